@@ -1,0 +1,18 @@
+package wire
+
+import "errors"
+
+var (
+	// ErrMalformed is wrapped by every refusal of bytes that are no valid
+	// encoding of the object asked for.
+	ErrMalformed = errors.New("malformed")
+	// ErrVersion says that the bytes announce a version that this program does
+	// not know. The object may be fine; a newer program can read it.
+	ErrVersion = errors.New("unknown version")
+	// ErrTooLarge says that a limit of this package is exceeded.
+	ErrTooLarge = errors.New("too large")
+	// ErrUnknownKey says that an envelope names a transport key that is not at hand.
+	ErrUnknownKey = errors.New("unknown transport key")
+	// ErrNotAuthentic says that an envelope does not open under the key it names.
+	ErrNotAuthentic = errors.New("not authentic")
+)

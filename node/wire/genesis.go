@@ -1,0 +1,193 @@
+package wire
+
+import (
+	"crypto/sha256"
+	"fmt"
+)
+
+// Signed is an object and the signature over it. Payload is kept as it arrived:
+// it is what the signature covers and what hashes are made of.
+type Signed struct {
+	Payload   []byte `cbor:"1,keyasint"`
+	Signature []byte `cbor:"2,keyasint"` // Ed25519, 64 bytes
+}
+
+// Encode gives the bytes of s.
+func (s Signed) Encode() []byte { return Marshal(s) }
+
+// DecodeSigned reads a Signed of at most max bytes.
+func DecodeSigned(b []byte, max int) (Signed, error) {
+	if len(b) > max {
+		return Signed{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(b), max)
+	}
+	var s Signed
+	if err := Unmarshal(b, &s); err != nil {
+		return Signed{}, err
+	}
+	if len(s.Signature) != 64 {
+		return Signed{}, fmt.Errorf("%w: signature of %d bytes", ErrMalformed, len(s.Signature))
+	}
+	return s, nil
+}
+
+// Policy says how people get into a group.
+type Policy uint64
+
+// Policies.
+const (
+	PolicyOpen    Policy = 1 // any member may add whoever asks
+	PolicyRequest Policy = 2 // an admin approves
+	PolicyInvite  Policy = 3 // an invite signed by an admin
+)
+
+func (p Policy) String() string {
+	switch p {
+	case PolicyOpen:
+		return "open"
+	case PolicyRequest:
+		return "request"
+	case PolicyInvite:
+		return "invite"
+	}
+	return fmt.Sprintf("policy(%d)", uint64(p))
+}
+
+// ParsePolicy is the inverse of String.
+func ParsePolicy(s string) (Policy, error) {
+	for _, p := range []Policy{PolicyOpen, PolicyRequest, PolicyInvite} {
+		if p.String() == s {
+			return p, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: a join policy is open, request or invite, not %q", ErrMalformed, s)
+}
+
+// Role is what a member may do. Lower numbers may more.
+type Role uint64
+
+// Roles.
+const (
+	RoleOwner    Role = 1
+	RoleAdmin    Role = 2
+	RoleMember   Role = 3
+	RoleReadOnly Role = 4
+)
+
+func (r Role) String() string {
+	switch r {
+	case RoleOwner:
+		return "owner"
+	case RoleAdmin:
+		return "admin"
+	case RoleMember:
+		return "member"
+	case RoleReadOnly:
+		return "read-only"
+	}
+	return fmt.Sprintf("role(%d)", uint64(r))
+}
+
+// Genesis is the first object of a group, signed by its founder's user key. The
+// group's ID is the hash of its payload, so that a record can be checked to
+// belong to a group by anyone.
+type Genesis struct {
+	V       uint64   `cbor:"1,keyasint"`
+	Salt    [32]byte `cbor:"2,keyasint"`
+	Suite   uint16   `cbor:"3,keyasint"` // MLS ciphersuite
+	Created uint64   `cbor:"4,keyasint"` // milliseconds since 1970
+	Policy  Policy   `cbor:"5,keyasint"`
+	Founder []byte   `cbor:"6,keyasint"` // user identity key, 32 bytes
+	Cert    Signed   `cbor:"7,keyasint"` // DeviceCert of the founder's first device
+}
+
+func (g *Genesis) version() uint64 { return g.V }
+
+// Encode gives the payload that the founder signs.
+func (g *Genesis) Encode() []byte { return Marshal(g) }
+
+// DecodeGenesis reads a genesis payload.
+func DecodeGenesis(b []byte) (*Genesis, error) {
+	g := new(Genesis)
+	if err := decodeVersioned(b, MaxGenesis, g); err != nil {
+		return nil, err
+	}
+	if len(g.Founder) != 32 {
+		return nil, fmt.Errorf("%w: genesis: founder's key of %d bytes", ErrMalformed, len(g.Founder))
+	}
+	if g.Policy < PolicyOpen || g.Policy > PolicyInvite {
+		return nil, fmt.Errorf("%w: genesis: %v", ErrMalformed, g.Policy)
+	}
+	return g, nil
+}
+
+// GroupIDOf is SHA-256 of a genesis payload.
+func GroupIDOf(genesis []byte) GroupID { return GroupID(sha256.Sum256(genesis)) }
+
+// DeviceCert binds a device to its user. It is signed by the user's identity key.
+type DeviceCert struct {
+	V       uint64 `cbor:"1,keyasint"`
+	User    []byte `cbor:"2,keyasint"`           // user identity key, Ed25519, 32 bytes
+	LogKey  []byte `cbor:"3,keyasint"`           // Ed25519, 32 bytes
+	Peer    []byte `cbor:"4,keyasint"`           // libp2p peer ID in binary
+	Name    string `cbor:"5,keyasint"`           // at most MaxDeviceName bytes
+	Issued  uint64 `cbor:"6,keyasint"`           // seconds since 1970
+	Expires uint64 `cbor:"7,keyasint,omitempty"` // seconds since 1970; absent: never
+}
+
+func (c *DeviceCert) version() uint64 { return c.V }
+
+// Encode gives the payload that the user signs.
+func (c *DeviceCert) Encode() []byte { return Marshal(c) }
+
+// DecodeDeviceCert reads a certificate's payload.
+func DecodeDeviceCert(b []byte) (*DeviceCert, error) {
+	c := new(DeviceCert)
+	if err := decodeVersioned(b, MaxDeviceCert, c); err != nil {
+		return nil, err
+	}
+	if len(c.User) != 32 || len(c.LogKey) != 32 || len(c.Peer) == 0 || len(c.Peer) > 64 || len(c.Name) > MaxDeviceName {
+		return nil, fmt.Errorf("%w: device certificate: a key or name has the wrong length", ErrMalformed)
+	}
+	return c, nil
+}
+
+// Credential is the identity in an MLS Basic credential: the chain from the user
+// over the device to the leaf's signature key.
+type Credential struct {
+	V       uint64 `cbor:"1,keyasint"`
+	Cert    Signed `cbor:"2,keyasint"` // DeviceCert
+	Binding Signed `cbor:"3,keyasint"` // LeafBinding, signed by the device's log key
+}
+
+func (c *Credential) version() uint64 { return c.V }
+
+// Encode gives the credential's identity bytes.
+func (c *Credential) Encode() []byte { return Marshal(c) }
+
+// DecodeCredential reads the identity of an MLS Basic credential.
+func DecodeCredential(b []byte) (*Credential, error) {
+	c := new(Credential)
+	if err := decodeVersioned(b, 2*MaxDeviceCert, c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// LeafBinding is the device's word that an MLS signature key is its own in one group.
+type LeafBinding struct {
+	V       uint64   `cbor:"1,keyasint"`
+	Device  DeviceID `cbor:"2,keyasint"`
+	Suite   uint16   `cbor:"3,keyasint"`
+	LeafKey []byte   `cbor:"4,keyasint"` // MLS signature public key
+}
+
+func (l *LeafBinding) version() uint64 { return l.V }
+
+// Encode gives the payload that the log key signs, in the domain of the group.
+func (l *LeafBinding) Encode() []byte { return Marshal(l) }
+
+// DecodeLeafBinding reads a binding's payload.
+func DecodeLeafBinding(b []byte) (*LeafBinding, error) {
+	l := new(LeafBinding)
+	return l, decodeVersioned(b, MaxDeviceCert, l)
+}

@@ -1,0 +1,139 @@
+package wire
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base32"
+	"fmt"
+	"strings"
+)
+
+// Hash is a SHA-256 digest; the identifiers below are digests of what they name.
+type Hash [32]byte
+
+type (
+	// UserID is SHA-256 of the user's Ed25519 identity key.
+	UserID Hash
+	// DeviceID is SHA-256("panda/device/1" ‖ 0 ‖ log key).
+	DeviceID Hash
+	// GroupID is SHA-256 of the genesis payload.
+	GroupID Hash
+	// EpochID names an MLS epoch together with its whole history; see EpochIDOf.
+	EpochID Hash
+	// EntryHash is SHA-256 of an entry's signing input. Of a RECORD it is the MessageID.
+	EntryHash Hash
+	// MessageID is the EntryHash of the RECORD: it covers the header and the commitment.
+	MessageID = EntryHash
+)
+
+// LogID names one log: a device writes one log per incarnation.
+type LogID struct {
+	Device      DeviceID `cbor:"1,keyasint"`
+	Incarnation uint64   `cbor:"2,keyasint"` // drawn at random when the device's store is created or restored
+}
+
+// Compare orders logs by device, then incarnation.
+func (l LogID) Compare(o LogID) int {
+	if c := bytes.Compare(l.Device[:], o.Device[:]); c != 0 {
+		return c
+	}
+	switch {
+	case l.Incarnation < o.Incarnation:
+		return -1
+	case l.Incarnation > o.Incarnation:
+		return 1
+	}
+	return 0
+}
+
+// UserIDOf gives the ID of the user with this Ed25519 identity key (32 bytes).
+func UserIDOf(identityKey []byte) UserID { return UserID(sha256.Sum256(identityKey)) }
+
+// DeviceIDOf gives the ID of the device with this Ed25519 log key (32 bytes).
+func DeviceIDOf(logKey []byte) DeviceID { return DeviceID(HashOf(DomainDevice, logKey)) }
+
+// EpochIDOf is SHA-256("panda/epoch/1" ‖ 0 ‖ group ‖ generation ‖ epoch ‖
+// interim_transcript_hash), numbers as u64 big-endian. The genesis, the virtual
+// root of the tree of epochs, has generation 0, epoch 0 and an empty hash.
+func EpochIDOf(group GroupID, generation, epoch uint64, interim []byte) EpochID {
+	return EpochID(HashOf(DomainEpoch, group[:], U64(generation), U64(epoch), interim))
+}
+
+// RootEpochID is the virtual root of a group's tree of epochs.
+func RootEpochID(group GroupID) EpochID { return EpochIDOf(group, 0, 0, nil) }
+
+// Text form: lower-case base32 (RFC 4648 alphabet, no padding) of the 32 bytes
+// and a checksum of three: SHA-256(text domain ‖ 0 ‖ id)[:3]. The 35 bytes are
+// exactly 56 characters. The domain differs by kind, so that a user's ID pasted
+// where a group's is wanted is noticed.
+var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+const (
+	idChecksum = 3
+	// IDTextLen is the length of an ID's text form in characters.
+	IDTextLen = (32 + idChecksum) * 8 / 5
+)
+
+func idText(d Domain, id Hash) string {
+	sum := HashOf(d, id[:])
+	return idEncoding.EncodeToString(append(id[:], sum[:idChecksum]...))
+}
+
+func parseIDText(d Domain, kind, s string) (Hash, error) {
+	if len(s) != IDTextLen {
+		return Hash{}, fmt.Errorf("%w: a %s has %d characters, this one %d", ErrMalformed, kind, IDTextLen, len(s))
+	}
+	raw, err := idEncoding.DecodeString(strings.ToLower(s))
+	if err != nil {
+		return Hash{}, fmt.Errorf("%w: a %s is made of a-z and 2-7: %w", ErrMalformed, kind, err)
+	}
+	id := Hash(raw[:32])
+	if sum := HashOf(d, id[:]); !bytes.Equal(sum[:idChecksum], raw[32:]) {
+		return Hash{}, fmt.Errorf("%w: the checksum of this %s is wrong: a character was changed, or it names something else", ErrMalformed, kind)
+	}
+	return id, nil
+}
+
+func (id UserID) String() string   { return idText(DomainUserText, Hash(id)) }
+func (id DeviceID) String() string { return idText(DomainDeviceText, Hash(id)) }
+func (id GroupID) String() string  { return idText(DomainGroupText, Hash(id)) }
+func (h EntryHash) String() string { return idText(DomainHashText, Hash(h)) }
+func (id EpochID) String() string  { return idText(DomainHashText, Hash(id)) }
+func (h Hash) String() string      { return idText(DomainHashText, h) }
+
+// ParseUserID reads the text form of a user's ID.
+func ParseUserID(s string) (UserID, error) {
+	h, err := parseIDText(DomainUserText, "user ID", s)
+	return UserID(h), err
+}
+
+// ParseDeviceID reads the text form of a device's ID.
+func ParseDeviceID(s string) (DeviceID, error) {
+	h, err := parseIDText(DomainDeviceText, "device ID", s)
+	return DeviceID(h), err
+}
+
+// ParseGroupID reads the text form of a group's ID.
+func ParseGroupID(s string) (GroupID, error) {
+	h, err := parseIDText(DomainGroupText, "group ID", s)
+	return GroupID(h), err
+}
+
+// ParseEntryHash reads the text form of an entry's hash or a message's ID.
+func ParseEntryHash(s string) (EntryHash, error) {
+	h, err := parseIDText(DomainHashText, "message ID", s)
+	return EntryHash(h), err
+}
+
+// Topic is the name of a public group's GossipSub topic.
+func (id GroupID) Topic() string {
+	h := HashOf(DomainTopic, id[:])
+	return "/panda/topic/1/" + idEncoding.EncodeToString(h[:])
+}
+
+// TopicTag is what an envelope carries so that a store can sort it: the first
+// eight bytes of the hash that the topic's name shows.
+func (id GroupID) TopicTag() [8]byte {
+	h := HashOf(DomainTopic, id[:])
+	return [8]byte(h[:8])
+}

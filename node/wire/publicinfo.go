@@ -1,0 +1,184 @@
+package wire
+
+import "fmt"
+
+// PublicInfo is what the DHT holds of a public group: GroupPublicInfo. Each part
+// is verified from the record alone; package discovery merges and judges it.
+type PublicInfo struct {
+	V         uint64   `cbor:"1,keyasint"`
+	Genesis   Signed   `cbor:"2,keyasint"` // Genesis
+	Authority []Signed `cbor:"3,keyasint"` // AuthorityLink, versions 1, 2, …
+	Profile   []Signed `cbor:"4,keyasint"` // ProfileItem, ascending by field
+	Heads     []Signed `cbor:"5,keyasint"` // Head, ascending by device
+}
+
+func (p *PublicInfo) version() uint64 { return p.V }
+
+// Encode gives the bytes of the record.
+func (p *PublicInfo) Encode() []byte { return Marshal(p) }
+
+// Limits of a PublicInfo, in parts.
+const (
+	MaxAuthorityKeys  = 16
+	MaxAuthorityLinks = 32
+	MaxHeads          = 8
+)
+
+// DecodePublicInfo reads a record of at most MaxPublicInfo bytes.
+func DecodePublicInfo(b []byte) (*PublicInfo, error) {
+	p := new(PublicInfo)
+	if err := decodeVersioned(b, MaxPublicInfo, p); err != nil {
+		return nil, err
+	}
+	if len(p.Authority) > MaxAuthorityLinks || len(p.Profile) > int(profileFields) || len(p.Heads) > MaxHeads {
+		return nil, fmt.Errorf("%w: GroupPublicInfo with %d links, %d profile fields, %d heads", ErrTooLarge, len(p.Authority), len(p.Profile), len(p.Heads))
+	}
+	return p, nil
+}
+
+// Rank is what a key in the authority may do. Lower numbers may more.
+type Rank uint64
+
+// Ranks.
+const (
+	RankOwner     Rank = 1 // sign links and profile
+	RankAdmin     Rank = 2 // sign profile
+	RankPublisher Rank = 3 // have devices that sign heads
+)
+
+// AuthorityKey is a user with its rank in the authority.
+type AuthorityKey struct {
+	User []byte `cbor:"1,keyasint"` // user identity key, 32 bytes
+	Rank Rank   `cbor:"2,keyasint"`
+}
+
+// AuthorityLink names who may speak for the group from this version on. It is
+// signed by the user key of an owner of the previous link; the genesis, with the
+// founder as its only owner, stands before the first.
+type AuthorityLink struct {
+	V       uint64         `cbor:"1,keyasint"`
+	Version uint64         `cbor:"2,keyasint"` // from 1
+	Prev    Hash           `cbor:"3,keyasint"` // HashOf(DomainAuthority, payload of the previous link); zero for the first
+	Keys    []AuthorityKey `cbor:"4,keyasint"` // ascending by user, at most MaxAuthorityKeys
+	Signer  []byte         `cbor:"5,keyasint"` // user identity key
+}
+
+func (a *AuthorityLink) version() uint64 { return a.V }
+
+// Encode gives the payload that the signer signs.
+func (a *AuthorityLink) Encode() []byte { return Marshal(a) }
+
+// DecodeAuthorityLink reads a link's payload.
+func DecodeAuthorityLink(b []byte) (*AuthorityLink, error) {
+	a := new(AuthorityLink)
+	if err := decodeVersioned(b, MaxPublicInfo, a); err != nil {
+		return nil, err
+	}
+	if len(a.Keys) == 0 || len(a.Keys) > MaxAuthorityKeys || len(a.Signer) != 32 {
+		return nil, fmt.Errorf("%w: authority link with %d keys", ErrMalformed, len(a.Keys))
+	}
+	for i, k := range a.Keys {
+		if len(k.User) != 32 || k.Rank < RankOwner || k.Rank > RankPublisher || i > 0 && string(a.Keys[i-1].User) >= string(k.User) {
+			return nil, fmt.Errorf("%w: authority link: key %d", ErrMalformed, i)
+		}
+	}
+	return a, nil
+}
+
+// ProfileField names a register of the profile.
+type ProfileField uint64
+
+// Fields of the profile.
+const (
+	FieldName        ProfileField = 1 // Text
+	FieldDescription ProfileField = 2 // Text
+	FieldTags        ProfileField = 3 // Tags
+	FieldPolicy      ProfileField = 4 // Policy
+	profileFields                 = FieldPolicy
+)
+
+// ProfileItem is one last-writer-wins register of the profile, signed by the
+// user key of an owner or admin.
+type ProfileItem struct {
+	V      uint64       `cbor:"1,keyasint"`
+	Field  ProfileField `cbor:"2,keyasint"`
+	HLC    uint64       `cbor:"3,keyasint"`
+	Text   string       `cbor:"4,keyasint,omitempty"`
+	Tags   []string     `cbor:"5,keyasint,omitempty"`
+	Policy Policy       `cbor:"6,keyasint,omitempty"`
+	Signer []byte       `cbor:"7,keyasint"` // user identity key
+}
+
+func (p *ProfileItem) version() uint64 { return p.V }
+
+// Encode gives the payload that the signer signs.
+func (p *ProfileItem) Encode() []byte { return Marshal(p) }
+
+// DecodeProfileItem reads a register's payload.
+func DecodeProfileItem(b []byte) (*ProfileItem, error) {
+	p := new(ProfileItem)
+	if err := decodeVersioned(b, MaxPublicInfo, p); err != nil {
+		return nil, err
+	}
+	return p, p.validate()
+}
+
+func (p *ProfileItem) validate() error {
+	var fits bool
+	switch p.Field {
+	case FieldName:
+		fits = len(p.Text) <= MaxGroupName && p.Tags == nil && p.Policy == 0
+	case FieldDescription:
+		fits = len(p.Text) <= MaxDescription && p.Tags == nil && p.Policy == 0
+	case FieldTags:
+		fits = p.Text == "" && len(p.Tags) <= MaxTags && p.Policy == 0
+		for _, t := range p.Tags {
+			fits = fits && len(t) > 0 && len(t) <= MaxTag
+		}
+	case FieldPolicy:
+		fits = p.Text == "" && p.Tags == nil && p.Policy >= PolicyOpen && p.Policy <= PolicyInvite
+	}
+	if !fits || len(p.Signer) != 32 {
+		return fmt.Errorf("%w: profile field %d", ErrMalformed, p.Field)
+	}
+	return nil
+}
+
+// Head is a device's word on where the group is. It is signed by the device's
+// log key and published at most hourly.
+type Head struct {
+	V        uint64  `cbor:"1,keyasint"`
+	Cert     Signed  `cbor:"2,keyasint"` // DeviceCert
+	HLC      uint64  `cbor:"3,keyasint"`
+	Epoch    uint64  `cbor:"4,keyasint"` // MLS epoch number
+	EpochID  EpochID `cbor:"5,keyasint"`
+	TreeHash Hash    `cbor:"6,keyasint"`
+	Members  uint64  `cbor:"7,keyasint"` // users, rounded by RoundMembers
+}
+
+func (h *Head) version() uint64 { return h.V }
+
+// Encode gives the payload that the log key signs.
+func (h *Head) Encode() []byte { return Marshal(h) }
+
+// DecodeHead reads a head's payload.
+func DecodeHead(b []byte) (*Head, error) {
+	h := new(Head)
+	if err := decodeVersioned(b, MaxPublicInfo, h); err != nil {
+		return nil, err
+	}
+	if len(h.TreeHash) > 64 {
+		return nil, fmt.Errorf("%w: head: tree hash of %d bytes", ErrMalformed, len(h.TreeHash))
+	}
+	return h, nil
+}
+
+// RoundMembers rounds a count up to two significant bits, so that heads tell
+// roughly how large a group is and not who has just joined.
+func RoundMembers(n uint64) uint64 {
+	step := uint64(1)
+	for n/step >= 4 {
+		step *= 2
+	}
+	return (n + step - 1) / step * step
+}

@@ -1,0 +1,129 @@
+package wire
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+)
+
+// Seal is a message's salt and body under one epoch. It is keyed by message,
+// epoch and sealer, and authenticated by MLS alone.
+type Seal struct {
+	Message        MessageID `cbor:"1,keyasint"` // also the authenticated_data of the PrivateMessage
+	Epoch          EpochID   `cbor:"2,keyasint"`
+	Sealer         DeviceID  `cbor:"3,keyasint"`
+	PrivateMessage []byte    `cbor:"4,keyasint"` // MLSMessage
+}
+
+// DecodeSeal reads a seal.
+func DecodeSeal(b []byte) (*Seal, error) {
+	if len(b) > MaxSeal {
+		return nil, fmt.Errorf("%w: seal of %d bytes", ErrTooLarge, len(b))
+	}
+	s := new(Seal)
+	return s, Unmarshal(b, s)
+}
+
+// Opened is the plaintext of a seal.
+type Opened struct {
+	Salt [32]byte `cbor:"1,keyasint"`
+	Body []byte   `cbor:"2,keyasint"` // encoded Content
+}
+
+// Commitment is SHA-256(salt ‖ body).
+func (o *Opened) Commitment() Hash {
+	h := sha256.New()
+	h.Write(o.Salt[:])
+	h.Write(o.Body)
+	return Hash(h.Sum(nil))
+}
+
+// Fits says whether o is what the commitment was made over.
+func (o *Opened) Fits(commitment Hash) bool {
+	c := o.Commitment()
+	return subtle.ConstantTimeCompare(c[:], commitment[:]) == 1
+}
+
+// DecodeOpened reads the plaintext of a seal.
+func DecodeOpened(b []byte) (*Opened, error) {
+	o := new(Opened)
+	if err := Unmarshal(b, o); err != nil {
+		return nil, err
+	}
+	if len(o.Body) > MaxBody+MaxMediaType+16 {
+		return nil, fmt.Errorf("%w: message of %d bytes", ErrTooLarge, len(o.Body))
+	}
+	return o, nil
+}
+
+// Content is what a message says.
+type Content struct {
+	MediaType string `cbor:"1,keyasint"` // "text/plain" for text in UTF-8
+	Data      []byte `cbor:"2,keyasint"`
+}
+
+// DecodeContent reads the body of a message.
+func DecodeContent(b []byte) (*Content, error) {
+	c := new(Content)
+	if err := Unmarshal(b, c); err != nil {
+		return nil, err
+	}
+	if len(c.MediaType) > MaxMediaType || len(c.Data) > MaxBody {
+		return nil, fmt.Errorf("%w: message of %d bytes, at most %d", ErrTooLarge, len(c.Data), MaxBody)
+	}
+	return c, nil
+}
+
+// Bundle is what an envelope carries.
+type Bundle struct {
+	Entries [][]byte `cbor:"1,keyasint"` // encoded Signed, payload Entry
+	Seals   [][]byte `cbor:"2,keyasint"` // encoded Seal
+	Beacons [][]byte `cbor:"3,keyasint"` // encoded Signed, payload Beacon
+}
+
+// DecodeBundle reads the plaintext of an envelope.
+func DecodeBundle(b []byte) (*Bundle, error) {
+	u := new(Bundle)
+	return u, Unmarshal(b, u)
+}
+
+// Mark is how far a log is known: the hash of the entry with this seq. The causal
+// past of a log hangs on that one hash, so equal marks mean equal logs.
+type Mark struct {
+	Log  LogID     `cbor:"1,keyasint"`
+	Seq  uint64    `cbor:"2,keyasint"`
+	Hash EntryHash `cbor:"3,keyasint"`
+}
+
+// Beacon is a replaceable register per device, signed by its log key and kept
+// out of the log. The newest HLC wins.
+type Beacon struct {
+	V            uint64      `cbor:"1,keyasint"`
+	Log          LogID       `cbor:"2,keyasint"`
+	HLC          uint64      `cbor:"3,keyasint"`
+	Vector       []Mark      `cbor:"4,keyasint"` // ascending by log
+	Gaps         []MessageID `cbor:"5,keyasint"` // records whose plaintext is missing, ascending
+	TransportKey []byte      `cbor:"6,keyasint"` // HPKE public key for TKEYs
+	Rescue       []byte      `cbor:"7,keyasint"` // KeyPackage for a re-add nobody asked for
+	Rejoin       *Rejoin     `cbor:"8,keyasint,omitempty"`
+	Position     EpochID     `cbor:"9,keyasint"`
+	Check        Hash        `cbor:"10,keyasint"` // HMAC under the epoch_authenticator at Position
+}
+
+// Rejoin asks to be added again on the chosen branch.
+type Rejoin struct {
+	KeyPackage []byte  `cbor:"1,keyasint"`
+	Known      EpochID `cbor:"2,keyasint"` // newest epoch that the device held and that is on the chosen chain
+	MAC        []byte  `cbor:"3,keyasint"` // under a key exported from Known; empty if none is held
+}
+
+func (b *Beacon) version() uint64 { return b.V }
+
+// Encode gives the payload that the log key signs.
+func (b *Beacon) Encode() []byte { return Marshal(b) }
+
+// DecodeBeacon reads a beacon's payload.
+func DecodeBeacon(b []byte) (*Beacon, error) {
+	n := new(Beacon)
+	return n, decodeVersioned(b, MaxEnvelope, n)
+}
