@@ -1,0 +1,75 @@
+package group
+
+import (
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Input is what happened: something a person wants, something that arrived, or time.
+type Input interface{ input() }
+
+// Found makes the group: the first input of its founder's machine.
+type Found struct{}
+
+// Join asks to be let in: the first input of a joiner's machine.
+type Join struct{ Invite *wire.Signed }
+
+// Send accepts a message. Once its Ready is carried out it cannot be lost.
+type Send struct{ Content wire.Content }
+
+// RemoveUser takes a user out of the group.
+type RemoveUser struct{ User wire.UserID }
+
+// Leave takes this device's user out of the group.
+type Leave struct{}
+
+// SetProfile changes the group's name or the like, as a signed register.
+type SetProfile struct{ Item wire.ProfileItem }
+
+// Envelope is an envelope from the topic or from a mailbox.
+type Envelope struct{ Bytes []byte }
+
+// Entries are entries from a sync stream, encoded Signeds.
+type Entries struct{ Entries [][]byte }
+
+// Seals are seals from a sync stream.
+type Seals struct{ Seals [][]byte }
+
+// Tree is a ratchet tree that Wants asked for.
+type Tree struct {
+	Epoch wire.EpochID
+	Bytes []byte
+}
+
+// PeerVector is how far a member's device is, as it said on a sync stream.
+type PeerVector struct {
+	Device wire.DeviceID
+	Marks  []wire.Mark
+}
+
+// JoinAsked is a joiner's request at this member.
+type JoinAsked struct{ Request wire.JoinRequest }
+
+// JoinAnswered is a member's Welcome for this joiner.
+type JoinAnswered struct {
+	Epoch   wire.EpochID
+	Welcome []byte
+	Tree    []byte
+}
+
+// Tick is time alone.
+type Tick struct{}
+
+func (Found) input()        {}
+func (Join) input()         {}
+func (Send) input()         {}
+func (RemoveUser) input()   {}
+func (Leave) input()        {}
+func (SetProfile) input()   {}
+func (Envelope) input()     {}
+func (Entries) input()      {}
+func (Seals) input()        {}
+func (Tree) input()         {}
+func (PeerVector) input()   {}
+func (JoinAsked) input()    {}
+func (JoinAnswered) input() {}
+func (Tick) input()         {}

@@ -1,0 +1,105 @@
+package group
+
+import (
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Ready is what a Step made necessary. It is carried out in the order of its
+// fields, and then Advance is called; there is no Step in between.
+type Ready struct {
+	Writes   []Write    // one atomic, synced transaction together with Drop
+	Drop     []Vault    // vaults whose keys are destroyed after that transaction
+	Messages []Outbound // after the writes are durable
+	Events   []Event    // they only notify: the same events are rows in Writes
+	NextWake time.Time  // when to Step(Tick) at the latest; zero: not needed
+}
+
+// Vault names the key under which a value is sealed at rest. The zero Vault is
+// the store's data key; any other is an epoch's, destroyed with the epoch.
+type Vault [32]byte
+
+// Write puts a row, or deletes it where Value is nil. Keys are relative to the group.
+type Write struct {
+	Key   string
+	Value []byte
+	Vault Vault
+}
+
+// Rows is what is durable: the result of all Writes carried out so far. Get
+// returns nil, nil for a row that is not there. Scan goes through the rows whose
+// key has a prefix in ascending order of keys and stops at the first error.
+type Rows interface {
+	Get(key string) ([]byte, error)
+	Scan(prefix string, fn func(key string, value []byte) error) error
+}
+
+// Outbound is one thing for the network to do.
+type Outbound interface{ outbound() }
+
+// Publish sends an envelope on the group's topic.
+type Publish struct{ Envelope []byte }
+
+// Ask wants a sync with a member soon: entries, seals or a tree are missing.
+type Ask struct{ Why string }
+
+// RequestJoin wants this request carried to any member, again and again until
+// a JoinAnswer with a Welcome was stepped.
+type RequestJoin struct{ Request wire.JoinRequest }
+
+func (Publish) outbound()     {}
+func (Ask) outbound()         {}
+func (RequestJoin) outbound() {}
+
+// EventKind says what happened.
+type EventKind string
+
+// Events.
+const (
+	EventMessage EventKind = "message"        // Message, User, Device
+	EventAdded   EventKind = "member-added"   // User
+	EventRemoved EventKind = "member-removed" // User; By
+	EventLeft    EventKind = "member-left"    // User
+	EventJoined  EventKind = "joined"         // this device is in
+	EventOut     EventKind = "out"            // this device was removed
+	EventEpoch   EventKind = "epoch"          // Epoch
+	EventFork    EventKind = "fork"           // members committed concurrently at Epoch
+	EventSwitch  EventKind = "switch"         // this device moved to another branch
+	EventRefused EventKind = "refused"        // a member's entry or commit was refused; Detail says why
+	EventProfile EventKind = "profile"
+)
+
+// Event is one thing that happened in the group, as this device saw it. Cursor
+// rises by one per event, so that a gap shows.
+type Event struct {
+	Cursor  uint64         `cbor:"1,keyasint"`
+	Kind    EventKind      `cbor:"2,keyasint"`
+	At      uint64         `cbor:"3,keyasint"` // local clock, milliseconds since 1970
+	Message wire.MessageID `cbor:"4,keyasint,omitempty"`
+	User    wire.UserID    `cbor:"5,keyasint,omitempty"`
+	Device  wire.DeviceID  `cbor:"6,keyasint,omitempty"`
+	By      wire.UserID    `cbor:"7,keyasint,omitempty"`
+	Epoch   wire.EpochID   `cbor:"8,keyasint,omitempty"`
+	Detail  string         `cbor:"9,keyasint,omitempty"`
+}
+
+// Verdict is what the gossip validator tells the network about an input.
+type Verdict int
+
+// Verdicts.
+const (
+	Accept Verdict = iota // pass it on
+	Ignore                // do not pass it on; its sender is not to blame
+	Reject                // do not pass it on; its sender should have known
+)
+
+func (v Verdict) String() string { return [...]string{"accept", "ignore", "reject"}[v] }
+
+// Outcome is what a Step made of an input.
+type Outcome struct {
+	Verdict  Verdict
+	Entry    wire.EntryHash   // of a Send: the MessageID; of an operation: its OP
+	Messages []wire.MessageID // of an envelope or seals: records whose plaintext is now held, also from before
+	New      int              // entries and seals that were new
+}
