@@ -50,10 +50,13 @@ func (m *Machine) Events(after uint64, limit int) ([]Event, error)     { panic("
 // Marks is this device's version vector, ascending by log.
 func (m *Machine) Marks() []wire.Mark { panic("todo") }
 
-// EntriesAfter gives the entries that a peer with this vector lacks, in causal
-// order, encoded Signeds, at most max bytes of them (at least one); more says that
-// there are others, to be asked for with the vector that these lead to.
-func (m *Machine) EntriesAfter(marks []wire.Mark, max int) (entries [][]byte, more bool, err error) {
+// EntriesAfter gives the entries that a device with this vector lacks and may
+// have, in causal order, encoded Signeds, at most max bytes of them (at least
+// one); more says that there are others, to be asked for with the vector that
+// these lead to. A removed device gets its removal and what lies before it. A
+// stranger whose SyncProof holds the transport key is a member of another branch
+// and gets everything.
+func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, max int) (entries [][]byte, more bool, err error) {
 	panic("todo")
 }
 
