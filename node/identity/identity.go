@@ -8,7 +8,7 @@
 package identity
 
 import (
-	"crypto/ed25519"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -23,63 +23,6 @@ var (
 	// ErrExpired says that a certificate is past its expiry.
 	ErrExpired = errors.New("certificate has expired")
 )
-
-// Key is a secret Ed25519 key of a user or of a device's log. It cannot be
-// compared or printed.
-type Key struct {
-	_    [0]func()
-	seed []byte
-	priv ed25519.PrivateKey
-}
-
-// NewKey draws a key: 32 bytes of rand.
-func NewKey(rand io.Reader) (*Key, error) {
-	seed := make([]byte, ed25519.SeedSize)
-	if _, err := io.ReadFull(rand, seed); err != nil {
-		return nil, fmt.Errorf("drawing a key: %w", err)
-	}
-	return KeyFromSeed(seed)
-}
-
-// KeyFromSeed restores a key from what Seed gave. It keeps its own copy.
-func KeyFromSeed(seed []byte) (*Key, error) {
-	if len(seed) != ed25519.SeedSize {
-		return nil, fmt.Errorf("a key's seed has %d bytes, not %d", ed25519.SeedSize, len(seed))
-	}
-	return &Key{seed: append([]byte(nil), seed...), priv: ed25519.NewKeyFromSeed(seed)}, nil
-}
-
-// SecretSeed gives the 32 bytes to be sealed at rest; the caller wipes them.
-func (k *Key) SecretSeed() []byte { return append([]byte(nil), k.seed...) }
-
-// Public gives the 32-byte public key.
-func (k *Key) Public() []byte { return append([]byte(nil), k.priv[ed25519.SeedSize:]...) }
-
-// Sign signs a payload in a domain and group.
-func (k *Key) Sign(d wire.Domain, group wire.GroupID, payload []byte) wire.Signed {
-	return wire.Signed{Payload: payload, Signature: ed25519.Sign(k.priv, wire.SigningInput(d, group, payload))}
-}
-
-// Wipe clears the key; it signs nothing afterwards.
-func (k *Key) Wipe() {
-	clear(k.seed)
-	clear(k.priv)
-}
-
-const placeholder = "[secret key]"
-
-func (k *Key) String() string               { return placeholder }
-func (k *Key) GoString() string             { return placeholder }
-func (k *Key) Format(s fmt.State, _ rune)   { _, _ = io.WriteString(s, placeholder) }
-func (k *Key) MarshalText() ([]byte, error) { return []byte(placeholder), nil }
-
-// Verify checks a signature by an Ed25519 public key.
-func Verify(public []byte, d wire.Domain, group wire.GroupID, s wire.Signed) error {
-	if len(public) != ed25519.PublicKeySize || !ed25519.Verify(public, wire.SigningInput(d, group, s.Payload), s.Signature) {
-		return fmt.Errorf("%w: %s", ErrForged, d)
-	}
-	return nil
-}
 
 // Device is a checked device certificate.
 type Device struct {
@@ -107,12 +50,12 @@ func VerifyDevice(s wire.Signed) (*Device, error) {
 	if err := Verify(c.User, wire.DomainDeviceCert, wire.GroupID{}, s); err != nil {
 		return nil, fmt.Errorf("device certificate of %q: %w", c.Name, err)
 	}
-	return &Device{Cert: *c, Raw: s, ID: wire.DeviceIDOf(c.LogKey), User: wire.UserIDOf(c.User)}, nil
+	return &Device{Cert: *c, Raw: s, ID: c.ID(), User: wire.UserIDOf(c.User)}, nil
 }
 
-// CheckExpiry gives ErrExpired if the certificate has an expiry before now.
+// CheckExpiry gives ErrExpired from the second of the certificate's expiry on, if it has one.
 func (d *Device) CheckExpiry(now time.Time) error {
-	if d.Cert.Expires != 0 && now.Unix() >= int64(d.Cert.Expires) { //nolint:gosec // a far future is a far future
+	if d.Cert.Expires != 0 && uint64(max(now.Unix(), 0)) >= d.Cert.Expires {
 		return fmt.Errorf("device %q: %w", d.Cert.Name, ErrExpired)
 	}
 	return nil
@@ -144,13 +87,14 @@ func VerifyCredential(group wire.GroupID, suite uint16, credential, leafKey []by
 	if err != nil {
 		return nil, err
 	}
-	if b.Device != d.ID || b.Suite != suite || string(b.LeafKey) != string(leafKey) {
+	if b.Device != d.ID || b.Suite != suite || !bytes.Equal(b.LeafKey, leafKey) {
 		return nil, fmt.Errorf("credential of device %q: %w: it binds another key", d.Cert.Name, ErrForged)
 	}
 	return d, nil
 }
 
 // NewGenesis makes a group's genesis, signed by its founder, and the group's ID.
+// The device is one of the founder's; the policy is a known one.
 func NewGenesis(rand io.Reader, now time.Time, user *Key, device *Device, suite uint16, policy wire.Policy) (wire.Signed, wire.GroupID, error) {
 	g := wire.Genesis{
 		V: wire.Version, Suite: suite, Created: uint64(now.UnixMilli()), //nolint:gosec // after 1970
@@ -159,8 +103,11 @@ func NewGenesis(rand io.Reader, now time.Time, user *Key, device *Device, suite 
 	if _, err := io.ReadFull(rand, g.Salt[:]); err != nil {
 		return wire.Signed{}, wire.GroupID{}, fmt.Errorf("drawing a group's salt: %w", err)
 	}
-	payload := g.Encode()
-	return user.Sign(wire.DomainGenesis, wire.GroupID{}, payload), wire.GroupIDOf(payload), nil
+	made, err := VerifyGenesis(user.Sign(wire.DomainGenesis, wire.GroupID{}, g.Encode()))
+	if err != nil {
+		return wire.Signed{}, wire.GroupID{}, err
+	}
+	return made.Raw, made.ID, nil
 }
 
 // Genesis is a checked genesis.
@@ -184,7 +131,7 @@ func VerifyGenesis(s wire.Signed) (*Genesis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("genesis: %w", err)
 	}
-	if string(d.Cert.User) != string(g.Founder) {
+	if !bytes.Equal(d.Cert.User, g.Founder) {
 		return nil, fmt.Errorf("genesis: %w: the device is not the founder's", ErrForged)
 	}
 	return &Genesis{Genesis: *g, Raw: s, ID: wire.GroupIDOf(s.Payload), Device: d}, nil

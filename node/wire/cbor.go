@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -10,7 +11,7 @@ import (
 // Limits that hold for every CBOR object, whatever its type. The library
 // compares claimed lengths with what is left before it allocates.
 const (
-	maxArrayElements = 1 << 17
+	maxArrayElements = 1 << 15 // a full frame of hashes; bounds what one byte an element can allocate
 	maxMapPairs      = 64
 	maxNesting       = 8
 )
@@ -51,9 +52,32 @@ func Marshal(v any) []byte {
 	return b
 }
 
-// Unmarshal decodes b into v, strictly: it returns ErrMalformed unless b is
-// exactly the deterministic encoding of what v then holds.
+// Objects may say more about themselves than their Go types do.
+type (
+	// versioned objects begin with a version in key 1.
+	versioned interface{ version() uint64 }
+	// validated objects have rules that the object alone shows to be kept:
+	// lengths, orders, ranges, fields that exclude each other.
+	validated interface{ validate() error }
+)
+
+// Unmarshal decodes b into v, a pointer, and is the one place where an object's
+// rules are enforced. Whatever v held before is gone. Errors: ErrVersion if v
+// begins with a version and b announces another, and the rest is then not looked
+// at; ErrMalformed unless b is exactly the deterministic encoding of what v then
+// holds; ErrMalformed or ErrTooLarge if that breaks a rule of its type.
 func Unmarshal(b []byte, v any) error {
+	if _, ok := v.(versioned); ok {
+		switch first, err := peek(b); {
+		case err != nil:
+			return fmt.Errorf("%w: %T: %w", ErrMalformed, v, err)
+		case first == 0:
+			return fmt.Errorf("%w: %T without a version", ErrMalformed, v)
+		case first != Version:
+			return fmt.Errorf("%w: %T version %d, this program knows %d", ErrVersion, v, first, Version)
+		}
+	}
+	reflect.ValueOf(v).Elem().SetZero()
 	if err := decMode.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("%w: %T: %w", ErrMalformed, v, err)
 	}
@@ -64,28 +88,34 @@ func Unmarshal(b []byte, v any) error {
 	if !bytes.Equal(b, again) {
 		return fmt.Errorf("%w: %T: not the deterministic encoding", ErrMalformed, v)
 	}
+	if o, ok := v.(validated); ok {
+		return o.validate()
+	}
 	return nil
 }
 
-// decodeVersioned is Unmarshal for objects that begin with a version in key 1:
-// another version is ErrVersion, and the rest is then not looked at.
-func decodeVersioned(b []byte, max int, v interface{ version() uint64 }) error {
+// decode is Unmarshal for an object of at most max bytes.
+func decode[T any](b []byte, max int) (*T, error) {
+	v := new(T)
 	if len(b) > max {
-		return fmt.Errorf("%w: %T of %d bytes, at most %d", ErrTooLarge, v, len(b), max)
+		return nil, fmt.Errorf("%w: %T of %d bytes, at most %d", ErrTooLarge, *v, len(b), max)
 	}
-	var peek struct {
-		V uint64 `cbor:"1,keyasint"`
+	if err := Unmarshal(b, v); err != nil {
+		return nil, err
 	}
-	if err := peekMode.Unmarshal(b, &peek); err != nil {
-		return fmt.Errorf("%w: %T: %w", ErrMalformed, v, err)
-	}
-	if peek.V != Version {
-		return fmt.Errorf("%w: %T version %d, this program knows %d", ErrVersion, v, peek.V, Version)
-	}
-	return Unmarshal(b, v)
+	return v, nil
 }
 
-// peekMode reads the version of an object whose other fields may be unknown.
+// peek reads the number in key 1 of an object whose other fields may be unknown;
+// 0 if there is none.
+func peek(b []byte) (uint64, error) {
+	var first struct {
+		N uint64 `cbor:"1,keyasint"`
+	}
+	err := peekMode.Unmarshal(b, &first)
+	return first.N, err
+}
+
 var peekMode = must(cbor.DecOptions{
 	DupMapKey:        cbor.DupMapKeyEnforcedAPF,
 	IndefLength:      cbor.IndefLengthForbidden,

@@ -51,6 +51,18 @@ type Entry struct {
 
 func (e *Entry) version() uint64 { return e.V }
 
+func (e *Entry) validate() error {
+	switch {
+	case e.Seq == 0, (e.Seq == 1) != (e.Prev == EntryHash{}):
+		return fmt.Errorf("%w: entry: seq %d with prev %x", ErrMalformed, e.Seq, e.Prev[:4])
+	case len(e.Deps) > MaxDeps:
+		return fmt.Errorf("%w: entry with %d deps, at most %d", ErrTooLarge, len(e.Deps), MaxDeps)
+	case !ascending(e.Deps, compareHashes):
+		return fmt.Errorf("%w: entry: deps are not ascending", ErrMalformed)
+	}
+	return nil
+}
+
 // Log is the log that e belongs to.
 func (e *Entry) Log() LogID { return LogID{Device: e.Device, Incarnation: e.Incarnation} }
 
@@ -59,24 +71,7 @@ func (e *Entry) Encode() []byte { return Marshal(e) }
 
 // DecodeEntry reads an entry's payload and checks what can be seen without keys
 // and without other entries.
-func DecodeEntry(b []byte) (*Entry, error) {
-	e := new(Entry)
-	if err := decodeVersioned(b, MaxEntry, e); err != nil {
-		return nil, err
-	}
-	switch {
-	case e.Seq == 0, (e.Seq == 1) != (e.Prev == EntryHash{}):
-		return nil, fmt.Errorf("%w: entry: seq %d with prev %x", ErrMalformed, e.Seq, e.Prev[:4])
-	case len(e.Deps) > MaxDeps:
-		return nil, fmt.Errorf("%w: entry with %d deps", ErrTooLarge, len(e.Deps))
-	}
-	for i := 1; i < len(e.Deps); i++ {
-		if string(e.Deps[i-1][:]) >= string(e.Deps[i][:]) {
-			return nil, fmt.Errorf("%w: entry: deps are not ascending", ErrMalformed)
-		}
-	}
-	return e, nil
-}
+func DecodeEntry(b []byte) (*Entry, error) { return decode[Entry](b, MaxEntry) }
 
 // EntryHashOf is SHA-256 of the entry's signing input: it does not depend on the
 // signature, so that two signatures over one entry are one entry.
@@ -101,7 +96,7 @@ const (
 
 func (t OpType) String() string {
 	names := [...]string{"", "add", "remove", "leave", "role", "profile", "device.add", "device.revoke", "reboot"}
-	if t == 0 || int(t) >= len(names) {
+	if t == 0 || t >= OpType(len(names)) {
 		return fmt.Sprintf("op(%d)", uint64(t))
 	}
 	return names[t]
@@ -141,38 +136,51 @@ type Reboot struct {
 }
 
 // DecodeOp reads the body of an OP and checks that it has just the fields of its
-// type. An unknown type is ErrVersion.
+// type. An unknown type is ErrVersion, whatever fields it brings.
 func DecodeOp(b []byte) (*Op, error) {
-	o := new(Op)
-	if err := Unmarshal(b, o); err != nil {
-		return nil, err
+	if len(b) <= MaxEntry {
+		if t, err := peek(b); err == nil && t > uint64(OpReboot) {
+			return nil, fmt.Errorf("%w: %v", ErrVersion, OpType(t))
+		}
 	}
-	want, ok := map[OpType]string{
+	return decode[Op](b, MaxEntry)
+}
+
+func (o *Op) validate() error {
+	if o.Type == 0 || o.Type > OpReboot {
+		return fmt.Errorf("%w: %v", ErrMalformed, o.Type)
+	}
+	want := [...]string{
 		OpAdd: "cert role keypackage why", OpRemove: "user", OpLeave: "", OpRole: "user role", OpProfile: "profile",
 		OpDeviceAdd: "cert keypackage", OpDeviceRevoke: "device", OpReboot: "reboot",
 	}[o.Type]
-	if !ok {
-		return nil, fmt.Errorf("%w: %v", ErrVersion, o.Type)
-	}
-	if o.Type == OpAdd && o.Invite != nil {
+	if o.Why == WhyInvite {
 		want += " invite"
 	}
 	if got := o.fields(); got != want {
-		return nil, fmt.Errorf("%w: %v has the fields %q, wants %q", ErrMalformed, o.Type, got, want)
+		return fmt.Errorf("%w: %v has the fields %q, wants %q", ErrMalformed, o.Type, got, want)
 	}
 	switch {
 	case len(o.KeyPackage) > MaxKeyPackage:
-		return nil, fmt.Errorf("%w: KeyPackage of %d bytes", ErrTooLarge, len(o.KeyPackage))
+		return fmt.Errorf("%w: KeyPackage of %d bytes, at most %d", ErrTooLarge, len(o.KeyPackage), MaxKeyPackage)
 	case o.Role > RoleReadOnly:
-		return nil, fmt.Errorf("%w: %v", ErrMalformed, o.Role)
-	case o.Why > WhyOpen, (o.Why == WhyInvite) != (o.Invite != nil):
-		return nil, fmt.Errorf("%w: justification %d does not fit", ErrMalformed, o.Why)
-	case o.Reboot != nil && len(o.Reboot.Interim) > 64:
-		return nil, fmt.Errorf("%w: interim_transcript_hash of %d bytes", ErrMalformed, len(o.Reboot.Interim))
-	case o.Profile != nil:
-		return o, o.Profile.validate()
+		return fmt.Errorf("%w: %v", ErrMalformed, o.Role)
+	case o.Why > WhyOpen:
+		return fmt.Errorf("%w: justification %d", ErrMalformed, o.Why)
+	case o.Reboot != nil && len(o.Reboot.Interim) > MaxInterim:
+		return fmt.Errorf("%w: interim_transcript_hash of %d bytes", ErrMalformed, len(o.Reboot.Interim))
 	}
-	return o, nil
+	for _, s := range []*Signed{o.Cert, o.Invite} {
+		if s != nil {
+			if err := s.validate(); err != nil {
+				return err
+			}
+		}
+	}
+	if o.Profile != nil {
+		return o.Profile.validate()
+	}
+	return nil
 }
 
 // fields names what o carries, in the order of the keys but for the certificate first.
@@ -183,7 +191,8 @@ func (o *Op) fields() string {
 		has  bool
 	}{
 		{"cert", o.Cert != nil}, {"user", o.User != nil}, {"role", o.Role != 0}, {"keypackage", o.KeyPackage != nil},
-		{"why", o.Why != 0}, {"invite", o.Invite != nil}, {"device", o.Device != nil}, {"profile", o.Profile != nil}, {"reboot", o.Reboot != nil},
+		{"why", o.Why != 0}, {"invite", o.Invite != nil},
+		{"device", o.Device != nil}, {"profile", o.Profile != nil}, {"reboot", o.Reboot != nil},
 	} {
 		if f.has {
 			if s != "" {
@@ -206,14 +215,19 @@ type Commit struct {
 
 // DecodeCommit reads the body of a COMMIT.
 func DecodeCommit(b []byte) (*Commit, error) {
-	c := new(Commit)
-	if err := Unmarshal(b, c); err != nil {
-		return nil, err
+	return decode[Commit](b, MaxEntry)
+}
+
+func (c *Commit) validate() error {
+	switch {
+	case len(c.Commit) == 0:
+		return fmt.Errorf("%w: COMMIT without a commit", ErrMalformed)
+	case len(c.Ops) > MaxOps:
+		return fmt.Errorf("%w: COMMIT that cites %d OPs, at most %d", ErrTooLarge, len(c.Ops), MaxOps)
+	case !ascending(c.Ops, compareHashes):
+		return fmt.Errorf("%w: COMMIT: OPs are not ascending", ErrMalformed)
 	}
-	if len(c.Commit) == 0 {
-		return nil, fmt.Errorf("%w: COMMIT without a commit", ErrMalformed)
-	}
-	return c, nil
+	return nil
 }
 
 // Record is the body of a RECORD. Salt and body of the message travel only in seals.
@@ -223,27 +237,29 @@ type Record struct {
 
 // DecodeRecord reads the body of a RECORD.
 func DecodeRecord(b []byte) (*Record, error) {
-	r := new(Record)
-	return r, Unmarshal(b, r)
+	return decode[Record](b, MaxEntry)
 }
 
 // Vote is the body of a VOTE.
 type Vote struct {
 	Position EpochID   `cbor:"1,keyasint"`
-	Refused  []EpochID `cbor:"2,keyasint"` // children found invalid by a holder of their parent's state
-	Unheld   []EpochID `cbor:"3,keyasint"`
+	Refused  []EpochID `cbor:"2,keyasint"` // children found invalid by a holder of their parent's state, ascending
+	Unheld   []EpochID `cbor:"3,keyasint"` // children whose state nobody serves, ascending
 }
 
 // DecodeVote reads the body of a VOTE.
 func DecodeVote(b []byte) (*Vote, error) {
-	v := new(Vote)
-	if err := Unmarshal(b, v); err != nil {
-		return nil, err
+	return decode[Vote](b, MaxEntry)
+}
+
+func (v *Vote) validate() error {
+	switch {
+	case len(v.Refused) > MaxRefused || len(v.Unheld) > MaxRefused:
+		return fmt.Errorf("%w: VOTE that names %d and %d epochs, at most %d", ErrTooLarge, len(v.Refused), len(v.Unheld), MaxRefused)
+	case !ascending(v.Refused, compareHashes) || !ascending(v.Unheld, compareHashes):
+		return fmt.Errorf("%w: VOTE: epochs are not ascending", ErrMalformed)
 	}
-	if len(v.Refused) > MaxRefused || len(v.Unheld) > MaxRefused {
-		return nil, fmt.Errorf("%w: VOTE that names %d epochs", ErrTooLarge, len(v.Refused)+len(v.Unheld))
-	}
-	return v, nil
+	return nil
 }
 
 // KeyID names a transport key: the first eight bytes of
@@ -259,8 +275,8 @@ func KeyIDOf(group GroupID, key []byte) KeyID {
 // TKey is the body of a TKEY: a fresh transport key for all but those removed.
 type TKey struct {
 	ID         KeyID   `cbor:"1,keyasint"`
-	Supersedes []KeyID `cbor:"2,keyasint"`
-	Wraps      []Wrap  `cbor:"3,keyasint"`
+	Supersedes []KeyID `cbor:"2,keyasint"` // ascending
+	Wraps      []Wrap  `cbor:"3,keyasint"` // ascending by device
 }
 
 // Wrap is a transport key under one device's transport HPKE key.
@@ -277,12 +293,34 @@ type TKeyWrap struct {
 
 // DecodeTKey reads the body of a TKEY.
 func DecodeTKey(b []byte) (*TKey, error) {
-	k := new(TKey)
-	return k, Unmarshal(b, k)
+	return decode[TKey](b, MaxEntry)
+}
+
+func (k *TKey) validate() error {
+	switch {
+	case len(k.Supersedes) > MaxSupersedes || len(k.Wraps) > MaxWraps:
+		return fmt.Errorf("%w: TKEY that supersedes %d keys for %d devices", ErrTooLarge, len(k.Supersedes), len(k.Wraps))
+	case !ascending(k.Supersedes, compareKeyIDs) || !ascending(k.Wraps, compareWraps):
+		return fmt.Errorf("%w: TKEY: keys or devices are not ascending", ErrMalformed)
+	}
+	for i := range k.Wraps {
+		if err := k.Wraps[i].validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Wrap) validate() error {
+	if len(w.Sealed) == 0 || len(w.Sealed) > MaxSealed {
+		return fmt.Errorf("%w: wrapped transport key of %d bytes", ErrMalformed, len(w.Sealed))
+	}
+	return nil
 }
 
 // DecodeTKeyWrap reads the body of a TKEY-WRAP.
 func DecodeTKeyWrap(b []byte) (*TKeyWrap, error) {
-	k := new(TKeyWrap)
-	return k, Unmarshal(b, k)
+	return decode[TKeyWrap](b, MaxEntry)
 }
+
+func (k *TKeyWrap) validate() error { return k.Wrap.validate() }

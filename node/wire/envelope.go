@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -46,8 +47,9 @@ func ParseEnvelopeHeader(b []byte) (EnvelopeHeader, error) {
 		return h, fmt.Errorf("%w: empty envelope", ErrMalformed)
 	case b[0] != Version:
 		return h, fmt.Errorf("%w: envelope version %d", ErrVersion, b[0])
-	case len(b) < envelopeHeader+gcmTag+4:
-		return h, fmt.Errorf("%w: envelope of %d bytes", ErrMalformed, len(b))
+	}
+	if padded := len(b) - envelopeHeader - gcmTag; padded < 4 || padme(padded) != padded {
+		return h, fmt.Errorf("%w: envelope of %d bytes: not a padded length", ErrMalformed, len(b))
 	}
 	copy(h.Tag[:], b[1:])
 	copy(h.Key[:], b[9:])
@@ -58,6 +60,9 @@ func ParseEnvelopeHeader(b []byte) (EnvelopeHeader, error) {
 // SealEnvelope encodes and encrypts a bundle under a transport key of 32 bytes.
 // rand gives the salt.
 func SealEnvelope(rand io.Reader, group GroupID, transportKey []byte, u *Bundle) ([]byte, error) {
+	if err := checkTransportKey(transportKey); err != nil {
+		return nil, err
+	}
 	plain := Marshal(u)
 	size := padme(4 + len(plain))
 	if envelopeHeader+size+gcmTag > MaxEnvelope {
@@ -96,6 +101,9 @@ func OpenEnvelope(group GroupID, key func(KeyID) []byte, b []byte) (*Bundle, err
 	if k == nil {
 		return nil, fmt.Errorf("%w: %x", ErrUnknownKey, h.Key)
 	}
+	if err := checkTransportKey(k); err != nil {
+		return nil, err
+	}
 	aead, err := envelopeAEAD(group, k, h.Salt[:])
 	if err != nil {
 		return nil, err
@@ -104,16 +112,29 @@ func OpenEnvelope(group GroupID, key func(KeyID) []byte, b []byte) (*Bundle, err
 	if err != nil {
 		return nil, fmt.Errorf("%w: envelope", ErrNotAuthentic)
 	}
-	n := int(binary.BigEndian.Uint32(padded))
-	if n > len(padded)-4 || padme(4+n) != len(padded) {
+	claimed := binary.BigEndian.Uint32(padded)
+	if uint64(claimed) > uint64(len(padded)-4) || padme(4+int(claimed)) != len(padded) {
 		return nil, fmt.Errorf("%w: envelope: padding", ErrMalformed)
 	}
+	n := int(claimed)
 	for _, z := range padded[4+n:] {
 		if z != 0 {
 			return nil, fmt.Errorf("%w: envelope: padding", ErrMalformed)
 		}
 	}
 	return DecodeBundle(padded[4 : 4+n])
+}
+
+// checkTransportKey refuses a key of another length, and zeros: a wiped key,
+// under which an envelope would be open to everyone.
+func checkTransportKey(k []byte) error {
+	if len(k) != TransportKeyLen {
+		return fmt.Errorf("%w: transport key of %d bytes", ErrMalformed, len(k))
+	}
+	if subtle.ConstantTimeCompare(k, make([]byte, TransportKeyLen)) == 1 {
+		return fmt.Errorf("%w: transport key of zeros", ErrMalformed)
+	}
+	return nil
 }
 
 func envelopeAEAD(group GroupID, transportKey, salt []byte) (cipher.AEAD, error) {

@@ -17,17 +17,18 @@ func (s Signed) Encode() []byte { return Marshal(s) }
 
 // DecodeSigned reads a Signed of at most max bytes.
 func DecodeSigned(b []byte, max int) (Signed, error) {
-	if len(b) > max {
-		return Signed{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(b), max)
-	}
-	var s Signed
-	if err := Unmarshal(b, &s); err != nil {
+	s, err := decode[Signed](b, max)
+	if err != nil {
 		return Signed{}, err
 	}
-	if len(s.Signature) != 64 {
-		return Signed{}, fmt.Errorf("%w: signature of %d bytes", ErrMalformed, len(s.Signature))
+	return *s, nil
+}
+
+func (s *Signed) validate() error {
+	if len(s.Payload) == 0 || len(s.Signature) != 64 {
+		return fmt.Errorf("%w: signature of %d bytes over %d", ErrMalformed, len(s.Signature), len(s.Payload))
 	}
-	return s, nil
+	return nil
 }
 
 // Policy says how people get into a group.
@@ -107,17 +108,17 @@ func (g *Genesis) Encode() []byte { return Marshal(g) }
 
 // DecodeGenesis reads a genesis payload.
 func DecodeGenesis(b []byte) (*Genesis, error) {
-	g := new(Genesis)
-	if err := decodeVersioned(b, MaxGenesis, g); err != nil {
-		return nil, err
-	}
+	return decode[Genesis](b, MaxGenesis)
+}
+
+func (g *Genesis) validate() error {
 	if len(g.Founder) != 32 {
-		return nil, fmt.Errorf("%w: genesis: founder's key of %d bytes", ErrMalformed, len(g.Founder))
+		return fmt.Errorf("%w: genesis: founder's key of %d bytes", ErrMalformed, len(g.Founder))
 	}
 	if g.Policy < PolicyOpen || g.Policy > PolicyInvite {
-		return nil, fmt.Errorf("%w: genesis: %v", ErrMalformed, g.Policy)
+		return fmt.Errorf("%w: genesis: %v", ErrMalformed, g.Policy)
 	}
-	return g, nil
+	return g.Cert.validate()
 }
 
 // GroupIDOf is SHA-256 of a genesis payload.
@@ -129,7 +130,7 @@ type DeviceCert struct {
 	User    []byte `cbor:"2,keyasint"`           // user identity key, Ed25519, 32 bytes
 	LogKey  []byte `cbor:"3,keyasint"`           // Ed25519, 32 bytes
 	Peer    []byte `cbor:"4,keyasint"`           // libp2p peer ID in binary
-	Name    string `cbor:"5,keyasint"`           // at most MaxDeviceName bytes
+	Name    string `cbor:"5,keyasint"`           // at most MaxDeviceName bytes, no control characters
 	Issued  uint64 `cbor:"6,keyasint"`           // seconds since 1970
 	Expires uint64 `cbor:"7,keyasint,omitempty"` // seconds since 1970; absent: never
 }
@@ -141,15 +142,21 @@ func (c *DeviceCert) Encode() []byte { return Marshal(c) }
 
 // DecodeDeviceCert reads a certificate's payload.
 func DecodeDeviceCert(b []byte) (*DeviceCert, error) {
-	c := new(DeviceCert)
-	if err := decodeVersioned(b, MaxDeviceCert, c); err != nil {
-		return nil, err
-	}
-	if len(c.User) != 32 || len(c.LogKey) != 32 || len(c.Peer) == 0 || len(c.Peer) > 64 || len(c.Name) > MaxDeviceName {
-		return nil, fmt.Errorf("%w: device certificate: a key or name has the wrong length", ErrMalformed)
-	}
-	return c, nil
+	return decode[DeviceCert](b, MaxDeviceCert)
 }
+
+func (c *DeviceCert) validate() error {
+	switch {
+	case len(c.User) != 32, len(c.LogKey) != 32, len(c.Peer) == 0, len(c.Peer) > MaxPeerID:
+		return fmt.Errorf("%w: device certificate: a key has the wrong length", ErrMalformed)
+	case !isText(c.Name, MaxDeviceName, false):
+		return fmt.Errorf("%w: device certificate: name of %d bytes: at most %d, without control characters", ErrMalformed, len(c.Name), MaxDeviceName)
+	}
+	return nil
+}
+
+// ID is the device's ID.
+func (c *DeviceCert) ID() DeviceID { return DeviceIDOf(c.User, c.LogKey) }
 
 // Credential is the identity in an MLS Basic credential: the chain from the user
 // over the device to the leaf's signature key.
@@ -166,11 +173,14 @@ func (c *Credential) Encode() []byte { return Marshal(c) }
 
 // DecodeCredential reads the identity of an MLS Basic credential.
 func DecodeCredential(b []byte) (*Credential, error) {
-	c := new(Credential)
-	if err := decodeVersioned(b, 2*MaxDeviceCert, c); err != nil {
-		return nil, err
+	return decode[Credential](b, MaxCredential)
+}
+
+func (c *Credential) validate() error {
+	if err := c.Cert.validate(); err != nil {
+		return err
 	}
-	return c, nil
+	return c.Binding.validate()
 }
 
 // LeafBinding is the device's word that an MLS signature key is its own in one group.
@@ -188,6 +198,12 @@ func (l *LeafBinding) Encode() []byte { return Marshal(l) }
 
 // DecodeLeafBinding reads a binding's payload.
 func DecodeLeafBinding(b []byte) (*LeafBinding, error) {
-	l := new(LeafBinding)
-	return l, decodeVersioned(b, MaxDeviceCert, l)
+	return decode[LeafBinding](b, MaxDeviceCert)
+}
+
+func (l *LeafBinding) validate() error {
+	if len(l.LeafKey) == 0 || len(l.LeafKey) > MaxLeafKey {
+		return fmt.Errorf("%w: leaf binding: key of %d bytes", ErrMalformed, len(l.LeafKey))
+	}
+	return nil
 }

@@ -14,7 +14,8 @@ type Hash [32]byte
 type (
 	// UserID is SHA-256 of the user's Ed25519 identity key.
 	UserID Hash
-	// DeviceID is SHA-256("panda/device/1" ‖ 0 ‖ log key).
+	// DeviceID is SHA-256("panda/device/1" ‖ 0 ‖ user identity key ‖ log key). With
+	// the user in it, a certificate over somebody else's log key names another device.
 	DeviceID Hash
 	// GroupID is SHA-256 of the genesis payload.
 	GroupID Hash
@@ -49,8 +50,11 @@ func (l LogID) Compare(o LogID) int {
 // UserIDOf gives the ID of the user with this Ed25519 identity key (32 bytes).
 func UserIDOf(identityKey []byte) UserID { return UserID(sha256.Sum256(identityKey)) }
 
-// DeviceIDOf gives the ID of the device with this Ed25519 log key (32 bytes).
-func DeviceIDOf(logKey []byte) DeviceID { return DeviceID(HashOf(DomainDevice, logKey)) }
+// DeviceIDOf gives the ID of the user's device with this log key; both keys are
+// Ed25519 public keys of 32 bytes.
+func DeviceIDOf(identityKey, logKey []byte) DeviceID {
+	return DeviceID(HashOf(DomainDevice, identityKey, logKey))
+}
 
 // EpochIDOf is SHA-256("panda/epoch/1" ‖ 0 ‖ group ‖ generation ‖ epoch ‖
 // interim_transcript_hash), numbers as u64 big-endian. The genesis, the virtual
@@ -83,9 +87,10 @@ func parseIDText(d Domain, kind, s string) (Hash, error) {
 	if len(s) != IDTextLen {
 		return Hash{}, fmt.Errorf("%w: a %s has %d characters, this one %d", ErrMalformed, kind, IDTextLen, len(s))
 	}
+	// The decoder skips line ends, and lower case can be shorter: both would cost characters.
 	raw, err := idEncoding.DecodeString(strings.ToLower(s))
-	if err != nil {
-		return Hash{}, fmt.Errorf("%w: a %s is made of a-z and 2-7: %w", ErrMalformed, kind, err)
+	if err != nil || len(raw) != 32+idChecksum {
+		return Hash{}, fmt.Errorf("%w: a %s is made of a-z and 2-7", ErrMalformed, kind)
 	}
 	id := Hash(raw[:32])
 	if sum := HashOf(d, id[:]); !bytes.Equal(sum[:idChecksum], raw[32:]) {

@@ -1,6 +1,9 @@
 package wire
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // PublicInfo is what the DHT holds of a public group: GroupPublicInfo. Each part
 // is verified from the record alone; package discovery merges and judges it.
@@ -26,14 +29,60 @@ const (
 
 // DecodePublicInfo reads a record of at most MaxPublicInfo bytes.
 func DecodePublicInfo(b []byte) (*PublicInfo, error) {
-	p := new(PublicInfo)
-	if err := decodeVersioned(b, MaxPublicInfo, p); err != nil {
-		return nil, err
-	}
+	return decode[PublicInfo](b, MaxPublicInfo)
+}
+
+// validate reads every part: the order of the lists is an order of what is in them.
+func (p *PublicInfo) validate() error {
 	if len(p.Authority) > MaxAuthorityLinks || len(p.Profile) > int(profileFields) || len(p.Heads) > MaxHeads {
-		return nil, fmt.Errorf("%w: GroupPublicInfo with %d links, %d profile fields, %d heads", ErrTooLarge, len(p.Authority), len(p.Profile), len(p.Heads))
+		return fmt.Errorf("%w: GroupPublicInfo with %d links, %d profile fields, %d heads", ErrTooLarge, len(p.Authority), len(p.Profile), len(p.Heads))
 	}
-	return p, nil
+	for _, list := range [][]Signed{{p.Genesis}, p.Authority, p.Profile, p.Heads} {
+		for i := range list {
+			if err := list[i].validate(); err != nil {
+				return fmt.Errorf("GroupPublicInfo: %w", err)
+			}
+		}
+	}
+	if _, err := DecodeGenesis(p.Genesis.Payload); err != nil {
+		return fmt.Errorf("GroupPublicInfo: %w", err)
+	}
+	for i := range p.Authority {
+		a, err := DecodeAuthorityLink(p.Authority[i].Payload)
+		if err != nil {
+			return fmt.Errorf("GroupPublicInfo: %w", err)
+		}
+		if a.Version != uint64(i)+1 {
+			return fmt.Errorf("%w: GroupPublicInfo: authority link %d stands where %d should", ErrMalformed, a.Version, i+1)
+		}
+	}
+	var before ProfileField
+	for i := range p.Profile {
+		f, err := DecodeProfileItem(p.Profile[i].Payload)
+		if err != nil {
+			return fmt.Errorf("GroupPublicInfo: %w", err)
+		}
+		if f.Field <= before {
+			return fmt.Errorf("%w: GroupPublicInfo: profile fields are not ascending", ErrMalformed)
+		}
+		before = f.Field
+	}
+	devices := make([]DeviceID, len(p.Heads))
+	for i := range p.Heads {
+		h, err := DecodeHead(p.Heads[i].Payload)
+		if err != nil {
+			return fmt.Errorf("GroupPublicInfo: %w", err)
+		}
+		c, err := DecodeDeviceCert(h.Cert.Payload)
+		if err != nil {
+			return fmt.Errorf("GroupPublicInfo: head: %w", err)
+		}
+		devices[i] = c.ID()
+	}
+	if !ascending(devices, compareHashes) {
+		return fmt.Errorf("%w: GroupPublicInfo: heads are not ascending by device", ErrMalformed)
+	}
+	return nil
 }
 
 // Rank is what a key in the authority may do. Lower numbers may more.
@@ -70,19 +119,25 @@ func (a *AuthorityLink) Encode() []byte { return Marshal(a) }
 
 // DecodeAuthorityLink reads a link's payload.
 func DecodeAuthorityLink(b []byte) (*AuthorityLink, error) {
-	a := new(AuthorityLink)
-	if err := decodeVersioned(b, MaxPublicInfo, a); err != nil {
-		return nil, err
-	}
-	if len(a.Keys) == 0 || len(a.Keys) > MaxAuthorityKeys || len(a.Signer) != 32 {
-		return nil, fmt.Errorf("%w: authority link with %d keys", ErrMalformed, len(a.Keys))
+	return decode[AuthorityLink](b, MaxPublicInfo)
+}
+
+func (a *AuthorityLink) validate() error {
+	switch {
+	case a.Version == 0, (a.Version == 1) != (a.Prev == Hash{}):
+		return fmt.Errorf("%w: authority link: version %d with prev %x", ErrMalformed, a.Version, a.Prev[:4])
+	case len(a.Keys) == 0 || len(a.Keys) > MaxAuthorityKeys || len(a.Signer) != 32:
+		return fmt.Errorf("%w: authority link with %d keys", ErrMalformed, len(a.Keys))
 	}
 	for i, k := range a.Keys {
-		if len(k.User) != 32 || k.Rank < RankOwner || k.Rank > RankPublisher || i > 0 && string(a.Keys[i-1].User) >= string(k.User) {
-			return nil, fmt.Errorf("%w: authority link: key %d", ErrMalformed, i)
+		if len(k.User) != 32 || k.Rank < RankOwner || k.Rank > RankPublisher {
+			return fmt.Errorf("%w: authority link: key %d", ErrMalformed, i)
 		}
 	}
-	return a, nil
+	if !ascending(a.Keys, func(a, b AuthorityKey) int { return bytes.Compare(a.User, b.User) }) {
+		return fmt.Errorf("%w: authority link: keys are not ascending", ErrMalformed)
+	}
+	return nil
 }
 
 // ProfileField names a register of the profile.
@@ -116,24 +171,23 @@ func (p *ProfileItem) Encode() []byte { return Marshal(p) }
 
 // DecodeProfileItem reads a register's payload.
 func DecodeProfileItem(b []byte) (*ProfileItem, error) {
-	p := new(ProfileItem)
-	if err := decodeVersioned(b, MaxPublicInfo, p); err != nil {
-		return nil, err
-	}
-	return p, p.validate()
+	return decode[ProfileItem](b, MaxPublicInfo)
 }
 
 func (p *ProfileItem) validate() error {
+	if p.V != Version { // inside an OP nobody has looked at it yet
+		return fmt.Errorf("%w: profile item version %d", ErrVersion, p.V)
+	}
 	var fits bool
 	switch p.Field {
 	case FieldName:
-		fits = len(p.Text) <= MaxGroupName && p.Tags == nil && p.Policy == 0
+		fits = isText(p.Text, MaxGroupName, false) && p.Tags == nil && p.Policy == 0
 	case FieldDescription:
-		fits = len(p.Text) <= MaxDescription && p.Tags == nil && p.Policy == 0
+		fits = isText(p.Text, MaxDescription, true) && p.Tags == nil && p.Policy == 0
 	case FieldTags:
 		fits = p.Text == "" && len(p.Tags) <= MaxTags && p.Policy == 0
 		for _, t := range p.Tags {
-			fits = fits && len(t) > 0 && len(t) <= MaxTag
+			fits = fits && t != "" && isText(t, MaxTag, false)
 		}
 	case FieldPolicy:
 		fits = p.Text == "" && p.Tags == nil && p.Policy >= PolicyOpen && p.Policy <= PolicyInvite
@@ -152,7 +206,7 @@ type Head struct {
 	HLC      uint64  `cbor:"3,keyasint"`
 	Epoch    uint64  `cbor:"4,keyasint"` // MLS epoch number
 	EpochID  EpochID `cbor:"5,keyasint"`
-	TreeHash Hash    `cbor:"6,keyasint"`
+	TreeHash Hash    `cbor:"6,keyasint"` // MLS tree hash; of a longer hash the first 32 bytes
 	Members  uint64  `cbor:"7,keyasint"` // users, rounded by RoundMembers
 }
 
@@ -163,19 +217,15 @@ func (h *Head) Encode() []byte { return Marshal(h) }
 
 // DecodeHead reads a head's payload.
 func DecodeHead(b []byte) (*Head, error) {
-	h := new(Head)
-	if err := decodeVersioned(b, MaxPublicInfo, h); err != nil {
-		return nil, err
-	}
-	if len(h.TreeHash) > 64 {
-		return nil, fmt.Errorf("%w: head: tree hash of %d bytes", ErrMalformed, len(h.TreeHash))
-	}
-	return h, nil
+	return decode[Head](b, MaxPublicInfo)
 }
+
+func (h *Head) validate() error { return h.Cert.validate() }
 
 // RoundMembers rounds a count up to two significant bits, so that heads tell
 // roughly how large a group is and not who has just joined.
 func RoundMembers(n uint64) uint64 {
+	n = min(n, 1<<62) // which is a round number, and more than there are
 	step := uint64(1)
 	for n/step >= 4 {
 		step *= 2

@@ -17,11 +17,14 @@ type Seal struct {
 
 // DecodeSeal reads a seal.
 func DecodeSeal(b []byte) (*Seal, error) {
-	if len(b) > MaxSeal {
-		return nil, fmt.Errorf("%w: seal of %d bytes", ErrTooLarge, len(b))
+	return decode[Seal](b, MaxSeal)
+}
+
+func (s *Seal) validate() error {
+	if len(s.PrivateMessage) == 0 {
+		return fmt.Errorf("%w: seal without a PrivateMessage", ErrMalformed)
 	}
-	s := new(Seal)
-	return s, Unmarshal(b, s)
+	return nil
 }
 
 // Opened is the plaintext of a seal.
@@ -46,14 +49,7 @@ func (o *Opened) Fits(commitment Hash) bool {
 
 // DecodeOpened reads the plaintext of a seal.
 func DecodeOpened(b []byte) (*Opened, error) {
-	o := new(Opened)
-	if err := Unmarshal(b, o); err != nil {
-		return nil, err
-	}
-	if len(o.Body) > MaxBody+MaxMediaType+16 {
-		return nil, fmt.Errorf("%w: message of %d bytes", ErrTooLarge, len(o.Body))
-	}
-	return o, nil
+	return decode[Opened](b, MaxOpened)
 }
 
 // Content is what a message says.
@@ -64,14 +60,17 @@ type Content struct {
 
 // DecodeContent reads the body of a message.
 func DecodeContent(b []byte) (*Content, error) {
-	c := new(Content)
-	if err := Unmarshal(b, c); err != nil {
-		return nil, err
+	return decode[Content](b, MaxOpened)
+}
+
+func (c *Content) validate() error {
+	switch {
+	case len(c.Data) > MaxBody:
+		return fmt.Errorf("%w: message of %d bytes, at most %d", ErrTooLarge, len(c.Data), MaxBody)
+	case !isText(c.MediaType, MaxMediaType, false):
+		return fmt.Errorf("%w: media type of %d bytes: at most %d, without control characters", ErrMalformed, len(c.MediaType), MaxMediaType)
 	}
-	if len(c.MediaType) > MaxMediaType || len(c.Data) > MaxBody {
-		return nil, fmt.Errorf("%w: message of %d bytes, at most %d", ErrTooLarge, len(c.Data), MaxBody)
-	}
-	return c, nil
+	return nil
 }
 
 // Bundle is what an envelope carries.
@@ -83,15 +82,14 @@ type Bundle struct {
 
 // DecodeBundle reads the plaintext of an envelope.
 func DecodeBundle(b []byte) (*Bundle, error) {
-	u := new(Bundle)
-	return u, Unmarshal(b, u)
+	return decode[Bundle](b, MaxEnvelope)
 }
 
 // Mark is how far a log is known: the hash of the entry with this seq. The causal
 // past of a log hangs on that one hash, so equal marks mean equal logs.
 type Mark struct {
 	Log  LogID     `cbor:"1,keyasint"`
-	Seq  uint64    `cbor:"2,keyasint"`
+	Seq  uint64    `cbor:"2,keyasint"` // from 1: a log of which nothing is known has no mark
 	Hash EntryHash `cbor:"3,keyasint"`
 }
 
@@ -104,7 +102,7 @@ type Beacon struct {
 	Vector       []Mark      `cbor:"4,keyasint"` // ascending by log
 	Gaps         []MessageID `cbor:"5,keyasint"` // records whose plaintext is missing, ascending
 	TransportKey []byte      `cbor:"6,keyasint"` // HPKE public key for TKEYs
-	Rescue       []byte      `cbor:"7,keyasint"` // KeyPackage for a re-add nobody asked for
+	Rescue       []byte      `cbor:"7,keyasint"` // KeyPackage for a re-add nobody asked for; empty if there is none
 	Rejoin       *Rejoin     `cbor:"8,keyasint,omitempty"`
 	Position     EpochID     `cbor:"9,keyasint"`
 	Check        Hash        `cbor:"10,keyasint"` // HMAC under the epoch_authenticator at Position
@@ -124,6 +122,21 @@ func (b *Beacon) Encode() []byte { return Marshal(b) }
 
 // DecodeBeacon reads a beacon's payload.
 func DecodeBeacon(b []byte) (*Beacon, error) {
-	n := new(Beacon)
-	return n, decodeVersioned(b, MaxEnvelope, n)
+	return decode[Beacon](b, MaxEnvelope)
+}
+
+func (b *Beacon) validate() error {
+	switch {
+	case len(b.Gaps) > MaxGaps:
+		return fmt.Errorf("%w: beacon with %d gaps, at most %d", ErrTooLarge, len(b.Gaps), MaxGaps)
+	case !ascending(b.Gaps, compareHashes):
+		return fmt.Errorf("%w: beacon: gaps are not ascending", ErrMalformed)
+	case len(b.TransportKey) > MaxHPKEKey || len(b.Rescue) > MaxKeyPackage:
+		return fmt.Errorf("%w: beacon: key of %d bytes, rescue of %d", ErrTooLarge, len(b.TransportKey), len(b.Rescue))
+	case b.Rejoin != nil && (len(b.Rejoin.KeyPackage) == 0 || len(b.Rejoin.KeyPackage) > MaxKeyPackage):
+		return fmt.Errorf("%w: beacon: rejoin with a KeyPackage of %d bytes", ErrMalformed, len(b.Rejoin.KeyPackage))
+	case b.Rejoin != nil && len(b.Rejoin.MAC) != 0 && len(b.Rejoin.MAC) != 32:
+		return fmt.Errorf("%w: beacon: rejoin with a MAC of %d bytes", ErrMalformed, len(b.Rejoin.MAC))
+	}
+	return checkMarks("beacon", b.Vector)
 }

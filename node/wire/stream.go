@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 )
 
 // Protocol IDs of libp2p streams.
@@ -19,7 +20,7 @@ const (
 // private-use range of RFC 9420, Section 17.3. Such a GroupInfo is never published.
 const ExtensionJoinSecrets uint16 = 0xF0DA
 
-// JoinSecrets is what a joiner needs besides the MLS state.
+// JoinSecrets is what a joiner needs besides the MLS state. It prints as a placeholder.
 type JoinSecrets struct {
 	Generation    uint64   `cbor:"1,keyasint"`
 	TransportKeys [][]byte `cbor:"2,keyasint"` // 32 bytes each, the one to use first
@@ -27,20 +28,27 @@ type JoinSecrets struct {
 
 // DecodeJoinSecrets reads the extension's data.
 func DecodeJoinSecrets(b []byte) (*JoinSecrets, error) {
-	j := new(JoinSecrets)
-	if err := Unmarshal(b, j); err != nil {
-		return nil, err
-	}
-	if len(j.TransportKeys) == 0 || len(j.TransportKeys) > 16 {
-		return nil, fmt.Errorf("%w: %d transport keys", ErrMalformed, len(j.TransportKeys))
+	return decode[JoinSecrets](b, MaxJoinSecrets)
+}
+
+func (j *JoinSecrets) validate() error {
+	if len(j.TransportKeys) == 0 || len(j.TransportKeys) > MaxHandedKeys {
+		return fmt.Errorf("%w: %d transport keys", ErrMalformed, len(j.TransportKeys))
 	}
 	for _, k := range j.TransportKeys {
-		if len(k) != 32 {
-			return nil, fmt.Errorf("%w: transport key of %d bytes", ErrMalformed, len(k))
+		if err := checkTransportKey(k); err != nil {
+			return err
 		}
 	}
-	return j, nil
+	return nil
 }
+
+const secretPlaceholder = "[join secrets]"
+
+// Format, LogValue and MarshalText keep the keys out of logs.
+func (JoinSecrets) Format(s fmt.State, _ rune)   { _, _ = io.WriteString(s, secretPlaceholder) }
+func (JoinSecrets) LogValue() slog.Value         { return slog.StringValue(secretPlaceholder) }
+func (JoinSecrets) MarshalText() ([]byte, error) { return []byte(secretPlaceholder), nil }
 
 // A frame on a stream is a u32 big-endian length and that many bytes of CBOR.
 
@@ -54,11 +62,15 @@ func WriteFrame(w io.Writer, v any) error {
 	return err
 }
 
-// ReadFrame reads one frame into v. A claimed length costs nothing until the
-// bytes have arrived. The end of the stream before a frame is io.EOF.
+// ReadFrame reads one frame into v, under the rules of Unmarshal. A claimed
+// length costs nothing until the bytes have arrived. The end of the stream before
+// a frame is io.EOF, within one ErrMalformed; other errors are the reader's.
 func ReadFrame(r io.Reader, v any) error {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return fmt.Errorf("%w: frame cut short: %w", ErrMalformed, err)
+		}
 		return err
 	}
 	n := binary.BigEndian.Uint32(head[:])
@@ -70,7 +82,7 @@ func ReadFrame(r io.Reader, v any) error {
 		return err
 	}
 	if len(b) < int(n) {
-		return fmt.Errorf("%w: frame cut short: %w", ErrMalformed, errors.Join(io.ErrUnexpectedEOF))
+		return fmt.Errorf("%w: frame cut short: %w", ErrMalformed, io.ErrUnexpectedEOF)
 	}
 	return Unmarshal(b, v)
 }
@@ -83,6 +95,8 @@ type SyncHello struct {
 	Nonce [32]byte `cbor:"3,keyasint"`
 }
 
+func (h *SyncHello) version() uint64 { return h.V }
+
 // SyncProof shows, after both hellos, that its sender may have the group's log.
 // MAC = HMAC-SHA-256(transport key, "panda/sync/1" ‖ 0 ‖ group ‖ role ‖ opener's
 // nonce ‖ answerer's nonce ‖ opener's peer ID ‖ answerer's peer ID), where role is
@@ -93,6 +107,8 @@ type SyncProof struct {
 	Key  KeyID    `cbor:"2,keyasint"`
 	MAC  [32]byte `cbor:"3,keyasint"`
 }
+
+func (p *SyncProof) validate() error { return p.Cert.validate() }
 
 // SyncMessage is what follows the proofs; exactly one field is set. Each side
 // sends its Vector first, then whatever the other lacks, then Done. Wants may
@@ -106,15 +122,44 @@ type SyncMessage struct {
 	Done    *SyncDone   `cbor:"6,keyasint,omitempty"`
 }
 
+func (m *SyncMessage) validate() error {
+	set := 0
+	for _, has := range []bool{m.Vector != nil, len(m.Entries) > 0, m.Want != nil, len(m.Seals) > 0, m.Tree != nil, m.Done != nil} {
+		if has {
+			set++
+		}
+	}
+	switch {
+	case set != 1:
+		return fmt.Errorf("%w: sync message with %d fields, not one", ErrMalformed, set)
+	case m.Vector != nil:
+		return m.Vector.validate()
+	case m.Want != nil:
+		return m.Want.validate()
+	case m.Tree != nil:
+		return m.Tree.validate()
+	}
+	return nil
+}
+
 // SyncVector is a version vector, ascending by log.
 type SyncVector struct {
 	Marks []Mark `cbor:"1,keyasint"`
 }
 
+func (v *SyncVector) validate() error { return checkMarks("version vector", v.Marks) }
+
 // SyncWant asks for seals of messages and for ratchet trees.
 type SyncWant struct {
 	Messages []MessageID `cbor:"1,keyasint"`
 	Trees    []EpochID   `cbor:"2,keyasint"`
+}
+
+func (w *SyncWant) validate() error {
+	if len(w.Messages) > MaxWants || len(w.Trees) > MaxWantTrees {
+		return fmt.Errorf("%w: want of %d messages and %d trees, at most %d and %d", ErrTooLarge, len(w.Messages), len(w.Trees), MaxWants, MaxWantTrees)
+	}
+	return nil
 }
 
 // SyncTree is a part of a ratchet tree (the ratchet_tree extension's data).
@@ -123,6 +168,16 @@ type SyncTree struct {
 	Total uint64  `cbor:"2,keyasint"` // bytes, at most MaxTree
 	At    uint64  `cbor:"3,keyasint"` // offset of Part
 	Part  []byte  `cbor:"4,keyasint"`
+}
+
+func (t *SyncTree) validate() error {
+	switch {
+	case t.Total > MaxTree:
+		return fmt.Errorf("%w: ratchet tree of %d bytes, at most %d", ErrTooLarge, t.Total, MaxTree)
+	case len(t.Part) == 0, t.At > t.Total, uint64(len(t.Part)) > t.Total-t.At:
+		return fmt.Errorf("%w: ratchet tree of %d bytes: part of %d at %d", ErrMalformed, t.Total, len(t.Part), t.At)
+	}
+	return nil
 }
 
 // SyncDone ends a side's answer to the other's vector (Wants 0) or to its n-th Want.
@@ -143,8 +198,19 @@ func (j *JoinRequest) version() uint64 { return j.V }
 
 // DecodeJoinRequest reads a request.
 func DecodeJoinRequest(b []byte) (*JoinRequest, error) {
-	j := new(JoinRequest)
-	return j, decodeVersioned(b, MaxKeyPackage+4*MaxDeviceCert, j)
+	return decode[JoinRequest](b, MaxKeyPackage+4*MaxDeviceCert)
+}
+
+func (j *JoinRequest) validate() error {
+	if len(j.KeyPackage) == 0 || len(j.KeyPackage) > MaxKeyPackage {
+		return fmt.Errorf("%w: join request: KeyPackage of %d bytes", ErrMalformed, len(j.KeyPackage))
+	}
+	if j.Invite != nil {
+		if err := j.Invite.validate(); err != nil {
+			return err
+		}
+	}
+	return j.Cert.validate()
 }
 
 // JoinStage says how far a request has come.
@@ -162,18 +228,48 @@ type JoinReply struct {
 	Stage   JoinStage `cbor:"1,keyasint"`
 	Reason  string    `cbor:"2,keyasint,omitempty"`
 	Welcome []byte    `cbor:"3,keyasint,omitempty"`
-	Epoch   EpochID   `cbor:"4,keyasint,omitempty"`
+	Epoch   EpochID   `cbor:"4,keyasint,omitzero"`
 	Genesis *Signed   `cbor:"5,keyasint,omitempty"`
+}
+
+func (j *JoinReply) validate() error {
+	switch {
+	case j.Stage < JoinWaiting || j.Stage > JoinDenied:
+		return fmt.Errorf("%w: join reply: stage %d", ErrMalformed, j.Stage)
+	case (j.Stage == JoinWelcomed) != (len(j.Welcome) > 0):
+		return fmt.Errorf("%w: join reply: stage %d with a Welcome of %d bytes", ErrMalformed, j.Stage, len(j.Welcome))
+	case !isText(j.Reason, MaxReason, false):
+		return fmt.Errorf("%w: join reply: reason of %d bytes", ErrMalformed, len(j.Reason))
+	case j.Genesis != nil:
+		return j.Genesis.validate()
+	}
+	return nil
 }
 
 // FindRequest asks a provider which of its public groups fit.
 type FindRequest struct {
 	V     uint64 `cbor:"1,keyasint"`
 	Name  string `cbor:"2,keyasint"` // words that the name must contain, normalised by the answerer
-	Limit uint64 `cbor:"3,keyasint"`
+	Limit uint64 `cbor:"3,keyasint"` // groups, from 1 to MaxFindLimit
+}
+
+func (f *FindRequest) version() uint64 { return f.V }
+
+func (f *FindRequest) validate() error {
+	if !isText(f.Name, MaxQuery, false) || f.Limit == 0 || f.Limit > MaxFindLimit {
+		return fmt.Errorf("%w: search for %d bytes, at most %d groups", ErrMalformed, len(f.Name), f.Limit)
+	}
+	return nil
 }
 
 // FindReply is one group of an answer, as PublicInfo bytes; the stream's end ends the answer.
 type FindReply struct {
 	PublicInfo []byte `cbor:"1,keyasint"`
+}
+
+func (f *FindReply) validate() error {
+	if len(f.PublicInfo) == 0 || len(f.PublicInfo) > MaxPublicInfo {
+		return fmt.Errorf("%w: search result of %d bytes", ErrMalformed, len(f.PublicInfo))
+	}
+	return nil
 }

@@ -1,0 +1,54 @@
+package wire
+
+import (
+	"bytes"
+	"fmt"
+	"unicode"
+	"unicode/utf8"
+)
+
+// ascending says whether each item stands strictly before the next one, so that
+// a set has one encoding.
+func ascending[T any](items []T, compare func(a, b T) int) bool {
+	for i := 1; i < len(items); i++ {
+		if compare(items[i-1], items[i]) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func compareHashes[T ~[32]byte](a, b T) int { return bytes.Compare(a[:], b[:]) }
+func compareKeyIDs(a, b KeyID) int          { return bytes.Compare(a[:], b[:]) }
+func compareMarks(a, b Mark) int            { return a.Log.Compare(b.Log) }
+func compareWraps(a, b Wrap) int            { return bytes.Compare(a.Device[:], b.Device[:]) }
+
+// checkMarks checks a version vector: one mark a log, ascending, of entries that exist.
+func checkMarks(what string, marks []Mark) error {
+	if len(marks) > MaxMarks {
+		return fmt.Errorf("%w: %s with %d marks, at most %d", ErrTooLarge, what, len(marks), MaxMarks)
+	}
+	for _, m := range marks {
+		if m.Seq == 0 {
+			return fmt.Errorf("%w: %s: a mark with seq 0", ErrMalformed, what)
+		}
+	}
+	if !ascending(marks, compareMarks) {
+		return fmt.Errorf("%w: %s: marks are not ascending", ErrMalformed, what)
+	}
+	return nil
+}
+
+// isText says whether s is text of at most max bytes that a terminal can be
+// shown: UTF-8 without control characters, but for line ends and tabs in lines.
+func isText(s string, max int, lines bool) bool {
+	if len(s) > max || !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if unicode.IsControl(r) && !(lines && (r == '\n' || r == '\t')) {
+			return false
+		}
+	}
+	return true
+}
