@@ -1,0 +1,127 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/dgraph-io/badger/v4"
+	badgeroptions "github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/badger/v4/y"
+	"google.golang.org/protobuf/proto"
+)
+
+// openBadger opens the database at path. Sealed values do not compress; without compression blocks are read where they
+// are mapped, and a block cache would only cost memory.
+func openBadger(path string, o Options) (db *badger.DB, err error) {
+	if err := checkTables(path); err != nil {
+		return nil, err
+	}
+	defer recovered(&err, "opening")
+	opt := badger.DefaultOptions(path)
+	opt.SyncWrites = true
+	opt.DetectConflicts = false // there is one writer
+	opt.MemTableSize = o.maxBatch() * 100 / 15
+	opt.NumMemtables = 2
+	opt.NumCompactors = 2
+	opt.NumGoroutines = 2
+	opt.ValueLogFileSize = 64 << 20
+	opt.ValueThreshold = min(1<<20, o.maxBatch()/2)
+	opt.Compression = badgeroptions.None
+	opt.BlockCacheSize = 0
+	opt.ChecksumVerificationMode = badgeroptions.OnBlockRead
+	opt.VerifyValueChecksum = true
+	opt.MetricsEnabled = false
+	opt.Logger = badgerLog{o.logger()}
+	db, err = badger.Open(opt)
+	if err != nil {
+		var path *fs.PathError
+		if errors.As(err, &path) && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("storage: opening the database: %w", err)
+		}
+		return nil, corrupt("opening the database: %w", err)
+	}
+	return db, nil
+}
+
+// checkTables checks the footer and the index checksum of every table file. Badger ends the process when a length in a
+// footer points outside of the file; checking first turns that into an error. The data blocks have checksums of their
+// own, which Badger checks as it reads them.
+func checkTables(path string) error {
+	tables, err := filepath.Glob(filepath.Join(path, "*.sst"))
+	if err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	for _, t := range tables {
+		if err := checkTable(t); err != nil {
+			return corrupt("table %s: %w", filepath.Base(t), err)
+		}
+	}
+	return nil
+}
+
+// checkTable reads a table's end: index · its length, 4 bytes · checksum · its length, 4 bytes.
+func checkTable(path string) (err error) {
+	defer recovered(&err, "checking a table")
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	end, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	// last reads the n bytes before end and moves end there.
+	last := func(n int64) ([]byte, error) {
+		if n > end {
+			return nil, fmt.Errorf("a length of %d in a file of %d bytes", n, end)
+		}
+		end -= n
+		b := make([]byte, n)
+		_, err := f.ReadAt(b, end)
+		return b, err
+	}
+	prefixed := func() ([]byte, error) {
+		size, err := last(4)
+		if err != nil {
+			return nil, err
+		}
+		return last(int64(binary.BigEndian.Uint32(size)))
+	}
+	b, err := prefixed()
+	if err != nil {
+		return err
+	}
+	var sum pb.Checksum
+	if err := proto.Unmarshal(b, &sum); err != nil {
+		return err
+	}
+	index, err := prefixed()
+	if err != nil {
+		return err
+	}
+	return y.VerifyChecksum(index, &sum)
+}
+
+// badgerLog passes on what Badger logs. It names files and numbers, never values.
+type badgerLog struct{ *slog.Logger }
+
+func (l badgerLog) Errorf(format string, args ...any) {
+	l.Warn(fmt.Sprintf("badger: "+format, args...))
+}
+func (l badgerLog) Warningf(format string, args ...any) {
+	l.Warn(fmt.Sprintf("badger: "+format, args...))
+}
+func (l badgerLog) Infof(format string, args ...any) {
+	l.Debug(fmt.Sprintf("badger: "+format, args...))
+}
+func (l badgerLog) Debugf(format string, args ...any) {
+	l.Debug(fmt.Sprintf("badger: "+format, args...))
+}

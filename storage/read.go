@@ -1,0 +1,239 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Get is the value of key, as a slice of the caller's own. Errors: ErrNotFound, ErrCorrupt, ErrClosed.
+func (s *Store) Get(key []byte) ([]byte, error) {
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.active.Done()
+	k := recordKey(key)
+	for {
+		stored, err := s.stored(k)
+		if err != nil {
+			return nil, err
+		}
+		value, err := s.unseal(k, stored)
+		if err == nil {
+			return value, nil
+		}
+		if !s.changed(k, stored) {
+			return nil, corrupt("%s: %w", class(k), err)
+		}
+	}
+}
+
+// Scan calls fn with each key that begins with prefix and its value, in the order of the keys, as they were at one moment
+// during the call; of a vault that is dropped meanwhile, some or all records may be left out. The slices are fn's own. An
+// error by fn ends the scan and is returned as it is. fn may use the store. Errors: ErrCorrupt, ErrClosed.
+func (s *Store) Scan(prefix []byte, fn func(key, value []byte) error) error {
+	return s.ScanFrom(prefix, nil, fn)
+}
+
+// ScanFrom is Scan beginning at the first key that is not below from: how a reader with a cursor goes on.
+func (s *Store) ScanFrom(prefix, from []byte, fn func(key, value []byte) error) error {
+	return s.scan(prefix, from, func(item *badger.Item) error {
+		k, value, err := s.value(item)
+		if err != nil || value == nil {
+			return err
+		}
+		return fn(k[1:], value)
+	})
+}
+
+// ScanKeys is Scan without the values: cheaper, and nothing is authenticated.
+func (s *Store) ScanKeys(prefix []byte, fn func(key []byte) error) error {
+	return s.scan(prefix, nil, func(item *badger.Item) error { return fn(item.KeyCopy(nil)[1:]) })
+}
+
+func (s *Store) scan(prefix, from []byte, fn func(*badger.Item) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.active.Done()
+	return s.iterate(recordKey(prefix), recordKey(from), fn)
+}
+
+// value opens an item of a snapshot. It is nil without an error if the record has changed since and can therefore not
+// be opened any more: its vault was dropped.
+func (s *Store) value(item *badger.Item) (key, value []byte, err error) {
+	key = item.KeyCopy(nil)
+	stored, err := item.ValueCopy(nil)
+	if err != nil {
+		return nil, nil, corrupt("%s: %w", class(key), err)
+	}
+	value, err = s.unseal(key, stored)
+	if err != nil && s.changed(key, stored) {
+		return key, nil, nil
+	}
+	if err != nil {
+		return nil, nil, corrupt("%s: %w", class(key), err)
+	}
+	return key, value, nil
+}
+
+// changed reports whether key is stored otherwise by now.
+func (s *Store) changed(key, stored []byte) bool {
+	now, err := s.stored(key)
+	return errors.Is(err, ErrNotFound) || err == nil && !bytes.Equal(now, stored)
+}
+
+// Stat is a few numbers about a store.
+type Stat struct {
+	Records      uint64 // records in it
+	Vaults       int    // vaults in it
+	Transactions uint64 // transactions since it was created
+}
+
+// Stat counts without reading.
+func (s *Store) Stat() (Stat, error) {
+	if err := s.enter(); err != nil {
+		return Stat{}, err
+	}
+	defer s.active.Done()
+	s.writeMu.Lock()
+	defer s.writeMu.Unlock()
+	return Stat{s.head.records, len(s.ring.vaults), s.head.seq}, nil
+}
+
+// Verify reads the whole store, authenticates every record and checks that none is missing, added or out of date (see
+// the package comment). It sees the store as it is at one moment, and may run beside everything else. Errors:
+// ErrCorrupt, ErrClosed.
+func (s *Store) Verify() error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.active.Done()
+	var found, want head
+	var seen bool
+	err := s.iterate(nil, nil, func(item *badger.Item) error {
+		key := item.KeyCopy(nil)
+		switch {
+		case bytes.Equal(key, keyHead):
+			sealed, err := item.ValueCopy(nil)
+			if err != nil {
+				return corrupt("head: %w", err)
+			}
+			want, err = s.unsealHead(sealed)
+			seen = true
+			return err
+		case bytes.Equal(key, keyID):
+			return nil
+		case len(key) == 0 || key[0] != classRecord && key[0] != classIndex:
+			return corrupt("an unknown key")
+		}
+		stored, err := item.ValueCopy(nil)
+		if err != nil {
+			return corrupt("%s: %w", class(key), err)
+		}
+		found.toggle(s.sums, key, stored)
+		if key[0] == classIndex {
+			return nil
+		}
+		found.records++
+		_, _, err = s.value(item)
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case !seen:
+		return corrupt("the head is missing")
+	case found.records != want.records:
+		return corrupt("%d records instead of %d", found.records, want.records)
+	case found.sum != want.sum:
+		return corrupt("the set of records is not the one that was written")
+	}
+	return nil
+}
+
+// Compact gives the space of what was deleted and replaced back to the file system. It may take long and may run beside
+// everything else.
+func (s *Store) Compact() (err error) {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.active.Done()
+	defer recovered(&err, "compacting")
+	if err := s.db.Flatten(1); err != nil {
+		return corrupt("compacting: %w", err)
+	}
+	for {
+		switch err := s.db.RunValueLogGC(0.5); {
+		case errors.Is(err, badger.ErrNoRewrite), errors.Is(err, badger.ErrRejected):
+			return nil
+		case err != nil:
+			return corrupt("compacting: %w", err)
+		}
+	}
+}
+
+// stored reads what is under a key in Badger.
+func (s *Store) stored(key []byte) (value []byte, err error) {
+	defer recovered(&err, "reading")
+	txn := s.db.NewTransaction(false)
+	defer txn.Discard()
+	return get(txn, key)
+}
+
+// get is never nil without an error.
+func get(txn *badger.Txn, key []byte) ([]byte, error) {
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, corrupt("%s: %w", class(key), err)
+	}
+	value, err := item.ValueCopy(make([]byte, 0, item.ValueSize()))
+	if err != nil {
+		return nil, corrupt("%s: %w", class(key), err)
+	}
+	return value, nil
+}
+
+// errStop ends an iteration early and without an error.
+var errStop = errors.New("stop")
+
+func (s *Store) iterate(prefix, from []byte, fn func(*badger.Item) error) error {
+	txn := s.db.NewTransaction(false)
+	defer txn.Discard()
+	return iterate(txn, prefix, from, fn)
+}
+
+// iterate calls fn with the items whose keys begin with prefix and are not below from. A panic by fn passes; one by Badger
+// becomes an ErrCorrupt (values are not prefetched, because a panic in the goroutine that does so could not).
+func iterate(txn *badger.Txn, prefix, from []byte, fn func(*badger.Item) error) (err error) {
+	inside := false
+	defer func() {
+		if inside {
+			return
+		}
+		if r := recover(); r != nil {
+			err = corrupt("reading: the database panicked: %v", r)
+		}
+	}()
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
+	defer it.Close()
+	if bytes.Compare(from, prefix) < 0 {
+		from = prefix
+	}
+	for it.Seek(from); it.Valid(); it.Next() {
+		inside = true
+		err := fn(it.Item())
+		inside = false
+		if errors.Is(err, errStop) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

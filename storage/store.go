@@ -1,0 +1,318 @@
+package storage
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Store is an open store. Its methods may be called from any goroutine.
+type Store struct {
+	dir  string
+	lock *lock
+	max  int64    // bytes in a transaction
+	file *os.File // holds the directory's lock
+	tip  *os.File
+	db   *badger.DB
+	data *sealer
+	sums *secret
+
+	ringMu sync.RWMutex // held to read or change ring.vaults
+	ring   *keyring     // changed by the writer only
+
+	queueMu sync.Mutex
+	queue   []*request
+
+	writeMu sync.Mutex // held by the writer, one at a time
+	head    head
+	failed  error
+
+	lifeMu sync.Mutex
+	closed bool
+	active sync.WaitGroup
+
+	at func(point string) // called where a crash would matter; tests only
+}
+
+// Format prints the directory and none of the secrets, whatever the verb.
+func (s *Store) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "storage.Store(%s)", s.dir) }
+
+// LogValue is what Format prints.
+func (s *Store) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) }
+
+// creating marks a directory in which Create has not finished.
+const creating = "creating"
+
+// Create makes a store in dir, which it makes too if need be, and opens it. Options must hold a passphrase or a key file.
+// Errors: ErrExists, ErrInUse, ErrLocked. A Create that was interrupted can be repeated.
+func Create(dir string, o Options) (*Store, error) { return create(dir, o, nil) }
+
+func create(dir string, o Options, at func(string)) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("storage: %w", err)
+	}
+	file, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{dir: dir, max: o.maxBatch(), file: file, at: at}
+	if err := s.create(o); err != nil {
+		return nil, errors.Join(err, s.release())
+	}
+	return s, nil
+}
+
+func (s *Store) create(o Options) (err error) {
+	dir := s.dir
+	switch {
+	case exists(dir, creating):
+		for _, name := range []string{keysName, keysName + ".tmp", tipName, "db"} {
+			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+				return fmt.Errorf("storage: %w", err)
+			}
+		}
+	case exists(dir, keysName) || exists(dir, "db"):
+		return fmt.Errorf("%w: %s", ErrExists, dir)
+	}
+	s.ring = &keyring{schema: schema, data: newSecret(), vaults: make(map[VaultID]*vault)}
+	_, _ = rand.Read(s.ring.store[:])
+	s.derive()
+	if s.lock, err = newLock(o); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, creating), nil, 0o600); err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	if err := syncDir(dir); err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	s.point("create: marked")
+	if s.tip, err = openTip(dir); err != nil {
+		return err
+	}
+	if s.db, err = openBadger(filepath.Join(dir, "db"), o); err != nil {
+		return err
+	}
+	if err := s.db.Update(func(t *badger.Txn) error {
+		return errors.Join(t.Set(keyID, idRecord(s.ring.store)), t.Set(keyHead, s.sealHead(s.head)))
+	}); err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	s.point("create: database written")
+	if err := writeKeys(dir, s.lock.encode(s.ring), s.point); err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	s.point("create: keys written")
+	if err := errors.Join(os.Remove(filepath.Join(dir, creating)), syncDir(dir)); err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	return nil
+}
+
+// Open opens the store in dir. Errors: ErrNotInitialised, ErrInUse, ErrLocked, ErrWrongPassphrase, ErrSchemaNewer,
+// ErrForeign, ErrCorrupt. It checks keys and the head, not every record: see [Store.Verify].
+func Open(dir string, o Options) (*Store, error) { return open(dir, o, nil) }
+
+func open(dir string, o Options, at func(string)) (*Store, error) {
+	if !exists(dir, keysName) && !exists(dir, "db") {
+		return nil, fmt.Errorf("%w: %s", ErrNotInitialised, dir)
+	}
+	file, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{dir: dir, max: o.maxBatch(), file: file, at: at}
+	if err := s.open(o); err != nil {
+		return nil, errors.Join(err, s.release())
+	}
+	return s, nil
+}
+
+func (s *Store) open(o Options) (err error) {
+	dir := s.dir
+	switch {
+	case exists(dir, creating):
+		return fmt.Errorf("%w: %s: its creation was interrupted", ErrNotInitialised, dir)
+	case !exists(dir, keysName):
+		return corrupt("keys is missing")
+	}
+	if s.lock, s.ring, err = readKeys(dir, o); err != nil {
+		return err
+	}
+	if !exists(dir, "db/MANIFEST") {
+		return corrupt("the database is missing")
+	}
+	s.derive()
+	if s.tip, err = openTip(dir); err != nil {
+		return err
+	}
+	if s.db, err = openBadger(filepath.Join(dir, "db"), o); err != nil {
+		return err
+	}
+	if err := s.checkHead(); err != nil {
+		return err
+	}
+	if err := s.migrate(); err != nil {
+		return err
+	}
+	if err := s.forgetEmptyVaults(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// checkHead reads the database's id and head and compares them with keys.
+func (s *Store) checkHead() error {
+	id, err := s.stored(keyID)
+	switch {
+	case err != nil:
+		return corrupt("store id: %w", err)
+	case len(id) != 24 || string(id) != string(idRecord([16]byte(id))):
+		return corrupt("store id")
+	case [16]byte(id) != s.ring.store:
+		return ErrForeign
+	}
+	sealed, err := s.stored(keyHead)
+	if err != nil {
+		return corrupt("head: %w", err)
+	}
+	if s.head, err = s.unsealHead(sealed); err != nil {
+		return err
+	}
+	anchor := s.ring.anchor
+	if tip, ok := s.readTip(); ok && tip.seq > anchor.seq {
+		anchor = tip
+	}
+	if s.head.seq < anchor.seq || s.head.seq == anchor.seq && s.head != anchor {
+		return corrupt("the database is at transaction %d, behind %d, where it was already", s.head.seq, anchor.seq)
+	}
+	return nil
+}
+
+// forgetEmptyVaults takes the vaults without records out of keys: a crash came between the two halves of adding or of
+// dropping them.
+func (s *Store) forgetEmptyVaults() error {
+	var empty []VaultID
+	for id := range s.ring.vaults {
+		used := false
+		if err := s.iterate(indexKey(id, nil), nil, func(*badger.Item) error {
+			used = true
+			return errStop
+		}); err != nil {
+			return err
+		}
+		if !used {
+			empty = append(empty, id)
+		}
+	}
+	if len(empty) == 0 {
+		return nil
+	}
+	return s.replaceKeys(nil, empty)
+}
+
+// Close ends the use of the store: it waits for calls that are under way, writes the anchor and wipes the secrets.
+// The second call returns ErrClosed.
+func (s *Store) Close() error {
+	s.lifeMu.Lock()
+	was := s.closed
+	s.closed = true
+	s.lifeMu.Unlock()
+	if was {
+		return ErrClosed
+	}
+	s.active.Wait()
+	var err error
+	if s.failed == nil && s.head != s.ring.anchor {
+		err = s.replaceKeys(nil, nil)
+	}
+	return errors.Join(err, s.release())
+}
+
+// release lets go of whatever was acquired.
+func (s *Store) release() (err error) {
+	if s.db != nil {
+		err = closeBadger(s.db)
+	}
+	if s.tip != nil {
+		err = errors.Join(err, s.tip.Close())
+	}
+	if s.lock != nil && s.lock.kek != nil {
+		s.lock.kek.wipe()
+	}
+	if s.ring != nil {
+		s.ring.data.wipe()
+		for _, v := range s.ring.vaults {
+			v.key.wipe()
+		}
+	}
+	if s.sums != nil {
+		s.sums.wipe()
+	}
+	return errors.Join(err, s.file.Close())
+}
+
+func closeBadger(db *badger.DB) (err error) {
+	defer recovered(&err, "closing")
+	if err := db.Close(); err != nil {
+		return fmt.Errorf("storage: closing the database: %w", err)
+	}
+	return nil
+}
+
+// enter registers a call; the caller defers s.active.Done.
+func (s *Store) enter() error {
+	s.lifeMu.Lock()
+	defer s.lifeMu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	s.active.Add(1)
+	return nil
+}
+
+func (s *Store) point(name string) {
+	if s.at != nil {
+		s.at(name)
+	}
+}
+
+// derive makes what follows from the data key.
+func (s *Store) derive() {
+	s.data = newSealer(s.ring.data)
+	s.sums = derived(s.ring.data.b[:], nil, sumDomain)
+}
+
+func (s *Store) sealHead(h head) []byte {
+	header := recordHeader(VaultID{})
+	return s.data.seal(header, h.append(nil), associated(header, keyHead))
+}
+
+func (s *Store) unsealHead(sealed []byte) (head, error) {
+	b, err := s.unseal(keyHead, sealed)
+	if err != nil {
+		return head{}, corrupt("head: %w", err)
+	}
+	if len(b) != headSize {
+		return head{}, corrupt("head: %d bytes", len(b))
+	}
+	return decodeHead(b), nil
+}
+
+func idRecord(id [16]byte) []byte {
+	sum := sha256.Sum256(id[:])
+	return append(id[:], sum[:8]...)
+}
+
+func exists(dir, name string) bool {
+	_, err := os.Lstat(filepath.Join(dir, name))
+	return !errors.Is(err, fs.ErrNotExist)
+}
