@@ -1,0 +1,18 @@
+// Package discovery finds groups and peers: the public record of a group
+// (GroupPublicInfo), its life in the DHT, provider records, queries to providers,
+// mDNS, and the book of remembered peers with its redial loop.
+//
+// A record is judged from itself alone ([Verify]): the genesis fixes the group's
+// ID, a chain of links says who may speak for the group, and every field is signed
+// by someone whom the chain's end names. Records merge ([Merge]): commutative,
+// associative, idempotent. [Compare] orders them all and never ranks a merge below
+// what went into it, so that the DHT's Select and the merge pull the same way.
+//
+// The record half is pure: time and keys are arguments. The network half ([DHT],
+// [Publisher], [Finder], [Peers]) owns goroutines, each ended by its Close, and
+// uses only timers that testing/synctest can drive.
+//
+// The package does not decide who is a member (node/group does), keep anything on
+// disk (callers hand in small interfaces), or hide anything: what it publishes is
+// public. The keys of private groups are not its business.
+package discovery

@@ -1,0 +1,149 @@
+package discovery
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Merge is the join of two records of one group.
+//
+// The chain of authority is a maximum of a total order, and the fields live
+// *under* their chain: of two records with different chains the result has the
+// fields of the higher one alone; under the same chain, fields and heads join
+// register by register (last writer, then lower hash; newest head per device, then
+// the newest wire.MaxHeads). This lexicographic product is a semilattice, exactly:
+// commutative, associative, idempotent, for all records that Verify accepts.
+//
+// Filtering the other record's fields by the winning chain instead would carry
+// more over, and would not be associative: a field of X, who is in chain A, not in
+// B and again in C above both, would survive A ⊔ (B ⊔ C) and not (A ⊔ B) ⊔ C.
+// Readers who hold all values at once carry fields over with [Collect].
+func Merge(a, b *Info) (*Info, error) {
+	if a.Group != b.Group {
+		return nil, fmt.Errorf("merging: %w", ErrForeignGroup)
+	}
+	return merge(a, b).info(), nil
+}
+
+func merge(a, b *Info) *parts {
+	p := a.parts()
+	switch c := a.chain.compare(b.chain); {
+	case c < 0:
+		p = b.parts()
+	case c == 0:
+		if s, t := a.chain.seal(), b.chain.seal(); bytes.Compare(t[:], s[:]) < 0 {
+			p.chain = b.chain
+		}
+		for f := range p.profile {
+			p.profile[f] = a.profile[f].Merge(b.profile[f])
+		}
+		p.heads = mergeHeads(a.heads, b.heads)
+	}
+	// The founder can sign one genesis twice; the payload, and with it the group, is the same.
+	if bytes.Compare(b.raw.Signature, a.raw.Signature) < 0 {
+		p.raw, p.genesis = b.raw, b.Genesis
+	} else {
+		p.raw, p.genesis = a.raw, a.Genesis
+	}
+	return p
+}
+
+// mergeHeads keeps the newest head of each device, and of those the newest
+// wire.MaxHeads. What falls off never comes back: the heads that pushed it off only
+// get newer. So cutting early or late is the same.
+func mergeHeads(a, b []Head) []Head {
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, func(x, y Head) int { return compareHeads(y, x) })
+	seen := make(map[wire.DeviceID]bool, len(all))
+	out := make([]Head, 0, wire.MaxHeads)
+	for _, h := range all {
+		if len(out) == wire.MaxHeads {
+			break
+		}
+		if !seen[h.Device.ID] {
+			seen[h.Device.ID] = true
+			out = append(out, h)
+		}
+	}
+	slices.SortFunc(out, func(x, y Head) int { return bytes.Compare(x.Device.ID[:], y.Device.ID[:]) })
+	return out
+}
+
+// compareHeads orders heads by time, then by lower hash.
+func compareHeads(a, b Head) int {
+	return cmp.Or(cmp.Compare(a.HLC, b.HLC), bytes.Compare(a.tie[:], b.tie[:]))
+}
+
+// onto is the record under another chain: the fields and heads that count there.
+func (i *Info) onto(chain *authority) *parts {
+	p := i.parts()
+	p.chain = chain
+	for f, r := range p.profile {
+		if r.Value != nil && !chain.maySetProfile(r.Value.Signer) {
+			p.profile[f] = crdt.LWW[*profileItem]{}
+		}
+	}
+	p.heads = slices.DeleteFunc(p.heads, func(h Head) bool { return !chain.mayHead(h.Device) })
+	return p
+}
+
+// Collect is the merge of all values at hand, together with those fields of
+// lower chains that count under the highest one. It depends on the set of
+// values only, not on their order, and stands at or above the merge of them. It
+// is what readers put back, so that a name that an admin set while an owner changed
+// the authority is kept as long as one reader sees both. It is no fold of Merge: in
+// the corner that Merge names, what is carried over depends on who saw what
+// together; all readers who then exchange their results still agree.
+func Collect(values ...*Info) (*Info, error) {
+	if len(values) == 0 {
+		return nil, fmt.Errorf("collecting: %w: no record", wire.ErrMalformed)
+	}
+	out := values[0]
+	for _, v := range values[1:] {
+		var err error
+		if out, err = Merge(out, v); err != nil {
+			return nil, err
+		}
+	}
+	for _, v := range values {
+		if v.chain.compare(out.chain) < 0 {
+			out = merge(out, v.onto(out.chain).info()).info()
+		}
+	}
+	return out, nil
+}
+
+// Compare is a total order on records: negative when a stands below b, and zero
+// only for equal bytes. Higher authority first, then the newer name, description,
+// tags and policy, then the newer heads, then lower hashes. It extends the order of
+// Merge: Merge(a, b) is never below a or b, so a record that dominates another is
+// always preferred to it.
+func Compare(a, b *Info) int {
+	if c := cmp.Or(bytes.Compare(b.Group[:], a.Group[:]), a.chain.compare(b.chain)); c != 0 {
+		return c
+	}
+	for f := range a.profile {
+		if c := a.profile[f].Compare(b.profile[f]); c != 0 {
+			return c
+		}
+	}
+	// The i-th newest head of a join is never older than the i-th newest of a side,
+	// so comparing the sorted lists element by element respects the join.
+	if c := slices.CompareFunc(a.Heads, b.Heads, compareHeads); c != 0 {
+		return c
+	}
+	s, t := a.chain.seal(), b.chain.seal()
+	return cmp.Or(bytes.Compare(t[:], s[:]), bytes.Compare(b.raw.Signature, a.raw.Signature))
+}
+
+// Adds says whether b holds anything that a lacks, also what only Collect would
+// carry over.
+func Adds(a, b *Info) bool {
+	c, err := Collect(a, b)
+	return err == nil && !c.Equal(a)
+}

@@ -1,0 +1,54 @@
+package discovery
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+)
+
+func TestWords(t *testing.T) {
+	for name, want := range map[string][]string{
+		"":                                  nil,
+		" - !?":                             nil,
+		"Red Pandas":                        {"red", "pandas"},
+		"red  RED-Red_rEd":                  {"red"},
+		"Straße 42":                         {"straße", "42"},
+		"ＦＵＬＬ ﬁsh":                          {"full", "fish"},
+		"e\u0301t\u00e9 \u00c9T\u00c9":      {"été"},
+		"読書会 Tokyo":                         {"読書会", "tokyo"},
+		"हिन्दी समूह":                       {"हिन्दी", "समूह"},
+		"a b c d e f g h i j":               {"a", "b", "c", "d", "e", "f", "g", "h"},
+		strings.Repeat("é", 40) + " x":      {strings.Repeat("é", 32), "x"},
+		"x" + strings.Repeat("é", 40):       {"x" + strings.Repeat("é", 31)},
+		"bad\xff\xfeutf8":                   {"bad", "utf8"},
+		"tabs\tand\nlines \U0001F43C panda": {"tabs", "and", "lines", "panda"},
+	} {
+		if got := Words(name); !reflect.DeepEqual(got, want) {
+			t.Errorf("%q has the words %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestWordsAreStable(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.OneOf(rapid.String(), rapid.Custom(func(t *rapid.T) string {
+			return string(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"))
+		})).Draw(t, "name")
+		w := Words(name)
+		if len(w) > maxWords {
+			t.Fatalf("%d words", len(w))
+		}
+		for _, x := range w {
+			if x == "" || len(x) > maxWordSize || !utf8.ValidString(x) {
+				t.Fatalf("word %q", x)
+			}
+		}
+		if again := Words(strings.Join(w, " ")); !slices.Equal(again, w) {
+			t.Fatalf("the words of %q are %q", w, again)
+		}
+	})
+}
