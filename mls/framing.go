@@ -1,0 +1,242 @@
+package mls
+
+import "fmt"
+
+// Wire formats, RFC 9420, Section 17.2.
+const (
+	WirePublic     WireFormat = 1
+	WirePrivate    WireFormat = 2
+	wireWelcome    WireFormat = 3
+	wireGroupInfo  WireFormat = 4
+	wireKeyPackage WireFormat = 5
+)
+
+type contentType uint8
+
+const (
+	contentApplication contentType = 1
+	contentProposal    contentType = 2
+	contentCommit      contentType = 3
+)
+
+type senderType uint8
+
+const (
+	senderMember            senderType = 1
+	senderExternal          senderType = 2
+	senderNewMemberProposal senderType = 3
+	senderNewMemberCommit   senderType = 4
+)
+
+// sender is Sender of RFC 9420, Section 6. index is a LeafIndex for a member.
+type sender struct {
+	typ   senderType
+	index uint32
+}
+
+func (s sender) encode(w *writer) {
+	w.u8(uint8(s.typ))
+	if s.typ == senderMember || s.typ == senderExternal {
+		w.u32(s.index)
+	}
+}
+
+func readSender(r *reader) (s sender) {
+	switch s.typ = senderType(r.u8()); s.typ {
+	case senderMember, senderExternal:
+		s.index = r.u32()
+	case senderNewMemberProposal, senderNewMemberCommit:
+	default:
+		r.fail("sender type %d", s.typ)
+	}
+	return s
+}
+
+// authContent is AuthenticatedContent of RFC 9420, Section 6: a FramedContent with
+// its signature, whichever message it came in. raw is the FramedContent as it
+// arrived; hashes and signatures are over those bytes.
+type authContent struct {
+	wire            WireFormat
+	groupID         []byte
+	epoch           uint64
+	sender          sender
+	authData        []byte
+	typ             contentType
+	application     []byte
+	proposal        Proposal
+	commit          *commit
+	raw             []byte
+	signature       []byte
+	confirmationTag []byte // commits only
+}
+
+// encodeBody writes what FramedContent has after its content type.
+func (a *authContent) encodeBody(w *writer) {
+	switch a.typ {
+	case contentApplication:
+		w.vec(a.application)
+	case contentProposal:
+		encodeProposal(w, a.proposal)
+	case contentCommit:
+		a.commit.encode(w)
+	}
+}
+
+func (a *authContent) readBody(r *reader) {
+	switch a.typ {
+	case contentApplication:
+		a.application = r.vec()
+	case contentProposal:
+		a.proposal = readProposal(r)
+	case contentCommit:
+		a.commit = readCommit(r)
+	default:
+		r.fail("content type %d", a.typ)
+	}
+}
+
+func (a *authContent) encodeHeader(w *writer) {
+	w.vec(a.groupID)
+	w.u64(a.epoch)
+	a.sender.encode(w)
+	w.vec(a.authData)
+	w.u8(uint8(a.typ))
+}
+
+// readContent reads a FramedContent.
+func readContent(r *reader, wire WireFormat) *authContent {
+	start := r.b
+	a := &authContent{wire: wire, groupID: r.vec(), epoch: r.u64(), sender: readSender(r)}
+	a.authData = r.vec()
+	a.typ = contentType(r.u8())
+	a.readBody(r)
+	a.raw = r.since(start)
+	return a
+}
+
+// readAuth reads a FramedContentAuthData.
+func (a *authContent) readAuth(r *reader) {
+	a.signature = r.vec()
+	if a.typ == contentCommit {
+		a.confirmationTag = r.vec()
+	}
+}
+
+func (a *authContent) encodeAuth(w *writer) {
+	w.vec(a.signature)
+	if a.typ == contentCommit {
+		w.vec(a.confirmationTag)
+	}
+}
+
+// tbs is FramedContentTBS, RFC 9420, Section 6.1; context is the GroupContext.
+func (a *authContent) tbs(context []byte) []byte {
+	return encode(func(w *writer) {
+		w.u16(uint16(MLS10))
+		w.u16(uint16(a.wire))
+		w.raw(a.raw)
+		if a.sender.typ == senderMember || a.sender.typ == senderNewMemberCommit {
+			w.raw(context)
+		}
+	})
+}
+
+// signedInput is ConfirmedTranscriptHashInput of RFC 9420, Section 8.2.
+func (a *authContent) signedInput() []byte {
+	return encode(func(w *writer) {
+		w.u16(uint16(a.wire))
+		w.raw(a.raw)
+		w.vec(a.signature)
+	})
+}
+
+// bytes is the encoding of AuthenticatedContent, the input of a ProposalRef.
+func (a *authContent) bytes() []byte {
+	return encode(func(w *writer) {
+		w.u16(uint16(a.wire))
+		w.raw(a.raw)
+		a.encodeAuth(w)
+	})
+}
+
+// sign fills raw and signature.
+func (a *authContent) sign(s *suite, key *SignatureKey, context []byte) (err error) {
+	a.raw = encode(func(w *writer) { a.encodeHeader(w); a.encodeBody(w) })
+	a.signature, err = s.signWithLabel(key, "FramedContentTBS", a.tbs(context))
+	return err
+}
+
+func (a *authContent) verify(s *suite, public, context []byte) error {
+	if !s.verifyWithLabel(public, "FramedContentTBS", a.tbs(context), a.signature) {
+		return fmt.Errorf("%w: signature of message", ErrInvalid)
+	}
+	return nil
+}
+
+// membershipTag is RFC 9420, Section 6.2.
+func (a *authContent) membershipTag(s *suite, key secret, context []byte) []byte {
+	w := writer{b: a.tbs(context)}
+	a.encodeAuth(&w)
+	return s.mac(key, w.b)
+}
+
+// publicMessage encodes a as MLSMessage with a PublicMessage, RFC 9420, Section 6.2.
+func (a *authContent) publicMessage(s *suite, membership secret, context []byte) []byte {
+	var w writer
+	w.raw(a.raw)
+	a.encodeAuth(&w)
+	if a.sender.typ == senderMember {
+		w.vec(a.membershipTag(s, membership, context))
+	}
+	return mlsMessage(WirePublic, w.b)
+}
+
+// publicMessage is a PublicMessage as it arrived.
+type publicMessage struct {
+	*authContent
+	membershipTag []byte
+}
+
+func readPublicMessage(r *reader) publicMessage {
+	m := publicMessage{authContent: readContent(r, WirePublic)}
+	m.readAuth(r)
+	if m.sender.typ == senderMember {
+		m.membershipTag = r.vec()
+	}
+	if r.err == nil && m.typ == contentApplication {
+		r.fail("application data in a PublicMessage")
+	}
+	return m
+}
+
+// mlsMessage frames a payload as MLSMessage, RFC 9420, Section 6.
+func mlsMessage(wire WireFormat, payload []byte) []byte {
+	w := writer{b: make([]byte, 0, 4+len(payload))}
+	w.u16(uint16(MLS10))
+	w.u16(uint16(wire))
+	w.raw(payload)
+	return w.b
+}
+
+// openMessage copies b and reads the header of an MLSMessage.
+func openMessage(b []byte) (*reader, WireFormat, error) {
+	r := &reader{b: clone(b)}
+	version := r.u16()
+	wire := WireFormat(r.u16())
+	switch {
+	case r.err != nil:
+		return nil, 0, fmt.Errorf("MLSMessage: %w", r.err)
+	case version != uint16(MLS10):
+		return nil, 0, fmt.Errorf("MLSMessage: %w: protocol version %d", ErrUnsupported, version)
+	}
+	return r, wire, nil
+}
+
+// openMessageAs is openMessage for one wire format only.
+func openMessageAs(b []byte, want WireFormat) (*reader, error) {
+	r, wire, err := openMessage(b)
+	if err == nil && wire != want {
+		err = fmt.Errorf("MLSMessage: %w: wire format %d, %d wanted", ErrMalformed, wire, want)
+	}
+	return r, err
+}

@@ -1,0 +1,310 @@
+package mls
+
+import (
+	"crypto/ecdh"
+	"crypto/sha256"
+	"crypto/sha512"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/cloudflare/circl/dh/x25519"
+	"github.com/cloudflare/circl/dh/x448"
+)
+
+// HPKE, RFC 9180, base mode, single shot: what MLS needs and no context that
+// outlives a call.
+
+// kem is a key encapsulation mechanism. Randomness comes in as ikm, so that the
+// caller decides the order in which it is drawn.
+type kem interface {
+	id() uint16
+	privateSize() int
+	publicSize() int
+	// deriveKeyPair is DeriveKeyPair of RFC 9180, Section 7.1.3.
+	deriveKeyPair(ikm []byte) (private secret, public []byte, err error)
+	public(private []byte) ([]byte, error)
+	encap(ikm, public []byte) (shared secret, enc []byte, err error)
+	decap(private secret, public, enc []byte) (shared secret, err error)
+}
+
+// group is a Diffie-Hellman group as DHKEM (RFC 9180, Section 4.1) uses it.
+type group interface {
+	// keyFrom gives the private key for the labeled output dkp_prk, expanding with expand.
+	keyFrom(expand func(label string, info []byte, n int) []byte) ([]byte, error)
+	public(private []byte) ([]byte, error)
+	exchange(private, public []byte) ([]byte, error)
+}
+
+type dhkem struct {
+	kemID    uint16
+	hash     func() hash.Hash
+	nsecret  int
+	nsk, npk int
+	group    group
+}
+
+var (
+	kemP256   = &dhkem{0x0010, sha256.New, 32, 32, 65, nist{ecdh.P256(), 32, 0xff}}
+	kemP384   = &dhkem{0x0011, sha512.New384, 48, 48, 97, nist{ecdh.P384(), 48, 0xff}}
+	kemP521   = &dhkem{0x0012, sha512.New, 64, 66, 133, nist{ecdh.P521(), 66, 0x01}}
+	kemX25519 = &dhkem{0x0020, sha256.New, 32, 32, 32, groupX25519{}}
+	kemX448   = &dhkem{0x0021, sha512.New, 64, 56, 56, groupX448{}}
+)
+
+func (k *dhkem) id() uint16       { return k.kemID }
+func (k *dhkem) privateSize() int { return k.nsk }
+func (k *dhkem) publicSize() int  { return k.npk }
+
+func (k *dhkem) suiteID() []byte { return []byte{'K', 'E', 'M', byte(k.kemID >> 8), byte(k.kemID)} }
+
+func (k *dhkem) deriveKeyPair(ikm []byte) (secret, []byte, error) {
+	id := k.suiteID()
+	prk := labeledExtract(k.hash, id, nil, "dkp_prk", ikm)
+	private, err := k.group.keyFrom(func(label string, info []byte, n int) []byte {
+		return labeledExpand(k.hash, id, prk, label, info, n)
+	})
+	clear(prk)
+	if err != nil {
+		return secret{}, nil, err
+	}
+	public, err := k.group.public(private)
+	return newSecret(private), public, err
+}
+
+func (k *dhkem) public(private []byte) ([]byte, error) {
+	if len(private) != k.nsk {
+		return nil, fmt.Errorf("%w: HPKE private key of %d bytes", ErrMalformed, len(private))
+	}
+	return k.group.public(private)
+}
+
+func (k *dhkem) encap(ikm, public []byte) (secret, []byte, error) {
+	if len(public) != k.npk {
+		return secret{}, nil, fmt.Errorf("%w: HPKE public key of %d bytes", ErrMalformed, len(public))
+	}
+	eph, enc, err := k.deriveKeyPair(ikm)
+	if err != nil {
+		return secret{}, nil, err
+	}
+	defer eph.wipe()
+	dh, err := k.group.exchange(eph.bytes(), public)
+	if err != nil {
+		return secret{}, nil, err
+	}
+	return k.extractAndExpand(dh, enc, public), enc, nil
+}
+
+func (k *dhkem) decap(private secret, public, enc []byte) (secret, error) {
+	if len(enc) != k.npk {
+		return secret{}, fmt.Errorf("%w: encapsulated key of %d bytes", ErrMalformed, len(enc))
+	}
+	if len(private.bytes()) != k.nsk {
+		return secret{}, fmt.Errorf("%w: HPKE private key of %d bytes", ErrMalformed, len(private.bytes()))
+	}
+	dh, err := k.group.exchange(private.bytes(), enc)
+	if err != nil {
+		return secret{}, err
+	}
+	return k.extractAndExpand(dh, enc, public), nil
+}
+
+func (k *dhkem) extractAndExpand(dh, enc, public []byte) secret {
+	id := k.suiteID()
+	prk := labeledExtract(k.hash, id, nil, "eae_prk", dh)
+	context := append(append(make([]byte, 0, len(enc)+len(public)), enc...), public...)
+	out := labeledExpand(k.hash, id, prk, "shared_secret", context, k.nsecret)
+	clear(dh)
+	clear(prk)
+	return newSecret(out)
+}
+
+func labeledExtract(h func() hash.Hash, suiteID, salt []byte, label string, ikm []byte) []byte {
+	return hmacSum(h, salt, []byte("HPKE-v1"), suiteID, []byte(label), ikm)
+}
+
+func labeledExpand(h func() hash.Hash, suiteID, prk []byte, label string, info []byte, n int) []byte {
+	b := make([]byte, 0, 2+7+len(suiteID)+len(label)+len(info))
+	b = append(b, byte(n>>8), byte(n))
+	b = append(b, "HPKE-v1"...)
+	b = append(b, suiteID...)
+	b = append(b, label...)
+	b = append(b, info...)
+	return hkdfExpand(h, prk, b, n)
+}
+
+type groupX25519 struct{}
+
+func (groupX25519) keyFrom(expand func(string, []byte, int) []byte) ([]byte, error) {
+	return expand("sk", nil, x25519.Size), nil
+}
+
+func (groupX25519) public(private []byte) ([]byte, error) {
+	var sk, pk x25519.Key
+	copy(sk[:], private)
+	x25519.KeyGen(&pk, &sk)
+	clear(sk[:])
+	return pk[:], nil
+}
+
+func (groupX25519) exchange(private, public []byte) ([]byte, error) {
+	var sk, pk, out x25519.Key
+	copy(sk[:], private)
+	copy(pk[:], public)
+	ok := x25519.Shared(&out, &sk, &pk)
+	clear(sk[:])
+	if !ok {
+		return nil, fmt.Errorf("%w: X25519 public key of low order", ErrInvalid)
+	}
+	return out[:], nil
+}
+
+type groupX448 struct{}
+
+func (groupX448) keyFrom(expand func(string, []byte, int) []byte) ([]byte, error) {
+	return expand("sk", nil, x448.Size), nil
+}
+
+func (groupX448) public(private []byte) ([]byte, error) {
+	var sk, pk x448.Key
+	copy(sk[:], private)
+	x448.KeyGen(&pk, &sk)
+	clear(sk[:])
+	return pk[:], nil
+}
+
+func (groupX448) exchange(private, public []byte) ([]byte, error) {
+	var sk, pk, out x448.Key
+	copy(sk[:], private)
+	copy(pk[:], public)
+	ok := x448.Shared(&out, &sk, &pk)
+	clear(sk[:])
+	if !ok {
+		return nil, fmt.Errorf("%w: X448 public key of low order", ErrInvalid)
+	}
+	return out[:], nil
+}
+
+type nist struct {
+	curve ecdh.Curve
+	size  int
+	mask  byte // of the first octet of a candidate
+}
+
+func (g nist) keyFrom(expand func(string, []byte, int) []byte) ([]byte, error) {
+	for counter := range 256 {
+		candidate := expand("candidate", []byte{byte(counter)}, g.size)
+		candidate[0] &= g.mask
+		if _, err := g.curve.NewPrivateKey(candidate); err == nil {
+			return candidate, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: DeriveKeyPair found no scalar", ErrInvalid)
+}
+
+func (g nist) public(private []byte) ([]byte, error) {
+	k, err := g.curve.NewPrivateKey(private)
+	if err != nil {
+		return nil, fmt.Errorf("%w: private key: %w", ErrMalformed, err)
+	}
+	return k.PublicKey().Bytes(), nil
+}
+
+func (g nist) exchange(private, public []byte) ([]byte, error) {
+	sk, err := g.curve.NewPrivateKey(private)
+	if err != nil {
+		return nil, fmt.Errorf("%w: private key: %w", ErrMalformed, err)
+	}
+	pk, err := g.curve.NewPublicKey(public)
+	if err != nil {
+		return nil, fmt.Errorf("%w: public key: %w", ErrInvalid, err)
+	}
+	return sk.ECDH(pk)
+}
+
+// hpkeCiphertext is HPKECiphertext of RFC 9420, Section 7.6.
+type hpkeCiphertext struct{ kemOutput, ciphertext []byte }
+
+func (c hpkeCiphertext) encode(w *writer) {
+	w.vec(c.kemOutput)
+	w.vec(c.ciphertext)
+}
+
+func readHPKECiphertext(r *reader) hpkeCiphertext {
+	return hpkeCiphertext{kemOutput: r.vec(), ciphertext: r.vec()}
+}
+
+func (s *suite) hpkeID() []byte {
+	k := s.kem.id()
+	return []byte{
+		'H', 'P', 'K', 'E', byte(k >> 8), byte(k), byte(s.kdf >> 8), byte(s.kdf),
+		byte(s.aead.id >> 8), byte(s.aead.id),
+	}
+}
+
+// hpkeSchedule is KeySchedule of RFC 9180, Section 5.1, in base mode.
+func (s *suite) hpkeSchedule(shared secret, info []byte) (key, nonce, exporter []byte) {
+	id := s.hpkeID()
+	context := []byte{0}
+	context = append(context, labeledExtract(s.hash, id, nil, "psk_id_hash", nil)...)
+	context = append(context, labeledExtract(s.hash, id, nil, "info_hash", info)...)
+	prk := labeledExtract(s.hash, id, shared.bytes(), "secret", nil)
+	key = labeledExpand(s.hash, id, prk, "key", context, s.aead.nk)
+	nonce = labeledExpand(s.hash, id, prk, "base_nonce", context, s.aead.nn)
+	exporter = labeledExpand(s.hash, id, prk, "exp", context, s.nh)
+	clear(prk)
+	return key, nonce, exporter
+}
+
+// hpkeSeal is SealBase of RFC 9180, Section 6.1; ikm is the randomness of the
+// ephemeral key, privateSize bytes.
+func (s *suite) hpkeSeal(ikm, public, info, aad, plaintext []byte) (hpkeCiphertext, error) {
+	shared, enc, err := s.kem.encap(ikm, public)
+	if err != nil {
+		return hpkeCiphertext{}, err
+	}
+	defer shared.wipe()
+	key, nonce, _ := s.hpkeSchedule(shared, info)
+	ct, err := s.sealKeyed(key, nonce, aad, plaintext)
+	clear(key)
+	return hpkeCiphertext{kemOutput: enc, ciphertext: ct}, err
+}
+
+func (s *suite) hpkeOpen(private secret, public, info, aad []byte, c hpkeCiphertext) ([]byte, error) {
+	shared, err := s.kem.decap(private, public, c.kemOutput)
+	if err != nil {
+		return nil, err
+	}
+	defer shared.wipe()
+	key, nonce, _ := s.hpkeSchedule(shared, info)
+	defer clear(key)
+	return s.openKeyed(key, nonce, aad, c.ciphertext)
+}
+
+// hpkeExport is the exporter of RFC 9180, Section 5.3, for a context that was set up
+// from shared.
+func (s *suite) hpkeExport(shared secret, info, context []byte, length int) secret {
+	_, _, exporter := s.hpkeSchedule(shared, info)
+	return newSecret(labeledExpand(s.hash, s.hpkeID(), exporter, "sec", context, length))
+}
+
+// encryptWithLabel is RFC 9420, Section 5.1.3.
+func (s *suite) encryptWithLabel(ikm, public []byte, label string, context, plaintext []byte) (hpkeCiphertext, error) {
+	return s.hpkeSeal(ikm, public, signContent(label, context), nil, plaintext)
+}
+
+func (s *suite) decryptWithLabel(private secret, public []byte, label string, context []byte, c hpkeCiphertext) ([]byte, error) {
+	return s.hpkeOpen(private, public, signContent(label, context), nil, c)
+}
+
+// draw reads n bytes of randomness.
+func draw(rand io.Reader, n int) ([]byte, error) {
+	if rand == nil {
+		return nil, fmt.Errorf("%w: no randomness given", ErrUsage)
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(rand, b); err != nil {
+		return nil, fmt.Errorf("mls: draw randomness: %w", err)
+	}
+	return b, nil
+}

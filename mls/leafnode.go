@@ -1,0 +1,394 @@
+package mls
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Identifiers of RFC 9420, Section 17.
+type (
+	ProtocolVersion uint16
+	ExtensionType   uint16
+	ProposalType    uint16
+	CredentialType  uint16
+	WireFormat      uint16
+	// LeafIndex is the position of a member among the leaves of the tree.
+	LeafIndex uint32
+)
+
+// MLS10 is the one protocol version.
+const MLS10 ProtocolVersion = 1
+
+// Credential types, RFC 9420, Section 17.5.
+const (
+	CredentialBasic CredentialType = 1
+	CredentialX509  CredentialType = 2
+)
+
+// Extension types, RFC 9420, Section 17.3.
+const (
+	ExtensionApplicationID        ExtensionType = 1
+	ExtensionRatchetTree          ExtensionType = 2
+	ExtensionRequiredCapabilities ExtensionType = 3
+	ExtensionExternalPub          ExtensionType = 4
+	ExtensionExternalSenders      ExtensionType = 5
+	ExtensionLastResort           ExtensionType = 10
+)
+
+// Credential is what binds a signature key to an identity, RFC 9420, Section
+// 5.3: Identity for [CredentialBasic], Certificates (DER, leaf first) for
+// [CredentialX509]. Types without a known form are refused.
+type Credential struct {
+	Type         CredentialType
+	Identity     []byte
+	Certificates [][]byte
+}
+
+// BasicCredential is a credential with a bare identity.
+func BasicCredential(identity []byte) Credential {
+	return Credential{Type: CredentialBasic, Identity: identity}
+}
+
+// CredentialValidator decides whether a credential may stand with this signature
+// key: RFC 9420's Authentication Service (Section 5.3.1). It is asked wherever a
+// leaf can come in. A nil validator is refused; see [AcceptAnyCredential].
+type CredentialValidator func(cred Credential, signatureKey []byte) error
+
+// AcceptAnyCredential is a validator for callers that check members elsewhere.
+func AcceptAnyCredential(Credential, []byte) error { return nil }
+
+func (v CredentialValidator) check(l *LeafNode) error {
+	if v == nil {
+		return fmt.Errorf("%w: no CredentialValidator", ErrUsage)
+	}
+	if err := v(l.Credential, l.SignatureKey); err != nil {
+		return fmt.Errorf("%w: %w", ErrCredential, err)
+	}
+	return nil
+}
+
+func (c Credential) encode(w *writer) {
+	w.u16(uint16(c.Type))
+	switch c.Type {
+	case CredentialX509:
+		w.list(func() {
+			for _, cert := range c.Certificates {
+				w.vec(cert)
+			}
+		})
+	default:
+		w.vec(c.Identity)
+	}
+}
+
+func readCredential(r *reader) (c Credential) {
+	c.Type = CredentialType(r.u16())
+	switch c.Type {
+	case CredentialBasic:
+		c.Identity = r.vec()
+	case CredentialX509:
+		r.list(func(r *reader) { c.Certificates = append(c.Certificates, r.vec()) })
+	default:
+		r.fail("credential type %d", c.Type)
+	}
+	return c
+}
+
+func (c Credential) known() bool { return c.Type == CredentialBasic || c.Type == CredentialX509 }
+
+// Extension is an extension of a KeyPackage, LeafNode, GroupContext or GroupInfo.
+type Extension struct {
+	Type ExtensionType
+	Data []byte
+}
+
+func encodeExtensions(w *writer, list []Extension) {
+	w.list(func() {
+		for _, x := range list {
+			w.u16(uint16(x.Type))
+			w.vec(x.Data)
+		}
+	})
+}
+
+func readExtensions(r *reader) (list []Extension) {
+	r.list(func(r *reader) { list = append(list, Extension{ExtensionType(r.u16()), r.vec()}) })
+	return list
+}
+
+// FindExtension gives the data of the extension of type t.
+func FindExtension(list []Extension, t ExtensionType) ([]byte, bool) {
+	for _, x := range list {
+		if x.Type == t {
+			return x.Data, true
+		}
+	}
+	return nil, false
+}
+
+// checkExtensions refuses two extensions of one type: RFC 9420, Section 13.4.
+func checkExtensions(list []Extension) error {
+	for i, x := range list {
+		for _, y := range list[:i] {
+			if x.Type == y.Type {
+				return fmt.Errorf("%w: extension %d twice", ErrInvalid, x.Type)
+			}
+		}
+	}
+	return nil
+}
+
+// Capabilities says what a client supports, RFC 9420, Section 7.2. The types that
+// the RFC defines as default (extensions 1-5, proposals 1-7) are not listed.
+type Capabilities struct {
+	Versions     []ProtocolVersion
+	CipherSuites []CipherSuite
+	Extensions   []ExtensionType
+	Proposals    []ProposalType
+	Credentials  []CredentialType
+}
+
+// DefaultCapabilities is what this engine supports: all suites it has, both
+// credential types, and the given extension types beyond the default ones.
+func DefaultCapabilities(extensions ...ExtensionType) Capabilities {
+	c := Capabilities{
+		Versions:    []ProtocolVersion{MLS10},
+		Extensions:  extensions,
+		Credentials: []CredentialType{CredentialBasic, CredentialX509},
+	}
+	for _, s := range suites {
+		c.CipherSuites = append(c.CipherSuites, s.id)
+	}
+	return c
+}
+
+func encodeU16s[T ~uint16](w *writer, list []T) {
+	w.list(func() {
+		for _, v := range list {
+			w.u16(uint16(v))
+		}
+	})
+}
+
+func readU16s[T ~uint16](r *reader) (list []T) {
+	r.list(func(r *reader) { list = append(list, T(r.u16())) })
+	return list
+}
+
+func (c Capabilities) encode(w *writer) {
+	encodeU16s(w, c.Versions)
+	encodeU16s(w, c.CipherSuites)
+	encodeU16s(w, c.Extensions)
+	encodeU16s(w, c.Proposals)
+	encodeU16s(w, c.Credentials)
+}
+
+func readCapabilities(r *reader) Capabilities {
+	return Capabilities{
+		Versions:     readU16s[ProtocolVersion](r),
+		CipherSuites: readU16s[CipherSuite](r),
+		Extensions:   readU16s[ExtensionType](r),
+		Proposals:    readU16s[ProposalType](r),
+		Credentials:  readU16s[CredentialType](r),
+	}
+}
+
+func (c Capabilities) hasExtension(t ExtensionType) bool {
+	return t >= 1 && t <= 5 || slices.Contains(c.Extensions, t)
+}
+
+func (c Capabilities) hasProposal(t ProposalType) bool {
+	return t >= 1 && t <= 7 || slices.Contains(c.Proposals, t)
+}
+
+// requiredCapabilities is the extension of RFC 9420, Section 11.1.
+type requiredCapabilities struct {
+	extensions  []ExtensionType
+	proposals   []ProposalType
+	credentials []CredentialType
+}
+
+func readRequired(list []Extension) (req requiredCapabilities, err error) {
+	data, ok := FindExtension(list, ExtensionRequiredCapabilities)
+	if !ok {
+		return req, nil
+	}
+	r := reader{b: data}
+	req.extensions = readU16s[ExtensionType](&r)
+	req.proposals = readU16s[ProposalType](&r)
+	req.credentials = readU16s[CredentialType](&r)
+	return req, r.done("required_capabilities")
+}
+
+// LeafNodeSource says how a leaf came to be, RFC 9420, Section 7.2.
+type LeafNodeSource uint8
+
+// The sources of a LeafNode.
+const (
+	LeafFromKeyPackage LeafNodeSource = 1
+	LeafFromUpdate     LeafNodeSource = 2
+	LeafFromCommit     LeafNodeSource = 3
+)
+
+// LeafNode is a member's place in the tree, RFC 9420, Section 7.2. It is
+// immutable: decode or build a new one.
+type LeafNode struct {
+	EncryptionKey []byte
+	SignatureKey  []byte
+	Credential    Credential
+	Capabilities  Capabilities
+	Source        LeafNodeSource
+	NotBefore     uint64 // seconds since 1970, LeafFromKeyPackage only
+	NotAfter      uint64
+	ParentHash    []byte // LeafFromCommit only
+	Extensions    []Extension
+	Signature     []byte
+
+	raw []byte // as it arrived, or as it was signed
+	tbs int    // raw[:tbs] is what LeafNodeTBS begins with
+}
+
+func (l *LeafNode) encodeUnsigned(w *writer) {
+	w.vec(l.EncryptionKey)
+	w.vec(l.SignatureKey)
+	l.Credential.encode(w)
+	l.Capabilities.encode(w)
+	w.u8(uint8(l.Source))
+	switch l.Source {
+	case LeafFromKeyPackage:
+		w.u64(l.NotBefore)
+		w.u64(l.NotAfter)
+	case LeafFromCommit:
+		w.vec(l.ParentHash)
+	}
+	encodeExtensions(w, l.Extensions)
+}
+
+func readLeafNode(r *reader) *LeafNode {
+	start := r.b
+	l := &LeafNode{EncryptionKey: r.vec(), SignatureKey: r.vec()}
+	l.Credential = readCredential(r)
+	l.Capabilities = readCapabilities(r)
+	switch l.Source = LeafNodeSource(r.u8()); l.Source {
+	case LeafFromKeyPackage:
+		l.NotBefore, l.NotAfter = r.u64(), r.u64()
+	case LeafFromUpdate:
+	case LeafFromCommit:
+		l.ParentHash = r.vec()
+	default:
+		r.fail("leaf_node_source %d", l.Source)
+	}
+	l.Extensions = readExtensions(r)
+	l.tbs = len(r.since(start))
+	l.Signature = r.vec()
+	l.raw = r.since(start)
+	return l
+}
+
+// tbsBytes is LeafNodeTBS, RFC 9420, Section 7.2.
+func (l *LeafNode) tbsBytes(groupID []byte, index LeafIndex) []byte {
+	w := writer{b: clone(l.raw[:l.tbs])}
+	if l.Source != LeafFromKeyPackage {
+		w.vec(groupID)
+		w.u32(uint32(index))
+	}
+	return w.b
+}
+
+// signed gives a copy of l with its signature and raw bytes.
+func (l LeafNode) signed(s *suite, key *SignatureKey, groupID []byte, index LeafIndex) (*LeafNode, error) {
+	var w writer
+	l.encodeUnsigned(&w)
+	l.raw, l.tbs = w.b, len(w.b)
+	sig, err := s.signWithLabel(key, "LeafNodeTBS", l.tbsBytes(groupID, index))
+	if err != nil {
+		return nil, err
+	}
+	w.vec(sig)
+	l.raw, l.Signature = w.b, sig
+	return &l, nil
+}
+
+func (l *LeafNode) verifySignature(s *suite, groupID []byte, index LeafIndex) error {
+	if !s.verifyWithLabel(l.SignatureKey, "LeafNodeTBS", l.tbsBytes(groupID, index), l.Signature) {
+		return fmt.Errorf("%w: signature of LeafNode", ErrInvalid)
+	}
+	return nil
+}
+
+// checkSelf is the part of RFC 9420, Section 7.3 that needs no group.
+func (l *LeafNode) checkSelf(s *suite) error {
+	switch {
+	case len(l.EncryptionKey) != s.kem.publicSize():
+		return fmt.Errorf("%w: encryption_key of %d bytes", ErrInvalid, len(l.EncryptionKey))
+	case !slices.Contains(l.Capabilities.Versions, MLS10):
+		return fmt.Errorf("%w: leaf's capabilities lack version mls10", ErrInvalid)
+	case !slices.Contains(l.Capabilities.CipherSuites, s.id):
+		return fmt.Errorf("%w: leaf's capabilities lack the ciphersuite", ErrInvalid)
+	case !slices.Contains(l.Capabilities.Credentials, l.Credential.Type):
+		return fmt.Errorf("%w: leaf's capabilities lack its own credential type", ErrInvalid)
+	}
+	if err := checkExtensions(l.Extensions); err != nil {
+		return err
+	}
+	for _, x := range l.Extensions {
+		if !l.Capabilities.hasExtension(x.Type) {
+			return fmt.Errorf("%w: leaf has extension %d that its capabilities lack", ErrInvalid, x.Type)
+		}
+	}
+	return nil
+}
+
+// checkSupports verifies that the leaf can be in a group with these GroupContext
+// extensions: RFC 9420, Section 7.3 (required_capabilities) and 12.1.7.
+func (l *LeafNode) checkSupports(extensions []Extension) error {
+	req, err := readRequired(extensions)
+	if err != nil {
+		return err
+	}
+	for _, t := range req.extensions {
+		if !l.Capabilities.hasExtension(t) {
+			return fmt.Errorf("%w: member lacks required extension %d", ErrInvalid, t)
+		}
+	}
+	for _, t := range req.proposals {
+		if !l.Capabilities.hasProposal(t) {
+			return fmt.Errorf("%w: member lacks required proposal %d", ErrInvalid, t)
+		}
+	}
+	for _, t := range req.credentials {
+		if !slices.Contains(l.Capabilities.Credentials, t) {
+			return fmt.Errorf("%w: member lacks required credential %d", ErrInvalid, t)
+		}
+	}
+	for _, x := range extensions {
+		if !l.Capabilities.hasExtension(x.Type) {
+			return fmt.Errorf("%w: member lacks extension %d of the group", ErrInvalid, x.Type)
+		}
+	}
+	return nil
+}
+
+// checkLifetime is the lifetime check of RFC 9420, Section 7.3.
+func (l *LeafNode) checkLifetime(now time.Time) error {
+	t := now.Unix()
+	if l.Source == LeafFromKeyPackage && (t < 0 || uint64(t) < l.NotBefore || uint64(t) > l.NotAfter) {
+		return fmt.Errorf("%w: valid from %d to %d, now %d", ErrLifetime, l.NotBefore, l.NotAfter, t)
+	}
+	return nil
+}
+
+// Bytes gives a copy of the encoding.
+func (l *LeafNode) Bytes() []byte { return clone(l.raw) }
+
+func (l *LeafNode) equal(m *LeafNode) bool { return bytes.Equal(l.raw, m.raw) }
+
+// UnixLifetime clamps a time to the seconds of a Lifetime.
+func unixSeconds(t time.Time) uint64 {
+	if t.IsZero() || t.Unix() < 0 {
+		return 0
+	}
+	return uint64(t.Unix())
+}

@@ -1,0 +1,147 @@
+package mls
+
+import (
+	"fmt"
+	"io"
+)
+
+// privateMessage is PrivateMessage of RFC 9420, Section 6.3.
+type privateMessage struct {
+	groupID    []byte
+	epoch      uint64
+	typ        contentType
+	authData   []byte
+	senderData []byte
+	ciphertext []byte
+}
+
+func (m *privateMessage) encode(w *writer) {
+	w.vec(m.groupID)
+	w.u64(m.epoch)
+	w.u8(uint8(m.typ))
+	w.vec(m.authData)
+	w.vec(m.senderData)
+	w.vec(m.ciphertext)
+}
+
+func readPrivateMessage(r *reader) *privateMessage {
+	m := &privateMessage{groupID: r.vec(), epoch: r.u64(), typ: contentType(r.u8())}
+	if m.typ < contentApplication || m.typ > contentCommit {
+		r.fail("content type %d", m.typ)
+	}
+	m.authData, m.senderData, m.ciphertext = r.vec(), r.vec(), r.vec()
+	return m
+}
+
+// aad is PrivateContentAAD; without authenticated data it is SenderDataAAD.
+func (m *privateMessage) aad(withData bool) []byte {
+	return encode(func(w *writer) {
+		w.vec(m.groupID)
+		w.u64(m.epoch)
+		w.u8(uint8(m.typ))
+		if withData {
+			w.vec(m.authData)
+		}
+	})
+}
+
+// senderData is SenderData of RFC 9420, Section 6.3.2.
+type senderData struct {
+	leaf       LeafIndex
+	generation uint32
+	guard      [4]byte
+}
+
+// senderDataKey is RFC 9420, Section 6.3.2.
+func (s *suite) senderDataKey(from secret, ciphertext []byte) (key, nonce []byte) {
+	sample := ciphertext[:min(len(ciphertext), s.nh)]
+	return s.expandWithLabel(from.bytes(), "key", sample, s.aead.nk),
+		s.expandWithLabel(from.bytes(), "nonce", sample, s.aead.nn)
+}
+
+// guarded applies the reuse guard to a nonce: RFC 9420, Section 6.3.1.
+func guarded(nonce []byte, guard [4]byte) []byte {
+	out := clone(nonce)
+	for i, b := range guard {
+		out[i] ^= b
+	}
+	return out
+}
+
+// maxPlaintext bounds what is sealed in one message, so that no length overflows.
+const maxPlaintext = 1 << 28
+
+// sealPrivate encrypts a under a message key: RFC 9420, Section 6.3.
+func (s *suite) sealPrivate(rand io.Reader, a *authContent, from secret, key messageKey, generation uint32, padding int) ([]byte, error) {
+	if padding < 0 || padding > maxPlaintext || len(a.application) > maxPlaintext || len(a.authData) > maxPlaintext {
+		return nil, fmt.Errorf("%w: message or padding longer than %d bytes", ErrUsage, maxPlaintext)
+	}
+	sd := senderData{leaf: LeafIndex(a.sender.index), generation: generation}
+	guard, err := draw(rand, len(sd.guard))
+	if err != nil {
+		return nil, err
+	}
+	copy(sd.guard[:], guard)
+	m := &privateMessage{groupID: a.groupID, epoch: a.epoch, typ: a.typ, authData: a.authData}
+	var content writer
+	a.encodeBody(&content)
+	a.encodeAuth(&content)
+	content.raw(make([]byte, padding))
+	m.ciphertext, err = s.sealKeyed(key.key(s), guarded(key.nonce(s), sd.guard), m.aad(true), content.b)
+	if err != nil {
+		return nil, err
+	}
+	k, nonce := s.senderDataKey(from, m.ciphertext)
+	m.senderData, err = s.sealKeyed(k, nonce, m.aad(false), encode(func(w *writer) {
+		w.u32(uint32(sd.leaf))
+		w.u32(sd.generation)
+		w.raw(sd.guard[:])
+	}))
+	if err != nil {
+		return nil, err
+	}
+	return mlsMessage(WirePrivate, encode(m.encode)), nil
+}
+
+// openSenderData decrypts who sent m: RFC 9420, Section 6.3.2.
+func (s *suite) openSenderData(m *privateMessage, from secret) (sd senderData, err error) {
+	key, nonce := s.senderDataKey(from, m.ciphertext)
+	plain, err := s.openKeyed(key, nonce, m.aad(false), m.senderData)
+	if err != nil {
+		return sd, fmt.Errorf("sender data: %w", err)
+	}
+	r := reader{b: plain}
+	sd.leaf = LeafIndex(r.u32())
+	sd.generation = r.u32()
+	copy(sd.guard[:], r.take(4))
+	return sd, r.done("sender data")
+}
+
+// openContent decrypts m's content: RFC 9420, Section 6.3.1. The signature is the
+// caller's to verify.
+func (s *suite) openContent(m *privateMessage, sd senderData, key messageKey) (*authContent, error) {
+	plain, err := s.openKeyed(key.key(s), guarded(key.nonce(s), sd.guard), m.aad(true), m.ciphertext)
+	if err != nil {
+		return nil, fmt.Errorf("message of leaf %d, generation %d: %w", sd.leaf, sd.generation, err)
+	}
+	a := &authContent{
+		wire: WirePrivate, groupID: m.groupID, epoch: m.epoch, typ: m.typ, authData: m.authData,
+		sender: sender{typ: senderMember, index: uint32(sd.leaf)},
+	}
+	r := reader{b: plain}
+	start := r.b
+	a.readBody(&r)
+	body := r.since(start)
+	a.readAuth(&r)
+	for _, b := range r.b {
+		if b != 0 {
+			r.fail("padding is not zero")
+			break
+		}
+	}
+	if r.err != nil {
+		return nil, fmt.Errorf("PrivateMessageContent: %w", r.err)
+	}
+	a.raw = encode(func(w *writer) { a.encodeHeader(w); w.raw(body) })
+	return a, nil
+}

@@ -1,0 +1,460 @@
+package mls
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+)
+
+// LeafUpdate says what changes in the own leaf besides its encryption key; nil
+// fields stay as they are.
+type LeafUpdate struct {
+	Credential   *Credential
+	Signer       *SignatureKey // whose public key the leaf has from then on
+	Capabilities *Capabilities
+	Extensions   []Extension
+}
+
+// template gives the own leaf with the update made, to be signed by the key returned.
+func (e *Epoch) template(u *LeafUpdate, signer *SignatureKey) (LeafNode, *SignatureKey) {
+	leaf := *e.tree.leaf(e.own)
+	leaf.NotBefore, leaf.NotAfter, leaf.ParentHash = 0, 0, nil
+	if u != nil {
+		if u.Credential != nil {
+			leaf.Credential = *u.Credential
+		}
+		if u.Signer != nil {
+			signer = u.Signer
+			leaf.SignatureKey = signer.PublicKey()
+		}
+		if u.Capabilities != nil {
+			leaf.Capabilities = *u.Capabilities
+		}
+		if u.Extensions != nil {
+			leaf.Extensions = u.Extensions
+		}
+	}
+	return leaf, signer
+}
+
+// ProposeAdd gives a PublicMessage (an MLSMessage) that proposes to add a client.
+func (e *Epoch) ProposeAdd(signer *SignatureKey, kp *KeyPackage, authenticatedData []byte) ([]byte, error) {
+	if kp == nil {
+		return nil, fmt.Errorf("%w: no KeyPackage", ErrUsage)
+	}
+	return e.propose(signer, Add{kp}, authenticatedData)
+}
+
+// ProposeRemove proposes to remove the member at leaf; it may be the own one.
+func (e *Epoch) ProposeRemove(signer *SignatureKey, leaf LeafIndex, authenticatedData []byte) ([]byte, error) {
+	if e.tree.leaf(leaf) == nil {
+		return nil, fmt.Errorf("%w: leaf %d is blank", ErrUsage, leaf)
+	}
+	return e.propose(signer, Remove{leaf}, authenticatedData)
+}
+
+// ProposeUpdate proposes a new own leaf. The Epoch it gives is this one with the new
+// private key added: a commit that takes the proposal is processed from there.
+func (e *Epoch) ProposeUpdate(rand io.Reader, signer *SignatureKey, update *LeafUpdate, authenticatedData []byte) ([]byte, *Epoch, error) {
+	s := e.suite()
+	ikm, err := draw(rand, s.kem.privateSize())
+	if err != nil {
+		return nil, nil, err
+	}
+	key, public, err := s.kem.deriveKeyPair(ikm)
+	if err != nil {
+		return nil, nil, err
+	}
+	leaf, leafSigner := e.template(update, signer)
+	leaf.EncryptionKey = public
+	leaf.Source = LeafFromUpdate
+	signed, err := leaf.signed(s, leafSigner, e.ctx.groupID, e.own)
+	if err != nil {
+		return nil, nil, err
+	}
+	message, err := e.propose(signer, Update{signed}, authenticatedData)
+	if err != nil {
+		return nil, nil, err
+	}
+	next := *e.clone()
+	next.pending = append(next.pending, pendingLeaf{public, key})
+	return message, &next, nil
+}
+
+// clone copies e with secrets of its own, so that either can be wiped.
+func (e *Epoch) clone() *Epoch {
+	c := *e
+	c.keys = make(pathKeys, len(e.keys))
+	for x, k := range e.keys {
+		c.keys[x] = k.clone()
+	}
+	c.pending = nil
+	for _, p := range e.pending {
+		c.pending = append(c.pending, pendingLeaf{p.public, p.private.clone()})
+	}
+	for _, s := range c.secrets.each() {
+		*s = s.clone()
+	}
+	return &c
+}
+
+func (e *Epoch) propose(signer *SignatureKey, p Proposal, authenticatedData []byte) ([]byte, error) {
+	a := e.newContent(contentProposal, WirePublic, authenticatedData)
+	a.proposal = p
+	if err := e.sign(a, signer); err != nil {
+		return nil, err
+	}
+	return a.publicMessage(e.suite(), e.secrets.membership, e.context), nil
+}
+
+// sentProposal is a proposal with who made it.
+type sentProposal struct {
+	sender   sender
+	proposal Proposal
+}
+
+// openReferences verifies proposals that came as messages and keys them by their
+// ProposalRef. PrivateMessages take keys of r, on top of c.
+func (e *Epoch) openReferences(messages [][]byte, r *Ratchets, c *change) (map[string]sentProposal, error) {
+	out := make(map[string]sentProposal, len(messages))
+	for k, b := range messages {
+		a, err := e.openHandshake(b, r, c)
+		if err != nil {
+			return nil, fmt.Errorf("proposal message %d: %w", k, err)
+		}
+		if a.typ != contentProposal {
+			return nil, fmt.Errorf("proposal message %d: %w: content type %d", k, ErrUsage, a.typ)
+		}
+		out[string(e.suite().proposalRef(a.bytes()))] = sentProposal{a.sender, a.proposal}
+	}
+	return out, nil
+}
+
+// openHandshake reads a proposal or commit and verifies what a receiver can before
+// it looks inside: RFC 9420, Section 6.1 and 6.2.
+func (e *Epoch) openHandshake(message []byte, r *Ratchets, c *change) (*authContent, error) {
+	in, wire, err := openMessage(message)
+	if err != nil {
+		return nil, err
+	}
+	switch wire {
+	case WirePublic:
+		m := readPublicMessage(in)
+		if err := in.done("PublicMessage"); err != nil {
+			return nil, err
+		}
+		return m.authContent, e.checkPublic(m)
+	case WirePrivate:
+		if r == nil || !e.same(r.epoch) {
+			return nil, fmt.Errorf("%w: a PrivateMessage needs the Ratchets of this epoch", ErrUsage)
+		}
+		m, err := r.readMessage(message)
+		if err != nil {
+			return nil, err
+		}
+		if m.typ == contentApplication {
+			return nil, fmt.Errorf("%w: application data where a handshake message belongs", ErrUsage)
+		}
+		a, _, err := r.openContent(m, c)
+		return a, err
+	default:
+		return nil, fmt.Errorf("%w: wire format %d", ErrMalformed, wire)
+	}
+}
+
+// checkPublic verifies address, membership tag and signature of a PublicMessage.
+func (e *Epoch) checkPublic(m publicMessage) error {
+	if err := e.checkAddress(m.groupID, m.epoch); err != nil {
+		return err
+	}
+	s := e.suite()
+	var public []byte
+	switch m.sender.typ {
+	case senderMember:
+		leaf := e.tree.leaf(LeafIndex(m.sender.index))
+		if leaf == nil {
+			return fmt.Errorf("%w: sender leaf %d is blank", ErrInvalid, m.sender.index)
+		}
+		if !macEqual(m.authContent.membershipTag(s, e.secrets.membership, e.context), m.membershipTag) {
+			return fmt.Errorf("%w: membership tag", ErrInvalid)
+		}
+		public = leaf.SignatureKey
+	case senderNewMemberCommit:
+		if m.typ != contentCommit || m.commit.path == nil {
+			return fmt.Errorf("%w: new_member_commit without a commit and path", ErrInvalid)
+		}
+		public = m.commit.path.leaf.SignatureKey
+	case senderNewMemberProposal:
+		add, ok := m.proposal.(Add)
+		if !ok {
+			return fmt.Errorf("%w: new_member_proposal that is not an Add", ErrInvalid)
+		}
+		public = add.KeyPackage.Leaf.SignatureKey
+	case senderExternal:
+		if m.typ != contentProposal {
+			return fmt.Errorf("%w: commit of an external sender", ErrInvalid)
+		}
+		var err error
+		if public, err = e.externalSender(m.sender.index); err != nil {
+			return err
+		}
+		switch m.proposal.(type) {
+		case Update, ExternalInit: // RFC 9420, Section 12.1.8
+			return fmt.Errorf("%w: external sender proposes type %d", ErrInvalid, m.proposal.Type())
+		}
+	}
+	return m.verify(s, public, e.context)
+}
+
+// externalSender gives the key of a sender in the external_senders extension, RFC
+// 9420, Section 12.1.8.1.
+func (e *Epoch) externalSender(index uint32) ([]byte, error) {
+	data, _ := FindExtension(e.ctx.extensions, ExtensionExternalSenders)
+	var keys [][]byte
+	r := reader{b: data}
+	if len(data) > 0 {
+		r.list(func(r *reader) {
+			keys = append(keys, r.vec())
+			readCredential(r)
+		})
+	}
+	if err := r.done("external_senders"); err != nil {
+		return nil, err
+	}
+	if uint64(index) >= uint64(len(keys)) {
+		return nil, fmt.Errorf("%w: external sender %d is unknown", ErrInvalid, index)
+	}
+	return keys[index], nil
+}
+
+// applied is what a commit's proposals make of a group, before its path.
+type applied struct {
+	tree         *tree
+	extensions   []Extension
+	added        []LeafIndex // in the order of the Adds
+	packages     []*KeyPackage
+	psks         []PreSharedKeyID
+	external     *ExternalInit
+	ownRemoved   bool
+	ownKey       secret // of an own Update that was taken
+	pathRequired bool
+}
+
+// addedSorted gives added in ascending order.
+func (a *applied) addedSorted() []LeafIndex {
+	out := slices.Clone(a.added)
+	slices.Sort(out)
+	return out
+}
+
+// apply validates a proposal list as a whole and carries it out on a copy of the
+// tree: RFC 9420, Sections 12.2 and 12.3. A zero now leaves lifetimes unchecked.
+func (e *Epoch) apply(list []sentProposal, committer sender, now time.Time, v CredentialValidator) (*applied, error) {
+	if err := e.checkList(list, committer); err != nil {
+		return nil, err
+	}
+	out := &applied{tree: e.tree.edit(), extensions: e.ctx.extensions, pathRequired: len(list) == 0}
+	for _, p := range list {
+		switch p := p.proposal.(type) {
+		case GroupContextExtensions:
+			out.extensions = p.Extensions
+			out.pathRequired = true
+		case PreSharedKey:
+			out.psks = append(out.psks, p.ID)
+		case ExternalInit:
+			out.external = &p
+			out.pathRequired = true
+		}
+	}
+	for _, p := range list { // Updates before Removes before Adds: Section 12.3
+		u, ok := p.proposal.(Update)
+		if !ok {
+			continue
+		}
+		i := LeafIndex(p.sender.index)
+		if err := e.checkUpdate(u.Leaf, i, v); err != nil {
+			return nil, fmt.Errorf("Update of leaf %d: %w", i, err)
+		}
+		out.tree.update(i, u.Leaf)
+		out.pathRequired = true
+		if i == e.own && committer != (sender{senderMember, uint32(e.own)}) {
+			for _, pending := range e.pending {
+				if bytes.Equal(pending.public, u.Leaf.EncryptionKey) {
+					out.ownKey = pending.private.clone()
+				}
+			}
+			if out.ownKey.empty() {
+				return nil, fmt.Errorf("%w: private key of the own Update is not in this Epoch", ErrUsage)
+			}
+		}
+	}
+	for _, p := range list {
+		if r, ok := p.proposal.(Remove); ok {
+			out.tree.remove(r.Leaf)
+			out.pathRequired = true
+			out.ownRemoved = out.ownRemoved || r.Leaf == e.own
+		}
+	}
+	for _, p := range list {
+		add, ok := p.proposal.(Add)
+		if !ok {
+			continue
+		}
+		if err := e.checkAdd(add.KeyPackage, now, v); err != nil {
+			return nil, fmt.Errorf("Add: %w", err)
+		}
+		i, err := out.tree.add(add.KeyPackage.Leaf)
+		if err != nil {
+			return nil, err
+		}
+		out.added = append(out.added, i)
+		out.packages = append(out.packages, add.KeyPackage)
+	}
+	if err := out.checkMembers(e, list); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// checkMembers verifies that everybody supports the new GroupContext extensions: all
+// members if they changed, else those who are new.
+func (a *applied) checkMembers(e *Epoch, list []sentProposal) (err error) {
+	if slices.ContainsFunc(list, func(p sentProposal) bool { return p.proposal.Type() == ProposalGroupContextExtensions }) {
+		if err := checkExtensions(a.extensions); err != nil {
+			return err
+		}
+		a.tree.root.eachLeaf(a.tree.rootIndex(), func(i LeafIndex, l *LeafNode) bool {
+			if err = l.checkSupports(a.extensions); err != nil {
+				err = fmt.Errorf("leaf %d: %w", i, err)
+			}
+			return err == nil
+		})
+		return err
+	}
+	for _, p := range list {
+		switch p := p.proposal.(type) {
+		case Add:
+			err = p.KeyPackage.Leaf.checkSupports(a.extensions)
+		case Update:
+			err = p.Leaf.checkSupports(a.extensions)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkAdd is RFC 9420, Section 12.1.1.
+func (e *Epoch) checkAdd(kp *KeyPackage, now time.Time, v CredentialValidator) error {
+	if kp.Suite != e.Suite() {
+		return fmt.Errorf("%w: KeyPackage of ciphersuite %#04x", ErrInvalid, uint16(kp.Suite))
+	}
+	if err := kp.checkSelf(); err != nil {
+		return err
+	}
+	if !now.IsZero() {
+		if err := kp.Leaf.checkLifetime(now); err != nil {
+			return err
+		}
+	}
+	return v.check(kp.Leaf)
+}
+
+// checkUpdate is RFC 9420, Sections 7.3 and 12.1.2.
+func (e *Epoch) checkUpdate(l *LeafNode, i LeafIndex, v CredentialValidator) error {
+	if l.Source != LeafFromUpdate {
+		return fmt.Errorf("%w: leaf_node_source is not update", ErrInvalid)
+	}
+	return e.checkNewLeaf(l, i, v)
+}
+
+// checkNewLeaf verifies a leaf that replaces leaf i, or stands in a blank one.
+func (e *Epoch) checkNewLeaf(l *LeafNode, i LeafIndex, v CredentialValidator) error {
+	if err := l.checkSelf(e.suite()); err != nil {
+		return err
+	}
+	if old := e.tree.leaf(i); old != nil && bytes.Equal(old.EncryptionKey, l.EncryptionKey) {
+		return fmt.Errorf("%w: encryption_key did not change", ErrInvalid)
+	}
+	if err := l.verifySignature(e.suite(), e.ctx.groupID, i); err != nil {
+		return err
+	}
+	return v.check(l)
+}
+
+// checkList is RFC 9420, Section 12.2: what a list may hold.
+func (e *Epoch) checkList(list []sentProposal, committer sender) error {
+	touched := map[LeafIndex]bool{}
+	once := map[ProposalType]bool{}
+	psks := map[string]bool{}
+	touch := func(i LeafIndex) error {
+		if e.tree.leaf(i) == nil {
+			return fmt.Errorf("%w: leaf %d is blank", ErrInvalid, i)
+		}
+		if touched[i] {
+			return fmt.Errorf("%w: two proposals for leaf %d", ErrInvalid, i)
+		}
+		touched[i] = true
+		return nil
+	}
+	external := committer.typ == senderNewMemberCommit
+	for _, p := range list {
+		t, from := p.proposal.Type(), p.sender
+		var err error
+		switch p := p.proposal.(type) {
+		case Update:
+			if external {
+				return fmt.Errorf("%w: Update in an external commit", ErrInvalid)
+			}
+			if from.typ != senderMember || from == committer {
+				return fmt.Errorf("%w: Update of the committer or of no member", ErrInvalid)
+			}
+			err = touch(LeafIndex(from.index))
+		case Remove:
+			if !external && committer.index == uint32(p.Leaf) {
+				return fmt.Errorf("%w: committer removes itself", ErrInvalid)
+			}
+			err = touch(p.Leaf)
+		case Add:
+			if external {
+				return fmt.Errorf("%w: Add in an external commit", ErrInvalid)
+			}
+		case PreSharedKey:
+			id := string(encode(p.ID.encode))
+			if psks[id] {
+				return fmt.Errorf("%w: PSK twice", ErrInvalid)
+			}
+			psks[id] = true
+			if len(p.ID.Nonce) != e.suite().nh {
+				return fmt.Errorf("%w: PSK nonce of %d bytes", ErrInvalid, len(p.ID.Nonce))
+			}
+			if p.ID.Type == PSKResumption && p.ID.Usage != ResumptionApplication {
+				return fmt.Errorf("%w: resumption PSK with usage %d", ErrInvalid, p.ID.Usage)
+			}
+		case GroupContextExtensions:
+			if external || once[t] {
+				return fmt.Errorf("%w: GroupContextExtensions twice or in an external commit", ErrInvalid)
+			}
+		case ExternalInit:
+			if !external || once[t] {
+				return fmt.Errorf("%w: ExternalInit twice or in a member's commit", ErrInvalid)
+			}
+		case ReInit:
+			return fmt.Errorf("%w: ReInit", ErrUnsupported)
+		}
+		if err != nil {
+			return err
+		}
+		if external && t == ProposalRemove && once[t] {
+			return fmt.Errorf("%w: two Removes in an external commit", ErrInvalid)
+		}
+		once[t] = true
+	}
+	if external && !once[ProposalExternalInit] {
+		return fmt.Errorf("%w: external commit without ExternalInit", ErrInvalid)
+	}
+	return nil
+}
