@@ -15,10 +15,10 @@ import (
 type Key struct {
 	_      [0]func()
 	public [ed25519.PublicKeySize]byte
-	// secret is seed ‖ public; nil when wiped. It is behind a pointer so that even
-	// a Key in somebody's unexported field, where fmt calls no methods, prints as
-	// an address.
-	secret *[ed25519.PrivateKeySize]byte
+	// secret is seed ‖ public; nil when wiped. In an unexported field of somebody's
+	// struct fmt calls no methods, and follows one pointer for a verb that does not
+	// fit: so there are two.
+	secret **[ed25519.PrivateKeySize]byte
 }
 
 // NewKey draws a key: 32 bytes of rand.
@@ -36,8 +36,9 @@ func KeyFromSeed(seed []byte) (*Key, error) {
 	if len(seed) != ed25519.SeedSize {
 		return nil, fmt.Errorf("a key's seed has %d bytes, not %d", ed25519.SeedSize, len(seed))
 	}
-	k := &Key{secret: (*[ed25519.PrivateKeySize]byte)(ed25519.NewKeyFromSeed(seed))}
-	copy(k.public[:], k.secret[ed25519.SeedSize:])
+	secret := (*[ed25519.PrivateKeySize]byte)(ed25519.NewKeyFromSeed(seed))
+	k := &Key{secret: &secret}
+	copy(k.public[:], secret[ed25519.SeedSize:])
 	return k, nil
 }
 
@@ -47,7 +48,7 @@ func (k *Key) SecretSeed() []byte {
 	if k.secret == nil {
 		return nil
 	}
-	return append([]byte(nil), k.secret[:ed25519.SeedSize]...)
+	return append([]byte(nil), (*k.secret)[:ed25519.SeedSize]...)
 }
 
 // Public gives the 32-byte public key.
@@ -59,14 +60,14 @@ func (k *Key) Sign(d wire.Domain, group wire.GroupID, payload []byte) wire.Signe
 	if k.secret == nil {
 		return wire.Signed{Payload: payload}
 	}
-	return wire.Signed{Payload: payload, Signature: ed25519.Sign(k.secret[:], wire.SigningInput(d, group, payload))}
+	return wire.Signed{Payload: payload, Signature: ed25519.Sign((*k.secret)[:], wire.SigningInput(d, group, payload))}
 }
 
 // Wipe clears the key. The expanded copy that crypto/ed25519 keeps for repeated
 // signing goes when the garbage collector takes the key's memory.
 func (k *Key) Wipe() {
 	if k.secret != nil {
-		clear(k.secret[:])
+		clear((*k.secret)[:])
 		k.secret = nil
 	}
 }

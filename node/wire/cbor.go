@@ -11,7 +11,7 @@ import (
 // Limits that hold for every CBOR object, whatever its type. The library
 // compares claimed lengths with what is left before it allocates.
 const (
-	maxArrayElements = 1 << 15 // a full frame of hashes; bounds what one byte an element can allocate
+	maxArrayElements = 1 << 14 // above every list of this package; bounds what one byte an element can allocate
 	maxMapPairs      = 64
 	maxNesting       = 8
 )

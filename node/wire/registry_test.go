@@ -1,0 +1,207 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write testdata/golden.txt and the fuzz seeds anew")
+
+// A wireType is one kind of object that can arrive, with a sample of it.
+type wireType struct {
+	name   string
+	sample any                       // pointer
+	max    int                       // bytes; 0 for objects that only come in frames
+	decode func([]byte) (any, error) // the package's own decoder
+}
+
+func decodedAlone[T any](name string, max int, decode func([]byte) (*T, error), sample *T) wireType {
+	return wireType{name, sample, max, func(b []byte) (any, error) {
+		v, err := decode(b)
+		if (v == nil) != (err != nil) {
+			return nil, fmt.Errorf("decoder gave %v with error %v", v, err)
+		}
+		return v, err
+	}}
+}
+
+func inFrames[T any](name string, sample *T) wireType {
+	return wireType{name, sample, 0, func(b []byte) (any, error) {
+		v := new(T)
+		return v, Unmarshal(b, v)
+	}}
+}
+
+// fill gives n bytes that start with first and rise by one.
+func fill(first byte, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = first + byte(i)
+	}
+	return b
+}
+
+func hash[T ~[32]byte](first byte) T { return T(fill(first, 32)) }
+func ptr[T any](v T) *T              { return &v }
+
+func signed(payload []byte) Signed {
+	return Signed{Payload: payload, Signature: fill(0xa0, 64)}
+}
+
+var (
+	sampleGroup   = hash[GroupID](0x10)
+	sampleKey     = fill(0x20, TransportKeyLen)
+	sampleCert    = &DeviceCert{V: 1, User: fill(0x30, 32), LogKey: fill(0x50, 32), Peer: fill(0x70, 6), Name: "laptop", Issued: 1767225600, Expires: 1798761600}
+	sampleGenesis = &Genesis{V: 1, Salt: hash[[32]byte](1), Suite: 1, Created: 1767225600000, Policy: PolicyOpen, Founder: sampleCert.User, Cert: signed(Marshal(sampleCert))}
+	sampleLink    = &AuthorityLink{V: 1, Version: 1, Keys: []AuthorityKey{{fill(0x30, 32), RankOwner}, {fill(0x31, 32), RankAdmin}}, Signer: fill(0x30, 32)}
+	sampleItem    = &ProfileItem{V: 1, Field: FieldName, HLC: 7, Text: "Bergwacht", Signer: fill(0x30, 32)}
+	sampleHead    = &Head{V: 1, Cert: signed(Marshal(sampleCert)), HLC: 9, Epoch: 4, EpochID: hash[EpochID](2), TreeHash: hash[Hash](3), Members: 6}
+	sampleLog     = LogID{hash[DeviceID](0x40), 1<<63 + 1}
+	sampleMarks   = []Mark{{sampleLog, 3, hash[EntryHash](4)}, {LogID{hash[DeviceID](0x41), 1}, 1, hash[EntryHash](5)}}
+	sampleContent = &Content{"text/plain", []byte("Grüß Gott")}
+	sampleOpened  = &Opened{hash[[32]byte](6), Marshal(sampleContent)}
+	sampleSeal    = &Seal{hash[MessageID](7), hash[EpochID](8), hash[DeviceID](9), []byte("private message")}
+	sampleEntry   = &Entry{V: 1, Group: sampleGroup, Device: sampleLog.Device, Incarnation: sampleLog.Incarnation, Seq: 3, Prev: hash[EntryHash](1), Deps: []EntryHash{hash[EntryHash](2), hash[EntryHash](3)}, Kind: KindRecord, HLC: 1 << 40, Body: Marshal(&Record{hash[Hash](4)})}
+	sampleBundle  = &Bundle{Entries: [][]byte{signed(Marshal(sampleEntry)).Encode()}, Seals: [][]byte{Marshal(sampleSeal)}}
+)
+
+// registry is every wire type. Several samples of one type bring all its fields.
+func registry() []wireType {
+	op := func(name string, o *Op) wireType { return decodedAlone("op-"+name, MaxEntry, DecodeOp, o) }
+	decodeSigned := func(b []byte) (*Signed, error) {
+		s, err := DecodeSigned(b, MaxEntry)
+		if err != nil {
+			return nil, err
+		}
+		return &s, nil
+	}
+	cert, item := ptr(signed(Marshal(sampleCert))), *sampleItem
+	return []wireType{
+		decodedAlone("signed", MaxEntry, decodeSigned, &Signed{[]byte("payload"), fill(0xa0, 64)}),
+		decodedAlone("device-cert", MaxDeviceCert, DecodeDeviceCert, sampleCert),
+		decodedAlone("genesis", MaxGenesis, DecodeGenesis, sampleGenesis),
+		decodedAlone("leaf-binding", MaxDeviceCert, DecodeLeafBinding, &LeafBinding{V: 1, Device: hash[DeviceID](1), Suite: 1, LeafKey: fill(2, 32)}),
+		decodedAlone("credential", MaxCredential, DecodeCredential, &Credential{V: 1, Cert: *cert, Binding: signed([]byte("binding"))}),
+		decodedAlone("entry", MaxEntry, DecodeEntry, sampleEntry),
+		op("add", &Op{Type: OpAdd, Cert: cert, Role: RoleMember, KeyPackage: []byte("key package"), Why: WhyInvite, Invite: ptr(signed([]byte("invite")))}),
+		op("remove", &Op{Type: OpRemove, User: ptr(hash[UserID](1))}),
+		op("leave", &Op{Type: OpLeave}),
+		op("role", &Op{Type: OpRole, User: ptr(hash[UserID](1)), Role: RoleAdmin}),
+		op("profile", &Op{Type: OpProfile, Profile: &item}),
+		op("device-add", &Op{Type: OpDeviceAdd, Cert: cert, KeyPackage: []byte("key package")}),
+		op("device-revoke", &Op{Type: OpDeviceRevoke, Device: ptr(hash[DeviceID](1))}),
+		op("reboot", &Op{Type: OpReboot, Reboot: &Reboot{RootEpochID(sampleGroup), 1, hash[EpochID](1), hash[Hash](2), fill(3, 32)}}),
+		decodedAlone("commit", MaxEntry, DecodeCommit, &Commit{hash[EpochID](1), hash[EpochID](2), []byte("commit"), []byte("welcome"), []EntryHash{hash[EntryHash](3), hash[EntryHash](4)}}),
+		decodedAlone("record", MaxEntry, DecodeRecord, &Record{hash[Hash](4)}),
+		decodedAlone("vote", MaxEntry, DecodeVote, &Vote{hash[EpochID](1), []EpochID{hash[EpochID](2), hash[EpochID](3)}, []EpochID{}}),
+		decodedAlone("tkey", MaxEntry, DecodeTKey, &TKey{KeyID(fill(1, 8)), []KeyID{KeyID(fill(2, 8))}, []Wrap{{hash[DeviceID](3), []byte("sealed")}, {hash[DeviceID](4), []byte("sealed")}}}),
+		decodedAlone("tkey-wrap", MaxEntry, DecodeTKeyWrap, &TKeyWrap{KeyID(fill(1, 8)), Wrap{hash[DeviceID](3), []byte("sealed")}}),
+		decodedAlone("seal", MaxSeal, DecodeSeal, sampleSeal),
+		decodedAlone("opened", MaxOpened, DecodeOpened, sampleOpened),
+		decodedAlone("content", MaxOpened, DecodeContent, sampleContent),
+		decodedAlone("bundle", MaxEnvelope, DecodeBundle, sampleBundle),
+		decodedAlone("beacon", MaxEnvelope, DecodeBeacon, &Beacon{V: 1, Log: sampleLog, HLC: 5, Vector: sampleMarks, Gaps: []MessageID{hash[MessageID](1), hash[MessageID](2)}, TransportKey: fill(2, 32), Rescue: []byte("key package"),
+			Rejoin: &Rejoin{[]byte("key package"), hash[EpochID](3), fill(4, 32)}, Position: hash[EpochID](5), Check: hash[Hash](6)}),
+		decodedAlone("join-secrets", MaxJoinSecrets, DecodeJoinSecrets, &JoinSecrets{1, [][]byte{sampleKey}}),
+		decodedAlone("public-info", MaxPublicInfo, DecodePublicInfo, &PublicInfo{V: 1, Genesis: signed(Marshal(sampleGenesis)), Authority: []Signed{signed(Marshal(sampleLink))}, Profile: []Signed{signed(Marshal(sampleItem))}, Heads: []Signed{signed(Marshal(sampleHead))}}),
+		decodedAlone("authority-link", MaxPublicInfo, DecodeAuthorityLink, sampleLink),
+		decodedAlone("profile-text", MaxPublicInfo, DecodeProfileItem, sampleItem),
+		decodedAlone("profile-tags", MaxPublicInfo, DecodeProfileItem, &ProfileItem{V: 1, Field: FieldTags, HLC: 8, Tags: []string{"alps", "rescue"}, Signer: fill(0x30, 32)}),
+		decodedAlone("profile-policy", MaxPublicInfo, DecodeProfileItem, &ProfileItem{V: 1, Field: FieldPolicy, HLC: 8, Policy: PolicyInvite, Signer: fill(0x30, 32)}),
+		decodedAlone("head", MaxPublicInfo, DecodeHead, sampleHead),
+		inFrames("sync-hello", &SyncHello{V: 1, Topic: hash[Hash](1), Nonce: hash[[32]byte](2)}),
+		inFrames("sync-proof", &SyncProof{*cert, KeyID(fill(1, 8)), hash[[32]byte](2)}),
+		inFrames("sync-vector", &SyncMessage{Vector: &SyncVector{sampleMarks}}),
+		inFrames("sync-entries", &SyncMessage{Entries: sampleBundle.Entries}),
+		inFrames("sync-want", &SyncMessage{Want: &SyncWant{[]MessageID{hash[MessageID](1)}, []EpochID{hash[EpochID](2)}}}),
+		inFrames("sync-seals", &SyncMessage{Seals: sampleBundle.Seals}),
+		inFrames("sync-tree", &SyncMessage{Tree: &SyncTree{hash[EpochID](1), 100, 96, []byte("part")}}),
+		inFrames("sync-done", &SyncMessage{Done: &SyncDone{2}}),
+		decodedAlone("join-request", MaxKeyPackage+4*MaxDeviceCert, DecodeJoinRequest, &JoinRequest{V: 1, Group: sampleGroup, Cert: *cert, KeyPackage: []byte("key package"), Invite: ptr(signed([]byte("invite")))}),
+		inFrames("join-waiting", &JoinReply{Stage: JoinWaiting}),
+		inFrames("join-welcomed", &JoinReply{Stage: JoinWelcomed, Welcome: []byte("welcome"), Epoch: hash[EpochID](1), Genesis: ptr(signed(Marshal(sampleGenesis)))}),
+		inFrames("join-denied", &JoinReply{Stage: JoinDenied, Reason: "an admin has to approve"}),
+		inFrames("find-request", &FindRequest{V: 1, Name: "bergwacht", Limit: 20}),
+		inFrames("find-reply", &FindReply{[]byte("public info")}),
+	}
+}
+
+const goldenFile = "testdata/golden.txt"
+
+// golden reads the golden file: name and hex in each line.
+func golden(t testing.TB) map[string]string {
+	t.Helper()
+	b, err := os.ReadFile(goldenFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := make(map[string]string)
+	for line := range strings.Lines(string(b)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && name != "#" {
+			m[name] = value
+		}
+	}
+	return m
+}
+
+// fixedEnvelope is the bundle of the registry under a fixed salt and key.
+func fixedEnvelope(t testing.TB) []byte {
+	t.Helper()
+	b, err := SealEnvelope(bytes.NewReader(fill(0x80, 32)), sampleGroup, sampleKey, sampleBundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestGolden(t *testing.T) {
+	now := map[string]string{"envelope": hex.EncodeToString(fixedEnvelope(t))}
+	names := []string{"envelope"}
+	for _, w := range registry() {
+		if now[w.name] != "" {
+			t.Fatalf("two wire types are called %s", w.name)
+		}
+		now[w.name] = hex.EncodeToString(Marshal(w.sample))
+		names = append(names, w.name)
+	}
+	if *update {
+		var b strings.Builder
+		b.WriteString("# Golden encodings. The format is frozen: a line that changes needs a new version.\n")
+		for _, n := range names {
+			fmt.Fprintf(&b, "%s %s\n", n, now[n])
+		}
+		if err := os.WriteFile(goldenFile, []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range registry() {
+			dir := filepath.Join("testdata", "fuzz", fuzzName(w))
+			if err := os.MkdirAll(dir, 0o750); err != nil {
+				t.Fatal(err)
+			}
+			seed := fmt.Sprintf("go test fuzz v1\n[]byte(%q)\n", Marshal(w.sample))
+			if err := os.WriteFile(filepath.Join(dir, w.name), []byte(seed), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := golden(t)
+	if len(want) != len(names) || len(names) < 40 {
+		t.Fatalf("%d golden lines for %d wire types", len(want), len(names))
+	}
+	for _, n := range names {
+		if now[n] != want[n] {
+			t.Errorf("%s\n got %s\nwant %s", n, now[n], want[n])
+		}
+	}
+}
+
+// fuzzName is the fuzz target of a wire type: one for each Go type.
+func fuzzName(w wireType) string {
+	return "Fuzz" + strings.TrimPrefix(fmt.Sprintf("%T", w.sample), "*wire.")
+}
