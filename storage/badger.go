@@ -26,8 +26,8 @@ func openBadger(path string, o Options) (db *badger.DB, err error) {
 	defer recovered(&err, "opening")
 	opt := badger.DefaultOptions(path)
 	opt.SyncWrites = true
-	opt.DetectConflicts = false // there is one writer
-	opt.MemTableSize = o.maxBatch() * 100 / 15
+	opt.DetectConflicts = false                                 // there is one writer
+	opt.MemTableSize = max(o.maxBatch()*100/15, memTable(path)) // Badger takes batches of up to 15 percent of it
 	opt.NumMemtables = 2
 	opt.NumCompactors = 2
 	opt.NumGoroutines = 2
@@ -48,6 +48,18 @@ func openBadger(path string, o Options) (db *badger.DB, err error) {
 		return nil, corrupt("opening the database: %w", err)
 	}
 	return db, nil
+}
+
+// memTable is the size of the largest memory table whose log a crash has left. Badger makes a log file twice as large as the table,
+// and ends the process if a log does not fit into a table when it replays it.
+func memTable(path string) (size int64) {
+	logs, _ := filepath.Glob(filepath.Join(path, "*.mem"))
+	for _, l := range logs {
+		if info, err := os.Stat(l); err == nil {
+			size = max(size, min(info.Size()/2, maxMaxBatch*100/15))
+		}
+	}
+	return size
 }
 
 // checkTables checks the footer and the index checksum of every table file. Badger ends the process when a length in a

@@ -158,6 +158,29 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 	}
 }
 
+// A log that a crash left is replayed also by a program with a smaller MaxBatch, and by one with a larger.
+func TestCrashThenOtherMaxBatch(t *testing.T) {
+	dir := t.TempDir()
+	o := testOptions()
+	o.MaxBatch = 4 << 20
+	s := must(Create(dir, o))(t)
+	value := strings.Repeat("v", 300<<10)
+	for i := range 50 {
+		check(t, s.Apply(Batch{Writes: []Write{put(fmt.Sprint(i), value)}}))
+	}
+	for _, o.MaxBatch = range []int{1, 1 << 20, 16 << 20} {
+		image := t.TempDir()
+		copyDir(t, dir, image)
+		s := must(Open(image, o))(t)
+		if got := content(t, s); len(got) != 50 {
+			t.Fatalf("MaxBatch %d: %d records", o.MaxBatch, len(got))
+		}
+		check(t, s.Apply(Batch{Writes: []Write{put("a", "1")}}))
+		check(t, s.Close())
+	}
+	check(t, s.Close())
+}
+
 // child is the other process of the tests below.
 func child(mode, dir string) {
 	fail := func(err error) {
@@ -312,6 +335,7 @@ func TestFlippedBit(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	counts := make(map[string]int)
 	flips := 0
+	kinds := make(map[string]bool)
 	for _, origin := range []string{dir, crashed} {
 		for _, path := range files(t, origin) {
 			rel := must(filepath.Rel(origin, path))(t)
@@ -321,6 +345,7 @@ func TestFlippedBit(t *testing.T) {
 				end-- // mapped files are mostly zeros at the end
 			}
 			n := 3
+			kinds[filepath.Ext(rel)] = true
 			if filepath.Ext(rel) == ".sst" || rel == keysName {
 				n = 6
 			}
@@ -345,6 +370,9 @@ func TestFlippedBit(t *testing.T) {
 		}
 	}
 	t.Logf("%d flips: %v", flips, counts)
+	if !kinds[".sst"] || !kinds[".mem"] || !kinds[".vlog"] {
+		t.Fatalf("no flips in tables, log or value log: %v", kinds)
+	}
 	if flips < 50 || counts["error at open"] == 0 || counts["intact"] == 0 {
 		t.Fatalf("%d flips: %v", flips, counts)
 	}

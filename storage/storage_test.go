@@ -341,6 +341,44 @@ func TestKeysHeaderIsNotBelieved(t *testing.T) {
 	}
 }
 
+// No file makes readKeys panic or allocate what it claims; its errors are classified, and what it accepts encodes the same.
+func FuzzReadKeys(f *testing.F) {
+	dir, s := newStore(f)
+	check(f, s.Apply(Batch{Writes: []Write{put("a", "1", VaultID{1})}}))
+	check(f, s.Close())
+	good := must(os.ReadFile(filepath.Join(dir, keysName)))(f)
+	body := good[:len(good)-32]
+	f.Add(body)
+	for _, n := range []int{0, 8, 60, 90, len(body) - 1} {
+		f.Add(body[:n])
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) >= keysHeaderSize && (binary.BigEndian.Uint32(b[16:]) > 1<<10 || binary.BigEndian.Uint32(b[20:]) > 1) {
+			b = bytes.Clone(b)
+			copy(b[16:], body[16:28]) // no minutes of Argon2id here
+		}
+		dir := t.TempDir()
+		check(t, os.WriteFile(filepath.Join(dir, keysName), checksummed(bytes.Clone(b)), 0o600))
+		l, r, err := readKeys(dir, Options{Passphrase: pass("correct horse"), KeyFile: filepath.Join(dir, keysName)})
+		if err != nil && bytes.Equal(b, body) {
+			t.Fatalf("the file itself: %v", err)
+		}
+		if err == nil { // another process's seed: its passphrase is the same
+			again := l.encode(r)
+			if len(again) != len(b)+32 || !bytes.Equal(again[:keysHeaderSize], b[:keysHeaderSize]) {
+				t.Fatal("accepted, but encodes otherwise")
+			}
+			return
+		}
+		for _, known := range []error{ErrCorrupt, ErrWrongPassphrase, ErrSchemaNewer, ErrLocked} {
+			if errors.Is(err, known) {
+				return
+			}
+		}
+		t.Fatalf("unclassified: %v", err)
+	})
+}
+
 func TestKeyFile(t *testing.T) {
 	dir := t.TempDir()
 	o := Options{KeyFile: filepath.Join(dir, "key"), MaxBatch: 1 << 20}
