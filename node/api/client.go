@@ -1,0 +1,143 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+)
+
+// Client talks to a node. It may be used by several goroutines.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+var _ API = (*Client)(nil)
+
+// NewClient gives a client for the node on this socket. It connects when it is used.
+func NewClient(socket string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}
+	return &Client{socket, &http.Client{
+		Transport: &http.Transport{DialContext: dial, DisableCompression: true},
+		// The node never redirects; 300 is an ambiguous name.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// unreachable says why a request got no answer.
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return AsError(context.Cause(ctx))
+	case errors.Is(err, fs.ErrPermission):
+		return Errorf(CodeNotPermitted, "the socket %s belongs to somebody else", c.socket)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrDeadlineExceeded):
+		return Errorf(CodeUnavailable, "no node is running: nobody answers on %s", c.socket).WithHint("pandanode run")
+	}
+	return broken(ctx, err)
+}
+
+// Status gives the node's state, or waits for a level.
+func (c *Client) Status(ctx context.Context, r StatusRequest) (Status, error) {
+	return routeStatus.do(ctx, c, r)
+}
+
+// ID says who the node is.
+func (c *Client) ID(ctx context.Context, r Empty) (ID, error) { return routeID.do(ctx, c, r) }
+
+// Peers lists the connected peers.
+func (c *Client) Peers(ctx context.Context, r Empty) (Peers, error) { return routePeers.do(ctx, c, r) }
+
+// Version says what is running.
+func (c *Client) Version(ctx context.Context, r Empty) (Version, error) {
+	return routeVersion.do(ctx, c, r)
+}
+
+// Shutdown stops the node.
+func (c *Client) Shutdown(ctx context.Context, r Empty) (Empty, error) {
+	return routeShutdown.do(ctx, c, r)
+}
+
+// Events streams what happens on the node.
+func (c *Client) Events(ctx context.Context, r EventsRequest, emit func(Event) error) error {
+	return routeEvents.do(ctx, c, r, emit)
+}
+
+// CreateGroup founds a group.
+func (c *Client) CreateGroup(ctx context.Context, r CreateGroupRequest) (Group, error) {
+	return routeCreateGroup.do(ctx, c, r)
+}
+
+// Groups lists the node's groups.
+func (c *Client) Groups(ctx context.Context, r Empty) (Groups, error) {
+	return routeGroups.do(ctx, c, r)
+}
+
+// Group shows one group.
+func (c *Client) Group(ctx context.Context, r GroupRequest) (Group, error) {
+	return routeGroup.do(ctx, c, r)
+}
+
+// Find streams groups that fit a name.
+func (c *Client) Find(ctx context.Context, r FindRequest, emit func(Found) error) error {
+	return routeFind.do(ctx, c, r, emit)
+}
+
+// Join asks to be let into a group and streams the stages.
+func (c *Client) Join(ctx context.Context, r JoinRequest, emit func(JoinUpdate) error) error {
+	return routeJoin.do(ctx, c, r, emit)
+}
+
+// Leave takes this user out of a group.
+func (c *Client) Leave(ctx context.Context, r GroupRequest) (Empty, error) {
+	return routeLeave.do(ctx, c, r)
+}
+
+// Members lists who is in a group.
+func (c *Client) Members(ctx context.Context, r GroupRequest) (Members, error) {
+	return routeMembers.do(ctx, c, r)
+}
+
+// Remove takes a user out of a group.
+func (c *Client) Remove(ctx context.Context, r RemoveRequest) (Empty, error) {
+	return routeRemove.do(ctx, c, r)
+}
+
+// GroupEvents streams what happens in a group.
+func (c *Client) GroupEvents(ctx context.Context, r GroupEventsRequest, emit func(Event) error) error {
+	return routeGroupEvents.do(ctx, c, r, emit)
+}
+
+// Send sends a message.
+func (c *Client) Send(ctx context.Context, r SendRequest) (Sent, error) {
+	return routeSend.do(ctx, c, r)
+}
+
+// Messages gives a page of messages.
+func (c *Client) Messages(ctx context.Context, r MessagesRequest) (Messages, error) {
+	return routeMessages.do(ctx, c, r)
+}
+
+// Tail streams messages.
+func (c *Client) Tail(ctx context.Context, r TailRequest, emit func(Message) error) error {
+	return routeTail.do(ctx, c, r, emit)
+}
+
+// Envelope hands an envelope to a group.
+func (c *Client) Envelope(ctx context.Context, r EnvelopeRequest) (EnvelopeResult, error) {
+	return routeEnvelope.do(ctx, c, r)
+}
+
+// MessageEnvelope gives the envelope of a message.
+func (c *Client) MessageEnvelope(ctx context.Context, r MessageEnvelopeRequest) (Envelope, error) {
+	return routeMessageEnvelope.do(ctx, c, r)
+}

@@ -1,0 +1,123 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// Code says what kind of failure an [Error] is. The set is fixed: scripts rely on it.
+type Code string
+
+// Codes.
+const (
+	CodeInternal     Code = "internal"            // a bug, or a failure of the machine underneath
+	CodeInvalid      Code = "invalid"             // the request cannot be right
+	CodeAmbiguous    Code = "ambiguous"           // it fits several; Candidates lists them
+	CodeUnavailable  Code = "unavailable"         // no node is running, or it is closing
+	CodeNotFound     Code = "not-found"           // there is no such thing here
+	CodeNotPermitted Code = "not-permitted"       // the group's rules do not allow it
+	CodeLocked       Code = "locked"              // the store needs a passphrase or key file, or another process has it
+	CodeTimeout      Code = "timeout"             // it did not happen in time; what was accepted stays queued
+	CodeNoPeers      Code = "no-peers"            // nobody could be asked
+	CodeConflict     Code = "conflict"            // it exists already, or does not fit the present state
+	CodeVerification Code = "verification-failed" // a signature, hash or key does not hold
+	CodeCorrupt      Code = "store-corrupt"       // the store is damaged
+	CodeNewer        Code = "store-newer"         // the store was written by a newer version
+	CodeLimited      Code = "limited"             // a limit was reached
+)
+
+// Exit codes of the command line (DESIGN.md, Section 9).
+const (
+	ExitOK           = 0
+	ExitError        = 1
+	ExitUsage        = 2
+	ExitNoNode       = 3
+	ExitNotFound     = 4
+	ExitNotPermitted = 5
+	ExitLocked       = 6
+	ExitTimeout      = 7
+	ExitNoPeers      = 8
+	ExitConflict     = 9
+	ExitVerification = 10
+	ExitStore        = 11
+	ExitLimited      = 12
+)
+
+// codes is the one table of what a code means on either side.
+var codes = map[Code]struct{ status, exit int }{
+	CodeInternal:     {http.StatusInternalServerError, ExitError},
+	CodeInvalid:      {http.StatusBadRequest, ExitUsage},
+	CodeAmbiguous:    {http.StatusMultipleChoices, ExitUsage},
+	CodeUnavailable:  {http.StatusServiceUnavailable, ExitNoNode},
+	CodeNotFound:     {http.StatusNotFound, ExitNotFound},
+	CodeNotPermitted: {http.StatusForbidden, ExitNotPermitted},
+	CodeLocked:       {http.StatusLocked, ExitLocked},
+	CodeTimeout:      {http.StatusGatewayTimeout, ExitTimeout},
+	CodeNoPeers:      {http.StatusBadGateway, ExitNoPeers},
+	CodeConflict:     {http.StatusConflict, ExitConflict},
+	CodeVerification: {http.StatusUnprocessableEntity, ExitVerification},
+	CodeCorrupt:      {http.StatusInsufficientStorage, ExitStore},
+	CodeNewer:        {http.StatusInsufficientStorage, ExitStore},
+	CodeLimited:      {http.StatusTooManyRequests, ExitLimited},
+}
+
+// Error is how every call fails. Compare codes with [CodeOf].
+type Error struct {
+	Code      Code   `json:"code"`
+	Message   string `json:"message"`        // what happened: why
+	Hint      string `json:"hint,omitempty"` // the command that helps
+	Retryable bool   `json:"retryable"`      // the same request may succeed later
+	// Candidates is what an ambiguous name fits.
+	Candidates []Candidate `json:"candidates,omitempty"`
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Errorf makes an Error without a hint. It is retryable where the code alone says so.
+func Errorf(code Code, format string, args ...any) *Error {
+	retryable := code == CodeUnavailable || code == CodeTimeout || code == CodeNoPeers || code == CodeLimited
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Retryable: retryable}
+}
+
+// WithHint returns a copy of e that says what helps.
+func (e *Error) WithHint(format string, args ...any) *Error {
+	c := *e
+	c.Hint = fmt.Sprintf(format, args...)
+	return &c
+}
+
+// AsError gives the Error that err is or wraps. A context that ended becomes
+// CodeTimeout, anything else CodeInternal. Nil stays nil.
+func AsError(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return Errorf(CodeTimeout, "%v", err)
+	}
+	return Errorf(CodeInternal, "%v", err)
+}
+
+// CodeOf gives the code of an error; empty for nil.
+func CodeOf(err error) Code {
+	if err == nil {
+		return ""
+	}
+	return AsError(err).Code
+}
+
+// ExitCode gives the exit code of a command that ended with err.
+func ExitCode(err error) int {
+	if err == nil {
+		return ExitOK
+	}
+	if c, ok := codes[AsError(err).Code]; ok {
+		return c.exit
+	}
+	return ExitError // a code from a newer node
+}

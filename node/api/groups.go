@@ -1,0 +1,149 @@
+package api
+
+import "time"
+
+// Policy says how people get into a group.
+type Policy string
+
+// Policies.
+const (
+	PolicyOpen    Policy = "open"    // any member lets in whoever asks
+	PolicyRequest Policy = "request" // an admin approves
+	PolicyInvite  Policy = "invite"  // an invite signed by an admin
+)
+
+// Policies lists the policies.
+var Policies = []Policy{PolicyOpen, PolicyRequest, PolicyInvite}
+
+// GroupState says where this device stands in a group.
+type GroupState string
+
+// States of a group on this device.
+const (
+	StateJoining GroupState = "joining" // asked, not welcomed yet
+	StateSyncing GroupState = "syncing" // welcomed, but behind
+	StateMember  GroupState = "member"
+	StateOut     GroupState = "out" // removed, or left
+)
+
+// CreateGroupRequest founds a group with this user as its owner.
+type CreateGroupRequest struct {
+	Name        string   `json:"name"`
+	Description string   `json:"description,omitempty"`
+	Tags        []string `json:"tags,omitempty"`
+	Policy      Policy   `json:"policy"`
+	Private     bool     `json:"private,omitempty"` // not published: found by invite only
+}
+
+// GroupRequest names a group.
+type GroupRequest struct {
+	Group string `path:"group"`
+}
+
+// Groups is every group of this node.
+type Groups struct {
+	Groups []Group `json:"groups"`
+}
+
+// Group is a group as this device sees it.
+type Group struct {
+	ID            string     `json:"id"`
+	Name          string     `json:"name"`
+	Description   string     `json:"description,omitempty"`
+	Tags          []string   `json:"tags,omitempty"`
+	Policy        Policy     `json:"policy"`
+	Private       bool       `json:"private"`
+	Created       time.Time  `json:"created"`
+	State         GroupState `json:"state"`
+	Missing       string     `json:"missing,omitempty"` // why it is not synced, for people
+	Role          string     `json:"role,omitempty"`    // of this user
+	Members       int        `json:"members"`
+	Epoch         uint64     `json:"epoch"` // MLS epoch number
+	EpochID       string     `json:"epoch_id,omitempty"`
+	Authenticator string     `json:"epoch_authenticator,omitempty"` // hex; RFC 9420, Section 8.7
+	TreeHash      string     `json:"tree_hash,omitempty"`           // hex
+	Topic         string     `json:"topic,omitempty"`
+	Published     bool       `json:"published"`   // its record is in the DHT
+	TopicPeers    int        `json:"topic_peers"` // connected peers on its topic
+	Cursor        uint64     `json:"cursor"`      // of its newest event
+	Outbox        int        `json:"outbox"`      // own messages not published yet
+	Gaps          int        `json:"gaps"`        // messages known but not readable yet
+	Parked        int        `json:"parked"`      // entries that wait for what they build on
+	Entries       int        `json:"entries"`
+}
+
+// FindRequest looks for groups by name, everywhere at once. The answer streams:
+// each result when it is known, sooner known ones first.
+type FindRequest struct {
+	Name    string   `query:"name"`    // words of the name; a full group ID finds just that group
+	Limit   int      `query:"limit"`   // 0: 20
+	Timeout Duration `query:"timeout"` // 0: 10 s. When it is over the stream ends without an error
+}
+
+// Found is one result of a search. The same group may be found again through
+// another source.
+type Found struct {
+	ID          string    `json:"id"`
+	Name        string    `json:"name"`
+	Description string    `json:"description,omitempty"`
+	Tags        []string  `json:"tags,omitempty"`
+	Policy      Policy    `json:"policy"`
+	Members     int       `json:"members"` // as a member said, rounded
+	Created     time.Time `json:"created"`
+	Source      Source    `json:"source"`
+	Peer        string    `json:"peer,omitempty"` // who answered
+	Verified    bool      `json:"verified"`       // every signature of the record holds
+}
+
+// Stage is how far a join has come.
+type Stage string
+
+// Stages of a join, in their order; a stuck join repeats one with another Detail.
+const (
+	StageLookingUp  Stage = "looking-up"         // the group's record and members
+	StageContacting Stage = "contacting"         // dialling members
+	StageWaiting    Stage = "waiting-for-member" // a member has the request
+	StageWelcomed   Stage = "welcomed"           // in the group, catching up
+	StageSynced     Stage = "synced"             // caught up with a member
+)
+
+// Stages lists the stages in their order.
+var Stages = []Stage{StageLookingUp, StageContacting, StageWaiting, StageWelcomed, StageSynced}
+
+// JoinRequest asks to be let into a group. Once the first stage is streamed the
+// request is durable and the node keeps trying, also after a restart and when the
+// caller has hung up. Joining a group one is in streams StageSynced.
+type JoinRequest struct {
+	Group string `json:"group"`           // full ID, or what names a group this node is joining already
+	Until Stage  `json:"until,omitempty"` // the stream ends when it is reached; empty: at once
+}
+
+// JoinUpdate is one stage of a join.
+type JoinUpdate struct {
+	Group  string    `json:"group"` // full ID
+	Stage  Stage     `json:"stage"`
+	Detail string    `json:"detail,omitempty"` // whom it asks, why it is stuck
+	At     time.Time `json:"at"`
+}
+
+// Members is everyone in a group.
+type Members struct {
+	Members []Member `json:"members"`
+}
+
+// Member is one user of a group.
+type Member struct {
+	User    string    `json:"user"`
+	Name    string    `json:"name"` // of its first device
+	Role    string    `json:"role"`
+	Self    bool      `json:"self"`
+	Devices []string  `json:"devices"`
+	Since   time.Time `json:"since"`
+	InTree  bool      `json:"in_tree"` // every device can read what is sealed now
+}
+
+// RemoveRequest takes a user out of a group.
+type RemoveRequest struct {
+	Group string `path:"group"`
+	User  string `path:"user"`
+}

@@ -1,0 +1,186 @@
+package api
+
+import "time"
+
+// Delivery says how far an own message is.
+type Delivery string
+
+// Deliveries, in ascending order.
+const (
+	DeliveryQueued    Delivery = "queued"    // durable here
+	DeliveryPublished Delivery = "published" // sealed, and given to the network
+	DeliveryHeld      Delivery = "held"      // at least one other device has it
+)
+
+// Deliveries lists the deliveries in ascending order.
+var Deliveries = []Delivery{DeliveryQueued, DeliveryPublished, DeliveryHeld}
+
+// SendRequest sends a message. It is answered after the synced write: what was
+// answered is never lost.
+type SendRequest struct {
+	Group   string   `path:"group"`
+	Text    string   `json:"text"`              // UTF-8, at most 64 KiB
+	Wait    Delivery `json:"wait,omitempty"`    // answer when this is reached, or at Timeout with what is
+	Timeout Duration `json:"timeout,omitempty"` // for Wait; 0: until the caller hangs up
+}
+
+// Sent is a message that was accepted.
+type Sent struct {
+	ID     string   `json:"id"`
+	Group  string   `json:"group"`
+	State  Delivery `json:"state"`
+	HeldBy int      `json:"held_by"` // other devices known to hold it
+}
+
+// MessagesRequest asks for messages after a cursor, oldest first.
+type MessagesRequest struct {
+	Group string `path:"group"`
+	Since uint64 `query:"since"` // cursor of the last message one has; 0: from the first
+	Limit int    `query:"limit"` // 0: 1000
+}
+
+// Messages is a page of messages.
+type Messages struct {
+	Messages []Message `json:"messages"`
+	More     bool      `json:"more"` // ask again since the last cursor
+}
+
+// TailRequest streams messages after a cursor, oldest first, and goes on with new
+// ones as they come.
+type TailRequest struct {
+	Group string `path:"group"`
+	Since uint64 `query:"since"`
+}
+
+// Message is one message, in the order in which this device showed it.
+type Message struct {
+	Cursor    uint64    `json:"cursor"` // rises, but not by one: other events lie between
+	ID        string    `json:"id"`
+	Group     string    `json:"group"`
+	User      string    `json:"user"`
+	Device    string    `json:"device"`
+	Name      string    `json:"name"` // of the device
+	Sent      time.Time `json:"sent"` // as its author's clock said
+	MediaType string    `json:"media_type"`
+	Text      string    `json:"text,omitempty"` // of a text/* message
+	Data      []byte    `json:"data,omitempty"` // of any other
+	Own       bool      `json:"own"`
+	State     Delivery  `json:"state,omitempty"` // own messages
+	HeldBy    int       `json:"held_by,omitempty"`
+}
+
+// EventKind says what happened.
+type EventKind string
+
+// Events.
+const (
+	EventMessage          EventKind = "message"
+	EventMemberAdded      EventKind = "member-added"
+	EventMemberRemoved    EventKind = "member-removed"
+	EventMemberLeft       EventKind = "member-left"
+	EventJoined           EventKind = "joined" // this device is in
+	EventOut              EventKind = "out"    // this device is out
+	EventEpoch            EventKind = "epoch"
+	EventFork             EventKind = "fork"        // members committed concurrently
+	EventForkHealed       EventKind = "fork-healed" // this device moved to the chosen branch
+	EventRefused          EventKind = "refused"     // something of a member's was refused; Detail says why
+	EventProfile          EventKind = "profile"
+	EventJoinStage        EventKind = "join-stage"
+	EventPeerConnected    EventKind = "peer-connected"
+	EventPeerDisconnected EventKind = "peer-disconnected"
+)
+
+// EventsRequest streams events after a cursor, oldest first, and goes on with new ones.
+type EventsRequest struct {
+	Since uint64 `query:"since"`
+}
+
+// GroupEventsRequest streams the events of one group.
+type GroupEventsRequest struct {
+	Group string `path:"group"`
+	Since uint64 `query:"since"`
+}
+
+// Event is one thing that happened. Its cursor rises by one, so that a gap shows:
+// in the stream of one group for as long as the group exists, in the stream of the
+// node for as long as Run is the same.
+type Event struct {
+	Cursor  uint64    `json:"cursor"`
+	Run     string    `json:"run,omitempty"` // the run of the node that the cursor counts in; empty in a group's stream
+	Kind    EventKind `json:"kind"`
+	At      time.Time `json:"at"`
+	Group   string    `json:"group,omitempty"`
+	Message string    `json:"message,omitempty"`
+	User    string    `json:"user,omitempty"`
+	Device  string    `json:"device,omitempty"`
+	By      string    `json:"by,omitempty"` // the user who did it
+	EpochID string    `json:"epoch_id,omitempty"`
+	Peer    string    `json:"peer,omitempty"`
+	Detail  string    `json:"detail,omitempty"`
+}
+
+// EnvelopeRequest hands an envelope to a group as if it had come from the network.
+type EnvelopeRequest struct {
+	Group    string `path:"group"`
+	Envelope []byte `json:"envelope"`
+}
+
+// Verdict is what a node would tell the network about what it was handed.
+type Verdict string
+
+// Verdicts.
+const (
+	VerdictAccept Verdict = "accept"
+	VerdictIgnore Verdict = "ignore"
+	VerdictReject Verdict = "reject"
+)
+
+// Refusal names why something was refused.
+type Refusal string
+
+// Refusals.
+const (
+	RefusalMalformed    Refusal = "malformed"
+	RefusalTooLarge     Refusal = "too-large"
+	RefusalVersion      Refusal = "unknown-version"
+	RefusalUnknownKey   Refusal = "unknown-transport-key"
+	RefusalNotAuthentic Refusal = "not-authentic"
+	RefusalNotMember    Refusal = "not-a-member"
+	RefusalNotPermitted Refusal = "not-permitted"
+	RefusalOut          Refusal = "out-of-group"
+	RefusalRemoved      Refusal = "removed" // sealed after this device was removed
+	RefusalNoEpoch      Refusal = "no-epoch-keys"
+	RefusalForged       Refusal = "forged"
+	RefusalForeign      Refusal = "foreign-group"
+	RefusalEquivocation Refusal = "equivocation"
+	RefusalFuture       Refusal = "future"
+	RefusalIncomplete   Refusal = "incomplete"
+	RefusalCommit       Refusal = "invalid-commit"
+	RefusalKeyPackage   Refusal = "invalid-key-package"
+	RefusalWelcome      Refusal = "invalid-welcome"
+	RefusalUsed         Refusal = "already-opened"
+	RefusalFull         Refusal = "too-much-waiting"
+	RefusalOther        Refusal = "other"
+)
+
+// EnvelopeResult is what became of an envelope. A refusal is a result, not an
+// error of the call.
+type EnvelopeResult struct {
+	Verdict  Verdict  `json:"verdict"`
+	Refusal  Refusal  `json:"refusal,omitempty"` // empty: accepted
+	Detail   string   `json:"detail,omitempty"`
+	Messages []string `json:"messages"` // whose plaintext is now here, also from before
+	New      int      `json:"new"`      // entries and seals that were new
+}
+
+// MessageEnvelopeRequest asks for the envelope of a message.
+type MessageEnvelopeRequest struct {
+	Group   string `path:"group"`
+	Message string `path:"message"` // full ID, or a prefix that only one fits
+}
+
+// Envelope is an envelope as this node last sent or got it, byte for byte.
+type Envelope struct {
+	Message  string `json:"message"`
+	Envelope []byte `json:"envelope"`
+}

@@ -1,0 +1,171 @@
+package api
+
+import (
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// encodeRequest gives the URL and the body of a request; a nil body if the
+// method has none.
+func encodeRequest(method, path string, req any) (string, []byte, error) {
+	query := url.Values{}
+	v := reflect.ValueOf(req)
+	for i := range v.NumField() {
+		tag := v.Type().Field(i).Tag
+		if name, ok := tag.Lookup("path"); ok {
+			text, err := fieldText(v.Field(i))
+			if err != nil {
+				return "", nil, err
+			}
+			if text == "" || text == "." || text == ".." {
+				return "", nil, Errorf(CodeInvalid, "%q names no %s", text, name)
+			}
+			path = strings.Replace(path, "{"+name+"}", url.PathEscape(text), 1)
+		} else if name, ok := tag.Lookup("query"); ok && !v.Field(i).IsZero() {
+			text, err := fieldText(v.Field(i))
+			if err != nil {
+				return "", nil, err
+			}
+			query.Set(name, text)
+		}
+	}
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	if method != http.MethodPost {
+		return path, nil, nil
+	}
+	fields := bodyFields(v)
+	body, err := json.Marshal(fields)
+	if err != nil {
+		return "", nil, Errorf(CodeInvalid, "encoding the request: %v", err)
+	}
+	if len(body) > maxRequest {
+		return "", nil, Errorf(CodeLimited, "the request has %d bytes, at most %d", len(body), maxRequest)
+	}
+	return path, body, nil
+}
+
+// bodyFields gives a pointer to a struct of the fields that travel in the body.
+func bodyFields(v reflect.Value) any {
+	t := bodyType(v.Type())
+	out := reflect.New(t)
+	for i := range t.NumField() {
+		out.Elem().Field(i).Set(v.FieldByName(t.Field(i).Name))
+	}
+	return out.Interface()
+}
+
+// bodyType is a request's type without the fields that travel in the URL.
+func bodyType(t reflect.Type) reflect.Type {
+	var fields []reflect.StructField
+	for i := range t.NumField() {
+		f := t.Field(i)
+		_, path := f.Tag.Lookup("path")
+		_, query := f.Tag.Lookup("query")
+		if !path && !query {
+			f.Offset, f.Index = 0, nil
+			fields = append(fields, f)
+		}
+	}
+	return reflect.StructOf(fields)
+}
+
+// readRequest is the inverse of encodeRequest. Unknown parameters, unknown fields
+// and anything after the body are refused.
+func readRequest[Req any](w http.ResponseWriter, r *http.Request) (Req, error) {
+	var req Req
+	v := reflect.ValueOf(&req).Elem()
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return req, Errorf(CodeInvalid, "query: %v", err)
+	}
+	for i := range v.NumField() {
+		tag := v.Type().Field(i).Tag
+		name, text := "", ""
+		if p, ok := tag.Lookup("path"); ok {
+			name, text = p, r.PathValue(p)
+		} else if q, ok := tag.Lookup("query"); ok && query.Has(q) {
+			name, text = q, query.Get(q)
+			query.Del(q)
+		}
+		if name == "" {
+			continue
+		}
+		if err := setField(v.Field(i), text); err != nil {
+			return req, Errorf(CodeInvalid, "%s %q: %v", name, text, err)
+		}
+	}
+	for name := range query {
+		return req, Errorf(CodeInvalid, "there is no parameter %q", name)
+	}
+	if r.Method != http.MethodPost {
+		return req, nil
+	}
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
+	d.DisallowUnknownFields()
+	body := reflect.New(bodyType(v.Type()))
+	if err := d.Decode(body.Interface()); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return req, Errorf(CodeLimited, "the request has more than %d bytes", maxRequest)
+		}
+		return req, Errorf(CodeInvalid, "body: %v", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return req, Errorf(CodeInvalid, "body: something follows the JSON object")
+	}
+	for i := range body.Elem().NumField() {
+		v.FieldByName(body.Elem().Type().Field(i).Name).Set(body.Elem().Field(i))
+	}
+	return req, nil
+}
+
+// fieldText gives a field of a URL as text: strings, integers and what marshals itself.
+func fieldText(v reflect.Value) (string, error) {
+	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
+		b, err := m.MarshalText()
+		return string(b), err
+	}
+	switch v.Kind() {
+	case reflect.String:
+		return v.String(), nil
+	case reflect.Int:
+		return strconv.FormatInt(v.Int(), 10), nil
+	case reflect.Uint64:
+		return strconv.FormatUint(v.Uint(), 10), nil
+	}
+	return "", fmt.Errorf("a field of type %v cannot travel in a URL", v.Type())
+}
+
+func setField(v reflect.Value, text string) error {
+	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		return u.UnmarshalText([]byte(text))
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(text)
+	case reflect.Int:
+		n, err := strconv.ParseInt(text, 10, 0)
+		if err != nil || n < 0 {
+			return errors.New("want a number, 0 or more")
+		}
+		v.SetInt(n)
+	case reflect.Uint64:
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			return errors.New("want a number, 0 or more")
+		}
+		v.SetUint(n)
+	default:
+		return fmt.Errorf("a field of type %v cannot travel in a URL", v.Type())
+	}
+	return nil
+}

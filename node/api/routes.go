@@ -1,0 +1,112 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+)
+
+// API is what a node offers on its socket. Errors are or wrap [Error]; others
+// reach the caller as CodeInternal. A method that streams calls emit for each item,
+// from one goroutine, and returns when the stream ends; an error of emit is
+// returned as it is.
+type API interface {
+	Status(context.Context, StatusRequest) (Status, error)
+	ID(context.Context, Empty) (ID, error)
+	Peers(context.Context, Empty) (Peers, error)
+	Version(context.Context, Empty) (Version, error)
+	// Shutdown answers and then stops the node.
+	Shutdown(context.Context, Empty) (Empty, error)
+	Events(ctx context.Context, r EventsRequest, emit func(Event) error) error
+
+	CreateGroup(context.Context, CreateGroupRequest) (Group, error)
+	Groups(context.Context, Empty) (Groups, error)
+	Group(context.Context, GroupRequest) (Group, error)
+	Find(ctx context.Context, r FindRequest, emit func(Found) error) error
+	Join(ctx context.Context, r JoinRequest, emit func(JoinUpdate) error) error
+	Leave(context.Context, GroupRequest) (Empty, error)
+	Members(context.Context, GroupRequest) (Members, error)
+	Remove(context.Context, RemoveRequest) (Empty, error)
+	GroupEvents(ctx context.Context, r GroupEventsRequest, emit func(Event) error) error
+
+	Send(context.Context, SendRequest) (Sent, error)
+	Messages(context.Context, MessagesRequest) (Messages, error)
+	Tail(ctx context.Context, r TailRequest, emit func(Message) error) error
+
+	Envelope(context.Context, EnvelopeRequest) (EnvelopeResult, error)
+	MessageEnvelope(context.Context, MessageEnvelopeRequest) (Envelope, error)
+}
+
+// The routes. Each is used by the client and by Handler, and by nothing else.
+var (
+	routeStatus   = call[StatusRequest, Status]{http.MethodGet, "/v1/status"}
+	routeID       = call[Empty, ID]{http.MethodGet, "/v1/id"}
+	routePeers    = call[Empty, Peers]{http.MethodGet, "/v1/peers"}
+	routeVersion  = call[Empty, Version]{http.MethodGet, "/v1/version"}
+	routeShutdown = call[Empty, Empty]{http.MethodPost, "/v1/shutdown"}
+	routeEvents   = stream[EventsRequest, Event]{http.MethodGet, "/v1/events"}
+
+	routeCreateGroup = call[CreateGroupRequest, Group]{http.MethodPost, "/v1/groups"}
+	routeGroups      = call[Empty, Groups]{http.MethodGet, "/v1/groups"}
+	routeGroup       = call[GroupRequest, Group]{http.MethodGet, "/v1/groups/{group}"}
+	routeFind        = stream[FindRequest, Found]{http.MethodGet, "/v1/find"}
+	routeJoin        = stream[JoinRequest, JoinUpdate]{http.MethodPost, "/v1/join"}
+	routeLeave       = call[GroupRequest, Empty]{http.MethodPost, "/v1/groups/{group}/leave"}
+	routeMembers     = call[GroupRequest, Members]{http.MethodGet, "/v1/groups/{group}/members"}
+	routeRemove      = call[RemoveRequest, Empty]{http.MethodDelete, "/v1/groups/{group}/members/{user}"}
+	routeGroupEvents = stream[GroupEventsRequest, Event]{http.MethodGet, "/v1/groups/{group}/events"}
+
+	routeSend     = call[SendRequest, Sent]{http.MethodPost, "/v1/groups/{group}/messages"}
+	routeMessages = call[MessagesRequest, Messages]{http.MethodGet, "/v1/groups/{group}/messages"}
+	routeTail     = stream[TailRequest, Message]{http.MethodGet, "/v1/groups/{group}/tail"}
+
+	routeEnvelope        = call[EnvelopeRequest, EnvelopeResult]{http.MethodPost, "/v1/groups/{group}/envelopes"}
+	routeMessageEnvelope = call[MessageEnvelopeRequest, Envelope]{http.MethodGet, "/v1/groups/{group}/messages/{message}/envelope"}
+)
+
+// Route is one line of the table of routes.
+type Route struct {
+	Method   string
+	Path     string // with {field} for the fields of Request tagged `path`
+	Request  reflect.Type
+	Response reflect.Type // of each item, if Stream
+	Stream   bool
+}
+
+type binding struct {
+	Route
+	bind func(API) http.HandlerFunc
+}
+
+// table binds every route to the method that answers it.
+var table = []binding{
+	routeStatus.with(API.Status),
+	routeID.with(API.ID),
+	routePeers.with(API.Peers),
+	routeVersion.with(API.Version),
+	routeShutdown.with(API.Shutdown),
+	routeEvents.with(API.Events),
+	routeCreateGroup.with(API.CreateGroup),
+	routeGroups.with(API.Groups),
+	routeGroup.with(API.Group),
+	routeFind.with(API.Find),
+	routeJoin.with(API.Join),
+	routeLeave.with(API.Leave),
+	routeMembers.with(API.Members),
+	routeRemove.with(API.Remove),
+	routeGroupEvents.with(API.GroupEvents),
+	routeSend.with(API.Send),
+	routeMessages.with(API.Messages),
+	routeTail.with(API.Tail),
+	routeEnvelope.with(API.Envelope),
+	routeMessageEnvelope.with(API.MessageEnvelope),
+}
+
+// Routes gives the table of routes.
+func Routes() []Route {
+	out := make([]Route, len(table))
+	for i, r := range table {
+		out[i] = r.Route
+	}
+	return out
+}
