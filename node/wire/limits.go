@@ -41,4 +41,9 @@ const (
 	MaxQuery        = 256     // what a search looks for
 	MaxFindLimit    = 1 << 10 // groups that a search may ask for
 	TransportKeyLen = 32      // a transport key, exactly
+
+	// Parts of a PublicInfo.
+	MaxAuthorityKeys  = 16
+	MaxAuthorityLinks = 32
+	MaxHeads          = 8
 )

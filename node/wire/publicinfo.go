@@ -20,13 +20,6 @@ func (p *PublicInfo) version() uint64 { return p.V }
 // Encode gives the bytes of the record.
 func (p *PublicInfo) Encode() []byte { return Marshal(p) }
 
-// Limits of a PublicInfo, in parts.
-const (
-	MaxAuthorityKeys  = 16
-	MaxAuthorityLinks = 32
-	MaxHeads          = 8
-)
-
 // DecodePublicInfo reads a record of at most MaxPublicInfo bytes.
 func DecodePublicInfo(b []byte) (*PublicInfo, error) {
 	return decode[PublicInfo](b, MaxPublicInfo)

@@ -160,9 +160,38 @@ func fixedEnvelope(t testing.TB) []byte {
 	return b
 }
 
+// derived are the values that are computed from objects and keys.
+func derived() [][2]string {
+	tag, key := sampleGroup.TopicTag(), KeyIDOf(sampleGroup, sampleKey)
+	id, root := EpochIDOf(sampleGroup, 1, 5, fill(3, 32)), RootEpochID(sampleGroup)
+	user, device := UserIDOf(fill(0x30, 32)), DeviceIDOf(fill(0x30, 32), fill(0x50, 32))
+	group, entry, commitment := GroupIDOf(Marshal(sampleGenesis)), EntryHashOf(sampleGroup, Marshal(sampleEntry)), sampleOpened.Commitment()
+	return [][2]string{
+		{"topic-name", sampleGroup.Topic()},
+		{"topic-tag", hex.EncodeToString(tag[:])},
+		{"key-id", hex.EncodeToString(key[:])},
+		{"epoch-id", hex.EncodeToString(id[:])},
+		{"root-epoch-id", hex.EncodeToString(root[:])},
+		{"user-id", hex.EncodeToString(user[:])},
+		{"device-id", hex.EncodeToString(device[:])},
+		{"group-id", hex.EncodeToString(group[:])},
+		{"entry-hash", hex.EncodeToString(entry[:])},
+		{"commitment", hex.EncodeToString(commitment[:])},
+		{"signing-input", hex.EncodeToString(SigningInput(DomainHead, sampleGroup, []byte("payload")))},
+		{"user-text", UserID(sampleGroup).String()},
+		{"device-text", DeviceID(sampleGroup).String()},
+		{"group-text", sampleGroup.String()},
+		{"hash-text", Hash(sampleGroup).String()},
+	}
+}
+
 func TestGolden(t *testing.T) {
 	now := map[string]string{"envelope": hex.EncodeToString(fixedEnvelope(t))}
 	names := []string{"envelope"}
+	for _, d := range derived() {
+		now[d[0]] = d[1]
+		names = append(names, d[0])
+	}
 	for _, w := range registry() {
 		if now[w.name] != "" {
 			t.Fatalf("two wire types are called %s", w.name)

@@ -1,0 +1,174 @@
+package wire
+
+import (
+	"fmt"
+	"go/ast"
+	"go/constant"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// document is docs/WIRE.md of the module that this package is in.
+func document(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		if parent := filepath.Dir(dir); parent != dir {
+			dir = parent
+			continue
+		}
+		t.Fatal("no go.mod above this package")
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "docs", "WIRE.md")) //nolint:gosec // of this module
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// constants are the typed and untyped constants of a file that imports nothing of
+// the project.
+func constants(t *testing.T, file string) map[string]string {
+	t.Helper()
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Functions need the rest of the package; constants do not.
+	var decls []ast.Decl
+	for _, d := range f.Decls {
+		if _, ok := d.(*ast.FuncDecl); !ok {
+			decls = append(decls, d)
+		}
+	}
+	f.Decls = decls
+	config := types.Config{Error: func(error) {}} // imports stay unresolved: constants do not need them
+	pkg, _ := config.Check("wire", fset, []*ast.File{f}, nil) //nolint:errcheck // see Error above
+	values := make(map[string]string)
+	for _, name := range pkg.Scope().Names() {
+		if c, ok := pkg.Scope().Lookup(name).(*types.Const); ok && c.Val().Kind() != constant.Unknown {
+			values[name] = strings.Trim(c.Val().ExactString(), `"`)
+		}
+	}
+	return values
+}
+
+// notation writes a type as the document does.
+func notation(typ reflect.Type) string {
+	switch typ.Kind() {
+	case reflect.Pointer:
+		return notation(typ.Elem())
+	case reflect.Array:
+		return fmt.Sprintf("b%d", typ.Len())
+	case reflect.Slice:
+		if typ.Elem().Kind() == reflect.Uint8 {
+			return "bytes"
+		}
+		return "[" + notation(typ.Elem()) + "]"
+	case reflect.Struct:
+		return typ.Name()
+	case reflect.String:
+		return "text"
+	case reflect.Uint16:
+		return "u16"
+	case reflect.Uint64:
+		return "u64"
+	}
+	return "?" + typ.String()
+}
+
+// layout writes a struct's keys as the document does, and collects the structs in it.
+func layout(typ reflect.Type, inner map[reflect.Type]bool) string {
+	var fields []string
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		parts := strings.Split(f.Tag.Get("cbor"), ",")
+		field := parts[0] + " " + f.Name + " " + notation(f.Type)
+		if len(parts) > 2 {
+			field += "?"
+		}
+		fields = append(fields, field)
+		in := f.Type
+		for in.Kind() == reflect.Pointer || in.Kind() == reflect.Slice {
+			in = in.Elem()
+		}
+		if in.Kind() == reflect.Struct {
+			inner[in] = true
+		}
+	}
+	return strings.Join(fields, " · ")
+}
+
+// The document holds every object with its keys and types, every limit, domain,
+// protocol ID and golden value.
+func TestDocument(t *testing.T) {
+	doc := document(t)
+	missing := func(what, text string) {
+		t.Helper()
+		if !strings.Contains(doc, text) {
+			t.Errorf("docs/WIRE.md lacks %s: %s", what, text)
+		}
+	}
+	todo, done := make(map[reflect.Type]bool), make(map[reflect.Type]bool)
+	for _, w := range registry() {
+		todo[reflect.TypeOf(w.sample).Elem()] = true
+	}
+	for len(todo) > 0 {
+		for typ := range todo {
+			delete(todo, typ)
+			inner := make(map[reflect.Type]bool)
+			missing("an object", fmt.Sprintf("| `%s` | %s |", typ.Name(), layout(typ, inner)))
+			done[typ] = true
+			for in := range inner {
+				if !done[in] {
+					todo[in] = true
+				}
+			}
+		}
+	}
+	limits, domains := constants(t, "limits.go"), constants(t, "domain.go")
+	for name, value := range limits {
+		missing("a limit", fmt.Sprintf("| `%s` | %s |", name, value))
+	}
+	for _, name := range []string{"ProtocolSync", "ProtocolJoin", "ProtocolFind", "ProtocolDHT"} {
+		missing("a protocol", "`"+constants(t, "stream.go")[name]+"`")
+	}
+	for name, value := range domains {
+		if name != "Version" {
+			missing("a domain", "| `"+value+"` |")
+		}
+	}
+	missing("the extension", fmt.Sprintf("`0x%04X`", ExtensionJoinSecrets))
+	values := golden(t)
+	for name, value := range values {
+		if len(value) <= 160 {
+			missing("a golden value", fmt.Sprintf("| `%s` | `%s` |", name, value))
+		} else {
+			missing("a golden name", "`"+name+"`")
+		}
+	}
+	// What the document claims to be golden is: no row outlives its value.
+	rows := regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| `([^`]*)` \\|").FindAllStringSubmatch(doc, -1)
+	for _, row := range rows {
+		if values[row[1]] != row[2] {
+			t.Errorf("docs/WIRE.md: %s is not %s", row[1], row[2])
+		}
+	}
+	if len(done) < 35 || len(limits) < 35 || len(domains) < 20 || len(values) < 55 || len(rows) < 30 {
+		t.Errorf("the test did not test: %d objects, %d limits, %d domains, %d golden values, %d rows", len(done), len(limits), len(domains), len(values), len(rows))
+	}
+}
