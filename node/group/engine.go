@@ -1,4 +1,113 @@
 package group
 
-// Engine is what the machine needs of MLS; NewMLS gives the real one.
-type Engine interface{}
+import (
+	"io"
+	"time"
+)
+
+// Engine is what the machine needs of MLS; MLS gives the real one. Secrets and
+// keys pass as bytes that the engine made, and are sealed by the store.
+type Engine interface {
+	Suite() uint16
+	NewSigner(rand io.Reader) (secret, public []byte, err error)
+	NewKeyPackage(rand io.Reader, now time.Time, signer, credential []byte) (KeyPackage, error)
+	// InspectKeyPackage checks form and signatures; not the credential.
+	InspectKeyPackage(keyPackage []byte) (KeyPackageInfo, error)
+	// CheckLifetime says whether a KeyPackage may be added now.
+	CheckLifetime(keyPackage []byte, now time.Time) error
+	Create(rand io.Reader, now time.Time, mlsGroup, signer, credential []byte) (Epoch, error)
+	// Join gives the epoch that a Welcome leads to and the data of the GroupInfo
+	// extension with the join secrets.
+	Join(welcome, tree []byte, kp KeyPackage, check CheckCredential) (Epoch, []byte, error)
+	// InspectCommit reads a commit without any state.
+	InspectCommit(commit []byte) (CommitInfo, error)
+	// NextInterim is the interim_transcript_hash after a commit (RFC 9420, Section 8.2).
+	NextInterim(parent, commit []byte) ([]byte, error)
+	// Load restores an epoch from its Snapshot and the rows of its message keys.
+	Load(snapshot []byte, keys []KeyRow) (Epoch, error)
+}
+
+// CheckCredential decides whether a credential may stand with a signature key.
+type CheckCredential func(credential, signatureKey []byte) error
+
+// KeyPackage is a KeyPackage of this device with its secrets.
+type KeyPackage struct {
+	Public []byte `cbor:"1,keyasint"`
+	Secret []byte `cbor:"2,keyasint"`
+}
+
+// KeyPackageInfo is what a KeyPackage says.
+type KeyPackageInfo struct {
+	Credential   []byte
+	SignatureKey []byte
+}
+
+// CommitInfo is what a commit shows without keys.
+type CommitInfo struct {
+	MLSGroup []byte
+	Epoch    uint64 // number of the parent
+	Sender   uint32 // leaf index
+	Adds     [][]byte
+	Removes  []uint32
+	Other    int // proposals that are neither, or by reference
+	Path     bool
+}
+
+// KeyRow is one piece of an epoch's message keys; Value nil deletes it.
+type KeyRow struct{ Key, Value []byte }
+
+// Leaf is a member device as the MLS tree has it.
+type Leaf struct {
+	Index        uint32
+	Credential   []byte
+	SignatureKey []byte
+}
+
+// Epoch is one MLS epoch: an immutable state, and the message keys that its one
+// owner uses up. Seal and Open give the rows that changed; after an error
+// nothing has.
+type Epoch interface {
+	Number() uint64
+	MLSGroup() []byte
+	Interim() []byte
+	Authenticator() []byte
+	TreeHash() []byte
+	Tree() []byte
+	Own() uint32
+	Leaves() []Leaf
+	// Commit makes a child with these changes, always with a path.
+	Commit(rand io.Reader, c Change) (Committed, error)
+	// Process gives the child that another member's commit leads to, or
+	// errSelfRemoved.
+	Process(commit []byte, check CheckCredential) (Epoch, error)
+	Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) (message []byte, rows []KeyRow, err error)
+	// Open gives ErrUsed for a replay and ErrForged for what does not verify.
+	Open(message []byte) (o OpenedMessage, rows []KeyRow, err error)
+	Snapshot() []byte
+	Keys() []KeyRow
+	Wipe()
+}
+
+// OpenedMessage is an opened PrivateMessage.
+type OpenedMessage struct {
+	Sender            uint32
+	AuthenticatedData []byte
+	Plaintext         []byte
+}
+
+// Change is what a commit does to the tree.
+type Change struct {
+	Now         time.Time
+	Signer      []byte
+	Adds        [][]byte // KeyPackages
+	Removes     []uint32 // leaf indexes
+	JoinSecrets []byte   // GroupInfo extension for those added
+	Check       CheckCredential
+}
+
+// Committed is a commit of this device.
+type Committed struct {
+	Commit  []byte
+	Welcome []byte // nil if nobody was added
+	Epoch   Epoch
+}

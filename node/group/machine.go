@@ -1,9 +1,14 @@
 package group
 
 import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -20,68 +25,347 @@ type Config struct {
 }
 
 // Machine decides for one group on one device. See the package comment.
-type Machine struct{ cfg Config }
+type Machine struct {
+	cfg   Config
+	group wire.GroupID
+	log   wire.LogID // own
+	own   ownRow
+	clock crdt.Clock
+
+	logs   *logs
+	tree   *epochTree
+	roster *roster
+	stale  bool // the roster is older than the operations
+
+	held    map[wire.EpochID]*heldEpoch
+	refused map[wire.EpochID]bool
+	leaves  map[[32]byte]*identity.Device // credentials verified before
+	rosters map[wire.EntryHash]*roster    // as resolved from an entry's past
+
+	transport map[wire.KeyID][]byte
+	keyPkgs   map[[32]byte]KeyPackage // own, by hash
+	wantTrees map[wire.EpochID]bool
+	request   *wire.JoinRequest
+
+	mail mail
+	duty duties
+	peer map[wire.DeviceID]*peerState
+
+	ready    Ready
+	pending  map[string]int // key → index in ready.Writes
+	outgoing wire.Bundle
+	sealed   []wire.MessageID // own messages whose seals are in outgoing
+	broken   error
+}
 
 // New makes the machine of what is durable; a restart is the same call.
-func New(cfg Config, now time.Time) (*Machine, error) { panic("todo") }
+func New(cfg Config, now time.Time) (*Machine, error) {
+	m := &Machine{
+		cfg: cfg, group: cfg.Genesis.ID, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation},
+		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID), stale: true,
+		held: map[wire.EpochID]*heldEpoch{}, refused: map[wire.EpochID]bool{},
+		leaves: map[[32]byte]*identity.Device{}, rosters: map[wire.EntryHash]*roster{},
+		transport: map[wire.KeyID][]byte{}, keyPkgs: map[[32]byte]KeyPackage{},
+		wantTrees: map[wire.EpochID]bool{},
+		mail:      newMail(), peer: map[wire.DeviceID]*peerState{}, pending: map[string]int{},
+	}
+	if err := m.load(now); err != nil {
+		return nil, fmt.Errorf("group %v: %w", m.group, err)
+	}
+	m.settle(now)
+	return m, m.broken
+}
 
-// Step takes an input. An error says why it was refused, and then nothing has
-// changed; for what came from the network the Outcome's Verdict says whom to blame.
-func (m *Machine) Step(now time.Time, in Input) (Outcome, error) { panic("todo") }
+// load reads the rows. Entries were verified before they were written, and the
+// store authenticates rows, so signatures are not checked again.
+func (m *Machine) load(now time.Time) error {
+	b, err := m.get(rowOwn)
+	if err != nil {
+		return err
+	}
+	if b == nil {
+		secret, public, err := m.cfg.Engine.NewSigner(m.cfg.Rand)
+		if err != nil {
+			return fmt.Errorf("drawing a leaf's signature key: %w", err)
+		}
+		m.own = ownRow{Signer: secret, Public: public}
+		m.saveOwn()
+	} else if err := wire.Unmarshal(b, &m.own); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	for _, id := range m.own.Refused {
+		m.refused[wire.EpochID(id)] = true
+	}
+	return errors.Join(m.loadKeys(), m.loadEntries(now), m.loadMail())
+}
+
+func (m *Machine) loadKeys() error {
+	return errors.Join(
+		m.scan(rowTransKey, func(_ string, v []byte) error {
+			m.transport[wire.KeyIDOf(m.group, v)] = v
+			return nil
+		}),
+		m.scan(rowKeyPkg, func(_ string, v []byte) error {
+			var kp KeyPackage
+			if err := wire.Unmarshal(v, &kp); err != nil {
+				return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			}
+			m.keyPkgs[sha256.Sum256(kp.Public)] = kp
+			return nil
+		}),
+		m.scan(rowHeld, func(key string, v []byte) error {
+			id, err := lastHex(key)
+			if err != nil {
+				return err
+			}
+			h := &heldEpoch{}
+			if err := wire.Unmarshal(v, &h.row); err != nil {
+				return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			}
+			m.held[wire.EpochID(id)] = h
+			return nil
+		}),
+		func() error {
+			v, err := m.get(rowJoin)
+			if v == nil || err != nil {
+				return err
+			}
+			m.request, err = wire.DecodeJoinRequest(v)
+			return err
+		}(),
+	)
+}
+
+func (m *Machine) loadEntries(now time.Time) error {
+	var all []*signedEntry
+	err := m.scan(rowEntry, func(_ string, v []byte) error {
+		s, err := readEntry(m.group, v)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		all = append(all, s)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(all, func(a, b *signedEntry) int {
+		return (&item{hlc: crdt.HLC(a.entry.HLC), hash: a.hash}).compare(&item{hlc: crdt.HLC(b.entry.HLC), hash: b.hash})
+	})
+	for _, s := range all {
+		it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
+		if err == nil {
+			err = m.insert(it, s.entry)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+	}
+	return nil
+}
+
+func (m *Machine) saveOwn() { m.put(rowOwn, wire.Marshal(&m.own)) }
+
+// Step takes an input. An error says why it was refused; what was refused changed
+// nothing. For what came from the network the Outcome's Verdict says whom to
+// blame. After ErrCorrupt or an error of Rows the machine must be made anew from
+// what is durable.
+func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
+	if m.broken != nil {
+		return Outcome{Verdict: Ignore}, m.broken
+	}
+	var out Outcome
+	var err error
+	switch in := in.(type) {
+	case Found:
+		err = m.found(now)
+	case Join:
+		err = m.join(now, in)
+	case Send:
+		out.Entry, err = m.send(now, in.Content)
+	case RemoveUser:
+		out.Entry, err = m.removeUser(now, in.User)
+	case Leave:
+		out.Entry, err = m.leave(now)
+	case SetProfile:
+		out.Entry, err = m.setProfile(now, in.Item)
+	case Envelope:
+		out, err = m.envelope(now, in.Bytes)
+	case Entries:
+		out, err = m.entries(now, in.Entries)
+	case Seals:
+		out, err = m.seals(now, in.Seals)
+	case Tree:
+		err = m.gotTree(now, in)
+	case PeerVector:
+		m.peerVector(now, in)
+	case JoinAsked:
+		err = m.joinAsked(now, in.Request)
+	case JoinAnswered:
+		err = m.joinAnswered(now, in)
+	case Tick:
+	default:
+		return out, fmt.Errorf("%w: input %T", ErrUnknown, in)
+	}
+	if out.Verdict == Accept {
+		out.Verdict = verdictOf(err)
+	}
+	m.settle(now)
+	if m.broken != nil {
+		return Outcome{Verdict: Ignore}, m.broken
+	}
+	return out, err
+}
+
+// settle brings about what follows from the set of entries as it now is: roster,
+// position, heal commit, seals, votes. Each turn may add entries of this device,
+// from which more follows; a handful of turns is all there can be.
+func (m *Machine) settle(now time.Time) {
+	for range 8 {
+		m.resolveRoster(now)
+		m.refreshOwed(now)
+		if m.broken != nil || !m.follow(now) && !m.heal(now) {
+			break
+		}
+	}
+	if m.broken != nil {
+		return
+	}
+	m.sealOutbox(now)
+	m.sealForGaps(now)
+	m.castVote(now)
+	m.sendBeacon(now)
+	m.retire(now)
+	m.publish()
+	m.ready.NextWake = m.duty.next()
+}
+
+// fail makes the machine refuse everything from now on: its memory may be ahead
+// of what is durable, so that it must be made anew.
+func (m *Machine) fail(err error) {
+	if m.broken == nil && err != nil {
+		m.broken = err
+	}
+}
 
 // Ready gives what is to be done, and whether there is anything.
-func (m *Machine) Ready() (Ready, bool) { panic("todo") }
+func (m *Machine) Ready() (Ready, bool) {
+	r := m.ready
+	return r, len(r.Writes)+len(r.Drop)+len(r.Messages)+len(r.Events) > 0
+}
 
 // Advance says that the last Ready is carried out.
-func (m *Machine) Advance() { panic("todo") }
+func (m *Machine) Advance() {
+	m.ready = Ready{NextWake: m.ready.NextWake}
+	clear(m.pending)
+}
 
 // NextWake is when to Step(Tick) at the latest; zero: not needed.
-func (m *Machine) NextWake() time.Time { panic("todo") }
+func (m *Machine) NextWake() time.Time { return m.ready.NextWake }
 
-// The queries below change nothing and may be called whenever no Step runs.
-
-func (m *Machine) Status() Status                                      { panic("todo") }
-func (m *Machine) Members() []Member                                   { panic("todo") }
-func (m *Machine) Standing(wire.DeviceID) Standing                     { panic("todo") }
-func (m *Machine) Messages(after uint64, limit int) ([]Message, error) { panic("todo") }
-func (m *Machine) Message(wire.MessageID) (Message, bool, error)       { panic("todo") }
-func (m *Machine) Events(after uint64, limit int) ([]Event, error)     { panic("todo") }
-
-// Marks is this device's version vector, ascending by log.
-func (m *Machine) Marks() []wire.Mark { panic("todo") }
-
-// EntriesAfter gives the entries that a device with this vector lacks and may
-// have, in causal order, encoded Signeds, at most max bytes of them (at least
-// one); more says that there are others, to be asked for with the vector that
-// these lead to. A removed device gets its removal and what lies before it. A
-// stranger whose SyncProof holds the transport key is a member of another branch
-// and gets everything.
-func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, max int) (entries [][]byte, more bool, err error) {
-	panic("todo")
+// emit records an event: a row with the next cursor, and a notification.
+func (m *Machine) emit(now time.Time, e Event) uint64 {
+	m.own.Cursor++
+	m.saveOwn()
+	e.Cursor, e.At = m.own.Cursor, uint64(now.UnixMilli()) //nolint:gosec // after 1970
+	m.put(rowEvent+num(e.Cursor), wire.Marshal(&e))
+	m.ready.Events = append(m.ready.Events, e)
+	return e.Cursor
 }
 
-// Wants names what this device lacks: messages owed to it without plaintext, and trees.
-func (m *Machine) Wants() wire.SyncWant { panic("todo") }
-
-// SealsFor gives the seals at hand of messages that the device may read.
-func (m *Machine) SealsFor(device wire.DeviceID, messages []wire.MessageID) ([][]byte, error) {
-	panic("todo")
+// append adds an entry to this device's own log: signed, in the set, in the next
+// transaction and in the next envelope.
+func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error) {
+	most := 16
+	if kind == wire.KindOp {
+		most = wire.MaxDeps
+	}
+	e := &wire.Entry{
+		V: wire.Version, Group: m.group, Device: m.log.Device, Incarnation: m.log.Incarnation, Seq: 1,
+		Deps: m.logs.frontier(m.log, most), Kind: kind, HLC: uint64(m.clock.Now(now)), Body: wire.Marshal(body),
+	}
+	if head := m.logs.head(m.log); head != nil {
+		e.Seq, e.Prev = head.seq+1, head.hash
+	}
+	signed := m.cfg.LogKey.Sign(wire.DomainEntry, m.group, e.Encode())
+	s := &signedEntry{raw: signed.Encode(), signed: signed, entry: e, hash: wire.EntryHashOf(m.group, signed.Payload)}
+	if len(s.raw) > wire.MaxEntry {
+		return nil, fmt.Errorf("%v: %w: %d bytes", kind, wire.ErrTooLarge, len(s.raw))
+	}
+	it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
+	if err != nil {
+		return nil, fmt.Errorf("own %v: %w", kind, err)
+	}
+	if err := m.insert(it, e); err != nil {
+		return nil, fmt.Errorf("own %v: %w", kind, err)
+	}
+	m.put(itemKey(it), s.raw)
+	m.outgoing.Entries = append(m.outgoing.Entries, s.raw)
+	return it, nil
 }
 
-// TreeOf gives the ratchet tree of an epoch at hand, or nil.
-func (m *Machine) TreeOf(wire.EpochID) []byte { panic("todo") }
+// insert puts a checked item into the set and into what is derived from it.
+func (m *Machine) insert(it *item, e *wire.Entry) error {
+	var n *node
+	var err error
+	switch {
+	case it.commit != nil:
+		n, err = m.tree.commit(it, m.cfg.Engine)
+	case it.op != nil && it.op.Type == wire.OpReboot:
+		n, err = m.tree.reboot(it)
+	}
+	if err != nil {
+		return err
+	}
+	m.logs.add(it, e)
+	m.clock.Observe(it.hlc)
+	if n != nil {
+		m.tree.add(n)
+	}
+	if it.op != nil {
+		m.stale = true
+	}
+	if it.record != nil {
+		m.mail.records[it.hash] = it
+	}
+	return nil
+}
 
-// JoinStatus tells how far the request with this KeyPackage is.
-func (m *Machine) JoinStatus(keyPackage []byte) JoinStatus { panic("todo") }
+// publish puts what this Step made into envelopes.
+func (m *Machine) publish() {
+	u := m.outgoing
+	m.outgoing = wire.Bundle{}
+	sealed := m.sealed
+	m.sealed = nil
+	if len(u.Entries)+len(u.Seals)+len(u.Beacons) == 0 {
+		return
+	}
+	key, ok := m.TransportKey()
+	if !ok {
+		return // a joiner without keys has written nothing that others could read
+	}
+	for _, part := range split(u) {
+		var salt [32]byte
+		if _, err := io.ReadFull(m.cfg.Rand, salt[:]); err != nil {
+			m.fail(fmt.Errorf("drawing an envelope's salt: %w", err))
+			return
+		}
+		b, err := sealBundle(salt, m.group, m.transport[key], part)
+		if err != nil {
+			m.fail(err)
+			return
+		}
+		if len(sealed) == 1 && len(u.Entries) <= 1 && len(u.Seals) == 1 && len(u.Beacons) == 0 {
+			m.savePublished(sealed[0], salt, key, part)
+		}
+		m.ready.Messages = append(m.ready.Messages, Publish{Envelope: b})
+	}
+}
 
 // TransportKey is the ID of the key this device sends under; false if it has none yet.
-func (m *Machine) TransportKey() (wire.KeyID, bool) { panic("todo") }
-
-// SyncMAC is the MAC of wire.SyncProof under one of this device's transport
-// keys; false if it does not hold that key.
-func (m *Machine) SyncMAC(key wire.KeyID, role byte, opener, answerer wire.SyncHello, openerPeer, answererPeer []byte) ([32]byte, bool) {
-	panic("todo")
+func (m *Machine) TransportKey() (wire.KeyID, bool) {
+	if len(m.own.SendKey) != len(wire.KeyID{}) {
+		return wire.KeyID{}, false
+	}
+	return wire.KeyID(m.own.SendKey), true
 }
-
-// Envelope of a message: the bundle of its entry and newest seal, sealed anew or as published.
-func (m *Machine) EnvelopeOf(wire.MessageID) ([]byte, error) { panic("todo") }

@@ -1,0 +1,180 @@
+package group
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// maxGapsTold bounds the gaps in one beacon; the oldest come first.
+const maxGapsTold = 256
+
+// peerState is what another device last said of itself. It is not durable.
+type peerState struct {
+	hlc   crdt.HLC
+	marks map[wire.LogID]uint64
+	gaps  map[wire.MessageID]time.Time // when this device seals for it; zero: done
+}
+
+func (m *Machine) peerOf(d wire.DeviceID) *peerState {
+	p := m.peer[d]
+	if p == nil {
+		p = &peerState{marks: map[wire.LogID]uint64{}, gaps: map[wire.MessageID]time.Time{}}
+		m.peer[d] = p
+	}
+	return p
+}
+
+// peerVector notes how far a device is and asks for a sync if it is further.
+func (m *Machine) peerVector(_ time.Time, in PeerVector) {
+	if m.logs.devices[in.Device] == nil {
+		return
+	}
+	p := m.peerOf(in.Device)
+	for _, mark := range in.Marks {
+		if _, known := m.logs.index[mark.Log]; known {
+			p.marks[mark.Log] = max(p.marks[mark.Log], mark.Seq)
+		}
+	}
+	if m.logs.behind(in.Marks) {
+		m.ask("a peer is further")
+	}
+}
+
+// ask wants a sync soon; one a turn is enough.
+func (m *Machine) ask(why string) {
+	if !slices.ContainsFunc(m.ready.Messages, func(o Outbound) bool { _, ok := o.(Ask); return ok }) {
+		m.ready.Messages = append(m.ready.Messages, Ask{Why: why})
+	}
+}
+
+// sendBeacon tells the group which records this device cannot read, so that
+// somebody seals them again, and how far it is.
+func (m *Machine) sendBeacon(now time.Time) {
+	if !due(now, m.duty.beacon) {
+		return
+	}
+	m.duty.beacon = time.Time{}
+	n, e := m.position()
+	if n == nil || len(m.mail.gaps) == 0 {
+		return
+	}
+	gaps := slices.SortedFunc(maps.Keys(m.mail.gaps), func(a, b wire.MessageID) int {
+		return m.mail.records[a].compare(m.mail.records[b])
+	})
+	gaps = gaps[:min(len(gaps), maxGapsTold)]
+	slices.SortFunc(gaps, func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) })
+	b := wire.Beacon{
+		V: wire.Version, Log: m.log, HLC: uint64(m.clock.Now(now)), Vector: m.logs.marks(), Gaps: gaps, Position: n.id,
+		Check: wire.HashOf(wire.DomainBeacon, e.Authenticator()),
+	}
+	m.outgoing.Beacons = append(m.outgoing.Beacons, m.cfg.LogKey.Sign(wire.DomainBeacon, m.group, b.Encode()).Encode())
+	m.ask("messages are missing")
+	m.duty.beacon = now.Add(beaconGap)
+}
+
+func (m *Machine) takeBeacons(now time.Time, raws [][]byte) error {
+	var errs []error
+	for _, raw := range raws {
+		if err := m.takeBeacon(now, raw); err != nil {
+			errs = append(errs, fmt.Errorf("beacon: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// takeBeacon replaces what a device said before and plans to fill its gaps, after
+// rank × 4 s, so that one holder usually acts and any can.
+func (m *Machine) takeBeacon(now time.Time, raw []byte) error {
+	s, err := wire.DecodeSigned(raw, wire.MaxEnvelope)
+	if err != nil {
+		return err
+	}
+	b, err := wire.DecodeBeacon(s.Payload)
+	if err != nil {
+		return err
+	}
+	if b.Log.Device == m.log.Device {
+		return nil
+	}
+	d := m.logs.devices[b.Log.Device]
+	if d == nil || !m.roster.has(d.ID) {
+		return fmt.Errorf("%w: device %v", ErrNotMember, b.Log.Device)
+	}
+	if err := identity.Verify(d.Cert.LogKey, wire.DomainBeacon, m.group, s); err != nil {
+		return fmt.Errorf("%w: %w", ErrForged, err)
+	}
+	p := m.peerOf(d.ID)
+	if hlc := crdt.HLC(b.HLC); hlc <= p.hlc || hlc.Ahead(now) > maxAhead {
+		return nil // an older one than is known, or from the future
+	}
+	p.hlc = crdt.HLC(b.HLC)
+	m.clock.Observe(p.hlc)
+	m.peerVector(now, PeerVector{Device: d.ID, Marks: b.Vector})
+	gaps := map[wire.MessageID]time.Time{}
+	for _, id := range b.Gaps[:min(len(b.Gaps), maxGapsTold)] {
+		if m.mail.plain[id] && m.mail.records[id] != nil {
+			gaps[id] = now.Add(m.rank() * gapStep)
+			m.duty.fill = earliest(m.duty.fill, gaps[id])
+		}
+	}
+	p.gaps = gaps
+	return nil
+}
+
+// sealForGaps seals, under the epoch at the position, what other devices of the
+// audience cannot read.
+func (m *Machine) sealForGaps(now time.Time) {
+	if !due(now, m.duty.fill) {
+		return
+	}
+	m.duty.fill = time.Time{}
+	n, e := m.position()
+	if n == nil || len(m.compareTree(e).removes) > 0 {
+		return
+	}
+	in := map[wire.DeviceID]bool{}
+	for _, l := range e.Leaves() {
+		if d, err := m.deviceOf(l); err == nil {
+			in[d.ID] = true
+		}
+	}
+	done := map[wire.MessageID]bool{}
+	for _, device := range slices.SortedFunc(maps.Keys(m.peer), func(a, b wire.DeviceID) int { return slices.Compare(a[:], b[:]) }) {
+		p := m.peer[device]
+		for _, id := range slices.SortedFunc(maps.Keys(p.gaps), func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) }) {
+			switch at := p.gaps[id]; {
+			case !in[device] || !m.mayRead(device, m.mail.records[id]):
+				delete(p.gaps, id)
+			case at.IsZero():
+			case !due(now, at):
+				m.duty.fill = earliest(m.duty.fill, at)
+			default:
+				if !done[id] && !m.sealedUnder(id, n.id) {
+					m.seal(n, e, id)
+				}
+				done[id] = true
+				p.gaps[id] = time.Time{}
+			}
+		}
+	}
+}
+
+// sealedUnder says whether this device sealed a message under an epoch already:
+// the seal is there to be fetched, and a second one would say the same.
+func (m *Machine) sealedUnder(id wire.MessageID, epoch wire.EpochID) bool {
+	return slices.Contains(m.mail.sealedAt[id], epoch)
+}
+
+// mayRead says whether a device is in the audience of a record: it was written
+// after the device came in, or concurrently.
+func (m *Machine) mayRead(d wire.DeviceID, it *item) bool {
+	r := m.roster.devices[d]
+	return r != nil && it != nil && (r.by == nil || !m.logs.inPast(it, r.by))
+}

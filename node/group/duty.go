@@ -1,0 +1,230 @@
+package group
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// How often things are done that nothing else brings about.
+const (
+	voteEvery = time.Hour       // when the position moved
+	rankStep  = 2 * time.Second // between devices that could all do one thing
+	gapWait   = 3 * time.Second // before a gap is published
+	gapStep   = 4 * time.Second // between holders who could fill it
+	beaconGap = 30 * time.Second
+)
+
+// duties are the times at which this device must do something. Zero: nothing to do.
+type duties struct {
+	since  time.Time // first disturbance not yet judged
+	settle time.Time // when a fork is judged
+	heal   time.Time // when this device makes the tree equal the roster
+	vote   time.Time
+	beacon time.Time
+	fill   time.Time // the next gap of somebody else to seal for
+	retire time.Time
+}
+
+func (d *duties) next() time.Time {
+	var t time.Time
+	for _, x := range []time.Time{d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire} {
+		t = earliest(t, x)
+	}
+	return t
+}
+
+// earliest of two times, zero standing for never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func due(now, at time.Time) bool { return !at.IsZero() && !now.Before(at) }
+
+// jitter draws a duration below most.
+func (m *Machine) jitter(most time.Duration) time.Duration {
+	var b [8]byte
+	if _, err := io.ReadFull(m.cfg.Rand, b[:]); err != nil {
+		m.fail(fmt.Errorf("drawing a jitter: %w", err))
+	}
+	return time.Duration(binary.BigEndian.Uint64(b[:]) % uint64(most)) //nolint:gosec // positive
+}
+
+// rank is this device's place in the order in which devices step in at an epoch,
+// so that one usually acts and any can.
+func (m *Machine) rank() time.Duration {
+	mine := m.rankOf(m.log.Device)
+	place := 0
+	for d := range m.roster.devices {
+		if r := m.rankOf(d); bytes.Compare(r[:], mine[:]) < 0 {
+			place++
+		}
+	}
+	return time.Duration(place)
+}
+
+func (m *Machine) rankOf(d wire.DeviceID) wire.Hash {
+	return wire.HashOf(wire.DomainPrio, m.group[:], m.own.Position[:], d[:])
+}
+
+// difference is what a commit must do so that the tree equals the roster.
+type difference struct {
+	removes []uint32
+	adds    [][]byte
+	ops     []wire.EntryHash
+	mine    bool // an operation of this device is among them
+}
+
+func (d difference) empty() bool { return len(d.removes)+len(d.adds) == 0 }
+
+// compareTree tells what separates the tree at the position from the roster.
+func (m *Machine) compareTree(e Epoch) difference {
+	var d difference
+	in := map[wire.DeviceID]bool{}
+	cite := func(op *item) {
+		if op != nil {
+			d.ops = append(d.ops, op.hash)
+			d.mine = d.mine || op.log == m.log
+		}
+	}
+	for _, l := range e.Leaves() {
+		device, err := m.deviceOf(l)
+		if err != nil {
+			m.fail(fmt.Errorf("%w: a leaf at the position: %w", ErrCorrupt, err))
+			return d
+		}
+		if m.roster.has(device.ID) {
+			in[device.ID] = true
+			continue
+		}
+		d.removes = append(d.removes, l.Index)
+		cite(m.roster.gone[device.User])
+	}
+	for _, id := range m.roster.deviceIDs() {
+		r := m.roster.devices[id]
+		if in[id] || r.keyPackage == nil {
+			continue
+		}
+		d.adds = append(d.adds, r.keyPackage)
+		cite(r.by)
+	}
+	slices.SortFunc(d.ops, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
+	d.ops = slices.Compact(d.ops)
+	return d
+}
+
+// position gives the epoch to act under: this device is in the roster and at the
+// epoch that the fork choice picks, and no fork is waiting to be judged.
+func (m *Machine) position() (*node, Epoch) {
+	n := m.tree.nodes[m.own.Position]
+	if n == nil || !m.roster.has(m.log.Device) {
+		return nil, nil
+	}
+	e, err := m.epoch(n.id)
+	m.fail(err)
+	if e == nil {
+		return nil, nil
+	}
+	return n, e
+}
+
+// heal makes the tree equal the roster by one commit: at once for an operation of
+// one's own, after rank × 2 s for others', so that one usually acts and any can.
+func (m *Machine) heal(now time.Time) bool {
+	n, e := m.position()
+	if n == nil || m.choose() != n {
+		m.duty.heal = time.Time{}
+		return false
+	}
+	d := m.compareTree(e)
+	if d.empty() {
+		m.duty.heal = time.Time{}
+		return false
+	}
+	if m.duty.heal.IsZero() {
+		m.duty.heal = now
+		if !d.mine {
+			m.duty.heal = now.Add(rankStep + m.rank()*rankStep)
+		}
+	}
+	if !due(now, m.duty.heal) {
+		return false
+	}
+	if err := m.commit(now, n, e, d); err != nil {
+		m.duty.heal = now.Add(time.Minute) // others may do better; try again then
+		m.emit(now, Event{Kind: EventRefused, Epoch: n.id, Detail: err.Error()})
+		return false
+	}
+	return true
+}
+
+// commit makes the child, keeps its keys and appends the COMMIT: all in one
+// transaction, before anything is published.
+func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
+	change := Change{
+		Now: now, Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.joinSecrets(n.generation), Check: m.checkCredential,
+	}
+	for _, kp := range d.adds {
+		// One KeyPackage that is out of date must not keep all others out.
+		if err := m.cfg.Engine.CheckLifetime(kp, now); err == nil {
+			change.Adds = append(change.Adds, kp)
+		} else if len(d.adds)+len(d.removes) == 1 {
+			return fmt.Errorf("%w: %w", ErrInvalidKeyPackage, err)
+		}
+	}
+	c, err := e.Commit(m.cfg.Rand, change)
+	if err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	child := wire.EpochIDOf(m.group, n.generation, n.number+1, c.Epoch.Interim())
+	it, err := m.append(now, wire.KindCommit, &wire.Commit{Parent: n.id, Child: child, Commit: c.Commit, Welcome: c.Welcome, Ops: d.ops})
+	if err != nil {
+		return err
+	}
+	m.hold(child, n.generation, c.Epoch)
+	m.supersede(now, n)
+	m.moved(now, n, m.tree.nodes[it.commit.Child])
+	return nil
+}
+
+// castVote says where this device is, when that is due.
+func (m *Machine) castVote(now time.Time) {
+	if !due(now, m.duty.vote) {
+		return
+	}
+	m.duty.vote = time.Time{}
+	n, _ := m.position()
+	if n == nil {
+		return
+	}
+	refused := make([]wire.EpochID, len(m.own.Refused))
+	for i, id := range m.own.Refused {
+		refused[i] = wire.EpochID(id)
+	}
+	if last := m.logs.votes[m.log.Device]; last != nil && last.log == m.log {
+		same := last.commit != nil && last.commit.Child == n.id && len(refused) == 0 ||
+			last.vote != nil && last.vote.Position == n.id && slices.Equal(last.vote.Refused, refused)
+		if same {
+			return
+		}
+	}
+	_, err := m.append(now, wire.KindVote, &wire.Vote{Position: n.id, Refused: refused})
+	m.fail(err)
+}
+
+func unhex(s string) ([]byte, error) {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		return nil, fmt.Errorf("%w: key %q", ErrCorrupt, s)
+	}
+	return b, nil
+}

@@ -1,0 +1,263 @@
+package group
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/pandanode/pandanode/mls"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// errSelfRemoved is what Process gives for a commit that removes this device.
+var errSelfRemoved = errors.New("this device is removed")
+
+// keyPackageLifetime is how long a joiner may be away between asking and being
+// welcomed; backdated is for clocks that go wrong.
+const (
+	keyPackageLifetime = 84 * 24 * time.Hour
+	backdated          = 24 * time.Hour
+)
+
+// MLS is the real Engine: package mls with one ciphersuite.
+func MLS(suite uint16) Engine { return mlsEngine{suite: mls.CipherSuite(suite)} }
+
+type mlsEngine struct{ suite mls.CipherSuite }
+
+func (e mlsEngine) Suite() uint16 { return uint16(e.suite) }
+
+func (e mlsEngine) NewSigner(rand io.Reader) (secret, public []byte, err error) {
+	k, err := mls.NewSignatureKey(e.suite, rand)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer k.Wipe()
+	return k.MarshalSecret(), k.PublicKey(), nil
+}
+
+func (e mlsEngine) NewKeyPackage(rand io.Reader, now time.Time, signer, credential []byte) (KeyPackage, error) {
+	k, err := mls.ParseSignatureKey(e.suite, signer)
+	if err != nil {
+		return KeyPackage{}, err
+	}
+	defer k.Wipe()
+	kp, secrets, err := mls.NewKeyPackage(rand, mls.KeyPackageConfig{
+		Suite: e.suite, Credential: mls.BasicCredential(credential), Signer: k,
+		NotBefore: now.Add(-backdated), NotAfter: now.Add(keyPackageLifetime),
+	})
+	if err != nil {
+		return KeyPackage{}, err
+	}
+	defer secrets.Wipe()
+	return KeyPackage{Public: kp.Bytes(), Secret: secrets.MarshalSecret()}, nil
+}
+
+func (e mlsEngine) InspectKeyPackage(b []byte) (KeyPackageInfo, error) {
+	kp, err := mls.ParseKeyPackage(b)
+	if err != nil {
+		return KeyPackageInfo{}, err
+	}
+	if kp.Suite != e.suite {
+		return KeyPackageInfo{}, fmt.Errorf("ciphersuite %#04x, the group has %#04x", uint16(kp.Suite), uint16(e.suite))
+	}
+	return KeyPackageInfo{Credential: kp.Leaf.Credential.Identity, SignatureKey: kp.Leaf.SignatureKey}, nil
+}
+
+func (e mlsEngine) CheckLifetime(b []byte, now time.Time) error {
+	kp, err := mls.ParseKeyPackage(b)
+	if err != nil {
+		return err
+	}
+	return kp.Validate(now, mls.AcceptAnyCredential) // the credential was checked by the caller
+}
+
+func (e mlsEngine) Create(rand io.Reader, now time.Time, mlsGroup, signer, credential []byte) (Epoch, error) {
+	k, err := mls.ParseSignatureKey(e.suite, signer)
+	if err != nil {
+		return nil, err
+	}
+	defer k.Wipe()
+	epoch, ratchets, err := mls.Create(rand, mls.GroupConfig{
+		Suite: e.suite, GroupID: mlsGroup, Credential: mls.BasicCredential(credential), Signer: k,
+		NotBefore: now.Add(-backdated), NotAfter: now.Add(keyPackageLifetime),
+		Validator: mls.AcceptAnyCredential, // one's own
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &mlsEpoch{suite: e.suite, epoch: epoch, ratchets: ratchets}, nil
+}
+
+func validator(check CheckCredential) mls.CredentialValidator {
+	return func(c mls.Credential, signatureKey []byte) error {
+		if c.Type != mls.CredentialBasic {
+			return fmt.Errorf("credential of type %d", c.Type)
+		}
+		return check(c.Identity, signatureKey)
+	}
+}
+
+func (e mlsEngine) Join(welcome, tree []byte, kp KeyPackage, check CheckCredential) (Epoch, []byte, error) {
+	pub, err := mls.ParseKeyPackage(kp.Public)
+	if err != nil {
+		return nil, nil, err
+	}
+	secrets, err := mls.ParseKeyPackageSecrets(kp.Secret)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer secrets.Wipe()
+	j, err := mls.Join(welcome, mls.JoinConfig{KeyPackage: pub, Secrets: secrets, RatchetTree: tree, Validator: validator(check)})
+	if err != nil {
+		return nil, nil, err
+	}
+	var data []byte
+	for _, x := range j.Extensions {
+		if uint16(x.Type) == wire.ExtensionJoinSecrets {
+			data = x.Data
+		}
+	}
+	return &mlsEpoch{suite: e.suite, epoch: j.Epoch, ratchets: j.Ratchets}, data, nil
+}
+
+func (e mlsEngine) InspectCommit(commit []byte) (CommitInfo, error) {
+	c, err := mls.InspectCommit(commit)
+	if err != nil {
+		return CommitInfo{}, err
+	}
+	info := CommitInfo{
+		MLSGroup: c.GroupID, Epoch: c.Epoch, Sender: uint32(c.Sender), Path: c.PathLeaf != nil, Other: len(c.References),
+	}
+	if c.External {
+		// Nodes do not join by themselves (docs/ARCHITECTURE.md, Moving over).
+		return CommitInfo{}, errors.New("external commit")
+	}
+	for _, p := range c.Proposals {
+		switch p := p.(type) {
+		case mls.Add:
+			info.Adds = append(info.Adds, p.KeyPackage.Bytes())
+		case mls.Remove:
+			info.Removes = append(info.Removes, uint32(p.Leaf))
+		default:
+			info.Other++
+		}
+	}
+	return info, nil
+}
+
+func (e mlsEngine) NextInterim(parent, commit []byte) ([]byte, error) {
+	return mls.NextInterimTranscriptHash(e.suite, parent, commit)
+}
+
+func (e mlsEngine) Load(snapshot []byte, keys []KeyRow) (Epoch, error) {
+	epoch, err := mls.ParseEpoch(snapshot)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]mls.Row, len(keys))
+	for i, k := range keys {
+		rows[i] = mls.Row(k)
+	}
+	ratchets, err := mls.NewRatchets(epoch, rows)
+	if err != nil {
+		return nil, err
+	}
+	return &mlsEpoch{suite: e.suite, epoch: epoch, ratchets: ratchets}, nil
+}
+
+type mlsEpoch struct {
+	suite    mls.CipherSuite
+	epoch    *mls.Epoch
+	ratchets *mls.Ratchets
+}
+
+func (e *mlsEpoch) Number() uint64        { return e.epoch.Number() }
+func (e *mlsEpoch) MLSGroup() []byte      { return e.epoch.GroupID() }
+func (e *mlsEpoch) Interim() []byte       { return e.epoch.InterimTranscriptHash() }
+func (e *mlsEpoch) Authenticator() []byte { return e.epoch.EpochAuthenticator() }
+func (e *mlsEpoch) TreeHash() []byte      { return e.epoch.TreeHash() }
+func (e *mlsEpoch) Tree() []byte          { return e.epoch.RatchetTree() }
+func (e *mlsEpoch) Own() uint32           { return uint32(e.epoch.OwnLeaf()) }
+func (e *mlsEpoch) Snapshot() []byte      { return e.epoch.MarshalSecret() }
+func (e *mlsEpoch) Keys() []KeyRow        { return keyRows(e.ratchets.Rows()) }
+
+func (e *mlsEpoch) Wipe() {
+	e.ratchets.Wipe()
+	e.epoch.Wipe()
+}
+
+func (e *mlsEpoch) Leaves() []Leaf {
+	var leaves []Leaf
+	for i, l := range e.epoch.Members() {
+		leaves = append(leaves, Leaf{Index: uint32(i), Credential: l.Credential.Identity, SignatureKey: l.SignatureKey})
+	}
+	return leaves
+}
+
+func (e *mlsEpoch) Commit(rand io.Reader, c Change) (Committed, error) {
+	k, err := mls.ParseSignatureKey(e.suite, c.Signer)
+	if err != nil {
+		return Committed{}, err
+	}
+	defer k.Wipe()
+	var proposals []mls.Proposal
+	for _, leaf := range c.Removes {
+		proposals = append(proposals, mls.Remove{Leaf: mls.LeafIndex(leaf)})
+	}
+	for _, b := range c.Adds {
+		kp, err := mls.ParseKeyPackage(b)
+		if err != nil {
+			return Committed{}, err
+		}
+		proposals = append(proposals, mls.Add{KeyPackage: kp})
+	}
+	r, err := e.epoch.Commit(rand, mls.CommitConfig{
+		Signer: k, Now: c.Now, Proposals: proposals, Validator: validator(c.Check),
+		GroupInfoExtensions: []mls.Extension{{Type: mls.ExtensionType(wire.ExtensionJoinSecrets), Data: c.JoinSecrets}},
+	})
+	if err != nil {
+		return Committed{}, err
+	}
+	return Committed{Commit: r.Commit, Welcome: r.Welcome, Epoch: &mlsEpoch{suite: e.suite, epoch: r.Epoch, ratchets: r.Ratchets}}, nil
+}
+
+func (e *mlsEpoch) Process(commit []byte, check CheckCredential) (Epoch, error) {
+	p, err := e.epoch.Process(commit, mls.ProcessConfig{Validator: validator(check)})
+	if err != nil {
+		return nil, err
+	}
+	if p.Removed {
+		return nil, errSelfRemoved
+	}
+	return &mlsEpoch{suite: e.suite, epoch: p.Epoch, ratchets: p.Ratchets}, nil
+}
+
+func (e *mlsEpoch) Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) ([]byte, []KeyRow, error) {
+	k, err := mls.ParseSignatureKey(e.suite, signer)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer k.Wipe()
+	message, delta, err := e.ratchets.Seal(rand, k, authenticatedData, plaintext, 0) // the envelope pads
+	return message, keyRows(delta), err
+}
+
+func (e *mlsEpoch) Open(message []byte) (OpenedMessage, []KeyRow, error) {
+	o, delta, err := e.ratchets.Open(message)
+	switch {
+	case errors.Is(err, mls.ErrKeyUsed):
+		return OpenedMessage{}, nil, ErrUsed
+	case err != nil:
+		return OpenedMessage{}, nil, fmt.Errorf("%w: %w", ErrForged, err)
+	}
+	return OpenedMessage{Sender: uint32(o.Sender), AuthenticatedData: o.AuthenticatedData, Plaintext: o.Plaintext}, keyRows(delta), nil
+}
+
+func keyRows(rows []mls.Row) []KeyRow {
+	out := make([]KeyRow, len(rows))
+	for i, r := range rows {
+		out[i] = KeyRow(r)
+	}
+	return out
+}

@@ -1,0 +1,160 @@
+package group
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"time"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// maxAhead is how far an entry may be dated ahead of the local clock.
+const maxAhead = 10 * time.Minute
+
+// item is an entry in the set, checked. It never changes.
+type item struct {
+	hash wire.EntryHash
+	log  wire.LogID
+	seq  uint64
+	kind wire.Kind
+	hlc  crdt.HLC
+	user wire.UserID // of the device, by its certificate
+	past past        // causal past, this entry included
+
+	op     *wire.Op     // KindOp whose type is known
+	target *target      // of an op that names a device or user
+	commit *wire.Commit // KindCommit
+	info   *CommitInfo  // KindCommit
+	vote   *wire.Vote   // KindVote
+	record *wire.Record // KindRecord
+}
+
+// target is whom an addition brings in.
+type target struct {
+	device *identity.Device
+}
+
+// less is the order in which entries are handled wherever a list is needed. An
+// entry's HLC is above that of all it builds on, so this is a causal order.
+func (i *item) compare(o *item) int {
+	if c := cmp.Compare(i.hlc, o.hlc); c != 0 {
+		return c
+	}
+	return bytes.Compare(i.hash[:], o.hash[:])
+}
+
+// past is a causal past: for each log, by its local index, how many entries of it
+// are in. Shorter slices stand for zeros.
+type past []uint64
+
+func (p past) seq(log int) uint64 {
+	if log < len(p) {
+		return p[log]
+	}
+	return 0
+}
+
+func (p past) join(o past) past {
+	if len(o) > len(p) {
+		p = append(p, make(past, len(o)-len(p))...)
+	}
+	for i, s := range o {
+		p[i] = max(p[i], s)
+	}
+	return p
+}
+
+func (p past) with(log int, seq uint64) past {
+	if log >= len(p) {
+		p = append(p, make(past, log+1-len(p))...)
+	}
+	p[log] = max(p[log], seq)
+	return p
+}
+
+// signedEntry is an entry as it arrived: decoded and hashed, not yet verified.
+type signedEntry struct {
+	raw    []byte // encoded Signed
+	signed wire.Signed
+	entry  *wire.Entry
+	hash   wire.EntryHash
+}
+
+// readEntry decodes an entry of this group.
+func readEntry(group wire.GroupID, raw []byte) (*signedEntry, error) {
+	s, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
+	if err != nil {
+		return nil, fmt.Errorf("entry: %w", err)
+	}
+	e, err := wire.DecodeEntry(s.Payload)
+	if err != nil {
+		return nil, fmt.Errorf("entry: %w", err)
+	}
+	if e.Group != group {
+		return nil, fmt.Errorf("entry: %w", ErrForeign)
+	}
+	return &signedEntry{raw: raw, signed: s, entry: e, hash: wire.EntryHashOf(group, s.Payload)}, nil
+}
+
+// readBody decodes the body into it and checks all that one entry shows by itself.
+func (it *item) readBody(group wire.GroupID, e *wire.Entry, engine Engine) (err error) {
+	switch e.Kind {
+	case wire.KindOp:
+		it.op, err = wire.DecodeOp(e.Body)
+		if err == nil && (it.op.Type == wire.OpAdd || it.op.Type == wire.OpDeviceAdd) {
+			it.target, err = readTarget(group, it.op, engine)
+		}
+	case wire.KindCommit:
+		it.commit, err = wire.DecodeCommit(e.Body)
+		if err == nil {
+			var info CommitInfo
+			info, err = engine.InspectCommit(it.commit.Commit)
+			if err != nil {
+				err = fmt.Errorf("%w: %w", ErrInvalidCommit, err)
+			}
+			it.info = &info
+		}
+	case wire.KindVote:
+		it.vote, err = wire.DecodeVote(e.Body)
+	case wire.KindRecord:
+		it.record, err = wire.DecodeRecord(e.Body)
+	case wire.KindTKey, wire.KindTKeyWrap:
+		// The rotation of transport keys is a later step; until then these are
+		// kept and passed on like kinds that this program does not know.
+	}
+	if err != nil {
+		return fmt.Errorf("%v of device %v: %w", e.Kind, e.Device, err)
+	}
+	return nil
+}
+
+// readTarget checks the device that an addition brings: its certificate, and a
+// KeyPackage whose credential is that device's in this group.
+func readTarget(group wire.GroupID, op *wire.Op, engine Engine) (*target, error) {
+	d, err := identity.VerifyDevice(*op.Cert)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkKeyPackage(group, d, op.KeyPackage, engine); err != nil {
+		return nil, err
+	}
+	return &target{device: d}, nil
+}
+
+func checkKeyPackage(group wire.GroupID, d *identity.Device, keyPackage []byte, engine Engine) error {
+	kp, err := engine.InspectKeyPackage(keyPackage)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidKeyPackage, err)
+	}
+	owner, err := identity.VerifyCredential(group, engine.Suite(), kp.Credential, kp.SignatureKey)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidKeyPackage, err)
+	}
+	if owner.ID != d.ID {
+		return fmt.Errorf("%w: it is another device's", ErrInvalidKeyPackage)
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package group
+
+import (
+	"errors"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// One sentinel per decision a caller takes; they come wrapped with what was
+// being done.
+var (
+	// ErrNotMember: the author or asker is nobody whom this group knows.
+	ErrNotMember = errors.New("not a member of the group")
+	// ErrNotPermitted: a member asked for something its role does not allow.
+	ErrNotPermitted = errors.New("not permitted")
+	// ErrOut: this device is not in the group, or not any more.
+	ErrOut = errors.New("this device is not in the group")
+	// ErrRemoved: sealed for members of an epoch from which this device was removed.
+	ErrRemoved = errors.New("this device was removed before that message was sealed")
+	// ErrNoEpoch: sealed under an epoch whose keys are not here, not yet or not any more.
+	ErrNoEpoch = errors.New("no keys for that epoch here")
+	// ErrForged: a signature, hash or commitment does not hold.
+	ErrForged = errors.New("forged")
+	// ErrForeign: it belongs to another group.
+	ErrForeign = errors.New("belongs to another group")
+	// ErrEquivocation: a device signed two entries with one sequence number.
+	ErrEquivocation = errors.New("a device signed two different entries with one sequence number")
+	// ErrFuture: an entry is dated more than ten minutes ahead of the local clock.
+	ErrFuture = errors.New("dated too far in the future")
+	// ErrIncomplete: an entry came before what it builds on; it waits.
+	ErrIncomplete = errors.New("what it builds on has not arrived")
+	// ErrInvalidCommit: an MLS commit does not fit the epoch it claims to follow.
+	ErrInvalidCommit = errors.New("commit does not follow from its parent")
+	// ErrInvalidKeyPackage: a KeyPackage or Welcome cannot be used.
+	ErrInvalidKeyPackage = errors.New("KeyPackage cannot be used")
+	// ErrInvalidWelcome: a Welcome does not lead to the epoch it was sent for.
+	ErrInvalidWelcome = errors.New("Welcome does not lead into the group")
+	// ErrUsed: a message key is gone; the seal is a replay.
+	ErrUsed = errors.New("already opened")
+	// ErrState: the input does not fit the state of the machine.
+	ErrState = errors.New("not now")
+	// ErrUnknown: there is no such user, message or epoch here.
+	ErrUnknown = errors.New("unknown")
+	// ErrFull: too much of it is waiting already.
+	ErrFull = errors.New("too much is waiting")
+	// ErrCorrupt: durable rows contradict each other.
+	ErrCorrupt = errors.New("stored group state is corrupt")
+)
+
+// verdictOf is the one table from errors to what a gossip validator answers.
+// Reject is for what no honest member sends, whatever it has seen.
+func verdictOf(err error) Verdict {
+	switch {
+	case err == nil, errors.Is(err, ErrNoEpoch):
+		return Accept // others may have the keys
+	case errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrTooLarge), errors.Is(err, wire.ErrNotAuthentic),
+		errors.Is(err, ErrForged), errors.Is(err, ErrForeign):
+		return Reject
+	default:
+		return Ignore
+	}
+}

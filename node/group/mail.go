@@ -1,0 +1,483 @@
+package group
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Bounds of what seals can make this device keep.
+const (
+	maxWaiting     = 4096 // seals under epochs whose keys may still come
+	maxSealsPerMsg = 16
+)
+
+// mail is what the machine knows of messages: which it can read, which are owed
+// to it, which it has shown, and which of its own are sealed where.
+type mail struct {
+	records map[wire.MessageID]*item
+	plain   map[wire.MessageID]bool // salt and body are durable here
+	gaps    map[wire.MessageID]bool // owed to this device and not in plain
+	shown   map[wire.LogID]uint64   // records up to this seq have been shown or are not owed
+
+	outbox   []wire.MessageID                  // own, not sealed on the chosen chain, by seq
+	sealedAt map[wire.MessageID][]wire.EpochID // own → epochs it was sealed under by this device
+	seals    map[wire.MessageID]int            // how many are kept
+
+	waiting   map[wire.EpochID][]*wire.Seal // for keys
+	waitCount int
+	owedStale bool // the roster changed, so who is owed what may have
+}
+
+func newMail() mail {
+	return mail{
+		records: map[wire.MessageID]*item{}, plain: map[wire.MessageID]bool{}, gaps: map[wire.MessageID]bool{},
+		shown: map[wire.LogID]uint64{}, sealedAt: map[wire.MessageID][]wire.EpochID{}, seals: map[wire.MessageID]int{},
+		waiting: map[wire.EpochID][]*wire.Seal{}, owedStale: true,
+	}
+}
+
+func (m *Machine) loadMail() error {
+	err := errors.Join(
+		m.scan(rowPlain, func(key string, _ []byte) error {
+			id, err := lastHex(key)
+			m.mail.plain[wire.MessageID(id)] = true
+			return err
+		}),
+		m.scan(rowLogShown, func(_ string, v []byte) error {
+			var mark wire.Mark
+			if err := wire.Unmarshal(v, &mark); err != nil {
+				return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			}
+			m.mail.shown[mark.Log] = mark.Seq
+			return nil
+		}),
+		m.scan(rowSeal, func(key string, _ []byte) error {
+			message, epoch, sealer, err := splitSealKey(key)
+			if err != nil {
+				return err
+			}
+			m.mail.seals[message]++
+			if sealer == m.log.Device {
+				m.mail.sealedAt[message] = append(m.mail.sealedAt[message], epoch)
+			}
+			return nil
+		}),
+	)
+	if n := m.tree.nodes[m.own.Position]; n != nil {
+		m.requeue(n)
+	} else {
+		m.requeue(m.tree.root)
+	}
+	return err
+}
+
+func splitSealKey(key string) (wire.MessageID, wire.EpochID, wire.DeviceID, error) {
+	parts := strings.Split(strings.TrimPrefix(key, rowSeal), "/")
+	var ids [3]wire.Hash
+	if len(parts) != len(ids) {
+		return wire.MessageID{}, wire.EpochID{}, wire.DeviceID{}, fmt.Errorf("%w: key %q", ErrCorrupt, key)
+	}
+	for i, p := range parts {
+		b, err := hex.DecodeString(p)
+		if err != nil || len(b) != len(ids[i]) {
+			return wire.MessageID{}, wire.EpochID{}, wire.DeviceID{}, fmt.Errorf("%w: key %q", ErrCorrupt, key)
+		}
+		ids[i] = wire.Hash(b)
+	}
+	return wire.MessageID(ids[0]), wire.EpochID(ids[1]), wire.DeviceID(ids[2]), nil
+}
+
+// send accepts a message: record, plaintext and, if this device can seal now, the
+// seal are in one transaction.
+func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
+	if len(c.Data) > wire.MaxBody || len(c.MediaType) > wire.MaxMediaType {
+		return wire.EntryHash{}, fmt.Errorf("message: %w: %d bytes, at most %d", wire.ErrTooLarge, len(c.Data), wire.MaxBody)
+	}
+	u := m.roster.users[m.cfg.Device.User]
+	switch {
+	case u == nil || !m.roster.has(m.log.Device):
+		return wire.EntryHash{}, fmt.Errorf("sending: %w", ErrOut)
+	case u.role == wire.RoleReadOnly:
+		return wire.EntryHash{}, fmt.Errorf("sending: %w: this user may only read", ErrNotPermitted)
+	}
+	o := wire.Opened{Body: wire.Marshal(&c)}
+	if _, err := io.ReadFull(m.cfg.Rand, o.Salt[:]); err != nil {
+		return wire.EntryHash{}, fmt.Errorf("drawing a salt: %w", err)
+	}
+	it, err := m.append(now, wire.KindRecord, &wire.Record{Commitment: o.Commitment()})
+	if err != nil {
+		return wire.EntryHash{}, err
+	}
+	m.keepPlain(it.hash, &o)
+	m.mail.outbox = append(m.mail.outbox, it.hash)
+	m.show(now, it.log)
+	return it.hash, nil
+}
+
+func (m *Machine) keepPlain(id wire.MessageID, o *wire.Opened) {
+	m.put(rowPlain+hexed(id[:]), wire.Marshal(o))
+	m.mail.plain[id] = true
+	delete(m.mail.gaps, id)
+}
+
+// requeue finds the own records that no seal of this device covers on the chain
+// to n: they are sealed again.
+func (m *Machine) requeue(n *node) {
+	on := map[wire.EpochID]bool{}
+	for a := n; a != nil; a = a.parent {
+		on[a.id] = true
+	}
+	m.mail.outbox = m.mail.outbox[:0]
+	for id, it := range m.mail.records {
+		if it.log.Device != m.log.Device || !m.mail.plain[id] {
+			continue
+		}
+		if !slices.ContainsFunc(m.mail.sealedAt[id], func(e wire.EpochID) bool { return on[e] }) {
+			m.mail.outbox = append(m.mail.outbox, id)
+		}
+	}
+	slices.SortFunc(m.mail.outbox, func(a, b wire.MessageID) int { return m.mail.records[a].compare(m.mail.records[b]) })
+}
+
+// sealOutbox seals what waits, if the gate is open: nobody seals under a tree
+// that holds a removed user or a revoked device.
+func (m *Machine) sealOutbox(now time.Time) {
+	if len(m.mail.outbox) == 0 {
+		return
+	}
+	n, e := m.position()
+	if n == nil || len(m.compareTree(e).removes) > 0 {
+		return
+	}
+	for _, id := range m.mail.outbox {
+		m.seal(n, e, id)
+	}
+	m.mail.outbox = m.mail.outbox[:0]
+}
+
+// seal makes a seal of a message held in plaintext.
+func (m *Machine) seal(n *node, e Epoch, id wire.MessageID) {
+	plain, err := m.get(rowPlain + hexed(id[:]))
+	if err != nil || plain == nil {
+		m.fail(errors.Join(err, fmt.Errorf("%w: message %v has no plaintext", ErrCorrupt, id)))
+		return
+	}
+	message, rows, err := e.Seal(m.cfg.Rand, m.own.Signer, id[:], plain)
+	if err != nil {
+		m.fail(fmt.Errorf("sealing: %w", err))
+		return
+	}
+	s := &wire.Seal{Message: id, Epoch: n.id, Sealer: m.log.Device, PrivateMessage: message}
+	m.putKeys(n.id, rows)
+	m.keepSeal(s)
+	m.outgoing.Seals = append(m.outgoing.Seals, wire.Marshal(s))
+	m.sealed = append(m.sealed, id)
+	m.mail.sealedAt[id] = append(m.mail.sealedAt[id], n.id)
+}
+
+func (m *Machine) keepSeal(s *wire.Seal) {
+	m.put(sealKey(s), wire.Marshal(s))
+	m.mail.seals[s.Message]++
+}
+
+// envelope takes an envelope: first it is decoded whole, so that a malformed one
+// changes nothing; then its entries and seals are taken one by one.
+func (m *Machine) envelope(now time.Time, b []byte) (Outcome, error) {
+	u, err := wire.OpenEnvelope(m.group, func(id wire.KeyID) []byte { return m.transport[id] }, b)
+	if err != nil {
+		return Outcome{}, err
+	}
+	entries := make([]*signedEntry, len(u.Entries))
+	for i, raw := range u.Entries {
+		if entries[i], err = readEntry(m.group, raw); err != nil {
+			return Outcome{}, err
+		}
+	}
+	seals := make([]*wire.Seal, len(u.Seals))
+	for i, raw := range u.Seals {
+		if seals[i], err = wire.DecodeSeal(raw); err != nil {
+			return Outcome{}, fmt.Errorf("seal: %w", err)
+		}
+	}
+	out, err := m.takeEntries(now, entries)
+	m.resolveRoster(now)
+	m.follow(now)
+	sealsOut, sealsErr := m.takeSeals(now, seals)
+	beaconErr := m.takeBeacons(now, u.Beacons)
+	out.New += sealsOut.New
+	out.Messages = sealsOut.Messages
+	out.Verdict = max(verdictOf(err), verdictOf(sealsErr), verdictOf(beaconErr))
+	return out, errors.Join(err, sealsErr, beaconErr)
+}
+
+func (m *Machine) entries(now time.Time, raws [][]byte) (Outcome, error) {
+	entries := make([]*signedEntry, len(raws))
+	for i, raw := range raws {
+		var err error
+		if entries[i], err = readEntry(m.group, raw); err != nil {
+			return Outcome{}, err
+		}
+	}
+	return m.takeEntries(now, entries)
+}
+
+// takeEntries verifies and adds entries; the errors of those refused come joined.
+func (m *Machine) takeEntries(now time.Time, entries []*signedEntry) (Outcome, error) {
+	var out Outcome
+	var errs []error
+	for _, s := range entries {
+		n, err := m.takeEntry(now, s)
+		out.New += n
+		if err != nil {
+			errs = append(errs, err)
+			out.Verdict = max(out.Verdict, verdictOf(err))
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// takeEntry adds an entry and those that waited for it, or parks it.
+func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
+	if m.logs.items[s.hash] != nil {
+		return 0, nil
+	}
+	if gone := m.logs.missing(s.entry); len(gone) > 0 {
+		if err := m.logs.park(s, gone); err != nil {
+			return 0, err
+		}
+		m.ask("an entry's past is missing")
+		return 0, fmt.Errorf("%v of device %v: %w", s.entry.Kind, s.entry.Device, ErrIncomplete)
+	}
+	it, err := m.logs.check(now, s, m.group, m.cfg.Engine)
+	if err != nil {
+		return 0, err
+	}
+	if err := m.insert(it, s.entry); err != nil {
+		return 0, err
+	}
+	m.put(itemKey(it), s.raw)
+	switch it.kind {
+	case wire.KindCommit, wire.KindVote:
+		m.disturbed(now)
+	case wire.KindRecord:
+		m.resolveRoster(now)
+		if m.owed(it) {
+			m.gap(now, it.hash)
+		}
+		m.show(now, it.log)
+	case wire.KindOp, wire.KindTKey, wire.KindTKeyWrap:
+	}
+	n := 1
+	for _, w := range m.logs.unpark(s.hash) {
+		k, err := m.takeEntry(now, w)
+		if err != nil {
+			m.emit(now, Event{Kind: EventRefused, Device: w.entry.Device, Detail: err.Error()})
+		}
+		n += k
+	}
+	return n, nil
+}
+
+// gap notes a message owed to this device that it cannot read yet.
+func (m *Machine) gap(now time.Time, id wire.MessageID) {
+	m.mail.gaps[id] = true
+	m.duty.beacon = earliest(m.duty.beacon, now.Add(gapWait))
+}
+
+// owed says whether a record must reach this device: it was not written before
+// the device came in, and its author is in the roster or wrote it before it was
+// taken out.
+func (m *Machine) owed(it *item) bool {
+	d := m.roster.devices[m.log.Device]
+	if d == nil || d.by != nil && m.logs.inPast(it, d.by) {
+		return false
+	}
+	if m.roster.users[it.user] != nil {
+		return true
+	}
+	out := m.roster.gone[it.user]
+	return out != nil && m.logs.inPast(it, out)
+}
+
+// refreshOwed goes through all records after the roster changed.
+func (m *Machine) refreshOwed(now time.Time) {
+	if !m.mail.owedStale {
+		return
+	}
+	m.mail.owedStale = false
+	for id, it := range m.mail.records {
+		switch {
+		case m.mail.plain[id] || it.log.Device == m.log.Device:
+		case !m.owed(it):
+			delete(m.mail.gaps, id)
+		case !m.mail.gaps[id]:
+			m.gap(now, id)
+		}
+	}
+	for _, list := range m.logs.lists {
+		m.show(now, list.id)
+	}
+}
+
+// show tells people of the records of a log that can be read now, in their
+// author's order. A record that is owed and missing holds back those after it.
+func (m *Machine) show(now time.Time, log wire.LogID) {
+	i, ok := m.logs.index[log]
+	if !ok {
+		return
+	}
+	upTo := m.mail.shown[log]
+	for _, it := range m.logs.lists[i].items[upTo:] {
+		if it.record != nil {
+			if !m.mail.plain[it.hash] {
+				if it.log.Device != m.log.Device && m.owed(it) {
+					break
+				}
+			} else {
+				cursor := m.emit(now, Event{Kind: EventMessage, Message: it.hash, User: it.user, Device: it.log.Device})
+				m.put(rowShown+num(cursor), it.hash[:])
+				m.put(rowIndex+hexed(it.hash[:]), wire.U64(cursor))
+				m.put(rowLogShown+logKey(log), wire.Marshal(&wire.Mark{Log: log, Seq: it.seq, Hash: it.hash}))
+			}
+		}
+		upTo = it.seq
+	}
+	m.mail.shown[log] = upTo
+}
+
+func (m *Machine) seals(now time.Time, raws [][]byte) (Outcome, error) {
+	seals := make([]*wire.Seal, len(raws))
+	for i, raw := range raws {
+		var err error
+		if seals[i], err = wire.DecodeSeal(raw); err != nil {
+			return Outcome{}, fmt.Errorf("seal: %w", err)
+		}
+	}
+	return m.takeSeals(now, seals)
+}
+
+func (m *Machine) takeSeals(now time.Time, seals []*wire.Seal) (Outcome, error) {
+	var out Outcome
+	var errs []error
+	for _, s := range seals {
+		fresh, err := m.takeSeal(now, s)
+		if fresh {
+			out.New++
+		}
+		if m.mail.plain[s.Message] && err == nil {
+			out.Messages = append(out.Messages, s.Message)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			out.Verdict = max(out.Verdict, verdictOf(err))
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// takeSeal opens a seal, keeps it for those who ask later, and shows what it held.
+func (m *Machine) takeSeal(now time.Time, s *wire.Seal) (bool, error) {
+	what := func(err error) error { return fmt.Errorf("seal of message %v: %w", s.Message, err) }
+	it := m.mail.records[s.Message]
+	if it == nil {
+		return false, what(fmt.Errorf("%w: its record", ErrIncomplete))
+	}
+	if s.Sealer == m.log.Device {
+		return false, nil // one's own; what was sealed is in plaintext here
+	}
+	known, err := m.get(sealKey(s))
+	if err != nil {
+		m.fail(err)
+		return false, err
+	}
+	switch {
+	case known != nil:
+		return false, nil
+	case m.mail.seals[s.Message] >= maxSealsPerMsg:
+		return false, what(ErrFull)
+	}
+	e, err := m.epoch(s.Epoch)
+	if err != nil {
+		m.fail(err)
+		return false, err
+	}
+	if e == nil {
+		return false, what(m.noEpoch(s))
+	}
+	o, rows, err := e.Open(s.PrivateMessage)
+	if err != nil {
+		return false, what(err)
+	}
+	// The key is used up from here on, whatever the message turns out to be.
+	m.putKeys(s.Epoch, rows)
+	opened, err := m.checkOpened(e, it, s, o)
+	if err != nil {
+		m.emit(now, Event{Kind: EventRefused, Message: s.Message, Device: s.Sealer, Detail: err.Error()})
+		return false, what(err)
+	}
+	m.keepSeal(s)
+	if !m.mail.plain[s.Message] {
+		m.keepPlain(s.Message, opened)
+		m.show(now, it.log)
+	}
+	return true, nil
+}
+
+func (m *Machine) checkOpened(e Epoch, it *item, s *wire.Seal, o OpenedMessage) (*wire.Opened, error) {
+	if !bytes.Equal(o.AuthenticatedData, s.Message[:]) {
+		return nil, fmt.Errorf("%w: it was sealed for another message", ErrForged)
+	}
+	leaves := e.Leaves()
+	i := slices.IndexFunc(leaves, func(l Leaf) bool { return l.Index == o.Sender })
+	if i < 0 {
+		return nil, fmt.Errorf("%w: no such sender", ErrForged)
+	}
+	if d, err := m.deviceOf(leaves[i]); err != nil || d.ID != s.Sealer {
+		return nil, fmt.Errorf("%w: another device sealed it", ErrForged)
+	}
+	opened, err := wire.DecodeOpened(o.Plaintext)
+	if err != nil {
+		return nil, err
+	}
+	if !opened.Fits(it.record.Commitment) {
+		return nil, fmt.Errorf("%w: it is not what the record committed to", ErrForged)
+	}
+	return opened, nil
+}
+
+// noEpoch says why a seal cannot be opened and keeps it if it may be later.
+func (m *Machine) noEpoch(s *wire.Seal) error {
+	if m.own.Joined && !m.roster.has(m.log.Device) {
+		return ErrRemoved
+	}
+	if m.mail.waitCount < maxWaiting {
+		for _, w := range m.mail.waiting[s.Epoch] {
+			if w.Message == s.Message && w.Sealer == s.Sealer {
+				return ErrNoEpoch
+			}
+		}
+		m.mail.waiting[s.Epoch] = append(m.mail.waiting[s.Epoch], s)
+		m.mail.waitCount++
+	}
+	return ErrNoEpoch
+}
+
+// openWaiting opens the seals that came before the keys of their epoch.
+func (m *Machine) openWaiting(now time.Time, id wire.EpochID) {
+	seals := m.mail.waiting[id]
+	delete(m.mail.waiting, id)
+	m.mail.waitCount -= len(seals)
+	for _, s := range seals {
+		if _, err := m.takeSeal(now, s); err != nil {
+			m.emit(now, Event{Kind: EventRefused, Message: s.Message, Device: s.Sealer, Detail: err.Error()})
+		}
+	}
+}

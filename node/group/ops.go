@@ -1,0 +1,306 @@
+package group
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// found makes the group's first root of MLS epochs, its transport key and its
+// first entry.
+func (m *Machine) found(now time.Time) error {
+	switch {
+	case m.cfg.Genesis.Device.ID != m.log.Device:
+		return fmt.Errorf("founding: %w: the genesis is by another device", ErrNotPermitted)
+	case m.own.Joined:
+		return fmt.Errorf("founding: %w: the group is there", ErrState)
+	}
+	var salt [16]byte
+	key := make([]byte, 32)
+	if _, err := io.ReadFull(m.cfg.Rand, salt[:]); err != nil {
+		return fmt.Errorf("drawing an MLS group_id: %w", err)
+	}
+	if _, err := io.ReadFull(m.cfg.Rand, key); err != nil {
+		return fmt.Errorf("drawing a transport key: %w", err)
+	}
+	const generation = 0
+	mlsGroup := wire.Hash(sha256.Sum256(slices.Concat(m.group[:], wire.U64(generation), salt[:])))
+	e, err := m.cfg.Engine.Create(m.cfg.Rand, now, mlsGroup[:], m.own.Signer, m.credential())
+	if err != nil {
+		return fmt.Errorf("creating the MLS group: %w", err)
+	}
+	root := wire.EpochIDOf(m.group, generation, 0, e.Interim())
+	m.takeTransportKey(key)
+	_, err = m.append(now, wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: &wire.Reboot{
+		From: m.tree.root.id, Generation: generation, Root: root, MLSGroup: mlsGroup, Interim: e.Interim(),
+	}})
+	if err != nil {
+		return err
+	}
+	m.hold(root, generation, e)
+	m.resolveRoster(now)
+	m.moved(now, nil, m.tree.nodes[root])
+	return nil
+}
+
+// credential is this device's for a leaf of the group.
+func (m *Machine) credential() []byte {
+	return identity.NewCredential(m.cfg.Device, m.cfg.LogKey, m.group, m.cfg.Engine.Suite(), m.own.Public)
+}
+
+// takeTransportKey keeps a key; the first one is the one to send under.
+func (m *Machine) takeTransportKey(key []byte) {
+	id := wire.KeyIDOf(m.group, key)
+	m.transport[id] = key
+	m.put(rowTransKey+hexed(id[:]), key)
+	if len(m.own.SendKey) == 0 {
+		m.own.SendKey = id[:]
+		m.saveOwn()
+	}
+}
+
+// joinSecrets is what a Welcome carries beside MLS: the key to send under first.
+func (m *Machine) joinSecrets(generation uint64) []byte {
+	j := wire.JoinSecrets{Generation: generation}
+	if key, ok := m.TransportKey(); ok {
+		j.TransportKeys = append(j.TransportKeys, m.transport[key])
+	}
+	return wire.Marshal(&j)
+}
+
+// operate appends an OP of this device if its user may make it now.
+func (m *Machine) operate(now time.Time, op *wire.Op) (wire.EntryHash, error) {
+	it, err := m.append(now, wire.KindOp, op)
+	if err != nil {
+		return wire.EntryHash{}, err
+	}
+	return it.hash, nil
+}
+
+// self gives this device's user in the roster.
+func (m *Machine) self(doing string) (*rosterUser, error) {
+	u := m.roster.users[m.cfg.Device.User]
+	if u == nil || !m.roster.has(m.log.Device) {
+		return nil, fmt.Errorf("%s: %w", doing, ErrOut)
+	}
+	return u, nil
+}
+
+func (m *Machine) removeUser(now time.Time, id wire.UserID) (wire.EntryHash, error) {
+	u, err := m.self("removing")
+	if err != nil {
+		return wire.EntryHash{}, err
+	}
+	victim := m.roster.users[id]
+	switch {
+	case victim == nil:
+		return wire.EntryHash{}, fmt.Errorf("removing: %w: no member is user %v", ErrUnknown, id)
+	case id == u.id:
+		return wire.EntryHash{}, fmt.Errorf("removing: %w: nobody removes itself; leave instead", ErrNotPermitted)
+	case u.role > wire.RoleAdmin || victim.role < u.role:
+		return wire.EntryHash{}, fmt.Errorf("removing: %w: a %v may not remove a %v", ErrNotPermitted, u.role, victim.role)
+	case m.roster.lastOwner(victim):
+		return wire.EntryHash{}, fmt.Errorf("removing: %w: that is the last owner", ErrNotPermitted)
+	}
+	return m.operate(now, &wire.Op{Type: wire.OpRemove, User: &id})
+}
+
+func (m *Machine) leave(now time.Time) (wire.EntryHash, error) {
+	u, err := m.self("leaving")
+	if err != nil {
+		return wire.EntryHash{}, err
+	}
+	if m.roster.lastOwner(u) && len(m.roster.users) > 1 {
+		return wire.EntryHash{}, fmt.Errorf("leaving: %w: this is the last owner; make somebody else owner first", ErrNotPermitted)
+	}
+	return m.operate(now, &wire.Op{Type: wire.OpLeave})
+}
+
+func (m *Machine) setProfile(now time.Time, item wire.ProfileItem) (wire.EntryHash, error) {
+	u, err := m.self("changing the profile")
+	if err != nil {
+		return wire.EntryHash{}, err
+	}
+	if u.role > wire.RoleAdmin {
+		return wire.EntryHash{}, fmt.Errorf("changing the profile: %w: a %v may not", ErrNotPermitted, u.role)
+	}
+	hash, err := m.operate(now, &wire.Op{Type: wire.OpProfile, Profile: &item})
+	if err == nil {
+		m.emit(now, Event{Kind: EventProfile, User: u.id})
+	}
+	return hash, err
+}
+
+// join asks to be let in with a fresh KeyPackage; a repetition asks with the same.
+func (m *Machine) join(now time.Time, in Join) error {
+	if m.own.Joined && m.roster.has(m.log.Device) {
+		return fmt.Errorf("joining: %w: already in the group", ErrState)
+	}
+	if m.request == nil || m.own.Joined {
+		kp, err := m.cfg.Engine.NewKeyPackage(m.cfg.Rand, now, m.own.Signer, m.credential())
+		if err != nil {
+			return fmt.Errorf("making a KeyPackage: %w", err)
+		}
+		hash := sha256.Sum256(kp.Public)
+		m.keyPkgs[hash] = kp
+		m.put(rowKeyPkg+hexed(hash[:]), wire.Marshal(&kp))
+		m.request = &wire.JoinRequest{V: wire.Version, Group: m.group, Cert: m.cfg.Device.Raw, KeyPackage: kp.Public, Invite: in.Invite}
+		m.put(rowJoin, wire.Marshal(m.request))
+	}
+	m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
+	return nil
+}
+
+// joinAsked adds somebody who asks, if the group is open: an operation, and in the
+// same turn the commit that carries it out.
+func (m *Machine) joinAsked(now time.Time, r wire.JoinRequest) error {
+	u, err := m.self("admitting")
+	if err != nil {
+		return err
+	}
+	if r.Group != m.group {
+		return fmt.Errorf("request to join: %w", ErrForeign)
+	}
+	d, err := identity.VerifyDevice(r.Cert)
+	if err != nil {
+		return fmt.Errorf("request to join: %w", err)
+	}
+	if err := checkKeyPackage(m.group, d, r.KeyPackage, m.cfg.Engine); err != nil {
+		return fmt.Errorf("request to join: %w", err)
+	}
+	if m.roster.has(d.ID) {
+		return nil // it asks again; JoinStatus tells how far it is
+	}
+	if err := errors.Join(d.CheckExpiry(now), m.cfg.Engine.CheckLifetime(r.KeyPackage, now)); err != nil {
+		return fmt.Errorf("request to join: %w: %w", ErrInvalidKeyPackage, err)
+	}
+	out := m.roster.gone[d.User]
+	switch {
+	case m.roster.users[d.User] != nil:
+		return fmt.Errorf("request to join: %w: a further device is added by its own user", ErrNotPermitted)
+	case m.roster.policy(m.cfg.Genesis) != wire.PolicyOpen:
+		return fmt.Errorf("request to join: %w: the group's policy is %v", ErrNotPermitted, m.roster.policy(m.cfg.Genesis))
+	case u.role > wire.RoleMember:
+		return fmt.Errorf("request to join: %w: this member may only read; ask another", ErrNotPermitted)
+	case out != nil && out.op.Type == wire.OpRemove:
+		return fmt.Errorf("request to join: %w: this user was removed; an admin may add it again", ErrNotPermitted)
+	}
+	_, err = m.operate(now, &wire.Op{Type: wire.OpAdd, Cert: &r.Cert, Role: wire.RoleMember, KeyPackage: r.KeyPackage, Why: wire.WhyOpen})
+	return err
+}
+
+// JoinStatus tells how far the request with this KeyPackage is.
+func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
+	waiting := JoinStatus{Stage: wire.JoinWaiting, Reason: "the commit that adds this device is being made"}
+	for n := m.tree.nodes[m.own.Position]; n != nil; n = n.parent {
+		if n.by == nil || !adds(n, keyPackage) || n.by.commit.Welcome == nil {
+			continue
+		}
+		e, err := m.epoch(n.id)
+		if err != nil {
+			return JoinStatus{}, err
+		}
+		if e == nil {
+			return waiting, nil // another member may still have that epoch
+		}
+		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: n.by.commit.Welcome, Tree: e.Tree()}, nil
+	}
+	return waiting, nil
+}
+
+// adds says whether the commit that made n adds this KeyPackage.
+func adds(n *node, keyPackage []byte) bool {
+	return n.by.info != nil && slices.ContainsFunc(n.by.info.Adds, func(kp []byte) bool { return string(kp) == string(keyPackage) })
+}
+
+// joinAnswered takes a member's Welcome.
+func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
+	if m.request == nil || m.own.Position != (wire.EpochID{}) && m.own.Joined {
+		return fmt.Errorf("Welcome: %w: this device did not ask", ErrState)
+	}
+	kp, ok := m.keyPkgs[sha256.Sum256(m.request.KeyPackage)]
+	if !ok {
+		return fmt.Errorf("%w: the KeyPackage of a request has no secrets", ErrCorrupt)
+	}
+	if err := m.welcomed(now, in.Epoch, in.Welcome, in.Tree, kp); err != nil {
+		return err
+	}
+	m.own.Position = in.Epoch
+	m.request = nil
+	m.del(rowJoin)
+	m.saveOwn()
+	m.ask("just welcomed")
+	return nil
+}
+
+// welcomed holds the epoch that a Welcome leads to, if it is the one it was said to be.
+func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte, kp KeyPackage) error {
+	if m.held[id] != nil {
+		return nil
+	}
+	e, data, err := m.cfg.Engine.Join(welcome, tree, kp, m.checkCredential)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidWelcome, err)
+	}
+	secrets, err := wire.DecodeJoinSecrets(data)
+	if err != nil {
+		return fmt.Errorf("%w: join secrets: %w", ErrInvalidWelcome, err)
+	}
+	if got := wire.EpochIDOf(m.group, secrets.Generation, e.Number(), e.Interim()); got != id {
+		return fmt.Errorf("%w: it leads to another epoch than the one announced", ErrInvalidWelcome)
+	}
+	for _, key := range secrets.TransportKeys {
+		m.takeTransportKey(key)
+	}
+	m.hold(id, secrets.Generation, e)
+	m.openWaiting(now, id)
+	return nil
+}
+
+// joinFromLog gets this device onto a chain that none of its keys lead to, by the
+// Welcome of the newest commit on it that adds one of its KeyPackages: it asks
+// for the ratchet tree, and gotTree goes on.
+func (m *Machine) joinFromLog(chosen *node) bool {
+	for n := chosen; n != nil && n.by != nil; n = n.parent {
+		if n.by.info == nil || n.by.commit.Welcome == nil {
+			continue
+		}
+		for _, public := range n.by.info.Adds {
+			if _, ok := m.keyPkgs[sha256.Sum256(public)]; !ok {
+				continue
+			}
+			if !m.wantTrees[n.id] {
+				m.wantTrees[n.id] = true
+				m.ask("a Welcome needs its ratchet tree")
+			}
+			return false
+		}
+	}
+	return false
+}
+
+// gotTree takes a ratchet tree that Wants asked for. Whether it is the right one
+// shows when the Welcome is opened: the GroupInfo holds its hash.
+func (m *Machine) gotTree(now time.Time, in Tree) error {
+	n := m.tree.nodes[in.Epoch]
+	if n == nil || !m.wantTrees[in.Epoch] {
+		return fmt.Errorf("ratchet tree: %w: nobody asked for it", ErrState)
+	}
+	for _, public := range n.by.info.Adds {
+		if kp, ok := m.keyPkgs[sha256.Sum256(public)]; ok {
+			// Tried at once, so that a wrong tree is refused and asks for another.
+			if err := m.welcomed(now, n.id, n.by.commit.Welcome, in.Bytes, kp); err != nil {
+				return fmt.Errorf("ratchet tree: %w", err)
+			}
+			delete(m.wantTrees, in.Epoch)
+			return nil
+		}
+	}
+	return fmt.Errorf("ratchet tree: %w: nobody asked for it", ErrState)
+}

@@ -1,0 +1,95 @@
+package group
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// envelopeRoom is what a bundle may take in one envelope, with room for framing
+// and padding.
+const envelopeRoom = wire.MaxEnvelope * 7 / 8
+
+// split cuts a bundle into such as fit an envelope, in order, entries first.
+func split(u wire.Bundle) []wire.Bundle {
+	var parts []wire.Bundle
+	var part wire.Bundle
+	size := 0
+	put := func(list *[][]byte, b []byte) {
+		*list = append(*list, b)
+		size += len(b) + 8
+	}
+	room := func(b []byte) {
+		if size > 0 && size+len(b)+8 > envelopeRoom {
+			parts = append(parts, part)
+			part, size = wire.Bundle{}, 0
+		}
+	}
+	for _, b := range u.Entries {
+		room(b)
+		put(&part.Entries, b)
+	}
+	for _, b := range u.Seals {
+		room(b)
+		put(&part.Seals, b)
+	}
+	for _, b := range u.Beacons {
+		room(b)
+		put(&part.Beacons, b)
+	}
+	return append(parts, part)
+}
+
+// publishedRow is how the envelope of an own message was made, so that the very
+// bytes can be made again from what is kept anyway.
+type publishedRow struct {
+	Salt  [32]byte     `cbor:"1,keyasint"`
+	Key   wire.KeyID   `cbor:"2,keyasint"`
+	Entry bool         `cbor:"3,keyasint"` // the RECORD was in it too
+	Epoch wire.EpochID `cbor:"4,keyasint"` // of the seal
+}
+
+func sealBundle(salt [32]byte, group wire.GroupID, key []byte, u wire.Bundle) ([]byte, error) {
+	return wire.SealEnvelope(bytes.NewReader(salt[:]), group, key, &u)
+}
+
+func (m *Machine) savePublished(id wire.MessageID, salt [32]byte, key wire.KeyID, u wire.Bundle) {
+	epochs := m.mail.sealedAt[id]
+	row := publishedRow{Salt: salt, Key: key, Entry: len(u.Entries) == 1, Epoch: epochs[len(epochs)-1]}
+	m.put(rowSalt+hexed(id[:]), wire.Marshal(&row))
+}
+
+// EnvelopeOf gives the bytes of the envelope in which this device last published
+// one of its own messages. ErrUnknown: there is none, or it shared its envelope.
+func (m *Machine) EnvelopeOf(id wire.MessageID) ([]byte, error) {
+	b, err := m.get(rowSalt + hexed(id[:]))
+	if err != nil {
+		return nil, err
+	}
+	if b == nil {
+		return nil, fmt.Errorf("envelope of message %v: %w", id, ErrUnknown)
+	}
+	var row publishedRow
+	if err := wire.Unmarshal(b, &row); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	key := m.transport[row.Key]
+	if key == nil {
+		return nil, fmt.Errorf("envelope of message %v: %w", id, wire.ErrUnknownKey)
+	}
+	var u wire.Bundle
+	if row.Entry {
+		raw, err := m.get(itemKey(m.mail.records[id]))
+		if err != nil {
+			return nil, err
+		}
+		u.Entries = [][]byte{raw}
+	}
+	seal, err := m.get(sealKey(&wire.Seal{Message: id, Epoch: row.Epoch, Sealer: m.log.Device}))
+	if err != nil {
+		return nil, err
+	}
+	u.Seals = [][]byte{seal}
+	return sealBundle(row.Salt, m.group, key, u)
+}

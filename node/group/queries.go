@@ -1,0 +1,289 @@
+package group
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// The queries change nothing and may be called whenever no Step runs.
+
+// Status is the machine's state for people.
+func (m *Machine) Status() Status {
+	s := Status{
+		Group: m.group, Position: m.own.Position, Members: len(m.roster.users), Entries: m.logs.count,
+		Gaps: len(m.mail.gaps), Outbox: len(m.mail.outbox), Parked: len(m.logs.parked), Head: m.choose().id,
+	}
+	for _, f := range slices.Sorted(maps.Keys(m.roster.profile)) {
+		s.Profile = append(s.Profile, m.roster.profile[f])
+	}
+	n := m.tree.nodes[m.own.Position]
+	switch {
+	case m.own.Position == (wire.EpochID{}) && m.request != nil:
+		s.State = StateJoining
+	case m.own.Position == (wire.EpochID{}):
+		s.State = StateNew
+	case n == nil:
+		s.State = StateSyncing
+	case !m.roster.has(m.log.Device):
+		s.State = StateOut
+	case n.id != s.Head:
+		s.State = StateSyncing
+	default:
+		s.State = StateMember
+	}
+	if e, err := m.epoch(m.own.Position); err == nil && e != nil {
+		s.Epoch, s.Authenticator, s.TreeHash = e.Number(), e.Authenticator(), e.TreeHash()
+	}
+	return s
+}
+
+// Members lists the roster, by role and then by ID.
+func (m *Machine) Members() []Member {
+	in := map[wire.DeviceID]bool{}
+	if e, err := m.epoch(m.own.Position); err == nil && e != nil {
+		for _, l := range e.Leaves() {
+			if d, err := m.deviceOf(l); err == nil {
+				in[d.ID] = true
+			}
+		}
+	}
+	out := make([]Member, 0, len(m.roster.users))
+	for id, u := range m.roster.users {
+		member := Member{User: id, Role: u.role, InTree: len(u.devices) > 0, Since: time.UnixMilli(int64(m.cfg.Genesis.Created))} //nolint:gosec // a date
+		if u.since != nil {
+			member.Since = u.since.hlc.Time()
+		}
+		for i, d := range u.devices {
+			cert := m.roster.devices[d].device.Cert
+			if i == 0 {
+				member.Name = cert.Name
+			}
+			member.Devices = append(member.Devices, d)
+			member.Peers = append(member.Peers, cert.Peer)
+			member.InTree = member.InTree && in[d]
+		}
+		out = append(out, member)
+	}
+	slices.SortFunc(out, func(a, b Member) int {
+		return cmp.Or(cmp.Compare(a.Role, b.Role), bytes.Compare(a.User[:], b.User[:]))
+	})
+	return out
+}
+
+// Standing says how a device may take part in a sync. A stranger whose
+// wire.SyncProof holds the transport key is a member of another branch.
+func (m *Machine) Standing(d wire.DeviceID) Standing {
+	switch {
+	case m.roster.has(d):
+		return Current
+	case m.logs.devices[d] != nil:
+		return Removed
+	}
+	return Stranger
+}
+
+// Messages lists what was shown after a cursor, in the order in which it was.
+func (m *Machine) Messages(after uint64, limit int) ([]Message, error) {
+	var out []Message
+	err := m.scanAfter(rowShown, after, limit, func(cursor uint64, v []byte) error {
+		if len(v) != 32 {
+			return fmt.Errorf("%w: message at cursor %d", ErrCorrupt, cursor)
+		}
+		msg, ok, err := m.message(wire.MessageID(v), cursor)
+		if ok {
+			out = append(out, msg)
+		}
+		return err
+	})
+	return out, err
+}
+
+// Message gives one message that was shown.
+func (m *Machine) Message(id wire.MessageID) (Message, bool, error) {
+	v, err := m.get(rowIndex + hexed(id[:]))
+	if v == nil || err != nil {
+		return Message{}, false, err
+	}
+	return m.message(id, binary.BigEndian.Uint64(v))
+}
+
+func (m *Machine) message(id wire.MessageID, cursor uint64) (Message, bool, error) {
+	it := m.mail.records[id]
+	v, err := m.get(rowPlain + hexed(id[:]))
+	if it == nil || v == nil || err != nil {
+		return Message{}, false, errors.Join(err, fmt.Errorf("%w: message %v was shown and is gone", ErrCorrupt, id))
+	}
+	o, err := wire.DecodeOpened(v)
+	if err != nil {
+		return Message{}, false, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	msg := Message{
+		Cursor: cursor, ID: id, User: it.user, Device: it.log.Device, Name: m.logs.devices[it.log.Device].Cert.Name,
+		Sent: it.hlc.Time(), Own: it.log.Device == m.log.Device,
+	}
+	if c, err := wire.DecodeContent(o.Body); err == nil {
+		msg.Content = *c
+	} else {
+		// Its author committed to these bytes; what they mean is for a newer program.
+		msg.Content = wire.Content{MediaType: "application/octet-stream", Data: o.Body}
+	}
+	if msg.Own {
+		msg.Delivery, msg.HeldBy = m.delivery(it)
+	}
+	return msg, true, nil
+}
+
+func (m *Machine) delivery(it *item) (Delivery, int) {
+	held := 0
+	for d, p := range m.peer {
+		if _, gap := p.gaps[it.hash]; m.roster.has(d) && p.marks[it.log] >= it.seq && !gap {
+			held++
+		}
+	}
+	switch {
+	case slices.Contains(m.mail.outbox, it.hash):
+		return DeliveryQueued, held
+	case held > 0:
+		return DeliveryHeld, held
+	}
+	return DeliveryPublished, 0
+}
+
+// Events lists events after a cursor.
+func (m *Machine) Events(after uint64, limit int) ([]Event, error) {
+	var out []Event
+	err := m.scanAfter(rowEvent, after, limit, func(cursor uint64, v []byte) error {
+		var e Event
+		if err := wire.Unmarshal(v, &e); err != nil {
+			return fmt.Errorf("%w: event %d: %w", ErrCorrupt, cursor, err)
+		}
+		out = append(out, e)
+		return nil
+	})
+	return out, err
+}
+
+var errEnough = errors.New("enough")
+
+// scanAfter goes through rows numbered above a cursor, at most limit of them; 0: all.
+func (m *Machine) scanAfter(prefix string, after uint64, limit int, fn func(uint64, []byte) error) error {
+	from := prefix + num(after)
+	n := 0
+	err := m.scan(prefix, func(key string, v []byte) error {
+		if key <= from {
+			return nil
+		}
+		if limit > 0 && n == limit {
+			return errEnough
+		}
+		n++
+		b, err := unhex(key[len(prefix):])
+		if err != nil || len(b) != 8 {
+			return fmt.Errorf("%w: key %q", ErrCorrupt, key)
+		}
+		return fn(binary.BigEndian.Uint64(b), v)
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// Marks is this device's version vector, ascending by log.
+func (m *Machine) Marks() []wire.Mark { return m.logs.marks() }
+
+// EntriesAfter gives the entries that a device with this vector lacks and may
+// have, in causal order, encoded Signeds, at most most bytes of them (at least
+// one); more says that there are others, to be asked for with the vector that
+// these lead to. A removed device gets its removal and what lies before it. A
+// stranger whose wire.SyncProof holds the transport key is a member of another
+// branch and gets everything.
+func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, most int) (entries [][]byte, more bool, err error) {
+	may := func(*item) bool { return true }
+	if m.Standing(device) == Removed {
+		last := m.roster.gone[m.logs.devices[device].User]
+		may = func(it *item) bool { return last != nil && m.logs.inPast(it, last) }
+	}
+	size := 0
+	for _, it := range m.logs.after(marks, may) {
+		b, err := m.get(itemKey(it))
+		if err != nil {
+			return nil, false, err
+		}
+		if b == nil {
+			return nil, false, fmt.Errorf("%w: entry %v is gone", ErrCorrupt, it.hash)
+		}
+		if size += len(b); size > most && len(entries) > 0 {
+			return entries, true, nil
+		}
+		entries = append(entries, b)
+	}
+	return entries, false, nil
+}
+
+// Wants names what this device lacks: messages owed to it without plaintext,
+// oldest first, and trees.
+func (m *Machine) Wants() wire.SyncWant {
+	w := wire.SyncWant{
+		Messages: slices.SortedFunc(maps.Keys(m.mail.gaps), func(a, b wire.MessageID) int {
+			return m.mail.records[a].compare(m.mail.records[b])
+		}),
+		Trees: slices.SortedFunc(maps.Keys(m.wantTrees), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }),
+	}
+	return w
+}
+
+// SealsFor gives the seals at hand of messages that the device may read. One that
+// it has no use for it ignores.
+func (m *Machine) SealsFor(device wire.DeviceID, messages []wire.MessageID) ([][]byte, error) {
+	var out [][]byte
+	for _, id := range messages {
+		if m.Standing(device) == Removed || m.Standing(device) == Current && !m.mayRead(device, m.mail.records[id]) {
+			continue
+		}
+		err := m.scan(rowSeal+hexed(id[:])+"/", func(_ string, v []byte) error {
+			out = append(out, v)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// TreeOf gives the ratchet tree of an epoch at hand, or nil.
+func (m *Machine) TreeOf(id wire.EpochID) ([]byte, error) {
+	e, err := m.epoch(id)
+	if e == nil || err != nil {
+		return nil, err
+	}
+	return e.Tree(), nil
+}
+
+// SyncMAC is the MAC of wire.SyncProof under one of this device's transport
+// keys; false if it does not hold that key.
+func (m *Machine) SyncMAC(key wire.KeyID, role byte, opener, answerer wire.SyncHello, openerPeer, answererPeer []byte) ([32]byte, bool) {
+	k := m.transport[key]
+	if k == nil {
+		return [32]byte{}, false
+	}
+	h := hmac.New(sha256.New, k)
+	for _, b := range [][]byte{
+		[]byte(wire.DomainSync), {0}, m.group[:], {role}, opener.Nonce[:], answerer.Nonce[:],
+		wire.U64(uint64(len(openerPeer))), openerPeer, wire.U64(uint64(len(answererPeer))), answererPeer,
+	} {
+		h.Write(b)
+	}
+	return [32]byte(h.Sum(nil)), true
+}

@@ -1,0 +1,117 @@
+package group
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Keys of the machine's rows. Numbers are eight bytes in hex, so that the order
+// of keys is the order of numbers.
+const (
+	rowOwn      = "own"      // ownRow
+	rowEntry    = "entry/"   // device/incarnation/seq → encoded Signed
+	rowEpoch    = "epoch/"   // EpochID → Snapshot, in the epoch's vault
+	rowKeys     = "keys/"    // EpochID/key row → value, in the epoch's vault
+	rowHeld     = "held/"    // EpochID → heldRow
+	rowTransKey = "tkey/"    // KeyID → 32 bytes
+	rowKeyPkg   = "kp/"      // hash of the KeyPackage → KeyPackage with secrets
+	rowPlain    = "plain/"   // MessageID → encoded Opened
+	rowSeal     = "seal/"    // MessageID/EpochID/sealer → encoded Seal
+	rowSalt     = "salt/"    // MessageID → salt of the envelope it was last published in
+	rowShown    = "shown/"   // cursor → MessageID
+	rowIndex    = "index/"   // MessageID → cursor
+	rowLogShown = "logshow/" // device/incarnation → seq up to which records were shown
+	rowEvent    = "event/"   // cursor → Event
+	rowJoin     = "join"     // JoinRequest of this device while it is asking
+)
+
+// ownRow is what the machine is, apart from logs and keys.
+type ownRow struct {
+	Signer   []byte       `cbor:"1,keyasint"` // MLS signature key, secret
+	Public   []byte       `cbor:"2,keyasint"`
+	Position wire.EpochID `cbor:"3,keyasint"` // zero: in no epoch yet
+	Cursor   uint64       `cbor:"4,keyasint"` // of the newest event
+	Refused  [][]byte     `cbor:"5,keyasint"` // EpochIDs of children found invalid here
+	Out      bool         `cbor:"6,keyasint"` // told "out"
+	SendKey  []byte       `cbor:"7,keyasint"` // KeyID to send under
+	Joined   bool         `cbor:"8,keyasint"` // told "joined"
+}
+
+// heldRow says of an epoch held here since when another has superseded it.
+type heldRow struct {
+	Superseded uint64 `cbor:"1,keyasint"` // milliseconds since 1970; 0: not
+	Generation uint64 `cbor:"2,keyasint"`
+}
+
+func num(n uint64) string   { return hex.EncodeToString(binary.BigEndian.AppendUint64(nil, n)) }
+func hexed(b []byte) string { return hex.EncodeToString(b) }
+func entryKey(e *wire.Entry) string {
+	return rowEntry + logKey(e.Log()) + "/" + num(e.Seq)
+}
+func itemKey(it *item) string    { return rowEntry + logKey(it.log) + "/" + num(it.seq) }
+func logKey(l wire.LogID) string { return hexed(l.Device[:]) + "/" + num(l.Incarnation) }
+func sealKey(s *wire.Seal) string {
+	return rowSeal + hexed(s.Message[:]) + "/" + hexed(s.Epoch[:]) + "/" + hexed(s.Sealer[:])
+}
+
+// lastHex reads the identifier after the last slash of a key.
+func lastHex(key string) (wire.Hash, error) {
+	b, err := hex.DecodeString(key[strings.LastIndexByte(key, '/')+1:])
+	if err != nil || len(b) != 32 {
+		return wire.Hash{}, fmt.Errorf("%w: key %q", ErrCorrupt, key)
+	}
+	return wire.Hash(b), nil
+}
+
+// put adds a row to the next Ready, in the store's own vault.
+func (m *Machine) put(key string, value []byte) { m.putIn(Vault{}, key, value) }
+
+func (m *Machine) del(key string) { m.putIn(Vault{}, key, nil) }
+
+// putIn adds a row to the next Ready. A later write of the same key replaces it.
+func (m *Machine) putIn(v Vault, key string, value []byte) {
+	if i, ok := m.pending[key]; ok {
+		m.ready.Writes[i] = Write{Key: key, Value: value, Vault: v}
+		return
+	}
+	m.pending[key] = len(m.ready.Writes)
+	m.ready.Writes = append(m.ready.Writes, Write{Key: key, Value: value, Vault: v})
+}
+
+// get reads a row, pending or durable; nil if it is not there.
+func (m *Machine) get(key string) ([]byte, error) {
+	if i, ok := m.pending[key]; ok {
+		return m.ready.Writes[i].Value, nil
+	}
+	b, err := m.cfg.Rows.Get(key)
+	if err != nil {
+		return nil, fmt.Errorf("reading %q: %w", key, err)
+	}
+	return b, nil
+}
+
+// scan goes through the rows with a prefix, durable ones in order and then the
+// pending ones in the order in which they were put.
+func (m *Machine) scan(prefix string, fn func(key string, value []byte) error) error {
+	err := m.cfg.Rows.Scan(prefix, func(key string, value []byte) error {
+		if _, ok := m.pending[key]; ok {
+			return nil
+		}
+		return fn(key, value)
+	})
+	if err != nil {
+		return fmt.Errorf("scanning %q: %w", prefix, err)
+	}
+	for _, w := range m.ready.Writes {
+		if w.Value != nil && strings.HasPrefix(w.Key, prefix) {
+			if err := fn(w.Key, w.Value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

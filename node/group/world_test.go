@@ -1,0 +1,425 @@
+package group
+
+import (
+	"bytes"
+	"container/heap"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// world runs machines in virtual time: an event heap ordered by (time, sequence),
+// links with latency, and syncs as package node does them. It replays exactly.
+type world struct {
+	t       *testing.T
+	now     time.Time
+	rand    *rand.ChaCha8
+	seq     int
+	events  eventHeap
+	devices []*device
+	group   wire.GroupID
+	genesis *identity.Genesis
+	gossip  bool // envelopes travel; else only syncs do
+	cut     func(a, b *device) bool
+	hold    func(from, to *device, env []byte) bool // true: the envelope stays back
+}
+
+type event struct {
+	at  time.Time
+	seq int
+	run func()
+}
+
+type eventHeap []event
+
+func (h eventHeap) Len() int { return len(h) }
+func (h eventHeap) Less(i, j int) bool {
+	if !h[i].at.Equal(h[j].at) {
+		return h[i].at.Before(h[j].at)
+	}
+	return h[i].seq < h[j].seq
+}
+func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *eventHeap) Push(x any)   { *h = append(*h, x.(event)) }
+func (h *eventHeap) Pop() any {
+	old := *h
+	e := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return e
+}
+
+// memRows is Rows in memory: what was durable.
+type memRows map[string][]byte
+
+func (r memRows) Get(key string) ([]byte, error) { return r[key], nil }
+func (r memRows) Scan(prefix string, fn func(string, []byte) error) error {
+	for _, k := range slices.Sorted(maps.Keys(r)) {
+		if strings.HasPrefix(k, prefix) {
+			if err := fn(k, r[k]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// digest is a canonical hash of everything durable.
+func (r memRows) digest() [32]byte {
+	h := sha256.New()
+	for _, k := range slices.Sorted(maps.Keys(r)) {
+		fmt.Fprintf(h, "%d %s %d ", len(k), k, len(r[k]))
+		h.Write(r[k])
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+type device struct {
+	w      *world
+	name   string
+	user   *identity.Key
+	log    *identity.Key
+	dev    *identity.Device
+	rows   memRows
+	m      *Machine
+	inc    uint64
+	online bool
+	shown  []wire.MessageID // as notified, in order
+	wake   time.Time
+	crash  func(boundary string) bool // asked at each boundary; true: crash there
+	down   bool
+	last   []byte // newest envelope published
+	errs   []error
+}
+
+var errCrash = errors.New("crashed")
+
+func newWorld(t *testing.T, seed uint64) *world {
+	var s [32]byte
+	s[0], s[1] = byte(seed), byte(seed>>8)
+	return &world{t: t, now: time.UnixMilli(1_790_000_000_000).UTC(), rand: rand.NewChaCha8(s), gossip: true}
+}
+
+func (w *world) device(name string) *device {
+	w.t.Helper()
+	d := &device{w: w, name: name, rows: memRows{}, online: true}
+	var err error
+	if d.user, err = identity.NewKey(w.rand); err != nil {
+		w.t.Fatal(err)
+	}
+	if d.log, err = identity.NewKey(w.rand); err != nil {
+		w.t.Fatal(err)
+	}
+	d.dev, err = identity.Certify(d.user, wire.DeviceCert{
+		LogKey: d.log.Public(), Peer: []byte("peer of " + name), Name: name, Issued: uint64(w.now.Unix()),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	d.inc = w.rand.Uint64()
+	w.devices = append(w.devices, d)
+	return d
+}
+
+// found makes the group, with this device as founder.
+func (w *world) found(d *device, policy wire.Policy) {
+	w.t.Helper()
+	signed, id, err := identity.NewGenesis(w.rand, w.now, d.user, d.dev, 1, policy)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if w.genesis, err = identity.VerifyGenesis(signed); err != nil {
+		w.t.Fatal(err)
+	}
+	w.group = id
+	d.open()
+	d.must(Found{})
+}
+
+func (d *device) open() {
+	d.w.t.Helper()
+	m, err := New(Config{
+		Genesis: d.w.genesis, Device: d.dev, LogKey: d.log, Incarnation: d.inc, Engine: MLS(1), Rand: d.w.rand, Rows: d.rows,
+	}, d.w.now)
+	if err != nil {
+		d.w.t.Fatalf("%s: opening: %v", d.name, err)
+	}
+	d.m, d.down = m, false
+	d.carryOut()
+	d.plan()
+}
+
+// step gives an input to the machine and carries out what follows.
+func (d *device) step(in Input) (Outcome, error) {
+	if d.down {
+		return Outcome{}, errCrash
+	}
+	out, err := d.m.Step(d.w.now, in)
+	if cerr := d.carryOut(); cerr != nil {
+		return out, cerr
+	}
+	d.plan()
+	return out, err
+}
+
+func (d *device) must(in Input) Outcome {
+	d.w.t.Helper()
+	out, err := d.step(in)
+	if err != nil {
+		d.w.t.Fatalf("%s: %T: %v", d.name, in, err)
+	}
+	return out
+}
+
+func (d *device) at(boundary string) bool { return d.crash != nil && d.crash(boundary) }
+
+// carryOut does what Ready says, in its order, and may crash at each boundary.
+func (d *device) carryOut() error {
+	r, ok := d.m.Ready()
+	if !ok {
+		return nil
+	}
+	if d.at("before writes") {
+		d.down = true
+		return errCrash
+	}
+	for _, wr := range r.Writes {
+		if wr.Value == nil {
+			delete(d.rows, wr.Key)
+		} else {
+			d.rows[wr.Key] = bytes.Clone(wr.Value)
+		}
+	}
+	if d.at("before messages") {
+		d.down = true
+		return errCrash
+	}
+	for _, o := range r.Messages {
+		switch o := o.(type) {
+		case Publish:
+			d.last = o.Envelope
+			d.w.publish(d, o.Envelope)
+		case Ask:
+			d.w.after(50*time.Millisecond, func() { d.w.syncSomebody(d) })
+		case RequestJoin:
+			d.w.after(50*time.Millisecond, func() { d.w.carryJoin(d, o.Request) })
+		}
+	}
+	if d.at("before events") {
+		d.down = true
+		return errCrash
+	}
+	for _, e := range r.Events {
+		if e.Kind == EventMessage {
+			d.shown = append(d.shown, e.Message)
+		}
+		if e.Kind == EventRefused {
+			d.errs = append(d.errs, errors.New(e.Detail))
+		}
+	}
+	if d.at("before advance") {
+		d.down = true
+		return errCrash
+	}
+	d.m.Advance()
+	return nil
+}
+
+// plan makes sure that the machine is woken when it wants.
+func (d *device) plan() {
+	at := d.m.NextWake()
+	if at.IsZero() || at.Equal(d.wake) {
+		return
+	}
+	d.wake = at
+	m := d.m
+	d.w.at(at, func() {
+		if d.m == m && !d.down {
+			d.wake = time.Time{}
+			_, _ = d.step(Tick{})
+		}
+	})
+}
+
+func (w *world) at(at time.Time, run func()) {
+	w.seq++
+	heap.Push(&w.events, event{at: at, seq: w.seq, run: run})
+}
+
+func (w *world) after(d time.Duration, run func()) { w.at(w.now.Add(d), run) }
+
+// run lets virtual time pass.
+func (w *world) run(d time.Duration) {
+	end := w.now.Add(d)
+	for n := 0; len(w.events) > 0 && !w.events[0].at.After(end); n++ {
+		if n > 200_000 {
+			w.t.Fatal("the world does not come to rest")
+		}
+		e := heap.Pop(&w.events).(event)
+		if e.at.After(w.now) {
+			w.now = e.at
+		}
+		e.run()
+	}
+	w.now = end
+}
+
+func (w *world) linked(a, b *device) bool {
+	return a != b && a.online && b.online && a.m != nil && b.m != nil && !a.down && !b.down && (w.cut == nil || !w.cut(a, b))
+}
+
+func (w *world) publish(from *device, env []byte) {
+	if !w.gossip {
+		return
+	}
+	for _, to := range w.devices {
+		if !w.linked(from, to) || w.hold != nil && w.hold(from, to, env) {
+			continue
+		}
+		w.after(time.Duration(20+w.rand.Uint64()%30)*time.Millisecond, func() {
+			if w.linked(from, to) {
+				_, _ = to.step(Envelope{Bytes: env})
+			}
+		})
+	}
+}
+
+func (w *world) syncSomebody(d *device) {
+	for _, o := range w.devices {
+		if w.linked(d, o) && o.m.Standing(d.dev.ID) != Removed {
+			w.sync(d, o)
+		}
+	}
+}
+
+// sync is what /panda/sync/1 does: vectors, entries, wants, both ways.
+func (w *world) sync(a, b *device) {
+	w.t.Helper()
+	for range 2 {
+		for _, pair := range [][2]*device{{a, b}, {b, a}} {
+			from, to := pair[0], pair[1]
+			if !w.linked(from, to) {
+				return
+			}
+			if from.m.Status().Position == (wire.EpochID{}) || to.m.Status().Position == (wire.EpochID{}) {
+				return // no keys, no proof
+			}
+			for {
+				entries, more, err := from.m.EntriesAfter(to.dev.ID, to.m.Marks(), 64<<10)
+				if err != nil {
+					w.t.Fatal(err)
+				}
+				if len(entries) > 0 {
+					_, _ = to.step(Entries{Entries: entries})
+				}
+				if !more || to.down {
+					break
+				}
+			}
+			if to.down {
+				return
+			}
+			want := to.m.Wants()
+			seals, err := from.m.SealsFor(to.dev.ID, want.Messages)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			if len(seals) > 0 {
+				_, _ = to.step(Seals{Seals: seals})
+			}
+			for _, id := range want.Trees {
+				if tree, err := from.m.TreeOf(id); err == nil && tree != nil && !to.down {
+					_, _ = to.step(Tree{Epoch: id, Bytes: tree})
+				}
+			}
+			if !to.down {
+				_, _ = to.step(PeerVector{Device: from.dev.ID, Marks: from.m.Marks()})
+			}
+		}
+	}
+}
+
+// carryJoin is what /panda/join/1 does, tried again until it succeeds.
+func (w *world) carryJoin(d *device, r wire.JoinRequest) {
+	again := func() { w.after(time.Second, func() { w.carryJoin(d, r) }) }
+	if d.down || d.m.Status().State != StateJoining {
+		return
+	}
+	for _, o := range w.devices {
+		if !w.linked(d, o) || o.m.Status().State != StateMember {
+			continue
+		}
+		if _, err := o.step(JoinAsked{Request: r}); err != nil {
+			d.errs = append(d.errs, err)
+			continue
+		}
+		s, err := o.m.JoinStatus(r.KeyPackage)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if s.Stage != wire.JoinWelcomed {
+			again()
+			return
+		}
+		if _, err := d.step(JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: s.Tree}); err != nil {
+			w.t.Fatalf("%s: welcomed: %v", d.name, err)
+		}
+		return
+	}
+	again()
+}
+
+func (w *world) join(d *device) {
+	w.t.Helper()
+	d.open()
+	d.must(Join{})
+	w.run(5 * time.Second)
+}
+
+func (d *device) send(text string) wire.MessageID {
+	d.w.t.Helper()
+	return d.must(Send{Content: wire.Content{MediaType: "text/plain", Data: []byte(text)}}).Entry
+}
+
+// texts lists what the device shows, from its rows.
+func (d *device) texts() []string {
+	d.w.t.Helper()
+	messages, err := d.m.Messages(0, 0)
+	if err != nil {
+		d.w.t.Fatalf("%s: %v", d.name, err)
+	}
+	out := make([]string, len(messages))
+	for i, m := range messages {
+		out[i] = string(m.Content.Data)
+	}
+	return out
+}
+
+// agree fails unless all these devices stand in one epoch with equal secrets and
+// rosters, miss nothing and have nothing to send.
+func (w *world) agree(devices ...*device) {
+	w.t.Helper()
+	first := devices[0].m.Status()
+	for _, d := range devices {
+		s := d.m.Status()
+		if s.State != StateMember || s.Position != s.Head || s.Gaps != 0 || s.Outbox != 0 || s.Parked != 0 {
+			w.t.Errorf("%s: %+v, refused: %v", d.name, s, d.errs)
+		}
+		if s.Position != first.Position || !bytes.Equal(s.Authenticator, first.Authenticator) || s.Members != first.Members {
+			w.t.Errorf("%s is in epoch %d at %v, %s in epoch %d at %v", d.name, s.Epoch, s.Position, devices[0].name, first.Epoch, first.Position)
+		}
+		for _, m := range d.m.Members() {
+			if !m.InTree {
+				w.t.Errorf("%s: member %s is not in the tree", d.name, m.Name)
+			}
+		}
+	}
+}
