@@ -113,6 +113,7 @@ func OpenEnvelope(group GroupID, key func(KeyID) []byte, b []byte) (*Bundle, err
 		return nil, fmt.Errorf("%w: envelope", ErrNotAuthentic)
 	}
 	claimed := binary.BigEndian.Uint32(padded)
+	// Compared before int, which may have 32 bits, takes it.
 	if uint64(claimed) > uint64(len(padded)-4) || padme(4+int(claimed)) != len(padded) {
 		return nil, fmt.Errorf("%w: envelope: padding", ErrMalformed)
 	}

@@ -56,7 +56,7 @@ func constants(t *testing.T, file string) map[string]string {
 		}
 	}
 	f.Decls = decls
-	config := types.Config{Error: func(error) {}} // imports stay unresolved: constants do not need them
+	config := types.Config{Error: func(error) {}}             // imports stay unresolved: constants do not need them
 	pkg, _ := config.Check("wire", fset, []*ast.File{f}, nil) //nolint:errcheck // see Error above
 	values := make(map[string]string)
 	for _, name := range pkg.Scope().Names() {
