@@ -1,0 +1,124 @@
+// Package config is the configuration of a node: a commented TOML file, its
+// defaults, its validation, and where things lie on disk.
+//
+// A value comes from the first of these that has it: a flag, an environment
+// variable PANDANODE_*, the file, the default. One table (keys.go) names every key
+// with its meaning; flags, variables, the file that `pandanode init` writes and
+// the check for unknown keys are made of it. Unknown keys and variables are errors
+// that name the line and the nearest known key.
+//
+// What this package does not do: it imports nothing of the project, opens no store
+// and no connection, and never reads a passphrase, only where one lies.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// Config is everything that can be configured. The zero value is not useful: start
+// from [Default].
+type Config struct {
+	// DataDir is where the store lies; an absolute path. Default: see [Locate].
+	DataDir string `toml:"data_dir"`
+	// Listen is the multiaddrs to listen on; at least one.
+	Listen []string `toml:"listen"`
+	// Bootstrap is multiaddrs, with /p2p/<peer ID>, of nodes to dial at the start.
+	Bootstrap []string `toml:"bootstrap"`
+	// MDNS says whether to look for nodes on the local network.
+	MDNS bool `toml:"mdns"`
+	// PassphraseFile is a file whose first line is the passphrase of the store.
+	// Empty: `run` asks on the terminal.
+	PassphraseFile string `toml:"passphrase_file"`
+	// KeyFile is a file of 32 random bytes that takes the passphrase's place.
+	KeyFile string `toml:"key_file"`
+
+	Log         Log         `toml:"log"`
+	Metrics     Metrics     `toml:"metrics"`
+	Connections Connections `toml:"connections"`
+}
+
+// Log says what is logged, to stderr.
+type Log struct {
+	Level  string `toml:"level"`  // debug, info, warn, error
+	Format string `toml:"format"` // text, json
+}
+
+// Metrics says where /metrics, /healthz and /readyz are served.
+type Metrics struct {
+	Address string `toml:"address"` // host:port; empty: nowhere
+}
+
+// Connections bounds how many peers stay connected.
+type Connections struct {
+	Low  int `toml:"low"`  // when there are more than High, connections are closed until Low are left
+	High int `toml:"high"` // 0: no bound
+}
+
+// Default gives the configuration without file, variables and flags.
+func Default(p Paths) Config {
+	return Config{
+		DataDir:     p.Data,
+		Listen:      []string{"/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"},
+		Bootstrap:   []string{},
+		MDNS:        true,
+		Log:         Log{Level: "info", Format: "text"},
+		Connections: Connections{Low: 64, High: 128},
+	}
+}
+
+// Validate says what cannot be right, all of it at once, each with its key.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %w", key, fmt.Errorf(format, args...)))
+	}
+	if !filepath.IsAbs(c.DataDir) {
+		bad("data_dir", "%q is not an absolute path", c.DataDir)
+	}
+	if len(c.Listen) == 0 {
+		bad("listen", "at least one address is needed")
+	}
+	for _, a := range c.Listen {
+		if _, err := ma.NewMultiaddr(a); err != nil {
+			bad("listen", "%w", err)
+		}
+	}
+	for _, a := range c.Bootstrap {
+		m, err := ma.NewMultiaddr(a)
+		if err != nil {
+			bad("bootstrap", "%w", err)
+		} else if _, err := m.ValueForProtocol(ma.P_P2P); err != nil {
+			bad("bootstrap", "%q does not end in /p2p/<peer ID>: `pandanode status` on that node shows its addresses", a)
+		}
+	}
+	if c.PassphraseFile != "" && c.KeyFile != "" {
+		bad("key_file", "passphrase_file is set too: a store has one of them")
+	}
+	if !slices.Contains(logLevels, c.Log.Level) {
+		bad("log.level", "%q is none of %s", c.Log.Level, strings.Join(logLevels, ", "))
+	}
+	if !slices.Contains(logFormats, c.Log.Format) {
+		bad("log.format", "%q is none of %s", c.Log.Format, strings.Join(logFormats, ", "))
+	}
+	if c.Metrics.Address != "" {
+		if _, _, err := net.SplitHostPort(c.Metrics.Address); err != nil {
+			bad("metrics.address", "want host:port: %w", err)
+		}
+	}
+	if c.Connections.Low < 0 || c.Connections.High < 0 || c.Connections.High != 0 && c.Connections.Low > c.Connections.High {
+		bad("connections.low", "want 0 ≤ low ≤ high, got low %d and high %d", c.Connections.Low, c.Connections.High)
+	}
+	return errors.Join(errs...)
+}
+
+var (
+	logLevels  = []string{"debug", "info", "warn", "error"}
+	logFormats = []string{"text", "json"}
+)

@@ -1,0 +1,233 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func write(t *testing.T, text string) Paths {
+	t.Helper()
+	dir := t.TempDir()
+	p := Paths{File: filepath.Join(dir, "config.toml"), Data: dir}
+	if err := Write(p.File, text); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+const peer = "/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
+
+func TestErrorsNameTheLineAndTheKey(t *testing.T) {
+	for _, c := range []struct{ file, env, flag, want string }{
+		{file: "mdns = true\nbootsrap = []\n", want: `config.toml:2: there is no key "bootsrap"; did you mean "bootstrap"?`},
+		{file: "[log]\nlevle = \"info\"\n", want: `config.toml:2: there is no key "log.levle"; did you mean "log.level"?`},
+		{file: "[logs]\nlevel = \"info\"\n", want: `there is no key "logs`},
+		{file: "xyzzyx = 1\n", want: `there is no key "xyzzyx"`},
+		{file: "mdns = \"yes\"\n", want: "config.toml:1:"},
+		{file: "mdns = \n", want: "config.toml:1:"},
+		{file: "[log]\nlevel = \"loud\"\n", want: `log.level: "loud" is none of debug, info, warn, error`},
+		{file: "listen = []\n", want: "listen: at least one"},
+		{file: "listen = [\"here\"]\n", want: "listen: "},
+		{file: "bootstrap = [\"/ip4/127.0.0.1/tcp/4001\"]\n", want: "does not end in /p2p/"},
+		{file: "passphrase_file = \"a\"\nkey_file = \"b\"\n", want: "a store has one of them"},
+		{file: "[metrics]\naddress = \"9090\"\n", want: "metrics.address: want host:port"},
+		{file: "[connections]\nlow = 5\nhigh = 3\n", want: "connections.low: want 0 ≤ low ≤ high"},
+		{env: "PANDANODE_MDSN=true", want: `there is no variable PANDANODE_MDSN; did you mean "PANDANODE_MDNS"?`},
+		{env: "PANDANODE_MDNS=maybe", want: `PANDANODE_MDNS: "maybe" is neither true nor false`},
+		{env: "PANDANODE_CONNECTIONS_LOW=few", want: `PANDANODE_CONNECTIONS_LOW: "few" is no number`},
+		{flag: "perhaps", want: `--mdns: "perhaps" is neither`},
+	} {
+		flags := map[string]string{}
+		if c.flag != "" {
+			flags["mdns"] = c.flag
+		}
+		_, err := Load(write(t, c.file), []string{c.env}, flags)
+		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q %q %q:\ngot  %v\nwant %s", c.file, c.env, c.flag, err, c.want)
+		}
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	const env, file = "PANDANODE_LOG_LEVEL=warn", "[log]\nlevel = \"error\"\n"
+	for _, c := range []struct {
+		name, file string
+		env        []string
+		flags      map[string]string
+		want       string
+	}{
+		{"default", "", nil, nil, "info"},
+		{"file", file, nil, nil, "error"},
+		{"variable", file, []string{env, "OTHER=1", "PANDANODE_HOME=/x"}, nil, "warn"},
+		{"flag", file, []string{env}, map[string]string{"log-level": "debug"}, "debug"},
+	} {
+		got, err := Load(write(t, c.file), c.env, c.flags)
+		if err != nil || got.Log.Level != c.want {
+			t.Errorf("%s: got %q, %v, want %q", c.name, got.Log.Level, err, c.want)
+		}
+	}
+	// An empty list of a variable replaces a list of the file.
+	got, err := Load(write(t, "bootstrap = [\""+peer+"\"]\n"), []string{"PANDANODE_BOOTSTRAP="}, nil)
+	if err != nil || len(got.Bootstrap) != 0 {
+		t.Errorf("got %v, %v", got.Bootstrap, err)
+	}
+	got, err = Load(write(t, ""), []string{"PANDANODE_BOOTSTRAP=" + peer + ", " + peer}, nil)
+	if err != nil || !reflect.DeepEqual(got.Bootstrap, []string{peer, peer}) {
+		t.Errorf("got %v, %v", got.Bootstrap, err)
+	}
+}
+
+// The file of init, as it is and with every key switched on, says what Default says;
+// so no default in it is out of date and every key is in it.
+func TestFileHoldsEveryDefault(t *testing.T) {
+	dir := t.TempDir()
+	p := Paths{File: filepath.Join(dir, "config.toml"), Data: dir}
+	for name, text := range map[string]string{"as it is": File(p, Default(p)), "all on": File(p, Default(p), paths()...)} {
+		path := filepath.Join(t.TempDir(), "config.toml")
+		if err := Write(path, text); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Load(Paths{File: path, Data: dir}, nil, nil)
+		if err != nil || !reflect.DeepEqual(got, Default(p)) {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
+	}
+	for _, k := range Keys() {
+		name := k.Path[strings.LastIndexByte(k.Path, '.')+1:]
+		if !strings.Contains(File(p, Default(p)), "\n# "+name+" = ") {
+			t.Errorf("%s is not in the file", k.Path)
+		}
+	}
+	c := Default(p)
+	c.Listen = []string{"/ip4/0.0.0.0/tcp/4711"}
+	c.PassphraseFile = "/a \"b\"\\c\td"
+	path := filepath.Join(t.TempDir(), "config.toml")
+	if err := Write(path, File(p, c, "listen", "passphrase_file")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Load(Paths{File: path, Data: dir}, nil, nil); err != nil || !reflect.DeepEqual(got, c) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if err := Write(path, ""); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a file was replaced: %v", err)
+	}
+}
+
+// Every field of Config has a key, and each key reaches another field.
+func TestEveryFieldHasAKey(t *testing.T) {
+	var c Config
+	seen := map[any]string{}
+	for _, k := range Keys() {
+		at := k.at(&c)
+		if other, ok := seen[at]; ok {
+			t.Errorf("%s and %s are one field", k.Path, other)
+		}
+		seen[at] = k.Path
+	}
+	var fields func(v reflect.Value, path string)
+	fields = func(v reflect.Value, path string) {
+		for i := range v.NumField() {
+			name := path + v.Type().Field(i).Tag.Get("toml")
+			if f := v.Field(i); f.Kind() == reflect.Struct {
+				fields(f, name+".")
+			} else if seen[f.Addr().Interface()] != name {
+				t.Errorf("the field %s has the key %q", name, seen[f.Addr().Interface()])
+			}
+		}
+	}
+	fields(reflect.ValueOf(&c).Elem(), "")
+}
+
+func TestRelativePaths(t *testing.T) {
+	p := write(t, "key_file = \"key\"\n")
+	if got, err := Load(p, nil, nil); err != nil || got.KeyFile != filepath.Join(p.Data, "key") {
+		t.Errorf("in the file: got %q, %v", got.KeyFile, err)
+	}
+	wd := t.TempDir()
+	t.Chdir(wd)
+	if got, err := Load(p, []string{"PANDANODE_KEY_FILE=key"}, nil); err != nil || got.KeyFile != filepath.Join(wd, "key") {
+		t.Errorf("in a variable: got %q, %v", got.KeyFile, err)
+	}
+}
+
+func env(vars map[string]string) func(string) string {
+	return func(name string) string { return vars[name] }
+}
+
+func TestLocate(t *testing.T) {
+	for _, c := range []struct {
+		name, home string
+		vars       map[string]string
+		want       Paths
+	}{
+		{"flag", "/h", map[string]string{"PANDANODE_HOME": "/e"}, Paths{"/h/config.toml", "/h"}},
+		{"variable", "", map[string]string{"PANDANODE_HOME": "/e", "HOME": "/u"}, Paths{"/e/config.toml", "/e"}},
+		{"home", "", map[string]string{"HOME": "/u"}, Paths{"/u/.config/pandanode/config.toml", "/u/.local/share/pandanode"}},
+		{"xdg", "", map[string]string{"XDG_CONFIG_HOME": "/c", "XDG_DATA_HOME": "/d"}, Paths{"/c/pandanode/config.toml", "/d/pandanode"}},
+		{"relative", "", map[string]string{"XDG_CONFIG_HOME": "c", "HOME": "/u"}, Paths{"/u/.config/pandanode/config.toml", "/u/.local/share/pandanode"}},
+	} {
+		if got, err := Locate(c.home, env(c.vars)); err != nil || got != c.want {
+			t.Errorf("%s: got %v, %v, want %v", c.name, got, err, c.want)
+		}
+	}
+	if _, err := Locate("", env(nil)); !errors.Is(err, ErrInvalid) {
+		t.Errorf("nothing is set: %v", err)
+	}
+}
+
+func TestSocket(t *testing.T) {
+	run, data := t.TempDir(), t.TempDir()
+	long := filepath.Join(t.TempDir(), strings.Repeat("long", 30))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, run, data, in string }{
+		{"runtime directory", run, data, run},
+		{"no runtime directory", "", data, data},
+		{"relative runtime directory", "run", data, data},
+		{"long runtime directory", long, data, data},
+		{"long home", "", long, os.TempDir()},
+	} {
+		path, err := MakeSocket(c.data, env(map[string]string{"XDG_RUNTIME_DIR": c.run}))
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if len(path) > maxSocket || !strings.HasPrefix(path, c.in+"/") {
+			t.Errorf("%s: %s (%d bytes) is not in %s", c.name, path, len(path), c.in)
+		}
+		if found, err := FindSocket(c.data); err != nil || found != path {
+			t.Errorf("%s: found %q, %v, made %q", c.name, found, err, path)
+		}
+		l, err := net.Listen("unix", path)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		_ = l.Close()
+	}
+	again, err := MakeSocket(long, env(nil))
+	first, _ := FindSocket(long)
+	if err != nil || again != first {
+		t.Errorf("a second time: got %q, %v, want %q", again, err, first)
+	}
+	// A directory that others may write to is not used again.
+	if err := os.Chmod(filepath.Dir(again), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	other, err := MakeSocket(long, env(nil))
+	if err != nil || other == again {
+		t.Errorf("in a directory open to all: got %q, %v", other, err)
+	}
+	_ = os.RemoveAll(filepath.Dir(again))
+	_ = os.RemoveAll(filepath.Dir(other))
+	if _, err := FindSocket(t.TempDir()); !errors.Is(err, ErrNoSocket) {
+		t.Errorf("no node has run: %v", err)
+	}
+}

@@ -1,0 +1,185 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Key is one key of the configuration.
+type Key struct {
+	Path string // in the file: "log.level"
+	Doc  string // for the file, in lines
+	Help string // for the flag, one line; empty: the key has no flag
+	at   func(*Config) any
+}
+
+// Flag is the name of the key's flag: "log-level".
+func (k Key) Flag() string { return strings.NewReplacer(".", "-", "_", "-").Replace(k.Path) }
+
+// Env is the name of the key's environment variable: "PANDANODE_LOG_LEVEL".
+func (k Key) Env() string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(k.Path, ".", "_"))
+}
+
+const envPrefix = "PANDANODE_"
+
+// envHome is --home as a variable: it names no key but where the file lies.
+const envHome = envPrefix + "HOME"
+
+// keys is the one table of keys, in the order of the file: those of a section
+// follow each other.
+var keys = []Key{
+	{"data_dir", "Where the store lies. An absolute path.", "where the store lies", func(c *Config) any { return &c.DataDir }},
+	{"listen", "Addresses to listen on, as multiaddrs. `pandanode init` draws a port, so that the\n" +
+		"addresses that other nodes remember stay true.", "addresses to listen on (multiaddrs)", func(c *Config) any { return &c.Listen }},
+	{"bootstrap", "Nodes to dial at the start, as multiaddrs that end in /p2p/<peer ID>: the addresses\n" +
+		"that `pandanode status` shows there. One that answers is enough.", "nodes to dial at the start (multiaddrs with /p2p/ID)", func(c *Config) any { return &c.Bootstrap }},
+	{"mdns", "Whether to look for nodes on the local network by multicast DNS.", "look for nodes on the local network", func(c *Config) any { return &c.MDNS }},
+	{"passphrase_file", "A file whose first line is the passphrase of the store. Without it, and without\n" +
+		"key_file, `pandanode run` asks on the terminal.", "file whose first line is the passphrase", func(c *Config) any { return &c.PassphraseFile }},
+	{"key_file", "A file of 32 random bytes that takes the passphrase's place: for machines that\n" +
+		"start alone. Keep it on another disk than the store.", "file of 32 random bytes in place of a passphrase", func(c *Config) any { return &c.KeyFile }},
+	{"log.level", "What to log, to stderr: debug, info, warn or error.", "what to log: debug, info, warn, error", func(c *Config) any { return &c.Log.Level }},
+	{"log.format", "text or json.", "text or json", func(c *Config) any { return &c.Log.Format }},
+	{"metrics.address", "host:port on which /metrics, /healthz and /readyz are served. Empty: nowhere.\n" +
+		"Whoever reaches it can read them.", "host:port for /metrics, /healthz and /readyz", func(c *Config) any { return &c.Metrics.Address }},
+	{"connections.low", "When more than high peers are connected, connections are closed until low are left.\n" +
+		"0 for high: no bound.", "", func(c *Config) any { return &c.Connections.Low }},
+	{"connections.high", "", "", func(c *Config) any { return &c.Connections.High }},
+}
+
+// Keys gives the table of keys.
+func Keys() []Key { return append([]Key(nil), keys...) }
+
+// set assigns text, as a flag or a variable holds it. Lists are separated by commas.
+func (k Key) set(c *Config, text string) error {
+	switch p := k.at(c).(type) {
+	case *string:
+		*p = text
+	case *bool:
+		v, err := strconv.ParseBool(text)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", text)
+		}
+		*p = v
+	case *int:
+		v, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("%q is no number", text)
+		}
+		*p = v
+	case *[]string:
+		*p = []string{}
+		for item := range strings.SplitSeq(text, ",") {
+			if item = strings.TrimSpace(item); item != "" {
+				*p = append(*p, item)
+			}
+		}
+	default:
+		return errors.ErrUnsupported
+	}
+	return nil
+}
+
+// literal gives the key's value in TOML.
+func (k Key) literal(c *Config) string {
+	switch p := k.at(c).(type) {
+	case *string:
+		return quote(*p)
+	case *bool:
+		return strconv.FormatBool(*p)
+	case *int:
+		return strconv.Itoa(*p)
+	case *[]string:
+		items := make([]string, len(*p))
+		for i, s := range *p {
+			items[i] = quote(s)
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	}
+	return ""
+}
+
+// quote gives a TOML basic string.
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r < 0x20 || r == 0x7f:
+			fmt.Fprintf(&b, `\u%04X`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// File gives the text of a configuration file: every key with its meaning, as a
+// comment with its default, except those (by path) that are to be set to what c has.
+func File(p Paths, c Config, set ...string) string {
+	var b strings.Builder
+	b.WriteString("# Configuration of pandanode. Every key is shown with its default; remove the \"#\" to\n" +
+		"# change one. Flags and PANDANODE_* variables go before this file.\n")
+	def := Default(p)
+	section := ""
+	for _, k := range keys {
+		name := k.Path
+		if s, rest, ok := strings.Cut(k.Path, "."); ok {
+			name = rest
+			if s != section {
+				fmt.Fprintf(&b, "\n[%s]\n", s)
+				section = s
+			}
+		}
+		if k.Doc != "" {
+			fmt.Fprintf(&b, "\n# %s\n", strings.ReplaceAll(k.Doc, "\n", "\n# "))
+		}
+		mark, value := "# ", k.literal(&def)
+		for _, s := range set {
+			if s == k.Path {
+				mark, value = "", k.literal(&c)
+			}
+		}
+		fmt.Fprintf(&b, "%s%s = %s\n", mark, name, value)
+	}
+	return b.String()
+}
+
+// nearest gives the candidate that is closest to a mistyped name; empty if none is
+// closer than half of its length.
+func nearest(name string, candidates []string) string {
+	best, distance := "", len(name)/2+1
+	for _, c := range candidates {
+		if d := edits(name, c); d < distance {
+			best, distance = c, d
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance in bytes.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,165 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Paths is where things lie; absolute paths.
+type Paths struct {
+	File string // the configuration file
+	Data string // the store, unless data_dir says otherwise
+}
+
+// Locate finds the directories. Home (the --home flag, else PANDANODE_HOME)
+// collapses them into one; without it they are those of the XDG Base Directory
+// Specification: $XDG_CONFIG_HOME/pandanode/config.toml and $XDG_DATA_HOME/pandanode.
+func Locate(home string, getenv func(string) string) (Paths, error) {
+	if home == "" {
+		home = getenv(envHome)
+	}
+	if home != "" {
+		abs, err := filepath.Abs(home)
+		if err != nil {
+			return Paths{}, err
+		}
+		return Paths{File: filepath.Join(abs, "config.toml"), Data: abs}, nil
+	}
+	conf, err := xdg("XDG_CONFIG_HOME", ".config", getenv)
+	if err != nil {
+		return Paths{}, err
+	}
+	data, err := xdg("XDG_DATA_HOME", ".local/share", getenv)
+	if err != nil {
+		return Paths{}, err
+	}
+	return Paths{File: filepath.Join(conf, "pandanode", "config.toml"), Data: filepath.Join(data, "pandanode")}, nil
+}
+
+// xdg gives a base directory. A relative one is to be ignored, says the specification.
+func xdg(name, fallback string, getenv func(string) string) (string, error) {
+	if dir := getenv(name); filepath.IsAbs(dir) {
+		return dir, nil
+	}
+	user := getenv("HOME")
+	if !filepath.IsAbs(user) {
+		return "", fmt.Errorf("%w: neither --home nor HOME nor %s says where the node lives", ErrInvalid, name)
+	}
+	return filepath.Join(user, fallback), nil
+}
+
+// maxSocket is the longest path of a unix socket on Linux, in bytes.
+const maxSocket = 107
+
+// socketRecord is the file in the data directory that says where the socket is.
+const socketRecord = "socket"
+
+// ErrNoSocket says that no node has run on the data directory.
+var ErrNoSocket = errors.New("no node has run here")
+
+// MakeSocket chooses where the socket of the node on this data directory is, makes
+// the directory that holds it (mode 0700), and records the path for [FindSocket].
+// The path is $XDG_RUNTIME_DIR/pandanode/<hash>.sock, else api.sock in the data
+// directory, else in a fresh temporary directory: the first of at most 107 bytes.
+// A recorded temporary directory is used again.
+func MakeSocket(data string, getenv func(string) string) (string, error) {
+	path, err := chooseSocket(data, getenv)
+	if err != nil {
+		return "", err
+	}
+	if err := writeFile(filepath.Join(data, socketRecord), []byte(path+"\n")); err != nil {
+		return "", fmt.Errorf("recording the socket: %w", err)
+	}
+	return path, nil
+}
+
+func chooseSocket(data string, getenv func(string) string) (string, error) {
+	if run := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(run) {
+		sum := sha256.Sum256([]byte(data))
+		dir := filepath.Join(run, "pandanode")
+		path := filepath.Join(dir, hex.EncodeToString(sum[:8])+".sock")
+		if len(path) <= maxSocket && os.MkdirAll(dir, 0o700) == nil && private(dir) {
+			return path, nil
+		}
+	}
+	if path := filepath.Join(data, "api.sock"); len(path) <= maxSocket {
+		return path, nil
+	}
+	if old, err := FindSocket(data); err == nil && len(old) <= maxSocket && private(filepath.Dir(old)) {
+		return old, nil
+	}
+	dir, err := os.MkdirTemp("", "panda")
+	if err != nil {
+		return "", fmt.Errorf("making a directory for the socket: %w", err)
+	}
+	path := filepath.Join(dir, "s")
+	if len(path) > maxSocket {
+		_ = os.Remove(dir)
+		return "", fmt.Errorf("%w: the temporary directory %q is too long for a socket: set TMPDIR or XDG_RUNTIME_DIR", ErrInvalid, filepath.Dir(dir))
+	}
+	return path, nil
+}
+
+// private says whether a directory is this user's alone.
+func private(dir string) bool {
+	st, err := os.Lstat(dir)
+	if err != nil || !st.IsDir() || st.Mode().Perm()&0o077 != 0 {
+		return false
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	return ok && int(sys.Uid) == os.Getuid()
+}
+
+// FindSocket gives the recorded path of the socket of the node on this data
+// directory, or ErrNoSocket.
+func FindSocket(data string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(data, socketRecord))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%w: %s", ErrNoSocket, data)
+	}
+	if err != nil {
+		return "", fmt.Errorf("finding the socket: %w", err)
+	}
+	path := strings.TrimSuffix(string(b), "\n")
+	if !filepath.IsAbs(path) {
+		return "", fmt.Errorf("finding the socket: %s holds no path", filepath.Join(data, socketRecord))
+	}
+	return path, nil
+}
+
+// Write writes a configuration file, mode 0600, and its directory. It never
+// replaces one: fs.ErrExist.
+func Write(path, text string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+// writeFile replaces a file whole.
+func writeFile(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+	}
+	return err
+}
