@@ -43,6 +43,9 @@ type CommitResult struct {
 // this order: leaf key, first path secret, one ephemeral key per recipient of the
 // path, one per joiner, and the reuse guard of a private commit.
 func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (*CommitResult, error) {
+	if err := e.checkAlive(); err != nil {
+		return nil, err
+	}
 	var c change
 	wire := cfg.Wire
 	if wire == 0 {
@@ -235,6 +238,9 @@ type Processed struct {
 // 9420, Section 12.4.2. It leaves e as it is. A commit that removes this member
 // gives Removed and no Epoch. Lifetimes are not checked: the committer did.
 func (e *Epoch) Process(message []byte, cfg ProcessConfig) (*Processed, error) {
+	if err := e.checkAlive(); err != nil {
+		return nil, err
+	}
 	var c change
 	a, err := e.openHandshake(message, cfg.Ratchets, &c)
 	if err != nil {

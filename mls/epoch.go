@@ -161,6 +161,9 @@ func (e *Epoch) ResumptionPSK() []byte { return clone(e.secrets.resumption.bytes
 
 // Export is MLS-Exporter, RFC 9420, Section 8.5. The result is secret.
 func (e *Epoch) Export(label string, context []byte, length int) ([]byte, error) {
+	if err := e.checkAlive(); err != nil {
+		return nil, err
+	}
 	if length < 0 || length > 255*e.suite().nh {
 		return nil, fmt.Errorf("%w: export of %d bytes", ErrUsage, length)
 	}
@@ -197,6 +200,14 @@ func (e *Epoch) describe() string {
 // same says whether o is the same epoch of the same member.
 func (e *Epoch) same(o *Epoch) bool {
 	return e == o || o != nil && e.own == o.own && bytes.Equal(e.context, o.context) && bytes.Equal(e.confirmationTag, o.confirmationTag)
+}
+
+// checkAlive refuses to work with secrets that were wiped.
+func (e *Epoch) checkAlive() error {
+	if e == nil || e.ctx == nil || e.secrets.init.empty() {
+		return fmt.Errorf("%w: the Epoch was wiped", ErrUsage)
+	}
+	return nil
 }
 
 // checkAddress verifies that a message is for this group and epoch.

@@ -101,6 +101,9 @@ func (e *Epoch) clone() *Epoch {
 }
 
 func (e *Epoch) propose(signer *SignatureKey, p Proposal, authenticatedData []byte) ([]byte, error) {
+	if err := e.checkAlive(); err != nil {
+		return nil, err
+	}
 	a := e.newContent(contentProposal, WirePublic, authenticatedData)
 	a.proposal = p
 	if err := e.sign(a, signer); err != nil {

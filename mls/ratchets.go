@@ -48,6 +48,9 @@ func (r *Ratchets) LogValue() slog.Value { return slog.StringValue("mls.Ratchets
 // Section 6.3. authenticatedData travels in the clear; padding zero bytes are
 // appended to the plaintext. rand gives the reuse guard.
 func (r *Ratchets) Seal(rand io.Reader, signer *SignatureKey, authenticatedData, plaintext []byte, padding int) ([]byte, Delta, error) {
+	if err := r.epoch.checkAlive(); err != nil {
+		return nil, nil, err
+	}
 	a := r.epoch.newContent(contentApplication, WirePrivate, authenticatedData)
 	a.application = plaintext
 	if err := r.epoch.sign(a, signer); err != nil {
@@ -89,6 +92,9 @@ type Opened struct {
 // returned; on any error no key has been used. ErrKeyUsed means a replay or a
 // message whose key was dropped.
 func (r *Ratchets) Open(message []byte) (*Opened, Delta, error) {
+	if err := r.epoch.checkAlive(); err != nil {
+		return nil, nil, err
+	}
 	m, err := r.readMessage(message)
 	if err != nil {
 		return nil, nil, err

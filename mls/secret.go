@@ -10,35 +10,36 @@ import (
 const redacted = "mls.secret(redacted)"
 
 // secret is key material. It cannot be compared with ==, and no verb of fmt, no
-// slog handler and no JSON encoder shows its bytes: they lie behind a pointer,
-// because fmt prints unexported fields without asking for their methods.
+// slog handler and no JSON encoder shows its bytes, not even inside the unexported
+// field of another type. There fmt follows pointers when the verb does not fit, and
+// never asks for methods; a closure is the one thing that it does not look into.
 type secret struct {
-	_ [0]func()
-	p *secretBytes
+	held func() *[]byte
 }
 
-type secretBytes struct{ b []byte }
-
 // newSecret takes ownership of b.
-func newSecret(b []byte) secret { return secret{p: &secretBytes{b: b}} }
+func newSecret(b []byte) secret { return secret{held: func() *[]byte { return &b }} }
 
 // copySecret copies b.
 func copySecret(b []byte) secret { return newSecret(append([]byte(nil), b...)) }
 
-// bytes gives the key itself; the caller does not keep or change it.
+// bytes gives the key itself, nil once it was wiped; the caller does not keep or
+// change it.
 func (s secret) bytes() []byte {
-	if s.p == nil {
+	if s.held == nil {
 		return nil
 	}
-	return s.p.b
+	return *s.held()
 }
 
 func (s secret) clone() secret { return copySecret(s.bytes()) }
 func (s secret) empty() bool   { return len(s.bytes()) == 0 }
+
 func (s secret) wipe() {
-	if s.p != nil {
-		clear(s.p.b)
-		s.p.b = nil
+	if s.held != nil {
+		b := s.held()
+		clear(*b)
+		*b = nil
 	}
 }
 

@@ -118,7 +118,7 @@ type SignatureKey struct {
 	_       [0]func()
 	suite   *suite
 	private secret
-	key     any
+	key     func() any // a closure, for the reason that secret gives
 	public  []byte
 }
 
@@ -155,7 +155,7 @@ func ParseSignatureKey(id CipherSuite, private []byte) (*SignatureKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &SignatureKey{suite: s, private: copySecret(private), key: key, public: clone(public)}, nil
+	return &SignatureKey{suite: s, private: copySecret(private), key: func() any { return key }, public: clone(public)}, nil
 }
 
 // MarshalSecret gives a copy of the private key, to be sealed by a store.
@@ -166,8 +166,11 @@ func (k *SignatureKey) PublicKey() []byte { return clone(k.public) }
 
 // Wipe destroys the key; signing with it fails from then on.
 func (k *SignatureKey) Wipe() {
+	if k.suite == nil {
+		return
+	}
 	k.private.wipe()
-	switch key := k.key.(type) {
+	switch key := k.key().(type) {
 	case ed25519.PrivateKey:
 		clear(key)
 	case ed448.PrivateKey:
@@ -176,7 +179,9 @@ func (k *SignatureKey) Wipe() {
 	k.key, k.suite = nil, nil
 }
 
-func (k *SignatureKey) sign(message []byte) ([]byte, error) { return k.suite.sig.sign(k.key, message) }
+func (k *SignatureKey) sign(message []byte) ([]byte, error) {
+	return k.suite.sig.sign(k.key(), message)
+}
 
 // Format prints a placeholder.
 func (k *SignatureKey) Format(f fmt.State, _ rune) {

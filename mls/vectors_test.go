@@ -499,6 +499,7 @@ func vectorMessageProtection(t *testing.T, raw json.RawMessage) {
 		}
 		tr.freeze()
 		e := &Epoch{ctx: ctx, context: ctx.bytes(), tree: tr, own: own}
+		e.secrets.init = newSecret([]byte{1}) // anything: an Epoch without it counts as wiped
 		e.secrets.senderData, e.secrets.membership = copySecret(v.SenderData), copySecret(v.Membership)
 		return e, newRatchets(e, copySecret(v.Encryption))
 	}
