@@ -1,0 +1,214 @@
+package discovery
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Source says how this node came to know a peer, or a group.
+type Source string
+
+// Sources.
+const (
+	SourceMDNS       Source = "mdns"       // the local network
+	SourceDHT        Source = "dht"        // a provider record
+	SourceBootstrap  Source = "bootstrap"  // the configuration
+	SourceRemembered Source = "remembered" // an earlier run
+	SourceIncoming   Source = "incoming"   // it called first
+	SourceConnected  Source = "connected"  // a connection that was there already
+)
+
+// Bounds of the book of peers.
+const (
+	maxPeers    = 1000
+	maxAddrs    = 8 // of one peer
+	peerMemory  = 90 * 24 * time.Hour
+	redialEvery = 15 * time.Second
+	redialAtOne = 4 // peers dialled in one round
+	// A peer that does not answer is tried less often, so that a thousand dead ones
+	// do not keep a living one waiting: twice the time after each failure, up to these.
+	restMember   = time.Minute
+	restStranger = 10 * time.Minute
+)
+
+// book is what is remembered of peers. It has no clock, lock or network of its own.
+type book struct {
+	peers map[peer.ID]*entry
+}
+
+type entry struct {
+	info     peer.AddrInfo
+	source   Source
+	seen     time.Time // last connected; zero if never
+	found    time.Time // last heard of
+	fails    int       // dials in a row that failed
+	rest     time.Time // not dialled before
+	member   bool      // of a group of ours
+	fixed    bool      // a bootstrap peer: never forgotten
+	worked   bool      // connected in this run
+	unstored bool      // changed since it was last stored
+}
+
+// stored is an entry as it is kept on disk.
+type stored struct {
+	V     uint64   `cbor:"1,keyasint"`
+	Addrs [][]byte `cbor:"2,keyasint"`
+	Seen  int64    `cbor:"3,keyasint"` // seconds since 1970
+	Found int64    `cbor:"4,keyasint"`
+}
+
+func (e *entry) encode() []byte {
+	s := stored{V: wire.Version, Seen: e.seen.Unix(), Found: e.found.Unix()}
+	for _, a := range e.info.Addrs {
+		s.Addrs = append(s.Addrs, a.Bytes())
+	}
+	return wire.Marshal(&s)
+}
+
+func decodeEntry(id string, b []byte) (*entry, error) {
+	p, err := peer.IDFromBytes([]byte(id))
+	if err != nil {
+		return nil, fmt.Errorf("remembered peer: %w", err)
+	}
+	var s stored
+	if err := wire.Unmarshal(b, &s); err != nil {
+		return nil, fmt.Errorf("remembered peer %s: %w", p, err)
+	}
+	if s.V != wire.Version {
+		return nil, fmt.Errorf("remembered peer %s: %w: %d", p, wire.ErrVersion, s.V)
+	}
+	e := &entry{info: peer.AddrInfo{ID: p}, source: SourceRemembered, seen: time.Unix(s.Seen, 0), found: time.Unix(s.Found, 0)}
+	for _, raw := range s.Addrs[:min(len(s.Addrs), maxAddrs)] {
+		a, err := multiaddr.NewMultiaddrBytes(raw)
+		if err != nil {
+			return nil, fmt.Errorf("remembered peer %s: %w", p, err)
+		}
+		e.info.Addrs = append(e.info.Addrs, a)
+	}
+	return e, nil
+}
+
+// note takes up a peer, or newer addresses of one. The first source that named a
+// peer in this run stays, but for a remembered peer, which a fresh source relabels
+// only as long as it has not been reached from memory.
+func (b *book) note(p peer.AddrInfo, source Source, now time.Time) *entry {
+	e := b.peers[p.ID]
+	if e == nil {
+		e = &entry{info: peer.AddrInfo{ID: p.ID}, source: source}
+		b.peers[p.ID] = e
+	}
+	if e.source == SourceRemembered && !e.worked {
+		e.source = source
+	}
+	e.fixed = e.fixed || source == SourceBootstrap
+	// New addresses first; they push out the oldest.
+	var addrs []multiaddr.Multiaddr
+	for _, a := range slices.Concat(p.Addrs, e.info.Addrs) {
+		if len(addrs) < maxAddrs && !slices.ContainsFunc(addrs, a.Equal) {
+			addrs = append(addrs, a)
+		}
+	}
+	if now.Sub(e.found) >= time.Hour || !slices.EqualFunc(addrs, e.info.Addrs, multiaddr.Multiaddr.Equal) {
+		e.unstored = true // an hour's precision is enough on disk
+	}
+	e.info.Addrs, e.found = addrs, now
+	return e
+}
+
+// connected notes that there is a connection.
+func (b *book) connected(p peer.AddrInfo, source Source, now time.Time) {
+	e := b.note(p, source, now)
+	e.unstored = e.unstored || now.Sub(e.seen) >= time.Hour
+	e.seen, e.fails, e.rest, e.worked = now, 0, time.Time{}, true
+}
+
+// gone notes that the last connection ended: the peer was there until now.
+func (b *book) gone(p peer.ID, now time.Time) {
+	if e := b.peers[p]; e != nil {
+		e.unstored = e.unstored || now.Sub(e.seen) >= time.Hour
+		e.seen = now
+	}
+}
+
+// failed notes a dial that did not succeed.
+func (b *book) failed(p peer.ID, now time.Time) {
+	e := b.peers[p]
+	if e == nil {
+		return
+	}
+	most := restStranger
+	if e.member || e.fixed {
+		most = restMember
+	}
+	e.rest = now.Add(min(redialEvery<<min(e.fails, 10), most))
+	e.fails++
+}
+
+// next is whom to dial now: at most n peers that are not connected and not at
+// rest, members first, then bootstrap peers, then those seen most recently.
+func (b *book) next(n int, now time.Time, isConnected func(peer.ID) bool) []peer.AddrInfo {
+	var due []*entry
+	for _, e := range b.peers {
+		if len(e.info.Addrs) > 0 && !now.Before(e.rest) && !isConnected(e.info.ID) {
+			due = append(due, e)
+		}
+	}
+	slices.SortFunc(due, func(x, y *entry) int {
+		return cmp.Or(-compareBool(x.member, y.member), -compareBool(x.fixed, y.fixed), y.seen.Compare(x.seen), y.found.Compare(x.found), cmp.Compare(x.info.ID, y.info.ID))
+	})
+	out := make([]peer.AddrInfo, 0, n)
+	for _, e := range due[:min(n, len(due))] {
+		out = append(out, e.info)
+	}
+	return out
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// prune forgets peers not heard of for peerMemory, and of the rest those beyond
+// maxPeers that matter least. It gives the forgotten. Bootstrap peers stay.
+func (b *book) prune(now time.Time, isConnected func(peer.ID) bool) []peer.ID {
+	var loose []*entry
+	var out []peer.ID
+	for id, e := range b.peers {
+		switch {
+		case e.fixed || isConnected(id):
+		case now.Sub(latest(e.seen, e.found)) > peerMemory:
+			out = append(out, id)
+			delete(b.peers, id)
+		default:
+			loose = append(loose, e)
+		}
+	}
+	if over := len(b.peers) - maxPeers; over > 0 {
+		slices.SortFunc(loose, func(x, y *entry) int {
+			return cmp.Or(compareBool(x.member, y.member), x.seen.Compare(y.seen), x.found.Compare(y.found), cmp.Compare(x.info.ID, y.info.ID))
+		})
+		for _, e := range loose[:min(over, len(loose))] {
+			out = append(out, e.info.ID)
+			delete(b.peers, e.info.ID)
+		}
+	}
+	return out
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,304 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	ds "github.com/ipfs/go-datastore"
+	dht "github.com/libp2p/go-libp2p-kad-dht"
+	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
+	kbucket "github.com/libp2p/go-libp2p-kbucket"
+	record "github.com/libp2p/go-libp2p-record"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+var (
+	// ErrNoPeers says that the routing table is empty: this node is alone. What was
+	// to be published is queued, not lost.
+	ErrNoPeers = errors.New("no peers in the DHT yet")
+	// ErrNotFound says that neither the DHT nor this node knows the group.
+	ErrNotFound = errors.New("no record of the group was found")
+)
+
+// Mode says whether a node serves the DHT or only uses it.
+type Mode int
+
+// Modes.
+const (
+	ModeAuto   Mode = iota // serve unless the node is known to be unreachable
+	ModeServer             // always serve
+	ModeClient             // never serve
+)
+
+// MaxRecordAge is how long peers keep values and provider records. They are not
+// republished for us.
+const MaxRecordAge = 48 * time.Hour
+
+// DHTConfig configures a DHT. Host is needed; every other zero value is a default.
+type DHTConfig struct {
+	Host       host.Host
+	Mode       Mode
+	Bootstrap  []peer.AddrInfo  // dialled when the routing table is empty
+	Known      *Known           // nil: a new one that is not saved
+	BucketSize int              // k of Kademlia; 0 is 20. All nodes of a network want the same
+	Refresh    time.Duration    // of the routing table; 0 is 10 minutes
+	Datastore  ds.Batching      // values and providers; nil is a bounded one in memory
+	Clock      func() time.Time // to judge records by; nil is time.Now
+}
+
+// DHT is the Kademlia table of all pandanodes, protocol prefix wire.ProtocolDHT.
+type DHT struct {
+	kad   *dht.IpfsDHT
+	rpc   *pb.ProtocolMessenger
+	val   *Validator
+	known *Known
+}
+
+// NewDHT joins the DHT. It returns at once; bootstrapping goes on behind.
+func NewDHT(cfg DHTConfig) (*DHT, error) {
+	if cfg.Known == nil {
+		cfg.Known = NewKnown(nil)
+	}
+	if cfg.BucketSize == 0 {
+		cfg.BucketSize = 20
+	}
+	if cfg.Refresh == 0 {
+		cfg.Refresh = 10 * time.Minute
+	}
+	if cfg.Datastore == nil {
+		cfg.Datastore = newBoundedStore(maxStoreEntries, maxStoreBytes)
+	}
+	mode, ok := map[Mode]dht.ModeOpt{ModeAuto: dht.ModeAutoServer, ModeServer: dht.ModeServer, ModeClient: dht.ModeClient}[cfg.Mode]
+	if !ok {
+		return nil, fmt.Errorf("starting the DHT: unknown mode %d", cfg.Mode)
+	}
+	val := NewValidator(cfg.Known, cfg.Clock)
+	kad, err := dht.New(context.Background(), cfg.Host,
+		dht.ProtocolPrefix(wire.ProtocolDHT),
+		dht.Validator(record.NamespacedValidator{Namespace: val}),
+		dht.Mode(mode),
+		dht.BucketSize(cfg.BucketSize),
+		dht.RoutingTableRefreshPeriod(cfg.Refresh),
+		dht.MaxRecordAge(MaxRecordAge),
+		dht.Datastore(cfg.Datastore),
+		dht.BootstrapPeers(cfg.Bootstrap...),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("starting the DHT: %w", err)
+	}
+	rpc, err := pb.NewProtocolMessenger(kad.MessageSender())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the DHT: %w", err), kad.Close())
+	}
+	if err := kad.Bootstrap(context.Background()); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the DHT: %w", err), kad.Close())
+	}
+	return &DHT{kad: kad, rpc: rpc, val: val, known: cfg.Known}, nil
+}
+
+// Close leaves the DHT and ends its goroutines. Close it before the host.
+func (d *DHT) Close() error { return d.kad.Close() }
+
+// Size is the number of peers in the routing table.
+func (d *DHT) Size() int { return d.kad.RoutingTable().Size() }
+
+// Serving says whether other nodes are served, in ModeAuto as it is now.
+func (d *DHT) Serving() bool { return d.kad.Mode() == dht.ModeServer }
+
+// Kad is the DHT as libp2p's interfaces want it, for GossipSub's discovery.
+func (d *DHT) Kad() *dht.IpfsDHT { return d.kad }
+
+const rpcTimeout = 10 * time.Second
+
+// held is what one of the peers nearest to a key holds; nil if nothing usable.
+type held struct {
+	peer peer.ID
+	info *Info
+}
+
+// read asks each of the peers nearest to the group's key for its value: all of
+// them, since SearchValue shows only values that rank higher than the one before, and
+// a merge wants those that rank lower too.
+func (d *DHT) read(ctx context.Context, g wire.GroupID) ([]held, error) {
+	key := Key(g)
+	if d.Size() == 0 {
+		return nil, ErrNoPeers
+	}
+	near, err := d.kad.GetClosestPeers(ctx, key)
+	switch {
+	case errors.Is(err, kbucket.ErrLookupFailure), err == nil && len(near) == 0:
+		return nil, ErrNoPeers
+	case err != nil:
+		return nil, fmt.Errorf("looking for the peers nearest to %v: %w", g, err)
+	}
+	out := make([]held, len(near))
+	var wg sync.WaitGroup
+	for n, p := range near {
+		wg.Go(func() {
+			out[n].peer = p
+			ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+			defer cancel()
+			rec, _, err := d.rpc.GetValue(ctx, p, key)
+			if err != nil || rec == nil {
+				return // a peer that does not answer holds nothing for us
+			}
+			out[n].info, _ = d.val.judge(key, rec.GetValue()) // nor one that answers with rubbish
+		})
+	}
+	wg.Wait()
+	return out, ctx.Err()
+}
+
+// Lookup gives the best record of a group: all values that the DHT has, and what is
+// known already, collected. The result is remembered and put back where peers
+// held less. Without peers it is what is known, with ErrNoPeers beside it;
+// ErrNotFound says that there is nothing.
+func (d *DHT) Lookup(ctx context.Context, g wire.GroupID) (*Info, error) {
+	i, _, err := d.lookup(ctx, g)
+	return i, err
+}
+
+// lookup also says how many peers held a record.
+func (d *DHT) lookup(ctx context.Context, g wire.GroupID) (*Info, int, error) {
+	all, err := d.read(ctx, g)
+	if err != nil {
+		return d.known.Get(g), 0, err
+	}
+	values, holders := infos(all), 0
+	if holders = len(values); holders == 0 {
+		if k := d.known.Get(g); k != nil {
+			return k, 0, nil
+		}
+		return nil, 0, fmt.Errorf("%w: %v", ErrNotFound, g)
+	}
+	best, _, err := d.known.Add(values...)
+	if err != nil {
+		return nil, 0, err
+	}
+	d.putBack(ctx, best, all)
+	return best, holders, nil
+}
+
+func infos(all []held) []*Info {
+	var out []*Info
+	for _, h := range all {
+		if h.info != nil {
+			out = append(out, h.info)
+		}
+	}
+	return out
+}
+
+// putBack gives the record to peers that hold another. Failures are theirs.
+func (d *DHT) putBack(ctx context.Context, best *Info, all []held) {
+	rec := record.MakePutRecord(Key(best.Group), best.Bytes())
+	var wg sync.WaitGroup
+	for _, h := range all {
+		if h.info != nil && h.info.Equal(best) {
+			continue
+		}
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+			defer cancel()
+			_ = d.rpc.PutValue(ctx, h.peer, rec)
+		})
+	}
+	wg.Wait()
+}
+
+// publishRounds bounds how often publish starts over because others published meanwhile.
+const publishRounds = 3
+
+// publish reads all values, merges them with what is known, puts the result and
+// reads it back. It gives the number of peers that then hold exactly it.
+func (d *DHT) publish(ctx context.Context, g wire.GroupID) (*Info, int, error) {
+	var best *Info
+	for range publishRounds {
+		all, err := d.read(ctx, g)
+		if err != nil {
+			return best, 0, err
+		}
+		k := d.known.Get(g)
+		if k == nil {
+			return nil, 0, fmt.Errorf("%w: %v", ErrNotFound, g)
+		}
+		if best, _, err = d.known.Add(append(infos(all), k)...); err != nil {
+			return nil, 0, err
+		}
+		// Also stores it here. It fails if we were given something better meanwhile,
+		// which known has noted: the next round has it.
+		if err := d.kad.PutValue(ctx, Key(g), best.Bytes()); err != nil {
+			if ctx.Err() != nil || errors.Is(err, kbucket.ErrLookupFailure) {
+				return best, 0, errors.Join(ErrNoPeers, err)
+			}
+			continue
+		}
+		all, err = d.read(ctx, g)
+		if err != nil {
+			return best, 0, err
+		}
+		holders, more := 0, d.known.hasNews(g)
+		for _, h := range all {
+			switch {
+			case h.info == nil:
+			case h.info.Equal(best):
+				holders++
+			default:
+				more = more || Adds(best, h.info)
+			}
+		}
+		if !more && holders > 0 {
+			return best, holders, nil
+		}
+	}
+	return best, 0, fmt.Errorf("publishing the record of %v: it was not read back from any peer", g)
+}
+
+// provide announces this node as a provider of c.
+func (d *DHT) provide(ctx context.Context, c cid.Cid) error {
+	err := d.kad.Provide(ctx, c, true)
+	if errors.Is(err, kbucket.ErrLookupFailure) {
+		return errors.Join(ErrNoPeers, err)
+	}
+	return err
+}
+
+// providers streams peers that announced c, at most max, never this node.
+func (d *DHT) providers(ctx context.Context, c cid.Cid, max int) <-chan peer.AddrInfo {
+	out := make(chan peer.AddrInfo)
+	go func() {
+		defer close(out)
+		for p := range d.kad.FindProvidersAsync(ctx, c, max) {
+			if p.ID == d.kad.PeerID() {
+				continue
+			}
+			select {
+			case out <- p:
+			case <-ctx.Done(): // the range above ends by itself
+			}
+		}
+	}()
+	return out
+}
+
+// Members streams peers that say they are members of the group. Who really is one
+// shows when they are talked to.
+func (d *DHT) Members(ctx context.Context, g wire.GroupID) <-chan peer.AddrInfo {
+	return d.providers(ctx, MembersCID(g), maxProviders)
+}
+
+const maxProviders = 64
+
+// withAddrs looks up the addresses of a provider that came without.
+func (d *DHT) withAddrs(ctx context.Context, p peer.AddrInfo) (peer.AddrInfo, error) {
+	if len(p.Addrs) > 0 || len(d.kad.Host().Peerstore().Addrs(p.ID)) > 0 {
+		return p, nil
+	}
+	return d.kad.FindPeer(ctx, p.ID)
+}

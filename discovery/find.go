@@ -1,0 +1,354 @@
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Query says which groups to find.
+type Query struct {
+	Name  string // words that the name must contain; none finds every public group
+	Limit int    // of groups; 0 is 64
+}
+
+// Result is a group that was found. Its record has been verified. A group comes
+// once for each source that gave it, and again when a later answer knew more.
+type Result struct {
+	Info   *Info
+	Source Source
+	From   peer.ID
+	InDHT  bool // the DHT held a record too; it is merged into Info
+}
+
+// Catalog is the public groups that this node can tell others about.
+type Catalog interface {
+	PublicGroups() []*Info
+}
+
+// FinderConfig configures a Finder. Peers may be nil; then no peer is known to
+// come from mDNS. Catalog may be nil; then this node answers with nothing.
+type FinderConfig struct {
+	Host    host.Host
+	DHT     *DHT
+	Peers   *Peers
+	Catalog Catalog
+}
+
+// Finder finds groups by name and answers others who do.
+type Finder struct {
+	cfg     FinderConfig
+	serving chan struct{}
+	ctx     context.Context //nolint:containedctx // ends the handlers of incoming streams, which libp2p gives no context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+const (
+	defaultLimit = 64
+	maxServing   = 32 // incoming searches at once
+	maxAsking    = 8  // peers asked at once by one search
+	askTimeout   = 15 * time.Second
+	checkTimeout = 20 * time.Second
+)
+
+// NewFinder starts answering. Close it before the DHT.
+func NewFinder(cfg FinderConfig) *Finder {
+	f := &Finder{cfg: cfg, serving: make(chan struct{}, maxServing)}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	cfg.Host.SetStreamHandler(wire.ProtocolFind, f.handle)
+	return f
+}
+
+// Close stops answering and waits for the searches that still run.
+func (f *Finder) Close() {
+	f.cfg.Host.RemoveStreamHandler(wire.ProtocolFind)
+	f.cancel()
+	f.running.Wait()
+}
+
+// handle answers one search: a request, then a reply for each group that fits.
+func (f *Finder) handle(s network.Stream) {
+	select {
+	case f.serving <- struct{}{}:
+		defer func() { <-f.serving }()
+	default:
+		_ = s.Reset() // busy; others can answer
+		return
+	}
+	if f.ctx.Err() != nil || f.answer(s) != nil {
+		_ = s.Reset()
+		return
+	}
+	_ = s.Close()
+}
+
+func (f *Finder) answer(s network.Stream) error {
+	if err := s.SetDeadline(time.Now().Add(askTimeout)); err != nil {
+		return err
+	}
+	var req wire.FindRequest
+	if err := wire.ReadFrame(io.LimitReader(s, wire.MaxQuery+64), &req); err != nil {
+		return err
+	}
+	if f.cfg.Catalog == nil {
+		return nil
+	}
+	words, left := Words(req.Name), min(req.Limit, defaultLimit)
+	for _, i := range f.cfg.Catalog.PublicGroups() {
+		if left == 0 {
+			break
+		}
+		if !i.Matches(words) {
+			continue
+		}
+		left--
+		if err := wire.WriteFrame(s, &wire.FindReply{PublicInfo: i.Bytes()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ask asks one peer. Records that do not verify, or do not fit, are left out.
+func (f *Finder) ask(ctx context.Context, p peer.AddrInfo, q Query, words []string) ([]*Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	p, err := f.cfg.DHT.withAddrs(ctx, p)
+	if err != nil {
+		return nil, fmt.Errorf("finding the addresses of %s: %w", p.ID, err)
+	}
+	if err := f.cfg.Host.Connect(ctx, p); err != nil {
+		return nil, fmt.Errorf("reaching %s: %w", p.ID, err)
+	}
+	s, err := f.cfg.Host.NewStream(network.WithAllowLimitedConn(ctx, "find"), p.ID, wire.ProtocolFind)
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", p.ID, err)
+	}
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+	defer s.Close()
+	if err := wire.WriteFrame(s, &wire.FindRequest{V: wire.Version, Name: request(words), Limit: uint64(q.Limit)}); err != nil { //nolint:gosec // positive
+		return nil, fmt.Errorf("asking %s: %w", p.ID, err)
+	}
+	_ = s.CloseWrite()
+	var out []*Info
+	r := io.LimitReader(s, int64(q.Limit)*(wire.MaxPublicInfo+64))
+	for range q.Limit {
+		var reply wire.FindReply
+		if err := wire.ReadFrame(r, &reply); err != nil {
+			if err == io.EOF { //nolint:errorlint // ReadFrame's word for the end between frames
+				break
+			}
+			return out, fmt.Errorf("asking %s: %w", p.ID, err)
+		}
+		i, err := VerifyAny(reply.PublicInfo, f.cfg.DHT.val.now())
+		if err != nil || !i.Matches(words) {
+			continue
+		}
+		out = append(out, i)
+	}
+	return out, nil
+}
+
+// request is the words as they travel: what of them fits into a request.
+func request(words []string) string {
+	for len(words) > 0 && len(strings.Join(words, " ")) > wire.MaxQuery {
+		words = words[:len(words)-1]
+	}
+	return strings.Join(words, " ")
+}
+
+// Find looks for groups: connected peers are asked, and the providers that the DHT
+// has for the words of the name, or for all public groups if those give nothing.
+// Each answer is verified, and checked against the record in the DHT. Results come
+// as they are found; the channel is closed when all were asked, the limit is
+// reached, ctx is done or the Finder is closed. Drain it or cancel ctx.
+func (f *Finder) Find(ctx context.Context, q Query) (<-chan Result, error) {
+	if q.Limit <= 0 || q.Limit > wire.MaxFindLimit {
+		q.Limit = defaultLimit
+	}
+	if len(q.Name) > wire.MaxQuery {
+		return nil, fmt.Errorf("%w: a search of %d bytes, at most %d", wire.ErrTooLarge, len(q.Name), wire.MaxQuery)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(f.ctx, cancel)
+	s := &search{
+		f: f, q: q, words: Words(q.Name), cancel: cancel, out: make(chan Result),
+		turns: make(chan struct{}, maxAsking), asked: make(map[peer.ID]*asked), groups: make(map[wire.GroupID]*finding),
+	}
+	f.running.Go(func() {
+		defer close(s.out)
+		defer stop()
+		defer cancel()
+		s.run(ctx)
+	})
+	return s.out, nil
+}
+
+// search is one Find.
+type search struct {
+	f      *Finder
+	q      Query
+	words  []string
+	cancel context.CancelFunc
+	out    chan Result
+	turns  chan struct{}
+
+	mu     sync.Mutex
+	asked  map[peer.ID]*asked
+	groups map[wire.GroupID]*finding
+}
+
+// asked is a peer's answer; a peer that two sources name is asked once.
+type asked struct {
+	done  chan struct{}
+	infos []*Info
+}
+
+// finding is what a search knows of one group.
+type finding struct {
+	mu      sync.Mutex // held while the DHT is asked, so that it is asked once
+	checked bool
+	inDHT   bool
+	best    *Info
+	sources []Source
+}
+
+func (s *search) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, p := range s.f.cfg.Host.Network().Peers() {
+		if ok, err := s.f.cfg.Host.Peerstore().SupportsProtocols(p, wire.ProtocolFind); err != nil || len(ok) == 0 {
+			continue
+		}
+		source := SourceConnected
+		if s.f.cfg.Peers != nil && s.f.cfg.Peers.Source(p) == SourceMDNS {
+			source = SourceMDNS
+		}
+		wg.Go(func() { s.visit(ctx, peer.AddrInfo{ID: p}, source) })
+	}
+	wg.Go(func() { s.askProviders(ctx) })
+	wg.Wait()
+}
+
+func (s *search) askProviders(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, w := range s.words {
+		wg.Go(func() {
+			for p := range s.f.cfg.DHT.providers(ctx, WordCID(w), maxProviders) {
+				wg.Go(func() { s.visit(ctx, p, SourceDHT) })
+			}
+		})
+	}
+	wg.Wait()
+	if s.found(SourceDHT) {
+		return
+	}
+	for p := range s.f.cfg.DHT.providers(ctx, PublicCID(), maxProviders) {
+		wg.Go(func() { s.visit(ctx, p, SourceDHT) })
+	}
+	wg.Wait()
+}
+
+func (s *search) found(by Source) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.groups {
+		g.mu.Lock()
+		has := slices.Contains(g.sources, by)
+		g.mu.Unlock()
+		if has {
+			return true
+		}
+	}
+	return false
+}
+
+// visit asks a peer, once, and reports its groups under this source.
+func (s *search) visit(ctx context.Context, p peer.AddrInfo, source Source) {
+	if peers := s.f.cfg.Peers; peers != nil && source == SourceDHT {
+		peers.Found(p, SourceDHT)
+	}
+	s.mu.Lock()
+	a, ok := s.asked[p.ID]
+	if !ok {
+		a = &asked{done: make(chan struct{})}
+		s.asked[p.ID] = a
+	}
+	s.mu.Unlock()
+	if !ok {
+		select {
+		case s.turns <- struct{}{}:
+			a.infos, _ = s.f.ask(ctx, p, s.q, s.words) // one peer's failure is not the search's
+			<-s.turns
+		case <-ctx.Done():
+		}
+		close(a.done)
+	}
+	select {
+	case <-a.done:
+	case <-ctx.Done():
+		return
+	}
+	for _, i := range a.infos {
+		s.report(ctx, p.ID, i, source)
+	}
+}
+
+func (s *search) report(ctx context.Context, from peer.ID, i *Info, source Source) {
+	s.mu.Lock()
+	g, ok := s.groups[i.Group]
+	if !ok {
+		if len(s.groups) == s.q.Limit {
+			s.mu.Unlock()
+			return
+		}
+		g = new(finding)
+		s.groups[i.Group] = g
+	}
+	s.mu.Unlock()
+
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.checked {
+		g.checked = true
+		g.best, g.inDHT = s.check(ctx, i)
+	}
+	best, err := Collect(i, g.best)
+	if err != nil || !best.Matches(s.words) { // a newer record has another name
+		return
+	}
+	if slices.Contains(g.sources, source) && best.Equal(g.best) {
+		return
+	}
+	g.best = best
+	if !slices.Contains(g.sources, source) {
+		g.sources = append(g.sources, source)
+	}
+	select {
+	case s.out <- Result{Info: best, Source: source, From: from, InDHT: g.inDHT}:
+	case <-ctx.Done():
+	}
+}
+
+// check collects what the DHT holds of the group into i.
+func (s *search) check(ctx context.Context, i *Info) (*Info, bool) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	best, holders, err := s.f.cfg.DHT.lookup(ctx, i.Group)
+	if err != nil || best == nil {
+		return i, false
+	}
+	if c, err := Collect(best, i); err == nil {
+		best = c
+	}
+	return best, holders > 0
+}

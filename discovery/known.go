@@ -1,0 +1,170 @@
+package discovery
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// MaxKnown is how many groups a Known holds, apart from those it is told to keep.
+const MaxKnown = 1024
+
+// Known remembers the best record that this node has seen of each group. It only
+// ever grows, record by record: whatever the DHT or a peer says later, a reader is
+// never given less than what it was given before. Safe for concurrent use.
+type Known struct {
+	save func(group wire.GroupID, record []byte)
+
+	mu     sync.Mutex
+	groups map[wire.GroupID]*known
+	clock  uint64 // of use, to drop the group that was not used for longest
+}
+
+type known struct {
+	info *Info
+	news *Info // what others stored with us and info lacks; nil if nothing
+	kept bool
+	used uint64
+}
+
+// NewKnown makes an empty one. Every record that changes is handed to save, which
+// may be nil and must not call back; Load takes the records back after a restart.
+func NewKnown(save func(group wire.GroupID, record []byte)) *Known {
+	if save == nil {
+		save = func(wire.GroupID, []byte) {}
+	}
+	return &Known{save: save, groups: make(map[wire.GroupID]*known)}
+}
+
+// Load takes up a record that save was given. It is verified again.
+func (k *Known) Load(record []byte, now time.Time) (*Info, error) {
+	i, err := VerifyAny(record, now)
+	if err != nil {
+		return nil, fmt.Errorf("loading a remembered record: %w", err)
+	}
+	m, _, err := k.add(false, i)
+	return m, err
+}
+
+// Get is the best record of a group, nil if none is known.
+func (k *Known) Get(g wire.GroupID) *Info {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e := k.groups[g]
+	if e == nil {
+		return nil
+	}
+	k.touch(e)
+	return e.info
+}
+
+// All is every record, in the order of the group IDs.
+func (k *Known) All() []*Info {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := make([]*Info, 0, len(k.groups))
+	for _, e := range k.groups {
+		out = append(out, e.info)
+	}
+	slices.SortFunc(out, func(a, b *Info) int { return slices.Compare(a.Group[:], b.Group[:]) })
+	return out
+}
+
+// Add collects records of one group into what is known and gives the result, and
+// whether it is more than before.
+func (k *Known) Add(records ...*Info) (best *Info, more bool, err error) {
+	return k.add(true, records...)
+}
+
+func (k *Known) add(save bool, records ...*Info) (*Info, bool, error) {
+	if len(records) == 0 {
+		return nil, false, fmt.Errorf("%w: no record", wire.ErrMalformed)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	g := records[0].Group
+	e := k.groups[g]
+	if e != nil {
+		records = append([]*Info{e.info}, records...)
+		if e.news != nil {
+			records = append(records, e.news)
+		}
+	}
+	best, err := Collect(records...)
+	if err != nil {
+		return nil, false, err
+	}
+	if e == nil {
+		k.makeRoom()
+		e = new(known)
+		k.groups[g] = e
+	}
+	k.touch(e)
+	more := e.info == nil || !best.Equal(e.info)
+	e.info, e.news = best, nil
+	if more && save {
+		k.save(g, best.Bytes())
+	}
+	return best, more, nil
+}
+
+// keep protects a group from being dropped, or stops to.
+func (k *Known) keep(g wire.GroupID, kept bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if e := k.groups[g]; e != nil {
+		e.kept = kept
+	}
+}
+
+// note remembers what a passing record adds to a kept group, until the next Add.
+// It stays apart from what is known: the DHT's store judges its own old record
+// against that, and must not find it stale before the new one is put.
+func (k *Known) note(i *Info) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e := k.groups[i.Group]
+	if e == nil || !e.kept || !Adds(e.info, i) {
+		return
+	}
+	if e.news != nil {
+		if c, err := Collect(e.news, i); err == nil {
+			i = c
+		}
+	}
+	e.news = i
+}
+
+// news says whether a group has something that others stored with us.
+func (k *Known) hasNews(g wire.GroupID) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e := k.groups[g]
+	return e != nil && e.news != nil
+}
+
+func (k *Known) touch(e *known) {
+	k.clock++
+	e.used = k.clock
+}
+
+func (k *Known) makeRoom() {
+	loose := 0
+	var oldest wire.GroupID
+	var e *known
+	for g, x := range k.groups {
+		if x.kept {
+			continue
+		}
+		loose++
+		if e == nil || x.used < e.used {
+			oldest, e = g, x
+		}
+	}
+	if loose >= MaxKnown {
+		delete(k.groups, oldest)
+	}
+}

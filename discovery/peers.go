@@ -1,0 +1,294 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/multiformats/go-multiaddr"
+)
+
+// PeerBook keeps small values between runs: one for each remembered peer, under
+// its binary peer ID. The values are this package's own.
+type PeerBook interface {
+	LoadPeers() (map[string][]byte, error)
+	SavePeer(id string, value []byte) error
+	DropPeer(id string) error
+}
+
+// PeersConfig configures Peers. Book may be nil: nothing is kept between runs.
+type PeersConfig struct {
+	Host      host.Host
+	Bootstrap []peer.AddrInfo
+	Book      PeerBook
+	Log       *slog.Logger // nil is slog.Default
+}
+
+// Peers remembers peers and dials them again for ever. libp2p alone does not:
+// after a cut of more than some ten minutes it has forgotten the addresses, and two
+// halves stay apart. Every redialEvery, give or take a tenth, up to four known
+// peers without a connection are dialled.
+type Peers struct {
+	cfg    PeersConfig
+	sub    event.Subscription
+	cancel context.CancelFunc
+	done   chan struct{}
+	kick   chan struct{}
+
+	mu   sync.Mutex
+	book book
+}
+
+// SourceCount is what one source has contributed.
+type SourceCount struct {
+	Known     int // peers that it named first
+	Worked    int // of those, connected at some time in this run
+	Connected int // of those, connected now
+}
+
+const dialTimeout = 10 * time.Second
+
+// NewPeers loads the book and starts dialling. Unreadable values are dropped.
+func NewPeers(cfg PeersConfig) (*Peers, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	p := &Peers{cfg: cfg, done: make(chan struct{}), kick: make(chan struct{}, 1), book: book{peers: make(map[peer.ID]*entry)}}
+	now := time.Now()
+	if cfg.Book != nil {
+		values, err := cfg.Book.LoadPeers()
+		if err != nil {
+			return nil, fmt.Errorf("loading remembered peers: %w", err)
+		}
+		for id, v := range values {
+			e, err := decodeEntry(id, v)
+			if err != nil {
+				cfg.Log.Warn("forgetting a remembered peer", "err", err)
+				if err := cfg.Book.DropPeer(id); err != nil {
+					return nil, fmt.Errorf("forgetting a remembered peer: %w", err)
+				}
+				continue
+			}
+			p.book.peers[e.info.ID] = e
+		}
+	}
+	for _, b := range cfg.Bootstrap {
+		p.book.note(b, SourceBootstrap, now)
+	}
+	delete(p.book.peers, cfg.Host.ID())
+	var err error
+	p.sub, err = cfg.Host.EventBus().Subscribe([]any{new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerConnectednessChanged)}, eventbus.BufSize(256))
+	if err != nil {
+		return nil, fmt.Errorf("watching connections: %w", err)
+	}
+	for _, id := range cfg.Host.Network().Peers() {
+		p.arrived(id, nil, nil)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	go p.run(ctx)
+	return p, nil
+}
+
+// Close stops dialling and stores what changed.
+func (p *Peers) Close() error {
+	p.cancel()
+	<-p.done
+	return errors.Join(p.sub.Close(), p.store())
+}
+
+// Found takes up a peer that a source named, and dials it soon.
+func (p *Peers) Found(info peer.AddrInfo, source Source) {
+	if info.ID == p.cfg.Host.ID() {
+		return
+	}
+	p.mu.Lock()
+	e := p.book.note(info, source, time.Now())
+	fresh := e.fails == 0 && !e.worked
+	p.mu.Unlock()
+	if fresh {
+		p.wake()
+	}
+}
+
+// Member says that a peer is, or no longer is, in a group of ours: members are
+// dialled first.
+func (p *Peers) Member(id peer.ID, member bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.book.peers[id]; e != nil {
+		e.member = member
+	} else if member && id != p.cfg.Host.ID() {
+		p.book.note(peer.AddrInfo{ID: id}, SourceConnected, time.Now()).member = true
+	}
+}
+
+// Redial tries everybody at once, as after the network came back.
+func (p *Peers) Redial() {
+	p.mu.Lock()
+	for _, e := range p.book.peers {
+		e.rest, e.fails = time.Time{}, 0
+	}
+	p.mu.Unlock()
+	p.wake()
+}
+
+// Source is how this node came to know a peer; empty if it does not.
+func (p *Peers) Source(id peer.ID) Source {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.book.peers[id]; e != nil {
+		return e.source
+	}
+	return ""
+}
+
+// Counts is what each source has contributed so far.
+func (p *Peers) Counts() map[Source]SourceCount {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make(map[Source]SourceCount)
+	for id, e := range p.book.peers {
+		c := out[e.source]
+		c.Known++
+		if e.worked {
+			c.Worked++
+		}
+		if p.isConnected(id) {
+			c.Connected++
+		}
+		out[e.source] = c
+	}
+	return out
+}
+
+func (p *Peers) isConnected(id peer.ID) bool {
+	return p.cfg.Host.Network().Connectedness(id) == network.Connected
+}
+
+func (p *Peers) wake() {
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (p *Peers) run(ctx context.Context) {
+	defer close(p.done)
+	var dials sync.WaitGroup
+	defer dials.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	stored := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case ev, ok := <-p.sub.Out():
+			if !ok {
+				return
+			}
+			p.event(ev)
+			continue
+		case <-p.kick:
+		case <-timer.C:
+			timer.Reset(jitter(redialEvery))
+		}
+		p.redial(ctx, &dials)
+		if now := time.Now(); now.Sub(stored) >= time.Minute {
+			stored = now
+			if err := p.store(); err != nil {
+				p.cfg.Log.Warn("storing remembered peers", "err", err)
+			}
+		}
+	}
+}
+
+func (p *Peers) event(ev any) {
+	switch ev := ev.(type) {
+	case event.EvtPeerIdentificationCompleted:
+		p.arrived(ev.Peer, ev.ListenAddrs, ev.Conn)
+	case event.EvtPeerConnectednessChanged:
+		if ev.Connectedness != network.Connected {
+			p.mu.Lock()
+			p.book.gone(ev.Peer, time.Now())
+			p.mu.Unlock()
+		}
+	}
+}
+
+// arrived notes a connection: the addresses that the peer says it listens on, and,
+// if this side dialled, the one that worked.
+func (p *Peers) arrived(id peer.ID, listen []multiaddr.Multiaddr, c network.Conn) {
+	source := SourceConnected
+	info := peer.AddrInfo{ID: id, Addrs: listen}
+	if c != nil {
+		if c.Stat().Direction == network.DirInbound {
+			source = SourceIncoming
+		} else {
+			info.Addrs = append([]multiaddr.Multiaddr{c.RemoteMultiaddr()}, listen...)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.book.connected(info, source, time.Now())
+}
+
+// redial dials up to four peers, each with its own time limit, and does not wait.
+func (p *Peers) redial(ctx context.Context, dials *sync.WaitGroup) {
+	p.mu.Lock()
+	now := time.Now()
+	targets := p.book.next(redialAtOne, now, p.isConnected)
+	for _, t := range targets {
+		p.book.failed(t.ID, now) // until it answers; keeps the next round off it
+	}
+	p.mu.Unlock()
+	for _, t := range targets {
+		dials.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+			defer cancel()
+			// The swarm's own backoff, up to five minutes, would refuse the dial; ours has
+			// decided that it is time.
+			if s, ok := p.cfg.Host.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {
+				s.Backoff().Clear(t.ID)
+			}
+			if err := p.cfg.Host.Connect(ctx, t); err != nil {
+				p.cfg.Log.Debug("redialling", "peer", t.ID, "err", err)
+			}
+		})
+	}
+}
+
+// store writes what changed, and forgets what is too old or too much.
+func (p *Peers) store() error {
+	p.mu.Lock()
+	dropped := p.book.prune(time.Now(), p.isConnected)
+	changed := make(map[string][]byte)
+	for id, e := range p.book.peers {
+		if e.unstored {
+			e.unstored = false
+			changed[string(id)] = e.encode()
+		}
+	}
+	p.mu.Unlock()
+	if p.cfg.Book == nil {
+		return nil
+	}
+	var errs []error
+	for id, v := range changed {
+		errs = append(errs, p.cfg.Book.SavePeer(id, v))
+	}
+	for _, id := range dropped {
+		errs = append(errs, p.cfg.Book.DropPeer(string(id)))
+	}
+	return errors.Join(errs...)
+}

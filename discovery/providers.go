@@ -1,0 +1,54 @@
+package discovery
+
+import (
+	"slices"
+
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// What provider records announce. Each is the CID (version 1, raw) of the
+// SHA-256 of "panda/provider/1" ‖ 0 ‖ kind ‖ value: kind is one byte, value the rest.
+const (
+	provideMembers byte = 1 // value: the group's ID, 32 bytes
+	providePublic  byte = 2 // no value
+	provideWord    byte = 3 // value: a word of Words
+	provideTag     byte = 4 // value: a tag's words, one space between
+)
+
+func providerCID(kind byte, value []byte) cid.Cid {
+	h := wire.HashOf(wire.DomainProvider, []byte{kind}, value)
+	mh, err := multihash.Encode(h[:], multihash.SHA2_256)
+	if err != nil {
+		panic(err) // a 32-byte digest of a known function
+	}
+	return cid.NewCidV1(cid.Raw, mh)
+}
+
+// MembersCID is what the members of a group announce.
+func MembersCID(g wire.GroupID) cid.Cid { return providerCID(provideMembers, g[:]) }
+
+// PublicCID is what every node with a public group announces.
+func PublicCID() cid.Cid { return providerCID(providePublic, nil) }
+
+// WordCID is what a node announces for each word of the names of its public
+// groups; word is one of Words.
+func WordCID(word string) cid.Cid { return providerCID(provideWord, []byte(word)) }
+
+// TagCID is the same for a tag.
+func TagCID(tag string) cid.Cid { return providerCID(provideTag, []byte(tagText(tag))) }
+
+// announcements is all that a member with this record announces, each once.
+func (i *Info) announcements() []cid.Cid {
+	out := []cid.Cid{MembersCID(i.Group), PublicCID()}
+	for _, w := range Words(i.Name) {
+		out = append(out, WordCID(w))
+	}
+	for _, t := range i.Tags {
+		if tagText(t) != "" && !slices.Contains(out, TagCID(t)) {
+			out = append(out, TagCID(t))
+		}
+	}
+	return out
+}

@@ -1,0 +1,256 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// PublishState says where the publication of a group stands.
+type PublishState int
+
+// States.
+const (
+	Queued    PublishState = iota // waits for a first peer, or for its turn
+	Published                     // read back from at least one peer
+	Failing                       // the last attempt failed; Err says why; tried again
+)
+
+func (s PublishState) String() string {
+	switch s {
+	case Queued:
+		return "queued"
+	case Published:
+		return "published"
+	case Failing:
+		return "failing"
+	}
+	return fmt.Sprintf("state(%d)", int(s))
+}
+
+// PublishStatus is the state of a group's publication.
+type PublishStatus struct {
+	State   PublishState
+	Holders int       // peers that the record was read back from
+	At      time.Time // of the last success
+	Err     error     // of the last attempt; ErrNoPeers while Queued
+}
+
+// PublisherConfig configures a Publisher.
+type PublisherConfig struct {
+	DHT      *DHT          // needed
+	Interval time.Duration // between republications; 0 is 6 hours, an eighth of MaxRecordAge
+}
+
+// Publisher keeps the records of the groups it is given in the DHT, and this node
+// in the lists of providers for them: at once when something changes, and again at
+// an interval with jitter, since the DHT forgets. A node that is alone queues, and
+// publishes as the first peer appears.
+type Publisher struct {
+	dht      *DHT
+	interval time.Duration
+	cancel   context.CancelFunc
+	done     chan struct{}
+	kick     chan struct{}
+
+	mu     sync.Mutex
+	groups map[wire.GroupID]*publication
+}
+
+type publication struct {
+	PublishStatus
+	due     time.Time
+	busy    bool
+	dirty   bool // changed while busy
+	retries int
+}
+
+const (
+	publishTimeout = 2 * time.Minute
+	publishAtOnce  = 4 // groups
+	alonePoll      = 2 * time.Second
+	newsDelay      = 15 * time.Second // others' changes are collected for this long
+	maxRetry       = 10 * time.Minute
+)
+
+// NewPublisher starts a publisher.
+func NewPublisher(cfg PublisherConfig) *Publisher {
+	if cfg.Interval == 0 {
+		cfg.Interval = MaxRecordAge / 8
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &Publisher{
+		dht: cfg.DHT, interval: cfg.Interval, cancel: cancel,
+		done: make(chan struct{}), kick: make(chan struct{}, 1), groups: make(map[wire.GroupID]*publication),
+	}
+	go p.run(ctx)
+	return p
+}
+
+// Close stops publishing. What was published stays until it expires.
+func (p *Publisher) Close() {
+	p.cancel()
+	<-p.done
+}
+
+// Publish takes up a group, or news of one: the record is collected into what is
+// known of the group and published at once. It gives what will be published.
+func (p *Publisher) Publish(i *Info) (*Info, error) {
+	best, more, err := p.dht.known.Add(i)
+	if err != nil {
+		return nil, err
+	}
+	p.dht.known.keep(i.Group, true)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e, ok := p.groups[i.Group]
+	if !ok {
+		e = new(publication)
+		p.groups[i.Group] = e
+	}
+	if !ok || more {
+		e.due, e.dirty, e.retries = time.Time{}, true, 0
+		p.wake()
+	}
+	return best, nil
+}
+
+// Withdraw stops publishing a group.
+func (p *Publisher) Withdraw(g wire.GroupID) {
+	p.mu.Lock()
+	delete(p.groups, g)
+	p.mu.Unlock()
+	p.dht.known.keep(g, false)
+}
+
+// Status is the state of a group's publication; false if it is not published here.
+func (p *Publisher) Status(g wire.GroupID) (PublishStatus, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e, ok := p.groups[g]
+	if !ok {
+		return PublishStatus{}, false
+	}
+	return e.PublishStatus, true
+}
+
+func (p *Publisher) wake() {
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (p *Publisher) run(ctx context.Context) {
+	var running sync.WaitGroup
+	defer close(p.done)
+	defer running.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.kick:
+		case <-timer.C:
+		}
+		due, next := p.due(time.Now())
+		timer.Reset(next)
+		for _, g := range due {
+			running.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+				defer cancel()
+				holders, err := p.once(ctx, g)
+				p.finish(g, holders, err)
+			})
+		}
+	}
+}
+
+// due gives the groups whose turn it is, marked busy, and when to look again.
+func (p *Publisher) due(now time.Time) ([]wire.GroupID, time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := newsDelay
+	alone := p.dht.Size() == 0
+	busy := 0
+	for _, e := range p.groups {
+		if e.busy {
+			busy++
+		}
+	}
+	var out []wire.GroupID
+	for g, e := range p.groups {
+		if !e.busy && p.dht.known.hasNews(g) {
+			e.due = minTime(e.due, now) // looked at every newsDelay
+		}
+		switch wait := e.due.Sub(now); {
+		case e.busy:
+		case wait > 0:
+			next = min(next, wait)
+		case alone:
+			e.State, e.Err = Queued, ErrNoPeers
+			next = min(next, alonePoll)
+		case busy < publishAtOnce:
+			busy++
+			e.busy, e.dirty = true, false
+			out = append(out, g)
+		}
+	}
+	return out, next
+}
+
+func minTime(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// once publishes the record and announces this node.
+func (p *Publisher) once(ctx context.Context, g wire.GroupID) (holders int, err error) {
+	best, holders, err := p.dht.publish(ctx, g)
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, c := range best.announcements() {
+		errs = append(errs, p.dht.provide(ctx, c))
+	}
+	return holders, errors.Join(errs...)
+}
+
+func (p *Publisher) finish(g wire.GroupID, holders int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.wake() // a place is free
+	e, ok := p.groups[g]
+	if !ok {
+		return // withdrawn meanwhile
+	}
+	now := time.Now()
+	e.busy, e.Err = false, err
+	switch {
+	case err == nil:
+		e.State, e.Holders, e.At, e.retries = Published, holders, now, 0
+		e.due = now.Add(jitter(p.interval))
+	case errors.Is(err, ErrNoPeers):
+		e.State, e.due = Queued, now.Add(alonePoll)
+	default:
+		e.State, e.due = Failing, now.Add(jitter(min(alonePoll<<min(e.retries, 10), maxRetry)))
+		e.retries++
+	}
+	if e.dirty {
+		e.due = now
+	}
+}
+
+// jitter is d, give or take a tenth, so that nodes do not move in step.
+func jitter(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1) //nolint:gosec // not a secret
+}

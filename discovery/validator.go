@@ -1,0 +1,134 @@
+package discovery
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	record "github.com/libp2p/go-libp2p-record"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// The DHT key of a group's record is "/panda/group/" and the text form of the
+// group's ID in lower case. libp2p reads the first path element, "panda", as the
+// namespace that names the validator; the rest is the validator's own.
+const (
+	// Namespace is the namespace of this package's DHT keys.
+	Namespace = "panda"
+	keyPrefix = "/" + Namespace + "/group/"
+)
+
+// Key is the DHT key of a group's record.
+func Key(g wire.GroupID) string { return keyPrefix + g.String() }
+
+// ParseKey is the inverse of Key; anything else is ErrKey.
+func ParseKey(key string) (wire.GroupID, error) {
+	text, ok := strings.CutPrefix(key, keyPrefix)
+	if !ok {
+		return wire.GroupID{}, fmt.Errorf("%w: it does not begin with %s", ErrKey, keyPrefix)
+	}
+	g, err := wire.ParseGroupID(text)
+	if err != nil {
+		return wire.GroupID{}, fmt.Errorf("%w: %w", ErrKey, err)
+	}
+	if text != g.String() {
+		return wire.GroupID{}, fmt.Errorf("%w: upper case", ErrKey)
+	}
+	return g, nil
+}
+
+// Bounds on what judging records costs: each takes up to 60 signature checks, some
+// 4 ms, and a remembered one some tens of kilobytes.
+const (
+	maxVerifying = 4
+	maxVerified  = 128
+)
+
+// Validator judges records for the DHT: a record.Validator for Namespace. Make it
+// with NewValidator, inside the bubble if there is one.
+type Validator struct {
+	known *Known
+	now   func() time.Time
+	turns chan struct{}
+	done  *lru.Cache[[32]byte, *Info] // hash of key and value → what it verified to
+}
+
+var _ record.Validator = (*Validator)(nil)
+
+// NewValidator makes a validator. It refuses as ErrStale what adds nothing to
+// known, and shows known what adds something; known may be nil. now may be nil for
+// time.Now.
+func NewValidator(known *Known, now func() time.Time) *Validator {
+	if now == nil {
+		now = time.Now
+	}
+	done, err := lru.New[[32]byte, *Info](maxVerified)
+	if err != nil {
+		panic(err) // a size of zero, says its documentation
+	}
+	return &Validator{known: known, now: now, turns: make(chan struct{}, maxVerifying), done: done}
+}
+
+// Validate accepts a value that is a record of the key's group and that this node
+// could use. Refusals are told apart with errors.Is: see errors.go.
+func (v *Validator) Validate(key string, value []byte) error {
+	i, err := v.judge(key, value)
+	if err != nil || v.known == nil {
+		return err
+	}
+	if k := v.known.Get(i.Group); k != nil && !k.Equal(i) {
+		if !Adds(k, i) {
+			return fmt.Errorf("public record of %v: %w", i.Group, ErrStale)
+		}
+		v.known.note(i)
+	}
+	return nil
+}
+
+// Select gives the index of the value that ranks highest by Compare; of equal ones
+// the first. Values that do not verify are passed over.
+func (v *Validator) Select(key string, values [][]byte) (int, error) {
+	best, at := (*Info)(nil), -1
+	var errs []error
+	for n, b := range values {
+		i, err := v.judge(key, b)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if best == nil || Compare(i, best) > 0 {
+			best, at = i, n
+		}
+	}
+	if best == nil {
+		return 0, fmt.Errorf("selecting among %d values: %w", len(values), errors.Join(append(errs, record.ErrInvalidRecordType)...))
+	}
+	return at, nil
+}
+
+func (v *Validator) judge(key string, value []byte) (*Info, error) {
+	g, err := ParseKey(key)
+	if err != nil {
+		return nil, err
+	}
+	if len(value) > wire.MaxPublicInfo {
+		return nil, fmt.Errorf("%w: record of %d bytes, at most %d", wire.ErrTooLarge, len(value), wire.MaxPublicInfo)
+	}
+	h := sha256.New()
+	h.Write(g[:])
+	h.Write(value)
+	id := [32]byte(h.Sum(nil))
+	if i, ok := v.done.Get(id); ok { // what was valid once stays valid
+		return i, nil
+	}
+	v.turns <- struct{}{}
+	defer func() { <-v.turns }()
+	i, err := Verify(g, value, v.now())
+	if err == nil {
+		v.done.Add(id, i)
+	}
+	return i, err
+}

@@ -1,0 +1,279 @@
+package discovery
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	ds "github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+	"pgregory.net/rapid"
+)
+
+func recordOf(t testing.TB, i *Info) *wire.PublicInfo {
+	t.Helper()
+	return must(wire.DecodePublicInfo(i.Bytes()))(t)
+}
+
+func TestValidatorRefuses(t *testing.T) {
+	founder, admin, stranger := newSomeone(t, 0), newSomeone(t, 1), newSomeone(t, 2)
+	base := newGroup(t, founder, 1, "Red Pandas")
+	full := must(base.NextAuthority(founder.user, at(0), keys(ranked(wire.RankOwner, founder), ranked(wire.RankAdmin, admin))))(t)
+	full = must(full.SetHead(admin.device, admin.log, at(0), wire.Head{Epoch: 1, Members: 2}))(t)
+	foreign := newGroup(t, founder, 2, "Red Pandas")
+
+	edit := func(f func(*wire.PublicInfo)) []byte {
+		r := recordOf(t, full)
+		f(r)
+		return r.Encode()
+	}
+	item := func(s someone, it wire.ProfileItem) wire.Signed {
+		it.V, it.Signer = wire.Version, s.user.Public()
+		return s.user.Sign(wire.DomainProfile, full.Group, it.Encode())
+	}
+	link := func(s someone, l wire.AuthorityLink) wire.Signed {
+		l.V, l.Signer = wire.Version, s.user.Public()
+		return s.user.Sign(wire.DomainAuthority, full.Group, l.Encode())
+	}
+	head := func(d *identity.Device, log *identity.Key, h wire.Head) wire.Signed {
+		h.V, h.Cert = wire.Version, d.Raw
+		return log.Sign(wire.DomainHead, full.Group, h.Encode())
+	}
+	flip := func(b []byte) []byte { b = bytes.Clone(b); b[len(b)-1] ^= 1; return b }
+	expired := must(identity.Certify(admin.user, wire.DeviceCert{LogKey: admin.log.Public(), Peer: []byte("p"), Name: "old", Expires: uint64(t0.Unix())}))(t)
+	newer := setName(t, full, admin, time.Second, "Lesser Pandas")
+	tip := full.chain.links[0].id
+
+	for _, c := range []struct {
+		name  string
+		key   string
+		value []byte
+		want  error
+	}{
+		{"empty", "", nil, wire.ErrMalformed},
+		{"truncated", "", full.Bytes()[:len(full.Bytes())-1], wire.ErrMalformed},
+		{"trailing byte", "", append(bytes.Clone(full.Bytes()), 0), wire.ErrMalformed},
+		{"oversized", "", append(bytes.Clone(full.Bytes()), make([]byte, wire.MaxPublicInfo)...), wire.ErrTooLarge},
+		{"three megabytes", "", make([]byte, 3<<20), wire.ErrTooLarge},
+		{"newer version", "", edit(func(r *wire.PublicInfo) { r.V = 2 }), wire.ErrVersion},
+		{"foreign group", "", foreign.Bytes(), ErrForeignGroup},
+		{"foreign genesis", "", edit(func(r *wire.PublicInfo) { r.Genesis = recordOf(t, foreign).Genesis }), ErrForeignGroup},
+		{"foreign profile", "", edit(func(r *wire.PublicInfo) { r.Profile = recordOf(t, foreign).Profile }), identity.ErrForged},
+		{"forged genesis", "", edit(func(r *wire.PublicInfo) { r.Genesis.Signature = flip(r.Genesis.Signature) }), identity.ErrForged},
+		{"forged link", "", edit(func(r *wire.PublicInfo) { r.Authority[0].Signature = flip(r.Authority[0].Signature) }), identity.ErrForged},
+		{"forged profile", "", edit(func(r *wire.PublicInfo) { r.Profile[0].Signature = flip(r.Profile[0].Signature) }), identity.ErrForged},
+		{"forged head", "", edit(func(r *wire.PublicInfo) { r.Heads[0].Signature = flip(r.Heads[0].Signature) }), identity.ErrForged},
+		{"head by another key", "", edit(func(r *wire.PublicInfo) {
+			r.Heads[0] = head(admin.device, stranger.log, wire.Head{HLC: uint64(at(0))})
+		}), identity.ErrForged},
+		{"link by an admin", "", edit(func(r *wire.PublicInfo) {
+			r.Authority = append(r.Authority, link(admin, wire.AuthorityLink{Version: 2, Prev: tip, Keys: ranked(wire.RankOwner, admin)}))
+		}), ErrAuthority},
+		{"link beside the chain", "", edit(func(r *wire.PublicInfo) {
+			r.Authority = append(r.Authority, link(founder, wire.AuthorityLink{Version: 2, Prev: wire.Hash{1}, Keys: ranked(wire.RankOwner, founder)}))
+		}), ErrAuthority},
+		{"link that leaves no owner", "", edit(func(r *wire.PublicInfo) {
+			r.Authority = append(r.Authority, link(founder, wire.AuthorityLink{Version: 2, Prev: tip, Keys: ranked(wire.RankAdmin, founder)}))
+		}), ErrAuthority},
+		{"profile by a stranger", "", edit(func(r *wire.PublicInfo) {
+			r.Profile[0] = item(stranger, wire.ProfileItem{Field: wire.FieldName, HLC: uint64(at(0)), Text: "x"})
+		}), ErrUnauthorised},
+		{"head by a stranger", "", edit(func(r *wire.PublicInfo) {
+			r.Heads[0] = head(stranger.device, stranger.log, wire.Head{HLC: uint64(at(0))})
+		}), ErrUnauthorised},
+		{"name of the future", "", edit(func(r *wire.PublicInfo) {
+			r.Profile[0] = item(admin, wire.ProfileItem{Field: wire.FieldName, HLC: uint64(at(MaxAhead + time.Second)), Text: "x"})
+		}), ErrFuture},
+		{"head of the future", "", edit(func(r *wire.PublicInfo) {
+			r.Heads[0] = head(admin.device, admin.log, wire.Head{HLC: uint64(at(MaxAhead + time.Second))})
+		}), ErrFuture},
+		{"head after the certificate ran out", "", edit(func(r *wire.PublicInfo) {
+			r.Heads[0] = head(expired, admin.log, wire.Head{HLC: uint64(at(time.Second))})
+		}), identity.ErrExpired},
+		{"unrounded members", "", edit(func(r *wire.PublicInfo) {
+			r.Heads[0] = head(admin.device, admin.log, wire.Head{HLC: uint64(at(0)), Members: 5})
+		}), wire.ErrMalformed},
+		{"fields out of order", "", edit(func(r *wire.PublicInfo) { r.Profile = append(r.Profile, r.Profile[0]) }), wire.ErrMalformed},
+		{"stale", "", full.Bytes(), ErrStale},
+		{"key without a group", "/panda/group/", full.Bytes(), ErrKey},
+		{"key of another kind", "/panda/user/" + full.Group.String(), full.Bytes(), ErrKey},
+		{"key with a wrong checksum", Key(full.Group)[:len(Key(full.Group))-1] + "1", full.Bytes(), ErrKey},
+		{"key in upper case", keyPrefix + strings.ToUpper(full.Group.String()), full.Bytes(), ErrKey},
+		{"key of another group", Key(foreign.Group), full.Bytes(), ErrForeignGroup},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			known := NewKnown(nil)
+			must(known.Load(newer.Bytes(), t0))(t)
+			v := NewValidator(known, func() time.Time { return t0 })
+			if c.key == "" {
+				c.key = Key(full.Group)
+			}
+			err := v.Validate(c.key, c.value)
+			if !errors.Is(err, c.want) {
+				t.Fatalf("got %v, want %v", err, c.want)
+			}
+			for _, other := range []error{wire.ErrMalformed, wire.ErrVersion, wire.ErrTooLarge, ErrKey, ErrForeignGroup, ErrAuthority, ErrUnauthorised, ErrFuture, ErrStale, identity.ErrForged, identity.ErrExpired} {
+				if other != c.want && errors.Is(err, other) && !(c.want == ErrKey && other == wire.ErrMalformed) {
+					t.Errorf("%v is also %v", err, other)
+				}
+			}
+			if i, err := v.Select(c.key, [][]byte{c.value, newer.Bytes()}); c.key == Key(full.Group) && (err != nil || i != 1) {
+				t.Errorf("it is preferred to a good record: %d, %v", i, err)
+			}
+		})
+	}
+
+	v := NewValidator(nil, func() time.Time { return t0 })
+	for _, good := range []*Info{base, full, newer} {
+		if err := v.Validate(Key(good.Group), good.Bytes()); err != nil {
+			t.Errorf("a good record is refused: %v", err)
+		}
+	}
+	if err := v.Validate(Key(full.Group), must(full.SetProfile(admin.user, at(MaxAhead), wire.ProfileItem{Field: wire.FieldName, Text: "just in time"}))(t).Bytes()); err != nil {
+		t.Errorf("ten minutes ahead: %v", err)
+	}
+}
+
+// Every prefix and every flipped bit of a record is refused, and none panics.
+func TestVerifyDamaged(t *testing.T) {
+	founder := newSomeone(t, 0)
+	i := must(newGroup(t, founder, 1, "n").SetHead(founder.device, founder.log, at(0), wire.Head{Epoch: 1}))(t)
+	b := i.Bytes()
+	tried := 0
+	for n := range b {
+		if _, err := Verify(i.Group, b[:n], t0); err == nil {
+			t.Fatalf("the first %d bytes are accepted", n)
+		}
+		for bit := range 8 {
+			c := bytes.Clone(b)
+			c[n] ^= 1 << bit
+			if _, err := Verify(i.Group, c, t0); err == nil {
+				t.Fatalf("bit %d of byte %d does not matter", bit, n)
+			}
+			tried++
+		}
+	}
+	if tried < 5000 {
+		t.Fatalf("only %d", tried)
+	}
+}
+
+func FuzzVerify(f *testing.F) {
+	founder := newSomeone(f, 0)
+	i := must(newGroup(f, founder, 1, "n").SetHead(founder.device, founder.log, at(0), wire.Head{Epoch: 1}))(f)
+	i = must(i.NextAuthority(founder.user, at(0), ranked(wire.RankOwner, founder)))(f)
+	f.Add(i.Bytes())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		i, err := VerifyAny(b, t0)
+		if err == nil && !bytes.Equal(i.Bytes(), b) {
+			t.Fatal("what was accepted re-encodes to other bytes")
+		}
+	})
+}
+
+// Select and Merge pull the same way: the merge of a set is selected from it.
+func TestSelectPrefersTheMerge(t *testing.T) {
+	who := crowd(t)
+	base := newGroup(t, who[0], 1, "")
+	rapid.Check(t, func(rt *rapid.T) {
+		pool := drawPool(rt, who, base)
+		v := NewValidator(nil, func() time.Time { return t0 })
+		best := must(Collect(pool...))(t)
+		values := [][]byte{}
+		for _, i := range pool {
+			values = append(values, i.Bytes())
+		}
+		n, err := v.Select(Key(base.Group), values)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		top := slices.MaxFunc(pool, Compare)
+		if !bytes.Equal(values[n], top.Bytes()) {
+			rt.Fatal("not the highest")
+		}
+		if n, err = v.Select(Key(base.Group), append(values, best.Bytes())); err != nil || Compare(best, top) > 0 && n != len(values) {
+			rt.Fatalf("the collection is not selected: %d of %d, %v", n, len(values), err)
+		}
+		if n, err = v.Select(Key(base.Group), [][]byte{best.Bytes(), best.Bytes()}); err != nil || n != 0 {
+			rt.Fatal("of equal values the first is kept")
+		}
+	})
+	if _, err := NewValidator(nil, nil).Select(Key(base.Group), nil); err == nil {
+		t.Fatal("something was selected from nothing")
+	}
+}
+
+func TestKnownOnlyGrows(t *testing.T) {
+	founder := newSomeone(t, 0)
+	saved := map[wire.GroupID][]byte{}
+	k := NewKnown(func(g wire.GroupID, b []byte) { saved[g] = b })
+	old := newGroup(t, founder, 1, "old")
+	young := setName(t, old, founder, time.Minute, "young")
+	if _, more, err := k.Add(young); err != nil || !more {
+		t.Fatal(more, err)
+	}
+	best, more, err := k.Add(old)
+	if err != nil || more || best.Name != "young" || k.Get(old.Group).Name != "young" {
+		t.Fatalf("%q, %v, %v", best.Name, more, err)
+	}
+	if again, err := NewKnown(nil).Load(saved[old.Group], t0.Add(time.Hour)); err != nil || again.Name != "young" {
+		t.Fatal(err)
+	}
+	k.keep(old.Group, true)
+	for n := range MaxKnown + 10 {
+		salt := []byte(fmt.Sprintf("%032d", n))
+		raw, _, err := identity.NewGenesis(bytes.NewReader(salt), t0, founder.user, founder.device, 1, wire.PolicyOpen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := k.Add(must(New(raw, t0))(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(k.All()); n != MaxKnown+1 {
+		t.Fatalf("%d groups are remembered", n)
+	}
+	if k.Get(old.Group) == nil {
+		t.Fatal("a kept group was dropped")
+	}
+}
+
+func TestBoundedStore(t *testing.T) {
+	s, ctx := newBoundedStore(10, 1000), context.Background()
+	for n := range 100 {
+		if err := s.Put(ctx, ds.NewKey(fmt.Sprint(n)), make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Query(ctx, query.Query{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := r.Rest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := 0
+		for _, e := range all {
+			sum += len(e.Value)
+		}
+		if len(all) > 10 || sum > 1000 || sum != s.bytes || len(all) != s.order.Len() {
+			t.Fatalf("%d entries of %d bytes", len(all), sum)
+		}
+		if _, err := s.Get(ctx, ds.NewKey(fmt.Sprint(n))); err != nil {
+			t.Fatalf("the newest is gone: %v", err)
+		}
+	}
+	if err := s.Delete(ctx, ds.NewKey("99")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(ctx, ds.NewKey("99")); !errors.Is(err, ds.ErrNotFound) {
+		t.Fatal(err)
+	}
+}
