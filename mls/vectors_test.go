@@ -124,6 +124,7 @@ func perSuite(n int) map[CipherSuite]int {
 var families = []family{
 	{"tree-math", map[CipherSuite]int{0: 10}, vectorTreeMath},
 	{"deserialization", map[CipherSuite]int{0: 14}, vectorDeserialization},
+	{"messages", map[CipherSuite]int{0: 300}, vectorMessages},
 	{"crypto-basics", perSuite(1), vectorCryptoBasics},
 	{"key-schedule", perSuite(1), vectorKeySchedule},
 	{"psk_secret", perSuite(11), vectorPSKSecret},
