@@ -1,0 +1,495 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+	"github.com/pandanode/pandanode/storage"
+)
+
+// How often what this device says of a group is renewed, and how long a search for
+// a group's record pauses.
+const (
+	headEvery     = time.Hour
+	renewEvery    = 10 * time.Minute
+	lookupTimeout = 30 * time.Second
+	lookupRetry   = 2 * time.Second
+	lookupMax     = time.Minute
+	maxCandidates = 32
+)
+
+// discover starts everything of package discovery.
+func (n *Node) discover() (err error) {
+	bootstrap, err := n.cfg.bootstrap()
+	if err != nil {
+		return err
+	}
+	n.known = discovery.NewKnown(n.saveInfo)
+	if err := n.loadInfos(); err != nil {
+		return err
+	}
+	if n.dht, err = discovery.NewDHT(discovery.DHTConfig{
+		Host: n.host, Mode: n.cfg.DHT, Bootstrap: bootstrap, Known: n.known, BucketSize: n.cfg.BucketSize,
+	}); err != nil {
+		return err
+	}
+	if n.peers, err = discovery.NewPeers(discovery.PeersConfig{
+		Host: n.host, Bootstrap: bootstrap, Book: peerBook{n}, Log: n.log.With("subsystem", "peers"),
+	}); err != nil {
+		return err
+	}
+	if n.cfg.MDNS {
+		if n.mdns, err = discovery.StartMDNS(n.host, n.peers); err != nil {
+			n.log.Warn("no peers will be found on the local network", "err", err)
+		}
+	}
+	n.publisher = discovery.NewPublisher(discovery.PublisherConfig{DHT: n.dht})
+	n.finder = discovery.NewFinder(discovery.FinderConfig{Host: n.host, DHT: n.dht, Peers: n.peers, Catalog: n})
+	n.life.start(n.renew)
+	return nil
+}
+
+// peerBook keeps remembered peers in the node's store.
+type peerBook struct{ n *Node }
+
+// LoadPeers gives what SavePeer took.
+func (b peerBook) LoadPeers() (map[string][]byte, error) {
+	out := make(map[string][]byte)
+	err := b.n.store.Scan([]byte(keyPeers), func(key, value []byte) error {
+		out[string(key[len(keyPeers):])] = value
+		return nil
+	})
+	return out, err
+}
+
+// SavePeer puts one value.
+func (b peerBook) SavePeer(id string, value []byte) error {
+	return b.n.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyPeers + id), Value: value}}})
+}
+
+// DropPeer deletes one value.
+func (b peerBook) DropPeer(id string) error {
+	return b.n.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyPeers + id)}}})
+}
+
+func (n *Node) closeDiscovery() error {
+	var errs []error
+	if n.mdns != nil {
+		errs = append(errs, n.mdns.Close())
+	}
+	if n.finder != nil {
+		n.finder.Close()
+	}
+	if n.publisher != nil {
+		n.publisher.Close()
+	}
+	if n.peers != nil {
+		errs = append(errs, n.peers.Close())
+	}
+	if n.dht != nil {
+		errs = append(errs, n.dht.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// saveInfo keeps the records of groups that this node has; what else it hears of
+// lives in memory, since anyone can make records.
+func (n *Node) saveInfo(id wire.GroupID, record []byte) {
+	if n.hosting(id) == nil {
+		return
+	}
+	if err := n.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyInfo + string(id[:])), Value: record}}}); err != nil {
+		n.log.Warn("a group's record was not kept", "group", id, "err", err)
+	}
+}
+
+func (n *Node) loadInfos() error {
+	return n.store.Scan([]byte(keyInfo), func(_, value []byte) error {
+		if _, err := n.known.Load(value, time.Now()); err != nil {
+			n.log.Warn("a kept record does not hold any more", "err", err) // such as one whose rules have changed
+		}
+		return nil
+	})
+}
+
+// PublicGroups are the groups that this node tells others about.
+func (n *Node) PublicGroups() []*discovery.Info {
+	var out []*discovery.Info
+	for _, g := range n.hosteds() {
+		if i := n.known.Get(g.id); i != nil && g.published() {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+func (g *hosted) published() bool {
+	_, ok := g.n.publisher.Status(g.id)
+	return ok
+}
+
+// renew keeps the heads of this device's groups fresh.
+func (n *Node) renew(ctx context.Context) {
+	ticker := time.NewTicker(renewEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			for _, g := range n.hosteds() {
+				g.publish(ctx)
+			}
+		}
+	}
+}
+
+// publish says in the DHT what this device may say of a group it is a member of:
+// that it is one, and, with a user in the group's authority, profile and head.
+func (g *hosted) publish(ctx context.Context) {
+	st, err := g.status(ctx)
+	if err != nil {
+		return
+	}
+	switch st.State {
+	case group.StateMember, group.StateSyncing:
+	case group.StateOut:
+		g.n.publisher.Withdraw(g.id)
+		return
+	default:
+		return
+	}
+	now := time.Now()
+	info := g.n.known.Get(g.id)
+	if info == nil {
+		if info, err = discovery.New(g.genesis.Raw, now); err != nil {
+			g.log.Error("the group's record cannot be made", "err", err)
+			return
+		}
+	}
+	if info, err = g.speak(info, st, now); err != nil {
+		g.log.Warn("the group's record cannot be renewed", "err", err)
+	}
+	if _, err := g.n.publisher.Publish(info); err != nil {
+		g.log.Warn("the group's record is not published", "err", err)
+	}
+}
+
+// speak puts into a record what this device's user may say. What it may not, or
+// what the record has already, stays as it is.
+func (g *hosted) speak(info *discovery.Info, st group.Status, now time.Time) (*discovery.Info, error) {
+	me := g.n.me
+	own := me.user.Public()
+	if !slices.ContainsFunc(info.Authority, func(k wire.AuthorityKey) bool { return string(k.User) == string(own) }) {
+		return info, nil
+	}
+	var errs []error
+	take := func(next *discovery.Info, err error) {
+		switch {
+		case err == nil:
+			info = next
+		case !errors.Is(err, discovery.ErrStale):
+			errs = append(errs, err)
+		}
+	}
+	for _, item := range st.Profile {
+		if string(item.Signer) == string(own) {
+			take(info.SetProfile(me.user, hlc(item.HLC), item))
+		}
+	}
+	fresh := slices.ContainsFunc(info.Heads, func(h discovery.Head) bool {
+		return h.Device.ID == me.device.ID && now.Sub(hlc(h.HLC).Time()) < headEvery
+	})
+	if !fresh && len(st.TreeHash) == len(wire.Hash{}) {
+		take(info.SetHead(me.device, me.log, hlcOf(now), wire.Head{
+			Epoch: st.Epoch, EpochID: st.Position, TreeHash: wire.Hash(st.TreeHash), Members: uint64(st.Members), //nolint:gosec // a count
+		}))
+	}
+	return info, errors.Join(errs...)
+}
+
+// Find looks for groups by the words of their names. Results come as they are
+// found, until all sources were asked or ctx ends.
+func (n *Node) Find(ctx context.Context, q discovery.Query) (<-chan discovery.Result, error) {
+	found, err := n.finder.Find(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan discovery.Result)
+	if !n.life.start(func(life context.Context) {
+		defer close(out)
+		for r := range found { // ends with ctx, and when the finder closes
+			if best, _, err := n.known.Add(r.Info); err == nil {
+				r.Info = best
+			}
+			select {
+			case out <- r:
+			case <-ctx.Done():
+			case <-life.Done():
+			}
+		}
+	}) {
+		return nil, ErrClosed
+	}
+	return out, nil
+}
+
+// Lookup gives the public record of a group: the best of what the DHT has and what
+// this node knows. ErrNotFound and ErrNoPeers say why there is none.
+func (n *Node) Lookup(ctx context.Context, id wire.GroupID) (*discovery.Info, error) {
+	info, err := n.dht.Lookup(ctx, id)
+	switch {
+	case info != nil:
+		return info, nil
+	case errors.Is(err, discovery.ErrNoPeers):
+		return nil, fmt.Errorf("%w: %w", ErrNoPeers, err)
+	case errors.Is(err, discovery.ErrNotFound):
+		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	return nil, err
+}
+
+// lookup is a join whose group's genesis is not known yet.
+type lookup struct {
+	kick     chan struct{} // holds one
+	progress JoinProgress  // under Node.mu
+}
+
+// lookupRow says that a group is to be joined as soon as its record is found.
+type lookupRow struct {
+	Since uint64 `cbor:"1,keyasint"` // milliseconds since 1970
+}
+
+// Join asks to be let into a group. When it returns, the request is durable: the
+// node goes on trying, also after a restart, until a member has answered. JoinProgress
+// tells how far it is. Joining a group that one is in does nothing.
+func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
+	if n.hosting(id) != nil {
+		return nil
+	}
+	if info := n.known.Get(id); info != nil {
+		return n.join(ctx, info.Genesis)
+	}
+	n.mu.Lock()
+	_, running := n.lookups[id]
+	n.mu.Unlock()
+	if running {
+		return nil
+	}
+	if err := n.put(keyLookup+string(id[:]), &lookupRow{Since: uint64(time.Now().UnixMilli())}); err != nil { //nolint:gosec // after 1970
+		return err
+	}
+	return n.lookUp(id)
+}
+
+// JoinProgress tells how far the way into a group is.
+func (n *Node) JoinProgress(ctx context.Context, id wire.GroupID) (JoinProgress, error) {
+	n.mu.Lock()
+	l := n.lookups[id]
+	var p JoinProgress
+	if l != nil {
+		p = l.progress
+	}
+	n.mu.Unlock()
+	if l != nil {
+		return p, nil
+	}
+	g, err := n.mustHost(id)
+	if err != nil {
+		return JoinProgress{}, err
+	}
+	st, err := g.status(ctx)
+	if err != nil {
+		return JoinProgress{}, err
+	}
+	p = g.joiner.where()
+	switch st.State {
+	case group.StateMember:
+		if missing := g.missing(st); missing != "" {
+			return JoinProgress{Stage: StageWelcomed, Detail: missing, Since: p.Since}, nil
+		}
+		return JoinProgress{Stage: StageSynced, Since: p.Since}, nil
+	case group.StateSyncing:
+		return JoinProgress{Stage: StageWelcomed, Detail: g.missing(st), Since: p.Since}, nil
+	case group.StateOut:
+		return JoinProgress{}, fmt.Errorf("%w: this device was removed from the group, or left it", ErrDenied)
+	}
+	if p.Stage == "" {
+		p = JoinProgress{Stage: StageContacting, Since: n.opened}
+	}
+	return p, nil
+}
+
+// lookUp searches for a group's record until it is found, and joins the group then.
+func (n *Node) lookUp(id wire.GroupID) error {
+	l := &lookup{kick: make(chan struct{}, 1), progress: JoinProgress{Stage: StageLookingUp, Since: time.Now()}}
+	n.mu.Lock()
+	if n.lookups[id] != nil || n.groups[id] != nil {
+		n.mu.Unlock()
+		return nil
+	}
+	n.lookups[id] = l
+	n.mu.Unlock()
+	if !n.life.start(func(ctx context.Context) {
+		for pause := lookupRetry; ctx.Err() == nil; pause = min(2*pause, lookupMax) {
+			err := n.lookUpOnce(ctx, id)
+			if err == nil {
+				return
+			}
+			n.mu.Lock()
+			l.progress.Detail = err.Error()
+			n.mu.Unlock()
+			n.changed.wake()
+			timer := time.NewTimer(pause)
+			select {
+			case <-ctx.Done():
+			case <-timer.C:
+			case <-l.kick:
+			}
+			timer.Stop()
+		}
+	}) {
+		return ErrClosed
+	}
+	return nil
+}
+
+func (n *Node) lookUpOnce(ctx context.Context, id wire.GroupID) error {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	info, err := n.Lookup(ctx, id)
+	if err != nil {
+		return err
+	}
+	return n.join(ctx, info.Genesis)
+}
+
+func (n *Node) pokeLookups() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, l := range n.lookups {
+		select {
+		case l.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// join makes the group of a joiner: its row first, so that a crash repeats the rest.
+func (n *Node) join(ctx context.Context, genesis *identity.Genesis) error {
+	n.joining.Lock() // of two at once the second finds the first's group
+	defer n.joining.Unlock()
+	if n.hosting(genesis.ID) != nil {
+		return nil
+	}
+	b := storage.Batch{Writes: []storage.Write{
+		{Key: []byte(keyGroups + string(genesis.ID[:])), Value: wire.Marshal(&hostedRow{Genesis: genesis.Raw})},
+		{Key: []byte(keyLookup + string(genesis.ID[:]))},
+	}}
+	if err := n.apply(b); err != nil {
+		return fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	g := n.newHosted(genesis)
+	if err := g.start(); err != nil {
+		g.stop()
+		return err
+	}
+	n.adopt(g)
+	return g.ask(ctx)
+}
+
+// ask lets a machine that is new ask to be let in.
+func (g *hosted) ask(ctx context.Context) error {
+	st, err := g.status(ctx)
+	if err != nil || st.State != group.StateNew {
+		return err
+	}
+	_, err = g.loop.step(ctx, group.Join{})
+	return err
+}
+
+// resumeJoins goes on with what Join accepted before a restart.
+func (n *Node) resumeJoins(groups []*hosted) error {
+	for _, g := range groups {
+		g.life.start(func(ctx context.Context) {
+			if err := g.ask(ctx); err != nil && ctx.Err() == nil {
+				g.log.Error("the join is not taken up again", "err", err)
+			}
+		})
+	}
+	var ids []wire.GroupID
+	if err := n.store.ScanKeys([]byte(keyLookup), func(key []byte) error {
+		if raw := key[len(keyLookup):]; len(raw) == len(wire.GroupID{}) {
+			ids = append(ids, wire.GroupID(raw))
+		}
+		return nil
+	}); err != nil {
+		return fmt.Errorf("restoring the joins: %w", err)
+	}
+	for _, id := range ids {
+		if err := n.lookUp(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// candidates are peers that are likely to be members, the likeliest first: those
+// that the public record names and that are connected, those that say so in the
+// DHT, then the rest of those in the record.
+func (g *hosted) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
+	named := []peer.ID{peer.ID(g.genesis.Device.Cert.Peer)}
+	if info := g.n.known.Get(g.id); info != nil {
+		for _, h := range info.Heads {
+			named = append(named, peer.ID(h.Device.Cert.Peer))
+		}
+	}
+	return func(yield func(peer.AddrInfo) bool) {
+		seen := map[peer.ID]bool{g.n.host.ID(): true}
+		next := func(p peer.AddrInfo) bool {
+			if seen[p.ID] {
+				return true
+			}
+			seen[p.ID] = true
+			return len(seen) <= maxCandidates+1 && yield(p)
+		}
+		for _, p := range named {
+			if g.n.host.Network().Connectedness(p) == network.Connected && !next(peer.AddrInfo{ID: p}) {
+				return
+			}
+		}
+		// Bounded apart from ctx, since what is found is used between two finds.
+		search, cancel := context.WithCancel(ctx)
+		defer cancel()
+		for p := range g.n.dht.Members(search, g.id) {
+			if !next(p) {
+				return
+			}
+		}
+		for _, p := range named {
+			if seen[p] {
+				continue
+			}
+			find, cancel := context.WithTimeout(ctx, lookupTimeout)
+			info, err := g.n.dht.Kad().FindPeer(find, p)
+			cancel()
+			if err != nil {
+				info = peer.AddrInfo{ID: p} // the peerstore may know better
+			}
+			if !next(info) {
+				return
+			}
+		}
+	}
+}

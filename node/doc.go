@@ -1,0 +1,27 @@
+// Package node is one device: it holds the store, the libp2p host, the topics and
+// streams, the timers and the local API, and it carries out what group.Machine
+// decides. Other programs embed it with [Open]; cmd/pandanode is one of them.
+//
+// Per group, one goroutine owns the machine (loop.go). After every Step it carries
+// out the Ready in the order of the type: the writes in one synced transaction,
+// then the messages, then the events, then Advance, and only then is the caller
+// answered. What is not durable is never sent, and a machine whose writes failed is
+// thrown away and made again of what is durable.
+//
+// Three paths lead in and out, and none of them is needed for the others: gossip
+// (topic.go), catch-up between members on direct streams (sync.go, syncer.go), and
+// a joiner's request (join.go). Package discovery finds groups and peers.
+//
+// # Who stops what
+//
+// Every goroutine of a node is started by its [life] and gets that life's context.
+// [Node.Close] ends the life, which waits for all of them, and then closes the
+// topics, the DHT, the host and the store, in this order. A goroutine that serves
+// one stream ends with its stream, whose deadline it sets before every frame.
+//
+// # What this package does not do
+//
+// It decides nothing about groups: who is a member, which epoch counts, what a
+// message needs. It does not encode (node/wire), keep keys in memory longer than
+// it needs them, or read a configuration file (node/config).
+package node

@@ -1,0 +1,467 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// hosted is a group that this node takes part in, or is on its way into: its
+// machine's loop and what carries out the machine's messages.
+type hosted struct {
+	n       *Node
+	id      wire.GroupID
+	genesis *identity.Genesis
+	log     *slog.Logger
+	life    *life
+	loop    *loop
+	syncer  *syncer
+	joiner  *joiner
+	changed *signal
+
+	mu    sync.Mutex
+	topic *topic // nil: not on gossip
+}
+
+// hostedRow says that the node has a group. A joiner's row comes before its
+// machine's first row, a founder's after, so that a machine that is new on restart
+// is a joiner's.
+type hostedRow struct {
+	Genesis wire.Signed `cbor:"1,keyasint"`
+}
+
+// newHosted makes the group's parts without starting them.
+func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
+	g := &hosted{
+		n: n, id: genesis.ID, genesis: genesis, life: n.life.child(), changed: new(signal),
+		log: n.log.With("subsystem", "group", "group", genesis.ID.String()[:12]),
+	}
+	g.syncer, g.joiner = newSyncer(g), newJoiner(g)
+	r := rows{store: n.store, prefix: groupPrefix(g.id)}
+	var crash func(boundary) bool
+	if n.crash != nil {
+		crash = func(b boundary) bool { return n.crash(g.id, b) }
+	}
+	g.loop = &loop{
+		log: g.log, rows: r, apply: n.apply, send: g.send, changed: g.changed,
+		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting),
+		open: func(now time.Time) (*group.Machine, error) {
+			return group.New(group.Config{
+				Genesis: genesis, Device: n.me.device, LogKey: n.me.log, Incarnation: n.me.incarnation,
+				Engine: group.MLS(genesis.Suite), Rand: rand.Reader, Rows: r,
+			}, now)
+		},
+	}
+	return g
+}
+
+// start lets the group live: its loop first, which may have things to send that a
+// crash held back.
+func (g *hosted) start() error {
+	t, err := joinTopic(g.n.pubsub, g.n.host.ID(), g)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	g.topic = t
+	g.mu.Unlock()
+	for _, run := range []func(context.Context){g.loop.run, g.syncer.run, g.joiner.run, g.watch} {
+		if !g.life.start(run) {
+			return ErrClosed
+		}
+	}
+	for _, p := range g.n.host.Network().Peers() {
+		g.syncer.connected(p)
+	}
+	return nil
+}
+
+// stop ends the group's goroutines and takes it off gossip. It may be called again.
+func (g *hosted) stop() {
+	g.life.end()
+	g.offGossip()
+}
+
+// watch passes on that the machine moved, and takes the group off gossip when this
+// device is out.
+func (g *hosted) watch(ctx context.Context) {
+	type seen struct {
+		state   group.State
+		profile uint64 // sum of the registers' clocks, each of which only rises
+		adopted bool
+	}
+	var last seen
+	for {
+		changed := g.changed.wait()
+		g.n.changed.wake()
+		if st, err := g.status(ctx); err == nil {
+			now := seen{state: st.State, adopted: g.n.hosting(g.id) == g}
+			for _, item := range st.Profile {
+				now.profile += item.HLC
+			}
+			if now.state != last.state {
+				g.log.Info("state", "state", st.State, "epoch", st.Epoch, "members", st.Members)
+			}
+			if now.state == group.StateOut {
+				g.offGossip()
+			}
+			if now != last && now.adopted {
+				g.publish(ctx)
+			}
+			last = now
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+func (g *hosted) offGossip() {
+	g.mu.Lock()
+	t := g.topic
+	g.topic = nil
+	g.mu.Unlock()
+	if t == nil {
+		return
+	}
+	if err := t.close(g.n.pubsub); err != nil {
+		g.log.Debug("leaving the topic", "err", err)
+	}
+}
+
+// send does one thing that the machine wants of the network. It is called by the
+// loop and does not wait for anybody.
+func (g *hosted) send(ctx context.Context, out group.Outbound) {
+	switch out := out.(type) {
+	case group.Publish:
+		g.mu.Lock()
+		t := g.topic
+		g.mu.Unlock()
+		if t != nil && !g.n.mute.Load() {
+			if err := t.publish(ctx, out.Envelope); err != nil {
+				g.log.Debug("publishing", "err", err)
+			}
+			g.n.metrics.Published.Add(1)
+		}
+		g.syncer.published()
+	case group.Ask:
+		g.log.Debug("asking", "why", out.Why)
+		g.syncer.asked()
+	case group.RequestJoin:
+		g.joiner.ask(out.Request)
+	}
+}
+
+// topicPeers are the peers that gossip reaches.
+func (g *hosted) topicPeers() []peer.ID {
+	g.mu.Lock()
+	t := g.topic
+	g.mu.Unlock()
+	if t == nil || g.n.mute.Load() {
+		return nil
+	}
+	return t.peers()
+}
+
+func (g *hosted) status(ctx context.Context) (st group.Status, err error) {
+	err = g.loop.look(ctx, func(m *group.Machine) error { st = m.Status(); return nil })
+	return st, err
+}
+
+// CreateGroup says what to found.
+type CreateGroup struct {
+	Name        string
+	Description string
+	Tags        []string
+	Policy      wire.Policy
+}
+
+// suite is the MLS ciphersuite of new groups: 0x0001,
+// MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 (RFC 9420, Section 17.1).
+const suite = 0x0001
+
+// CreateGroup founds a group with this user as its owner. When it returns, the
+// group is durable; it is published as soon as there is somebody to publish it to.
+func (n *Node) CreateGroup(ctx context.Context, c CreateGroup) (wire.GroupID, error) {
+	now := time.Now()
+	profile, err := c.profile(n.me.user.Public(), now)
+	if err != nil {
+		return wire.GroupID{}, err
+	}
+	raw, id, err := identity.NewGenesis(rand.Reader, now, n.me.user, n.me.device, suite, c.Policy)
+	if err != nil {
+		return wire.GroupID{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	genesis, err := identity.VerifyGenesis(raw)
+	if err != nil {
+		return wire.GroupID{}, err
+	}
+	g := n.newHosted(genesis)
+	if err := g.found(ctx, profile); err != nil {
+		g.stop()
+		return wire.GroupID{}, fmt.Errorf("creating the group: %w", err)
+	}
+	n.adopt(g)
+	return id, nil
+}
+
+// found starts a new group and makes it durable. Until its last write the node
+// does not have the group, whatever rows there are.
+func (g *hosted) found(ctx context.Context, profile []wire.ProfileItem) error {
+	if err := g.start(); err != nil {
+		return err
+	}
+	if _, err := g.loop.step(ctx, group.Found{}); err != nil {
+		return err
+	}
+	for _, item := range profile {
+		if _, err := g.loop.step(ctx, group.SetProfile{Item: item}); err != nil {
+			return err
+		}
+	}
+	return g.n.put(keyGroups+string(g.id[:]), &hostedRow{Genesis: g.genesis.Raw})
+}
+
+// profile makes the registers that c sets.
+func (c *CreateGroup) profile(signer []byte, now time.Time) ([]wire.ProfileItem, error) {
+	base := wire.ProfileItem{V: wire.Version, HLC: uint64(hlcOf(now)), Signer: signer}
+	var out []wire.ProfileItem
+	add := func(f wire.ProfileField, set func(*wire.ProfileItem)) {
+		item := base
+		item.Field = f
+		set(&item)
+		out = append(out, item)
+	}
+	if c.Name != "" {
+		add(wire.FieldName, func(i *wire.ProfileItem) { i.Text = c.Name })
+	}
+	if c.Description != "" {
+		add(wire.FieldDescription, func(i *wire.ProfileItem) { i.Text = c.Description })
+	}
+	if len(c.Tags) > 0 {
+		add(wire.FieldTags, func(i *wire.ProfileItem) { i.Tags = c.Tags })
+	}
+	for _, item := range out {
+		if _, err := wire.DecodeProfileItem(item.Encode()); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	return out, nil
+}
+
+// Send accepts a message. When it returns, the message is durable and cannot be
+// lost; who can be reached gets it at once, the others when they can be.
+func (n *Node) Send(ctx context.Context, id wire.GroupID, c wire.Content) (wire.MessageID, error) {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return wire.MessageID{}, err
+	}
+	out, err := g.loop.step(ctx, group.Send{Content: c})
+	return out.Entry, err
+}
+
+// Members lists who is in a group.
+func (n *Node) Members(ctx context.Context, id wire.GroupID) (out []group.Member, err error) {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return nil, err
+	}
+	err = g.loop.look(ctx, func(m *group.Machine) error { out = m.Members(); return nil })
+	return out, err
+}
+
+// Remove takes a user out of a group.
+func (n *Node) Remove(ctx context.Context, id wire.GroupID, user wire.UserID) error {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return err
+	}
+	_, err = g.loop.step(ctx, group.RemoveUser{User: user})
+	return err
+}
+
+// Leave takes this user out of a group.
+func (n *Node) Leave(ctx context.Context, id wire.GroupID) error {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return err
+	}
+	_, err = g.loop.step(ctx, group.Leave{})
+	return err
+}
+
+// Message is one message by its ID; ErrNotFound if it is not here.
+func (n *Node) Message(ctx context.Context, id wire.GroupID, message wire.MessageID) (out group.Message, err error) {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return out, err
+	}
+	err = g.loop.look(ctx, func(m *group.Machine) (err error) {
+		var ok bool
+		if out, ok, err = m.Message(message); err == nil && !ok {
+			err = fmt.Errorf("%w: message %v", ErrNotFound, message)
+		}
+		return err
+	})
+	return out, err
+}
+
+// Messages gives up to limit messages after a cursor, in the order in which this
+// device showed them.
+func (n *Node) Messages(ctx context.Context, id wire.GroupID, after uint64, limit int) (out []group.Message, err error) {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return nil, err
+	}
+	err = g.loop.look(ctx, func(m *group.Machine) (err error) { out, err = m.Messages(after, limit); return err })
+	return out, err
+}
+
+// Events gives up to limit events after a cursor.
+func (n *Node) Events(ctx context.Context, id wire.GroupID, after uint64, limit int) (out []group.Event, err error) {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return nil, err
+	}
+	err = g.loop.look(ctx, func(m *group.Machine) (err error) { out, err = m.Events(after, limit); return err })
+	return out, err
+}
+
+// page is how many rows a subscription reads in one turn at the machine.
+const page = 256
+
+// Subscribe calls emit for each message after a cursor, the old ones and then the
+// new ones as they come, each once and in order, until ctx ends or emit fails;
+// that error is returned.
+func (n *Node) Subscribe(ctx context.Context, id wire.GroupID, after uint64, emit func(group.Message) error) error {
+	return follow(ctx, n, id, after, n.Messages, func(m group.Message) uint64 { return m.Cursor }, emit)
+}
+
+// SubscribeEvents is Subscribe for events.
+func (n *Node) SubscribeEvents(ctx context.Context, id wire.GroupID, after uint64, emit func(group.Event) error) error {
+	return follow(ctx, n, id, after, n.Events, func(e group.Event) uint64 { return e.Cursor }, emit)
+}
+
+func follow[T any](
+	ctx context.Context, n *Node, id wire.GroupID, after uint64,
+	read func(context.Context, wire.GroupID, uint64, int) ([]T, error), cursor func(T) uint64, emit func(T) error,
+) error {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return err
+	}
+	for {
+		changed := g.changed.wait()
+		for {
+			rows, err := read(ctx, id, after, page)
+			if err != nil {
+				return err
+			}
+			for _, r := range rows {
+				if err := emit(r); err != nil {
+					return err
+				}
+				after = cursor(r)
+			}
+			if len(rows) < page {
+				break
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-n.life.done:
+			return ErrClosed
+		}
+	}
+}
+
+// EnvelopeOf gives the envelope of a message, as it was published.
+func (n *Node) EnvelopeOf(ctx context.Context, id wire.GroupID, message wire.MessageID) (out []byte, err error) {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return nil, err
+	}
+	err = g.loop.look(ctx, func(m *group.Machine) (err error) { out, err = m.EnvelopeOf(message); return err })
+	return out, err
+}
+
+// Deliver hands an envelope to a group as if it had come from the network. The
+// error is the machine's, and names why it was refused.
+func (n *Node) Deliver(ctx context.Context, id wire.GroupID, envelope []byte) (group.Outcome, error) {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return group.Outcome{}, err
+	}
+	return g.loop.step(ctx, group.Envelope{Bytes: envelope})
+}
+
+// GroupStatus is the machine's state for people.
+func (n *Node) GroupStatus(ctx context.Context, id wire.GroupID) (group.Status, error) {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return group.Status{}, err
+	}
+	return g.status(ctx)
+}
+
+// Groups lists the groups of this node, those it is joining included.
+func (n *Node) Groups() []wire.GroupID {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := make([]wire.GroupID, 0, len(n.groups)+len(n.lookups))
+	for id := range n.groups {
+		out = append(out, id)
+	}
+	for id := range n.lookups {
+		out = append(out, id)
+	}
+	return out
+}
+
+// hosting gives a group, or nil.
+func (n *Node) hosting(id wire.GroupID) *hosted {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.groups[id]
+}
+
+func (n *Node) mustHost(id wire.GroupID) (*hosted, error) {
+	if g := n.hosting(id); g != nil {
+		return g, nil
+	}
+	return nil, fmt.Errorf("%w: %v", ErrNoGroup, id)
+}
+
+// byTopic gives the group whose topic hashes to h, or nil.
+func (n *Node) byTopic(h wire.Hash) *hosted {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.topics[h]
+}
+
+// adopt makes a started group known to streams and callers.
+func (n *Node) adopt(g *hosted) {
+	n.mu.Lock()
+	n.groups[g.id] = g
+	n.topics[wire.HashOf(wire.DomainTopic, g.id[:])] = g
+	delete(n.lookups, g.id)
+	n.mu.Unlock()
+	if info := n.known.Get(g.id); info != nil {
+		n.saveInfo(g.id, info.Bytes())
+	}
+	g.changed.wake()
+	n.changed.wake()
+}

@@ -1,0 +1,126 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Connections a node keeps: above the high water it closes the least useful ones
+// until the low water. Members are protected by GossipSub's tags.
+const (
+	lowWater  = 32
+	highWater = 60
+)
+
+// newHost makes the libp2p host: QUIC and TCP, no other transport.
+func newHost(cfg Config, me *self) (host.Host, error) {
+	cm, err := connmgr.NewConnManager(lowWater, highWater, connmgr.WithGracePeriod(time.Minute))
+	if err != nil {
+		return nil, fmt.Errorf("starting the connection manager: %w", err)
+	}
+	opts := []libp2p.Option{libp2p.ConnectionManager(cm), libp2p.UserAgent("pandanode")}
+	if cfg.NewHost != nil {
+		h, err := cfg.NewHost(opts...)
+		if err != nil {
+			return nil, err
+		}
+		if !me.peerID().MatchesPrivateKey(h.Peerstore().PrivKey(h.ID())) {
+			return nil, errors.Join(fmt.Errorf("%w: the host is another peer than the store says", ErrInvalid), h.Close())
+		}
+		return h, nil
+	}
+	h, err := libp2p.New(append(opts,
+		libp2p.Identity(me.peer),
+		libp2p.ListenAddrStrings(cfg.Listen...),
+		libp2p.Transport(libp2pquic.NewTransport),
+		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.EnableHolePunching(),
+		libp2p.DisableMetrics(),
+	)...)
+	if err != nil {
+		return nil, fmt.Errorf("starting libp2p: %w", err)
+	}
+	return h, nil
+}
+
+func (m *self) peerID() peer.ID { return peer.ID(m.device.Cert.Peer) }
+
+// Streams a node serves at once, of all peers and of one. What exceeds that is
+// reset; whoever wanted it comes again.
+const (
+	maxStreams     = 128
+	maxPeerStreams = 8
+)
+
+// turnstile counts streams.
+type turnstile struct {
+	mu    sync.Mutex
+	all   int
+	peers map[peer.ID]int
+}
+
+func (t *turnstile) enter(p peer.ID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.all >= maxStreams || t.peers[p] >= maxPeerStreams {
+		return false
+	}
+	if t.peers == nil {
+		t.peers = make(map[peer.ID]int)
+	}
+	t.all++
+	t.peers[p]++
+	return true
+}
+
+func (t *turnstile) leave(p peer.ID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.all--
+	if t.peers[p]--; t.peers[p] == 0 {
+		delete(t.peers, p)
+	}
+}
+
+// serveStreams registers the handlers of this package's protocols.
+func (n *Node) serveStreams() {
+	for protocol, serve := range map[string]func(context.Context, network.Stream) error{
+		wire.ProtocolSync: n.serveSync,
+		wire.ProtocolJoin: n.serveJoin,
+	} {
+		log := n.log.With("subsystem", "stream", "protocol", protocol)
+		n.host.SetStreamHandler(protocolID(protocol), func(s network.Stream) {
+			p := s.Conn().RemotePeer()
+			if !n.streams.enter(p) {
+				_ = s.Reset()
+				return
+			}
+			started := n.life.start(func(ctx context.Context) {
+				defer n.streams.leave(p)
+				ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+				defer cancel()
+				defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+				if err := serve(ctx, s); err != nil {
+					log.Debug("stream ended", "peer", p, "err", err)
+				}
+			})
+			if !started {
+				n.streams.leave(p)
+				_ = s.Reset()
+			}
+		})
+	}
+}

@@ -1,0 +1,323 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// How patient the two ends of a join are.
+const (
+	joinAnswer   = 45 * time.Second // how long a member works on a request while the joiner listens
+	joinContact  = 15 * time.Second // to reach one member
+	joinRetry    = 2 * time.Second  // first pause after every member was tried
+	joinRetryMax = time.Minute
+)
+
+// JoinStage says how far this device's way into a group is.
+type JoinStage string
+
+// Stages, in their order; a stuck join repeats one with another Detail.
+const (
+	StageLookingUp  JoinStage = "looking-up"         // the group's public record is not found yet
+	StageContacting JoinStage = "contacting"         // members are looked for and dialled
+	StageWaiting    JoinStage = "waiting-for-member" // one has the request; its commit, or an admin's approval, is not there yet
+	StageWelcomed   JoinStage = "welcomed"           // in, but behind the group
+	StageSynced     JoinStage = "synced"             // in
+)
+
+// JoinProgress is where a join stands and why.
+type JoinProgress struct {
+	Stage  JoinStage
+	Detail string // what is stuck, for people
+	Since  time.Time
+}
+
+// joiner carries a machine's join request to members until one welcomes it.
+type joiner struct {
+	g *hosted
+
+	mu       sync.Mutex
+	request  *wire.JoinRequest // nil: nothing is asked
+	progress JoinProgress
+	kick     chan struct{} // holds one
+}
+
+func newJoiner(g *hosted) *joiner { return &joiner{g: g, kick: make(chan struct{}, 1)} }
+
+// ask takes up a request of the machine's.
+func (j *joiner) ask(r wire.JoinRequest) {
+	j.mu.Lock()
+	j.request = &r
+	j.mu.Unlock()
+	j.report(StageContacting, "looking for members")
+	j.poke()
+}
+
+// poke ends a pause between two tries.
+func (j *joiner) poke() {
+	select {
+	case j.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (j *joiner) report(stage JoinStage, detail string) {
+	j.mu.Lock()
+	if j.progress.Stage != stage || j.progress.Detail != detail {
+		j.progress = JoinProgress{Stage: stage, Detail: detail, Since: time.Now()}
+		j.g.log.Info("joining", "stage", stage, "detail", detail)
+	}
+	j.mu.Unlock()
+	j.g.changed.wake()
+}
+
+func (j *joiner) where() JoinProgress {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.progress
+}
+
+func (j *joiner) wanted() *wire.JoinRequest {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.request
+}
+
+// run asks member after member, with growing pauses, until one has let us in.
+func (j *joiner) run(ctx context.Context) {
+	pause := joinRetry
+	for ctx.Err() == nil {
+		r := j.wanted()
+		if r == nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-j.kick:
+				pause = joinRetry
+				continue
+			}
+		}
+		if j.try(ctx, *r) {
+			j.mu.Lock()
+			if j.request == r {
+				j.request = nil
+			}
+			j.mu.Unlock()
+			continue
+		}
+		timer := time.NewTimer(pause/2 + rand.N(pause)) //nolint:gosec // spreads load, hides nothing
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+			pause = min(2*pause, joinRetryMax)
+		case <-j.kick: // a peer has connected
+		}
+		timer.Stop()
+	}
+}
+
+// try asks every member it can find, one after the other, and says whether this
+// device is in.
+func (j *joiner) try(ctx context.Context, r wire.JoinRequest) bool {
+	var asked, reached int
+	denied := ""
+	for p := range j.g.candidates(ctx) {
+		asked++
+		j.report(StageContacting, "member "+p.ID.String())
+		reply, tree, err := j.g.n.askToJoin(ctx, p, r, func() {
+			j.report(StageWaiting, "member "+p.ID.String()+" has the request")
+		})
+		if err != nil {
+			j.g.log.Debug("a member could not be asked", "peer", p.ID, "err", err)
+			continue
+		}
+		reached++
+		switch reply.Stage {
+		case wire.JoinDenied:
+			denied = reply.Reason
+		case wire.JoinWelcomed:
+			_, err := j.g.loop.step(ctx, group.JoinAnswered{Epoch: reply.Epoch, Welcome: reply.Welcome, Tree: tree})
+			if err != nil {
+				j.g.log.Warn("a Welcome was refused", "peer", p.ID, "err", err)
+				denied = "a member sent a Welcome that does not hold: " + err.Error()
+				continue
+			}
+			j.report(StageWelcomed, "by member "+p.ID.String())
+			j.g.syncer.connected(p.ID)
+			return true
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+	case denied != "":
+		j.report(StageContacting, "denied: "+denied)
+	case asked == 0 && len(j.g.n.host.Network().Peers()) == 0:
+		j.report(StageContacting, "no peer is connected")
+	case asked == 0:
+		j.report(StageContacting, "no member is known yet")
+	case reached == 0:
+		j.report(StageContacting, fmt.Sprintf("%d members are known, none can be reached", asked))
+	default:
+		j.report(StageWaiting, "a member has the request")
+	}
+	return false
+}
+
+// askToJoin carries a request to one member and listens until it is decided or the
+// member's patience ends. waiting is called when the member has taken it.
+func (n *Node) askToJoin(ctx context.Context, p peer.AddrInfo, r wire.JoinRequest, waiting func()) (wire.JoinReply, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, joinContact+joinAnswer+frameTimeout)
+	defer cancel()
+	dial, stop := context.WithTimeout(ctx, joinContact)
+	defer stop()
+	if err := n.host.Connect(dial, p); err != nil {
+		return wire.JoinReply{}, nil, fmt.Errorf("dialling: %w", err)
+	}
+	s, err := n.host.NewStream(dial, p.ID, wire.ProtocolJoin)
+	if err != nil {
+		return wire.JoinReply{}, nil, fmt.Errorf("opening a join stream: %w", err)
+	}
+	defer s.Reset() //nolint:errcheck // after a Close this does nothing
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+	f := newFrames(s)
+	if err := f.write(r); err != nil {
+		return wire.JoinReply{}, nil, err
+	}
+	for {
+		var reply wire.JoinReply
+		if err := f.readWithin(joinAnswer+frameTimeout, &reply); err != nil {
+			if errors.Is(err, io.EOF) { // it had the time it gives
+				return wire.JoinReply{Stage: wire.JoinWaiting}, nil, s.Close()
+			}
+			return reply, nil, err
+		}
+		switch reply.Stage {
+		case wire.JoinWaiting:
+			waiting()
+		case wire.JoinDenied:
+			return reply, nil, s.Close()
+		case wire.JoinWelcomed:
+			tree, err := readTree(f, reply.Epoch)
+			if err != nil {
+				return reply, nil, err
+			}
+			return reply, tree, s.Close()
+		}
+	}
+}
+
+// readTree reads the parts that follow a Welcome, until the tree is complete; nil
+// if the stream ends without any.
+func readTree(f *frames, epoch wire.EpochID) ([]byte, error) {
+	var t treeReader
+	for {
+		var part wire.SyncTree
+		if err := f.read(&part); err != nil {
+			if errors.Is(err, io.EOF) && t.bytes == nil {
+				return nil, nil
+			}
+			return nil, noEOF(err)
+		}
+		if part.Epoch != epoch {
+			return nil, fmt.Errorf("%w: the tree of another epoch", errProtocol)
+		}
+		if done, err := t.add(&part); err != nil || done {
+			return t.bytes, err
+		}
+	}
+}
+
+// serveJoin answers a joiner: waiting, and then its Welcome or why not.
+func (n *Node) serveJoin(ctx context.Context, s network.Stream) error {
+	defer s.Reset() //nolint:errcheck // after a Close this does nothing
+	f := newFrames(s)
+	var r wire.JoinRequest
+	if err := f.read(&r); err != nil {
+		return err
+	}
+	n.metrics.Joins.Add(1)
+	d, err := identity.VerifyDevice(r.Cert)
+	if err != nil {
+		return errors.Join(err, deny(f, "the device's certificate does not hold"))
+	}
+	if string(d.Cert.Peer) != string(s.Conn().RemotePeer()) {
+		return errors.Join(identity.ErrForged, deny(f, "the device's certificate is another peer's"))
+	}
+	g := n.hosting(r.Group)
+	if g == nil {
+		return errors.Join(ErrNoGroup, deny(f, ErrNoGroup.Error()))
+	}
+	if _, err := g.loop.step(ctx, group.JoinAsked{Request: r}); err != nil {
+		return errors.Join(err, deny(f, err.Error()))
+	}
+	patience := time.NewTimer(joinAnswer)
+	defer patience.Stop()
+	for told := false; ; {
+		changed := g.changed.wait()
+		var st group.JoinStatus
+		if err := g.loop.look(ctx, func(m *group.Machine) (err error) { st, err = m.JoinStatus(r.KeyPackage); return err }); err != nil {
+			return err
+		}
+		switch st.Stage {
+		case wire.JoinDenied:
+			return errors.Join(deny(f, st.Reason))
+		case wire.JoinWelcomed:
+			genesis := g.genesis.Raw
+			if err := f.write(&wire.JoinReply{Stage: wire.JoinWelcomed, Welcome: st.Welcome, Epoch: st.Epoch, Genesis: &genesis}); err != nil {
+				return err
+			}
+			if err := writeTree(st.Epoch, st.Tree, func(t *wire.SyncTree) error { return f.write(t) }); err != nil {
+				return err
+			}
+			return s.Close()
+		}
+		if !told {
+			if err := f.write(&wire.JoinReply{Stage: wire.JoinWaiting, Reason: plain(st.Reason)}); err != nil {
+				return err
+			}
+			told = true
+		}
+		select {
+		case <-changed:
+		case <-patience.C:
+			return s.Close() // the joiner asks again, here or elsewhere
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func deny(f *frames, reason string) error {
+	if err := f.write(&wire.JoinReply{Stage: wire.JoinDenied, Reason: plain(reason)}); err != nil {
+		return err
+	}
+	return f.s.Close()
+}
+
+// plain makes a reason fit into a frame: short, and without control characters.
+func plain(s string) string {
+	s = strings.ToValidUTF8(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s), "")
+	if len(s) > wire.MaxReason {
+		s = strings.ToValidUTF8(s[:wire.MaxReason], "")
+	}
+	return s
+}

@@ -1,0 +1,316 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+	"github.com/pandanode/pandanode/storage"
+)
+
+// Config says how to run a device. Home and what unlocks its store are needed;
+// every other zero value is a default.
+type Config struct {
+	Home       string
+	Passphrase func() ([]byte, error) // that unlocks the store; see storage.Options
+	KeyFile    string                 // in its place
+	Listen     []string               // multiaddrs; none: QUIC and TCP on a free port of every interface
+	Bootstrap  []string               // multiaddrs with peer IDs, dialled at the start and whenever nobody is left
+	MDNS       bool                   // find peers on the local network
+	DHT        discovery.Mode
+	BucketSize int                                       // of the DHT; 0: 20. All nodes of a network want the same
+	Socket     string                                    // path of the local API's unix socket; empty: no socket
+	Version    string                                    // of the program, for people
+	Logger     *slog.Logger                              // nil: nothing is logged
+	NewHost    func(...libp2p.Option) (host.Host, error) // makes the host in libp2p's place, with the device's peer key; for simulated networks
+}
+
+func (c *Config) validate() error {
+	if c.Home == "" {
+		return fmt.Errorf("%w: no home directory", ErrInvalid)
+	}
+	if len(c.Listen) == 0 {
+		c.Listen = []string{"/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"}
+	}
+	for _, a := range c.Listen {
+		if _, err := multiaddr.NewMultiaddr(a); err != nil {
+			return fmt.Errorf("%w: listen address %q: %w", ErrInvalid, a, err)
+		}
+	}
+	if _, err := c.bootstrap(); err != nil {
+		return err
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// bootstrap reads the bootstrap addresses.
+func (c *Config) bootstrap() ([]peer.AddrInfo, error) {
+	addrs := make([]multiaddr.Multiaddr, len(c.Bootstrap))
+	for i, a := range c.Bootstrap {
+		m, err := multiaddr.NewMultiaddr(a)
+		if err != nil {
+			return nil, fmt.Errorf("%w: bootstrap address %q: %w", ErrInvalid, a, err)
+		}
+		addrs[i] = m
+	}
+	infos, err := peer.AddrInfosFromP2pAddrs(addrs...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: a bootstrap address ends with /p2p/ and a peer ID: %w", ErrInvalid, err)
+	}
+	return infos, nil
+}
+
+// Node is an open device. Its methods may be called from any goroutine; they give
+// ErrClosed after Close.
+type Node struct {
+	cfg       Config
+	log       *slog.Logger
+	opened    time.Time
+	store     *storage.Store
+	me        *self
+	host      host.Host
+	pubsub    *pubsub.PubSub
+	dht       *discovery.DHT
+	known     *discovery.Known
+	publisher *discovery.Publisher
+	finder    *discovery.Finder
+	peers     *discovery.Peers
+	mdns      io.Closer // nil: off
+	life      *life
+	changed   *signal // woken whenever readiness may have changed
+	metrics   Metrics
+	streams   turnstile
+
+	mu      sync.Mutex
+	groups  map[wire.GroupID]*hosted
+	topics  map[wire.Hash]*hosted
+	lookups map[wire.GroupID]*lookup // joins whose genesis is not known yet
+
+	joining sync.Mutex // held while a joiner's group is made
+
+	close  func() error // once
+	failed chan error   // holds one: why the node cannot go on
+
+	mute  atomic.Bool                       // publishes nothing on gossip; tests only
+	crash func(wire.GroupID, boundary) bool // tests only
+}
+
+// Open opens a device and starts it; ctx is for the opening alone. It runs until
+// Close. Errors: those of storage.Open; ErrInvalid.
+func Open(ctx context.Context, cfg Config) (*Node, error) { return open(ctx, cfg, nil) }
+
+func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bool) (_ *Node, err error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: cfg, log: cfg.Logger, opened: time.Now(), life: newLife(context.WithoutCancel(ctx)), changed: new(signal),
+		groups: make(map[wire.GroupID]*hosted), topics: make(map[wire.Hash]*hosted), lookups: make(map[wire.GroupID]*lookup),
+		failed: make(chan error, 1), crash: crash,
+	}
+	n.close = sync.OnceValue(n.shut)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+		}
+	}()
+	if n.store, err = storage.Open(storeDir(cfg.Home), storage.Options{
+		Passphrase: cfg.Passphrase, KeyFile: cfg.KeyFile, Logger: n.log.With("subsystem", "storage"),
+	}); err != nil {
+		return nil, err
+	}
+	if n.me, err = readIdentity(n.store); err != nil {
+		return nil, err
+	}
+	if n.host, err = newHost(cfg, n.me); err != nil {
+		return nil, err
+	}
+	if err := n.discover(); err != nil {
+		return nil, err
+	}
+	if err := n.gossip(); err != nil {
+		return nil, err
+	}
+	n.serveStreams()
+	n.host.Network().Notify(&network.NotifyBundle{
+		ConnectedF:    func(_ network.Network, c network.Conn) { n.connected(c.RemotePeer()) },
+		DisconnectedF: func(_ network.Network, c network.Conn) { n.disconnected(c.RemotePeer()) },
+	})
+	if err := n.resume(); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// gossip starts GossipSub for as long as the node lives.
+func (n *Node) gossip() error {
+	ready := make(chan error, 1)
+	n.life.start(func(ctx context.Context) {
+		ps, err := newPubSub(ctx, n.host)
+		n.pubsub = ps
+		ready <- err
+	})
+	return <-ready
+}
+
+// resume starts the groups that the store holds.
+func (n *Node) resume() error {
+	var found []*hosted
+	if err := n.store.Scan([]byte(keyGroups), func(_, value []byte) error {
+		var row hostedRow
+		if err := wire.Unmarshal(value, &row); err != nil {
+			return err
+		}
+		genesis, err := identity.VerifyGenesis(row.Genesis)
+		if err != nil {
+			return err
+		}
+		found = append(found, n.newHosted(genesis))
+		return nil
+	}); err != nil {
+		return fmt.Errorf("restoring the groups: %w", err)
+	}
+	for _, g := range found {
+		if err := g.start(); err != nil {
+			return err
+		}
+		n.adopt(g)
+	}
+	return n.resumeJoins(found)
+}
+
+// Close ends everything that the node started and closes its store. It waits until
+// that is done and may be called again.
+func (n *Node) Close() error { return n.close() }
+
+func (n *Node) shut() error {
+	n.life.end()
+	n.mu.Lock()
+	groups := make([]*hosted, 0, len(n.groups))
+	for _, g := range n.groups {
+		groups = append(groups, g)
+	}
+	n.mu.Unlock()
+	for _, g := range groups {
+		g.life.end()
+	}
+	var errs []error
+	errs = append(errs, n.closeDiscovery())
+	if n.host != nil {
+		errs = append(errs, n.host.Close())
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	if n.me != nil {
+		n.me.wipe()
+	}
+	return errors.Join(errs...)
+}
+
+// Run serves the local API, if there is to be one, until ctx ends, somebody asks
+// the node to stop, or it cannot go on; then it closes the node. The error says why
+// it could not go on.
+func (n *Node) Run(ctx context.Context) error {
+	served, err := n.serveAPI(ctx)
+	if err != nil {
+		return errors.Join(err, n.Close())
+	}
+	select {
+	case <-ctx.Done():
+	case <-n.life.done:
+	case err = <-n.failed:
+	case err = <-served:
+	}
+	return errors.Join(err, n.Close())
+}
+
+// fail ends Run: the node cannot go on.
+func (n *Node) fail(err error) {
+	select {
+	case n.failed <- err:
+		n.log.Error("the node cannot go on", "err", err)
+	default: // the first reason counts
+	}
+}
+
+// apply is the store's Apply, counted.
+func (n *Node) apply(b storage.Batch) error {
+	err := n.store.Apply(b)
+	if err != nil {
+		n.metrics.WriteErrors.Add(1)
+	}
+	return err
+}
+
+// put writes a row of the node's own.
+func (n *Node) put(key string, v any) error {
+	if err := putRow(n.store, key, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	return nil
+}
+
+func (n *Node) hosteds() []*hosted {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := make([]*hosted, 0, len(n.groups))
+	for _, g := range n.groups {
+		out = append(out, g)
+	}
+	return out
+}
+
+func (n *Node) connected(p peer.ID) {
+	for _, g := range n.hosteds() {
+		g.syncer.connected(p)
+		g.joiner.poke()
+	}
+	n.pokeLookups()
+	n.changed.wake()
+}
+
+func (n *Node) disconnected(p peer.ID) {
+	if n.host.Network().Connectedness(p) == network.Connected {
+		return // over another connection
+	}
+	for _, g := range n.hosteds() {
+		g.syncer.disconnected(p)
+	}
+	n.changed.wake()
+}
+
+// Device is this device's certificate.
+func (n *Node) Device() *identity.Device { return n.me.device }
+
+// Host is the node's libp2p host. It is the node's to close.
+func (n *Node) Host() host.Host { return n.host }
+
+// Metrics are the node's counters.
+func (n *Node) Metrics() *Metrics { return &n.metrics }
+
+func protocolID(s string) protocol.ID { return protocol.ID(s) }
+
+func hlcOf(t time.Time) crdt.HLC { return crdt.HLCFromTime(t) }
+
+func hlc(v uint64) crdt.HLC { return crdt.HLC(v) }

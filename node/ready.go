@@ -1,0 +1,111 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Level is how far the node is in taking part; each includes those before it.
+type Level int
+
+// Levels.
+const (
+	LevelReady  Level = iota // the store is open and the node listens
+	LevelOnline              // a peer is connected, and the DHT has one
+	LevelSynced              // every group is caught up with a connected member
+)
+
+// Missing says what a level still lacks, for people; empty: it is reached.
+func (n *Node) Missing(ctx context.Context, level Level) (string, error) {
+	select {
+	case <-n.life.done:
+		return "", ErrClosed
+	default:
+	}
+	if level >= LevelOnline {
+		switch {
+		case len(n.host.Network().Peers()) == 0:
+			return "no peer is connected", nil
+		case n.dht.Size() == 0:
+			return "no connected peer serves the DHT", nil
+		}
+	}
+	if level < LevelSynced {
+		return "", nil
+	}
+	n.mu.Lock()
+	looking := len(n.lookups)
+	n.mu.Unlock()
+	if looking > 0 {
+		return fmt.Sprintf("%d groups that are to be joined are not found yet", looking), nil
+	}
+	for _, g := range n.hosteds() {
+		st, err := g.status(ctx)
+		if err != nil {
+			return "", err
+		}
+		if missing := g.missing(st); missing != "" {
+			return fmt.Sprintf("group %v: %s", g.id, missing), nil
+		}
+	}
+	return "", nil
+}
+
+// Wait returns when a level is reached, or with the error of ctx.
+func (n *Node) Wait(ctx context.Context, level Level) error {
+	for {
+		changed := n.changed.wait()
+		missing, err := n.Missing(ctx, level)
+		if err != nil {
+			return err
+		}
+		if missing == "" {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", missing, ctx.Err())
+		case <-n.life.done:
+			return ErrClosed
+		}
+	}
+}
+
+// missing says what keeps a group from being caught up; a group that this device
+// has left lacks nothing.
+func (g *hosted) missing(st group.Status) string {
+	switch {
+	case st.State == group.StateOut:
+		return ""
+	case st.State != group.StateMember:
+		return "this device is " + string(st.State)
+	case st.Gaps > 0:
+		return fmt.Sprintf("%d messages cannot be read yet", st.Gaps)
+	case st.Outbox > 0:
+		return fmt.Sprintf("%d own messages are not published yet", st.Outbox)
+	case st.Members > 1 && !g.syncer.inContact():
+		return "no member has been caught up with"
+	}
+	return ""
+}
+
+// Connected says whether this node has a connection to a member of the group.
+func (n *Node) inContact(ctx context.Context, id wire.GroupID) bool {
+	g := n.hosting(id)
+	if g == nil {
+		return false
+	}
+	members, err := g.connectedMembers(ctx)
+	return err == nil && len(members) > 0
+}
+
+// isConnected says whether there is a connection, over a relay or not.
+func isConnected(c network.Connectedness) bool {
+	return c == network.Connected || c == network.Limited
+}

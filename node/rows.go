@@ -1,0 +1,91 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+	"github.com/pandanode/pandanode/storage"
+)
+
+// Keys of the store: what is the node's own begins with "n/", what is a group's
+// with "g/", its 32-byte ID and "/".
+const (
+	keyIdentity = "n/identity"
+	keyGroups   = "n/group/"  // ‖ group ID: hostedRow
+	keyInfo     = "n/info/"   // ‖ group ID: PublicInfo, merged
+	keyLookup   = "n/lookup/" // ‖ group ID: lookupRow
+	keyPeers    = "n/peer/"   // ‖ peer ID: a remembered peer, package discovery's
+)
+
+func groupPrefix(id wire.GroupID) string { return "g/" + string(id[:]) + "/" }
+
+// rows is what is durable of one group, as its machine reads it.
+type rows struct {
+	store  *storage.Store
+	prefix string
+}
+
+var _ group.Rows = rows{}
+
+// Get gives nil, nil for a row that is not there. Other errors wrap ErrStore: after
+// one the machine is made again.
+func (r rows) Get(key string) ([]byte, error) {
+	v, err := r.store.Get([]byte(r.prefix + key))
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	return v, nil
+}
+
+// Scan goes through the rows below a prefix in the order of their keys.
+func (r rows) Scan(prefix string, fn func(key string, value []byte) error) error {
+	var stopped error
+	err := r.store.Scan([]byte(r.prefix+prefix), func(key, value []byte) error {
+		stopped = fn(string(key[len(r.prefix):]), value)
+		return stopped
+	})
+	if err != nil && stopped == nil {
+		return fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	return err
+}
+
+// batch is one Ready's writes as one transaction.
+func (r rows) batch(ready group.Ready) storage.Batch {
+	b := storage.Batch{Writes: make([]storage.Write, len(ready.Writes))}
+	for i, w := range ready.Writes {
+		b.Writes[i] = storage.Write{Key: []byte(r.prefix + w.Key), Value: w.Value, Vault: storage.VaultID(w.Vault)}
+	}
+	for _, v := range ready.Drop {
+		b.Drop = append(b.Drop, storage.VaultID(v))
+	}
+	return b
+}
+
+// getRow reads a row of the node's own into v; false if it is not there.
+func getRow(s *storage.Store, key string, v any) (bool, error) {
+	b, err := s.Get([]byte(key))
+	if errors.Is(err, storage.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading %q: %w", key, err)
+	}
+	defer clear(b)
+	if err := wire.Unmarshal(b, v); err != nil {
+		return false, fmt.Errorf("reading %q: %w", key, err)
+	}
+	return true, nil
+}
+
+// putRow writes a row of the node's own.
+func putRow(s *storage.Store, key string, v any) error {
+	b := wire.Marshal(v)
+	defer clear(b)
+	return s.Apply(storage.Batch{Writes: []storage.Write{{Key: []byte(key), Value: b}}})
+}

@@ -1,0 +1,573 @@
+package node
+
+import (
+	"bufio"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Catch-up between two members, as node/wire/stream.go lays it down. After the
+// proofs both sides do the same: send a vector, answer the other's, then ask for
+// what they still want, one Want at a time. A side that wants nothing more says so
+// with an empty Want. When each has answered the other's empty Want, both close.
+
+// Limits of one exchange.
+const (
+	frameTimeout  = 30 * time.Second // for one frame, either way
+	entriesFrame  = 256 << 10        // bytes of entries or seals in a frame, about
+	treePart      = 256 << 10
+	wantMessages  = 256 // asked for in one Want
+	wantTrees     = 4
+	maxWantAnswer = 4096 // messages of a peer's Want that are answered
+	maxWants      = 1024 // Wants a peer may send in one exchange
+	maxTasks      = 8    // answers a peer may have outstanding
+)
+
+var (
+	errNotMember   = errors.New("the peer is no member of the group")
+	errProtocol    = errors.New("the peer broke the protocol")
+	errMisbehaved  = errors.New("the peer sent what it should have refused")
+	errSyncRefused = errors.New("the peer did not show that it is a member")
+)
+
+// syncStats says what an exchange moved.
+type syncStats struct{ entriesIn, entriesOut, sealsIn, sealsOut int }
+
+// openSync runs an exchange with a peer from this side.
+func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (syncStats, error) {
+	s, err := n.host.NewStream(network.WithNoDial(ctx, "sync"), p, wire.ProtocolSync)
+	if err != nil {
+		return syncStats{}, fmt.Errorf("opening a sync stream: %w", err)
+	}
+	defer s.Reset() //nolint:errcheck // after a Close this does nothing
+	x := &exchange{g: g, frames: newFrames(s)}
+
+	mine := newHello(g.id)
+	if err := x.write(mine); err != nil {
+		return x.stats, err
+	}
+	var theirs wire.SyncHello
+	if err := x.read(&theirs); err != nil {
+		return x.stats, err
+	}
+	if theirs.Topic != mine.Topic {
+		return x.stats, fmt.Errorf("%w: hello of another group", errProtocol)
+	}
+	ends := proofEnds{mine, theirs, []byte(n.host.ID()), []byte(p)}
+	proof, err := g.prove(ctx, wire.KeyID{}, roleOpener, ends)
+	if err != nil {
+		return x.stats, err
+	}
+	if err := x.write(proof); err != nil {
+		return x.stats, err
+	}
+	var answer wire.SyncProof
+	if err := x.read(&answer); err != nil {
+		return x.stats, fmt.Errorf("%w: %w", errSyncRefused, err)
+	}
+	if x.device, err = g.verify(ctx, answer, roleAnswerer, ends, p); err != nil {
+		return x.stats, err
+	}
+	if err := x.run(ctx); err != nil {
+		return x.stats, err
+	}
+	return x.stats, s.Close()
+}
+
+// serveSync answers a sync stream. Whoever does not prove that it may have the
+// log sees what a node shows that does not have the group: a hello, and the end.
+func (n *Node) serveSync(ctx context.Context, s network.Stream) error {
+	defer s.Reset() //nolint:errcheck // after a Close this does nothing
+	f := newFrames(s)
+	var theirs wire.SyncHello
+	if err := f.read(&theirs); err != nil {
+		return err
+	}
+	mine := wire.SyncHello{V: wire.Version, Topic: theirs.Topic}
+	_, _ = rand.Read(mine.Nonce[:])
+	if err := f.write(mine); err != nil {
+		return err
+	}
+	var proof wire.SyncProof
+	if err := f.read(&proof); err != nil {
+		return err
+	}
+	p := s.Conn().RemotePeer()
+	ends := proofEnds{theirs, mine, []byte(p), []byte(n.host.ID())}
+	g := n.byTopic(theirs.Topic)
+	if g == nil {
+		return errors.Join(ErrNoGroup, s.Close())
+	}
+	device, err := g.verify(ctx, proof, roleOpener, ends, p)
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	answer, err := g.prove(ctx, proof.Key, roleAnswerer, ends)
+	if err != nil {
+		return err
+	}
+	x := &exchange{g: g, frames: f, device: device}
+	if err := x.write(answer); err != nil {
+		return err
+	}
+	err = x.run(ctx)
+	g.synced(p, x.stats, err)
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}
+
+func newHello(id wire.GroupID) wire.SyncHello {
+	h := wire.SyncHello{V: wire.Version, Topic: wire.HashOf(wire.DomainTopic, id[:])}
+	_, _ = rand.Read(h.Nonce[:])
+	return h
+}
+
+// Roles in a wire.SyncProof.
+const (
+	roleOpener   byte = 1
+	roleAnswerer byte = 2
+)
+
+// proofEnds is what a proof's MAC covers besides the group and the role.
+type proofEnds struct {
+	opener, answerer         wire.SyncHello
+	openerPeer, answererPeer []byte
+}
+
+// prove makes this device's proof, under the key the other side named if this
+// device holds it, else under its own. Without any key the MAC is zeros, and the
+// certificate alone must do.
+func (g *hosted) prove(ctx context.Context, named wire.KeyID, role byte, e proofEnds) (wire.SyncProof, error) {
+	proof := wire.SyncProof{Cert: g.n.me.device.Raw}
+	err := g.loop.look(ctx, func(m *group.Machine) error {
+		own, has := m.TransportKey()
+		keys := []wire.KeyID{named}
+		if has {
+			keys = append(keys, own)
+		}
+		for _, k := range keys {
+			if mac, ok := m.SyncMAC(k, role, e.opener, e.answerer, e.openerPeer, e.answererPeer); ok {
+				proof.Key, proof.MAC = k, mac
+				return nil
+			}
+		}
+		return nil
+	})
+	return proof, err
+}
+
+// verify says which device is at the other end, if it may take part: the
+// certificate is that of the stream's remote, and the device is known to the group,
+// now or formerly, or holds a transport key, as a member of another branch does.
+func (g *hosted) verify(ctx context.Context, proof wire.SyncProof, role byte, e proofEnds, remote peer.ID) (wire.DeviceID, error) {
+	d, err := identity.VerifyDevice(proof.Cert)
+	if err != nil {
+		return wire.DeviceID{}, err
+	}
+	if string(d.Cert.Peer) != string(remote) {
+		return wire.DeviceID{}, fmt.Errorf("%w: the certificate is another peer's", identity.ErrForged)
+	}
+	allowed := false
+	if err := g.loop.look(ctx, func(m *group.Machine) error {
+		mac, held := m.SyncMAC(proof.Key, role, e.opener, e.answerer, e.openerPeer, e.answererPeer)
+		allowed = held && hmac.Equal(mac[:], proof.MAC[:]) || m.Standing(d.ID) != group.Stranger
+		return nil
+	}); err != nil {
+		return wire.DeviceID{}, err
+	}
+	if !allowed {
+		return wire.DeviceID{}, errNotMember
+	}
+	return d.ID, nil
+}
+
+// frames reads and writes the frames of a stream, each within frameTimeout.
+type frames struct {
+	s network.Stream
+	r *bufio.Reader
+}
+
+func newFrames(s network.Stream) *frames { return &frames{s: s, r: bufio.NewReader(s)} }
+
+func (f *frames) write(v any) error {
+	if err := f.s.SetWriteDeadline(time.Now().Add(frameTimeout)); err != nil {
+		return err
+	}
+	return wire.WriteFrame(f.s, v)
+}
+
+func (f *frames) read(v any) error { return f.readWithin(frameTimeout, v) }
+
+func (f *frames) readWithin(d time.Duration, v any) error {
+	if err := f.s.SetReadDeadline(time.Now().Add(d)); err != nil {
+		return err
+	}
+	return wire.ReadFrame(f.r, v)
+}
+
+// exchange is what follows the proofs. One goroutine reads and steps, one writes,
+// so that two sides with much to say do not wait for each other; what the reader
+// wants written goes through tasks, and tasks never fills unless the peer breaks
+// the protocol.
+type exchange struct {
+	g *hosted
+	*frames
+	device wire.DeviceID // the other end
+	stats  syncStats     // the reader's fields and the writer's are disjoint
+	tasks  chan task
+}
+
+// task is one thing for the writer; exactly one field is set.
+type task struct {
+	vector  *wire.SyncVector // answer it
+	want    *wire.SyncWant   // answer it
+	ask     *wire.SyncWant   // send it
+	settled bool             // the peer has answered this side's last Want
+}
+
+func isLast(w *wire.SyncWant) bool { return len(w.Messages) == 0 && len(w.Trees) == 0 }
+
+func (x *exchange) run(ctx context.Context) error {
+	x.tasks = make(chan task, maxTasks)
+	both, ctx := errgroup.WithContext(ctx)
+	stop := context.AfterFunc(ctx, func() { _ = x.s.Reset() }) // lets go of whoever is in a read or write
+	defer stop()
+	both.Go(func() error { return x.writeAll(ctx) })
+	both.Go(func() error { return x.readAll(ctx) })
+	err := both.Wait()
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	return err
+}
+
+func (x *exchange) task(t task) error {
+	select {
+	case x.tasks <- t:
+		return nil
+	default:
+		return fmt.Errorf("%w: too many requests at once", errProtocol)
+	}
+}
+
+// writeAll sends this side's vector and carries out the reader's tasks until both
+// sides want nothing more.
+func (x *exchange) writeAll(ctx context.Context) error {
+	var marks []wire.Mark
+	if err := x.g.loop.look(ctx, func(m *group.Machine) error { marks = m.Marks(); return nil }); err != nil {
+		return err
+	}
+	if err := x.write(wire.SyncMessage{Vector: &wire.SyncVector{Marks: marks}}); err != nil {
+		return err
+	}
+	var wants uint64 // of the peer, answered
+	for answered, settled := false, false; !answered || !settled; {
+		var t task
+		select {
+		case t = <-x.tasks:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		switch {
+		case t.vector != nil:
+			if err := x.writeEntries(ctx, t.vector.Marks); err != nil {
+				return err
+			}
+			if err := x.write(wire.SyncMessage{Done: &wire.SyncDone{}}); err != nil {
+				return err
+			}
+		case t.want != nil:
+			if err := x.writeWanted(ctx, t.want); err != nil {
+				return err
+			}
+			wants++
+			if err := x.write(wire.SyncMessage{Done: &wire.SyncDone{Wants: wants}}); err != nil {
+				return err
+			}
+			answered = isLast(t.want)
+		case t.ask != nil:
+			if err := x.write(wire.SyncMessage{Want: t.ask}); err != nil {
+				return err
+			}
+		case t.settled:
+			settled = true
+		}
+	}
+	return x.s.CloseWrite()
+}
+
+// writeEntries sends what the peer's vector lacks, frame by frame, so that the
+// machine is held for one frame at a time.
+func (x *exchange) writeEntries(ctx context.Context, theirs []wire.Mark) error {
+	marks := make(map[wire.LogID]wire.Mark, len(theirs))
+	for _, m := range theirs {
+		marks[m.Log] = m
+	}
+	for more := true; more; {
+		var entries [][]byte
+		vector := slices.SortedFunc(maps.Values(marks), func(a, b wire.Mark) int { return a.Log.Compare(b.Log) })
+		if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) {
+			entries, more, err = m.EntriesAfter(x.device, vector, entriesFrame)
+			return err
+		}); err != nil {
+			return err
+		}
+		if len(entries) == 0 {
+			return nil
+		}
+		for _, b := range entries {
+			if err := advance(marks, b); err != nil {
+				return err
+			}
+		}
+		if err := x.write(wire.SyncMessage{Entries: entries}); err != nil {
+			return err
+		}
+		x.stats.entriesOut += len(entries)
+	}
+	return nil
+}
+
+// advance moves a vector over an entry.
+func advance(marks map[wire.LogID]wire.Mark, entry []byte) error {
+	s, err := wire.DecodeSigned(entry, wire.MaxEntry+128)
+	if err != nil {
+		return err
+	}
+	e, err := wire.DecodeEntry(s.Payload)
+	if err != nil {
+		return err
+	}
+	if m := marks[e.Log()]; m.Seq < e.Seq {
+		marks[e.Log()] = wire.Mark{Log: e.Log(), Seq: e.Seq, Hash: wire.EntryHashOf(e.Group, s.Payload)}
+	}
+	return nil
+}
+
+// writeWanted sends the seals and trees that the peer asked for and may have.
+func (x *exchange) writeWanted(ctx context.Context, w *wire.SyncWant) error {
+	const step = 32 // messages looked up in one turn at the machine
+	for messages := range slices.Chunk(w.Messages[:min(len(w.Messages), maxWantAnswer)], step) {
+		var seals [][]byte
+		if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) {
+			seals, err = m.SealsFor(x.device, messages)
+			return err
+		}); err != nil {
+			return err
+		}
+		for len(seals) > 0 {
+			n := fitting(seals, entriesFrame)
+			if err := x.write(wire.SyncMessage{Seals: seals[:n]}); err != nil {
+				return err
+			}
+			x.stats.sealsOut += n
+			seals = seals[n:]
+		}
+	}
+	for _, epoch := range w.Trees[:min(len(w.Trees), wantTrees)] {
+		var tree []byte
+		if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) {
+			if m.Standing(x.device) != group.Removed {
+				tree, err = m.TreeOf(epoch)
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+		if err := writeTree(epoch, tree, func(t *wire.SyncTree) error { return x.write(wire.SyncMessage{Tree: t}) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fitting is how many of the parts, at least one, make up to limit bytes.
+func fitting(parts [][]byte, limit int) int {
+	size := 0
+	for i, p := range parts {
+		if size += len(p); size > limit {
+			return max(i, 1)
+		}
+	}
+	return len(parts)
+}
+
+// writeTree cuts a tree into parts. No tree is no part.
+func writeTree(epoch wire.EpochID, tree []byte, write func(*wire.SyncTree) error) error {
+	at := uint64(0)
+	for part := range slices.Chunk(tree, treePart) {
+		if err := write(&wire.SyncTree{Epoch: epoch, Total: uint64(len(tree)), At: at, Part: part}); err != nil {
+			return err
+		}
+		at += uint64(len(part))
+	}
+	return nil
+}
+
+// treeReader puts a tree's parts together.
+type treeReader struct {
+	epoch wire.EpochID
+	total uint64
+	bytes []byte
+}
+
+// add takes the next part; done says that the tree is complete. Memory grows with
+// what has arrived, not with what is announced.
+func (t *treeReader) add(p *wire.SyncTree) (done bool, err error) {
+	if p.At == 0 {
+		*t = treeReader{epoch: p.Epoch, total: p.Total}
+	}
+	switch have := uint64(len(t.bytes)); {
+	case p.Epoch != t.epoch, p.Total != t.total, p.At != have:
+		return false, fmt.Errorf("%w: part of a tree out of place", errProtocol)
+	}
+	t.bytes = append(t.bytes, p.Part...)
+	return uint64(len(t.bytes)) == t.total, nil
+}
+
+// readAll steps what the peer sends, and asks for what is still wanted.
+func (x *exchange) readAll(ctx context.Context) error {
+	var (
+		asked    = make(map[[32]byte]bool) // messages and epochs, once per exchange
+		sent     uint64                    // Wants of this side
+		last     bool                      // this side wants nothing more
+		vectors  int
+		received uint64 // Wants of the peer
+		theirEnd bool   // the peer wants nothing more
+		tree     treeReader
+	)
+	for {
+		var msg wire.SyncMessage
+		if err := x.read(&msg); err != nil {
+			if errors.Is(err, io.EOF) && last && theirEnd {
+				return nil
+			}
+			return noEOF(err)
+		}
+		switch {
+		case msg.Vector != nil:
+			if vectors++; vectors > 1 {
+				return fmt.Errorf("%w: a second vector", errProtocol)
+			}
+			if _, err := x.take(ctx, group.PeerVector{Device: x.device, Marks: msg.Vector.Marks}); err != nil {
+				return err
+			}
+			if err := x.task(task{vector: msg.Vector}); err != nil {
+				return err
+			}
+		case msg.Entries != nil:
+			out, err := x.take(ctx, group.Entries{Entries: msg.Entries})
+			if err != nil {
+				return err
+			}
+			x.stats.entriesIn += out.New
+		case msg.Seals != nil:
+			out, err := x.take(ctx, group.Seals{Seals: msg.Seals})
+			if err != nil {
+				return err
+			}
+			x.stats.sealsIn += out.New
+		case msg.Tree != nil:
+			if !asked[msg.Tree.Epoch] {
+				return fmt.Errorf("%w: a tree that was not asked for", errProtocol)
+			}
+			done, err := tree.add(msg.Tree)
+			if err != nil {
+				return err
+			}
+			if done {
+				if _, err := x.take(ctx, group.Tree{Epoch: tree.epoch, Bytes: tree.bytes}); err != nil {
+					return err
+				}
+				tree = treeReader{}
+			}
+		case msg.Want != nil:
+			if received++; theirEnd || received > maxWants {
+				return fmt.Errorf("%w: a Want too many", errProtocol)
+			}
+			theirEnd = isLast(msg.Want)
+			if err := x.task(task{want: msg.Want}); err != nil {
+				return err
+			}
+		case msg.Done != nil:
+			if msg.Done.Wants != sent {
+				return fmt.Errorf("%w: Done %d after %d Wants", errProtocol, msg.Done.Wants, sent)
+			}
+			if last {
+				if err := x.task(task{settled: true}); err != nil {
+					return err
+				}
+				continue
+			}
+			want, err := x.next(ctx, asked)
+			if err != nil {
+				return err
+			}
+			sent++
+			last = isLast(want)
+			if err := x.task(task{ask: want}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// take steps what the peer sent. What the machine rejects ends the exchange: the
+// peer should have refused it as well.
+func (x *exchange) take(ctx context.Context, in group.Input) (group.Outcome, error) {
+	out, err := x.g.loop.step(ctx, in)
+	if err != nil && verdictOf(out, err) == group.Reject {
+		return out, fmt.Errorf("%w: %w", errMisbehaved, err)
+	}
+	if errors.Is(err, ErrStore) || errors.Is(err, ErrClosed) || ctx.Err() != nil {
+		return out, err
+	}
+	return out, nil
+}
+
+// next is what this side wants and has not asked for in this exchange.
+func (x *exchange) next(ctx context.Context, asked map[[32]byte]bool) (*wire.SyncWant, error) {
+	var all wire.SyncWant
+	if err := x.g.loop.look(ctx, func(m *group.Machine) error { all = m.Wants(); return nil }); err != nil {
+		return nil, err
+	}
+	want := &wire.SyncWant{}
+	for _, id := range all.Messages {
+		if !asked[id] && len(want.Messages) < wantMessages {
+			asked[id] = true
+			want.Messages = append(want.Messages, id)
+		}
+	}
+	for _, id := range all.Trees {
+		if !asked[id] && len(want.Trees) < wantTrees {
+			asked[id] = true
+			want.Trees = append(want.Trees, id)
+		}
+	}
+	return want, nil
+}
+
+// noEOF turns an end in the middle of a conversation into an error that says so.
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

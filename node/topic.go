@@ -1,0 +1,121 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// How long an envelope may wait for its machine, and how many may wait at once.
+// What exceeds either is ignored, which blames nobody; catch-up brings it later.
+const (
+	validatorTimeout     = 10 * time.Second
+	validatorConcurrency = 64
+)
+
+// newPubSub starts GossipSub: nobody signs, nobody is named, and a message is known
+// by the hash of its content. Peer exchange lets a small mesh grow from one contact.
+func newPubSub(ctx context.Context, h host.Host) (*pubsub.PubSub, error) {
+	ps, err := pubsub.NewGossipSub(ctx, h,
+		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
+		pubsub.WithNoAuthor(),
+		pubsub.WithMessageIdFn(func(m *pb.Message) string {
+			id := sha256.Sum256(m.GetData())
+			return string(id[:])
+		}),
+		pubsub.WithMaxMessageSize(wire.MaxEnvelope+4<<10), // the protobuf around it
+		pubsub.WithPeerExchange(true),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("starting GossipSub: %w", err)
+	}
+	return ps, nil
+}
+
+// topic is a group's place on gossip. Delivery is the validator's work, since only
+// the machine can tell what to pass on; the subscription is there so that the node
+// takes part in the mesh, and is drained.
+type topic struct {
+	topic *pubsub.Topic
+	sub   *pubsub.Subscription
+}
+
+// joinTopic takes part in a group's topic until close.
+func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted) (*topic, error) {
+	name := g.id.Topic()
+	validate := func(ctx context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+		if from == self { // the machine made it
+			return pubsub.ValidationAccept
+		}
+		out, err := g.loop.step(ctx, group.Envelope{Bytes: m.Data})
+		verdict := verdictOf(out, err)
+		g.n.metrics.Envelopes[verdict].Add(1)
+		if verdict != group.Accept {
+			g.log.Debug("envelope not passed on", "verdict", verdict, "from", from, "err", err)
+		}
+		switch verdict {
+		case group.Accept:
+			return pubsub.ValidationAccept
+		case group.Reject:
+			return pubsub.ValidationReject
+		default:
+			return pubsub.ValidationIgnore
+		}
+	}
+	if err := ps.RegisterTopicValidator(name, validate,
+		pubsub.WithValidatorTimeout(validatorTimeout), pubsub.WithValidatorConcurrency(validatorConcurrency)); err != nil {
+		return nil, fmt.Errorf("joining the topic: %w", err)
+	}
+	t, err := ps.Join(name)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("joining the topic: %w", err), ps.UnregisterTopicValidator(name))
+	}
+	sub, err := t.Subscribe()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("joining the topic: %w", err), t.Close(), ps.UnregisterTopicValidator(name))
+	}
+	out := &topic{topic: t, sub: sub}
+	g.life.start(func(ctx context.Context) {
+		for {
+			if _, err := sub.Next(ctx); err != nil {
+				return // cancelled, or the node closes
+			}
+		}
+	})
+	return out, nil
+}
+
+// verdictOf is the machine's verdict, or Ignore where it did not come to one: the
+// node is busy, closing, or could not write.
+func verdictOf(out group.Outcome, err error) group.Verdict {
+	for _, ours := range []error{ErrStore, ErrClosed, errCrashed, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, ours) {
+			return group.Ignore
+		}
+	}
+	return out.Verdict
+}
+
+// publish gives an envelope to the mesh. It fails only when the node closes.
+func (t *topic) publish(ctx context.Context, envelope []byte) error {
+	return t.topic.Publish(ctx, envelope)
+}
+
+// peers are those who get what is published.
+func (t *topic) peers() []peer.ID { return t.topic.ListPeers() }
+
+func (t *topic) close(ps *pubsub.PubSub) error {
+	t.sub.Cancel()
+	name := t.topic.String()
+	return errors.Join(t.topic.Close(), ps.UnregisterTopicValidator(name))
+}
