@@ -24,12 +24,28 @@ type item struct {
 	user wire.UserID // of the device, by its certificate
 	past past        // causal past, this entry included
 
-	op     *wire.Op     // KindOp whose type is known
-	target *target      // of an op that names a device or user
-	commit *wire.Commit // KindCommit
-	info   *CommitInfo  // KindCommit
-	vote   *wire.Vote   // KindVote
-	record *wire.Record // KindRecord
+	op      *wire.Op          // KindOp whose type is known
+	target  *target           // of an op that adds a device
+	profile *wire.ProfileItem // of an op that changes the profile
+	commit  *wire.Commit      // KindCommit
+	info    *CommitInfo       // KindCommit
+	vote    *wire.Vote        // KindVote
+	record  *wire.Record      // KindRecord
+}
+
+// readProfile checks a register of the profile: its author signed it as a user.
+func readProfile(group wire.GroupID, s wire.Signed, author wire.UserID) (*wire.ProfileItem, error) {
+	p, err := wire.DecodeProfileItem(s.Payload)
+	if err != nil {
+		return nil, err
+	}
+	if wire.UserIDOf(p.Signer) != author {
+		return nil, fmt.Errorf("%w: the profile is signed by another user", ErrForged)
+	}
+	if err := identity.Verify(p.Signer, wire.DomainProfile, group, s); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrForged, err)
+	}
+	return p, nil
 }
 
 // target is whom an addition brings in.
@@ -107,6 +123,9 @@ func (it *item) readBody(group wire.GroupID, e *wire.Entry, engine Engine) (err 
 		if err == nil && (it.op.Type == wire.OpAdd || it.op.Type == wire.OpDeviceAdd) {
 			it.target, err = readTarget(group, it.op, engine)
 		}
+		if err == nil && it.op.Type == wire.OpProfile {
+			it.profile, err = readProfile(group, *it.op.Profile, it.user)
+		}
 	case wire.KindCommit:
 		it.commit, err = wire.DecodeCommit(e.Body)
 		if err == nil {
@@ -153,8 +172,8 @@ func checkKeyPackage(group wire.GroupID, d *identity.Device, keyPackage []byte, 
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidKeyPackage, err)
 	}
-	if owner.ID != d.ID {
-		return fmt.Errorf("%w: it is another device's", ErrInvalidKeyPackage)
+	if !bytes.Equal(owner.Raw.Payload, d.Raw.Payload) {
+		return fmt.Errorf("%w: its credential holds another certificate", ErrInvalidKeyPackage)
 	}
 	return nil
 }

@@ -145,15 +145,14 @@ func (m *Machine) disturbed(now time.Time) {
 // anything changed.
 func (m *Machine) follow(now time.Time) bool {
 	chosen := m.choose()
-	if chosen == m.tree.root {
-		return false
-	}
 	position := m.tree.nodes[m.own.Position]
-	if chosen == position {
-		m.duty.settle, m.duty.since = time.Time{}, time.Time{}
+	if position != nil && chosen != position && !m.direct(position, chosen) && now.Before(m.duty.settle) {
 		return false
 	}
-	if position != nil && !m.direct(position, chosen) && now.Before(m.duty.settle) {
+	if chosen == position || !now.Before(m.duty.settle) {
+		m.duty.settle, m.duty.since = time.Time{}, time.Time{}
+	}
+	if chosen == position || chosen == m.tree.root {
 		return false
 	}
 	return m.moveTo(now, position, chosen)
@@ -184,6 +183,9 @@ func (m *Machine) moveTo(now time.Time, position, chosen *node) bool {
 		return m.joinFromLog(chosen)
 	}
 	for _, n := range chain(at, chosen) {
+		if m.outAt[n.id] {
+			return m.joinFromLog(chosen)
+		}
 		parent, err := m.epoch(at.id)
 		if err != nil {
 			m.fail(err)
@@ -192,6 +194,7 @@ func (m *Machine) moveTo(now time.Time, position, chosen *node) bool {
 		child, err := m.process(parent, n)
 		switch {
 		case errors.Is(err, errSelfRemoved):
+			m.outAt[n.id] = true
 			return m.joinFromLog(chosen)
 		case err != nil:
 			m.refuse(now, n, err)
@@ -227,10 +230,17 @@ func (m *Machine) moved(now time.Time, from, to *node) {
 	} else {
 		m.duty.vote = earliest(m.duty.vote, now.Add(voteEvery))
 	}
-	if !m.own.Joined && m.roster.has(m.log.Device) {
-		m.own.Joined = true
-		m.emit(now, Event{Kind: EventJoined, Epoch: to.id})
+}
+
+// noteJoined tells, once per membership, that this device is in the group by its
+// own logs too, and says so to the others.
+func (m *Machine) noteJoined(now time.Time) {
+	if m.own.Joined || m.tree.nodes[m.own.Position] == nil || !m.roster.has(m.log.Device) {
+		return
 	}
+	m.own.Joined = true
+	m.emit(now, Event{Kind: EventJoined, Epoch: m.own.Position})
+	m.duty.vote = now
 }
 
 func (m *Machine) supersede(now time.Time, n *node) {
@@ -367,7 +377,7 @@ func (m *Machine) resolveRoster(now time.Time) {
 		m.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
 	}
 	if m.own.Out && m.roster.has(m.log.Device) {
-		m.own.Out = false // the removal was cancelled, or an add followed it
+		m.own.Out = false // the removal was cancelled, or an addition followed it
 		m.saveOwn()
 	}
 }

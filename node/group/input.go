@@ -22,8 +22,9 @@ type RemoveUser struct{ User wire.UserID }
 // Leave takes this device's user out of the group.
 type Leave struct{}
 
-// SetProfile changes the group's name or the like, as a signed register.
-type SetProfile struct{ Item wire.ProfileItem }
+// SetProfile changes the group's name or the like: a wire.ProfileItem signed by
+// this device's user, so that any member can publish it.
+type SetProfile struct{ Item wire.Signed }
 
 // Envelope is an envelope from the topic or from a mailbox.
 type Envelope struct{ Bytes []byte }

@@ -39,6 +39,7 @@ type Machine struct {
 
 	held    map[wire.EpochID]*heldEpoch
 	refused map[wire.EpochID]bool
+	outAt   map[wire.EpochID]bool         // epochs whose commit removed this device
 	leaves  map[[32]byte]*identity.Device // credentials verified before
 	rosters map[wire.EntryHash]*roster    // as resolved from an entry's past
 
@@ -63,7 +64,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m := &Machine{
 		cfg: cfg, group: cfg.Genesis.ID, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation},
 		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID), stale: true,
-		held: map[wire.EpochID]*heldEpoch{}, refused: map[wire.EpochID]bool{},
+		held: map[wire.EpochID]*heldEpoch{}, refused: map[wire.EpochID]bool{}, outAt: map[wire.EpochID]bool{},
 		leaves: map[[32]byte]*identity.Device{}, rosters: map[wire.EntryHash]*roster{},
 		transport: map[wire.KeyID][]byte{}, keyPkgs: map[[32]byte]KeyPackage{},
 		wantTrees: map[wire.EpochID]bool{},
@@ -231,6 +232,7 @@ func (m *Machine) settle(now time.Time) {
 	if m.broken != nil {
 		return
 	}
+	m.noteJoined(now)
 	m.sealOutbox(now)
 	m.sealForGaps(now)
 	m.castVote(now)

@@ -122,13 +122,16 @@ func (m *Machine) leave(now time.Time) (wire.EntryHash, error) {
 	return m.operate(now, &wire.Op{Type: wire.OpLeave})
 }
 
-func (m *Machine) setProfile(now time.Time, item wire.ProfileItem) (wire.EntryHash, error) {
+func (m *Machine) setProfile(now time.Time, item wire.Signed) (wire.EntryHash, error) {
 	u, err := m.self("changing the profile")
 	if err != nil {
 		return wire.EntryHash{}, err
 	}
 	if u.role > wire.RoleAdmin {
 		return wire.EntryHash{}, fmt.Errorf("changing the profile: %w: a %v may not", ErrNotPermitted, u.role)
+	}
+	if _, err := readProfile(m.group, item, u.id); err != nil {
+		return wire.EntryHash{}, fmt.Errorf("changing the profile: %w", err)
 	}
 	hash, err := m.operate(now, &wire.Op{Type: wire.OpProfile, Profile: &item})
 	if err == nil {
@@ -142,7 +145,7 @@ func (m *Machine) join(now time.Time, in Join) error {
 	if m.own.Joined && m.roster.has(m.log.Device) {
 		return fmt.Errorf("joining: %w: already in the group", ErrState)
 	}
-	if m.request == nil || m.own.Joined {
+	if m.request == nil {
 		kp, err := m.cfg.Engine.NewKeyPackage(m.cfg.Rand, now, m.own.Signer, m.credential())
 		if err != nil {
 			return fmt.Errorf("making a KeyPackage: %w", err)
@@ -221,7 +224,7 @@ func adds(n *node, keyPackage []byte) bool {
 
 // joinAnswered takes a member's Welcome.
 func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
-	if m.request == nil || m.own.Position != (wire.EpochID{}) && m.own.Joined {
+	if m.request == nil {
 		return fmt.Errorf("Welcome: %w: this device did not ask", ErrState)
 	}
 	kp, ok := m.keyPkgs[sha256.Sum256(m.request.KeyPackage)]

@@ -24,11 +24,11 @@ func (m *Machine) Status() Status {
 		Gaps: len(m.mail.gaps), Outbox: len(m.mail.outbox), Parked: len(m.logs.parked), Head: m.choose().id,
 	}
 	for _, f := range slices.Sorted(maps.Keys(m.roster.profile)) {
-		s.Profile = append(s.Profile, m.roster.profile[f])
+		s.Profile = append(s.Profile, *m.roster.profile[f].profile)
 	}
 	n := m.tree.nodes[m.own.Position]
 	switch {
-	case m.own.Position == (wire.EpochID{}) && m.request != nil:
+	case m.request != nil:
 		s.State = StateJoining
 	case m.own.Position == (wire.EpochID{}):
 		s.State = StateNew
@@ -45,6 +45,16 @@ func (m *Machine) Status() Status {
 		s.Epoch, s.Authenticator, s.TreeHash = e.Number(), e.Authenticator(), e.TreeHash()
 	}
 	return s
+}
+
+// Profile lists the registers of the profile as their authors signed them,
+// ascending by field, for the group's public record.
+func (m *Machine) Profile() []wire.Signed {
+	var out []wire.Signed
+	for _, f := range slices.Sorted(maps.Keys(m.roster.profile)) {
+		out = append(out, *m.roster.profile[f].op.Profile)
+	}
+	return out
 }
 
 // Members lists the roster, by role and then by ID.

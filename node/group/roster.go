@@ -15,7 +15,7 @@ type roster struct {
 	users   map[wire.UserID]*rosterUser
 	devices map[wire.DeviceID]*rosterDevice // of users in the roster
 	gone    map[wire.UserID]*item           // who is out → the operation that took it out
-	profile map[wire.ProfileField]wire.ProfileItem
+	profile map[wire.ProfileField]*item     // the operation whose register holds
 }
 
 type rosterUser struct {
@@ -77,7 +77,7 @@ type resolution struct {
 func run(g *identity.Genesis, ops []*item, inPast func(a, b *item) bool, removals []removal) resolution {
 	r := &roster{
 		users: map[wire.UserID]*rosterUser{}, devices: map[wire.DeviceID]*rosterDevice{},
-		gone: map[wire.UserID]*item{}, profile: map[wire.ProfileField]wire.ProfileItem{},
+		gone: map[wire.UserID]*item{}, profile: map[wire.ProfileField]*item{},
 	}
 	r.users[g.Device.User] = &rosterUser{id: g.Device.User, role: wire.RoleOwner, devices: []wire.DeviceID{g.Device.ID}}
 	r.devices[g.Device.ID] = &rosterDevice{device: g.Device}
@@ -158,9 +158,10 @@ func (r *roster) apply(op *item, g *identity.Genesis, inPast func(a, b *item) bo
 			r.dropDevice(*o.Device)
 		}
 	case wire.OpProfile:
-		p := *o.Profile
-		if old, ok := r.profile[p.Field]; admin && (!ok || old.HLC < p.HLC || old.HLC == p.HLC && bytes.Compare(old.Encode(), p.Encode()) > 0) {
-			r.profile[p.Field] = p
+		p := op.profile
+		old := r.profile[p.Field]
+		if admin && (old == nil || old.profile.HLC < p.HLC || old.profile.HLC == p.HLC && bytes.Compare(old.op.Profile.Payload, o.Profile.Payload) > 0) {
+			r.profile[p.Field] = op
 		}
 	case wire.OpReboot: // of the tree of epochs, not of the roster
 	}
@@ -184,7 +185,7 @@ func (r *roster) mayAdd(author *rosterUser, op *item, g *identity.Genesis) bool 
 
 func (r *roster) policy(g *identity.Genesis) wire.Policy {
 	if p, ok := r.profile[wire.FieldPolicy]; ok {
-		return p.Policy
+		return p.profile.Policy
 	}
 	return g.Policy
 }

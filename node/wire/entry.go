@@ -114,16 +114,16 @@ const (
 
 // Op is the body of an OP.
 type Op struct {
-	Type       OpType       `cbor:"1,keyasint"`
-	User       *UserID      `cbor:"2,keyasint,omitempty"`
-	Role       Role         `cbor:"3,keyasint,omitempty"`
-	Cert       *Signed      `cbor:"4,keyasint,omitempty"`
-	KeyPackage []byte       `cbor:"5,keyasint,omitempty"` // bare KeyPackage, RFC 9420, Section 10
-	Why        Why          `cbor:"6,keyasint,omitempty"`
-	Invite     *Signed      `cbor:"7,keyasint,omitempty"`
-	Device     *DeviceID    `cbor:"8,keyasint,omitempty"`
-	Profile    *ProfileItem `cbor:"9,keyasint,omitempty"`
-	Reboot     *Reboot      `cbor:"10,keyasint,omitempty"`
+	Type       OpType    `cbor:"1,keyasint"`
+	User       *UserID   `cbor:"2,keyasint,omitempty"`
+	Role       Role      `cbor:"3,keyasint,omitempty"`
+	Cert       *Signed   `cbor:"4,keyasint,omitempty"`
+	KeyPackage []byte    `cbor:"5,keyasint,omitempty"` // bare KeyPackage, RFC 9420, Section 10
+	Why        Why       `cbor:"6,keyasint,omitempty"`
+	Invite     *Signed   `cbor:"7,keyasint,omitempty"`
+	Device     *DeviceID `cbor:"8,keyasint,omitempty"`
+	Profile    *Signed   `cbor:"9,keyasint,omitempty"` // ProfileItem, signed by the user key so that any member can publish it
+	Reboot     *Reboot   `cbor:"10,keyasint,omitempty"`
 }
 
 // Reboot names a root of MLS epochs: the first of the group, or fresh keys for it.
@@ -170,15 +170,12 @@ func (o *Op) validate() error {
 	case o.Reboot != nil && len(o.Reboot.Interim) > MaxInterim:
 		return fmt.Errorf("%w: interim_transcript_hash of %d bytes", ErrMalformed, len(o.Reboot.Interim))
 	}
-	for _, s := range []*Signed{o.Cert, o.Invite} {
+	for _, s := range []*Signed{o.Cert, o.Invite, o.Profile} {
 		if s != nil {
 			if err := s.validate(); err != nil {
 				return err
 			}
 		}
-	}
-	if o.Profile != nil {
-		return o.Profile.validate()
 	}
 	return nil
 }

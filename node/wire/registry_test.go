@@ -81,7 +81,7 @@ func registry() []wireType {
 		}
 		return &s, nil
 	}
-	cert, item := ptr(signed(Marshal(sampleCert))), *sampleItem
+	cert, item := ptr(signed(Marshal(sampleCert))), signed(Marshal(sampleItem))
 	return []wireType{
 		decodedAlone("signed", MaxEntry, decodeSigned, &Signed{[]byte("payload"), fill(0xa0, 64)}),
 		decodedAlone("device-cert", MaxDeviceCert, DecodeDeviceCert, sampleCert),

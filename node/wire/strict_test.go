@@ -174,11 +174,6 @@ func TestVersions(t *testing.T) {
 	if _, err := DecodeOp([]byte{0xa2, 1, 9, 0x16, 0xf5}); !errors.Is(err, ErrVersion) {
 		t.Errorf("an operation of a later program: %v", err)
 	}
-	nested := *sampleItem
-	nested.V = 2
-	if _, err := DecodeOp(Marshal(&Op{Type: OpProfile, Profile: &nested})); !errors.Is(err, ErrVersion) {
-		t.Errorf("a profile item of a later program inside an operation: %v", err)
-	}
 }
 
 func TestTooLarge(t *testing.T) {
@@ -295,7 +290,7 @@ func TestRules(t *testing.T) {
 		{"op-add", "short signature of the invite", change(add, func(o *Op) { o.Invite = &short }), ErrMalformed},
 		{"op-leave", "with user", Marshal(&Op{Type: OpLeave, User: &UserID{}}), ErrMalformed},
 		{"op-reboot", "long interim hash", Marshal(&Op{Type: OpReboot, Reboot: &Reboot{Interim: fill(0, MaxInterim+1)}}), ErrMalformed},
-		{"op-profile", "bad item", Marshal(&Op{Type: OpProfile, Profile: &ProfileItem{V: 1, Field: FieldName, Signer: fill(0, 31)}}), ErrMalformed},
+		{"op-profile", "short signature", Marshal(&Op{Type: OpProfile, Profile: &short}), ErrMalformed},
 		{"commit", "without a commit", change(commit, func(c *Commit) { c.Commit = nil }), ErrMalformed},
 		{"commit", "OPs descend", change(commit, func(c *Commit) { c.Ops = []EntryHash{{2}, {1}} }), ErrMalformed},
 		{"commit", "too many OPs", change(commit, func(c *Commit) { c.Ops = hashes[EntryHash](MaxOps + 1) }), ErrTooLarge},
