@@ -86,8 +86,22 @@ type difference struct {
 
 func (d difference) empty() bool { return len(d.removes)+len(d.adds) == 0 }
 
+// treeDifference is a difference with what it was computed from.
+type treeDifference struct {
+	position wire.EpochID
+	roster   *roster
+	difference
+}
+
 // compareTree tells what separates the tree at the position from the roster.
 func (m *Machine) compareTree(e Epoch) difference {
+	if m.diff == nil || m.diff.position != m.own.Position || m.diff.roster != m.roster {
+		m.diff = &treeDifference{position: m.own.Position, roster: m.roster, difference: m.findDifference(e)}
+	}
+	return m.diff.difference
+}
+
+func (m *Machine) findDifference(e Epoch) difference {
 	var d difference
 	in := map[wire.DeviceID]bool{}
 	cite := func(op *item) {

@@ -106,6 +106,13 @@ func (m *Machine) retire(now time.Time) {
 
 // choose runs the fork choice over everything in the set.
 func (m *Machine) choose() *node {
+	if m.chosen == nil {
+		m.chosen = m.forkChoice()
+	}
+	return m.chosen
+}
+
+func (m *Machine) forkChoice() *node {
 	c := choice{
 		group: m.group, root: m.tree.root, skip: func(n *node) bool { return m.refused[n.id] },
 		votes: map[wire.DeviceID]*node{}, weight: map[wire.UserID]int{}, of: map[wire.DeviceID]wire.UserID{},
@@ -300,6 +307,7 @@ func (m *Machine) justified(parent Epoch, n *node) error {
 // refuse leaves a child out of this device's fork choice and says so in its vote.
 func (m *Machine) refuse(now time.Time, n *node, why error) {
 	m.refused[n.id] = true
+	m.chosen = nil
 	if len(m.own.Refused) < wire.MaxRefused {
 		m.own.Refused = append(m.own.Refused, slices.Clone(n.id[:]))
 		slices.SortFunc(m.own.Refused, bytes.Compare)
@@ -353,6 +361,7 @@ func (m *Machine) resolveRoster(now time.Time) {
 	m.stale = false
 	old := m.roster
 	m.roster = resolve(m.cfg.Genesis, m.logs.ops, m.logs.inPast)
+	m.chosen = nil
 	m.duty.heal = time.Time{}
 	m.mail.owedStale = true
 	if old == nil || !m.own.Joined {

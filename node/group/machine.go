@@ -35,7 +35,9 @@ type Machine struct {
 	logs   *logs
 	tree   *epochTree
 	roster *roster
-	stale  bool // the roster is older than the operations
+	stale  bool            // the roster is older than the operations
+	chosen *node           // by the fork choice; nil: something it looks at has changed
+	diff   *treeDifference // of one position and roster
 
 	held    map[wire.EpochID]*heldEpoch
 	refused map[wire.EpochID]bool
@@ -74,6 +76,9 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
 	}
 	m.settle(now)
+	if m.request != nil {
+		m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
+	}
 	return m, m.broken
 }
 
@@ -321,8 +326,12 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 	}
 	m.logs.add(it, e)
 	m.clock.Observe(it.hlc)
-	if n != nil {
+	if n != nil && (it.commit != nil || m.mayReboot(it)) {
 		m.tree.add(n)
+		m.chosen = nil
+	}
+	if it.vote != nil || it.op != nil {
+		m.chosen = nil
 	}
 	if it.op != nil {
 		m.stale = true
@@ -331,6 +340,16 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 		m.mail.records[it.hash] = it
 	}
 	return nil
+}
+
+// mayReboot says whether an operation that names a root of epochs counts: the
+// first root is the founder's, later ones an admin's.
+func (m *Machine) mayReboot(it *item) bool {
+	if it.op.Reboot.From == m.tree.root.id {
+		return it.log.Device == m.cfg.Genesis.Device.ID && it.seq == 1
+	}
+	u := m.rosterAt(it).users[it.user]
+	return u != nil && u.role <= wire.RoleAdmin
 }
 
 // publish puts what this Step made into envelopes.
