@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -27,6 +28,8 @@ type hosted struct {
 	syncer  *syncer
 	joiner  *joiner
 	changed *signal
+
+	cursor  atomic.Uint64 // of the newest event; 0: not known yet
 
 	mu    sync.Mutex
 	topic *topic // nil: not on gossip
@@ -52,7 +55,7 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 		crash = func(b boundary) bool { return n.crash(g.id, b) }
 	}
 	g.loop = &loop{
-		log: g.log, rows: r, apply: n.apply, send: g.send, changed: g.changed,
+		log: g.log, rows: r, apply: n.apply, send: g.send, notify: g.notify, changed: g.changed,
 		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting),
 		open: func(now time.Time) (*group.Machine, error) {
 			return group.New(group.Config{
@@ -163,6 +166,27 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 	}
 }
 
+// notify tells those who watch the node.
+func (g *hosted) notify(e group.Event) {
+	g.log.Debug("event", "cursor", e.Cursor, "kind", e.Kind, "detail", e.Detail)
+	g.cursor.Store(e.Cursor)
+	g.n.feed.add(NodeEvent{Group: g.id, Event: e})
+}
+
+// newest is the cursor of the group's newest event. In the loop's goroutine.
+func (g *hosted) newest(m *group.Machine) (uint64, error) {
+	if c := g.cursor.Load(); c != 0 {
+		return c, nil
+	}
+	all, err := m.Events(0, 0) // once in a run
+	if err != nil || len(all) == 0 {
+		return 0, err
+	}
+	c := all[len(all)-1].Cursor
+	g.cursor.Store(c)
+	return c, nil
+}
+
 // topicPeers are the peers that gossip reaches.
 func (g *hosted) topicPeers() []peer.ID {
 	g.mu.Lock()
@@ -226,7 +250,8 @@ func (g *hosted) found(ctx context.Context, profile []wire.ProfileItem) error {
 		return err
 	}
 	for _, item := range profile {
-		if _, err := g.loop.step(ctx, group.SetProfile{Item: item}); err != nil {
+		signed := g.n.me.user.Sign(wire.DomainProfile, g.id, item.Encode())
+		if _, err := g.loop.step(ctx, group.SetProfile{Item: signed}); err != nil {
 			return err
 		}
 	}

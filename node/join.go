@@ -80,6 +80,7 @@ func (j *joiner) report(stage JoinStage, detail string) {
 	if j.progress.Stage != stage || j.progress.Detail != detail {
 		j.progress = JoinProgress{Stage: stage, Detail: detail, Since: time.Now()}
 		j.g.log.Info("joining", "stage", stage, "detail", detail)
+		j.g.n.feed.add(NodeEvent{Group: j.g.id, Event: group.Event{Kind: EventJoinStage, Detail: joined(string(stage), detail)}})
 	}
 	j.mu.Unlock()
 	j.g.changed.wake()

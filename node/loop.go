@@ -34,6 +34,7 @@ type loop struct {
 	rows     rows
 	apply    func(storage.Batch) error
 	send     func(context.Context, group.Outbound)
+	notify   func(group.Event)
 	changed  *signal             // woken after each Advance that changed anything
 	crash    func(boundary) bool // true: stop here, as a crash would; tests only
 	fatal    func(error)         // the store takes no writes any more
@@ -190,7 +191,7 @@ func (l *loop) carryOut(ctx context.Context) error {
 			return errCrashed
 		}
 		for _, e := range ready.Events {
-			l.log.Debug("event", "cursor", e.Cursor, "kind", e.Kind, "detail", e.Detail)
+			l.notify(e)
 		}
 		if l.crashes(afterEvents) {
 			return errCrashed

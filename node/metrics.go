@@ -17,3 +17,20 @@ type Metrics struct {
 	Joins        atomic.Uint64 // joiners that asked this node
 	WriteErrors  atomic.Uint64 // transactions that the store refused
 }
+
+// snapshot gives the counters by name.
+func (m *Metrics) snapshot() map[string]int64 {
+	out := map[string]int64{
+		"published":     int64(m.Published.Load()),    //nolint:gosec // a count
+		"syncs":         int64(m.Syncs.Load()),        //nolint:gosec // a count
+		"sync_failures": int64(m.SyncFailures.Load()), //nolint:gosec // a count
+		"entries_in":    int64(m.EntriesIn.Load()),    //nolint:gosec // a count
+		"entries_out":   int64(m.EntriesOut.Load()),   //nolint:gosec // a count
+		"joins":         int64(m.Joins.Load()),        //nolint:gosec // a count
+		"write_errors":  int64(m.WriteErrors.Load()),  //nolint:gosec // a count
+	}
+	for v := range m.Envelopes {
+		out["envelopes_"+group.Verdict(v).String()] = int64(m.Envelopes[v].Load()) //nolint:gosec // a count
+	}
+	return out
+}

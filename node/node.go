@@ -20,6 +20,7 @@ import (
 
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
@@ -97,6 +98,7 @@ type Node struct {
 	peers     *discovery.Peers
 	mdns      io.Closer // nil: off
 	life      *life
+	feed      *feed
 	changed   *signal // woken whenever readiness may have changed
 	metrics   Metrics
 	streams   turnstile
@@ -124,7 +126,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 		return nil, err
 	}
 	n := &Node{
-		cfg: cfg, log: cfg.Logger, opened: time.Now(), life: newLife(context.WithoutCancel(ctx)), changed: new(signal),
+		cfg: cfg, log: cfg.Logger, opened: time.Now(), life: newLife(context.WithoutCancel(ctx)), changed: new(signal), feed: newFeed(),
 		groups: make(map[wire.GroupID]*hosted), topics: make(map[wire.Hash]*hosted), lookups: make(map[wire.GroupID]*lookup),
 		failed: make(chan error, 1), crash: crash,
 	}
@@ -232,16 +234,18 @@ func (n *Node) shut() error {
 // the node to stop, or it cannot go on; then it closes the node. The error says why
 // it could not go on.
 func (n *Node) Run(ctx context.Context) error {
-	served, err := n.serveAPI(ctx)
+	ended, stopped, end, err := n.serveAPI()
 	if err != nil {
 		return errors.Join(err, n.Close())
 	}
 	select {
 	case <-ctx.Done():
+	case <-stopped:
 	case <-n.life.done:
 	case err = <-n.failed:
-	case err = <-served:
+	case err = <-ended:
 	}
+	end()
 	return errors.Join(err, n.Close())
 }
 
@@ -287,6 +291,7 @@ func (n *Node) connected(p peer.ID) {
 		g.joiner.poke()
 	}
 	n.pokeLookups()
+	n.feed.add(NodeEvent{Event: group.Event{Kind: EventPeerConnected}, Peer: p.String()})
 	n.changed.wake()
 }
 
@@ -297,6 +302,7 @@ func (n *Node) disconnected(p peer.ID) {
 	for _, g := range n.hosteds() {
 		g.syncer.disconnected(p)
 	}
+	n.feed.add(NodeEvent{Event: group.Event{Kind: EventPeerDisconnected}, Peer: p.String()})
 	n.changed.wake()
 }
 

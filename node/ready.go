@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/libp2p/go-libp2p/core/network"
-
 	"github.com/pandanode/pandanode/node/group"
-	"github.com/pandanode/pandanode/node/wire"
 )
 
 // Level is how far the node is in taking part; each includes those before it.
@@ -93,19 +90,4 @@ func (g *hosted) missing(st group.Status) string {
 		return "no member has been caught up with"
 	}
 	return ""
-}
-
-// Connected says whether this node has a connection to a member of the group.
-func (n *Node) inContact(ctx context.Context, id wire.GroupID) bool {
-	g := n.hosting(id)
-	if g == nil {
-		return false
-	}
-	members, err := g.connectedMembers(ctx)
-	return err == nil && len(members) > 0
-}
-
-// isConnected says whether there is a connection, over a relay or not.
-func isConnected(c network.Connectedness) bool {
-	return c == network.Connected || c == network.Limited
 }

@@ -1,0 +1,100 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// maxRecent is how many of the node's events are kept for those who come late.
+const maxRecent = 4096
+
+// NodeEvent is one thing that happened on the node. Those of a group are also in
+// that group's durable events, where they have a cursor of their own.
+type NodeEvent struct {
+	Cursor uint64 // rises by one in a run of the node
+	At     time.Time
+	Group  wire.GroupID // zero: none
+	Event  group.Event  // Kind and what belongs to it; its Cursor is the group's
+	Peer   string       // of EventPeerConnected and EventPeerDisconnected
+}
+
+// Kinds of events that no machine makes.
+const (
+	EventJoinStage        group.EventKind = "join-stage"
+	EventPeerConnected    group.EventKind = "peer-connected"
+	EventPeerDisconnected group.EventKind = "peer-disconnected"
+)
+
+// feed is what happened lately on the node, in memory.
+type feed struct {
+	run string // names the run that cursors count in
+
+	mu      sync.Mutex
+	cursor  uint64
+	recent  []NodeEvent
+	changed signal
+}
+
+func newFeed() *feed {
+	var id [8]byte
+	_, _ = rand.Read(id[:])
+	return &feed{run: hex.EncodeToString(id[:])}
+}
+
+func (f *feed) add(e NodeEvent) {
+	f.mu.Lock()
+	f.cursor++
+	e.Cursor, e.At = f.cursor, time.Now()
+	if len(f.recent) == maxRecent {
+		f.recent = slices.Delete(f.recent, 0, maxRecent/4)
+	}
+	f.recent = append(f.recent, e)
+	f.mu.Unlock()
+	f.changed.wake()
+}
+
+func (f *feed) after(cursor uint64) []NodeEvent {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(f.recent, cursor+1, func(e NodeEvent, c uint64) int {
+		switch {
+		case e.Cursor < c:
+			return -1
+		case e.Cursor > c:
+			return 1
+		}
+		return 0
+	})
+	return slices.Clone(f.recent[i:])
+}
+
+// Run names this run of the node, in which the cursors of NodeEvents count.
+func (n *Node) RunID() string { return n.feed.run }
+
+// SubscribeNode calls emit for what happened on the node after a cursor, as far as
+// it is remembered, and for what happens from now on, until ctx ends or emit fails.
+func (n *Node) SubscribeNode(ctx context.Context, after uint64, emit func(NodeEvent) error) error {
+	for {
+		changed := n.feed.changed.wait()
+		for _, e := range n.feed.after(after) {
+			if err := emit(e); err != nil {
+				return err
+			}
+			after = e.Cursor
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-n.life.done:
+			return ErrClosed
+		}
+	}
+}

@@ -1,0 +1,722 @@
+package node
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+	"github.com/pandanode/pandanode/storage"
+)
+
+// server is the node as the local API shows it: a thin layer of names and text
+// over Node's methods.
+type server struct {
+	n    *Node
+	stop func() // asks Run to end
+}
+
+var _ api.API = (*server)(nil)
+
+// closeTimeout is how long answers under way may take when the node stops.
+const closeTimeout = 3 * time.Second
+
+// serveAPI serves the local API on the configured socket; ended gives one error
+// when it cannot go on, and stopped closes when somebody asks the node to stop.
+func (n *Node) serveAPI() (ended <-chan error, stopped <-chan struct{}, end func(), err error) {
+	stop := make(chan struct{})
+	if n.cfg.Socket == "" {
+		return nil, stop, func() {}, nil
+	}
+	l, err := api.Listen(n.cfg.Socket)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	once := make(chan struct{}, 1)
+	once <- struct{}{}
+	s := api.NewServer(&server{n: n, stop: func() {
+		select {
+		case <-once:
+			close(stop)
+		default:
+		}
+	}})
+	requests, cancel := context.WithCancel(context.Background())
+	s.BaseContext = func(net.Listener) context.Context { return requests }
+	failed := make(chan error, 1)
+	go func() {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("serving the local API: %w", err)
+		}
+	}()
+	n.log.Info("the local API listens", "subsystem", "api", "socket", n.cfg.Socket)
+	return failed, stop, func() {
+		grace, done := context.WithTimeout(context.Background(), closeTimeout)
+		defer done()
+		time.AfterFunc(closeTimeout/10, cancel) // streams end, answers are written
+		if s.Shutdown(grace) != nil {
+			_ = s.Close()
+		}
+		cancel()
+	}, nil
+}
+
+// Handler serves the local API over any listener; without Run nobody can stop the
+// node through it.
+func (n *Node) Handler() http.Handler { return api.Handler(&server{n: n, stop: func() {}}) }
+
+func (s *server) Status(ctx context.Context, r api.StatusRequest) (api.Status, error) {
+	if r.Wait != "" {
+		i := slices.Index(api.Levels, r.Wait)
+		if i < 0 {
+			return api.Status{}, api.Errorf(api.CodeInvalid, "there is no level %q", r.Wait)
+		}
+		wait, cancel := within(ctx, r.Timeout)
+		defer cancel()
+		if err := s.n.Wait(wait, Level(i)); err != nil {
+			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+				return api.Status{}, api.Errorf(api.CodeTimeout, "not %s: %v", r.Wait, strings.TrimSuffix(err.Error(), ": "+context.DeadlineExceeded.Error()))
+			}
+			return api.Status{}, apiError(err)
+		}
+	}
+	n := s.n
+	st := api.Status{
+		ID: s.id(), Version: n.cfg.Version, PID: os.Getpid(), Home: n.cfg.Home,
+		Started: n.opened, Uptime: api.Duration(time.Since(n.opened).Round(time.Second)),
+		Listen: n.Addrs(), Peers: len(n.host.Network().Peers()), DHT: n.dht.Size(), Sources: make(map[api.Source]int),
+		Extra: n.metrics.snapshot(),
+	}
+	for source, count := range n.peers.Counts() {
+		st.Sources[apiSource(source)] += count.Connected
+	}
+	for i, level := range api.Levels {
+		missing, err := n.Missing(ctx, Level(i))
+		if err != nil {
+			return api.Status{}, apiError(err)
+		}
+		st.Levels = append(st.Levels, api.LevelState{Level: level, Reached: missing == "", Missing: missing})
+	}
+	groups, err := s.Groups(ctx, api.Empty{})
+	st.Groups = groups.Groups
+	return st, err
+}
+
+// within bounds ctx by a timeout, if there is one.
+func within(ctx context.Context, d api.Duration) (context.Context, context.CancelFunc) {
+	if d == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Duration(d))
+}
+
+func (s *server) id() api.ID {
+	d := s.n.me.device
+	return api.ID{User: d.User.String(), Device: d.ID.String(), Peer: s.n.host.ID().String(), Name: d.Cert.Name}
+}
+
+func (s *server) ID(context.Context, api.Empty) (api.ID, error) { return s.id(), nil }
+
+func (s *server) Peers(context.Context, api.Empty) (api.Peers, error) {
+	out := api.Peers{Peers: []api.Peer{}}
+	for _, p := range s.n.host.Network().Peers() {
+		conns := s.n.host.Network().ConnsToPeer(p)
+		if len(conns) == 0 {
+			continue
+		}
+		first := conns[0].Stat()
+		one := api.Peer{ID: p.String(), Source: apiSource(s.n.peers.Source(p)), Since: first.Opened, Direction: api.Outbound, Limited: true}
+		if first.Direction == network.DirInbound {
+			one.Direction = api.Inbound
+		}
+		for _, c := range conns {
+			one.Addrs = append(one.Addrs, c.RemoteMultiaddr().String())
+			one.Limited = one.Limited && c.Stat().Limited
+		}
+		out.Peers = append(out.Peers, one)
+	}
+	slices.SortFunc(out.Peers, func(a, b api.Peer) int { return strings.Compare(a.ID, b.ID) })
+	return out, nil
+}
+
+func (s *server) Version(context.Context, api.Empty) (api.Version, error) {
+	v := api.Version{Version: s.n.cfg.Version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				v.Revision = setting.Value
+			}
+		}
+	}
+	return v, nil
+}
+
+func (s *server) Shutdown(context.Context, api.Empty) (api.Empty, error) {
+	s.stop()
+	return api.Empty{}, nil
+}
+
+func (s *server) Events(ctx context.Context, r api.EventsRequest, emit func(api.Event) error) error {
+	return apiError(s.n.SubscribeNode(ctx, r.Since, func(e NodeEvent) error {
+		out := apiEvent(e.Group, e.Event)
+		out.Cursor, out.Run, out.At, out.Peer = e.Cursor, s.n.RunID(), e.At, e.Peer
+		return emit(out)
+	}))
+}
+
+func (s *server) CreateGroup(ctx context.Context, r api.CreateGroupRequest) (api.Group, error) {
+	if r.Private {
+		return api.Group{}, api.Errorf(api.CodeInvalid, "private groups are not built yet")
+	}
+	policy, err := wire.ParsePolicy(string(r.Policy))
+	if err != nil {
+		return api.Group{}, api.Errorf(api.CodeInvalid, "%v", err)
+	}
+	id, err := s.n.CreateGroup(ctx, CreateGroup{Name: r.Name, Description: r.Description, Tags: r.Tags, Policy: policy})
+	if err != nil {
+		return api.Group{}, apiError(err)
+	}
+	return s.group(ctx, id)
+}
+
+func (s *server) Groups(ctx context.Context, _ api.Empty) (api.Groups, error) {
+	out := api.Groups{Groups: []api.Group{}}
+	for _, id := range s.n.Groups() {
+		g, err := s.group(ctx, id)
+		if err != nil {
+			return out, err
+		}
+		out.Groups = append(out.Groups, g)
+	}
+	slices.SortFunc(out.Groups, func(a, b api.Group) int { return strings.Compare(a.ID, b.ID) })
+	return out, nil
+}
+
+func (s *server) Group(ctx context.Context, r api.GroupRequest) (api.Group, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Group{}, err
+	}
+	return s.group(ctx, id)
+}
+
+func (s *server) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
+	g := s.n.hosting(id)
+	if g == nil {
+		p, err := s.n.JoinProgress(ctx, id)
+		return api.Group{ID: id.String(), State: api.StateJoining, Missing: joined(string(p.Stage), p.Detail)}, apiError(err)
+	}
+	var st group.Status
+	var members []group.Member
+	var cursor uint64
+	if err := g.loop.look(ctx, func(m *group.Machine) (err error) {
+		st, members = m.Status(), m.Members()
+		cursor, err = g.newest(m)
+		return err
+	}); err != nil {
+		return api.Group{}, apiError(err)
+	}
+	publication, _ := s.n.publisher.Status(id)
+	out := api.Group{
+		ID: id.String(), Policy: api.Policy(g.genesis.Policy.String()), Created: time.UnixMilli(int64(g.genesis.Created)), //nolint:gosec // checked
+		State: apiState(st.State), Missing: g.missing(st), Members: st.Members, Epoch: st.Epoch, EpochID: st.Position.String(),
+		Authenticator: hex.EncodeToString(st.Authenticator), TreeHash: hex.EncodeToString(st.TreeHash), Topic: id.Topic(),
+		Published: publication.State == discovery.Published, TopicPeers: len(g.topicPeers()),
+		Outbox: st.Outbox, Gaps: st.Gaps, Parked: st.Parked, Entries: st.Entries, Cursor: cursor,
+	}
+	for _, m := range members {
+		if m.User == s.n.me.device.User {
+			out.Role = m.Role.String()
+		}
+	}
+	profile := st.Profile
+	if info := s.n.known.Get(id); info != nil && len(profile) == 0 { // a joiner's
+		out.Name, out.Description, out.Tags = info.Name, info.Description, info.Tags
+		out.Members = int(info.Members()) //nolint:gosec // for people
+	}
+	for _, item := range profile {
+		switch item.Field {
+		case wire.FieldName:
+			out.Name = item.Text
+		case wire.FieldDescription:
+			out.Description = item.Text
+		case wire.FieldTags:
+			out.Tags = item.Tags
+		case wire.FieldPolicy:
+			out.Policy = api.Policy(item.Policy.String())
+		}
+	}
+	if out.State == api.StateJoining {
+		p := g.joiner.where()
+		out.Missing = joined(string(p.Stage), p.Detail)
+	}
+	return out, nil
+}
+
+func joined(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": ")
+}
+
+func apiState(s group.State) api.GroupState {
+	if s == group.StateNew {
+		return api.StateJoining
+	}
+	return api.GroupState(s)
+}
+
+// resolve finds the group that a text names among those of this node.
+func (s *server) resolve(ctx context.Context, query string) (wire.GroupID, error) {
+	if id, err := wire.ParseGroupID(query); err == nil {
+		return id, nil
+	}
+	groups, err := s.Groups(ctx, api.Empty{})
+	if err != nil {
+		return wire.GroupID{}, err
+	}
+	var candidates []api.Candidate
+	for _, g := range groups.Groups {
+		candidates = append(candidates, api.Candidate{ID: g.ID, Name: g.Name})
+	}
+	text, err := api.Resolve("group", query, candidates)
+	if err != nil {
+		return wire.GroupID{}, err
+	}
+	return wire.ParseGroupID(text)
+}
+
+func (s *server) Find(ctx context.Context, r api.FindRequest, emit func(api.Found) error) error {
+	if r.Timeout == 0 {
+		r.Timeout = api.Duration(10 * time.Second)
+	}
+	if r.Limit == 0 {
+		r.Limit = 20
+	}
+	search, cancel := within(ctx, r.Timeout)
+	defer cancel()
+	if id, err := wire.ParseGroupID(r.Name); err == nil {
+		return s.findOne(search, id, emit)
+	}
+	words := discovery.Words(r.Name)
+	for _, i := range s.n.PublicGroups() {
+		if i.Matches(words) {
+			if err := emit(found(i, api.SourceLocal, "")); err != nil {
+				return err
+			}
+		}
+	}
+	results, err := s.n.Find(search, discovery.Query{Name: r.Name, Limit: r.Limit})
+	if err != nil {
+		return apiError(err)
+	}
+	for f := range results { // closed when search ends
+		source := apiSource(f.Source)
+		if f.Source == discovery.SourceConnected {
+			source = apiSource(s.n.peers.Source(f.From))
+		}
+		if err := emit(found(f.Info, source, f.From.String())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *server) findOne(ctx context.Context, id wire.GroupID, emit func(api.Found) error) error {
+	if i := s.n.known.Get(id); i != nil && s.n.hosting(id) != nil {
+		if err := emit(found(i, api.SourceLocal, "")); err != nil {
+			return err
+		}
+	}
+	i, err := s.n.Lookup(ctx, id)
+	if err != nil {
+		if errors.Is(err, ErrNotFound) || errors.Is(err, context.DeadlineExceeded) {
+			return nil // as a search that finds nothing
+		}
+		return apiError(err)
+	}
+	return emit(found(i, api.SourceDHT, ""))
+}
+
+func found(i *discovery.Info, source api.Source, from string) api.Found {
+	return api.Found{
+		ID: i.Group.String(), Name: i.Name, Description: i.Description, Tags: i.Tags, Policy: api.Policy(i.Policy.String()),
+		Members: int(i.Members()), Created: time.UnixMilli(int64(i.Genesis.Created)), //nolint:gosec // checked
+		Source: source, Peer: from, Verified: true,
+	}
+}
+
+func (s *server) Join(ctx context.Context, r api.JoinRequest, emit func(api.JoinUpdate) error) error {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return err
+	}
+	until := -1
+	if r.Until != "" {
+		if until = slices.Index(api.Stages, r.Until); until < 0 {
+			return api.Errorf(api.CodeInvalid, "there is no stage %q", r.Until)
+		}
+	}
+	if err := s.n.Join(ctx, id); err != nil {
+		return apiError(err)
+	}
+	var last JoinProgress
+	for {
+		changed := s.n.changed.wait()
+		p, err := s.n.JoinProgress(ctx, id)
+		if err != nil {
+			return apiError(err)
+		}
+		if p.Stage != last.Stage || p.Detail != last.Detail {
+			last = p
+			if err := emit(api.JoinUpdate{Group: id.String(), Stage: api.Stage(p.Stage), Detail: p.Detail, At: p.Since}); err != nil {
+				return err
+			}
+		}
+		if slices.Index(api.Stages, api.Stage(p.Stage)) >= until {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return apiError(ctx.Err())
+		case <-s.n.life.done:
+			return apiError(ErrClosed)
+		}
+	}
+}
+
+func (s *server) Leave(ctx context.Context, r api.GroupRequest) (api.Empty, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Empty{}, err
+	}
+	return api.Empty{}, apiError(s.n.Leave(ctx, id))
+}
+
+func (s *server) Members(ctx context.Context, r api.GroupRequest) (api.Members, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Members{}, err
+	}
+	members, err := s.n.Members(ctx, id)
+	out := api.Members{Members: []api.Member{}}
+	for _, m := range members {
+		one := api.Member{
+			User: m.User.String(), Name: m.Name, Role: m.Role.String(), Self: m.User == s.n.me.device.User,
+			Devices: []string{}, Since: m.Since, InTree: m.InTree,
+		}
+		for _, d := range m.Devices {
+			one.Devices = append(one.Devices, d.String())
+		}
+		out.Members = append(out.Members, one)
+	}
+	return out, apiError(err)
+}
+
+func (s *server) Remove(ctx context.Context, r api.RemoveRequest) (api.Empty, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Empty{}, err
+	}
+	user, err := wire.ParseUserID(r.User)
+	if err != nil {
+		members, err := s.n.Members(ctx, id)
+		if err != nil {
+			return api.Empty{}, apiError(err)
+		}
+		var candidates []api.Candidate
+		for _, m := range members {
+			candidates = append(candidates, api.Candidate{ID: m.User.String(), Name: m.Name})
+		}
+		text, err := api.Resolve("user", r.User, candidates)
+		if err != nil {
+			return api.Empty{}, err
+		}
+		if user, err = wire.ParseUserID(text); err != nil {
+			return api.Empty{}, err
+		}
+	}
+	return api.Empty{}, apiError(s.n.Remove(ctx, id, user))
+}
+
+func (s *server) GroupEvents(ctx context.Context, r api.GroupEventsRequest, emit func(api.Event) error) error {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return err
+	}
+	return apiError(s.n.SubscribeEvents(ctx, id, r.Since, func(e group.Event) error { return emit(apiEvent(id, e)) }))
+}
+
+func apiEvent(id wire.GroupID, e group.Event) api.Event {
+	out := api.Event{
+		Cursor: e.Cursor, Kind: api.EventKind(e.Kind), At: time.UnixMilli(int64(e.At)), //nolint:gosec // this device's clock
+		Detail: e.Detail,
+	}
+	if e.Kind == group.EventSwitch {
+		out.Kind = api.EventForkHealed
+	}
+	out.Group = textUnlessZero(id)
+	out.Message, out.User, out.Device = textUnlessZero(e.Message), textUnlessZero(e.User), textUnlessZero(e.Device)
+	out.By, out.EpochID = textUnlessZero(e.By), textUnlessZero(e.Epoch)
+	return out
+}
+
+// textUnlessZero is an ID's text, empty for the zero ID.
+func textUnlessZero[T interface {
+	comparable
+	String() string
+}](id T) string {
+	var zero T
+	if id == zero {
+		return ""
+	}
+	return id.String()
+}
+
+func (s *server) Send(ctx context.Context, r api.SendRequest) (api.Sent, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Sent{}, err
+	}
+	until := 0
+	if r.Wait != "" {
+		if until = slices.Index(api.Deliveries, r.Wait); until < 0 {
+			return api.Sent{}, api.Errorf(api.CodeInvalid, "there is no delivery %q", r.Wait)
+		}
+	}
+	message, err := s.n.Send(ctx, id, wire.Content{MediaType: "text/plain", Data: []byte(r.Text)})
+	if err != nil {
+		return api.Sent{}, apiError(err)
+	}
+	// From here on the message is accepted, whatever else goes wrong.
+	sent := api.Sent{ID: message.String(), Group: id.String(), State: api.DeliveryQueued}
+	g, err := s.n.mustHost(id)
+	if err != nil {
+		return sent, nil
+	}
+	wait, cancel := within(ctx, r.Timeout)
+	defer cancel()
+	for {
+		changed := g.changed.wait()
+		if m, err := s.n.Message(wait, id, message); err == nil {
+			sent.State, sent.HeldBy = api.Delivery(m.Delivery), m.HeldBy
+		}
+		if slices.Index(api.Deliveries, sent.State) >= until {
+			return sent, nil
+		}
+		select {
+		case <-changed:
+		case <-wait.Done():
+			return sent, nil
+		case <-s.n.life.done:
+			return sent, nil
+		}
+	}
+}
+
+func (s *server) Messages(ctx context.Context, r api.MessagesRequest) (api.Messages, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Messages{}, err
+	}
+	if r.Limit <= 0 || r.Limit > 1000 {
+		r.Limit = 1000
+	}
+	messages, err := s.n.Messages(ctx, id, r.Since, r.Limit+1)
+	out := api.Messages{Messages: []api.Message{}, More: len(messages) > r.Limit}
+	for _, m := range messages[:min(len(messages), r.Limit)] {
+		out.Messages = append(out.Messages, apiMessage(id, m))
+	}
+	return out, apiError(err)
+}
+
+func (s *server) Tail(ctx context.Context, r api.TailRequest, emit func(api.Message) error) error {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return err
+	}
+	return apiError(s.n.Subscribe(ctx, id, r.Since, func(m group.Message) error { return emit(apiMessage(id, m)) }))
+}
+
+func apiMessage(id wire.GroupID, m group.Message) api.Message {
+	out := api.Message{
+		Cursor: m.Cursor, ID: m.ID.String(), Group: id.String(), User: m.User.String(), Device: m.Device.String(),
+		Name: m.Name, Sent: m.Sent, MediaType: m.Content.MediaType, Own: m.Own, HeldBy: m.HeldBy,
+	}
+	if m.Own {
+		out.State = api.Delivery(m.Delivery)
+	}
+	if strings.HasPrefix(m.Content.MediaType, "text/") {
+		out.Text = strings.ToValidUTF8(string(m.Content.Data), "\uFFFD")
+	} else {
+		out.Data = m.Content.Data
+	}
+	return out
+}
+
+func (s *server) Envelope(ctx context.Context, r api.EnvelopeRequest) (api.EnvelopeResult, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.EnvelopeResult{}, err
+	}
+	out, refused := s.n.Deliver(ctx, id, r.Envelope)
+	if ours := verdictOf(out, refused); refused != nil && (ours == group.Ignore && out.Verdict != group.Ignore || errors.Is(refused, ErrNoGroup)) {
+		return api.EnvelopeResult{}, apiError(refused)
+	}
+	res := api.EnvelopeResult{Verdict: api.Verdict(out.Verdict.String()), New: out.New, Messages: []string{}}
+	for _, m := range out.Messages {
+		res.Messages = append(res.Messages, m.String())
+	}
+	if refused != nil {
+		res.Refusal, res.Detail = refusal(refused), refused.Error()
+	}
+	return res, nil
+}
+
+// refusal is the one table from what a machine refuses to its name.
+func refusal(err error) api.Refusal {
+	for _, r := range []struct {
+		err  error
+		name api.Refusal
+	}{
+		{group.ErrRemoved, api.RefusalRemoved}, {group.ErrOut, api.RefusalOut}, {group.ErrNoEpoch, api.RefusalNoEpoch},
+		{wire.ErrUnknownKey, api.RefusalUnknownKey}, {wire.ErrNotAuthentic, api.RefusalNotAuthentic},
+		{wire.ErrVersion, api.RefusalVersion}, {wire.ErrTooLarge, api.RefusalTooLarge},
+		{group.ErrNotMember, api.RefusalNotMember}, {group.ErrNotPermitted, api.RefusalNotPermitted},
+		{group.ErrForeign, api.RefusalForeign}, {group.ErrEquivocation, api.RefusalEquivocation},
+		{group.ErrFuture, api.RefusalFuture}, {group.ErrIncomplete, api.RefusalIncomplete},
+		{group.ErrInvalidCommit, api.RefusalCommit}, {group.ErrInvalidKeyPackage, api.RefusalKeyPackage},
+		{group.ErrInvalidWelcome, api.RefusalWelcome}, {group.ErrUsed, api.RefusalUsed}, {group.ErrFull, api.RefusalFull},
+		{group.ErrForged, api.RefusalForged}, {identity.ErrForged, api.RefusalForged}, {wire.ErrMalformed, api.RefusalMalformed},
+	} {
+		if errors.Is(err, r.err) {
+			return r.name
+		}
+	}
+	return api.RefusalOther
+}
+
+func (s *server) MessageEnvelope(ctx context.Context, r api.MessageEnvelopeRequest) (api.Envelope, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Envelope{}, err
+	}
+	message, err := wire.ParseEntryHash(r.Message)
+	if err != nil {
+		if message, err = s.resolveMessage(ctx, id, r.Message); err != nil {
+			return api.Envelope{}, err
+		}
+	}
+	envelope, err := s.n.EnvelopeOf(ctx, id, message)
+	return api.Envelope{Message: message.String(), Envelope: envelope}, apiError(err)
+}
+
+func (s *server) resolveMessage(ctx context.Context, id wire.GroupID, query string) (wire.MessageID, error) {
+	var candidates []api.Candidate
+	for after := uint64(0); ; {
+		messages, err := s.n.Messages(ctx, id, after, page)
+		if err != nil {
+			return wire.MessageID{}, apiError(err)
+		}
+		for _, m := range messages {
+			candidates = append(candidates, api.Candidate{ID: m.ID.String()})
+			after = m.Cursor
+		}
+		if len(messages) < page {
+			break
+		}
+	}
+	text, err := api.Resolve("message", query, candidates)
+	if err != nil {
+		return wire.MessageID{}, err
+	}
+	return wire.ParseEntryHash(text)
+}
+
+func apiSource(s discovery.Source) api.Source {
+	if s == discovery.SourceConnected || s == "" {
+		return api.SourceIncoming
+	}
+	return api.Source(s)
+}
+
+// apiError is the one table from errors to what callers of the local API decide by.
+func apiError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*api.Error](err); ok {
+		return err
+	}
+	for _, e := range []struct {
+		err  error
+		code api.Code
+		hint string
+	}{
+		{storage.ErrCorrupt, api.CodeCorrupt, "restore the home from a backup"},
+		{group.ErrCorrupt, api.CodeCorrupt, "restore the home from a backup"},
+		{storage.ErrSchemaNewer, api.CodeNewer, "install the newer version again"},
+		{storage.ErrLocked, api.CodeLocked, "give the passphrase or the key file"},
+		{storage.ErrWrongPassphrase, api.CodeLocked, "give the passphrase or key file of this home"},
+		{storage.ErrInUse, api.CodeLocked, "stop the other node first"},
+		{storage.ErrTooLarge, api.CodeLimited, ""},
+		{ErrClosed, api.CodeUnavailable, "pandanode run"},
+		{ErrNoGroup, api.CodeNotFound, "pandanode group list"},
+		{ErrNotFound, api.CodeNotFound, ""},
+		{group.ErrUnknown, api.CodeNotFound, ""},
+		{ErrNoPeers, api.CodeNoPeers, "pandanode status"},
+		{discovery.ErrNoPeers, api.CodeNoPeers, "pandanode status"},
+		{ErrDenied, api.CodeNotPermitted, ""},
+		{group.ErrNotPermitted, api.CodeNotPermitted, "pandanode group members"},
+		{group.ErrNotMember, api.CodeNotPermitted, ""},
+		{group.ErrOut, api.CodeConflict, "pandanode group show"},
+		{group.ErrState, api.CodeConflict, "pandanode group show"},
+		{ErrExists, api.CodeConflict, ""},
+		{storage.ErrExists, api.CodeConflict, ""},
+		{group.ErrFull, api.CodeLimited, ""},
+		{wire.ErrTooLarge, api.CodeLimited, ""},
+		{identity.ErrForged, api.CodeVerification, ""},
+		{group.ErrForged, api.CodeVerification, ""},
+		{group.ErrInvalidWelcome, api.CodeVerification, ""},
+		{ErrInvalid, api.CodeInvalid, ""},
+		{wire.ErrMalformed, api.CodeInvalid, ""},
+	} {
+		if errors.Is(err, e.err) {
+			out := api.Errorf(e.code, "%v", err)
+			if e.hint != "" {
+				out = out.WithHint("%s", e.hint)
+			}
+			return out
+		}
+	}
+	return api.AsError(err)
+}
+
+// Addrs are the addresses that the node listens on, with its peer ID: what another
+// node can take as Bootstrap.
+func (n *Node) Addrs() []string {
+	addrs, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: n.host.ID(), Addrs: n.host.Addrs()})
+	if err != nil {
+		return nil // only for an empty peer ID
+	}
+	out := make([]string, len(addrs))
+	for i, a := range addrs {
+		out[i] = a.String()
+	}
+	return out
+}
