@@ -170,8 +170,8 @@ func (e *Epoch) Export(label string, context []byte, length int) ([]byte, error)
 	return e.suite().export(e.secrets.exporter, label, context, length), nil
 }
 
-// Wipe destroys the secrets; nothing can be processed from this Epoch then. Epochs
-// that came from it keep theirs. The caller sees to it that nobody uses it meanwhile.
+// Wipe destroys the secrets; nothing can be processed from this Epoch then, and its
+// Ratchets neither seal nor open. Epochs that came from it keep theirs. The caller sees to it that nobody uses it meanwhile.
 func (e *Epoch) Wipe() {
 	for _, s := range e.secrets.each() {
 		s.wipe()

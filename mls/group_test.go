@@ -567,3 +567,83 @@ func TestInspectCommit(t *testing.T) {
 		t.Errorf("a PrivateMessage: %v", err)
 	}
 }
+
+// PSKs by value, from an application and from an earlier epoch: RFC 9420, Section 8.4.
+func TestPreSharedKeys(t *testing.T) {
+	alice, bob, carol := trio(t, 1)
+	dave := newClient(t, 1, "dave")
+	old := alice.e.ResumptionPSK()
+	keys := func(id PreSharedKeyID) ([]byte, bool) {
+		if id.Type == PSKResumption {
+			return old, id.Epoch == 1
+		}
+		return []byte("shared"), string(id.ID) == "known"
+	}
+	nonce := bytes.Repeat([]byte{1}, 32)
+	proposals := []Proposal{
+		PreSharedKey{PreSharedKeyID{Type: PSKExternal, ID: []byte("known"), Nonce: nonce}},
+		PreSharedKey{PreSharedKeyID{Type: PSKResumption, Usage: ResumptionApplication, GroupID: []byte("trio"), Epoch: 1, Nonce: nonce}},
+		Add{dave.kp},
+	}
+	out := alice.commit(CommitConfig{Proposals: proposals, PSKs: keys, NoPath: true, InlineTree: true})
+	if _, err := bob.e.Process(out.Commit, ProcessConfig{Validator: AcceptAnyCredential}); !errors.Is(err, ErrMissingPSK) {
+		t.Errorf("without the PSK: %v", err)
+	}
+	wrong := func(PreSharedKeyID) ([]byte, bool) { return []byte("wrong"), true }
+	if _, err := bob.e.Process(out.Commit, ProcessConfig{PSKs: wrong, Validator: AcceptAnyCredential}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("with another PSK: %v", err)
+	}
+	p, err := bob.e.Process(out.Commit, ProcessConfig{PSKs: keys, Validator: AcceptAnyCredential})
+	must(t, err)
+	equal(t, "epoch_authenticator", p.Epoch.EpochAuthenticator(), out.Epoch.EpochAuthenticator())
+	cfg := JoinConfig{KeyPackage: dave.kp, Secrets: dave.secrets, Validator: AcceptAnyCredential}
+	if _, err := Join(out.Welcome, cfg); !errors.Is(err, ErrMissingPSK) {
+		t.Errorf("join without the PSK: %v", err)
+	}
+	cfg.PSKs = wrong
+	if _, err := Join(out.Welcome, cfg); !errors.Is(err, ErrDecrypt) {
+		t.Errorf("join with another PSK: %v", err)
+	}
+	cfg.PSKs = keys
+	j, err := Join(out.Welcome, cfg)
+	must(t, err)
+	equal(t, "epoch_authenticator", j.Epoch.EpochAuthenticator(), out.Epoch.EpochAuthenticator())
+	branch := groupSecrets{joiner: nonce, psks: []PreSharedKeyID{{Type: PSKResumption, Usage: ResumptionBranch, Nonce: nonce}}}
+	if err := branch.check(suites[0]); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("branch: %v", err)
+	}
+	_ = carol
+}
+
+// The GroupContext's extensions can change, for members who support them.
+func TestGroupContextExtensions(t *testing.T) {
+	alice, bob, carol := trio(t, 1)
+	out := alice.commit(CommitConfig{Proposals: []Proposal{GroupContextExtensions{[]Extension{
+		{Type: ExtensionRequiredCapabilities, Data: encode(func(w *writer) {
+			encodeU16s(w, []ExtensionType{})
+			encodeU16s(w, []ProposalType{})
+			encodeU16s(w, []CredentialType{CredentialBasic})
+		})},
+	}}}})
+	alice.move(out)
+	bob.process(out.Commit)
+	carol.process(out.Commit)
+	agree(t, alice, bob, carol)
+	if got := bob.e.Extensions(); len(got) != 1 || got[0].Type != ExtensionRequiredCapabilities {
+		t.Errorf("extensions %v", got)
+	}
+	// A client that lacks what is required cannot come in: RFC 9420, Section 7.3.
+	dave := newClient(t, 1, "dave")
+	caps := DefaultCapabilities()
+	caps.Credentials = []CredentialType{CredentialX509}
+	var err error
+	dave.kp, dave.secrets, err = NewKeyPackage(dave.rand, KeyPackageConfig{
+		Suite: 1, Credential: Credential{Type: CredentialX509, Certificates: [][]byte{[]byte("der")}}, Signer: dave.signer, Capabilities: &caps,
+	})
+	must(t, err)
+	if _, err := alice.e.Commit(alice.rand, CommitConfig{
+		Signer: alice.signer, Validator: AcceptAnyCredential, Proposals: []Proposal{Add{dave.kp}},
+	}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("Add of a client that lacks a required credential type: %v", err)
+	}
+}

@@ -385,7 +385,7 @@ func (l *LeafNode) Bytes() []byte { return clone(l.raw) }
 
 func (l *LeafNode) equal(m *LeafNode) bool { return bytes.Equal(l.raw, m.raw) }
 
-// UnixLifetime clamps a time to the seconds of a Lifetime.
+// unixSeconds clamps a time to what a Lifetime can say.
 func unixSeconds(t time.Time) uint64 {
 	if t.IsZero() || t.Unix() < 0 {
 		return 0

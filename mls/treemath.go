@@ -8,8 +8,9 @@ import "math/bits"
 // nodeIndex is a position in the array form of the tree.
 type nodeIndex uint32
 
-// maxLeaves bounds a tree. Node indexes fit 32 bits with room to spare.
-const maxLeaves = 1 << 24
+// maxLeaves bounds a tree, and with it what a ratchet_tree extension can make a
+// receiver allocate. Node indexes fit 32 bits with room to spare.
+const maxLeaves = 1 << 20
 
 func (i LeafIndex) node() nodeIndex { return nodeIndex(i) * 2 }
 

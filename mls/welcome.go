@@ -276,6 +276,9 @@ func (g *groupSecrets) check(s *suite) error {
 		if seen[k] || len(id.Nonce) != s.nh {
 			return fmt.Errorf("%w: PSK twice or with a nonce of %d bytes", ErrInvalid, len(id.Nonce))
 		}
+		if id.Type == PSKResumption && id.Usage != ResumptionApplication {
+			return fmt.Errorf("%w: Welcome into a group that continues another (resumption usage %d)", ErrUnsupported, id.Usage)
+		}
 		seen[k] = true
 	}
 	return nil
