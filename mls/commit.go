@@ -297,9 +297,12 @@ func (e *Epoch) resolve(a *authContent, cfg ProcessConfig, c *change) ([]sentPro
 	return list, nil
 }
 
+// unchecked is the time at which lifetimes are not looked at.
+var unchecked time.Time
+
 // follow carries a verified commit out.
 func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (*Processed, error) {
-	plan, err := e.apply(list, a.sender, time.Time{}, cfg.Validator)
+	plan, err := e.apply(list, a.sender, unchecked, cfg.Validator)
 	if err != nil {
 		return nil, err
 	}
@@ -371,6 +374,8 @@ func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (
 	return out, nil
 }
 
+const externalInitLabel = "MLS 1.0 external init secret" // RFC 9420, Section 8.3
+
 // externalInit gives the init_secret of an external commit: RFC 9420, Section 8.3.
 func (e *Epoch) externalInit(kemOutput []byte) (secret, error) {
 	s := e.suite()
@@ -384,11 +389,14 @@ func (e *Epoch) externalInit(kemOutput []byte) (secret, error) {
 		return secret{}, err
 	}
 	defer shared.wipe()
-	return s.hpkeExport(shared, nil, []byte("MLS 1.0 external init secret"), s.nh), nil
+	return s.hpkeExport(shared, nil, []byte(externalInitLabel), s.nh), nil
 }
 
 // ExternalPub gives external_pub of this epoch, RFC 9420, Section 8.3.
 func (e *Epoch) ExternalPub() ([]byte, error) {
+	if err := e.checkAlive(); err != nil {
+		return nil, err
+	}
 	private, public, err := e.suite().kem.deriveKeyPair(e.secrets.external.bytes())
 	private.wipe()
 	return slices.Clip(public), err

@@ -647,3 +647,48 @@ func TestGroupContextExtensions(t *testing.T) {
 		t.Errorf("Add of a client that lacks a required credential type: %v", err)
 	}
 }
+
+// External commits, also of a member that lost its state: RFC 9420, Section 12.4.3.2.
+func TestExternalJoin(t *testing.T) {
+	for _, s := range suites {
+		alice, bob, carol := trio(t, s.id)
+		dave := newClient(t, s.id, "dave")
+		join := func(c *client, resync *LeafIndex) *CommitResult {
+			pub, err := alice.e.ExternalPubExtension()
+			must(t, err)
+			info, err := alice.e.GroupInfo(alice.signer, []Extension{pub}, true)
+			must(t, err)
+			out, err := JoinExternal(c.rand, info, ExternalConfig{
+				Signer: c.signer, Credential: BasicCredential([]byte(c.name)), Resync: resync, Validator: AcceptAnyCredential,
+			})
+			must(t, err)
+			return out
+		}
+		out := join(dave, nil)
+		for _, c := range []*client{alice, bob, carol} {
+			if p := c.process(out.Commit); !p.External || p.Committer != 3 {
+				t.Errorf("%+v", p)
+			}
+		}
+		dave.move(out)
+		agree(t, alice, bob, carol, dave)
+		talk(t, alice, bob, carol, dave)
+
+		leaf := bob.e.OwnLeaf()
+		out = join(bob, &leaf)
+		if p := bob.process(out.Commit); !p.Removed {
+			t.Error("the old self was not removed")
+		}
+		for _, c := range []*client{alice, carol, dave} {
+			c.process(out.Commit)
+		}
+		bob.move(out)
+		agree(t, alice, bob, carol, dave)
+		talk(t, alice, bob, carol, dave)
+		if _, err := JoinExternal(dave.rand, out.Commit, ExternalConfig{
+			Signer: dave.signer, Credential: BasicCredential(nil), Validator: AcceptAnyCredential,
+		}); !errors.Is(err, ErrMalformed) {
+			t.Errorf("join from a commit: %v", err)
+		}
+	}
+}

@@ -115,6 +115,23 @@ func TestHostileMessages(t *testing.T) {
 		hostile(t, out.RatchetTree, secrets, func(b []byte) error { return join(out.Welcome, b) })
 		must(t, join(out.Welcome, out.RatchetTree))
 	})
+	t.Run("group info and external commit", func(t *testing.T) {
+		pub, err := alice.e.ExternalPubExtension()
+		must(t, err)
+		info, err := alice.e.GroupInfo(alice.signer, []Extension{pub}, true)
+		must(t, err)
+		var out *CommitResult
+		join := func(b []byte) (err error) {
+			out, err = JoinExternal(newStream("external"), b, ExternalConfig{
+				Signer: dave.signer, Credential: BasicCredential([]byte("dave")), Validator: AcceptAnyCredential,
+			})
+			return err
+		}
+		hostile(t, info, func() []byte { return nil }, join)
+		must(t, join(info))
+		hostile(t, out.Commit, bob.state, process)
+		must(t, process(out.Commit))
+	})
 	t.Run("key package", func(t *testing.T) {
 		none := func() []byte { return nil }
 		parse := func(b []byte) error { _, err := ParseKeyPackage(b); return err }

@@ -291,27 +291,9 @@ func enterJoined(cfg JoinConfig, gi *groupInfo, secrets *groupSecrets, member se
 	if gi.ctx.suite != s {
 		return nil, fmt.Errorf("%w: GroupInfo of ciphersuite %#04x", ErrInvalid, uint16(gi.ctx.suite.id))
 	}
-	for _, list := range [][]Extension{gi.extensions, gi.ctx.extensions} {
-		if err := checkExtensions(list); err != nil {
-			return nil, err
-		}
-	}
-	t, err := gi.tree(s, cfg.RatchetTree)
+	t, err := gi.verifiedTree(s, cfg.RatchetTree, cfg.Validator)
 	if err != nil {
 		return nil, err
-	}
-	signer := t.leaf(gi.signer)
-	if signer == nil {
-		return nil, fmt.Errorf("%w: signer leaf %d is blank", ErrInvalid, gi.signer)
-	}
-	if !s.verifyWithLabel(signer.SignatureKey, "GroupInfoTBS", gi.tbs, gi.signature) {
-		return nil, fmt.Errorf("%w: signature of GroupInfo", ErrInvalid)
-	}
-	if !macEqual(t.freeze(), gi.ctx.treeHash) {
-		return nil, fmt.Errorf("%w: tree hash", ErrInvalid)
-	}
-	if err := t.checkJoined(gi.ctx, cfg.Validator); err != nil {
-		return nil, fmt.Errorf("ratchet tree: %w", err)
 	}
 	own, found := LeafIndex(0), false
 	t.root.eachLeaf(t.rootIndex(), func(i LeafIndex, l *LeafNode) bool {
@@ -338,6 +320,34 @@ func enterJoined(cfg JoinConfig, gi *groupInfo, secrets *groupSecrets, member se
 		}
 	}
 	return out, nil
+}
+
+// verifiedTree verifies a GroupInfo and its tree: RFC 9420, Section 12.4.3.1, less
+// what needs the joiner's secrets.
+func (g *groupInfo) verifiedTree(s *suite, apart []byte, v CredentialValidator) (*tree, error) {
+	for _, list := range [][]Extension{g.extensions, g.ctx.extensions} {
+		if err := checkExtensions(list); err != nil {
+			return nil, err
+		}
+	}
+	t, err := g.tree(s, apart)
+	if err != nil {
+		return nil, err
+	}
+	signer := t.leaf(g.signer)
+	if signer == nil {
+		return nil, fmt.Errorf("%w: signer leaf %d is blank", ErrInvalid, g.signer)
+	}
+	if !s.verifyWithLabel(signer.SignatureKey, "GroupInfoTBS", g.tbs, g.signature) {
+		return nil, fmt.Errorf("%w: signature of GroupInfo", ErrInvalid)
+	}
+	if !macEqual(t.freeze(), g.ctx.treeHash) {
+		return nil, fmt.Errorf("%w: tree hash", ErrInvalid)
+	}
+	if err := t.checkJoined(g.ctx, v); err != nil {
+		return nil, fmt.Errorf("ratchet tree: %w", err)
+	}
+	return t, nil
 }
 
 // tree gives the ratchet tree of the GroupInfo, or the one that was given apart.
