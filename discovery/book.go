@@ -95,15 +95,15 @@ func decodeEntry(id string, b []byte) (*entry, error) {
 }
 
 // note takes up a peer, or newer addresses of one. The first source that named a
-// peer in this run stays, but for a remembered peer, which a fresh source relabels
-// only as long as it has not been reached from memory.
+// peer stays; a remembered one is relabelled by a source of this run until it has
+// been reached, and a mere connection names nobody.
 func (b *book) note(p peer.AddrInfo, source Source, now time.Time) *entry {
 	e := b.peers[p.ID]
 	if e == nil {
 		e = &entry{info: peer.AddrInfo{ID: p.ID}, source: source}
 		b.peers[p.ID] = e
 	}
-	if e.source == SourceRemembered && !e.worked {
+	if e.source == SourceRemembered && !e.worked && source != SourceConnected {
 		e.source = source
 	}
 	e.fixed = e.fixed || source == SourceBootstrap

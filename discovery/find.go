@@ -214,10 +214,10 @@ type asked struct {
 	infos []*Info
 }
 
-// finding is what a search knows of one group.
+// finding is what a search knows of one group. All but checked is under the
+// search's lock, which is never held across a wait: in a bubble that would stop time.
 type finding struct {
-	mu      sync.Mutex // held while the DHT is asked, so that it is asked once
-	checked bool
+	checked chan struct{} // closed when the DHT was asked, once
 	inDHT   bool
 	best    *Info
 	sources []Source
@@ -262,10 +262,7 @@ func (s *search) found(by Source) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, g := range s.groups {
-		g.mu.Lock()
-		has := slices.Contains(g.sources, by)
-		g.mu.Unlock()
-		if has {
+		if slices.Contains(g.sources, by) {
 			return true
 		}
 	}
@@ -303,6 +300,7 @@ func (s *search) visit(ctx context.Context, p peer.AddrInfo, source Source) {
 	}
 }
 
+// report gives a group to the reader, if it is the first from this source or tells more.
 func (s *search) report(ctx context.Context, from peer.ID, i *Info, source Source) {
 	s.mu.Lock()
 	g, ok := s.groups[i.Group]
@@ -311,32 +309,49 @@ func (s *search) report(ctx context.Context, from peer.ID, i *Info, source Sourc
 			s.mu.Unlock()
 			return
 		}
-		g = new(finding)
+		g = &finding{checked: make(chan struct{}), best: i}
 		s.groups[i.Group] = g
 	}
 	s.mu.Unlock()
 
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.checked {
-		g.checked = true
-		g.best, g.inDHT = s.check(ctx, i)
-	}
-	best, err := Collect(i, g.best)
-	if err != nil || !best.Matches(s.words) { // a newer record has another name
-		return
-	}
-	if slices.Contains(g.sources, source) && best.Equal(g.best) {
-		return
-	}
-	g.best = best
-	if !slices.Contains(g.sources, source) {
-		g.sources = append(g.sources, source)
+	if !ok {
+		best, inDHT := s.check(ctx, i)
+		s.mu.Lock()
+		g.best, g.inDHT = best, inDHT
+		s.mu.Unlock()
+		close(g.checked)
 	}
 	select {
-	case s.out <- Result{Info: best, Source: source, From: from, InDHT: g.inDHT}:
+	case <-g.checked:
 	case <-ctx.Done():
+		return
 	}
+	if r, ok := s.take(g, i, source); ok {
+		r.From = from
+		select {
+		case s.out <- r:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// take collects an answer into a finding, and says whether it is worth a result.
+func (s *search) take(g *finding, i *Info, source Source) (Result, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	best, err := Collect(i, g.best)
+	if err != nil || !best.Matches(s.words) { // the newer record has another name
+		return Result{}, false
+	}
+	known := slices.Contains(g.sources, source)
+	if known && best.Equal(g.best) {
+		return Result{}, false
+	}
+	g.best = best
+	if !known {
+		g.sources = append(g.sources, source)
+	}
+	return Result{Info: best, Source: source, InDHT: g.inDHT}, true
 }
 
 // check collects what the DHT holds of the group into i.

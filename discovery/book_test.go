@@ -1,0 +1,129 @@
+package discovery
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+)
+
+func peerInfo(t testing.TB, n int) peer.AddrInfo {
+	_, pub, err := crypto.GenerateEd25519Key(bytes.NewReader([]byte(fmt.Sprintf("%032d", n))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return peer.AddrInfo{
+		ID:    must(peer.IDFromPublicKey(pub))(t),
+		Addrs: []multiaddr.Multiaddr{multiaddr.StringCast(fmt.Sprintf("/ip4/42.0.%d.%d/udp/1/quic-v1", n/250, n%250+1))},
+	}
+}
+
+func nobody(peer.ID) bool { return false }
+
+func newBook() *book { return &book{peers: make(map[peer.ID]*entry)} }
+
+func TestBookPrefersMembersThenRecent(t *testing.T) {
+	b := newBook()
+	for n := range 10 {
+		b.connected(peerInfo(t, n), SourceConnected, t0.Add(time.Duration(n)*time.Minute))
+	}
+	b.peers[peerInfo(t, 2).ID].member = true
+	b.note(peerInfo(t, 10), SourceBootstrap, t0)
+	now := t0.Add(time.Hour)
+	got := b.next(redialAtOne, now, func(p peer.ID) bool { return p == peerInfo(t, 9).ID })
+	for k, want := range []int{2, 10, 8, 7} {
+		if len(got) != 4 || got[k].ID != peerInfo(t, want).ID {
+			t.Fatalf("%d: %v", k, got)
+		}
+	}
+}
+
+// A thousand dead peers do not keep a living one waiting for long, and a dead
+// member is tried at least once in restMember and a redial round.
+func TestBookTriesEverybodyForEver(t *testing.T) {
+	b := newBook()
+	const size = 40
+	for n := range size {
+		b.connected(peerInfo(t, n), SourceConnected, t0.Add(time.Duration(n)*time.Second))
+	}
+	member := peerInfo(t, 0).ID
+	b.peers[member].member = true
+	last := make(map[peer.ID]time.Time)
+	var worstMember, worst time.Duration
+	now := t0.Add(time.Hour)
+	for n := range size {
+		last[peerInfo(t, n).ID] = now
+	}
+	for range 24 * 60 * 4 { // a day of rounds
+		now = now.Add(redialEvery)
+		for _, p := range b.next(redialAtOne, now, nobody) {
+			gap := now.Sub(last[p.ID])
+			last[p.ID] = now
+			b.failed(p.ID, now)
+			if p.ID == member {
+				worstMember = max(worstMember, gap)
+			} else {
+				worst = max(worst, gap)
+			}
+		}
+	}
+	for _, at := range last {
+		worst = max(worst, now.Sub(at))
+	}
+	if worstMember > restMember+redialEvery || worst > restStranger+5*time.Minute {
+		t.Fatalf("a member waited %v, another %v", worstMember, worst)
+	}
+}
+
+func TestBookForgets(t *testing.T) {
+	b := newBook()
+	b.note(peerInfo(t, 5000), SourceBootstrap, t0)
+	b.connected(peerInfo(t, 5001), SourceIncoming, t0)
+	b.connected(peerInfo(t, 5002), SourceIncoming, t0)
+	for n := range maxPeers + 50 {
+		b.connected(peerInfo(t, n), SourceDHT, t0.Add(time.Duration(n)*time.Second))
+	}
+	b.peers[peerInfo(t, 0).ID].member = true // seen before all others of the thousand
+	held := peerInfo(t, 5001).ID
+	dropped := b.prune(t0.Add(2*time.Hour), func(p peer.ID) bool { return p == held })
+	if len(b.peers) != maxPeers || len(dropped) != 53 {
+		t.Fatalf("%d kept, %d dropped", len(b.peers), len(dropped))
+	}
+	for _, n := range []int{0, 5000, 5001, maxPeers + 49} {
+		if b.peers[peerInfo(t, n).ID] == nil {
+			t.Errorf("peer %d was dropped", n)
+		}
+	}
+	b.prune(t0.Add(peerMemory+24*time.Hour), nobody)
+	if len(b.peers) != 1 || b.peers[peerInfo(t, 5000).ID] == nil {
+		t.Errorf("%d peers after 91 days", len(b.peers))
+	}
+}
+
+func TestBookKeepsNewestAddresses(t *testing.T) {
+	b := newBook()
+	p := peerInfo(t, 1)
+	for n := range 2 * maxAddrs {
+		b.note(peer.AddrInfo{ID: p.ID, Addrs: peerInfo(t, n).Addrs}, SourceDHT, t0)
+	}
+	e := b.peers[p.ID]
+	if len(e.info.Addrs) != maxAddrs || !e.info.Addrs[0].Equal(peerInfo(t, 2*maxAddrs-1).Addrs[0]) {
+		t.Fatalf("%v", e.info.Addrs)
+	}
+	got, err := decodeEntry(string(p.ID), e.encode())
+	if err != nil || len(got.info.Addrs) != maxAddrs || !got.found.Equal(t0) || got.source != SourceRemembered {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for n := range e.encode() {
+		if _, err := decodeEntry(string(p.ID), e.encode()[:n]); err == nil {
+			t.Fatalf("the first %d bytes are a peer", n)
+		}
+	}
+	if _, err := decodeEntry("no peer", e.encode()); err == nil {
+		t.Fatal("no peer ID")
+	}
+}
