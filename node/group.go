@@ -29,7 +29,7 @@ type hosted struct {
 	joiner  *joiner
 	changed *signal
 
-	cursor  atomic.Uint64 // of the newest event; 0: not known yet
+	cursor atomic.Uint64 // of the newest event; 0: not known yet
 
 	mu    sync.Mutex
 	topic *topic // nil: not on gossip

@@ -246,16 +246,19 @@ func isLast(w *wire.SyncWant) bool { return len(w.Messages) == 0 && len(w.Trees)
 
 func (x *exchange) run(ctx context.Context) error {
 	x.tasks = make(chan task, maxTasks)
-	both, ctx := errgroup.WithContext(ctx)
-	stop := context.AfterFunc(ctx, func() { _ = x.s.Reset() }) // lets go of whoever is in a read or write
-	defer stop()
-	both.Go(func() error { return x.writeAll(ctx) })
-	both.Go(func() error { return x.readAll(ctx) })
-	err := both.Wait()
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
+	both, inner := errgroup.WithContext(ctx)
+	// A reset lets go of whoever is in a read or write.
+	defer context.AfterFunc(ctx, func() { _ = x.s.Reset() })()
+	for _, half := range []func(context.Context) error{x.writeAll, x.readAll} {
+		both.Go(func() error {
+			err := half(inner)
+			if err != nil {
+				_ = x.s.Reset()
+			}
+			return err
+		})
 	}
-	return err
+	return both.Wait()
 }
 
 func (x *exchange) task(t task) error {

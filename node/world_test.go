@@ -1,0 +1,319 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+
+	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/internal/simhost"
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// world is whole nodes over a simulated network, in one bubble.
+type world struct {
+	*testing.T
+	net   *simhost.Net
+	dir   string
+	nodes map[int]*Node
+	crash map[int]func(wire.GroupID, boundary) bool // given to the next open
+	log   *slog.Logger
+}
+
+// inWorld runs a test in a bubble with a network and takes both down.
+func inWorld(t *testing.T, f func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t, net: simhost.New(simhost.Config{}), dir: t.TempDir(), nodes: make(map[int]*Node), crash: make(map[int]func(wire.GroupID, boundary) bool)}
+		w.log = slog.New(slog.DiscardHandler)
+		if os.Getenv("PANDANODE_TEST_LOG") != "" {
+			w.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		}
+		defer func() {
+			for _, i := range slices.Sorted(keys(w.nodes)) {
+				w.close(i)
+			}
+			if err := w.net.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		f(w)
+	})
+}
+
+func keys[K comparable, V any](m map[K]V) func(func(K) bool) {
+	return func(yield func(K) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+func (w *world) home(i int) string { return filepath.Join(w.dir, fmt.Sprint(i)) }
+
+// open opens node i, which it makes first if need be, with these nodes as bootstrap.
+func (w *world) open(i int, bootstrap ...int) *Node {
+	w.Helper()
+	keyFile := filepath.Join(w.dir, fmt.Sprint(i, ".key"))
+	if _, err := os.Stat(w.home(i)); os.IsNotExist(err) {
+		key, err := w.net.Key(i)
+		if err == nil {
+			err = Init(w.Context(), InitConfig{Home: w.home(i), Name: fmt.Sprintf("device %d", i), KeyFile: keyFile, PeerKey: key})
+		}
+		if err != nil {
+			w.Fatal(err)
+		}
+	}
+	cfg := Config{
+		Home: w.home(i), KeyFile: keyFile, Logger: w.log.With("node", i),
+		NewHost: func(opts ...libp2p.Option) (host.Host, error) { return w.net.Host(i, opts...) },
+	}
+	for _, b := range bootstrap {
+		cfg.Bootstrap = append(cfg.Bootstrap, fmt.Sprintf("%v/p2p/%v", w.net.Addr(b), w.net.PeerID(b)))
+	}
+	n, err := open(w.Context(), cfg, w.crash[i])
+	if err != nil {
+		w.Fatalf("node %d: %v", i, err)
+	}
+	w.nodes[i] = n
+	return n
+}
+
+func (w *world) close(i int) {
+	w.Helper()
+	if n := w.nodes[i]; n != nil {
+		delete(w.nodes, i)
+		if err := n.Close(); err != nil {
+			w.Errorf("closing node %d: %v", i, err)
+		}
+	}
+}
+
+// within bounds what should happen, in virtual time.
+func (w *world) within(d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(w.Context(), d)
+	w.Cleanup(cancel)
+	return ctx
+}
+
+// eventually waits until what is true on a node, which is looked at after every change.
+func (w *world) eventually(n *Node, d time.Duration, what string, is func() bool) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), d)
+	defer cancel()
+	for {
+		changed := n.changed.wait()
+		if is() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			w.Fatalf("not within %v: %s", d, what)
+		}
+	}
+}
+
+// create founds an open group on a node.
+func (w *world) create(n *Node, name string) wire.GroupID {
+	w.Helper()
+	id, err := n.CreateGroup(w.within(time.Minute), CreateGroup{Name: name, Policy: wire.PolicyOpen})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return id
+}
+
+// join brings a node into a group and waits until it is caught up.
+func (w *world) join(n *Node, id wire.GroupID) {
+	w.Helper()
+	if err := n.Join(w.within(time.Minute), id); err != nil {
+		w.Fatal(err)
+	}
+	var p JoinProgress
+	defer func() {
+		if w.Failed() {
+			w.Logf("the join was at %+v", p)
+		}
+	}()
+	w.eventually(n, 5*time.Minute, "joined", func() bool {
+		var err error
+		p, err = n.JoinProgress(w.Context(), id)
+		return err == nil && p.Stage == StageSynced
+	})
+}
+
+func (w *world) send(n *Node, id wire.GroupID, text string) wire.MessageID {
+	w.Helper()
+	m, err := n.Send(w.within(time.Minute), id, wire.Content{MediaType: "text/plain", Data: []byte(text)})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return m
+}
+
+// texts are the messages that a node shows.
+func (w *world) texts(n *Node, id wire.GroupID) []string {
+	w.Helper()
+	all, err := n.Messages(w.Context(), id, 0, 0)
+	if err != nil {
+		w.Fatal(err)
+	}
+	out := make([]string, len(all))
+	for i, m := range all {
+		out[i] = string(m.Content.Data)
+	}
+	return out
+}
+
+// shows waits until a node shows exactly these messages, each once, in any order.
+func (w *world) shows(n *Node, id wire.GroupID, d time.Duration, want ...string) {
+	w.Helper()
+	slices.Sort(want)
+	var got []string
+	ctx, cancel := context.WithTimeout(w.Context(), d)
+	defer cancel()
+	for {
+		changed := n.changed.wait()
+		got = w.texts(n, id)
+		slices.Sort(got)
+		if len(got) >= len(want) {
+			break
+		}
+		select {
+		case <-changed:
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	if !slices.Equal(got, want) {
+		st, _ := n.GroupStatus(w.Context(), id)
+		w.Fatalf("%s shows %q, wants %q; %+v", n.Device().Cert.Name, got, want, st)
+	}
+}
+
+func TestFindJoinTalkAndCatchUp(t *testing.T) {
+	inWorld(t, func(w *world) {
+		hub := w.open(2)
+		founder := w.open(0, 2)
+		finder := w.open(1, 2) // knows the hub alone
+		for _, n := range []*Node{founder, finder, hub} {
+			if err := n.Wait(w.within(time.Minute), LevelOnline); err != nil {
+				t.Fatal(err)
+			}
+		}
+		id := w.create(founder, "Red Pandas")
+		w.eventually(founder, 5*time.Minute, "published", func() bool {
+			st, ok := founder.publisher.Status(id)
+			if !ok || st.State != discovery.Published {
+				time.AfterFunc(time.Second, founder.changed.wake)
+			}
+			return ok && st.State == discovery.Published
+		})
+
+		results, err := finder.Find(w.within(time.Minute), discovery.Query{Name: "pandas"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sources []discovery.Source
+		for r := range results {
+			if r.Info.Group != id || r.Info.Name != "Red Pandas" {
+				t.Fatalf("found %v %q", r.Info.Group, r.Info.Name)
+			}
+			sources = append(sources, r.Source)
+		}
+		if !slices.Contains(sources, discovery.SourceDHT) {
+			t.Fatalf("found through %v, not through the DHT", sources)
+		}
+
+		w.join(finder, id)
+		w.join(hub, id)
+		w.eventually(founder, time.Minute, "three members", func() bool {
+			m, err := founder.Members(w.Context(), id)
+			return err == nil && len(m) == 3
+		})
+		w.send(founder, id, "from the founder")
+		w.send(finder, id, "from the finder")
+		w.send(hub, id, "from the hub")
+		all := []string{"from the founder", "from the finder", "from the hub"}
+		for _, n := range []*Node{founder, finder, hub} {
+			w.shows(n, id, time.Minute, all...)
+		}
+
+		// Node 1 is cut off; both sides go on talking.
+		w.net.Partition([]int{1}, []int{0, 2})
+		for i := range 5 {
+			w.send(finder, id, fmt.Sprintf("cut off %d", i))
+			w.send(founder, id, fmt.Sprintf("together %d", i))
+			all = append(all, fmt.Sprintf("cut off %d", i), fmt.Sprintf("together %d", i))
+			time.Sleep(10 * time.Second) // virtual
+		}
+		time.Sleep(20 * time.Minute) // virtual: connections break, libp2p forgets addresses
+		if got := len(w.texts(finder, id)); got != 8 {
+			t.Fatalf("%d messages on the side that was cut off, wants 8", got)
+		}
+		w.net.HealAll()
+		for _, n := range []*Node{founder, finder, hub} {
+			w.shows(n, id, 5*time.Minute, all...)
+		}
+		for _, n := range []*Node{founder, finder, hub} {
+			if err := n.Wait(w.within(5*time.Minute), LevelSynced); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var first group.Status
+		for i, n := range []*Node{founder, finder, hub} {
+			st, err := n.GroupStatus(w.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				first = st
+			}
+			if st.Position != first.Position || string(st.Authenticator) != string(first.Authenticator) {
+				t.Fatalf("node %d is at %v, node 0 at %v", i, st.Position, first.Position)
+			}
+		}
+	})
+}
+
+func TestLoneNodeQueues(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.create(a, "alone")
+		w.send(a, id, "to nobody")
+		w.shows(a, id, time.Minute, "to nobody")
+		if _, err := a.Lookup(w.within(time.Minute), wire.GroupID{1}); !errors.Is(err, ErrNoPeers) {
+			t.Fatalf("a lookup by a lone node: %v", err)
+		}
+		b := w.open(1)
+		if err := b.Join(w.within(time.Minute), id); err != nil {
+			t.Fatalf("a lone node's join is queued: %v", err)
+		}
+		if p, err := b.JoinProgress(w.Context(), id); err != nil || p.Stage != StageLookingUp {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		w.close(1)
+		b = w.open(1, 0) // the request survived
+		w.eventually(b, 10*time.Minute, "joined", func() bool {
+			p, err := b.JoinProgress(w.Context(), id)
+			return err == nil && p.Stage == StageSynced
+		})
+		w.send(b, id, "to somebody")
+		w.shows(a, id, time.Minute, "to nobody", "to somebody")
+	})
+}
