@@ -30,7 +30,7 @@ type Result struct {
 	InDHT  bool // the DHT held a record too; it is merged into Info
 }
 
-// Catalog is the public groups that this node can tell others about.
+// Catalog is the public groups that this node can tell others about; a Publisher is one.
 type Catalog interface {
 	PublicGroups() []*Info
 }

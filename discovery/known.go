@@ -30,8 +30,9 @@ type known struct {
 	used uint64
 }
 
-// NewKnown makes an empty one. Every record that changes is handed to save, which
-// may be nil and must not call back; Load takes the records back after a restart.
+// NewKnown makes an empty one. Every record that changes is handed to save, and a
+// group that made room for another with a nil record; save may be nil, and must not
+// call back. Load takes the records back after a restart.
 func NewKnown(save func(group wire.GroupID, record []byte)) *Known {
 	if save == nil {
 		save = func(wire.GroupID, []byte) {}
@@ -166,5 +167,6 @@ func (k *Known) makeRoom() {
 	}
 	if loose >= MaxKnown {
 		delete(k.groups, oldest)
+		k.save(oldest, nil)
 	}
 }

@@ -19,18 +19,6 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// catalog is the public groups of a node of these tests.
-type catalog struct {
-	mu     sync.Mutex
-	groups map[wire.GroupID]*Info
-}
-
-func (c *catalog) PublicGroups() []*Info {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Collect(maps.Values(c.groups))
-}
-
 // shelf is a PeerBook in memory.
 type shelf struct {
 	mu sync.Mutex
@@ -59,19 +47,18 @@ func (s *shelf) DropPeer(id string) error {
 
 // station is all of this package on one simulated host.
 type station struct {
-	host    host.Host
-	known   *Known
-	dht     *DHT
-	pub     *Publisher
-	finder  *Finder
-	peers   *Peers
-	catalog *catalog
-	shelf   *shelf
+	host   host.Host
+	known  *Known
+	dht    *DHT
+	pub    *Publisher
+	finder *Finder
+	peers  *Peers
+	shelf  *shelf
 }
 
 func newStation(t *testing.T, n *simhost.Net, i int, bootstrap ...int) *station {
 	t.Helper()
-	s := &station{known: NewKnown(nil), catalog: &catalog{groups: make(map[wire.GroupID]*Info)}, shelf: &shelf{m: make(map[string][]byte)}}
+	s := &station{known: NewKnown(nil), shelf: &shelf{m: make(map[string][]byte)}}
 	s.host = must(n.Host(i))(t)
 	var boot []peer.AddrInfo
 	for _, b := range bootstrap {
@@ -80,7 +67,7 @@ func newStation(t *testing.T, n *simhost.Net, i int, bootstrap ...int) *station 
 	s.peers = must(NewPeers(PeersConfig{Host: s.host, Bootstrap: boot, Book: s.shelf}))(t)
 	s.dht = must(NewDHT(DHTConfig{Host: s.host, Mode: ModeServer, Bootstrap: boot, Known: s.known}))(t)
 	s.pub = NewPublisher(PublisherConfig{DHT: s.dht})
-	s.finder = NewFinder(FinderConfig{Host: s.host, DHT: s.dht, Peers: s.peers, Catalog: s.catalog})
+	s.finder = NewFinder(FinderConfig{Host: s.host, DHT: s.dht, Peers: s.peers, Catalog: s.pub})
 	return s
 }
 
@@ -95,10 +82,7 @@ func (s *station) close(t *testing.T) {
 
 func (s *station) publish(t *testing.T, i *Info) {
 	t.Helper()
-	i = must(s.pub.Publish(i))(t)
-	s.catalog.mu.Lock()
-	defer s.catalog.mu.Unlock()
-	s.catalog.groups[i.Group] = i
+	must(s.pub.Publish(i))(t)
 }
 
 // bubble runs f on a simulated network in virtual time; a goroutine that outlives

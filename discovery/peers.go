@@ -106,7 +106,8 @@ func (p *Peers) Close() error {
 	return errors.Join(p.sub.Close(), p.store())
 }
 
-// Found takes up a peer that a source named, and dials it soon.
+// Found takes up a peer that a source named. One on the local network is dialled at
+// once; others wait for their turn, so that many of them cause no burst of dials.
 func (p *Peers) Found(info peer.AddrInfo, source Source) {
 	if info.ID == p.cfg.Host.ID() {
 		return
@@ -115,7 +116,7 @@ func (p *Peers) Found(info peer.AddrInfo, source Source) {
 	e := p.book.note(info, source, time.Now())
 	fresh := e.fails == 0 && !e.worked
 	p.mu.Unlock()
-	if fresh {
+	if fresh && source == SourceMDNS {
 		p.wake()
 	}
 }

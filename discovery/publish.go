@@ -1,10 +1,13 @@
 package discovery
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -139,6 +142,20 @@ func (p *Publisher) Status(g wire.GroupID) (PublishStatus, bool) {
 	return e.PublishStatus, true
 }
 
+// PublicGroups is the records of the groups that are published here: a Catalog.
+func (p *Publisher) PublicGroups() []*Info {
+	p.mu.Lock()
+	groups := slices.SortedFunc(maps.Keys(p.groups), func(a, b wire.GroupID) int { return bytes.Compare(a[:], b[:]) })
+	p.mu.Unlock()
+	var out []*Info
+	for _, g := range groups {
+		if i := p.dht.known.Get(g); i != nil {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
 func (p *Publisher) wake() {
 	select {
 	case p.kick <- struct{}{}:
@@ -186,7 +203,7 @@ func (p *Publisher) due(now time.Time) ([]wire.GroupID, time.Duration) {
 	}
 	var out []wire.GroupID
 	for g, e := range p.groups {
-		if !e.busy && p.dht.known.hasNews(g) {
+		if !e.busy && e.State != Failing && p.dht.known.hasNews(g) {
 			e.due = minTime(e.due, now) // looked at every newsDelay
 		}
 		switch wait := e.due.Sub(now); {

@@ -213,7 +213,11 @@ func TestSelectPrefersTheMerge(t *testing.T) {
 func TestKnownOnlyGrows(t *testing.T) {
 	founder := newSomeone(t, 0)
 	saved := map[wire.GroupID][]byte{}
-	k := NewKnown(func(g wire.GroupID, b []byte) { saved[g] = b })
+	k := NewKnown(func(g wire.GroupID, b []byte) {
+		if saved[g] = b; b == nil {
+			delete(saved, g)
+		}
+	})
 	old := newGroup(t, founder, 1, "old")
 	young := setName(t, old, founder, time.Minute, "young")
 	if _, more, err := k.Add(young); err != nil || !more {
@@ -237,8 +241,8 @@ func TestKnownOnlyGrows(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(k.All()); n != MaxKnown+1 {
-		t.Fatalf("%d groups are remembered", n)
+	if n := len(k.All()); n != MaxKnown+1 || len(saved) != n {
+		t.Fatalf("%d groups are remembered, %d saved", n, len(saved))
 	}
 	if k.Get(old.Group) == nil {
 		t.Fatal("a kept group was dropped")
