@@ -23,6 +23,18 @@ func (k Key) Env() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(k.Path, ".", "_"))
 }
 
+// IsList says whether the key holds a list.
+func (k Key) IsList() bool {
+	_, ok := k.at(new(Config)).(*[]string)
+	return ok
+}
+
+// IsBool says whether the key is true or false.
+func (k Key) IsBool() bool {
+	_, ok := k.at(new(Config)).(*bool)
+	return ok
+}
+
 const envPrefix = "PANDANODE_"
 
 // envHome is --home as a variable: it names no key but where the file lies.

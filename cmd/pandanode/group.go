@@ -1,0 +1,353 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pandanode/pandanode/node/api"
+)
+
+const namingHelp = `
+A GROUP is named by its full ID, by the first characters of it (6 or more), or by its
+name, as long as only one group fits.`
+
+func (a *app) groupCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "group",
+		Short: "Create, find, join and look at groups",
+		Long:  "Create, find, join and look at groups.\n" + namingHelp,
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.createCmd(), a.listCmd(), a.showCmd(), a.findCmd(), a.joinCmd(), a.membersCmd(), a.leaveCmd(), a.removeCmd())
+	return cmd
+}
+
+func (a *app) createCmd() *cobra.Command {
+	r := api.CreateGroupRequest{}
+	policy := string(api.PolicyOpen)
+	cmd := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Found a group",
+		Long: `Found a group, with this user as its owner. A group is public unless --private: its name,
+description and rounded number of members are published for everyone to find.
+
+Policies: open (any member lets in whoever asks), request (an admin approves),
+invite (only with an invite signed by an admin).`,
+		Example: "  pandanode group create \"tea house\" --description \"Leaves and kettles\" --policy open",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			r.Name, r.Policy = args[0], api.Policy(policy)
+			if !slices.Contains(api.Policies, r.Policy) {
+				return api.Errorf(api.CodeInvalid, "--policy %q: there are open, request and invite", policy)
+			}
+			g, err := c.CreateGroup(ctx, r)
+			if err != nil {
+				return err
+			}
+			return a.show(g, func() {
+				a.note("founded %q", clean(g.Name))
+				fmt.Fprintln(a.out, g.ID)
+			})
+		}),
+	}
+	cmd.Flags().StringVar(&r.Description, "description", "", "what the group is about")
+	cmd.Flags().StringSliceVar(&r.Tags, "tag", nil, "word to find it by; may be repeated")
+	cmd.Flags().StringVar(&policy, "policy", policy, "how people get in: open, request or invite")
+	cmd.Flags().BoolVar(&r.Private, "private", false, "do not publish it")
+	return cmd
+}
+
+func (a *app) listCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List this node's groups",
+		Args:  cobra.NoArgs,
+		RunE: a.asks(func(ctx context.Context, c *api.Client, _ []string) error {
+			g, err := c.Groups(ctx, api.Empty{})
+			if err != nil {
+				return err
+			}
+			return a.printGroups(g.Groups)
+		}),
+	}
+}
+
+func (a *app) printGroups(groups []api.Group) error {
+	return list(a, groups, "GROUP NAME STATE ROLE MEMBERS EPOCH", func(g api.Group) []string {
+		return []string{short(g.ID), g.Name, state(g), g.Role, fmt.Sprint(g.Members), fmt.Sprint(g.Epoch)}
+	})
+}
+
+func state(g api.Group) string {
+	if g.Missing == "" {
+		return string(g.State)
+	}
+	return fmt.Sprintf("%s (%s)", g.State, g.Missing)
+}
+
+func (a *app) showCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show GROUP",
+		Short: "Show one group",
+		Long:  "Show one group: its profile, its MLS epoch, and what is still owed.\n" + namingHelp,
+		Args:  cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			g, err := c.Group(ctx, api.GroupRequest{Group: args[0]})
+			if err != nil {
+				return err
+			}
+			return a.show(g, func() {
+				found := "public, not in the DHT yet"
+				if g.Published {
+					found = "public, in the DHT"
+				}
+				if g.Private {
+					found = "private"
+				}
+				a.facts("id", g.ID, "name", g.Name, "description", g.Description, "tags", strings.Join(g.Tags, ", "),
+					"policy", string(g.Policy), "found by", found, "created", when(g.Created), "state", state(g), "role", g.Role,
+					"members", fmt.Sprint(g.Members), "epoch", fmt.Sprintf("%d (%s)", g.Epoch, short(g.EpochID)),
+					"topic peers", fmt.Sprint(g.TopicPeers), "cursor", fmt.Sprint(g.Cursor),
+					"owed", fmt.Sprintf("%d to publish, %d to read, %d waiting", g.Outbox, g.Gaps, g.Parked))
+			})
+		}),
+	}
+}
+
+func (a *app) findCmd() *cobra.Command {
+	var r api.FindRequest
+	timeout := 10 * time.Second
+	cmd := &cobra.Command{
+		Use:   "find NAME",
+		Short: "Look for public groups by name",
+		Long: `Look for public groups by the words of their name, in the DHT and on the local network at
+once. SOURCE says which of them knew the group. With --json each result is printed as it
+comes, and a group that two sources know comes twice. Nothing found is exit code 4.`,
+		Example: "  pandanode group find tea\n  pandanode group find tea --json | jq -r .id",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			r.Name, r.Timeout = strings.Join(args, " "), api.Duration(timeout)
+			found := map[string]*result{}
+			var order []*result
+			err := c.Find(ctx, r, func(f api.Found) error {
+				if a.json {
+					found[f.ID] = nil
+					return a.line(f)
+				}
+				if old := found[f.ID]; old != nil {
+					old.add(f)
+					return nil
+				}
+				found[f.ID] = &result{Found: f, sources: []string{string(f.Source)}}
+				order = append(order, found[f.ID])
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			if len(found) == 0 {
+				return notFound(r.Name)
+			}
+			if a.json {
+				return nil
+			}
+			return list(a, order, "NAME MEMBERS POLICY SOURCE ID", func(f *result) []string {
+				name := f.Name
+				if !f.Verified {
+					name += " (unverified)"
+				}
+				return []string{name, fmt.Sprint(f.Members), string(f.Policy), strings.Join(f.sources, ","), f.ID}
+			})
+		}),
+	}
+	cmd.Flags().IntVar(&r.Limit, "limit", 20, "stop after so many groups")
+	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how long to look")
+	return cmd
+}
+
+func notFound(name string) error {
+	return api.Errorf(api.CodeNotFound, "no group %q was found", name).
+		WithHint("pandanode status shows whether this node is online; a new group takes a moment to be found")
+}
+
+// result is a group with every source that knew it.
+type result struct {
+	api.Found
+	sources []string
+}
+
+func (r *result) add(f api.Found) {
+	if s := string(f.Source); !slices.Contains(r.sources, s) {
+		r.sources = append(r.sources, s)
+	}
+	if f.Verified && !r.Verified {
+		r.Found = f
+	}
+}
+
+func (a *app) joinCmd() *cobra.Command {
+	var (
+		wait    bool
+		until   = string(api.StageSynced)
+		timeout time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "join GROUP",
+		Short: "Ask to be let into a group",
+		Long: `Ask to be let into a group, named by its full ID or by its name, which is then looked for
+as with "group find". The node keeps asking, also after a restart, until a member answers.
+
+With --wait the stages are shown as they are reached: looking-up, contacting,
+waiting-for-member, welcomed, synced. When --timeout is over first, the exit code is 7
+and the request stays.`,
+		Example: "  pandanode group join \"tea house\" --wait --timeout 1m",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			if !slices.Contains(api.Stages, api.Stage(until)) {
+				return api.Errorf(api.CodeInvalid, "--until %q: there are looking-up, contacting, waiting-for-member, welcomed and synced", until)
+			}
+			r := api.JoinRequest{}
+			if wait {
+				r.Until = api.Stage(until)
+			}
+			waits, cancel := waiting(ctx, timeout)
+			defer cancel()
+			var err error
+			if r.Group, err = a.lookUp(waits, c, args[0]); err != nil {
+				return err
+			}
+			return a.join(waits, c, r, timeout)
+		}),
+	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the group is synced, or for what --until says")
+	cmd.Flags().StringVar(&until, "until", until, "the stage that --wait waits for")
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to look and wait; 0: for ever")
+	return cmd
+}
+
+// idLength is how long the text of a group's ID is.
+const idLength = 56
+
+// lookUp gives the ID of the group that a name stands for: this node's own, else
+// what a search finds.
+func (a *app) lookUp(ctx context.Context, c *api.Client, name string) (string, error) {
+	if len(name) == idLength && !strings.Contains(name, " ") {
+		return name, nil
+	}
+	g, err := c.Group(ctx, api.GroupRequest{Group: name})
+	if err == nil {
+		return g.ID, nil
+	}
+	if api.CodeOf(err) != api.CodeNotFound {
+		return "", err
+	}
+	a.note("looking for %q", clean(name))
+	var found []api.Candidate
+	err = c.Find(ctx, api.FindRequest{Name: name}, func(f api.Found) error {
+		cand := api.Candidate{ID: f.ID, Name: f.Name}
+		if f.Verified && strings.EqualFold(f.Name, name) && !slices.Contains(found, cand) {
+			found = append(found, cand)
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	switch len(found) {
+	case 0:
+		return "", notFound(name)
+	case 1:
+		return found[0].ID, nil
+	}
+	e := api.Errorf(api.CodeAmbiguous, "%d groups are called %q: anybody may use any name", len(found), name).WithHint("pandanode group join ID")
+	e.Candidates = found
+	return "", e
+}
+
+func (a *app) join(ctx context.Context, c *api.Client, r api.JoinRequest, timeout time.Duration) error {
+	last := api.JoinUpdate{Group: r.Group}
+	err := c.Join(ctx, r, func(u api.JoinUpdate) error {
+		last = u
+		if a.json {
+			return a.line(u)
+		}
+		detail := ""
+		if u.Detail != "" {
+			detail = ": " + clean(u.Detail)
+		}
+		a.note("%s%s", u.Stage, detail)
+		return nil
+	})
+	if api.CodeOf(err) == api.CodeTimeout && last.Stage != "" {
+		why := ""
+		if last.Detail != "" {
+			why = ": " + last.Detail
+		}
+		return api.Errorf(api.CodeTimeout, "still %s after %v%s; the node keeps trying", last.Stage, timeout, why).
+			WithHint("pandanode group join %s --wait", short(last.Group))
+	}
+	if err != nil {
+		return err
+	}
+	if !a.json {
+		fmt.Fprintln(a.out, last.Group)
+	}
+	return nil
+}
+
+func (a *app) membersCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "members GROUP",
+		Short: "List who is in a group",
+		Long:  "List who is in a group, with role and devices.\n" + namingHelp,
+		Args:  cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			m, err := c.Members(ctx, api.GroupRequest{Group: args[0]})
+			if err != nil {
+				return err
+			}
+			return list(a, m.Members, "USER NAME ROLE DEVICES SINCE", func(m api.Member) []string {
+				name := m.Name
+				if m.Self {
+					name += " (you)"
+				}
+				return []string{short(m.User), name, m.Role, fmt.Sprint(len(m.Devices)), when(m.Since)}
+			})
+		}),
+	}
+}
+
+func (a *app) leaveCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "leave GROUP",
+		Short: "Leave a group",
+		Long:  "Leave a group, with all devices of this user. What was read stays on this device.\n" + namingHelp,
+		Args:  cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			_, err := c.Leave(ctx, api.GroupRequest{Group: args[0]})
+			return err
+		}),
+	}
+}
+
+func (a *app) removeCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "remove GROUP USER",
+		Short: "Take a user out of a group",
+		Long: `Take a user, with all devices, out of a group. Messages sent afterwards cannot be read by
+the user; those sent before can. USER is a full ID, its first characters (6 or more), or a
+name that only one member has; "group members" lists them.
+` + namingHelp,
+		Args: cobra.ExactArgs(2),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			_, err := c.Remove(ctx, api.RemoveRequest{Group: args[0], User: args[1]})
+			return err
+		}),
+	}
+}

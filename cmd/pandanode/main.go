@@ -1,0 +1,26 @@
+// Command pandanode runs a node of the pandanode network and talks to one.
+//
+// It is thin: `init` and `run` call package node, `demo` runs this binary several
+// times, and every other command is one or two calls of the running node's local
+// API (node/api) and a way to print the answer. Data goes to stdout, the rest to
+// stderr; exit codes are those of api.ExitCode.
+//
+// What it does not do: it opens no store while a node runs, and takes no secret as
+// an argument.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal kills
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ()}
+	code := a.run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}

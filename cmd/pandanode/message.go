@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pandanode/pandanode/node/api"
+)
+
+// maxText is how long a message may be, in bytes.
+const maxText = 64 << 10
+
+func (a *app) sendCmd() *cobra.Command {
+	var (
+		wait    string
+		timeout time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "send GROUP TEXT... | send GROUP -",
+		Short: "Send a message",
+		Long: `Send a message; "-" reads it from stdin. Its ID is printed once it is written and synced to
+the disk: from then on it is not lost, also if nobody is connected or the power fails.
+
+Its state is queued (durable here), published (sealed and given to the network) or held
+(another device has it). With --wait it answers when that state is reached; when --timeout
+is over first, the ID is printed, the exit code is 7, and the message stays queued.
+` + namingHelp,
+		Example: "  pandanode send tea \"The kettle is on\"\n  git log -1 | pandanode send builds -",
+		Args:    cobra.MinimumNArgs(2),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			if wait != "" && !slices.Contains(api.Deliveries, api.Delivery(wait)) {
+				return api.Errorf(api.CodeInvalid, "--wait %q: there are queued, published and held", wait)
+			}
+			text, err := a.text(args[1:])
+			if err != nil {
+				return err
+			}
+			sent, err := c.Send(ctx, api.SendRequest{Group: args[0], Text: text, Wait: api.Delivery(wait), Timeout: api.Duration(timeout)})
+			if err != nil {
+				return err
+			}
+			if err := a.show(sent, func() {
+				a.note("%s", sent.State)
+				fmt.Fprintln(a.out, sent.ID)
+			}); err != nil {
+				return err
+			}
+			if slices.Index(api.Deliveries, sent.State) < slices.Index(api.Deliveries, api.Delivery(wait)) {
+				return api.Errorf(api.CodeTimeout, "still %s after %v; the message is not lost and goes out when it can", sent.State, timeout).
+					WithHint("pandanode status")
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().StringVar(&wait, "wait", "", "wait for a state: queued, published or held")
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait; 0: for ever")
+	return cmd
+}
+
+// text gives the message of the arguments, or of stdin.
+func (a *app) text(args []string) (string, error) {
+	text := strings.Join(args, " ")
+	if len(args) == 1 && args[0] == "-" {
+		b, err := io.ReadAll(io.LimitReader(a.in, maxText+2))
+		if err != nil {
+			return "", fmt.Errorf("reading stdin: %w", err)
+		}
+		text = strings.TrimSuffix(string(b), "\n")
+	}
+	switch {
+	case len(text) > maxText:
+		return "", api.Errorf(api.CodeLimited, "the message is longer than %d bytes", maxText)
+	case text == "":
+		return "", api.Errorf(api.CodeInvalid, "the message is empty")
+	case !utf8.ValidString(text):
+		return "", api.Errorf(api.CodeInvalid, "the message is not UTF-8")
+	}
+	return text, nil
+}
+
+func (a *app) tailCmd() *cobra.Command {
+	var (
+		follow  bool
+		since   uint64
+		count   int
+		timeout time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "tail GROUP",
+		Short: "Show messages, and wait for new ones",
+		Long: `Show the messages of a group in the order in which this device got them.
+
+With --follow it goes on with new ones. With --count it waits until so many messages were
+shown and stops; when --timeout is over first, the exit code is 7. Each message has a
+cursor (in --json): --since takes the cursor of the last one that was seen.
+` + namingHelp,
+		Example: "  pandanode tail tea --follow\n  pandanode tail tea --since 17 --count 1 --timeout 30s --json",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			if count < 0 {
+				return api.Errorf(api.CodeInvalid, "--count %d", count)
+			}
+			if !follow && count == 0 {
+				return a.printMessages(ctx, c, args[0], since)
+			}
+			waits, cancel := waiting(ctx, timeout)
+			defer cancel()
+			shown := 0
+			err := c.Tail(waits, api.TailRequest{Group: args[0], Since: since}, func(m api.Message) error {
+				if err := a.printMessage(m); err != nil {
+					return err
+				}
+				if shown++; shown == count {
+					return errEnough
+				}
+				return nil
+			})
+			switch {
+			case errors.Is(err, errEnough):
+				return nil
+			case ctx.Err() != nil && count == 0:
+				return nil // ^C is how following ends
+			case api.CodeOf(err) == api.CodeTimeout && count == 0:
+				return nil // and so is the time that was given
+			case api.CodeOf(err) == api.CodeTimeout:
+				return api.Errorf(api.CodeTimeout, "%d of %d messages after %v", shown, count, timeout)
+			}
+			return err
+		}),
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new messages")
+	cmd.Flags().Uint64Var(&since, "since", 0, "start after this cursor")
+	cmd.Flags().IntVar(&count, "count", 0, "stop after so many messages, and wait for them; 0: no number")
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait; 0: for ever")
+	return cmd
+}
+
+var errEnough = errors.New("enough")
+
+func (a *app) printMessages(ctx context.Context, c *api.Client, group string, since uint64) error {
+	for {
+		page, err := c.Messages(ctx, api.MessagesRequest{Group: group, Since: since})
+		if err != nil {
+			return err
+		}
+		for _, m := range page.Messages {
+			if err := a.printMessage(m); err != nil {
+				return err
+			}
+			since = m.Cursor
+		}
+		if !page.More || len(page.Messages) == 0 {
+			return nil
+		}
+	}
+}
+
+func (a *app) printMessage(m api.Message) error {
+	if a.json {
+		return a.line(m)
+	}
+	text := m.Text
+	if m.Data != nil {
+		text = fmt.Sprintf("(%d bytes of %s)", len(m.Data), m.MediaType)
+	}
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i])
+	}
+	who := clean(m.Name) + "/" + short(m.User)
+	if m.Own {
+		who = "you"
+	}
+	_, err := fmt.Fprintf(a.out, "%s %s %s\n", a.paint(a.out, dim, m.Sent.Local().Format("2006-01-02 15:04:05")),
+		a.paint(a.out, bold, who+":"), strings.Join(lines, "\n    "))
+	return err
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pandanode/pandanode/node"
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/config"
+)
+
+// configFlags gives a command a flag for every key of the configuration.
+func configFlags(set *pflag.FlagSet) {
+	for _, k := range config.Keys() {
+		switch {
+		case k.Help == "":
+		case k.IsList():
+			set.StringSlice(k.Flag(), nil, k.Help)
+		case k.IsBool():
+			set.Bool(k.Flag(), false, k.Help)
+			set.Lookup(k.Flag()).DefValue = "false"
+		default:
+			set.String(k.Flag(), "", k.Help)
+		}
+	}
+}
+
+// givenFlags gives the text of the configuration's flags that were given.
+func givenFlags(set *pflag.FlagSet) map[string]string {
+	given := map[string]string{}
+	for _, k := range config.Keys() {
+		f := set.Lookup(k.Flag())
+		if f == nil || !f.Changed {
+			continue
+		}
+		given[k.Flag()] = f.Value.String()
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			given[k.Flag()] = strings.Join(list.GetSlice(), ",")
+		}
+	}
+	return given
+}
+
+func (a *app) initCmd() *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make this machine a device with an identity of its own",
+		Long: `Make this machine a device with an identity of its own: keys, an encrypted store, and a
+configuration file in which every key is explained.
+
+The store is locked with a passphrase, asked for twice, or read from the first line of
+--passphrase-file (or PANDANODE_PASSPHRASE_FILE); or with --key-file, a file of 32 random
+bytes that is made if it is not there. Whoever loses it loses the store. The flags that are
+given here are written into the configuration file.`,
+		Example: "  pandanode init --name laptop\n  pandanode --home /srv/panda init --key-file /etc/panda.key",
+		Args:    cobra.NoArgs,
+	}
+	cmd.Flags().StringVar(&name, "name", "", "name of this device, for people (default: the host's)")
+	configFlags(cmd.Flags())
+	cmd.RunE = does(func(ctx context.Context, _ []string) error {
+		flags := givenFlags(cmd.Flags())
+		paths, c, err := a.config(flags)
+		if err != nil {
+			return err
+		}
+		if name == "" {
+			name = hostName()
+		}
+		set := []string{"listen"}
+		for _, k := range config.Keys() {
+			if _, ok := flags[k.Flag()]; ok {
+				set = append(set, k.Path)
+			}
+		}
+		if slices.Equal(c.Listen, config.Default(paths).Listen) {
+			if c.Listen, err = drawListen(ctx); err != nil {
+				return err
+			}
+		}
+		if err := node.Init(ctx, node.InitConfig{Home: c.DataDir, Name: name, Passphrase: a.passphrase(c, true), KeyFile: c.KeyFile}); err != nil {
+			return explain(err)
+		}
+		err = config.Write(paths.File, config.File(paths, c, set...))
+		if errors.Is(err, fs.ErrExist) {
+			a.note("kept the configuration that was there: %s", paths.File)
+		} else if err != nil {
+			return fmt.Errorf("writing the configuration: %w", err)
+		}
+		return a.show(initialised{Name: name, Data: c.DataDir, Config: paths.File}, func() {
+			a.facts("device", name, "data", c.DataDir, "configuration", paths.File)
+			a.note("next: pandanode run")
+		})
+	})
+	return cmd
+}
+
+// initialised is what init has made.
+type initialised struct {
+	Name   string `json:"name"`
+	Data   string `json:"data"`
+	Config string `json:"config"`
+}
+
+func hostName() string {
+	if h, err := os.Hostname(); err == nil {
+		if h, _, _ = strings.Cut(h, "."); h != "" && len(h) <= 64 {
+			return h
+		}
+	}
+	return "device"
+}
+
+// drawListen gives addresses with a port that is free now for TCP and UDP, so that
+// the node has it again after a restart.
+func drawListen(ctx context.Context) ([]string, error) {
+	port, err := freePort(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	return []string{
+		fmt.Sprintf("/ip4/0.0.0.0/udp/%d/quic-v1", port), fmt.Sprintf("/ip6/::/udp/%d/quic-v1", port),
+		fmt.Sprintf("/ip4/0.0.0.0/tcp/%d", port), fmt.Sprintf("/ip6/::/tcp/%d", port),
+	}, nil
+}
+
+// freePort draws a port that is free on a host for TCP and UDP.
+func freePort(ctx context.Context, host string) (int, error) {
+	var lc net.ListenConfig
+	const attempts = 20 // the odds that UDP is taken where TCP is free are small
+	for range attempts {
+		l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			return 0, fmt.Errorf("drawing a port: %w", err)
+		}
+		addr := l.Addr().(*net.TCPAddr)
+		u, err := lc.ListenPacket(ctx, "udp", net.JoinHostPort(host, fmt.Sprint(addr.Port)))
+		_ = l.Close()
+		if err == nil {
+			_ = u.Close()
+			return addr.Port, nil
+		}
+	}
+	return 0, errors.New("drawing a port: none is free for TCP and UDP")
+}
+
+func (a *app) runCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the node",
+		Long: `Run the node until it is interrupted, terminated or told to stop. Logs go to stderr.
+Every flag is also a key of the configuration file and a variable PANDANODE_*; a flag goes
+before a variable, a variable before the file.`,
+		Example: "  pandanode run --bootstrap /ip4/192.0.2.7/udp/4001/quic-v1/p2p/12D3KooW...",
+		Args:    cobra.NoArgs,
+	}
+	configFlags(cmd.Flags())
+	cmd.RunE = does(func(ctx context.Context, _ []string) error {
+		_, c, err := a.config(givenFlags(cmd.Flags()))
+		if err != nil {
+			return err
+		}
+		return a.runNode(ctx, c)
+	})
+	return cmd
+}
+
+func (a *app) runNode(ctx context.Context, c config.Config) error {
+	if _, err := os.Stat(c.DataDir); errors.Is(err, fs.ErrNotExist) {
+		return api.Errorf(api.CodeNotFound, "there is no node in %s", c.DataDir).WithHint("pandanode init")
+	}
+	socket, err := config.MakeSocket(c.DataDir, a.getenv)
+	if err != nil {
+		return configError(err)
+	}
+	n, err := node.Open(ctx, node.Config{
+		Home: c.DataDir, Passphrase: a.passphrase(c, false), KeyFile: c.KeyFile,
+		Listen: c.Listen, Bootstrap: c.Bootstrap, MDNS: c.MDNS,
+		Socket: socket, Version: version, Logger: a.logger(c.Log),
+	})
+	if err != nil {
+		return explain(err)
+	}
+	return explain(n.Run(ctx))
+}
+
+// logger gives the logger that the configuration, which is valid, asks for.
+func (a *app) logger(c config.Log) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Level))
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(a.err, o))
+	}
+	return slog.New(slog.NewTextHandler(a.err, o))
+}

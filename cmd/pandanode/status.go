@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pandanode/pandanode/node/api"
+)
+
+// version is set by the Makefile from git describe.
+var version = "devel"
+
+func thisVersion() api.Version {
+	v := api.Version{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				v.Revision = s.Value
+			}
+		}
+	}
+	return v
+}
+
+func (a *app) versionCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Say which version this is",
+		Args:  cobra.NoArgs,
+		RunE: does(func(context.Context, []string) error {
+			v := thisVersion()
+			return a.show(v, func() { fmt.Fprintf(a.out, "pandanode %s %s %s/%s\n", v.Version, v.Go, v.OS, v.Arch) })
+		}),
+	}
+}
+
+func (a *app) idCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "id",
+		Short: "Show who this node is",
+		Long: `Show who this node is: the user (the same on all devices of a person), the device,
+and the libp2p peer that it is on the network.`,
+		Example: "  pandanode id --json | jq -r .user",
+		Args:    cobra.NoArgs,
+		RunE: a.asks(func(ctx context.Context, c *api.Client, _ []string) error {
+			id, err := c.ID(ctx, api.Empty{})
+			if err != nil {
+				return err
+			}
+			return a.show(id, func() { a.facts("name", id.Name, "user", id.User, "device", id.Device, "peer", id.Peer) })
+		}),
+	}
+}
+
+func (a *app) peersCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "peers",
+		Short: "List the connected peers",
+		Args:  cobra.NoArgs,
+		RunE: a.asks(func(ctx context.Context, c *api.Client, _ []string) error {
+			p, err := c.Peers(ctx, api.Empty{})
+			if err != nil {
+				return err
+			}
+			return list(a, p.Peers, "PEER SOURCE DIRECTION SINCE ADDRESS", func(p api.Peer) []string {
+				addr := strings.Join(p.Addrs, ", ")
+				if p.Limited {
+					addr += " (relayed)"
+				}
+				return []string{p.ID, string(p.Source), string(p.Direction), when(p.Since), addr}
+			})
+		}),
+	}
+}
+
+func (a *app) stopCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "stop",
+		Short: "Stop the node",
+		Args:  cobra.NoArgs,
+		RunE: a.asks(func(ctx context.Context, c *api.Client, _ []string) error {
+			_, err := c.Shutdown(ctx, api.Empty{})
+			return err
+		}),
+	}
+}
+
+func (a *app) statusCmd() *cobra.Command {
+	var (
+		level   string
+		timeout time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show the node's state, or wait for one",
+		Long: `Show the node's state: its addresses, peers by the source that found them, groups, and
+the level it has reached:
+
+  ready   the store is open and the node listens
+  online  a peer is connected and the DHT answers
+  synced  every group is caught up with a connected member
+
+With --wait it answers when the level is reached, also for a node that is still
+starting; when --timeout is over first, it says what is missing and exits with 7.`,
+		Example: "  pandanode run & pandanode status --wait online --timeout 30s",
+		Args:    cobra.NoArgs,
+		RunE: does(func(ctx context.Context, _ []string) error {
+			if level != "" && !slices.Contains(api.Levels, api.Level(level)) {
+				return api.Errorf(api.CodeInvalid, "--wait %q: there are ready, online and synced", level)
+			}
+			s, err := a.status(ctx, api.Level(level), timeout)
+			if err != nil {
+				return err
+			}
+			return a.show(s, func() { a.printStatus(s) })
+		}),
+	}
+	cmd.Flags().StringVar(&level, "wait", "", "wait for a level: ready, online or synced")
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait; 0: for ever")
+	return cmd
+}
+
+// retryPause is how often a node that is not there yet is looked for.
+const retryPause = 50 * time.Millisecond
+
+// status asks for the state. With a level it waits for the node to appear, and for
+// the level.
+func (a *app) status(ctx context.Context, level api.Level, timeout time.Duration) (api.Status, error) {
+	start := time.Now()
+	waits, cancel := waiting(ctx, timeout)
+	defer cancel()
+	tick := time.NewTicker(retryPause)
+	defer tick.Stop()
+	for {
+		s, err := a.statusOnce(ctx, level, timeout, start)
+		if level == "" || api.CodeOf(err) != api.CodeUnavailable {
+			return s, err
+		}
+		select {
+		case <-waits.Done():
+			if ctx.Err() != nil {
+				return s, ctx.Err()
+			}
+			e := *api.AsError(err)
+			e.Code = api.CodeTimeout
+			e.Message = fmt.Sprintf("not %s after %v: %s", level, timeout, e.Message)
+			return s, &e
+		case <-tick.C:
+		}
+	}
+}
+
+func (a *app) statusOnce(ctx context.Context, level api.Level, timeout time.Duration, start time.Time) (api.Status, error) {
+	c, err := a.client()
+	if err != nil {
+		return api.Status{}, err
+	}
+	defer c.Close()
+	r := api.StatusRequest{Wait: level}
+	if timeout != 0 {
+		r.Timeout = api.Duration(max(timeout-time.Since(start), time.Millisecond))
+	}
+	return c.Status(ctx, r)
+}
+
+func (a *app) printStatus(s api.Status) {
+	var sources []string
+	for _, k := range slices.Sorted(maps.Keys(s.Sources)) {
+		if n := s.Sources[k]; n > 0 {
+			sources = append(sources, fmt.Sprintf("%d %s", n, k))
+		}
+	}
+	peers := fmt.Sprint(s.Peers)
+	if len(sources) > 0 {
+		peers += " (" + strings.Join(sources, ", ") + ")"
+	}
+	levels := make([]string, len(s.Levels))
+	for i, l := range s.Levels {
+		levels[i] = string(l.Level) + " yes"
+		if !l.Reached {
+			levels[i] = fmt.Sprintf("%s no: %s", l.Level, l.Missing)
+		}
+	}
+	pairs := []string{
+		"name", s.Name, "user", s.User, "device", s.Device, "peer", s.Peer, "home", s.Home,
+		"version", s.Version, "pid", fmt.Sprint(s.PID), "uptime", span(time.Duration(s.Uptime)),
+	}
+	pairs = append(pairs, column("listen", s.Listen)...)
+	pairs = append(pairs, "peers", peers, "dht", fmt.Sprintf("%d peers in the routing table", s.DHT), "metrics", s.Metrics)
+	pairs = append(pairs, column("level", levels)...)
+	a.facts(pairs...)
+	if len(s.Groups) > 0 {
+		fmt.Fprintln(a.out)
+		_ = a.printGroups(s.Groups)
+	}
+}
+
+// column gives a name for the first value and blanks for the others.
+func column(name string, values []string) []string {
+	var out []string
+	for _, v := range values {
+		out = append(out, name, v)
+		name = ""
+	}
+	return out
+}

@@ -1,0 +1,453 @@
+// Package apitest has a small working node behind the local API: groups, members
+// and messages in memory, without keys, disk or network. Tests of whatever talks to
+// a node use it.
+//
+// What it does not do: it is no model of a group. Members appear when a test adds
+// them, and nothing is delivered to anybody.
+package apitest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/api"
+)
+
+// Node is the fake. Its exported fields may be changed before it is used.
+type Node struct {
+	Self     api.ID
+	Now      func() time.Time // default: one second later at each call, from 2026-01-02 15:04:05 UTC
+	Peered   []api.Peer
+	Findable []api.Found          // what a search may find
+	Missing  map[api.Level]string // why a level is not reached
+	Fail     map[string]error     // by the name of the method
+	Stuck    api.Stage            // joins get no further than this
+	Delivers api.Delivery         // how far messages get; empty: published
+
+	mu      sync.Mutex
+	groups  []*group
+	ticks   int
+	changed chan struct{}
+	down    chan struct{}
+}
+
+type group struct {
+	api.Group
+	members  []api.Member
+	messages []api.Message
+	events   []api.Event
+}
+
+var _ api.API = (*Node)(nil)
+
+// ID makes an ID as long as a real one, the same for the same seed.
+func ID(seed string) string {
+	sum := sha256.Sum256([]byte(seed))
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(append(sum[:], sum[:3]...)))
+}
+
+// New gives a node of a user called name.
+func New(name string) *Node {
+	n := &Node{
+		Self:    api.ID{User: ID("user " + name), Device: ID("device " + name), Peer: "12D3KooW" + name, Name: name},
+		changed: make(chan struct{}), down: make(chan struct{}),
+	}
+	n.Now = func() time.Time {
+		n.ticks++
+		return time.Date(2026, 1, 2, 15, 4, 4+n.ticks, 0, time.UTC)
+	}
+	return n
+}
+
+// Serve serves a node on a unix socket for as long as the test runs and gives the
+// socket's path.
+func Serve(t testing.TB, a api.API) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "apitest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	l, err := api.Listen(filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := api.NewServer(a)
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Serve(l) }()
+	t.Cleanup(func() { _ = s.Close(); <-done })
+	return l.Addr().String()
+}
+
+// Stopped is closed once somebody has asked the node to stop.
+func (n *Node) Stopped() <-chan struct{} { return n.down }
+
+// AddMember puts somebody into a group.
+func (n *Node) AddMember(groupID, name, role string) api.Member {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	g := n.group(groupID)
+	m := api.Member{User: ID("user " + name), Name: name, Role: role, Devices: []string{ID("device " + name)}, Since: n.Now(), InTree: true}
+	g.members = append(g.members, m)
+	g.Members = len(g.members)
+	n.event(g, api.Event{Kind: api.EventMemberAdded, User: m.User})
+	return m
+}
+
+// Receive puts a message of somebody else into a group.
+func (n *Node) Receive(groupID, name, text string) api.Message {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.message(n.group(groupID), api.Message{User: ID("user " + name), Device: ID("device " + name), Name: name, Text: text})
+}
+
+// group gives a group that must be there.
+func (n *Node) group(id string) *group {
+	i := slices.IndexFunc(n.groups, func(g *group) bool { return g.ID == id })
+	return n.groups[i]
+}
+
+func (n *Node) event(g *group, e api.Event) uint64 {
+	e.Cursor, e.Group, e.At = uint64(len(g.events)+1), g.ID, n.Now()
+	g.events = append(g.events, e)
+	g.Cursor = e.Cursor
+	close(n.changed)
+	n.changed = make(chan struct{})
+	return e.Cursor
+}
+
+func (n *Node) message(g *group, m api.Message) api.Message {
+	m.ID, m.Group, m.MediaType, m.Sent = ID(fmt.Sprint(g.ID, len(g.messages))), g.ID, "text/plain", n.Now()
+	m.Cursor = n.event(g, api.Event{Kind: api.EventMessage, Message: m.ID, User: m.User, Device: m.Device})
+	g.messages = append(g.messages, m)
+	return m
+}
+
+// enter locks the node, or fails as the test wants it to.
+func (n *Node) enter(method string) error {
+	if err := n.Fail[method]; err != nil {
+		return err
+	}
+	n.mu.Lock()
+	return nil
+}
+
+// named gives the group that a query names.
+func (n *Node) named(query string) (*group, error) {
+	all := make([]api.Candidate, len(n.groups))
+	for i, g := range n.groups {
+		all[i] = api.Candidate{ID: g.ID, Name: g.Name}
+	}
+	id, err := api.Resolve("group", query, all)
+	if err != nil {
+		return nil, err
+	}
+	return n.group(id), nil
+}
+
+// Status gives the state; it does not wait for a level that is missing.
+func (n *Node) Status(_ context.Context, r api.StatusRequest) (api.Status, error) {
+	if err := n.enter("Status"); err != nil {
+		return api.Status{}, err
+	}
+	defer n.mu.Unlock()
+	if why := n.Missing[r.Wait]; why != "" {
+		return api.Status{}, api.Errorf(api.CodeTimeout, "not %s after %v: %s", r.Wait, time.Duration(r.Timeout), why)
+	}
+	s := api.Status{
+		ID: n.Self, Version: "fake", PID: 1, Home: "/home/of/" + n.Self.Name, Uptime: api.Duration(90 * time.Second), Peers: len(n.Peered),
+		Listen:  []string{"/ip4/127.0.0.1/tcp/4001/p2p/" + n.Self.Peer, "/ip4/127.0.0.1/udp/4001/quic-v1/p2p/" + n.Self.Peer},
+		Sources: map[api.Source]int{},
+	}
+	for _, p := range n.Peered {
+		s.Sources[p.Source]++
+	}
+	for _, l := range api.Levels {
+		s.Levels = append(s.Levels, api.LevelState{Level: l, Reached: n.Missing[l] == "", Missing: n.Missing[l]})
+	}
+	for _, g := range n.groups {
+		s.Groups = append(s.Groups, g.Group)
+	}
+	return s, nil
+}
+
+// ID gives Self.
+func (n *Node) ID(context.Context, api.Empty) (api.ID, error) { return n.Self, n.Fail["ID"] }
+
+// Peers gives Peered.
+func (n *Node) Peers(context.Context, api.Empty) (api.Peers, error) {
+	return api.Peers{Peers: n.Peered}, n.Fail["Peers"]
+}
+
+// Version says that this is a fake.
+func (n *Node) Version(context.Context, api.Empty) (api.Version, error) {
+	return api.Version{Version: "fake"}, n.Fail["Version"]
+}
+
+// Shutdown closes Stopped.
+func (n *Node) Shutdown(context.Context, api.Empty) (api.Empty, error) {
+	if err := n.enter("Shutdown"); err != nil {
+		return api.Empty{}, err
+	}
+	defer n.mu.Unlock()
+	select {
+	case <-n.down:
+	default:
+		close(n.down)
+	}
+	return api.Empty{}, nil
+}
+
+// Events streams nothing until the caller hangs up.
+func (n *Node) Events(ctx context.Context, _ api.EventsRequest, _ func(api.Event) error) error {
+	if err := n.Fail["Events"]; err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// CreateGroup founds a group of one.
+func (n *Node) CreateGroup(_ context.Context, r api.CreateGroupRequest) (api.Group, error) {
+	if err := n.enter("CreateGroup"); err != nil {
+		return api.Group{}, err
+	}
+	defer n.mu.Unlock()
+	g := &group{Group: api.Group{
+		ID: ID(fmt.Sprint("group ", r.Name, len(n.groups))), Name: r.Name, Description: r.Description, Tags: r.Tags, Policy: r.Policy, Private: r.Private,
+		Created: n.Now(), State: api.StateMember, Role: "owner", Members: 1, EpochID: ID("epoch"), Published: !r.Private,
+	}}
+	g.members = []api.Member{{User: n.Self.User, Name: n.Self.Name, Role: "owner", Self: true, Devices: []string{n.Self.Device}, Since: g.Created, InTree: true}}
+	n.groups = append(n.groups, g)
+	return g.Group, nil
+}
+
+// Groups lists the groups.
+func (n *Node) Groups(context.Context, api.Empty) (api.Groups, error) {
+	if err := n.enter("Groups"); err != nil {
+		return api.Groups{}, err
+	}
+	defer n.mu.Unlock()
+	var out api.Groups
+	for _, g := range n.groups {
+		out.Groups = append(out.Groups, g.Group)
+	}
+	return out, nil
+}
+
+// Group gives one group.
+func (n *Node) Group(_ context.Context, r api.GroupRequest) (api.Group, error) {
+	if err := n.enter("Group"); err != nil {
+		return api.Group{}, err
+	}
+	defer n.mu.Unlock()
+	g, err := n.named(r.Group)
+	if err != nil {
+		return api.Group{}, err
+	}
+	return g.Group, nil
+}
+
+// Find gives what of Findable has the name in its name.
+func (n *Node) Find(_ context.Context, r api.FindRequest, emit func(api.Found) error) error {
+	if err := n.Fail["Find"]; err != nil {
+		return err
+	}
+	for _, f := range n.Findable {
+		if strings.Contains(strings.ToLower(f.Name), strings.ToLower(r.Name)) {
+			if err := emit(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Join goes through the stages up to Stuck and then waits for the caller to hang up.
+func (n *Node) Join(ctx context.Context, r api.JoinRequest, emit func(api.JoinUpdate) error) error {
+	if err := n.Fail["Join"]; err != nil {
+		return err
+	}
+	for _, s := range api.Stages {
+		n.mu.Lock()
+		u := api.JoinUpdate{Group: r.Group, Stage: s, At: n.Now()}
+		n.mu.Unlock()
+		if s == n.Stuck {
+			u.Detail = "nobody answers"
+		}
+		if err := emit(u); err != nil {
+			return err
+		}
+		if s == r.Until || r.Until == "" {
+			return nil
+		}
+		if s == n.Stuck {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Leave puts the group out.
+func (n *Node) Leave(_ context.Context, r api.GroupRequest) (api.Empty, error) {
+	if err := n.enter("Leave"); err != nil {
+		return api.Empty{}, err
+	}
+	defer n.mu.Unlock()
+	g, err := n.named(r.Group)
+	if err != nil {
+		return api.Empty{}, err
+	}
+	g.State = api.StateOut
+	n.event(g, api.Event{Kind: api.EventOut})
+	return api.Empty{}, nil
+}
+
+// Members lists who is in a group.
+func (n *Node) Members(_ context.Context, r api.GroupRequest) (api.Members, error) {
+	if err := n.enter("Members"); err != nil {
+		return api.Members{}, err
+	}
+	defer n.mu.Unlock()
+	g, err := n.named(r.Group)
+	if err != nil {
+		return api.Members{}, err
+	}
+	return api.Members{Members: slices.Clone(g.members)}, nil
+}
+
+// Remove takes a member out.
+func (n *Node) Remove(_ context.Context, r api.RemoveRequest) (api.Empty, error) {
+	if err := n.enter("Remove"); err != nil {
+		return api.Empty{}, err
+	}
+	defer n.mu.Unlock()
+	g, err := n.named(r.Group)
+	if err != nil {
+		return api.Empty{}, err
+	}
+	all := make([]api.Candidate, len(g.members))
+	for i, m := range g.members {
+		all[i] = api.Candidate{ID: m.User, Name: m.Name}
+	}
+	user, err := api.Resolve("member", r.User, all)
+	if err != nil {
+		return api.Empty{}, err
+	}
+	g.members = slices.DeleteFunc(g.members, func(m api.Member) bool { return m.User == user })
+	g.Members = len(g.members)
+	n.event(g, api.Event{Kind: api.EventMemberRemoved, User: user, By: n.Self.User})
+	return api.Empty{}, nil
+}
+
+// GroupEvents streams the events of a group.
+func (n *Node) GroupEvents(ctx context.Context, r api.GroupEventsRequest, emit func(api.Event) error) error {
+	if err := n.Fail["GroupEvents"]; err != nil {
+		return err
+	}
+	return follow(ctx, n, r.Group, func(g *group) []api.Event { return g.events[min(r.Since, uint64(len(g.events))):] }, emit)
+}
+
+// follow emits a list that only grows, as it is and as it grows.
+func follow[T any](ctx context.Context, n *Node, query string, items func(*group) []T, emit func(T) error) error {
+	for done := 0; ; {
+		n.mu.Lock()
+		g, err := n.named(query)
+		if err != nil {
+			n.mu.Unlock()
+			return err
+		}
+		fresh, changed := slices.Clone(items(g)[done:]), n.changed
+		n.mu.Unlock()
+		for _, it := range fresh {
+			if err := emit(it); err != nil {
+				return err
+			}
+		}
+		done += len(fresh)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Send accepts a message.
+func (n *Node) Send(_ context.Context, r api.SendRequest) (api.Sent, error) {
+	if err := n.enter("Send"); err != nil {
+		return api.Sent{}, err
+	}
+	defer n.mu.Unlock()
+	g, err := n.named(r.Group)
+	if err != nil {
+		return api.Sent{}, err
+	}
+	state := api.DeliveryPublished
+	if n.Delivers != "" {
+		state = n.Delivers
+	}
+	m := n.message(g, api.Message{User: n.Self.User, Device: n.Self.Device, Name: n.Self.Name, Text: r.Text, Own: true, State: state})
+	return api.Sent{ID: m.ID, Group: g.ID, State: state}, nil
+}
+
+// Messages gives a page.
+func (n *Node) Messages(_ context.Context, r api.MessagesRequest) (api.Messages, error) {
+	if err := n.enter("Messages"); err != nil {
+		return api.Messages{}, err
+	}
+	defer n.mu.Unlock()
+	g, err := n.named(r.Group)
+	if err != nil {
+		return api.Messages{}, err
+	}
+	const page = 3 // so that few messages make several pages
+	out := since(g, r.Since)
+	if len(out) > page {
+		return api.Messages{Messages: slices.Clone(out[:page]), More: true}, nil
+	}
+	return api.Messages{Messages: slices.Clone(out)}, nil
+}
+
+func since(g *group, cursor uint64) []api.Message {
+	i := slices.IndexFunc(g.messages, func(m api.Message) bool { return m.Cursor > cursor })
+	if i < 0 {
+		return nil
+	}
+	return g.messages[i:]
+}
+
+// Tail streams messages.
+func (n *Node) Tail(ctx context.Context, r api.TailRequest, emit func(api.Message) error) error {
+	if err := n.Fail["Tail"]; err != nil {
+		return err
+	}
+	return follow(ctx, n, r.Group, func(g *group) []api.Message { return since(g, r.Since) }, emit)
+}
+
+// Envelope accepts the text "good" and refuses anything else as removed.
+func (n *Node) Envelope(_ context.Context, r api.EnvelopeRequest) (api.EnvelopeResult, error) {
+	if err := n.enter("Envelope"); err != nil {
+		return api.EnvelopeResult{}, err
+	}
+	defer n.mu.Unlock()
+	if string(r.Envelope) == "good" {
+		return api.EnvelopeResult{Verdict: api.VerdictAccept, Messages: []string{ID("good")}, New: 1}, nil
+	}
+	return api.EnvelopeResult{Verdict: api.VerdictIgnore, Refusal: api.RefusalRemoved, Detail: "sealed after this device was removed"}, nil
+}
+
+// MessageEnvelope gives the text "good".
+func (n *Node) MessageEnvelope(_ context.Context, r api.MessageEnvelopeRequest) (api.Envelope, error) {
+	return api.Envelope{Message: r.Message, Envelope: []byte("good")}, n.Fail["MessageEnvelope"]
+}
