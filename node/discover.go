@@ -55,7 +55,7 @@ func (n *Node) discover() (err error) {
 		}
 	}
 	n.publisher = discovery.NewPublisher(discovery.PublisherConfig{DHT: n.dht})
-	n.finder = discovery.NewFinder(discovery.FinderConfig{Host: n.host, DHT: n.dht, Peers: n.peers, Catalog: n})
+	n.finder = discovery.NewFinder(discovery.FinderConfig{Host: n.host, DHT: n.dht, Peers: n.peers, Catalog: n.publisher})
 	n.life.start(n.renew)
 	return nil
 }
@@ -121,22 +121,6 @@ func (n *Node) loadInfos() error {
 		}
 		return nil
 	})
-}
-
-// PublicGroups are the groups that this node tells others about.
-func (n *Node) PublicGroups() []*discovery.Info {
-	var out []*discovery.Info
-	for _, g := range n.hosteds() {
-		if i := n.known.Get(g.id); i != nil && g.published() {
-			out = append(out, i)
-		}
-	}
-	return out
-}
-
-func (g *hosted) published() bool {
-	_, ok := g.n.publisher.Status(g.id)
-	return ok
 }
 
 // renew keeps the heads of this device's groups fresh.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/pandanode/pandanode/node/group"
 )
@@ -53,8 +54,14 @@ func (n *Node) Missing(ctx context.Context, level Level) (string, error) {
 	return "", nil
 }
 
+// tablePoll is how often Wait looks at the DHT's routing table, which tells nobody
+// when it grows. Everything else wakes Wait by itself.
+const tablePoll = 500 * time.Millisecond
+
 // Wait returns when a level is reached, or with the error of ctx.
 func (n *Node) Wait(ctx context.Context, level Level) error {
+	table := time.NewTicker(tablePoll)
+	defer table.Stop()
 	for {
 		changed := n.changed.wait()
 		missing, err := n.Missing(ctx, level)
@@ -66,6 +73,7 @@ func (n *Node) Wait(ctx context.Context, level Level) error {
 		}
 		select {
 		case <-changed:
+		case <-table.C:
 		case <-ctx.Done():
 			return fmt.Errorf("%s: %w", missing, ctx.Err())
 		case <-n.life.done:

@@ -313,7 +313,7 @@ func (s *server) Find(ctx context.Context, r api.FindRequest, emit func(api.Foun
 		return s.findOne(search, id, emit)
 	}
 	words := discovery.Words(r.Name)
-	for _, i := range s.n.PublicGroups() {
+	for _, i := range s.n.publisher.PublicGroups() {
 		if i.Matches(words) {
 			if err := emit(found(i, api.SourceLocal, "")); err != nil {
 				return err

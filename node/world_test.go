@@ -213,7 +213,7 @@ func TestFindJoinTalkAndCatchUp(t *testing.T) {
 		finder := w.open(1, 2) // knows the hub alone
 		for _, n := range []*Node{founder, finder, hub} {
 			if err := n.Wait(w.within(time.Minute), LevelOnline); err != nil {
-				t.Fatal(err)
+				w.Fatal(err)
 			}
 		}
 		id := w.create(founder, "Red Pandas")
@@ -227,17 +227,17 @@ func TestFindJoinTalkAndCatchUp(t *testing.T) {
 
 		results, err := finder.Find(w.within(time.Minute), discovery.Query{Name: "pandas"})
 		if err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
 		var sources []discovery.Source
 		for r := range results {
 			if r.Info.Group != id || r.Info.Name != "Red Pandas" {
-				t.Fatalf("found %v %q", r.Info.Group, r.Info.Name)
+				w.Fatalf("found %v %q", r.Info.Group, r.Info.Name)
 			}
 			sources = append(sources, r.Source)
 		}
 		if !slices.Contains(sources, discovery.SourceDHT) {
-			t.Fatalf("found through %v, not through the DHT", sources)
+			w.Fatalf("found through %v, not through the DHT", sources)
 		}
 
 		w.join(finder, id)
@@ -264,7 +264,7 @@ func TestFindJoinTalkAndCatchUp(t *testing.T) {
 		}
 		time.Sleep(20 * time.Minute) // virtual: connections break, libp2p forgets addresses
 		if got := len(w.texts(finder, id)); got != 8 {
-			t.Fatalf("%d messages on the side that was cut off, wants 8", got)
+			w.Fatalf("%d messages on the side that was cut off, wants 8", got)
 		}
 		w.net.HealAll()
 		for _, n := range []*Node{founder, finder, hub} {
@@ -272,20 +272,20 @@ func TestFindJoinTalkAndCatchUp(t *testing.T) {
 		}
 		for _, n := range []*Node{founder, finder, hub} {
 			if err := n.Wait(w.within(5*time.Minute), LevelSynced); err != nil {
-				t.Fatal(err)
+				w.Fatal(err)
 			}
 		}
 		var first group.Status
 		for i, n := range []*Node{founder, finder, hub} {
 			st, err := n.GroupStatus(w.Context(), id)
 			if err != nil {
-				t.Fatal(err)
+				w.Fatal(err)
 			}
 			if i == 0 {
 				first = st
 			}
 			if st.Position != first.Position || string(st.Authenticator) != string(first.Authenticator) {
-				t.Fatalf("node %d is at %v, node 0 at %v", i, st.Position, first.Position)
+				w.Fatalf("node %d is at %v, node 0 at %v", i, st.Position, first.Position)
 			}
 		}
 	})
@@ -298,14 +298,14 @@ func TestLoneNodeQueues(t *testing.T) {
 		w.send(a, id, "to nobody")
 		w.shows(a, id, time.Minute, "to nobody")
 		if _, err := a.Lookup(w.within(time.Minute), wire.GroupID{1}); !errors.Is(err, ErrNoPeers) {
-			t.Fatalf("a lookup by a lone node: %v", err)
+			w.Fatalf("a lookup by a lone node: %v", err)
 		}
 		b := w.open(1)
 		if err := b.Join(w.within(time.Minute), id); err != nil {
-			t.Fatalf("a lone node's join is queued: %v", err)
+			w.Fatalf("a lone node's join is queued: %v", err)
 		}
 		if p, err := b.JoinProgress(w.Context(), id); err != nil || p.Stage != StageLookingUp {
-			t.Fatalf("%+v, %v", p, err)
+			w.Fatalf("%+v, %v", p, err)
 		}
 		w.close(1)
 		b = w.open(1, 0) // the request survived
