@@ -3,6 +3,7 @@ package group
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"time"
 
@@ -120,6 +121,9 @@ func (it *item) readBody(group wire.GroupID, e *wire.Entry, engine Engine) (err 
 	switch e.Kind {
 	case wire.KindOp:
 		it.op, err = wire.DecodeOp(e.Body)
+		if errors.Is(err, wire.ErrVersion) {
+			return nil // an operation of a later program: kept and passed on, without effect
+		}
 		if err == nil && (it.op.Type == wire.OpAdd || it.op.Type == wire.OpDeviceAdd) {
 			it.target, err = readTarget(group, it.op, engine)
 		}

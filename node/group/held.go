@@ -277,7 +277,7 @@ func (m *Machine) process(parent Epoch, n *node) (Epoch, error) {
 func (m *Machine) justified(parent Epoch, n *node) error {
 	info := n.by.info
 	past := m.rosterAt(n.by)
-	leaves := map[uint32]*identity.Device{}
+	leaves := map[uint32]*identity.Leaf{}
 	for _, l := range parent.Leaves() {
 		d, err := m.deviceOf(l)
 		if err != nil {
@@ -340,7 +340,7 @@ func (m *Machine) checkCredential(credential, signatureKey []byte) error {
 }
 
 // deviceOf gives the device that a leaf's credential proves.
-func (m *Machine) deviceOf(l Leaf) (*identity.Device, error) {
+func (m *Machine) deviceOf(l Leaf) (*identity.Leaf, error) {
 	key := sha256.Sum256(append(slices.Clone(l.SignatureKey), l.Credential...))
 	if d := m.leaves[key]; d != nil {
 		return d, nil

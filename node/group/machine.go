@@ -41,9 +41,9 @@ type Machine struct {
 
 	held    map[wire.EpochID]*heldEpoch
 	refused map[wire.EpochID]bool
-	outAt   map[wire.EpochID]bool         // epochs whose commit removed this device
-	leaves  map[[32]byte]*identity.Device // credentials verified before
-	rosters map[wire.EntryHash]*roster    // as resolved from an entry's past
+	outAt   map[wire.EpochID]bool       // epochs whose commit removed this device
+	leaves  map[[32]byte]*identity.Leaf // credentials verified before
+	rosters map[wire.EntryHash]*roster  // as resolved from an entry's past
 
 	transport map[wire.KeyID][]byte
 	keyPkgs   map[[32]byte]KeyPackage // own, by hash
@@ -67,7 +67,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		cfg: cfg, group: cfg.Genesis.ID, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation},
 		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID), stale: true,
 		held: map[wire.EpochID]*heldEpoch{}, refused: map[wire.EpochID]bool{}, outAt: map[wire.EpochID]bool{},
-		leaves: map[[32]byte]*identity.Device{}, rosters: map[wire.EntryHash]*roster{},
+		leaves: map[[32]byte]*identity.Leaf{}, rosters: map[wire.EntryHash]*roster{},
 		transport: map[wire.KeyID][]byte{}, keyPkgs: map[[32]byte]KeyPackage{},
 		wantTrees: map[wire.EpochID]bool{},
 		mail:      newMail(), peer: map[wire.DeviceID]*peerState{}, pending: map[string]int{},
@@ -94,7 +94,10 @@ func (m *Machine) load(now time.Time) error {
 		if err != nil {
 			return fmt.Errorf("drawing a leaf's signature key: %w", err)
 		}
-		m.own = ownRow{Signer: secret, Public: public}
+		m.own = ownRow{Signer: secret, Public: public, Transport: make([]byte, 32)}
+		if _, err := io.ReadFull(m.cfg.Rand, m.own.Transport); err != nil {
+			return fmt.Errorf("drawing a key for transport keys: %w", err)
+		}
 		m.saveOwn()
 	} else if err := wire.Unmarshal(b, &m.own); err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)

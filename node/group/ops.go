@@ -1,6 +1,7 @@
 package group
 
 import (
+	"crypto/ecdh"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -51,7 +52,17 @@ func (m *Machine) found(now time.Time) error {
 
 // credential is this device's for a leaf of the group.
 func (m *Machine) credential() []byte {
-	return identity.NewCredential(m.cfg.Device, m.cfg.LogKey, m.group, m.cfg.Engine.Suite(), m.own.Public)
+	return identity.NewCredential(m.cfg.Device, m.cfg.LogKey, m.group, m.cfg.Engine.Suite(), m.own.Public, m.transportPublic())
+}
+
+// transportPublic is the key under which others wrap transport keys for this device.
+func (m *Machine) transportPublic() [32]byte {
+	k, err := ecdh.X25519().NewPrivateKey(m.own.Transport)
+	if err != nil {
+		m.fail(fmt.Errorf("%w: key for transport keys: %w", ErrCorrupt, err))
+		return [32]byte{}
+	}
+	return [32]byte(k.PublicKey().Bytes())
 }
 
 // takeTransportKey keeps a key; the first one is the one to send under.

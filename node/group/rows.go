@@ -31,14 +31,15 @@ const (
 
 // ownRow is what the machine is, apart from logs and keys.
 type ownRow struct {
-	Signer   []byte       `cbor:"1,keyasint"` // MLS signature key, secret
-	Public   []byte       `cbor:"2,keyasint"`
-	Position wire.EpochID `cbor:"3,keyasint"` // zero: in no epoch yet
-	Cursor   uint64       `cbor:"4,keyasint"` // of the newest event
-	Refused  [][]byte     `cbor:"5,keyasint"` // EpochIDs of children found invalid here
-	Out      bool         `cbor:"6,keyasint"` // told "out"
-	SendKey  []byte       `cbor:"7,keyasint"` // KeyID to send under
-	Joined   bool         `cbor:"8,keyasint"` // told "joined"
+	Signer    []byte       `cbor:"1,keyasint"` // MLS signature key, secret
+	Public    []byte       `cbor:"2,keyasint"`
+	Position  wire.EpochID `cbor:"3,keyasint"` // zero: in no epoch yet
+	Cursor    uint64       `cbor:"4,keyasint"` // of the newest event
+	Refused   [][]byte     `cbor:"5,keyasint"` // EpochIDs of children found invalid here
+	Out       bool         `cbor:"6,keyasint"` // told "out"
+	SendKey   []byte       `cbor:"7,keyasint"` // KeyID to send under
+	Joined    bool         `cbor:"8,keyasint"` // told "joined"
+	Transport []byte       `cbor:"9,keyasint"` // X25519 private key for TKEYs, secret
 }
 
 // heldRow says of an epoch held here since when another has superseded it.

@@ -63,15 +63,22 @@ func (d *Device) CheckExpiry(now time.Time) error {
 
 // NewCredential makes the identity of an MLS Basic credential for a leaf of this
 // device in a group: certificate and the log key's word on the leaf's key.
-func NewCredential(d *Device, log *Key, group wire.GroupID, suite uint16, leafKey []byte) []byte {
-	b := wire.LeafBinding{V: wire.Version, Device: d.ID, Suite: suite, LeafKey: leafKey}
+func NewCredential(d *Device, log *Key, group wire.GroupID, suite uint16, leafKey []byte, transportKey [32]byte) []byte {
+	b := wire.LeafBinding{V: wire.Version, Device: d.ID, Suite: suite, LeafKey: leafKey, TransportKey: transportKey}
 	c := wire.Credential{V: wire.Version, Cert: d.Raw, Binding: log.Sign(wire.DomainLeaf, group, b.Encode())}
 	return c.Encode()
 }
 
+// Leaf is what a leaf's credential proves: the device, and its first key for
+// transport keys.
+type Leaf struct {
+	*Device
+	TransportKey [32]byte // X25519
+}
+
 // VerifyCredential checks the whole chain of a leaf's credential in a group and
-// gives the device. It holds wherever a leaf can come in.
-func VerifyCredential(group wire.GroupID, suite uint16, credential, leafKey []byte) (*Device, error) {
+// gives what it proves. It holds wherever a leaf can come in.
+func VerifyCredential(group wire.GroupID, suite uint16, credential, leafKey []byte) (*Leaf, error) {
 	c, err := wire.DecodeCredential(credential)
 	if err != nil {
 		return nil, err
@@ -90,7 +97,7 @@ func VerifyCredential(group wire.GroupID, suite uint16, credential, leafKey []by
 	if b.Device != d.ID || b.Suite != suite || !bytes.Equal(b.LeafKey, leafKey) {
 		return nil, fmt.Errorf("credential of device %q: %w: it binds another key", d.Cert.Name, ErrForged)
 	}
-	return d, nil
+	return &Leaf{Device: d, TransportKey: b.TransportKey}, nil
 }
 
 // NewGenesis makes a group's genesis, signed by its founder, and the group's ID.

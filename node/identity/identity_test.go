@@ -119,7 +119,7 @@ func TestCredential(t *testing.T) {
 	user, log, other := testKey(t, 1), testKey(t, 2), testKey(t, 3)
 	d := testDevice(t, user, log)
 	leaf := testKey(t, 9).Public()
-	credential := NewCredential(d, log, testGroup, 1, leaf)
+	credential := NewCredential(d, log, testGroup, 1, leaf, [32]byte{7})
 	got, err := VerifyCredential(testGroup, 1, credential, leaf)
 	if err != nil || got.ID != d.ID || got.User != d.User {
 		t.Fatalf("%+v, %v", got, err)

@@ -25,6 +25,7 @@ const (
 	DomainEnvelope     Domain = "panda/envelope/1"
 	DomainTransportKey Domain = "panda/tkey-id/1"
 	DomainBeacon       Domain = "panda/beacon/1"
+	DomainRejoin       Domain = "panda/rejoin/1"
 	DomainAuthority    Domain = "panda/authority/1"
 	DomainProfile      Domain = "panda/profile/1"
 	DomainHead         Domain = "panda/head/1"

@@ -1,6 +1,9 @@
 package wire
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // Kind says what an entry's body is.
 type Kind uint64
@@ -207,7 +210,8 @@ type Commit struct {
 	Child   EpochID     `cbor:"2,keyasint"` // what the author says; receivers compute it and compare
 	Commit  []byte      `cbor:"3,keyasint"` // MLSMessage holding a PublicMessage
 	Welcome []byte      `cbor:"4,keyasint,omitempty"`
-	Ops     []EntryHash `cbor:"5,keyasint"` // the OPs that justify it, ascending
+	Ops     []EntryHash `cbor:"5,keyasint"`           // the OPs that justify it, ascending
+	Rejoins []Signed    `cbor:"6,keyasint,omitempty"` // Rejoin, of the devices added again without an OP, ascending by payload
 }
 
 // DecodeCommit reads the body of a COMMIT.
@@ -223,6 +227,13 @@ func (c *Commit) validate() error {
 		return fmt.Errorf("%w: COMMIT that cites %d OPs, at most %d", ErrTooLarge, len(c.Ops), MaxOps)
 	case !ascending(c.Ops, compareHashes):
 		return fmt.Errorf("%w: COMMIT: OPs are not ascending", ErrMalformed)
+	case !ascending(c.Rejoins, func(a, b Signed) int { return bytes.Compare(a.Payload, b.Payload) }):
+		return fmt.Errorf("%w: COMMIT: rejoins are not ascending", ErrMalformed)
+	}
+	for _, s := range c.Rejoins {
+		if err := s.validate(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -43,6 +43,7 @@ func FuzzBeacon(f *testing.F)        { fuzz(f) }
 func FuzzJoinSecrets(f *testing.F)   { fuzz(f) }
 func FuzzPublicInfo(f *testing.F)    { fuzz(f) }
 func FuzzAuthorityLink(f *testing.F) { fuzz(f) }
+func FuzzRejoin(f *testing.F)        { fuzz(f) }
 func FuzzProfileItem(f *testing.F)   { fuzz(f) }
 func FuzzHead(f *testing.F)          { fuzz(f) }
 func FuzzSyncHello(f *testing.F)     { fuzz(f) }

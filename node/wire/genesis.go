@@ -183,12 +183,16 @@ func (c *Credential) validate() error {
 	return c.Binding.validate()
 }
 
-// LeafBinding is the device's word that an MLS signature key is its own in one group.
+// LeafBinding is the device's word that an MLS signature key and a key for
+// transport keys are its own in one group.
 type LeafBinding struct {
 	V       uint64   `cbor:"1,keyasint"`
 	Device  DeviceID `cbor:"2,keyasint"`
 	Suite   uint16   `cbor:"3,keyasint"`
 	LeafKey []byte   `cbor:"4,keyasint"` // MLS signature public key
+	// TransportKey is the device's X25519 public key for transport keys (TKEY),
+	// until a Beacon names a newer one.
+	TransportKey [32]byte `cbor:"5,keyasint"`
 }
 
 func (l *LeafBinding) version() uint64 { return l.V }

@@ -64,6 +64,7 @@ var (
 	sampleHead    = &Head{V: 1, Cert: signed(Marshal(sampleCert)), HLC: 9, Epoch: 4, EpochID: hash[EpochID](2), TreeHash: hash[Hash](3), Members: 6}
 	sampleLog     = LogID{hash[DeviceID](0x40), 1<<63 + 1}
 	sampleMarks   = []Mark{{sampleLog, 3, hash[EntryHash](4)}, {LogID{hash[DeviceID](0x41), 1}, 1, hash[EntryHash](5)}}
+	sampleRejoin  = &Rejoin{V: 1, Device: hash[DeviceID](1), HLC: 2, KeyPackage: []byte("key package"), Known: hash[EpochID](3), MAC: fill(4, 32)}
 	sampleContent = &Content{"text/plain", []byte("Grüß Gott")}
 	sampleOpened  = &Opened{hash[[32]byte](6), Marshal(sampleContent)}
 	sampleSeal    = &Seal{hash[MessageID](7), hash[EpochID](8), hash[DeviceID](9), []byte("private message")}
@@ -86,7 +87,7 @@ func registry() []wireType {
 		decodedAlone("signed", MaxEntry, decodeSigned, &Signed{[]byte("payload"), fill(0xa0, 64)}),
 		decodedAlone("device-cert", MaxDeviceCert, DecodeDeviceCert, sampleCert),
 		decodedAlone("genesis", MaxGenesis, DecodeGenesis, sampleGenesis),
-		decodedAlone("leaf-binding", MaxDeviceCert, DecodeLeafBinding, &LeafBinding{V: 1, Device: hash[DeviceID](1), Suite: 1, LeafKey: fill(2, 32)}),
+		decodedAlone("leaf-binding", MaxDeviceCert, DecodeLeafBinding, &LeafBinding{V: 1, Device: hash[DeviceID](1), Suite: 1, LeafKey: fill(2, 32), TransportKey: hash[[32]byte](5)}),
 		decodedAlone("credential", MaxCredential, DecodeCredential, &Credential{V: 1, Cert: *cert, Binding: signed([]byte("binding"))}),
 		decodedAlone("entry", MaxEntry, DecodeEntry, sampleEntry),
 		op("add", &Op{Type: OpAdd, Cert: cert, Role: RoleMember, KeyPackage: []byte("key package"), Why: WhyInvite, Invite: ptr(signed([]byte("invite")))}),
@@ -97,7 +98,8 @@ func registry() []wireType {
 		op("device-add", &Op{Type: OpDeviceAdd, Cert: cert, KeyPackage: []byte("key package")}),
 		op("device-revoke", &Op{Type: OpDeviceRevoke, Device: ptr(hash[DeviceID](1))}),
 		op("reboot", &Op{Type: OpReboot, Reboot: &Reboot{RootEpochID(sampleGroup), 1, hash[EpochID](1), hash[Hash](2), fill(3, 32)}}),
-		decodedAlone("commit", MaxEntry, DecodeCommit, &Commit{hash[EpochID](1), hash[EpochID](2), []byte("commit"), []byte("welcome"), []EntryHash{hash[EntryHash](3), hash[EntryHash](4)}}),
+		decodedAlone("rejoin", MaxKeyPackage+256, DecodeRejoin, sampleRejoin),
+		decodedAlone("commit", MaxEntry, DecodeCommit, &Commit{hash[EpochID](1), hash[EpochID](2), []byte("commit"), []byte("welcome"), []EntryHash{hash[EntryHash](3), hash[EntryHash](4)}, []Signed{signed(Marshal(sampleRejoin))}}),
 		decodedAlone("record", MaxEntry, DecodeRecord, &Record{hash[Hash](4)}),
 		decodedAlone("vote", MaxEntry, DecodeVote, &Vote{hash[EpochID](1), []EpochID{hash[EpochID](2), hash[EpochID](3)}, []EpochID{}}),
 		decodedAlone("tkey", MaxEntry, DecodeTKey, &TKey{KeyID(fill(1, 8)), []KeyID{KeyID(fill(2, 8))}, []Wrap{{hash[DeviceID](3), []byte("sealed")}, {hash[DeviceID](4), []byte("sealed")}}}),
@@ -107,7 +109,7 @@ func registry() []wireType {
 		decodedAlone("content", MaxOpened, DecodeContent, sampleContent),
 		decodedAlone("bundle", MaxEnvelope, DecodeBundle, sampleBundle),
 		decodedAlone("beacon", MaxEnvelope, DecodeBeacon, &Beacon{V: 1, Log: sampleLog, HLC: 5, Vector: sampleMarks, Gaps: []MessageID{hash[MessageID](1), hash[MessageID](2)}, TransportKey: fill(2, 32), Rescue: []byte("key package"),
-			Rejoin: &Rejoin{[]byte("key package"), hash[EpochID](3), fill(4, 32)}, Position: hash[EpochID](5), Check: hash[Hash](6)}),
+			Rejoin: ptr(signed(Marshal(sampleRejoin))), Position: hash[EpochID](5), Check: hash[Hash](6)}),
 		decodedAlone("join-secrets", MaxJoinSecrets, DecodeJoinSecrets, &JoinSecrets{1, [][]byte{sampleKey}}),
 		decodedAlone("public-info", MaxPublicInfo, DecodePublicInfo, &PublicInfo{V: 1, Genesis: signed(Marshal(sampleGenesis)), Authority: []Signed{signed(Marshal(sampleLink))}, Profile: []Signed{signed(Marshal(sampleItem))}, Heads: []Signed{signed(Marshal(sampleHead))}}),
 		decodedAlone("authority-link", MaxPublicInfo, DecodeAuthorityLink, sampleLink),

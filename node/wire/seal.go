@@ -99,20 +99,43 @@ type Beacon struct {
 	V            uint64      `cbor:"1,keyasint"`
 	Log          LogID       `cbor:"2,keyasint"`
 	HLC          uint64      `cbor:"3,keyasint"`
-	Vector       []Mark      `cbor:"4,keyasint"` // ascending by log
-	Gaps         []MessageID `cbor:"5,keyasint"` // records whose plaintext is missing, ascending
-	TransportKey []byte      `cbor:"6,keyasint"` // HPKE public key for TKEYs
-	Rescue       []byte      `cbor:"7,keyasint"` // KeyPackage for a re-add nobody asked for; empty if there is none
-	Rejoin       *Rejoin     `cbor:"8,keyasint,omitempty"`
+	Vector       []Mark      `cbor:"4,keyasint"`           // ascending by log
+	Gaps         []MessageID `cbor:"5,keyasint"`           // records whose plaintext is missing, ascending
+	TransportKey []byte      `cbor:"6,keyasint"`           // HPKE public key for TKEYs
+	Rescue       []byte      `cbor:"7,keyasint"`           // KeyPackage for a re-add nobody asked for; empty if there is none
+	Rejoin       *Signed     `cbor:"8,keyasint,omitempty"` // Rejoin
 	Position     EpochID     `cbor:"9,keyasint"`
 	Check        Hash        `cbor:"10,keyasint"` // HMAC under the epoch_authenticator at Position
 }
 
-// Rejoin asks to be added again on the chosen branch.
+// Rejoin asks to be added again on the chosen branch. It is signed by the
+// device's log key apart from the Beacon, so that the COMMIT which answers it can
+// cite it.
 type Rejoin struct {
-	KeyPackage []byte  `cbor:"1,keyasint"`
-	Known      EpochID `cbor:"2,keyasint"` // newest epoch that the device held and that is on the chosen chain
-	MAC        []byte  `cbor:"3,keyasint"` // under a key exported from Known; empty if none is held
+	V          uint64   `cbor:"1,keyasint"`
+	Device     DeviceID `cbor:"2,keyasint"`
+	HLC        uint64   `cbor:"3,keyasint"`
+	KeyPackage []byte   `cbor:"4,keyasint"`
+	Known      EpochID  `cbor:"5,keyasint"` // newest epoch that the device held and that is on the chosen chain
+	MAC        []byte   `cbor:"6,keyasint"` // under a key exported from Known; empty if none is held
+}
+
+func (r *Rejoin) version() uint64 { return r.V }
+
+// Encode gives the payload that the log key signs.
+func (r *Rejoin) Encode() []byte { return Marshal(r) }
+
+// DecodeRejoin reads a rejoin's payload.
+func DecodeRejoin(b []byte) (*Rejoin, error) { return decode[Rejoin](b, MaxKeyPackage+256) }
+
+func (r *Rejoin) validate() error {
+	switch {
+	case len(r.KeyPackage) == 0 || len(r.KeyPackage) > MaxKeyPackage:
+		return fmt.Errorf("%w: rejoin with a KeyPackage of %d bytes", ErrMalformed, len(r.KeyPackage))
+	case len(r.MAC) != 0 && len(r.MAC) != 32:
+		return fmt.Errorf("%w: rejoin with a MAC of %d bytes", ErrMalformed, len(r.MAC))
+	}
+	return nil
 }
 
 func (b *Beacon) version() uint64 { return b.V }
@@ -133,10 +156,10 @@ func (b *Beacon) validate() error {
 		return fmt.Errorf("%w: beacon: gaps are not ascending", ErrMalformed)
 	case len(b.TransportKey) > MaxHPKEKey || len(b.Rescue) > MaxKeyPackage:
 		return fmt.Errorf("%w: beacon: key of %d bytes, rescue of %d", ErrTooLarge, len(b.TransportKey), len(b.Rescue))
-	case b.Rejoin != nil && (len(b.Rejoin.KeyPackage) == 0 || len(b.Rejoin.KeyPackage) > MaxKeyPackage):
-		return fmt.Errorf("%w: beacon: rejoin with a KeyPackage of %d bytes", ErrMalformed, len(b.Rejoin.KeyPackage))
-	case b.Rejoin != nil && len(b.Rejoin.MAC) != 0 && len(b.Rejoin.MAC) != 32:
-		return fmt.Errorf("%w: beacon: rejoin with a MAC of %d bytes", ErrMalformed, len(b.Rejoin.MAC))
+	case b.Rejoin != nil:
+		if err := b.Rejoin.validate(); err != nil {
+			return fmt.Errorf("beacon: rejoin: %w", err)
+		}
 	}
 	return checkMarks("beacon", b.Vector)
 }
