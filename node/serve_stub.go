@@ -1,5 +1,0 @@
-package node
-
-import "context"
-
-func (n *Node) serveAPI(ctx context.Context) (<-chan error, error) { return nil, nil }
