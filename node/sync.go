@@ -368,6 +368,12 @@ func advance(marks map[wire.LogID]wire.Mark, entry []byte) error {
 func (x *exchange) writeWanted(ctx context.Context, w *wire.SyncWant) error {
 	const step = 32 // messages looked up in one turn at the machine
 	for messages := range slices.Chunk(w.Messages[:min(len(w.Messages), maxWantAnswer)], step) {
+		// What it had from us before, and asks for again, it cannot open: it lacks the epoch.
+		if again := x.g.syncer.askedBefore(x.device, messages); len(again) > 0 {
+			if _, err := x.take(ctx, group.PeerVector{Device: x.device, Gaps: again}); err != nil {
+				return err
+			}
+		}
 		var seals [][]byte
 		if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) {
 			seals, err = m.SealsFor(x.device, messages)

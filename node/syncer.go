@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
 )
 
 // When to catch up. Gossip delivers at once and remembers for seconds; the syncer
@@ -41,12 +42,21 @@ type syncer struct {
 	running map[peer.ID]bool      // exchanges that this side opened
 	last    map[peer.ID]time.Time // end of the last good exchange, either side's
 	kick    chan struct{}         // holds one
+
+	wanted map[wire.DeviceID]map[wire.MessageID]bool // asked for on streams; cleared when full
 }
+
+// Bounds on what syncer.wanted remembers.
+const (
+	maxWantedDevices  = 256
+	maxWantedMessages = 1024 // of one device
+)
 
 func newSyncer(g *hosted) *syncer {
 	return &syncer{
 		g: g, due: make(map[peer.ID]bool), running: make(map[peer.ID]bool),
 		last: make(map[peer.ID]time.Time), kick: make(chan struct{}, 1),
+		wanted: make(map[wire.DeviceID]map[wire.MessageID]bool),
 	}
 }
 
@@ -81,6 +91,27 @@ func (s *syncer) exchanged(p peer.ID, err error) {
 	}
 	s.mu.Unlock()
 	s.g.n.changed.wake()
+}
+
+// askedBefore gives the messages that a device asks for not for the first time,
+// and remembers the others.
+func (s *syncer) askedBefore(d wire.DeviceID, messages []wire.MessageID) (again []wire.MessageID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.wanted[d] == nil {
+		if len(s.wanted) >= maxWantedDevices {
+			clear(s.wanted)
+		}
+		s.wanted[d] = make(map[wire.MessageID]bool)
+	}
+	for _, id := range messages {
+		if s.wanted[d][id] {
+			again = append(again, id)
+		} else if len(s.wanted[d]) < maxWantedMessages {
+			s.wanted[d][id] = true
+		}
+	}
+	return again
 }
 
 // inContact says whether an exchange with a member that is still connected has succeeded.

@@ -317,3 +317,190 @@ func TestLoneNodeQueues(t *testing.T) {
 		w.shows(a, id, time.Minute, "to nobody", "to somebody")
 	})
 }
+
+// TestWithoutGossip turns gossip off: streams carry everything that gossip carries.
+func TestWithoutGossip(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		b, c := w.open(1, 0), w.open(2, 0)
+		for _, n := range []*Node{a, b, c} {
+			n.mute.Store(true)
+		}
+		id := w.create(a, "silent")
+		w.join(b, id)
+		w.join(c, id)
+		for _, n := range []*Node{a, b, c} {
+			w.send(n, id, n.Device().Cert.Name)
+		}
+		for _, n := range []*Node{a, b, c} {
+			w.shows(n, id, 10*time.Minute, "device 0", "device 1", "device 2")
+			if got := n.metrics.Envelopes[group.Accept].Load(); got != 0 {
+				w.Fatalf("%d envelopes came by gossip", got)
+			}
+		}
+	})
+}
+
+// TestCommitsOnOneParent holds the links so that two members let somebody in at the
+// same epoch, each with a commit of its own, while messages go on on both sides.
+func TestCommitsOnOneParent(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		b := w.open(1, 0)
+		id := w.create(a, "forked")
+		w.join(b, id)
+		// Both joiners know the group's record before the cut.
+		x, y := w.open(2, 0, 1), w.open(3, 0, 1)
+		for _, n := range []*Node{x, y} {
+			if err := n.Wait(w.within(time.Minute), LevelOnline); err != nil {
+				w.Fatal(err)
+			}
+			for {
+				if _, err := n.Lookup(w.within(time.Minute), id); err == nil {
+					break
+				} else if !errors.Is(err, ErrNotFound) {
+					w.Fatal(err)
+				}
+				time.Sleep(time.Second) // virtual: the record is on its way into the DHT
+			}
+		}
+		parent, err := a.GroupStatus(w.Context(), id)
+		if err != nil {
+			w.Fatal(err)
+		}
+		w.net.Partition([]int{0, 2}, []int{1, 3})
+		w.join(x, id)
+		w.join(y, id)
+		w.send(a, id, "left")
+		w.send(x, id, "left too")
+		w.send(b, id, "right")
+		w.send(y, id, "right too")
+		w.shows(x, id, time.Minute, "left", "left too")
+		w.shows(y, id, time.Minute, "right", "right too")
+		left, _ := a.GroupStatus(w.Context(), id)
+		right, _ := b.GroupStatus(w.Context(), id)
+		if left.Epoch != parent.Epoch+1 || right.Epoch != parent.Epoch+1 || left.Position == right.Position {
+			w.Fatalf("no fork: from epoch %d to %d %v and %d %v", parent.Epoch, left.Epoch, left.Position, right.Epoch, right.Position)
+		}
+		w.net.HealAll()
+		all := []*Node{a, b, x, y}
+		for i, n := range all {
+			w.eventually(n, time.Hour, fmt.Sprintf("node %d sees four members in its tree", i), func() bool {
+				members, err := n.Members(w.Context(), id)
+				return err == nil && len(members) == 4 && !slices.ContainsFunc(members, func(m group.Member) bool { return !m.InTree })
+			})
+		}
+		for _, n := range all {
+			w.shows(n, id, time.Hour, "left", "left too", "right", "right too")
+			if err := n.Wait(w.within(time.Hour), LevelSynced); err != nil {
+				w.Fatal(err)
+			}
+		}
+		first, _ := a.GroupStatus(w.Context(), id)
+		for i, n := range all {
+			st, _ := n.GroupStatus(w.Context(), id)
+			if st.Position != first.Position || string(st.Authenticator) != string(first.Authenticator) {
+				w.Fatalf("node %d is at %v, node 0 at %v", i, st.Position, first.Position)
+			}
+			w.once(n, id)
+		}
+		for _, n := range all {
+			w.send(n, id, "after, by "+n.Device().Cert.Name)
+		}
+		for _, n := range all {
+			w.shows(n, id, 10*time.Minute, "left", "left too", "right", "right too",
+				"after, by device 0", "after, by device 1", "after, by device 2", "after, by device 3")
+		}
+	})
+}
+
+// TestRemoved hands a removed member the very envelope that the others read.
+func TestRemoved(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		b, c := w.open(1, 0), w.open(2, 0)
+		id := w.create(a, "removal")
+		w.join(b, id)
+		w.join(c, id)
+		w.send(a, id, "before")
+		w.shows(c, id, time.Minute, "before")
+		if err := c.Remove(w.within(time.Minute), id, a.Device().User); !errors.Is(err, group.ErrNotPermitted) {
+			w.Fatalf("a member removed the owner: %v", err)
+		}
+		if err := a.Remove(w.within(time.Minute), id, c.Device().User); err != nil {
+			w.Fatal(err)
+		}
+		w.eventually(c, 5*time.Minute, "out", func() bool {
+			st, err := c.GroupStatus(w.Context(), id)
+			return err == nil && st.State == group.StateOut
+		})
+		for _, n := range []*Node{a, b} {
+			w.eventually(n, 5*time.Minute, "healed", func() bool {
+				st, err := n.GroupStatus(w.Context(), id)
+				return err == nil && st.Members == 2 && st.State == group.StateMember && st.Epoch >= 3
+			})
+		}
+		after := w.send(a, id, "after")
+		w.shows(b, id, time.Minute, "before", "after")
+		envelope, err := a.EnvelopeOf(w.Context(), id, after)
+		if err != nil {
+			w.Fatal(err)
+		}
+		out, err := c.Deliver(w.Context(), id, envelope)
+		if !errors.Is(err, group.ErrRemoved) || len(out.Messages) != 0 {
+			w.Fatalf("the removed member: %+v, %v", out, err)
+		}
+		out, err = b.Deliver(w.Context(), id, envelope)
+		if err != nil || !slices.Contains(out.Messages, after) {
+			w.Fatalf("a member: %+v, %v", out, err)
+		}
+		w.shows(c, id, time.Minute, "before")
+		if _, err := c.Send(w.Context(), id, wire.Content{MediaType: "text/plain"}); !errors.Is(err, group.ErrOut) {
+			w.Fatalf("the removed member sends: %v", err)
+		}
+	})
+}
+
+// TestRemovedWhileAway removes a member that is cut off: it learns it on its return.
+func TestRemovedWhileAway(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		c := w.open(1, 0)
+		id := w.create(a, "removal of the absent")
+		w.join(c, id)
+		w.net.Cut(0, 1)
+		if err := a.Remove(w.within(time.Minute), id, c.Device().User); err != nil {
+			w.Fatal(err)
+		}
+		w.send(a, id, "not for the removed")
+		time.Sleep(20 * time.Minute) // virtual
+		w.net.HealAll()
+		w.eventually(c, time.Hour, "out", func() bool {
+			st, err := c.GroupStatus(w.Context(), id)
+			return err == nil && st.State == group.StateOut
+		})
+		time.Sleep(10 * time.Minute) // virtual
+		w.shows(c, id, time.Minute)
+	})
+}
+
+// TestLeave lets a member go; another member carries it out.
+func TestLeave(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		b := w.open(1, 0)
+		id := w.create(a, "leaving")
+		w.join(b, id)
+		if err := b.Leave(w.within(time.Minute), id); err != nil {
+			w.Fatal(err)
+		}
+		w.eventually(a, 5*time.Minute, "one member", func() bool {
+			st, err := a.GroupStatus(w.Context(), id)
+			return err == nil && st.Members == 1 && st.State == group.StateMember && st.Epoch >= 2
+		})
+		w.eventually(b, 5*time.Minute, "out", func() bool {
+			st, err := b.GroupStatus(w.Context(), id)
+			return err == nil && st.State == group.StateOut
+		})
+	})
+}

@@ -31,8 +31,9 @@ func (m *Machine) peerOf(d wire.DeviceID) *peerState {
 	return p
 }
 
-// peerVector notes how far a device is and asks for a sync if it is further.
-func (m *Machine) peerVector(_ time.Time, in PeerVector) {
+// peerVector notes how far a device is and asks for a sync if it is further. What
+// it lacks it asked of this device, so that nobody's rank is waited for.
+func (m *Machine) peerVector(now time.Time, in PeerVector) {
 	if m.logs.devices[in.Device] == nil {
 		return
 	}
@@ -40,6 +41,12 @@ func (m *Machine) peerVector(_ time.Time, in PeerVector) {
 	for _, mark := range in.Marks {
 		if _, known := m.logs.index[mark.Log]; known {
 			p.marks[mark.Log] = max(p.marks[mark.Log], mark.Seq)
+		}
+	}
+	for _, id := range in.Gaps[:min(len(in.Gaps), maxGapsTold)] {
+		if m.mail.plain[id] && m.mail.records[id] != nil {
+			p.gaps[id] = now
+			m.duty.fill = earliest(m.duty.fill, now)
 		}
 	}
 	if m.logs.behind(in.Marks) {

@@ -41,10 +41,12 @@ type Tree struct {
 	Bytes []byte
 }
 
-// PeerVector is how far a member's device is, as it said on a sync stream.
+// PeerVector is how far a member's device is, as it said on a sync stream, and
+// which messages it asked for there although it had been given the seals at hand.
 type PeerVector struct {
 	Device wire.DeviceID
 	Marks  []wire.Mark
+	Gaps   []wire.MessageID
 }
 
 // JoinAsked is a joiner's request at this member.
