@@ -161,7 +161,7 @@ func (n *Node) Status(_ context.Context, r api.StatusRequest) (api.Status, error
 	}
 	defer n.mu.Unlock()
 	if why := n.Missing[r.Wait]; why != "" {
-		return api.Status{}, api.Errorf(api.CodeTimeout, "not %s after %v: %s", r.Wait, time.Duration(r.Timeout), why)
+		return api.Status{}, api.Errorf(api.CodeTimeout, "not %s: %s", r.Wait, why)
 	}
 	s := api.Status{
 		ID: n.Self, Version: "fake", PID: 1, Home: "/home/of/" + n.Self.Name, Uptime: api.Duration(90 * time.Second), Peers: len(n.Peered),

@@ -1,0 +1,365 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/api/apitest"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func TestMain(m *testing.M) {
+	time.Local = time.UTC
+	os.Exit(m.Run())
+}
+
+// world is a home whose node is a fake.
+type world struct {
+	t    *testing.T
+	node *apitest.Node
+	home string
+	env  []string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, node: apitest.New("anna"), home: t.TempDir()}
+	if err := os.WriteFile(filepath.Join(w.home, "socket"), []byte(apitest.Serve(t, w.node)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// outcome is what a command did.
+type outcome struct {
+	out, err string
+	code     int
+}
+
+func (w *world) run(stdin string, args ...string) outcome {
+	w.t.Helper()
+	var out, diag bytes.Buffer
+	a := &app{in: strings.NewReader(stdin), out: &out, err: &diag, environ: w.env}
+	code := a.run(w.t.Context(), append([]string{"--home", w.home}, args...))
+	return outcome{out.String(), diag.String(), code}
+}
+
+// ok runs a command that must succeed and gives its stdout.
+func (w *world) ok(args ...string) string {
+	w.t.Helper()
+	r := w.run("", args...)
+	if r.code != 0 {
+		w.t.Fatalf("pandanode %s: exit code %d: %s", strings.Join(args, " "), r.code, r.err)
+	}
+	return r.out
+}
+
+// golden compares text with a file below testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(got), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s (write it with -update):\n--- got\n%s\n--- want\n%s", name, got, want)
+	}
+}
+
+// A conversation with a fake node, as it looks on the terminal. The script is
+// commands; the golden file has their stdout, their stderr behind "! ", and their
+// exit code if it is not 0.
+func TestTranscript(t *testing.T) {
+	w := newWorld(t)
+	w.node.Peered = []api.Peer{
+		{ID: "12D3KooWben", Source: api.SourceBootstrap, Direction: api.Outbound, Since: time.Unix(0, 0), Addrs: []string{"/ip4/127.0.0.1/tcp/1"}},
+		{ID: "12D3KooWcleo", Source: api.SourceMDNS, Direction: api.Inbound, Since: time.Unix(0, 0), Addrs: []string{"/ip4/127.0.0.2/tcp/1"}, Limited: true},
+	}
+	w.node.Missing = map[api.Level]string{api.LevelSynced: "no member has been caught up with"}
+	far := apitest.ID("far")
+	w.node.Findable = []api.Found{
+		{ID: far, Name: "far tea", Policy: api.PolicyOpen, Members: 8, Source: api.SourceMDNS, Verified: true},
+		{ID: far, Name: "far tea", Policy: api.PolicyOpen, Members: 8, Source: api.SourceDHT, Verified: true},
+		{ID: apitest.ID("bad"), Name: "bad\x1b[31m tea", Policy: api.PolicyInvite, Source: api.SourceDHT},
+	}
+	var b strings.Builder
+	do := func(stdin string, args ...string) outcome {
+		r := w.run(stdin, args...)
+		if strings.ContainsAny(r.out, "\x1b\a\u202e") && !slices.Contains(args, "--json") {
+			t.Errorf("%v: what somebody else wrote reached the terminal: %q", args, r.out)
+		}
+		fmt.Fprintf(&b, "$ pandanode %s\n%s", strings.Join(args, " "), r.out)
+		for l := range strings.Lines(r.err) {
+			b.WriteString("! " + l)
+		}
+		if r.code != 0 {
+			fmt.Fprintf(&b, "[exit code %d]\n", r.code)
+		}
+		b.WriteByte('\n')
+		return r
+	}
+	do("", "id")
+	do("", "status")
+	do("", "status", "--wait", "ready", "--timeout", "5s")
+	do("", "status", "--wait", "synced", "--timeout", "5s")
+	do("", "peers")
+	do("", "group", "create", "tea house", "--description", "Leaves and kettles", "--tag", "tea")
+	do("", "group", "create", "coffee", "--policy", "invite", "--private")
+	tea := apitest.ID("group tea house0")
+	w.node.AddMember(tea, "ben", "member")
+	w.node.AddMember(tea, "cleo", "member")
+	do("", "group", "list")
+	do("", "group", "show", tea[:6])
+	do("", "group", "members", "tea house")
+	do("", "send", "tea house", "The kettle", "is on")
+	do("two\nlines\n", "send", "tea house", "-")
+	w.node.Receive(tea, "ben", "bell \a, escape \x1b[2J, reversed \u202e.\nsecond line")
+	do("", "tail", "tea house")
+	do("", "tail", "tea house", "--since", "4", "--count", "1", "--json")
+	do("", "tail", "tea house", "--count", "9", "--timeout", "50ms", "--since", "5")
+	do("", "group", "remove", "tea house", "cleo")
+	do("", "group", "members", "tea house", "--json")
+	do("", "group", "find", "tea")
+	do("", "group", "find", "tea", "--json")
+	do("", "group", "find", "cocoa")
+	do("", "group", "join", "far tea", "--wait")
+	do("", "group", "join", far)
+	w.node.Stuck = api.StageWaiting
+	do("", "group", "join", far, "--wait", "--timeout", "50ms")
+	do("", "group", "leave", "coffee")
+	do("", "group", "show", "coffee")
+	do("", "group", "show", "nowhere")
+	do("", "group", "show", "nowhere", "--json")
+	do("", "debug", "envelope", "tea house", "m")
+	do("Z29vZA==", "debug", "hand", "tea house")
+	do("YmFk", "debug", "hand", "tea house")
+	do("", "stop")
+	select {
+	case <-w.node.Stopped():
+	default:
+		t.Error("the node was not asked to stop")
+	}
+	golden(t, "transcript.txt", b.String())
+}
+
+func TestAmbiguousNamesListTheCandidates(t *testing.T) {
+	w := newWorld(t)
+	w.ok("group", "create", "tea")
+	w.ok("group", "create", "tea")
+	r := w.run("", "send", "tea", "hello")
+	if r.code != api.ExitUsage || strings.Count(r.err, "  tea\n") != 2 {
+		t.Errorf("got %d\n%s", r.code, r.err)
+	}
+	w.node.Findable = []api.Found{{ID: apitest.ID("a"), Name: "x", Verified: true}, {ID: apitest.ID("b"), Name: "X", Verified: true}, {ID: apitest.ID("c"), Name: "x"}}
+	r = w.run("", "group", "join", "x")
+	if r.code != api.ExitUsage || !strings.Contains(r.err, "2 groups are called") || strings.Contains(r.err, apitest.ID("c")) {
+		t.Errorf("got %d\n%s", r.code, r.err)
+	}
+}
+
+// Every code of the API comes out as its exit code, in text and in JSON.
+func TestEveryErrorHasItsExitCode(t *testing.T) {
+	codes := map[api.Code]int{
+		api.CodeInternal: 1, api.CodeInvalid: 2, api.CodeAmbiguous: 2, api.CodeUnavailable: 3, api.CodeNotFound: 4, api.CodeNotPermitted: 5, api.CodeLocked: 6,
+		api.CodeTimeout: 7, api.CodeNoPeers: 8, api.CodeConflict: 9, api.CodeVerification: 10, api.CodeCorrupt: 11, api.CodeNewer: 11, api.CodeLimited: 12,
+	}
+	for code, want := range codes {
+		w := newWorld(t)
+		w.node.Fail = map[string]error{"Groups": api.Errorf(code, "it is so: because").WithHint("do that")}
+		r := w.run("", "group", "list")
+		if text := "pandanode: it is so: because\nhint: do that\n"; r.code != want || r.err != text || r.out != "" {
+			t.Errorf("%s: exit code %d, want %d; stdout %q, stderr %q", code, r.code, want, r.out, r.err)
+		}
+		r = w.run("", "--json", "group", "list")
+		var e struct{ Error *api.Error }
+		if err := json.Unmarshal([]byte(r.err), &e); err != nil || r.code != want || e.Error.Code != code || r.out != "" {
+			t.Errorf("%s, JSON: exit code %d, want %d: %q, %v", code, r.code, want, r.err, err)
+		}
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	w := newWorld(t)
+	for _, args := range [][]string{
+		{"nonsense"},
+		{"status", "--nonsense"},
+		{"status", "--wait", "happy"},
+		{"group", "nonsense"},
+		{"group", "create"},
+		{"group", "create", "x", "--policy", "free"},
+		{"group", "show"},
+		{"group", "remove", "x"},
+		{"group", "join", "x", "--wait", "--until", "bored"},
+		{"send", "x"},
+		{"send", "x", ""},
+		{"send", "x", "\xff"},
+		{"send", "x", "y", "--wait", "read"},
+		{"tail", "x", "--count", "-1"},
+		{"tail", "x", "--timeout", "soon"},
+		{"run", "--log-level", "loud"},
+		{"init", "--listen", "here"},
+		{"init", "--key-file", "a", "--passphrase-file", "b"},
+	} {
+		if r := w.run("", args...); r.code != api.ExitUsage || r.out != "" || !strings.HasPrefix(r.err, "pandanode: ") {
+			t.Errorf("%v: exit code %d, stdout %q, stderr %q", args, r.code, r.out, r.err)
+		}
+	}
+	if r := w.run(strings.Repeat("x", maxText+1), "send", "x", "-"); r.code != api.ExitLimited {
+		t.Errorf("a long message: %+v", r)
+	}
+	w.env = []string{"PANDANODE_LOGLEVEL=debug"}
+	if r := w.run("", "id"); r.code != api.ExitUsage || !strings.Contains(r.err, "PANDANODE_LOG_LEVEL") {
+		t.Errorf("an unknown variable: %+v", r)
+	}
+}
+
+func TestNoNode(t *testing.T) {
+	w := &world{t: t, home: t.TempDir()}
+	r := w.run("", "id")
+	if r.code != api.ExitNoNode || !strings.Contains(r.err, "hint: pandanode init, then pandanode run") {
+		t.Errorf("nothing is there: %+v", r)
+	}
+	if r := w.run("", "status", "--wait", "ready", "--timeout", "60ms"); r.code != api.ExitTimeout || !strings.Contains(r.err, "not ready after 60ms") {
+		t.Errorf("waiting for nobody: %+v", r)
+	}
+	if err := os.WriteFile(filepath.Join(w.home, "socket"), []byte(filepath.Join(w.home, "gone")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.run("", "id"); r.code != api.ExitNoNode || !strings.Contains(r.err, "hint: pandanode run") {
+		t.Errorf("a dead node: %+v", r)
+	}
+	other := &world{t: t, home: filepath.Join(w.home, "none")}
+	if r := other.run("", "run"); r.code != api.ExitNotFound || !strings.Contains(r.err, "hint: pandanode init") {
+		t.Errorf("run without init: %+v", r)
+	}
+}
+
+// status --wait starts before the node does.
+func TestStatusWaitsForANodeToAppear(t *testing.T) {
+	w := &world{t: t, home: t.TempDir(), node: apitest.New("anna")}
+	socket := apitest.Serve(t, w.node)
+	done := make(chan outcome)
+	go func() { done <- w.run("", "status", "--wait", "ready", "--timeout", "10s", "--json") }()
+	record := filepath.Join(w.home, "socket") // replaced whole, as MakeSocket does
+	if err := errors.Join(os.WriteFile(record+"~", []byte(socket+"\n"), 0o600), os.Rename(record+"~", record)); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-done; r.code != 0 || !strings.Contains(r.out, `"levels"`) {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestSendThatIsNotDeliveredInTime(t *testing.T) {
+	w := newWorld(t)
+	w.ok("group", "create", "tea")
+	w.node.Delivers = api.DeliveryQueued
+	r := w.run("", "send", "tea", "hello", "--wait", "held", "--timeout", "1s")
+	if r.code != api.ExitTimeout || len(strings.TrimSpace(r.out)) != idLength || !strings.Contains(r.err, "still queued") {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestTailFollows(t *testing.T) {
+	w := newWorld(t)
+	id := strings.TrimSpace(w.ok("group", "create", "tea"))
+	for i := range 7 { // more than a page
+		w.node.Receive(id, "ben", fmt.Sprint("message ", i))
+	}
+	if got := strings.Count(w.ok("tail", "tea"), "\n"); got != 7 {
+		t.Errorf("%d of 7 messages in several pages", got)
+	}
+	done := make(chan outcome)
+	go func() { done <- w.run("", "tail", "tea", "--count", "9", "--timeout", "10s") }()
+	w.node.Receive(id, "ben", "message 7")
+	w.node.Receive(id, "ben", "message 8")
+	if r := <-done; r.code != 0 || strings.Count(r.out, "message ") != 9 {
+		t.Errorf("got %+v", r)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var out bytes.Buffer
+	a := &app{out: &stopAfter{&out, 9, cancel}, err: &out}
+	if code := a.run(ctx, []string{"--home", w.home, "tail", "tea", "--follow"}); code != 0 {
+		t.Errorf("interrupted: exit code %d: %s", code, &out)
+	}
+}
+
+// stopAfter interrupts after so many writes.
+type stopAfter struct {
+	*bytes.Buffer
+	left   int
+	cancel func()
+}
+
+func (s *stopAfter) Write(b []byte) (int, error) {
+	if s.left--; s.left == 0 {
+		s.cancel()
+	}
+	return s.Buffer.Write(b)
+}
+
+// The help of every command is in a golden file, and every example in it is a
+// command that exists with flags that exist.
+func TestHelp(t *testing.T) {
+	a := &app{out: &bytes.Buffer{}, err: &bytes.Buffer{}}
+	var pages []string
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		name := strings.ReplaceAll(c.CommandPath(), " ", "-")
+		if c.Name() == "completion" || c.Name() == "help" {
+			return
+		}
+		pages = append(pages, name)
+		var out bytes.Buffer
+		one := &app{out: &out, err: &out}
+		if code := one.run(t.Context(), append(strings.Fields(c.CommandPath())[1:], "--help")); code != 0 {
+			t.Errorf("%s: exit code %d", name, code)
+		}
+		golden(t, filepath.Join("help", name+".txt"), out.String())
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(a.root())
+	if len(pages) < 20 {
+		t.Errorf("only %d pages: %v", len(pages), pages)
+	}
+	files, err := os.ReadDir(filepath.Join("testdata", "help"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if !slices.Contains(pages, strings.TrimSuffix(f.Name(), ".txt")) {
+			t.Errorf("testdata/help/%s is of no command", f.Name())
+		}
+	}
+}
+
+func TestClean(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain ü 茶 🍵": "plain ü 茶 🍵", "a\nb\tc": "a b c", "\x1b[31m": "\ufffd[31m", "\u202e\u2066": "\ufffd\ufffd", "\x00\x7f\u0085": "\ufffd\ufffd\ufffd",
+	} {
+		if got := clean(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
