@@ -20,6 +20,8 @@ type peerState struct {
 	hlc   crdt.HLC
 	marks map[wire.LogID]uint64
 	gaps  map[wire.MessageID]time.Time // when this device seals for it; zero: done
+
+	rejoin *rejoin // it asks to be added again; nil: it does not
 }
 
 func (m *Machine) peerOf(d wire.DeviceID) *peerState {
@@ -69,7 +71,7 @@ func (m *Machine) sendBeacon(now time.Time) {
 	}
 	m.duty.beacon = time.Time{}
 	n, e := m.position()
-	if n == nil || len(m.mail.gaps) == 0 {
+	if n == nil || len(m.mail.gaps) == 0 && m.rejoining == nil {
 		return
 	}
 	gaps := slices.SortedFunc(maps.Keys(m.mail.gaps), func(a, b wire.MessageID) int {
@@ -79,10 +81,12 @@ func (m *Machine) sendBeacon(now time.Time) {
 	slices.SortFunc(gaps, func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) })
 	b := wire.Beacon{
 		V: wire.Version, Log: m.log, HLC: uint64(m.clock.Now(now)), Vector: m.logs.marks(), Gaps: gaps, Position: n.id,
-		Check: wire.HashOf(wire.DomainBeacon, e.Authenticator()),
+		Check: wire.HashOf(wire.DomainBeacon, e.Authenticator()), Rejoin: m.rejoining,
 	}
+	public := m.transportPublic()
+	b.TransportKey = public[:]
 	m.outgoing.Beacons = append(m.outgoing.Beacons, m.cfg.LogKey.Sign(wire.DomainBeacon, m.group, b.Encode()).Encode())
-	m.ask("messages are missing")
+	m.ask("messages or keys are missing")
 	m.duty.beacon = now.Add(beaconGap)
 }
 
@@ -124,6 +128,13 @@ func (m *Machine) takeBeacon(now time.Time, raw []byte) error {
 	p.hlc = crdt.HLC(b.HLC)
 	m.clock.Observe(p.hlc)
 	m.peerVector(now, PeerVector{Device: d.ID, Marks: b.Vector})
+	if b.Rejoin == nil {
+		p.rejoin = nil
+	} else if r, err := m.readRejoin(m.roster, *b.Rejoin); err != nil {
+		return err
+	} else if r.Device == d.ID && p.newerRejoin(r) {
+		m.diff = nil // there may be something to commit
+	}
 	gaps := map[wire.MessageID]time.Time{}
 	for _, id := range b.Gaps[:min(len(b.Gaps), maxGapsTold)] {
 		if m.mail.plain[id] && m.mail.records[id] != nil {
@@ -143,7 +154,7 @@ func (m *Machine) sealForGaps(now time.Time) {
 	}
 	m.duty.fill = time.Time{}
 	n, e := m.position()
-	if n == nil || len(m.compareTree(e).removes) > 0 {
+	if n == nil || m.compareTree(e).gate {
 		return
 	}
 	in := map[wire.DeviceID]bool{}

@@ -2,6 +2,8 @@ package group
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -23,18 +25,21 @@ const (
 
 // duties are the times at which this device must do something. Zero: nothing to do.
 type duties struct {
-	since  time.Time // first disturbance not yet judged
-	settle time.Time // when a fork is judged
-	heal   time.Time // when this device makes the tree equal the roster
-	vote   time.Time
-	beacon time.Time
-	fill   time.Time // the next gap of somebody else to seal for
-	retire time.Time
+	since   time.Time // first disturbance not yet judged
+	settle  time.Time // when a fork is judged
+	heal    time.Time // when this device makes the tree equal the roster
+	vote    time.Time
+	beacon  time.Time
+	fill    time.Time // the next gap of somebody else to seal for
+	retire  time.Time
+	rejoin  time.Time // when this device asks to be added again
+	sibling time.Time // when it stands up against a child it refused
+	update  time.Time // when it renews its keys
 }
 
 func (d *duties) next() time.Time {
 	var t time.Time
-	for _, x := range []time.Time{d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire} {
+	for _, x := range []time.Time{d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update} {
 		t = earliest(t, x)
 	}
 	return t
@@ -81,6 +86,8 @@ type difference struct {
 	removes []uint32
 	adds    [][]byte
 	ops     []wire.EntryHash
+	rejoins []wire.Signed
+	gate    bool // somebody who is out of the roster is in the tree: nobody seals
 	mine    bool // an operation of this device is among them
 }
 
@@ -110,22 +117,33 @@ func (m *Machine) findDifference(e Epoch) difference {
 			d.mine = d.mine || op.log == m.log
 		}
 	}
+	again := map[wire.DeviceID]*rejoin{}
+	for _, r := range m.wantedAgain() {
+		again[r.Device] = r
+		d.adds = append(d.adds, r.KeyPackage)
+		d.rejoins = append(d.rejoins, r.raw)
+	}
 	for _, l := range e.Leaves() {
 		device, err := m.deviceOf(l)
 		if err != nil {
 			m.fail(fmt.Errorf("%w: a leaf at the position: %w", ErrCorrupt, err))
 			return d
 		}
+		if again[device.ID] != nil {
+			d.removes = append(d.removes, l.Index) // RFC 9420, Section 12.2: its new leaf comes in the same commit
+			continue
+		}
 		if m.roster.has(device.ID) {
 			in[device.ID] = true
 			continue
 		}
+		d.gate = true
 		d.removes = append(d.removes, l.Index)
-		cite(m.roster.gone[device.User])
+		cite(cmp.Or(m.roster.gone[device.User], m.roster.revoked[device.ID]))
 	}
 	for _, id := range m.roster.deviceIDs() {
 		r := m.roster.devices[id]
-		if in[id] || r.keyPackage == nil {
+		if in[id] || again[id] != nil || r.keyPackage == nil {
 			continue
 		}
 		d.adds = append(d.adds, r.keyPackage)
@@ -153,20 +171,24 @@ func (m *Machine) position() (*node, Epoch) {
 
 // heal makes the tree equal the roster by one commit: at once for an operation of
 // one's own, after rank × 2 s for others', so that one usually acts and any can.
+// The same commit renews this device's keys, and is made for that alone when that
+// is due; and it is the sibling of a child that this device found invalid.
 func (m *Machine) heal(now time.Time) bool {
 	n, e := m.position()
-	if n == nil || m.choose() != n {
+	if n == nil || m.target(now) != n {
 		m.duty.heal = time.Time{}
 		return false
 	}
+	m.planUpdate(n)
 	d := m.compareTree(e)
-	if d.empty() {
+	alone := due(now, m.duty.update) || m.choose() != n
+	if d.empty() && !alone {
 		m.duty.heal = time.Time{}
 		return false
 	}
 	if m.duty.heal.IsZero() {
 		m.duty.heal = now
-		if !d.mine {
+		if !d.mine && !alone {
 			m.duty.heal = now.Add(rankStep + m.rank()*rankStep)
 		}
 	}
@@ -175,10 +197,41 @@ func (m *Machine) heal(now time.Time) bool {
 	}
 	if err := m.commit(now, n, e, d); err != nil {
 		m.duty.heal = now.Add(time.Minute) // others may do better; try again then
+		m.duty.update = m.duty.heal
 		m.emit(now, Event{Kind: EventRefused, Epoch: n.id, Detail: err.Error()})
 		return false
 	}
 	return true
+}
+
+// planUpdate says when this device must renew its keys: so long after its leaf
+// last changed on the chain to its position.
+func (m *Machine) planUpdate(n *node) {
+	if m.updateAt == n {
+		return
+	}
+	m.updateAt = n
+	at := n
+	for ; at.parent != nil && at.parent.parent != nil; at = at.parent {
+		if slices.ContainsFunc(at.claims, func(c *item) bool { return c.log.Device == m.log.Device }) || m.addsSelf(at) {
+			break
+		}
+	}
+	if by := at.by(); by != nil {
+		m.duty.update = by.hlc.Time().Add(m.cfg.UpdateEvery)
+	}
+	if m.lostUpdate {
+		// Its newest keys were on a branch that lost. Spread, for others lost theirs too.
+		m.duty.update = earliest(m.duty.update, m.clock.Last().Time().Add(5*time.Second+m.rank()*gapStep))
+	}
+}
+
+func (m *Machine) addsSelf(n *node) bool {
+	info := n.info()
+	return info != nil && slices.ContainsFunc(info.Adds, func(kp []byte) bool {
+		_, ok := m.keyPkgs[sha256.Sum256(kp)]
+		return ok
+	})
 }
 
 // commit makes the child, keeps its keys and appends the COMMIT: all in one
@@ -200,12 +253,13 @@ func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 		return fmt.Errorf("committing: %w", err)
 	}
 	child := wire.EpochIDOf(m.group, n.generation, n.number+1, c.Epoch.Interim())
-	it, err := m.append(now, wire.KindCommit, &wire.Commit{Parent: n.id, Child: child, Commit: c.Commit, Welcome: c.Welcome, Ops: d.ops})
+	it, err := m.append(now, wire.KindCommit, &wire.Commit{Parent: n.id, Child: child, Commit: c.Commit, Welcome: c.Welcome, Ops: d.ops, Rejoins: d.rejoins})
 	if err != nil {
 		return err
 	}
-	m.hold(child, n.generation, c.Epoch)
+	m.hold(now, child, n.generation, c.Epoch)
 	m.supersede(now, n)
+	m.lostUpdate = false
 	m.moved(now, n, m.tree.nodes[it.commit.Child])
 	return nil
 }

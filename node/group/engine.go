@@ -71,6 +71,7 @@ type Epoch interface {
 	MLSGroup() []byte
 	Interim() []byte
 	Authenticator() []byte
+	Export(label string, context []byte, length int) ([]byte, error) // RFC 9420, Section 8.5
 	TreeHash() []byte
 	Tree() []byte
 	Own() uint32

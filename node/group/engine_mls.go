@@ -176,11 +176,14 @@ func (e *mlsEpoch) Number() uint64        { return e.epoch.Number() }
 func (e *mlsEpoch) MLSGroup() []byte      { return e.epoch.GroupID() }
 func (e *mlsEpoch) Interim() []byte       { return e.epoch.InterimTranscriptHash() }
 func (e *mlsEpoch) Authenticator() []byte { return e.epoch.EpochAuthenticator() }
-func (e *mlsEpoch) TreeHash() []byte      { return e.epoch.TreeHash() }
-func (e *mlsEpoch) Tree() []byte          { return e.epoch.RatchetTree() }
-func (e *mlsEpoch) Own() uint32           { return uint32(e.epoch.OwnLeaf()) }
-func (e *mlsEpoch) Snapshot() []byte      { return e.epoch.MarshalSecret() }
-func (e *mlsEpoch) Keys() []KeyRow        { return keyRows(e.ratchets.Rows()) }
+func (e *mlsEpoch) Export(label string, context []byte, length int) ([]byte, error) {
+	return e.epoch.Export(label, context, length)
+}
+func (e *mlsEpoch) TreeHash() []byte { return e.epoch.TreeHash() }
+func (e *mlsEpoch) Tree() []byte     { return e.epoch.RatchetTree() }
+func (e *mlsEpoch) Own() uint32      { return uint32(e.epoch.OwnLeaf()) }
+func (e *mlsEpoch) Snapshot() []byte { return e.epoch.MarshalSecret() }
+func (e *mlsEpoch) Keys() []KeyRow   { return keyRows(e.ratchets.Rows()) }
 
 func (e *mlsEpoch) Wipe() {
 	e.ratchets.Wipe()

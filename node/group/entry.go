@@ -25,6 +25,10 @@ type item struct {
 	user wire.UserID // of the device, by its certificate
 	past past        // causal past, this entry included
 
+	permitted bool      // an OP that its author could make in its own past
+	role      wire.Role // of the author there
+	tookOwner bool      // an OP that takes out an owner
+
 	op      *wire.Op          // KindOp whose type is known
 	target  *target           // of an op that adds a device
 	profile *wire.ProfileItem // of an op that changes the profile

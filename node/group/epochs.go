@@ -8,16 +8,88 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
+// maxCommitsPerDay bounds the nodes that a log can make in a day of its own clock:
+// more are void, so that a flood costs the flooder alone.
+const maxCommitsPerDay = 1000
+
+// node is one epoch in the tree of epochs, known by structure alone: parent,
+// computed child, who claims to have made it. No keys are needed for it.
+type node struct {
+	id         wire.EpochID
+	parent     *node // nil for the virtual root
+	children   []*node
+	generation uint64
+	number     uint64 // MLS epoch number
+	interim    []byte // interim_transcript_hash
+	mlsGroup   []byte
+	claims     []*item // COMMITs with this child, or the OP that names a root, in causal order
+	void       bool    // it has no claim that counts
+
+	first, last int // by choice.number
+	seen        bool
+}
+
+// by is the claim to go by where any will do; nil for the virtual root.
+func (n *node) by() *item {
+	if len(n.claims) == 0 {
+		return nil
+	}
+	return n.claims[0]
+}
+
+// commit gives the bytes of the commit that makes n; nil for a root.
+func (n *node) commit() *wire.Commit {
+	if b := n.by(); b != nil {
+		return b.commit
+	}
+	return nil
+}
+
+// info is what the commit that makes n shows; nil for a root.
+func (n *node) info() *CommitInfo {
+	if b := n.by(); b != nil {
+		return b.info
+	}
+	return nil
+}
+
+// contains says whether o lies in the subtree of n.
+func (n *node) contains(o *node) bool {
+	for ; o != nil; o = o.parent {
+		if o == n {
+			return true
+		}
+	}
+	return false
+}
+
 // epochTree is the tree of all epochs that entries name, by structure alone.
 type epochTree struct {
 	group wire.GroupID
 	root  *node // virtual: the genesis
 	nodes map[wire.EpochID]*node
+	stood map[wire.LogID][]stand // what each log voted for or committed, oldest first
+	days  map[logDay]int         // commits
+}
+
+// logDay is a day, since 1970, of a log's own clock.
+type logDay struct {
+	log wire.LogID
+	day int64
+}
+
+// stand is a VOTE or COMMIT of a log: where it stood, and what it refused.
+type stand struct {
+	at      *node
+	refused []wire.EpochID
 }
 
 func newEpochTree(group wire.GroupID) *epochTree {
 	root := &node{id: wire.RootEpochID(group)}
-	return &epochTree{group: group, root: root, nodes: map[wire.EpochID]*node{root.id: root}}
+	return &epochTree{
+		group: group, root: root, nodes: map[wire.EpochID]*node{root.id: root},
+		stood: map[wire.LogID][]stand{}, days: map[logDay]int{},
+	}
 }
 
 // reboot checks a root that an OP names and gives its node.
@@ -30,18 +102,17 @@ func (t *epochTree) reboot(it *item) (*node, error) {
 	if want := wire.EpochIDOf(t.group, r.Generation, 0, r.Interim); r.Root != want {
 		return nil, fmt.Errorf("reboot: %w: the root it names is not the one it describes", ErrForged)
 	}
-	return &node{
-		id: r.Root, parent: from, generation: r.Generation, interim: r.Interim, mlsGroup: r.MLSGroup[:], by: it,
-	}, nil
+	return &node{id: r.Root, parent: from, generation: r.Generation, interim: r.Interim, mlsGroup: r.MLSGroup[:], claims: []*item{it}}, nil
 }
 
 // commit checks a COMMIT against its parent, without keys, and gives its node:
-// group, number and the child's ID, which is computed and never believed.
-func (t *epochTree) commit(it *item, engine Engine) (*node, error) {
+// group, number and the child's ID, which is computed and never believed. The
+// parent must lie in the entry's own past, so that every device judges it alike.
+func (t *epochTree) commit(it *item, engine Engine, inPast func(a, b *item) bool) (*node, error) {
 	c := it.commit
 	p := t.nodes[c.Parent]
-	if p == nil {
-		return nil, fmt.Errorf("COMMIT: %w: its parent epoch", ErrUnknown)
+	if p == nil || !slices.ContainsFunc(p.claims, func(by *item) bool { return inPast(by, it) }) {
+		return nil, fmt.Errorf("COMMIT: %w: its parent epoch is not in its past", ErrInvalidCommit)
 	}
 	if !bytes.Equal(it.info.MLSGroup, p.mlsGroup) || it.info.Epoch != p.number {
 		return nil, fmt.Errorf("COMMIT: %w: it is for another epoch", ErrInvalidCommit)
@@ -53,18 +124,62 @@ func (t *epochTree) commit(it *item, engine Engine) (*node, error) {
 	if want := wire.EpochIDOf(t.group, p.generation, p.number+1, interim); want != c.Child {
 		return nil, fmt.Errorf("COMMIT: %w: the child it names is not the one it leads to", ErrForged)
 	}
-	return &node{
-		id: c.Child, parent: p, generation: p.generation, number: p.number + 1, interim: interim, mlsGroup: p.mlsGroup, by: it,
-	}, nil
+	n := &node{id: c.Child, parent: p, generation: p.generation, number: p.number + 1, interim: interim, mlsGroup: p.mlsGroup, claims: []*item{it}}
+	n.void = t.swings(it, n) || t.floods(it)
+	return n, nil
 }
 
-// add puts a checked node into the tree. A child that is there stays as it is.
+// swings says whether the author's log had voted or committed under another child
+// of n's parent without refusing that child first: whoever takes a side keeps it.
+func (t *epochTree) swings(it *item, n *node) bool {
+	stood := t.stood[it.log]
+	for i, s := range stood {
+		other := s.at
+		for other != nil && other.parent != n.parent {
+			other = other.parent
+		}
+		if other == nil || other.id == n.id {
+			continue
+		}
+		left := slices.ContainsFunc(stood[i:], func(later stand) bool { return slices.Contains(later.refused, other.id) })
+		if !left {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *epochTree) floods(it *item) bool {
+	return t.days[logDay{it.log, it.hlc.Time().Unix() / 86400}] >= maxCommitsPerDay
+}
+
+// add puts a checked node into the tree, or its claim to one that is there.
 func (t *epochTree) add(n *node) {
-	if t.nodes[n.id] != nil {
+	old := t.nodes[n.id]
+	if old == nil {
+		t.nodes[n.id] = n
+		n.parent.children = append(n.parent.children, n)
 		return
 	}
-	t.nodes[n.id] = n
-	n.parent.children = append(n.parent.children, n)
+	old.claims = append(old.claims, n.claims...)
+	slices.SortFunc(old.claims, (*item).compare)
+	old.void = old.void && n.void
+}
+
+// stand notes where a log stands by a VOTE or COMMIT. A position that the entry's
+// own past does not establish counts for nothing.
+func (t *epochTree) stand(it *item, inPast func(a, b *item) bool) {
+	switch {
+	case it.vote != nil:
+		at := t.nodes[it.vote.Position]
+		if at != nil && !slices.ContainsFunc(at.claims, func(by *item) bool { return inPast(by, it) }) {
+			at = nil
+		}
+		t.stood[it.log] = append(t.stood[it.log], stand{at: at, refused: it.vote.Refused})
+	case it.commit != nil:
+		t.stood[it.log] = append(t.stood[it.log], stand{at: t.nodes[it.commit.Child]})
+		t.days[logDay{it.log, it.hlc.Time().Unix() / 86400}]++
+	}
 }
 
 // chain lists the nodes from below ancestor down to n; nil if n does not lie under it.

@@ -3,90 +3,206 @@ package group
 import (
 	"bytes"
 	"slices"
+	"time"
 
+	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// node is one epoch in the tree of epochs, known by structure alone: parent,
-// computed child, committer. No keys are needed for it.
-type node struct {
-	id         wire.EpochID
-	parent     *node // nil for the virtual root
-	children   []*node
-	generation uint64
-	number     uint64 // MLS epoch number
-	interim    []byte // interim_transcript_hash
-	mlsGroup   []byte
-	by         *item // the COMMIT, or the OP that names a root; nil for the virtual root
-}
+// liveness is how far a user's newest entry may lie behind the newest of all for
+// the user to count as live in the fork choice, and how old an addition must be
+// for its user to be in the electorate of forks before it.
+const liveness = 14 * 24 * time.Hour
 
-// contains says whether o lies in the subtree of n.
-func (n *node) contains(o *node) bool {
-	for ; o != nil; o = o.parent {
-		if o == n {
-			return true
-		}
-	}
-	return false
-}
-
-// fullWeight is a user's weight in the fork choice, divisible by every number of
-// devices up to ten.
+// fullWeight is a user's weight in the fork choice; it is split over the user's
+// devices, and divisible by every number of them up to ten.
 const fullWeight = 2520
 
-// choice is what the fork choice looks at.
+// choice is all that the fork choice looks at. It is a function of the set of
+// entries: the tree of epochs by structure, the newest vote of each device, the
+// roster, and nothing of this device, its clock or its keys.
 type choice struct {
 	group  wire.GroupID
 	root   *node
-	skip   func(*node) bool              // children left out: refused by this device
-	votes  map[wire.DeviceID]*node       // newest vote of each device
-	weight map[wire.UserID]int           // users in the roster who count, read-only ones with 0
-	of     map[wire.DeviceID]wire.UserID // devices of those users
+	votes  map[wire.DeviceID]*ballot
+	roster *roster
+	at     func(*node) *roster // as the author of a node knew it
+	newest map[wire.UserID]crdt.HLC
+	skip   func(*node) bool // children left out beside the void ones
+
+	without rules // left out, to measure what each is good for
 }
 
-// choose walks down from the root and takes at each fork the child that more
-// than half of the users vote under, else the one with the heaviest subtree, else
-// the one that the tie-break names. It is a pure function of structure and votes.
-func (c choice) choose() *node {
+// ballot is a device's newest vote.
+type ballot struct {
+	position *node // nil: an epoch that no entry establishes
+	unheld   []wire.EpochID
+}
+
+// rules names parts of the fork choice that a test leaves out.
+type rules struct{ majority, electorate, liveVoter bool }
+
+// choose walks down from the root and takes a child at each fork.
+//
+//  1. Void nodes are left out (epochTree.commit says which).
+//  2. The vote of a user who is not live counts, in what follows, only for a child
+//     under which a live user's vote lies too.
+//  3. A child under which more than half of the electorate votes is taken: the
+//     members at the fork, and those added long ago, all of them still members.
+//  4. Else the child with the most weight of users who were members at the fork
+//     and still are.
+//  5. Else the lowest hash of parent and committing user, then of the commit.
+func (c *choice) choose() *node {
+	c.number()
+	live := c.live()
 	at := c.root
 	for {
-		children := slices.DeleteFunc(slices.Clone(at.children), c.skip)
-		if len(children) == 0 {
+		children := slices.DeleteFunc(slices.Clone(at.children), func(n *node) bool { return n.void || c.skip != nil && c.skip(n) })
+		switch len(children) {
+		case 0:
 			return at
+		case 1:
+			at = children[0]
+		default:
+			at = c.fork(at, children, live)
 		}
-		at = slices.MaxFunc(children, c.compare)
 	}
 }
 
-// compare orders siblings: more weight first, then the lower hash of parent and
-// committing user, then the lower commit hash. A child with more than half of all
-// weight is above its siblings by the same comparison.
-func (c choice) compare(a, b *node) int {
-	if wa, wb := c.under(a), c.under(b); wa != wb {
-		return wa - wb
+// number gives every node its place in a walk, so that "lies under" is two
+// comparisons.
+func (c *choice) number() {
+	n := 0
+	stack := []*node{c.root}
+	for len(stack) > 0 {
+		at := stack[len(stack)-1]
+		if at.seen {
+			at.last, at.seen = n, false
+			stack = stack[:len(stack)-1]
+			continue
+		}
+		n++
+		at.first, at.seen = n, true
+		stack = append(stack, at.children...)
 	}
+}
+
+// under says whether o lies in n's subtree, by the numbers of this choice.
+func (n *node) under(o *node) bool { return o != nil && n.first <= o.first && o.first <= n.last }
+
+// live is the set of users whose newest entry is recent, measured by the newest of all.
+func (c *choice) live() map[wire.UserID]bool {
+	var newest crdt.HLC
+	for u := range c.roster.users {
+		newest = max(newest, c.newest[u])
+	}
+	live := map[wire.UserID]bool{}
+	for u := range c.roster.users {
+		live[u] = newest.Time().Sub(c.newest[u].Time()) <= liveness
+	}
+	return live
+}
+
+// fork picks one of several children.
+func (c *choice) fork(at *node, children []*node, live map[wire.UserID]bool) *node {
+	members := c.at(at)
+	var newest crdt.HLC
+	for u := range c.roster.users {
+		newest = max(newest, c.newest[u])
+	}
+	type tally struct{ votes, weight int }
+	tallies := make([]tally, len(children))
+	electorate, liveUsers := 0, 0
+	liveUnder := make([]bool, len(children))
+	unheld := make([]int, len(children))
+
+	for user, u := range c.roster.users {
+		if !live[user] {
+			continue
+		}
+		liveUsers++
+		named := make([]bool, len(children))
+		for _, d := range u.devices {
+			b := c.votes[d]
+			if b == nil {
+				continue
+			}
+			for i, child := range children {
+				liveUnder[i] = liveUnder[i] || child.under(b.position)
+				named[i] = named[i] || slices.Contains(b.unheld, child.id)
+			}
+		}
+		for i := range children {
+			if named[i] {
+				unheld[i]++
+			}
+		}
+	}
+	for user, u := range c.roster.users {
+		if u.role == wire.RoleReadOnly {
+			continue
+		}
+		member := members.users[user] != nil
+		elector := member || !c.without.electorate && u.since != nil && newest.Time().Sub(u.since.hlc.Time()) >= liveness
+		share := fullWeight / len(u.devices)
+		for _, d := range u.devices {
+			b := c.votes[d]
+			counted := live[user]
+			for i, child := range children {
+				if b == nil || !child.under(b.position) {
+					continue
+				}
+				if !live[user] && !c.without.liveVoter && (!liveUnder[i] || 2*unheld[i] > liveUsers) {
+					continue
+				}
+				counted = true
+				if elector {
+					tallies[i].votes += share
+				}
+				if member {
+					tallies[i].weight += share
+				}
+			}
+			if elector && counted {
+				electorate += share
+			}
+		}
+	}
+	if !c.without.majority {
+		for i, t := range tallies {
+			if 2*t.votes > electorate {
+				return children[i]
+			}
+		}
+	}
+	best := 0
+	for i := 1; i < len(children); i++ {
+		if tallies[i].weight > tallies[best].weight ||
+			tallies[i].weight == tallies[best].weight && c.before(children[i], children[best]) {
+			best = i
+		}
+	}
+	return children[best]
+}
+
+// before is the tie-break: lower hash of parent and committing user, then of the commit.
+func (c *choice) before(a, b *node) bool {
 	pa, pb := c.prio(a), c.prio(b)
-	if r := bytes.Compare(pb[:], pa[:]); r != 0 {
-		return r
+	if r := bytes.Compare(pa[:], pb[:]); r != 0 {
+		return r < 0
 	}
-	return bytes.Compare(b.by.hash[:], a.by.hash[:])
+	return bytes.Compare(a.id[:], b.id[:]) < 0
 }
 
-func (c choice) prio(n *node) wire.Hash {
-	return wire.HashOf(wire.DomainPrio, c.group[:], n.parent.id[:], n.by.user[:])
-}
-
-// under is the weight of the votes in n's subtree, each user's split over its devices.
-func (c choice) under(n *node) int {
-	devices := map[wire.UserID]int{}
-	for _, u := range c.of {
-		devices[u]++
-	}
-	sum := 0
-	for d, v := range c.votes {
-		if u, ok := c.of[d]; ok && v != nil && n.contains(v) {
-			sum += c.weight[u] / devices[u]
+// prio is the lowest over those who claim to have made n: which of them did shows
+// only to a holder of its parent's keys.
+func (c *choice) prio(n *node) wire.Hash {
+	var lowest wire.Hash
+	for i, claim := range n.claims {
+		h := wire.HashOf(wire.DomainPrio, c.group[:], n.parent.id[:], claim.user[:])
+		if i == 0 || bytes.Compare(h[:], lowest[:]) < 0 {
+			lowest = h
 		}
 	}
-	return sum
+	return lowest
 }

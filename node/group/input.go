@@ -19,6 +19,15 @@ type Send struct{ Content wire.Content }
 // RemoveUser takes a user out of the group.
 type RemoveUser struct{ User wire.UserID }
 
+// SetRole changes what a user may do.
+type SetRole struct {
+	User wire.UserID
+	Role wire.Role
+}
+
+// RevokeDevice takes one device of a user out of the group.
+type RevokeDevice struct{ Device wire.DeviceID }
+
 // Leave takes this device's user out of the group.
 type Leave struct{}
 
@@ -66,6 +75,8 @@ func (Found) input()        {}
 func (Join) input()         {}
 func (Send) input()         {}
 func (RemoveUser) input()   {}
+func (SetRole) input()      {}
+func (RevokeDevice) input() {}
 func (Leave) input()        {}
 func (SetProfile) input()   {}
 func (Envelope) input()     {}

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -22,7 +23,19 @@ type Config struct {
 	Engine      Engine            // MLS
 	Rand        io.Reader
 	Rows        Rows
+
+	// Retention is how long the keys of an epoch are kept after another superseded
+	// it; 0: 48 h. Forward secrecy begins there: whoever takes the device can read
+	// what was sealed since.
+	Retention time.Duration
+	// UpdateEvery is how often this device renews its keys in the group; 0: 30 days.
+	UpdateEvery time.Duration
 }
+
+const (
+	defaultRetention   = 48 * time.Hour
+	defaultUpdateEvery = 30 * 24 * time.Hour
+)
 
 // Machine decides for one group on one device. See the package comment.
 type Machine struct {
@@ -32,23 +45,27 @@ type Machine struct {
 	own   ownRow
 	clock crdt.Clock
 
-	logs   *logs
-	tree   *epochTree
-	roster *roster
-	stale  bool            // the roster is older than the operations
-	chosen *node           // by the fork choice; nil: something it looks at has changed
-	diff   *treeDifference // of one position and roster
+	logs       *logs
+	tree       *epochTree
+	roster     *roster
+	stale      bool            // the roster is older than the operations
+	chosen     *node           // by the fork choice; nil: something it looks at has changed
+	diff       *treeDifference // of one position and roster
+	updateAt   *node           // the position that duty.update was planned at
+	lostUpdate bool            // an own commit was on a branch that lost
 
-	held    map[wire.EpochID]*heldEpoch
-	refused map[wire.EpochID]bool
-	outAt   map[wire.EpochID]bool       // epochs whose commit removed this device
-	leaves  map[[32]byte]*identity.Leaf // credentials verified before
-	rosters map[wire.EntryHash]*roster  // as resolved from an entry's past
+	held      map[wire.EpochID]*heldEpoch
+	refusedAt map[wire.EpochID]time.Time // since when; not durable
+	refused   map[wire.EpochID]bool
+	outAt     map[wire.EpochID]bool       // epochs whose commit removed this device
+	leaves    map[[32]byte]*identity.Leaf // credentials verified before
+	rosters   map[wire.EntryHash]*roster  // as resolved from an entry's past
 
 	transport map[wire.KeyID][]byte
 	keyPkgs   map[[32]byte]KeyPackage // own, by hash
 	wantTrees map[wire.EpochID]bool
 	request   *wire.JoinRequest
+	rejoining *wire.Signed // own request to be added again
 
 	mail mail
 	duty duties
@@ -63,11 +80,13 @@ type Machine struct {
 
 // New makes the machine of what is durable; a restart is the same call.
 func New(cfg Config, now time.Time) (*Machine, error) {
+	cfg.Retention = cmp.Or(cfg.Retention, defaultRetention)
+	cfg.UpdateEvery = cmp.Or(cfg.UpdateEvery, defaultUpdateEvery)
 	m := &Machine{
 		cfg: cfg, group: cfg.Genesis.ID, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation},
 		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID), stale: true,
 		held: map[wire.EpochID]*heldEpoch{}, refused: map[wire.EpochID]bool{}, outAt: map[wire.EpochID]bool{},
-		leaves: map[[32]byte]*identity.Leaf{}, rosters: map[wire.EntryHash]*roster{},
+		leaves: map[[32]byte]*identity.Leaf{}, rosters: map[wire.EntryHash]*roster{}, refusedAt: map[wire.EpochID]time.Time{},
 		transport: map[wire.KeyID][]byte{}, keyPkgs: map[[32]byte]KeyPackage{},
 		wantTrees: map[wire.EpochID]bool{},
 		mail:      newMail(), peer: map[wire.DeviceID]*peerState{}, pending: map[string]int{},
@@ -135,6 +154,15 @@ func (m *Machine) loadKeys() error {
 			return nil
 		}),
 		func() error {
+			v, err := m.get(rowRejoining)
+			if v == nil || err != nil {
+				return err
+			}
+			s, err := wire.DecodeSigned(v, wire.MaxEntry)
+			m.rejoining = &s
+			return err
+		}(),
+		func() error {
 			v, err := m.get(rowJoin)
 			if v == nil || err != nil {
 				return err
@@ -192,6 +220,10 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 		err = m.join(now, in)
 	case Send:
 		out.Entry, err = m.send(now, in.Content)
+	case SetRole:
+		out.Entry, err = m.setRole(now, in.User, in.Role)
+	case RevokeDevice:
+		out.Entry, err = m.revokeDevice(now, in.Device)
 	case RemoveUser:
 		out.Entry, err = m.removeUser(now, in.User)
 	case Leave:
@@ -243,6 +275,8 @@ func (m *Machine) settle(now time.Time) {
 	m.noteJoined(now)
 	m.sealOutbox(now)
 	m.sealForGaps(now)
+	m.forgetRejoin()
+	m.askAgain(now)
 	m.castVote(now)
 	m.sendBeacon(now)
 	m.retire(now)
@@ -286,9 +320,9 @@ func (m *Machine) emit(now time.Time, e Event) uint64 {
 // append adds an entry to this device's own log: signed, in the set, in the next
 // transaction and in the next envelope.
 func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error) {
-	most := 16
-	if kind == wire.KindOp {
-		most = wire.MaxDeps
+	most := wire.MaxDeps
+	if kind == wire.KindRecord {
+		most = 16 // enough to link the logs; what is left out, the next entries name
 	}
 	e := &wire.Entry{
 		V: wire.Version, Group: m.group, Device: m.log.Device, Incarnation: m.log.Incarnation, Seq: 1,
@@ -320,39 +354,32 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 	var err error
 	switch {
 	case it.commit != nil:
-		n, err = m.tree.commit(it, m.cfg.Engine)
+		n, err = m.tree.commit(it, m.cfg.Engine, m.logs.inPast)
 	case it.op != nil && it.op.Type == wire.OpReboot:
 		n, err = m.tree.reboot(it)
 	}
 	if err != nil {
 		return err
 	}
+	if it.op != nil {
+		it.permitted, it.role, it.tookOwner = m.rosterAt(it).permits(it, m.cfg.Genesis)
+	}
 	m.logs.add(it, e)
 	m.clock.Observe(it.hlc)
-	if n != nil && (it.commit != nil || m.mayReboot(it)) {
+	if n != nil && (it.commit != nil || it.permitted) {
 		m.tree.add(n)
-		m.chosen = nil
 	}
-	if it.vote != nil || it.op != nil {
-		m.chosen = nil
-	}
+	m.tree.stand(it, m.logs.inPast)
 	if it.op != nil {
 		m.stale = true
+	}
+	if it.kind != wire.KindRecord {
+		m.chosen = nil
 	}
 	if it.record != nil {
 		m.mail.records[it.hash] = it
 	}
 	return nil
-}
-
-// mayReboot says whether an operation that names a root of epochs counts: the
-// first root is the founder's, later ones an admin's.
-func (m *Machine) mayReboot(it *item) bool {
-	if it.op.Reboot.From == m.tree.root.id {
-		return it.log.Device == m.cfg.Genesis.Device.ID && it.seq == 1
-	}
-	u := m.rosterAt(it).users[it.user]
-	return u != nil && u.role <= wire.RoleAdmin
 }
 
 // publish puts what this Step made into envelopes.

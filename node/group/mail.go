@@ -154,7 +154,7 @@ func (m *Machine) sealOutbox(now time.Time) {
 		return
 	}
 	n, e := m.position()
-	if n == nil || len(m.compareTree(e).removes) > 0 {
+	if n == nil || m.compareTree(e).gate {
 		return
 	}
 	for _, id := range m.mail.outbox {

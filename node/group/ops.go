@@ -44,7 +44,7 @@ func (m *Machine) found(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	m.hold(root, generation, e)
+	m.hold(now, root, generation, e)
 	m.resolveRoster(now)
 	m.moved(now, nil, m.tree.nodes[root])
 	return nil
@@ -122,6 +122,42 @@ func (m *Machine) removeUser(now time.Time, id wire.UserID) (wire.EntryHash, err
 	return m.operate(now, &wire.Op{Type: wire.OpRemove, User: &id})
 }
 
+func (m *Machine) setRole(now time.Time, id wire.UserID, role wire.Role) (wire.EntryHash, error) {
+	u, err := m.self("changing a role")
+	if err != nil {
+		return wire.EntryHash{}, err
+	}
+	subject := m.roster.users[id]
+	switch {
+	case role < wire.RoleOwner || role > wire.RoleReadOnly:
+		return wire.EntryHash{}, fmt.Errorf("changing a role: %w: %v", ErrUnknown, role)
+	case subject == nil:
+		return wire.EntryHash{}, fmt.Errorf("changing a role: %w: no member is user %v", ErrUnknown, id)
+	case u.role != wire.RoleOwner:
+		return wire.EntryHash{}, fmt.Errorf("changing a role: %w: only an owner may", ErrNotPermitted)
+	case role != wire.RoleOwner && m.roster.lastOwner(subject):
+		return wire.EntryHash{}, fmt.Errorf("changing a role: %w: that is the last owner; make somebody else owner first", ErrNotPermitted)
+	}
+	return m.operate(now, &wire.Op{Type: wire.OpRole, User: &id, Role: role})
+}
+
+func (m *Machine) revokeDevice(now time.Time, id wire.DeviceID) (wire.EntryHash, error) {
+	u, err := m.self("revoking a device")
+	if err != nil {
+		return wire.EntryHash{}, err
+	}
+	d := m.roster.devices[id]
+	switch {
+	case d == nil:
+		return wire.EntryHash{}, fmt.Errorf("revoking a device: %w: no member has device %v", ErrUnknown, id)
+	case id == m.log.Device:
+		return wire.EntryHash{}, fmt.Errorf("revoking a device: %w: not its own; revoke it from another one, or leave", ErrNotPermitted)
+	case d.device.User != u.id && (u.role > wire.RoleAdmin || m.roster.users[d.device.User].role < u.role):
+		return wire.EntryHash{}, fmt.Errorf("revoking a device: %w: it is another user's", ErrNotPermitted)
+	}
+	return m.operate(now, &wire.Op{Type: wire.OpDeviceRevoke, Device: &id})
+}
+
 func (m *Machine) leave(now time.Time) (wire.EntryHash, error) {
 	u, err := m.self("leaving")
 	if err != nil {
@@ -194,15 +230,19 @@ func (m *Machine) joinAsked(now time.Time, r wire.JoinRequest) error {
 	if err := errors.Join(d.CheckExpiry(now), m.cfg.Engine.CheckLifetime(r.KeyPackage, now)); err != nil {
 		return fmt.Errorf("request to join: %w: %w", ErrInvalidKeyPackage, err)
 	}
-	out := m.roster.gone[d.User]
-	switch {
+	if d.User == u.id {
+		// A further device of this device's own user, which its user key certified.
+		_, err = m.operate(now, &wire.Op{Type: wire.OpDeviceAdd, Cert: &r.Cert, KeyPackage: r.KeyPackage})
+		return err
+	}
+	switch policy := m.roster.policy(m.cfg.Genesis); {
 	case m.roster.users[d.User] != nil:
-		return fmt.Errorf("request to join: %w: a further device is added by its own user", ErrNotPermitted)
-	case m.roster.policy(m.cfg.Genesis) != wire.PolicyOpen:
-		return fmt.Errorf("request to join: %w: the group's policy is %v", ErrNotPermitted, m.roster.policy(m.cfg.Genesis))
+		return fmt.Errorf("request to join: %w: a further device is added by another device of its own user", ErrNotPermitted)
+	case policy != wire.PolicyOpen:
+		return fmt.Errorf("request to join: %w: the group's policy is %v", ErrNotPermitted, policy)
 	case u.role > wire.RoleMember:
 		return fmt.Errorf("request to join: %w: this member may only read; ask another", ErrNotPermitted)
-	case out != nil && out.op.Type == wire.OpRemove:
+	case m.roster.wasRemoved(d):
 		return fmt.Errorf("request to join: %w: this user was removed; an admin may add it again", ErrNotPermitted)
 	}
 	_, err = m.operate(now, &wire.Op{Type: wire.OpAdd, Cert: &r.Cert, Role: wire.RoleMember, KeyPackage: r.KeyPackage, Why: wire.WhyOpen})
@@ -213,7 +253,7 @@ func (m *Machine) joinAsked(now time.Time, r wire.JoinRequest) error {
 func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 	waiting := JoinStatus{Stage: wire.JoinWaiting, Reason: "the commit that adds this device is being made"}
 	for n := m.tree.nodes[m.own.Position]; n != nil; n = n.parent {
-		if n.by == nil || !adds(n, keyPackage) || n.by.commit.Welcome == nil {
+		if !adds(n, keyPackage) || n.commit().Welcome == nil {
 			continue
 		}
 		e, err := m.epoch(n.id)
@@ -223,14 +263,15 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 		if e == nil {
 			return waiting, nil // another member may still have that epoch
 		}
-		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: n.by.commit.Welcome, Tree: e.Tree()}, nil
+		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: n.commit().Welcome, Tree: e.Tree()}, nil
 	}
 	return waiting, nil
 }
 
 // adds says whether the commit that made n adds this KeyPackage.
 func adds(n *node, keyPackage []byte) bool {
-	return n.by.info != nil && slices.ContainsFunc(n.by.info.Adds, func(kp []byte) bool { return string(kp) == string(keyPackage) })
+	info := n.info()
+	return info != nil && slices.ContainsFunc(info.Adds, func(kp []byte) bool { return string(kp) == string(keyPackage) })
 }
 
 // joinAnswered takes a member's Welcome.
@@ -272,7 +313,7 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 	for _, key := range secrets.TransportKeys {
 		m.takeTransportKey(key)
 	}
-	m.hold(id, secrets.Generation, e)
+	m.hold(now, id, secrets.Generation, e)
 	m.openWaiting(now, id)
 	return nil
 }
@@ -281,11 +322,11 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 // Welcome of the newest commit on it that adds one of its KeyPackages: it asks
 // for the ratchet tree, and gotTree goes on.
 func (m *Machine) joinFromLog(chosen *node) bool {
-	for n := chosen; n != nil && n.by != nil; n = n.parent {
-		if n.by.info == nil || n.by.commit.Welcome == nil {
+	for n := chosen; n != nil; n = n.parent {
+		if n.info() == nil || n.commit().Welcome == nil {
 			continue
 		}
-		for _, public := range n.by.info.Adds {
+		for _, public := range n.info().Adds {
 			if _, ok := m.keyPkgs[sha256.Sum256(public)]; !ok {
 				continue
 			}
@@ -303,13 +344,13 @@ func (m *Machine) joinFromLog(chosen *node) bool {
 // shows when the Welcome is opened: the GroupInfo holds its hash.
 func (m *Machine) gotTree(now time.Time, in Tree) error {
 	n := m.tree.nodes[in.Epoch]
-	if n == nil || !m.wantTrees[in.Epoch] {
+	if n == nil || n.info() == nil || !m.wantTrees[in.Epoch] {
 		return fmt.Errorf("ratchet tree: %w: nobody asked for it", ErrState)
 	}
-	for _, public := range n.by.info.Adds {
+	for _, public := range n.info().Adds {
 		if kp, ok := m.keyPkgs[sha256.Sum256(public)]; ok {
 			// Tried at once, so that a wrong tree is refused and asks for another.
-			if err := m.welcomed(now, n.id, n.by.commit.Welcome, in.Bytes, kp); err != nil {
+			if err := m.welcomed(now, n.id, n.commit().Welcome, in.Bytes, kp); err != nil {
 				return fmt.Errorf("ratchet tree: %w", err)
 			}
 			delete(m.wantTrees, in.Epoch)

@@ -221,7 +221,7 @@ func (m *Machine) Marks() []wire.Mark { return m.logs.marks() }
 func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, most int) (entries [][]byte, more bool, err error) {
 	may := func(*item) bool { return true }
 	if m.Standing(device) == Removed {
-		last := m.roster.gone[m.logs.devices[device].User]
+		last := cmp.Or(m.roster.gone[m.logs.devices[device].User], m.roster.revoked[device])
 		may = func(it *item) bool { return last != nil && m.logs.inPast(it, last) }
 	}
 	size := 0

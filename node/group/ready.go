@@ -68,6 +68,10 @@ const (
 	EventSwitch  EventKind = "switch"         // this device moved to another branch
 	EventRefused EventKind = "refused"        // a member's entry or commit was refused; Detail says why
 	EventProfile EventKind = "profile"
+	EventRole    EventKind = "role" // User
+	// EventCancelled: a removal of User by By does not stand, since By was removed
+	// concurrently. Admins may want to repeat it.
+	EventCancelled EventKind = "removal-cancelled"
 )
 
 // Event is one thing that happened in the group, as this device saw it. Cursor

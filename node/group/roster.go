@@ -12,10 +12,12 @@ import (
 // roster is who is in the group: the result of the membership operations, and of
 // nothing else. It never changes once resolved.
 type roster struct {
-	users   map[wire.UserID]*rosterUser
-	devices map[wire.DeviceID]*rosterDevice // of users in the roster
-	gone    map[wire.UserID]*item           // who is out → the operation that took it out
-	profile map[wire.ProfileField]*item     // the operation whose register holds
+	users     map[wire.UserID]*rosterUser
+	devices   map[wire.DeviceID]*rosterDevice // of users in the roster
+	gone      map[wire.UserID]*item           // who is out → the operation that took it out
+	revoked   map[wire.DeviceID]*item         // revoked devices → the operation
+	profile   map[wire.ProfileField]*item     // the operation whose register holds
+	cancelled []*item                         // removals that their authors could make and that were voided
 }
 
 type rosterUser struct {
@@ -33,154 +35,251 @@ type rosterDevice struct {
 
 func (r *roster) has(d wire.DeviceID) bool { return r.devices[d] != nil }
 
-// resolve computes the roster of a set of operations, given in causal order, with
-// inPast telling whether one lies in the past of another. The result depends on
-// the set alone.
+func newRoster(g *identity.Genesis) *roster {
+	founder := g.Device
+	return &roster{
+		users: map[wire.UserID]*rosterUser{
+			founder.User: {id: founder.User, role: wire.RoleOwner, devices: []wire.DeviceID{founder.ID}},
+		},
+		devices: map[wire.DeviceID]*rosterDevice{founder.ID: {device: founder}},
+		gone:    map[wire.UserID]*item{}, revoked: map[wire.DeviceID]*item{}, profile: map[wire.ProfileField]*item{},
+	}
+}
+
+// resolver computes rosters of sets of operations of one group.
+type resolver struct {
+	genesis *identity.Genesis
+	inPast  func(a, b *item) bool
+}
+
+func (s resolver) concurrent(a, b *item) bool { return a != b && !s.inPast(a, b) && !s.inPast(b, a) }
+
+// resolve computes the roster of a set of operations, given in causal order. The
+// result depends on the set alone.
 //
-// Removal is strong: it voids what its target did concurrently, and an addition
-// counts only if it follows every removal of that user. When two users remove
-// each other concurrently the higher role wins; equals both go, but a group keeps
-// its last owner.
-func resolve(g *identity.Genesis, ops []*item, inPast func(a, b *item) bool) *roster {
-	// Which removals stand is needed before operations can be voided, and depends
-	// on voiding itself: first come all that their authors may make, then those
-	// that no concurrent removal of their author voids.
-	made := run(g, ops, inPast, nil).removals
-	stand := slices.Clone(made)
-	stand = slices.DeleteFunc(stand, func(r removal) bool {
-		return slices.ContainsFunc(made, func(o removal) bool {
-			mutual := r.target == o.by && r.role <= o.role
-			return o.target == r.by && concurrent(o.op, r.op, inPast) && !mutual
-		})
-	})
-	return run(g, ops, inPast, stand).roster
-}
-
-func concurrent(a, b *item, inPast func(a, b *item) bool) bool {
-	return a != b && !inPast(a, b) && !inPast(b, a)
-}
-
-// removal is an operation that its author may make in its own past.
-type removal struct {
-	op     *item
-	by     wire.UserID
-	role   wire.Role // of its author
-	target wire.UserID
-}
-
-type resolution struct {
-	roster   *roster
-	removals []removal
-}
-
-// run applies operations in order. With removals it voids what they void.
-func run(g *identity.Genesis, ops []*item, inPast func(a, b *item) bool, removals []removal) resolution {
-	r := &roster{
-		users: map[wire.UserID]*rosterUser{}, devices: map[wire.DeviceID]*rosterDevice{},
-		gone: map[wire.UserID]*item{}, profile: map[wire.ProfileField]*item{},
-	}
-	r.users[g.Device.User] = &rosterUser{id: g.Device.User, role: wire.RoleOwner, devices: []wire.DeviceID{g.Device.ID}}
-	r.devices[g.Device.ID] = &rosterDevice{device: g.Device}
-
-	var made []removal
-	for _, op := range ops {
-		if slices.ContainsFunc(removals, func(x removal) bool {
-			return x.target == op.user && x.op != op && !inPast(op, x.op) && !followsReadd(op, x, r, inPast)
-		}) && !isRemoval(op, removals) {
-			continue // its author was removed concurrently, or before
+// An operation counts if its author could make it in its own causal past
+// (item.permitted, judged once when it came in) and nothing voids it. Removal is
+// strong: it voids what its target did concurrently, so that nobody outruns or
+// back-dates around its own removal, and an addition counts only if it follows
+// every removal of that user.
+func (s resolver) resolve(ops []*item) *roster {
+	standing, cancelled := s.standing(ops)
+	var kept []*item // removals and departures of last owners, not carried out
+	for {
+		r := s.run(ops, standing, kept)
+		back := s.lastOwner(r)
+		if back == nil {
+			r.cancelled = cancelled
+			return r
 		}
-		made = r.apply(op, g, inPast, removals, made)
+		kept = append(kept, back)
 	}
-	return resolution{roster: r, removals: made}
 }
 
-// followsReadd says whether op comes after its author was added again after x.
-func followsReadd(op *item, x removal, r *roster, inPast func(a, b *item) bool) bool {
-	u := r.users[op.user]
-	return u != nil && u.since != nil && inPast(x.op, u.since) && inPast(u.since, op)
-}
-
-func isRemoval(op *item, removals []removal) bool {
-	return slices.ContainsFunc(removals, func(x removal) bool { return x.op == op })
-}
-
-// apply carries out one operation if its author may make it.
-func (r *roster) apply(op *item, g *identity.Genesis, inPast func(a, b *item) bool, removals, made []removal) []removal {
-	if op.op == nil {
-		return made
+// standing tells which removals stand. One is void if a standing removal takes out
+// its author concurrently, except that of two users who remove each other the
+// higher role stays, and equals both go. Where removals void each other in a
+// circle, the one with the highest role, then the lowest hash, stands.
+func (s resolver) standing(ops []*item) (stand, cancelled []*item) {
+	var open []*item
+	for _, op := range ops {
+		if op.permitted && op.op.Type == wire.OpRemove {
+			open = append(open, op)
+		}
 	}
+	voids := func(q, r *item) bool {
+		if *q.op.User != r.user || !s.concurrent(q, r) {
+			return false
+		}
+		mutual := *r.op.User == q.user
+		return !mutual || q.role < r.role
+	}
+	slices.SortFunc(open, func(a, b *item) int {
+		if a.role != b.role {
+			return int(a.role) - int(b.role) //nolint:gosec // four roles
+		}
+		return bytes.Compare(a.hash[:], b.hash[:])
+	})
+	for len(open) > 0 {
+		next := slices.IndexFunc(open, func(r *item) bool {
+			return !slices.ContainsFunc(open, func(q *item) bool { return q != r && voids(q, r) })
+		})
+		next = max(next, 0) // a circle: the strongest stands
+		r := open[next]
+		open = slices.Delete(open, next, next+1)
+		if slices.ContainsFunc(stand, func(q *item) bool { return voids(q, r) }) {
+			cancelled = append(cancelled, r)
+		} else {
+			stand = append(stand, r)
+		}
+	}
+	slices.SortFunc(stand, (*item).compare)
+	slices.SortFunc(cancelled, (*item).compare)
+	return stand, cancelled
+}
+
+// run applies the operations in order, without those that are voided or kept back.
+func (s resolver) run(ops, standing, kept []*item) *roster {
+	r := newRoster(s.genesis)
+	for _, op := range ops {
+		if !op.permitted || slices.Contains(kept, op) {
+			continue
+		}
+		if op.op.Type == wire.OpRemove {
+			if slices.Contains(standing, op) {
+				r.remove(*op.op.User, op)
+			}
+			continue
+		}
+		subject := op.user
+		voided := func(x *item) bool {
+			return !slices.Contains(kept, x) && s.concurrent(x, op) &&
+				(*x.op.User == subject || op.op.Type == wire.OpAdd && *x.op.User == op.target.device.User)
+		}
+		if !slices.ContainsFunc(standing, voided) {
+			r.apply(op)
+		}
+	}
+	return r
+}
+
+// lastOwner keeps a group from losing its last owner: if members are left and no
+// owner, it names the operation that is not carried out, of those that took out
+// an owner the one whose target has the lowest hash.
+func (s resolver) lastOwner(r *roster) *item {
+	if len(r.users) == 0 || slices.ContainsFunc(slices.Collect(maps.Values(r.users)), func(u *rosterUser) bool { return u.role == wire.RoleOwner }) {
+		return nil
+	}
+	var pick *item
+	var lowest wire.Hash
+	for user, by := range r.gone {
+		h := wire.HashOf(wire.DomainPrio, s.genesis.ID[:], user[:])
+		if r.wasOwner(user) && (pick == nil || bytes.Compare(h[:], lowest[:]) < 0) {
+			pick, lowest = by, h
+		}
+	}
+	return pick
+}
+
+// wasOwner says whether a user who is out was an owner when it went.
+func (r *roster) wasOwner(u wire.UserID) bool { return r.gone[u] != nil && r.gone[u].tookOwner }
+
+// apply carries out one operation that counts.
+func (r *roster) apply(op *item) {
 	author := r.users[op.user]
 	if author == nil {
-		// A removal that stands is carried out although its author is out by now:
-		// mutual removal takes both.
-		if op.op.Type == wire.OpRemove && isRemoval(op, removals) {
-			r.remove(*op.op.User, op)
-		}
-		return made
+		return // its addition was voided, or it left
 	}
-	admin := author.role <= wire.RoleAdmin
 	switch o := op.op; o.Type {
 	case wire.OpAdd:
-		user := op.target.device.User
-		for _, x := range removals {
-			if x.target == user && concurrent(x.op, op, inPast) {
-				return made
-			}
+		d := op.target.device
+		if r.users[d.User] != nil {
+			return
 		}
-		if r.users[user] != nil || !r.mayAdd(author, op, g) {
-			return made
-		}
-		r.users[user] = &rosterUser{id: user, role: max(o.Role, author.role), since: op, devices: []wire.DeviceID{op.target.device.ID}}
-		r.devices[op.target.device.ID] = &rosterDevice{device: op.target.device, keyPackage: o.KeyPackage, by: op}
-		delete(r.gone, user)
+		r.users[d.User] = &rosterUser{id: d.User, role: o.Role, since: op, devices: []wire.DeviceID{d.ID}}
+		r.devices[d.ID] = &rosterDevice{device: d, keyPackage: o.KeyPackage, by: op}
+		delete(r.gone, d.User)
+		delete(r.revoked, d.ID)
 	case wire.OpDeviceAdd:
-		if d := op.target.device; d.User == op.user && !r.has(d.ID) {
+		if d := op.target.device; !r.has(d.ID) {
 			author.devices = append(author.devices, d.ID)
 			r.devices[d.ID] = &rosterDevice{device: d, keyPackage: o.KeyPackage, by: op}
+			delete(r.revoked, d.ID)
 		}
-	case wire.OpRemove:
-		victim := r.users[*o.User]
-		if victim == nil || !admin || victim.role < author.role || victim.id == author.id || r.lastOwner(victim) {
-			return made
-		}
-		made = append(made, removal{op: op, by: op.user, role: author.role, target: *o.User})
-		r.remove(*o.User, op)
 	case wire.OpLeave:
-		if !r.lastOwner(author) || len(r.users) == 1 {
-			r.remove(op.user, op)
-		}
+		r.remove(op.user, op)
 	case wire.OpRole:
-		if u := r.users[*o.User]; u != nil && author.role == wire.RoleOwner && !(o.Role > wire.RoleOwner && r.lastOwner(u)) {
+		if u := r.users[*o.User]; u != nil {
 			u.role = o.Role
 		}
 	case wire.OpDeviceRevoke:
-		if d := r.devices[*o.Device]; d != nil && (d.device.User == op.user || admin && r.users[d.device.User].role >= author.role) {
-			r.dropDevice(*o.Device)
+		if d := r.devices[*o.Device]; d != nil {
+			u := r.users[d.device.User]
+			u.devices = slices.DeleteFunc(slices.Clone(u.devices), func(x wire.DeviceID) bool { return x == *o.Device })
+			delete(r.devices, *o.Device)
+			r.revoked[*o.Device] = op
 		}
 	case wire.OpProfile:
 		p := op.profile
 		old := r.profile[p.Field]
-		if admin && (old == nil || old.profile.HLC < p.HLC || old.profile.HLC == p.HLC && bytes.Compare(old.op.Profile.Payload, o.Profile.Payload) > 0) {
+		if old == nil || old.profile.HLC < p.HLC || old.profile.HLC == p.HLC && bytes.Compare(old.op.Profile.Payload, o.Profile.Payload) > 0 {
 			r.profile[p.Field] = op
 		}
-	case wire.OpReboot: // of the tree of epochs, not of the roster
+	case wire.OpRemove, wire.OpReboot: // by run; of the tree of epochs
 	}
-	return made
 }
 
-// mayAdd says what justifies an addition.
+func (r *roster) remove(user wire.UserID, by *item) {
+	u := r.users[user]
+	if u == nil {
+		return
+	}
+	for _, d := range u.devices {
+		delete(r.devices, d)
+	}
+	delete(r.users, user)
+	r.gone[user] = by
+}
+
+// permits judges an operation in the roster of its own causal past: may its
+// author make it? It gives the author's role, and whether the operation takes out
+// an owner.
+func (r *roster) permits(op *item, g *identity.Genesis) (ok bool, role wire.Role, tookOwner bool) {
+	author := r.users[op.user]
+	if author == nil || !r.has(op.log.Device) || op.op == nil {
+		return false, 0, false
+	}
+	role = author.role
+	admin := role <= wire.RoleAdmin
+	switch o := op.op; o.Type {
+	case wire.OpAdd:
+		return r.users[op.target.device.User] == nil && r.mayAdd(author, op, g), role, false
+	case wire.OpDeviceAdd:
+		return op.target.device.User == op.user, role, false
+	case wire.OpRemove:
+		victim := r.users[*o.User]
+		if victim == nil || victim.id == author.id || !admin || victim.role < role {
+			return false, role, false
+		}
+		return !r.lastOwner(victim), role, victim.role == wire.RoleOwner
+	case wire.OpLeave:
+		return !r.lastOwner(author) || len(r.users) == 1, role, role == wire.RoleOwner
+	case wire.OpRole:
+		u := r.users[*o.User]
+		return u != nil && role == wire.RoleOwner && (o.Role == wire.RoleOwner || !r.lastOwner(u)), role, false
+	case wire.OpDeviceRevoke:
+		d := r.devices[*o.Device]
+		return d != nil && (d.device.User == op.user || admin && r.users[d.device.User].role >= role), role, false
+	case wire.OpProfile:
+		return admin, role, false
+	case wire.OpReboot:
+		first := o.Reboot.From == wire.RootEpochID(g.ID)
+		return first && op.log.Device == g.Device.ID && op.seq == 1 || !first && admin, role, false
+	}
+	return false, role, false
+}
+
+// mayAdd says whether something justifies an addition.
 func (r *roster) mayAdd(author *rosterUser, op *item, g *identity.Genesis) bool {
+	if op.op.Role < author.role {
+		return false // nobody gives more than it has
+	}
 	switch op.op.Why {
 	case wire.WhyRole:
 		return author.role <= wire.RoleAdmin
 	case wire.WhyOpen:
 		// Somebody who was taken out comes back through an admin, not the open door.
-		out := r.gone[op.target.device.User]
-		removed := out != nil && out.op.Type == wire.OpRemove
-		return r.policy(g) == wire.PolicyOpen && author.role <= wire.RoleMember && op.op.Role >= wire.RoleMember && !removed
+		return r.policy(g) == wire.PolicyOpen && author.role <= wire.RoleMember && op.op.Role >= wire.RoleMember &&
+			!r.wasRemoved(op.target.device)
 	case wire.WhyInvite: // invites are a later step; until then they justify nothing
 	}
 	return false
+}
+
+// wasRemoved says whether somebody else took this user or device out.
+func (r *roster) wasRemoved(d *identity.Device) bool {
+	out := r.gone[d.User]
+	return out != nil && out.op.Type == wire.OpRemove || r.revoked[d.ID] != nil
 }
 
 func (r *roster) policy(g *identity.Genesis) wire.Policy {
@@ -190,6 +289,7 @@ func (r *roster) policy(g *identity.Genesis) wire.Policy {
 	return g.Policy
 }
 
+// lastOwner says whether u is the only owner.
 func (r *roster) lastOwner(u *rosterUser) bool {
 	if u.role != wire.RoleOwner {
 		return false
@@ -200,24 +300,6 @@ func (r *roster) lastOwner(u *rosterUser) bool {
 		}
 	}
 	return true
-}
-
-func (r *roster) remove(user wire.UserID, by *item) {
-	u := r.users[user]
-	if u == nil || r.lastOwner(u) && by.op.Type == wire.OpRemove {
-		return
-	}
-	for _, d := range u.devices {
-		delete(r.devices, d)
-	}
-	delete(r.users, user)
-	r.gone[user] = by
-}
-
-func (r *roster) dropDevice(d wire.DeviceID) {
-	u := r.users[r.devices[d].device.User]
-	u.devices = slices.DeleteFunc(slices.Clone(u.devices), func(x wire.DeviceID) bool { return x == d })
-	delete(r.devices, d)
 }
 
 // deviceIDs lists the devices of the roster in ascending order.

@@ -12,21 +12,23 @@ import (
 // Keys of the machine's rows. Numbers are eight bytes in hex, so that the order
 // of keys is the order of numbers.
 const (
-	rowOwn      = "own"      // ownRow
-	rowEntry    = "entry/"   // device/incarnation/seq → encoded Signed
-	rowEpoch    = "epoch/"   // EpochID → Snapshot, in the epoch's vault
-	rowKeys     = "keys/"    // EpochID/key row → value, in the epoch's vault
-	rowHeld     = "held/"    // EpochID → heldRow
-	rowTransKey = "tkey/"    // KeyID → 32 bytes
-	rowKeyPkg   = "kp/"      // hash of the KeyPackage → KeyPackage with secrets
-	rowPlain    = "plain/"   // MessageID → encoded Opened
-	rowSeal     = "seal/"    // MessageID/EpochID/sealer → encoded Seal
-	rowSalt     = "salt/"    // MessageID → salt of the envelope it was last published in
-	rowShown    = "shown/"   // cursor → MessageID
-	rowIndex    = "index/"   // MessageID → cursor
-	rowLogShown = "logshow/" // device/incarnation → seq up to which records were shown
-	rowEvent    = "event/"   // cursor → Event
-	rowJoin     = "join"     // JoinRequest of this device while it is asking
+	rowOwn       = "own"        // ownRow
+	rowEntry     = "entry/"     // device/incarnation/seq → encoded Signed
+	rowEpoch     = "epoch/"     // EpochID → Snapshot, in the epoch's vault
+	rowKeys      = "keys/"      // EpochID/key row → value, in the epoch's vault
+	rowHeld      = "held/"      // EpochID → heldRow
+	rowTransKey  = "tkey/"      // KeyID → 32 bytes
+	rowKeyPkg    = "kp/"        // hash of the KeyPackage → KeyPackage with secrets
+	rowPlain     = "plain/"     // MessageID → encoded Opened
+	rowSeal      = "seal/"      // MessageID/EpochID/sealer → encoded Seal
+	rowSalt      = "salt/"      // MessageID → salt of the envelope it was last published in
+	rowShown     = "shown/"     // cursor → MessageID
+	rowIndex     = "index/"     // MessageID → cursor
+	rowLogShown  = "logshow/"   // device/incarnation → seq up to which records were shown
+	rowEvent     = "event/"     // cursor → Event
+	rowRejoin    = "rejoinkey/" // EpochID → rejoinRow
+	rowRejoining = "rejoining"  // own request to be added again, encoded Signed
+	rowJoin      = "join"       // JoinRequest of this device while it is asking
 )
 
 // ownRow is what the machine is, apart from logs and keys.

@@ -1,0 +1,279 @@
+package group
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// The fork choice looks at a set that has been quiet for settleQuiet, with a
+// little jitter, or for which it has waited settleAtMost.
+const (
+	settleQuiet  = 2 * time.Second
+	settleAtMost = 15 * time.Second
+)
+
+// refusedWait, and rank × 2 s, is how long a device that found the chosen branch
+// invalid waits to be added to it again before it stands up for a sibling.
+const refusedWait = 60 * time.Second
+
+// choose runs the fork choice over everything in the set.
+func (m *Machine) choose() *node {
+	if m.chosen == nil {
+		m.chosen = m.forkChoice(nil)
+	}
+	return m.chosen
+}
+
+func (m *Machine) forkChoice(skip func(*node) bool) *node {
+	c := choice{
+		group: m.group, root: m.tree.root, votes: make(map[wire.DeviceID]*ballot, len(m.logs.votes)),
+		roster: m.roster, newest: m.logs.newest, skip: skip,
+		at: func(n *node) *roster {
+			if by := n.by(); by != nil {
+				return m.rosterAt(by)
+			}
+			return newRoster(m.cfg.Genesis)
+		},
+	}
+	for d, it := range m.logs.votes {
+		b := &ballot{}
+		if it.vote != nil {
+			b.position, b.unheld = m.tree.nodes[it.vote.Position], it.vote.Unheld
+		} else {
+			b.position = m.tree.nodes[it.commit.Child]
+		}
+		c.votes[d] = b
+	}
+	return c.choose()
+}
+
+// target is where this device wants to be: the chosen epoch, or, if that lies
+// under a child which this device found invalid and nobody has added it there
+// again in time, what is chosen as if that child did not exist. Nil: it waits.
+func (m *Machine) target(now time.Time) *node {
+	chosen := m.choose()
+	m.duty.sibling = time.Time{}
+	for n := chosen; n != nil; n = n.parent {
+		if !m.refused[n.id] {
+			continue
+		}
+		since, ok := m.refusedAt[n.id]
+		if !ok {
+			since = now
+			m.refusedAt[n.id] = now
+		}
+		if at := since.Add(refusedWait + m.rank()*rankStep); now.Before(at) {
+			m.duty.sibling = earliest(m.duty.sibling, at)
+			return nil
+		}
+		return m.forkChoice(func(n *node) bool { return m.refused[n.id] })
+	}
+	return chosen
+}
+
+// disturbed notes that a commit or vote came in: a fork is judged when it gets quiet.
+func (m *Machine) disturbed(now time.Time) {
+	if m.duty.since.IsZero() {
+		m.duty.since = now
+	}
+	quiet := now.Add(settleQuiet + m.jitter(500*time.Millisecond))
+	m.duty.settle = earliest(quiet, m.duty.since.Add(settleAtMost))
+}
+
+// follow moves to the target, as far as the keys at hand lead. Along a chain
+// without forks it moves at once; where members committed concurrently it waits
+// until the set is quiet. It says whether anything changed.
+func (m *Machine) follow(now time.Time) bool {
+	target := m.target(now)
+	if target == nil {
+		return false
+	}
+	position := m.tree.nodes[m.own.Position]
+	if position != nil && target != position && !m.direct(position, target) && now.Before(m.duty.settle) {
+		return false
+	}
+	if target == position || !now.Before(m.duty.settle) {
+		m.duty.settle, m.duty.since = time.Time{}, time.Time{}
+	}
+	if target == position || target == m.tree.root {
+		return false
+	}
+	return m.moveTo(now, position, target)
+}
+
+// direct says that target continues position without any fork between them.
+func (m *Machine) direct(position, target *node) bool {
+	for n := target; n != nil; n = n.parent {
+		if n == position {
+			return true
+		}
+		if n.parent != nil && len(n.parent.children) > 1 {
+			return false
+		}
+	}
+	return false
+}
+
+// moveTo derives the epochs from the nearest one held down to the target.
+func (m *Machine) moveTo(now time.Time, position, target *node) bool {
+	at := target
+	for at != nil && m.held[at.id] == nil {
+		at = at.parent
+	}
+	if at == nil {
+		return m.joinFromLog(target)
+	}
+	for _, n := range chain(at, target) {
+		if m.outAt[n.id] {
+			return m.joinFromLog(target)
+		}
+		if m.refused[n.id] {
+			return false
+		}
+		parent, err := m.epoch(at.id)
+		if err != nil {
+			m.fail(err)
+			return false
+		}
+		child, err := m.process(parent, n)
+		switch {
+		case errors.Is(err, errSelfRemoved):
+			m.outAt[n.id] = true
+			return m.joinFromLog(target)
+		case err != nil:
+			m.refuse(now, n, err)
+			return true // judge again
+		}
+		m.hold(now, n.id, n.generation, child)
+		m.supersede(now, at)
+		m.openWaiting(now, n.id)
+		at = n
+	}
+	if at == position {
+		return false
+	}
+	m.moved(now, position, at)
+	return true
+}
+
+// moved takes up a new position.
+func (m *Machine) moved(now time.Time, from, to *node) {
+	m.own.Position = to.id
+	m.saveOwn()
+	m.emit(now, Event{Kind: EventEpoch, Epoch: to.id, Detail: fmt.Sprintf("epoch %d", to.number)})
+	switched := from != nil && !from.contains(to)
+	if switched {
+		m.supersede(now, from)
+		for lost := from; lost != nil && !lost.contains(to); lost = lost.parent {
+			m.lostUpdate = m.lostUpdate || slices.ContainsFunc(lost.claims, func(c *item) bool { return c.log.Device == m.log.Device })
+		}
+		m.emit(now, Event{Kind: EventSwitch, Epoch: to.id, Detail: "the fork choice picked another branch"})
+	}
+	m.duty.settle, m.duty.since, m.duty.heal = time.Time{}, time.Time{}, time.Time{}
+	m.requeue(to)
+	if switched || from == nil {
+		m.duty.vote = now
+	} else {
+		m.duty.vote = earliest(m.duty.vote, now.Add(voteEvery))
+	}
+}
+
+// noteJoined tells, once per membership, that this device is in the group by its
+// own logs too, and says so to the others.
+func (m *Machine) noteJoined(now time.Time) {
+	if m.own.Joined || m.tree.nodes[m.own.Position] == nil || !m.roster.has(m.log.Device) {
+		return
+	}
+	m.own.Joined = true
+	m.emit(now, Event{Kind: EventJoined, Epoch: m.own.Position})
+	m.duty.vote = now
+}
+
+func (m *Machine) supersede(now time.Time, n *node) {
+	if h := m.held[n.id]; h != nil && h.row.Superseded == 0 {
+		h.row.Superseded = uint64(now.UnixMilli()) //nolint:gosec // after 1970
+		m.put(rowHeld+hexed(n.id[:]), wire.Marshal(&h.row))
+	}
+}
+
+// process derives the child of an epoch held here, if the commit is valid MLS,
+// by the device that signed the entry, and does to the tree only what the roster
+// resolved from the commit's own past wants.
+func (m *Machine) process(parent Epoch, n *node) (Epoch, error) {
+	if n.commit() == nil {
+		return nil, fmt.Errorf("%w: a root cannot be derived", ErrInvalidCommit)
+	}
+	if err := m.justified(parent, n); err != nil {
+		return nil, err
+	}
+	child, err := parent.Process(n.commit().Commit, m.checkCredential)
+	if err != nil && !errors.Is(err, errSelfRemoved) {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidCommit, err)
+	}
+	return child, err
+}
+
+func (m *Machine) justified(parent Epoch, n *node) error {
+	info := n.info()
+	leaves := map[uint32]*identity.Leaf{}
+	for _, l := range parent.Leaves() {
+		d, err := m.deviceOf(l)
+		if err != nil {
+			return err
+		}
+		leaves[l.Index] = d
+	}
+	i := slices.IndexFunc(n.claims, func(claim *item) bool {
+		by := leaves[info.Sender]
+		return by != nil && by.ID == claim.log.Device
+	})
+	if i < 0 {
+		return fmt.Errorf("%w: the entry is not by the committer", ErrInvalidCommit)
+	}
+	past := m.rosterAt(n.claims[i])
+	if info.Other > 0 || !info.Path {
+		return fmt.Errorf("%w: it has no path, or proposals that nodes do not make", ErrInvalidCommit)
+	}
+	rejoins, err := m.readRejoins(past, n.claims[i])
+	if err != nil {
+		return err
+	}
+	for _, i := range info.Removes {
+		if d := leaves[i]; d != nil && past.has(d.ID) && rejoins[d.ID] == nil {
+			return fmt.Errorf("%w: it removes device %v, a member", ErrInvalidCommit, d.ID)
+		}
+	}
+	for _, kp := range info.Adds {
+		operation := slices.ContainsFunc(past.deviceIDs(), func(d wire.DeviceID) bool { return bytes.Equal(past.devices[d].keyPackage, kp) })
+		rejoin := slices.ContainsFunc(past.deviceIDs(), func(d wire.DeviceID) bool {
+			return rejoins[d] != nil && bytes.Equal(rejoins[d].KeyPackage, kp)
+		})
+		if !operation && !rejoin {
+			return fmt.Errorf("%w: it adds a device that no operation adds", ErrInvalidCommit)
+		}
+	}
+	return nil
+}
+
+// refuse notes that a child is invalid, and says so in this device's vote.
+func (m *Machine) refuse(now time.Time, n *node, why error) {
+	m.refused[n.id] = true
+	m.refusedAt[n.id] = now
+	if len(m.own.Refused) < wire.MaxRefused {
+		m.own.Refused = append(m.own.Refused, slices.Clone(n.id[:]))
+		slices.SortFunc(m.own.Refused, bytes.Compare)
+	}
+	m.saveOwn()
+	m.duty.vote = now
+	e := Event{Kind: EventRefused, Epoch: n.id, Detail: why.Error()}
+	if by := n.by(); by != nil {
+		e.User, e.Device = by.user, by.log.Device
+	}
+	m.emit(now, e)
+}

@@ -1,0 +1,92 @@
+package group
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// maxRosters bounds the rosters kept of entries' pasts; they can be made again.
+const maxRosters = 64
+
+// rosterAt is the roster as the author of an entry knew it.
+func (m *Machine) rosterAt(it *item) *roster {
+	if r := m.rosters[it.hash]; r != nil {
+		return r
+	}
+	var ops []*item
+	for _, op := range m.logs.ops {
+		if op != it && m.logs.inPast(op, it) {
+			ops = append(ops, op)
+		}
+	}
+	if !m.stale && len(ops) == len(m.logs.ops) {
+		return m.roster // it knew all that is known
+	}
+	r := m.resolver().resolve(ops)
+	if len(m.rosters) >= maxRosters {
+		clear(m.rosters)
+	}
+	m.rosters[it.hash] = r
+	return r
+}
+
+func (m *Machine) resolver() resolver { return resolver{genesis: m.cfg.Genesis, inPast: m.logs.inPast} }
+
+// resolveRoster brings the roster up to date and tells what changed in it.
+func (m *Machine) resolveRoster(now time.Time) {
+	if !m.stale {
+		return
+	}
+	old := m.roster
+	m.roster = m.resolver().resolve(m.logs.ops)
+	m.stale = false
+	m.chosen = nil
+	m.duty.heal = time.Time{}
+	m.mail.owedStale = true
+	if old == nil || !m.own.Joined {
+		return
+	}
+	m.tellChanges(now, old)
+	switch in := m.roster.has(m.log.Device); {
+	case !in && !m.own.Out:
+		m.own.Out = true
+		m.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
+	case in && m.own.Out:
+		m.own.Out = false // the removal was cancelled, or an addition followed it
+		m.saveOwn()
+	}
+}
+
+func (m *Machine) tellChanges(now time.Time, old *roster) {
+	for _, id := range sortedUsers(m.roster.users) {
+		u, was := m.roster.users[id], old.users[id]
+		switch {
+		case was == nil && u.since != nil:
+			m.emit(now, Event{Kind: EventAdded, User: id, By: u.since.user, Device: u.since.target.device.ID})
+		case was != nil && was.role != u.role:
+			m.emit(now, Event{Kind: EventRole, User: id, Detail: u.role.String()})
+		}
+	}
+	for _, id := range sortedUsers(old.users) {
+		if by := m.roster.gone[id]; m.roster.users[id] == nil && by != nil {
+			kind := EventRemoved
+			if by.op.Type == wire.OpLeave {
+				kind = EventLeft
+			}
+			m.emit(now, Event{Kind: kind, User: id, By: by.user})
+		}
+	}
+	for _, op := range m.roster.cancelled {
+		if !slices.Contains(old.cancelled, op) {
+			m.emit(now, Event{Kind: EventCancelled, User: *op.op.User, By: op.user})
+		}
+	}
+}
+
+func sortedUsers[T any](users map[wire.UserID]T) []wire.UserID {
+	return slices.SortedFunc(maps.Keys(users), func(a, b wire.UserID) int { return bytes.Compare(a[:], b[:]) })
+}

@@ -1,0 +1,211 @@
+package group
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// rejoinWait is how long a device that cannot get to the chosen epoch by itself
+// waits before it asks to be added again.
+const rejoinWait = 10 * time.Second
+
+// rejoinKeyFor is how long the key stays that proves to others that a device held
+// an epoch: 32 bytes, exported, that open nothing.
+const rejoinKeyFor = 90 * 24 * time.Hour
+
+// rejoin is a checked request to be added again.
+type rejoin struct {
+	wire.Rejoin
+	raw wire.Signed
+}
+
+// readRejoin checks a request by a device of the roster: its signature, and a
+// KeyPackage that is its own.
+func (m *Machine) readRejoin(r *roster, s wire.Signed) (*rejoin, error) {
+	w, err := wire.DecodeRejoin(s.Payload)
+	if err != nil {
+		return nil, err
+	}
+	d := r.devices[w.Device]
+	if d == nil {
+		return nil, fmt.Errorf("rejoin: %w: device %v", ErrNotMember, w.Device)
+	}
+	if err := identity.Verify(d.device.Cert.LogKey, wire.DomainRejoin, m.group, s); err != nil {
+		return nil, fmt.Errorf("rejoin: %w: %w", ErrForged, err)
+	}
+	if err := checkKeyPackage(m.group, d.device, w.KeyPackage, m.cfg.Engine); err != nil {
+		return nil, fmt.Errorf("rejoin: %w", err)
+	}
+	key, err := m.rejoinKey(w.Known)
+	if err != nil {
+		return nil, err
+	}
+	// Who does not hold that epoch's key cannot check the MAC, and being unable to
+	// check is never a refusal.
+	if key != nil && len(w.MAC) > 0 && !hmac.Equal(w.MAC, rejoinMAC(key, w)) {
+		return nil, fmt.Errorf("rejoin: %w: its MAC does not hold", ErrForged)
+	}
+	return &rejoin{Rejoin: *w, raw: s}, nil
+}
+
+// readRejoins checks the requests that a COMMIT cites.
+func (m *Machine) readRejoins(r *roster, it *item) (map[wire.DeviceID]*rejoin, error) {
+	out := map[wire.DeviceID]*rejoin{}
+	for _, s := range it.commit.Rejoins {
+		w, err := m.readRejoin(r, s)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalidCommit, err)
+		}
+		out[w.Device] = w
+	}
+	return out, nil
+}
+
+func rejoinMAC(key []byte, r *wire.Rejoin) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(wire.DomainRejoin))
+	h.Write([]byte{0})
+	h.Write(r.Device[:])
+	h.Write(r.Known[:])
+	h.Write(r.KeyPackage)
+	return h.Sum(nil)
+}
+
+// rejoinRow is an epoch's rejoin key and since when it is kept.
+type rejoinRow struct {
+	Key   []byte `cbor:"1,keyasint"`
+	Since uint64 `cbor:"2,keyasint"` // milliseconds since 1970
+}
+
+// rejoinKey gives the key of an epoch that this device held; nil if it did not.
+func (m *Machine) rejoinKey(id wire.EpochID) ([]byte, error) {
+	b, err := m.get(rowRejoin + hexed(id[:]))
+	if b == nil || err != nil {
+		return nil, err
+	}
+	var row rejoinRow
+	if err := wire.Unmarshal(b, &row); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return row.Key, nil
+}
+
+func (m *Machine) keepRejoinKey(now time.Time, id wire.EpochID, e Epoch) {
+	key, err := e.Export(string(wire.DomainRejoin), id[:], sha256.Size)
+	if err != nil {
+		m.fail(fmt.Errorf("exporting a rejoin key: %w", err))
+		return
+	}
+	m.put(rowRejoin+hexed(id[:]), wire.Marshal(&rejoinRow{Key: key, Since: uint64(now.UnixMilli())})) //nolint:gosec // after 1970
+}
+
+// stranded says whether this device is a member that cannot get to the chosen
+// epoch by the keys and commits it has.
+func (m *Machine) stranded() bool {
+	position := m.tree.nodes[m.own.Position]
+	return position != nil && m.own.Joined && m.roster.has(m.log.Device) && m.choose() != position
+}
+
+// askAgain asks, in this device's beacon, to be added again on the chosen branch,
+// with one fresh KeyPackage for as long as it takes.
+func (m *Machine) askAgain(now time.Time) {
+	if !m.stranded() {
+		m.duty.rejoin = time.Time{}
+		return
+	}
+	if m.duty.rejoin.IsZero() {
+		m.duty.rejoin = now.Add(rejoinWait)
+	}
+	if !due(now, m.duty.rejoin) {
+		return
+	}
+	m.duty.rejoin = now.Add(beaconGap)
+	if m.rejoining == nil {
+		kp, err := m.cfg.Engine.NewKeyPackage(m.cfg.Rand, now, m.own.Signer, m.credential())
+		if err != nil {
+			m.fail(fmt.Errorf("making a KeyPackage: %w", err))
+			return
+		}
+		r := wire.Rejoin{V: wire.Version, Device: m.log.Device, HLC: uint64(m.clock.Now(now)), KeyPackage: kp.Public}
+		for n := m.choose(); n != nil; n = n.parent {
+			key, err := m.rejoinKey(n.id)
+			m.fail(err)
+			if key != nil {
+				r.Known = n.id
+				r.MAC = rejoinMAC(key, &r)
+				break
+			}
+		}
+		hash := sha256.Sum256(kp.Public)
+		m.keyPkgs[hash] = kp
+		m.put(rowKeyPkg+hexed(hash[:]), wire.Marshal(&kp))
+		s := m.cfg.LogKey.Sign(wire.DomainRejoin, m.group, r.Encode())
+		m.rejoining = &s
+		m.put(rowRejoining, s.Encode())
+	}
+	m.duty.beacon = now
+}
+
+// forgetRejoin ends asking once this device is where it wanted to be.
+func (m *Machine) forgetRejoin() {
+	if m.rejoining != nil && !m.stranded() {
+		m.rejoining = nil
+		m.del(rowRejoining)
+	}
+}
+
+// wantedAgain lists the requests of devices of the roster that the chain to the
+// position has not satisfied: their KeyPackage is on none of its commits.
+func (m *Machine) wantedAgain() []*rejoin {
+	var out []*rejoin
+	for _, id := range m.roster.deviceIDs() {
+		p := m.peer[id]
+		if p == nil || p.rejoin == nil || id == m.log.Device {
+			continue
+		}
+		satisfied := false
+		for n := m.tree.nodes[m.own.Position]; n != nil && !satisfied; n = n.parent {
+			satisfied = adds(n, p.rejoin.KeyPackage)
+		}
+		if !satisfied {
+			out = append(out, p.rejoin)
+		}
+	}
+	slices.SortFunc(out, func(a, b *rejoin) int { return bytes.Compare(a.raw.Payload, b.raw.Payload) })
+	return out
+}
+
+// retireRejoinKeys forgets those that are too old to be of use.
+func (m *Machine) retireRejoinKeys(now time.Time) {
+	var old []string
+	m.fail(m.scan(rowRejoin, func(key string, v []byte) error {
+		var row rejoinRow
+		if err := wire.Unmarshal(v, &row); err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		if now.Sub(time.UnixMilli(int64(row.Since))) > rejoinKeyFor { //nolint:gosec // written by this machine
+			old = append(old, key)
+		}
+		return nil
+	}))
+	for _, key := range old {
+		m.del(key)
+	}
+}
+
+// newerRejoin keeps the newest request of a device.
+func (p *peerState) newerRejoin(r *rejoin) bool {
+	if p.rejoin != nil && crdt.HLC(r.HLC) <= crdt.HLC(p.rejoin.HLC) {
+		return false
+	}
+	p.rejoin = r
+	return true
+}
