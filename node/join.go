@@ -192,9 +192,9 @@ func (n *Node) askToJoin(ctx context.Context, p peer.AddrInfo, r wire.JoinReques
 	if err != nil {
 		return wire.JoinReply{}, nil, fmt.Errorf("opening a join stream: %w", err)
 	}
-	defer s.Reset() //nolint:errcheck // after a Close this does nothing
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 	f := newFrames(s)
+	defer f.abandon()
 	if err := f.write(r); err != nil {
 		return wire.JoinReply{}, nil, err
 	}
@@ -202,7 +202,8 @@ func (n *Node) askToJoin(ctx context.Context, p peer.AddrInfo, r wire.JoinReques
 		var reply wire.JoinReply
 		if err := f.readWithin(joinAnswer+frameTimeout, &reply); err != nil {
 			if errors.Is(err, io.EOF) { // it had the time it gives
-				return wire.JoinReply{Stage: wire.JoinWaiting}, nil, s.Close()
+				f.close()
+				return wire.JoinReply{Stage: wire.JoinWaiting}, nil, nil
 			}
 			return reply, nil, err
 		}
@@ -210,13 +211,15 @@ func (n *Node) askToJoin(ctx context.Context, p peer.AddrInfo, r wire.JoinReques
 		case wire.JoinWaiting:
 			waiting()
 		case wire.JoinDenied:
-			return reply, nil, s.Close()
+			f.close()
+			return reply, nil, nil
 		case wire.JoinWelcomed:
 			tree, err := readTree(f, reply.Epoch)
 			if err != nil {
 				return reply, nil, err
 			}
-			return reply, tree, s.Close()
+			f.close()
+			return reply, tree, nil
 		}
 	}
 }
@@ -244,8 +247,8 @@ func readTree(f *frames, epoch wire.EpochID) ([]byte, error) {
 
 // serveJoin answers a joiner: waiting, and then its Welcome or why not.
 func (n *Node) serveJoin(ctx context.Context, s network.Stream) error {
-	defer s.Reset() //nolint:errcheck // after a Close this does nothing
 	f := newFrames(s)
+	defer f.abandon()
 	var r wire.JoinRequest
 	if err := f.read(&r); err != nil {
 		return err
@@ -275,7 +278,7 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream) error {
 		}
 		switch st.Stage {
 		case wire.JoinDenied:
-			return errors.Join(deny(f, st.Reason))
+			return deny(f, st.Reason)
 		case wire.JoinWelcomed:
 			genesis := g.genesis.Raw
 			if err := f.write(&wire.JoinReply{Stage: wire.JoinWelcomed, Welcome: st.Welcome, Epoch: st.Epoch, Genesis: &genesis}); err != nil {
@@ -284,7 +287,8 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream) error {
 			if err := writeTree(st.Epoch, st.Tree, func(t *wire.SyncTree) error { return f.write(t) }); err != nil {
 				return err
 			}
-			return s.Close()
+			f.close()
+			return nil
 		}
 		if !told {
 			if err := f.write(&wire.JoinReply{Stage: wire.JoinWaiting, Reason: plain(st.Reason)}); err != nil {
@@ -295,7 +299,8 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream) error {
 		select {
 		case <-changed:
 		case <-patience.C:
-			return s.Close() // the joiner asks again, here or elsewhere
+			f.close() // the joiner asks again, here or elsewhere
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -306,7 +311,8 @@ func deny(f *frames, reason string) error {
 	if err := f.write(&wire.JoinReply{Stage: wire.JoinDenied, Reason: plain(reason)}); err != nil {
 		return err
 	}
-	return f.s.Close()
+	f.close()
+	return nil
 }
 
 // plain makes a reason fit into a frame: short, and without control characters.

@@ -54,8 +54,8 @@ func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (syncStats, e
 	if err != nil {
 		return syncStats{}, fmt.Errorf("opening a sync stream: %w", err)
 	}
-	defer s.Reset() //nolint:errcheck // after a Close this does nothing
 	x := &exchange{g: g, frames: newFrames(s)}
+	defer x.abandon()
 
 	mine := newHello(g.id)
 	if err := x.write(mine); err != nil {
@@ -86,14 +86,15 @@ func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (syncStats, e
 	if err := x.run(ctx); err != nil {
 		return x.stats, err
 	}
-	return x.stats, s.Close()
+	x.close()
+	return x.stats, nil
 }
 
 // serveSync answers a sync stream. Whoever does not prove that it may have the
 // log sees what a node shows that does not have the group: a hello, and the end.
 func (n *Node) serveSync(ctx context.Context, s network.Stream) error {
-	defer s.Reset() //nolint:errcheck // after a Close this does nothing
 	f := newFrames(s)
+	defer f.abandon()
 	var theirs wire.SyncHello
 	if err := f.read(&theirs); err != nil {
 		return err
@@ -111,11 +112,13 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream) error {
 	ends := proofEnds{theirs, mine, []byte(p), []byte(n.host.ID())}
 	g := n.byTopic(theirs.Topic)
 	if g == nil {
-		return errors.Join(ErrNoGroup, s.Close())
+		f.close()
+		return ErrNoGroup
 	}
 	device, err := g.verify(ctx, proof, roleOpener, ends, p)
 	if err != nil {
-		return errors.Join(err, s.Close())
+		f.close()
+		return err
 	}
 	answer, err := g.prove(ctx, proof.Key, roleAnswerer, ends)
 	if err != nil {
@@ -130,7 +133,8 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream) error {
 	if err != nil {
 		return err
 	}
-	return s.Close()
+	f.close()
+	return nil
 }
 
 func newHello(id wire.GroupID) wire.SyncHello {
@@ -200,11 +204,27 @@ func (g *hosted) verify(ctx context.Context, proof wire.SyncProof, role byte, e 
 
 // frames reads and writes the frames of a stream, each within frameTimeout.
 type frames struct {
-	s network.Stream
-	r *bufio.Reader
+	s      network.Stream
+	r      *bufio.Reader
+	closed bool
 }
 
 func newFrames(s network.Stream) *frames { return &frames{s: s, r: bufio.NewReader(s)} }
+
+// close ends the conversation as it should end. An error would only say that the
+// other side has hung up already.
+func (f *frames) close() {
+	f.closed = true
+	_ = f.s.Close()
+}
+
+// abandon resets the stream of a conversation that did not come to its end. After
+// close it must do nothing: a reset takes back what is still under way.
+func (f *frames) abandon() {
+	if !f.closed {
+		_ = f.s.Reset()
+	}
+}
 
 func (f *frames) write(v any) error {
 	if err := f.s.SetWriteDeadline(time.Now().Add(frameTimeout)); err != nil {

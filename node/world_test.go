@@ -31,15 +31,20 @@ type world struct {
 	log   *slog.Logger
 }
 
+// testLog discards, or writes to stderr if PANDANODE_TEST_LOG is set.
+func testLog() *slog.Logger {
+	if os.Getenv("PANDANODE_TEST_LOG") == "" {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
 // inWorld runs a test in a bubble with a network and takes both down.
 func inWorld(t *testing.T, f func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, net: simhost.New(simhost.Config{}), dir: t.TempDir(), nodes: make(map[int]*Node), crash: make(map[int]func(wire.GroupID, boundary) bool)}
-		w.log = slog.New(slog.DiscardHandler)
-		if os.Getenv("PANDANODE_TEST_LOG") != "" {
-			w.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		}
+		w.log = testLog()
 		defer func() {
 			for _, i := range slices.Sorted(keys(w.nodes)) {
 				w.close(i)

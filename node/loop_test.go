@@ -1,0 +1,147 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+	"github.com/pandanode/pandanode/storage"
+)
+
+// TestWhatIsNotDurableIsNotSent lets the store refuse writes: nothing is sent, the caller gets
+// the error, and the loop goes on from what is durable.
+func TestWhatIsNotDurableIsNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		store, err := storage.Create(filepath.Join(dir, "store"), storage.Options{KeyFile: filepath.Join(dir, "key")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		row, err := newIdentity(InitConfig{Name: "device"}, time.Now())
+		if err == nil {
+			err = putRow(store, keyIdentity, row)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		me, err := readIdentity(store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, id, err := identity.NewGenesis(rand.Reader, time.Now(), me.user, me.device, suite, wire.PolicyOpen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		genesis, err := identity.VerifyGenesis(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		full := errors.New("no space left on device")
+		var refuse bool
+		var order []string
+		r := rows{store: store, prefix: groupPrefix(id)}
+		life := newLife(t.Context())
+		l := &loop{
+			log: slog.New(slog.DiscardHandler), rows: r, changed: new(signal), done: life.done, requests: make(chan request, maxWaiting),
+			fatal: func(err error) { t.Errorf("fatal: %v", err) },
+			apply: func(b storage.Batch) error {
+				if refuse {
+					return full
+				}
+				order = append(order, "writes")
+				return store.Apply(b)
+			},
+			send:   func(context.Context, group.Outbound) { order = append(order, "message") },
+			notify: func(group.Event) { order = append(order, "event") },
+			open: func(now time.Time) (*group.Machine, error) {
+				return group.New(group.Config{
+					Genesis: genesis, Device: me.device, LogKey: me.log, Incarnation: me.incarnation,
+					Engine: group.MLS(genesis.Suite), Rand: rand.Reader, Rows: r,
+				}, now)
+			},
+		}
+		life.start(l.run)
+		defer func() {
+			life.end()
+			if err := store.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		say := func(text string) error {
+			_, err := l.step(t.Context(), group.Send{Content: wire.Content{MediaType: "text/plain", Data: []byte(text)}})
+			return err
+		}
+		shown := func() (n int) {
+			if err := l.look(t.Context(), func(m *group.Machine) error {
+				all, err := m.Messages(0, 0)
+				n = len(all)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if _, err := l.step(t.Context(), group.Found{}); err != nil {
+			t.Fatal(err)
+		}
+		order = nil
+		if err := say("one"); err != nil {
+			t.Fatal(err)
+		}
+		if len(order) < 3 || order[0] != "writes" || order[len(order)-1] != "event" {
+			t.Fatalf("the order was %v", order)
+		}
+
+		synctest.Wait()
+		refuse, order = true, nil
+		if err := say("lost"); !errors.Is(err, full) || !errors.Is(err, ErrStore) {
+			t.Fatalf("got %v", err)
+		}
+		if len(order) != 0 {
+			t.Fatalf("without the writes there was %v", order)
+		}
+		refuse = false
+		if n := shown(); n != 1 {
+			t.Fatalf("%d messages after a write that failed, wants 1", n)
+		}
+		if err := say("two"); err != nil {
+			t.Fatal(err)
+		}
+		if n := shown(); n != 2 {
+			t.Fatalf("%d messages, wants 2", n)
+		}
+	})
+}
+
+// TestClosedLoop gives callers an error, whether they wait already or come later.
+func TestClosedLoop(t *testing.T) {
+	life := newLife(t.Context())
+	l := &loop{done: life.done, requests: make(chan request, 1)} // nobody serves it
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := l.step(context.Background(), group.Tick{})
+		waiting <- err
+	}()
+	life.end()
+	if err := <-waiting; !errors.Is(err, ErrClosed) {
+		t.Fatalf("got %v", err)
+	}
+	if life.start(func(context.Context) { t.Error("a goroutine was started after the end") }) {
+		t.Fatal("the life goes on after its end")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	l = &loop{done: make(chan struct{}), requests: make(chan request)}
+	if _, err := l.step(ctx, group.Tick{}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+}

@@ -1,0 +1,110 @@
+package node
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// TestStrangerSeesNoGroup runs the opener's half by hand against a member and
+// against a node without the group: both show a hello and then the end, whatever
+// proof the stranger brings.
+func TestStrangerSeesNoGroup(t *testing.T) {
+	inWorld(t, func(w *world) {
+		member := w.open(0)
+		nobody, stranger := w.open(1, 0), w.open(2, 0, 1)
+		id := w.create(member, "members only")
+		for _, n := range []*Node{member, nobody} {
+			if err := stranger.host.Connect(w.within(time.Minute), w.net.AddrInfo(map[*Node]int{member: 0, nobody: 1}[n])); err != nil {
+				w.Fatal(err)
+			}
+		}
+		own := stranger.me.device.Raw
+		stolen := member.me.device.Raw // the certificate of a member, over another peer's stream
+		garbled := own
+		garbled.Signature = bytes.Repeat([]byte{1}, 64)
+		for name, cert := range map[string]wire.Signed{"own": own, "stolen": stolen, "garbled": garbled} {
+			for _, n := range []*Node{member, nobody} {
+				s, err := stranger.host.NewStream(w.within(time.Minute), n.host.ID(), wire.ProtocolSync)
+				if err != nil {
+					w.Fatal(err)
+				}
+				f := newFrames(s)
+				hello := newHello(id)
+				if err := f.write(hello); err != nil {
+					w.Fatal(err)
+				}
+				var answer wire.SyncHello
+				if err := f.read(&answer); err != nil {
+					w.Fatalf("%s: %v", name, err)
+				}
+				if answer.Topic != hello.Topic || answer.Nonce == hello.Nonce || answer.Nonce == [32]byte{} {
+					w.Fatalf("%s: hello %+v", name, answer)
+				}
+				proof := wire.SyncProof{Cert: cert}
+				_, _ = rand.Read(proof.MAC[:])
+				if err := f.write(proof); err != nil {
+					w.Fatal(err)
+				}
+				if rest, err := io.ReadAll(s); err != nil || len(rest) != 0 {
+					w.Fatalf("%s, %s: %d bytes, %v", name, n.Device().Cert.Name, len(rest), err)
+				}
+				_ = s.Close()
+			}
+		}
+
+		// What the member thought of it.
+		g := member.hosting(id)
+		peerID := stranger.host.ID()
+		ends := proofEnds{newHello(id), newHello(id), []byte(peerID), []byte(member.host.ID())}
+		for want, cert := range map[error]wire.Signed{errNotMember: own, identity.ErrForged: stolen} {
+			if _, err := g.verify(w.Context(), wire.SyncProof{Cert: cert}, roleOpener, ends, peerID); !errors.Is(err, want) {
+				w.Fatalf("got %v, wants %v", err, want)
+			}
+		}
+	})
+}
+
+// TestTreeReader refuses parts that are out of place.
+func TestTreeReader(t *testing.T) {
+	tree := bytes.Repeat([]byte("tree"), treePart/2)
+	var parts []wire.SyncTree
+	if err := writeTree(wire.EpochID{1}, tree, func(p *wire.SyncTree) error { parts = append(parts, *p); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if len(parts) != 2 {
+		t.Fatalf("%d parts", len(parts))
+	}
+	var r treeReader
+	for i := range parts {
+		done, err := r.add(&parts[i])
+		if err != nil || done != (i == 1) {
+			t.Fatalf("part %d: %v, %v", i, done, err)
+		}
+	}
+	if !bytes.Equal(r.bytes, tree) {
+		t.Fatal("another tree")
+	}
+	for name, change := range map[string]func(*wire.SyncTree){
+		"gap":   func(p *wire.SyncTree) { p.At++ },
+		"again": func(p *wire.SyncTree) { p.At-- },
+		"epoch": func(p *wire.SyncTree) { p.Epoch[0]++ },
+		"total": func(p *wire.SyncTree) { p.Total++ },
+	} {
+		var r treeReader
+		second := parts[1]
+		change(&second)
+		if _, err := r.add(&parts[0]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.add(&second); !errors.Is(err, errProtocol) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
