@@ -1,0 +1,257 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node"
+	"github.com/pandanode/pandanode/node/api"
+)
+
+// The test binary is a node when it is started with this in its environment: the
+// home, the key file, the socket, the listen address and the bootstrap address.
+const childEnv = "PANDANODE_SIM_CHILD"
+
+func TestMain(m *testing.M) {
+	if args := strings.Split(os.Getenv(childEnv), "\n"); len(args) == 5 {
+		child(args)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func child(args []string) {
+	cfg := node.Config{Home: args[0], KeyFile: args[1], Socket: args[2], Listen: []string{args[3]}}
+	if args[4] != "" {
+		cfg.Bootstrap = []string{args[4]}
+	}
+	n, err := node.Open(context.Background(), cfg)
+	if err == nil {
+		err = n.Run(context.Background())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// process is a node in a process of its own.
+type process struct {
+	t      *testing.T
+	args   [5]string
+	cmd    *exec.Cmd
+	client *api.Client
+}
+
+// start runs the process and returns when its API answers: it has reopened its store.
+func (p *process) start() {
+	p.t.Helper()
+	p.cmd = exec.Command(os.Args[0])
+	p.cmd.Env = append(os.Environ(), childEnv+"="+strings.Join(p.args[:], "\n"))
+	p.cmd.Stderr = os.Stderr
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.client = api.NewClient(p.args[2])
+	ctx, cancel := context.WithTimeout(p.t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		_, err := p.client.Status(ctx, api.StatusRequest{Wait: api.LevelReady})
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			p.t.Fatalf("a node does not come up: %v", err)
+		case <-time.After(5 * time.Millisecond): // a process that starts tells nobody
+		}
+	}
+}
+
+// kill is SIGKILL, and waits until the process is gone.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+	p.client.Close()
+}
+
+// freePort is a UDP port of loopback that nobody had a moment ago.
+func freePort(t *testing.T) int {
+	t.Helper()
+	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).Port
+}
+
+// acks are the texts that a node acknowledged, and when it last did.
+type acks struct {
+	mu    sync.Mutex
+	texts map[string]bool
+	last  time.Time
+}
+
+func (a *acks) add(text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.texts[text], a.last = true, time.Now()
+}
+
+// TestKill sends SIGKILL, round after round, to one of two real processes that talk
+// to each other, in the middle of what they send and receive. What was acknowledged
+// must be shown on both sides, once.
+func TestKill(t *testing.T) {
+	const rounds, perRound, wantAcks, wantClose = 20, 40, 1000, 5
+	dir, err := os.MkdirTemp("", "panda") // a socket's path has at most 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	var nodes [2]*process
+	var bootstrap string
+	for i := range nodes {
+		home := filepath.Join(dir, fmt.Sprint(i))
+		if err := node.Init(t.Context(), node.InitConfig{Home: home, Name: fmt.Sprint("node ", i), KeyFile: home + ".key"}); err != nil {
+			t.Fatal(err)
+		}
+		listen := fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", freePort(t))
+		nodes[i] = &process{t: t, args: [5]string{home, home + ".key", home + ".sock", listen, bootstrap}}
+		nodes[i].start()
+		t.Cleanup(func() { nodes[i].kill() })
+		id, err := nodes[i].client.ID(t.Context(), api.Empty{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bootstrap = listen + "/p2p/" + id.Peer
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	if _, err := nodes[0].client.Status(ctx, api.StatusRequest{Wait: api.LevelOnline}); err != nil {
+		t.Fatal(err)
+	}
+	made, err := nodes[0].client.CreateGroup(ctx, api.CreateGroupRequest{Name: "kill", Policy: api.PolicyOpen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nodes[1].client.Join(ctx, api.JoinRequest{Group: made.ID, Until: api.StageSynced}, func(api.JoinUpdate) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+
+	acked := [2]*acks{{texts: make(map[string]bool)}, {texts: make(map[string]bool)}}
+	tried := make(map[string]bool)
+	closeKills := 0
+	rng := rand.New(rand.NewPCG(1, 2))
+	for round := range rounds {
+		victim := round % 2
+		fatal := 10 + rng.IntN(perRound-10) // acknowledgements until the kill
+		delay := time.Duration(rng.IntN(10)) * time.Millisecond
+		reached := make(chan struct{})
+		var senders sync.WaitGroup
+		for i := range nodes {
+			texts := make([]string, perRound)
+			for k := range texts {
+				texts[k] = fmt.Sprintf("round %d, node %d, %d", round, i, k)
+				tried[texts[k]] = true
+			}
+			senders.Go(func() {
+				for k, text := range texts {
+					if _, err := nodes[i].client.Send(ctx, api.SendRequest{Group: made.ID, Text: text}); err != nil {
+						if i != victim {
+							t.Errorf("%s: %v", text, err)
+						}
+						return
+					}
+					acked[i].add(text)
+					if i == victim && k+1 == fatal {
+						close(reached)
+					}
+				}
+			})
+		}
+		select {
+		case <-reached:
+		case <-ctx.Done():
+			t.Fatal("the victim acknowledges nothing")
+		}
+		time.Sleep(delay) // what the victim does meanwhile is what the kill hits
+		acked[victim].mu.Lock()
+		if time.Since(acked[victim].last) < 50*time.Millisecond {
+			closeKills++
+		}
+		acked[victim].mu.Unlock()
+		nodes[victim].kill()
+		senders.Wait()
+		nodes[victim].start()
+	}
+	all := make(map[string]bool)
+	for _, a := range acked {
+		for text := range a.texts {
+			all[text] = true
+		}
+	}
+	t.Logf("%d messages acknowledged of %d, %d kills within 50 ms of an acknowledgement", len(all), len(tried), closeKills)
+	if len(all) < wantAcks || closeKills < wantClose {
+		t.Fatalf("wants %d acknowledged and %d close kills: the test does not test", wantAcks, wantClose)
+	}
+
+	for i, p := range nodes {
+		if _, err := p.client.Status(ctx, api.StatusRequest{Wait: api.LevelSynced, Timeout: api.Duration(2 * time.Minute)}); err != nil {
+			t.Fatalf("node %d: %v", i, err)
+		}
+		seen := make(map[string]int)
+		missing := len(all)
+		tail, stop := context.WithTimeout(ctx, 2*time.Minute)
+		err := p.client.Tail(tail, api.TailRequest{Group: made.ID}, func(m api.Message) error {
+			if seen[m.Text]++; all[m.Text] && seen[m.Text] == 1 {
+				missing--
+			}
+			if missing == 0 {
+				stop()
+			}
+			return nil
+		})
+		stop()
+		if missing > 0 {
+			for text := range all {
+				if seen[text] == 0 {
+					t.Errorf("node %d: %q was acknowledged and is lost", i, text)
+				}
+			}
+			t.Fatalf("node %d: %d of %d acknowledged messages are lost (%v)", i, missing, len(all), err)
+		}
+		// All of them again, now that there is nothing left to come.
+		clear(seen)
+		for since := uint64(0); ; {
+			page, err := p.client.Messages(ctx, api.MessagesRequest{Group: made.ID, Since: since})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range page.Messages {
+				seen[m.Text]++
+				since = m.Cursor
+			}
+			if !page.More {
+				break
+			}
+		}
+		for text, n := range seen {
+			switch {
+			case n > 1:
+				t.Errorf("node %d shows %q %d times", i, text, n)
+			case !tried[text]:
+				t.Errorf("node %d shows %q, which nobody sent", i, text)
+			}
+		}
+	}
+}
