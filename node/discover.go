@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pandanode/pandanode/discovery"
@@ -449,7 +448,7 @@ func (g *hosted) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
 			return len(seen) <= maxCandidates+1 && yield(p)
 		}
 		for _, p := range named {
-			if g.n.host.Network().Connectedness(p) == network.Connected && !next(peer.AddrInfo{ID: p}) {
+			if g.n.isConnected(p) && !next(peer.AddrInfo{ID: p}) {
 				return
 			}
 		}

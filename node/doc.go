@@ -14,10 +14,12 @@
 //
 // # Who stops what
 //
-// Every goroutine of a node is started by its [life] and gets that life's context.
-// [Node.Close] ends the life, which waits for all of them, and then closes the
-// topics, the DHT, the host and the store, in this order. A goroutine that serves
-// one stream ends with its stream, whose deadline it sets before every frame.
+// Every goroutine of a node is started by its life (life.go), or by the life of one
+// of its groups, and gets that life's context. [Node.Close] ends the lives, which
+// waits for all of them, and then closes discovery, the host and the store, in this
+// order. A goroutine that serves one stream ends with its stream, whose deadline it
+// sets before every frame. GossipSub's own goroutines end with the node's life; the
+// local API's server lives within [Node.Run].
 //
 // # What this package does not do
 //

@@ -103,6 +103,11 @@ func (g *hosted) watch(ctx context.Context) {
 		adopted bool
 	}
 	var last seen
+	var (
+		position wire.EpochID
+		members  int
+		friends  map[peer.ID]bool
+	)
 	for {
 		changed := g.changed.wait()
 		g.n.changed.wake()
@@ -117,6 +122,10 @@ func (g *hosted) watch(ctx context.Context) {
 			if now.state == group.StateOut {
 				g.offGossip()
 			}
+			if st.Position != position || st.Members != members {
+				position, members = st.Position, st.Members
+				g.befriend(ctx, &friends)
+			}
 			if now != last && now.adopted {
 				g.publish(ctx)
 			}
@@ -128,6 +137,34 @@ func (g *hosted) watch(ctx context.Context) {
 		case <-changed:
 		}
 	}
+}
+
+// befriend has the members' peers dialled first and their connections kept, and
+// lets go of those who are members no longer.
+func (g *hosted) befriend(ctx context.Context, friends *map[peer.ID]bool) {
+	now := make(map[peer.ID]bool)
+	if err := g.loop.look(ctx, func(m *group.Machine) error {
+		for _, member := range m.Members() {
+			for _, p := range member.Peers {
+				now[peer.ID(p)] = true
+			}
+		}
+		return nil
+	}); err != nil {
+		return
+	}
+	tag := "group " + g.id.String()
+	for p := range now {
+		g.n.peers.Member(p, true)
+		g.n.host.ConnManager().Protect(p, tag)
+	}
+	for p := range *friends {
+		if !now[p] {
+			g.n.host.ConnManager().Unprotect(p, tag)
+			g.n.peers.Member(p, g.n.host.ConnManager().IsProtected(p, "")) // another group may have it
+		}
+	}
+	*friends = now
 }
 
 func (g *hosted) offGossip() {

@@ -185,6 +185,7 @@ func (n *Node) askToJoin(ctx context.Context, p peer.AddrInfo, r wire.JoinReques
 	defer cancel()
 	dial, stop := context.WithTimeout(ctx, joinContact)
 	defer stop()
+	dial = network.WithAllowLimitedConn(dial, "join")
 	if err := n.host.Connect(dial, p); err != nil {
 		return wire.JoinReply{}, nil, fmt.Errorf("dialling: %w", err)
 	}

@@ -296,7 +296,7 @@ func (n *Node) connected(p peer.ID) {
 }
 
 func (n *Node) disconnected(p peer.ID) {
-	if n.host.Network().Connectedness(p) == network.Connected {
+	if n.isConnected(p) {
 		return // over another connection
 	}
 	for _, g := range n.hosteds() {
@@ -304,6 +304,12 @@ func (n *Node) disconnected(p peer.ID) {
 	}
 	n.feed.add(NodeEvent{Event: group.Event{Kind: EventPeerDisconnected}, Peer: p.String()})
 	n.changed.wake()
+}
+
+// isConnected says whether there is a connection, over a relay or not.
+func (n *Node) isConnected(p peer.ID) bool {
+	c := n.host.Network().Connectedness(p)
+	return c == network.Connected || c == network.Limited
 }
 
 // Device is this device's certificate.

@@ -50,7 +50,7 @@ type syncStats struct{ entriesIn, entriesOut, sealsIn, sealsOut int }
 
 // openSync runs an exchange with a peer from this side.
 func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (syncStats, error) {
-	s, err := n.host.NewStream(network.WithNoDial(ctx, "sync"), p, wire.ProtocolSync)
+	s, err := n.host.NewStream(network.WithNoDial(network.WithAllowLimitedConn(ctx, "sync"), "sync"), p, wire.ProtocolSync)
 	if err != nil {
 		return syncStats{}, fmt.Errorf("opening a sync stream: %w", err)
 	}

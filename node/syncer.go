@@ -7,10 +7,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pandanode/pandanode/discovery"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -86,7 +86,7 @@ func (s *syncer) disconnected(p peer.ID) {
 // exchanged notes the end of an exchange.
 func (s *syncer) exchanged(p peer.ID, err error) {
 	s.mu.Lock()
-	if err == nil && s.g.n.host.Network().Connectedness(p) == network.Connected {
+	if err == nil && s.g.n.isConnected(p) {
 		s.last[p] = time.Now()
 	}
 	s.mu.Unlock()
@@ -153,6 +153,9 @@ func (s *syncer) round(ctx context.Context, periodic bool) (again bool) {
 	members, err := s.g.connectedMembers(ctx)
 	if err != nil {
 		return false
+	}
+	if periodic && len(members) == 0 {
+		s.g.seek(ctx)
 	}
 	s.mu.Lock()
 	chosen := make(map[peer.ID]bool)
@@ -233,7 +236,7 @@ func (g *hosted) connectedMembers(ctx context.Context) ([]peer.ID, error) {
 		for _, member := range m.Members() {
 			for _, raw := range member.Peers {
 				p := peer.ID(raw)
-				if p != g.n.host.ID() && g.n.host.Network().Connectedness(p) == network.Connected {
+				if p != g.n.host.ID() && g.n.isConnected(p) {
 					out = append(out, p)
 				}
 			}
@@ -241,6 +244,19 @@ func (g *hosted) connectedMembers(ctx context.Context) ([]peer.ID, error) {
 		return nil
 	})
 	return out, err
+}
+
+// seek looks for members in the DHT and has them dialled: for a device that is in
+// contact with nobody of a group that has others.
+func (g *hosted) seek(ctx context.Context) {
+	if st, err := g.status(ctx); err != nil || st.Members < 2 || st.State == group.StateOut {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, syncEvery)
+	defer cancel()
+	for p := range g.candidates(ctx) {
+		g.n.peers.Found(p, discovery.SourceDHT)
+	}
 }
 
 // synced notes the end of an exchange, opened by either side.
