@@ -21,6 +21,8 @@ type peerState struct {
 	marks map[wire.LogID]uint64
 	gaps  map[wire.MessageID]time.Time // when this device seals for it; zero: done
 
+	transport *[32]byte // its newest key for transport keys; nil: as in its credential
+
 	rejoin *rejoin // it asks to be added again; nil: it does not
 }
 
@@ -128,6 +130,9 @@ func (m *Machine) takeBeacon(now time.Time, raw []byte) error {
 	p.hlc = crdt.HLC(b.HLC)
 	m.clock.Observe(p.hlc)
 	m.peerVector(now, PeerVector{Device: d.ID, Marks: b.Vector})
+	if len(b.TransportKey) == 32 {
+		p.transport = (*[32]byte)(b.TransportKey)
+	}
 	if b.Rejoin == nil {
 		p.rejoin = nil
 	} else if r, err := m.readRejoin(m.roster, *b.Rejoin); err != nil {

@@ -36,6 +36,8 @@ type item struct {
 	info    *CommitInfo       // KindCommit
 	vote    *wire.Vote        // KindVote
 	record  *wire.Record      // KindRecord
+	tkey    *wire.TKey        // KindTKey
+	wrap    *wire.TKeyWrap    // KindTKeyWrap
 }
 
 // readProfile checks a register of the profile: its author signed it as a user.
@@ -148,9 +150,10 @@ func (it *item) readBody(group wire.GroupID, e *wire.Entry, engine Engine) (err 
 		it.vote, err = wire.DecodeVote(e.Body)
 	case wire.KindRecord:
 		it.record, err = wire.DecodeRecord(e.Body)
-	case wire.KindTKey, wire.KindTKeyWrap:
-		// The rotation of transport keys is a later step; until then these are
-		// kept and passed on like kinds that this program does not know.
+	case wire.KindTKey:
+		it.tkey, err = wire.DecodeTKey(e.Body)
+	case wire.KindTKeyWrap:
+		it.wrap, err = wire.DecodeTKeyWrap(e.Body)
 	}
 	if err != nil {
 		return fmt.Errorf("%v of device %v: %w", e.Kind, e.Device, err)

@@ -61,11 +61,14 @@ type Machine struct {
 	leaves    map[[32]byte]*identity.Leaf // credentials verified before
 	rosters   map[wire.EntryHash]*roster  // as resolved from an entry's past
 
-	transport map[wire.KeyID][]byte
-	keyPkgs   map[[32]byte]KeyPackage // own, by hash
-	wantTrees map[wire.EpochID]bool
-	request   *wire.JoinRequest
-	rejoining *wire.Signed // own request to be added again
+	transport    map[wire.KeyID][]byte // held
+	tkeys        map[wire.KeyID]*transportKey
+	sendKey      *wire.KeyID             // of TransportKey; nil: find it again
+	publishUnder *wire.KeyID             // this turn only
+	keyPkgs      map[[32]byte]KeyPackage // own, by hash
+	wantTrees    map[wire.EpochID]bool
+	request      *wire.JoinRequest
+	rejoining    *wire.Signed // own request to be added again
 
 	mail mail
 	duty duties
@@ -87,7 +90,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID), stale: true,
 		held: map[wire.EpochID]*heldEpoch{}, refused: map[wire.EpochID]bool{}, outAt: map[wire.EpochID]bool{},
 		leaves: map[[32]byte]*identity.Leaf{}, rosters: map[wire.EntryHash]*roster{}, refusedAt: map[wire.EpochID]time.Time{},
-		transport: map[wire.KeyID][]byte{}, keyPkgs: map[[32]byte]KeyPackage{},
+		transport: map[wire.KeyID][]byte{}, tkeys: map[wire.KeyID]*transportKey{}, keyPkgs: map[[32]byte]KeyPackage{},
 		wantTrees: map[wire.EpochID]bool{},
 		mail:      newMail(), peer: map[wire.DeviceID]*peerState{}, pending: map[string]int{},
 	}
@@ -277,6 +280,7 @@ func (m *Machine) settle(now time.Time) {
 	m.sealForGaps(now)
 	m.forgetRejoin()
 	m.askAgain(now)
+	m.keepTransport(now)
 	m.castVote(now)
 	m.sendBeacon(now)
 	m.retire(now)
@@ -376,6 +380,7 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 	if it.kind != wire.KindRecord {
 		m.chosen = nil
 	}
+	m.noteTransport(it)
 	if it.record != nil {
 		m.mail.records[it.hash] = it
 	}
@@ -392,6 +397,10 @@ func (m *Machine) publish() {
 		return
 	}
 	key, ok := m.TransportKey()
+	if m.publishUnder != nil {
+		key = *m.publishUnder
+		m.publishUnder = nil
+	}
 	if !ok {
 		return // a joiner without keys has written nothing that others could read
 	}
@@ -411,12 +420,4 @@ func (m *Machine) publish() {
 		}
 		m.ready.Messages = append(m.ready.Messages, Publish{Envelope: b})
 	}
-}
-
-// TransportKey is the ID of the key this device sends under; false if it has none yet.
-func (m *Machine) TransportKey() (wire.KeyID, bool) {
-	if len(m.own.SendKey) != len(wire.KeyID{}) {
-		return wire.KeyID{}, false
-	}
-	return wire.KeyID(m.own.SendKey), true
 }

@@ -192,6 +192,12 @@ func (m *Machine) keepSeal(s *wire.Seal) {
 // changes nothing; then its entries and seals are taken one by one.
 func (m *Machine) envelope(now time.Time, b []byte) (Outcome, error) {
 	u, err := wire.OpenEnvelope(m.group, func(id wire.KeyID) []byte { return m.transport[id] }, b)
+	if errors.Is(err, wire.ErrUnknownKey) {
+		if m.out() {
+			return Outcome{}, fmt.Errorf("envelope: %w: %w", ErrRemoved, err)
+		}
+		m.ask("an envelope is under a key that is not here")
+	}
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -453,9 +459,12 @@ func (m *Machine) checkOpened(e Epoch, it *item, s *wire.Seal, o OpenedMessage) 
 	return opened, nil
 }
 
+// out says whether this device was in the group and is no more.
+func (m *Machine) out() bool { return m.own.Joined && !m.roster.has(m.log.Device) }
+
 // noEpoch says why a seal cannot be opened and keeps it if it may be later.
 func (m *Machine) noEpoch(s *wire.Seal) error {
-	if m.own.Joined && !m.roster.has(m.log.Device) {
+	if m.out() {
 		return ErrRemoved
 	}
 	if m.mail.waitCount < maxWaiting {

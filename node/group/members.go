@@ -44,7 +44,8 @@ func (m *Machine) resolveRoster(now time.Time) {
 	old := m.roster
 	m.roster = m.resolver().resolve(m.logs.ops)
 	m.stale = false
-	m.chosen = nil
+	m.chosen, m.sendKey = nil, nil
+	m.duty.transport = time.Time{}
 	m.duty.heal = time.Time{}
 	m.mail.owedStale = true
 	if old == nil || !m.own.Joined {

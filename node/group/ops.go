@@ -1,7 +1,6 @@
 package group
 
 import (
-	"crypto/ecdh"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -53,36 +52,6 @@ func (m *Machine) found(now time.Time) error {
 // credential is this device's for a leaf of the group.
 func (m *Machine) credential() []byte {
 	return identity.NewCredential(m.cfg.Device, m.cfg.LogKey, m.group, m.cfg.Engine.Suite(), m.own.Public, m.transportPublic())
-}
-
-// transportPublic is the key under which others wrap transport keys for this device.
-func (m *Machine) transportPublic() [32]byte {
-	k, err := ecdh.X25519().NewPrivateKey(m.own.Transport)
-	if err != nil {
-		m.fail(fmt.Errorf("%w: key for transport keys: %w", ErrCorrupt, err))
-		return [32]byte{}
-	}
-	return [32]byte(k.PublicKey().Bytes())
-}
-
-// takeTransportKey keeps a key; the first one is the one to send under.
-func (m *Machine) takeTransportKey(key []byte) {
-	id := wire.KeyIDOf(m.group, key)
-	m.transport[id] = key
-	m.put(rowTransKey+hexed(id[:]), key)
-	if len(m.own.SendKey) == 0 {
-		m.own.SendKey = id[:]
-		m.saveOwn()
-	}
-}
-
-// joinSecrets is what a Welcome carries beside MLS: the key to send under first.
-func (m *Machine) joinSecrets(generation uint64) []byte {
-	j := wire.JoinSecrets{Generation: generation}
-	if key, ok := m.TransportKey(); ok {
-		j.TransportKeys = append(j.TransportKeys, m.transport[key])
-	}
-	return wire.Marshal(&j)
 }
 
 // operate appends an OP of this device if its user may make it now.

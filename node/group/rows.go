@@ -39,9 +39,8 @@ type ownRow struct {
 	Cursor    uint64       `cbor:"4,keyasint"` // of the newest event
 	Refused   [][]byte     `cbor:"5,keyasint"` // EpochIDs of children found invalid here
 	Out       bool         `cbor:"6,keyasint"` // told "out"
-	SendKey   []byte       `cbor:"7,keyasint"` // KeyID to send under
-	Joined    bool         `cbor:"8,keyasint"` // told "joined"
-	Transport []byte       `cbor:"9,keyasint"` // X25519 private key for TKEYs, secret
+	Joined    bool         `cbor:"7,keyasint"` // told "joined"
+	Transport []byte       `cbor:"8,keyasint"` // X25519 private key for TKEYs, secret
 }
 
 // heldRow says of an epoch held here since when another has superseded it.
