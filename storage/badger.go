@@ -7,8 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 	badgeroptions "github.com/dgraph-io/badger/v4/options"
@@ -20,9 +22,6 @@ import (
 // openBadger opens the database at path. Sealed values do not compress; without compression blocks are read where they
 // are mapped, and a block cache would only cost memory.
 func openBadger(path string, o Options) (db *badger.DB, err error) {
-	if err := checkTables(path); err != nil {
-		return nil, err
-	}
 	defer recovered(&err, "opening")
 	opt := badger.DefaultOptions(path)
 	opt.SyncWrites = true
@@ -39,6 +38,9 @@ func openBadger(path string, o Options) (db *badger.DB, err error) {
 	opt.VerifyValueChecksum = true
 	opt.MetricsEnabled = false
 	opt.Logger = badgerLog{o.logger()}
+	if err := checkTables(path, opt); err != nil {
+		return nil, err
+	}
 	db, err = badger.Open(opt)
 	if err != nil {
 		var path *fs.PathError
@@ -62,17 +64,28 @@ func memTable(path string) (size int64) {
 	return size
 }
 
-// checkTables checks the footer and the index checksum of every table file. Badger ends the process when a length in a
-// footer points outside of the file; checking first turns that into an error. The data blocks have checksums of their
-// own, which Badger checks as it reads them.
-func checkTables(path string) error {
-	tables, err := filepath.Glob(filepath.Join(path, "*.sst"))
+// checkTables checks the footer and the index checksum of every table that the manifest names. Badger ends the process
+// when a length in a footer points outside of the file; checking first turns that into an error. The data blocks have
+// checksums of their own, which Badger checks as it reads them. A table that the manifest does not name is what a crash
+// left of one being written: Badger removes it, whatever is in it.
+func checkTables(path string, o badger.Options) (err error) {
+	defer recovered(&err, "reading the manifest")
+	f, err := os.Open(filepath.Join(path, badger.ManifestFilename))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // a database to be made, or one that Badger will complain about
+	}
 	if err != nil {
 		return fmt.Errorf("storage: %w", err)
 	}
-	for _, t := range tables {
-		if err := checkTable(t); err != nil {
-			return corrupt("table %s: %w", filepath.Base(t), err)
+	defer f.Close()
+	manifest, _, err := badger.ReplayManifestFile(f, o.ExternalMagicVersion, o)
+	if err != nil {
+		return corrupt("manifest: %w", err)
+	}
+	for _, id := range slices.Sorted(maps.Keys(manifest.Tables)) {
+		name := fmt.Sprintf("%06d.sst", id)
+		if err := checkTable(filepath.Join(path, name)); err != nil {
+			return corrupt("table %s: %w", name, err)
 		}
 	}
 	return nil

@@ -430,3 +430,20 @@ func unhex(t *testing.T, s string) string {
 	t.Helper()
 	return string(must(hex.DecodeString(s))(t))
 }
+
+// A kill while Badger writes a table leaves a file that the manifest does not
+// name: empty, or half of one. The store opens and has everything.
+func TestOpensOverAnUnfinishedTable(t *testing.T) {
+	for _, left := range [][]byte{nil, []byte("half a table")} {
+		dir, s := newStore(t)
+		check(t, s.Apply(Batch{Writes: []Write{put("k", "v")}}))
+		check(t, s.Close())
+		check(t, os.WriteFile(filepath.Join(dir, "db", "000099.sst"), left, 0o600))
+		s, err := Open(dir, testOptions())
+		check(t, err)
+		if got := content(t, s); got["k"] != "v" {
+			t.Errorf("with %d bytes of a table: %v", len(left), got)
+		}
+		check(t, s.Close())
+	}
+}
