@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -67,8 +68,8 @@ what became of it. A refusal is exit code 10.`,
 			} else {
 				err = c.Events(ctx, api.EventsRequest{}, emit)
 			}
-			if ctx.Err() != nil {
-				return nil
+			if errors.Is(ctx.Err(), context.Canceled) {
+				err = nil // ^C is how following ends
 			}
 			return err
 		}),

@@ -158,7 +158,7 @@ func (p *process) kill() error {
 		return nil
 	}
 	err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-	<-p.done
+	<-p.done //nolint:errcheck // that it was killed
 	p.cmd = nil
 	return err
 }

@@ -42,52 +42,69 @@ func stream2[Req, Item any](e *echo, r Req, emit func(Item) error) error {
 func (e *echo) Status(_ context.Context, r StatusRequest) (Status, error) {
 	return answer[StatusRequest, Status](e, r)
 }
-func (e *echo) ID(_ context.Context, r Empty) (ID, error)       { return answer[Empty, ID](e, r) }
+func (e *echo) ID(_ context.Context, r Empty) (ID, error) { return answer[Empty, ID](e, r) }
 func (e *echo) Peers(_ context.Context, r Empty) (Peers, error) { return answer[Empty, Peers](e, r) }
+
 func (e *echo) Version(_ context.Context, r Empty) (Version, error) {
 	return answer[Empty, Version](e, r)
 }
+
 func (e *echo) Shutdown(_ context.Context, r Empty) (Empty, error) { return answer[Empty, Empty](e, r) }
+
 func (e *echo) Events(_ context.Context, r EventsRequest, emit func(Event) error) error {
 	return stream2(e, r, emit)
 }
+
 func (e *echo) CreateGroup(_ context.Context, r CreateGroupRequest) (Group, error) {
 	return answer[CreateGroupRequest, Group](e, r)
 }
+
 func (e *echo) Groups(_ context.Context, r Empty) (Groups, error) { return answer[Empty, Groups](e, r) }
+
 func (e *echo) Group(_ context.Context, r GroupRequest) (Group, error) {
 	return answer[GroupRequest, Group](e, r)
 }
+
 func (e *echo) Find(_ context.Context, r FindRequest, emit func(Found) error) error {
 	return stream2(e, r, emit)
 }
+
 func (e *echo) Join(_ context.Context, r JoinRequest, emit func(JoinUpdate) error) error {
 	return stream2(e, r, emit)
 }
+
 func (e *echo) Leave(_ context.Context, r GroupRequest) (Empty, error) {
 	return answer[GroupRequest, Empty](e, r)
 }
+
 func (e *echo) Members(_ context.Context, r GroupRequest) (Members, error) {
 	return answer[GroupRequest, Members](e, r)
 }
+
 func (e *echo) Remove(_ context.Context, r RemoveRequest) (Empty, error) {
 	return answer[RemoveRequest, Empty](e, r)
 }
+
 func (e *echo) GroupEvents(_ context.Context, r GroupEventsRequest, emit func(Event) error) error {
 	return stream2(e, r, emit)
 }
+
 func (e *echo) Send(_ context.Context, r SendRequest) (Sent, error) {
 	return answer[SendRequest, Sent](e, r)
 }
+
 func (e *echo) Messages(_ context.Context, r MessagesRequest) (Messages, error) {
 	return answer[MessagesRequest, Messages](e, r)
 }
+
 func (e *echo) Tail(_ context.Context, r TailRequest, emit func(Message) error) error {
 	return stream2(e, r, emit)
 }
+
 func (e *echo) Envelope(_ context.Context, r EnvelopeRequest) (EnvelopeResult, error) {
 	return answer[EnvelopeRequest, EnvelopeResult](e, r)
 }
+
 func (e *echo) MessageEnvelope(_ context.Context, r MessageEnvelopeRequest) (Envelope, error) {
 	return answer[MessageEnvelopeRequest, Envelope](e, r)
 }

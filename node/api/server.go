@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,14 +32,16 @@ func NewServer(a API) *http.Server {
 // Listen makes the unix socket, mode 0600. A socket that a dead node left behind is
 // replaced; one that answers is CodeConflict. The path has at most 107 bytes.
 func Listen(path string) (net.Listener, error) {
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if c, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
 		_ = c.Close()
 		return nil, Errorf(CodeConflict, "a node answers on %s already", path)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("replacing the socket: %w", err)
 	}
-	l, err := net.Listen("unix", path)
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("making the socket: %w", err)
 	}

@@ -26,7 +26,7 @@ const peer = "/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7
 func TestErrorsNameTheLineAndTheKey(t *testing.T) {
 	for _, c := range []struct{ file, env, flag, want string }{
 		{file: "mdns = true\nbootsrap = []\n", want: `config.toml:2: there is no key "bootsrap"; did you mean "bootstrap"?`},
-		{file: "[log]\nlevle = \"info\"\n", want: `config.toml:2: there is no key "log.levle"; did you mean "log.level"?`},
+		{file: "[log]\nlevell = \"info\"\n", want: `config.toml:2: there is no key "log.levell"; did you mean "log.level"?`},
 		{file: "[logs]\nlevel = \"info\"\n", want: `there is no key "logs`},
 		{file: "xyzzyx = 1\n", want: `there is no key "xyzzyx"`},
 		{file: "mdns = \"yes\"\n", want: "config.toml:1:"},

@@ -70,21 +70,21 @@ func New(name string) *Node {
 
 // Serve serves a node on a unix socket for as long as the test runs and gives the
 // socket's path.
-func Serve(t testing.TB, a api.API) string {
-	t.Helper()
+func Serve(tb testing.TB, a api.API) string {
+	tb.Helper()
 	dir, err := os.MkdirTemp("", "apitest")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	l, err := api.Listen(filepath.Join(dir, "s"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s := api.NewServer(a)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(l) }()
-	t.Cleanup(func() { _ = s.Close(); <-done })
+	tb.Cleanup(func() { _ = s.Close(); <-done })
 	return l.Addr().String()
 }
 

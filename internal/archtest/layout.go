@@ -1,0 +1,32 @@
+package archtest
+
+// Module is the project's import path.
+const Module = "github.com/pandanode/pandanode"
+
+// Layout is the map: the arrows of docs/ARCHITECTURE.md.
+var Layout = map[string]Row{
+	"cmd/pandanode": {Imports: []string{"node", "node/api", "node/config", "sim"}, Tests: []string{"node/api/apitest"}},
+
+	"node": {
+		Imports: []string{"node/group", "node/identity", "node/wire", "node/api", "node/config", "mls", "discovery", "storage", "crdt"},
+		Tests:   []string{"internal/simhost"},
+	},
+	"node/group":       {Imports: []string{"mls", "crdt", "node/identity", "node/wire"}, Pure: true},
+	"node/identity":    {Imports: []string{"node/wire"}, Pure: true},
+	"node/wire":        {Imports: []string{"crdt"}, Pure: true},
+	"node/api":         {},
+	"node/api/apitest": {Imports: []string{"node/api"}},
+	"node/config":      {},
+
+	"mls":       {Pure: true},
+	"crdt":      {Pure: true},
+	"discovery": {Imports: []string{"crdt", "node/wire", "node/identity"}, Tests: []string{"internal/simhost"}},
+	"storage":   {},
+	"sim": {
+		Imports: []string{"node", "node/group", "node/identity", "node/wire", "node/api", "node/config", "mls", "crdt", "discovery", "storage", "internal/simhost"},
+	},
+
+	"internal/archtest":  {},
+	"internal/simhost":   {},
+	"internal/testcount": {},
+}
