@@ -34,7 +34,7 @@ test: ## run all tests and count them (under 10 min on two cores)
 
 .PHONY: check
 check: ## formatting, go vet, linters, forbidden imports, go.mod
-	@out=$$($(TOOL) gofumpt -l $$(git ls-files '*.go')) || exit 1; \
+	@out=$$($(TOOL) gofumpt -l $$(git ls-files '*.go' ':!:*.pb.go')) || exit 1; \
 	  if [ -n "$$out" ]; then echo "not formatted (run: make fmt):"; echo "$$out"; exit 1; fi
 	@$(GO) vet ./...
 	@$(GO) test -count=1 ./internal/archtest
@@ -45,7 +45,7 @@ check: ## formatting, go vet, linters, forbidden imports, go.mod
 
 .PHONY: fmt
 fmt: ## format the code
-	@$(TOOL) gofumpt -w $$(git ls-files '*.go')
+	@$(TOOL) gofumpt -w $$(git ls-files '*.go' ':!:*.pb.go')
 
 .PHONY: race
 race: ## the race detector on the pure packages (needs a C compiler)

@@ -373,7 +373,9 @@ func TestDeltas(t *testing.T) {
 		}
 	}
 	for _, rows := range [][]Row{
-		{{Key: nil}}, {{Key: []byte("x")}}, {{Key: []byte("n\x00\x00\x00\x00"), Value: []byte("short")}},
+		{{Key: nil}},
+		{{Key: []byte("x")}},
+		{{Key: []byte("n\x00\x00\x00\x00"), Value: []byte("short")}},
 		{{Key: []byte("r\x00\x00\x00\xff\x00"), Value: make([]byte, 36)}},
 		append(bob.r.Rows(), bob.r.Rows()[0]),
 	} {

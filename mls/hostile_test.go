@@ -299,9 +299,13 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	structured := slog.New(slog.NewJSONHandler(&log, nil))
 	for _, v := range []any{
 		bob.e, bob.r, bob.signer, bob.secrets, bob.e.secrets, bob.e.secrets.init, &bob.e.secrets.init, bob.e.keys,
-		bob.r.tree, bob.r.tree.nodes, bob.r.tree.chains, messageKey{bob.e.secrets.init}, pendingLeaf{private: bob.e.secrets.init},
+		bob.r.tree, bob.r.tree.nodes, bob.r.tree.chains,
+		messageKey{bob.e.secrets.init},
+		pendingLeaf{private: bob.e.secrets.init},
 		inside{bob.e, bob.r, bob.signer, bob.secrets, bob.e.secrets.init, messageKey{bob.e.secrets.init}, bob.e.keys},
-		&Joined{Epoch: bob.e, Ratchets: bob.r}, []any{bob.e, bob.secrets}, map[string]any{"k": bob.signer},
+		&Joined{Epoch: bob.e, Ratchets: bob.r},
+		[]any{bob.e, bob.secrets},
+		map[string]any{"k": bob.signer},
 	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t"} {
 			fmt.Fprintf(&log, verb, v)

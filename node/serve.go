@@ -594,15 +594,27 @@ func refusal(err error) api.Refusal {
 		err  error
 		name api.Refusal
 	}{
-		{group.ErrRemoved, api.RefusalRemoved}, {group.ErrOut, api.RefusalOut}, {group.ErrNoEpoch, api.RefusalNoEpoch},
-		{wire.ErrUnknownKey, api.RefusalUnknownKey}, {wire.ErrNotAuthentic, api.RefusalNotAuthentic},
-		{wire.ErrVersion, api.RefusalVersion}, {wire.ErrTooLarge, api.RefusalTooLarge},
-		{group.ErrNotMember, api.RefusalNotMember}, {group.ErrNotPermitted, api.RefusalNotPermitted},
-		{group.ErrForeign, api.RefusalForeign}, {group.ErrEquivocation, api.RefusalEquivocation},
-		{group.ErrFuture, api.RefusalFuture}, {group.ErrIncomplete, api.RefusalIncomplete},
-		{group.ErrInvalidCommit, api.RefusalCommit}, {group.ErrInvalidKeyPackage, api.RefusalKeyPackage},
-		{group.ErrInvalidWelcome, api.RefusalWelcome}, {group.ErrUsed, api.RefusalUsed}, {group.ErrFull, api.RefusalFull},
-		{group.ErrForged, api.RefusalForged}, {identity.ErrForged, api.RefusalForged}, {wire.ErrMalformed, api.RefusalMalformed},
+		{group.ErrRemoved, api.RefusalRemoved},
+		{group.ErrOut, api.RefusalOut},
+		{group.ErrNoEpoch, api.RefusalNoEpoch},
+		{wire.ErrUnknownKey, api.RefusalUnknownKey},
+		{wire.ErrNotAuthentic, api.RefusalNotAuthentic},
+		{wire.ErrVersion, api.RefusalVersion},
+		{wire.ErrTooLarge, api.RefusalTooLarge},
+		{group.ErrNotMember, api.RefusalNotMember},
+		{group.ErrNotPermitted, api.RefusalNotPermitted},
+		{group.ErrForeign, api.RefusalForeign},
+		{group.ErrEquivocation, api.RefusalEquivocation},
+		{group.ErrFuture, api.RefusalFuture},
+		{group.ErrIncomplete, api.RefusalIncomplete},
+		{group.ErrInvalidCommit, api.RefusalCommit},
+		{group.ErrInvalidKeyPackage, api.RefusalKeyPackage},
+		{group.ErrInvalidWelcome, api.RefusalWelcome},
+		{group.ErrUsed, api.RefusalUsed},
+		{group.ErrFull, api.RefusalFull},
+		{group.ErrForged, api.RefusalForged},
+		{identity.ErrForged, api.RefusalForged},
+		{wire.ErrMalformed, api.RefusalMalformed},
 	} {
 		if errors.Is(err, r.err) {
 			return r.name

@@ -141,12 +141,15 @@ type badgerLog struct{ *slog.Logger }
 func (l badgerLog) Errorf(format string, args ...any) {
 	l.Warn(fmt.Sprintf("badger: "+format, args...))
 }
+
 func (l badgerLog) Warningf(format string, args ...any) {
 	l.Warn(fmt.Sprintf("badger: "+format, args...))
 }
+
 func (l badgerLog) Infof(format string, args ...any) {
 	l.Debug(fmt.Sprintf("badger: "+format, args...))
 }
+
 func (l badgerLog) Debugf(format string, args ...any) {
 	l.Debug(fmt.Sprintf("badger: "+format, args...))
 }

@@ -42,7 +42,7 @@ func stream2[Req, Item any](e *echo, r Req, emit func(Item) error) error {
 func (e *echo) Status(_ context.Context, r StatusRequest) (Status, error) {
 	return answer[StatusRequest, Status](e, r)
 }
-func (e *echo) ID(_ context.Context, r Empty) (ID, error) { return answer[Empty, ID](e, r) }
+func (e *echo) ID(_ context.Context, r Empty) (ID, error)       { return answer[Empty, ID](e, r) }
 func (e *echo) Peers(_ context.Context, r Empty) (Peers, error) { return answer[Empty, Peers](e, r) }
 
 func (e *echo) Version(_ context.Context, r Empty) (Version, error) {

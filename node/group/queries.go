@@ -290,7 +290,11 @@ func (m *Machine) SyncMAC(key wire.KeyID, role byte, opener, answerer wire.SyncH
 	}
 	h := hmac.New(sha256.New, k)
 	for _, b := range [][]byte{
-		[]byte(wire.DomainSync), {0}, m.group[:], {role}, opener.Nonce[:], answerer.Nonce[:],
+		[]byte(wire.DomainSync),
+		{0},
+		m.group[:],
+		{role},
+		opener.Nonce[:], answerer.Nonce[:],
 		wire.U64(uint64(len(openerPeer))), openerPeer, wire.U64(uint64(len(answererPeer))), answererPeer,
 	} {
 		h.Write(b)

@@ -104,8 +104,14 @@ func TestExpiry(t *testing.T) {
 		now     int64
 		expired bool
 	}{
-		{2000, 1999, false}, {2000, 2000, true}, {2000, 1 << 40, true}, {2000, -5, false},
-		{0, 1 << 40, false}, {1<<63 - 1, 1 << 40, false}, {1 << 63, 1 << 40, false}, {1<<64 - 1, 1 << 40, false},
+		{2000, 1999, false},
+		{2000, 2000, true},
+		{2000, 1 << 40, true},
+		{2000, -5, false},
+		{0, 1 << 40, false},
+		{1<<63 - 1, 1 << 40, false},
+		{1 << 63, 1 << 40, false},
+		{1<<64 - 1, 1 << 40, false},
 	}
 	for _, test := range tests {
 		d.Cert.Expires = test.expires

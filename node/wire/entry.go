@@ -190,9 +190,15 @@ func (o *Op) fields() string {
 		name string
 		has  bool
 	}{
-		{"cert", o.Cert != nil}, {"user", o.User != nil}, {"role", o.Role != 0}, {"keypackage", o.KeyPackage != nil},
-		{"why", o.Why != 0}, {"invite", o.Invite != nil},
-		{"device", o.Device != nil}, {"profile", o.Profile != nil}, {"reboot", o.Reboot != nil},
+		{"cert", o.Cert != nil},
+		{"user", o.User != nil},
+		{"role", o.Role != 0},
+		{"keypackage", o.KeyPackage != nil},
+		{"why", o.Why != 0},
+		{"invite", o.Invite != nil},
+		{"device", o.Device != nil},
+		{"profile", o.Profile != nil},
+		{"reboot", o.Reboot != nil},
 	} {
 		if f.has {
 			if s != "" {

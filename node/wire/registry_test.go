@@ -108,8 +108,10 @@ func registry() []wireType {
 		decodedAlone("opened", MaxOpened, DecodeOpened, sampleOpened),
 		decodedAlone("content", MaxOpened, DecodeContent, sampleContent),
 		decodedAlone("bundle", MaxEnvelope, DecodeBundle, sampleBundle),
-		decodedAlone("beacon", MaxEnvelope, DecodeBeacon, &Beacon{V: 1, Log: sampleLog, HLC: 5, Vector: sampleMarks, Gaps: []MessageID{hash[MessageID](1), hash[MessageID](2)}, TransportKey: fill(2, 32), Rescue: []byte("key package"),
-			Rejoin: ptr(signed(Marshal(sampleRejoin))), Position: hash[EpochID](5), Check: hash[Hash](6)}),
+		decodedAlone("beacon", MaxEnvelope, DecodeBeacon, &Beacon{
+			V: 1, Log: sampleLog, HLC: 5, Vector: sampleMarks, Gaps: []MessageID{hash[MessageID](1), hash[MessageID](2)}, TransportKey: fill(2, 32), Rescue: []byte("key package"),
+			Rejoin: ptr(signed(Marshal(sampleRejoin))), Position: hash[EpochID](5), Check: hash[Hash](6),
+		}),
 		decodedAlone("join-secrets", MaxJoinSecrets, DecodeJoinSecrets, &JoinSecrets{1, [][]byte{sampleKey}}),
 		decodedAlone("public-info", MaxPublicInfo, DecodePublicInfo, &PublicInfo{V: 1, Genesis: signed(Marshal(sampleGenesis)), Authority: []Signed{signed(Marshal(sampleLink))}, Profile: []Signed{signed(Marshal(sampleItem))}, Heads: []Signed{signed(Marshal(sampleHead))}}),
 		decodedAlone("authority-link", MaxPublicInfo, DecodeAuthorityLink, sampleLink),

@@ -466,4 +466,3 @@ func (e *Endpoint) Free(_ context.Context, in *mlsclient.FreeRequest) (*mlsclien
 	s.epoch.Wipe()
 	return &mlsclient.FreeResponse{}, nil
 }
-
