@@ -14,7 +14,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,9 +38,7 @@ type Config struct {
 	// KeyFile is a file of 32 random bytes that takes the passphrase's place.
 	KeyFile string `toml:"key_file"`
 
-	Log         Log         `toml:"log"`
-	Metrics     Metrics     `toml:"metrics"`
-	Connections Connections `toml:"connections"`
+	Log Log `toml:"log"`
 }
 
 // Log says what is logged, to stderr.
@@ -50,26 +47,14 @@ type Log struct {
 	Format string `toml:"format"` // text, json
 }
 
-// Metrics says where /metrics, /healthz and /readyz are served.
-type Metrics struct {
-	Address string `toml:"address"` // host:port; empty: nowhere
-}
-
-// Connections bounds how many peers stay connected.
-type Connections struct {
-	Low  int `toml:"low"`  // when there are more than High, connections are closed until Low are left
-	High int `toml:"high"` // 0: no bound
-}
-
 // Default gives the configuration without file, variables and flags.
 func Default(p Paths) Config {
 	return Config{
-		DataDir:     p.Data,
-		Listen:      []string{"/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"},
-		Bootstrap:   []string{},
-		MDNS:        true,
-		Log:         Log{Level: "info", Format: "text"},
-		Connections: Connections{Low: 64, High: 128},
+		DataDir:   p.Data,
+		Listen:    []string{"/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"},
+		Bootstrap: []string{},
+		MDNS:      true,
+		Log:       Log{Level: "info", Format: "text"},
 	}
 }
 
@@ -106,14 +91,6 @@ func (c Config) Validate() error {
 	}
 	if !slices.Contains(logFormats, c.Log.Format) {
 		bad("log.format", "%q is none of %s", c.Log.Format, strings.Join(logFormats, ", "))
-	}
-	if c.Metrics.Address != "" {
-		if _, _, err := net.SplitHostPort(c.Metrics.Address); err != nil {
-			bad("metrics.address", "want host:port: %w", err)
-		}
-	}
-	if c.Connections.Low < 0 || c.Connections.High < 0 || c.Connections.High != 0 && c.Connections.Low > c.Connections.High {
-		bad("connections.low", "want 0 ≤ low ≤ high, got low %d and high %d", c.Connections.Low, c.Connections.High)
 	}
 	return errors.Join(errs...)
 }

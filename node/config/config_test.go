@@ -36,11 +36,8 @@ func TestErrorsNameTheLineAndTheKey(t *testing.T) {
 		{file: "listen = [\"here\"]\n", want: "listen: "},
 		{file: "bootstrap = [\"/ip4/127.0.0.1/tcp/4001\"]\n", want: "does not end in /p2p/"},
 		{file: "passphrase_file = \"a\"\nkey_file = \"b\"\n", want: "a store has one of them"},
-		{file: "[metrics]\naddress = \"9090\"\n", want: "metrics.address: want host:port"},
-		{file: "[connections]\nlow = 5\nhigh = 3\n", want: "connections.low: want 0 ≤ low ≤ high"},
 		{env: "PANDANODE_MDSN=true", want: `there is no variable PANDANODE_MDSN; did you mean "PANDANODE_MDNS"?`},
 		{env: "PANDANODE_MDNS=maybe", want: `PANDANODE_MDNS: "maybe" is neither true nor false`},
-		{env: "PANDANODE_CONNECTIONS_LOW=few", want: `PANDANODE_CONNECTIONS_LOW: "few" is no number`},
 		{flag: "perhaps", want: `--mdns: "perhaps" is neither`},
 	} {
 		flags := map[string]string{}

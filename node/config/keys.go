@@ -55,11 +55,6 @@ var keys = []Key{
 		"start alone. Keep it on another disk than the store.", "file of 32 random bytes in place of a passphrase", func(c *Config) any { return &c.KeyFile }},
 	{"log.level", "What to log, to stderr: debug, info, warn or error.", "what to log: debug, info, warn, error", func(c *Config) any { return &c.Log.Level }},
 	{"log.format", "text or json.", "text or json", func(c *Config) any { return &c.Log.Format }},
-	{"metrics.address", "host:port on which /metrics, /healthz and /readyz are served. Empty: nowhere.\n" +
-		"Whoever reaches it can read them.", "host:port for /metrics, /healthz and /readyz", func(c *Config) any { return &c.Metrics.Address }},
-	{"connections.low", "When more than high peers are connected, connections are closed until low are left.\n" +
-		"0 for high: no bound.", "", func(c *Config) any { return &c.Connections.Low }},
-	{"connections.high", "", "", func(c *Config) any { return &c.Connections.High }},
 }
 
 // Keys gives the table of keys.
@@ -74,12 +69,6 @@ func (k Key) set(c *Config, text string) error {
 		v, err := strconv.ParseBool(text)
 		if err != nil {
 			return fmt.Errorf("%q is neither true nor false", text)
-		}
-		*p = v
-	case *int:
-		v, err := strconv.Atoi(text)
-		if err != nil {
-			return fmt.Errorf("%q is no number", text)
 		}
 		*p = v
 	case *[]string:
@@ -102,8 +91,6 @@ func (k Key) literal(c *Config) string {
 		return quote(*p)
 	case *bool:
 		return strconv.FormatBool(*p)
-	case *int:
-		return strconv.Itoa(*p)
 	case *[]string:
 		items := make([]string, len(*p))
 		for i, s := range *p {
