@@ -1,0 +1,124 @@
+// Command live plays the interoperability scenarios between this engine and every
+// peer from the npm registry, each in both roles, and prints how they went.
+//
+// It fails if node or the registry is missing, if a scenario fails, and if a peer
+// passed nothing.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pandanode/pandanode/mls/interop/endpoint"
+	"github.com/pandanode/pandanode/mls/interop/mlsclient"
+	"github.com/pandanode/pandanode/mls/interop/peer"
+	"github.com/pandanode/pandanode/mls/interop/scenario"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+func main() {
+	cache, _ := os.UserCacheDir()
+	dir := flag.String("dir", filepath.Join(cache, "pandanode", "mls-peers"), "where the peers are installed")
+	names := flag.String("peers", "ts-mls,core-crypto", "which peers, separated by commas")
+	only := flag.String("scenario", "", "only scenarios whose name begins with this")
+	seed := flag.Uint64("seed", 1, "seed of the scenarios")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *dir, strings.Split(*names, ","), *only, *seed); err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, dir string, names []string, only string, seed uint64) error {
+	if err := peer.Install(ctx, dir, os.Stderr); err != nil {
+		return err
+	}
+	ours, closeOurs, err := serveOurs(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeOurs()
+	var list []scenario.Scenario
+	for _, s := range scenario.All {
+		if strings.HasPrefix(s.Name, only) {
+			list = append(list, s)
+		}
+	}
+	if len(list) == 0 {
+		return fmt.Errorf("no scenario begins with %q", only)
+	}
+	var rows []scenario.Row
+	for _, name := range names {
+		more, err := against(ctx, dir, name, ours, list, seed)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, more...)
+	}
+	if _, _, failed := scenario.Print(os.Stdout, rows); failed > 0 {
+		return fmt.Errorf("%d failed", failed)
+	}
+	return nil
+}
+
+// against plays list with one peer in either role.
+func against(ctx context.Context, dir, name string, ours scenario.Peer, list []scenario.Scenario, seed uint64) ([]scenario.Row, error) {
+	process, err := peer.Start(dir, name, os.Stderr)
+	if err != nil {
+		return nil, err
+	}
+	defer process.Close()
+	theirs := scenario.Peer{Name: name, Client: mlsclient.NewMLSClientClient(process)}
+	suites, err := scenario.Suites(ctx, ours, theirs)
+	if err != nil {
+		return nil, err
+	}
+	setups := scenario.Setups(suites, seed)
+	rows := scenario.Play(ctx, list, ours, theirs, setups, deviation)
+	rows = append(rows, scenario.Play(ctx, list, theirs, ours, setups, deviation)...)
+	passed := 0
+	for _, r := range rows {
+		passed += r.Passed
+	}
+	if passed == 0 {
+		return rows, errors.Join(fmt.Errorf("nothing passed against %s", name), printed(rows))
+	}
+	return rows, nil
+}
+
+func printed(rows []scenario.Row) error {
+	scenario.Print(os.Stdout, rows)
+	return nil
+}
+
+// serveOurs serves this engine over gRPC on loopback, as command server does.
+func serveOurs(ctx context.Context) (scenario.Peer, func(), error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return scenario.Peer{}, nil, err
+	}
+	server := grpc.NewServer()
+	mlsclient.RegisterMLSClientServer(server, endpoint.New(rand.Reader, time.Now))
+	go server.Serve(listener) // ends with Stop
+	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		server.Stop()
+		return scenario.Peer{}, nil, err
+	}
+	return scenario.Peer{Name: endpoint.Name, Client: mlsclient.NewMLSClientClient(conn), Complete: true}, func() {
+		conn.Close()
+		server.Stop()
+	}, nil
+}
