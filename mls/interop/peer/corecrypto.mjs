@@ -151,8 +151,8 @@ await serve({
   async Unprotect(r) {
     const client = await state(r.state_id)
     const out = await client.run((ctx) => ctx.decryptMessage(client.conversation, bytes(r.ciphertext)))
-    if (out.message === undefined) throw new Error('not application data')
-    return { plaintext: base64(out.message), authenticated_data: base64(authenticatedData(bytes(r.ciphertext))) }
+    if (out.tag !== 'Text') throw new Error(`${out.tag} is not application data`)
+    return { plaintext: base64(out.inner.plaintext), authenticated_data: base64(authenticatedData(bytes(r.ciphertext))) }
   },
   async Commit(r) {
     inline(r)
@@ -190,7 +190,8 @@ await serve({
       for (const p of r.proposal) await ctx.decryptMessage(client.conversation, bytes(p))
       return ctx.decryptMessage(client.conversation, bytes(r.commit))
     })
-    if (!out.isActive) throw new Error('removed from the group')
+    if (out.tag !== 'Commit') throw new Error(`${out.tag} is not a commit`)
+    if (!out.inner.isActive) throw new Error('removed from the group')
     return { state_id: await enter(client) }
   },
   Free(r) {

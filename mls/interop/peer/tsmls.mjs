@@ -1,5 +1,6 @@
 // ts-mls as a client of the interoperability harness. Its states are immutable, so a
 // state_id is one of them and what came with it.
+import { p256, p384, p521 } from '@noble/curves/nist.js'
 import * as mls from 'ts-mls'
 import { createGroupInfo } from 'ts-mls/createCommit.js'
 import { decodeRatchetTree, ratchetTreeEncoder } from 'ts-mls/ratchetTree.js'
@@ -13,8 +14,12 @@ const suites = new Map()
 
 const nameOf = (id) => Object.keys(mls.ciphersuites).find((n) => mls.ciphersuites[n] === id)
 
-// suite gives a ciphersuite. The peer puts the bare key into external_pub, where RFC
-// 9420, Section 12.4.3.2, has a struct with a vector: take the vector's length off.
+const curves = { 2: p256, 5: p521, 7: p384 }
+
+// suite gives a ciphersuite, with two deviations of the peer from RFC 9420 mended.
+// It puts the bare key into external_pub, where Section 12.4.3.2 has a struct with a
+// vector: take the vector's length off. It makes compressed ECDSA keys, where Section
+// 5.1.1 wants uncompressed points: make those.
 async function suite(id) {
   if (!nameOf(id)) throw new Unimplemented(`ciphersuite ${id}`)
   if (!suites.has(id)) {
@@ -22,6 +27,13 @@ async function suite(id) {
     const importPublicKey = cs.hpke.importPublicKey.bind(cs.hpke)
     const size = (await cs.hpke.exportPublicKey((await cs.hpke.deriveKeyPair(new Uint8Array(cs.kdf.size))).publicKey)).length
     cs.hpke.importPublicKey = (k) => importPublicKey(k.length > size ? k.slice(k.length - size) : k)
+    if (curves[id]) {
+      const keygen = cs.signature.keygen.bind(cs.signature)
+      cs.signature.keygen = async () => {
+        const { signKey } = await keygen()
+        return { signKey, publicKey: curves[id].getPublicKey(signKey, false) }
+      }
+    }
     suites.set(id, cs)
   }
   return suites.get(id)

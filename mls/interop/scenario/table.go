@@ -62,15 +62,15 @@ func Play(ctx context.Context, list []Scenario, creator, joiner Peer, setups []S
 				row.Passed++
 			case errors.As(err, &missing):
 				row.Skipped++
-				row.note(missing.Error())
+				row.note(missing.Error(), setup)
 			default:
 				if why, ok := explained(explain, row, err); ok {
 					row.Skipped++
-					row.note(why)
+					row.note(why, setup)
 					continue
 				}
 				row.Failed++
-				row.note(fmt.Sprintf("%v: %v", setup, err))
+				row.note(err.Error(), setup)
 			}
 		}
 		rows = append(rows, row)
@@ -85,9 +85,10 @@ func explained(explain func(Row, error) (string, bool), row Row, err error) (str
 	return explain(row, err)
 }
 
-func (r *Row) note(text string) {
-	if !slices.Contains(r.Notes, text) {
-		r.Notes = append(r.Notes, text)
+// note keeps why, with the first setup that it was said of.
+func (r *Row) note(why string, setup Setup) {
+	if !slices.ContainsFunc(r.Notes, func(n string) bool { return strings.HasPrefix(n, why+" (") }) {
+		r.Notes = append(r.Notes, fmt.Sprintf("%s (first with %v)", why, setup))
 	}
 }
 
