@@ -88,7 +88,7 @@ func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (*CommitResult, error) 
 		commitSecret = path.last
 	}
 	next.treeHash = plan.tree.freeze()
-	if err := plan.tree.checkChanged(); err != nil {
+	if err := plan.tree.reindex(e.tree); err != nil {
 		return nil, err
 	}
 	if path != nil {
@@ -170,14 +170,6 @@ func (e *Epoch) checkOwnLeaf(l *LeafNode, extensions []Extension, v CredentialVa
 		return fmt.Errorf("own leaf: %w", err)
 	}
 	return v.check(l)
-}
-
-// checkChanged verifies what a commit may have broken in the tree as a whole.
-func (t *tree) checkChanged() error {
-	if err := t.checkUnique(); err != nil {
-		return err
-	}
-	return t.checkCredentialTypes()
 }
 
 // enter completes a child epoch whose context lacks the transcript: RFC 9420,
@@ -347,7 +339,7 @@ func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (
 		suite: s, groupID: e.ctx.groupID, epoch: e.ctx.epoch + 1, treeHash: plan.tree.freeze(),
 		confirmedTranscript: e.ctx.confirmedTranscript, extensions: plan.extensions,
 	}
-	if err := plan.tree.checkChanged(); err != nil {
+	if err := plan.tree.reindex(e.tree); err != nil {
 		return nil, err
 	}
 	if plan.ownRemoved {

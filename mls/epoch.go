@@ -64,6 +64,9 @@ func Create(rand io.Reader, cfg GroupConfig) (*Epoch, *Ratchets, error) {
 			}
 		}
 		c := DefaultCapabilities(types...)
+		if !slices.Contains(c.CipherSuites, s.id) {
+			c.CipherSuites = append(c.CipherSuites, s.id)
+		}
 		caps = &c
 	}
 	leaf, leafKey, err := newKeyPackageLeaf(rand, s, KeyPackageConfig{
@@ -86,6 +89,9 @@ func Create(rand io.Reader, cfg GroupConfig) (*Epoch, *Ratchets, error) {
 		return nil, nil, fmt.Errorf("new group: %w", err)
 	}
 	if err := t.checkLeaves(ctx, cfg.Validator); err != nil {
+		return nil, nil, fmt.Errorf("new group: %w", err)
+	}
+	if err := t.reindex(nil); err != nil {
 		return nil, nil, fmt.Errorf("new group: %w", err)
 	}
 	epochSecret := newSecret(seed)

@@ -3,6 +3,7 @@ package mls
 import (
 	"fmt"
 	"io"
+	"slices"
 )
 
 // ExternalConfig is what joining by an external commit needs. Signer, Credential
@@ -39,7 +40,7 @@ func joinExternal(rand io.Reader, message []byte, cfg ExternalConfig) (*CommitRe
 		return nil, err
 	}
 	s := parent.suite()
-	seed, err := draw(rand, s.kem.privateSize())
+	seed, err := draw(rand, s.kem.encapSize())
 	if err != nil {
 		return nil, err
 	}
@@ -61,10 +62,13 @@ func joinExternal(rand io.Reader, message []byte, cfg ExternalConfig) (*CommitRe
 		return nil, err
 	}
 	leaf := LeafNode{SignatureKey: cfg.Signer.PublicKey(), Credential: cfg.Credential, Extensions: cfg.LeafExtensions, Capabilities: DefaultCapabilities()}
+	if !slices.Contains(leaf.Capabilities.CipherSuites, s.id) {
+		leaf.Capabilities.CipherSuites = append(leaf.Capabilities.CipherSuites, s.id)
+	}
 	if cfg.Capabilities != nil {
 		leaf.Capabilities = *cfg.Capabilities
 	}
-	own, err := plan.tree.add(&leaf) // a placeholder until generatePath
+	own, err := plan.tree.next()
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +83,7 @@ func joinExternal(rand io.Reader, message []byte, cfg ExternalConfig) (*CommitRe
 		suite: s, groupID: parent.ctx.groupID, epoch: parent.ctx.epoch + 1, treeHash: plan.tree.freeze(),
 		confirmedTranscript: parent.ctx.confirmedTranscript, extensions: plan.extensions,
 	}
-	if err := plan.tree.checkChanged(); err != nil {
+	if err := plan.tree.reindex(parent.tree); err != nil {
 		return nil, err
 	}
 	body := &commit{}

@@ -145,7 +145,7 @@ func trio(t testing.TB, id CipherSuite) (alice, bob, carol *client) {
 }
 
 func TestConversation(t *testing.T) {
-	for _, s := range suites {
+	for _, s := range allSuites {
 		t.Run(fmt.Sprintf("suite%d", s.id), func(t *testing.T) { conversation(t, s.id) })
 	}
 }
@@ -652,7 +652,7 @@ func TestGroupContextExtensions(t *testing.T) {
 
 // External commits, also of a member that lost its state: RFC 9420, Section 12.4.3.2.
 func TestExternalJoin(t *testing.T) {
-	for _, s := range suites {
+	for _, s := range allSuites {
 		alice, bob, carol := trio(t, s.id)
 		dave := newClient(t, s.id, "dave")
 		join := func(c *client, resync *LeafIndex) *CommitResult {

@@ -2,10 +2,7 @@ package mls
 
 import (
 	"crypto/ecdh"
-	"crypto/sha256"
-	"crypto/sha512"
 	"fmt"
-	"hash"
 	"io"
 
 	"github.com/cloudflare/circl/dh/x25519"
@@ -19,6 +16,8 @@ import (
 // caller decides the order in which it is drawn.
 type kem interface {
 	id() uint16
+	seedSize() int  // of the ikm of a key pair
+	encapSize() int // of the ikm of an encapsulation
 	privateSize() int
 	publicSize() int
 	// deriveKeyPair is DeriveKeyPair of RFC 9180, Section 7.1.3.
@@ -38,21 +37,23 @@ type group interface {
 
 type dhkem struct {
 	kemID    uint16
-	hash     func() hash.Hash
+	hash     *digest
 	nsecret  int
 	nsk, npk int
 	group    group
 }
 
 var (
-	kemP256   = &dhkem{0x0010, sha256.New, 32, 32, 65, nist{ecdh.P256(), 32, 0xff}}
-	kemP384   = &dhkem{0x0011, sha512.New384, 48, 48, 97, nist{ecdh.P384(), 48, 0xff}}
-	kemP521   = &dhkem{0x0012, sha512.New, 64, 66, 133, nist{ecdh.P521(), 66, 0x01}}
-	kemX25519 = &dhkem{0x0020, sha256.New, 32, 32, 32, groupX25519{}}
-	kemX448   = &dhkem{0x0021, sha512.New, 64, 56, 56, groupX448{}}
+	kemP256   = &dhkem{0x0010, sha2x256, 32, 32, 65, nist{ecdh.P256(), 32, 0xff}}
+	kemP384   = &dhkem{0x0011, sha2x384, 48, 48, 97, nist{ecdh.P384(), 48, 0xff}}
+	kemP521   = &dhkem{0x0012, sha2x512, 64, 66, 133, nist{ecdh.P521(), 66, 0x01}}
+	kemX25519 = &dhkem{0x0020, sha2x256, 32, 32, 32, groupX25519{}}
+	kemX448   = &dhkem{0x0021, sha2x512, 64, 56, 56, groupX448{}}
 )
 
 func (k *dhkem) id() uint16       { return k.kemID }
+func (k *dhkem) seedSize() int    { return k.nsk }
+func (k *dhkem) encapSize() int   { return k.nsk }
 func (k *dhkem) privateSize() int { return k.nsk }
 func (k *dhkem) publicSize() int  { return k.npk }
 
@@ -119,19 +120,21 @@ func (k *dhkem) extractAndExpand(dh, enc, public []byte) secret {
 	return newSecret(out)
 }
 
-func labeledExtract(h func() hash.Hash, suiteID, salt []byte, label string, ikm []byte) []byte {
-	return hmacSum(h, salt, []byte("HPKE-v1"), suiteID, []byte(label), ikm)
+// labeledExtract and labeledExpand are RFC 9180, Section 4.
+func labeledExtract(d *digest, suiteID, salt []byte, label string, ikm []byte) []byte {
+	var buf [64]byte
+	b := append(append(append(buf[:0], hpkeVersion...), suiteID...), label...)
+	return d.appendHMAC(make([]byte, 0, d.size), salt, b, ikm, nil)
 }
 
-func labeledExpand(h func() hash.Hash, suiteID, prk []byte, label string, info []byte, n int) []byte {
-	b := make([]byte, 0, 2+7+len(suiteID)+len(label)+len(info))
-	b = append(b, byte(n>>8), byte(n))
-	b = append(b, "HPKE-v1"...)
-	b = append(b, suiteID...)
-	b = append(b, label...)
-	b = append(b, info...)
-	return hkdfExpand(h, prk, b, n)
+func labeledExpand(d *digest, suiteID, prk []byte, label string, info []byte, n int) []byte {
+	var buf [320]byte
+	b := append(buf[:0], byte(n>>8), byte(n))
+	b = append(append(append(append(b, hpkeVersion...), suiteID...), label...), info...)
+	return d.expand(prk, b, n)
 }
+
+const hpkeVersion = "HPKE-v1"
 
 type groupX25519 struct{}
 
@@ -242,41 +245,56 @@ func (s *suite) hpkeID() []byte {
 	}
 }
 
-// hpkeSchedule is KeySchedule of RFC 9180, Section 5.1, in base mode.
-func (s *suite) hpkeSchedule(shared secret, info []byte) (key, nonce, exporter []byte) {
+// hpkeInfo is what the key schedule of RFC 9180, Section 5.1, in base mode, takes
+// from the info string: it is the same for all recipients of one commit.
+type hpkeInfo struct {
+	id      []byte
+	context []byte
+}
+
+func (s *suite) hpkeInfo(info []byte) hpkeInfo {
 	id := s.hpkeID()
-	context := []byte{0}
+	context := make([]byte, 1, 1+2*s.hash.size)
 	context = append(context, labeledExtract(s.hash, id, nil, "psk_id_hash", nil)...)
 	context = append(context, labeledExtract(s.hash, id, nil, "info_hash", info)...)
-	prk := labeledExtract(s.hash, id, shared.bytes(), "secret", nil)
-	key = labeledExpand(s.hash, id, prk, "key", context, s.aead.nk)
-	nonce = labeledExpand(s.hash, id, prk, "base_nonce", context, s.aead.nn)
-	exporter = labeledExpand(s.hash, id, prk, "exp", context, s.nh)
+	return hpkeInfo{id, context}
+}
+
+// labelInfo is the info of EncryptWithLabel, RFC 9420, Section 5.1.3.
+func (s *suite) labelInfo(label string, context []byte) hpkeInfo {
+	return s.hpkeInfo(signContent(label, context))
+}
+
+// hpkeKey is the rest of the key schedule, less the exporter.
+func (s *suite) hpkeKey(shared secret, i hpkeInfo) (key, nonce []byte) {
+	prk := labeledExtract(s.hash, i.id, shared.bytes(), "secret", nil)
+	key = labeledExpand(s.hash, i.id, prk, "key", i.context, s.aead.nk)
+	nonce = labeledExpand(s.hash, i.id, prk, "base_nonce", i.context, s.aead.nn)
 	clear(prk)
-	return key, nonce, exporter
+	return key, nonce
 }
 
 // hpkeSeal is SealBase of RFC 9180, Section 6.1; ikm is the randomness of the
-// ephemeral key, privateSize bytes.
-func (s *suite) hpkeSeal(ikm, public, info, aad, plaintext []byte) (hpkeCiphertext, error) {
+// encapsulation, encapSize bytes.
+func (s *suite) hpkeSeal(ikm, public []byte, info hpkeInfo, aad, plaintext []byte) (hpkeCiphertext, error) {
 	shared, enc, err := s.kem.encap(ikm, public)
 	if err != nil {
 		return hpkeCiphertext{}, err
 	}
 	defer shared.wipe()
-	key, nonce, _ := s.hpkeSchedule(shared, info)
+	key, nonce := s.hpkeKey(shared, info)
 	ct, err := s.sealKeyed(key, nonce, aad, plaintext)
 	clear(key)
 	return hpkeCiphertext{kemOutput: enc, ciphertext: ct}, err
 }
 
-func (s *suite) hpkeOpen(private secret, public, info, aad []byte, c hpkeCiphertext) ([]byte, error) {
+func (s *suite) hpkeOpen(private secret, public []byte, info hpkeInfo, aad []byte, c hpkeCiphertext) ([]byte, error) {
 	shared, err := s.kem.decap(private, public, c.kemOutput)
 	if err != nil {
 		return nil, err
 	}
 	defer shared.wipe()
-	key, nonce, _ := s.hpkeSchedule(shared, info)
+	key, nonce := s.hpkeKey(shared, info)
 	defer clear(key)
 	return s.openKeyed(key, nonce, aad, c.ciphertext)
 }
@@ -284,17 +302,21 @@ func (s *suite) hpkeOpen(private secret, public, info, aad []byte, c hpkeCiphert
 // hpkeExport is the exporter of RFC 9180, Section 5.3, for a context that was set up
 // from shared.
 func (s *suite) hpkeExport(shared secret, info, context []byte, length int) secret {
-	_, _, exporter := s.hpkeSchedule(shared, info)
-	return newSecret(labeledExpand(s.hash, s.hpkeID(), exporter, "sec", context, length))
+	i := s.hpkeInfo(info)
+	prk := labeledExtract(s.hash, i.id, shared.bytes(), "secret", nil)
+	exporter := labeledExpand(s.hash, i.id, prk, "exp", i.context, s.nh)
+	defer clear(exporter)
+	clear(prk)
+	return newSecret(labeledExpand(s.hash, i.id, exporter, "sec", context, length))
 }
 
 // encryptWithLabel is RFC 9420, Section 5.1.3.
 func (s *suite) encryptWithLabel(ikm, public []byte, label string, context, plaintext []byte) (hpkeCiphertext, error) {
-	return s.hpkeSeal(ikm, public, signContent(label, context), nil, plaintext)
+	return s.hpkeSeal(ikm, public, s.labelInfo(label, context), nil, plaintext)
 }
 
 func (s *suite) decryptWithLabel(private secret, public []byte, label string, context []byte, c hpkeCiphertext) ([]byte, error) {
-	return s.hpkeOpen(private, public, signContent(label, context), nil, c)
+	return s.hpkeOpen(private, public, s.labelInfo(label, context), nil, c)
 }
 
 // draw reads n bytes of randomness.

@@ -47,14 +47,16 @@ func TestRFC9180BaseX25519(t *testing.T) {
 	got, err = s.kem.decap(newSecret(skR), pkR, pkE)
 	must(t, err)
 	equal(t, "shared_secret of the receiver", got.bytes(), shared)
-	k, n, x := s.hpkeSchedule(got, info)
+	i := s.hpkeInfo(info)
+	k, n := s.hpkeKey(got, i)
 	equal(t, "key", k, key)
 	equal(t, "base_nonce", n, nonce)
+	x := labeledExpand(s.hash, i.id, labeledExtract(s.hash, i.id, got.bytes(), "secret", nil), "exp", i.context, 32)
 	equal(t, "exporter_secret", x, exporter)
-	sealed, err := s.hpkeSeal(ikmE, pkR, info, aad, pt)
+	sealed, err := s.hpkeSeal(ikmE, pkR, i, aad, pt)
 	must(t, err)
 	equal(t, "ciphertext", sealed.ciphertext, ct)
-	opened, err := s.hpkeOpen(newSecret(skR), pkR, info, aad, sealed)
+	opened, err := s.hpkeOpen(newSecret(skR), pkR, i, aad, sealed)
 	must(t, err)
 	equal(t, "plaintext", opened, pt)
 	for _, e := range []struct{ context, value string }{
@@ -66,9 +68,12 @@ func TestRFC9180BaseX25519(t *testing.T) {
 	}
 }
 
+// allSuites are those of RFC 9420 and the hybrid one.
+var allSuites = append(suites[:len(suites):len(suites)], hybrid)
+
 // Both directions against another implementation, for every suite.
 func TestHPKEAgainstCIRCL(t *testing.T) {
-	for _, s := range suites {
+	for _, s := range allSuites {
 		kemID := hpke.KEM(s.kem.id())
 		other := hpke.NewSuite(kemID, hpke.KDF(s.kdf), hpke.AEAD(s.aead.id))
 		rand := newStream("hpke")
@@ -88,11 +93,11 @@ func TestHPKEAgainstCIRCL(t *testing.T) {
 		must(t, err)
 		ct, err := sealer.Seal(pt, aad)
 		must(t, err)
-		got, err := s.hpkeOpen(sk, pk, info, aad, hpkeCiphertext{enc, ct})
+		got, err := s.hpkeOpen(sk, pk, s.hpkeInfo(info), aad, hpkeCiphertext{enc, ct})
 		must(t, err)
 		equal(t, "theirs opened by us", got, pt)
 
-		c, err := s.hpkeSeal(ikm[:s.kem.privateSize()], pk, info, aad, pt)
+		c, err := s.hpkeSeal(ikm[:s.kem.encapSize()], pk, s.hpkeInfo(info), aad, pt)
 		must(t, err)
 		receiver, err := other.NewReceiver(theirPrivate, info)
 		must(t, err)
@@ -104,7 +109,7 @@ func TestHPKEAgainstCIRCL(t *testing.T) {
 
 		for i := range c.ciphertext {
 			c.ciphertext[i] ^= 1
-			if _, err := s.hpkeOpen(sk, pk, info, aad, c); err == nil {
+			if _, err := s.hpkeOpen(sk, pk, s.hpkeInfo(info), aad, c); err == nil {
 				t.Errorf("suite %d: bit flipped in octet %d opens", s.id, i)
 			}
 			c.ciphertext[i] ^= 1

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -50,7 +51,7 @@ func NewKeyPackage(rand io.Reader, cfg KeyPackageConfig) (*KeyPackage, *KeyPacka
 	if err != nil {
 		return nil, nil, err
 	}
-	ikm, err := draw(rand, s.kem.privateSize())
+	ikm, err := draw(rand, s.kem.seedSize())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -85,7 +86,7 @@ func newKeyPackageLeaf(rand io.Reader, s *suite, cfg KeyPackageConfig) (*LeafNod
 	if !cfg.Credential.known() {
 		return nil, secret{}, fmt.Errorf("%w: credential type %d", ErrUnsupported, cfg.Credential.Type)
 	}
-	ikm, err := draw(rand, s.kem.privateSize())
+	ikm, err := draw(rand, s.kem.seedSize())
 	if err != nil {
 		return nil, secret{}, err
 	}
@@ -115,6 +116,9 @@ func newKeyPackageLeaf(rand io.Reader, s *suite, cfg KeyPackageConfig) (*LeafNod
 			}
 		}
 		leaf.Capabilities = DefaultCapabilities(own...)
+		if !slices.Contains(leaf.Capabilities.CipherSuites, s.id) {
+			leaf.Capabilities.CipherSuites = append(leaf.Capabilities.CipherSuites, s.id)
+		}
 	}
 	signed, err := leaf.signed(s, cfg.Signer, nil, 0)
 	return signed, key, err

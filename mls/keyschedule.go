@@ -105,14 +105,16 @@ func (s *suite) expandEpoch(epoch secret) (epochSecrets, secret) {
 func (s *suite) export(exporter secret, label string, context []byte, length int) []byte {
 	derived := s.deriveSecret(exporter, label)
 	defer derived.wipe()
-	return s.expandWithLabel(derived.bytes(), "exported", s.sum(context), length)
+	return s.expandWithLabel(derived.bytes(), "exported", s.hash.sum(context), length)
 }
 
 // Transcript hashes, RFC 9420, Section 8.2. signed is the encoding of
 // ConfirmedTranscriptHashInput: wire format, content and signature as they arrived.
 
-func (s *suite) confirmedTranscript(interim, signed []byte) []byte { return s.sum(interim, signed) }
+func (s *suite) confirmedTranscript(interim, signed []byte) []byte {
+	return s.hash.sum2(interim, signed)
+}
 
 func (s *suite) interimTranscript(confirmed, confirmationTag []byte) []byte {
-	return s.sum(confirmed, encode(func(w *writer) { w.vec(confirmationTag) }))
+	return s.hash.sum2(confirmed, encode(func(w *writer) { w.vec(confirmationTag) }))
 }

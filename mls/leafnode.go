@@ -9,6 +9,7 @@ import (
 
 // Identifiers of RFC 9420, Section 17.
 type (
+	// ProtocolVersion is mls10 or a later version.
 	ProtocolVersion uint16
 	ExtensionType   uint16
 	ProposalType    uint16
@@ -150,7 +151,7 @@ type Capabilities struct {
 	Credentials  []CredentialType
 }
 
-// DefaultCapabilities is what this engine supports: all suites it has, both
+// DefaultCapabilities is what this engine supports: all suites of RFC 9420, both
 // credential types, and the given extension types beyond the default ones.
 func DefaultCapabilities(extensions ...ExtensionType) Capabilities {
 	c := Capabilities{
@@ -262,6 +263,7 @@ func (l *LeafNode) encodeUnsigned(w *writer) {
 		w.u64(l.NotAfter)
 	case LeafFromCommit:
 		w.vec(l.ParentHash)
+	case LeafFromUpdate:
 	}
 	encodeExtensions(w, l.Extensions)
 }

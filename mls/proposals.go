@@ -59,7 +59,7 @@ func (e *Epoch) ProposeRemove(signer *SignatureKey, leaf LeafIndex, authenticate
 // private key added: a commit that takes the proposal is processed from there.
 func (e *Epoch) ProposeUpdate(rand io.Reader, signer *SignatureKey, update *LeafUpdate, authenticatedData []byte) ([]byte, *Epoch, error) {
 	s := e.suite()
-	ikm, err := draw(rand, s.kem.privateSize())
+	ikm, err := draw(rand, s.kem.seedSize())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -176,14 +176,12 @@ func (e *Epoch) checkPublic(m publicMessage) error {
 	var public []byte
 	switch m.sender.typ {
 	case senderMember:
-		leaf := e.tree.leaf(LeafIndex(m.sender.index))
-		if leaf == nil {
+		if public = e.tree.signatureKey(LeafIndex(m.sender.index)); public == nil {
 			return fmt.Errorf("%w: sender leaf %d is blank", ErrInvalid, m.sender.index)
 		}
 		if !macEqual(m.authContent.membershipTag(s, e.secrets.membership, e.context), m.membershipTag) {
 			return fmt.Errorf("%w: membership tag", ErrInvalid)
 		}
-		public = leaf.SignatureKey
 	case senderNewMemberCommit:
 		if m.typ != contentCommit || m.commit.path == nil {
 			return fmt.Errorf("%w: new_member_commit without a commit and path", ErrInvalid)
@@ -315,7 +313,7 @@ func (e *Epoch) apply(list []sentProposal, committer sender, now time.Time, v Cr
 		out.added = append(out.added, i)
 		out.packages = append(out.packages, add.KeyPackage)
 	}
-	if err := out.checkMembers(e, list); err != nil {
+	if err := out.checkMembers(list); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -323,7 +321,7 @@ func (e *Epoch) apply(list []sentProposal, committer sender, now time.Time, v Cr
 
 // checkMembers verifies that everybody supports the new GroupContext extensions: all
 // members if they changed, else those who are new.
-func (a *applied) checkMembers(e *Epoch, list []sentProposal) (err error) {
+func (a *applied) checkMembers(list []sentProposal) (err error) {
 	if slices.ContainsFunc(list, func(p sentProposal) bool { return p.proposal.Type() == ProposalGroupContextExtensions }) {
 		if err := checkExtensions(a.extensions); err != nil {
 			return err

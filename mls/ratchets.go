@@ -132,9 +132,9 @@ func (r *Ratchets) openContent(m *privateMessage, c *change) (*authContent, send
 	if err != nil {
 		return nil, sd, err
 	}
-	leaf := e.tree.leaf(sd.leaf)
+	signer := e.tree.signatureKey(sd.leaf)
 	switch {
-	case leaf == nil:
+	case signer == nil:
 		return nil, sd, fmt.Errorf("%w: sender leaf %d is blank", ErrInvalid, sd.leaf)
 	case sd.leaf == e.own:
 		return nil, sd, ErrOwnMessage
@@ -147,7 +147,7 @@ func (r *Ratchets) openContent(m *privateMessage, c *change) (*authContent, send
 	if err != nil {
 		return nil, sd, err
 	}
-	return a, sd, a.verify(e.suite(), leaf.SignatureKey, e.context)
+	return a, sd, a.verify(e.suite(), signer, e.context)
 }
 
 // newContent starts a FramedContent of this member.
@@ -163,7 +163,7 @@ func (e *Epoch) sign(a *authContent, signer *SignatureKey) error {
 	if len(a.application) > maxPlaintext || len(a.authData) > maxPlaintext {
 		return fmt.Errorf("%w: message longer than %d bytes", ErrUsage, maxPlaintext)
 	}
-	if signer == nil || !macEqual(signer.public, e.tree.leaf(e.own).SignatureKey) {
+	if signer == nil || !macEqual(signer.public, e.tree.signatureKey(e.own)) {
 		return fmt.Errorf("%w: signature key is not the own leaf's", ErrUsage)
 	}
 	return a.sign(e.suite(), signer, e.context)

@@ -82,6 +82,9 @@ func ParseEpoch(snapshot []byte) (*Epoch, error) {
 	if e.tree, err = readRatchetTree(s, encodedTree); err != nil {
 		return nil, corrupt("tree", err)
 	}
+	if err := e.tree.reindex(nil); err != nil {
+		return nil, corrupt("tree", err)
+	}
 	switch {
 	case !bytes.Equal(e.tree.freeze(), e.ctx.treeHash):
 		return nil, corrupt("tree hash", nil)

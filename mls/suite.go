@@ -3,11 +3,8 @@ package mls
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hmac"
-	"crypto/sha256"
-	"crypto/sha512"
+	"encoding/binary"
 	"fmt"
-	"hash"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -31,7 +28,7 @@ type suite struct {
 	id   CipherSuite
 	kem  kem
 	aead aead
-	hash func() hash.Hash
+	hash *digest
 	nh   int
 	kdf  uint16 // HPKE's KDF identifier
 	sig  signatureScheme
@@ -58,75 +55,40 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 }
 
 var suites = [...]*suite{
-	{id: 1, kem: kemX25519, aead: aes128gcm, hash: sha256.New, nh: 32, kdf: 1, sig: ed25519Scheme{}},
-	{id: 2, kem: kemP256, aead: aes128gcm, hash: sha256.New, nh: 32, kdf: 1, sig: ecdsaP256},
-	{id: 3, kem: kemX25519, aead: chacha, hash: sha256.New, nh: 32, kdf: 1, sig: ed25519Scheme{}},
-	{id: 4, kem: kemX448, aead: aes256gcm, hash: sha512.New, nh: 64, kdf: 3, sig: ed448Scheme{}},
-	{id: 5, kem: kemP521, aead: aes256gcm, hash: sha512.New, nh: 64, kdf: 3, sig: ecdsaP521},
-	{id: 6, kem: kemX448, aead: chacha, hash: sha512.New, nh: 64, kdf: 3, sig: ed448Scheme{}},
-	{id: 7, kem: kemP384, aead: aes256gcm, hash: sha512.New384, nh: 48, kdf: 2, sig: ecdsaP384},
+	{id: 1, kem: kemX25519, aead: aes128gcm, hash: sha2x256, nh: 32, kdf: 1, sig: ed25519Scheme{}},
+	{id: 2, kem: kemP256, aead: aes128gcm, hash: sha2x256, nh: 32, kdf: 1, sig: ecdsaP256},
+	{id: 3, kem: kemX25519, aead: chacha, hash: sha2x256, nh: 32, kdf: 1, sig: ed25519Scheme{}},
+	{id: 4, kem: kemX448, aead: aes256gcm, hash: sha2x512, nh: 64, kdf: 3, sig: ed448Scheme{}},
+	{id: 5, kem: kemP521, aead: aes256gcm, hash: sha2x512, nh: 64, kdf: 3, sig: ecdsaP521},
+	{id: 6, kem: kemX448, aead: chacha, hash: sha2x512, nh: 64, kdf: 3, sig: ed448Scheme{}},
+	{id: 7, kem: kemP384, aead: aes256gcm, hash: sha2x384, nh: 48, kdf: 2, sig: ecdsaP384},
 }
 
 func (c CipherSuite) lookup() (*suite, error) {
+	if c == hybrid.id {
+		return hybrid, nil
+	}
 	if c == 0 || int(c) > len(suites) {
 		return nil, fmt.Errorf("%w: ciphersuite %#04x", ErrUnsupported, uint16(c))
 	}
 	return suites[c-1], nil
 }
 
-func (s *suite) sum(parts ...[]byte) []byte {
-	h := s.hash()
-	for _, p := range parts {
-		h.Write(p)
-	}
-	return h.Sum(nil)
-}
+func (s *suite) mac(key secret, data []byte) []byte { return s.hash.hmac(key.bytes(), data) }
 
-func (s *suite) mac(key secret, data []byte) []byte { return hmacSum(s.hash, key.bytes(), data) }
-
-func hmacSum(h func() hash.Hash, key []byte, parts ...[]byte) []byte {
-	m := hmac.New(h, key)
-	for _, p := range parts {
-		m.Write(p)
-	}
-	return m.Sum(nil)
-}
-
-// hkdfExpand is RFC 5869, Section 2.3. length is at most 255 blocks; callers
-// bound it.
-func hkdfExpand(h func() hash.Hash, prk, info []byte, length int) []byte {
-	m := hmac.New(h, prk)
-	out := make([]byte, 0, length+m.Size())
-	var block []byte
-	for i := byte(1); len(out) < length; i++ {
-		m.Reset()
-		m.Write(block)
-		m.Write(info)
-		m.Write([]byte{i})
-		out = m.Sum(out)
-		block = out[len(out)-m.Size():]
-	}
-	clear(out[length:])
-	return out[:length:length]
-}
-
-func (s *suite) extract(salt, ikm []byte) secret {
-	if len(salt) == 0 {
-		salt = make([]byte, s.nh)
-	}
-	return newSecret(hmacSum(s.hash, salt, ikm))
-}
+func (s *suite) extract(salt, ikm []byte) secret { return newSecret(s.hash.hmac(salt, ikm)) }
 
 const labelPrefix = "MLS 1.0 "
 
 // expandWithLabel is RFC 9420, Section 8.
 func (s *suite) expandWithLabel(prk []byte, label string, context []byte, length int) []byte {
-	info := encode(func(w *writer) {
-		w.u16(uint16(length))
-		w.text(labelPrefix + label)
-		w.vec(context)
-	})
-	return hkdfExpand(s.hash, prk, info, length)
+	var buf [256]byte
+	w := writer{b: buf[:0]}
+	w.u16(uint16(length))
+	w.length(len(labelPrefix) + len(label))
+	w.b = append(append(w.b, labelPrefix...), label...)
+	w.vec(context)
+	return s.hash.expand(prk, w.b, length)
 }
 
 func (s *suite) deriveSecret(from secret, label string) secret {
@@ -135,12 +97,14 @@ func (s *suite) deriveSecret(from secret, label string) secret {
 
 // deriveTreeSecret is RFC 9420, Section 9.
 func (s *suite) deriveTreeSecret(from secret, label string, generation uint32, length int) []byte {
-	return s.expandWithLabel(from.bytes(), label, encode(func(w *writer) { w.u32(generation) }), length)
+	var context [4]byte
+	binary.BigEndian.PutUint32(context[:], generation)
+	return s.expandWithLabel(from.bytes(), label, context[:], length)
 }
 
 // refHash is RFC 9420, Section 5.2.
 func (s *suite) refHash(label string, value []byte) []byte {
-	return s.sum(encode(func(w *writer) { w.text(label); w.vec(value) }))
+	return s.hash.sum(encode(func(w *writer) { w.text(label); w.vec(value) }))
 }
 
 func (s *suite) keyPackageRef(kp []byte) []byte {
@@ -167,7 +131,11 @@ func (s *suite) verifyWithLabel(public []byte, label string, content, signature 
 }
 
 func signContent(label string, content []byte) []byte {
-	return encode(func(w *writer) { w.text(labelPrefix + label); w.vec(content) })
+	w := writer{b: make([]byte, 0, len(labelPrefix)+len(label)+len(content)+6)}
+	w.length(len(labelPrefix) + len(label))
+	w.b = append(append(w.b, labelPrefix...), label...)
+	w.vec(content)
+	return w.b
 }
 
 // sealKeyed and openKeyed are one AEAD operation under a key of its own.

@@ -14,15 +14,39 @@ import (
 type tree struct {
 	suite  *suite
 	root   *node
-	leaves uint32 // a power of two, blank leaves included
+	leaves uint32    // a power of two, blank leaves included
+	index  *keyIndex // of the keys in the tree; stale in a tree that is being edited
 }
 
 type node struct {
 	left, right *node       // nil in leaves
-	leaf        *LeafNode   // nil in parents and blank leaves
+	leaf        *leafData   // nil in parents and blank leaves
 	parent      *parentNode // nil in leaves and blank parents
 	members     uint32      // non-blank leaves below
 	hash        []byte      // tree hash; nil while being edited
+}
+
+// leafData is a LeafNode as the tree keeps it: encoded, and decoded when somebody
+// asks. Decoded leaves take several times the room.
+type leafData struct{ raw []byte }
+
+// pack copies l, so that a tree does not keep the message alive that brought it.
+func pack(l *LeafNode) *leafData { return &leafData{slices.Clip(clone(l.raw))} }
+
+func (l *leafData) encryptionKey() []byte {
+	r := reader{b: l.raw}
+	return r.vec()
+}
+
+func (l *leafData) signatureKey() []byte {
+	r := reader{b: l.raw}
+	r.vec()
+	return r.vec()
+}
+
+func (l *leafData) decode() *LeafNode {
+	r := reader{b: l.raw}
+	return readLeafNode(&r)
 }
 
 // parentNode is ParentNode of RFC 9420, Section 7.1. It is immutable.
@@ -48,7 +72,9 @@ func readParentNode(r *reader) *parentNode {
 	return p
 }
 
-func newTree(s *suite) *tree { return &tree{suite: s, root: &node{}, leaves: 1} }
+func newTree(s *suite) *tree {
+	return &tree{suite: s, root: &node{}, leaves: 1, index: &keyIndex{}}
+}
 
 // edit gives a copy to change; t must be frozen.
 func (t *tree) edit() *tree {
@@ -80,7 +106,21 @@ func (t *tree) leaf(i LeafIndex) *LeafNode {
 	if uint32(i) >= t.leaves {
 		return nil
 	}
-	return t.at(i.node()).leaf
+	if l := t.at(i.node()).leaf; l != nil {
+		return l.decode()
+	}
+	return nil
+}
+
+// signatureKey gives the signature key of leaf i, nil if it is blank or outside.
+func (t *tree) signatureKey(i LeafIndex) []byte {
+	if uint32(i) >= t.leaves {
+		return nil
+	}
+	if l := t.at(i.node()).leaf; l != nil {
+		return l.signatureKey()
+	}
+	return nil
 }
 
 func (n *node) blank() bool { return n.leaf == nil && n.parent == nil }
@@ -88,7 +128,7 @@ func (n *node) blank() bool { return n.leaf == nil && n.parent == nil }
 func (n *node) publicKey() []byte {
 	switch {
 	case n.leaf != nil:
-		return n.leaf.EncryptionKey
+		return n.leaf.encryptionKey()
 	case n.parent != nil:
 		return n.parent.encryptionKey
 	}
@@ -133,9 +173,9 @@ func blankTree(height int) *node {
 	return &node{left: blankTree(height - 1), right: blankTree(height - 1)}
 }
 
-// add is RFC 9420, Section 7.7: into the leftmost blank leaf, and unmerged at every
-// non-blank parent above it.
-func (t *tree) add(l *LeafNode) (LeafIndex, error) {
+// next gives the leftmost blank leaf, where the next member goes; a full tree grows
+// first: RFC 9420, Section 7.7.
+func (t *tree) next() (LeafIndex, error) {
 	if t.root.members == t.leaves {
 		if t.leaves >= maxLeaves {
 			return 0, fmt.Errorf("%w: more than %d members", ErrUnsupported, maxLeaves)
@@ -144,10 +184,19 @@ func (t *tree) add(l *LeafNode) (LeafIndex, error) {
 		t.root = &node{left: t.root, right: blankTree(height), members: t.root.members}
 		t.leaves *= 2
 	}
-	i := t.firstBlank()
+	return t.firstBlank(), nil
+}
+
+// add puts l into the next leaf, unmerged at every non-blank parent above it: RFC
+// 9420, Section 7.7.
+func (t *tree) add(l *LeafNode) (LeafIndex, error) {
+	i, err := t.next()
+	if err != nil {
+		return 0, err
+	}
 	t.walk(i, func(_ nodeIndex, n *node) {
 		if n.left == nil {
-			n.leaf = l
+			n.leaf = pack(l)
 		} else if n.parent != nil {
 			p := *n.parent
 			at, _ := slices.BinarySearch(p.unmerged, i)
@@ -173,10 +222,10 @@ func (t *tree) firstBlank() LeafIndex {
 
 // update replaces leaf i and blanks its direct path: RFC 9420, Section 12.1.2.
 func (t *tree) update(i LeafIndex, l *LeafNode) {
-	t.walk(i, func(_ nodeIndex, n *node) { n.leaf, n.parent = nil, nil })
 	t.walk(i, func(x nodeIndex, n *node) {
+		n.leaf, n.parent = nil, nil
 		if x.isLeaf() {
-			n.leaf = l
+			n.leaf = pack(l)
 		}
 	})
 }
@@ -206,6 +255,19 @@ func (n *node) resolution(x nodeIndex, out []nodeIndex) []nodeIndex {
 		return out
 	}
 	return n.right.resolution(x.right(), n.left.resolution(x.left(), out))
+}
+
+// resolutionSize is the length of the resolution.
+func (n *node) resolutionSize() int {
+	switch {
+	case n.members == 0:
+		return 0
+	case n.leaf != nil:
+		return 1
+	case n.parent != nil:
+		return 1 + len(n.parent.unmerged)
+	}
+	return n.left.resolutionSize() + n.right.resolutionSize()
 }
 
 func (t *tree) resolution(x nodeIndex) []nodeIndex { return t.at(x).resolution(x, nil) }
@@ -244,34 +306,42 @@ const (
 	nodeTypeParent = 2
 )
 
-func (s *suite) leafHash(i LeafIndex, l *LeafNode) []byte {
-	return s.sum(encode(func(w *writer) {
-		w.u8(nodeTypeLeaf)
-		w.u32(uint32(i))
-		w.optional(l != nil)
-		if l != nil {
-			w.raw(l.raw)
-		}
-	}))
+// leafHash is the hash of leaf i; raw is nil if it is blank.
+func (s *suite) leafHash(i LeafIndex, raw []byte) []byte {
+	var buf [onStack]byte
+	w := writer{b: buf[:0]}
+	w.u8(nodeTypeLeaf)
+	w.u32(uint32(i))
+	w.optional(raw != nil)
+	w.raw(raw)
+	return s.hash.sum(w.b)
 }
 
 func (s *suite) parentTreeHash(p *parentNode, left, right []byte) []byte {
-	return s.sum(encode(func(w *writer) {
-		w.u8(nodeTypeParent)
-		w.optional(p != nil)
-		if p != nil {
-			p.encode(w)
-		}
-		w.vec(left)
-		w.vec(right)
-	}))
+	var buf [onStack]byte
+	w := writer{b: buf[:0]}
+	w.u8(nodeTypeParent)
+	w.optional(p != nil)
+	if p != nil {
+		p.encode(&w)
+	}
+	w.vec(left)
+	w.vec(right)
+	return s.hash.sum(w.b)
+}
+
+func (n *node) leafRaw() []byte {
+	if n.leaf == nil {
+		return nil
+	}
+	return n.leaf.raw
 }
 
 // treeHash gives the hash of n, which is at x, and freezes what is below it.
 func (n *node) treeHash(s *suite, x nodeIndex) []byte {
 	if n.hash == nil {
 		if x.isLeaf() {
-			n.hash = s.leafHash(x.leaf(), n.leaf)
+			n.hash = s.leafHash(x.leaf(), n.leafRaw())
 		} else {
 			n.hash = s.parentTreeHash(n.parent, n.left.treeHash(s, x.left()), n.right.treeHash(s, x.right()))
 		}
@@ -321,11 +391,12 @@ func within(x nodeIndex, leaves []LeafIndex) []LeafIndex {
 // parentHash is ParentHashInput of RFC 9420, Section 7.9, hashed; sibling is the
 // original tree hash of p's child on the copath.
 func (s *suite) parentHash(p *parentNode, sibling []byte) []byte {
-	return s.sum(encode(func(w *writer) {
-		w.vec(p.encryptionKey)
-		w.vec(p.parentHash)
-		w.vec(sibling)
-	}))
+	var buf [onStack]byte
+	w := writer{b: buf[:0]}
+	w.vec(p.encryptionKey)
+	w.vec(p.parentHash)
+	w.vec(sibling)
+	return s.hash.sum(w.b)
 }
 
 // readRatchetTree decodes ratchet_tree, RFC 9420, Section 12.4.3.3. Node positions
@@ -339,7 +410,7 @@ func readRatchetTree(s *suite, b []byte) (*tree, error) {
 		if r.optional() {
 			switch typ := r.u8(); {
 			case typ == nodeTypeLeaf && x.isLeaf():
-				n.leaf = readLeafNode(r)
+				n.leaf = readLeafData(r)
 				n.members = 1
 			case typ == nodeTypeParent && !x.isLeaf():
 				n.parent = readParentNode(r)
@@ -374,6 +445,9 @@ func readRatchetTree(s *suite, b []byte) (*tree, error) {
 	t.root = build(t.rootIndex())
 	return t, nil
 }
+
+// readLeafData reads a LeafNode for its form only.
+func readLeafData(r *reader) *leafData { return pack(readLeafNode(r)) }
 
 // encode gives ratchet_tree, without the blank nodes at the right end.
 func (t *tree) encode() []byte {
@@ -417,7 +491,7 @@ func (n *node) eachLeaf(x nodeIndex, visit func(LeafIndex, *LeafNode) bool) bool
 	case n.members == 0:
 		return true
 	case x.isLeaf():
-		return visit(x.leaf(), n.leaf)
+		return visit(x.leaf(), n.leaf.decode())
 	}
 	return n.left.eachLeaf(x.left(), visit) && n.right.eachLeaf(x.right(), visit)
 }

@@ -48,7 +48,7 @@ type newPath struct {
 // leaf is the template of the new leaf.
 func (t *tree) generatePath(rand io.Reader, i LeafIndex, leaf LeafNode, signer *SignatureKey, groupID []byte) (*newPath, error) {
 	s := t.suite
-	ikm, err := draw(rand, s.kem.privateSize())
+	ikm, err := draw(rand, s.kem.seedSize())
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func (t *tree) setPath(i LeafIndex, steps []pathStep, public [][]byte) []byte {
 func (t *tree) setLeaf(i LeafIndex, l *LeafNode) {
 	t.walk(i, func(x nodeIndex, n *node) {
 		if x.isLeaf() {
-			n.leaf = l
+			n.leaf = pack(l)
 		}
 	})
 }
@@ -145,17 +145,17 @@ func (t *tree) sealPath(rand io.Reader, p *newPath, added []LeafIndex, context [
 			sealed:        make([]hpkeCiphertext, len(to)),
 		}
 		for j, x := range to {
-			ikm, err := draw(rand, t.suite.kem.privateSize())
+			ikm, err := draw(rand, t.suite.kem.encapSize())
 			if err != nil {
 				return nil, err
 			}
 			jobs = append(jobs, job{k, j, step.sibling.descend(step.copath, x).publicKey(), ikm})
 		}
 	}
+	info := t.suite.labelInfo("UpdatePathNode", context)
 	err := inParallel(len(jobs), func(n int) (err error) {
 		j := jobs[n]
-		out.nodes[j.step].sealed[j.slot], err = t.suite.encryptWithLabel(
-			j.ikm, j.to, "UpdatePathNode", context, p.secrets[j.step].bytes())
+		out.nodes[j.step].sealed[j.slot], err = t.suite.hpkeSeal(j.ikm, j.to, info, nil, p.secrets[j.step].bytes())
 		clear(j.ikm)
 		return err
 	})
@@ -192,7 +192,8 @@ func (t *tree) openPath(own LeafIndex, keys pathKeys, steps []pathStep, p *updat
 		return secret{}, fmt.Errorf("%w: path does not reach leaf %d", ErrInvalid, own)
 	}
 	for k, step := range steps {
-		if want := len(step.recipients(added)); want != len(p.nodes[k].sealed) {
+		// A leaf that was just added is unmerged, so it is in each resolution above it.
+		if want := step.sibling.resolutionSize() - len(within(step.copath, added)); want != len(p.nodes[k].sealed) {
 			return secret{}, fmt.Errorf("%w: %d path secrets at node %d, %d wanted", ErrInvalid, len(p.nodes[k].sealed), step.x, want)
 		}
 	}

@@ -17,7 +17,7 @@ func (t *tree) checkJoined(ctx *groupContext, v CredentialValidator) error {
 	if err := t.checkLeaves(ctx, v); err != nil {
 		return err
 	}
-	return t.checkUnique()
+	return t.reindex(nil)
 }
 
 // checkStructure verifies unmerged_leaves: ascending, non-blank, below the node,
@@ -108,7 +108,8 @@ func (s *suite) linked(p *parentNode, c *node, cx nodeIndex, sib *node, sx nodeI
 	}
 	want := s.parentHash(p, sib.hashWithout(s, sx, p.unmerged))
 	if d.leaf != nil {
-		return d.leaf.Source == LeafFromCommit && macEqual(d.leaf.ParentHash, want)
+		l := d.leaf.decode()
+		return l.Source == LeafFromCommit && macEqual(l.ParentHash, want)
 	}
 	return macEqual(d.parent.parentHash, want)
 }
@@ -157,31 +158,31 @@ func (t *tree) checkLeaves(ctx *groupContext, v CredentialValidator) error {
 			return fmt.Errorf("leaf %d: %w", j.i, err)
 		}
 	}
-	return t.checkCredentialTypes()
+	return nil
 }
 
 // checkCredentialTypes verifies that every member supports every credential type in
 // use: RFC 9420, Section 7.3.
 func (t *tree) checkCredentialTypes() error {
-	inUse := map[CredentialType]bool{}
-	t.root.eachLeaf(t.rootIndex(), func(_ LeafIndex, l *LeafNode) bool {
-		inUse[l.Credential.Type] = true
-		return true
-	})
-	var err error
+	if t.index.census.consistent(t.root.members) {
+		return nil
+	}
+	err := fmt.Errorf("%w: a credential type in use is not supported by all", ErrInvalid)
 	t.root.eachLeaf(t.rootIndex(), func(i LeafIndex, l *LeafNode) bool {
-		for c := range inUse {
-			if !slices.Contains(l.Capabilities.Credentials, c) {
+		for k, users := range t.index.census.users {
+			if c := CredentialType(k + 1); users > 0 && !slices.Contains(l.Capabilities.Credentials, c) {
 				err = fmt.Errorf("%w: leaf %d does not support credential type %d", ErrInvalid, i, c)
+				return false
 			}
 		}
-		return err == nil
+		return true
 	})
 	return err
 }
 
 // checkUnique verifies that signature keys are unique among leaves and encryption
-// keys among all nodes: RFC 9420, Sections 7.3, 12.4.2 and 12.4.3.1.
+// keys among all nodes: RFC 9420, Sections 7.3, 12.4.2 and 12.4.3.1. It looks at every
+// node; [tree.reindex] asks it only when the index has seen a fingerprint twice.
 func (t *tree) checkUnique() (err error) {
 	signature := make(map[string]struct{}, t.root.members)
 	encryption := make(map[string]struct{}, 2*t.root.members)
@@ -190,7 +191,7 @@ func (t *tree) checkUnique() (err error) {
 			return
 		}
 		if n.leaf != nil {
-			k := string(n.leaf.SignatureKey)
+			k := string(n.leaf.signatureKey())
 			if _, dup := signature[k]; dup {
 				err = fmt.Errorf("%w: signature key of leaf %d is another's too", ErrInvalid, x.leaf())
 				return

@@ -494,7 +494,8 @@ func vectorMessageProtection(t *testing.T, raw json.RawMessage) {
 	member := func(own LeafIndex) (*Epoch, *Ratchets) {
 		tr := newTree(s)
 		for i := range 2 {
-			leaf := &LeafNode{EncryptionKey: []byte{byte(i)}, SignatureKey: v.SigPub, Credential: BasicCredential(nil)}
+			leaf := &LeafNode{EncryptionKey: []byte{byte(i)}, SignatureKey: v.SigPub, Credential: BasicCredential(nil), Source: LeafFromUpdate}
+			leaf.raw = encode(leafFields(leaf))
 			_, err := tr.add(leaf)
 			must(t, err)
 		}

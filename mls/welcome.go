@@ -103,7 +103,7 @@ func (e *Epoch) groupInfo(signer *SignatureKey, extensions []Extension, withTree
 	if err := checkExtensions(extensions); err != nil {
 		return nil, fmt.Errorf("GroupInfo: %w", err)
 	}
-	if signer == nil || !macEqual(signer.public, e.tree.leaf(e.own).SignatureKey) {
+	if signer == nil || !macEqual(signer.public, e.tree.signatureKey(e.own)) {
 		return nil, fmt.Errorf("GroupInfo: %w: signature key is not the own leaf's", ErrUsage)
 	}
 	g := &groupInfo{ctx: e.ctx, extensions: extensions, confirmationTag: e.confirmationTag, signer: e.own}
@@ -146,10 +146,11 @@ func (e *Epoch) welcome(rand io.Reader, cfg CommitConfig, plan *applied, path *n
 	clear(key)
 	seeds := make([][]byte, len(plan.added))
 	for k := range seeds {
-		if seeds[k], err = draw(rand, s.kem.privateSize()); err != nil {
+		if seeds[k], err = draw(rand, s.kem.encapSize()); err != nil {
 			return nil, err
 		}
 	}
+	label := s.labelInfo("Welcome", m.groupInfo)
 	err = inParallel(len(seeds), func(k int) (err error) {
 		g := &groupSecrets{joiner: joiner.bytes(), psks: plan.psks}
 		if path != nil {
@@ -163,7 +164,7 @@ func (e *Epoch) welcome(rand io.Reader, cfg CommitConfig, plan *applied, path *n
 		defer clear(plain)
 		kp := plan.packages[k]
 		m.secrets[k].to = kp.Ref()
-		m.secrets[k].sealed, err = s.encryptWithLabel(seeds[k], kp.InitKey, "Welcome", m.groupInfo, plain)
+		m.secrets[k].sealed, err = s.hpkeSeal(seeds[k], kp.InitKey, label, nil, plain)
 		clear(seeds[k])
 		return err
 	})
@@ -334,11 +335,11 @@ func (g *groupInfo) verifiedTree(s *suite, apart []byte, v CredentialValidator) 
 	if err != nil {
 		return nil, err
 	}
-	signer := t.leaf(g.signer)
+	signer := t.signatureKey(g.signer)
 	if signer == nil {
 		return nil, fmt.Errorf("%w: signer leaf %d is blank", ErrInvalid, g.signer)
 	}
-	if !s.verifyWithLabel(signer.SignatureKey, "GroupInfoTBS", g.tbs, g.signature) {
+	if !s.verifyWithLabel(signer, "GroupInfoTBS", g.tbs, g.signature) {
 		return nil, fmt.Errorf("%w: signature of GroupInfo", ErrInvalid)
 	}
 	if !macEqual(t.freeze(), g.ctx.treeHash) {
