@@ -170,8 +170,9 @@ func (d *DHT) lookup(ctx context.Context, g wire.GroupID) (*Info, int, error) {
 	if err != nil {
 		return d.known.Get(g), 0, err
 	}
-	values, holders := infos(all), 0
-	if holders = len(values); holders == 0 {
+	values := infos(all)
+	holders := len(values)
+	if holders == 0 {
 		if k := d.known.Get(g); k != nil {
 			return k, 0, nil
 		}

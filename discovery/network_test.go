@@ -267,12 +267,11 @@ func TestOldRecordNeverWins(t *testing.T) {
 		if err := three.dht.rpc.PutValue(t.Context(), one.host.ID(), rec); err == nil {
 			t.Error("the publisher took the old record")
 		}
-		got, err := three.pub.Publish(old)
-		if err != nil {
+		if _, err := three.pub.Publish(old); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, time.Minute, "three has published", three.published(old.Group))
-		if got = three.known.Get(old.Group); !got.Equal(young) {
+		if got := three.known.Get(old.Group); !got.Equal(young) {
 			t.Errorf("the publisher of the old record now knows %q", got.Name)
 		}
 

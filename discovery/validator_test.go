@@ -120,7 +120,7 @@ func TestValidatorRefuses(t *testing.T) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
 			for _, other := range []error{wire.ErrMalformed, wire.ErrVersion, wire.ErrTooLarge, ErrKey, ErrForeignGroup, ErrAuthority, ErrUnauthorised, ErrFuture, ErrStale, identity.ErrForged, identity.ErrExpired} {
-				if other != c.want && errors.Is(err, other) && !(c.want == ErrKey && other == wire.ErrMalformed) {
+				if !errors.Is(c.want, other) && errors.Is(err, other) && !(errors.Is(c.want, ErrKey) && errors.Is(other, wire.ErrMalformed)) {
 					t.Errorf("%v is also %v", err, other)
 				}
 			}

@@ -307,6 +307,7 @@ func (n *Node) JoinProgress(ctx context.Context, id wire.GroupID) (JoinProgress,
 		return JoinProgress{Stage: StageWelcomed, Detail: g.missing(st), Since: p.Since}, nil
 	case group.StateOut:
 		return JoinProgress{}, fmt.Errorf("%w: this device was removed from the group, or left it", ErrDenied)
+	case group.StateNew, group.StateJoining:
 	}
 	if p.Stage == "" {
 		p = JoinProgress{Stage: StageContacting, Since: n.opened}

@@ -148,6 +148,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest) bool {
 		}
 		reached++
 		switch reply.Stage {
+		case wire.JoinWaiting: // another round
 		case wire.JoinDenied:
 			denied = reply.Reason
 		case wire.JoinWelcomed:
@@ -278,6 +279,7 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream) error {
 			return err
 		}
 		switch st.Stage {
+		case wire.JoinWaiting:
 		case wire.JoinDenied:
 			return deny(f, st.Reason)
 		case wire.JoinWelcomed:

@@ -93,7 +93,7 @@ func (s *server) Status(ctx context.Context, r api.StatusRequest) (api.Status, e
 			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 				return api.Status{}, api.Errorf(api.CodeTimeout, "not %s: %v", r.Wait, strings.TrimSuffix(err.Error(), ": "+context.DeadlineExceeded.Error()))
 			}
-			return api.Status{}, apiError(err)
+			return api.Status{}, APIError(err)
 		}
 	}
 	n := s.n
@@ -109,7 +109,7 @@ func (s *server) Status(ctx context.Context, r api.StatusRequest) (api.Status, e
 	for i, level := range api.Levels {
 		missing, err := n.Missing(ctx, Level(i))
 		if err != nil {
-			return api.Status{}, apiError(err)
+			return api.Status{}, APIError(err)
 		}
 		st.Levels = append(st.Levels, api.LevelState{Level: level, Reached: missing == "", Missing: missing})
 	}
@@ -173,7 +173,7 @@ func (s *server) Shutdown(context.Context, api.Empty) (api.Empty, error) {
 }
 
 func (s *server) Events(ctx context.Context, r api.EventsRequest, emit func(api.Event) error) error {
-	return apiError(s.n.SubscribeNode(ctx, r.Since, func(e NodeEvent) error {
+	return APIError(s.n.SubscribeNode(ctx, r.Since, func(e NodeEvent) error {
 		out := apiEvent(e.Group, e.Event)
 		out.Cursor, out.Run, out.At, out.Peer = e.Cursor, s.n.RunID(), e.At, e.Peer
 		return emit(out)
@@ -190,7 +190,7 @@ func (s *server) CreateGroup(ctx context.Context, r api.CreateGroupRequest) (api
 	}
 	id, err := s.n.CreateGroup(ctx, CreateGroup{Name: r.Name, Description: r.Description, Tags: r.Tags, Policy: policy})
 	if err != nil {
-		return api.Group{}, apiError(err)
+		return api.Group{}, APIError(err)
 	}
 	return s.group(ctx, id)
 }
@@ -220,7 +220,7 @@ func (s *server) group(ctx context.Context, id wire.GroupID) (api.Group, error) 
 	g := s.n.hosting(id)
 	if g == nil {
 		p, err := s.n.JoinProgress(ctx, id)
-		return api.Group{ID: id.String(), State: api.StateJoining, Missing: joined(string(p.Stage), p.Detail)}, apiError(err)
+		return api.Group{ID: id.String(), State: api.StateJoining, Missing: joined(string(p.Stage), p.Detail)}, APIError(err)
 	}
 	var st group.Status
 	var members []group.Member
@@ -230,7 +230,7 @@ func (s *server) group(ctx context.Context, id wire.GroupID) (api.Group, error) 
 		cursor, err = g.newest(m)
 		return err
 	}); err != nil {
-		return api.Group{}, apiError(err)
+		return api.Group{}, APIError(err)
 	}
 	publication, _ := s.n.publisher.Status(id)
 	out := api.Group{
@@ -322,7 +322,7 @@ func (s *server) Find(ctx context.Context, r api.FindRequest, emit func(api.Foun
 	}
 	results, err := s.n.Find(search, discovery.Query{Name: r.Name, Limit: r.Limit})
 	if err != nil {
-		return apiError(err)
+		return APIError(err)
 	}
 	for f := range results { // closed when search ends
 		source := apiSource(f.Source)
@@ -347,7 +347,7 @@ func (s *server) findOne(ctx context.Context, id wire.GroupID, emit func(api.Fou
 		if errors.Is(err, ErrNotFound) || errors.Is(err, context.DeadlineExceeded) {
 			return nil // as a search that finds nothing
 		}
-		return apiError(err)
+		return APIError(err)
 	}
 	return emit(found(i, api.SourceDHT, ""))
 }
@@ -372,14 +372,14 @@ func (s *server) Join(ctx context.Context, r api.JoinRequest, emit func(api.Join
 		}
 	}
 	if err := s.n.Join(ctx, id); err != nil {
-		return apiError(err)
+		return APIError(err)
 	}
 	var last JoinProgress
 	for {
 		changed := s.n.changed.wait()
 		p, err := s.n.JoinProgress(ctx, id)
 		if err != nil {
-			return apiError(err)
+			return APIError(err)
 		}
 		if p.Stage != last.Stage || p.Detail != last.Detail {
 			last = p
@@ -393,9 +393,9 @@ func (s *server) Join(ctx context.Context, r api.JoinRequest, emit func(api.Join
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return apiError(ctx.Err())
+			return APIError(ctx.Err())
 		case <-s.n.life.done:
-			return apiError(ErrClosed)
+			return APIError(ErrClosed)
 		}
 	}
 }
@@ -405,7 +405,7 @@ func (s *server) Leave(ctx context.Context, r api.GroupRequest) (api.Empty, erro
 	if err != nil {
 		return api.Empty{}, err
 	}
-	return api.Empty{}, apiError(s.n.Leave(ctx, id))
+	return api.Empty{}, APIError(s.n.Leave(ctx, id))
 }
 
 func (s *server) Members(ctx context.Context, r api.GroupRequest) (api.Members, error) {
@@ -425,7 +425,7 @@ func (s *server) Members(ctx context.Context, r api.GroupRequest) (api.Members, 
 		}
 		out.Members = append(out.Members, one)
 	}
-	return out, apiError(err)
+	return out, APIError(err)
 }
 
 func (s *server) Remove(ctx context.Context, r api.RemoveRequest) (api.Empty, error) {
@@ -437,7 +437,7 @@ func (s *server) Remove(ctx context.Context, r api.RemoveRequest) (api.Empty, er
 	if err != nil {
 		members, err := s.n.Members(ctx, id)
 		if err != nil {
-			return api.Empty{}, apiError(err)
+			return api.Empty{}, APIError(err)
 		}
 		var candidates []api.Candidate
 		for _, m := range members {
@@ -451,7 +451,7 @@ func (s *server) Remove(ctx context.Context, r api.RemoveRequest) (api.Empty, er
 			return api.Empty{}, err
 		}
 	}
-	return api.Empty{}, apiError(s.n.Remove(ctx, id, user))
+	return api.Empty{}, APIError(s.n.Remove(ctx, id, user))
 }
 
 func (s *server) GroupEvents(ctx context.Context, r api.GroupEventsRequest, emit func(api.Event) error) error {
@@ -459,7 +459,7 @@ func (s *server) GroupEvents(ctx context.Context, r api.GroupEventsRequest, emit
 	if err != nil {
 		return err
 	}
-	return apiError(s.n.SubscribeEvents(ctx, id, r.Since, func(e group.Event) error { return emit(apiEvent(id, e)) }))
+	return APIError(s.n.SubscribeEvents(ctx, id, r.Since, func(e group.Event) error { return emit(apiEvent(id, e)) }))
 }
 
 func apiEvent(id wire.GroupID, e group.Event) api.Event {
@@ -501,7 +501,7 @@ func (s *server) Send(ctx context.Context, r api.SendRequest) (api.Sent, error) 
 	}
 	message, err := s.n.Send(ctx, id, wire.Content{MediaType: "text/plain", Data: []byte(r.Text)})
 	if err != nil {
-		return api.Sent{}, apiError(err)
+		return api.Sent{}, APIError(err)
 	}
 	// From here on the message is accepted, whatever else goes wrong.
 	sent := api.Sent{ID: message.String(), Group: id.String(), State: api.DeliveryQueued}
@@ -542,7 +542,7 @@ func (s *server) Messages(ctx context.Context, r api.MessagesRequest) (api.Messa
 	for _, m := range messages[:min(len(messages), r.Limit)] {
 		out.Messages = append(out.Messages, apiMessage(id, m))
 	}
-	return out, apiError(err)
+	return out, APIError(err)
 }
 
 func (s *server) Tail(ctx context.Context, r api.TailRequest, emit func(api.Message) error) error {
@@ -550,7 +550,7 @@ func (s *server) Tail(ctx context.Context, r api.TailRequest, emit func(api.Mess
 	if err != nil {
 		return err
 	}
-	return apiError(s.n.Subscribe(ctx, id, r.Since, func(m group.Message) error { return emit(apiMessage(id, m)) }))
+	return APIError(s.n.Subscribe(ctx, id, r.Since, func(m group.Message) error { return emit(apiMessage(id, m)) }))
 }
 
 func apiMessage(id wire.GroupID, m group.Message) api.Message {
@@ -576,7 +576,7 @@ func (s *server) Envelope(ctx context.Context, r api.EnvelopeRequest) (api.Envel
 	}
 	out, refused := s.n.Deliver(ctx, id, r.Envelope)
 	if ours := verdictOf(out, refused); refused != nil && (ours == group.Ignore && out.Verdict != group.Ignore || errors.Is(refused, ErrNoGroup)) {
-		return api.EnvelopeResult{}, apiError(refused)
+		return api.EnvelopeResult{}, APIError(refused)
 	}
 	res := api.EnvelopeResult{Verdict: api.Verdict(out.Verdict.String()), New: out.New, Messages: []string{}}
 	for _, m := range out.Messages {
@@ -635,7 +635,7 @@ func (s *server) MessageEnvelope(ctx context.Context, r api.MessageEnvelopeReque
 		}
 	}
 	envelope, err := s.n.EnvelopeOf(ctx, id, message)
-	return api.Envelope{Message: message.String(), Envelope: envelope}, apiError(err)
+	return api.Envelope{Message: message.String(), Envelope: envelope}, APIError(err)
 }
 
 func (s *server) resolveMessage(ctx context.Context, id wire.GroupID, query string) (wire.MessageID, error) {
@@ -643,7 +643,7 @@ func (s *server) resolveMessage(ctx context.Context, id wire.GroupID, query stri
 	for after := uint64(0); ; {
 		messages, err := s.n.Messages(ctx, id, after, page)
 		if err != nil {
-			return wire.MessageID{}, apiError(err)
+			return wire.MessageID{}, APIError(err)
 		}
 		for _, m := range messages {
 			candidates = append(candidates, api.Candidate{ID: m.ID.String()})
@@ -667,8 +667,10 @@ func apiSource(s discovery.Source) api.Source {
 	return api.Source(s)
 }
 
-// apiError is the one table from errors to what callers of the local API decide by.
-func apiError(err error) error {
+// APIError is the one table from errors of this node, its store and its groups to
+// what callers decide by: an *api.Error with a code and a hint. Others stay as
+// they are.
+func APIError(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -685,7 +687,9 @@ func apiError(err error) error {
 		{storage.ErrSchemaNewer, api.CodeNewer, "install the newer version again"},
 		{storage.ErrLocked, api.CodeLocked, "give the passphrase or the key file"},
 		{storage.ErrWrongPassphrase, api.CodeLocked, "give the passphrase or key file of this home"},
-		{storage.ErrInUse, api.CodeLocked, "stop the other node first"},
+		{storage.ErrInUse, api.CodeConflict, "stop the other node first: pandanode stop"},
+		{storage.ErrNotInitialised, api.CodeNotFound, "pandanode init"},
+		{storage.ErrForeign, api.CodeCorrupt, "put back the keys file that belongs to this home"},
 		{storage.ErrTooLarge, api.CodeLimited, ""},
 		{ErrClosed, api.CodeUnavailable, "pandanode run"},
 		{ErrNoGroup, api.CodeNotFound, "pandanode group list"},

@@ -178,6 +178,7 @@ func (s *syncer) round(ctx context.Context, periodic bool) (again bool) {
 	s.mu.Unlock()
 
 	if anyOne {
+		//nolint:gosec // which member is asked first is no secret
 		rand.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
 		for _, p := range members {
 			if s.exchange(ctx, p) == nil {

@@ -245,11 +245,11 @@ func (v *view) check(i int, sent []Accepted) error {
 	last := make(map[int]int) // place of an author's latest message so far
 	for _, a := range sent {
 		at, ok := place[a.ID]
-		switch before, any := last[a.Node]; {
+		switch before, earlier := last[a.Node]; {
 		case !ok:
 			complain("%q of node %d is missing", a.Text, a.Node)
 			continue
-		case any && at < before:
+		case earlier && at < before:
 			complain("%q of node %d is shown before what it sent earlier", a.Text, a.Node)
 		}
 		last[a.Node] = at

@@ -1,4 +1,6 @@
 package main
 
+import "github.com/pandanode/pandanode/node"
+
 // explain gives errors of package node, which has no hints for people, theirs.
-func explain(err error) error { return err }
+func explain(err error) error { return node.APIError(err) }

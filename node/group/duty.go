@@ -25,17 +25,18 @@ const (
 
 // duties are the times at which this device must do something. Zero: nothing to do.
 type duties struct {
-	since     time.Time // first disturbance not yet judged
-	settle    time.Time // when a fork is judged
-	heal      time.Time // when this device makes the tree equal the roster
-	vote      time.Time
-	beacon    time.Time
-	fill      time.Time // the next gap of somebody else to seal for
-	retire    time.Time
-	rejoin    time.Time // when this device asks to be added again
-	sibling   time.Time // when it stands up against a child it refused
-	update    time.Time // when it renews its keys
-	transport time.Time // when it writes a TKEY or TKEY-WRAP
+	since      time.Time // first disturbance not yet judged
+	settle     time.Time // when a fork is judged
+	heal       time.Time // when this device makes the tree equal the roster
+	vote       time.Time
+	beacon     time.Time
+	fill       time.Time // the next gap of somebody else to seal for
+	retire     time.Time
+	rejoin     time.Time // when this device asks to be added again
+	sibling    time.Time // when it stands up against a child it refused
+	update     time.Time // when it renews its keys
+	rejoinKeys time.Time // when old rejoin keys are looked for; not a reason to wake
+	transport  time.Time // when it writes a TKEY or TKEY-WRAP
 }
 
 func (d *duties) next() time.Time {

@@ -60,13 +60,13 @@ type target struct {
 	device *identity.Device
 }
 
-// less is the order in which entries are handled wherever a list is needed. An
+// compare is the order in which entries are handled wherever a list is needed. An
 // entry's HLC is above that of all it builds on, so this is a causal order.
-func (i *item) compare(o *item) int {
-	if c := cmp.Compare(i.hlc, o.hlc); c != 0 {
+func (it *item) compare(o *item) int {
+	if c := cmp.Compare(it.hlc, o.hlc); c != 0 {
 		return c
 	}
-	return bytes.Compare(i.hash[:], o.hash[:])
+	return bytes.Compare(it.hash[:], o.hash[:])
 }
 
 // past is a causal past: for each log, by its local index, how many entries of it

@@ -94,6 +94,10 @@ func (m *Machine) retire(now time.Time) {
 		delete(m.mail.waiting, id)
 	}
 	m.duty.retire = next
+	if !now.Before(m.duty.rejoinKeys) {
+		m.duty.rejoinKeys = now.Add(24 * time.Hour)
+		m.retireRejoinKeys(now)
+	}
 }
 
 // checkCredential is the validator wherever a leaf can come in.

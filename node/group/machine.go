@@ -94,7 +94,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		wantTrees: map[wire.EpochID]bool{},
 		mail:      newMail(), peer: map[wire.DeviceID]*peerState{}, pending: map[string]int{},
 	}
-	if err := m.load(now); err != nil {
+	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
 	}
 	m.settle(now)
@@ -106,7 +106,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 
 // load reads the rows. Entries were verified before they were written, and the
 // store authenticates rows, so signatures are not checked again.
-func (m *Machine) load(now time.Time) error {
+func (m *Machine) load() error {
 	b, err := m.get(rowOwn)
 	if err != nil {
 		return err
@@ -127,7 +127,7 @@ func (m *Machine) load(now time.Time) error {
 	for _, id := range m.own.Refused {
 		m.refused[wire.EpochID(id)] = true
 	}
-	return errors.Join(m.loadKeys(), m.loadEntries(now), m.loadMail())
+	return errors.Join(m.loadKeys(), m.loadEntries(), m.loadMail())
 }
 
 func (m *Machine) loadKeys() error {
@@ -176,7 +176,7 @@ func (m *Machine) loadKeys() error {
 	)
 }
 
-func (m *Machine) loadEntries(now time.Time) error {
+func (m *Machine) loadEntries() error {
 	var all []*signedEntry
 	err := m.scan(rowEntry, func(_ string, v []byte) error {
 		s, err := readEntry(m.group, v)
@@ -276,7 +276,7 @@ func (m *Machine) settle(now time.Time) {
 		return
 	}
 	m.noteJoined(now)
-	m.sealOutbox(now)
+	m.sealOutbox()
 	m.sealForGaps(now)
 	m.forgetRejoin()
 	m.askAgain(now)

@@ -149,7 +149,7 @@ func (m *Machine) requeue(n *node) {
 
 // sealOutbox seals what waits, if the gate is open: nobody seals under a tree
 // that holds a removed user or a revoked device.
-func (m *Machine) sealOutbox(now time.Time) {
+func (m *Machine) sealOutbox() {
 	if len(m.mail.outbox) == 0 {
 		return
 	}

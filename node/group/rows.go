@@ -49,11 +49,8 @@ type heldRow struct {
 	Generation uint64 `cbor:"2,keyasint"`
 }
 
-func num(n uint64) string   { return hex.EncodeToString(binary.BigEndian.AppendUint64(nil, n)) }
-func hexed(b []byte) string { return hex.EncodeToString(b) }
-func entryKey(e *wire.Entry) string {
-	return rowEntry + logKey(e.Log()) + "/" + num(e.Seq)
-}
+func num(n uint64) string        { return hex.EncodeToString(binary.BigEndian.AppendUint64(nil, n)) }
+func hexed(b []byte) string      { return hex.EncodeToString(b) }
 func itemKey(it *item) string    { return rowEntry + logKey(it.log) + "/" + num(it.seq) }
 func logKey(l wire.LogID) string { return hexed(l.Device[:]) + "/" + num(l.Incarnation) }
 func sealKey(s *wire.Seal) string {

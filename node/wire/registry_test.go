@@ -25,7 +25,7 @@ func decodedAlone[T any](name string, max int, decode func([]byte) (*T, error), 
 	return wireType{name, sample, max, func(b []byte) (any, error) {
 		v, err := decode(b)
 		if (v == nil) != (err != nil) {
-			return nil, fmt.Errorf("decoder gave %v with error %v", v, err)
+			return nil, fmt.Errorf("decoder gave %v with error %w", v, err)
 		}
 		return v, err
 	}}

@@ -16,7 +16,7 @@ const (
 	ProtocolDHT  = "/panda"        // prefix of the DHT's protocol ID
 )
 
-// GroupInfo extension that carries JoinSecrets inside a Welcome; from the
+// ExtensionJoinSecrets is the GroupInfo extension that carries JoinSecrets inside a Welcome; from the
 // private-use range of RFC 9420, Section 17.3. Such a GroupInfo is never published.
 const ExtensionJoinSecrets uint16 = 0xF0DA
 
