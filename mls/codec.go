@@ -149,8 +149,9 @@ func (w *writer) u8(v uint8)    { w.b = append(w.b, v) }
 func (w *writer) u16(v uint16)  { w.b = binary.BigEndian.AppendUint16(w.b, v) }
 func (w *writer) u32(v uint32)  { w.b = binary.BigEndian.AppendUint32(w.b, v) }
 func (w *writer) u64(v uint64)  { w.b = binary.BigEndian.AppendUint64(w.b, v) }
-func (w *writer) vec(b []byte)  { w.length(len(b)); w.raw(b) }
-func (w *writer) text(s string) { w.length(len(s)); w.b = append(w.b, s...) }
+func (w *writer) vec(b []byte)  { w.b = appendVec(w.b, b) }
+func (w *writer) length(n int)  { w.b = appendLength(w.b, n) }
+func (w *writer) text(s string) { w.b = append(appendLength(w.b, len(s)), s...) }
 
 func (w *writer) optional(present bool) {
 	if present {
@@ -171,11 +172,20 @@ func (w *writer) list(fill func()) {
 	putLength(w.b[start:start+size], n)
 }
 
-func (w *writer) length(n int) {
-	var buf [4]byte
-	b := buf[:lengthSize(n)]
-	putLength(b, n)
-	w.raw(b)
+// appendVec and appendLength are for buffers on the stack: what a writer's methods
+// touch escapes.
+
+func appendVec(dst, b []byte) []byte { return append(appendLength(dst, len(b)), b...) }
+
+func appendLength(dst []byte, n int) []byte {
+	switch lengthSize(n) {
+	case 1:
+		return append(dst, byte(n))
+	case 2:
+		return binary.BigEndian.AppendUint16(dst, 1<<14|uint16(n))
+	default:
+		return binary.BigEndian.AppendUint32(dst, 2<<30|uint32(n))
+	}
 }
 
 func lengthSize(n int) int {
@@ -206,7 +216,7 @@ func putLength(b []byte, n int) {
 
 // encode runs fill on a fresh writer.
 func encode(fill func(*writer)) []byte {
-	var w writer
+	w := writer{b: make([]byte, 0, 128)}
 	fill(&w)
 	return w.b
 }

@@ -1,6 +1,9 @@
 package mls
 
-import "fmt"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // Wire formats, RFC 9420, Section 17.2.
 const (
@@ -129,25 +132,33 @@ func (a *authContent) encodeAuth(w *writer) {
 	}
 }
 
-// tbs is FramedContentTBS, RFC 9420, Section 6.1; context is the GroupContext.
-func (a *authContent) tbs(context []byte) []byte {
-	return encode(func(w *writer) {
-		w.u16(uint16(MLS10))
-		w.u16(uint16(a.wire))
-		w.raw(a.raw)
-		if a.sender.typ == senderMember || a.sender.typ == senderNewMemberCommit {
-			w.raw(context)
-		}
-	})
+// appendTBS appends FramedContentTBS, RFC 9420, Section 6.1; context is the GroupContext.
+func (a *authContent) appendTBS(b, context []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(MLS10))
+	b = binary.BigEndian.AppendUint16(b, uint16(a.wire))
+	b = append(b, a.raw...)
+	if a.sender.typ == senderMember || a.sender.typ == senderNewMemberCommit {
+		b = append(b, context...)
+	}
+	return b
+}
+
+// signContent is what the signature covers: [signContent] over FramedContentTBS, put
+// together in one buffer.
+func (a *authContent) signContent(context []byte) []byte {
+	n := 4 + len(a.raw)
+	if a.sender.typ == senderMember || a.sender.typ == senderNewMemberCommit {
+		n += len(context)
+	}
+	b := appendLabel(make([]byte, 0, n+32), "FramedContentTBS")
+	return a.appendTBS(appendLength(b, n), context)
 }
 
 // signedInput is ConfirmedTranscriptHashInput of RFC 9420, Section 8.2.
 func (a *authContent) signedInput() []byte {
-	return encode(func(w *writer) {
-		w.u16(uint16(a.wire))
-		w.raw(a.raw)
-		w.vec(a.signature)
-	})
+	b := make([]byte, 0, len(a.raw)+len(a.signature)+8)
+	b = binary.BigEndian.AppendUint16(b, uint16(a.wire))
+	return appendVec(append(b, a.raw...), a.signature)
 }
 
 // bytes is the encoding of AuthenticatedContent, the input of a ProposalRef.
@@ -161,13 +172,19 @@ func (a *authContent) bytes() []byte {
 
 // sign fills raw and signature.
 func (a *authContent) sign(s *suite, key *SignatureKey, context []byte) (err error) {
-	a.raw = encode(func(w *writer) { a.encodeHeader(w); a.encodeBody(w) })
-	a.signature, err = s.signWithLabel(key, "FramedContentTBS", a.tbs(context))
+	w := writer{b: make([]byte, 0, 64+len(a.groupID)+len(a.authData)+len(a.application))}
+	a.encodeHeader(&w)
+	a.encodeBody(&w)
+	a.raw = w.b
+	if err := s.checkSigner(key); err != nil {
+		return err
+	}
+	a.signature, err = key.sign(a.signContent(context))
 	return err
 }
 
 func (a *authContent) verify(s *suite, public, context []byte) error {
-	if !s.verifyWithLabel(public, "FramedContentTBS", a.tbs(context), a.signature) {
+	if !s.sig.verify(public, a.signContent(context), a.signature) {
 		return fmt.Errorf("%w: signature of message", ErrInvalid)
 	}
 	return nil
@@ -175,7 +192,7 @@ func (a *authContent) verify(s *suite, public, context []byte) error {
 
 // membershipTag is RFC 9420, Section 6.2.
 func (a *authContent) membershipTag(s *suite, key secret, context []byte) []byte {
-	w := writer{b: a.tbs(context)}
+	w := writer{b: a.appendTBS(make([]byte, 0, len(a.raw)+len(context)+128), context)}
 	a.encodeAuth(&w)
 	return s.mac(key, w.b)
 }

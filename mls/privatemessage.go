@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 )
@@ -35,14 +36,12 @@ func readPrivateMessage(r *reader) *privateMessage {
 
 // aad is PrivateContentAAD; without authenticated data it is SenderDataAAD.
 func (m *privateMessage) aad(withData bool) []byte {
-	return encode(func(w *writer) {
-		w.vec(m.groupID)
-		w.u64(m.epoch)
-		w.u8(uint8(m.typ))
-		if withData {
-			w.vec(m.authData)
-		}
-	})
+	b := appendVec(make([]byte, 0, 20+len(m.groupID)+len(m.authData)), m.groupID)
+	b = append(binary.BigEndian.AppendUint64(b, m.epoch), uint8(m.typ))
+	if withData {
+		b = appendVec(b, m.authData)
+	}
+	return b
 }
 
 // senderData is SenderData of RFC 9420, Section 6.3.2.
@@ -83,24 +82,25 @@ func (s *suite) sealPrivate(rand io.Reader, a *authContent, from secret, key mes
 	}
 	copy(sd.guard[:], guard)
 	m := &privateMessage{groupID: a.groupID, epoch: a.epoch, typ: a.typ, authData: a.authData}
-	var content writer
+	content := writer{b: make([]byte, 0, len(a.application)+len(a.signature)+len(a.confirmationTag)+padding+16)}
 	a.encodeBody(&content)
 	a.encodeAuth(&content)
-	content.raw(make([]byte, padding))
+	content.b = append(content.b, make([]byte, padding)...)
 	m.ciphertext, err = s.sealKeyed(key.key(s), guarded(key.nonce(s), sd.guard), m.aad(true), content.b)
 	if err != nil {
 		return nil, err
 	}
 	k, nonce := s.senderDataKey(from, m.ciphertext)
-	m.senderData, err = s.sealKeyed(k, nonce, m.aad(false), encode(func(w *writer) {
-		w.u32(uint32(sd.leaf))
-		w.u32(sd.generation)
-		w.raw(sd.guard[:])
-	}))
-	if err != nil {
+	plain := binary.BigEndian.AppendUint32(make([]byte, 0, 12), uint32(sd.leaf))
+	plain = append(binary.BigEndian.AppendUint32(plain, sd.generation), sd.guard[:]...)
+	if m.senderData, err = s.sealKeyed(k, nonce, m.aad(false), plain); err != nil {
 		return nil, err
 	}
-	return mlsMessage(WirePrivate, encode(m.encode)), nil
+	w := writer{b: make([]byte, 0, 48+len(m.groupID)+len(m.authData)+len(m.senderData)+len(m.ciphertext))}
+	w.u16(uint16(MLS10))
+	w.u16(uint16(WirePrivate))
+	m.encode(&w)
+	return w.b, nil
 }
 
 // openSenderData decrypts who sent m: RFC 9420, Section 6.3.2.
@@ -142,6 +142,9 @@ func (s *suite) openContent(m *privateMessage, sd senderData, key messageKey) (*
 	if r.err != nil {
 		return nil, fmt.Errorf("PrivateMessageContent: %w", r.err)
 	}
-	a.raw = encode(func(w *writer) { a.encodeHeader(w); w.raw(body) })
+	w := writer{b: make([]byte, 0, 32+len(a.groupID)+len(a.authData)+len(body))}
+	a.encodeHeader(&w)
+	w.raw(body)
+	a.raw = w.b
 	return a, nil
 }

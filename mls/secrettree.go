@@ -218,7 +218,11 @@ func (t *secretTree) open(leaf LeafIndex, c *change) error {
 
 func (s *suite) messageKey(chain secret, generation uint32) messageKey {
 	key := s.deriveTreeSecret(chain, "key", generation, s.aead.nk)
-	return messageKey{newSecret(append(key, s.deriveTreeSecret(chain, "nonce", generation, s.aead.nn)...))}
+	nonce := s.deriveTreeSecret(chain, "nonce", generation, s.aead.nn)
+	both := append(append(make([]byte, 0, len(key)+len(nonce)), key...), nonce...)
+	clear(key)
+	clear(nonce)
+	return messageKey{newSecret(both)}
 }
 
 // bound drops the oldest skipped keys of a ratchet, so that with more new ones there
@@ -239,24 +243,24 @@ func (t *secretTree) bound(id ratchetID, more int, c *change) {
 // apply makes the change and gives it as rows, in a fixed order. Keys that it
 // destroys are wiped, so a key from take is used before this.
 func (t *secretTree) apply(c *change) Delta {
-	var d Delta
-	for _, x := range slices.Sorted(maps.Keys(c.dropNodes)) {
+	d := make(Delta, 0, len(c.dropNodes)+len(c.nodes)+len(c.chains)+len(c.dropSkipped)+len(c.skipped))
+	for _, x := range sortedKeys(c.dropNodes, cmp.Compare) {
 		t.nodes[x].wipe()
 		delete(t.nodes, x)
 		d = append(d, Row{Key: nodeRow(x)})
 	}
-	for _, x := range slices.Sorted(maps.Keys(c.nodes)) {
+	for _, x := range sortedKeys(c.nodes, cmp.Compare) {
 		t.nodes[x] = c.nodes[x]
 		d = append(d, Row{nodeRow(x), clone(c.nodes[x].bytes())})
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(c.chains), compareRatchet) {
+	for _, id := range sortedKeys(c.chains, compareRatchet) {
 		if old, ok := t.chains[id]; ok {
 			old.secret.wipe()
 		}
 		t.chains[id] = c.chains[id]
 		d = append(d, Row{chainRow(id), c.chains[id].value()})
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(c.dropSkipped), compareSkipped) {
+	for _, id := range sortedKeys(c.dropSkipped, compareSkipped) {
 		t.skipped[id].wipe()
 		delete(t.skipped, id)
 		list := t.last[id.ratchetID]
@@ -268,12 +272,20 @@ func (t *secretTree) apply(c *change) Delta {
 		}
 		d = append(d, Row{Key: skippedRow(id)})
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(c.skipped), compareSkipped) {
+	for _, id := range sortedKeys(c.skipped, compareSkipped) {
 		t.skipped[id] = c.skipped[id]
 		t.last[id.ratchetID] = append(t.last[id.ratchetID], id.generation)
 		d = append(d, Row{skippedRow(id), clone(c.skipped[id].bytes())})
 	}
 	return d
+}
+
+// sortedKeys is cheap for the maps that are empty, as most are in most changes.
+func sortedKeys[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {
+	if len(m) == 0 {
+		return nil
+	}
+	return slices.SortedFunc(maps.Keys(m), compare)
 }
 
 func compareRatchet(a, b ratchetID) int {

@@ -83,16 +83,19 @@ const labelPrefix = "MLS 1.0 "
 // expandWithLabel is RFC 9420, Section 8.
 func (s *suite) expandWithLabel(prk []byte, label string, context []byte, length int) []byte {
 	var buf [256]byte
-	w := writer{b: buf[:0]}
-	w.u16(uint16(length))
-	w.length(len(labelPrefix) + len(label))
-	w.b = append(append(w.b, labelPrefix...), label...)
-	w.vec(context)
-	return s.hash.expand(prk, w.b, length)
+	info := binary.BigEndian.AppendUint16(buf[:0], uint16(length))
+	info = appendVec(appendLabel(info, label), context)
+	return s.hash.expand(prk, info, length)
 }
 
 func (s *suite) deriveSecret(from secret, label string) secret {
 	return newSecret(s.expandWithLabel(from.bytes(), label, nil, s.nh))
+}
+
+// appendLabel appends "MLS 1.0 " and label as a vector.
+func appendLabel(dst []byte, label string) []byte {
+	dst = appendLength(dst, len(labelPrefix)+len(label))
+	return append(append(dst, labelPrefix...), label...)
 }
 
 // deriveTreeSecret is RFC 9420, Section 9.
@@ -117,13 +120,20 @@ func (s *suite) proposalRef(authenticatedContent []byte) []byte {
 
 // signWithLabel is RFC 9420, Section 5.1.2.
 func (s *suite) signWithLabel(key *SignatureKey, label string, content []byte) ([]byte, error) {
-	if key == nil || key.suite == nil {
-		return nil, fmt.Errorf("%w: no signature key", ErrUsage)
-	}
-	if key.suite.sig != s.sig {
-		return nil, fmt.Errorf("%w: signature key of another ciphersuite", ErrUsage)
+	if err := s.checkSigner(key); err != nil {
+		return nil, err
 	}
 	return key.sign(signContent(label, content))
+}
+
+func (s *suite) checkSigner(key *SignatureKey) error {
+	if key == nil || key.suite == nil {
+		return fmt.Errorf("%w: no signature key", ErrUsage)
+	}
+	if key.suite.sig != s.sig {
+		return fmt.Errorf("%w: signature key of another ciphersuite", ErrUsage)
+	}
+	return nil
 }
 
 func (s *suite) verifyWithLabel(public []byte, label string, content, signature []byte) bool {
@@ -131,11 +141,8 @@ func (s *suite) verifyWithLabel(public []byte, label string, content, signature 
 }
 
 func signContent(label string, content []byte) []byte {
-	w := writer{b: make([]byte, 0, len(labelPrefix)+len(label)+len(content)+6)}
-	w.length(len(labelPrefix) + len(label))
-	w.b = append(append(w.b, labelPrefix...), label...)
-	w.vec(content)
-	return w.b
+	b := make([]byte, 0, len(labelPrefix)+len(label)+len(content)+6)
+	return appendVec(appendLabel(b, label), content)
 }
 
 // sealKeyed and openKeyed are one AEAD operation under a key of its own.

@@ -2,6 +2,7 @@ package mls
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
 )
@@ -56,14 +57,15 @@ type parentNode struct {
 	unmerged      []LeafIndex // ascending
 }
 
-func (p *parentNode) encode(w *writer) {
-	w.vec(p.encryptionKey)
-	w.vec(p.parentHash)
-	w.list(func() {
-		for _, i := range p.unmerged {
-			w.u32(uint32(i))
-		}
-	})
+func (p *parentNode) encode(w *writer) { w.b = p.append(w.b) }
+
+func (p *parentNode) append(b []byte) []byte {
+	b = appendVec(appendVec(b, p.encryptionKey), p.parentHash)
+	b = appendLength(b, 4*len(p.unmerged))
+	for _, i := range p.unmerged {
+		b = binary.BigEndian.AppendUint32(b, uint32(i))
+	}
+	return b
 }
 
 func readParentNode(r *reader) *parentNode {
@@ -309,25 +311,22 @@ const (
 // leafHash is the hash of leaf i; raw is nil if it is blank.
 func (s *suite) leafHash(i LeafIndex, raw []byte) []byte {
 	var buf [onStack]byte
-	w := writer{b: buf[:0]}
-	w.u8(nodeTypeLeaf)
-	w.u32(uint32(i))
-	w.optional(raw != nil)
-	w.raw(raw)
-	return s.hash.sum(w.b)
+	b := binary.BigEndian.AppendUint32(append(buf[:0], nodeTypeLeaf), uint32(i))
+	if raw == nil {
+		return s.hash.sum(append(b, 0))
+	}
+	return s.hash.sum(append(append(b, 1), raw...))
 }
 
 func (s *suite) parentTreeHash(p *parentNode, left, right []byte) []byte {
 	var buf [onStack]byte
-	w := writer{b: buf[:0]}
-	w.u8(nodeTypeParent)
-	w.optional(p != nil)
-	if p != nil {
-		p.encode(&w)
+	b := append(buf[:0], nodeTypeParent)
+	if p == nil {
+		b = append(b, 0)
+	} else {
+		b = p.append(append(b, 1))
 	}
-	w.vec(left)
-	w.vec(right)
-	return s.hash.sum(w.b)
+	return s.hash.sum(appendVec(appendVec(b, left), right))
 }
 
 func (n *node) leafRaw() []byte {
@@ -392,11 +391,7 @@ func within(x nodeIndex, leaves []LeafIndex) []LeafIndex {
 // original tree hash of p's child on the copath.
 func (s *suite) parentHash(p *parentNode, sibling []byte) []byte {
 	var buf [onStack]byte
-	w := writer{b: buf[:0]}
-	w.vec(p.encryptionKey)
-	w.vec(p.parentHash)
-	w.vec(sibling)
-	return s.hash.sum(w.b)
+	return s.hash.sum(appendVec(appendVec(appendVec(buf[:0], p.encryptionKey), p.parentHash), sibling))
 }
 
 // readRatchetTree decodes ratchet_tree, RFC 9420, Section 12.4.3.3. Node positions
