@@ -139,7 +139,7 @@ func (c *choice) fork(at *node, children []*node, live map[wire.UserID]bool) *no
 		}
 	}
 	for user, u := range c.roster.users {
-		if u.role == wire.RoleReadOnly {
+		if u.role == wire.RoleReadOnly || len(u.devices) == 0 { // all its devices may be revoked
 			continue
 		}
 		member := members.users[user] != nil
