@@ -296,8 +296,8 @@ func (m *Machine) joinFromLog(chosen *node) bool {
 			continue
 		}
 		for _, public := range n.info().Adds {
-			if _, ok := m.keyPkgs[sha256.Sum256(public)]; !ok {
-				continue
+			if _, ok := m.keyPkgs[sha256.Sum256(public)]; !ok || m.held[n.id] != nil {
+				continue // a held one leads nowhere new: this device was taken out after it
 			}
 			if !m.wantTrees[n.id] {
 				m.wantTrees[n.id] = true
