@@ -92,6 +92,9 @@ func (m *Machine) disturbed(now time.Time) {
 func (m *Machine) follow(now time.Time) bool {
 	target := m.target(now)
 	if target == nil {
+		if due(now, m.duty.settle) { // judged, and found invalid
+			m.duty.settle, m.duty.since = time.Time{}, time.Time{}
+		}
 		return false
 	}
 	position := m.tree.nodes[m.own.Position]
