@@ -212,23 +212,27 @@ func (m *Machine) process(parent Epoch, n *node) (Epoch, error) {
 	if n.commit() == nil {
 		return nil, fmt.Errorf("%w: a root cannot be derived", ErrInvalidCommit)
 	}
-	if err := m.justified(parent, n); err != nil {
+	claim, err := m.justified(parent, n)
+	if err != nil {
 		return nil, err
 	}
-	child, err := parent.Process(n.commit().Commit, m.checkCredential)
+	// The committer's own bytes: another claim may differ where no hash covers it.
+	child, err := parent.Process(claim.commit.Commit, m.checkCredential)
 	if err != nil && !errors.Is(err, errSelfRemoved) {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidCommit, err)
 	}
 	return child, err
 }
 
-func (m *Machine) justified(parent Epoch, n *node) error {
+// justified checks a commit against the roster of its own past and gives the
+// claim to it that is by its committer.
+func (m *Machine) justified(parent Epoch, n *node) (*item, error) {
 	info := n.info()
 	leaves := map[uint32]*identity.Leaf{}
 	for _, l := range parent.Leaves() {
 		d, err := m.deviceOf(l)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		leaves[l.Index] = d
 	}
@@ -237,19 +241,19 @@ func (m *Machine) justified(parent Epoch, n *node) error {
 		return by != nil && by.ID == claim.log.Device
 	})
 	if i < 0 {
-		return fmt.Errorf("%w: the entry is not by the committer", ErrInvalidCommit)
+		return nil, fmt.Errorf("%w: the entry is not by the committer", ErrInvalidCommit)
 	}
 	past := m.rosterAt(n.claims[i])
 	if info.Other > 0 || !info.Path {
-		return fmt.Errorf("%w: it has no path, or proposals that nodes do not make", ErrInvalidCommit)
+		return nil, fmt.Errorf("%w: it has no path, or proposals that nodes do not make", ErrInvalidCommit)
 	}
 	rejoins, err := m.readRejoins(past, n.claims[i])
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, i := range info.Removes {
-		if d := leaves[i]; d != nil && past.has(d.ID) && rejoins[d.ID] == nil {
-			return fmt.Errorf("%w: it removes device %v, a member", ErrInvalidCommit, d.ID)
+	for _, leaf := range info.Removes {
+		if d := leaves[leaf]; d != nil && past.has(d.ID) && rejoins[d.ID] == nil {
+			return nil, fmt.Errorf("%w: it removes device %v, a member", ErrInvalidCommit, d.ID)
 		}
 	}
 	for _, kp := range info.Adds {
@@ -258,10 +262,10 @@ func (m *Machine) justified(parent Epoch, n *node) error {
 			return rejoins[d] != nil && bytes.Equal(rejoins[d].KeyPackage, kp)
 		})
 		if !operation && !rejoin {
-			return fmt.Errorf("%w: it adds a device that no operation adds", ErrInvalidCommit)
+			return nil, fmt.Errorf("%w: it adds a device that no operation adds", ErrInvalidCommit)
 		}
 	}
-	return nil
+	return n.claims[i], nil
 }
 
 // refuse notes that a child is invalid, and says so in this device's vote.
