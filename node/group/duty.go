@@ -183,7 +183,8 @@ func (m *Machine) heal(now time.Time) bool {
 	}
 	m.planUpdate(n)
 	d := m.compareTree(e)
-	alone := due(now, m.duty.update) || m.choose() != n
+	sibling := slices.ContainsFunc(n.children, func(c *node) bool { return m.refused[c.id] && c.contains(m.choose()) })
+	alone := due(now, m.duty.update) || sibling
 	if d.empty() && !alone {
 		m.duty.heal = time.Time{}
 		return false
