@@ -178,7 +178,7 @@ func (m *Machine) position() (*node, Epoch) {
 func (m *Machine) heal(now time.Time) bool {
 	n, e := m.position()
 	if n == nil || m.target(now) != n {
-		m.duty.heal = time.Time{}
+		m.duty.heal, m.duty.update, m.updateAt = time.Time{}, time.Time{}, nil
 		return false
 	}
 	m.planUpdate(n)
