@@ -8,7 +8,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -67,7 +66,7 @@ func run(ctx context.Context, dir string, names []string, only string, seed uint
 		}
 		rows = append(rows, more...)
 	}
-	if _, _, failed := scenario.Print(os.Stdout, rows); failed > 0 {
+	if failed := scenario.Print(os.Stdout, rows); failed > 0 {
 		return fmt.Errorf("%d failed", failed)
 	}
 	return nil
@@ -86,21 +85,17 @@ func against(ctx context.Context, dir, name string, ours scenario.Peer, list []s
 		return nil, err
 	}
 	setups := scenario.Setups(suites, seed)
-	rows := scenario.Play(ctx, list, ours, theirs, setups, deviation)
-	rows = append(rows, scenario.Play(ctx, list, theirs, ours, setups, deviation)...)
+	rows := scenario.Play(ctx, list, ours, theirs, setups, deviations)
+	rows = append(rows, scenario.Play(ctx, list, theirs, ours, setups, deviations)...)
 	passed := 0
 	for _, r := range rows {
 		passed += r.Passed
 	}
 	if passed == 0 {
-		return rows, errors.Join(fmt.Errorf("nothing passed against %s", name), printed(rows))
+		scenario.Print(os.Stdout, rows)
+		return nil, fmt.Errorf("nothing passed against %s", name)
 	}
 	return rows, nil
-}
-
-func printed(rows []scenario.Row) error {
-	scenario.Print(os.Stdout, rows)
-	return nil
 }
 
 // serveOurs serves this engine over gRPC on loopback, as command server does.

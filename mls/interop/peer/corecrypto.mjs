@@ -159,14 +159,13 @@ await serve({
     const client = await state(r.state_id)
     const kinds = new Set(r.by_value.map((d) => text(bytes(d.proposal_type))))
     if (kinds.size > 1 || (kinds.size && r.by_reference.length)) throw new Unimplemented('proposals of several kinds in one commit')
+    if (!['', 'add', 'remove'].includes([...kinds].join())) throw new Unimplemented([...kinds].join())
     const { conversation } = client
     await client.run(async (ctx) => {
       if (kinds.has('add')) {
         await ctx.addClientsToConversation(conversation, r.by_value.map((d) => new cc.KeyPackage(bare(bytes(d.key_package)))))
       } else if (kinds.has('remove')) {
         await ctx.removeClientsFromConversation(conversation, r.by_value.map((d) => clientId(bytes(d.removed_id))))
-      } else if (kinds.size) {
-        throw new Unimplemented([...kinds].join())
       } else if (r.by_reference.length) {
         for (const p of r.by_reference) await ctx.decryptMessage(conversation, bytes(p))
         await ctx.commitPendingProposals(conversation)

@@ -27,6 +27,9 @@ export class Registry extends Map {
   }
 }
 
+// detail is the cause within an error of core-crypto.
+const detail = (inner) => JSON.stringify(inner, (_, v) => (typeof v === 'bigint' ? String(v) : v))
+
 // serve answers requests one after the other until stdin ends.
 export async function serve(methods) {
   for await (const line of createInterface({ input: process.stdin })) {
@@ -37,7 +40,7 @@ export async function serve(methods) {
       answer = { id, response: (await methods[method](request)) ?? {} }
     } catch (e) {
       const code = e instanceof Unimplemented ? 'unimplemented' : 'aborted'
-      answer = { id, code, error: `${e?.name ?? 'Error'}: ${e?.message || JSON.stringify(e?.inner) || e}` }
+      answer = { id, code, error: `${e?.name ?? 'Error'}: ${e?.message ?? e}${e?.inner ? ' ' + detail(e.inner) : ''}` }
     }
     process.stdout.write(JSON.stringify(answer) + '\n')
   }
