@@ -55,6 +55,11 @@ func sealBundle(salt [32]byte, group wire.GroupID, key []byte, u wire.Bundle) ([
 }
 
 func (m *Machine) savePublished(id wire.MessageID, salt [32]byte, key wire.KeyID, u wire.Bundle) {
+	record, err := m.get(itemKey(m.mail.records[id]))
+	m.fail(err)
+	if len(u.Entries) == 1 && !bytes.Equal(u.Entries[0], record) {
+		return // with another entry in it, what EnvelopeOf makes would be a second plaintext under one key
+	}
 	epochs := m.mail.sealedAt[id]
 	row := publishedRow{Salt: salt, Key: key, Entry: len(u.Entries) == 1, Epoch: epochs[len(epochs)-1]}
 	m.put(rowSalt+hexed(id[:]), wire.Marshal(&row))
