@@ -1,0 +1,265 @@
+package sim
+
+import (
+	"cmp"
+	"container/heap"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// epochZero is the first moment of every core world.
+var epochZero = time.UnixMilli(1_790_000_000_000).UTC()
+
+// core is a world of group machines: the core backend. One goroutine runs it; all
+// that happens comes off one heap ordered by time and then by sequence, and all
+// chance from streams of one seed, so that a run repeats to the last bit.
+type core struct {
+	sc     *Scenario
+	now    time.Time
+	seq    uint64
+	events eventHeap
+	chance *rand.Rand // of the network and of the hands that act; machines have streams of their own
+	nodes  []*cnode
+	groups []*cgroup
+	net    *network
+	hist   history
+	done   uint64 // events
+	tell   func(format string, args ...any)
+}
+
+// cgroup is one group of a core world.
+type cgroup struct {
+	decl    GroupDecl
+	index   int
+	genesis *identity.Genesis
+	suite   uint16
+	seats   []*seat // by node, those who founded or asked to join; in the order of nodes
+}
+
+// cnode is one device, with all its groups.
+type cnode struct {
+	w       *core
+	index   int
+	name    string
+	user    *identity.Key
+	log     *identity.Key
+	dev     *identity.Device
+	inc     uint64
+	chance  *rand.ChaCha8 // cfg.Rand of its machines
+	skew    time.Duration
+	up      bool // its process runs
+	online  bool
+	hostile bool
+	seats   map[int]*seat // by group
+	crash   *crashPlan
+	backups map[string]map[int]*disk
+}
+
+// crashPlan kills a node's process at the nth boundary of this kind.
+type crashPlan struct {
+	at      string
+	nth     int
+	restart time.Duration // after which it starts again; 0: not by itself
+}
+
+// stream is a source of randomness for one purpose.
+func stream(seed uint64, purpose string) *rand.ChaCha8 {
+	return rand.NewChaCha8(sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, seed), purpose...)))
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+// newCore makes the devices and groups of a scenario.
+func newCore(sc *Scenario, tell func(string, ...any)) (*core, error) {
+	w := &core{sc: sc, now: epochZero, chance: rand.New(stream(sc.Seed, "network")), tell: tell} //nolint:gosec // a simulation
+	w.hist.init()
+	w.net = newNetwork(w)
+	users := map[string]*identity.Key{}
+	for i, d := range sc.Nodes {
+		n := &cnode{
+			w: w, index: i, name: d.Name, up: true, online: true, chance: stream(sc.Seed, "device "+d.Name),
+			seats: map[int]*seat{}, backups: map[string]map[int]*disk{},
+		}
+		var err error
+		if users[d.User] == nil {
+			if users[d.User], err = identity.NewKey(stream(sc.Seed, "user "+d.User)); err != nil {
+				return nil, err
+			}
+		}
+		n.user = users[d.User]
+		if n.log, err = identity.NewKey(n.chance); err != nil {
+			return nil, err
+		}
+		if n.dev, err = identity.Certify(n.user, wire.DeviceCert{
+			LogKey: n.log.Public(), Peer: []byte("peer of " + d.Name), Name: d.Name, Issued: uint64(w.now.Unix()), //nolint:gosec // after 1970
+		}); err != nil {
+			return nil, err
+		}
+		n.inc = n.chance.Uint64()
+		w.nodes = append(w.nodes, n)
+	}
+	for i, d := range sc.Groups {
+		f := w.nodes[sc.node(d.Founder)]
+		signed, _, err := identity.NewGenesis(f.chance, w.now, f.user, f.dev, 1, d.Policy)
+		if err != nil {
+			return nil, err
+		}
+		g := &cgroup{decl: d, index: i, suite: 1}
+		if g.genesis, err = identity.VerifyGenesis(signed); err != nil {
+			return nil, err
+		}
+		w.groups = append(w.groups, g)
+		s := w.sit(f, g)
+		if err := s.open(); err != nil {
+			return nil, err
+		}
+		if _, err := s.step(group.Found{}); err != nil {
+			return nil, fmt.Errorf("founding %s: %w", d.Name, err)
+		}
+	}
+	return w, nil
+}
+
+// sit gives the node's seat in a group; it has no machine before open.
+func (w *core) sit(n *cnode, g *cgroup) *seat {
+	if s := n.seats[g.index]; s != nil {
+		return s
+	}
+	s := newSeat(n, g)
+	n.seats[g.index] = s
+	g.seats = append(g.seats, s)
+	slices.SortFunc(g.seats, func(a, b *seat) int { return a.n.index - b.n.index })
+	return s
+}
+
+// eachSeat lists a node's seats by group.
+func (n *cnode) eachSeat() []*seat {
+	out := make([]*seat, 0, len(n.seats))
+	for _, i := range sortedKeys(n.seats) {
+		out = append(out, n.seats[i])
+	}
+	return out
+}
+
+// die ends a node's process: what was not durable is gone.
+func (n *cnode) die(where string) {
+	if !n.up {
+		return
+	}
+	n.up = false
+	n.w.hist.mark(n.w, n, "crash", where)
+	n.w.hist.crashes++
+	for _, s := range n.eachSeat() {
+		s.m, s.wake = nil, time.Time{}
+	}
+	if p := n.crash; p != nil && p.restart > 0 {
+		n.w.after(p.restart, func() { n.start() })
+	}
+	n.crash = nil
+	n.w.net.changed()
+}
+
+// start begins a node's process anew from what is durable.
+func (n *cnode) start() {
+	if n.up {
+		return
+	}
+	n.up = true
+	n.w.hist.mark(n.w, n, "start", "")
+	for _, s := range n.eachSeat() {
+		if err := s.open(); err != nil {
+			s.broke(err)
+		}
+	}
+	n.w.net.changed()
+}
+
+// clock is what the node's own clock says.
+func (n *cnode) clock() time.Time { return n.w.now.Add(n.skew) }
+
+type event struct {
+	at  time.Time
+	seq uint64
+	run func()
+}
+
+type eventHeap []event
+
+func (h eventHeap) Len() int { return len(h) }
+func (h eventHeap) Less(i, j int) bool {
+	if !h[i].at.Equal(h[j].at) {
+		return h[i].at.Before(h[j].at)
+	}
+	return h[i].seq < h[j].seq
+}
+func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+
+// Push is for package heap.
+func (h *eventHeap) Push(x any) { *h = append(*h, x.(event)) } //nolint:forcetypeassert // its own
+
+// Pop is for package heap.
+func (h *eventHeap) Pop() any {
+	old := *h
+	e := old[len(old)-1]
+	old[len(old)-1] = event{}
+	*h = old[:len(old)-1]
+	return e
+}
+
+func (w *core) at(at time.Time, run func()) {
+	if at.Before(w.now) {
+		at = w.now
+	}
+	w.seq++
+	heap.Push(&w.events, event{at: at, seq: w.seq, run: run})
+}
+
+func (w *core) after(d time.Duration, run func()) { w.at(w.now.Add(d), run) }
+
+// restless is how many events one virtual second may take for each seat before the
+// world is taken for one that does not come to rest.
+const restless = 20_000
+
+// until lets virtual time pass.
+func (w *core) until(end time.Time) error {
+	second, n := w.now, 0
+	for len(w.events) > 0 && !w.events[0].at.After(end) {
+		e := heap.Pop(&w.events).(event) //nolint:forcetypeassert // its own
+		w.now = e.at
+		if w.now.Sub(second) >= time.Second {
+			second, n = w.now, 0
+		}
+		if n++; n > restless*(len(w.nodes)+len(w.groups)) {
+			return fmt.Errorf("the world does not come to rest: %d events within a second, %s after its beginning", n, w.now.Sub(epochZero))
+		}
+		w.done++
+		e.run()
+	}
+	w.now = end
+	return nil
+}
+
+// digest is a hash of all that is durable on all devices and of all that was
+// notified: two runs that agree on it went alike.
+func (w *core) digest() [32]byte {
+	h := sha256.New()
+	for _, n := range w.nodes {
+		for _, s := range n.eachSeat() {
+			d := s.disk.digest()
+			fmt.Fprintf(h, "%s %d %x %d\n", n.name, s.g.index, d, len(s.events))
+			for _, e := range s.events {
+				h.Write(wire.Marshal(&e))
+			}
+		}
+	}
+	return [32]byte(h.Sum(nil))
+}

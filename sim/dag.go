@@ -1,0 +1,221 @@
+package sim
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// dag is all entries of a group that any running honest device holds, read without
+// the machine's own code: the deliberately dumb oracle that invariants ask.
+type dag struct {
+	entries []*dagEntry // in causal order
+	by      map[wire.EntryHash]*dagEntry
+	users   map[wire.DeviceID]wire.UserID
+	epochs  map[wire.EpochID]*dagEpoch
+	roots   []*dagEpoch
+	records int
+	opList  []*dagEntry
+}
+
+type dagEntry struct {
+	hash   wire.EntryHash
+	entry  *wire.Entry
+	index  int
+	past   []uint64 // bit set of indexes, without itself
+	op     *wire.Op
+	target wire.DeviceID // of an addition
+	commit *wire.Commit
+	info   *group.CommitInfo
+	vote   *wire.Vote
+}
+
+// dagEpoch is a node of the tree of epochs, by structure alone.
+type dagEpoch struct {
+	id       wire.EpochID
+	number   uint64
+	parent   *dagEpoch // nil: a root
+	children []*dagEpoch
+	interim  []byte
+	by       *dagEntry
+}
+
+// inPast says whether a lies in the causal past of b.
+func (d *dag) inPast(a, b *dagEntry) bool {
+	return a.index/64 < len(b.past) && b.past[a.index/64]&(1<<(a.index%64)) != 0
+}
+
+func (d *dag) user(e *dagEntry) wire.UserID { return d.users[e.entry.Device] }
+
+// under says whether e lies under root, or is it.
+func (e *dagEpoch) under(root *dagEpoch) bool {
+	for ; e != nil; e = e.parent {
+		if e == root {
+			return true
+		}
+	}
+	return false
+}
+
+// readDag reads entries, encoded Signeds from anywhere, in any order.
+func readDag(genesis *identity.Genesis, engine group.Engine, raws map[wire.EntryHash][]byte) *dag {
+	d := &dag{by: map[wire.EntryHash]*dagEntry{}, users: map[wire.DeviceID]wire.UserID{genesis.Device.ID: genesis.Device.User}, epochs: map[wire.EpochID]*dagEpoch{}}
+	for hash, raw := range raws {
+		signed, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
+		if err != nil {
+			continue
+		}
+		e, err := wire.DecodeEntry(signed.Payload)
+		if err != nil {
+			continue
+		}
+		d.by[hash] = &dagEntry{hash: hash, entry: e}
+		d.entries = append(d.entries, d.by[hash])
+	}
+	slices.SortFunc(d.entries, func(a, b *dagEntry) int {
+		return cmp.Or(cmp.Compare(a.entry.HLC, b.entry.HLC), bytes.Compare(a.hash[:], b.hash[:]))
+	})
+	for i, e := range d.entries {
+		e.index = i
+		e.past = make([]uint64, i/64+1)
+		for _, dep := range append(slices.Clone(e.entry.Deps), e.entry.Prev) {
+			p := d.by[dep]
+			if p == nil || p.index >= i {
+				continue
+			}
+			for w, bits := range p.past {
+				e.past[w] |= bits
+			}
+			e.past[p.index/64] |= 1 << (p.index % 64)
+		}
+		d.read(e, engine)
+	}
+	return d
+}
+
+func (d *dag) read(e *dagEntry, engine group.Engine) {
+	switch e.entry.Kind {
+	case wire.KindOp:
+		e.op, _ = wire.DecodeOp(e.entry.Body)
+		if e.op == nil {
+			return
+		}
+		d.opList = append(d.opList, e)
+		if e.op.Cert != nil {
+			if dev, err := identity.VerifyDevice(*e.op.Cert); err == nil {
+				e.target = dev.ID
+				d.users[dev.ID] = dev.User
+			}
+		}
+		if r := e.op.Reboot; r != nil && d.epochs[r.Root] == nil {
+			n := &dagEpoch{id: r.Root, interim: r.Interim, by: e}
+			d.epochs[r.Root] = n
+			if p := d.epochs[r.From]; p != nil {
+				n.parent = p
+				p.children = append(p.children, n)
+			} else {
+				d.roots = append(d.roots, n)
+			}
+		}
+	case wire.KindCommit:
+		e.commit, _ = wire.DecodeCommit(e.entry.Body)
+		if e.commit == nil {
+			return
+		}
+		if info, err := engine.InspectCommit(e.commit.Commit); err == nil {
+			e.info = &info
+		}
+		p := d.epochs[e.commit.Parent]
+		if p == nil || d.epochs[e.commit.Child] != nil {
+			return
+		}
+		interim, err := engine.NextInterim(p.interim, e.commit.Commit)
+		if err != nil {
+			return
+		}
+		n := &dagEpoch{id: e.commit.Child, number: p.number + 1, parent: p, interim: interim, by: e}
+		d.epochs[n.id] = n
+		p.children = append(p.children, n)
+	case wire.KindVote:
+		e.vote, _ = wire.DecodeVote(e.entry.Body)
+	case wire.KindRecord:
+		d.records++
+	default:
+	}
+}
+
+// forks counts the epochs with more than one child.
+func (d *dag) forks() (n int) {
+	for _, e := range d.epochs {
+		if len(e.children) > 1 {
+			n++
+		}
+	}
+	return n
+}
+
+// ops lists the operations of these types.
+func (d *dag) ops(types ...wire.OpType) (out []*dagEntry) {
+	for _, e := range d.opList {
+		if slices.Contains(types, e.op.Type) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// takenOut lists the operations that take a user out of the group, in the users
+// whom they name, where their authors were not themselves taken out concurrently.
+func (d *dag) takenOut(user wire.UserID) (out []*dagEntry) {
+	all := d.ops(wire.OpRemove, wire.OpLeave)
+	of := func(e *dagEntry) wire.UserID {
+		if e.op.Type == wire.OpLeave {
+			return d.user(e)
+		}
+		return *e.op.User
+	}
+	for _, e := range all {
+		if of(e) != user {
+			continue
+		}
+		void := slices.ContainsFunc(all, func(o *dagEntry) bool {
+			return o != e && e.op.Type == wire.OpRemove && of(o) == d.user(e) && !d.inPast(o, e) && !d.inPast(e, o)
+		})
+		if !void {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// owed says whether a record must reach a device, by the rules of DESIGN.md,
+// Section 5, read so that it errs towards no: the device is in the roster; the
+// record is in the past of none of its additions; and if its author was ever taken
+// out, the record was known to whoever did it.
+func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
+	for _, add := range d.ops(wire.OpAdd, wire.OpDeviceAdd) {
+		if add.target == device && (d.inPast(r, add) || d.user(r) == d.user(add) && r.entry.Device == add.entry.Device && r.entry.Seq < add.entry.Seq) {
+			return false
+		}
+	}
+	for _, out := range d.takenOut(d.user(r)) {
+		if !d.inPast(r, out) {
+			back := slices.ContainsFunc(d.ops(wire.OpAdd), func(a *dagEntry) bool {
+				return d.users[a.target] == d.user(r) && d.inPast(out, a) && d.inPast(a, r)
+			})
+			if !back {
+				return false
+			}
+		}
+	}
+	for _, rev := range d.ops(wire.OpDeviceRevoke) {
+		if *rev.op.Device == r.entry.Device && !d.inPast(r, rev) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,144 @@
+package sim
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// history is what a run leaves behind beside the devices themselves.
+type history struct {
+	marks         []mark
+	moves         []move
+	held          []sample
+	sent          []*accepted
+	byID          map[wire.MessageID]*accepted
+	exchanges     []*exchange
+	own           map[ownKey]ownEntry // what honest devices signed
+	twice         []string            // two entries with one (incarnation, seq)
+	refused       []string            // actions that could not be carried out
+	devices       map[string]wire.DeviceID
+	crashes       int
+	removals      int
+	lostEnvelopes int
+	shownTotal    int
+}
+
+// mark is something to see on a device's line.
+type mark struct {
+	At   time.Time
+	Node *cnode
+	Kind string
+	Text string
+}
+
+// move is a device taking up a new position.
+type move struct {
+	At   time.Time
+	Seat *seat
+	To   wire.EpochID
+}
+
+// sample is how many messages were sent and shown, over all devices, at a time.
+type sample struct {
+	At          time.Time
+	Sent, Shown int
+}
+
+// accepted is a message that a device took for sending.
+type accepted struct {
+	ID    wire.MessageID
+	Seat  *seat
+	At    time.Time
+	Void  bool // the promise fell: its author's disk was rolled back behind it, or its author is hostile
+	Probe bool
+}
+
+type ownKey struct {
+	device      wire.DeviceID
+	incarnation uint64
+	seq         uint64
+}
+
+type ownEntry struct {
+	hash wire.EntryHash
+	kind wire.Kind
+}
+
+func (h *history) init() {
+	h.byID = map[wire.MessageID]*accepted{}
+	h.own = map[ownKey]ownEntry{}
+	h.devices = map[string]wire.DeviceID{}
+}
+
+func (h *history) mark(w *core, n *cnode, kind, text string) {
+	h.marks = append(h.marks, mark{At: w.now, Node: n, Kind: kind, Text: text})
+}
+
+func (h *history) shown(s *seat) {
+	h.shownTotal++
+	h.sample(s.w())
+}
+
+func (h *history) sample(w *core) {
+	x := sample{At: w.now, Sent: len(h.sent), Shown: h.shownTotal}
+	if n := len(h.held); n > 0 && h.held[n-1].At.Equal(x.At) {
+		h.held[n-1] = x
+		return
+	}
+	h.held = append(h.held, x)
+}
+
+func (h *history) exchanged(x *exchange) { h.exchanges = append(h.exchanges, x) }
+
+// wrote looks at the entries of a device's own that became durable: from here on
+// they may be out in the world.
+func (h *history) wrote(s *seat, writes []group.Write) {
+	prefix := fmt.Sprintf("entry/%x/", s.n.dev.ID[:])
+	for _, w := range writes {
+		if w.Value == nil || !strings.HasPrefix(w.Key, prefix) {
+			continue
+		}
+		signed, err := wire.DecodeSigned(w.Value, wire.MaxEntry+128)
+		if err != nil {
+			continue
+		}
+		e, err := wire.DecodeEntry(signed.Payload)
+		if err != nil || e.Device != s.n.dev.ID || e.Incarnation != s.n.inc || s.n.hostile {
+			continue
+		}
+		if e.Kind == wire.KindCommit && len(s.chokes) > 0 {
+			if c, err := wire.DecodeCommit(e.Body); err == nil {
+				for _, o := range s.chokes {
+					o.spy.choking[sha256.Sum256(c.Commit)] = true
+				}
+				s.chokes = nil
+			}
+		}
+		k := ownKey{device: e.Device, incarnation: e.Incarnation, seq: e.Seq}
+		hash := wire.EntryHashOf(e.Group, signed.Payload)
+		if old, ok := h.own[k]; ok && old.hash != hash {
+			h.twice = append(h.twice, fmt.Sprintf("%s signed two entries with seq %d of one incarnation: a %v and a %v", s.n.name, e.Seq, old.kind, e.Kind))
+		}
+		h.own[k] = ownEntry{hash: hash, kind: e.Kind}
+	}
+}
+
+// deviceOf reads the device out of a leaf's credential.
+func (h *history) deviceOf(credential []byte) wire.DeviceID {
+	if d, ok := h.devices[string(credential)]; ok {
+		return d
+	}
+	var d wire.DeviceID
+	if c, err := wire.DecodeCredential(credential); err == nil {
+		if cert, err := wire.DecodeDeviceCert(c.Cert.Payload); err == nil {
+			d = cert.ID()
+		}
+	}
+	h.devices[string(credential)] = d
+	return d
+}

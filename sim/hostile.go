@@ -1,0 +1,410 @@
+package sim
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Hostile members hold real keys. From `hostile NODE` on, the device's own machine
+// only looks on: what it would say is not heard, nobody syncs with it, and what the
+// others hear of the device are entries crafted here with its log key and the MLS
+// epochs that its spy kept.
+var hostileVerbs = map[string]*verb{
+	"hostile":    {usage: "hostile NODE", check: nodesAt(1, 1), do: doHostile},
+	"late":       {usage: "late NODE [from=EPOCH] [n=COUNT]: a chain of commits from an old epoch", opts: []string{"from", "n"}, check: withCount(nodesAt(1, 1)), do: doLate},
+	"equivocate": {usage: "equivocate NODE WHO… | WHO…: a different commit and operation, of one seq, to each side", check: checkEquivocate, do: doEquivocate},
+	"swing":      {usage: "swing NODE: vote for the branch that is losing", check: nodesAt(1, 1), do: doSwing},
+	"garbage":    {usage: "garbage NODE [n=COUNT]: seals that open to nothing", opts: []string{"n"}, check: withCount(nodesAt(1, 1)), do: doGarbage},
+	"replay":     {usage: "replay NODE: all envelopes it ever got, three times, in reverse", check: nodesAt(1, 1), do: doReplay},
+	"broken":     {usage: "broken NODE: a commit that nobody can process", check: nodesAt(1, 1), do: doBroken},
+	"claim":      {usage: "claim NODE: a COMMIT that names another commit's child", check: nodesAt(1, 1), do: doClaim},
+	"bully":      {usage: "bully NODE WHOM…: operations that remove them, whatever its role", check: nodesAt(2, 64), do: doBully},
+}
+
+// puppet is the hostile hand on a device's log.
+type puppet struct {
+	s    *seat
+	seq  uint64
+	prev wire.EntryHash
+	hlc  uint64
+	mine map[wire.EntryHash]bool // crafted
+}
+
+func doHostile(w *core, a Action) error {
+	s, err := w.seatOf(a, a.Args[0])
+	if err != nil {
+		return err
+	}
+	if s.m == nil {
+		return errDown
+	}
+	p := &puppet{s: s, mine: map[wire.EntryHash]bool{}}
+	for _, m := range s.m.Marks() {
+		if m.Log == (wire.LogID{Device: s.n.dev.ID, Incarnation: s.n.inc}) {
+			p.seq, p.prev = m.Seq, m.Hash
+		}
+	}
+	s.n.hostile, s.puppet = true, p
+	for _, x := range w.hist.sent {
+		if x.Seat.n == s.n {
+			x.Void = true // it may withhold what it promised
+		}
+	}
+	w.hist.mark(w, s.n, "hostile", "")
+	return nil
+}
+
+func (w *core) puppetOf(a Action) (*puppet, error) {
+	s, err := w.seatOf(a, a.Args[0])
+	if err != nil {
+		return nil, err
+	}
+	if s.puppet == nil || s.m == nil {
+		return nil, errors.New("it is not hostile, or does not run")
+	}
+	return s.puppet, nil
+}
+
+// known is what of the world the device may build on: what is public.
+func (p *puppet) known() (*dag, error) {
+	all, _, err := p.s.m.EntriesAfter(p.s.n.dev.ID, nil, 64<<20)
+	if err != nil {
+		return nil, err
+	}
+	raws := map[wire.EntryHash][]byte{}
+	for _, b := range all {
+		signed, err := wire.DecodeSigned(b, wire.MaxEntry+128)
+		if err != nil {
+			continue
+		}
+		e, err := wire.DecodeEntry(signed.Payload)
+		hash := wire.EntryHashOf(p.s.g.genesis.ID, signed.Payload)
+		if err != nil || e.Device == p.s.n.dev.ID && e.Seq > p.from() && !p.mine[hash] {
+			continue
+		}
+		raws[hash] = b
+	}
+	return readDag(p.s.g.genesis, p.s.g.engine(p.s.w()), raws), nil
+}
+
+// from is the seq up to which the log is what the device's own machine wrote.
+func (p *puppet) from() uint64 { return p.seq - uint64(len(p.mine)) }
+
+// craft signs an entry of the device's log, after what it knows. It does not move
+// the log on, so that two calls in a row equivocate.
+func (p *puppet) craft(d *dag, kind wire.Kind, body any) ([]byte, *wire.Entry) {
+	e := &wire.Entry{
+		V: wire.Version, Group: p.s.g.genesis.ID, Device: p.s.n.dev.ID, Incarnation: p.s.n.inc, Seq: p.seq + 1, Prev: p.prev,
+		Kind: kind, HLC: max(uint64(crdt.HLCFromTime(p.s.n.clock())), p.hlc+1), Body: wire.Marshal(body),
+	}
+	covered := map[wire.EntryHash]bool{}
+	for _, x := range d.entries {
+		covered[x.entry.Prev] = true
+		for _, dep := range x.entry.Deps {
+			covered[dep] = true
+		}
+	}
+	for _, x := range d.entries {
+		e.HLC = max(e.HLC, x.entry.HLC+1)
+		if !covered[x.hash] && x.hash != p.prev && x.entry.Device != e.Device {
+			e.Deps = append(e.Deps, x.hash)
+		}
+	}
+	slices.SortFunc(e.Deps, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
+	signed := p.s.n.log.Sign(wire.DomainEntry, e.Group, e.Encode())
+	return signed.Encode(), e
+}
+
+// went moves the log on behind an entry.
+func (p *puppet) went(e *wire.Entry) {
+	p.seq, p.prev, p.hlc = e.Seq, wire.EntryHashOf(e.Group, e.Encode()), e.HLC
+	p.mine[p.prev] = true
+}
+
+// hand gives entries to devices as on a sync stream; nil: to all that it reaches.
+func (p *puppet) hand(to map[*cnode]bool, entries ...[]byte) {
+	w := p.s.w()
+	for _, o := range p.s.g.seats {
+		if o == p.s || to != nil && !to[o.n] || !w.net.reaches(p.s.n, o.n) {
+			continue
+		}
+		w.after(w.sc.Link.Latency+w.net.jitter(w.sc.Link.Jitter), func() {
+			if w.net.reaches(p.s.n, o.n) {
+				_, _ = o.step(group.Entries{Entries: entries})
+			}
+		})
+	}
+}
+
+// commit makes a commit on an epoch that the device once held.
+func (p *puppet) commit(d *dag, parent *dagEpoch, c group.Change) (*wire.Commit, error) {
+	e := p.s.spy.epochs[string(parent.interim)]
+	if e == nil {
+		return nil, fmt.Errorf("it never held epoch %d", parent.number)
+	}
+	c.Now, c.Signer, c.Check = p.s.n.clock(), p.s.spy.signer, func(_, _ []byte) error { return nil }
+	if c.JoinSecrets == nil {
+		c.JoinSecrets = wire.Marshal(&wire.JoinSecrets{TransportKeys: [][]byte{bytes.Repeat([]byte{1}, 32)}})
+	}
+	out, err := e.Commit(p.s.n.chance, c)
+	if err != nil {
+		return nil, err
+	}
+	generation := uint64(0)
+	for ; generation < 4; generation++ {
+		if wire.EpochIDOf(p.s.g.genesis.ID, generation, parent.number, parent.interim) == parent.id {
+			break
+		}
+	}
+	child := wire.EpochIDOf(p.s.g.genesis.ID, generation, parent.number+1, out.Epoch.Interim())
+	return &wire.Commit{Parent: parent.id, Child: child, Commit: out.Commit, Welcome: out.Welcome}, nil
+}
+
+// at gives the epoch with a number on the chain to the device's position.
+func (p *puppet) at(d *dag, number string) (*dagEpoch, error) {
+	n := d.epochs[p.s.position]
+	for _, e := range slices.Backward(d.inOrder()) {
+		if n == nil && p.s.spy.epochs[string(e.interim)] != nil {
+			n = e
+		}
+	}
+	if number != "" {
+		want, err := strconv.ParseUint(number, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		for n != nil && n.number > want {
+			n = n.parent
+		}
+	}
+	if n == nil {
+		return nil, errors.New("no such epoch")
+	}
+	return n, nil
+}
+
+func doLate(w *core, a Action) error {
+	p, err := w.puppetOf(a)
+	if err != nil {
+		return err
+	}
+	d, err := p.known()
+	if err != nil {
+		return err
+	}
+	from, _ := a.opt("from")
+	at, err := p.at(d, from)
+	if err != nil {
+		return err
+	}
+	var entries [][]byte
+	for range a.count() {
+		c, err := p.commit(d, at, group.Change{})
+		if err != nil {
+			return err
+		}
+		raw, e := p.craft(d, wire.KindCommit, c)
+		p.went(e)
+		entries = append(entries, raw)
+		interim, err := p.s.spy.NextInterim(at.interim, c.Commit)
+		if err != nil {
+			return err
+		}
+		at = &dagEpoch{id: c.Child, number: at.number + 1, interim: interim, parent: at}
+	}
+	p.hand(nil, entries...)
+	return nil
+}
+
+func checkEquivocate(sc *Scenario, a Action) error {
+	s := sides(a.Args)
+	if len(s) != 2 || len(s[0]) < 2 || len(s[1]) < 1 {
+		return errors.New("two sides")
+	}
+	return checkSides(sc, a)
+}
+
+func doEquivocate(w *core, a Action) error {
+	s := sides(a.Args)
+	a.Args = []string{s[0][0]}
+	p, err := w.puppetOf(a)
+	if err != nil {
+		return err
+	}
+	d, err := p.known()
+	if err != nil {
+		return err
+	}
+	at, err := p.at(d, "")
+	if err != nil {
+		return err
+	}
+	for i, names := range [][]string{s[0][1:], s[1]} {
+		to := map[*cnode]bool{}
+		for _, n := range names {
+			to[w.nodeOf(n)] = true
+		}
+		c, err := p.commit(d, at, group.Change{})
+		if err != nil {
+			return err
+		}
+		branch := *p
+		branch.mine = map[wire.EntryHash]bool{}
+		raw, e := branch.craft(d, wire.KindCommit, c)
+		branch.went(e)
+		victim := w.nodeOf([][]string{s[1], s[0][1:]}[i][0]).dev.User
+		op, e2 := branch.craft(d, wire.KindOp, &wire.Op{Type: wire.OpRemove, User: &victim})
+		p.hand(to, raw, op)
+		if i == 1 {
+			p.went(e)
+			p.went(e2)
+		}
+	}
+	return nil
+}
+
+func doSwing(w *core, a Action) error {
+	p, err := w.puppetOf(a)
+	if err != nil {
+		return err
+	}
+	d, err := p.known()
+	if err != nil {
+		return err
+	}
+	st, _ := p.s.status()
+	var loser *dagEpoch
+	for _, e := range d.inOrder() {
+		if head := d.epochs[st.Head]; len(e.children) == 0 && head != nil && !head.under(e) {
+			loser = e
+		}
+	}
+	if loser == nil {
+		return errors.New("no branch is losing")
+	}
+	raw, e := p.craft(d, wire.KindVote, &wire.Vote{Position: loser.id})
+	p.went(e)
+	p.hand(nil, raw)
+	return nil
+}
+
+func doGarbage(w *core, a Action) error {
+	p, err := w.puppetOf(a)
+	if err != nil {
+		return err
+	}
+	d, err := p.known()
+	if err != nil {
+		return err
+	}
+	var seals [][]byte
+	for _, e := range slices.Backward(d.entries) {
+		if e.entry.Kind != wire.KindRecord || len(seals) >= a.count() {
+			continue
+		}
+		junk := make([]byte, 300)
+		_, _ = p.s.n.chance.Read(junk)
+		seals = append(seals, wire.Marshal(&wire.Seal{Message: e.hash, Epoch: p.s.position, Sealer: p.s.n.dev.ID, PrivateMessage: junk}))
+	}
+	for _, o := range p.s.g.seats {
+		if o != p.s && w.net.reaches(p.s.n, o.n) {
+			_, _ = o.step(group.Seals{Seals: seals})
+		}
+	}
+	return nil
+}
+
+func doReplay(w *core, a Action) error {
+	p, err := w.puppetOf(a)
+	if err != nil {
+		return err
+	}
+	tape := slices.Clone(p.s.tape)
+	slices.Reverse(tape)
+	for i, envelope := range slices.Concat(tape, tape, tape) {
+		w.after(time.Duration(i)*10*time.Millisecond, func() { w.net.publish(p.s, envelope, nil) })
+	}
+	return nil
+}
+
+func doBroken(w *core, a Action) error {
+	p, err := w.puppetOf(a)
+	if err != nil {
+		return err
+	}
+	d, err := p.known()
+	if err != nil {
+		return err
+	}
+	at, err := p.at(d, "")
+	if err != nil {
+		return err
+	}
+	c, err := p.commit(d, at, group.Change{})
+	if err != nil {
+		return err
+	}
+	// The last 33 bytes are the membership_tag and its length, the 33 before them the
+	// confirmation_tag and its: no signature covers that (RFC 9420, Section 6.1).
+	c.Commit[len(c.Commit)-40] ^= 1
+	interim, err := p.s.spy.NextInterim(at.interim, c.Commit)
+	if err != nil {
+		return err
+	}
+	c.Child = wire.EpochIDOf(p.s.g.genesis.ID, 0, at.number+1, interim)
+	raw, e := p.craft(d, wire.KindCommit, c)
+	p.went(e)
+	p.hand(nil, raw)
+	return nil
+}
+
+func doClaim(w *core, a Action) error {
+	p, err := w.puppetOf(a)
+	if err != nil {
+		return err
+	}
+	d, err := p.known()
+	if err != nil {
+		return err
+	}
+	at, err := p.at(d, "")
+	if err != nil || at.parent == nil {
+		return errors.Join(err, errors.New("nothing to claim"))
+	}
+	c, err := p.commit(d, at.parent, group.Change{})
+	if err != nil {
+		return err
+	}
+	c.Child = at.id
+	raw, _ := p.craft(d, wire.KindCommit, c)
+	p.hand(nil, raw)
+	return nil
+}
+
+func doBully(w *core, a Action) error {
+	p, err := w.puppetOf(a)
+	if err != nil {
+		return err
+	}
+	d, err := p.known()
+	if err != nil {
+		return err
+	}
+	var entries [][]byte
+	for _, whom := range a.Args[1:] {
+		victim := w.nodeOf(whom).dev.User
+		raw, e := p.craft(d, wire.KindOp, &wire.Op{Type: wire.OpRemove, User: &victim})
+		p.went(e)
+		entries = append(entries, raw)
+	}
+	p.hand(nil, entries...)
+	return nil
+}

@@ -1,0 +1,384 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Invariant is one of what must hold after every run (DESIGN.md, Section 10).
+// Number 0 is that no machine breaks or panics.
+type Invariant struct {
+	Number int
+	Name   string
+	Text   string
+	check  func(*observation) []string
+}
+
+// Invariants lists all of them.
+var Invariants = []Invariant{
+	{0, "sound", "no machine breaks, and none panics", sound},
+	{1, "agreement", "all live members agree on EpochID, epoch_authenticator, exporter and roster", agreement},
+	{2, "tree", "the tree equals the roster", treeIsRoster},
+	{3, "order", "the fork choice does not depend on the order of arrival", orderFree},
+	{4, "delivery", "every record is held in plaintext by its live audience, shown once, in its author's order", delivery},
+	{5, "empty", "outboxes, parked entries, gaps and rejoins end empty", endsEmpty},
+	{6, "gate", "no seal opens for anyone whose removal or revocation its sealer knew", gate},
+	{7, "return", "nobody returns without a later addition", noReturn},
+	{8, "additions", "every effective addition can send and read", additionsWork},
+	{9, "bounds", "state is bounded: 64 epochs, 4 branches, 256 parked a device", bounds},
+	{10, "windows", "no secret outlives its window", windows},
+	{11, "sequence", "no device signs two entries with one (incarnation, seq)", noReuse},
+	{12, "rest", "switches are bounded, and heals do not loop", comesToRest},
+	{13, "justified", "every change of the tree is justified", justified},
+	{14, "insider", "one insider never rolls back history that a majority voted for", noRollback},
+	{15, "traffic", "catch-up traffic is proportional to what was missing", proportional},
+}
+
+func (o *observation) live() (out []*deviceView) {
+	for _, d := range o.Devices {
+		if d.Live {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func sound(o *observation) (bad []string) {
+	for _, d := range o.Devices {
+		if d.Broken != nil && !d.Hostile {
+			bad = append(bad, fmt.Sprintf("%s: %v", d.Name, d.Broken))
+		}
+	}
+	return bad
+}
+
+func agreement(o *observation) (bad []string) {
+	live := o.live()
+	if len(live) == 0 {
+		return []string{"nobody is a live member"}
+	}
+	a := live[0]
+	for _, d := range live {
+		switch {
+		case d.Status.State != group.StateMember:
+			bad = append(bad, fmt.Sprintf("%s is %q, at epoch %d", d.Name, d.Status.State, d.Status.Epoch))
+		case d.Status.Position != a.Status.Position:
+			bad = append(bad, fmt.Sprintf("%s is at epoch %d %.8v, %s at %d %.8v", d.Name, d.Status.Epoch, d.Status.Position, a.Name, a.Status.Epoch, a.Status.Position))
+		case !bytes.Equal(d.Status.Authenticator, a.Status.Authenticator) || !bytes.Equal(d.Exporter, a.Exporter) || len(d.Exporter) == 0:
+			bad = append(bad, fmt.Sprintf("%s and %s are in one epoch with different secrets", d.Name, a.Name))
+		}
+		if rosterKey(d.Members) != rosterKey(a.Members) {
+			bad = append(bad, fmt.Sprintf("%s has a roster of %d users, %s another of %d", d.Name, len(d.Members), a.Name, len(a.Members)))
+		}
+	}
+	return bad
+}
+
+func treeIsRoster(o *observation) (bad []string) {
+	for _, d := range o.live() {
+		var roster []wire.DeviceID
+		for _, m := range d.Members {
+			roster = append(roster, m.Devices...)
+		}
+		slices.SortFunc(roster, func(a, b wire.DeviceID) int { return bytes.Compare(a[:], b[:]) })
+		if !slices.Equal(roster, d.Leaves) {
+			bad = append(bad, fmt.Sprintf("%s: the tree has %d devices, the roster %d", d.Name, len(d.Leaves), len(roster)))
+		}
+	}
+	return bad
+}
+
+func orderFree(o *observation) (bad []string) {
+	for _, x := range o.Orders {
+		for _, d := range o.live() {
+			if d.Status.Head != x.Head && d.Status.Entries == len(o.Dag.entries) {
+				bad = append(bad, fmt.Sprintf("%s chose %.8v; a machine that got all entries in order %d chooses %.8v", d.Name, d.Status.Head, x.Seed, x.Head))
+			}
+		}
+	}
+	return bad
+}
+
+// tally counts records and readers: what the report's table says.
+type tally struct {
+	Sent, Owed, Held, Twice, Lost int
+	bad                           []string
+}
+
+func (o *observation) deliveries() tally {
+	var t tally
+	shown := map[string]map[wire.MessageID]int{}
+	running := map[string]bool{}
+	heldBy := map[wire.MessageID]int{}
+	for _, d := range o.Devices {
+		shown[d.Name] = map[wire.MessageID]int{}
+		running[d.Name] = d.Running
+		for _, id := range d.Shown {
+			shown[d.Name][id]++
+		}
+		for id := range shown[d.Name] {
+			heldBy[id]++
+		}
+	}
+	for _, a := range o.Sent {
+		if a.Probe {
+			continue
+		}
+		t.Sent++
+		author := a.Seat.n.name
+		r := o.Dag.by[a.ID]
+		if r == nil {
+			if running[author] && !a.Void {
+				t.Lost++
+				t.bad = append(t.bad, fmt.Sprintf("what %s sent at %s is nowhere", author, span(a.At.Sub(epochZero))))
+			}
+			continue
+		}
+		if a.Void || !running[author] && heldBy[a.ID] <= shown[author][a.ID] {
+			continue // only a device that is gone holds it
+		}
+		for _, d := range o.live() {
+			if !o.Dag.owed(r, d.Device) {
+				continue
+			}
+			t.Owed++
+			if shown[d.Name][a.ID] > 0 {
+				t.Held++
+				continue
+			}
+			t.Lost++
+			t.bad = append(t.bad, fmt.Sprintf("%s lacks what %s sent at %s (seq %d)", d.Name, author, span(a.At.Sub(epochZero)), r.entry.Seq))
+		}
+	}
+	for _, d := range o.Devices {
+		if d.Hostile {
+			continue
+		}
+		for _, id := range d.Shown {
+			if n := shown[d.Name][id]; n > 1 {
+				t.Twice++
+				t.bad = append(t.bad, fmt.Sprintf("%s shows %.8v %d times", d.Name, id, n))
+				shown[d.Name][id] = 1
+			}
+		}
+		seen := map[wire.MessageID]bool{}
+		for _, id := range d.Notified {
+			if seen[id] {
+				t.Twice++
+				t.bad = append(t.bad, fmt.Sprintf("%s was told of %.8v twice", d.Name, id))
+			}
+			seen[id] = true
+		}
+		last := map[wire.LogID]uint64{}
+		for _, id := range d.Shown {
+			r := o.Dag.by[id]
+			if r == nil {
+				continue
+			}
+			log := r.entry.Log()
+			if r.entry.Seq < last[log] {
+				t.bad = append(t.bad, fmt.Sprintf("%s shows seq %d after seq %d of one author", d.Name, r.entry.Seq, last[log]))
+			}
+			last[log] = r.entry.Seq
+		}
+		if !d.Cursors {
+			t.bad = append(t.bad, fmt.Sprintf("%s: the cursors of its events have a gap", d.Name))
+		}
+	}
+	return t
+}
+
+func delivery(o *observation) []string { return o.deliveries().bad }
+
+func endsEmpty(o *observation) (bad []string) {
+	for _, d := range o.live() {
+		if s := d.Status; s.Gaps+s.Outbox+s.Parked > 0 {
+			bad = append(bad, fmt.Sprintf("%s ends with %d gaps, %d in the outbox, %d parked", d.Name, s.Gaps, s.Outbox, s.Parked))
+		}
+	}
+	return bad
+}
+
+func gate(o *observation) (bad []string) {
+	for _, s := range o.Seals {
+		bad = append(bad, fmt.Sprintf("%s sealed at %s under a tree with %v, who were out as it knew; the keys are with %v", s.Sealer, span(s.At), s.Outsiders, s.Openers))
+	}
+	return bad
+}
+
+func noReturn(o *observation) (bad []string) {
+	live := o.live()
+	if len(live) == 0 {
+		return nil
+	}
+	for _, m := range live[0].Members {
+		owners := 0
+		for _, x := range live[0].Members {
+			if x.Role == wire.RoleOwner {
+				owners++
+			}
+		}
+		for _, out := range o.Dag.takenOut(m.User) {
+			by := o.Dag.user(out)
+			stays := slices.ContainsFunc(live[0].Members, func(x memberView) bool { return x.User == by })
+			again := slices.ContainsFunc(o.Dag.ops(wire.OpAdd), func(a *dagEntry) bool {
+				return o.Dag.users[a.target] == m.User && o.Dag.inPast(out, a)
+			})
+			if again || !stays && out.op.Type == wire.OpRemove || m.Role == wire.RoleOwner && owners == 1 {
+				continue // added again; or void, since its author was taken out; or the last owner, who stays
+			}
+			bad = append(bad, fmt.Sprintf("user %.8v is a member although a %v of it stands, and no addition follows", m.User, out.op.Type))
+		}
+	}
+	return bad
+}
+
+func additionsWork(o *observation) (bad []string) {
+	live := o.live()
+	sent := map[string]bool{}
+	for id, author := range o.Probed {
+		sent[author] = true
+		for _, d := range live {
+			if !slices.Contains(d.Shown, id) {
+				bad = append(bad, fmt.Sprintf("%s cannot read what %s sent at the end", d.Name, author))
+			}
+		}
+	}
+	if len(o.Probed) > 0 {
+		for _, d := range live {
+			if !sent[d.Name] {
+				bad = append(bad, d.Name+" could not send at the end")
+			}
+		}
+	}
+	slices.Sort(bad)
+	return bad
+}
+
+func bounds(o *observation) (bad []string) {
+	for _, d := range o.Devices {
+		if d.Hostile {
+			continue
+		}
+		if d.PeakEpochs > maxEpochs {
+			bad = append(bad, fmt.Sprintf("%s kept the keys of %d epochs", d.Name, d.PeakEpochs))
+		}
+		if d.PeakParked > maxParked*max(1, len(o.Devices)) {
+			bad = append(bad, fmt.Sprintf("%s parked %d entries", d.Name, d.PeakParked))
+		}
+	}
+	return bad
+}
+
+func windows(o *observation) (bad []string) {
+	for _, d := range o.Devices {
+		for _, s := range d.Secrets {
+			if s.Age > secretsFor+grace {
+				bad = append(bad, fmt.Sprintf("%s still has %s after %s", d.Name, s.What, span(s.Age.Round(time.Minute))))
+			}
+		}
+	}
+	return bad
+}
+
+func noReuse(o *observation) []string { return slices.Clone(o.Twice) }
+
+// comesToRest: a world that was left alone for a while is still, and nobody
+// changed sides more often than there was reason to.
+func comesToRest(o *observation) (bad []string) {
+	for _, d := range o.Devices {
+		if !d.Live {
+			continue
+		}
+		if d.LateMoves > 0 {
+			bad = append(bad, fmt.Sprintf("%s moved %d times in the last %s, in which nothing was done to the world", d.Name, d.LateMoves, span(o.Rest)))
+		}
+		if most := 4 + 4*o.Forks; d.Switches > most {
+			bad = append(bad, fmt.Sprintf("%s switched %d times over %d forks", d.Name, d.Switches, o.Forks))
+		}
+	}
+	return bad
+}
+
+func justified(o *observation) []string { return slices.Clone(o.Justify) }
+
+// noRollback: an epoch under which more than half of the members' newest votes lay
+// for an hour, by the clocks of the voters, is in the chosen history. Worlds
+// without a hostile member may change their minds; there is nothing to check.
+func noRollback(o *observation) (bad []string) {
+	if !o.Hostile || o.Head == nil || len(o.live()) == 0 {
+		return nil
+	}
+	electorate := map[wire.UserID]bool{}
+	for _, m := range o.live()[0].Members {
+		electorate[m.User] = true
+	}
+	votes := map[wire.UserID]*dagEpoch{}
+	since := map[*dagEpoch]uint64{}
+	lost := map[*dagEpoch]bool{}
+	settle := func(hlc uint64) {
+		for _, e := range o.Dag.inOrder() {
+			n := 0
+			for u := range electorate {
+				if votes[u].under(e) {
+					n++
+				}
+			}
+			switch {
+			case 2*n <= len(electorate):
+				delete(since, e)
+			case since[e] == 0:
+				since[e] = hlc
+			case millis(hlc)-millis(since[e]) > uint64(time.Hour.Milliseconds()) && !o.Head.under(e): //nolint:gosec // positive
+				lost[e] = true
+			}
+		}
+	}
+	for _, e := range o.Dag.entries {
+		var at *dagEpoch
+		switch {
+		case e.vote != nil:
+			at = o.Dag.epochs[e.vote.Position]
+		case e.commit != nil:
+			at = o.Dag.epochs[e.commit.Child]
+		default:
+			continue
+		}
+		settle(e.entry.HLC)
+		votes[o.Dag.user(e)] = at
+	}
+	for e := range lost {
+		bad = append(bad, fmt.Sprintf("epoch %d %.8v, which more than half voted for, is not in the chosen history", e.number, e.id))
+	}
+	slices.Sort(bad)
+	return bad
+}
+
+func millis(hlc uint64) uint64 { return hlc >> 16 }
+
+// inOrder lists the epochs in the order of their commits.
+func (d *dag) inOrder() []*dagEpoch {
+	out := make([]*dagEpoch, 0, len(d.epochs))
+	for _, e := range d.epochs {
+		out = append(out, e)
+	}
+	slices.SortFunc(out, func(a, b *dagEpoch) int { return a.by.index - b.by.index })
+	return out
+}
+
+// proportional: beyond the version vectors, an exchange costs at most some times
+// what it brought.
+func proportional(o *observation) (bad []string) {
+	for _, x := range o.Traffic {
+		useful := x.News + x.SealNews + x.Trees
+		if cost := x.total() - x.Vectors; cost > 4<<10+5*useful {
+			bad = append(bad, fmt.Sprintf("%s and %s exchanged %d bytes at %s for %d bytes of news", x.A, x.B, cost, span(x.At), useful))
+		}
+	}
+	return bad
+}

@@ -1,0 +1,138 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/pandanode/pandanode/node/group"
+)
+
+// network says who reaches whom. Gossip goes from a device straight to all whom it
+// reaches, as in a full mesh; where reach is not transitive, syncs carry further.
+type network struct {
+	w     *core
+	side  []int           // partition: nodes of different sides do not reach each other
+	cut   map[[2]int]bool // one way
+	links map[[2]int]Link
+	quiet bool // envelopes do not travel
+	was   map[[2]int]bool
+	from  []*partition // for the report
+}
+
+type partition struct {
+	From, To time.Time // To zero: to the end
+	Side     []int
+}
+
+func newNetwork(w *core) *network {
+	n := &network{w: w, side: make([]int, len(w.sc.Nodes)), cut: map[[2]int]bool{}, links: map[[2]int]Link{}, was: map[[2]int]bool{}}
+	for _, l := range w.sc.Links {
+		a, b := w.sc.node(l.A), w.sc.node(l.B)
+		n.links[[2]int{a, b}], n.links[[2]int{b, a}] = l.Link, l.Link
+	}
+	return n
+}
+
+func (n *network) link(a, b int) Link {
+	if l, ok := n.links[[2]int{a, b}]; ok {
+		return l
+	}
+	return n.w.sc.Link
+}
+
+// reaches says whether what a sends gets to b.
+func (n *network) reaches(a, b *cnode) bool {
+	return a != b && a.up && b.up && a.online && b.online && n.side[a.index] == n.side[b.index] && !n.cut[[2]int{a.index, b.index}]
+}
+
+// connected says whether the two can have a stream.
+func (n *network) connected(a, b *cnode) bool { return n.reaches(a, b) && n.reaches(b, a) }
+
+// changed lets devices that can reach each other again exchange what they have:
+// each with a few others.
+func (n *network) changed() {
+	for _, a := range n.w.nodes {
+		var fresh []*cnode
+		for _, b := range n.w.nodes {
+			k := [2]int{a.index, b.index}
+			now := n.connected(a, b)
+			if now && !n.was[k] && len(n.was) > 0 {
+				fresh = append(fresh, b)
+			}
+			if now {
+				n.was[k] = true
+			} else {
+				delete(n.was, k)
+			}
+		}
+		n.w.chance.Shuffle(len(fresh), func(i, j int) { fresh[i], fresh[j] = fresh[j], fresh[i] })
+		for _, b := range fresh[:min(len(fresh), 3)] {
+			for _, s := range a.eachSeat() {
+				if o := b.seats[s.g.index]; o != nil {
+					n.w.after(100*time.Millisecond+n.jitter(time.Second), func() { n.w.sync(s, o) })
+				}
+			}
+		}
+	}
+}
+
+func (n *network) jitter(most time.Duration) time.Duration {
+	if most <= 0 {
+		return 0
+	}
+	return time.Duration(n.w.chance.Int64N(int64(most)))
+}
+
+// split makes sides; -1 is the side of those not named.
+func (n *network) split(side []int) {
+	n.heal()
+	n.side = side
+	n.from = append(n.from, &partition{From: n.w.now, Side: side})
+	n.changed()
+}
+
+func (n *network) heal() {
+	if k := len(n.from); k > 0 && n.from[k-1].To.IsZero() {
+		n.from[k-1].To = n.w.now
+	}
+	n.side = make([]int, len(n.side))
+	n.changed()
+}
+
+// publish sends an envelope to all whom the device reaches, or to some of them.
+func (n *network) publish(s *seat, envelope []byte, only map[*cnode]bool) {
+	if n.quiet {
+		return
+	}
+	for _, o := range s.g.seats {
+		if o == s || !o.opened || only != nil && !only[o.n] || !n.reaches(s.n, o.n) {
+			continue
+		}
+		l := n.link(s.n.index, o.n.index)
+		s.traffic.gossip += len(envelope)
+		copies := 1
+		if l.Duplicate > 0 && n.w.chance.Float64() < l.Duplicate {
+			copies = 2
+		}
+		for range copies {
+			if l.Loss > 0 && n.w.chance.Float64() < l.Loss {
+				n.w.hist.lostEnvelopes++
+				continue
+			}
+			d := l.Latency + n.jitter(l.Jitter)
+			if l.Reorder > 0 && n.w.chance.Float64() < l.Reorder {
+				d += n.jitter(2 * time.Second)
+			}
+			n.w.after(d, func() { n.deliver(s, o, envelope) })
+		}
+	}
+}
+
+func (n *network) deliver(from, to *seat, envelope []byte) {
+	if !n.reaches(from.n, to.n) {
+		return
+	}
+	if to.n.hostile && len(to.tape) < 4096 {
+		to.tape = append(to.tape, envelope)
+	}
+	_, _ = to.step(group.Envelope{Bytes: envelope})
+}

@@ -1,0 +1,396 @@
+package sim
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// observation is what is looked at of one group after a run, as plain values: the
+// invariants are functions of it and of nothing else.
+type observation struct {
+	Group   string
+	Devices []*deviceView // in the order of the scenario's nodes
+	Dag     *dag
+	Sent    []*accepted
+	Seals   []*sealView
+	Traffic []*exchange
+	Twice   []string
+	Hostile bool // somebody is
+	Head    *dagEpoch
+
+	Rest    time.Duration // since when nothing was done to the world, before the end
+	Forks   int
+	Probed  map[wire.MessageID]string // the last messages of the run → author, if they were sent
+	Orders  []orderView
+	Justify []string // what 13 found: it needs keys, so it is looked at where they are
+}
+
+// deviceView is one device in one group.
+type deviceView struct {
+	Name          string
+	User          wire.UserID
+	Device        wire.DeviceID
+	Live          bool // runs, is reachable, is honest and in the roster
+	Running       bool // honest, runs and is reachable
+	Hostile       bool
+	Broken        error
+	Status        group.Status
+	Members       []memberView
+	Leaves        []wire.DeviceID // of the tree at its position, ascending
+	Exporter      []byte
+	Shown         []wire.MessageID // from its rows, in order
+	Notified      []wire.MessageID
+	Switches      int
+	LateMoves     int // positions taken up in the time of rest
+	LateCommits   int // made in the time of rest
+	PeakEpochs    int
+	PeakParked    int
+	Secrets       []secretView
+	Cursors       bool // the events' cursors rise by one
+	ParkedDevices int
+}
+
+type memberView struct {
+	User    wire.UserID
+	Role    wire.Role
+	Devices []wire.DeviceID
+	InTree  bool
+}
+
+type secretView struct {
+	What string
+	Age  time.Duration
+}
+
+type sealView struct {
+	Sealer    string
+	At        time.Duration
+	Message   wire.MessageID
+	Outsiders []string // in the sealer's tree, not in its roster
+	Openers   []string // devices that hold the epoch's keys and were not in the sealer's roster
+}
+
+// orderView is the choice of a fresh machine that got all entries in some order.
+type orderView struct {
+	Seed uint64
+	Head wire.EpochID
+}
+
+// limits of what a device may keep (DESIGN.md, Sections 5 and 10).
+const (
+	maxEpochs   = 64
+	maxBranches = 4
+	maxParked   = 256
+	secretsFor  = 7 * 24 * time.Hour // of epochs: full or thin
+	grace       = time.Hour          // for timers to come round
+)
+
+// observe looks at a group. rest is when the world was left alone.
+func (w *core) observe(g *cgroup, rest time.Time) *observation {
+	o := &observation{Group: g.decl.Name, Rest: w.now.Sub(rest), Traffic: w.hist.exchanges, Twice: w.hist.twice, Probed: map[wire.MessageID]string{}}
+	raws := map[wire.EntryHash][]byte{}
+	for _, s := range g.seats {
+		v := w.view(s, rest)
+		o.Hostile = o.Hostile || v.Hostile
+		o.Devices = append(o.Devices, v)
+		if s.n.hostile {
+			continue
+		}
+		for _, k := range s.disk.under("entry/") {
+			b, err := s.disk.Get(k)
+			if err != nil {
+				continue
+			}
+			if signed, err := wire.DecodeSigned(b, wire.MaxEntry+128); err == nil {
+				raws[wire.EntryHashOf(g.genesis.ID, signed.Payload)] = b
+			}
+		}
+	}
+	o.Dag = readDag(g.genesis, group.Engine(g.engine(w)), raws)
+	o.Forks = o.Dag.forks()
+	w.findLive(o)
+	for _, a := range w.hist.sent {
+		if a.Seat.g == g {
+			o.Sent = append(o.Sent, a)
+		}
+	}
+	for _, s := range g.seats {
+		if !s.n.hostile {
+			o.Seals = append(o.Seals, w.sealViews(g, s)...)
+		}
+	}
+	o.Justify = w.unjustified(g, o)
+	for seed := range uint64(2) {
+		if head, err := w.reorder(g, o.Dag, raws, seed); err == nil {
+			o.Orders = append(o.Orders, orderView{Seed: seed, Head: head})
+		} else {
+			o.Orders = append(o.Orders, orderView{Seed: seed})
+		}
+	}
+	return o
+}
+
+func (g *cgroup) engine(w *core) group.Engine {
+	if w.sc.Engine == "null" {
+		return nullEngine{}
+	}
+	return group.MLS(g.suite)
+}
+
+func (w *core) view(s *seat, rest time.Time) *deviceView {
+	v := &deviceView{
+		Name: s.n.name, User: s.n.dev.User, Device: s.n.dev.ID, Hostile: s.n.hostile, Broken: s.bad,
+		Running:  !s.n.hostile && s.n.up && s.n.online && s.bad == nil && s.m != nil,
+		Switches: s.switches, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, Cursors: true,
+	}
+	for _, m := range w.hist.moves {
+		if m.Seat == s && m.At.After(rest) {
+			v.LateMoves++
+		}
+	}
+	for _, e := range s.events {
+		if e.Kind == group.EventMessage {
+			v.Notified = append(v.Notified, e.Message)
+		}
+	}
+	for _, b := range []string{"epoch/", "keys/", "kp/"} {
+		oldest := time.Duration(0)
+		for _, k := range s.disk.under(b) {
+			r := s.disk.rows[k]
+			if strings.HasPrefix(k, "kp/") || strings.Split(k, "/")[1] != fmt.Sprintf("%x", s.position[:]) {
+				oldest = max(oldest, w.now.Sub(r.at))
+			}
+		}
+		if oldest > 0 && v.Running {
+			v.Secrets = append(v.Secrets, secretView{What: strings.TrimSuffix(b, "/"), Age: oldest})
+		}
+	}
+	if s.m == nil {
+		return v
+	}
+	v.Status = s.m.Status()
+	for _, m := range s.m.Members() {
+		v.Members = append(v.Members, memberView{User: m.User, Role: m.Role, Devices: m.Devices, InTree: m.InTree})
+	}
+	if e := s.epochAt(v.Status.Position); e != nil {
+		for _, i := range sortedKeys(e.leaves) {
+			v.Leaves = append(v.Leaves, e.leaves[i])
+		}
+		slices.SortFunc(v.Leaves, func(a, b wire.DeviceID) int { return bytes.Compare(a[:], b[:]) })
+		v.Exporter, _ = e.Export("sim", nil, 32)
+	}
+	if all, err := s.m.Messages(0, 0); err == nil {
+		for _, m := range all {
+			v.Shown = append(v.Shown, m.ID)
+		}
+	} else {
+		v.Broken = errors.Join(v.Broken, err)
+	}
+	if all, err := s.m.Events(0, 0); err == nil {
+		for i, e := range all {
+			v.Cursors = v.Cursors && e.Cursor == uint64(i)+1 //nolint:gosec // a count
+		}
+	}
+	return v
+}
+
+// epochAt gives the keys at a position, if the spy saw the device derive them.
+func (s *seat) epochAt(id wire.EpochID) *spiedEpoch {
+	for _, e := range slices.Backward(s.spy.order) {
+		for generation := range uint64(4) {
+			if wire.EpochIDOf(s.g.genesis.ID, generation, e.number, e.Interim()) == id {
+				return s.spy.epochs[string(e.Interim())]
+			}
+		}
+	}
+	return nil
+}
+
+// findLive decides who are the live members: of the rosters that running devices
+// hold, the one that most of those in it hold, and of these the newest.
+func (w *core) findLive(o *observation) {
+	holders := map[string]int{}
+	rosters := map[string]*deviceView{}
+	for _, v := range o.Devices {
+		if !v.Running || v.Status.State != group.StateMember && v.Status.State != group.StateSyncing {
+			continue
+		}
+		key := rosterKey(v.Members)
+		holders[key]++
+		if rosters[key] == nil || rosters[key].Status.Entries < v.Status.Entries {
+			rosters[key] = v
+		}
+	}
+	var ref *deviceView
+	best := 0
+	for _, key := range sortedKeys(holders) {
+		if holders[key] > best {
+			best, ref = holders[key], rosters[key]
+		}
+	}
+	if ref == nil {
+		return
+	}
+	in := map[wire.DeviceID]bool{}
+	for _, m := range ref.Members {
+		for _, d := range m.Devices {
+			in[d] = true
+		}
+	}
+	for _, v := range o.Devices {
+		v.Live = v.Running && in[v.Device]
+	}
+	o.Head = o.Dag.epochs[ref.Status.Head]
+}
+
+func rosterKey(members []memberView) string {
+	var b strings.Builder
+	for _, m := range members {
+		fmt.Fprintf(&b, "%x %d", m.User[:4], m.Role)
+		for _, d := range m.Devices {
+			fmt.Fprintf(&b, " %x", d[:4])
+		}
+		b.WriteByte(';')
+	}
+	return b.String()
+}
+
+func (w *core) sealViews(g *cgroup, s *seat) []*sealView {
+	var out []*sealView
+	names := map[wire.DeviceID]string{}
+	for _, o := range g.seats {
+		names[o.n.dev.ID] = o.n.name
+	}
+	for _, x := range s.spy.seals {
+		if len(x.Outsiders) == 0 {
+			continue
+		}
+		v := &sealView{Sealer: s.n.name, At: x.At.Sub(epochZero), Message: x.Message}
+		for _, d := range x.Outsiders {
+			v.Outsiders = append(v.Outsiders, names[d])
+		}
+		for _, o := range g.seats {
+			if e := o.spy.epochs[string(x.Epoch.Interim())]; e != nil && e.auth == x.Epoch.auth && slices.Contains(v.Outsiders, o.n.name) {
+				v.Openers = append(v.Openers, o.n.name)
+			}
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// unjustified looks at every commit on the chosen chain: what it adds and removes
+// must follow from operations, or requests to rejoin, in its own past.
+func (w *core) unjustified(g *cgroup, o *observation) []string {
+	var out []string
+	epochs := map[string]*spiedEpoch{}
+	for _, s := range g.seats {
+		for _, e := range s.spy.order {
+			epochs[string(e.Interim())] = e
+		}
+	}
+	for n := o.Head; n != nil; n = n.parent {
+		e := n.by
+		if e == nil || e.info == nil || e.commit == nil {
+			continue
+		}
+		parent := epochs[string(n.parent.interim)]
+		again := map[wire.DeviceID]bool{}
+		for _, r := range e.commit.Rejoins {
+			if rj, err := wire.DecodeRejoin(r.Payload); err == nil {
+				again[rj.Device] = true
+			}
+		}
+		for _, kp := range e.info.Adds {
+			ok := slices.ContainsFunc(o.Dag.ops(wire.OpAdd, wire.OpDeviceAdd), func(op *dagEntry) bool {
+				return bytes.Equal(op.op.KeyPackage, kp) && o.Dag.inPast(op, e)
+			})
+			for _, r := range e.commit.Rejoins {
+				rj, err := wire.DecodeRejoin(r.Payload)
+				ok = ok || err == nil && bytes.Equal(rj.KeyPackage, kp)
+			}
+			if !ok {
+				out = append(out, fmt.Sprintf("epoch %d adds a device that nothing in its past adds", n.number))
+			}
+		}
+		for _, i := range e.info.Removes {
+			if parent == nil {
+				continue
+			}
+			d := parent.leaves[i]
+			user := o.Dag.users[d]
+			ok := again[d] || slices.ContainsFunc(o.Dag.ops(wire.OpRemove, wire.OpLeave, wire.OpDeviceRevoke, wire.OpAdd), func(op *dagEntry) bool {
+				switch {
+				case !o.Dag.inPast(op, e):
+					return false
+				case op.op.Type == wire.OpRemove:
+					return *op.op.User == user || *op.op.User == o.Dag.user(op) // or whoever added it was removed, below
+				case op.op.Type == wire.OpDeviceRevoke:
+					return *op.op.Device == d
+				case op.op.Type == wire.OpLeave:
+					return o.Dag.user(op) == user
+				default: // its addition was voided by the removal of whoever added it
+					return op.target == d && len(o.Dag.takenOut(o.Dag.user(op))) > 0
+				}
+			})
+			if !ok {
+				out = append(out, fmt.Sprintf("epoch %d removes a device that nothing in its past removes", n.number))
+			}
+		}
+	}
+	return out
+}
+
+// reorder gives a fresh machine all entries in an order drawn from a seed, each
+// after what it builds on, and tells which epoch it would choose.
+func (w *core) reorder(g *cgroup, d *dag, raws map[wire.EntryHash][]byte, seed uint64) (wire.EpochID, error) {
+	f, rows := g.seats[0], newDisk()
+	m, err := group.New(group.Config{
+		Genesis: g.genesis, Device: f.n.dev, LogKey: f.n.log, Incarnation: seed, Engine: g.engine(w),
+		Rand: stream(seed, "reorder"), Rows: rows, Retention: g.decl.Retention,
+	}, w.now)
+	if err != nil {
+		return wire.EpochID{}, err
+	}
+	rng := rand.New(stream(seed, "order")) //nolint:gosec // a simulation
+	waiting := map[wire.EntryHash]int{}
+	after := map[wire.EntryHash][]*dagEntry{}
+	var ready []*dagEntry
+	for _, e := range d.entries {
+		for _, dep := range append(slices.Clone(e.entry.Deps), e.entry.Prev) {
+			if d.by[dep] != nil {
+				waiting[e.hash]++
+				after[dep] = append(after[dep], e)
+			}
+		}
+		if waiting[e.hash] == 0 {
+			ready = append(ready, e)
+		}
+	}
+	late := w.now.Add(24 * time.Hour) // no entry is from the future
+	for len(ready) > 0 {
+		i := rng.IntN(len(ready))
+		e := ready[i]
+		ready[i] = ready[len(ready)-1]
+		ready = ready[:len(ready)-1]
+		_, _ = m.Step(late, group.Entries{Entries: [][]byte{raws[e.hash]}})
+		if r, ok := m.Ready(); ok {
+			rows.apply(late, r)
+		}
+		m.Advance()
+		for _, n := range after[e.hash] {
+			if waiting[n.hash]--; waiting[n.hash] == 0 {
+				ready = append(ready, n)
+			}
+		}
+	}
+	return m.Status().Head, nil
+}

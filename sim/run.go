@@ -1,0 +1,271 @@
+package sim
+
+import (
+	"encoding/hex"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Violation says that an invariant does not hold.
+type Violation struct {
+	Invariant int    `json:"invariant"`
+	Name      string `json:"name"`
+	Group     string `json:"group,omitempty"`
+	Detail    string `json:"detail"`
+}
+
+func (v Violation) String() string {
+	return fmt.Sprintf("invariant %d (%s): %s", v.Invariant, v.Name, v.Detail)
+}
+
+// Report is what came of a run.
+type Report struct {
+	Scenario   string         `json:"scenario"`
+	Title      string         `json:"title"`
+	Seed       uint64         `json:"seed"`
+	Engine     string         `json:"engine"` // mls, or null: no cryptography
+	Digest     string         `json:"digest"`
+	Violations []Violation    `json:"violations"`
+	Unexpected []string       `json:"unexpected"` // what the scenario expects and did not get
+	Records    Records        `json:"records"`
+	Counts     map[string]int `json:"counts"`
+	Devices    []DeviceReport `json:"devices"`
+	Refused    []string       `json:"refused"` // actions that could not be carried out
+	Virtual    float64        `json:"virtual_seconds"`
+	Events     uint64         `json:"events"`
+	Replay     string         `json:"replay"`
+	Actions    int            `json:"actions"`
+
+	world *core
+	obs   []*observation
+	text  *Scenario
+}
+
+// Records counts messages and their readers. A record is owed to a reader if it
+// must be readable there; Lost is owed and not held.
+type Records struct {
+	Sent  int `json:"sent"`
+	Owed  int `json:"readers_owed"`
+	Held  int `json:"held"`
+	Twice int `json:"shown_twice"`
+	Lost  int `json:"lost"`
+}
+
+// DeviceReport is one device in one group.
+type DeviceReport struct {
+	Name      string `json:"name"`
+	Group     string `json:"group"`
+	State     string `json:"state"`
+	Live      bool   `json:"live"`
+	Hostile   bool   `json:"hostile,omitempty"`
+	Epoch     uint64 `json:"epoch"`
+	Shown     int    `json:"shown"`
+	Switches  int    `json:"switches"`
+	LogBytes  int    `json:"disk_bytes"`
+	Gossip    int    `json:"gossip_bytes"`
+	Sync      int    `json:"sync_bytes"`
+	PeakState int    `json:"peak_epochs"`
+}
+
+// OK says whether every invariant holds and every expectation came true.
+func (r *Report) OK() bool { return len(r.Violations)+len(r.Unexpected) == 0 }
+
+// Options of a run.
+type Options struct {
+	Progress func(format string, args ...any) // nil: nobody listens
+	NoProbe  bool                             // do not let everybody send once more at the end
+}
+
+// quietTail is the part of a run, at its end, in which nothing is done to the world
+// and in which it must have come to rest; half of what the scenario leaves.
+func quietTail(sc *Scenario) time.Duration {
+	var last time.Duration
+	for _, a := range sc.Actions {
+		last = max(last, a.At)
+	}
+	return (sc.Run - last) / 2
+}
+
+// Run plays a scenario in the core backend. An error means that it could not be
+// played; what did not hold is in the report.
+func Run(sc *Scenario, opt Options) (*Report, error) {
+	if opt.Progress == nil {
+		opt.Progress = func(string, ...any) {}
+	}
+	w, err := newCore(sc, opt.Progress)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", sc.Name, err)
+	}
+	for i := range sc.Actions {
+		a := sc.Actions[i]
+		w.at(epochZero.Add(a.At), func() { w.act(a) })
+	}
+	w.after(sc.Sync, func() { w.syncAll(sc.Sync) })
+	end := epochZero.Add(sc.Run)
+	var stuck error
+	for step := max(sc.Run/10, time.Second); w.now.Before(end) && stuck == nil; {
+		next := w.now.Add(step)
+		if next.After(end) {
+			next = end
+		}
+		stuck = w.until(next)
+		opt.Progress("%s  %s of %s, %d events, %d messages sent, %d shown", sc.Name, span(w.now.Sub(epochZero).Round(time.Second)), span(sc.Run), w.done, len(w.hist.sent), w.hist.shownTotal)
+	}
+	r := &Report{
+		Scenario: sc.Name, Title: sc.Title, Seed: sc.Seed, Engine: sc.Engine, Violations: []Violation{}, Unexpected: []string{},
+		Refused: []string{}, Counts: map[string]int{}, Virtual: sc.Run.Seconds(), Actions: len(sc.Actions), world: w, text: sc,
+	}
+	if stuck != nil {
+		r.Violations = append(r.Violations, Violation{12, "rest", "", stuck.Error()})
+	}
+	rest := end.Add(-quietTail(sc))
+	for _, g := range w.groups {
+		r.obs = append(r.obs, w.observe(g, rest))
+	}
+	if !opt.NoProbe && stuck == nil {
+		w.probe(r)
+	}
+	r.judge()
+	r.count()
+	d := w.digest()
+	r.Digest, r.Events = hex.EncodeToString(d[:]), w.done
+	r.Refused = append(r.Refused, w.hist.refused...)
+	return r, nil
+}
+
+// probe lets every live member send once more, and looks who can read it.
+func (w *core) probe(r *Report) {
+	for i, g := range w.groups {
+		o := r.obs[i]
+		for _, s := range g.seats {
+			if d := o.device(s.n.name); d == nil || !d.Live {
+				continue
+			}
+			out, err := s.step(group.Send{Content: wire.Content{MediaType: "text/plain", Data: []byte("the end")}})
+			if err == nil {
+				o.Probed[out.Entry] = s.n.name
+			}
+		}
+	}
+	if len(r.obs) == 0 {
+		return
+	}
+	if err := w.until(w.now.Add(max(5*time.Minute, 3*w.sc.Sync))); err != nil {
+		r.Violations = append(r.Violations, Violation{12, "rest", "", err.Error()})
+	}
+	for i, g := range w.groups {
+		for _, s := range g.seats {
+			if d := r.obs[i].device(s.n.name); d != nil && d.Live && s.m != nil {
+				if all, err := s.m.Messages(0, 0); err == nil {
+					for _, m := range all[min(len(all), len(d.Shown)):] {
+						d.Shown = append(d.Shown, m.ID)
+					}
+				}
+			}
+		}
+	}
+}
+
+func (o *observation) device(name string) *deviceView {
+	for _, d := range o.Devices {
+		if d.Name == name {
+			return d
+		}
+	}
+	return nil
+}
+
+func (r *Report) judge() {
+	for _, o := range r.obs {
+		for _, inv := range Invariants {
+			for _, detail := range inv.check(o) {
+				r.Violations = append(r.Violations, Violation{inv.Number, inv.Name, o.Group, detail})
+			}
+		}
+	}
+}
+
+// count fills the tables, and compares with what the scenario expects.
+func (r *Report) count() {
+	w := r.world
+	for i, o := range r.obs {
+		t := o.deliveries()
+		r.Records.Sent += t.Sent
+		r.Records.Owed += t.Owed
+		r.Records.Held += t.Held
+		r.Records.Twice += t.Twice
+		r.Records.Lost += t.Lost
+		r.Counts["forks"] += o.Forks
+		r.Counts["epochs"] += len(o.Dag.epochs)
+		r.Counts["removals"] += len(o.Dag.ops(wire.OpRemove))
+		r.Counts["live"] += len(o.live())
+		for _, e := range o.Dag.entries {
+			if e.commit != nil {
+				r.Counts["commits"]++
+			}
+		}
+		for _, d := range o.Devices {
+			s := w.nodes[w.sc.node(d.Name)].seats[i]
+			r.Counts["switches"] += d.Switches
+			r.Devices = append(r.Devices, DeviceReport{
+				Name: d.Name, Group: o.Group, State: string(d.Status.State), Live: d.Live, Hostile: d.Hostile, Epoch: d.Status.Epoch,
+				Shown: s.shown, Switches: d.Switches, LogBytes: s.disk.bytes, Gossip: s.traffic.gossip, Sync: s.traffic.sync, PeakState: d.PeakEpochs,
+			})
+		}
+	}
+	r.Counts["records"], r.Counts["lost"] = r.Records.Sent, r.Records.Lost
+	r.Counts["crashes"], r.Counts["refused"] = w.hist.crashes, len(w.hist.refused)
+	for _, e := range r.text.Expect {
+		r.expect(e)
+	}
+}
+
+func (r *Report) expect(e Expectation) {
+	if e.Op != "" {
+		got := r.Counts[e.What]
+		if e.Op == "=" && got != e.Count || e.Op == ">=" && got < e.Count || e.Op == "<=" && got > e.Count {
+			r.Unexpected = append(r.Unexpected, fmt.Sprintf("%v: it is %d", e, got))
+		}
+		return
+	}
+	o := r.obs[0]
+	var got []string
+	in := map[wire.DeviceID]bool{}
+	if live := o.live(); len(live) > 0 {
+		for _, m := range live[0].Members {
+			for _, d := range m.Devices {
+				in[d] = true
+			}
+		}
+	}
+	for _, n := range r.world.nodes {
+		s := n.seats[0]
+		switch {
+		case e.What == "members" && in[n.dev.ID]:
+			got = append(got, n.name)
+		case e.What == "out" && s != nil && s.m != nil && s.m.Status().State == group.StateOut:
+			got = append(got, n.name)
+		}
+	}
+	want := slices.Sorted(slices.Values(e.Nodes))
+	slices.Sort(got)
+	if e.What == "out" { // there may be more
+		got = slices.DeleteFunc(got, func(n string) bool { return !slices.Contains(want, n) })
+	}
+	if !slices.Equal(want, got) {
+		r.Unexpected = append(r.Unexpected, fmt.Sprintf("%v: it is %v", e, got))
+	}
+}
+
+// memory is the heap in use, in bytes.
+func memory() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}

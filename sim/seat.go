@@ -1,0 +1,269 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// errDown says that the process does not run; errCrash that it ended in a Step.
+var (
+	errDown  = errors.New("the process does not run")
+	errCrash = errors.New("the process crashed")
+)
+
+// boundaries at which a process can be killed in the carrying out of a Ready.
+var boundaries = []string{"writes", "torn", "messages", "within", "events", "advance"}
+
+// seat is a device in a group: its machine, and what of it is durable.
+type seat struct {
+	n      *cnode
+	g      *cgroup
+	disk   *disk
+	m      *group.Machine // nil while the process does not run, or before the seat is opened
+	spy    *spy
+	opened bool
+	bad    error // why the machine cannot be used any more
+
+	wake    time.Time
+	asked   bool // a sync is on its way
+	version int  // rises with what the machine learns; a sync of two that stand still is skipped
+	synced  map[*seat][2]int
+	wanted  map[wire.DeviceID]map[wire.MessageID]bool // asked for before on streams
+	given   map[[32]byte]bool // seals got on streams
+	joining bool
+	dropped int     // Welcomes to lose
+	chokes  []*seat // who cannot process the next commit of this device
+
+	puppet *puppet // of a hostile device
+	tape   [][]byte
+
+	// What was seen.
+	events   []group.Event // as notified
+	position wire.EpochID
+	shown    int
+	sent     int
+	switches int
+	peaks    peaks
+	traffic  traffic
+}
+
+type peaks struct{ epochs, parked, bytes int }
+
+type traffic struct{ gossip, sync, join int }
+
+func newSeat(n *cnode, g *cgroup) *seat {
+	s := &seat{n: n, g: g, disk: newDisk(), synced: map[*seat][2]int{}, wanted: map[wire.DeviceID]map[wire.MessageID]bool{}, given: map[[32]byte]bool{}}
+	s.spy = newSpy(s)
+	return s
+}
+
+func (s *seat) w() *core { return s.n.w }
+
+// open makes the machine of what is durable.
+func (s *seat) open() (err error) {
+	defer s.caught(&err)
+	s.opened = true
+	s.m, err = group.New(group.Config{
+		Genesis: s.g.genesis, Device: s.n.dev, LogKey: s.n.log, Incarnation: s.n.inc, Engine: s.spy,
+		Rand: s.n.chance, Rows: s.disk, Retention: s.g.decl.Retention,
+	}, s.n.clock())
+	if err != nil {
+		s.m = nil
+		return fmt.Errorf("opening: %w", err)
+	}
+	if all, err := s.m.Messages(0, 0); err == nil {
+		s.shown = len(all)
+	}
+	if p := s.m.Status().Position; p != s.position {
+		s.moved(p, "")
+	}
+	if err := s.carryOut(); err != nil {
+		return nil //nolint:nilerr // it crashed again, as planned
+	}
+	s.plan()
+	return nil
+}
+
+// caught turns a panic of the machine into an error.
+func (s *seat) caught(err *error) {
+	if p := recover(); p != nil {
+		stack := strings.Split(string(debug.Stack()), "\n")
+		*err = fmt.Errorf("panic: %v\n%s", p, strings.Join(stack[min(len(stack), 7):min(len(stack), 23)], "\n"))
+		s.broke(*err)
+	}
+}
+
+// broke notes that the machine failed by itself: a violation by its own.
+func (s *seat) broke(err error) {
+	if s.bad == nil {
+		s.bad = err
+		s.w().hist.mark(s.w(), s.n, "broken", err.Error())
+	}
+	s.m = nil
+}
+
+// step gives an input to the machine and carries out what follows.
+func (s *seat) step(in group.Input) (out group.Outcome, err error) {
+	if s.m == nil {
+		return out, errDown
+	}
+	defer s.caught(&err)
+	before := len(s.spy.seals)
+	out, err = s.m.Step(s.n.clock(), in)
+	if errors.Is(err, group.ErrCorrupt) || errors.Is(err, errVault) {
+		s.broke(err)
+		return out, err
+	}
+	if _, tick := in.(group.Tick); !tick && (out.New > 0 || err == nil) {
+		s.version++
+	}
+	if len(s.spy.seals) > before {
+		s.judgeSeals(before)
+	}
+	if cerr := s.carryOut(); cerr != nil {
+		return out, cerr
+	}
+	s.plan()
+	return out, err
+}
+
+// at says whether the process dies here.
+func (s *seat) at(boundary string) bool {
+	p := s.n.crash
+	if p == nil || p.at != boundary {
+		return false
+	}
+	if p.nth--; p.nth > 0 {
+		return false
+	}
+	s.n.die("at " + boundary)
+	return true
+}
+
+// carryOut does what Ready says, in its order, and may crash at each boundary.
+func (s *seat) carryOut() error {
+	r, ok := s.m.Ready()
+	if !ok {
+		return nil
+	}
+	m := s.m
+	if s.at("writes") {
+		return errCrash
+	}
+	// A torn transaction is atomic in the store: all of it is durable, or nothing.
+	p := s.n.crash
+	if torn := p != nil && p.at == "torn" && p.nth <= 1; !torn || s.w().chance.IntN(2) == 0 {
+		s.disk.apply(s.w().now, r)
+		if len(r.Writes) > 0 {
+			s.version++
+			s.w().hist.wrote(s, r.Writes)
+		}
+	}
+	if s.at("torn") || s.at("messages") {
+		return errCrash
+	}
+	for i, o := range r.Messages {
+		if i > 0 && s.at("within") {
+			return errCrash
+		}
+		s.send(o)
+	}
+	if s.at("events") {
+		return errCrash
+	}
+	for _, e := range r.Events {
+		s.note(e)
+	}
+	if s.at("advance") {
+		return errCrash
+	}
+	m.Advance()
+	s.peaks.epochs = max(s.peaks.epochs, len(s.disk.vaults)-1)
+	s.peaks.bytes = max(s.peaks.bytes, s.disk.bytes)
+	return nil
+}
+
+// send hands something to the network. A hostile device's own machine only looks on.
+func (s *seat) send(o group.Outbound) {
+	if s.n.hostile {
+		return
+	}
+	w := s.w()
+	switch o := o.(type) {
+	case group.Publish:
+		w.net.publish(s, o.Envelope, nil)
+	case group.Ask:
+		w.askSync(s)
+	case group.RequestJoin:
+		if !s.joining {
+			s.joining = true
+			w.after(50*time.Millisecond, func() { w.carryJoin(s, o.Request) })
+		}
+	}
+}
+
+func (s *seat) note(e group.Event) {
+	s.events = append(s.events, e)
+	switch e.Kind {
+	case group.EventMessage:
+		s.shown++
+		s.w().hist.shown(s)
+	case group.EventEpoch, group.EventJoined:
+		s.moved(e.Epoch, "")
+	case group.EventSwitch:
+		s.switches++
+		s.w().hist.mark(s.w(), s.n, "switch", e.Detail)
+	case group.EventOut:
+		s.w().hist.mark(s.w(), s.n, "out", "")
+	case group.EventRefused:
+		s.w().hist.mark(s.w(), s.n, "refused", e.Detail)
+	default:
+	}
+}
+
+func (s *seat) moved(to wire.EpochID, _ string) {
+	if s.position != to {
+		s.position = to
+		s.w().hist.moves = append(s.w().hist.moves, move{At: s.w().now, Seat: s, To: to})
+	}
+}
+
+// plan makes sure that the machine is woken when it wants.
+func (s *seat) plan() {
+	local := s.m.NextWake()
+	if local.IsZero() {
+		return
+	}
+	at := local.Add(-s.n.skew)
+	if at.Equal(s.wake) {
+		return
+	}
+	s.wake = at
+	m := s.m
+	s.w().at(at, func() {
+		if s.m == m && s.wake.Equal(at) {
+			s.wake = time.Time{}
+			_, _ = s.step(group.Tick{})
+		}
+	})
+}
+
+// status is the machine's, or none if it does not run.
+func (s *seat) status() (st group.Status, ok bool) {
+	if s.m == nil {
+		return st, false
+	}
+	return s.m.Status(), true
+}
+
+// isIn says whether the device is, as it knows, a member that can be asked things.
+func (s *seat) isIn() bool {
+	st, ok := s.status()
+	return ok && (st.State == group.StateMember || st.State == group.StateSyncing)
+}

@@ -1,0 +1,153 @@
+package sim
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// spy is the Engine that a machine gets: the real one, watched. It knows which
+// epochs the device ever derived and what it sealed, which invariants 2, 6 and 13
+// look at; a hostile device keeps through it what an honest one destroys; and it
+// makes commits unprocessable for those for whom a scenario wants that.
+type spy struct {
+	group.Engine
+	s       *seat
+	signer  []byte
+	epochs  map[string]*spiedEpoch // by interim_transcript_hash
+	order   []*spiedEpoch
+	seals   []*sealed
+	choking map[[32]byte]bool // hashes of commits that this device cannot process
+}
+
+// spiedEpoch is an epoch that the device derived.
+type spiedEpoch struct {
+	group.Epoch
+	spy    *spy
+	number uint64
+	leaves map[uint32]wire.DeviceID
+	auth   string
+	at     time.Time
+}
+
+// sealed is one seal that the device made.
+type sealed struct {
+	At        time.Time
+	Message   wire.MessageID
+	Epoch     *spiedEpoch
+	Outsiders []wire.DeviceID // in the tree and, as the sealer knew then, not in the roster
+}
+
+func newSpy(s *seat) *spy {
+	engine := group.MLS(1)
+	if s.n.w.sc.Engine == "null" {
+		engine = nullEngine{}
+	}
+	return &spy{Engine: engine, s: s, epochs: map[string]*spiedEpoch{}, choking: map[[32]byte]bool{}}
+}
+
+func (p *spy) wrap(e group.Epoch) *spiedEpoch {
+	x := &spiedEpoch{Epoch: e, spy: p, number: e.Number(), auth: string(e.Authenticator()), at: p.s.w().now, leaves: map[uint32]wire.DeviceID{}}
+	for _, l := range e.Leaves() {
+		x.leaves[l.Index] = p.s.w().hist.deviceOf(l.Credential)
+	}
+	key := string(e.Interim())
+	if p.epochs[key] == nil {
+		p.order = append(p.order, x)
+	}
+	p.epochs[key] = x
+	return x
+}
+
+// NewSigner is the Engine's.
+func (p *spy) NewSigner(rand io.Reader) (secret, public []byte, err error) {
+	secret, public, err = p.Engine.NewSigner(rand)
+	p.signer = append([]byte(nil), secret...)
+	return secret, public, err
+}
+
+// Create is the Engine's.
+func (p *spy) Create(rand io.Reader, now time.Time, mlsGroup, signer, credential []byte) (group.Epoch, error) {
+	e, err := p.Engine.Create(rand, now, mlsGroup, signer, credential)
+	if err != nil {
+		return nil, err
+	}
+	return p.wrap(e), nil
+}
+
+// Join is the Engine's.
+func (p *spy) Join(welcome, tree []byte, kp group.KeyPackage, check group.CheckCredential) (group.Epoch, []byte, error) {
+	e, data, err := p.Engine.Join(welcome, tree, kp, check)
+	if err != nil {
+		return nil, nil, err
+	}
+	return p.wrap(e), data, nil
+}
+
+// Load is the Engine's.
+func (p *spy) Load(snapshot []byte, keys []group.KeyRow) (group.Epoch, error) {
+	e, err := p.Engine.Load(snapshot, keys)
+	if err != nil {
+		return nil, err
+	}
+	return p.wrap(e), nil
+}
+
+// Commit is the Epoch's.
+func (e *spiedEpoch) Commit(rand io.Reader, c group.Change) (group.Committed, error) {
+	out, err := e.Epoch.Commit(rand, c)
+	if err == nil {
+		out.Epoch = e.spy.wrap(out.Epoch)
+	}
+	return out, err
+}
+
+// Process is the Epoch's.
+func (e *spiedEpoch) Process(commit []byte, check group.CheckCredential) (group.Epoch, error) {
+	if e.spy.choking[sha256.Sum256(commit)] {
+		return nil, fmt.Errorf("%w: this device cannot process it (the scenario wants so)", group.ErrInvalidCommit)
+	}
+	child, err := e.Epoch.Process(commit, check)
+	if err != nil {
+		return nil, err
+	}
+	return e.spy.wrap(child), nil
+}
+
+// Seal is the Epoch's.
+func (e *spiedEpoch) Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) ([]byte, []group.KeyRow, error) {
+	b, rows, err := e.Epoch.Seal(rand, signer, authenticatedData, plaintext)
+	if err == nil && len(authenticatedData) == 32 {
+		e.spy.seals = append(e.spy.seals, &sealed{At: e.spy.s.w().now, Message: wire.MessageID(authenticatedData), Epoch: e})
+	}
+	return b, rows, err
+}
+
+// Wipe is the Epoch's; a hostile device keeps its keys.
+func (e *spiedEpoch) Wipe() {
+	if !e.spy.s.n.hostile {
+		e.Epoch.Wipe()
+	}
+}
+
+// judgeSeals notes, right after a Step, for whom the seals it made open although
+// the sealer knew that they are out.
+func (s *seat) judgeSeals(from int) {
+	in := map[wire.DeviceID]bool{}
+	for _, m := range s.m.Members() {
+		for _, d := range m.Devices {
+			in[d] = true
+		}
+	}
+	for _, x := range s.spy.seals[from:] {
+		for _, i := range sortedKeys(x.Epoch.leaves) {
+			if d := x.Epoch.leaves[i]; !in[d] {
+				x.Outsiders = append(x.Outsiders, d)
+			}
+		}
+	}
+}

@@ -1,0 +1,251 @@
+package sim
+
+import (
+	"crypto/sha256"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// How devices catch up: as package node does it, without the streams.
+const (
+	syncDelay  = 150 * time.Millisecond // from a reason to the exchange
+	entriesAt  = 64 << 10               // bytes of entries in one message
+	syncRounds = 4                      // of wants, in one exchange
+	joinRetry  = time.Second
+)
+
+// exchange is what a sync cost, and what of it was news.
+type exchange struct {
+	At            time.Duration
+	A, B          string
+	Vectors       int // bytes
+	Entries, News int // bytes of entries sent, and of those that were new
+	Seals, Opened int // bytes of seals sent, and messages they made readable
+	Wanted        int // bytes of wants
+	Trees         int
+	SealNews      int // bytes of seals that the device had not been given before
+}
+
+func (x *exchange) total() int { return x.Vectors + x.Entries + x.Seals + x.Wanted + x.Trees }
+
+// askSync exchanges soon with a random member that can be reached.
+func (w *core) askSync(s *seat) {
+	if s.asked {
+		return
+	}
+	s.asked = true
+	w.after(syncDelay+w.net.jitter(100*time.Millisecond), func() {
+		s.asked = false
+		if o := w.somebody(s); o != nil {
+			w.sync(s, o)
+		}
+	})
+}
+
+// somebody picks a seat of the group that s can have a stream with.
+func (w *core) somebody(s *seat) *seat {
+	var all []*seat
+	for _, o := range s.g.seats {
+		if o.m != nil && s.m != nil && !o.n.hostile && w.net.connected(s.n, o.n) && o.position != (wire.EpochID{}) {
+			all = append(all, o)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all[w.chance.IntN(len(all))]
+}
+
+// syncAll exchanges each seat now and then with somebody.
+func (w *core) syncAll(every time.Duration) {
+	for _, g := range w.groups {
+		for _, s := range g.seats {
+			if s.m != nil {
+				w.after(w.net.jitter(every), func() {
+					if o := w.somebody(s); o != nil {
+						w.sync(s, o)
+					}
+				})
+			}
+		}
+	}
+	w.after(every, func() { w.syncAll(every) })
+}
+
+// accepts says whether a has a stream with b: b is or was a member, or it proves
+// itself by the transport key.
+func (w *core) accepts(a, b *seat) bool {
+	if a.m.Standing(b.n.dev.ID) != group.Stranger {
+		return true
+	}
+	key, ok := b.m.TransportKey()
+	if !ok {
+		return false
+	}
+	_, ok = a.m.SyncMAC(key, 1, wire.SyncHello{}, wire.SyncHello{}, nil, nil)
+	return ok
+}
+
+// sync is what /panda/sync/1 does: vectors, entries, wants, both ways.
+func (w *core) sync(a, b *seat) {
+	if a.m == nil || b.m == nil || a == b || !w.net.connected(a.n, b.n) ||
+		a.position == (wire.EpochID{}) || b.position == (wire.EpochID{}) || a.n.hostile || b.n.hostile {
+		return
+	}
+	if a.synced[b] == [2]int{a.version, b.version} {
+		return // nothing has happened on either side since
+	}
+	if !w.accepts(a, b) || !w.accepts(b, a) {
+		return
+	}
+	x := &exchange{At: w.now.Sub(epochZero), A: a.n.name, B: b.n.name}
+	x.Vectors = vectorSize(a.m) + vectorSize(b.m)
+	for range syncRounds {
+		before := x.News + x.Opened + x.Trees
+		if !w.half(x, a, b) || !w.half(x, b, a) {
+			break
+		}
+		if x.News+x.Opened+x.Trees == before {
+			break
+		}
+	}
+	a.synced[b], b.synced[a] = [2]int{a.version, b.version}, [2]int{b.version, a.version}
+	a.traffic.sync += x.total()
+	b.traffic.sync += x.total()
+	w.hist.exchanged(x)
+}
+
+func vectorSize(m *group.Machine) int {
+	return len(wire.Marshal(&wire.SyncVector{Marks: m.Marks()}))
+}
+
+// half brings to one side what the other has; false: a process ended.
+func (w *core) half(x *exchange, from, to *seat) bool {
+	up := func() bool { return from.m != nil && to.m != nil }
+	for marks := to.m.Marks(); up(); marks = to.m.Marks() {
+		entries, more, err := from.m.EntriesAfter(to.n.dev.ID, marks, entriesAt)
+		if err != nil {
+			from.broke(err)
+			return false
+		}
+		if len(entries) == 0 {
+			break
+		}
+		size := 0
+		for _, e := range entries {
+			size += len(e)
+		}
+		out, _ := to.step(group.Entries{Entries: entries})
+		x.Entries += size
+		x.News += size * min(out.New, len(entries)) / len(entries)
+		if !more || out.New == 0 {
+			break
+		}
+	}
+	if !up() {
+		return false
+	}
+	want := to.m.Wants()
+	want.Messages = want.Messages[:min(len(want.Messages), wire.MaxWants)]
+	if len(want.Messages)+len(want.Trees) > 0 {
+		x.Wanted += len(wire.Marshal(&want))
+	}
+	if again := from.askedBefore(to.n.dev.ID, want.Messages); len(again) > 0 {
+		if _, err := from.step(group.PeerVector{Device: to.n.dev.ID, Gaps: again}); err != nil && !up() {
+			return false
+		}
+	}
+	seals, err := from.m.SealsFor(to.n.dev.ID, want.Messages)
+	if err != nil {
+		from.broke(err)
+		return false
+	}
+	if len(seals) > 0 {
+		for _, b := range seals {
+			x.Seals += len(b)
+			if h := sha256.Sum256(b); !to.given[h] {
+				to.given[h] = true
+				x.SealNews += len(b)
+			}
+		}
+		out, _ := to.step(group.Seals{Seals: seals})
+		x.Opened += len(out.Messages)
+		if !up() {
+			return false
+		}
+	}
+	for _, id := range want.Trees {
+		if tree, err := from.m.TreeOf(id); err == nil && tree != nil {
+			_, _ = to.step(group.Tree{Epoch: id, Bytes: tree})
+			if x.Trees += len(tree); !up() {
+				return false
+			}
+		}
+	}
+	_, _ = to.step(group.PeerVector{Device: from.n.dev.ID, Marks: from.m.Marks()})
+	return up()
+}
+
+// askedBefore gives the messages that a device asks for not for the first time.
+func (s *seat) askedBefore(d wire.DeviceID, messages []wire.MessageID) (again []wire.MessageID) {
+	if s.wanted[d] == nil {
+		s.wanted[d] = map[wire.MessageID]bool{}
+	}
+	for _, id := range messages {
+		if s.wanted[d][id] {
+			again = append(again, id)
+		}
+		s.wanted[d][id] = true
+	}
+	return again
+}
+
+// carryJoin is what /panda/join/1 does, with a random member that can be reached,
+// again and again until the device is in.
+func (w *core) carryJoin(s *seat, r wire.JoinRequest) {
+	again := func() { w.after(joinRetry, func() { w.carryJoin(s, r) }) }
+	st, ok := s.status()
+	if ok && st.State != group.StateJoining {
+		s.joining = false
+		return
+	}
+	if !ok {
+		s.joining = false // its machine asks again when it starts
+		return
+	}
+	var all []*seat
+	for _, o := range s.g.seats {
+		if o != s && !o.n.hostile && o.isIn() && w.net.connected(s.n, o.n) {
+			all = append(all, o)
+		}
+	}
+	w.chance.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	for _, o := range all[:min(len(all), 3)] {
+		s.traffic.join += len(wire.Marshal(&r))
+		if _, err := o.step(group.JoinAsked{Request: r}); err != nil {
+			continue
+		}
+		if o.m == nil {
+			continue
+		}
+		js, err := o.m.JoinStatus(r.KeyPackage)
+		if err != nil || js.Stage != wire.JoinWelcomed {
+			break // it is being made; ask again
+		}
+		if s.dropped > 0 {
+			s.dropped--
+			w.hist.mark(w, s.n, "lost", "a Welcome")
+			break
+		}
+		s.traffic.join += len(js.Welcome) + len(js.Tree)
+		if _, err := s.step(group.JoinAnswered{Epoch: js.Epoch, Welcome: js.Welcome, Tree: js.Tree}); err == nil && s.m != nil {
+			s.joining = false
+			s.moved(js.Epoch, "")
+			w.sync(s, o)
+			return
+		}
+	}
+	again()
+}
