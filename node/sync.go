@@ -54,6 +54,9 @@ func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (syncStats, e
 	if err != nil {
 		return syncStats{}, fmt.Errorf("opening a sync stream: %w", err)
 	}
+	// A reset lets go of whoever is in a read or write, from the first byte on: a
+	// peer that died silently answers nothing until its connection times out.
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 	x := &exchange{g: g, frames: newFrames(s)}
 	defer x.abandon()
 
@@ -264,11 +267,11 @@ type task struct {
 
 func isLast(w *wire.SyncWant) bool { return len(w.Messages) == 0 && len(w.Trees) == 0 }
 
+// run is both directions of an exchange. Whoever opened or serves the stream
+// resets it when ctx ends.
 func (x *exchange) run(ctx context.Context) error {
 	x.tasks = make(chan task, maxTasks)
 	both, inner := errgroup.WithContext(ctx)
-	// A reset lets go of whoever is in a read or write.
-	defer context.AfterFunc(ctx, func() { _ = x.s.Reset() })()
 	for _, half := range []func(context.Context) error{x.writeAll, x.readAll} {
 		both.Go(func() error {
 			err := half(inner)
