@@ -1,0 +1,244 @@
+package group
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// forge signs an entry as a member whose keys are at hand would, so that nothing
+// but what the case changes is wrong with it.
+func forge(t *testing.T, d *device, kind wire.Kind, body any, change func(*wire.Entry)) []byte {
+	t.Helper()
+	e := &wire.Entry{
+		V: wire.Version, Group: d.w.group, Device: d.dev.ID, Incarnation: d.inc, Seq: 1,
+		Deps: d.m.logs.frontier(d.m.log, wire.MaxDeps), Kind: kind, HLC: uint64(d.m.clock.Last()) + 1, Body: wire.Marshal(body),
+	}
+	if head := d.m.logs.head(d.m.log); head != nil {
+		e.Seq, e.Prev = head.seq+1, head.hash
+	}
+	if change != nil {
+		change(e)
+	}
+	return d.log.Sign(wire.DomainEntry, e.Group, e.Encode()).Encode()
+}
+
+// sealed puts a bundle into an envelope as any holder of the transport key can.
+func sealed(t *testing.T, d *device, u wire.Bundle) []byte {
+	t.Helper()
+	key, ok := d.m.TransportKey()
+	if !ok {
+		t.Fatal("no transport key")
+	}
+	b, err := wire.SealEnvelope(d.w.rand, d.w.group, d.m.transport[key], &u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestBadInputIsRefused gives a member, ben, what other members, strangers and the
+// network could make up. Each is refused with an error and a verdict of its own,
+// and what is durable is byte for byte what it was.
+func TestBadInputIsRefused(t *testing.T) {
+	w, a, b, c := three(t, 400)
+	d := w.device("dora") // no member
+	d.open()
+	a.send("before")
+	w.run(time.Minute)
+	good := a.last
+	w.hold = func(*device, *device, []byte) bool { return true }
+	w.cut = func(x, y *device) bool { return true }
+
+	id := a.send("not yet seen by ben")
+	unseen := a.last
+	record := a.m.mail.records[id]
+	raw, err := a.m.get(itemKey(record))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rawSeal, err := a.m.get(sealKey(&wire.Seal{Message: id, Epoch: a.m.own.Position, Sealer: a.dev.ID}))
+	if err != nil || rawSeal == nil {
+		t.Fatalf("no seal: %v", err)
+	}
+	seal, err := wire.DecodeSeal(rawSeal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	position := a.m.own.Position
+	parent := a.m.tree.nodes[position]
+	carol := c.m.tree.nodes[position].commit()
+	flip := func(b []byte, at int) []byte {
+		out := bytes.Clone(b)
+		out[at] ^= 1
+		return out
+	}
+	entry := func(raw []byte) Input { return Entries{Entries: [][]byte{raw}} }
+	kpOf := func(x *device, group wire.GroupID, at time.Time) []byte {
+		secret, public, err := MLS(1).NewSigner(w.rand)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kp, err := MLS(1).NewKeyPackage(w.rand, at, secret, identity.NewCredential(x.dev, x.log, group, 1, public, [32]byte{9}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return kp.Public
+	}
+	add := func(kp []byte) *wire.Op {
+		return &wire.Op{Type: wire.OpAdd, Cert: &d.dev.Raw, Role: wire.RoleMember, KeyPackage: kp, Why: wire.WhyOpen}
+	}
+	join := func(kp []byte) Input {
+		return JoinAsked{Request: wire.JoinRequest{V: wire.Version, Group: w.group, Cert: d.dev.Raw, KeyPackage: kp}}
+	}
+
+	cases := []struct {
+		name    string
+		in      Input
+		want    error
+		verdict Verdict
+	}{
+		{"envelope: empty", Envelope{}, wire.ErrMalformed, Reject},
+		{"envelope: cut short", Envelope{Bytes: good[:40]}, wire.ErrMalformed, Reject},
+		{"envelope: a gigabyte claimed", Envelope{Bytes: make([]byte, wire.MaxEnvelope+1)}, wire.ErrTooLarge, Reject},
+		{"envelope: of a later version", Envelope{Bytes: append([]byte{2}, good[1:]...)}, wire.ErrVersion, Ignore},
+		{"envelope: of another group", Envelope{Bytes: flip(good, 3)}, wire.ErrMalformed, Reject},
+		{"envelope: under an unknown key", Envelope{Bytes: flip(good, 10)}, wire.ErrUnknownKey, Ignore},
+		{"envelope: flipped bit", Envelope{Bytes: flip(good, len(good)-1)}, wire.ErrNotAuthentic, Reject},
+		{"envelope: rubbish inside", Envelope{Bytes: sealed(t, a, wire.Bundle{Entries: [][]byte{{1, 2, 3}}})}, wire.ErrMalformed, Reject},
+		{"envelope: rubbish seal", Envelope{Bytes: sealed(t, a, wire.Bundle{Seals: [][]byte{{1, 2, 3}}})}, wire.ErrMalformed, Reject},
+
+		{"entry: malformed", entry([]byte{0xa0}), wire.ErrMalformed, Reject},
+		{"entry: flipped bit in the signature", entry(flip(raw, len(raw)-1)), ErrForged, Reject},
+		{"entry: of another group", entry(forge(t, a, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) { e.Group[0] ^= 1 })), ErrForeign, Reject},
+		{"entry: by a stranger", entry(forge(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) {
+			e.Device, e.Seq, e.Prev = d.dev.ID, 1, wire.EntryHash{}
+		})), ErrNotMember, Ignore},
+		{"entry: signed by another member", entry(func() []byte {
+			e := forge(t, c, wire.KindVote, &wire.Vote{}, nil)
+			s, _ := wire.DecodeSigned(e, wire.MaxEntry)
+			return a.log.Sign(wire.DomainEntry, w.group, s.Payload).Encode()
+		}()), ErrForged, Reject},
+		{"entry: second with one number", entry(forge(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) {
+			e.Seq, e.Prev = 1, wire.EntryHash{}
+		})), ErrEquivocation, Ignore},
+		{"entry: dated in the future", entry(forge(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) {
+			e.HLC = uint64(w.now.Add(time.Hour).UnixMilli()) << 16
+		})), ErrFuture, Ignore},
+		{"entry: dated before its past", entry(forge(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) { e.HLC = 1 })), ErrForged, Reject},
+		{"entry: dep of another log as prev", entry(forge(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) {
+			e.Seq++
+			e.Prev = b.m.logs.head(b.m.log).hash
+			e.Deps = []wire.EntryHash{}
+		})), ErrForged, Reject},
+		{"OP: body of rubbish", entry(forge(t, c, wire.KindOp, &wire.Vote{}, nil)), wire.ErrMalformed, Reject},
+		{"OP: KeyPackage of rubbish", entry(forge(t, c, wire.KindOp, add([]byte("no KeyPackage")), nil)), ErrInvalidKeyPackage, Ignore},
+		{"OP: KeyPackage of another device", entry(forge(t, c, wire.KindOp, add(kpOf(c, w.group, w.now)), nil)), ErrInvalidKeyPackage, Ignore},
+		{"OP: KeyPackage for another group", entry(forge(t, c, wire.KindOp, add(kpOf(d, wire.GroupID{1}, w.now)), nil)), ErrInvalidKeyPackage, Ignore},
+		{"VOTE: body of rubbish", entry(forge(t, c, wire.KindVote, &wire.Op{Type: wire.OpLeave}, nil)), wire.ErrMalformed, Reject},
+
+		{"COMMIT: rubbish", entry(forge(t, c, wire.KindCommit, &wire.Commit{Parent: position, Commit: []byte("no commit")}, nil)), ErrInvalidCommit, Ignore},
+		{"COMMIT: unknown parent", entry(forge(t, c, wire.KindCommit, &wire.Commit{Parent: wire.EpochID{1}, Commit: carol.Commit}, nil)), ErrInvalidCommit, Ignore},
+		{"COMMIT: for another epoch", entry(forge(t, c, wire.KindCommit, &wire.Commit{Parent: position, Commit: carol.Commit}, nil)), ErrInvalidCommit, Ignore},
+		{"COMMIT: another child than its own", entry(forge(t, c, wire.KindCommit, &wire.Commit{Parent: carol.Parent, Child: wire.EpochID{7}, Commit: carol.Commit}, nil)), ErrForged, Reject},
+
+		{"seal: of no record", Seals{Seals: [][]byte{wire.Marshal(&wire.Seal{Message: wire.MessageID{1}, Epoch: position, PrivateMessage: []byte{1}})}}, ErrIncomplete, Ignore},
+		{"tree: nobody asked", Tree{Epoch: position, Bytes: []byte("tree")}, ErrState, Ignore},
+		{"Welcome: nobody asked", JoinAnswered{Epoch: position, Welcome: []byte("welcome")}, ErrState, Ignore},
+
+		{"request: KeyPackage of rubbish", join([]byte("no KeyPackage")), ErrInvalidKeyPackage, Ignore},
+		{"request: KeyPackage of another device", join(kpOf(c, w.group, w.now)), ErrInvalidKeyPackage, Ignore},
+		{"request: KeyPackage for another group", join(kpOf(d, wire.GroupID{1}, w.now)), ErrInvalidKeyPackage, Ignore},
+		{"request: KeyPackage out of date", join(kpOf(d, w.group, w.now.Add(-200*24*time.Hour))), ErrInvalidKeyPackage, Ignore},
+		{"request: for another group", JoinAsked{Request: wire.JoinRequest{Group: wire.GroupID{1}, Cert: d.dev.Raw}}, ErrForeign, Reject},
+
+		{"removing a stranger", RemoveUser{User: d.dev.User}, ErrUnknown, Ignore},
+		{"removing the owner", RemoveUser{User: a.dev.User}, ErrNotPermitted, Ignore},
+		{"changing a role", SetRole{User: c.dev.User, Role: wire.RoleAdmin}, ErrNotPermitted, Ignore},
+		{"sending too much", Send{Content: wire.Content{Data: make([]byte, wire.MaxBody+1)}}, wire.ErrTooLarge, Reject},
+		{"founding again", Found{}, ErrNotPermitted, Ignore},
+		{"joining again", Join{}, ErrState, Ignore},
+	}
+	for _, x := range cases {
+		before := b.rows.digest()
+		out, err := b.m.Step(w.now, x.in)
+		if !errors.Is(err, x.want) || out.Verdict != x.verdict {
+			t.Errorf("%s: %v, %v; want %v, %v", x.name, out.Verdict, err, x.verdict, x.want)
+		}
+		if r, _ := b.m.Ready(); len(r.Writes)+len(r.Drop)+len(r.Events) > 0 {
+			t.Errorf("%s: it writes %d rows and tells %d events", x.name, len(r.Writes), len(r.Events))
+		}
+		if err := b.carryOut(); err != nil {
+			t.Fatal(err)
+		}
+		if b.rows.digest() != before {
+			t.Errorf("%s: what is durable has changed", x.name)
+		}
+	}
+	if len(cases) < 40 {
+		t.Errorf("only %d cases", len(cases))
+	}
+	// After all that the member takes what is good, once.
+	if out, err := b.step(Envelope{Bytes: unseen}); err != nil || !slices.Equal(out.Messages, []wire.MessageID{id}) {
+		t.Errorf("the good envelope: %+v, %v", out, err)
+	}
+	if out, err := b.step(Envelope{Bytes: unseen}); err != nil || out.New != 0 {
+		t.Errorf("the good envelope again: %+v, %v", out, err)
+	}
+	if parent == nil {
+		t.Error("the position is not in the tree")
+	}
+}
+
+// A seal that a member made wrong, with real keys, uses up its own message key and
+// nothing else: the message stays missing until somebody seals it right.
+func TestGarbageSealSuppressesNothing(t *testing.T) {
+	w, a, b, _ := three(t, 401)
+	w.hold = func(*device, *device, []byte) bool { return true }
+	id := a.send("the truth")
+	record := a.m.mail.records[id]
+	raw, err := a.m.get(itemKey(record))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := a.m.epoch(a.m.own.Position)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range map[string]struct {
+		plain []byte
+		aad   []byte
+	}{
+		"not the commitment": {wire.Marshal(&wire.Opened{Body: wire.Marshal(&wire.Content{Data: []byte("a lie")})}), id[:]},
+		"another message":    {wire.Marshal(&wire.Opened{}), make([]byte, 32)},
+		"rubbish":            {[]byte("rubbish"), id[:]},
+	} {
+		message, rows, err := e.Seal(w.rand, a.m.own.Signer, x.aad, x.plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = rows
+		s := wire.Seal{Message: id, Epoch: a.m.own.Position, Sealer: a.dev.ID, PrivateMessage: message}
+		env := sealed(t, a, wire.Bundle{Entries: [][]byte{raw}, Seals: [][]byte{wire.Marshal(&s)}})
+		if _, err := b.step(Envelope{Bytes: env}); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+		if got := b.texts(); len(got) != 0 {
+			t.Errorf("%s: ben shows %q", name, got)
+		}
+	}
+	if b.m.Status().Gaps != 1 {
+		t.Errorf("%d gaps, want 1", b.m.Status().Gaps)
+	}
+	if _, err := b.step(Envelope{Bytes: a.last}); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.texts(); !slices.Equal(got, []string{"the truth"}) {
+		t.Errorf("ben shows %q", got)
+	}
+}
