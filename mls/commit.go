@@ -42,8 +42,8 @@ type CommitResult struct {
 // committer moves on by using the Epoch in the result. From rand are drawn, in
 // this order: leaf key, first path secret, one ephemeral key per recipient of the
 // path, one per joiner, and the reuse guard of a private commit.
-func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (*CommitResult, error) {
-	if err := e.checkAlive(); err != nil {
+func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (_ *CommitResult, err error) {
+	if err := e.checkActive(); err != nil {
 		return nil, err
 	}
 	var c change
@@ -51,8 +51,8 @@ func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (*CommitResult, error) 
 	if wire == 0 {
 		wire = WirePublic
 	}
-	if wire != WirePublic && (wire != WirePrivate || cfg.Ratchets == nil || !e.same(cfg.Ratchets.epoch)) {
-		return nil, fmt.Errorf("%w: a private commit needs the Ratchets of this epoch", ErrUsage)
+	if err := e.checkWire(wire, cfg.Ratchets); err != nil {
+		return nil, err
 	}
 	me := sender{senderMember, uint32(e.own)}
 	body, list, err := e.gather(cfg, me, &c)
@@ -74,6 +74,12 @@ func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (*CommitResult, error) 
 	keys := e.keys.kept(e.tree, plan.tree)
 	commitSecret := newSecret(make([]byte, s.nh))
 	var path *newPath
+	defer func() {
+		path.wipe()
+		if err != nil {
+			keys.wipe()
+		}
+	}()
 	if !cfg.NoPath {
 		leaf, signer := e.template(cfg.Leaf, cfg.Signer)
 		if path, err = plan.tree.generatePath(rand, e.own, leaf, signer, e.ctx.groupID); err != nil {
@@ -105,7 +111,7 @@ func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (*CommitResult, error) 
 	if err != nil {
 		return nil, err
 	}
-	child := &Epoch{ctx: next, tree: plan.tree, own: e.own, keys: keys}
+	child := &Epoch{ctx: next, tree: plan.tree, own: e.own, keys: keys, reinit: plan.reinit}
 	ratchets, joiner, member := child.enter(a, e.interim, e.secrets.init, commitSecret, psk)
 	defer joiner.wipe()
 	defer member.wipe()
@@ -122,11 +128,6 @@ func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (*CommitResult, error) 
 		out.Commit = a.publicMessage(s, e.secrets.membership, e.context)
 	} else if out.Commit, err = cfg.Ratchets.sealContent(rand, a, cfg.Padding, &c); err != nil {
 		return nil, err
-	}
-	if path != nil {
-		for _, k := range path.secrets {
-			k.wipe()
-		}
 	}
 	if cfg.Ratchets != nil {
 		out.Delta = cfg.Ratchets.tree.apply(&c)
@@ -203,6 +204,7 @@ type ProcessConfig struct {
 	Ratchets   *Ratchets // of this epoch; for PrivateMessages
 	PSKs       PSKSource
 	Validator  CredentialValidator
+	SameClient SameClient // asked when an external commit removes a leaf; nil: EqualCredentials
 }
 
 // AppliedProposal is a proposal that a commit carried out. Sender is meaningful if
@@ -223,6 +225,7 @@ type Processed struct {
 	Proposals         []AppliedProposal
 	Added             []LeafIndex // in the order of the Adds
 	Removed           bool        // this member was removed
+	Ended             bool        // a ReInit ended the group: see [Epoch.Continue]
 	Delta             Delta       // of the Ratchets given, if they were used
 }
 
@@ -230,7 +233,7 @@ type Processed struct {
 // 9420, Section 12.4.2. It leaves e as it is. A commit that removes this member
 // gives Removed and no Epoch. Lifetimes are not checked: the committer did.
 func (e *Epoch) Process(message []byte, cfg ProcessConfig) (*Processed, error) {
-	if err := e.checkAlive(); err != nil {
+	if err := e.checkActive(); err != nil {
 		return nil, err
 	}
 	var c change
@@ -268,6 +271,9 @@ func (e *Epoch) resolve(a *authContent, cfg ProcessConfig, c *change) ([]sentPro
 			list = append(list, sentProposal{a.sender, p.value})
 			continue
 		}
+		if a.sender.typ == senderNewMemberCommit { // RFC 9420, Section 12.4.3.2
+			return nil, fmt.Errorf("%w: external commit with a proposal by reference", ErrInvalid)
+		}
 		if known == nil {
 			var err error
 			if known, err = e.openReferences(cfg.References, cfg.Ratchets, c); err != nil {
@@ -280,8 +286,6 @@ func (e *Epoch) resolve(a *authContent, cfg ProcessConfig, c *change) ([]sentPro
 			return nil, fmt.Errorf("%w: %x", ErrMissingProposal, p.ref)
 		case seen[string(p.ref)]:
 			return nil, fmt.Errorf("%w: proposal %x twice", ErrInvalid, p.ref)
-		case a.sender.typ == senderNewMemberCommit && sent.proposal.Type() != ProposalPreSharedKey:
-			return nil, fmt.Errorf("%w: external commit with a proposal by reference", ErrInvalid)
 		}
 		seen[string(p.ref)] = true
 		list = append(list, sent)
@@ -293,14 +297,14 @@ func (e *Epoch) resolve(a *authContent, cfg ProcessConfig, c *change) ([]sentPro
 var unchecked time.Time
 
 // follow carries a verified commit out.
-func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (*Processed, error) {
+func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (_ *Processed, err error) {
 	plan, err := e.apply(list, a.sender, unchecked, cfg.Validator)
 	if err != nil {
 		return nil, err
 	}
 	out := &Processed{
 		Committer: LeafIndex(a.sender.index), External: a.sender.typ == senderNewMemberCommit,
-		AuthenticatedData: a.authData, Added: plan.added, Removed: plan.ownRemoved,
+		AuthenticatedData: a.authData, Added: plan.added, Removed: plan.ownRemoved, Ended: plan.reinit != nil,
 	}
 	for _, p := range list {
 		out.Proposals = append(out.Proposals, AppliedProposal{LeafIndex(p.sender.index), p.sender.typ == senderMember, p.proposal})
@@ -311,6 +315,9 @@ func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (
 	}
 	initSecret := e.secrets.init
 	if plan.external != nil {
+		if err := e.checkResync(list, path.leaf, cfg.SameClient); err != nil {
+			return nil, err
+		}
 		if initSecret, err = e.externalInit(plan.external.KEMOutput); err != nil {
 			return nil, err
 		}
@@ -320,6 +327,11 @@ func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (
 		}
 	}
 	keys := e.keys.kept(e.tree, plan.tree)
+	defer func() {
+		if err != nil || plan.ownRemoved {
+			keys.wipe()
+		}
+	}()
 	if !plan.ownKey.empty() {
 		keys[e.own.node()] = plan.ownKey
 	}
@@ -355,11 +367,13 @@ func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (
 	if err != nil {
 		return nil, err
 	}
-	child := &Epoch{ctx: next, tree: plan.tree, own: e.own, keys: keys}
+	child := &Epoch{ctx: next, tree: plan.tree, own: e.own, keys: keys, reinit: plan.reinit}
 	ratchets, joiner, member := child.enter(a, e.interim, initSecret, commitSecret, psk)
 	joiner.wipe()
 	member.wipe()
 	if !macEqual(child.confirmationTag, a.confirmationTag) {
+		child.Wipe()
+		ratchets.Wipe()
 		return nil, fmt.Errorf("%w: confirmation tag", ErrInvalid)
 	}
 	out.Epoch, out.Ratchets = child, ratchets

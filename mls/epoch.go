@@ -23,6 +23,9 @@ type Epoch struct {
 	secrets         epochSecrets
 	interim         []byte
 	confirmationTag []byte
+	reinit          *ReInit         // of the commit that began this epoch: nothing follows it
+	origin          *PreSharedKeyID // of a group that continues another, in its epoch 0 only
+	thin            bool            // some secrets are gone for good: see ThinEpoch
 }
 
 // pendingLeaf is the private key of a leaf that was proposed by Update.
@@ -85,7 +88,7 @@ func Create(rand io.Reader, cfg GroupConfig) (*Epoch, *Ratchets, error) {
 		return nil, nil, err
 	}
 	ctx := &groupContext{suite: s, groupID: clone(cfg.GroupID), treeHash: t.freeze(), extensions: cfg.Extensions}
-	if err := checkExtensions(cfg.Extensions); err != nil {
+	if err := checkContextExtensions(cfg.Extensions, cfg.Validator); err != nil {
 		return nil, nil, fmt.Errorf("new group: %w", err)
 	}
 	if err := t.checkLeaves(ctx, cfg.Validator); err != nil {
@@ -170,6 +173,9 @@ func (e *Epoch) Export(label string, context []byte, length int) ([]byte, error)
 	if err := e.checkAlive(); err != nil {
 		return nil, err
 	}
+	if e.thin {
+		return nil, fmt.Errorf("%w: a thin epoch exports nothing", ErrUsage)
+	}
 	if length < 0 || length > 255*e.suite().nh {
 		return nil, fmt.Errorf("%w: export of %d bytes", ErrUsage, length)
 	}
@@ -182,9 +188,7 @@ func (e *Epoch) Wipe() {
 	for _, s := range e.secrets.each() {
 		s.wipe()
 	}
-	for _, k := range e.keys {
-		k.wipe()
-	}
+	e.keys.wipe()
 	for _, p := range e.pending {
 		p.private.wipe()
 	}
@@ -214,6 +218,26 @@ func (e *Epoch) checkAlive() error {
 		return fmt.Errorf("%w: the Epoch was wiped", ErrUsage)
 	}
 	return nil
+}
+
+// checkActive refuses to go on in a group that was ended: RFC 9420, Section 11.2.
+func (e *Epoch) checkActive() error {
+	if err := e.checkAlive(); err != nil {
+		return err
+	}
+	if e.reinit != nil {
+		return ErrEnded
+	}
+	return nil
+}
+
+// ReInit gives the proposal that ended the group with the commit that began this
+// epoch, RFC 9420, Section 11.2; ok is false if there was none.
+func (e *Epoch) ReInit() (r ReInit, ok bool) {
+	if e.reinit == nil {
+		return ReInit{}, false
+	}
+	return *e.reinit, true
 }
 
 // checkAddress verifies that a message is for this group and epoch.

@@ -26,7 +26,10 @@ var (
 	ErrKeyUsed = errors.New("mls: message key already used")
 	// ErrTooFarAhead: the generation is further ahead than [MaxForward] allows.
 	ErrTooFarAhead = errors.New("mls: generation too far ahead")
-	// ErrRemoved: the member is not in the group any more.
+	// ErrEnded: a ReInit ended the group; it goes on in the group that the ReInit names.
+	ErrEnded = errors.New("mls: group was ended by a ReInit")
+	// ErrRemoved: this member is not in the group any more. [Group] says so after a
+	// commit that removed it.
 	ErrRemoved = errors.New("mls: removed from the group")
 	// ErrOwnMessage: a commit or message of this very member, which the protocol
 	// gives no way to process; use what was kept when it was made.

@@ -15,8 +15,11 @@ type ExternalConfig struct {
 	LeafExtensions    []Extension
 	RatchetTree       []byte     // needed if the GroupInfo carries none
 	Resync            *LeafIndex // an earlier leaf of this client, removed by the commit
+	PreSharedKeys     []PreSharedKeyID // to mix in, found in PSKs
+	PSKs              PSKSource
 	AuthenticatedData []byte
 	Validator         CredentialValidator
+	SameClient        SameClient // compares the own leaf with Resync's; nil: EqualCredentials
 }
 
 // JoinExternal joins without being added: RFC 9420, Section 12.4.3.2. groupInfo (an
@@ -31,7 +34,7 @@ func JoinExternal(rand io.Reader, groupInfo []byte, cfg ExternalConfig) (*Commit
 	return out, nil
 }
 
-func joinExternal(rand io.Reader, message []byte, cfg ExternalConfig) (*CommitResult, error) {
+func joinExternal(rand io.Reader, message []byte, cfg ExternalConfig) (_ *CommitResult, err error) {
 	if cfg.Signer == nil || cfg.Signer.suite == nil || !cfg.Credential.known() {
 		return nil, fmt.Errorf("%w: no signature key or credential", ErrUsage)
 	}
@@ -45,6 +48,7 @@ func joinExternal(rand io.Reader, message []byte, cfg ExternalConfig) (*CommitRe
 		return nil, err
 	}
 	shared, kemOutput, err := s.kem.encap(seed, public)
+	clear(seed)
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +60,9 @@ func joinExternal(rand io.Reader, message []byte, cfg ExternalConfig) (*CommitRe
 	list := []sentProposal{{me, ExternalInit{kemOutput}}}
 	if cfg.Resync != nil {
 		list = append(list, sentProposal{me, Remove{*cfg.Resync}})
+	}
+	for _, id := range cfg.PreSharedKeys {
+		list = append(list, sentProposal{me, PreSharedKey{id}})
 	}
 	plan, err := parent.apply(list, me, unchecked, cfg.Validator)
 	if err != nil {
@@ -72,10 +79,19 @@ func joinExternal(rand io.Reader, message []byte, cfg ExternalConfig) (*CommitRe
 	if err != nil {
 		return nil, err
 	}
+	if err := parent.checkResync(list, &leaf, cfg.SameClient); err != nil {
+		return nil, err
+	}
 	path, err := plan.tree.generatePath(rand, own, leaf, cfg.Signer, parent.ctx.groupID)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		path.wipe()
+		if err != nil {
+			path.keys.wipe()
+		}
+	}()
 	if err := parent.checkOwnLeaf(path.leaf, plan.extensions, cfg.Validator); err != nil {
 		return nil, err
 	}
@@ -98,7 +114,7 @@ func joinExternal(rand io.Reader, message []byte, cfg ExternalConfig) (*CommitRe
 	if err := a.sign(s, cfg.Signer, parent.context); err != nil {
 		return nil, err
 	}
-	psk, err := s.pskSecret(nil, nil)
+	psk, err := s.pskSecret(plan.psks, cfg.PSKs)
 	if err != nil {
 		return nil, err
 	}
@@ -106,9 +122,6 @@ func joinExternal(rand io.Reader, message []byte, cfg ExternalConfig) (*CommitRe
 	ratchets, joiner, member := child.enter(a, parent.interim, initSecret, path.last, psk)
 	joiner.wipe()
 	member.wipe()
-	for _, k := range path.secrets {
-		k.wipe()
-	}
 	a.confirmationTag = child.confirmationTag
 	return &CommitResult{Commit: a.publicMessage(s, secret{}, parent.context), Epoch: child, Ratchets: ratchets}, nil
 }
@@ -116,15 +129,11 @@ func joinExternal(rand io.Reader, message []byte, cfg ExternalConfig) (*CommitRe
 // outside verifies a GroupInfo and gives the epoch as one who is not a member sees
 // it, and its external_pub.
 func outside(message []byte, cfg ExternalConfig) (*Epoch, []byte, error) {
-	r, err := openMessageAs(message, wireGroupInfo)
+	o, err := Observe(message)
 	if err != nil {
 		return nil, nil, err
 	}
-	gi := readGroupInfo(r)
-	if err := r.done("GroupInfo"); err != nil {
-		return nil, nil, err
-	}
-	s := gi.ctx.suite
+	gi, s := o.info, o.info.ctx.suite
 	t, err := gi.verifiedTree(s, cfg.RatchetTree, cfg.Validator)
 	if err != nil {
 		return nil, nil, err

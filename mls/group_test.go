@@ -610,10 +610,6 @@ func TestPreSharedKeys(t *testing.T) {
 	j, err := Join(out.Welcome, cfg)
 	must(t, err)
 	equal(t, "epoch_authenticator", j.Epoch.EpochAuthenticator(), out.Epoch.EpochAuthenticator())
-	branch := groupSecrets{joiner: nonce, psks: []PreSharedKeyID{{Type: PSKResumption, Usage: ResumptionBranch, Nonce: nonce}}}
-	if err := branch.check(suites[0]); !errors.Is(err, ErrUnsupported) {
-		t.Errorf("branch: %v", err)
-	}
 	_ = carol
 }
 

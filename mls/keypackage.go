@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,9 +19,10 @@ type KeyPackage struct {
 	Extensions []Extension
 	Signature  []byte
 
-	suite *suite
-	raw   []byte
-	tbs   int
+	suite    *suite
+	raw      []byte
+	tbs      int
+	verified atomic.Bool // checkSelf has passed: a KeyPackage is immutable
 }
 
 // KeyPackageConfig says what goes into a new KeyPackage. Suite, Credential and
@@ -32,6 +34,7 @@ type KeyPackageConfig struct {
 	NotBefore      time.Time
 	NotAfter       time.Time
 	Extensions     []Extension // of the KeyPackage
+	LastResort     bool        // add the last_resort extension: may be used more than once
 	LeafExtensions []Extension
 	Capabilities   *Capabilities // nil: DefaultCapabilities of the extensions used
 }
@@ -50,6 +53,9 @@ func NewKeyPackage(rand io.Reader, cfg KeyPackageConfig) (*KeyPackage, *KeyPacka
 	s, err := cfg.Suite.lookup()
 	if err != nil {
 		return nil, nil, err
+	}
+	if cfg.LastResort {
+		cfg.Extensions = append(slices.Clone(cfg.Extensions), Extension{Type: ExtensionLastResort})
 	}
 	ikm, err := draw(rand, s.kem.seedSize())
 	if err != nil {
@@ -110,9 +116,11 @@ func newKeyPackageLeaf(rand io.Reader, s *suite, cfg KeyPackageConfig) (*LeafNod
 		leaf.Capabilities = *cfg.Capabilities
 	} else {
 		var own []ExtensionType
-		for _, x := range cfg.LeafExtensions {
-			if x.Type > 5 {
-				own = append(own, x.Type)
+		for _, list := range [][]Extension{cfg.LeafExtensions, cfg.Extensions} {
+			for _, x := range list {
+				if x.Type > 5 && !slices.Contains(own, x.Type) {
+					own = append(own, x.Type)
+				}
 			}
 		}
 		leaf.Capabilities = DefaultCapabilities(own...)
@@ -171,6 +179,9 @@ func ParseKeyPackage(b []byte) (*KeyPackage, error) {
 
 // checkSelf is RFC 9420, Section 10.1, less credential and lifetime.
 func (kp *KeyPackage) checkSelf() error {
+	if kp.verified.Load() {
+		return nil
+	}
 	s := kp.suite
 	if s == nil {
 		return fmt.Errorf("%w: ciphersuite %#04x", ErrUnsupported, uint16(kp.Suite))
@@ -195,7 +206,16 @@ func (kp *KeyPackage) checkSelf() error {
 	if !s.verifyWithLabel(kp.Leaf.SignatureKey, "KeyPackageTBS", kp.raw[:kp.tbs], kp.Signature) {
 		return fmt.Errorf("%w: signature of KeyPackage", ErrInvalid)
 	}
+	kp.verified.Store(true)
 	return nil
+}
+
+// LastResort says whether the KeyPackage is marked as one that may be used more than
+// once (the last_resort extension, RFC 9420, Section 16.8, and draft-ietf-mls-extensions).
+// Its secrets are then kept after a Welcome has used them.
+func (kp *KeyPackage) LastResort() bool {
+	_, ok := FindExtension(kp.Extensions, ExtensionLastResort)
+	return ok
 }
 
 // Validate checks the lifetime at now, and the credential.

@@ -58,6 +58,11 @@ func (e *epochSecrets) each() []*secret {
 	}
 }
 
+// heavy gives those that a ThinEpoch does without.
+func (e *epochSecrets) heavy() []*secret {
+	return []*secret{&e.senderData, &e.exporter, &e.confirmation, &e.authenticator}
+}
+
 // joinerSecret is the first half of RFC 9420, Figure 22: from the last epoch's
 // init_secret to joiner_secret.
 func (s *suite) joinerSecret(init, commitSecret secret, context []byte) secret {

@@ -69,6 +69,10 @@ func encodeProposal(w *writer, p Proposal) {
 	p.encode(w)
 }
 
+func readReInit(r *reader) *ReInit {
+	return &ReInit{r.vec(), ProtocolVersion(r.u16()), CipherSuite(r.u16()), readExtensions(r)}
+}
+
 func readProposal(r *reader) Proposal {
 	switch t := ProposalType(r.u16()); t {
 	case ProposalAdd:
@@ -80,7 +84,7 @@ func readProposal(r *reader) Proposal {
 	case ProposalPreSharedKey:
 		return PreSharedKey{readPreSharedKeyID(r)}
 	case ProposalReInit:
-		return ReInit{r.vec(), ProtocolVersion(r.u16()), CipherSuite(r.u16()), readExtensions(r)}
+		return *readReInit(r)
 	case ProposalExternalInit:
 		return ExternalInit{r.vec()}
 	case ProposalGroupContextExtensions:

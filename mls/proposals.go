@@ -3,114 +3,9 @@ package mls
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 )
-
-// LeafUpdate says what changes in the own leaf besides its encryption key; nil
-// fields stay as they are.
-type LeafUpdate struct {
-	Credential   *Credential
-	Signer       *SignatureKey // whose public key the leaf has from then on
-	Capabilities *Capabilities
-	Extensions   []Extension
-}
-
-// template gives the own leaf with the update made, to be signed by the key returned.
-func (e *Epoch) template(u *LeafUpdate, signer *SignatureKey) (LeafNode, *SignatureKey) {
-	leaf := *e.tree.leaf(e.own)
-	leaf.NotBefore, leaf.NotAfter, leaf.ParentHash = 0, 0, nil
-	if u != nil {
-		if u.Credential != nil {
-			leaf.Credential = *u.Credential
-		}
-		if u.Signer != nil {
-			signer = u.Signer
-			leaf.SignatureKey = signer.PublicKey()
-		}
-		if u.Capabilities != nil {
-			leaf.Capabilities = *u.Capabilities
-		}
-		if u.Extensions != nil {
-			leaf.Extensions = u.Extensions
-		}
-	}
-	return leaf, signer
-}
-
-// ProposeAdd gives a PublicMessage (an MLSMessage) that proposes to add a client.
-func (e *Epoch) ProposeAdd(signer *SignatureKey, kp *KeyPackage, authenticatedData []byte) ([]byte, error) {
-	if kp == nil {
-		return nil, fmt.Errorf("%w: no KeyPackage", ErrUsage)
-	}
-	return e.propose(signer, Add{kp}, authenticatedData)
-}
-
-// ProposeRemove proposes to remove the member at leaf; it may be the own one.
-func (e *Epoch) ProposeRemove(signer *SignatureKey, leaf LeafIndex, authenticatedData []byte) ([]byte, error) {
-	if e.tree.leaf(leaf) == nil {
-		return nil, fmt.Errorf("%w: leaf %d is blank", ErrUsage, leaf)
-	}
-	return e.propose(signer, Remove{leaf}, authenticatedData)
-}
-
-// ProposeUpdate proposes a new own leaf. The Epoch it gives is this one with the new
-// private key added: a commit that takes the proposal is processed from there.
-func (e *Epoch) ProposeUpdate(rand io.Reader, signer *SignatureKey, update *LeafUpdate, authenticatedData []byte) ([]byte, *Epoch, error) {
-	s := e.suite()
-	ikm, err := draw(rand, s.kem.seedSize())
-	if err != nil {
-		return nil, nil, err
-	}
-	key, public, err := s.kem.deriveKeyPair(ikm)
-	if err != nil {
-		return nil, nil, err
-	}
-	leaf, leafSigner := e.template(update, signer)
-	leaf.EncryptionKey = public
-	leaf.Source = LeafFromUpdate
-	signed, err := leaf.signed(s, leafSigner, e.ctx.groupID, e.own)
-	if err != nil {
-		return nil, nil, err
-	}
-	message, err := e.propose(signer, Update{signed}, authenticatedData)
-	if err != nil {
-		return nil, nil, err
-	}
-	next := *e.clone()
-	next.pending = append(next.pending, pendingLeaf{public, key})
-	return message, &next, nil
-}
-
-// clone copies e with secrets of its own, so that either can be wiped.
-func (e *Epoch) clone() *Epoch {
-	c := *e
-	c.keys = make(pathKeys, len(e.keys))
-	for x, k := range e.keys {
-		c.keys[x] = k.clone()
-	}
-	c.pending = nil
-	for _, p := range e.pending {
-		c.pending = append(c.pending, pendingLeaf{p.public, p.private.clone()})
-	}
-	for _, s := range c.secrets.each() {
-		*s = s.clone()
-	}
-	return &c
-}
-
-func (e *Epoch) propose(signer *SignatureKey, p Proposal, authenticatedData []byte) ([]byte, error) {
-	if err := e.checkAlive(); err != nil {
-		return nil, err
-	}
-	a := e.newContent(contentProposal, WirePublic, authenticatedData)
-	a.proposal = p
-	if err := e.sign(a, signer); err != nil {
-		return nil, err
-	}
-	return a.publicMessage(e.suite(), e.secrets.membership, e.context), nil
-}
 
 // sentProposal is a proposal with who made it.
 type sentProposal struct {
@@ -198,7 +93,7 @@ func (e *Epoch) checkPublic(m publicMessage) error {
 			return fmt.Errorf("%w: commit of an external sender", ErrInvalid)
 		}
 		var err error
-		if public, err = e.externalSender(m.sender.index); err != nil {
+		if public, err = e.ctx.externalSender(m.sender.index); err != nil {
 			return err
 		}
 		switch m.proposal.(type) {
@@ -209,27 +104,6 @@ func (e *Epoch) checkPublic(m publicMessage) error {
 	return m.verify(s, public, e.context)
 }
 
-// externalSender gives the key of a sender in the external_senders extension, RFC
-// 9420, Section 12.1.8.1.
-func (e *Epoch) externalSender(index uint32) ([]byte, error) {
-	data, _ := FindExtension(e.ctx.extensions, ExtensionExternalSenders)
-	var keys [][]byte
-	r := reader{b: data}
-	if len(data) > 0 {
-		r.list(func(r *reader) {
-			keys = append(keys, r.vec())
-			readCredential(r)
-		})
-	}
-	if err := r.done("external_senders"); err != nil {
-		return nil, err
-	}
-	if uint64(index) >= uint64(len(keys)) {
-		return nil, fmt.Errorf("%w: external sender %d is unknown", ErrInvalid, index)
-	}
-	return keys[index], nil
-}
-
 // applied is what a commit's proposals make of a group, before its path.
 type applied struct {
 	tree         *tree
@@ -238,6 +112,7 @@ type applied struct {
 	packages     []*KeyPackage
 	psks         []PreSharedKeyID
 	external     *ExternalInit
+	reinit       *ReInit
 	ownRemoved   bool
 	ownKey       secret // of an own Update that was taken
 	pathRequired bool
@@ -267,6 +142,8 @@ func (e *Epoch) apply(list []sentProposal, committer sender, now time.Time, v Cr
 		case ExternalInit:
 			out.external = &p
 			out.pathRequired = true
+		case ReInit:
+			out.reinit = &p
 		}
 	}
 	for _, p := range list { // Updates before Removes before Adds: Section 12.3
@@ -298,13 +175,13 @@ func (e *Epoch) apply(list []sentProposal, committer sender, now time.Time, v Cr
 			out.ownRemoved = out.ownRemoved || r.Leaf == e.own
 		}
 	}
+	if err := e.checkAdds(list, now, v); err != nil {
+		return nil, fmt.Errorf("Add: %w", err)
+	}
 	for _, p := range list {
 		add, ok := p.proposal.(Add)
 		if !ok {
 			continue
-		}
-		if err := e.checkAdd(add.KeyPackage, now, v); err != nil {
-			return nil, fmt.Errorf("Add: %w", err)
 		}
 		i, err := out.tree.add(add.KeyPackage.Leaf)
 		if err != nil {
@@ -313,7 +190,7 @@ func (e *Epoch) apply(list []sentProposal, committer sender, now time.Time, v Cr
 		out.added = append(out.added, i)
 		out.packages = append(out.packages, add.KeyPackage)
 	}
-	if err := out.checkMembers(list); err != nil {
+	if err := out.checkMembers(list, v); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -321,9 +198,9 @@ func (e *Epoch) apply(list []sentProposal, committer sender, now time.Time, v Cr
 
 // checkMembers verifies that everybody supports the new GroupContext extensions: all
 // members if they changed, else those who are new.
-func (a *applied) checkMembers(list []sentProposal) (err error) {
+func (a *applied) checkMembers(list []sentProposal, v CredentialValidator) (err error) {
 	if slices.ContainsFunc(list, func(p sentProposal) bool { return p.proposal.Type() == ProposalGroupContextExtensions }) {
-		if err := checkExtensions(a.extensions); err != nil {
+		if err := checkContextExtensions(a.extensions, v); err != nil {
 			return err
 		}
 		a.tree.root.eachLeaf(a.tree.rootIndex(), func(i LeafIndex, l *LeafNode) bool {
@@ -348,20 +225,36 @@ func (a *applied) checkMembers(list []sentProposal) (err error) {
 	return nil
 }
 
-// checkAdd is RFC 9420, Section 12.1.1.
-func (e *Epoch) checkAdd(kp *KeyPackage, now time.Time, v CredentialValidator) error {
-	if kp.Suite != e.Suite() {
-		return fmt.Errorf("%w: KeyPackage of ciphersuite %#04x", ErrInvalid, uint16(kp.Suite))
+// checkAdds is RFC 9420, Section 12.1.1, for each Add: signatures on all cores, then
+// the validator in order.
+func (e *Epoch) checkAdds(list []sentProposal, now time.Time, v CredentialValidator) error {
+	var packages []*KeyPackage
+	for _, p := range list {
+		if add, ok := p.proposal.(Add); ok {
+			packages = append(packages, add.KeyPackage)
+		}
 	}
-	if err := kp.checkSelf(); err != nil {
+	if err := inParallel(len(packages), func(k int) error {
+		kp := packages[k]
+		if kp.Suite != e.Suite() {
+			return fmt.Errorf("%w: KeyPackage of ciphersuite %#04x", ErrInvalid, uint16(kp.Suite))
+		}
+		if err := kp.checkSelf(); err != nil {
+			return err
+		}
+		if now.IsZero() {
+			return nil
+		}
+		return kp.Leaf.checkLifetime(now)
+	}); err != nil {
 		return err
 	}
-	if !now.IsZero() {
-		if err := kp.Leaf.checkLifetime(now); err != nil {
+	for _, kp := range packages {
+		if err := v.check(kp.Leaf); err != nil {
 			return err
 		}
 	}
-	return v.check(kp.Leaf)
+	return nil
 }
 
 // checkUpdate is RFC 9420, Sections 7.3 and 12.1.2.
@@ -432,7 +325,7 @@ func (e *Epoch) checkList(list []sentProposal, committer sender) error {
 			if len(p.ID.Nonce) != e.suite().nh {
 				return fmt.Errorf("%w: PSK nonce of %d bytes", ErrInvalid, len(p.ID.Nonce))
 			}
-			if p.ID.Type == PSKResumption && p.ID.Usage != ResumptionApplication {
+			if p.ID.Type == PSKResumption && p.ID.Usage != ResumptionApplication && !e.continues(p.ID) {
 				return fmt.Errorf("%w: resumption PSK with usage %d", ErrInvalid, p.ID.Usage)
 			}
 		case GroupContextExtensions:
@@ -443,8 +336,14 @@ func (e *Epoch) checkList(list []sentProposal, committer sender) error {
 			if !external || once[t] {
 				return fmt.Errorf("%w: ExternalInit twice or in a member's commit", ErrInvalid)
 			}
-		case ReInit:
-			return fmt.Errorf("%w: ReInit", ErrUnsupported)
+		case ReInit: // alone, and to no older version: Sections 12.1.5 and 12.2
+			if external || len(list) != 1 {
+				return fmt.Errorf("%w: ReInit beside other proposals", ErrInvalid)
+			}
+			if p.Version < MLS10 {
+				return fmt.Errorf("%w: ReInit to version %d", ErrInvalid, p.Version)
+			}
+			err = checkExtensions(p.Extensions)
 		}
 		if err != nil {
 			return err

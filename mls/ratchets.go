@@ -48,7 +48,7 @@ func (r *Ratchets) LogValue() slog.Value { return slog.StringValue("mls.Ratchets
 // Section 6.3. authenticatedData travels in the clear; padding zero bytes are
 // appended to the plaintext. rand gives the reuse guard.
 func (r *Ratchets) Seal(rand io.Reader, signer *SignatureKey, authenticatedData, plaintext []byte, padding int) ([]byte, Delta, error) {
-	if err := r.epoch.checkAlive(); err != nil {
+	if err := r.epoch.checkActive(); err != nil {
 		return nil, nil, err
 	}
 	a := r.epoch.newContent(contentApplication, WirePrivate, authenticatedData)

@@ -74,6 +74,13 @@ func readParentNode(r *reader) *parentNode {
 	return p
 }
 
+// own copies what p has aliased, so that it does not keep a larger buffer alive.
+func (p *parentNode) own() {
+	both := append(append(make([]byte, 0, len(p.encryptionKey)+len(p.parentHash)), p.encryptionKey...), p.parentHash...)
+	k := len(p.encryptionKey)
+	p.encryptionKey, p.parentHash = both[:k:k], both[k:]
+}
+
 func newTree(s *suite) *tree {
 	return &tree{suite: s, root: &node{}, leaves: 1, index: &keyIndex{}}
 }
@@ -409,6 +416,7 @@ func readRatchetTree(s *suite, b []byte) (*tree, error) {
 				n.members = 1
 			case typ == nodeTypeParent && !x.isLeaf():
 				n.parent = readParentNode(r)
+				n.parent.own()
 			default:
 				r.fail("node type %d at position %d", typ, x)
 			}

@@ -24,6 +24,12 @@ func (k pathKeys) kept(before, t *tree) pathKeys {
 	return out
 }
 
+func (k pathKeys) wipe() {
+	for _, key := range k {
+		key.wipe()
+	}
+}
+
 func (k pathKeys) sorted() []nodeIndex { return slices.Sorted(maps.Keys(k)) }
 
 // nodeKey derives a node's key pair from its path secret: RFC 9420, Section 7.4.
@@ -43,10 +49,21 @@ type newPath struct {
 	leaf    *LeafNode
 }
 
+// wipe destroys what only the making of the commit needs.
+func (p *newPath) wipe() {
+	if p == nil {
+		return
+	}
+	for _, k := range p.secrets {
+		k.wipe()
+	}
+	p.last.wipe()
+}
+
 // generatePath is RFC 9420, Section 7.4 and 7.5: it draws a leaf key and
 // path_secret[0], in this order, and replaces leaf i and its direct path in t.
 // leaf is the template of the new leaf.
-func (t *tree) generatePath(rand io.Reader, i LeafIndex, leaf LeafNode, signer *SignatureKey, groupID []byte) (*newPath, error) {
+func (t *tree) generatePath(rand io.Reader, i LeafIndex, leaf LeafNode, signer *SignatureKey, groupID []byte) (_ *newPath, err error) {
 	s := t.suite
 	ikm, err := draw(rand, s.kem.seedSize())
 	if err != nil {
@@ -62,6 +79,12 @@ func (t *tree) generatePath(rand io.Reader, i LeafIndex, leaf LeafNode, signer *
 		return nil, err
 	}
 	p := &newPath{steps: t.filteredPath(i), keys: pathKeys{i.node(): leafKey}}
+	defer func() {
+		if err != nil {
+			p.wipe()
+			p.keys.wipe()
+		}
+	}()
 	current := newSecret(first)
 	public := make([][]byte, len(p.steps))
 	for k, step := range p.steps {
@@ -92,6 +115,7 @@ func (t *tree) setPath(i LeafIndex, steps []pathStep, public [][]byte) []byte {
 	var above []byte // parent hash that the next node down carries
 	for k := len(steps) - 1; k >= 0; k-- {
 		p := &parentNode{encryptionKey: public[k], parentHash: above}
+		p.own()
 		fresh[steps[k].x] = p
 		above = t.suite.parentHash(p, steps[k].sibling.treeHash(t.suite, steps[k].copath))
 	}
@@ -209,6 +233,7 @@ func (t *tree) openPath(own LeafIndex, keys pathKeys, steps []pathStep, p *updat
 			return secret{}, fmt.Errorf("path secret of node %d: %w", step.x, err)
 		}
 		if len(plain) != t.suite.nh {
+			clear(plain)
 			return secret{}, fmt.Errorf("%w: path secret of %d bytes", ErrInvalid, len(plain))
 		}
 		return t.implant(keys, steps[at:], newSecret(plain))
@@ -222,10 +247,13 @@ func (t *tree) implant(keys pathKeys, steps []pathStep, current secret) (secret,
 	for _, step := range steps {
 		key, pub, err := t.suite.nodeKey(current)
 		if err != nil {
+			current.wipe()
 			return secret{}, err
 		}
 		n := t.at(step.x)
 		if n.parent == nil || !bytes.Equal(n.parent.encryptionKey, pub) {
+			key.wipe()
+			current.wipe()
 			return secret{}, fmt.Errorf("%w: path secret does not give the key of node %d", ErrInvalid, step.x)
 		}
 		keys[step.x] = key

@@ -182,6 +182,10 @@ type JoinConfig struct {
 	RatchetTree []byte
 	PSKs        PSKSource
 	Validator   CredentialValidator
+	// Parent is for a group that continues another: the epoch it was branched from, or
+	// the one that a ReInit's commit began. Such a Welcome needs it, others refuse it.
+	Parent     *Epoch
+	SameClient SameClient // compares members with the Parent's; nil: EqualCredentials
 }
 
 // Joined is the state of a new member.
@@ -232,7 +236,7 @@ func join(message []byte, cfg JoinConfig) (*Joined, error) {
 	if err != nil {
 		return nil, fmt.Errorf("GroupSecrets: %w", err)
 	}
-	defer clear(plain)
+	defer clear(plain) // and with it the secrets, which are slices of it
 	pr := reader{b: plain}
 	secrets := readGroupSecrets(&pr)
 	if err := pr.done("GroupSecrets"); err != nil {
@@ -241,7 +245,15 @@ func join(message []byte, cfg JoinConfig) (*Joined, error) {
 	if err := secrets.check(s); err != nil {
 		return nil, err
 	}
-	psk, err := s.pskSecret(secrets.psks, cfg.PSKs)
+	origin, err := secrets.checkOrigin(cfg.Parent)
+	if err != nil {
+		return nil, err
+	}
+	psks := cfg.PSKs
+	if origin != nil {
+		psks = cfg.Parent.resumes(*origin, psks)
+	}
+	psk, err := s.pskSecret(secrets.psks, psks)
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +275,7 @@ func join(message []byte, cfg JoinConfig) (*Joined, error) {
 	if err := ir.done("GroupInfo"); err != nil {
 		return nil, err
 	}
-	return enterJoined(cfg, gi, secrets, member)
+	return enterJoined(cfg, gi, secrets, origin, member)
 }
 
 // check is what RFC 9420, Section 12.4.3.1 and 8.4, ask of GroupSecrets.
@@ -277,16 +289,13 @@ func (g *groupSecrets) check(s *suite) error {
 		if seen[k] || len(id.Nonce) != s.nh {
 			return fmt.Errorf("%w: PSK twice or with a nonce of %d bytes", ErrInvalid, len(id.Nonce))
 		}
-		if id.Type == PSKResumption && id.Usage != ResumptionApplication {
-			return fmt.Errorf("%w: Welcome into a group that continues another (resumption usage %d)", ErrUnsupported, id.Usage)
-		}
 		seen[k] = true
 	}
 	return nil
 }
 
 // enterJoined verifies GroupInfo and tree and builds the epoch.
-func enterJoined(cfg JoinConfig, gi *groupInfo, secrets *groupSecrets, member secret) (*Joined, error) {
+func enterJoined(cfg JoinConfig, gi *groupInfo, secrets *groupSecrets, origin *PreSharedKeyID, member secret) (_ *Joined, err error) {
 	kp := cfg.KeyPackage
 	s := kp.suite
 	if gi.ctx.suite != s {
@@ -295,6 +304,11 @@ func enterJoined(cfg JoinConfig, gi *groupInfo, secrets *groupSecrets, member se
 	t, err := gi.verifiedTree(s, cfg.RatchetTree, cfg.Validator)
 	if err != nil {
 		return nil, err
+	}
+	if origin != nil {
+		if err := cfg.Parent.checkSuccessor(gi.ctx, t, origin.Usage, cfg.SameClient); err != nil {
+			return nil, err
+		}
 	}
 	own, found := LeafIndex(0), false
 	t.root.eachLeaf(t.rootIndex(), func(i LeafIndex, l *LeafNode) bool {
@@ -305,6 +319,11 @@ func enterJoined(cfg JoinConfig, gi *groupInfo, secrets *groupSecrets, member se
 		return nil, fmt.Errorf("%w: own leaf is not in the tree", ErrInvalid)
 	}
 	e := &Epoch{ctx: gi.ctx, context: gi.ctx.bytes(), tree: t, own: own, keys: pathKeys{own.node(): cfg.Secrets.leafKey.clone()}}
+	defer func() {
+		if err != nil {
+			e.Wipe()
+		}
+	}()
 	if secrets.hasPath {
 		if err := e.implantJoined(gi.signer, secrets.pathSecret); err != nil {
 			return nil, err
@@ -326,10 +345,11 @@ func enterJoined(cfg JoinConfig, gi *groupInfo, secrets *groupSecrets, member se
 // verifiedTree verifies a GroupInfo and its tree: RFC 9420, Section 12.4.3.1, less
 // what needs the joiner's secrets.
 func (g *groupInfo) verifiedTree(s *suite, apart []byte, v CredentialValidator) (*tree, error) {
-	for _, list := range [][]Extension{g.extensions, g.ctx.extensions} {
-		if err := checkExtensions(list); err != nil {
-			return nil, err
-		}
+	if err := checkExtensions(g.extensions); err != nil {
+		return nil, err
+	}
+	if err := checkContextExtensions(g.ctx.extensions, v); err != nil {
+		return nil, err
 	}
 	t, err := g.tree(s, apart)
 	if err != nil {
