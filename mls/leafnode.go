@@ -11,10 +11,13 @@ import (
 type (
 	// ProtocolVersion is mls10 or a later version.
 	ProtocolVersion uint16
-	ExtensionType   uint16
-	ProposalType    uint16
-	CredentialType  uint16
-	WireFormat      uint16
+	// ExtensionType says what an extension is.
+	ExtensionType uint16
+	// ProposalType says what a proposal does.
+	ProposalType uint16
+	// CredentialType says of what kind a credential is.
+	CredentialType uint16
+	WireFormat     uint16
 	// LeafIndex is the position of a member among the leaves of the tree.
 	LeafIndex uint32
 )

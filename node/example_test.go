@@ -21,7 +21,7 @@ func Example() {
 	defer cancel()
 	dir, err := os.MkdirTemp("", "panda")
 	if err != nil {
-		log.Fatal(err)
+		log.Fatal(err) //nolint:gocritic // an example is short
 	}
 	defer os.RemoveAll(dir)
 
