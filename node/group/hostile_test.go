@@ -2,11 +2,13 @@ package group
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -266,5 +268,350 @@ func TestEnvelopeOfGivesPublishedBytes(t *testing.T) {
 	}
 	if checked < 12 {
 		t.Errorf("only %d envelopes made again, %d not remembered", checked, absent)
+	}
+}
+
+// refusal is an input that must be refused.
+type refusal struct {
+	name    string
+	in      Input
+	want    error
+	verdict Verdict
+}
+
+// check steps a refusal: its error, its verdict, nothing to write, and rows that
+// are byte for byte what they were.
+func (r refusal) check(t *testing.T, d *device) {
+	t.Helper()
+	before := d.rows.digest()
+	out, err := d.m.Step(d.w.now, r.in)
+	if !isErr(err, r.want) {
+		t.Errorf("%s: %v, want %v", r.name, err, r.want)
+	}
+	if out.Verdict != r.verdict {
+		t.Errorf("%s: verdict %v, want %v", r.name, out.Verdict, r.verdict)
+	}
+	if ready, _ := d.m.Ready(); len(ready.Writes)+len(ready.Drop)+len(ready.Events) > 0 {
+		t.Errorf("%s: it leads to %d writes and %d events", r.name, len(ready.Writes), len(ready.Events))
+	}
+	if err := d.carryOut(); err != nil {
+		t.Fatal(err)
+	}
+	if d.rows.digest() != before {
+		t.Errorf("%s: the rows have changed", r.name)
+	}
+}
+
+func flipped(b []byte, at int) []byte {
+	b = bytes.Clone(b)
+	b[(at+len(b))%len(b)] ^= 1
+	return b
+}
+
+// keyPackage makes one for a leaf of a device in a group.
+func (d *device) keyPackage(group wire.GroupID, at time.Time) []byte {
+	d.w.t.Helper()
+	secret, public, err := MLS(1).NewSigner(d.w.rand)
+	if err != nil {
+		d.w.t.Fatal(err)
+	}
+	kp, err := MLS(1).NewKeyPackage(d.w.rand, at, secret, identity.NewCredential(d.dev, d.log, group, 1, public, [32]byte{9}))
+	if err != nil {
+		d.w.t.Fatal(err)
+	}
+	return kp.Public
+}
+
+func (d *device) profile() wire.Signed {
+	return d.user.Sign(wire.DomainProfile, d.w.group, wire.Marshal(&wire.ProfileItem{
+		V: wire.Version, Field: wire.FieldName, HLC: 9, Text: "mine", Signer: d.user.Public(),
+	}))
+}
+
+func TestEnvelopesRefused(t *testing.T) {
+	w, a, b, c := three(t, 600)
+	other := w.group
+	other[0] ^= 1
+	seal := func(group wire.GroupID, key []byte, u wire.Bundle) Envelope {
+		env, err := wire.SealEnvelope(w.rand, group, key, &u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Envelope{Bytes: env}
+	}
+	id, _ := b.m.TransportKey()
+	key := b.m.transport[id]
+	good := seal(w.group, key, wire.Bundle{}).Bytes
+	version := bytes.Clone(good)
+	version[0] = 9
+	entry := c.forge(wire.KindRecord, &wire.Record{}, nil, c.next(a))
+	for _, r := range []refusal{
+		{"nothing", Envelope{}, wire.ErrMalformed, Reject},
+		{"half of one", Envelope{good[:len(good)/2]}, wire.ErrMalformed, Reject},
+		{"too large", Envelope{make([]byte, wire.MaxEnvelope+1)}, wire.ErrTooLarge, Reject},
+		{"of a later version", Envelope{version}, wire.ErrVersion, Ignore},
+		{"of another group", seal(other, key, wire.Bundle{}), wire.ErrMalformed, Reject},
+		{"under another key", seal(w.group, slices.Repeat([]byte{7}, 32), wire.Bundle{}), wire.ErrUnknownKey, Ignore},
+		{"flipped salt", Envelope{flipped(good, 20)}, wire.ErrNotAuthentic, Reject},
+		{"flipped last bit", Envelope{flipped(good, -1)}, wire.ErrNotAuthentic, Reject},
+		{"garbage entry", seal(w.group, key, wire.Bundle{Entries: [][]byte{{1, 2, 3}}}), wire.ErrMalformed, Reject},
+		{"garbage seal", seal(w.group, key, wire.Bundle{Seals: [][]byte{{1, 2, 3}}}), wire.ErrMalformed, Reject},
+		{"garbage beacon", seal(w.group, key, wire.Bundle{Beacons: [][]byte{{1, 2, 3}}}), wire.ErrMalformed, Reject},
+		{"a good entry before a garbage one", seal(w.group, key, wire.Bundle{Entries: [][]byte{entry, {1}}}), wire.ErrMalformed, Reject},
+		{"a good entry before a garbage seal", seal(w.group, key, wire.Bundle{Entries: [][]byte{entry}, Seals: [][]byte{{1}}}), wire.ErrMalformed, Reject},
+	} {
+		r.check(t, a)
+	}
+}
+
+func TestEntriesRefused(t *testing.T) {
+	w, a, b, c := three(t, 610)
+	log := func(d *device) *item { return a.m.logs.head(wire.LogID{Device: d.dev.ID, Incarnation: d.inc}) }
+	stranger := w.device("mallory")
+	w.devices = w.devices[:3]
+	record := &wire.Record{}
+	one := func(raw []byte) Entries { return Entries{Entries: [][]byte{raw}} }
+	// wrong is a RECORD of carl's with one thing wrong, properly signed.
+	wrong := func(change func(*wire.Entry)) Entries {
+		return one(c.forge(wire.KindRecord, record, nil, func(e *wire.Entry) { c.next(a)(e); change(e) }))
+	}
+	garbage := func(kind wire.Kind) Entries {
+		return wrong(func(e *wire.Entry) { e.Kind, e.Body = kind, []byte{0xff} })
+	}
+	with := func(kind wire.Kind, body any) Entries {
+		return one(c.forge(kind, body, []wire.EntryHash{log(a).hash}, c.next(a)))
+	}
+	good := c.forge(wire.KindRecord, record, nil, c.next(a))
+	add := func(kp []byte) Entries {
+		return with(wire.KindOp, &wire.Op{Type: wire.OpAdd, Cert: &stranger.dev.Raw, Role: wire.RoleMember, KeyPackage: kp, Why: wire.WhyOpen})
+	}
+	reboot := func(r wire.Reboot) Entries { return with(wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: &r}) }
+	other := w.group
+	other[3] ^= 1
+	bens := b.profile()
+
+	// A good commit, to be claimed wrongly.
+	n := c.m.tree.nodes[c.m.own.Position]
+	e, err := c.m.epoch(n.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := MLS(1).Create(w.rand, w.now, []byte("another MLS group"), c.m.own.Signer, c.m.credential())
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := Change{Now: w.now, Signer: c.m.own.Signer, JoinSecrets: []byte{1}, Check: c.m.checkCredential}
+	made, err := e.Commit(w.rand, change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := foreign.Commit(w.rand, change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := wire.EpochIDOf(w.group, n.generation, n.number+1, made.Epoch.Interim())
+	unknown := child
+	unknown[0] ^= 1
+	commit := func(parent, child wire.EpochID, b []byte) Entries {
+		return with(wire.KindCommit, &wire.Commit{Parent: parent, Child: child, Commit: b})
+	}
+
+	cases := []refusal{
+		{"garbage", one([]byte{1, 2, 3}), wire.ErrMalformed, Reject},
+		{"cut short", one(good[:len(good)-1]), wire.ErrMalformed, Reject},
+		{"with a trailing byte", one(append(bytes.Clone(good), 0)), wire.ErrMalformed, Reject},
+		{"of another group", wrong(func(e *wire.Entry) { e.Group[0] ^= 1 }), ErrForeign, Reject},
+		{"bad signature", one(flipped(good, -1)), ErrForged, Reject},
+		{"by a device nobody knows", one(stranger.forge(wire.KindRecord, record, nil, nil)), ErrNotMember, Ignore},
+		{"in another device's name", wrong(func(e *wire.Entry) { b.next(a)(e); e.Device = b.dev.ID }), ErrForged, Reject},
+		{"after another log's entry", wrong(func(e *wire.Entry) { e.Prev = log(b).hash }), ErrForged, Reject},
+		{"leaving out a number", wrong(func(e *wire.Entry) { e.Seq++ }), ErrForged, Reject},
+		{"a second one with a number", wrong(func(e *wire.Entry) { e.Seq, e.Prev = 1, wire.EntryHash{} }), ErrEquivocation, Ignore},
+		{"eleven minutes ahead", wrong(func(e *wire.Entry) { e.HLC = uint64(crdt.HLCFromTime(w.now.Add(11 * time.Minute))) }), ErrFuture, Ignore},
+		{"at the end of time", wrong(func(e *wire.Entry) { e.HLC = 1<<64 - 1 }), ErrFuture, Ignore},
+		{"dated as the one before", wrong(func(e *wire.Entry) { e.HLC = uint64(log(c).hlc) }), ErrForged, Reject},
+		{"dated as what it builds on", one(c.forge(wire.KindRecord, record, []wire.EntryHash{log(a).hash}, func(e *wire.Entry) {
+			e.HLC = uint64(log(a).hlc)
+		})), ErrForged, Reject},
+		{"on something unknown", wrong(func(e *wire.Entry) { e.Deps = []wire.EntryHash{{1}} }), ErrIncomplete, Ignore},
+
+		{"OP of garbage", garbage(wire.KindOp), wire.ErrMalformed, Reject},
+		{"COMMIT of garbage", garbage(wire.KindCommit), wire.ErrMalformed, Reject},
+		{"RECORD of garbage", garbage(wire.KindRecord), wire.ErrMalformed, Reject},
+		{"VOTE of garbage", garbage(wire.KindVote), wire.ErrMalformed, Reject},
+		{"TKEY of garbage", garbage(wire.KindTKey), wire.ErrMalformed, Reject},
+		{"TKEY-WRAP of garbage", garbage(wire.KindTKeyWrap), wire.ErrMalformed, Reject},
+		{"OP without its field", with(wire.KindOp, &wire.Op{Type: wire.OpRemove}), wire.ErrMalformed, Reject},
+		{"profile signed by another", with(wire.KindOp, &wire.Op{Type: wire.OpProfile, Profile: &bens}), ErrForged, Reject},
+
+		{"KeyPackage of garbage", add([]byte{1, 2, 3}), ErrInvalidKeyPackage, Ignore},
+		{"KeyPackage with a flipped bit", add(flipped(stranger.keyPackage(w.group, w.now), -1)), ErrInvalidKeyPackage, Ignore},
+		{"KeyPackage of another device", add(c.keyPackage(w.group, w.now)), ErrInvalidKeyPackage, Ignore},
+		{"KeyPackage for another group", add(stranger.keyPackage(other, w.now)), ErrInvalidKeyPackage, Ignore},
+
+		{"commit of garbage", commit(n.id, child, []byte{1, 2, 3}), ErrInvalidCommit, Ignore},
+		{"commit that names another child", commit(n.id, unknown, made.Commit), ErrForged, Reject},
+		{"commit on another epoch", commit(n.parent.id, child, made.Commit), ErrInvalidCommit, Ignore},
+		{"commit on an unknown epoch", commit(unknown, child, made.Commit), ErrInvalidCommit, Ignore},
+		{"commit on the virtual root", commit(wire.RootEpochID(w.group), child, made.Commit), ErrInvalidCommit, Ignore},
+		{"commit of another MLS group", commit(n.id, child, elsewhere.Commit), ErrInvalidCommit, Ignore},
+		{"commit with another confirmation tag", commit(n.id, child, flipped(made.Commit, -40)), ErrForged, Reject},
+		{"reboot from an unknown epoch", reboot(wire.Reboot{From: unknown}), ErrUnknown, Ignore},
+		{"reboot to another root", reboot(wire.Reboot{From: n.id, Root: unknown}), ErrForged, Reject},
+	}
+	for _, r := range cases {
+		r.check(t, a)
+	}
+	if out := a.must(one(good)); out.New != 1 {
+		t.Errorf("after all that, the good entry: %+v", out)
+	}
+}
+
+func TestSealsRefused(t *testing.T) {
+	w, a, b, _ := three(t, 620)
+	w.hold = func(*device, *device, []byte) bool { return true }
+	id := b.send("hello")
+	var raw []byte
+	for k, v := range b.rows {
+		if s, err := wire.DecodeSeal(v); err == nil && s.Message == id && k == sealKey(s) {
+			raw = v
+		}
+	}
+	if raw == nil {
+		t.Fatal("no seal")
+	}
+	one := func(b []byte) Seals { return Seals{Seals: [][]byte{b}} }
+	change := func(f func(*wire.Seal)) Seals {
+		s, err := wire.DecodeSeal(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(s)
+		return one(wire.Marshal(s))
+	}
+	refusal{"before its record", one(raw), ErrIncomplete, Ignore}.check(t, a)
+	entries, _, err := b.m.EntriesAfter(a.dev.ID, a.m.Marks(), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.must(Entries{Entries: entries})
+	for _, r := range []refusal{
+		{"garbage", one([]byte{1}), wire.ErrMalformed, Reject},
+		{"cut short", one(raw[:len(raw)-1]), wire.ErrMalformed, Reject},
+		{"of an unknown record", change(func(s *wire.Seal) { s.Message[0] ^= 1 }), ErrIncomplete, Ignore},
+		{"under an unknown epoch", change(func(s *wire.Seal) { s.Epoch[0] ^= 1 }), ErrNoEpoch, Accept},
+		{"a PrivateMessage of garbage", change(func(s *wire.Seal) { s.PrivateMessage = []byte{1, 2, 3} }), ErrForged, Reject},
+		{"a flipped bit", change(func(s *wire.Seal) { s.PrivateMessage = flipped(s.PrivateMessage, -1) }), ErrForged, Reject},
+	} {
+		r.check(t, a)
+	}
+	if out := a.must(one(raw)); !slices.Equal(out.Messages, []wire.MessageID{id}) {
+		t.Errorf("the good seal: %+v", out)
+	}
+	refusal{"the same again", one(raw), nil, Accept}.check(t, a)
+	if got := a.texts(); !slices.Equal(got, []string{"hello"}) {
+		t.Errorf("anna shows %q", got)
+	}
+}
+
+func TestBeaconsRefused(t *testing.T) {
+	w, a, b, c := three(t, 630)
+	stranger := w.device("mallory")
+	w.devices = w.devices[:3]
+	beacon := func(by, as *device, hlc crdt.HLC) Envelope {
+		x := wire.Beacon{V: wire.Version, Log: wire.LogID{Device: as.dev.ID, Incarnation: 1}, HLC: uint64(hlc)}
+		return Envelope{Bytes: c.envelope(wire.Bundle{Beacons: [][]byte{by.log.Sign(wire.DomainBeacon, w.group, x.Encode()).Encode()}})}
+	}
+	now := crdt.HLCFromTime(w.now)
+	for _, r := range []refusal{
+		{"in another's name", beacon(c, b, now), ErrForged, Reject},
+		{"by a stranger", beacon(stranger, stranger, now), ErrNotMember, Ignore},
+		{"from the future", beacon(c, c, crdt.HLCFromTime(w.now.Add(time.Hour))), nil, Accept},
+		{"good", beacon(c, c, now), nil, Accept},
+		{"older", beacon(c, c, now-1), nil, Accept},
+	} {
+		r.check(t, a)
+	}
+	if p := a.m.peer[c.dev.ID]; p == nil || p.hlc != now {
+		t.Errorf("carl's beacon counts as of %+v, want %v", p, now)
+	}
+}
+
+func TestJoiningRefused(t *testing.T) {
+	w, a, _, c := three(t, 640)
+	d, e := w.device("dora"), w.device("emil")
+	for _, x := range []*device{d, e} {
+		x.online = false
+		x.open()
+		x.must(Join{})
+	}
+	good := *d.m.request
+	other := good
+	other.Group[0] ^= 1
+	forged := good
+	forged.Cert.Signature = flipped(forged.Cert.Signature, 0)
+	with := func(kp []byte) JoinAsked {
+		r := good
+		r.KeyPackage = kp
+		return JoinAsked{Request: r}
+	}
+	for _, r := range []refusal{
+		{"request for another group", JoinAsked{other}, ErrForeign, Reject},
+		{"request with a forged certificate", JoinAsked{forged}, identity.ErrForged, Ignore},
+		{"request with a flipped KeyPackage", with(flipped(good.KeyPackage, -1)), ErrInvalidKeyPackage, Ignore},
+		{"request with another device's KeyPackage", with(c.keyPackage(w.group, w.now)), ErrInvalidKeyPackage, Ignore},
+		{"request with a KeyPackage for another group", with(d.keyPackage(other.Group, w.now)), ErrInvalidKeyPackage, Ignore},
+		{"request with a KeyPackage out of date", with(d.keyPackage(w.group, w.now.Add(-365*24*time.Hour))), ErrInvalidKeyPackage, Ignore},
+	} {
+		r.check(t, a)
+	}
+	a.must(JoinAsked{Request: good})
+	w.run(time.Second)
+	s, err := a.m.JoinStatus(good.KeyPackage)
+	if err != nil || s.Stage != wire.JoinWelcomed {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	elsewhere := s.Epoch
+	elsewhere[0] ^= 1
+	for _, r := range []refusal{
+		{"Welcome of garbage", JoinAnswered{s.Epoch, []byte{1, 2, 3}, s.Tree}, ErrInvalidWelcome, Ignore},
+		{"Welcome with a flipped bit", JoinAnswered{s.Epoch, flipped(s.Welcome, -1), s.Tree}, ErrInvalidWelcome, Ignore},
+		{"Welcome without its tree", JoinAnswered{s.Epoch, s.Welcome, nil}, ErrInvalidWelcome, Ignore},
+		{"Welcome with a flipped tree", JoinAnswered{s.Epoch, s.Welcome, flipped(s.Tree, -1)}, ErrInvalidWelcome, Ignore},
+		{"Welcome to another epoch than announced", JoinAnswered{elsewhere, s.Welcome, s.Tree}, ErrInvalidWelcome, Ignore},
+		{"a tree that nobody asked for", Tree{s.Epoch, s.Tree}, ErrState, Ignore},
+	} {
+		r.check(t, d)
+	}
+	refusal{"Welcome for another KeyPackage", JoinAnswered{s.Epoch, s.Welcome, s.Tree}, ErrInvalidWelcome, Ignore}.check(t, e)
+	refusal{"Welcome that nobody asked for", JoinAnswered{s.Epoch, s.Welcome, s.Tree}, ErrState, Ignore}.check(t, a)
+	d.must(JoinAnswered{s.Epoch, s.Welcome, s.Tree})
+}
+
+func TestRequestsOfPeopleRefused(t *testing.T) {
+	_, a, b, c := three(t, 650)
+	nobody := wire.UserID(sha256.Sum256([]byte("nobody")))
+	for _, x := range []struct {
+		who *device
+		refusal
+	}{
+		{a, refusal{"found again", Found{}, ErrState, Ignore}},
+		{b, refusal{"found another's group", Found{}, ErrNotPermitted, Ignore}},
+		{a, refusal{"join from inside", Join{}, ErrState, Ignore}},
+		{a, refusal{"too large a message", Send{wire.Content{Data: make([]byte, wire.MaxBody+1)}}, wire.ErrTooLarge, Reject}},
+		{b, refusal{"remove without a role", RemoveUser{c.dev.User}, ErrNotPermitted, Ignore}},
+		{b, refusal{"remove the owner", RemoveUser{a.dev.User}, ErrNotPermitted, Ignore}},
+		{a, refusal{"remove oneself", RemoveUser{a.dev.User}, ErrNotPermitted, Ignore}},
+		{a, refusal{"remove nobody", RemoveUser{nobody}, ErrUnknown, Ignore}},
+		{a, refusal{"leave as the last owner", Leave{}, ErrNotPermitted, Ignore}},
+		{b, refusal{"name an owner without being one", SetRole{b.dev.User, wire.RoleOwner}, ErrNotPermitted, Ignore}},
+		{a, refusal{"step down as the last owner", SetRole{a.dev.User, wire.RoleMember}, ErrNotPermitted, Ignore}},
+		{a, refusal{"a role that is none", SetRole{b.dev.User, 99}, ErrUnknown, Ignore}},
+		{b, refusal{"revoke another's device", RevokeDevice{c.dev.ID}, ErrNotPermitted, Ignore}},
+		{a, refusal{"revoke one's own device", RevokeDevice{a.dev.ID}, ErrNotPermitted, Ignore}},
+		{b, refusal{"change the profile without a role", SetProfile{b.profile()}, ErrNotPermitted, Ignore}},
+		{a, refusal{"change the profile in another's name", SetProfile{b.profile()}, ErrForged, Reject}},
+	} {
+		x.check(t, x.who)
 	}
 }

@@ -1,0 +1,225 @@
+package group
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// dag is a set of entries without signatures, and what each names.
+type dag struct {
+	rand    *rand.Rand
+	entries []*wire.Entry
+	hashes  []wire.EntryHash
+	users   map[wire.DeviceID]wire.UserID
+	items   map[wire.EntryHash]*item // of which body
+}
+
+func newDAG(seed uint64) *dag {
+	return &dag{rand: rand.New(rand.NewPCG(seed, 1)), users: map[wire.DeviceID]wire.UserID{}, items: map[wire.EntryHash]*item{}}
+}
+
+func testDevice(n int) wire.DeviceID {
+	return wire.DeviceID(sha256.Sum256([]byte{'d', byte(n), byte(n >> 8)}))
+}
+func testUser(n int) wire.UserID {
+	return wire.UserID(sha256.Sum256([]byte{'u', byte(n), byte(n >> 8)}))
+}
+
+// grow adds an entry of a log that follows the log's newest one and names others.
+func (g *dag) grow(log wire.LogID, deps []wire.EntryHash, body *item) wire.EntryHash {
+	e := &wire.Entry{Device: log.Device, Incarnation: log.Incarnation, Seq: 1, Kind: wire.KindRecord, HLC: 1, Body: wire.Marshal(&wire.Record{})}
+	if body.op != nil {
+		e.Kind = wire.KindOp
+	}
+	for i, o := range g.entries {
+		if o.Log() == log && o.Seq >= e.Seq {
+			e.Seq, e.Prev, e.HLC = o.Seq+1, g.hashes[i], max(e.HLC, o.HLC+1)
+		}
+		if slices.Contains(deps, g.hashes[i]) {
+			e.HLC = max(e.HLC, o.HLC+1)
+		}
+	}
+	e.HLC += g.rand.Uint64N(5)
+	e.Deps = slices.Clone(deps)
+	slices.SortFunc(e.Deps, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
+	hash := wire.EntryHash(sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(len(g.entries)))))
+	g.entries, g.hashes = append(g.entries, e), append(g.hashes, hash)
+	g.items[hash] = body
+	return hash
+}
+
+// random grows n entries over some logs.
+func (g *dag) random(n, logs int) {
+	for range n {
+		log := wire.LogID{Device: testDevice(g.rand.IntN(logs)), Incarnation: uint64(g.rand.IntN(2))}
+		var deps []wire.EntryHash
+		for range min(g.rand.IntN(4), len(g.hashes)) {
+			if h := g.hashes[g.rand.IntN(len(g.hashes))]; !slices.Contains(deps, h) {
+				deps = append(deps, h)
+			}
+		}
+		g.grow(log, deps, &item{})
+	}
+}
+
+// insert puts the entries into a fresh set, in a random causal order.
+func (g *dag) insert(t *testing.T, order *rand.Rand, judge func(*logs, *item)) *logs {
+	t.Helper()
+	l := newLogs(&identity.Device{ID: testDevice(0), User: testUser(0)})
+	left := order.Perm(len(g.entries))
+	for len(left) > 0 {
+		i := slices.IndexFunc(left, func(i int) bool { return len(l.missing(g.entries[i])) == 0 })
+		if i < 0 {
+			t.Fatal("no entry can be added")
+		}
+		at := left[i]
+		left = slices.Delete(left, i, i+1)
+		e, body := g.entries[at], g.items[g.hashes[at]]
+		it := &item{hash: g.hashes[at], log: e.Log(), seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC), user: g.users[e.Device]}
+		kind := e.Kind
+		e.Kind = wire.KindTKey + 100 // the body is given
+		it, err := l.fill(it, e, wire.GroupID{}, nil)
+		e.Kind = kind
+		if err != nil {
+			t.Fatal(err)
+		}
+		it.op, it.target, it.profile = body.op, body.target, body.profile
+		if judge != nil {
+			judge(l, it)
+		}
+		l.add(it, e)
+	}
+	return l
+}
+
+// past is the oracle: everything reachable over prev and deps, e itself included.
+func (g *dag) past(h wire.EntryHash, into map[wire.EntryHash]bool) map[wire.EntryHash]bool {
+	if into[h] {
+		return into
+	}
+	into[h] = true
+	e := g.entries[slices.Index(g.hashes, h)]
+	if e.Seq > 1 {
+		g.past(e.Prev, into)
+	}
+	for _, d := range e.Deps {
+		g.past(d, into)
+	}
+	return into
+}
+
+// Causal pasts, frontiers and vectors against reachability, in any order of arrival.
+func TestLogsAgainstReachability(t *testing.T) {
+	pairs, lists := 0, 0
+	for seed := range uint64(40) {
+		g := newDAG(seed)
+		g.random(60, 5)
+		l := g.insert(t, g.rand, nil)
+		if l.count != len(g.entries) || len(l.parked) != 0 {
+			t.Fatalf("%d entries, want %d", l.count, len(g.entries))
+		}
+		pasts := map[wire.EntryHash]map[wire.EntryHash]bool{}
+		named := map[wire.EntryHash]bool{}
+		for i, h := range g.hashes {
+			pasts[h] = g.past(h, map[wire.EntryHash]bool{})
+			named[g.entries[i].Prev] = true
+			for _, d := range g.entries[i].Deps {
+				named[d] = true
+			}
+		}
+		for _, a := range g.hashes {
+			for _, b := range g.hashes {
+				pairs++
+				if got := l.inPast(l.items[a], l.items[b]); got != pasts[b][a] {
+					t.Fatalf("seed %d: inPast is %v, reachability %v", seed, got, pasts[b][a])
+				}
+			}
+			if got := l.heads[a] != nil; got == named[a] {
+				t.Fatalf("seed %d: head %v, named %v", seed, got, named[a])
+			}
+		}
+
+		// A holder of any causally closed part gets just the rest, causes first.
+		for _, h := range g.hashes {
+			part := newDAG(0)
+			for i, o := range g.hashes {
+				if pasts[h][o] {
+					part.entries, part.hashes = append(part.entries, g.entries[i]), append(part.hashes, o)
+					part.items[o] = g.items[o]
+				}
+			}
+			holder := part.insert(t, g.rand, nil)
+			if holder.behind(l.marks()) != (len(part.hashes) < len(g.hashes)) || l.behind(holder.marks()) {
+				t.Fatalf("seed %d: behind is wrong", seed)
+			}
+			got := l.after(holder.marks(), func(*item) bool { return true })
+			if len(got)+len(part.hashes) != len(g.hashes) {
+				t.Fatalf("seed %d: after gives %d entries to a holder of %d of %d", seed, len(got), len(part.hashes), len(g.hashes))
+			}
+			for _, it := range got {
+				e := g.entries[slices.Index(g.hashes, it.hash)]
+				if holder.items[it.hash] != nil || len(holder.missing(e)) > 0 {
+					t.Fatalf("seed %d: after gives an entry that is there, or before its causes", seed)
+				}
+				holder.add(&item{hash: it.hash, log: it.log, seq: it.seq, kind: it.kind, hlc: it.hlc}, e)
+			}
+			if !slices.Equal(holder.marks(), l.marks()) {
+				t.Fatalf("seed %d: the vectors differ in the end", seed)
+			}
+			lists++
+		}
+	}
+	if pairs < 100_000 || lists < 2000 {
+		t.Errorf("%d pairs and %d lists", pairs, lists)
+	}
+}
+
+// What comes before its causes waits within limits, and comes in when they are there.
+func TestParkedEntriesComeInOnce(t *testing.T) {
+	for seed := range uint64(20) {
+		g := newDAG(100 + seed)
+		g.random(80, 4)
+		l := newLogs(&identity.Device{ID: testDevice(0)})
+		in := 0
+		var take func(i int)
+		take = func(i int) {
+			e := g.entries[i]
+			s := &signedEntry{entry: e, hash: g.hashes[i]}
+			if gone := l.missing(e); len(gone) > 0 {
+				if err := l.park(s, gone); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			l.add(&item{hash: s.hash, log: e.Log(), seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC)}, e)
+			in++
+			for _, w := range l.unpark(s.hash) {
+				take(slices.Index(g.hashes, w.hash))
+			}
+		}
+		for _, i := range g.rand.Perm(len(g.entries)) {
+			take(i)
+		}
+		if in != len(g.entries) || len(l.parked)+len(l.waiting)+len(l.quota) != 0 {
+			t.Fatalf("seed %d: %d of %d came in; %d parked, %d waited for, %d quotas", seed, in, len(g.entries), len(l.parked), len(l.waiting), len(l.quota))
+		}
+	}
+	l := newLogs(&identity.Device{})
+	var full error
+	n := 0
+	for ; full == nil; n++ {
+		s := &signedEntry{entry: &wire.Entry{Device: testDevice(1)}, hash: wire.EntryHash{byte(n), byte(n >> 8), 1}}
+		full = l.park(s, []wire.EntryHash{{9}})
+	}
+	if !isErr(full, ErrFull) || n != maxParked+1 {
+		t.Errorf("the %dth waiting entry of a device: %v", n, full)
+	}
+}
