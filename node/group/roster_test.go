@@ -1,0 +1,248 @@
+package group
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// members is a group of operations without signatures: user i has device i, and
+// user 0 is the founder.
+type members struct {
+	*dag
+	genesis *identity.Genesis
+}
+
+func newMembers(seed uint64) *members {
+	g := &members{dag: newDAG(seed), genesis: &identity.Genesis{Device: &identity.Device{ID: testDevice(0), User: testUser(0)}}}
+	g.genesis.Policy = wire.PolicyOpen
+	for i := range 64 {
+		g.users[testDevice(i)] = testUser(i)
+	}
+	return g
+}
+
+func (g *members) by(user int, op *wire.Op, after ...wire.EntryHash) wire.EntryHash {
+	body := &item{op: op}
+	if op.Type == wire.OpAdd {
+		body.target = &target{device: &identity.Device{ID: *op.Device, User: *op.User}}
+	}
+	return g.grow(wire.LogID{Device: testDevice(user)}, after, body)
+}
+
+func (g *members) add(user, whom int, role wire.Role, after ...wire.EntryHash) wire.EntryHash {
+	u, d := testUser(whom), testDevice(whom)
+	why := wire.WhyRole
+	if role == wire.RoleMember {
+		why = wire.WhyOpen
+	}
+	return g.by(user, &wire.Op{Type: wire.OpAdd, User: &u, Device: &d, Role: role, Why: why}, after...)
+}
+
+func (g *members) remove(user, whom int, after ...wire.EntryHash) wire.EntryHash {
+	u := testUser(whom)
+	return g.by(user, &wire.Op{Type: wire.OpRemove, User: &u}, after...)
+}
+
+func (g *members) leave(user int, after ...wire.EntryHash) wire.EntryHash {
+	return g.by(user, &wire.Op{Type: wire.OpLeave}, after...)
+}
+
+// resolve inserts everything in some causal order, judging each operation as the
+// machine does, and gives who is in the roster, with roles.
+func (g *members) resolve(t *testing.T, order *rand.Rand) (map[int]wire.Role, *roster) {
+	t.Helper()
+	var s resolver
+	l := g.insert(t, order, func(l *logs, it *item) {
+		s = resolver{genesis: g.genesis, inPast: l.inPast}
+		var ops []*item
+		for _, op := range l.ops {
+			if l.inPast(op, it) {
+				ops = append(ops, op)
+			}
+		}
+		it.permitted, it.role, it.tookOwner = s.resolve(ops).permits(it, g.genesis)
+	})
+	r := s.resolve(l.ops)
+	in := map[int]wire.Role{}
+	for i := range 64 {
+		if u := r.users[testUser(i)]; u != nil {
+			in[i] = u.role
+		}
+	}
+	return in, r
+}
+
+func (g *members) want(t *testing.T, what string, users ...int) {
+	t.Helper()
+	for n := range uint64(8) {
+		in, _ := g.resolve(t, rand.New(rand.NewPCG(n, 7)))
+		var got []int
+		for i := range 64 {
+			if _, ok := in[i]; ok {
+				got = append(got, i)
+			}
+		}
+		if !slices.Equal(got, users) {
+			t.Errorf("%s: members %v, want %v", what, got, users)
+			return
+		}
+	}
+}
+
+// DESIGN.md, Section 5, "Roster: strong removal", sentence by sentence.
+func TestStrongRemoval(t *testing.T) {
+	// grown is a founder with admins 1 and 2 and members 3 and 4, all known to all.
+	grown := func() (*members, wire.EntryHash) {
+		g := newMembers(1)
+		var h wire.EntryHash
+		for i, role := range []wire.Role{wire.RoleAdmin, wire.RoleAdmin, wire.RoleMember, wire.RoleMember} {
+			h = g.add(0, i+1, role)
+		}
+		return g, h
+	}
+
+	g, h := grown()
+	g.remove(1, 3, h)
+	g.add(3, 9, wire.RoleMember, h)
+	g.want(t, "a removal voids what its target does concurrently", 0, 1, 2, 4)
+
+	g, h = grown()
+	a := g.add(3, 9, wire.RoleMember, h)
+	g.remove(1, 3, a)
+	g.want(t, "and not what it knew of", 0, 1, 2, 4, 9)
+
+	g, h = grown()
+	r := g.remove(1, 3, h)
+	g.add(3, 9, wire.RoleMember, r)
+	g.want(t, "afterwards its target can do nothing", 0, 1, 2, 4)
+
+	g, h = grown()
+	r = g.remove(1, 3, h)
+	g.add(2, 3, wire.RoleMember, h)
+	g.add(4, 3, wire.RoleMember, r)
+	g.want(t, "the open door does not lead back in", 0, 1, 2, 4)
+	g.by(1, &wire.Op{
+		Type: wire.OpAdd, User: ptr(testUser(3)), Device: ptr(testDevice(3)), Role: wire.RoleMember, Why: wire.WhyRole,
+	}, r)
+	g.want(t, "an admin who knows of the removal does", 0, 1, 2, 3, 4)
+
+	g, h = grown()
+	g.remove(0, 1, h)
+	g.remove(1, 2, h)
+	g.want(t, "of removals whose author is removed the higher stands", 0, 2, 3, 4)
+
+	g, h = grown()
+	g.remove(1, 2, h)
+	g.remove(2, 1, h)
+	g.want(t, "equals who remove each other both go", 0, 3, 4)
+
+	g, h = grown()
+	x := g.add(0, 5, wire.RoleOwner, h)
+	g.remove(5, 1, x)
+	g.remove(1, 2, x)
+	g.want(t, "an admin cannot remove while an owner removes it", 0, 2, 3, 4, 5)
+
+	g, h = grown()
+	g.remove(3, 4, h)
+	g.remove(1, 0, h)
+	g.want(t, "nobody removes above its role", 0, 1, 2, 3, 4)
+
+	g, h = grown()
+	g.leave(0, h)
+	g.want(t, "the last owner stays", 0, 1, 2, 3, 4)
+
+	g, h = grown()
+	g.leave(3, h)
+	g.want(t, "others leave", 0, 1, 2, 4)
+
+	g, h = grown()
+	x = g.add(0, 5, wire.RoleOwner, h)
+	g.remove(0, 5, x)
+	g.remove(5, 0, x)
+	if in, _ := g.resolve(t, g.rand); len(in) != 5 || (in[0] == wire.RoleOwner) == (in[5] == wire.RoleOwner) {
+		t.Errorf("of two last owners who remove each other one stays: %v", in)
+	}
+
+	g, h = grown()
+	x = g.add(0, 5, wire.RoleOwner, h)
+	g.leave(0, x)
+	g.leave(5, x)
+	if in, _ := g.resolve(t, g.rand); len(in) != 5 || (in[0] == wire.RoleOwner) == (in[5] == wire.RoleOwner) {
+		t.Errorf("of two last owners who leave at once one stays: %v", in)
+	}
+
+	g, h = grown()
+	g.remove(1, 2, h)
+	g.remove(2, 1, h)
+	g.remove(0, 1, h)
+	_, roster := g.resolve(t, g.rand)
+	if len(roster.cancelled) == 0 {
+		t.Error("a removal whose author was removed is not reported as cancelled")
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// The roster of a set of operations does not depend on the order in which they
+// came; somebody is always an owner; who is gone was taken out by an operation.
+func TestRosterDoesNotDependOnOrder(t *testing.T) {
+	gone, members, cancelled := 0, 0, 0
+	for seed := range uint64(400) {
+		g := newMembers(seed)
+		h := []wire.EntryHash{g.add(0, 1, wire.RoleOwner)}
+		for range 30 {
+			who, whom := g.rand.IntN(7), g.rand.IntN(7)
+			var after []wire.EntryHash
+			for range 1 + g.rand.IntN(2) {
+				if x := h[max(0, len(h)-1-g.rand.IntN(8))]; !slices.Contains(after, x) {
+					after = append(after, x)
+				}
+			}
+			var x wire.EntryHash
+			switch g.rand.IntN(10) {
+			case 0, 1, 2, 3, 4:
+				x = g.add(who, whom, wire.RoleOwner+wire.Role(g.rand.IntN(3)), after...)
+			case 5, 6, 7, 8:
+				x = g.remove(who, whom, after...)
+			default:
+				x = g.leave(who, after...)
+			}
+			h = append(h, x)
+		}
+		first, r := g.resolve(t, rand.New(rand.NewPCG(seed, 0)))
+		owners := 0
+		for _, role := range first {
+			if role == wire.RoleOwner {
+				owners++
+			}
+		}
+		if len(first) > 0 && owners == 0 {
+			t.Fatalf("seed %d: members %v, none an owner", seed, first)
+		}
+		for u, by := range r.gone {
+			if r.users[u] != nil || by.op.Type == wire.OpRemove && *by.op.User != u || by.op.Type == wire.OpLeave && by.user != u {
+				t.Fatalf("seed %d: user %v is gone by %+v", seed, u, by.op)
+			}
+		}
+		gone, members, cancelled = gone+len(r.gone), members+len(first), cancelled+len(r.cancelled)
+		for n := range uint64(6) {
+			again, r2 := g.resolve(t, rand.New(rand.NewPCG(seed, n+1)))
+			if len(again) != len(first) || len(r2.gone) != len(r.gone) || len(r2.cancelled) != len(r.cancelled) {
+				t.Fatalf("seed %d: %v in one order, %v in another", seed, first, again)
+			}
+			for u, role := range first {
+				if again[u] != role {
+					t.Fatalf("seed %d: %v in one order, %v in another", seed, first, again)
+				}
+			}
+		}
+	}
+	if gone < 300 || members < 600 || cancelled < 5 {
+		t.Errorf("the worlds are too tame: %d gone, %d members, %d cancelled", gone, members, cancelled)
+	}
+	t.Logf("%d gone, %d members, %d cancelled", gone, members, cancelled)
+}
