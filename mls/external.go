@@ -13,8 +13,8 @@ type ExternalConfig struct {
 	Credential        Credential
 	Capabilities      *Capabilities // nil: DefaultCapabilities
 	LeafExtensions    []Extension
-	RatchetTree       []byte     // needed if the GroupInfo carries none
-	Resync            *LeafIndex // an earlier leaf of this client, removed by the commit
+	RatchetTree       []byte           // needed if the GroupInfo carries none
+	Resync            *LeafIndex       // an earlier leaf of this client, removed by the commit
 	PreSharedKeys     []PreSharedKeyID // to mix in, found in PSKs
 	PSKs              PSKSource
 	AuthenticatedData []byte

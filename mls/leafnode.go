@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 )
@@ -205,6 +206,26 @@ func (c Capabilities) hasExtension(t ExtensionType) bool {
 
 func (c Capabilities) hasProposal(t ProposalType) bool {
 	return t >= 1 && t <= 7 || slices.Contains(c.Proposals, t)
+}
+
+// Grease gives c with a value of RFC 9420, Section 13.5 (0x0A0A, 0x1A1A … 0xEAEA) at a
+// place drawn from rand among suites, extensions, proposals and credentials: others
+// have to pass over what they do not know. It does not change c.
+func (c Capabilities) Grease(rand io.Reader) (Capabilities, error) {
+	b, err := draw(rand, 8)
+	if err != nil {
+		return c, err
+	}
+	c.CipherSuites = greased(c.CipherSuites, b[0], b[1])
+	c.Extensions = greased(c.Extensions, b[2], b[3])
+	c.Proposals = greased(c.Proposals, b[4], b[5])
+	c.Credentials = greased(c.Credentials, b[6], b[7])
+	return c, nil
+}
+
+func greased[T ~uint16](list []T, value, place byte) []T {
+	v := T(value%15)<<12 | 0x0A0A | T(value%15)<<4
+	return slices.Insert(slices.Clone(list), int(place)%(len(list)+1), v)
 }
 
 // requiredCapabilities is the extension of RFC 9420, Section 11.1.

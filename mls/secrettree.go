@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // The secret tree of RFC 9420, Section 9, kept as small rows so that a store can
@@ -77,6 +78,7 @@ type secretTree struct {
 	chains  map[ratchetID]ratchetState
 	skipped map[skippedID]messageKey
 	last    map[ratchetID][]uint32 // generations in skipped, ascending
+	own     map[string][]byte      // AuthenticatedContent of own private proposals, by the message's hash
 }
 
 func newSecretTree(s *suite, leaves uint32, encryption secret) *secretTree {
@@ -92,6 +94,7 @@ func emptySecretTree(s *suite, leaves uint32) *secretTree {
 		chains:  map[ratchetID]ratchetState{},
 		skipped: map[skippedID]messageKey{},
 		last:    map[ratchetID][]uint32{},
+		own:     map[string][]byte{},
 	}
 }
 
@@ -103,6 +106,7 @@ type change struct {
 	chains      map[ratchetID]ratchetState
 	skipped     map[skippedID]messageKey
 	dropSkipped map[skippedID]bool
+	own         map[string][]byte
 }
 
 // put sets an entry of a map that is made on first use.
@@ -243,7 +247,7 @@ func (t *secretTree) bound(id ratchetID, more int, c *change) {
 // apply makes the change and gives it as rows, in a fixed order. Keys that it
 // destroys are wiped, so a key from take is used before this.
 func (t *secretTree) apply(c *change) Delta {
-	d := make(Delta, 0, len(c.dropNodes)+len(c.nodes)+len(c.chains)+len(c.dropSkipped)+len(c.skipped))
+	d := make(Delta, 0, len(c.dropNodes)+len(c.nodes)+len(c.chains)+len(c.dropSkipped)+len(c.skipped)+len(c.own))
 	for _, x := range sortedKeys(c.dropNodes, cmp.Compare) {
 		t.nodes[x].wipe()
 		delete(t.nodes, x)
@@ -277,6 +281,10 @@ func (t *secretTree) apply(c *change) Delta {
 		t.last[id.ratchetID] = append(t.last[id.ratchetID], id.generation)
 		d = append(d, Row{skippedRow(id), clone(c.skipped[id].bytes())})
 	}
+	for _, k := range sortedKeys(c.own, strings.Compare) {
+		t.own[k] = c.own[k]
+		d = append(d, Row{ownRow(k), clone(c.own[k])})
+	}
 	return d
 }
 
@@ -305,6 +313,8 @@ func skippedRow(id skippedID) []byte {
 	return binary.BigEndian.AppendUint32(b, id.generation)
 }
 
+func ownRow(hash string) []byte { return append([]byte{'p'}, hash...) }
+
 func (s ratchetState) value() []byte {
 	return append(binary.BigEndian.AppendUint32(nil, s.next), s.secret.bytes()...)
 }
@@ -312,13 +322,16 @@ func (s ratchetState) value() []byte {
 // rows gives everything, in the order of the keys.
 func (t *secretTree) rows() []Row {
 	var out []Row
-	for _, x := range slices.Sorted(maps.Keys(t.nodes)) {
+	for _, x := range sortedKeys(t.nodes, cmp.Compare) {
 		out = append(out, Row{nodeRow(x), clone(t.nodes[x].bytes())})
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(t.chains), compareRatchet) {
+	for _, k := range sortedKeys(t.own, strings.Compare) {
+		out = append(out, Row{ownRow(k), clone(t.own[k])})
+	}
+	for _, id := range sortedKeys(t.chains, compareRatchet) {
 		out = append(out, Row{chainRow(id), t.chains[id].value()})
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(t.skipped), compareSkipped) {
+	for _, id := range sortedKeys(t.skipped, compareSkipped) {
 		out = append(out, Row{skippedRow(id), clone(t.skipped[id].bytes())})
 	}
 	return out
@@ -355,6 +368,11 @@ func (t *secretTree) load(rows []Row) error {
 			}
 			t.skipped[id] = messageKey{copySecret(row.Value)}
 			t.last[id.ratchetID] = append(t.last[id.ratchetID], id.generation)
+		case 'p':
+			if len(row.Key) != 1+t.suite.nh {
+				return corrupt(row)
+			}
+			t.own[string(row.Key[1:])] = clone(row.Value)
 		default:
 			return corrupt(row)
 		}
@@ -379,4 +397,8 @@ func (t *secretTree) wipe() {
 	clear(t.chains)
 	clear(t.skipped)
 	clear(t.last)
+	for _, b := range t.own {
+		clear(b)
+	}
+	clear(t.own)
 }
