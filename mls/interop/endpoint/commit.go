@@ -117,34 +117,35 @@ func (s *state) process(in *mlsclient.HandleCommitRequest) (*mls.Processed, erro
 }
 
 func (e *Endpoint) externalJoin(in *mlsclient.ExternalJoinRequest) (*mlsclient.ExternalJoinResponse, error) {
-	suite, err := groupInfoSuite(in.GetGroupInfo())
+	group, err := mls.Observe(in.GetGroupInfo())
 	if err != nil {
 		return nil, err
 	}
+	psks := newPSKStore()
 	cfg := mls.ExternalConfig{
-		Credential: mls.BasicCredential(in.GetIdentity()), RatchetTree: given(in.GetRatchetTree()), Validator: mls.AcceptAnyCredential,
+		Credential: mls.BasicCredential(in.GetIdentity()), RatchetTree: given(in.GetRatchetTree()),
+		PSKs: psks.find, Validator: mls.AcceptAnyCredential,
 	}
-	if cfg.Signer, err = mls.NewSignatureKey(suite, e.rand); err != nil {
+	if cfg.Signer, err = mls.NewSignatureKey(group.Suite(), e.rand); err != nil {
 		return nil, err
 	}
 	if in.GetRemovePrior() {
-		// Who is in the group shows only from inside: join once to look, and throw that away.
-		look, err := mls.JoinExternal(e.rand, in.GetGroupInfo(), cfg)
+		if err := group.Verify(cfg.RatchetTree, cfg.Validator); err != nil {
+			return nil, err
+		}
+		prior, ok := leafOf(group, in.GetIdentity())
+		if !ok {
+			return nil, badRequest("no prior member %q", in.GetIdentity())
+		}
+		cfg.Resync = &prior
+	}
+	for _, p := range in.GetPsks() {
+		psks.external[string(p.GetPskId())] = p.GetPskSecret()
+		id, err := e.named(group.Suite(), mls.PreSharedKeyID{Type: mls.PSKExternal, ID: p.GetPskId()})
 		if err != nil {
 			return nil, err
 		}
-		for i, l := range look.Epoch.Members() {
-			if i != look.Epoch.OwnLeaf() && string(l.Credential.Identity) == string(in.GetIdentity()) {
-				cfg.Resync = &i
-			}
-		}
-		if cfg.Resync == nil {
-			return nil, badRequest("no prior member %q", in.GetIdentity())
-		}
-	}
-	psks := newPSKStore()
-	for _, p := range in.GetPsks() {
-		psks.external[string(p.GetPskId())] = p.GetPskSecret()
+		cfg.PreSharedKeys = append(cfg.PreSharedKeys, id)
 	}
 	out, err := mls.JoinExternal(e.rand, in.GetGroupInfo(), cfg)
 	if err != nil {
@@ -152,13 +153,4 @@ func (e *Endpoint) externalJoin(in *mlsclient.ExternalJoinRequest) (*mlsclient.E
 	}
 	id := e.enter(&state{signer: cfg.Signer, private: in.GetEncryptHandshake(), psks: psks}, out.Epoch, out.Ratchets)
 	return &mlsclient.ExternalJoinResponse{StateId: id, Commit: out.Commit, EpochAuthenticator: out.Epoch.EpochAuthenticator()}, nil
-}
-
-// groupInfoSuite reads the ciphersuite of a GroupInfo in an MLSMessage: version,
-// wire format, version, suite (RFC 9420, Sections 6, 8.1 and 12.4.3).
-func groupInfoSuite(b []byte) (mls.CipherSuite, error) {
-	if len(b) < 8 || b[2] != 0 || b[3] != 4 {
-		return 0, badRequest("not a GroupInfo")
-	}
-	return mls.CipherSuite(b[6])<<8 | mls.CipherSuite(b[7]), nil
 }

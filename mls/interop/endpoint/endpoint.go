@@ -34,7 +34,7 @@ type Endpoint struct {
 	lastID  uint32
 	states  map[uint32]*state
 	joiners map[uint32]*joiner
-	signers map[uint32]*externalSigner
+	signers map[uint32]*mls.SignatureKey // who may propose from outside (a signer_id)
 	reinits map[uint32]*reinit
 }
 
@@ -43,7 +43,7 @@ func New(rand io.Reader, now func() time.Time) *Endpoint {
 	return &Endpoint{
 		rand: rand, now: now,
 		states: map[uint32]*state{}, joiners: map[uint32]*joiner{},
-		signers: map[uint32]*externalSigner{}, reinits: map[uint32]*reinit{},
+		signers: map[uint32]*mls.SignatureKey{}, reinits: map[uint32]*reinit{},
 	}
 }
 
@@ -63,13 +63,6 @@ type joiner struct {
 	kp      *mls.KeyPackage
 	secrets *mls.KeyPackageSecrets
 	psks    pskStore
-}
-
-// externalSigner may propose without being a member (a signer_id).
-type externalSigner struct {
-	signer     *mls.SignatureKey
-	suite      mls.CipherSuite
-	credential mls.Credential
 }
 
 // resumption names one epoch of one group.
@@ -112,8 +105,8 @@ func (s *state) wire() mls.WireFormat {
 }
 
 // leafOf finds a member by its Basic credential.
-func leafOf(e *mls.Epoch, identity []byte) (mls.LeafIndex, bool) {
-	for i, l := range e.Members() {
+func leafOf(group view, identity []byte) (mls.LeafIndex, bool) {
+	for i, l := range group.Members() {
 		if l.Credential.Type == mls.CredentialBasic && bytes.Equal(l.Credential.Identity, identity) {
 			return i, true
 		}
@@ -154,6 +147,7 @@ var refused = []struct {
 	{mls.ErrWrongGroup, codes.FailedPrecondition},
 	{mls.ErrWrongEpoch, codes.FailedPrecondition},
 	{mls.ErrRemoved, codes.FailedPrecondition},
+	{mls.ErrEnded, codes.FailedPrecondition},
 	{mls.ErrMissingProposal, codes.FailedPrecondition},
 	{mls.ErrMissingPSK, codes.FailedPrecondition},
 	{mls.ErrMissingTree, codes.FailedPrecondition},
@@ -291,27 +285,14 @@ func (e *Endpoint) createKeyPackage(in *mlsclient.CreateKeyPackageRequest) (*mls
 }
 
 // private takes the private keys out of the snapshot of the KeyPackage's secrets: a
-// version byte, the suite, then both keys as vectors shorter than 16,384 octets
-// (RFC 9420, Section 2.1.2).
+// version byte, the suite, then both keys as vectors.
 func (j *joiner) private() (initKey, encryptionKey []byte, err error) {
-	b := j.secrets.MarshalSecret()[3:]
-	next := func() (v []byte) {
-		if len(b) == 0 {
-			err = errors.New("private keys of the KeyPackage are cut short")
-			return nil
-		}
-		n, head := int(b[0]&0x3f), 1
-		if b[0]>>6 == 1 && len(b) > 1 {
-			n, head = n<<8|int(b[1]), 2
-		}
-		if len(b) < head+n {
-			err = errors.New("private keys of the KeyPackage are cut short")
-			return nil
-		}
-		v, b = b[head:head+n], b[head+n:]
-		return v
+	initKey, rest, err := vector(j.secrets.MarshalSecret()[3:])
+	if err != nil {
+		return nil, nil, err
 	}
-	return next(), next(), err
+	encryptionKey, _, err = vector(rest)
+	return initKey, encryptionKey, err
 }
 
 // JoinGroup joins by a Welcome.

@@ -3,13 +3,21 @@ package endpoint
 import (
 	"context"
 	"io"
+	"iter"
 
 	"github.com/pandanode/pandanode/mls"
 	"github.com/pandanode/pandanode/mls/interop/mlsclient"
 )
 
+// view is a group as a member ([mls.Epoch]) or one outside ([mls.Observer]) sees it.
+type view interface {
+	Suite() mls.CipherSuite
+	GroupID() []byte
+	Members() iter.Seq2[mls.LeafIndex, *mls.LeafNode]
+}
+
 // describe turns a description into a proposal by value.
-func (e *Endpoint) describe(epoch *mls.Epoch, d *mlsclient.ProposalDescription) (mls.Proposal, error) {
+func (e *Endpoint) describe(group view, d *mlsclient.ProposalDescription) (mls.Proposal, error) {
 	switch kind := string(d.GetProposalType()); kind {
 	case "add":
 		kp, err := mls.ParseKeyPackage(d.GetKeyPackage())
@@ -18,12 +26,12 @@ func (e *Endpoint) describe(epoch *mls.Epoch, d *mlsclient.ProposalDescription) 
 		}
 		return mls.Add{KeyPackage: kp}, nil
 	case "remove":
-		return removeOf(epoch, d.GetRemovedId())
+		return removeOf(group, d.GetRemovedId())
 	case "externalPSK":
-		return e.psk(epoch, mls.PreSharedKeyID{Type: mls.PSKExternal, ID: d.GetPskId()})
+		return e.psk(group, mls.PreSharedKeyID{Type: mls.PSKExternal, ID: d.GetPskId()})
 	case "resumptionPSK":
-		return e.psk(epoch, mls.PreSharedKeyID{
-			Type: mls.PSKResumption, Usage: mls.ResumptionApplication, GroupID: epoch.GroupID(), Epoch: d.GetEpochId(),
+		return e.psk(group, mls.PreSharedKeyID{
+			Type: mls.PSKResumption, Usage: mls.ResumptionApplication, GroupID: group.GroupID(), Epoch: d.GetEpochId(),
 		})
 	case "groupContextExtensions":
 		list, err := extensions(d.GetExtensions())
@@ -38,8 +46,8 @@ func (e *Endpoint) describe(epoch *mls.Epoch, d *mlsclient.ProposalDescription) 
 	}
 }
 
-func removeOf(epoch *mls.Epoch, identity []byte) (mls.Proposal, error) {
-	leaf, ok := leafOf(epoch, identity)
+func removeOf(group view, identity []byte) (mls.Proposal, error) {
+	leaf, ok := leafOf(group, identity)
 	if !ok {
 		return nil, badRequest("removed_id %q is no member", identity)
 	}
@@ -58,14 +66,28 @@ func reInitOf(suite uint32, groupID []byte, list []*mlsclient.Extension) (mls.Pr
 	return mls.ReInit{GroupID: groupID, Version: mls.MLS10, Suite: id, Extensions: converted}, nil
 }
 
-// psk gives id a fresh nonce, as long as the suite's hash (RFC 9420, Section 8.4),
-// which epoch_authenticator is too.
-func (e *Endpoint) psk(epoch *mls.Epoch, id mls.PreSharedKeyID) (mls.Proposal, error) {
-	id.Nonce = make([]byte, len(epoch.EpochAuthenticator()))
-	if _, err := io.ReadFull(e.rand, id.Nonce); err != nil {
-		return nil, err
+// psk gives id a fresh nonce, as long as the suite's hash: RFC 9420, Section 8.4.
+func (e *Endpoint) psk(group view, id mls.PreSharedKeyID) (mls.Proposal, error) {
+	id, err := e.named(group.Suite(), id)
+	return mls.PreSharedKey{ID: id}, err
+}
+
+func (e *Endpoint) named(suite mls.CipherSuite, id mls.PreSharedKeyID) (mls.PreSharedKeyID, error) {
+	id.Nonce = make([]byte, hashSize(suite))
+	_, err := io.ReadFull(e.rand, id.Nonce)
+	return id, err
+}
+
+// hashSize is the output length in octets of a suite's hash: RFC 9420, Section 17.1.
+func hashSize(suite mls.CipherSuite) int {
+	switch suite {
+	case mls.X448_AES256GCM_SHA512_Ed448, mls.P521_AES256GCM_SHA512_P521, mls.X448_CHACHA20POLY1305_SHA512_Ed448:
+		return 64
+	case mls.P384_AES256GCM_SHA384_P384:
+		return 48
+	default:
+		return 32
 	}
-	return mls.PreSharedKey{ID: id}, nil
 }
 
 // AddProposal proposes to add a client.
@@ -102,6 +124,11 @@ func (e *Endpoint) ReInitProposal(_ context.Context, in *mlsclient.ReInitProposa
 	})
 }
 
+// proposing is how this client sends proposals.
+func (s *state) proposing() mls.ProposeConfig {
+	return mls.ProposeConfig{Signer: s.signer, Wire: s.wire(), Ratchets: s.ratchets}
+}
+
 // propose sends a proposal as a member.
 func (e *Endpoint) propose(id uint32, d *mlsclient.ProposalDescription) (*mlsclient.ProposalResponse, error) {
 	e.mu.Lock()
@@ -114,20 +141,8 @@ func (e *Endpoint) propose(id uint32, d *mlsclient.ProposalDescription) (*mlscli
 	if err != nil {
 		return answer[*mlsclient.ProposalResponse](nil, err)
 	}
-	message, err := e.send(s, p)
+	message, _, err := s.epoch.Propose(e.rand, p, s.proposing())
 	return answer(&mlsclient.ProposalResponse{Proposal: message}, err)
-}
-
-// send frames a proposal.
-func (e *Endpoint) send(s *state, p mls.Proposal) ([]byte, error) {
-	switch p := p.(type) {
-	case mls.Add:
-		return s.epoch.ProposeAdd(s.signer, p.KeyPackage, nil)
-	case mls.Remove:
-		return s.epoch.ProposeRemove(s.signer, p.Leaf, nil)
-	default:
-		return nil, mls.ErrUnsupported
-	}
 }
 
 // UpdateProposal proposes a new own leaf.
@@ -138,7 +153,7 @@ func (e *Endpoint) UpdateProposal(_ context.Context, in *mlsclient.UpdateProposa
 	if err != nil {
 		return answer[*mlsclient.ProposalResponse](nil, err)
 	}
-	message, next, err := s.epoch.ProposeUpdate(e.rand, s.signer, nil, nil)
+	message, next, _, err := s.epoch.ProposeLeaf(e.rand, nil, s.proposing())
 	if err != nil {
 		return answer[*mlsclient.ProposalResponse](nil, err)
 	}
