@@ -371,14 +371,19 @@ func (d *dag) inOrder() []*dagEpoch {
 	return out
 }
 
-// proportional: beyond the version vectors, an exchange costs at most some times
-// what it brought.
+// proportional: beyond the version vectors, the exchanges of two devices cost at
+// most some times what they brought, and no single one costs much for nothing.
 func proportional(o *observation) (bad []string) {
+	cost, useful, n := 0, 0, 0
 	for _, x := range o.Traffic {
-		useful := x.News + x.SealNews + x.Trees
-		if cost := x.total() - x.Vectors; cost > 4<<10+5*useful {
-			bad = append(bad, fmt.Sprintf("%s and %s exchanged %d bytes at %s for %d bytes of news", x.A, x.B, cost, span(x.At), useful))
+		c, u := x.total()-x.Vectors, x.News+x.SealNews+x.Trees
+		cost, useful, n = cost+c, useful+u, n+1
+		if c > 64<<10+10*u {
+			bad = append(bad, fmt.Sprintf("%s and %s exchanged %d bytes at %s for %d bytes of news", x.A, x.B, c, span(x.At), u))
 		}
+	}
+	if cost > 512*n+3*useful {
+		bad = append(bad, fmt.Sprintf("%d exchanges cost %d bytes for %d bytes of news", n, cost, useful))
 	}
 	return bad
 }

@@ -1,5 +1,383 @@
 package sim
 
-import "github.com/pandanode/pandanode/node/group"
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
 
-type nullEngine struct{ group.Engine }
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// nullEngine has the shape of MLS and none of its secrecy: epochs, leaves, commits,
+// Welcomes and replays behave as the machine expects, and everything is in the
+// clear, with hashes in place of keys. It is for worlds so large that only what the
+// machine decides is of interest; reports say when it ran. It is not exported, so
+// that nothing but this package can hand it to a machine.
+type nullEngine struct{}
+
+var (
+	_ group.Engine = nullEngine{}
+	_ group.Epoch  = (*nullEpoch)(nil)
+)
+
+type nullKeyPackage struct {
+	Credential []byte `cbor:"1,keyasint"`
+	Signer     []byte `cbor:"2,keyasint"`
+	Init       []byte `cbor:"3,keyasint"` // hash of the secret
+	NotAfter   uint64 `cbor:"4,keyasint"` // seconds since 1970
+}
+
+type nullLeaf struct {
+	Credential []byte `cbor:"1,keyasint"` // empty: a blank leaf
+	Signer     []byte `cbor:"2,keyasint"`
+}
+
+type nullState struct {
+	Group  []byte     `cbor:"1,keyasint"`
+	Number uint64     `cbor:"2,keyasint"`
+	Hash   []byte     `cbor:"3,keyasint"` // interim_transcript_hash
+	Secret []byte     `cbor:"4,keyasint"`
+	Own    uint32     `cbor:"5,keyasint"`
+	Nodes  []nullLeaf `cbor:"6,keyasint"`
+}
+
+type nullCommit struct {
+	Group   []byte   `cbor:"1,keyasint"`
+	Number  uint64   `cbor:"2,keyasint"`
+	Sender  uint32   `cbor:"3,keyasint"`
+	Adds    [][]byte `cbor:"4,keyasint"`
+	Removes []uint32 `cbor:"5,keyasint"`
+	Nonce   []byte   `cbor:"6,keyasint"`
+	Tag     []byte   `cbor:"7,keyasint"` // hash under the parent's secret
+}
+
+type nullWelcome struct {
+	Group  []byte   `cbor:"1,keyasint"`
+	Number uint64   `cbor:"2,keyasint"`
+	Hash   []byte   `cbor:"3,keyasint"`
+	Secret []byte   `cbor:"4,keyasint"`
+	Init   [][]byte `cbor:"5,keyasint"`
+	Leaf   []uint32 `cbor:"6,keyasint"`
+	Data   []byte   `cbor:"7,keyasint"`
+}
+
+type nullMessage struct {
+	Sender     uint32 `cbor:"1,keyasint"`
+	Generation uint64 `cbor:"2,keyasint"`
+	AD         []byte `cbor:"3,keyasint"`
+	Plaintext  []byte `cbor:"4,keyasint"`
+	Tag        []byte `cbor:"5,keyasint"`
+}
+
+type nullTree struct {
+	Leaves []nullLeaf `cbor:"1,keyasint"`
+}
+
+var errNull = errors.New("null engine")
+
+func nullHash(label string, parts ...[]byte) []byte {
+	h := sha256.New()
+	h.Write([]byte(label))
+	for _, p := range parts {
+		_ = binary.Write(h, binary.BigEndian, uint32(len(p))) //nolint:gosec // short
+		h.Write(p)
+	}
+	return h.Sum(nil)
+}
+
+func nullDraw(rand io.Reader) ([]byte, error) {
+	b := make([]byte, 32)
+	_, err := io.ReadFull(rand, b)
+	return b, err
+}
+
+// selfRemoved is the machine's own sentinel for a commit that removes this device.
+// It is not exported, so it is got the way anybody gets it: from the real engine.
+var selfRemoved = sync.OnceValue(func() error {
+	rand, engine, now := stream(0, "self removed"), group.MLS(1), epochZero
+	check := func(_, _ []byte) error { return nil }
+	aSecret, _, err := engine.NewSigner(rand)
+	if err != nil {
+		return err
+	}
+	bSecret, _, err := engine.NewSigner(rand)
+	if err != nil {
+		return err
+	}
+	root, err := engine.Create(rand, now, make([]byte, 32), aSecret, []byte("a"))
+	if err != nil {
+		return err
+	}
+	kp, err := engine.NewKeyPackage(rand, now, bSecret, []byte("b"))
+	if err != nil {
+		return err
+	}
+	both, err := root.Commit(rand, group.Change{Now: now, Signer: aSecret, Adds: [][]byte{kp.Public}, Check: check})
+	if err != nil {
+		return err
+	}
+	b, _, err := engine.Join(both.Welcome, both.Epoch.Tree(), kp, check)
+	if err != nil {
+		return err
+	}
+	without, err := both.Epoch.Commit(rand, group.Change{Now: now, Signer: aSecret, Removes: []uint32{b.Own()}, Check: check})
+	if err != nil {
+		return err
+	}
+	_, err = b.Process(without.Commit, check)
+	return err
+})
+
+// Suite is the Engine's.
+func (nullEngine) Suite() uint16 { return 1 }
+
+// NewSigner is the Engine's.
+func (nullEngine) NewSigner(rand io.Reader) (secret, public []byte, err error) {
+	secret, err = nullDraw(rand)
+	return secret, nullHash("signer", secret), err
+}
+
+// NewKeyPackage is the Engine's.
+func (nullEngine) NewKeyPackage(rand io.Reader, now time.Time, signer, credential []byte) (group.KeyPackage, error) {
+	secret, err := nullDraw(rand)
+	kp := nullKeyPackage{
+		Credential: credential, Signer: nullHash("signer", signer), Init: nullHash("init", secret),
+		NotAfter: uint64(now.Add(84 * 24 * time.Hour).Unix()), //nolint:gosec // after 1970
+	}
+	return group.KeyPackage{Public: wire.Marshal(&kp), Secret: secret}, err
+}
+
+// InspectKeyPackage is the Engine's.
+func (nullEngine) InspectKeyPackage(b []byte) (group.KeyPackageInfo, error) {
+	var kp nullKeyPackage
+	err := wire.Unmarshal(b, &kp)
+	return group.KeyPackageInfo{Credential: kp.Credential, SignatureKey: kp.Signer}, err
+}
+
+// CheckLifetime is the Engine's.
+func (nullEngine) CheckLifetime(b []byte, now time.Time) error {
+	var kp nullKeyPackage
+	if err := wire.Unmarshal(b, &kp); err != nil {
+		return err
+	}
+	if uint64(now.Unix()) > kp.NotAfter { //nolint:gosec // after 1970
+		return fmt.Errorf("%w: KeyPackage out of date", errNull)
+	}
+	return nil
+}
+
+// Create is the Engine's.
+func (nullEngine) Create(rand io.Reader, _ time.Time, mlsGroup, signer, credential []byte) (group.Epoch, error) {
+	secret, err := nullDraw(rand)
+	return newNullEpoch(nullState{
+		Group: mlsGroup, Hash: nullHash("root", mlsGroup, secret), Secret: secret,
+		Nodes: []nullLeaf{{Credential: credential, Signer: nullHash("signer", signer)}},
+	}), err
+}
+
+// Join is the Engine's.
+func (nullEngine) Join(welcome, tree []byte, kp group.KeyPackage, check group.CheckCredential) (group.Epoch, []byte, error) {
+	var w nullWelcome
+	var t nullTree
+	if err := errors.Join(wire.Unmarshal(welcome, &w), wire.Unmarshal(tree, &t)); err != nil {
+		return nil, nil, err
+	}
+	i := slices.IndexFunc(w.Init, func(h []byte) bool { return bytes.Equal(h, nullHash("init", kp.Secret)) })
+	if i < 0 || i >= len(w.Leaf) || int(w.Leaf[i]) >= len(t.Leaves) {
+		return nil, nil, fmt.Errorf("%w: the Welcome is for others", errNull)
+	}
+	for _, l := range t.Leaves {
+		if len(l.Credential) > 0 {
+			if err := check(l.Credential, l.Signer); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	e := newNullEpoch(nullState{Group: w.Group, Number: w.Number, Hash: w.Hash, Secret: w.Secret, Own: w.Leaf[i], Nodes: t.Leaves})
+	return e, w.Data, nil
+}
+
+// InspectCommit is the Engine's.
+func (nullEngine) InspectCommit(b []byte) (group.CommitInfo, error) {
+	var c nullCommit
+	err := wire.Unmarshal(b, &c)
+	return group.CommitInfo{MLSGroup: c.Group, Epoch: c.Number, Sender: c.Sender, Adds: c.Adds, Removes: c.Removes, Path: true}, err
+}
+
+// NextInterim is the Engine's.
+func (nullEngine) NextInterim(parent, commit []byte) ([]byte, error) {
+	return nullHash("interim", parent, commit), nil
+}
+
+// Load is the Engine's.
+func (nullEngine) Load(snapshot []byte, keys []group.KeyRow) (group.Epoch, error) {
+	var s nullState
+	if err := wire.Unmarshal(snapshot, &s); err != nil {
+		return nil, err
+	}
+	e := newNullEpoch(s)
+	for _, k := range keys {
+		e.used[string(k.Key)] = true
+		if len(k.Key) == 12 && binary.BigEndian.Uint32(k.Key) == s.Own {
+			e.next = max(e.next, binary.BigEndian.Uint64(k.Key[4:])+1)
+		}
+	}
+	return e, nil
+}
+
+// nullEpoch is an epoch in the clear.
+type nullEpoch struct {
+	nullState
+	next uint64          // generation of the next message of its own
+	used map[string]bool // sender and generation
+}
+
+func newNullEpoch(s nullState) *nullEpoch { return &nullEpoch{nullState: s, used: map[string]bool{}} }
+
+func nullRow(sender uint32, generation uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(nil, sender), generation)
+}
+
+func (e *nullEpoch) Number() uint64        { return e.nullState.Number }
+func (e *nullEpoch) MLSGroup() []byte      { return e.Group }
+func (e *nullEpoch) Interim() []byte       { return e.Hash }
+func (e *nullEpoch) Authenticator() []byte { return nullHash("authenticator", e.Secret, e.Hash) }
+func (e *nullEpoch) TreeHash() []byte      { return nullHash("tree", e.Tree()) }
+func (e *nullEpoch) Tree() []byte          { return wire.Marshal(&nullTree{Leaves: e.Nodes}) }
+func (e *nullEpoch) Own() uint32           { return e.nullState.Own }
+func (e *nullEpoch) Snapshot() []byte      { return wire.Marshal(&e.nullState) }
+func (e *nullEpoch) Wipe()                 { clear(e.Secret) }
+
+func (e *nullEpoch) Keys() []group.KeyRow {
+	var out []group.KeyRow
+	for _, k := range sortedKeys(e.used) {
+		out = append(out, group.KeyRow{Key: []byte(k), Value: []byte{1}})
+	}
+	return out
+}
+
+func (e *nullEpoch) Leaves() []group.Leaf {
+	var out []group.Leaf
+	for i, l := range e.Nodes {
+		if len(l.Credential) > 0 {
+			out = append(out, group.Leaf{Index: uint32(i), Credential: l.Credential, SignatureKey: l.Signer}) //nolint:gosec // a tree's index
+		}
+	}
+	return out
+}
+
+func (e *nullEpoch) Export(label string, context []byte, length int) ([]byte, error) {
+	out := nullHash("export "+label, e.Secret, e.Hash, context)
+	for len(out) < length {
+		out = append(out, nullHash("more", out)...)
+	}
+	return out[:length], nil
+}
+
+// after gives the state that a commit leads to, and the leaves of those it adds.
+func (e *nullEpoch) after(c *nullCommit, raw []byte, check group.CheckCredential) (nullState, []uint32, [][]byte, error) {
+	next := nullState{
+		Group: e.Group, Number: e.nullState.Number + 1, Hash: nullHash("interim", e.Hash, raw),
+		Secret: nullHash("secret", e.Secret, raw), Own: e.nullState.Own, Nodes: slices.Clone(e.Nodes),
+	}
+	for _, i := range c.Removes {
+		if int(i) >= len(next.Nodes) || len(next.Nodes[i].Credential) == 0 {
+			return next, nil, nil, fmt.Errorf("%w: it removes nobody", errNull)
+		}
+		next.Nodes[i] = nullLeaf{}
+	}
+	var at []uint32
+	var inits [][]byte
+	for _, b := range c.Adds {
+		var kp nullKeyPackage
+		if err := wire.Unmarshal(b, &kp); err != nil {
+			return next, nil, nil, err
+		}
+		if err := check(kp.Credential, kp.Signer); err != nil {
+			return next, nil, nil, err
+		}
+		for _, l := range next.Nodes {
+			if bytes.Equal(l.Signer, kp.Signer) && len(l.Credential) > 0 {
+				return next, nil, nil, fmt.Errorf("%w: a signature key twice", errNull)
+			}
+		}
+		i := slices.IndexFunc(next.Nodes, func(l nullLeaf) bool { return len(l.Credential) == 0 })
+		if i < 0 {
+			i, next.Nodes = len(next.Nodes), append(next.Nodes, nullLeaf{})
+		}
+		next.Nodes[i] = nullLeaf{Credential: kp.Credential, Signer: kp.Signer}
+		at, inits = append(at, uint32(i)), append(inits, kp.Init) //nolint:gosec // a tree's index
+	}
+	return next, at, inits, nil
+}
+
+func (e *nullEpoch) Commit(rand io.Reader, ch group.Change) (group.Committed, error) {
+	nonce, err := nullDraw(rand)
+	if err != nil {
+		return group.Committed{}, err
+	}
+	c := &nullCommit{Group: e.Group, Number: e.nullState.Number, Sender: e.nullState.Own, Adds: ch.Adds, Removes: ch.Removes, Nonce: nonce}
+	c.Tag = nullHash("commit", e.Secret, nonce)
+	raw := wire.Marshal(c)
+	next, at, inits, err := e.after(c, raw, ch.Check)
+	if err != nil {
+		return group.Committed{}, err
+	}
+	out := group.Committed{Commit: raw, Epoch: newNullEpoch(next)}
+	if len(at) > 0 {
+		out.Welcome = wire.Marshal(&nullWelcome{
+			Group: next.Group, Number: next.Number, Hash: next.Hash, Secret: next.Secret, Init: inits, Leaf: at, Data: ch.JoinSecrets,
+		})
+	}
+	return out, nil
+}
+
+func (e *nullEpoch) Process(raw []byte, check group.CheckCredential) (group.Epoch, error) {
+	var c nullCommit
+	if err := wire.Unmarshal(raw, &c); err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(c.Tag, nullHash("commit", e.Secret, c.Nonce)) || c.Number != e.nullState.Number {
+		return nil, fmt.Errorf("%w: not a commit of this epoch", errNull)
+	}
+	if slices.Contains(c.Removes, e.nullState.Own) {
+		return nil, selfRemoved()
+	}
+	next, _, _, err := e.after(&c, raw, check)
+	if err != nil {
+		return nil, err
+	}
+	return newNullEpoch(next), nil
+}
+
+func (e *nullEpoch) Seal(_ io.Reader, _, authenticatedData, plaintext []byte) ([]byte, []group.KeyRow, error) {
+	m := nullMessage{Sender: e.nullState.Own, Generation: e.next, AD: authenticatedData, Plaintext: plaintext}
+	m.Tag = nullHash("message", e.Secret, nullRow(m.Sender, m.Generation), m.AD, m.Plaintext)
+	row := nullRow(m.Sender, m.Generation)
+	e.next++
+	e.used[string(row)] = true
+	return wire.Marshal(&m), []group.KeyRow{{Key: row, Value: []byte{1}}}, nil
+}
+
+func (e *nullEpoch) Open(b []byte) (group.OpenedMessage, []group.KeyRow, error) {
+	var m nullMessage
+	if err := wire.Unmarshal(b, &m); err != nil {
+		return group.OpenedMessage{}, nil, fmt.Errorf("%w: %w", group.ErrForged, err)
+	}
+	row := nullRow(m.Sender, m.Generation)
+	if !bytes.Equal(m.Tag, nullHash("message", e.Secret, row, m.AD, m.Plaintext)) {
+		return group.OpenedMessage{}, nil, fmt.Errorf("%w: not sealed in this epoch", group.ErrForged)
+	}
+	if e.used[string(row)] {
+		return group.OpenedMessage{}, nil, group.ErrUsed
+	}
+	e.used[string(row)] = true
+	return group.OpenedMessage{Sender: m.Sender, AuthenticatedData: m.AD, Plaintext: m.Plaintext}, []group.KeyRow{{Key: row, Value: []byte{1}}}, nil
+}

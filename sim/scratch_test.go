@@ -2,9 +2,55 @@ package sim
 
 import (
 	"os"
+	"strconv"
 	"testing"
 	"time"
 )
+
+func TestRandScratch(t *testing.T) {
+	n := uint64(20)
+	if s := os.Getenv("SEEDS"); s != "" {
+		n, _ = strconv.ParseUint(s, 10, 64)
+	}
+	from := uint64(1)
+	if s := os.Getenv("FROM"); s != "" {
+		from, _ = strconv.ParseUint(s, 10, 64)
+	}
+	for seed := from; seed < from+n; seed++ {
+		sc, err := Generate(Spec{Seed: seed, Faults: FaultsSome, Engine: os.Getenv("ENGINE")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if os.Getenv("TRAFFIC") != "" {
+			debugSync = func(from, to *seat, n int, err error) {
+				st, _ := from.status()
+				st2, _ := to.status()
+				t.Logf("%v %s(%s)→%s(%s) %d entries: %.300v", from.w().now.Sub(epochZero), from.n.name, st.State, to.n.name, st2.State, n, err)
+			}
+		}
+		start := time.Now()
+		r, err := Run(sc, Options{})
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		r2, _ := Run(sc, Options{})
+		t.Logf("%d %v nodes %d %+v %v %s %v", seed, time.Since(start).Round(time.Millisecond)/2, len(sc.Nodes), r.Records, r.Counts, r.Digest[:8], r.Digest == r2.Digest)
+		if os.Getenv("TRAFFIC") != "" {
+			for _, x := range r.world.hist.exchanges {
+				if x.total()-x.Vectors > 2000 {
+					t.Logf("%+v", *x)
+				}
+			}
+		}
+		by := map[string]int{}
+		for _, v := range r.Violations {
+			if by[v.Name]++; by[v.Name] <= 2 {
+				t.Log("   ", v)
+			}
+		}
+	}
+}
 
 func TestScratch(t *testing.T) {
 	names := Names()

@@ -35,7 +35,7 @@ type seat struct {
 	version int  // rises with what the machine learns; a sync of two that stand still is skipped
 	synced  map[*seat][2]int
 	wanted  map[wire.DeviceID]map[wire.MessageID]bool // asked for before on streams
-	given   map[[32]byte]bool // seals got on streams
+	given   map[[32]byte]time.Time                    // seals got on streams
 	joining bool
 	dropped int     // Welcomes to lose
 	chokes  []*seat // who cannot process the next commit of this device
@@ -58,7 +58,7 @@ type peaks struct{ epochs, parked, bytes int }
 type traffic struct{ gossip, sync, join int }
 
 func newSeat(n *cnode, g *cgroup) *seat {
-	s := &seat{n: n, g: g, disk: newDisk(), synced: map[*seat][2]int{}, wanted: map[wire.DeviceID]map[wire.MessageID]bool{}, given: map[[32]byte]bool{}}
+	s := &seat{n: n, g: g, disk: newDisk(), synced: map[*seat][2]int{}, wanted: map[wire.DeviceID]map[wire.MessageID]bool{}, given: map[[32]byte]time.Time{}}
 	s.spy = newSpy(s)
 	return s
 }

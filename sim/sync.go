@@ -2,6 +2,7 @@ package sim
 
 import (
 	"crypto/sha256"
+	"slices"
 	"time"
 
 	"github.com/pandanode/pandanode/node/group"
@@ -13,8 +14,11 @@ const (
 	syncDelay  = 150 * time.Millisecond // from a reason to the exchange
 	entriesAt  = 64 << 10               // bytes of entries in one message
 	syncRounds = 4                      // of wants, in one exchange
+	settling   = 20 * time.Second       // in which a device that meets others sorts itself out
 	joinRetry  = time.Second
 )
+
+var debugSync func(from, to *seat, n int, err error)
 
 // exchange is what a sync cost, and what of it was news.
 type exchange struct {
@@ -25,7 +29,7 @@ type exchange struct {
 	Seals, Opened int // bytes of seals sent, and messages they made readable
 	Wanted        int // bytes of wants
 	Trees         int
-	SealNews      int // bytes of seals that the device had not been given before
+	SealNews      int // bytes of seals that the device had not been given before, or just now
 }
 
 func (x *exchange) total() int { return x.Vectors + x.Entries + x.Seals + x.Wanted + x.Trees }
@@ -102,9 +106,10 @@ func (w *core) sync(a, b *seat) {
 	}
 	x := &exchange{At: w.now.Sub(epochZero), A: a.n.name, B: b.n.name}
 	x.Vectors = vectorSize(a.m) + vectorSize(b.m)
+	asked := [2]map[[32]byte]bool{{}, {}}
 	for range syncRounds {
 		before := x.News + x.Opened + x.Trees
-		if !w.half(x, a, b) || !w.half(x, b, a) {
+		if !w.half(x, a, b, asked[1]) || !w.half(x, b, a, asked[0]) {
 			break
 		}
 		if x.News+x.Opened+x.Trees == before {
@@ -121,8 +126,9 @@ func vectorSize(m *group.Machine) int {
 	return len(wire.Marshal(&wire.SyncVector{Marks: m.Marks()}))
 }
 
-// half brings to one side what the other has; false: a process ended.
-func (w *core) half(x *exchange, from, to *seat) bool {
+// half brings to one side what the other has; false: a process ended. Each message
+// and tree is asked for once in an exchange.
+func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 	up := func() bool { return from.m != nil && to.m != nil }
 	for marks := to.m.Marks(); up(); marks = to.m.Marks() {
 		entries, more, err := from.m.EntriesAfter(to.n.dev.ID, marks, entriesAt)
@@ -137,7 +143,10 @@ func (w *core) half(x *exchange, from, to *seat) bool {
 		for _, e := range entries {
 			size += len(e)
 		}
-		out, _ := to.step(group.Entries{Entries: entries})
+		out, err := to.step(group.Entries{Entries: entries})
+		if debugSync != nil && out.New == 0 {
+			debugSync(from, to, len(entries), err)
+		}
 		x.Entries += size
 		x.News += size * min(out.New, len(entries)) / len(entries)
 		if !more || out.New == 0 {
@@ -148,7 +157,15 @@ func (w *core) half(x *exchange, from, to *seat) bool {
 		return false
 	}
 	want := to.m.Wants()
+	want.Messages = slices.DeleteFunc(want.Messages, func(id wire.MessageID) bool { return asked[id] })
+	want.Trees = slices.DeleteFunc(want.Trees, func(id wire.EpochID) bool { return asked[id] })
 	want.Messages = want.Messages[:min(len(want.Messages), wire.MaxWants)]
+	for _, id := range want.Messages {
+		asked[id] = true
+	}
+	for _, id := range want.Trees {
+		asked[id] = true
+	}
 	if len(want.Messages)+len(want.Trees) > 0 {
 		x.Wanted += len(wire.Marshal(&want))
 	}
@@ -165,9 +182,13 @@ func (w *core) half(x *exchange, from, to *seat) bool {
 	if len(seals) > 0 {
 		for _, b := range seals {
 			x.Seals += len(b)
-			if h := sha256.Sum256(b); !to.given[h] {
-				to.given[h] = true
+			// Several members who are met at once may each bring what all of them have.
+			h := sha256.Sum256(b)
+			if first, ok := to.given[h]; !ok || w.now.Sub(first) < settling {
 				x.SealNews += len(b)
+				if !ok {
+					to.given[h] = w.now
+				}
 			}
 		}
 		out, _ := to.step(group.Seals{Seals: seals})
