@@ -81,13 +81,22 @@ func (d *digest) hmac(key, data []byte) []byte {
 // expand is HKDF-Expand of RFC 5869, Section 2.3. length is at most 255 blocks;
 // callers bound it.
 func (d *digest) expand(prk, info []byte, length int) []byte {
-	out := make([]byte, 0, (length+d.size-1)/d.size*d.size)
+	return d.appendExpand(make([]byte, 0, (length+d.size-1)/d.size*d.size), prk, info, length)
+}
+
+// appendExpand appends the output of expand to dst.
+func (d *digest) appendExpand(dst, prk, info []byte, length int) []byte {
 	var block []byte
-	for i := byte(1); len(out) < length; i++ {
+	for i := byte(1); ; i++ {
 		counter := [1]byte{i}
-		out = d.appendHMAC(out, prk, block, info, counter[:])
-		block = out[len(out)-d.size:]
+		if length <= d.size {
+			var last [sha512.Size]byte
+			dst = append(dst, d.appendHMAC(last[:0], prk, block, info, counter[:])[:length]...)
+			clear(last[:])
+			return dst
+		}
+		dst = d.appendHMAC(dst, prk, block, info, counter[:])
+		block = dst[len(dst)-d.size:]
+		length -= d.size
 	}
-	clear(out[length:])
-	return out[:length:length]
 }

@@ -81,8 +81,7 @@ func (s *suite) welcomeSecret(member secret) secret { return s.deriveSecret(memb
 
 // welcomeKey gives key and nonce of encrypted_group_info, RFC 9420, Section 12.4.3.1.
 func (s *suite) welcomeKey(welcome secret) (key, nonce []byte) {
-	return s.expandWithLabel(welcome.bytes(), "key", nil, s.aead.nk),
-		s.expandWithLabel(welcome.bytes(), "nonce", nil, s.aead.nn)
+	return s.keyAndNonce(welcome.bytes(), nil)
 }
 
 // epochSecrets derives an epoch's secrets and its encryption_secret from memberSecret.

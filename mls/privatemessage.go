@@ -34,14 +34,11 @@ func readPrivateMessage(r *reader) *privateMessage {
 	return m
 }
 
-// aad is PrivateContentAAD; without authenticated data it is SenderDataAAD.
-func (m *privateMessage) aad(withData bool) []byte {
+// aad gives PrivateContentAAD, and SenderDataAAD, which is the beginning of it.
+func (m *privateMessage) aad() (content, sender []byte) {
 	b := appendVec(make([]byte, 0, 20+len(m.groupID)+len(m.authData)), m.groupID)
 	b = append(binary.BigEndian.AppendUint64(b, m.epoch), uint8(m.typ))
-	if withData {
-		b = appendVec(b, m.authData)
-	}
-	return b
+	return appendVec(b, m.authData), b
 }
 
 // senderData is SenderData of RFC 9420, Section 6.3.2.
@@ -54,8 +51,7 @@ type senderData struct {
 // senderDataKey is RFC 9420, Section 6.3.2.
 func (s *suite) senderDataKey(from secret, ciphertext []byte) (key, nonce []byte) {
 	sample := ciphertext[:min(len(ciphertext), s.nh)]
-	return s.expandWithLabel(from.bytes(), "key", sample, s.aead.nk),
-		s.expandWithLabel(from.bytes(), "nonce", sample, s.aead.nn)
+	return s.keyAndNonce(from.bytes(), sample)
 }
 
 // guarded applies the reuse guard to a nonce: RFC 9420, Section 6.3.1.
@@ -86,14 +82,15 @@ func (s *suite) sealPrivate(rand io.Reader, a *authContent, from secret, key mes
 	a.encodeBody(&content)
 	a.encodeAuth(&content)
 	content.b = append(content.b, make([]byte, padding)...)
-	m.ciphertext, err = s.sealKeyed(key.key(s), guarded(key.nonce(s), sd.guard), m.aad(true), content.b)
+	contentAAD, senderAAD := m.aad()
+	m.ciphertext, err = s.sealKeyed(key.key(s), guarded(key.nonce(s), sd.guard), contentAAD, content.b)
 	if err != nil {
 		return nil, err
 	}
 	k, nonce := s.senderDataKey(from, m.ciphertext)
 	plain := binary.BigEndian.AppendUint32(make([]byte, 0, 12), uint32(sd.leaf))
 	plain = append(binary.BigEndian.AppendUint32(plain, sd.generation), sd.guard[:]...)
-	if m.senderData, err = s.sealKeyed(k, nonce, m.aad(false), plain); err != nil {
+	if m.senderData, err = s.sealKeyed(k, nonce, senderAAD, plain); err != nil {
 		return nil, err
 	}
 	w := writer{b: make([]byte, 0, 48+len(m.groupID)+len(m.authData)+len(m.senderData)+len(m.ciphertext))}
@@ -106,7 +103,8 @@ func (s *suite) sealPrivate(rand io.Reader, a *authContent, from secret, key mes
 // openSenderData decrypts who sent m: RFC 9420, Section 6.3.2.
 func (s *suite) openSenderData(m *privateMessage, from secret) (sd senderData, err error) {
 	key, nonce := s.senderDataKey(from, m.ciphertext)
-	plain, err := s.openKeyed(key, nonce, m.aad(false), m.senderData)
+	_, aad := m.aad()
+	plain, err := s.openKeyed(key, nonce, aad, m.senderData)
 	if err != nil {
 		return sd, fmt.Errorf("sender data: %w", err)
 	}
@@ -120,7 +118,8 @@ func (s *suite) openSenderData(m *privateMessage, from secret) (sd senderData, e
 // openContent decrypts m's content: RFC 9420, Section 6.3.1. The signature is the
 // caller's to verify.
 func (s *suite) openContent(m *privateMessage, sd senderData, key messageKey) (*authContent, error) {
-	plain, err := s.openKeyed(key.key(s), guarded(key.nonce(s), sd.guard), m.aad(true), m.ciphertext)
+	aad, _ := m.aad()
+	plain, err := s.openKeyed(key.key(s), guarded(key.nonce(s), sd.guard), aad, m.ciphertext)
 	if err != nil {
 		return nil, fmt.Errorf("message of leaf %d, generation %d: %w", sd.leaf, sd.generation, err)
 	}

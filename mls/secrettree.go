@@ -221,12 +221,10 @@ func (t *secretTree) open(leaf LeafIndex, c *change) error {
 }
 
 func (s *suite) messageKey(chain secret, generation uint32) messageKey {
-	key := s.deriveTreeSecret(chain, "key", generation, s.aead.nk)
-	nonce := s.deriveTreeSecret(chain, "nonce", generation, s.aead.nn)
-	both := append(append(make([]byte, 0, len(key)+len(nonce)), key...), nonce...)
-	clear(key)
-	clear(nonce)
-	return messageKey{newSecret(both)}
+	var context [4]byte
+	binary.BigEndian.PutUint32(context[:], generation)
+	key, nonce := s.keyAndNonce(chain.bytes(), context[:])
+	return messageKey{newSecret(key[:len(key)+len(nonce)])}
 }
 
 // bound drops the oldest skipped keys of a ratchet, so that with more new ones there

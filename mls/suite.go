@@ -82,10 +82,22 @@ const labelPrefix = "MLS 1.0 "
 
 // expandWithLabel is RFC 9420, Section 8.
 func (s *suite) expandWithLabel(prk []byte, label string, context []byte, length int) []byte {
+	return s.appendWithLabel(make([]byte, 0, length), prk, label, context, length)
+}
+
+// appendWithLabel appends the output of expandWithLabel to dst.
+func (s *suite) appendWithLabel(dst, prk []byte, label string, context []byte, length int) []byte {
 	var buf [256]byte
 	info := binary.BigEndian.AppendUint16(buf[:0], uint16(length))
 	info = appendVec(appendLabel(info, label), context)
-	return s.hash.expand(prk, info, length)
+	return s.hash.appendExpand(dst, prk, info, length)
+}
+
+// keyAndNonce gives both for one AEAD operation, in one buffer.
+func (s *suite) keyAndNonce(prk, context []byte) (key, nonce []byte) {
+	b := s.appendWithLabel(make([]byte, 0, s.aead.nk+s.aead.nn), prk, "key", context, s.aead.nk)
+	b = s.appendWithLabel(b, prk, "nonce", context, s.aead.nn)
+	return b[:s.aead.nk], b[s.aead.nk:]
 }
 
 func (s *suite) deriveSecret(from secret, label string) secret {
