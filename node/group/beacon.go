@@ -15,6 +15,9 @@ import (
 // maxGapsTold bounds the gaps in one beacon; the oldest come first.
 const maxGapsTold = 256
 
+// refillAfter is how long a gap must have stayed after a seal for it to be sealed again.
+const refillAfter = time.Minute
+
 // peerState is what another device last said of itself. It is not durable.
 type peerState struct {
 	hlc   crdt.HLC
@@ -58,10 +61,26 @@ func (m *Machine) peerVector(now time.Time, in PeerVector) {
 	}
 }
 
-// ask wants a sync soon; one a turn is enough.
+// askEvery is how often this device asks for a sync at the most: what does not come
+// with one will hardly come with the next.
+const askEvery = time.Second
+
+// ask wants a sync soon.
 func (m *Machine) ask(why string) {
-	if !slices.ContainsFunc(m.ready.Messages, func(o Outbound) bool { _, ok := o.(Ask); return ok }) {
-		m.ready.Messages = append(m.ready.Messages, Ask{Why: why})
+	if m.now.Sub(m.asked) < askEvery {
+		m.duty.ask = m.asked.Add(askEvery)
+		m.why = why
+		return
+	}
+	m.asked = m.now
+	m.duty.ask = time.Time{}
+	m.ready.Messages = append(m.ready.Messages, Ask{Why: why})
+}
+
+// askLater asks what came too soon after the last time.
+func (m *Machine) askLater(now time.Time) {
+	if due(now, m.duty.ask) {
+		m.ask(m.why)
 	}
 }
 
@@ -159,7 +178,7 @@ func (m *Machine) sealForGaps(now time.Time) {
 	}
 	m.duty.fill = time.Time{}
 	n, e := m.position()
-	if n == nil || m.compareTree(e).gate {
+	if n == nil || m.compareTree(now, e).gate {
 		return
 	}
 	in := map[wire.DeviceID]bool{}
@@ -179,7 +198,9 @@ func (m *Machine) sealForGaps(now time.Time) {
 			case !due(now, at):
 				m.duty.fill = earliest(m.duty.fill, at)
 			default:
-				if !done[id] && !m.sealedUnder(id, n.id) {
+				// One seal serves all who lack it; a gap that stays gets another.
+				if !done[id] && (!m.sealedUnder(id, n.id) || now.Sub(m.mail.refilled[id]) > refillAfter) {
+					m.mail.refilled[id] = now
 					m.seal(n, e, id)
 				}
 				done[id] = true

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -16,11 +17,12 @@ import (
 
 // How often things are done that nothing else brings about.
 const (
-	voteEvery = time.Hour       // when the position moved
-	rankStep  = 2 * time.Second // between devices that could all do one thing
-	gapWait   = 3 * time.Second // before a gap is published
-	gapStep   = 4 * time.Second // between holders who could fill it
-	beaconGap = 30 * time.Second
+	voteEvery   = time.Hour       // when the position moved
+	voteAtLeast = 72 * time.Hour  // when it did not
+	rankStep    = 2 * time.Second // between devices that could all do one thing
+	gapWait     = 3 * time.Second // before a gap is published
+	gapStep     = 4 * time.Second // between holders who could fill it
+	beaconGap   = 30 * time.Second
 )
 
 // duties are the times at which this device must do something. Zero: nothing to do.
@@ -34,6 +36,8 @@ type duties struct {
 	retire     time.Time
 	rejoin     time.Time // when this device asks to be added again
 	sibling    time.Time // when it stands up against a child it refused
+	ask        time.Time // when it asks for a sync again
+	join       time.Time // when it asks to be let in again
 	update     time.Time // when it renews its keys
 	rejoinKeys time.Time // when old rejoin keys are looked for; not a reason to wake
 	transport  time.Time // when it writes a TKEY or TKEY-WRAP
@@ -41,7 +45,7 @@ type duties struct {
 
 func (d *duties) next() time.Time {
 	var t time.Time
-	for _, x := range []time.Time{d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport} {
+	for _, x := range []time.Time{d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask} {
 		t = earliest(t, x)
 	}
 	return t
@@ -103,14 +107,14 @@ type treeDifference struct {
 }
 
 // compareTree tells what separates the tree at the position from the roster.
-func (m *Machine) compareTree(e Epoch) difference {
+func (m *Machine) compareTree(now time.Time, e Epoch) difference {
 	if m.diff == nil || m.diff.position != m.own.Position || m.diff.roster != m.roster {
-		m.diff = &treeDifference{position: m.own.Position, roster: m.roster, difference: m.findDifference(e)}
+		m.diff = &treeDifference{position: m.own.Position, roster: m.roster, difference: m.findDifference(now, e)}
 	}
 	return m.diff.difference
 }
 
-func (m *Machine) findDifference(e Epoch) difference {
+func (m *Machine) findDifference(now time.Time, e Epoch) difference {
 	var d difference
 	in := map[wire.DeviceID]bool{}
 	cite := func(op *item) {
@@ -121,6 +125,9 @@ func (m *Machine) findDifference(e Epoch) difference {
 	}
 	again := map[wire.DeviceID]*rejoin{}
 	for _, r := range m.wantedAgain() {
+		if !m.usable(now, r.KeyPackage) {
+			continue
+		}
 		again[r.Device] = r
 		d.adds = append(d.adds, r.KeyPackage)
 		d.rejoins = append(d.rejoins, r.raw)
@@ -145,7 +152,7 @@ func (m *Machine) findDifference(e Epoch) difference {
 	}
 	for _, id := range m.roster.deviceIDs() {
 		r := m.roster.devices[id]
-		if in[id] || again[id] != nil || r.keyPackage == nil {
+		if in[id] || again[id] != nil || r.keyPackage == nil || !m.usable(now, r.keyPackage) {
 			continue
 		}
 		d.adds = append(d.adds, r.keyPackage)
@@ -182,7 +189,7 @@ func (m *Machine) heal(now time.Time) bool {
 		return false
 	}
 	m.planUpdate(n)
-	d := m.compareTree(e)
+	d := m.compareTree(now, e)
 	sibling := slices.ContainsFunc(n.children, func(c *node) bool { return m.refused[c.id] && c.contains(m.choose()) })
 	alone := due(now, m.duty.update) || sibling
 	if d.empty() && !alone {
@@ -198,7 +205,11 @@ func (m *Machine) heal(now time.Time) bool {
 	if !due(now, m.duty.heal) {
 		return false
 	}
-	if err := m.commit(now, n, e, d); err != nil {
+	err := m.commit(now, n, e, d)
+	if errors.Is(err, errLeftOut) {
+		err = m.commit(now, n, e, m.compareTree(now, e))
+	}
+	if err != nil {
 		m.duty.heal = now.Add(time.Minute) // others may do better; try again then
 		m.duty.update = m.duty.heal
 		m.emit(now, Event{Kind: EventRefused, Epoch: n.id, Detail: err.Error()})
@@ -237,21 +248,39 @@ func (m *Machine) addsSelf(n *node) bool {
 	})
 }
 
+// errLeftOut says that KeyPackages which cannot be used were found, and that the
+// commit is to be made without them.
+var errLeftOut = errors.New("a KeyPackage cannot be used")
+
+// usable says whether a KeyPackage may be added now.
+func (m *Machine) usable(now time.Time, keyPackage []byte) bool {
+	return !m.unusable[sha256.Sum256(keyPackage)] && m.cfg.Engine.CheckLifetime(keyPackage, now) == nil
+}
+
 // commit makes the child, keeps its keys and appends the COMMIT: all in one
 // transaction, before anything is published.
 func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 	change := Change{
 		Now: now, Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.joinSecrets(n.generation), Check: m.checkCredential,
 	}
-	for _, kp := range d.adds {
-		// One KeyPackage that is out of date must not keep all others out.
-		if err := m.cfg.Engine.CheckLifetime(kp, now); err == nil {
-			change.Adds = append(change.Adds, kp)
-		} else if len(d.adds)+len(d.removes) == 1 {
-			return fmt.Errorf("%w: %w", ErrInvalidKeyPackage, err)
-		}
-	}
+	change.Adds = d.adds
 	c, err := e.Commit(m.cfg.Rand, change)
+	if err != nil && len(change.Adds) > 0 {
+		// One KeyPackage that cannot be used must not keep all others out, nor
+		// anybody in: what each of them alone makes impossible is left out from now on.
+		change.Adds = nil
+		for _, kp := range d.adds {
+			one := change
+			one.Adds = append(slices.Clone(change.Adds), kp)
+			if _, err := e.Commit(m.cfg.Rand, one); err != nil {
+				m.unusable[sha256.Sum256(kp)] = true
+				continue
+			}
+			change = one
+		}
+		m.diff = nil
+		return fmt.Errorf("%w: %w", errLeftOut, err)
+	}
 	if err != nil {
 		return fmt.Errorf("committing: %w", err)
 	}
@@ -284,12 +313,14 @@ func (m *Machine) castVote(now time.Time) {
 	if last := m.logs.votes[m.log.Device]; last != nil && last.log == m.log {
 		same := last.commit != nil && last.commit.Child == n.id && len(refused) == 0 ||
 			last.vote != nil && last.vote.Position == n.id && slices.Equal(last.vote.Refused, refused)
-		if same {
+		if again := last.hlc.Time().Add(voteAtLeast); same && now.Before(again) {
+			m.duty.vote = again
 			return
 		}
 	}
 	_, err := m.append(now, wire.KindVote, &wire.Vote{Position: n.id, Refused: refused})
 	m.fail(err)
+	m.duty.vote = now.Add(voteAtLeast)
 }
 
 func unhex(s string) ([]byte, error) {

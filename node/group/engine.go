@@ -21,6 +21,8 @@ type Engine interface {
 	Join(welcome, tree []byte, kp KeyPackage, check CheckCredential) (Epoch, []byte, error)
 	// InspectCommit reads a commit without any state.
 	InspectCommit(commit []byte) (CommitInfo, error)
+	// InspectMessage gives the authenticated_data of a PrivateMessage, unverified.
+	InspectMessage(message []byte) ([]byte, error)
 	// NextInterim is the interim_transcript_hash after a commit (RFC 9420, Section 8.2).
 	NextInterim(parent, commit []byte) ([]byte, error)
 	// Load restores an epoch from its Snapshot and the rows of its message keys.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/crypto/cryptobyte"
+
 	"github.com/pandanode/pandanode/mls"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -263,4 +265,38 @@ func keyRows(rows []mls.Row) []KeyRow {
 		out[i] = KeyRow(r)
 	}
 	return out
+}
+
+// InspectMessage reads the fields of a PrivateMessage that are not encrypted, RFC
+// 9420, Section 6.3: version, wire format, group_id, epoch, content type,
+// authenticated_data.
+func (e mlsEngine) InspectMessage(message []byte) ([]byte, error) {
+	s := cryptobyte.String(message)
+	var version, format uint16
+	var epoch uint64
+	var kind uint8
+	var group, authenticated cryptobyte.String
+	if !s.ReadUint16(&version) || !s.ReadUint16(&format) || mls.WireFormat(format) != mls.WirePrivate ||
+		!readVector(&s, &group) || !s.ReadUint64(&epoch) || !s.ReadUint8(&kind) || !readVector(&s, &authenticated) {
+		return nil, fmt.Errorf("%w: PrivateMessage", wire.ErrMalformed)
+	}
+	return authenticated, nil
+}
+
+// readVector reads a vector whose length is a variable-size integer, RFC 9420,
+// Section 2.1.2.
+func readVector(s, out *cryptobyte.String) bool {
+	var first uint8
+	if !s.ReadUint8(&first) || first>>6 == 3 {
+		return false
+	}
+	n := int(first & 0x3f)
+	for range 1<<(first>>6) - 1 {
+		var next uint8
+		if !s.ReadUint8(&next) {
+			return false
+		}
+		n = n<<8 | int(next)
+	}
+	return s.ReadBytes((*[]byte)(out), n)
 }

@@ -27,6 +27,7 @@ type item struct {
 
 	permitted bool      // an OP that its author could make in its own past
 	role      wire.Role // of the author there
+	speak     int8      // of a RECORD, by maySpeak: 1 yes, -1 no, 0 not judged
 	tookOwner bool      // an OP that takes out an owner
 
 	op      *wire.Op          // KindOp whose type is known

@@ -193,7 +193,11 @@ func (m *Machine) noteJoined(now time.Time) {
 	if m.own.Joined || m.tree.nodes[m.own.Position] == nil || !m.roster.has(m.log.Device) {
 		return
 	}
-	m.own.Joined = true
+	m.own.Joined, m.own.Out = true, false
+	if m.request != nil {
+		m.request = nil
+		m.del(rowJoin)
+	}
 	m.emit(now, Event{Kind: EventJoined, Epoch: m.own.Position})
 	m.duty.vote = now
 }

@@ -80,18 +80,7 @@ func (m *Machine) retire(now time.Time) {
 			next = earliest(next, due)
 			continue
 		}
-		prefix := rowKeys + hexed(id[:]) + "/"
-		var keys []string
-		m.fail(m.scan(prefix, func(key string, _ []byte) error {
-			keys = append(keys, key)
-			return nil
-		}))
-		for _, key := range append(keys, rowEpoch+hexed(id[:]), rowHeld+hexed(id[:])) {
-			m.del(key)
-		}
-		m.ready.Drop = append(m.ready.Drop, Vault(id))
-		delete(m.held, id)
-		delete(m.mail.waiting, id)
+		m.forget(id)
 	}
 	m.duty.retire = next
 	if !now.Before(m.duty.rejoinKeys) {
@@ -118,4 +107,21 @@ func (m *Machine) deviceOf(l Leaf) (*identity.Leaf, error) {
 	}
 	m.leaves[key] = d
 	return d, nil
+}
+
+// forget destroys the keys of an epoch.
+func (m *Machine) forget(id wire.EpochID) {
+	prefix := rowKeys + hexed(id[:]) + "/"
+	var keys []string
+	m.fail(m.scan(prefix, func(key string, _ []byte) error {
+		keys = append(keys, key)
+		return nil
+	}))
+	for _, key := range append(keys, rowEpoch+hexed(id[:]), rowHeld+hexed(id[:])) {
+		m.del(key)
+	}
+	m.ready.Drop = append(m.ready.Drop, Vault(id))
+	delete(m.held, id)
+	m.mail.waitCount -= len(m.mail.waiting[id])
+	delete(m.mail.waiting, id)
 }

@@ -15,6 +15,7 @@ import (
 const (
 	maxParked        = 256 // entries waiting for others, per device that wrote them
 	maxParkedDevices = 64
+	maxParkedBytes   = 16 << 20
 	maxLogs          = 64 // logs (incarnations) per device
 )
 
@@ -37,6 +38,7 @@ type logs struct {
 	parked  map[wire.EntryHash]*signedEntry
 	waiting map[wire.EntryHash][]wire.EntryHash // what is missing → who waits for it
 	quota   map[wire.DeviceID]int
+	bytes   int // of all that is parked
 }
 
 type logList struct {
@@ -212,10 +214,11 @@ func (l *logs) park(s *signedEntry, missing []wire.EntryHash) error {
 		return nil
 	}
 	dev := s.entry.Device
-	if l.quota[dev] >= maxParked || l.quota[dev] == 0 && len(l.quota) >= maxParkedDevices {
+	if l.bytes+len(s.raw) > maxParkedBytes || l.quota[dev] >= maxParked || l.quota[dev] == 0 && len(l.quota) >= maxParkedDevices {
 		return fmt.Errorf("entries of device %v: %w", dev, ErrFull)
 	}
 	l.parked[s.hash] = s
+	l.bytes += len(s.raw)
 	l.quota[dev]++
 	for _, h := range missing {
 		l.waiting[h] = append(l.waiting[h], s.hash)
@@ -229,6 +232,7 @@ func (l *logs) unpark(h wire.EntryHash) []*signedEntry {
 	for _, w := range l.waiting[h] {
 		if s := l.parked[w]; s != nil && len(l.missing(s.entry)) == 0 {
 			delete(l.parked, w)
+			l.bytes -= len(s.raw)
 			if l.quota[s.entry.Device]--; l.quota[s.entry.Device] == 0 {
 				delete(l.quota, s.entry.Device)
 			}

@@ -57,6 +57,7 @@ type Machine struct {
 	held      map[wire.EpochID]*heldEpoch
 	refusedAt map[wire.EpochID]time.Time // since when; not durable
 	refused   map[wire.EpochID]bool
+	unusable  map[[32]byte]bool           // KeyPackages, by hash, that no commit can add
 	outAt     map[wire.EpochID]bool       // epochs whose commit removed this device
 	leaves    map[[32]byte]*identity.Leaf // credentials verified before
 	rosters   map[wire.EntryHash]*roster  // as resolved from an entry's past
@@ -79,6 +80,9 @@ type Machine struct {
 	outgoing wire.Bundle
 	sealed   []wire.MessageID // own messages whose seals are in outgoing
 	broken   error
+	now      time.Time // of this turn
+	why      string    // of the ask that waits
+	asked    time.Time // when a sync was last asked for
 }
 
 // New makes the machine of what is durable; a restart is the same call.
@@ -88,7 +92,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m := &Machine{
 		cfg: cfg, group: cfg.Genesis.ID, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation},
 		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID), stale: true,
-		held: map[wire.EpochID]*heldEpoch{}, refused: map[wire.EpochID]bool{}, outAt: map[wire.EpochID]bool{},
+		held: map[wire.EpochID]*heldEpoch{}, refused: map[wire.EpochID]bool{}, unusable: map[[32]byte]bool{}, outAt: map[wire.EpochID]bool{},
 		leaves: map[[32]byte]*identity.Leaf{}, rosters: map[wire.EntryHash]*roster{}, refusedAt: map[wire.EpochID]time.Time{},
 		transport: map[wire.KeyID][]byte{}, tkeys: map[wire.KeyID]*transportKey{}, keyPkgs: map[[32]byte]KeyPackage{},
 		wantTrees: map[wire.EpochID]bool{},
@@ -97,6 +101,8 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
 	}
+	m.now = now
+	m.duty.vote = now // if one was due before the restart; it is not cast twice
 	m.settle(now)
 	if m.request != nil {
 		m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
@@ -214,6 +220,7 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 	if m.broken != nil {
 		return Outcome{Verdict: Ignore}, m.broken
 	}
+	m.now = now
 	var out Outcome
 	var err error
 	switch in := in.(type) {
@@ -276,7 +283,9 @@ func (m *Machine) settle(now time.Time) {
 		return
 	}
 	m.noteJoined(now)
-	m.sealOutbox()
+	m.askToJoinAgain(now)
+	m.askLater(now)
+	m.sealOutbox(now)
 	m.sealForGaps(now)
 	m.forgetRejoin()
 	m.askAgain(now)

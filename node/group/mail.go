@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -25,11 +26,13 @@ type mail struct {
 	records map[wire.MessageID]*item
 	plain   map[wire.MessageID]bool // salt and body are durable here
 	gaps    map[wire.MessageID]bool // owed to this device and not in plain
-	shown   map[wire.LogID]uint64   // records up to this seq have been shown or are not owed
+	told    map[wire.MessageID]bool // shown to people
+	shown   map[wire.LogID]uint64   // up to this seq nothing is left to show; not durable
 
 	outbox   []wire.MessageID                  // own, not sealed on the chosen chain, by seq
 	sealedAt map[wire.MessageID][]wire.EpochID // own → epochs it was sealed under by this device
 	seals    map[wire.MessageID]int            // how many are kept
+	refilled map[wire.MessageID]time.Time      // when it was last sealed for somebody's gap; not durable
 
 	waiting   map[wire.EpochID][]*wire.Seal // for keys
 	waitCount int
@@ -39,6 +42,7 @@ type mail struct {
 func newMail() mail {
 	return mail{
 		records: map[wire.MessageID]*item{}, plain: map[wire.MessageID]bool{}, gaps: map[wire.MessageID]bool{},
+		told: map[wire.MessageID]bool{}, refilled: map[wire.MessageID]time.Time{},
 		shown: map[wire.LogID]uint64{}, sealedAt: map[wire.MessageID][]wire.EpochID{}, seals: map[wire.MessageID]int{},
 		waiting: map[wire.EpochID][]*wire.Seal{}, owedStale: true,
 	}
@@ -51,13 +55,10 @@ func (m *Machine) loadMail() error {
 			m.mail.plain[wire.MessageID(id)] = true
 			return err
 		}),
-		m.scan(rowLogShown, func(_ string, v []byte) error {
-			var mark wire.Mark
-			if err := wire.Unmarshal(v, &mark); err != nil {
-				return fmt.Errorf("%w: %w", ErrCorrupt, err)
-			}
-			m.mail.shown[mark.Log] = mark.Seq
-			return nil
+		m.scan(rowIndex, func(key string, _ []byte) error {
+			id, err := lastHex(key)
+			m.mail.told[wire.MessageID(id)] = true
+			return err
 		}),
 		m.scan(rowSeal, func(key string, _ []byte) error {
 			message, epoch, sealer, err := splitSealKey(key)
@@ -149,12 +150,12 @@ func (m *Machine) requeue(n *node) {
 
 // sealOutbox seals what waits, if the gate is open: nobody seals under a tree
 // that holds a removed user or a revoked device.
-func (m *Machine) sealOutbox() {
+func (m *Machine) sealOutbox(now time.Time) {
 	if len(m.mail.outbox) == 0 {
 		return
 	}
 	n, e := m.position()
-	if n == nil || m.compareTree(e).gate {
+	if n == nil || m.compareTree(now, e).gate {
 		return
 	}
 	for _, id := range m.mail.outbox {
@@ -256,10 +257,15 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 		return 0, nil
 	}
 	if gone := m.logs.missing(s.entry); len(gone) > 0 {
+		m.ask("an entry's past is missing")
+		if d := m.logs.devices[s.entry.Device]; d != nil {
+			if err := identity.Verify(d.Cert.LogKey, wire.DomainEntry, m.group, s.signed); err != nil {
+				return 0, fmt.Errorf("%v of device %v: %w: %w", s.entry.Kind, s.entry.Device, ErrForged, err)
+			}
+		}
 		if err := m.logs.park(s, gone); err != nil {
 			return 0, err
 		}
-		m.ask("an entry's past is missing")
 		return 0, fmt.Errorf("%v of device %v: %w", s.entry.Kind, s.entry.Device, ErrIncomplete)
 	}
 	it, err := m.logs.check(now, s, m.group, m.cfg.Engine)
@@ -302,8 +308,7 @@ func (m *Machine) gap(now time.Time, id wire.MessageID) {
 // the device came in, and its author is in the roster or wrote it before it was
 // taken out.
 func (m *Machine) owed(it *item) bool {
-	d := m.roster.devices[m.log.Device]
-	if d == nil || d.by != nil && m.logs.inPast(it, d.by) {
+	if !m.roster.has(m.log.Device) || m.belowFloor(it) || !m.maySpeak(it) {
 		return false
 	}
 	if m.roster.users[it.user] != nil {
@@ -311,6 +316,19 @@ func (m *Machine) owed(it *item) bool {
 	}
 	out := m.roster.gone[it.user]
 	return out != nil && m.logs.inPast(it, out)
+}
+
+// maySpeak says whether the author of a record could write to the group in the
+// record's own past: a member, and not one who may only read. It never changes.
+func (m *Machine) maySpeak(it *item) bool {
+	if it.speak == 0 {
+		it.speak = -1
+		r := m.rosterAt(it)
+		if u := r.users[it.user]; u != nil && r.has(it.log.Device) && u.role != wire.RoleReadOnly {
+			it.speak = 1
+		}
+	}
+	return it.speak > 0
 }
 
 // refreshOwed goes through all records after the roster changed.
@@ -321,7 +339,7 @@ func (m *Machine) refreshOwed(now time.Time) {
 	m.mail.owedStale = false
 	for id, it := range m.mail.records {
 		switch {
-		case m.mail.plain[id] || it.log.Device == m.log.Device:
+		case m.mail.told[id] || m.mail.plain[id] || it.log.Device == m.log.Device:
 		case !m.owed(it):
 			delete(m.mail.gaps, id)
 		case !m.mail.gaps[id]:
@@ -334,29 +352,45 @@ func (m *Machine) refreshOwed(now time.Time) {
 }
 
 // show tells people of the records of a log that can be read now, in their
-// author's order. A record that is owed and missing holds back those after it.
+// author's order. A record that is owed and missing holds back those after it. One
+// that is not owed now may be later, when more of the roster is known: it is
+// passed over and looked at again.
 func (m *Machine) show(now time.Time, log wire.LogID) {
 	i, ok := m.logs.index[log]
 	if !ok {
 		return
 	}
+	own := log.Device == m.log.Device
+	settled := true
 	upTo := m.mail.shown[log]
 	for _, it := range m.logs.lists[i].items[upTo:] {
-		if it.record != nil {
-			if !m.mail.plain[it.hash] {
-				if it.log.Device != m.log.Device && m.owed(it) {
-					break
-				}
-			} else {
+		if it.record != nil && !m.mail.told[it.hash] {
+			owed := own || m.owed(it)
+			switch {
+			case owed && m.mail.plain[it.hash]:
+				m.mail.told[it.hash] = true
 				cursor := m.emit(now, Event{Kind: EventMessage, Message: it.hash, User: it.user, Device: it.log.Device})
 				m.put(rowShown+num(cursor), it.hash[:])
 				m.put(rowIndex+hexed(it.hash[:]), wire.U64(cursor))
-				m.put(rowLogShown+logKey(log), wire.Marshal(&wire.Mark{Log: log, Seq: it.seq, Hash: it.hash}))
+			case own, m.belowFloor(it):
+			case owed:
+				m.mail.shown[log] = upTo
+				return
+			default:
+				settled = false
 			}
 		}
-		upTo = it.seq
+		if settled {
+			upTo = it.seq
+		}
 	}
 	m.mail.shown[log] = upTo
+}
+
+// belowFloor says whether a record was written before this device came in.
+func (m *Machine) belowFloor(it *item) bool {
+	d := m.roster.devices[m.log.Device]
+	return d != nil && d.by != nil && m.logs.inPast(it, d.by)
 }
 
 func (m *Machine) seals(now time.Time, raws [][]byte) (Outcome, error) {
@@ -399,6 +433,10 @@ func (m *Machine) takeSeal(now time.Time, s *wire.Seal) (bool, error) {
 	if s.Sealer == m.log.Device {
 		return false, nil // one's own; what was sealed is in plaintext here
 	}
+	if aad, err := m.cfg.Engine.InspectMessage(s.PrivateMessage); err != nil || !bytes.Equal(aad, s.Message[:]) {
+		// Seen before its key is used up: somebody put another label on it.
+		return false, what(fmt.Errorf("%w: it was sealed for another message", errors.Join(ErrForged, err)))
+	}
 	known, err := m.get(sealKey(s))
 	if err != nil {
 		m.fail(err)
@@ -437,18 +475,19 @@ func (m *Machine) takeSeal(now time.Time, s *wire.Seal) (bool, error) {
 	return true, nil
 }
 
+// checkOpened checks what a seal held. Who sealed it is what MLS proves, whatever
+// the label says: a wrong label must not cost the message its key.
 func (m *Machine) checkOpened(e Epoch, it *item, s *wire.Seal, o OpenedMessage) (*wire.Opened, error) {
-	if !bytes.Equal(o.AuthenticatedData, s.Message[:]) {
-		return nil, fmt.Errorf("%w: it was sealed for another message", ErrForged)
-	}
 	leaves := e.Leaves()
 	i := slices.IndexFunc(leaves, func(l Leaf) bool { return l.Index == o.Sender })
 	if i < 0 {
 		return nil, fmt.Errorf("%w: no such sender", ErrForged)
 	}
-	if d, err := m.deviceOf(leaves[i]); err != nil || d.ID != s.Sealer {
-		return nil, fmt.Errorf("%w: another device sealed it", ErrForged)
+	d, err := m.deviceOf(leaves[i])
+	if err != nil {
+		return nil, fmt.Errorf("%w: its sender: %w", ErrForged, err)
 	}
+	s.Sealer = d.ID
 	opened, err := wire.DecodeOpened(o.Plaintext)
 	if err != nil {
 		return nil, err
@@ -460,7 +499,7 @@ func (m *Machine) checkOpened(e Epoch, it *item, s *wire.Seal, o OpenedMessage) 
 }
 
 // out says whether this device was in the group and is no more.
-func (m *Machine) out() bool { return m.own.Joined && !m.roster.has(m.log.Device) }
+func (m *Machine) out() bool { return m.own.Out }
 
 // noEpoch says why a seal cannot be opened and keeps it if it may be later.
 func (m *Machine) noEpoch(s *wire.Seal) error {

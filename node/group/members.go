@@ -52,13 +52,9 @@ func (m *Machine) resolveRoster(now time.Time) {
 		return
 	}
 	m.tellChanges(now, old)
-	switch in := m.roster.has(m.log.Device); {
-	case !in && !m.own.Out:
-		m.own.Out = true
+	if !m.roster.has(m.log.Device) {
+		m.own.Out, m.own.Joined = true, false
 		m.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
-	case in && m.own.Out:
-		m.own.Out = false // the removal was cancelled, or an addition followed it
-		m.saveOwn()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -252,15 +253,41 @@ func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
 	if !ok {
 		return fmt.Errorf("%w: the KeyPackage of a request has no secrets", ErrCorrupt)
 	}
+	before := maps.Clone(m.transport)
 	if err := m.welcomed(now, in.Epoch, in.Welcome, in.Tree, kp); err != nil {
 		return err
 	}
+	if old := m.own.Position; old != in.Epoch && !m.own.Out && m.tree.nodes[old] == nil && m.held[old] != nil {
+		m.forget(old) // an earlier Welcome that the logs did not bear out, with all it brought
+		for id := range before {
+			delete(m.transport, id)
+			m.del(rowTransKey + hexed(id[:]))
+		}
+		m.sendKey = nil
+	}
 	m.own.Position = in.Epoch
-	m.request = nil
-	m.del(rowJoin)
 	m.saveOwn()
+	// Whether it was a Welcome into this group and not into one that the answerer
+	// made up shows when the logs say so: until then this device goes on asking.
+	m.duty.join = now.Add(joinAgain)
 	m.ask("just welcomed")
 	return nil
+}
+
+// joinAgain is how long a Welcome may take to be borne out by the logs before this
+// device asks another member.
+const joinAgain = 30 * time.Second
+
+// askToJoinAgain repeats a request whose Welcome led nowhere.
+func (m *Machine) askToJoinAgain(now time.Time) {
+	if m.request == nil {
+		m.duty.join = time.Time{}
+		return
+	}
+	if due(now, m.duty.join) {
+		m.duty.join = now.Add(joinAgain)
+		m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
+	}
 }
 
 // welcomed holds the epoch that a Welcome leads to, if it is the one it was said to be.

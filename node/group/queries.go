@@ -28,7 +28,7 @@ func (m *Machine) Status() Status {
 	}
 	n := m.tree.nodes[m.own.Position]
 	switch {
-	case m.request != nil:
+	case m.request != nil && (m.own.Position == (wire.EpochID{}) || m.own.Out || n != nil):
 		s.State = StateJoining
 	case m.own.Position == (wire.EpochID{}):
 		s.State = StateNew

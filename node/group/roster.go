@@ -15,6 +15,7 @@ type roster struct {
 	users     map[wire.UserID]*rosterUser
 	devices   map[wire.DeviceID]*rosterDevice // of users in the roster
 	gone      map[wire.UserID]*item           // who is out → the operation that took it out
+	demoted   map[wire.UserID]*item           // members who were owners → the operation that ended it
 	revoked   map[wire.DeviceID]*item         // revoked devices → the operation
 	profile   map[wire.ProfileField]*item     // the operation whose register holds
 	cancelled []*item                         // removals that their authors could make and that were voided
@@ -42,7 +43,7 @@ func newRoster(g *identity.Genesis) *roster {
 			founder.User: {id: founder.User, role: wire.RoleOwner, devices: []wire.DeviceID{founder.ID}},
 		},
 		devices: map[wire.DeviceID]*rosterDevice{founder.ID: {device: founder}},
-		gone:    map[wire.UserID]*item{}, revoked: map[wire.DeviceID]*item{}, profile: map[wire.ProfileField]*item{},
+		gone:    map[wire.UserID]*item{}, revoked: map[wire.DeviceID]*item{}, demoted: map[wire.UserID]*item{}, profile: map[wire.ProfileField]*item{},
 	}
 }
 
@@ -158,6 +159,12 @@ func (s resolver) lastOwner(r *roster) *item {
 			pick, lowest = by, h
 		}
 	}
+	for user, by := range r.demoted {
+		h := wire.HashOf(wire.DomainPrio, s.genesis.ID[:], user[:])
+		if r.users[user] != nil && (pick == nil || bytes.Compare(h[:], lowest[:]) < 0) {
+			pick, lowest = by, h
+		}
+	}
 	return pick
 }
 
@@ -190,6 +197,10 @@ func (r *roster) apply(op *item) {
 		r.remove(op.user, op)
 	case wire.OpRole:
 		if u := r.users[*o.User]; u != nil {
+			delete(r.demoted, u.id)
+			if u.role == wire.RoleOwner && o.Role != wire.RoleOwner {
+				r.demoted[u.id] = op
+			}
 			u.role = o.Role
 		}
 	case wire.OpDeviceRevoke:

@@ -24,7 +24,6 @@ const (
 	rowSalt      = "salt/"      // MessageID → salt of the envelope it was last published in
 	rowShown     = "shown/"     // cursor → MessageID
 	rowIndex     = "index/"     // MessageID → cursor
-	rowLogShown  = "logshow/"   // device/incarnation → seq up to which records were shown
 	rowEvent     = "event/"     // cursor → Event
 	rowRejoin    = "rejoinkey/" // EpochID → rejoinRow
 	rowRejoining = "rejoining"  // own request to be added again, encoded Signed

@@ -86,6 +86,9 @@ func (m *Machine) unwrap(id wire.KeyID, w wire.Wrap) ([]byte, error) {
 
 // noteTransport takes a TKEY or TKEY-WRAP of the set into account.
 func (m *Machine) noteTransport(it *item) {
+	if (it.tkey != nil || it.wrap != nil) && !m.rosterAt(it).has(it.log.Device) {
+		return // its author was out
+	}
 	var id wire.KeyID
 	var wraps []wire.Wrap
 	switch {
@@ -132,6 +135,9 @@ func (m *Machine) tkeyOf(id wire.KeyID) *transportKey {
 // who knew of every removal and departure that stands. A group's first key is
 // clean while nobody has gone.
 func (m *Machine) clean(t *transportKey) bool {
+	if t.by != nil && !m.roster.has(t.by.log.Device) {
+		return false // its author is out
+	}
 	knew := func(op *item) bool { return t.by != nil && m.logs.inPast(op, t.by) }
 	for _, op := range m.roster.gone {
 		if !knew(op) {

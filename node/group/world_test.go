@@ -350,7 +350,7 @@ func (w *world) sync(a, b *device) {
 // carryJoin is what /panda/join/1 does, tried again until it succeeds.
 func (w *world) carryJoin(d *device, r wire.JoinRequest) {
 	again := func() { w.after(time.Second, func() { w.carryJoin(d, r) }) }
-	if d.down || d.m.Status().State != StateJoining {
+	if d.down || d.m.request == nil {
 		return
 	}
 	for _, o := range w.devices {

@@ -1,0 +1,318 @@
+package group
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Ben adds dora without knowing carl's record; dora syncs with anna, who holds
+// both: the record comes first, for it is older.
+func TestRecordSyncedBeforeOwnAddition(t *testing.T) {
+	w, a, b, c := three(t, 401)
+	d := w.device("dora")
+	w.cut = func(x, y *device) bool { return (x == b || x == d) != (y == b || y == d) }
+	c.send("early")
+	w.run(time.Second)
+	d.open()
+	d.must(Join{})
+	for d.m.request != nil {
+		w.run(10 * time.Millisecond)
+	}
+	b.online = false
+	entries, _, err := b.m.EntriesAfter(a.dev.ID, a.m.Marks(), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.must(Entries{Entries: entries})
+	w.cut = nil
+	for range 3 {
+		w.syncSomebody(d)
+		w.run(time.Minute)
+	}
+	if !d.m.mail.plain[wire.MessageID(c.m.logs.head(c.m.log).hash)] {
+		for id := range d.m.mail.records {
+			t.Logf("record %v plain %v gap %v", id, d.m.mail.plain[id], d.m.mail.gaps[id])
+		}
+	}
+	if got := d.texts(); !slices.Contains(got, "early") {
+		t.Errorf("dora is owed the record, can read it, and shows %q", got)
+	}
+}
+
+// Anybody with the transport key republishes an honest PrivateMessage under
+// another sealer's name, and it comes first: the key is used up.
+func TestRelabelledSealDoesNotBurnTheKey(t *testing.T) {
+	w := newWorld(t, 402)
+	a, b := w.device("anna"), w.device("ben")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(30 * time.Second)
+	var real []byte
+	w.hold = func(from, to *device, env []byte) bool {
+		if from == a && real == nil {
+			real = env
+			return true
+		}
+		return false
+	}
+	id := a.send("important")
+	u, err := wire.OpenEnvelope(w.group, func(id wire.KeyID) []byte { return b.m.transport[id] }, real)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := wire.DecodeSeal(u.Seals[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Sealer[0] ^= 1
+	// Who sealed it is what MLS proves: a false label changes nothing.
+	_, err = b.step(Envelope{Bytes: b.envelope(wire.Bundle{Entries: u.Entries, Seals: [][]byte{wire.Marshal(s)}})})
+	t.Logf("the relabelled one: %v", err)
+	_, err = b.step(Envelope{Bytes: real})
+	t.Logf("the real one: %v", err)
+	w.run(10 * time.Minute)
+	if got := b.texts(); !slices.Contains(got, "important") {
+		t.Errorf("ben shows %q: the message is lost (gap %v)", got, b.m.mail.gaps[id])
+	}
+}
+
+// A removed member writes and seals under an epoch from before its removal.
+func TestRemovedMemberCannotSpeak(t *testing.T) {
+	w, a, b, c := three(t, 405)
+	old := c.m.held[c.m.own.Position]
+	oldID := c.m.own.Position
+	if _, err := c.m.epoch(oldID); err != nil {
+		t.Fatal(err)
+	}
+	a.must(RemoveUser{User: c.dev.User})
+	w.run(time.Minute)
+	w.agree(a, b)
+	o := wire.Opened{Body: wire.Marshal(&wire.Content{MediaType: "text/plain", Data: []byte("still here")})}
+	raw, hash := forged(c, wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, nil, c.next(a))
+	pm, _, err := old.epoch.Seal(w.rand, c.m.own.Signer, hash[:], wire.Marshal(&o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seal := wire.Marshal(&wire.Seal{Message: wire.MessageID(hash), Epoch: oldID, Sealer: c.dev.ID, PrivateMessage: pm})
+	out, err := b.step(Envelope{Bytes: b.envelope(wire.Bundle{Entries: [][]byte{raw}, Seals: [][]byte{seal}})})
+	t.Logf("%+v %v", out, err)
+	b.open() // bug 1 hides it until a restart
+	if got := b.texts(); slices.Contains(got, "still here") {
+		t.Errorf("ben shows %q a minute after its author was removed", got)
+	}
+}
+
+// A read-only member writes.
+func TestReadOnlyMemberCannotSpeak(t *testing.T) {
+	w, a, b, c := three(t, 406)
+	a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
+	w.run(time.Minute)
+	o := wire.Opened{Body: wire.Marshal(&wire.Content{MediaType: "text/plain", Data: []byte("not allowed")})}
+	raw, hash := forged(c, wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, c.next(a))
+	e, _ := c.m.epoch(c.m.own.Position)
+	pm, _, err := e.Seal(w.rand, c.m.own.Signer, hash[:], wire.Marshal(&o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seal := wire.Marshal(&wire.Seal{Message: wire.MessageID(hash), Epoch: c.m.own.Position, Sealer: c.dev.ID, PrivateMessage: pm})
+	_, err = b.step(Envelope{Bytes: b.envelope(wire.Bundle{Entries: [][]byte{raw}, Seals: [][]byte{seal}})})
+	t.Log(err)
+	if got := b.texts(); slices.Contains(got, "not allowed") {
+		t.Errorf("ben shows %q", got)
+	}
+}
+
+// puppet certifies a new user and device, with the signature key of one's choice.
+func puppet(t *testing.T, w *world, name string, signer, public []byte, now time.Time) (*device, *wire.Op) {
+	t.Helper()
+	p := w.device(name)
+	w.devices = w.devices[:len(w.devices)-1]
+	cred := identity.NewCredential(p.dev, p.log, w.group, 1, public, [32]byte{9})
+	kp, err := MLS(1).NewKeyPackage(w.rand, now, signer, cred)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, &wire.Op{Type: wire.OpAdd, Cert: &p.dev.Raw, Role: wire.RoleMember, KeyPackage: kp.Public, Why: wire.WhyOpen}
+}
+
+// A member adds two puppets that share one MLS signature key: no commit can
+// hold both, so no commit is ever made again, and the gate stays closed.
+func TestSharedSignatureKeyDoesNotStopHealing(t *testing.T) {
+	w, a, b, c := three(t, 407)
+	secret, public, _ := MLS(1).NewSigner(w.rand)
+	for _, name := range []string{"p1", "p2"} {
+		_, op := puppet(t, w, name, secret, public, w.now)
+		raw, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, c.next(a))
+		for _, x := range []*device{a, b} {
+			x.must(Entries{Entries: [][]byte{raw}})
+		}
+	}
+	w.run(time.Minute)
+	a.must(RemoveUser{User: c.dev.User})
+	w.run(10 * time.Minute)
+	id := a.send("after")
+	w.run(time.Minute)
+	if m, _, err := a.m.Message(id); err != nil || m.Delivery == DeliveryQueued {
+		t.Errorf("gate closed for ever: %v %v; %v", m.Delivery, err, a.errs[max(0, len(a.errs)-1):])
+	}
+}
+
+// A member adds two puppets whose KeyPackages are out of date.
+func TestExpiredKeyPackagesDoNotMakeCommitsForEver(t *testing.T) {
+	w, a, b, c := three(t, 408)
+	secret, public, _ := MLS(1).NewSigner(w.rand)
+	for _, name := range []string{"p1", "p2"} {
+		_, op := puppet(t, w, name, secret, public, w.now.Add(-365*24*time.Hour))
+		raw, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, c.next(a))
+		for _, x := range []*device{a, b} {
+			x.must(Entries{Entries: [][]byte{raw}})
+		}
+	}
+	before := a.m.Status().Epoch
+	for range 60 {
+		w.now = w.now.Add(time.Second)
+		for _, x := range []*device{a, b} {
+			_, _ = x.step(Tick{})
+		}
+	}
+	if n := a.m.Status().Epoch - before; n > 3 {
+		t.Errorf("%d commits in a minute that change nothing", n)
+	}
+}
+
+// Two owners demote each other concurrently.
+func TestMutualDemotionLeavesAnOwner(t *testing.T) {
+	w, a, b, c := three(t, 431)
+	a.must(SetRole{User: b.dev.User, Role: wire.RoleOwner})
+	w.run(10 * time.Second)
+	cut := true
+	w.cut = func(x, y *device) bool { return cut && (x == a || y == a) }
+	a.must(SetRole{User: b.dev.User, Role: wire.RoleMember})
+	b.must(SetRole{User: a.dev.User, Role: wire.RoleMember})
+	w.run(10 * time.Second)
+	cut = false
+	w.syncSomebody(a)
+	w.run(time.Minute)
+	w.agree(a, b, c)
+	owners := 0
+	for _, m := range a.m.Members() {
+		if m.Role == wire.RoleOwner {
+			owners++
+		}
+	}
+	if owners == 0 {
+		t.Error("the group has no owner any more")
+	}
+}
+
+// A vote that was due is not lost at a restart.
+func TestRefusalIsVotedAfterARestart(t *testing.T) {
+	w, _, b, c := three(t, 450)
+	_ = c
+	b.send("x")
+	d := w.device("dora")
+	w.join(d)
+	w.run(10 * time.Second)
+	due := b.m.duty.vote
+	if due.IsZero() {
+		t.Fatal("no vote is planned after a move")
+	}
+	b.open()
+	if b.m.duty.vote.IsZero() {
+		t.Errorf("a vote was due at %v; after a restart none is", due)
+	}
+}
+
+// Forged entries in a victim's name fill its place for waiting entries.
+func TestForgedEntriesDoNotTakeAVictimsRoom(t *testing.T) {
+	w, a, b, c := three(t, 451)
+	_ = a
+	for range maxParked {
+		raw, _ := forged(c, wire.KindRecord, &wire.Record{}, nil, func(e *wire.Entry) {
+			e.Device, e.Seq = a.dev.ID, 9
+			e.Prev[0], e.Prev[1] = byte(w.rand.Uint64()|1), byte(w.rand.Uint64())
+		})
+		_, _ = b.step(Entries{Entries: [][]byte{raw}})
+	}
+	if n := b.m.logs.quota[a.dev.ID]; n > 0 {
+		t.Errorf("%d entries with forged signatures are kept in anna's name", n)
+	}
+}
+
+// An outsider answers a join request with a group of its own making.
+func TestFalseWelcomeDoesNotStrandAJoiner(t *testing.T) {
+	w, a, b, _ := three(t, 452)
+	_ = b
+	d := w.device("dora")
+	d.online = false
+	d.open()
+	d.must(Join{})
+	x := w.device("mallory")
+	w.devices = w.devices[:len(w.devices)-1]
+	secret, public, _ := MLS(1).NewSigner(w.rand)
+	cred := identity.NewCredential(x.dev, x.log, w.group, 1, public, [32]byte{7})
+	e, err := MLS(1).Create(w.rand, w.now, []byte("mine"), secret, cred)
+	if err != nil {
+		t.Fatal(err)
+	}
+	js := wire.Marshal(&wire.JoinSecrets{TransportKeys: [][]byte{slices.Repeat([]byte{5}, 32)}})
+	cm, err := e.Commit(w.rand, Change{Now: w.now, Signer: secret, Adds: [][]byte{d.m.request.KeyPackage}, JoinSecrets: js, Check: d.m.checkCredential})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := wire.EpochIDOf(w.group, 0, 1, cm.Epoch.Interim())
+	_, err = d.step(JoinAnswered{Epoch: id, Welcome: cm.Welcome, Tree: cm.Epoch.Tree()})
+	t.Logf("false Welcome: %v, state %v", err, d.m.Status().State)
+	d.online = true
+	if d.m.request != nil {
+		w.carryJoin(d, *d.m.request)
+	}
+	w.syncSomebody(a)
+	w.run(5 * time.Minute)
+	if s := d.m.Status(); s.State != StateMember {
+		t.Errorf("dora is %q and no longer asks (request %v)", s.State, d.m.request != nil)
+	}
+}
+
+// A removed device makes itself everybody's transport key.
+func TestRemovedDeviceCannotNameTheTransportKey(t *testing.T) {
+	w, a, b, c := three(t, 453)
+	a.must(RemoveUser{User: c.dev.User})
+	w.run(time.Minute)
+	w.agree(a, b)
+	key := slices.Repeat([]byte{3}, 32)
+	tkey := &wire.TKey{ID: wire.KeyIDOf(w.group, key)}
+	for id := range a.m.transport {
+		tkey.Supersedes = append(tkey.Supersedes, id)
+	}
+	slices.SortFunc(tkey.Supersedes, func(x, y wire.KeyID) int { return slices.Compare(x[:], y[:]) })
+	for _, x := range []*device{a, b} {
+		public := x.m.transportPublic()
+		wr, err := c.m.wrap(tkey.ID, key, x.dev.ID, public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tkey.Wraps = append(tkey.Wraps, wr)
+	}
+	slices.SortFunc(tkey.Wraps, func(x, y wire.Wrap) int { return slices.Compare(x.Device[:], y.Device[:]) })
+	raw, _ := forged(c, wire.KindTKey, tkey, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, c.next(a))
+	_, err := a.step(Entries{Entries: [][]byte{raw}})
+	t.Log(err)
+	if id, _ := a.m.TransportKey(); id == tkey.ID {
+		t.Error("anna sends under a key that a removed member made after its removal")
+	}
+}
+
+// forged is forge with the entry's hash.
+func forged(d *device, kind wire.Kind, body any, deps []wire.EntryHash, change func(*wire.Entry)) ([]byte, wire.EntryHash) {
+	raw := d.forge(kind, body, deps, change)
+	s, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
+	if err != nil {
+		d.w.t.Fatal(err)
+	}
+	return raw, wire.EntryHashOf(d.w.group, s.Payload)
+}
