@@ -255,6 +255,11 @@ func (m *Machine) justified(parent Epoch, n *node) (*item, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, r := range rejoins {
+		if err := answers(n, r); err != nil {
+			return nil, err
+		}
+	}
 	for _, leaf := range info.Removes {
 		if d := leaves[leaf]; d != nil && past.has(d.ID) && rejoins[d.ID] == nil {
 			return nil, fmt.Errorf("%w: it removes device %v, a member", ErrInvalidCommit, d.ID)
@@ -270,6 +275,20 @@ func (m *Machine) justified(parent Epoch, n *node) (*item, error) {
 		}
 	}
 	return n.claims[i], nil
+}
+
+// answers checks that a commit adds the device whose request it cites, and that no
+// commit before it did: a request replayed must not evict who made it.
+func answers(n *node, r *rejoin) error {
+	if !adds(n, r.KeyPackage) {
+		return fmt.Errorf("%w: it cites a request to be added again and does not add", ErrInvalidCommit)
+	}
+	for at := n.parent; at != nil; at = at.parent {
+		if adds(at, r.KeyPackage) {
+			return fmt.Errorf("%w: it cites a request that was answered before", ErrInvalidCommit)
+		}
+	}
+	return nil
 }
 
 // refuse notes that a child is invalid, and says so in this device's vote.

@@ -270,6 +270,10 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	}
 	it, err := m.logs.check(now, s, m.group, m.cfg.Engine)
 	if err != nil {
+		if errors.Is(err, ErrFuture) {
+			m.duty.ask = earliest(m.duty.ask, now.Add(maxAhead)) // by then it may be taken
+			m.why = "an entry was dated ahead of this clock"
+		}
 		return 0, err
 	}
 	if err := m.insert(it, s.entry); err != nil {
@@ -506,7 +510,8 @@ func (m *Machine) noEpoch(s *wire.Seal) error {
 	if m.out() {
 		return ErrRemoved
 	}
-	if m.mail.waitCount < maxWaiting {
+	// Of epochs that no entry names few are kept: anybody can make those up.
+	if m.mail.waitCount < maxWaiting && (m.tree.nodes[s.Epoch] != nil || m.mail.waitCount < maxWaiting/16) {
 		for _, w := range m.mail.waiting[s.Epoch] {
 			if w.Message == s.Message && w.Sealer == s.Sealer {
 				return ErrNoEpoch
