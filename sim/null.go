@@ -212,6 +212,15 @@ func (nullEngine) InspectCommit(b []byte) (group.CommitInfo, error) {
 }
 
 // NextInterim is the Engine's.
+// InspectMessage reads what a real PrivateMessage shows without keys.
+func (nullEngine) InspectMessage(b []byte) ([]byte, error) {
+	var m nullMessage
+	if err := wire.Unmarshal(b, &m); err != nil {
+		return nil, err
+	}
+	return m.AD, nil
+}
+
 func (nullEngine) NextInterim(parent, commit []byte) ([]byte, error) {
 	return nullHash("interim", parent, commit), nil
 }
