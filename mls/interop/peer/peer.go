@@ -100,6 +100,10 @@ func Start(dir, name string, log io.Writer) (*Process, error) {
 	}
 	cmd := exec.Command("node", "--no-warnings", script)
 	cmd.Dir, cmd.Stderr = dir, log
+	return start(cmd)
+}
+
+func start(cmd *exec.Cmd) (*Process, error) {
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -109,7 +113,7 @@ func Start(dir, name string, log io.Writer) (*Process, error) {
 		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("peer %s: %w", name, err)
+		return nil, fmt.Errorf("peer: %w", err)
 	}
 	return &Process{cmd: cmd, in: in, out: bufio.NewReader(out)}, nil
 }

@@ -15,11 +15,11 @@ var All = []Scenario{
 	{"application", "messages both ways, out of order, replayed", application},
 	{"commit/update", "every member of three commits an update", commitUpdate},
 	{"commit/add_remove", "add and remove by value, both ways; the removed one is out", commitAddRemove},
-	{"commit/by_reference", "Adds and Removes proposed by one and committed by the other", commitByReference},
-	{"commit/update_proposal", "an Update proposed by one and committed by the other", commitUpdateProposal},
+	{"commit/by_reference", "Adds and Removes that the joiner proposes, committed by the creator and by itself", commitByReference},
+	{"commit/update_proposal", "Updates that joiners propose and the creator commits", commitUpdateProposal},
 	{"commit/external_psk", "an external PSK, for members and a joiner, by value and by reference", commitExternalPSK},
 	{"commit/resumption_psk", "the resumption PSK of an earlier epoch", commitResumptionPSK},
-	{"commit/extensions", "GroupContext extensions, by value and by reference", commitExtensions},
+	{"commit/extensions", "GroupContext extensions that the joiner commits, by value and by reference", commitExtensions},
 	{"external_join", "join by an external commit", externalJoin},
 	{"external_join/resync", "an external commit that removes the joiner's former leaf", externalResync},
 	{"external_join/psk", "an external commit with a PSK", externalPSK},
@@ -104,8 +104,8 @@ func commitAddRemove(p *play, creator, joiner Peer) {
 func commitByReference(p *play, creator, joiner Peer) {
 	alice, bob, carol := p.trio(creator, joiner)
 	all := []*actor{alice, bob, carol}
-	for _, turn := range [][2]*actor{{bob, alice}, {alice, bob}, {alice, alice}, {bob, bob}} {
-		by, committer := turn[0], turn[1]
+	for _, committer := range []*actor{alice, bob} {
+		by := bob
 		dave := p.actor(joiner, fmt.Sprintf("dave%d", p.actors))
 		proposal := call(p, by, "AddProposal", noOptions(by.peer.Client.AddProposal), &mlsclient.AddProposalRequest{
 			StateId: by.state, KeyPackage: p.keyPackage(dave),
@@ -123,10 +123,13 @@ func commitByReference(p *play, creator, joiner Peer) {
 func commitUpdateProposal(p *play, creator, joiner Peer) {
 	alice, bob, carol := p.trio(creator, joiner)
 	all := []*actor{alice, bob, carol}
-	for _, turn := range [][2]*actor{{alice, bob}, {carol, bob}, {bob, alice}} {
-		by, committer := turn[0], turn[1]
-		proposal := call(p, by, "UpdateProposal", noOptions(by.peer.Client.UpdateProposal), &mlsclient.UpdateProposalRequest{StateId: by.state})
-		p.commit(committer, all, change{references: [][]byte{proposal.GetProposal()}})
+	for _, by := range [][]*actor{{bob}, {carol}, {bob, carol}} {
+		var references [][]byte
+		for _, m := range by {
+			out := call(p, m, "UpdateProposal", noOptions(m.peer.Client.UpdateProposal), &mlsclient.UpdateProposalRequest{StateId: m.state})
+			references = append(references, out.GetProposal())
+		}
+		p.commit(alice, all, change{references: references})
 		p.talk(all...)
 	}
 }
@@ -152,7 +155,7 @@ func commitExternalPSK(p *play, creator, joiner Peer) {
 	c.values = append(c.values, psk)
 	all := p.commit(alice, []*actor{alice, bob}, c)
 	p.talk(all...)
-	p.commit(bob, all, change{values: []*mlsclient.ProposalDescription{psk}, path: true})
+	p.commit(bob, all, change{values: []*mlsclient.ProposalDescription{psk}})
 	for _, turn := range [][2]*actor{{alice, bob}, {bob, alice}} {
 		by, committer := turn[0], turn[1]
 		proposal := call(p, by, "ExternalPSKProposal", noOptions(by.peer.Client.ExternalPSKProposal), &mlsclient.ExternalPSKProposalRequest{
@@ -190,11 +193,10 @@ func commitExtensions(p *play, creator, joiner Peer) {
 	all := []*actor{alice, bob, carol}
 	list := []*mlsclient.Extension{requireBasic}
 	p.commit(bob, all, change{values: []*mlsclient.ProposalDescription{describe("groupContextExtensions", &mlsclient.ProposalDescription{Extensions: list})}})
-	for _, turn := range [][2]*actor{{bob, alice}, {alice, bob}} {
-		by, committer := turn[0], turn[1]
+	for _, by := range []*actor{bob, alice} {
 		proposal := call(p, by, "GroupContextExtensionsProposal", noOptions(by.peer.Client.GroupContextExtensionsProposal),
 			&mlsclient.GroupContextExtensionsProposalRequest{StateId: by.state, Extensions: list})
-		p.commit(committer, all, change{references: [][]byte{proposal.GetProposal()}})
+		p.commit(bob, all, change{references: [][]byte{proposal.GetProposal()}})
 	}
 	dave := p.actor(joiner, "dave")
 	all = p.commit(alice, all, p.add(dave))
