@@ -48,8 +48,8 @@ func (e *Epoch) openHandshake(message []byte, r *Ratchets, c *change) (*authCont
 		if r == nil || !e.same(r.epoch) {
 			return nil, fmt.Errorf("%w: a PrivateMessage needs the Ratchets of this epoch", ErrUsage)
 		}
-		if own, ok := r.tree.own[string(e.suite().hash.sum(message))]; ok {
-			return e.readOwnProposal(own)
+		if a, err := r.recall(message); a != nil || err != nil {
+			return a, err
 		}
 		m, err := r.readMessage(message)
 		if err != nil {
@@ -63,17 +63,6 @@ func (e *Epoch) openHandshake(message []byte, r *Ratchets, c *change) (*authCont
 	default:
 		return nil, fmt.Errorf("%w: wire format %d", ErrMalformed, wire)
 	}
-}
-
-// readOwnProposal decodes what the Ratchets keep of an own private proposal.
-func (e *Epoch) readOwnProposal(b []byte) (*authContent, error) {
-	r := &reader{b: clone(b)}
-	a := readContent(r, WireFormat(r.u16()))
-	a.readAuth(r)
-	if err := r.done("own proposal"); err != nil || a.typ != contentProposal {
-		return nil, fmt.Errorf("%w: own proposal", ErrCorrupt)
-	}
-	return a, a.verify(e.suite(), e.tree.signatureKey(e.own), e.context)
 }
 
 // checkPublic verifies address, membership tag and signature of a PublicMessage.

@@ -163,8 +163,7 @@ func (e *Epoch) propose(rand io.Reader, p Proposal, cfg ProposeConfig) ([]byte, 
 	if err != nil {
 		return nil, nil, err
 	}
-	// Its key is gone, and a commit may name it: what it said is kept.
-	put(&c.own, string(e.suite().hash.sum(message)), a.bytes())
+	cfg.Ratchets.remember(message, a, &c)
 	return message, cfg.Ratchets.tree.apply(&c), nil
 }
 

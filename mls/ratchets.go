@@ -150,6 +150,27 @@ func (r *Ratchets) openContent(m *privateMessage, c *change) (*authContent, send
 	return a, sd, a.verify(e.suite(), signer, e.context)
 }
 
+// remember keeps what a private proposal said: its key is used up, and a commit may
+// name it.
+func (r *Ratchets) remember(message []byte, a *authContent, c *change) {
+	put(&c.known, string(r.epoch.suite().hash.sum(message)), a.bytes())
+}
+
+// recall gives what a private proposal said, nil if it is not known.
+func (r *Ratchets) recall(message []byte) (*authContent, error) {
+	b, ok := r.tree.known[string(r.epoch.suite().hash.sum(message))]
+	if !ok {
+		return nil, nil
+	}
+	in := &reader{b: clone(b)}
+	a := readContent(in, WireFormat(in.u16()))
+	a.readAuth(in)
+	if err := in.done("known proposal"); err != nil || a.typ != contentProposal || a.sender.typ != senderMember {
+		return nil, fmt.Errorf("%w: known proposal", ErrCorrupt)
+	}
+	return a, a.verify(r.epoch.suite(), r.epoch.tree.signatureKey(LeafIndex(a.sender.index)), r.epoch.context)
+}
+
 // newContent starts a FramedContent of this member.
 func (e *Epoch) newContent(typ contentType, wire WireFormat, authenticatedData []byte) *authContent {
 	return &authContent{

@@ -78,7 +78,7 @@ type secretTree struct {
 	chains  map[ratchetID]ratchetState
 	skipped map[skippedID]messageKey
 	last    map[ratchetID][]uint32 // generations in skipped, ascending
-	own     map[string][]byte      // AuthenticatedContent of own private proposals, by the message's hash
+	known   map[string][]byte      // AuthenticatedContent of private proposals, by the message's hash
 }
 
 func newSecretTree(s *suite, leaves uint32, encryption secret) *secretTree {
@@ -94,7 +94,7 @@ func emptySecretTree(s *suite, leaves uint32) *secretTree {
 		chains:  map[ratchetID]ratchetState{},
 		skipped: map[skippedID]messageKey{},
 		last:    map[ratchetID][]uint32{},
-		own:     map[string][]byte{},
+		known:   map[string][]byte{},
 	}
 }
 
@@ -106,7 +106,7 @@ type change struct {
 	chains      map[ratchetID]ratchetState
 	skipped     map[skippedID]messageKey
 	dropSkipped map[skippedID]bool
-	own         map[string][]byte
+	known       map[string][]byte
 }
 
 // put sets an entry of a map that is made on first use.
@@ -245,7 +245,7 @@ func (t *secretTree) bound(id ratchetID, more int, c *change) {
 // apply makes the change and gives it as rows, in a fixed order. Keys that it
 // destroys are wiped, so a key from take is used before this.
 func (t *secretTree) apply(c *change) Delta {
-	d := make(Delta, 0, len(c.dropNodes)+len(c.nodes)+len(c.chains)+len(c.dropSkipped)+len(c.skipped)+len(c.own))
+	d := make(Delta, 0, len(c.dropNodes)+len(c.nodes)+len(c.chains)+len(c.dropSkipped)+len(c.skipped)+len(c.known))
 	for _, x := range sortedKeys(c.dropNodes, cmp.Compare) {
 		t.nodes[x].wipe()
 		delete(t.nodes, x)
@@ -279,9 +279,9 @@ func (t *secretTree) apply(c *change) Delta {
 		t.last[id.ratchetID] = append(t.last[id.ratchetID], id.generation)
 		d = append(d, Row{skippedRow(id), clone(c.skipped[id].bytes())})
 	}
-	for _, k := range sortedKeys(c.own, strings.Compare) {
-		t.own[k] = c.own[k]
-		d = append(d, Row{ownRow(k), clone(c.own[k])})
+	for _, k := range sortedKeys(c.known, strings.Compare) {
+		t.known[k] = c.known[k]
+		d = append(d, Row{knownRow(k), clone(c.known[k])})
 	}
 	return d
 }
@@ -311,7 +311,7 @@ func skippedRow(id skippedID) []byte {
 	return binary.BigEndian.AppendUint32(b, id.generation)
 }
 
-func ownRow(hash string) []byte { return append([]byte{'p'}, hash...) }
+func knownRow(hash string) []byte { return append([]byte{'p'}, hash...) }
 
 func (s ratchetState) value() []byte {
 	return append(binary.BigEndian.AppendUint32(nil, s.next), s.secret.bytes()...)
@@ -323,8 +323,8 @@ func (t *secretTree) rows() []Row {
 	for _, x := range sortedKeys(t.nodes, cmp.Compare) {
 		out = append(out, Row{nodeRow(x), clone(t.nodes[x].bytes())})
 	}
-	for _, k := range sortedKeys(t.own, strings.Compare) {
-		out = append(out, Row{ownRow(k), clone(t.own[k])})
+	for _, k := range sortedKeys(t.known, strings.Compare) {
+		out = append(out, Row{knownRow(k), clone(t.known[k])})
 	}
 	for _, id := range sortedKeys(t.chains, compareRatchet) {
 		out = append(out, Row{chainRow(id), t.chains[id].value()})
@@ -370,7 +370,7 @@ func (t *secretTree) load(rows []Row) error {
 			if len(row.Key) != 1+t.suite.nh {
 				return corrupt(row)
 			}
-			t.own[string(row.Key[1:])] = clone(row.Value)
+			t.known[string(row.Key[1:])] = clone(row.Value)
 		default:
 			return corrupt(row)
 		}
@@ -395,8 +395,8 @@ func (t *secretTree) wipe() {
 	clear(t.chains)
 	clear(t.skipped)
 	clear(t.last)
-	for _, b := range t.own {
+	for _, b := range t.known {
 		clear(b)
 	}
-	clear(t.own)
+	clear(t.known)
 }
