@@ -25,6 +25,7 @@ type dag struct {
 type dagEntry struct {
 	hash   wire.EntryHash
 	entry  *wire.Entry
+	raw    []byte // encoded Signed
 	index  int
 	past   []uint64 // bit set of indexes, without itself
 	op     *wire.Op
@@ -73,7 +74,7 @@ func readDag(genesis *identity.Genesis, engine group.Engine, raws map[wire.Entry
 		if err != nil {
 			continue
 		}
-		d.by[hash] = &dagEntry{hash: hash, entry: e}
+		d.by[hash] = &dagEntry{hash: hash, entry: e, raw: raw}
 		d.entries = append(d.entries, d.by[hash])
 	}
 	slices.SortFunc(d.entries, func(a, b *dagEntry) int {
@@ -183,7 +184,8 @@ func (d *dag) takenOut(user wire.UserID) (out []*dagEntry) {
 			continue
 		}
 		void := slices.ContainsFunc(all, func(o *dagEntry) bool {
-			return o != e && e.op.Type == wire.OpRemove && of(o) == d.user(e) && !d.inPast(o, e) && !d.inPast(e, o)
+			mutual := d.user(o) == user // equals both go
+			return o != e && e.op.Type == wire.OpRemove && of(o) == d.user(e) && !mutual && !d.inPast(o, e) && !d.inPast(e, o)
 		})
 		if !void {
 			out = append(out, e)
@@ -197,6 +199,9 @@ func (d *dag) takenOut(user wire.UserID) (out []*dagEntry) {
 // record is in the past of none of its additions; and if its author was ever taken
 // out, the record was known to whoever did it.
 func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
+	if !d.mayWrite(r) {
+		return false
+	}
 	for _, add := range d.ops(wire.OpAdd, wire.OpDeviceAdd) {
 		if add.target == device && (d.inPast(r, add) || d.user(r) == d.user(add) && r.entry.Device == add.entry.Device && r.entry.Seq < add.entry.Seq) {
 			return false
@@ -218,4 +223,29 @@ func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 		}
 	}
 	return true
+}
+
+// mayWrite says whether what brought a record's author in stands: it was not done
+// by somebody who was taken out concurrently.
+func (d *dag) mayWrite(r *dagEntry) bool {
+	brought, stands := false, false
+	for _, add := range d.ops(wire.OpAdd, wire.OpDeviceAdd) {
+		if add.target != r.entry.Device || !d.inPast(add, r) {
+			continue
+		}
+		brought = true
+		stands = stands || !slices.ContainsFunc(d.takenOut(d.user(add)), func(out *dagEntry) bool {
+			return !d.inPast(out, add) && !d.inPast(add, out)
+		})
+	}
+	return !brought || stands
+}
+
+// raw gives all entries as they came, in causal order.
+func (d *dag) raw() [][]byte {
+	out := make([][]byte, len(d.entries))
+	for i, e := range d.entries {
+		out[i] = e.raw
+	}
+	return out
 }

@@ -292,7 +292,7 @@ func doSwing(w *core, a Action) error {
 	}
 	raw, e := p.craft(d, wire.KindVote, &wire.Vote{Position: loser.id})
 	p.went(e)
-	p.hand(nil, raw)
+	p.hand(nil, append(d.raw(), raw)...)
 	return nil
 }
 

@@ -161,17 +161,8 @@ func (w *core) view(s *seat, rest time.Time) *deviceView {
 			v.Notified = append(v.Notified, e.Message)
 		}
 	}
-	for _, b := range []string{"epoch/", "keys/", "kp/"} {
-		oldest := time.Duration(0)
-		for _, k := range s.disk.under(b) {
-			r := s.disk.rows[k]
-			if strings.HasPrefix(k, "kp/") || strings.Split(k, "/")[1] != fmt.Sprintf("%x", s.position[:]) {
-				oldest = max(oldest, w.now.Sub(r.at))
-			}
-		}
-		if oldest > 0 && v.Running {
-			v.Secrets = append(v.Secrets, secretView{What: strings.TrimSuffix(b, "/"), Age: oldest})
-		}
+	if v.Running {
+		v.Secrets = w.secrets(s)
 	}
 	if s.m == nil {
 		return v
@@ -200,6 +191,42 @@ func (w *core) view(s *seat, rest time.Time) *deviceView {
 		}
 	}
 	return v
+}
+
+// secrets lists what a device still has, each kind with the age of its oldest: of an
+// epoch's keys since the device left that epoch, of a KeyPackage's since it was made.
+func (w *core) secrets(s *seat) (out []secretView) {
+	left := map[string]time.Time{} // epoch, in hex → when the device was last at it
+	at := ""
+	for _, m := range w.hist.moves {
+		if m.Seat == s {
+			left[at] = m.At
+			at = fmt.Sprintf("%x", m.To[:])
+		}
+	}
+	for _, b := range []string{"epoch/", "keys/", "kp/"} {
+		oldest := time.Duration(0)
+		for _, k := range s.disk.under(b) {
+			since := s.disk.rows[k].at
+			if b != "kp/" {
+				epoch := strings.Split(k, "/")[1]
+				if epoch == at {
+					continue
+				}
+				if s.disk.rows[k].vault.made.After(since) {
+					since = s.disk.rows[k].vault.made
+				}
+				if t, ok := left[epoch]; ok && t.After(since) {
+					since = t
+				}
+			}
+			oldest = max(oldest, w.now.Sub(since))
+		}
+		if oldest > 0 {
+			out = append(out, secretView{What: strings.TrimSuffix(b, "/"), Age: oldest})
+		}
+	}
+	return out
 }
 
 // epochAt gives the keys at a position, if the spy saw the device derive them.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pandanode/pandanode/node/group"
@@ -119,6 +120,10 @@ func Run(sc *Scenario, opt Options) (*Report, error) {
 	r := &Report{
 		Scenario: sc.Name, Title: sc.Title, Seed: sc.Seed, Engine: sc.Engine, Violations: []Violation{}, Unexpected: []string{},
 		Refused: []string{}, Counts: map[string]int{}, Virtual: sc.Run.Seconds(), Actions: len(sc.Actions), world: w, text: sc,
+	}
+	r.Replay = "pandanode sim run " + sc.Name
+	if n, ok := strings.CutPrefix(sc.Name, "random-"); ok {
+		r.Replay = "pandanode sim run --seed " + n
 	}
 	if stuck != nil {
 		r.Violations = append(r.Violations, Violation{12, "rest", "", stuck.Error()})

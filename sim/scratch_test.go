@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"github.com/pandanode/pandanode/node/group"
 	"os"
 	"strconv"
 	"testing"
@@ -70,6 +71,20 @@ func TestScratch(t *testing.T) {
 			continue
 		}
 		t.Logf("%s %v %+v %v %s", n, time.Since(start).Round(time.Millisecond), r.Records, r.Counts, r.Digest[:8])
+		if os.Getenv("DUMP") != "" {
+			for _, d := range r.obs[0].Devices {
+				t.Logf("%s live %v run %v %+v secrets %v", d.Name, d.Live, d.Running, d.Status, d.Secrets)
+				s := r.world.nodes[r.world.sc.node(d.Name)].seats[0]
+				for _, k := range s.disk.under("held/") {
+					t.Logf("    %s pos %x %x %v made %v", k[:20], d.Status.Position[:4], s.disk.rows[k].value, s.disk.rows[k].at.Sub(epochZero), s.disk.rows["epoch/"+k[5:]].at.Sub(epochZero))
+				}
+				for _, e := range s.events {
+					if e.Kind != group.EventMessage {
+						t.Log("   ", e.Kind, e.Detail, time.UnixMilli(int64(e.At)).Sub(epochZero))
+					}
+				}
+			}
+		}
 		for _, v := range r.Violations {
 			t.Log("   ", v)
 		}

@@ -43,6 +43,9 @@ func init() {
 			usage: "crash NODE [at=writes|torn|messages|within|events|advance [nth=N]] [restart=D]",
 			opts:  []string{"at", "nth", "restart"}, check: checkCrash, do: doCrash,
 		},
+		"reboot": {usage: "reboot NODE…: fresh MLS keys for the same group", check: nodesAt(1, 64), do: func(*core, Action) error {
+			return errors.New("group.Machine has no input for it yet")
+		}},
 		"restart":  {usage: "restart NODE…", check: nodesAt(1, 64), do: doRestart},
 		"backup":   {usage: "backup NODE", check: nodesAt(1, 1), do: doBackup},
 		"restore":  {usage: "restore NODE: the backup, knowing that it is one", check: nodesAt(1, 1), do: doRestore},

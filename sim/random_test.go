@@ -1,0 +1,85 @@
+package sim
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+)
+
+// knownBadSeeds are random worlds that fail today, with what they violate.
+var knownBadSeeds = map[uint64][]string{}
+
+// TestRandomWorlds runs a hundred worlds, or as many as PANDANODE_SIM_SEEDS says.
+// Each has at least one fork, one removal, one crash and 50 records.
+func TestRandomWorlds(t *testing.T) {
+	seeds := uint64(100)
+	if s := os.Getenv("PANDANODE_SIM_SEEDS"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 32)
+		if err != nil || n == 0 {
+			t.Fatalf("PANDANODE_SIM_SEEDS=%q", s)
+		}
+		seeds = n
+	}
+	if testing.Short() {
+		seeds = 10
+	}
+	var mu sync.Mutex
+	total := map[string]int{}
+	var records Records
+	worlds := 0
+	work := make(chan uint64)
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for seed := range work {
+				r, err := randomWorld(seed)
+				mu.Lock()
+				if err != nil {
+					t.Error(err)
+				}
+				if r != nil {
+					worlds++
+					for k, n := range r.Counts {
+						total[k] += n
+					}
+					records.Sent += r.Records.Sent
+					records.Owed += r.Records.Owed
+					records.Held += r.Records.Held
+					records.Twice += r.Records.Twice
+					records.Lost += r.Records.Lost
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for seed := range seeds {
+		work <- seed + 1
+	}
+	close(work)
+	wg.Wait()
+	t.Logf("%d worlds: records %+v, %v", worlds, records, total)
+	if worlds != int(seeds) { //nolint:gosec // checked above
+		t.Errorf("%d worlds ran, of %d", worlds, seeds)
+	}
+}
+
+func randomWorld(seed uint64) (*Report, error) {
+	sc, err := Generate(Spec{Seed: seed, Faults: FaultsSome})
+	if err != nil {
+		return nil, err
+	}
+	r, err := Run(sc, Options{})
+	if err != nil {
+		return nil, fmt.Errorf("seed %d: %w", seed, err)
+	}
+	if got, want := fmt.Sprint(r.failures()), fmt.Sprint(knownBadSeeds[seed]); got != want {
+		return r, fmt.Errorf("seed %d violates %s, known are %s: %s\nreplay with: %s", seed, got, want, r.first(), r.Replay)
+	}
+	if r.Counts["forks"] < 1 || r.Counts["removals"] < 1 || r.Counts["crashes"] < 1 || r.Records.Sent < 50 {
+		return r, fmt.Errorf("seed %d covers too little: %v", seed, r.Counts)
+	}
+	return r, nil
+}
