@@ -59,13 +59,14 @@ func (m *matrix) private(data func(sd *senderData), content func(plain []byte) [
 	}
 	sd := senderData{leaf: 0}
 	message := &privateMessage{groupID: a.groupID, epoch: a.epoch, typ: a.typ, authData: a.authData}
-	message.ciphertext, err = s.sealKeyed(key.key(s), guarded(key.nonce(s), sd.guard), message.aad(true), plain)
+	contentAAD, senderAAD := message.aad()
+	message.ciphertext, err = s.sealKeyed(key.key(s), guarded(key.nonce(s), sd.guard), contentAAD, plain)
 	must(m, err)
 	if data != nil {
 		data(&sd)
 	}
 	k, n := s.senderDataKey(e.secrets.senderData, message.ciphertext)
-	message.senderData, err = s.sealKeyed(k, n, message.aad(false), encode(func(w *writer) {
+	message.senderData, err = s.sealKeyed(k, n, senderAAD, encode(func(w *writer) {
 		w.u32(uint32(sd.leaf))
 		w.u32(sd.generation)
 		w.raw(sd.guard[:])
