@@ -14,7 +14,7 @@ import (
 // refusals are the errors that bytes from outside may lead to.
 var refusals = []error{
 	ErrMalformed, ErrUnsupported, ErrInvalid, ErrWrongGroup, ErrWrongEpoch, ErrDecrypt, ErrKeyUsed, ErrTooFarAhead,
-	ErrOwnMessage, ErrNotForUs, ErrMissingProposal, ErrMissingPSK, ErrMissingTree, ErrUsage,
+	ErrOwnMessage, ErrNotForUs, ErrMissingProposal, ErrMissingPSK, ErrMissingTree, ErrUsage, ErrEnded, ErrRemoved,
 }
 
 func isRefusal(err error) bool {

@@ -54,6 +54,30 @@ var wireTypes = []struct {
 		}
 	}},
 	{"PrivateMessage", func(r *reader) func(*writer) { return readPrivateMessage(r).encode }},
+	{"ExternalSenders", func(r *reader) func(*writer) {
+		b := r.b
+		r.b = nil
+		list, err := ExternalSenders([]Extension{{ExtensionExternalSenders, b}})
+		if err != nil {
+			r.err = err
+			return nil
+		}
+		return func(w *writer) { w.raw(ExternalSendersExtension(list...).Data) }
+	}},
+	{"RequiredCapabilities", func(r *reader) func(*writer) {
+		b := r.b
+		r.b = nil
+		req, err := readRequired([]Extension{{ExtensionRequiredCapabilities, b}})
+		if err != nil {
+			r.err = err
+			return nil
+		}
+		return func(w *writer) {
+			encodeU16s(w, req.extensions)
+			encodeU16s(w, req.proposals)
+			encodeU16s(w, req.credentials)
+		}
+	}},
 	{"RatchetTree", func(r *reader) func(*writer) {
 		b := r.b
 		r.b = nil
@@ -113,6 +137,15 @@ func wireSamples(t testing.TB) map[string][]byte {
 		"PublicMessage":  out.Commit[4:],
 		"PrivateMessage": alice.seal("hello")[4:],
 		"RatchetTree":    bob.e.RatchetTree(),
+		"ExternalSenders": ExternalSendersExtension(
+			ExternalSender{alice.signer.PublicKey(), BasicCredential([]byte("server"))},
+			ExternalSender{bob.signer.PublicKey(), Credential{Type: CredentialX509, Certificates: [][]byte{[]byte("der")}}},
+		).Data,
+		"RequiredCapabilities": encode(func(w *writer) {
+			encodeU16s(w, []ExtensionType{1, 0xff01})
+			encodeU16s(w, []ProposalType{8})
+			encodeU16s(w, []CredentialType{1, 2})
+		}),
 	}
 }
 
