@@ -173,7 +173,7 @@ func BenchmarkTable(b *testing.B) {
 }
 
 func (t table) messages() {
-	alice, bob, _ := freshGroup(t.b, 10)
+	alice, _, _ := freshGroup(t.b, 10)
 	text := make([]byte, 256)
 	t.add(row{name: "seal 256 B", count: 400, ratio: 1.35, formula: "S", floor: func(f floors) time.Duration { return f.sign }, op: func() {
 		_, _, err := alice.r.Seal(alice.rand, alice.signer, nil, text, 0)
@@ -181,7 +181,7 @@ func (t table) messages() {
 	}})
 	// Opening uses keys up, so what is opened is sealed before the clock runs.
 	const batch = 200
-	alice, bob, _ = freshGroup(t.b, 10)
+	alice, bob, _ := freshGroup(t.b, 10)
 	sealed := make([][]byte, 2*tableRuns*batch+1)
 	for i := range sealed {
 		var err error

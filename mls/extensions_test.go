@@ -175,8 +175,13 @@ func TestKeyIndex(t *testing.T) {
 		left, came []uint64
 		dup        bool
 	}{
-		{nil, []uint64{1}, false}, {nil, []uint64{3}, true}, {[]uint64{3}, []uint64{3}, false}, {nil, []uint64{1, 1}, true},
-		{nil, slices.Clone(many), false}, {nil, append(slices.Clone(many), 6), true}, {[]uint64{6}, append(slices.Clone(many), 6), false},
+		{nil, []uint64{1}, false},
+		{nil, []uint64{3}, true},
+		{[]uint64{3}, []uint64{3}, false},
+		{nil, []uint64{1, 1}, true},
+		{nil, slices.Clone(many), false},
+		{nil, append(slices.Clone(many), 6), true},
+		{[]uint64{6}, append(slices.Clone(many), 6), false},
 		{nil, append(slices.Clone(many), 1), true},
 	} {
 		next, dup := x.change(c.left, c.came)

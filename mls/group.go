@@ -17,14 +17,14 @@ import (
 //
 // It follows one line of epochs. Who has to follow forks works with Epoch itself.
 type Group struct {
-	mu        sync.Mutex
-	options   Options
-	epoch     *Epoch
-	ratchets  *Ratchets
-	past      []*Ratchets // newest first
-	waiting   []waiting   // proposals of this epoch, as they came
-	pending   *CommitResult
-	removed   bool
+	mu       sync.Mutex
+	options  Options
+	epoch    *Epoch
+	ratchets *Ratchets
+	past     []*Ratchets // newest first
+	waiting  []waiting   // proposals of this epoch, as they came
+	pending  *CommitResult
+	removed  bool
 }
 
 type waiting struct {
@@ -511,6 +511,7 @@ func contentTypeOf(message []byte) (contentType, error) {
 	case WirePrivate:
 		m := readPrivateMessage(r)
 		return m.typ, r.done("PrivateMessage")
+	case wireWelcome, wireGroupInfo, wireKeyPackage:
 	}
 	return 0, fmt.Errorf("MLSMessage: %w: wire format %d is no message of a group", ErrMalformed, wire)
 }

@@ -18,7 +18,8 @@ type (
 	ProposalType uint16
 	// CredentialType says of what kind a credential is.
 	CredentialType uint16
-	WireFormat     uint16
+	// WireFormat says what an MLSMessage holds.
+	WireFormat uint16
 	// LeafIndex is the position of a member among the leaves of the tree.
 	LeafIndex uint32
 )

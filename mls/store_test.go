@@ -263,7 +263,8 @@ func TestWipeIsAlone(t *testing.T) {
 	p, err := bob.e.Process(out.Commit, ProcessConfig{Validator: AcceptAnyCredential})
 	must(t, err)
 	own, err := bob.e.Commit(bob.rand, CommitConfig{Signer: bob.signer, Validator: AcceptAnyCredential, NoPath: true, Proposals: []Proposal{
-		Add{newClient(t, 1, "dave").kp}}})
+		Add{newClient(t, 1, "dave").kp},
+	}})
 	must(t, err)
 	kept := []*Epoch{pending, thin.e, p.Epoch, own.Epoch}
 	var before [][]byte

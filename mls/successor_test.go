@@ -119,7 +119,10 @@ func TestReInitAlone(t *testing.T) {
 	alice, bob, carol := trio(t, 1)
 	p := ReInit{GroupID: []byte("next"), Version: MLS10, Suite: 1}
 	for _, list := range [][]Proposal{
-		{p, Remove{carol.e.OwnLeaf()}}, {Remove{carol.e.OwnLeaf()}, p}, {p, p}, {ReInit{GroupID: []byte("next"), Suite: 1}},
+		{p, Remove{carol.e.OwnLeaf()}},
+		{Remove{carol.e.OwnLeaf()}, p},
+		{p, p},
+		{ReInit{GroupID: []byte("next"), Suite: 1}},
 		{ReInit{Version: MLS10, Suite: 1, Extensions: []Extension{{Type: 9}, {Type: 9}}}},
 	} {
 		if _, err := alice.e.Commit(alice.rand, CommitConfig{Signer: alice.signer, Validator: AcceptAnyCredential, Proposals: list}); !errors.Is(err, ErrInvalid) {

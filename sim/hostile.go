@@ -145,7 +145,7 @@ func (p *puppet) hand(to map[*cnode]bool, entries ...[]byte) {
 }
 
 // commit makes a commit on an epoch that the device once held.
-func (p *puppet) commit(d *dag, parent *dagEpoch, c group.Change) (*wire.Commit, error) {
+func (p *puppet) commit(parent *dagEpoch, c group.Change) (*wire.Commit, error) {
 	e := p.s.spy.epochs[string(parent.interim)]
 	if e == nil {
 		return nil, fmt.Errorf("it never held epoch %d", parent.number)
@@ -207,7 +207,7 @@ func doLate(w *core, a Action) error {
 	}
 	var entries [][]byte
 	for range a.count() {
-		c, err := p.commit(d, at, group.Change{})
+		c, err := p.commit(at, group.Change{})
 		if err != nil {
 			return err
 		}
@@ -252,7 +252,7 @@ func doEquivocate(w *core, a Action) error {
 		for _, n := range names {
 			to[w.nodeOf(n)] = true
 		}
-		c, err := p.commit(d, at, group.Change{})
+		c, err := p.commit(at, group.Change{})
 		if err != nil {
 			return err
 		}
@@ -348,7 +348,7 @@ func doBroken(w *core, a Action) error {
 	if err != nil {
 		return err
 	}
-	c, err := p.commit(d, at, group.Change{})
+	c, err := p.commit(at, group.Change{})
 	if err != nil {
 		return err
 	}
@@ -379,7 +379,7 @@ func doClaim(w *core, a Action) error {
 	if err != nil || at.parent == nil {
 		return errors.Join(err, errors.New("nothing to claim"))
 	}
-	c, err := p.commit(d, at.parent, group.Change{})
+	c, err := p.commit(at.parent, group.Change{})
 	if err != nil {
 		return err
 	}

@@ -114,7 +114,7 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 			}
 		}
 	}
-	o.Dag = readDag(g.genesis, group.Engine(g.engine(w)), raws)
+	o.Dag = readDag(g.genesis, g.engine(w), raws)
 	o.Forks = o.Dag.forks()
 	w.findLive(o)
 	for _, a := range w.hist.sent {

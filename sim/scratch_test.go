@@ -1,11 +1,12 @@
 package sim
 
 import (
-	"github.com/pandanode/pandanode/node/group"
 	"os"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/pandanode/pandanode/node/group"
 )
 
 func TestRandScratch(t *testing.T) {

@@ -29,6 +29,7 @@ func newDAG(seed uint64) *dag {
 func testDevice(n int) wire.DeviceID {
 	return wire.DeviceID(sha256.Sum256([]byte{'d', byte(n), byte(n >> 8)}))
 }
+
 func testUser(n int) wire.UserID {
 	return wire.UserID(sha256.Sum256([]byte{'u', byte(n), byte(n >> 8)}))
 }

@@ -33,7 +33,7 @@ func TestRecordSyncedBeforeOwnAddition(t *testing.T) {
 		w.syncSomebody(d)
 		w.run(time.Minute)
 	}
-	if !d.m.mail.plain[wire.MessageID(c.m.logs.head(c.m.log).hash)] {
+	if !d.m.mail.plain[c.m.logs.head(c.m.log).hash] {
 		for id := range d.m.mail.records {
 			t.Logf("record %v plain %v gap %v", id, d.m.mail.plain[id], d.m.mail.gaps[id])
 		}
@@ -51,16 +51,16 @@ func TestRelabelledSealDoesNotBurnTheKey(t *testing.T) {
 	w.found(a, wire.PolicyOpen)
 	w.join(b)
 	w.run(30 * time.Second)
-	var real []byte
+	var honest []byte
 	w.hold = func(from, to *device, env []byte) bool {
-		if from == a && real == nil {
-			real = env
+		if from == a && honest == nil {
+			honest = env
 			return true
 		}
 		return false
 	}
 	id := a.send("important")
-	u, err := wire.OpenEnvelope(w.group, func(id wire.KeyID) []byte { return b.m.transport[id] }, real)
+	u, err := wire.OpenEnvelope(w.group, func(id wire.KeyID) []byte { return b.m.transport[id] }, honest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestRelabelledSealDoesNotBurnTheKey(t *testing.T) {
 	// Who sealed it is what MLS proves: a false label changes nothing.
 	_, err = b.step(Envelope{Bytes: b.envelope(wire.Bundle{Entries: u.Entries, Seals: [][]byte{wire.Marshal(s)}})})
 	t.Logf("the relabelled one: %v", err)
-	_, err = b.step(Envelope{Bytes: real})
+	_, err = b.step(Envelope{Bytes: honest})
 	t.Logf("the real one: %v", err)
 	w.run(10 * time.Minute)
 	if got := b.texts(); !slices.Contains(got, "important") {
@@ -97,7 +97,7 @@ func TestRemovedMemberCannotSpeak(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seal := wire.Marshal(&wire.Seal{Message: wire.MessageID(hash), Epoch: oldID, Sealer: c.dev.ID, PrivateMessage: pm})
+	seal := wire.Marshal(&wire.Seal{Message: hash, Epoch: oldID, Sealer: c.dev.ID, PrivateMessage: pm})
 	out, err := b.step(Envelope{Bytes: b.envelope(wire.Bundle{Entries: [][]byte{raw}, Seals: [][]byte{seal}})})
 	t.Logf("%+v %v", out, err)
 	b.open() // bug 1 hides it until a restart
@@ -118,7 +118,7 @@ func TestReadOnlyMemberCannotSpeak(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seal := wire.Marshal(&wire.Seal{Message: wire.MessageID(hash), Epoch: c.m.own.Position, Sealer: c.dev.ID, PrivateMessage: pm})
+	seal := wire.Marshal(&wire.Seal{Message: hash, Epoch: c.m.own.Position, Sealer: c.dev.ID, PrivateMessage: pm})
 	_, err = b.step(Envelope{Bytes: b.envelope(wire.Bundle{Entries: [][]byte{raw}, Seals: [][]byte{seal}})})
 	t.Log(err)
 	if got := b.texts(); slices.Contains(got, "not allowed") {
