@@ -115,6 +115,12 @@ func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (_ *CommitResult, err e
 	ratchets, joiner, member := child.enter(a, e.interim, e.secrets.init, commitSecret, psk)
 	defer joiner.wipe()
 	defer member.wipe()
+	defer func() {
+		if err != nil {
+			child.Wipe()
+			ratchets.Wipe()
+		}
+	}()
 	a.confirmationTag = child.confirmationTag
 
 	out := &CommitResult{Epoch: child, Ratchets: ratchets, Added: plan.added}

@@ -1,12 +1,15 @@
 // Package mls is an engine for the Messaging Layer Security protocol, RFC 9420.
 //
-// It does what the RFC defines and no more: KeyPackages, the ratchet tree and
-// TreeKEM, the key schedule, the secret tree, message framing, proposals,
-// commits, Welcomes and the exporter. It keeps no files, opens no sockets, reads
-// no clock and has no randomness of its own: time and an [io.Reader] are
-// arguments, so that a run with the same inputs gives the same bytes. It decides
-// nothing about who a credential stands for ([CredentialValidator] is the
-// caller's), which of two concurrent commits wins, or how messages travel.
+// It does what the RFC defines: KeyPackages, the ratchet tree and TreeKEM, the key
+// schedule, the secret tree, message framing, every proposal, commits, Welcomes,
+// external commits and senders, groups that continue others, and the exporter, in the
+// seven ciphersuites of the RFC and, where it is asked for, a hybrid post-quantum one
+// ([XWing_CHACHA20POLY1305_SHA256_Ed25519]). It keeps no files, opens no sockets, reads
+// no clock and has no randomness of its own: time and an [io.Reader] are arguments, so
+// that a run with the same inputs gives the same bytes (with EdDSA suites; ECDSA is
+// deterministic too). It decides nothing about who a credential stands for
+// ([CredentialValidator] and [SameClient] are the caller's), which of two concurrent
+// commits wins, or how messages travel.
 //
 // # State
 //
@@ -21,8 +24,25 @@
 //     never copied: using a key destroys it, and every change comes back as a
 //     [Delta] of rows, to be stored before its result is used.
 //
-// After an error neither has changed. [Epoch.MarshalSecret] and [Ratchets.Rows]
-// give what has to be stored; both hold secrets and are meant to be sealed. A
-// later "thin" form of an Epoch, which can process child commits but cannot open
-// messages of its own epoch, is a matter of leaving secrets out of that snapshot.
+// After an error neither has changed. Who follows one line of epochs and wants no more
+// than a handle on it uses a [Group], which has both parts behind one lock.
+//
+// # Storing
+//
+// [Epoch.MarshalSecret] gives an epoch in one piece. [Epoch.Snapshot] gives it as a head
+// and pages of the public tree, which are named by their content and shared by epochs:
+// the next epoch writes its head and the pages on the changed paths.
+// [Epoch.MarkPages] finds the pages that are garbage. [Ratchets.Rows] and every Delta
+// are rows of their own, so that a store can delete exactly the key that was used. Heads
+// and rows are secret and meant to be sealed. A [ThinEpoch] follows later commits, and
+// opens no message of its own epoch.
+//
+// # Cost
+//
+// With n members, a commit or its processing in a tree whose nodes are filled costs a
+// number of key operations that grows with log n; nothing in it looks at all members.
+// What looks at all of them: joining, which verifies every signature; a commit in a tree
+// with blank nodes, which seals to each of their members; a change of the GroupContext's
+// extensions; handing out the tree in a Welcome. Signatures and sealing run on all
+// processors. BenchmarkTable prints the figures.
 package mls

@@ -72,10 +72,12 @@ func (s *suite) pskSecret(ids []PreSharedKeyID, source PSKSource) (secret, error
 	out := newSecret(make([]byte, s.nh))
 	for i, id := range ids {
 		if source == nil {
+			out.wipe()
 			return secret{}, fmt.Errorf("%w: no PSKSource", ErrMissingPSK)
 		}
 		psk, ok := source(id)
 		if !ok {
+			out.wipe()
 			return secret{}, fmt.Errorf("%w: type %d", ErrMissingPSK, id.Type)
 		}
 		extracted := s.extract(nil, psk)
