@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,18 +31,27 @@ func main() {
 	dir := flag.String("dir", filepath.Join(cache, "pandanode", "mls-peers"), "where the peers are installed")
 	names := flag.String("peers", "ts-mls,core-crypto", "which peers, separated by commas")
 	only := flag.String("scenario", "", "only scenarios whose name begins with this")
+	suites := flag.String("suites", "", "only these ciphersuites, separated by commas; empty: all that both sides have")
 	seed := flag.Uint64("seed", 1, "seed of the scenarios")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *dir, strings.Split(*names, ","), *only, *seed); err != nil {
+	if err := run(ctx, options{*dir, strings.Split(*names, ","), *only, *suites, *seed}); err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, dir string, names []string, only string, seed uint64) error {
-	if err := peer.Install(ctx, dir, os.Stderr); err != nil {
+type options struct {
+	dir    string
+	peers  []string
+	only   string
+	suites string
+	seed   uint64
+}
+
+func run(ctx context.Context, o options) error {
+	if err := peer.Install(ctx, o.dir, os.Stderr); err != nil {
 		return err
 	}
 	ours, closeOurs, err := serveOurs(ctx)
@@ -51,16 +61,16 @@ func run(ctx context.Context, dir string, names []string, only string, seed uint
 	defer closeOurs()
 	var list []scenario.Scenario
 	for _, s := range scenario.All {
-		if strings.HasPrefix(s.Name, only) {
+		if strings.HasPrefix(s.Name, o.only) {
 			list = append(list, s)
 		}
 	}
 	if len(list) == 0 {
-		return fmt.Errorf("no scenario begins with %q", only)
+		return fmt.Errorf("no scenario begins with %q", o.only)
 	}
 	var rows []scenario.Row
-	for _, name := range names {
-		more, err := against(ctx, dir, name, ours, list, seed)
+	for _, name := range o.peers {
+		more, err := against(ctx, o, name, ours, list)
 		if err != nil {
 			return err
 		}
@@ -69,12 +79,21 @@ func run(ctx context.Context, dir string, names []string, only string, seed uint
 	if failed := scenario.Print(os.Stdout, rows); failed > 0 {
 		return fmt.Errorf("%d failed", failed)
 	}
+	for _, r := range rows {
+		if slices.Contains(everyPeer, r.Scenario) && r.Passed == 0 {
+			return fmt.Errorf("%s never passed with %s creating and %s joining", r.Scenario, r.Creator, r.Joiner)
+		}
+	}
 	return nil
 }
 
+// everyPeer are the scenarios that have to pass with each peer in either role: create,
+// add, join, messages and updates both ways, remove, external join.
+var everyPeer = []string{"welcome_join", "application", "commit/update", "commit/add_remove", "external_join", "deep_random"}
+
 // against plays list with one peer in either role.
-func against(ctx context.Context, dir, name string, ours scenario.Peer, list []scenario.Scenario, seed uint64) ([]scenario.Row, error) {
-	process, err := peer.Start(dir, name, os.Stderr)
+func against(ctx context.Context, o options, name string, ours scenario.Peer, list []scenario.Scenario) ([]scenario.Row, error) {
+	process, err := peer.Start(o.dir, name, os.Stderr)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +103,11 @@ func against(ctx context.Context, dir, name string, ours scenario.Peer, list []s
 	if err != nil {
 		return nil, err
 	}
-	setups := scenario.Setups(suites, seed)
+	if o.suites != "" {
+		only := strings.Split(o.suites, ",")
+		suites = slices.DeleteFunc(suites, func(s uint32) bool { return !slices.Contains(only, fmt.Sprint(s)) })
+	}
+	setups := scenario.Setups(suites, o.seed)
 	rows := scenario.Play(ctx, list, ours, theirs, setups, deviations)
 	rows = append(rows, scenario.Play(ctx, list, theirs, ours, setups, deviations)...)
 	passed := 0
