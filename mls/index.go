@@ -55,7 +55,7 @@ var encryptionSeed, signatureSeed = maphash.MakeSeed(), maphash.MakeSeed()
 // that came is there already.
 func (x *keyIndex) change(left, came []uint64) (next *keyIndex, duplicate bool) {
 	next = &keyIndex{base: x.base, census: x.census}
-	if len(left)+len(came) > maxDifferences {
+	if len(left)+len(came) > maxDifferences || len(x.base) == 0 {
 		slices.Sort(left)
 		slices.Sort(came)
 		base, _ := merge(x.base, x.gone, x.added)

@@ -235,6 +235,8 @@ func (p *pageReader) load(hash []byte, x nodeIndex) (*node, error) {
 func (p *pageReader) read(r *reader, x nodeIndex, top bool) (*node, error) {
 	switch kind := r.u8(); {
 	case r.err != nil:
+	case kind == pageBlank && top:
+		r.fail("a page with nobody in it")
 	case kind == pageBlank:
 		return blankTree(x.level()), nil
 	case kind == pageLink && !top && startsPage(x):

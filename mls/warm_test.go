@@ -118,3 +118,23 @@ func TestWarmGroup(t *testing.T) {
 		talk(t, members...)
 	}
 }
+
+// What a commit changes in a warm tree, and so what is checked and stored, is its path:
+// the number of nodes grows with log n.
+func TestCommitTouchesItsPath(t *testing.T) {
+	for _, n := range []int{64, 1024} {
+		member := warmGroup(t, n)
+		alice, bob := member(0), member(LeafIndex(n-1))
+		before := bob.e.tree
+		out := alice.commit(CommitConfig{})
+		bob.process(out.Commit)
+		visited := 0
+		bob.e.tree.differences(before, func(nodeIndex, *node, *node) { visited++ })
+		if height := bob.e.tree.rootIndex().level(); visited != height+1 {
+			t.Errorf("%d members: %d nodes changed, want %d", n, visited, height+1)
+		}
+		if x := bob.e.tree.index; len(x.added)+len(x.gone) > 4*visited {
+			t.Errorf("%d members: index differs in %d places", n, len(x.added)+len(x.gone))
+		}
+	}
+}
