@@ -3,7 +3,6 @@ package sim
 import (
 	"encoding/hex"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -265,12 +264,4 @@ func (r *Report) expect(e Expectation) {
 	if !slices.Equal(want, got) {
 		r.Unexpected = append(r.Unexpected, fmt.Sprintf("%v: it is %v", e, got))
 	}
-}
-
-// memory is the heap in use, in bytes.
-func memory() uint64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }
