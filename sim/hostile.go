@@ -145,7 +145,7 @@ func (p *puppet) hand(to map[*cnode]bool, entries ...[]byte) {
 }
 
 // commit makes a commit on an epoch that the device once held.
-func (p *puppet) commit(parent *dagEpoch, c group.Change) (*wire.Commit, error) {
+func (p *puppet) commit(parent *dagEpoch, c group.Change) (*wire.Commit, error) { //nolint:unparam // later scenarios change the tree
 	e := p.s.spy.epochs[string(parent.interim)]
 	if e == nil {
 		return nil, fmt.Errorf("it never held epoch %d", parent.number)
