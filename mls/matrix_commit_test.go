@@ -15,10 +15,10 @@ var matrixCommitting = []matrixCase{
 	{"5.2", "committing", "12.4", "a commit that needs a path and lacks it", func(m *matrix) {
 		for _, p := range []Proposal{Remove{2}, GroupContextExtensions{}} {
 			m.refuses(m.alice, ErrUsage, m.commit(m.alice, CommitConfig{NoPath: true, Proposals: []Proposal{p}}))
-			m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.forged(CommitConfig{Proposals: []Proposal{p}}, func(a *authContent) { a.commit.path = nil })))
+			m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.forged(CommitConfig{Proposals: []Proposal{p}}, func(a *authContent) { a.commit.path = nil })), "no path")
 		}
 		m.refuses(m.alice, ErrUsage, m.commit(m.alice, CommitConfig{NoPath: true}))
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.forged(CommitConfig{}, func(a *authContent) { a.commit.path = nil })))
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.forged(CommitConfig{}, func(a *authContent) { a.commit.path = nil })), "no path")
 	}},
 	{"5.3", "committing", "12.4", "Adds and PSKs do without a path", func(m *matrix) {
 		out := m.alice.commit(CommitConfig{NoPath: true, Proposals: []Proposal{Add{m.dave.kp}}})
@@ -57,24 +57,24 @@ var matrixCommitting = []matrixCase{
 		twice := m.forged(CommitConfig{References: [][]byte{add}}, func(a *authContent) {
 			a.commit.proposals = append(a.commit.proposals, a.commit.proposals[0])
 		})
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, twice, add))
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, twice, add), "twice")
 	}},
 	{"5.10", "committing", "12.2", "two GroupContextExtensions in one commit", func(m *matrix) {
-		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, GroupContextExtensions{}, GroupContextExtensions{}))
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(GroupContextExtensions{}, GroupContextExtensions{})))
+		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, GroupContextExtensions{}, GroupContextExtensions{}), "twice")
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(GroupContextExtensions{}, GroupContextExtensions{})), "twice")
 	}},
 	{"5.11", "committing", "12.2", "one PSK twice, a nonce of the wrong length, a PSK that is missing", func(m *matrix) {
 		short := PreSharedKey{PreSharedKeyID{Type: PSKExternal, ID: []byte("a"), Nonce: []byte{1}}}
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(externalPSK("a"), externalPSK("a"))))
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(short)))
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(externalPSK("a"), externalPSK("a"))), "twice")
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(short)), "nonce")
 		m.refuses(m.alice, ErrMissingPSK, m.propose(m.alice, externalPSK("a")))
 		keys := func(PreSharedKeyID) ([]byte, bool) { return []byte("key"), true }
 		out := m.alice.commit(CommitConfig{Proposals: []Proposal{externalPSK("a")}, PSKs: keys})
 		m.refuses(m.bob, ErrMissingPSK, m.process(m.bob, out.Commit))
 	}},
 	{"5.12", "committing", "12.2", "ExternalInit in a member's commit", func(m *matrix) {
-		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, ExternalInit{nonce()}))
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(ExternalInit{nonce()})))
+		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, ExternalInit{nonce()}), "member's commit")
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(ExternalInit{nonce()})), "member's commit")
 	}},
 	{"5.13", "committing", "12.2", "an external commit with Adds, Updates, two Removes or no ExternalInit", func(m *matrix) {
 		external := func(change func(c *commit)) []byte {
@@ -99,18 +99,25 @@ var matrixCommitting = []matrixCase{
 			}
 		}
 		m.is(m.process(m.bob, external(func(*commit) {}))(), nil)
-		for _, change := range []func(c *commit){
-			with(Add{m.dave.kp}), with(Update{m.bob.e.tree.leaf(1)}), with(Remove{1}, Remove{2}), with(ExternalInit{nonce()}),
-			with(GroupContextExtensions{}), func(c *commit) { c.proposals = nil },
-			func(c *commit) { c.path = nil },
+		for _, c := range []struct {
+			why    string
+			change func(c *commit)
+		}{
+			{"Add in", with(Add{m.dave.kp})},
+			{"Update in", with(Update{m.bob.e.tree.leaf(1)})},
+			{"two Removes", with(Remove{1}, Remove{2})},
+			{"ExternalInit twice", with(ExternalInit{nonce()})},
+			{"GroupContextExtensions", with(GroupContextExtensions{})},
+			{"without ExternalInit", func(c *commit) { c.proposals = nil }},
+			{"without a commit and path", func(c *commit) { c.path = nil }},
 		} {
-			m.refuses(m.bob, ErrInvalid, m.process(m.bob, external(change)))
+			m.refuses(m.bob, ErrInvalid, m.process(m.bob, external(c.change)), c.why)
 		}
 	}},
 	{"5.14", "committing", "12.1.7", "GroupContext extensions that a member does not support", func(m *matrix) {
 		x := GroupContextExtensions{[]Extension{{Type: 0xff77}}}
-		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, x))
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(x)))
+		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, x), "extension 65399")
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(x)), "extension 65399")
 	}},
 	{"5.15", "committing", "12.4.3.2", "an external commit with a proposal by reference", func(m *matrix) {
 		add, err := m.carol.e.ProposeAdd(m.carol.signer, m.dave.kp, nil)
@@ -131,20 +138,23 @@ var matrixCommitting = []matrixCase{
 			tag := a.confirmationTag
 			must(m, a.sign(m.alice.e.suite(), m.dave.signer, m.alice.e.context))
 			a.confirmationTag = tag
-			m.refuses(m.bob, ErrInvalid, m.process(m.bob, a.publicMessage(m.alice.e.suite(), secret{}, m.alice.e.context), p))
+			m.refuses(m.bob, ErrInvalid, m.process(m.bob, a.publicMessage(m.alice.e.suite(), secret{}, m.alice.e.context), p), "by reference")
 		}
 	}},
 	{"5.16", "committing", "12.4.2", "a path of another shape than the tree", func(m *matrix) {
-		for _, change := range []func(p *updatePath){
-			func(p *updatePath) { p.nodes = p.nodes[:1] },
-			func(p *updatePath) { p.nodes = append(p.nodes, p.nodes[0]) },
-			func(p *updatePath) { p.nodes[0].sealed = append(p.nodes[0].sealed, p.nodes[0].sealed[0]) },
-			func(p *updatePath) { p.nodes[0].sealed = nil },
-			func(p *updatePath) { p.nodes[0].encryptionKey = p.nodes[0].encryptionKey[1:] },
-			func(p *updatePath) { p.nodes[1].encryptionKey = p.nodes[0].encryptionKey },
-			func(p *updatePath) { p.leaf = m.alice.e.tree.leaf(0) },
+		for _, c := range []struct {
+			why    string
+			change func(p *updatePath)
+		}{
+			{"path of 1 nodes", func(p *updatePath) { p.nodes = p.nodes[:1] }},
+			{"path of 3 nodes", func(p *updatePath) { p.nodes = append(p.nodes, p.nodes[0]) }},
+			{"2 path secrets", func(p *updatePath) { p.nodes[0].sealed = append(p.nodes[0].sealed, p.nodes[0].sealed[0]) }},
+			{"0 path secrets", func(p *updatePath) { p.nodes[0].sealed = nil }},
+			{"encryption_key of 31 bytes", func(p *updatePath) { p.nodes[0].encryptionKey = p.nodes[0].encryptionKey[1:] }},
+			{"parent hash", func(p *updatePath) { p.nodes[1].encryptionKey = p.nodes[0].encryptionKey }},
+			{"did not change", func(p *updatePath) { p.leaf = m.alice.e.tree.leaf(0) }},
 		} {
-			m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.forged(CommitConfig{}, func(a *authContent) { change(a.commit.path) })))
+			m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.forged(CommitConfig{}, func(a *authContent) { c.change(a.commit.path) })), c.why)
 		}
 	}},
 }
@@ -180,7 +190,7 @@ var matrixWelcome = []matrixCase{
 		m.refuses(m.dave, ErrMissingTree, m.join(m.dave, m.added().Welcome, nil))
 	}},
 	{"6.6", "welcome", "12.4.3.1", "the ratchet tree of another epoch", func(m *matrix) {
-		m.refuses(m.dave, ErrInvalid, m.join(m.dave, m.added().Welcome, m.alice.e.RatchetTree()))
+		m.refuses(m.dave, ErrInvalid, m.join(m.dave, m.added().Welcome, m.alice.e.RatchetTree()), "tree hash")
 	}},
 	{"6.7", "welcome", "12.4.3.1", "a Welcome is replayed in a later epoch: it still leads to its own", func(m *matrix) {
 		out := m.added()
@@ -246,7 +256,7 @@ var matrixTree = []matrixCase{
 		m.is(m.enter(m.dave, m.info(nil))(), nil)
 	}},
 	{"7.2", "tree hash", "12.4.3.1", "a tree hash that is not the tree's", func(m *matrix) {
-		m.refuses(m.dave, ErrInvalid, m.enter(m.dave, m.info(func(g *groupInfo) { g.ctx.treeHash = nonce() })))
+		m.refuses(m.dave, ErrInvalid, m.enter(m.dave, m.info(func(g *groupInfo) { g.ctx.treeHash = nonce() })), "tree hash")
 	}},
 	{"7.3", "tree hash", "7.9.2", "a parent whose hash no child carries", func(m *matrix) {
 		m.refuses(m.dave, ErrInvalid, m.enter(m.dave, m.planted(0, func(_ nodeIndex, n *node) {
@@ -255,14 +265,14 @@ var matrixTree = []matrixCase{
 				p.encryptionKey = nonce()
 				n.parent = &p
 			}
-		})))
+		})), "parent-hash")
 	}},
 	{"7.4", "tree hash", "7.9.2", "a subtree is put in the place of another", func(m *matrix) {
 		m.refuses(m.dave, ErrInvalid, m.enter(m.dave, m.planted(2, func(x nodeIndex, n *node) {
 			if x == 5 {
 				n.parent = m.alice.e.tree.at(1).parent
 			}
-		})))
+		})), "parent-hash")
 	}},
 	{"7.5", "tree hash", "12.4.3.1", "unmerged_leaves that are out of order, blank or not below", func(m *matrix) {
 		for _, list := range [][]LeafIndex{{3}, {2, 1}, {1, 1}, {1 << 31}} {
@@ -272,7 +282,7 @@ var matrixTree = []matrixCase{
 					p.unmerged = list
 					n.parent = &p
 				}
-			})))
+			})), "unmerged")
 		}
 	}},
 	{"7.6", "tree hash", "7.3", "one signature key in two leaves", func(m *matrix) {
@@ -281,7 +291,7 @@ var matrixTree = []matrixCase{
 		l.Source, l.ParentHash = LeafFromUpdate, nil
 		signed, err := l.signed(m.alice.e.suite(), m.bob.signer, m.alice.e.ctx.groupID, 2)
 		must(m, err)
-		m.refuses(m.dave, ErrInvalid, m.enter(m.dave, m.planted(2, leafAt(signed))))
+		m.refuses(m.dave, ErrInvalid, m.enter(m.dave, m.planted(2, leafAt(signed))), "signature key")
 	}},
 	{"7.7", "tree hash", "7.3", "one encryption key in two leaves", func(m *matrix) {
 		l := *m.alice.e.tree.leaf(2)
@@ -289,7 +299,7 @@ var matrixTree = []matrixCase{
 		l.Source, l.ParentHash = LeafFromUpdate, nil
 		signed, err := l.signed(m.alice.e.suite(), m.carol.signer, m.alice.e.ctx.groupID, 2)
 		must(m, err)
-		m.refuses(m.dave, ErrInvalid, m.enter(m.dave, m.planted(2, leafAt(signed))))
+		m.refuses(m.dave, ErrInvalid, m.enter(m.dave, m.planted(2, leafAt(signed))), "encryption key")
 	}},
 	{"7.8", "tree hash", "7.3", "a leaf whose signature is for another leaf or group", func(m *matrix) {
 		for _, at := range []struct {
@@ -300,7 +310,7 @@ var matrixTree = []matrixCase{
 			l.Source, l.ParentHash = LeafFromUpdate, nil
 			signed, err := l.signed(m.alice.e.suite(), m.carol.signer, []byte(at.group), at.index)
 			must(m, err)
-			m.refuses(m.dave, ErrInvalid, m.enter(m.dave, m.planted(2, leafAt(signed))))
+			m.refuses(m.dave, ErrInvalid, m.enter(m.dave, m.planted(2, leafAt(signed))), "signature of LeafNode")
 		}
 	}},
 	{"7.9", "tree hash", "12.4.3.3", "a ratchet tree that is empty, ends in a blank, or has a node in the wrong place", func(m *matrix) {

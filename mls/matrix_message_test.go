@@ -85,19 +85,19 @@ var matrixAuthentication = []matrixCase{
 		tag := a.confirmationTag
 		must(m, a.sign(m.alice.e.suite(), m.bob.signer, m.alice.e.context))
 		a.confirmationTag = tag
-		m.refuses(m.carol, ErrInvalid, m.process(m.carol, a.publicMessage(m.alice.e.suite(), m.alice.e.secrets.membership, m.alice.e.context)))
+		m.refuses(m.carol, ErrInvalid, m.process(m.carol, a.publicMessage(m.alice.e.suite(), m.alice.e.secrets.membership, m.alice.e.context)), "signature of message")
 	}},
 	{"9.2", "authentication", "6.2", "a membership tag that is wrong or gone", func(m *matrix) {
 		b := m.alice.commit(CommitConfig{}).Commit
 		wrong := clone(b)
 		wrong[len(b)-1] ^= 1
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, wrong))
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, append(clone(b[:len(b)-33]), 0)))
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, wrong), "membership tag")
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, append(clone(b[:len(b)-33]), 0)), "membership tag")
 		m.refuses(m.bob, ErrMalformed, m.process(m.bob, b[:len(b)-33]))
 	}},
 	{"9.3", "authentication", "8.1", "a confirmation tag that is wrong, short or empty", func(m *matrix) {
 		for _, tag := range [][]byte{make([]byte, 32), make([]byte, 31), {}} {
-			m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.forged(CommitConfig{}, func(a *authContent) { a.confirmationTag = tag })))
+			m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.forged(CommitConfig{}, func(a *authContent) { a.confirmationTag = tag })), "confirmation tag")
 		}
 	}},
 	{"9.4", "authentication", "6", "a sender that is blank, beyond the tree, or another member", func(m *matrix) {
@@ -130,7 +130,7 @@ var matrixAuthentication = []matrixCase{
 			a.proposal = Remove{2}
 			must(m, a.sign(m.alice.e.suite(), m.alice.signer, ctx.bytes()))
 			b := a.publicMessage(m.alice.e.suite(), m.alice.e.secrets.membership, m.alice.e.context)
-			m.refuses(m.bob, ErrInvalid, m.commit(m.bob, CommitConfig{References: [][]byte{b}}))
+			m.refuses(m.bob, ErrInvalid, m.commit(m.bob, CommitConfig{References: [][]byte{b}}), "signature of message")
 		}
 	}},
 	{"9.8", "authentication", "6", "flipped bits in every field of a public commit", func(m *matrix) {

@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 )
@@ -98,11 +99,18 @@ func (m *matrix) is(err, want error) {
 	}
 }
 
-// refuses verifies that f fails with want and leaves c as it was.
-func (m *matrix) refuses(c *client, want error, f func() error) {
+// refuses verifies that f fails with want and leaves c as it was. A forged message may
+// be wrong in more than one way: why is what the error says of the one that is meant.
+func (m *matrix) refuses(c *client, want error, f func() error, why ...string) {
 	m.Helper()
 	before := c.snapshot()
-	m.is(f(), want)
+	err := f()
+	m.is(err, want)
+	for _, text := range why {
+		if err != nil && !strings.Contains(err.Error(), text) {
+			m.Errorf("refused for another reason than %q: %v", text, err)
+		}
+	}
 	if !bytes.Equal(c.snapshot(), before) {
 		m.Errorf("%s has changed after a refusal", c.name)
 	}
@@ -219,6 +227,16 @@ func (m *matrix) listed(list ...Proposal) []byte {
 	})
 }
 
+// adding gives alice's commit without a path and with the given Adds.
+func (m *matrix) adding(list ...Proposal) []byte {
+	return m.forged(CommitConfig{NoPath: true, Proposals: []Proposal{Add{newClient(m, 1, "erin").kp}}}, func(a *authContent) {
+		a.commit.proposals = nil
+		for _, p := range list {
+			a.commit.proposals = append(a.commit.proposals, proposalOrRef{value: p})
+		}
+	})
+}
+
 // info gives a GroupInfo of alice with an inline tree and external_pub, after an edit.
 func (m *matrix) info(change func(g *groupInfo)) []byte {
 	e, s := m.alice.e, m.alice.e.suite()
@@ -251,9 +269,10 @@ func (m *matrix) planted(i LeafIndex, visit func(x nodeIndex, n *node)) []byte {
 	})
 }
 
-// leafAt replaces a leaf in planted.
+// leafAt replaces a leaf in planted, and blanks what is above it.
 func leafAt(l *LeafNode) func(nodeIndex, *node) {
 	return func(_ nodeIndex, n *node) {
+		n.parent = nil
 		if n.leaf != nil {
 			n.leaf = pack(l)
 		}
@@ -347,11 +366,11 @@ var matrixAdd = []matrixCase{
 	}},
 	{"2.3", "add", "12.2", "a client that is a member already", func(m *matrix) {
 		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Add{m.bob.kp}))
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Add{m.carol.kp})))
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.adding(Add{m.carol.kp})), "another's")
 	}},
 	{"2.4", "add", "12.2", "a client twice in one commit", func(m *matrix) {
-		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Add{m.dave.kp}, Add{m.dave.kp}))
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Add{m.dave.kp}, Add{m.dave.kp})))
+		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Add{m.dave.kp}, Add{m.dave.kp}), "another's")
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.adding(Add{m.dave.kp}, Add{m.dave.kp})), "another's")
 	}},
 	{"2.5", "add", "7.3", "a signature key that a member has", func(m *matrix) {
 		kp, _, err := NewKeyPackage(m.dave.rand, KeyPackageConfig{Suite: 1, Credential: BasicCredential([]byte("dave")), Signer: m.bob.signer})
@@ -360,13 +379,13 @@ var matrixAdd = []matrixCase{
 	}},
 	{"2.6", "add", "7.3", "an encryption key that a member has", func(m *matrix) {
 		kp := m.keyPackage(m.dave, func(l *LeafNode) { l.EncryptionKey = m.bob.e.tree.leaf(1).EncryptionKey }, nil)
-		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Add{kp}))
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Add{kp})))
+		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Add{kp}), "encryption key")
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.adding(Add{kp})), "encryption key")
 	}},
 	{"2.7", "add", "10.1", "a KeyPackage of another ciphersuite", func(m *matrix) {
 		other := newClient(m, 2, "other")
-		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Add{other.kp}))
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Add{other.kp})))
+		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Add{other.kp}), "ciphersuite")
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Add{other.kp})), "ciphersuite")
 	}},
 	{"2.8", "add", "10.1", "a KeyPackage of another protocol version", func(m *matrix) {
 		b := m.dave.kp.Bytes()
@@ -381,23 +400,23 @@ var matrixAdd = []matrixCase{
 	}},
 	{"2.10", "add", "10.1", "an init_key that is the leaf's encryption key", func(m *matrix) {
 		kp := m.keyPackage(m.dave, nil, func(kp *KeyPackage) { kp.InitKey = kp.Leaf.EncryptionKey })
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Add{kp})))
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Add{kp})), "init_key equals")
 	}},
 	{"2.11", "add", "7.3", "a leaf whose source is not key_package", func(m *matrix) {
 		kp := m.keyPackage(m.dave, nil, func(kp *KeyPackage) { kp.Leaf = m.bob.e.tree.leaf(0) })
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Add{kp})))
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Add{kp})), "source is not key_package")
 	}},
 	{"2.12", "add", "7.2", "capabilities that lack the group's version", func(m *matrix) {
 		kp := m.keyPackage(m.dave, func(l *LeafNode) { l.Capabilities.Versions = []ProtocolVersion{9} }, nil)
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Add{kp})))
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Add{kp})), "lack version")
 	}},
 	{"2.13", "add", "7.3", "capabilities that lack a credential type in use", func(m *matrix) {
 		kp := m.keyPackage(m.dave, func(l *LeafNode) {
 			l.Credential = Credential{Type: CredentialX509, Certificates: [][]byte{{1}}}
 			l.Capabilities.Credentials = []CredentialType{CredentialX509}
 		}, nil)
-		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Add{kp}))
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Add{kp})))
+		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Add{kp}), "credential type")
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.adding(Add{kp})), "credential type")
 	}},
 }
 
@@ -416,26 +435,26 @@ var matrixUpdate = []matrixCase{
 	{"3.2", "update", "12.2", "an Update of the committer itself, by reference", func(m *matrix) {
 		update, _, err := m.alice.e.ProposeUpdate(m.alice.rand, m.alice.signer, nil, nil)
 		must(m, err)
-		m.refuses(m.alice, ErrInvalid, m.commit(m.alice, CommitConfig{References: [][]byte{update}}))
+		m.refuses(m.alice, ErrInvalid, m.commit(m.alice, CommitConfig{References: [][]byte{update}}), "Update of the committer")
 	}},
 	{"3.3", "update", "12.2", "an Update by value", func(m *matrix) {
 		leaf, err := m.alice.e.tree.leaf(0).signed(m.alice.e.suite(), m.alice.signer, m.alice.e.ctx.groupID, 0)
 		must(m, err)
-		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Update{leaf}))
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Update{leaf})))
+		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Update{leaf}), "Update of the committer")
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Update{leaf})), "Update of the committer")
 	}},
 	{"3.4", "update", "12.1.2", "an Update with the old encryption key", func(m *matrix) {
 		m.refuses(m.alice, ErrInvalid, m.commit(m.alice, CommitConfig{References: [][]byte{m.updated(func(l *LeafNode) {
 			l.EncryptionKey = m.bob.e.tree.leaf(1).EncryptionKey
-		}, 1)}}))
+		}, 1)}}), "did not change")
 	}},
 	{"3.5", "update", "7.2", "an Update signed for another leaf index", func(m *matrix) {
-		m.refuses(m.alice, ErrInvalid, m.commit(m.alice, CommitConfig{References: [][]byte{m.updated(nil, 2)}}))
+		m.refuses(m.alice, ErrInvalid, m.commit(m.alice, CommitConfig{References: [][]byte{m.updated(nil, 2)}}), "signature of LeafNode")
 	}},
 	{"3.6", "update", "7.3", "an Update whose leaf_node_source is commit", func(m *matrix) {
 		m.refuses(m.alice, ErrInvalid, m.commit(m.alice, CommitConfig{References: [][]byte{m.updated(func(l *LeafNode) {
 			l.Source, l.ParentHash = LeafFromCommit, nonce()
-		}, 1)}}))
+		}, 1)}}), "source is not update")
 	}},
 	{"3.7", "update", "7.3", "an Update whose leaf lacks a required capability", func(m *matrix) {
 		out := m.alice.commit(CommitConfig{Proposals: []Proposal{GroupContextExtensions{[]Extension{required(nil, nil, []CredentialType{CredentialX509})}}}})
@@ -443,10 +462,10 @@ var matrixUpdate = []matrixCase{
 		m.alice.move(out)
 		m.refuses(m.alice, ErrInvalid, m.commit(m.alice, CommitConfig{References: [][]byte{m.updated(func(l *LeafNode) {
 			l.Capabilities.Credentials = []CredentialType{CredentialBasic}
-		}, 1)}}))
+		}, 1)}}), "required credential")
 	}},
 	{"3.8", "update", "12.2", "an Update and a Remove of one leaf", func(m *matrix) {
-		m.refuses(m.alice, ErrInvalid, m.commit(m.alice, CommitConfig{References: [][]byte{m.updated(nil, 1)}, Proposals: []Proposal{Remove{1}}}))
+		m.refuses(m.alice, ErrInvalid, m.commit(m.alice, CommitConfig{References: [][]byte{m.updated(nil, 1)}, Proposals: []Proposal{Remove{1}}}), "two proposals")
 	}},
 	{"3.9", "update", "12.4.2", "the updater lacks the private key of its Update", func(m *matrix) {
 		update, _, err := m.bob.e.ProposeUpdate(m.bob.rand, m.bob.signer, nil, nil)
@@ -494,22 +513,22 @@ var matrixRemove = []matrixCase{
 		m.refuses(m.carol, ErrWrongEpoch, m.process(m.carol, m.bob.commit(CommitConfig{}).Commit))
 	}},
 	{"4.5", "remove", "12.2", "a commit that removes its committer", func(m *matrix) {
-		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Remove{0}))
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Remove{0})))
+		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Remove{0}), "removes itself")
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Remove{0})), "removes itself")
 	}},
 	{"4.6", "remove", "12.1.3", "a blank leaf is removed", func(m *matrix) {
-		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Remove{3}))
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Remove{3})))
+		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Remove{3}), "is blank")
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Remove{3})), "is blank")
 	}},
 	{"4.7", "remove", "12.1.3", "a leaf beyond the tree is removed", func(m *matrix) {
 		for _, i := range []LeafIndex{4, 1 << 31, 1<<32 - 1} {
-			m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Remove{i}))
-			m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Remove{i})))
+			m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Remove{i}), "is blank")
+			m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Remove{i})), "is blank")
 		}
 	}},
 	{"4.8", "remove", "12.2", "one leaf is removed twice", func(m *matrix) {
-		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Remove{2}, Remove{2}))
-		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Remove{2}, Remove{2})))
+		m.refuses(m.alice, ErrInvalid, m.propose(m.alice, Remove{2}, Remove{2}), "two proposals")
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(Remove{2}, Remove{2})), "two proposals")
 	}},
 	{"4.9", "remove", "7.7", "the tree shrinks when its right half is blank", func(m *matrix) {
 		out := m.alice.commit(CommitConfig{Proposals: []Proposal{Remove{2}}})
