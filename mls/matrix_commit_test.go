@@ -288,14 +288,17 @@ var matrixTree = []matrixCase{
 		m.alice.move(m.alice.commit(CommitConfig{NoPath: true, Proposals: []Proposal{Add{newClient(m, 1, "frank").kp}, Add{newClient(m, 1, "grace").kp}}}))
 		m.dave = newClient(m, 1, "heidi")
 		m.is(m.enter(m.dave, m.info(nil))(), nil)
-		for _, list := range [][]LeafIndex{{6, 5}, {5, 5, 6}} {
+		for _, c := range []struct {
+			list []LeafIndex
+			why  string
+		}{{[]LeafIndex{6, 5}, "unmerged"}, {[]LeafIndex{5, 5, 6}, "ascending"}} {
 			m.refuses(m.dave, ErrInvalid, m.enter(m.dave, m.planted(0, func(x nodeIndex, n *node) {
 				if x == 7 {
 					p := *n.parent
-					p.unmerged = list
+					p.unmerged = c.list
 					n.parent = &p
 				}
-			})), "ascending")
+			})), c.why)
 		}
 	}},
 	{"7.6", "tree hash", "7.3", "one signature key in two leaves", func(m *matrix) {
