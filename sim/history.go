@@ -14,7 +14,6 @@ import (
 type history struct {
 	marks         []mark
 	moves         []move
-	held          []sample
 	sent          []*accepted
 	byID          map[wire.MessageID]*accepted
 	exchanges     []*exchange
@@ -26,6 +25,14 @@ type history struct {
 	removals      int
 	lostEnvelopes int
 	shownTotal    int
+	reads         []read
+}
+
+// read is a message being shown on a device.
+type read struct {
+	At   time.Time
+	Seat *seat
+	ID   wire.MessageID
 }
 
 // mark is something to see on a device's line.
@@ -41,12 +48,6 @@ type move struct {
 	At   time.Time
 	Seat *seat
 	To   wire.EpochID
-}
-
-// sample is how many messages were sent and shown, over all devices, at a time.
-type sample struct {
-	At          time.Time
-	Sent, Shown int
 }
 
 // accepted is a message that a device took for sending.
@@ -79,18 +80,9 @@ func (h *history) mark(w *core, n *cnode, kind, text string) {
 	h.marks = append(h.marks, mark{At: w.now, Node: n, Kind: kind, Text: text})
 }
 
-func (h *history) shown(s *seat) {
+func (h *history) shown(s *seat, id wire.MessageID) {
 	h.shownTotal++
-	h.sample(s.w())
-}
-
-func (h *history) sample(w *core) {
-	x := sample{At: w.now, Sent: len(h.sent), Shown: h.shownTotal}
-	if n := len(h.held); n > 0 && h.held[n-1].At.Equal(x.At) {
-		h.held[n-1] = x
-		return
-	}
-	h.held = append(h.held, x)
+	h.reads = append(h.reads, read{At: s.w().now, Seat: s, ID: id})
 }
 
 func (h *history) exchanged(x *exchange) { h.exchanges = append(h.exchanges, x) }

@@ -298,6 +298,12 @@ func noReuse(o *observation) []string { return slices.Clone(o.Twice) }
 // changed sides more often than there was reason to.
 func comesToRest(o *observation) (bad []string) {
 	for _, d := range o.Devices {
+		if d.Spins > 0 && !d.Hostile {
+			bad = append(bad, fmt.Sprintf("%s wanted to be woken at once over and over, %d times", d.Name, d.Spins))
+		}
+		if d.Insisted > 0 && !d.Hostile {
+			bad = append(bad, fmt.Sprintf("%s asked for a sync more than 900 times within an hour, %d times more", d.Name, d.Insisted))
+		}
 		if !d.Live {
 			continue
 		}

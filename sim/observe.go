@@ -51,6 +51,8 @@ type deviceView struct {
 	Switches      int
 	LateMoves     int // positions taken up in the time of rest
 	LateCommits   int // made in the time of rest
+	Spins         int // times that its machine wanted to be woken at once, over and over
+	Insisted      int // asks for a sync beyond 900 within an hour
 	PeakEpochs    int
 	PeakParked    int
 	Secrets       []secretView
@@ -149,7 +151,7 @@ func (w *core) view(s *seat, rest time.Time) *deviceView {
 	v := &deviceView{
 		Name: s.n.name, User: s.n.dev.User, Device: s.n.dev.ID, Hostile: s.n.hostile, Broken: s.bad,
 		Running:  !s.n.hostile && s.n.up && s.n.online && s.bad == nil && s.m != nil,
-		Switches: s.switches, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, Cursors: true,
+		Switches: s.switches, Spins: s.spins, Insisted: s.insisted, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, Cursors: true,
 	}
 	for _, m := range w.hist.moves {
 		if m.Seat == s && m.At.After(rest) {

@@ -78,7 +78,7 @@ func randomWorld(seed uint64) (*Report, error) {
 		return nil, fmt.Errorf("seed %d: %w", seed, err)
 	}
 	if got, want := fmt.Sprint(r.failures()), fmt.Sprint(knownBadSeeds[seed]); got != want {
-		return r, fmt.Errorf("seed %d violates %s, known are %s: %s\nreplay with: %s", seed, got, want, r.first(), r.Replay)
+		return r, fmt.Errorf("seed %d violates %s, known are %s: %s\nreplay with: %s", seed, got, want, r.First(), r.Replay)
 	}
 	if r.Counts["forks"] < 1 || r.Counts["removals"] < 1 || r.Counts["crashes"] < 1 || r.Records.Sent < 50 {
 		return r, fmt.Errorf("seed %d covers too little: %v", seed, r.Counts)

@@ -30,15 +30,21 @@ type seat struct {
 	opened bool
 	bad    error // why the machine cannot be used any more
 
-	wake    time.Time
-	asked   bool // a sync is on its way
-	version int  // rises with what the machine learns; a sync of two that stand still is skipped
-	synced  map[*seat][2]int
-	wanted  map[wire.DeviceID]map[wire.MessageID]bool // asked for before on streams
-	given   map[[32]byte]time.Time                    // seals got on streams
-	joining bool
-	dropped int     // Welcomes to lose
-	chokes  []*seat // who cannot process the next commit of this device
+	wake     time.Time
+	ticked   time.Time
+	atOnce   int // wakes at ticked
+	spins    int // times that it had to be made to wait
+	hour     time.Time
+	asks     int  // since hour
+	insisted int  // asks beyond all patience
+	asked    bool // a sync is on its way
+	version  int  // rises with what the machine learns; a sync of two that stand still is skipped
+	synced   map[*seat][2]int
+	wanted   map[wire.DeviceID]map[wire.MessageID]bool // asked for before on streams
+	given    map[[32]byte]time.Time                    // seals got on streams
+	joining  bool
+	dropped  int     // Welcomes to lose
+	chokes   []*seat // who cannot process the next commit of this device
 
 	puppet *puppet // of a hostile device
 	tape   [][]byte
@@ -213,7 +219,7 @@ func (s *seat) note(e group.Event) {
 	switch e.Kind {
 	case group.EventMessage:
 		s.shown++
-		s.w().hist.shown(s)
+		s.w().hist.shown(s, e.Message)
 	case group.EventEpoch, group.EventJoined:
 		s.moved(e.Epoch, "")
 	case group.EventSwitch:
@@ -234,6 +240,9 @@ func (s *seat) moved(to wire.EpochID, _ string) {
 	}
 }
 
+// patience is how often in one moment a machine may ask to be woken at once.
+const patience = 64
+
 // plan makes sure that the machine is woken when it wants.
 func (s *seat) plan() {
 	local := s.m.NextWake()
@@ -241,6 +250,18 @@ func (s *seat) plan() {
 		return
 	}
 	at := local.Add(-s.n.skew)
+	if now := s.w().now; !at.After(now) {
+		if s.ticked.Equal(now) {
+			s.atOnce++
+		} else {
+			s.ticked, s.atOnce = now, 0
+		}
+		if at = now; s.atOnce > patience {
+			// It would spin until its time comes. That is noted, and the world goes on.
+			s.spins++
+			at = now.Add(100 * time.Millisecond)
+		}
+	}
 	if at.Equal(s.wake) {
 		return
 	}

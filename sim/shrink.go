@@ -37,7 +37,7 @@ func Shrink(sc *Scenario, tries int, opt Options) (*Scenario, *Report, error) {
 		}
 		best, report = &c, r
 		if opt.Progress != nil {
-			opt.Progress("%d actions, %d runs left: %v", len(actions), tries, r.first())
+			opt.Progress("%d actions, %d runs left: %v", len(actions), tries, r.First())
 		}
 		return true
 	}
@@ -64,8 +64,8 @@ func Shrink(sc *Scenario, tries int, opt Options) (*Scenario, *Report, error) {
 	return best, report, nil
 }
 
-// first is the first thing that went wrong.
-func (r *Report) first() string {
+// First is the first thing that went wrong.
+func (r *Report) First() string {
 	if len(r.Violations) > 0 {
 		return r.Violations[0].String()
 	}

@@ -16,9 +16,8 @@ const (
 	syncRounds = 4                      // of wants, in one exchange
 	settling   = 20 * time.Second       // in which a device that meets others sorts itself out
 	joinRetry  = time.Second
+	insistence = 900 // how often within an hour a machine may ask for a sync
 )
-
-var debugSync func(from, to *seat, n int, err error)
 
 // exchange is what a sync cost, and what of it was news.
 type exchange struct {
@@ -40,7 +39,16 @@ func (w *core) askSync(s *seat) {
 		return
 	}
 	s.asked = true
-	w.after(syncDelay+w.net.jitter(100*time.Millisecond), func() {
+	wait := syncDelay + w.net.jitter(100*time.Millisecond)
+	if w.now.Sub(s.hour) >= time.Hour {
+		s.hour, s.asks = w.now, 0
+	}
+	if s.asks++; s.asks > insistence {
+		// It would go on like this. That is noted, and the world goes on.
+		s.insisted++
+		wait += time.Minute
+	}
+	w.after(wait, func() {
 		s.asked = false
 		if o := w.somebody(s); o != nil {
 			w.sync(s, o)
@@ -143,10 +151,7 @@ func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 		for _, e := range entries {
 			size += len(e)
 		}
-		out, err := to.step(group.Entries{Entries: entries})
-		if debugSync != nil && out.New == 0 {
-			debugSync(from, to, len(entries), err)
-		}
+		out, _ := to.step(group.Entries{Entries: entries})
 		x.Entries += size
 		x.News += size * min(out.New, len(entries)) / len(entries)
 		if !more || out.New == 0 {

@@ -179,7 +179,6 @@ func doSend(w *core, a Action) error {
 			}
 			w.hist.sent = append(w.hist.sent, &accepted{ID: out.Entry, Seat: s, At: w.now, Void: s.n.hostile})
 			w.hist.mark(w, s.n, "send", text)
-			w.hist.sample(w)
 		}
 		return nil
 	})

@@ -42,7 +42,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		err = api.Errorf(api.CodeInvalid, "%v", err).WithHint("%s --help", cmd.CommandPath())
 	}
 	a.complain(err)
-	return api.ExitCode(err)
+	return simCode(err, api.ExitCode(err))
 }
 
 func (a *app) root() *cobra.Command {
@@ -72,7 +72,7 @@ Start here:
 		c.GroupID = "talk"
 		cmd.AddCommand(c)
 	}
-	cmd.AddCommand(a.demoCmd(), a.versionCmd(), a.debugCmd())
+	cmd.AddCommand(a.demoCmd(), a.versionCmd(), a.debugCmd(), a.simCmd())
 	return cmd
 }
 

@@ -1,0 +1,306 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/sim"
+)
+
+// exitViolated is the exit code of a simulation in which an invariant does not hold.
+const exitViolated = 30
+
+// violated is what such a simulation ends with.
+type violated struct{ what string }
+
+func (v *violated) Error() string { return v.what }
+
+// simCode gives the exit code of a simulation that did not hold, else what it got.
+func simCode(err error, code int) int {
+	if _, ok := errors.AsType[*violated](err); ok {
+		return exitViolated
+	}
+	return code
+}
+
+func (a *app) simCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "sim",
+		Short: "Simulate groups of many devices, and check that nothing is lost",
+		Long: `Run worlds of group machines in virtual time: partitions, crashes, hostile members. A world
+repeats to the last bit from its scenario and its seed. After each run the invariants of
+docs/ARCHITECTURE.md are checked: exit code 0 if all of them hold, 30 if one does not.`,
+	}
+	cmd.AddCommand(a.simRunCmd(), a.simReplayCmd(), a.simShrinkCmd(), a.simListCmd())
+	return cmd
+}
+
+// simFlags say which world to run.
+type simFlags struct {
+	spec   sim.Spec
+	faults string
+	html   string
+	given  bool // --seed
+}
+
+func (f *simFlags) register(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&f.spec.Nodes, "nodes", 0, "random world: devices (default: 4 to 12)")
+	cmd.Flags().IntVar(&f.spec.Groups, "groups", 0, "random world: groups (default: 1)")
+	cmd.Flags().DurationVar(&f.spec.Duration, "duration", 0, "random world: virtual time, from 1h (default: 1h to 4h)")
+	cmd.Flags().StringVar(&f.faults, "faults", "some", "random world: none, some or many")
+	cmd.Flags().Uint64Var(&f.spec.Seed, "seed", 1, "what everything is drawn from; of a scenario, instead of its own")
+	cmd.Flags().StringVar(&f.spec.Engine, "engine", "", "mls, or null for very large worlds: no cryptography")
+}
+
+// load gives the scenario that the arguments name, or draws one.
+func (f *simFlags) load(cmd *cobra.Command, args []string) (*sim.Scenario, error) {
+	f.given = cmd.Flags().Changed("seed")
+	if f.spec.Engine != "" && f.spec.Engine != "mls" && f.spec.Engine != "null" {
+		return nil, api.Errorf(api.CodeInvalid, "--engine %q: there are mls and null", f.spec.Engine)
+	}
+	var err error
+	if f.spec.Faults, err = sim.ParseFaults(f.faults); err != nil {
+		return nil, api.Errorf(api.CodeInvalid, "--faults: %v", err)
+	}
+	var sc *sim.Scenario
+	if len(args) == 0 {
+		if sc, err = sim.Generate(f.spec); err != nil {
+			return nil, api.Errorf(api.CodeInvalid, "%v", err)
+		}
+		return sc, nil
+	}
+	if sc, err = readScenario(args[0]); err != nil {
+		return nil, err
+	}
+	if f.given {
+		sc.Seed = f.spec.Seed
+	}
+	if f.spec.Engine != "" {
+		sc.Engine = f.spec.Engine
+	}
+	return sc, nil
+}
+
+// readScenario reads a file, or one of those that come with the program.
+func readScenario(name string) (*sim.Scenario, error) {
+	if !strings.ContainsAny(name, "./\\") {
+		if sc, err := sim.Load(name); err == nil {
+			return sc, nil
+		}
+	}
+	file, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, api.Errorf(api.CodeNotFound, "there is no scenario and no file %q", name).WithHint("pandanode sim list")
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	sc, err := sim.Parse(name, file)
+	if err != nil {
+		return nil, api.Errorf(api.CodeInvalid, "%v", err)
+	}
+	return sc, nil
+}
+
+func (a *app) simRunCmd() *cobra.Command {
+	var f simFlags
+	cmd := &cobra.Command{
+		Use:   "run [SCENARIO|FILE]",
+		Short: "Run a scenario, or a random world",
+		Example: `  pandanode sim run 1 --html three-way.html
+  pandanode sim run --nodes 12 --duration 4h --faults many --seed 7`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	f.register(cmd)
+	cmd.Flags().StringVar(&f.html, "html", "", "write the report as one self-contained page to this file")
+	cmd.RunE = does(func(_ context.Context, args []string) error {
+		sc, err := f.load(cmd, args)
+		if err != nil {
+			return err
+		}
+		r, err := a.simulate(sc)
+		if err != nil {
+			return err
+		}
+		if len(args) == 0 {
+			r.Replay = replayOf(cmd, f)
+		}
+		return a.simReport(r, f.html)
+	})
+	return cmd
+}
+
+// replayOf is the command that runs a random world again.
+func replayOf(cmd *cobra.Command, f simFlags) string {
+	parts := []string{"pandanode sim run"}
+	for _, name := range []string{"nodes", "groups", "duration", "faults", "engine"} {
+		if cmd.Flags().Changed(name) {
+			parts = append(parts, "--"+name, cmd.Flags().Lookup(name).Value.String())
+		}
+	}
+	return strings.Join(append(parts, "--seed", fmt.Sprint(f.spec.Seed)), " ")
+}
+
+func (a *app) simulate(sc *sim.Scenario) (*sim.Report, error) {
+	start := time.Now()
+	r, err := sim.Run(sc, sim.Options{Progress: a.note})
+	if err == nil {
+		a.note("%s took %s", sc.Name, time.Since(start).Round(time.Millisecond))
+	}
+	return r, err
+}
+
+// simReport prints a report and gives the error that makes the exit code.
+func (a *app) simReport(r *sim.Report, page string) error {
+	if page != "" {
+		if err := writeFile(page, r.WriteHTML); err != nil {
+			return err
+		}
+		a.note("the report is in %s", page)
+	}
+	if err := a.show(r, func() { a.printReport(r) }); err != nil {
+		return err
+	}
+	if r.OK() {
+		return nil
+	}
+	return &violated{fmt.Sprintf("%d violations and %d unmet expectations; again with: %s", len(r.Violations), len(r.Unexpected), r.Replay)}
+}
+
+func writeFile(name string, write func(io.Writer) error) (err error) {
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return write(file)
+}
+
+func (a *app) printReport(r *sim.Report) {
+	engine := "MLS"
+	if r.Engine != "mls" {
+		engine = "null: no cryptography"
+	}
+	a.facts(
+		"scenario", r.Scenario+": "+r.Title, "seed", fmt.Sprint(r.Seed), "engine", engine, "digest", r.Digest,
+		"records", fmt.Sprintf("%d sent, %d readers owed, %d held, %d shown twice, %d lost", r.Records.Sent, r.Records.Owed, r.Records.Held, r.Records.Twice, r.Records.Lost),
+		"epochs", fmt.Sprintf("%d, %d forks, %d switches, %d commits", r.Counts["epochs"], r.Counts["forks"], r.Counts["switches"], r.Counts["commits"]),
+		"devices", fmt.Sprintf("%d live members of %d, %d crashes, %d removals", r.Counts["live"], len(r.Devices), r.Counts["crashes"], r.Counts["removals"]),
+		"again", r.Replay,
+	)
+	shown := map[string]int{}
+	for _, v := range r.Violations {
+		if shown[v.Name]++; shown[v.Name] <= 5 {
+			fmt.Fprintf(a.out, "%s %s\n", a.paint(a.out, red, "violated"), clean(v.String()))
+		}
+	}
+	for _, u := range r.Unexpected {
+		fmt.Fprintf(a.out, "%s %s\n", a.paint(a.out, red, "unexpected"), clean(u))
+	}
+	if r.OK() {
+		fmt.Fprintln(a.out, "All invariants hold.")
+	}
+}
+
+func (a *app) simReplayCmd() *cobra.Command {
+	var f simFlags
+	cmd := &cobra.Command{
+		Use:   "replay [SCENARIO|FILE]",
+		Short: "Run a world twice and compare the digests",
+		Args:  cobra.MaximumNArgs(1),
+	}
+	f.register(cmd)
+	cmd.RunE = does(func(_ context.Context, args []string) error {
+		sc, err := f.load(cmd, args)
+		if err != nil {
+			return err
+		}
+		first, err := a.simulate(sc)
+		if err != nil {
+			return err
+		}
+		second, err := a.simulate(sc)
+		if err != nil {
+			return err
+		}
+		if first.Digest != second.Digest {
+			return api.Errorf(api.CodeVerification, "two runs of %s differ: %s and %s", sc.Name, first.Digest, second.Digest)
+		}
+		return a.simReport(first, "")
+	})
+	return cmd
+}
+
+func (a *app) simShrinkCmd() *cobra.Command {
+	var f simFlags
+	tries := 400
+	cmd := &cobra.Command{
+		Use:   "shrink [SCENARIO|FILE]",
+		Short: "Reduce a failing scenario to the few actions that make it fail",
+		Long: `Reduce a failing scenario to the few actions that make it fail, and print it: write it to a
+file and run that. Exit code 30 if it fails, 0 if there is nothing to reduce.`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	f.register(cmd)
+	cmd.Flags().IntVar(&tries, "tries", tries, "runs at most")
+	cmd.RunE = does(func(_ context.Context, args []string) error {
+		sc, err := f.load(cmd, args)
+		if err != nil {
+			return err
+		}
+		small, r, err := sim.Shrink(sc, tries, sim.Options{Progress: a.note})
+		if err != nil {
+			return err
+		}
+		if small == nil {
+			a.note("every invariant holds; there is nothing to reduce")
+			return a.simReport(r, "")
+		}
+		if a.json {
+			return a.simReport(r, "")
+		}
+		fmt.Fprint(a.out, small)
+		return &violated{fmt.Sprintf("%d actions of %d are left: %s", len(small.Actions), len(sc.Actions), r.First())}
+	})
+	return cmd
+}
+
+type simScenario struct {
+	Name    string `json:"name"`
+	Title   string `json:"title"`
+	Nodes   int    `json:"nodes"`
+	Actions int    `json:"actions"`
+	Virtual string `json:"virtual"`
+}
+
+func (a *app) simListCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the scenarios that come with the program",
+		Args:  cobra.NoArgs,
+		RunE: does(func(context.Context, []string) error {
+			var all []simScenario
+			for _, name := range sim.Names() {
+				sc, err := sim.Load(name)
+				if err != nil {
+					return err
+				}
+				all = append(all, simScenario{Name: name, Title: sc.Title, Nodes: len(sc.Nodes), Actions: len(sc.Actions), Virtual: sc.Run.String()})
+			}
+			slices.SortFunc(all, func(x, y simScenario) int { return strings.Compare(x.Name, y.Name) })
+			return list(a, all, "SCENARIO NODES ACTIONS VIRTUAL TITLE", func(s simScenario) []string {
+				return []string{s.Name, fmt.Sprint(s.Nodes), fmt.Sprint(s.Actions), s.Virtual, s.Title}
+			})
+		}),
+	}
+}

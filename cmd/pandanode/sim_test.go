@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pandanode/pandanode/sim"
+)
+
+func simApp(t *testing.T, args ...string) (out, errs string, code int) {
+	t.Helper()
+	var o, e bytes.Buffer
+	a := &app{in: strings.NewReader(""), out: &o, err: &e}
+	code = a.run(t.Context(), append([]string{"sim"}, args...))
+	return o.String(), e.String(), code
+}
+
+func TestSimRun(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "page.html")
+	out, errs, code := simApp(t, "run", "19", "--json", "--html", page)
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, errs)
+	}
+	var r sim.Report
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Records.Sent == 0 || r.Records.Held != r.Records.Owed || len(r.Digest) != 64 || r.Engine != "mls" {
+		t.Errorf("report: %+v", r)
+	}
+	b, err := os.ReadFile(page)
+	if err != nil || !bytes.Contains(b, []byte("<svg")) {
+		t.Fatalf("page: %v", err)
+	}
+	for _, word := range []string{"src=", "href=", "@import", "url(", "<script"} {
+		if bytes.Contains(b, []byte(word)) {
+			t.Errorf("the page holds %q: it is not self-contained", word)
+		}
+	}
+}
+
+// A run in which something does not hold is exit code 30, and says how to run it again.
+func TestSimViolation(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "wrong.sim")
+	text := "# It expects what does not come\nnodes anna ben carl\ngroup tea founder=anna\nrun 10m\nexpect records = 7\n0s join ben carl\n1m send anna\n2m send ben\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, errs, code := simApp(t, "run", file)
+	if code != exitViolated || !strings.Contains(out, "unexpected expect records = 7: it is 2") || !strings.Contains(errs, "pandanode sim run "+file) {
+		t.Errorf("exit code %d\n%s\n%s", code, out, errs)
+	}
+	out, errs, code = simApp(t, "shrink", file)
+	if code != exitViolated || strings.Contains(out, "send") {
+		t.Errorf("shrunk, exit code %d: %s\n%s", code, out, errs)
+	}
+	if small, err := sim.ParseBytes("small", []byte(out)); err != nil || len(small.Actions) != 0 {
+		t.Errorf("what shrink printed: %v\n%s", err, out)
+	}
+}
+
+func TestSimErrors(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		code int
+	}{
+		{"run nothing-of-that-name", 4},
+		{"run --faults plenty", 2},
+		{"run --nodes 2", 2},
+		{"run --engine steam", 2},
+		{"run 1 2", 2},
+		{"replay --duration 3s", 2},
+	} {
+		if _, errs, code := simApp(t, strings.Fields(c.args)...); code != c.code {
+			t.Errorf("sim %s: exit code %d, want %d: %s", c.args, code, c.code, errs)
+		}
+	}
+}
+
+func TestSimListAndReplay(t *testing.T) {
+	out, _, code := simApp(t, "list", "--json")
+	if n := strings.Count(out, "\n"); code != 0 || n != len(sim.Names()) {
+		t.Errorf("exit code %d, %d lines", code, n)
+	}
+	if out, errs, code := simApp(t, "replay", "28"); code != 0 || !strings.Contains(out, "All invariants hold.") {
+		t.Errorf("exit code %d\n%s\n%s", code, out, errs)
+	}
+}
