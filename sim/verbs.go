@@ -43,9 +43,7 @@ func init() {
 			usage: "crash NODE [at=writes|torn|messages|within|events|advance [nth=N]] [restart=D]",
 			opts:  []string{"at", "nth", "restart"}, check: checkCrash, do: doCrash,
 		},
-		"reboot": {usage: "reboot NODE…: fresh MLS keys for the same group", check: nodesAt(1, 64), do: func(*core, Action) error {
-			return errors.New("group.Machine has no input for it yet")
-		}},
+		"reboot":   {usage: "reboot NODE…: fresh MLS keys for the same group", check: nodesAt(1, 64), do: doReboot},
 		"restart":  {usage: "restart NODE…", check: nodesAt(1, 64), do: doRestart},
 		"backup":   {usage: "backup NODE", check: nodesAt(1, 1), do: doBackup},
 		"restore":  {usage: "restore NODE: the backup, knowing that it is one", check: nodesAt(1, 1), do: doRestore},
@@ -220,6 +218,14 @@ func doRole(w *core, a Action) error {
 	w.hist.mark(w, s.n, "role", a.Args[1]+" becomes "+a.Args[2])
 	_, err = s.step(group.SetRole{User: w.nodeOf(a.Args[1]).dev.User, Role: roles[a.Args[2]]})
 	return err
+}
+
+func doReboot(w *core, a Action) error {
+	return w.eachArg(a, func(s *seat) error {
+		w.hist.mark(w, s.n, "reboot", "")
+		_, err := s.step(group.Reboot{})
+		return err
+	})
 }
 
 func doRevoke(w *core, a Action) error {

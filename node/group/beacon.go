@@ -46,7 +46,7 @@ func (m *Machine) peerVector(now time.Time, in PeerVector) {
 	}
 	p := m.peerOf(in.Device)
 	for _, mark := range in.Marks {
-		if _, known := m.logs.index[mark.Log]; known {
+		if len(m.logs.index[mark.Log]) > 0 {
 			p.marks[mark.Log] = max(p.marks[mark.Log], mark.Seq)
 		}
 	}
@@ -65,10 +65,18 @@ func (m *Machine) peerVector(now time.Time, in PeerVector) {
 // with one will hardly come with the next.
 const askEvery = time.Second
 
+// askWhenOut is the same for a device that is out of the group: others are further
+// than it may follow, and only a cancelled removal would bring it anything.
+const askWhenOut = 10 * time.Minute
+
 // ask wants a sync soon.
 func (m *Machine) ask(why string) {
-	if m.now.Sub(m.asked) < askEvery {
-		m.duty.ask = m.asked.Add(askEvery)
+	every := askEvery
+	if m.out() {
+		every = askWhenOut
+	}
+	if m.now.Sub(m.asked) < every {
+		m.duty.ask = m.asked.Add(every)
 		m.why = why
 		return
 	}
@@ -178,7 +186,7 @@ func (m *Machine) sealForGaps(now time.Time) {
 	}
 	m.duty.fill = time.Time{}
 	n, e := m.position()
-	if n == nil || m.compareTree(now, e).gate {
+	if n == nil || m.compareTree(now, e).gate || m.mustRenew(n) {
 		return
 	}
 	in := map[wire.DeviceID]bool{}

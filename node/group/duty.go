@@ -17,35 +17,38 @@ import (
 
 // How often things are done that nothing else brings about.
 const (
-	voteEvery   = time.Hour       // when the position moved
-	voteAtLeast = 72 * time.Hour  // when it did not
-	rankStep    = 2 * time.Second // between devices that could all do one thing
-	gapWait     = 3 * time.Second // before a gap is published
-	gapStep     = 4 * time.Second // between holders who could fill it
-	beaconGap   = 30 * time.Second
+	voteEvery      = time.Hour      // when the position moved
+	voteAtLeast    = 72 * time.Hour // when it did not
+	voteAfterStart = 30 * time.Second
+	rankStep       = 2 * time.Second // between devices that could all do one thing
+	gapWait        = 3 * time.Second // before a gap is published
+	gapStep        = 4 * time.Second // between holders who could fill it
+	beaconGap      = 30 * time.Second
 )
 
 // duties are the times at which this device must do something. Zero: nothing to do.
 type duties struct {
-	since      time.Time // first disturbance not yet judged
-	settle     time.Time // when a fork is judged
-	heal       time.Time // when this device makes the tree equal the roster
-	vote       time.Time
-	beacon     time.Time
-	fill       time.Time // the next gap of somebody else to seal for
-	retire     time.Time
-	rejoin     time.Time // when this device asks to be added again
-	sibling    time.Time // when it stands up against a child it refused
-	ask        time.Time // when it asks for a sync again
-	join       time.Time // when it asks to be let in again
-	update     time.Time // when it renews its keys
-	rejoinKeys time.Time // when old rejoin keys are looked for; not a reason to wake
-	transport  time.Time // when it writes a TKEY or TKEY-WRAP
+	since       time.Time // first disturbance not yet judged
+	settle      time.Time // when a fork is judged
+	heal        time.Time // when this device makes the tree equal the roster
+	vote        time.Time
+	beacon      time.Time
+	fill        time.Time // the next gap of somebody else to seal for
+	retire      time.Time
+	rejoin      time.Time // when this device asks to be added again
+	sibling     time.Time // when it stands up against a child it refused
+	ask         time.Time // when it asks for a sync again
+	join        time.Time // when it asks to be let in again
+	update      time.Time // when it renews its keys
+	rejoinKeys  time.Time // when old rejoin keys are looked for; not a reason to wake
+	keyPackages time.Time // when secrets of a KeyPackage are destroyed
+	future      time.Time // when an entry dated ahead may be taken
+	transport   time.Time // when it writes a TKEY or TKEY-WRAP
 }
 
 func (d *duties) next() time.Time {
 	var t time.Time
-	for _, x := range []time.Time{d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask} {
+	for _, x := range []time.Time{d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.keyPackages, d.future} {
 		t = earliest(t, x)
 	}
 	return t
@@ -152,7 +155,7 @@ func (m *Machine) findDifference(now time.Time, e Epoch) difference {
 	}
 	for _, id := range m.roster.deviceIDs() {
 		r := m.roster.devices[id]
-		if in[id] || again[id] != nil || r.keyPackage == nil || !m.usable(now, r.keyPackage) {
+		if in[id] || again[id] != nil || r.keyPackage == nil || m.used(r.keyPackage) || !m.usable(now, r.keyPackage) {
 			continue
 		}
 		d.adds = append(d.adds, r.keyPackage)
@@ -191,7 +194,7 @@ func (m *Machine) heal(now time.Time) bool {
 	m.planUpdate(n)
 	d := m.compareTree(now, e)
 	sibling := slices.ContainsFunc(n.children, func(c *node) bool { return m.refused[c.id] && c.contains(m.choose()) })
-	alone := due(now, m.duty.update) || sibling
+	alone := due(now, m.duty.update) || sibling || m.mustRenew(n)
 	if d.empty() && !alone {
 		m.duty.heal = time.Time{}
 		return false
@@ -201,6 +204,9 @@ func (m *Machine) heal(now time.Time) bool {
 		if !d.mine && !alone {
 			m.duty.heal = now.Add(rankStep + m.rank()*rankStep)
 		}
+	}
+	if due(now, m.duty.update) {
+		m.duty.heal = now
 	}
 	if !due(now, m.duty.heal) {
 		return false
@@ -243,7 +249,7 @@ func (m *Machine) planUpdate(n *node) {
 func (m *Machine) addsSelf(n *node) bool {
 	info := n.info()
 	return info != nil && slices.ContainsFunc(info.Adds, func(kp []byte) bool {
-		_, ok := m.keyPkgs[sha256.Sum256(kp)]
+		_, ok := m.keyPackage(kp)
 		return ok
 	})
 }
@@ -251,6 +257,17 @@ func (m *Machine) addsSelf(n *node) bool {
 // errLeftOut says that KeyPackages which cannot be used were found, and that the
 // commit is to be made without them.
 var errLeftOut = errors.New("a KeyPackage cannot be used")
+
+// used says whether the chain to the position has added a KeyPackage before: its
+// device was there and asks to be added again, with another one, if it lost its way.
+func (m *Machine) used(keyPackage []byte) bool {
+	for n := m.tree.nodes[m.own.Position]; n != nil; n = n.parent {
+		if adds(n, keyPackage) {
+			return true
+		}
+	}
+	return false
+}
 
 // usable says whether a KeyPackage may be added now.
 func (m *Machine) usable(now time.Time, keyPackage []byte) bool {
@@ -290,7 +307,6 @@ func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 		return err
 	}
 	m.hold(now, child, n.generation, c.Epoch)
-	m.supersede(now, n)
 	m.lostUpdate = false
 	m.moved(now, n, m.tree.nodes[it.commit.Child])
 	return nil

@@ -24,6 +24,9 @@ type item struct {
 	hlc  crdt.HLC
 	user wire.UserID // of the device, by its certificate
 	past past        // causal past, this entry included
+	list int         // position of its branch in logs.lists
+
+	second bool // another entry with its seq came first: its row's key tells them apart
 
 	permitted bool      // an OP that its author could make in its own past
 	role      wire.Role // of the author there
@@ -70,8 +73,8 @@ func (it *item) compare(o *item) int {
 	return bytes.Compare(it.hash[:], o.hash[:])
 }
 
-// past is a causal past: for each log, by its local index, how many entries of it
-// are in. Shorter slices stand for zeros.
+// past is a causal past: for each branch of a log, by its local index, up to which
+// seq it is in. Shorter slices stand for zeros.
 type past []uint64
 
 func (p past) seq(log int) uint64 {
@@ -105,6 +108,7 @@ type signedEntry struct {
 	signed wire.Signed
 	entry  *wire.Entry
 	hash   wire.EntryHash
+	second bool // see item
 }
 
 // readEntry decodes an entry of this group.

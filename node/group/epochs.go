@@ -23,7 +23,8 @@ type node struct {
 	interim    []byte // interim_transcript_hash
 	mlsGroup   []byte
 	claims     []*item // COMMITs with this child, or the OP that names a root, in causal order
-	void       bool    // it has no claim that counts
+	fair       []*item // claims by authors who had not taken another side, nor made too many
+	void       bool    // it has no fair claim
 
 	first, last int // by choice.number
 	seen        bool
@@ -35,6 +36,20 @@ func (n *node) by() *item {
 		return nil
 	}
 	return n.claims[0]
+}
+
+// claim is the first claim that counts, to go by where all devices must go by the
+// same; nil for the virtual root.
+func (n *node) claim(counts func(*item) bool) *item {
+	if i := slices.IndexFunc(n.claims, counts); i >= 0 {
+		return n.claims[i]
+	}
+	return n.by()
+}
+
+// stands says whether a claim that counts makes n a node to choose.
+func (n *node) stands(counts func(*item) bool) bool {
+	return !n.void && (counts == nil || slices.ContainsFunc(n.fair, counts))
 }
 
 // commit gives the bytes of the commit that makes n; nil for a root.
@@ -69,7 +84,7 @@ type epochTree struct {
 	root  *node // virtual: the genesis
 	nodes map[wire.EpochID]*node
 	stood map[wire.LogID][]stand // what each log voted for or committed, oldest first
-	days  map[logDay]int         // commits
+	days  map[logDay][]*item     // commits
 }
 
 // logDay is a day, since 1970, of a log's own clock.
@@ -80,6 +95,7 @@ type logDay struct {
 
 // stand is a VOTE or COMMIT of a log: where it stood, and what it refused.
 type stand struct {
+	by      *item
 	at      *node
 	refused []wire.EpochID
 }
@@ -88,21 +104,21 @@ func newEpochTree(group wire.GroupID) *epochTree {
 	root := &node{id: wire.RootEpochID(group)}
 	return &epochTree{
 		group: group, root: root, nodes: map[wire.EpochID]*node{root.id: root},
-		stood: map[wire.LogID][]stand{}, days: map[logDay]int{},
+		stood: map[wire.LogID][]stand{}, days: map[logDay][]*item{},
 	}
 }
 
 // reboot checks a root that an OP names and gives its node.
-func (t *epochTree) reboot(it *item) (*node, error) {
+func (t *epochTree) reboot(it *item, inPast func(a, b *item) bool) (*node, error) {
 	r := it.op.Reboot
 	from := t.nodes[r.From]
-	if from == nil {
+	if from == nil || from != t.root && (!slices.ContainsFunc(from.claims, func(by *item) bool { return inPast(by, it) }) || r.Generation <= from.generation) {
 		return nil, fmt.Errorf("reboot: %w: its parent epoch", ErrUnknown)
 	}
 	if want := wire.EpochIDOf(t.group, r.Generation, 0, r.Interim); r.Root != want {
 		return nil, fmt.Errorf("reboot: %w: the root it names is not the one it describes", ErrForged)
 	}
-	return &node{id: r.Root, parent: from, generation: r.Generation, interim: r.Interim, mlsGroup: r.MLSGroup[:], claims: []*item{it}}, nil
+	return &node{id: r.Root, parent: from, generation: r.Generation, interim: r.Interim, mlsGroup: r.MLSGroup[:], claims: []*item{it}, fair: []*item{it}}, nil
 }
 
 // commit checks a COMMIT against its parent, without keys, and gives its node:
@@ -125,23 +141,30 @@ func (t *epochTree) commit(it *item, engine Engine, inPast func(a, b *item) bool
 		return nil, fmt.Errorf("COMMIT: %w: the child it names is not the one it leads to", ErrForged)
 	}
 	n := &node{id: c.Child, parent: p, generation: p.generation, number: p.number + 1, interim: interim, mlsGroup: p.mlsGroup, claims: []*item{it}}
-	n.void = t.swings(it, n) || t.floods(it)
+	if n.void = t.swings(it, n, inPast) || t.floods(it, inPast); !n.void {
+		n.fair = n.claims
+	}
 	return n, nil
 }
 
 // swings says whether the author's log had voted or committed under another child
 // of n's parent without refusing that child first: whoever takes a side keeps it.
-func (t *epochTree) swings(it *item, n *node) bool {
+func (t *epochTree) swings(it *item, n *node, inPast func(a, b *item) bool) bool {
 	stood := t.stood[it.log]
 	for i, s := range stood {
 		other := s.at
+		if !inPast(s.by, it) {
+			continue // on another branch of a forked log
+		}
 		for other != nil && other.parent != n.parent {
 			other = other.parent
 		}
 		if other == nil || other.id == n.id {
 			continue
 		}
-		left := slices.ContainsFunc(stood[i:], func(later stand) bool { return slices.Contains(later.refused, other.id) })
+		left := slices.ContainsFunc(stood[i:], func(later stand) bool {
+			return slices.Contains(later.refused, other.id) && inPast(later.by, it)
+		})
 		if !left {
 			return true
 		}
@@ -149,8 +172,14 @@ func (t *epochTree) swings(it *item, n *node) bool {
 	return false
 }
 
-func (t *epochTree) floods(it *item) bool {
-	return t.days[logDay{it.log, it.hlc.Time().Unix() / 86400}] >= maxCommitsPerDay
+func (t *epochTree) floods(it *item, inPast func(a, b *item) bool) bool {
+	n := 0
+	for _, c := range t.days[logDay{it.log, it.hlc.Time().Unix() / 86400}] {
+		if inPast(c, it) {
+			n++
+		}
+	}
+	return n >= maxCommitsPerDay
 }
 
 // add puts a checked node into the tree, or its claim to one that is there.
@@ -161,7 +190,8 @@ func (t *epochTree) add(n *node) {
 		n.parent.children = append(n.parent.children, n)
 		return
 	}
-	old.claims = append(old.claims, n.claims...)
+	old.fair = append(slices.Clip(old.fair), n.fair...)
+	old.claims = append(slices.Clip(old.claims), n.claims...)
 	slices.SortFunc(old.claims, (*item).compare)
 	old.void = old.void && n.void
 }
@@ -175,10 +205,11 @@ func (t *epochTree) stand(it *item, inPast func(a, b *item) bool) {
 		if at != nil && !slices.ContainsFunc(at.claims, func(by *item) bool { return inPast(by, it) }) {
 			at = nil
 		}
-		t.stood[it.log] = append(t.stood[it.log], stand{at: at, refused: it.vote.Refused})
+		t.stood[it.log] = append(t.stood[it.log], stand{by: it, at: at, refused: it.vote.Refused})
 	case it.commit != nil:
-		t.stood[it.log] = append(t.stood[it.log], stand{at: t.nodes[it.commit.Child]})
-		t.days[logDay{it.log, it.hlc.Time().Unix() / 86400}]++
+		t.stood[it.log] = append(t.stood[it.log], stand{by: it, at: t.nodes[it.commit.Child]})
+		day := logDay{it.log, it.hlc.Time().Unix() / 86400}
+		t.days[day] = append(t.days[day], it)
 	}
 }
 

@@ -33,9 +33,9 @@ func (m *Machine) choose() *node {
 func (m *Machine) forkChoice(skip func(*node) bool) *node {
 	c := choice{
 		group: m.group, root: m.tree.root, votes: make(map[wire.DeviceID]*ballot, len(m.logs.votes)),
-		roster: m.roster, newest: m.logs.newest, skip: skip,
+		roster: m.roster, newest: m.logs.lastHeard(), skip: skip, counts: m.logs.counts, accused: m.logs.accused,
 		at: func(n *node) *roster {
-			if by := n.by(); by != nil {
+			if by := n.claim(m.logs.counts); by != nil {
 				return m.rosterAt(by)
 			}
 			return newRoster(m.cfg.Genesis)
@@ -60,6 +60,9 @@ func (m *Machine) target(now time.Time) *node {
 	chosen := m.choose()
 	m.duty.sibling = time.Time{}
 	for n := chosen; n != nil; n = n.parent {
+		if m.addsSelf(n) && n.parent != nil {
+			break // added there again: what it could not process before is behind it
+		}
 		if !m.refused[n.id] {
 			continue
 		}
@@ -137,12 +140,17 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 			return m.joinFromLog(target)
 		}
 		if m.refused[n.id] {
-			return false
+			return m.joinFromLog(target)
 		}
 		parent, err := m.epoch(at.id)
 		if err != nil {
 			m.fail(err)
 			return false
+		}
+		if info := n.info(); info == nil || info.Sender == parent.Own() {
+			// A root, which nobody derives, or a commit that this device made before its
+			// store went back: the way there is to be added again.
+			return m.joinFromLog(target)
 		}
 		child, err := m.process(parent, n)
 		switch {
@@ -154,7 +162,6 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 			return true // judge again
 		}
 		m.hold(now, n.id, n.generation, child)
-		m.supersede(now, at)
 		m.openWaiting(now, n.id)
 		at = n
 	}
@@ -172,7 +179,6 @@ func (m *Machine) moved(now time.Time, from, to *node) {
 	m.emit(now, Event{Kind: EventEpoch, Epoch: to.id, Detail: fmt.Sprintf("epoch %d", to.number)})
 	switched := from != nil && !from.contains(to)
 	if switched {
-		m.supersede(now, from)
 		for lost := from; lost != nil && !lost.contains(to); lost = lost.parent {
 			m.lostUpdate = m.lostUpdate || slices.ContainsFunc(lost.claims, func(c *item) bool { return c.log.Device == m.log.Device })
 		}
@@ -200,13 +206,6 @@ func (m *Machine) noteJoined(now time.Time) {
 	}
 	m.emit(now, Event{Kind: EventJoined, Epoch: m.own.Position})
 	m.duty.vote = now
-}
-
-func (m *Machine) supersede(now time.Time, n *node) {
-	if h := m.held[n.id]; h != nil && h.row.Superseded == 0 {
-		h.row.Superseded = uint64(now.UnixMilli()) //nolint:gosec // after 1970
-		m.put(rowHeld+hexed(n.id[:]), wire.Marshal(&h.row))
-	}
 }
 
 // process derives the child of an epoch held here, if the commit is valid MLS,
@@ -289,6 +288,21 @@ func answers(n *node, r *rejoin) error {
 		}
 	}
 	return nil
+}
+
+// withdraw takes back the refusals above an epoch that this device was added to again.
+func (m *Machine) withdraw(now time.Time, id wire.EpochID) {
+	before := len(m.refused)
+	for n := m.tree.nodes[id]; n != nil; n = n.parent {
+		delete(m.refused, n.id)
+		delete(m.refusedAt, n.id)
+	}
+	if len(m.refused) == before {
+		return
+	}
+	m.own.Refused = slices.DeleteFunc(m.own.Refused, func(b []byte) bool { return !m.refused[wire.EpochID(b)] })
+	m.saveOwn()
+	m.duty.vote = now
 }
 
 // refuse notes that a child is invalid, and says so in this device's vote.

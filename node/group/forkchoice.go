@@ -22,13 +22,15 @@ const fullWeight = 2520
 // entries: the tree of epochs by structure, the newest vote of each device, the
 // roster, and nothing of this device, its clock or its keys.
 type choice struct {
-	group  wire.GroupID
-	root   *node
-	votes  map[wire.DeviceID]*ballot
-	roster *roster
-	at     func(*node) *roster // as the author of a node knew it
-	newest map[wire.UserID]crdt.HLC
-	skip   func(*node) bool // children left out beside the void ones
+	group   wire.GroupID
+	root    *node
+	votes   map[wire.DeviceID]*ballot
+	roster  *roster
+	at      func(*node) *roster // as the author of a node knew it
+	newest  map[wire.UserID]crdt.HLC
+	skip    func(*node) bool         // children left out beside the void ones
+	counts  func(*item) bool         // entries that have an effect; nil: all
+	accused func(wire.DeviceID) bool // devices that weigh nothing; nil: none
 
 	without rules // left out, to measure what each is good for
 }
@@ -57,7 +59,7 @@ func (c *choice) choose() *node {
 	live := c.live()
 	at := c.root
 	for {
-		children := slices.DeleteFunc(slices.Clone(at.children), func(n *node) bool { return n.void || c.skip != nil && c.skip(n) })
+		children := slices.DeleteFunc(slices.Clone(at.children), func(n *node) bool { return !n.stands(c.counts) || c.skip != nil && c.skip(n) })
 		switch len(children) {
 		case 0:
 			return at
@@ -124,7 +126,7 @@ func (c *choice) fork(at *node, children []*node, live map[wire.UserID]bool) *no
 		named := make([]bool, len(children))
 		for _, d := range u.devices {
 			b := c.votes[d]
-			if b == nil {
+			if b == nil || c.weightless(d) {
 				continue
 			}
 			for i, child := range children {
@@ -146,6 +148,9 @@ func (c *choice) fork(at *node, children []*node, live map[wire.UserID]bool) *no
 		elector := member || !c.without.electorate && u.since != nil && newest.Time().Sub(u.since.hlc.Time()) >= liveness
 		share := fullWeight / len(u.devices)
 		for _, d := range u.devices {
+			if c.weightless(d) {
+				continue
+			}
 			b := c.votes[d]
 			counted := live[user]
 			for i, child := range children {
@@ -185,6 +190,8 @@ func (c *choice) fork(at *node, children []*node, live map[wire.UserID]bool) *no
 	return children[best]
 }
 
+func (c *choice) weightless(d wire.DeviceID) bool { return c.accused != nil && c.accused(d) }
+
 // before is the tie-break: lower hash of parent and committing user, then of the commit.
 func (c *choice) before(a, b *node) bool {
 	pa, pb := c.prio(a), c.prio(b)
@@ -198,10 +205,14 @@ func (c *choice) before(a, b *node) bool {
 // only to a holder of its parent's keys.
 func (c *choice) prio(n *node) wire.Hash {
 	var lowest wire.Hash
-	for i, claim := range n.claims {
+	first := true
+	for _, claim := range n.claims {
+		if c.counts != nil && !c.counts(claim) {
+			continue
+		}
 		h := wire.HashOf(wire.DomainPrio, c.group[:], n.parent.id[:], claim.user[:])
-		if i == 0 || bytes.Compare(h[:], lowest[:]) < 0 {
-			lowest = h
+		if first || bytes.Compare(h[:], lowest[:]) < 0 {
+			lowest, first = h, false
 		}
 	}
 	return lowest

@@ -66,13 +66,21 @@ func (m *Machine) putKeys(id wire.EpochID, rows []KeyRow) {
 	}
 }
 
-// retire destroys the keys of epochs superseded for longer than Config.Retention:
-// so far back a lost branch's commits can be processed and late seals opened.
+// retire destroys the keys of epochs that this device left longer ago than
+// Config.Retention: so far back a lost branch's commits can be processed and late
+// seals opened.
 func (m *Machine) retire(now time.Time) {
 	var next time.Time
 	for _, id := range slices.SortedFunc(maps.Keys(m.held), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }) {
 		h := m.held[id]
-		if h.row.Superseded == 0 || id == m.own.Position {
+		if left := id != m.own.Position; left != (h.row.Superseded != 0) {
+			h.row.Superseded = 0
+			if left {
+				h.row.Superseded = uint64(now.UnixMilli()) //nolint:gosec // after 1970
+			}
+			m.put(rowHeld+hexed(id[:]), wire.Marshal(&h.row))
+		}
+		if h.row.Superseded == 0 {
 			continue
 		}
 		due := time.UnixMilli(int64(h.row.Superseded)).Add(m.cfg.Retention) //nolint:gosec // written by this machine

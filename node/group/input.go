@@ -25,6 +25,10 @@ type SetRole struct {
 	Role wire.Role
 }
 
+// Reboot gives the group fresh MLS keys, for when nobody can go on with the old
+// ones; members and messages stay.
+type Reboot struct{}
+
 // RevokeDevice takes one device of a user out of the group.
 type RevokeDevice struct{ Device wire.DeviceID }
 
@@ -76,6 +80,7 @@ func (Join) input()         {}
 func (Send) input()         {}
 func (RemoveUser) input()   {}
 func (SetRole) input()      {}
+func (Reboot) input()       {}
 func (RevokeDevice) input() {}
 func (Leave) input()        {}
 func (SetProfile) input()   {}

@@ -19,10 +19,11 @@ const (
 	maxLogs          = 64 // logs (incarnations) per device
 )
 
-// logs is the set of entries: one list per log, linked by hash, grown in causal
-// order only. It knows nothing of rosters or epochs.
+// logs is the set of entries, linked by hash, grown in causal order only. It knows
+// nothing of rosters or epochs. A log is one list, or, if its device signed two
+// entries with one sequence number, one for each branch (equivocation.go).
 type logs struct {
-	index map[wire.LogID]int // position in lists
+	index map[wire.LogID][]int // positions in lists, in order of arrival
 	lists []*logList
 	items map[wire.EntryHash]*item
 	heads map[wire.EntryHash]*item // the frontier: entries that no other names
@@ -35,6 +36,12 @@ type logs struct {
 	newest  map[wire.UserID]crdt.HLC
 	count   int
 
+	evidence map[wire.LogID]*evidence
+	aside    map[wire.EntryHash]*signedEntry // of logs with evidence: nobody else names them
+	covered  past                            // what logs without evidence have in their pasts; nil: find it again
+	grew     bool                            // covered took in something of a log with evidence
+
+	future  map[wire.EntryHash]bool // parked only since they are dated ahead
 	parked  map[wire.EntryHash]*signedEntry
 	waiting map[wire.EntryHash][]wire.EntryHash // what is missing → who waits for it
 	quota   map[wire.DeviceID]int
@@ -43,30 +50,42 @@ type logs struct {
 
 type logList struct {
 	id    wire.LogID
-	items []*item // seq is index + 1
+	from  uint64  // seq up to which it is the same as another branch
+	items []*item // seq is from + index + 1
+}
+
+func (b *logList) head() *item { return b.items[len(b.items)-1] }
+
+// at gives the entry with a seq, if it is on this branch and not before it.
+func (b *logList) at(seq uint64) *item {
+	if seq <= b.from || seq > b.from+uint64(len(b.items)) {
+		return nil
+	}
+	return b.items[seq-b.from-1]
 }
 
 func newLogs(founder *identity.Device) *logs {
 	return &logs{
-		index: map[wire.LogID]int{}, items: map[wire.EntryHash]*item{}, heads: map[wire.EntryHash]*item{},
+		index: map[wire.LogID][]int{}, items: map[wire.EntryHash]*item{}, heads: map[wire.EntryHash]*item{},
 		devices: map[wire.DeviceID]*identity.Device{founder.ID: founder},
 		votes:   map[wire.DeviceID]*item{}, newest: map[wire.UserID]crdt.HLC{},
-		parked: map[wire.EntryHash]*signedEntry{}, waiting: map[wire.EntryHash][]wire.EntryHash{}, quota: map[wire.DeviceID]int{},
+		evidence: map[wire.LogID]*evidence{}, aside: map[wire.EntryHash]*signedEntry{},
+		future: map[wire.EntryHash]bool{}, parked: map[wire.EntryHash]*signedEntry{}, waiting: map[wire.EntryHash][]wire.EntryHash{}, quota: map[wire.DeviceID]int{},
 	}
 }
 
-// head is the newest entry of a log, or nil.
+// head is the newest entry of a log, or nil; of several branches, the first one's.
 func (l *logs) head(id wire.LogID) *item {
-	i, ok := l.index[id]
-	if !ok {
+	branches := l.index[id]
+	if len(branches) == 0 {
 		return nil
 	}
-	list := l.lists[i].items
-	return list[len(list)-1]
+	return l.lists[branches[0]].head()
 }
 
-// inPast says whether a lies in the causal past of b, or is b.
-func (l *logs) inPast(a, b *item) bool { return b.past.seq(l.index[a.log]) >= a.seq }
+// inPast says whether a lies in the causal past of b, or is b. Both are in the
+// set, or b is about to be.
+func (l *logs) inPast(a, b *item) bool { return b.past.seq(a.list) >= a.seq }
 
 // missing names what e builds on and the set does not hold.
 func (l *logs) missing(e *wire.Entry) []wire.EntryHash {
@@ -97,19 +116,15 @@ func (l *logs) check(now time.Time, s *signedEntry, group wire.GroupID, engine E
 	if it.hlc.Ahead(now) > maxAhead {
 		return nil, fmt.Errorf("%v of device %v: %w: %v", e.Kind, e.Device, ErrFuture, it.hlc.Time())
 	}
-	head := l.head(it.log)
+	prev := l.items[e.Prev] // nil at seq 1
 	switch {
-	case head == nil && e.Seq == 1:
-		if l.logsOf(e.Device) >= maxLogs {
+	case prev == nil:
+		if len(l.index[it.log]) == 0 && l.logsOf(e.Device) >= maxLogs {
 			return nil, fmt.Errorf("log of device %v: %w: %d incarnations", e.Device, ErrFull, maxLogs)
 		}
-	case head != nil && e.Seq == head.seq+1 && e.Prev == head.hash:
-	case head != nil && e.Seq <= head.seq:
-		return nil, fmt.Errorf("entry %d of device %v: %w", e.Seq, e.Device, ErrEquivocation)
-	default:
+	case prev.log != it.log || prev.seq+1 != e.Seq:
 		return nil, fmt.Errorf("entry %d of device %v: %w: prev is not the entry before it", e.Seq, e.Device, ErrForged)
-	}
-	if head != nil && it.hlc <= head.hlc {
+	case it.hlc <= prev.hlc:
 		return nil, fmt.Errorf("%v of device %v: %w: its time does not rise", e.Kind, e.Device, ErrForged)
 	}
 	for _, dep := range e.Deps {
@@ -122,13 +137,13 @@ func (l *logs) check(now time.Time, s *signedEntry, group wire.GroupID, engine E
 
 func (l *logs) item(s *signedEntry, d *identity.Device) *item {
 	e := s.entry
-	return &item{hash: s.hash, log: e.Log(), seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC), user: d.User}
+	return &item{hash: s.hash, log: e.Log(), seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC), user: d.User, second: s.second}
 }
 
 // fill gives an item its causal past and its body.
 func (l *logs) fill(it *item, e *wire.Entry, group wire.GroupID, engine Engine) (*item, error) {
-	if head := l.head(it.log); head != nil {
-		it.past = append(it.past, head.past...)
+	if e.Seq > 1 {
+		it.past = append(it.past, l.items[e.Prev].past...)
 	}
 	for _, dep := range e.Deps {
 		it.past = it.past.join(l.items[dep].past)
@@ -147,14 +162,10 @@ func (l *logs) logsOf(d wire.DeviceID) (n int) {
 
 // add puts a checked item into the set.
 func (l *logs) add(it *item, e *wire.Entry) {
-	i, ok := l.index[it.log]
-	if !ok {
-		i = len(l.lists)
-		l.index[it.log] = i
-		l.lists = append(l.lists, &logList{id: it.log})
-	}
-	it.past = it.past.with(i, it.seq)
-	l.lists[i].items = append(l.lists[i].items, it)
+	it.list = l.branch(it, e)
+	it.past = it.past.with(it.list, it.seq)
+	l.lists[it.list].items = append(l.lists[it.list].items, it)
+	l.extendCover(it)
 	l.items[it.hash] = it
 	delete(l.heads, e.Prev)
 	for _, d := range e.Deps {
@@ -186,12 +197,27 @@ func (l *logs) takeVote(it *item) {
 	}
 }
 
+// branch gives the list that a new item continues, or a new one.
+func (l *logs) branch(it *item, e *wire.Entry) int {
+	for _, i := range l.index[it.log] {
+		if head := l.lists[i].head(); head.seq+1 == it.seq && head.hash == e.Prev {
+			return i
+		}
+	}
+	i := len(l.lists)
+	l.index[it.log] = append(l.index[it.log], i)
+	l.lists = append(l.lists, &logList{id: it.log, from: it.seq - 1})
+	return i
+}
+
 // frontier is what a new entry of this log names in deps: the heads of the other
 // logs that the log's own past does not cover, newest first up to most of them.
+// What counts only if somebody names it nobody names but its own device: that is
+// how it gets what it wrote before its store went back into the set again.
 func (l *logs) frontier(own wire.LogID, most int) []wire.EntryHash {
 	var heads []*item
 	for _, h := range l.heads {
-		if h.log != own {
+		if h.log != own && (h.log.Device == own.Device || l.counts(h)) {
 			heads = append(heads, h)
 		}
 	}
@@ -231,54 +257,86 @@ func (l *logs) unpark(h wire.EntryHash) []*signedEntry {
 	var out []*signedEntry
 	for _, w := range l.waiting[h] {
 		if s := l.parked[w]; s != nil && len(l.missing(s.entry)) == 0 {
-			delete(l.parked, w)
-			l.bytes -= len(s.raw)
-			if l.quota[s.entry.Device]--; l.quota[s.entry.Device] == 0 {
-				delete(l.quota, s.entry.Device)
-			}
-			out = append(out, s)
+			out = append(out, l.release(s))
 		}
 	}
 	delete(l.waiting, h)
 	return out
 }
 
-// marks is the version vector, ascending by log.
+// release takes an entry out of those that are parked.
+func (l *logs) release(s *signedEntry) *signedEntry {
+	delete(l.parked, s.hash)
+	delete(l.future, s.hash)
+	l.bytes -= len(s.raw)
+	if l.quota[s.entry.Device]--; l.quota[s.entry.Device] == 0 {
+		delete(l.quota, s.entry.Device)
+	}
+	return s
+}
+
+// marks is the version vector, ascending by log. What counts of a log with
+// evidence lies in the pasts of other marks; its own only says that there is evidence.
 func (l *logs) marks() []wire.Mark {
-	out := make([]wire.Mark, 0, len(l.lists))
-	for _, id := range slices.SortedFunc(maps.Keys(l.index), wire.LogID.Compare) {
+	logs := maps.Clone(l.evidence)
+	for id := range l.index {
+		logs[id] = nil
+	}
+	out := make([]wire.Mark, 0, len(logs))
+	for _, id := range slices.SortedFunc(maps.Keys(logs), wire.LogID.Compare) {
+		if l.evidence[id] != nil {
+			out = append(out, wire.Mark{Log: id})
+			continue
+		}
 		h := l.head(id)
 		out = append(out, wire.Mark{Log: id, Seq: h.seq, Hash: h.hash})
 	}
 	return out
 }
 
-// after lists what a holder of these marks lacks, in causal order.
-func (l *logs) after(marks []wire.Mark, may func(*item) bool) []*item {
-	have := make(map[wire.LogID]uint64, len(marks))
+// after lists what a holder of these marks lacks, in causal order, and the logs
+// against which it lacks evidence.
+func (l *logs) after(marks []wire.Mark, may func(*item) bool) (out []*item, accused []*evidence) {
+	var have past
+	told := map[wire.LogID]bool{}
 	for _, m := range marks {
-		have[m.Log] = m.Seq
+		switch it := l.items[m.Hash]; {
+		case m.Seq == 0:
+			told[m.Log] = true
+		case it != nil:
+			have = have.join(it.past)
+		case len(l.index[m.Log]) == 1 && l.evidence[m.Log] == nil && l.head(m.Log).seq < m.Seq:
+			have = have.join(l.head(m.Log).past) // it is further there, so it has what is here
+		}
 	}
-	var out []*item
-	for _, list := range l.lists {
-		for _, it := range list.items[min(have[list.id], uint64(len(list.items))):] {
-			if may(it) {
+	for i, list := range l.lists {
+		from := max(have.seq(i), list.from)
+		for _, it := range list.items[min(from-list.from, uint64(len(list.items))):] {
+			if may(it) && l.counts(it) {
 				out = append(out, it)
 			}
 		}
 	}
 	slices.SortFunc(out, (*item).compare)
-	return out
-}
-
-// behind says whether marks hold an entry that the set does not.
-func (l *logs) behind(marks []wire.Mark) bool {
-	for _, m := range marks {
-		if h := l.head(m.Log); h == nil || h.seq < m.Seq {
-			return true
+	for _, id := range slices.SortedFunc(maps.Keys(l.evidence), wire.LogID.Compare) {
+		if !told[id] {
+			accused = append(accused, l.evidence[id])
 		}
 	}
-	return false
+	return out, accused
+}
+
+// behind says whether a holder of these marks has something that is not here.
+func (l *logs) behind(marks []wire.Mark) bool {
+	return slices.ContainsFunc(marks, func(m wire.Mark) bool {
+		switch {
+		case l.evidence[m.Log] != nil:
+			return false // what counts of it other marks tell
+		case m.Seq == 0:
+			return true
+		}
+		return l.items[m.Hash] == nil && l.parked[m.Hash] == nil
+	})
 }
 
 // checkLoaded is check for an entry that this device made or verified before.

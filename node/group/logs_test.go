@@ -84,14 +84,7 @@ func (g *dag) insert(t *testing.T, order *rand.Rand, judge func(*logs, *item)) *
 		at := left[i]
 		left = slices.Delete(left, i, i+1)
 		e, body := g.entries[at], g.items[g.hashes[at]]
-		it := &item{hash: g.hashes[at], log: e.Log(), seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC), user: g.users[e.Device]}
-		kind := e.Kind
-		e.Kind = wire.KindTKey + 100 // the body is given
-		it, err := l.fill(it, e, wire.GroupID{}, nil)
-		e.Kind = kind
-		if err != nil {
-			t.Fatal(err)
-		}
+		it := g.item(t, l, at)
 		it.op, it.target, it.profile = body.op, body.target, body.profile
 		if judge != nil {
 			judge(l, it)
@@ -99,6 +92,20 @@ func (g *dag) insert(t *testing.T, order *rand.Rand, judge func(*logs, *item)) *
 		l.add(it, e)
 	}
 	return l
+}
+
+// item makes an entry into an item of a set that holds what it builds on.
+func (g *dag) item(t *testing.T, l *logs, i int) *item {
+	t.Helper()
+	e := g.entries[i]
+	kind := e.Kind
+	e.Kind = wire.KindTKey + 100 // the body is given
+	it, err := l.fill(&item{hash: g.hashes[i], log: e.Log(), seq: e.Seq, kind: kind, hlc: crdt.HLC(e.HLC), user: g.users[e.Device]}, e, wire.GroupID{}, nil)
+	e.Kind = kind
+	if err != nil {
+		t.Fatal(err)
+	}
+	return it
 }
 
 // past is the oracle: everything reachable over prev and deps, e itself included.
@@ -161,16 +168,17 @@ func TestLogsAgainstReachability(t *testing.T) {
 			if holder.behind(l.marks()) != (len(part.hashes) < len(g.hashes)) || l.behind(holder.marks()) {
 				t.Fatalf("seed %d: behind is wrong", seed)
 			}
-			got := l.after(holder.marks(), func(*item) bool { return true })
+			got, _ := l.after(holder.marks(), func(*item) bool { return true })
 			if len(got)+len(part.hashes) != len(g.hashes) {
 				t.Fatalf("seed %d: after gives %d entries to a holder of %d of %d", seed, len(got), len(part.hashes), len(g.hashes))
 			}
 			for _, it := range got {
-				e := g.entries[slices.Index(g.hashes, it.hash)]
+				i := slices.Index(g.hashes, it.hash)
+				e := g.entries[i]
 				if holder.items[it.hash] != nil || len(holder.missing(e)) > 0 {
 					t.Fatalf("seed %d: after gives an entry that is there, or before its causes", seed)
 				}
-				holder.add(&item{hash: it.hash, log: it.log, seq: it.seq, kind: it.kind, hlc: it.hlc}, e)
+				holder.add(g.item(t, holder, i), e)
 			}
 			if !slices.Equal(holder.marks(), l.marks()) {
 				t.Fatalf("seed %d: the vectors differ in the end", seed)

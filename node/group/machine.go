@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
@@ -64,9 +65,9 @@ type Machine struct {
 
 	transport    map[wire.KeyID][]byte // held
 	tkeys        map[wire.KeyID]*transportKey
-	sendKey      *wire.KeyID             // of TransportKey; nil: find it again
-	publishUnder *wire.KeyID             // this turn only
-	keyPkgs      map[[32]byte]KeyPackage // own, by hash
+	sendKey      *wire.KeyID                 // of TransportKey; nil: find it again
+	publishUnder *wire.KeyID                 // this turn only
+	keyPkgs      map[[32]byte]*ownKeyPackage // by hash
 	wantTrees    map[wire.EpochID]bool
 	request      *wire.JoinRequest
 	rejoining    *wire.Signed // own request to be added again
@@ -94,7 +95,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID), stale: true,
 		held: map[wire.EpochID]*heldEpoch{}, refused: map[wire.EpochID]bool{}, unusable: map[[32]byte]bool{}, outAt: map[wire.EpochID]bool{},
 		leaves: map[[32]byte]*identity.Leaf{}, rosters: map[wire.EntryHash]*roster{}, refusedAt: map[wire.EpochID]time.Time{},
-		transport: map[wire.KeyID][]byte{}, tkeys: map[wire.KeyID]*transportKey{}, keyPkgs: map[[32]byte]KeyPackage{},
+		transport: map[wire.KeyID][]byte{}, tkeys: map[wire.KeyID]*transportKey{}, keyPkgs: map[[32]byte]*ownKeyPackage{},
 		wantTrees: map[wire.EpochID]bool{},
 		mail:      newMail(), peer: map[wire.DeviceID]*peerState{}, pending: map[string]int{},
 	}
@@ -102,7 +103,9 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
 	}
 	m.now = now
-	m.duty.vote = now // if one was due before the restart; it is not cast twice
+	// If one was due before the restart; it is not cast twice. Not at once: a sync
+	// may tell that this device's log went further than it knows.
+	m.duty.vote = now.Add(voteAfterStart)
 	m.settle(now)
 	if m.request != nil {
 		m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
@@ -133,7 +136,8 @@ func (m *Machine) load() error {
 	for _, id := range m.own.Refused {
 		m.refused[wire.EpochID(id)] = true
 	}
-	return errors.Join(m.loadKeys(), m.loadEntries(), m.loadMail())
+	m.loadIncarnation(b != nil)
+	return errors.Join(m.loadKeys(), m.loadEvidence(), m.loadEntries(), m.loadMail())
 }
 
 func (m *Machine) loadKeys() error {
@@ -143,11 +147,12 @@ func (m *Machine) loadKeys() error {
 			return nil
 		}),
 		m.scan(rowKeyPkg, func(_ string, v []byte) error {
-			var kp KeyPackage
-			if err := wire.Unmarshal(v, &kp); err != nil {
+			kp := &ownKeyPackage{}
+			if err := wire.Unmarshal(v, kp); err != nil {
 				return fmt.Errorf("%w: %w", ErrCorrupt, err)
 			}
 			m.keyPkgs[sha256.Sum256(kp.Public)] = kp
+			m.duty.keyPackages = earliest(m.duty.keyPackages, time.UnixMilli(int64(kp.Until))) //nolint:gosec // written by this machine
 			return nil
 		}),
 		m.scan(rowHeld, func(key string, v []byte) error {
@@ -184,11 +189,12 @@ func (m *Machine) loadKeys() error {
 
 func (m *Machine) loadEntries() error {
 	var all []*signedEntry
-	err := m.scan(rowEntry, func(_ string, v []byte) error {
+	err := m.scan(rowEntry, func(key string, v []byte) error {
 		s, err := readEntry(m.group, v)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
+		s.second = strings.HasSuffix(key, hexed(s.hash[:]))
 		all = append(all, s)
 		return nil
 	})
@@ -221,6 +227,7 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 		return Outcome{Verdict: Ignore}, m.broken
 	}
 	m.now = now
+	m.takeFuture(now)
 	var out Outcome
 	var err error
 	switch in := in.(type) {
@@ -234,6 +241,8 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 		out.Entry, err = m.setRole(now, in.User, in.Role)
 	case RevokeDevice:
 		out.Entry, err = m.revokeDevice(now, in.Device)
+	case Reboot:
+		out.Entry, err = m.reboot(now)
 	case RemoveUser:
 		out.Entry, err = m.removeUser(now, in.User)
 	case Leave:
@@ -287,12 +296,13 @@ func (m *Machine) settle(now time.Time) {
 	m.askLater(now)
 	m.sealOutbox(now)
 	m.sealForGaps(now)
-	m.forgetRejoin()
+	m.forgetRejoin(now)
 	m.askAgain(now)
 	m.keepTransport(now)
 	m.castVote(now)
 	m.sendBeacon(now)
 	m.retire(now)
+	m.retireKeyPackages(now)
 	m.publish()
 	m.ready.NextWake = m.duty.next()
 }
@@ -369,7 +379,7 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 	case it.commit != nil:
 		n, err = m.tree.commit(it, m.cfg.Engine, m.logs.inPast)
 	case it.op != nil && it.op.Type == wire.OpReboot:
-		n, err = m.tree.reboot(it)
+		n, err = m.tree.reboot(it, m.logs.inPast)
 	}
 	if err != nil {
 		return err
@@ -385,6 +395,9 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 	m.tree.stand(it, m.logs.inPast)
 	if it.op != nil {
 		m.stale = true
+	}
+	if m.logs.grew {
+		m.recount()
 	}
 	if it.kind != wire.KindRecord {
 		m.chosen = nil

@@ -27,7 +27,7 @@ type mail struct {
 	plain   map[wire.MessageID]bool // salt and body are durable here
 	gaps    map[wire.MessageID]bool // owed to this device and not in plain
 	told    map[wire.MessageID]bool // shown to people
-	shown   map[wire.LogID]uint64   // up to this seq nothing is left to show; not durable
+	shown   map[int]uint64          // by branch: up to this seq nothing is left to show; not durable
 
 	outbox   []wire.MessageID                  // own, not sealed on the chosen chain, by seq
 	sealedAt map[wire.MessageID][]wire.EpochID // own → epochs it was sealed under by this device
@@ -43,7 +43,7 @@ func newMail() mail {
 	return mail{
 		records: map[wire.MessageID]*item{}, plain: map[wire.MessageID]bool{}, gaps: map[wire.MessageID]bool{},
 		told: map[wire.MessageID]bool{}, refilled: map[wire.MessageID]time.Time{},
-		shown: map[wire.LogID]uint64{}, sealedAt: map[wire.MessageID][]wire.EpochID{}, seals: map[wire.MessageID]int{},
+		shown: map[int]uint64{}, sealedAt: map[wire.MessageID][]wire.EpochID{}, seals: map[wire.MessageID]int{},
 		waiting: map[wire.EpochID][]*wire.Seal{}, owedStale: true,
 	}
 }
@@ -155,7 +155,7 @@ func (m *Machine) sealOutbox(now time.Time) {
 		return
 	}
 	n, e := m.position()
-	if n == nil || m.compareTree(now, e).gate {
+	if n == nil || m.compareTree(now, e).gate || m.mustRenew(n) {
 		return
 	}
 	for _, id := range m.mail.outbox {
@@ -240,22 +240,33 @@ func (m *Machine) entries(now time.Time, raws [][]byte) (Outcome, error) {
 func (m *Machine) takeEntries(now time.Time, entries []*signedEntry) (Outcome, error) {
 	var out Outcome
 	var errs []error
-	for _, s := range entries {
-		n, err := m.takeEntry(now, s)
-		out.New += n
-		if err != nil {
-			errs = append(errs, err)
-			out.Verdict = max(out.Verdict, verdictOf(err))
+	for len(entries) > 0 {
+		for _, s := range entries {
+			n, err := m.takeEntry(now, s)
+			out.New += n
+			if err != nil {
+				errs = append(errs, err)
+				out.Verdict = max(out.Verdict, verdictOf(err))
+			}
 		}
+		entries = m.logs.named()
 	}
 	return out, errors.Join(errs...)
 }
 
 // takeEntry adds an entry and those that waited for it, or parks it.
 func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
-	if m.logs.items[s.hash] != nil {
+	switch {
+	case m.logs.items[s.hash] != nil:
 		return 0, nil
+	case m.logs.future[s.hash]:
+		return 0, fmt.Errorf("%v of device %v: %w", s.entry.Kind, s.entry.Device, ErrFuture)
 	}
+	m.recognise(s)
+	if err := m.accuse(s); err != nil {
+		return 0, err
+	}
+	s.second = m.logs.rival(s) != nil
 	if gone := m.logs.missing(s.entry); len(gone) > 0 {
 		m.ask("an entry's past is missing")
 		if d := m.logs.devices[s.entry.Device]; d != nil {
@@ -271,14 +282,18 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	it, err := m.logs.check(now, s, m.group, m.cfg.Engine)
 	if err != nil {
 		if errors.Is(err, ErrFuture) {
-			m.duty.ask = earliest(m.duty.ask, now.Add(maxAhead)) // by then it may be taken
-			m.why = "an entry was dated ahead of this clock"
+			return 0, m.parkFuture(s)
 		}
 		return 0, err
+	}
+	if m.logs.evidence[it.log] != nil && !m.logs.wanted(s.hash) {
+		m.logs.putAside(s)
+		return 0, fmt.Errorf("entry %d of device %v: %w", s.entry.Seq, s.entry.Device, ErrEquivocation)
 	}
 	if err := m.insert(it, s.entry); err != nil {
 		return 0, err
 	}
+	delete(m.logs.aside, s.hash)
 	m.put(itemKey(it), s.raw)
 	switch it.kind {
 	case wire.KindCommit, wire.KindVote:
@@ -289,7 +304,11 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 			m.gap(now, it.hash)
 		}
 		m.show(now, it.log)
-	case wire.KindOp, wire.KindTKey, wire.KindTKeyWrap:
+	case wire.KindOp:
+		if it.op != nil && it.op.Type == wire.OpReboot {
+			m.disturbed(now)
+		}
+	case wire.KindTKey, wire.KindTKeyWrap:
 	}
 	n := 1
 	for _, w := range m.logs.unpark(s.hash) {
@@ -312,7 +331,7 @@ func (m *Machine) gap(now time.Time, id wire.MessageID) {
 // the device came in, and its author is in the roster or wrote it before it was
 // taken out.
 func (m *Machine) owed(it *item) bool {
-	if !m.roster.has(m.log.Device) || m.belowFloor(it) || !m.maySpeak(it) {
+	if !m.roster.has(m.log.Device) || m.belowFloor(it) || !m.logs.counts(it) || !m.maySpeak(it) {
 		return false
 	}
 	if m.roster.users[it.user] != nil {
@@ -343,15 +362,15 @@ func (m *Machine) refreshOwed(now time.Time) {
 	m.mail.owedStale = false
 	for id, it := range m.mail.records {
 		switch {
-		case m.mail.told[id] || m.mail.plain[id] || it.log.Device == m.log.Device:
+		case m.mail.told[id] || m.mail.plain[id]:
 		case !m.owed(it):
 			delete(m.mail.gaps, id)
 		case !m.mail.gaps[id]:
 			m.gap(now, id)
 		}
 	}
-	for _, list := range m.logs.lists {
-		m.show(now, list.id)
+	for id := range m.logs.index {
+		m.show(now, id)
 	}
 }
 
@@ -360,25 +379,27 @@ func (m *Machine) refreshOwed(now time.Time) {
 // that is not owed now may be later, when more of the roster is known: it is
 // passed over and looked at again.
 func (m *Machine) show(now time.Time, log wire.LogID) {
-	i, ok := m.logs.index[log]
-	if !ok {
-		return
+	for _, i := range m.logs.index[log] {
+		m.showBranch(now, i)
 	}
-	own := log.Device == m.log.Device
+}
+
+func (m *Machine) showBranch(now time.Time, i int) {
+	list := m.logs.lists[i]
 	settled := true
-	upTo := m.mail.shown[log]
-	for _, it := range m.logs.lists[i].items[upTo:] {
+	upTo := max(m.mail.shown[i], list.from)
+	for _, it := range list.items[upTo-list.from:] {
 		if it.record != nil && !m.mail.told[it.hash] {
-			owed := own || m.owed(it)
+			owed := it.log == m.log || m.owed(it)
 			switch {
 			case owed && m.mail.plain[it.hash]:
 				m.mail.told[it.hash] = true
 				cursor := m.emit(now, Event{Kind: EventMessage, Message: it.hash, User: it.user, Device: it.log.Device})
 				m.put(rowShown+num(cursor), it.hash[:])
 				m.put(rowIndex+hexed(it.hash[:]), wire.U64(cursor))
-			case own, m.belowFloor(it):
+			case m.belowFloor(it):
 			case owed:
-				m.mail.shown[log] = upTo
+				m.mail.shown[i] = upTo
 				return
 			default:
 				settled = false
@@ -388,7 +409,7 @@ func (m *Machine) show(now time.Time, log wire.LogID) {
 			upTo = it.seq
 		}
 	}
-	m.mail.shown[log] = upTo
+	m.mail.shown[i] = upTo
 }
 
 // belowFloor says whether a record was written before this device came in.

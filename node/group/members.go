@@ -23,7 +23,7 @@ func (m *Machine) rosterAt(it *item) *roster {
 			ops = append(ops, op)
 		}
 	}
-	if !m.stale && len(ops) == len(m.logs.ops) {
+	if !m.stale && len(ops) == len(m.logs.ops) && len(m.logs.evidence) == 0 {
 		return m.roster // it knew all that is known
 	}
 	r := m.resolver().resolve(ops)
@@ -42,7 +42,7 @@ func (m *Machine) resolveRoster(now time.Time) {
 		return
 	}
 	old := m.roster
-	m.roster = m.resolver().resolve(m.logs.ops)
+	m.roster = m.resolver().resolve(slices.DeleteFunc(slices.Clone(m.logs.ops), func(op *item) bool { return !m.logs.counts(op) }))
 	m.stale = false
 	m.chosen, m.sendKey = nil, nil
 	m.duty.transport = time.Time{}
@@ -55,6 +55,10 @@ func (m *Machine) resolveRoster(now time.Time) {
 	if !m.roster.has(m.log.Device) {
 		m.own.Out, m.own.Joined = true, false
 		m.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
+		if m.roster.gone[m.cfg.Device.User] == nil && m.roster.revoked[m.log.Device] == nil {
+			// Nobody took it out: who let it in was taken out at the same time. It asks again.
+			m.fail(m.join(now, Join{}))
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package group
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -22,32 +21,13 @@ func (m *Machine) found(now time.Time) error {
 	case m.own.Joined:
 		return fmt.Errorf("founding: %w: the group is there", ErrState)
 	}
-	var salt [16]byte
-	key := make([]byte, 32)
-	if _, err := io.ReadFull(m.cfg.Rand, salt[:]); err != nil {
-		return fmt.Errorf("drawing an MLS group_id: %w", err)
-	}
+	key := make([]byte, wire.TransportKeyLen)
 	if _, err := io.ReadFull(m.cfg.Rand, key); err != nil {
 		return fmt.Errorf("drawing a transport key: %w", err)
 	}
-	const generation = 0
-	mlsGroup := wire.Hash(sha256.Sum256(slices.Concat(m.group[:], wire.U64(generation), salt[:])))
-	e, err := m.cfg.Engine.Create(m.cfg.Rand, now, mlsGroup[:], m.own.Signer, m.credential())
-	if err != nil {
-		return fmt.Errorf("creating the MLS group: %w", err)
-	}
-	root := wire.EpochIDOf(m.group, generation, 0, e.Interim())
 	m.takeTransportKey(key)
-	_, err = m.append(now, wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: &wire.Reboot{
-		From: m.tree.root.id, Generation: generation, Root: root, MLSGroup: mlsGroup, Interim: e.Interim(),
-	}})
-	if err != nil {
-		return err
-	}
-	m.hold(now, root, generation, e)
-	m.resolveRoster(now)
-	m.moved(now, nil, m.tree.nodes[root])
-	return nil
+	_, err := m.newRoot(now, m.tree.root, 0)
+	return err
 }
 
 // credential is this device's for a leaf of the group.
@@ -163,13 +143,10 @@ func (m *Machine) join(now time.Time, in Join) error {
 		return fmt.Errorf("joining: %w: already in the group", ErrState)
 	}
 	if m.request == nil {
-		kp, err := m.cfg.Engine.NewKeyPackage(m.cfg.Rand, now, m.own.Signer, m.credential())
+		kp, err := m.newKeyPackage(now)
 		if err != nil {
-			return fmt.Errorf("making a KeyPackage: %w", err)
+			return err
 		}
-		hash := sha256.Sum256(kp.Public)
-		m.keyPkgs[hash] = kp
-		m.put(rowKeyPkg+hexed(hash[:]), wire.Marshal(&kp))
 		m.request = &wire.JoinRequest{V: wire.Version, Group: m.group, Cert: m.cfg.Device.Raw, KeyPackage: kp.Public, Invite: in.Invite}
 		m.put(rowJoin, wire.Marshal(m.request))
 	}
@@ -249,7 +226,7 @@ func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
 	if m.request == nil {
 		return fmt.Errorf("Welcome: %w: this device did not ask", ErrState)
 	}
-	kp, ok := m.keyPkgs[sha256.Sum256(m.request.KeyPackage)]
+	kp, ok := m.keyPackage(m.request.KeyPackage)
 	if !ok {
 		return fmt.Errorf("%w: the KeyPackage of a request has no secrets", ErrCorrupt)
 	}
@@ -309,7 +286,9 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 	for _, key := range secrets.TransportKeys {
 		m.takeTransportKey(key)
 	}
+	m.spend(now, kp.Public)
 	m.hold(now, id, secrets.Generation, e)
+	m.withdraw(now, id)
 	m.openWaiting(now, id)
 	return nil
 }
@@ -323,7 +302,7 @@ func (m *Machine) joinFromLog(chosen *node) bool {
 			continue
 		}
 		for _, public := range n.info().Adds {
-			if _, ok := m.keyPkgs[sha256.Sum256(public)]; !ok || m.held[n.id] != nil {
+			if _, ok := m.keyPackage(public); !ok || m.held[n.id] != nil {
 				continue // a held one leads nowhere new: this device was taken out after it
 			}
 			if !m.wantTrees[n.id] {
@@ -344,7 +323,7 @@ func (m *Machine) gotTree(now time.Time, in Tree) error {
 		return fmt.Errorf("ratchet tree: %w: nobody asked for it", ErrState)
 	}
 	for _, public := range n.info().Adds {
-		if kp, ok := m.keyPkgs[sha256.Sum256(public)]; ok {
+		if kp, ok := m.keyPackage(public); ok {
 			// Tried at once, so that a wrong tree is refused and asks for another.
 			if err := m.welcomed(now, n.id, n.commit().Welcome, in.Bytes, kp); err != nil {
 				return fmt.Errorf("ratchet tree: %w", err)

@@ -210,7 +210,7 @@ func (m *Machine) scanAfter(prefix string, after uint64, limit int, fn func(uint
 }
 
 // Marks is this device's version vector, ascending by log.
-func (m *Machine) Marks() []wire.Mark { return m.logs.marks() }
+func (m *Machine) Marks() []wire.Mark { return m.logs.syncMarks() }
 
 // EntriesAfter gives the entries that a device with this vector lacks and may
 // have, in causal order, encoded Signeds, at most most bytes of them (at least
@@ -225,7 +225,11 @@ func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, most int
 		may = func(it *item) bool { return last != nil && m.logs.inPast(it, last) }
 	}
 	size := 0
-	for _, it := range m.logs.after(marks, may) {
+	lacks, accused := m.logs.after(marks, may)
+	for _, e := range accused {
+		entries = append(entries, e.pair[:]...)
+	}
+	for _, it := range lacks {
 		b, err := m.get(itemKey(it))
 		if err != nil {
 			return nil, false, err

@@ -57,18 +57,20 @@ type EventKind string
 
 // Events.
 const (
-	EventMessage EventKind = "message"        // Message, User, Device
-	EventAdded   EventKind = "member-added"   // User
-	EventRemoved EventKind = "member-removed" // User; By
-	EventLeft    EventKind = "member-left"    // User
-	EventJoined  EventKind = "joined"         // this device is in
-	EventOut     EventKind = "out"            // this device was removed
-	EventEpoch   EventKind = "epoch"          // Epoch
-	EventFork    EventKind = "fork"           // members committed concurrently at Epoch
-	EventSwitch  EventKind = "switch"         // this device moved to another branch
-	EventRefused EventKind = "refused"        // a member's entry or commit was refused; Detail says why
-	EventProfile EventKind = "profile"
-	EventRole    EventKind = "role" // User
+	EventMessage     EventKind = "message"        // Message, User, Device
+	EventAdded       EventKind = "member-added"   // User
+	EventRemoved     EventKind = "member-removed" // User; By
+	EventLeft        EventKind = "member-left"    // User
+	EventJoined      EventKind = "joined"         // this device is in
+	EventOut         EventKind = "out"            // this device was removed
+	EventEpoch       EventKind = "epoch"          // Epoch
+	EventFork        EventKind = "fork"           // members committed concurrently at Epoch
+	EventSwitch      EventKind = "switch"         // this device moved to another branch
+	EventEvidence    EventKind = "evidence"       // Device signed two entries with one sequence number
+	EventIncarnation EventKind = "incarnation"    // this device's store went back in time; it began a new log
+	EventRefused     EventKind = "refused"        // a member's entry or commit was refused; Detail says why
+	EventProfile     EventKind = "profile"
+	EventRole        EventKind = "role" // User
 	// EventCancelled: a removal of User by By does not stand, since By was removed
 	// concurrently. Admins may want to repeat it.
 	EventCancelled EventKind = "removal-cancelled"

@@ -115,9 +115,6 @@ func TestBadInputIsRefused(t *testing.T) {
 			s, _ := wire.DecodeSigned(e, wire.MaxEntry)
 			return a.log.Sign(wire.DomainEntry, w.group, s.Payload).Encode()
 		}()), ErrForged, Reject},
-		{"entry: second with one number", entry(forgeEntry(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) {
-			e.Seq, e.Prev = 1, wire.EntryHash{}
-		})), ErrEquivocation, Ignore},
 		{"entry: dated in the future", entry(forgeEntry(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) {
 			e.HLC = uint64(w.now.Add(time.Hour).UnixMilli()) << 16
 		})), ErrFuture, Ignore},

@@ -129,9 +129,9 @@ func (m *Machine) askAgain(now time.Time) {
 	}
 	m.duty.rejoin = now.Add(beaconGap)
 	if m.rejoining == nil {
-		kp, err := m.cfg.Engine.NewKeyPackage(m.cfg.Rand, now, m.own.Signer, m.credential())
+		kp, err := m.newKeyPackage(now)
 		if err != nil {
-			m.fail(fmt.Errorf("making a KeyPackage: %w", err))
+			m.fail(err)
 			return
 		}
 		r := wire.Rejoin{V: wire.Version, Device: m.log.Device, HLC: uint64(m.clock.Now(now)), KeyPackage: kp.Public}
@@ -144,9 +144,6 @@ func (m *Machine) askAgain(now time.Time) {
 				break
 			}
 		}
-		hash := sha256.Sum256(kp.Public)
-		m.keyPkgs[hash] = kp
-		m.put(rowKeyPkg+hexed(hash[:]), wire.Marshal(&kp))
 		s := m.cfg.LogKey.Sign(wire.DomainRejoin, m.group, r.Encode())
 		m.rejoining = &s
 		m.put(rowRejoining, s.Encode())
@@ -155,8 +152,11 @@ func (m *Machine) askAgain(now time.Time) {
 }
 
 // forgetRejoin ends asking once this device is where it wanted to be.
-func (m *Machine) forgetRejoin() {
+func (m *Machine) forgetRejoin(now time.Time) {
 	if m.rejoining != nil && !m.stranded() {
+		if r, err := wire.DecodeRejoin(m.rejoining.Payload); err == nil {
+			m.spend(now, r.KeyPackage) // a commit on another branch may have used it
+		}
 		m.rejoining = nil
 		m.del(rowRejoining)
 	}

@@ -148,14 +148,18 @@ func (s resolver) run(ops, standing, kept []*item) *roster {
 // owner, it names the operation that is not carried out, of those that took out
 // an owner the one whose target has the lowest hash.
 func (s resolver) lastOwner(r *roster) *item {
-	if len(r.users) == 0 || slices.ContainsFunc(slices.Collect(maps.Values(r.users)), func(u *rosterUser) bool { return u.role == wire.RoleOwner }) {
+	left := func(by *item) bool { return by.op.Type == wire.OpLeave }
+	if len(r.users) == 0 && !slices.ContainsFunc(slices.Collect(maps.Values(r.gone)), func(by *item) bool { return !left(by) }) {
+		return nil // everybody left
+	}
+	if slices.ContainsFunc(slices.Collect(maps.Values(r.users)), func(u *rosterUser) bool { return u.role == wire.RoleOwner }) {
 		return nil
 	}
 	var pick *item
 	var lowest wire.Hash
 	for user, by := range r.gone {
 		h := wire.HashOf(wire.DomainPrio, s.genesis.ID[:], user[:])
-		if r.wasOwner(user) && (pick == nil || bytes.Compare(h[:], lowest[:]) < 0) {
+		if r.wasOwner(user) && !(len(r.users) == 0 && left(by)) && (pick == nil || bytes.Compare(h[:], lowest[:]) < 0) {
 			pick, lowest = by, h
 		}
 	}

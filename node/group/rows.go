@@ -13,7 +13,8 @@ import (
 // of keys is the order of numbers.
 const (
 	rowOwn       = "own"        // ownRow
-	rowEntry     = "entry/"     // device/incarnation/seq → encoded Signed
+	rowEntry     = "entry/"     // device/incarnation/seq, and the hash of a second one with that seq → encoded Signed
+	rowEvidence  = "evidence/"  // device/incarnation → evidenceRow
 	rowEpoch     = "epoch/"     // EpochID → Snapshot, in the epoch's vault
 	rowKeys      = "keys/"      // EpochID/key row → value, in the epoch's vault
 	rowHeld      = "held/"      // EpochID → heldRow
@@ -32,14 +33,17 @@ const (
 
 // ownRow is what the machine is, apart from logs and keys.
 type ownRow struct {
-	Signer    []byte       `cbor:"1,keyasint"` // MLS signature key, secret
-	Public    []byte       `cbor:"2,keyasint"`
-	Position  wire.EpochID `cbor:"3,keyasint"` // zero: in no epoch yet
-	Cursor    uint64       `cbor:"4,keyasint"` // of the newest event
-	Refused   [][]byte     `cbor:"5,keyasint"` // EpochIDs of children found invalid here
-	Out       bool         `cbor:"6,keyasint"` // told "out"
-	Joined    bool         `cbor:"7,keyasint"` // told "joined"
-	Transport []byte       `cbor:"8,keyasint"` // X25519 private key for TKEYs, secret
+	Signer      []byte       `cbor:"1,keyasint"` // MLS signature key, secret
+	Public      []byte       `cbor:"2,keyasint"`
+	Position    wire.EpochID `cbor:"3,keyasint"`  // zero: in no epoch yet
+	Cursor      uint64       `cbor:"4,keyasint"`  // of the newest event
+	Refused     [][]byte     `cbor:"5,keyasint"`  // EpochIDs of children found invalid here
+	Out         bool         `cbor:"6,keyasint"`  // told "out"
+	Joined      bool         `cbor:"7,keyasint"`  // told "joined"
+	Transport   []byte       `cbor:"8,keyasint"`  // X25519 private key for TKEYs, secret
+	Given       uint64       `cbor:"9,keyasint"`  // Config.Incarnation when Incarnation was chosen
+	Incarnation uint64       `cbor:"10,keyasint"` // of the log that this device writes
+	Renew       bool         `cbor:"11,keyasint"` // seal nothing before new keys: see incarnation.go
 }
 
 // heldRow says of an epoch held here since when another has superseded it.
@@ -50,10 +54,17 @@ type heldRow struct {
 
 func num(n uint64) string        { return hex.EncodeToString(binary.BigEndian.AppendUint64(nil, n)) }
 func hexed(b []byte) string      { return hex.EncodeToString(b) }
-func itemKey(it *item) string    { return rowEntry + logKey(it.log) + "/" + num(it.seq) }
 func logKey(l wire.LogID) string { return hexed(l.Device[:]) + "/" + num(l.Incarnation) }
 func sealKey(s *wire.Seal) string {
 	return rowSeal + hexed(s.Message[:]) + "/" + hexed(s.Epoch[:]) + "/" + hexed(s.Sealer[:])
+}
+
+func itemKey(it *item) string {
+	key := rowEntry + logKey(it.log) + "/" + num(it.seq)
+	if it.second {
+		key += "/" + hexed(it.hash[:])
+	}
+	return key
 }
 
 // lastHex reads the identifier after the last slash of a key.

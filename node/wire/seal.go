@@ -86,10 +86,12 @@ func DecodeBundle(b []byte) (*Bundle, error) {
 }
 
 // Mark is how far a log is known: the hash of the entry with this seq. The causal
-// past of a log hangs on that one hash, so equal marks mean equal logs.
+// past of a log hangs on that one hash, so equal marks mean equal logs. Seq 0 and
+// no hash: its device signed two entries with one sequence number, and what counts
+// of the log lies in the pasts of the other marks.
 type Mark struct {
 	Log  LogID     `cbor:"1,keyasint"`
-	Seq  uint64    `cbor:"2,keyasint"` // from 1: a log of which nothing is known has no mark
+	Seq  uint64    `cbor:"2,keyasint"` // a log of which nothing is known has no mark
 	Hash EntryHash `cbor:"3,keyasint"`
 }
 

@@ -23,14 +23,15 @@ func compareKeyIDs(a, b KeyID) int          { return bytes.Compare(a[:], b[:]) }
 func compareMarks(a, b Mark) int            { return a.Log.Compare(b.Log) }
 func compareWraps(a, b Wrap) int            { return bytes.Compare(a.Device[:], b.Device[:]) }
 
-// checkMarks checks a version vector: one mark a log, ascending, of entries that exist.
+// checkMarks checks a version vector: one mark a log, ascending. A mark with seq 0
+// has no hash: it says that there is evidence against the log.
 func checkMarks(what string, marks []Mark) error {
 	if len(marks) > MaxMarks {
 		return fmt.Errorf("%w: %s with %d marks, at most %d", ErrTooLarge, what, len(marks), MaxMarks)
 	}
 	for _, m := range marks {
-		if m.Seq == 0 {
-			return fmt.Errorf("%w: %s: a mark with seq 0", ErrMalformed, what)
+		if m.Seq == 0 && m.Hash != (EntryHash{}) {
+			return fmt.Errorf("%w: %s: a mark with seq 0 and a hash", ErrMalformed, what)
 		}
 	}
 	if !ascending(marks, compareMarks) {

@@ -1,0 +1,85 @@
+package group
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// initKeysFor is how long the secrets of a KeyPackage are kept after it led into
+// an epoch: another branch may have used it too (DESIGN.md, Retention).
+const initKeysFor = 7 * 24 * time.Hour
+
+// ownKeyPackage is a KeyPackage of this device, as a row.
+type ownKeyPackage struct {
+	Public []byte `cbor:"1,keyasint"`
+	Secret []byte `cbor:"2,keyasint"`
+	Until  uint64 `cbor:"3,keyasint"` // milliseconds since 1970
+}
+
+// newKeyPackage draws a KeyPackage and keeps its secrets for as long as it may be
+// added to the group.
+func (m *Machine) newKeyPackage(now time.Time) (KeyPackage, error) {
+	kp, err := m.cfg.Engine.NewKeyPackage(m.cfg.Rand, now, m.own.Signer, m.credential())
+	if err != nil {
+		return KeyPackage{}, fmt.Errorf("making a KeyPackage: %w", err)
+	}
+	m.keepKeyPackage(&ownKeyPackage{Public: kp.Public, Secret: kp.Secret}, now.Add(keyPackageLifetime))
+	return kp, nil
+}
+
+func (m *Machine) keepKeyPackage(kp *ownKeyPackage, until time.Time) {
+	kp.Until = uint64(until.UnixMilli()) //nolint:gosec // after 1970
+	hash := sha256.Sum256(kp.Public)
+	m.keyPkgs[hash] = kp
+	m.put(rowKeyPkg+hexed(hash[:]), wire.Marshal(kp))
+	m.duty.keyPackages = earliest(m.duty.keyPackages, until)
+}
+
+// keyPackage gives an own KeyPackage whose secrets are here.
+func (m *Machine) keyPackage(public []byte) (KeyPackage, bool) {
+	kp := m.keyPkgs[sha256.Sum256(public)]
+	if kp == nil {
+		return KeyPackage{}, false
+	}
+	return KeyPackage{Public: kp.Public, Secret: kp.Secret}, true
+}
+
+// spend notes that a KeyPackage led into an epoch, or is not needed any more.
+func (m *Machine) spend(now time.Time, public []byte) {
+	kp := m.keyPkgs[sha256.Sum256(public)]
+	if until := now.Add(initKeysFor); kp != nil && until.Before(time.UnixMilli(int64(kp.Until))) { //nolint:gosec // written by this machine
+		m.keepKeyPackage(kp, until)
+	}
+}
+
+// retireKeyPackages destroys the secrets of those that are past their time. A
+// request that still stands is made again with a fresh one.
+func (m *Machine) retireKeyPackages(now time.Time) {
+	if !due(now, m.duty.keyPackages) {
+		return
+	}
+	m.duty.keyPackages = time.Time{}
+	for hash, kp := range m.keyPkgs {
+		until := time.UnixMilli(int64(kp.Until)) //nolint:gosec // written by this machine
+		if now.Before(until) {
+			m.duty.keyPackages = earliest(m.duty.keyPackages, until)
+			continue
+		}
+		delete(m.keyPkgs, hash)
+		m.del(rowKeyPkg + hexed(hash[:]))
+		if m.rejoining != nil {
+			if r, err := wire.DecodeRejoin(m.rejoining.Payload); err != nil || sha256.Sum256(r.KeyPackage) == hash {
+				m.rejoining = nil // the next one asks with a fresh one
+				m.del(rowRejoining)
+			}
+		}
+		if m.request != nil && sha256.Sum256(m.request.KeyPackage) == hash {
+			invite := m.request.Invite
+			m.request = nil
+			m.fail(m.join(now, Join{Invite: invite}))
+		}
+	}
+}

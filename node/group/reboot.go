@@ -1,0 +1,57 @@
+package group
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// reboot gives the group fresh MLS keys: an operation that names a new root under
+// the chosen epoch. Nobody else can derive it; the others ask to be added again,
+// and are, by one commit. Of two roots under one epoch, votes decide as of any fork.
+func (m *Machine) reboot(now time.Time) (wire.EntryHash, error) {
+	u, err := m.self("rebooting")
+	if err != nil {
+		return wire.EntryHash{}, err
+	}
+	from := m.choose()
+	switch {
+	case u.role > wire.RoleAdmin:
+		return wire.EntryHash{}, fmt.Errorf("rebooting: %w: a %v may not", ErrNotPermitted, u.role)
+	case from == m.tree.root:
+		return wire.EntryHash{}, fmt.Errorf("rebooting: %w: the group has no keys yet", ErrState)
+	}
+	return m.newRoot(now, from, from.generation+1)
+}
+
+// newRoot makes a root of MLS epochs with this device alone in its tree, and moves
+// to it if the fork choice agrees.
+func (m *Machine) newRoot(now time.Time, from *node, generation uint64) (wire.EntryHash, error) {
+	var salt [16]byte
+	if _, err := io.ReadFull(m.cfg.Rand, salt[:]); err != nil {
+		return wire.EntryHash{}, fmt.Errorf("drawing an MLS group_id: %w", err)
+	}
+	mlsGroup := wire.Hash(sha256.Sum256(slices.Concat(m.group[:], wire.U64(generation), salt[:])))
+	e, err := m.cfg.Engine.Create(m.cfg.Rand, now, mlsGroup[:], m.own.Signer, m.credential())
+	if err != nil {
+		return wire.EntryHash{}, fmt.Errorf("creating the MLS group: %w", err)
+	}
+	root := wire.EpochIDOf(m.group, generation, 0, e.Interim())
+	it, err := m.append(now, wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: &wire.Reboot{
+		From: from.id, Generation: generation, Root: root, MLSGroup: mlsGroup, Interim: e.Interim(),
+	}})
+	if err != nil {
+		return wire.EntryHash{}, err
+	}
+	m.hold(now, root, generation, e)
+	m.resolveRoster(now)
+	if m.choose() == m.tree.nodes[root] {
+		m.moved(now, m.tree.nodes[m.own.Position], m.tree.nodes[root])
+		m.duty.vote = now
+	}
+	return it.hash, nil
+}
