@@ -1,0 +1,329 @@
+package group
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// fork adds an entry that follows any entry of a log but its newest one.
+func (g *dag) fork(log wire.LogID, deps []wire.EntryHash) {
+	var at []int
+	for i, e := range g.entries {
+		if e.Log() == log {
+			at = append(at, i)
+		}
+	}
+	if len(at) < 2 {
+		return
+	}
+	h := g.grow(log, deps, &item{})
+	i := slices.Index(g.hashes, h)
+	prev := g.entries[at[g.rand.IntN(len(at)-1)]]
+	g.entries[i].Seq, g.entries[i].Prev = prev.Seq+1, g.hashes[slices.Index(g.entries, prev)]
+}
+
+// TestBranches holds a set with forked logs against reachability, in any order of
+// arrival: what is in a past, which entries count, and what a peer is given.
+func TestBranches(t *testing.T) {
+	forks, uncounted, given := 0, 0, 0
+	for seed := range uint64(60) {
+		g := newDAG(1000 + seed)
+		for range 8 {
+			g.random(7, 4)
+			if n := g.rand.IntN(3); n > 0 {
+				log := g.entries[g.rand.IntN(len(g.entries))].Log()
+				g.fork(log, g.hashes[:g.rand.IntN(2)])
+			}
+		}
+		seqs := map[wire.LogID]map[uint64]int{}
+		accused := map[wire.LogID]bool{}
+		for _, e := range g.entries {
+			if seqs[e.Log()] == nil {
+				seqs[e.Log()] = map[uint64]int{}
+			}
+			if seqs[e.Log()][e.Seq]++; seqs[e.Log()][e.Seq] > 1 {
+				accused[e.Log()] = true
+			}
+		}
+		forks += len(accused)
+		build := func() *logs {
+			l := g.insert(t, g.rand, nil)
+			for log := range accused {
+				l.evidence[log] = &evidence{log: log}
+			}
+			l.covered = nil
+			return l
+		}
+		a, b := build(), build()
+		covered := map[wire.EntryHash]bool{}
+		for i, h := range g.hashes {
+			if !accused[g.entries[i].Log()] {
+				maps.Copy(covered, g.past(h, map[wire.EntryHash]bool{}))
+			}
+		}
+		for i, h := range g.hashes {
+			past := g.past(h, map[wire.EntryHash]bool{})
+			for _, o := range g.hashes {
+				if got := a.inPast(a.items[o], a.items[h]); got != past[o] {
+					t.Fatalf("seed %d: inPast is %v, reachability %v", seed, got, past[o])
+				}
+			}
+			want := !accused[g.entries[i].Log()] || covered[h]
+			if !want {
+				uncounted++
+			}
+			if a.counts(a.items[h]) != want || b.counts(b.items[h]) != want {
+				t.Fatalf("seed %d: counts: %v and %v, want %v", seed, a.counts(a.items[h]), b.counts(b.items[h]), want)
+			}
+		}
+		if !slices.Equal(a.marks(), b.marks()) {
+			t.Fatalf("seed %d: the vectors differ with the order of arrival", seed)
+		}
+		if got := a.lastHeard(); !maps.Equal(got, b.lastHeard()) {
+			t.Fatalf("seed %d: who was heard when differs with the order of arrival", seed)
+		}
+		if out, evid := a.after(b.marks(), func(*item) bool { return true }); len(out)+len(evid) != 0 {
+			t.Fatalf("seed %d: equals give each other %d entries and %d pieces of evidence", seed, len(out), len(evid))
+		}
+		// Somebody who knows nothing gets all that counts, causes first, and the evidence.
+		out, evid := a.after(nil, func(*item) bool { return true })
+		if len(evid) != len(accused) {
+			t.Fatalf("seed %d: %d pieces of evidence, want %d", seed, len(evid), len(accused))
+		}
+		fresh := newLogs(&identity.Device{ID: testDevice(0)})
+		for _, it := range out {
+			i := slices.Index(g.hashes, it.hash)
+			if len(fresh.missing(g.entries[i])) > 0 {
+				t.Fatalf("seed %d: an entry is given before its causes", seed)
+			}
+			fresh.add(g.item(t, fresh, i), g.entries[i])
+			given++
+		}
+		for _, h := range g.hashes {
+			if (fresh.items[h] != nil) != a.counts(a.items[h]) {
+				t.Fatalf("seed %d: what is given is not what counts", seed)
+			}
+		}
+	}
+	if forks < 60 || uncounted < 60 || given < 1000 {
+		t.Errorf("%d forked logs, %d entries that do not count, %d given", forks, uncounted, given)
+	}
+}
+
+// forked makes c sign two records with one sequence number.
+func forked(c *device, at *device) (raws [2][]byte, hashes [2]wire.EntryHash) {
+	inc := c.w.rand.Uint64()
+	for i := range raws {
+		o := wire.Opened{Body: []byte{byte(i)}}
+		raws[i] = c.forge(wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{at.m.logs.head(at.m.log).hash}, func(e *wire.Entry) {
+			e.Incarnation, e.HLC = inc, uint64(max(crdt.HLCFromTime(c.w.now), at.m.clock.Last()+1))
+		})
+		s, err := readEntry(c.w.group, raws[i])
+		if err != nil {
+			c.w.t.Fatal(err)
+		}
+		hashes[i] = s.hash
+	}
+	return raws, hashes
+}
+
+// A member signs two entries with one number. Whoever sees both has evidence, keeps
+// and tells it, and takes the second only because somebody honest built upon it.
+func TestEquivocation(t *testing.T) {
+	w := newWorld(t, 77)
+	a, b, c := w.device("anna"), w.device("ben"), w.device("mallory")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.join(c)
+	w.run(time.Minute)
+	c.online = false
+	w.gossip = false
+	w.cut = func(x, y *device) bool { return true }
+	raws, hashes := forked(c, a)
+	a.must(Entries{Entries: raws[:1]})
+
+	before := a.rows.digest()
+	out, err := a.step(Entries{Entries: raws[1:]})
+	if !isErr(err, ErrEquivocation) || out.Verdict != Ignore || a.m.logs.items[hashes[1]] != nil {
+		t.Fatalf("the second: %v, %v", out, err)
+	}
+	if a.rows.digest() == before {
+		t.Error("evidence is not durable")
+	}
+	told := func(d *device) (n int) {
+		events, err := d.m.Events(0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.Kind == EventEvidence && e.Device == c.dev.ID {
+				n++
+			}
+		}
+		return n
+	}
+	held := a.rows.digest()
+	if _, err := a.step(Entries{Entries: raws[:]}); !isErr(err, ErrEquivocation) || a.rows.digest() != held || told(a) != 1 {
+		t.Errorf("once more: %v, told %d times, or the rows have changed", err, told(a))
+	}
+	if a.m.logs.counts(a.m.logs.items[hashes[0]]) {
+		t.Error("an entry counts that nobody built upon")
+	}
+
+	// Ben saw the other one first, and wrote upon it: it counts, and so does his.
+	b.must(Entries{Entries: raws[1:]})
+	b.send("on the other branch")
+	w.cut = nil
+	w.sync(a, b)
+	w.run(2 * time.Minute)
+	for _, d := range []*device{a, b} {
+		if told(d) != 1 || !d.m.logs.accused(c.dev.ID) {
+			t.Errorf("%s was told %d times", d.name, told(d))
+		}
+		if it := d.m.logs.items[hashes[1]]; it == nil || !d.m.logs.counts(it) {
+			t.Errorf("%s: what ben built upon does not count", d.name)
+		}
+		if !slices.Contains(d.texts(), "on the other branch") {
+			t.Errorf("%s shows %v", d.name, d.texts())
+		}
+	}
+	digest, marks := a.rows.digest(), a.m.Marks()
+	a.open()
+	if a.rows.digest() != digest || !slices.Equal(a.m.Marks(), marks) || !a.m.logs.accused(c.dev.ID) || told(a) != 1 {
+		t.Error("a restart changes what is held against mallory")
+	}
+
+	// A signature that does not hold is no evidence.
+	x, _ := forked(b, a)
+	a.must(Entries{Entries: x[:1]})
+	held = a.rows.digest()
+	if _, err := a.step(Entries{Entries: [][]byte{flipped(x[1], len(x[1])-5)}}); err == nil || a.rows.digest() != held || a.m.logs.accused(b.dev.ID) {
+		t.Errorf("a forged accusation: %v", err)
+	}
+}
+
+// A store goes back in time behind its owner's back. The device finds out by its own
+// entries that others hold, begins a new log, gets back what it wrote, and seals
+// nothing before it has new keys.
+func TestStoreGoesBack(t *testing.T) {
+	w := newWorld(t, 78)
+	a, b := w.device("anna"), w.device("ben")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(time.Minute)
+	old := maps.Clone(b.rows)
+	for _, text := range []string{"one", "two", "three"} {
+		b.send(text)
+	}
+	w.run(time.Minute)
+	log, epoch := b.m.log, b.m.own.Position
+	b.rows = old
+	b.open()
+	if b.m.log != log {
+		t.Fatal("a restart alone begins a new log")
+	}
+	w.sync(a, b)
+	w.run(2 * time.Minute)
+	if b.m.log == log || b.m.log.Device != log.Device {
+		t.Fatal("the device goes on with a log that others know better")
+	}
+	if b.m.own.Position == epoch || b.m.mustRenew(b.m.tree.nodes[b.m.own.Position]) {
+		t.Error("the device did not renew its keys")
+	}
+	b.send("four")
+	w.run(time.Minute)
+	w.agree(a, b)
+	for _, d := range []*device{a, b} {
+		if got := d.texts(); len(got) != 4 || got[3] != "four" {
+			t.Errorf("%s shows %v", d.name, got)
+		}
+	}
+	inc := b.m.log
+	b.open()
+	if b.m.log != inc {
+		t.Error("the new log does not outlive a restart")
+	}
+	// A backup whose owner says that it is one.
+	b.inc++
+	stale := b.m.own.Position
+	b.open()
+	if b.m.log.Incarnation != b.inc || b.m.own.Position == stale || !b.m.mustRenew(b.m.tree.nodes[stale]) {
+		t.Error("a restored backup goes on with its old log or keys")
+	}
+	b.send("five")
+	if n := len(b.m.mail.outbox); n != 0 {
+		t.Errorf("%d in the outbox", n)
+	}
+	w.run(time.Minute)
+	w.agree(a, b)
+}
+
+// Entries dated ahead wait outside the set, are asked for once, and come in when
+// the local clock allows.
+func TestFutureEntriesWait(t *testing.T) {
+	w := newWorld(t, 79)
+	a, b := w.device("anna"), w.device("ben")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(time.Minute)
+	raw := forgeEntry(t, a, wire.KindVote, &wire.Vote{Position: a.m.own.Position}, func(e *wire.Entry) {
+		e.HLC = uint64(crdt.HLCFromTime(w.now.Add(11 * time.Minute)))
+	})
+	before := b.rows.digest()
+	for range 2 {
+		if _, err := b.step(Entries{Entries: [][]byte{raw}}); !isErr(err, ErrFuture) || b.rows.digest() != before {
+			t.Fatalf("%v, or the rows have changed", err)
+		}
+	}
+	s, err := readEntry(w.group, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if marks := b.m.Marks(); !slices.ContainsFunc(marks, func(m wire.Mark) bool { return m.Hash == s.hash }) || b.m.logs.behind(marks) {
+		t.Errorf("the vector for a sync does not cover it: %v", marks)
+	}
+	w.run(2 * time.Minute)
+	if b.m.logs.items[s.hash] == nil || len(b.m.logs.future)+len(b.m.logs.parked)+len(b.m.logs.quota) != 0 || b.m.logs.bytes != 0 {
+		t.Errorf("it did not come in when its time came: %d parked", len(b.m.logs.parked))
+	}
+}
+
+// An admin gives the group fresh keys; everybody goes on, and of two who do it at
+// once one wins.
+func TestReboot(t *testing.T) {
+	w := newWorld(t, 80)
+	a, b, c := w.device("anna"), w.device("ben"), w.device("carl")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.join(c)
+	if _, err := c.step(Reboot{}); !isErr(err, ErrNotPermitted) {
+		t.Errorf("a member reboots: %v", err)
+	}
+	a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
+	w.run(time.Minute)
+	w.cut = func(x, y *device) bool { return true }
+	a.must(Reboot{})
+	b.must(Reboot{})
+	c.send("meanwhile")
+	w.cut = nil
+	w.sync(a, b)
+	w.sync(b, c)
+	w.run(3 * time.Minute)
+	w.agree(a, b, c)
+	if n := a.m.tree.nodes[a.m.own.Position]; n.generation != 1 {
+		t.Errorf("generation %d", n.generation)
+	}
+	a.send("with new keys")
+	w.run(time.Minute)
+	for _, d := range []*device{a, b, c} {
+		if got := d.texts(); len(got) != 2 {
+			t.Errorf("%s shows %v", d.name, got)
+		}
+	}
+}
