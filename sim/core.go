@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"container/heap"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -230,7 +231,7 @@ func (w *core) after(d time.Duration, run func()) { w.at(w.now.Add(d), run) }
 const restless = 20_000
 
 // until lets virtual time pass.
-func (w *core) until(end time.Time) error {
+func (w *core) until(ctx context.Context, end time.Time) error {
 	second, n := w.now, 0
 	for len(w.events) > 0 && !w.events[0].at.After(end) {
 		e := heap.Pop(&w.events).(event) //nolint:forcetypeassert // its own
@@ -241,7 +242,9 @@ func (w *core) until(end time.Time) error {
 		if n++; n > restless*(len(w.nodes)+len(w.groups)) {
 			return fmt.Errorf("the world does not come to rest: %d events within a second, %s after its beginning", n, w.now.Sub(epochZero))
 		}
-		w.done++
+		if w.done++; w.done%1024 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		e.run()
 	}
 	w.now = end

@@ -284,7 +284,11 @@ func bounds(o *observation) (bad []string) {
 func windows(o *observation) (bad []string) {
 	for _, d := range o.Devices {
 		for _, s := range d.Secrets {
-			if s.Age > secretsFor+grace {
+			most := secretsFor
+			if s.What == "epoch" || s.What == "keys" {
+				most = keysFor
+			}
+			if s.Age > most+grace {
 				bad = append(bad, fmt.Sprintf("%s still has %s after %s", d.Name, s.What, span(s.Age.Round(time.Minute))))
 			}
 		}

@@ -226,9 +226,9 @@ func (nullEngine) NextInterim(parent, commit []byte) ([]byte, error) {
 }
 
 // Load is the Engine's.
-func (nullEngine) Load(snapshot []byte, keys []group.KeyRow) (group.Epoch, error) {
+func (nullEngine) Load(head []byte, _ group.PageSource, keys []group.KeyRow) (group.Epoch, error) {
 	var s nullState
-	if err := wire.Unmarshal(snapshot, &s); err != nil {
+	if err := wire.Unmarshal(head, &s); err != nil {
 		return nil, err
 	}
 	e := newNullEpoch(s)
@@ -239,6 +239,29 @@ func (nullEngine) Load(snapshot []byte, keys []group.KeyRow) (group.Epoch, error
 		}
 	}
 	return e, nil
+}
+
+// LoadThin is the Engine's.
+func (n nullEngine) LoadThin(head []byte, pages group.PageSource) (group.ThinEpoch, error) {
+	e, err := n.Load(head, pages, nil)
+	if err != nil {
+		return nil, err
+	}
+	return e.Thin()
+}
+
+// MarkPages is the Engine's: a null epoch has none.
+func (nullEngine) MarkPages([]byte, group.PageSource, map[string]struct{}) error { return nil }
+
+// nullThin is a null epoch that opens nothing.
+type nullThin struct{ e *nullEpoch }
+
+func (t nullThin) Own() uint32          { return t.e.Own() }
+func (t nullThin) Leaves() []group.Leaf { return t.e.Leaves() }
+func (t nullThin) Head() []byte         { return wire.Marshal(&t.e.nullState) }
+func (t nullThin) Wipe()                {}
+func (t nullThin) Process(commit []byte, check group.CheckCredential) (group.Epoch, error) {
+	return t.e.Process(commit, check)
 }
 
 // nullEpoch is an epoch in the clear.
@@ -261,8 +284,15 @@ func (e *nullEpoch) Authenticator() []byte { return nullHash("authenticator", e.
 func (e *nullEpoch) TreeHash() []byte      { return nullHash("tree", e.Tree()) }
 func (e *nullEpoch) Tree() []byte          { return wire.Marshal(&nullTree{Leaves: e.Nodes}) }
 func (e *nullEpoch) Own() uint32           { return e.nullState.Own }
-func (e *nullEpoch) Snapshot() []byte      { return wire.Marshal(&e.nullState) }
-func (e *nullEpoch) Wipe()                 { clear(e.Secret) }
+func (e *nullEpoch) Snapshot(group.Epoch) ([]byte, []group.KeyRow) {
+	return wire.Marshal(&e.nullState), nil
+}
+func (e *nullEpoch) Thin() (group.ThinEpoch, error) {
+	s := e.nullState
+	s.Secret = slices.Clone(s.Secret)
+	return nullThin{newNullEpoch(s)}, nil
+}
+func (e *nullEpoch) Wipe() { clear(e.Secret) }
 
 func (e *nullEpoch) Keys() []group.KeyRow {
 	var out []group.KeyRow

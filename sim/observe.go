@@ -91,7 +91,8 @@ const (
 	maxEpochs   = 64
 	maxBranches = 4
 	maxParked   = 256
-	secretsFor  = 7 * 24 * time.Hour // of epochs: full or thin
+	keysFor     = 48 * time.Hour     // message keys of an epoch that the device left
+	secretsFor  = 7 * 24 * time.Hour // what late commits on it need, and init keys
 	grace       = time.Hour          // for timers to come round
 )
 
@@ -206,7 +207,7 @@ func (w *core) secrets(s *seat) (out []secretView) {
 			at = fmt.Sprintf("%x", m.To[:])
 		}
 	}
-	for _, b := range []string{"epoch/", "keys/", "kp/"} {
+	for _, b := range []string{"epoch/", "keys/", "thin/", "kp/"} {
 		oldest := time.Duration(0)
 		for _, k := range s.disk.under(b) {
 			since := s.disk.rows[k].at

@@ -1,5 +1,3 @@
-//go:build long
-
 package sim
 
 import (
@@ -37,7 +35,7 @@ func TestRandomWorlds(t *testing.T) {
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for seed := range work {
-				r, err := randomWorld(seed)
+				r, err := randomWorld(t, seed)
 				mu.Lock()
 				if err != nil {
 					t.Error(err)
@@ -68,12 +66,12 @@ func TestRandomWorlds(t *testing.T) {
 	}
 }
 
-func randomWorld(seed uint64) (*Report, error) {
+func randomWorld(t *testing.T, seed uint64) (*Report, error) {
 	sc, err := Generate(Spec{Seed: seed, Faults: FaultsSome})
 	if err != nil {
 		return nil, err
 	}
-	r, err := Run(sc, Options{})
+	r, err := Run(t.Context(), sc, Options{})
 	if err != nil {
 		return nil, fmt.Errorf("seed %d: %w", seed, err)
 	}

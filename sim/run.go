@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -93,7 +94,7 @@ func quietTail(sc *Scenario) time.Duration {
 
 // Run plays a scenario in the core backend. An error means that it could not be
 // played; what did not hold is in the report.
-func Run(sc *Scenario, opt Options) (*Report, error) {
+func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 	if opt.Progress == nil {
 		opt.Progress = func(string, ...any) {}
 	}
@@ -113,7 +114,9 @@ func Run(sc *Scenario, opt Options) (*Report, error) {
 		if next.After(end) {
 			next = end
 		}
-		stuck = w.until(next)
+		if stuck = w.until(ctx, next); ctx.Err() != nil {
+			return nil, fmt.Errorf("%s: %w", sc.Name, ctx.Err())
+		}
 		opt.Progress("%s  %s of %s, %d events, %d messages sent, %d shown", sc.Name, span(w.now.Sub(epochZero).Round(time.Second)), span(sc.Run), w.done, len(w.hist.sent), w.hist.shownTotal)
 	}
 	r := &Report{
@@ -132,7 +135,7 @@ func Run(sc *Scenario, opt Options) (*Report, error) {
 		r.obs = append(r.obs, w.observe(g, rest))
 	}
 	if !opt.NoProbe && stuck == nil {
-		w.probe(r)
+		w.probe(ctx, r)
 	}
 	r.judge()
 	r.count()
@@ -143,7 +146,7 @@ func Run(sc *Scenario, opt Options) (*Report, error) {
 }
 
 // probe lets every live member send once more, and looks who can read it.
-func (w *core) probe(r *Report) {
+func (w *core) probe(ctx context.Context, r *Report) {
 	for i, g := range w.groups {
 		o := r.obs[i]
 		for _, s := range g.seats {
@@ -159,7 +162,7 @@ func (w *core) probe(r *Report) {
 	if len(r.obs) == 0 {
 		return
 	}
-	if err := w.until(w.now.Add(max(5*time.Minute, 3*w.sc.Sync))); err != nil {
+	if err := w.until(ctx, w.now.Add(max(5*time.Minute, 3*w.sc.Sync))); err != nil {
 		r.Violations = append(r.Violations, Violation{12, "rest", "", err.Error()})
 	}
 	for i, g := range w.groups {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"slices"
 )
 
@@ -9,8 +10,8 @@ import (
 // Isolating Failure-Inducing Input", 2002): the result fails, and without any one
 // of its actions it does not. It plays at most tries runs, and gives nil if the
 // scenario does not fail.
-func Shrink(sc *Scenario, tries int, opt Options) (*Scenario, *Report, error) {
-	first, err := Run(sc, Options{})
+func Shrink(ctx context.Context, sc *Scenario, tries int, opt Options) (*Scenario, *Report, error) {
+	first, err := Run(ctx, sc, Options{})
 	if err != nil || first.OK() {
 		return nil, first, err
 	}
@@ -28,7 +29,7 @@ func Shrink(sc *Scenario, tries int, opt Options) (*Scenario, *Report, error) {
 		if len(first.Violations) == 0 {
 			c.Expect = sc.Expect // only an expectation failed
 		}
-		r, err := Run(&c, Options{})
+		r, err := Run(ctx, &c, Options{})
 		if err != nil || r.OK() {
 			return false
 		}

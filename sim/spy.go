@@ -89,8 +89,8 @@ func (p *spy) Join(welcome, tree []byte, kp group.KeyPackage, check group.CheckC
 }
 
 // Load is the Engine's.
-func (p *spy) Load(snapshot []byte, keys []group.KeyRow) (group.Epoch, error) {
-	e, err := p.Engine.Load(snapshot, keys)
+func (p *spy) Load(head []byte, pages group.PageSource, keys []group.KeyRow) (group.Epoch, error) {
+	e, err := p.Engine.Load(head, pages, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -108,14 +108,55 @@ func (e *spiedEpoch) Commit(rand io.Reader, c group.Change) (group.Committed, er
 
 // Process is the Epoch's.
 func (e *spiedEpoch) Process(commit []byte, check group.CheckCredential) (group.Epoch, error) {
-	if e.spy.choking[sha256.Sum256(commit)] {
+	return e.spy.process(e.Epoch, commit, check)
+}
+
+func (p *spy) process(parent group.Parent, commit []byte, check group.CheckCredential) (group.Epoch, error) {
+	if p.choking[sha256.Sum256(commit)] {
 		return nil, fmt.Errorf("%w: this device cannot process it (the scenario wants so)", group.ErrInvalidCommit)
 	}
-	child, err := e.Epoch.Process(commit, check)
+	child, err := parent.Process(commit, check)
 	if err != nil {
 		return nil, err
 	}
-	return e.spy.wrap(child), nil
+	return p.wrap(child), nil
+}
+
+// Snapshot is the Epoch's.
+func (e *spiedEpoch) Snapshot(since group.Epoch) (head []byte, pages []group.KeyRow) {
+	if o, ok := since.(*spiedEpoch); ok {
+		since = o.Epoch
+	}
+	return e.Epoch.Snapshot(since)
+}
+
+// Thin is the Epoch's.
+func (e *spiedEpoch) Thin() (group.ThinEpoch, error) {
+	t, err := e.Epoch.Thin()
+	if err != nil {
+		return nil, err
+	}
+	return spiedThin{ThinEpoch: t, spy: e.spy}, nil
+}
+
+// LoadThin is the Engine's.
+func (p *spy) LoadThin(head []byte, pages group.PageSource) (group.ThinEpoch, error) {
+	t, err := p.Engine.LoadThin(head, pages)
+	if err != nil {
+		return nil, err
+	}
+	return spiedThin{ThinEpoch: t, spy: p}, nil
+}
+
+// spiedThin is what is left of an epoch that the device derived.
+type spiedThin struct {
+	group.ThinEpoch
+	spy *spy
+}
+
+// Process is the ThinEpoch's.
+func (t spiedThin) Process(commit []byte, check group.CheckCredential) (group.Epoch, error) {
+	return t.spy.process(t.ThinEpoch, commit, check)
 }
 
 // Seal is the Epoch's.

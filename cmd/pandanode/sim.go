@@ -123,12 +123,12 @@ func (a *app) simRunCmd() *cobra.Command {
 	}
 	f.register(cmd)
 	cmd.Flags().StringVar(&f.html, "html", "", "write the report as one self-contained page to this file")
-	cmd.RunE = does(func(_ context.Context, args []string) error {
+	cmd.RunE = does(func(ctx context.Context, args []string) error {
 		sc, err := f.load(cmd, args)
 		if err != nil {
 			return err
 		}
-		r, err := a.simulate(sc)
+		r, err := a.simulate(ctx, sc)
 		if err != nil {
 			return err
 		}
@@ -151,9 +151,9 @@ func replayOf(cmd *cobra.Command, f simFlags) string {
 	return strings.Join(append(parts, "--seed", fmt.Sprint(f.spec.Seed)), " ")
 }
 
-func (a *app) simulate(sc *sim.Scenario) (*sim.Report, error) {
+func (a *app) simulate(ctx context.Context, sc *sim.Scenario) (*sim.Report, error) {
 	start := time.Now()
-	r, err := sim.Run(sc, sim.Options{Progress: a.note})
+	r, err := sim.Run(ctx, sc, sim.Options{Progress: a.note})
 	if err == nil {
 		a.note("%s took %s", sc.Name, time.Since(start).Round(time.Millisecond))
 	}
@@ -220,16 +220,16 @@ func (a *app) simReplayCmd() *cobra.Command {
 		Args:  cobra.MaximumNArgs(1),
 	}
 	f.register(cmd)
-	cmd.RunE = does(func(_ context.Context, args []string) error {
+	cmd.RunE = does(func(ctx context.Context, args []string) error {
 		sc, err := f.load(cmd, args)
 		if err != nil {
 			return err
 		}
-		first, err := a.simulate(sc)
+		first, err := a.simulate(ctx, sc)
 		if err != nil {
 			return err
 		}
-		second, err := a.simulate(sc)
+		second, err := a.simulate(ctx, sc)
 		if err != nil {
 			return err
 		}
@@ -253,12 +253,12 @@ file and run that. Exit code 30 if it fails, 0 if there is nothing to reduce.`,
 	}
 	f.register(cmd)
 	cmd.Flags().IntVar(&tries, "tries", tries, "runs at most")
-	cmd.RunE = does(func(_ context.Context, args []string) error {
+	cmd.RunE = does(func(ctx context.Context, args []string) error {
 		sc, err := f.load(cmd, args)
 		if err != nil {
 			return err
 		}
-		small, r, err := sim.Shrink(sc, tries, sim.Options{Progress: a.note})
+		small, r, err := sim.Shrink(ctx, sc, tries, sim.Options{Progress: a.note})
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,6 +22,7 @@ const refillAfter = time.Minute
 // peerState is what another device last said of itself. It is not durable.
 type peerState struct {
 	hlc   crdt.HLC
+	said  [32]byte // hash of its newest vector
 	marks map[wire.LogID]uint64
 	gaps  map[wire.MessageID]time.Time // when this device seals for it; zero: done
 
@@ -45,6 +47,13 @@ func (m *Machine) peerVector(now time.Time, in PeerVector) {
 		return
 	}
 	p := m.peerOf(in.Device)
+	if said := sha256.Sum256(wire.Marshal(&wire.SyncVector{Marks: in.Marks})); len(in.Marks) > 0 && said != p.said {
+		p.said = said
+		m.news()
+		if len(m.mail.gaps) > 0 || m.rejoining != nil {
+			m.duty.beacon = earliest(m.duty.beacon, now.Add(gapWait))
+		}
+	}
 	for _, mark := range in.Marks {
 		if len(m.logs.index[mark.Log]) > 0 {
 			p.marks[mark.Log] = max(p.marks[mark.Log], mark.Seq)
@@ -65,15 +74,23 @@ func (m *Machine) peerVector(now time.Time, in PeerVector) {
 // with one will hardly come with the next.
 const askEvery = time.Second
 
+// backOff doubles a wait for each time that it brought no news, up to about an hour.
+func (m *Machine) backOff(wait time.Duration, times int) time.Duration {
+	return min(wait<<min(times, 12), time.Hour)
+}
+
+// news begins all waits anew: something came in, here or at somebody else.
+func (m *Machine) news() { m.asks, m.told = 0, 0 }
+
 // askWhenOut is the same for a device that is out of the group: others are further
 // than it may follow, and only a cancelled removal would bring it anything.
 const askWhenOut = 10 * time.Minute
 
 // ask wants a sync soon.
 func (m *Machine) ask(why string) {
-	every := askEvery
+	every := m.backOff(askEvery, m.asks/8)
 	if m.out() {
-		every = askWhenOut
+		every = max(every, askWhenOut)
 	}
 	if m.now.Sub(m.asked) < every {
 		m.duty.ask = m.asked.Add(every)
@@ -81,6 +98,7 @@ func (m *Machine) ask(why string) {
 		return
 	}
 	m.asked = m.now
+	m.asks++
 	m.duty.ask = time.Time{}
 	m.ready.Messages = append(m.ready.Messages, Ask{Why: why})
 }
@@ -116,7 +134,8 @@ func (m *Machine) sendBeacon(now time.Time) {
 	b.TransportKey = public[:]
 	m.outgoing.Beacons = append(m.outgoing.Beacons, m.cfg.LogKey.Sign(wire.DomainBeacon, m.group, b.Encode()).Encode())
 	m.ask("messages or keys are missing")
-	m.duty.beacon = now.Add(beaconGap)
+	m.duty.beacon = now.Add(m.backOff(beaconGap, m.told))
+	m.told++
 }
 
 func (m *Machine) takeBeacons(now time.Time, raws [][]byte) error {

@@ -42,13 +42,14 @@ type duties struct {
 	update      time.Time // when it renews its keys
 	rejoinKeys  time.Time // when old rejoin keys are looked for; not a reason to wake
 	keyPackages time.Time // when secrets of a KeyPackage are destroyed
+	unheld      time.Time // when this device names a branch that it cannot get to
 	future      time.Time // when an entry dated ahead may be taken
 	transport   time.Time // when it writes a TKEY or TKEY-WRAP
 }
 
 func (d *duties) next() time.Time {
 	var t time.Time
-	for _, x := range []time.Time{d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.keyPackages, d.future} {
+	for _, x := range []time.Time{d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.keyPackages, d.future, d.unheld} {
 		t = earliest(t, x)
 	}
 	return t
@@ -306,7 +307,7 @@ func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 	if err != nil {
 		return err
 	}
-	m.hold(now, child, n.generation, c.Epoch)
+	m.hold(now, child, n.generation, c.Epoch, e)
 	m.lostUpdate = false
 	m.moved(now, n, m.tree.nodes[it.commit.Child])
 	return nil
@@ -322,21 +323,26 @@ func (m *Machine) castVote(now time.Time) {
 	if n == nil {
 		return
 	}
-	refused := make([]wire.EpochID, len(m.own.Refused))
-	for i, id := range m.own.Refused {
-		refused[i] = wire.EpochID(id)
-	}
+	refused, unheld := epochIDs(m.own.Refused), epochIDs(m.own.Unheld)
 	if last := m.logs.votes[m.log.Device]; last != nil && last.log == m.log {
-		same := last.commit != nil && last.commit.Child == n.id && len(refused) == 0 ||
-			last.vote != nil && last.vote.Position == n.id && slices.Equal(last.vote.Refused, refused)
+		same := last.commit != nil && last.commit.Child == n.id && len(refused)+len(unheld) == 0 ||
+			last.vote != nil && last.vote.Position == n.id && slices.Equal(last.vote.Refused, refused) && slices.Equal(last.vote.Unheld, unheld)
 		if again := last.hlc.Time().Add(voteAtLeast); same && now.Before(again) {
 			m.duty.vote = again
 			return
 		}
 	}
-	_, err := m.append(now, wire.KindVote, &wire.Vote{Position: n.id, Refused: refused})
+	_, err := m.append(now, wire.KindVote, &wire.Vote{Position: n.id, Refused: refused, Unheld: unheld})
 	m.fail(err)
 	m.duty.vote = now.Add(voteAtLeast)
+}
+
+func epochIDs(list [][]byte) []wire.EpochID {
+	out := make([]wire.EpochID, len(list))
+	for i, id := range list {
+		out[i] = wire.EpochID(id)
+	}
+	return out
 }
 
 func unhex(s string) ([]byte, error) {

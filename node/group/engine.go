@@ -25,8 +25,32 @@ type Engine interface {
 	InspectMessage(message []byte) ([]byte, error)
 	// NextInterim is the interim_transcript_hash after a commit (RFC 9420, Section 8.2).
 	NextInterim(parent, commit []byte) ([]byte, error)
-	// Load restores an epoch from its Snapshot and the rows of its message keys.
-	Load(snapshot []byte, keys []KeyRow) (Epoch, error)
+	// Load restores an epoch from its Snapshot and the rows of its message keys, and
+	// LoadThin what is left of one from the head of its own.
+	Load(head []byte, pages PageSource, keys []KeyRow) (Epoch, error)
+	LoadThin(head []byte, pages PageSource) (ThinEpoch, error)
+	// MarkPages adds to seen the pages that an epoch with this head is made of.
+	MarkPages(head []byte, pages PageSource, seen map[string]struct{}) error
+}
+
+// PageSource finds a page of a ratchet tree by its key.
+type PageSource func(key []byte) ([]byte, error)
+
+// Parent is what a commit is processed on.
+type Parent interface {
+	Own() uint32
+	Leaves() []Leaf
+	// Process gives the child that another member's commit leads to, or
+	// errSelfRemoved.
+	Process(commit []byte, check CheckCredential) (Epoch, error)
+}
+
+// ThinEpoch is what is left of an epoch that is kept only so that late commits can
+// be followed from it: it opens no message.
+type ThinEpoch interface {
+	Parent
+	Head() []byte // its pages are those of the epoch that it is left of
+	Wipe()
 }
 
 // CheckCredential decides whether a credential may stand with a signature key.
@@ -55,7 +79,8 @@ type CommitInfo struct {
 	Path     bool
 }
 
-// KeyRow is one piece of an epoch's message keys; Value nil deletes it.
+// KeyRow is one piece of an epoch's message keys, where a nil Value deletes it, or a
+// page of its tree.
 type KeyRow struct{ Key, Value []byte }
 
 // Leaf is a member device as the MLS tree has it.
@@ -76,18 +101,17 @@ type Epoch interface {
 	Export(label string, context []byte, length int) ([]byte, error) // RFC 9420, Section 8.5
 	TreeHash() []byte
 	Tree() []byte
-	Own() uint32
-	Leaves() []Leaf
+	Parent
 	// Commit makes a child with these changes, always with a path.
 	Commit(rand io.Reader, c Change) (Committed, error)
-	// Process gives the child that another member's commit leads to, or
-	// errSelfRemoved.
-	Process(commit []byte, check CheckCredential) (Epoch, error)
 	Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) (message []byte, rows []KeyRow, err error)
 	// Open gives ErrUsed for a replay and ErrForged for what does not verify.
 	Open(message []byte) (o OpenedMessage, rows []KeyRow, err error)
-	Snapshot() []byte
+	// Snapshot gives the epoch as a head, which is secret, and those pages of its
+	// public tree that since does not have; nil: all. Pages are keyed by content.
+	Snapshot(since Epoch) (head []byte, pages []KeyRow)
 	Keys() []KeyRow
+	Thin() (ThinEpoch, error)
 	Wipe()
 }
 

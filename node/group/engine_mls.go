@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -152,8 +153,8 @@ func (e mlsEngine) NextInterim(parent, commit []byte) ([]byte, error) {
 	return mls.NextInterimTranscriptHash(e.suite, parent, commit)
 }
 
-func (e mlsEngine) Load(snapshot []byte, keys []KeyRow) (Epoch, error) {
-	epoch, err := mls.ParseEpoch(snapshot)
+func (e mlsEngine) Load(head []byte, pages PageSource, keys []KeyRow) (Epoch, error) {
+	epoch, err := mls.LoadEpoch(head, mls.PageSource(pages))
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +167,57 @@ func (e mlsEngine) Load(snapshot []byte, keys []KeyRow) (Epoch, error) {
 		return nil, err
 	}
 	return &mlsEpoch{suite: e.suite, epoch: epoch, ratchets: ratchets}, nil
+}
+
+func (e mlsEngine) LoadThin(head []byte, pages PageSource) (ThinEpoch, error) {
+	t, err := mls.LoadThinEpoch(head, mls.PageSource(pages))
+	if err != nil {
+		return nil, err
+	}
+	return mlsThin{suite: e.suite, epoch: t}, nil
+}
+
+func (e mlsEngine) MarkPages(head []byte, pages PageSource, seen map[string]struct{}) error {
+	return mls.MarkStoredPages(head, mls.PageSource(pages), seen)
+}
+
+// mlsThin is what is left of an epoch.
+type mlsThin struct {
+	suite mls.CipherSuite
+	epoch *mls.ThinEpoch
+}
+
+func (t mlsThin) Own() uint32    { return uint32(t.epoch.OwnLeaf()) }
+func (t mlsThin) Leaves() []Leaf { return leaves(t.epoch.Members()) }
+func (t mlsThin) Wipe()          { t.epoch.Wipe() }
+
+func (t mlsThin) Head() []byte {
+	head, _ := t.epoch.Snapshot(nil)
+	return head
+}
+
+func (t mlsThin) Process(commit []byte, check CheckCredential) (Epoch, error) {
+	return processed(t.suite)(t.epoch.Process(commit, mls.ProcessConfig{Validator: validator(check)}))
+}
+
+// processed turns what Process of a whole or thin epoch gives into an Epoch.
+func processed(suite mls.CipherSuite) func(*mls.Processed, error) (Epoch, error) {
+	return func(p *mls.Processed, err error) (Epoch, error) {
+		switch {
+		case err != nil:
+			return nil, err
+		case p.Removed:
+			return nil, errSelfRemoved
+		}
+		return &mlsEpoch{suite: suite, epoch: p.Epoch, ratchets: p.Ratchets}, nil
+	}
+}
+
+func leaves(members iter.Seq2[mls.LeafIndex, *mls.LeafNode]) (out []Leaf) {
+	for i, l := range members {
+		out = append(out, Leaf{Index: uint32(i), Credential: l.Credential.Identity, SignatureKey: l.SignatureKey})
+	}
+	return out
 }
 
 type mlsEpoch struct {
@@ -184,7 +236,7 @@ func (e *mlsEpoch) Export(label string, context []byte, length int) ([]byte, err
 func (e *mlsEpoch) TreeHash() []byte { return e.epoch.TreeHash() }
 func (e *mlsEpoch) Tree() []byte     { return e.epoch.RatchetTree() }
 func (e *mlsEpoch) Own() uint32      { return uint32(e.epoch.OwnLeaf()) }
-func (e *mlsEpoch) Snapshot() []byte { return e.epoch.MarshalSecret() }
+func (e *mlsEpoch) Leaves() []Leaf   { return leaves(e.epoch.Members()) }
 func (e *mlsEpoch) Keys() []KeyRow   { return keyRows(e.ratchets.Rows()) }
 
 func (e *mlsEpoch) Wipe() {
@@ -192,12 +244,21 @@ func (e *mlsEpoch) Wipe() {
 	e.epoch.Wipe()
 }
 
-func (e *mlsEpoch) Leaves() []Leaf {
-	var leaves []Leaf
-	for i, l := range e.epoch.Members() {
-		leaves = append(leaves, Leaf{Index: uint32(i), Credential: l.Credential.Identity, SignatureKey: l.SignatureKey})
+func (e *mlsEpoch) Snapshot(since Epoch) (head []byte, pages []KeyRow) {
+	var before *mls.Epoch
+	if o, ok := since.(*mlsEpoch); ok {
+		before = o.epoch
 	}
-	return leaves
+	head, rows := e.epoch.Snapshot(before)
+	return head, keyRows(rows)
+}
+
+func (e *mlsEpoch) Thin() (ThinEpoch, error) {
+	t, err := e.epoch.Thin()
+	if err != nil {
+		return nil, err
+	}
+	return mlsThin{suite: e.suite, epoch: t}, nil
 }
 
 func (e *mlsEpoch) Commit(rand io.Reader, c Change) (Committed, error) {
@@ -228,14 +289,7 @@ func (e *mlsEpoch) Commit(rand io.Reader, c Change) (Committed, error) {
 }
 
 func (e *mlsEpoch) Process(commit []byte, check CheckCredential) (Epoch, error) {
-	p, err := e.epoch.Process(commit, mls.ProcessConfig{Validator: validator(check)})
-	if err != nil {
-		return nil, err
-	}
-	if p.Removed {
-		return nil, errSelfRemoved
-	}
-	return &mlsEpoch{suite: e.suite, epoch: p.Epoch, ratchets: p.Ratchets}, nil
+	return processed(e.suite)(e.epoch.Process(commit, mls.ProcessConfig{Validator: validator(check)}))
 }
 
 func (e *mlsEpoch) Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) ([]byte, []KeyRow, error) {

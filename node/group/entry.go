@@ -44,6 +44,14 @@ type item struct {
 	wrap    *wire.TKeyWrap    // KindTKeyWrap
 }
 
+// position is the epoch that a VOTE or COMMIT stands for; nil if no entry names it.
+func (it *item) position(t *epochTree) *node {
+	if it.vote != nil {
+		return t.nodes[it.vote.Position]
+	}
+	return t.nodes[it.commit.Child]
+}
+
 // readProfile checks a register of the profile: its author signed it as a user.
 func readProfile(group wire.GroupID, s wire.Signed, author wire.UserID) (*wire.ProfileItem, error) {
 	p, err := wire.DecodeProfileItem(s.Payload)

@@ -42,11 +42,9 @@ func (m *Machine) forkChoice(skip func(*node) bool) *node {
 		},
 	}
 	for d, it := range m.logs.votes {
-		b := &ballot{}
+		b := &ballot{position: it.position(m.tree)}
 		if it.vote != nil {
-			b.position, b.unheld = m.tree.nodes[it.vote.Position], it.vote.Unheld
-		} else {
-			b.position = m.tree.nodes[it.commit.Child]
+			b.unheld = it.vote.Unheld
 		}
 		c.votes[d] = b
 	}
@@ -142,7 +140,7 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 		if m.refused[n.id] {
 			return m.joinFromLog(target)
 		}
-		parent, err := m.epoch(at.id)
+		parent, err := m.parent(at.id)
 		if err != nil {
 			m.fail(err)
 			return false
@@ -161,7 +159,8 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 			m.refuse(now, n, err)
 			return true // judge again
 		}
-		m.hold(now, n.id, n.generation, child)
+		since, _ := parent.(Epoch)
+		m.hold(now, n.id, n.generation, child, since)
 		m.openWaiting(now, n.id)
 		at = n
 	}
@@ -185,6 +184,7 @@ func (m *Machine) moved(now time.Time, from, to *node) {
 		m.emit(now, Event{Kind: EventSwitch, Epoch: to.id, Detail: "the fork choice picked another branch"})
 	}
 	m.duty.settle, m.duty.since, m.duty.heal = time.Time{}, time.Time{}, time.Time{}
+	m.news()
 	m.requeue(to)
 	if switched || from == nil {
 		m.duty.vote = now
@@ -211,7 +211,7 @@ func (m *Machine) noteJoined(now time.Time) {
 // process derives the child of an epoch held here, if the commit is valid MLS,
 // by the device that signed the entry, and does to the tree only what the roster
 // resolved from the commit's own past wants.
-func (m *Machine) process(parent Epoch, n *node) (Epoch, error) {
+func (m *Machine) process(parent Parent, n *node) (Epoch, error) {
 	if n.commit() == nil {
 		return nil, fmt.Errorf("%w: a root cannot be derived", ErrInvalidCommit)
 	}
@@ -229,7 +229,7 @@ func (m *Machine) process(parent Epoch, n *node) (Epoch, error) {
 
 // justified checks a commit against the roster of its own past and gives the
 // claim to it that is by its committer.
-func (m *Machine) justified(parent Epoch, n *node) (*item, error) {
+func (m *Machine) justified(parent Parent, n *node) (*item, error) {
 	info := n.info()
 	leaves := map[uint32]*identity.Leaf{}
 	for _, l := range parent.Leaves() {

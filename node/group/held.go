@@ -16,23 +16,48 @@ import (
 type heldEpoch struct {
 	row   heldRow
 	epoch Epoch
+	thin  ThinEpoch
 }
 
-// epoch gives the keys of an epoch held here; nil if they are not.
+// thinVault is the vault of what is left of an epoch: the epoch's own is destroyed.
+func thinVault(id wire.EpochID) Vault {
+	return sha256.Sum256(append([]byte("panda/thin/1\x00"), id[:]...))
+}
+
+// page reads a page of a ratchet tree.
+func (m *Machine) page(key []byte) ([]byte, error) {
+	b, err := m.get(rowPage + hexed(key))
+	if err == nil && b == nil {
+		err = fmt.Errorf("%w: a page of a ratchet tree is gone", ErrCorrupt)
+	}
+	return b, err
+}
+
+// head reads the secret part of an epoch held here.
+func (m *Machine) head(id wire.EpochID) ([]byte, error) {
+	row := rowEpoch
+	if m.held[id].row.Thin {
+		row = rowThin
+	}
+	b, err := m.get(row + hexed(id[:]))
+	if err == nil && b == nil {
+		err = fmt.Errorf("%w: epoch %v has no snapshot", ErrCorrupt, id)
+	}
+	return b, err
+}
+
+// epoch gives the keys of an epoch held here; nil if they are not, or not all.
 func (m *Machine) epoch(id wire.EpochID) (Epoch, error) {
 	h := m.held[id]
-	if h == nil || h.epoch != nil {
-		if h == nil {
+	if h == nil || h.row.Thin || h.epoch != nil {
+		if h == nil || h.row.Thin {
 			return nil, nil
 		}
 		return h.epoch, nil
 	}
-	snapshot, err := m.get(rowEpoch + hexed(id[:]))
+	head, err := m.head(id)
 	if err != nil {
 		return nil, err
-	}
-	if snapshot == nil {
-		return nil, fmt.Errorf("%w: epoch %v has no snapshot", ErrCorrupt, id)
 	}
 	prefix := rowKeys + hexed(id[:]) + "/"
 	var keys []KeyRow
@@ -44,18 +69,41 @@ func (m *Machine) epoch(id wire.EpochID) (Epoch, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.epoch, err = m.cfg.Engine.Load(snapshot, keys)
+	h.epoch, err = m.cfg.Engine.Load(head, m.page, keys)
 	if err != nil {
 		return nil, fmt.Errorf("%w: epoch %v: %w", ErrCorrupt, id, err)
 	}
 	return h.epoch, nil
 }
 
+// parent gives what the commits on an epoch held here are processed on.
+func (m *Machine) parent(id wire.EpochID) (Parent, error) {
+	h := m.held[id]
+	if !h.row.Thin {
+		return m.epoch(id)
+	}
+	if h.thin == nil {
+		head, err := m.head(id)
+		if err != nil {
+			return nil, err
+		}
+		if h.thin, err = m.cfg.Engine.LoadThin(head, m.page); err != nil {
+			return nil, fmt.Errorf("%w: epoch %v: %w", ErrCorrupt, id, err)
+		}
+	}
+	return h.thin, nil
+}
+
 // hold keeps an epoch: its keys are durable before anything is published under it.
-func (m *Machine) hold(now time.Time, id wire.EpochID, generation uint64, e Epoch) {
+// Of its tree it writes what since does not have; nil: all.
+func (m *Machine) hold(now time.Time, id wire.EpochID, generation uint64, e, since Epoch) {
 	m.keepRejoinKey(now, id, e)
 	m.held[id] = &heldEpoch{row: heldRow{Generation: generation}, epoch: e}
-	m.putIn(Vault(id), rowEpoch+hexed(id[:]), e.Snapshot())
+	head, pages := e.Snapshot(since)
+	for _, p := range pages {
+		m.put(rowPage+hexed(p.Key), p.Value)
+	}
+	m.putIn(Vault(id), rowEpoch+hexed(id[:]), head)
 	m.putKeys(id, e.Keys())
 	m.put(rowHeld+hexed(id[:]), wire.Marshal(&m.held[id].row))
 }
@@ -66,11 +114,19 @@ func (m *Machine) putKeys(id wire.EpochID, rows []KeyRow) {
 	}
 }
 
-// retire destroys the keys of epochs that this device left longer ago than
-// Config.Retention: so far back a lost branch's commits can be processed and late
-// seals opened.
+// Bounds on what is held.
+const (
+	maxHeld    = 64        // epochs
+	thinAfter  = time.Hour // at the earliest, once every live device has voted past an epoch
+	fullAtMost = 48 * time.Hour
+)
+
+// retire destroys keys of epochs that this device has left: message keys once every
+// live device has voted past the epoch, after fullAtMost in any case, and all of them
+// after Config.Retention. So far back a lost branch's commits can be processed.
 func (m *Machine) retire(now time.Time) {
 	var next time.Time
+	var left []wire.EpochID
 	for _, id := range slices.SortedFunc(maps.Keys(m.held), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }) {
 		h := m.held[id]
 		if left := id != m.own.Position; left != (h.row.Superseded != 0) {
@@ -80,20 +136,113 @@ func (m *Machine) retire(now time.Time) {
 			}
 			m.put(rowHeld+hexed(id[:]), wire.Marshal(&h.row))
 		}
-		if h.row.Superseded == 0 {
-			continue
+		if h.row.Superseded != 0 {
+			left = append(left, id)
 		}
-		due := time.UnixMilli(int64(h.row.Superseded)).Add(m.cfg.Retention) //nolint:gosec // written by this machine
-		if now.Before(due) {
-			next = earliest(next, due)
-			continue
+	}
+	since := func(id wire.EpochID) time.Time { return time.UnixMilli(int64(m.held[id].row.Superseded)) } //nolint:gosec // written by this machine
+	slices.SortStableFunc(left, func(a, b wire.EpochID) int { return since(a).Compare(since(b)) })
+	swept := false
+	for i, id := range left {
+		age := now.Sub(since(id))
+		switch thin := m.held[id].row.Thin; {
+		case age >= m.cfg.Retention || len(m.held)-i > maxHeld && len(left)-i >= maxHeld:
+			m.forget(id)
+			swept = true
+		case !thin && (age >= fullAtMost || age >= thinAfter && m.votedPast(id)):
+			m.thin(id)
+			next = earliest(next, since(id).Add(m.cfg.Retention))
+		case !thin:
+			at := since(id).Add(thinAfter)
+			for !at.After(now) {
+				at = at.Add(thinAfter)
+			}
+			next = earliest(next, earliest(at, since(id).Add(m.cfg.Retention)))
+		default:
+			next = earliest(next, since(id).Add(m.cfg.Retention))
 		}
-		m.forget(id)
+	}
+	if swept {
+		m.sweepPages()
 	}
 	m.duty.retire = next
 	if !now.Before(m.duty.rejoinKeys) {
 		m.duty.rejoinKeys = now.Add(24 * time.Hour)
 		m.retireRejoinKeys(now)
+	}
+}
+
+// votedPast says whether every live device of the roster has voted for an epoch
+// below this one: nobody seals under it any more.
+func (m *Machine) votedPast(id wire.EpochID) bool {
+	n := m.tree.nodes[id]
+	if n == nil {
+		return false
+	}
+	live := (&choice{roster: m.roster, newest: m.logs.lastHeard()}).live()
+	for user, u := range m.roster.users {
+		for _, d := range u.devices {
+			if !live[user] {
+				break
+			}
+			v := m.logs.votes[d]
+			if v == nil {
+				return false
+			}
+			at := v.position(m.tree)
+			if at == nil || at == n || !n.contains(at) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// thin destroys the message keys of an epoch, and all else that following late
+// commits from it does not need.
+func (m *Machine) thin(id wire.EpochID) {
+	e, err := m.epoch(id)
+	if err != nil {
+		m.fail(err)
+		return
+	}
+	t, err := e.Thin()
+	if err != nil {
+		m.fail(fmt.Errorf("epoch %v: %w", id, err))
+		return
+	}
+	m.dropKeys(id)
+	m.putIn(thinVault(id), rowThin+hexed(id[:]), t.Head())
+	h := m.held[id]
+	h.row.Thin, h.epoch, h.thin = true, nil, t
+	m.put(rowHeld+hexed(id[:]), wire.Marshal(&h.row))
+	e.Wipe()
+	m.dropWaiting(id)
+}
+
+// sweepPages deletes the pages that no held epoch is made of.
+func (m *Machine) sweepPages() {
+	seen := map[string]struct{}{}
+	for id := range m.held {
+		head, err := m.head(id)
+		if err == nil {
+			err = m.cfg.Engine.MarkPages(head, m.page, seen)
+		}
+		m.fail(err)
+	}
+	var old []string
+	m.fail(m.scan(rowPage, func(key string, _ []byte) error {
+		k, err := unhex(key[len(rowPage):])
+		if _, ok := seen[string(k)]; !ok {
+			old = append(old, key)
+		}
+		return err
+	}))
+	if m.broken != nil {
+		return
+	}
+	for _, key := range old {
+		m.del(key)
 	}
 }
 
@@ -117,19 +266,35 @@ func (m *Machine) deviceOf(l Leaf) (*identity.Leaf, error) {
 	return d, nil
 }
 
-// forget destroys the keys of an epoch.
+// forget destroys all keys of an epoch.
 func (m *Machine) forget(id wire.EpochID) {
+	if h := m.held[id]; h.row.Thin {
+		m.del(rowThin + hexed(id[:]))
+		m.ready.Drop = append(m.ready.Drop, thinVault(id))
+	} else {
+		m.dropKeys(id)
+	}
+	m.del(rowHeld + hexed(id[:]))
+	delete(m.held, id)
+	m.dropWaiting(id)
+}
+
+// dropKeys destroys what is in the vault of an epoch.
+func (m *Machine) dropKeys(id wire.EpochID) {
 	prefix := rowKeys + hexed(id[:]) + "/"
 	var keys []string
 	m.fail(m.scan(prefix, func(key string, _ []byte) error {
 		keys = append(keys, key)
 		return nil
 	}))
-	for _, key := range append(keys, rowEpoch+hexed(id[:]), rowHeld+hexed(id[:])) {
+	for _, key := range append(keys, rowEpoch+hexed(id[:])) {
 		m.del(key)
 	}
 	m.ready.Drop = append(m.ready.Drop, Vault(id))
-	delete(m.held, id)
+}
+
+// dropWaiting forgets the seals that wait for the keys of an epoch.
+func (m *Machine) dropWaiting(id wire.EpochID) {
 	m.mail.waitCount -= len(m.mail.waiting[id])
 	delete(m.mail.waiting, id)
 }

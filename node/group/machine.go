@@ -25,16 +25,17 @@ type Config struct {
 	Rand        io.Reader
 	Rows        Rows
 
-	// Retention is how long the keys of an epoch are kept after another superseded
-	// it; 0: 48 h. Forward secrecy begins there: whoever takes the device can read
-	// what was sealed since.
+	// Retention is how long the commits on an epoch can be followed after this device
+	// has left it; 0: 7 days. Forward secrecy begins there: with the logged commits,
+	// whoever takes the device can derive the keys of every epoch since. The message
+	// keys of the epoch itself are destroyed within 48 h.
 	Retention time.Duration
 	// UpdateEvery is how often this device renews its keys in the group; 0: 30 days.
 	UpdateEvery time.Duration
 }
 
 const (
-	defaultRetention   = 48 * time.Hour
+	defaultRetention   = 7 * 24 * time.Hour
 	defaultUpdateEvery = 30 * 24 * time.Hour
 )
 
@@ -84,6 +85,8 @@ type Machine struct {
 	now      time.Time // of this turn
 	why      string    // of the ask that waits
 	asked    time.Time // when a sync was last asked for
+	asks     int       // since there was news
+	told     int       // beacons since there was news
 }
 
 // New makes the machine of what is durable; a restart is the same call.
@@ -270,6 +273,9 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 	if out.Verdict == Accept {
 		out.Verdict = verdictOf(err)
 	}
+	if out.New > 0 {
+		m.news()
+	}
 	m.settle(now)
 	if m.broken != nil {
 		return Outcome{Verdict: Ignore}, m.broken
@@ -298,6 +304,7 @@ func (m *Machine) settle(now time.Time) {
 	m.sealForGaps(now)
 	m.forgetRejoin(now)
 	m.askAgain(now)
+	m.nameUnheld(now)
 	m.keepTransport(now)
 	m.castVote(now)
 	m.sendBeacon(now)

@@ -531,6 +531,9 @@ func (m *Machine) noEpoch(s *wire.Seal) error {
 	if m.out() {
 		return ErrRemoved
 	}
+	if m.held[s.Epoch] != nil {
+		return ErrNoEpoch // its message keys are destroyed: a gap, if nobody seals it again
+	}
 	// Of epochs that no entry names few are kept: anybody can make those up.
 	if m.mail.waitCount < maxWaiting && (m.tree.nodes[s.Epoch] != nil || m.mail.waitCount < maxWaiting/16) {
 		for _, w := range m.mail.waiting[s.Epoch] {

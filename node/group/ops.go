@@ -287,7 +287,7 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 		m.takeTransportKey(key)
 	}
 	m.spend(now, kp.Public)
-	m.hold(now, id, secrets.Generation, e)
+	m.hold(now, id, secrets.Generation, e, nil)
 	m.withdraw(now, id)
 	m.openWaiting(now, id)
 	return nil

@@ -47,7 +47,7 @@ func (m *Machine) newRoot(now time.Time, from *node, generation uint64) (wire.En
 	if err != nil {
 		return wire.EntryHash{}, err
 	}
-	m.hold(now, root, generation, e)
+	m.hold(now, root, generation, e, nil)
 	m.resolveRoster(now)
 	if m.choose() == m.tree.nodes[root] {
 		m.moved(now, m.tree.nodes[m.own.Position], m.tree.nodes[root])

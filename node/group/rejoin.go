@@ -127,7 +127,7 @@ func (m *Machine) askAgain(now time.Time) {
 	if !due(now, m.duty.rejoin) {
 		return
 	}
-	m.duty.rejoin = now.Add(beaconGap)
+	m.duty.rejoin = now.Add(m.backOff(beaconGap, m.told))
 	if m.rejoining == nil {
 		kp, err := m.newKeyPackage(now)
 		if err != nil {

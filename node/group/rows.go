@@ -15,7 +15,9 @@ const (
 	rowOwn       = "own"        // ownRow
 	rowEntry     = "entry/"     // device/incarnation/seq, and the hash of a second one with that seq → encoded Signed
 	rowEvidence  = "evidence/"  // device/incarnation → evidenceRow
-	rowEpoch     = "epoch/"     // EpochID → Snapshot, in the epoch's vault
+	rowEpoch     = "epoch/"     // EpochID → head of its Snapshot, in the epoch's vault
+	rowThin      = "thin/"      // EpochID → head of what is left of it, in a vault of its own
+	rowPage      = "page/"      // page of a ratchet tree, named by its content
 	rowKeys      = "keys/"      // EpochID/key row → value, in the epoch's vault
 	rowHeld      = "held/"      // EpochID → heldRow
 	rowTransKey  = "tkey/"      // KeyID → 32 bytes
@@ -43,6 +45,8 @@ type ownRow struct {
 	Transport   []byte       `cbor:"8,keyasint"`  // X25519 private key for TKEYs, secret
 	Given       uint64       `cbor:"9,keyasint"`  // Config.Incarnation when Incarnation was chosen
 	Incarnation uint64       `cbor:"10,keyasint"` // of the log that this device writes
+	Unheld      [][]byte     `cbor:"12,keyasint"` // EpochIDs of chosen children that this device cannot get to
+	Missed      missedRow    `cbor:"13,keyasint"` // the one that it cannot get to now
 	Renew       bool         `cbor:"11,keyasint"` // seal nothing before new keys: see incarnation.go
 }
 
@@ -50,6 +54,7 @@ type ownRow struct {
 type heldRow struct {
 	Superseded uint64 `cbor:"1,keyasint"` // milliseconds since 1970; 0: not
 	Generation uint64 `cbor:"2,keyasint"`
+	Thin       bool   `cbor:"3,keyasint"` // only what late commits need is left
 }
 
 func num(n uint64) string        { return hex.EncodeToString(binary.BigEndian.AppendUint64(nil, n)) }

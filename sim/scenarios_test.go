@@ -1,5 +1,3 @@
-//go:build long
-
 package sim
 
 import (
@@ -27,7 +25,7 @@ func TestScenarios(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := Run(sc, Options{})
+			r, err := Run(t.Context(), sc, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,52 @@
+package group
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// unheldAfter is how long a chosen branch must stay out of reach to be named so.
+const unheldAfter = 14 * 24 * time.Hour
+
+// missedRow is a child on the chosen chain that this device cannot get to.
+type missedRow struct {
+	Epoch wire.EpochID `cbor:"1,keyasint"`
+	Since uint64       `cbor:"2,keyasint"` // milliseconds since 1970
+}
+
+// nameUnheld names, in this device's vote, a branch that nobody has brought it to
+// for unheldAfter: perhaps only devices that are gone hold it. Once more than half
+// of the live users say so, the votes of users who are not live count nothing there.
+func (m *Machine) nameUnheld(now time.Time) {
+	m.duty.unheld = time.Time{}
+	var missed wire.EpochID
+	if m.stranded() {
+		for n := m.choose(); n != nil && m.held[n.id] == nil; n = n.parent {
+			missed = n.id
+		}
+	}
+	if missed != m.own.Missed.Epoch {
+		m.own.Missed = missedRow{Epoch: missed, Since: uint64(now.UnixMilli())} //nolint:gosec // after 1970
+		m.saveOwn()
+	}
+	// What is held now was not out of reach for ever.
+	before := len(m.own.Unheld)
+	m.own.Unheld = slices.DeleteFunc(m.own.Unheld, func(id []byte) bool { return m.held[wire.EpochID(id)] != nil })
+	if missed != (wire.EpochID{}) && !slices.ContainsFunc(m.own.Unheld, func(id []byte) bool { return bytes.Equal(id, missed[:]) }) {
+		at := time.UnixMilli(int64(m.own.Missed.Since)).Add(unheldAfter) //nolint:gosec // written by this machine
+		if now.Before(at) {
+			m.duty.unheld = at
+		} else if len(m.own.Unheld) < wire.MaxRefused {
+			m.own.Unheld = append(m.own.Unheld, slices.Clone(missed[:]))
+			slices.SortFunc(m.own.Unheld, bytes.Compare)
+			before = -1
+		}
+	}
+	if len(m.own.Unheld) != before {
+		m.saveOwn()
+		m.duty.vote = now
+	}
+}
