@@ -215,14 +215,17 @@ func (m *Machine) Marks() []wire.Mark { return m.logs.syncMarks() }
 // EntriesAfter gives the entries that a device with this vector lacks and may
 // have, in causal order, encoded Signeds, at most most bytes of them (at least
 // one); more says that there are others, to be asked for with the vector that
-// these lead to. A removed device gets its removal and what lies before it. A
+// these lead to. A removed device gets its removal and what lies before it; one whose
+// addition was voided gets what voided it, so that it knows and asks again. A
 // stranger whose wire.SyncProof holds the transport key is a member of another
 // branch and gets everything.
 func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, most int) (entries [][]byte, more bool, err error) {
 	may := func(*item) bool { return true }
 	if m.Standing(device) == Removed {
-		last := cmp.Or(m.roster.gone[m.logs.devices[device].User], m.roster.revoked[device])
-		may = func(it *item) bool { return last != nil && m.logs.inPast(it, last) }
+		ends := m.endsOf(device)
+		may = func(it *item) bool {
+			return slices.ContainsFunc(ends, func(end *item) bool { return m.logs.inPast(it, end) })
+		}
 	}
 	size := 0
 	lacks, accused := m.logs.after(marks, may)
@@ -243,6 +246,26 @@ func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, most int
 		entries = append(entries, b)
 	}
 	return entries, false, nil
+}
+
+// endsOf lists the operations that ended a device's membership: what took it out, or,
+// if nothing did, what may have voided its addition, which is concurrent with it.
+func (m *Machine) endsOf(device wire.DeviceID) []*item {
+	if end := cmp.Or(m.roster.gone[m.logs.devices[device].User], m.roster.revoked[device]); end != nil {
+		return []*item{end}
+	}
+	var ends []*item
+	for _, add := range m.logs.ops {
+		if add.target == nil || add.target.device.ID != device {
+			continue
+		}
+		for _, out := range m.roster.gone {
+			if m.resolver().concurrent(out, add) {
+				ends = append(ends, out)
+			}
+		}
+	}
+	return ends
 }
 
 // Wants names what this device lacks: messages owed to it without plaintext,
