@@ -258,8 +258,11 @@ type nullThin struct{ e *nullEpoch }
 
 func (t nullThin) Own() uint32          { return t.e.Own() }
 func (t nullThin) Leaves() []group.Leaf { return t.e.Leaves() }
-func (t nullThin) Head() []byte         { return wire.Marshal(&t.e.nullState) }
-func (t nullThin) Wipe()                {}
+func (t nullThin) Leaf(index uint32) (group.Leaf, bool) {
+	return t.e.Leaf(index)
+}
+func (t nullThin) Head() []byte { return wire.Marshal(&t.e.nullState) }
+func (t nullThin) Wipe()        {}
 func (t nullThin) Process(commit []byte, check group.CheckCredential) (group.Epoch, error) {
 	return t.e.Process(commit, check)
 }
@@ -300,6 +303,16 @@ func (e *nullEpoch) Keys() []group.KeyRow {
 		out = append(out, group.KeyRow{Key: []byte(k), Value: []byte{1}})
 	}
 	return out
+}
+
+// Leaf gives one of the Leaves.
+func (e *nullEpoch) Leaf(index uint32) (group.Leaf, bool) {
+	for _, l := range e.Leaves() {
+		if l.Index == index {
+			return l, true
+		}
+	}
+	return group.Leaf{}, false
 }
 
 func (e *nullEpoch) Leaves() []group.Leaf {

@@ -40,6 +40,7 @@ type PageSource func(key []byte) ([]byte, error)
 type Parent interface {
 	Own() uint32
 	Leaves() []Leaf
+	Leaf(index uint32) (Leaf, bool)
 	// Process gives the child that another member's commit leads to, or
 	// errSelfRemoved.
 	Process(commit []byte, check CheckCredential) (Epoch, error)

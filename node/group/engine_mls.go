@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -190,6 +191,10 @@ type mlsThin struct {
 func (t mlsThin) Own() uint32    { return uint32(t.epoch.OwnLeaf()) }
 func (t mlsThin) Leaves() []Leaf { return leaves(t.epoch.Members()) }
 func (t mlsThin) Wipe()          { t.epoch.Wipe() }
+func (t mlsThin) Leaf(index uint32) (Leaf, bool) {
+	l, ok := t.epoch.Member(mls.LeafIndex(index))
+	return leaf(index, l, ok)
+}
 
 func (t mlsThin) Head() []byte {
 	head, _ := t.epoch.Snapshot(nil)
@@ -215,15 +220,26 @@ func processed(suite mls.CipherSuite) func(*mls.Processed, error) (Epoch, error)
 
 func leaves(members iter.Seq2[mls.LeafIndex, *mls.LeafNode]) (out []Leaf) {
 	for i, l := range members {
-		out = append(out, Leaf{Index: uint32(i), Credential: l.Credential.Identity, SignatureKey: l.SignatureKey})
+		one, _ := leaf(uint32(i), l, true)
+		out = append(out, one)
 	}
 	return out
+}
+
+func leaf(index uint32, l *mls.LeafNode, ok bool) (Leaf, bool) {
+	if !ok {
+		return Leaf{}, false
+	}
+	return Leaf{Index: index, Credential: l.Credential.Identity, SignatureKey: l.SignatureKey}, true
 }
 
 type mlsEpoch struct {
 	suite    mls.CipherSuite
 	epoch    *mls.Epoch
 	ratchets *mls.Ratchets
+
+	signer *mls.SignatureKey // of the last Seal: making it of its bytes costs as much as a signature
+	secret []byte            // what it was made of
 }
 
 func (e *mlsEpoch) Number() uint64        { return e.epoch.Number() }
@@ -237,11 +253,19 @@ func (e *mlsEpoch) TreeHash() []byte { return e.epoch.TreeHash() }
 func (e *mlsEpoch) Tree() []byte     { return e.epoch.RatchetTree() }
 func (e *mlsEpoch) Own() uint32      { return uint32(e.epoch.OwnLeaf()) }
 func (e *mlsEpoch) Leaves() []Leaf   { return leaves(e.epoch.Members()) }
-func (e *mlsEpoch) Keys() []KeyRow   { return keyRows(e.ratchets.Rows()) }
+func (e *mlsEpoch) Leaf(index uint32) (Leaf, bool) {
+	l, ok := e.epoch.Member(mls.LeafIndex(index))
+	return leaf(index, l, ok)
+}
+func (e *mlsEpoch) Keys() []KeyRow { return keyRows(e.ratchets.Rows()) }
 
 func (e *mlsEpoch) Wipe() {
 	e.ratchets.Wipe()
 	e.epoch.Wipe()
+	if e.signer != nil {
+		e.signer.Wipe()
+		e.signer, e.secret = nil, nil
+	}
 }
 
 func (e *mlsEpoch) Snapshot(since Epoch) (head []byte, pages []KeyRow) {
@@ -293,12 +317,17 @@ func (e *mlsEpoch) Process(commit []byte, check CheckCredential) (Epoch, error) 
 }
 
 func (e *mlsEpoch) Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) ([]byte, []KeyRow, error) {
-	k, err := mls.ParseSignatureKey(e.suite, signer)
-	if err != nil {
-		return nil, nil, err
+	if e.signer == nil || !bytes.Equal(e.secret, signer) {
+		k, err := mls.ParseSignatureKey(e.suite, signer)
+		if err != nil {
+			return nil, nil, err
+		}
+		if e.signer != nil {
+			e.signer.Wipe()
+		}
+		e.signer, e.secret = k, signer
 	}
-	defer k.Wipe()
-	message, delta, err := e.ratchets.Seal(rand, k, authenticatedData, plaintext, 0) // the envelope pads
+	message, delta, err := e.ratchets.Seal(rand, e.signer, authenticatedData, plaintext, 0) // the envelope pads
 	return message, keyRows(delta), err
 }
 

@@ -231,18 +231,19 @@ func (m *Machine) process(parent Parent, n *node) (Epoch, error) {
 // claim to it that is by its committer.
 func (m *Machine) justified(parent Parent, n *node) (*item, error) {
 	info := n.info()
-	leaves := map[uint32]*identity.Leaf{}
-	for _, l := range parent.Leaves() {
+	at := func(index uint32) *identity.Leaf {
+		l, ok := parent.Leaf(index)
+		if !ok {
+			return nil
+		}
 		d, err := m.deviceOf(l)
 		if err != nil {
-			return nil, err
+			return nil // no leaf comes in whose credential does not hold
 		}
-		leaves[l.Index] = d
+		return d
 	}
-	i := slices.IndexFunc(n.claims, func(claim *item) bool {
-		by := leaves[info.Sender]
-		return by != nil && by.ID == claim.log.Device
-	})
+	by := at(info.Sender)
+	i := slices.IndexFunc(n.claims, func(claim *item) bool { return by != nil && by.ID == claim.log.Device })
 	if i < 0 {
 		return nil, fmt.Errorf("%w: the entry is not by the committer", ErrInvalidCommit)
 	}
@@ -260,7 +261,7 @@ func (m *Machine) justified(parent Parent, n *node) (*item, error) {
 		}
 	}
 	for _, leaf := range info.Removes {
-		if d := leaves[leaf]; d != nil && past.has(d.ID) && rejoins[d.ID] == nil {
+		if d := at(leaf); d != nil && past.has(d.ID) && rejoins[d.ID] == nil {
 			return nil, fmt.Errorf("%w: it removes device %v, a member", ErrInvalidCommit, d.ID)
 		}
 	}

@@ -56,7 +56,7 @@ type rules struct{ majority, electorate, liveVoter bool }
 //  5. Else the lowest hash of parent and committing user, then of the commit.
 func (c *choice) choose() *node {
 	c.number()
-	live := c.live()
+	var voters []voter // of the first fork on
 	at := c.root
 	for {
 		children := slices.DeleteFunc(slices.Clone(at.children), func(n *node) bool { return !n.stands(c.counts) || c.skip != nil && c.skip(n) })
@@ -66,7 +66,10 @@ func (c *choice) choose() *node {
 		case 1:
 			at = children[0]
 		default:
-			at = c.fork(at, children, live)
+			if voters == nil {
+				voters = c.voters()
+			}
+			at = c.fork(at, children, voters)
 		}
 	}
 }
@@ -92,84 +95,98 @@ func (c *choice) number() {
 // under says whether o lies in n's subtree, by the numbers of this choice.
 func (n *node) under(o *node) bool { return o != nil && n.first <= o.first && o.first <= n.last }
 
-// live is the set of users whose newest entry is recent, measured by the newest of all.
-func (c *choice) live() map[wire.UserID]bool {
+// isLive says whether a user's newest entry is recent, measured by the newest of all.
+func (c *choice) isLive(user wire.UserID, newest crdt.HLC) bool {
+	return newest.Time().Sub(c.newest[user].Time()) <= liveness
+}
+
+// now is the newest time of an entry by a user of the roster.
+func (c *choice) now() crdt.HLC {
 	var newest crdt.HLC
 	for u := range c.roster.users {
 		newest = max(newest, c.newest[u])
 	}
-	live := map[wire.UserID]bool{}
-	for u := range c.roster.users {
-		live[u] = newest.Time().Sub(c.newest[u].Time()) <= liveness
+	return newest
+}
+
+// voter is a user of the roster with all that the forks of one choice ask of it.
+type voter struct {
+	user    wire.UserID
+	live    bool
+	settled bool // its addition is so old that it is in the electorate of forks before it
+	mute    bool // it may only read
+	share   int  // of each device
+	ballots []*ballot
+}
+
+// voters looks everything up once: a choice meets many forks.
+func (c *choice) voters() []voter {
+	newest := c.now()
+	out := make([]voter, 0, len(c.roster.users))
+	for user, u := range c.roster.users {
+		v := voter{user: user, live: c.isLive(user, newest), mute: u.role == wire.RoleReadOnly}
+		v.settled = !c.without.electorate && u.since != nil && newest.Time().Sub(u.since.hlc.Time()) >= liveness
+		for _, d := range u.devices { // none, if all of them are revoked
+			v.share = fullWeight / len(u.devices)
+			if c.accused == nil || !c.accused(d) {
+				v.ballots = append(v.ballots, c.votes[d])
+			}
+		}
+		out = append(out, v)
 	}
-	return live
+	return out
 }
 
 // fork picks one of several children.
-func (c *choice) fork(at *node, children []*node, live map[wire.UserID]bool) *node {
+func (c *choice) fork(at *node, children []*node, voters []voter) *node {
 	members := c.at(at)
-	var newest crdt.HLC
-	for u := range c.roster.users {
-		newest = max(newest, c.newest[u])
-	}
 	type tally struct{ votes, weight int }
 	tallies := make([]tally, len(children))
 	electorate, liveUsers := 0, 0
 	liveUnder := make([]bool, len(children))
 	unheld := make([]int, len(children))
 
-	for user, u := range c.roster.users {
-		if !live[user] {
+	for _, v := range voters {
+		if !v.live {
 			continue
 		}
 		liveUsers++
-		named := make([]bool, len(children))
-		for _, d := range u.devices {
-			b := c.votes[d]
-			if b == nil || c.weightless(d) {
-				continue
+		for i, child := range children {
+			named := false
+			for _, b := range v.ballots {
+				liveUnder[i] = liveUnder[i] || b != nil && child.under(b.position)
+				named = named || b != nil && slices.Contains(b.unheld, child.id)
 			}
-			for i, child := range children {
-				liveUnder[i] = liveUnder[i] || child.under(b.position)
-				named[i] = named[i] || slices.Contains(b.unheld, child.id)
-			}
-		}
-		for i := range children {
-			if named[i] {
+			if named {
 				unheld[i]++
 			}
 		}
 	}
-	for user, u := range c.roster.users {
-		if u.role == wire.RoleReadOnly || len(u.devices) == 0 { // all its devices may be revoked
+	for _, v := range voters {
+		if v.mute {
 			continue
 		}
-		member := members.users[user] != nil
-		elector := member || !c.without.electorate && u.since != nil && newest.Time().Sub(u.since.hlc.Time()) >= liveness
-		share := fullWeight / len(u.devices)
-		for _, d := range u.devices {
-			if c.weightless(d) {
-				continue
-			}
-			b := c.votes[d]
-			counted := live[user]
+		member := members == c.roster || members.users[v.user] != nil
+		elector := member || v.settled
+		for _, b := range v.ballots {
+			counted := v.live
 			for i, child := range children {
 				if b == nil || !child.under(b.position) {
 					continue
 				}
-				if !live[user] && !c.without.liveVoter && (!liveUnder[i] || 2*unheld[i] > liveUsers) {
+				if !v.live && !c.without.liveVoter && (!liveUnder[i] || 2*unheld[i] > liveUsers) {
 					continue
 				}
 				counted = true
 				if elector {
-					tallies[i].votes += share
+					tallies[i].votes += v.share
 				}
 				if member {
-					tallies[i].weight += share
+					tallies[i].weight += v.share
 				}
 			}
 			if elector && counted {
-				electorate += share
+				electorate += v.share
 			}
 		}
 	}
@@ -189,8 +206,6 @@ func (c *choice) fork(at *node, children []*node, live map[wire.UserID]bool) *no
 	}
 	return children[best]
 }
-
-func (c *choice) weightless(d wire.DeviceID) bool { return c.accused != nil && c.accused(d) }
 
 // before is the tie-break: lower hash of parent and committing user, then of the commit.
 func (c *choice) before(a, b *node) bool {

@@ -125,6 +125,9 @@ const (
 // live device has voted past the epoch, after fullAtMost in any case, and all of them
 // after Config.Retention. So far back a lost branch's commits can be processed.
 func (m *Machine) retire(now time.Time) {
+	if m.retiredAt == m.own.Position && len(m.held) == m.retiredOf && !due(now, m.duty.retire) {
+		return
+	}
 	var next time.Time
 	var left []wire.EpochID
 	for _, id := range slices.SortedFunc(maps.Keys(m.held), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }) {
@@ -166,6 +169,7 @@ func (m *Machine) retire(now time.Time) {
 		m.sweepPages()
 	}
 	m.duty.retire = next
+	m.retiredAt, m.retiredOf = m.own.Position, len(m.held)
 	if !now.Before(m.duty.rejoinKeys) {
 		m.duty.rejoinKeys = now.Add(24 * time.Hour)
 		m.retireRejoinKeys(now)
@@ -179,10 +183,11 @@ func (m *Machine) votedPast(id wire.EpochID) bool {
 	if n == nil {
 		return false
 	}
-	live := (&choice{roster: m.roster, newest: m.logs.lastHeard()}).live()
+	c := choice{roster: m.roster, newest: m.logs.lastHeard()}
+	newest := c.now()
 	for user, u := range m.roster.users {
 		for _, d := range u.devices {
-			if !live[user] {
+			if !c.isLive(user, newest) {
 				break
 			}
 			v := m.logs.votes[d]

@@ -41,11 +41,12 @@ const (
 
 // Machine decides for one group on one device. See the package comment.
 type Machine struct {
-	cfg   Config
-	group wire.GroupID
-	log   wire.LogID // own
-	own   ownRow
-	clock crdt.Clock
+	cfg        Config
+	group      wire.GroupID
+	log        wire.LogID // own
+	own        ownRow
+	ownChanged bool
+	clock      crdt.Clock
 
 	logs       *logs
 	tree       *epochTree
@@ -57,6 +58,8 @@ type Machine struct {
 	lostUpdate bool            // an own commit was on a branch that lost
 
 	held      map[wire.EpochID]*heldEpoch
+	retiredAt wire.EpochID // position, and number of epochs held, at the last retire
+	retiredOf int
 	refusedAt map[wire.EpochID]time.Time // since when; not durable
 	refused   map[wire.EpochID]bool
 	unusable  map[[32]byte]bool           // KeyPackages, by hash, that no commit can add
@@ -219,7 +222,15 @@ func (m *Machine) loadEntries() error {
 	return nil
 }
 
-func (m *Machine) saveOwn() { m.put(rowOwn, wire.Marshal(&m.own)) }
+// saveOwn has the own row in the next transaction, as it is at the end of the Step.
+func (m *Machine) saveOwn() { m.ownChanged = true }
+
+func (m *Machine) flushOwn() {
+	if m.ownChanged {
+		m.ownChanged = false
+		m.put(rowOwn, wire.Marshal(&m.own))
+	}
+}
 
 // Step takes an input. An error says why it was refused; what was refused changed
 // nothing. For what came from the network the Outcome's Verdict says whom to
@@ -311,6 +322,7 @@ func (m *Machine) settle(now time.Time) {
 	m.retire(now)
 	m.retireKeyPackages(now)
 	m.publish()
+	m.flushOwn()
 	m.ready.NextWake = m.duty.next()
 }
 

@@ -503,12 +503,11 @@ func (m *Machine) takeSeal(now time.Time, s *wire.Seal) (bool, error) {
 // checkOpened checks what a seal held. Who sealed it is what MLS proves, whatever
 // the label says: a wrong label must not cost the message its key.
 func (m *Machine) checkOpened(e Epoch, it *item, s *wire.Seal, o OpenedMessage) (*wire.Opened, error) {
-	leaves := e.Leaves()
-	i := slices.IndexFunc(leaves, func(l Leaf) bool { return l.Index == o.Sender })
-	if i < 0 {
+	l, ok := e.Leaf(o.Sender)
+	if !ok {
 		return nil, fmt.Errorf("%w: no such sender", ErrForged)
 	}
-	d, err := m.deviceOf(leaves[i])
+	d, err := m.deviceOf(l)
 	if err != nil {
 		return nil, fmt.Errorf("%w: its sender: %w", ErrForged, err)
 	}
