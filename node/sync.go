@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"time"
 
@@ -296,11 +295,11 @@ func (x *exchange) task(t task) error {
 // writeAll sends this side's vector and carries out the reader's tasks until both
 // sides want nothing more.
 func (x *exchange) writeAll(ctx context.Context) error {
-	var marks []wire.Mark
-	if err := x.g.loop.look(ctx, func(m *group.Machine) error { marks = m.Marks(); return nil }); err != nil {
+	var vector wire.SyncVector
+	if err := x.g.loop.look(ctx, func(m *group.Machine) error { vector = m.Vector(); return nil }); err != nil {
 		return err
 	}
-	if err := x.write(wire.SyncMessage{Vector: &wire.SyncVector{Marks: marks}}); err != nil {
+	if err := x.write(wire.SyncMessage{Vector: &vector}); err != nil {
 		return err
 	}
 	var wants uint64 // of the peer, answered
@@ -342,15 +341,11 @@ func (x *exchange) writeAll(ctx context.Context) error {
 // writeEntries sends what the peer's vector lacks, frame by frame, so that the
 // machine is held for one frame at a time.
 func (x *exchange) writeEntries(ctx context.Context, theirs []wire.Mark) error {
-	marks := make(map[wire.LogID]wire.Mark, len(theirs))
-	for _, m := range theirs {
-		marks[m.Log] = m
-	}
-	for more := true; more; {
+	var from wire.EntryHash
+	for {
 		var entries [][]byte
-		vector := slices.SortedFunc(maps.Values(marks), func(a, b wire.Mark) int { return a.Log.Compare(b.Log) })
 		if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) {
-			entries, more, err = m.EntriesAfter(x.device, vector, entriesFrame)
+			entries, from, err = m.EntriesAfter(x.device, theirs, from, entriesFrame)
 			return err
 		}); err != nil {
 			return err
@@ -358,33 +353,14 @@ func (x *exchange) writeEntries(ctx context.Context, theirs []wire.Mark) error {
 		if len(entries) == 0 {
 			return nil
 		}
-		for _, b := range entries {
-			if err := advance(marks, b); err != nil {
-				return err
-			}
-		}
 		if err := x.write(wire.SyncMessage{Entries: entries}); err != nil {
 			return err
 		}
 		x.stats.entriesOut += len(entries)
+		if from == (wire.EntryHash{}) {
+			return nil
+		}
 	}
-	return nil
-}
-
-// advance moves a vector over an entry.
-func advance(marks map[wire.LogID]wire.Mark, entry []byte) error {
-	s, err := wire.DecodeSigned(entry, wire.MaxEntry+128)
-	if err != nil {
-		return err
-	}
-	e, err := wire.DecodeEntry(s.Payload)
-	if err != nil {
-		return err
-	}
-	if m := marks[e.Log()]; m.Seq < e.Seq {
-		marks[e.Log()] = wire.Mark{Log: e.Log(), Seq: e.Seq, Hash: wire.EntryHashOf(e.Group, s.Payload)}
-	}
-	return nil
 }
 
 // writeWanted sends the seals and trees that the peer asked for and may have.
@@ -498,7 +474,7 @@ func (x *exchange) readAll(ctx context.Context) error {
 			if vectors++; vectors > 1 {
 				return fmt.Errorf("%w: a second vector", errProtocol)
 			}
-			if _, err := x.take(ctx, group.PeerVector{Device: x.device, Marks: msg.Vector.Marks}); err != nil {
+			if _, err := x.take(ctx, group.PeerVector{Device: x.device, Vector: msg.Vector}); err != nil {
 				return err
 			}
 			if err := x.task(task{vector: msg.Vector}); err != nil {

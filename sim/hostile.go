@@ -75,7 +75,7 @@ func (w *core) puppetOf(a Action) (*puppet, error) {
 
 // known is what of the world the device may build on: what is public.
 func (p *puppet) known() (*dag, error) {
-	all, _, err := p.s.m.EntriesAfter(p.s.n.dev.ID, nil, 64<<20)
+	all, _, err := p.s.m.EntriesAfter(p.s.n.dev.ID, nil, wire.EntryHash{}, 64<<20)
 	if err != nil {
 		return nil, err
 	}

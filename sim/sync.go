@@ -131,7 +131,8 @@ func (w *core) sync(a, b *seat) {
 }
 
 func vectorSize(m *group.Machine) int {
-	return len(wire.Marshal(&wire.SyncVector{Marks: m.Marks()}))
+	v := m.Vector()
+	return len(wire.Marshal(&v))
 }
 
 // half brings to one side what the other has; false: a process ended. Each message
@@ -139,7 +140,7 @@ func vectorSize(m *group.Machine) int {
 func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 	up := func() bool { return from.m != nil && to.m != nil }
 	for marks := to.m.Marks(); up(); marks = to.m.Marks() {
-		entries, more, err := from.m.EntriesAfter(to.n.dev.ID, marks, entriesAt)
+		entries, next, err := from.m.EntriesAfter(to.n.dev.ID, marks, wire.EntryHash{}, entriesAt)
 		if err != nil {
 			from.broke(err)
 			return false
@@ -154,7 +155,7 @@ func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 		out, _ := to.step(group.Entries{Entries: entries})
 		x.Entries += size
 		x.News += size * min(out.New, len(entries)) / len(entries)
-		if !more || out.New == 0 {
+		if next == (wire.EntryHash{}) || out.New == 0 {
 			break
 		}
 	}
@@ -210,7 +211,8 @@ func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 			}
 		}
 	}
-	_, _ = to.step(group.PeerVector{Device: from.n.dev.ID, Marks: from.m.Marks()})
+	vector := from.m.Vector()
+	_, _ = to.step(group.PeerVector{Device: from.n.dev.ID, Vector: &vector})
 	return up()
 }
 

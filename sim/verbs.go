@@ -455,7 +455,7 @@ func doScramble(w *core, a Action) error {
 	if from.m == nil {
 		return errDown
 	}
-	all, _, err := from.m.EntriesAfter(from.n.dev.ID, nil, 64<<20)
+	all, _, err := from.m.EntriesAfter(from.n.dev.ID, nil, wire.EntryHash{}, 64<<20)
 	if err != nil {
 		return err
 	}

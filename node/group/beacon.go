@@ -24,6 +24,7 @@ type peerState struct {
 	hlc   crdt.HLC
 	said  [32]byte // hash of its newest vector
 	marks map[wire.LogID]uint64
+	lacks map[wire.MessageID]bool      // of the records within marks, those that it cannot read
 	gaps  map[wire.MessageID]time.Time // when this device seals for it; zero: done
 
 	transport *[32]byte // its newest key for transport keys; nil: as in its credential
@@ -47,17 +48,8 @@ func (m *Machine) peerVector(now time.Time, in PeerVector) {
 		return
 	}
 	p := m.peerOf(in.Device)
-	if said := sha256.Sum256(wire.Marshal(&wire.SyncVector{Marks: in.Marks})); len(in.Marks) > 0 && said != p.said {
-		p.said = said
-		m.news()
-		if len(m.mail.gaps) > 0 || m.rejoining != nil {
-			m.duty.beacon = earliest(m.duty.beacon, now.Add(gapWait))
-		}
-	}
-	for _, mark := range in.Marks {
-		if len(m.logs.index[mark.Log]) > 0 {
-			p.marks[mark.Log] = max(p.marks[mark.Log], mark.Seq)
-		}
+	if in.Vector != nil {
+		m.takeVector(now, p, *in.Vector)
 	}
 	for _, id := range in.Gaps[:min(len(in.Gaps), maxGapsTold)] {
 		if m.mail.plain[id] && m.mail.records[id] != nil {
@@ -65,7 +57,27 @@ func (m *Machine) peerVector(now time.Time, in PeerVector) {
 			m.duty.fill = earliest(m.duty.fill, now)
 		}
 	}
-	if m.logs.behind(in.Marks) {
+}
+
+// takeVector replaces what a device said of how far it is.
+func (m *Machine) takeVector(now time.Time, p *peerState, v wire.SyncVector) {
+	if said := sha256.Sum256(wire.Marshal(&v)); said != p.said {
+		p.said = said
+		m.news()
+		if len(m.mail.gaps) > 0 || m.rejoining != nil {
+			m.duty.beacon = earliest(m.duty.beacon, now.Add(gapWait))
+		}
+	}
+	for _, mark := range v.Marks {
+		if len(m.logs.index[mark.Log]) > 0 {
+			p.marks[mark.Log] = max(p.marks[mark.Log], mark.Seq)
+		}
+	}
+	p.lacks = make(map[wire.MessageID]bool, len(v.Lacks))
+	for _, id := range v.Lacks {
+		p.lacks[id] = true
+	}
+	if m.logs.behind(v.Marks) {
 		m.ask("a peer is further")
 	}
 }
@@ -175,7 +187,7 @@ func (m *Machine) takeBeacon(now time.Time, raw []byte) error {
 	}
 	p.hlc = crdt.HLC(b.HLC)
 	m.clock.Observe(p.hlc)
-	m.peerVector(now, PeerVector{Device: d.ID, Marks: b.Vector})
+	m.takeVector(now, p, wire.SyncVector{Marks: b.Vector, Lacks: b.Gaps})
 	if len(b.TransportKey) == 32 {
 		p.transport = (*[32]byte)(b.TransportKey)
 	}

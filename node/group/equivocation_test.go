@@ -88,11 +88,17 @@ func TestBranches(t *testing.T) {
 		if got := a.lastHeard(); !maps.Equal(got, b.lastHeard()) {
 			t.Fatalf("seed %d: who was heard when differs with the order of arrival", seed)
 		}
-		if out, evid := a.after(b.marks(), func(*item) bool { return true }); len(out)+len(evid) != 0 {
+		all := func(*item) bool { return true }
+		if out, evid := slices.Collect(a.after(b.marks(), nil, all)), a.accusedBeyond(b.marks()); len(out)+len(evid) != 0 {
 			t.Fatalf("seed %d: equals give each other %d entries and %d pieces of evidence", seed, len(out), len(evid))
 		}
 		// Somebody who knows nothing gets all that counts, causes first, and the evidence.
-		out, evid := a.after(nil, func(*item) bool { return true })
+		out, evid := slices.Collect(a.after(nil, nil, all)), a.accusedBeyond(nil)
+		for i, it := range out {
+			if rest := slices.Collect(a.after(nil, it, all)); !slices.Equal(rest, out[i+1:]) {
+				t.Fatalf("seed %d: behind entry %d there are %d, want %d", seed, i, len(rest), len(out)-i-1)
+			}
+		}
 		if len(evid) != len(accused) {
 			t.Fatalf("seed %d: %d pieces of evidence, want %d", seed, len(evid), len(accused))
 		}

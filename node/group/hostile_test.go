@@ -490,7 +490,7 @@ func TestSealsRefused(t *testing.T) {
 		return one(wire.Marshal(s))
 	}
 	refusal{"before its record", one(raw), ErrIncomplete, Ignore}.check(t, a)
-	entries, _, err := b.m.EntriesAfter(a.dev.ID, a.m.Marks(), 1<<20)
+	entries, _, err := b.m.EntriesAfter(a.dev.ID, a.m.Marks(), wire.EntryHash{}, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ type Tree struct {
 // which messages it asked for there although it had been given the seals at hand.
 type PeerVector struct {
 	Device wire.DeviceID
-	Marks  []wire.Mark
+	Vector *wire.SyncVector // nil: only Gaps
 	Gaps   []wire.MessageID
 }
 

@@ -1,7 +1,9 @@
 package group
 
 import (
+	"container/heap"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -294,36 +296,76 @@ func (l *logs) marks() []wire.Mark {
 	return out
 }
 
-// after lists what a holder of these marks lacks, in causal order, and the logs
-// against which it lacks evidence.
-func (l *logs) after(marks []wire.Mark, may func(*item) bool) (out []*item, accused []*evidence) {
+// after gives what a holder of these marks lacks, in causal order, from behind a
+// place in that order; nil: from the beginning.
+func (l *logs) after(marks []wire.Mark, place *item, may func(*item) bool) iter.Seq[*item] {
 	var have past
-	told := map[wire.LogID]bool{}
 	for _, m := range marks {
 		switch it := l.items[m.Hash]; {
-		case m.Seq == 0:
-			told[m.Log] = true
 		case it != nil:
 			have = have.join(it.past)
 		case len(l.index[m.Log]) == 1 && l.evidence[m.Log] == nil && l.head(m.Log).seq < m.Seq:
 			have = have.join(l.head(m.Log).past) // it is further there, so it has what is here
 		}
 	}
+	// Each branch is in the order already: they are merged.
+	var rest mergeHeap
 	for i, list := range l.lists {
 		from := max(have.seq(i), list.from)
-		for _, it := range list.items[min(from-list.from, uint64(len(list.items))):] {
-			if may(it) && l.counts(it) {
-				out = append(out, it)
+		items := list.items[min(from-list.from, uint64(len(list.items))):]
+		if place != nil {
+			at, found := slices.BinarySearchFunc(items, place, (*item).compare)
+			if found {
+				at++
+			}
+			items = items[at:]
+		}
+		if len(items) > 0 {
+			rest = append(rest, items)
+		}
+	}
+	return func(yield func(*item) bool) {
+		heap.Init(&rest)
+		for len(rest) > 0 {
+			it := rest[0][0]
+			if rest[0] = rest[0][1:]; len(rest[0]) == 0 {
+				heap.Pop(&rest)
+			} else {
+				heap.Fix(&rest, 0)
+			}
+			if may(it) && l.counts(it) && !yield(it) {
+				return
 			}
 		}
 	}
-	slices.SortFunc(out, (*item).compare)
+}
+
+// accusedBeyond lists the evidence that a holder of these marks lacks.
+func (l *logs) accusedBeyond(marks []wire.Mark) (out []*evidence) {
 	for _, id := range slices.SortedFunc(maps.Keys(l.evidence), wire.LogID.Compare) {
-		if !told[id] {
-			accused = append(accused, l.evidence[id])
+		if !slices.ContainsFunc(marks, func(m wire.Mark) bool { return m.Seq == 0 && m.Log == id }) {
+			out = append(out, l.evidence[id])
 		}
 	}
-	return out, accused
+	return out
+}
+
+// mergeHeap merges lists of items, each in order and none empty.
+type mergeHeap [][]*item
+
+func (h mergeHeap) Len() int           { return len(h) }
+func (h mergeHeap) Less(i, j int) bool { return h[i][0].compare(h[j][0]) < 0 }
+func (h mergeHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push is for package heap.
+func (h *mergeHeap) Push(x any) { *h = append(*h, x.([]*item)) } //nolint:forcetypeassert // its own
+
+// Pop is for package heap.
+func (h *mergeHeap) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return last
 }
 
 // behind says whether a holder of these marks has something that is not here.

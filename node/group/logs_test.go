@@ -168,7 +168,7 @@ func TestLogsAgainstReachability(t *testing.T) {
 			if holder.behind(l.marks()) != (len(part.hashes) < len(g.hashes)) || l.behind(holder.marks()) {
 				t.Fatalf("seed %d: behind is wrong", seed)
 			}
-			got, _ := l.after(holder.marks(), func(*item) bool { return true })
+			got := slices.Collect(l.after(holder.marks(), nil, func(*item) bool { return true }))
 			if len(got)+len(part.hashes) != len(g.hashes) {
 				t.Fatalf("seed %d: after gives %d entries to a holder of %d of %d", seed, len(got), len(part.hashes), len(g.hashes))
 			}

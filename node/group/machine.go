@@ -301,6 +301,7 @@ func (m *Machine) settle(now time.Time) {
 	for range 8 {
 		m.resolveRoster(now)
 		m.refreshOwed(now)
+		m.leaveWhenDone(now)
 		if m.broken != nil || !m.follow(now) && !m.heal(now) {
 			break
 		}

@@ -106,6 +106,8 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 	switch {
 	case u == nil || !m.roster.has(m.log.Device):
 		return wire.EntryHash{}, fmt.Errorf("sending: %w", ErrOut)
+	case m.own.Leaving:
+		return wire.EntryHash{}, fmt.Errorf("sending: %w: this user is leaving", ErrOut)
 	case u.role == wire.RoleReadOnly:
 		return wire.EntryHash{}, fmt.Errorf("sending: %w: this user may only read", ErrNotPermitted)
 	}

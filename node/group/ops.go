@@ -108,17 +108,6 @@ func (m *Machine) revokeDevice(now time.Time, id wire.DeviceID) (wire.EntryHash,
 	return m.operate(now, &wire.Op{Type: wire.OpDeviceRevoke, Device: &id})
 }
 
-func (m *Machine) leave(now time.Time) (wire.EntryHash, error) {
-	u, err := m.self("leaving")
-	if err != nil {
-		return wire.EntryHash{}, err
-	}
-	if m.roster.lastOwner(u) && len(m.roster.users) > 1 {
-		return wire.EntryHash{}, fmt.Errorf("leaving: %w: this is the last owner; make somebody else owner first", ErrNotPermitted)
-	}
-	return m.operate(now, &wire.Op{Type: wire.OpLeave})
-}
-
 func (m *Machine) setProfile(now time.Time, item wire.Signed) (wire.EntryHash, error) {
 	u, err := m.self("changing the profile")
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 func (m *Machine) Status() Status {
 	s := Status{
 		Group: m.group, Position: m.own.Position, Members: len(m.roster.users), Entries: m.logs.count,
-		Gaps: len(m.mail.gaps), Outbox: len(m.mail.outbox), Parked: len(m.logs.parked), Head: m.choose().id,
+		Gaps: len(m.mail.gaps), Outbox: len(m.mail.outbox), Parked: len(m.logs.parked), Head: m.choose().id, Leaving: m.own.Leaving,
 	}
 	for _, f := range slices.Sorted(maps.Keys(m.roster.profile)) {
 		s.Profile = append(s.Profile, *m.roster.profile[f].profile)
@@ -209,17 +209,25 @@ func (m *Machine) scanAfter(prefix string, after uint64, limit int, fn func(uint
 	return err
 }
 
+// Vector is what this device says of itself when it exchanges with another.
+func (m *Machine) Vector() wire.SyncVector {
+	lacks := m.Wants().Messages
+	lacks = lacks[:min(len(lacks), wire.MaxGaps)]
+	slices.SortFunc(lacks, func(a, b wire.MessageID) int { return bytes.Compare(a[:], b[:]) })
+	return wire.SyncVector{Marks: m.Marks(), Lacks: lacks}
+}
+
 // Marks is this device's version vector, ascending by log.
 func (m *Machine) Marks() []wire.Mark { return m.logs.syncMarks() }
 
-// EntriesAfter gives the entries that a device with this vector lacks and may
-// have, in causal order, encoded Signeds, at most most bytes of them (at least
-// one); more says that there are others, to be asked for with the vector that
-// these lead to. A removed device gets its removal and what lies before it; one whose
-// addition was voided gets what voided it, so that it knows and asks again. A
-// stranger whose wire.SyncProof holds the transport key is a member of another
-// branch and gets everything.
-func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, most int) (entries [][]byte, more bool, err error) {
+// EntriesAfter gives the entries that a device with this vector lacks and may have,
+// in causal order, encoded Signeds, at most most bytes of them (at least one). next
+// is not zero if there are others, to be asked for with it as from; at first from is
+// zero, and evidence comes before the entries. A removed device gets its removal and
+// what lies before it; one whose addition was voided gets what voided it, so that it
+// knows and asks again. A stranger whose wire.SyncProof holds the transport key is a
+// member of another branch and gets everything.
+func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, from wire.EntryHash, most int) (entries [][]byte, next wire.EntryHash, err error) {
 	may := func(*item) bool { return true }
 	if m.Standing(device) == Removed {
 		ends := m.endsOf(device)
@@ -227,25 +235,28 @@ func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, most int
 			return slices.ContainsFunc(ends, func(end *item) bool { return m.logs.inPast(it, end) })
 		}
 	}
-	size := 0
-	lacks, accused := m.logs.after(marks, may)
-	for _, e := range accused {
-		entries = append(entries, e.pair[:]...)
+	place := m.logs.items[from]
+	if place == nil {
+		for _, e := range m.logs.accusedBeyond(marks) {
+			entries = append(entries, e.pair[:]...)
+		}
 	}
-	for _, it := range lacks {
+	size := 0
+	var last wire.EntryHash
+	for it := range m.logs.after(marks, place, may) {
 		b, err := m.get(itemKey(it))
 		if err != nil {
-			return nil, false, err
+			return nil, next, err
 		}
 		if b == nil {
-			return nil, false, fmt.Errorf("%w: entry %v is gone", ErrCorrupt, it.hash)
+			return nil, next, fmt.Errorf("%w: entry %v is gone", ErrCorrupt, it.hash)
 		}
-		if size += len(b); size > most && len(entries) > 0 {
-			return entries, true, nil
+		if size += len(b); size > most && last != (wire.EntryHash{}) {
+			return entries, last, nil
 		}
-		entries = append(entries, b)
+		entries, last = append(entries, b), it.hash
 	}
-	return entries, false, nil
+	return entries, next, nil
 }
 
 // endsOf lists the operations that ended a device's membership: what took it out, or,

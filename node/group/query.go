@@ -54,6 +54,7 @@ type Status struct {
 	Gaps          int // records owed to this device whose plaintext is missing
 	Outbox        int // own records not sealed on the chosen chain
 	Parked        int
+	Leaving       bool // it goes once what it wrote is with somebody else
 	Profile       []wire.ProfileItem
 }
 

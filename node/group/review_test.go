@@ -23,7 +23,7 @@ func TestRecordSyncedBeforeOwnAddition(t *testing.T) {
 		w.run(10 * time.Millisecond)
 	}
 	b.online = false
-	entries, _, err := b.m.EntriesAfter(a.dev.ID, a.m.Marks(), 1<<20)
+	entries, _, err := b.m.EntriesAfter(a.dev.ID, a.m.Marks(), wire.EntryHash{}, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,6 +47,7 @@ type ownRow struct {
 	Incarnation uint64       `cbor:"10,keyasint"` // of the log that this device writes
 	Unheld      [][]byte     `cbor:"12,keyasint"` // EpochIDs of chosen children that this device cannot get to
 	Missed      missedRow    `cbor:"13,keyasint"` // the one that it cannot get to now
+	Leaving     bool         `cbor:"14,keyasint"` // its user leaves once what it wrote is with somebody
 	Renew       bool         `cbor:"11,keyasint"` // seal nothing before new keys: see incarnation.go
 }
 

@@ -313,14 +313,14 @@ func (w *world) sync(a, b *device) {
 				return // no keys, no proof
 			}
 			for {
-				entries, more, err := from.m.EntriesAfter(to.dev.ID, to.m.Marks(), 64<<10)
+				entries, next, err := from.m.EntriesAfter(to.dev.ID, to.m.Marks(), wire.EntryHash{}, 64<<10)
 				if err != nil {
 					w.t.Fatal(err)
 				}
 				if len(entries) > 0 {
 					_, _ = to.step(Entries{Entries: entries})
 				}
-				if !more || to.down {
+				if next == (wire.EntryHash{}) || to.down {
 					break
 				}
 			}
@@ -341,7 +341,8 @@ func (w *world) sync(a, b *device) {
 				}
 			}
 			if !to.down {
-				_, _ = to.step(PeerVector{Device: from.dev.ID, Marks: from.m.Marks()})
+				vector := from.m.Vector()
+				_, _ = to.step(PeerVector{Device: from.dev.ID, Vector: &vector})
 			}
 		}
 	}

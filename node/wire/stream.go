@@ -142,12 +142,22 @@ func (m *SyncMessage) validate() error {
 	return nil
 }
 
-// SyncVector is a version vector, ascending by log.
+// SyncVector is a version vector, ascending by log, and which of the records in it
+// its sender cannot read, the oldest of them if there are too many.
 type SyncVector struct {
-	Marks []Mark `cbor:"1,keyasint"`
+	Marks []Mark      `cbor:"1,keyasint"`
+	Lacks []MessageID `cbor:"2,keyasint,omitempty"` // ascending
 }
 
-func (v *SyncVector) validate() error { return checkMarks("version vector", v.Marks) }
+func (v *SyncVector) validate() error {
+	switch {
+	case len(v.Lacks) > MaxGaps:
+		return fmt.Errorf("%w: version vector that lacks %d records, at most %d", ErrTooLarge, len(v.Lacks), MaxGaps)
+	case !ascending(v.Lacks, compareHashes):
+		return fmt.Errorf("%w: version vector: what it lacks is not ascending", ErrMalformed)
+	}
+	return checkMarks("version vector", v.Marks)
+}
 
 // SyncWant asks for seals of messages and for ratchet trees.
 type SyncWant struct {

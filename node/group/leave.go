@@ -1,0 +1,96 @@
+package group
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Who has left seals nothing any more, so what it wrote must be with somebody who
+// stays before it goes: a leave waits for that, across restarts.
+
+// leave takes this device's user out, at once if nobody lacks what it wrote. The
+// zero hash says that it is decided and waits.
+func (m *Machine) leave(now time.Time) (wire.EntryHash, error) {
+	u, err := m.self("leaving")
+	if err != nil {
+		return wire.EntryHash{}, err
+	}
+	if err := m.mayLeave(u); err != nil {
+		return wire.EntryHash{}, err
+	}
+	if m.handedOver() {
+		return m.operate(now, &wire.Op{Type: wire.OpLeave})
+	}
+	m.own.Leaving = true
+	m.saveOwn()
+	m.ask("it leaves, and what it wrote must be with somebody")
+	return wire.EntryHash{}, nil
+}
+
+func (m *Machine) mayLeave(u *rosterUser) error {
+	if m.roster.lastOwner(u) && len(m.roster.users) > 1 {
+		return fmt.Errorf("leaving: %w: this is the last owner; make somebody else owner first", ErrNotPermitted)
+	}
+	return nil
+}
+
+// handedOver says whether a device of another user can read all that this device
+// wrote: it is sealed on the chosen chain, and one of them holds the records and
+// asks for none of them.
+func (m *Machine) handedOver() bool {
+	last := map[wire.LogID]uint64{}
+	for _, it := range m.mail.records {
+		if it.log.Device == m.log.Device && m.mail.plain[it.hash] {
+			last[it.log] = max(last[it.log], it.seq)
+		}
+	}
+	if len(last) == 0 || len(m.roster.users) == 1 {
+		return true
+	}
+	if len(m.mail.outbox) > 0 || m.stranded() {
+		return false
+	}
+	for d, p := range m.peer {
+		r := m.roster.devices[d]
+		if r == nil || r.device.User == m.cfg.Device.User {
+			continue
+		}
+		has := true
+		for log, seq := range last {
+			has = has && p.marks[log] >= seq
+		}
+		for id := range p.lacks {
+			it := m.mail.records[id]
+			has = has && (it == nil || it.log.Device != m.log.Device)
+		}
+		if has {
+			return true
+		}
+	}
+	return false
+}
+
+// leaveWhenDone carries out a leave that waited.
+func (m *Machine) leaveWhenDone(now time.Time) {
+	if !m.own.Leaving {
+		return
+	}
+	u := m.roster.users[m.cfg.Device.User]
+	switch {
+	case u == nil:
+		m.own.Leaving = false // it was taken out meanwhile
+	case m.mayLeave(u) != nil:
+		m.own.Leaving = false
+		m.emit(now, Event{Kind: EventRefused, User: u.id, Detail: m.mayLeave(u).Error()})
+	case !m.handedOver():
+		return
+	default:
+		m.own.Leaving = false
+		if _, err := m.operate(now, &wire.Op{Type: wire.OpLeave}); err != nil {
+			m.fail(err)
+		}
+	}
+	m.saveOwn()
+}
