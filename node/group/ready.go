@@ -69,6 +69,10 @@ const (
 	EventRefused EventKind = "refused"        // a member's entry or commit was refused; Detail says why
 	EventProfile EventKind = "profile"
 	EventRole    EventKind = "role" // User
+	// EventAsked: User, called Detail, asks to be let in and waits for an admin.
+	EventAsked EventKind = "join-requested"
+	// EventDenied: By turned down the request of User.
+	EventDenied EventKind = "join-denied"
 	// EventCancelled: a removal of User by By does not stand, since By was removed
 	// concurrently. Admins may want to repeat it.
 	EventCancelled EventKind = "removal-cancelled"
