@@ -110,4 +110,5 @@ type Outcome struct {
 	Entry    wire.EntryHash   // of a Send: the MessageID; of an operation: its OP
 	Messages []wire.MessageID // of an envelope or seals: records whose plaintext is now held, also from before
 	New      int              // entries and seals that were new
+	Did      []string         // of a Heal: what it did and why not more, for people
 }
