@@ -256,13 +256,18 @@ type lookupRow struct {
 
 // Join asks to be let into a group. When it returns, the request is durable: the
 // node goes on trying, also after a restart, until a member has answered. JoinProgress
-// tells how far it is. Joining a group that one is in does nothing.
+// tells how far it is. Joining a group that one is in does nothing; one that this
+// device is out of is asked again.
 func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
-	if n.hosting(id) != nil {
-		return nil
+	if g := n.hosting(id); g != nil {
+		st, err := g.status(ctx)
+		if err != nil || st.State != group.StateOut {
+			return err
+		}
+		return g.askAgain(ctx, group.Join{})
 	}
 	if info := n.known.Get(id); info != nil {
-		return n.join(ctx, info.Genesis)
+		return n.join(ctx, info.Genesis, nil)
 	}
 	n.mu.Lock()
 	_, running := n.lookups[id]
@@ -356,7 +361,7 @@ func (n *Node) lookUpOnce(ctx context.Context, id wire.GroupID) error {
 	if err != nil {
 		return err
 	}
-	return n.join(ctx, info.Genesis)
+	return n.join(ctx, info.Genesis, nil)
 }
 
 func (n *Node) pokeLookups() {
@@ -371,36 +376,32 @@ func (n *Node) pokeLookups() {
 }
 
 // join makes the group of a joiner: its row first, so that a crash repeats the rest.
-func (n *Node) join(ctx context.Context, genesis *identity.Genesis) error {
+// The link is nil for one who has none.
+func (n *Node) join(ctx context.Context, genesis *identity.Genesis, link *wire.Link) error {
 	n.joining.Lock() // of two at once the second finds the first's group
 	defer n.joining.Unlock()
 	if n.hosting(genesis.ID) != nil {
 		return nil
 	}
 	b := storage.Batch{Writes: []storage.Write{
-		{Key: []byte(keyGroups + string(genesis.ID[:])), Value: wire.Marshal(&hostedRow{Genesis: genesis.Raw})},
+		{Key: []byte(keyGroups + string(genesis.ID[:])), Value: wire.Marshal(&hostedRow{Genesis: genesis.Raw, Link: link})},
 		{Key: []byte(keyLookup + string(genesis.ID[:]))},
 	}}
 	if err := n.apply(b); err != nil {
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	g := n.newHosted(genesis)
+	if link != nil {
+		own := *link // its secret is cleared once it was used
+		g.link = &own
+		g.hint(link.Peers)
+	}
 	if err := g.start(); err != nil {
 		g.stop()
 		return err
 	}
 	n.adopt(g)
 	return g.ask(ctx)
-}
-
-// ask lets a machine that is new ask to be let in.
-func (g *hosted) ask(ctx context.Context) error {
-	st, err := g.status(ctx)
-	if err != nil || st.State != group.StateNew {
-		return err
-	}
-	_, err = g.loop.step(ctx, group.Join{})
-	return err
 }
 
 // resumeJoins goes on with what Join accepted before a restart.
@@ -430,7 +431,7 @@ func (n *Node) resumeJoins(groups []*hosted) error {
 }
 
 // candidates are peers that are likely to be members, the likeliest first: those
-// that the public record names and that are connected, those that say so in the
+// that an invite link names, those that the public record names and that are connected, those that say so in the
 // DHT, then the rest of those in the record.
 func (g *hosted) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
 	named := []peer.ID{peer.ID(g.genesis.Device.Cert.Peer)}
@@ -447,6 +448,11 @@ func (g *hosted) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
 			}
 			seen[p.ID] = true
 			return len(seen) <= maxCandidates+1 && yield(p)
+		}
+		for _, p := range g.hinted() {
+			if !next(p) {
+				return
+			}
 		}
 		for _, p := range named {
 			if g.n.isConnected(p) && !next(peer.AddrInfo{ID: p}) {
