@@ -257,14 +257,19 @@ type lookupRow struct {
 // Join asks to be let into a group. When it returns, the request is durable: the
 // node goes on trying, also after a restart, until a member has answered. JoinProgress
 // tells how far it is. Joining a group that one is in does nothing; one that this
-// device is out of is asked again.
+// device is out of, or waits to get into, is asked again at once.
 func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
 	if g := n.hosting(id); g != nil {
 		st, err := g.status(ctx)
-		if err != nil || st.State != group.StateOut {
+		switch {
+		case err != nil:
 			return err
+		case st.State == group.StateOut:
+			return g.askAgain(ctx, group.Join{})
+		case st.State == group.StateJoining:
+			g.joiner.again()
 		}
-		return g.askAgain(ctx, group.Join{})
+		return nil
 	}
 	if info := n.known.Get(id); info != nil {
 		return n.join(ctx, info.Genesis, nil)
@@ -430,9 +435,9 @@ func (n *Node) resumeJoins(groups []*hosted) error {
 	return nil
 }
 
-// candidates are peers that are likely to be members, the likeliest first: those
-// that an invite link names, those that the public record names and that are connected, those that say so in the
-// DHT, then the rest of those in the record.
+// candidates are peers that are likely to be members, the likeliest first: those that
+// an invite link or the public record names and that are connected, those in the link,
+// those that say so in the DHT, then the rest of those in the record.
 func (g *hosted) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
 	named := []peer.ID{peer.ID(g.genesis.Device.Cert.Peer)}
 	if info := g.n.known.Get(g.id); info != nil {
@@ -449,13 +454,19 @@ func (g *hosted) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
 			seen[p.ID] = true
 			return len(seen) <= maxCandidates+1 && yield(p)
 		}
-		for _, p := range g.hinted() {
-			if !next(p) {
+		hints := g.hinted()
+		for _, p := range hints {
+			if g.n.isConnected(p.ID) && !next(p) {
 				return
 			}
 		}
 		for _, p := range named {
 			if g.n.isConnected(p) && !next(peer.AddrInfo{ID: p}) {
+				return
+			}
+		}
+		for _, p := range hints {
+			if !next(p) {
 				return
 			}
 		}

@@ -36,6 +36,8 @@ type hosted struct {
 	mu    sync.Mutex
 	topic *topic          // nil: not on gossip
 	hints []peer.AddrInfo // members that an invite link names
+
+	welcomer peer.ID // who welcomed this device in this run: a member, though the log that says so is not here yet
 }
 
 // hostedRow says that the node has a group. A joiner's row comes before its

@@ -68,6 +68,17 @@ func (j *joiner) ask(r wire.JoinRequest) {
 	j.poke()
 }
 
+// again asks at once, whatever the last answer was.
+func (j *joiner) again() {
+	if j.wanted() == nil {
+		return
+	}
+	if at := j.where(); at.Denied {
+		j.report(StageContacting, "asking again")
+	}
+	j.poke()
+}
+
 // poke ends a pause between two tries.
 func (j *joiner) poke() {
 	select {
@@ -174,6 +185,9 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest) bool {
 				continue
 			}
 			j.report(StageWelcomed, "by member "+p.ID.String())
+			j.g.mu.Lock()
+			j.g.welcomer = p.ID
+			j.g.mu.Unlock()
 			j.g.syncer.connected(p.ID)
 			return true
 		}
