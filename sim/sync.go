@@ -230,8 +230,9 @@ func (s *seat) askedBefore(d wire.DeviceID, messages []wire.MessageID) (again []
 
 // carryJoin is what /panda/join/1 does, with a random member that can be reached,
 // again and again until the device is in.
-func (w *core) carryJoin(s *seat, r wire.JoinRequest) {
-	again := func() { w.after(joinRetry, func() { w.carryJoin(s, r) }) }
+func (w *core) carryJoin(s *seat) {
+	again := func() { w.after(joinRetry, func() { w.carryJoin(s) }) }
+	r := s.request
 	st, ok := s.status()
 	if ok && st.State != group.StateJoining {
 		s.joining = false
