@@ -9,7 +9,7 @@ func TestInvitesAndRequests(t *testing.T) {
 		"invite": `# Invites under partition
 nodes anna ben carl dora emil fritz gerd
 group tea founder=anna policy=invite
-run 2h
+run 75m
 expect members anna ben carl dora emil
 expect lost = 0
 0s invite anna friends
@@ -28,7 +28,7 @@ expect lost = 0
 		"expires": `# An invite ends
 nodes anna ben carl
 group tea founder=anna policy=invite
-run 1h
+run 30m
 expect members anna ben
 expect lost = 0
 0s invite anna soon expires=5m role=admin
@@ -40,7 +40,7 @@ expect lost = 0
 		"request": `# Requests reach an admin through a member
 nodes anna ben carl dora
 group tea founder=anna policy=request
-run 2h
+run 75m
 expect members anna ben carl
 expect lost = 0
 0s join ben
