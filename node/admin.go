@@ -12,12 +12,13 @@ import (
 )
 
 // step gives an input to a group of this node.
-func (n *Node) step(ctx context.Context, id wire.GroupID, in group.Input) (group.Outcome, error) {
+func (n *Node) step(ctx context.Context, id wire.GroupID, in group.Input) error {
 	g, err := n.mustHost(id)
 	if err != nil {
-		return group.Outcome{}, err
+		return err
 	}
-	return g.loop.step(ctx, in)
+	_, err = g.loop.step(ctx, in)
+	return err
 }
 
 // look gives what a query of a group's machine answers.
@@ -37,8 +38,7 @@ func (n *Node) Invites(ctx context.Context, id wire.GroupID) ([]group.Invite, er
 
 // RevokeInvite ends an invite.
 func (n *Node) RevokeInvite(ctx context.Context, id wire.GroupID, invite wire.InviteID) error {
-	_, err := n.step(ctx, id, group.RevokeInvite{Invite: invite})
-	return err
+	return n.step(ctx, id, group.RevokeInvite{Invite: invite})
 }
 
 // Requests lists who asks to be let into a group.
@@ -48,20 +48,17 @@ func (n *Node) Requests(ctx context.Context, id wire.GroupID) ([]group.Request, 
 
 // Approve lets in a user who asked; role 0 is a member.
 func (n *Node) Approve(ctx context.Context, id wire.GroupID, user wire.UserID, role wire.Role) error {
-	_, err := n.step(ctx, id, group.Approve{User: user, Role: role})
-	return err
+	return n.step(ctx, id, group.Approve{User: user, Role: role})
 }
 
 // Deny turns down a user who asked.
 func (n *Node) Deny(ctx context.Context, id wire.GroupID, user wire.UserID) error {
-	_, err := n.step(ctx, id, group.Deny{User: user})
-	return err
+	return n.step(ctx, id, group.Deny{User: user})
 }
 
 // SetRole changes what a member may do.
 func (n *Node) SetRole(ctx context.Context, id wire.GroupID, user wire.UserID, role wire.Role) error {
-	_, err := n.step(ctx, id, group.SetRole{User: user, Role: role})
-	return err
+	return n.step(ctx, id, group.SetRole{User: user, Role: role})
 }
 
 // History lists the operations of a group in causal order.

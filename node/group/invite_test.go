@@ -194,6 +194,10 @@ func TestBadInvitesAreRefused(t *testing.T) {
 			s := good.key.Sign(wire.DomainJoin, w.group, (&wire.Claim{V: 1, Invite: once.id, Device: d.dev.ID, KeyPackage: sha256.Sum256(r.KeyPackage)}).Encode())
 			r.Claim = &s
 		}), ErrForged, Reject},
+		{"claim for another device", with(fine, func(r *wire.JoinRequest) {
+			s := good.key.Sign(wire.DomainJoin, w.group, (&wire.Claim{V: 1, Invite: good.id, Device: c.dev.ID, KeyPackage: sha256.Sum256(r.KeyPackage)}).Encode())
+			r.Claim = &s
+		}), ErrForged, Reject},
 		{"claim for another KeyPackage", with(fine, func(r *wire.JoinRequest) {
 			s := good.key.Sign(wire.DomainJoin, w.group, (&wire.Claim{V: 1, Invite: good.id, Device: d.dev.ID}).Encode())
 			r.Claim = &s

@@ -19,6 +19,9 @@ func TestRequestIsSeenByEveryAdmin(t *testing.T) {
 		t.Errorf("carl tells dora %+v, %v", s, err)
 	}
 	entries := c.m.Status().Entries
+	if _, err := c.step(JoinAsked{Request: *d.m.request}); err != nil {
+		t.Errorf("asking again: %v", err)
+	}
 	w.run(time.Minute) // dora asks again every second
 	if got := c.m.Status().Entries; got != entries {
 		t.Errorf("carl's log grew by %d entries while dora asked again", got-entries)
