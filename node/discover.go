@@ -266,9 +266,17 @@ func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
 			return err
 		case st.State == group.StateOut:
 			return g.askAgain(ctx, group.Join{})
-		case st.State == group.StateJoining:
-			g.joiner.again()
+		case st.State != group.StateJoining:
+			return nil
 		}
+		lapsed, err := look(ctx, n, id, func(m *group.Machine) bool { return m.JoinLapsed(time.Now()) })
+		if err != nil {
+			return err
+		}
+		if lapsed {
+			return g.askAgain(ctx, group.Join{})
+		}
+		g.joiner.again()
 		return nil
 	}
 	if info := n.known.Get(id); info != nil {

@@ -224,7 +224,15 @@ func TestRequestApprovedByAnotherMembersAdmin(t *testing.T) {
 		if err := a.Approve(w.Context(), id, asked[0].User, wire.RoleAdmin); err != nil {
 			w.Fatal(err)
 		}
-		w.in(c, id)
+		w.eventually(c, 5*time.Minute, "welcomed", func() bool {
+			st, err := c.GroupStatus(w.Context(), id)
+			return err == nil && st.State != group.StateNew && st.State != group.StateJoining
+		})
+		// It catches up with the member that welcomed it, although no log here names it yet.
+		w.eventually(c, 5*time.Second, "caught up", func() bool {
+			p, err := c.JoinProgress(w.Context(), id)
+			return err == nil && p.Stage == StageSynced
+		})
 		members, err := b.Members(w.Context(), id)
 		if err != nil || !slices.ContainsFunc(members, func(m group.Member) bool { return m.User == c.Device().User && m.Role == wire.RoleAdmin }) {
 			w.Fatalf("%+v, %v", members, err)
@@ -379,5 +387,37 @@ func TestAPIOfInvitesAndRequests(t *testing.T) {
 		if err != nil || len(h.Synced) != 1 || len(h.Did) == 0 {
 			t.Errorf("%+v, %v", h, err)
 		}
+	})
+}
+
+// A joiner by link crashes at each boundary on its way in: the request, with the invite
+// and its secret, is durable from before its machine first asks.
+func TestCrashWhileJoiningByLink(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.found(a, wire.PolicyInvite)
+		for i, at := range boundaries {
+			victim := i + 1
+			var f fuse
+			w.crash[victim] = f.pass
+			b := w.open(victim)
+			_, link := w.invite(a, id, NewInvite{Uses: 1})
+			blown := f.light(at, 1)
+			ctx := w.within(time.Minute)
+			go func() { _, _ = b.JoinByLink(ctx, link) }()
+			select {
+			case <-blown:
+			case <-time.After(time.Minute): // virtual
+				w.Fatalf("no crash %s", at)
+			}
+			w.close(victim)
+			f.out()
+			b = w.open(victim)
+			w.in(b, id)
+		}
+		w.eventually(a, time.Minute, "all are in", func() bool {
+			m, err := a.Members(w.Context(), id)
+			return err == nil && len(m) == len(boundaries)+1
+		})
 	})
 }

@@ -158,7 +158,8 @@ func (m *Machine) setProfile(now time.Time, item wire.Signed) (wire.EntryHash, e
 	return hash, err
 }
 
-// join asks to be let in with a fresh KeyPackage; a repetition asks with the same.
+// join asks to be let in with a fresh KeyPackage; a repetition asks with the same, for
+// as long as that can be used.
 func (m *Machine) join(now time.Time, in Join) error {
 	if m.own.Joined && m.roster.has(m.log.Device) {
 		return fmt.Errorf("joining: %w: already in the group", ErrState)
@@ -174,6 +175,9 @@ func (m *Machine) join(now time.Time, in Join) error {
 		if !bytes.Equal(i.invite.Key[:], in.Key.Public()) {
 			return fmt.Errorf("joining: %w: the key is not the invite's", ErrForged)
 		}
+	}
+	if m.JoinLapsed(now) {
+		m.request = nil // an invite that went with it is claimed anew, or not at all
 	}
 	if m.request == nil {
 		kp, err := m.cfg.Engine.NewKeyPackage(m.cfg.Rand, now, m.own.Signer, m.credential())
@@ -198,6 +202,12 @@ func (m *Machine) join(now time.Time, in Join) error {
 	}
 	m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
 	return nil
+}
+
+// JoinLapsed says whether this device asks to be let in with a KeyPackage whose time
+// is over, so that nobody can add it: another Join makes a new one.
+func (m *Machine) JoinLapsed(now time.Time) bool {
+	return m.request != nil && m.cfg.Engine.CheckLifetime(m.request.KeyPackage, now) != nil
 }
 
 // joinAsked answers somebody who asks as the group's policy wants: by an operation

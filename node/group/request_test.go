@@ -164,3 +164,28 @@ func TestRequestsSurviveARestart(t *testing.T) {
 		t.Errorf("before the restart %+v, after it %+v", before, after)
 	}
 }
+
+// A request whose KeyPackage is out of date is not approved; its device asks with a new
+// one, and is.
+func TestRequestWithAnOldKeyPackage(t *testing.T) {
+	w, a, b, c := closed(t, 624, wire.PolicyRequest)
+	d := w.device("dora")
+	w.join(d)
+	w.run(5 * time.Second)
+	d.down = true
+	old := string(d.m.request.KeyPackage)
+	w.run(keyPackageLifetime + time.Hour)
+	refusal{"out of date", Approve{User: d.dev.User}, ErrInvalidKeyPackage, Ignore}.check(t, a)
+	d.open()
+	if !d.m.JoinLapsed(w.now) {
+		t.Fatal("the request has not lapsed")
+	}
+	d.must(Join{})
+	if string(d.m.request.KeyPackage) == old || d.m.JoinLapsed(w.now) {
+		t.Fatal("the KeyPackage is the old one")
+	}
+	w.run(time.Minute)
+	a.must(Approve{User: d.dev.User})
+	w.run(2 * time.Minute)
+	w.agree(a, b, c, d)
+}
