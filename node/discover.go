@@ -256,13 +256,31 @@ type lookupRow struct {
 
 // Join asks to be let into a group. When it returns, the request is durable: the
 // node goes on trying, also after a restart, until a member has answered. JoinProgress
-// tells how far it is. Joining a group that one is in does nothing.
+// tells how far it is. Joining a group that one is in does nothing; one that this
+// device is out of, or waits to get into, is asked again at once.
 func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
-	if n.hosting(id) != nil {
+	if g := n.hosting(id); g != nil {
+		st, err := g.status(ctx)
+		switch {
+		case err != nil:
+			return err
+		case st.State == group.StateOut:
+			return g.askAgain(ctx, group.Join{})
+		case st.State != group.StateJoining:
+			return nil
+		}
+		lapsed, err := look(ctx, n, id, func(m *group.Machine) bool { return m.JoinLapsed(time.Now()) })
+		if err != nil {
+			return err
+		}
+		if lapsed {
+			return g.askAgain(ctx, group.Join{})
+		}
+		g.joiner.again()
 		return nil
 	}
 	if info := n.known.Get(id); info != nil {
-		return n.join(ctx, info.Genesis)
+		return n.join(ctx, info.Genesis, nil)
 	}
 	n.mu.Lock()
 	_, running := n.lookups[id]
@@ -356,7 +374,7 @@ func (n *Node) lookUpOnce(ctx context.Context, id wire.GroupID) error {
 	if err != nil {
 		return err
 	}
-	return n.join(ctx, info.Genesis)
+	return n.join(ctx, info.Genesis, nil)
 }
 
 func (n *Node) pokeLookups() {
@@ -371,36 +389,32 @@ func (n *Node) pokeLookups() {
 }
 
 // join makes the group of a joiner: its row first, so that a crash repeats the rest.
-func (n *Node) join(ctx context.Context, genesis *identity.Genesis) error {
+// The link is nil for one who has none.
+func (n *Node) join(ctx context.Context, genesis *identity.Genesis, link *wire.Link) error {
 	n.joining.Lock() // of two at once the second finds the first's group
 	defer n.joining.Unlock()
 	if n.hosting(genesis.ID) != nil {
 		return nil
 	}
 	b := storage.Batch{Writes: []storage.Write{
-		{Key: []byte(keyGroups + string(genesis.ID[:])), Value: wire.Marshal(&hostedRow{Genesis: genesis.Raw})},
+		{Key: []byte(keyGroups + string(genesis.ID[:])), Value: wire.Marshal(&hostedRow{Genesis: genesis.Raw, Link: link})},
 		{Key: []byte(keyLookup + string(genesis.ID[:]))},
 	}}
 	if err := n.apply(b); err != nil {
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	g := n.newHosted(genesis)
+	if link != nil {
+		own := *link // its secret is cleared once it was used
+		g.link = &own
+		g.hint(link.Peers)
+	}
 	if err := g.start(); err != nil {
 		g.stop()
 		return err
 	}
 	n.adopt(g)
 	return g.ask(ctx)
-}
-
-// ask lets a machine that is new ask to be let in.
-func (g *hosted) ask(ctx context.Context) error {
-	st, err := g.status(ctx)
-	if err != nil || st.State != group.StateNew {
-		return err
-	}
-	_, err = g.loop.step(ctx, group.Join{})
-	return err
 }
 
 // resumeJoins goes on with what Join accepted before a restart.
@@ -429,9 +443,9 @@ func (n *Node) resumeJoins(groups []*hosted) error {
 	return nil
 }
 
-// candidates are peers that are likely to be members, the likeliest first: those
-// that the public record names and that are connected, those that say so in the
-// DHT, then the rest of those in the record.
+// candidates are peers that are likely to be members, the likeliest first: those that
+// an invite link or the public record names and that are connected, those in the link,
+// those that say so in the DHT, then the rest of those in the record.
 func (g *hosted) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
 	named := []peer.ID{peer.ID(g.genesis.Device.Cert.Peer)}
 	if info := g.n.known.Get(g.id); info != nil {
@@ -448,8 +462,19 @@ func (g *hosted) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
 			seen[p.ID] = true
 			return len(seen) <= maxCandidates+1 && yield(p)
 		}
+		hints := g.hinted()
+		for _, p := range hints {
+			if g.n.isConnected(p.ID) && !next(p) {
+				return
+			}
+		}
 		for _, p := range named {
 			if g.n.isConnected(p) && !next(peer.AddrInfo{ID: p}) {
+				return
+			}
+		}
+		for _, p := range hints {
+			if !next(p) {
 				return
 			}
 		}

@@ -31,15 +31,22 @@ type hosted struct {
 
 	cursor atomic.Uint64 // of the newest event; 0: not known yet
 
+	link *wire.Link // to ask with first; nil: none. Used before and within the first ask alone
+
 	mu    sync.Mutex
-	topic *topic // nil: not on gossip
+	topic *topic          // nil: not on gossip
+	hints []peer.AddrInfo // members that an invite link names
+
+	welcomer peer.ID // who welcomed this device in this run: a member, though the log that says so is not here yet
 }
 
 // hostedRow says that the node has a group. A joiner's row comes before its
 // machine's first row, a founder's after, so that a machine that is new on restart
 // is a joiner's.
 type hostedRow struct {
-	Genesis wire.Signed `cbor:"1,keyasint"`
+	Genesis wire.Signed     `cbor:"1,keyasint"`
+	Link    *wire.Link      `cbor:"2,keyasint,omitempty"` // to join by, until the machine has asked
+	Peers   []wire.LinkPeer `cbor:"3,keyasint,omitempty"` // members that the link named
 }
 
 // newHosted makes the group's parts without starting them.
@@ -70,13 +77,9 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 // start lets the group live: its loop first, which may have things to send that a
 // crash held back.
 func (g *hosted) start() error {
-	t, err := joinTopic(g.n.pubsub, g.n.host.ID(), g)
-	if err != nil {
+	if err := g.onGossip(); err != nil {
 		return err
 	}
-	g.mu.Lock()
-	g.topic = t
-	g.mu.Unlock()
 	for _, run := range []func(context.Context){g.loop.run, g.syncer.run, g.joiner.run, g.watch} {
 		if !g.life.start(run) {
 			return ErrClosed
@@ -86,6 +89,18 @@ func (g *hosted) start() error {
 		g.syncer.connected(p)
 	}
 	return nil
+}
+
+// onGossip puts the group on gossip, if it is not.
+func (g *hosted) onGossip() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.topic != nil {
+		return nil
+	}
+	t, err := joinTopic(g.n.pubsub, g.n.host.ID(), g)
+	g.topic = t
+	return err
 }
 
 // stop ends the group's goroutines and takes it off gossip. It may be called again.

@@ -43,6 +43,7 @@ const (
 type JoinProgress struct {
 	Stage  JoinStage
 	Detail string // what is stuck, for people
+	Denied bool   // every member that was reached says no, and others will too
 	Since  time.Time
 }
 
@@ -67,6 +68,17 @@ func (j *joiner) ask(r wire.JoinRequest) {
 	j.poke()
 }
 
+// again asks at once, whatever the last answer was.
+func (j *joiner) again() {
+	if j.wanted() == nil {
+		return
+	}
+	if at := j.where(); at.Denied {
+		j.report(StageContacting, "asking again")
+	}
+	j.poke()
+}
+
 // poke ends a pause between two tries.
 func (j *joiner) poke() {
 	select {
@@ -76,9 +88,18 @@ func (j *joiner) poke() {
 }
 
 func (j *joiner) report(stage JoinStage, detail string) {
+	j.tell(JoinProgress{Stage: stage, Detail: detail})
+}
+
+func (j *joiner) tell(p JoinProgress) {
+	stage, detail := p.Stage, p.Detail
+	p.Since = time.Now()
 	j.mu.Lock()
-	if j.progress.Stage != stage || j.progress.Detail != detail {
-		j.progress = JoinProgress{Stage: stage, Detail: detail, Since: time.Now()}
+	if j.progress.Stage != stage || j.progress.Detail != detail || j.progress.Denied != p.Denied {
+		if j.progress.Stage == stage {
+			p.Since = j.progress.Since // only what it waits for is told anew
+		}
+		j.progress = p
 		j.g.log.Info("joining", "stage", stage, "detail", detail)
 		j.g.n.feed.add(NodeEvent{Group: j.g.id, Event: group.Event{Kind: EventJoinStage, Detail: joined(string(stage), detail)}})
 	}
@@ -134,13 +155,15 @@ func (j *joiner) run(ctx context.Context) {
 // try asks every member it can find, one after the other, and says whether this
 // device is in.
 func (j *joiner) try(ctx context.Context, r wire.JoinRequest) bool {
-	var asked, reached int
-	denied := ""
+	var asked, reached, waits int
+	denied, final := "", false
 	for p := range j.g.candidates(ctx) {
 		asked++
-		j.report(StageContacting, "member "+p.ID.String())
-		reply, tree, err := j.g.n.askToJoin(ctx, p, r, func() {
-			j.report(StageWaiting, "member "+p.ID.String()+" has the request")
+		if at := j.where(); waits == 0 && at.Stage != StageWaiting && !at.Denied {
+			j.report(StageContacting, "member "+p.ID.String())
+		}
+		reply, tree, err := j.g.n.askToJoin(ctx, p, r, func(reason string) {
+			j.report(StageWaiting, joined("member "+p.ID.String()+" has the request", reason))
 		})
 		if err != nil {
 			j.g.log.Debug("a member could not be asked", "peer", p.ID, "err", err)
@@ -149,8 +172,11 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest) bool {
 		reached++
 		switch reply.Stage {
 		case wire.JoinWaiting: // another round
+			waits++
 		case wire.JoinDenied:
-			denied = reply.Reason
+			if !final {
+				denied, final = reply.Reason, reply.Final == 1
+			}
 		case wire.JoinWelcomed:
 			_, err := j.g.loop.step(ctx, group.JoinAnswered{Epoch: reply.Epoch, Welcome: reply.Welcome, Tree: tree})
 			if err != nil {
@@ -159,14 +185,17 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest) bool {
 				continue
 			}
 			j.report(StageWelcomed, "by member "+p.ID.String())
+			j.g.mu.Lock()
+			j.g.welcomer = p.ID
+			j.g.mu.Unlock()
 			j.g.syncer.connected(p.ID)
 			return true
 		}
 	}
 	switch {
 	case ctx.Err() != nil:
-	case denied != "":
-		j.report(StageContacting, "denied: "+denied)
+	case denied != "" && waits == 0:
+		j.tell(JoinProgress{Stage: StageContacting, Detail: "denied: " + denied, Denied: final})
 	case asked == 0 && len(j.g.n.host.Network().Peers()) == 0:
 		j.report(StageContacting, "no peer is connected")
 	case asked == 0:
@@ -174,14 +203,16 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest) bool {
 	case reached == 0:
 		j.report(StageContacting, fmt.Sprintf("%d members are known, none can be reached", asked))
 	default:
-		j.report(StageWaiting, "a member has the request")
+		if j.where().Stage != StageWaiting {
+			j.report(StageWaiting, "a member has the request")
+		}
 	}
 	return false
 }
 
 // askToJoin carries a request to one member and listens until it is decided or the
 // member's patience ends. waiting is called when the member has taken it.
-func (n *Node) askToJoin(ctx context.Context, p peer.AddrInfo, r wire.JoinRequest, waiting func()) (wire.JoinReply, []byte, error) {
+func (n *Node) askToJoin(ctx context.Context, p peer.AddrInfo, r wire.JoinRequest, waiting func(reason string)) (wire.JoinReply, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinContact+joinAnswer+frameTimeout)
 	defer cancel()
 	dial, stop := context.WithTimeout(ctx, joinContact)
@@ -211,7 +242,7 @@ func (n *Node) askToJoin(ctx context.Context, p peer.AddrInfo, r wire.JoinReques
 		}
 		switch reply.Stage {
 		case wire.JoinWaiting:
-			waiting()
+			waiting(reply.Reason)
 		case wire.JoinDenied:
 			f.close()
 			return reply, nil, nil
@@ -258,17 +289,17 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream) error {
 	n.metrics.Joins.Add(1)
 	d, err := identity.VerifyDevice(r.Cert)
 	if err != nil {
-		return errors.Join(err, deny(f, "the device's certificate does not hold"))
+		return errors.Join(err, deny(f, "the device's certificate does not hold", true))
 	}
 	if string(d.Cert.Peer) != string(s.Conn().RemotePeer()) {
-		return errors.Join(identity.ErrForged, deny(f, "the device's certificate is another peer's"))
+		return errors.Join(identity.ErrForged, deny(f, "the device's certificate is another peer's", false))
 	}
 	g := n.hosting(r.Group)
 	if g == nil {
-		return errors.Join(ErrNoGroup, deny(f, ErrNoGroup.Error()))
+		return errors.Join(ErrNoGroup, deny(f, ErrNoGroup.Error(), false))
 	}
 	if _, err := g.loop.step(ctx, group.JoinAsked{Request: r}); err != nil {
-		return errors.Join(err, deny(f, err.Error()))
+		return errors.Join(err, deny(f, denial(err), group.Final(err)))
 	}
 	patience := time.NewTimer(joinAnswer)
 	defer patience.Stop()
@@ -281,7 +312,7 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream) error {
 		switch st.Stage {
 		case wire.JoinWaiting:
 		case wire.JoinDenied:
-			return deny(f, st.Reason)
+			return deny(f, st.Reason, st.Final)
 		case wire.JoinWelcomed:
 			genesis := g.genesis.Raw
 			if err := f.write(&wire.JoinReply{Stage: wire.JoinWelcomed, Welcome: st.Welcome, Epoch: st.Epoch, Genesis: &genesis}); err != nil {
@@ -310,8 +341,18 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream) error {
 	}
 }
 
-func deny(f *frames, reason string) error {
-	if err := f.write(&wire.JoinReply{Stage: wire.JoinDenied, Reason: plain(reason)}); err != nil {
+// denial is why a request is refused, without what this node was doing.
+func denial(err error) string {
+	s := strings.TrimPrefix(err.Error(), "request to join: ")
+	return strings.TrimPrefix(s, group.ErrNotPermitted.Error()+": ")
+}
+
+func deny(f *frames, reason string, final bool) error {
+	r := &wire.JoinReply{Stage: wire.JoinDenied, Reason: plain(reason)}
+	if final {
+		r.Final = 1
+	}
+	if err := f.write(r); err != nil {
 		return err
 	}
 	f.close()

@@ -187,7 +187,13 @@ func (n *Node) resume() error {
 		if err != nil {
 			return err
 		}
-		found = append(found, n.newHosted(genesis))
+		g := n.newHosted(genesis)
+		g.link = row.Link
+		g.hint(row.Peers)
+		if row.Link != nil {
+			g.hint(row.Link.Peers)
+		}
+		found = append(found, g)
 		return nil
 	}); err != nil {
 		return fmt.Errorf("restoring the groups: %w", err)

@@ -361,18 +361,15 @@ func found(i *discovery.Info, source api.Source, from string) api.Found {
 }
 
 func (s *server) Join(ctx context.Context, r api.JoinRequest, emit func(api.JoinUpdate) error) error {
-	id, err := s.resolve(ctx, r.Group)
-	if err != nil {
-		return err
-	}
 	until := -1
 	if r.Until != "" {
 		if until = slices.Index(api.Stages, r.Until); until < 0 {
 			return api.Errorf(api.CodeInvalid, "there is no stage %q", r.Until)
 		}
 	}
-	if err := s.n.Join(ctx, id); err != nil {
-		return APIError(err)
+	id, err := s.startJoin(ctx, r)
+	if err != nil {
+		return err
 	}
 	var last JoinProgress
 	for {
@@ -381,14 +378,18 @@ func (s *server) Join(ctx context.Context, r api.JoinRequest, emit func(api.Join
 		if err != nil {
 			return APIError(err)
 		}
-		if p.Stage != last.Stage || p.Detail != last.Detail {
+		if p.Stage != last.Stage || p.Detail != last.Detail || p.Denied != last.Denied {
 			last = p
 			if err := emit(api.JoinUpdate{Group: id.String(), Stage: api.Stage(p.Stage), Detail: p.Detail, At: p.Since}); err != nil {
 				return err
 			}
 		}
-		if slices.Index(api.Stages, api.Stage(p.Stage)) >= until {
+		switch {
+		case slices.Index(api.Stages, api.Stage(p.Stage)) >= until:
 			return nil
+		case p.Denied:
+			return api.Errorf(api.CodeNotPermitted, "not let in: %s", strings.TrimPrefix(p.Detail, "denied: ")).
+				WithHint("ask an owner or admin for an invite link, then pandanode group join -")
 		}
 		select {
 		case <-changed:
@@ -398,6 +399,27 @@ func (s *server) Join(ctx context.Context, r api.JoinRequest, emit func(api.Join
 			return APIError(ErrClosed)
 		}
 	}
+}
+
+// startJoin makes a request to join durable and gives the group's ID.
+func (s *server) startJoin(ctx context.Context, r api.JoinRequest) (wire.GroupID, error) {
+	switch {
+	case (r.Group == "") == (r.Link == ""):
+		return wire.GroupID{}, api.Errorf(api.CodeInvalid, "name a group or give an invite link, one of the two")
+	case r.Link != "":
+		link, err := wire.ParseLink(r.Link)
+		if err != nil {
+			return wire.GroupID{}, APIError(err)
+		}
+		defer clear(link.Secret[:])
+		id, err := s.n.JoinByLink(ctx, link)
+		return id, APIError(err)
+	}
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return id, err
+	}
+	return id, APIError(s.n.Join(ctx, id))
 }
 
 func (s *server) Leave(ctx context.Context, r api.GroupRequest) (api.Empty, error) {
@@ -433,23 +455,9 @@ func (s *server) Remove(ctx context.Context, r api.RemoveRequest) (api.Empty, er
 	if err != nil {
 		return api.Empty{}, err
 	}
-	user, err := wire.ParseUserID(r.User)
+	user, err := s.member(ctx, id, r.User)
 	if err != nil {
-		members, err := s.n.Members(ctx, id)
-		if err != nil {
-			return api.Empty{}, APIError(err)
-		}
-		var candidates []api.Candidate
-		for _, m := range members {
-			candidates = append(candidates, api.Candidate{ID: m.User.String(), Name: m.Name})
-		}
-		text, err := api.Resolve("user", r.User, candidates)
-		if err != nil {
-			return api.Empty{}, err
-		}
-		if user, err = wire.ParseUserID(text); err != nil {
-			return api.Empty{}, err
-		}
+		return api.Empty{}, err
 	}
 	return api.Empty{}, APIError(s.n.Remove(ctx, id, user))
 }
@@ -639,7 +647,11 @@ func (s *server) MessageEnvelope(ctx context.Context, r api.MessageEnvelopeReque
 }
 
 func (s *server) resolveMessage(ctx context.Context, id wire.GroupID, query string) (wire.MessageID, error) {
-	var candidates []api.Candidate
+	return s.resolveAmong(ctx, id, query, nil)
+}
+
+// resolveAmong finds the message that a text names, among those shown and these.
+func (s *server) resolveAmong(ctx context.Context, id wire.GroupID, query string, candidates []api.Candidate) (wire.MessageID, error) {
 	for after := uint64(0); ; {
 		messages, err := s.n.Messages(ctx, id, after, page)
 		if err != nil {
@@ -709,6 +721,8 @@ func APIError(err error) error {
 		{identity.ErrForged, api.CodeVerification, ""},
 		{group.ErrForged, api.CodeVerification, ""},
 		{group.ErrInvalidWelcome, api.CodeVerification, ""},
+		{group.ErrInvalidKeyPackage, api.CodeConflict, "pandanode group requests"},
+		{wire.ErrVersion, api.CodeInvalid, "install the newest version of pandanode"},
 		{ErrInvalid, api.CodeInvalid, ""},
 		{wire.ErrMalformed, api.CodeInvalid, ""},
 	} {

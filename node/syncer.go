@@ -230,14 +230,21 @@ func (s *syncer) exchange(ctx context.Context, p peer.ID) error {
 	return err
 }
 
-// connectedMembers are the connected peers that the roster names, in no order.
+// connectedMembers are the connected peers that the roster names, and the one that
+// welcomed this device, in no order.
 func (g *hosted) connectedMembers(ctx context.Context) ([]peer.ID, error) {
 	var out []peer.ID
+	g.mu.Lock()
+	welcomer := g.welcomer
+	g.mu.Unlock()
+	if welcomer != "" && g.n.isConnected(welcomer) {
+		out = append(out, welcomer)
+	}
 	err := g.loop.look(ctx, func(m *group.Machine) error {
 		for _, member := range m.Members() {
 			for _, raw := range member.Peers {
 				p := peer.ID(raw)
-				if p != g.n.host.ID() && g.n.isConnected(p) {
+				if p != g.n.host.ID() && p != welcomer && g.n.isConnected(p) {
 					out = append(out, p)
 				}
 			}

@@ -44,6 +44,7 @@ type cgroup struct {
 	genesis *identity.Genesis
 	suite   uint16
 	seats   []*seat // by node, those who founded or asked to join; in the order of nodes
+	links   map[string]link
 }
 
 // cnode is one device, with all its groups.

@@ -518,7 +518,7 @@ func (p *parser) finish() error {
 	case len(sc.Actions) > 0 && sc.Actions[len(sc.Actions)-1].At > sc.Run:
 		return errors.New("an action lies after the end of the run")
 	}
-	return nil
+	return sc.checkInvites()
 }
 
 // ParseBytes is Parse of bytes.

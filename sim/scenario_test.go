@@ -55,6 +55,16 @@ func TestScenarioErrors(t *testing.T) {
 		{head + "99999999h send anna", "no duration"},
 		{head + "1m clock anna soon", "invalid duration"},
 		{head + "1m equivocate anna ben", "two sides"},
+		{head + "1m join ben invite=spring", `nobody gives out invite "spring"`},
+		{head + "1m uninvite anna spring", `nobody gives out invite "spring"`},
+		{head + "1m invite anna spring\n2m invite anna spring", "twice"},
+		{head + "1m invite anna spring uses=0", "uses=0"},
+		{head + "1m invite anna spring expires=0s", "expires=0s"},
+		{head + "1m invite anna spring role=king", "role=king"},
+		{head + "1m invite anna", "the name of an invite"},
+		{head + "1m approve anna", "1 arguments"},
+		{head + "1m approve anna ben role=king", "role=king"},
+		{head + "1m deny anna carl", `no node "carl"`},
 	} {
 		_, err := ParseBytes("x", []byte(c.text))
 		if !errors.Is(err, ErrScenario) || !strings.Contains(err.Error(), c.says) {

@@ -43,8 +43,9 @@ type seat struct {
 	wanted   map[wire.DeviceID]map[wire.MessageID]bool // asked for before on streams
 	given    map[[32]byte]time.Time                    // seals got on streams
 	joining  bool
-	dropped  int     // Welcomes to lose
-	chokes   []*seat // who cannot process the next commit of this device
+	request  wire.JoinRequest // while it is joining
+	dropped  int              // Welcomes to lose
+	chokes   []*seat          // who cannot process the next commit of this device
 
 	puppet *puppet // of a hostile device
 	tape   [][]byte
@@ -207,9 +208,10 @@ func (s *seat) send(o group.Outbound) {
 	case group.Ask:
 		w.askSync(s)
 	case group.RequestJoin:
+		s.request = o.Request // the newest: it may have come by an invite meanwhile
 		if !s.joining {
 			s.joining = true
-			w.after(50*time.Millisecond, func() { w.carryJoin(s, o.Request) })
+			w.after(50*time.Millisecond, func() { w.carryJoin(s) })
 		}
 	}
 }

@@ -16,7 +16,9 @@ const (
 	syncRounds = 4                      // of wants, in one exchange
 	settling   = 20 * time.Second       // in which a device that meets others sorts itself out
 	joinRetry  = time.Second
-	insistence = 900 // how often within an hour a machine may ask for a sync
+
+	joinRetryMax = time.Minute
+	insistence   = 900 // how often within an hour a machine may ask for a sync
 )
 
 // exchange is what a sync cost, and what of it was news.
@@ -232,8 +234,10 @@ func (s *seat) askedBefore(d wire.DeviceID, messages []wire.MessageID) (again []
 
 // carryJoin is what /panda/join/1 does, with a random member that can be reached,
 // again and again until the device is in.
-func (w *core) carryJoin(s *seat, r wire.JoinRequest) {
-	again := func() { w.after(joinRetry, func() { w.carryJoin(s, r) }) }
+func (w *core) carryJoin(s *seat) {
+	pause := joinRetry
+	again := func() { w.after(pause, func() { w.carryJoin(s) }) }
+	r := s.request
 	st, ok := s.status()
 	if ok && st.State != group.StateJoining {
 		s.joining = false
@@ -253,8 +257,12 @@ func (w *core) carryJoin(s *seat, r wire.JoinRequest) {
 	for _, o := range all[:min(len(all), 3)] {
 		s.traffic.join += len(wire.Marshal(&r))
 		if _, err := o.step(group.JoinAsked{Request: r}); err != nil {
+			if group.Final(err) {
+				pause = joinRetryMax // as node does, when everybody has said no for a while
+			}
 			continue
 		}
+		pause = joinRetry
 		if o.m == nil {
 			continue
 		}

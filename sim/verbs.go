@@ -27,7 +27,7 @@ var verbs map[string]*verb
 
 func init() {
 	verbs = map[string]*verb{
-		"join":      {usage: "join NODE…", check: nodesAt(1, 64), do: doJoin},
+		"join":      {usage: "join NODE… [invite=NAME]", opts: []string{"invite"}, check: checkJoin, do: doJoin},
 		"send":      {usage: "send NODE… [n=COUNT]", opts: []string{"n"}, check: withCount(nodesAt(1, 64)), do: doSend},
 		"remove":    {usage: "remove NODE WHOM…", check: nodesAt(2, 64), do: doRemove},
 		"role":      {usage: "role NODE WHOM owner|admin|member|read-only", check: checkRole, do: doRole},
@@ -54,8 +54,10 @@ func init() {
 		"choke":    {usage: "choke NODE WHOM…: they cannot process the next commit of NODE", check: nodesAt(2, 64), do: doChoke},
 		"scramble": {usage: "scramble NODE FROM: all that FROM has, in reverse, three times", check: nodesAt(2, 2), do: doScramble},
 	}
-	for name, v := range hostileVerbs {
-		verbs[name] = v
+	for _, more := range []map[string]*verb{inviteVerbs, hostileVerbs} {
+		for name, v := range more {
+			verbs[name] = v
+		}
 	}
 }
 
@@ -150,6 +152,10 @@ func doJoin(w *core, a Action) error {
 	var errs []error
 	for _, name := range a.Args {
 		n := w.nodeOf(name)
+		in, err := a.invited(w.groupOf(a))
+		if err != nil {
+			return err
+		}
 		s := w.sit(n, w.groupOf(a))
 		if s.m == nil && n.up && s.bad == nil {
 			if err := s.open(); err != nil {
@@ -157,7 +163,7 @@ func doJoin(w *core, a Action) error {
 				return err
 			}
 		}
-		_, err := s.step(group.Join{})
+		_, err = s.step(in)
 		w.hist.mark(w, n, "join", "")
 		if err != nil && !errors.Is(err, errCrash) {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))

@@ -68,7 +68,7 @@ Start here:
 		c.GroupID = "node"
 		cmd.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{a.groupCmd(), a.sendCmd(), a.tailCmd()} {
+	for _, c := range []*cobra.Command{a.groupCmd(), a.sendCmd(), a.tailCmd(), a.whyCmd()} {
 		c.GroupID = "talk"
 		cmd.AddCommand(c)
 	}

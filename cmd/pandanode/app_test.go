@@ -147,6 +147,48 @@ func TestTranscript(t *testing.T) {
 	do("", "group", "join", far)
 	w.node.Stuck = api.StageWaiting
 	do("", "group", "join", far, "--wait", "--timeout", "50ms")
+	w.node.Denied = true
+	do("", "group", "join", far, "--wait")
+	w.node.Stuck, w.node.Denied = "", false
+	do(apitest.Link+"\n", "group", "join", "-", "--wait")
+	do("pandanode:invite/AA", "group", "join", "-")
+	do("\n", "group", "join", "-")
+	do("", "group", "join", apitest.Link)
+	do("", "group", "join", far, "--link-file", "link")
+	do("", "group", "join", "--link-file", "not/there")
+	do("", "group", "invite", "tea house", "--uses", "3", "--expires", "12h")
+	do("", "group", "invite", "tea house", "--expires", "never", "--role", "read-only", "--json")
+	do("", "group", "revoke-invite", "tea house", apitest.ID("invite 1")[:6])
+	do("", "group", "invites", "tea house")
+	w.node.AddRequest(tea, "dora")
+	w.node.AddRequest(tea, "emil\x1b[31m")
+	do("", "group", "requests", "tea house")
+	do("", "group", "approve", "tea house", "dora", "--role", "admin")
+	do("", "group", "deny", "tea house", apitest.ID("user emil\x1b[31m")[:8])
+	do("", "group", "deny", "tea house", "fritz")
+	do("", "group", "requests", "tea house", "--json")
+	do("", "group", "role", "tea house", "ben", "read-only")
+	do("", "group", "log", "tea house")
+	w.node.Report = api.GroupStatus{
+		Gate: true, Adds: 1, Removes: 2, HealAt: time.Unix(600, 0), SettleAt: time.Unix(60, 0), Rejoining: true, Waiting: 3, Lacking: 4, Requests: 1,
+		Unsealed: []string{apitest.ID("m")}, SendKey: "0102030405060708", Keys: 2,
+		Branches: []api.Branch{
+			{Tip: apitest.ID("tip"), Epoch: 7, From: apitest.ID("from"), Length: 2, Chosen: true, Voters: []string{w.node.Self.User, apitest.ID("user ben")}},
+			{Tip: apitest.ID("other"), Epoch: 6, From: apitest.ID("from"), Length: 1, Here: true, Held: true, Reason: "found invalid here"},
+		},
+		Devices: []api.GroupDevice{
+			{Device: w.node.Self.Device, User: w.node.Self.User, Name: "anna", Self: true, Last: time.Unix(1, 0), Vote: apitest.ID("other"), Epoch: 6, InTree: true},
+			{Device: apitest.ID("device ben"), User: apitest.ID("user ben"), Name: "ben", Heard: true, Lacks: 5, Gaps: 1, Rejoins: true, Vote: apitest.ID("tip"), Epoch: 7, Chosen: true, Refused: 1},
+		},
+	}
+	do("", "group", "status", "tea house")
+	w.node.Healed = api.Healed{Did: []string{"a commit: epoch 8, adds 1 devices and removes 2"}, Synced: []string{"12D3KooWben"}, Failed: map[string]string{"12D3KooWcleo": "it hung up"}, Found: 4}
+	do("", "group", "heal", "tea house")
+	do("", "group", "heal", "tea house", "--json")
+	w.node.Reason = api.Explanation{State: "queued", Facts: []string{"the gate is closed"}, Next: []string{"the next commit opens it"}}
+	do("", "why", "tea house", apitest.ID("m"))
+	do("", "why", "tea house", "join", "--json")
+	do("", "why", "nowhere", "join")
 	do("", "group", "leave", "coffee")
 	do("", "group", "show", "coffee")
 	do("", "group", "show", "nowhere")
@@ -211,6 +253,18 @@ func TestUsageErrors(t *testing.T) {
 		{"group", "show"},
 		{"group", "remove", "x"},
 		{"group", "join", "x", "--wait", "--until", "bored"},
+		{"group", "join"},
+		{"group", "join", "x", "y"},
+		{"group", "invite", "x", "--expires", "soon"},
+		{"group", "invite", "x", "--expires", "-3h"},
+		{"group", "invite", "x", "--expires", "0d"},
+		{"group", "invite", "x", "--role", "king"},
+		{"group", "invite", "x", "--uses", "-1"},
+		{"group", "approve", "x", "y", "--role", "king"},
+		{"group", "role", "x", "y"},
+		{"group", "role", "x", "y", "king"},
+		{"group", "revoke-invite", "x"},
+		{"why", "x"},
 		{"send", "x"},
 		{"send", "x", ""},
 		{"send", "x", "\xff"},

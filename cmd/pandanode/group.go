@@ -24,7 +24,9 @@ func (a *app) groupCmd() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.createCmd(), a.listCmd(), a.showCmd(), a.findCmd(), a.joinCmd(), a.membersCmd(), a.leaveCmd(), a.removeCmd())
+	cmd.AddCommand(a.createCmd(), a.listCmd(), a.showCmd(), a.findCmd(), a.joinCmd(), a.membersCmd(), a.leaveCmd(), a.removeCmd(),
+		a.inviteCmd(), a.invitesCmd(), a.revokeInviteCmd(), a.requestsCmd(), a.approveCmd(), a.denyCmd(), a.roleCmd(),
+		a.logCmd(), a.groupStatusCmd(), a.healCmd())
 	return cmd
 }
 
@@ -39,7 +41,7 @@ description and rounded number of members are published for everyone to find.
 
 Policies: open (any member lets in whoever asks), request (an admin approves),
 invite (only with an invite signed by an admin).`,
-		Example: "  pandanode group create \"tea house\" --description \"Leaves and kettles\" --policy open",
+		Example: "  pandanode group create \"tea house\" --description \"Leaves and kettles\" --policy open\n  pandanode group create board --policy invite",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			r.Name, r.Policy = args[0], api.Policy(policy)
@@ -196,18 +198,24 @@ func (a *app) joinCmd() *cobra.Command {
 		wait    bool
 		until   = string(api.StageSynced)
 		timeout time.Duration
+		file    string
 	)
 	cmd := &cobra.Command{
-		Use:   "join GROUP",
+		Use:   "join GROUP | join - | join --link-file FILE",
 		Short: "Ask to be let into a group",
 		Long: `Ask to be let into a group, named by its full ID or by its name, which is then looked for
 as with "group find". The node keeps asking, also after a restart, until a member answers.
 
-With --wait the stages are shown as they are reached: looking-up, contacting,
-waiting-for-member, welcomed, synced. When --timeout is over first, the exit code is 7
-and the request stays.`,
-		Example: "  pandanode group join \"tea house\" --wait --timeout 1m",
-		Args:    cobra.ExactArgs(1),
+"-" reads an invite link from stdin, and --link-file from a file: it needs no search. A
+link is a secret, so it is no argument.
+
+With --wait the stages are shown on stderr as they are reached: looking-up, contacting,
+waiting-for-member (it has the request, and in a group with the policy request an admin
+has to approve it), welcomed, synced. When --timeout is over first, the exit code is 7 and
+the request stays; when the group says no, it is 5, and "pandanode why GROUP join" tells
+more.`,
+		Example: "  pandanode group join \"tea house\" --wait --timeout 1m\n  pandanode group join - --wait < link\n  pandanode group join --link-file link --wait",
+		Args:    cobra.RangeArgs(0, 1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			if !slices.Contains(api.Stages, api.Stage(until)) {
 				return api.Errorf(api.CodeInvalid, "--until %q: there are looking-up, contacting, waiting-for-member, welcomed and synced", until)
@@ -219,12 +227,28 @@ and the request stays.`,
 			waits, cancel := waiting(ctx, timeout)
 			defer cancel()
 			var err error
+			switch {
+			case (file == "") == (len(args) == 0):
+				return api.Errorf(api.CodeInvalid, "name a group, or give an invite link: one of the two").WithHint("pandanode group join --help")
+			case file == "" && strings.HasPrefix(strings.ToLower(args[0]), linkPrefix):
+				return linkAsArgument()
+			case file != "":
+			case args[0] == "-":
+				file = "-"
+			}
+			if file != "" {
+				if r.Link, err = a.readLink(file); err != nil {
+					return err
+				}
+				return a.join(waits, c, r, timeout)
+			}
 			if r.Group, err = a.lookUp(waits, c, args[0]); err != nil {
 				return err
 			}
 			return a.join(waits, c, r, timeout)
 		}),
 	}
+	cmd.Flags().StringVar(&file, "link-file", "", "file with an invite link; -: stdin")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the group is synced, or for what --until says")
 	cmd.Flags().StringVar(&until, "until", until, "the stage that --wait waits for")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to look and wait; 0: for ever")

@@ -141,3 +141,58 @@ func (c *Client) Envelope(ctx context.Context, r EnvelopeRequest) (EnvelopeResul
 func (c *Client) MessageEnvelope(ctx context.Context, r MessageEnvelopeRequest) (Envelope, error) {
 	return routeMessageEnvelope.do(ctx, c, r)
 }
+
+// CreateInvite gives out an invite; the answer has its link.
+func (c *Client) CreateInvite(ctx context.Context, r CreateInviteRequest) (Invite, error) {
+	return routeCreateInvite.do(ctx, c, r)
+}
+
+// Invites lists the invites that a group knows of.
+func (c *Client) Invites(ctx context.Context, r GroupRequest) (Invites, error) {
+	return routeInvites.do(ctx, c, r)
+}
+
+// RevokeInvite ends an invite.
+func (c *Client) RevokeInvite(ctx context.Context, r InviteRequest) (Empty, error) {
+	return routeRevokeInvite.do(ctx, c, r)
+}
+
+// Requests lists who asks to be let in.
+func (c *Client) Requests(ctx context.Context, r GroupRequest) (Requests, error) {
+	return routeRequests.do(ctx, c, r)
+}
+
+// Approve lets in a user who asked.
+func (c *Client) Approve(ctx context.Context, r ApproveRequest) (Empty, error) {
+	return routeApprove.do(ctx, c, r)
+}
+
+// Deny turns down a user who asked.
+func (c *Client) Deny(ctx context.Context, r UserRequest) (Empty, error) {
+	return routeDeny.do(ctx, c, r)
+}
+
+// SetRole changes what a member may do.
+func (c *Client) SetRole(ctx context.Context, r RoleRequest) (Empty, error) {
+	return routeSetRole.do(ctx, c, r)
+}
+
+// Log lists the operations of a group.
+func (c *Client) Log(ctx context.Context, r GroupRequest) (Log, error) {
+	return routeLog.do(ctx, c, r)
+}
+
+// GroupStatus tells all of a group's state.
+func (c *Client) GroupStatus(ctx context.Context, r GroupRequest) (GroupStatus, error) {
+	return routeGroupStatus.do(ctx, c, r)
+}
+
+// Heal does now what would be due later.
+func (c *Client) Heal(ctx context.Context, r GroupRequest) (Healed, error) {
+	return routeHeal.do(ctx, c, r)
+}
+
+// Why explains a message or a join.
+func (c *Client) Why(ctx context.Context, r WhyRequest) (Explanation, error) {
+	return routeWhy.do(ctx, c, r)
+}

@@ -114,7 +114,8 @@ var Stages = []Stage{StageLookingUp, StageContacting, StageWaiting, StageWelcome
 // request is durable and the node keeps trying, also after a restart and when the
 // caller has hung up. Joining a group one is in streams StageSynced.
 type JoinRequest struct {
-	Group string `json:"group"`           // full ID, or what names a group this node is joining already
+	Group string `json:"group,omitempty"` // full ID, or what names a group this node is joining already
+	Link  string `json:"link,omitempty"`  // an invite link, in place of Group: a secret
 	Until Stage  `json:"until,omitempty"` // the stream ends when it is reached; empty: at once
 }
 

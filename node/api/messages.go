@@ -85,6 +85,9 @@ const (
 	EventForkHealed       EventKind = "fork-healed" // this device moved to the chosen branch
 	EventRefused          EventKind = "refused"     // something of a member's was refused; Detail says why
 	EventProfile          EventKind = "profile"
+	EventRole             EventKind = "role"           // Detail is the new one
+	EventJoinRequested    EventKind = "join-requested" // somebody waits for an admin; Detail is its name
+	EventJoinDenied       EventKind = "join-denied"
 	EventJoinStage        EventKind = "join-stage"
 	EventPeerConnected    EventKind = "peer-connected"
 	EventPeerDisconnected EventKind = "peer-disconnected"

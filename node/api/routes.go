@@ -29,6 +29,18 @@ type API interface {
 	Remove(context.Context, RemoveRequest) (Empty, error)
 	GroupEvents(ctx context.Context, r GroupEventsRequest, emit func(Event) error) error
 
+	CreateInvite(context.Context, CreateInviteRequest) (Invite, error)
+	Invites(context.Context, GroupRequest) (Invites, error)
+	RevokeInvite(context.Context, InviteRequest) (Empty, error)
+	Requests(context.Context, GroupRequest) (Requests, error)
+	Approve(context.Context, ApproveRequest) (Empty, error)
+	Deny(context.Context, UserRequest) (Empty, error)
+	SetRole(context.Context, RoleRequest) (Empty, error)
+	Log(context.Context, GroupRequest) (Log, error)
+	GroupStatus(context.Context, GroupRequest) (GroupStatus, error)
+	Heal(context.Context, GroupRequest) (Healed, error)
+	Why(context.Context, WhyRequest) (Explanation, error)
+
 	Send(context.Context, SendRequest) (Sent, error)
 	Messages(context.Context, MessagesRequest) (Messages, error)
 	Tail(ctx context.Context, r TailRequest, emit func(Message) error) error
@@ -55,6 +67,18 @@ var (
 	routeMembers     = call[GroupRequest, Members]{http.MethodGet, "/v1/groups/{group}/members"}
 	routeRemove      = call[RemoveRequest, Empty]{http.MethodDelete, "/v1/groups/{group}/members/{user}"}
 	routeGroupEvents = stream[GroupEventsRequest, Event]{http.MethodGet, "/v1/groups/{group}/events"}
+
+	routeCreateInvite = call[CreateInviteRequest, Invite]{http.MethodPost, "/v1/groups/{group}/invites"}
+	routeInvites      = call[GroupRequest, Invites]{http.MethodGet, "/v1/groups/{group}/invites"}
+	routeRevokeInvite = call[InviteRequest, Empty]{http.MethodDelete, "/v1/groups/{group}/invites/{invite}"}
+	routeRequests     = call[GroupRequest, Requests]{http.MethodGet, "/v1/groups/{group}/requests"}
+	routeApprove      = call[ApproveRequest, Empty]{http.MethodPost, "/v1/groups/{group}/requests/{user}/approve"}
+	routeDeny         = call[UserRequest, Empty]{http.MethodPost, "/v1/groups/{group}/requests/{user}/deny"}
+	routeSetRole      = call[RoleRequest, Empty]{http.MethodPost, "/v1/groups/{group}/members/{user}/role"}
+	routeLog          = call[GroupRequest, Log]{http.MethodGet, "/v1/groups/{group}/log"}
+	routeGroupStatus  = call[GroupRequest, GroupStatus]{http.MethodGet, "/v1/groups/{group}/status"}
+	routeHeal         = call[GroupRequest, Healed]{http.MethodPost, "/v1/groups/{group}/heal"}
+	routeWhy          = call[WhyRequest, Explanation]{http.MethodGet, "/v1/groups/{group}/why/{subject}"}
 
 	routeSend     = call[SendRequest, Sent]{http.MethodPost, "/v1/groups/{group}/messages"}
 	routeMessages = call[MessagesRequest, Messages]{http.MethodGet, "/v1/groups/{group}/messages"}
@@ -95,6 +119,17 @@ var table = []binding{
 	routeMembers.with(API.Members),
 	routeRemove.with(API.Remove),
 	routeGroupEvents.with(API.GroupEvents),
+	routeCreateInvite.with(API.CreateInvite),
+	routeInvites.with(API.Invites),
+	routeRevokeInvite.with(API.RevokeInvite),
+	routeRequests.with(API.Requests),
+	routeApprove.with(API.Approve),
+	routeDeny.with(API.Deny),
+	routeSetRole.with(API.SetRole),
+	routeLog.with(API.Log),
+	routeGroupStatus.with(API.GroupStatus),
+	routeHeal.with(API.Heal),
+	routeWhy.with(API.Why),
 	routeSend.with(API.Send),
 	routeMessages.with(API.Messages),
 	routeTail.with(API.Tail),

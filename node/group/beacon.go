@@ -101,7 +101,7 @@ const askWhenOut = 10 * time.Minute
 // ask wants a sync soon.
 func (m *Machine) ask(why string) {
 	every := m.backOff(askEvery, m.asks/8)
-	if m.out() {
+	if m.out() && m.request == nil {
 		every = max(every, askWhenOut)
 	}
 	if m.now.Sub(m.asked) < every {

@@ -35,6 +35,8 @@ type item struct {
 
 	op      *wire.Op          // KindOp whose type is known
 	target  *target           // of an op that adds a device
+	asker   *target           // of a request
+	invited *invited          // of an op that gives out an invite, or adds by one
 	profile *wire.ProfileItem // of an op that changes the profile
 	commit  *wire.Commit      // KindCommit
 	info    *CommitInfo       // KindCommit
@@ -145,6 +147,12 @@ func (it *item) readBody(group wire.GroupID, e *wire.Entry, engine Engine) (err 
 		}
 		if err == nil && (it.op.Type == wire.OpAdd || it.op.Type == wire.OpDeviceAdd) {
 			it.target, err = readTarget(group, it.op, engine)
+		}
+		if err == nil && it.op.Type == wire.OpRequest {
+			it.asker, err = readTarget(group, it.op, engine)
+		}
+		if err == nil {
+			err = it.readInvited(group)
 		}
 		if err == nil && it.op.Type == wire.OpProfile {
 			it.profile, err = readProfile(group, *it.op.Profile, it.user)

@@ -41,11 +41,38 @@ var (
 	ErrState = errors.New("not now")
 	// ErrUnknown: there is no such user, message or epoch here.
 	ErrUnknown = errors.New("unknown")
+	// ErrInviteExpired: an invite's time is over.
+	ErrInviteExpired = errors.New("the invite has expired")
+	// ErrInviteRevoked: an owner or admin took an invite back.
+	ErrInviteRevoked = errors.New("the invite was revoked")
+	// ErrInviteUsed: an invite let in as many as it may.
+	ErrInviteUsed = errors.New("the invite is used up")
+	// ErrInviteReplayed: this very claim to an invite let somebody in before.
+	ErrInviteReplayed = errors.New("the invite let this device in before, with this KeyPackage")
+	// ErrInviteSigner: who signed an invite may not give it, or not any more.
+	ErrInviteSigner = errors.New("who signed the invite may not invite")
+	// ErrInviteOnly: nobody comes into this group without an invite.
+	ErrInviteOnly = errors.New("one comes into this group by an invite only")
+	// ErrWasRemoved: the open door, and what was given out before, does not lead back in.
+	ErrWasRemoved = errors.New("this user or device was removed; an invite given out after that lets it in again")
+	// ErrDenied: an owner or admin turned a request down.
+	ErrDenied = errors.New("an admin denied the request")
 	// ErrFull: too much of it is waiting already.
 	ErrFull = errors.New("too much is waiting")
 	// ErrCorrupt: durable rows contradict each other.
 	ErrCorrupt = errors.New("stored group state is corrupt")
 )
+
+// Final says of a refused JoinAsked that other members will refuse it too, as far as
+// they know what this one knows.
+func Final(err error) bool {
+	for _, final := range []error{ErrInviteExpired, ErrInviteRevoked, ErrInviteUsed, ErrInviteReplayed, ErrInviteOnly, ErrWasRemoved, ErrDenied, ErrForged} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	return false
+}
 
 // verdictOf is the one table from errors to what a gossip validator answers.
 // Reject is for what no honest member sends, whatever it has seen.

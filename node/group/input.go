@@ -1,17 +1,30 @@
 package group
 
 import (
+	"time"
+
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
 // Input is what happened: something a person wants, something that arrived, or time.
 type Input interface{ input() }
 
+// act is an Input that carries itself out: it changes nothing if it gives an error.
+type act interface {
+	Input
+	act(m *Machine, now time.Time, out *Outcome) error
+}
+
 // Found makes the group: the first input of its founder's machine.
 type Found struct{}
 
-// Join asks to be let in: the first input of a joiner's machine.
-type Join struct{ Invite *wire.Signed }
+// Join asks to be let in: the first input of a joiner's machine. It may come again
+// with an invite, which then goes with the request.
+type Join struct {
+	Invite *wire.Signed  // nil: without one
+	Key    *identity.Key // of the invite
+}
 
 // Send accepts a message. Once its Ready is carried out it cannot be lost.
 type Send struct{ Content wire.Content }

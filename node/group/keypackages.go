@@ -76,10 +76,10 @@ func (m *Machine) retireKeyPackages(now time.Time) {
 				m.del(rowRejoining)
 			}
 		}
-		if m.request != nil && sha256.Sum256(m.request.KeyPackage) == hash {
-			invite := m.request.Invite
+		// An invite was claimed for this KeyPackage alone: its link has to be given again.
+		if m.request != nil && m.request.Claim == nil && sha256.Sum256(m.request.KeyPackage) == hash {
 			m.request = nil
-			m.fail(m.join(now, Join{Invite: invite}))
+			m.fail(m.join(now, Join{}))
 		}
 	}
 }

@@ -278,6 +278,8 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 	case JoinAnswered:
 		err = m.joinAnswered(now, in)
 	case Tick:
+	case act:
+		err = in.act(m, now, &out)
 	default:
 		return out, fmt.Errorf("%w: input %T", ErrUnknown, in)
 	}

@@ -81,6 +81,14 @@ func (m *Machine) tellChanges(now time.Time, old *roster) {
 			m.emit(now, Event{Kind: kind, User: id, By: by.user})
 		}
 	}
+	for _, id := range sortedKeys(m.roster.asking) {
+		switch a, was := m.roster.asking[id], old.asking[id]; {
+		case a.denied != nil && (was == nil || was.denied == nil):
+			m.emit(now, Event{Kind: EventDenied, User: id, By: a.denied.user})
+		case a.denied == nil && (was == nil || was.by != a.by):
+			m.emit(now, Event{Kind: EventAsked, User: id, Detail: a.by.asker.device.Cert.Name})
+		}
+	}
 	for _, op := range m.roster.cancelled {
 		if !slices.Contains(old.cancelled, op) {
 			m.emit(now, Event{Kind: EventCancelled, User: *op.op.User, By: op.user})

@@ -1,6 +1,8 @@
 package group
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -126,25 +128,58 @@ func (m *Machine) setProfile(now time.Time, item wire.Signed) (wire.EntryHash, e
 	return hash, err
 }
 
-// join asks to be let in with a fresh KeyPackage; a repetition asks with the same.
+// join asks to be let in with a fresh KeyPackage; a repetition asks with the same, for
+// as long as that can be used.
 func (m *Machine) join(now time.Time, in Join) error {
 	if m.own.Joined && m.roster.has(m.log.Device) {
 		return fmt.Errorf("joining: %w: already in the group", ErrState)
+	}
+	if (in.Invite == nil) != (in.Key == nil) {
+		return fmt.Errorf("joining: %w: an invite comes with its key", ErrState)
+	}
+	if in.Invite != nil {
+		i, err := readInvite(m.group, *in.Invite)
+		if err != nil {
+			return fmt.Errorf("joining: %w", err)
+		}
+		if !bytes.Equal(i.invite.Key[:], in.Key.Public()) {
+			return fmt.Errorf("joining: %w: the key is not the invite's", ErrForged)
+		}
+	}
+	if m.JoinLapsed(now) {
+		m.request = nil // an invite that went with it is claimed anew, or not at all
 	}
 	if m.request == nil {
 		kp, err := m.newKeyPackage(now)
 		if err != nil {
 			return err
 		}
-		m.request = &wire.JoinRequest{V: wire.Version, Group: m.group, Cert: m.cfg.Device.Raw, KeyPackage: kp.Public, Invite: in.Invite}
+		m.request = &wire.JoinRequest{V: wire.Version, Group: m.group, Cert: m.cfg.Device.Raw, KeyPackage: kp.Public}
+		m.put(rowJoin, wire.Marshal(m.request))
+	}
+	if in.Invite != nil {
+		claim := wire.Claim{
+			V: wire.Version, Invite: wire.InviteIDOf(m.group, in.Invite.Payload), Device: m.log.Device, KeyPackage: sha256.Sum256(m.request.KeyPackage),
+		}
+		signed := in.Key.Sign(wire.DomainJoin, m.group, claim.Encode())
+		r := *m.request // messages hold the one before
+		r.Invite, r.Claim = in.Invite, &signed
+		m.request = &r
 		m.put(rowJoin, wire.Marshal(m.request))
 	}
 	m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
 	return nil
 }
 
-// joinAsked adds somebody who asks, if the group is open: an operation, and in the
-// same turn the commit that carries it out.
+// JoinLapsed says whether this device asks to be let in with a KeyPackage whose time
+// is over, so that nobody can add it: another Join makes a new one.
+func (m *Machine) JoinLapsed(now time.Time) bool {
+	return m.request != nil && m.cfg.Engine.CheckLifetime(m.request.KeyPackage, now) != nil
+}
+
+// joinAsked answers somebody who asks as the group's policy wants: by an operation
+// that adds it, with the commit that carries it out in the same turn, or by one that
+// puts the request before the admins.
 func (m *Machine) joinAsked(now time.Time, r wire.JoinRequest) error {
 	u, err := m.self("admitting")
 	if err != nil {
@@ -174,12 +209,16 @@ func (m *Machine) joinAsked(now time.Time, r wire.JoinRequest) error {
 	switch policy := m.roster.policy(m.cfg.Genesis); {
 	case m.roster.users[d.User] != nil:
 		return fmt.Errorf("request to join: %w: a further device is added by another device of its own user", ErrNotPermitted)
-	case policy != wire.PolicyOpen:
-		return fmt.Errorf("request to join: %w: the group's policy is %v", ErrNotPermitted, policy)
 	case u.role > wire.RoleMember:
 		return fmt.Errorf("request to join: %w: this member may only read; ask another", ErrNotPermitted)
+	case r.Invite != nil:
+		return m.admitInvited(now, r, d)
+	case policy == wire.PolicyRequest:
+		return m.writeRequest(now, r, d)
+	case policy != wire.PolicyOpen:
+		return fmt.Errorf("request to join: %w: %w", ErrNotPermitted, ErrInviteOnly)
 	case m.roster.wasRemoved(d):
-		return fmt.Errorf("request to join: %w: this user was removed; an admin may add it again", ErrNotPermitted)
+		return fmt.Errorf("request to join: %w: %w", ErrNotPermitted, ErrWasRemoved)
 	}
 	_, err = m.operate(now, &wire.Op{Type: wire.OpAdd, Cert: &r.Cert, Role: wire.RoleMember, KeyPackage: r.KeyPackage, Why: wire.WhyOpen})
 	return err
@@ -187,6 +226,9 @@ func (m *Machine) joinAsked(now time.Time, r wire.JoinRequest) error {
 
 // JoinStatus tells how far the request with this KeyPackage is.
 func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
+	if s, ok := m.requestStatus(keyPackage); ok {
+		return s, nil
+	}
 	waiting := JoinStatus{Stage: wire.JoinWaiting, Reason: "the commit that adds this device is being made"}
 	for n := m.tree.nodes[m.own.Position]; n != nil; n = n.parent {
 		if !adds(n, keyPackage) || n.commit().Welcome == nil {

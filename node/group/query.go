@@ -86,6 +86,7 @@ type Message struct {
 type JoinStatus struct {
 	Stage   wire.JoinStage
 	Reason  string
+	Final   bool // of a denial: other members will say the same
 	Epoch   wire.EpochID
 	Welcome []byte
 	Tree    []byte

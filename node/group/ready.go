@@ -71,6 +71,10 @@ const (
 	EventRefused     EventKind = "refused"        // a member's entry or commit was refused; Detail says why
 	EventProfile     EventKind = "profile"
 	EventRole        EventKind = "role" // User
+	// EventAsked: User, called Detail, asks to be let in and waits for an admin.
+	EventAsked EventKind = "join-requested"
+	// EventDenied: By turned down the request of User.
+	EventDenied EventKind = "join-denied"
 	// EventCancelled: a removal of User by By does not stand, since By was removed
 	// concurrently. Admins may want to repeat it.
 	EventCancelled EventKind = "removal-cancelled"
@@ -108,4 +112,5 @@ type Outcome struct {
 	Entry    wire.EntryHash   // of a Send: the MessageID; of an operation: its OP
 	Messages []wire.MessageID // of an envelope or seals: records whose plaintext is now held, also from before
 	New      int              // entries and seals that were new
+	Did      []string         // of a Heal: what it did and why not more, for people
 }

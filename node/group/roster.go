@@ -19,6 +19,12 @@ type roster struct {
 	revoked   map[wire.DeviceID]*item         // revoked devices → the operation
 	profile   map[wire.ProfileField]*item     // the operation whose register holds
 	cancelled []*item                         // removals that their authors could make and that were voided
+	invites   map[wire.InviteID]*inviteState
+	asking    map[wire.UserID]*asking // who asked to be let in and is not
+	void      map[*item]*item         // operations that do not count → the removal that voids them; nil: the user was in already
+	kept      []*item                 // not carried out, so that an owner is left
+
+	inPast func(a, b *item) bool
 }
 
 type rosterUser struct {
@@ -44,6 +50,7 @@ func newRoster(g *identity.Genesis) *roster {
 		},
 		devices: map[wire.DeviceID]*rosterDevice{founder.ID: {device: founder}},
 		gone:    map[wire.UserID]*item{}, revoked: map[wire.DeviceID]*item{}, demoted: map[wire.UserID]*item{}, profile: map[wire.ProfileField]*item{},
+		invites: map[wire.InviteID]*inviteState{}, asking: map[wire.UserID]*asking{}, void: map[*item]*item{},
 	}
 }
 
@@ -70,7 +77,7 @@ func (s resolver) resolve(ops []*item) *roster {
 		r := s.run(ops, standing, kept)
 		back := s.lastOwner(r)
 		if back == nil {
-			r.cancelled = cancelled
+			r.cancelled, r.kept = cancelled, kept
 			return r
 		}
 		kept = append(kept, back)
@@ -122,6 +129,7 @@ func (s resolver) standing(ops []*item) (stand, cancelled []*item) {
 // run applies the operations in order, without those that are voided or kept back.
 func (s resolver) run(ops, standing, kept []*item) *roster {
 	r := newRoster(s.genesis)
+	r.inPast = s.inPast
 	for _, op := range ops {
 		if !op.permitted || slices.Contains(kept, op) {
 			continue
@@ -135,9 +143,11 @@ func (s resolver) run(ops, standing, kept []*item) *roster {
 		subject := op.user
 		voided := func(x *item) bool {
 			return !slices.Contains(kept, x) && s.concurrent(x, op) &&
-				(*x.op.User == subject || op.op.Type == wire.OpAdd && *x.op.User == op.target.device.User)
+				(*x.op.User == subject || op.op.Type == wire.OpAdd && *x.op.User == op.target.device.User || s.outruns(op, x, ops))
 		}
-		if !slices.ContainsFunc(standing, voided) {
+		if i := slices.IndexFunc(standing, voided); i >= 0 {
+			r.void[op] = standing[i]
+		} else {
 			r.apply(op)
 		}
 	}
@@ -184,9 +194,14 @@ func (r *roster) apply(op *item) {
 	switch o := op.op; o.Type {
 	case wire.OpAdd:
 		d := op.target.device
+		if op.invited != nil {
+			r.inviteOf(op.invited.id).uses[op.invited.claim] = op
+		}
 		if r.users[d.User] != nil {
+			r.void[op] = nil
 			return
 		}
+		delete(r.asking, d.User)
 		r.users[d.User] = &rosterUser{id: d.User, role: o.Role, since: op, devices: []wire.DeviceID{d.ID}}
 		r.devices[d.ID] = &rosterDevice{device: d, keyPackage: o.KeyPackage, by: op}
 		delete(r.gone, d.User)
@@ -220,6 +235,18 @@ func (r *roster) apply(op *item) {
 		if old == nil || old.profile.HLC < p.HLC || old.profile.HLC == p.HLC && bytes.Compare(old.op.Profile.Payload, o.Profile.Payload) > 0 {
 			r.profile[p.Field] = op
 		}
+	case wire.OpInvite:
+		if i := r.inviteOf(op.invited.id); i.issued == nil {
+			i.issued = op
+		}
+	case wire.OpRevoke:
+		if i := r.inviteOf(*o.Revokes); i.revoked == nil {
+			i.revoked = op
+		}
+	case wire.OpRequest:
+		r.takeRequest(op)
+	case wire.OpDeny:
+		r.takeDenial(op)
 	case wire.OpRemove, wire.OpReboot: // by run; of the tree of epochs
 	}
 }
@@ -265,8 +292,13 @@ func (r *roster) permits(op *item, g *identity.Genesis) (ok bool, role wire.Role
 	case wire.OpDeviceRevoke:
 		d := r.devices[*o.Device]
 		return d != nil && (d.device.User == op.user || admin && r.users[d.device.User].role >= role), role, false
-	case wire.OpProfile:
+	case wire.OpProfile, wire.OpRevoke, wire.OpDeny:
 		return admin, role, false
+	case wire.OpInvite:
+		return r.judgeGiven(op.invited, op.hlc) == nil, role, false
+	case wire.OpRequest:
+		d := op.asker.device
+		return role <= wire.RoleMember && r.users[d.User] == nil && r.judgeRequest(d, o.KeyPackage, op.hlc, g) == nil, role, false
 	case wire.OpReboot:
 		first := o.Reboot.From == wire.RootEpochID(g.ID)
 		return first && op.log.Device == g.Device.ID && op.seq == 1 || !first && admin, role, false
@@ -276,7 +308,7 @@ func (r *roster) permits(op *item, g *identity.Genesis) (ok bool, role wire.Role
 
 // mayAdd says whether something justifies an addition.
 func (r *roster) mayAdd(author *rosterUser, op *item, g *identity.Genesis) bool {
-	if op.op.Role < author.role {
+	if op.op.Role < author.role && op.op.Why != wire.WhyInvite {
 		return false // nobody gives more than it has
 	}
 	switch op.op.Why {
@@ -286,7 +318,10 @@ func (r *roster) mayAdd(author *rosterUser, op *item, g *identity.Genesis) bool 
 		// Somebody who was taken out comes back through an admin, not the open door.
 		return r.policy(g) == wire.PolicyOpen && author.role <= wire.RoleMember && op.op.Role >= wire.RoleMember &&
 			!r.wasRemoved(op.target.device)
-	case wire.WhyInvite: // invites are a later step; until then they justify nothing
+	case wire.WhyInvite:
+		// Its signer gives, not the member that serves it.
+		return author.role <= wire.RoleMember && op.invited != nil && op.op.Role == op.invited.invite.Role &&
+			r.judgeInvite(op.invited, op.target.device, op.hlc) == nil
 	}
 	return false
 }

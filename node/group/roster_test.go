@@ -57,6 +57,7 @@ func (g *members) resolve(t *testing.T, order *rand.Rand) (map[int]wire.Role, *r
 	t.Helper()
 	var s resolver
 	l := g.insert(t, order, func(l *logs, it *item) {
+		it.invited, it.asker = g.items[it.hash].invited, g.items[it.hash].asker
 		s = resolver{genesis: g.genesis, inPast: l.inPast}
 		var ops []*item
 		for _, op := range l.ops {

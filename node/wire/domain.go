@@ -31,6 +31,7 @@ const (
 	DomainHead         Domain = "panda/head/1"
 	DomainInvite       Domain = "panda/invite/1"
 	DomainJoin         Domain = "panda/join/1"
+	DomainLink         Domain = "panda/link/1"
 	DomainSync         Domain = "panda/sync/1"
 	DomainProvider     Domain = "panda/provider/1"
 	DomainUserText     Domain = "panda/user-text/1"

@@ -87,7 +87,7 @@ type OpType uint64
 
 // Operations. Which fields of Op each uses stands beside it.
 const (
-	OpAdd          OpType = 1 // Cert, Role, KeyPackage, Why, Invite
+	OpAdd          OpType = 1 // Cert, Role, KeyPackage, Why, Invite, Claim
 	OpRemove       OpType = 2 // User
 	OpLeave        OpType = 3 // none: the author's user leaves
 	OpRole         OpType = 4 // User, Role
@@ -95,10 +95,18 @@ const (
 	OpDeviceAdd    OpType = 6 // Cert, KeyPackage: another device of the author's user
 	OpDeviceRevoke OpType = 7 // Device
 	OpReboot       OpType = 8 // Reboot
+
+	OpInvite  OpType = 9  // Invite: an invite that was given out
+	OpRevoke  OpType = 10 // Revokes: an invite that lets nobody in any more
+	OpRequest OpType = 11 // Cert, KeyPackage: somebody asks to be let in
+	OpDeny    OpType = 12 // User: whose request was turned down
 )
 
+// lastOpType is the newest operation that this program knows.
+const lastOpType = OpDeny
+
 func (t OpType) String() string {
-	names := [...]string{"", "add", "remove", "leave", "role", "profile", "device.add", "device.revoke", "reboot"}
+	names := [...]string{"", "add", "remove", "leave", "role", "profile", "device.add", "device.revoke", "reboot", "invite", "invite.revoke", "request", "deny"}
 	if t == 0 || t >= OpType(len(names)) {
 		return fmt.Sprintf("op(%d)", uint64(t))
 	}
@@ -127,6 +135,8 @@ type Op struct {
 	Device     *DeviceID `cbor:"8,keyasint,omitempty"`
 	Profile    *Signed   `cbor:"9,keyasint,omitempty"` // ProfileItem, signed by the user key so that any member can publish it
 	Reboot     *Reboot   `cbor:"10,keyasint,omitempty"`
+	Claim      *Signed   `cbor:"11,keyasint,omitempty"` // Claim, signed by the invite's key
+	Revokes    *InviteID `cbor:"12,keyasint,omitempty"`
 }
 
 // Reboot names a root of MLS epochs: the first of the group, or fresh keys for it.
@@ -142,7 +152,7 @@ type Reboot struct {
 // type. An unknown type is ErrVersion, whatever fields it brings.
 func DecodeOp(b []byte) (*Op, error) {
 	if len(b) <= MaxEntry {
-		if t, err := peek(b); err == nil && t > uint64(OpReboot) {
+		if t, err := peek(b); err == nil && t > uint64(lastOpType) {
 			return nil, fmt.Errorf("%w: %v", ErrVersion, OpType(t))
 		}
 	}
@@ -150,15 +160,16 @@ func DecodeOp(b []byte) (*Op, error) {
 }
 
 func (o *Op) validate() error {
-	if o.Type == 0 || o.Type > OpReboot {
+	if o.Type == 0 || o.Type > lastOpType {
 		return fmt.Errorf("%w: %v", ErrMalformed, o.Type)
 	}
 	want := [...]string{
 		OpAdd: "cert role keypackage why", OpRemove: "user", OpLeave: "", OpRole: "user role", OpProfile: "profile",
 		OpDeviceAdd: "cert keypackage", OpDeviceRevoke: "device", OpReboot: "reboot",
+		OpInvite: "invite", OpRevoke: "revokes", OpRequest: "cert keypackage", OpDeny: "user",
 	}[o.Type]
 	if o.Why == WhyInvite {
-		want += " invite"
+		want += " invite claim"
 	}
 	if got := o.fields(); got != want {
 		return fmt.Errorf("%w: %v has the fields %q, wants %q", ErrMalformed, o.Type, got, want)
@@ -173,7 +184,7 @@ func (o *Op) validate() error {
 	case o.Reboot != nil && len(o.Reboot.Interim) > MaxInterim:
 		return fmt.Errorf("%w: interim_transcript_hash of %d bytes", ErrMalformed, len(o.Reboot.Interim))
 	}
-	for _, s := range []*Signed{o.Cert, o.Invite, o.Profile} {
+	for _, s := range []*Signed{o.Cert, o.Invite, o.Claim, o.Profile} {
 		if s != nil {
 			if err := s.validate(); err != nil {
 				return err
@@ -196,9 +207,11 @@ func (o *Op) fields() string {
 		{"keypackage", o.KeyPackage != nil},
 		{"why", o.Why != 0},
 		{"invite", o.Invite != nil},
+		{"claim", o.Claim != nil},
 		{"device", o.Device != nil},
 		{"profile", o.Profile != nil},
 		{"reboot", o.Reboot != nil},
+		{"revokes", o.Revokes != nil},
 	} {
 		if f.has {
 			if s != "" {

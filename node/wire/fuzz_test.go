@@ -53,6 +53,9 @@ func FuzzJoinRequest(f *testing.F)   { fuzz(f) }
 func FuzzJoinReply(f *testing.F)     { fuzz(f) }
 func FuzzFindRequest(f *testing.F)   { fuzz(f) }
 func FuzzFindReply(f *testing.F)     { fuzz(f) }
+func FuzzInvite(f *testing.F)        { fuzz(f) }
+func FuzzClaim(f *testing.F)         { fuzz(f) }
+func FuzzLink(f *testing.F)          { fuzz(f) }
 
 // FuzzOpenEnvelope looks behind the encryption: whatever bytes are sealed, opening
 // them never panics, and what opens seals to the same bytes again.

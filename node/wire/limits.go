@@ -40,7 +40,12 @@ const (
 	MaxReason       = 256     // why a member refuses a joiner
 	MaxQuery        = 256     // what a search looks for
 	MaxFindLimit    = 1 << 10 // groups that a search may ask for
-	TransportKeyLen = 32      // a transport key, exactly
+	MaxInvite       = 512     // an invite's payload, or a claim's
+	MaxLink         = 8 << 10 // what an invite link encodes
+	MaxLinkPeers    = 8       // members in it
+	MaxLinkAddrs    = 8       // addresses of one of them
+	MaxLinkAddr     = 256
+	TransportKeyLen = 32 // a transport key, exactly
 
 	// Parts of a PublicInfo.
 	MaxAuthorityKeys  = 16

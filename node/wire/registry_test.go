@@ -55,21 +55,23 @@ func signed(payload []byte) Signed {
 }
 
 var (
-	sampleGroup   = hash[GroupID](0x10)
-	sampleKey     = fill(0x20, TransportKeyLen)
-	sampleCert    = &DeviceCert{V: 1, User: fill(0x30, 32), LogKey: fill(0x50, 32), Peer: fill(0x70, 6), Name: "laptop", Issued: 1767225600, Expires: 1798761600}
-	sampleGenesis = &Genesis{V: 1, Salt: hash[[32]byte](1), Suite: 1, Created: 1767225600000, Policy: PolicyOpen, Founder: sampleCert.User, Cert: signed(Marshal(sampleCert))}
-	sampleLink    = &AuthorityLink{V: 1, Version: 1, Keys: []AuthorityKey{{fill(0x30, 32), RankOwner}, {fill(0x31, 32), RankAdmin}}, Signer: fill(0x30, 32)}
-	sampleItem    = &ProfileItem{V: 1, Field: FieldName, HLC: 7, Text: "Bergwacht", Signer: fill(0x30, 32)}
-	sampleHead    = &Head{V: 1, Cert: signed(Marshal(sampleCert)), HLC: 9, Epoch: 4, EpochID: hash[EpochID](2), TreeHash: hash[Hash](3), Members: 6}
-	sampleLog     = LogID{hash[DeviceID](0x40), 1<<63 + 1}
-	sampleMarks   = []Mark{{sampleLog, 3, hash[EntryHash](4)}, {LogID{hash[DeviceID](0x41), 1}, 1, hash[EntryHash](5)}}
-	sampleRejoin  = &Rejoin{V: 1, Device: hash[DeviceID](1), HLC: 2, KeyPackage: []byte("key package"), Known: hash[EpochID](3), MAC: fill(4, 32)}
-	sampleContent = &Content{"text/plain", []byte("Grüß Gott")}
-	sampleOpened  = &Opened{hash[[32]byte](6), Marshal(sampleContent)}
-	sampleSeal    = &Seal{hash[MessageID](7), hash[EpochID](8), hash[DeviceID](9), []byte("private message")}
-	sampleEntry   = &Entry{V: 1, Group: sampleGroup, Device: sampleLog.Device, Incarnation: sampleLog.Incarnation, Seq: 3, Prev: hash[EntryHash](1), Deps: []EntryHash{hash[EntryHash](2), hash[EntryHash](3)}, Kind: KindRecord, HLC: 1 << 40, Body: Marshal(&Record{hash[Hash](4)})}
-	sampleBundle  = &Bundle{Entries: [][]byte{signed(Marshal(sampleEntry)).Encode()}, Seals: [][]byte{Marshal(sampleSeal)}}
+	sampleGroup      = hash[GroupID](0x10)
+	sampleKey        = fill(0x20, TransportKeyLen)
+	sampleCert       = &DeviceCert{V: 1, User: fill(0x30, 32), LogKey: fill(0x50, 32), Peer: fill(0x70, 6), Name: "laptop", Issued: 1767225600, Expires: 1798761600}
+	sampleGenesis    = &Genesis{V: 1, Salt: hash[[32]byte](1), Suite: 1, Created: 1767225600000, Policy: PolicyOpen, Founder: sampleCert.User, Cert: signed(Marshal(sampleCert))}
+	sampleLink       = &AuthorityLink{V: 1, Version: 1, Keys: []AuthorityKey{{fill(0x30, 32), RankOwner}, {fill(0x31, 32), RankAdmin}}, Signer: fill(0x30, 32)}
+	sampleItem       = &ProfileItem{V: 1, Field: FieldName, HLC: 7, Text: "Bergwacht", Signer: fill(0x30, 32)}
+	sampleHead       = &Head{V: 1, Cert: signed(Marshal(sampleCert)), HLC: 9, Epoch: 4, EpochID: hash[EpochID](2), TreeHash: hash[Hash](3), Members: 6}
+	sampleInvite     = &Invite{V: 1, Key: hash[[32]byte](3), Role: RoleMember, Created: 1767225600000, Expires: 1767830400000, Uses: 10, Signer: fill(0x30, 32)}
+	sampleInviteLink = &Link{V: 1, Genesis: signed(Marshal(sampleGenesis)), Invite: signed(Marshal(sampleInvite)), Secret: hash[LinkSecret](5), Peers: []LinkPeer{{fill(0x70, 6), [][]byte{fill(0x80, 8)}}}}
+	sampleLog        = LogID{hash[DeviceID](0x40), 1<<63 + 1}
+	sampleMarks      = []Mark{{sampleLog, 3, hash[EntryHash](4)}, {LogID{hash[DeviceID](0x41), 1}, 1, hash[EntryHash](5)}}
+	sampleRejoin     = &Rejoin{V: 1, Device: hash[DeviceID](1), HLC: 2, KeyPackage: []byte("key package"), Known: hash[EpochID](3), MAC: fill(4, 32)}
+	sampleContent    = &Content{"text/plain", []byte("Grüß Gott")}
+	sampleOpened     = &Opened{hash[[32]byte](6), Marshal(sampleContent)}
+	sampleSeal       = &Seal{hash[MessageID](7), hash[EpochID](8), hash[DeviceID](9), []byte("private message")}
+	sampleEntry      = &Entry{V: 1, Group: sampleGroup, Device: sampleLog.Device, Incarnation: sampleLog.Incarnation, Seq: 3, Prev: hash[EntryHash](1), Deps: []EntryHash{hash[EntryHash](2), hash[EntryHash](3)}, Kind: KindRecord, HLC: 1 << 40, Body: Marshal(&Record{hash[Hash](4)})}
+	sampleBundle     = &Bundle{Entries: [][]byte{signed(Marshal(sampleEntry)).Encode()}, Seals: [][]byte{Marshal(sampleSeal)}}
 )
 
 // registry is every wire type. Several samples of one type bring all its fields.
@@ -90,7 +92,11 @@ func registry() []wireType {
 		decodedAlone("leaf-binding", MaxDeviceCert, DecodeLeafBinding, &LeafBinding{V: 1, Device: hash[DeviceID](1), Suite: 1, LeafKey: fill(2, 32), TransportKey: hash[[32]byte](5)}),
 		decodedAlone("credential", MaxCredential, DecodeCredential, &Credential{V: 1, Cert: *cert, Binding: signed([]byte("binding"))}),
 		decodedAlone("entry", MaxEntry, DecodeEntry, sampleEntry),
-		op("add", &Op{Type: OpAdd, Cert: cert, Role: RoleMember, KeyPackage: []byte("key package"), Why: WhyInvite, Invite: ptr(signed([]byte("invite")))}),
+		op("add", &Op{Type: OpAdd, Cert: cert, Role: RoleMember, KeyPackage: []byte("key package"), Why: WhyInvite, Invite: ptr(signed(Marshal(sampleInvite))), Claim: ptr(signed([]byte("claim")))}),
+		op("invite", &Op{Type: OpInvite, Invite: ptr(signed(Marshal(sampleInvite)))}),
+		op("revoke", &Op{Type: OpRevoke, Revokes: ptr(hash[InviteID](1))}),
+		op("request", &Op{Type: OpRequest, Cert: cert, KeyPackage: []byte("key package")}),
+		op("deny", &Op{Type: OpDeny, User: ptr(hash[UserID](1))}),
 		op("remove", &Op{Type: OpRemove, User: ptr(hash[UserID](1))}),
 		op("leave", &Op{Type: OpLeave}),
 		op("role", &Op{Type: OpRole, User: ptr(hash[UserID](1)), Role: RoleAdmin}),
@@ -127,10 +133,15 @@ func registry() []wireType {
 		inFrames("sync-seals", &SyncMessage{Seals: sampleBundle.Seals}),
 		inFrames("sync-tree", &SyncMessage{Tree: &SyncTree{hash[EpochID](1), 100, 96, []byte("part")}}),
 		inFrames("sync-done", &SyncMessage{Done: &SyncDone{2}}),
-		decodedAlone("join-request", MaxKeyPackage+4*MaxDeviceCert, DecodeJoinRequest, &JoinRequest{V: 1, Group: sampleGroup, Cert: *cert, KeyPackage: []byte("key package"), Invite: ptr(signed([]byte("invite")))}),
+		decodedAlone("join-request", MaxKeyPackage+4*MaxDeviceCert, DecodeJoinRequest, &JoinRequest{V: 1, Group: sampleGroup, Cert: *cert, KeyPackage: []byte("key package"), Invite: ptr(signed([]byte("invite"))), Claim: ptr(signed([]byte("claim")))}),
 		inFrames("join-waiting", &JoinReply{Stage: JoinWaiting}),
 		inFrames("join-welcomed", &JoinReply{Stage: JoinWelcomed, Welcome: []byte("welcome"), Epoch: hash[EpochID](1), Genesis: ptr(signed(Marshal(sampleGenesis)))}),
 		inFrames("join-denied", &JoinReply{Stage: JoinDenied, Reason: "an admin has to approve"}),
+		inFrames("join-denied-for-good", &JoinReply{Stage: JoinDenied, Reason: "by invite only", Final: 1}),
+		decodedAlone("invite", MaxInvite, DecodeInvite, sampleInvite),
+		decodedAlone("invite-open", MaxInvite, DecodeInvite, &Invite{V: 1, Key: hash[[32]byte](3), Role: RoleReadOnly, Created: 1767225600000, Signer: fill(0x30, 32)}),
+		decodedAlone("claim", MaxInvite, DecodeClaim, &Claim{V: 1, Invite: hash[InviteID](1), Device: hash[DeviceID](2), KeyPackage: hash[Hash](3)}),
+		decodedAlone("link", MaxLink, func(b []byte) (*Link, error) { return decode[Link](b, MaxLink) }, sampleInviteLink),
 		inFrames("find-request", &FindRequest{V: 1, Name: "bergwacht", Limit: 20}),
 		inFrames("find-reply", &FindReply{[]byte("public info")}),
 	}
@@ -170,6 +181,7 @@ func derived() [][2]string {
 	id, root := EpochIDOf(sampleGroup, 1, 5, fill(3, 32)), RootEpochID(sampleGroup)
 	user, device := UserIDOf(fill(0x30, 32)), DeviceIDOf(fill(0x30, 32), fill(0x50, 32))
 	group, entry, commitment := GroupIDOf(Marshal(sampleGenesis)), EntryHashOf(sampleGroup, Marshal(sampleEntry)), sampleOpened.Commitment()
+	inviteID := InviteIDOf(sampleGroup, Marshal(sampleInvite))
 	return [][2]string{
 		{"topic-name", sampleGroup.Topic()},
 		{"topic-tag", hex.EncodeToString(tag[:])},
@@ -186,6 +198,8 @@ func derived() [][2]string {
 		{"device-text", DeviceID(sampleGroup).String()},
 		{"group-text", sampleGroup.String()},
 		{"hash-text", Hash(sampleGroup).String()},
+		{"invite-id", hex.EncodeToString(inviteID[:])},
+		{"link-text", sampleInviteLink.Text()},
 	}
 }
 

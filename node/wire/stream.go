@@ -202,6 +202,7 @@ type JoinRequest struct {
 	Cert       Signed  `cbor:"3,keyasint"` // DeviceCert; its peer ID is the stream's remote
 	KeyPackage []byte  `cbor:"4,keyasint"`
 	Invite     *Signed `cbor:"5,keyasint,omitempty"`
+	Claim      *Signed `cbor:"6,keyasint,omitempty"` // with an invite, and only then
 }
 
 func (j *JoinRequest) version() uint64 { return j.V }
@@ -215,9 +216,14 @@ func (j *JoinRequest) validate() error {
 	if len(j.KeyPackage) == 0 || len(j.KeyPackage) > MaxKeyPackage {
 		return fmt.Errorf("%w: join request: KeyPackage of %d bytes", ErrMalformed, len(j.KeyPackage))
 	}
-	if j.Invite != nil {
-		if err := j.Invite.validate(); err != nil {
-			return err
+	if (j.Invite != nil) != (j.Claim != nil) {
+		return fmt.Errorf("%w: join request: an invite comes with a claim to it, and a claim with its invite", ErrMalformed)
+	}
+	for _, s := range []*Signed{j.Invite, j.Claim} {
+		if s != nil {
+			if err := s.validate(); err != nil {
+				return err
+			}
 		}
 	}
 	return j.Cert.validate()
@@ -240,6 +246,7 @@ type JoinReply struct {
 	Welcome []byte    `cbor:"3,keyasint,omitempty"`
 	Epoch   EpochID   `cbor:"4,keyasint,omitzero"`
 	Genesis *Signed   `cbor:"5,keyasint,omitempty"`
+	Final   uint64    `cbor:"6,keyasint,omitempty"` // of a denial: 1 if other members will say the same; absent: another may do better
 }
 
 func (j *JoinReply) validate() error {
@@ -248,6 +255,8 @@ func (j *JoinReply) validate() error {
 		return fmt.Errorf("%w: join reply: stage %d", ErrMalformed, j.Stage)
 	case (j.Stage == JoinWelcomed) != (len(j.Welcome) > 0):
 		return fmt.Errorf("%w: join reply: stage %d with a Welcome of %d bytes", ErrMalformed, j.Stage, len(j.Welcome))
+	case j.Final > 1 || j.Final == 1 && j.Stage != JoinDenied:
+		return fmt.Errorf("%w: join reply: stage %d, final %d", ErrMalformed, j.Stage, j.Final)
 	case !isText(j.Reason, MaxReason, false):
 		return fmt.Errorf("%w: join reply: reason of %d bytes", ErrMalformed, len(j.Reason))
 	case j.Genesis != nil:

@@ -171,7 +171,7 @@ func TestVersions(t *testing.T) {
 	if versions < 15 {
 		t.Errorf("only %d versioned samples", versions)
 	}
-	if _, err := DecodeOp([]byte{0xa2, 1, 9, 0x16, 0xf5}); !errors.Is(err, ErrVersion) {
+	if _, err := DecodeOp([]byte{0xa2, 1, 13, 0x16, 0xf5}); !errors.Is(err, ErrVersion) {
 		t.Errorf("an operation of a later program: %v", err)
 	}
 }
@@ -282,12 +282,21 @@ func TestRules(t *testing.T) {
 		{"op-add", "unknown role", change(add, func(o *Op) { o.Role = 5 }), ErrMalformed},
 		{"op-add", "invite uncited", change(add, func(o *Op) { o.Why = WhyRole }), ErrMalformed},
 		{"op-add", "invite missing", change(add, func(o *Op) { o.Invite = nil }), ErrMalformed},
-		{"op-add", "by role", change(add, func(o *Op) { o.Why, o.Invite = WhyRole, nil }), nil},
-		{"op-add", "unknown justification", change(add, func(o *Op) { o.Why, o.Invite = 4, nil }), ErrMalformed},
+		{"op-add", "by role", change(add, func(o *Op) { o.Why, o.Invite, o.Claim = WhyRole, nil, nil }), nil},
+		{"op-add", "unknown justification", change(add, func(o *Op) { o.Why, o.Invite, o.Claim = 4, nil, nil }), ErrMalformed},
 		{"op-add", "field of another type", change(add, func(o *Op) { o.Device = &DeviceID{} }), ErrMalformed},
 		{"op-add", "long KeyPackage", change(add, func(o *Op) { o.KeyPackage = fill(0, MaxKeyPackage+1) }), ErrTooLarge},
 		{"op-add", "short signature", change(add, func(o *Op) { o.Cert = &short }), ErrMalformed},
 		{"op-add", "short signature of the invite", change(add, func(o *Op) { o.Invite = &short }), ErrMalformed},
+		{"op-add", "claim missing", change(add, func(o *Op) { o.Claim = nil }), ErrMalformed},
+		{"op-add", "short signature of the claim", change(add, func(o *Op) { o.Claim = &short }), ErrMalformed},
+		{"op-invite", "short signature", Marshal(&Op{Type: OpInvite, Invite: &short}), ErrMalformed},
+		{"op-request", "with a role", Marshal(&Op{Type: OpRequest, Cert: add.Cert, KeyPackage: add.KeyPackage, Role: RoleAdmin}), ErrMalformed},
+		{"op-deny", "nobody", Marshal(&Op{Type: OpDeny}), ErrMalformed},
+		{"op-revoke", "nothing", Marshal(&Op{Type: OpRevoke}), ErrMalformed},
+		{"invite", "no role", change(sampleInvite, func(i *Invite) { i.Role = 0 }), ErrMalformed},
+		{"invite", "unknown role", change(sampleInvite, func(i *Invite) { i.Role = 5 }), ErrMalformed},
+		{"invite", "short signer", change(sampleInvite, func(i *Invite) { i.Signer = fill(0, 31) }), ErrMalformed},
 		{"op-leave", "with user", Marshal(&Op{Type: OpLeave, User: &UserID{}}), ErrMalformed},
 		{"op-reboot", "long interim hash", Marshal(&Op{Type: OpReboot, Reboot: &Reboot{Interim: fill(0, MaxInterim+1)}}), ErrMalformed},
 		{"op-profile", "short signature", Marshal(&Op{Type: OpProfile, Profile: &short}), ErrMalformed},
@@ -381,6 +390,11 @@ func TestRules(t *testing.T) {
 		{"join-request", "long KeyPackage", change(join, func(j *JoinRequest) { j.KeyPackage = fill(0, MaxKeyPackage+1) }), ErrMalformed},
 		{"join-request", "short signature", change(join, func(j *JoinRequest) { j.Cert = short }), ErrMalformed},
 		{"join-request", "short signature of the invite", change(join, func(j *JoinRequest) { j.Invite = &short }), ErrMalformed},
+		{"join-request", "invite without a claim", change(join, func(j *JoinRequest) { j.Claim = nil }), ErrMalformed},
+		{"join-request", "claim without an invite", change(join, func(j *JoinRequest) { j.Invite = nil }), ErrMalformed},
+		{"join-request", "neither", change(join, func(j *JoinRequest) { j.Invite, j.Claim = nil, nil }), nil},
+		{"join-welcomed", "for good", change(reply, func(j *JoinReply) { j.Final = 1 }), ErrMalformed},
+		{"join-denied", "more than final", Marshal(&JoinReply{Stage: JoinDenied, Final: 2}), ErrMalformed},
 		{"join-welcomed", "stage 0", Marshal(&JoinReply{}), ErrMalformed},
 		{"join-welcomed", "stage 4", Marshal(&JoinReply{Stage: 4}), ErrMalformed},
 		{"join-welcomed", "without Welcome", change(reply, func(j *JoinReply) { j.Welcome = nil }), ErrMalformed},

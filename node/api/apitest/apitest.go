@@ -31,7 +31,11 @@ type Node struct {
 	Missing  map[api.Level]string // why a level is not reached
 	Fail     map[string]error     // by the name of the method
 	Stuck    api.Stage            // joins get no further than this
+	Denied   bool                 // such a join ends there
 	Delivers api.Delivery         // how far messages get; empty: published
+	Report   api.GroupStatus      // what GroupStatus gives beside the group
+	Healed   api.Healed
+	Reason   api.Explanation
 
 	mu      sync.Mutex
 	groups  []*group
@@ -43,6 +47,9 @@ type Node struct {
 type group struct {
 	api.Group
 	members  []api.Member
+	invites  []api.Invite
+	requests []api.Request
+	log      []api.Operation
 	messages []api.Message
 	events   []api.Event
 }
@@ -228,6 +235,7 @@ func (n *Node) CreateGroup(_ context.Context, r api.CreateGroupRequest) (api.Gro
 	}}
 	g.members = []api.Member{{User: n.Self.User, Name: n.Self.Name, Role: "owner", Self: true, Devices: []string{n.Self.Device}, Since: g.Created, InTree: true}}
 	n.groups = append(n.groups, g)
+	n.operate(g, api.Operation{Kind: "reboot"})
 	return g.Group, nil
 }
 
@@ -277,18 +285,30 @@ func (n *Node) Join(ctx context.Context, r api.JoinRequest, emit func(api.JoinUp
 	if err := n.Fail["Join"]; err != nil {
 		return err
 	}
+	if r.Link != "" {
+		if r.Link != Link {
+			return api.Errorf(api.CodeInvalid, "the invite link is cut off")
+		}
+		r.Group = ID("linked")
+	}
 	for _, s := range api.Stages {
 		n.mu.Lock()
 		u := api.JoinUpdate{Group: r.Group, Stage: s, At: n.Now()}
 		n.mu.Unlock()
 		if s == n.Stuck {
 			u.Detail = "nobody answers"
+			if n.Denied {
+				u.Detail = "denied: an admin denied the request"
+			}
 		}
 		if err := emit(u); err != nil {
 			return err
 		}
 		if s == r.Until || r.Until == "" {
 			return nil
+		}
+		if s == n.Stuck && n.Denied {
+			return api.Errorf(api.CodeNotPermitted, "not let in: an admin denied the request")
 		}
 		if s == n.Stuck {
 			<-ctx.Done()

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pandanode/pandanode/node/api"
+)
+
+func (a *app) logCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "log GROUP",
+		Short: "Show who changed what in a group",
+		Long: `Show the operations of a group, oldest first: who did what when, by its own clock, and the
+hash that names it. Every member has the same list. One that does not count, since its
+author could not do that or was removed at the same time, says why.
+` + namingHelp,
+		Example: "  pandanode group log tea\n  pandanode group log tea --json | jq -r 'select(.kind == \"remove\") | .hash'",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			log, err := c.Log(ctx, api.GroupRequest{Group: args[0]})
+			if err != nil {
+				return err
+			}
+			return list(a, log.Operations, "WHEN WHO WHAT HASH", func(o api.Operation) []string {
+				what := deed(o)
+				if o.Void != "" {
+					what += fmt.Sprintf(" (does not count: %s)", o.Void)
+				}
+				return []string{when(o.At), o.Name + "/" + short(o.User), what, short(o.Hash)}
+			})
+		}),
+	}
+}
+
+// deed says what an operation does.
+func deed(o api.Operation) string {
+	whom := o.Called
+	if o.Subject != "" {
+		whom += "/" + short(o.Subject)
+	}
+	switch o.Kind {
+	case "add":
+		by := map[string]string{"invite": ", by invite " + short(o.Invite), "open": ", through the open door"}[o.Why]
+		return fmt.Sprintf("let in %s as %s%s", whom, o.Role, by)
+	case "remove":
+		return "removed " + whom
+	case "leave":
+		return "left"
+	case "role":
+		return fmt.Sprintf("made %s %s", whom, o.Role)
+	case "profile":
+		return "set the " + o.Detail
+	case "device.add":
+		return fmt.Sprintf("added the device %s/%s", o.Called, short(o.About))
+	case "device.revoke":
+		return fmt.Sprintf("revoked the device %s/%s", o.Called, short(o.About))
+	case "reboot":
+		return "made the keys"
+	case "invite":
+		return "gave out invite " + short(o.Invite)
+	case "invite.revoke":
+		return "took back invite " + short(o.Invite)
+	case "request":
+		return "was asked by " + whom + " to be let in"
+	case "deny":
+		return "turned down " + whom
+	}
+	return o.Kind
+}
+
+func (a *app) groupStatusCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status GROUP",
+		Short: "Show the state of a group in full",
+		Long: `Show all that this device knows of a group's state: its epoch and what it has to do, the
+branches where members changed the keys at the same time with who voted for which, and how
+far every device is.
+
+Two members whose epoch authenticators are equal are in one epoch with the same members and
+keys: compare them over another channel to be sure.
+` + namingHelp,
+		Example: "  pandanode group status tea\n  pandanode group status tea --json | jq .epoch_authenticator",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			s, err := c.GroupStatus(ctx, api.GroupRequest{Group: args[0]})
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.line(s)
+			}
+			return a.printGroupStatus(s)
+		}),
+	}
+}
+
+func (a *app) printGroupStatus(s api.GroupStatus) error {
+	due := "nothing"
+	if s.Adds+s.Removes > 0 {
+		due = fmt.Sprintf("a commit that adds %d devices and removes %d", s.Adds, s.Removes)
+		if !s.HealAt.IsZero() {
+			due += ", by this device at " + when(s.HealAt) + " if nobody else makes it"
+		}
+	}
+	if !s.SettleAt.IsZero() {
+		due += "; a fork is judged at " + when(s.SettleAt)
+	}
+	gate := ""
+	if s.Gate {
+		gate = "closed: somebody who was removed is in the tree of keys, so nobody seals"
+	}
+	rejoin := ""
+	if s.Rejoining {
+		rejoin = "this device has asked to be added again"
+	}
+	asks := ""
+	if s.Requests > 0 {
+		asks = fmt.Sprintf("%d wait for an admin: pandanode group requests", s.Requests)
+	}
+	a.facts("group", fmt.Sprintf("%s (%s)", s.Name, short(s.ID)), "state", state(s.Group), "role", s.Role, "policy", string(s.Policy),
+		"members", fmt.Sprintf("%d with %d devices", s.Members, len(s.Devices)), "epoch", fmt.Sprintf("%d (%s)", s.Epoch, short(s.EpochID)),
+		"authenticator", s.Authenticator, "due", due, "gate", gate, "rejoin", rejoin, "requests", asks,
+		"to send", fmt.Sprintf("%d own messages not sealed yet", len(s.Unsealed)),
+		"to read", fmt.Sprintf("%d messages, %d seals wait for keys", len(s.Unread), s.Waiting),
+		"parked", fmt.Sprintf("%d entries, for %d that are not here", s.Parked, s.Lacking),
+		"log", fmt.Sprintf("%d entries", s.Entries), "transport key", fmt.Sprintf("%s, one of %d", s.SendKey, s.Keys))
+	names := map[string]string{}
+	for _, d := range s.Devices {
+		if old, ok := names[d.User]; !ok || d.Name < old {
+			names[d.User] = d.Name
+		}
+	}
+	fmt.Fprintln(a.out)
+	if err := list(a, s.Branches, "BRANCH EPOCH SINCE LENGTH VOTES STATE", func(b api.Branch) []string {
+		var voters, states []string
+		for _, v := range b.Voters {
+			voters = append(voters, names[v])
+		}
+		for _, x := range []struct {
+			is   bool
+			what string
+		}{{b.Chosen, "chosen"}, {b.Here, "here"}, {!b.Held, "its keys are not here"}, {b.Reason != "", b.Reason}} {
+			if x.is {
+				states = append(states, x.what)
+			}
+		}
+		return []string{short(b.Tip), fmt.Sprint(b.Epoch), short(b.From), fmt.Sprint(b.Length), strings.Join(voters, ", "), strings.Join(states, ", ")}
+	}); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.out)
+	return list(a, s.Devices, "DEVICE NAME LAST-ENTRY VOTE-EPOCH LACKS STATE", func(d api.GroupDevice) []string {
+		lacks, name := "?", d.Name
+		if d.Heard {
+			lacks = fmt.Sprintf("%d entries, %d messages", d.Lacks, d.Gaps)
+		}
+		if d.Self {
+			lacks, name = fmt.Sprintf("0 entries, %d messages", len(s.Unread)), name+" (this)"
+		}
+		vote := fmt.Sprint(d.Epoch)
+		if d.Vote == "" {
+			vote = ""
+		} else if !d.Chosen {
+			vote += " on another branch"
+		}
+		var states []string
+		for _, x := range []struct {
+			is   bool
+			what string
+		}{{!d.InTree, "not in the tree of keys yet"}, {d.Rejoins, "asks to be added again"}, {d.Refused > 0, fmt.Sprintf("refuses %d epochs", d.Refused)}, {d.Unheld > 0, fmt.Sprintf("cannot get %d epochs", d.Unheld)}} {
+			if x.is {
+				states = append(states, x.what)
+			}
+		}
+		return []string{short(d.Device), name, when(d.Last), vote, lacks, strings.Join(states, ", ")}
+	})
+}
+
+func (a *app) healCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "heal GROUP",
+		Short: "Do now what a group would do by itself",
+		Long: `Exchange with every connected member, and do now what this device would do when its turn
+comes: carry out what the members decided, seal again what others cannot read, ask for what
+is missing here. Groups heal without it; it saves waiting, and says what it did, or why
+nothing was to be done.
+` + namingHelp,
+		Example: "  pandanode group heal tea",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			h, err := c.Heal(ctx, api.GroupRequest{Group: args[0]})
+			if err != nil {
+				return err
+			}
+			return a.show(h, func() {
+				switch {
+				case len(h.Synced)+len(h.Failed) == 0:
+					fmt.Fprintln(a.out, "no sync: no member is connected")
+				default:
+					fmt.Fprintf(a.out, "synced with %d members: %d entries are new\n", len(h.Synced), h.Found)
+				}
+				for _, p := range slices.Sorted(maps.Keys(h.Failed)) {
+					fmt.Fprintf(a.out, "no sync with %s: %s\n", clean(p), clean(h.Failed[p]))
+				}
+				for _, did := range h.Did {
+					fmt.Fprintln(a.out, clean(did))
+				}
+			})
+		}),
+	}
+}
+
+func (a *app) whyCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "why GROUP MESSAGE|join",
+		Short: "Explain a message or a join that is stuck",
+		Long: `Explain, from what this node itself knows, why a message was not read, sent or delivered
+yet, or why a join is not further: what is so, and what happens next or helps.
+
+MESSAGE is an ID as "send" prints it and "tail --json" shows it, or its first characters (6
+or more).
+` + namingHelp,
+		Example: "  pandanode why tea join\n  pandanode why tea rdvbok",
+		Args:    cobra.ExactArgs(2),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			e, err := c.Why(ctx, api.WhyRequest{Group: args[0], Subject: args[1]})
+			if err != nil {
+				return err
+			}
+			return a.show(e, func() {
+				what := "message " + short(e.Subject)
+				if e.Subject == "join" {
+					what = "join"
+				}
+				fmt.Fprintf(a.out, "%s: %s\n", what, a.paint(a.out, bold, clean(e.State)))
+				for _, f := range e.Facts {
+					fmt.Fprintf(a.out, "  %s\n", clean(f))
+				}
+				for _, n := range e.Next {
+					fmt.Fprintf(a.out, "  next: %s\n", clean(n))
+				}
+			})
+		}),
+	}
+}

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pandanode/pandanode/node/api"
+)
+
+// linkPrefix is how an invite link begins, as docs/WIRE.md has it.
+const linkPrefix = "pandanode:invite/"
+
+// maxLink is more than any link has, in bytes.
+const maxLink = 32 << 10
+
+// lifetime is a flag for how long something holds: a Go duration, a number of days, or
+// never.
+type lifetime time.Duration
+
+func (l *lifetime) String() string {
+	switch d := time.Duration(*l); {
+	case d == 0:
+		return "never"
+	case d%(24*time.Hour) == 0:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	default:
+		return d.String()
+	}
+}
+
+func (l *lifetime) Set(s string) error {
+	if s == "never" {
+		*l = 0
+		return nil
+	}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil && n > 0 && n <= 36500 {
+			*l = lifetime(time.Duration(n) * 24 * time.Hour)
+			return nil
+		}
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return fmt.Errorf("%q: want a time such as 30m, 12h or 7d, or never", s)
+	}
+	*l = lifetime(d)
+	return nil
+}
+
+func (l *lifetime) Type() string { return "time" }
+
+func (a *app) inviteCmd() *cobra.Command {
+	var r api.CreateInviteRequest
+	expires := lifetime(7 * 24 * time.Hour)
+	cmd := &cobra.Command{
+		Use:   "invite GROUP",
+		Short: "Give out an invite link",
+		Long: `Give out an invite, and print its link. Only owners and admins may; nobody gives a role
+above its own.
+
+The link is a secret: whoever has it can join with it, as often and as long as the invite
+says, so pass it on as you would a password. It is shown once and not kept. It needs
+neither you nor an admin to be online: any member who may write lets its bearer in. The
+group's log shows that there is an invite and who came by it, and what it shows lets nobody
+in. Uses are counted as far as members know of each other: in two halves of a cut network
+an invite for one can let in one on each side.`,
+		Example: "  pandanode group invite tea > link\n  pandanode group invite tea --expires 12h --uses 1 --role read-only\n" +
+			"  pandanode group invite tea --json | jq -r .link | qrencode -t ansiutf8",
+		Args: cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			r.Group, r.Expires = args[0], api.Duration(expires)
+			if err := checkRole(r.Role); err != nil {
+				return err
+			}
+			i, err := c.CreateInvite(ctx, r)
+			if err != nil {
+				return err
+			}
+			return a.show(i, func() {
+				a.note("invite %s lets in %s: whoever has this link is one of them", short(i.ID), terms(i))
+				a.note("take it back with: pandanode group revoke-invite %s %s", word(args[0]), short(i.ID))
+				fmt.Fprintln(a.out, i.Link)
+			})
+		}),
+	}
+	cmd.Flags().Var(&expires, "expires", "when it ends: a time such as 30m, 12h or 7d, or never")
+	cmd.Flags().Uint64Var(&r.Uses, "uses", 0, "how many it lets in; 0: any number")
+	cmd.Flags().StringVar(&r.Role, "role", "member", "of those it lets in: owner, admin, member or read-only")
+	return cmd
+}
+
+var roles = []string{"owner", "admin", "member", "read-only"}
+
+func checkRole(role string) error {
+	if !slices.Contains(roles, role) {
+		return api.Errorf(api.CodeInvalid, "there is no role %q: there are owner, admin, member and read-only", role)
+	}
+	return nil
+}
+
+// terms says whom and how long an invite lets in.
+func terms(i api.Invite) string {
+	often, long := "any number of people", "without an end"
+	switch {
+	case i.Uses == 1:
+		often = "one person"
+	case i.Uses > 1:
+		often = fmt.Sprintf("%d people", i.Uses)
+	}
+	if !i.Expires.IsZero() {
+		long = "until " + when(i.Expires)
+	}
+	return fmt.Sprintf("%s as %s, %s", often, i.Role, long)
+}
+
+// word quotes an argument that a shell would take apart.
+func word(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_./", r)
+	}) {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	return s
+}
+
+func (a *app) invitesCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "invites GROUP",
+		Short: "List the invites of a group",
+		Long: `List the invites that the group's log knows of, with how often they were used. Their links
+are secrets that no node keeps.
+` + namingHelp,
+		Example: "  pandanode group invites tea\n  pandanode group invites tea --json | jq -r 'select(.valid).id'",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			all, err := c.Invites(ctx, api.GroupRequest{Group: args[0]})
+			if err != nil {
+				return err
+			}
+			return list(a, all.Invites, "INVITE BY ROLE USED EXPIRES STATE", func(i api.Invite) []string {
+				used, state, by := fmt.Sprint(i.Used), "valid", i.ByName
+				if i.Uses > 0 {
+					used = fmt.Sprintf("%d of %d", i.Used, i.Uses)
+				}
+				if !i.Valid {
+					state = i.Void
+				}
+				if by == "" {
+					by = short(i.By)
+				}
+				expires := "never"
+				if !i.Expires.IsZero() {
+					expires = when(i.Expires)
+				}
+				return []string{short(i.ID), by, i.Role, used, expires, state}
+			})
+		}),
+	}
+}
+
+func (a *app) revokeInviteCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke-invite GROUP INVITE",
+		Short: "Take an invite back",
+		Long: `Take an invite back: its link lets nobody in any more. Who came by it stays; members that
+have not heard of this yet, because the network is cut, may still let somebody in. INVITE
+is an ID as "group invites" lists them, or its first characters (6 or more).
+` + namingHelp,
+		Example: "  pandanode group revoke-invite tea c7x2mq",
+		Args:    cobra.ExactArgs(2),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			_, err := c.RevokeInvite(ctx, api.InviteRequest{Group: args[0], Invite: args[1]})
+			return err
+		}),
+	}
+}
+
+func (a *app) requestsCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "requests GROUP",
+		Short: "List who asks to be let in",
+		Long: `List who asks to be let into a group with the policy request, wherever it came in: a member
+that is asked writes it into the group's log. STATE is waiting, denied, or lapsed (nobody
+answered within two weeks). Anybody may call itself by any name: compare the USER, which is
+what "pandanode id" shows.
+` + namingHelp,
+		Example: "  pandanode group requests tea",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			all, err := c.Requests(ctx, api.GroupRequest{Group: args[0]})
+			if err != nil {
+				return err
+			}
+			return list(a, all.Requests, "USER NAME ASKED STATE", func(r api.Request) []string {
+				state := string(r.State)
+				if r.Removed {
+					state += ", was removed before"
+				}
+				return []string{short(r.User), r.Name, when(r.Asked), state}
+			})
+		}),
+	}
+}
+
+const askerHelp = `USER is a full ID, its first characters (6 or more), or a name that only one request has;
+"group requests" lists them.
+`
+
+func (a *app) approveCmd() *cobra.Command {
+	role := "member"
+	cmd := &cobra.Command{
+		Use:     "approve GROUP USER",
+		Short:   "Let in a user who asks",
+		Long:    "Let in a user who asks, also one who was denied before. Only owners and admins may.\n\n" + askerHelp + namingHelp,
+		Example: "  pandanode group approve tea ben\n  pandanode group approve tea m3tpfkwmsd --role read-only",
+		Args:    cobra.ExactArgs(2),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			if err := checkRole(role); err != nil {
+				return err
+			}
+			_, err := c.Approve(ctx, api.ApproveRequest{Group: args[0], User: args[1], Role: role})
+			return err
+		}),
+	}
+	cmd.Flags().StringVar(&role, "role", role, "what the user may do: owner, admin, member or read-only")
+	return cmd
+}
+
+func (a *app) denyCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "deny GROUP USER",
+		Short: "Turn down a user who asks",
+		Long: `Turn down a user who asks. It is told so, and not heard again for a week. Only owners and
+admins may.
+
+` + askerHelp + namingHelp,
+		Example: "  pandanode group deny tea m3tpfkwmsd",
+		Args:    cobra.ExactArgs(2),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			_, err := c.Deny(ctx, api.UserRequest{Group: args[0], User: args[1]})
+			return err
+		}),
+	}
+}
+
+func (a *app) roleCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "role GROUP USER owner|admin|member|read-only",
+		Short: "Change what a member may do",
+		Long: `Change what a member may do. Only an owner may, and a group keeps its last owner.
+
+  owner      all of it
+  admin      invite, approve, deny, remove members, change the profile
+  member     write, and let in those who may come in
+  read-only  read
+
+USER is a full ID, its first characters (6 or more), or a name that only one member has.
+` + namingHelp,
+		Example: "  pandanode group role tea ben admin",
+		Args:    cobra.ExactArgs(3),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			if err := checkRole(args[2]); err != nil {
+				return err
+			}
+			_, err := c.SetRole(ctx, api.RoleRequest{Group: args[0], User: args[1], Role: args[2]})
+			return err
+		}),
+	}
+}
+
+// readLink gives the invite link of a file, or of stdin for "-".
+func (a *app) readLink(file string) (string, error) {
+	in := a.in
+	if file != "-" {
+		f, err := os.Open(filepath.Clean(file))
+		if err != nil {
+			return "", api.Errorf(api.CodeInvalid, "reading the invite link: %v", err)
+		}
+		defer f.Close()
+		in = f
+	} else if isTerminal(a.in) {
+		a.note("Paste the invite link and press Enter:")
+		line, err := bufio.NewReader(a.in).ReadString('\n')
+		if err != nil && line == "" {
+			return "", api.Errorf(api.CodeInvalid, "no invite link was given")
+		}
+		return strings.TrimSpace(line), nil
+	}
+	b, err := io.ReadAll(io.LimitReader(in, maxLink))
+	if err != nil {
+		return "", api.Errorf(api.CodeInvalid, "reading the invite link: %v", err)
+	}
+	link := strings.TrimSpace(string(b))
+	if link == "" {
+		return "", api.Errorf(api.CodeInvalid, "there is no invite link in what was given")
+	}
+	return link, nil
+}
+
+// linkAsArgument says why a link is not taken from the command line.
+func linkAsArgument() error {
+	return api.Errorf(api.CodeInvalid, "an invite link is a secret, and arguments can be seen by other users of this machine and stay in the shell's history").
+		WithHint("pandanode group join - reads the link from stdin, and --link-file FILE from a file")
+}

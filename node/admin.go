@@ -1,0 +1,175 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// step gives an input to a group of this node.
+func (n *Node) step(ctx context.Context, id wire.GroupID, in group.Input) error {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return err
+	}
+	_, err = g.loop.step(ctx, in)
+	return err
+}
+
+// look gives what a query of a group's machine answers.
+func look[T any](ctx context.Context, n *Node, id wire.GroupID, query func(*group.Machine) T) (out T, err error) {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return out, err
+	}
+	err = g.loop.look(ctx, func(m *group.Machine) error { out = query(m); return nil })
+	return out, err
+}
+
+// Invites lists the invites that a group knows of.
+func (n *Node) Invites(ctx context.Context, id wire.GroupID) ([]group.Invite, error) {
+	return look(ctx, n, id, func(m *group.Machine) []group.Invite { return m.Invites(time.Now()) })
+}
+
+// RevokeInvite ends an invite.
+func (n *Node) RevokeInvite(ctx context.Context, id wire.GroupID, invite wire.InviteID) error {
+	return n.step(ctx, id, group.RevokeInvite{Invite: invite})
+}
+
+// Requests lists who asks to be let into a group.
+func (n *Node) Requests(ctx context.Context, id wire.GroupID) ([]group.Request, error) {
+	return look(ctx, n, id, func(m *group.Machine) []group.Request { return m.Requests(time.Now()) })
+}
+
+// Approve lets in a user who asked; role 0 is a member.
+func (n *Node) Approve(ctx context.Context, id wire.GroupID, user wire.UserID, role wire.Role) error {
+	return n.step(ctx, id, group.Approve{User: user, Role: role})
+}
+
+// Deny turns down a user who asked.
+func (n *Node) Deny(ctx context.Context, id wire.GroupID, user wire.UserID) error {
+	return n.step(ctx, id, group.Deny{User: user})
+}
+
+// SetRole changes what a member may do.
+func (n *Node) SetRole(ctx context.Context, id wire.GroupID, user wire.UserID, role wire.Role) error {
+	return n.step(ctx, id, group.SetRole{User: user, Role: role})
+}
+
+// History lists the operations of a group in causal order.
+func (n *Node) History(ctx context.Context, id wire.GroupID) ([]group.Act, error) {
+	return look(ctx, n, id, (*group.Machine).History)
+}
+
+// Report tells all of a group's state.
+func (n *Node) Report(ctx context.Context, id wire.GroupID) (group.Report, error) {
+	return look(ctx, n, id, func(m *group.Machine) group.Report { return m.Report(time.Now()) })
+}
+
+// Explain says why a message is not read, sent or delivered yet.
+func (n *Node) Explain(ctx context.Context, id wire.GroupID, message wire.MessageID) (group.Explanation, error) {
+	return look(ctx, n, id, func(m *group.Machine) group.Explanation { return m.Explain(time.Now(), message) })
+}
+
+// Healed is what Heal did.
+type Healed struct {
+	Did    []string // what the machine did, and why not more, for people
+	Synced []peer.ID
+	Failed map[peer.ID]string
+	Found  int // entries that came with the syncs
+}
+
+// Heal exchanges with every connected member and then does what would be due by rank.
+func (n *Node) Heal(ctx context.Context, id wire.GroupID) (Healed, error) {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return Healed{}, err
+	}
+	members, err := g.connectedMembers(ctx)
+	if err != nil {
+		return Healed{}, err
+	}
+	before, err := g.status(ctx)
+	if err != nil {
+		return Healed{}, err
+	}
+	h := Healed{Failed: map[peer.ID]string{}}
+	for _, p := range members {
+		if err := g.syncer.exchange(ctx, p); err != nil {
+			h.Failed[p] = err.Error()
+		} else {
+			h.Synced = append(h.Synced, p)
+		}
+	}
+	out, err := g.loop.step(ctx, group.Heal{})
+	if err != nil {
+		return h, err
+	}
+	h.Did = out.Did
+	after, err := g.status(ctx)
+	h.Found = after.Entries - before.Entries
+	return h, err
+}
+
+// ExplainJoin says why a join is not further than it is.
+func (n *Node) ExplainJoin(ctx context.Context, id wire.GroupID) (group.Explanation, error) {
+	p, err := n.JoinProgress(ctx, id)
+	if err != nil {
+		return group.Explanation{}, err
+	}
+	e := group.Explanation{State: string(p.Stage)}
+	say := func(format string, args ...any) { e.Facts = append(e.Facts, fmt.Sprintf(format, args...)) }
+	then := func(what string) { e.Next = append(e.Next, what) }
+	if !p.Since.IsZero() {
+		say("so since %s", p.Since.UTC().Format("2006-01-02 15:04:05 UTC"))
+	}
+	if p.Detail != "" {
+		say("%s", p.Detail)
+	}
+	peers := len(n.host.Network().Peers())
+	if p.Stage != StageSynced {
+		say("%d peers are connected, and the DHT's table has %d", peers, n.dht.Size())
+	}
+	g := n.hosting(id)
+	if g != nil && p.Stage != StageSynced {
+		hints, connected := g.hinted(), 0
+		for _, h := range hints {
+			if n.isConnected(h.ID) {
+				connected++
+			}
+		}
+		if len(hints) > 0 {
+			say("the invite link names %d members, of whom %d are connected", len(hints), connected)
+		}
+		if r := g.joiner.wanted(); r != nil {
+			with := "without an invite"
+			if r.Invite != nil {
+				with = "with an invite"
+			}
+			say("the request, %s, is durable and goes to every member that can be reached", with)
+		}
+	}
+	switch {
+	case p.Denied:
+		then("an invite from an owner or admin, or their approval, lets this device in: pandanode group join - reads an invite link")
+	case p.Stage == StageLookingUp:
+		then("the group's record is looked for again, with pauses of up to a minute; an invite link needs no record")
+	case p.Stage == StageContacting:
+		then("members are looked for again, with pauses of up to a minute, and at once when a peer connects")
+	case p.Stage == StageWaiting:
+		then("the node goes on asking; it hears of an answer from any member")
+	case p.Stage == StageWelcomed:
+		then("a sync with any member brings the rest: pandanode group heal")
+	case p.Stage == StageSynced:
+		say("this device is in, and has caught up with a member")
+	}
+	if peers == 0 && p.Stage != StageSynced {
+		then("this node is alone: pandanode status shows what it lacks")
+	}
+	return e, nil
+}

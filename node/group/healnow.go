@@ -1,0 +1,69 @@
+package group
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Heal does now what this device would do when its rank comes, and asks for a sync.
+// Outcome.Did says what it did.
+type Heal struct{}
+
+func (Heal) input() {}
+
+func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
+	if _, err := m.self("healing"); err != nil {
+		return err
+	}
+	did := func(format string, args ...any) { out.Did = append(out.Did, fmt.Sprintf(format, args...)) }
+	m.asked = time.Time{} // whoever asks is not kept waiting
+	m.ask("somebody asked for it")
+	n, e := m.position()
+	switch {
+	case n == nil:
+		did("no commit: this device stands in no epoch of the group that it has keys for")
+		return nil
+	case m.target(now) != n:
+		if m.duty.settle.After(now) {
+			did("no commit: members committed at the same time; the fork is judged in %v", m.duty.settle.Sub(now).Round(time.Second))
+		} else {
+			did("no commit: this device is not at the epoch that the group chose")
+		}
+		return nil
+	}
+	if d := m.compareTree(now, e); d.empty() {
+		did("no commit: the tree of keys equals the roster")
+	} else {
+		m.duty.heal = now
+		before := m.logs.head(m.log)
+		m.heal(now)
+		if head := m.logs.head(m.log); head != before && head.kind == wire.KindCommit {
+			did("a commit: epoch %d, adds %d devices and removes %d", m.tree.nodes[head.commit.Child].number, len(d.adds), len(d.removes))
+		} else {
+			did("no commit could be made: pandanode group status")
+		}
+	}
+	if !m.duty.transport.IsZero() {
+		m.duty.transport = now
+		did("the transport key is brought up to date")
+	}
+	if gaps := len(m.mail.gaps); gaps > 0 {
+		m.duty.beacon = now
+		did("asks the group for %d messages that cannot be read here", gaps)
+	}
+	filled := map[wire.MessageID]bool{}
+	for _, p := range m.peer {
+		for id, at := range p.gaps {
+			if !at.IsZero() {
+				p.gaps[id], filled[id] = now, true
+			}
+		}
+	}
+	if len(filled) > 0 {
+		m.duty.fill = now
+		did("seals %d messages again for others", len(filled))
+	}
+	return nil
+}

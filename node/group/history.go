@@ -1,0 +1,93 @@
+package group
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Act is one operation of the group, for people: who did what, when, and what became
+// of it.
+type Act struct {
+	Hash    wire.EntryHash
+	At      time.Time // as its author's clock said
+	User    wire.UserID
+	Device  wire.DeviceID
+	Name    string // of the device
+	Type    wire.OpType
+	Subject wire.UserID   // whom it is about; zero: nobody
+	About   wire.DeviceID // the device it is about; zero: none
+	Called  string        // that device's name, or the subject's first one
+	Role    wire.Role     // that it gives; 0: none
+	Why     wire.Why      // of an addition
+	Invite  wire.InviteID // that it gives out, revokes or adds by
+	Profile *wire.ProfileItem
+	Void    string // why it does not count, for people; empty: it does
+}
+
+// History lists the operations of the group in causal order.
+func (m *Machine) History() []Act {
+	names := map[wire.UserID]string{}
+	for _, d := range m.logs.devices {
+		if old, ok := names[d.User]; !ok || d.Cert.Name < old {
+			names[d.User] = d.Cert.Name
+		}
+	}
+	out := make([]Act, 0, len(m.logs.ops))
+	for _, op := range m.logs.ops {
+		a := Act{Hash: op.hash, At: op.hlc.Time(), User: op.user, Device: op.log.Device, Name: m.logs.devices[op.log.Device].Cert.Name, Void: m.voidness(op, names)}
+		if o := op.op; o != nil {
+			a.Type, a.Role, a.Why, a.Profile = o.Type, o.Role, o.Why, op.profile
+			for _, t := range []*target{op.target, op.asker} {
+				if t != nil {
+					a.Subject, a.About, a.Called = t.device.User, t.device.ID, t.device.Cert.Name
+				}
+			}
+			if o.User != nil {
+				a.Subject, a.Called = *o.User, names[*o.User]
+			}
+			if o.Device != nil {
+				a.About = *o.Device
+				if d := m.logs.devices[*o.Device]; d != nil {
+					a.Subject, a.Called = d.User, d.Cert.Name
+				}
+			}
+			if o.Revokes != nil {
+				a.Invite = *o.Revokes
+			}
+			if op.invited != nil {
+				a.Invite = op.invited.id
+			}
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// voidness says why an operation does not count; empty: it does.
+func (m *Machine) voidness(op *item, names map[wire.UserID]string) string {
+	by, void := m.roster.void[op]
+	switch {
+	case op.op == nil:
+		return "it is of a newer program"
+	case !op.permitted && op.role == 0:
+		return "its author was no member"
+	case !op.permitted:
+		return fmt.Sprintf("its author, a %v, could not do that then", op.role)
+	case slices.Contains(m.roster.kept, op):
+		return "it would have taken the last owner"
+	case slices.Contains(m.roster.cancelled, op):
+		return "its author was removed at the same time"
+	case void && by == nil:
+		return "that user was in already"
+	case void && *by.op.User == op.user:
+		return fmt.Sprintf("%s removed its author at the same time", names[by.user])
+	case void && op.invited != nil && *by.op.User == op.invited.signer:
+		return fmt.Sprintf("%s removed who gave out the invite at the same time", names[by.user])
+	case void:
+		return fmt.Sprintf("%s removed that user at the same time", names[by.user])
+	}
+	return ""
+}

@@ -1,0 +1,314 @@
+package group
+
+import (
+	"crypto/sha256"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// link is what an invite link holds for the machine.
+type link struct {
+	invite wire.Signed
+	key    *identity.Key
+	id     wire.InviteID
+}
+
+// invite makes an invite by this device's user, and gives it out if the machine does.
+func (d *device) invite(change func(*wire.Invite)) (link, error) {
+	d.w.t.Helper()
+	l := d.signInvite(change)
+	_, err := d.step(GiveInvite{Invite: l.invite})
+	return l, err
+}
+
+func (d *device) signInvite(change func(*wire.Invite)) link {
+	d.w.t.Helper()
+	key, err := identity.NewKey(d.w.rand)
+	if err != nil {
+		d.w.t.Fatal(err)
+	}
+	i := wire.Invite{
+		V: wire.Version, Key: [32]byte(key.Public()), Role: wire.RoleMember, Created: uint64(d.w.now.UnixMilli()), Signer: d.user.Public(),
+	}
+	if change != nil {
+		change(&i)
+	}
+	s := d.user.Sign(wire.DomainInvite, d.w.group, i.Encode())
+	return link{s, key, wire.InviteIDOf(d.w.group, s.Payload)}
+}
+
+func (d *device) mustInvite(change func(*wire.Invite)) link {
+	d.w.t.Helper()
+	l, err := d.invite(change)
+	if err != nil {
+		d.w.t.Fatalf("%s: inviting: %v", d.name, err)
+	}
+	return l
+}
+
+// joinBy opens a device and has it ask with an invite.
+func (w *world) joinBy(d *device, l link) {
+	w.t.Helper()
+	d.open()
+	d.must(Join{Invite: &l.invite, Key: l.key})
+	w.run(5 * time.Second)
+}
+
+// request is what a device asks with.
+func (d *device) asks(l *link) wire.JoinRequest {
+	d.w.t.Helper()
+	d.open()
+	in := Join{}
+	if l != nil {
+		in = Join{Invite: &l.invite, Key: l.key}
+	}
+	d.must(in)
+	return *d.m.request
+}
+
+// closed makes a group of three with a policy: an owner, an admin and a member.
+func closed(t *testing.T, seed uint64, policy wire.Policy) (*world, *device, *device, *device) {
+	t.Helper()
+	w := newWorld(t, seed)
+	a, b, c := w.device("anna"), w.device("ben"), w.device("carl")
+	w.found(a, policy)
+	admin := a.mustInvite(func(i *wire.Invite) { i.Role = wire.RoleAdmin })
+	w.joinBy(b, admin)
+	w.joinBy(c, a.mustInvite(nil))
+	w.run(30 * time.Second)
+	w.agree(a, b, c)
+	for _, m := range a.m.Members() {
+		if want := map[wire.UserID]wire.Role{a.dev.User: wire.RoleOwner, b.dev.User: wire.RoleAdmin, c.dev.User: wire.RoleMember}[m.User]; m.Role != want {
+			t.Fatalf("%s is %v, want %v", m.Name, m.Role, want)
+		}
+	}
+	return w, a, b, c
+}
+
+// The inviter is offline, and every admin with it: a member serves the invite, and
+// those who come back agree.
+func TestInviteNeedsNoAdmin(t *testing.T) {
+	w, a, b, c := closed(t, 600, wire.PolicyInvite)
+	l := b.mustInvite(nil)
+	// Ben's operation reaches nobody: the link is all there is.
+	a.online, b.online = false, false
+	d := w.device("dora")
+	w.joinBy(d, l)
+	c.send("welcome, dora")
+	w.run(time.Minute)
+	w.agree(c, d)
+	if got := d.texts(); !slices.Equal(got, []string{"welcome, dora"}) {
+		t.Errorf("dora shows %q", got)
+	}
+	a.online, b.online = true, true
+	for _, x := range w.devices {
+		w.syncSomebody(x)
+	}
+	w.run(2 * time.Minute)
+	w.agree(a, b, c, d)
+	for _, i := range a.m.Invites(w.now) {
+		if i.ID == l.id && (i.Used != 1 || i.By != b.dev.User || i.Void != nil) {
+			t.Errorf("anna lists %+v", i)
+		}
+	}
+	if n := len(a.m.Invites(w.now)); n != 3 {
+		t.Errorf("anna knows of %d invites, want 3", n)
+	}
+}
+
+// What a joiner, a thief or a member could ask with, and what a member must not sign
+// into the log: each is refused with an error of its own and changes nothing.
+func TestBadInvitesAreRefused(t *testing.T) {
+	w, a, b, c := closed(t, 601, wire.PolicyInvite)
+	hour := func(h int) func(*wire.Invite) {
+		return func(i *wire.Invite) { i.Expires = uint64(w.now.Add(time.Duration(h) * time.Hour).UnixMilli()) }
+	}
+	short := a.mustInvite(hour(1))
+	revoked := a.mustInvite(nil)
+	once := a.mustInvite(func(i *wire.Invite) { i.Uses = 1 })
+	good := a.mustInvite(nil)
+	w.run(time.Second)
+	b.must(RevokeInvite{Invite: revoked.id})
+	e := w.device("emil")
+	w.joinBy(e, once)
+	left := w.device("lena")
+	w.joinBy(left, good)
+	spent := wire.JoinRequest{}
+	for _, op := range c.m.logs.ops {
+		if op.target != nil && op.target.device.ID == left.dev.ID {
+			spent = wire.JoinRequest{V: 1, Group: w.group, Cert: *op.op.Cert, KeyPackage: op.op.KeyPackage, Invite: op.op.Invite, Claim: op.op.Claim}
+		}
+	}
+	left.must(Leave{})
+	w.run(2 * time.Hour)
+	w.agree(a, b, c, e)
+
+	d := w.device("dora")
+	ask := func(l link) wire.JoinRequest {
+		delete(d.rows, rowJoin)
+		return d.asks(&l)
+	}
+	with := func(r wire.JoinRequest, change func(*wire.JoinRequest)) Input {
+		change(&r)
+		return JoinAsked{Request: r}
+	}
+	fine := ask(good)
+	thief := w.device("theo")
+	stolen := thief.asks(nil) // without a secret, with what an operation or dora's request shows
+	otherKey, err := identity.NewKey(w.rand)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forgedClaim := otherKey.Sign(wire.DomainJoin, w.group, (&wire.Claim{
+		V: 1, Invite: good.id, Device: thief.dev.ID, KeyPackage: sha256.Sum256(stolen.KeyPackage),
+	}).Encode())
+	foreign := a.user.Sign(wire.DomainInvite, wire.GroupID{1}, good.invite.Payload)
+	members := c.signInvite(nil)
+	owners := b.signInvite(func(i *wire.Invite) { i.Role = wire.RoleOwner })
+	for _, r := range []refusal{
+		{"expired", JoinAsked{Request: ask(short)}, ErrInviteExpired, Ignore},
+		{"revoked", JoinAsked{Request: ask(revoked)}, ErrInviteRevoked, Ignore},
+		{"used up", JoinAsked{Request: ask(once)}, ErrInviteUsed, Ignore},
+		{"signed by a member", JoinAsked{Request: ask(members)}, ErrInviteSigner, Ignore},
+		{"signed by a stranger", JoinAsked{Request: ask(d.signInvite(nil))}, ErrInviteSigner, Ignore},
+		{"gives more than its signer has", JoinAsked{Request: ask(owners)}, ErrInviteSigner, Ignore},
+		{"none", with(fine, func(r *wire.JoinRequest) { r.Invite, r.Claim = nil, nil }), ErrInviteOnly, Ignore},
+		{"signature changed", with(fine, func(r *wire.JoinRequest) {
+			r.Invite = &wire.Signed{Payload: good.invite.Payload, Signature: flipped(good.invite.Signature, 5)}
+		}), ErrForged, Reject},
+		{"of another group", with(fine, func(r *wire.JoinRequest) { r.Invite = &foreign }), ErrForged, Reject},
+		{"payload of rubbish", with(fine, func(r *wire.JoinRequest) {
+			s := a.user.Sign(wire.DomainInvite, w.group, []byte("rubbish"))
+			r.Invite = &s
+		}), wire.ErrMalformed, Reject},
+		{"claim of rubbish", with(fine, func(r *wire.JoinRequest) {
+			s := good.key.Sign(wire.DomainJoin, w.group, []byte("rubbish"))
+			r.Claim = &s
+		}), wire.ErrMalformed, Reject},
+		{"claim to another invite", with(fine, func(r *wire.JoinRequest) {
+			s := good.key.Sign(wire.DomainJoin, w.group, (&wire.Claim{V: 1, Invite: once.id, Device: d.dev.ID, KeyPackage: sha256.Sum256(r.KeyPackage)}).Encode())
+			r.Claim = &s
+		}), ErrForged, Reject},
+		{"claim for another device", with(fine, func(r *wire.JoinRequest) {
+			s := good.key.Sign(wire.DomainJoin, w.group, (&wire.Claim{V: 1, Invite: good.id, Device: c.dev.ID, KeyPackage: sha256.Sum256(r.KeyPackage)}).Encode())
+			r.Claim = &s
+		}), ErrForged, Reject},
+		{"claim for another KeyPackage", with(fine, func(r *wire.JoinRequest) {
+			s := good.key.Sign(wire.DomainJoin, w.group, (&wire.Claim{V: 1, Invite: good.id, Device: d.dev.ID}).Encode())
+			r.Claim = &s
+		}), ErrForged, Reject},
+		{"replayed by a thief", with(stolen, func(r *wire.JoinRequest) { r.Invite, r.Claim = fine.Invite, fine.Claim }), ErrForged, Reject},
+		{"claimed with a key that is not the invite's", with(stolen, func(r *wire.JoinRequest) {
+			r.Invite, r.Claim = fine.Invite, &forgedClaim
+		}), ErrForged, Reject},
+		{"the very request of somebody who has left", JoinAsked{Request: spent}, ErrInviteReplayed, Ignore},
+
+		{"giving out a member's", GiveInvite{Invite: members.invite}, ErrInviteSigner, Ignore},
+		{"giving out another user's", GiveInvite{Invite: good.invite}, ErrForged, Reject},
+		{"revoking, by a member", RevokeInvite{Invite: good.id}, ErrNotPermitted, Ignore},
+	} {
+		r.check(t, c)
+	}
+	for _, r := range []refusal{
+		{"giving out twice", GiveInvite{Invite: good.invite}, ErrState, Ignore},
+		{"giving out what is over", GiveInvite{Invite: a.signInvite(hour(-1)).invite}, ErrInviteExpired, Ignore},
+		{"revoking what nobody gave out", RevokeInvite{Invite: wire.InviteID{1}}, ErrUnknown, Ignore},
+		{"revoking twice", RevokeInvite{Invite: revoked.id}, ErrState, Ignore},
+	} {
+		r.check(t, a)
+	}
+	// A member that signs it into its log all the same convinces nobody.
+	for _, x := range []wire.JoinRequest{ask(short), ask(revoked), ask(once), ask(members)} {
+		raw := c.forge(wire.KindOp, &wire.Op{
+			Type: wire.OpAdd, Cert: &x.Cert, Role: wire.RoleMember, KeyPackage: x.KeyPackage, Why: wire.WhyInvite, Invite: x.Invite, Claim: x.Claim,
+		}, c.m.logs.frontier(wire.LogID{}, wire.MaxDeps), c.next(b))
+		if out, err := b.step(Entries{Entries: [][]byte{raw}}); err != nil || out.New != 1 {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		if b.m.roster.users[d.dev.User] != nil {
+			t.Error("a void addition adds")
+		}
+	}
+	// And the good one still lets dora in, who asks anew with it.
+	if _, err := a.step(JoinAsked{Request: ask(good)}); err != nil {
+		t.Errorf("the good invite: %v", err)
+	}
+}
+
+// What an entry with a forged invite shows by itself is refused whole: it is not even
+// kept (WIRE.md, Invites).
+func TestForgedInvitesInEntries(t *testing.T) {
+	w, a, b, c := closed(t, 602, wire.PolicyInvite)
+	l := a.mustInvite(nil)
+	w.run(time.Second)
+	d := w.device("dora")
+	x := d.asks(&l)
+	add := func(change func(*wire.Op)) []byte {
+		op := &wire.Op{
+			Type: wire.OpAdd, Cert: &x.Cert, Role: wire.RoleMember, KeyPackage: x.KeyPackage, Why: wire.WhyInvite, Invite: x.Invite, Claim: x.Claim,
+		}
+		change(op)
+		return c.forge(wire.KindOp, op, c.m.logs.frontier(wire.LogID{}, wire.MaxDeps), c.next(b))
+	}
+	broken := func(s *wire.Signed) *wire.Signed {
+		return &wire.Signed{Payload: s.Payload, Signature: flipped(s.Signature, 3)}
+	}
+	for _, r := range []refusal{
+		{"the invite's signature", Entries{[][]byte{add(func(o *wire.Op) { o.Invite = broken(o.Invite) })}}, ErrForged, Reject},
+		{"the claim's signature", Entries{[][]byte{add(func(o *wire.Op) { o.Claim = broken(o.Claim) })}}, ErrForged, Reject},
+		{"an invite that another user signed, given out", Entries{[][]byte{c.forge(wire.KindOp, &wire.Op{Type: wire.OpInvite, Invite: x.Invite}, nil, c.next(b))}}, ErrForged, Reject},
+	} {
+		r.check(t, b)
+	}
+}
+
+// Somebody who was removed comes back by an invite that was given out afterwards, also
+// on a device that still has its rows.
+func TestRemovedComesBackByANewInvite(t *testing.T) {
+	w, a, b, c := closed(t, 603, wire.PolicyInvite)
+	before := a.mustInvite(nil)
+	w.run(time.Second)
+	a.must(RemoveUser{User: c.dev.User})
+	w.run(30 * time.Second)
+	if s := c.m.Status().State; s != StateOut {
+		t.Fatalf("carl is %v", s)
+	}
+	c.must(Join{Invite: &before.invite, Key: before.key})
+	r := *c.m.request
+	refusal{"with an invite from before", JoinAsked{Request: r}, ErrWasRemoved, Ignore}.check(t, b)
+	w.run(5 * time.Second)
+	after := a.mustInvite(nil)
+	w.run(time.Second)
+	c.must(Join{Invite: &after.invite, Key: after.key})
+	w.run(time.Minute)
+	w.agree(a, b, c)
+	c.send("back again")
+	w.run(5 * time.Second)
+	if got := b.texts(); !slices.Equal(got, []string{"back again"}) {
+		t.Errorf("ben shows %q", got)
+	}
+}
+
+// A joiner that asked without an invite gets one and asks with it; a restart in
+// between repeats neither KeyPackage nor secret.
+func TestInviteAfterAsking(t *testing.T) {
+	w, a, _, _ := closed(t, 604, wire.PolicyInvite)
+	d := w.device("dora")
+	w.join(d)
+	if !slices.ContainsFunc(d.errs, func(err error) bool { return errors.Is(err, ErrInviteOnly) && Final(err) }) {
+		t.Fatalf("dora was told %v", d.errs)
+	}
+	l := a.mustInvite(nil)
+	other := a.mustInvite(nil)
+	refusal{"the key of another invite", Join{Invite: &l.invite, Key: other.key}, ErrForged, Reject}.check(t, d)
+	refusal{"no key", Join{Invite: &l.invite}, ErrState, Ignore}.check(t, d)
+	d.must(Join{Invite: &l.invite, Key: l.key})
+	d.open()
+	w.run(time.Minute)
+	w.agree(w.devices...)
+}

@@ -1,0 +1,200 @@
+package group
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// maxBranches is how many branches a Report has, the newest first.
+const maxBranches = 16
+
+// Report is all that the machine can tell of a group's state: for whoever asks why it
+// is not as it should be.
+type Report struct {
+	Status
+	Policy    wire.Policy
+	Branches  []Branch
+	Devices   []DeviceReport // of the roster
+	Gate      bool           // nobody seals: somebody who is out is in the tree
+	Adds      int            // devices that the next commit adds
+	Removes   int            // leaves that it removes
+	HealAt    time.Time      // when this device makes that commit, if nobody else does; zero: it need not
+	SettleAt  time.Time      // when a fork is judged; zero: none is new
+	Rejoining bool           // this device asks to be added again
+	Waiting   int            // seals here under epochs whose keys are not
+	Lacking   int            // entries that others name and that are not here
+	Requests  int            // that wait for an admin
+	Unsealed  []wire.MessageID
+	Missing   []wire.MessageID // records owed to this device that it cannot read
+	SendKey   wire.KeyID       // of envelopes
+	Keys      int              // transport keys held
+}
+
+// Branch is one line of epochs from a fork, or from the first root, to its newest.
+type Branch struct {
+	Tip    wire.EpochID
+	Number uint64 // MLS epoch number of the tip
+	From   wire.EpochID
+	Length int         // epochs since From
+	By     wire.UserID // who made the first of them
+	Chosen bool
+	Here   bool // this device stands on it
+	Held   bool // the tip's keys are here
+	Reason string
+	Voters []wire.UserID // with a device whose newest vote lies on it
+}
+
+// DeviceReport is what is known here of how far a device is.
+type DeviceReport struct {
+	Device  wire.DeviceID
+	User    wire.UserID
+	Name    string
+	Own     bool
+	Last    time.Time // of its newest entry here, by its clock; zero: it wrote none
+	Vote    wire.EpochID
+	VotedAt time.Time
+	Number  uint64 // MLS epoch number that it voted for
+	Chosen  bool   // that vote lies on the chosen chain
+	Refused int    // epochs its vote calls invalid
+	Unheld  int    // epochs its vote calls unobtainable
+	Heard   bool   // it has said how far it is since this node started
+	Lacks   int    // entries that are here and that it was not known to have; 0 unless Heard
+	Gaps    int    // messages that it said it cannot read
+	Rejoins bool   // it asks to be added again
+	InTree  bool
+}
+
+// Report tells the state of the group.
+func (m *Machine) Report(now time.Time) Report {
+	r := Report{
+		Status: m.Status(), Policy: m.roster.policy(m.cfg.Genesis), Branches: m.branches(), Devices: m.deviceReports(),
+		SettleAt: m.duty.settle, Rejoining: m.rejoining != nil, Waiting: m.mail.waitCount, Lacking: len(m.logs.waiting),
+		Unsealed: slices.Clone(m.mail.outbox), Missing: m.Wants().Messages, Keys: len(m.transport),
+	}
+	r.SendKey, _ = m.TransportKey()
+	for _, a := range m.roster.asking {
+		if a.open(m.next(now)) {
+			r.Requests++
+		}
+	}
+	if n, e := m.position(); n != nil {
+		d := m.compareTree(now, e)
+		r.Gate, r.Adds, r.Removes = d.gate, len(d.adds), len(d.removes)
+		if !d.empty() {
+			r.HealAt = m.duty.heal
+		}
+	}
+	return r
+}
+
+// branches lists the tips of the tree of epochs, the chosen one first, then the newest.
+func (m *Machine) branches() []Branch {
+	chosen, here := m.choose(), m.tree.nodes[m.own.Position]
+	var out []Branch
+	for _, tip := range m.tree.nodes {
+		if len(tip.children) > 0 || tip == m.tree.root {
+			continue
+		}
+		b := Branch{
+			Tip: tip.id, Number: tip.number, Chosen: tip == chosen, Here: here != nil && here.contains(tip) && m.only(here, tip), Held: m.held[tip.id] != nil,
+		}
+		first := tip
+		for b.Length = 1; first.parent != m.tree.root && len(first.parent.children) == 1; first = first.parent {
+			b.Length++
+		}
+		b.From = first.parent.id
+		if by := first.by(); by != nil {
+			b.By = by.user
+		}
+		switch {
+		case tip.void || first.void:
+			b.Reason = "its author had taken another side, or made too many commits"
+		case m.refused[tip.id] || m.refused[first.id]:
+			b.Reason = "found invalid here"
+		}
+		for user, u := range m.roster.users {
+			if slices.ContainsFunc(u.devices, func(d wire.DeviceID) bool { return first.contains(m.voteOf(d)) }) {
+				b.Voters = append(b.Voters, user)
+			}
+		}
+		slices.SortFunc(b.Voters, func(a, b wire.UserID) int { return bytes.Compare(a[:], b[:]) })
+		out = append(out, b)
+	}
+	chosenFirst := func(b Branch) int {
+		if b.Chosen {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(out, func(a, b Branch) int {
+		return cmp.Or(chosenFirst(a)-chosenFirst(b), cmp.Compare(b.Number, a.Number), bytes.Compare(a.Tip[:], b.Tip[:]))
+	})
+	return out[:min(len(out), maxBranches)]
+}
+
+// only says whether no fork lies between a node and a tip under it.
+func (m *Machine) only(n, tip *node) bool {
+	for ; tip != n; tip = tip.parent {
+		if len(tip.parent.children) > 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// voteOf gives where a device's newest vote lies; nil: nowhere that is known.
+func (m *Machine) voteOf(d wire.DeviceID) *node {
+	switch it := m.logs.votes[d]; {
+	case it == nil:
+		return nil
+	case it.vote != nil:
+		return m.tree.nodes[it.vote.Position]
+	default:
+		return m.tree.nodes[it.commit.Child]
+	}
+}
+
+func (m *Machine) deviceReports() []DeviceReport {
+	in := map[wire.DeviceID]bool{}
+	if e, err := m.epoch(m.own.Position); err == nil && e != nil {
+		for _, l := range e.Leaves() {
+			if d, err := m.deviceOf(l); err == nil {
+				in[d.ID] = true
+			}
+		}
+	}
+	marks := m.logs.marks()
+	last := map[wire.DeviceID]time.Time{}
+	for _, k := range marks {
+		if at := m.logs.items[k.Hash].hlc.Time(); at.After(last[k.Log.Device]) {
+			last[k.Log.Device] = at
+		}
+	}
+	chosen := m.choose()
+	out := make([]DeviceReport, 0, len(m.roster.devices))
+	for _, id := range m.roster.deviceIDs() {
+		d := m.roster.devices[id].device
+		r := DeviceReport{Device: id, User: d.User, Name: d.Cert.Name, Own: id == m.log.Device, Last: last[id], InTree: in[id]}
+		if n := m.voteOf(id); n != nil {
+			it := m.logs.votes[id]
+			r.Vote, r.VotedAt, r.Number, r.Chosen = n.id, it.hlc.Time(), n.number, n.contains(chosen)
+			if it.vote != nil {
+				r.Refused, r.Unheld = len(it.vote.Refused), len(it.vote.Unheld)
+			}
+		}
+		if p := m.peer[id]; p != nil && len(p.marks) > 0 {
+			r.Heard, r.Gaps, r.Rejoins = true, len(p.gaps), p.rejoin != nil
+			for _, k := range marks {
+				if k.Log.Device != id && p.marks[k.Log] < k.Seq {
+					r.Lacks += int(k.Seq - p.marks[k.Log]) //nolint:gosec // entries in memory
+				}
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}

@@ -1,0 +1,215 @@
+package group
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// In a group with the policy request, the member that is asked writes an OP, so that
+// every admin sees who waits, wherever it came in, and answers with an OP too. Honest
+// members write few: one a user, maxRequests that nobody has answered, each for
+// requestFor at most. What a flood of strangers costs a group is bounded by that.
+const (
+	maxRequests = 64
+	requestFor  = 14 * 24 * time.Hour // by the clocks of entries
+	requestGap  = time.Hour           // between two of one user, with another KeyPackage
+	denialFor   = 7 * 24 * time.Hour  // in which who was denied is not heard again
+)
+
+// asking is a user who asked to be let in.
+type asking struct {
+	by     *item // the newest request
+	denied *item // nil: nobody turned it down
+}
+
+// open says whether the request waits for an admin, as of an entry's clock.
+func (a *asking) open(at crdt.HLC) bool {
+	return a.denied == nil && at.Time().Sub(a.by.hlc.Time()) < requestFor
+}
+
+// takeRequest notes a request. One that did not know of a denial stays denied.
+func (r *roster) takeRequest(op *item) {
+	user := op.asker.device.User
+	old := r.asking[user]
+	switch {
+	case r.users[user] != nil:
+		return
+	case old == nil:
+		r.asking[user] = &asking{by: op}
+	case old.denied != nil && !r.inPast(old.denied, op):
+		r.asking[user] = &asking{by: op, denied: old.denied}
+	case old.denied != nil || !bytes.Equal(old.by.op.KeyPackage, op.op.KeyPackage) || !old.open(op.hlc):
+		r.asking[user] = &asking{by: op}
+	}
+}
+
+func (r *roster) takeDenial(op *item) {
+	if old := r.asking[*op.op.User]; old != nil && old.denied == nil {
+		r.asking[*op.op.User] = &asking{by: old.by, denied: op}
+	}
+}
+
+// errAsked says that a request is in the log already.
+var errAsked = errors.New("it is in the log already")
+
+// judgeRequest says why a request is not written down, by an entry with this clock.
+func (r *roster) judgeRequest(d *identity.Device, keyPackage []byte, at crdt.HLC, g *identity.Genesis) error {
+	if policy := r.policy(g); policy != wire.PolicyRequest {
+		return fmt.Errorf("%w: the group's policy is %v", ErrNotPermitted, policy)
+	}
+	if old := r.asking[d.User]; old != nil {
+		switch {
+		case old.denied != nil && at.Time().Sub(old.denied.hlc.Time()) < denialFor:
+			return fmt.Errorf("%w: %w", ErrNotPermitted, ErrDenied)
+		case old.open(at) && bytes.Equal(old.by.op.KeyPackage, keyPackage):
+			return errAsked
+		case old.open(at) && at.Time().Sub(old.by.hlc.Time()) < requestGap:
+			return fmt.Errorf("%w: this user asked less than %v ago", ErrFull, requestGap)
+		}
+	}
+	waiting := 0
+	for user, a := range r.asking {
+		if user != d.User && a.open(at) {
+			waiting++
+		}
+	}
+	if waiting >= maxRequests {
+		return fmt.Errorf("%w: %d requests wait for an admin", ErrFull, waiting)
+	}
+	return nil
+}
+
+// writeRequest puts a joiner's request into the log for the admins.
+func (m *Machine) writeRequest(now time.Time, r wire.JoinRequest, d *identity.Device) error {
+	err := m.roster.judgeRequest(d, r.KeyPackage, m.next(now), m.cfg.Genesis)
+	if errors.Is(err, errAsked) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("request to join: %w", err)
+	}
+	_, err = m.operate(now, &wire.Op{Type: wire.OpRequest, Cert: &r.Cert, KeyPackage: r.KeyPackage})
+	return err
+}
+
+// Approve lets in a user who asked, with a role.
+type Approve struct {
+	User wire.UserID
+	Role wire.Role // 0: member
+}
+
+// Deny turns down a user who asked.
+type Deny struct{ User wire.UserID }
+
+func (Approve) input() {}
+func (Deny) input()    {}
+
+// asked gives a user's request for an owner or admin to decide.
+func (m *Machine) askedBy(user wire.UserID, doing string) (*rosterUser, *asking, error) {
+	u, err := m.self(doing)
+	if err != nil {
+		return nil, nil, err
+	}
+	a := m.roster.asking[user]
+	switch {
+	case u.role > wire.RoleAdmin:
+		return nil, nil, fmt.Errorf("%s: %w: only owners and admins may, and this user is %v", doing, ErrNotPermitted, u.role)
+	case m.roster.users[user] != nil:
+		return nil, nil, fmt.Errorf("%s: %w: that user is in the group already", doing, ErrState)
+	case a == nil:
+		return nil, nil, fmt.Errorf("%s: %w: user %v has not asked to be let in", doing, ErrUnknown, user)
+	}
+	return u, a, nil
+}
+
+func (in Approve) act(m *Machine, now time.Time, out *Outcome) error {
+	u, a, err := m.askedBy(in.User, "approving")
+	if err != nil {
+		return err
+	}
+	role := cmp.Or(in.Role, wire.RoleMember)
+	op, d := a.by.op, a.by.asker.device
+	switch {
+	case role > wire.RoleReadOnly:
+		return fmt.Errorf("approving: %w: %v", ErrUnknown, role)
+	case role < u.role:
+		return fmt.Errorf("approving: %w: a %v makes nobody %v", ErrNotPermitted, u.role, role)
+	}
+	if err := errors.Join(d.CheckExpiry(now), m.cfg.Engine.CheckLifetime(op.KeyPackage, now)); err != nil {
+		return fmt.Errorf("approving: %w: it has to ask again: %w", ErrInvalidKeyPackage, err)
+	}
+	out.Entry, err = m.operate(now, &wire.Op{Type: wire.OpAdd, Cert: op.Cert, Role: role, KeyPackage: op.KeyPackage, Why: wire.WhyRole})
+	return err
+}
+
+func (in Deny) act(m *Machine, now time.Time, out *Outcome) error {
+	_, a, err := m.askedBy(in.User, "denying")
+	if err != nil {
+		return err
+	}
+	if a.denied != nil {
+		return fmt.Errorf("denying: %w: it is denied already", ErrState)
+	}
+	out.Entry, err = m.operate(now, &wire.Op{Type: wire.OpDeny, User: &in.User})
+	return err
+}
+
+// Request is a user who asked to be let in.
+type Request struct {
+	User   wire.UserID
+	Device wire.DeviceID
+	Name   string      // of the device, as it calls itself
+	Asked  time.Time   // by the clock of the member that was asked
+	By     wire.UserID // that member
+	Denied wire.UserID // who turned it down; zero: nobody
+	Lapsed bool        // nobody answered for too long; it may ask again
+	Again  bool        // it was in the group and was removed
+}
+
+// Requests lists who asked to be let in and is not, those that wait first, oldest
+// first.
+func (m *Machine) Requests(now time.Time) []Request {
+	out := make([]Request, 0, len(m.roster.asking))
+	for _, user := range sortedKeys(m.roster.asking) {
+		a := m.roster.asking[user]
+		d := a.by.asker.device
+		r := Request{
+			User: user, Device: d.ID, Name: d.Cert.Name, Asked: a.by.hlc.Time(), By: a.by.user, Again: m.roster.wasRemoved(d),
+			Lapsed: a.denied == nil && !a.open(m.next(now)),
+		}
+		if a.denied != nil {
+			r.Denied = a.denied.user
+		}
+		out = append(out, r)
+	}
+	decided := func(r Request) int {
+		if r.Lapsed || r.Denied != (wire.UserID{}) {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(out, func(a, b Request) int { return cmp.Or(decided(a)-decided(b), a.Asked.Compare(b.Asked)) })
+	return out
+}
+
+// requestStatus tells a joiner how its request is, if it is one that waits for an admin.
+func (m *Machine) requestStatus(keyPackage []byte) (JoinStatus, bool) {
+	for _, a := range m.roster.asking {
+		if !bytes.Equal(a.by.op.KeyPackage, keyPackage) {
+			continue
+		}
+		if a.denied != nil {
+			return JoinStatus{Stage: wire.JoinDenied, Reason: ErrDenied.Error(), Final: true}, true
+		}
+		return JoinStatus{Stage: wire.JoinWaiting, Reason: "an admin has to approve the request"}, true
+	}
+	return JoinStatus{}, false
+}

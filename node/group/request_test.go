@@ -1,0 +1,187 @@
+package group
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// A request that a member takes is seen, approved and answered elsewhere: by an admin
+// who got it from that member, while nobody else can be reached.
+func TestRequestIsSeenByEveryAdmin(t *testing.T) {
+	w, a, b, c := closed(t, 620, wire.PolicyRequest)
+	d := w.device("dora")
+	a.online, b.online = false, false
+	w.join(d)
+	if s, err := c.m.JoinStatus(d.m.request.KeyPackage); err != nil || s.Stage != wire.JoinWaiting || s.Reason != "an admin has to approve the request" {
+		t.Errorf("carl tells dora %+v, %v", s, err)
+	}
+	entries := c.m.Status().Entries
+	if _, err := c.step(JoinAsked{Request: *d.m.request}); err != nil {
+		t.Errorf("asking again: %v", err)
+	}
+	w.run(time.Minute) // dora asks again every second
+	if got := c.m.Status().Entries; got != entries {
+		t.Errorf("carl's log grew by %d entries while dora asked again", got-entries)
+	}
+	for _, r := range []refusal{
+		{"approving, by a member", Approve{User: d.dev.User}, ErrNotPermitted, Ignore},
+		{"denying, by a member", Deny{User: d.dev.User}, ErrNotPermitted, Ignore},
+	} {
+		r.check(t, c)
+	}
+
+	b.online = true
+	d.online = false
+	w.sync(b, c)
+	w.run(10 * time.Second)
+	want := Request{User: d.dev.User, Device: d.dev.ID, Name: "dora", By: c.dev.User}
+	got := b.m.Requests(w.now)
+	if len(got) != 1 || got[0].Asked.IsZero() {
+		t.Fatalf("ben sees %+v", got)
+	}
+	want.Asked = got[0].Asked
+	if got[0] != want {
+		t.Errorf("ben sees %+v, want %+v", got[0], want)
+	}
+	events, err := b.m.Events(0, 0)
+	if err != nil || !slices.ContainsFunc(events, func(e Event) bool { return e.Kind == EventAsked && e.User == d.dev.User && e.Detail == "dora" }) {
+		t.Errorf("ben was not told: %v", err)
+	}
+	for _, r := range []refusal{
+		{"approving nobody", Approve{User: wire.UserID{1}}, ErrUnknown, Ignore},
+		{"approving a member", Approve{User: c.dev.User}, ErrState, Ignore},
+		{"denying nobody", Deny{User: wire.UserID{1}}, ErrUnknown, Ignore},
+		{"giving more than one has", Approve{User: d.dev.User, Role: wire.RoleOwner}, ErrNotPermitted, Ignore},
+		{"giving what there is not", Approve{User: d.dev.User, Role: 9}, ErrUnknown, Ignore},
+	} {
+		r.check(t, b)
+	}
+	b.must(Approve{User: d.dev.User, Role: wire.RoleReadOnly})
+	d.online, a.online = true, true
+	for _, x := range w.devices {
+		w.syncSomebody(x)
+	}
+	w.run(2 * time.Minute)
+	w.agree(a, b, c, d)
+	if n := len(b.m.Requests(w.now)); n != 0 {
+		t.Errorf("%d requests are left", n)
+	}
+	refusal{"dora may only read", Send{}, ErrNotPermitted, Ignore}.check(t, d)
+}
+
+func TestDeniedRequest(t *testing.T) {
+	w, a, b, c := closed(t, 621, wire.PolicyRequest)
+	d := w.device("dora")
+	w.join(d)
+	w.run(5 * time.Second)
+	b.must(Deny{User: d.dev.User})
+	w.run(5 * time.Second)
+	refusal{"denying twice", Deny{User: d.dev.User}, ErrState, Ignore}.check(t, a)
+	refusal{"asking again", JoinAsked{Request: *d.m.request}, ErrDenied, Ignore}.check(t, c)
+	for _, x := range []*device{a, b, c} {
+		if s, err := x.m.JoinStatus(d.m.request.KeyPackage); err != nil || s.Stage != wire.JoinDenied || !s.Final {
+			t.Errorf("%s tells dora %+v, %v", x.name, s, err)
+		}
+	}
+	if got := a.m.Requests(w.now); len(got) != 1 || got[0].Denied != b.dev.User {
+		t.Errorf("anna sees %+v", got)
+	}
+	// A week later dora is heard again; and an admin may change its mind at any time.
+	d.down = true
+	w.run(8 * 24 * time.Hour)
+	d.open()
+	w.run(time.Minute)
+	if got := a.m.Requests(w.now); len(got) != 1 || got[0].Denied != (wire.UserID{}) {
+		t.Fatalf("anna sees %+v", got)
+	}
+	b.must(Deny{User: d.dev.User})
+	w.run(time.Minute)
+	a.must(Approve{User: d.dev.User})
+	w.run(time.Minute)
+	w.agree(a, b, c, d)
+}
+
+// Who lets a flood of strangers ask keeps a bounded number of requests, whatever comes.
+func TestFloodOfRequests(t *testing.T) {
+	w, _, b, c := closed(t, 622, wire.PolicyRequest)
+	w.hold = func(from, to *device, _ []byte) bool { return true }
+	full := 0
+	entries := c.m.Status().Entries
+	for range maxRequests + 20 {
+		d := w.device("stranger")
+		w.devices = w.devices[:len(w.devices)-1]
+		r := d.asks(nil)
+		d.down = true
+		if _, err := c.step(JoinAsked{Request: r}); isErr(err, ErrFull) {
+			full++
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := c.m.Status().Entries - entries; full != 20 || got != maxRequests {
+		t.Errorf("%d were refused, and the log grew by %d entries", full, got)
+	}
+	w.sync(b, c)
+	if got := len(b.m.Requests(w.now)); got != maxRequests {
+		t.Errorf("ben sees %d requests, want %d", got, maxRequests)
+	}
+	// Those lapse, and others are heard.
+	w.run(requestFor + time.Hour)
+	late := w.device("late")
+	w.devices = w.devices[:len(w.devices)-1]
+	r := late.asks(nil)
+	late.down = true
+	if _, err := c.step(JoinAsked{Request: r}); err != nil {
+		t.Errorf("two weeks later: %v", err)
+	}
+	lapsed := 0
+	for _, x := range c.m.Requests(w.now) {
+		if x.Lapsed {
+			lapsed++
+		}
+	}
+	if lapsed != maxRequests {
+		t.Errorf("%d requests have lapsed, want %d", lapsed, maxRequests)
+	}
+}
+
+// Requests and denials survive a restart: they are in the log.
+func TestRequestsSurviveARestart(t *testing.T) {
+	w, a, b, _ := closed(t, 623, wire.PolicyRequest)
+	d, e := w.device("dora"), w.device("emil")
+	w.join(d)
+	w.join(e)
+	w.run(5 * time.Second)
+	a.must(Deny{User: e.dev.User})
+	w.run(5 * time.Second)
+	before := b.m.Requests(w.now)
+	b.open()
+	after := b.m.Requests(w.now)
+	if len(before) != 2 || !slices.Equal(before, after) {
+		t.Errorf("before the restart %+v, after it %+v", before, after)
+	}
+}
+
+// A request whose KeyPackage is out of date is not approved; its device asks with a new
+// one by itself, and is.
+func TestRequestWithAnOldKeyPackage(t *testing.T) {
+	w, a, b, c := closed(t, 624, wire.PolicyRequest)
+	d := w.device("dora")
+	w.join(d)
+	w.run(5 * time.Second)
+	d.down = true
+	old := string(d.m.request.KeyPackage)
+	w.run(keyPackageLifetime + time.Hour)
+	refusal{"out of date", Approve{User: d.dev.User}, ErrInvalidKeyPackage, Ignore}.check(t, a)
+	d.open()
+	if string(d.m.request.KeyPackage) == old || d.m.JoinLapsed(w.now) {
+		t.Fatal("the KeyPackage is the old one")
+	}
+	w.run(time.Minute)
+	a.must(Approve{User: d.dev.User})
+	w.run(2 * time.Minute)
+	w.agree(a, b, c, d)
+}

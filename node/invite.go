@@ -1,0 +1,245 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// linkPeers is how many members' devices a link names: this one, and others that are
+// connected, since any of them can serve the invite.
+const linkPeers = 3
+
+// NewInvite says what an invite gives.
+type NewInvite struct {
+	Role    wire.Role     // 0: member
+	Expires time.Duration // from now; 0: never
+	Uses    uint64        // 0: any number
+}
+
+// CreateInvite gives out an invite and its link. The link is a secret that this node
+// does not keep: whoever has it can join the group with the invite.
+func (n *Node) CreateInvite(ctx context.Context, id wire.GroupID, c NewInvite) (wire.InviteID, *wire.Link, error) {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return wire.InviteID{}, nil, err
+	}
+	if c.Role == 0 {
+		c.Role = wire.RoleMember
+	}
+	if c.Expires < 0 {
+		return wire.InviteID{}, nil, fmt.Errorf("%w: an invite that expires %v ago", ErrInvalid, -c.Expires)
+	}
+	link := &wire.Link{V: wire.Version, Genesis: g.genesis.Raw}
+	_, _ = rand.Read(link.Secret[:])
+	key, err := identity.KeyFromSeed(link.Secret[:])
+	if err != nil {
+		return wire.InviteID{}, nil, err
+	}
+	defer key.Wipe()
+	now := time.Now()
+	invite := wire.Invite{
+		V: wire.Version, Key: [32]byte(key.Public()), Role: c.Role, Uses: c.Uses, Signer: n.me.user.Public(),
+		Created: uint64(now.UnixMilli()), //nolint:gosec // after 1970
+	}
+	if c.Expires > 0 {
+		invite.Expires = uint64(now.Add(c.Expires).UnixMilli()) //nolint:gosec // after 1970
+	}
+	link.Invite = n.me.user.Sign(wire.DomainInvite, id, invite.Encode())
+	if _, err := g.loop.step(ctx, group.GiveInvite{Invite: link.Invite}); err != nil {
+		return wire.InviteID{}, nil, err
+	}
+	link.Peers = g.linkPeers(ctx)
+	return wire.InviteIDOf(id, link.Invite.Payload), link, nil
+}
+
+// linkPeers names this device and members that are connected, with their addresses.
+func (g *hosted) linkPeers(ctx context.Context) []wire.LinkPeer {
+	out := []wire.LinkPeer{linkPeer(g.n.host.ID(), g.n.host.Addrs())}
+	members, err := g.connectedMembers(ctx)
+	if err != nil {
+		return out
+	}
+	slices.Sort(members)
+	for _, p := range slices.Compact(members) {
+		one := linkPeer(p, g.n.host.Peerstore().Addrs(p))
+		if len(one.Addrs) > 0 && len(out) < linkPeers {
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+// linkPeer is a peer with at most wire.MaxLinkAddrs of its addresses; those that only
+// mean something on its own machine are left out where there are others.
+func linkPeer(id peer.ID, addrs []multiaddr.Multiaddr) wire.LinkPeer {
+	p := wire.LinkPeer{Peer: []byte(id), Addrs: [][]byte{}}
+	wide := slices.DeleteFunc(slices.Clone(addrs), manet.IsIPLoopback)
+	if len(wide) == 0 {
+		wide = addrs
+	}
+	slices.SortStableFunc(wide, func(a, b multiaddr.Multiaddr) int { return bytes.Compare(publicFirst(a), publicFirst(b)) })
+	for _, a := range wide {
+		if b := a.Bytes(); len(b) > 0 && len(b) <= wire.MaxLinkAddr && len(p.Addrs) < wire.MaxLinkAddrs {
+			p.Addrs = append(p.Addrs, b)
+		}
+	}
+	return p
+}
+
+func publicFirst(a multiaddr.Multiaddr) []byte {
+	if manet.IsPublicAddr(a) {
+		return []byte{0}
+	}
+	return []byte{1}
+}
+
+// readLink checks a link: that its genesis is a group's, and that its invite is for
+// that group and by the key in the link.
+func readLink(l *wire.Link) (*identity.Genesis, *identity.Key, error) {
+	genesis, err := identity.VerifyGenesis(l.Genesis)
+	if err != nil {
+		return nil, nil, fmt.Errorf("invite link: %w", err)
+	}
+	invite, err := wire.DecodeInvite(l.Invite.Payload)
+	if err != nil {
+		return nil, nil, fmt.Errorf("invite link: %w", err)
+	}
+	if err := identity.Verify(invite.Signer, wire.DomainInvite, genesis.ID, l.Invite); err != nil {
+		return nil, nil, fmt.Errorf("invite link: the invite is not for the group in the link: %w", err)
+	}
+	key, err := identity.KeyFromSeed(l.Secret[:])
+	if err != nil {
+		return nil, nil, err
+	}
+	if !bytes.Equal(key.Public(), invite.Key[:]) {
+		key.Wipe()
+		return nil, nil, fmt.Errorf("invite link: %w: its secret is another invite's", identity.ErrForged)
+	}
+	return genesis, key, nil
+}
+
+// JoinByLink asks to be let into the group of an invite link, as Join does, and gives
+// the group's ID. In a group that this device waits to get into, or is out of, it asks
+// with the invite from now on.
+func (n *Node) JoinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, error) {
+	genesis, key, err := readLink(l)
+	if err != nil {
+		return wire.GroupID{}, err
+	}
+	if invite, err := wire.DecodeInvite(l.Invite.Payload); err == nil && invite.Expires != 0 && uint64(time.Now().UnixMilli()) >= invite.Expires { //nolint:gosec // after 1970
+		// Refused here, where a person reads it; members judge it by their own clocks.
+		return genesis.ID, fmt.Errorf("%w: %w", ErrDenied, group.ErrInviteExpired)
+	}
+	g := n.hosting(genesis.ID)
+	if g == nil {
+		return genesis.ID, n.join(ctx, genesis, l)
+	}
+	st, err := g.status(ctx)
+	if err != nil {
+		return genesis.ID, err
+	}
+	if st.State == group.StateMember || st.State == group.StateSyncing {
+		return genesis.ID, nil
+	}
+	if err := n.put(keyGroups+string(genesis.ID[:]), &hostedRow{Genesis: genesis.Raw, Peers: l.Peers}); err != nil {
+		return genesis.ID, err
+	}
+	g.hint(l.Peers)
+	return genesis.ID, g.askAgain(ctx, group.Join{Invite: &l.Invite, Key: key}) // the loop may use the key after ctx
+}
+
+// askAgain asks once more to be let into a group that this node has, which it may be out of.
+func (g *hosted) askAgain(ctx context.Context, in group.Join) error {
+	if err := g.onGossip(); err != nil {
+		return err
+	}
+	_, err := g.loop.step(ctx, in)
+	return err
+}
+
+// hint takes up the members that a link names, to be asked first.
+func (g *hosted) hint(peers []wire.LinkPeer) {
+	var out []peer.AddrInfo
+	for _, p := range peers {
+		id, err := peer.IDFromBytes(p.Peer)
+		if err != nil || id == g.n.host.ID() {
+			continue
+		}
+		info := peer.AddrInfo{ID: id}
+		for _, raw := range p.Addrs {
+			if a, err := multiaddr.NewMultiaddrBytes(raw); err == nil {
+				info.Addrs = append(info.Addrs, a)
+			}
+		}
+		// Reached later too, when its connection breaks before a record names it.
+		g.n.host.Peerstore().AddAddrs(id, info.Addrs, peerstore.RecentlyConnectedAddrTTL)
+		out = append(out, info)
+	}
+	g.mu.Lock()
+	g.hints = out
+	g.mu.Unlock()
+}
+
+func (g *hosted) hinted() []peer.AddrInfo {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.hints
+}
+
+// firstAsk is what a machine that is new asks with: by the link that its row holds, if
+// it holds one.
+func (g *hosted) firstAsk() (group.Join, error) {
+	if g.link == nil {
+		return group.Join{}, nil
+	}
+	_, key, err := readLink(g.link)
+	if err != nil {
+		return group.Join{}, err
+	}
+	return group.Join{Invite: &g.link.Invite, Key: key}, nil
+}
+
+// ask lets a machine that is new ask to be let in. Once the request is durable the
+// secret of a link is needed no more.
+func (g *hosted) ask(ctx context.Context) error {
+	st, err := g.status(ctx)
+	if err != nil {
+		return err
+	}
+	if st.State == group.StateNew {
+		in, err := g.firstAsk()
+		if err != nil {
+			return err
+		}
+		if _, err = g.loop.step(ctx, in); err != nil {
+			return err // the loop may still use the key
+		}
+		if in.Key != nil {
+			in.Key.Wipe()
+		}
+	}
+	if g.link == nil {
+		return nil
+	}
+	row := &hostedRow{Genesis: g.genesis.Raw, Peers: g.link.Peers}
+	if err := g.n.put(keyGroups+string(g.id[:]), row); err != nil {
+		return errors.Join(ErrStore, err)
+	}
+	clear(g.link.Secret[:])
+	g.link = nil
+	return nil
+}

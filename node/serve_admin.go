@@ -1,0 +1,356 @@
+package node
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+func parseRole(s string) (wire.Role, error) {
+	for r := wire.RoleOwner; r <= wire.RoleReadOnly; r++ {
+		if r.String() == s {
+			return r, nil
+		}
+	}
+	return 0, api.Errorf(api.CodeInvalid, "there is no role %q: there are owner, admin, member and read-only", s)
+}
+
+func orMember(s string) (wire.Role, error) {
+	if s == "" {
+		return wire.RoleMember, nil
+	}
+	return parseRole(s)
+}
+
+// names are the members' names, by user.
+func (s *server) names(ctx context.Context, id wire.GroupID) (map[wire.UserID]string, error) {
+	members, err := s.n.Members(ctx, id)
+	out := make(map[wire.UserID]string, len(members))
+	for _, m := range members {
+		out[m.User] = m.Name
+	}
+	return out, APIError(err)
+}
+
+// member finds the member that a text names.
+func (s *server) member(ctx context.Context, id wire.GroupID, query string) (wire.UserID, error) {
+	if user, err := wire.ParseUserID(query); err == nil {
+		return user, nil
+	}
+	members, err := s.n.Members(ctx, id)
+	if err != nil {
+		return wire.UserID{}, APIError(err)
+	}
+	var candidates []api.Candidate
+	for _, m := range members {
+		candidates = append(candidates, api.Candidate{ID: m.User.String(), Name: m.Name})
+	}
+	text, err := api.Resolve("user", query, candidates)
+	if err != nil {
+		return wire.UserID{}, err
+	}
+	return wire.ParseUserID(text)
+}
+
+func (s *server) CreateInvite(ctx context.Context, r api.CreateInviteRequest) (api.Invite, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Invite{}, err
+	}
+	role, err := orMember(r.Role)
+	if err != nil {
+		return api.Invite{}, err
+	}
+	invite, link, err := s.n.CreateInvite(ctx, id, NewInvite{Role: role, Expires: time.Duration(r.Expires), Uses: r.Uses})
+	if err != nil {
+		return api.Invite{}, APIError(err)
+	}
+	all, err := s.invites(ctx, id)
+	i := slices.IndexFunc(all, func(i api.Invite) bool { return i.ID == invite.String() })
+	if err != nil || i < 0 {
+		return api.Invite{ID: invite.String(), Link: link.Text()}, err
+	}
+	all[i].Link = link.Text()
+	return all[i], nil
+}
+
+func (s *server) Invites(ctx context.Context, r api.GroupRequest) (api.Invites, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Invites{}, err
+	}
+	all, err := s.invites(ctx, id)
+	return api.Invites{Invites: all}, err
+}
+
+func (s *server) invites(ctx context.Context, id wire.GroupID) ([]api.Invite, error) {
+	names, err := s.names(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.n.Invites(ctx, id)
+	out := make([]api.Invite, 0, len(all))
+	for _, i := range all {
+		one := api.Invite{
+			ID: i.ID.String(), By: i.By.String(), ByName: names[i.By], Role: i.Role.String(), Created: i.Created, Expires: i.Expires,
+			Uses: i.Uses, Used: i.Used, Revoked: textUnlessZero(i.Revoked), Valid: i.Void == nil,
+		}
+		if i.Void != nil {
+			one.Void = strings.TrimPrefix(i.Void.Error(), group.ErrNotPermitted.Error()+": ")
+		}
+		out = append(out, one)
+	}
+	return out, APIError(err)
+}
+
+func (s *server) RevokeInvite(ctx context.Context, r api.InviteRequest) (api.Empty, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Empty{}, err
+	}
+	all, err := s.n.Invites(ctx, id)
+	if err != nil {
+		return api.Empty{}, APIError(err)
+	}
+	var candidates []api.Candidate
+	for _, i := range all {
+		candidates = append(candidates, api.Candidate{ID: i.ID.String()})
+	}
+	text, err := api.Resolve("invite", r.Invite, candidates)
+	if err != nil {
+		return api.Empty{}, err
+	}
+	for _, i := range all {
+		if i.ID.String() == text {
+			return api.Empty{}, APIError(s.n.RevokeInvite(ctx, id, i.ID))
+		}
+	}
+	return api.Empty{}, api.Errorf(api.CodeNotFound, "there is no invite %q here", r.Invite)
+}
+
+func (s *server) Requests(ctx context.Context, r api.GroupRequest) (api.Requests, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Requests{}, err
+	}
+	all, err := s.n.Requests(ctx, id)
+	out := api.Requests{Requests: make([]api.Request, 0, len(all))}
+	for _, q := range all {
+		one := api.Request{
+			User: q.User.String(), Device: q.Device.String(), Name: q.Name, Asked: q.Asked, By: q.By.String(),
+			State: api.RequestWaiting, Denied: textUnlessZero(q.Denied), Removed: q.Again,
+		}
+		switch {
+		case one.Denied != "":
+			one.State = api.RequestDenied
+		case q.Lapsed:
+			one.State = api.RequestLapsed
+		}
+		out.Requests = append(out.Requests, one)
+	}
+	return out, APIError(err)
+}
+
+// asker finds the user at the door that a text names.
+func (s *server) asker(ctx context.Context, groupText, query string) (wire.GroupID, wire.UserID, error) {
+	id, err := s.resolve(ctx, groupText)
+	if err != nil {
+		return id, wire.UserID{}, err
+	}
+	if user, err := wire.ParseUserID(query); err == nil {
+		return id, user, nil
+	}
+	all, err := s.n.Requests(ctx, id)
+	if err != nil {
+		return id, wire.UserID{}, APIError(err)
+	}
+	var candidates []api.Candidate
+	for _, q := range all {
+		candidates = append(candidates, api.Candidate{ID: q.User.String(), Name: q.Name})
+	}
+	text, err := api.Resolve("request", query, candidates)
+	if err != nil {
+		return id, wire.UserID{}, err
+	}
+	user, err := wire.ParseUserID(text)
+	return id, user, err
+}
+
+func (s *server) Approve(ctx context.Context, r api.ApproveRequest) (api.Empty, error) {
+	id, user, err := s.asker(ctx, r.Group, r.User)
+	if err != nil {
+		return api.Empty{}, err
+	}
+	role, err := orMember(r.Role)
+	if err != nil {
+		return api.Empty{}, err
+	}
+	return api.Empty{}, APIError(s.n.Approve(ctx, id, user, role))
+}
+
+func (s *server) Deny(ctx context.Context, r api.UserRequest) (api.Empty, error) {
+	id, user, err := s.asker(ctx, r.Group, r.User)
+	if err != nil {
+		return api.Empty{}, err
+	}
+	return api.Empty{}, APIError(s.n.Deny(ctx, id, user))
+}
+
+func (s *server) SetRole(ctx context.Context, r api.RoleRequest) (api.Empty, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Empty{}, err
+	}
+	role, err := parseRole(r.Role)
+	if err != nil {
+		return api.Empty{}, err
+	}
+	user, err := s.member(ctx, id, r.User)
+	if err != nil {
+		return api.Empty{}, err
+	}
+	return api.Empty{}, APIError(s.n.SetRole(ctx, id, user, role))
+}
+
+func (s *server) Log(ctx context.Context, r api.GroupRequest) (api.Log, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Log{}, err
+	}
+	all, err := s.n.History(ctx, id)
+	out := api.Log{Operations: make([]api.Operation, 0, len(all))}
+	for _, a := range all {
+		one := api.Operation{
+			Hash: a.Hash.String(), At: a.At, User: a.User.String(), Device: a.Device.String(), Name: a.Name, Kind: a.Type.String(),
+			Subject: textUnlessZero(a.Subject), About: textUnlessZero(a.About), Called: a.Called, Invite: textUnlessZero(a.Invite), Void: a.Void,
+		}
+		if a.Role != 0 {
+			one.Role = a.Role.String()
+		}
+		switch a.Why {
+		case wire.WhyRole:
+			one.Why = "role"
+		case wire.WhyInvite:
+			one.Why = "invite"
+		case wire.WhyOpen:
+			one.Why = "open"
+		}
+		if p := a.Profile; p != nil {
+			one.Detail = profileText(p)
+		}
+		out.Operations = append(out.Operations, one)
+	}
+	return out, APIError(err)
+}
+
+// profileText says what a register of the profile sets.
+func profileText(p *wire.ProfileItem) string {
+	switch p.Field {
+	case wire.FieldName:
+		return fmt.Sprintf("name %q", p.Text)
+	case wire.FieldDescription:
+		return fmt.Sprintf("description %q", p.Text)
+	case wire.FieldTags:
+		return "tags " + strings.Join(p.Tags, ", ")
+	case wire.FieldPolicy:
+		return "policy " + p.Policy.String()
+	}
+	return ""
+}
+
+func (s *server) GroupStatus(ctx context.Context, r api.GroupRequest) (api.GroupStatus, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.GroupStatus{}, err
+	}
+	g, err := s.group(ctx, id)
+	if err != nil {
+		return api.GroupStatus{}, err
+	}
+	rep, err := s.n.Report(ctx, id)
+	if err != nil {
+		return api.GroupStatus{}, APIError(err)
+	}
+	out := api.GroupStatus{
+		Group: g, Gate: rep.Gate, Adds: rep.Adds, Removes: rep.Removes, HealAt: rep.HealAt, SettleAt: rep.SettleAt, Rejoining: rep.Rejoining,
+		Waiting: rep.Waiting, Lacking: rep.Lacking, Requests: rep.Requests, SendKey: hex.EncodeToString(rep.SendKey[:]), Keys: rep.Keys,
+		Branches: []api.Branch{}, Devices: []api.GroupDevice{}, Unsealed: texts(rep.Unsealed), Unread: texts(rep.Missing),
+	}
+	for _, b := range rep.Branches {
+		out.Branches = append(out.Branches, api.Branch{
+			Tip: b.Tip.String(), Epoch: b.Number, From: b.From.String(), Length: b.Length, By: textUnlessZero(b.By),
+			Chosen: b.Chosen, Here: b.Here, Held: b.Held, Reason: b.Reason, Voters: texts(b.Voters),
+		})
+	}
+	for _, d := range rep.Devices {
+		out.Devices = append(out.Devices, api.GroupDevice{
+			Device: d.Device.String(), User: d.User.String(), Name: d.Name, Self: d.Own, Last: d.Last, Vote: textUnlessZero(d.Vote), Epoch: d.Number,
+			VotedAt: d.VotedAt, Chosen: d.Chosen, Refused: d.Refused, Unheld: d.Unheld, Heard: d.Heard, Lacks: d.Lacks, Gaps: d.Gaps,
+			Rejoins: d.Rejoins, InTree: d.InTree,
+		})
+	}
+	return out, nil
+}
+
+func texts[T fmt.Stringer](ids []T) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = id.String()
+	}
+	return out
+}
+
+func (s *server) Heal(ctx context.Context, r api.GroupRequest) (api.Healed, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Healed{}, err
+	}
+	h, err := s.n.Heal(ctx, id)
+	out := api.Healed{Did: append([]string{}, h.Did...), Synced: texts(h.Synced), Failed: map[string]string{}, Found: h.Found}
+	for p, why := range h.Failed {
+		out.Failed[p.String()] = why
+	}
+	return out, APIError(err)
+}
+
+func (s *server) Why(ctx context.Context, r api.WhyRequest) (api.Explanation, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Explanation{}, err
+	}
+	var e group.Explanation
+	if r.Subject == "join" {
+		e, err = s.n.ExplainJoin(ctx, id)
+	} else {
+		var message wire.MessageID
+		if message, err = wire.ParseEntryHash(r.Subject); err != nil {
+			if message, err = s.anyMessage(ctx, id, r.Subject); err != nil {
+				return api.Explanation{}, err
+			}
+			r.Subject = message.String()
+		}
+		e, err = s.n.Explain(ctx, id, message)
+	}
+	return api.Explanation{Subject: r.Subject, State: e.State, Facts: append([]string{}, e.Facts...), Next: append([]string{}, e.Next...)}, APIError(err)
+}
+
+// anyMessage finds the message that a prefix names: one that was shown, one that
+// cannot be read, or one that is not sealed yet.
+func (s *server) anyMessage(ctx context.Context, id wire.GroupID, query string) (wire.MessageID, error) {
+	rep, err := s.n.Report(ctx, id)
+	if err != nil {
+		return wire.MessageID{}, APIError(err)
+	}
+	var hidden []api.Candidate
+	for _, m := range rep.Missing {
+		hidden = append(hidden, api.Candidate{ID: m.String()})
+	}
+	return s.resolveAmong(ctx, id, query, hidden)
+}
