@@ -47,6 +47,7 @@ func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (_ *CommitResult, err e
 		return nil, err
 	}
 	var c change
+	defer c.abandon()
 	wire := cfg.Wire
 	if wire == 0 {
 		wire = WirePublic
@@ -243,6 +244,7 @@ func (e *Epoch) Process(message []byte, cfg ProcessConfig) (*Processed, error) {
 		return nil, err
 	}
 	var c change
+	defer c.abandon()
 	a, err := e.openHandshake(message, cfg.Ratchets, &c)
 	if err != nil {
 		return nil, fmt.Errorf("commit: %w", err)

@@ -295,6 +295,7 @@ func (g *Group) keep(message []byte) (Delta, error) {
 		return nil, fmt.Errorf("%w: proposal came before", ErrKeyUsed)
 	}
 	var c change
+	defer c.abandon()
 	a, err := g.epoch.openHandshake(message, g.ratchets, &c)
 	if err != nil {
 		return nil, err

@@ -186,11 +186,12 @@ func (kp *KeyPackage) checkSelf() error {
 	if s == nil {
 		return fmt.Errorf("%w: ciphersuite %#04x", ErrUnsupported, uint16(kp.Suite))
 	}
+	if err := s.kem.checkPublic(kp.InitKey); err != nil {
+		return fmt.Errorf("init_key: %w", err)
+	}
 	switch {
 	case kp.Leaf.Source != LeafFromKeyPackage:
 		return fmt.Errorf("%w: leaf_node_source is not key_package", ErrInvalid)
-	case len(kp.InitKey) != s.kem.publicSize():
-		return fmt.Errorf("%w: init_key of %d bytes", ErrInvalid, len(kp.InitKey))
 	case bytes.Equal(kp.InitKey, kp.Leaf.EncryptionKey):
 		return fmt.Errorf("%w: init_key equals the leaf's encryption_key", ErrInvalid)
 	}

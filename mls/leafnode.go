@@ -347,9 +347,10 @@ func (l *LeafNode) verifySignature(s *suite, groupID []byte, index LeafIndex) er
 
 // checkSelf is the part of RFC 9420, Section 7.3 that needs no group.
 func (l *LeafNode) checkSelf(s *suite) error {
+	if err := s.kem.checkPublic(l.EncryptionKey); err != nil {
+		return fmt.Errorf("encryption_key: %w", err)
+	}
 	switch {
-	case len(l.EncryptionKey) != s.kem.publicSize():
-		return fmt.Errorf("%w: encryption_key of %d bytes", ErrInvalid, len(l.EncryptionKey))
 	case !slices.Contains(l.Capabilities.Versions, MLS10):
 		return fmt.Errorf("%w: leaf's capabilities lack version mls10", ErrInvalid)
 	case !slices.Contains(l.Capabilities.CipherSuites, s.id):

@@ -159,6 +159,7 @@ func (e *Epoch) propose(rand io.Reader, p Proposal, cfg ProposeConfig) ([]byte, 
 		return a.publicMessage(e.suite(), e.secrets.membership, e.context), nil, nil
 	}
 	var c change
+	defer c.abandon()
 	message, err := cfg.Ratchets.sealContent(rand, a, cfg.Padding, &c)
 	if err != nil {
 		return nil, nil, err

@@ -57,6 +57,7 @@ func (r *Ratchets) Seal(rand io.Reader, signer *SignatureKey, authenticatedData,
 		return nil, nil, err
 	}
 	var c change
+	defer c.abandon()
 	message, err := r.sealContent(rand, a, padding, &c)
 	if err != nil {
 		return nil, nil, err
@@ -76,7 +77,6 @@ func (r *Ratchets) sealContent(rand io.Reader, a *authContent, padding int, c *c
 	if err != nil {
 		return nil, err
 	}
-	defer key.wipe()
 	return r.epoch.suite().sealPrivate(rand, a, r.epoch.secrets.senderData, key, state.next, padding)
 }
 
@@ -103,6 +103,7 @@ func (r *Ratchets) Open(message []byte) (*Opened, Delta, error) {
 		return nil, nil, fmt.Errorf("%w: content type %d is not application data", ErrUsage, m.typ)
 	}
 	var c change
+	defer c.abandon()
 	a, sd, err := r.openContent(m, &c)
 	if err != nil {
 		return nil, nil, err

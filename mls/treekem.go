@@ -196,8 +196,8 @@ func (t *tree) mergePath(i LeafIndex, p *updatePath) ([]pathStep, error) {
 	public := make([][]byte, len(steps))
 	for k := range steps {
 		public[k] = p.nodes[k].encryptionKey
-		if len(public[k]) != t.suite.kem.publicSize() {
-			return nil, fmt.Errorf("%w: encryption_key of %d bytes in path", ErrInvalid, len(public[k]))
+		if err := t.suite.kem.checkPublic(public[k]); err != nil {
+			return nil, fmt.Errorf("encryption_key of node %d in path: %w", steps[k].x, err)
 		}
 	}
 	parentHash := t.setPath(i, steps, public)

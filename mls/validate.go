@@ -27,15 +27,15 @@ func (t *tree) checkStructure() (err error) {
 		if n.parent == nil || err != nil {
 			return
 		}
-		if len(n.parent.encryptionKey) != t.suite.kem.publicSize() {
-			err = fmt.Errorf("%w: encryption_key of node %d", ErrInvalid, x)
+		if err = t.suite.kem.checkPublic(n.parent.encryptionKey); err != nil {
+			err = fmt.Errorf("encryption_key of node %d: %w", x, err)
 			return
 		}
 		for k, i := range n.parent.unmerged {
 			switch {
 			case k > 0 && n.parent.unmerged[k-1] >= i:
 				err = fmt.Errorf("%w: unmerged_leaves of node %d are not ascending", ErrInvalid, x)
-			case !x.covers(i):
+			case uint32(i) >= t.leaves || !x.covers(i): // covers wraps beyond 2^31
 				err = fmt.Errorf("%w: unmerged leaf %d is not below node %d", ErrInvalid, i, x)
 			case !n.unmergedBelow(x, i):
 				err = fmt.Errorf("%w: unmerged leaf %d of node %d is blank or merged below", ErrInvalid, i, x)
