@@ -2,11 +2,16 @@ package mls
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cloudflare/circl/sign/ed448"
 )
 
 // badKeys are HPKE public keys of the right length that nothing can be sealed to: RFC
@@ -191,4 +196,33 @@ func TestChangesAreWiped(t *testing.T) {
 	must(t, err)
 	bob.r.tree.apply(&late)
 	zero("late", kept)
+}
+
+// Wipe destroys the expanded key too, whatever the scheme.
+func TestSignatureKeysAreWiped(t *testing.T) {
+	for _, s := range suites {
+		k, err := NewSignatureKey(s.id, newStream("wipe"))
+		must(t, err)
+		var words []big.Word
+		var octets []byte
+		switch key := k.key().(type) {
+		case ed25519.PrivateKey:
+			octets = key
+		case ed448.PrivateKey:
+			octets = key
+		case *ecdsa.PrivateKey:
+			words = key.D.Bits()
+		}
+		if len(octets)+len(words) < 4 {
+			t.Fatalf("suite %d: %d octets, %d words", s.id, len(octets), len(words))
+		}
+		k.Wipe()
+		k.Wipe() // does nothing
+		for _, w := range words {
+			octets = append(octets, byte(min(w, 255)))
+		}
+		if !bytes.Equal(octets, make([]byte, len(octets))) {
+			t.Errorf("suite %d: the key is still there", s.id)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package mls
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"time"
 )
@@ -36,6 +37,19 @@ type CommitResult struct {
 	Ratchets    *Ratchets
 	Added       []LeafIndex // in the order of the Adds
 	Delta       Delta       // of the Ratchets given, if they were used
+}
+
+// Format prints which epoch the commit leads to, and no secret.
+func (r *CommitResult) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.describe()) }
+
+// LogValue logs which epoch the commit leads to, and no secret.
+func (r *CommitResult) LogValue() slog.Value { return slog.StringValue(r.describe()) }
+
+func (r *CommitResult) describe() string {
+	if r == nil {
+		return "mls.CommitResult(nil)"
+	}
+	return fmt.Sprintf("mls.CommitResult(%s, %d added)", r.Epoch.describe(), len(r.Added))
 }
 
 // Commit makes a commit: RFC 9420, Section 12.4.1. It leaves e as it is; the
@@ -236,6 +250,19 @@ type Processed struct {
 	Delta             Delta       // of the Ratchets given, if they were used
 }
 
+// Format prints which epoch the commit led to, and no secret.
+func (p *Processed) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.describe()) }
+
+// LogValue logs which epoch the commit led to, and no secret.
+func (p *Processed) LogValue() slog.Value { return slog.StringValue(p.describe()) }
+
+func (p *Processed) describe() string {
+	if p == nil {
+		return "mls.Processed(nil)"
+	}
+	return fmt.Sprintf("mls.Processed(%s, committer %d, %d proposals)", p.Epoch.describe(), p.Committer, len(p.Proposals))
+}
+
 // Process verifies a commit (an MLSMessage) and derives the epoch it leads to: RFC
 // 9420, Section 12.4.2. It leaves e as it is. A commit that removes this member
 // gives Removed and no Epoch. Lifetimes are not checked: the committer did.
@@ -373,6 +400,7 @@ func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (
 	}
 	psk, err := s.pskSecret(plan.psks, cfg.PSKs)
 	if err != nil {
+		commitSecret.wipe()
 		return nil, err
 	}
 	child := &Epoch{ctx: next, tree: plan.tree, own: e.own, keys: keys, reinit: plan.reinit}

@@ -377,6 +377,16 @@ func (s *suite) decryptWithLabel(private secret, public []byte, label string, co
 	return s.hpkeOpen(private, public, s.labelInfo(label, context), nil, c)
 }
 
+// drawKeyPair draws a key pair and wipes what it was drawn from.
+func (s *suite) drawKeyPair(rand io.Reader) (private secret, public []byte, err error) {
+	ikm, err := draw(rand, s.kem.seedSize())
+	if err != nil {
+		return secret{}, nil, err
+	}
+	defer clear(ikm)
+	return s.kem.deriveKeyPair(ikm)
+}
+
 // draw reads n bytes of randomness.
 func draw(rand io.Reader, n int) ([]byte, error) {
 	if rand == nil {

@@ -57,11 +57,7 @@ func NewKeyPackage(rand io.Reader, cfg KeyPackageConfig) (*KeyPackage, *KeyPacka
 	if cfg.LastResort {
 		cfg.Extensions = append(slices.Clone(cfg.Extensions), Extension{Type: ExtensionLastResort})
 	}
-	ikm, err := draw(rand, s.kem.seedSize())
-	if err != nil {
-		return nil, nil, err
-	}
-	initKey, initPub, err := s.kem.deriveKeyPair(ikm)
+	initKey, initPub, err := s.drawKeyPair(rand)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -92,11 +88,7 @@ func newKeyPackageLeaf(rand io.Reader, s *suite, cfg KeyPackageConfig) (*LeafNod
 	if !cfg.Credential.known() {
 		return nil, secret{}, fmt.Errorf("%w: credential type %d", ErrUnsupported, cfg.Credential.Type)
 	}
-	ikm, err := draw(rand, s.kem.seedSize())
-	if err != nil {
-		return nil, secret{}, err
-	}
-	key, pub, err := s.kem.deriveKeyPair(ikm)
+	key, pub, err := s.drawKeyPair(rand)
 	if err != nil {
 		return nil, secret{}, err
 	}

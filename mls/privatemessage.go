@@ -88,6 +88,7 @@ func (s *suite) sealPrivate(rand io.Reader, a *authContent, from secret, key mes
 		return nil, err
 	}
 	k, nonce := s.senderDataKey(from, m.ciphertext)
+	defer clear(k)
 	plain := binary.BigEndian.AppendUint32(make([]byte, 0, 12), uint32(sd.leaf))
 	plain = append(binary.BigEndian.AppendUint32(plain, sd.generation), sd.guard[:]...)
 	if m.senderData, err = s.sealKeyed(k, nonce, senderAAD, plain); err != nil {
@@ -103,6 +104,7 @@ func (s *suite) sealPrivate(rand io.Reader, a *authContent, from secret, key mes
 // openSenderData decrypts who sent m: RFC 9420, Section 6.3.2.
 func (s *suite) openSenderData(m *privateMessage, from secret) (sd senderData, err error) {
 	key, nonce := s.senderDataKey(from, m.ciphertext)
+	defer clear(key)
 	_, aad := m.aad()
 	plain, err := s.openKeyed(key, nonce, aad, m.senderData)
 	if err != nil {

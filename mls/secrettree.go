@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -24,6 +26,18 @@ const (
 // Row is one stored item of [Ratchets]. A nil Value deletes the row with this Key.
 // Values are secret.
 type Row struct{ Key, Value []byte }
+
+// Format prints the key, and no value.
+func (r Row) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.describe()) }
+
+// LogValue logs the key, and no value.
+func (r Row) LogValue() slog.Value { return slog.StringValue(r.describe()) }
+
+// MarshalText gives what Format prints, for encoders like JSON: rows are stored by their
+// two fields.
+func (r Row) MarshalText() ([]byte, error) { return []byte(r.describe()), nil }
+
+func (r Row) describe() string { return fmt.Sprintf("mls.Row(%x, %d octets)", r.Key, len(r.Value)) }
 
 // Delta is what an operation changed. It must be stored, in one transaction with
 // what the operation gave, before that is used.

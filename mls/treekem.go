@@ -65,12 +65,7 @@ func (p *newPath) wipe() {
 // leaf is the template of the new leaf.
 func (t *tree) generatePath(rand io.Reader, i LeafIndex, leaf LeafNode, signer *SignatureKey, groupID []byte) (_ *newPath, err error) {
 	s := t.suite
-	ikm, err := draw(rand, s.kem.seedSize())
-	if err != nil {
-		return nil, err
-	}
-	leafKey, leafPub, err := s.kem.deriveKeyPair(ikm)
-	clear(ikm)
+	leafKey, leafPub, err := s.drawKeyPair(rand)
 	if err != nil {
 		return nil, err
 	}

@@ -45,6 +45,9 @@ type groupSecrets struct {
 	psks       []PreSharedKeyID
 }
 
+// Format prints a placeholder.
+func (g *groupSecrets) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
 func (g *groupSecrets) encode(w *writer) {
 	w.vec(g.joiner)
 	w.optional(g.hasPath)

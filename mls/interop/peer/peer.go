@@ -123,6 +123,9 @@ func (p *Process) Close() error {
 	return errors.Join(p.in.Close(), p.cmd.Wait())
 }
 
+// Kill ends a process that does not answer; calls fail from then on.
+func (p *Process) Kill() { _ = p.cmd.Process.Kill() }
+
 type request struct {
 	ID      uint64          `json:"id"`
 	Method  string          `json:"method"`

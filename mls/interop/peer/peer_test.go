@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pandanode/pandanode/mls/interop/mlsclient"
 	"google.golang.org/grpc/codes"
@@ -49,6 +50,8 @@ func play() {
 			fmt.Printf(`{"id":%d,"response":{"group_info":7}}`+"\n", r.ID)
 		case "Free":
 			fmt.Printf(`{"id":%d,"response":{}}`+"\n", r.ID+1)
+		case "StateAuth": // never answers
+			in.Scan()
 		default:
 			return
 		}
@@ -95,6 +98,13 @@ func TestProcess(t *testing.T) {
 	refused("a process that ends", err, codes.Unavailable, "EOF")
 	if err := p.Close(); err != nil {
 		t.Error(err)
+	}
+	p, c = run()
+	time.AfterFunc(50*time.Millisecond, p.Kill)
+	_, err = c.StateAuth(ctx, &mlsclient.StateAuthRequest{})
+	refused("a process that hangs and is killed", err, codes.Unavailable, "EOF")
+	if err := p.Close(); err == nil {
+		t.Error("a killed process ended well")
 	}
 }
 
