@@ -37,11 +37,12 @@ type sender struct {
 	index uint32
 }
 
-func (s sender) encode(w *writer) {
-	w.u8(uint8(s.typ))
+func (s sender) append(b []byte) []byte {
+	b = append(b, uint8(s.typ))
 	if s.typ == senderMember || s.typ == senderExternal {
-		w.u32(s.index)
+		b = binary.BigEndian.AppendUint32(b, s.index)
 	}
+	return b
 }
 
 func readSender(r *reader) (s sender) {
@@ -85,6 +86,16 @@ func (a *authContent) encodeBody(w *writer) {
 	}
 }
 
+// appendBody is encodeBody to a buffer, and allocates no writer for application data.
+func (a *authContent) appendBody(b []byte) []byte {
+	if a.typ == contentApplication {
+		return appendVec(b, a.application)
+	}
+	w := writer{b}
+	a.encodeBody(&w)
+	return w.b
+}
+
 func (a *authContent) readBody(r *reader) {
 	switch a.typ {
 	case contentApplication:
@@ -98,12 +109,11 @@ func (a *authContent) readBody(r *reader) {
 	}
 }
 
-func (a *authContent) encodeHeader(w *writer) {
-	w.vec(a.groupID)
-	w.u64(a.epoch)
-	a.sender.encode(w)
-	w.vec(a.authData)
-	w.u8(uint8(a.typ))
+func (a *authContent) encodeHeader(w *writer) { w.b = a.appendHeader(w.b) }
+
+func (a *authContent) appendHeader(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(appendVec(b, a.groupID), a.epoch)
+	return append(appendVec(a.sender.append(b), a.authData), uint8(a.typ))
 }
 
 // readContent reads a FramedContent.
@@ -125,11 +135,14 @@ func (a *authContent) readAuth(r *reader) {
 	}
 }
 
-func (a *authContent) encodeAuth(w *writer) {
-	w.vec(a.signature)
+func (a *authContent) encodeAuth(w *writer) { w.b = a.appendAuth(w.b) }
+
+func (a *authContent) appendAuth(b []byte) []byte {
+	b = appendVec(b, a.signature)
 	if a.typ == contentCommit {
-		w.vec(a.confirmationTag)
+		b = appendVec(b, a.confirmationTag)
 	}
+	return b
 }
 
 // appendTBS appends FramedContentTBS, RFC 9420, Section 6.1; context is the GroupContext.
@@ -172,10 +185,7 @@ func (a *authContent) bytes() []byte {
 
 // sign fills raw and signature.
 func (a *authContent) sign(s *suite, key *SignatureKey, context []byte) (err error) {
-	w := writer{b: make([]byte, 0, 64+len(a.groupID)+len(a.authData)+len(a.application))}
-	a.encodeHeader(&w)
-	a.encodeBody(&w)
-	a.raw = w.b
+	a.raw = a.appendBody(a.appendHeader(make([]byte, 0, 64+len(a.groupID)+len(a.authData)+len(a.application))))
 	if err := s.checkSigner(key); err != nil {
 		return err
 	}

@@ -66,40 +66,49 @@ func guarded(nonce []byte, guard [4]byte) []byte {
 // maxPlaintext bounds what is sealed in one message, so that no length overflows.
 const maxPlaintext = 1 << 28
 
-// sealPrivate encrypts a under a message key: RFC 9420, Section 6.3.
+// sealPrivate encrypts a under a message key, as an MLSMessage: RFC 9420, Section 6.3. It
+// is put together in one buffer, whose beginning is the associated data of both AEADs.
 func (s *suite) sealPrivate(rand io.Reader, a *authContent, from secret, key messageKey, generation uint32, padding int) ([]byte, error) {
 	if padding < 0 || padding > maxPlaintext || len(a.application) > maxPlaintext || len(a.authData) > maxPlaintext {
 		return nil, fmt.Errorf("%w: message or padding longer than %d bytes", ErrUsage, maxPlaintext)
 	}
-	sd := senderData{leaf: LeafIndex(a.sender.index), generation: generation}
-	guard, err := draw(rand, len(sd.guard))
+	guard, err := draw(rand, len(senderData{}.guard))
 	if err != nil {
 		return nil, err
 	}
-	copy(sd.guard[:], guard)
-	m := &privateMessage{groupID: a.groupID, epoch: a.epoch, typ: a.typ, authData: a.authData}
-	content := writer{b: make([]byte, 0, len(a.application)+len(a.signature)+len(a.confirmationTag)+padding+16)}
-	a.encodeBody(&content)
-	a.encodeAuth(&content)
-	content.b = append(content.b, make([]byte, padding)...)
-	contentAAD, senderAAD := m.aad()
-	m.ciphertext, err = s.sealKeyed(key.key(s), guarded(key.nonce(s), sd.guard), contentAAD, content.b)
+	content := a.appendBody(make([]byte, 0, len(a.application)+len(a.signature)+len(a.confirmationTag)+padding+16))
+	content = append(a.appendAuth(content), make([]byte, padding)...)
+	aead, err := s.aead.open(key.key(s))
 	if err != nil {
 		return nil, err
 	}
-	k, nonce := s.senderDataKey(from, m.ciphertext)
+	sealed := len(content) + aead.Overhead()
+	out := make([]byte, 0, 48+senderDataSize+2*aead.Overhead()+len(a.groupID)+len(a.authData)+sealed)
+	out = binary.BigEndian.AppendUint16(out, uint16(MLS10))
+	out = binary.BigEndian.AppendUint16(out, uint16(WirePrivate))
+	begin := len(out)
+	out = append(binary.BigEndian.AppendUint64(appendVec(out, a.groupID), a.epoch), uint8(a.typ))
+	senderAAD := out[begin:]
+	out = appendVec(out, a.authData)
+	contentAAD := out[begin:]
+	out = appendLength(out, senderDataSize+aead.Overhead())
+	at := len(out) // of the sender data, whose key needs the ciphertext
+	out = binary.BigEndian.AppendUint32(out, a.sender.index)
+	out = append(binary.BigEndian.AppendUint32(out, generation), guard...)
+	out = appendLength(out[:at+senderDataSize+aead.Overhead()], sealed)
+	ciphertext := out[len(out) : len(out)+sealed]
+	out = aead.Seal(out, guarded(key.nonce(s), [4]byte(guard)), content, contentAAD)
+	k, nonce := s.senderDataKey(from, ciphertext)
 	defer clear(k)
-	plain := binary.BigEndian.AppendUint32(make([]byte, 0, 12), uint32(sd.leaf))
-	plain = append(binary.BigEndian.AppendUint32(plain, sd.generation), sd.guard[:]...)
-	if m.senderData, err = s.sealKeyed(k, nonce, senderAAD, plain); err != nil {
+	if aead, err = s.aead.open(k); err != nil {
 		return nil, err
 	}
-	w := writer{b: make([]byte, 0, 48+len(m.groupID)+len(m.authData)+len(m.senderData)+len(m.ciphertext))}
-	w.u16(uint16(MLS10))
-	w.u16(uint16(WirePrivate))
-	m.encode(&w)
-	return w.b, nil
+	aead.Seal(out[:at], nonce, out[at:at+senderDataSize], senderAAD)
+	return out, nil
 }
+
+// senderDataSize is the length of an encoded SenderData.
+const senderDataSize = 12
 
 // openSenderData decrypts who sent m: RFC 9420, Section 6.3.2.
 func (s *suite) openSenderData(m *privateMessage, from secret) (sd senderData, err error) {

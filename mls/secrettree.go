@@ -333,10 +333,15 @@ func (t *secretTree) apply(c *change) Delta {
 	return d
 }
 
-// sortedKeys is cheap for the maps that are empty, as most are in most changes.
+// sortedKeys is cheap for maps that are empty or have one key, as most have in most changes.
 func sortedKeys[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {
-	if len(m) == 0 {
+	switch len(m) {
+	case 0:
 		return nil
+	case 1:
+		for k := range m {
+			return []K{k}
+		}
 	}
 	return slices.SortedFunc(maps.Keys(m), compare)
 }
