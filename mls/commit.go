@@ -78,7 +78,7 @@ func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (_ *CommitResult, err e
 	if err != nil {
 		return nil, err
 	}
-	if cfg.NoPath && (plan.pathRequired || cfg.Leaf != nil) {
+	if cfg.NoPath && (plan.pathRequired || cfg.Leaf != nil) { // RFC 9420, Section 12.4
 		return nil, fmt.Errorf("%w: this commit needs a path", ErrUsage)
 	}
 	s := e.suite()
@@ -296,7 +296,7 @@ func (e *Epoch) Process(message []byte, cfg ProcessConfig) (*Processed, error) {
 	return out, nil
 }
 
-// resolve lists the proposals of a commit with their senders.
+// resolve lists the proposals of a commit with their senders: RFC 9420, Section 12.4.2.
 func (e *Epoch) resolve(a *authContent, cfg ProcessConfig, c *change) ([]sentProposal, error) {
 	var known map[string]sentProposal
 	var list []sentProposal
@@ -331,7 +331,7 @@ func (e *Epoch) resolve(a *authContent, cfg ProcessConfig, c *change) ([]sentPro
 // unchecked is the time at which lifetimes are not looked at.
 var unchecked time.Time
 
-// follow carries a verified commit out.
+// follow carries a verified commit out: RFC 9420, Section 12.4.2 from the proposals on.
 func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (_ *Processed, err error) {
 	plan, err := e.apply(list, a.sender, unchecked, cfg.Validator)
 	if err != nil {
@@ -345,7 +345,7 @@ func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (
 		out.Proposals = append(out.Proposals, AppliedProposal{LeafIndex(p.sender.index), p.sender.typ == senderMember, p.proposal})
 	}
 	s, path := e.suite(), a.commit.path
-	if path == nil && plan.pathRequired {
+	if path == nil && plan.pathRequired { // RFC 9420, Section 12.4
 		return nil, fmt.Errorf("%w: no path where one is required", ErrInvalid)
 	}
 	initSecret := e.secrets.init

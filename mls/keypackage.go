@@ -169,7 +169,8 @@ func ParseKeyPackage(b []byte) (*KeyPackage, error) {
 	return kp, nil
 }
 
-// checkSelf is RFC 9420, Section 10.1, less credential and lifetime.
+// checkSelf is RFC 9420, Section 10.1, with Section 7.3 for its leaf, less credential and
+// lifetime.
 func (kp *KeyPackage) checkSelf() error {
 	if kp.verified.Load() {
 		return nil

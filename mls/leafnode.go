@@ -65,6 +65,7 @@ type CredentialValidator func(cred Credential, signatureKey []byte) error
 // AcceptAnyCredential is a validator for callers that check members elsewhere.
 func AcceptAnyCredential(Credential, []byte) error { return nil }
 
+// check asks the validator about a leaf: RFC 9420, Sections 5.3.1 and 7.3.
 func (v CredentialValidator) check(l *LeafNode) error {
 	if v == nil {
 		return fmt.Errorf("%w: no CredentialValidator", ErrUsage)
@@ -338,6 +339,7 @@ func (l LeafNode) signed(s *suite, key *SignatureKey, groupID []byte, index Leaf
 	return &l, nil
 }
 
+// verifySignature verifies the signature over LeafNodeTBS: RFC 9420, Section 7.3.
 func (l *LeafNode) verifySignature(s *suite, groupID []byte, index LeafIndex) error {
 	if !s.verifyWithLabel(l.SignatureKey, "LeafNodeTBS", l.tbsBytes(groupID, index), l.Signature) {
 		return fmt.Errorf("%w: signature of LeafNode", ErrInvalid)

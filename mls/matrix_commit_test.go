@@ -317,7 +317,7 @@ var matrixTree = []matrixCase{
 		must(m, err)
 		m.refuses(m.dave, ErrInvalid, m.enter(m.dave, m.planted(2, leafAt(signed))), "encryption key")
 	}},
-	{"7.8", "tree hash", "7.3", "a leaf whose signature is for another leaf or group", func(m *matrix) {
+	{"7.8", "tree hash", "7.3, 12.4.3.1", "a leaf whose signature is for another leaf or group", func(m *matrix) {
 		for _, at := range []struct {
 			group string
 			index LeafIndex

@@ -65,7 +65,8 @@ func (e *Epoch) openHandshake(message []byte, r *Ratchets, c *change) (*authCont
 	}
 }
 
-// checkPublic verifies address, membership tag and signature of a PublicMessage.
+// checkPublic verifies address, membership tag and signature of a PublicMessage, and that
+// its sender may send such content: RFC 9420, Sections 6, 12.1.8, 12.4.2 and 12.4.3.2.
 func (e *Epoch) checkPublic(m publicMessage) error {
 	if err := e.checkAddress(m.groupID, m.epoch); err != nil {
 		return err
@@ -268,7 +269,8 @@ func (e *Epoch) checkUpdate(l *LeafNode, i LeafIndex, v CredentialValidator) err
 	return e.checkNewLeaf(l, i, v)
 }
 
-// checkNewLeaf verifies a leaf that replaces leaf i, or stands in a blank one.
+// checkNewLeaf verifies a leaf that replaces leaf i, or stands in a blank one: RFC 9420,
+// Sections 7.3, 12.1.2 and 12.4.2.
 func (e *Epoch) checkNewLeaf(l *LeafNode, i LeafIndex, v CredentialValidator) error {
 	if err := l.checkSelf(e.suite()); err != nil {
 		return err
