@@ -41,6 +41,7 @@ check: ## formatting, go vet, linters, forbidden imports, go.mod
 	@$(GO) mod tidy -diff
 	@$(GO) mod verify >/dev/null
 	@$(TOOL) golangci-lint run ./...
+	@cd mls/interop && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) tool -modfile=../../tools/go.mod golangci-lint run ./...
 	@echo "check: all clean"
 
 .PHONY: fmt

@@ -38,10 +38,11 @@ func main() {
 	most := flag.Duration("timeout", 30*time.Minute, "give up after this time")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, *most)
-	defer cancel()
-	if err := run(ctx, options{*dir, strings.Split(*names, ","), *only, *suites, *seed}); err != nil {
+	err := run(ctx, options{*dir, strings.Split(*names, ","), *only, *suites, *seed})
+	cancel()
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)
 		os.Exit(1)
 	}
@@ -106,7 +107,7 @@ func against(ctx context.Context, o options, name string, ours scenario.Peer, li
 	if err != nil {
 		return nil, err
 	}
-	defer process.Close()
+	defer func() { _ = process.Close() }()
 	defer context.AfterFunc(ctx, process.Kill)()
 	theirs := scenario.Peer{Name: name, Client: mlsclient.NewMLSClientClient(process)}
 	suites, err := scenario.Suites(ctx, ours, theirs)
@@ -145,14 +146,14 @@ func serveOurs(ctx context.Context) (scenario.Peer, func(), error) {
 	}
 	server := grpc.NewServer()
 	mlsclient.RegisterMLSClientServer(server, endpoint.New(rand.Reader, time.Now))
-	go server.Serve(listener) // ends with Stop
+	go func() { _ = server.Serve(listener) }() // ends with Stop
 	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		server.Stop()
 		return scenario.Peer{}, nil, err
 	}
 	return scenario.Peer{Name: endpoint.Name, Client: mlsclient.NewMLSClientClient(conn), Complete: true}, func() {
-		conn.Close()
+		_ = conn.Close()
 		server.Stop()
 	}, nil
 }

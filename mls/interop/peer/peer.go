@@ -47,7 +47,7 @@ func Install(ctx context.Context, dir string, log io.Writer) error {
 			return fmt.Errorf("peers need %s (Node.js 20 or newer): %w", tool, err)
 		}
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
 	lock, err := files.ReadFile("package-lock.json")
@@ -63,7 +63,7 @@ func Install(ctx context.Context, dir string, log io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(dir, name), b, 0o644)
+		return os.WriteFile(filepath.Join(dir, name), b, 0o600)
 	}); err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func Install(ctx context.Context, dir string, log io.Writer) error {
 	if err := npm.Run(); err != nil {
 		return fmt.Errorf("npm ci (is the npm registry in reach?): %w", err)
 	}
-	return os.WriteFile(filepath.Join(dir, "installed.json"), lock, 0o644)
+	return os.WriteFile(filepath.Join(dir, "installed.json"), lock, 0o600)
 }
 
 // Process is a running implementation: a [grpc.ClientConnInterface] without streams.
@@ -98,7 +98,7 @@ func Start(dir, name string, log io.Writer) (*Process, error) {
 	if !ok {
 		return nil, fmt.Errorf("no peer is called %q", name)
 	}
-	cmd := exec.Command("node", "--no-warnings", script)
+	cmd := exec.Command("node", "--no-warnings", script) //nolint:noctx // it lives until Close or Kill
 	cmd.Dir, cmd.Stderr = dir, log
 	return start(cmd)
 }
