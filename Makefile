@@ -66,31 +66,10 @@ sim: ## the scenarios and random worlds of the simulator; some of them fail toda
 bench: ## the costs of package mls as one table; fails where a ratio is missed (1 min)
 	@$(GO) test ./mls -count=1 -timeout 9m -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x
 
-# Only the module's own packages are instrumented: `go test -fuzz` instruments every
-# dependency as well, which takes minutes to build and slows each input down by its
-# counters. Minimising is kept short: up to 60 s, its default, go into one input.
 FUZZTIME ?= 10s
 .PHONY: fuzz
 fuzz: ## every fuzz target of the module, each for FUZZTIME (10s)
-	@mkdir -p bin/fuzz; cache=$$(mktemp -d); trap 'rm -rf "$$cache"' EXIT; ran=0; seeds=0; failed=; \
-	  for dir in $$(git ls-files '*_test.go' | xargs grep -l '^func Fuzz' | xargs -r -n 1 dirname | sort -u); do \
-	    bin=$(CURDIR)/bin/fuzz/$${dir//\//-}; \
-	    $(GO) test -c -gcflags=$$($(GO) list -m)/...=-d=libfuzzer -o "$$bin" "./$$dir"; \
-	    targets=$$(cd "$$dir" && "$$bin" -test.list '^Fuzz' | grep '^Fuzz') || { echo "fuzz: $$dir lists no target"; exit 1; }; \
-	    for target in $$targets; do \
-	      if out=$$(cd "$$dir" && "$$bin" -test.run '^$$' -test.fuzz "^$$target$$" -test.fuzztime $(FUZZTIME) \
-	          -test.fuzzminimizetime 10x -test.fuzzcachedir "$$cache/$$dir" 2>&1); then \
-	        inputs=$$(sed -n 's/.*execs: \([0-9]*\).*/\1/p' <<<"$$out" | tail -n 1); \
-	        n=$$(sed -n 's|.*coverage: [0-9]*/\([0-9]*\) completed.*|\1|p' <<<"$$out" | tail -n 1); \
-	        printf '%-14s %-26s %9d inputs, %d seeds\n' "$$dir" "$$target" "$${inputs:-0}" "$${n:-0}"; \
-	        ran=$$((ran + 1)); seeds=$$((seeds + $${n:-0})); \
-	        [ "$${inputs:-0}" -gt "$${n:-0}" ] && [ "$${n:-0}" -gt 0 ] || failed="$$failed $$target"; \
-	      else echo "$$out"; failed="$$failed $$target"; fi; \
-	    done; \
-	  done; \
-	  echo "fuzz: $$ran targets ran for $(FUZZTIME) each, from $$seeds committed seeds"; \
-	  [ -z "$$failed" ] || echo "fuzz: failed, or had no seed or no input:$$failed"; \
-	  [ "$$ran" -gt 0 ] && [ -z "$$failed" ]
+	@GO=$(GO) .ci/fuzz $(FUZZTIME)
 
 .PHONY: interop
 interop: ## MLS with ts-mls and core-crypto, live (needs node, npm and its registry)
