@@ -211,7 +211,7 @@ func TestSignatureKeysAreWiped(t *testing.T) {
 		case ed448.PrivateKey:
 			octets = key
 		case *ecdsa.PrivateKey:
-			words = key.D.Bits()
+			words = key.D.Bits() //nolint:staticcheck // as in Wipe
 		}
 		if len(octets)+len(words) < 4 {
 			t.Fatalf("suite %d: %d octets, %d words", s.id, len(octets), len(words))

@@ -177,7 +177,7 @@ func (k *SignatureKey) Wipe() {
 	case ed448.PrivateKey:
 		clear(key)
 	case *ecdsa.PrivateKey:
-		clear(key.D.Bits())
+		clear(key.D.Bits()) //nolint:staticcheck // there is no other way to clear it, and no use of it follows
 	}
 	k.key, k.suite = nil, nil
 }
