@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cloudflare/circl/sign/ed448"
 )
@@ -225,4 +226,53 @@ func TestSignatureKeysAreWiped(t *testing.T) {
 			t.Errorf("suite %d: the key is still there", s.id)
 		}
 	}
+}
+
+// What arrives decides over no more work than its length does: a KeyPackage, or a tree with
+// its required_capabilities, whose lists of types are as long as a message can be.
+func TestLongLists(t *testing.T) {
+	m := newMatrix(t)
+	types := make([]ExtensionType, 0, 1<<16)
+	var list []Extension
+	for k := 6; k < 1<<16; k++ {
+		types = append(types, ExtensionType(k))
+		list = append(list, Extension{Type: ExtensionType(k)})
+	}
+	slices.Reverse(types) // what is looked for is at the end
+	var caps Capabilities
+	within := func(what string, f func()) {
+		t.Helper()
+		begun := time.Now()
+		f()
+		if took := time.Since(begun); took > 3*time.Second {
+			t.Errorf("%s: %v", what, took)
+		}
+	}
+	kp := m.keyPackage(m.dave, func(l *LeafNode) {
+		caps = l.Capabilities
+		for range 6 {
+			caps.Extensions = append(caps.Extensions, types[:1<<15]...)
+		}
+		caps.Extensions = append(caps.Extensions, types...)
+		l.Capabilities, l.Extensions = caps, list
+	}, nil)
+	b := kp.Bytes()
+	if len(b) > 1<<20 {
+		t.Fatalf("%d octets", len(b))
+	}
+	within("KeyPackage", func() {
+		_, err := ParseKeyPackage(b)
+		must(t, err)
+	})
+	required := Extension{ExtensionRequiredCapabilities, encode(func(w *writer) {
+		encodeU16s(w, slices.Repeat(types, 3))
+		encodeU16s(w, []ProposalType{})
+		encodeU16s(w, []CredentialType{})
+	})}
+	within("required_capabilities", func() {
+		for range 20 {
+			must(t, kp.Leaf.checkSupports([]Extension{required}))
+		}
+	})
+	within("GroupContext", func() { must(t, checkExtensions(list)) })
 }

@@ -207,20 +207,28 @@ func (a *applied) checkMembers(list []sentProposal, v CredentialValidator) (err 
 		if err := checkContextExtensions(a.extensions, v); err != nil {
 			return err
 		}
+		asked, err := demandsOf(a.extensions)
+		if err != nil {
+			return err
+		}
 		a.tree.root.eachLeaf(a.tree.rootIndex(), func(i LeafIndex, l *LeafNode) bool {
-			if err = l.checkSupports(a.extensions); err != nil {
+			if err = l.meets(asked); err != nil {
 				err = fmt.Errorf("leaf %d: %w", i, err)
 			}
 			return err == nil
 		})
 		return err
 	}
+	asked, err := demandsOf(a.extensions)
+	if err != nil {
+		return err
+	}
 	for _, p := range list {
 		switch p := p.proposal.(type) {
 		case Add:
-			err = p.KeyPackage.Leaf.checkSupports(a.extensions)
+			err = p.KeyPackage.Leaf.meets(asked)
 		case Update:
-			err = p.Leaf.checkSupports(a.extensions)
+			err = p.Leaf.meets(asked)
 		}
 		if err != nil {
 			return err
@@ -290,7 +298,7 @@ func (e *Epoch) checkList(list []sentProposal, committer sender) error {
 	once := map[ProposalType]bool{}
 	psks := map[string]bool{}
 	touch := func(i LeafIndex) error {
-		if e.tree.leaf(i) == nil {
+		if e.tree.signatureKey(i) == nil {
 			return fmt.Errorf("%w: leaf %d is blank", ErrInvalid, i)
 		}
 		if touched[i] {

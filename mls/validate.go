@@ -139,12 +139,16 @@ func (t *tree) checkLeaves(ctx *groupContext, v CredentialValidator) error {
 		jobs = append(jobs, job{i, l})
 		return true
 	})
+	asked, err := demandsOf(ctx.extensions)
+	if err != nil {
+		return err
+	}
 	if err := inParallel(len(jobs), func(k int) error {
 		j := jobs[k]
 		if err := j.l.checkSelf(t.suite); err != nil {
 			return fmt.Errorf("leaf %d: %w", j.i, err)
 		}
-		if err := j.l.checkSupports(ctx.extensions); err != nil {
+		if err := j.l.meets(asked); err != nil {
 			return fmt.Errorf("leaf %d: %w", j.i, err)
 		}
 		if err := j.l.verifySignature(t.suite, ctx.groupID, j.i); err != nil {
