@@ -221,7 +221,7 @@ func (e *Epoch) begin(member secret) *Ratchets {
 
 // ProcessConfig is what processing a commit may need. Validator is required.
 type ProcessConfig struct {
-	References [][]byte  // MLSMessages with proposals that the commit may name
+	References [][]byte  // MLSMessages with proposals that the commit may name; each has to be valid
 	Ratchets   *Ratchets // of this epoch; for PrivateMessages
 	PSKs       PSKSource
 	Validator  CredentialValidator

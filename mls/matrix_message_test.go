@@ -1,6 +1,9 @@
 package mls
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 var matrixEncryption = []matrixCase{
 	{"8.1", "encryption", "6.3", "a message opens to what was sent, for every member", func(m *matrix) {
@@ -59,7 +62,8 @@ func (m *matrix) private(data func(sd *senderData), content func(plain []byte) [
 	}
 	sd := senderData{leaf: 0}
 	message := &privateMessage{groupID: a.groupID, epoch: a.epoch, typ: a.typ, authData: a.authData}
-	contentAAD, senderAAD := message.aad()
+	senderAAD := encode(func(w *writer) { w.vec(message.groupID); w.u64(message.epoch); w.u8(uint8(message.typ)) })
+	contentAAD := appendVec(slices.Clip(senderAAD), message.authData)
 	message.ciphertext, err = s.sealKeyed(key.key(s), guarded(key.nonce(s), sd.guard), contentAAD, plain)
 	must(m, err)
 	if data != nil {

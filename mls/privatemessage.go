@@ -14,6 +14,9 @@ type privateMessage struct {
 	authData   []byte
 	senderData []byte
 	ciphertext []byte
+
+	contentAAD []byte // PrivateContentAAD, Section 6.3.1: how the message begins
+	senderAAD  []byte // SenderDataAAD, Section 6.3.2: how that begins
 }
 
 func (m *privateMessage) encode(w *writer) {
@@ -26,19 +29,16 @@ func (m *privateMessage) encode(w *writer) {
 }
 
 func readPrivateMessage(r *reader) *privateMessage {
+	start := r.b
 	m := &privateMessage{groupID: r.vec(), epoch: r.u64(), typ: contentType(r.u8())}
+	m.senderAAD = r.since(start)
 	if m.typ < contentApplication || m.typ > contentCommit {
 		r.fail("content type %d", m.typ)
 	}
-	m.authData, m.senderData, m.ciphertext = r.vec(), r.vec(), r.vec()
+	m.authData = r.vec()
+	m.contentAAD = r.since(start)
+	m.senderData, m.ciphertext = r.vec(), r.vec()
 	return m
-}
-
-// aad gives PrivateContentAAD, and SenderDataAAD, which is the beginning of it.
-func (m *privateMessage) aad() (content, sender []byte) {
-	b := appendVec(make([]byte, 0, 20+len(m.groupID)+len(m.authData)), m.groupID)
-	b = append(binary.BigEndian.AppendUint64(b, m.epoch), uint8(m.typ))
-	return appendVec(b, m.authData), b
 }
 
 // senderData is SenderData of RFC 9420, Section 6.3.2.
@@ -114,8 +114,7 @@ const senderDataSize = 12
 func (s *suite) openSenderData(m *privateMessage, from secret) (sd senderData, err error) {
 	key, nonce := s.senderDataKey(from, m.ciphertext)
 	defer clear(key)
-	_, aad := m.aad()
-	plain, err := s.openKeyed(key, nonce, aad, m.senderData)
+	plain, err := s.openKeyed(key, nonce, m.senderAAD, m.senderData)
 	if err != nil {
 		return sd, fmt.Errorf("sender data: %w", err)
 	}
@@ -129,8 +128,7 @@ func (s *suite) openSenderData(m *privateMessage, from secret) (sd senderData, e
 // openContent decrypts m's content: RFC 9420, Section 6.3.1. The signature is the
 // caller's to verify.
 func (s *suite) openContent(m *privateMessage, sd senderData, key messageKey) (*authContent, error) {
-	aad, _ := m.aad()
-	plain, err := s.openKeyed(key.key(s), guarded(key.nonce(s), sd.guard), aad, m.ciphertext)
+	plain, err := s.openKeyed(key.key(s), guarded(key.nonce(s), sd.guard), m.contentAAD, m.ciphertext)
 	if err != nil {
 		return nil, fmt.Errorf("message of leaf %d, generation %d: %w", sd.leaf, sd.generation, err)
 	}
