@@ -185,12 +185,47 @@ func (a *authContent) bytes() []byte {
 
 // sign fills raw and signature.
 func (a *authContent) sign(s *suite, key *SignatureKey, context []byte) (err error) {
-	a.raw = a.appendBody(a.appendHeader(make([]byte, 0, 64+len(a.groupID)+len(a.authData)+len(a.application))))
+	input := a.frame(nil, context)
 	if err := s.checkSigner(key); err != nil {
 		return err
 	}
-	a.signature, err = key.sign(a.signContent(context))
+	a.signature, err = key.sign(input)
 	return err
+}
+
+// frame sets raw, from a body that has arrived or else (nil) from the fields, and gives
+// what signContent does, in one buffer.
+func (a *authContent) frame(body, context []byte) []byte {
+	const room = 32 // for the label and a length
+	b := make([]byte, room, room+96+len(a.groupID)+len(a.authData)+len(a.application)+len(body)+len(context))
+	b = binary.BigEndian.AppendUint16(b, uint16(MLS10))
+	b = binary.BigEndian.AppendUint16(b, uint16(a.wire))
+	start := len(b)
+	if b = a.appendHeader(b); body != nil {
+		b = append(b, body...)
+	} else {
+		b = a.appendBody(b)
+	}
+	end := len(b)
+	if a.sender.typ == senderMember || a.sender.typ == senderNewMemberCommit {
+		b = append(b, context...)
+	}
+	a.raw = b[start:end:end]
+	var front [room]byte
+	prefix := appendLength(appendLabel(front[:0], "FramedContentTBS"), len(b)-room)
+	copy(b[room-len(prefix):], prefix)
+	return b[room-len(prefix):]
+}
+
+// body gives the part of raw that encodeBody writes.
+func (a *authContent) body() []byte {
+	r := reader{b: a.raw}
+	r.vec()
+	r.u64()
+	readSender(&r)
+	r.vec()
+	r.u8()
+	return r.b
 }
 
 func (a *authContent) verify(s *suite, public, context []byte) error {

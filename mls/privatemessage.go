@@ -76,14 +76,16 @@ func (s *suite) sealPrivate(rand io.Reader, a *authContent, from secret, key mes
 	if err != nil {
 		return nil, err
 	}
-	content := a.appendBody(make([]byte, 0, len(a.application)+len(a.signature)+len(a.confirmationTag)+padding+16))
-	content = append(a.appendAuth(content), make([]byte, padding)...)
+	body := a.body()
 	aead, err := s.aead.open(key.key(s))
 	if err != nil {
 		return nil, err
 	}
-	sealed := len(content) + aead.Overhead()
-	out := make([]byte, 0, 48+senderDataSize+2*aead.Overhead()+len(a.groupID)+len(a.authData)+sealed)
+	size := len(body) + lengthSize(len(a.signature)) + len(a.signature) + padding
+	if a.typ == contentCommit {
+		size += lengthSize(len(a.confirmationTag)) + len(a.confirmationTag)
+	}
+	out := make([]byte, 0, 48+senderDataSize+2*aead.Overhead()+len(a.groupID)+len(a.authData)+size)
 	out = binary.BigEndian.AppendUint16(out, uint16(MLS10))
 	out = binary.BigEndian.AppendUint16(out, uint16(WirePrivate))
 	begin := len(out)
@@ -95,10 +97,11 @@ func (s *suite) sealPrivate(rand io.Reader, a *authContent, from secret, key mes
 	at := len(out) // of the sender data, whose key needs the ciphertext
 	out = binary.BigEndian.AppendUint32(out, a.sender.index)
 	out = append(binary.BigEndian.AppendUint32(out, generation), guard...)
-	out = appendLength(out[:at+senderDataSize+aead.Overhead()], sealed)
-	ciphertext := out[len(out) : len(out)+sealed]
-	out = aead.Seal(out, guarded(key.nonce(s), [4]byte(guard)), content, contentAAD)
-	k, nonce := s.senderDataKey(from, ciphertext)
+	out = appendLength(out[:at+senderDataSize+aead.Overhead()], size+aead.Overhead())
+	content := len(out) // which is encrypted where it lies
+	out = append(a.appendAuth(append(out, body...)), make([]byte, padding)...)
+	out = aead.Seal(out[:content], guarded(key.nonce(s), [4]byte(guard)), out[content:], contentAAD)
+	k, nonce := s.senderDataKey(from, out[content:])
 	defer clear(k)
 	if aead, err = s.aead.open(k); err != nil {
 		return nil, err
@@ -125,9 +128,8 @@ func (s *suite) openSenderData(m *privateMessage, from secret) (sd senderData, e
 	return sd, r.done("sender data")
 }
 
-// openContent decrypts m's content: RFC 9420, Section 6.3.1. The signature is the
-// caller's to verify.
-func (s *suite) openContent(m *privateMessage, sd senderData, key messageKey) (*authContent, error) {
+// openContent decrypts m's content, RFC 9420, Section 6.3.1, and verifies its signature.
+func (s *suite) openContent(m *privateMessage, sd senderData, key messageKey, signer, context []byte) (*authContent, error) {
 	plain, err := s.openKeyed(key.key(s), guarded(key.nonce(s), sd.guard), m.contentAAD, m.ciphertext)
 	if err != nil {
 		return nil, fmt.Errorf("message of leaf %d, generation %d: %w", sd.leaf, sd.generation, err)
@@ -150,9 +152,8 @@ func (s *suite) openContent(m *privateMessage, sd senderData, key messageKey) (*
 	if r.err != nil {
 		return nil, fmt.Errorf("PrivateMessageContent: %w", r.err)
 	}
-	w := writer{b: make([]byte, 0, 32+len(a.groupID)+len(a.authData)+len(body))}
-	a.encodeHeader(&w)
-	w.raw(body)
-	a.raw = w.b
+	if !s.sig.verify(signer, a.frame(body, context), a.signature) {
+		return nil, fmt.Errorf("%w: signature of message", ErrInvalid)
+	}
 	return a, nil
 }

@@ -144,11 +144,8 @@ func (r *Ratchets) openContent(m *privateMessage, c *change) (*authContent, send
 	if err != nil {
 		return nil, sd, err
 	}
-	a, err := e.suite().openContent(m, sd, key)
-	if err != nil {
-		return nil, sd, err
-	}
-	return a, sd, a.verify(e.suite(), signer, e.context)
+	a, err := e.suite().openContent(m, sd, key, signer, e.context)
+	return a, sd, err
 }
 
 // remember keeps what a private proposal said: its key is used up, and a commit may
