@@ -312,6 +312,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		"pendingLeaf":       pendingLeaf{private: init},
 		"newPath":           &newPath{secrets: []secret{init}, keys: bob.e.keys, last: init},
 		"applied":           &applied{ownKey: init},
+		"proposalList":      bob.e.newProposalList(sender{}),
 		"epochSecrets":      bob.e.secrets,
 		"groupSecrets":      &groupSecrets{joiner: init.bytes(), pathSecret: bob.e.secrets.exporter.bytes()},
 		"Epoch":             bob.e,

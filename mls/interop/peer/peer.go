@@ -33,9 +33,9 @@ import (
 var files embed.FS
 
 // Scripts are the implementations that Start knows, by name.
-var Scripts = map[string]string{
-	"ts-mls":      "tsmls.mjs",
-	"core-crypto": "corecrypto.mjs",
+var Scripts = map[string]struct{ file, module string }{
+	"ts-mls":      {"tsmls.mjs", "ts-mls"},
+	"core-crypto": {"corecrypto.mjs", "@wireapp/core-crypto"},
 }
 
 // Install puts the adapters and the implementations into dir. It needs node, npm and
@@ -75,6 +75,11 @@ func Install(ctx context.Context, dir string, log io.Writer) error {
 	if err := npm.Run(); err != nil {
 		return fmt.Errorf("npm ci (is the npm registry in reach?): %w", err)
 	}
+	for _, script := range Scripts {
+		if _, err := os.Stat(filepath.Join(dir, "node_modules", script.module, "package.json")); err != nil {
+			return fmt.Errorf("npm ci has installed no %s: %w", script.module, err)
+		}
+	}
 	return os.WriteFile(filepath.Join(dir, "installed.json"), lock, 0o600)
 }
 
@@ -98,7 +103,7 @@ func Start(dir, name string, log io.Writer) (*Process, error) {
 	if !ok {
 		return nil, fmt.Errorf("no peer is called %q", name)
 	}
-	cmd := exec.Command("node", "--no-warnings", script) //nolint:noctx // it lives until Close or Kill
+	cmd := exec.Command("node", "--no-warnings", script.file) //nolint:noctx // it lives until Close or Kill
 	cmd.Dir, cmd.Stderr = dir, log
 	return start(cmd)
 }

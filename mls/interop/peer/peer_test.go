@@ -134,6 +134,22 @@ func TestInstallWithoutRegistry(t *testing.T) {
 	}
 }
 
+// An npm that does nothing and says that it did is found out, and again the next time.
+func TestInstallOfNothing(t *testing.T) {
+	bin, dir := t.TempDir(), t.TempDir()
+	for _, name := range []string{"node", "npm"} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\nexit 0\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", bin)
+	for range 2 {
+		if err := Install(t.Context(), dir, os.Stderr); err == nil || !strings.Contains(err.Error(), "installed no") {
+			t.Error(err)
+		}
+	}
+}
+
 // The lock pins every package by hash, and names no host.
 func TestLock(t *testing.T) {
 	b, err := files.ReadFile("package-lock.json")
