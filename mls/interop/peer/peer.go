@@ -103,7 +103,7 @@ func Start(dir, name string, log io.Writer) (*Process, error) {
 	if !ok {
 		return nil, fmt.Errorf("no peer is called %q", name)
 	}
-	cmd := exec.Command("node", "--no-warnings", script.file) //nolint:noctx // it lives until Close or Kill
+	cmd := exec.Command("node", "--no-warnings", script.file) //nolint:gosec,noctx // of the map above; it lives until Close or Kill
 	cmd.Dir, cmd.Stderr = dir, log
 	return start(cmd)
 }
