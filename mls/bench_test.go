@@ -211,6 +211,9 @@ func (t table) warm() {
 			must(t.b, err)
 		}})
 		at[n] = p
+		if n == 50_000 {
+			t.large(alice.e)
+		}
 		if n == 1000 {
 			joiner := newClient(t.b, 1, "joiner")
 			t.add(row{name: "add one + Welcome, warm, 1000", count: 10, most: 5 * time.Millisecond, op: func() {
@@ -228,6 +231,17 @@ func (t table) warm() {
 	}
 	t.ratio("commit, warm: 10,000 over 1,000", at[10_000].commit.ratio/at[1000].commit.ratio, 1.6)
 	t.ratio("process, warm: 10,000 over 1,000", at[10_000].process.ratio/at[1000].process.ratio, 1.6)
+}
+
+// large shows what a large group takes in memory.
+func (t table) large(e *Epoch) {
+	snapshot := e.MarshalSecret()
+	before := heap()
+	restored, err := ParseEpoch(snapshot)
+	must(t.b, err)
+	t.line(fmt.Sprintf("heap of one group, warm, %d", e.MemberCount()), "", "", fmt.Sprintf("%.0f KB", (heap()-before)/1000), "", "")
+	runtime.KeepAlive(restored)
+	runtime.KeepAlive(snapshot)
 }
 
 // state is about storing: alice's epoch, and the one after it.

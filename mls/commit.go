@@ -3,6 +3,7 @@ package mls
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"time"
 )
@@ -38,6 +39,19 @@ type CommitResult struct {
 	Delta       Delta       // of the Ratchets given, if they were used
 }
 
+// Format prints which epoch the commit leads to, and no secret.
+func (r *CommitResult) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.describe()) }
+
+// LogValue logs which epoch the commit leads to, and no secret.
+func (r *CommitResult) LogValue() slog.Value { return slog.StringValue(r.describe()) }
+
+func (r *CommitResult) describe() string {
+	if r == nil {
+		return "mls.CommitResult(nil)"
+	}
+	return fmt.Sprintf("mls.CommitResult(%s, %d added)", r.Epoch.describe(), len(r.Added))
+}
+
 // Commit makes a commit: RFC 9420, Section 12.4.1. It leaves e as it is; the
 // committer moves on by using the Epoch in the result. From rand are drawn, in
 // this order: leaf key, first path secret, one ephemeral key per recipient of the
@@ -47,6 +61,7 @@ func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (_ *CommitResult, err e
 		return nil, err
 	}
 	var c change
+	defer c.abandon()
 	wire := cfg.Wire
 	if wire == 0 {
 		wire = WirePublic
@@ -63,7 +78,7 @@ func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (_ *CommitResult, err e
 	if err != nil {
 		return nil, err
 	}
-	if cfg.NoPath && (plan.pathRequired || cfg.Leaf != nil) {
+	if cfg.NoPath && (plan.pathRequired || cfg.Leaf != nil) { // RFC 9420, Section 12.4
 		return nil, fmt.Errorf("%w: this commit needs a path", ErrUsage)
 	}
 	s := e.suite()
@@ -206,7 +221,7 @@ func (e *Epoch) begin(member secret) *Ratchets {
 
 // ProcessConfig is what processing a commit may need. Validator is required.
 type ProcessConfig struct {
-	References [][]byte  // MLSMessages with proposals that the commit may name
+	References [][]byte  // MLSMessages with proposals that the commit may name; each has to be valid
 	Ratchets   *Ratchets // of this epoch; for PrivateMessages
 	PSKs       PSKSource
 	Validator  CredentialValidator
@@ -235,6 +250,19 @@ type Processed struct {
 	Delta             Delta       // of the Ratchets given, if they were used
 }
 
+// Format prints which epoch the commit led to, and no secret.
+func (p *Processed) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.describe()) }
+
+// LogValue logs which epoch the commit led to, and no secret.
+func (p *Processed) LogValue() slog.Value { return slog.StringValue(p.describe()) }
+
+func (p *Processed) describe() string {
+	if p == nil {
+		return "mls.Processed(nil)"
+	}
+	return fmt.Sprintf("mls.Processed(%s, committer %d, %d proposals)", p.Epoch.describe(), p.Committer, len(p.Proposals))
+}
+
 // Process verifies a commit (an MLSMessage) and derives the epoch it leads to: RFC
 // 9420, Section 12.4.2. It leaves e as it is. A commit that removes this member
 // gives Removed and no Epoch. Lifetimes are not checked: the committer did.
@@ -243,6 +271,7 @@ func (e *Epoch) Process(message []byte, cfg ProcessConfig) (*Processed, error) {
 		return nil, err
 	}
 	var c change
+	defer c.abandon()
 	a, err := e.openHandshake(message, cfg.Ratchets, &c)
 	if err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
@@ -267,7 +296,7 @@ func (e *Epoch) Process(message []byte, cfg ProcessConfig) (*Processed, error) {
 	return out, nil
 }
 
-// resolve lists the proposals of a commit with their senders.
+// resolve lists the proposals of a commit with their senders: RFC 9420, Section 12.4.2.
 func (e *Epoch) resolve(a *authContent, cfg ProcessConfig, c *change) ([]sentProposal, error) {
 	var known map[string]sentProposal
 	var list []sentProposal
@@ -302,7 +331,7 @@ func (e *Epoch) resolve(a *authContent, cfg ProcessConfig, c *change) ([]sentPro
 // unchecked is the time at which lifetimes are not looked at.
 var unchecked time.Time
 
-// follow carries a verified commit out.
+// follow carries a verified commit out: RFC 9420, Section 12.4.2 from the proposals on.
 func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (_ *Processed, err error) {
 	plan, err := e.apply(list, a.sender, unchecked, cfg.Validator)
 	if err != nil {
@@ -316,7 +345,7 @@ func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (
 		out.Proposals = append(out.Proposals, AppliedProposal{LeafIndex(p.sender.index), p.sender.typ == senderMember, p.proposal})
 	}
 	s, path := e.suite(), a.commit.path
-	if path == nil && plan.pathRequired {
+	if path == nil && plan.pathRequired { // RFC 9420, Section 12.4
 		return nil, fmt.Errorf("%w: no path where one is required", ErrInvalid)
 	}
 	initSecret := e.secrets.init
@@ -371,6 +400,7 @@ func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (
 	}
 	psk, err := s.pskSecret(plan.psks, cfg.PSKs)
 	if err != nil {
+		commitSecret.wipe()
 		return nil, err
 	}
 	child := &Epoch{ctx: next, tree: plan.tree, own: e.own, keys: keys, reinit: plan.reinit}

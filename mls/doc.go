@@ -34,8 +34,8 @@
 // the next epoch writes its head and the pages on the changed paths.
 // [Epoch.MarkPages] finds the pages that are garbage. [Ratchets.Rows] and every Delta
 // are rows of their own, so that a store can delete exactly the key that was used. Heads
-// and rows are secret and meant to be sealed. A [ThinEpoch] follows later commits, and
-// opens no message of its own epoch.
+// and rows are secret and meant to be sealed; the example of Snapshot is a whole store.
+// A [ThinEpoch] follows later commits, and opens no message of its own epoch.
 //
 // # Cost
 //

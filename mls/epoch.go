@@ -240,7 +240,8 @@ func (e *Epoch) ReInit() (r ReInit, ok bool) {
 	return *e.reinit, true
 }
 
-// checkAddress verifies that a message is for this group and epoch.
+// checkAddress verifies that a message is for this group and epoch: RFC 9420, Sections 6
+// and 12.4.2.
 func (e *Epoch) checkAddress(groupID []byte, epoch uint64) error {
 	if !bytes.Equal(groupID, e.ctx.groupID) {
 		return ErrWrongGroup

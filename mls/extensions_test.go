@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"testing"
@@ -191,5 +192,49 @@ func TestKeyIndex(t *testing.T) {
 		if all, _ := merge(next.base, next.gone, next.added); !dup && len(all) != len(base)-len(c.left)+len(c.came) {
 			t.Errorf("%d left, %d came: %d", len(c.left), len(c.came), len(all))
 		}
+	}
+}
+
+// A client with certificates and an application_id joins; the validator decides on the
+// certificates, and members see both: RFC 9420, Sections 5.3 and 5.3.3.
+func TestCertificatesAndApplicationID(t *testing.T) {
+	alice, _, _ := trio(t, 1)
+	dave := newClient(t, 1, "dave")
+	id := Extension{ExtensionApplicationID, encode(func(w *writer) { w.text("device 7") })}
+	certificates := Credential{Type: CredentialX509, Certificates: [][]byte{[]byte("leaf"), []byte("ca")}}
+	var err error
+	dave.kp, dave.secrets, err = NewKeyPackage(dave.rand, KeyPackageConfig{
+		Suite: 1, Credential: certificates, Signer: dave.signer, LeafExtensions: []Extension{id},
+	})
+	must(t, err)
+	asked := 0
+	validator := func(c Credential, key []byte) error {
+		if c.Type != CredentialX509 {
+			return nil
+		}
+		asked++
+		if len(c.Certificates) != 2 || string(c.Certificates[1]) != "ca" || !bytes.Equal(key, dave.signer.PublicKey()) {
+			return errStranger
+		}
+		return nil
+	}
+	out, err := alice.e.Commit(alice.rand, CommitConfig{Signer: alice.signer, Proposals: []Proposal{Add{dave.kp}}, Validator: validator})
+	must(t, err)
+	if asked != 1 {
+		t.Errorf("the validator was asked %d times", asked)
+	}
+	alice.move(out)
+	dave.join(out)
+	agree(t, alice, dave)
+	talk(t, alice, dave)
+	leaf, ok := alice.e.Member(dave.e.OwnLeaf())
+	if !ok || leaf.Credential.Type != CredentialX509 || len(leaf.Credential.Certificates) != 2 {
+		t.Errorf("credential %+v", leaf)
+	}
+	if data, ok := FindExtension(leaf.Extensions, ExtensionApplicationID); !ok || !bytes.Equal(data, id.Data) {
+		t.Errorf("application_id %x", data)
+	}
+	if _, err := dave.e.Process(alice.commit(CommitConfig{}).Commit, ProcessConfig{Validator: func(Credential, []byte) error { return errStranger }}); !errors.Is(err, ErrCredential) {
+		t.Errorf("a refusal: %v", err)
 	}
 }

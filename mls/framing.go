@@ -37,11 +37,12 @@ type sender struct {
 	index uint32
 }
 
-func (s sender) encode(w *writer) {
-	w.u8(uint8(s.typ))
+func (s sender) append(b []byte) []byte {
+	b = append(b, uint8(s.typ))
 	if s.typ == senderMember || s.typ == senderExternal {
-		w.u32(s.index)
+		b = binary.BigEndian.AppendUint32(b, s.index)
 	}
+	return b
 }
 
 func readSender(r *reader) (s sender) {
@@ -85,6 +86,16 @@ func (a *authContent) encodeBody(w *writer) {
 	}
 }
 
+// appendBody is encodeBody to a buffer, and allocates no writer for application data.
+func (a *authContent) appendBody(b []byte) []byte {
+	if a.typ == contentApplication {
+		return appendVec(b, a.application)
+	}
+	w := writer{b}
+	a.encodeBody(&w)
+	return w.b
+}
+
 func (a *authContent) readBody(r *reader) {
 	switch a.typ {
 	case contentApplication:
@@ -98,12 +109,11 @@ func (a *authContent) readBody(r *reader) {
 	}
 }
 
-func (a *authContent) encodeHeader(w *writer) {
-	w.vec(a.groupID)
-	w.u64(a.epoch)
-	a.sender.encode(w)
-	w.vec(a.authData)
-	w.u8(uint8(a.typ))
+func (a *authContent) encodeHeader(w *writer) { w.b = a.appendHeader(w.b) }
+
+func (a *authContent) appendHeader(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(appendVec(b, a.groupID), a.epoch)
+	return append(appendVec(a.sender.append(b), a.authData), uint8(a.typ))
 }
 
 // readContent reads a FramedContent.
@@ -125,11 +135,14 @@ func (a *authContent) readAuth(r *reader) {
 	}
 }
 
-func (a *authContent) encodeAuth(w *writer) {
-	w.vec(a.signature)
+func (a *authContent) encodeAuth(w *writer) { w.b = a.appendAuth(w.b) }
+
+func (a *authContent) appendAuth(b []byte) []byte {
+	b = appendVec(b, a.signature)
 	if a.typ == contentCommit {
-		w.vec(a.confirmationTag)
+		b = appendVec(b, a.confirmationTag)
 	}
+	return b
 }
 
 // appendTBS appends FramedContentTBS, RFC 9420, Section 6.1; context is the GroupContext.
@@ -172,15 +185,47 @@ func (a *authContent) bytes() []byte {
 
 // sign fills raw and signature.
 func (a *authContent) sign(s *suite, key *SignatureKey, context []byte) (err error) {
-	w := writer{b: make([]byte, 0, 64+len(a.groupID)+len(a.authData)+len(a.application))}
-	a.encodeHeader(&w)
-	a.encodeBody(&w)
-	a.raw = w.b
+	input := a.frame(nil, context)
 	if err := s.checkSigner(key); err != nil {
 		return err
 	}
-	a.signature, err = key.sign(a.signContent(context))
+	a.signature, err = key.sign(input)
 	return err
+}
+
+// frame sets raw, from a body that has arrived or else (nil) from the fields, and gives
+// what signContent does, in one buffer.
+func (a *authContent) frame(body, context []byte) []byte {
+	const room = 32 // for the label and a length
+	b := make([]byte, room, room+96+len(a.groupID)+len(a.authData)+len(a.application)+len(body)+len(context))
+	b = binary.BigEndian.AppendUint16(b, uint16(MLS10))
+	b = binary.BigEndian.AppendUint16(b, uint16(a.wire))
+	start := len(b)
+	if b = a.appendHeader(b); body != nil {
+		b = append(b, body...)
+	} else {
+		b = a.appendBody(b)
+	}
+	end := len(b)
+	if a.sender.typ == senderMember || a.sender.typ == senderNewMemberCommit {
+		b = append(b, context...)
+	}
+	a.raw = b[start:end:end]
+	var front [room]byte
+	prefix := appendLength(appendLabel(front[:0], "FramedContentTBS"), len(b)-room)
+	copy(b[room-len(prefix):], prefix)
+	return b[room-len(prefix):]
+}
+
+// body gives the part of raw that encodeBody writes.
+func (a *authContent) body() []byte {
+	r := reader{b: a.raw}
+	r.vec()
+	r.u64()
+	readSender(&r)
+	r.vec()
+	r.u8()
+	return r.b
 }
 
 func (a *authContent) verify(s *suite, public, context []byte) error {

@@ -295,6 +295,7 @@ func (g *Group) keep(message []byte) (Delta, error) {
 		return nil, fmt.Errorf("%w: proposal came before", ErrKeyUsed)
 	}
 	var c change
+	defer c.abandon()
 	a, err := g.epoch.openHandshake(message, g.ratchets, &c)
 	if err != nil {
 		return nil, err
@@ -344,18 +345,19 @@ func (g *Group) Commit(o CommitOptions) (*Committed, error) {
 		return nil, err
 	}
 	me := sender{senderMember, uint32(g.epoch.own)}
-	var list []sentProposal
-	for _, p := range o.Proposals {
+	list := g.epoch.newProposalList(me)
+	for k, p := range o.Proposals {
 		if p == nil {
 			return nil, fmt.Errorf("%w: empty proposal", ErrUsage)
 		}
-		list = append(list, sentProposal{me, p})
+		if err := list.add(sentProposal{me, p}); err != nil {
+			return nil, fmt.Errorf("proposal %d: %w", k, err)
+		}
 	}
 	var references [][]byte
 	for _, w := range g.waiting {
-		with := append(slices.Clip(list), w.sentProposal)
-		if g.epoch.checkList(with, me) == nil {
-			list, references = with, append(references, w.message)
+		if list.add(w.sentProposal) == nil {
+			references = append(references, w.message)
 		}
 	}
 	out, err := g.epoch.Commit(g.options.Rand, CommitConfig{

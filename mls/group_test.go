@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -450,5 +451,33 @@ func TestDeterminism(t *testing.T) {
 	a, b := run(), run()
 	for i := range a {
 		equal(t, fmt.Sprint("output ", i), a[i], b[i])
+	}
+}
+
+// Randomness is drawn in the order of the nodes before the sealing, which runs on all
+// processors: how many there are changes no byte (EdDSA suites).
+func TestDeterminismInParallel(t *testing.T) {
+	for _, id := range []CipherSuite{1, 3, 4, 6, hybrid.id} {
+		var want [][]byte
+		for _, processors := range []int{1, 2, 8} {
+			before := runtime.GOMAXPROCS(processors)
+			alice := newClient(t, id, "alice")
+			alice.create("parallel")
+			var add []Proposal
+			for i := range 20 {
+				add = append(add, Add{newClient(t, id, fmt.Sprint("member ", i)).kp})
+			}
+			added := alice.commit(CommitConfig{Proposals: add})
+			alice.move(added)
+			update := alice.commit(CommitConfig{})
+			runtime.GOMAXPROCS(before)
+			got := [][]byte{added.Commit, added.Welcome, update.Commit, update.Epoch.MarshalSecret()}
+			if want == nil {
+				want = got
+			}
+			for k := range want {
+				equal(t, fmt.Sprintf("suite %#04x, %d processors, output %d", uint16(id), processors, k), got[k], want[k])
+			}
+		}
 	}
 }

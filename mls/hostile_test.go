@@ -6,7 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"log/slog"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -270,10 +275,15 @@ func TestClaimedLengths(t *testing.T) {
 	}
 }
 
-// No verb, no log and no JSON shows a secret.
+// No verb, no log and no JSON shows a secret, whichever type it is in: one value of every
+// type of this package that holds key material is printed, and secretTypes finds those in
+// the source, so that none is left out.
 func TestSecretsAreNotPrinted(t *testing.T) {
 	alice, bob, _ := trio(t, 1)
 	bob.opens(alice.seal("x"), alice, "x")
+	_, _, err := bob.r.Open(func() []byte { alice.seal("skipped"); return alice.seal("y") }())
+	must(t, err)
+	rows := bob.r.Rows()
 	var hidden [][]byte
 	for _, s := range bob.e.secrets.each() {
 		hidden = append(hidden, clone(s.bytes()))
@@ -281,10 +291,63 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	for _, k := range bob.e.keys {
 		hidden = append(hidden, clone(k.bytes()))
 	}
-	for _, r := range bob.r.Rows() {
+	for _, r := range rows {
 		hidden = append(hidden, r.Value)
 	}
 	hidden = append(hidden, bob.signer.MarshalSecret(), clone(bob.secrets.initKey.bytes()), clone(bob.secrets.leafKey.bytes()))
+	init := bob.e.secrets.init
+	thin, err := bob.e.Thin()
+	must(t, err)
+	g, err := OpenGroup(bob.options(1), bob.e, bob.r)
+	must(t, err)
+	committed := &CommitResult{Epoch: bob.e, Ratchets: bob.r, Delta: rows}
+	chain := ratchetID{alice.e.own, applicationRatchet}
+	values := map[string]any{
+		"secret":            init,
+		"messageKey":        messageKey{init},
+		"ratchetState":      bob.r.tree.chains[chain],
+		"secretTree":        bob.r.tree,
+		"change":            change{nodes: bob.r.tree.nodes, chains: bob.r.tree.chains, skipped: bob.r.tree.skipped, used: []messageKey{{init}}},
+		"pathKeys":          bob.e.keys,
+		"pendingLeaf":       pendingLeaf{private: init},
+		"newPath":           &newPath{secrets: []secret{init}, keys: bob.e.keys, last: init},
+		"applied":           &applied{ownKey: init},
+		"proposalList":      bob.e.newProposalList(sender{}),
+		"epochSecrets":      bob.e.secrets,
+		"groupSecrets":      &groupSecrets{joiner: init.bytes(), pathSecret: bob.e.secrets.exporter.bytes()},
+		"Epoch":             bob.e,
+		"ThinEpoch":         thin,
+		"Ratchets":          bob.r,
+		"Row":               rows[0],
+		"Delta":             Delta(rows),
+		"SignatureKey":      bob.signer,
+		"KeyPackageSecrets": bob.secrets,
+		"Group":             g,
+		"Options":           bob.options(1),
+		"Joined":            &Joined{Epoch: bob.e, Ratchets: bob.r},
+		"CommitResult":      committed,
+		"Processed":         &Processed{Epoch: bob.e, Ratchets: bob.r, Delta: rows},
+		"Received":          Received{Commit: &Processed{Epoch: bob.e, Delta: rows}},
+		"GroupConfig":       GroupConfig{Signer: bob.signer},
+		"KeyPackageConfig":  KeyPackageConfig{Signer: bob.signer},
+		"SuccessorConfig":   SuccessorConfig{Signer: bob.signer},
+		"ExternalConfig":    ExternalConfig{Signer: bob.signer},
+		"LeafUpdate":        &LeafUpdate{Signer: bob.signer},
+		"CommitOptions":     CommitOptions{Leaf: &LeafUpdate{Signer: bob.signer}},
+		"CommitConfig":      CommitConfig{Signer: bob.signer, Ratchets: bob.r, Leaf: &LeafUpdate{Signer: bob.signer}},
+		"ProposeConfig":     ProposeConfig{Signer: bob.signer, Ratchets: bob.r},
+		"ProcessConfig":     ProcessConfig{Ratchets: bob.r},
+		"JoinConfig":        JoinConfig{Secrets: bob.secrets, Parent: bob.e},
+	}
+	types := secretTypes(t)
+	for _, name := range types {
+		if values[name] == nil {
+			t.Errorf("type %s holds key material and is not printed here", name)
+		}
+	}
+	if len(types) != len(values) || len(types) < 20 {
+		t.Errorf("%d types hold key material, %d are printed", len(types), len(values))
+	}
 	type inside struct {
 		e *Epoch
 		r *Ratchets
@@ -294,47 +357,114 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		m messageKey
 		p pathKeys
 	}
-	var log bytes.Buffer
-	logger := slog.New(slog.NewTextHandler(&log, nil))
-	structured := slog.New(slog.NewJSONHandler(&log, nil))
-	for _, v := range []any{
-		bob.e, bob.r, bob.signer, bob.secrets, bob.e.secrets, bob.e.secrets.init, &bob.e.secrets.init, bob.e.keys,
-		bob.r.tree, bob.r.tree.nodes, bob.r.tree.chains,
-		messageKey{bob.e.secrets.init},
-		pendingLeaf{private: bob.e.secrets.init},
-		inside{bob.e, bob.r, bob.signer, bob.secrets, bob.e.secrets.init, messageKey{bob.e.secrets.init}, bob.e.keys},
-		&Joined{Epoch: bob.e, Ratchets: bob.r},
-		[]any{bob.e, bob.secrets},
-		map[string]any{"k": bob.signer},
-	} {
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t"} {
-			fmt.Fprintf(&log, verb, v)
-		}
-		logger.Info("secret", "v", v)
-		structured.Info("secret", "v", v)
-		if b, err := json.Marshal(v); err == nil {
-			log.Write(b)
-		}
+	values["in unexported fields"] = inside{bob.e, bob.r, bob.signer, bob.secrets, init, messageKey{init}, bob.e.keys}
+	values["in a slice"] = []any{bob.e, bob.secrets, rows}
+	values["in a map"] = map[string]any{"k": bob.signer, "r": rows[0]}
+	values["by pointer"] = &bob.e.secrets.init
+	if len(hidden) < 15 {
+		t.Fatalf("%d secrets searched for", len(hidden))
 	}
-	out := log.String()
-	if len(hidden) < 15 || !strings.Contains(out, redacted) {
-		t.Fatalf("%d secrets searched for, placeholder missing", len(hidden))
-	}
-	for i, h := range hidden {
-		decimal := strings.Trim(fmt.Sprint(h), "[]")
-		goSyntax := strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", h), "[]byte{"), "}")
-		base64, _ := json.Marshal(h)
-		for _, form := range []string{
-			string(h), hex.EncodeToString(h), strings.ToUpper(hex.EncodeToString(h)), decimal, goSyntax, strings.Trim(string(base64), `"`),
-		} {
-			if len(form) < 16 {
-				t.Fatalf("form %q is too short to search for", form)
-			}
-			if strings.Contains(out, form) {
-				t.Errorf("secret %d is printed", i)
+	for name, v := range values {
+		printed := everyForm(v)
+		if printed == "" {
+			t.Errorf("%s: nothing was printed", name)
+		}
+		for i, h := range hidden {
+			for _, form := range formsOf(t, h) {
+				if strings.Contains(printed, form) {
+					t.Errorf("%s: secret %d is printed", name, i)
+					break
+				}
 			}
 		}
 	}
+	if !strings.Contains(everyForm(init), redacted) {
+		t.Error("placeholder missing")
+	}
+}
+
+// everyForm prints v in all ways that there are.
+func everyForm(v any) string {
+	var out bytes.Buffer
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t"} {
+		fmt.Fprintf(&out, verb, v)
+	}
+	slog.New(slog.NewTextHandler(&out, nil)).Info("secret", "v", v)
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("secret", "v", v)
+	if b, err := json.Marshal(v); err == nil {
+		out.Write(b)
+	}
+	return out.String()
+}
+
+// formsOf gives the forms in which a secret could show.
+func formsOf(t *testing.T, h []byte) []string {
+	base64, err := json.Marshal(h)
+	must(t, err)
+	goSyntax := strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", h), "[]byte{"), "}")
+	forms := []string{
+		string(h), hex.EncodeToString(h), strings.ToUpper(hex.EncodeToString(h)), strings.Trim(fmt.Sprint(h), "[]"),
+		goSyntax, strings.Trim(string(base64), `"`),
+	}
+	for _, form := range forms {
+		if len(form) < 16 {
+			t.Fatalf("form %q is too short to search for", form)
+		}
+	}
+	return forms
+}
+
+// secretTypes finds the types of this package that hold key material: secret, those whose
+// fields are secret though they are octets, and all that mention one of them.
+func secretTypes(t *testing.T) []string {
+	files, err := filepath.Glob("*.go")
+	must(t, err)
+	mentions := map[string][]string{}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		must(t, err)
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.FuncDecl, *ast.InterfaceType:
+				return false
+			case *ast.TypeSpec:
+				ast.Inspect(n.Type, func(inner ast.Node) bool {
+					switch inner := inner.(type) {
+					case *ast.FuncType:
+						return false
+					case *ast.Field:
+						ast.Inspect(inner.Type, func(typ ast.Node) bool {
+							if id, ok := typ.(*ast.Ident); ok {
+								mentions[n.Name.Name] = append(mentions[n.Name.Name], id.Name)
+							}
+							_, isFunc := typ.(*ast.FuncType)
+							return !isFunc
+						})
+						return false
+					case *ast.Ident:
+						mentions[n.Name.Name] = append(mentions[n.Name.Name], inner.Name)
+					}
+					return true
+				})
+				return false
+			}
+			return true
+		})
+	}
+	found := []string{"secret", "Row", "groupSecrets"}
+	for again := true; again; {
+		again = false
+		for name, list := range mentions {
+			if !slices.Contains(found, name) && slices.ContainsFunc(list, func(m string) bool { return slices.Contains(found, m) }) {
+				found, again = append(found, name), true
+			}
+		}
+	}
+	slices.Sort(found)
+	return found
 }
 
 // What was used is gone from memory as far as this package holds it.

@@ -4,9 +4,12 @@ import (
 	"crypto/ecdh"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/cloudflare/circl/dh/x25519"
 	"github.com/cloudflare/circl/dh/x448"
+	"github.com/cloudflare/circl/math/fp25519"
+	"github.com/cloudflare/circl/math/fp448"
 )
 
 // HPKE, RFC 9180, base mode, single shot: what MLS needs and no context that
@@ -20,6 +23,9 @@ type kem interface {
 	encapSize() int // of the ikm of an encapsulation
 	privateSize() int
 	publicSize() int
+	// checkPublic refuses a public key that nothing can be sealed to: RFC 9180, Section
+	// 7.1.4. A member's would keep all others from committing.
+	checkPublic(public []byte) error
 	// deriveKeyPair is DeriveKeyPair of RFC 9180, Section 7.1.3.
 	deriveKeyPair(ikm []byte) (private secret, public []byte, err error)
 	public(private []byte) ([]byte, error)
@@ -32,6 +38,7 @@ type group interface {
 	// keyFrom gives the private key for the labeled output dkp_prk, expanding with expand.
 	keyFrom(expand func(label string, info []byte, n int) []byte) ([]byte, error)
 	public(private []byte) ([]byte, error)
+	valid(public []byte) bool // of a key of the right length
 	exchange(private, public []byte) ([]byte, error)
 }
 
@@ -78,6 +85,16 @@ func (k *dhkem) public(private []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: HPKE private key of %d bytes", ErrMalformed, len(private))
 	}
 	return k.group.public(private)
+}
+
+func (k *dhkem) checkPublic(public []byte) error {
+	if len(public) != k.npk {
+		return fmt.Errorf("%w: HPKE public key of %d bytes", ErrInvalid, len(public))
+	}
+	if !k.group.valid(public) {
+		return fmt.Errorf("%w: HPKE public key that nothing can be sealed to", ErrInvalid)
+	}
+	return nil
 }
 
 func (k *dhkem) encap(ikm, public []byte) (secret, []byte, error) {
@@ -150,6 +167,32 @@ func (groupX25519) public(private []byte) ([]byte, error) {
 	return pk[:], nil
 }
 
+func (groupX25519) valid(public []byte) bool {
+	var u fp25519.Elt
+	copy(u[:], public)
+	u[fp25519.Size-1] &= 0x7f // RFC 7748, Section 5
+	fp25519.Modp(&u)
+	return !slices.Contains(lowOrderX25519[:], u)
+}
+
+// lowOrderX25519 are the u-coordinates that every private key takes to zero.
+var lowOrderX25519 = [...]fp25519.Elt{
+	{},
+	{1},
+	{
+		0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a,
+		0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+	},
+	{
+		0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b,
+		0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+	},
+	{
+		0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
+	},
+}
+
 func (groupX25519) exchange(private, public []byte) ([]byte, error) {
 	var sk, pk, out x25519.Key
 	copy(sk[:], private)
@@ -174,6 +217,16 @@ func (groupX448) public(private []byte) ([]byte, error) {
 	x448.KeyGen(&pk, &sk)
 	clear(sk[:])
 	return pk[:], nil
+}
+
+func (groupX448) valid(public []byte) bool {
+	var u, minusOne fp448.Elt
+	copy(u[:], public)
+	fp448.Modp(&u)
+	one := fp448.Elt{1}
+	fp448.Neg(&minusOne, &one)
+	fp448.Modp(&minusOne)
+	return u != fp448.Elt{} && u != one && u != minusOne
 }
 
 func (groupX448) exchange(private, public []byte) ([]byte, error) {
@@ -211,6 +264,11 @@ func (g nist) public(private []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: private key: %w", ErrMalformed, err)
 	}
 	return k.PublicKey().Bytes(), nil
+}
+
+func (g nist) valid(public []byte) bool {
+	_, err := g.curve.NewPublicKey(public)
+	return err == nil
 }
 
 func (g nist) exchange(private, public []byte) ([]byte, error) {
@@ -317,6 +375,16 @@ func (s *suite) encryptWithLabel(ikm, public []byte, label string, context, plai
 
 func (s *suite) decryptWithLabel(private secret, public []byte, label string, context []byte, c hpkeCiphertext) ([]byte, error) {
 	return s.hpkeOpen(private, public, s.labelInfo(label, context), nil, c)
+}
+
+// drawKeyPair draws a key pair and wipes what it was drawn from.
+func (s *suite) drawKeyPair(rand io.Reader) (private secret, public []byte, err error) {
+	ikm, err := draw(rand, s.kem.seedSize())
+	if err != nil {
+		return secret{}, nil, err
+	}
+	defer clear(ikm)
+	return s.kem.deriveKeyPair(ikm)
 }
 
 // draw reads n bytes of randomness.

@@ -57,11 +57,7 @@ func NewKeyPackage(rand io.Reader, cfg KeyPackageConfig) (*KeyPackage, *KeyPacka
 	if cfg.LastResort {
 		cfg.Extensions = append(slices.Clone(cfg.Extensions), Extension{Type: ExtensionLastResort})
 	}
-	ikm, err := draw(rand, s.kem.seedSize())
-	if err != nil {
-		return nil, nil, err
-	}
-	initKey, initPub, err := s.kem.deriveKeyPair(ikm)
+	initKey, initPub, err := s.drawKeyPair(rand)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -92,11 +88,7 @@ func newKeyPackageLeaf(rand io.Reader, s *suite, cfg KeyPackageConfig) (*LeafNod
 	if !cfg.Credential.known() {
 		return nil, secret{}, fmt.Errorf("%w: credential type %d", ErrUnsupported, cfg.Credential.Type)
 	}
-	ikm, err := draw(rand, s.kem.seedSize())
-	if err != nil {
-		return nil, secret{}, err
-	}
-	key, pub, err := s.kem.deriveKeyPair(ikm)
+	key, pub, err := s.drawKeyPair(rand)
 	if err != nil {
 		return nil, secret{}, err
 	}
@@ -177,7 +169,8 @@ func ParseKeyPackage(b []byte) (*KeyPackage, error) {
 	return kp, nil
 }
 
-// checkSelf is RFC 9420, Section 10.1, less credential and lifetime.
+// checkSelf is RFC 9420, Section 10.1, with Section 7.3 for its leaf, less credential and
+// lifetime.
 func (kp *KeyPackage) checkSelf() error {
 	if kp.verified.Load() {
 		return nil
@@ -186,11 +179,12 @@ func (kp *KeyPackage) checkSelf() error {
 	if s == nil {
 		return fmt.Errorf("%w: ciphersuite %#04x", ErrUnsupported, uint16(kp.Suite))
 	}
+	if err := s.kem.checkPublic(kp.InitKey); err != nil {
+		return fmt.Errorf("init_key: %w", err)
+	}
 	switch {
 	case kp.Leaf.Source != LeafFromKeyPackage:
 		return fmt.Errorf("%w: leaf_node_source is not key_package", ErrInvalid)
-	case len(kp.InitKey) != s.kem.publicSize():
-		return fmt.Errorf("%w: init_key of %d bytes", ErrInvalid, len(kp.InitKey))
 	case bytes.Equal(kp.InitKey, kp.Leaf.EncryptionKey):
 		return fmt.Errorf("%w: init_key equals the leaf's encryption_key", ErrInvalid)
 	}

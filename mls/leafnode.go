@@ -65,6 +65,7 @@ type CredentialValidator func(cred Credential, signatureKey []byte) error
 // AcceptAnyCredential is a validator for callers that check members elsewhere.
 func AcceptAnyCredential(Credential, []byte) error { return nil }
 
+// check asks the validator about a leaf: RFC 9420, Sections 5.3.1 and 7.3.
 func (v CredentialValidator) check(l *LeafNode) error {
 	if v == nil {
 		return fmt.Errorf("%w: no CredentialValidator", ErrUsage)
@@ -136,14 +137,64 @@ func FindExtension(list []Extension, t ExtensionType) ([]byte, bool) {
 
 // checkExtensions refuses two extensions of one type: RFC 9420, Section 13.4.
 func checkExtensions(list []Extension) error {
-	for i, x := range list {
-		for _, y := range list[:i] {
-			if x.Type == y.Type {
-				return fmt.Errorf("%w: extension %d twice", ErrInvalid, x.Type)
-			}
+	if len(list) < 2 {
+		return nil
+	}
+	var seen typeSet[ExtensionType]
+	for _, x := range list {
+		if seen.has(x.Type) {
+			return fmt.Errorf("%w: extension %d twice", ErrInvalid, x.Type)
 		}
+		seen.add(x.Type)
 	}
 	return nil
+}
+
+// typeSet holds any identifiers of 16 bits. Lists of them come from outside and may be as
+// long as a message: they are compared by way of a set, not each with each.
+type typeSet[T ~uint16] [1 << 16 / 64]uint64
+
+func (s *typeSet[T]) add(t T)      { s[t/64] |= 1 << (t % 64) }
+func (s *typeSet[T]) has(t T) bool { return s[t/64]&(1<<(t%64)) != 0 }
+
+// missing gives the first of want that is neither in have nor in the default ones, which
+// are 1 to last.
+func missing[T ~uint16](want, have []T, last T) (t T, found bool) {
+	if len(want)*len(have) <= 256 { // cheaper than a set
+		for _, t := range want {
+			if (t == 0 || t > last) && !slices.Contains(have, t) {
+				return t, true
+			}
+		}
+		return 0, false
+	}
+	var set typeSet[T]
+	for t := T(1); t <= last; t++ {
+		set.add(t)
+	}
+	for _, t := range have {
+		set.add(t)
+	}
+	for _, t := range want {
+		if !set.has(t) {
+			return t, true
+		}
+	}
+	return 0, false
+}
+
+// The types of extensions and proposals that every member supports: RFC 9420, Section 7.2.
+const (
+	lastDefaultExtension ExtensionType = 5
+	lastDefaultProposal  ProposalType  = 7
+)
+
+func extensionTypes(list []Extension) []ExtensionType {
+	types := make([]ExtensionType, len(list))
+	for k, x := range list {
+		types[k] = x.Type
+	}
+	return types
 }
 
 // Capabilities says what a client supports, RFC 9420, Section 7.2. The types that
@@ -199,14 +250,6 @@ func readCapabilities(r *reader) Capabilities {
 		Proposals:    readU16s[ProposalType](r),
 		Credentials:  readU16s[CredentialType](r),
 	}
-}
-
-func (c Capabilities) hasExtension(t ExtensionType) bool {
-	return t >= 1 && t <= 5 || slices.Contains(c.Extensions, t)
-}
-
-func (c Capabilities) hasProposal(t ProposalType) bool {
-	return t >= 1 && t <= 7 || slices.Contains(c.Proposals, t)
 }
 
 // Grease gives c with a value of RFC 9420, Section 13.5 (0x0A0A, 0x1A1A … 0xEAEA) at a
@@ -338,6 +381,7 @@ func (l LeafNode) signed(s *suite, key *SignatureKey, groupID []byte, index Leaf
 	return &l, nil
 }
 
+// verifySignature verifies the signature over LeafNodeTBS: RFC 9420, Section 7.3.
 func (l *LeafNode) verifySignature(s *suite, groupID []byte, index LeafIndex) error {
 	if !s.verifyWithLabel(l.SignatureKey, "LeafNodeTBS", l.tbsBytes(groupID, index), l.Signature) {
 		return fmt.Errorf("%w: signature of LeafNode", ErrInvalid)
@@ -347,9 +391,10 @@ func (l *LeafNode) verifySignature(s *suite, groupID []byte, index LeafIndex) er
 
 // checkSelf is the part of RFC 9420, Section 7.3 that needs no group.
 func (l *LeafNode) checkSelf(s *suite) error {
+	if err := s.kem.checkPublic(l.EncryptionKey); err != nil {
+		return fmt.Errorf("encryption_key: %w", err)
+	}
 	switch {
-	case len(l.EncryptionKey) != s.kem.publicSize():
-		return fmt.Errorf("%w: encryption_key of %d bytes", ErrInvalid, len(l.EncryptionKey))
 	case !slices.Contains(l.Capabilities.Versions, MLS10):
 		return fmt.Errorf("%w: leaf's capabilities lack version mls10", ErrInvalid)
 	case !slices.Contains(l.Capabilities.CipherSuites, s.id):
@@ -360,10 +405,8 @@ func (l *LeafNode) checkSelf(s *suite) error {
 	if err := checkExtensions(l.Extensions); err != nil {
 		return err
 	}
-	for _, x := range l.Extensions {
-		if !l.Capabilities.hasExtension(x.Type) {
-			return fmt.Errorf("%w: leaf has extension %d that its capabilities lack", ErrInvalid, x.Type)
-		}
+	if t, lacks := missing(extensionTypes(l.Extensions), l.Capabilities.Extensions, lastDefaultExtension); lacks {
+		return fmt.Errorf("%w: leaf has extension %d that its capabilities lack", ErrInvalid, t)
 	}
 	return nil
 }
@@ -371,29 +414,56 @@ func (l *LeafNode) checkSelf(s *suite) error {
 // checkSupports verifies that the leaf can be in a group with these GroupContext
 // extensions: RFC 9420, Section 7.3 (required_capabilities) and 12.1.7.
 func (l *LeafNode) checkSupports(extensions []Extension) error {
-	req, err := readRequired(extensions)
+	d, err := demandsOf(extensions)
 	if err != nil {
 		return err
 	}
-	for _, t := range req.extensions {
-		if !l.Capabilities.hasExtension(t) {
-			return fmt.Errorf("%w: member lacks required extension %d", ErrInvalid, t)
-		}
+	return l.meets(d)
+}
+
+// demands are what a group asks of every member, each type once.
+type demands struct {
+	required requiredCapabilities
+	used     []ExtensionType // in the GroupContext
+}
+
+// demandsOf is for many leaves: what is asked of each is as long as the group made it.
+func demandsOf(extensions []Extension) (d demands, err error) {
+	if d.required, err = readRequired(extensions); err != nil {
+		return d, err
 	}
-	for _, t := range req.proposals {
-		if !l.Capabilities.hasProposal(t) {
-			return fmt.Errorf("%w: member lacks required proposal %d", ErrInvalid, t)
-		}
+	d.required.extensions = once(d.required.extensions)
+	d.required.proposals = once(d.required.proposals)
+	d.required.credentials = once(d.required.credentials)
+	d.used = once(extensionTypes(extensions))
+	return d, nil
+}
+
+// once drops what is in list for the second time.
+func once[T ~uint16](list []T) []T {
+	if len(list) < 2 {
+		return list
 	}
-	for _, t := range req.credentials {
-		if !slices.Contains(l.Capabilities.Credentials, t) {
-			return fmt.Errorf("%w: member lacks required credential %d", ErrInvalid, t)
-		}
+	var seen typeSet[T]
+	return slices.DeleteFunc(list, func(t T) bool {
+		again := seen.has(t)
+		seen.add(t)
+		return again
+	})
+}
+
+func (l *LeafNode) meets(d demands) error {
+	if t, lacks := missing(d.required.extensions, l.Capabilities.Extensions, lastDefaultExtension); lacks {
+		return fmt.Errorf("%w: member lacks required extension %d", ErrInvalid, t)
 	}
-	for _, x := range extensions {
-		if !l.Capabilities.hasExtension(x.Type) {
-			return fmt.Errorf("%w: member lacks extension %d of the group", ErrInvalid, x.Type)
-		}
+	if t, lacks := missing(d.required.proposals, l.Capabilities.Proposals, lastDefaultProposal); lacks {
+		return fmt.Errorf("%w: member lacks required proposal %d", ErrInvalid, t)
+	}
+	if t, lacks := missing(d.required.credentials, l.Capabilities.Credentials, 0); lacks {
+		return fmt.Errorf("%w: member lacks required credential %d", ErrInvalid, t)
+	}
+	if t, lacks := missing(d.used, l.Capabilities.Extensions, lastDefaultExtension); lacks {
+		return fmt.Errorf("%w: member lacks extension %d of the group", ErrInvalid, t)
 	}
 	return nil
 }

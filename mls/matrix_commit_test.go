@@ -150,7 +150,7 @@ var matrixCommitting = []matrixCase{
 			{"path of 3 nodes", func(p *updatePath) { p.nodes = append(p.nodes, p.nodes[0]) }},
 			{"2 path secrets", func(p *updatePath) { p.nodes[0].sealed = append(p.nodes[0].sealed, p.nodes[0].sealed[0]) }},
 			{"0 path secrets", func(p *updatePath) { p.nodes[0].sealed = nil }},
-			{"encryption_key of 31 bytes", func(p *updatePath) { p.nodes[0].encryptionKey = p.nodes[0].encryptionKey[1:] }},
+			{"HPKE public key of 31 bytes", func(p *updatePath) { p.nodes[0].encryptionKey = p.nodes[0].encryptionKey[1:] }},
 			{"parent hash", func(p *updatePath) { p.nodes[1].encryptionKey = p.nodes[0].encryptionKey }},
 			{"did not change", func(p *updatePath) { p.leaf = m.alice.e.tree.leaf(0) }},
 		} {
@@ -262,7 +262,7 @@ var matrixTree = []matrixCase{
 		m.refuses(m.dave, ErrInvalid, m.enter(m.dave, m.planted(0, func(_ nodeIndex, n *node) {
 			if n.parent != nil {
 				p := *n.parent
-				p.encryptionKey = nonce()
+				p.encryptionKey = append([]byte{9}, nonce()[1:]...)
 				n.parent = &p
 			}
 		})), "parent-hash")
@@ -275,7 +275,7 @@ var matrixTree = []matrixCase{
 		})), "parent-hash")
 	}},
 	{"7.5", "tree hash", "12.4.3.1", "unmerged_leaves that are out of order, blank or not below", func(m *matrix) {
-		for _, list := range [][]LeafIndex{{3}, {2, 1}, {1, 1}, {1 << 31}} {
+		for _, list := range [][]LeafIndex{{3}, {2, 1}, {1, 1}, {1 << 31}, {1<<31 | 2}} { // the last two are leaves 0 and 2, were indexes to wrap
 			m.refuses(m.dave, ErrInvalid, m.enter(m.dave, m.planted(0, func(x nodeIndex, n *node) {
 				if n.parent != nil && x == 3 {
 					p := *n.parent
@@ -317,7 +317,7 @@ var matrixTree = []matrixCase{
 		must(m, err)
 		m.refuses(m.dave, ErrInvalid, m.enter(m.dave, m.planted(2, leafAt(signed))), "encryption key")
 	}},
-	{"7.8", "tree hash", "7.3", "a leaf whose signature is for another leaf or group", func(m *matrix) {
+	{"7.8", "tree hash", "7.3, 12.4.3.1", "a leaf whose signature is for another leaf or group", func(m *matrix) {
 		for _, at := range []struct {
 			group string
 			index LeafIndex

@@ -1,6 +1,9 @@
 package mls
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 var matrixEncryption = []matrixCase{
 	{"8.1", "encryption", "6.3", "a message opens to what was sent, for every member", func(m *matrix) {
@@ -59,7 +62,8 @@ func (m *matrix) private(data func(sd *senderData), content func(plain []byte) [
 	}
 	sd := senderData{leaf: 0}
 	message := &privateMessage{groupID: a.groupID, epoch: a.epoch, typ: a.typ, authData: a.authData}
-	contentAAD, senderAAD := message.aad()
+	senderAAD := encode(func(w *writer) { w.vec(message.groupID); w.u64(message.epoch); w.u8(uint8(message.typ)) })
+	contentAAD := appendVec(slices.Clip(senderAAD), message.authData)
 	message.ciphertext, err = s.sealKeyed(key.key(s), guarded(key.nonce(s), sd.guard), contentAAD, plain)
 	must(m, err)
 	if data != nil {
@@ -76,7 +80,7 @@ func (m *matrix) private(data func(sd *senderData), content func(plain []byte) [
 }
 
 var matrixAuthentication = []matrixCase{
-	{"9.1", "authentication", "6.1", "a commit signed with another member's key", func(m *matrix) {
+	{"9.1", "authentication", "6.1, 12.4.2", "a commit signed with another member's key", func(m *matrix) {
 		m.refuses(m.alice, ErrUsage, m.commit(m.alice, CommitConfig{Signer: m.bob.signer}))
 		out := m.alice.commit(CommitConfig{})
 		r, err := openMessageAs(out.Commit, WirePublic)
@@ -87,7 +91,7 @@ var matrixAuthentication = []matrixCase{
 		a.confirmationTag = tag
 		m.refuses(m.carol, ErrInvalid, m.process(m.carol, a.publicMessage(m.alice.e.suite(), m.alice.e.secrets.membership, m.alice.e.context)), "signature of message")
 	}},
-	{"9.2", "authentication", "6.2", "a membership tag that is wrong or gone", func(m *matrix) {
+	{"9.2", "authentication", "6.2, 12.4.2", "a membership tag that is wrong or gone", func(m *matrix) {
 		b := m.alice.commit(CommitConfig{}).Commit
 		wrong := clone(b)
 		wrong[len(b)-1] ^= 1
@@ -95,7 +99,7 @@ var matrixAuthentication = []matrixCase{
 		m.refuses(m.bob, ErrInvalid, m.process(m.bob, append(clone(b[:len(b)-33]), 0)), "membership tag")
 		m.refuses(m.bob, ErrMalformed, m.process(m.bob, b[:len(b)-33]))
 	}},
-	{"9.3", "authentication", "8.1", "a confirmation tag that is wrong, short or empty", func(m *matrix) {
+	{"9.3", "authentication", "8.1, 12.4.2", "a confirmation tag that is wrong, short or empty", func(m *matrix) {
 		for _, tag := range [][]byte{make([]byte, 32), make([]byte, 31), {}} {
 			m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.forged(CommitConfig{}, func(a *authContent) { a.confirmationTag = tag })), "confirmation tag")
 		}
@@ -105,7 +109,7 @@ var matrixAuthentication = []matrixCase{
 			m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.forged(CommitConfig{}, func(a *authContent) { a.sender.index = i })))
 		}
 	}},
-	{"9.5", "authentication", "6", "a sender type that does not fit the content", func(m *matrix) {
+	{"9.5", "authentication", "6, 12.4.3.2", "a sender type that does not fit the content", func(m *matrix) {
 		for _, s := range []sender{{senderExternal, 0}, {senderNewMemberProposal, 0}, {senderNewMemberCommit, 0}} {
 			m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.forged(CommitConfig{}, func(a *authContent) { a.sender = s })))
 		}

@@ -14,6 +14,9 @@ type privateMessage struct {
 	authData   []byte
 	senderData []byte
 	ciphertext []byte
+
+	contentAAD []byte // PrivateContentAAD, Section 6.3.1: how the message begins
+	senderAAD  []byte // SenderDataAAD, Section 6.3.2: how that begins
 }
 
 func (m *privateMessage) encode(w *writer) {
@@ -26,19 +29,16 @@ func (m *privateMessage) encode(w *writer) {
 }
 
 func readPrivateMessage(r *reader) *privateMessage {
+	start := r.b
 	m := &privateMessage{groupID: r.vec(), epoch: r.u64(), typ: contentType(r.u8())}
+	m.senderAAD = r.since(start)
 	if m.typ < contentApplication || m.typ > contentCommit {
 		r.fail("content type %d", m.typ)
 	}
-	m.authData, m.senderData, m.ciphertext = r.vec(), r.vec(), r.vec()
+	m.authData = r.vec()
+	m.contentAAD = r.since(start)
+	m.senderData, m.ciphertext = r.vec(), r.vec()
 	return m
-}
-
-// aad gives PrivateContentAAD, and SenderDataAAD, which is the beginning of it.
-func (m *privateMessage) aad() (content, sender []byte) {
-	b := appendVec(make([]byte, 0, 20+len(m.groupID)+len(m.authData)), m.groupID)
-	b = append(binary.BigEndian.AppendUint64(b, m.epoch), uint8(m.typ))
-	return appendVec(b, m.authData), b
 }
 
 // senderData is SenderData of RFC 9420, Section 6.3.2.
@@ -66,45 +66,58 @@ func guarded(nonce []byte, guard [4]byte) []byte {
 // maxPlaintext bounds what is sealed in one message, so that no length overflows.
 const maxPlaintext = 1 << 28
 
-// sealPrivate encrypts a under a message key: RFC 9420, Section 6.3.
+// sealPrivate encrypts a under a message key, as an MLSMessage: RFC 9420, Section 6.3. It
+// is put together in one buffer, whose beginning is the associated data of both AEADs.
 func (s *suite) sealPrivate(rand io.Reader, a *authContent, from secret, key messageKey, generation uint32, padding int) ([]byte, error) {
 	if padding < 0 || padding > maxPlaintext || len(a.application) > maxPlaintext || len(a.authData) > maxPlaintext {
 		return nil, fmt.Errorf("%w: message or padding longer than %d bytes", ErrUsage, maxPlaintext)
 	}
-	sd := senderData{leaf: LeafIndex(a.sender.index), generation: generation}
-	guard, err := draw(rand, len(sd.guard))
+	guard, err := draw(rand, len(senderData{}.guard))
 	if err != nil {
 		return nil, err
 	}
-	copy(sd.guard[:], guard)
-	m := &privateMessage{groupID: a.groupID, epoch: a.epoch, typ: a.typ, authData: a.authData}
-	content := writer{b: make([]byte, 0, len(a.application)+len(a.signature)+len(a.confirmationTag)+padding+16)}
-	a.encodeBody(&content)
-	a.encodeAuth(&content)
-	content.b = append(content.b, make([]byte, padding)...)
-	contentAAD, senderAAD := m.aad()
-	m.ciphertext, err = s.sealKeyed(key.key(s), guarded(key.nonce(s), sd.guard), contentAAD, content.b)
+	body := a.body()
+	aead, err := s.aead.open(key.key(s))
 	if err != nil {
 		return nil, err
 	}
-	k, nonce := s.senderDataKey(from, m.ciphertext)
-	plain := binary.BigEndian.AppendUint32(make([]byte, 0, 12), uint32(sd.leaf))
-	plain = append(binary.BigEndian.AppendUint32(plain, sd.generation), sd.guard[:]...)
-	if m.senderData, err = s.sealKeyed(k, nonce, senderAAD, plain); err != nil {
+	size := len(body) + lengthSize(len(a.signature)) + len(a.signature) + padding
+	if a.typ == contentCommit {
+		size += lengthSize(len(a.confirmationTag)) + len(a.confirmationTag)
+	}
+	out := make([]byte, 0, 48+senderDataSize+2*aead.Overhead()+len(a.groupID)+len(a.authData)+size)
+	out = binary.BigEndian.AppendUint16(out, uint16(MLS10))
+	out = binary.BigEndian.AppendUint16(out, uint16(WirePrivate))
+	begin := len(out)
+	out = append(binary.BigEndian.AppendUint64(appendVec(out, a.groupID), a.epoch), uint8(a.typ))
+	senderAAD := out[begin:]
+	out = appendVec(out, a.authData)
+	contentAAD := out[begin:]
+	out = appendLength(out, senderDataSize+aead.Overhead())
+	at := len(out) // of the sender data, whose key needs the ciphertext
+	out = binary.BigEndian.AppendUint32(out, a.sender.index)
+	out = append(binary.BigEndian.AppendUint32(out, generation), guard...)
+	out = appendLength(out[:at+senderDataSize+aead.Overhead()], size+aead.Overhead())
+	content := len(out) // which is encrypted where it lies
+	out = append(a.appendAuth(append(out, body...)), make([]byte, padding)...)
+	out = aead.Seal(out[:content], guarded(key.nonce(s), [4]byte(guard)), out[content:], contentAAD)
+	k, nonce := s.senderDataKey(from, out[content:])
+	defer clear(k)
+	if aead, err = s.aead.open(k); err != nil {
 		return nil, err
 	}
-	w := writer{b: make([]byte, 0, 48+len(m.groupID)+len(m.authData)+len(m.senderData)+len(m.ciphertext))}
-	w.u16(uint16(MLS10))
-	w.u16(uint16(WirePrivate))
-	m.encode(&w)
-	return w.b, nil
+	aead.Seal(out[:at], nonce, out[at:at+senderDataSize], senderAAD)
+	return out, nil
 }
+
+// senderDataSize is the length of an encoded SenderData.
+const senderDataSize = 12
 
 // openSenderData decrypts who sent m: RFC 9420, Section 6.3.2.
 func (s *suite) openSenderData(m *privateMessage, from secret) (sd senderData, err error) {
 	key, nonce := s.senderDataKey(from, m.ciphertext)
-	_, aad := m.aad()
-	plain, err := s.openKeyed(key, nonce, aad, m.senderData)
+	defer clear(key)
+	plain, err := s.openKeyed(key, nonce, m.senderAAD, m.senderData)
 	if err != nil {
 		return sd, fmt.Errorf("sender data: %w", err)
 	}
@@ -115,11 +128,9 @@ func (s *suite) openSenderData(m *privateMessage, from secret) (sd senderData, e
 	return sd, r.done("sender data")
 }
 
-// openContent decrypts m's content: RFC 9420, Section 6.3.1. The signature is the
-// caller's to verify.
-func (s *suite) openContent(m *privateMessage, sd senderData, key messageKey) (*authContent, error) {
-	aad, _ := m.aad()
-	plain, err := s.openKeyed(key.key(s), guarded(key.nonce(s), sd.guard), aad, m.ciphertext)
+// openContent decrypts m's content, RFC 9420, Section 6.3.1, and verifies its signature.
+func (s *suite) openContent(m *privateMessage, sd senderData, key messageKey, signer, context []byte) (*authContent, error) {
+	plain, err := s.openKeyed(key.key(s), guarded(key.nonce(s), sd.guard), m.contentAAD, m.ciphertext)
 	if err != nil {
 		return nil, fmt.Errorf("message of leaf %d, generation %d: %w", sd.leaf, sd.generation, err)
 	}
@@ -141,9 +152,8 @@ func (s *suite) openContent(m *privateMessage, sd senderData, key messageKey) (*
 	if r.err != nil {
 		return nil, fmt.Errorf("PrivateMessageContent: %w", r.err)
 	}
-	w := writer{b: make([]byte, 0, 32+len(a.groupID)+len(a.authData)+len(body))}
-	a.encodeHeader(&w)
-	w.raw(body)
-	a.raw = w.b
+	if !s.sig.verify(signer, a.frame(body, context), a.signature) {
+		return nil, fmt.Errorf("%w: signature of message", ErrInvalid)
+	}
 	return a, nil
 }

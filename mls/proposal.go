@@ -73,6 +73,8 @@ func readReInit(r *reader) *ReInit {
 	return &ReInit{r.vec(), ProtocolVersion(r.u16()), CipherSuite(r.u16()), readExtensions(r)}
 }
 
+// readProposal refuses the types that this engine, and so a member, does not support: RFC
+// 9420, Section 12.2.
 func readProposal(r *reader) Proposal {
 	switch t := ProposalType(r.u16()); t {
 	case ProposalAdd:

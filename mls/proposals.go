@@ -65,7 +65,8 @@ func (e *Epoch) openHandshake(message []byte, r *Ratchets, c *change) (*authCont
 	}
 }
 
-// checkPublic verifies address, membership tag and signature of a PublicMessage.
+// checkPublic verifies address, membership tag and signature of a PublicMessage, and that
+// its sender may send such content: RFC 9420, Sections 6, 12.1.8, 12.4.2 and 12.4.3.2.
 func (e *Epoch) checkPublic(m publicMessage) error {
 	if err := e.checkAddress(m.groupID, m.epoch); err != nil {
 		return err
@@ -206,20 +207,28 @@ func (a *applied) checkMembers(list []sentProposal, v CredentialValidator) (err 
 		if err := checkContextExtensions(a.extensions, v); err != nil {
 			return err
 		}
+		asked, err := demandsOf(a.extensions)
+		if err != nil {
+			return err
+		}
 		a.tree.root.eachLeaf(a.tree.rootIndex(), func(i LeafIndex, l *LeafNode) bool {
-			if err = l.checkSupports(a.extensions); err != nil {
+			if err = l.meets(asked); err != nil {
 				err = fmt.Errorf("leaf %d: %w", i, err)
 			}
 			return err == nil
 		})
 		return err
 	}
+	asked, err := demandsOf(a.extensions)
+	if err != nil {
+		return err
+	}
 	for _, p := range list {
 		switch p := p.proposal.(type) {
 		case Add:
-			err = p.KeyPackage.Leaf.checkSupports(a.extensions)
+			err = p.KeyPackage.Leaf.meets(asked)
 		case Update:
-			err = p.Leaf.checkSupports(a.extensions)
+			err = p.Leaf.meets(asked)
 		}
 		if err != nil {
 			return err
@@ -268,7 +277,8 @@ func (e *Epoch) checkUpdate(l *LeafNode, i LeafIndex, v CredentialValidator) err
 	return e.checkNewLeaf(l, i, v)
 }
 
-// checkNewLeaf verifies a leaf that replaces leaf i, or stands in a blank one.
+// checkNewLeaf verifies a leaf that replaces leaf i, or stands in a blank one: RFC 9420,
+// Sections 7.3, 12.1.2 and 12.4.2.
 func (e *Epoch) checkNewLeaf(l *LeafNode, i LeafIndex, v CredentialValidator) error {
 	if err := l.checkSelf(e.suite()); err != nil {
 		return err
@@ -284,80 +294,115 @@ func (e *Epoch) checkNewLeaf(l *LeafNode, i LeafIndex, v CredentialValidator) er
 
 // checkList is RFC 9420, Section 12.2: what a list may hold.
 func (e *Epoch) checkList(list []sentProposal, committer sender) error {
-	touched := map[LeafIndex]bool{}
-	once := map[ProposalType]bool{}
-	psks := map[string]bool{}
-	touch := func(i LeafIndex) error {
-		if e.tree.leaf(i) == nil {
-			return fmt.Errorf("%w: leaf %d is blank", ErrInvalid, i)
-		}
-		if touched[i] {
-			return fmt.Errorf("%w: two proposals for leaf %d", ErrInvalid, i)
-		}
-		touched[i] = true
-		return nil
-	}
-	external := committer.typ == senderNewMemberCommit
+	l := e.newProposalList(committer)
 	for _, p := range list {
-		t, from := p.proposal.Type(), p.sender
-		var err error
-		switch p := p.proposal.(type) {
-		case Update:
-			if external {
-				return fmt.Errorf("%w: Update in an external commit", ErrInvalid)
-			}
-			if from.typ != senderMember || from == committer {
-				return fmt.Errorf("%w: Update of the committer or of no member", ErrInvalid)
-			}
-			err = touch(LeafIndex(from.index))
-		case Remove:
-			if !external && committer.index == uint32(p.Leaf) {
-				return fmt.Errorf("%w: committer removes itself", ErrInvalid)
-			}
-			err = touch(p.Leaf)
-		case Add:
-			if external {
-				return fmt.Errorf("%w: Add in an external commit", ErrInvalid)
-			}
-		case PreSharedKey:
-			id := string(encode(p.ID.encode))
-			if psks[id] {
-				return fmt.Errorf("%w: PSK twice", ErrInvalid)
-			}
-			psks[id] = true
-			if len(p.ID.Nonce) != e.suite().nh {
-				return fmt.Errorf("%w: PSK nonce of %d bytes", ErrInvalid, len(p.ID.Nonce))
-			}
-			if p.ID.Type == PSKResumption && p.ID.Usage != ResumptionApplication && !e.continues(p.ID) {
-				return fmt.Errorf("%w: resumption PSK with usage %d", ErrInvalid, p.ID.Usage)
-			}
-		case GroupContextExtensions:
-			if external || once[t] {
-				return fmt.Errorf("%w: GroupContextExtensions twice or in an external commit", ErrInvalid)
-			}
-		case ExternalInit:
-			if !external || once[t] {
-				return fmt.Errorf("%w: ExternalInit twice or in a member's commit", ErrInvalid)
-			}
-		case ReInit: // alone, and to no older version: Sections 12.1.5 and 12.2
-			if external || len(list) != 1 {
-				return fmt.Errorf("%w: ReInit beside other proposals", ErrInvalid)
-			}
-			if p.Version < MLS10 {
-				return fmt.Errorf("%w: ReInit to version %d", ErrInvalid, p.Version)
-			}
-			err = checkExtensions(p.Extensions)
-		}
-		if err != nil {
+		if err := l.add(p); err != nil {
 			return err
 		}
-		if external && t == ProposalRemove && once[t] {
-			return fmt.Errorf("%w: two Removes in an external commit", ErrInvalid)
-		}
-		once[t] = true
 	}
-	if external && !once[ProposalExternalInit] {
+	if l.external() && !l.types[ProposalExternalInit] {
 		return fmt.Errorf("%w: external commit without ExternalInit", ErrInvalid)
 	}
+	return nil
+}
+
+// proposalList is a list in the making, as far as Section 12.2 cares.
+type proposalList struct {
+	epoch     *Epoch
+	committer sender
+	types     map[ProposalType]bool
+	leaves    map[LeafIndex]bool // that an Update or Remove is for
+	psks      map[string]bool
+}
+
+func (e *Epoch) newProposalList(committer sender) *proposalList {
+	return &proposalList{e, committer, map[ProposalType]bool{}, map[LeafIndex]bool{}, map[string]bool{}}
+}
+
+func (l *proposalList) external() bool { return l.committer.typ == senderNewMemberCommit }
+
+// add puts p at the end of the list. Where RFC 9420, Section 12.2, forbids that, the list
+// stays as it was.
+func (l *proposalList) add(p sentProposal) error {
+	t, from, again, external := p.proposal.Type(), p.sender, l.types[p.proposal.Type()], l.external()
+	if l.types[ProposalReInit] {
+		return fmt.Errorf("%w: ReInit beside other proposals", ErrInvalid)
+	}
+	switch p := p.proposal.(type) {
+	case Update:
+		if external {
+			return fmt.Errorf("%w: Update in an external commit", ErrInvalid)
+		}
+		if from.typ != senderMember || from == l.committer {
+			return fmt.Errorf("%w: Update of the committer or of no member", ErrInvalid)
+		}
+		if err := l.touch(LeafIndex(from.index)); err != nil {
+			return err
+		}
+	case Remove:
+		if !external && l.committer.index == uint32(p.Leaf) {
+			return fmt.Errorf("%w: committer removes itself", ErrInvalid)
+		}
+		if external && again {
+			return fmt.Errorf("%w: two Removes in an external commit", ErrInvalid)
+		}
+		if err := l.touch(p.Leaf); err != nil {
+			return err
+		}
+	case Add:
+		if external {
+			return fmt.Errorf("%w: Add in an external commit", ErrInvalid)
+		}
+	case PreSharedKey:
+		if err := l.mix(p.ID); err != nil {
+			return err
+		}
+	case GroupContextExtensions:
+		if external || again {
+			return fmt.Errorf("%w: GroupContextExtensions twice or in an external commit", ErrInvalid)
+		}
+	case ExternalInit:
+		if !external || again {
+			return fmt.Errorf("%w: ExternalInit twice or in a member's commit", ErrInvalid)
+		}
+	case ReInit: // alone, and to no older version: Sections 12.1.5 and 12.2
+		if external || len(l.types) > 0 {
+			return fmt.Errorf("%w: ReInit beside other proposals", ErrInvalid)
+		}
+		if p.Version < MLS10 {
+			return fmt.Errorf("%w: ReInit to version %d", ErrInvalid, p.Version)
+		}
+		if err := checkExtensions(p.Extensions); err != nil {
+			return err
+		}
+	}
+	l.types[t] = true
+	return nil
+}
+
+// touch notes that a proposal is for leaf i, the only one.
+func (l *proposalList) touch(i LeafIndex) error {
+	if l.epoch.tree.signatureKey(i) == nil {
+		return fmt.Errorf("%w: leaf %d is blank", ErrInvalid, i)
+	}
+	if l.leaves[i] {
+		return fmt.Errorf("%w: two proposals for leaf %d", ErrInvalid, i)
+	}
+	l.leaves[i] = true
+	return nil
+}
+
+// mix notes a PSK, once: RFC 9420, Sections 8.4 and 12.1.4.
+func (l *proposalList) mix(psk PreSharedKeyID) error {
+	id := string(encode(psk.encode))
+	switch {
+	case l.psks[id]:
+		return fmt.Errorf("%w: PSK twice", ErrInvalid)
+	case len(psk.Nonce) != l.epoch.suite().nh:
+		return fmt.Errorf("%w: PSK nonce of %d bytes", ErrInvalid, len(psk.Nonce))
+	case psk.Type == PSKResumption && psk.Usage != ResumptionApplication && !l.epoch.continues(psk):
+		return fmt.Errorf("%w: resumption PSK with usage %d", ErrInvalid, psk.Usage)
+	}
+	l.psks[id] = true
 	return nil
 }

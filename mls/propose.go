@@ -95,12 +95,7 @@ func (e *Epoch) ProposeLeaf(rand io.Reader, update *LeafUpdate, cfg ProposeConfi
 		return nil, nil, nil, err
 	}
 	s := e.suite()
-	ikm, err := draw(rand, s.kem.seedSize())
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	key, public, err := s.kem.deriveKeyPair(ikm)
-	clear(ikm)
+	key, public, err := s.drawKeyPair(rand)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -159,6 +154,7 @@ func (e *Epoch) propose(rand io.Reader, p Proposal, cfg ProposeConfig) ([]byte, 
 		return a.publicMessage(e.suite(), e.secrets.membership, e.context), nil, nil
 	}
 	var c change
+	defer c.abandon()
 	message, err := cfg.Ratchets.sealContent(rand, a, cfg.Padding, &c)
 	if err != nil {
 		return nil, nil, err

@@ -1,6 +1,9 @@
 package mls
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // PSKType says where a pre-shared key is from, RFC 9420, Section 8.4.
 type PSKType uint8
@@ -69,6 +72,9 @@ func readPreSharedKeyID(r *reader) (id PreSharedKeyID) {
 
 // pskSecret is psk_secret of RFC 9420, Section 8.4; all zero without PSKs.
 func (s *suite) pskSecret(ids []PreSharedKeyID, source PSKSource) (secret, error) {
+	if len(ids) > math.MaxUint16 { // what PSKLabel can count
+		return secret{}, fmt.Errorf("%w: %d PSKs", ErrInvalid, len(ids))
+	}
 	out := newSecret(make([]byte, s.nh))
 	for i, id := range ids {
 		if source == nil {

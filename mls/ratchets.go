@@ -57,6 +57,7 @@ func (r *Ratchets) Seal(rand io.Reader, signer *SignatureKey, authenticatedData,
 		return nil, nil, err
 	}
 	var c change
+	defer c.abandon()
 	message, err := r.sealContent(rand, a, padding, &c)
 	if err != nil {
 		return nil, nil, err
@@ -76,7 +77,6 @@ func (r *Ratchets) sealContent(rand io.Reader, a *authContent, padding int, c *c
 	if err != nil {
 		return nil, err
 	}
-	defer key.wipe()
 	return r.epoch.suite().sealPrivate(rand, a, r.epoch.secrets.senderData, key, state.next, padding)
 }
 
@@ -103,6 +103,7 @@ func (r *Ratchets) Open(message []byte) (*Opened, Delta, error) {
 		return nil, nil, fmt.Errorf("%w: content type %d is not application data", ErrUsage, m.typ)
 	}
 	var c change
+	defer c.abandon()
 	a, sd, err := r.openContent(m, &c)
 	if err != nil {
 		return nil, nil, err
@@ -143,11 +144,8 @@ func (r *Ratchets) openContent(m *privateMessage, c *change) (*authContent, send
 	if err != nil {
 		return nil, sd, err
 	}
-	a, err := e.suite().openContent(m, sd, key)
-	if err != nil {
-		return nil, sd, err
-	}
-	return a, sd, a.verify(e.suite(), signer, e.context)
+	a, err := e.suite().openContent(m, sd, key, signer, e.context)
+	return a, sd, err
 }
 
 // remember keeps what a private proposal said: its key is used up, and a commit may

@@ -64,7 +64,7 @@ func TestRefusedCommits(t *testing.T) {
 
 var errStranger = errors.New("stranger")
 
-// The validator is asked wherever a leaf comes in.
+// The validator is asked wherever a leaf comes in: RFC 9420, Section 7.3.
 func TestValidator(t *testing.T) {
 	alice, bob, _ := trio(t, 1)
 	dave := newClient(t, 1, "dave")

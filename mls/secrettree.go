@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -24,6 +26,18 @@ const (
 // Row is one stored item of [Ratchets]. A nil Value deletes the row with this Key.
 // Values are secret.
 type Row struct{ Key, Value []byte }
+
+// Format prints the key, and no value.
+func (r Row) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.describe()) }
+
+// LogValue logs the key, and no value.
+func (r Row) LogValue() slog.Value { return slog.StringValue(r.describe()) }
+
+// MarshalText gives what Format prints, for encoders like JSON: rows are stored by their
+// two fields.
+func (r Row) MarshalText() ([]byte, error) { return []byte(r.describe()), nil }
+
+func (r Row) describe() string { return fmt.Sprintf("mls.Row(%x, %d octets)", r.Key, len(r.Value)) }
 
 // Delta is what an operation changed. It must be stored, in one transaction with
 // what the operation gave, before that is used.
@@ -107,6 +121,25 @@ type change struct {
 	skipped     map[skippedID]messageKey
 	dropSkipped map[skippedID]bool
 	known       map[string][]byte
+	used        []messageKey // keys that take gave and the tree does not hold
+}
+
+// abandon wipes what a change derived, because it will not be made. After apply there is
+// nothing left to wipe.
+func (c *change) abandon() {
+	for _, s := range c.nodes {
+		s.wipe()
+	}
+	for _, s := range c.chains {
+		s.secret.wipe()
+	}
+	for _, k := range c.skipped {
+		k.wipe()
+	}
+	for _, k := range c.used {
+		k.wipe()
+	}
+	*c = change{}
 }
 
 // put sets an entry of a map that is made on first use.
@@ -126,6 +159,7 @@ func (t *secretTree) take(id ratchetID, generation uint32, c *change) (messageKe
 	at := skippedID{id, generation}
 	if key, ok := c.skipped[at]; ok {
 		delete(c.skipped, at)
+		c.used = append(c.used, key)
 		return key, nil
 	}
 	if key, ok := t.skipped[at]; ok && !c.dropSkipped[at] {
@@ -144,15 +178,17 @@ func (t *secretTree) take(id ratchetID, generation uint32, c *change) (messageKe
 	}
 	t.bound(id, int(generation-state.next), c)
 	chain := state.secret
+	_, derived := c.chains[id] // else the tree's own, which apply wipes
 	for g := state.next; ; g++ {
 		key := t.suite.messageKey(chain, g)
 		next := newSecret(t.suite.deriveTreeSecret(chain, "secret", g, t.suite.nh))
-		if g != state.next {
+		if derived || g != state.next {
 			chain.wipe()
 		}
 		chain = next
 		if g == generation {
 			put(&c.chains, id, ratchetState{next: g + 1, secret: chain})
+			c.used = append(c.used, key)
 			return key, nil
 		}
 		put(&c.skipped, skippedID{id, g}, key)
@@ -230,15 +266,22 @@ func (s *suite) messageKey(chain secret, generation uint32) messageKey {
 // bound drops the oldest skipped keys of a ratchet, so that with more new ones there
 // are at most MaxSkipped.
 func (t *secretTree) bound(id ratchetID, more int, c *change) {
-	fresh := 0
+	var fresh []uint32
 	for k := range c.skipped {
 		if k.ratchetID == id {
-			fresh++
+			fresh = append(fresh, k.generation)
 		}
 	}
-	over := len(t.last[id]) + fresh + more - MaxSkipped
+	over := len(t.last[id]) + len(fresh) + more - MaxSkipped
 	for i := 0; i < over && i < len(t.last[id]); i++ {
 		put(&c.dropSkipped, skippedID{id, t.last[id][i]}, true)
+	}
+	if over -= len(t.last[id]); over > 0 {
+		slices.Sort(fresh)
+		for _, g := range fresh[:min(over, len(fresh))] {
+			c.skipped[skippedID{id, g}].wipe()
+			delete(c.skipped, skippedID{id, g})
+		}
 	}
 }
 
@@ -283,13 +326,22 @@ func (t *secretTree) apply(c *change) Delta {
 		t.known[k] = c.known[k]
 		d = append(d, Row{knownRow(k), clone(c.known[k])})
 	}
+	for _, k := range c.used {
+		k.wipe()
+	}
+	*c = change{}
 	return d
 }
 
-// sortedKeys is cheap for the maps that are empty, as most are in most changes.
+// sortedKeys is cheap for maps that are empty or have one key, as most have in most changes.
 func sortedKeys[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {
-	if len(m) == 0 {
+	switch len(m) {
+	case 0:
 		return nil
+	case 1:
+		for k := range m {
+			return []K{k}
+		}
 	}
 	return slices.SortedFunc(maps.Keys(m), compare)
 }

@@ -128,16 +128,17 @@ func NewSignatureKey(id CipherSuite, rand io.Reader) (*SignatureKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	seed := make([]byte, s.sig.seedSize())
 	for range 64 { // an ECDSA scalar may be out of range, with small probability
-		if _, err := io.ReadFull(rand, seed); err != nil {
-			return nil, fmt.Errorf("mls: draw signature key: %w", err)
+		seed, err := draw(rand, s.sig.seedSize())
+		if err != nil {
+			return nil, fmt.Errorf("signature key: %w", err)
 		}
 		if s.sig == signatureScheme(ecdsaP521) {
 			seed[0] &= 1
 		}
-		if k, err := ParseSignatureKey(id, seed); err == nil {
-			clear(seed)
+		k, err := ParseSignatureKey(id, seed)
+		clear(seed)
+		if err == nil {
 			return k, nil
 		}
 	}
@@ -175,6 +176,8 @@ func (k *SignatureKey) Wipe() {
 		clear(key)
 	case ed448.PrivateKey:
 		clear(key)
+	case *ecdsa.PrivateKey:
+		clear(key.D.Bits()) //nolint:staticcheck // there is no other way to clear it, and no use of it follows
 	}
 	k.key, k.suite = nil, nil
 }

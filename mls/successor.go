@@ -179,7 +179,7 @@ func (g *groupSecrets) checkOrigin(parent *Epoch) (*PreSharedKeyID, error) {
 }
 
 // checkSuccessor verifies that a new group is what e's members agreed to: RFC 9420,
-// Section 11.2 for a ReInit and 11.3 for a branch.
+// Section 11.2 for a ReInit and 11.3 for a branch; Section 12.4.3.1 for the epoch.
 func (e *Epoch) checkSuccessor(ctx *groupContext, t *tree, usage ResumptionUsage, same SameClient) error {
 	if ctx.epoch != 1 {
 		return fmt.Errorf("%w: a group that continues another is joined in epoch 1, not %d", ErrInvalid, ctx.epoch)

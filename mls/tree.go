@@ -421,7 +421,7 @@ func readRatchetTree(s *suite, b []byte) (*tree, error) {
 				r.fail("node type %d at position %d", typ, x)
 			}
 		}
-		if len(nodes) >= 2*maxLeaves {
+		if len(nodes) >= 2*maxLeaves-1 {
 			r.fail("ratchet tree of more than %d leaves", maxLeaves)
 		}
 		nodes = append(nodes, n)

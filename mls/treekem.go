@@ -65,12 +65,7 @@ func (p *newPath) wipe() {
 // leaf is the template of the new leaf.
 func (t *tree) generatePath(rand io.Reader, i LeafIndex, leaf LeafNode, signer *SignatureKey, groupID []byte) (_ *newPath, err error) {
 	s := t.suite
-	ikm, err := draw(rand, s.kem.seedSize())
-	if err != nil {
-		return nil, err
-	}
-	leafKey, leafPub, err := s.kem.deriveKeyPair(ikm)
-	clear(ikm)
+	leafKey, leafPub, err := s.drawKeyPair(rand)
 	if err != nil {
 		return nil, err
 	}
@@ -186,8 +181,9 @@ func (t *tree) sealPath(rand io.Reader, p *newPath, added []LeafIndex, context [
 	return out, err
 }
 
-// mergePath puts a received path into t, without secrets: RFC 9420, Section 7.5.
-// It verifies the leaf's parent hash but not its signature.
+// mergePath puts a received path into t, without secrets: RFC 9420, Section 7.5. It
+// verifies that the path has the shape of the filtered direct path (Section 12.4.2), and
+// its leaf's source (Section 7.3) and parent hash (Section 7.9.2), but not the signature.
 func (t *tree) mergePath(i LeafIndex, p *updatePath) ([]pathStep, error) {
 	steps := t.filteredPath(i)
 	if len(steps) != len(p.nodes) {
@@ -196,8 +192,8 @@ func (t *tree) mergePath(i LeafIndex, p *updatePath) ([]pathStep, error) {
 	public := make([][]byte, len(steps))
 	for k := range steps {
 		public[k] = p.nodes[k].encryptionKey
-		if len(public[k]) != t.suite.kem.publicSize() {
-			return nil, fmt.Errorf("%w: encryption_key of %d bytes in path", ErrInvalid, len(public[k]))
+		if err := t.suite.kem.checkPublic(public[k]); err != nil {
+			return nil, fmt.Errorf("encryption_key of node %d in path: %w", steps[k].x, err)
 		}
 	}
 	parentHash := t.setPath(i, steps, public)
@@ -209,7 +205,9 @@ func (t *tree) mergePath(i LeafIndex, p *updatePath) ([]pathStep, error) {
 }
 
 // openPath decrypts the one path secret that is sealed to own and derives the keys
-// above it and the commit_secret: RFC 9420, Section 7.6. It adds to keys.
+// above it and the commit_secret: RFC 9420, Section 7.6. Every node has to have as many
+// path secrets as its copath child's resolution has members: Section 12.4.2. It adds to
+// keys.
 func (t *tree) openPath(own LeafIndex, keys pathKeys, steps []pathStep, p *updatePath, added []LeafIndex, context []byte) (secret, error) {
 	at := slices.IndexFunc(steps, func(s pathStep) bool { return s.copath.covers(own) })
 	if at < 0 {
@@ -242,7 +240,8 @@ func (t *tree) openPath(own LeafIndex, keys pathKeys, steps []pathStep, p *updat
 }
 
 // implant derives the key of each step from the first one's path secret, verifies it
-// against the tree, adds it to keys and gives the commit_secret.
+// against the tree (RFC 9420, Sections 12.4.2 and 12.4.3.1), adds it to keys and gives the
+// commit_secret.
 func (t *tree) implant(keys pathKeys, steps []pathStep, current secret) (secret, error) {
 	for _, step := range steps {
 		key, pub, err := t.suite.nodeKey(current)

@@ -21,21 +21,22 @@ func (t *tree) checkJoined(ctx *groupContext, v CredentialValidator) error {
 }
 
 // checkStructure verifies unmerged_leaves: ascending, non-blank, below the node,
-// and unmerged at every non-blank node between.
+// and unmerged at every non-blank node between (RFC 9420, Section 12.4.3.1); and that
+// something can be sealed to each parent.
 func (t *tree) checkStructure() (err error) {
 	t.root.each(t.rootIndex(), func(x nodeIndex, n *node) {
 		if n.parent == nil || err != nil {
 			return
 		}
-		if len(n.parent.encryptionKey) != t.suite.kem.publicSize() {
-			err = fmt.Errorf("%w: encryption_key of node %d", ErrInvalid, x)
+		if err = t.suite.kem.checkPublic(n.parent.encryptionKey); err != nil {
+			err = fmt.Errorf("encryption_key of node %d: %w", x, err)
 			return
 		}
 		for k, i := range n.parent.unmerged {
 			switch {
 			case k > 0 && n.parent.unmerged[k-1] >= i:
 				err = fmt.Errorf("%w: unmerged_leaves of node %d are not ascending", ErrInvalid, x)
-			case !x.covers(i):
+			case uint32(i) >= t.leaves || !x.covers(i): // covers wraps beyond 2^31
 				err = fmt.Errorf("%w: unmerged leaf %d is not below node %d", ErrInvalid, i, x)
 			case !n.unmergedBelow(x, i):
 				err = fmt.Errorf("%w: unmerged leaf %d of node %d is blank or merged below", ErrInvalid, i, x)
@@ -83,7 +84,7 @@ func (t *tree) checkParentHashes() (err error) {
 }
 
 // linked says whether p, whose children are c and s, is the parent-hash parent of a
-// node in c's resolution.
+// node in c's resolution: RFC 9420, Section 7.9.2.
 func (s *suite) linked(p *parentNode, c *node, cx nodeIndex, sib *node, sx nodeIndex) bool {
 	unmerged := within(cx, p.unmerged)
 	res := c.resolution(cx, nil)
@@ -126,7 +127,7 @@ func (n *node) descend(from, x nodeIndex) *node {
 	return n
 }
 
-// checkLeaves verifies every leaf: RFC 9420, Section 7.3. Lifetimes are not
+// checkLeaves verifies every leaf: RFC 9420, Sections 7.3 and 12.4.3.1. Lifetimes are not
 // checked: a member whose KeyPackage ran out is still a member.
 func (t *tree) checkLeaves(ctx *groupContext, v CredentialValidator) error {
 	type job struct {
@@ -138,12 +139,16 @@ func (t *tree) checkLeaves(ctx *groupContext, v CredentialValidator) error {
 		jobs = append(jobs, job{i, l})
 		return true
 	})
+	asked, err := demandsOf(ctx.extensions)
+	if err != nil {
+		return err
+	}
 	if err := inParallel(len(jobs), func(k int) error {
 		j := jobs[k]
 		if err := j.l.checkSelf(t.suite); err != nil {
 			return fmt.Errorf("leaf %d: %w", j.i, err)
 		}
-		if err := j.l.checkSupports(ctx.extensions); err != nil {
+		if err := j.l.meets(asked); err != nil {
 			return fmt.Errorf("leaf %d: %w", j.i, err)
 		}
 		if err := j.l.verifySignature(t.suite, ctx.groupID, j.i); err != nil {
@@ -181,8 +186,9 @@ func (t *tree) checkCredentialTypes() error {
 }
 
 // checkUnique verifies that signature keys are unique among leaves and encryption
-// keys among all nodes: RFC 9420, Sections 7.3, 12.4.2 and 12.4.3.1. It looks at every
-// node; [tree.reindex] asks it only when the index has seen a fingerprint twice.
+// keys among all nodes: RFC 9420, Sections 7.3, 12.2 (a client twice, or a member added
+// again), 12.4.2 and 12.4.3.1. It looks at every node; [tree.reindex] asks it only when the
+// index has seen a fingerprint twice.
 func (t *tree) checkUnique() (err error) {
 	signature := make(map[string]struct{}, t.root.members)
 	encryption := make(map[string]struct{}, 2*t.root.members)

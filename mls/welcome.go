@@ -45,6 +45,9 @@ type groupSecrets struct {
 	psks       []PreSharedKeyID
 }
 
+// Format prints a placeholder.
+func (g *groupSecrets) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
 func (g *groupSecrets) encode(w *writer) {
 	w.vec(g.joiner)
 	w.optional(g.hasPath)
@@ -207,6 +210,7 @@ func Join(message []byte, cfg JoinConfig) (*Joined, error) {
 	return j, nil
 }
 
+// join is RFC 9420, Section 12.4.3.1, up to the GroupInfo; enterJoined is the rest.
 func join(message []byte, cfg JoinConfig) (*Joined, error) {
 	kp := cfg.KeyPackage
 	if kp == nil || kp.suite == nil || cfg.Secrets == nil || cfg.Secrets.suite != kp.Suite {
@@ -294,7 +298,7 @@ func (g *groupSecrets) check(s *suite) error {
 	return nil
 }
 
-// enterJoined verifies GroupInfo and tree and builds the epoch.
+// enterJoined verifies GroupInfo and tree and builds the epoch: RFC 9420, Section 12.4.3.1.
 func enterJoined(cfg JoinConfig, gi *groupInfo, secrets *groupSecrets, origin *PreSharedKeyID, member secret) (_ *Joined, err error) {
 	kp := cfg.KeyPackage
 	s := kp.suite
@@ -382,7 +386,8 @@ func (g *groupInfo) tree(s *suite, apart []byte) (*tree, error) {
 	return readRatchetTree(s, clone(apart))
 }
 
-// implantJoined derives the keys from the common ancestor with the committer up.
+// implantJoined derives the keys from the common ancestor with the committer up: RFC 9420,
+// Section 12.4.3.1.
 func (e *Epoch) implantJoined(signer LeafIndex, pathSecret []byte) error {
 	steps := e.tree.filteredPath(signer)
 	at := slices.IndexFunc(steps, func(p pathStep) bool { return p.copath.covers(e.own) })

@@ -51,6 +51,17 @@ func (k kemXWing) public(private []byte) ([]byte, error) {
 	return public, nil
 }
 
+func (k kemXWing) checkPublic(public []byte) error {
+	if len(public) != k.publicSize() {
+		return fmt.Errorf("%w: HPKE public key of %d bytes", ErrInvalid, len(public))
+	}
+	var key xwing.PublicKey
+	if err := key.Unpack(public); err != nil {
+		return fmt.Errorf("%w: X-Wing public key: %w", ErrInvalid, err)
+	}
+	return nil
+}
+
 func (k kemXWing) encap(ikm, public []byte) (secret, []byte, error) {
 	if len(public) != k.publicSize() || len(ikm) != k.encapSize() {
 		return secret{}, nil, fmt.Errorf("%w: HPKE public key of %d bytes", ErrMalformed, len(public))

@@ -86,7 +86,7 @@ func (e *Endpoint) addExternalSigner(in *mlsclient.AddExternalSignerRequest) (*m
 		return nil, err
 	}
 	others := slices.DeleteFunc(slices.Clone(extensions), func(x mls.Extension) bool { return x.Type == mls.ExtensionExternalSenders })
-	list := append(others, mls.ExternalSendersExtension(append(senders, more...)...))
+	list := slices.Concat(others, []mls.Extension{mls.ExternalSendersExtension(append(senders, more...)...)})
 	message, _, err := s.epoch.Propose(e.rand, mls.GroupContextExtensions{Extensions: list}, s.proposing())
 	if err != nil {
 		return nil, err

@@ -149,9 +149,9 @@ func (e *Endpoint) handleBranch(in *mlsclient.HandleBranchRequest) (*mlsclient.H
 	return &mlsclient.HandleBranchResponse{StateId: id, EpochAuthenticator: joined.EpochAuthenticator()}, nil
 }
 
-// found makes a group that continues r's, by make.
+// found makes a group that continues r's, by begin.
 func (e *Endpoint) found(
-	r *reinit, make func(io.Reader, mls.SuccessorConfig) (*mls.CommitResult, error),
+	r *reinit, begin func(io.Reader, mls.SuccessorConfig) (*mls.CommitResult, error),
 	packages [][]byte, path, externalTree bool, cfg mls.SuccessorConfig,
 ) (*mlsclient.CreateSubgroupResponse, error) {
 	now := e.now()
@@ -165,7 +165,7 @@ func (e *Endpoint) found(
 		}
 		cfg.Members = append(cfg.Members, kp)
 	}
-	out, err := make(e.rand, cfg)
+	out, err := begin(e.rand, cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pandanode/pandanode/mls/interop/endpoint"
@@ -33,10 +35,14 @@ func main() {
 	only := flag.String("scenario", "", "only scenarios whose name begins with this")
 	suites := flag.String("suites", "", "only these ciphersuites, separated by commas; empty: all that both sides have")
 	seed := flag.Uint64("seed", 1, "seed of the scenarios")
+	most := flag.Duration("timeout", 30*time.Minute, "give up after this time")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, options{*dir, strings.Split(*names, ","), *only, *suites, *seed}); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, *most)
+	err := run(ctx, options{*dir, strings.Split(*names, ","), *only, *suites, *seed})
+	cancel()
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)
 		os.Exit(1)
 	}
@@ -68,14 +74,18 @@ func run(ctx context.Context, o options) error {
 	if len(list) == 0 {
 		return fmt.Errorf("no scenario begins with %q", o.only)
 	}
-	var rows []scenario.Row
-	for _, name := range o.peers {
-		more, err := against(ctx, o, name, ours, list)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, more...)
+	// The peers are slow and have a process each: they play at the same time.
+	results := make([][]scenario.Row, len(o.peers))
+	errs := make([]error, len(o.peers))
+	var wg sync.WaitGroup
+	for k, name := range o.peers {
+		wg.Go(func() { results[k], errs[k] = against(ctx, o, name, ours, list) })
 	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	rows := slices.Concat(results...)
 	if failed := scenario.Print(os.Stdout, rows); failed > 0 {
 		return fmt.Errorf("%d failed", failed)
 	}
@@ -97,7 +107,8 @@ func against(ctx context.Context, o options, name string, ours scenario.Peer, li
 	if err != nil {
 		return nil, err
 	}
-	defer process.Close()
+	defer func() { _ = process.Close() }()
+	defer context.AfterFunc(ctx, process.Kill)()
 	theirs := scenario.Peer{Name: name, Client: mlsclient.NewMLSClientClient(process)}
 	suites, err := scenario.Suites(ctx, ours, theirs)
 	if err != nil {
@@ -108,8 +119,14 @@ func against(ctx context.Context, o options, name string, ours scenario.Peer, li
 		suites = slices.DeleteFunc(suites, func(s uint32) bool { return !slices.Contains(only, fmt.Sprint(s)) })
 	}
 	setups := scenario.Setups(suites, o.seed)
-	rows := scenario.Play(ctx, list, ours, theirs, setups, deviations)
-	rows = append(rows, scenario.Play(ctx, list, theirs, ours, setups, deviations)...)
+	var rows []scenario.Row
+	for _, cast := range [][2]scenario.Peer{{ours, theirs}, {theirs, ours}} {
+		for _, s := range list {
+			begun := time.Now()
+			rows = append(rows, scenario.Play(ctx, []scenario.Scenario{s}, cast[0], cast[1], setups, deviations)...)
+			fmt.Fprintf(os.Stderr, "interop: %s, %s creates, %s joins: %.1f s\n", s.Name, cast[0].Name, cast[1].Name, time.Since(begun).Seconds())
+		}
+	}
 	passed := 0
 	for _, r := range rows {
 		passed += r.Passed
@@ -129,14 +146,14 @@ func serveOurs(ctx context.Context) (scenario.Peer, func(), error) {
 	}
 	server := grpc.NewServer()
 	mlsclient.RegisterMLSClientServer(server, endpoint.New(rand.Reader, time.Now))
-	go server.Serve(listener) // ends with Stop
+	go func() { _ = server.Serve(listener) }() // ends with Stop
 	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		server.Stop()
 		return scenario.Peer{}, nil, err
 	}
 	return scenario.Peer{Name: endpoint.Name, Client: mlsclient.NewMLSClientClient(conn), Complete: true}, func() {
-		conn.Close()
+		_ = conn.Close()
 		server.Stop()
 	}, nil
 }

@@ -33,9 +33,9 @@ import (
 var files embed.FS
 
 // Scripts are the implementations that Start knows, by name.
-var Scripts = map[string]string{
-	"ts-mls":      "tsmls.mjs",
-	"core-crypto": "corecrypto.mjs",
+var Scripts = map[string]struct{ file, module string }{
+	"ts-mls":      {"tsmls.mjs", "ts-mls"},
+	"core-crypto": {"corecrypto.mjs", "@wireapp/core-crypto"},
 }
 
 // Install puts the adapters and the implementations into dir. It needs node, npm and
@@ -47,7 +47,7 @@ func Install(ctx context.Context, dir string, log io.Writer) error {
 			return fmt.Errorf("peers need %s (Node.js 20 or newer): %w", tool, err)
 		}
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
 	lock, err := files.ReadFile("package-lock.json")
@@ -63,7 +63,7 @@ func Install(ctx context.Context, dir string, log io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(dir, name), b, 0o644)
+		return os.WriteFile(filepath.Join(dir, name), b, 0o600)
 	}); err != nil {
 		return err
 	}
@@ -75,7 +75,12 @@ func Install(ctx context.Context, dir string, log io.Writer) error {
 	if err := npm.Run(); err != nil {
 		return fmt.Errorf("npm ci (is the npm registry in reach?): %w", err)
 	}
-	return os.WriteFile(filepath.Join(dir, "installed.json"), lock, 0o644)
+	for _, script := range Scripts {
+		if _, err := os.Stat(filepath.Join(dir, "node_modules", script.module, "package.json")); err != nil {
+			return fmt.Errorf("npm ci has installed no %s: %w", script.module, err)
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "installed.json"), lock, 0o600)
 }
 
 // Process is a running implementation: a [grpc.ClientConnInterface] without streams.
@@ -98,7 +103,7 @@ func Start(dir, name string, log io.Writer) (*Process, error) {
 	if !ok {
 		return nil, fmt.Errorf("no peer is called %q", name)
 	}
-	cmd := exec.Command("node", "--no-warnings", script)
+	cmd := exec.Command("node", "--no-warnings", script.file) //nolint:gosec,noctx // of the map above; it lives until Close or Kill
 	cmd.Dir, cmd.Stderr = dir, log
 	return start(cmd)
 }
@@ -122,6 +127,9 @@ func start(cmd *exec.Cmd) (*Process, error) {
 func (p *Process) Close() error {
 	return errors.Join(p.in.Close(), p.cmd.Wait())
 }
+
+// Kill ends a process that does not answer; calls fail from then on.
+func (p *Process) Kill() { _ = p.cmd.Process.Kill() }
 
 type request struct {
 	ID      uint64          `json:"id"`

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pandanode/pandanode/mls/interop/mlsclient"
 	"google.golang.org/grpc/codes"
@@ -49,6 +50,8 @@ func play() {
 			fmt.Printf(`{"id":%d,"response":{"group_info":7}}`+"\n", r.ID)
 		case "Free":
 			fmt.Printf(`{"id":%d,"response":{}}`+"\n", r.ID+1)
+		case "StateAuth": // never answers
+			in.Scan()
 		default:
 			return
 		}
@@ -96,6 +99,13 @@ func TestProcess(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
+	p, c = run()
+	time.AfterFunc(50*time.Millisecond, p.Kill)
+	_, err = c.StateAuth(ctx, &mlsclient.StateAuthRequest{})
+	refused("a process that hangs and is killed", err, codes.Unavailable, "EOF")
+	if err := p.Close(); err == nil {
+		t.Error("a killed process ended well")
+	}
 }
 
 // Without node the target says what is missing.
@@ -119,6 +129,22 @@ func TestInstallWithoutRegistry(t *testing.T) {
 	for range 2 {
 		err := Install(t.Context(), dir, os.Stderr)
 		if err == nil || !strings.Contains(err.Error(), "npm registry") {
+			t.Error(err)
+		}
+	}
+}
+
+// An npm that does nothing and says that it did is found out, and again the next time.
+func TestInstallOfNothing(t *testing.T) {
+	bin, dir := t.TempDir(), t.TempDir()
+	for _, name := range []string{"node", "npm"} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\nexit 0\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", bin)
+	for range 2 {
+		if err := Install(t.Context(), dir, os.Stderr); err == nil || !strings.Contains(err.Error(), "installed no") {
 			t.Error(err)
 		}
 	}

@@ -55,7 +55,7 @@ type Scenario struct {
 
 // Run plays s. A nil error means that everything agreed.
 func (s Scenario) Run(ctx context.Context, creator, joiner Peer, setup Setup) error {
-	p := &play{ctx: ctx, Setup: setup, rand: rand.New(rand.NewPCG(setup.Seed, uint64(setup.Suite)))}
+	p := &play{ctx: ctx, Setup: setup, rand: rand.New(rand.NewPCG(setup.Seed, uint64(setup.Suite)))} //nolint:gosec // a scenario repeats
 	s.run(p, creator, joiner)
 	if p.err == nil && p.compared == 0 {
 		return errors.New("nothing was compared")
@@ -66,7 +66,7 @@ func (s Scenario) Run(ctx context.Context, creator, joiner Peer, setup Setup) er
 // play is a scenario under way. After the first error its methods do nothing.
 type play struct {
 	Setup
-	ctx      context.Context
+	ctx      context.Context //nolint:containedctx // a play is one call of Run
 	rand     *rand.Rand
 	err      error
 	actors   int
@@ -233,8 +233,9 @@ func (p *play) refuses(a *actor, what string, f func() error) {
 	switch err := f(); status.Code(err) {
 	case codes.OK:
 		p.fail("%s (%s) did not refuse: %s", a.name, a.peer.Name, what)
-	case codes.Unavailable, codes.Internal, codes.Unknown:
+	case codes.Unavailable, codes.Internal, codes.Unknown, codes.Unimplemented, codes.Canceled, codes.DeadlineExceeded:
 		p.fail("%s (%s) broke instead of refusing: %s: %w", a.name, a.peer.Name, what, err)
+	default: // refused
 	}
 }
 

@@ -137,7 +137,7 @@ func Print(w io.Writer, rows []Row) (failed int) {
 		total.Failed += r.Failed
 	}
 	fmt.Fprintf(table, line, "total", "", "", total.Passed, total.NotOffered, total.Deviating, total.Failed)
-	table.Flush()
+	_ = table.Flush()
 	for _, why := range reasons(rows) {
 		fmt.Fprintln(w, why)
 	}

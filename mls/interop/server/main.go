@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -27,15 +28,16 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := serve(ctx, uint16(*port)); err != nil {
+	err := serve(ctx, uint16(*port), os.Stdout)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "server:", err)
 		os.Exit(1)
 	}
 }
 
-// serve runs until ctx ends. The address it listens on goes to stdout.
-func serve(ctx context.Context, port uint16) error {
+// serve runs until ctx ends. The address it listens on goes to out.
+func serve(ctx context.Context, port uint16, out io.Writer) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
 	if err != nil {
 		return err
@@ -43,6 +45,6 @@ func serve(ctx context.Context, port uint16) error {
 	server := grpc.NewServer()
 	mlsclient.RegisterMLSClientServer(server, endpoint.New(rand.Reader, time.Now))
 	defer context.AfterFunc(ctx, server.Stop)()
-	fmt.Println(listener.Addr())
+	fmt.Fprintln(out, listener.Addr())
 	return server.Serve(listener)
 }
