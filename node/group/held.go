@@ -173,6 +173,7 @@ func (m *Machine) retire(now time.Time) {
 	if !now.Before(m.duty.rejoinKeys) {
 		m.duty.rejoinKeys = now.Add(24 * time.Hour)
 		m.retireRejoinKeys(now)
+		m.retireSeals(now)
 	}
 }
 

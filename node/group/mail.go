@@ -420,6 +420,26 @@ func (m *Machine) belowFloor(it *item) bool {
 	return d != nil && d.by != nil && m.logs.inPast(it, d.by)
 }
 
+// sealsFor is how long seals of others' messages are kept to be served. Whoever
+// comes back later tells its gaps, and a holder of the plaintext seals it again.
+const sealsFor = 90 * 24 * time.Hour
+
+// retireSeals deletes old ones.
+func (m *Machine) retireSeals(now time.Time) {
+	for id := range m.mail.seals {
+		it := m.mail.records[id]
+		if it == nil || it.log.Device == m.log.Device || now.Sub(it.hlc.Time()) <= sealsFor {
+			continue // one's own tell what is sealed where
+		}
+		m.fail(m.scan(rowSeal+hexed(id[:])+"/", func(key string, _ []byte) error {
+			m.del(key)
+			return nil
+		}))
+		delete(m.mail.seals, id)
+		delete(m.mail.sealedAt, id)
+	}
+}
+
 func (m *Machine) seals(now time.Time, raws [][]byte) (Outcome, error) {
 	seals := make([]*wire.Seal, len(raws))
 	for i, raw := range raws {

@@ -1,0 +1,124 @@
+package group
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// count says how many durable rows have a prefix.
+func (d *device) count(prefix string) (n int) {
+	for k := range d.rows {
+		if strings.HasPrefix(k, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+// What a device holds of an epoch that it left shrinks with time: whole, thin, gone.
+// Pages of trees, seals and secrets of KeyPackages go too (DESIGN.md, Retention).
+func TestRetention(t *testing.T) {
+	w := newWorld(t, 90)
+	a, b := w.device("anna"), w.device("ben")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(time.Minute)
+	old := b.m.own.Position
+	b.send("one")
+	w.run(time.Minute)
+	a.must(Reboot{})
+	w.sync(a, b)
+	w.run(2 * time.Minute)
+	w.agree(a, b)
+	if b.m.own.Position == old {
+		t.Fatal("ben is where he was")
+	}
+	e, err := b.m.epoch(old)
+	if e == nil || err != nil {
+		t.Fatalf("an epoch just left: %v, %v", e, err)
+	}
+	if n := b.count(rowKeyPkg); n == 0 {
+		t.Fatal("no KeyPackage")
+	}
+
+	w.run(fullAtMost + time.Hour)
+	if e, err := b.m.epoch(old); e != nil || err != nil {
+		t.Errorf("message keys after two days: %v, %v", e, err)
+	}
+	if p, err := b.m.parent(old); p == nil || err != nil || b.count(rowEpoch+hexed(old[:]))+b.count(rowKeys+hexed(old[:])) != 0 {
+		t.Errorf("after two days: %v, %v, %d rows", p, err, b.count(rowEpoch+hexed(old[:])))
+	}
+	b.open() // the thin one is loaded from its rows
+	if p, err := b.m.parent(old); p == nil || err != nil || len(p.Leaves()) != 2 {
+		t.Errorf("a thin epoch after a restart: %v, %v", p, err)
+	}
+
+	pages := b.count(rowPage)
+	w.run(defaultRetention)
+	if b.m.held[old] != nil || b.count(rowThin) != 0 {
+		t.Errorf("%d thin epochs after nine days", b.count(rowThin))
+	}
+	if got := b.count(rowPage); got >= pages || got == 0 {
+		t.Errorf("%d pages, before %d", got, pages)
+	}
+	if n := b.count(rowKeyPkg); n != 0 {
+		t.Errorf("%d KeyPackages after nine days", n)
+	}
+	if a.count(rowSeal) == 0 {
+		t.Error("no seals")
+	}
+	w.run(sealsFor)
+	if n := a.count(rowSeal); n != 0 {
+		t.Errorf("%d seals of ben's message after ninety days", n)
+	}
+	w.agree(a, b)
+	a.send("two")
+	w.run(time.Minute)
+	w.agree(a, b)
+}
+
+// A commit on an epoch of which only the thin part is left is followed all the same.
+func TestLateCommitOnAThinEpoch(t *testing.T) {
+	w := newWorld(t, 91)
+	a, b, c := w.device("anna"), w.device("ben"), w.device("carl")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.join(c)
+	a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
+	w.run(time.Minute)
+	fork := a.m.own.Position
+	held := true
+	w.cut = func(x, y *device) bool { return held && (x == a) != (y == a) }
+	d, e := w.device("dora"), w.device("emil")
+	d.online, e.online = true, true
+	w.cut = func(x, y *device) bool {
+		side := func(z *device) bool { return z == a || z == d }
+		return held && side(x) != side(y)
+	}
+	w.join(d) // at anna
+	w.join(e) // at ben or carl
+	w.run(3 * 24 * time.Hour)
+	if whole, err := a.m.epoch(fork); whole != nil || err != nil || a.m.held[fork] == nil {
+		t.Fatalf("anna holds %v of the epoch at the fork, %v", a.m.held[fork], err)
+	}
+	held = false
+	w.sync(a, b)
+	w.run(5 * time.Minute)
+	w.agree(a, b, c, d, e)
+	rejoined := 0
+	for _, it := range a.m.logs.commits {
+		rejoined += len(it.commit.Rejoins)
+	}
+	// Nobody had to be added again to a branch that it could derive.
+	for _, x := range []*device{a, b, c} {
+		if x.m.keyPkgs != nil && x.count("rejoining") != 0 {
+			t.Errorf("%s still asks to be added again", x.name)
+		}
+	}
+	if rejoined > 2 { // dora and emil know one branch only
+		t.Errorf("%d were added again, two know one branch only", rejoined)
+	}
+}
