@@ -17,6 +17,8 @@ type heldEpoch struct {
 	row   heldRow
 	epoch Epoch
 	thin  ThinEpoch
+
+	senders map[uint32]wire.DeviceID // of opened messages, by leaf
 }
 
 // thinVault is the vault of what is left of an epoch: the epoch's own is destroyed.

@@ -144,13 +144,18 @@ func (l *logs) item(s *signedEntry, d *identity.Device) *item {
 
 // fill gives an item its causal past and its body.
 func (l *logs) fill(it *item, e *wire.Entry, group wire.GroupID, engine Engine) (*item, error) {
+	it = l.fillPast(it, e)
+	return it, it.readBody(group, e, engine)
+}
+
+func (l *logs) fillPast(it *item, e *wire.Entry) *item {
 	if e.Seq > 1 {
 		it.past = append(it.past, l.items[e.Prev].past...)
 	}
 	for _, dep := range e.Deps {
 		it.past = it.past.join(l.items[dep].past)
 	}
-	return it, it.readBody(group, e, engine)
+	return it
 }
 
 func (l *logs) logsOf(d wire.DeviceID) (n int) {

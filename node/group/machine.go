@@ -381,7 +381,14 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 	if len(s.raw) > wire.MaxEntry {
 		return nil, fmt.Errorf("%v: %w: %d bytes", kind, wire.ErrTooLarge, len(s.raw))
 	}
-	it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
+	it := m.logs.item(s, m.cfg.Device)
+	var err error
+	if r, ok := body.(*wire.Record); ok {
+		it.record = r // just made: there is nothing to read
+		it = m.logs.fillPast(it, e)
+	} else {
+		it, err = m.logs.fill(it, e, m.group, m.cfg.Engine)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("own %v: %w", kind, err)
 	}

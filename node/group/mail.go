@@ -484,7 +484,8 @@ func (m *Machine) takeSeal(now time.Time, s *wire.Seal) (bool, error) {
 		// Seen before its key is used up: somebody put another label on it.
 		return false, what(fmt.Errorf("%w: it was sealed for another message", errors.Join(ErrForged, err)))
 	}
-	known, err := m.get(sealKey(s))
+	key := sealKey(s)
+	known, err := m.get(key)
 	if err != nil {
 		m.fail(err)
 		return false, err
@@ -525,15 +526,24 @@ func (m *Machine) takeSeal(now time.Time, s *wire.Seal) (bool, error) {
 // checkOpened checks what a seal held. Who sealed it is what MLS proves, whatever
 // the label says: a wrong label must not cost the message its key.
 func (m *Machine) checkOpened(e Epoch, it *item, s *wire.Seal, o OpenedMessage) (*wire.Opened, error) {
-	l, ok := e.Leaf(o.Sender)
+	h := m.held[s.Epoch]
+	if h.senders == nil {
+		h.senders = map[uint32]wire.DeviceID{}
+	}
+	sealer, ok := h.senders[o.Sender]
 	if !ok {
-		return nil, fmt.Errorf("%w: no such sender", ErrForged)
+		l, ok := e.Leaf(o.Sender)
+		if !ok {
+			return nil, fmt.Errorf("%w: no such sender", ErrForged)
+		}
+		d, err := m.deviceOf(l)
+		if err != nil {
+			return nil, fmt.Errorf("%w: its sender: %w", ErrForged, err)
+		}
+		sealer = d.ID
+		h.senders[o.Sender] = sealer
 	}
-	d, err := m.deviceOf(l)
-	if err != nil {
-		return nil, fmt.Errorf("%w: its sender: %w", ErrForged, err)
-	}
-	s.Sealer = d.ID
+	s.Sealer = sealer
 	opened, err := wire.DecodeOpened(o.Plaintext)
 	if err != nil {
 		return nil, err
