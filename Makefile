@@ -63,8 +63,8 @@ sim: ## the scenarios and random worlds of the simulator; some of them fail toda
 	@$(GO) test -count=1 -tags long -timeout 60m ./sim
 
 .PHONY: bench
-bench: ## the costs of package mls as one table; fails where a ratio is missed (1 min)
-	@$(GO) test ./mls -count=1 -timeout 9m -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x
+bench: ## the costs of MLS and of the group machine as tables; fails where a ratio is missed (1 min)
+	@$(GO) test -p 1 ./mls ./node/group -count=1 -timeout 9m -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x
 
 FUZZTIME ?= 10s
 .PHONY: fuzz
