@@ -290,6 +290,7 @@ func (e *nullEpoch) Own() uint32           { return e.nullState.Own }
 func (e *nullEpoch) Snapshot(group.Epoch) ([]byte, []group.KeyRow) {
 	return wire.Marshal(&e.nullState), nil
 }
+
 func (e *nullEpoch) Thin() (group.ThinEpoch, error) {
 	s := e.nullState
 	s.Secret = slices.Clone(s.Secret)
