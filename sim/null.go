@@ -258,6 +258,7 @@ type nullThin struct{ e *nullEpoch }
 
 func (t nullThin) Own() uint32          { return t.e.Own() }
 func (t nullThin) Leaves() []group.Leaf { return t.e.Leaves() }
+func (t nullThin) Tree() []byte         { return t.e.Tree() }
 func (t nullThin) Leaf(index uint32) (group.Leaf, bool) {
 	return t.e.Leaf(index)
 }

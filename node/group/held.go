@@ -81,6 +81,9 @@ func (m *Machine) epoch(id wire.EpochID) (Epoch, error) {
 // parent gives what the commits on an epoch held here are processed on.
 func (m *Machine) parent(id wire.EpochID) (Parent, error) {
 	h := m.held[id]
+	if h == nil {
+		return nil, nil
+	}
 	if !h.row.Thin {
 		return m.epoch(id)
 	}
@@ -281,6 +284,13 @@ func (m *Machine) forget(id wire.EpochID) {
 		m.ready.Drop = append(m.ready.Drop, thinVault(id))
 	} else {
 		m.dropKeys(id)
+	}
+	h := m.held[id]
+	if h.epoch != nil {
+		h.epoch.Wipe()
+	}
+	if h.thin != nil {
+		h.thin.Wipe()
 	}
 	m.del(rowHeld + hexed(id[:]))
 	delete(m.held, id)

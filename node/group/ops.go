@@ -231,19 +231,44 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 	}
 	waiting := JoinStatus{Stage: wire.JoinWaiting, Reason: "the commit that adds this device is being made"}
 	for n := m.tree.nodes[m.own.Position]; n != nil; n = n.parent {
-		if !adds(n, keyPackage) || n.commit().Welcome == nil {
+		if !adds(n, keyPackage) || len(n.welcomes()) == 0 {
 			continue
 		}
-		e, err := m.epoch(n.id)
+		e, err := m.parent(n.id)
 		if err != nil {
 			return JoinStatus{}, err
 		}
 		if e == nil {
 			return waiting, nil // another member may still have that epoch
 		}
-		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: n.commit().Welcome, Tree: e.Tree()}, nil
+		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: m.welcomeOf(n, e), Tree: e.Tree()}, nil
 	}
 	return waiting, nil
+}
+
+// welcomes lists the Welcomes of a commit. Somebody may have copied it into an entry
+// of its own, with another Welcome.
+func (n *node) welcomes() (out [][]byte) {
+	for _, claim := range n.claims {
+		if claim.commit != nil && claim.commit.Welcome != nil {
+			out = append(out, claim.commit.Welcome)
+		}
+	}
+	return out
+}
+
+// welcomeOf gives the Welcome of the device that made the commit to an epoch held here.
+func (m *Machine) welcomeOf(n *node, e Parent) []byte {
+	if l, ok := e.Leaf(n.info().Sender); ok {
+		if by, err := m.deviceOf(l); err == nil {
+			for _, claim := range n.claims {
+				if claim.log.Device == by.ID && claim.commit.Welcome != nil {
+					return claim.commit.Welcome
+				}
+			}
+		}
+	}
+	return n.welcomes()[0]
 }
 
 // adds says whether the commit that made n adds this KeyPackage.
@@ -329,7 +354,7 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 // for the ratchet tree, and gotTree goes on.
 func (m *Machine) joinFromLog(chosen *node) bool {
 	for n := chosen; n != nil; n = n.parent {
-		if n.info() == nil || n.commit().Welcome == nil {
+		if n.info() == nil || len(n.welcomes()) == 0 {
 			continue
 		}
 		for _, public := range n.info().Adds {
@@ -356,7 +381,16 @@ func (m *Machine) gotTree(now time.Time, in Tree) error {
 	for _, public := range n.info().Adds {
 		if kp, ok := m.keyPackage(public); ok {
 			// Tried at once, so that a wrong tree is refused and asks for another.
-			if err := m.welcomed(now, n.id, n.commit().Welcome, in.Bytes, kp); err != nil {
+			var errs []error
+			for _, welcome := range n.welcomes() {
+				err := m.welcomed(now, n.id, welcome, in.Bytes, kp)
+				if err == nil {
+					errs = nil
+					break
+				}
+				errs = append(errs, err)
+			}
+			if err := errors.Join(errs...); err != nil {
 				return fmt.Errorf("ratchet tree: %w", err)
 			}
 			delete(m.wantTrees, in.Epoch)

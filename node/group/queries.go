@@ -312,7 +312,7 @@ func (m *Machine) SealsFor(device wire.DeviceID, messages []wire.MessageID) ([][
 
 // TreeOf gives the ratchet tree of an epoch at hand, or nil.
 func (m *Machine) TreeOf(id wire.EpochID) ([]byte, error) {
-	e, err := m.epoch(id)
+	e, err := m.parent(id)
 	if e == nil || err != nil {
 		return nil, err
 	}
