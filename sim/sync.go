@@ -267,6 +267,14 @@ func (w *core) carryJoin(s *seat) {
 			continue
 		}
 		js, err := o.m.JoinStatus(r.KeyPackage)
+		if err == nil && js.Stage == wire.JoinRenew {
+			s.joining = false
+			if _, err := s.step(group.JoinAnswered{Renew: true}); err == nil {
+				w.hist.mark(w, s.n, "renew", "its Welcome is gone")
+				return // its machine asks anew
+			}
+			s.joining = true
+		}
 		if err != nil || js.Stage != wire.JoinWelcomed {
 			break // it is being made; ask again
 		}

@@ -122,3 +122,34 @@ func TestLateCommitOnAThinEpoch(t *testing.T) {
 		t.Errorf("%d were added again, two know one branch only", rejoined)
 	}
 }
+
+// A joiner is added and goes offline before its Welcome reaches it. When it is back
+// after the keys of that epoch are gone everywhere, it is added again.
+func TestJoinerBackAfterItsWelcomeIsGone(t *testing.T) {
+	for _, away := range []time.Duration{3 * 24 * time.Hour, 30 * 24 * time.Hour, keyPackageLifetime + 24*time.Hour} {
+		w := newWorld(t, 92)
+		a, b, d := w.device("anna"), w.device("ben"), w.device("dora")
+		w.found(a, wire.PolicyOpen)
+		w.join(b)
+		w.run(time.Minute)
+		d.open()
+		d.must(Join{})
+		a.must(JoinAsked{Request: *d.m.request}) // and the answer is lost
+		d.online = false
+		w.run(time.Minute)
+		if got := len(a.m.Members()); got != 3 {
+			t.Fatalf("%d members", got)
+		}
+		w.run(away / 2)
+		a.must(Reboot{}) // the group goes on
+		w.sync(a, b)
+		w.run(away / 2)
+		d.online = true
+		b.send("hello")
+		w.run(3 * time.Hour)
+		w.agree(a, b, d)
+		if got := d.texts(); len(got) != 1 {
+			t.Errorf("after %v: dora shows %v, refused: %v", away, got, d.errs)
+		}
+	}
+}

@@ -574,18 +574,18 @@ func TestJoiningRefused(t *testing.T) {
 	elsewhere := s.Epoch
 	elsewhere[0] ^= 1
 	for _, r := range []refusal{
-		{"Welcome of garbage", JoinAnswered{s.Epoch, []byte{1, 2, 3}, s.Tree}, ErrInvalidWelcome, Ignore},
-		{"Welcome with a flipped bit", JoinAnswered{s.Epoch, flipped(s.Welcome, -1), s.Tree}, ErrInvalidWelcome, Ignore},
-		{"Welcome without its tree", JoinAnswered{s.Epoch, s.Welcome, nil}, ErrInvalidWelcome, Ignore},
-		{"Welcome with a flipped tree", JoinAnswered{s.Epoch, s.Welcome, flipped(s.Tree, -1)}, ErrInvalidWelcome, Ignore},
-		{"Welcome to another epoch than announced", JoinAnswered{elsewhere, s.Welcome, s.Tree}, ErrInvalidWelcome, Ignore},
+		{"Welcome of garbage", JoinAnswered{Epoch: s.Epoch, Welcome: []byte{1, 2, 3}, Tree: s.Tree}, ErrInvalidWelcome, Ignore},
+		{"Welcome with a flipped bit", JoinAnswered{Epoch: s.Epoch, Welcome: flipped(s.Welcome, -1), Tree: s.Tree}, ErrInvalidWelcome, Ignore},
+		{"Welcome without its tree", JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: nil}, ErrInvalidWelcome, Ignore},
+		{"Welcome with a flipped tree", JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: flipped(s.Tree, -1)}, ErrInvalidWelcome, Ignore},
+		{"Welcome to another epoch than announced", JoinAnswered{Epoch: elsewhere, Welcome: s.Welcome, Tree: s.Tree}, ErrInvalidWelcome, Ignore},
 		{"a tree that nobody asked for", Tree{s.Epoch, s.Tree}, ErrState, Ignore},
 	} {
 		r.check(t, d)
 	}
-	refusal{"Welcome for another KeyPackage", JoinAnswered{s.Epoch, s.Welcome, s.Tree}, ErrInvalidWelcome, Ignore}.check(t, e)
-	refusal{"Welcome that nobody asked for", JoinAnswered{s.Epoch, s.Welcome, s.Tree}, ErrState, Ignore}.check(t, a)
-	d.must(JoinAnswered{s.Epoch, s.Welcome, s.Tree})
+	refusal{"Welcome for another KeyPackage", JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: s.Tree}, ErrInvalidWelcome, Ignore}.check(t, e)
+	refusal{"Welcome that nobody asked for", JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: s.Tree}, ErrState, Ignore}.check(t, a)
+	d.must(JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: s.Tree})
 }
 
 func TestRequestsOfPeopleRefused(t *testing.T) {

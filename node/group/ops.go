@@ -196,7 +196,7 @@ func (m *Machine) joinAsked(now time.Time, r wire.JoinRequest) error {
 		return fmt.Errorf("request to join: %w", err)
 	}
 	if m.roster.has(d.ID) {
-		return nil // it asks again; JoinStatus tells how far it is
+		return m.askedAgain(r) // JoinStatus tells how far it is
 	}
 	if err := errors.Join(d.CheckExpiry(now), m.cfg.Engine.CheckLifetime(r.KeyPackage, now)); err != nil {
 		return fmt.Errorf("request to join: %w: %w", ErrInvalidKeyPackage, err)
@@ -239,9 +239,14 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 			return JoinStatus{}, err
 		}
 		if e == nil {
-			return waiting, nil // another member may still have that epoch
+			return JoinStatus{Stage: wire.JoinRenew}, nil
 		}
 		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: m.welcomeOf(n, e), Tree: e.Tree()}, nil
+	}
+	for _, d := range m.roster.devices {
+		if bytes.Equal(d.keyPackage, keyPackage) && m.cfg.Engine.CheckLifetime(keyPackage, m.now) != nil {
+			return JoinStatus{Stage: wire.JoinRenew}, nil // nobody can add it any more
+		}
 	}
 	return waiting, nil
 }
@@ -282,6 +287,9 @@ func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
 	if m.request == nil {
 		return fmt.Errorf("Welcome: %w: this device did not ask", ErrState)
 	}
+	if in.Renew {
+		return m.renewRequest(now)
+	}
 	kp, ok := m.keyPackage(m.request.KeyPackage)
 	if !ok {
 		return fmt.Errorf("%w: the KeyPackage of a request has no secrets", ErrCorrupt)
@@ -304,6 +312,47 @@ func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
 	// made up shows when the logs say so: until then this device goes on asking.
 	m.duty.join = now.Add(joinAgain)
 	m.ask("just welcomed")
+	return nil
+}
+
+// renewRequest asks with a fresh KeyPackage and a request to be added again: this
+// device is in the roster, but the Welcome for the KeyPackage that it asked with can
+// be served by nobody any more. At most once an hour, whatever members say.
+func (m *Machine) renewRequest(now time.Time) error {
+	if kp := m.keyPkgs[sha256.Sum256(m.request.KeyPackage)]; kp != nil {
+		made := time.UnixMilli(int64(kp.Until)).Add(-keyPackageLifetime) //nolint:gosec // written by this machine
+		if now.Sub(made) < time.Hour {
+			return fmt.Errorf("request to join: %w: its KeyPackage is fresh", ErrState)
+		}
+	}
+	kp, err := m.newKeyPackage(now)
+	if err != nil {
+		return err
+	}
+	r := wire.Rejoin{V: wire.Version, Device: m.log.Device, HLC: uint64(m.clock.Now(now)), KeyPackage: kp.Public}
+	s := m.cfg.LogKey.Sign(wire.DomainRejoin, m.group, r.Encode())
+	m.spend(now, m.request.KeyPackage)
+	m.request = &wire.JoinRequest{V: wire.Version, Group: m.group, Cert: m.cfg.Device.Raw, KeyPackage: kp.Public, Rejoin: &s}
+	m.put(rowJoin, wire.Marshal(m.request))
+	m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
+	return nil
+}
+
+// askedAgain takes the request to be added again of a device that never got here.
+func (m *Machine) askedAgain(r wire.JoinRequest) error {
+	if r.Rejoin == nil {
+		return nil
+	}
+	again, err := m.readRejoin(m.roster, *r.Rejoin)
+	if err != nil {
+		return fmt.Errorf("request to join: %w", err)
+	}
+	if !bytes.Equal(again.KeyPackage, r.KeyPackage) {
+		return fmt.Errorf("request to join: %w: it asks with one KeyPackage to be added with another", ErrForged)
+	}
+	if m.peerOf(again.Device).newerRejoin(again) {
+		m.diff = nil // there may be something to commit
+	}
 	return nil
 }
 

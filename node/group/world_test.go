@@ -350,7 +350,11 @@ func (w *world) sync(a, b *device) {
 
 // carryJoin is what /panda/join/1 does, tried again until it succeeds.
 func (w *world) carryJoin(d *device, r wire.JoinRequest) {
-	again := func() { w.after(time.Second, func() { w.carryJoin(d, r) }) }
+	wait := time.Second
+	if !d.online {
+		wait = time.Hour
+	}
+	again := func() { w.after(wait, func() { w.carryJoin(d, r) }) }
 	if d.down || d.m.request == nil {
 		return
 	}
@@ -365,6 +369,11 @@ func (w *world) carryJoin(d *device, r wire.JoinRequest) {
 		s, err := o.m.JoinStatus(r.KeyPackage)
 		if err != nil {
 			w.t.Fatal(err)
+		}
+		if s.Stage == wire.JoinRenew {
+			if _, err := d.step(JoinAnswered{Renew: true}); err == nil {
+				return // the machine asks anew
+			}
 		}
 		if s.Stage != wire.JoinWelcomed {
 			again()
