@@ -175,11 +175,17 @@ func (m *Machine) retire(now time.Time) {
 	}
 	m.duty.retire = next
 	m.retiredAt, m.retiredOf = m.own.Position, len(m.held)
-	if !now.Before(m.duty.rejoinKeys) {
-		m.duty.rejoinKeys = now.Add(24 * time.Hour)
-		m.retireRejoinKeys(now)
-		m.retireSeals(now)
+}
+
+// retireDaily destroys what is kept for months. It is no reason to wake.
+func (m *Machine) retireDaily(now time.Time) {
+	if now.Before(m.duty.daily) {
+		return
 	}
+	m.duty.daily = now.Add(24 * time.Hour)
+	m.retireRejoinKeys(now)
+	m.retireSeals(now)
+	m.retireTransport(now)
 }
 
 // votedPast says whether every live device of the roster has voted for an epoch

@@ -324,6 +324,7 @@ func (m *Machine) settle(now time.Time) {
 	m.sendBeacon(now)
 	m.retire(now)
 	m.retireKeyPackages(now)
+	m.retireDaily(now)
 	m.publish()
 	m.flushOwn()
 	m.ready.NextWake = m.duty.next()

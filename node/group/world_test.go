@@ -348,13 +348,16 @@ func (w *world) sync(a, b *device) {
 	}
 }
 
-// carryJoin is what /panda/join/1 does, tried again until it succeeds.
-func (w *world) carryJoin(d *device, r wire.JoinRequest) {
-	wait := time.Second
+// carryJoin is what /panda/join/1 does, tried again until it succeeds: by a device
+// that is offline for long, now and then.
+func (w *world) carryJoin(d *device, r wire.JoinRequest) { w.tryJoin(d, r, time.Second) }
+
+func (w *world) tryJoin(d *device, r wire.JoinRequest, wait time.Duration) {
+	next := time.Second
 	if !d.online {
-		wait = time.Hour
+		next = min(2*wait, time.Hour)
 	}
-	again := func() { w.after(wait, func() { w.carryJoin(d, r) }) }
+	again := func() { w.after(min(wait, next), func() { w.tryJoin(d, r, next) }) }
 	if d.down || d.m.request == nil {
 		return
 	}
