@@ -244,7 +244,7 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: m.welcomeOf(n, e), Tree: e.Tree()}, nil
 	}
 	for _, d := range m.roster.devices {
-		if bytes.Equal(d.keyPackage, keyPackage) && m.cfg.Engine.CheckLifetime(keyPackage, m.now) != nil {
+		if over := bytes.Equal(d.keyPackage, keyPackage) && m.cfg.Engine.CheckLifetime(keyPackage, m.now) != nil; over {
 			return JoinStatus{Stage: wire.JoinRenew}, nil // nobody can add it any more
 		}
 	}
