@@ -65,7 +65,8 @@ type Machine struct {
 	unusable  map[[32]byte]bool           // KeyPackages, by hash, that no commit can add
 	outAt     map[wire.EpochID]bool       // epochs whose commit removed this device
 	leaves    map[[32]byte]*identity.Leaf // credentials verified before
-	rosters   map[wire.EntryHash]*roster  // as resolved from an entry's past
+	rosters   map[string]*roster          // as resolved from an entry's past, by which of logs.ops those are
+	counted   int                         // operations that roster was resolved from
 
 	transport    map[wire.KeyID][]byte // held
 	tkeys        map[wire.KeyID]*transportKey
@@ -100,7 +101,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		cfg: cfg, group: cfg.Genesis.ID, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation},
 		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID), stale: true,
 		held: map[wire.EpochID]*heldEpoch{}, refused: map[wire.EpochID]bool{}, unusable: map[[32]byte]bool{}, outAt: map[wire.EpochID]bool{},
-		leaves: map[[32]byte]*identity.Leaf{}, rosters: map[wire.EntryHash]*roster{}, refusedAt: map[wire.EpochID]time.Time{},
+		leaves: map[[32]byte]*identity.Leaf{}, rosters: map[string]*roster{}, refusedAt: map[wire.EpochID]time.Time{},
 		transport: map[wire.KeyID][]byte{}, tkeys: map[wire.KeyID]*transportKey{}, keyPkgs: map[[32]byte]*ownKeyPackage{},
 		wantTrees: map[wire.EpochID]bool{},
 		mail:      newMail(), peer: map[wire.DeviceID]*peerState{}, pending: map[string]int{},
@@ -425,6 +426,7 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 	m.tree.stand(it, m.logs.inPast)
 	if it.op != nil {
 		m.stale = true
+		clear(m.rosters)
 	}
 	if m.logs.grew {
 		m.recount()
