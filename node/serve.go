@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -699,6 +701,9 @@ func APIError(err error) error {
 		{storage.ErrSchemaNewer, api.CodeNewer, "install the newer version again"},
 		{storage.ErrLocked, api.CodeLocked, "give the passphrase or the key file"},
 		{storage.ErrWrongPassphrase, api.CodeLocked, "give the passphrase or key file of this home"},
+		{storage.ErrNoSpace, api.CodeLimited, "free some space on the disk of this home"},
+		{syscall.EROFS, api.CodeNotPermitted, "make the home writable"},
+		{fs.ErrPermission, api.CodeNotPermitted, "make the home writable for this user"},
 		{storage.ErrInUse, api.CodeConflict, "stop the other node first: pandanode stop"},
 		{storage.ErrNotInitialised, api.CodeNotFound, "pandanode init"},
 		{storage.ErrForeign, api.CodeCorrupt, "put back the keys file that belongs to this home"},
