@@ -164,6 +164,39 @@ func (d *DHT) Lookup(ctx context.Context, g wire.GroupID) (*Info, error) {
 	return i, err
 }
 
+// First gives any record of a group, the first that is found: its genesis is the same
+// in all of them. Unlike Lookup it waits for nobody else, such as peers behind a cut,
+// who take half a minute to look dead. Errors as Lookup.
+func (d *DHT) First(ctx context.Context, g wire.GroupID) (*Info, error) {
+	if d.Size() == 0 {
+		return d.known.Get(g), ErrNoPeers
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	values, err := d.kad.SearchValue(ctx, Key(g))
+	switch {
+	case errors.Is(err, kbucket.ErrLookupFailure):
+		return d.known.Get(g), ErrNoPeers
+	case err != nil:
+		return d.known.Get(g), fmt.Errorf("looking for %v: %w", g, err)
+	}
+	for v := range values {
+		info, err := d.val.judge(Key(g), v)
+		if err != nil {
+			continue
+		}
+		best, _, err := d.known.Add(info)
+		return best, err
+	}
+	if err := ctx.Err(); err != nil {
+		return d.known.Get(g), err
+	}
+	if k := d.known.Get(g); k != nil {
+		return k, nil
+	}
+	return nil, fmt.Errorf("%w: %v", ErrNotFound, g)
+}
+
 // lookup also says how many peers held a record.
 func (d *DHT) lookup(ctx context.Context, g wire.GroupID) (*Info, int, error) {
 	all, err := d.read(ctx, g)

@@ -231,7 +231,11 @@ func (n *Node) Find(ctx context.Context, q discovery.Query) (<-chan discovery.Re
 // Lookup gives the public record of a group: the best of what the DHT has and what
 // this node knows. ErrNotFound and ErrNoPeers say why there is none.
 func (n *Node) Lookup(ctx context.Context, id wire.GroupID) (*discovery.Info, error) {
-	info, err := n.dht.Lookup(ctx, id)
+	return looked(n.dht.Lookup(ctx, id))
+}
+
+// looked gives errors of a search the names of this package.
+func looked(info *discovery.Info, err error) (*discovery.Info, error) {
 	switch {
 	case info != nil:
 		return info, nil
@@ -370,7 +374,7 @@ func (n *Node) lookUp(id wire.GroupID) error {
 func (n *Node) lookUpOnce(ctx context.Context, id wire.GroupID) error {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	info, err := n.Lookup(ctx, id)
+	info, err := looked(n.dht.First(ctx, id))
 	if err != nil {
 		return err
 	}

@@ -348,6 +348,42 @@ func (n *Node) Send(ctx context.Context, id wire.GroupID, c wire.Content) (wire.
 	return out.Entry, err
 }
 
+// Bounds of SendAll: what it makes durable fits into one transaction.
+const (
+	MaxTogether      = 256
+	MaxTogetherBytes = 512 << 10
+)
+
+// SendAll accepts several messages, in their order and in one transaction: all of them
+// or none. It is Send with one wait for the disk. Errors: also ErrInvalid for more than
+// MaxTogether, or more than MaxTogetherBytes of content.
+func (n *Node) SendAll(ctx context.Context, id wire.GroupID, contents []wire.Content) ([]wire.MessageID, error) {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return nil, err
+	}
+	inputs := make([]group.Input, len(contents))
+	size := 0
+	for i, c := range contents {
+		inputs[i] = group.Send{Content: c}
+		if size += len(c.Data); len(c.Data) > wire.MaxBody || len(c.MediaType) > wire.MaxMediaType { // or the first would be sent and not the last
+			return nil, fmt.Errorf("message %d of %d: %w: %d bytes, at most %d", i+1, len(contents), wire.ErrTooLarge, len(c.Data), wire.MaxBody)
+		}
+	}
+	if len(contents) == 0 || len(contents) > MaxTogether || size > MaxTogetherBytes {
+		return nil, fmt.Errorf("%w: %d messages of %d bytes at once; 1 to %d are taken, of %d bytes together", ErrInvalid, len(contents), size, MaxTogether, MaxTogetherBytes)
+	}
+	out, err := g.loop.steps(ctx, inputs)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]wire.MessageID, len(out))
+	for i, o := range out {
+		ids[i] = o.Entry
+	}
+	return ids, nil
+}
+
 // Members lists who is in a group.
 func (n *Node) Members(ctx context.Context, id wire.GroupID) (out []group.Member, err error) {
 	g, err := n.mustHost(id)

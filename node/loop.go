@@ -46,46 +46,87 @@ type loop struct {
 	pause   time.Duration  // after a failure, before trying again by itself
 }
 
-// request is a turn at the machine: an input, or a look at it.
+// Inputs that wait at the same time share a transaction, up to these bounds: what
+// they make durable has to fit into one. An input alone may be larger.
+const (
+	maxTogether      = 64
+	maxTogetherBytes = 256 << 10
+)
+
+// request is a turn at the machine: inputs, of which the first that is refused is the
+// last, or a look at it.
 type request struct {
-	input group.Input
-	look  func(*group.Machine) error
-	reply chan answer // holds one
+	inputs []group.Input
+	look   func(*group.Machine) error
+	reply  chan answer // holds one
 }
 
+// answer has an outcome for each input that was not refused, and of one that was.
 type answer struct {
-	outcome group.Outcome
-	err     error
+	outcomes []group.Outcome
+	err      error
+}
+
+// sizeOf is how much an input brings, about.
+func sizeOf(in group.Input) int {
+	n := 0
+	switch in := in.(type) {
+	case group.Send:
+		n = len(in.Content.Data)
+	case group.Envelope:
+		n = len(in.Bytes)
+	case group.Entries:
+		for _, e := range in.Entries {
+			n += len(e)
+		}
+	case group.Seals:
+		for _, s := range in.Seals {
+			n += len(s)
+		}
+	default: // rare, and of unknown consequence
+		n = maxTogetherBytes
+	}
+	return n
 }
 
 // step gives the machine an input and returns when its Ready is carried out: what
 // the input made necessary is then durable.
 func (l *loop) step(ctx context.Context, in group.Input) (group.Outcome, error) {
-	return l.ask(ctx, request{input: in})
+	a := l.ask(ctx, request{inputs: []group.Input{in}})
+	if len(a.outcomes) == 0 {
+		return group.Outcome{}, a.err
+	}
+	return a.outcomes[0], a.err
+}
+
+// steps gives the machine several inputs, whose consequences are one transaction,
+// and stops at the first that is refused. The error is that one's.
+func (l *loop) steps(ctx context.Context, in []group.Input) ([]group.Outcome, error) {
+	a := l.ask(ctx, request{inputs: in})
+	return a.outcomes, a.err
 }
 
 // look runs fn with the machine, in the loop's goroutine. fn changes nothing.
 func (l *loop) look(ctx context.Context, fn func(*group.Machine) error) error {
-	_, err := l.ask(ctx, request{look: fn})
-	return err
+	return l.ask(ctx, request{look: fn}).err
 }
 
-func (l *loop) ask(ctx context.Context, r request) (group.Outcome, error) {
+func (l *loop) ask(ctx context.Context, r request) answer {
 	r.reply = make(chan answer, 1)
 	select {
 	case l.requests <- r:
 	case <-ctx.Done():
-		return group.Outcome{}, ctx.Err()
+		return answer{err: ctx.Err()}
 	case <-l.done:
-		return group.Outcome{}, ErrClosed
+		return answer{err: ErrClosed}
 	}
 	select {
 	case a := <-r.reply:
-		return a.outcome, a.err
+		return a
 	case <-ctx.Done():
-		return group.Outcome{}, ctx.Err()
+		return answer{err: ctx.Err()}
 	case <-l.done:
-		return group.Outcome{}, ErrClosed
+		return answer{err: ErrClosed}
 	}
 }
 
@@ -98,14 +139,15 @@ func (l *loop) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case r := <-l.requests:
-			a := answer{}
-			a.outcome, a.err = l.serve(ctx, r)
-			if errors.Is(a.err, errCrashed) {
-				return
+			for more := true; more; {
+				var crashed bool
+				if r, more, crashed = l.serveAll(ctx, r); crashed {
+					return
+				}
 			}
-			r.reply <- a
 		case <-timer.C:
-			if _, err := l.serve(ctx, request{input: group.Tick{}}); errors.Is(err, errCrashed) {
+			tick := []request{{inputs: []group.Input{group.Tick{}}}}
+			if l.serve(ctx, tick, make([]answer, 1)); errors.Is(l.failed, errCrashed) {
 				return
 			}
 		}
@@ -127,22 +169,78 @@ func (l *loop) untilWake(now time.Time) time.Duration {
 	return min(max(wake.Sub(now), time.Millisecond), idle)
 }
 
-func (l *loop) serve(ctx context.Context, r request) (group.Outcome, error) {
+// serveAll serves a request and those that wait behind it as far as they can share a
+// transaction, and answers them. It gives the one that it took and could not serve.
+func (l *loop) serveAll(ctx context.Context, first request) (next request, more, crashed bool) {
+	together := []request{first}
+	inputs, bytes := 0, 0
+	fits := func(r request) bool {
+		for _, in := range r.inputs {
+			inputs++
+			bytes += sizeOf(in)
+		}
+		return r.look == nil && inputs <= maxTogether && bytes <= maxTogetherBytes
+	}
+	if fits(first) {
+	gather:
+		for {
+			select {
+			case r := <-l.requests:
+				if !fits(r) {
+					next, more = r, true
+					break gather
+				}
+				together = append(together, r)
+			default:
+				break gather
+			}
+		}
+	}
+	answers := make([]answer, len(together))
+	l.serve(ctx, together, answers)
+	if errors.Is(l.failed, errCrashed) {
+		return request{}, false, true
+	}
+	for i, r := range together {
+		r.reply <- answers[i]
+	}
+	return next, more, false
+}
+
+// serve steps all inputs, or takes the one look, and carries out what follows. If
+// that fails, everybody is told: nobody knows whose part it was.
+func (l *loop) serve(ctx context.Context, together []request, answers []answer) {
+	fail := func(err error) {
+		for i := range answers {
+			answers[i] = answer{err: err}
+		}
+	}
 	if err := l.ready(ctx); err != nil {
-		return group.Outcome{}, err
+		fail(err)
+		return
 	}
-	if r.look != nil {
-		return group.Outcome{}, r.look(l.machine)
+	if look := together[0].look; look != nil {
+		answers[0].err = look(l.machine)
+		return
 	}
-	outcome, refused := l.machine.Step(time.Now(), r.input)
-	if errors.Is(refused, ErrStore) || errors.Is(refused, group.ErrCorrupt) {
-		l.fail(refused) // it may be ahead of what is durable
-		return group.Outcome{}, refused
+	now := time.Now()
+	for i, r := range together {
+		for _, in := range r.inputs {
+			outcome, refused := l.machine.Step(now, in)
+			if errors.Is(refused, ErrStore) || errors.Is(refused, group.ErrCorrupt) {
+				l.fail(refused) // it may be ahead of what is durable
+				fail(refused)
+				return
+			}
+			answers[i].outcomes = append(answers[i].outcomes, outcome)
+			if answers[i].err = refused; refused != nil {
+				break
+			}
+		}
 	}
 	if err := l.carryOut(ctx); err != nil {
-		return group.Outcome{}, err
+		fail(err)
 	}
-	return outcome, refused
 }
 
 // ready makes the machine of what is durable, if there is none.
@@ -173,7 +271,7 @@ func (l *loop) carryOut(ctx context.Context) error {
 			return nil
 		}
 		if l.crashes(beforeWrites) {
-			return errCrashed
+			return l.crashed()
 		}
 		if len(ready.Writes)+len(ready.Drop) > 0 {
 			if err := l.apply(l.rows.batch(ready)); err != nil {
@@ -182,26 +280,32 @@ func (l *loop) carryOut(ctx context.Context) error {
 			}
 		}
 		if l.crashes(afterWrites) {
-			return errCrashed
+			return l.crashed()
 		}
 		for _, out := range ready.Messages {
 			l.send(ctx, out)
 		}
 		if l.crashes(afterMessages) {
-			return errCrashed
+			return l.crashed()
 		}
 		for _, e := range ready.Events {
 			l.notify(e)
 		}
 		if l.crashes(afterEvents) {
-			return errCrashed
+			return l.crashed()
 		}
 		l.machine.Advance()
 		l.changed.wake()
 		if l.crashes(afterAdvance) {
-			return errCrashed
+			return l.crashed()
 		}
 	}
+}
+
+// crashed ends the loop, as a crash would.
+func (l *loop) crashed() error {
+	l.failed = errCrashed
+	return errCrashed
 }
 
 func (l *loop) crashes(b boundary) bool { return l.crash != nil && l.crash(b) }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -144,4 +146,76 @@ func TestClosedLoop(t *testing.T) {
 	if _, err := l.step(ctx, group.Tick{}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
+}
+
+// TestSendAll: several messages are one transaction, in their order; if one of them
+// cannot be sent, none is. Callers that wait at the same time share one too.
+func TestSendAll(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.create(a, "many")
+		w.eventually(a, time.Minute, "all is published", func() bool { return true })
+		time.Sleep(time.Minute) // virtual: the group's own writes are over
+		var contents []wire.Content
+		var want []string
+		for i := range MaxTogether {
+			want = append(want, fmt.Sprint("message ", i))
+			contents = append(contents, wire.Content{MediaType: "text/plain", Data: []byte(want[i])})
+		}
+		before, err := a.store.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, err := a.SendAll(w.Context(), id, contents)
+		if err != nil || len(ids) != len(contents) {
+			t.Fatalf("%d IDs, %v", len(ids), err)
+		}
+		after, err := a.store.Stat()
+		if err != nil || after.Transactions != before.Transactions+1 {
+			t.Errorf("%d transactions, %v", after.Transactions-before.Transactions, err)
+		}
+		if got := w.texts(a, id); !slices.Equal(got, want) {
+			t.Errorf("%d messages are shown, or in another order", len(got))
+		}
+		for _, bad := range [][]wire.Content{
+			nil,
+			append(slices.Clone(contents), contents[0]),
+			{contents[0], {MediaType: "text/plain", Data: make([]byte, wire.MaxBody+1)}},
+		} {
+			if _, err := a.SendAll(w.Context(), id, bad); !errors.Is(err, ErrInvalid) && !errors.Is(err, wire.ErrTooLarge) {
+				t.Errorf("%d at once: %v", len(bad), err)
+			}
+		}
+		if got := w.texts(a, id); len(got) != len(want) {
+			t.Errorf("%d messages after what was refused, there were %d", len(got), len(want))
+		}
+
+		before, _ = a.store.Stat()
+		hold := make(chan struct{})
+		go func() {
+			_ = a.hosting(id).loop.look(w.Context(), func(*group.Machine) error { <-hold; return nil })
+		}()
+		synctest.Wait()
+		errs := make(chan error, 40)
+		for i := range cap(errs) {
+			go func() {
+				_, err := a.Send(w.Context(), id, wire.Content{MediaType: "text/plain", Data: []byte(fmt.Sprint("caller ", i))})
+				errs <- err
+			}()
+		}
+		synctest.Wait()
+		close(hold)
+		for range cap(errs) {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+		after, _ = a.store.Stat()
+		if n := after.Transactions - before.Transactions; n > 3 {
+			t.Errorf("%d callers at the same time took %d transactions", cap(errs), n)
+		}
+		if got := w.texts(a, id); len(got) != len(want)+cap(errs) {
+			t.Errorf("%d messages in the end", len(got))
+		}
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -516,12 +518,29 @@ func (s *server) Send(ctx context.Context, r api.SendRequest) (api.Sent, error) 
 			return api.Sent{}, api.Errorf(api.CodeInvalid, "there is no delivery %q", r.Wait)
 		}
 	}
-	message, err := s.n.Send(ctx, id, wire.Content{MediaType: "text/plain", Data: []byte(r.Text)})
+	if r.Text != "" && r.Texts != nil {
+		return api.Sent{}, api.Errorf(api.CodeInvalid, "give text or texts, one of the two")
+	}
+	texts := r.Texts
+	if texts == nil {
+		texts = []string{r.Text}
+	}
+	contents := make([]wire.Content, len(texts))
+	for i, t := range texts {
+		contents[i] = wire.Content{MediaType: "text/plain", Data: []byte(t)}
+	}
+	messages, err := s.n.SendAll(ctx, id, contents)
 	if err != nil {
 		return api.Sent{}, APIError(err)
 	}
-	// From here on the message is accepted, whatever else goes wrong.
+	// From here on the messages are accepted, whatever else goes wrong.
+	message := messages[len(messages)-1]
 	sent := api.Sent{ID: message.String(), Group: id.String(), State: api.DeliveryQueued}
+	if r.Texts != nil {
+		for _, m := range messages {
+			sent.IDs = append(sent.IDs, m.String())
+		}
+	}
 	g, err := s.n.mustHost(id)
 	if err != nil {
 		return sent, nil
@@ -708,6 +727,9 @@ func APIError(err error) error {
 		{storage.ErrSchemaNewer, api.CodeNewer, "install the newer version again"},
 		{storage.ErrLocked, api.CodeLocked, "give the passphrase or the key file"},
 		{storage.ErrWrongPassphrase, api.CodeLocked, "give the passphrase or key file of this home"},
+		{storage.ErrNoSpace, api.CodeLimited, "free some space on the disk of this home"},
+		{syscall.EROFS, api.CodeNotPermitted, "make the home writable"},
+		{fs.ErrPermission, api.CodeNotPermitted, "make the home writable for this user"},
 		{storage.ErrInUse, api.CodeConflict, "stop the other node first: pandanode stop"},
 		{storage.ErrNotInitialised, api.CodeNotFound, "pandanode init"},
 		{storage.ErrForeign, api.CodeCorrupt, "put back the keys file that belongs to this home"},

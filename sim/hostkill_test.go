@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -108,17 +109,26 @@ func (a *acks) add(text string) {
 	a.texts[text], a.last = true, time.Now()
 }
 
-// TestKill sends SIGKILL, round after round, to one of two real processes that talk
+// TestKill sends SIGKILL, round after round, to one of three real processes that talk
 // to each other, in the middle of what they send and receive. What was acknowledged
-// must be shown on both sides, once.
+// must be shown everywhere, once. Rounds: 20, or as many as PANDANODE_KILLS says.
 func TestKill(t *testing.T) {
-	const rounds, perRound, wantAcks, wantClose = 20, 40, 1000, 5
+	const perRound = 40
+	rounds := 20
+	if s := os.Getenv("PANDANODE_KILLS"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < rounds {
+			t.Fatalf("PANDANODE_KILLS=%q", s)
+		}
+		rounds = n
+	}
+	wantAcks, wantClose := 60*rounds, rounds/4
 	dir, err := os.MkdirTemp("", "panda") // a socket's path has at most 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	var nodes [2]*process
+	var nodes [3]*process
 	var bootstrap string
 	for i := range nodes {
 		home := filepath.Join(dir, fmt.Sprint(i))
@@ -135,7 +145,7 @@ func TestKill(t *testing.T) {
 		}
 		bootstrap = listen + "/p2p/" + id.Peer
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute+time.Duration(rounds)*5*time.Second)
 	defer cancel()
 	if _, err := nodes[0].client.Status(ctx, api.StatusRequest{Wait: api.LevelOnline}); err != nil {
 		t.Fatal(err)
@@ -144,16 +154,21 @@ func TestKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := nodes[1].client.Join(ctx, api.JoinRequest{Group: made.ID, Until: api.StageSynced}, func(api.JoinUpdate) error { return nil }); err != nil {
-		t.Fatal(err)
+	for _, p := range nodes[1:] {
+		if err := p.client.Join(ctx, api.JoinRequest{Group: made.ID, Until: api.StageSynced}, func(api.JoinUpdate) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
 	}
 
-	acked := [2]*acks{{texts: make(map[string]bool)}, {texts: make(map[string]bool)}}
+	var acked [len(nodes)]*acks
+	for i := range acked {
+		acked[i] = &acks{texts: make(map[string]bool)}
+	}
 	tried := make(map[string]bool)
 	closeKills := 0
 	rng := rand.New(rand.NewPCG(1, 2))
 	for round := range rounds {
-		victim := round % 2
+		victim := round % len(nodes)
 		fatal := 10 + rng.IntN(perRound-10) // acknowledgements until the kill
 		delay := time.Duration(rng.IntN(10)) * time.Millisecond
 		reached := make(chan struct{})

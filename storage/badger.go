@@ -15,7 +15,9 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	badgeroptions "github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/badger/v4/y"
+	"github.com/dgraph-io/ristretto/v2/z"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -25,8 +27,8 @@ func openBadger(path string, o Options) (db *badger.DB, err error) {
 	defer recovered(&err, "opening")
 	opt := badger.DefaultOptions(path)
 	opt.SyncWrites = true
-	opt.DetectConflicts = false                                 // there is one writer
-	opt.MemTableSize = max(o.maxBatch()*100/15, memTable(path)) // Badger takes batches of up to 15 percent of it
+	opt.DetectConflicts = false // there is one writer
+	opt.MemTableSize = max(o.memTable(), memTable(path))
 	opt.NumMemtables = 2
 	opt.NumCompactors = 2
 	opt.NumGoroutines = 2
@@ -52,6 +54,22 @@ func openBadger(path string, o Options) (db *badger.DB, err error) {
 	return db, nil
 }
 
+// memTable is the size of Badger's memory tables: it takes batches of up to 15 percent of one.
+func (o Options) memTable() int64 { return o.maxBatch() * 100 / 15 }
+
+// reserve is how much space has to be left on the disk for a transaction to begin. Badger maps its files into memory and
+// writes there: where the disk is full, the kernel ends the process. So nothing is begun that might not fit: the log of a
+// memory table, its table, and a compaction.
+func (o Options) reserve() uint64 { return uint64(6 * o.memTable()) }
+
+// roomIn gives ErrNoSpace if a file system has less than the reserve left.
+func roomIn(dir string, reserve uint64) error {
+	if free, known := freeSpace(dir); known && free < reserve {
+		return fmt.Errorf("%w: %d MiB in %s, %d MiB are kept free", ErrNoSpace, free>>20, dir, reserve>>20)
+	}
+	return nil
+}
+
 // memTable is the size of the largest memory table whose log a crash has left. Badger makes a log file twice as large as the table,
 // and ends the process if a log does not fit into a table when it replays it.
 func memTable(path string) (size int64) {
@@ -64,9 +82,8 @@ func memTable(path string) (size int64) {
 	return size
 }
 
-// checkTables checks the footer and the index checksum of every table that the manifest names. Badger ends the process
-// when a length in a footer points outside of the file; checking first turns that into an error. The data blocks have
-// checksums of their own, which Badger checks as it reads them. A table that the manifest does not name is what a crash
+// checkTables checks the footer and all checksums of every table that the manifest names. Badger ends the process
+// when a length in a footer points outside of the file; checking first turns that into an error. A table that the manifest does not name is what a crash
 // left of one being written: Badger removes it, whatever is in it.
 func checkTables(path string, o badger.Options) (err error) {
 	defer recovered(&err, "reading the manifest")
@@ -132,7 +149,24 @@ func checkTable(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	return y.VerifyChecksum(index, &sum)
+	if err := y.VerifyChecksum(index, &sum); err != nil {
+		return err
+	}
+	return checkBlocks(path)
+}
+
+// checkBlocks checks the checksum of every block of a table. Badger checks a block when it reads it, but an iterator that
+// meets a bad one ends or jumps without a word: records would be missing, or there twice.
+func checkBlocks(path string) (err error) {
+	m, err := z.OpenMmapFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	t, err := table.OpenTable(m, table.Options{ChkMode: badgeroptions.NoVerification, ReadOnly: true})
+	if err != nil {
+		return errors.Join(err, m.Close(-1))
+	}
+	return errors.Join(t.VerifyChecksum(), t.Close(-1))
 }
 
 // badgerLog passes on what Badger logs. It names files and numbers, never values.

@@ -19,6 +19,7 @@ var (
 	ErrTooLarge        = errors.New("storage: batch too large for one transaction")
 	ErrInvalid         = errors.New("storage: invalid batch")
 	ErrClosed          = errors.New("storage: closed")
+	ErrNoSpace         = errors.New("storage: too little space is left on the disk")
 	ErrFailed          = errors.New("storage: a write failed and the store must be opened again")
 )
 

@@ -19,6 +19,7 @@ type Store struct {
 	dir  string
 	lock *lock
 	max  int64    // bytes in a transaction
+	keep uint64   // bytes that a transaction leaves free on the disk
 	file *os.File // holds the directory's lock
 	tip  *os.File
 	db   *badger.DB
@@ -63,7 +64,7 @@ func create(dir string, o Options, at func(string)) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, max: o.maxBatch(), file: file, at: at}
+	s := &Store{dir: dir, max: o.maxBatch(), keep: o.reserve(), file: file, at: at}
 	if err := s.create(o); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -86,6 +87,9 @@ func (s *Store) create(o Options) (err error) {
 	_, _ = rand.Read(s.ring.store[:])
 	s.derive()
 	if s.lock, err = newLock(o); err != nil {
+		return err
+	}
+	if err := roomIn(dir, s.keep); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, creating), nil, 0o600); err != nil {
@@ -118,7 +122,7 @@ func (s *Store) create(o Options) (err error) {
 }
 
 // Open opens the store in dir. Errors: ErrNotInitialised, ErrInUse, ErrLocked, ErrWrongPassphrase, ErrSchemaNewer,
-// ErrForeign, ErrCorrupt. It checks keys and the head, not every record: see [Store.Verify].
+// ErrForeign, ErrCorrupt, ErrNoSpace. It checks keys, the head and the checksums of the files, not every record: see [Store.Verify].
 func Open(dir string, o Options) (*Store, error) { return open(dir, o, nil) }
 
 func open(dir string, o Options, at func(string)) (*Store, error) {
@@ -129,7 +133,7 @@ func open(dir string, o Options, at func(string)) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, max: o.maxBatch(), file: file, at: at}
+	s := &Store{dir: dir, max: o.maxBatch(), keep: o.reserve(), file: file, at: at}
 	if err := s.open(o); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -151,6 +155,9 @@ func (s *Store) open(o Options) (err error) {
 		return corrupt("the database is missing")
 	}
 	s.derive()
+	if err := roomIn(dir, s.keep); err != nil {
+		return err
+	}
 	if s.tip, err = openTip(dir); err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func (s *Store) Apply(b Batch) error { return s.ApplyAll([]Batch{b}) }
 
 // ApplyAll applies the batches in order, in one atomic and synced transaction: when it returns nil they are on the disk,
 // when it returns an error none of them took place (after ErrFailed: the next Open finds all of them or none). Calls that wait
-// at the same time are put into one transaction. Errors: ErrInvalid, ErrTooLarge, ErrClosed, ErrFailed.
+// at the same time are put into one transaction. Errors: ErrInvalid, ErrTooLarge, ErrNoSpace, ErrClosed, ErrFailed.
 func (s *Store) ApplyAll(batches []Batch) error {
 	if err := validate(batches); err != nil {
 		return err
@@ -93,6 +93,9 @@ var errSplit = errors.New("storage: needs another transaction")
 // commit carries out the requests, together if that is possible.
 func (s *Store) commit(group []*request) {
 	err := s.failed
+	if err == nil {
+		err = roomIn(s.dir, s.keep)
+	}
 	if err == nil {
 		err = s.transact(group)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -22,9 +23,10 @@ func (a *app) sendCmd() *cobra.Command {
 	var (
 		wait    string
 		timeout time.Duration
+		lines   bool
 	)
 	cmd := &cobra.Command{
-		Use:   "send GROUP TEXT... | send GROUP -",
+		Use:   "send GROUP TEXT... | send GROUP - | send GROUP --stdin",
 		Short: "Send a message",
 		Long: `Send a message; "-" reads it from stdin. Its ID is printed once it is written and synced to
 the disk: from then on it is not lost, also if nobody is connected or the power fails.
@@ -32,12 +34,27 @@ the disk: from then on it is not lost, also if nobody is connected or the power 
 Its state is queued (durable here), published (sealed and given to the network) or held
 (another device has it). With --wait it answers when that state is reached; when --timeout
 is over first, the ID is printed, the exit code is 7, and the message stays queued.
+
+With --stdin every line of stdin is a message. Lines that are there at the same time are
+written together, which is much faster than one command for each; the IDs are printed in
+the order of the lines, each once its message is durable. Empty lines are left out.
 ` + namingHelp,
-		Example: "  pandanode send tea \"The kettle is on\"\n  git log -1 | pandanode send builds -",
-		Args:    cobra.MinimumNArgs(2),
+		Example: "  pandanode send tea \"The kettle is on\"\n  git log -1 | pandanode send builds -\n  seq 1000 | pandanode send tea --stdin",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if lines {
+				return cobra.ExactArgs(1)(cmd, args)
+			}
+			return cobra.MinimumNArgs(2)(cmd, args)
+		},
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			if wait != "" && !slices.Contains(api.Deliveries, api.Delivery(wait)) {
 				return api.Errorf(api.CodeInvalid, "--wait %q: there are queued, published and held", wait)
+			}
+			if lines {
+				if wait != "" {
+					return api.Errorf(api.CodeInvalid, "--stdin does not wait: send the last message with --wait")
+				}
+				return a.sendLines(ctx, c, args[0])
 			}
 			text, err := a.text(args[1:])
 			if err != nil {
@@ -62,7 +79,67 @@ is over first, the ID is printed, the exit code is 7, and the message stays queu
 	}
 	cmd.Flags().StringVar(&wait, "wait", "", "wait for a state: queued, published or held")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait; 0: for ever")
+	cmd.Flags().BoolVar(&lines, "stdin", false, "send every line of stdin as a message")
 	return cmd
+}
+
+// Lines that are sent together: no more than the node takes at once.
+const (
+	maxLines     = 256
+	maxLineBytes = 128 << 10 // in JSON, where a byte may take six
+)
+
+// sendLines sends every line of stdin, those together that are there already.
+func (a *app) sendLines(ctx context.Context, c *api.Client, group string) error {
+	in := bufio.NewReaderSize(a.in, 2*maxText)
+	var texts []string
+	size := 0
+	flush := func() error {
+		if len(texts) == 0 {
+			return nil
+		}
+		sent, err := c.Send(ctx, api.SendRequest{Group: group, Texts: texts})
+		if err != nil {
+			return err
+		}
+		for _, id := range sent.IDs {
+			if err := a.show(api.Sent{ID: id, Group: sent.Group, State: sent.State}, func() { fmt.Fprintln(a.out, id) }); err != nil {
+				return err
+			}
+		}
+		texts, size = nil, 0
+		return nil
+	}
+	for {
+		line, err := in.ReadSlice('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			err = fmt.Errorf("reading stdin: %w", err)
+			if len(line) > maxText { // ErrBufferFull
+				err = api.Errorf(api.CodeLimited, "a line is longer than %d bytes", maxText)
+			}
+			return errors.Join(flush(), err)
+		}
+		text := strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r")
+		if text != "" {
+			if err := checkText(text); err != nil {
+				return errors.Join(flush(), err)
+			}
+			if len(texts) == maxLines || size+len(text) > maxLineBytes {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+			texts, size = append(texts, text), size+len(text)
+		}
+		if err != nil {
+			return flush()
+		}
+		if in.Buffered() == 0 {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // text gives the message of the arguments, or of stdin.
@@ -75,15 +152,19 @@ func (a *app) text(args []string) (string, error) {
 		}
 		text = strings.TrimSuffix(string(b), "\n")
 	}
+	return text, checkText(text)
+}
+
+func checkText(text string) error {
 	switch {
 	case len(text) > maxText:
-		return "", api.Errorf(api.CodeLimited, "the message is longer than %d bytes", maxText)
+		return api.Errorf(api.CodeLimited, "the message is longer than %d bytes", maxText)
 	case text == "":
-		return "", api.Errorf(api.CodeInvalid, "the message is empty")
+		return api.Errorf(api.CodeInvalid, "the message is empty")
 	case !utf8.ValidString(text):
-		return "", api.Errorf(api.CodeInvalid, "the message is not UTF-8")
+		return api.Errorf(api.CodeInvalid, "the message is not UTF-8")
 	}
-	return text, nil
+	return nil
 }
 
 func (a *app) tailCmd() *cobra.Command {

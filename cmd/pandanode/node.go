@@ -181,7 +181,7 @@ func (a *app) runNode(ctx context.Context, c config.Config) error {
 	}
 	socket, err := config.MakeSocket(c.DataDir, a.getenv)
 	if err != nil {
-		return configError(err)
+		return explain(configError(err))
 	}
 	n, err := node.Open(ctx, node.Config{
 		Home: c.DataDir, Passphrase: a.passphrase(c, false), KeyFile: c.KeyFile,

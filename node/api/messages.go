@@ -20,13 +20,15 @@ var Deliveries = []Delivery{DeliveryQueued, DeliveryPublished, DeliveryHeld}
 type SendRequest struct {
 	Group   string   `path:"group"`
 	Text    string   `json:"text"`              // UTF-8, at most 64 KiB
+	Texts   []string `json:"texts,omitempty"`   // in place of Text: several messages, all or none; at most 256, and 512 KiB together
 	Wait    Delivery `json:"wait,omitempty"`    // answer when this is reached, or at Timeout with what is
 	Timeout Duration `json:"timeout,omitempty"` // for Wait; 0: until the caller hangs up
 }
 
 // Sent is a message that was accepted.
 type Sent struct {
-	ID     string   `json:"id"`
+	ID     string   `json:"id"`            // of several: the last
+	IDs    []string `json:"ids,omitempty"` // of several: each, in their order
 	Group  string   `json:"group"`
 	State  Delivery `json:"state"`
 	HeldBy int      `json:"held_by"` // other devices known to hold it

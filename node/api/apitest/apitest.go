@@ -417,8 +417,18 @@ func (n *Node) Send(_ context.Context, r api.SendRequest) (api.Sent, error) {
 	if n.Delivers != "" {
 		state = n.Delivers
 	}
-	m := n.message(g, api.Message{User: n.Self.User, Device: n.Self.Device, Name: n.Self.Name, Text: r.Text, Own: true, State: state})
-	return api.Sent{ID: m.ID, Group: g.ID, State: state}, nil
+	texts := r.Texts
+	if texts == nil {
+		texts = []string{r.Text}
+	}
+	sent := api.Sent{Group: g.ID, State: state}
+	for _, text := range texts {
+		sent.ID = n.message(g, api.Message{User: n.Self.User, Device: n.Self.Device, Name: n.Self.Name, Text: text, Own: true, State: state}).ID
+		if r.Texts != nil {
+			sent.IDs = append(sent.IDs, sent.ID)
+		}
+	}
+	return sent, nil
 }
 
 // Messages gives a page.

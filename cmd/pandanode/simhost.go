@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/sim"
+)
+
+// Backends of `sim run`.
+const (
+	backendCore = "core"
+	backendHost = "host"
+)
+
+// simHost runs a scenario on real processes of this program.
+func (a *app) simHost(ctx context.Context, sc *sim.Scenario, keep bool) error {
+	binary, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	a.note("%s", sc.Title)
+	r, err := sim.RunHost(ctx, sc, sim.HostOptions{Binary: binary, Keep: keep, Progress: a.note})
+	if err != nil {
+		return err
+	}
+	if err := a.show(r, func() { a.printHostReport(r) }); err != nil {
+		return err
+	}
+	if !r.OK() {
+		return &violated{fmt.Sprintf("%d violations on real processes; again with: pandanode sim run %s --backend host --keep", len(r.Violations), sc.Name)}
+	}
+	return nil
+}
+
+func (a *app) printHostReport(r *sim.HostReport) {
+	fmt.Fprintln(a.out)
+	_ = list(a, r.Nodes, "NODE GROUP STATE EPOCH AUTHENTICATOR MEMBERS STARTS SENT OWED HELD TWICE LOST", func(n sim.HostNode) []string {
+		return []string{
+			n.Name, n.Group, n.State, fmt.Sprint(n.Epoch), short(n.Authenticator), fmt.Sprint(n.Members), fmt.Sprint(n.Starts),
+			fmt.Sprint(n.Sent), fmt.Sprint(n.Owed), fmt.Sprint(n.Held), fmt.Sprint(n.Twice), fmt.Sprint(n.Lost),
+		}
+	})
+	fmt.Fprintf(a.out, "\n%d messages sent, owed to %d readers, held by %d, shown twice %d, lost %d\n", r.Records.Sent, r.Records.Owed, r.Records.Held, r.Records.Twice, r.Records.Lost)
+	if r.Converged >= 0 {
+		fmt.Fprintf(a.out, "%.1f s from the heal to convergence, %.0f s in all\n", r.Converged, r.Real)
+	} else {
+		fmt.Fprintf(a.out, "no convergence, %.0f s in all\n", r.Real)
+	}
+	for _, v := range r.Violations {
+		fmt.Fprintf(a.out, "%s %s\n", a.paint(a.out, red, "VIOLATED"), clean(strings.ReplaceAll(v.String(), "\n", "; ")))
+	}
+	if r.OK() {
+		fmt.Fprintln(a.out, "everything holds")
+	}
+	if r.Homes != "" {
+		a.note("kept %s", r.Homes)
+	}
+}
+
+func checkBackend(name string) error {
+	if name != backendCore && name != backendHost {
+		return api.Errorf(api.CodeInvalid, "--backend %q: there are core and host", name)
+	}
+	return nil
+}

@@ -1,0 +1,297 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pandanode/pandanode/node/api"
+)
+
+// hostPoll is how long the host backend pauses between two looks at its nodes.
+const hostPoll = 200 * time.Millisecond
+
+// hostView is a group as one node's command line shows it.
+type hostView struct {
+	node     int
+	status   api.GroupStatus
+	members  []string // user, role and whether it is in the tree; sorted
+	messages []api.Message
+}
+
+// live are the nodes that must agree in the end: those that asked to join, were not
+// taken out and run.
+func (h *hostWorld) live(g *hostGroup) (out []int) {
+	for i, p := range h.nodes {
+		if s := g.seats[i]; s != nil && s.out == 0 && p.alive() {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+func (h *hostWorld) look(ctx context.Context, g *hostGroup, i int) (*hostView, error) {
+	v := &hostView{node: i}
+	var err error
+	if v.status, err = hostAskOne[api.GroupStatus](ctx, h.nodes[i], "group", "status", g.id); err != nil {
+		return nil, err
+	}
+	members, err := hostAsk[api.Member](ctx, h.nodes[i], "group", "members", g.id)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range members {
+		v.members = append(v.members, fmt.Sprintf("%s %s %t", m.User, m.Role, m.InTree))
+	}
+	slices.Sort(v.members)
+	v.messages, err = hostAsk[api.Message](ctx, h.nodes[i], "tail", g.id)
+	return v, err
+}
+
+// lookAll looks at a group on all live nodes.
+func (h *hostWorld) lookAll(ctx context.Context, g *hostGroup) ([]*hostView, error) {
+	live := h.live(g)
+	views := make([]*hostView, len(live))
+	err := h.each(len(live), func(k int) (err error) {
+		views[k], err = h.look(ctx, g, live[k])
+		return err
+	})
+	return views, err
+}
+
+// converge waits until every group has come to rest, for as long as limit.
+func (h *hostWorld) converge(ctx context.Context, limit time.Duration) error {
+	from := time.Now()
+	since := from
+	if !h.healed.IsZero() {
+		since = h.healed
+	}
+	waits, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var lacks, said string
+	for {
+		lacks = ""
+		for _, g := range h.groups {
+			views, err := h.lookAll(waits, g)
+			if err != nil {
+				lacks = err.Error()
+				break
+			}
+			if lacks = h.lacking(g, views); lacks != "" {
+				break
+			}
+		}
+		if lacks == "" {
+			h.report.Converged = time.Since(since).Seconds()
+			h.say("CONVERGED %.1f s after the heal: one epoch, one roster, nothing waits, everything is everywhere", h.report.Converged)
+			return nil
+		}
+		if lacks != said && waits.Err() == nil {
+			said = lacks
+			h.say("not yet: %s", lacks)
+		}
+		if err := h.until(waits, time.Now().Add(hostPoll)); err != nil {
+			h.say("NOT CONVERGED %v after the last action: %s", limit, said)
+			return ctx.Err() // judge tells the rest
+		}
+	}
+}
+
+// lacking says what keeps a group from being at rest; empty: nothing.
+func (h *hostWorld) lacking(g *hostGroup, views []*hostView) string {
+	for _, v := range views {
+		name, st := h.nodes[v.node].name, v.status
+		switch first := views[0]; {
+		case st.State != api.StateMember:
+			return fmt.Sprintf("%s is %s", name, st.State)
+		case st.Outbox+st.Gaps+st.Parked > 0:
+			return fmt.Sprintf("%s has %d in its outbox, %d gaps, %d parked", name, st.Outbox, st.Gaps, st.Parked)
+		case !slices.Equal(v.members, first.members):
+			return fmt.Sprintf("%s and %s have different rosters", name, h.nodes[first.node].name)
+		case st.EpochID != first.status.EpochID || st.Authenticator != first.status.Authenticator:
+			return fmt.Sprintf("%s is at epoch %d, %s at another %d", name, st.Epoch, h.nodes[first.node].name, first.status.Epoch)
+		case st.Members != len(h.live(g)) && !slices.ContainsFunc(h.nodes, func(p *hostProc) bool { return !p.alive() }):
+			return fmt.Sprintf("%s shows %d members, there should be %d", name, st.Members, len(h.live(g)))
+		}
+		if d := h.deliveries(g, v); d.lost > 0 {
+			return fmt.Sprintf("%s lacks %d of %d messages", name, d.lost, d.owed)
+		}
+	}
+	return ""
+}
+
+// hostDelivery is one node's part of the messages of a group.
+type hostDelivery struct {
+	owed, held, twice, lost int
+	wrong                   []string
+}
+
+// owes says whether a node must show a message. It is sure of what it says yes to: a
+// message from before a node was let in is owed if it cannot have been in the past
+// of the addition, since the two were on different sides of one cut.
+func (g *hostGroup) owes(m *hostMessage, i int, apart func(a, b, state int) bool) bool {
+	s := g.seats[i]
+	switch {
+	case s == nil || s.out > 0 || s.in == 0:
+		return false
+	case !s.mayBeOlder || m.when > s.in || m.node == i:
+		return true
+	default:
+		return m.net == s.net && apart(m.node, i, s.net)
+	}
+}
+
+// forbids says whether a node must not show a message: whoever removed it sent it
+// later, or everybody knew.
+func (g *hostGroup) forbids(m *hostMessage, i int) bool {
+	s := g.seats[i]
+	return s == nil || s.out > 0 && m.when > s.out && (m.node == s.by || m.net < 0)
+}
+
+func (h *hostWorld) deliveries(g *hostGroup, v *hostView) (d hostDelivery) {
+	shown := map[string]int{}
+	place := map[string]int{}
+	for n, m := range v.messages {
+		shown[m.ID]++
+		place[m.ID] = n
+	}
+	last := map[int]int{} // by author, the place of its newest message so far
+	known := map[string]bool{}
+	for _, m := range g.sent {
+		known[m.id] = true
+		n := shown[m.id]
+		if g.owes(m, v.node, h.apart) {
+			d.owed++
+			if n == 0 {
+				d.lost++
+				d.wrong = append(d.wrong, fmt.Sprintf("%q is not shown", m.text))
+			} else {
+				d.held++
+			}
+		}
+		if n > 1 {
+			d.twice++
+			d.wrong = append(d.wrong, fmt.Sprintf("%q is shown %d times", m.text, n))
+		}
+		if n == 0 {
+			continue
+		}
+		if g.forbids(m, v.node) {
+			d.wrong = append(d.wrong, fmt.Sprintf("%q is shown to one who was out", m.text))
+		}
+		if before, ok := last[m.node]; ok && place[m.id] < before {
+			d.wrong = append(d.wrong, fmt.Sprintf("%q is shown before what its author sent earlier", m.text))
+		}
+		last[m.node] = place[m.id]
+		if got := v.messages[place[m.id]].Text; got != m.text {
+			d.wrong = append(d.wrong, fmt.Sprintf("%q is shown as %q", m.text, got))
+		}
+	}
+	for _, m := range v.messages {
+		if !known[m.ID] {
+			d.wrong = append(d.wrong, fmt.Sprintf("%q is shown, which nobody sent", m.Text))
+		}
+	}
+	return d
+}
+
+// apart says whether packets from a to b were dropped in a state of the network.
+func (h *hostWorld) apart(a, b, state int) bool { return h.history[state][[2]int{a, b}] }
+
+// probe has every live member send once more, after all is at rest, and waits for it
+// to be everywhere. Nobody who is out may read it.
+func (h *hostWorld) probe(ctx context.Context) {
+	if h.report.Converged < 0 {
+		return
+	}
+	start := time.Now()
+	for _, g := range h.groups {
+		for _, i := range h.live(g) {
+			m := &hostMessage{text: h.nodes[i].name + ": the end", node: i, net: -1}
+			out, err := hostAskOne[api.Sent](ctx, h.nodes[i], "send", g.id, m.text)
+			if err != nil {
+				h.report.violate(8, g.decl.Name, "%v", err)
+				continue
+			}
+			m.id, m.when = out.ID, h.tick()
+			g.seats[i].sent++
+			g.sent = append(g.sent, m)
+		}
+		waits, cancel := context.WithTimeout(ctx, time.Minute)
+		for waits.Err() == nil {
+			views, err := h.lookAll(waits, g)
+			if err == nil && h.lacking(g, views) == "" {
+				break
+			}
+			if err := h.until(waits, time.Now().Add(hostPoll)); err != nil {
+				break // judge tells what is missing
+			}
+		}
+		cancel()
+	}
+	h.say("every member sends once more; it is everywhere %.1f s later", time.Since(start).Seconds())
+}
+
+// judge fills the report.
+func (h *hostWorld) judge(ctx context.Context) {
+	r := h.report
+	for _, g := range h.groups {
+		name := g.decl.Name
+		r.Records.Sent += len(g.sent)
+		views, err := h.lookAll(ctx, g)
+		if err != nil {
+			r.violate(0, name, "%v", err)
+			continue
+		}
+		if lacks := h.lacking(g, views); lacks != "" {
+			inv := 1
+			if strings.Contains(lacks, "lacks") {
+				inv = 4
+			} else if strings.Contains(lacks, "outbox") {
+				inv = 5
+			}
+			r.violate(inv, name, "%s", lacks)
+		}
+		for i := range h.nodes {
+			if g.seats[i] != nil {
+				h.judgeNode(ctx, g, i)
+			}
+		}
+	}
+	for i, p := range h.nodes {
+		if p.starts != h.starts[i] || !p.alive() && p.cmd != nil {
+			r.violate(0, "", "%s did not go through: started %d times, %d were asked for, runs: %t\n%s", p.name, p.starts, h.starts[i], p.alive(), p.logTail())
+		}
+	}
+}
+
+func (h *hostWorld) judgeNode(ctx context.Context, g *hostGroup, i int) {
+	r, p, s := h.report, h.nodes[i], g.seats[i]
+	row := HostNode{Name: p.name, Group: g.decl.Name, State: "down", Starts: p.starts, Sent: s.sent}
+	defer func() { r.Nodes = append(r.Nodes, row) }()
+	if !p.alive() {
+		return
+	}
+	v, err := h.look(ctx, g, i)
+	if err != nil {
+		row.State = "unknown"
+		r.violate(0, g.decl.Name, "%v", err)
+		return
+	}
+	row.State, row.Epoch, row.Members = string(v.status.State), v.status.Epoch, v.status.Members
+	row.Authenticator = v.status.Authenticator
+	d := h.deliveries(g, v)
+	row.Owed, row.Held, row.Twice, row.Lost = d.owed, d.held, d.twice, d.lost
+	r.Records.Owed += d.owed
+	r.Records.Held += d.held
+	r.Records.Twice += d.twice
+	r.Records.Lost += d.lost
+	for _, w := range d.wrong {
+		r.violate(4, g.decl.Name, "%s: %s", p.name, w)
+	}
+	if s.out > 0 && v.status.State != api.StateOut {
+		r.violate(7, g.decl.Name, "%s was removed and is %s", p.name, v.status.State)
+	}
+}
