@@ -32,3 +32,14 @@ func TestEntryOlderThanItsDevice(t *testing.T) {
 		t.Errorf("ben does not follow: %v, %v", b.texts(), b.errs)
 	}
 }
+
+// What is asked about a group with evidence is answered.
+func TestReportWithEvidence(t *testing.T) {
+	w, a, _, c := three(t, 701)
+	raws, _ := forked(c, a)
+	a.must(Entries{Entries: raws[:1]})
+	_, _ = a.step(Entries{Entries: raws[1:]})
+	if r := a.m.Report(w.now); len(r.Devices) != 3 {
+		t.Errorf("%d devices", len(r.Devices))
+	}
+}
