@@ -1,6 +1,7 @@
 package group
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -42,4 +43,73 @@ func TestReportWithEvidence(t *testing.T) {
 	if r := a.m.Report(w.now); len(r.Devices) != 3 {
 		t.Errorf("%d devices", len(r.Devices))
 	}
+}
+
+// The choice goes back to an epoch that a device had left so long ago that its
+// message keys are destroyed.
+func TestBackToAThinEpoch(t *testing.T) {
+	for seed := range uint64(8) {
+		w := newWorld(t, 710+seed)
+		var all []*device
+		for i := range 5 {
+			all = append(all, w.device(fmt.Sprint("u", i)))
+		}
+		a, c, rest := all[0], all[1], all[2:]
+		w.found(a, wire.PolicyOpen)
+		for _, x := range all[1:] {
+			w.join(x)
+		}
+		w.run(time.Minute)
+		w.agree(all...)
+		side := map[*device]int{}
+		w.cut = func(x, y *device) bool { return side[x] != side[y] }
+		for i, x := range all {
+			side[x] = i
+		}
+		for _, x := range []*device{a, c} { // both renew their keys
+			x.m.duty.update = w.now
+			x.must(Tick{})
+		}
+		one := a.m.own.Position
+		if one == c.m.own.Position {
+			t.Fatal("no fork")
+		}
+		// The rest hear of anna's epoch alone, and vote for it. Anna hears of the other.
+		for _, x := range rest {
+			side[x] = 9
+			entries, _, err := a.m.EntriesAfter(x.dev.ID, x.m.Marks(), wire.EntryHash{}, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x.must(Entries{Entries: entries})
+		}
+		w.run(2 * time.Minute)
+		side[c] = side[a]
+		w.sync(a, c)
+		w.run(2 * time.Minute)
+		if a.m.tree.nodes[one].contains(a.m.tree.nodes[a.m.own.Position]) {
+			continue // the tie-break went the other way
+		}
+		c.online = false
+		w.run(50 * time.Hour)
+		if h := a.m.held[one]; h == nil || !h.row.Thin {
+			t.Fatalf("seed %d: anna holds %+v", seed, h)
+		}
+		for _, x := range all {
+			side[x] = 0
+		}
+		for _, x := range rest {
+			w.sync(a, x)
+		}
+		a.send("again")
+		w.run(10 * time.Minute)
+		w.agree(append(rest, a)...)
+		for _, x := range rest {
+			if !slices.Contains(x.texts(), "again") {
+				t.Errorf("seed %d: %s shows %v", seed, x.name, x.texts())
+			}
+		}
+		return
+	}
+	t.Error("no seed led to the case")
 }
