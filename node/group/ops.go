@@ -231,7 +231,7 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 	}
 	waiting := JoinStatus{Stage: wire.JoinWaiting, Reason: "the commit that adds this device is being made"}
 	for n := m.tree.nodes[m.own.Position]; n != nil; n = n.parent {
-		if !adds(n, keyPackage) || n.commit().Welcome == nil {
+		if !adds(n, keyPackage) || len(n.welcomes()) == 0 {
 			continue
 		}
 		e, err := m.epoch(n.id)
@@ -241,9 +241,24 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 		if e == nil {
 			return waiting, nil // another member may still have that epoch
 		}
-		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: n.commit().Welcome, Tree: e.Tree()}, nil
+		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: m.welcomeTo(n, e), Tree: e.Tree()}, nil
 	}
 	return waiting, nil
+}
+
+// welcomeTo gives the Welcome of a commit by which an epoch held here was made: who
+// else claims the commit may have put another one beside it.
+func (m *Machine) welcomeTo(n *node, e Epoch) []byte {
+	if l, ok := e.Leaf(n.info().Sender); ok {
+		if d, err := m.deviceOf(l); err == nil {
+			for _, claim := range n.claims {
+				if claim.log.Device == d.ID && claim.commit.Welcome != nil {
+					return claim.commit.Welcome
+				}
+			}
+		}
+	}
+	return n.welcomes()[0]
 }
 
 // adds says whether the commit that made n adds this KeyPackage.
@@ -329,7 +344,7 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 // for the ratchet tree, and gotTree goes on.
 func (m *Machine) joinFromLog(chosen *node) bool {
 	for n := chosen; n != nil; n = n.parent {
-		if n.info() == nil || n.commit().Welcome == nil {
+		if n.info() == nil || len(n.welcomes()) == 0 {
 			continue
 		}
 		for _, public := range n.info().Adds {
@@ -355,12 +370,18 @@ func (m *Machine) gotTree(now time.Time, in Tree) error {
 	}
 	for _, public := range n.info().Adds {
 		if kp, ok := m.keyPackage(public); ok {
-			// Tried at once, so that a wrong tree is refused and asks for another.
-			if err := m.welcomed(now, n.id, n.commit().Welcome, in.Bytes, kp); err != nil {
-				return fmt.Errorf("ratchet tree: %w", err)
+			// Tried at once, so that a wrong tree is refused and asks for another. Which of
+			// the claims to the commit has the Welcome shows when one opens.
+			var errs []error
+			for _, welcome := range n.welcomes() {
+				err := m.welcomed(now, n.id, welcome, in.Bytes, kp)
+				if err == nil {
+					delete(m.wantTrees, in.Epoch)
+					return nil
+				}
+				errs = append(errs, err)
 			}
-			delete(m.wantTrees, in.Epoch)
-			return nil
+			return fmt.Errorf("ratchet tree: %w", errors.Join(errs...))
 		}
 	}
 	return fmt.Errorf("ratchet tree: %w: nobody asked for it", ErrState)
