@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -145,4 +146,122 @@ func TestCopiedCommitWithAnotherWelcome(t *testing.T) {
 		w.run(2 * time.Minute)
 		w.agree(a, d)
 	}
+}
+
+// branch makes n records of c that follow each other, in a log and from a seq on.
+func branch(c *device, incarnation uint64, n int, deps []wire.EntryHash, at crdt.HLC) (raws [][]byte, hashes []wire.EntryHash) {
+	c.w.t.Helper()
+	for i := range n {
+		o := wire.Opened{Body: fmt.Append(nil, c.w.rand.Uint64())}
+		raw, hash := forged(c, wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, nil, func(e *wire.Entry) {
+			e.Incarnation, e.Seq, e.HLC = incarnation, uint64(i+1), uint64(at)+uint64(i)
+			if i == 0 {
+				e.Deps = deps
+			} else {
+				e.Prev = hashes[i-1]
+			}
+		})
+		raws, hashes = append(raws, raw), append(hashes, hash)
+	}
+	return raws, hashes
+}
+
+// A device was restored twice and wrote a lot on both branches of its log. Who saw
+// one of them takes what others built upon the other, however long that is.
+func TestLongBranch(t *testing.T) {
+	for _, n := range []int{2, 100, 700} {
+		for _, flooded := range []bool{false, true} {
+			w, a, b, c := three(t, 702)
+			c.online, w.gossip = false, false
+			held := true
+			w.cut = func(x, y *device) bool { return held }
+			inc := w.rand.Uint64()
+			deps := []wire.EntryHash{a.m.logs.head(a.m.log).hash}
+			at := max(crdt.HLCFromTime(w.now), a.m.clock.Last()+1, b.m.clock.Last()+1)
+			one, _ := branch(c, inc, 1, deps, at)
+			two, hashes := branch(c, inc, n, deps, at)
+			a.must(Entries{Entries: one})
+			b.must(Entries{Entries: two})
+			b.send("on the other branch")
+			if flooded {
+				// Its own entries, and some of nobody, fill what a keeps of those that wait.
+				for i := range maxParked {
+					raw, _ := forged(c, wire.KindRecord, &wire.Record{}, nil, func(e *wire.Entry) { e.Seq, e.Prev = 9, wire.EntryHash{byte(i), 1} })
+					_, _ = a.step(Entries{Entries: [][]byte{raw}})
+				}
+				for i := range 64 {
+					raw, _ := forged(c, wire.KindRecord, &wire.Record{}, nil, func(e *wire.Entry) { e.Device[0], e.Seq, e.Prev = byte(i), 9, wire.EntryHash{1} })
+					_, _ = a.step(Entries{Entries: [][]byte{raw}})
+				}
+			}
+			held = false
+			for range 3 {
+				w.sync(a, b)
+				w.run(time.Minute)
+			}
+			if it := a.m.logs.items[hashes[n-1]]; it == nil || !a.m.logs.counts(it) || !slices.Contains(a.texts(), "on the other branch") {
+				t.Errorf("branch of %d, flooded %v: anna does not take what ben built upon: %d parked, %d aside", n, flooded, len(a.m.logs.parked), len(a.m.logs.aside.entries))
+			}
+		}
+	}
+}
+
+// A device begins more logs than one may: whichever of them somebody saw first, all
+// take what the others built upon.
+func TestManyIncarnations(t *testing.T) {
+	w, a, b, c := three(t, 703)
+	c.online, w.gossip = false, false
+	held := true
+	w.cut = func(x, y *device) bool { return held }
+	var raws [][]byte
+	for range 2 * maxLogs {
+		raw, _ := branch(c, w.rand.Uint64(), 1, nil, max(crdt.HLCFromTime(w.now), a.m.clock.Last()+1))
+		raws = append(raws, raw...)
+	}
+	for _, raw := range raws {
+		_, _ = a.step(Entries{Entries: [][]byte{raw}})
+	}
+	slices.Reverse(raws)
+	for _, raw := range raws {
+		_, _ = b.step(Entries{Entries: [][]byte{raw}})
+	}
+	if n := a.m.logs.logsOf(c.dev.ID); n > maxLogs {
+		t.Errorf("anna took %d logs that nobody named", n)
+	}
+	a.send("from anna")
+	b.send("from ben")
+	held = false
+	for range 3 {
+		w.sync(a, b)
+		w.run(time.Minute)
+	}
+	w.agree(a, b)
+	if len(a.texts()) != 2 || len(b.texts()) != 2 {
+		t.Errorf("anna shows %v, ben %v", a.texts(), b.texts())
+	}
+}
+
+// Two entries with one number are evidence for whoever is shown them, also if what
+// they follow is known to nobody else.
+func TestEvidenceWithoutItsPast(t *testing.T) {
+	w, a, b, c := three(t, 704)
+	c.online, w.gossip = false, false
+	inc := w.rand.Uint64()
+	at := max(crdt.HLCFromTime(w.now), a.m.clock.Last()+1)
+	raws, hashes := branch(c, inc, 2, nil, at)
+	rival, _ := forged(c, wire.KindRecord, &wire.Record{Commitment: wire.Hash{1}}, nil, func(e *wire.Entry) {
+		e.Incarnation, e.Seq, e.Prev, e.HLC = inc, 2, hashes[0], uint64(at)+9
+	})
+	_, _ = a.step(Entries{Entries: append(raws, rival)})
+	if !a.m.logs.accused(c.dev.ID) {
+		t.Fatal("anna has no evidence")
+	}
+	for range 3 {
+		w.sync(a, b)
+		w.run(time.Minute)
+	}
+	if !b.m.logs.accused(c.dev.ID) {
+		t.Error("carl weighs something for ben and nothing for anna")
+	}
+	w.agree(a, b)
 }
