@@ -1,7 +1,6 @@
 package group
 
 import (
-	"bytes"
 	"maps"
 	"slices"
 	"testing"
@@ -333,37 +332,4 @@ func TestReboot(t *testing.T) {
 			t.Errorf("%s shows %v", d.name, got)
 		}
 	}
-}
-
-// A member copies the COMMIT that adds somebody into an entry of its own, dated before
-// it, with a Welcome that opens nothing. The joiner gets the committer's.
-func TestCopiedCommitMisleadsNoJoiner(t *testing.T) {
-	w := newWorld(t, 81)
-	a, c, d := w.device("anna"), w.device("mallory"), w.device("dora")
-	w.found(a, wire.PolicyOpen)
-	w.join(c)
-	w.run(time.Minute)
-	before := a.m.logs.head(a.m.log)
-	d.open()
-	d.must(Join{})
-	request := *d.m.request
-	a.must(JoinAsked{Request: request})
-	n := a.m.tree.nodes[a.m.own.Position]
-	genuine := n.claims[0]
-	copied := *genuine.commit
-	copied.Welcome = flipped(copied.Welcome, len(copied.Welcome)/2)
-	raw := c.forge(wire.KindCommit, &copied, []wire.EntryHash{before.hash}, func(e *wire.Entry) {
-		e.HLC = uint64(max(before.hlc, a.m.logs.newest[a.dev.User]-1)) + 1
-		e.HLC = min(e.HLC, uint64(genuine.hlc)-1)
-	})
-	a.must(Entries{Entries: [][]byte{raw}})
-	if len(n.claims) != 2 || n.claims[0] == genuine {
-		t.Fatalf("%d claims, the copy is not the first", len(n.claims))
-	}
-	s, err := a.m.JoinStatus(request.KeyPackage)
-	if err != nil || !bytes.Equal(s.Welcome, genuine.commit.Welcome) {
-		t.Errorf("the joiner is handed another Welcome: %v", err)
-	}
-	w.run(time.Minute)
-	w.agree(a, d)
 }

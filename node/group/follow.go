@@ -164,6 +164,11 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 		m.openWaiting(now, n.id)
 		at = n
 	}
+	if m.held[at.id].row.Thin {
+		// This device was there, and its message keys are destroyed: it seals nothing
+		// there ever again, and comes back with a new leaf.
+		return m.joinFromLog(target)
+	}
 	if at == position {
 		return false
 	}

@@ -211,14 +211,28 @@ func (m *Machine) loadEntries() error {
 	slices.SortFunc(all, func(a, b *signedEntry) int {
 		return (&item{hlc: crdt.HLC(a.entry.HLC), hash: a.hash}).compare(&item{hlc: crdt.HLC(b.entry.HLC), hash: b.hash})
 	})
-	for _, s := range all {
-		it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
-		if err == nil {
-			err = m.insert(it, s.entry)
+	// A hostile member can date an entry before the operation that adds its device:
+	// such entries, and what builds on them, wait for another round.
+	for len(all) > 0 {
+		var later []*signedEntry
+		for _, s := range all {
+			if m.logs.devices[s.entry.Device] == nil || len(m.logs.missing(s.entry)) > 0 {
+				later = append(later, s)
+				continue
+			}
+			it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
+			if err == nil {
+				err = m.insert(it, s.entry)
+			}
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			}
 		}
-		if err != nil {
+		if len(later) == len(all) {
+			_, err := m.logs.checkLoaded(later[0], m.group, m.cfg.Engine)
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
+		all = later
 	}
 	return nil
 }

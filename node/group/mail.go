@@ -269,16 +269,20 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 		return 0, err
 	}
 	s.second = m.logs.rival(s) != nil
+	called := m.logs.called[s.hash]
+	delete(m.logs.called, s.hash)
+	unwanted := !called && m.logs.aloof(s.entry) && !m.logs.wanted(s.hash, s.entry)
 	if gone := m.logs.missing(s.entry); len(gone) > 0 {
-		m.ask("an entry's past is missing")
 		if d := m.logs.devices[s.entry.Device]; d != nil {
 			if err := identity.Verify(d.Cert.LogKey, wire.DomainEntry, m.group, s.signed); err != nil {
 				return 0, fmt.Errorf("%v of device %v: %w: %w", s.entry.Kind, s.entry.Device, ErrForged, err)
 			}
 		}
-		if err := m.logs.park(s, gone); err != nil {
-			return 0, err
+		if unwanted {
+			return 0, m.putAside(s)
 		}
+		m.ask("an entry's past is missing")
+		m.logs.park(s, gone)
 		return 0, fmt.Errorf("%v of device %v: %w", s.entry.Kind, s.entry.Device, ErrIncomplete)
 	}
 	it, err := m.logs.check(now, s, m.group, m.cfg.Engine)
@@ -288,14 +292,13 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 		}
 		return 0, err
 	}
-	if m.logs.evidence[it.log] != nil && !m.logs.wanted(s.hash) {
-		m.logs.putAside(s)
-		return 0, fmt.Errorf("entry %d of device %v: %w", s.entry.Seq, s.entry.Device, ErrEquivocation)
+	if unwanted {
+		return 0, m.putAside(s)
 	}
 	if err := m.insert(it, s.entry); err != nil {
 		return 0, err
 	}
-	delete(m.logs.aside, s.hash)
+	m.logs.offShelf(s.hash)
 	m.put(itemKey(it), s.raw)
 	switch it.kind {
 	case wire.KindCommit, wire.KindVote:

@@ -251,17 +251,6 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 	return waiting, nil
 }
 
-// welcomes lists the Welcomes of a commit. Somebody may have copied it into an entry
-// of its own, with another Welcome.
-func (n *node) welcomes() (out [][]byte) {
-	for _, claim := range n.claims {
-		if claim.commit != nil && claim.commit.Welcome != nil {
-			out = append(out, claim.commit.Welcome)
-		}
-	}
-	return out
-}
-
 // welcomeOf gives the Welcome of the device that made the commit to an epoch held here.
 func (m *Machine) welcomeOf(n *node, e Parent) []byte {
 	if l, ok := e.Leaf(n.info().Sender); ok {
@@ -429,21 +418,18 @@ func (m *Machine) gotTree(now time.Time, in Tree) error {
 	}
 	for _, public := range n.info().Adds {
 		if kp, ok := m.keyPackage(public); ok {
-			// Tried at once, so that a wrong tree is refused and asks for another.
+			// Tried at once, so that a wrong tree is refused and asks for another. Which of
+			// the claims to the commit has the Welcome shows when one opens.
 			var errs []error
 			for _, welcome := range n.welcomes() {
 				err := m.welcomed(now, n.id, welcome, in.Bytes, kp)
 				if err == nil {
-					errs = nil
-					break
+					delete(m.wantTrees, in.Epoch)
+					return nil
 				}
 				errs = append(errs, err)
 			}
-			if err := errors.Join(errs...); err != nil {
-				return fmt.Errorf("ratchet tree: %w", err)
-			}
-			delete(m.wantTrees, in.Epoch)
-			return nil
+			return fmt.Errorf("ratchet tree: %w", errors.Join(errs...))
 		}
 	}
 	return fmt.Errorf("ratchet tree: %w: nobody asked for it", ErrState)

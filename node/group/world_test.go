@@ -312,8 +312,11 @@ func (w *world) sync(a, b *device) {
 			if from.m.Status().Position == (wire.EpochID{}) || to.m.Status().Position == (wire.EpochID{}) {
 				return // no keys, no proof
 			}
+			marks, next := to.m.Marks(), wire.EntryHash{}
 			for {
-				entries, next, err := from.m.EntriesAfter(to.dev.ID, to.m.Marks(), wire.EntryHash{}, 64<<10)
+				var entries [][]byte
+				var err error
+				entries, next, err = from.m.EntriesAfter(to.dev.ID, marks, next, 64<<10)
 				if err != nil {
 					w.t.Fatal(err)
 				}
