@@ -385,7 +385,7 @@ func (w *core) reorder(g *cgroup, d *dag, raws map[wire.EntryHash][]byte, seed u
 	f, rows := g.seats[0], newDisk()
 	m, err := group.New(group.Config{
 		Genesis: g.genesis, Device: f.n.dev, LogKey: f.n.log, Incarnation: seed, Engine: g.engine(w),
-		Rand: stream(seed, "reorder"), Rows: rows, Retention: g.decl.Retention,
+		Rand: stream(seed, "reorder"), Rows: rows, Retention: g.decl.Retention, Alternative: w.alternative,
 	}, w.now)
 	if err != nil {
 		return wire.EpochID{}, err

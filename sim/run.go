@@ -80,6 +80,8 @@ func (r *Report) OK() bool { return len(r.Violations)+len(r.Unexpected) == 0 }
 type Options struct {
 	Progress func(format string, args ...any) // nil: nobody listens
 	NoProbe  bool                             // do not let everybody send once more at the end
+
+	alternative group.Alternative // to measure: another fork choice, on all devices
 }
 
 // quietTail is the part of a run, at its end, in which nothing is done to the world
@@ -98,7 +100,7 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 	if opt.Progress == nil {
 		opt.Progress = func(string, ...any) {}
 	}
-	w, err := newCore(sc, opt.Progress)
+	w, err := newCore(sc, opt)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", sc.Name, err)
 	}
