@@ -159,6 +159,23 @@ func (d *dag) forks() (n int) {
 	return n
 }
 
+// forkedLogs counts the logs with two entries of one sequence number.
+func (d *dag) forkedLogs() int {
+	type place struct {
+		log wire.LogID
+		seq uint64
+	}
+	seen, forked := map[place]bool{}, map[wire.LogID]bool{}
+	for _, e := range d.entries {
+		p := place{e.entry.Log(), e.entry.Seq}
+		if seen[p] {
+			forked[p.log] = true
+		}
+		seen[p] = true
+	}
+	return len(forked)
+}
+
 // ops lists the operations of these types.
 func (d *dag) ops(types ...wire.OpType) (out []*dagEntry) {
 	for _, e := range d.opList {

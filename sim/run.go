@@ -213,6 +213,7 @@ func (r *Report) count() {
 		r.Counts["epochs"] += len(o.Dag.epochs)
 		r.Counts["removals"] += len(o.Dag.ops(wire.OpRemove))
 		r.Counts["live"] += len(o.live())
+		r.Counts["evidence"] += o.Dag.forkedLogs()
 		for _, e := range o.Dag.entries {
 			if e.commit != nil {
 				r.Counts["commits"]++

@@ -401,7 +401,7 @@ func (p *parser) link(args []string) error {
 	})
 }
 
-// counts are what an expectation can count; counts.go computes them.
+// counts are what an expectation can count; Report.count computes them.
 var counts = []string{"records", "lost", "forks", "epochs", "switches", "commits", "removals", "crashes", "refused", "evidence"}
 
 func (p *parser) expect(args []string) error {
