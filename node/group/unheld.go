@@ -24,7 +24,10 @@ func (m *Machine) nameUnheld(now time.Time) {
 	m.duty.unheld = time.Time{}
 	var missed wire.EpochID
 	if m.stranded() {
-		for n := m.choose(); n != nil && m.held[n.id] == nil; n = n.parent {
+		// Down from where the chain leaves this device's own: the keys of the fork
+		// point itself may be gone too.
+		position := m.tree.nodes[m.own.Position]
+		for n := m.choose(); n != nil && m.held[n.id] == nil && !n.contains(position); n = n.parent {
 			missed = n.id
 		}
 	}
