@@ -63,6 +63,7 @@ type cnode struct {
 	up      bool // its process runs
 	online  bool
 	hostile bool
+	keeps   bool          // it will be hostile, and destroys no keys
 	seats   map[int]*seat // by group
 	crash   *crashPlan
 	backups map[string]map[int]*disk
@@ -100,6 +101,7 @@ func newCore(sc *Scenario, opt Options) (*core, error) {
 			}
 		}
 		n.user = users[d.User]
+		n.keeps = slices.ContainsFunc(sc.Actions, func(a Action) bool { return a.Verb == "hostile" && a.Args[0] == d.Name })
 		if n.log, err = identity.NewKey(n.chance); err != nil {
 			return nil, err
 		}

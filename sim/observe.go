@@ -98,8 +98,13 @@ const (
 
 // observe looks at a group. rest is when the world was left alone.
 func (w *core) observe(g *cgroup, rest time.Time) *observation {
-	o := &observation{Group: g.decl.Name, Rest: w.now.Sub(rest), Traffic: w.hist.exchanges, Twice: w.hist.twice, Probed: map[wire.MessageID]string{}}
+	o := &observation{Group: g.decl.Name, Rest: w.now.Sub(rest), Twice: w.hist.twice[g.genesis.ID], Probed: map[wire.MessageID]string{}}
 	raws := map[wire.EntryHash][]byte{}
+	for _, x := range w.hist.exchanges {
+		if x.Group == g {
+			o.Traffic = append(o.Traffic, x)
+		}
+	}
 	for _, s := range g.seats {
 		v := w.view(s, rest)
 		o.Hostile = o.Hostile || v.Hostile

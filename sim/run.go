@@ -67,7 +67,8 @@ type DeviceReport struct {
 	Epoch     uint64 `json:"epoch"`
 	Shown     int    `json:"shown"`
 	Switches  int    `json:"switches"`
-	LogBytes  int    `json:"disk_bytes"`
+	LogBytes  int    `json:"log_bytes"` // of the entries, its own and the others'
+	DiskBytes int    `json:"disk_bytes"`
 	Gossip    int    `json:"gossip_bytes"`
 	Sync      int    `json:"sync_bytes"`
 	PeakState int    `json:"peak_epochs"`
@@ -224,7 +225,7 @@ func (r *Report) count() {
 			r.Counts["switches"] += d.Switches
 			r.Devices = append(r.Devices, DeviceReport{
 				Name: d.Name, Group: o.Group, State: string(d.Status.State), Live: d.Live, Hostile: d.Hostile, Epoch: d.Status.Epoch,
-				Shown: s.shown, Switches: d.Switches, LogBytes: s.disk.bytes, Gossip: s.traffic.gossip, Sync: s.traffic.sync, PeakState: d.PeakEpochs,
+				Shown: s.shown, Switches: d.Switches, LogBytes: s.disk.size("entry/"), DiskBytes: s.disk.bytes, Gossip: s.traffic.gossip, Sync: s.traffic.sync, PeakState: d.PeakEpochs,
 			})
 		}
 	}

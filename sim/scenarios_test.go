@@ -40,6 +40,9 @@ func TestScenarios(t *testing.T) {
 				}
 				t.Log(strings.Join(r.Unexpected, "\n"))
 			}
+			if !slices.ContainsFunc(sc.Expect, func(e Expectation) bool { return e.What == "refused" }) && len(r.Refused) > 0 {
+				t.Errorf("what shall happen did not, and no expectation says so: %q", r.Refused)
+			}
 			for _, c := range counts {
 				if _, ok := r.Counts[c]; !ok {
 					t.Errorf("nobody counts %s", c)
