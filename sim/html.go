@@ -45,7 +45,7 @@ func (r *Report) WriteHTML(out io.Writer) error {
 	}
 	return page.Execute(out, map[string]any{
 		"Fold": len(r.Devices) > 24,
-		"R": r, "Sections": sections, "About": strings.TrimSpace(r.text.About), "Scenario": r.text.String(),
+		"R":    r, "Sections": sections, "About": strings.TrimSpace(r.text.About), "Scenario": r.text.String(),
 		"Virtual": span(time.Duration(r.Virtual * float64(time.Second))), "Many": len(r.obs) > 1, "Invariants": r.verdicts(),
 		"Held": percent(r.Records.Held, r.Records.Owed), "More": len(r.obs) - len(sections),
 	})

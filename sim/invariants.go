@@ -274,6 +274,9 @@ func bounds(o *observation) (bad []string) {
 		if d.PeakEpochs > maxEpochs {
 			bad = append(bad, fmt.Sprintf("%s kept the keys of %d epochs", d.Name, d.PeakEpochs))
 		}
+		if d.Branches > maxBranches {
+			bad = append(bad, fmt.Sprintf("%s has keys of %d branches of one fork", d.Name, d.Branches))
+		}
 		if d.PeakParked > maxParked*max(1, len(o.Devices)) {
 			bad = append(bad, fmt.Sprintf("%s parked %d entries", d.Name, d.PeakParked))
 		}

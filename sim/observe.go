@@ -35,29 +35,28 @@ type observation struct {
 
 // deviceView is one device in one group.
 type deviceView struct {
-	Name          string
-	User          wire.UserID
-	Device        wire.DeviceID
-	Live          bool // runs, is reachable, is honest and in the roster
-	Running       bool // honest, runs and is reachable
-	Hostile       bool
-	Broken        error
-	Status        group.Status
-	Members       []memberView
-	Leaves        []wire.DeviceID // of the tree at its position, ascending
-	Exporter      []byte
-	Shown         []wire.MessageID // from its rows, in order
-	Notified      []wire.MessageID
-	Switches      int
-	LateMoves     int // positions taken up in the time of rest
-	LateCommits   int // made in the time of rest
-	Spins         int // times that its machine wanted to be woken at once, over and over
-	Insisted      int // asks for a sync beyond 900 within an hour
-	PeakEpochs    int
-	PeakParked    int
-	Secrets       []secretView
-	Cursors       bool // the events' cursors rise by one
-	ParkedDevices int
+	Name       string
+	User       wire.UserID
+	Device     wire.DeviceID
+	Live       bool // runs, is reachable, is honest and in the roster
+	Running    bool // honest, runs and is reachable
+	Hostile    bool
+	Broken     error
+	Status     group.Status
+	Members    []memberView
+	Leaves     []wire.DeviceID // of the tree at its position, ascending
+	Exporter   []byte
+	Shown      []wire.MessageID // from its rows, in order
+	Notified   []wire.MessageID
+	Switches   int
+	LateMoves  int // positions taken up in the time of rest
+	Spins      int // times that its machine wanted to be woken at once, over and over
+	Insisted   int // asks for a sync beyond 900 within an hour
+	PeakEpochs int
+	PeakParked int
+	Branches   int // of one fork, whose keys it has in the end, at most
+	Secrets    []secretView
+	Cursors    bool // the events' cursors rise by one
 }
 
 type memberView struct {
@@ -124,6 +123,9 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 	}
 	o.Dag = readDag(g.genesis, g.engine(w), raws)
 	o.Forks = o.Dag.forks()
+	for i, s := range g.seats {
+		o.Devices[i].Branches = o.Dag.branches(s.disk.under("held/"))
+	}
 	w.findLive(o)
 	for _, a := range w.hist.sent {
 		if a.Seat.g == g {

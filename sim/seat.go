@@ -133,6 +133,7 @@ func (s *seat) step(in group.Input) (out group.Outcome, err error) {
 	if len(s.spy.seals) > before {
 		s.judgeSeals(before)
 	}
+	s.peaks.parked = max(s.peaks.parked, s.m.Parked())
 	if cerr := s.carryOut(); cerr != nil {
 		return out, cerr
 	}
