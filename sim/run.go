@@ -1,11 +1,11 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pandanode/pandanode/node/group"
@@ -126,10 +126,7 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 		Scenario: sc.Name, Title: sc.Title, Seed: sc.Seed, Engine: sc.Engine, Violations: []Violation{}, Unexpected: []string{},
 		Refused: []string{}, Counts: map[string]int{}, Virtual: sc.Run.Seconds(), Actions: len(sc.Actions), world: w, text: sc,
 	}
-	r.Replay = "pandanode sim run " + sc.Name
-	if n, ok := strings.CutPrefix(sc.Name, "random-"); ok {
-		r.Replay = "pandanode sim run --seed " + n
-	}
+	r.Replay = cmp.Or(sc.again, "pandanode sim run "+sc.Name)
 	if stuck != nil {
 		r.Violations = append(r.Violations, Violation{12, "rest", "", stuck.Error()})
 	}

@@ -35,6 +35,8 @@ type Scenario struct {
 	Run     time.Duration // from the first to the last moment
 	Actions []Action      // by time, those of one time in the order of the file
 	Expect  []Expectation
+
+	again string // the command that runs it again, if its name does not do
 }
 
 // NodeDecl is a device. Devices with one User are one person's.
