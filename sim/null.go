@@ -211,7 +211,6 @@ func (nullEngine) InspectCommit(b []byte) (group.CommitInfo, error) {
 	return group.CommitInfo{MLSGroup: c.Group, Epoch: c.Number, Sender: c.Sender, Adds: c.Adds, Removes: c.Removes, Path: true}, err
 }
 
-// NextInterim is the Engine's.
 // InspectMessage reads what a real PrivateMessage shows without keys.
 func (nullEngine) InspectMessage(b []byte) ([]byte, error) {
 	var m nullMessage
@@ -221,6 +220,7 @@ func (nullEngine) InspectMessage(b []byte) ([]byte, error) {
 	return m.AD, nil
 }
 
+// NextInterim is the Engine's.
 func (nullEngine) NextInterim(parent, commit []byte) ([]byte, error) {
 	return nullHash("interim", parent, commit), nil
 }

@@ -32,6 +32,9 @@ type Config struct {
 	Retention time.Duration
 	// UpdateEvery is how often this device renews its keys in the group; 0: 30 days.
 	UpdateEvery time.Duration
+
+	// Alternative is for measurements of fork choices only. No node sets it.
+	Alternative Alternative
 }
 
 const (

@@ -28,7 +28,10 @@ func (m *Machine) nameUnheld(now time.Time) {
 		if h := m.held[at.id]; h != nil && h.row.Thin {
 			missed = at.id // what is left of it does not let this device in
 		}
-		for n := at; n != nil && m.held[n.id] == nil; n = n.parent {
+		// Down from where the chain leaves this device's own: the keys of the fork
+		// point itself may be gone too.
+		position := m.tree.nodes[m.own.Position]
+		for n := at; n != nil && m.held[n.id] == nil && !n.contains(position); n = n.parent {
 			missed = n.id
 		}
 	}
