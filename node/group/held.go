@@ -103,6 +103,7 @@ func (m *Machine) parent(id wire.EpochID) (Parent, error) {
 // Of its tree it writes what since does not have; nil: all.
 func (m *Machine) hold(now time.Time, id wire.EpochID, generation uint64, e, since Epoch) {
 	m.keepRejoinKey(now, id, e)
+	clear(m.mail.tried) // what could not be opened may be now
 	m.held[id] = &heldEpoch{row: heldRow{Generation: generation}, epoch: e}
 	head, pages := e.Snapshot(since)
 	for _, p := range pages {
