@@ -265,3 +265,32 @@ func TestEvidenceWithoutItsPast(t *testing.T) {
 	}
 	w.agree(a, b)
 }
+
+// Somebody claims, through entries dated far ahead, that a device knows what it does
+// not: others must not keep it from it.
+func TestFutureMarksStarveNobody(t *testing.T) {
+	w, a, b, c := three(t, 707)
+	c.online, w.gossip = false, false
+	b.online = false
+	a.send("while ben is away")
+	inc := w.rand.Uint64()
+	// Everybody but ben has a log of carl's that builds upon everything.
+	one, _ := branch(c, inc, 1, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, a.m.clock.Last()+1)
+	a.must(Entries{Entries: one})
+	// Ben has one with more entries, far ahead.
+	two, _ := branch(c, inc, 3, nil, crdt.HLCFromTime(w.now.Add(1000*24*time.Hour)))
+	b.online = true
+	for _, raw := range two {
+		_, _ = b.step(Entries{Entries: [][]byte{raw}})
+	}
+	for range 3 {
+		w.sync(a, b)
+		w.run(time.Minute)
+	}
+	if !slices.Contains(b.texts(), "while ben is away") {
+		t.Errorf("ben shows %v", b.texts())
+	}
+	if a.m.Status().Position != b.m.Status().Position {
+		t.Error("ben is in another epoch")
+	}
+}

@@ -25,6 +25,7 @@ type peerState struct {
 	said  [32]byte // hash of its newest vector
 	marks map[wire.LogID]uint64
 	lacks map[wire.MessageID]bool      // of the records within marks, those that it cannot read
+	ahead bool                         // it has what was not here when it said so
 	gaps  map[wire.MessageID]time.Time // when this device seals for it; zero: done
 
 	transport *[32]byte // its newest key for transport keys; nil: as in its credential
@@ -77,7 +78,7 @@ func (m *Machine) takeVector(now time.Time, p *peerState, v wire.SyncVector) {
 	for _, id := range v.Lacks {
 		p.lacks[id] = true
 	}
-	if m.logs.behind(v.Marks) {
+	if p.ahead = m.logs.behind(v.Marks); p.ahead {
 		m.ask("a peer is further")
 	}
 }
