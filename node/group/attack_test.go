@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -292,5 +293,39 @@ func TestFutureMarksStarveNobody(t *testing.T) {
 	}
 	if a.m.Status().Position != b.m.Status().Position {
 		t.Error("ben is in another epoch")
+	}
+}
+
+// A device whose old log has evidence against it, since its store went back, leaves.
+func TestLeaveWithAForkedLog(t *testing.T) {
+	w := newWorld(t, 721)
+	a, b := w.device("anna"), w.device("ben")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(time.Minute)
+	old := maps.Clone(b.rows)
+	b.send("one")
+	w.run(time.Minute)
+	b.rows = old
+	w.cut = func(x, y *device) bool { return true }
+	b.open()
+	b.send("two")
+	w.cut = nil
+	w.sync(a, b)
+	w.run(5 * time.Minute)
+	w.agree(a, b)
+	if !a.m.logs.accused(b.dev.ID) {
+		t.Fatal("no evidence")
+	}
+	a.open() // what was said before is forgotten
+	b.open()
+	w.sync(a, b)
+	b.must(Leave{})
+	for range 5 {
+		w.run(10 * time.Minute)
+		w.sync(a, b)
+	}
+	if s := b.m.Status(); s.State != StateOut {
+		t.Errorf("ben is %q, leaving %v", s.State, s.Leaving)
 	}
 }
