@@ -329,3 +329,27 @@ func TestLeaveWithAForkedLog(t *testing.T) {
 		t.Errorf("ben is %q, leaving %v", s.State, s.Leaving)
 	}
 }
+
+// However many epochs come at once, few are kept.
+func TestFewEpochsAreKept(t *testing.T) {
+	w := newWorld(t, 722)
+	a, b := w.device("anna"), w.device("ben")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(time.Minute)
+	b.online = false
+	for range 2 * maxHeld {
+		a.m.duty.update = w.now
+		a.must(Tick{})
+		w.run(time.Second)
+	}
+	b.online = true
+	w.sync(a, b)
+	w.run(time.Minute)
+	w.agree(a, b)
+	for _, x := range []*device{a, b} {
+		if n := len(x.m.held); n > maxHeld {
+			t.Errorf("%s holds %d epochs", x.name, n)
+		}
+	}
+}
