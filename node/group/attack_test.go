@@ -353,3 +353,31 @@ func TestFewEpochsAreKept(t *testing.T) {
 		}
 	}
 }
+
+// A device is revoked. What it signs without knowing that, at whatever time, has no
+// effect: it does not come back, and does nothing to others.
+func TestRevokedDeviceCannotComeBack(t *testing.T) {
+	w, a, b, c := three(t, 720)
+	a.must(SetRole{User: c.dev.User, Role: wire.RoleAdmin})
+	w.run(time.Minute)
+	before := []wire.EntryHash{a.m.logs.head(a.m.log).hash}
+	a.must(RevokeDevice{Device: c.dev.ID})
+	w.run(time.Minute)
+	c.online = false
+	later := func(e *wire.Entry) { e.HLC = uint64(a.m.clock.Last()) + 1<<20 }
+	back := c.forge(wire.KindOp, &wire.Op{Type: wire.OpDeviceAdd, Cert: &c.dev.Raw, KeyPackage: c.keyPackage(w.group, w.now)}, before, later)
+	out := c.forge(wire.KindOp, &wire.Op{Type: wire.OpRemove, User: &b.dev.User}, before, later)
+	for _, x := range []*device{a, b} {
+		_, _ = x.step(Entries{Entries: [][]byte{back}})
+		_, _ = x.step(Entries{Entries: [][]byte{out}})
+	}
+	w.run(time.Minute)
+	for _, x := range []*device{a, b} {
+		if x.m.roster.has(c.dev.ID) {
+			t.Errorf("%s: the revoked device is back", x.name)
+		}
+		if !x.m.roster.has(b.dev.ID) {
+			t.Errorf("%s: the revoked device removed ben", x.name)
+		}
+	}
+}
