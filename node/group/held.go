@@ -155,7 +155,7 @@ func (m *Machine) retire(now time.Time) {
 	for i, id := range left {
 		age := now.Sub(since(id))
 		switch thin := m.held[id].row.Thin; {
-		case age >= m.cfg.Retention || len(m.held)-i > maxHeld && len(left)-i >= maxHeld:
+		case age >= m.cfg.Retention || i < len(left)+1-maxHeld:
 			m.forget(id)
 			swept = true
 		case !thin && (age >= fullAtMost || age >= thinAfter && m.votedPast(id)):

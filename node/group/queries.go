@@ -228,7 +228,13 @@ func (m *Machine) lacks() []wire.MessageID {
 }
 
 // Marks is this device's version vector, ascending by log.
-func (m *Machine) Marks() []wire.Mark { return m.logs.syncMarks() }
+func (m *Machine) Marks() []wire.Mark {
+	missing := false
+	for d, p := range m.peer {
+		missing = missing || p.ahead && m.roster.has(d)
+	}
+	return m.logs.syncMarks(missing)
+}
 
 // EntriesAfter gives the entries that a device with this vector lacks and may have,
 // in causal order, encoded Signeds, at most most bytes of them (at least one). next
