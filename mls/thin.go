@@ -66,6 +66,9 @@ func (t *ThinEpoch) InterimTranscriptHash() []byte { return t.e.InterimTranscrip
 // Members goes through the members in the order of their leaves.
 func (t *ThinEpoch) Members() iter.Seq2[LeafIndex, *LeafNode] { return t.e.Members() }
 
+// RatchetTree is [Epoch.RatchetTree].
+func (t *ThinEpoch) RatchetTree() []byte { return t.e.RatchetTree() }
+
 // Member gives the member at a leaf; ok is false if there is none.
 func (t *ThinEpoch) Member(i LeafIndex) (leaf *LeafNode, ok bool) { return t.e.Member(i) }
 

@@ -404,13 +404,24 @@ func (n *Node) Remove(ctx context.Context, id wire.GroupID, user wire.UserID) er
 	return err
 }
 
-// Leave takes this user out of a group.
-func (n *Node) Leave(ctx context.Context, id wire.GroupID) error {
+// Leave takes this user out of a group: at once, or, if waits, as soon as what it
+// wrote is with a member who stays.
+func (n *Node) Leave(ctx context.Context, id wire.GroupID) (waits bool, err error) {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return false, err
+	}
+	out, err := g.loop.step(ctx, group.Leave{})
+	return err == nil && out.Entry == (wire.EntryHash{}), err
+}
+
+// Reboot gives a group fresh MLS keys. Members and messages stay.
+func (n *Node) Reboot(ctx context.Context, id wire.GroupID) error {
 	g, err := n.mustHost(id)
 	if err != nil {
 		return err
 	}
-	_, err = g.loop.step(ctx, group.Leave{})
+	_, err = g.loop.step(ctx, group.Reboot{})
 	return err
 }
 

@@ -261,7 +261,7 @@ func TestComeBackByLink(t *testing.T) {
 		id := w.found(a, wire.PolicyInvite)
 		_, link := w.invite(a, id, NewInvite{})
 		w.joinByLink(b, link)
-		if err := b.Leave(w.within(time.Minute), id); err != nil {
+		if _, err := b.Leave(w.within(time.Minute), id); err != nil {
 			w.Fatal(err)
 		}
 		w.eventually(b, 5*time.Minute, "out, and off gossip", func() bool {

@@ -173,6 +173,13 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest) bool {
 		switch reply.Stage {
 		case wire.JoinWaiting: // another round
 			waits++
+		case wire.JoinRenew:
+			if _, err := j.g.loop.step(ctx, group.JoinAnswered{Renew: true}); err != nil {
+				j.g.log.Debug("a fresh KeyPackage was asked for", "peer", p.ID, "err", err)
+				waits++
+				continue
+			}
+			return false // the machine asks with it
 		case wire.JoinDenied:
 			if !final {
 				denied, final = reply.Reason, reply.Final == 1
@@ -243,7 +250,7 @@ func (n *Node) askToJoin(ctx context.Context, p peer.AddrInfo, r wire.JoinReques
 		switch reply.Stage {
 		case wire.JoinWaiting:
 			waiting(reply.Reason)
-		case wire.JoinDenied:
+		case wire.JoinDenied, wire.JoinRenew:
 			f.close()
 			return reply, nil, nil
 		case wire.JoinWelcomed:
@@ -311,6 +318,10 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream) error {
 		}
 		switch st.Stage {
 		case wire.JoinWaiting:
+		case wire.JoinRenew:
+			err := f.write(&wire.JoinReply{Stage: wire.JoinRenew})
+			f.close()
+			return err
 		case wire.JoinDenied:
 			return deny(f, st.Reason, st.Final)
 		case wire.JoinWelcomed:

@@ -424,12 +424,21 @@ func (s *server) startJoin(ctx context.Context, r api.JoinRequest) (wire.GroupID
 	return id, APIError(s.n.Join(ctx, id))
 }
 
-func (s *server) Leave(ctx context.Context, r api.GroupRequest) (api.Empty, error) {
+func (s *server) Leave(ctx context.Context, r api.GroupRequest) (api.Left, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Left{}, err
+	}
+	waits, err := s.n.Leave(ctx, id)
+	return api.Left{Waits: waits}, APIError(err)
+}
+
+func (s *server) Reboot(ctx context.Context, r api.GroupRequest) (api.Empty, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.Empty{}, err
 	}
-	return api.Empty{}, APIError(s.n.Leave(ctx, id))
+	return api.Empty{}, APIError(s.n.Reboot(ctx, id))
 }
 
 func (s *server) Members(ctx context.Context, r api.GroupRequest) (api.Members, error) {

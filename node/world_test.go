@@ -496,7 +496,7 @@ func TestLeave(t *testing.T) {
 		b := w.open(1, 0)
 		id := w.create(a, "leaving")
 		w.join(b, id)
-		if err := b.Leave(w.within(time.Minute), id); err != nil {
+		if _, err := b.Leave(w.within(time.Minute), id); err != nil {
 			w.Fatal(err)
 		}
 		w.eventually(a, 5*time.Minute, "one member", func() bool {

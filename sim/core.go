@@ -35,6 +35,8 @@ type core struct {
 	hist   history
 	done   uint64 // events
 	tell   func(format string, args ...any)
+
+	alternative group.Alternative // of all machines
 }
 
 // cgroup is one group of a core world.
@@ -61,6 +63,7 @@ type cnode struct {
 	up      bool // its process runs
 	online  bool
 	hostile bool
+	keeps   bool          // it will be hostile, and destroys no keys
 	seats   map[int]*seat // by group
 	crash   *crashPlan
 	backups map[string]map[int]*disk
@@ -81,8 +84,8 @@ func stream(seed uint64, purpose string) *rand.ChaCha8 {
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 // newCore makes the devices and groups of a scenario.
-func newCore(sc *Scenario, tell func(string, ...any)) (*core, error) {
-	w := &core{sc: sc, now: epochZero, chance: rand.New(stream(sc.Seed, "network")), tell: tell} //nolint:gosec // a simulation
+func newCore(sc *Scenario, opt Options) (*core, error) {
+	w := &core{sc: sc, now: epochZero, chance: rand.New(stream(sc.Seed, "network")), tell: opt.Progress, alternative: opt.alternative} //nolint:gosec // a simulation
 	w.hist.init()
 	w.net = newNetwork(w)
 	users := map[string]*identity.Key{}
@@ -98,6 +101,7 @@ func newCore(sc *Scenario, tell func(string, ...any)) (*core, error) {
 			}
 		}
 		n.user = users[d.User]
+		n.keeps = slices.ContainsFunc(sc.Actions, func(a Action) bool { return a.Verb == "hostile" && a.Args[0] == d.Name })
 		if n.log, err = identity.NewKey(n.chance); err != nil {
 			return nil, err
 		}

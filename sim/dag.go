@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/pandanode/pandanode/node/group"
@@ -157,6 +158,46 @@ func (d *dag) forks() (n int) {
 		}
 	}
 	return n
+}
+
+// branches tells of how many children of one fork a device has keys in the subtree, at
+// most, by the rows that say which epochs it holds.
+func (d *dag) branches(held []string) (most int) {
+	under := map[*dagEpoch]int{}
+	has := map[*dagEpoch]bool{}
+	names := map[string]*dagEpoch{}
+	for id, e := range d.epochs {
+		names[fmt.Sprintf("held/%x", id[:])] = e
+	}
+	for _, key := range held {
+		for e := names[key]; e != nil && !has[e]; e = e.parent {
+			has[e] = true
+			under[e.parent]++
+		}
+	}
+	for e, n := range under {
+		if e != nil {
+			most = max(most, n)
+		}
+	}
+	return most
+}
+
+// forkedLogs counts the logs with two entries of one sequence number.
+func (d *dag) forkedLogs() int {
+	type place struct {
+		log wire.LogID
+		seq uint64
+	}
+	seen, forked := map[place]bool{}, map[wire.LogID]bool{}
+	for _, e := range d.entries {
+		p := place{e.entry.Log(), e.entry.Seq}
+		if seen[p] {
+			forked[p.log] = true
+		}
+		seen[p] = true
+	}
+	return len(forked)
 }
 
 // ops lists the operations of these types.

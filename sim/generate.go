@@ -42,6 +42,29 @@ type Spec struct {
 	Engine   string        // mls
 }
 
+// Command is the command that draws and runs this world again.
+func (s Spec) Command() string {
+	b := strings.Builder{}
+	b.WriteString("pandanode sim run")
+	if s.Nodes != 0 {
+		fmt.Fprintf(&b, " --nodes %d", s.Nodes)
+	}
+	if s.Groups != 0 {
+		fmt.Fprintf(&b, " --groups %d", s.Groups)
+	}
+	if s.Duration != 0 {
+		fmt.Fprintf(&b, " --duration %s", span(s.Duration))
+	}
+	if s.Faults != FaultsSome {
+		fmt.Fprintf(&b, " --faults %v", s.Faults)
+	}
+	if s.Engine != "" {
+		fmt.Fprintf(&b, " --engine %s", s.Engine)
+	}
+	fmt.Fprintf(&b, " --seed %d", s.Seed)
+	return b.String()
+}
+
 const tail = 40 * time.Minute // quiet at the end of a random world
 
 // Generate draws a scenario: every device of a world joins, sends, is cut off, and
@@ -66,6 +89,7 @@ func Generate(spec Spec) (*Scenario, error) {
 	if err != nil {
 		return nil, fmt.Errorf("a generated scenario is wrong: %w", err)
 	}
+	sc.again = spec.Command()
 	return sc, nil
 }
 

@@ -17,9 +17,9 @@ type history struct {
 	sent          []*accepted
 	byID          map[wire.MessageID]*accepted
 	exchanges     []*exchange
-	own           map[ownKey]ownEntry // what honest devices signed
-	twice         []string            // two entries with one (incarnation, seq)
-	refused       []string            // actions that could not be carried out
+	own           map[ownKey]ownEntry       // what honest devices signed
+	twice         map[wire.GroupID][]string // two entries with one (incarnation, seq)
+	refused       []string                  // actions that could not be carried out
 	devices       map[string]wire.DeviceID
 	crashes       int
 	removals      int
@@ -60,6 +60,7 @@ type accepted struct {
 }
 
 type ownKey struct {
+	group       wire.GroupID // a device has a log in each group
 	device      wire.DeviceID
 	incarnation uint64
 	seq         uint64
@@ -73,6 +74,7 @@ type ownEntry struct {
 func (h *history) init() {
 	h.byID = map[wire.MessageID]*accepted{}
 	h.own = map[ownKey]ownEntry{}
+	h.twice = map[wire.GroupID][]string{}
 	h.devices = map[string]wire.DeviceID{}
 }
 
@@ -111,10 +113,10 @@ func (h *history) wrote(s *seat, writes []group.Write) {
 				s.chokes = nil
 			}
 		}
-		k := ownKey{device: e.Device, incarnation: e.Incarnation, seq: e.Seq}
+		k := ownKey{group: e.Group, device: e.Device, incarnation: e.Incarnation, seq: e.Seq}
 		hash := wire.EntryHashOf(e.Group, signed.Payload)
 		if old, ok := h.own[k]; ok && old.hash != hash {
-			h.twice = append(h.twice, fmt.Sprintf("%s signed two entries with seq %d of one incarnation: a %v and a %v", s.n.name, e.Seq, old.kind, e.Kind))
+			h.twice[e.Group] = append(h.twice[e.Group], fmt.Sprintf("%s signed two entries with seq %d of one incarnation: a %v and a %v", s.n.name, e.Seq, old.kind, e.Kind))
 		}
 		h.own[k] = ownEntry{hash: hash, kind: e.Kind}
 	}

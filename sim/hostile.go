@@ -21,7 +21,7 @@ var hostileVerbs = map[string]*verb{
 	"hostile":    {usage: "hostile NODE", check: nodesAt(1, 1), do: doHostile},
 	"late":       {usage: "late NODE [from=EPOCH] [n=COUNT]: a chain of commits from an old epoch", opts: []string{"from", "n"}, check: withCount(nodesAt(1, 1)), do: doLate},
 	"equivocate": {usage: "equivocate NODE WHO… | WHO…: a different commit and operation, of one seq, to each side", check: checkEquivocate, do: doEquivocate},
-	"swing":      {usage: "swing NODE: vote for the branch that is losing", check: nodesAt(1, 1), do: doSwing},
+	"swing":      {usage: "swing NODE [for=WHOM]: vote for the branch that is losing, or for where WHOM stood last", opts: []string{"for"}, check: checkSwing, do: doSwing},
 	"garbage":    {usage: "garbage NODE [n=COUNT]: seals that open to nothing", opts: []string{"n"}, check: withCount(nodesAt(1, 1)), do: doGarbage},
 	"replay":     {usage: "replay NODE: all envelopes it ever got, three times, in reverse", check: nodesAt(1, 1), do: doReplay},
 	"broken":     {usage: "broken NODE: a commit that nobody can process", check: nodesAt(1, 1), do: doBroken},
@@ -78,6 +78,13 @@ func (p *puppet) known() (*dag, error) {
 	all, _, err := p.s.m.EntriesAfter(p.s.n.dev.ID, nil, wire.EntryHash{}, 64<<20)
 	if err != nil {
 		return nil, err
+	}
+	if o := p.honest(); o != nil { // with whom it would have a stream
+		more, _, err := o.m.EntriesAfter(p.s.n.dev.ID, nil, wire.EntryHash{}, 64<<20)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, more...)
 	}
 	raws := map[wire.EntryHash][]byte{}
 	for _, b := range all {
@@ -271,6 +278,24 @@ func doEquivocate(w *core, a Action) error {
 	return nil
 }
 
+// honest is a member that the device reaches and that knows what was chosen. The
+// device's own machine, which nobody hears, may be elsewhere by commits of its own.
+func (p *puppet) honest() *seat {
+	for _, o := range p.s.g.seats {
+		if !o.n.hostile && o.isIn() && p.s.w().net.reaches(o.n, p.s.n) {
+			return o
+		}
+	}
+	return nil
+}
+
+func checkSwing(sc *Scenario, a Action) error {
+	if whom, ok := a.opt("for"); ok && sc.node(whom) < 0 {
+		return fmt.Errorf("there is no node %q", whom)
+	}
+	return nodesAt(1, 1)(sc, a)
+}
+
 func doSwing(w *core, a Action) error {
 	p, err := w.puppetOf(a)
 	if err != nil {
@@ -280,11 +305,19 @@ func doSwing(w *core, a Action) error {
 	if err != nil {
 		return err
 	}
-	st, _ := p.s.status()
 	var loser *dagEpoch
-	for _, e := range d.inOrder() {
-		if head := d.epochs[st.Head]; len(e.children) == 0 && head != nil && !head.under(e) {
-			loser = e
+	if whom, ok := a.opt("for"); ok {
+		for _, m := range w.hist.moves {
+			if m.Seat.n.name == whom && m.Seat.g == p.s.g && d.epochs[m.To] != nil {
+				loser = d.epochs[m.To]
+			}
+		}
+	} else if o := p.honest(); o != nil {
+		head := d.epochs[o.m.Status().Head]
+		for _, e := range d.inOrder() {
+			if len(e.children) == 0 && head != nil && !head.under(e) {
+				loser = e
+			}
 		}
 	}
 	if loser == nil {

@@ -44,7 +44,8 @@ func (r *Report) WriteHTML(out io.Writer) error {
 		sections = append(sections, s)
 	}
 	return page.Execute(out, map[string]any{
-		"R": r, "Sections": sections, "About": strings.TrimSpace(r.text.About), "Scenario": r.text.String(),
+		"Fold": len(r.Devices) > 24,
+		"R":    r, "Sections": sections, "About": strings.TrimSpace(r.text.About), "Scenario": r.text.String(),
 		"Virtual": span(time.Duration(r.Virtual * float64(time.Second))), "Many": len(r.obs) > 1, "Invariants": r.verdicts(),
 		"Held": percent(r.Records.Held, r.Records.Owed), "More": len(r.obs) - len(sections),
 	})
@@ -81,9 +82,20 @@ const (
 	drawWidth = 1160
 	leftEdge  = 96
 	rightEdge = drawWidth - 14
-	lane      = 27
-	bar       = 13
 )
+
+// lanes gives the height of a device's lane and of the bar in it: what many devices
+// need to be looked at together.
+func lanes(devices int) (lane, bar int) {
+	switch {
+	case devices <= 24:
+		return 27, 13
+	case devices <= 48:
+		return 18, 9
+	default:
+		return 12, 7
+	}
+}
 
 // drawing draws one group of a run.
 type drawing struct {
@@ -91,7 +103,9 @@ type drawing struct {
 	w      *core
 	o      *observation
 	group  int
-	seats  []*seat
+	seats  []*seat // by the side of the first partition
+	lane   int
+	bar    int
 	end    time.Duration
 	order  []*dagEpoch
 	branch map[*dagEpoch]int // 0: the chosen chain, or one on the way to it
@@ -100,6 +114,11 @@ type drawing struct {
 
 func newDrawing(r *Report, i int, o *observation) *drawing {
 	d := &drawing{r: r, w: r.world, o: o, group: i, seats: r.world.groups[i].seats, end: r.text.Run, order: o.Dag.inOrder(), branch: map[*dagEpoch]int{}}
+	if cuts := r.world.net.from; len(cuts) > 0 {
+		d.seats = slices.Clone(d.seats)
+		slices.SortStableFunc(d.seats, func(a, b *seat) int { return cuts[0].place(a.n) - cuts[0].place(b.n) })
+	}
+	d.lane, d.bar = lanes(len(d.seats))
 	chosen := map[*dagEpoch]bool{}
 	for e := o.Head; e != nil; e = e.parent {
 		chosen[e] = true
@@ -163,6 +182,7 @@ func (d *drawing) axis(top, bottom int) {
 // timeline draws a line for each device.
 func (d *drawing) timeline() template.HTML {
 	const top = 20
+	lane := d.lane
 	bottom := top + lane*len(d.seats)
 	d.axis(top, bottom)
 	for _, p := range d.w.net.from {
@@ -178,7 +198,10 @@ func (d *drawing) timeline() template.HTML {
 		} else if !v.Live {
 			class = "name gone"
 		}
-		d.put(`<text class="%s" x="%d" y="%d" text-anchor="end">%s<title>%s</title></text>`, class, leftEdge-12, y+4, html.EscapeString(s.n.name), html.EscapeString(s.n.name+": "+note))
+		if lane < 20 {
+			class += " small"
+		}
+		d.put(`<text class="%s" x="%d" y="%d" text-anchor="end">%s<title>%s</title></text>`, class, leftEdge-12, y+min(4, lane/4), html.EscapeString(s.n.name), html.EscapeString(s.n.name+": "+note))
 		d.put(`<line class="rail" x1="%d" x2="%d" y1="%d" y2="%d"/>`, leftEdge, rightEdge, y, y)
 		d.line(s, y)
 		d.marks(s, y)
@@ -186,15 +209,28 @@ func (d *drawing) timeline() template.HTML {
 	return d.svg(bottom+24, "timeline of each device")
 }
 
+// place is where a side is drawn: those whom the partition does not name come last.
+func (p *partition) place(n *cnode) int {
+	if side := p.Side[n.index]; side > 0 {
+		return side
+	}
+	return len(p.Side) + 1
+}
+
+// partition draws a band for each side, one rectangle for neighbours.
 func (d *drawing) partition(p *partition, top int) {
 	to := d.end
 	if !p.To.IsZero() {
 		to = d.since(p.To)
 	}
 	x, width := d.x(d.since(p.From)), d.x(to)-d.x(d.since(p.From))
-	for i, s := range d.seats {
-		side := p.Side[s.n.index]
-		d.put(`<rect class="side s%d" x="%.1f" y="%d" width="%.1f" height="%d"><title>partition, side %c</title></rect>`, side%6, x, top+i*lane, max(width, 1), lane, 'A'+rune(max(side-1, 0)))
+	for i := 0; i < len(d.seats); {
+		side, n := p.Side[d.seats[i].n.index], 1
+		for i+n < len(d.seats) && p.Side[d.seats[i+n].n.index] == side {
+			n++
+		}
+		d.put(`<rect class="side s%d" x="%.1f" y="%d" width="%.1f" height="%d"><title>partition, side %c</title></rect>`, side%6, x, top+i*d.lane, max(width, 1), n*d.lane, 'A'+rune(max(side-1, 0)))
+		i += n
 	}
 	if width > 90 {
 		d.put(`<text class="tick" x="%.1f" y="%d" text-anchor="middle">cut, %s</text>`, x+width/2, top-6, span((to - d.since(p.From)).Round(time.Second)))
@@ -204,6 +240,7 @@ func (d *drawing) partition(p *partition, top int) {
 // line draws where a device stood, as long as its process ran; what of it was
 // spent offline is pale.
 func (d *drawing) line(s *seat, y int) {
+	bar := d.bar
 	type stretch struct {
 		from, to time.Duration
 		at       wire.EpochID
@@ -265,7 +302,7 @@ func (d *drawing) line(s *seat, y int) {
 		x0, x1 := d.x(x.from), d.x(x.to)
 		d.put(`<rect class="%s b%d" x="%.1f" y="%d" width="%.1f" height="%d" rx="3"><title>%s in epoch %s, %s to %s</title></rect>`,
 			class, branchColour(branch), x0, y-bar/2, max(x1-x0, 0.8), bar, html.EscapeString(s.n.name), number, span(x.from.Round(time.Second)), span(x.to.Round(time.Second)))
-		if e != nil && x1-x0 > 22 && e.number != last {
+		if e != nil && x1-x0 > 22 && e.number != last && bar > 10 {
 			d.put(`<text class="epoch" x="%.1f" y="%d">%s</text>`, x0+5, y+4, number)
 			last = e.number
 		}
@@ -281,6 +318,11 @@ func branchColour(branch int) int {
 }
 
 func (d *drawing) marks(s *seat, y int) {
+	lane, bar := d.lane, d.bar
+	dot, below := 2.0, bar/2+4
+	if lane < 20 {
+		dot, below = 1.3, 0
+	}
 	for _, m := range d.w.hist.marks {
 		if m.Node != s.n || m.At.Sub(epochZero) > d.end {
 			continue
@@ -289,7 +331,7 @@ func (d *drawing) marks(s *seat, y int) {
 		title := html.EscapeString(fmt.Sprintf("%s  %s  %s %s", span(d.since(m.At).Round(time.Millisecond)), s.n.name, m.Kind, clip(m.Text, 120)))
 		switch m.Kind {
 		case "send":
-			d.put(`<circle class="send" cx="%.1f" cy="%d" r="2"><title>%s</title></circle>`, x, y+bar/2+4, title)
+			d.put(`<circle class="send" cx="%.1f" cy="%d" r="%.1f"><title>%s</title></circle>`, x, y+below, dot, title)
 		case "crash", "broken":
 			d.put(`<path class="crash" d="M%.1f %dl8 8m0 -8l-8 8"><title>%s</title></path>`, x-4, y-4, title)
 		case "remove", "leave":

@@ -274,6 +274,9 @@ func bounds(o *observation) (bad []string) {
 		if d.PeakEpochs > maxEpochs {
 			bad = append(bad, fmt.Sprintf("%s kept the keys of %d epochs", d.Name, d.PeakEpochs))
 		}
+		if d.Branches > maxBranches {
+			bad = append(bad, fmt.Sprintf("%s has keys of %d branches of one fork", d.Name, d.Branches))
+		}
 		if d.PeakParked > maxParked*max(1, len(o.Devices)) {
 			bad = append(bad, fmt.Sprintf("%s parked %d entries", d.Name, d.PeakParked))
 		}
@@ -337,6 +340,7 @@ func noRollback(o *observation) (bad []string) {
 	votes := map[wire.UserID]*dagEpoch{}
 	since := map[*dagEpoch]uint64{}
 	lost := map[*dagEpoch]bool{}
+	unheld := map[wire.UserID][]wire.EpochID{} // by their newest votes
 	settle := func(hlc uint64) {
 		for _, e := range o.Dag.inOrder() {
 			n := 0
@@ -360,8 +364,10 @@ func noRollback(o *observation) (bad []string) {
 		switch {
 		case e.vote != nil:
 			at = o.Dag.epochs[e.vote.Position]
+			unheld[o.Dag.user(e)] = e.vote.Unheld
 		case e.commit != nil:
 			at = o.Dag.epochs[e.commit.Child]
+			delete(unheld, o.Dag.user(e))
 		default:
 			continue
 		}
@@ -369,10 +375,30 @@ func noRollback(o *observation) (bad []string) {
 		votes[o.Dag.user(e)] = at
 	}
 	for e := range lost {
+		if o.givenUp(e, electorate, unheld) {
+			continue
+		}
 		bad = append(bad, fmt.Sprintf("epoch %d %.8v, which more than half voted for, is not in the chosen history", e.number, e.id))
 	}
 	slices.Sort(bad)
 	return bad
+}
+
+// givenUp says whether more than half of the live users named an epoch, or one above
+// it, that nobody could bring them to: then the votes of the dead hold nobody there
+// (DESIGN.md, Section 5).
+func (o *observation) givenUp(e *dagEpoch, electorate map[wire.UserID]bool, unheld map[wire.UserID][]wire.EpochID) bool {
+	live, named := map[wire.UserID]bool{}, 0
+	for _, d := range o.Devices {
+		if !electorate[d.User] || live[d.User] || !d.Live && !d.Hostile {
+			continue
+		}
+		live[d.User] = true
+		if slices.ContainsFunc(unheld[d.User], func(id wire.EpochID) bool { return o.Dag.epochs[id] != nil && e.under(o.Dag.epochs[id]) }) {
+			named++
+		}
+	}
+	return 2*named > len(live)
 }
 
 func millis(hlc uint64) uint64 { return hlc >> 16 }

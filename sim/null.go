@@ -211,7 +211,6 @@ func (nullEngine) InspectCommit(b []byte) (group.CommitInfo, error) {
 	return group.CommitInfo{MLSGroup: c.Group, Epoch: c.Number, Sender: c.Sender, Adds: c.Adds, Removes: c.Removes, Path: true}, err
 }
 
-// NextInterim is the Engine's.
 // InspectMessage reads what a real PrivateMessage shows without keys.
 func (nullEngine) InspectMessage(b []byte) ([]byte, error) {
 	var m nullMessage
@@ -221,6 +220,7 @@ func (nullEngine) InspectMessage(b []byte) ([]byte, error) {
 	return m.AD, nil
 }
 
+// NextInterim is the Engine's.
 func (nullEngine) NextInterim(parent, commit []byte) ([]byte, error) {
 	return nullHash("interim", parent, commit), nil
 }
@@ -258,6 +258,7 @@ type nullThin struct{ e *nullEpoch }
 
 func (t nullThin) Own() uint32          { return t.e.Own() }
 func (t nullThin) Leaves() []group.Leaf { return t.e.Leaves() }
+func (t nullThin) Tree() []byte         { return t.e.Tree() }
 func (t nullThin) Leaf(index uint32) (group.Leaf, bool) {
 	return t.e.Leaf(index)
 }
@@ -290,6 +291,7 @@ func (e *nullEpoch) Own() uint32           { return e.nullState.Own }
 func (e *nullEpoch) Snapshot(group.Epoch) ([]byte, []group.KeyRow) {
 	return wire.Marshal(&e.nullState), nil
 }
+
 func (e *nullEpoch) Thin() (group.ThinEpoch, error) {
 	s := e.nullState
 	s.Secret = slices.Clone(s.Secret)

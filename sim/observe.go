@@ -35,29 +35,28 @@ type observation struct {
 
 // deviceView is one device in one group.
 type deviceView struct {
-	Name          string
-	User          wire.UserID
-	Device        wire.DeviceID
-	Live          bool // runs, is reachable, is honest and in the roster
-	Running       bool // honest, runs and is reachable
-	Hostile       bool
-	Broken        error
-	Status        group.Status
-	Members       []memberView
-	Leaves        []wire.DeviceID // of the tree at its position, ascending
-	Exporter      []byte
-	Shown         []wire.MessageID // from its rows, in order
-	Notified      []wire.MessageID
-	Switches      int
-	LateMoves     int // positions taken up in the time of rest
-	LateCommits   int // made in the time of rest
-	Spins         int // times that its machine wanted to be woken at once, over and over
-	Insisted      int // asks for a sync beyond 900 within an hour
-	PeakEpochs    int
-	PeakParked    int
-	Secrets       []secretView
-	Cursors       bool // the events' cursors rise by one
-	ParkedDevices int
+	Name       string
+	User       wire.UserID
+	Device     wire.DeviceID
+	Live       bool // runs, is reachable, is honest and in the roster
+	Running    bool // honest, runs and is reachable
+	Hostile    bool
+	Broken     error
+	Status     group.Status
+	Members    []memberView
+	Leaves     []wire.DeviceID // of the tree at its position, ascending
+	Exporter   []byte
+	Shown      []wire.MessageID // from its rows, in order
+	Notified   []wire.MessageID
+	Switches   int
+	LateMoves  int // positions taken up in the time of rest
+	Spins      int // times that its machine wanted to be woken at once, over and over
+	Insisted   int // asks for a sync beyond 900 within an hour
+	PeakEpochs int
+	PeakParked int
+	Branches   int // of one fork, whose keys it has in the end, at most
+	Secrets    []secretView
+	Cursors    bool // the events' cursors rise by one
 }
 
 type memberView struct {
@@ -98,8 +97,13 @@ const (
 
 // observe looks at a group. rest is when the world was left alone.
 func (w *core) observe(g *cgroup, rest time.Time) *observation {
-	o := &observation{Group: g.decl.Name, Rest: w.now.Sub(rest), Traffic: w.hist.exchanges, Twice: w.hist.twice, Probed: map[wire.MessageID]string{}}
+	o := &observation{Group: g.decl.Name, Rest: w.now.Sub(rest), Twice: w.hist.twice[g.genesis.ID], Probed: map[wire.MessageID]string{}}
 	raws := map[wire.EntryHash][]byte{}
+	for _, x := range w.hist.exchanges {
+		if x.Group == g {
+			o.Traffic = append(o.Traffic, x)
+		}
+	}
 	for _, s := range g.seats {
 		v := w.view(s, rest)
 		o.Hostile = o.Hostile || v.Hostile
@@ -119,6 +123,9 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 	}
 	o.Dag = readDag(g.genesis, g.engine(w), raws)
 	o.Forks = o.Dag.forks()
+	for i, s := range g.seats {
+		o.Devices[i].Branches = o.Dag.branches(s.disk.under("held/"))
+	}
 	w.findLive(o)
 	for _, a := range w.hist.sent {
 		if a.Seat.g == g {
@@ -385,7 +392,7 @@ func (w *core) reorder(g *cgroup, d *dag, raws map[wire.EntryHash][]byte, seed u
 	f, rows := g.seats[0], newDisk()
 	m, err := group.New(group.Config{
 		Genesis: g.genesis, Device: f.n.dev, LogKey: f.n.log, Incarnation: seed, Engine: g.engine(w),
-		Rand: stream(seed, "reorder"), Rows: rows, Retention: g.decl.Retention,
+		Rand: stream(seed, "reorder"), Rows: rows, Retention: g.decl.Retention, Alternative: w.alternative,
 	}, w.now)
 	if err != nil {
 		return wire.EpochID{}, err

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 )
 
 // knownBadSeeds are random worlds that fail today, with what they violate.
@@ -82,4 +83,20 @@ func randomWorld(t *testing.T, seed uint64) (*Report, error) {
 		return r, fmt.Errorf("seed %d covers too little: %v", seed, r.Counts)
 	}
 	return r, nil
+}
+
+// TestManyGroups: devices in several groups at once, whose logs and exchanges do not
+// mix.
+func TestManyGroups(t *testing.T) {
+	sc, err := Generate(Spec{Seed: 3, Nodes: 6, Groups: 4, Duration: time.Hour, Faults: FaultsSome})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), sc, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.OK() || len(r.Devices) < 20 || r.Records.Held == 0 {
+		t.Errorf("%d devices, records %+v, violates %v: %s", len(r.Devices), r.Records, r.failures(), r.First())
+	}
 }

@@ -157,6 +157,14 @@ func (d *disk) digest() [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
+// size is how many bytes the rows with a prefix have.
+func (d *disk) size(prefix string) (n int) {
+	for _, k := range d.under(prefix) {
+		n += len(k) + len(d.rows[k].value)
+	}
+	return n
+}
+
 // under gives the keys with a prefix, ascending.
 func (d *disk) under(prefix string) []string {
 	keys := d.index[bucket(prefix)]

@@ -1,11 +1,11 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pandanode/pandanode/node/group"
@@ -67,7 +67,8 @@ type DeviceReport struct {
 	Epoch     uint64 `json:"epoch"`
 	Shown     int    `json:"shown"`
 	Switches  int    `json:"switches"`
-	LogBytes  int    `json:"disk_bytes"`
+	LogBytes  int    `json:"log_bytes"` // of the entries, its own and the others'
+	DiskBytes int    `json:"disk_bytes"`
 	Gossip    int    `json:"gossip_bytes"`
 	Sync      int    `json:"sync_bytes"`
 	PeakState int    `json:"peak_epochs"`
@@ -80,6 +81,8 @@ func (r *Report) OK() bool { return len(r.Violations)+len(r.Unexpected) == 0 }
 type Options struct {
 	Progress func(format string, args ...any) // nil: nobody listens
 	NoProbe  bool                             // do not let everybody send once more at the end
+
+	alternative group.Alternative // to measure: another fork choice, on all devices
 }
 
 // quietTail is the part of a run, at its end, in which nothing is done to the world
@@ -98,7 +101,7 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 	if opt.Progress == nil {
 		opt.Progress = func(string, ...any) {}
 	}
-	w, err := newCore(sc, opt.Progress)
+	w, err := newCore(sc, opt)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", sc.Name, err)
 	}
@@ -114,7 +117,8 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 		if next.After(end) {
 			next = end
 		}
-		if stuck = w.until(ctx, next); ctx.Err() != nil {
+		stuck = w.until(ctx, next)
+		if ctx.Err() != nil {
 			return nil, fmt.Errorf("%s: %w", sc.Name, ctx.Err())
 		}
 		opt.Progress("%s  %s of %s, %d events, %d messages sent, %d shown", sc.Name, span(w.now.Sub(epochZero).Round(time.Second)), span(sc.Run), w.done, len(w.hist.sent), w.hist.shownTotal)
@@ -123,10 +127,7 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 		Scenario: sc.Name, Title: sc.Title, Seed: sc.Seed, Engine: sc.Engine, Violations: []Violation{}, Unexpected: []string{},
 		Refused: []string{}, Counts: map[string]int{}, Virtual: sc.Run.Seconds(), Actions: len(sc.Actions), world: w, text: sc,
 	}
-	r.Replay = "pandanode sim run " + sc.Name
-	if n, ok := strings.CutPrefix(sc.Name, "random-"); ok {
-		r.Replay = "pandanode sim run --seed " + n
-	}
+	r.Replay = cmp.Or(sc.again, "pandanode sim run "+sc.Name)
 	if stuck != nil {
 		r.Violations = append(r.Violations, Violation{12, "rest", "", stuck.Error()})
 	}
@@ -211,6 +212,7 @@ func (r *Report) count() {
 		r.Counts["epochs"] += len(o.Dag.epochs)
 		r.Counts["removals"] += len(o.Dag.ops(wire.OpRemove))
 		r.Counts["live"] += len(o.live())
+		r.Counts["evidence"] += o.Dag.forkedLogs()
 		for _, e := range o.Dag.entries {
 			if e.commit != nil {
 				r.Counts["commits"]++
@@ -221,7 +223,7 @@ func (r *Report) count() {
 			r.Counts["switches"] += d.Switches
 			r.Devices = append(r.Devices, DeviceReport{
 				Name: d.Name, Group: o.Group, State: string(d.Status.State), Live: d.Live, Hostile: d.Hostile, Epoch: d.Status.Epoch,
-				Shown: s.shown, Switches: d.Switches, LogBytes: s.disk.bytes, Gossip: s.traffic.gossip, Sync: s.traffic.sync, PeakState: d.PeakEpochs,
+				Shown: s.shown, Switches: d.Switches, LogBytes: s.disk.size("entry/"), DiskBytes: s.disk.bytes, Gossip: s.traffic.gossip, Sync: s.traffic.sync, PeakState: d.PeakEpochs,
 			})
 		}
 	}

@@ -35,6 +35,8 @@ type Scenario struct {
 	Run     time.Duration // from the first to the last moment
 	Actions []Action      // by time, those of one time in the order of the file
 	Expect  []Expectation
+
+	again string // the command that runs it again, if its name does not do
 }
 
 // NodeDecl is a device. Devices with one User are one person's.
@@ -401,7 +403,7 @@ func (p *parser) link(args []string) error {
 	})
 }
 
-// counts are what an expectation can count; counts.go computes them.
+// counts are what an expectation can count; Report.count computes them.
 var counts = []string{"records", "lost", "forks", "epochs", "switches", "commits", "removals", "crashes", "refused", "evidence"}
 
 func (p *parser) expect(args []string) error {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -39,6 +40,14 @@ func TestScenarios(t *testing.T) {
 				}
 				t.Log(strings.Join(r.Unexpected, "\n"))
 			}
+			if !slices.ContainsFunc(sc.Expect, func(e Expectation) bool { return e.What == "refused" }) && len(r.Refused) > 0 {
+				t.Errorf("what shall happen did not, and no expectation says so: %q", r.Refused)
+			}
+			for _, c := range counts {
+				if _, ok := r.Counts[c]; !ok {
+					t.Errorf("nobody counts %s", c)
+				}
+			}
 			t.Logf("records %+v, counts %v, refused %q", r.Records, r.Counts, r.Refused)
 			if len(got) == 0 && (r.Records.Owed != r.Records.Held || r.Records.Owed == 0) {
 				t.Errorf("%+v, and no invariant says so", r.Records)
@@ -69,7 +78,8 @@ func (r *Report) failures() []string {
 	return out
 }
 
-// TestDocumentation: docs/SCENARIOS.md names every verb, option and expectation.
+// TestDocumentation: docs/SCENARIOS.md names every verb, option and expectation, every
+// scenario with its title, and its example is one.
 func TestDocumentation(t *testing.T) {
 	b, err := os.ReadFile("../docs/SCENARIOS.md")
 	if err != nil {
@@ -89,5 +99,23 @@ func TestDocumentation(t *testing.T) {
 		if !strings.Contains(string(b), "`"+c+"`") {
 			t.Errorf("the count %s is not described", c)
 		}
+	}
+	for _, name := range Names() {
+		sc, err := Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(b), fmt.Sprintf("| `%s` | %s |\n", name, sc.Title)) {
+			t.Errorf("the scenario %s is not listed with its title", name)
+		}
+	}
+	_, example, _ := strings.Cut(string(b), "```\n# ")
+	example, _, ok := strings.Cut(example, "```")
+	sc, err := ParseBytes("example", []byte("# "+example))
+	if !ok || err != nil {
+		t.Fatalf("the example is no scenario: %v", err)
+	}
+	if r, err := Run(t.Context(), sc, Options{}); err != nil || !r.OK() || len(r.Refused) > 0 || r.Records.Held == 0 {
+		t.Errorf("the example does not hold: %v %v", err, r)
 	}
 }

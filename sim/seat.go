@@ -78,7 +78,7 @@ func (s *seat) open() (err error) {
 	s.opened = true
 	s.m, err = group.New(group.Config{
 		Genesis: s.g.genesis, Device: s.n.dev, LogKey: s.n.log, Incarnation: s.n.inc, Engine: s.spy,
-		Rand: s.n.chance, Rows: s.disk, Retention: s.g.decl.Retention,
+		Rand: s.n.chance, Rows: s.disk, Retention: s.g.decl.Retention, Alternative: s.w().alternative,
 	}, s.n.clock())
 	if err != nil {
 		s.m = nil
@@ -133,6 +133,7 @@ func (s *seat) step(in group.Input) (out group.Outcome, err error) {
 	if len(s.spy.seals) > before {
 		s.judgeSeals(before)
 	}
+	s.peaks.parked = max(s.peaks.parked, s.m.Parked())
 	if cerr := s.carryOut(); cerr != nil {
 		return out, cerr
 	}

@@ -11,7 +11,9 @@ import (
 // of its actions it does not. It plays at most tries runs, and gives nil if the
 // scenario does not fail.
 func Shrink(ctx context.Context, sc *Scenario, tries int, opt Options) (*Scenario, *Report, error) {
-	first, err := Run(ctx, sc, Options{})
+	quiet := opt
+	quiet.Progress = nil
+	first, err := Run(ctx, sc, quiet)
 	if err != nil || first.OK() {
 		return nil, first, err
 	}
@@ -29,7 +31,7 @@ func Shrink(ctx context.Context, sc *Scenario, tries int, opt Options) (*Scenari
 		if len(first.Violations) == 0 {
 			c.Expect = sc.Expect // only an expectation failed
 		}
-		r, err := Run(ctx, &c, Options{})
+		r, err := Run(ctx, &c, quiet)
 		if err != nil || r.OK() {
 			return false
 		}

@@ -168,9 +168,9 @@ func (e *spiedEpoch) Seal(rand io.Reader, signer, authenticatedData, plaintext [
 	return b, rows, err
 }
 
-// Wipe is the Epoch's; a hostile device keeps its keys.
+// Wipe is the Epoch's; who turns hostile one day keeps its keys from the beginning.
 func (e *spiedEpoch) Wipe() {
-	if !e.spy.s.n.hostile {
+	if !e.spy.s.n.keeps {
 		e.Epoch.Wipe()
 	}
 }

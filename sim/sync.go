@@ -24,6 +24,7 @@ const (
 // exchange is what a sync cost, and what of it was news.
 type exchange struct {
 	At            time.Duration
+	Group         *cgroup
 	A, B          string
 	Vectors       int // bytes
 	Entries, News int // bytes of entries sent, and of those that were new
@@ -114,7 +115,7 @@ func (w *core) sync(a, b *seat) {
 	if !w.accepts(a, b) || !w.accepts(b, a) {
 		return
 	}
-	x := &exchange{At: w.now.Sub(epochZero), A: a.n.name, B: b.n.name}
+	x := &exchange{At: w.now.Sub(epochZero), Group: a.g, A: a.n.name, B: b.n.name}
 	x.Vectors = vectorSize(a.m) + vectorSize(b.m)
 	asked := [2]map[[32]byte]bool{{}, {}}
 	for range syncRounds {
@@ -267,6 +268,14 @@ func (w *core) carryJoin(s *seat) {
 			continue
 		}
 		js, err := o.m.JoinStatus(r.KeyPackage)
+		if err == nil && js.Stage == wire.JoinRenew {
+			s.joining = false
+			if _, err := s.step(group.JoinAnswered{Renew: true}); err == nil {
+				w.hist.mark(w, s.n, "renew", "its Welcome is gone")
+				return // its machine asks anew
+			}
+			s.joining = true
+		}
 		if err != nil || js.Stage != wire.JoinWelcomed {
 			break // it is being made; ask again
 		}

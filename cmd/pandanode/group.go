@@ -26,7 +26,7 @@ func (a *app) groupCmd() *cobra.Command {
 	}
 	cmd.AddCommand(a.createCmd(), a.listCmd(), a.showCmd(), a.findCmd(), a.joinCmd(), a.membersCmd(), a.leaveCmd(), a.removeCmd(),
 		a.inviteCmd(), a.invitesCmd(), a.revokeInviteCmd(), a.requestsCmd(), a.approveCmd(), a.denyCmd(), a.roleCmd(),
-		a.logCmd(), a.groupStatusCmd(), a.healCmd())
+		a.logCmd(), a.groupStatusCmd(), a.healCmd(), a.rebootCmd())
 	return cmd
 }
 
@@ -351,11 +351,20 @@ func (a *app) leaveCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "leave GROUP",
 		Short: "Leave a group",
-		Long:  "Leave a group, with all devices of this user. What was read stays on this device.\n" + namingHelp,
-		Args:  cobra.ExactArgs(1),
+		Long: `Leave a group, with all devices of this user. What was read stays on this device. Messages
+that nobody else has yet are handed over first: the node goes on until a member has them.
+` + namingHelp,
+		Args: cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
-			_, err := c.Leave(ctx, api.GroupRequest{Group: args[0]})
-			return err
+			left, err := c.Leave(ctx, api.GroupRequest{Group: args[0]})
+			if err != nil {
+				return err
+			}
+			return a.show(left, func() {
+				if left.Waits {
+					fmt.Fprintln(a.out, "leaving as soon as a member who stays has what you wrote; keep the node running until then")
+				}
+			})
 		}),
 	}
 }

@@ -182,6 +182,23 @@ func (a *app) printGroupStatus(s api.GroupStatus) error {
 	})
 }
 
+func (a *app) rebootCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "reboot GROUP",
+		Short: "Give a group fresh keys, when nobody can go on with the old ones",
+		Long: `Begin the group's MLS keys anew. Members, roles and messages stay; every other device asks to
+be added to the new keys and is, by itself. For owners and admins, when "group status" shows
+that the members cannot get to one epoch: groups heal without it from all that was foreseen.
+` + namingHelp,
+		Example: "  pandanode group reboot tea",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			_, err := c.Reboot(ctx, api.GroupRequest{Group: args[0]})
+			return err
+		}),
+	}
+}
+
 func (a *app) healCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "heal GROUP",

@@ -24,7 +24,7 @@ func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
-		Deadline:            time.Now().Add(25 * time.Second),
+		Deadline:            time.Now().Add(3 * time.Minute),
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			// Unix sockets have short paths; a script's directory may be long.

@@ -49,7 +49,7 @@ type simFlags struct {
 	spec   sim.Spec
 	faults string
 	html   string
-	given  bool // --seed
+	replay string // the command that runs the same again
 }
 
 func (f *simFlags) register(cmd *cobra.Command) {
@@ -63,7 +63,6 @@ func (f *simFlags) register(cmd *cobra.Command) {
 
 // load gives the scenario that the arguments name, or draws one.
 func (f *simFlags) load(cmd *cobra.Command, args []string) (*sim.Scenario, error) {
-	f.given = cmd.Flags().Changed("seed")
 	if f.spec.Engine != "" && f.spec.Engine != "mls" && f.spec.Engine != "null" {
 		return nil, api.Errorf(api.CodeInvalid, "--engine %q: there are mls and null", f.spec.Engine)
 	}
@@ -76,16 +75,20 @@ func (f *simFlags) load(cmd *cobra.Command, args []string) (*sim.Scenario, error
 		if sc, err = sim.Generate(f.spec); err != nil {
 			return nil, api.Errorf(api.CodeInvalid, "%v", err)
 		}
+		f.replay = f.spec.Command()
 		return sc, nil
 	}
 	if sc, err = readScenario(args[0]); err != nil {
 		return nil, err
 	}
-	if f.given {
+	f.replay = "pandanode sim run " + args[0]
+	if cmd.Flags().Changed("seed") {
 		sc.Seed = f.spec.Seed
+		f.replay += fmt.Sprint(" --seed ", sc.Seed)
 	}
 	if f.spec.Engine != "" {
 		sc.Engine = f.spec.Engine
+		f.replay += " --engine " + sc.Engine
 	}
 	return sc, nil
 }
@@ -149,23 +152,10 @@ needs Linux, root, iproute2 and iptables, and leaves nothing behind.`,
 		if err != nil {
 			return err
 		}
-		if len(args) == 0 {
-			r.Replay = replayOf(cmd, f)
-		}
+		r.Replay = f.replay
 		return a.simReport(r, f.html)
 	})
 	return cmd
-}
-
-// replayOf is the command that runs a random world again.
-func replayOf(cmd *cobra.Command, f simFlags) string {
-	parts := []string{"pandanode sim run"}
-	for _, name := range []string{"nodes", "groups", "duration", "faults", "engine"} {
-		if cmd.Flags().Changed(name) {
-			parts = append(parts, "--"+name, cmd.Flags().Lookup(name).Value.String())
-		}
-	}
-	return strings.Join(append(parts, "--seed", fmt.Sprint(f.spec.Seed)), " ")
 }
 
 func (a *app) simulate(ctx context.Context, sc *sim.Scenario) (*sim.Report, error) {
@@ -253,6 +243,7 @@ func (a *app) simReplayCmd() *cobra.Command {
 		if first.Digest != second.Digest {
 			return api.Errorf(api.CodeVerification, "two runs of %s differ: %s and %s", sc.Name, first.Digest, second.Digest)
 		}
+		first.Replay = f.replay
 		return a.simReport(first, "")
 	})
 	return cmd
@@ -280,10 +271,12 @@ file and run that. Exit code 30 if it fails, 0 if there is nothing to reduce.`,
 			return err
 		}
 		if small == nil {
+			r.Replay = f.replay
 			a.note("every invariant holds; there is nothing to reduce")
 			return a.simReport(r, "")
 		}
 		if a.json {
+			r.Replay = f.replay + " (before it was reduced)"
 			return a.simReport(r, "")
 		}
 		fmt.Fprint(a.out, small)

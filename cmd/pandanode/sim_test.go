@@ -63,6 +63,34 @@ func TestSimViolation(t *testing.T) {
 	}
 }
 
+// The command that a failing run prints runs the same world again: with all that
+// drew it.
+func TestSimReplayLine(t *testing.T) {
+	for _, c := range []struct{ args, again string }{
+		{"--nodes 5 --duration 1h --faults none --seed 9", "pandanode sim run --nodes 5 --duration 1h --faults none --seed 9"},
+		{"--nodes 5 --groups 2 --duration 1h --faults none --engine null --seed 3", "pandanode sim run --nodes 5 --groups 2 --duration 1h --faults none --engine null --seed 3"},
+		{"28 --seed 5", "pandanode sim run 28 --seed 5"},
+		{"28 --engine null", "pandanode sim run 28 --engine null"},
+		{"28", "pandanode sim run 28"},
+	} {
+		var digests []string
+		for _, args := range []string{"run --json " + c.args, strings.TrimPrefix(c.again, "pandanode sim ") + " --json"} {
+			out, errs, code := simApp(t, strings.Fields(args)...)
+			var r sim.Report
+			if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 && code != exitViolated {
+				t.Fatalf("%s: exit code %d, %v: %s", args, code, err, errs)
+			}
+			if r.Replay != c.again {
+				t.Errorf("%s: again with %q, want %q", args, r.Replay, c.again)
+			}
+			digests = append(digests, r.Digest)
+		}
+		if digests[0] != digests[1] {
+			t.Errorf("%s: %v", c.args, digests)
+		}
+	}
+}
+
 func TestSimErrors(t *testing.T) {
 	for _, c := range []struct {
 		args string

@@ -130,6 +130,14 @@ func (c *check) file(name string, text []byte) error {
 		}
 	}
 	uses(f, map[string][]string{"time": {"Sleep"}}, func(n ast.Node, _ string) { s.sleeps = append(s.sleeps, at(n)) })
+	if !slices.Contains(measuring, dir) {
+		ast.Inspect(f, func(n ast.Node) bool {
+			if id, ok := n.(*ast.Ident); ok && id.Name == measured {
+				c.say("%s: %s names a fork choice that is for measurements only", at(id), dir)
+			}
+			return true
+		})
+	}
 	if row.Pure && !test {
 		uses(f, impureNames, func(n ast.Node, what string) { c.say("%s: %s is pure and uses %s", at(n), dir, what) })
 	}
@@ -171,6 +179,12 @@ var impureNames = map[string][]string{
 	"time":    {"After", "AfterFunc", "NewTicker", "NewTimer", "Now", "Since", "Sleep", "Tick", "Until"},
 	"context": {"WithTimeout", "WithTimeoutCause", "WithDeadline", "WithDeadlineCause"},
 }
+
+// measured is the field of node/group.Config that switches to another fork choice;
+// measuring are the packages that may name it: a node runs ours.
+const measured = "Alternative"
+
+var measuring = []string{"node/group", "sim"}
 
 // uses finds where a file uses names of packages, called or not.
 func uses(f *ast.File, names map[string][]string, found func(n ast.Node, what string)) {

@@ -83,6 +83,9 @@ func TestRules(t *testing.T) {
 		{"file for another system", func(f map[string]string, _ map[string]Row) {
 			f["c/x_plan9.go"] = "//go:build plan9\n\npackage c\nimport \"m/a\"\n"
 		}, []string{"c/x_plan9.go:4:8: c may not import a"}},
+		{"another fork choice", func(f map[string]string, _ map[string]Row) {
+			f["a/x.go"] = "package a\nvar _ = group.Config{Alternative: \"x\"}\n"
+		}, []string{"a/x.go:2:22: a names a fork choice that is for measurements only"}},
 		{"unmapped package", func(f map[string]string, _ map[string]Row) {
 			f["e/e.go"] = "// Package e is here.\npackage e\n"
 		}, []string{"e: the package is not on the map"}},

@@ -162,6 +162,12 @@ type GroupDevice struct {
 	InTree  bool      `json:"in_tree"`
 }
 
+// Left says how far a leave is.
+type Left struct {
+	// Waits: this user goes as soon as what it wrote is with a member who stays.
+	Waits bool `json:"waits"`
+}
+
 // Healed is what a heal did.
 type Healed struct {
 	Did    []string          `json:"did"` // and why not more

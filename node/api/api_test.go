@@ -73,7 +73,11 @@ func (e *echo) Join(_ context.Context, r JoinRequest, emit func(JoinUpdate) erro
 	return stream2(e, r, emit)
 }
 
-func (e *echo) Leave(_ context.Context, r GroupRequest) (Empty, error) {
+func (e *echo) Leave(_ context.Context, r GroupRequest) (Left, error) {
+	return answer[GroupRequest, Left](e, r)
+}
+
+func (e *echo) Reboot(_ context.Context, r GroupRequest) (Empty, error) {
 	return answer[GroupRequest, Empty](e, r)
 }
 

@@ -97,8 +97,13 @@ func (c *Client) Join(ctx context.Context, r JoinRequest, emit func(JoinUpdate) 
 	return routeJoin.do(ctx, c, r, emit)
 }
 
+// Reboot gives a group fresh MLS keys.
+func (c *Client) Reboot(ctx context.Context, r GroupRequest) (Empty, error) {
+	return routeReboot.do(ctx, c, r)
+}
+
 // Leave takes this user out of a group.
-func (c *Client) Leave(ctx context.Context, r GroupRequest) (Empty, error) {
+func (c *Client) Leave(ctx context.Context, r GroupRequest) (Left, error) {
 	return routeLeave.do(ctx, c, r)
 }
 

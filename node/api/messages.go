@@ -85,7 +85,10 @@ const (
 	EventEpoch            EventKind = "epoch"
 	EventFork             EventKind = "fork"        // members committed concurrently
 	EventForkHealed       EventKind = "fork-healed" // this device moved to the chosen branch
-	EventRefused          EventKind = "refused"     // something of a member's was refused; Detail says why
+	EventEvidence         EventKind = "evidence"    // Device signed two entries with one number; Detail says what that means
+	EventIncarnation      EventKind = "incarnation" // this device's store went back in time
+	EventRemovalCancelled EventKind = "removal-cancelled"
+	EventRefused          EventKind = "refused" // something of a member's was refused; Detail says why
 	EventProfile          EventKind = "profile"
 	EventRole             EventKind = "role"           // Detail is the new one
 	EventJoinRequested    EventKind = "join-requested" // somebody waits for an admin; Detail is its name

@@ -24,7 +24,8 @@ type API interface {
 	Group(context.Context, GroupRequest) (Group, error)
 	Find(ctx context.Context, r FindRequest, emit func(Found) error) error
 	Join(ctx context.Context, r JoinRequest, emit func(JoinUpdate) error) error
-	Leave(context.Context, GroupRequest) (Empty, error)
+	Leave(context.Context, GroupRequest) (Left, error)
+	Reboot(context.Context, GroupRequest) (Empty, error)
 	Members(context.Context, GroupRequest) (Members, error)
 	Remove(context.Context, RemoveRequest) (Empty, error)
 	GroupEvents(ctx context.Context, r GroupEventsRequest, emit func(Event) error) error
@@ -63,7 +64,8 @@ var (
 	routeGroup       = call[GroupRequest, Group]{http.MethodGet, "/v1/groups/{group}"}
 	routeFind        = stream[FindRequest, Found]{http.MethodGet, "/v1/find"}
 	routeJoin        = stream[JoinRequest, JoinUpdate]{http.MethodPost, "/v1/join"}
-	routeLeave       = call[GroupRequest, Empty]{http.MethodPost, "/v1/groups/{group}/leave"}
+	routeLeave       = call[GroupRequest, Left]{http.MethodPost, "/v1/groups/{group}/leave"}
+	routeReboot      = call[GroupRequest, Empty]{http.MethodPost, "/v1/groups/{group}/reboot"}
 	routeMembers     = call[GroupRequest, Members]{http.MethodGet, "/v1/groups/{group}/members"}
 	routeRemove      = call[RemoveRequest, Empty]{http.MethodDelete, "/v1/groups/{group}/members/{user}"}
 	routeGroupEvents = stream[GroupEventsRequest, Event]{http.MethodGet, "/v1/groups/{group}/events"}
@@ -116,6 +118,7 @@ var table = []binding{
 	routeFind.with(API.Find),
 	routeJoin.with(API.Join),
 	routeLeave.with(API.Leave),
+	routeReboot.with(API.Reboot),
 	routeMembers.with(API.Members),
 	routeRemove.with(API.Remove),
 	routeGroupEvents.with(API.GroupEvents),

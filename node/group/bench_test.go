@@ -30,12 +30,15 @@ func BenchmarkTable(b *testing.B) {
 			}
 			slices.SortFunc(costs, func(a, b stepCost) int { return int((a.ratio() - b.ratio()) * 1e6) })
 			c := costs[len(costs)/2]
-			verdict := "holds"
-			if c.ratio() > 1.3 {
-				verdict = "MISSED"
-				b.Errorf("%s: %.2f times the cryptography, at most 1.3", c.name, c.ratio())
+			bound := "shown"
+			if c.bound > 0 {
+				bound = fmt.Sprintf("≤ %v holds", c.bound)
+				if c.ratio() > c.bound {
+					bound = fmt.Sprintf("≤ %v MISSED", c.bound)
+					b.Errorf("%s: %.2f times the cryptography, at most %v", c.name, c.ratio(), c.bound)
+				}
 			}
-			fmt.Fprintf(out, "%s\t%v\t%v (%s)\t%.2f\t≤ 1.3 %s\t\n", c.name, c.step.Round(100*time.Nanosecond), c.crypto.Round(100*time.Nanosecond), c.parts, c.ratio(), verdict)
+			fmt.Fprintf(out, "%s\t%v\t%v (%s)\t%.2f\t%s\t\n", c.name, c.step.Round(100*time.Nanosecond), c.crypto.Round(100*time.Nanosecond), c.parts, c.ratio(), bound)
 		}
 		choice := measureForkChoice()
 		verdict := "holds"
@@ -54,6 +57,7 @@ func BenchmarkTable(b *testing.B) {
 type stepCost struct {
 	name, parts  string
 	step, crypto time.Duration
+	bound        float64 // of the ratio, which gates; 0: it is only shown
 }
 
 func (c stepCost) ratio() float64 { return float64(c.step) / float64(c.crypto) }
@@ -143,7 +147,9 @@ func measureReceive() stepCost {
 			b.keep()
 		},
 	)
-	return cost("receive a message of 256 B", spent[4], spent[0], spent[2], spent[3])
+	c := cost("receive a message of 256 B", spent[4], spent[0], spent[2], spent[3])
+	c.bound = 1.3
+	return c
 }
 
 func cost(name string, step, envelope, signature, seal time.Duration) stepCost {

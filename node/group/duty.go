@@ -40,7 +40,7 @@ type duties struct {
 	ask         time.Time // when it asks for a sync again
 	join        time.Time // when it asks to be let in again
 	update      time.Time // when it renews its keys
-	rejoinKeys  time.Time // when old rejoin keys are looked for; not a reason to wake
+	daily       time.Time // when what is kept for months is looked at; not a reason to wake
 	keyPackages time.Time // when secrets of a KeyPackage are destroyed
 	unheld      time.Time // when this device names a branch that it cannot get to
 	future      time.Time // when an entry dated ahead may be taken

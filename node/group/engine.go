@@ -38,6 +38,7 @@ type PageSource func(key []byte) ([]byte, error)
 
 // Parent is what a commit is processed on.
 type Parent interface {
+	Tree() []byte
 	Own() uint32
 	Leaves() []Leaf
 	Leaf(index uint32) (Leaf, bool)
@@ -101,7 +102,6 @@ type Epoch interface {
 	Authenticator() []byte
 	Export(label string, context []byte, length int) ([]byte, error) // RFC 9420, Section 8.5
 	TreeHash() []byte
-	Tree() []byte
 	Parent
 	// Commit makes a child with these changes, always with a path.
 	Commit(rand io.Reader, c Change) (Committed, error)

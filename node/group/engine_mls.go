@@ -191,6 +191,7 @@ type mlsThin struct {
 func (t mlsThin) Own() uint32    { return uint32(t.epoch.OwnLeaf()) }
 func (t mlsThin) Leaves() []Leaf { return leaves(t.epoch.Members()) }
 func (t mlsThin) Wipe()          { t.epoch.Wipe() }
+func (t mlsThin) Tree() []byte   { return t.epoch.RatchetTree() }
 func (t mlsThin) Leaf(index uint32) (Leaf, bool) {
 	l, ok := t.epoch.Member(mls.LeafIndex(index))
 	return leaf(index, l, ok)

@@ -118,7 +118,8 @@ type signedEntry struct {
 	signed wire.Signed
 	entry  *wire.Entry
 	hash   wire.EntryHash
-	second bool // see item
+	second bool          // see item
+	bucket wire.DeviceID // under which it is parked
 }
 
 // readEntry decodes an entry of this group.

@@ -68,6 +68,18 @@ func (n *node) info() *CommitInfo {
 	return nil
 }
 
+// welcomes lists the different Welcomes of those who claim to have made n.
+func (n *node) welcomes() [][]byte {
+	var out [][]byte
+	for _, claim := range n.claims {
+		if claim.commit != nil && claim.commit.Welcome != nil &&
+			!slices.ContainsFunc(out, func(w []byte) bool { return bytes.Equal(w, claim.commit.Welcome) }) {
+			out = append(out, claim.commit.Welcome)
+		}
+	}
+	return out
+}
+
 // contains says whether o lies in the subtree of n.
 func (n *node) contains(o *node) bool {
 	for ; o != nil; o = o.parent {

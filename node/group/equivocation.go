@@ -1,8 +1,8 @@
 package group
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/pandanode/pandanode/crdt"
@@ -98,9 +98,17 @@ func (l *logs) rival(s *signedEntry) *item {
 	return nil
 }
 
-// wanted says whether something that waits here needs an entry, by a log without
-// evidence in the end.
-func (l *logs) wanted(h wire.EntryHash) bool {
+// aloof says whether an entry is taken only if somebody else needs it: its log has
+// evidence against it, or would be one too many that its device begins.
+func (l *logs) aloof(e *wire.Entry) bool {
+	log := e.Log()
+	return l.evidence[log] != nil || len(l.index[log]) == 0 && l.logsOf(log.Device) >= maxLogs
+}
+
+// wanted says whether something that waits here needs an entry that is aloof: in the
+// end something that is not, and for one log too many something of another device.
+func (l *logs) wanted(h wire.EntryHash, e *wire.Entry) bool {
+	forked := l.evidence[e.Log()] != nil
 	seen := map[wire.EntryHash]bool{}
 	var needs func(wire.EntryHash) bool
 	needs = func(h wire.EntryHash) bool {
@@ -110,59 +118,132 @@ func (l *logs) wanted(h wire.EntryHash) bool {
 		seen[h] = true
 		return slices.ContainsFunc(l.waiting[h], func(w wire.EntryHash) bool {
 			s := l.parked[w]
-			return s != nil && (l.evidence[s.entry.Log()] == nil && l.devices[s.entry.Device] != nil || needs(w))
+			if s == nil {
+				return false
+			}
+			return l.devices[s.entry.Device] != nil && !l.aloof(s.entry) && (forked || s.entry.Device != e.Device) || needs(w)
 		})
 	}
 	return needs(h)
 }
 
-// putAside keeps an entry that counts for nothing until somebody names it. It is
-// not durable: a sync brings it again.
-func (l *logs) putAside(s *signedEntry) {
-	n := 0
-	for _, o := range l.aside {
-		if o.entry.Device == s.entry.Device {
-			n++
-		}
+// shelf keeps entries that count for nothing until somebody names them. They are not
+// durable: a sync brings them again, right before what needs them, so that the oldest
+// make room.
+type shelf struct {
+	entries map[wire.EntryHash]*signedEntry
+	order   []wire.EntryHash // as they came; some are gone
+	bytes   int
+}
+
+func newShelf() shelf { return shelf{entries: map[wire.EntryHash]*signedEntry{}} }
+
+func (l *logs) shelve(s *signedEntry) {
+	a := &l.aside
+	if a.entries[s.hash] != nil {
+		return
 	}
-	if n < maxParked && len(l.aside) < maxParkedDevices*maxParked/16 {
-		l.aside[s.hash] = s
+	a.entries[s.hash] = s
+	a.bytes += len(s.raw)
+	a.order = append(a.order, s.hash)
+	l.keep(s)
+	for a.bytes > maxAsideBytes {
+		l.offShelf(a.order[0])
+		a.order = a.order[1:]
+	}
+	if len(a.order) > 2*len(a.entries)+64 {
+		a.order = slices.DeleteFunc(a.order, func(h wire.EntryHash) bool { return a.entries[h] == nil })
 	}
 }
 
-// named takes out of what lies aside what is now needed.
+func (l *logs) offShelf(h wire.EntryHash) {
+	if s := l.aside.entries[h]; s != nil {
+		delete(l.aside.entries, h)
+		l.aside.bytes -= len(s.raw)
+		l.unkeep(s)
+	}
+}
+
+// putAside keeps an entry that nobody needs, and says why it is not taken.
+func (m *Machine) putAside(s *signedEntry) error {
+	m.logs.shelve(s)
+	if m.logs.evidence[s.entry.Log()] == nil {
+		return fmt.Errorf("log of device %v: %w: %d incarnations", s.entry.Device, ErrFull, maxLogs)
+	}
+	return fmt.Errorf("entry %d of device %v: %w", s.entry.Seq, s.entry.Device, ErrEquivocation)
+}
+
+// named takes out of what lies aside what is now needed, with all it builds on there,
+// causes first.
 func (l *logs) named() []*signedEntry {
+	if len(l.aside.entries) == 0 {
+		return nil
+	}
 	var out []*signedEntry
-	for _, h := range slices.SortedFunc(maps.Keys(l.aside), func(a, b wire.EntryHash) int { return slices.Compare(a[:], b[:]) }) {
-		if l.wanted(h) {
-			out = append(out, l.aside[h])
-			delete(l.aside, h)
+	var take []wire.EntryHash
+	for h := range l.waiting {
+		if s := l.aside.entries[h]; s != nil && l.wanted(h, s.entry) {
+			take = append(take, h)
 		}
 	}
+	for len(take) > 0 {
+		s := l.aside.entries[take[len(take)-1]]
+		if take = take[:len(take)-1]; s == nil {
+			continue
+		}
+		l.offShelf(s.hash)
+		l.called[s.hash] = true
+		out = append(out, s)
+		take = append(take, l.missing(s.entry)...)
+	}
+	slices.SortFunc(out, func(a, b *signedEntry) int {
+		return cmp.Or(cmp.Compare(a.entry.HLC, b.entry.HLC), slices.Compare(a.hash[:], b.hash[:]))
+	})
 	return out
 }
 
-// accuse compares an entry that arrived with the set. Two entries with one
+// rivalOf gives an entry with the same number of the same log as signed: of the set,
+// or of those that are kept beside it; nil: there is none.
+func (m *Machine) rivalOf(s *signedEntry) (hash wire.EntryHash, raw []byte, err error) {
+	if it := m.logs.rival(s); it != nil {
+		raw, err := m.get(itemKey(it))
+		if err != nil || raw == nil {
+			m.fail(fmt.Errorf("%w: entry %v is gone: %w", ErrCorrupt, it.hash, err))
+			return hash, nil, m.broken
+		}
+		return it.hash, raw, nil
+	}
+	o := m.logs.kept[s.slot()]
+	if o == nil || o.hash == s.hash {
+		return hash, nil, nil
+	}
+	if d := m.logs.devices[o.entry.Device]; identity.Verify(d.Cert.LogKey, wire.DomainEntry, m.group, o.signed) != nil {
+		m.logs.drop(o) // it was parked when its device was not known
+		return hash, nil, nil
+	}
+	return o.hash, o.raw, nil
+}
+
+// accuse compares an entry that arrived with those that are here, also with those that
+// wait: the signatures alone are what counts, so that whoever is shown them agrees. Two entries with one
 // sequence number are evidence against their log: it is kept, told to people and
 // to the group, and what was derived from the entries is derived again. This
 // device's own log forks if its store went back in time; it begins another.
 func (m *Machine) accuse(s *signedEntry) error {
 	log := s.entry.Log()
-	rival := m.logs.rival(s)
-	if rival == nil || m.logs.evidence[log] != nil {
+	d := m.logs.devices[log.Device]
+	if d == nil || m.logs.evidence[log] != nil {
 		return nil
 	}
-	d := m.logs.devices[log.Device]
+	hash, other, err := m.rivalOf(s)
+	if other == nil {
+		return err
+	}
 	if err := identity.Verify(d.Cert.LogKey, wire.DomainEntry, m.group, s.signed); err != nil {
 		return fmt.Errorf("%v of device %v: %w: %w", s.entry.Kind, log.Device, ErrForged, err)
 	}
-	other, err := m.get(itemKey(rival))
-	if err != nil || other == nil {
-		m.fail(fmt.Errorf("%w: entry %v is gone: %w", ErrCorrupt, rival.hash, err))
-		return m.broken
-	}
 	e := &evidence{log: log, pair: [2][]byte{other, s.raw}}
-	if slices.Compare(rival.hash[:], s.hash[:]) > 0 {
+	if slices.Compare(hash[:], s.hash[:]) > 0 {
 		e.pair = [2][]byte{s.raw, other}
 	}
 	m.put(rowEvidence+logKey(log), wire.Marshal(&evidenceRow{Pair: e.pair}))
@@ -179,6 +260,13 @@ func (m *Machine) holdAgainst(e *evidence) {
 	m.logs.evidence[e.log] = e
 	m.logs.covered = nil
 	m.recount()
+	// What waits of that log waits aside from now on, unless somebody needs it.
+	for _, s := range m.logs.parked {
+		if s.entry.Log() == e.log && !m.logs.future[s.hash] && !m.logs.wanted(s.hash, s.entry) {
+			m.logs.drop(s)
+			m.logs.shelve(s)
+		}
+	}
 }
 
 // recount derives again what depends on which entries count.

@@ -24,7 +24,7 @@ const refusedWait = 60 * time.Second
 
 // choose runs the fork choice over everything in the set.
 func (m *Machine) choose() *node {
-	if m.chosen == nil {
+	if m.chosen == nil || m.cfg.Alternative == RewindHorizon {
 		m.chosen = m.forkChoice(nil)
 	}
 	return m.chosen
@@ -48,6 +48,9 @@ func (m *Machine) forkChoice(skip func(*node) bool) *node {
 		}
 		c.votes[d] = b
 	}
+	if m.cfg.Alternative != "" {
+		return m.otherwise(&c)
+	}
 	return c.choose()
 }
 
@@ -57,6 +60,9 @@ func (m *Machine) forkChoice(skip func(*node) bool) *node {
 func (m *Machine) target(now time.Time) *node {
 	chosen := m.choose()
 	m.duty.sibling = time.Time{}
+	if m.cfg.Alternative == WithoutRefused {
+		return chosen
+	}
 	for n := chosen; n != nil; n = n.parent {
 		if m.addsSelf(n) && n.parent != nil {
 			break // added there again: what it could not process before is behind it
@@ -163,6 +169,11 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 		m.hold(now, n.id, n.generation, child, since)
 		m.openWaiting(now, n.id)
 		at = n
+	}
+	if m.held[at.id].row.Thin {
+		// This device was there, and its message keys are destroyed: it seals nothing
+		// there ever again, and comes back with a new leaf.
+		return m.joinFromLog(target)
 	}
 	if at == position {
 		return false

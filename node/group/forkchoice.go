@@ -42,7 +42,7 @@ type ballot struct {
 }
 
 // rules names parts of the fork choice that a test leaves out.
-type rules struct{ majority, electorate, liveVoter bool }
+type rules struct{ void, liveVoter, majority, electorate, weight, tieBreak bool }
 
 // choose walks down from the root and takes a child at each fork.
 //
@@ -59,7 +59,7 @@ func (c *choice) choose() *node {
 	var voters []voter // of the first fork on
 	at := c.root
 	for {
-		children := slices.DeleteFunc(slices.Clone(at.children), func(n *node) bool { return !n.stands(c.counts) || c.skip != nil && c.skip(n) })
+		children := slices.DeleteFunc(slices.Clone(at.children), func(n *node) bool { return !c.without.void && !n.stands(c.counts) || c.skip != nil && c.skip(n) })
 		switch len(children) {
 		case 0:
 			return at
@@ -199,8 +199,11 @@ func (c *choice) fork(at *node, children []*node, voters []voter) *node {
 	}
 	best := 0
 	for i := 1; i < len(children); i++ {
+		if c.without.weight {
+			tallies[i].weight, tallies[best].weight = 0, 0
+		}
 		if tallies[i].weight > tallies[best].weight ||
-			tallies[i].weight == tallies[best].weight && c.before(children[i], children[best]) {
+			tallies[i].weight == tallies[best].weight && !c.without.tieBreak && c.before(children[i], children[best]) {
 			best = i
 		}
 	}

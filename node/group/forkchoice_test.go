@@ -227,3 +227,101 @@ func BenchmarkForkChoice(b *testing.B) {
 		p.choose()
 	}
 }
+
+// Each alternative that docs/FORKCHOICE.md measures chooses otherwise than we do
+// where it should, and nowhere does it change ours.
+func TestAlternatives(t *testing.T) {
+	var p *poll
+	var at, winner, loser *node
+	fork := func(users int) {
+		p = newPoll(users)
+		at = p.child(p.root, 0)
+		winner, loser = p.child(at, 1), p.child(at, 2)
+		if !p.before(winner, loser) {
+			winner, loser = loser, winner
+		}
+	}
+	down := func(n *node, epochs int) *node {
+		for range epochs {
+			n = p.child(n, 3)
+		}
+		return n
+	}
+	seen := 0
+	expect := func(a Alternative, position, real, other *node) {
+		t.Helper()
+		seen++
+		p.expect(t, "ours, beside "+string(a), real)
+		p.without = a.rules()
+		if got := p.chooseOtherwise(a, position); got != other {
+			t.Errorf("%s: chosen %v, want %v", a, got.id, other.id)
+		}
+	}
+
+	fork(4)
+	lowest := winner
+	if byID(loser, winner) < 0 {
+		lowest = loser
+	}
+	higher := map[*node]*node{winner: loser, loser: winner}[lowest]
+	for i := range 4 {
+		p.vote(i, higher)
+	}
+	expect(LowestHash, nil, higher, lowest)
+
+	fork(4)
+	p.vote(0, loser)
+	expect(LongestChain, nil, loser, down(winner, 5))
+
+	fork(4)
+	for i := range 4 {
+		p.vote(i, loser)
+	}
+	tip := down(winner, rewindMost)
+	expect(RewindHorizon, tip, loser, tip)
+	fork(4)
+	p.vote(0, loser)
+	expect(RewindHorizon, down(winner, rewindMost-2), loser, loser)
+
+	fork(4)
+	winner.void = true
+	expect(WithoutVoid, nil, loser, winner)
+
+	fork(5)
+	for i := range 5 {
+		p.vote(i, winner)
+		if i < 3 {
+			p.newest[testUser(i)] = day(80)
+		} else {
+			p.vote(i, loser)
+		}
+	}
+	expect(WithoutLiveVoter, nil, loser, winner)
+
+	puppets := func() {
+		fork(6)
+		founder := &roster{users: map[wire.UserID]*rosterUser{testUser(0): p.roster.users[testUser(0)]}}
+		p.at = func(*node) *roster { return founder }
+		p.vote(0, winner)
+		for i := 1; i < 6; i++ {
+			p.roster.users[testUser(i)].since = &item{hlc: day(50)}
+			p.vote(i, loser)
+		}
+	}
+	puppets()
+	expect(WithoutMajority, nil, loser, winner)
+	puppets()
+	expect(WithoutSettled, nil, loser, winner)
+
+	fork(4)
+	p.vote(0, loser)
+	expect(WithoutWeight, nil, loser, winner)
+
+	fork(4)
+	at.children = []*node{loser, winner}
+	expect(WithoutTieBreak, nil, winner, loser)
+
+	if seen != len(Alternatives) { // WithoutRefused is the machine's, not the choice's; RewindHorizon was twice
+		t.Errorf("%d alternatives were tried, of %d", seen, len(Alternatives))
+	}
+}

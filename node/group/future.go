@@ -18,9 +18,10 @@ import (
 
 // parkFuture keeps an entry until it may be taken.
 func (m *Machine) parkFuture(s *signedEntry) error {
-	if err := m.logs.park(s, nil); err != nil {
-		return err
+	if m.logs.quota[s.entry.Device] >= maxParked {
+		return fmt.Errorf("entries of device %v: %w", s.entry.Device, ErrFull)
 	}
+	m.logs.park(s, nil)
 	m.logs.future[s.hash] = true
 	m.duty.future = earliest(m.duty.future, crdt.HLC(s.entry.HLC).Time().Add(-maxAhead))
 	return fmt.Errorf("%v of device %v: %w: %v", s.entry.Kind, s.entry.Device, ErrFuture, crdt.HLC(s.entry.HLC).Time())

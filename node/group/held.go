@@ -17,6 +17,8 @@ type heldEpoch struct {
 	row   heldRow
 	epoch Epoch
 	thin  ThinEpoch
+
+	senders map[uint32]wire.DeviceID // of opened messages, by leaf
 }
 
 // thinVault is the vault of what is left of an epoch: the epoch's own is destroyed.
@@ -79,6 +81,9 @@ func (m *Machine) epoch(id wire.EpochID) (Epoch, error) {
 // parent gives what the commits on an epoch held here are processed on.
 func (m *Machine) parent(id wire.EpochID) (Parent, error) {
 	h := m.held[id]
+	if h == nil {
+		return nil, nil
+	}
 	if !h.row.Thin {
 		return m.epoch(id)
 	}
@@ -170,10 +175,17 @@ func (m *Machine) retire(now time.Time) {
 	}
 	m.duty.retire = next
 	m.retiredAt, m.retiredOf = m.own.Position, len(m.held)
-	if !now.Before(m.duty.rejoinKeys) {
-		m.duty.rejoinKeys = now.Add(24 * time.Hour)
-		m.retireRejoinKeys(now)
+}
+
+// retireDaily destroys what is kept for months. It is no reason to wake.
+func (m *Machine) retireDaily(now time.Time) {
+	if now.Before(m.duty.daily) {
+		return
 	}
+	m.duty.daily = now.Add(24 * time.Hour)
+	m.retireRejoinKeys(now)
+	m.retireSeals(now)
+	m.retireTransport(now)
 }
 
 // votedPast says whether every live device of the roster has voted for an epoch
@@ -278,6 +290,13 @@ func (m *Machine) forget(id wire.EpochID) {
 		m.ready.Drop = append(m.ready.Drop, thinVault(id))
 	} else {
 		m.dropKeys(id)
+	}
+	h := m.held[id]
+	if h.epoch != nil {
+		h.epoch.Wipe()
+	}
+	if h.thin != nil {
+		h.thin.Wipe()
 	}
 	m.del(rowHeld + hexed(id[:]))
 	delete(m.held, id)

@@ -416,6 +416,11 @@ func TestEntriesRefused(t *testing.T) {
 		return with(wire.KindCommit, &wire.Commit{Parent: parent, Child: child, Commit: b})
 	}
 
+	// What waits here is evidence against its log once something else has its number.
+	inLog := func(inc uint64, change func(*wire.Entry)) Entries {
+		return wrong(func(e *wire.Entry) { e.Incarnation, e.Seq, e.Prev = inc, 1, wire.EntryHash{}; change(e) })
+	}
+
 	cases := []refusal{
 		{"garbage", one([]byte{1, 2, 3}), wire.ErrMalformed, Reject},
 		{"cut short", one(good[:len(good)-1]), wire.ErrMalformed, Reject},
@@ -426,13 +431,13 @@ func TestEntriesRefused(t *testing.T) {
 		{"in another device's name", wrong(func(e *wire.Entry) { b.next(a)(e); e.Device = b.dev.ID }), ErrForged, Reject},
 		{"after another log's entry", wrong(func(e *wire.Entry) { e.Prev = log(b).hash }), ErrForged, Reject},
 		{"leaving out a number", wrong(func(e *wire.Entry) { e.Seq++ }), ErrForged, Reject},
-		{"eleven minutes ahead", wrong(func(e *wire.Entry) { e.HLC = uint64(crdt.HLCFromTime(w.now.Add(11 * time.Minute))) }), ErrFuture, Ignore},
-		{"at the end of time", wrong(func(e *wire.Entry) { e.HLC = 1<<64 - 1 }), ErrFuture, Ignore},
+		{"eleven minutes ahead", inLog(1, func(e *wire.Entry) { e.HLC = uint64(crdt.HLCFromTime(w.now.Add(11 * time.Minute))) }), ErrFuture, Ignore},
+		{"at the end of time", inLog(2, func(e *wire.Entry) { e.HLC = 1<<64 - 1 }), ErrFuture, Ignore},
 		{"dated as the one before", wrong(func(e *wire.Entry) { e.HLC = uint64(log(c).hlc) }), ErrForged, Reject},
 		{"dated as what it builds on", one(c.forge(wire.KindRecord, record, []wire.EntryHash{log(a).hash}, func(e *wire.Entry) {
 			e.HLC = uint64(log(a).hlc)
 		})), ErrForged, Reject},
-		{"on something unknown", wrong(func(e *wire.Entry) { e.Deps = []wire.EntryHash{{1}} }), ErrIncomplete, Ignore},
+		{"on something unknown", inLog(3, func(e *wire.Entry) { e.Deps = []wire.EntryHash{{1}} }), ErrIncomplete, Ignore},
 
 		{"OP of garbage", garbage(wire.KindOp), wire.ErrMalformed, Reject},
 		{"COMMIT of garbage", garbage(wire.KindCommit), wire.ErrMalformed, Reject},
@@ -574,18 +579,18 @@ func TestJoiningRefused(t *testing.T) {
 	elsewhere := s.Epoch
 	elsewhere[0] ^= 1
 	for _, r := range []refusal{
-		{"Welcome of garbage", JoinAnswered{s.Epoch, []byte{1, 2, 3}, s.Tree}, ErrInvalidWelcome, Ignore},
-		{"Welcome with a flipped bit", JoinAnswered{s.Epoch, flipped(s.Welcome, -1), s.Tree}, ErrInvalidWelcome, Ignore},
-		{"Welcome without its tree", JoinAnswered{s.Epoch, s.Welcome, nil}, ErrInvalidWelcome, Ignore},
-		{"Welcome with a flipped tree", JoinAnswered{s.Epoch, s.Welcome, flipped(s.Tree, -1)}, ErrInvalidWelcome, Ignore},
-		{"Welcome to another epoch than announced", JoinAnswered{elsewhere, s.Welcome, s.Tree}, ErrInvalidWelcome, Ignore},
+		{"Welcome of garbage", JoinAnswered{Epoch: s.Epoch, Welcome: []byte{1, 2, 3}, Tree: s.Tree}, ErrInvalidWelcome, Ignore},
+		{"Welcome with a flipped bit", JoinAnswered{Epoch: s.Epoch, Welcome: flipped(s.Welcome, -1), Tree: s.Tree}, ErrInvalidWelcome, Ignore},
+		{"Welcome without its tree", JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: nil}, ErrInvalidWelcome, Ignore},
+		{"Welcome with a flipped tree", JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: flipped(s.Tree, -1)}, ErrInvalidWelcome, Ignore},
+		{"Welcome to another epoch than announced", JoinAnswered{Epoch: elsewhere, Welcome: s.Welcome, Tree: s.Tree}, ErrInvalidWelcome, Ignore},
 		{"a tree that nobody asked for", Tree{s.Epoch, s.Tree}, ErrState, Ignore},
 	} {
 		r.check(t, d)
 	}
-	refusal{"Welcome for another KeyPackage", JoinAnswered{s.Epoch, s.Welcome, s.Tree}, ErrInvalidWelcome, Ignore}.check(t, e)
-	refusal{"Welcome that nobody asked for", JoinAnswered{s.Epoch, s.Welcome, s.Tree}, ErrState, Ignore}.check(t, a)
-	d.must(JoinAnswered{s.Epoch, s.Welcome, s.Tree})
+	refusal{"Welcome for another KeyPackage", JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: s.Tree}, ErrInvalidWelcome, Ignore}.check(t, e)
+	refusal{"Welcome that nobody asked for", JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: s.Tree}, ErrState, Ignore}.check(t, a)
+	d.must(JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: s.Tree})
 }
 
 func TestRequestsOfPeopleRefused(t *testing.T) {

@@ -83,6 +83,7 @@ type JoinAnswered struct {
 	Epoch   wire.EpochID
 	Welcome []byte
 	Tree    []byte
+	Renew   bool // its Welcome is gone: it asks with a fresh KeyPackage; nothing else is set
 }
 
 // Tick is time alone.

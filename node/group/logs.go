@@ -15,10 +15,10 @@ import (
 
 // Bounds of what others can make this device keep.
 const (
-	maxParked        = 256 // entries waiting for others, per device that wrote them
-	maxParkedDevices = 64
-	maxParkedBytes   = 16 << 20
-	maxLogs          = 64 // logs (incarnations) per device
+	maxParked      = 256 // entries waiting for others, per device that wrote them; all that are not known share one place
+	maxParkedBytes = 16 << 20
+	maxAsideBytes  = 16 << 20 // of entries that nobody needs
+	maxLogs        = 64       // logs (incarnations) per device that nobody else needs
 )
 
 // logs is the set of entries, linked by hash, grown in causal order only. It knows
@@ -39,16 +39,28 @@ type logs struct {
 	count   int
 
 	evidence map[wire.LogID]*evidence
-	aside    map[wire.EntryHash]*signedEntry // of logs with evidence: nobody else names them
-	covered  past                            // what logs without evidence have in their pasts; nil: find it again
-	grew     bool                            // covered took in something of a log with evidence
+	aside    shelf                   // of logs with evidence, or too many: nobody else names them
+	called   map[wire.EntryHash]bool // taken from there, since somebody does
+	covered  past                    // what logs without evidence have in their pasts; nil: find it again
+	grew     bool                    // covered took in something of a log with evidence
 
 	future  map[wire.EntryHash]bool // parked only since they are dated ahead
 	parked  map[wire.EntryHash]*signedEntry
 	waiting map[wire.EntryHash][]wire.EntryHash // what is missing → who waits for it
-	quota   map[wire.DeviceID]int
-	bytes   int // of all that is parked
+	quota   map[wire.DeviceID]int               // how many are parked; zero device: of those not known
+	sizes   map[wire.DeviceID]int               // and their bytes
+	queues  map[wire.DeviceID][]wire.EntryHash  // oldest first; some are gone
+	bytes   int                                 // of all that is parked
+	kept    map[slot]*signedEntry               // parked or aside: the first with its number
 }
+
+// slot is a place in a log, which one entry can take.
+type slot struct {
+	log wire.LogID
+	seq uint64
+}
+
+func (s *signedEntry) slot() slot { return slot{s.entry.Log(), s.entry.Seq} }
 
 type logList struct {
 	id    wire.LogID
@@ -71,7 +83,8 @@ func newLogs(founder *identity.Device) *logs {
 		index: map[wire.LogID][]int{}, items: map[wire.EntryHash]*item{}, heads: map[wire.EntryHash]*item{},
 		devices: map[wire.DeviceID]*identity.Device{founder.ID: founder},
 		votes:   map[wire.DeviceID]*item{}, newest: map[wire.UserID]crdt.HLC{},
-		evidence: map[wire.LogID]*evidence{}, aside: map[wire.EntryHash]*signedEntry{},
+		evidence: map[wire.LogID]*evidence{}, aside: newShelf(), called: map[wire.EntryHash]bool{},
+		sizes: map[wire.DeviceID]int{}, queues: map[wire.DeviceID][]wire.EntryHash{}, kept: map[slot]*signedEntry{},
 		future: map[wire.EntryHash]bool{}, parked: map[wire.EntryHash]*signedEntry{}, waiting: map[wire.EntryHash][]wire.EntryHash{}, quota: map[wire.DeviceID]int{},
 	}
 }
@@ -121,9 +134,6 @@ func (l *logs) check(now time.Time, s *signedEntry, group wire.GroupID, engine E
 	prev := l.items[e.Prev] // nil at seq 1
 	switch {
 	case prev == nil:
-		if len(l.index[it.log]) == 0 && l.logsOf(e.Device) >= maxLogs {
-			return nil, fmt.Errorf("log of device %v: %w: %d incarnations", e.Device, ErrFull, maxLogs)
-		}
 	case prev.log != it.log || prev.seq+1 != e.Seq:
 		return nil, fmt.Errorf("entry %d of device %v: %w: prev is not the entry before it", e.Seq, e.Device, ErrForged)
 	case it.hlc <= prev.hlc:
@@ -144,13 +154,18 @@ func (l *logs) item(s *signedEntry, d *identity.Device) *item {
 
 // fill gives an item its causal past and its body.
 func (l *logs) fill(it *item, e *wire.Entry, group wire.GroupID, engine Engine) (*item, error) {
+	it = l.fillPast(it, e)
+	return it, it.readBody(group, e, engine)
+}
+
+func (l *logs) fillPast(it *item, e *wire.Entry) *item {
 	if e.Seq > 1 {
 		it.past = append(it.past, l.items[e.Prev].past...)
 	}
 	for _, dep := range e.Deps {
 		it.past = it.past.join(l.items[dep].past)
 	}
-	return it, it.readBody(group, e, engine)
+	return it
 }
 
 func (l *logs) logsOf(d wire.DeviceID) (n int) {
@@ -236,22 +251,71 @@ func (l *logs) frontier(own wire.LogID, most int) []wire.EntryHash {
 }
 
 // park keeps an entry that came before what it builds on. It is not durable: a
-// sync brings it again.
-func (l *logs) park(s *signedEntry, missing []wire.EntryHash) error {
+// sync brings it again, and what came last is the most likely to be of use, so that
+// it takes the place of the oldest: of the same device, or of the one with the most.
+func (l *logs) park(s *signedEntry, missing []wire.EntryHash) {
 	if l.parked[s.hash] != nil {
-		return nil
+		return
 	}
-	dev := s.entry.Device
-	if l.bytes+len(s.raw) > maxParkedBytes || l.quota[dev] >= maxParked || l.quota[dev] == 0 && len(l.quota) >= maxParkedDevices {
-		return fmt.Errorf("entries of device %v: %w", dev, ErrFull)
+	s.bucket = s.entry.Device
+	if l.devices[s.bucket] == nil {
+		s.bucket = wire.DeviceID{}
+	}
+	if l.quota[s.bucket] >= maxParked {
+		l.dropOldest(s.bucket)
+	}
+	for l.bytes+len(s.raw) > maxParkedBytes {
+		var most wire.DeviceID
+		for d, size := range l.sizes {
+			if size > l.sizes[most] || size == l.sizes[most] && slices.Compare(d[:], most[:]) < 0 {
+				most = d
+			}
+		}
+		l.dropOldest(most)
 	}
 	l.parked[s.hash] = s
 	l.bytes += len(s.raw)
-	l.quota[dev]++
+	l.sizes[s.bucket] += len(s.raw)
+	l.quota[s.bucket]++
+	l.queues[s.bucket] = append(l.queues[s.bucket], s.hash)
+	l.keep(s)
 	for _, h := range missing {
 		l.waiting[h] = append(l.waiting[h], s.hash)
 	}
-	return nil
+}
+
+// dropOldest forgets the entry of a device that was parked first.
+func (l *logs) dropOldest(bucket wire.DeviceID) {
+	for _, h := range l.queues[bucket] {
+		if s := l.parked[h]; s != nil {
+			l.drop(s)
+			return
+		}
+	}
+}
+
+// drop forgets an entry that is parked.
+func (l *logs) drop(s *signedEntry) {
+	l.release(s)
+	for _, h := range l.missing(s.entry) {
+		l.waiting[h] = slices.DeleteFunc(l.waiting[h], func(w wire.EntryHash) bool { return w == s.hash })
+		if len(l.waiting[h]) == 0 {
+			delete(l.waiting, h)
+		}
+	}
+}
+
+// keep notes the first entry that is kept of those with one number.
+func (l *logs) keep(s *signedEntry) {
+	if l.kept[s.slot()] == nil {
+		l.kept[s.slot()] = s
+	}
+}
+
+func (l *logs) unkeep(s *signedEntry) {
+	if l.kept[s.slot()] == s {
+		delete(l.kept, s.slot())
+	}
 }
 
 // unpark takes out those that waited for h and now lack nothing.
@@ -270,9 +334,16 @@ func (l *logs) unpark(h wire.EntryHash) []*signedEntry {
 func (l *logs) release(s *signedEntry) *signedEntry {
 	delete(l.parked, s.hash)
 	delete(l.future, s.hash)
+	l.unkeep(s)
 	l.bytes -= len(s.raw)
-	if l.quota[s.entry.Device]--; l.quota[s.entry.Device] == 0 {
-		delete(l.quota, s.entry.Device)
+	l.sizes[s.bucket] -= len(s.raw)
+	switch l.quota[s.bucket]--; {
+	case l.quota[s.bucket] == 0:
+		delete(l.quota, s.bucket)
+		delete(l.sizes, s.bucket)
+		delete(l.queues, s.bucket)
+	case len(l.queues[s.bucket]) > 2*l.quota[s.bucket]+64 || l.queues[s.bucket][0] == s.hash:
+		l.queues[s.bucket] = slices.DeleteFunc(l.queues[s.bucket], func(h wire.EntryHash) bool { return l.parked[h] == nil })
 	}
 	return s
 }

@@ -203,9 +203,7 @@ func TestParkedEntriesComeInOnce(t *testing.T) {
 			e := g.entries[i]
 			s := &signedEntry{entry: e, hash: g.hashes[i]}
 			if gone := l.missing(e); len(gone) > 0 {
-				if err := l.park(s, gone); err != nil {
-					t.Fatal(err)
-				}
+				l.park(s, gone)
 				return
 			}
 			l.add(&item{hash: s.hash, log: e.Log(), seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC)}, e)
@@ -221,14 +219,35 @@ func TestParkedEntriesComeInOnce(t *testing.T) {
 			t.Fatalf("seed %d: %d of %d came in; %d parked, %d waited for, %d quotas", seed, in, len(g.entries), len(l.parked), len(l.waiting), len(l.quota))
 		}
 	}
-	l := newLogs(&identity.Device{})
-	var full error
-	n := 0
-	for ; full == nil; n++ {
-		s := &signedEntry{entry: &wire.Entry{Device: testDevice(1)}, hash: wire.EntryHash{byte(n), byte(n >> 8), 1}}
-		full = l.park(s, []wire.EntryHash{{9}})
+	// What came last takes the place of the oldest, of the same device or of the one
+	// with the most bytes.
+	l := newLogs(&identity.Device{ID: testDevice(1)})
+	l.devices[testDevice(2)] = &identity.Device{ID: testDevice(2)}
+	park := func(device, n, size int) *signedEntry {
+		s := &signedEntry{raw: make([]byte, size), hash: wire.EntryHash{byte(n), byte(n >> 8), byte(device)}}
+		s.entry = &wire.Entry{Device: testDevice(device), Seq: uint64(n), Deps: []wire.EntryHash{{9, byte(n)}}}
+		l.park(s, l.missing(s.entry))
+		return s
 	}
-	if !isErr(full, ErrFull) || n != maxParked+1 {
-		t.Errorf("the %dth waiting entry of a device: %v", n, full)
+	first := park(2, 0, 100)
+	for n := range 3 * maxParked {
+		park(1, n, 1)
+		park(3+n%50, n, 1) // not known: they share one place
+	}
+	if len(l.parked) != 2*maxParked+1 || l.parked[first.hash] == nil || len(l.queues[testDevice(1)]) > 3*maxParked {
+		t.Errorf("%d are parked, %d in a queue", len(l.parked), len(l.queues[testDevice(1)]))
+	}
+	for n := range 100 {
+		park(1, 10000+n, maxParkedBytes/10)
+	}
+	last := park(1, 20000, 1)
+	if l.bytes > maxParkedBytes || l.parked[first.hash] == nil || l.parked[last.hash] == nil {
+		t.Errorf("%d bytes are parked", l.bytes)
+	}
+	for _, s := range l.parked {
+		l.drop(s)
+	}
+	if len(l.parked)+len(l.waiting)+len(l.quota)+len(l.sizes)+len(l.queues)+len(l.kept)+l.bytes != 0 {
+		t.Error("something is left of what was dropped")
 	}
 }

@@ -32,6 +32,9 @@ type Config struct {
 	Retention time.Duration
 	// UpdateEvery is how often this device renews its keys in the group; 0: 30 days.
 	UpdateEvery time.Duration
+
+	// Alternative is for measurements of fork choices only. No node sets it.
+	Alternative Alternative
 }
 
 const (
@@ -65,7 +68,8 @@ type Machine struct {
 	unusable  map[[32]byte]bool           // KeyPackages, by hash, that no commit can add
 	outAt     map[wire.EpochID]bool       // epochs whose commit removed this device
 	leaves    map[[32]byte]*identity.Leaf // credentials verified before
-	rosters   map[wire.EntryHash]*roster  // as resolved from an entry's past
+	rosters   map[string]*roster          // as resolved from an entry's past, by which of logs.ops those are
+	counted   int                         // operations that roster was resolved from
 
 	transport    map[wire.KeyID][]byte // held
 	tkeys        map[wire.KeyID]*transportKey
@@ -100,7 +104,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		cfg: cfg, group: cfg.Genesis.ID, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation},
 		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID), stale: true,
 		held: map[wire.EpochID]*heldEpoch{}, refused: map[wire.EpochID]bool{}, unusable: map[[32]byte]bool{}, outAt: map[wire.EpochID]bool{},
-		leaves: map[[32]byte]*identity.Leaf{}, rosters: map[wire.EntryHash]*roster{}, refusedAt: map[wire.EpochID]time.Time{},
+		leaves: map[[32]byte]*identity.Leaf{}, rosters: map[string]*roster{}, refusedAt: map[wire.EpochID]time.Time{},
 		transport: map[wire.KeyID][]byte{}, tkeys: map[wire.KeyID]*transportKey{}, keyPkgs: map[[32]byte]*ownKeyPackage{},
 		wantTrees: map[wire.EpochID]bool{},
 		mail:      newMail(), peer: map[wire.DeviceID]*peerState{}, pending: map[string]int{},
@@ -210,14 +214,28 @@ func (m *Machine) loadEntries() error {
 	slices.SortFunc(all, func(a, b *signedEntry) int {
 		return (&item{hlc: crdt.HLC(a.entry.HLC), hash: a.hash}).compare(&item{hlc: crdt.HLC(b.entry.HLC), hash: b.hash})
 	})
-	for _, s := range all {
-		it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
-		if err == nil {
-			err = m.insert(it, s.entry)
+	// A hostile member can date an entry before the operation that adds its device:
+	// such entries, and what builds on them, wait for another round.
+	for len(all) > 0 {
+		var later []*signedEntry
+		for _, s := range all {
+			if m.logs.devices[s.entry.Device] == nil || len(m.logs.missing(s.entry)) > 0 {
+				later = append(later, s)
+				continue
+			}
+			it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
+			if err == nil {
+				err = m.insert(it, s.entry)
+			}
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			}
 		}
-		if err != nil {
+		if len(later) == len(all) {
+			_, err := m.logs.checkLoaded(later[0], m.group, m.cfg.Engine)
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
+		all = later
 	}
 	return nil
 }
@@ -324,6 +342,7 @@ func (m *Machine) settle(now time.Time) {
 	m.sendBeacon(now)
 	m.retire(now)
 	m.retireKeyPackages(now)
+	m.retireDaily(now)
 	m.publish()
 	m.flushOwn()
 	m.ready.NextWake = m.duty.next()
@@ -381,7 +400,14 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 	if len(s.raw) > wire.MaxEntry {
 		return nil, fmt.Errorf("%v: %w: %d bytes", kind, wire.ErrTooLarge, len(s.raw))
 	}
-	it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
+	it := m.logs.item(s, m.cfg.Device)
+	var err error
+	if r, ok := body.(*wire.Record); ok {
+		it.record = r // just made: there is nothing to read
+		it = m.logs.fillPast(it, e)
+	} else {
+		it, err = m.logs.fill(it, e, m.group, m.cfg.Engine)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("own %v: %w", kind, err)
 	}
@@ -417,6 +443,7 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 	m.tree.stand(it, m.logs.inPast)
 	if it.op != nil {
 		m.stale = true
+		clear(m.rosters)
 	}
 	if m.logs.grew {
 		m.recount()

@@ -269,16 +269,20 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 		return 0, err
 	}
 	s.second = m.logs.rival(s) != nil
+	called := m.logs.called[s.hash]
+	delete(m.logs.called, s.hash)
+	unwanted := !called && m.logs.aloof(s.entry) && !m.logs.wanted(s.hash, s.entry)
 	if gone := m.logs.missing(s.entry); len(gone) > 0 {
-		m.ask("an entry's past is missing")
 		if d := m.logs.devices[s.entry.Device]; d != nil {
 			if err := identity.Verify(d.Cert.LogKey, wire.DomainEntry, m.group, s.signed); err != nil {
 				return 0, fmt.Errorf("%v of device %v: %w: %w", s.entry.Kind, s.entry.Device, ErrForged, err)
 			}
 		}
-		if err := m.logs.park(s, gone); err != nil {
-			return 0, err
+		if unwanted {
+			return 0, m.putAside(s)
 		}
+		m.ask("an entry's past is missing")
+		m.logs.park(s, gone)
 		return 0, fmt.Errorf("%v of device %v: %w", s.entry.Kind, s.entry.Device, ErrIncomplete)
 	}
 	it, err := m.logs.check(now, s, m.group, m.cfg.Engine)
@@ -288,14 +292,13 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 		}
 		return 0, err
 	}
-	if m.logs.evidence[it.log] != nil && !m.logs.wanted(s.hash) {
-		m.logs.putAside(s)
-		return 0, fmt.Errorf("entry %d of device %v: %w", s.entry.Seq, s.entry.Device, ErrEquivocation)
+	if unwanted {
+		return 0, m.putAside(s)
 	}
 	if err := m.insert(it, s.entry); err != nil {
 		return 0, err
 	}
-	delete(m.logs.aside, s.hash)
+	m.logs.offShelf(s.hash)
 	m.put(itemKey(it), s.raw)
 	switch it.kind {
 	case wire.KindCommit, wire.KindVote:
@@ -420,6 +423,26 @@ func (m *Machine) belowFloor(it *item) bool {
 	return d != nil && d.by != nil && m.logs.inPast(it, d.by)
 }
 
+// sealsFor is how long seals of others' messages are kept to be served. Whoever
+// comes back later tells its gaps, and a holder of the plaintext seals it again.
+const sealsFor = 90 * 24 * time.Hour
+
+// retireSeals deletes old ones.
+func (m *Machine) retireSeals(now time.Time) {
+	for id := range m.mail.seals {
+		it := m.mail.records[id]
+		if it == nil || it.log.Device == m.log.Device || now.Sub(it.hlc.Time()) <= sealsFor {
+			continue // one's own tell what is sealed where
+		}
+		m.fail(m.scan(rowSeal+hexed(id[:])+"/", func(key string, _ []byte) error {
+			m.del(key)
+			return nil
+		}))
+		delete(m.mail.seals, id)
+		delete(m.mail.sealedAt, id)
+	}
+}
+
 func (m *Machine) seals(now time.Time, raws [][]byte) (Outcome, error) {
 	seals := make([]*wire.Seal, len(raws))
 	for i, raw := range raws {
@@ -464,7 +487,8 @@ func (m *Machine) takeSeal(now time.Time, s *wire.Seal) (bool, error) {
 		// Seen before its key is used up: somebody put another label on it.
 		return false, what(fmt.Errorf("%w: it was sealed for another message", errors.Join(ErrForged, err)))
 	}
-	known, err := m.get(sealKey(s))
+	key := sealKey(s)
+	known, err := m.get(key)
 	if err != nil {
 		m.fail(err)
 		return false, err
@@ -505,15 +529,24 @@ func (m *Machine) takeSeal(now time.Time, s *wire.Seal) (bool, error) {
 // checkOpened checks what a seal held. Who sealed it is what MLS proves, whatever
 // the label says: a wrong label must not cost the message its key.
 func (m *Machine) checkOpened(e Epoch, it *item, s *wire.Seal, o OpenedMessage) (*wire.Opened, error) {
-	l, ok := e.Leaf(o.Sender)
+	h := m.held[s.Epoch]
+	if h.senders == nil {
+		h.senders = map[uint32]wire.DeviceID{}
+	}
+	sealer, ok := h.senders[o.Sender]
 	if !ok {
-		return nil, fmt.Errorf("%w: no such sender", ErrForged)
+		l, ok := e.Leaf(o.Sender)
+		if !ok {
+			return nil, fmt.Errorf("%w: no such sender", ErrForged)
+		}
+		d, err := m.deviceOf(l)
+		if err != nil {
+			return nil, fmt.Errorf("%w: its sender: %w", ErrForged, err)
+		}
+		sealer = d.ID
+		h.senders[o.Sender] = sealer
 	}
-	d, err := m.deviceOf(l)
-	if err != nil {
-		return nil, fmt.Errorf("%w: its sender: %w", ErrForged, err)
-	}
-	s.Sealer = d.ID
+	s.Sealer = sealer
 	opened, err := wire.DecodeOpened(o.Plaintext)
 	if err != nil {
 		return nil, err

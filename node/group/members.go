@@ -12,25 +12,28 @@ import (
 // maxRosters bounds the rosters kept of entries' pasts; they can be made again.
 const maxRosters = 64
 
-// rosterAt is the roster as the author of an entry knew it.
+// rosterAt is the roster as the author of an entry knew it: that of the operations in
+// its past. Many entries know the same, so it is kept by which operations those are.
 func (m *Machine) rosterAt(it *item) *roster {
-	if r := m.rosters[it.hash]; r != nil {
-		return r
-	}
+	known := make([]byte, (len(m.logs.ops)+7)/8)
 	var ops []*item
-	for _, op := range m.logs.ops {
+	for i, op := range m.logs.ops {
 		if op != it && m.logs.inPast(op, it) {
 			ops = append(ops, op)
+			known[i/8] |= 1 << (i % 8)
 		}
 	}
-	if !m.stale && len(ops) == len(m.logs.ops) && len(m.logs.evidence) == 0 {
+	if !m.stale && len(ops) == len(m.logs.ops) && len(ops) == m.counted {
 		return m.roster // it knew all that is known
+	}
+	if r := m.rosters[string(known)]; r != nil {
+		return r
 	}
 	r := m.resolver().resolve(ops)
 	if len(m.rosters) >= maxRosters {
 		clear(m.rosters)
 	}
-	m.rosters[it.hash] = r
+	m.rosters[string(known)] = r
 	return r
 }
 
@@ -42,7 +45,8 @@ func (m *Machine) resolveRoster(now time.Time) {
 		return
 	}
 	old := m.roster
-	m.roster = m.resolver().resolve(slices.DeleteFunc(slices.Clone(m.logs.ops), func(op *item) bool { return !m.logs.counts(op) }))
+	ops := slices.DeleteFunc(slices.Clone(m.logs.ops), func(op *item) bool { return !m.logs.counts(op) })
+	m.roster, m.counted = m.resolver().resolve(ops), len(ops)
 	m.stale = false
 	m.chosen, m.sendKey = nil, nil
 	m.duty.transport = time.Time{}

@@ -196,7 +196,7 @@ func (m *Machine) joinAsked(now time.Time, r wire.JoinRequest) error {
 		return fmt.Errorf("request to join: %w", err)
 	}
 	if m.roster.has(d.ID) {
-		return nil // it asks again; JoinStatus tells how far it is
+		return m.askedAgain(r) // JoinStatus tells how far it is
 	}
 	if err := errors.Join(d.CheckExpiry(now), m.cfg.Engine.CheckLifetime(r.KeyPackage, now)); err != nil {
 		return fmt.Errorf("request to join: %w: %w", ErrInvalidKeyPackage, err)
@@ -231,19 +231,38 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 	}
 	waiting := JoinStatus{Stage: wire.JoinWaiting, Reason: "the commit that adds this device is being made"}
 	for n := m.tree.nodes[m.own.Position]; n != nil; n = n.parent {
-		if !adds(n, keyPackage) || n.commit().Welcome == nil {
+		if !adds(n, keyPackage) || len(n.welcomes()) == 0 {
 			continue
 		}
-		e, err := m.epoch(n.id)
+		e, err := m.parent(n.id)
 		if err != nil {
 			return JoinStatus{}, err
 		}
 		if e == nil {
-			return waiting, nil // another member may still have that epoch
+			return JoinStatus{Stage: wire.JoinRenew}, nil
 		}
-		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: n.commit().Welcome, Tree: e.Tree()}, nil
+		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: m.welcomeOf(n, e), Tree: e.Tree()}, nil
+	}
+	for _, d := range m.roster.devices {
+		if over := bytes.Equal(d.keyPackage, keyPackage) && m.cfg.Engine.CheckLifetime(keyPackage, m.now) != nil; over {
+			return JoinStatus{Stage: wire.JoinRenew}, nil // nobody can add it any more
+		}
 	}
 	return waiting, nil
+}
+
+// welcomeOf gives the Welcome of the device that made the commit to an epoch held here.
+func (m *Machine) welcomeOf(n *node, e Parent) []byte {
+	if l, ok := e.Leaf(n.info().Sender); ok {
+		if by, err := m.deviceOf(l); err == nil {
+			for _, claim := range n.claims {
+				if claim.log.Device == by.ID && claim.commit.Welcome != nil {
+					return claim.commit.Welcome
+				}
+			}
+		}
+	}
+	return n.welcomes()[0]
 }
 
 // adds says whether the commit that made n adds this KeyPackage.
@@ -256,6 +275,9 @@ func adds(n *node, keyPackage []byte) bool {
 func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
 	if m.request == nil {
 		return fmt.Errorf("Welcome: %w: this device did not ask", ErrState)
+	}
+	if in.Renew {
+		return m.renewRequest(now)
 	}
 	kp, ok := m.keyPackage(m.request.KeyPackage)
 	if !ok {
@@ -279,6 +301,47 @@ func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
 	// made up shows when the logs say so: until then this device goes on asking.
 	m.duty.join = now.Add(joinAgain)
 	m.ask("just welcomed")
+	return nil
+}
+
+// renewRequest asks with a fresh KeyPackage and a request to be added again: this
+// device is in the roster, but the Welcome for the KeyPackage that it asked with can
+// be served by nobody any more. At most once an hour, whatever members say.
+func (m *Machine) renewRequest(now time.Time) error {
+	if kp := m.keyPkgs[sha256.Sum256(m.request.KeyPackage)]; kp != nil {
+		made := time.UnixMilli(int64(kp.Until)).Add(-keyPackageLifetime) //nolint:gosec // written by this machine
+		if now.Sub(made) < time.Hour {
+			return fmt.Errorf("request to join: %w: its KeyPackage is fresh", ErrState)
+		}
+	}
+	kp, err := m.newKeyPackage(now)
+	if err != nil {
+		return err
+	}
+	r := wire.Rejoin{V: wire.Version, Device: m.log.Device, HLC: uint64(m.clock.Now(now)), KeyPackage: kp.Public}
+	s := m.cfg.LogKey.Sign(wire.DomainRejoin, m.group, r.Encode())
+	m.spend(now, m.request.KeyPackage)
+	m.request = &wire.JoinRequest{V: wire.Version, Group: m.group, Cert: m.cfg.Device.Raw, KeyPackage: kp.Public, Rejoin: &s}
+	m.put(rowJoin, wire.Marshal(m.request))
+	m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
+	return nil
+}
+
+// askedAgain takes the request to be added again of a device that never got here.
+func (m *Machine) askedAgain(r wire.JoinRequest) error {
+	if r.Rejoin == nil {
+		return nil
+	}
+	again, err := m.readRejoin(m.roster, *r.Rejoin)
+	if err != nil {
+		return fmt.Errorf("request to join: %w", err)
+	}
+	if !bytes.Equal(again.KeyPackage, r.KeyPackage) {
+		return fmt.Errorf("request to join: %w: it asks with one KeyPackage to be added with another", ErrForged)
+	}
+	if m.peerOf(again.Device).newerRejoin(again) {
+		m.diff = nil // there may be something to commit
+	}
 	return nil
 }
 
@@ -329,7 +392,7 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 // for the ratchet tree, and gotTree goes on.
 func (m *Machine) joinFromLog(chosen *node) bool {
 	for n := chosen; n != nil; n = n.parent {
-		if n.info() == nil || n.commit().Welcome == nil {
+		if n.info() == nil || len(n.welcomes()) == 0 {
 			continue
 		}
 		for _, public := range n.info().Adds {
@@ -355,12 +418,18 @@ func (m *Machine) gotTree(now time.Time, in Tree) error {
 	}
 	for _, public := range n.info().Adds {
 		if kp, ok := m.keyPackage(public); ok {
-			// Tried at once, so that a wrong tree is refused and asks for another.
-			if err := m.welcomed(now, n.id, n.commit().Welcome, in.Bytes, kp); err != nil {
-				return fmt.Errorf("ratchet tree: %w", err)
+			// Tried at once, so that a wrong tree is refused and asks for another. Which of
+			// the claims to the commit has the Welcome shows when one opens.
+			var errs []error
+			for _, welcome := range n.welcomes() {
+				err := m.welcomed(now, n.id, welcome, in.Bytes, kp)
+				if err == nil {
+					delete(m.wantTrees, in.Epoch)
+					return nil
+				}
+				errs = append(errs, err)
 			}
-			delete(m.wantTrees, in.Epoch)
-			return nil
+			return fmt.Errorf("ratchet tree: %w", errors.Join(errs...))
 		}
 	}
 	return fmt.Errorf("ratchet tree: %w: nobody asked for it", ErrState)

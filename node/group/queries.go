@@ -47,6 +47,9 @@ func (m *Machine) Status() Status {
 	return s
 }
 
+// Parked is how many entries wait here for what they build on.
+func (m *Machine) Parked() int { return len(m.logs.parked) }
+
 // Profile lists the registers of the profile as their authors signed them,
 // ascending by field, for the group's public record.
 func (m *Machine) Profile() []wire.Signed {
@@ -312,7 +315,7 @@ func (m *Machine) SealsFor(device wire.DeviceID, messages []wire.MessageID) ([][
 
 // TreeOf gives the ratchet tree of an epoch at hand, or nil.
 func (m *Machine) TreeOf(id wire.EpochID) ([]byte, error) {
-	e, err := m.epoch(id)
+	e, err := m.parent(id)
 	if e == nil || err != nil {
 		return nil, err
 	}

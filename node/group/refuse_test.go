@@ -116,6 +116,7 @@ func TestBadInputIsRefused(t *testing.T) {
 			return a.log.Sign(wire.DomainEntry, w.group, s.Payload).Encode()
 		}()), ErrForged, Reject},
 		{"entry: dated in the future", entry(forgeEntry(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) {
+			e.Incarnation, e.Seq, e.Prev = 1, 1, wire.EntryHash{} // what waits is evidence once something else has its number
 			e.HLC = uint64(w.now.Add(time.Hour).UnixMilli()) << 16
 		})), ErrFuture, Ignore},
 		{"entry: dated before its past", entry(forgeEntry(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) { e.HLC = 1 })), ErrForged, Reject},

@@ -169,9 +169,9 @@ func (m *Machine) deviceReports() []DeviceReport {
 	}
 	marks := m.logs.marks()
 	last := map[wire.DeviceID]time.Time{}
-	for _, k := range marks {
-		if at := m.logs.items[k.Hash].hlc.Time(); at.After(last[k.Log.Device]) {
-			last[k.Log.Device] = at
+	for _, list := range m.logs.lists {
+		if at := list.head().hlc.Time(); at.After(last[list.id.Device]) {
+			last[list.id.Device] = at
 		}
 	}
 	chosen := m.choose()

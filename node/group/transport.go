@@ -24,6 +24,7 @@ type transportKey struct {
 	id         wire.KeyID
 	by         *item // the TKEY; nil for the first key
 	superseded bool
+	since      *item // the first TKEY that supersedes it
 	wrapped    map[wire.DeviceID]bool
 }
 
@@ -99,8 +100,11 @@ func (m *Machine) noteTransport(it *item) {
 			t.by = it
 		}
 		for _, old := range it.tkey.Supersedes {
-			if old != id {
-				m.tkeyOf(old).superseded = true
+			if t := m.tkeyOf(old); old != id {
+				t.superseded = true
+				if t.since == nil || it.compare(t.since) < 0 {
+					t.since = it
+				}
 			}
 		}
 	case it.wrap != nil:
@@ -330,6 +334,37 @@ func (m *Machine) takeTransportKey(key []byte) {
 	m.tkeyOf(id)
 	m.put(rowTransKey+hexed(id[:]), key)
 	m.sendKey = nil
+}
+
+// transportFor is how long a superseded key is kept at least: others may not know yet.
+const transportFor = 30 * 24 * time.Hour
+
+// retireTransport forgets keys that a TKEY superseded which every live device knows.
+// Who comes back later and still sends under one is heard on streams.
+func (m *Machine) retireTransport(now time.Time) {
+	c := choice{roster: m.roster, newest: m.logs.lastHeard()}
+	newest := c.now()
+	known := func(by *item) bool {
+		for user, u := range m.roster.users {
+			for _, d := range u.devices {
+				if c.isLive(user, newest) && !slices.ContainsFunc(m.logs.lists, func(l *logList) bool {
+					return l.id.Device == d && m.logs.inPast(by, l.head())
+				}) {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	current, _ := m.TransportKey()
+	for id := range m.transport {
+		t := m.tkeyOf(id)
+		if id != current && t.superseded && now.Sub(t.since.hlc.Time()) > transportFor && known(t.since) {
+			delete(m.transport, id)
+			m.del(rowTransKey + hexed(id[:]))
+			m.sendKey = nil
+		}
+	}
 }
 
 // joinSecrets is what a Welcome carries beside MLS: the keys that are not

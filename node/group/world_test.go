@@ -312,8 +312,11 @@ func (w *world) sync(a, b *device) {
 			if from.m.Status().Position == (wire.EpochID{}) || to.m.Status().Position == (wire.EpochID{}) {
 				return // no keys, no proof
 			}
+			marks, next := to.m.Marks(), wire.EntryHash{}
 			for {
-				entries, next, err := from.m.EntriesAfter(to.dev.ID, to.m.Marks(), wire.EntryHash{}, 64<<10)
+				var entries [][]byte
+				var err error
+				entries, next, err = from.m.EntriesAfter(to.dev.ID, marks, next, 64<<10)
 				if err != nil {
 					w.t.Fatal(err)
 				}
@@ -348,9 +351,16 @@ func (w *world) sync(a, b *device) {
 	}
 }
 
-// carryJoin is what /panda/join/1 does, tried again until it succeeds.
-func (w *world) carryJoin(d *device, r wire.JoinRequest) {
-	again := func() { w.after(time.Second, func() { w.carryJoin(d, r) }) }
+// carryJoin is what /panda/join/1 does, tried again until it succeeds: by a device
+// that is offline for long, now and then.
+func (w *world) carryJoin(d *device, r wire.JoinRequest) { w.tryJoin(d, r, time.Second) }
+
+func (w *world) tryJoin(d *device, r wire.JoinRequest, wait time.Duration) {
+	next := time.Second
+	if !d.online {
+		next = min(2*wait, time.Hour)
+	}
+	again := func() { w.after(min(wait, next), func() { w.tryJoin(d, r, next) }) }
 	if d.down || d.m.request == nil {
 		return
 	}
@@ -365,6 +375,11 @@ func (w *world) carryJoin(d *device, r wire.JoinRequest) {
 		s, err := o.m.JoinStatus(r.KeyPackage)
 		if err != nil {
 			w.t.Fatal(err)
+		}
+		if s.Stage == wire.JoinRenew {
+			if _, err := d.step(JoinAnswered{Renew: true}); err == nil {
+				return // the machine asks anew
+			}
 		}
 		if s.Stage != wire.JoinWelcomed {
 			again()

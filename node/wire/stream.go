@@ -203,13 +203,14 @@ type JoinRequest struct {
 	KeyPackage []byte  `cbor:"4,keyasint"`
 	Invite     *Signed `cbor:"5,keyasint,omitempty"`
 	Claim      *Signed `cbor:"6,keyasint,omitempty"` // with an invite, and only then
+	Rejoin     *Signed `cbor:"7,keyasint,omitempty"` // Rejoin for this KeyPackage, of a device that was added and whose Welcome is gone
 }
 
 func (j *JoinRequest) version() uint64 { return j.V }
 
 // DecodeJoinRequest reads a request.
 func DecodeJoinRequest(b []byte) (*JoinRequest, error) {
-	return decode[JoinRequest](b, MaxKeyPackage+4*MaxDeviceCert)
+	return decode[JoinRequest](b, 2*MaxKeyPackage+4*MaxDeviceCert)
 }
 
 func (j *JoinRequest) validate() error {
@@ -237,6 +238,7 @@ const (
 	JoinWaiting  JoinStage = 1 // accepted; the commit is being made, or waits for an admin
 	JoinWelcomed JoinStage = 2 // Welcome is there; the tree follows in SyncTree frames
 	JoinDenied   JoinStage = 3 // Reason says why
+	JoinRenew    JoinStage = 4 // the device was added and its Welcome is gone: ask with a fresh KeyPackage and a Rejoin
 )
 
 // JoinReply answers a request; several may follow each other, until Welcomed or Denied.
@@ -251,7 +253,7 @@ type JoinReply struct {
 
 func (j *JoinReply) validate() error {
 	switch {
-	case j.Stage < JoinWaiting || j.Stage > JoinDenied:
+	case j.Stage < JoinWaiting || j.Stage > JoinRenew:
 		return fmt.Errorf("%w: join reply: stage %d", ErrMalformed, j.Stage)
 	case (j.Stage == JoinWelcomed) != (len(j.Welcome) > 0):
 		return fmt.Errorf("%w: join reply: stage %d with a Welcome of %d bytes", ErrMalformed, j.Stage, len(j.Welcome))

@@ -396,7 +396,7 @@ func TestRules(t *testing.T) {
 		{"join-welcomed", "for good", change(reply, func(j *JoinReply) { j.Final = 1 }), ErrMalformed},
 		{"join-denied", "more than final", Marshal(&JoinReply{Stage: JoinDenied, Final: 2}), ErrMalformed},
 		{"join-welcomed", "stage 0", Marshal(&JoinReply{}), ErrMalformed},
-		{"join-welcomed", "stage 4", Marshal(&JoinReply{Stage: 4}), ErrMalformed},
+		{"join-welcomed", "stage 5", Marshal(&JoinReply{Stage: 5}), ErrMalformed},
 		{"join-welcomed", "without Welcome", change(reply, func(j *JoinReply) { j.Welcome = nil }), ErrMalformed},
 		{"join-welcomed", "Welcome while waiting", change(reply, func(j *JoinReply) { j.Stage = JoinWaiting }), ErrMalformed},
 		{"join-welcomed", "short signature", change(reply, func(j *JoinReply) { j.Genesis = &short }), ErrMalformed},

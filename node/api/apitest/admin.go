@@ -175,6 +175,11 @@ func (n *Node) GroupStatus(_ context.Context, r api.GroupRequest) (out api.Group
 	return out, err
 }
 
+// Reboot does nothing but count.
+func (n *Node) Reboot(_ context.Context, r api.GroupRequest) (out api.Empty, err error) {
+	return out, n.in("Reboot", r.Group, func(*group) error { return nil })
+}
+
 // Heal gives Healed.
 func (n *Node) Heal(_ context.Context, r api.GroupRequest) (out api.Healed, err error) {
 	err = n.in("Heal", r.Group, func(*group) error { out = n.Healed; return nil })

@@ -319,18 +319,18 @@ func (n *Node) Join(ctx context.Context, r api.JoinRequest, emit func(api.JoinUp
 }
 
 // Leave puts the group out.
-func (n *Node) Leave(_ context.Context, r api.GroupRequest) (api.Empty, error) {
+func (n *Node) Leave(_ context.Context, r api.GroupRequest) (api.Left, error) {
 	if err := n.enter("Leave"); err != nil {
-		return api.Empty{}, err
+		return api.Left{}, err
 	}
 	defer n.mu.Unlock()
 	g, err := n.named(r.Group)
 	if err != nil {
-		return api.Empty{}, err
+		return api.Left{}, err
 	}
 	g.State = api.StateOut
 	n.event(g, api.Event{Kind: api.EventOut})
-	return api.Empty{}, nil
+	return api.Left{}, nil
 }
 
 // Members lists who is in a group.

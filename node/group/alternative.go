@@ -1,0 +1,109 @@
+package group
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Alternative is a fork choice other than this package's: one of three that others
+// use, or ours with one of its rules left out. It is for measurements only
+// (docs/FORKCHOICE.md): all devices of a group must run the same, and no node runs
+// any; internal/archtest sees to that.
+type Alternative string
+
+// The alternatives.
+const (
+	LowestHash       Alternative = "lowest hash"            // at each fork, of the child's EpochID
+	LongestChain     Alternative = "longest chain"          // the deepest epoch, then the lowest hash
+	RewindHorizon    Alternative = "rewind horizon"         // ours, but no device goes back behind rewindMost epochs
+	WithoutVoid      Alternative = "without rule 1"         // commits of those who swing, and floods, count
+	WithoutLiveVoter Alternative = "without rule 2"         // the votes of the dead count without a live one
+	WithoutMajority  Alternative = "without rule 3"         // weight decides at once
+	WithoutSettled   Alternative = "rule 3, one electorate" // also of those who came later and are settled: not in it
+	WithoutWeight    Alternative = "without rule 4"         // no majority: the tie-break decides at once
+	WithoutTieBreak  Alternative = "without rule 5"         // ties go to the child that this device heard of first
+	WithoutRefused   Alternative = "without refused"        // nobody stands up for a sibling of what it finds invalid
+)
+
+// Alternatives lists them, in the order of the table.
+var Alternatives = []Alternative{
+	LowestHash, LongestChain, RewindHorizon, WithoutVoid, WithoutLiveVoter, WithoutMajority, WithoutSettled, WithoutWeight, WithoutTieBreak, WithoutRefused,
+}
+
+// rewindMost is how many epochs a device leaves behind itself at most under
+// RewindHorizon.
+const rewindMost = 8
+
+// rules are those of the fork choice that are left out.
+func (a Alternative) rules() rules {
+	return rules{
+		void: a == WithoutVoid, liveVoter: a == WithoutLiveVoter, majority: a == WithoutMajority, electorate: a == WithoutSettled,
+		weight: a == WithoutWeight, tieBreak: a == WithoutTieBreak,
+	}
+}
+
+// chooseOtherwise is choose under an alternative; position is this device's, or nil.
+func (c *choice) chooseOtherwise(a Alternative, position *node) *node {
+	switch a {
+	case LowestHash:
+		at := c.root
+		for {
+			children := c.plain(at)
+			if len(children) == 0 {
+				return at
+			}
+			at = slices.MinFunc(children, byID)
+		}
+	case LongestChain:
+		return c.deepest()
+	case RewindHorizon:
+		if position != nil {
+			for range rewindMost {
+				if position.parent != nil {
+					position = position.parent
+				}
+			}
+			c.root = position
+		}
+		return c.choose()
+	default:
+		return c.choose()
+	}
+}
+
+// plain lists the children of a node without a look at who made them.
+func (c *choice) plain(at *node) []*node {
+	return slices.DeleteFunc(slices.Clone(at.children), func(n *node) bool { return c.skip != nil && c.skip(n) })
+}
+
+func byID(a, b *node) int { return bytes.Compare(a.id[:], b.id[:]) }
+
+func (c *choice) deepest() *node {
+	type place struct {
+		at    *node
+		depth int
+	}
+	best := place{at: c.root}
+	for queue := []place{best}; len(queue) > 0; queue = queue[1:] {
+		at := queue[0]
+		if at.depth > best.depth || at.depth == best.depth && byID(at.at, best.at) < 0 {
+			best = at
+		}
+		for _, n := range c.plain(at.at) {
+			queue = append(queue, place{n, at.depth + 1})
+		}
+	}
+	return best.at
+}
+
+// otherwise is the choice of this device under its alternative.
+func (m *Machine) otherwise(c *choice) *node {
+	c.without = m.cfg.Alternative.rules()
+	var position *node
+	if m.own.Position != (wire.EpochID{}) {
+		position = m.tree.nodes[m.own.Position]
+	}
+	return c.chooseOtherwise(m.cfg.Alternative, position)
+}

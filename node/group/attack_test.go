@@ -1,0 +1,267 @@
+package group
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// A member writes an operation that adds a device, and with that device an entry
+// dated before it: who took it starts again from what it has written down.
+func TestEntryOlderThanItsDevice(t *testing.T) {
+	w, a, b, c := three(t, 700)
+	secret, public, _ := MLS(1).NewSigner(w.rand)
+	p, op := puppet(t, w, "puppet", secret, public, w.now)
+	add, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, c.next(a))
+	old, hash := forged(p, wire.KindRecord, &wire.Record{}, nil, func(e *wire.Entry) { e.HLC = 1 << 16 })
+	a.must(Entries{Entries: [][]byte{add, old}})
+	if a.m.logs.items[hash] == nil {
+		t.Fatal("the entry is not in the set")
+	}
+	a.open()
+	if a.m.logs.items[hash] == nil {
+		t.Error("after a restart the entry is gone")
+	}
+	a.send("after")
+	w.run(5 * time.Minute)
+	w.sync(a, b)
+	w.run(time.Minute)
+	if b.m.logs.items[hash] == nil || !slices.Contains(b.texts(), "after") {
+		t.Errorf("ben does not follow: %v, %v", b.texts(), b.errs)
+	}
+}
+
+// What is asked about a group with evidence is answered.
+func TestReportWithEvidence(t *testing.T) {
+	w, a, _, c := three(t, 701)
+	raws, _ := forked(c, a)
+	a.must(Entries{Entries: raws[:1]})
+	_, _ = a.step(Entries{Entries: raws[1:]})
+	if r := a.m.Report(w.now); len(r.Devices) != 3 {
+		t.Errorf("%d devices", len(r.Devices))
+	}
+}
+
+// The choice goes back to an epoch that a device had left so long ago that its
+// message keys are destroyed.
+func TestBackToAThinEpoch(t *testing.T) {
+	for seed := range uint64(8) {
+		w := newWorld(t, 710+seed)
+		var all []*device
+		for i := range 5 {
+			all = append(all, w.device(fmt.Sprint("u", i)))
+		}
+		a, c, rest := all[0], all[1], all[2:]
+		w.found(a, wire.PolicyOpen)
+		for _, x := range all[1:] {
+			w.join(x)
+		}
+		w.run(time.Minute)
+		w.agree(all...)
+		side := map[*device]int{}
+		w.cut = func(x, y *device) bool { return side[x] != side[y] }
+		for i, x := range all {
+			side[x] = i
+		}
+		for _, x := range []*device{a, c} { // both renew their keys
+			x.m.duty.update = w.now
+			x.must(Tick{})
+		}
+		one := a.m.own.Position
+		if one == c.m.own.Position {
+			t.Fatal("no fork")
+		}
+		// The rest hear of anna's epoch alone, and vote for it. Anna hears of the other.
+		for _, x := range rest {
+			side[x] = 9
+			entries, _, err := a.m.EntriesAfter(x.dev.ID, x.m.Marks(), wire.EntryHash{}, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x.must(Entries{Entries: entries})
+		}
+		w.run(2 * time.Minute)
+		side[c] = side[a]
+		w.sync(a, c)
+		w.run(2 * time.Minute)
+		if a.m.tree.nodes[one].contains(a.m.tree.nodes[a.m.own.Position]) {
+			continue // the tie-break went the other way
+		}
+		c.online = false
+		w.run(50 * time.Hour)
+		if h := a.m.held[one]; h == nil || !h.row.Thin {
+			t.Fatalf("seed %d: anna holds %+v", seed, h)
+		}
+		for _, x := range all {
+			side[x] = 0
+		}
+		for _, x := range rest {
+			w.sync(a, x)
+		}
+		a.send("again")
+		w.run(10 * time.Minute)
+		w.agree(append(rest, a)...)
+		for _, x := range rest {
+			if !slices.Contains(x.texts(), "again") {
+				t.Errorf("seed %d: %s shows %v", seed, x.name, x.texts())
+			}
+		}
+		return
+	}
+	t.Error("no seed led to the case")
+}
+
+// A copy of a COMMIT, dated before it, carries no Welcome, or a wrong one.
+func TestCopiedCommitWithAnotherWelcome(t *testing.T) {
+	for _, welcome := range [][]byte{nil, {1, 2, 3}} {
+		w, a, b, c := three(t, 705)
+		_ = b
+		parent := a.m.tree.nodes[a.m.own.Position]
+		before := a.m.clock.Last()
+		w.run(time.Second)
+		d := w.device("dora")
+		w.cut = func(x, y *device) bool { return x == d || y == d }
+		d.open()
+		d.must(Join{})
+		a.must(JoinAsked{Request: *d.m.request})
+		w.run(time.Second)
+		n := a.m.tree.nodes[a.m.own.Position]
+		if n == parent {
+			t.Fatal("no commit was made")
+		}
+		bad := *n.commit()
+		bad.Welcome = welcome
+		raw := c.forge(wire.KindCommit, &bad, []wire.EntryHash{parent.by().hash}, func(e *wire.Entry) {
+			e.HLC = uint64(max(before, parent.by().hlc) + 1)
+		})
+		a.must(Entries{Entries: [][]byte{raw}})
+		if n.by().log.Device != c.dev.ID {
+			t.Fatal("the copy does not come first: this test shows nothing")
+		}
+		w.cut = nil
+		w.run(2 * time.Minute)
+		w.agree(a, d)
+	}
+}
+
+// branch makes n records of c that follow each other, in a log and from a seq on.
+func branch(c *device, incarnation uint64, n int, deps []wire.EntryHash, at crdt.HLC) (raws [][]byte, hashes []wire.EntryHash) {
+	c.w.t.Helper()
+	for i := range n {
+		o := wire.Opened{Body: fmt.Append(nil, c.w.rand.Uint64())}
+		raw, hash := forged(c, wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, nil, func(e *wire.Entry) {
+			e.Incarnation, e.Seq, e.HLC = incarnation, uint64(i+1), uint64(at)+uint64(i)
+			if i == 0 {
+				e.Deps = deps
+			} else {
+				e.Prev = hashes[i-1]
+			}
+		})
+		raws, hashes = append(raws, raw), append(hashes, hash)
+	}
+	return raws, hashes
+}
+
+// A device was restored twice and wrote a lot on both branches of its log. Who saw
+// one of them takes what others built upon the other, however long that is.
+func TestLongBranch(t *testing.T) {
+	for _, n := range []int{2, 100, 700} {
+		for _, flooded := range []bool{false, true} {
+			w, a, b, c := three(t, 702)
+			c.online, w.gossip = false, false
+			held := true
+			w.cut = func(x, y *device) bool { return held }
+			inc := w.rand.Uint64()
+			deps := []wire.EntryHash{a.m.logs.head(a.m.log).hash}
+			at := max(crdt.HLCFromTime(w.now), a.m.clock.Last()+1, b.m.clock.Last()+1)
+			one, _ := branch(c, inc, 1, deps, at)
+			two, hashes := branch(c, inc, n, deps, at)
+			a.must(Entries{Entries: one})
+			b.must(Entries{Entries: two})
+			b.send("on the other branch")
+			if flooded {
+				// Its own entries, and some of nobody, fill what a keeps of those that wait.
+				for i := range maxParked {
+					raw, _ := forged(c, wire.KindRecord, &wire.Record{}, nil, func(e *wire.Entry) { e.Seq, e.Prev = 9, wire.EntryHash{byte(i), 1} })
+					_, _ = a.step(Entries{Entries: [][]byte{raw}})
+				}
+				for i := range 64 {
+					raw, _ := forged(c, wire.KindRecord, &wire.Record{}, nil, func(e *wire.Entry) { e.Device[0], e.Seq, e.Prev = byte(i), 9, wire.EntryHash{1} })
+					_, _ = a.step(Entries{Entries: [][]byte{raw}})
+				}
+			}
+			held = false
+			for range 3 {
+				w.sync(a, b)
+				w.run(time.Minute)
+			}
+			if it := a.m.logs.items[hashes[n-1]]; it == nil || !a.m.logs.counts(it) || !slices.Contains(a.texts(), "on the other branch") {
+				t.Errorf("branch of %d, flooded %v: anna does not take what ben built upon: %d parked, %d aside", n, flooded, len(a.m.logs.parked), len(a.m.logs.aside.entries))
+			}
+		}
+	}
+}
+
+// A device begins more logs than one may: whichever of them somebody saw first, all
+// take what the others built upon.
+func TestManyIncarnations(t *testing.T) {
+	w, a, b, c := three(t, 703)
+	c.online, w.gossip = false, false
+	held := true
+	w.cut = func(x, y *device) bool { return held }
+	var raws [][]byte
+	for range 2 * maxLogs {
+		raw, _ := branch(c, w.rand.Uint64(), 1, nil, max(crdt.HLCFromTime(w.now), a.m.clock.Last()+1))
+		raws = append(raws, raw...)
+	}
+	for _, raw := range raws {
+		_, _ = a.step(Entries{Entries: [][]byte{raw}})
+	}
+	slices.Reverse(raws)
+	for _, raw := range raws {
+		_, _ = b.step(Entries{Entries: [][]byte{raw}})
+	}
+	if n := a.m.logs.logsOf(c.dev.ID); n > maxLogs {
+		t.Errorf("anna took %d logs that nobody named", n)
+	}
+	a.send("from anna")
+	b.send("from ben")
+	held = false
+	for range 3 {
+		w.sync(a, b)
+		w.run(time.Minute)
+	}
+	w.agree(a, b)
+	if len(a.texts()) != 2 || len(b.texts()) != 2 {
+		t.Errorf("anna shows %v, ben %v", a.texts(), b.texts())
+	}
+}
+
+// Two entries with one number are evidence for whoever is shown them, also if what
+// they follow is known to nobody else.
+func TestEvidenceWithoutItsPast(t *testing.T) {
+	w, a, b, c := three(t, 704)
+	c.online, w.gossip = false, false
+	inc := w.rand.Uint64()
+	at := max(crdt.HLCFromTime(w.now), a.m.clock.Last()+1)
+	raws, hashes := branch(c, inc, 2, nil, at)
+	rival, _ := forged(c, wire.KindRecord, &wire.Record{Commitment: wire.Hash{1}}, nil, func(e *wire.Entry) {
+		e.Incarnation, e.Seq, e.Prev, e.HLC = inc, 2, hashes[0], uint64(at)+9
+	})
+	_, _ = a.step(Entries{Entries: append(raws, rival)})
+	if !a.m.logs.accused(c.dev.ID) {
+		t.Fatal("anna has no evidence")
+	}
+	for range 3 {
+		w.sync(a, b)
+		w.run(time.Minute)
+	}
+	if !b.m.logs.accused(c.dev.ID) {
+		t.Error("carl weighs something for ben and nothing for anna")
+	}
+	w.agree(a, b)
+}

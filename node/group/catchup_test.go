@@ -1,0 +1,152 @@
+package group
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"testing"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// longGroup is the logs of a group with many entries, and what each weighs on a stream.
+type longGroup struct {
+	entries []*wire.Entry
+	hashes  []wire.EntryHash
+	size    map[wire.EntryHash]int
+	number  map[wire.EntryHash]int
+}
+
+// newLongGroup makes n RECORDs by devices that speak in turn, each of which names
+// what was said last, encoded and signed (but for the signature's bytes) as they travel.
+func newLongGroup(n, devices int) *longGroup {
+	g := &longGroup{size: map[wire.EntryHash]int{}, number: map[wire.EntryHash]int{}}
+	heads := make([]int, devices) // place in entries, from 1
+	signature := make([]byte, 64)
+	for i := range n {
+		d := (i*7 + i/devices) % devices
+		e := &wire.Entry{
+			V: wire.Version, Group: wire.GroupID{1}, Device: testDevice(d), Incarnation: 1 << 60, Seq: 1, Kind: wire.KindRecord,
+			HLC: uint64(day(100)) + uint64(i+1)<<16, Body: wire.Marshal(&wire.Record{Commitment: sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(i)))}),
+		}
+		if at := heads[d]; at > 0 {
+			e.Seq, e.Prev = g.entries[at-1].Seq+1, g.hashes[at-1]
+		}
+		if i > 0 && g.entries[i-1].Device != e.Device {
+			e.Deps = []wire.EntryHash{g.hashes[i-1]}
+		}
+		signed := wire.Signed{Payload: e.Encode(), Signature: signature}
+		hash := wire.EntryHashOf(e.Group, signed.Payload)
+		g.entries, g.hashes = append(g.entries, e), append(g.hashes, hash)
+		g.size[hash], g.number[hash] = len(signed.Encode()), i
+		heads[d] = i + 1
+	}
+	return g
+}
+
+// without puts all entries but some into a set.
+func (g *longGroup) without(t *testing.T, left func(i int) bool) *logs {
+	t.Helper()
+	l := newLogs(&identity.Device{ID: testDevice(0), User: testUser(0)})
+	for i, e := range g.entries {
+		if left != nil && left(i) {
+			continue
+		}
+		if gone := l.missing(e); len(gone) > 0 {
+			t.Fatalf("entry %d lacks %d others", i, len(gone))
+		}
+		it := &item{hash: g.hashes[i], log: e.Log(), seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC)}
+		if it.seq > 1 {
+			it.past = append(it.past, l.items[e.Prev].past...)
+		}
+		for _, d := range e.Deps {
+			it.past = it.past.join(l.items[d].past)
+		}
+		l.add(it, e)
+	}
+	return l
+}
+
+// To catch up costs the version vector, which does not grow with the entries, and
+// exactly the bytes of what is missing: k of 100,000.
+func TestCatchUpIsProportional(t *testing.T) {
+	const entries, devices = 100_000, 32
+	g := newLongGroup(entries, devices)
+	full := g.without(t, nil)
+	if full.count != entries {
+		t.Fatalf("%d entries", full.count)
+	}
+	everybody := func(*item) bool { return true }
+	vectors := []int{}
+	costs := map[int]int{}
+	for _, k := range []int{10, 100, 1000} {
+		behind := g.without(t, func(i int) bool { return i >= entries-k })
+		marks := behind.marks()
+		vector := wire.SyncVector{Marks: marks}
+		vectors = append(vectors, len(wire.Marshal(&vector)))
+		want := entries - k
+		for it := range full.after(marks, nil, everybody) {
+			if i := g.number[it.hash]; i != want {
+				t.Fatalf("k = %d: entry %d comes where %d is wanted", k, i, want)
+			}
+			want++
+			costs[k] += g.size[it.hash]
+		}
+		if want != entries {
+			t.Fatalf("k = %d: %d entries came", k, want-entries+k)
+		}
+		// The other way nothing travels, although the one who is behind does not know
+		// the entries that the marks name.
+		for it := range behind.after(full.marks(), nil, everybody) {
+			t.Fatalf("k = %d: entry %d goes the other way", k, g.number[it.hash])
+		}
+		if most := k * 320; costs[k] > most {
+			t.Errorf("k = %d: %d bytes, at most %d", k, costs[k], most)
+		}
+		t.Logf("k = %d of %d: %d bytes of entries, vector %d bytes", k, entries, costs[k], vectors[len(vectors)-1])
+	}
+	for _, k := range []int{100, 1000} {
+		if ratio := float64(costs[k]) / float64(costs[k/10]); ratio < 9.8 || ratio > 10.2 {
+			t.Errorf("k = %d costs %.2f times as much as a tenth of it", k, ratio)
+		}
+	}
+	if slices.Max(vectors) > devices*128 || slices.Max(vectors)-slices.Min(vectors) > devices*8 {
+		t.Errorf("vectors of %v bytes for %d logs", vectors, devices)
+	}
+
+	// Who is behind and wrote meanwhile: it lacks k of the others, and they 5 of it.
+	for _, k := range []int{10, 100, 1000} {
+		from := entries - k
+		mine := testDevice(3)
+		other := g.without(t, func(i int) bool { return i >= from })
+		alone := 0
+		for ; alone < 5; alone++ {
+			head := other.head(wire.LogID{Device: mine, Incarnation: 1 << 60})
+			if alone > 0 {
+				head = other.head(wire.LogID{Device: mine, Incarnation: 7})
+			}
+			e := &wire.Entry{Device: mine, Incarnation: 7, Seq: uint64(alone + 1), Kind: wire.KindRecord, HLC: uint64(head.hlc) + 1}
+			hash := wire.EntryHash(sha256.Sum256([]byte{byte(alone), 9}))
+			it := &item{hash: hash, log: e.Log(), seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC), past: slices.Clone(head.past)}
+			if alone == 0 {
+				e.Deps = []wire.EntryHash{head.hash}
+			} else {
+				e.Prev = head.hash
+			}
+			other.add(it, e)
+		}
+		came, bytes, back := 0, 0, 0
+		for it := range full.after(other.marks(), nil, everybody) {
+			came++
+			bytes += g.size[it.hash]
+		}
+		for range other.after(full.marks(), nil, everybody) {
+			back++
+		}
+		if came != k || bytes != costs[k] || back != alone {
+			t.Errorf("k = %d: %d entries of %d bytes came, and %d went back", k, came, bytes, back)
+		}
+	}
+}

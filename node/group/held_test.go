@@ -1,0 +1,193 @@
+package group
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// count says how many durable rows have a prefix.
+func (d *device) count(prefix string) (n int) {
+	for k := range d.rows {
+		if strings.HasPrefix(k, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+// What a device holds of an epoch that it left shrinks with time: whole, thin, gone.
+// Pages of trees, seals and secrets of KeyPackages go too (DESIGN.md, Retention).
+func TestRetention(t *testing.T) {
+	w := newWorld(t, 90)
+	a, b := w.device("anna"), w.device("ben")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(time.Minute)
+	old := b.m.own.Position
+	b.send("one")
+	w.run(time.Minute)
+	a.must(Reboot{})
+	w.sync(a, b)
+	w.run(2 * time.Minute)
+	w.agree(a, b)
+	if b.m.own.Position == old {
+		t.Fatal("ben is where he was")
+	}
+	e, err := b.m.epoch(old)
+	if e == nil || err != nil {
+		t.Fatalf("an epoch just left: %v, %v", e, err)
+	}
+	if n := b.count(rowKeyPkg); n == 0 {
+		t.Fatal("no KeyPackage")
+	}
+
+	w.run(fullAtMost + time.Hour)
+	if e, err := b.m.epoch(old); e != nil || err != nil {
+		t.Errorf("message keys after two days: %v, %v", e, err)
+	}
+	if p, err := b.m.parent(old); p == nil || err != nil || b.count(rowEpoch+hexed(old[:]))+b.count(rowKeys+hexed(old[:])) != 0 {
+		t.Errorf("after two days: %v, %v, %d rows", p, err, b.count(rowEpoch+hexed(old[:])))
+	}
+	b.open() // the thin one is loaded from its rows
+	if p, err := b.m.parent(old); p == nil || err != nil || len(p.Leaves()) != 2 {
+		t.Errorf("a thin epoch after a restart: %v, %v", p, err)
+	}
+
+	pages := b.count(rowPage)
+	w.run(defaultRetention)
+	if b.m.held[old] != nil || b.count(rowThin) != 0 {
+		t.Errorf("%d thin epochs after nine days", b.count(rowThin))
+	}
+	if got := b.count(rowPage); got >= pages || got == 0 {
+		t.Errorf("%d pages, before %d", got, pages)
+	}
+	if n := b.count(rowKeyPkg); n != 0 {
+		t.Errorf("%d KeyPackages after nine days", n)
+	}
+	if a.count(rowSeal) == 0 {
+		t.Error("no seals")
+	}
+	w.run(sealsFor)
+	if n := a.count(rowSeal); n != 0 {
+		t.Errorf("%d seals of ben's message after ninety days", n)
+	}
+	w.agree(a, b)
+	a.send("two")
+	w.run(time.Minute)
+	w.agree(a, b)
+}
+
+// A commit on an epoch of which only the thin part is left is followed all the same.
+func TestLateCommitOnAThinEpoch(t *testing.T) {
+	w := newWorld(t, 91)
+	a, b, c := w.device("anna"), w.device("ben"), w.device("carl")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.join(c)
+	a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
+	w.run(time.Minute)
+	fork := a.m.own.Position
+	held := true
+	w.cut = func(x, y *device) bool { return held && (x == a) != (y == a) }
+	d, e := w.device("dora"), w.device("emil")
+	d.online, e.online = true, true
+	w.cut = func(x, y *device) bool {
+		side := func(z *device) bool { return z == a || z == d }
+		return held && side(x) != side(y)
+	}
+	w.join(d) // at anna
+	w.join(e) // at ben or carl
+	w.run(3 * 24 * time.Hour)
+	if whole, err := a.m.epoch(fork); whole != nil || err != nil || a.m.held[fork] == nil {
+		t.Fatalf("anna holds %v of the epoch at the fork, %v", a.m.held[fork], err)
+	}
+	held = false
+	w.sync(a, b)
+	w.run(5 * time.Minute)
+	w.agree(a, b, c, d, e)
+	rejoined := 0
+	for _, it := range a.m.logs.commits {
+		rejoined += len(it.commit.Rejoins)
+	}
+	// Nobody had to be added again to a branch that it could derive.
+	for _, x := range []*device{a, b, c} {
+		if x.m.keyPkgs != nil && x.count("rejoining") != 0 {
+			t.Errorf("%s still asks to be added again", x.name)
+		}
+	}
+	if rejoined > 2 { // dora and emil know one branch only
+		t.Errorf("%d were added again, two know one branch only", rejoined)
+	}
+}
+
+// A joiner is added and goes offline before its Welcome reaches it. When it is back
+// after the keys of that epoch are gone everywhere, it is added again.
+func TestJoinerBackAfterItsWelcomeIsGone(t *testing.T) {
+	for _, away := range []time.Duration{3 * 24 * time.Hour, 30 * 24 * time.Hour, keyPackageLifetime + 24*time.Hour} {
+		w := newWorld(t, 92)
+		a, b, d := w.device("anna"), w.device("ben"), w.device("dora")
+		w.found(a, wire.PolicyOpen)
+		w.join(b)
+		w.run(time.Minute)
+		d.open()
+		d.must(Join{})
+		a.must(JoinAsked{Request: *d.m.request}) // and the answer is lost
+		d.online = false
+		w.run(time.Minute)
+		if got := len(a.m.Members()); got != 3 {
+			t.Fatalf("%d members", got)
+		}
+		w.run(away / 2)
+		a.must(Reboot{}) // the group goes on
+		w.sync(a, b)
+		w.run(away / 2)
+		d.online = true
+		b.send("hello")
+		w.run(3 * time.Hour)
+		w.agree(a, b, d)
+		if got := d.texts(); len(got) != 1 {
+			t.Errorf("after %v: dora shows %v, refused: %v", away, got, d.errs)
+		}
+	}
+}
+
+// A transport key that was superseded goes once every live device knows, and a month
+// has passed; who was away meanwhile is heard all the same.
+func TestOldTransportKeysGo(t *testing.T) {
+	w := newWorld(t, 93)
+	a, b, c, x := w.device("anna"), w.device("ben"), w.device("carl"), w.device("x")
+	w.found(a, wire.PolicyOpen)
+	for _, d := range []*device{b, c, x} {
+		w.join(d)
+	}
+	w.run(time.Minute)
+	first, _ := a.m.TransportKey()
+	c.online = false
+	a.must(RemoveUser{User: x.dev.User})
+	w.run(5 * time.Minute)
+	if now, _ := a.m.TransportKey(); now == first || a.m.transport[first] == nil {
+		t.Fatal("a removal did not rotate the key, or dropped the old one at once")
+	}
+	w.run(29 * 24 * time.Hour)
+	if a.m.transport[first] == nil {
+		t.Error("the old key went early")
+	}
+	w.run(5 * 24 * time.Hour)
+	if a.m.transport[first] != nil || b.m.transport[first] != nil || a.count(rowTransKey) != 1 {
+		t.Errorf("the old key is still there: %d rows", a.count(rowTransKey))
+	}
+	c.online = true
+	c.send("back after a month")
+	w.sync(c, a)
+	w.run(10 * time.Minute)
+	w.agree(a, b, c)
+	for _, d := range []*device{a, b, c} {
+		if got := d.texts(); !slices.Contains(got, "back after a month") {
+			t.Errorf("%s shows %v", d.name, got)
+		}
+	}
+}

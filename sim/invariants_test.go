@@ -1,0 +1,246 @@
+package sim
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// held is a world in which everything holds: somebody is removed, two sides change
+// the group, and all of it is voted for for hours.
+const held = `# A world to break
+nodes anna ben carl dora x y
+group tea founder=anna
+sync every=10m
+run 6h
+expect forks >= 1
+0s join ben carl dora
+1m role anna ben admin
+2m send anna ben carl dora n=2
+3m remove anna dora
+10m partition anna x | ben carl y
+11m join x y
+20m send anna ben
+30m heal
+2h send anna ben carl x y
+4h send anna
+`
+
+// watch plays it and gives what is looked at.
+func watch(t *testing.T) (*Report, *observation) {
+	t.Helper()
+	sc, err := ParseBytes("held", []byte(held))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), sc, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.OK() || r.Records.Held < 20 || r.Counts["forks"] == 0 {
+		t.Fatalf("the world to break is broken: %v %v", r.failures(), r.First())
+	}
+	return r, r.obs[0]
+}
+
+func invariant(t *testing.T, name string) Invariant {
+	t.Helper()
+	i := slices.IndexFunc(Invariants, func(i Invariant) bool { return i.Name == name })
+	if i < 0 {
+		t.Fatalf("there is no invariant %q", name)
+	}
+	return Invariants[i]
+}
+
+// breakage is one thing that is not as it should be, and what the invariant says.
+type breakage struct {
+	name string
+	do   func(w *core, o *observation)
+	says string
+}
+
+// Each invariant holds in a world in which all is well, and says so when one thing
+// is not.
+var breakages = map[string][]breakage{
+	"sound": {{"a machine broke", func(_ *core, o *observation) { o.Devices[1].Broken = errors.New("on fire") }, "ben: on fire"}},
+	"agreement": {
+		{"another epoch", func(_ *core, o *observation) { o.Devices[1].Status.Position[0]++ }, "ben is at epoch"},
+		{"other secrets", func(_ *core, o *observation) { o.Devices[2].Exporter = []byte{1} }, "with different secrets"},
+		{"another authenticator", func(_ *core, o *observation) { o.Devices[2].Status.Authenticator = []byte{1} }, "with different secrets"},
+		{"another roster", func(_ *core, o *observation) { o.Devices[2].Members = o.Devices[2].Members[1:] }, "another of"},
+		{"stranded", func(_ *core, o *observation) { o.Devices[4].Status.State = group.StateSyncing }, `x is "syncing"`},
+		{"nobody", func(_ *core, o *observation) {
+			for _, d := range o.Devices {
+				d.Live = false
+			}
+		}, "nobody is a live member"},
+	},
+	"tree":  {{"a device too few in the tree", func(_ *core, o *observation) { o.Devices[0].Leaves = o.Devices[0].Leaves[1:] }, "anna: the tree has"}},
+	"order": {{"a fresh machine chose otherwise", func(_ *core, o *observation) { o.Orders[1].Head[0]++ }, "in order 1"}},
+	"delivery": {
+		{"a message is missing", func(_ *core, o *observation) { o.Devices[1].Shown = o.Devices[1].Shown[1:] }, "ben lacks what ben sent"},
+		{"one is shown twice", func(_ *core, o *observation) { o.Devices[1].Shown = append(o.Devices[1].Shown, o.Devices[1].Shown[0]) }, "2 times"},
+		{"told twice", func(_ *core, o *observation) {
+			o.Devices[1].Notified = append(o.Devices[1].Notified, o.Devices[1].Notified[0])
+		}, "was told of"},
+		{"out of order", func(_ *core, o *observation) { slices.Reverse(o.Devices[1].Shown) }, "shows seq"},
+		{"a gap in the cursors", func(_ *core, o *observation) { o.Devices[1].Cursors = false }, "cursors"},
+		{"a message vanished", func(_ *core, o *observation) { delete(o.Dag.by, o.Sent[0].ID) }, "is nowhere"},
+	},
+	"empty": {
+		{"a gap", func(_ *core, o *observation) { o.Devices[1].Status.Gaps = 1 }, "ben ends with 1 gaps"},
+		{"an outbox", func(_ *core, o *observation) { o.Devices[1].Status.Outbox = 2 }, "2 in the outbox"},
+		{"parked", func(_ *core, o *observation) { o.Devices[1].Status.Parked = 3 }, "3 parked"},
+		{"an outbox beside a hostile member", func(_ *core, o *observation) { o.Hostile, o.Devices[1].Status.Outbox = true, 2 }, "2 in the outbox"},
+	},
+	"gate": {{"a seal under a tree with somebody who is out", func(w *core, o *observation) {
+		s := w.groups[0].seats[0]
+		n := len(s.spy.seals)
+		last := *s.spy.seals[n-1]
+		e := *last.Epoch
+		e.leaves = map[uint32]wire.DeviceID{9: w.nodeOf("dora").dev.ID}
+		last.Epoch = &e
+		s.spy.seals = append(s.spy.seals, &last)
+		s.judgeSeals(n)
+		o.Seals = w.sealViews(w.groups[0], s)
+	}, "[dora], who were out"}},
+	"return": {{"who was removed is a member", func(w *core, o *observation) {
+		d := w.nodeOf("dora").dev
+		for _, v := range o.Devices {
+			v.Members = append(v.Members, memberView{User: d.User, Role: wire.RoleMember, Devices: []wire.DeviceID{d.ID}})
+		}
+	}, "and no addition follows"}},
+	"additions": {
+		{"one cannot read", func(_ *core, o *observation) { o.Devices[4].Shown = o.Devices[4].Shown[:1] }, "x cannot read what anna sent at the end"},
+		{"one cannot send", func(_ *core, o *observation) {
+			for id, author := range o.Probed {
+				if author == "y" {
+					delete(o.Probed, id)
+				}
+			}
+		}, "y could not send"},
+	},
+	"bounds": {
+		{"keys of too many epochs", func(_ *core, o *observation) { o.Devices[0].PeakEpochs = maxEpochs + 1 }, "anna kept the keys of 65 epochs"},
+		{"too many branches", func(_ *core, o *observation) { o.Devices[0].Branches = maxBranches + 1 }, "5 branches"},
+		{"too much parked", func(_ *core, o *observation) { o.Devices[0].PeakParked = maxParked*len(o.Devices) + 1 }, "anna parked"},
+	},
+	"windows": {
+		{"message keys", func(_ *core, o *observation) {
+			o.Devices[0].Secrets = append(o.Devices[0].Secrets, secretView{"keys", keysFor + grace + time.Second})
+		}, "still has keys after 49h"},
+		{"a KeyPackage's", func(_ *core, o *observation) {
+			o.Devices[0].Secrets = append(o.Devices[0].Secrets, secretView{"kp", secretsFor + grace + time.Second})
+		}, "still has kp"},
+		{"a row that nobody dropped", func(w *core, o *observation) {
+			s := w.groups[0].seats[0]
+			r := group.Ready{Writes: []group.Write{{Key: "keys/" + strings.Repeat("ab", 32) + "/1", Value: []byte{1}}}}
+			s.disk.apply(epochZero, r)
+			w.now = w.now.Add(keysFor)
+			o.Devices[0].Secrets = w.secrets(s)
+		}, "anna still has keys"},
+	},
+	"sequence": {{"two entries with one seq", func(w *core, o *observation) {
+		s := w.groups[0].seats[1]
+		for _, text := range []string{"one", "another"} {
+			e := &wire.Entry{V: wire.Version, Group: s.g.genesis.ID, Device: s.n.dev.ID, Incarnation: s.n.inc, Seq: 1, Kind: wire.KindRecord, HLC: 1, Body: wire.Marshal(text)}
+			b := s.n.log.Sign(wire.DomainEntry, e.Group, e.Encode()).Encode()
+			key := "entry/" + hexOf(s.n.dev.ID[:]) + "/0/1"
+			w.hist.wrote(s, []group.Write{{Key: key, Value: b}})
+		}
+		o.Twice = w.hist.twice[s.g.genesis.ID]
+	}, "ben signed two entries with seq 1"}},
+	"rest": {
+		{"it spins", func(_ *core, o *observation) { o.Devices[1].Spins = 1 }, "ben wanted to be woken"},
+		{"it insists", func(_ *core, o *observation) { o.Devices[1].Insisted = 1 }, "ben asked for a sync"},
+		{"it moves when all is quiet", func(_ *core, o *observation) { o.Devices[1].LateMoves = 1 }, "ben moved 1 times"},
+		{"it switches too often", func(_ *core, o *observation) { o.Devices[1].Switches = 5 + 4*o.Forks }, "ben switched"},
+	},
+	"justified": {
+		{"an addition without an operation", func(w *core, o *observation) {
+			o.Dag.opList = slices.DeleteFunc(o.Dag.opList, func(e *dagEntry) bool { return e.op.Type == wire.OpAdd })
+			o.Justify = w.unjustified(w.groups[0], o)
+		}, "adds a device that nothing in its past adds"},
+		{"a removal without an operation", func(w *core, o *observation) {
+			o.Dag.opList = slices.DeleteFunc(o.Dag.opList, func(e *dagEntry) bool { return e.op.Type == wire.OpRemove })
+			o.Justify = w.unjustified(w.groups[0], o)
+		}, "removes a device that nothing in its past removes"},
+	},
+	"insider": {{"what was voted for is not in the history", func(_ *core, o *observation) {
+		o.Hostile, o.Head = true, o.Dag.roots[0]
+	}, "which more than half voted for"}},
+	"traffic": {
+		{"much for nothing", func(_ *core, o *observation) {
+			o.Traffic = append(o.Traffic, &exchange{A: "anna", B: "ben", Entries: 80 << 10})
+		}, "anna and ben exchanged 81920 bytes"},
+		{"little for nothing, over and over", func(_ *core, o *observation) {
+			for range 2000 {
+				o.Traffic = append(o.Traffic, &exchange{Entries: 8 << 10})
+			}
+		}, "for"},
+	},
+}
+
+func hexOf(b []byte) string {
+	const digits = "0123456789abcdef"
+	var s strings.Builder
+	for _, c := range b {
+		s.WriteByte(digits[c>>4])
+		s.WriteByte(digits[c&15])
+	}
+	return s.String()
+}
+
+func TestInvariantsCanFail(t *testing.T) {
+	for i, inv := range Invariants {
+		if inv.Number != i || inv.Text == "" || len(breakages[inv.Name]) == 0 {
+			t.Errorf("invariant %d (%s) has no test that it can fail", inv.Number, inv.Name)
+		}
+	}
+	if len(Invariants) != 16 || len(breakages) != 16 {
+		t.Errorf("%d invariants, %d of them tested", len(Invariants), len(breakages))
+	}
+	for name, all := range breakages {
+		for _, b := range all {
+			t.Run(name+"/"+b.name, func(t *testing.T) {
+				t.Parallel()
+				r, o := watch(t)
+				b.do(r.world, o)
+				bad := invariant(t, name).check(o)
+				if !slices.ContainsFunc(bad, func(s string) bool { return strings.Contains(s, b.says) }) {
+					t.Errorf("it says %q, want something with %q", bad, b.says)
+				}
+				r.judge()
+				if !slices.ContainsFunc(r.Violations, func(v Violation) bool { return v.Name == name }) {
+					t.Errorf("the report does not say so: %v", r.failures())
+				}
+			})
+		}
+	}
+}
+
+// TestGivenUp: what only the dead voted for may be left once the living say that they
+// cannot get there, and not before.
+func TestGivenUp(t *testing.T) {
+	_, o := watch(t)
+	o.Hostile, o.Head = true, o.Dag.roots[0]
+	if len(noRollback(o)) == 0 {
+		t.Fatal("nothing is rolled back")
+	}
+	first := o.Dag.roots[0].children[0]
+	named := 0
+	for _, e := range slices.Backward(o.Dag.entries) {
+		if e.vote != nil {
+			e.vote.Unheld = []wire.EpochID{first.id}
+			named++
+		}
+	}
+	if bad := noRollback(o); named < 3 || len(bad) >= len(o.Dag.epochs) || slices.ContainsFunc(bad, func(s string) bool { return strings.Contains(s, "epoch 1 ") }) {
+		t.Errorf("%d votes name it, and yet: %v", named, bad)
+	}
+}

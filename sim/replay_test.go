@@ -1,0 +1,121 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/pandanode/pandanode/node/group"
+)
+
+// The test binary plays a world and prints its digest when it is started with this in
+// its environment: the name of a scenario, or a seed.
+const digestEnv = "PANDANODE_SIM_DIGEST"
+
+// replayed are worlds with crashes, hostile members, losses and many forks.
+var replayed = []string{"01-three-way", "04-crash-everywhere", "05-equivocation", "7"}
+
+func digestOf(ctx context.Context, what string) (string, error) {
+	sc, err := Load(what)
+	if seed, bad := strconv.ParseUint(what, 10, 64); bad == nil {
+		sc, err = Generate(Spec{Seed: seed, Faults: FaultsMany})
+	}
+	if err != nil {
+		return "", err
+	}
+	r, err := Run(ctx, sc, Options{})
+	if err != nil {
+		return "", err
+	}
+	return r.Digest, nil
+}
+
+func printDigest(what string) int {
+	d, err := digestOf(context.Background(), what)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Fprintln(os.Stdout, d)
+	return 0
+}
+
+// TestReplay: equal seeds give equal digests, in one process and in another.
+func TestReplay(t *testing.T) {
+	seen := map[string]bool{}
+	for _, what := range replayed {
+		first, err := digestOf(t.Context(), what)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := digestOf(t.Context(), what); err != nil || again != first {
+			t.Errorf("%s: %v; two runs of one process differ: %s and %s", what, err, first, again)
+		}
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), digestEnv+"="+what)
+		out, err := cmd.Output()
+		if other := strings.TrimSpace(string(out)); err != nil || other != first {
+			t.Errorf("%s: %v; another process has %s, this one %s", what, err, other, first)
+		}
+		seen[first] = true
+	}
+	if len(seen) != len(replayed) {
+		t.Errorf("%d different digests of %d worlds", len(seen), len(replayed))
+	}
+	// Another seed is another world.
+	sc, err := Load("1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sc.Seed++
+	if r, err := Run(t.Context(), sc, Options{}); err != nil || seen[r.Digest] {
+		t.Errorf("another seed gives the same digest: %v", err)
+	}
+}
+
+// TestShrink: a world that fails, since nobody stands up for a sibling of a commit that
+// nobody can process, is reduced to what makes it fail.
+func TestShrink(t *testing.T) {
+	sc, err := Load("21")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := Options{alternative: group.WithoutRefused}
+	small, r, err := Shrink(t.Context(), sc, 200, opt)
+	if err != nil || small == nil {
+		t.Fatalf("it does not fail: %v", err)
+	}
+	if len(r.Violations) == 0 || len(small.Actions) >= len(sc.Actions) || !slices.ContainsFunc(small.Actions, func(a Action) bool { return a.Verb == "broken" }) {
+		t.Errorf("%d actions of %d are left, and they violate %v:\n%s", len(small.Actions), len(sc.Actions), r.failures(), small)
+	}
+	// What is printed is a scenario that fails by itself, and needs each of its actions.
+	again, err := ParseBytes("small", []byte(small.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Run(t.Context(), again, opt); err != nil || r.OK() {
+		t.Errorf("what is left does not fail: %v", err)
+	}
+	wanted := r.Violations
+	for i, a := range again.Actions {
+		less := *again
+		less.Actions = slices.Delete(slices.Clone(again.Actions), i, i+1)
+		r, err := Run(t.Context(), &less, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range r.Violations {
+			if slices.ContainsFunc(wanted, func(w Violation) bool { return w.Name == v.Name }) {
+				t.Errorf("it fails without %q too: %v", a, v)
+			}
+		}
+	}
+	if held, r, err := Shrink(t.Context(), sc, 10, Options{}); held != nil || err != nil || !r.OK() {
+		t.Errorf("there is something to reduce in a world that holds: %v", err)
+	}
+}
