@@ -362,26 +362,19 @@ func (n *Node) SendAll(ctx context.Context, id wire.GroupID, contents []wire.Con
 	if err != nil {
 		return nil, err
 	}
-	inputs := make([]group.Input, len(contents))
 	size := 0
-	for i, c := range contents {
-		inputs[i] = group.Send{Content: c}
-		if size += len(c.Data); len(c.Data) > wire.MaxBody || len(c.MediaType) > wire.MaxMediaType { // or the first would be sent and not the last
-			return nil, fmt.Errorf("message %d of %d: %w: %d bytes, at most %d", i+1, len(contents), wire.ErrTooLarge, len(c.Data), wire.MaxBody)
-		}
+	for _, c := range contents {
+		size += len(c.Data)
 	}
-	if len(contents) == 0 || len(contents) > MaxTogether || size > MaxTogetherBytes {
+	switch {
+	case len(contents) == 0 || len(contents) > MaxTogether || size > MaxTogetherBytes:
 		return nil, fmt.Errorf("%w: %d messages of %d bytes at once; 1 to %d are taken, of %d bytes together", ErrInvalid, len(contents), size, MaxTogether, MaxTogetherBytes)
+	case len(contents) == 1: // alone it can be shown as an envelope again
+		one, err := n.Send(ctx, id, contents[0])
+		return []wire.MessageID{one}, err
 	}
-	out, err := g.loop.steps(ctx, inputs)
-	if err != nil {
-		return nil, err
-	}
-	ids := make([]wire.MessageID, len(out))
-	for i, o := range out {
-		ids[i] = o.Entry
-	}
-	return ids, nil
+	out, err := g.loop.step(ctx, group.SendAll{Contents: contents})
+	return out.Messages, err
 }
 
 // Members lists who is in a group.

@@ -53,18 +53,16 @@ const (
 	maxTogetherBytes = 256 << 10
 )
 
-// request is a turn at the machine: inputs, of which the first that is refused is the
-// last, or a look at it.
+// request is a turn at the machine: an input, or a look at it.
 type request struct {
-	inputs []group.Input
-	look   func(*group.Machine) error
-	reply  chan answer // holds one
+	input group.Input
+	look  func(*group.Machine) error
+	reply chan answer // holds one
 }
 
-// answer has an outcome for each input that was not refused, and of one that was.
 type answer struct {
-	outcomes []group.Outcome
-	err      error
+	outcome group.Outcome
+	err     error
 }
 
 // sizeOf is how much an input brings, about.
@@ -73,6 +71,10 @@ func sizeOf(in group.Input) int {
 	switch in := in.(type) {
 	case group.Send:
 		n = len(in.Content.Data)
+	case group.SendAll:
+		for _, c := range in.Contents {
+			n += len(c.Data)
+		}
 	case group.Envelope:
 		n = len(in.Bytes)
 	case group.Entries:
@@ -92,18 +94,8 @@ func sizeOf(in group.Input) int {
 // step gives the machine an input and returns when its Ready is carried out: what
 // the input made necessary is then durable.
 func (l *loop) step(ctx context.Context, in group.Input) (group.Outcome, error) {
-	a := l.ask(ctx, request{inputs: []group.Input{in}})
-	if len(a.outcomes) == 0 {
-		return group.Outcome{}, a.err
-	}
-	return a.outcomes[0], a.err
-}
-
-// steps gives the machine several inputs, whose consequences are one transaction,
-// and stops at the first that is refused. The error is that one's.
-func (l *loop) steps(ctx context.Context, in []group.Input) ([]group.Outcome, error) {
-	a := l.ask(ctx, request{inputs: in})
-	return a.outcomes, a.err
+	a := l.ask(ctx, request{input: in})
+	return a.outcome, a.err
 }
 
 // look runs fn with the machine, in the loop's goroutine. fn changes nothing.
@@ -146,7 +138,7 @@ func (l *loop) run(ctx context.Context) {
 				}
 			}
 		case <-timer.C:
-			tick := []request{{inputs: []group.Input{group.Tick{}}}}
+			tick := []request{{input: group.Tick{}}}
 			if l.serve(ctx, tick, make([]answer, 1)); errors.Is(l.failed, errCrashed) {
 				return
 			}
@@ -173,13 +165,13 @@ func (l *loop) untilWake(now time.Time) time.Duration {
 // transaction, and answers them. It gives the one that it took and could not serve.
 func (l *loop) serveAll(ctx context.Context, first request) (next request, more, crashed bool) {
 	together := []request{first}
-	inputs, bytes := 0, 0
+	bytes := 0
 	fits := func(r request) bool {
-		for _, in := range r.inputs {
-			inputs++
-			bytes += sizeOf(in)
+		if r.look != nil {
+			return false
 		}
-		return r.look == nil && inputs <= maxTogether && bytes <= maxTogetherBytes
+		bytes += sizeOf(r.input)
+		return len(together) <= maxTogether && bytes <= maxTogetherBytes
 	}
 	if fits(first) {
 	gather:
@@ -225,18 +217,13 @@ func (l *loop) serve(ctx context.Context, together []request, answers []answer) 
 	}
 	now := time.Now()
 	for i, r := range together {
-		for _, in := range r.inputs {
-			outcome, refused := l.machine.Step(now, in)
-			if errors.Is(refused, ErrStore) || errors.Is(refused, group.ErrCorrupt) {
-				l.fail(refused) // it may be ahead of what is durable
-				fail(refused)
-				return
-			}
-			answers[i].outcomes = append(answers[i].outcomes, outcome)
-			if answers[i].err = refused; refused != nil {
-				break
-			}
+		outcome, refused := l.machine.Step(now, r.input)
+		if errors.Is(refused, ErrStore) || errors.Is(refused, group.ErrCorrupt) {
+			l.fail(refused) // it may be ahead of what is durable
+			fail(refused)
+			return
 		}
+		answers[i] = answer{outcome, refused}
 	}
 	if err := l.carryOut(ctx); err != nil {
 		fail(err)

@@ -106,7 +106,8 @@ type Epoch interface {
 	// Commit makes a child with these changes, always with a path.
 	Commit(rand io.Reader, c Change) (Committed, error)
 	Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) (message []byte, rows []KeyRow, err error)
-	// Open gives ErrUsed for a replay and ErrForged for what does not verify.
+	// Open gives ErrUsed for a replay, ErrIncomplete for what lies too far ahead of what was
+	// opened before, and ErrForged for what does not verify.
 	Open(message []byte) (o OpenedMessage, rows []KeyRow, err error)
 	// Snapshot gives the epoch as a head, which is secret, and those pages of its
 	// public tree that since does not have; nil: all. Pages are keyed by content.

@@ -337,6 +337,8 @@ func (e *mlsEpoch) Open(message []byte) (OpenedMessage, []KeyRow, error) {
 	switch {
 	case errors.Is(err, mls.ErrKeyUsed):
 		return OpenedMessage{}, nil, ErrUsed
+	case errors.Is(err, mls.ErrTooFarAhead): // gossip lost many before it: they come by a sync, and so does it again
+		return OpenedMessage{}, nil, fmt.Errorf("%w: %w", ErrIncomplete, err)
 	case err != nil:
 		return OpenedMessage{}, nil, fmt.Errorf("%w: %w", ErrForged, err)
 	}

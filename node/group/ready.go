@@ -110,7 +110,7 @@ func (v Verdict) String() string { return [...]string{"accept", "ignore", "rejec
 type Outcome struct {
 	Verdict  Verdict
 	Entry    wire.EntryHash   // of a Send: the MessageID; of an operation: its OP
-	Messages []wire.MessageID // of an envelope or seals: records whose plaintext is now held, also from before
+	Messages []wire.MessageID // of an envelope or seals: records whose plaintext is now held, also from before; of a SendAll: its messages
 	New      int              // entries and seals that were new
 	Did      []string         // of a Heal: what it did and why not more, for people
 }

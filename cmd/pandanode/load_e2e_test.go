@@ -1,0 +1,291 @@
+//go:build e2e && linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/config"
+)
+
+// cluster is real nodes on 127.0.0.1, each a process, driven through their APIs.
+type cluster struct {
+	*testing.T
+	ctx   context.Context //nolint:containedctx // of one test
+	procs []*process
+	api   []*api.Client
+}
+
+// newCluster starts n nodes that know the first.
+func newCluster(t *testing.T, n int, limit time.Duration) *cluster {
+	t.Helper()
+	binary, err := exec.LookPath("pandanode")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread() // processes die with the thread that started them
+	t.Cleanup(runtime.UnlockOSThread)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	t.Cleanup(cancel)
+	c := &cluster{T: t, ctx: ctx, api: make([]*api.Client, n)}
+	dir := shortDir(t)
+	for i := range n {
+		port, err := freePort(ctx, "127.0.0.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &process{name: fmt.Sprint("n", i), home: filepath.Join(dir, fmt.Sprint(i)), binary: binary}
+		p.listen = fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", port)
+		if i > 0 {
+			p.seeds = c.procs[0].addr
+		}
+		c.procs = append(c.procs, p)
+		if err := os.Mkdir(p.home, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.cli(ctx, "", "init", "--name", p.name, "--key-file", p.home+".key", "--listen", p.listen, "--mdns=false"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = p.kill() })
+		c.start(i)
+	}
+	return c
+}
+
+// start starts a node and gives how long it took until it was ready.
+func (c *cluster) start(i int) time.Duration {
+	c.Helper()
+	p := c.procs[i]
+	_ = os.Remove(filepath.Join(p.home, "socket")) // so that the old one is not found
+	begun := time.Now()
+	if err := p.start(); err != nil {
+		c.Fatal(err)
+	}
+	for {
+		socket, err := config.FindSocket(p.home)
+		if err == nil {
+			client := api.NewClient(socket)
+			st, err := client.Status(c.ctx, api.StatusRequest{Wait: api.LevelReady})
+			if err == nil {
+				took := time.Since(begun)
+				c.api[i], p.addr, p.user = client, st.Listen[0], st.User
+				return took
+			}
+			client.Close()
+		}
+		select {
+		case <-c.ctx.Done():
+			c.Fatalf("%s does not come up: %v\n%s", p.name, err, p.logTail())
+		case <-p.done:
+			c.Fatalf("%s ended:\n%s", p.name, p.logTail())
+		case <-time.After(2 * time.Millisecond): // a process that starts tells nobody
+		}
+	}
+}
+
+// group founds one on node 0 and has the others join.
+func (c *cluster) group(name string, members int) string {
+	c.Helper()
+	g, err := c.api[0].CreateGroup(c.ctx, api.CreateGroupRequest{Name: name, Policy: api.PolicyOpen})
+	if err != nil {
+		c.Fatal(err)
+	}
+	for i := 1; i < members; i++ {
+		c.join(i, g.ID)
+	}
+	return g.ID
+}
+
+func (c *cluster) join(i int, group string) {
+	c.Helper()
+	if err := c.api[i].Join(c.ctx, api.JoinRequest{Group: group, Until: api.StageSynced}, func(api.JoinUpdate) error { return nil }); err != nil {
+		c.Fatalf("%s does not join: %v\n%s", c.procs[i].name, err, c.procs[i].logTail())
+	}
+}
+
+// batches sends so many short messages, as many at once as the node takes.
+func (c *cluster) batches(i int, group string, n int) time.Duration {
+	c.Helper()
+	begun := time.Now()
+	for sent := 0; sent < n; {
+		texts := make([]string, min(256, n-sent))
+		for k := range texts {
+			texts[k] = fmt.Sprintf("message %d of %d, as long as people write", sent+k, n)
+		}
+		if _, err := c.api[i].Send(c.ctx, api.SendRequest{Group: group, Texts: texts}); err != nil {
+			c.Fatal(err)
+		}
+		sent += len(texts)
+	}
+	return time.Since(begun)
+}
+
+// tail waits until a node has shown n messages, and calls each for every one.
+func (c *cluster) tail(i int, group string, n int, each func(api.Message)) {
+	seen := 0
+	stop := errors.New("enough")
+	err := c.api[i].Tail(c.ctx, api.TailRequest{Group: group}, func(m api.Message) error {
+		each(m)
+		if seen++; seen == n {
+			return stop
+		}
+		return nil
+	})
+	if !errors.Is(err, stop) {
+		c.Errorf("%s has %d of %d messages: %v", c.procs[i].name, seen, n, err)
+	}
+}
+
+func percentile(all []time.Duration, p int) time.Duration {
+	slices.Sort(all)
+	return all[(len(all)-1)*p/100].Round(100 * time.Microsecond)
+}
+
+// latencies sends n messages, one after the other and round the groups, and measures
+// from the call to the last member's stream.
+func (c *cluster) latencies(groups []string, members, n int) (all []time.Duration, rate float64) {
+	c.Helper()
+	var mu sync.Mutex
+	begun := make(map[string]time.Time) // by text
+	missing := make(map[string]int)
+	var readers sync.WaitGroup
+	per := n / len(groups)
+	for _, g := range groups {
+		for i := 1; i < members; i++ {
+			readers.Go(func() {
+				c.tail(i, g, per, func(m api.Message) {
+					mu.Lock()
+					defer mu.Unlock()
+					if missing[m.Text]--; missing[m.Text] == 0 {
+						all = append(all, time.Since(begun[m.Text]))
+					}
+				})
+			})
+		}
+	}
+	start := time.Now()
+	for k := range per * len(groups) {
+		g := groups[k%len(groups)]
+		text := fmt.Sprintf("%d in %s", k, g)
+		mu.Lock()
+		begun[text], missing[text] = time.Now(), members-1
+		mu.Unlock()
+		if _, err := c.api[0].Send(c.ctx, api.SendRequest{Group: g, Text: text}); err != nil {
+			c.Fatal(err)
+		}
+	}
+	readers.Wait()
+	if len(all) != per*len(groups) {
+		c.Fatalf("%d of %d messages arrived", len(all), per*len(groups))
+	}
+	return all, float64(len(all)) / time.Since(start).Seconds()
+}
+
+// bars are what the figures have to reach.
+type bar struct {
+	what, got, want string
+	missed          bool
+}
+
+// TestBenchNode measures real nodes on one machine and prints one table; it fails
+// where a bar is missed. `make bench-node` runs it.
+func TestBenchNode(t *testing.T) {
+	var rows []bar
+	add := func(what, want string, missed bool, format string, args ...any) {
+		rows = append(rows, bar{what, fmt.Sprintf(format, args...), want, missed})
+		t.Logf("%s: %s", what, rows[len(rows)-1].got)
+	}
+	t.Run("latency", func(t *testing.T) {
+		for _, v := range []struct{ members, groups, n int }{{2, 1, 500}, {10, 1, 300}, {2, 100, 500}} {
+			c := newCluster(t, v.members, 5*time.Minute)
+			var groups []string
+			for k := range v.groups {
+				groups = append(groups, c.group(fmt.Sprint("load ", k), v.members))
+			}
+			all, rate := c.latencies(groups, v.members, v.n)
+			add(fmt.Sprintf("send to tail, %d members, %d groups", v.members, v.groups), "", false,
+				"%.0f/s, p50 %v, p99 %v", rate, percentile(all, 50), percentile(all, 99))
+			for _, p := range c.procs {
+				_ = p.kill()
+			}
+		}
+	})
+	t.Run("batches", func(t *testing.T) {
+		c := newCluster(t, 2, 5*time.Minute)
+		g := c.group("batches", 2)
+		const n = 10_000
+		begun := time.Now()
+		took := c.batches(0, g, n)
+		c.tail(1, g, n, func(api.Message) {})
+		arrived := time.Since(begun)
+		rate := n / took.Seconds()
+		add("durable at the sender, 256 at once, one reader online", ">= 5000/s", rate < 5000, "%.0f/s", rate)
+		add("of those, shown by the reader", "", false, "%.0f/s", n/arrived.Seconds())
+
+		c.procs[1].mustStop(t)
+		took = c.batches(0, g, n)
+		rate = n / took.Seconds()
+		add("durable at the sender, 256 at once, nobody online", ">= 5000/s", rate < 5000, "%.0f/s", rate)
+		begun = time.Now()
+		c.start(1)
+		c.tail(1, g, 2*n, func(api.Message) {})
+		took = time.Since(begun)
+		add("start and catch up with 10,000 messages", "<= 10 s", took > 10*time.Second, "%.1f s", took.Seconds())
+	})
+	t.Run("start", func(t *testing.T) {
+		c := newCluster(t, 1, 10*time.Minute)
+		g := c.group("long", 1)
+		const n = 100_000
+		took := c.batches(0, g, n)
+		add("durable at a group of one, 256 at once", "", false, "%.0f/s", n/took.Seconds())
+		c.procs[0].mustStop(t)
+		ready := c.start(0)
+		add("start to ready, 100,000 messages stored, stopped before", "<= 1 s", ready > time.Second, "%.2f s", ready.Seconds())
+		if err := c.procs[0].kill(); err != nil {
+			t.Fatal(err)
+		}
+		ready = c.start(0)
+		add("start to ready, 100,000 messages stored, killed before", "<= 1 s", ready > time.Second, "%.2f s", ready.Seconds())
+		begun := time.Now()
+		if _, err := c.api[0].Send(c.ctx, api.SendRequest{Group: g, Text: "one more"}); err != nil {
+			t.Fatal(err)
+		}
+		add("first message after that", "", false, "%.2f s", time.Since(begun).Seconds())
+	})
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "WHAT\tMEASURED\tBAR\t")
+	for _, r := range rows {
+		verdict := ""
+		if r.missed {
+			verdict = "MISSED"
+			t.Errorf("%s: %s, the bar is %s", r.what, r.got, r.want)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.what, r.got, r.want, verdict)
+	}
+	_ = w.Flush()
+	t.Logf("%d cores\n%s", runtime.NumCPU(), out.String())
+	if len(rows) < 9 {
+		t.Errorf("%d figures", len(rows))
+	}
+}
+
+func (p *process) mustStop(t *testing.T) {
+	t.Helper()
+	if err := p.stop(30 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
