@@ -170,7 +170,11 @@ func branch(c *device, incarnation uint64, n int, deps []wire.EntryHash, at crdt
 // A device was restored twice and wrote a lot on both branches of its log. Who saw
 // one of them takes what others built upon the other, however long that is.
 func TestLongBranch(t *testing.T) {
-	for _, n := range []int{2, 100, 700} {
+	lengths := []int{2, 100, 700}
+	if testing.Short() { // the race detector
+		lengths = lengths[:2]
+	}
+	for _, n := range lengths {
 		for _, flooded := range []bool{false, true} {
 			w, a, b, c := three(t, 702)
 			c.online, w.gossip = false, false
