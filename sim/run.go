@@ -117,7 +117,8 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 		if next.After(end) {
 			next = end
 		}
-		if stuck = w.until(ctx, next); ctx.Err() != nil {
+		stuck = w.until(ctx, next)
+		if ctx.Err() != nil {
 			return nil, fmt.Errorf("%s: %w", sc.Name, ctx.Err())
 		}
 		opt.Progress("%s  %s of %s, %d events, %d messages sent, %d shown", sc.Name, span(w.now.Sub(epochZero).Round(time.Second)), span(sc.Run), w.done, len(w.hist.sent), w.hist.shownTotal)
