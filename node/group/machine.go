@@ -66,6 +66,7 @@ type Machine struct {
 	outAt     map[wire.EpochID]bool       // epochs whose commit removed this device
 	leaves    map[[32]byte]*identity.Leaf // credentials verified before
 	rosters   map[wire.EntryHash]*roster  // as resolved from an entry's past
+	resolved  []resolvedOps               // the newest
 
 	transport    map[wire.KeyID][]byte // held
 	tkeys        map[wire.KeyID]*transportKey

@@ -26,11 +26,32 @@ func (m *Machine) rosterAt(it *item) *roster {
 	if !m.stale && len(ops) == len(m.logs.ops) && len(m.logs.evidence) == 0 {
 		return m.roster // it knew all that is known
 	}
-	r := m.resolver().resolve(ops)
+	r := m.resolve(ops)
 	if len(m.rosters) >= maxRosters {
 		clear(m.rosters)
 	}
 	m.rosters[it.hash] = r
+	return r
+}
+
+// resolvedOps is a roster with the operations that it is the result of.
+type resolvedOps struct {
+	ops    []*item
+	roster *roster
+}
+
+// maxResolved is how many of them are remembered: entries that know the same
+// operations, as most do, have one roster.
+const maxResolved = 4
+
+func (m *Machine) resolve(ops []*item) *roster {
+	for _, r := range m.resolved {
+		if slices.Equal(r.ops, ops) {
+			return r.roster
+		}
+	}
+	r := m.resolver().resolve(ops)
+	m.resolved = append(m.resolved[max(0, len(m.resolved)-maxResolved+1):], resolvedOps{ops, r})
 	return r
 }
 
@@ -47,6 +68,7 @@ func (m *Machine) resolveRoster(now time.Time) {
 	m.chosen, m.sendKey = nil, nil
 	m.duty.transport = time.Time{}
 	m.duty.heal = time.Time{}
+	m.fillAgain()
 	m.mail.owedStale = true
 	if old == nil || !m.own.Joined {
 		return
