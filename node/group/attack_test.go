@@ -385,3 +385,49 @@ func TestRevokedDeviceCannotComeBack(t *testing.T) {
 		}
 	}
 }
+
+// A gap falls due while the gate is closed: it is filled when the gate opens.
+func TestGapDueWhileTheGateIsClosed(t *testing.T) {
+	w, a, b, c := three(t, 730)
+	id := a.send("one")
+	w.run(time.Minute)
+	a.m.peerOf(b.dev.ID).gaps[id] = w.now.Add(time.Second)
+	a.m.duty.fill = w.now.Add(time.Second)
+	w.cut = func(x, y *device) bool { return true }
+	a.must(Tick{})
+	// Somebody who is out is in the tree, and another makes the commit.
+	_ = c
+	a.m.diff = &treeDifference{position: a.m.own.Position, roster: a.m.roster, difference: difference{gate: true}}
+	w.run(2 * time.Second)
+	if a.m.peer[b.dev.ID].gaps[id].IsZero() {
+		t.Fatal("the gate was not closed")
+	}
+	a.m.duty.update = w.now
+	a.must(Tick{}) // moves on
+	w.run(time.Minute)
+	if at := a.m.peer[b.dev.ID].gaps[id]; !at.IsZero() {
+		t.Errorf("the gap waits since %v, and nothing wakes the device: %+v", at, a.m.duty)
+	}
+}
+
+// With evidence in the group, what a message costs does not grow with the operations.
+func TestRostersAreSharedWithEvidence(t *testing.T) {
+	w, a, b, c := three(t, 731)
+	raws, _ := forked(c, a)
+	a.must(Entries{Entries: raws[:1]})
+	_, _ = a.step(Entries{Entries: raws[1:]})
+	for range 5 {
+		w.run(time.Minute)
+		b.send("x")
+	}
+	w.run(time.Minute)
+	seen := map[*roster]bool{}
+	for _, it := range a.m.mail.records {
+		if it.log.Device == b.dev.ID {
+			seen[a.m.rosterAt(it)] = true
+		}
+	}
+	if len(seen) != 1 {
+		t.Errorf("%d rosters were made for records that know the same operations", len(seen))
+	}
+}

@@ -252,6 +252,16 @@ func (m *Machine) sealForGaps(now time.Time) {
 	}
 }
 
+// fillAgain plans the gaps that are open: what kept this device from filling them
+// may be over.
+func (m *Machine) fillAgain() {
+	for _, p := range m.peer {
+		for _, at := range p.gaps {
+			m.duty.fill = earliest(m.duty.fill, at)
+		}
+	}
+}
+
 // sealedUnder says whether this device sealed a message under an epoch already:
 // the seal is there to be fetched, and a second one would say the same.
 func (m *Machine) sealedUnder(id wire.MessageID, epoch wire.EpochID) bool {
