@@ -1,6 +1,9 @@
 package node
 
 import (
+	"os"
+	"runtime"
+	"runtime/metrics"
 	"sync/atomic"
 
 	"github.com/pandanode/pandanode/node/group"
@@ -18,7 +21,7 @@ type Metrics struct {
 	WriteErrors  atomic.Uint64 // transactions that the store refused
 }
 
-// snapshot gives the counters by name.
+// snapshot gives the counters by name, and what the process uses now.
 func (m *Metrics) snapshot() map[string]int64 {
 	out := map[string]int64{
 		"published":     int64(m.Published.Load()),    //nolint:gosec // a count
@@ -28,6 +31,14 @@ func (m *Metrics) snapshot() map[string]int64 {
 		"entries_out":   int64(m.EntriesOut.Load()),   //nolint:gosec // a count
 		"joins":         int64(m.Joins.Load()),        //nolint:gosec // a count
 		"write_errors":  int64(m.WriteErrors.Load()),  //nolint:gosec // a count
+	}
+	out["goroutines"] = int64(runtime.NumGoroutine())
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}} // what the last collection left
+	if metrics.Read(live); live[0].Value.Kind() == metrics.KindUint64 {
+		out["heap_live_bytes"] = int64(live[0].Value.Uint64())
+	}
+	if open, err := os.ReadDir("/proc/self/fd"); err == nil { // Linux
+		out["open_files"] = int64(len(open)) - 1 // without the one that reads
 	}
 	for v := range m.Envelopes {
 		out["envelopes_"+group.Verdict(v).String()] = int64(m.Envelopes[v].Load()) //nolint:gosec // a count

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -154,6 +155,22 @@ func percentile(all []time.Duration, p int) time.Duration {
 	return all[(len(all)-1)*p/100].Round(100 * time.Microsecond)
 }
 
+// cpu is how many seconds of processor node i has used.
+func (c *cluster) cpu(i int) float64 {
+	c.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.procs[i].cmd.Process.Pid))
+	if err != nil {
+		c.Fatal(err)
+	}
+	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:])) // proc(5): state is the first
+	user, err1 := strconv.ParseFloat(f[11], 64)
+	system, err2 := strconv.ParseFloat(f[12], 64)
+	if err := errors.Join(err1, err2); err != nil {
+		c.Fatal(err)
+	}
+	return (user + system) / 100 // ticks, on every Linux there is
+}
+
 // latencies sends n messages, one after the other and round the groups, and measures
 // from the call to the last member's stream.
 func (c *cluster) latencies(groups []string, members, n int) (all []time.Duration, rate float64) {
@@ -228,17 +245,21 @@ func TestBenchNode(t *testing.T) {
 		g := c.group("batches", 2)
 		const n = 10_000
 		begun := time.Now()
+		was := c.cpu(0)
 		took := c.batches(0, g, n)
+		used := c.cpu(0) - was
 		c.tail(1, g, n, func(api.Message) {})
 		arrived := time.Since(begun)
 		rate := n / took.Seconds()
-		add("durable at the sender, 256 at once, one reader online", ">= 5000/s", rate < 5000, "%.0f/s", rate)
+		add("durable at the sender, 256 at once, one reader online", ">= 5000/s", rate < 5000, "%.0f/s (%.0f per second of its CPU)", rate, n/used)
 		add("of those, shown by the reader", "", false, "%.0f/s", n/arrived.Seconds())
 
 		c.procs[1].mustStop(t)
+		was = c.cpu(0)
 		took = c.batches(0, g, n)
+		used = c.cpu(0) - was
 		rate = n / took.Seconds()
-		add("durable at the sender, 256 at once, nobody online", ">= 5000/s", rate < 5000, "%.0f/s", rate)
+		add("durable at the sender, 256 at once, nobody online", ">= 5000/s", rate < 5000, "%.0f/s (%.0f per second of its CPU)", rate, n/used)
 		begun = time.Now()
 		c.start(1)
 		c.tail(1, g, 2*n, func(api.Message) {})

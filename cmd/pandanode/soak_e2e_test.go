@@ -1,0 +1,167 @@
+//go:build e2e && linux
+
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/pandanode/pandanode/node/api"
+)
+
+// series is one figure of one node over time.
+type series struct{ at, value []float64 }
+
+func (s *series) add(at time.Duration, v int64) {
+	s.at, s.value = append(s.at, at.Minutes()), append(s.value, float64(v))
+}
+
+// slope is the least squares line through the last third: percent of its mean in 10
+// minutes; mean is that of the third that begins at the given share.
+func (s *series) slope() float64 {
+	from := len(s.at) * 2 / 3
+	x, y := s.at[from:], s.value[from:]
+	mx, my := mean(x), mean(y)
+	var num, den float64
+	for i := range x {
+		num += (x[i] - mx) * (y[i] - my)
+		den += (x[i] - mx) * (x[i] - mx)
+	}
+	return num / den * 10 / my * 100
+}
+
+func mean(v []float64) float64 {
+	sum := 0.0
+	for _, x := range v {
+		sum += x
+	}
+	return sum / float64(len(v))
+}
+
+// third is the mean of the first, second or last third.
+func (s *series) third(n int) float64 {
+	return mean(s.value[len(s.value)*n/3 : len(s.value)*(n+1)/3])
+}
+
+// allocated is how much disk is used below dir.
+func allocated(t *testing.T, dir string) (sum int64) {
+	t.Helper()
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // a file that was just replaced
+		}
+		if info, err := d.Info(); err == nil {
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
+				sum += st.Blocks * 512
+			}
+		}
+		return nil
+	})
+	return sum
+}
+
+// TestSoak lets three nodes talk while a fourth comes and goes and one of the three is
+// killed again and again: two minutes, or as long as PANDANODE_SOAK says. What the two
+// that stay use must level off, and everything sent is everywhere, once.
+func TestSoak(t *testing.T) {
+	long := 2 * time.Minute
+	if s := os.Getenv("PANDANODE_SOAK"); s != "" {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < long {
+			t.Fatalf("PANDANODE_SOAK=%q", s)
+		}
+		long = d
+	}
+	const members, guest, killed, every = 3, 3, 2, time.Second
+	c := newCluster(t, 4, long+5*time.Minute)
+	g := c.group("soak", members)
+	figures := []string{"goroutines", "open_files", "heap_live_bytes", "disk"}
+	all := map[string]*series{}
+	var sent []string
+	joined, kills, joins := false, 0, 0
+	begun := time.Now()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for round := 1; time.Since(begun) < long; round++ {
+		for i := range members {
+			text := fmt.Sprintf("round %d, node %d", round, i)
+			if _, err := c.api[i].Send(c.ctx, api.SendRequest{Group: g, Text: text}); err != nil {
+				t.Fatal(err)
+			}
+			sent = append(sent, text)
+		}
+		switch {
+		case round%10 == 5 && !joined:
+			c.join(guest, g)
+			joined = true
+			joins++
+		case round%10 == 0 && joined:
+			if _, err := c.api[guest].Leave(c.ctx, api.GroupRequest{Group: g}); err != nil {
+				t.Fatal(err)
+			}
+			joined = false
+		case round%15 == 7:
+			if err := c.procs[killed].kill(); err != nil {
+				t.Fatal(err)
+			}
+			c.start(killed)
+			kills++
+		}
+		for i := range killed {
+			st, err := c.api[i].Status(c.ctx, api.StatusRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range figures {
+				v := st.Extra[f]
+				if f == "disk" {
+					v = allocated(t, c.procs[i].home)
+				}
+				key := fmt.Sprint(f, " of node ", i)
+				if all[key] == nil {
+					all[key] = new(series)
+				}
+				all[key].add(time.Since(begun), v)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-c.ctx.Done():
+			t.Fatal(c.ctx.Err())
+		}
+	}
+	t.Logf("%d messages, %d kills, %d visits of a guest in %v", len(sent), kills, joins, time.Since(begun).Round(time.Second))
+	if kills < 3 || joins < 3 {
+		t.Error("too little happened")
+	}
+	for i := range members {
+		got := map[string]int{}
+		c.tail(i, g, len(sent), func(m api.Message) { got[m.Text]++ })
+		for _, text := range sent {
+			if got[text] != 1 {
+				t.Errorf("node %d shows %q %d times", i, text, got[text])
+			}
+		}
+	}
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "figure\tfirst third\tsecond\tlast\t% in 10 min, last third\t")
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		s := all[key]
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%+.1f\t\n", key, s.third(0), s.third(1), s.third(2), s.slope())
+		if most := map[bool]float64{true: 1.5, false: 1.1}[strings.HasPrefix(key, "heap") || strings.HasPrefix(key, "disk")]; s.third(2) > most*s.third(1) {
+			t.Errorf("%s grows: from %.0f in the second third to %.0f in the last", key, s.third(1), s.third(2))
+		}
+	}
+	_ = w.Flush()
+	t.Logf("what the nodes that stay use\n%s", out.String())
+}
