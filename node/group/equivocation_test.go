@@ -56,6 +56,7 @@ func TestBranches(t *testing.T) {
 			l := g.insert(t, g.rand, nil)
 			for log := range accused {
 				l.evidence[log] = &evidence{log: log}
+				l.adders[log.Device] = []*item{{}} // an entry that counts
 			}
 			l.covered = nil
 			return l

@@ -31,6 +31,8 @@ type logs struct {
 	heads map[wire.EntryHash]*item // the frontier: entries that no other names
 
 	devices map[wire.DeviceID]*identity.Device // everyone ever added, whatever became of it
+	adders  map[wire.DeviceID][]*item          // the operations that did
+	founder wire.DeviceID                      // whom none need add
 
 	ops     []*item // in causal order
 	commits []*item // in order of arrival
@@ -82,7 +84,8 @@ func newLogs(founder *identity.Device) *logs {
 	return &logs{
 		index: map[wire.LogID][]int{}, items: map[wire.EntryHash]*item{}, heads: map[wire.EntryHash]*item{},
 		devices: map[wire.DeviceID]*identity.Device{founder.ID: founder},
-		votes:   map[wire.DeviceID]*item{}, newest: map[wire.UserID]crdt.HLC{},
+		adders:  map[wire.DeviceID][]*item{}, founder: founder.ID,
+		votes: map[wire.DeviceID]*item{}, newest: map[wire.UserID]crdt.HLC{},
 		evidence: map[wire.LogID]*evidence{}, aside: newShelf(), called: map[wire.EntryHash]bool{},
 		sizes: map[wire.DeviceID]int{}, queues: map[wire.DeviceID][]wire.EntryHash{}, kept: map[slot]*signedEntry{},
 		future: map[wire.EntryHash]bool{}, parked: map[wire.EntryHash]*signedEntry{}, waiting: map[wire.EntryHash][]wire.EntryHash{}, quota: map[wire.DeviceID]int{},
@@ -144,7 +147,17 @@ func (l *logs) check(now time.Time, s *signedEntry, group wire.GroupID, engine E
 			return nil, fmt.Errorf("%v of device %v: %w: it is dated before what it builds on", e.Kind, e.Device, ErrForged)
 		}
 	}
-	return l.fill(it, e, group, engine)
+	if it = l.fillPast(it, e); !l.introduced(it) {
+		return nil, fmt.Errorf("%v entry: %w: device %v, as far as it knew", e.Kind, ErrNotMember, e.Device)
+	}
+	return it, it.readBody(group, e, engine)
+}
+
+// introduced says whether an entry has in its past what adds its device, so that
+// whoever needs the entry gets that too: else it may lie in a log that counts for nothing.
+func (l *logs) introduced(it *item) bool {
+	adders := l.adders[it.log.Device]
+	return it.seq > 1 || it.log.Device == l.founder || slices.ContainsFunc(adders, func(op *item) bool { return l.inPast(op, it) })
 }
 
 func (l *logs) item(s *signedEntry, d *identity.Device) *item {
@@ -196,7 +209,9 @@ func (l *logs) add(it *item, e *wire.Entry) {
 		at, _ := slices.BinarySearchFunc(l.ops, it, (*item).compare)
 		l.ops = slices.Insert(l.ops, at, it)
 		if it.target != nil {
-			l.devices[it.target.device.ID] = it.target.device
+			id := it.target.device.ID
+			l.devices[id] = it.target.device
+			l.adders[id] = append(l.adders[id], it)
 		}
 	case wire.KindCommit:
 		l.commits = append(l.commits, it)
@@ -358,7 +373,9 @@ func (l *logs) marks() []wire.Mark {
 	out := make([]wire.Mark, 0, len(logs))
 	for _, id := range slices.SortedFunc(maps.Keys(logs), wire.LogID.Compare) {
 		if l.evidence[id] != nil {
-			out = append(out, wire.Mark{Log: id})
+			if l.matters(id.Device) {
+				out = append(out, wire.Mark{Log: id})
+			}
 			continue
 		}
 		h := l.head(id)
@@ -411,10 +428,16 @@ func (l *logs) after(marks []wire.Mark, place *item, may func(*item) bool) iter.
 	}
 }
 
+// matters says whether evidence against a device says anything to others: if what added
+// it does not count, they need not know it, and it writes nothing that counts.
+func (l *logs) matters(d wire.DeviceID) bool {
+	return d == l.founder || slices.ContainsFunc(l.adders[d], l.counts)
+}
+
 // accusedBeyond lists the evidence that a holder of these marks lacks.
 func (l *logs) accusedBeyond(marks []wire.Mark) (out []*evidence) {
 	for _, id := range slices.SortedFunc(maps.Keys(l.evidence), wire.LogID.Compare) {
-		if !slices.ContainsFunc(marks, func(m wire.Mark) bool { return m.Seq == 0 && m.Log == id }) {
+		if l.matters(id.Device) && !slices.ContainsFunc(marks, func(m wire.Mark) bool { return m.Seq == 0 && m.Log == id }) {
 			out = append(out, l.evidence[id])
 		}
 	}

@@ -214,28 +214,14 @@ func (m *Machine) loadEntries() error {
 	slices.SortFunc(all, func(a, b *signedEntry) int {
 		return (&item{hlc: crdt.HLC(a.entry.HLC), hash: a.hash}).compare(&item{hlc: crdt.HLC(b.entry.HLC), hash: b.hash})
 	})
-	// A hostile member can date an entry before the operation that adds its device:
-	// such entries, and what builds on them, wait for another round.
-	for len(all) > 0 {
-		var later []*signedEntry
-		for _, s := range all {
-			if m.logs.devices[s.entry.Device] == nil || len(m.logs.missing(s.entry)) > 0 {
-				later = append(later, s)
-				continue
-			}
-			it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
-			if err == nil {
-				err = m.insert(it, s.entry)
-			}
-			if err != nil {
-				return fmt.Errorf("%w: %w", ErrCorrupt, err)
-			}
+	for _, s := range all {
+		it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
+		if err == nil {
+			err = m.insert(it, s.entry)
 		}
-		if len(later) == len(all) {
-			_, err := m.logs.checkLoaded(later[0], m.group, m.cfg.Engine)
+		if err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
-		all = later
 	}
 	return nil
 }
@@ -385,7 +371,8 @@ func (m *Machine) emit(now time.Time, e Event) uint64 {
 // transaction and in the next envelope.
 func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error) {
 	most := wire.MaxDeps
-	if kind == wire.KindRecord {
+	first := m.logs.head(m.log) == nil
+	if kind == wire.KindRecord && !first {
 		most = 16 // enough to link the logs; what is left out, the next entries name
 	}
 	e := &wire.Entry{
@@ -394,6 +381,9 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 	}
 	if head := m.logs.head(m.log); head != nil {
 		e.Seq, e.Prev = head.seq+1, head.hash
+	} else if d := m.roster.devices[m.log.Device]; d != nil && d.by != nil && !slices.Contains(e.Deps, d.by.hash) {
+		e.Deps = append(e.Deps[:min(len(e.Deps), most-1)], d.by.hash) // see logs.introduced
+		slices.SortFunc(e.Deps, func(a, b wire.EntryHash) int { return slices.Compare(a[:], b[:]) })
 	}
 	signed := m.cfg.LogKey.Sign(wire.DomainEntry, m.group, e.Encode())
 	s := &signedEntry{raw: signed.Encode(), signed: signed, entry: e, hash: wire.EntryHashOf(m.group, signed.Payload)}

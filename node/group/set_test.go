@@ -1,0 +1,161 @@
+package group
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// conclusions is all that must be a function of the set of entries: roster, choice,
+// vector, evidence, and which entries count.
+func (m *Machine) conclusions() string {
+	var b bytes.Buffer
+	for _, id := range sortedUsers(m.roster.users) {
+		u := m.roster.users[id]
+		fmt.Fprintf(&b, "user %v %v %v\n", id, u.role, slices.SortedFunc(slices.Values(u.devices), func(a, b wire.DeviceID) int { return bytes.Compare(a[:], b[:]) }))
+	}
+	for _, id := range sortedUsers(m.roster.gone) {
+		fmt.Fprintf(&b, "gone %v by %v\n", id, m.roster.gone[id].hash)
+	}
+	for _, id := range sortedKeys(m.roster.revoked) {
+		fmt.Fprintf(&b, "revoked %v by %v\n", id, m.roster.revoked[id].hash)
+	}
+	fmt.Fprintf(&b, "chosen %v\n", m.choose().id)
+	for _, k := range m.logs.marks() {
+		fmt.Fprintf(&b, "mark %v\n", k)
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(m.logs.items), func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) }) {
+		if m.logs.counts(m.logs.items[id]) {
+			fmt.Fprintf(&b, "counts %v\n", id)
+		}
+	}
+	return b.String()
+}
+
+// Machines that are shown the same entries, honest and hostile, in any order, more than
+// once, with restarts in between, come to the same conclusions.
+func TestConclusionsDoNotDependOnOrder(t *testing.T) {
+	evidence, gone, revoked, roots := 0, 0, 0, 0
+	for seed := range uint64(12) {
+		w, a, b, c := three(t, 7000+seed)
+		d := w.device("dora")
+		w.join(d)
+		a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
+		w.run(time.Minute)
+		a.must(RemoveUser{User: c.dev.User}) // carl's machine watches and writes nothing
+		w.run(time.Minute)
+		if c.m.Status().State != StateOut {
+			t.Fatal("carl is in")
+		}
+		r := rand.New(rand.NewPCG(seed, 1))
+		authors := []*device{a, b, d}
+		type made struct {
+			raw  []byte
+			hash wire.EntryHash
+			by   *device
+			inc  uint64
+			seq  uint64
+			hlc  uint64
+		}
+		base := a.m.logs.head(a.m.log)
+		all := []made{{hash: base.hash, hlc: uint64(base.hlc)}}
+		positions := []wire.EpochID{a.m.own.Position}
+		secret, public, _ := MLS(1).NewSigner(w.rand)
+		for range 60 {
+			by := authors[r.IntN(len(authors))]
+			e := made{by: by, inc: r.Uint64(), seq: 1}
+			var prev wire.EntryHash
+			if p := all[r.IntN(len(all))]; p.by != nil && r.IntN(3) > 0 { // also twice after one entry
+				e.by, e.inc, e.seq, e.hlc, prev = p.by, p.inc, p.seq+1, p.hlc, p.hash
+				by = p.by
+			}
+			var deps []wire.EntryHash
+			for range r.IntN(3) {
+				o := all[max(0, len(all)-1-r.IntN(12))]
+				if !slices.Contains(deps, o.hash) && o.hash != prev {
+					deps, e.hlc = append(deps, o.hash), max(e.hlc, o.hlc)
+				}
+			}
+			slices.SortFunc(deps, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
+			e.hlc += 1 + uint64(r.IntN(1<<18))
+			kind, body := wire.KindRecord, any(&wire.Record{Commitment: wire.Hash{byte(r.Uint64()), byte(r.Uint64())}})
+			someone := authors[r.IntN(len(authors))]
+			switch r.IntN(9) {
+			case 0:
+				p, op := puppet(t, w, "puppet", secret, public, w.now)
+				authors = append(authors, p)
+				kind, body = wire.KindOp, op
+			case 1:
+				kind, body = wire.KindOp, &wire.Op{Type: wire.OpRemove, User: &someone.dev.User}
+			case 2:
+				kind, body = wire.KindOp, &wire.Op{Type: wire.OpRole, User: &someone.dev.User, Role: wire.RoleOwner + wire.Role(r.IntN(4))}
+			case 3:
+				kind, body = wire.KindOp, &wire.Op{Type: wire.OpDeviceRevoke, Device: &someone.dev.ID}
+			case 4:
+				interim := []byte{byte(r.Uint64()), byte(r.Uint64()), byte(r.Uint64()), 1}
+				from := positions[r.IntN(len(positions))]
+				gen := uint64(1 + r.IntN(4))
+				root := wire.EpochIDOf(w.group, gen, 0, interim)
+				positions = append(positions, root)
+				kind, body = wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: &wire.Reboot{From: from, Generation: gen, Root: root, Interim: interim}}
+			case 5, 6:
+				kind, body = wire.KindVote, &wire.Vote{Position: positions[r.IntN(len(positions))]}
+			}
+			e.raw, e.hash = forged(by, kind, body, deps, func(x *wire.Entry) {
+				x.Incarnation, x.Seq, x.Prev, x.HLC = e.inc, e.seq, prev, e.hlc
+			})
+			all = append(all, e)
+		}
+		all = all[1:]
+		w.now = w.now.Add(time.Hour)
+		var machines []*device
+		for n := range 4 {
+			x := *c
+			x.rows = maps.Clone(c.rows)
+			x.w = newWorld(t, 9000+seed) // nobody to talk to
+			x.w.now, x.w.genesis, x.w.group = w.now, w.genesis, w.group
+			x.open()
+			for _, i := range rand.New(rand.NewPCG(seed, uint64(10+n))).Perm(2 * len(all)) {
+				_, _ = x.step(Entries{Entries: [][]byte{all[i%len(all)].raw}})
+				if r.IntN(20) == 0 {
+					x.open()
+				}
+			}
+			machines = append(machines, &x)
+		}
+		for range 6 { // syncs, as with a member
+			for _, x := range machines {
+				for _, y := range machines {
+					entries, _, err := x.m.EntriesAfter(wire.DeviceID{1}, y.m.Marks(), wire.EntryHash{}, 1<<30)
+					if err != nil {
+						t.Fatal(err)
+					}
+					_, _ = y.step(Entries{Entries: entries})
+				}
+			}
+		}
+		want := machines[0].m.conclusions()
+		for _, x := range machines {
+			if got := x.m.conclusions(); got != want {
+				t.Errorf("seed %d: one machine concludes\n%s\nanother\n%s", seed, want, got)
+				return
+			}
+			x.open()
+			if got := x.m.conclusions(); got != want {
+				t.Errorf("seed %d: after a restart it concludes\n%s\ninstead of\n%s", seed, got, want)
+				return
+			}
+		}
+		m := machines[0].m
+		evidence, gone, revoked, roots = evidence+len(m.logs.evidence), gone+len(m.roster.gone), revoked+len(m.roster.revoked), roots+len(m.tree.nodes)
+	}
+	if evidence < 20 || gone < 12 || revoked < 3 || roots < 40 {
+		t.Errorf("too tame: %d forked logs, %d gone, %d revoked, %d epochs", evidence, gone, revoked, roots)
+	}
+}
