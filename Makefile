@@ -76,8 +76,22 @@ interop: ## MLS with ts-mls and core-crypto, live (needs node, npm and its regis
 	@$(GO) run -C mls/interop ./live
 
 .PHONY: e2e
-e2e: build ## real processes in network namespaces, cut for a minute (Linux, root, iproute2, iptables; 2 min)
+e2e: build ## real processes: cut for a minute, full and broken disks (Linux, root, iproute2, iptables; 4 min)
 	@./$(BIN) sim run sim/scenarios/host/one-minute-cut.sim --backend host
+	@$(GO) test -count=1 -tags e2e -timeout 15m -run '^(TestDiskFull|TestReadOnly|TestFlippedBits)$$' -v ./cmd/pandanode
+
+.PHONY: soak
+soak: ## four real nodes with churn for two minutes: what grows
+	@$(GO) test -count=1 -tags e2e -timeout 15m -run '^TestSoak$$' -v ./cmd/pandanode
+
+.PHONY: e2e-long
+e2e-long: build ## the same, with 200 kills, 500 flipped bits and half an hour of soak (45 min)
+	@PANDANODE_KILLS=200 $(GO) test -count=1 -timeout 60m -run '^TestKill$$' -v ./sim
+	@PANDANODE_FLIPS=500 PANDANODE_SOAK=30m $(GO) test -count=1 -tags e2e -timeout 90m -run '^(TestFlippedBits|TestSoak)$$' -v ./cmd/pandanode
+
+.PHONY: bench-node
+bench-node: ## what real nodes do on this machine, as one table; fails where a bar is missed (4 min)
+	@$(GO) test -count=1 -tags e2e -timeout 15m -run '^TestBenchNode$$' -v ./cmd/pandanode
 
 .PHONY: long
 long: ## the simulator: 2,000 random worlds, and the large worlds of bench-sim

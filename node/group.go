@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -28,8 +27,6 @@ type hosted struct {
 	syncer  *syncer
 	joiner  *joiner
 	changed *signal
-
-	cursor atomic.Uint64 // of the newest event; 0: not known yet
 
 	link *wire.Link // to ask with first; nil: none. Used before and within the first ask alone
 
@@ -221,22 +218,7 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 // notify tells those who watch the node.
 func (g *hosted) notify(e group.Event) {
 	g.log.Debug("event", "cursor", e.Cursor, "kind", e.Kind, "detail", e.Detail)
-	g.cursor.Store(e.Cursor)
 	g.n.feed.add(NodeEvent{Group: g.id, Event: e})
-}
-
-// newest is the cursor of the group's newest event. In the loop's goroutine.
-func (g *hosted) newest(m *group.Machine) (uint64, error) {
-	if c := g.cursor.Load(); c != 0 {
-		return c, nil
-	}
-	all, err := m.Events(0, 0) // once in a run
-	if err != nil || len(all) == 0 {
-		return 0, err
-	}
-	c := all[len(all)-1].Cursor
-	g.cursor.Store(c)
-	return c, nil
 }
 
 // topicPeers are the peers that gossip reaches.

@@ -27,7 +27,10 @@ type rows struct {
 	prefix string
 }
 
-var _ group.Rows = rows{}
+var (
+	_ group.Rows     = rows{}
+	_ group.RowsFrom = rows{}
+)
 
 // Get gives nil, nil for a row that is not there. Other errors wrap ErrStore: after
 // one the machine is made again.
@@ -44,8 +47,13 @@ func (r rows) Get(key string) ([]byte, error) {
 
 // Scan goes through the rows below a prefix in the order of their keys.
 func (r rows) Scan(prefix string, fn func(key string, value []byte) error) error {
+	return r.ScanFrom(prefix, prefix, fn)
+}
+
+// ScanFrom is Scan from the first key that is not below from.
+func (r rows) ScanFrom(prefix, from string, fn func(key string, value []byte) error) error {
 	var stopped error
-	err := r.store.Scan([]byte(r.prefix+prefix), func(key, value []byte) error {
+	err := r.store.ScanFrom([]byte(r.prefix+prefix), []byte(r.prefix+from), func(key, value []byte) error {
 		stopped = fn(string(key[len(r.prefix):]), value)
 		return stopped
 	})

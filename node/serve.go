@@ -227,10 +227,9 @@ func (s *server) group(ctx context.Context, id wire.GroupID) (api.Group, error) 
 	var st group.Status
 	var members []group.Member
 	var cursor uint64
-	if err := g.loop.look(ctx, func(m *group.Machine) (err error) {
-		st, members = m.Status(), m.Members()
-		cursor, err = g.newest(m)
-		return err
+	if err := g.loop.look(ctx, func(m *group.Machine) error {
+		st, members, cursor = m.Status(), m.Members(), m.Cursor()
+		return nil
 	}); err != nil {
 		return api.Group{}, APIError(err)
 	}

@@ -49,16 +49,6 @@ func (e *exitError) Error() string {
 	return fmt.Sprintf("%s: exit code %d: %s", e.command, e.code, strings.TrimSpace(e.stderr))
 }
 
-func exitCode(err error) int {
-	if err == nil {
-		return api.ExitOK
-	}
-	if e, ok := errors.AsType[*exitError](err); ok {
-		return e.code
-	}
-	return -1
-}
-
 // hostEnv is the environment without what would change the nodes.
 func hostEnv() []string {
 	var out []string

@@ -357,6 +357,9 @@ func (m *Machine) Advance() {
 // NextWake is when to Step(Tick) at the latest; zero: not needed.
 func (m *Machine) NextWake() time.Time { return m.ready.NextWake }
 
+// Cursor is that of the newest event; 0 if there is none.
+func (m *Machine) Cursor() uint64 { return m.own.Cursor }
+
 // emit records an event: a row with the next cursor, and a notification.
 func (m *Machine) emit(now time.Time, e Event) uint64 {
 	m.own.Cursor++

@@ -192,7 +192,7 @@ var errEnough = errors.New("enough")
 func (m *Machine) scanAfter(prefix string, after uint64, limit int, fn func(uint64, []byte) error) error {
 	from := prefix + num(after)
 	n := 0
-	err := m.scan(prefix, func(key string, v []byte) error {
+	err := m.scanFrom(prefix, from, func(key string, v []byte) error {
 		if key <= from {
 			return nil
 		}

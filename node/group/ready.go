@@ -35,6 +35,12 @@ type Rows interface {
 	Scan(prefix string, fn func(key string, value []byte) error) error
 }
 
+// RowsFrom is what Rows may offer beside: Scan beginning at the first key that is not
+// below from.
+type RowsFrom interface {
+	ScanFrom(prefix, from string, fn func(key string, value []byte) error) error
+}
+
 // Outbound is one thing for the network to do.
 type Outbound interface{ outbound() }
 

@@ -112,7 +112,17 @@ func (m *Machine) get(key string) ([]byte, error) {
 // scan goes through the rows with a prefix, durable ones in order and then the
 // pending ones in the order in which they were put.
 func (m *Machine) scan(prefix string, fn func(key string, value []byte) error) error {
-	err := m.cfg.Rows.Scan(prefix, func(key string, value []byte) error {
+	return m.scanFrom(prefix, prefix, fn)
+}
+
+// scanFrom is scan; of what is durable it leaves out, if Rows can, what is below from.
+// Otherwise a reader with a cursor costs as much as there is, again for each message.
+func (m *Machine) scanFrom(prefix, from string, fn func(key string, value []byte) error) error {
+	durable := m.cfg.Rows.Scan
+	if r, ok := m.cfg.Rows.(RowsFrom); ok && from != prefix {
+		durable = func(prefix string, fn func(string, []byte) error) error { return r.ScanFrom(prefix, from, fn) }
+	}
+	err := durable(prefix, func(key string, value []byte) error {
 		if _, ok := m.pending[key]; ok {
 			return nil
 		}
