@@ -52,7 +52,7 @@ fmt: ## format the code
 race: ## the race detector on the pure packages (needs a C compiler)
 	@command -v $${CC:-gcc} >/dev/null || { echo "make race needs a C compiler: gcc was not found"; exit 1; }
 	@$(GO) build -o bin/testcount ./internal/testcount
-	@CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 9m -json $(PURE) | bin/testcount
+	@CGO_ENABLED=1 $(GO) test -race -short -count=1 -timeout 25m -json $(PURE) | bin/testcount
 
 .PHONY: clean
 clean: ## remove what was built, but not the node of `make run`

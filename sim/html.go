@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -175,7 +176,11 @@ func (d *drawing) axis(top, bottom int) {
 			text = fmt.Sprintf("%d d", at/(24*time.Hour))
 		}
 		d.put(`<line class="grid" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>`, d.x(at), d.x(at), top, bottom)
-		d.put(`<text class="tick" x="%.1f" y="%d" text-anchor="middle">%s</text>`, d.x(at), bottom+16, text)
+		anchor, x := "middle", d.x(at)
+		if at > d.end-d.end/100 {
+			anchor, x = "end", rightEdge+8
+		}
+		d.put(`<text class="tick" x="%.1f" y="%d" text-anchor="%s">%s</text>`, x, bottom+16, anchor, text)
 	}
 }
 
@@ -247,11 +252,11 @@ func (d *drawing) line(s *seat, y int) {
 		up, on   bool
 		in       bool // it has not learned that it is out
 	}
-	var out []stretch
+	var line []stretch
 	at := stretch{up: true, on: true, in: true}
 	cut := func(t time.Duration, change func(*stretch)) {
 		if at.to = t; at.to > at.from {
-			out = append(out, at)
+			line = append(line, at)
 		}
 		at.from = t
 		change(&at)
@@ -261,9 +266,18 @@ func (d *drawing) line(s *seat, y int) {
 		do func(*stretch)
 	}
 	var changes []change
+	var out time.Time // for good
+	if d.o.device(s.n.name).Status.State == group.StateOut {
+		for _, m := range d.w.hist.marks {
+			if m.Node == s.n && m.Kind == "out" {
+				out = m.At
+			}
+		}
+	}
 	for _, m := range d.w.hist.moves {
 		if m.Seat == s {
-			changes = append(changes, change{m.At, func(x *stretch) { x.at, x.in = m.To, true }})
+			back := out.IsZero() || m.At.Before(out)
+			changes = append(changes, change{m.At, func(x *stretch) { x.at, x.in = m.To, back }})
 		}
 	}
 	for _, m := range d.w.hist.marks {
@@ -287,7 +301,7 @@ func (d *drawing) line(s *seat, y int) {
 	}
 	cut(d.end, func(*stretch) {})
 	last := uint64(1 << 62)
-	for _, x := range out {
+	for _, x := range line {
 		e := d.o.Dag.epochs[x.at]
 		if !x.up || x.at == (wire.EpochID{}) {
 			continue
@@ -359,7 +373,7 @@ func (d *drawing) tree() template.HTML {
 		d.put(`<text class="tick" x="20" y="30">%d epochs: too many to draw.</text>`, len(d.order))
 		return d.svg(50, "too many epochs")
 	}
-	const top, rowHeight = 26, 46
+	const top, rowHeight, letter = 26, 46, 5.8
 	step := min(64, (rightEdge-leftEdge-60)/float64(max(len(d.order)-1, 1)))
 	size := min(11, max(3, step*0.42))
 	rows := map[int]int{0: 0}
@@ -397,6 +411,7 @@ func (d *drawing) tree() template.HTML {
 		}
 	}
 	stood := d.stoodLast()
+	written := map[int]float64{} // row → up to where something is written below it
 	for _, e := range d.order {
 		p := place[e]
 		who := d.name(e.by.entry.Device)
@@ -405,9 +420,9 @@ func (d *drawing) tree() template.HTML {
 			what = fmt.Sprintf("by %s: %d added, %d removed", who, len(e.by.info.Adds), len(e.by.info.Removes))
 		}
 		at := time.UnixMilli(int64(millis(e.by.entry.HLC))).Sub(epochZero) //nolint:gosec // 48 bits
-		d.put(`<circle class="node b%d" cx="%.1f" cy="%.1f" r="%.1f"><title>epoch %d, %s, at %s&#10;%v</title></circle>`,
-			branchColour(d.branch[e]), p[0], p[1], size, e.number, html.EscapeString(what), span(at.Round(time.Second)), e.id)
-		if size >= 7 {
+		d.put(`<circle class="node b%d" cx="%.1f" cy="%.1f" r="%.1f"><title>epoch %d, %s, at %s&#10;%v&#10;%s</title></circle>`,
+			branchColour(d.branch[e]), p[0], p[1], size, e.number, html.EscapeString(what), span(at.Round(time.Second)), e.id, html.EscapeString(strings.Join(stood[e], " ")))
+		if size >= 9 {
 			d.put(`<text class="number" x="%.1f" y="%.1f" text-anchor="middle">%d</text>`, p[0], p[1]+3.5, e.number)
 		}
 		if names := stood[e]; len(names) > 0 {
@@ -415,11 +430,19 @@ func (d *drawing) tree() template.HTML {
 			if len(text) > 34 {
 				text = fmt.Sprintf("%d devices", len(names))
 			}
-			anchor := "middle"
-			if p[0] > rightEdge-90 {
-				anchor = "end"
+			left := p[0] - letter*float64(len(text))/2
+			if row := rows[d.branch[e]]; left < written[row] {
+				left = p[0] // it begins here instead, or is only in the circle's title
+				if left < written[row] {
+					continue
+				}
 			}
-			d.put(`<text class="stood" x="%.1f" y="%.1f" text-anchor="%s">%s<title>%s</title></text>`, p[0], p[1]+size+13, anchor, html.EscapeString(text), html.EscapeString(strings.Join(names, " ")))
+			anchor, x := "start", left
+			if right := left + letter*float64(len(text)); right > rightEdge {
+				anchor, x = "end", rightEdge
+			}
+			written[rows[d.branch[e]]] = left + letter*float64(len(text)) + letter
+			d.put(`<text class="stood" x="%.1f" y="%.1f" text-anchor="%s">%s<title>%s</title></text>`, x, p[1]+size+13, anchor, html.EscapeString(text), html.EscapeString(strings.Join(names, " ")))
 		}
 	}
 	return d.svg(top+len(busy)*rowHeight-8, "the tree of epochs")

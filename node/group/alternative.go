@@ -34,7 +34,7 @@ var Alternatives = []Alternative{
 
 // rewindMost is how many epochs a device leaves behind itself at most under
 // RewindHorizon.
-const rewindMost = 8
+const rewindMost = 3
 
 // rules are those of the fork choice that are left out.
 func (a Alternative) rules() rules {

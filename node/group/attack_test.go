@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -169,7 +170,11 @@ func branch(c *device, incarnation uint64, n int, deps []wire.EntryHash, at crdt
 // A device was restored twice and wrote a lot on both branches of its log. Who saw
 // one of them takes what others built upon the other, however long that is.
 func TestLongBranch(t *testing.T) {
-	for _, n := range []int{2, 100, 700} {
+	lengths := []int{2, 100, 700}
+	if testing.Short() { // the race detector
+		lengths = lengths[:2]
+	}
+	for _, n := range lengths {
 		for _, flooded := range []bool{false, true} {
 			w, a, b, c := three(t, 702)
 			c.online, w.gossip = false, false
@@ -264,4 +269,165 @@ func TestEvidenceWithoutItsPast(t *testing.T) {
 		t.Error("carl weighs something for ben and nothing for anna")
 	}
 	w.agree(a, b)
+}
+
+// Somebody claims, through entries dated far ahead, that a device knows what it does
+// not: others must not keep it from it.
+func TestFutureMarksStarveNobody(t *testing.T) {
+	w, a, b, c := three(t, 707)
+	c.online, w.gossip = false, false
+	b.online = false
+	a.send("while ben is away")
+	inc := w.rand.Uint64()
+	// Everybody but ben has a log of carl's that builds upon everything.
+	one, _ := branch(c, inc, 1, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, a.m.clock.Last()+1)
+	a.must(Entries{Entries: one})
+	// Ben has one with more entries, far ahead.
+	two, _ := branch(c, inc, 3, nil, crdt.HLCFromTime(w.now.Add(1000*24*time.Hour)))
+	b.online = true
+	for _, raw := range two {
+		_, _ = b.step(Entries{Entries: [][]byte{raw}})
+	}
+	for range 3 {
+		w.sync(a, b)
+		w.run(time.Minute)
+	}
+	if !slices.Contains(b.texts(), "while ben is away") {
+		t.Errorf("ben shows %v", b.texts())
+	}
+	if a.m.Status().Position != b.m.Status().Position {
+		t.Error("ben is in another epoch")
+	}
+}
+
+// A device whose old log has evidence against it, since its store went back, leaves.
+func TestLeaveWithAForkedLog(t *testing.T) {
+	w := newWorld(t, 721)
+	a, b := w.device("anna"), w.device("ben")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(time.Minute)
+	old := maps.Clone(b.rows)
+	b.send("one")
+	w.run(time.Minute)
+	b.rows = old
+	w.cut = func(x, y *device) bool { return true }
+	b.open()
+	b.send("two")
+	w.cut = nil
+	w.sync(a, b)
+	w.run(5 * time.Minute)
+	w.agree(a, b)
+	if !a.m.logs.accused(b.dev.ID) {
+		t.Fatal("no evidence")
+	}
+	a.open() // what was said before is forgotten
+	b.open()
+	w.sync(a, b)
+	b.must(Leave{})
+	for range 5 {
+		w.run(10 * time.Minute)
+		w.sync(a, b)
+	}
+	if s := b.m.Status(); s.State != StateOut {
+		t.Errorf("ben is %q, leaving %v", s.State, s.Leaving)
+	}
+}
+
+// However many epochs come at once, few are kept.
+func TestFewEpochsAreKept(t *testing.T) {
+	w := newWorld(t, 722)
+	a, b := w.device("anna"), w.device("ben")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(time.Minute)
+	b.online = false
+	for range 2 * maxHeld {
+		a.m.duty.update = w.now
+		a.must(Tick{})
+		w.run(time.Second)
+	}
+	b.online = true
+	w.sync(a, b)
+	w.run(time.Minute)
+	w.agree(a, b)
+	for _, x := range []*device{a, b} {
+		if n := len(x.m.held); n > maxHeld {
+			t.Errorf("%s holds %d epochs", x.name, n)
+		}
+	}
+}
+
+// A device is revoked. What it signs without knowing that, at whatever time, has no
+// effect: it does not come back, and does nothing to others.
+func TestRevokedDeviceCannotComeBack(t *testing.T) {
+	w, a, b, c := three(t, 720)
+	a.must(SetRole{User: c.dev.User, Role: wire.RoleAdmin})
+	w.run(time.Minute)
+	before := []wire.EntryHash{a.m.logs.head(a.m.log).hash}
+	a.must(RevokeDevice{Device: c.dev.ID})
+	w.run(time.Minute)
+	c.online = false
+	later := func(e *wire.Entry) { e.HLC = uint64(a.m.clock.Last()) + 1<<20 }
+	back := c.forge(wire.KindOp, &wire.Op{Type: wire.OpDeviceAdd, Cert: &c.dev.Raw, KeyPackage: c.keyPackage(w.group, w.now)}, before, later)
+	out := c.forge(wire.KindOp, &wire.Op{Type: wire.OpRemove, User: &b.dev.User}, before, later)
+	for _, x := range []*device{a, b} {
+		_, _ = x.step(Entries{Entries: [][]byte{back}})
+		_, _ = x.step(Entries{Entries: [][]byte{out}})
+	}
+	w.run(time.Minute)
+	for _, x := range []*device{a, b} {
+		if x.m.roster.has(c.dev.ID) {
+			t.Errorf("%s: the revoked device is back", x.name)
+		}
+		if !x.m.roster.has(b.dev.ID) {
+			t.Errorf("%s: the revoked device removed ben", x.name)
+		}
+	}
+}
+
+// A gap falls due while the gate is closed: it is filled when the gate opens.
+func TestGapDueWhileTheGateIsClosed(t *testing.T) {
+	w, a, b, c := three(t, 730)
+	id := a.send("one")
+	w.run(time.Minute)
+	a.m.peerOf(b.dev.ID).gaps[id] = w.now.Add(time.Second)
+	a.m.duty.fill = w.now.Add(time.Second)
+	w.cut = func(x, y *device) bool { return true }
+	a.must(Tick{})
+	// Somebody who is out is in the tree, and another makes the commit.
+	_ = c
+	a.m.diff = &treeDifference{position: a.m.own.Position, roster: a.m.roster, difference: difference{gate: true}}
+	w.run(2 * time.Second)
+	if a.m.peer[b.dev.ID].gaps[id].IsZero() {
+		t.Fatal("the gate was not closed")
+	}
+	a.m.duty.update = w.now
+	a.must(Tick{}) // moves on
+	w.run(time.Minute)
+	if at := a.m.peer[b.dev.ID].gaps[id]; !at.IsZero() {
+		t.Errorf("the gap waits since %v, and nothing wakes the device: %+v", at, a.m.duty)
+	}
+}
+
+// With evidence in the group, what a message costs does not grow with the operations.
+func TestRostersAreSharedWithEvidence(t *testing.T) {
+	w, a, b, c := three(t, 731)
+	raws, _ := forked(c, a)
+	a.must(Entries{Entries: raws[:1]})
+	_, _ = a.step(Entries{Entries: raws[1:]})
+	for range 5 {
+		w.run(time.Minute)
+		b.send("x")
+	}
+	w.run(time.Minute)
+	seen := map[*roster]bool{}
+	for _, it := range a.m.mail.records {
+		if it.log.Device == b.dev.ID {
+			seen[a.m.rosterAt(it)] = true
+		}
+	}
+	if len(seen) != 1 {
+		t.Errorf("%d rosters were made for records that know the same operations", len(seen))
+	}
 }

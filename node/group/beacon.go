@@ -21,11 +21,13 @@ const refillAfter = time.Minute
 
 // peerState is what another device last said of itself. It is not durable.
 type peerState struct {
-	hlc   crdt.HLC
-	said  [32]byte // hash of its newest vector
-	marks map[wire.LogID]uint64
-	lacks map[wire.MessageID]bool      // of the records within marks, those that it cannot read
-	gaps  map[wire.MessageID]time.Time // when this device seals for it; zero: done
+	hlc    crdt.HLC
+	said   [32]byte // hash of its newest vector
+	marks  map[wire.LogID]uint64
+	vector []wire.Mark                  // the newest
+	lacks  map[wire.MessageID]bool      // of the records within marks, those that it cannot read
+	ahead  bool                         // it has what was not here when it said so
+	gaps   map[wire.MessageID]time.Time // when this device seals for it; zero: done
 
 	transport *[32]byte // its newest key for transport keys; nil: as in its credential
 
@@ -68,6 +70,7 @@ func (m *Machine) takeVector(now time.Time, p *peerState, v wire.SyncVector) {
 			m.duty.beacon = earliest(m.duty.beacon, now.Add(gapWait))
 		}
 	}
+	p.vector = v.Marks
 	for _, mark := range v.Marks {
 		if len(m.logs.index[mark.Log]) > 0 {
 			p.marks[mark.Log] = max(p.marks[mark.Log], mark.Seq)
@@ -77,7 +80,7 @@ func (m *Machine) takeVector(now time.Time, p *peerState, v wire.SyncVector) {
 	for _, id := range v.Lacks {
 		p.lacks[id] = true
 	}
-	if m.logs.behind(v.Marks) {
+	if p.ahead = m.logs.behind(v.Marks); p.ahead {
 		m.ask("a peer is further")
 	}
 }
@@ -245,6 +248,16 @@ func (m *Machine) sealForGaps(now time.Time) {
 				done[id] = true
 				p.gaps[id] = time.Time{}
 			}
+		}
+	}
+}
+
+// fillAgain plans the gaps that are open: what kept this device from filling them
+// may be over.
+func (m *Machine) fillAgain() {
+	for _, p := range m.peer {
+		for _, at := range p.gaps {
+			m.duty.fill = earliest(m.duty.fill, at)
 		}
 	}
 }

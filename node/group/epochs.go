@@ -20,6 +20,7 @@ type node struct {
 	children   []*node
 	generation uint64
 	number     uint64 // MLS epoch number
+	depth      int    // in this tree
 	interim    []byte // interim_transcript_hash
 	mlsGroup   []byte
 	claims     []*item // COMMITs with this child, or the OP that names a root, in causal order
@@ -130,7 +131,7 @@ func (t *epochTree) reboot(it *item, inPast func(a, b *item) bool) (*node, error
 	if want := wire.EpochIDOf(t.group, r.Generation, 0, r.Interim); r.Root != want {
 		return nil, fmt.Errorf("reboot: %w: the root it names is not the one it describes", ErrForged)
 	}
-	return &node{id: r.Root, parent: from, generation: r.Generation, interim: r.Interim, mlsGroup: r.MLSGroup[:], claims: []*item{it}, fair: []*item{it}}, nil
+	return &node{id: r.Root, parent: from, depth: from.depth + 1, generation: r.Generation, interim: r.Interim, mlsGroup: r.MLSGroup[:], claims: []*item{it}, fair: []*item{it}}, nil
 }
 
 // commit checks a COMMIT against its parent, without keys, and gives its node:
@@ -152,7 +153,7 @@ func (t *epochTree) commit(it *item, engine Engine, inPast func(a, b *item) bool
 	if want := wire.EpochIDOf(t.group, p.generation, p.number+1, interim); want != c.Child {
 		return nil, fmt.Errorf("COMMIT: %w: the child it names is not the one it leads to", ErrForged)
 	}
-	n := &node{id: c.Child, parent: p, generation: p.generation, number: p.number + 1, interim: interim, mlsGroup: p.mlsGroup, claims: []*item{it}}
+	n := &node{id: c.Child, parent: p, depth: p.depth + 1, generation: p.generation, number: p.number + 1, interim: interim, mlsGroup: p.mlsGroup, claims: []*item{it}}
 	if n.void = t.swings(it, n, inPast) || t.floods(it, inPast); !n.void {
 		n.fair = n.claims
 	}
@@ -168,10 +169,10 @@ func (t *epochTree) swings(it *item, n *node, inPast func(a, b *item) bool) bool
 		if !inPast(s.by, it) {
 			continue // on another branch of a forked log
 		}
-		for other != nil && other.parent != n.parent {
+		for other != nil && other.depth > n.depth {
 			other = other.parent
 		}
-		if other == nil || other.id == n.id {
+		if other == nil || other.depth < n.depth || other.parent != n.parent || other.id == n.id {
 			continue
 		}
 		left := slices.ContainsFunc(stood[i:], func(later stand) bool {

@@ -196,6 +196,7 @@ func (m *Machine) moved(now time.Time, from, to *node) {
 	}
 	m.duty.settle, m.duty.since, m.duty.heal = time.Time{}, time.Time{}, time.Time{}
 	m.news()
+	m.fillAgain()
 	m.requeue(to)
 	if switched || from == nil {
 		m.duty.vote = now

@@ -248,10 +248,10 @@ func TestAlternatives(t *testing.T) {
 		return n
 	}
 	seen := 0
-	expect := func(a Alternative, position, real, other *node) {
+	expect := func(a Alternative, position, own, other *node) {
 		t.Helper()
 		seen++
-		p.expect(t, "ours, beside "+string(a), real)
+		p.expect(t, "ours, beside "+string(a), own)
 		p.without = a.rules()
 		if got := p.chooseOtherwise(a, position); got != other {
 			t.Errorf("%s: chosen %v, want %v", a, got.id, other.id)

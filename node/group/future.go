@@ -52,10 +52,12 @@ func (m *Machine) takeFuture(now time.Time) {
 }
 
 // syncMarks is the vector for a sync: that of the set, and beyond it what is parked
-// with all it builds on.
-func (l *logs) syncMarks() []wire.Mark {
+// with all it builds on. Who is given such a mark takes it that what it has of that log
+// is here, so that a hostile log could keep everything from this device: nothing is
+// claimed beyond the set while anything is missing here.
+func (l *logs) syncMarks(missing bool) []wire.Mark {
 	marks := l.marks()
-	if len(l.future) == 0 {
+	if len(l.future) == 0 || missing {
 		return marks
 	}
 	whole := map[wire.EntryHash]bool{}
@@ -66,6 +68,9 @@ func (l *logs) syncMarks() []wire.Mark {
 				whole[h], grew = true, true
 			}
 		}
+	}
+	if len(whole) < len(l.parked) {
+		return marks
 	}
 	last := map[wire.LogID]wire.Mark{}
 	for _, m := range marks {

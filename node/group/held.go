@@ -103,6 +103,7 @@ func (m *Machine) parent(id wire.EpochID) (Parent, error) {
 // Of its tree it writes what since does not have; nil: all.
 func (m *Machine) hold(now time.Time, id wire.EpochID, generation uint64, e, since Epoch) {
 	m.keepRejoinKey(now, id, e)
+	clear(m.mail.tried) // what could not be opened may be now
 	m.held[id] = &heldEpoch{row: heldRow{Generation: generation}, epoch: e}
 	head, pages := e.Snapshot(since)
 	for _, p := range pages {
@@ -154,7 +155,7 @@ func (m *Machine) retire(now time.Time) {
 	for i, id := range left {
 		age := now.Sub(since(id))
 		switch thin := m.held[id].row.Thin; {
-		case age >= m.cfg.Retention || len(m.held)-i > maxHeld && len(left)-i >= maxHeld:
+		case age >= m.cfg.Retention || i < len(left)+1-maxHeld:
 			m.forget(id)
 			swept = true
 		case !thin && (age >= fullAtMost || age >= thinAfter && m.votedPast(id)):

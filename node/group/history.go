@@ -82,12 +82,12 @@ func (m *Machine) voidness(op *item, names map[wire.UserID]string) string {
 		return "its author was removed at the same time"
 	case void && by == nil:
 		return "that user was in already"
-	case void && *by.op.User == op.user:
+	case void && by.takesOut(op.user, op.log.Device):
 		return fmt.Sprintf("%s removed its author at the same time", names[by.user])
-	case void && op.invited != nil && *by.op.User == op.invited.signer:
+	case void && op.invited != nil && by.op.Type == wire.OpRemove && *by.op.User == op.invited.signer:
 		return fmt.Sprintf("%s removed who gave out the invite at the same time", names[by.user])
 	case void:
-		return fmt.Sprintf("%s removed that user at the same time", names[by.user])
+		return fmt.Sprintf("%s removed that user or device at the same time", names[by.user])
 	}
 	return ""
 }

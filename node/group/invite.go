@@ -151,7 +151,7 @@ func millis(ms uint64) time.Time {
 // outruns says whether an addition came in by an invite that its signer gave out
 // without x, the signer's removal, having known of it.
 func (s resolver) outruns(add, x *item, ops []*item) bool {
-	if add.op.Type != wire.OpAdd || add.invited == nil || *x.op.User != add.invited.signer {
+	if add.op.Type != wire.OpAdd || add.invited == nil || x.op.Type != wire.OpRemove || *x.op.User != add.invited.signer {
 		return false
 	}
 	return !slices.ContainsFunc(ops, func(op *item) bool {

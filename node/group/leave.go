@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pandanode/pandanode/node/wire"
@@ -40,10 +41,10 @@ func (m *Machine) mayLeave(u *rosterUser) error {
 // wrote: it is sealed on the chosen chain, and one of them holds the records and
 // asks for none of them.
 func (m *Machine) handedOver() bool {
-	last := map[wire.LogID]uint64{}
+	last := map[int]*item{} // by branch
 	for _, it := range m.mail.records {
-		if it.log.Device == m.log.Device && m.mail.plain[it.hash] {
-			last[it.log] = max(last[it.log], it.seq)
+		if o := last[it.list]; it.log.Device == m.log.Device && m.mail.plain[it.hash] && (o == nil || o.seq < it.seq) {
+			last[it.list] = it
 		}
 	}
 	if len(last) == 0 || len(m.roster.users) == 1 {
@@ -58,8 +59,8 @@ func (m *Machine) handedOver() bool {
 			continue
 		}
 		has := true
-		for log, seq := range last {
-			has = has && p.marks[log] >= seq
+		for _, it := range last {
+			has = has && m.knows(p, it)
 		}
 		for id := range p.lacks {
 			it := m.mail.records[id]
@@ -70,6 +71,18 @@ func (m *Machine) handedOver() bool {
 		}
 	}
 	return false
+}
+
+// knows says whether a device said that it has an entry. Its mark of a log with
+// evidence says nothing: what it has of that lies in the pasts of its other marks.
+func (m *Machine) knows(p *peerState, it *item) bool {
+	if m.logs.evidence[it.log] == nil {
+		return p.marks[it.log] >= it.seq
+	}
+	return slices.ContainsFunc(p.vector, func(mark wire.Mark) bool {
+		at := m.logs.items[mark.Hash]
+		return at != nil && m.logs.inPast(it, at)
+	})
 }
 
 // leaveWhenDone carries out a leave that waited.

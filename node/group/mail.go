@@ -35,8 +35,15 @@ type mail struct {
 	refilled map[wire.MessageID]time.Time      // when it was last sealed for somebody's gap; not durable
 
 	waiting   map[wire.EpochID][]*wire.Seal // for keys
+	tried     map[wire.MessageID]tried      // whose seals came and are under epochs that are not here; not durable
 	waitCount int
 	owedStale bool // the roster changed, so who is owed what may have
+}
+
+// tried says how often and when at last a message's seals came in vain.
+type tried struct {
+	at    time.Time
+	times int
 }
 
 func newMail() mail {
@@ -44,7 +51,7 @@ func newMail() mail {
 		records: map[wire.MessageID]*item{}, plain: map[wire.MessageID]bool{}, gaps: map[wire.MessageID]bool{},
 		told: map[wire.MessageID]bool{}, refilled: map[wire.MessageID]time.Time{},
 		shown: map[int]uint64{}, sealedAt: map[wire.MessageID][]wire.EpochID{}, seals: map[wire.MessageID]int{},
-		waiting: map[wire.EpochID][]*wire.Seal{}, owedStale: true,
+		waiting: map[wire.EpochID][]*wire.Seal{}, tried: map[wire.MessageID]tried{}, owedStale: true,
 	}
 }
 
@@ -129,6 +136,7 @@ func (m *Machine) keepPlain(id wire.MessageID, o *wire.Opened) {
 	m.put(rowPlain+hexed(id[:]), wire.Marshal(o))
 	m.mail.plain[id] = true
 	delete(m.mail.gaps, id)
+	delete(m.mail.tried, id)
 }
 
 // requeue finds the own records that no seal of this device covers on the chain
@@ -505,6 +513,9 @@ func (m *Machine) takeSeal(now time.Time, s *wire.Seal) (bool, error) {
 		return false, err
 	}
 	if e == nil {
+		if t := m.mail.tried[s.Message]; now.Sub(t.at) >= askEvery {
+			m.mail.tried[s.Message] = tried{at: now, times: t.times + 1}
+		}
 		return false, what(m.noEpoch(s))
 	}
 	o, rows, err := e.Open(s.PrivateMessage)

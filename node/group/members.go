@@ -51,6 +51,7 @@ func (m *Machine) resolveRoster(now time.Time) {
 	m.chosen, m.sendKey = nil, nil
 	m.duty.transport = time.Time{}
 	m.duty.heal = time.Time{}
+	m.fillAgain()
 	m.mail.owedStale = true
 	if old == nil || !m.own.Joined {
 		return

@@ -214,14 +214,27 @@ func (m *Machine) scanAfter(prefix string, after uint64, limit int, fn func(uint
 
 // Vector is what this device says of itself when it exchanges with another.
 func (m *Machine) Vector() wire.SyncVector {
-	lacks := m.Wants().Messages
+	lacks := m.lacks()
 	lacks = lacks[:min(len(lacks), wire.MaxGaps)]
 	slices.SortFunc(lacks, func(a, b wire.MessageID) int { return bytes.Compare(a[:], b[:]) })
 	return wire.SyncVector{Marks: m.Marks(), Lacks: lacks}
 }
 
+// lacks lists the messages owed to this device without plaintext, oldest first.
+func (m *Machine) lacks() []wire.MessageID {
+	return slices.SortedFunc(maps.Keys(m.mail.gaps), func(a, b wire.MessageID) int {
+		return m.mail.records[a].compare(m.mail.records[b])
+	})
+}
+
 // Marks is this device's version vector, ascending by log.
-func (m *Machine) Marks() []wire.Mark { return m.logs.syncMarks() }
+func (m *Machine) Marks() []wire.Mark {
+	missing := false
+	for d, p := range m.peer {
+		missing = missing || p.ahead && m.roster.has(d)
+	}
+	return m.logs.syncMarks(missing)
+}
 
 // EntriesAfter gives the entries that a device with this vector lacks and may have,
 // in causal order, encoded Signeds, at most most bytes of them (at least one). next
@@ -282,14 +295,18 @@ func (m *Machine) endsOf(device wire.DeviceID) []*item {
 	return ends
 }
 
-// Wants names what this device lacks: messages owed to it without plaintext,
-// oldest first, and trees.
+// Wants names what this device asks others for: messages owed to it without
+// plaintext, oldest first, and trees. Seals that came before and that it has no keys
+// for it asks for again after a while, longer each time.
 func (m *Machine) Wants() wire.SyncWant {
+	messages := m.lacks()
+	messages = slices.DeleteFunc(messages, func(id wire.MessageID) bool {
+		t := m.mail.tried[id]
+		return t.times > 0 && m.now.Sub(t.at) < m.backOff(beaconGap/2, t.times-1)
+	})
 	w := wire.SyncWant{
-		Messages: slices.SortedFunc(maps.Keys(m.mail.gaps), func(a, b wire.MessageID) int {
-			return m.mail.records[a].compare(m.mail.records[b])
-		}),
-		Trees: slices.SortedFunc(maps.Keys(m.wantTrees), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }),
+		Messages: messages,
+		Trees:    slices.SortedFunc(maps.Keys(m.wantTrees), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }),
 	}
 	return w
 }

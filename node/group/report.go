@@ -73,7 +73,7 @@ func (m *Machine) Report(now time.Time) Report {
 	r := Report{
 		Status: m.Status(), Policy: m.roster.policy(m.cfg.Genesis), Branches: m.branches(), Devices: m.deviceReports(),
 		SettleAt: m.duty.settle, Rejoining: m.rejoining != nil, Waiting: m.mail.waitCount, Lacking: len(m.logs.waiting),
-		Unsealed: slices.Clone(m.mail.outbox), Missing: m.Wants().Messages, Keys: len(m.transport),
+		Unsealed: slices.Clone(m.mail.outbox), Missing: m.lacks(), Keys: len(m.transport),
 	}
 	r.SendKey, _ = m.TransportKey()
 	for _, a := range m.roster.asking {

@@ -23,6 +23,9 @@ type roster struct {
 	asking    map[wire.UserID]*asking // who asked to be let in and is not
 	void      map[*item]*item         // operations that do not count → the removal that voids them; nil: the user was in already
 	kept      []*item                 // not carried out, so that an owner is left
+	seen      map[wire.DeviceID]bool  // devices that are or were in
+	lost      map[wire.DeviceID]*item // those that never were → the removal that voids their addition, or the addition by another such
+	intruders []*item                 // removals that stand by devices that never were in
 
 	inPast func(a, b *item) bool
 }
@@ -51,6 +54,7 @@ func newRoster(g *identity.Genesis) *roster {
 		devices: map[wire.DeviceID]*rosterDevice{founder.ID: {device: founder}},
 		gone:    map[wire.UserID]*item{}, revoked: map[wire.DeviceID]*item{}, demoted: map[wire.UserID]*item{}, profile: map[wire.ProfileField]*item{},
 		invites: map[wire.InviteID]*inviteState{}, asking: map[wire.UserID]*asking{}, void: map[*item]*item{},
+		seen: map[wire.DeviceID]bool{founder.ID: true}, lost: map[wire.DeviceID]*item{},
 	}
 }
 
@@ -67,14 +71,23 @@ func (s resolver) concurrent(a, b *item) bool { return a != b && !s.inPast(a, b)
 //
 // An operation counts if its author could make it in its own causal past
 // (item.permitted, judged once when it came in) and nothing voids it. Removal is
-// strong: it voids what its target did concurrently, so that nobody outruns or
-// back-dates around its own removal, and an addition counts only if it follows
-// every removal of that user.
+// strong, of a user and of a device: it voids what its target did concurrently, so
+// that nobody outruns or back-dates around its own removal, and an addition counts
+// only if it follows every removal of that user or device.
 func (s resolver) resolve(ops []*item) *roster {
-	standing, cancelled := s.standing(ops)
 	var kept []*item // removals and departures of last owners, not carried out
+	judged := ops
+	standing, cancelled := s.standing(judged)
 	for {
 		r := s.run(ops, standing, kept)
+		if out := r.intruding(); len(out) > 0 {
+			// Whose addition is void removes nobody: the removed would outrun its removal
+			// through whom it let in.
+			judged = slices.DeleteFunc(slices.Clone(judged), func(op *item) bool { return out[op.log.Device] })
+			standing, cancelled = s.standing(judged)
+			kept = nil
+			continue
+		}
 		back := s.lastOwner(r)
 		if back == nil {
 			r.cancelled, r.kept = cancelled, kept
@@ -84,23 +97,47 @@ func (s resolver) resolve(ops []*item) *roster {
 	}
 }
 
-// standing tells which removals stand. One is void if a standing removal takes out
+// intruding names devices that never were in, and whose removals stand nevertheless:
+// those whose addition is void by a removal of somebody who was in, or, where they void
+// each other in a circle, the first.
+func (r *roster) intruding() map[wire.DeviceID]bool {
+	out := map[wire.DeviceID]bool{}
+	for _, op := range r.intruders {
+		by := r.lost[op.log.Device]
+		for by != nil && by.target != nil {
+			by = r.lost[by.log.Device]
+		}
+		if by == nil || r.seen[by.log.Device] {
+			out[op.log.Device] = true
+		}
+	}
+	if len(out) == 0 && len(r.intruders) > 0 {
+		out[r.intruders[0].log.Device] = true
+	}
+	return out
+}
+
+// takesOut says whether a removal or revocation is of this user or device.
+func (it *item) takesOut(user wire.UserID, device wire.DeviceID) bool {
+	if it.op.Type == wire.OpDeviceRevoke {
+		return *it.op.Device == device
+	}
+	return *it.op.User == user
+}
+
+// standing tells which removals of users and devices stand. One is void if a standing removal takes out
 // its author concurrently, except that of two users who remove each other the
 // higher role stays, and equals both go. Where removals void each other in a
 // circle, the one with the highest role, then the lowest hash, stands.
 func (s resolver) standing(ops []*item) (stand, cancelled []*item) {
 	var open []*item
 	for _, op := range ops {
-		if op.permitted && op.op.Type == wire.OpRemove {
+		if op.permitted && (op.op.Type == wire.OpRemove || op.op.Type == wire.OpDeviceRevoke) {
 			open = append(open, op)
 		}
 	}
 	voids := func(q, r *item) bool {
-		if *q.op.User != r.user || !s.concurrent(q, r) {
-			return false
-		}
-		mutual := *r.op.User == q.user
-		return !mutual || q.role < r.role
+		return q.takesOut(r.user, r.log.Device) && s.concurrent(q, r) && (!r.takesOut(q.user, q.log.Device) || q.role < r.role)
 	}
 	slices.SortFunc(open, func(a, b *item) int {
 		if a.role != b.role {
@@ -115,10 +152,11 @@ func (s resolver) standing(ops []*item) (stand, cancelled []*item) {
 		next = max(next, 0) // a circle: the strongest stands
 		r := open[next]
 		open = slices.Delete(open, next, next+1)
-		if slices.ContainsFunc(stand, func(q *item) bool { return voids(q, r) }) {
-			cancelled = append(cancelled, r)
-		} else {
+		switch {
+		case !slices.ContainsFunc(stand, func(q *item) bool { return voids(q, r) }):
 			stand = append(stand, r)
+		case r.op.Type == wire.OpRemove:
+			cancelled = append(cancelled, r)
 		}
 	}
 	slices.SortFunc(stand, (*item).compare)
@@ -134,19 +172,26 @@ func (s resolver) run(ops, standing, kept []*item) *roster {
 		if !op.permitted || slices.Contains(kept, op) {
 			continue
 		}
-		if op.op.Type == wire.OpRemove {
+		voided := func(x *item) bool {
+			return !slices.Contains(kept, x) && s.concurrent(x, op) && (x.takesOut(op.user, op.log.Device) ||
+				op.target != nil && x.takesOut(op.target.device.User, op.target.device.ID) || s.outruns(op, x, ops))
+		}
+		if op.op.Type == wire.OpRemove || op.op.Type == wire.OpDeviceRevoke {
 			if slices.Contains(standing, op) {
-				r.remove(*op.op.User, op)
+				if !r.seen[op.log.Device] {
+					r.intruders = append(r.intruders, op)
+				}
+				r.takeOut(op)
+			} else if i := slices.IndexFunc(standing, voided); i >= 0 {
+				r.void[op] = standing[i]
 			}
 			continue
 		}
-		subject := op.user
-		voided := func(x *item) bool {
-			return !slices.Contains(kept, x) && s.concurrent(x, op) &&
-				(*x.op.User == subject || op.op.Type == wire.OpAdd && *x.op.User == op.target.device.User || s.outruns(op, x, ops))
-		}
 		if i := slices.IndexFunc(standing, voided); i >= 0 {
 			r.void[op] = standing[i]
+			if op.target != nil {
+				r.lost[op.target.device.ID] = standing[i]
+			}
 		} else {
 			r.apply(op)
 		}
@@ -188,8 +233,14 @@ func (r *roster) wasOwner(u wire.UserID) bool { return r.gone[u] != nil && r.gon
 // apply carries out one operation that counts.
 func (r *roster) apply(op *item) {
 	author := r.users[op.user]
-	if author == nil {
+	if author == nil || !r.seen[op.log.Device] {
+		if op.target != nil {
+			r.lost[op.target.device.ID] = op
+		}
 		return // its addition was voided, or it left
+	}
+	if op.target != nil {
+		r.seen[op.target.device.ID] = true
 	}
 	switch o := op.op; o.Type {
 	case wire.OpAdd:
@@ -222,13 +273,6 @@ func (r *roster) apply(op *item) {
 			}
 			u.role = o.Role
 		}
-	case wire.OpDeviceRevoke:
-		if d := r.devices[*o.Device]; d != nil {
-			u := r.users[d.device.User]
-			u.devices = slices.DeleteFunc(slices.Clone(u.devices), func(x wire.DeviceID) bool { return x == *o.Device })
-			delete(r.devices, *o.Device)
-			r.revoked[*o.Device] = op
-		}
 	case wire.OpProfile:
 		p := op.profile
 		old := r.profile[p.Field]
@@ -247,7 +291,22 @@ func (r *roster) apply(op *item) {
 		r.takeRequest(op)
 	case wire.OpDeny:
 		r.takeDenial(op)
-	case wire.OpRemove, wire.OpReboot: // by run; of the tree of epochs
+	case wire.OpRemove, wire.OpDeviceRevoke, wire.OpReboot: // by run; of the tree of epochs
+	}
+}
+
+// takeOut carries out a removal or revocation that stands.
+func (r *roster) takeOut(op *item) {
+	if op.op.Type == wire.OpRemove {
+		r.remove(*op.op.User, op)
+		return
+	}
+	id := *op.op.Device
+	if d := r.devices[id]; d != nil {
+		u := r.users[d.device.User]
+		u.devices = slices.DeleteFunc(slices.Clone(u.devices), func(x wire.DeviceID) bool { return x == id })
+		delete(r.devices, id)
+		r.revoked[id] = op
 	}
 }
 

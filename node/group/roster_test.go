@@ -133,6 +133,28 @@ func TestStrongRemoval(t *testing.T) {
 
 	g, h = grown()
 	g.remove(0, 1, h)
+	x := g.add(1, 9, wire.RoleAdmin, h)
+	g.remove(9, 2, x)
+	g.want(t, "nobody outruns its removal through a puppet's removals", 0, 2, 3, 4)
+
+	revoke := func(user, device int, after wire.EntryHash) {
+		g.by(user, &wire.Op{Type: wire.OpDeviceRevoke, Device: ptr(testDevice(device))}, after)
+	}
+	g, h = grown()
+	revoke(0, 1, h)
+	g.remove(1, 3, h)
+	g.add(1, 9, wire.RoleMember, h)
+	g.want(t, "a revoked device does nothing concurrently", 0, 1, 2, 3, 4)
+
+	g, h = grown()
+	revoke(1, 3, h)
+	g.remove(0, 1, h)
+	if _, r := g.resolve(t, g.rand); !r.has(testDevice(3)) {
+		t.Error("who is removed concurrently revokes a device")
+	}
+
+	g, h = grown()
+	g.remove(0, 1, h)
 	g.remove(1, 2, h)
 	g.want(t, "of removals whose author is removed the higher stands", 0, 2, 3, 4)
 
@@ -142,7 +164,7 @@ func TestStrongRemoval(t *testing.T) {
 	g.want(t, "equals who remove each other both go", 0, 3, 4)
 
 	g, h = grown()
-	x := g.add(0, 5, wire.RoleOwner, h)
+	x = g.add(0, 5, wire.RoleOwner, h)
 	g.remove(5, 1, x)
 	g.remove(1, 2, x)
 	g.want(t, "an admin cannot remove while an owner removes it", 0, 2, 3, 4, 5)
@@ -207,8 +229,10 @@ func TestRosterDoesNotDependOnOrder(t *testing.T) {
 			switch g.rand.IntN(10) {
 			case 0, 1, 2, 3, 4:
 				x = g.add(who, whom, wire.RoleOwner+wire.Role(g.rand.IntN(3)), after...)
-			case 5, 6, 7, 8:
+			case 5, 6, 7:
 				x = g.remove(who, whom, after...)
+			case 8:
+				x = g.by(who, &wire.Op{Type: wire.OpDeviceRevoke, Device: ptr(testDevice(whom))}, after...)
 			default:
 				x = g.leave(who, after...)
 			}
@@ -232,7 +256,7 @@ func TestRosterDoesNotDependOnOrder(t *testing.T) {
 		gone, members, cancelled = gone+len(r.gone), members+len(first), cancelled+len(r.cancelled)
 		for n := range uint64(6) {
 			again, r2 := g.resolve(t, rand.New(rand.NewPCG(seed, n+1)))
-			if len(again) != len(first) || len(r2.gone) != len(r.gone) || len(r2.cancelled) != len(r.cancelled) {
+			if len(again) != len(first) || len(r2.devices) != len(r.devices) || len(r2.revoked) != len(r.revoked) || len(r2.gone) != len(r.gone) || len(r2.cancelled) != len(r.cancelled) {
 				t.Fatalf("seed %d: %v in one order, %v in another", seed, first, again)
 			}
 			for u, role := range first {

@@ -1,0 +1,238 @@
+package sim
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pandanode/pandanode/node/group"
+)
+
+var update = flag.Bool("update", false, "write the tables in docs anew: the fork choices (minutes)")
+
+const forkChoiceDoc = "../docs/FORKCHOICE.md"
+
+// measured are the scenarios of the table, of which cheap ones are run in every test.
+var (
+	measured = []string{"3", "6", "8", "9", "15", "21", "22", "25", "26"}
+	cheap    = []string{"6", "21", "22"}
+)
+
+// ours is the fork choice that nodes run.
+const ours = group.Alternative("")
+
+func title(a group.Alternative) string {
+	if a == ours {
+		return "**ours**"
+	}
+	return string(a)
+}
+
+// loss is what a fork choice loses in a scenario.
+type loss struct {
+	invariants []int
+	back       int // epochs that a device left behind itself in one move, at most
+	lost       int // records
+	stranded   int // live devices that are not where most are
+	unexpected int // unmet expectations of the scenario
+}
+
+func (l loss) String() string {
+	if len(l.invariants)+l.lost+l.stranded+l.unexpected == 0 {
+		if l.back > 0 {
+			return fmt.Sprintf("back %d", l.back)
+		}
+		return "–"
+	}
+	var parts []string
+	if len(l.invariants) > 0 {
+		parts = append(parts, "✕ "+strings.Trim(strings.ReplaceAll(fmt.Sprint(l.invariants), " ", ", "), "[]"))
+	}
+	for _, p := range []struct {
+		what string
+		n    int
+	}{{"back", l.back}, {"lost", l.lost}, {"stranded", l.stranded}, {"unmet", l.unexpected}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", p.what, p.n))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// measure runs a scenario under a fork choice.
+func measure(t *testing.T, a group.Alternative, scenario string) (loss, error) {
+	sc, err := Load(scenario)
+	if err != nil {
+		return loss{}, err
+	}
+	r, err := Run(t.Context(), sc, Options{alternative: a})
+	if err != nil {
+		return loss{}, err
+	}
+	l := loss{lost: r.Records.Lost, unexpected: len(r.Unexpected)}
+	for _, v := range r.Violations {
+		if !slices.Contains(l.invariants, v.Invariant) {
+			l.invariants = append(l.invariants, v.Invariant)
+		}
+	}
+	slices.Sort(l.invariants)
+	l.stranded = r.obs[0].stranded()
+	l.back = r.furthestBack()
+	return l, nil
+}
+
+// stranded counts the live devices that are not members where most of them are.
+func (o *observation) stranded() int {
+	at := map[string]int{}
+	live, most := 0, 0
+	for _, d := range o.live() {
+		live++
+		key := fmt.Sprint(d.Status.State, d.Status.Position)
+		if at[key]++; d.Status.State == group.StateMember {
+			most = max(most, at[key])
+		}
+	}
+	return live - most
+}
+
+// furthestBack is how many epochs an honest device left behind itself in one move, at most.
+func (r *Report) furthestBack() (most int) {
+	at := map[*seat]*dagEpoch{}
+	epochs := r.obs[0].Dag.epochs
+	for _, m := range r.world.hist.moves {
+		if m.Seat.g.index != 0 || m.Seat.n.hostile {
+			continue
+		}
+		to, back := epochs[m.To], 0
+		for from := at[m.Seat]; from != nil && to != nil && !to.under(from); from = from.parent {
+			back++
+		}
+		most = max(most, back)
+		at[m.Seat] = to
+	}
+	return most
+}
+
+// measureAll runs scenarios under every fork choice: the cells of the table, by row.
+func measureAll(t *testing.T, scenarios []string) map[group.Alternative][]string {
+	t.Helper()
+	out := map[group.Alternative][]string{}
+	type cell struct {
+		a group.Alternative
+		i int
+	}
+	work := make(chan cell)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for c := range work {
+				l, err := measure(t, c.a, scenarios[c.i])
+				if err != nil {
+					t.Errorf("%s, scenario %s: %v", title(c.a), scenarios[c.i], err)
+				}
+				mu.Lock()
+				out[c.a][c.i] = l.String()
+				mu.Unlock()
+			}
+		})
+	}
+	rows := append([]group.Alternative{ours}, group.Alternatives...)
+	for _, a := range rows {
+		mu.Lock()
+		out[a] = make([]string, len(scenarios))
+		mu.Unlock()
+		for i := range scenarios {
+			work <- cell{a, i}
+		}
+	}
+	close(work)
+	wg.Wait()
+	return out
+}
+
+// marks around what is generated in a document.
+const tableBegin, tableEnd = "<!-- table: begin -->\n", "<!-- table: end -->\n"
+
+// between gives what lies before, in and behind the table of a document.
+func between(file string) (before, table, behind []byte, err error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	before, rest, ok := bytes.Cut(b, []byte(tableBegin))
+	table, behind, ok2 := bytes.Cut(rest, []byte(tableEnd))
+	if !ok || !ok2 {
+		return nil, nil, nil, errors.New("the document has no place for a table")
+	}
+	return before, table, behind, nil
+}
+
+// TestAlternatives holds docs/FORKCHOICE.md to what is measured: three scenarios
+// of it in every run, all of it with -update, which writes it.
+func TestAlternatives(t *testing.T) {
+	if *update {
+		writeAlternatives(t)
+	}
+	_, table, _, err := between(forkChoiceDoc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := map[string][]string{}
+	for line := range strings.Lines(string(table)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		written[cells[0]] = cells[1:]
+	}
+	compared, losses := 0, 0
+	for a, cells := range measureAll(t, cheap) {
+		row := written[title(a)]
+		if len(row) != len(measured) {
+			t.Errorf("the row %q has %d cells, want %d", title(a), len(row), len(measured))
+			continue
+		}
+		for i, scenario := range cheap {
+			compared++
+			if strings.Contains(cells[i], "✕") {
+				losses++
+			}
+			if was := row[slices.Index(measured, scenario)]; was != cells[i] {
+				t.Errorf("%s, scenario %s: it is %q, and the document says %q; go test ./sim -run TestAlternatives -update", title(a), scenario, cells[i], was)
+			}
+		}
+	}
+	t.Logf("%d cells compared, %d of them with a violation", compared, losses)
+	if compared != len(cheap)*(len(group.Alternatives)+1) || losses < 3 {
+		t.Errorf("%d cells compared, %d of them with a violation: the switch does nothing", compared, losses)
+	}
+}
+
+func writeAlternatives(t *testing.T) {
+	t.Helper()
+	before, _, behind, err := between(forkChoiceDoc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	b.Write(before)
+	b.WriteString(tableBegin)
+	fmt.Fprintf(&b, "| fork choice | %s |\n|---|%s\n", strings.Join(measured, " | "), strings.Repeat("---|", len(measured)))
+	all := measureAll(t, measured)
+	for _, a := range append([]group.Alternative{ours}, group.Alternatives...) {
+		fmt.Fprintf(&b, "| %s | %s |\n", title(a), strings.Join(all[a], " | "))
+	}
+	b.WriteString(tableEnd)
+	b.Write(behind)
+	if err := os.WriteFile(forkChoiceDoc, b.Bytes(), 0o644); err != nil { //nolint:gosec // a document
+		t.Fatal(err)
+	}
+}
