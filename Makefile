@@ -99,5 +99,5 @@ long: ## the simulator: 2,000 random worlds, and the large worlds of bench-sim
 	@$(MAKE) --no-print-directory bench-sim
 
 .PHONY: bench-sim
-bench-sim: ## a table: groups of 10, 30, 100 devices and 1,000 groups through a three-way partition
+bench-sim: ## a table: 10, 30, 100 devices and 1,000 groups, cut in three for a day (an hour or more)
 	@PANDANODE_SIM_BENCH=full $(GO) test -count=1 -timeout 5h -v -run 'TestBench$$' ./sim

@@ -47,6 +47,8 @@ type cgroup struct {
 	suite   uint16
 	seats   []*seat // by node, those who founded or asked to join; in the order of nodes
 	links   map[string]link
+
+	exchanges []*exchange
 }
 
 // cnode is one device, with all its groups.

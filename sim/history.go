@@ -16,7 +16,6 @@ type history struct {
 	moves         []move
 	sent          []*accepted
 	byID          map[wire.MessageID]*accepted
-	exchanges     []*exchange
 	own           map[ownKey]ownEntry       // what honest devices signed
 	twice         map[wire.GroupID][]string // two entries with one (incarnation, seq)
 	refused       []string                  // actions that could not be carried out
@@ -86,8 +85,6 @@ func (h *history) shown(s *seat, id wire.MessageID) {
 	h.shownTotal++
 	h.reads = append(h.reads, read{At: s.w().now, Seat: s, ID: id})
 }
-
-func (h *history) exchanged(x *exchange) { h.exchanges = append(h.exchanges, x) }
 
 // wrote looks at the entries of a device's own that became durable: from here on
 // they may be out in the world.

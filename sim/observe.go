@@ -97,13 +97,8 @@ const (
 
 // observe looks at a group. rest is when the world was left alone.
 func (w *core) observe(g *cgroup, rest time.Time) *observation {
-	o := &observation{Group: g.decl.Name, Rest: w.now.Sub(rest), Twice: w.hist.twice[g.genesis.ID], Probed: map[wire.MessageID]string{}}
+	o := &observation{Group: g.decl.Name, Rest: w.now.Sub(rest), Traffic: g.exchanges, Twice: w.hist.twice[g.genesis.ID], Probed: map[wire.MessageID]string{}}
 	raws := map[wire.EntryHash][]byte{}
-	for _, x := range w.hist.exchanges {
-		if x.Group == g {
-			o.Traffic = append(o.Traffic, x)
-		}
-	}
 	for _, s := range g.seats {
 		v := w.view(s, rest)
 		o.Hostile = o.Hostile || v.Hostile
@@ -161,8 +156,8 @@ func (w *core) view(s *seat, rest time.Time) *deviceView {
 		Running:  !s.n.hostile && s.n.up && s.n.online && s.bad == nil && s.m != nil,
 		Switches: s.switches, Spins: s.spins, Insisted: s.insisted, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, Cursors: true,
 	}
-	for _, m := range w.hist.moves {
-		if m.Seat == s && m.At.After(rest) {
+	for _, m := range s.moves {
+		if m.At.After(rest) {
 			v.LateMoves++
 		}
 	}
@@ -208,11 +203,9 @@ func (w *core) view(s *seat, rest time.Time) *deviceView {
 func (w *core) secrets(s *seat) (out []secretView) {
 	left := map[string]time.Time{} // epoch, in hex → when the device was last at it
 	at := ""
-	for _, m := range w.hist.moves {
-		if m.Seat == s {
-			left[at] = m.At
-			at = fmt.Sprintf("%x", m.To[:])
-		}
+	for _, m := range s.moves {
+		left[at] = m.At
+		at = fmt.Sprintf("%x", m.To[:])
 	}
 	for _, b := range []string{"epoch/", "keys/", "thin/", "kp/"} {
 		oldest := time.Duration(0)

@@ -53,6 +53,7 @@ type seat struct {
 	// What was seen.
 	events   []group.Event // as notified
 	position wire.EpochID
+	moves    []move
 	shown    int
 	sent     int
 	switches int
@@ -239,7 +240,8 @@ func (s *seat) note(e group.Event) {
 func (s *seat) moved(to wire.EpochID, _ string) {
 	if s.position != to {
 		s.position = to
-		s.w().hist.moves = append(s.w().hist.moves, move{At: s.w().now, Seat: s, To: to})
+		m := move{At: s.w().now, Seat: s, To: to}
+		s.w().hist.moves, s.moves = append(s.w().hist.moves, m), append(s.moves, m)
 	}
 }
 

@@ -24,7 +24,6 @@ const (
 // exchange is what a sync cost, and what of it was news.
 type exchange struct {
 	At            time.Duration
-	Group         *cgroup
 	A, B          string
 	Vectors       int // bytes
 	Entries, News int // bytes of entries sent, and of those that were new
@@ -115,7 +114,7 @@ func (w *core) sync(a, b *seat) {
 	if !w.accepts(a, b) || !w.accepts(b, a) {
 		return
 	}
-	x := &exchange{At: w.now.Sub(epochZero), Group: a.g, A: a.n.name, B: b.n.name}
+	x := &exchange{At: w.now.Sub(epochZero), A: a.n.name, B: b.n.name}
 	x.Vectors = vectorSize(a.m) + vectorSize(b.m)
 	asked := [2]map[[32]byte]bool{{}, {}}
 	for range syncRounds {
@@ -130,7 +129,7 @@ func (w *core) sync(a, b *seat) {
 	a.synced[b], b.synced[a] = [2]int{a.version, b.version}, [2]int{b.version, a.version}
 	a.traffic.sync += x.total()
 	b.traffic.sync += x.total()
-	w.hist.exchanged(x)
+	a.g.exchanges = append(a.g.exchanges, x)
 }
 
 func vectorSize(m *group.Machine) int {
