@@ -38,12 +38,13 @@ type dagEntry struct {
 
 // dagEpoch is a node of the tree of epochs, by structure alone.
 type dagEpoch struct {
-	id       wire.EpochID
-	number   uint64
-	parent   *dagEpoch // nil: a root
-	children []*dagEpoch
-	interim  []byte
-	by       *dagEntry
+	id         wire.EpochID
+	number     uint64
+	generation uint64
+	parent     *dagEpoch // nil: a root
+	children   []*dagEpoch
+	interim    []byte
+	by         *dagEntry
 }
 
 // inPast says whether a lies in the causal past of b.
@@ -114,7 +115,7 @@ func (d *dag) read(e *dagEntry, engine group.Engine) {
 			}
 		}
 		if r := e.op.Reboot; r != nil && d.epochs[r.Root] == nil {
-			n := &dagEpoch{id: r.Root, interim: r.Interim, by: e}
+			n := &dagEpoch{id: r.Root, generation: r.Generation, interim: r.Interim, by: e}
 			d.epochs[r.Root] = n
 			if p := d.epochs[r.From]; p != nil {
 				n.parent = p
@@ -139,7 +140,7 @@ func (d *dag) read(e *dagEntry, engine group.Engine) {
 		if err != nil {
 			return
 		}
-		n := &dagEpoch{id: e.commit.Child, number: p.number + 1, parent: p, interim: interim, by: e}
+		n := &dagEpoch{id: e.commit.Child, generation: p.generation, number: p.number + 1, parent: p, interim: interim, by: e}
 		d.epochs[n.id] = n
 		p.children = append(p.children, n)
 	case wire.KindVote:

@@ -165,13 +165,7 @@ func (p *puppet) commit(parent *dagEpoch, c group.Change) (*wire.Commit, error) 
 	if err != nil {
 		return nil, err
 	}
-	generation := uint64(0)
-	for ; generation < 4; generation++ {
-		if wire.EpochIDOf(p.s.g.genesis.ID, generation, parent.number, parent.interim) == parent.id {
-			break
-		}
-	}
-	child := wire.EpochIDOf(p.s.g.genesis.ID, generation, parent.number+1, out.Epoch.Interim())
+	child := wire.EpochIDOf(p.s.g.genesis.ID, parent.generation, parent.number+1, out.Epoch.Interim())
 	return &wire.Commit{Parent: parent.id, Child: child, Commit: out.Commit, Welcome: out.Welcome}, nil
 }
 
@@ -392,7 +386,7 @@ func doBroken(w *core, a Action) error {
 	if err != nil {
 		return err
 	}
-	c.Child = wire.EpochIDOf(p.s.g.genesis.ID, 0, at.number+1, interim)
+	c.Child = wire.EpochIDOf(p.s.g.genesis.ID, at.generation, at.number+1, interim)
 	raw, e := p.craft(d, wire.KindCommit, c)
 	p.went(e)
 	p.hand(nil, raw)

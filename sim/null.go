@@ -207,8 +207,18 @@ func (nullEngine) Join(welcome, tree []byte, kp group.KeyPackage, check group.Ch
 // InspectCommit is the Engine's.
 func (nullEngine) InspectCommit(b []byte) (group.CommitInfo, error) {
 	var c nullCommit
-	err := wire.Unmarshal(b, &c)
-	return group.CommitInfo{MLSGroup: c.Group, Epoch: c.Number, Sender: c.Sender, Adds: c.Adds, Removes: c.Removes, Path: true}, err
+	if err := wire.Unmarshal(b, &c); err != nil {
+		return group.CommitInfo{}, err
+	}
+	info := group.CommitInfo{MLSGroup: c.Group, Epoch: c.Number, Sender: c.Sender, Adds: c.Adds, Removes: c.Removes, Path: true}
+	for _, add := range c.Adds {
+		var kp nullKeyPackage
+		if err := wire.Unmarshal(add, &kp); err != nil {
+			return group.CommitInfo{}, err
+		}
+		info.Added = append(info.Added, kp.Credential)
+	}
+	return info, nil
 }
 
 // InspectMessage reads what a real PrivateMessage shows without keys.

@@ -100,9 +100,6 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 	o := &observation{Group: g.decl.Name, Rest: w.now.Sub(rest), Traffic: g.exchanges, Twice: w.hist.twice[g.genesis.ID], Probed: map[wire.MessageID]string{}}
 	raws := map[wire.EntryHash][]byte{}
 	for _, s := range g.seats {
-		v := w.view(s, rest)
-		o.Hostile = o.Hostile || v.Hostile
-		o.Devices = append(o.Devices, v)
 		if s.n.hostile {
 			continue
 		}
@@ -118,8 +115,10 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 	}
 	o.Dag = readDag(g.genesis, g.engine(w), raws)
 	o.Forks = o.Dag.forks()
-	for i, s := range g.seats {
-		o.Devices[i].Branches = o.Dag.branches(s.disk.under("held/"))
+	for _, s := range g.seats {
+		v := w.view(s, rest, o.Dag)
+		o.Hostile = o.Hostile || v.Hostile
+		o.Devices = append(o.Devices, v)
 	}
 	w.findLive(o)
 	for _, a := range w.hist.sent {
@@ -150,10 +149,11 @@ func (g *cgroup) engine(w *core) group.Engine {
 	return group.MLS(g.suite)
 }
 
-func (w *core) view(s *seat, rest time.Time) *deviceView {
+func (w *core) view(s *seat, rest time.Time, d *dag) *deviceView {
 	v := &deviceView{
 		Name: s.n.name, User: s.n.dev.User, Device: s.n.dev.ID, Hostile: s.n.hostile, Broken: s.bad,
 		Running:  !s.n.hostile && s.n.up && s.n.online && s.bad == nil && s.m != nil,
+		Branches: d.branches(s.disk.under("held/")),
 		Switches: s.switches, Spins: s.spins, Insisted: s.insisted, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, Cursors: true,
 	}
 	for _, m := range s.moves {
@@ -176,7 +176,7 @@ func (w *core) view(s *seat, rest time.Time) *deviceView {
 	for _, m := range s.m.Members() {
 		v.Members = append(v.Members, memberView{User: m.User, Role: m.Role, Devices: m.Devices, InTree: m.InTree})
 	}
-	if e := s.epochAt(v.Status.Position); e != nil {
+	if e := s.epochAt(d, v.Status.Position); e != nil {
 		for _, i := range sortedKeys(e.leaves) {
 			v.Leaves = append(v.Leaves, e.leaves[i])
 		}
@@ -233,13 +233,9 @@ func (w *core) secrets(s *seat) (out []secretView) {
 }
 
 // epochAt gives the keys at a position, if the spy saw the device derive them.
-func (s *seat) epochAt(id wire.EpochID) *spiedEpoch {
-	for _, e := range slices.Backward(s.spy.order) {
-		for generation := range uint64(4) {
-			if wire.EpochIDOf(s.g.genesis.ID, generation, e.number, e.Interim()) == id {
-				return s.spy.epochs[string(e.Interim())]
-			}
-		}
+func (s *seat) epochAt(d *dag, id wire.EpochID) *spiedEpoch {
+	if e := d.epochs[id]; e != nil {
+		return s.spy.epochs[string(e.interim)]
 	}
 	return nil
 }

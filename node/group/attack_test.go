@@ -115,39 +115,6 @@ func TestBackToAThinEpoch(t *testing.T) {
 	t.Error("no seed led to the case")
 }
 
-// A copy of a COMMIT, dated before it, carries no Welcome, or a wrong one.
-func TestCopiedCommitWithAnotherWelcome(t *testing.T) {
-	for _, welcome := range [][]byte{nil, {1, 2, 3}} {
-		w, a, b, c := three(t, 705)
-		_ = b
-		parent := a.m.tree.nodes[a.m.own.Position]
-		before := a.m.clock.Last()
-		w.run(time.Second)
-		d := w.device("dora")
-		w.cut = func(x, y *device) bool { return x == d || y == d }
-		d.open()
-		d.must(Join{})
-		a.must(JoinAsked{Request: *d.m.request})
-		w.run(time.Second)
-		n := a.m.tree.nodes[a.m.own.Position]
-		if n == parent {
-			t.Fatal("no commit was made")
-		}
-		bad := *n.commit()
-		bad.Welcome = welcome
-		raw := c.forge(wire.KindCommit, &bad, []wire.EntryHash{parent.by().hash}, func(e *wire.Entry) {
-			e.HLC = uint64(max(before, parent.by().hlc) + 1)
-		})
-		a.must(Entries{Entries: [][]byte{raw}})
-		if n.by().log.Device != c.dev.ID {
-			t.Fatal("the copy does not come first: this test shows nothing")
-		}
-		w.cut = nil
-		w.run(2 * time.Minute)
-		w.agree(a, d)
-	}
-}
-
 // branch makes n records of c that follow each other, in a log and from a seq on.
 func branch(c *device, incarnation uint64, n int, deps []wire.EntryHash, at crdt.HLC) (raws [][]byte, hashes []wire.EntryHash) {
 	c.w.t.Helper()

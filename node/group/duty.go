@@ -247,9 +247,11 @@ func (m *Machine) planUpdate(n *node) {
 	}
 }
 
+// addsSelf says whether the commit that makes n adds this device, by a KeyPackage whose
+// secrets are here.
 func (m *Machine) addsSelf(n *node) bool {
 	info := n.info()
-	return info != nil && slices.ContainsFunc(info.Adds, func(kp []byte) bool {
+	return info != nil && len(info.Adds) > 0 && n.leaves.leafOf(m.log.Device) != n.parent.leaves.leafOf(m.log.Device) && slices.ContainsFunc(info.Adds, func(kp []byte) bool {
 		_, ok := m.keyPackage(kp)
 		return ok
 	})

@@ -76,6 +76,7 @@ type CommitInfo struct {
 	Epoch    uint64 // number of the parent
 	Sender   uint32 // leaf index
 	Adds     [][]byte
+	Added    [][]byte // the credentials in Adds, unverified
 	Removes  []uint32
 	Other    int // proposals that are neither, or by reference
 	Path     bool

@@ -141,6 +141,7 @@ func (e mlsEngine) InspectCommit(commit []byte) (CommitInfo, error) {
 		switch p := p.(type) {
 		case mls.Add:
 			info.Adds = append(info.Adds, p.KeyPackage.Bytes())
+			info.Added = append(info.Added, p.KeyPackage.Leaf.Credential.Identity)
 		case mls.Remove:
 			info.Removes = append(info.Removes, uint32(p.Leaf))
 		default:

@@ -23,9 +23,10 @@ type node struct {
 	depth      int    // in this tree
 	interim    []byte // interim_transcript_hash
 	mlsGroup   []byte
-	claims     []*item // COMMITs with this child, or the OP that names a root, in causal order
-	fair       []*item // claims by authors who had not taken another side, nor made too many
-	void       bool    // it has no fair claim
+	leaves     leafDevices // of its tree
+	claims     []*item     // its committer's COMMITs with this child, or the OP that names a root, in causal order
+	fair       []*item     // those by a log that had not taken another side, nor made too many
+	void       bool        // it has no fair claim
 
 	first, last int // by choice.number
 	seen        bool
@@ -69,7 +70,7 @@ func (n *node) info() *CommitInfo {
 	return nil
 }
 
-// welcomes lists the different Welcomes of those who claim to have made n.
+// welcomes lists the different Welcomes that n's committer gave out.
 func (n *node) welcomes() [][]byte {
 	var out [][]byte
 	for _, claim := range n.claims {
@@ -128,15 +129,19 @@ func (t *epochTree) reboot(it *item, inPast func(a, b *item) bool) (*node, error
 	if from == nil || from != t.root && (!slices.ContainsFunc(from.claims, func(by *item) bool { return inPast(by, it) }) || r.Generation <= from.generation) {
 		return nil, fmt.Errorf("reboot: %w: its parent epoch", ErrUnknown)
 	}
-	if want := wire.EpochIDOf(t.group, r.Generation, 0, r.Interim); r.Root != want {
+	if want := wire.RebootEpochID(t.group, it.log.Device, r); r.Root != want {
 		return nil, fmt.Errorf("reboot: %w: the root it names is not the one it describes", ErrForged)
 	}
-	return &node{id: r.Root, parent: from, depth: from.depth + 1, generation: r.Generation, interim: r.Interim, mlsGroup: r.MLSGroup[:], claims: []*item{it}, fair: []*item{it}}, nil
+	return &node{
+		id: r.Root, parent: from, depth: from.depth + 1, generation: r.Generation, interim: r.Interim, mlsGroup: r.MLSGroup[:],
+		leaves: leafDevices{&it.log.Device}, claims: []*item{it}, fair: []*item{it},
+	}, nil
 }
 
 // commit checks a COMMIT against its parent, without keys, and gives its node:
-// group, number and the child's ID, which is computed and never believed. The
-// parent must lie in the entry's own past, so that every device judges it alike.
+// group, number and the child's ID, which is computed and never believed, and that
+// its author has the committer's leaf. The parent must lie in the entry's own past,
+// so that every device judges it alike.
 func (t *epochTree) commit(it *item, engine Engine, inPast func(a, b *item) bool) (*node, error) {
 	c := it.commit
 	p := t.nodes[c.Parent]
@@ -146,6 +151,13 @@ func (t *epochTree) commit(it *item, engine Engine, inPast func(a, b *item) bool
 	if !bytes.Equal(it.info.MLSGroup, p.mlsGroup) || it.info.Epoch != p.number {
 		return nil, fmt.Errorf("COMMIT: %w: it is for another epoch", ErrInvalidCommit)
 	}
+	if !p.leaves.of(it.info.Sender, it.log.Device) {
+		return nil, fmt.Errorf("COMMIT: %w: the commit is another device's", ErrForged)
+	}
+	after, err := p.leaves.change(it.info)
+	if err != nil {
+		return nil, fmt.Errorf("COMMIT: %w: %w", ErrInvalidCommit, err)
+	}
 	interim, err := engine.NextInterim(p.interim, c.Commit)
 	if err != nil {
 		return nil, fmt.Errorf("COMMIT: %w: %w", ErrInvalidCommit, err)
@@ -153,7 +165,7 @@ func (t *epochTree) commit(it *item, engine Engine, inPast func(a, b *item) bool
 	if want := wire.EpochIDOf(t.group, p.generation, p.number+1, interim); want != c.Child {
 		return nil, fmt.Errorf("COMMIT: %w: the child it names is not the one it leads to", ErrForged)
 	}
-	n := &node{id: c.Child, parent: p, depth: p.depth + 1, generation: p.generation, number: p.number + 1, interim: interim, mlsGroup: p.mlsGroup, claims: []*item{it}}
+	n := &node{id: c.Child, parent: p, depth: p.depth + 1, generation: p.generation, number: p.number + 1, interim: interim, mlsGroup: p.mlsGroup, leaves: after, claims: []*item{it}}
 	if n.void = t.swings(it, n, inPast) || t.floods(it, inPast); !n.void {
 		n.fair = n.claims
 	}

@@ -60,7 +60,7 @@ func (m *Machine) forkChoice(skip func(*node) bool) *node {
 func (m *Machine) target(now time.Time) *node {
 	chosen := m.choose()
 	m.duty.sibling = time.Time{}
-	if m.cfg.Alternative == WithoutRefused {
+	if m.cfg.Alternative == WithoutRefused || len(m.refused) == 0 {
 		return chosen
 	}
 	for n := chosen; n != nil; n = n.parent {
@@ -231,7 +231,6 @@ func (m *Machine) process(parent Parent, n *node) (Epoch, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The committer's own bytes: another claim may differ where no hash covers it.
 	child, err := parent.Process(claim.commit.Commit, m.checkCredential)
 	if err != nil && !errors.Is(err, errSelfRemoved) {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidCommit, err)
@@ -239,10 +238,19 @@ func (m *Machine) process(parent Parent, n *node) (Epoch, error) {
 	return child, err
 }
 
-// justified checks a commit against the roster of its own past and gives the
-// claim to it that is by its committer.
-func (m *Machine) justified(parent Parent, n *node) (*item, error) {
-	info := n.info()
+// justified checks a commit against the roster of its own past and gives the claim to
+// it that is.
+func (m *Machine) justified(parent Parent, n *node) (claim *item, err error) {
+	for _, claim = range n.claims {
+		if err = m.justifies(parent, n, claim); err == nil {
+			break
+		}
+	}
+	return claim, err
+}
+
+func (m *Machine) justifies(parent Parent, n *node, claim *item) error {
+	info := claim.info
 	at := func(index uint32) *identity.Leaf {
 		l, ok := parent.Leaf(index)
 		if !ok {
@@ -254,27 +262,25 @@ func (m *Machine) justified(parent Parent, n *node) (*item, error) {
 		}
 		return d
 	}
-	by := at(info.Sender)
-	i := slices.IndexFunc(n.claims, func(claim *item) bool { return by != nil && by.ID == claim.log.Device })
-	if i < 0 {
-		return nil, fmt.Errorf("%w: the entry is not by the committer", ErrInvalidCommit)
+	if by := at(info.Sender); by == nil || by.ID != claim.log.Device {
+		return fmt.Errorf("%w: the entry is not by the committer", ErrInvalidCommit)
 	}
-	past := m.rosterAt(n.claims[i])
+	past := m.rosterAt(claim)
 	if info.Other > 0 || !info.Path {
-		return nil, fmt.Errorf("%w: it has no path, or proposals that nodes do not make", ErrInvalidCommit)
+		return fmt.Errorf("%w: it has no path, or proposals that nodes do not make", ErrInvalidCommit)
 	}
-	rejoins, err := m.readRejoins(past, n.claims[i])
+	rejoins, err := m.readRejoins(past, claim)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, r := range rejoins {
 		if err := answers(n, r); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for _, leaf := range info.Removes {
 		if d := at(leaf); d != nil && past.has(d.ID) && rejoins[d.ID] == nil {
-			return nil, fmt.Errorf("%w: it removes device %v, a member", ErrInvalidCommit, d.ID)
+			return fmt.Errorf("%w: it removes device %v, a member", ErrInvalidCommit, d.ID)
 		}
 	}
 	for _, kp := range info.Adds {
@@ -283,10 +289,10 @@ func (m *Machine) justified(parent Parent, n *node) (*item, error) {
 			return rejoins[d] != nil && bytes.Equal(rejoins[d].KeyPackage, kp)
 		})
 		if !operation && !rejoin {
-			return nil, fmt.Errorf("%w: it adds a device that no operation adds", ErrInvalidCommit)
+			return fmt.Errorf("%w: it adds a device that no operation adds", ErrInvalidCommit)
 		}
 	}
-	return n.claims[i], nil
+	return nil
 }
 
 // answers checks that a commit adds the device whose request it cites, and that no

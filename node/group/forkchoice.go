@@ -219,19 +219,8 @@ func (c *choice) before(a, b *node) bool {
 	return bytes.Compare(a.id[:], b.id[:]) < 0
 }
 
-// prio is the lowest over those who claim to have made n: which of them did shows
-// only to a holder of its parent's keys.
+// prio is of n's committer.
 func (c *choice) prio(n *node) wire.Hash {
-	var lowest wire.Hash
-	first := true
-	for _, claim := range n.claims {
-		if c.counts != nil && !c.counts(claim) {
-			continue
-		}
-		h := wire.HashOf(wire.DomainPrio, c.group[:], n.parent.id[:], claim.user[:])
-		if first || bytes.Compare(h[:], lowest[:]) < 0 {
-			lowest, first = h, false
-		}
-	}
-	return lowest
+	user := n.by().user
+	return wire.HashOf(wire.DomainPrio, c.group[:], n.parent.id[:], user[:])
 }

@@ -241,7 +241,7 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 		if e == nil {
 			return JoinStatus{Stage: wire.JoinRenew}, nil
 		}
-		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: m.welcomeOf(n, e), Tree: e.Tree()}, nil
+		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: n.welcomes()[0], Tree: e.Tree()}, nil
 	}
 	for _, d := range m.roster.devices {
 		if over := bytes.Equal(d.keyPackage, keyPackage) && m.cfg.Engine.CheckLifetime(keyPackage, m.now) != nil; over {
@@ -249,20 +249,6 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 		}
 	}
 	return waiting, nil
-}
-
-// welcomeOf gives the Welcome of the device that made the commit to an epoch held here.
-func (m *Machine) welcomeOf(n *node, e Parent) []byte {
-	if l, ok := e.Leaf(n.info().Sender); ok {
-		if by, err := m.deviceOf(l); err == nil {
-			for _, claim := range n.claims {
-				if claim.log.Device == by.ID && claim.commit.Welcome != nil {
-					return claim.commit.Welcome
-				}
-			}
-		}
-	}
-	return n.welcomes()[0]
 }
 
 // adds says whether the commit that made n adds this KeyPackage.
@@ -418,8 +404,7 @@ func (m *Machine) gotTree(now time.Time, in Tree) error {
 	}
 	for _, public := range n.info().Adds {
 		if kp, ok := m.keyPackage(public); ok {
-			// Tried at once, so that a wrong tree is refused and asks for another. Which of
-			// the claims to the commit has the Welcome shows when one opens.
+			// Tried at once, so that a wrong tree is refused and asks for another.
 			var errs []error
 			for _, welcome := range n.welcomes() {
 				err := m.welcomed(now, n.id, welcome, in.Bytes, kp)

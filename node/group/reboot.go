@@ -40,17 +40,16 @@ func (m *Machine) newRoot(now time.Time, from *node, generation uint64) (wire.En
 	if err != nil {
 		return wire.EntryHash{}, fmt.Errorf("creating the MLS group: %w", err)
 	}
-	root := wire.EpochIDOf(m.group, generation, 0, e.Interim())
-	it, err := m.append(now, wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: &wire.Reboot{
-		From: from.id, Generation: generation, Root: root, MLSGroup: mlsGroup, Interim: e.Interim(),
-	}})
+	r := &wire.Reboot{From: from.id, Generation: generation, MLSGroup: mlsGroup, Interim: e.Interim()}
+	r.Root = wire.RebootEpochID(m.group, m.log.Device, r)
+	it, err := m.append(now, wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: r})
 	if err != nil {
 		return wire.EntryHash{}, err
 	}
-	m.hold(now, root, generation, e, nil)
+	m.hold(now, r.Root, generation, e, nil)
 	m.resolveRoster(now)
-	if m.choose() == m.tree.nodes[root] {
-		m.moved(now, m.tree.nodes[m.own.Position], m.tree.nodes[root])
+	if m.choose() == m.tree.nodes[r.Root] {
+		m.moved(now, m.tree.nodes[m.own.Position], m.tree.nodes[r.Root])
 		m.duty.vote = now
 	}
 	return it.hash, nil

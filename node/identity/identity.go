@@ -100,6 +100,19 @@ func VerifyCredential(group wire.GroupID, suite uint16, credential, leafKey []by
 	return &Leaf{Device: d, TransportKey: b.TransportKey}, nil
 }
 
+// ClaimedDevice gives the device that a leaf's credential names. Nothing is verified.
+func ClaimedDevice(credential []byte) (wire.DeviceID, error) {
+	c, err := wire.DecodeCredential(credential)
+	if err != nil {
+		return wire.DeviceID{}, err
+	}
+	cert, err := wire.DecodeDeviceCert(c.Cert.Payload)
+	if err != nil {
+		return wire.DeviceID{}, err
+	}
+	return cert.ID(), nil
+}
+
 // NewGenesis makes a group's genesis, signed by its founder, and the group's ID.
 // The device is one of the founder's; the policy is a known one.
 func NewGenesis(rand io.Reader, now time.Time, user *Key, device *Device, suite uint16, policy wire.Policy) (wire.Signed, wire.GroupID, error) {

@@ -20,6 +20,7 @@ const (
 	DomainDevice       Domain = "panda/device/1"
 	DomainLeaf         Domain = "panda/leaf/1"
 	DomainEpoch        Domain = "panda/epoch/1"
+	DomainRoot         Domain = "panda/root/1"
 	DomainPrio         Domain = "panda/prio/1"
 	DomainTopic        Domain = "panda/topic/1"
 	DomainEnvelope     Domain = "panda/envelope/1"

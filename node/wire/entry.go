@@ -143,7 +143,7 @@ type Op struct {
 type Reboot struct {
 	From       EpochID `cbor:"1,keyasint"` // parent in the tree of epochs; the virtual root for the first
 	Generation uint64  `cbor:"2,keyasint"`
-	Root       EpochID `cbor:"3,keyasint"` // EpochIDOf(group, Generation, 0, Interim)
+	Root       EpochID `cbor:"3,keyasint"` // RebootEpochID(group, the entry's device, this)
 	MLSGroup   Hash    `cbor:"4,keyasint"` // MLS group_id
 	Interim    []byte  `cbor:"5,keyasint"` // interim_transcript_hash of the root's epoch 0
 }

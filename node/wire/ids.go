@@ -63,6 +63,13 @@ func EpochIDOf(group GroupID, generation, epoch uint64, interim []byte) EpochID 
 	return EpochID(HashOf(DomainEpoch, group[:], U64(generation), U64(epoch), interim))
 }
 
+// RebootEpochID names a fresh root of MLS epochs: SHA-256("panda/root/1" ‖ 0 ‖ group ‖
+// device ‖ from ‖ generation ‖ MLS group_id ‖ interim_transcript_hash), with the device
+// that made it and all that its Reboot says, so that nobody else's operation can name it.
+func RebootEpochID(group GroupID, device DeviceID, r *Reboot) EpochID {
+	return EpochID(HashOf(DomainRoot, group[:], device[:], r.From[:], U64(r.Generation), r.MLSGroup[:], r.Interim))
+}
+
 // RootEpochID is the virtual root of a group's tree of epochs.
 func RootEpochID(group GroupID) EpochID { return EpochIDOf(group, 0, 0, nil) }
 

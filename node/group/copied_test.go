@@ -1,0 +1,92 @@
+package group
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// An admin copies another's reboot, as it is, with another MLS group_id, or under
+// another epoch: whichever comes first, the true one is what its author made it.
+func TestCopiedReboot(t *testing.T) {
+	copies := map[string]func(a *device, r *wire.Reboot){
+		"as it is":          func(*device, *wire.Reboot) {},
+		"another group_id":  func(_ *device, r *wire.Reboot) { r.MLSGroup[0] ^= 1 },
+		"under another one": func(a *device, r *wire.Reboot) { r.From = a.m.tree.nodes[r.From].parent.id },
+	}
+	for name, change := range copies {
+		t.Run(name, func(t *testing.T) {
+			w, a, b, c := three(t, 740)
+			a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
+			w.run(time.Minute)
+			w.gossip = false
+			w.cut = func(_, _ *device) bool { return true }
+			seen := a.m.logs.head(a.m.log).hash
+			hash := a.must(Reboot{}).Entry
+			honest, err := a.m.get(itemKey(a.m.logs.items[hash]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := *a.m.logs.items[hash].op.Reboot
+			change(a, &r)
+			dated := func(e *wire.Entry) { b.next(a)(e) }
+			copied := b.forge(wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: &r}, []wire.EntryHash{seen}, dated)
+			if _, err := c.step(Entries{Entries: [][]byte{copied}}); !errors.Is(err, ErrForged) {
+				t.Errorf("the copy gives %v", err)
+			}
+			// With a name of its own it is one more root.
+			r.Root = wire.RebootEpochID(a.m.group, b.dev.ID, &r)
+			other := b.forge(wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: &r}, []wire.EntryHash{seen}, dated)
+			b.must(Entries{Entries: [][]byte{other, honest}})
+			c.must(Entries{Entries: [][]byte{honest, other}})
+
+			a.m.duty.update = w.now
+			a.must(Tick{})
+			commit := a.m.logs.head(a.m.log)
+			if commit.commit == nil {
+				t.Fatalf("anna's newest entry is a %v", commit.kind)
+			}
+			entries, _, err := a.m.EntriesAfter(b.dev.ID, nil, wire.EntryHash{}, 1<<30)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range []*device{b, c} {
+				if _, err := d.step(Entries{Entries: entries}); err != nil || d.m.logs.items[commit.hash] == nil {
+					t.Errorf("%s does not take what anna commits under her root: %v", d.name, err)
+				}
+			}
+		})
+	}
+}
+
+// An insider copies the chain of commits into a log of its own whose past knows few
+// others: who was a member at a fork, and so decides it, would be what that past says.
+func TestCopiedChainIsRefused(t *testing.T) {
+	w, a, _, c := three(t, 741)
+	w.join(w.device("dora"))
+	w.join(w.device("emil"))
+	w.run(time.Minute)
+	path := chain(a.m.tree.root, a.m.tree.nodes[a.m.own.Position])
+	tip := path[len(path)-1]
+	before := len(a.m.rosterAt(tip.claim(a.m.logs.counts)).users)
+	add := a.m.roster.devices[c.dev.ID].by
+	for _, n := range path[1:] {
+		if n.by().log.Device == c.dev.ID {
+			t.Fatal("carl made one of the commits")
+		}
+		raw, _ := forged(c, wire.KindCommit, n.commit(), slices.SortedFunc(slices.Values([]wire.EntryHash{path[0].by().hash, add.hash}), func(a, b wire.EntryHash) int {
+			return slices.Compare(a[:], b[:])
+		}), func(e *wire.Entry) {
+			e.Incarnation, e.Seq, e.Prev, e.HLC = w.rand.Uint64(), 1, wire.EntryHash{}, uint64(add.hlc)+1
+		})
+		if _, err := a.step(Entries{Entries: [][]byte{raw}}); !errors.Is(err, ErrForged) && !errors.Is(err, ErrInvalidCommit) {
+			t.Errorf("a copied commit gives %v", err)
+		}
+	}
+	if after := len(a.m.rosterAt(tip.claim(a.m.logs.counts)).users); after != before || before != 5 {
+		t.Errorf("members at the tip were %d and are %d", before, after)
+	}
+}
