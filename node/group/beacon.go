@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -15,9 +16,6 @@ import (
 
 // maxGapsTold bounds the gaps in one beacon; the oldest come first.
 const maxGapsTold = 256
-
-// refillAfter is how long a gap must have stayed after a seal for it to be sealed again.
-const refillAfter = time.Minute
 
 // peerState is what another device last said of itself. It is not durable.
 type peerState struct {
@@ -43,8 +41,8 @@ func (m *Machine) peerOf(d wire.DeviceID) *peerState {
 	return p
 }
 
-// peerVector notes how far a device is and asks for a sync if it is further. What
-// it lacks it asked of this device, so that nobody's rank is waited for.
+// peerVector notes how far a device is and asks for a sync if it is further. What it
+// asks for again it could not open before.
 func (m *Machine) peerVector(now time.Time, in PeerVector) {
 	if m.logs.devices[in.Device] == nil {
 		return
@@ -53,12 +51,7 @@ func (m *Machine) peerVector(now time.Time, in PeerVector) {
 	if in.Vector != nil {
 		m.takeVector(now, p, *in.Vector)
 	}
-	for _, id := range in.Gaps[:min(len(in.Gaps), maxGapsTold)] {
-		if m.mail.plain[id] && m.mail.records[id] != nil {
-			p.gaps[id] = now
-			m.duty.fill = earliest(m.duty.fill, now)
-		}
-	}
+	m.planFill(now.Add((1+m.rank())*askedStep), p, in.Gaps)
 }
 
 // takeVector replaces what a device said of how far it is.
@@ -196,81 +189,14 @@ func (m *Machine) takeBeacon(now time.Time, raw []byte) error {
 	}
 	if b.Rejoin == nil {
 		p.rejoin = nil
+	} else if p.rejoin != nil && bytes.Equal(p.rejoin.raw.Encode(), b.Rejoin.Encode()) {
+		// It says so again: it was checked.
 	} else if r, err := m.readRejoin(m.roster, *b.Rejoin); err != nil {
 		return err
 	} else if r.Device == d.ID && p.newerRejoin(r) {
 		m.diff = nil // there may be something to commit
 	}
-	gaps := map[wire.MessageID]time.Time{}
-	for _, id := range b.Gaps[:min(len(b.Gaps), maxGapsTold)] {
-		if m.mail.plain[id] && m.mail.records[id] != nil {
-			gaps[id] = now.Add(m.rank() * gapStep)
-			m.duty.fill = earliest(m.duty.fill, gaps[id])
-		}
-	}
-	p.gaps = gaps
+	clear(p.gaps)
+	m.planFill(now.Add(m.rank()*gapStep), p, b.Gaps)
 	return nil
-}
-
-// sealForGaps seals, under the epoch at the position, what other devices of the
-// audience cannot read.
-func (m *Machine) sealForGaps(now time.Time) {
-	if !due(now, m.duty.fill) {
-		return
-	}
-	m.duty.fill = time.Time{}
-	n, e := m.position()
-	if n == nil || m.compareTree(now, e).gate || m.mustRenew(n) {
-		return
-	}
-	in := map[wire.DeviceID]bool{}
-	for _, l := range e.Leaves() {
-		if d, err := m.deviceOf(l); err == nil {
-			in[d.ID] = true
-		}
-	}
-	done := map[wire.MessageID]bool{}
-	for _, device := range slices.SortedFunc(maps.Keys(m.peer), func(a, b wire.DeviceID) int { return slices.Compare(a[:], b[:]) }) {
-		p := m.peer[device]
-		for _, id := range slices.SortedFunc(maps.Keys(p.gaps), func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) }) {
-			switch at := p.gaps[id]; {
-			case !in[device] || !m.mayRead(device, m.mail.records[id]):
-				delete(p.gaps, id)
-			case at.IsZero():
-			case !due(now, at):
-				m.duty.fill = earliest(m.duty.fill, at)
-			default:
-				// One seal serves all who lack it; a gap that stays gets another.
-				if !done[id] && (!m.sealedUnder(id, n.id) || now.Sub(m.mail.refilled[id]) > refillAfter) {
-					m.mail.refilled[id] = now
-					m.seal(n, e, id)
-				}
-				done[id] = true
-				p.gaps[id] = time.Time{}
-			}
-		}
-	}
-}
-
-// fillAgain plans the gaps that are open: what kept this device from filling them
-// may be over.
-func (m *Machine) fillAgain() {
-	for _, p := range m.peer {
-		for _, at := range p.gaps {
-			m.duty.fill = earliest(m.duty.fill, at)
-		}
-	}
-}
-
-// sealedUnder says whether this device sealed a message under an epoch already:
-// the seal is there to be fetched, and a second one would say the same.
-func (m *Machine) sealedUnder(id wire.MessageID, epoch wire.EpochID) bool {
-	return slices.Contains(m.mail.sealedAt[id], epoch)
-}
-
-// mayRead says whether a device is in the audience of a record: it was written
-// after the device came in, or concurrently.
-func (m *Machine) mayRead(d wire.DeviceID, it *item) bool {
-	r := m.roster.devices[d]
-	return r != nil && it != nil && (r.by == nil || !m.logs.inPast(it, r.by))
 }

@@ -32,7 +32,7 @@ type mail struct {
 	outbox   []wire.MessageID                  // own, not sealed on the chosen chain, by seq
 	sealedAt map[wire.MessageID][]wire.EpochID // own → epochs it was sealed under by this device
 	seals    map[wire.MessageID]int            // how many are kept
-	refilled map[wire.MessageID]time.Time      // when it was last sealed for somebody's gap; not durable
+	refilled map[wire.MessageID]time.Time      // gaps of others: when it was last sealed, or found to be; not durable
 
 	waiting   map[wire.EpochID][]*wire.Seal // for keys
 	tried     map[wire.MessageID]tried      // whose seals came and are under epochs that are not here; not durable
@@ -530,6 +530,9 @@ func (m *Machine) takeSeal(now time.Time, s *wire.Seal) (bool, error) {
 		return false, what(err)
 	}
 	m.keepSeal(s)
+	if _, ok := m.mail.refilled[s.Message]; ok {
+		m.mail.refilled[s.Message] = now
+	}
 	if !m.mail.plain[s.Message] {
 		m.keepPlain(s.Message, opened)
 		m.show(now, it.log)
