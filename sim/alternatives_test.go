@@ -21,7 +21,7 @@ const forkChoiceDoc = "../docs/FORKCHOICE.md"
 
 // measured are the scenarios of the table, of which cheap ones are run in every test.
 var (
-	measured = []string{"3", "6", "8", "9", "15", "21", "22", "25", "26"}
+	measured = []string{"3", "6", "8", "9", "15", "21", "22", "25", "26a"}
 	cheap    = []string{"6", "21", "22"}
 )
 

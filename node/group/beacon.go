@@ -126,9 +126,11 @@ func (m *Machine) sendBeacon(now time.Time) {
 	}
 	m.duty.beacon = time.Time{}
 	n, e := m.position()
-	if n == nil || len(m.mail.gaps) == 0 && m.rejoining == nil {
+	asking := len(m.mail.gaps) > 0 || m.rejoining != nil
+	if n == nil || !asking && !m.retract {
 		return
 	}
+	m.retract = false
 	gaps := slices.SortedFunc(maps.Keys(m.mail.gaps), func(a, b wire.MessageID) int {
 		return m.mail.records[a].compare(m.mail.records[b])
 	})
@@ -141,6 +143,9 @@ func (m *Machine) sendBeacon(now time.Time) {
 	public := m.transportPublic()
 	b.TransportKey = public[:]
 	m.outgoing.Beacons = append(m.outgoing.Beacons, m.cfg.LogKey.Sign(wire.DomainBeacon, m.group, b.Encode()).Encode())
+	if !asking {
+		return
+	}
 	m.ask("messages or keys are missing")
 	m.duty.beacon = now.Add(m.backOff(beaconGap, m.told))
 	m.told++

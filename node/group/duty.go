@@ -226,7 +226,7 @@ func (m *Machine) heal(now time.Time) bool {
 }
 
 // planUpdate says when this device must renew its keys: so long after its leaf
-// last changed on the chain to its position.
+// last changed on the chain to its position, or up to an eighth of that earlier.
 func (m *Machine) planUpdate(n *node) {
 	if m.updateAt == n {
 		return
@@ -239,7 +239,10 @@ func (m *Machine) planUpdate(n *node) {
 		}
 	}
 	if by := at.by(); by != nil {
-		m.duty.update = by.hlc.Time().Add(m.cfg.UpdateEvery)
+		// Those who came in together do not all renew at one moment.
+		spread := wire.HashOf(wire.DomainPrio, m.group[:], by.hash[:], m.log.Device[:])
+		early := time.Duration(binary.BigEndian.Uint16(spread[:])) * (m.cfg.UpdateEvery / 8 >> 16)
+		m.duty.update = by.hlc.Time().Add(m.cfg.UpdateEvery - early)
 	}
 	if m.lostUpdate {
 		// Its newest keys were on a branch that lost. Spread, for others lost theirs too.

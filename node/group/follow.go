@@ -43,8 +43,9 @@ func (m *Machine) forkChoice(skip func(*node) bool) *node {
 	}
 	for d, it := range m.logs.votes {
 		b := &ballot{position: it.position(m.tree)}
-		if it.vote != nil {
-			b.unheld = it.vote.Unheld
+		// A COMMIT since then takes back nothing that was named.
+		if said := m.logs.words[d]; said != nil {
+			b.unheld = said.vote.Unheld
 		}
 		c.votes[d] = b
 	}

@@ -155,7 +155,7 @@ func (c *choice) fork(at *node, children []*node, voters []voter) *node {
 			named := false
 			for _, b := range v.ballots {
 				liveUnder[i] = liveUnder[i] || b != nil && child.under(b.position)
-				named = named || b != nil && slices.Contains(b.unheld, child.id)
+				named = named || b != nil && slices.Contains(b.unheld, child.id) && !child.under(b.position)
 			}
 			if named {
 				unheld[i]++

@@ -117,6 +117,10 @@ func TestForkChoiceRules(t *testing.T) {
 		p.votes[testDevice(i)].unheld = []wire.EpochID{winner.id}
 	}
 	p.expect(t, "2: unless more than half of the live name it unheld", loser)
+	p.vote(9, winner)
+	p.votes[testDevice(9)].unheld = []wire.EpochID{winner.id}
+	p.votes[testDevice(8)].unheld = nil
+	p.expect(t, "2: who stands under it cannot name it", winner)
 
 	// Puppets, invited after the fork, vote for the founder's branch; a majority of
 	// old members stands on the other.

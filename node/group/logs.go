@@ -36,7 +36,8 @@ type logs struct {
 
 	ops     []*item // in causal order
 	commits []*item // in order of arrival
-	votes   map[wire.DeviceID]*item
+	votes   map[wire.DeviceID]*item // the newest VOTE or COMMIT
+	words   map[wire.DeviceID]*item // the newest VOTE
 	newest  map[wire.UserID]crdt.HLC
 	count   int
 
@@ -85,7 +86,7 @@ func newLogs(founder *identity.Device) *logs {
 		index: map[wire.LogID][]int{}, items: map[wire.EntryHash]*item{}, heads: map[wire.EntryHash]*item{},
 		devices: map[wire.DeviceID]*identity.Device{founder.ID: founder},
 		adders:  map[wire.DeviceID][]*item{}, founder: founder.ID,
-		votes: map[wire.DeviceID]*item{}, newest: map[wire.UserID]crdt.HLC{},
+		votes: map[wire.DeviceID]*item{}, words: map[wire.DeviceID]*item{}, newest: map[wire.UserID]crdt.HLC{},
 		evidence: map[wire.LogID]*evidence{}, aside: newShelf(), called: map[wire.EntryHash]bool{},
 		sizes: map[wire.DeviceID]int{}, queues: map[wire.DeviceID][]wire.EntryHash{}, kept: map[slot]*signedEntry{},
 		future: map[wire.EntryHash]bool{}, parked: map[wire.EntryHash]*signedEntry{}, waiting: map[wire.EntryHash][]wire.EntryHash{}, quota: map[wire.DeviceID]int{},
@@ -222,10 +223,13 @@ func (l *logs) add(it *item, e *wire.Entry) {
 	}
 }
 
-// takeVote keeps the newest VOTE or own COMMIT of each device.
+// takeVote keeps the newest VOTE and the newest VOTE or COMMIT of each device.
 func (l *logs) takeVote(it *item) {
 	if old := l.votes[it.log.Device]; old == nil || old.compare(it) < 0 {
 		l.votes[it.log.Device] = it
+	}
+	if old := l.words[it.log.Device]; it.vote != nil && (old == nil || old.compare(it) < 0) {
+		l.words[it.log.Device] = it
 	}
 }
 

@@ -79,6 +79,7 @@ type Machine struct {
 	wantTrees    map[wire.EpochID]bool
 	request      *wire.JoinRequest
 	rejoining    *wire.Signed // own request to be added again
+	retract      bool         // the others may have one that is out of date
 
 	mail mail
 	duty duties

@@ -151,11 +151,15 @@ func (m *Machine) askAgain(now time.Time) {
 	m.duty.beacon = now
 }
 
-// forgetRejoin ends asking once this device is where it wanted to be.
+// forgetRejoin ends asking once this device is where it wanted to be. If it was not
+// added there, it tells the others, who else would do so whenever their branch changes.
 func (m *Machine) forgetRejoin(now time.Time) {
 	if m.rejoining != nil && !m.stranded() {
 		if r, err := wire.DecodeRejoin(m.rejoining.Payload); err == nil {
 			m.spend(now, r.KeyPackage) // a commit on another branch may have used it
+			if n := m.tree.nodes[m.own.Position]; n != nil && !m.used(r.KeyPackage) {
+				m.retract, m.duty.beacon = true, now
+			}
 		}
 		m.rejoining = nil
 		m.del(rowRejoining)
@@ -171,16 +175,26 @@ func (m *Machine) wantedAgain() []*rejoin {
 		if p == nil || p.rejoin == nil || id == m.log.Device {
 			continue
 		}
-		satisfied := false
-		for n := m.tree.nodes[m.own.Position]; n != nil && !satisfied; n = n.parent {
-			satisfied = adds(n, p.rejoin.KeyPackage)
-		}
-		if !satisfied {
+		if !m.used(p.rejoin.KeyPackage) && !m.foundItsWay(id, p.rejoin) {
 			out = append(out, p.rejoin)
 		}
 	}
 	slices.SortFunc(out, func(a, b *rejoin) int { return bytes.Compare(a.raw.Payload, b.raw.Payload) })
 	return out
+}
+
+// foundItsWay says whether a device has, since it asked to be added again, voted for an
+// epoch on the chain to the position that lies below the one it was stuck at.
+func (m *Machine) foundItsWay(d wire.DeviceID, r *rejoin) bool {
+	vote := m.logs.votes[d]
+	if vote == nil || vote.hlc <= crdt.HLC(r.HLC) {
+		return false
+	}
+	at, known := vote.position(m.tree), m.tree.nodes[r.Known]
+	if known == nil {
+		known = m.tree.root
+	}
+	return at != nil && at != known && known.contains(at) && at.contains(m.tree.nodes[m.own.Position])
 }
 
 // retireRejoinKeys forgets those that are too old to be of use.
