@@ -34,8 +34,8 @@ type logs struct {
 	adders  map[wire.DeviceID][]*item          // the operations that did
 	founder wire.DeviceID                      // whom none need add
 
-	ops     []*item // in causal order
-	commits []*item // in order of arrival
+	ops     []*item                 // in causal order
+	commits []*item                 // in order of arrival
 	votes   map[wire.DeviceID]*item // the newest VOTE or COMMIT
 	words   map[wire.DeviceID]*item // the newest VOTE
 	newest  map[wire.UserID]crdt.HLC
