@@ -549,7 +549,7 @@ func (s *server) Send(ctx context.Context, r api.SendRequest) (api.Sent, error) 
 	for {
 		changed := g.changed.wait()
 		if m, err := s.n.Message(wait, id, message); err == nil {
-			sent.State, sent.HeldBy = api.Delivery(m.Delivery), m.HeldBy
+			sent.State, sent.HeldBy, sent.Readers = api.Delivery(m.Delivery), m.HeldBy, m.Readers
 		}
 		if slices.Index(api.Deliveries, sent.State) >= until {
 			return sent, nil
@@ -591,7 +591,7 @@ func (s *server) Tail(ctx context.Context, r api.TailRequest, emit func(api.Mess
 func apiMessage(id wire.GroupID, m group.Message) api.Message {
 	out := api.Message{
 		Cursor: m.Cursor, ID: m.ID.String(), Group: id.String(), User: m.User.String(), Device: m.Device.String(),
-		Name: m.Name, Sent: m.Sent, MediaType: m.Content.MediaType, Own: m.Own, HeldBy: m.HeldBy,
+		Name: m.Name, Sent: m.Sent, MediaType: m.Content.MediaType, Own: m.Own, HeldBy: m.HeldBy, Readers: m.Readers,
 	}
 	if m.Own {
 		out.State = api.Delivery(m.Delivery)

@@ -281,13 +281,16 @@ func (s *server) GroupStatus(ctx context.Context, r api.GroupRequest) (api.Group
 	out := api.GroupStatus{
 		Group: g, Gate: rep.Gate, Adds: rep.Adds, Removes: rep.Removes, HealAt: rep.HealAt, SettleAt: rep.SettleAt, Rejoining: rep.Rejoining,
 		Waiting: rep.Waiting, Lacking: rep.Lacking, Requests: rep.Requests, SendKey: hex.EncodeToString(rep.SendKey[:]), Keys: rep.Keys,
-		Branches: []api.Branch{}, Devices: []api.GroupDevice{}, Unsealed: texts(rep.Unsealed), Unread: texts(rep.Missing),
+		Branches: []api.Branch{}, Devices: []api.GroupDevice{}, Suggest: []api.Suggestion{}, Unsealed: texts(rep.Unsealed), Unread: texts(rep.Missing),
 	}
 	for _, b := range rep.Branches {
 		out.Branches = append(out.Branches, api.Branch{
 			Tip: b.Tip.String(), Epoch: b.Number, From: b.From.String(), Length: b.Length, By: textUnlessZero(b.By),
 			Chosen: b.Chosen, Here: b.Here, Held: b.Held, Reason: b.Reason, Voters: texts(b.Voters),
 		})
+	}
+	for _, x := range rep.Suggest {
+		out.Suggest = append(out.Suggest, api.Suggestion{User: x.User.String(), Silent: x.Silent, Broken: x.Refused})
 	}
 	for _, d := range rep.Devices {
 		out.Devices = append(out.Devices, api.GroupDevice{

@@ -56,6 +56,7 @@ type nullCommit struct {
 	Removes []uint32 `cbor:"5,keyasint"`
 	Nonce   []byte   `cbor:"6,keyasint"`
 	Tag     []byte   `cbor:"7,keyasint"` // hash under the parent's secret
+	Own     []byte   `cbor:"8,keyasint"` // the committer's credential
 }
 
 type nullWelcome struct {
@@ -210,7 +211,7 @@ func (nullEngine) InspectCommit(b []byte) (group.CommitInfo, error) {
 	if err := wire.Unmarshal(b, &c); err != nil {
 		return group.CommitInfo{}, err
 	}
-	info := group.CommitInfo{MLSGroup: c.Group, Epoch: c.Number, Sender: c.Sender, Adds: c.Adds, Removes: c.Removes, Path: true}
+	info := group.CommitInfo{MLSGroup: c.Group, Epoch: c.Number, Sender: c.Sender, Adds: c.Adds, Removes: c.Removes, Path: true, Own: c.Own}
 	for _, add := range c.Adds {
 		var kp nullKeyPackage
 		if err := wire.Unmarshal(add, &kp); err != nil {
@@ -351,6 +352,13 @@ func (e *nullEpoch) after(c *nullCommit, raw []byte, check group.CheckCredential
 		Group: e.Group, Number: e.nullState.Number + 1, Hash: nullHash("interim", e.Hash, raw),
 		Secret: nullHash("secret", e.Secret, raw), Own: e.nullState.Own, Nodes: slices.Clone(e.Nodes),
 	}
+	if int(c.Sender) >= len(next.Nodes) {
+		return next, nil, nil, fmt.Errorf("%w: nobody sent it", errNull)
+	}
+	if err := check(c.Own, next.Nodes[c.Sender].Signer); err != nil {
+		return next, nil, nil, err
+	}
+	next.Nodes[c.Sender].Credential = c.Own
 	for _, i := range c.Removes {
 		if int(i) >= len(next.Nodes) || len(next.Nodes[i].Credential) == 0 {
 			return next, nil, nil, fmt.Errorf("%w: it removes nobody", errNull)
@@ -387,7 +395,10 @@ func (e *nullEpoch) Commit(rand io.Reader, ch group.Change) (group.Committed, er
 	if err != nil {
 		return group.Committed{}, err
 	}
-	c := &nullCommit{Group: e.Group, Number: e.nullState.Number, Sender: e.nullState.Own, Adds: ch.Adds, Removes: ch.Removes, Nonce: nonce}
+	c := &nullCommit{Group: e.Group, Number: e.nullState.Number, Sender: e.nullState.Own, Adds: ch.Adds, Removes: ch.Removes, Nonce: nonce, Own: ch.Credential}
+	if c.Own == nil {
+		c.Own = e.Nodes[c.Sender].Credential
+	}
 	c.Tag = nullHash("commit", e.Secret, nonce)
 	raw := wire.Marshal(c)
 	next, at, inits, err := e.after(c, raw, ch.Check)

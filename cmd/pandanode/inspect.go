@@ -136,6 +136,13 @@ func (a *app) printGroupStatus(s api.GroupStatus) error {
 			names[d.User] = d.Name
 		}
 	}
+	for _, x := range s.Suggest {
+		why := fmt.Sprintf("%d epochs of its making were invalid to members", x.Broken)
+		if !x.Silent.IsZero() {
+			why = "nothing was heard of it since " + when(x.Silent) + ", and keys are kept until it comes back"
+		}
+		fmt.Fprintf(a.out, "think of removing %s/%s: %s (pandanode group remove %s %s)\n", names[x.User], short(x.User), why, short(s.ID), short(x.User))
+	}
 	fmt.Fprintln(a.out)
 	if err := list(a, s.Branches, "BRANCH EPOCH SINCE LENGTH VOTES STATE", func(b api.Branch) []string {
 		var voters, states []string

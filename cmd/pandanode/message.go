@@ -32,7 +32,7 @@ func (a *app) sendCmd() *cobra.Command {
 the disk: from then on it is not lost, also if nobody is connected or the power fails.
 
 Its state is queued (durable here), published (sealed and given to the network) or held
-(another device has it). With --wait it answers when that state is reached; when --timeout
+(another device can read it, and how many of how many is told). With --wait it answers when that state is reached; when --timeout
 is over first, the ID is printed, the exit code is 7, and the message stays queued.
 
 With --stdin every line of stdin is a message. Lines that are there at the same time are
@@ -65,7 +65,11 @@ the order of the lines, each once its message is durable. Empty lines are left o
 				return err
 			}
 			if err := a.show(sent, func() {
-				a.note("%s", sent.State)
+				if sent.State == api.DeliveryHeld {
+					a.note("held by %d of %d devices", sent.HeldBy, sent.Readers)
+				} else {
+					a.note("%s", sent.State)
+				}
 				fmt.Fprintln(a.out, sent.ID)
 			}); err != nil {
 				return err

@@ -124,7 +124,8 @@ type GroupStatus struct {
 	Requests  int           `json:"requests"`           // that wait for an admin
 	Unsealed  []string      `json:"unsealed"`           // own messages
 	Unread    []string      `json:"unread"`             // messages owed to this device
-	SendKey   string        `json:"transport_key"`      // hex, ID
+	Suggest   []Suggestion  `json:"suggestions"`
+	SendKey   string        `json:"transport_key"` // hex, ID
 	Keys      int           `json:"transport_keys"`
 }
 
@@ -140,6 +141,13 @@ type Branch struct {
 	Held   bool     `json:"held"` // its keys are here
 	Reason string   `json:"reason,omitempty"`
 	Voters []string `json:"voters"` // users
+}
+
+// Suggestion names a user whom the admins should think of removing, and why.
+type Suggestion struct {
+	User   string    `json:"user"`
+	Silent time.Time `json:"silent_since,omitzero"` // if that is 90 days ago
+	Broken int       `json:"invalid,omitempty"`     // epochs of its making that members found invalid, if they are many
 }
 
 // GroupDevice is what is known here of how far a member's device is.

@@ -27,11 +27,12 @@ type SendRequest struct {
 
 // Sent is a message that was accepted.
 type Sent struct {
-	ID     string   `json:"id"`            // of several: the last
-	IDs    []string `json:"ids,omitempty"` // of several: each, in their order
-	Group  string   `json:"group"`
-	State  Delivery `json:"state"`
-	HeldBy int      `json:"held_by"` // other devices known to hold it
+	ID      string   `json:"id"`            // of several: the last
+	IDs     []string `json:"ids,omitempty"` // of several: each, in their order
+	Group   string   `json:"group"`
+	State   Delivery `json:"state"`
+	HeldBy  int      `json:"held_by"` // other devices known to hold and read it
+	Readers int      `json:"readers"` // other devices that it is for
 }
 
 // MessagesRequest asks for messages after a cursor, oldest first.
@@ -69,6 +70,7 @@ type Message struct {
 	Own       bool      `json:"own"`
 	State     Delivery  `json:"state,omitempty"` // own messages
 	HeldBy    int       `json:"held_by,omitempty"`
+	Readers   int       `json:"readers,omitempty"`
 }
 
 // EventKind says what happened.

@@ -41,6 +41,11 @@ func (m *Machine) peerOf(d wire.DeviceID) *peerState {
 	return p
 }
 
+// holds says whether a device is known to have a record and to read it.
+func (p *peerState) holds(it *item) bool {
+	return p != nil && p.marks[it.log] >= it.seq && !p.lacks[it.hash]
+}
+
 // peerVector notes how far a device is and asks for a sync if it is further. What it
 // asks for again it could not open before.
 func (m *Machine) peerVector(now time.Time, in PeerVector) {

@@ -287,6 +287,15 @@ func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 		Now: now, Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.joinSecrets(n.generation), Check: m.checkCredential,
 	}
 	change.Adds = d.adds
+	// The key for transport keys is renewed with the others.
+	var transport []byte
+	if due(now, m.duty.update) {
+		transport = make([]byte, len(m.own.Transport))
+		if _, err := io.ReadFull(m.cfg.Rand, transport); err != nil {
+			return fmt.Errorf("drawing a key for transport keys: %w", err)
+		}
+		change.Credential = m.credentialWith(transport)
+	}
 	c, err := e.Commit(m.cfg.Rand, change)
 	if err != nil && len(change.Adds) > 0 {
 		// One KeyPackage that cannot be used must not keep all others out, nor
@@ -313,6 +322,9 @@ func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 		return err
 	}
 	m.hold(now, child, n.generation, c.Epoch, e)
+	if transport != nil {
+		m.replaceTransport(now, transport)
+	}
 	m.lostUpdate = false
 	m.moved(now, n, m.tree.nodes[it.commit.Child])
 	return nil

@@ -80,6 +80,7 @@ type CommitInfo struct {
 	Removes  []uint32
 	Other    int // proposals that are neither, or by reference
 	Path     bool
+	Own      []byte // the credential of the committer's leaf from then on; nil without a path
 }
 
 // KeyRow is one piece of an epoch's message keys, where a nil Value deletes it, or a
@@ -132,6 +133,7 @@ type Change struct {
 	Adds        [][]byte // KeyPackages
 	Removes     []uint32 // leaf indexes
 	JoinSecrets []byte   // GroupInfo extension for those added
+	Credential  []byte   // of the own leaf from then on; nil: as it is
 	Check       CheckCredential
 }
 

@@ -137,6 +137,9 @@ func (e mlsEngine) InspectCommit(commit []byte) (CommitInfo, error) {
 		// Nodes do not join by themselves (docs/ARCHITECTURE.md, Moving over).
 		return CommitInfo{}, errors.New("external commit")
 	}
+	if c.PathLeaf != nil {
+		info.Own = c.PathLeaf.Credential.Identity
+	}
 	for _, p := range c.Proposals {
 		switch p := p.(type) {
 		case mls.Add:
@@ -304,8 +307,12 @@ func (e *mlsEpoch) Commit(rand io.Reader, c Change) (Committed, error) {
 		}
 		proposals = append(proposals, mls.Add{KeyPackage: kp})
 	}
+	var leaf *mls.LeafUpdate
+	if c.Credential != nil {
+		leaf = &mls.LeafUpdate{Credential: &mls.Credential{Type: mls.CredentialBasic, Identity: c.Credential}}
+	}
 	r, err := e.epoch.Commit(rand, mls.CommitConfig{
-		Signer: k, Now: c.Now, Proposals: proposals, Validator: validator(c.Check),
+		Leaf: leaf, Signer: k, Now: c.Now, Proposals: proposals, Validator: validator(c.Check),
 		GroupInfoExtensions: []mls.Extension{{Type: mls.ExtensionType(wire.ExtensionJoinSecrets), Data: c.JoinSecrets}},
 	})
 	if err != nil {

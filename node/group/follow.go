@@ -270,6 +270,9 @@ func (m *Machine) justifies(parent Parent, n *node, claim *item) error {
 	if info.Other > 0 || !info.Path {
 		return fmt.Errorf("%w: it has no path, or proposals that nodes do not make", ErrInvalidCommit)
 	}
+	if d, err := identity.ClaimedDevice(info.Own); err != nil || d != claim.log.Device {
+		return fmt.Errorf("%w: it gives the committer's leaf to another device", ErrInvalidCommit)
+	}
 	rejoins, err := m.readRejoins(past, claim)
 	if err != nil {
 		return err

@@ -152,13 +152,14 @@ func (m *Machine) retire(now time.Time) {
 	since := func(id wire.EpochID) time.Time { return time.UnixMilli(int64(m.held[id].row.Superseded)) } //nolint:gosec // written by this machine
 	slices.SortStableFunc(left, func(a, b wire.EpochID) int { return since(a).Compare(since(b)) })
 	swept := false
+	votes := m.liveVotes()
 	for i, id := range left {
 		age := now.Sub(since(id))
 		switch thin := m.held[id].row.Thin; {
 		case age >= m.cfg.Retention || i < len(left)+1-maxHeld:
 			m.forget(id)
 			swept = true
-		case !thin && (age >= fullAtMost || age >= thinAfter && m.votedPast(id)):
+		case !thin && (age >= fullAtMost || age >= thinAfter && m.votedPast(id, votes)):
 			m.thin(id)
 			next = earliest(next, since(id).Add(m.cfg.Retention))
 		case !thin:
@@ -187,33 +188,30 @@ func (m *Machine) retireDaily(now time.Time) {
 	m.retireRejoinKeys(now)
 	m.retireSeals(now)
 	m.retireTransport(now)
+	m.retireReplaced(now)
 }
 
-// votedPast says whether every live device of the roster has voted for an epoch
-// below this one: nobody seals under it any more.
-func (m *Machine) votedPast(id wire.EpochID) bool {
-	n := m.tree.nodes[id]
-	if n == nil {
-		return false
-	}
+// liveVotes gives where the newest vote of each device of a live user lies; nil: nowhere
+// that is known.
+func (m *Machine) liveVotes() []*node {
 	c := choice{roster: m.roster, newest: m.logs.lastHeard()}
 	newest := c.now()
+	var votes []*node
 	for user, u := range m.roster.users {
-		for _, d := range u.devices {
-			if !c.isLive(user, newest) {
-				break
-			}
-			v := m.logs.votes[d]
-			if v == nil {
-				return false
-			}
-			at := v.position(m.tree)
-			if at == nil || at == n || !n.contains(at) {
-				return false
+		if c.isLive(user, newest) {
+			for _, d := range u.devices {
+				votes = append(votes, m.voteOf(d))
 			}
 		}
 	}
-	return true
+	return votes
+}
+
+// votedPast says whether all of these votes lie below an epoch: nobody seals under it
+// any more.
+func (m *Machine) votedPast(id wire.EpochID, votes []*node) bool {
+	n := m.tree.nodes[id]
+	return n != nil && !slices.ContainsFunc(votes, func(at *node) bool { return at == nil || at == n || !n.contains(at) })
 }
 
 // thin destroys the message keys of an epoch, and all else that following late

@@ -75,6 +75,7 @@ type Machine struct {
 	tkeys        map[wire.KeyID]*transportKey
 	sendKey      *wire.KeyID                 // of TransportKey; nil: find it again
 	publishUnder *wire.KeyID                 // this turn only
+	left         leftOut                     // devices without a way to the key to send under
 	keyPkgs      map[[32]byte]*ownKeyPackage // by hash
 	wantTrees    map[wire.EpochID]bool
 	request      *wire.JoinRequest

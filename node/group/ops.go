@@ -33,8 +33,11 @@ func (m *Machine) found(now time.Time) error {
 }
 
 // credential is this device's for a leaf of the group.
-func (m *Machine) credential() []byte {
-	return identity.NewCredential(m.cfg.Device, m.cfg.LogKey, m.group, m.cfg.Engine.Suite(), m.own.Public, m.transportPublic())
+func (m *Machine) credential() []byte { return m.credentialWith(m.own.Transport) }
+
+// credentialWith is the same with another private key for transport keys.
+func (m *Machine) credentialWith(transport []byte) []byte {
+	return identity.NewCredential(m.cfg.Device, m.cfg.LogKey, m.group, m.cfg.Engine.Suite(), m.own.Public, m.publicOf(transport))
 }
 
 // operate appends an OP of this device if its user may make it now.

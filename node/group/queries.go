@@ -151,25 +151,30 @@ func (m *Machine) message(id wire.MessageID, cursor uint64) (Message, bool, erro
 		msg.Content = wire.Content{MediaType: "application/octet-stream", Data: o.Body}
 	}
 	if msg.Own {
-		msg.Delivery, msg.HeldBy = m.delivery(it)
+		msg.Delivery, msg.HeldBy, msg.Readers = m.delivery(it)
 	}
 	return msg, true, nil
 }
 
-func (m *Machine) delivery(it *item) (Delivery, int) {
-	held := 0
-	for d, p := range m.peer {
-		if _, gap := p.gaps[it.hash]; m.roster.has(d) && p.marks[it.log] >= it.seq && !gap {
+// delivery says how far an own message is: how many other devices are known to read
+// it, of how many that it is for.
+func (m *Machine) delivery(it *item) (d Delivery, held, readers int) {
+	for d := range m.roster.devices {
+		if d == m.log.Device || !m.mayRead(d, it) {
+			continue
+		}
+		readers++
+		if m.peer[d].holds(it) {
 			held++
 		}
 	}
 	switch {
 	case slices.Contains(m.mail.outbox, it.hash):
-		return DeliveryQueued, held
+		return DeliveryQueued, held, readers
 	case held > 0:
-		return DeliveryHeld, held
+		return DeliveryHeld, held, readers
 	}
-	return DeliveryPublished, 0
+	return DeliveryPublished, 0, readers
 }
 
 // Events lists events after a cursor.

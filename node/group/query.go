@@ -79,7 +79,8 @@ type Message struct {
 	Content  wire.Content
 	Own      bool
 	Delivery Delivery // own messages only
-	HeldBy   int      // other devices known to hold it
+	HeldBy   int      // other devices known to hold and read it
+	Readers  int      // other devices that it is for
 }
 
 // JoinStatus is what a member can tell a joiner about its request.

@@ -28,6 +28,7 @@ type Report struct {
 	Waiting   int            // seals here under epochs whose keys are not
 	Lacking   int            // entries that others name and that are not here
 	Requests  int            // that wait for an admin
+	Suggest   []Suggestion   // whom to think of removing
 	Unsealed  []wire.MessageID
 	Missing   []wire.MessageID // records owed to this device that it cannot read
 	SendKey   wire.KeyID       // of envelopes
@@ -76,6 +77,7 @@ func (m *Machine) Report(now time.Time) Report {
 		Unsealed: slices.Clone(m.mail.outbox), Missing: m.lacks(), Keys: len(m.transport),
 	}
 	r.SendKey, _ = m.TransportKey()
+	r.Suggest = m.suggestions()
 	for _, a := range m.roster.asking {
 		if a.open(m.next(now)) {
 			r.Requests++

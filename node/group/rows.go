@@ -49,6 +49,13 @@ type ownRow struct {
 	Missed      missedRow    `cbor:"13,keyasint"` // the one that it cannot get to now
 	Leaving     bool         `cbor:"14,keyasint"` // its user leaves once what it wrote is with somebody
 	Renew       bool         `cbor:"11,keyasint"` // seal nothing before new keys: see incarnation.go
+	Replaced    []oldKey     `cbor:"15,keyasint"` // those that Transport has replaced, oldest first
+}
+
+// oldKey is a private key for TKEYs of before, secret: others may not know its successor.
+type oldKey struct {
+	Key   []byte `cbor:"1,keyasint"`
+	Until uint64 `cbor:"2,keyasint"` // milliseconds since 1970
 }
 
 // heldRow says of an epoch held here since when another has superseded it.

@@ -59,11 +59,22 @@ func (m *Machine) wrap(id wire.KeyID, key []byte, to wire.DeviceID, public [32]b
 
 // unwrap opens a wrap for this device. A wrong one is nobody's loss but its own.
 func (m *Machine) unwrap(id wire.KeyID, w wire.Wrap) ([]byte, error) {
+	key, err := m.unwrapWith(m.own.Transport, id, w)
+	for _, old := range slices.Backward(m.own.Replaced) {
+		if err == nil {
+			break
+		}
+		key, err = m.unwrapWith(old.Key, id, w)
+	}
+	return key, err
+}
+
+func (m *Machine) unwrapWith(private []byte, id wire.KeyID, w wire.Wrap) ([]byte, error) {
 	scheme := hpke.KEM_X25519_HKDF_SHA256.Scheme()
 	if len(w.Sealed) < scheme.CiphertextSize() {
 		return nil, fmt.Errorf("transport key: %w: wrap of %d bytes", wire.ErrMalformed, len(w.Sealed))
 	}
-	sk, err := scheme.UnmarshalBinaryPrivateKey(m.own.Transport)
+	sk, err := scheme.UnmarshalBinaryPrivateKey(private)
 	if err != nil {
 		return nil, fmt.Errorf("transport key: %w: %w", ErrCorrupt, err)
 	}
@@ -201,7 +212,10 @@ func (m *Machine) keepTransport(now time.Time) {
 	fresh := t.superseded || !m.clean(t)
 	var left []wire.DeviceID
 	if !fresh {
-		left = m.leftOut(t)
+		if m.left.roster != m.roster || m.left.of != t || m.left.by != t.by || m.left.wraps != len(t.wrapped) {
+			m.left = leftOut{roster: m.roster, of: t, by: t.by, wraps: len(t.wrapped), devices: m.leftOut(t)}
+		}
+		left = m.left.devices
 	}
 	if !fresh && len(left) == 0 {
 		m.duty.transport = time.Time{}
@@ -276,6 +290,15 @@ func (m *Machine) rotate(now time.Time) error {
 	return nil
 }
 
+// leftOut is what Machine.leftOut found, and of what.
+type leftOut struct {
+	roster  *roster
+	of      *transportKey
+	by      *item
+	wraps   int
+	devices []wire.DeviceID
+}
+
 // leftOut lists the devices of the roster that have no way to a key: the TKEY has
 // no wrap for them, and their addition does not follow it, so that no Welcome
 // brought it either.
@@ -291,9 +314,17 @@ func (m *Machine) leftOut(t *transportKey) []wire.DeviceID {
 	return out
 }
 
-// transportOf is the key under which a device of the roster takes transport keys:
-// from its newest beacon, else from the credential of its KeyPackage or leaf.
+// transportOf is the key under which a device of the roster takes transport keys: from
+// the credential of its leaf, which it renews with its other keys, else from its newest
+// beacon, else from the KeyPackage that it is to be added with.
 func (m *Machine) transportOf(id wire.DeviceID) ([32]byte, bool) {
+	if _, e := m.position(); e != nil {
+		for _, l := range e.Leaves() {
+			if leaf, err := m.deviceOf(l); err == nil && leaf.ID == id {
+				return leaf.TransportKey, true
+			}
+		}
+	}
 	if p := m.peer[id]; p != nil && p.transport != nil {
 		return *p.transport, true
 	}
@@ -304,19 +335,40 @@ func (m *Machine) transportOf(id wire.DeviceID) ([32]byte, bool) {
 			}
 		}
 	}
-	if _, e := m.position(); e != nil {
-		for _, l := range e.Leaves() {
-			if leaf, err := m.deviceOf(l); err == nil && leaf.ID == id {
-				return leaf.TransportKey, true
-			}
-		}
-	}
 	return [32]byte{}, false
 }
 
+// unwrapFor is how long a private key for transport keys is kept once it is replaced:
+// who was away wraps for it.
+const unwrapFor = 90 * 24 * time.Hour
+
+// replaceTransport has another private key for transport keys from now on.
+func (m *Machine) replaceTransport(now time.Time, key []byte) {
+	m.own.Replaced = append(m.own.Replaced, oldKey{Key: m.own.Transport, Until: uint64(now.Add(unwrapFor).UnixMilli())}) //nolint:gosec // after 1970
+	m.own.Transport = key
+	m.saveOwn()
+}
+
+// retireReplaced destroys the private keys for transport keys that are too old.
+func (m *Machine) retireReplaced(now time.Time) {
+	before := len(m.own.Replaced)
+	m.own.Replaced = slices.DeleteFunc(m.own.Replaced, func(k oldKey) bool {
+		old := now.After(time.UnixMilli(int64(k.Until))) //nolint:gosec // written by this machine
+		if old {
+			clear(k.Key)
+		}
+		return old
+	})
+	if len(m.own.Replaced) != before {
+		m.saveOwn()
+	}
+}
+
 // transportPublic is the key under which others wrap transport keys for this device.
-func (m *Machine) transportPublic() [32]byte {
-	k, err := ecdh.X25519().NewPrivateKey(m.own.Transport)
+func (m *Machine) transportPublic() [32]byte { return m.publicOf(m.own.Transport) }
+
+func (m *Machine) publicOf(transport []byte) [32]byte {
+	k, err := ecdh.X25519().NewPrivateKey(transport)
 	if err != nil {
 		m.fail(fmt.Errorf("%w: key for transport keys: %w", ErrCorrupt, err))
 		return [32]byte{}

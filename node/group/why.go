@@ -92,13 +92,13 @@ func (m *Machine) explainOwn(now time.Time, e *Explanation, it *item) {
 	var held, lacks, gap, silent []string
 	for _, d := range m.roster.deviceIDs() {
 		p := m.peer[d]
-		switch _, missing := gapOf(p, it.hash); {
-		case d == m.log.Device:
+		switch {
+		case d == m.log.Device || !m.mayRead(d, it):
 		case p == nil || len(p.marks) == 0:
 			silent = append(silent, m.nameOf(d))
-		case missing:
+		case p.lacks[it.hash]:
 			gap = append(gap, m.nameOf(d))
-		case p.marks[it.log] >= it.seq:
+		case p.holds(it):
 			held = append(held, m.nameOf(d))
 		default:
 			lacks = append(lacks, m.nameOf(d))
@@ -119,14 +119,6 @@ func (m *Machine) explainOwn(now time.Time, e *Explanation, it *item) {
 	if len(gap) > 0 {
 		e.then("a member who can read it seals it again for them, within a minute")
 	}
-}
-
-func gapOf(p *peerState, id wire.MessageID) (time.Time, bool) {
-	if p == nil {
-		return time.Time{}, false
-	}
-	at, ok := p.gaps[id]
-	return at, ok
 }
 
 // explainSealing says why this device seals nothing now.
@@ -207,10 +199,8 @@ func (m *Machine) explainOthers(now time.Time, e *Explanation, it *item) {
 	}
 	var holders []string
 	for _, d := range m.roster.deviceIDs() {
-		if p := m.peer[d]; p != nil && p.marks[it.log] >= it.seq {
-			if _, gap := p.gaps[it.hash]; !gap {
-				holders = append(holders, m.nameOf(d))
-			}
+		if m.peer[d].holds(it) {
+			holders = append(holders, m.nameOf(d))
 		}
 	}
 	if len(holders) > 0 {

@@ -1,0 +1,53 @@
+package group
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// DESIGN.md, Section 5: whoever is silent for 90 days, or makes three commits that only
+// some can process, is one to think of removing; every member says the same.
+func TestSuggestions(t *testing.T) {
+	w, a, b, c := three(t, 760)
+	if s := a.m.suggestions(); len(s) > 0 {
+		t.Errorf("at first: %+v", s)
+	}
+	c.online = false
+	last := a.m.logs.lastHeard()[c.dev.User].Time()
+	for _, days := range []time.Duration{45, 44, 2} {
+		w.now = w.now.Add(days * 24 * time.Hour)
+		a.send("still here")
+		w.run(time.Hour)
+		b.send("here too")
+		w.run(time.Hour)
+		silent := w.now.Sub(last) >= silentFor
+		for _, d := range []*device{a, b} {
+			switch s := d.m.suggestions(); {
+			case !silent && len(s) > 0:
+				t.Errorf("%s, after %v: %+v", d.name, w.now.Sub(last), s)
+			case silent && (len(s) != 1 || s[0].User != c.dev.User || !s[0].Silent.Equal(last) || s[0].Refused != 0):
+				t.Errorf("%s, after %v: %+v", d.name, w.now.Sub(last), s)
+			}
+		}
+	}
+
+	var epochs []wire.EpochID
+	for i := range manyRefused {
+		c.online = true
+		c.m.duty.update = w.now
+		c.must(Tick{})
+		w.run(time.Minute)
+		epochs = append(epochs, c.m.own.Position)
+		refused := slices.SortedFunc(slices.Values(epochs), func(a, b wire.EpochID) int { return slices.Compare(a[:], b[:]) })
+		vote := b.forge(wire.KindVote, &wire.Vote{Position: a.m.own.Position, Refused: refused}, a.m.logs.frontier(b.m.log, 16), b.next(a))
+		b.online = false
+		a.must(Entries{Entries: [][]byte{vote}})
+		s := a.m.suggestions()
+		if many := i == manyRefused-1; many && (len(s) != 1 || s[0].User != c.dev.User || s[0].Refused != manyRefused || !s[0].Silent.IsZero()) || !many && len(s) > 0 {
+			t.Errorf("after %d invalid commits: %+v", i+1, s)
+		}
+	}
+}

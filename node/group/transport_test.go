@@ -1,0 +1,77 @@
+package group
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// The key under which a device takes transport keys is renewed with its leaf, and the
+// one before opens what those who were away wrap for it, for 90 days.
+func TestTransportKeyIsRenewedWithTheLeaf(t *testing.T) {
+	w, a, b, c := three(t, 770)
+	old := a.m.transportPublic()
+	for _, d := range []*device{b, c} {
+		if public, ok := d.m.transportOf(a.dev.ID); !ok || public != old {
+			t.Fatalf("%s has another key of anna's", d.name)
+		}
+	}
+	a.m.duty.update = w.now
+	a.must(Tick{})
+	w.run(time.Minute)
+	if a.m.transportPublic() == old {
+		t.Fatal("anna has the key of before")
+	}
+	for _, d := range []*device{b, c} {
+		if public, ok := d.m.transportOf(a.dev.ID); !ok || public != a.m.transportPublic() {
+			t.Errorf("%s does not know anna's new key", d.name)
+		}
+	}
+	a.open()
+	key := make([]byte, wire.TransportKeyLen)
+	id := wire.KeyIDOf(w.group, key)
+	late, err := b.m.wrap(id, key, a.dev.ID, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.m.unwrap(id, late); err != nil {
+		t.Errorf("wrapped for the key of before: %v", err)
+	}
+
+	b.must(Leave{}) // anna writes a TKEY, and carl one for anna
+	w.run(time.Minute)
+	first, _ := a.m.TransportKey()
+	if k, _ := c.m.TransportKey(); k != first {
+		t.Error("anna and carl send under two keys")
+	}
+
+	w.now = w.now.Add(unwrapFor + 25*time.Hour)
+	a.must(Tick{})
+	if _, err := a.m.unwrap(id, late); err == nil {
+		t.Error("after 91 days the key of before is here")
+	}
+	w.run(time.Minute)
+	w.agree(a, c)
+}
+
+// A commit that gives its author's leaf to somebody else is refused, although the
+// credential is a true one.
+func TestCommitThatGivesItsLeafAway(t *testing.T) {
+	w, a, b, c := three(t, 771)
+	w.gossip = false
+	w.cut = func(_, _ *device) bool { return true }
+	n := c.m.tree.nodes[c.m.own.Position]
+	e := must(c.m.epoch(n.id))
+	out, err := e.Commit(w.rand, Change{Now: w.now, Signer: c.m.own.Signer, Check: func(_, _ []byte) error { return nil }, Credential: b.m.credential()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := wire.EpochIDOf(w.group, n.generation, n.number+1, out.Epoch.Interim())
+	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.id, Child: child, Commit: out.Commit}, c.m.logs.frontier(c.m.log, 16), c.next(c))
+	a.must(Entries{Entries: [][]byte{raw}})
+	w.run(time.Minute)
+	if a.m.own.Position == child || !a.m.refused[child] {
+		t.Errorf("anna is at %v, refuses %v", a.m.own.Position, a.m.refused)
+	}
+}
