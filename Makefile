@@ -62,6 +62,11 @@ clean: ## remove what was built, but not the node of `make run`
 sim: ## the simulator: 28 scenarios, 100 random worlds (3 min on two cores)
 	@$(GO) test -count=1 -timeout 20m -v -run 'TestScenarios|TestRandomWorlds' ./sim | grep -v '^=== '
 
+.PHONY: sim-net
+sim-net: build ## twenty whole nodes in virtual time, cut in two for three minutes and for an hour (2 min)
+	@./$(BIN) sim run sim/scenarios/net/three-minutes.sim --backend net
+	@./$(BIN) sim run sim/scenarios/net/one-hour.sim --backend net
+
 .PHONY: bench
 bench: ## the costs of package mls as one table; fails where a ratio is missed (1 min)
 	@$(GO) test ./mls -count=1 -timeout 9m -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x
@@ -98,9 +103,11 @@ bench-node: ## what real nodes do on this machine, as one table; fails where a b
 	@$(GO) test -count=1 -tags e2e -timeout 15m -run '^TestBenchNode$$' -v ./cmd/pandanode
 
 .PHONY: long
-long: ## the simulator: 2,000 random worlds, and the large worlds of bench-sim
+long: ## the simulator: 2,000 random worlds, the large worlds of bench-sim, 100 whole nodes
 	@PANDANODE_SIM_SEEDS=2000 $(GO) test -count=1 -timeout 5h -v -run 'TestRandomWorlds' ./sim
-	@$(MAKE) --no-print-directory bench-sim
+	@$(MAKE) --no-print-directory bench-sim build
+	@./$(BIN) sim run sim/scenarios/net/one-day.sim --backend net
+	@./$(BIN) sim run sim/scenarios/net/hundred.sim --backend net
 
 .PHONY: bench-sim
 bench-sim: ## a table: 10, 30, 100 devices and 1,000 groups, cut in three for a day (an hour or more)

@@ -79,6 +79,10 @@ func (n *Node) serveAPI() (ended <-chan error, stopped <-chan struct{}, end func
 	}, nil
 }
 
+// API is the local API for the program that the node is part of: the same answers as
+// on the socket. Nothing stops the node through it.
+func (n *Node) API() api.API { return &server{n: n, stop: func() {}} }
+
 // Handler serves the local API over any listener; without Run nobody can stop the
 // node through it.
 func (n *Node) Handler() http.Handler { return api.Handler(&server{n: n, stop: func() {}}) }

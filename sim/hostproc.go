@@ -149,6 +149,56 @@ func (p *hostProc) start(ctx context.Context) error {
 	return nil
 }
 
+func (p *hostProc) met(ctx context.Context) error {
+	_, err := p.cli(ctx, "status", "--wait", string(api.LevelOnline), "--timeout", "50s")
+	return err
+}
+
+func (p *hostProc) create(ctx context.Context, name, policy string) (string, error) {
+	g, err := hostAskOne[api.Group](ctx, p, "group", "create", name, "--policy", policy)
+	return g.ID, err
+}
+
+func (p *hostProc) join(ctx context.Context, group string) error {
+	_, err := p.cli(ctx, "group", "join", group, "--wait", "--timeout", "55s")
+	return err
+}
+
+func (p *hostProc) send(ctx context.Context, group, text string) (string, error) {
+	s, err := hostAskOne[api.Sent](ctx, p, "send", group, text)
+	return s.ID, err
+}
+
+func (p *hostProc) remove(ctx context.Context, group, user string) error {
+	_, err := p.cli(ctx, "group", "remove", group, user)
+	return err
+}
+
+func (p *hostProc) role(ctx context.Context, group, user, role string) error {
+	_, err := p.cli(ctx, "group", "role", group, user, role)
+	return err
+}
+
+func (p *hostProc) leave(ctx context.Context, group string) error {
+	_, err := p.cli(ctx, "group", "leave", group)
+	return err
+}
+
+func (p *hostProc) status(ctx context.Context, group string) (api.GroupStatus, error) {
+	return hostAskOne[api.GroupStatus](ctx, p, "group", "status", group)
+}
+
+func (p *hostProc) members(ctx context.Context, group string) ([]api.Member, error) {
+	return hostAsk[api.Member](ctx, p, "group", "members", group)
+}
+
+func (p *hostProc) messages(ctx context.Context, group string) ([]api.Message, error) {
+	return hostAsk[api.Message](ctx, p, "tail", group)
+}
+
+func (p *hostProc) as() string { return p.user }
+func (p *hostProc) lives() int { return p.starts }
+
 // address is what others can take as bootstrap.
 func (p *hostProc) address() string {
 	return fmt.Sprintf("/ip4/%s/udp/%d/quic-v1/p2p/%s", p.addr, hostPort, p.peer)
@@ -179,8 +229,7 @@ func (p *hostProc) kill() {
 
 func (p *hostProc) logFile() string { return filepath.Join(p.home, "log") }
 
-// logTail is the end of the node's log.
-func (p *hostProc) logTail() string {
+func (p *hostProc) last() string {
 	const lines = 12
 	b, err := os.ReadFile(p.logFile())
 	if err != nil {

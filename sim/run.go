@@ -101,6 +101,9 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 	if opt.Progress == nil {
 		opt.Progress = func(string, ...any) {}
 	}
+	if slices.ContainsFunc(sc.Expect, func(e Expectation) bool { return e.What == "settled" }) {
+		return nil, fmt.Errorf("%s: %w: only whole nodes settle: --backend net or host", sc.Name, ErrScenario)
+	}
 	w, err := newCore(sc, opt)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", sc.Name, err)
@@ -236,8 +239,7 @@ func (r *Report) count() {
 
 func (r *Report) expect(e Expectation) {
 	if e.Op != "" {
-		got := r.Counts[e.What]
-		if e.Op == "=" && got != e.Count || e.Op == ">=" && got < e.Count || e.Op == "<=" && got > e.Count {
+		if got := r.Counts[e.What]; !e.met(got) {
 			r.Unexpected = append(r.Unexpected, fmt.Sprintf("%v: it is %d", e, got))
 		}
 		return

@@ -97,6 +97,17 @@ type Expectation struct {
 	Count int
 }
 
+// met says whether a count is what is expected.
+func (e Expectation) met(got int) bool {
+	switch e.Op {
+	case ">=":
+		return got >= e.Count
+	case "<=":
+		return got <= e.Count
+	}
+	return got == e.Count
+}
+
 func (e Expectation) String() string {
 	if e.Op == "" {
 		return "expect " + e.What + " " + strings.Join(e.Nodes, " ")
@@ -403,8 +414,13 @@ func (p *parser) link(args []string) error {
 	})
 }
 
-// counts are what an expectation can count; Report.count computes them.
-var counts = []string{"records", "lost", "forks", "epochs", "switches", "commits", "removals", "crashes", "refused", "evidence"}
+// counts are what an expectation can count: those that Report.count computes, and those of
+// realCounts.
+var counts = []string{"records", "lost", "forks", "epochs", "switches", "commits", "removals", "crashes", "refused", "evidence", "settled"}
+
+// realCounts are what can be counted on whole nodes; settled is the seconds from the last
+// heal until all is at rest.
+var realCounts = []string{"records", "lost", "settled"}
 
 func (p *parser) expect(args []string) error {
 	if len(args) == 0 {

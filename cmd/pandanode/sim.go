@@ -40,7 +40,7 @@ func (a *app) simCmd() *cobra.Command {
 repeats to the last bit from its scenario and its seed. After each run the invariants of
 docs/ARCHITECTURE.md are checked: exit code 0 if all of them hold, 30 if one does not.`,
 	}
-	cmd.AddCommand(a.simRunCmd(), a.simReplayCmd(), a.simShrinkCmd(), a.simListCmd())
+	cmd.AddCommand(a.simRunCmd(), a.simReplayCmd(), a.simShrinkCmd(), a.simListCmd(), a.simBubbleCmd())
 	return cmd
 }
 
@@ -126,17 +126,21 @@ func (a *app) simRunCmd() *cobra.Command {
 		Short: "Run a scenario, or a random world",
 		Long: `Run a scenario, or a random world, and check what must hold.
 
-With --backend host the scenario's nodes are processes of this program, each in a network
-namespace of its own, cut off with iptables, in real time: for a few nodes and minutes. It
-needs Linux, root, iproute2 and iptables, and leaves nothing behind.`,
+With --backend net the scenario's nodes are whole nodes, with DHT, GossipSub and a store on
+disk, over simulated QUIC in virtual time: for 20 to 100 nodes and days. Only a scenario's
+seed repeats, not each packet.
+
+With --backend host they are processes of this program, each in a network namespace of its
+own, cut off with iptables, in real time: for a few nodes and minutes. It needs Linux, root,
+iproute2 and iptables, and leaves nothing behind.`,
 		Example: `  pandanode sim run 1 --html three-way.html
   pandanode sim run --nodes 12 --duration 4h --faults many --seed 7`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	f.register(cmd)
 	cmd.Flags().StringVar(&f.html, "html", "", "write the report as one self-contained page to this file")
-	cmd.Flags().StringVar(&backend, "backend", backend, "core: group machines in virtual time; host: real processes")
-	cmd.Flags().BoolVar(&keep, "keep", false, "host: keep the homes of the nodes")
+	cmd.Flags().StringVar(&backend, "backend", backend, "core: group machines; net: whole nodes in virtual time; host: real processes")
+	cmd.Flags().BoolVar(&keep, "keep", false, "net and host: keep the homes of the nodes")
 	cmd.RunE = does(func(ctx context.Context, args []string) error {
 		if err := checkBackend(backend); err != nil {
 			return err
@@ -145,8 +149,11 @@ needs Linux, root, iproute2 and iptables, and leaves nothing behind.`,
 		if err != nil {
 			return err
 		}
-		if backend == backendHost {
+		switch backend {
+		case backendHost:
 			return a.simHost(ctx, sc, keep)
+		case backendNet:
+			return a.simNet(ctx, sc, keep)
 		}
 		r, err := a.simulate(ctx, sc)
 		if err != nil {

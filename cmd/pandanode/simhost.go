@@ -13,6 +13,7 @@ import (
 // Backends of `sim run`.
 const (
 	backendCore = "core"
+	backendNet  = "net"
 	backendHost = "host"
 )
 
@@ -23,22 +24,28 @@ func (a *app) simHost(ctx context.Context, sc *sim.Scenario, keep bool) error {
 		return err
 	}
 	a.note("%s", sc.Title)
-	r, err := sim.RunHost(ctx, sc, sim.HostOptions{Binary: binary, Keep: keep, Progress: a.note})
+	r, err := sim.RunHost(ctx, sc, sim.RealOptions{Binary: binary, Keep: keep, Progress: a.note})
 	if err != nil {
 		return err
 	}
-	if err := a.show(r, func() { a.printHostReport(r) }); err != nil {
+	return a.simWhole(r, sc)
+}
+
+// simWhole prints what came of a run on whole nodes and gives the error that makes the
+// exit code.
+func (a *app) simWhole(r *sim.RealReport, sc *sim.Scenario) error {
+	if err := a.show(r, func() { a.printRealReport(r) }); err != nil {
 		return err
 	}
 	if !r.OK() {
-		return &violated{fmt.Sprintf("%d violations on real processes; again with: pandanode sim run %s --backend host --keep", len(r.Violations), sc.Name)}
+		return &violated{fmt.Sprintf("%d violations and %d unmet expectations on whole nodes; again with: pandanode sim run %s --backend %s --keep", len(r.Violations), len(r.Unexpected), sc.Name, r.Backend)}
 	}
 	return nil
 }
 
-func (a *app) printHostReport(r *sim.HostReport) {
+func (a *app) printRealReport(r *sim.RealReport) {
 	fmt.Fprintln(a.out)
-	_ = list(a, r.Nodes, "NODE GROUP STATE EPOCH AUTHENTICATOR MEMBERS STARTS SENT OWED HELD TWICE LOST", func(n sim.HostNode) []string {
+	_ = list(a, r.Nodes, "NODE GROUP STATE EPOCH AUTHENTICATOR MEMBERS STARTS SENT OWED HELD TWICE LOST", func(n sim.RealNode) []string {
 		return []string{
 			n.Name, n.Group, n.State, fmt.Sprint(n.Epoch), short(n.Authenticator), fmt.Sprint(n.Members), fmt.Sprint(n.Starts),
 			fmt.Sprint(n.Sent), fmt.Sprint(n.Owed), fmt.Sprint(n.Held), fmt.Sprint(n.Twice), fmt.Sprint(n.Lost),
@@ -46,12 +53,15 @@ func (a *app) printHostReport(r *sim.HostReport) {
 	})
 	fmt.Fprintf(a.out, "\n%d messages sent, owed to %d readers, held by %d, shown twice %d, lost %d\n", r.Records.Sent, r.Records.Owed, r.Records.Held, r.Records.Twice, r.Records.Lost)
 	if r.Converged >= 0 {
-		fmt.Fprintf(a.out, "%.1f s from the heal to convergence, %.0f s in all\n", r.Converged, r.Real)
+		fmt.Fprintf(a.out, "%.1f s from the heal to convergence, %.0f s in all\n", r.Converged, r.Seconds)
 	} else {
-		fmt.Fprintf(a.out, "no convergence, %.0f s in all\n", r.Real)
+		fmt.Fprintf(a.out, "no convergence, %.0f s in all\n", r.Seconds)
 	}
 	for _, v := range r.Violations {
 		fmt.Fprintf(a.out, "%s %s\n", a.paint(a.out, red, "VIOLATED"), clean(strings.ReplaceAll(v.String(), "\n", "; ")))
+	}
+	for _, u := range r.Unexpected {
+		fmt.Fprintf(a.out, "%s %s\n", a.paint(a.out, red, "UNEXPECTED"), clean(u))
 	}
 	if r.OK() {
 		fmt.Fprintln(a.out, "everything holds")
@@ -62,8 +72,8 @@ func (a *app) printHostReport(r *sim.HostReport) {
 }
 
 func checkBackend(name string) error {
-	if name != backendCore && name != backendHost {
-		return api.Errorf(api.CodeInvalid, "--backend %q: there are core and host", name)
+	if name != backendCore && name != backendNet && name != backendHost {
+		return api.Errorf(api.CodeInvalid, "--backend %q: there are core, net and host", name)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -65,7 +66,7 @@ type Net struct {
 	sim *simnet.Simnet
 
 	mu    sync.Mutex
-	cuts  map[[2]int]bool // pairs, lower index first
+	cuts  map[[2]int]bool // from and to
 	rng   *rand.Rand
 	loss  float64
 	hosts []host.Host
@@ -168,14 +169,12 @@ func (n *Net) passes(from, to int) bool {
 	n.sent.Add(1)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.cuts[pair(from, to)] || n.loss > 0 && n.rng.Float64() < n.loss {
+	if n.cuts[[2]int{from, to}] || n.loss > 0 && n.rng.Float64() < n.loss {
 		n.dropped.Add(1)
 		return false
 	}
 	return true
 }
-
-func pair(a, b int) [2]int { return [2]int{min(a, b), max(a, b)} }
 
 // Cut makes the network swallow every packet between a and b, both ways. What is
 // already under way still arrives.
@@ -187,10 +186,23 @@ func (n *Net) Heal(a, b int) { n.set(a, b, false) }
 func (n *Net) set(a, b int, cut bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if cut {
-		n.cuts[pair(a, b)] = true
-	} else {
-		delete(n.cuts, pair(a, b))
+	for _, way := range [][2]int{{a, b}, {b, a}} {
+		if cut {
+			n.cuts[way] = true
+		} else {
+			delete(n.cuts, way)
+		}
+	}
+}
+
+// CutOnly makes the network swallow the packets in these directions, from and to, and
+// in no other.
+func (n *Net) CutOnly(ways map[[2]int]bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cuts = maps.Clone(ways)
+	if n.cuts == nil {
+		n.cuts = map[[2]int]bool{}
 	}
 }
 

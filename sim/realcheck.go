@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -10,20 +11,19 @@ import (
 	"github.com/pandanode/pandanode/node/api"
 )
 
-// hostPoll is how long the host backend pauses between two looks at its nodes.
-const hostPoll = 200 * time.Millisecond
-
-// hostView is a group as one node's command line shows it.
-type hostView struct {
+// realView is a group as one node shows it.
+type realView struct {
 	node     int
 	status   api.GroupStatus
 	members  []string // user, role and whether it is in the tree; sorted
 	messages []api.Message
 }
 
+func (h *realWorld) name(i int) string { return h.sc.Nodes[i].Name }
+
 // live are the nodes that must agree in the end: those that asked to join, were not
 // taken out and run.
-func (h *hostWorld) live(g *hostGroup) (out []int) {
+func (h *realWorld) live(g *realGroup) (out []int) {
 	for i, p := range h.nodes {
 		if s := g.seats[i]; s != nil && s.out == 0 && p.alive() {
 			out = append(out, i)
@@ -32,13 +32,13 @@ func (h *hostWorld) live(g *hostGroup) (out []int) {
 	return out
 }
 
-func (h *hostWorld) look(ctx context.Context, g *hostGroup, i int) (*hostView, error) {
-	v := &hostView{node: i}
+func (h *realWorld) look(ctx context.Context, g *realGroup, i int) (*realView, error) {
+	v := &realView{node: i}
 	var err error
-	if v.status, err = hostAskOne[api.GroupStatus](ctx, h.nodes[i], "group", "status", g.id); err != nil {
+	if v.status, err = h.nodes[i].status(ctx, g.id); err != nil {
 		return nil, err
 	}
-	members, err := hostAsk[api.Member](ctx, h.nodes[i], "group", "members", g.id)
+	members, err := h.nodes[i].members(ctx, g.id)
 	if err != nil {
 		return nil, err
 	}
@@ -46,14 +46,14 @@ func (h *hostWorld) look(ctx context.Context, g *hostGroup, i int) (*hostView, e
 		v.members = append(v.members, fmt.Sprintf("%s %s %t", m.User, m.Role, m.InTree))
 	}
 	slices.Sort(v.members)
-	v.messages, err = hostAsk[api.Message](ctx, h.nodes[i], "tail", g.id)
+	v.messages, err = h.nodes[i].messages(ctx, g.id)
 	return v, err
 }
 
 // lookAll looks at a group on all live nodes.
-func (h *hostWorld) lookAll(ctx context.Context, g *hostGroup) ([]*hostView, error) {
+func (h *realWorld) lookAll(ctx context.Context, g *realGroup) ([]*realView, error) {
 	live := h.live(g)
-	views := make([]*hostView, len(live))
+	views := make([]*realView, len(live))
 	err := h.each(len(live), func(k int) (err error) {
 		views[k], err = h.look(ctx, g, live[k])
 		return err
@@ -62,7 +62,7 @@ func (h *hostWorld) lookAll(ctx context.Context, g *hostGroup) ([]*hostView, err
 }
 
 // converge waits until every group has come to rest, for as long as limit.
-func (h *hostWorld) converge(ctx context.Context, limit time.Duration) error {
+func (h *realWorld) converge(ctx context.Context, limit time.Duration) error {
 	from := time.Now()
 	since := from
 	if !h.healed.IsZero() {
@@ -92,7 +92,7 @@ func (h *hostWorld) converge(ctx context.Context, limit time.Duration) error {
 			said = lacks
 			h.say("not yet: %s", lacks)
 		}
-		if err := h.until(waits, time.Now().Add(hostPoll)); err != nil {
+		if err := h.until(waits, time.Now().Add(h.poll)); err != nil {
 			h.say("NOT CONVERGED %v after the last action: %s", limit, said)
 			return ctx.Err() // judge tells the rest
 		}
@@ -100,19 +100,19 @@ func (h *hostWorld) converge(ctx context.Context, limit time.Duration) error {
 }
 
 // lacking says what keeps a group from being at rest; empty: nothing.
-func (h *hostWorld) lacking(g *hostGroup, views []*hostView) string {
+func (h *realWorld) lacking(g *realGroup, views []*realView) string {
 	for _, v := range views {
-		name, st := h.nodes[v.node].name, v.status
+		name, st := h.name(v.node), v.status
 		switch first := views[0]; {
 		case st.State != api.StateMember:
 			return fmt.Sprintf("%s is %s", name, st.State)
 		case st.Outbox+st.Gaps+st.Parked > 0:
 			return fmt.Sprintf("%s has %d in its outbox, %d gaps, %d parked", name, st.Outbox, st.Gaps, st.Parked)
 		case !slices.Equal(v.members, first.members):
-			return fmt.Sprintf("%s and %s have different rosters", name, h.nodes[first.node].name)
+			return fmt.Sprintf("%s and %s have different rosters", name, h.name(first.node))
 		case st.EpochID != first.status.EpochID || st.Authenticator != first.status.Authenticator:
-			return fmt.Sprintf("%s is at epoch %d, %s at another %d", name, st.Epoch, h.nodes[first.node].name, first.status.Epoch)
-		case st.Members != len(h.live(g)) && !slices.ContainsFunc(h.nodes, func(p *hostProc) bool { return !p.alive() }):
+			return fmt.Sprintf("%s is at epoch %d, %s at another %d", name, st.Epoch, h.name(first.node), first.status.Epoch)
+		case st.Members != len(h.live(g)) && !slices.ContainsFunc(h.nodes, func(p realNode) bool { return !p.alive() }):
 			return fmt.Sprintf("%s shows %d members, there should be %d", name, st.Members, len(h.live(g)))
 		}
 		if d := h.deliveries(g, v); d.lost > 0 {
@@ -122,8 +122,8 @@ func (h *hostWorld) lacking(g *hostGroup, views []*hostView) string {
 	return ""
 }
 
-// hostDelivery is one node's part of the messages of a group.
-type hostDelivery struct {
+// realDelivery is one node's part of the messages of a group.
+type realDelivery struct {
 	owed, held, twice, lost int
 	wrong                   []string
 }
@@ -131,7 +131,7 @@ type hostDelivery struct {
 // owes says whether a node must show a message. It is sure of what it says yes to: a
 // message from before a node was let in is owed if it cannot have been in the past
 // of the addition, since the two were on different sides of one cut.
-func (g *hostGroup) owes(m *hostMessage, i int, apart func(a, b, state int) bool) bool {
+func (g *realGroup) owes(m *realMessage, i int, apart func(a, b, state int) bool) bool {
 	s := g.seats[i]
 	switch {
 	case s == nil || s.out > 0 || s.in == 0:
@@ -145,12 +145,12 @@ func (g *hostGroup) owes(m *hostMessage, i int, apart func(a, b, state int) bool
 
 // forbids says whether a node must not show a message: whoever removed it sent it
 // later, or everybody knew.
-func (g *hostGroup) forbids(m *hostMessage, i int) bool {
+func (g *realGroup) forbids(m *realMessage, i int) bool {
 	s := g.seats[i]
 	return s == nil || s.out > 0 && m.when > s.out && (m.node == s.by || m.net < 0)
 }
 
-func (h *hostWorld) deliveries(g *hostGroup, v *hostView) (d hostDelivery) {
+func (h *realWorld) deliveries(g *realGroup, v *realView) (d realDelivery) {
 	shown := map[string]int{}
 	place := map[string]int{}
 	for n, m := range v.messages {
@@ -198,24 +198,24 @@ func (h *hostWorld) deliveries(g *hostGroup, v *hostView) (d hostDelivery) {
 }
 
 // apart says whether packets from a to b were dropped in a state of the network.
-func (h *hostWorld) apart(a, b, state int) bool { return h.history[state][[2]int{a, b}] }
+func (h *realWorld) apart(a, b, state int) bool { return h.history[state][[2]int{a, b}] }
 
 // probe has every live member send once more, after all is at rest, and waits for it
 // to be everywhere. Nobody who is out may read it.
-func (h *hostWorld) probe(ctx context.Context) {
+func (h *realWorld) probe(ctx context.Context) {
 	if h.report.Converged < 0 {
 		return
 	}
 	start := time.Now()
 	for _, g := range h.groups {
 		for _, i := range h.live(g) {
-			m := &hostMessage{text: h.nodes[i].name + ": the end", node: i, net: -1}
-			out, err := hostAskOne[api.Sent](ctx, h.nodes[i], "send", g.id, m.text)
+			m := &realMessage{text: h.name(i) + ": the end", node: i, net: -1}
+			id, err := h.nodes[i].send(ctx, g.id, m.text)
 			if err != nil {
 				h.report.violate(8, g.decl.Name, "%v", err)
 				continue
 			}
-			m.id, m.when = out.ID, h.tick()
+			m.id, m.when = id, h.tick()
 			g.seats[i].sent++
 			g.sent = append(g.sent, m)
 		}
@@ -225,7 +225,7 @@ func (h *hostWorld) probe(ctx context.Context) {
 			if err == nil && h.lacking(g, views) == "" {
 				break
 			}
-			if err := h.until(waits, time.Now().Add(hostPoll)); err != nil {
+			if err := h.until(waits, time.Now().Add(h.poll)); err != nil {
 				break // judge tells what is missing
 			}
 		}
@@ -235,7 +235,7 @@ func (h *hostWorld) probe(ctx context.Context) {
 }
 
 // judge fills the report.
-func (h *hostWorld) judge(ctx context.Context) {
+func (h *realWorld) judge(ctx context.Context) {
 	r := h.report
 	for _, g := range h.groups {
 		name := g.decl.Name
@@ -260,16 +260,25 @@ func (h *hostWorld) judge(ctx context.Context) {
 			}
 		}
 	}
+	got := map[string]int{"records": r.Records.Sent, "lost": r.Records.Lost, "settled": int(math.Ceil(r.Converged))}
+	if r.Converged < 0 {
+		got["settled"] = math.MaxInt
+	}
+	for _, e := range h.sc.Expect {
+		if !e.met(got[e.What]) {
+			r.Unexpected = append(r.Unexpected, fmt.Sprintf("%v: it is %d", e, got[e.What]))
+		}
+	}
 	for i, p := range h.nodes {
-		if p.starts != h.starts[i] || !p.alive() && p.cmd != nil {
-			r.violate(0, "", "%s did not go through: started %d times, %d were asked for, runs: %t\n%s", p.name, p.starts, h.starts[i], p.alive(), p.logTail())
+		if p.lives() != h.starts[i] || !p.alive() && !h.down[i] {
+			r.violate(0, "", "%s did not go through: started %d times, %d were asked for, runs: %t\n%s", h.name(i), p.lives(), h.starts[i], p.alive(), p.last())
 		}
 	}
 }
 
-func (h *hostWorld) judgeNode(ctx context.Context, g *hostGroup, i int) {
+func (h *realWorld) judgeNode(ctx context.Context, g *realGroup, i int) {
 	r, p, s := h.report, h.nodes[i], g.seats[i]
-	row := HostNode{Name: p.name, Group: g.decl.Name, State: "down", Starts: p.starts, Sent: s.sent}
+	row := RealNode{Name: h.name(i), Group: g.decl.Name, State: "down", Starts: p.lives(), Sent: s.sent}
 	defer func() { r.Nodes = append(r.Nodes, row) }()
 	if !p.alive() {
 		return
@@ -289,9 +298,9 @@ func (h *hostWorld) judgeNode(ctx context.Context, g *hostGroup, i int) {
 	r.Records.Twice += d.twice
 	r.Records.Lost += d.lost
 	for _, w := range d.wrong {
-		r.violate(4, g.decl.Name, "%s: %s", p.name, w)
+		r.violate(4, g.decl.Name, "%s: %s", row.Name, w)
 	}
 	if s.out > 0 && v.status.State != api.StateOut {
-		r.violate(7, g.decl.Name, "%s was removed and is %s", p.name, v.status.State)
+		r.violate(7, g.decl.Name, "%s was removed and is %s", row.Name, v.status.State)
 	}
 }

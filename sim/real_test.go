@@ -18,7 +18,7 @@ func TestHostScenario(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	actions, err := hostActions(sc)
+	actions, err := realActions(sc)
 	if err != nil || len(actions) != len(sc.Actions) {
 		t.Fatalf("%d actions of %d: %v", len(actions), len(sc.Actions), err)
 	}
@@ -32,13 +32,14 @@ func TestHostRefusesWhatItCannotDo(t *testing.T) {
 		{head + "1m clock ben +1h", `"clock"`},
 		{head + "1m crash ben at=torn", "at="},
 		{head + "engine null", "null"},
+		{head + "expect forks >= 1", "forks"},
 		{strings.Replace(head, "ben", "ben phone=anna", 1), "one device"},
 	} {
 		sc, err := ParseBytes("t", []byte(c.text))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := RunHost(t.Context(), sc, HostOptions{Binary: "/nowhere"}); !errors.Is(err, ErrScenario) || !strings.Contains(err.Error(), c.says) {
+		if _, err := RunHost(t.Context(), sc, RealOptions{Binary: "/nowhere"}); !errors.Is(err, ErrScenario) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%q: %v", c.text, err)
 		}
 	}
@@ -46,7 +47,7 @@ func TestHostRefusesWhatItCannotDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	actions, err := hostActions(sc)
+	actions, err := realActions(sc)
 	if err != nil || len(actions) != 3 || actions[2].String() != "1m5s restart ben" {
 		t.Errorf("a crash with a restart becomes %v, %v", actions, err)
 	}
@@ -57,14 +58,14 @@ func TestHostRefusesWhatItCannotDo(t *testing.T) {
 func TestHostDeliveries(t *testing.T) {
 	const anna, ben, carl, gil = 0, 1, 2, 3 // anna removed gil; carl came in the cut, on ben's side
 	cut := map[[2]int]bool{{anna, ben}: true, {anna, carl}: true, {ben, anna}: true, {carl, anna}: true}
-	h := &hostWorld{history: []map[[2]int]bool{{}, cut}, sc: &Scenario{}}
+	h := &realWorld{history: []map[[2]int]bool{{}, cut}, sc: &Scenario{}}
 	for _, n := range []string{"anna", "ben", "carl", "gil"} {
-		h.nodes = append(h.nodes, &hostProc{name: n})
+		h.sc.Nodes = append(h.sc.Nodes, NodeDecl{Name: n, User: n})
 	}
-	g := &hostGroup{seats: map[int]*hostSeat{
+	g := &realGroup{seats: map[int]*realSeat{
 		anna: {in: 1}, ben: {in: 2}, carl: {in: 20, net: 1, mayBeOlder: true}, gil: {in: 3, out: 30, by: anna},
 	}}
-	for _, m := range []hostMessage{
+	for _, m := range []realMessage{
 		{id: "old", node: ben, when: 10},
 		{id: "anna1", node: anna, when: 11, net: 1}, // carl's addition cannot know of it
 		{id: "ben1", node: ben, when: 12, net: 1},   // and may know of this
@@ -92,7 +93,7 @@ func TestHostDeliveries(t *testing.T) {
 		{gil, "old ben2", 0, 0, 0, ""}, // ben did not know that gil is out
 		{gil, "old anna2", 0, 0, 0, `"anna2" is shown to one who was out`},
 	} {
-		v := &hostView{node: c.node}
+		v := &realView{node: c.node}
 		for _, id := range strings.Fields(c.shows) {
 			v.messages = append(v.messages, api.Message{ID: id, Text: id})
 		}
@@ -104,8 +105,19 @@ func TestHostDeliveries(t *testing.T) {
 			t.Errorf("%d showing %s: %q, want %q", c.node, c.shows, d.wrong, c.says)
 		}
 	}
-	altered := h.deliveries(g, &hostView{node: carl, messages: []api.Message{{ID: "anna1", Text: "no"}, {ID: "anna2", Text: "anna2"}, {ID: "ben2", Text: "ben2"}}})
+	altered := h.deliveries(g, &realView{node: carl, messages: []api.Message{{ID: "anna1", Text: "no"}, {ID: "anna2", Text: "anna2"}, {ID: "ben2", Text: "ben2"}}})
 	if len(altered.wrong) != 1 || !strings.Contains(altered.wrong[0], `"anna1" is shown as "no"`) {
 		t.Errorf("an altered message: %q", altered.wrong)
+	}
+}
+
+// Only whole nodes settle.
+func TestCoreDoesNotSettle(t *testing.T) {
+	sc, err := ParseBytes("t", []byte("# t\nnodes anna ben\ngroup tea founder=anna\nrun 1h\nexpect settled <= 60\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), sc, Options{}); !errors.Is(err, ErrScenario) {
+		t.Errorf("the core backend says %v", err)
 	}
 }

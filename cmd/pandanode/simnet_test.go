@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/pandanode/pandanode/sim"
+)
+
+const threeNodes = `# Three whole nodes, one of them alone for a minute
+seed 3
+nodes anna ben carl
+group tea founder=anna
+link latency=20ms
+run 5m
+expect records = 9
+expect settled <= 60
+
+0s join ben carl
+10s send anna ben carl
+15s partition anna | ben carl
+30s send anna ben
+40s crash carl restart=10s
+75s heal
+80s send carl
+`
+
+// The program itself, as it is built for people, runs whole nodes in virtual time: what
+// that takes of package testing is outside Go's promises.
+func TestSimNet(t *testing.T) {
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "pandanode")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	run := func(text string) (r sim.RealReport, code int, errs string) {
+		file := filepath.Join(dir, "world.sim")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), binary, "sim", "run", file, "--backend", "net", "--json") //nolint:gosec // just built
+		var diag bytes.Buffer
+		cmd.Stderr = &diag
+		out, _ := cmd.Output()
+		if len(out) > 0 {
+			if err := json.Unmarshal(out, &r); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+		}
+		return r, cmd.ProcessState.ExitCode(), diag.String()
+	}
+	r, code, errs := run(threeNodes)
+	if code != 0 || !r.OK() || r.Backend != "net" || r.Records != (sim.Records{Sent: 9, Owed: 27, Held: 27}) || len(r.Nodes) != 3 || r.Nodes[2].Starts != 2 {
+		t.Errorf("exit code %d, %+v\n%s", code, r, errs)
+	}
+	if r, code, errs = run(threeNodes + "expect lost = 1\n"); code != exitViolated || len(r.Unexpected) != 1 {
+		t.Errorf("what is not so: exit code %d, %+v\n%s", code, r, errs)
+	}
+	if _, code, errs = run(threeNodes + "90s clock ben +1h\n"); code != 1 {
+		t.Errorf("what only group machines can do: exit code %d\n%s", code, errs)
+	}
+}
