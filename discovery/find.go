@@ -4,21 +4,61 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Query says which groups to find.
+// Query says which groups to find. The zero value finds every public group.
 type Query struct {
-	Name  string // words that the name must contain; none finds every public group
-	Limit int    // of groups; 0 is 64
+	Name       string    // words that the name must contain, in any order; a star stands for any letters of a word
+	Tag        string    // that the group must have; empty: any
+	MinMembers uint64    // as the newest head tells it, rounded
+	MaxMembers uint64    // 0: any number
+	After      time.Time // the genesis is of that moment or later
+	Limit      int       // of groups; 0 is 64
+}
+
+// fits says whether a query is for a group.
+func (q *wanted) fits(i *Info) bool {
+	m := i.Members()
+	return q.name.fits(i.Name) && (q.tag == "" || slices.ContainsFunc(i.Tags, func(t string) bool { return tagText(t) == q.tag })) &&
+		m >= q.MinMembers && (q.MaxMembers == 0 || m <= q.MaxMembers) && i.Genesis.Created >= q.after()
+}
+
+func (q *wanted) after() uint64 {
+	if q.After.IsZero() {
+		return 0
+	}
+	return uint64(max(q.After.UnixMilli(), 0)) //nolint:gosec // not negative
+}
+
+// wanted is a Query made ready.
+type wanted struct {
+	Query
+	name pattern
+	tag  string
+}
+
+func (q Query) prepare() *wanted {
+	return &wanted{Query: q, name: parsePattern(q.Name), tag: tagText(q.Tag)}
+}
+
+// Fits says whether a query is for a group.
+func (q Query) Fits(i *Info) bool { return q.prepare().fits(i) }
+
+// request is the query as it travels.
+func (q *wanted) request() *wire.FindRequest {
+	return &wire.FindRequest{
+		V: wire.Version, Name: q.name.String(), Limit: uint64(q.Limit), Tag: q.tag, MinMembers: q.MinMembers, MaxMembers: q.MaxMembers, After: q.after(), //nolint:gosec // positive
+	}
 }
 
 // Result is a group that was found. Its record has been verified. A group comes
@@ -103,12 +143,16 @@ func (f *Finder) answer(s network.Stream) error {
 	if f.cfg.Catalog == nil {
 		return nil
 	}
-	words, left := Words(req.Name), min(req.Limit, defaultLimit)
+	q := Query{Name: req.Name, Tag: req.Tag, MinMembers: req.MinMembers, MaxMembers: req.MaxMembers}
+	if req.After > 0 {
+		q.After = time.UnixMilli(int64(min(req.After, math.MaxInt64))) //nolint:gosec // not above
+	}
+	want, left := q.prepare(), min(req.Limit, defaultLimit)
 	for _, i := range f.cfg.Catalog.PublicGroups() {
 		if left == 0 {
 			break
 		}
-		if !i.Matches(words) {
+		if !want.fits(i) {
 			continue
 		}
 		left--
@@ -120,7 +164,7 @@ func (f *Finder) answer(s network.Stream) error {
 }
 
 // ask asks one peer. Records that do not verify, or do not fit, are left out.
-func (f *Finder) ask(ctx context.Context, p peer.AddrInfo, q Query, words []string) ([]*Info, error) {
+func (f *Finder) ask(ctx context.Context, p peer.AddrInfo, q *wanted) ([]*Info, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	p, err := f.cfg.DHT.withAddrs(ctx, p)
@@ -136,7 +180,7 @@ func (f *Finder) ask(ctx context.Context, p peer.AddrInfo, q Query, words []stri
 	}
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 	defer s.Close()
-	if err := wire.WriteFrame(s, &wire.FindRequest{V: wire.Version, Name: request(words), Limit: uint64(q.Limit)}); err != nil { //nolint:gosec // positive
+	if err := wire.WriteFrame(s, q.request()); err != nil {
 		return nil, fmt.Errorf("asking %s: %w", p.ID, err)
 	}
 	_ = s.CloseWrite()
@@ -151,7 +195,7 @@ func (f *Finder) ask(ctx context.Context, p peer.AddrInfo, q Query, words []stri
 			return out, fmt.Errorf("asking %s: %w", p.ID, err)
 		}
 		i, err := VerifyAny(reply.PublicInfo, f.cfg.DHT.val.now())
-		if err != nil || !i.Matches(words) {
+		if err != nil || !q.fits(i) {
 			continue
 		}
 		out = append(out, i)
@@ -159,16 +203,8 @@ func (f *Finder) ask(ctx context.Context, p peer.AddrInfo, q Query, words []stri
 	return out, nil
 }
 
-// request is the words as they travel: what of them fits into a request.
-func request(words []string) string {
-	for len(words) > 0 && len(strings.Join(words, " ")) > wire.MaxQuery {
-		words = words[:len(words)-1]
-	}
-	return strings.Join(words, " ")
-}
-
 // Find looks for groups: connected peers are asked, and the providers that the DHT
-// has for the words of the name, or for all public groups if those give nothing.
+// has for the words of the name and the tag, or for all public groups if those give nothing.
 // Each answer is verified, and checked against the record in the DHT. Results come
 // as they are found; the channel is closed when all were asked, the limit is
 // reached, ctx is done or the Finder is closed. Drain it or cancel ctx.
@@ -176,13 +212,13 @@ func (f *Finder) Find(ctx context.Context, q Query) (<-chan Result, error) {
 	if q.Limit <= 0 || q.Limit > wire.MaxFindLimit {
 		q.Limit = defaultLimit
 	}
-	if len(q.Name) > wire.MaxQuery {
-		return nil, fmt.Errorf("%w: a search of %d bytes, at most %d", wire.ErrTooLarge, len(q.Name), wire.MaxQuery)
+	if len(q.Name)+len(q.Tag) > wire.MaxQuery {
+		return nil, fmt.Errorf("%w: a search of %d bytes, at most %d", wire.ErrTooLarge, len(q.Name)+len(q.Tag), wire.MaxQuery)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(f.ctx, cancel)
 	s := &search{
-		f: f, q: q, words: Words(q.Name), cancel: cancel, out: make(chan Result),
+		f: f, q: q.prepare(), cancel: cancel, out: make(chan Result),
 		turns: make(chan struct{}, maxAsking), asked: make(map[peer.ID]*asked), groups: make(map[wire.GroupID]*finding),
 	}
 	f.running.Go(func() {
@@ -197,8 +233,7 @@ func (f *Finder) Find(ctx context.Context, q Query) (<-chan Result, error) {
 // search is one Find.
 type search struct {
 	f      *Finder
-	q      Query
-	words  []string
+	q      *wanted
 	cancel context.CancelFunc
 	out    chan Result
 	turns  chan struct{}
@@ -241,9 +276,16 @@ func (s *search) run(ctx context.Context) {
 
 func (s *search) askProviders(ctx context.Context) {
 	var wg sync.WaitGroup
-	for _, w := range s.words {
+	var keys []cid.Cid
+	for _, w := range s.q.name.words {
+		keys = append(keys, WordCID(w))
+	}
+	if s.q.tag != "" {
+		keys = append(keys, TagCID(s.q.tag))
+	}
+	for _, key := range keys {
 		wg.Go(func() {
-			for p := range s.f.cfg.DHT.providers(ctx, WordCID(w), maxProviders) {
+			for p := range s.f.cfg.DHT.providers(ctx, key, maxProviders) {
 				wg.Go(func() { s.visit(ctx, p, SourceDHT) })
 			}
 		})
@@ -284,7 +326,7 @@ func (s *search) visit(ctx context.Context, p peer.AddrInfo, source Source) {
 	if !ok {
 		select {
 		case s.turns <- struct{}{}:
-			a.infos, _ = s.f.ask(ctx, p, s.q, s.words) // one peer's failure is not the search's
+			a.infos, _ = s.f.ask(ctx, p, s.q) // one peer's failure is not the search's
 			<-s.turns
 		case <-ctx.Done():
 		}
@@ -340,7 +382,7 @@ func (s *search) take(g *finding, i *Info, source Source) (Result, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	best, err := Collect(i, g.best)
-	if err != nil || !best.Matches(s.words) { // the newer record has another name
+	if err != nil || !s.q.fits(best) { // the newer record is another
 		return Result{}, false
 	}
 	known := slices.Contains(g.sources, source)

@@ -1,10 +1,13 @@
 package discovery
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/pandanode/pandanode/node/wire"
 )
 
 // Bounds on what a name is searched by.
@@ -41,18 +44,71 @@ func Words(name string) []string {
 // tagText is a tag as it is announced and compared.
 func tagText(tag string) string { return strings.Join(Words(tag), " ") }
 
-// Matches says whether a record's name contains all the words. No words match
-// every record.
-func (i *Info) Matches(words []string) bool {
-	have := Words(i.Name)
-	for _, w := range words {
-		found := false
-		for _, h := range have {
-			found = found || h == w
+// pattern is what a name is searched by: words that it must contain, and words with
+// stars, each of which stands for any letters.
+type pattern struct {
+	words []string
+	globs []string // normalised, stars kept
+}
+
+func parsePattern(name string) pattern {
+	var p pattern
+	var plain []string
+	for _, f := range strings.Fields(name) {
+		if !strings.Contains(f, "*") {
+			plain = append(plain, f)
+			continue
 		}
-		if !found {
+		var pieces []string
+		for piece := range strings.SplitSeq(f, "*") {
+			pieces = append(pieces, strings.Join(Words(piece), ""))
+		}
+		if len(p.globs) < maxWords {
+			p.globs = append(p.globs, strings.Join(pieces, "*"))
+		}
+	}
+	p.words = Words(strings.Join(plain, " "))
+	return p
+}
+
+// String is the pattern as it travels: what of it fits into a request.
+func (p pattern) String() string {
+	all := append(slices.Clone(p.words), p.globs...)
+	for len(all) > 0 && len(strings.Join(all, " ")) > wire.MaxQuery {
+		all = all[:len(all)-1]
+	}
+	return strings.Join(all, " ")
+}
+
+func (p pattern) fits(name string) bool {
+	have := Words(name)
+	for _, w := range p.words {
+		if !slices.Contains(have, w) {
+			return false
+		}
+	}
+	for _, g := range p.globs {
+		if !slices.ContainsFunc(have, func(h string) bool { return fitsGlob(g, h) }) {
 			return false
 		}
 	}
 	return true
+}
+
+// fitsGlob says whether a word is what a glob stands for.
+func fitsGlob(glob, word string) bool {
+	pieces := strings.Split(glob, "*")
+	word, ok := strings.CutPrefix(word, pieces[0])
+	if !ok {
+		return false
+	}
+	last := len(pieces) - 1
+	for _, p := range pieces[1:last] {
+		at := strings.Index(word, p)
+		if at < 0 {
+			return false
+		}
+		word = word[at+len(p):]
+	}
+	return strings.HasSuffix(word, pieces[last])
 }

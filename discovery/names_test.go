@@ -52,3 +52,36 @@ func TestWordsAreStable(t *testing.T) {
 		}
 	})
 }
+
+func TestPatterns(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		fits          bool
+	}{
+		{"", "anything", true},
+		{"pandas red", "Red Pandas", true},
+		{"panda", "Red Pandas", false},
+		{"panda*", "Red Pandas", true},
+		{"*ANDA*", "Red Pandas", true},
+		{"p*s", "Red Pandas", true},
+		{"p*s*", "Red Pandas", true},
+		{"pan*pan", "pan", false},
+		{"pan*das", "pandas", true},
+		{"panda*s", "pandas", true},
+		{"*x", "Red Pandas", false},
+		{"r* p*", "Red Pandas", true},
+		{"r* q*", "Red Pandas", false},
+		{"*", "", false},
+		{"*", "one", true},
+		{"***", "one", true},
+		{"ÉT*", "été", true},
+		{"re-d*", "Red Pandas", true}, // normalised as a name is
+	} {
+		if got := parsePattern(c.pattern).fits(c.name); got != c.fits {
+			t.Errorf("%q fits %q: %t", c.pattern, c.name, got)
+		}
+		if p := parsePattern(c.pattern); parsePattern(p.String()).fits(c.name) != c.fits {
+			t.Errorf("%q travels as %q", c.pattern, p)
+		}
+	}
+}

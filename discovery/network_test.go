@@ -375,6 +375,48 @@ func TestRememberedPeers(t *testing.T) {
 }
 
 // Hostile providers: silent, endless, lying, and asking too much.
+// Tag, size and age are looked at by who answers and by who asks; a tag finds its
+// providers in the DHT by itself.
+func TestFindByMore(t *testing.T) {
+	bubble(t, func(t *testing.T, n *simhost.Net) {
+		three := newStation(t, n, 3)
+		one, two := newStation(t, n, 1, 3), newStation(t, n, 2, 3)
+		defer three.close(t)
+		defer two.close(t)
+		defer one.close(t)
+		founder := newSomeone(t, 0)
+		group := newGroup(t, founder, 1, "Red Panda Keepers")
+		group = must(group.SetProfile(founder.user, at(0), wire.ProfileItem{Field: wire.FieldTags, Tags: []string{"Animal Care", "asia"}}))(t)
+		group = must(group.SetHead(founder.device, founder.log, at(0), wire.Head{Members: 40}))(t)
+		one.publish(t, group)
+		eventually(t, time.Minute, "the group is published", one.published(group.Group))
+		founded := time.UnixMilli(int64(group.Genesis.Created))
+		for _, c := range []struct {
+			q    Query
+			fits bool
+		}{
+			{Query{Tag: "animal care"}, true},
+			{Query{Tag: "animal"}, false},
+			{Query{Name: "pan*", Tag: "ASIA"}, true},
+			{Query{Name: "bear", Tag: "asia"}, false},
+			{Query{MinMembers: group.Members()}, true},
+			{Query{MinMembers: group.Members() + 1}, false},
+			{Query{MaxMembers: group.Members()}, true},
+			{Query{Name: "panda", MaxMembers: group.Members() - 1}, false},
+			{Query{After: founded}, true},
+			{Query{Name: "panda", After: founded.Add(time.Second)}, false},
+		} {
+			got := search1(t, two, c.q)
+			if (len(got) > 0) != c.fits {
+				t.Errorf("%+v finds %d", c.q, len(got))
+			}
+			if c.fits && !slices.ContainsFunc(got, func(r Result) bool { return r.Source == SourceDHT && r.From == one.host.ID() }) {
+				t.Errorf("%+v is not found through the DHT: %+v", c.q, got)
+			}
+		}
+	})
+}
+
 func TestFindAmongLiars(t *testing.T) {
 	bubble(t, func(t *testing.T, n *simhost.Net) {
 		one := newStation(t, n, 1)

@@ -317,15 +317,15 @@ func (s *server) Find(ctx context.Context, r api.FindRequest, emit func(api.Foun
 	if id, err := wire.ParseGroupID(r.Name); err == nil {
 		return s.findOne(search, id, emit)
 	}
-	words := discovery.Words(r.Name)
+	q := discovery.Query{Name: r.Name, Tag: r.Tag, MinMembers: r.MinMembers, MaxMembers: r.MaxMembers, After: r.After, Limit: r.Limit}
 	for _, i := range s.n.publisher.PublicGroups() {
-		if i.Matches(words) {
+		if q.Fits(i) {
 			if err := emit(found(i, api.SourceLocal, "")); err != nil {
 				return err
 			}
 		}
 	}
-	results, err := s.n.Find(search, discovery.Query{Name: r.Name, Limit: r.Limit})
+	results, err := s.n.Find(search, q)
 	if err != nil {
 		return APIError(err)
 	}

@@ -124,17 +124,20 @@ func (a *app) showCmd() *cobra.Command {
 
 func (a *app) findCmd() *cobra.Command {
 	var r api.FindRequest
+	var after moment
 	timeout := 10 * time.Second
 	cmd := &cobra.Command{
-		Use:   "find NAME",
-		Short: "Look for public groups by name",
-		Long: `Look for public groups by the words of their name, in the DHT and on the local network at
-once. SOURCE says which of them knew the group. With --json each result is printed as it
-comes, and a group that two sources know comes twice. Nothing found is exit code 4.`,
-		Example: "  pandanode group find tea\n  pandanode group find tea --json | jq -r .id",
-		Args:    cobra.MinimumNArgs(1),
+		Use:   "find [NAME]",
+		Short: "Look for public groups by name, tag, size or age",
+		Long: `Look for public groups, in the DHT and on the local network at once: by the words of their
+name, in any order, where a star stands for any letters, by a tag, by how many members a
+member told last (rounded), and by when they were founded. Without any of these every public
+group fits. SOURCE says which of the sources knew the group. With --json each result is
+printed as it comes, and a group that two sources know comes twice. The signatures of what is
+shown were checked. Nothing found is exit code 4.`,
+		Example: "  pandanode group find tea\n  pandanode group find 'te*' --tag leaves --min-members 3 --created-after 30d\n  pandanode group find tea --json | jq -r .id",
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
-			r.Name, r.Timeout = strings.Join(args, " "), api.Duration(timeout)
+			r.Name, r.Timeout, r.After = strings.Join(args, " "), api.Duration(timeout), time.Time(after)
 			found := map[string]*result{}
 			var order []*result
 			err := c.Find(ctx, r, func(f api.Found) error {
@@ -154,27 +157,62 @@ comes, and a group that two sources know comes twice. Nothing found is exit code
 				return err
 			}
 			if len(found) == 0 {
-				return notFound(r.Name)
+				return notFound(r)
 			}
 			if a.json {
 				return nil
 			}
-			return list(a, order, "NAME MEMBERS POLICY SOURCE ID", func(f *result) []string {
+			return list(a, order, "NAME MEMBERS POLICY FOUNDED SOURCE ID", func(f *result) []string {
 				name := f.Name
 				if !f.Verified {
 					name += " (unverified)"
 				}
-				return []string{name, fmt.Sprint(f.Members), string(f.Policy), strings.Join(f.sources, ","), f.ID}
+				return []string{name, fmt.Sprint(f.Members), string(f.Policy), f.Created.Local().Format(time.DateOnly), strings.Join(f.sources, ","), f.ID}
 			})
 		}),
 	}
+	cmd.Flags().StringVar(&r.Tag, "tag", "", "only groups with this tag")
+	cmd.Flags().Uint64Var(&r.MinMembers, "min-members", 0, "only groups with as many members")
+	cmd.Flags().Uint64Var(&r.MaxMembers, "max-members", 0, "only groups with no more members; 0: any number")
+	cmd.Flags().Var(&after, "created-after", "only groups founded since: a date such as 2026-01-31, or so long ago, such as 30d")
 	cmd.Flags().IntVar(&r.Limit, "limit", 20, "stop after so many groups")
 	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how long to look")
 	return cmd
 }
 
-func notFound(name string) error {
-	return api.Errorf(api.CodeNotFound, "no group %q was found", name).
+// moment is a flag for a point in time: a date, a time of RFC 3339, or so long ago.
+type moment time.Time
+
+func (m *moment) String() string {
+	if t := time.Time(*m); !t.IsZero() {
+		return t.Format(time.RFC3339)
+	}
+	return ""
+}
+
+func (m *moment) Set(s string) error {
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+			*m = moment(t)
+			return nil
+		}
+	}
+	var ago lifetime
+	if err := ago.Set(s); err != nil || ago == 0 {
+		return fmt.Errorf("%q: want a date such as 2026-01-31, or so long ago, such as 12h or 30d", s)
+	}
+	*m = moment(time.Now().Add(-time.Duration(ago)))
+	return nil
+}
+
+func (m *moment) Type() string { return "date" }
+
+func notFound(r api.FindRequest) error {
+	what := "no group was found"
+	if r.Name != "" {
+		what = fmt.Sprintf("no group %q was found", r.Name)
+	}
+	return api.Errorf(api.CodeNotFound, "%s", what).
 		WithHint("pandanode status shows whether this node is online; a new group takes a moment to be found")
 }
 
@@ -285,7 +323,7 @@ func (a *app) lookUp(ctx context.Context, c *api.Client, name string) (string, e
 	}
 	switch len(found) {
 	case 0:
-		return "", notFound(name)
+		return "", notFound(api.FindRequest{Name: name})
 	case 1:
 		return found[0].ID, nil
 	}

@@ -75,9 +75,13 @@ type Group struct {
 // FindRequest looks for groups by name, everywhere at once. The answer streams:
 // each result when it is known, sooner known ones first.
 type FindRequest struct {
-	Name    string   `query:"name"`    // words of the name; a full group ID finds just that group
-	Limit   int      `query:"limit"`   // 0: 20
-	Timeout Duration `query:"timeout"` // 0: 10 s. When it is over the stream ends without an error
+	Name       string    `query:"name"` // words of the name, with * for any letters; a full group ID finds just that group
+	Tag        string    `query:"tag"`  // that the group must have
+	MinMembers uint64    `query:"min_members"`
+	MaxMembers uint64    `query:"max_members"` // 0: any number
+	After      time.Time `query:"after"`       // founded then or later
+	Limit      int       `query:"limit"`       // 0: 20
+	Timeout    Duration  `query:"timeout"`     // 0: 10 s. When it is over the stream ends without an error
 }
 
 // Found is one result of a search. The same group may be found again through

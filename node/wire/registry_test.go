@@ -144,6 +144,7 @@ func registry() []wireType {
 		decodedAlone("claim", MaxInvite, DecodeClaim, &Claim{V: 1, Invite: hash[InviteID](1), Device: hash[DeviceID](2), KeyPackage: hash[Hash](3)}),
 		decodedAlone("link", MaxLink, func(b []byte) (*Link, error) { return decode[Link](b, MaxLink) }, sampleInviteLink),
 		inFrames("find-request", &FindRequest{V: 1, Name: "bergwacht", Limit: 20}),
+		inFrames("find-request-full", &FindRequest{V: 1, Name: "berg*", Limit: 20, Tag: "rescue", MinMembers: 5, MaxMembers: 100, After: 1}),
 		inFrames("find-reply", &FindReply{[]byte("public info")}),
 	}
 }

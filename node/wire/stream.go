@@ -269,15 +269,19 @@ func (j *JoinReply) validate() error {
 
 // FindRequest asks a provider which of its public groups fit.
 type FindRequest struct {
-	V     uint64 `cbor:"1,keyasint"`
-	Name  string `cbor:"2,keyasint"` // words that the name must contain, normalised by the answerer
-	Limit uint64 `cbor:"3,keyasint"` // groups, from 1 to MaxFindLimit
+	V          uint64 `cbor:"1,keyasint"`
+	Name       string `cbor:"2,keyasint"` // words that the name must contain, normalised by the answerer; a star stands for any letters
+	Limit      uint64 `cbor:"3,keyasint"` // groups, from 1 to MaxFindLimit
+	Tag        string `cbor:"4,keyasint,omitempty"`
+	MinMembers uint64 `cbor:"5,keyasint,omitempty"`
+	MaxMembers uint64 `cbor:"6,keyasint,omitempty"` // 0: any number
+	After      uint64 `cbor:"7,keyasint,omitempty"` // milliseconds since 1970: the genesis is not older
 }
 
 func (f *FindRequest) version() uint64 { return f.V }
 
 func (f *FindRequest) validate() error {
-	if !isText(f.Name, MaxQuery, false) || f.Limit == 0 || f.Limit > MaxFindLimit {
+	if !isText(f.Name, MaxQuery, false) || !isText(f.Tag, MaxQuery, false) || f.Limit == 0 || f.Limit > MaxFindLimit {
 		return fmt.Errorf("%w: search for %d bytes, at most %d groups", ErrMalformed, len(f.Name), f.Limit)
 	}
 	return nil

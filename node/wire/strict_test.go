@@ -401,9 +401,9 @@ func TestRules(t *testing.T) {
 		{"join-welcomed", "Welcome while waiting", change(reply, func(j *JoinReply) { j.Stage = JoinWaiting }), ErrMalformed},
 		{"join-welcomed", "short signature", change(reply, func(j *JoinReply) { j.Genesis = &short }), ErrMalformed},
 		{"join-denied", "long reason", Marshal(&JoinReply{Stage: JoinDenied, Reason: strings.Repeat("r", MaxReason+1)}), ErrMalformed},
-		{"find-request", "long name", Marshal(&FindRequest{1, strings.Repeat("n", MaxQuery+1), 1}), ErrMalformed},
-		{"find-request", "no limit", Marshal(&FindRequest{1, "n", 0}), ErrMalformed},
-		{"find-request", "high limit", Marshal(&FindRequest{1, "n", MaxFindLimit + 1}), ErrMalformed},
+		{"find-request", "long name", Marshal(&FindRequest{V: 1, Name: strings.Repeat("n", MaxQuery+1), Limit: 1}), ErrMalformed},
+		{"find-request", "no limit", Marshal(&FindRequest{V: 1, Name: "n", Limit: 0}), ErrMalformed},
+		{"find-request", "high limit", Marshal(&FindRequest{V: 1, Name: "n", Limit: MaxFindLimit + 1}), ErrMalformed},
 		{"find-reply", "empty", Marshal(&FindReply{}), ErrMalformed},
 		{"find-reply", "long", Marshal(&FindReply{make([]byte, MaxPublicInfo+1)}), ErrMalformed},
 	}
