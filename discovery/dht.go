@@ -24,6 +24,8 @@ var (
 	ErrNoPeers = errors.New("no peers in the DHT yet")
 	// ErrNotFound says that neither the DHT nor this node knows the group.
 	ErrNotFound = errors.New("no record of the group was found")
+	// ErrPrivate says that a record is of a group that is not to be published.
+	ErrPrivate = errors.New("the group is private")
 )
 
 // Mode says whether a node serves the DHT or only uses it.
@@ -325,6 +327,11 @@ func (d *DHT) providers(ctx context.Context, c cid.Cid, max int) <-chan peer.Add
 // shows when they are talked to.
 func (d *DHT) Members(ctx context.Context, g wire.GroupID) <-chan peer.AddrInfo {
 	return d.providers(ctx, MembersCID(g), maxProviders)
+}
+
+// Meeting streams peers that know a private group's secret.
+func (d *DHT) Meeting(ctx context.Context, s wire.MeetSecret) <-chan peer.AddrInfo {
+	return d.providers(ctx, MeetCID(s), maxProviders)
 }
 
 const maxProviders = 64

@@ -15,6 +15,7 @@ const (
 	providePublic  byte = 2 // no value
 	provideWord    byte = 3 // value: a word of Words
 	provideTag     byte = 4 // value: a tag's words, one space between
+	provideMeet    byte = 5 // value: the MeetKey of a private group's secret, 32 bytes
 )
 
 func providerCID(kind byte, value []byte) cid.Cid {
@@ -28,6 +29,12 @@ func providerCID(kind byte, value []byte) cid.Cid {
 
 // MembersCID is what the members of a group announce.
 func MembersCID(g wire.GroupID) cid.Cid { return providerCID(provideMembers, g[:]) }
+
+// MeetCID is what the members of a private group announce, who alone know the secret.
+func MeetCID(s wire.MeetSecret) cid.Cid {
+	key := s.MeetKey()
+	return providerCID(provideMeet, key[:])
+}
 
 // PublicCID is what every node with a public group announces.
 func PublicCID() cid.Cid { return providerCID(providePublic, nil) }

@@ -145,6 +145,9 @@ func parse(rec *wire.PublicInfo, now time.Time) (*parts, error) {
 	if ahead(crdt.HLCFromTime(time.UnixMilli(int64(g.Created))), now) { //nolint:gosec // HLCFromTime clamps
 		return nil, fmt.Errorf("genesis: %w", ErrFuture)
 	}
+	if g.Private {
+		return nil, ErrPrivate
+	}
 	p := &parts{genesis: g, raw: rec.Genesis, chain: founding(g)}
 	if n := len(wire.Marshal(rec.Authority)); n > maxAuthorityShare {
 		return nil, fmt.Errorf("%w: chain of authority of %d bytes", wire.ErrTooLarge, n)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ipfs/go-cid"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -71,6 +72,8 @@ type publication struct {
 	busy    bool
 	dirty   bool // changed while busy
 	retries int
+	meets   []cid.Cid // of a private group, which has no record
+	private bool
 }
 
 const (
@@ -123,6 +126,24 @@ func (p *Publisher) Publish(i *Info) (*Info, error) {
 	return best, nil
 }
 
+// Meet announces this node as a member of a private group, by the secrets that its
+// members know, and by no other any more.
+func (p *Publisher) Meet(g wire.GroupID, secrets []wire.MeetSecret) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.groups[g]
+	if e == nil {
+		e = &publication{private: true}
+		p.groups[g] = e
+	}
+	e.meets = nil
+	for _, s := range secrets {
+		e.meets = append(e.meets, MeetCID(s))
+	}
+	e.due, e.dirty, e.retries = time.Time{}, true, 0
+	p.wake()
+}
+
 // Withdraw stops publishing a group.
 func (p *Publisher) Withdraw(g wire.GroupID) {
 	p.mu.Lock()
@@ -146,6 +167,7 @@ func (p *Publisher) Status(g wire.GroupID) (PublishStatus, bool) {
 func (p *Publisher) PublicGroups() []*Info {
 	p.mu.Lock()
 	groups := slices.SortedFunc(maps.Keys(p.groups), func(a, b wire.GroupID) int { return bytes.Compare(a[:], b[:]) })
+	groups = slices.DeleteFunc(groups, func(g wire.GroupID) bool { return p.groups[g].private })
 	p.mu.Unlock()
 	var out []*Info
 	for _, g := range groups {
@@ -229,8 +251,23 @@ func minTime(a, b time.Time) time.Time {
 	return a
 }
 
-// once publishes the record and announces this node.
+// once publishes the record and announces this node; of a private group only that.
 func (p *Publisher) once(ctx context.Context, g wire.GroupID) (holders int, err error) {
+	p.mu.Lock()
+	e := p.groups[g]
+	private := e != nil && e.private
+	var meets []cid.Cid
+	if private {
+		meets = slices.Clone(e.meets)
+	}
+	p.mu.Unlock()
+	if private {
+		var errs []error
+		for _, c := range meets {
+			errs = append(errs, p.dht.provide(ctx, c))
+		}
+		return 0, errors.Join(errs...)
+	}
 	best, holders, err := p.dht.publish(ctx, g)
 	if err != nil {
 		return 0, err

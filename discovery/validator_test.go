@@ -233,7 +233,7 @@ func TestKnownOnlyGrows(t *testing.T) {
 	k.keep(old.Group, true)
 	for n := range MaxKnown + 10 {
 		salt := []byte(fmt.Sprintf("%032d", n))
-		raw, _, err := identity.NewGenesis(bytes.NewReader(salt), t0, founder.user, founder.device, 1, wire.PolicyOpen)
+		raw, _, err := identity.NewGenesis(bytes.NewReader(salt), t0, founder.user, founder.device, identity.Founding{Suite: 1, Policy: wire.PolicyOpen})
 		if err != nil {
 			t.Fatal(err)
 		}

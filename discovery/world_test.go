@@ -48,7 +48,7 @@ func newSomeone(t testing.TB, i int) someone {
 // newGroup is the record of a fresh group of s, with a name if there is one.
 func newGroup(t testing.TB, s someone, salt byte, name string) *Info {
 	t.Helper()
-	raw, _, err := identity.NewGenesis(bytes.NewReader(bytes.Repeat([]byte{salt}, 32)), t0, s.user, s.device, 1, wire.PolicyOpen)
+	raw, _, err := identity.NewGenesis(bytes.NewReader(bytes.Repeat([]byte{salt}, 32)), t0, s.user, s.device, identity.Founding{Suite: 1, Policy: wire.PolicyOpen})
 	if err != nil {
 		t.Fatal(err)
 	}

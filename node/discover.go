@@ -153,6 +153,13 @@ func (g *hosted) publish(ctx context.Context) {
 	default:
 		return
 	}
+	if g.genesis.Private {
+		g.mu.Lock()
+		meets := slices.Clone(g.meets)
+		g.mu.Unlock()
+		g.n.publisher.Meet(g.id, meets)
+		return
+	}
 	now := time.Now()
 	info := g.n.known.Get(g.id)
 	if info == nil {
@@ -410,7 +417,7 @@ func (n *Node) join(ctx context.Context, genesis *identity.Genesis, link *wire.L
 	g := n.newHosted(genesis)
 	if link != nil {
 		own := *link // its secret is cleared once it was used
-		g.link = &own
+		g.link, g.invited = &own, link.Meet
 		g.hint(link.Peers)
 	}
 	if err := g.start(); err != nil {
@@ -485,9 +492,18 @@ func (g *hosted) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
 		// Bounded apart from ctx, since what is found is used between two finds.
 		search, cancel := context.WithCancel(ctx)
 		defer cancel()
-		for p := range g.n.dht.Members(search, g.id) {
-			if !next(p) {
-				return
+		if !g.genesis.Private {
+			for p := range g.n.dht.Members(search, g.id) {
+				if !next(p) {
+					return
+				}
+			}
+		}
+		for _, secret := range g.meeting() {
+			for p := range g.n.dht.Meeting(search, secret) {
+				if !next(p) {
+					return
+				}
 			}
 		}
 		for _, p := range named {

@@ -3,8 +3,11 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,9 +33,11 @@ type hosted struct {
 
 	link *wire.Link // to ask with first; nil: none. Used before and within the first ask alone
 
-	mu    sync.Mutex
-	topic *topic          // nil: not on gossip
-	hints []peer.AddrInfo // members that an invite link names
+	mu      sync.Mutex
+	topics  map[string]*topic // by name; none: not on gossip
+	meets   []wire.MeetSecret // of a private group: where its members are found
+	invited *wire.MeetSecret  // the same, as an invite link says
+	hints   []peer.AddrInfo   // members that an invite link names
 
 	welcomer peer.ID // who welcomed this device in this run: a member, though the log that says so is not here yet
 }
@@ -41,9 +46,10 @@ type hosted struct {
 // machine's first row, a founder's after, so that a machine that is new on restart
 // is a joiner's.
 type hostedRow struct {
-	Genesis wire.Signed     `cbor:"1,keyasint"`
-	Link    *wire.Link      `cbor:"2,keyasint,omitempty"` // to join by, until the machine has asked
-	Peers   []wire.LinkPeer `cbor:"3,keyasint,omitempty"` // members that the link named
+	Genesis wire.Signed      `cbor:"1,keyasint"`
+	Link    *wire.Link       `cbor:"2,keyasint,omitempty"` // to join by, until the machine has asked
+	Peers   []wire.LinkPeer  `cbor:"3,keyasint,omitempty"` // members that the link named
+	Meet    *wire.MeetSecret `cbor:"4,keyasint,omitempty"` // of a private group, from the link
 }
 
 // newHosted makes the group's parts without starting them.
@@ -88,16 +94,55 @@ func (g *hosted) start() error {
 	return nil
 }
 
-// onGossip puts the group on gossip, if it is not.
+// onGossip puts the group on gossip, if it is not. What topics a private group has only
+// its machine knows, which watch asks.
 func (g *hosted) onGossip() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.topic != nil {
+	if g.genesis.Private {
 		return nil
 	}
-	t, err := joinTopic(g.n.pubsub, g.n.host.ID(), g)
-	g.topic = t
+	_, err := g.topic(g.id.Topic())
 	return err
+}
+
+// topic gives a topic of the group, which it joins first if need be.
+func (g *hosted) topic(name string) (*topic, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if t := g.topics[name]; t != nil {
+		return t, nil
+	}
+	t, err := joinTopic(g.n.pubsub, g.n.host.ID(), g, name)
+	if err != nil {
+		return nil, err
+	}
+	if g.topics == nil {
+		g.topics = make(map[string]*topic)
+	}
+	g.topics[name] = t
+	return t, nil
+}
+
+// listenOn is on these topics of the group from now on, and on no other.
+func (g *hosted) listenOn(names []string) {
+	for _, name := range names {
+		if _, err := g.topic(name); err != nil {
+			g.log.Warn("a topic of the group cannot be joined", "err", err)
+		}
+	}
+	g.mu.Lock()
+	var left []*topic
+	for name, t := range g.topics {
+		if !slices.Contains(names, name) {
+			left = append(left, t)
+			delete(g.topics, name)
+		}
+	}
+	g.mu.Unlock()
+	for _, t := range left {
+		if err := t.close(g.n.pubsub); err != nil {
+			g.log.Debug("leaving a topic", "err", err)
+		}
+	}
 }
 
 // stop ends the group's goroutines and takes it off gossip. It may be called again.
@@ -113,6 +158,7 @@ func (g *hosted) watch(ctx context.Context) {
 		state   group.State
 		profile uint64 // sum of the registers' clocks, each of which only rises
 		adopted bool
+		places  [32]byte
 	}
 	var last seen
 	var (
@@ -131,8 +177,10 @@ func (g *hosted) watch(ctx context.Context) {
 			if now.state != last.state {
 				g.log.Info("state", "state", st.State, "epoch", st.Epoch, "members", st.Members)
 			}
-			if now.state == group.StateOut {
-				g.offGossip()
+			if sum, ok := g.places(ctx); ok {
+				now.places = sum
+			} else {
+				now.places = last.places
 			}
 			if st.Position != position || st.Members != members {
 				position, members = st.Position, st.Members
@@ -179,29 +227,49 @@ func (g *hosted) befriend(ctx context.Context, friends *map[peer.ID]bool) {
 	*friends = now
 }
 
-func (g *hosted) offGossip() {
+// places listens where the machine says, notes where the members of a private group are
+// found, and gives a sum of that, which changes when it does.
+func (g *hosted) places(ctx context.Context) (sum [32]byte, ok bool) {
+	var topics []string
+	var meets []wire.MeetSecret
+	if err := g.loop.look(ctx, func(m *group.Machine) error { topics, meets = m.Topics(), m.Meets(); return nil }); err != nil {
+		return sum, false
+	}
+	g.listenOn(topics)
 	g.mu.Lock()
-	t := g.topic
-	g.topic = nil
-	g.mu.Unlock()
-	if t == nil {
-		return
+	defer g.mu.Unlock()
+	g.meets = meets
+	h := sha256.New()
+	for _, m := range meets {
+		h.Write(m[:])
 	}
-	if err := t.close(g.n.pubsub); err != nil {
-		g.log.Debug("leaving the topic", "err", err)
-	}
+	return [32]byte(h.Sum(nil)), true
 }
+
+// meeting lists where members of a private group may be found.
+func (g *hosted) meeting() []wire.MeetSecret {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := slices.Clone(g.meets)
+	if g.invited != nil && !slices.Contains(out, *g.invited) {
+		out = append(out, *g.invited)
+	}
+	return out
+}
+
+func (g *hosted) offGossip() { g.listenOn(nil) }
 
 // send does one thing that the machine wants of the network. It is called by the
 // loop and does not wait for anybody.
 func (g *hosted) send(ctx context.Context, out group.Outbound) {
 	switch out := out.(type) {
 	case group.Publish:
-		g.mu.Lock()
-		t := g.topic
-		g.mu.Unlock()
-		if t != nil && !g.n.mute.Load() {
-			if err := t.publish(ctx, out.Envelope); err != nil {
+		if !g.n.mute.Load() {
+			t, err := g.topic(out.Topic)
+			if err == nil {
+				err = t.publish(ctx, out.Envelope)
+			}
+			if err != nil {
 				g.log.Debug("publishing", "err", err)
 			}
 			g.n.metrics.Published.Add(1)
@@ -223,13 +291,18 @@ func (g *hosted) notify(e group.Event) {
 
 // topicPeers are the peers that gossip reaches.
 func (g *hosted) topicPeers() []peer.ID {
-	g.mu.Lock()
-	t := g.topic
-	g.mu.Unlock()
-	if t == nil || g.n.mute.Load() {
+	if g.n.mute.Load() {
 		return nil
 	}
-	return t.peers()
+	g.mu.Lock()
+	topics := slices.Collect(maps.Values(g.topics))
+	g.mu.Unlock()
+	var out []peer.ID
+	for _, t := range topics {
+		out = append(out, t.peers()...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func (g *hosted) status(ctx context.Context) (st group.Status, err error) {
@@ -243,6 +316,7 @@ type CreateGroup struct {
 	Description string
 	Tags        []string
 	Policy      wire.Policy
+	Private     bool // not published: found by who has an invite link
 }
 
 // suite is the MLS ciphersuite of new groups: 0x0001,
@@ -252,12 +326,15 @@ const suite = 0x0001
 // CreateGroup founds a group with this user as its owner. When it returns, the
 // group is durable; it is published as soon as there is somebody to publish it to.
 func (n *Node) CreateGroup(ctx context.Context, c CreateGroup) (wire.GroupID, error) {
+	if c.Private && c.Policy == wire.PolicyOpen {
+		return wire.GroupID{}, fmt.Errorf("%w: a private group with an open door: whoever meets one member would be in; let people in by invite or request", ErrInvalid)
+	}
 	now := time.Now()
 	profile, err := c.profile(n.me.user.Public(), now)
 	if err != nil {
 		return wire.GroupID{}, err
 	}
-	raw, id, err := identity.NewGenesis(rand.Reader, now, n.me.user, n.me.device, suite, c.Policy)
+	raw, id, err := identity.NewGenesis(rand.Reader, now, n.me.user, n.me.device, identity.Founding{Suite: suite, Policy: c.Policy, Private: c.Private})
 	if err != nil {
 		return wire.GroupID{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}

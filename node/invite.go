@@ -63,6 +63,16 @@ func (n *Node) CreateInvite(ctx context.Context, id wire.GroupID, c NewInvite) (
 		return wire.InviteID{}, nil, err
 	}
 	link.Peers = g.linkPeers(ctx)
+	if g.genesis.Private {
+		if err := g.loop.look(ctx, func(m *group.Machine) error {
+			if meets := m.Meets(); len(meets) > 0 {
+				link.Meet = &meets[0]
+			}
+			return nil
+		}); err != nil {
+			return wire.InviteID{}, nil, err
+		}
+	}
 	return wire.InviteIDOf(id, link.Invite.Payload), link, nil
 }
 
@@ -155,9 +165,12 @@ func (n *Node) JoinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, erro
 	if st.State == group.StateMember || st.State == group.StateSyncing {
 		return genesis.ID, nil
 	}
-	if err := n.put(keyGroups+string(genesis.ID[:]), &hostedRow{Genesis: genesis.Raw, Peers: l.Peers}); err != nil {
+	if err := n.put(keyGroups+string(genesis.ID[:]), &hostedRow{Genesis: genesis.Raw, Peers: l.Peers, Meet: l.Meet}); err != nil {
 		return genesis.ID, err
 	}
+	g.mu.Lock()
+	g.invited = l.Meet
+	g.mu.Unlock()
 	g.hint(l.Peers)
 	return genesis.ID, g.askAgain(ctx, group.Join{Invite: &l.Invite, Key: key}) // the loop may use the key after ctx
 }
@@ -235,7 +248,7 @@ func (g *hosted) ask(ctx context.Context) error {
 	if g.link == nil {
 		return nil
 	}
-	row := &hostedRow{Genesis: g.genesis.Raw, Peers: g.link.Peers}
+	row := &hostedRow{Genesis: g.genesis.Raw, Peers: g.link.Peers, Meet: g.link.Meet}
 	if err := g.n.put(keyGroups+string(g.id[:]), row); err != nil {
 		return errors.Join(ErrStore, err)
 	}

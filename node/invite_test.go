@@ -269,7 +269,7 @@ func TestComeBackByLink(t *testing.T) {
 			g := b.hosting(id)
 			g.mu.Lock()
 			defer g.mu.Unlock()
-			return err == nil && st.State == group.StateOut && g.topic == nil
+			return err == nil && st.State == group.StateOut && len(g.topics) == 0
 		})
 		w.eventually(a, 5*time.Minute, "alone", func() bool {
 			st, err := a.GroupStatus(w.Context(), id)

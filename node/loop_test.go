@@ -38,7 +38,7 @@ func TestWhatIsNotDurableIsNotSent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw, id, err := identity.NewGenesis(rand.Reader, time.Now(), me.user, me.device, suite, wire.PolicyOpen)
+		raw, id, err := identity.NewGenesis(rand.Reader, time.Now(), me.user, me.device, identity.Founding{Suite: suite, Policy: wire.PolicyOpen})
 		if err != nil {
 			t.Fatal(err)
 		}

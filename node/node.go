@@ -188,9 +188,10 @@ func (n *Node) resume() error {
 			return err
 		}
 		g := n.newHosted(genesis)
-		g.link = row.Link
+		g.link, g.invited = row.Link, row.Meet
 		g.hint(row.Peers)
 		if row.Link != nil {
+			g.invited = row.Link.Meet
 			g.hint(row.Link.Peers)
 		}
 		found = append(found, g)

@@ -187,14 +187,11 @@ func (s *server) Events(ctx context.Context, r api.EventsRequest, emit func(api.
 }
 
 func (s *server) CreateGroup(ctx context.Context, r api.CreateGroupRequest) (api.Group, error) {
-	if r.Private {
-		return api.Group{}, api.Errorf(api.CodeInvalid, "private groups are not built yet")
-	}
 	policy, err := wire.ParsePolicy(string(r.Policy))
 	if err != nil {
 		return api.Group{}, api.Errorf(api.CodeInvalid, "%v", err)
 	}
-	id, err := s.n.CreateGroup(ctx, CreateGroup{Name: r.Name, Description: r.Description, Tags: r.Tags, Policy: policy})
+	id, err := s.n.CreateGroup(ctx, CreateGroup{Name: r.Name, Description: r.Description, Tags: r.Tags, Policy: policy, Private: r.Private})
 	if err != nil {
 		return api.Group{}, APIError(err)
 	}
@@ -231,8 +228,12 @@ func (s *server) group(ctx context.Context, id wire.GroupID) (api.Group, error) 
 	var st group.Status
 	var members []group.Member
 	var cursor uint64
+	topic := ""
 	if err := g.loop.look(ctx, func(m *group.Machine) error {
 		st, members, cursor = m.Status(), m.Members(), m.Cursor()
+		if topics := m.Topics(); len(topics) > 0 {
+			topic = topics[0]
+		}
 		return nil
 	}); err != nil {
 		return api.Group{}, APIError(err)
@@ -241,7 +242,7 @@ func (s *server) group(ctx context.Context, id wire.GroupID) (api.Group, error) 
 	out := api.Group{
 		ID: id.String(), Policy: api.Policy(g.genesis.Policy.String()), Created: time.UnixMilli(int64(g.genesis.Created)), //nolint:gosec // checked
 		State: apiState(st.State), Missing: g.missing(st), Members: st.Members, Epoch: st.Epoch, EpochID: st.Position.String(),
-		Authenticator: hex.EncodeToString(st.Authenticator), TreeHash: hex.EncodeToString(st.TreeHash), Topic: id.Topic(),
+		Authenticator: hex.EncodeToString(st.Authenticator), TreeHash: hex.EncodeToString(st.TreeHash), Topic: topic, Private: g.genesis.Private,
 		Published: publication.State == discovery.Published, TopicPeers: len(g.topicPeers()),
 		Outbox: st.Outbox, Gaps: st.Gaps, Parked: st.Parked, Entries: st.Entries, Cursor: cursor,
 	}

@@ -42,7 +42,7 @@ func newPubSub(ctx context.Context, h host.Host) (*pubsub.PubSub, error) {
 	return ps, nil
 }
 
-// topic is a group's place on gossip. Delivery is the validator's work, since only
+// topic is a group's place on gossip; a private group has several. Delivery is the validator's work, since only
 // the machine can tell what to pass on; the subscription is there so that the node
 // takes part in the mesh, and is drained.
 type topic struct {
@@ -50,9 +50,8 @@ type topic struct {
 	sub   *pubsub.Subscription
 }
 
-// joinTopic takes part in a group's topic until close.
-func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted) (*topic, error) {
-	name := g.id.Topic()
+// joinTopic takes part in a topic of a group until close.
+func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic, error) {
 	validate := func(ctx context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 		if from == self { // the machine made it
 			return pubsub.ValidationAccept

@@ -117,7 +117,7 @@ func newCore(sc *Scenario, opt Options) (*core, error) {
 	}
 	for i, d := range sc.Groups {
 		f := w.nodes[sc.node(d.Founder)]
-		signed, _, err := identity.NewGenesis(f.chance, w.now, f.user, f.dev, 1, d.Policy)
+		signed, _, err := identity.NewGenesis(f.chance, w.now, f.user, f.dev, identity.Founding{Suite: 1, Policy: d.Policy})
 		if err != nil {
 			return nil, err
 		}

@@ -414,9 +414,8 @@ func (p *parser) link(args []string) error {
 	})
 }
 
-// counts are what an expectation can count: those that Report.count computes, and those of
-// realCounts.
-var counts = []string{"records", "lost", "forks", "epochs", "switches", "commits", "removals", "crashes", "refused", "evidence", "settled"}
+// counts are what an expectation can count of group machines; Report.count computes them.
+var counts = []string{"records", "lost", "forks", "epochs", "switches", "commits", "removals", "crashes", "refused", "evidence"}
 
 // realCounts are what can be counted on whole nodes; settled is the seconds from the last
 // heal until all is at rest.
@@ -435,7 +434,7 @@ func (p *parser) expect(args []string) error {
 				return err
 			}
 		}
-	case slices.Contains(counts, e.What) && len(args) == 3 && slices.Contains([]string{"=", ">=", "<="}, args[1]):
+	case (slices.Contains(counts, e.What) || slices.Contains(realCounts, e.What)) && len(args) == 3 && slices.Contains([]string{"=", ">=", "<="}, args[1]):
 		n, err := strconv.Atoi(args[2])
 		if err != nil {
 			return err

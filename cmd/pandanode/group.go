@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -32,19 +33,24 @@ func (a *app) groupCmd() *cobra.Command {
 
 func (a *app) createCmd() *cobra.Command {
 	r := api.CreateGroupRequest{}
-	policy := string(api.PolicyOpen)
+	policy := ""
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Found a group",
 		Long: `Found a group, with this user as its owner. A group is public unless --private: its name,
-description and rounded number of members are published for everyone to find.
+description and rounded number of members are published for everyone to find. A private one
+is in no search and in no DHT record; its members find each other by a secret that only they
+and invite links hold, and that is new after each removal. That is decided for ever.
 
 Policies: open (any member lets in whoever asks), request (an admin approves),
-invite (only with an invite signed by an admin).`,
+invite (only with an invite signed by an admin; the default of private groups).`,
 		Example: "  pandanode group create \"tea house\" --description \"Leaves and kettles\" --policy open\n  pandanode group create board --policy invite",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
-			r.Name, r.Policy = args[0], api.Policy(policy)
+			if r.Private && policy == "" {
+				policy = string(api.PolicyInvite)
+			}
+			r.Name, r.Policy = args[0], api.Policy(cmp.Or(policy, string(api.PolicyOpen)))
 			if !slices.Contains(api.Policies, r.Policy) {
 				return api.Errorf(api.CodeInvalid, "--policy %q: there are open, request and invite", policy)
 			}
@@ -60,7 +66,7 @@ invite (only with an invite signed by an admin).`,
 	}
 	cmd.Flags().StringVar(&r.Description, "description", "", "what the group is about")
 	cmd.Flags().StringSliceVar(&r.Tags, "tag", nil, "word to find it by; may be repeated")
-	cmd.Flags().StringVar(&policy, "policy", policy, "how people get in: open, request or invite")
+	cmd.Flags().StringVar(&policy, "policy", "", "how people get in: open, request or invite (default open; invite with --private)")
 	cmd.Flags().BoolVar(&r.Private, "private", false, "do not publish it")
 	return cmd
 }

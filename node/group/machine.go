@@ -476,7 +476,7 @@ func (m *Machine) publish() {
 			m.fail(fmt.Errorf("drawing an envelope's salt: %w", err))
 			return
 		}
-		b, err := sealBundle(salt, m.group, m.transport[key], part)
+		b, err := m.sealBundle(salt, m.transport[key], part)
 		if err != nil {
 			m.fail(err)
 			return
@@ -484,6 +484,6 @@ func (m *Machine) publish() {
 		if len(sealed) == 1 && len(u.Entries) <= 1 && len(u.Seals) == 1 && len(u.Beacons) == 0 {
 			m.savePublished(sealed[0], salt, key, part)
 		}
-		m.ready.Messages = append(m.ready.Messages, Publish{Envelope: b})
+		m.ready.Messages = append(m.ready.Messages, Publish{Envelope: b, Topic: m.topic(m.transport[key])})
 	}
 }

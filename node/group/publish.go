@@ -50,8 +50,11 @@ type publishedRow struct {
 	Epoch wire.EpochID `cbor:"4,keyasint"` // of the seal
 }
 
-func sealBundle(salt [32]byte, group wire.GroupID, key []byte, u wire.Bundle) ([]byte, error) {
-	return wire.SealEnvelope(bytes.NewReader(salt[:]), group, key, &u)
+func (m *Machine) sealBundle(salt [32]byte, key []byte, u wire.Bundle) ([]byte, error) {
+	if m.cfg.Genesis.Private {
+		return wire.SealPrivateEnvelope(bytes.NewReader(salt[:]), m.group, key, &u)
+	}
+	return wire.SealEnvelope(bytes.NewReader(salt[:]), m.group, key, &u)
 }
 
 func (m *Machine) savePublished(id wire.MessageID, salt [32]byte, key wire.KeyID, u wire.Bundle) {
@@ -96,5 +99,5 @@ func (m *Machine) EnvelopeOf(id wire.MessageID) ([]byte, error) {
 		return nil, err
 	}
 	u.Seals = [][]byte{seal}
-	return sealBundle(row.Salt, m.group, key, u)
+	return m.sealBundle(row.Salt, key, u)
 }

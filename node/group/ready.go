@@ -44,8 +44,11 @@ type RowsFrom interface {
 // Outbound is one thing for the network to do.
 type Outbound interface{ outbound() }
 
-// Publish sends an envelope on the group's topic.
-type Publish struct{ Envelope []byte }
+// Publish sends an envelope on a topic, which is one of Machine.Topics.
+type Publish struct {
+	Envelope []byte
+	Topic    string
+}
 
 // Ask wants a sync with a member soon: entries, seals or a tree are missing.
 type Ask struct{ Why string }

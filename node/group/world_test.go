@@ -132,7 +132,7 @@ func (w *world) device(name string) *device {
 // found makes the group, with this device as founder.
 func (w *world) found(d *device, policy wire.Policy) {
 	w.t.Helper()
-	signed, id, err := identity.NewGenesis(w.rand, w.now, d.user, d.dev, 1, policy)
+	signed, id, err := identity.NewGenesis(w.rand, w.now, d.user, d.dev, identity.Founding{Suite: 1, Policy: policy})
 	if err != nil {
 		w.t.Fatal(err)
 	}

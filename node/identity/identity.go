@@ -113,12 +113,19 @@ func ClaimedDevice(credential []byte) (wire.DeviceID, error) {
 	return cert.ID(), nil
 }
 
+// Founding is what a group's founder decides, for ever.
+type Founding struct {
+	Suite   uint16 // MLS ciphersuite
+	Policy  wire.Policy
+	Private bool // not published
+}
+
 // NewGenesis makes a group's genesis, signed by its founder, and the group's ID.
 // The device is one of the founder's; the policy is a known one.
-func NewGenesis(rand io.Reader, now time.Time, user *Key, device *Device, suite uint16, policy wire.Policy) (wire.Signed, wire.GroupID, error) {
+func NewGenesis(rand io.Reader, now time.Time, user *Key, device *Device, f Founding) (wire.Signed, wire.GroupID, error) {
 	g := wire.Genesis{
-		V: wire.Version, Suite: suite, Created: uint64(now.UnixMilli()), //nolint:gosec // after 1970
-		Policy: policy, Founder: user.Public(), Cert: device.Raw,
+		V: wire.Version, Suite: f.Suite, Private: f.Private, Created: uint64(now.UnixMilli()), //nolint:gosec // after 1970
+		Policy: f.Policy, Founder: user.Public(), Cert: device.Raw,
 	}
 	if _, err := io.ReadFull(rand, g.Salt[:]); err != nil {
 		return wire.Signed{}, wire.GroupID{}, fmt.Errorf("drawing a group's salt: %w", err)

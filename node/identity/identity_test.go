@@ -174,7 +174,7 @@ func TestGenesis(t *testing.T) {
 	user, log, other := testKey(t, 1), testKey(t, 2), testKey(t, 3)
 	d := testDevice(t, user, log)
 	now := time.UnixMilli(1767225600123)
-	s, id, err := NewGenesis(bytes.NewReader(bytes.Repeat([]byte{7}, 32)), now, user, d, 1, wire.PolicyRequest)
+	s, id, err := NewGenesis(bytes.NewReader(bytes.Repeat([]byte{7}, 32)), now, user, d, Founding{Suite: 1, Policy: wire.PolicyRequest})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,13 +196,13 @@ func TestGenesis(t *testing.T) {
 			t.Errorf("forged %s: %v", what, err)
 		}
 	}
-	if _, _, err := NewGenesis(bytes.NewReader(make([]byte, 32)), now, other, d, 1, wire.PolicyOpen); !errors.Is(err, ErrForged) {
+	if _, _, err := NewGenesis(bytes.NewReader(make([]byte, 32)), now, other, d, Founding{Suite: 1, Policy: wire.PolicyOpen}); !errors.Is(err, ErrForged) {
 		t.Errorf("founded with another user's device: %v", err)
 	}
-	if _, _, err := NewGenesis(bytes.NewReader(make([]byte, 32)), now, user, d, 1, 0); !errors.Is(err, wire.ErrMalformed) {
+	if _, _, err := NewGenesis(bytes.NewReader(make([]byte, 32)), now, user, d, Founding{Suite: 1}); !errors.Is(err, wire.ErrMalformed) {
 		t.Errorf("founded without a policy: %v", err)
 	}
-	if _, _, err := NewGenesis(bytes.NewReader(nil), now, user, d, 1, wire.PolicyOpen); err == nil {
+	if _, _, err := NewGenesis(bytes.NewReader(nil), now, user, d, Founding{Suite: 1, Policy: wire.PolicyOpen}); err == nil {
 		t.Error("founded without randomness")
 	}
 }

@@ -16,7 +16,7 @@ import (
 // group. In bytes:
 //
 //	version   1   = 1
-//	tag       8   TopicTag of the group
+//	tag       8   TopicTag of the group; of a private one, PrivateTopicTag of the key
 //	key       8   KeyID of the transport key
 //	salt     32   random
 //	sealed    n   AES-256-GCM of length ‖ bundle ‖ zeros, tag included
@@ -60,6 +60,15 @@ func ParseEnvelopeHeader(b []byte) (EnvelopeHeader, error) {
 // SealEnvelope encodes and encrypts a bundle under a transport key of 32 bytes.
 // rand gives the salt.
 func SealEnvelope(rand io.Reader, group GroupID, transportKey []byte, u *Bundle) ([]byte, error) {
+	return sealEnvelope(rand, group.TopicTag(), group, transportKey, u)
+}
+
+// SealPrivateEnvelope is SealEnvelope for a private group.
+func SealPrivateEnvelope(rand io.Reader, group GroupID, transportKey []byte, u *Bundle) ([]byte, error) {
+	return sealEnvelope(rand, group.PrivateTopicTag(transportKey), group, transportKey, u)
+}
+
+func sealEnvelope(rand io.Reader, tag [8]byte, group GroupID, transportKey []byte, u *Bundle) ([]byte, error) {
 	if err := checkTransportKey(transportKey); err != nil {
 		return nil, err
 	}
@@ -69,7 +78,7 @@ func SealEnvelope(rand io.Reader, group GroupID, transportKey []byte, u *Bundle)
 		return nil, fmt.Errorf("%w: bundle of %d bytes", ErrTooLarge, len(plain))
 	}
 	out := make([]byte, envelopeHeader, envelopeHeader+size+gcmTag)
-	tag, id := group.TopicTag(), KeyIDOf(group, transportKey)
+	id := KeyIDOf(group, transportKey)
 	out[0] = Version
 	copy(out[1:], tag[:])
 	copy(out[9:], id[:])
@@ -94,10 +103,10 @@ func OpenEnvelope(group GroupID, key func(KeyID) []byte, b []byte) (*Bundle, err
 	if err != nil {
 		return nil, err
 	}
-	if h.Tag != group.TopicTag() {
+	k := key(h.Key)
+	if h.Tag != group.TopicTag() && (k == nil || h.Tag != group.PrivateTopicTag(k)) {
 		return nil, fmt.Errorf("%w: envelope of another group", ErrMalformed)
 	}
-	k := key(h.Key)
 	if k == nil {
 		return nil, fmt.Errorf("%w: %x", ErrUnknownKey, h.Key)
 	}

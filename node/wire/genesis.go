@@ -97,8 +97,9 @@ type Genesis struct {
 	Suite   uint16   `cbor:"3,keyasint"` // MLS ciphersuite
 	Created uint64   `cbor:"4,keyasint"` // milliseconds since 1970
 	Policy  Policy   `cbor:"5,keyasint"`
-	Founder []byte   `cbor:"6,keyasint"` // user identity key, 32 bytes
-	Cert    Signed   `cbor:"7,keyasint"` // DeviceCert of the founder's first device
+	Founder []byte   `cbor:"6,keyasint"`           // user identity key, 32 bytes
+	Cert    Signed   `cbor:"7,keyasint"`           // DeviceCert of the founder's first device
+	Private bool     `cbor:"8,keyasint,omitempty"` // not published; found by who has an invite link
 }
 
 func (g *Genesis) version() uint64 { return g.V }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base32"
 	"fmt"
@@ -148,4 +149,41 @@ func (id GroupID) Topic() string {
 func (id GroupID) TopicTag() [8]byte {
 	h := HashOf(DomainTopic, id[:])
 	return [8]byte(h[:8])
+}
+
+// A private group has a topic for each transport key, which nobody without that key
+// can name, and meets in the DHT under a secret made from it.
+
+// PrivateTopic is the name of the topic of a transport key.
+func (id GroupID) PrivateTopic(transportKey []byte) string {
+	h := id.privateTopic(transportKey)
+	return "/panda/topic/1/" + idEncoding.EncodeToString(h[:])
+}
+
+// PrivateTopicTag is TopicTag for that topic.
+func (id GroupID) PrivateTopicTag(transportKey []byte) [8]byte {
+	h := id.privateTopic(transportKey)
+	return [8]byte(h[:8])
+}
+
+func (id GroupID) privateTopic(transportKey []byte) Hash {
+	return keyed(DomainPrivateTopic, transportKey, id[:])
+}
+
+// MeetSecret is what members of a private group announce themselves by: it names no
+// topic and opens nothing.
+func (id GroupID) MeetSecret(transportKey []byte) MeetSecret {
+	return MeetSecret(keyed(DomainMeet, transportKey, id[:]))
+}
+
+// MeetKey is the name under which they do.
+func (s MeetSecret) MeetKey() Hash { return keyed(DomainMeetKey, s[:], nil) }
+
+// keyed is HMAC-SHA-256 with the domain as HashOf has it.
+func keyed(d Domain, key, data []byte) Hash {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(d))
+	h.Write([]byte{0})
+	h.Write(data)
+	return Hash(h.Sum(nil))
 }

@@ -16,11 +16,12 @@ const LinkPrefix = "pandanode:invite/"
 // check that it is the one, and to show that it holds the invite. Whoever has the
 // link can use the invite.
 type Link struct {
-	V       uint64     `cbor:"1,keyasint"`
-	Genesis Signed     `cbor:"2,keyasint"` // Genesis: names the group and proves it
-	Invite  Signed     `cbor:"3,keyasint"` // Invite
-	Secret  LinkSecret `cbor:"4,keyasint"` // Ed25519 seed of the invite's key
-	Peers   []LinkPeer `cbor:"5,keyasint"` // members to dial, the best first: hints
+	V       uint64      `cbor:"1,keyasint"`
+	Genesis Signed      `cbor:"2,keyasint"`           // Genesis: names the group and proves it
+	Invite  Signed      `cbor:"3,keyasint"`           // Invite
+	Secret  LinkSecret  `cbor:"4,keyasint"`           // Ed25519 seed of the invite's key
+	Peers   []LinkPeer  `cbor:"5,keyasint"`           // members to dial, the best first: hints
+	Meet    *MeetSecret `cbor:"6,keyasint,omitempty"` // of a private group: where its members are found
 }
 
 // LinkPeer is a member's device and where it was reached.
@@ -28,6 +29,18 @@ type LinkPeer struct {
 	Peer  []byte   `cbor:"1,keyasint"` // libp2p peer ID in binary
 	Addrs [][]byte `cbor:"2,keyasint"` // multiaddrs in binary
 }
+
+// MeetSecret is where a private group's members find each other. It prints as a placeholder.
+type MeetSecret [32]byte
+
+// Format, LogValue and MarshalText keep the secret out of logs and errors.
+func (MeetSecret) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, "[secret of a private group]")
+}
+
+func (MeetSecret) LogValue() slog.Value { return slog.StringValue("[secret of a private group]") }
+
+func (MeetSecret) MarshalText() ([]byte, error) { return []byte("[secret of a private group]"), nil }
 
 // LinkSecret is the secret half of an invite. It prints as a placeholder.
 type LinkSecret [32]byte

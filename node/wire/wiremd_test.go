@@ -83,6 +83,8 @@ func notation(typ reflect.Type) string {
 		return typ.Name()
 	case reflect.String:
 		return "text"
+	case reflect.Bool:
+		return "bool"
 	case reflect.Uint16:
 		return "u16"
 	case reflect.Uint64:
