@@ -311,6 +311,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	switch it.kind {
 	case wire.KindCommit, wire.KindVote:
 		m.disturbed(now)
+		m.noteFork(now, it)
 	case wire.KindRecord:
 		m.resolveRoster(now)
 		if m.owed(it) {

@@ -69,8 +69,8 @@ const (
 	EventLeft        EventKind = "member-left"    // User
 	EventJoined      EventKind = "joined"         // this device is in
 	EventOut         EventKind = "out"            // this device was removed
-	EventEpoch       EventKind = "epoch"          // Epoch
-	EventFork        EventKind = "fork"           // members committed concurrently at Epoch
+	EventEpoch       EventKind = "epoch"          // Epoch; By and Device made it
+	EventFork        EventKind = "fork"           // members committed concurrently at Epoch; By and Device, the last of them
 	EventSwitch      EventKind = "switch"         // this device moved to another branch
 	EventEvidence    EventKind = "evidence"       // Device signed two entries with one sequence number
 	EventIncarnation EventKind = "incarnation"    // this device's store went back in time; it began a new log
