@@ -204,7 +204,7 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 			if err := t.publish(ctx, out.Envelope); err != nil {
 				g.log.Debug("publishing", "err", err)
 			}
-			g.n.metrics.Published.Add(1)
+			g.n.metrics.Published.Inc()
 		}
 		g.syncer.published()
 	case group.Ask:
@@ -218,6 +218,7 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 // notify tells those who watch the node.
 func (g *hosted) notify(e group.Event) {
 	g.log.Debug("event", "cursor", e.Cursor, "kind", e.Kind, "detail", e.Detail)
+	g.n.happened(e)
 	g.n.feed.add(NodeEvent{Group: g.id, Event: e})
 }
 
@@ -327,6 +328,9 @@ func (n *Node) Send(ctx context.Context, id wire.GroupID, c wire.Content) (wire.
 		return wire.MessageID{}, err
 	}
 	out, err := g.loop.step(ctx, group.Send{Content: c})
+	if err == nil {
+		n.metrics.Sent.Inc()
+	}
 	return out.Entry, err
 }
 
@@ -356,6 +360,7 @@ func (n *Node) SendAll(ctx context.Context, id wire.GroupID, contents []wire.Con
 		return []wire.MessageID{one}, err
 	}
 	out, err := g.loop.step(ctx, group.SendAll{Contents: contents})
+	n.metrics.Sent.Add(float64(len(out.Messages)))
 	return out.Messages, err
 }
 

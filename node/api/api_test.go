@@ -198,7 +198,7 @@ func serve(t *testing.T, a API) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(a)
+	s := NewServer(Handler(a))
 	go func() { _ = s.Serve(l) }()
 	c := NewClient(l.Addr().String())
 	t.Cleanup(func() { c.Close(); _ = s.Close() })

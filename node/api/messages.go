@@ -171,6 +171,13 @@ const (
 	RefusalOther        Refusal = "other"
 )
 
+// Refusals lists them.
+var Refusals = []Refusal{
+	RefusalMalformed, RefusalTooLarge, RefusalVersion, RefusalUnknownKey, RefusalNotAuthentic, RefusalNotMember, RefusalNotPermitted,
+	RefusalOut, RefusalRemoved, RefusalNoEpoch, RefusalForged, RefusalForeign, RefusalEquivocation, RefusalFuture, RefusalIncomplete,
+	RefusalCommit, RefusalKeyPackage, RefusalWelcome, RefusalUsed, RefusalFull, RefusalOther,
+}
+
 // EnvelopeResult is what became of an envelope. A refusal is a result, not an
 // error of the call.
 type EnvelopeResult struct {

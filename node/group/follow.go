@@ -199,7 +199,7 @@ func (m *Machine) moved(now time.Time, from, to *node) {
 	m.own.Position = to.id
 	m.saveOwn()
 	e := Event{Kind: EventEpoch, Epoch: to.id, Detail: fmt.Sprintf("epoch %d", to.number)}
-	if by := to.by(); by != nil {
+	if by := to.by(); by != nil && to.parent != m.tree.root {
 		e.By, e.Device = by.user, by.log.Device
 	}
 	m.emit(now, e)

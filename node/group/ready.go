@@ -69,7 +69,7 @@ const (
 	EventLeft        EventKind = "member-left"    // User
 	EventJoined      EventKind = "joined"         // this device is in
 	EventOut         EventKind = "out"            // this device was removed
-	EventEpoch       EventKind = "epoch"          // Epoch; By and Device made it
+	EventEpoch       EventKind = "epoch"          // Epoch; By and Device made it, unless by founding the group
 	EventFork        EventKind = "fork"           // members committed concurrently at Epoch; By and Device, the last of them
 	EventSwitch      EventKind = "switch"         // this device moved to another branch
 	EventEvidence    EventKind = "evidence"       // Device signed two entries with one sequence number
@@ -85,6 +85,12 @@ const (
 	// concurrently. Admins may want to repeat it.
 	EventCancelled EventKind = "removal-cancelled"
 )
+
+// EventKinds lists them.
+var EventKinds = []EventKind{
+	EventMessage, EventAdded, EventRemoved, EventLeft, EventJoined, EventOut, EventEpoch, EventFork, EventSwitch, EventEvidence,
+	EventIncarnation, EventRefused, EventProfile, EventRole, EventAsked, EventDenied, EventCancelled,
+}
 
 // Event is one thing that happened in the group, as this device saw it. Cursor
 // rises by one per event, so that a gap shows.

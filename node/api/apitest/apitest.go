@@ -88,7 +88,7 @@ func Serve(tb testing.TB, a api.API) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := api.NewServer(a)
+	s := api.NewServer(api.Handler(a))
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(l) }()
 	tb.Cleanup(func() { _ = s.Close(); <-done })
