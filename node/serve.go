@@ -194,6 +194,10 @@ func (s *server) Version(context.Context, api.Empty) (api.Version, error) {
 	return v, nil
 }
 
+func (s *server) Checkup(ctx context.Context, r api.CheckupRequest) (api.Checkup, error) {
+	return api.Checkup{Findings: s.n.Checkup(ctx, r.Verify)}, nil
+}
+
 func (s *server) Shutdown(context.Context, api.Empty) (api.Empty, error) {
 	s.stop()
 	return api.Empty{}, nil

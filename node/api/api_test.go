@@ -49,6 +49,10 @@ func (e *echo) Version(_ context.Context, r Empty) (Version, error) {
 	return answer[Empty, Version](e, r)
 }
 
+func (e *echo) Checkup(_ context.Context, r CheckupRequest) (Checkup, error) {
+	return answer[CheckupRequest, Checkup](e, r)
+}
+
 func (e *echo) Shutdown(_ context.Context, r Empty) (Empty, error) { return answer[Empty, Empty](e, r) }
 
 func (e *echo) Events(_ context.Context, r EventsRequest, emit func(Event) error) error {

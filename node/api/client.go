@@ -57,6 +57,11 @@ func (c *Client) ID(ctx context.Context, r Empty) (ID, error) { return routeID.d
 // Peers lists the connected peers.
 func (c *Client) Peers(ctx context.Context, r Empty) (Peers, error) { return routePeers.do(ctx, c, r) }
 
+// Checkup has the node look at itself.
+func (c *Client) Checkup(ctx context.Context, r CheckupRequest) (Checkup, error) {
+	return routeCheckup.do(ctx, c, r)
+}
+
 // Version says what is running.
 func (c *Client) Version(ctx context.Context, r Empty) (Version, error) {
 	return routeVersion.do(ctx, c, r)

@@ -15,6 +15,7 @@ type API interface {
 	ID(context.Context, Empty) (ID, error)
 	Peers(context.Context, Empty) (Peers, error)
 	Version(context.Context, Empty) (Version, error)
+	Checkup(context.Context, CheckupRequest) (Checkup, error)
 	// Shutdown answers and then stops the node.
 	Shutdown(context.Context, Empty) (Empty, error)
 	Events(ctx context.Context, r EventsRequest, emit func(Event) error) error
@@ -56,6 +57,7 @@ var (
 	routeID       = call[Empty, ID]{http.MethodGet, "/v1/id"}
 	routePeers    = call[Empty, Peers]{http.MethodGet, "/v1/peers"}
 	routeVersion  = call[Empty, Version]{http.MethodGet, "/v1/version"}
+	routeCheckup  = call[CheckupRequest, Checkup]{http.MethodGet, "/v1/checkup"}
 	routeShutdown = call[Empty, Empty]{http.MethodPost, "/v1/shutdown"}
 	routeEvents   = stream[EventsRequest, Event]{http.MethodGet, "/v1/events"}
 
@@ -110,6 +112,7 @@ var table = []binding{
 	routeID.with(API.ID),
 	routePeers.with(API.Peers),
 	routeVersion.with(API.Version),
+	routeCheckup.with(API.Checkup),
 	routeShutdown.with(API.Shutdown),
 	routeEvents.with(API.Events),
 	routeCreateGroup.with(API.CreateGroup),

@@ -36,6 +36,7 @@ type Node struct {
 	Report   api.GroupStatus      // what GroupStatus gives beside the group
 	Healed   api.Healed
 	Reason   api.Explanation
+	Findings []api.Finding
 
 	mu      sync.Mutex
 	groups  []*group
@@ -198,6 +199,11 @@ func (n *Node) Peers(context.Context, api.Empty) (api.Peers, error) {
 // Version says that this is a fake.
 func (n *Node) Version(context.Context, api.Empty) (api.Version, error) {
 	return api.Version{Version: "fake"}, n.Fail["Version"]
+}
+
+// Checkup gives Findings.
+func (n *Node) Checkup(context.Context, api.CheckupRequest) (api.Checkup, error) {
+	return api.Checkup{Findings: append([]api.Finding{}, n.Findings...)}, n.Fail["Checkup"]
 }
 
 // Shutdown closes Stopped.
