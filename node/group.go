@@ -26,6 +26,7 @@ type hosted struct {
 	loop    *loop
 	syncer  *syncer
 	joiner  *joiner
+	tally   *tally
 	changed *signal
 
 	link *wire.Link // to ask with first; nil: none. Used before and within the first ask alone
@@ -52,7 +53,7 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 		n: n, id: genesis.ID, genesis: genesis, life: n.life.child(), changed: new(signal),
 		log: n.log.With("subsystem", "group", "group", genesis.ID.String()[:12]),
 	}
-	g.syncer, g.joiner = newSyncer(g), newJoiner(g)
+	g.syncer, g.joiner, g.tally = newSyncer(g), newJoiner(g), newTally(g)
 	r := rows{store: n.store, prefix: groupPrefix(g.id)}
 	var crash func(boundary) bool
 	if n.crash != nil {
@@ -74,10 +75,13 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 // start lets the group live: its loop first, which may have things to send that a
 // crash held back.
 func (g *hosted) start() error {
+	if err := g.tally.load(); err != nil {
+		return err
+	}
 	if err := g.onGossip(); err != nil {
 		return err
 	}
-	for _, run := range []func(context.Context){g.loop.run, g.syncer.run, g.joiner.run, g.watch} {
+	for _, run := range []func(context.Context){g.loop.run, g.syncer.run, g.joiner.run, g.watch, g.tally.run} {
 		if !g.life.start(run) {
 			return ErrClosed
 		}
@@ -217,7 +221,7 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 
 // notify tells those who watch the node.
 func (g *hosted) notify(e group.Event) {
-	g.log.Debug("event", "cursor", e.Cursor, "kind", e.Kind, "detail", e.Detail)
+	g.logEvent(e)
 	g.n.happened(e)
 	g.n.feed.add(NodeEvent{Group: g.id, Event: e})
 }

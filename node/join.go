@@ -306,7 +306,7 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream) error {
 		return errors.Join(ErrNoGroup, deny(f, ErrNoGroup.Error(), false))
 	}
 	if _, err := g.loop.step(ctx, group.JoinAsked{Request: r}); err != nil {
-		n.metrics.refused(sourceJoin, err)
+		g.refused(sourceJoin, s.Conn().RemotePeer().String(), err)
 		return errors.Join(err, deny(f, denial(err), group.Final(err)))
 	}
 	patience := time.NewTimer(joinAnswer)

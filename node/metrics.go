@@ -106,13 +106,6 @@ func newMetrics(n *Node) *Metrics {
 	return m
 }
 
-// refused counts what others sent and was refused; nil is nothing.
-func (m *Metrics) refused(source string, err error) {
-	if err != nil {
-		m.Refusals.WithLabelValues(source, string(refusal(err))).Inc()
-	}
-}
-
 // walked counts a walk through the DHT.
 func (m *Metrics) walked(w discovery.Walked) {
 	result := resultOf(w.Err)

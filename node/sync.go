@@ -541,7 +541,7 @@ func (x *exchange) readAll(ctx context.Context) error {
 // peer should have refused it as well.
 func (x *exchange) take(ctx context.Context, in group.Input) (group.Outcome, error) {
 	out, err := x.g.loop.step(ctx, in)
-	x.g.n.metrics.refused(sourceSync, err)
+	x.g.refused(sourceSync, x.device.String(), err)
 	if err != nil && verdictOf(out, err) == group.Reject {
 		return out, fmt.Errorf("%w: %w", errMisbehaved, err)
 	}

@@ -60,7 +60,7 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted) (*topic, error) {
 		out, err := g.loop.step(ctx, group.Envelope{Bytes: m.Data})
 		verdict := verdictOf(out, err)
 		g.n.metrics.Envelopes.WithLabelValues(verdict.String()).Inc()
-		g.n.metrics.refused(sourceGossip, err)
+		g.refused(sourceGossip, from.String(), err)
 		if verdict != group.Accept {
 			g.log.Debug("envelope not passed on", "verdict", verdict, "from", from, "err", err)
 		}

@@ -153,6 +153,10 @@ func (e *echo) GroupStatus(_ context.Context, r GroupRequest) (GroupStatus, erro
 	return answer[GroupRequest, GroupStatus](e, r)
 }
 
+func (e *echo) Incidents(_ context.Context, r GroupRequest) (Incidents, error) {
+	return answer[GroupRequest, Incidents](e, r)
+}
+
 func (e *echo) Heal(_ context.Context, r GroupRequest) (Healed, error) {
 	return answer[GroupRequest, Healed](e, r)
 }

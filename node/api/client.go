@@ -197,6 +197,11 @@ func (c *Client) GroupStatus(ctx context.Context, r GroupRequest) (GroupStatus, 
 	return routeGroupStatus.do(ctx, c, r)
 }
 
+// Incidents tells what this device saw of a group beside its operations.
+func (c *Client) Incidents(ctx context.Context, r GroupRequest) (Incidents, error) {
+	return routeIncidents.do(ctx, c, r)
+}
+
 // Heal does now what would be due later.
 func (c *Client) Heal(ctx context.Context, r GroupRequest) (Healed, error) {
 	return routeHeal.do(ctx, c, r)

@@ -93,6 +93,8 @@ const (
 	EventRole             EventKind = "role"           // Detail is the new one
 	EventJoinRequested    EventKind = "join-requested" // somebody waits for an admin; Detail is its name
 	EventJoinDenied       EventKind = "join-denied"
+	EventDeviceRevoked    EventKind = "device-revoked" // By took Device of User out
+	EventReboot           EventKind = "reboot"         // By gave the group fresh keys
 	EventJoinStage        EventKind = "join-stage"
 	EventPeerConnected    EventKind = "peer-connected"
 	EventPeerDisconnected EventKind = "peer-disconnected"

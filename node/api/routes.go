@@ -39,6 +39,7 @@ type API interface {
 	Deny(context.Context, UserRequest) (Empty, error)
 	SetRole(context.Context, RoleRequest) (Empty, error)
 	Log(context.Context, GroupRequest) (Log, error)
+	Incidents(context.Context, GroupRequest) (Incidents, error)
 	GroupStatus(context.Context, GroupRequest) (GroupStatus, error)
 	Heal(context.Context, GroupRequest) (Healed, error)
 	Why(context.Context, WhyRequest) (Explanation, error)
@@ -80,6 +81,7 @@ var (
 	routeDeny         = call[UserRequest, Empty]{http.MethodPost, "/v1/groups/{group}/requests/{user}/deny"}
 	routeSetRole      = call[RoleRequest, Empty]{http.MethodPost, "/v1/groups/{group}/members/{user}/role"}
 	routeLog          = call[GroupRequest, Log]{http.MethodGet, "/v1/groups/{group}/log"}
+	routeIncidents    = call[GroupRequest, Incidents]{http.MethodGet, "/v1/groups/{group}/incidents"}
 	routeGroupStatus  = call[GroupRequest, GroupStatus]{http.MethodGet, "/v1/groups/{group}/status"}
 	routeHeal         = call[GroupRequest, Healed]{http.MethodPost, "/v1/groups/{group}/heal"}
 	routeWhy          = call[WhyRequest, Explanation]{http.MethodGet, "/v1/groups/{group}/why/{subject}"}
@@ -133,6 +135,7 @@ var table = []binding{
 	routeDeny.with(API.Deny),
 	routeSetRole.with(API.SetRole),
 	routeLog.with(API.Log),
+	routeIncidents.with(API.Incidents),
 	routeGroupStatus.with(API.GroupStatus),
 	routeHeal.with(API.Heal),
 	routeWhy.with(API.Why),

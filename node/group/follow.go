@@ -95,8 +95,8 @@ func (m *Machine) disturbed(now time.Time) {
 
 // noteFork tells of a commit that came in and is the first to take its side of a fork.
 func (m *Machine) noteFork(now time.Time, it *item) {
-	if it.commit == nil {
-		return
+	if it.commit == nil || !m.own.Joined {
+		return // no news: it was before this device's time
 	}
 	n := m.tree.nodes[it.commit.Child]
 	if n == nil || n.void || len(n.claims) > 1 || len(n.parent.children) < 2 || n.parent == m.tree.root {

@@ -3,6 +3,8 @@ package group
 import (
 	"testing"
 	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
 )
 
 // Two members commit on one epoch without seeing each other. Everybody is told of the
@@ -52,5 +54,37 @@ func TestForkIsTold(t *testing.T) {
 	}
 	if n := len(tell(a, EventSwitch)) + len(tell(b, EventSwitch)); n != 1 {
 		t.Errorf("%d of the two moved over", n)
+	}
+}
+
+// A device that is revoked and fresh keys of the group are told to everybody.
+func TestRevocationAndRebootAreTold(t *testing.T) {
+	w, a, b, c := three(t, 32)
+	a.must(RevokeDevice{Device: c.dev.ID})
+	w.run(time.Minute)
+	a.must(Reboot{})
+	w.run(2 * time.Minute)
+	d := w.device("dora")
+	w.join(d)
+	w.run(2 * time.Minute)
+	for x, want := range map[*device]int{a: 1, b: 1, d: 0} { // dora came later
+		events, err := x.m.Events(0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		revoked, reboots := 0, 0
+		for _, e := range events {
+			switch {
+			case e.Kind == EventRevoked && e.Device == c.dev.ID && e.User == c.dev.User && e.By == a.dev.User:
+				revoked++
+			case e.Kind == EventReboot && e.Device == a.dev.ID && e.By == a.dev.User && e.Epoch != (wire.EpochID{}):
+				reboots++
+			case e.Kind == EventRevoked || e.Kind == EventReboot:
+				t.Errorf("%s is told %+v", x.name, e)
+			}
+		}
+		if revoked != want || reboots != want {
+			t.Errorf("%s is told of %d revocations and %d reboots", x.name, revoked, reboots)
+		}
 	}
 }

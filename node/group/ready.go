@@ -84,12 +84,16 @@ const (
 	// EventCancelled: a removal of User by By does not stand, since By was removed
 	// concurrently. Admins may want to repeat it.
 	EventCancelled EventKind = "removal-cancelled"
+	// EventRevoked: By took Device of User out of the group.
+	EventRevoked EventKind = "device-revoked"
+	// EventReboot: By, on Device, named fresh keys for the group, with Epoch for a root.
+	EventReboot EventKind = "reboot"
 )
 
 // EventKinds lists them.
 var EventKinds = []EventKind{
 	EventMessage, EventAdded, EventRemoved, EventLeft, EventJoined, EventOut, EventEpoch, EventFork, EventSwitch, EventEvidence,
-	EventIncarnation, EventRefused, EventProfile, EventRole, EventAsked, EventDenied, EventCancelled,
+	EventIncarnation, EventRefused, EventProfile, EventRole, EventAsked, EventDenied, EventCancelled, EventRevoked, EventReboot,
 }
 
 // Event is one thing that happened in the group, as this device saw it. Cursor

@@ -37,6 +37,7 @@ type Node struct {
 	Healed   api.Healed
 	Reason   api.Explanation
 	Findings []api.Finding
+	Seen     api.Incidents
 
 	mu      sync.Mutex
 	groups  []*group
