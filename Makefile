@@ -40,6 +40,7 @@ check: ## formatting, go vet, linters, forbidden imports, go.mod
 	@$(GO) test -count=1 ./internal/archtest
 	@$(GO) mod tidy -diff
 	@$(GO) mod verify >/dev/null
+	@! command -v promtool >/dev/null || promtool check rules contrib/alerts.yml
 	@$(TOOL) golangci-lint run --allow-serial-runners ./...
 	@cd mls/interop && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --allow-serial-runners ./...
 	@echo "check: all clean"

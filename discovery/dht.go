@@ -52,6 +52,29 @@ type DHTConfig struct {
 	Refresh    time.Duration    // of the routing table; 0 is 10 minutes
 	Datastore  ds.Batching      // values and providers; nil is a bounded one in memory
 	Clock      func() time.Time // to judge records by; nil is time.Now
+	Walked     func(Walked)     // called after each walk; nil: nobody counts
+}
+
+// Walk is one kind of walk through the DHT.
+type Walk string
+
+// Walks.
+const (
+	WalkLookup    Walk = "lookup"    // for all values of a group's record
+	WalkFirst     Walk = "first"     // for any value
+	WalkPublish   Walk = "publish"   // to merge, put and read back a record
+	WalkProvide   Walk = "provide"   // to announce this node
+	WalkProviders Walk = "providers" // for those who announced themselves
+)
+
+// Walks lists them.
+var Walks = []Walk{WalkLookup, WalkFirst, WalkPublish, WalkProvide, WalkProviders}
+
+// Walked is a walk that ended.
+type Walked struct {
+	Walk Walk
+	Took time.Duration
+	Err  error // ErrNoPeers, ErrNotFound, that of a context, or another; nil: it came to its end
 }
 
 // DHT is the Kademlia table of all pandanodes, protocol prefix wire.ProtocolDHT.
@@ -60,6 +83,14 @@ type DHT struct {
 	rpc   *pb.ProtocolMessenger
 	val   *Validator
 	known *Known
+	told  func(Walked)
+}
+
+// walk runs a walk and tells how long it took.
+func (d *DHT) walk(w Walk, run func() error) {
+	began := time.Now()
+	err := run()
+	d.told(Walked{w, time.Since(began), err})
 }
 
 // NewDHT joins the DHT. It returns at once; bootstrapping goes on behind.
@@ -72,6 +103,9 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 	}
 	if cfg.Refresh == 0 {
 		cfg.Refresh = 10 * time.Minute
+	}
+	if cfg.Walked == nil {
+		cfg.Walked = func(Walked) {}
 	}
 	if cfg.Datastore == nil {
 		cfg.Datastore = newBoundedStore(maxStoreEntries, maxStoreBytes)
@@ -101,7 +135,7 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 	if err := kad.Bootstrap(context.Background()); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the DHT: %w", err), kad.Close())
 	}
-	return &DHT{kad: kad, rpc: rpc, val: val, known: cfg.Known}, nil
+	return &DHT{kad: kad, rpc: rpc, val: val, known: cfg.Known, told: cfg.Walked}, nil
 }
 
 // Close leaves the DHT and ends its goroutines. Close it before the host.
@@ -162,14 +196,21 @@ func (d *DHT) read(ctx context.Context, g wire.GroupID) ([]held, error) {
 // held less. Without peers it is what is known, with ErrNoPeers beside it;
 // ErrNotFound says that there is nothing.
 func (d *DHT) Lookup(ctx context.Context, g wire.GroupID) (*Info, error) {
-	i, _, err := d.lookup(ctx, g)
+	var i *Info
+	var err error
+	d.walk(WalkLookup, func() error { i, _, err = d.lookup(ctx, g); return err })
 	return i, err
 }
 
 // First gives any record of a group, the first that is found: its genesis is the same
 // in all of them. Unlike Lookup it waits for nobody else, such as peers behind a cut,
 // who take half a minute to look dead. Errors as Lookup.
-func (d *DHT) First(ctx context.Context, g wire.GroupID) (*Info, error) {
+func (d *DHT) First(ctx context.Context, g wire.GroupID) (i *Info, err error) {
+	d.walk(WalkFirst, func() error { i, err = d.first(ctx, g); return err })
+	return i, err
+}
+
+func (d *DHT) first(ctx context.Context, g wire.GroupID) (*Info, error) {
 	if d.Size() == 0 {
 		return d.known.Get(g), ErrNoPeers
 	}
@@ -253,7 +294,12 @@ const publishRounds = 3
 
 // publish reads all values, merges them with what is known, puts the result and
 // reads it back. It gives the number of peers that then hold exactly it.
-func (d *DHT) publish(ctx context.Context, g wire.GroupID) (*Info, int, error) {
+func (d *DHT) publish(ctx context.Context, g wire.GroupID) (best *Info, holders int, err error) {
+	d.walk(WalkPublish, func() error { best, holders, err = d.mergeAndPut(ctx, g); return err })
+	return best, holders, err
+}
+
+func (d *DHT) mergeAndPut(ctx context.Context, g wire.GroupID) (*Info, int, error) {
 	var best *Info
 	for range publishRounds {
 		all, err := d.read(ctx, g)
@@ -298,7 +344,8 @@ func (d *DHT) publish(ctx context.Context, g wire.GroupID) (*Info, int, error) {
 
 // provide announces this node as a provider of c.
 func (d *DHT) provide(ctx context.Context, c cid.Cid) error {
-	err := d.kad.Provide(ctx, c, true)
+	var err error
+	d.walk(WalkProvide, func() error { err = d.kad.Provide(ctx, c, true); return err })
 	if errors.Is(err, kbucket.ErrLookupFailure) {
 		return errors.Join(ErrNoPeers, err)
 	}
@@ -310,15 +357,18 @@ func (d *DHT) providers(ctx context.Context, c cid.Cid, max int) <-chan peer.Add
 	out := make(chan peer.AddrInfo)
 	go func() {
 		defer close(out)
-		for p := range d.kad.FindProvidersAsync(ctx, c, max) {
-			if p.ID == d.kad.PeerID() {
-				continue
+		d.walk(WalkProviders, func() error {
+			for p := range d.kad.FindProvidersAsync(ctx, c, max) {
+				if p.ID == d.kad.PeerID() {
+					continue
+				}
+				select {
+				case out <- p:
+				case <-ctx.Done(): // the range above ends by itself
+				}
 			}
-			select {
-			case out <- p:
-			case <-ctx.Done(): // the range above ends by itself
-			}
-		}
+			return ctx.Err()
+		})
 	}()
 	return out
 }

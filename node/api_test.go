@@ -16,7 +16,7 @@ import (
 )
 
 // onLoopback opens a node on real sockets of this machine and serves its API.
-func onLoopback(t *testing.T, bootstrap ...string) (*Node, *api.Client) {
+func onLoopback(t *testing.T, change ...func(*Config)) (*Node, *api.Client) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "panda") // shorter than t.TempDir: 107 bytes are all a socket's path may have
 	if err != nil {
@@ -28,10 +28,13 @@ func onLoopback(t *testing.T, bootstrap ...string) (*Node, *api.Client) {
 	if err := Init(t.Context(), InitConfig{Home: home, Name: "api", KeyFile: key}); err != nil {
 		t.Fatal(err)
 	}
-	n, err := Open(t.Context(), Config{
-		Home: home, KeyFile: key, Socket: filepath.Join(dir, "s"), Bootstrap: bootstrap,
-		Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}, Logger: testLog(),
-	})
+	cfg := Config{
+		Home: home, KeyFile: key, Socket: filepath.Join(dir, "s"), Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}, Logger: testLog(),
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	n, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +74,7 @@ func TestAPI(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		a, one := onLoopback(t)
-		_, two := onLoopback(t, a.Addrs()...)
+		_, two := onLoopback(t, func(c *Config) { c.Bootstrap = a.Addrs() })
 		if st, err := os.Stat(a.cfg.Socket); err != nil || st.Mode().Perm() != 0o600 {
 			t.Fatalf("socket: %v, %v", st.Mode(), err)
 		}

@@ -40,6 +40,7 @@ func (n *Node) discover() (err error) {
 	}
 	if n.dht, err = discovery.NewDHT(discovery.DHTConfig{
 		Host: n.host, Mode: n.cfg.DHT, Bootstrap: bootstrap, Known: n.known, BucketSize: n.cfg.BucketSize,
+		Walked: n.metrics.walked,
 	}); err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ type hosted struct {
 	loop    *loop
 	syncer  *syncer
 	joiner  *joiner
+	tally   *tally
 	changed *signal
 
 	link *wire.Link // to ask with first; nil: none. Used before and within the first ask alone
@@ -58,7 +59,7 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 		n: n, id: genesis.ID, genesis: genesis, life: n.life.child(), changed: new(signal),
 		log: n.log.With("subsystem", "group", "group", genesis.ID.String()[:12]),
 	}
-	g.syncer, g.joiner = newSyncer(g), newJoiner(g)
+	g.syncer, g.joiner, g.tally = newSyncer(g), newJoiner(g), newTally(g)
 	r := rows{store: n.store, prefix: groupPrefix(g.id)}
 	var crash func(boundary) bool
 	if n.crash != nil {
@@ -80,10 +81,13 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 // start lets the group live: its loop first, which may have things to send that a
 // crash held back.
 func (g *hosted) start() error {
+	if err := g.tally.load(); err != nil {
+		return err
+	}
 	if err := g.onGossip(); err != nil {
 		return err
 	}
-	for _, run := range []func(context.Context){g.loop.run, g.syncer.run, g.joiner.run, g.watch} {
+	for _, run := range []func(context.Context){g.loop.run, g.syncer.run, g.joiner.run, g.watch, g.tally.run} {
 		if !g.life.start(run) {
 			return ErrClosed
 		}
@@ -272,7 +276,7 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 			if err != nil {
 				g.log.Debug("publishing", "err", err)
 			}
-			g.n.metrics.Published.Add(1)
+			g.n.metrics.Published.Inc()
 		}
 		g.syncer.published()
 	case group.Ask:
@@ -285,7 +289,8 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 
 // notify tells those who watch the node.
 func (g *hosted) notify(e group.Event) {
-	g.log.Debug("event", "cursor", e.Cursor, "kind", e.Kind, "detail", e.Detail)
+	g.logEvent(e)
+	g.n.happened(e)
 	g.n.feed.add(NodeEvent{Group: g.id, Event: e})
 }
 
@@ -404,6 +409,9 @@ func (n *Node) Send(ctx context.Context, id wire.GroupID, c wire.Content) (wire.
 		return wire.MessageID{}, err
 	}
 	out, err := g.loop.step(ctx, group.Send{Content: c})
+	if err == nil {
+		n.metrics.Sent.Inc()
+	}
 	return out.Entry, err
 }
 
@@ -433,6 +441,7 @@ func (n *Node) SendAll(ctx context.Context, id wire.GroupID, contents []wire.Con
 		return []wire.MessageID{one}, err
 	}
 	out, err := g.loop.step(ctx, group.SendAll{Contents: contents})
+	n.metrics.Sent.Add(float64(len(out.Messages)))
 	return out.Messages, err
 }
 

@@ -293,7 +293,7 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream) error {
 	if err := f.read(&r); err != nil {
 		return err
 	}
-	n.metrics.Joins.Add(1)
+	n.metrics.Joins.Inc()
 	d, err := identity.VerifyDevice(r.Cert)
 	if err != nil {
 		return errors.Join(err, deny(f, "the device's certificate does not hold", true))
@@ -306,6 +306,7 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream) error {
 		return errors.Join(ErrNoGroup, deny(f, ErrNoGroup.Error(), false))
 	}
 	if _, err := g.loop.step(ctx, group.JoinAsked{Request: r}); err != nil {
+		g.refused(sourceJoin, s.Conn().RemotePeer().String(), err)
 		return errors.Join(err, deny(f, denial(err), group.Final(err)))
 	}
 	patience := time.NewTimer(joinAnswer)

@@ -1,38 +1,146 @@
 package node
 
 import (
+	"errors"
 	"os"
 	"runtime"
 	"runtime/metrics"
-	"sync/atomic"
+	"strings"
 
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 )
 
-// Metrics are counters since the node was opened. They only rise.
+// Metrics are what the node counts since it was opened. Labels have a fixed set of
+// values: nothing that others choose makes a new series.
 type Metrics struct {
-	Envelopes    [group.Reject + 1]atomic.Uint64 // from gossip, by verdict
-	Published    atomic.Uint64                   // envelopes given to gossip
-	Syncs        atomic.Uint64                   // exchanges, both sides'
-	SyncFailures atomic.Uint64
-	EntriesIn    atomic.Uint64 // by exchanges; new ones only
-	EntriesOut   atomic.Uint64
-	Joins        atomic.Uint64 // joiners that asked this node
-	WriteErrors  atomic.Uint64 // transactions that the store refused
+	Envelopes      *prometheus.CounterVec // from gossip, by verdict
+	Published      prometheus.Counter     // envelopes given to gossip
+	Syncs          *prometheus.CounterVec // exchanges, both sides', by result
+	CatchUpEntries *prometheus.CounterVec // new ones in, and those given out
+	CatchUpBytes   *prometheus.CounterVec
+	Joins          prometheus.Counter     // joiners that asked this node
+	Sent           prometheus.Counter     // messages accepted for sending
+	Received       prometheus.Counter     // messages of other devices, shown here
+	Refusals       *prometheus.CounterVec // by where it came from and the reason
+	Events         *prometheus.CounterVec // of groups, by kind
+	Heals          prometheus.Counter     // own commits
+	WriteErrors    prometheus.Counter     // transactions that the store refused
+	DHT            *prometheus.HistogramVec
+
+	counted *prometheus.Registry // all of the above
+	all     *prometheus.Registry // also what is looked up when somebody asks
 }
 
-// snapshot gives the counters by name, and what the process uses now.
-func (m *Metrics) snapshot() map[string]int64 {
-	out := map[string]int64{
-		"published":     int64(m.Published.Load()),    //nolint:gosec // a count
-		"syncs":         int64(m.Syncs.Load()),        //nolint:gosec // a count
-		"sync_failures": int64(m.SyncFailures.Load()), //nolint:gosec // a count
-		"entries_in":    int64(m.EntriesIn.Load()),    //nolint:gosec // a count
-		"entries_out":   int64(m.EntriesOut.Load()),   //nolint:gosec // a count
-		"joins":         int64(m.Joins.Load()),        //nolint:gosec // a count
-		"write_errors":  int64(m.WriteErrors.Load()),  //nolint:gosec // a count
+// Values of labels.
+const (
+	resultOK       = "ok"
+	resultFailed   = "failed"
+	resultNotFound = "not-found"
+	resultNoPeers  = "no-peers"
+	directionIn    = "in"
+	directionOut   = "out"
+	sourceGossip   = "gossip"
+	sourceSync     = "sync"
+	sourceJoin     = "join"
+)
+
+// newMetrics makes the metrics of a node, every series at zero: a rate over one that
+// begins with its first event would miss that event.
+func newMetrics(n *Node) *Metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "pandanode_" + name, Help: help})
 	}
-	out["goroutines"] = int64(runtime.NumGoroutine())
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pandanode_" + name, Help: help}, labels)
+	}
+	m := &Metrics{
+		Envelopes:      counters("envelopes_total", "Envelopes that came by gossip, by what became of them.", "verdict"),
+		Published:      counter("envelopes_published_total", "Envelopes given to gossip."),
+		Syncs:          counters("catchups_total", "Exchanges with members, opened by either side.", "result"),
+		CatchUpEntries: counters("catchup_entries_total", "Log entries moved by exchanges: new ones in, and those given out.", "direction"),
+		CatchUpBytes:   counters("catchup_bytes_total", "Bytes on exchange streams.", "direction"),
+		Joins:          counter("join_requests_total", "Requests to be let in that joiners brought to this node."),
+		Sent:           counter("messages_sent_total", "Messages accepted for sending."),
+		Received:       counter("messages_received_total", "Messages of other devices that became readable here."),
+		Refusals:       counters("refusals_total", "What others sent and this node refused, by the first reason. incomplete and no-epoch are normal: what is missing is asked for.", "source", "reason"),
+		Events:         counters("group_events_total", "Events of groups: fork is members committing concurrently, switch this device moving to another branch.", "kind"),
+		Heals:          counter("heals_total", "Commits of this device that made a group's keys equal its roster, or renewed this device's."),
+		WriteErrors:    counter("store_write_errors_total", "Transactions that the store did not take."),
+		DHT: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pandanode_dht_query_duration_seconds", Help: "How long walks through the DHT took.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 2, 14), // to 82 s
+		}, []string{"query", "result"}),
+		counted: prometheus.NewRegistry(), all: prometheus.NewRegistry(),
+	}
+	for v := range group.Reject + 1 {
+		m.Envelopes.WithLabelValues(v.String())
+	}
+	for _, result := range []string{resultOK, resultFailed} {
+		m.Syncs.WithLabelValues(result)
+	}
+	for _, w := range discovery.Walks {
+		for _, result := range []string{resultOK, resultNotFound, resultNoPeers, resultFailed} {
+			m.DHT.WithLabelValues(string(w), result)
+		}
+	}
+	for _, d := range []string{directionIn, directionOut} {
+		m.CatchUpEntries.WithLabelValues(d)
+		m.CatchUpBytes.WithLabelValues(d)
+	}
+	for _, reason := range api.Refusals {
+		for _, source := range []string{sourceGossip, sourceSync, sourceJoin} {
+			m.Refusals.WithLabelValues(source, string(reason))
+		}
+	}
+	for _, kind := range group.EventKinds {
+		m.Events.WithLabelValues(string(kind))
+	}
+	m.counted.MustRegister(m.Envelopes, m.Published, m.Syncs, m.CatchUpEntries, m.CatchUpBytes, m.Joins, m.Sent, m.Received,
+		m.Refusals, m.Events, m.Heals, m.WriteErrors, m.DHT)
+	m.all.MustRegister(gauges{n})
+	return m
+}
+
+// walked counts a walk through the DHT.
+func (m *Metrics) walked(w discovery.Walked) {
+	result := resultOf(w.Err)
+	switch {
+	case errors.Is(w.Err, discovery.ErrNotFound):
+		result = resultNotFound
+	case errors.Is(w.Err, discovery.ErrNoPeers):
+		result = resultNoPeers
+	}
+	m.DHT.WithLabelValues(string(w.Walk), result).Observe(w.Took.Seconds())
+}
+
+func resultOf(err error) string {
+	if err != nil {
+		return resultFailed
+	}
+	return resultOK
+}
+
+// happened counts an event of a group.
+func (n *Node) happened(e group.Event) {
+	m := n.metrics
+	m.Events.WithLabelValues(string(e.Kind)).Inc()
+	switch own := e.Device == n.me.device.ID; {
+	case e.Kind == group.EventMessage && !own:
+		m.Received.Inc()
+	case e.Kind == group.EventEpoch && own:
+		m.Heals.Inc()
+	}
+}
+
+// counters gives the counters by name, those with labels by "name_value", and what
+// the process uses now.
+func (m *Metrics) counters() map[string]int64 {
+	out := map[string]int64{"goroutines": int64(runtime.NumGoroutine())}
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}} // what the last collection left
 	if metrics.Read(live); live[0].Value.Kind() == metrics.KindUint64 {
 		out["heap_live_bytes"] = int64(live[0].Value.Uint64())
@@ -40,8 +148,45 @@ func (m *Metrics) snapshot() map[string]int64 {
 	if open, err := os.ReadDir("/proc/self/fd"); err == nil { // Linux
 		out["open_files"] = int64(len(open)) - 1 // without the one that reads
 	}
-	for v := range m.Envelopes {
-		out["envelopes_"+group.Verdict(v).String()] = int64(m.Envelopes[v].Load()) //nolint:gosec // a count
+	families, err := m.counted.Gather()
+	if err != nil {
+		return out
+	}
+	for _, f := range families {
+		for _, one := range f.GetMetric() {
+			if one.GetCounter() == nil {
+				continue
+			}
+			name := []string{strings.TrimSuffix(strings.TrimPrefix(f.GetName(), "pandanode_"), "_total")}
+			for _, l := range one.GetLabel() {
+				name = append(name, l.GetValue())
+			}
+			if v := one.GetCounter().GetValue(); v > 0 || len(name) == 1 {
+				out[strings.Join(name, "_")] = int64(v)
+			}
+		}
 	}
 	return out
+}
+
+// countedStream counts the bytes of an exchange.
+type countedStream struct {
+	network.Stream
+	in, out prometheus.Counter
+}
+
+func (m *Metrics) stream(s network.Stream) network.Stream {
+	return countedStream{s, m.CatchUpBytes.WithLabelValues(directionIn), m.CatchUpBytes.WithLabelValues(directionOut)}
+}
+
+func (s countedStream) Read(b []byte) (int, error) {
+	n, err := s.Stream.Read(b)
+	s.in.Add(float64(n))
+	return n, err
+}
+
+func (s countedStream) Write(b []byte) (int, error) {
+	n, err := s.Stream.Write(b)
+	s.out.Add(float64(n))
+	return n, err
 }

@@ -36,11 +36,15 @@ type Config struct {
 	Bootstrap  []string               // multiaddrs with peer IDs, dialled at the start and whenever nobody is left
 	MDNS       bool                   // find peers on the local network
 	DHT        discovery.Mode
-	BucketSize int                                       // of the DHT; 0: 20. All nodes of a network want the same
-	Socket     string                                    // path of the local API's unix socket; empty: no socket
-	Version    string                                    // of the program, for people
-	Logger     *slog.Logger                              // nil: nothing is logged
-	NewHost    func(...libp2p.Option) (host.Host, error) // makes the host in libp2p's place, with the device's peer key; for simulated networks
+	BucketSize int    // of the DHT; 0: 20. All nodes of a network want the same
+	Socket     string // path of the local API's unix socket; empty: no socket
+	Metrics    string // TCP address that serves metrics and health to all who reach it; empty: only the socket does
+	// GroupMetrics has metrics of each group, labelled with its ID: whoever reads them
+	// knows which groups this device is in.
+	GroupMetrics bool
+	Version      string                                    // of the program, for people
+	Logger       *slog.Logger                              // nil: nothing is logged
+	NewHost      func(...libp2p.Option) (host.Host, error) // makes the host in libp2p's place, with the device's peer key; for simulated networks
 }
 
 func (c *Config) validate() error {
@@ -100,8 +104,9 @@ type Node struct {
 	life      *life
 	feed      *feed
 	changed   *signal // woken whenever readiness may have changed
-	metrics   Metrics
+	metrics   *Metrics
 	streams   turnstile
+	observed  atomic.Pointer[string] // address of the metrics, while they are served
 
 	mu      sync.Mutex
 	groups  map[wire.GroupID]*hosted
@@ -130,6 +135,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 		groups: make(map[wire.GroupID]*hosted), topics: make(map[wire.Hash]*hosted), lookups: make(map[wire.GroupID]*lookup),
 		failed: make(chan error, 1), crash: crash,
 	}
+	n.metrics = newMetrics(n)
 	n.close = sync.OnceValue(n.shut)
 	defer func() {
 		if err != nil {
@@ -241,7 +247,7 @@ func (n *Node) shut() error {
 // the node to stop, or it cannot go on; then it closes the node. The error says why
 // it could not go on.
 func (n *Node) Run(ctx context.Context) error {
-	ended, stopped, end, err := n.serveAPI()
+	ended, stopped, end, err := n.serve()
 	if err != nil {
 		return errors.Join(err, n.Close())
 	}
@@ -269,7 +275,7 @@ func (n *Node) fail(err error) {
 func (n *Node) apply(b storage.Batch) error {
 	err := n.store.Apply(b)
 	if err != nil {
-		n.metrics.WriteErrors.Add(1)
+		n.metrics.WriteErrors.Inc()
 	}
 	return err
 }
@@ -325,8 +331,8 @@ func (n *Node) Device() *identity.Device { return n.me.device }
 // Host is the node's libp2p host. It is the node's to close.
 func (n *Node) Host() host.Host { return n.host }
 
-// Metrics are the node's counters.
-func (n *Node) Metrics() *Metrics { return &n.metrics }
+// Metrics are what the node counts.
+func (n *Node) Metrics() *Metrics { return n.metrics }
 
 func protocolID(s string) protocol.ID { return protocol.ID(s) }
 

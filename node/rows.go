@@ -13,10 +13,11 @@ import (
 // with "g/", its 32-byte ID and "/".
 const (
 	keyIdentity = "n/identity"
-	keyGroups   = "n/group/"  // ‖ group ID: hostedRow
-	keyInfo     = "n/info/"   // ‖ group ID: PublicInfo, merged
-	keyLookup   = "n/lookup/" // ‖ group ID: lookupRow
-	keyPeers    = "n/peer/"   // ‖ peer ID: a remembered peer, package discovery's
+	keyGroups   = "n/group/"   // ‖ group ID: hostedRow
+	keyInfo     = "n/info/"    // ‖ group ID: PublicInfo, merged
+	keyLookup   = "n/lookup/"  // ‖ group ID: lookupRow
+	keyRefused  = "n/refused/" // ‖ group ID: refusedRow
+	keyPeers    = "n/peer/"    // ‖ peer ID: a remembered peer, package discovery's
 )
 
 func groupPrefix(id wire.GroupID) string { return "g/" + string(id[:]) + "/" }

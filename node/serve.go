@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -39,36 +40,51 @@ var _ api.API = (*server)(nil)
 // closeTimeout is how long answers under way may take when the node stops.
 const closeTimeout = 3 * time.Second
 
-// serveAPI serves the local API on the configured socket; ended gives one error
-// when it cannot go on, and stopped closes when somebody asks the node to stop.
-func (n *Node) serveAPI() (ended <-chan error, stopped <-chan struct{}, end func(), err error) {
-	stop := make(chan struct{})
-	if n.cfg.Socket == "" {
-		return nil, stop, func() {}, nil
-	}
-	l, err := api.Listen(n.cfg.Socket)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	once := make(chan struct{}, 1)
-	once <- struct{}{}
-	s := api.NewServer(&server{n: n, stop: func() {
-		select {
-		case <-once:
-			close(stop)
-		default:
+// serve serves the local API on the configured socket, and metrics and health there and
+// on the configured address; ended gives an error when one of them cannot go on, and
+// stopped closes when somebody asks the node to stop.
+func (n *Node) serve() (ended <-chan error, stopped <-chan struct{}, end func(), err error) {
+	failed, stop := make(chan error, 2), make(chan struct{})
+	var ends []func()
+	end = func() {
+		for _, e := range ends {
+			e()
 		}
-	}})
+	}
+	if n.cfg.Metrics != "" {
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", n.cfg.Metrics)
+		if err != nil {
+			return nil, nil, nil, fmt.Errorf("serving metrics: %w", err)
+		}
+		address := l.Addr().String()
+		n.observed.Store(&address)
+		ends = append(ends, serveHTTP(l, n.observation(), "metrics", failed))
+		n.log.Info("metrics are served", "subsystem", "metrics", "address", address)
+	}
+	if n.cfg.Socket != "" {
+		l, err := api.Listen(n.cfg.Socket)
+		if err != nil {
+			end()
+			return nil, nil, nil, err
+		}
+		once := sync.OnceFunc(func() { close(stop) })
+		ends = append(ends, serveHTTP(l, n.handler(&server{n: n, stop: once}), "the local API", failed))
+		n.log.Info("the local API listens", "subsystem", "api", "socket", n.cfg.Socket)
+	}
+	return failed, stop, end, nil
+}
+
+// serveHTTP serves until the function that it gives is called.
+func serveHTTP(l net.Listener, h http.Handler, what string, failed chan<- error) (end func()) {
+	s := api.NewServer(h)
 	requests, cancel := context.WithCancel(context.Background())
 	s.BaseContext = func(net.Listener) context.Context { return requests }
-	failed := make(chan error, 1)
 	go func() {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			failed <- fmt.Errorf("serving the local API: %w", err)
+			failed <- fmt.Errorf("serving %s: %w", what, err)
 		}
 	}()
-	n.log.Info("the local API listens", "subsystem", "api", "socket", n.cfg.Socket)
-	return failed, stop, func() {
+	return func() {
 		grace, done := context.WithTimeout(context.Background(), closeTimeout)
 		defer done()
 		time.AfterFunc(closeTimeout/10, cancel) // streams end, answers are written
@@ -76,16 +92,22 @@ func (n *Node) serveAPI() (ended <-chan error, stopped <-chan struct{}, end func
 			_ = s.Close()
 		}
 		cancel()
-	}, nil
+	}
 }
 
 // API is the local API for the program that the node is part of: the same answers as
 // on the socket. Nothing stops the node through it.
 func (n *Node) API() api.API { return &server{n: n, stop: func() {}} }
 
-// Handler serves the local API over any listener; without Run nobody can stop the
-// node through it.
-func (n *Node) Handler() http.Handler { return api.Handler(&server{n: n, stop: func() {}}) }
+// Handler serves the local API, metrics and health over any listener; without Run
+// nobody can stop the node through it.
+func (n *Node) Handler() http.Handler { return n.handler(&server{n: n, stop: func() {}}) }
+
+func (n *Node) handler(s *server) http.Handler {
+	mux := n.observation()
+	mux.Handle("/", api.Handler(s))
+	return mux
+}
 
 func (s *server) Status(ctx context.Context, r api.StatusRequest) (api.Status, error) {
 	if r.Wait != "" {
@@ -107,7 +129,10 @@ func (s *server) Status(ctx context.Context, r api.StatusRequest) (api.Status, e
 		ID: s.id(), Version: n.cfg.Version, PID: os.Getpid(), Home: n.cfg.Home,
 		Started: n.opened, Uptime: api.Duration(time.Since(n.opened).Round(time.Second)),
 		Listen: n.Addrs(), Peers: len(n.host.Network().Peers()), DHT: n.dht.Size(), Sources: make(map[api.Source]int),
-		Extra: n.metrics.snapshot(),
+		Extra: n.metrics.counters(),
+	}
+	if a := n.observed.Load(); a != nil {
+		st.Metrics = "http://" + *a + "/metrics"
 	}
 	for source, count := range n.peers.Counts() {
 		st.Sources[apiSource(source)] += count.Connected
@@ -171,6 +196,10 @@ func (s *server) Version(context.Context, api.Empty) (api.Version, error) {
 		}
 	}
 	return v, nil
+}
+
+func (s *server) Checkup(ctx context.Context, r api.CheckupRequest) (api.Checkup, error) {
+	return api.Checkup{Findings: s.n.Checkup(ctx, r.Verify)}, nil
 }
 
 func (s *server) Shutdown(context.Context, api.Empty) (api.Empty, error) {

@@ -250,6 +250,29 @@ func (s *server) Log(ctx context.Context, r api.GroupRequest) (api.Log, error) {
 	return out, APIError(err)
 }
 
+func (s *server) Incidents(ctx context.Context, r api.GroupRequest) (api.Incidents, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Incidents{}, err
+	}
+	out := api.Incidents{Incidents: []api.Event{}, Refusals: []api.Refused{}}
+	events, err := s.n.Incidents(ctx, id)
+	if err != nil {
+		return out, APIError(err)
+	}
+	for _, e := range events {
+		out.Incidents = append(out.Incidents, apiEvent(id, e))
+	}
+	refused, err := s.n.Refusals(id)
+	for _, r := range refused {
+		out.Refusals = append(out.Refusals, api.Refused{
+			Source: r.Source, Reason: api.Refusal(r.Reason), Count: r.Count, First: time.UnixMilli(int64(r.First)), Last: time.UnixMilli(int64(r.Last)), //nolint:gosec // this device's clock
+			From: r.From, Detail: r.Detail,
+		})
+	}
+	return out, APIError(err)
+}
+
 // profileText says what a register of the profile sets.
 func profileText(p *wire.ProfileItem) string {
 	switch p.Field {

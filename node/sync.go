@@ -56,7 +56,7 @@ func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (syncStats, e
 	// A reset lets go of whoever is in a read or write, from the first byte on: a
 	// peer that died silently answers nothing until its connection times out.
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	x := &exchange{g: g, frames: newFrames(s)}
+	x := &exchange{g: g, frames: newFrames(n.metrics.stream(s))}
 	defer x.abandon()
 
 	mine := newHello(g.id)
@@ -95,7 +95,7 @@ func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (syncStats, e
 // serveSync answers a sync stream. Whoever does not prove that it may have the
 // log sees what a node shows that does not have the group: a hello, and the end.
 func (n *Node) serveSync(ctx context.Context, s network.Stream) error {
-	f := newFrames(s)
+	f := newFrames(n.metrics.stream(s))
 	defer f.abandon()
 	var theirs wire.SyncHello
 	if err := f.read(&theirs); err != nil {
@@ -541,6 +541,7 @@ func (x *exchange) readAll(ctx context.Context) error {
 // peer should have refused it as well.
 func (x *exchange) take(ctx context.Context, in group.Input) (group.Outcome, error) {
 	out, err := x.g.loop.step(ctx, in)
+	x.g.refused(sourceSync, x.device.String(), err)
 	if err != nil && verdictOf(out, err) == group.Reject {
 		return out, fmt.Errorf("%w: %w", errMisbehaved, err)
 	}

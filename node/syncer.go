@@ -269,12 +269,9 @@ func (g *hosted) seek(ctx context.Context) {
 
 // synced notes the end of an exchange, opened by either side.
 func (g *hosted) synced(p peer.ID, stats syncStats, err error) {
-	g.n.metrics.Syncs.Add(1)
-	g.n.metrics.EntriesIn.Add(uint64(stats.entriesIn))   //nolint:gosec // a count
-	g.n.metrics.EntriesOut.Add(uint64(stats.entriesOut)) //nolint:gosec // a count
-	if err != nil {
-		g.n.metrics.SyncFailures.Add(1)
-	}
+	g.n.metrics.Syncs.WithLabelValues(resultOf(err)).Inc()
+	g.n.metrics.CatchUpEntries.WithLabelValues(directionIn).Add(float64(stats.entriesIn))
+	g.n.metrics.CatchUpEntries.WithLabelValues(directionOut).Add(float64(stats.entriesOut))
 	g.log.Debug("exchange ended", "peer", p, "entries_in", stats.entriesIn, "entries_out", stats.entriesOut,
 		"seals_in", stats.sealsIn, "seals_out", stats.sealsOut, "err", err)
 	g.syncer.exchanged(p, err)

@@ -58,7 +58,8 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic,
 		}
 		out, err := g.loop.step(ctx, group.Envelope{Bytes: m.Data})
 		verdict := verdictOf(out, err)
-		g.n.metrics.Envelopes[verdict].Add(1)
+		g.n.metrics.Envelopes.WithLabelValues(verdict.String()).Inc()
+		g.refused(sourceGossip, from.String(), err)
 		if verdict != group.Accept {
 			g.log.Debug("envelope not passed on", "verdict", verdict, "from", from, "err", err)
 		}

@@ -339,8 +339,8 @@ func TestWithoutGossip(t *testing.T) {
 		}
 		for _, n := range []*Node{a, b, c} {
 			w.shows(n, id, 10*time.Minute, "device 0", "device 1", "device 2")
-			if got := n.metrics.Envelopes[group.Accept].Load(); got != 0 {
-				w.Fatalf("%d envelopes came by gossip", got)
+			if got := n.metrics.counters()["envelopes_accept"]; got != 0 {
+				w.Fatalf("%v envelopes came by gossip", got)
 			}
 		}
 	})

@@ -169,6 +169,13 @@ func TestTranscript(t *testing.T) {
 	do("", "group", "requests", "tea house", "--json")
 	do("", "group", "role", "tea house", "ben", "read-only")
 	do("", "group", "log", "tea house")
+	do("", "group", "log", "tea house", "--incidents")
+	w.node.Seen = api.Incidents{
+		Incidents: []api.Event{{At: time.Unix(60, 0), Kind: api.EventEvidence, User: apitest.ID("user ben"), Device: apitest.ID("device ben"), Detail: "two entries with number 7"}},
+		Refusals:  []api.Refused{{Source: "gossip", Reason: api.RefusalForged, Count: 12, First: time.Unix(0, 0), Last: time.Unix(120, 0), From: "12D3KooWben", Detail: "forged\x1b[31m"}},
+	}
+	do("", "group", "log", "tea house", "--incidents")
+	do("", "group", "log", "tea house", "--incidents", "--json")
 	w.node.Report = api.GroupStatus{
 		Gate: true, Adds: 1, Removes: 2, HealAt: time.Unix(600, 0), SettleAt: time.Unix(60, 0), Rejoining: true, Waiting: 3, Lacking: 4, Requests: 1,
 		Unsealed: []string{apitest.ID("m")}, SendKey: "0102030405060708", Keys: 2,

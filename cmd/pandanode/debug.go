@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,12 +13,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pandanode/pandanode/node"
 	"github.com/pandanode/pandanode/node/api"
 )
 
 // debugCmd is for tests and the curious: it is not shown in the help.
 func (a *app) debugCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "debug", Short: "Look underneath", Hidden: true}
+	cmd.AddCommand(a.decodeCmd(), a.encodeCmd())
 	cmd.AddCommand(&cobra.Command{
 		Use:   "envelope GROUP MESSAGE",
 		Short: "Print the envelope of a message, in base64",
@@ -74,5 +79,72 @@ what became of it. A refusal is exit code 10.`,
 			return err
 		}),
 	})
+	return cmd
+}
+
+func (a *app) decodeCmd() *cobra.Command {
+	var inHex bool
+	cmd := &cobra.Command{
+		Use:   "decode [TYPE]",
+		Short: "Show an object of the wire (base64, on stdin) as JSON",
+		Long: `Show an object of the wire (base64, on stdin) as JSON, with what is inside of it. TYPE can be
+left out where only one fits. Secrets are shown: of an invite link, and of those who are
+welcomed. "debug encode" makes the same bytes of it again; fields that begin with "#" only
+explain. It needs no node.`,
+		Example: "  pandanode debug envelope tea rdvbok | pandanode debug decode",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: does(func(_ context.Context, args []string) error {
+			text, err := io.ReadAll(a.in)
+			if err != nil {
+				return fmt.Errorf("reading stdin: %w", err)
+			}
+			decode := base64.StdEncoding.DecodeString
+			if inHex {
+				decode = hex.DecodeString
+			}
+			b, err := decode(strings.Join(strings.Fields(string(text)), ""))
+			if err != nil {
+				return api.Errorf(api.CodeInvalid, "stdin: %v", err)
+			}
+			shown, err := node.ShowObject(strings.Join(args, ""), b)
+			if err != nil {
+				return explain(err)
+			}
+			var lines bytes.Buffer
+			if err := json.Indent(&lines, shown, "", "  "); err != nil {
+				return err
+			}
+			return a.show(json.RawMessage(shown), func() { fmt.Fprintln(a.out, lines.String()) })
+		}),
+	}
+	cmd.Flags().BoolVar(&inHex, "hex", false, "stdin is in hex")
+	return cmd
+}
+
+func (a *app) encodeCmd() *cobra.Command {
+	var inHex bool
+	cmd := &cobra.Command{
+		Use:   "encode",
+		Short: "Make the bytes of an object of the wire (JSON of \"debug decode\", on stdin)",
+		Args:  cobra.NoArgs,
+		RunE: does(func(context.Context, []string) error {
+			text, err := io.ReadAll(a.in)
+			if err != nil {
+				return fmt.Errorf("reading stdin: %w", err)
+			}
+			b, err := node.ReadObject(text)
+			if err != nil {
+				return explain(err)
+			}
+			out := base64.StdEncoding.EncodeToString(b)
+			if inHex {
+				out = hex.EncodeToString(b)
+			}
+			return a.show(struct {
+				Bytes string `json:"bytes"`
+			}{out}, func() { fmt.Fprintln(a.out, out) })
+		}),
+	}
+	cmd.Flags().BoolVar(&inHex, "hex", false, "print hex in place of base64")
 	return cmd
 }

@@ -13,16 +13,25 @@ import (
 )
 
 func (a *app) logCmd() *cobra.Command {
-	return &cobra.Command{
+	var incidents bool
+	cmd := &cobra.Command{
 		Use:   "log GROUP",
 		Short: "Show who changed what in a group",
 		Long: `Show the operations of a group, oldest first: who did what when, by its own clock, and the
 hash that names it. Every member has the same list. One that does not count, since its
 author could not do that or was removed at the same time, says why.
+
+With --incidents it shows what this device alone saw: evidence that a device signed two
+entries with one number, entries and commits of members that were refused, removals that do
+not stand, this device's own removal, a store that went back in time; and, by reason, how
+often it refused what others sent.
 ` + namingHelp,
-		Example: "  pandanode group log tea\n  pandanode group log tea --json | jq -r 'select(.kind == \"remove\") | .hash'",
+		Example: "  pandanode group log tea\n  pandanode group log tea --incidents\n  pandanode group log tea --json | jq -r 'select(.kind == \"remove\") | .hash'",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			if incidents {
+				return a.showIncidents(ctx, c, args[0])
+			}
 			log, err := c.Log(ctx, api.GroupRequest{Group: args[0]})
 			if err != nil {
 				return err
@@ -36,6 +45,31 @@ author could not do that or was removed at the same time, says why.
 			})
 		}),
 	}
+	cmd.Flags().BoolVar(&incidents, "incidents", false, "show what this device alone saw: evidence, refusals")
+	return cmd
+}
+
+func (a *app) showIncidents(ctx context.Context, c *api.Client, group string) error {
+	seen, err := c.Incidents(ctx, api.GroupRequest{Group: group})
+	if err != nil {
+		return err
+	}
+	if len(seen.Incidents) > 0 || len(seen.Refusals) == 0 {
+		if err := list(a, seen.Incidents, "WHEN WHAT USER DEVICE BY DETAIL", func(e api.Event) []string {
+			return []string{when(e.At), string(e.Kind), short(e.User), short(e.Device), short(e.By), e.Detail}
+		}); err != nil {
+			return err
+		}
+	}
+	if len(seen.Refusals) == 0 {
+		return nil
+	}
+	if len(seen.Incidents) > 0 && !a.json {
+		fmt.Fprintln(a.out)
+	}
+	return list(a, seen.Refusals, "REFUSED TIMES FROM LAST BY DETAIL", func(r api.Refused) []string {
+		return []string{string(r.Reason), fmt.Sprint(r.Count), r.Source, when(r.Last), r.From, r.Detail}
+	})
 }
 
 // deed says what an operation does.

@@ -186,7 +186,7 @@ func (a *app) runNode(ctx context.Context, c config.Config) error {
 	n, err := node.Open(ctx, node.Config{
 		Home: c.DataDir, Passphrase: a.passphrase(c, false), KeyFile: c.KeyFile,
 		Listen: c.Listen, Bootstrap: c.Bootstrap, MDNS: c.MDNS,
-		Socket: socket, Version: version, Logger: a.logger(c.Log),
+		Socket: socket, Metrics: c.Metrics.Address, GroupMetrics: c.Metrics.Groups, Version: version, Logger: a.logger(c.Log),
 	})
 	if err != nil {
 		return explain(err)

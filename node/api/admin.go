@@ -108,6 +108,24 @@ type Operation struct {
 	Void    string    `json:"void,omitempty"`   // why it does not count
 }
 
+// Incidents is what this device saw of a group that no operation tells, and that members
+// need not have alike.
+type Incidents struct {
+	Incidents []Event   `json:"incidents"` // oldest first
+	Refusals  []Refused `json:"refusals"`  // of what others sent, by source and reason
+}
+
+// Refused is how often something was refused for a reason.
+type Refused struct {
+	Source string    `json:"source"` // gossip, sync or join
+	Reason Refusal   `json:"reason"`
+	Count  uint64    `json:"count"`
+	First  time.Time `json:"first"`
+	Last   time.Time `json:"last"`
+	From   string    `json:"from"`   // whom the last came from: a peer, or a device
+	Detail string    `json:"detail"` // what was wrong with the last
+}
+
 // GroupStatus is all that a device can tell of a group's state.
 type GroupStatus struct {
 	Group

@@ -49,6 +49,10 @@ func (e *echo) Version(_ context.Context, r Empty) (Version, error) {
 	return answer[Empty, Version](e, r)
 }
 
+func (e *echo) Checkup(_ context.Context, r CheckupRequest) (Checkup, error) {
+	return answer[CheckupRequest, Checkup](e, r)
+}
+
 func (e *echo) Shutdown(_ context.Context, r Empty) (Empty, error) { return answer[Empty, Empty](e, r) }
 
 func (e *echo) Events(_ context.Context, r EventsRequest, emit func(Event) error) error {
@@ -149,6 +153,10 @@ func (e *echo) GroupStatus(_ context.Context, r GroupRequest) (GroupStatus, erro
 	return answer[GroupRequest, GroupStatus](e, r)
 }
 
+func (e *echo) Incidents(_ context.Context, r GroupRequest) (Incidents, error) {
+	return answer[GroupRequest, Incidents](e, r)
+}
+
 func (e *echo) Heal(_ context.Context, r GroupRequest) (Healed, error) {
 	return answer[GroupRequest, Healed](e, r)
 }
@@ -198,7 +206,7 @@ func serve(t *testing.T, a API) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(a)
+	s := NewServer(Handler(a))
 	go func() { _ = s.Serve(l) }()
 	c := NewClient(l.Addr().String())
 	t.Cleanup(func() { c.Close(); _ = s.Close() })

@@ -57,6 +57,11 @@ func (c *Client) ID(ctx context.Context, r Empty) (ID, error) { return routeID.d
 // Peers lists the connected peers.
 func (c *Client) Peers(ctx context.Context, r Empty) (Peers, error) { return routePeers.do(ctx, c, r) }
 
+// Checkup has the node look at itself.
+func (c *Client) Checkup(ctx context.Context, r CheckupRequest) (Checkup, error) {
+	return routeCheckup.do(ctx, c, r)
+}
+
 // Version says what is running.
 func (c *Client) Version(ctx context.Context, r Empty) (Version, error) {
 	return routeVersion.do(ctx, c, r)
@@ -190,6 +195,11 @@ func (c *Client) Log(ctx context.Context, r GroupRequest) (Log, error) {
 // GroupStatus tells all of a group's state.
 func (c *Client) GroupStatus(ctx context.Context, r GroupRequest) (GroupStatus, error) {
 	return routeGroupStatus.do(ctx, c, r)
+}
+
+// Incidents tells what this device saw of a group beside its operations.
+func (c *Client) Incidents(ctx context.Context, r GroupRequest) (Incidents, error) {
+	return routeIncidents.do(ctx, c, r)
 }
 
 // Heal does now what would be due later.

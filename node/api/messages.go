@@ -95,6 +95,8 @@ const (
 	EventRole             EventKind = "role"           // Detail is the new one
 	EventJoinRequested    EventKind = "join-requested" // somebody waits for an admin; Detail is its name
 	EventJoinDenied       EventKind = "join-denied"
+	EventDeviceRevoked    EventKind = "device-revoked" // By took Device of User out
+	EventReboot           EventKind = "reboot"         // By gave the group fresh keys
 	EventJoinStage        EventKind = "join-stage"
 	EventPeerConnected    EventKind = "peer-connected"
 	EventPeerDisconnected EventKind = "peer-disconnected"
@@ -172,6 +174,13 @@ const (
 	RefusalFull         Refusal = "too-much-waiting"
 	RefusalOther        Refusal = "other"
 )
+
+// Refusals lists them.
+var Refusals = []Refusal{
+	RefusalMalformed, RefusalTooLarge, RefusalVersion, RefusalUnknownKey, RefusalNotAuthentic, RefusalNotMember, RefusalNotPermitted,
+	RefusalOut, RefusalRemoved, RefusalNoEpoch, RefusalForged, RefusalForeign, RefusalEquivocation, RefusalFuture, RefusalIncomplete,
+	RefusalCommit, RefusalKeyPackage, RefusalWelcome, RefusalUsed, RefusalFull, RefusalOther,
+}
 
 // EnvelopeResult is what became of an envelope. A refusal is a result, not an
 // error of the call.

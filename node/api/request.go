@@ -128,7 +128,7 @@ func readRequest[Req any](w http.ResponseWriter, r *http.Request) (Req, error) {
 	return req, nil
 }
 
-// fieldText gives a field of a URL as text: strings, integers and what marshals itself.
+// fieldText gives a field of a URL as text: strings, integers, booleans and what marshals itself.
 func fieldText(v reflect.Value) (string, error) {
 	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
 		b, err := m.MarshalText()
@@ -141,6 +141,8 @@ func fieldText(v reflect.Value) (string, error) {
 		return strconv.FormatInt(v.Int(), 10), nil
 	case reflect.Uint64:
 		return strconv.FormatUint(v.Uint(), 10), nil
+	case reflect.Bool:
+		return strconv.FormatBool(v.Bool()), nil
 	}
 	return "", fmt.Errorf("a field of type %v cannot travel in a URL", v.Type())
 }
@@ -152,6 +154,12 @@ func setField(v reflect.Value, text string) error {
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString(text)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return err
+		}
+		v.SetBool(b)
 	case reflect.Int:
 		n, err := strconv.ParseInt(text, 10, 0)
 		if err != nil || n < 0 {

@@ -15,6 +15,7 @@ type API interface {
 	ID(context.Context, Empty) (ID, error)
 	Peers(context.Context, Empty) (Peers, error)
 	Version(context.Context, Empty) (Version, error)
+	Checkup(context.Context, CheckupRequest) (Checkup, error)
 	// Shutdown answers and then stops the node.
 	Shutdown(context.Context, Empty) (Empty, error)
 	Events(ctx context.Context, r EventsRequest, emit func(Event) error) error
@@ -38,6 +39,7 @@ type API interface {
 	Deny(context.Context, UserRequest) (Empty, error)
 	SetRole(context.Context, RoleRequest) (Empty, error)
 	Log(context.Context, GroupRequest) (Log, error)
+	Incidents(context.Context, GroupRequest) (Incidents, error)
 	GroupStatus(context.Context, GroupRequest) (GroupStatus, error)
 	Heal(context.Context, GroupRequest) (Healed, error)
 	Why(context.Context, WhyRequest) (Explanation, error)
@@ -56,6 +58,7 @@ var (
 	routeID       = call[Empty, ID]{http.MethodGet, "/v1/id"}
 	routePeers    = call[Empty, Peers]{http.MethodGet, "/v1/peers"}
 	routeVersion  = call[Empty, Version]{http.MethodGet, "/v1/version"}
+	routeCheckup  = call[CheckupRequest, Checkup]{http.MethodGet, "/v1/checkup"}
 	routeShutdown = call[Empty, Empty]{http.MethodPost, "/v1/shutdown"}
 	routeEvents   = stream[EventsRequest, Event]{http.MethodGet, "/v1/events"}
 
@@ -78,6 +81,7 @@ var (
 	routeDeny         = call[UserRequest, Empty]{http.MethodPost, "/v1/groups/{group}/requests/{user}/deny"}
 	routeSetRole      = call[RoleRequest, Empty]{http.MethodPost, "/v1/groups/{group}/members/{user}/role"}
 	routeLog          = call[GroupRequest, Log]{http.MethodGet, "/v1/groups/{group}/log"}
+	routeIncidents    = call[GroupRequest, Incidents]{http.MethodGet, "/v1/groups/{group}/incidents"}
 	routeGroupStatus  = call[GroupRequest, GroupStatus]{http.MethodGet, "/v1/groups/{group}/status"}
 	routeHeal         = call[GroupRequest, Healed]{http.MethodPost, "/v1/groups/{group}/heal"}
 	routeWhy          = call[WhyRequest, Explanation]{http.MethodGet, "/v1/groups/{group}/why/{subject}"}
@@ -110,6 +114,7 @@ var table = []binding{
 	routeID.with(API.ID),
 	routePeers.with(API.Peers),
 	routeVersion.with(API.Version),
+	routeCheckup.with(API.Checkup),
 	routeShutdown.with(API.Shutdown),
 	routeEvents.with(API.Events),
 	routeCreateGroup.with(API.CreateGroup),
@@ -130,6 +135,7 @@ var table = []binding{
 	routeDeny.with(API.Deny),
 	routeSetRole.with(API.SetRole),
 	routeLog.with(API.Log),
+	routeIncidents.with(API.Incidents),
 	routeGroupStatus.with(API.GroupStatus),
 	routeHeal.with(API.Heal),
 	routeWhy.with(API.Why),

@@ -23,10 +23,10 @@ func Handler(a API) http.Handler {
 	return mux
 }
 
-// NewServer gives the HTTP server for a socket of [Listen]. Requests have a time
+// NewServer gives an HTTP server, as for a socket of [Listen]. Requests have a time
 // limit for their header alone, since streams last.
-func NewServer(a API) *http.Server {
-	return &http.Server{Handler: Handler(a), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
+func NewServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
 }
 
 // Listen makes the unix socket, mode 0600. A socket that a dead node left behind is

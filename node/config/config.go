@@ -14,6 +14,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,7 +39,33 @@ type Config struct {
 	// KeyFile is a file of 32 random bytes that takes the passphrase's place.
 	KeyFile string `toml:"key_file"`
 
-	Log Log `toml:"log"`
+	Log     Log     `toml:"log"`
+	Metrics Metrics `toml:"metrics"`
+}
+
+// Metrics says who may watch the node beside its local API.
+type Metrics struct {
+	// Address is the TCP address that serves /metrics, /healthz and /readyz; empty: none
+	// does, and the API's socket alone has them. On loopback, unless Public.
+	Address string `toml:"address"`
+	// Public lets Address be reachable from other machines.
+	Public bool `toml:"public"`
+	// Groups has metrics of each group, which tell the groups' IDs.
+	Groups bool `toml:"groups"`
+}
+
+func (m Metrics) validate() error {
+	if m.Address == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(m.Address)
+	if err != nil {
+		return fmt.Errorf("%q is no address like 127.0.0.1:9464", m.Address)
+	}
+	if ip := net.ParseIP(host); !m.Public && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("%q can be reached from other machines, and whoever reaches it sees how this node is used: take 127.0.0.1, or set metrics.public too", m.Address)
+	}
+	return nil
 }
 
 // Log says what is logged, to stderr.
@@ -85,6 +112,9 @@ func (c Config) Validate() error {
 	}
 	if c.PassphraseFile != "" && c.KeyFile != "" {
 		bad("key_file", "passphrase_file is set too: a store has one of them")
+	}
+	if err := c.Metrics.validate(); err != nil {
+		bad("metrics.address", "%w", err)
 	}
 	if !slices.Contains(logLevels, c.Log.Level) {
 		bad("log.level", "%q is none of %s", c.Log.Level, strings.Join(logLevels, ", "))

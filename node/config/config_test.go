@@ -36,6 +36,10 @@ func TestErrorsNameTheLineAndTheKey(t *testing.T) {
 		{file: "listen = [\"here\"]\n", want: "listen: "},
 		{file: "bootstrap = [\"/ip4/127.0.0.1/tcp/4001\"]\n", want: "does not end in /p2p/"},
 		{file: "passphrase_file = \"a\"\nkey_file = \"b\"\n", want: "a store has one of them"},
+		{file: "[metrics]\naddress = \"9464\"\n", want: `metrics.address: "9464" is no address like 127.0.0.1:9464`},
+		{file: "[metrics]\naddress = \":9464\"\n", want: `metrics.address: ":9464" can be reached from other machines`},
+		{file: "[metrics]\naddress = \"0.0.0.0:9464\"\n", want: "set metrics.public too"},
+		{file: "[metrics]\naddress = \"example.org:9464\"\n", want: "set metrics.public too"},
 		{env: "PANDANODE_MDSN=true", want: `there is no variable PANDANODE_MDSN; did you mean "PANDANODE_MDNS"?`},
 		{env: "PANDANODE_MDNS=maybe", want: `PANDANODE_MDNS: "maybe" is neither true nor false`},
 		{flag: "perhaps", want: `--mdns: "perhaps" is neither`},
@@ -47,6 +51,17 @@ func TestErrorsNameTheLineAndTheKey(t *testing.T) {
 		_, err := Load(write(t, c.file), []string{c.env}, flags)
 		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q %q %q:\ngot  %v\nwant %s", c.file, c.env, c.flag, err, c.want)
+		}
+	}
+}
+
+// Metrics stay on this machine unless the configuration says so twice.
+func TestMetricsAddress(t *testing.T) {
+	for _, file := range []string{
+		"", "address = \"127.0.0.1:9464\"\n", "address = \"localhost:9464\"\n", "address = \"[::1]:0\"\n", "address = \":9464\"\npublic = true\n",
+	} {
+		if _, err := Load(write(t, "[metrics]\n"+file), nil, nil); err != nil {
+			t.Errorf("%q: %v", file, err)
 		}
 	}
 }

@@ -55,6 +55,11 @@ var keys = []Key{
 		"start alone. Keep it on another disk than the store.", "file of 32 random bytes in place of a passphrase", func(c *Config) any { return &c.KeyFile }},
 	{"log.level", "What to log, to stderr: debug, info, warn or error.", "what to log: debug, info, warn, error", func(c *Config) any { return &c.Log.Level }},
 	{"log.format", "text or json.", "text or json", func(c *Config) any { return &c.Log.Format }},
+	{"metrics.address", "A TCP address, like 127.0.0.1:9464, that serves /metrics for Prometheus, /healthz and\n" +
+		"/readyz. The socket of the local API serves them at any rate.", "TCP address for metrics and health (default: none)", func(c *Config) any { return &c.Metrics.Address }},
+	{"metrics.public", "Whether that address may be reachable from other machines. Whoever reaches it sees how\n" +
+		"much this node is used, though not by whom or for what.", "let the metrics be reachable from other machines", func(c *Config) any { return &c.Metrics.Public }},
+	{"metrics.groups", "Whether there are metrics of each group, labelled with its ID.", "have metrics of each group, labelled with its ID", func(c *Config) any { return &c.Metrics.Groups }},
 }
 
 // Keys gives the table of keys.

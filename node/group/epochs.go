@@ -97,6 +97,7 @@ type epochTree struct {
 	group wire.GroupID
 	root  *node // virtual: the genesis
 	nodes map[wire.EpochID]*node
+	tips  int                    // nodes without children
 	stood map[wire.LogID][]stand // what each log voted for or committed, oldest first
 	days  map[logDay][]*item     // commits
 }
@@ -212,6 +213,9 @@ func (t *epochTree) add(n *node) {
 	old := t.nodes[n.id]
 	if old == nil {
 		t.nodes[n.id] = n
+		if len(n.parent.children) > 0 || n.parent == t.root {
+			t.tips++
+		}
 		n.parent.children = append(n.parent.children, n)
 		return
 	}

@@ -94,6 +94,18 @@ func (m *Machine) disturbed(now time.Time) {
 	m.duty.settle = earliest(quiet, m.duty.since.Add(settleAtMost))
 }
 
+// noteFork tells of a commit that came in and is the first to take its side of a fork.
+func (m *Machine) noteFork(now time.Time, it *item) {
+	if it.commit == nil || !m.own.Joined {
+		return // no news: it was before this device's time
+	}
+	n := m.tree.nodes[it.commit.Child]
+	if n == nil || n.void || len(n.claims) > 1 || len(n.parent.children) < 2 || n.parent == m.tree.root {
+		return
+	}
+	m.emit(now, Event{Kind: EventFork, Epoch: n.parent.id, By: it.user, Device: it.log.Device})
+}
+
 // follow moves to the target, as far as the keys at hand lead. Along a chain
 // without forks it moves at once; where members committed concurrently it waits
 // until the set is quiet. It says whether anything changed.
@@ -187,7 +199,11 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 func (m *Machine) moved(now time.Time, from, to *node) {
 	m.own.Position = to.id
 	m.saveOwn()
-	m.emit(now, Event{Kind: EventEpoch, Epoch: to.id, Detail: fmt.Sprintf("epoch %d", to.number)})
+	e := Event{Kind: EventEpoch, Epoch: to.id, Detail: fmt.Sprintf("epoch %d", to.number)}
+	if by := to.by(); by != nil && to.parent != m.tree.root {
+		e.By, e.Device = by.user, by.log.Device
+	}
+	m.emit(now, e)
 	switched := from != nil && !from.contains(to)
 	if switched {
 		for lost := from; lost != nil && !lost.contains(to); lost = lost.parent {

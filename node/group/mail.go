@@ -311,6 +311,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	switch it.kind {
 	case wire.KindCommit, wire.KindVote:
 		m.disturbed(now)
+		m.noteFork(now, it)
 	case wire.KindRecord:
 		m.resolveRoster(now)
 		if m.owed(it) {
@@ -320,6 +321,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	case wire.KindOp:
 		if it.op != nil && it.op.Type == wire.OpReboot {
 			m.disturbed(now)
+			m.noteReboot(now, it)
 		}
 	case wire.KindTKey, wire.KindTKeyWrap:
 	}

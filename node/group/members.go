@@ -86,6 +86,15 @@ func (m *Machine) tellChanges(now time.Time, old *roster) {
 			m.emit(now, Event{Kind: kind, User: id, By: by.user})
 		}
 	}
+	for _, id := range sortedKeys(m.roster.revoked) {
+		if by := m.roster.revoked[id]; old.revoked[id] == nil {
+			e := Event{Kind: EventRevoked, Device: id, By: by.user}
+			if d := m.logs.devices[id]; d != nil {
+				e.User = d.User
+			}
+			m.emit(now, e)
+		}
+	}
 	for _, id := range sortedKeys(m.roster.asking) {
 		switch a, was := m.roster.asking[id], old.asking[id]; {
 		case a.denied != nil && (was == nil || was.denied == nil):

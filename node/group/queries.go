@@ -47,6 +47,10 @@ func (m *Machine) Status() Status {
 	return s
 }
 
+// Tips is how many ends the tree of epochs has: one, unless members committed
+// concurrently at some time.
+func (m *Machine) Tips() int { return m.tree.tips }
+
 // Parked is how many entries wait here for what they build on.
 func (m *Machine) Parked() int { return len(m.logs.parked) }
 

@@ -72,8 +72,8 @@ const (
 	EventLeft        EventKind = "member-left"    // User
 	EventJoined      EventKind = "joined"         // this device is in
 	EventOut         EventKind = "out"            // this device was removed
-	EventEpoch       EventKind = "epoch"          // Epoch
-	EventFork        EventKind = "fork"           // members committed concurrently at Epoch
+	EventEpoch       EventKind = "epoch"          // Epoch; By and Device made it, unless by founding the group
+	EventFork        EventKind = "fork"           // members committed concurrently at Epoch; By and Device, the last of them
 	EventSwitch      EventKind = "switch"         // this device moved to another branch
 	EventEvidence    EventKind = "evidence"       // Device signed two entries with one sequence number
 	EventIncarnation EventKind = "incarnation"    // this device's store went back in time; it began a new log
@@ -87,7 +87,17 @@ const (
 	// EventCancelled: a removal of User by By does not stand, since By was removed
 	// concurrently. Admins may want to repeat it.
 	EventCancelled EventKind = "removal-cancelled"
+	// EventRevoked: By took Device of User out of the group.
+	EventRevoked EventKind = "device-revoked"
+	// EventReboot: By, on Device, named fresh keys for the group, with Epoch for a root.
+	EventReboot EventKind = "reboot"
 )
+
+// EventKinds lists them.
+var EventKinds = []EventKind{
+	EventMessage, EventAdded, EventRemoved, EventLeft, EventJoined, EventOut, EventEpoch, EventFork, EventSwitch, EventEvidence,
+	EventIncarnation, EventRefused, EventProfile, EventRole, EventAsked, EventDenied, EventCancelled, EventRevoked, EventReboot,
+}
 
 // Event is one thing that happened in the group, as this device saw it. Cursor
 // rises by one per event, so that a gap shows.

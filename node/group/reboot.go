@@ -25,7 +25,19 @@ func (m *Machine) reboot(now time.Time) (wire.EntryHash, error) {
 	case from == m.tree.root:
 		return wire.EntryHash{}, fmt.Errorf("rebooting: %w: the group has no keys yet", ErrState)
 	}
-	return m.newRoot(now, from, from.generation+1)
+	hash, err := m.newRoot(now, from, from.generation+1)
+	if err == nil {
+		m.noteReboot(now, m.logs.items[hash])
+	}
+	return hash, err
+}
+
+// noteReboot tells of fresh keys that their author could give the group. The founder's
+// are generation 0; those of before this device's time are no news.
+func (m *Machine) noteReboot(now time.Time, it *item) {
+	if m.own.Joined && it.permitted && it.op.Reboot.Generation > 0 {
+		m.emit(now, Event{Kind: EventReboot, Epoch: it.op.Reboot.Root, By: it.user, Device: it.log.Device})
+	}
 }
 
 // newRoot makes a root of MLS epochs with this device alone in its tree, and moves

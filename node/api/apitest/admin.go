@@ -169,6 +169,12 @@ func (n *Node) Log(_ context.Context, r api.GroupRequest) (out api.Log, err erro
 	return out, err
 }
 
+// Incidents gives Seen.
+func (n *Node) Incidents(_ context.Context, r api.GroupRequest) (out api.Incidents, err error) {
+	err = n.in("Incidents", r.Group, func(*group) error { out = n.Seen; return nil })
+	return out, err
+}
+
 // GroupStatus gives Report for a group.
 func (n *Node) GroupStatus(_ context.Context, r api.GroupRequest) (out api.GroupStatus, err error) {
 	err = n.in("GroupStatus", r.Group, func(g *group) error { out = n.Report; out.Group = g.Group; return nil })

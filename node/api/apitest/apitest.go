@@ -36,6 +36,8 @@ type Node struct {
 	Report   api.GroupStatus      // what GroupStatus gives beside the group
 	Healed   api.Healed
 	Reason   api.Explanation
+	Findings []api.Finding
+	Seen     api.Incidents
 
 	mu      sync.Mutex
 	groups  []*group
@@ -88,7 +90,7 @@ func Serve(tb testing.TB, a api.API) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := api.NewServer(a)
+	s := api.NewServer(api.Handler(a))
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(l) }()
 	tb.Cleanup(func() { _ = s.Close(); <-done })
@@ -198,6 +200,11 @@ func (n *Node) Peers(context.Context, api.Empty) (api.Peers, error) {
 // Version says that this is a fake.
 func (n *Node) Version(context.Context, api.Empty) (api.Version, error) {
 	return api.Version{Version: "fake"}, n.Fail["Version"]
+}
+
+// Checkup gives Findings.
+func (n *Node) Checkup(context.Context, api.CheckupRequest) (api.Checkup, error) {
+	return api.Checkup{Findings: append([]api.Finding{}, n.Findings...)}, n.Fail["Checkup"]
 }
 
 // Shutdown closes Stopped.

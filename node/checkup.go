@@ -1,0 +1,279 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+	"github.com/pandanode/pandanode/storage"
+)
+
+// Checkup looks for what keeps the node from working well: the store, its disk, the
+// network and the clock. With verify it reads the whole store.
+func (n *Node) Checkup(ctx context.Context, verify bool) []api.Finding {
+	var out []api.Finding
+	if wrong := n.ill(ctx); wrong != "" {
+		out = append(out, api.Failed("node", api.Errorf(api.CodeInternal, "%s", wrong).WithHint("its log says more; then start it again")))
+	} else {
+		out = append(out, api.HealthOK.Found("node", "it answers, and so do its groups"))
+	}
+	out = append(out, storeFindings(n.store, verify)...)
+	return append(out, n.checkPeers(), n.checkDHT(ctx), n.checkReachability(), n.checkClock(ctx), n.checkGroups(ctx))
+}
+
+// CheckHome opens the store of a home that no node runs on and looks at it.
+func CheckHome(home string, passphrase func() ([]byte, error), keyFile string, verify bool) (out []api.Finding) {
+	s, err := storage.Open(storeDir(home), storage.Options{Passphrase: passphrase, KeyFile: keyFile})
+	switch e := api.AsError(APIError(err)); {
+	case errors.Is(err, storage.ErrInUse):
+		return []api.Finding{api.Failed("store", api.Errorf(api.CodeConflict, "another process has the store open and does not answer: it starts, stops or hangs").WithHint("wait, or end that process"))}
+	case err != nil && e.Code == api.CodeLocked && !errors.Is(err, storage.ErrWrongPassphrase):
+		return []api.Finding{{Check: "store", Health: api.HealthUnknown, Detail: e.Message, Hint: e.Hint}}
+	case err != nil:
+		return []api.Finding{api.Failed("store", e)}
+	}
+	out = storeFindings(s, verify)
+	if me, err := readIdentity(s); err != nil {
+		out = append(out, api.Failed("identity", APIError(err)))
+	} else {
+		me.wipe()
+	}
+	if err := s.Close(); err != nil {
+		out = append(out, api.Failed("store", APIError(err)))
+	}
+	return out
+}
+
+// lowSpace is how many times the reserve should be free.
+const lowSpace = 8
+
+// storeFindings looks at an open store and its disk.
+func storeFindings(s *storage.Store, verify bool) []api.Finding {
+	size, err := s.Size()
+	if err != nil {
+		return []api.Finding{api.Failed("store", APIError(err))}
+	}
+	took := size.Tables + size.ValueLog
+	store := api.HealthOK.Found("store", fmt.Sprintf("it opens; %d MiB", took>>20))
+	if verify {
+		store.Detail = fmt.Sprintf("it opens, and every record is whole; %d MiB", took>>20)
+		if err := s.Verify(); err != nil {
+			store = api.Failed("store", APIError(err))
+		}
+	}
+	return []api.Finding{store, spaceFinding(size)}
+}
+
+func spaceFinding(size storage.Size) api.Finding {
+	space := api.HealthOK.Found("space", fmt.Sprintf("%d MiB are free", size.Free>>20))
+	switch {
+	case !size.FreeKnown:
+		space = api.HealthUnknown.Found("space", "this system does not tell how much is free")
+	case size.Free < size.Reserve:
+		space = api.Failed("space", api.Errorf(api.CodeLimited, "%d MiB are free, and %d MiB have to be for the store to take anything", size.Free>>20, size.Reserve>>20).
+			WithHint("free some space on the disk of this home"))
+	case size.Free < lowSpace*size.Reserve:
+		space.Health, space.Hint = api.HealthWarn, fmt.Sprintf("below %d MiB the store takes nothing any more: free some space", size.Reserve>>20)
+	}
+	return space
+}
+
+func (n *Node) checkPeers() api.Finding {
+	peers := n.host.Network().Peers()
+	direct := 0
+	for _, p := range peers {
+		if n.host.Network().Connectedness(p) == network.Connected {
+			direct++
+		}
+	}
+	switch {
+	case len(peers) == 0:
+		return api.Failed("peers", api.Errorf(api.CodeNoPeers, "no peer is connected").
+			WithHint("on another node, pandanode status shows its addresses: give one of them as bootstrap; or let UDP and TCP through the firewall"))
+	case direct == 0:
+		return api.Finding{Check: "peers", Health: api.HealthWarn, Detail: fmt.Sprintf("%d are connected, all of them over relays", len(peers)), Hint: "messages take longer so: forward the port of listen, UDP and TCP"}
+	}
+	return api.HealthOK.Found("peers", fmt.Sprintf("%d are connected, %d of them directly", len(peers), direct))
+}
+
+// probeTimeout is how long the DHT may take to answer.
+const probeTimeout = 10 * time.Second
+
+func (n *Node) checkDHT(ctx context.Context) api.Finding {
+	const check = "dht"
+	if n.dht.Size() == 0 {
+		return api.Failed(check, api.Errorf(api.CodeNoPeers, "no connected peer serves the DHT: groups and people cannot be found").
+			WithHint("connect to a node that others can reach: see bootstrap in the configuration"))
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	began := time.Now()
+	near, err := n.dht.Kad().GetClosestPeers(ctx, string(n.host.ID()))
+	if err != nil || len(near) == 0 {
+		return api.Failed(check, api.Errorf(api.CodeNoPeers, "%d peers are in the routing table, and none answers: %v", n.dht.Size(), err).WithHint("pandanode peers"))
+	}
+	role := "as a client"
+	if n.dht.Serving() {
+		role = "as a server"
+	}
+	return api.HealthOK.Found(check, fmt.Sprintf("it answers within %v; %d peers in the routing table; this node takes part %s", time.Since(began).Round(time.Millisecond), n.dht.Size(), role))
+}
+
+// checkReachability tells what other peers found when they tried to call this node.
+func (n *Node) checkReachability() api.Finding {
+	const check = "reachability"
+	known, err := n.reachability()
+	if err != nil {
+		return api.HealthUnknown.Found(check, err.Error())
+	}
+	local := !slices.ContainsFunc(n.host.Addrs(), manet.IsPublicAddr)
+	switch {
+	case known == network.ReachabilityPublic:
+		return api.HealthOK.Found(check, "others reach this node")
+	case known == network.ReachabilityPrivate:
+		return api.Finding{
+			Check: check, Health: api.HealthWarn, Detail: "others cannot call this node: it is behind a NAT or a firewall, and has to call them",
+			Hint: "forward the port of listen, UDP and TCP, to this machine; two nodes that are both unreachable do not find each other",
+		}
+	case local && len(n.host.Addrs()) > 0:
+		return api.Finding{
+			Check: check, Health: api.HealthUnknown, Detail: "this node has addresses of its own network only, and nobody from outside has tried to call it: " + addrsText(n.host.Addrs()),
+			Hint: "on one network that is enough",
+		}
+	}
+	return api.HealthUnknown.Found(check, "no peer has tried to call this node yet")
+}
+
+func addrsText(addrs []multiaddr.Multiaddr) string {
+	const few = 3
+	text := ""
+	for i, a := range addrs[:min(len(addrs), few)] {
+		if i > 0 {
+			text += ", "
+		}
+		text += a.String()
+	}
+	return text
+}
+
+// reachability is what the host knows now.
+func (n *Node) reachability() (network.Reachability, error) {
+	sub, err := n.host.EventBus().Subscribe(new(event.EvtLocalReachabilityChanged)) // its last event comes at once
+	if err != nil {
+		return network.ReachabilityUnknown, fmt.Errorf("asking the host: %w", err)
+	}
+	defer sub.Close()
+	select {
+	case e := <-sub.Out():
+		return e.(event.EvtLocalReachabilityChanged).Reachability, nil
+	default:
+		return network.ReachabilityUnknown, nil
+	}
+}
+
+// clockSigns is what entries of others tell of this device's clock.
+type clockSigns struct {
+	ahead  time.Duration // the newest of them is dated so far after now; 0: none is
+	delays []time.Duration
+}
+
+// How far clocks may be apart before somebody should look.
+const (
+	clockSlack = 5 * time.Second
+	clockSlow  = time.Minute
+	recent     = 256 // events of a group that are looked at
+)
+
+// judge says what follows. An entry dated ahead says that two clocks differ and not
+// which of them is wrong; one that comes late may just have come late.
+func (s clockSigns) judge() api.Finding {
+	const check = "clock"
+	if s.ahead > clockSlack {
+		return api.Finding{
+			Check: check, Health: api.HealthWarn, Detail: fmt.Sprintf("the newest entry of another device is dated %v ahead of this clock: this one is slow, or that one fast", s.ahead.Round(time.Second)),
+			Hint: "compare this machine's clock with a time server: what is dated more than 10 minutes ahead waits until then",
+		}
+	}
+	if len(s.delays) == 0 {
+		return api.HealthUnknown.Found(check, "no message of another device came lately: there is nothing to compare with")
+	}
+	best := slices.Min(s.delays)
+	switch {
+	case best < -clockSlack:
+		return api.Finding{
+			Check: check, Health: api.HealthWarn, Detail: fmt.Sprintf("messages came up to %v before they were sent, by the clocks of both ends: this one is slow, or the others fast", (-best).Round(time.Second)),
+			Hint: "compare this machine's clock with a time server",
+		}
+	case best > clockSlow:
+		return api.HealthUnknown.Found(check, fmt.Sprintf("of %d messages the fastest took %v: this clock is fast, or they were long under way", len(s.delays), best.Round(time.Second)))
+	}
+	return api.HealthOK.Found(check, fmt.Sprintf("of %d messages the fastest took %v by the clocks of both ends", len(s.delays), best.Round(time.Millisecond)))
+}
+
+func (n *Node) checkClock(ctx context.Context) api.Finding {
+	var signs clockSigns
+	for _, g := range n.hosteds() {
+		if err := g.loop.look(ctx, func(m *group.Machine) error { return signs.read(m, n.me.device.ID, time.Now()) }); err != nil {
+			return api.HealthUnknown.Found("clock", err.Error())
+		}
+	}
+	return signs.judge()
+}
+
+// read takes a group's newest entries and messages into account.
+func (s *clockSigns) read(m *group.Machine, me wire.DeviceID, now time.Time) error {
+	for _, d := range m.Report(now).Devices {
+		if !d.Own {
+			s.ahead = max(s.ahead, d.Last.Sub(now))
+		}
+	}
+	events, err := m.Events(m.Cursor()-min(m.Cursor(), recent), recent)
+	if err != nil {
+		return err
+	}
+	for _, e := range events {
+		if e.Kind != group.EventMessage || e.Device == me {
+			continue
+		}
+		msg, ok, err := m.Message(e.Message)
+		if err != nil {
+			return err
+		}
+		if ok {
+			s.delays = append(s.delays, time.UnixMilli(int64(e.At)).Sub(msg.Sent)) //nolint:gosec // this device's clock
+		}
+	}
+	return nil
+}
+
+// checkGroups says which groups are not as they should be, by ID.
+func (n *Node) checkGroups(ctx context.Context) api.Finding {
+	const check = "groups"
+	all := n.hosteds()
+	var behind []string
+	for _, g := range all {
+		st, err := g.status(ctx)
+		if err != nil {
+			return api.Failed(check, APIError(err))
+		}
+		if missing := g.missing(st); missing != "" {
+			behind = append(behind, fmt.Sprintf("%s: %s", g.id.String()[:10], missing))
+		}
+	}
+	if len(behind) > 0 {
+		slices.Sort(behind)
+		f := api.Finding{Check: check, Health: api.HealthWarn, Detail: fmt.Sprintf("%d of %d are not caught up: %s", len(behind), len(all), behind[0]), Hint: "pandanode group status " + behind[0][:10]}
+		return f
+	}
+	return api.HealthOK.Found(check, fmt.Sprintf("%d, all of them caught up", len(all)))
+}

@@ -1,0 +1,85 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/group"
+)
+
+// healthTimeout is how long a node may take to tell of itself before it counts as hung.
+const healthTimeout = 5 * time.Second
+
+// observation serves what watches a node wants: /metrics for Prometheus, /healthz and
+// /readyz for whatever restarts nodes. It tells nothing that can be used against the
+// node, and takes nothing.
+func (n *Node) observation() *http.ServeMux {
+	process := prometheus.NewRegistry()
+	process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(
+		prometheus.Gatherers{n.metrics.counted, n.metrics.all, process}, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError},
+	))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { answer503(w, n.ill(r.Context())) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		level := 0
+		if text := r.URL.Query().Get("level"); text != "" {
+			if level = slices.Index(api.Levels, api.Level(text)); level < 0 {
+				http.Error(w, "there are the levels ready, online and synced", http.StatusBadRequest)
+				return
+			}
+		}
+		missing := n.ill(r.Context())
+		if missing == "" {
+			var err error
+			if missing, err = n.Missing(r.Context(), Level(level)); err != nil {
+				missing = err.Error()
+			} else if missing != "" && Level(level) == LevelSynced && !n.cfg.GroupMetrics {
+				missing = "not every group is caught up: pandanode status says which" // without its ID
+			}
+		}
+		answer503(w, missing)
+	})
+	return mux
+}
+
+// answer503 says ok, or what is wrong.
+func answer503(w http.ResponseWriter, wrong string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if wrong != "" {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = fmt.Fprintln(w, wrong) // the caller has hung up
+		return
+	}
+	_, _ = fmt.Fprintln(w, "ok")
+}
+
+// ill says what is wrong with the node itself, so that starting it anew may help;
+// empty: nothing. Its groups' goroutines answer, and the store holds their state.
+func (n *Node) ill(ctx context.Context) string {
+	select {
+	case <-n.life.done:
+		return "the node is closing"
+	default:
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	if _, err := n.store.Size(); err != nil {
+		return fmt.Sprintf("the store: %v", err)
+	}
+	for _, g := range n.hosteds() {
+		if err := g.loop.look(ctx, func(*group.Machine) error { return nil }); err != nil {
+			return fmt.Sprintf("a group's state cannot be had: %v", err)
+		}
+	}
+	return ""
+}

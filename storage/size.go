@@ -1,0 +1,22 @@
+package storage
+
+// Size is how much room a store takes and has left, in bytes.
+type Size struct {
+	Tables    int64  // of Badger, its logs of memory tables included
+	ValueLog  int64  // large values
+	Free      uint64 // on the disk, for this process
+	FreeKnown bool   // false: the system does not say
+	Reserve   uint64 // what a transaction leaves free: below it the store takes none
+}
+
+// Size measures; the two parts are Badger's own, which it renews once a minute. Error: ErrClosed.
+func (s *Store) Size() (Size, error) {
+	if err := s.enter(); err != nil {
+		return Size{}, err
+	}
+	defer s.active.Done()
+	size := Size{Reserve: s.keep}
+	size.Tables, size.ValueLog = s.db.Size()
+	size.Free, size.FreeKnown = freeSpace(s.dir)
+	return size, nil
+}
