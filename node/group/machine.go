@@ -116,6 +116,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	// If one was due before the restart; it is not cast twice. Not at once: a sync
 	// may tell that this device's log went further than it knows.
 	m.duty.vote = now.Add(voteAfterStart)
+	m.noteRestored(now)
 	m.settle(now)
 	if m.request != nil {
 		m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
@@ -316,6 +317,7 @@ func (m *Machine) settle(now time.Time) {
 		return
 	}
 	m.noteJoined(now)
+	m.askForKeys(now)
 	m.askToJoinAgain(now)
 	m.askLater(now)
 	m.sealOutbox(now)
