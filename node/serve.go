@@ -740,6 +740,8 @@ func APIError(err error) error {
 		{ErrNoPeers, api.CodeNoPeers, "pandanode status"},
 		{discovery.ErrNoPeers, api.CodeNoPeers, "pandanode status"},
 		{ErrDenied, api.CodeNotPermitted, ""},
+		{ErrBackup, api.CodeVerification, "take another backup"},
+		{ErrIdentity, api.CodeLocked, "give the passphrase, or the identity file with --identity"},
 		{group.ErrNotPermitted, api.CodeNotPermitted, "pandanode group members"},
 		{group.ErrNotMember, api.CodeNotPermitted, ""},
 		{group.ErrOut, api.CodeConflict, "pandanode group show"},

@@ -36,6 +36,9 @@ type Node struct {
 	Report   api.GroupStatus      // what GroupStatus gives beside the group
 	Healed   api.Healed
 	Reason   api.Explanation
+	Usage    api.StoreUsage
+	Checked  api.StoreCheck
+	Relocked api.RelockRequest // the last one
 
 	mu      sync.Mutex
 	groups  []*group
