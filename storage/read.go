@@ -69,9 +69,9 @@ func (s *Store) Export(fn func(key, value []byte) error) error {
 	})
 }
 
-// ScanKeys is Scan without the values: cheaper, and nothing is authenticated.
+// ScanKeys is Scan without the values: cheaper, and nothing is authenticated. The slice is fn's until it returns.
 func (s *Store) ScanKeys(prefix []byte, fn func(key []byte) error) error {
-	return s.scan(prefix, nil, func(item *badger.Item) error { return fn(item.KeyCopy(nil)[1:]) })
+	return s.scan(prefix, nil, func(item *badger.Item) error { return fn(item.Key()[1:]) })
 }
 
 func (s *Store) scan(prefix, from []byte, fn func(*badger.Item) error) error {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
@@ -80,9 +79,10 @@ type Machine struct {
 	request      *wire.JoinRequest
 	rejoining    *wire.Signed // own request to be added again
 
-	mail mail
-	duty duties
-	peer map[wire.DeviceID]*peerState
+	mail  mail
+	packs packs
+	duty  duties
+	peer  map[wire.DeviceID]*peerState
 
 	ready    Ready
 	pending  map[string]int // key → index in ready.Writes
@@ -148,7 +148,22 @@ func (m *Machine) load() error {
 		m.refused[wire.EpochID(id)] = true
 	}
 	m.loadIncarnation(b != nil)
-	return errors.Join(m.loadKeys(), m.loadEvidence(), m.loadEntries(), m.loadMail())
+	if err := errors.Join(m.loadKeys(), m.loadEvidence()); err != nil {
+		return err
+	}
+	// The two that take long touch nothing of each other's.
+	scanned := make(chan error, 1)
+	if _, ok := m.cfg.Rows.(RowKeys); ok {
+		go func() { scanned <- m.scanMail() }()
+	} else {
+		scanned <- m.scanMail()
+	}
+	if err := errors.Join(m.loadEntries(), <-scanned); err != nil {
+		return err
+	}
+	m.dropUnsound()
+	m.requeue(cmp.Or(m.tree.nodes[m.own.Position], m.tree.root))
+	return nil
 }
 
 func (m *Machine) loadKeys() error {
@@ -196,35 +211,6 @@ func (m *Machine) loadKeys() error {
 			return err
 		}(),
 	)
-}
-
-func (m *Machine) loadEntries() error {
-	var all []*signedEntry
-	err := m.scan(rowEntry, func(key string, v []byte) error {
-		s, err := readEntry(m.group, v)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-		s.second = strings.HasSuffix(key, hexed(s.hash[:]))
-		all = append(all, s)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	slices.SortFunc(all, func(a, b *signedEntry) int {
-		return (&item{hlc: crdt.HLC(a.entry.HLC), hash: a.hash}).compare(&item{hlc: crdt.HLC(b.entry.HLC), hash: b.hash})
-	})
-	for _, s := range all {
-		it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
-		if err == nil {
-			err = m.insert(it, s.entry)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-	}
-	return nil
 }
 
 // saveOwn has the own row in the next transaction, as it is at the end of the Step.
@@ -332,6 +318,7 @@ func (m *Machine) settle(now time.Time) {
 	m.retireKeyPackages(now)
 	m.retireDaily(now)
 	m.publish()
+	m.writePacks()
 	m.flushOwn()
 	m.ready.NextWake = m.duty.next()
 }
@@ -410,6 +397,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 		return nil, fmt.Errorf("own %v: %w", kind, err)
 	}
 	m.put(itemKey(it), s.raw)
+	m.pack(it, e)
 	m.outgoing.Entries = append(m.outgoing.Entries, s.raw)
 	return it, nil
 }
