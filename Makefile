@@ -102,6 +102,7 @@ e2e-long: build ## the same, with 200 kills, 500 flipped bits and half an hour o
 .PHONY: bench-node
 bench-node: ## what real nodes do on this machine, as one table; fails where a bar is missed (4 min)
 	@$(GO) test -count=1 -tags e2e -timeout 15m -run '^TestBenchNode$$' -v ./cmd/pandanode
+	@$(GO) test ./node -count=1 -run '^$$' -bench '^BenchmarkAtRest$$' -benchtime 1x
 
 .PHONY: long
 long: ## the simulator: 2,000 random worlds, the large worlds of bench-sim, 100 whole nodes

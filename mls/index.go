@@ -27,13 +27,14 @@ type census struct {
 	users, supporters [2]uint32
 }
 
-func (c *census) count(l *LeafNode, by uint32) {
+func (c *census) count(l *leafData, by uint32) {
+	uses, supports := l.credentialTypes()
 	for k := range c.users {
 		t := CredentialType(k + 1)
-		if l.Credential.Type == t {
+		if uses == t {
 			c.users[k] += by
 		}
-		if slices.Contains(l.Capabilities.Credentials, t) {
+		if slices.Contains(supports, t) {
 			c.supporters[k] += by
 		}
 	}
@@ -179,14 +180,14 @@ func (t *tree) reindex(old *tree) error {
 			left = append(left, maphash.Bytes(encryptionSeed, o.publicKey()))
 			if o.leaf != nil {
 				left = append(left, maphash.Bytes(signatureSeed, o.leaf.signatureKey()))
-				counts.count(o.leaf.decode(), ^uint32(0))
+				counts.count(o.leaf, ^uint32(0))
 			}
 		}
 		if n != nil && !n.blank() {
 			came = append(came, maphash.Bytes(encryptionSeed, n.publicKey()))
 			if n.leaf != nil {
 				came = append(came, maphash.Bytes(signatureSeed, n.leaf.signatureKey()))
-				counts.count(n.leaf.decode(), 1)
+				counts.count(n.leaf, 1)
 			}
 		}
 	})

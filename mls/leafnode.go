@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"slices"
@@ -229,8 +230,19 @@ func encodeU16s[T ~uint16](w *writer, list []T) {
 	})
 }
 
-func readU16s[T ~uint16](r *reader) (list []T) {
-	r.list(func(r *reader) { list = append(list, T(r.u16())) })
+// readU16s reads at once what a tree of many leaves has five of for each.
+func readU16s[T ~uint16](r *reader) []T {
+	b := r.vec()
+	if len(b)%2 != 0 {
+		r.fail("%d bytes of numbers of two", len(b))
+	}
+	if r.err != nil || len(b) == 0 {
+		return nil
+	}
+	list := make([]T, len(b)/2)
+	for i := range list {
+		list[i] = T(binary.BigEndian.Uint16(b[2*i:]))
+	}
 	return list
 }
 

@@ -39,6 +39,18 @@ func (l *leafData) encryptionKey() []byte {
 	return r.vec()
 }
 
+// credentialTypes gives the type of its credential and those it supports, without the rest.
+func (l *leafData) credentialTypes() (uses CredentialType, supports []CredentialType) {
+	r := reader{b: l.raw}
+	r.vec()
+	r.vec()
+	uses = readCredential(&r).Type
+	for range 4 { // versions, cipher suites, extensions, proposals
+		r.vec()
+	}
+	return uses, readU16s[CredentialType](&r)
+}
+
 func (l *leafData) signatureKey() []byte {
 	r := reader{b: l.raw}
 	r.vec()

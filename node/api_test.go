@@ -6,12 +6,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/storage"
 )
 
@@ -244,4 +246,46 @@ func TestOpenRefusals(t *testing.T) {
 	if _, err := n.CreateGroup(t.Context(), CreateGroup{Name: "late"}); !errors.Is(err, ErrClosed) && !errors.Is(err, ErrInvalid) {
 		t.Errorf("a closed node: %v", err)
 	}
+}
+
+// A status does not wait for a group that is being loaded: it says so, and so does the
+// level that needs it. What needs the group waits.
+func TestStatusWhileAGroupLoads(t *testing.T) {
+	inWorld(t, func(w *world) {
+		n := w.open(0)
+		id := w.create(n, "large")
+		s := &server{n: n, stop: func() {}}
+		state := func() api.GroupState {
+			t.Helper()
+			st, err := s.Status(w.within(time.Minute), api.StatusRequest{Wait: api.LevelReady})
+			if err != nil || len(st.Groups) != 1 {
+				t.Fatalf("%+v, %v", st, err)
+			}
+			return st.Groups[0].State
+		}
+		if got := state(); got != api.StateMember {
+			t.Errorf("loaded: %s", got)
+		}
+		// As if it were not: a look would wait for ever.
+		g := n.hosting(id)
+		g.loop.opened.Store(false)
+		hold, held := make(chan struct{}), make(chan struct{})
+		release := sync.OnceFunc(func() { close(hold) })
+		defer release()
+		go func() {
+			_ = g.loop.look(w.Context(), func(*group.Machine) error { close(held); <-hold; return nil })
+		}()
+		<-held
+		if got := state(); got != api.StateLoading {
+			t.Errorf("loading: %s", got)
+		}
+		if missing, err := n.Missing(w.within(time.Minute), LevelReady); missing != "" || err != nil {
+			t.Errorf("ready: %q, %v", missing, err)
+		}
+		release()
+		g.loop.opened.Store(true)
+		if got := state(); got != api.StateMember {
+			t.Errorf("loaded again: %s", got)
+		}
+	})
 }

@@ -21,6 +21,10 @@ var (
 	ErrStore = errors.New("the store did not take it")
 	// ErrInvalid says that an argument cannot be right.
 	ErrInvalid = errors.New("invalid argument")
+	// ErrBackup says that a file is no whole, unaltered backup.
+	ErrBackup = errors.New("not a whole backup")
+	// ErrIdentity says that a backup does not open with what was given.
+	ErrIdentity = errors.New("the backup does not open with what was given")
 	// ErrDenied says that the group does not let this device in.
 	ErrDenied = errors.New("the group denied the request")
 )

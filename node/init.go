@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -130,12 +129,19 @@ func newIdentity(cfg InitConfig, now time.Time) (*identityRow, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the peer key: %w", err)
 	}
-	var incarnation [8]byte
-	_, _ = rand.Read(incarnation[:])
 	return &identityRow{
 		User: user.SecretSeed(), Log: log.SecretSeed(), Peer: peerKey, Cert: d.Raw,
-		Incarnation: binary.BigEndian.Uint64(incarnation[:]),
+		Incarnation: newIncarnation(),
 	}, nil
+}
+
+// openStore opens the store of a device.
+func openStore(cfg Config) (*storage.Store, error) {
+	o := storage.Options{Passphrase: cfg.Passphrase, KeyFile: cfg.KeyFile}
+	if cfg.Logger != nil {
+		o.Logger = cfg.Logger.With("subsystem", "storage")
+	}
+	return storage.Open(storeDir(cfg.Home), o)
 }
 
 // readIdentity restores the device that a store belongs to.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/pandanode/pandanode/node/group"
@@ -41,6 +42,7 @@ type loop struct {
 	done     <-chan struct{}     // closed when the node closes
 	requests chan request
 
+	opened  atomic.Bool    // the machine was made once: nobody waits long for a look at it
 	machine *group.Machine // nil: to be made of what is durable
 	failed  error          // why machine is nil
 	pause   time.Duration  // after a failure, before trying again by itself
@@ -241,6 +243,9 @@ func (l *loop) ready(ctx context.Context) error {
 		return l.failed
 	}
 	l.machine, l.failed = m, nil
+	if !l.opened.Swap(true) {
+		l.changed.wake()
+	}
 	if err := l.carryOut(ctx); err != nil {
 		return err
 	}

@@ -142,9 +142,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 			err = errors.Join(err, n.Close())
 		}
 	}()
-	if n.store, err = storage.Open(storeDir(cfg.Home), storage.Options{
-		Passphrase: cfg.Passphrase, KeyFile: cfg.KeyFile, Logger: n.log.With("subsystem", "storage"),
-	}); err != nil {
+	if n.store, err = openStore(cfg); err != nil {
 		return nil, err
 	}
 	if n.me, err = readIdentity(n.store); err != nil {

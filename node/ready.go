@@ -13,7 +13,7 @@ type Level int
 
 // Levels.
 const (
-	LevelReady  Level = iota // the store is open and the node listens
+	LevelReady  Level = iota // the store is open and the node listens; groups may still be loading, and what needs one waits for it
 	LevelOnline              // a peer is connected, and the DHT has one
 	LevelSynced              // every group is caught up with a connected member
 )
@@ -43,6 +43,9 @@ func (n *Node) Missing(ctx context.Context, level Level) (string, error) {
 		return fmt.Sprintf("%d groups that are to be joined are not found yet", looking), nil
 	}
 	for _, g := range n.hosteds() {
+		if !g.loop.opened.Load() {
+			return fmt.Sprintf("group %v is being loaded", g.id), nil
+		}
 		st, err := g.status(ctx)
 		if err != nil {
 			return "", err

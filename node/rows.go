@@ -31,6 +31,7 @@ type rows struct {
 var (
 	_ group.Rows     = rows{}
 	_ group.RowsFrom = rows{}
+	_ group.RowKeys  = rows{}
 )
 
 // Get gives nil, nil for a row that is not there. Other errors wrap ErrStore: after
@@ -56,6 +57,19 @@ func (r rows) ScanFrom(prefix, from string, fn func(key string, value []byte) er
 	var stopped error
 	err := r.store.ScanFrom([]byte(r.prefix+prefix), []byte(r.prefix+from), func(key, value []byte) error {
 		stopped = fn(string(key[len(r.prefix):]), value)
+		return stopped
+	})
+	if err != nil && stopped == nil {
+		return fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	return err
+}
+
+// ScanKeys is Scan without the values.
+func (r rows) ScanKeys(prefix string, fn func(key string) error) error {
+	var stopped error
+	err := r.store.ScanKeys([]byte(r.prefix+prefix), func(key []byte) error {
+		stopped = fn(string(key[len(r.prefix):]))
 		return stopped
 	})
 	if err != nil && stopped == nil {

@@ -144,7 +144,7 @@ func (s *server) Status(ctx context.Context, r api.StatusRequest) (api.Status, e
 		}
 		st.Levels = append(st.Levels, api.LevelState{Level: level, Reached: missing == "", Missing: missing})
 	}
-	groups, err := s.Groups(ctx, api.Empty{})
+	groups, err := s.groups(ctx, true)
 	st.Groups = groups.Groups
 	return st, err
 }
@@ -228,8 +228,21 @@ func (s *server) CreateGroup(ctx context.Context, r api.CreateGroupRequest) (api
 }
 
 func (s *server) Groups(ctx context.Context, _ api.Empty) (api.Groups, error) {
+	return s.groups(ctx, false)
+}
+
+// groups lists the groups; now: without waiting for those that are being loaded.
+func (s *server) groups(ctx context.Context, now bool) (api.Groups, error) {
 	out := api.Groups{Groups: []api.Group{}}
 	for _, id := range s.n.Groups() {
+		if g := s.n.hosting(id); now && g != nil && !g.loop.opened.Load() {
+			one := api.Group{ID: id.String(), State: api.StateLoading, Policy: api.Policy(g.genesis.Policy.String()), Topic: id.Topic()}
+			if info := s.n.known.Get(id); info != nil {
+				one.Name = info.Name
+			}
+			out.Groups = append(out.Groups, one)
+			continue
+		}
 		g, err := s.group(ctx, id)
 		if err != nil {
 			return out, err
@@ -774,6 +787,8 @@ func APIError(err error) error {
 		{ErrNoPeers, api.CodeNoPeers, "pandanode status"},
 		{discovery.ErrNoPeers, api.CodeNoPeers, "pandanode status"},
 		{ErrDenied, api.CodeNotPermitted, ""},
+		{ErrBackup, api.CodeVerification, "take another backup"},
+		{ErrIdentity, api.CodeLocked, "give the passphrase, or the identity file with --identity"},
 		{group.ErrNotPermitted, api.CodeNotPermitted, "pandanode group members"},
 		{group.ErrNotMember, api.CodeNotPermitted, ""},
 		{group.ErrOut, api.CodeConflict, "pandanode group show"},

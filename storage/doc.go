@@ -43,8 +43,8 @@
 //
 // # What this package does not do
 //
-// It does not encode values, know what they mean, replicate them or back them up. It does not change a passphrase
-// yet (the format of keys has room for it). It does not hide access patterns, and does not protect the memory of a
-// running process: secrets are wiped where Go lets them be, which the expanded keys inside crypto/aes are not.
+// It does not encode values, know what they mean, replicate them or write backups ([Store.Export] gives what one may hold).
+// A changed passphrase ([Store.Relock]) does not reach copies of keys made before. It does not hide access patterns, and
+// does not protect the memory of a running process: secrets are wiped where Go lets them be, which the expanded keys inside crypto/aes are not.
 // It runs on Unix only, because of the lock.
 package storage

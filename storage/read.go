@@ -47,9 +47,31 @@ func (s *Store) ScanFrom(prefix, from []byte, fn func(key, value []byte) error) 
 	})
 }
 
-// ScanKeys is Scan without the values: cheaper, and nothing is authenticated.
+// Export calls fn with every record that is in no vault, as Scan does: what a vault holds does not leave the store.
+func (s *Store) Export(fn func(key, value []byte) error) error {
+	return s.scan(nil, nil, func(item *badger.Item) error {
+		inside := false
+		if err := item.Value(func(stored []byte) error {
+			id, _, err := vaultOf(stored)
+			inside = id != (VaultID{})
+			return err
+		}); err != nil {
+			return corrupt("%s: %w", class(item.Key()), err)
+		}
+		if inside {
+			return nil
+		}
+		k, value, err := s.value(item)
+		if err != nil || value == nil {
+			return err
+		}
+		return fn(k[1:], value)
+	})
+}
+
+// ScanKeys is Scan without the values: cheaper, and nothing is authenticated. The slice is fn's until it returns.
 func (s *Store) ScanKeys(prefix []byte, fn func(key []byte) error) error {
-	return s.scan(prefix, nil, func(item *badger.Item) error { return fn(item.KeyCopy(nil)[1:]) })
+	return s.scan(prefix, nil, func(item *badger.Item) error { return fn(item.Key()[1:]) })
 }
 
 func (s *Store) scan(prefix, from []byte, fn func(*badger.Item) error) error {
@@ -100,57 +122,6 @@ func (s *Store) Stat() (Stat, error) {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
 	return Stat{s.head.records, len(s.ring.vaults), s.head.seq}, nil
-}
-
-// Verify reads the whole store, authenticates every record and checks that none is missing, added or out of date (see
-// the package comment). It sees the store as it is at one moment, and may run beside everything else. Errors:
-// ErrCorrupt, ErrClosed.
-func (s *Store) Verify() error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.active.Done()
-	var found, want head
-	var seen bool
-	err := s.iterate(nil, nil, func(item *badger.Item) error {
-		key := item.KeyCopy(nil)
-		switch {
-		case bytes.Equal(key, keyHead):
-			sealed, err := item.ValueCopy(nil)
-			if err != nil {
-				return corrupt("head: %w", err)
-			}
-			want, err = s.unsealHead(sealed)
-			seen = true
-			return err
-		case bytes.Equal(key, keyID):
-			return nil
-		case len(key) == 0 || key[0] != classRecord && key[0] != classIndex:
-			return corrupt("an unknown key")
-		}
-		stored, err := item.ValueCopy(nil)
-		if err != nil {
-			return corrupt("%s: %w", class(key), err)
-		}
-		found.toggle(s.sums, key, stored)
-		if key[0] == classIndex {
-			return nil
-		}
-		found.records++
-		_, _, err = s.value(item)
-		return err
-	})
-	switch {
-	case err != nil:
-		return err
-	case !seen:
-		return corrupt("the head is missing")
-	case found.records != want.records:
-		return corrupt("%d records instead of %d", found.records, want.records)
-	case found.sum != want.sum:
-		return corrupt("the set of records is not the one that was written")
-	}
-	return nil
 }
 
 // Compact gives the space of what was deleted and replaced back to the file system. It may take long and may run beside

@@ -2,7 +2,10 @@
 
 package storage
 
-import "syscall"
+import (
+	"io/fs"
+	"syscall"
+)
 
 // freeSpace is how many bytes the file system of dir has for this process.
 func freeSpace(dir string) (n uint64, known bool) {
@@ -11,4 +14,12 @@ func freeSpace(dir string) (n uint64, known bool) {
 		return 0, false
 	}
 	return st.Bavail * uint64(st.Bsize), true
+}
+
+// allocated is what a file takes on the disk, without its holes.
+func allocated(info fs.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Blocks * 512
+	}
+	return info.Size()
 }

@@ -256,10 +256,7 @@ func (s *Store) release() (err error) {
 		s.lock.kek.wipe()
 	}
 	if s.ring != nil {
-		s.ring.data.wipe()
-		for _, v := range s.ring.vaults {
-			v.key.wipe()
-		}
+		s.ring.wipe()
 	}
 	if s.sums != nil {
 		s.sums.wipe()

@@ -63,9 +63,13 @@ Start here:
 	}
 	cmd.PersistentFlags().StringVar(&a.home, "home", "", "directory of everything of this node (default: PANDANODE_HOME, else the XDG directories)")
 	cmd.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON: one object per line")
-	cmd.AddGroup(&cobra.Group{ID: "node", Title: "The node:"}, &cobra.Group{ID: "talk", Title: "Groups and messages:"})
+	cmd.AddGroup(&cobra.Group{ID: "node", Title: "The node:"}, &cobra.Group{ID: "talk", Title: "Groups and messages:"}, &cobra.Group{ID: "rest", Title: "What is at rest:"})
 	for _, c := range []*cobra.Command{a.initCmd(), a.runCmd(), a.stopCmd(), a.statusCmd(), a.doctorCmd(), a.idCmd(), a.peersCmd()} {
 		c.GroupID = "node"
+		cmd.AddCommand(c)
+	}
+	for _, c := range []*cobra.Command{a.backupCmd(), a.storeCmd(), a.passphraseCmd()} {
+		c.GroupID = "rest"
 		cmd.AddCommand(c)
 	}
 	for _, c := range []*cobra.Command{a.groupCmd(), a.sendCmd(), a.tailCmd(), a.whyCmd()} {

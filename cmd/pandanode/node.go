@@ -77,25 +77,11 @@ given here are written into the configuration file.`,
 		if name == "" {
 			name = hostName()
 		}
-		set := []string{"listen"}
-		for _, k := range config.Keys() {
-			if _, ok := flags[k.Flag()]; ok {
-				set = append(set, k.Path)
-			}
-		}
-		if slices.Equal(c.Listen, config.Default(paths).Listen) {
-			if c.Listen, err = drawListen(ctx); err != nil {
-				return err
-			}
-		}
 		if err := node.Init(ctx, node.InitConfig{Home: c.DataDir, Name: name, Passphrase: a.passphrase(c, true), KeyFile: c.KeyFile}); err != nil {
 			return explain(err)
 		}
-		err = config.Write(paths.File, config.File(paths, c, set...))
-		if errors.Is(err, fs.ErrExist) {
-			a.note("kept the configuration that was there: %s", paths.File)
-		} else if err != nil {
-			return fmt.Errorf("writing the configuration: %w", err)
+		if err := a.writeConfig(ctx, paths, c, flags); err != nil {
+			return err
 		}
 		return a.show(initialised{Name: name, Data: c.DataDir, Config: paths.File}, func() {
 			a.facts("device", name, "data", c.DataDir, "configuration", paths.File)
@@ -103,6 +89,31 @@ given here are written into the configuration file.`,
 		})
 	})
 	return cmd
+}
+
+// writeConfig writes the configuration of a new home, with the flags that were given
+// and addresses of its own.
+func (a *app) writeConfig(ctx context.Context, paths config.Paths, c config.Config, flags map[string]string) (err error) {
+	set := []string{"listen"}
+	for _, k := range config.Keys() {
+		if _, ok := flags[k.Flag()]; ok {
+			set = append(set, k.Path)
+		}
+	}
+	if slices.Equal(c.Listen, config.Default(paths).Listen) {
+		if c.Listen, err = drawListen(ctx); err != nil {
+			return err
+		}
+	}
+	err = config.Write(paths.File, config.File(paths, c, set...))
+	if errors.Is(err, fs.ErrExist) {
+		a.note("kept the configuration that was there: %s", paths.File)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("writing the configuration: %w", err)
+	}
+	return nil
 }
 
 // initialised is what init has made.

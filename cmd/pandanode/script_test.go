@@ -37,6 +37,7 @@ func TestScript(t *testing.T) {
 			"exits":   exits,
 			"capture": capture,
 			"flip":    flip,
+			"flipdb":  flipTable,
 			"secret":  secret,
 		},
 	})
@@ -85,6 +86,22 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	b[len(b)/2] ^= 1
 	ts.Check(os.WriteFile(path, b, 0o600))
+}
+
+// flipTable DIR flips one bit in a table of a database.
+func flipTable(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: flipdb dir")
+	}
+	tables, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*.sst"))
+	ts.Check(err)
+	if len(tables) == 0 {
+		ts.Fatalf("no tables in %s", args[0])
+	}
+	b, err := os.ReadFile(tables[0])
+	ts.Check(err)
+	b[len(b)/4] ^= 1
+	ts.Check(os.WriteFile(tables[0], b, 0o600))
 }
 
 // secret FILE… writes a passphrase of its own into each file.

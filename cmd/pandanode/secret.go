@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/term"
 
@@ -27,7 +28,16 @@ func (a *app) passphrase(c config.Config, fresh bool) func() ([]byte, error) {
 	case c.PassphraseFile != "":
 		return func() ([]byte, error) { return a.passphraseFile(c.PassphraseFile, fresh) }
 	}
-	return func() ([]byte, error) { return a.askPassphrase(fresh) }
+	return func() ([]byte, error) { return a.askPassphrase("Passphrase: ", fresh) }
+}
+
+// somePassphrase gets another passphrase than the store's: from a file, or from the
+// terminal.
+func (a *app) somePassphrase(prompt, file string, fresh bool) ([]byte, error) {
+	if file != "" {
+		return a.passphraseFile(file, fresh)
+	}
+	return a.askPassphrase(prompt, fresh)
 }
 
 func (a *app) passphraseFile(path string, fresh bool) ([]byte, error) {
@@ -61,13 +71,13 @@ func strongEnough(b []byte, fresh bool) error {
 	return nil
 }
 
-func (a *app) askPassphrase(fresh bool) ([]byte, error) {
+func (a *app) askPassphrase(prompt string, fresh bool) ([]byte, error) {
 	in, ok := a.in.(*os.File)
 	if !ok || !isTerminal(in) {
 		return nil, api.Errorf(api.CodeLocked, "a passphrase is needed and there is no terminal to ask on").
-			WithHint("--passphrase-file FILE, PANDANODE_PASSPHRASE_FILE, or --key-file FILE")
+			WithHint("%s", passphraseHint(prompt))
 	}
-	first, err := a.readHidden(in, "Passphrase: ")
+	first, err := a.readHidden(in, prompt)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +94,17 @@ func (a *app) askPassphrase(fresh bool) ([]byte, error) {
 		return nil, api.Errorf(api.CodeInvalid, "the two passphrases differ")
 	}
 	return first, nil
+}
+
+// passphraseHint says how else a passphrase can be given.
+func passphraseHint(prompt string) string {
+	switch {
+	case strings.HasPrefix(prompt, "New"):
+		return "--new-passphrase-file FILE, or --new-key-file FILE"
+	case strings.Contains(prompt, "backup"):
+		return "--backup-passphrase-file FILE; or --recipient KEY to make one, --identity FILE to open one"
+	}
+	return "--passphrase-file FILE, PANDANODE_PASSPHRASE_FILE, or --key-file FILE"
 }
 
 func (a *app) readHidden(in *os.File, prompt string) ([]byte, error) {

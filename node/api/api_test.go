@@ -165,6 +165,26 @@ func (e *echo) Why(_ context.Context, r WhyRequest) (Explanation, error) {
 	return answer[WhyRequest, Explanation](e, r)
 }
 
+func (e *echo) Backup(_ context.Context, r BackupRequest, emit func(BackupPart) error) error {
+	return stream2(e, r, emit)
+}
+
+func (e *echo) StoreUsage(_ context.Context, r Empty) (StoreUsage, error) {
+	return answer[Empty, StoreUsage](e, r)
+}
+
+func (e *echo) CheckStore(_ context.Context, r Empty) (StoreCheck, error) {
+	return answer[Empty, StoreCheck](e, r)
+}
+
+func (e *echo) CompactStore(_ context.Context, r Empty) (Compacted, error) {
+	return answer[Empty, Compacted](e, r)
+}
+
+func (e *echo) Relock(_ context.Context, r RelockRequest) (Empty, error) {
+	return answer[RelockRequest, Empty](e, r)
+}
+
 // filled gives a value of a type with something in every field.
 func filled(t reflect.Type) reflect.Value {
 	v := reflect.New(t).Elem()
@@ -177,6 +197,9 @@ func filled(t reflect.Type) reflect.Value {
 		}
 	case t.Kind() == reflect.Slice:
 		v.Set(reflect.Append(v, filled(t.Elem()), filled(t.Elem())))
+	case t.Kind() == reflect.Pointer:
+		v.Set(reflect.New(t.Elem()))
+		v.Elem().Set(filled(t.Elem()))
 	case t.Kind() == reflect.Map:
 		v.Set(reflect.MakeMap(t))
 		v.SetMapIndex(filled(t.Key()), filled(t.Elem()))

@@ -211,3 +211,28 @@ func (c *Client) Heal(ctx context.Context, r GroupRequest) (Healed, error) {
 func (c *Client) Why(ctx context.Context, r WhyRequest) (Explanation, error) {
 	return routeWhy.do(ctx, c, r)
 }
+
+// Backup streams a backup.
+func (c *Client) Backup(ctx context.Context, r BackupRequest, emit func(BackupPart) error) error {
+	return routeBackup.do(ctx, c, r, emit)
+}
+
+// StoreUsage says what the store holds.
+func (c *Client) StoreUsage(ctx context.Context, r Empty) (StoreUsage, error) {
+	return routeStoreUsage.do(ctx, c, r)
+}
+
+// CheckStore reads the whole store.
+func (c *Client) CheckStore(ctx context.Context, r Empty) (StoreCheck, error) {
+	return routeCheckStore.do(ctx, c, r)
+}
+
+// CompactStore gives space back.
+func (c *Client) CompactStore(ctx context.Context, r Empty) (Compacted, error) {
+	return routeCompactStore.do(ctx, c, r)
+}
+
+// Relock changes what unlocks the store.
+func (c *Client) Relock(ctx context.Context, r RelockRequest) (Empty, error) {
+	return routeRelock.do(ctx, c, r)
+}

@@ -20,6 +20,7 @@ type GroupState string
 
 // States of a group on this device.
 const (
+	StateLoading GroupState = "loading" // of what is stored; a status alone does not wait for it
 	StateJoining GroupState = "joining" // asked, not welcomed yet
 	StateSyncing GroupState = "syncing" // welcomed, but behind
 	StateMember  GroupState = "member"

@@ -50,6 +50,8 @@ type API interface {
 
 	Envelope(context.Context, EnvelopeRequest) (EnvelopeResult, error)
 	MessageEnvelope(context.Context, MessageEnvelopeRequest) (Envelope, error)
+
+	Store
 }
 
 // The routes. Each is used by the client and by Handler, and by nothing else.
@@ -92,6 +94,12 @@ var (
 
 	routeEnvelope        = call[EnvelopeRequest, EnvelopeResult]{http.MethodPost, "/v1/groups/{group}/envelopes"}
 	routeMessageEnvelope = call[MessageEnvelopeRequest, Envelope]{http.MethodGet, "/v1/groups/{group}/messages/{message}/envelope"}
+
+	routeBackup       = stream[BackupRequest, BackupPart]{http.MethodPost, "/v1/store/backup"}
+	routeStoreUsage   = call[Empty, StoreUsage]{http.MethodGet, "/v1/store"}
+	routeCheckStore   = call[Empty, StoreCheck]{http.MethodPost, "/v1/store/check"}
+	routeCompactStore = call[Empty, Compacted]{http.MethodPost, "/v1/store/compact"}
+	routeRelock       = call[RelockRequest, Empty]{http.MethodPost, "/v1/store/lock"}
 )
 
 // Route is one line of the table of routes.
@@ -144,6 +152,11 @@ var table = []binding{
 	routeTail.with(API.Tail),
 	routeEnvelope.with(API.Envelope),
 	routeMessageEnvelope.with(API.MessageEnvelope),
+	routeBackup.with(API.Backup),
+	routeStoreUsage.with(API.StoreUsage),
+	routeCheckStore.with(API.CheckStore),
+	routeCompactStore.with(API.CompactStore),
+	routeRelock.with(API.Relock),
 }
 
 // Routes gives the table of routes.

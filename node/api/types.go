@@ -29,7 +29,7 @@ type Level string
 
 // Levels, each of which includes those before it.
 const (
-	LevelReady  Level = "ready"  // the store is open and the node listens
+	LevelReady  Level = "ready"  // the store is open and the node listens; groups may still be loading, and what needs one waits for it
 	LevelOnline Level = "online" // at least one peer is connected and the DHT answers
 	LevelSynced Level = "synced" // every group of this node is caught up with a connected member
 )

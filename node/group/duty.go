@@ -45,11 +45,12 @@ type duties struct {
 	unheld      time.Time // when this device names a branch that it cannot get to
 	future      time.Time // when an entry dated ahead may be taken
 	transport   time.Time // when it writes a TKEY or TKEY-WRAP
+	lone        time.Time // when the only device of a group, without its keys, makes new ones
 }
 
 func (d *duties) next() time.Time {
 	var t time.Time
-	for _, x := range []time.Time{d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.keyPackages, d.future, d.unheld} {
+	for _, x := range []time.Time{d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.keyPackages, d.future, d.unheld, d.lone} {
 		t = earliest(t, x)
 	}
 	return t

@@ -100,7 +100,7 @@ func (m *Machine) readsAt(d wire.DeviceID, n *node) map[wire.EpochID]bool {
 // fetched, or whoever lacks the message could not use it.
 func (m *Machine) needsSeal(now time.Time, id wire.MessageID, reads map[wire.EpochID]bool) bool {
 	sealed := false
-	m.fail(m.scan(rowSeal+hexed(id[:])+"/", func(key string, _ []byte) error {
+	m.fail(m.scanKeys(rowSeal+hexed(id[:])+"/", func(key string) error {
 		_, epoch, _, err := splitSealKey(key)
 		sealed = sealed || reads[epoch]
 		return err

@@ -225,10 +225,12 @@ func (m *Machine) moved(now time.Time, from, to *node) {
 // noteJoined tells, once per membership, that this device is in the group by its
 // own logs too, and says so to the others.
 func (m *Machine) noteJoined(now time.Time) {
-	if m.own.Joined || m.tree.nodes[m.own.Position] == nil || !m.roster.has(m.log.Device) {
+	n := m.tree.nodes[m.own.Position]
+	if m.own.Joined || n == nil || m.held[n.id] == nil || !m.roster.has(m.log.Device) {
 		return
 	}
 	m.own.Joined, m.own.Out = true, false
+	m.requeue(n) // what was written before, if this is a return
 	if m.request != nil {
 		m.request = nil
 		m.del(rowJoin)

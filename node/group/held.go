@@ -247,7 +247,7 @@ func (m *Machine) sweepPages() {
 		m.fail(err)
 	}
 	var old []string
-	m.fail(m.scan(rowPage, func(key string, _ []byte) error {
+	m.fail(m.scanKeys(rowPage, func(key string) error {
 		k, err := unhex(key[len(rowPage):])
 		if _, ok := seen[string(k)]; !ok {
 			old = append(old, key)
@@ -306,7 +306,7 @@ func (m *Machine) forget(id wire.EpochID) {
 func (m *Machine) dropKeys(id wire.EpochID) {
 	prefix := rowKeys + hexed(id[:]) + "/"
 	var keys []string
-	m.fail(m.scan(prefix, func(key string, _ []byte) error {
+	m.fail(m.scanKeys(prefix, func(key string) error {
 		keys = append(keys, key)
 		return nil
 	}))

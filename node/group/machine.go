@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
@@ -82,9 +81,10 @@ type Machine struct {
 	rejoining    *wire.Signed // own request to be added again
 	retract      bool         // the others may have one that is out of date
 
-	mail mail
-	duty duties
-	peer map[wire.DeviceID]*peerState
+	mail  mail
+	packs packs
+	duty  duties
+	peer  map[wire.DeviceID]*peerState
 
 	ready    Ready
 	pending  map[string]int // key → index in ready.Writes
@@ -118,6 +118,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	// If one was due before the restart; it is not cast twice. Not at once: a sync
 	// may tell that this device's log went further than it knows.
 	m.duty.vote = now.Add(voteAfterStart)
+	m.noteRestored(now)
 	m.settle(now)
 	if m.request != nil {
 		m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
@@ -149,7 +150,22 @@ func (m *Machine) load() error {
 		m.refused[wire.EpochID(id)] = true
 	}
 	m.loadIncarnation(b != nil)
-	return errors.Join(m.loadKeys(), m.loadEvidence(), m.loadEntries(), m.loadMail())
+	if err := errors.Join(m.loadKeys(), m.loadEvidence()); err != nil {
+		return err
+	}
+	// The two that take long touch nothing of each other's.
+	scanned := make(chan error, 1)
+	if _, ok := m.cfg.Rows.(RowKeys); ok {
+		go func() { scanned <- m.scanMail() }()
+	} else {
+		scanned <- m.scanMail()
+	}
+	if err := errors.Join(m.loadEntries(), <-scanned); err != nil {
+		return err
+	}
+	m.dropUnsound()
+	m.requeue(cmp.Or(m.tree.nodes[m.own.Position], m.tree.root))
+	return nil
 }
 
 func (m *Machine) loadKeys() error {
@@ -197,35 +213,6 @@ func (m *Machine) loadKeys() error {
 			return err
 		}(),
 	)
-}
-
-func (m *Machine) loadEntries() error {
-	var all []*signedEntry
-	err := m.scan(rowEntry, func(key string, v []byte) error {
-		s, err := readEntry(m.group, v)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-		s.second = strings.HasSuffix(key, hexed(s.hash[:]))
-		all = append(all, s)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	slices.SortFunc(all, func(a, b *signedEntry) int {
-		return (&item{hlc: crdt.HLC(a.entry.HLC), hash: a.hash}).compare(&item{hlc: crdt.HLC(b.entry.HLC), hash: b.hash})
-	})
-	for _, s := range all {
-		it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
-		if err == nil {
-			err = m.insert(it, s.entry)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-	}
-	return nil
 }
 
 // saveOwn has the own row in the next transaction, as it is at the end of the Step.
@@ -318,6 +305,7 @@ func (m *Machine) settle(now time.Time) {
 		return
 	}
 	m.noteJoined(now)
+	m.askForKeys(now)
 	m.askToJoinAgain(now)
 	m.askLater(now)
 	m.sealOutbox(now)
@@ -332,6 +320,7 @@ func (m *Machine) settle(now time.Time) {
 	m.retireKeyPackages(now)
 	m.retireDaily(now)
 	m.publish()
+	m.writePacks()
 	m.flushOwn()
 	m.ready.NextWake = m.duty.next()
 }
@@ -410,6 +399,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 		return nil, fmt.Errorf("own %v: %w", kind, err)
 	}
 	m.put(itemKey(it), s.raw)
+	m.pack(it, e)
 	m.outgoing.Entries = append(m.outgoing.Entries, s.raw)
 	return it, nil
 }

@@ -55,19 +55,24 @@ func newMail() mail {
 	}
 }
 
-func (m *Machine) loadMail() error {
-	err := errors.Join(
-		m.scan(rowPlain, func(key string, _ []byte) error {
+// scanMail finds out what is durable of messages, by keys alone. It touches nothing
+// that loadEntries does: New runs both at once.
+func (m *Machine) scanMail() error {
+	about := min(m.own.Cursor, 1<<20) // every message that was shown is an event
+	m.mail.plain, m.mail.told = make(map[wire.MessageID]bool, about), make(map[wire.MessageID]bool, about)
+	m.mail.seals, m.mail.sealedAt = make(map[wire.MessageID]int, about), make(map[wire.MessageID][]wire.EpochID, about)
+	return errors.Join(
+		m.durableKeys(rowPlain, func(key string) error {
 			id, err := lastHex(key)
 			m.mail.plain[wire.MessageID(id)] = true
 			return err
 		}),
-		m.scan(rowIndex, func(key string, _ []byte) error {
+		m.durableKeys(rowIndex, func(key string) error {
 			id, err := lastHex(key)
 			m.mail.told[wire.MessageID(id)] = true
 			return err
 		}),
-		m.scan(rowSeal, func(key string, _ []byte) error {
+		m.durableKeys(rowSeal, func(key string) error {
 			message, epoch, sealer, err := splitSealKey(key)
 			if err != nil {
 				return err
@@ -79,12 +84,6 @@ func (m *Machine) loadMail() error {
 			return nil
 		}),
 	)
-	if n := m.tree.nodes[m.own.Position]; n != nil {
-		m.requeue(n)
-	} else {
-		m.requeue(m.tree.root)
-	}
-	return err
 }
 
 func splitSealKey(key string) (wire.MessageID, wire.EpochID, wire.DeviceID, error) {
@@ -308,6 +307,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	}
 	m.logs.offShelf(s.hash)
 	m.put(itemKey(it), s.raw)
+	m.pack(it, s.entry)
 	switch it.kind {
 	case wire.KindCommit, wire.KindVote:
 		m.disturbed(now)
@@ -444,7 +444,7 @@ func (m *Machine) retireSeals(now time.Time) {
 		if it == nil || it.log.Device == m.log.Device || now.Sub(it.hlc.Time()) <= sealsFor {
 			continue // one's own tell what is sealed where
 		}
-		m.fail(m.scan(rowSeal+hexed(id[:])+"/", func(key string, _ []byte) error {
+		m.fail(m.scanKeys(rowSeal+hexed(id[:])+"/", func(key string) error {
 			m.del(key)
 			return nil
 		}))

@@ -303,17 +303,8 @@ func (m *Machine) renewRequest(now time.Time) error {
 			return fmt.Errorf("request to join: %w: its KeyPackage is fresh", ErrState)
 		}
 	}
-	kp, err := m.newKeyPackage(now)
-	if err != nil {
-		return err
-	}
-	r := wire.Rejoin{V: wire.Version, Device: m.log.Device, HLC: uint64(m.clock.Now(now)), KeyPackage: kp.Public}
-	s := m.cfg.LogKey.Sign(wire.DomainRejoin, m.group, r.Encode())
 	m.spend(now, m.request.KeyPackage)
-	m.request = &wire.JoinRequest{V: wire.Version, Group: m.group, Cert: m.cfg.Device.Raw, KeyPackage: kp.Public, Rejoin: &s}
-	m.put(rowJoin, wire.Marshal(m.request))
-	m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
-	return nil
+	return m.requestAgain(now)
 }
 
 // askedAgain takes the request to be added again of a device that never got here.

@@ -41,6 +41,12 @@ type RowsFrom interface {
 	ScanFrom(prefix, from string, fn func(key string, value []byte) error) error
 }
 
+// RowKeys is what Rows may offer beside: Scan without the values. New calls them from two
+// goroutines at once.
+type RowKeys interface {
+	ScanKeys(prefix string, fn func(key string) error) error
+}
+
 // Outbound is one thing for the network to do.
 type Outbound interface{ outbound() }
 

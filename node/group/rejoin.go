@@ -129,26 +129,38 @@ func (m *Machine) askAgain(now time.Time) {
 	}
 	m.duty.rejoin = now.Add(m.backOff(beaconGap, m.told))
 	if m.rejoining == nil {
-		kp, err := m.newKeyPackage(now)
+		r, err := m.newRejoin(now)
 		if err != nil {
 			m.fail(err)
 			return
-		}
-		r := wire.Rejoin{V: wire.Version, Device: m.log.Device, HLC: uint64(m.clock.Now(now)), KeyPackage: kp.Public}
-		for n := m.choose(); n != nil; n = n.parent {
-			key, err := m.rejoinKey(n.id)
-			m.fail(err)
-			if key != nil {
-				r.Known = n.id
-				r.MAC = rejoinMAC(key, &r)
-				break
-			}
 		}
 		s := m.cfg.LogKey.Sign(wire.DomainRejoin, m.group, r.Encode())
 		m.rejoining = &s
 		m.put(rowRejoining, s.Encode())
 	}
 	m.duty.beacon = now
+}
+
+// newRejoin makes a request to be added again with a fresh KeyPackage, and with the
+// proof that this device held the newest epoch on the chosen chain that it has one of.
+func (m *Machine) newRejoin(now time.Time) (*wire.Rejoin, error) {
+	kp, err := m.newKeyPackage(now)
+	if err != nil {
+		return nil, err
+	}
+	r := &wire.Rejoin{V: wire.Version, Device: m.log.Device, HLC: uint64(m.clock.Now(now)), KeyPackage: kp.Public}
+	for n := m.choose(); n != nil; n = n.parent {
+		key, err := m.rejoinKey(n.id)
+		if err != nil {
+			return nil, err
+		}
+		if key != nil {
+			r.Known = n.id
+			r.MAC = rejoinMAC(key, r)
+			break
+		}
+	}
+	return r, nil
 }
 
 // forgetRejoin ends asking once this device is where it wanted to be. If it was not

@@ -14,6 +14,7 @@ import (
 const (
 	rowOwn       = "own"        // ownRow
 	rowEntry     = "entry/"     // device/incarnation/seq, and the hash of a second one with that seq → encoded Signed
+	rowPack      = "pack/"      // number → what a restart needs of many entries; a cache
 	rowEvidence  = "evidence/"  // device/incarnation → evidenceRow
 	rowEpoch     = "epoch/"     // EpochID → head of its Snapshot, in the epoch's vault
 	rowThin      = "thin/"      // EpochID → head of what is left of it, in a vault of its own
@@ -141,6 +142,40 @@ func (m *Machine) scanFrom(prefix, from string, fn func(key string, value []byte
 	for _, w := range m.ready.Writes {
 		if w.Value != nil && strings.HasPrefix(w.Key, prefix) {
 			if err := fn(w.Key, w.Value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// durableKeys goes through the keys of what is durable.
+func (m *Machine) durableKeys(prefix string, fn func(key string) error) error {
+	var err error
+	if r, ok := m.cfg.Rows.(RowKeys); ok {
+		err = r.ScanKeys(prefix, fn)
+	} else {
+		err = m.cfg.Rows.Scan(prefix, func(key string, _ []byte) error { return fn(key) })
+	}
+	if err != nil {
+		return fmt.Errorf("scanning %q: %w", prefix, err)
+	}
+	return nil
+}
+
+// scanKeys is scan without the values.
+func (m *Machine) scanKeys(prefix string, fn func(key string) error) error {
+	if err := m.durableKeys(prefix, func(key string) error {
+		if _, ok := m.pending[key]; ok {
+			return nil
+		}
+		return fn(key)
+	}); err != nil {
+		return err
+	}
+	for _, w := range m.ready.Writes {
+		if w.Value != nil && strings.HasPrefix(w.Key, prefix) {
+			if err := fn(w.Key); err != nil {
 				return err
 			}
 		}

@@ -72,6 +72,10 @@ func (r memRows) Scan(prefix string, fn func(string, []byte) error) error {
 	return nil
 }
 
+func (r memRows) ScanKeys(prefix string, fn func(string) error) error {
+	return r.Scan(prefix, func(key string, _ []byte) error { return fn(key) })
+}
+
 // digest is a canonical hash of everything durable.
 func (r memRows) digest() [32]byte {
 	h := sha256.New()

@@ -38,6 +38,9 @@ type Node struct {
 	Reason   api.Explanation
 	Findings []api.Finding
 	Seen     api.Incidents
+	Usage    api.StoreUsage
+	Checked  api.StoreCheck
+	Relocked api.RelockRequest // the last one
 
 	mu      sync.Mutex
 	groups  []*group

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"filippo.io/age"
+	"github.com/spf13/cobra"
+
+	"github.com/pandanode/pandanode/node"
+	"github.com/pandanode/pandanode/node/api"
+)
+
+func (a *app) backupCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "backup",
+		Short: "Make, check and restore backups",
+		Long: `Make, check and restore backups: one file, encrypted with age (age-encryption.org), to age or
+SSH public keys or under a passphrase of its own.
+
+A backup holds the identity of this device, its groups, and all that it can read. It holds
+no keys that open anything else: a restored device asks its groups to be added again, which
+takes one member online. Whoever opens a backup can be you: guard it like the device.`,
+	}
+	cmd.AddCommand(a.backupCreateCmd(), a.backupVerifyCmd(), a.backupRestoreCmd())
+	return cmd
+}
+
+func (a *app) backupCreateCmd() *cobra.Command {
+	var recipients []string
+	var recipientsFile, passphraseFile string
+	cmd := &cobra.Command{
+		Use:   "create FILE",
+		Short: "Write a backup into a new file, or to stdout (-)",
+		Long: `Write a backup into a new file, or to stdout (-): of the running node, as it is at one moment,
+or of the store, if no node runs. The file is there whole or not at all.
+
+It is encrypted to recipients (age1..., ssh-ed25519 ..., ssh-rsa ...); without any, under a
+passphrase: asked for twice, or the first line of --backup-passphrase-file.`,
+		Example: "  age-keygen -o backup.key   # keep it elsewhere\n  pandanode backup create monday.age --recipient age1...\n  pandanode backup create - --recipients-file backup.pub | ssh safe 'cat > panda.age'",
+		Args:    cobra.ExactArgs(1),
+	}
+	cmd.Flags().StringArrayVar(&recipients, "recipient", nil, "age or SSH public key; may be repeated")
+	cmd.Flags().StringVar(&recipientsFile, "recipients-file", "", "file of such keys, one a line")
+	cmd.Flags().StringVar(&passphraseFile, "backup-passphrase-file", "", "file whose first line is the passphrase of the backup")
+	cmd.RunE = does(func(ctx context.Context, args []string) error {
+		r := api.BackupRequest{Recipients: recipients}
+		if recipientsFile != "" {
+			lines, err := readLines(recipientsFile)
+			if err != nil {
+				return err
+			}
+			r.Recipients = append(r.Recipients, lines...)
+		}
+		if args[0] == "-" && isTerminal(a.out) {
+			return api.Errorf(api.CodeInvalid, "a backup is no text for a terminal").WithHint("pandanode backup create - > FILE")
+		}
+		if len(r.Recipients) == 0 {
+			p, err := a.somePassphrase("Passphrase of the backup: ", passphraseFile, true)
+			if err != nil {
+				return err
+			}
+			r.Passphrase = string(p)
+			clear(p)
+		} else if passphraseFile != "" {
+			return api.Errorf(api.CodeInvalid, "a backup has recipients or a passphrase, not both")
+		}
+		var sum *api.Backup
+		write := func(w io.Writer) error {
+			return a.store(ctx, func(s api.Store) error {
+				return s.Backup(ctx, r, func(p api.BackupPart) error {
+					if p.Backup != nil {
+						sum = p.Backup
+					}
+					_, err := w.Write(p.Data)
+					return err
+				})
+			})
+		}
+		if args[0] == "-" {
+			return write(a.out)
+		}
+		if err := newFile(args[0], write); err != nil {
+			return err
+		}
+		return a.showBackup(args[0], sum)
+	})
+	return cmd
+}
+
+func readLines(path string) (lines []string, err error) {
+	f, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		return nil, api.Errorf(api.CodeNotFound, "%v", err)
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(io.LimitReader(f, 1<<20)); s.Scan(); {
+		if l := strings.TrimSpace(s.Text()); l != "" && !strings.HasPrefix(l, "#") {
+			lines = append(lines, l)
+		}
+	}
+	return lines, nil
+}
+
+// newFile writes a file that was not there before, whole or not at all.
+func newFile(path string, write func(io.Writer) error) error {
+	if _, err := os.Lstat(path); err == nil {
+		return api.Errorf(api.CodeConflict, "%s exists already", path)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".part-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("writing the backup: %w", err)
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Link(f.Name(), path) // unlike a rename it replaces nothing
+	}
+	if err := errors.Join(err, os.Remove(f.Name())); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (a *app) showBackup(file string, b *api.Backup) error {
+	type shown struct {
+		File string `json:"file,omitempty"`
+		*api.Backup
+	}
+	return a.show(shown{file, b}, func() {
+		a.facts("backup", file, "made", when(b.Created), "device", b.Name, "user", b.User, "rows", fmt.Sprint(b.Rows), "size", size(b.Bytes))
+		for _, g := range b.Groups {
+			a.facts("group", fmt.Sprintf("%s  %s  %d messages, %d log entries", g.ID, g.Name, g.Messages, g.Entries))
+		}
+	})
+}
+
+// size gives a number of bytes for people.
+func size(n int64) string {
+	for _, u := range []string{"B", "KiB", "MiB"} {
+		if n < 10<<10 {
+			return fmt.Sprintf("%d %s", n, u)
+		}
+		n >>= 10
+	}
+	return fmt.Sprintf("%d GiB", n)
+}
+
+// opening gives flags for what opens a backup, and a function that reads them.
+func (a *app) opening(cmd *cobra.Command) func() ([]age.Identity, error) {
+	var identities []string
+	var passphraseFile string
+	cmd.Flags().StringArrayVar(&identities, "identity", nil, "file of age secret keys or of an SSH private key; may be repeated")
+	cmd.Flags().StringVar(&passphraseFile, "backup-passphrase-file", "", "file whose first line is the passphrase of the backup")
+	return func() ([]age.Identity, error) {
+		var out []age.Identity
+		for _, path := range identities {
+			file, err := os.ReadFile(filepath.Clean(path))
+			if err != nil {
+				return nil, api.Errorf(api.CodeNotFound, "%v", err)
+			}
+			ids, err := node.Identities(file)
+			clear(file)
+			if err != nil {
+				return nil, explain(err)
+			}
+			out = append(out, ids...)
+		}
+		return append(out, node.PassphraseIdentity(func() ([]byte, error) {
+			return a.somePassphrase("Passphrase of the backup: ", passphraseFile, false)
+		})), nil
+	}
+}
+
+func (a *app) backupVerifyCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Read a backup to its end and say what is in it",
+		Long: `Read a backup, or stdin (-), to its end and say what is in it, without writing anything. One
+that is cut short or altered is exit code 10; one that does not open, 6.`,
+		Example: "  pandanode backup verify monday.age --identity backup.key --json | jq .groups",
+		Args:    cobra.ExactArgs(1),
+	}
+	open := a.opening(cmd)
+	cmd.RunE = does(func(ctx context.Context, args []string) error {
+		ids, err := open()
+		if err != nil {
+			return err
+		}
+		f, err := a.input(args[0])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		sum, err := node.VerifyBackup(ctx, f, ids...)
+		if err != nil {
+			return explain(err)
+		}
+		return a.showBackup(args[0], sum.API())
+	})
+	return cmd
+}
+
+// input opens a file, or stdin for "-".
+func (a *app) input(path string) (io.ReadCloser, error) {
+	if path == "-" {
+		return io.NopCloser(a.in), nil
+	}
+	f, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		return nil, api.Errorf(api.CodeNotFound, "%v", err)
+	}
+	return f, nil
+}
+
+func (a *app) backupRestoreCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Make this machine the device of a backup",
+		Long: `Make this machine the device that a backup, or stdin (-), is of. The home must not hold a node.
+As with init, the new store is locked with a passphrase or --key-file, which need not be the
+old one's, and the flags that are given go into the configuration file.
+
+What the backup holds can be read at once. For the rest the device asks its groups to be
+added again as soon as a member is online. The device that the backup is of must not run
+any more: two that are one lock each other out, over and over.`,
+		Example: "  pandanode --home /srv/panda backup restore monday.age --identity backup.key\n  pandanode run",
+		Args:    cobra.ExactArgs(1),
+	}
+	open := a.opening(cmd)
+	configFlags(cmd.Flags())
+	cmd.RunE = does(func(ctx context.Context, args []string) error {
+		flags := givenFlags(cmd.Flags())
+		paths, c, err := a.config(flags)
+		if err != nil {
+			return err
+		}
+		ids, err := open()
+		if err != nil {
+			return err
+		}
+		f, err := a.input(args[0])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		sum, err := node.Restore(ctx, node.InitConfig{Home: c.DataDir, Passphrase: a.passphrase(c, true), KeyFile: c.KeyFile}, f, ids...)
+		if err != nil {
+			return explain(err)
+		}
+		if err := a.writeConfig(ctx, paths, c, flags); err != nil {
+			return err
+		}
+		if err := a.showBackup(args[0], sum.API()); err != nil {
+			return err
+		}
+		a.note("next: pandanode run")
+		return nil
+	})
+	return cmd
+}

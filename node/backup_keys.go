@@ -1,0 +1,79 @@
+package node
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"filippo.io/age"
+	"filippo.io/age/agessh"
+)
+
+// Recipients reads whom a backup is sealed to: age public keys or SSH public keys, one
+// each; or, without any, a passphrase.
+func Recipients(keys []string, passphrase []byte) ([]age.Recipient, error) {
+	if len(keys) == 0 {
+		r, err := age.NewScryptRecipient(string(passphrase))
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		return []age.Recipient{r}, nil
+	}
+	var out []age.Recipient
+	for _, key := range keys {
+		if strings.HasPrefix(key, "ssh-") {
+			r, err := agessh.ParseRecipient(key)
+			if err != nil {
+				return nil, fmt.Errorf("%w: recipient %q: %w", ErrInvalid, key, err)
+			}
+			out = append(out, r)
+			continue
+		}
+		rs, err := age.ParseRecipients(strings.NewReader(key))
+		if err != nil {
+			return nil, fmt.Errorf("%w: recipient %q is neither an age nor an SSH public key", ErrInvalid, key)
+		}
+		out = append(out, rs...)
+	}
+	return out, nil
+}
+
+// Identities reads a file of age secret keys, or an SSH private key without a
+// passphrase of its own.
+func Identities(file []byte) ([]age.Identity, error) {
+	if bytes.Contains(file, []byte("-----BEGIN")) {
+		id, err := agessh.ParseIdentity(file)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrIdentity, err)
+		}
+		return []age.Identity{id}, nil
+	}
+	ids, err := age.ParseIdentities(bytes.NewReader(file))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrIdentity, err)
+	}
+	return ids, nil
+}
+
+// PassphraseIdentity opens backups under a passphrase. It asks only if there is one,
+// and not twice.
+func PassphraseIdentity(ask func() ([]byte, error)) age.Identity { return askedIdentity(ask) }
+
+type askedIdentity func() ([]byte, error)
+
+// Unwrap is for package age.
+func (ask askedIdentity) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
+	if len(stanzas) != 1 || stanzas[0].Type != "scrypt" {
+		return nil, age.ErrIncorrectIdentity
+	}
+	passphrase, err := ask()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrIdentity, err)
+	}
+	defer clear(passphrase)
+	id, err := age.NewScryptIdentity(string(passphrase))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrIdentity, err)
+	}
+	return id.Unwrap(stanzas)
+}

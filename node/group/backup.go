@@ -1,0 +1,94 @@
+package group
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// A backup holds what this device knows and has said, and nothing that opens what it
+// has not read: no epoch, and no KeyPackage's secret, with which the logged Welcome
+// and commits lead to every epoch since. So it is no way around forward secrecy, and
+// a device that was restored asks to be added again.
+
+// inBackup are the kinds of rows that a backup holds. What refers to keys that are
+// left out is left out too.
+var inBackup = []string{
+	rowOwn, rowEntry, rowEvidence, rowTransKey, rowPlain, rowSeal, rowSalt, rowShown, rowIndex, rowEvent, rowRejoin,
+}
+
+// InBackup says whether a row goes into a backup.
+func InBackup(key string) bool {
+	kind := key
+	if at := strings.IndexByte(key, '/'); at >= 0 {
+		kind = key[:at+1]
+	}
+	return slices.Contains(inBackup, kind)
+}
+
+// noteRestored notices that the keys of the position are not here, as after the
+// restoration of a backup.
+func (m *Machine) noteRestored(now time.Time) {
+	if !m.own.Joined || m.held[m.own.Position] != nil {
+		return
+	}
+	m.own.Joined = false
+	m.saveOwn()
+	m.emit(now, Event{
+		Kind: EventIncarnation, Device: m.log.Device,
+		Detail: "restored from a backup, which holds no keys of epochs: this device asks to be added again",
+	})
+}
+
+// keyless says whether this device was a member and is without the keys of its position.
+func (m *Machine) keyless() bool {
+	return !m.own.Joined && !m.own.Out && m.tree.nodes[m.own.Position] != nil && m.held[m.own.Position] == nil
+}
+
+// askForKeys gets this device back in after its keys are lost: it asks a member, or,
+// if it is the only device of the group, begins anew with keys of its own. Before
+// that it waits a little, since others may have come in after the backup was made.
+func (m *Machine) askForKeys(now time.Time) {
+	switch {
+	case !m.keyless():
+		m.duty.lone = time.Time{}
+		return
+	case !m.roster.has(m.log.Device): // it was taken out meanwhile
+		m.request = nil
+		m.del(rowJoin)
+		m.own.Out = true
+		m.saveOwn()
+		m.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
+		return
+	}
+	if len(m.roster.devices) > 1 {
+		m.duty.lone = time.Time{}
+		if m.request == nil {
+			m.fail(m.requestAgain(now))
+		}
+		return
+	}
+	if m.duty.lone.IsZero() {
+		m.duty.lone = now.Add(rejoinWait)
+	}
+	if due(now, m.duty.lone) {
+		_, err := m.reboot(now)
+		m.fail(err)
+	}
+}
+
+// requestAgain asks any member, by a request to join, to be added again: who has no
+// keys can tell nobody by a beacon.
+func (m *Machine) requestAgain(now time.Time) error {
+	r, err := m.newRejoin(now)
+	if err != nil {
+		return err
+	}
+	s := m.cfg.LogKey.Sign(wire.DomainRejoin, m.group, r.Encode())
+	m.request = &wire.JoinRequest{V: wire.Version, Group: m.group, Cert: m.cfg.Device.Raw, KeyPackage: r.KeyPackage, Rejoin: &s}
+	m.put(rowJoin, wire.Marshal(m.request))
+	m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
+	return nil
+}

@@ -1,0 +1,135 @@
+package group
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// backup gives the rows that go into one.
+func (d *device) backup() memRows {
+	out := memRows{}
+	for key, v := range d.rows {
+		if InBackup(key) {
+			out[key] = bytes.Clone(v)
+		}
+	}
+	return out
+}
+
+// restore lets a device begin anew with what a backup holds, as its owner does.
+func (d *device) restore(rows memRows) {
+	d.rows = rows
+	d.inc++
+	d.open()
+}
+
+// A member whose store went back to a backup is added again by the others, and ends
+// with all messages once: those it had, those it sent after the backup, and others'.
+func TestRestoredFromBackup(t *testing.T) {
+	w, a, b, c := three(t, 81)
+	a.send("a 1")
+	b.send("b 1")
+	w.run(time.Minute)
+	saved := b.backup()
+	a.send("a 2")
+	b.send("b 2")
+	w.run(time.Minute)
+	b.online = false
+	c.send("c 1")
+	w.run(time.Minute)
+	log, epoch, n := b.m.log, b.m.own.Position, len(saved)
+
+	b.restore(saved)
+	b.online = true
+	if n == 0 || len(b.m.held) != 0 || b.m.log == log || b.m.log.Device != log.Device {
+		t.Fatalf("%d rows, %d epochs held, log %v", n, len(b.m.held), b.m.log)
+	}
+	if got := b.texts(); !slices.Equal(got, []string{"a 1", "b 1"}) && !slices.Equal(got, []string{"b 1", "a 1"}) {
+		t.Fatalf("before anybody is reached: %v", got)
+	}
+	b.send("b 3") // accepted before the device is in again
+	w.run(3 * time.Minute)
+	if b.m.own.Position == epoch || b.m.Status().State != StateMember || b.m.request != nil {
+		t.Fatalf("not back in: %+v", b.m.Status())
+	}
+	b.send("b 4")
+	w.run(time.Minute)
+	w.agree(a, b, c)
+	for _, d := range []*device{a, b, c} {
+		got := d.texts()
+		slices.Sort(got)
+		if !slices.Equal(got, []string{"a 1", "a 2", "b 1", "b 2", "b 3", "b 4", "c 1"}) {
+			t.Errorf("%s shows %v", d.name, got)
+		}
+	}
+	if n := len(b.m.mail.outbox) + len(b.m.mail.gaps); n != 0 {
+		t.Errorf("%d in outbox and gaps", n)
+	}
+	for _, it := range b.m.mail.records { // what was sealed before is not sealed again
+		if it.log == log && len(b.m.mail.sealedAt[it.hash]) > 1 {
+			t.Errorf("message %v was sealed again", it.hash)
+		}
+	}
+}
+
+// The only device of a group makes new keys after a while; a device that was removed
+// after the backup learns it.
+func TestRestoredAloneOrRemoved(t *testing.T) {
+	w := newWorld(t, 82)
+	a := w.device("anna")
+	w.found(a, wire.PolicyOpen)
+	a.send("one")
+	saved := a.backup()
+	a.send("lost with the disk")
+	a.restore(saved)
+	a.send("two")
+	if n := len(a.m.mail.outbox); n == 0 {
+		t.Error("it seals without keys")
+	}
+	w.run(time.Minute)
+	if n := a.m.tree.nodes[a.m.own.Position]; len(a.m.mail.outbox) != 0 || n.generation != 1 || a.m.Status().State != StateMember {
+		t.Fatalf("%+v", a.m.Status())
+	}
+	b := w.device("ben")
+	w.join(b)
+	a.send("three")
+	w.run(time.Minute)
+	if got := b.texts(); !slices.Equal(got, []string{"three"}) {
+		t.Errorf("ben shows %v", got)
+	}
+
+	saved = b.backup()
+	b.online = false
+	a.must(RemoveUser{User: b.dev.User})
+	w.run(time.Minute)
+	b.restore(saved)
+	b.online = true
+	w.sync(a, b)
+	w.run(time.Minute)
+	if st := b.m.Status(); st.State != StateOut || b.m.request != nil {
+		t.Errorf("the removed device: %+v", st)
+	}
+}
+
+// What opens messages is in no backup.
+func TestBackupHoldsNoKeys(t *testing.T) {
+	_, a, b, _ := three(t, 83)
+	kinds := map[string]bool{}
+	for _, d := range []*device{a, b} {
+		for key := range d.rows {
+			kinds[key[:max(0, bytes.IndexByte([]byte(key), '/')+1)]] = true
+		}
+	}
+	for _, kind := range []string{rowEpoch, rowKeys, rowHeld, rowKeyPkg, rowPage} {
+		if !kinds[kind] || InBackup(kind+"00") {
+			t.Errorf("%s: there %v, in a backup %v", kind, kinds[kind], InBackup(kind+"00"))
+		}
+	}
+	if InBackup(rowThin+"00") || InBackup(rowJoin) || InBackup(rowRejoining) || InBackup("new/00") {
+		t.Error("a backup holds keys, or what refers to them")
+	}
+}

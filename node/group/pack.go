@@ -1,0 +1,307 @@
+package group
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// A restart would open and decode every entry there is. Most are RECORDs, of which the
+// set needs little: so what it needs of packSize of them is a row of its own, a pack.
+// Packs are a cache. They repeat rows that never change and were durable before, what no
+// pack holds is read as it was signed, and packs that do not make sense are thrown away.
+
+const (
+	packVersion = 1
+	packSize    = 512
+	packsAtOnce = 4 // in one transaction
+)
+
+// packed is a RECORD with what links it.
+type packed struct {
+	it   *item
+	prev wire.EntryHash
+	deps []wire.EntryHash
+}
+
+// packs is which entries are packed, and which wait to be.
+type packs struct {
+	next    uint64 // number of the next pack
+	waiting []packed
+	seqs    map[string]map[uint64]bool // by logKey: what the packs that were read hold; only while loading
+	unsound []string                   // rows to be deleted
+}
+
+// pack notes an entry that a pack may hold.
+func (m *Machine) pack(it *item, e *wire.Entry) {
+	if it.record != nil && len(m.logs.evidence) == 0 {
+		m.packs.waiting = append(m.packs.waiting, packed{it, e.Prev, e.Deps})
+	}
+}
+
+// writePacks writes what there is enough of. It stops for good once a log has forked.
+func (m *Machine) writePacks() {
+	if len(m.logs.evidence) > 0 {
+		m.packs.waiting = nil
+	}
+	for range packsAtOnce {
+		if len(m.packs.waiting) < packSize {
+			return
+		}
+		m.put(rowPack+num(m.packs.next), encodePack(m.packs.waiting[:packSize]))
+		m.packs.next++
+		m.packs.waiting = m.packs.waiting[packSize:]
+	}
+	m.packs.waiting = slices.Clip(m.packs.waiting)
+}
+
+// encodePack gives: version 1 · number of logs uvarint, each device 32, incarnation 8 ·
+// the entries: place of the log uvarint, seq uvarint, hlc 8, hash 32, commitment 32,
+// prev 32 if seq is above 1, number of deps uvarint, each 32.
+func encodePack(all []packed) []byte {
+	place := map[wire.LogID]uint64{}
+	var logs []byte
+	for _, p := range all {
+		if _, ok := place[p.it.log]; !ok {
+			place[p.it.log] = uint64(len(place))
+			logs = append(logs, p.it.log.Device[:]...)
+			logs = binary.BigEndian.AppendUint64(logs, p.it.log.Incarnation)
+		}
+	}
+	b := binary.AppendUvarint([]byte{packVersion}, uint64(len(place)))
+	b = append(b, logs...)
+	for _, p := range all {
+		b = binary.AppendUvarint(b, place[p.it.log])
+		b = binary.AppendUvarint(b, p.it.seq)
+		b = binary.BigEndian.AppendUint64(b, uint64(p.it.hlc))
+		b = append(b, p.it.hash[:]...)
+		b = append(b, p.it.record.Commitment[:]...)
+		if p.it.seq > 1 {
+			b = append(b, p.prev[:]...)
+		}
+		b = binary.AppendUvarint(b, uint64(len(p.deps)))
+		for _, d := range p.deps {
+			b = append(b, d[:]...)
+		}
+	}
+	return b
+}
+
+var errPack = errors.New("not a pack")
+
+// decodePack is the inverse of encodePack. Users are for the set to know.
+func decodePack(b []byte) ([]packed, error) {
+	ok := true
+	take := func(n int) []byte {
+		if n > len(b) {
+			ok = false
+			return make([]byte, n)
+		}
+		out := b[:n]
+		b = b[n:]
+		return out
+	}
+	number := func() uint64 {
+		n, size := binary.Uvarint(b)
+		if size <= 0 {
+			ok = false
+			return 0
+		}
+		b = b[size:]
+		return n
+	}
+	if take(1)[0] != packVersion {
+		return nil, errPack
+	}
+	n := number()
+	if n > uint64(len(b)) {
+		return nil, errPack
+	}
+	logs := make([]wire.LogID, n)
+	for i := range logs {
+		logs[i] = wire.LogID{Device: wire.DeviceID(take(32)), Incarnation: binary.BigEndian.Uint64(take(8))}
+	}
+	out := make([]packed, 0, packSize)
+	items, records := make([]item, packSize), make([]wire.Record, packSize)
+	for ok && len(b) > 0 && len(out) < packSize {
+		it, r := &items[len(out)], &records[len(out)]
+		log := number()
+		if log >= n {
+			return nil, errPack
+		}
+		*it = item{log: logs[log], seq: number(), hlc: crdt.HLC(binary.BigEndian.Uint64(take(8))), kind: wire.KindRecord, record: r}
+		it.hash, r.Commitment = wire.EntryHash(take(32)), wire.Hash(take(32))
+		p := packed{it: it}
+		if it.seq > 1 {
+			p.prev = wire.EntryHash(take(32))
+		}
+		deps := number()
+		if deps > wire.MaxDeps {
+			return nil, errPack
+		}
+		for range deps {
+			p.deps = append(p.deps, wire.EntryHash(take(32)))
+		}
+		out = append(out, p)
+	}
+	if !ok || len(b) > 0 {
+		return nil, errPack
+	}
+	return out, nil
+}
+
+// loadPacks reads the packs; none if they make no sense, or if a log has forked, where
+// what a pack says need not be the first entry with its number.
+func (m *Machine) loadPacks() (all []packed, err error) {
+	var rows []string
+	m.packs.seqs = map[string]map[uint64]bool{}
+	sound := len(m.logs.evidence) == 0
+	if err := m.scan(rowPack, func(key string, v []byte) error {
+		rows = append(rows, key)
+		if !sound {
+			return nil
+		}
+		part, err := decodePack(v)
+		sound = err == nil && key == rowPack+num(uint64(len(rows)-1))
+		all = append(all, part...)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	var log wire.LogID
+	var seqs map[uint64]bool
+	for _, p := range all {
+		if seqs == nil || p.it.log != log {
+			log = p.it.log
+			key := logKey(log)
+			if seqs = m.packs.seqs[key]; seqs == nil {
+				seqs = map[uint64]bool{}
+				m.packs.seqs[key] = seqs
+			}
+		}
+		sound = sound && !seqs[p.it.seq]
+		seqs[p.it.seq] = true
+	}
+	if !sound {
+		clear(m.packs.seqs)
+		m.packs.unsound = rows
+		return nil, nil
+	}
+	m.packs.next = uint64(len(rows))
+	return all, nil
+}
+
+func (m *Machine) dropUnsound() {
+	for _, key := range m.packs.unsound {
+		m.del(key)
+	}
+	m.packs.unsound = nil
+}
+
+// loadUnpacked reads the entries that no pack holds.
+func (m *Machine) loadUnpacked() ([]*signedEntry, error) {
+	var all []*signedEntry
+	take := func(key string, v []byte) error {
+		s, err := readEntry(m.group, v)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		s.second = strings.HasSuffix(key, hexed(s.hash[:]))
+		all = append(all, s)
+		return nil
+	}
+	if len(m.packs.seqs) == 0 {
+		return all, m.scan(rowEntry, take)
+	}
+	var keys []string
+	found := 0
+	var log string
+	var seqs map[uint64]bool
+	if err := m.scanKeys(rowEntry, func(key string) error {
+		rest := key[len(rowEntry):]
+		const size = 64 + 1 + 16 // of a logKey
+		if len(rest) < size+1 {
+			return fmt.Errorf("%w: key %q", ErrCorrupt, key)
+		}
+		if rest[:size] != log {
+			log, seqs = rest[:size], m.packs.seqs[rest[:size]]
+		}
+		if seq, err := strconv.ParseUint(rest[size+1:], 16, 64); err == nil && seqs[seq] { // of a second one it is longer
+			found++
+			return nil
+		}
+		keys = append(keys, key)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	for _, seqs := range m.packs.seqs {
+		found -= len(seqs)
+	}
+	if found != 0 {
+		return nil, fmt.Errorf("%w: %d entries that were there are gone", ErrCorrupt, -found)
+	}
+	for _, key := range keys {
+		v, err := m.get(key)
+		if err == nil && v == nil {
+			err = fmt.Errorf("%w: %q is gone", ErrCorrupt, key)
+		}
+		if err == nil {
+			err = take(key, v)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// loadEntries reads the set. Entries were verified before they were written.
+func (m *Machine) loadEntries() error {
+	all, err := m.loadPacks()
+	if err != nil {
+		return err
+	}
+	signed, err := m.loadUnpacked()
+	if err != nil {
+		return err
+	}
+	m.packs.seqs = nil
+	rest := make(map[wire.EntryHash]*signedEntry, len(signed))
+	for _, s := range signed {
+		rest[s.hash] = s
+		all = append(all, packed{it: &item{hlc: crdt.HLC(s.entry.HLC), hash: s.hash}})
+	}
+	slices.SortFunc(all, func(a, b packed) int { return a.it.compare(b.it) })
+	m.logs.items = make(map[wire.EntryHash]*item, len(all))
+	m.mail.records = make(map[wire.MessageID]*item, len(all))
+	for _, p := range all {
+		if s := rest[p.it.hash]; s != nil {
+			it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
+			if err == nil {
+				err = m.insert(it, s.entry)
+			}
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			}
+			m.pack(it, s.entry)
+			continue
+		}
+		e := wire.Entry{Device: p.it.log.Device, Incarnation: p.it.log.Incarnation, Seq: p.it.seq, Prev: p.prev, Deps: p.deps}
+		d := m.logs.devices[e.Device]
+		if gone := m.logs.missing(&e); d == nil || len(gone) > 0 {
+			return fmt.Errorf("%w: entry %v lacks what it builds on", ErrCorrupt, p.it.hash)
+		}
+		p.it.user = d.User
+		if err := m.insert(m.logs.fillPast(p.it, &e), &e); err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+	}
+	return nil
+}

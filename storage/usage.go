@@ -1,0 +1,196 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Usage is what a store holds and what that takes on the disk.
+type Usage struct {
+	Records uint64
+	Vaults  int
+	Live    int64 // bytes of all records as they are stored, keys included
+	Disk    int64 // bytes of the database's files; what is beyond Live is garbage, indexes and logs
+	Kinds   []KindUsage
+}
+
+// KindUsage is a part of Usage.
+type KindUsage struct {
+	Kind    string
+	Records int
+	Bytes   int64
+}
+
+// Usage counts the records, by what kind says of their keys. It opens none.
+func (s *Store) Usage(kind func(key []byte) string) (Usage, error) {
+	if err := s.enter(); err != nil {
+		return Usage{}, err
+	}
+	defer s.active.Done()
+	var u Usage
+	kinds := make(map[string]*KindUsage)
+	if err := s.iterate(nil, nil, func(item *badger.Item) error {
+		key := item.Key()
+		size := int64(len(key)) + item.ValueSize()
+		u.Live += size
+		if len(key) == 0 || key[0] != classRecord {
+			return nil
+		}
+		u.Records++
+		name := kind(key[1:])
+		k := kinds[name]
+		if k == nil {
+			k = &KindUsage{Kind: name}
+			kinds[name] = k
+		}
+		k.Records++
+		k.Bytes += size
+		return nil
+	}); err != nil {
+		return Usage{}, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		u.Kinds = append(u.Kinds, *kinds[name])
+	}
+	s.ringMu.RLock()
+	u.Vaults = len(s.ring.vaults)
+	s.ringMu.RUnlock()
+	var err error
+	u.Disk, err = diskUsage(filepath.Join(s.dir, "db"))
+	return u, err
+}
+
+// diskUsage is what the files below dir take, without their holes.
+func diskUsage(dir string) (total int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // compacted away meanwhile
+		}
+		if err == nil {
+			total += allocated(info)
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("storage: %w", err)
+	}
+	return total, nil
+}
+
+// Problem is something that Check found.
+type Problem struct {
+	Key  []byte // of the record; nil: of none in particular
+	What string
+}
+
+// Check reads the whole store and reports every record that does not open, and that records are missing, were added or
+// put back (see the package comment): which those are shows for records in vaults alone. It sees the store as it is at
+// one moment, and may run beside everything else. It gives how many records it looked at. Errors: ErrCorrupt if the
+// database cannot be read to its end, ErrClosed.
+func (s *Store) Check(report func(Problem)) (records uint64, err error) {
+	if err := s.enter(); err != nil {
+		return 0, err
+	}
+	defer s.active.Done()
+	var found, want head
+	var seen, unread bool
+	indexed := make(map[string]VaultID) // records that are said to be in a vault, and were not met in it
+	say := func(key []byte, format string, args ...any) {
+		p := Problem{What: fmt.Sprintf(format, args...)}
+		if len(key) > 1 && key[0] == classRecord {
+			p.Key = bytes.Clone(key[1:])
+		}
+		report(p)
+	}
+	inside := make(map[string]VaultID)
+	if err := s.iterate(nil, nil, func(item *badger.Item) error {
+		key := item.KeyCopy(nil)
+		stored, err := item.ValueCopy(nil)
+		if err != nil {
+			unread = true
+			if key[0] == classRecord {
+				found.records++
+			}
+			say(key, "%s: %v", class(key), err)
+			return nil
+		}
+		switch {
+		case bytes.Equal(key, keyHead):
+			want, err = s.unsealHead(stored)
+			if seen = err == nil; !seen {
+				say(nil, "%v", err)
+			}
+			return nil
+		case bytes.Equal(key, keyID):
+			return nil
+		case len(key) == 0 || key[0] != classRecord && key[0] != classIndex:
+			say(nil, "an unknown key")
+			return nil
+		}
+		found.toggle(s.sums, key, stored)
+		if key[0] == classIndex {
+			if len(key) > 33 {
+				indexed[string(key[33:])] = VaultID(key[1:])
+			}
+			return nil
+		}
+		found.records++
+		if id, _, err := vaultOf(stored); err == nil && id != (VaultID{}) {
+			inside[string(key[1:])] = id
+		}
+		if _, _, err := s.value(item); err != nil {
+			say(key, "%s", strings.TrimPrefix(err.Error(), ErrCorrupt.Error()+": "))
+		}
+		return nil
+	}); err != nil {
+		return found.records, err
+	}
+	for _, key := range slices.Sorted(maps.Keys(indexed)) {
+		if inside[key] != indexed[key] {
+			say(append([]byte{classRecord}, key...), "missing: its vault names it")
+		}
+	}
+	switch {
+	case !seen:
+		say(nil, "the head is missing: whether records are is not known")
+	case found.records < want.records:
+		say(nil, "%d records are missing", want.records-found.records)
+	case found.records > want.records:
+		say(nil, "%d records are too many", found.records-want.records)
+	case found.sum != want.sum && !unread:
+		say(nil, "the set of records is not the one that was written")
+	}
+	return found.records, nil
+}
+
+// Verify is Check that ends in one error: ErrCorrupt with the first problem, and how many there are.
+func (s *Store) Verify() error {
+	var first Problem
+	n := 0
+	if _, err := s.Check(func(p Problem) {
+		if n++; n == 1 {
+			first = p
+		}
+	}); err != nil {
+		return err
+	}
+	switch n {
+	case 0:
+		return nil
+	case 1:
+		return corrupt("%s", first.What)
+	}
+	return corrupt("%s, and %d problems more", first.What, n-1)
+}
