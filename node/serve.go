@@ -524,7 +524,56 @@ func (s *server) GroupEvents(ctx context.Context, r api.GroupEventsRequest, emit
 	if err != nil {
 		return err
 	}
-	return APIError(s.n.SubscribeEvents(ctx, id, r.Since, func(e group.Event) error { return emit(apiEvent(id, e)) }))
+	err = s.n.SubscribeEvents(ctx, id, r.Since, func(e group.Event) error {
+		if r.Until != 0 && e.Cursor > r.Until {
+			return errUntil
+		}
+		if err := emit(apiEvent(id, e)); err != nil || e.Cursor != r.Until {
+			return err
+		}
+		return errUntil
+	})
+	if errors.Is(err, errUntil) {
+		return nil
+	}
+	return APIError(err)
+}
+
+// errUntil ends a stream that was to end here.
+var errUntil = errors.New("that is all")
+
+// entriesPage is how many bytes of entries are read in one turn at the machine.
+const entriesPage = 256 << 10
+
+func (s *server) Entries(ctx context.Context, r api.GroupRequest, emit func(api.Entry) error) error {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return err
+	}
+	g, err := s.n.mustHost(id)
+	if err != nil {
+		return APIError(err)
+	}
+	if err := emit(api.Entry{Genesis: g.genesis.Raw.Encode()}); err != nil {
+		return err
+	}
+	for from := (wire.EntryHash{}); ; {
+		var entries [][]byte
+		if err := g.loop.look(ctx, func(m *group.Machine) (err error) {
+			entries, from, err = m.EntriesAfter(s.n.me.device.ID, nil, from, entriesPage)
+			return err
+		}); err != nil {
+			return APIError(err)
+		}
+		for _, e := range entries {
+			if err := emit(api.Entry{Entry: e}); err != nil {
+				return err
+			}
+		}
+		if from == (wire.EntryHash{}) {
+			return nil
+		}
+	}
 }
 
 func apiEvent(id wire.GroupID, e group.Event) api.Event {

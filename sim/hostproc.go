@@ -32,10 +32,10 @@ type hostProc struct {
 	addr   string   // IP
 	seeds  string   // --bootstrap
 
-	user, peer string
-	starts     int
-	cmd        *exec.Cmd
-	done       chan struct{} // closed when the process has ended
+	user, peer, dev string
+	starts          int
+	cmd             *exec.Cmd
+	done            chan struct{} // closed when the process has ended
 }
 
 // exitError is a command that ended with another code than 0.
@@ -145,7 +145,7 @@ func (p *hostProc) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.user, p.peer = st.User, st.Peer
+	p.user, p.peer, p.dev = st.User, st.Peer, st.Device
 	return nil
 }
 
@@ -196,8 +196,17 @@ func (p *hostProc) messages(ctx context.Context, group string) ([]api.Message, e
 	return hostAsk[api.Message](ctx, p, "tail", group)
 }
 
-func (p *hostProc) as() string { return p.user }
-func (p *hostProc) lives() int { return p.starts }
+func (p *hostProc) entries(ctx context.Context, group string) ([]api.Entry, error) {
+	return hostAsk[api.Entry](ctx, p, "debug", "entries", group)
+}
+
+func (p *hostProc) events(ctx context.Context, group string) ([]api.Event, error) {
+	return hostAsk[api.Event](ctx, p, "debug", "events", group, "--past")
+}
+
+func (p *hostProc) as() string     { return p.user }
+func (p *hostProc) device() string { return p.dev }
+func (p *hostProc) lives() int     { return p.starts }
 
 // address is what others can take as bootstrap.
 func (p *hostProc) address() string {

@@ -94,6 +94,7 @@ type netNode struct {
 
 	node *node.Node // nil: down
 	user string
+	dev  string
 }
 
 // seeds are the nodes that a node knows at first.
@@ -114,7 +115,7 @@ func (p *netNode) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.node, p.user = n, n.Device().User.String()
+	p.node, p.user, p.dev = n, n.Device().User.String(), n.Device().ID.String()
 	p.starts++
 	_, err = n.API().Status(ctx, api.StatusRequest{Wait: api.LevelReady, Timeout: api.Duration(time.Minute)})
 	return err
@@ -146,10 +147,11 @@ func (p *netNode) kill() {
 	p.net.CutOnly(p.world.cuts)
 }
 
-func (p *netNode) alive() bool  { return p.node != nil }
-func (p *netNode) as() string   { return p.user }
-func (p *netNode) lives() int   { return p.starts }
-func (p *netNode) last() string { return "" }
+func (p *netNode) alive() bool    { return p.node != nil }
+func (p *netNode) as() string     { return p.user }
+func (p *netNode) device() string { return p.dev }
+func (p *netNode) lives() int     { return p.starts }
+func (p *netNode) last() string   { return "" }
 
 var errNodeDown = errors.New("the node is down")
 
@@ -218,6 +220,24 @@ func (p *netNode) status(ctx context.Context, group string) (api.GroupStatus, er
 func (p *netNode) members(ctx context.Context, group string) ([]api.Member, error) {
 	m, err := ask(p, func(a api.API) (api.Members, error) { return a.Members(ctx, api.GroupRequest{Group: group}) })
 	return m.Members, err
+}
+
+func (p *netNode) entries(ctx context.Context, group string) (out []api.Entry, err error) {
+	_, err = ask(p, func(a api.API) (api.Empty, error) {
+		return api.Empty{}, a.Entries(ctx, api.GroupRequest{Group: group}, func(e api.Entry) error { out = append(out, e); return nil })
+	})
+	return out, err
+}
+
+func (p *netNode) events(ctx context.Context, group string) (out []api.Event, err error) {
+	_, err = ask(p, func(a api.API) (api.Empty, error) {
+		g, err := a.Group(ctx, api.GroupRequest{Group: group})
+		if err != nil || g.Cursor == 0 {
+			return api.Empty{}, err
+		}
+		return api.Empty{}, a.GroupEvents(ctx, api.GroupEventsRequest{Group: group, Until: g.Cursor}, func(e api.Event) error { out = append(out, e); return nil })
+	})
+	return out, err
 }
 
 func (p *netNode) messages(ctx context.Context, group string) (out []api.Message, err error) {

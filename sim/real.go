@@ -16,6 +16,7 @@ import (
 // RealOptions say how to run a scenario on whole nodes.
 type RealOptions struct {
 	Binary   string                           // the pandanode program; host only
+	Page     bool                             // keep what WriteHTML needs
 	Keep     bool                             // leave the homes behind
 	Progress func(format string, args ...any) // the transcript; nil: nobody listens
 }
@@ -32,6 +33,8 @@ type RealReport struct {
 	Seconds    float64     `json:"seconds"`             // real ones of host, virtual ones of net
 	Converged  float64     `json:"seconds_to_converge"` // from the last heal, or the last action if nothing was cut; -1: never
 	Homes      string      `json:"homes,omitempty"`     // if they were kept
+
+	page *Report
 }
 
 // RealNode is one node in one group.
@@ -74,6 +77,7 @@ type realMessage struct {
 	node     int
 	when     int
 	net      int
+	at       time.Time
 }
 
 type realGroup struct {
@@ -95,11 +99,14 @@ type realNode interface {
 	status(ctx context.Context, group string) (api.GroupStatus, error)
 	members(ctx context.Context, group string) ([]api.Member, error)
 	messages(ctx context.Context, group string) ([]api.Message, error)
+	entries(ctx context.Context, group string) ([]api.Entry, error) // the genesis first
+	events(ctx context.Context, group string) ([]api.Event, error)  // so far
 
 	start(ctx context.Context) error // waits until it is ready
 	kill()                           // as a power cut would
 	alive() bool
-	as() string   // the user's ID
+	as() string // the user's ID
+	device() string
 	lives() int   // how often it was started
 	last() string // the end of its log
 }
@@ -127,6 +134,8 @@ type realWorld struct {
 	down   map[int]bool // that it wants down
 
 	history []map[[2]int]bool // what was cut in each state of the network
+	marks   []realMark        // what was done to the nodes, for the page
+	sides   []*partition
 
 	mu    sync.Mutex
 	now   int // counts what was asked and what was accepted
@@ -163,6 +172,11 @@ func (h *realWorld) play(ctx context.Context, actions []Action) error {
 	}
 	h.probe(ctx)
 	h.judge(ctx)
+	if h.opt.Page {
+		if err := h.draw(ctx); err != nil {
+			return fmt.Errorf("drawing: %w", err)
+		}
+	}
 	h.report.Seconds = time.Since(h.begun).Seconds()
 	return ctx.Err()
 }
@@ -279,6 +293,7 @@ func (h *realWorld) join(ctx context.Context, a Action) error {
 	g := h.groupOf(a)
 	for _, name := range a.Args {
 		g.seats[h.sc.node(name)] = &realSeat{asked: h.tick(), net: h.state, mayBeOlder: len(g.sent) > 0}
+		h.mark(a, name, "join", "")
 	}
 	start := time.Now()
 	err := h.eachNode(a.Args, func(i int, p realNode) error {
@@ -308,7 +323,8 @@ func (h *realWorld) send(ctx context.Context, a Action) error {
 			if err != nil {
 				return err
 			}
-			m.id, m.when = id, h.tick()
+			m.id, m.when, m.at = id, h.tick(), time.Now()
+			h.mark(a, a.Args[k], "send", m.text)
 			sent[k] = append(sent[k], m)
 		}
 		return nil
@@ -328,6 +344,7 @@ func (h *realWorld) remove(ctx context.Context, a Action) error {
 		if s := g.seats[i]; s != nil {
 			s.out, s.by = h.tick(), by
 		}
+		h.mark(a, a.Args[0], "remove", whom)
 		h.say("%s: group remove %s %s", a.Args[0], g.decl.Name, whom)
 	}
 	return nil
@@ -362,6 +379,7 @@ func (h *realWorld) leave(ctx context.Context, a Action) error {
 		err := p.leave(ctx, g.id)
 		if err == nil && g.seats[i] != nil {
 			g.seats[i].out, g.seats[i].by = h.tick(), i
+			h.mark(a, h.name(i), "leave", "")
 		}
 		return err
 	})
@@ -376,6 +394,7 @@ func (h *realWorld) partition(ctx context.Context, a Action) error {
 			side[h.sc.node(n)] = i + 1
 		}
 	}
+	h.sided(side)
 	clear(h.cuts)
 	for i := range side {
 		for j := range side {
@@ -392,6 +411,7 @@ func (h *realWorld) partition(ctx context.Context, a Action) error {
 }
 
 func (h *realWorld) heal(ctx context.Context, _ Action) error {
+	h.sided(nil)
 	clear(h.cuts)
 	err := h.apply(ctx, "HEAL")
 	h.healed = time.Now()
@@ -409,6 +429,7 @@ func (h *realWorld) cutOne(ctx context.Context, a Action) error {
 
 func (h *realWorld) online(ctx context.Context, a Action) error {
 	for _, name := range a.Args {
+		h.mark(a, name, a.Verb, "")
 		i := h.sc.node(name)
 		for j := range h.nodes {
 			for _, link := range [][2]int{{i, j}, {j, i}} {
@@ -444,6 +465,7 @@ func (h *realWorld) crash(_ context.Context, a Action) error {
 	h.say("%s: kill -9", a.Args[0])
 	p.kill()
 	h.down[h.sc.node(a.Args[0])] = true
+	h.mark(a, a.Args[0], "crash", "")
 	return nil
 }
 
@@ -457,6 +479,7 @@ func (h *realWorld) restart(ctx context.Context, a Action) error {
 		}
 		h.starts[i]++
 		delete(h.down, i)
+		h.mark(a, name, "start", "")
 		h.say("%s: run (ready after %.2f s)", name, time.Since(start).Seconds())
 	}
 	return nil

@@ -215,7 +215,7 @@ func (h *realWorld) probe(ctx context.Context) {
 				h.report.violate(8, g.decl.Name, "%v", err)
 				continue
 			}
-			m.id, m.when = id, h.tick()
+			m.id, m.when, m.at = id, h.tick(), time.Now()
 			g.seats[i].sent++
 			g.sent = append(g.sent, m)
 		}

@@ -29,7 +29,8 @@ type Report struct {
 	Scenario   string         `json:"scenario"`
 	Title      string         `json:"title"`
 	Seed       uint64         `json:"seed"`
-	Engine     string         `json:"engine"` // mls, or null: no cryptography
+	Engine     string         `json:"engine"`            // mls, or null: no cryptography
+	Backend    string         `json:"backend,omitempty"` // empty: core
 	Digest     string         `json:"digest"`
 	Violations []Violation    `json:"violations"`
 	Unexpected []string       `json:"unexpected"` // what the scenario expects and did not get

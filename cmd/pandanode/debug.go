@@ -62,15 +62,48 @@ what became of it. A refusal is exit code 10.`,
 			return nil
 		}),
 	}, &cobra.Command{
+		Use:   "entries GROUP",
+		Short: "Print the genesis of a group, and its entries in causal order, in base64",
+		Long: `Print the genesis of a group, and its entries in causal order, in base64, one in a line, as
+they were signed: what all members share. "debug decode" shows what one says.`,
+		Example: "  pandanode debug entries tea | tail -1 | pandanode debug decode",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			return c.Entries(ctx, api.GroupRequest{Group: args[0]}, func(e api.Entry) error {
+				if a.json {
+					return a.line(e)
+				}
+				_, err := fmt.Fprintln(a.out, base64.StdEncoding.EncodeToString(append(e.Genesis, e.Entry...)))
+				return err
+			})
+		}),
+	}, a.eventsCmd())
+	return cmd
+}
+
+func (a *app) eventsCmd() *cobra.Command {
+	var past bool
+	cmd := &cobra.Command{
 		Use:   "events [GROUP]",
 		Short: "Follow the events of the node, or of one group from its first",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			emit := func(e api.Event) error { return a.line(e) }
 			var err error
-			if len(args) == 1 {
-				err = c.GroupEvents(ctx, api.GroupEventsRequest{Group: args[0]}, emit)
-			} else {
+			switch {
+			case len(args) == 1:
+				r := api.GroupEventsRequest{Group: args[0]}
+				if past {
+					g, err := c.Group(ctx, api.GroupRequest{Group: args[0]})
+					if err != nil || g.Cursor == 0 {
+						return err
+					}
+					r.Until = g.Cursor
+				}
+				err = c.GroupEvents(ctx, r, emit)
+			case past:
+				return api.Errorf(api.CodeInvalid, "--past: the events of the node are not kept; name a group")
+			default:
 				err = c.Events(ctx, api.EventsRequest{}, emit)
 			}
 			if errors.Is(ctx.Err(), context.Canceled) {
@@ -78,7 +111,8 @@ what became of it. A refusal is exit code 10.`,
 			}
 			return err
 		}),
-	})
+	}
+	cmd.Flags().BoolVar(&past, "past", false, "of a group: end with the newest")
 	return cmd
 }
 

@@ -151,9 +151,9 @@ iproute2 and iptables, and leaves nothing behind.`,
 		}
 		switch backend {
 		case backendHost:
-			return a.simHost(ctx, sc, keep)
+			return a.simHost(ctx, sc, keep, f.html)
 		case backendNet:
-			return a.simNet(ctx, sc, keep)
+			return a.simNet(ctx, sc, keep, f.html)
 		}
 		r, err := a.simulate(ctx, sc)
 		if err != nil {
@@ -176,11 +176,8 @@ func (a *app) simulate(ctx context.Context, sc *sim.Scenario) (*sim.Report, erro
 
 // simReport prints a report and gives the error that makes the exit code.
 func (a *app) simReport(r *sim.Report, page string) error {
-	if page != "" {
-		if err := writeFile(page, r.WriteHTML); err != nil {
-			return err
-		}
-		a.note("the report is in %s", page)
+	if err := a.writePage(page, r); err != nil {
+		return err
 	}
 	if err := a.show(r, func() { a.printReport(r) }); err != nil {
 		return err

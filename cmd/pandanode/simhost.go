@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -18,17 +19,29 @@ const (
 )
 
 // simHost runs a scenario on real processes of this program.
-func (a *app) simHost(ctx context.Context, sc *sim.Scenario, keep bool) error {
+func (a *app) simHost(ctx context.Context, sc *sim.Scenario, keep bool, page string) error {
 	binary, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	a.note("%s", sc.Title)
-	r, err := sim.RunHost(ctx, sc, sim.RealOptions{Binary: binary, Keep: keep, Progress: a.note})
+	r, err := sim.RunHost(ctx, sc, sim.RealOptions{Binary: binary, Keep: keep, Page: page != "", Progress: a.note})
 	if err != nil {
 		return err
 	}
+	if err := a.writePage(page, r); err != nil {
+		return err
+	}
 	return a.simWhole(r, sc)
+}
+
+// writePage writes the page of a run, if there is to be one.
+func (a *app) writePage(page string, r interface{ WriteHTML(io.Writer) error }) error {
+	if page == "" {
+		return nil
+	}
+	a.note("the report is in %s", page)
+	return writeFile(page, r.WriteHTML)
 }
 
 // simWhole prints what came of a run on whole nodes and gives the error that makes the

@@ -20,13 +20,13 @@ const bubbleCmd = "bubble"
 
 // simNet runs a scenario on whole nodes in virtual time: in a child, since a process
 // enters virtual time with all it is.
-func (a *app) simNet(ctx context.Context, sc *sim.Scenario, keep bool) error {
+func (a *app) simNet(ctx context.Context, sc *sim.Scenario, keep bool, page string) error {
 	binary, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	a.note("%s", sc.Title)
-	cmd := exec.CommandContext(ctx, binary, "sim", bubbleCmd, sc.Name, fmt.Sprint("--keep=", keep)) //nolint:gosec // this program
+	cmd := exec.CommandContext(ctx, binary, "sim", bubbleCmd, sc.Name, fmt.Sprint("--keep=", keep), "--html="+page) //nolint:gosec // this program
 	cmd.Stdin = bytes.NewReader([]byte(sc.String()))
 	cmd.Stderr = a.err
 	out, err := cmd.Output()
@@ -42,6 +42,7 @@ func (a *app) simNet(ctx context.Context, sc *sim.Scenario, keep bool) error {
 
 func (a *app) simBubbleCmd() *cobra.Command {
 	var keep bool
+	var page string
 	cmd := &cobra.Command{
 		Use:    bubbleCmd + " NAME",
 		Short:  "Run the scenario on stdin on whole nodes in virtual time",
@@ -49,6 +50,7 @@ func (a *app) simBubbleCmd() *cobra.Command {
 		Args:   cobra.ExactArgs(1),
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep the homes of the nodes")
+	cmd.Flags().StringVar(&page, "html", "", "write the report as one self-contained page to this file")
 	cmd.RunE = does(func(_ context.Context, args []string) error {
 		text, err := io.ReadAll(a.in)
 		if err != nil {
@@ -62,9 +64,12 @@ func (a *app) simBubbleCmd() *cobra.Command {
 		var failed error
 		err = sim.InBubble(func() {
 			// Nothing of the outside: whoever wants this to end kills the process.
-			r, failed = sim.RunNet(context.Background(), sc, sim.RealOptions{Keep: keep, Progress: a.note})
+			r, failed = sim.RunNet(context.Background(), sc, sim.RealOptions{Keep: keep, Page: page != "", Progress: a.note})
 		})
 		if err = errors.Join(failed, err); err != nil {
+			return err
+		}
+		if err := a.writePage(page, r); err != nil {
 			return err
 		}
 		return json.NewEncoder(a.out).Encode(r)

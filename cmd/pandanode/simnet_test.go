@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pandanode/pandanode/sim"
@@ -37,12 +38,12 @@ func TestSimNet(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	run := func(text string) (r sim.RealReport, code int, errs string) {
+	run := func(text string, args ...string) (r sim.RealReport, code int, errs string) {
 		file := filepath.Join(dir, "world.sim")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.CommandContext(t.Context(), binary, "sim", "run", file, "--backend", "net", "--json") //nolint:gosec // just built
+		cmd := exec.CommandContext(t.Context(), binary, append([]string{"sim", "run", file, "--backend", "net", "--json"}, args...)...) //nolint:gosec // just built
 		var diag bytes.Buffer
 		cmd.Stderr = &diag
 		out, _ := cmd.Output()
@@ -53,9 +54,16 @@ func TestSimNet(t *testing.T) {
 		}
 		return r, cmd.ProcessState.ExitCode(), diag.String()
 	}
-	r, code, errs := run(threeNodes)
+	page := filepath.Join(dir, "page.html")
+	r, code, errs := run(threeNodes, "--html", page)
 	if code != 0 || !r.OK() || r.Backend != "net" || r.Records != (sim.Records{Sent: 9, Owed: 27, Held: 27}) || len(r.Nodes) != 3 || r.Nodes[2].Starts != 2 {
 		t.Errorf("exit code %d, %+v\n%s", code, r, errs)
+	}
+	html, err := os.ReadFile(page)
+	for _, want := range []string{"whole nodes", "every invariant holds", ">carl<", `class="crash"`, "side s1", `class="number"`} {
+		if err != nil || !strings.Contains(string(html), want) {
+			t.Errorf("the page has no %q: %v", want, err)
+		}
 	}
 	if r, code, errs = run(threeNodes + "expect lost = 1\n"); code != exitViolated || len(r.Unexpected) != 1 {
 		t.Errorf("what is not so: exit code %d, %+v\n%s", code, r, errs)

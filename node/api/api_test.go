@@ -97,6 +97,10 @@ func (e *echo) GroupEvents(_ context.Context, r GroupEventsRequest, emit func(Ev
 	return stream2(e, r, emit)
 }
 
+func (e *echo) Entries(_ context.Context, r GroupRequest, emit func(Entry) error) error {
+	return stream2(e, r, emit)
+}
+
 func (e *echo) Send(_ context.Context, r SendRequest) (Sent, error) {
 	return answer[SendRequest, Sent](e, r)
 }

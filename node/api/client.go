@@ -122,6 +122,11 @@ func (c *Client) Remove(ctx context.Context, r RemoveRequest) (Empty, error) {
 	return routeRemove.do(ctx, c, r)
 }
 
+// Entries streams what the members of a group share.
+func (c *Client) Entries(ctx context.Context, r GroupRequest, emit func(Entry) error) error {
+	return routeEntries.do(ctx, c, r, emit)
+}
+
 // GroupEvents streams what happens in a group.
 func (c *Client) GroupEvents(ctx context.Context, r GroupEventsRequest, emit func(Event) error) error {
 	return routeGroupEvents.do(ctx, c, r, emit)

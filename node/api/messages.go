@@ -111,6 +111,13 @@ type EventsRequest struct {
 type GroupEventsRequest struct {
 	Group string `path:"group"`
 	Since uint64 `query:"since"`
+	Until uint64 `query:"until"` // the stream ends with this cursor; 0: it does not end
+}
+
+// Entry is one piece of what all members of a group share, as it was signed.
+type Entry struct {
+	Genesis []byte `json:"genesis,omitempty"` // the first in the stream; all others are entries
+	Entry   []byte `json:"entry,omitempty"`
 }
 
 // Event is one thing that happened. Its cursor rises by one, so that a gap shows:

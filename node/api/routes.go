@@ -30,6 +30,8 @@ type API interface {
 	Members(context.Context, GroupRequest) (Members, error)
 	Remove(context.Context, RemoveRequest) (Empty, error)
 	GroupEvents(ctx context.Context, r GroupEventsRequest, emit func(Event) error) error
+	// Entries gives the genesis and the entries of a group, in causal order.
+	Entries(ctx context.Context, r GroupRequest, emit func(Entry) error) error
 
 	CreateInvite(context.Context, CreateInviteRequest) (Invite, error)
 	Invites(context.Context, GroupRequest) (Invites, error)
@@ -74,6 +76,7 @@ var (
 	routeMembers     = call[GroupRequest, Members]{http.MethodGet, "/v1/groups/{group}/members"}
 	routeRemove      = call[RemoveRequest, Empty]{http.MethodDelete, "/v1/groups/{group}/members/{user}"}
 	routeGroupEvents = stream[GroupEventsRequest, Event]{http.MethodGet, "/v1/groups/{group}/events"}
+	routeEntries     = stream[GroupRequest, Entry]{http.MethodGet, "/v1/groups/{group}/entries"}
 
 	routeCreateInvite = call[CreateInviteRequest, Invite]{http.MethodPost, "/v1/groups/{group}/invites"}
 	routeInvites      = call[GroupRequest, Invites]{http.MethodGet, "/v1/groups/{group}/invites"}
@@ -135,6 +138,7 @@ var table = []binding{
 	routeMembers.with(API.Members),
 	routeRemove.with(API.Remove),
 	routeGroupEvents.with(API.GroupEvents),
+	routeEntries.with(API.Entries),
 	routeCreateInvite.with(API.CreateInvite),
 	routeInvites.with(API.Invites),
 	routeRevokeInvite.with(API.RevokeInvite),

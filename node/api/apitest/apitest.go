@@ -380,6 +380,11 @@ func (n *Node) Remove(_ context.Context, r api.RemoveRequest) (api.Empty, error)
 	return api.Empty{}, nil
 }
 
+// Entries gives nothing.
+func (n *Node) Entries(context.Context, api.GroupRequest, func(api.Entry) error) error {
+	return n.Fail["Entries"]
+}
+
 // GroupEvents streams the events of a group.
 func (n *Node) GroupEvents(ctx context.Context, r api.GroupEventsRequest, emit func(api.Event) error) error {
 	if err := n.Fail["GroupEvents"]; err != nil {
