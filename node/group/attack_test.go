@@ -1,6 +1,8 @@
 package group
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -113,6 +115,42 @@ func TestBackToAThinEpoch(t *testing.T) {
 		return
 	}
 	t.Error("no seed led to the case")
+}
+
+// A committer puts rubbish where the Welcome of whom it adds should be. Nobody has a
+// better one: after an hour the joiner asks anew, to be added again.
+func TestRubbishForAWelcome(t *testing.T) {
+	w, a, _, _ := three(t, 705)
+	d := w.device("dora")
+	w.cut = func(x, y *device) bool { return x == d || y == d }
+	d.open()
+	d.must(Join{})
+	first := *d.m.request
+	a.must(JoinAsked{Request: first})
+	w.run(time.Second)
+	n := a.m.tree.nodes[a.m.own.Position]
+	if !adds(n, first.KeyPackage) {
+		t.Fatal("dora was not added")
+	}
+	n.by().commit.Welcome = []byte{1, 2, 3}
+	for _, minutes := range []time.Duration{0, 30, 25} {
+		w.run(minutes * time.Minute)
+		before := d.rows.digest()
+		if _, err := d.step(JoinAnswered{Epoch: n.id, Welcome: n.welcomes()[0], Tree: must(a.m.epoch(n.id)).Tree()}); !errors.Is(err, ErrInvalidWelcome) {
+			t.Fatalf("rubbish gives %v", err)
+		}
+		if d.rows.digest() != before || !bytes.Equal(d.m.request.KeyPackage, first.KeyPackage) {
+			t.Fatal("what was refused changed something, or within the hour it asks anew")
+		}
+	}
+	w.run(10 * time.Minute)
+	if bytes.Equal(d.m.request.KeyPackage, first.KeyPackage) || d.m.request.Rejoin == nil {
+		t.Fatal("dora asks with the same KeyPackage for ever")
+	}
+	w.cut = nil
+	w.carryJoin(d, *d.m.request)
+	w.run(10 * time.Minute)
+	w.agree(a, d)
 }
 
 // branch makes n records of c that follow each other, in a log and from a seq on.

@@ -78,6 +78,7 @@ type Machine struct {
 	keyPkgs      map[[32]byte]*ownKeyPackage // by hash
 	wantTrees    map[wire.EpochID]bool
 	request      *wire.JoinRequest
+	badWelcome   bool         // the last one that came does not hold; not durable
 	rejoining    *wire.Signed // own request to be added again
 	retract      bool         // the others may have one that is out of date
 

@@ -251,7 +251,26 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 			return JoinStatus{Stage: wire.JoinRenew}, nil // nobody can add it any more
 		}
 	}
+	if m.inWithAnother(keyPackage) {
+		return JoinStatus{Stage: wire.JoinRenew}, nil
+	}
 	return waiting, nil
+}
+
+// inWithAnother says whether a KeyPackage is of a device that an operation brought in
+// with another one, and that has not asked to be added again with this: it never got its
+// Welcome, and drew a fresh KeyPackage when that one's time was over.
+func (m *Machine) inWithAnother(keyPackage []byte) bool {
+	kp, err := m.cfg.Engine.InspectKeyPackage(keyPackage)
+	if err != nil {
+		return false
+	}
+	leaf, err := m.deviceOf(Leaf{Credential: kp.Credential, SignatureKey: kp.SignatureKey})
+	if err != nil {
+		return false
+	}
+	d, p := m.roster.devices[leaf.ID], m.peer[leaf.ID]
+	return d != nil && !bytes.Equal(d.keyPackage, keyPackage) && (p == nil || p.rejoin == nil || !bytes.Equal(p.rejoin.KeyPackage, keyPackage))
 }
 
 // adds says whether the commit that made n adds this KeyPackage.
@@ -274,8 +293,13 @@ func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
 	}
 	before := maps.Clone(m.transport)
 	if err := m.welcomed(now, in.Epoch, in.Welcome, in.Tree, kp); err != nil {
+		if errors.Is(err, ErrInvalidWelcome) {
+			m.badWelcome = true // perhaps whoever made the commit made it so, and nobody has a better one
+			m.duty.join = earliest(m.duty.join, now.Add(joinAgain))
+		}
 		return err
 	}
+	m.badWelcome = false
 	if old := m.own.Position; old != in.Epoch && !m.own.Out && m.tree.nodes[old] == nil && m.held[old] != nil {
 		m.forget(old) // an earlier Welcome that the logs did not bear out, with all it brought
 		for id := range before {
@@ -337,6 +361,10 @@ func (m *Machine) askToJoinAgain(now time.Time) {
 	}
 	if due(now, m.duty.join) {
 		m.duty.join = now.Add(joinAgain)
+		if m.badWelcome && m.renewRequest(now) == nil {
+			m.badWelcome = false
+			return
+		}
 		m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
 	}
 }

@@ -365,8 +365,8 @@ func (w *world) tryJoin(d *device, r wire.JoinRequest, wait time.Duration) {
 		next = min(2*wait, time.Hour)
 	}
 	again := func() { w.after(min(wait, next), func() { w.tryJoin(d, r, next) }) }
-	if d.down || d.m.request == nil {
-		return
+	if d.down || d.m.request == nil || !bytes.Equal(d.m.request.KeyPackage, r.KeyPackage) {
+		return // it asks no more, or with another
 	}
 	for _, o := range w.devices {
 		if !w.linked(d, o) || o.m.Status().State != StateMember {
