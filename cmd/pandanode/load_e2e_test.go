@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"os"
@@ -28,6 +29,7 @@ type cluster struct {
 	ctx   context.Context //nolint:containedctx // of one test
 	procs []*process
 	api   []*api.Client
+	sent  int // runs of spread
 }
 
 // newCluster starts n nodes that know the first.
@@ -136,9 +138,13 @@ func (c *cluster) batches(i int, group string, n int) time.Duration {
 
 // tail waits until a node has shown n messages, and calls each for every one.
 func (c *cluster) tail(i int, group string, n int, each func(api.Message)) {
+	c.tailSince(i, group, 0, n, each)
+}
+
+func (c *cluster) tailSince(i int, group string, since uint64, n int, each func(api.Message)) {
 	seen := 0
 	stop := errors.New("enough")
-	err := c.api[i].Tail(c.ctx, api.TailRequest{Group: group}, func(m api.Message) error {
+	err := c.api[i].Tail(c.ctx, api.TailRequest{Group: group, Since: since}, func(m api.Message) error {
 		each(m)
 		if seen++; seen == n {
 			return stop
@@ -171,23 +177,44 @@ func (c *cluster) cpu(i int) float64 {
 	return (user + system) / 100 // ticks, on every Linux there is
 }
 
-// latencies sends n messages, one after the other and round the groups, and measures
-// from the call to the last member's stream.
-func (c *cluster) latencies(groups []string, members, n int) (all []time.Duration, rate float64) {
+// readers are the nodes on whose screens a message of the first node is awaited: all
+// other members, or itself if it is alone.
+func readers(members int) (out []int) {
+	for i := 1; i < members; i++ {
+		out = append(out, i)
+	}
+	if out == nil {
+		out = []int{0}
+	}
+	return out
+}
+
+// spread sends n messages round the groups and waits until every reader has shown them:
+// as fast as the node takes them, or, one by one, each when the one before is everywhere.
+// It gives how long each took to be everywhere, and how many were in a second.
+func (c *cluster) spread(groups []string, members, n int, oneByOne bool) (all []time.Duration, rate float64) {
 	c.Helper()
 	var mu sync.Mutex
 	begun := make(map[string]time.Time) // by text
 	missing := make(map[string]int)
-	var readers sync.WaitGroup
+	everywhere := make(chan struct{}, n)
+	to := readers(members)
+	var reading sync.WaitGroup
 	per := n / len(groups)
+	c.sent++
 	for _, g := range groups {
-		for i := 1; i < members; i++ {
-			readers.Go(func() {
-				c.tail(i, g, per, func(m api.Message) {
+		for _, i := range to {
+			since := uint64(0)
+			if one, err := c.api[i].Group(c.ctx, api.GroupRequest{Group: g}); err == nil {
+				since = one.Cursor
+			}
+			reading.Go(func() {
+				c.tailSince(i, g, since, per, func(m api.Message) {
 					mu.Lock()
 					defer mu.Unlock()
 					if missing[m.Text]--; missing[m.Text] == 0 {
 						all = append(all, time.Since(begun[m.Text]))
+						everywhere <- struct{}{}
 					}
 				})
 			})
@@ -196,19 +223,46 @@ func (c *cluster) latencies(groups []string, members, n int) (all []time.Duratio
 	start := time.Now()
 	for k := range per * len(groups) {
 		g := groups[k%len(groups)]
-		text := fmt.Sprintf("%d in %s", k, g)
+		text := fmt.Sprintf("%d.%d in %s", c.sent, k, g)
 		mu.Lock()
-		begun[text], missing[text] = time.Now(), members-1
+		begun[text], missing[text] = time.Now(), len(to)
 		mu.Unlock()
 		if _, err := c.api[0].Send(c.ctx, api.SendRequest{Group: g, Text: text}); err != nil {
 			c.Fatal(err)
 		}
+		if oneByOne {
+			select {
+			case <-everywhere:
+			case <-c.ctx.Done():
+				c.Fatal("a message did not arrive")
+			}
+		}
 	}
-	readers.Wait()
+	reading.Wait()
 	if len(all) != per*len(groups) {
 		c.Fatalf("%d of %d messages arrived", len(all), per*len(groups))
 	}
 	return all, float64(len(all)) / time.Since(start).Seconds()
+}
+
+// floor is how many messages a second the signatures alone would let this machine carry
+// to so many readers: two made by the sender, two verified by each reader.
+func floor(readers int) float64 {
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	text := make([]byte, 300)
+	const n = 400
+	begun := time.Now()
+	for range n {
+		ed25519.Sign(key, text)
+	}
+	sign := time.Since(begun) / n
+	signature := ed25519.Sign(key, text)
+	begun = time.Now()
+	for range n {
+		ed25519.Verify(key.Public().(ed25519.PublicKey), text, signature)
+	}
+	verify := time.Since(begun) / n
+	return float64(runtime.NumCPU()) / (2*sign + time.Duration(readers)*2*verify).Seconds()
 }
 
 // bars are what the figures have to reach.
@@ -226,15 +280,16 @@ func TestBenchNode(t *testing.T) {
 		t.Logf("%s: %s", what, rows[len(rows)-1].got)
 	}
 	t.Run("latency", func(t *testing.T) {
-		for _, v := range []struct{ members, groups, n int }{{2, 1, 500}, {10, 1, 300}, {2, 100, 500}} {
-			c := newCluster(t, v.members, 5*time.Minute)
+		for _, v := range []struct{ members, groups, fast, slow int }{{1, 1, 500, 200}, {2, 1, 500, 200}, {10, 1, 300, 100}, {50, 1, 100, 30}, {2, 100, 500, 200}} {
+			c := newCluster(t, v.members, 10*time.Minute)
 			var groups []string
 			for k := range v.groups {
 				groups = append(groups, c.group(fmt.Sprint("load ", k), v.members))
 			}
-			all, rate := c.latencies(groups, v.members, v.n)
-			add(fmt.Sprintf("send to tail, %d members, %d groups", v.members, v.groups), "", false,
-				"%.0f/s, p50 %v, p99 %v", rate, percentile(all, 50), percentile(all, 99))
+			_, rate := c.spread(groups, v.members, v.fast, false)
+			all, _ := c.spread(groups, v.members, v.slow, true)
+			add(fmt.Sprintf("send to tail of all, %d members, %d groups", v.members, v.groups), "", false,
+				"%.0f/s; one by one p50 %v, p99 %v; the signatures alone %.0f/s", rate, percentile(all, 50), percentile(all, 99), floor(len(readers(v.members))))
 			for _, p := range c.procs {
 				_ = p.kill()
 			}
@@ -307,7 +362,7 @@ func TestBenchNode(t *testing.T) {
 	}
 	_ = w.Flush()
 	t.Logf("%d cores\n%s", runtime.NumCPU(), out.String())
-	if len(rows) < 11 {
+	if len(rows) < 14 {
 		t.Errorf("%d figures", len(rows))
 	}
 }
