@@ -352,13 +352,13 @@ func (d *DHT) provide(ctx context.Context, c cid.Cid) error {
 	return err
 }
 
-// providers streams peers that announced c, at most max, never this node.
-func (d *DHT) providers(ctx context.Context, c cid.Cid, max int) <-chan peer.AddrInfo {
+// providers streams peers that announced c, at most maxProviders, never this node.
+func (d *DHT) providers(ctx context.Context, c cid.Cid) <-chan peer.AddrInfo {
 	out := make(chan peer.AddrInfo)
 	go func() {
 		defer close(out)
 		d.walk(WalkProviders, func() error {
-			for p := range d.kad.FindProvidersAsync(ctx, c, max) {
+			for p := range d.kad.FindProvidersAsync(ctx, c, maxProviders) {
 				if p.ID == d.kad.PeerID() {
 					continue
 				}
@@ -376,12 +376,12 @@ func (d *DHT) providers(ctx context.Context, c cid.Cid, max int) <-chan peer.Add
 // Members streams peers that say they are members of the group. Who really is one
 // shows when they are talked to.
 func (d *DHT) Members(ctx context.Context, g wire.GroupID) <-chan peer.AddrInfo {
-	return d.providers(ctx, MembersCID(g), maxProviders)
+	return d.providers(ctx, MembersCID(g))
 }
 
 // Meeting streams peers that know a private group's secret.
 func (d *DHT) Meeting(ctx context.Context, s wire.MeetSecret) <-chan peer.AddrInfo {
-	return d.providers(ctx, MeetCID(s), maxProviders)
+	return d.providers(ctx, MeetCID(s))
 }
 
 const maxProviders = 64

@@ -66,7 +66,7 @@ func (a *app) simBubbleCmd() *cobra.Command {
 			// Nothing of the outside: whoever wants this to end kills the process.
 			r, failed = sim.RunNet(context.Background(), sc, sim.RealOptions{Keep: keep, Page: page != "", Progress: a.note})
 		})
-		if err = errors.Join(failed, err); err != nil {
+		if err := errors.Join(failed, err); err != nil {
 			return err
 		}
 		if err := a.writePage(page, r); err != nil {
