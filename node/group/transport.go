@@ -266,6 +266,10 @@ func (m *Machine) removedSomebody() bool {
 		slices.ContainsFunc(slices.Collect(maps.Values(m.roster.revoked)), mine)
 }
 
+// maxWrapped is for how many devices one TKEY wraps: it must stay below wire.MaxEntry.
+// The others get a TKEY-WRAP each.
+const maxWrapped = 2048
+
 // rotate writes a TKEY: a fresh key for every device of the roster.
 func (m *Machine) rotate(now time.Time) error {
 	key := make([]byte, wire.TransportKeyLen)
@@ -282,7 +286,7 @@ func (m *Machine) rotate(now time.Time) error {
 	tkey.Supersedes = tkey.Supersedes[:min(len(tkey.Supersedes), wire.MaxSupersedes)]
 	for _, d := range m.roster.deviceIDs() {
 		public, ok := m.transportOf(d)
-		if d == m.log.Device || !ok {
+		if d == m.log.Device || !ok || len(tkey.Wraps) == maxWrapped {
 			continue
 		}
 		w, err := m.wrap(tkey.ID, key, d, public)

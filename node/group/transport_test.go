@@ -1,6 +1,7 @@
 package group
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -111,4 +112,26 @@ func TestKeyForTransportKeysOfLowOrder(t *testing.T) {
 	a.send("after")
 	w.run(time.Minute)
 	w.agree(a, d)
+}
+
+// In a group so large that one TKEY cannot hold all wraps, the rest is wrapped apart.
+func TestMoreWrapsThanATKEYHolds(t *testing.T) {
+	w, a, _, _ := three(t, 782)
+	known := len(a.m.roster.devices)
+	r := *a.m.roster
+	r.devices = maps.Clone(r.devices)
+	for i := range wire.MaxEntry / 100 {
+		id := wire.DeviceID(wire.HashOf(wire.DomainDevice, wire.U64(uint64(i))))
+		r.devices[id] = &rosterDevice{by: a.m.logs.ops[0]}
+		public := a.m.transportPublic()
+		a.m.peerOf(id).transport = &public
+	}
+	a.m.roster = &r
+	if err := a.m.rotate(w.now); err != nil {
+		t.Fatal(err)
+	}
+	tkey := a.m.logs.head(a.m.log).tkey
+	if left := a.m.leftOut(a.m.tkeyOf(tkey.ID)); len(tkey.Wraps) != maxWrapped || len(tkey.Wraps)+len(left) != len(r.devices)-1 || known != 3 {
+		t.Errorf("%d wraps, %d devices left out, of %d", len(tkey.Wraps), len(left), len(r.devices))
+	}
 }
