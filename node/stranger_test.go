@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -68,6 +70,99 @@ func TestStrangerSeesNoGroup(t *testing.T) {
 				w.Fatalf("got %v, wants %v", err, want)
 			}
 		}
+	})
+}
+
+// A removed member comes back with a device of a user that nobody knows, and the
+// transport key of before, as a member of another branch would: it learns nothing.
+func TestRemovedMemberUnderAnotherName(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a, c, other := w.open(0), w.open(1, 0), w.open(2, 0)
+		id := w.create(a, "tea")
+		w.join(c, id)
+		w.send(a, id, "before")
+		w.shows(c, id, time.Minute, "before")
+		var old wire.KeyID
+		look := func(n *Node, f func(m *group.Machine)) {
+			w.Helper()
+			if err := n.hosting(id).loop.look(w.Context(), func(m *group.Machine) error { f(m); return nil }); err != nil {
+				w.Fatal(err)
+			}
+		}
+		look(c, func(m *group.Machine) { old, _ = m.TransportKey() })
+		if err := a.Remove(w.within(time.Minute), id, c.Device().User); err != nil {
+			w.Fatal(err)
+		}
+		w.eventually(a, time.Minute, "a new transport key", func() (is bool) {
+			look(a, func(m *group.Machine) { key, _ := m.TransportKey(); is = key != old })
+			return is
+		})
+		w.send(a, id, "after")
+
+		if err := other.host.Connect(w.within(time.Minute), w.net.AddrInfo(0)); err != nil {
+			w.Fatal(err)
+		}
+		s, err := other.host.NewStream(w.within(time.Minute), a.host.ID(), wire.ProtocolSync)
+		if err != nil {
+			w.Fatal(err)
+		}
+		f := newFrames(s)
+		hello := newHello(id)
+		var answer wire.SyncHello
+		if err := errors.Join(f.write(hello), f.read(&answer)); err != nil {
+			w.Fatal(err)
+		}
+		proof := wire.SyncProof{Cert: other.me.device.Raw, Key: old}
+		look(c, func(m *group.Machine) {
+			proof.MAC, _ = m.SyncMAC(old, roleOpener, hello, answer, []byte(other.host.ID()), []byte(a.host.ID()))
+		})
+		var theirs wire.SyncProof
+		if err := errors.Join(f.write(proof), f.read(&theirs), f.write(wire.SyncMessage{Vector: &wire.SyncVector{}})); err != nil {
+			w.Fatal(err)
+		}
+		for {
+			var msg wire.SyncMessage
+			if err := f.read(&msg); err != nil {
+				w.Fatal(err)
+			}
+			if msg.Vector != nil && len(msg.Vector.Marks) > 0 || len(msg.Entries) > 0 {
+				w.Errorf("it learns %+v and gets %d entries", msg.Vector, len(msg.Entries))
+			}
+			if msg.Done != nil {
+				break
+			}
+		}
+		f.abandon()
+	})
+}
+
+// Ben lets dora in while anna, out of his reach, removes carl. Dora knows the key of
+// before alone, and meets anna, who does not know dora: what dora sends lets it in.
+func TestStrangerWhoWasLetIn(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a, b, c := w.open(0), w.open(1, 0), w.open(2, 0, 1)
+		id := w.create(a, "tea")
+		w.join(b, id)
+		w.join(c, id)
+		w.send(a, id, "one")
+		w.shows(b, id, time.Minute, "one")
+		gone := c.Device().User
+		w.close(2)
+		w.close(1)
+		if err := a.Remove(w.within(time.Minute), id, gone); err != nil {
+			w.Fatal(err)
+		}
+		w.send(a, id, "two")
+		w.close(0)
+		b = w.open(1)
+		d := w.open(3, 1, 0)
+		w.join(d, id)
+		w.close(1)
+		a = w.open(0, 3)
+		w.send(d, id, "from dora")
+		w.shows(a, id, 5*time.Minute, "one", "two", "from dora")
+		w.send(a, id, "three")
+		w.eventually(d, 5*time.Minute, "dora shows what is new", func() bool { return slices.Contains(w.texts(d, id), "three") })
 	})
 }
 

@@ -85,6 +85,7 @@ func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (syncStats, e
 	if x.device, err = g.verify(ctx, answer, roleAnswerer, ends, p); err != nil {
 		return x.stats, err
 	}
+	x.key = answer.Key
 	if err := x.run(ctx); err != nil {
 		return x.stats, err
 	}
@@ -126,7 +127,7 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream) error {
 	if err != nil {
 		return err
 	}
-	x := &exchange{g: g, frames: f, device: device}
+	x := &exchange{g: g, frames: f, device: device, key: proof.Key}
 	if err := x.write(answer); err != nil {
 		return err
 	}
@@ -252,6 +253,7 @@ type exchange struct {
 	g *hosted
 	*frames
 	device wire.DeviceID // the other end
+	key    wire.KeyID    // by which it proved that it may take part
 	stats  syncStats     // the reader's fields and the writer's are disjoint
 	tasks  chan task
 }
@@ -262,6 +264,13 @@ type task struct {
 	want    *wire.SyncWant   // answer it
 	ask     *wire.SyncWant   // send it
 	settled bool             // the peer has answered this side's last Want
+}
+
+// silent says that the other end learns nothing yet. It is a stranger whose key somebody
+// who was taken out has too: a member of a branch that does not know of that, or who was
+// taken out, with another device. Who was let in shows it by the entries that it sends.
+func (x *exchange) silent(m *group.Machine) bool {
+	return m.Standing(x.device) == group.Stranger && !m.Vouches(x.key)
 }
 
 func isLast(w *wire.SyncWant) bool { return len(w.Messages) == 0 && len(w.Trees) == 0 }
@@ -296,7 +305,12 @@ func (x *exchange) task(t task) error {
 // sides want nothing more.
 func (x *exchange) writeAll(ctx context.Context) error {
 	var vector wire.SyncVector
-	if err := x.g.loop.look(ctx, func(m *group.Machine) error { vector = m.Vector(); return nil }); err != nil {
+	if err := x.g.loop.look(ctx, func(m *group.Machine) error {
+		if !x.silent(m) {
+			vector = m.Vector()
+		}
+		return nil
+	}); err != nil {
 		return err
 	}
 	if err := x.write(wire.SyncMessage{Vector: &vector}); err != nil {
@@ -345,7 +359,9 @@ func (x *exchange) writeEntries(ctx context.Context, theirs []wire.Mark) error {
 	for {
 		var entries [][]byte
 		if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) {
-			entries, from, err = m.EntriesAfter(x.device, theirs, from, entriesFrame)
+			if !x.silent(m) {
+				entries, from, err = m.EntriesAfter(x.device, theirs, from, entriesFrame)
+			}
 			return err
 		}); err != nil {
 			return err
@@ -375,7 +391,9 @@ func (x *exchange) writeWanted(ctx context.Context, w *wire.SyncWant) error {
 		}
 		var seals [][]byte
 		if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) {
-			seals, err = m.SealsFor(x.device, messages)
+			if !x.silent(m) {
+				seals, err = m.SealsFor(x.device, messages)
+			}
 			return err
 		}); err != nil {
 			return err
@@ -392,7 +410,7 @@ func (x *exchange) writeWanted(ctx context.Context, w *wire.SyncWant) error {
 	for _, epoch := range w.Trees[:min(len(w.Trees), wantTrees)] {
 		var tree []byte
 		if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) {
-			if m.Standing(x.device) != group.Removed {
+			if m.Standing(x.device) != group.Removed && !x.silent(m) {
 				tree, err = m.TreeOf(epoch)
 			}
 			return err

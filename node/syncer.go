@@ -107,9 +107,12 @@ func (s *syncer) askedBefore(d wire.DeviceID, messages []wire.MessageID) (again 
 	for _, id := range messages {
 		if s.wanted[d][id] {
 			again = append(again, id)
-		} else if len(s.wanted[d]) < maxWantedMessages {
-			s.wanted[d][id] = true
+			continue
 		}
+		if len(s.wanted[d]) >= maxWantedMessages {
+			clear(s.wanted[d])
+		}
+		s.wanted[d][id] = true
 	}
 	return again
 }

@@ -206,7 +206,9 @@ func (m *Machine) takeBeacon(now time.Time, raw []byte) error {
 	} else if r.Device == d.ID && p.newerRejoin(r) {
 		m.diff = nil // there may be something to commit
 	}
-	clear(p.gaps)
+	// What it lacks still is planned: that it says so again, as it does every few seconds
+	// while people write, puts nothing off.
+	maps.DeleteFunc(p.gaps, func(id wire.MessageID, _ time.Time) bool { return !p.lacks[id] })
 	m.planFill(now.Add(m.rank()*gapStep), p, b.Gaps)
 	return nil
 }

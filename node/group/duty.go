@@ -100,6 +100,22 @@ type difference struct {
 	rejoins []wire.Signed
 	gate    bool // somebody who is out of the roster is in the tree: nobody seals
 	mine    bool // an operation of this device is among them
+	size    int  // of what is added, about, in a COMMIT
+	more    bool // not all that is to be added fits into one
+}
+
+// maxAdded bounds what one COMMIT adds, in bytes: with the path through a large tree it
+// must stay below wire.MaxEntry. The next ones add the others.
+const maxAdded = 128 << 10
+
+// fits says whether so much more can be added in the same commit.
+func (d *difference) fits(size int) bool {
+	if size += 256; d.size > 0 && d.size+size > maxAdded { // its place in the Welcome
+		d.more = true
+		return false
+	}
+	d.size += size
+	return true
 }
 
 func (d difference) empty() bool { return len(d.removes)+len(d.adds) == 0 }
@@ -128,9 +144,13 @@ func (m *Machine) findDifference(now time.Time, e Epoch) difference {
 			d.mine = d.mine || op.log == m.log
 		}
 	}
-	again := map[wire.DeviceID]*rejoin{}
+	again, waits := map[wire.DeviceID]*rejoin{}, map[wire.DeviceID]bool{}
 	for _, r := range m.wantedAgain() {
 		if !m.usable(now, r.KeyPackage) {
+			continue
+		}
+		waits[r.Device] = true
+		if !d.fits(2 * len(r.KeyPackage)) { // it is in the request too
 			continue
 		}
 		again[r.Device] = r
@@ -157,7 +177,7 @@ func (m *Machine) findDifference(now time.Time, e Epoch) difference {
 	}
 	for _, id := range m.roster.deviceIDs() {
 		r := m.roster.devices[id]
-		if in[id] || again[id] != nil || r.keyPackage == nil || m.used(r.keyPackage) || !m.usable(now, r.keyPackage) {
+		if in[id] || waits[id] || r.keyPackage == nil || m.used(r.keyPackage) || !m.usable(now, r.keyPackage) || !d.fits(len(r.keyPackage)) {
 			continue
 		}
 		d.adds = append(d.adds, r.keyPackage)
@@ -203,7 +223,7 @@ func (m *Machine) heal(now time.Time) bool {
 	}
 	if m.duty.heal.IsZero() {
 		m.duty.heal = now
-		if !d.mine && !alone {
+		if !d.mine && !alone && m.unfinished != n.id {
 			m.duty.heal = now.Add(rankStep + m.rank()*rankStep)
 		}
 	}
@@ -327,6 +347,9 @@ func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 		m.replaceTransport(now, transport)
 	}
 	m.lostUpdate = false
+	if m.unfinished = (wire.EpochID{}); d.more {
+		m.unfinished = child
+	}
 	m.moved(now, n, m.tree.nodes[it.commit.Child])
 	return nil
 }

@@ -58,6 +58,7 @@ type Machine struct {
 	diff       *treeDifference // of one position and roster
 	updateAt   *node           // the position that duty.update was planned at
 	lostUpdate bool            // an own commit was on a branch that lost
+	unfinished wire.EpochID    // made by an own commit that could not hold all there was to add; not durable
 
 	held      map[wire.EpochID]*heldEpoch
 	retiredAt wire.EpochID // position, and number of epochs held, at the last retire

@@ -109,6 +109,12 @@ func (m *Machine) Standing(d wire.DeviceID) Standing {
 	return Stranger
 }
 
+// Vouches says whether to hold a transport key shows a stranger to be a member of
+// another branch: nobody who was taken out has it, and could come with another device.
+func (m *Machine) Vouches(key wire.KeyID) bool {
+	return m.transport[key] != nil && m.clean(m.tkeyOf(key))
+}
+
 // Messages lists what was shown after a cursor, in the order in which it was.
 func (m *Machine) Messages(after uint64, limit int) ([]Message, error) {
 	var out []Message

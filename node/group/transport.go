@@ -3,6 +3,7 @@ package group
 import (
 	"bytes"
 	"crypto/ecdh"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -35,6 +36,10 @@ func (m *Machine) wrapInfo(id wire.KeyID, to wire.DeviceID) []byte {
 	return slices.Concat([]byte(wire.DomainTransportKey), []byte{0}, m.group[:], id[:], to[:])
 }
 
+// errNoKey says that what a device calls its key for transport keys is none: a point of
+// low order, with which nobody can agree on anything. It is its loss alone.
+var errNoKey = errors.New("nothing can be wrapped for it")
+
 // wrap seals a transport key to a device: HPKE, base mode (RFC 9180), enc before
 // the ciphertext.
 func (m *Machine) wrap(id wire.KeyID, key []byte, to wire.DeviceID, public [32]byte) (wire.Wrap, error) {
@@ -47,6 +52,9 @@ func (m *Machine) wrap(id wire.KeyID, key []byte, to wire.DeviceID, public [32]b
 		return wire.Wrap{}, fmt.Errorf("wrapping a transport key: %w", err)
 	}
 	enc, sealer, err := sender.Setup(m.cfg.Rand)
+	if errors.Is(err, hpke.ErrInvalidKEMSharedSecret) {
+		return wire.Wrap{}, fmt.Errorf("wrapping a transport key for device %v: %w", to, errNoKey)
+	}
 	if err != nil {
 		return wire.Wrap{}, fmt.Errorf("wrapping a transport key: %w", err)
 	}
@@ -241,6 +249,9 @@ func (m *Machine) keepTransport(now time.Time) {
 			continue
 		}
 		w, err := m.wrap(current, m.transport[current], d, public)
+		if errors.Is(err, errNoKey) {
+			continue
+		}
 		if err == nil {
 			_, err = m.append(now, wire.KindTKeyWrap, &wire.TKeyWrap{ID: current, Wrap: w})
 		}
@@ -254,6 +265,10 @@ func (m *Machine) removedSomebody() bool {
 	return slices.ContainsFunc(slices.Collect(maps.Values(m.roster.gone)), mine) ||
 		slices.ContainsFunc(slices.Collect(maps.Values(m.roster.revoked)), mine)
 }
+
+// maxWrapped is for how many devices one TKEY wraps: it must stay below wire.MaxEntry.
+// The others get a TKEY-WRAP each.
+const maxWrapped = 2048
 
 // rotate writes a TKEY: a fresh key for every device of the roster.
 func (m *Machine) rotate(now time.Time) error {
@@ -271,10 +286,13 @@ func (m *Machine) rotate(now time.Time) error {
 	tkey.Supersedes = tkey.Supersedes[:min(len(tkey.Supersedes), wire.MaxSupersedes)]
 	for _, d := range m.roster.deviceIDs() {
 		public, ok := m.transportOf(d)
-		if d == m.log.Device || !ok {
+		if d == m.log.Device || !ok || len(tkey.Wraps) == maxWrapped {
 			continue
 		}
 		w, err := m.wrap(tkey.ID, key, d, public)
+		if errors.Is(err, errNoKey) {
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -1,9 +1,11 @@
 package group
 
 import (
+	"maps"
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -73,5 +75,63 @@ func TestCommitThatGivesItsLeafAway(t *testing.T) {
 	w.run(time.Minute)
 	if a.m.own.Position == child || !a.m.refused[child] {
 		t.Errorf("anna is at %v, refuses %v", a.m.own.Position, a.m.refused)
+	}
+}
+
+// An insider's leaf names a key for transport keys with which nobody can agree on
+// anything. That is its own loss: it keeps nobody from writing a new key for the others.
+func TestKeyForTransportKeysOfLowOrder(t *testing.T) {
+	w, a, b, c := three(t, 781)
+	d := w.device("dora")
+	w.join(d)
+	w.run(time.Minute)
+	n := c.m.tree.nodes[c.m.own.Position]
+	e := must(c.m.epoch(n.id))
+	bad := identity.NewCredential(c.dev, c.log, w.group, 1, c.m.own.Public, [32]byte{})
+	out, err := e.Commit(w.rand, Change{Now: w.now, Signer: c.m.own.Signer, Check: c.m.checkCredential, Credential: bad})
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := wire.EpochIDOf(w.group, n.generation, n.number+1, out.Epoch.Interim())
+	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.id, Child: child, Commit: out.Commit}, c.m.logs.frontier(c.m.log, 16), c.next(c))
+	c.online = false
+	a.must(Entries{Entries: [][]byte{raw}})
+	d.must(Entries{Entries: [][]byte{raw}})
+	w.run(time.Minute)
+	if a.m.own.Position != child || d.m.own.Position != child {
+		t.Fatal("nobody took the commit")
+	}
+	old, _ := a.m.TransportKey()
+	a.must(RemoveUser{User: b.dev.User})
+	w.run(10 * time.Minute)
+	one, _ := a.m.TransportKey()
+	if other, _ := d.m.TransportKey(); one == old || other != one {
+		t.Errorf("anna sends under %v, dora under %v; before it was %v", one, other, old)
+	}
+	a.open()
+	a.send("after")
+	w.run(time.Minute)
+	w.agree(a, d)
+}
+
+// In a group so large that one TKEY cannot hold all wraps, the rest is wrapped apart.
+func TestMoreWrapsThanATKEYHolds(t *testing.T) {
+	w, a, _, _ := three(t, 782)
+	known := len(a.m.roster.devices)
+	r := *a.m.roster
+	r.devices = maps.Clone(r.devices)
+	for i := range wire.MaxEntry / 100 {
+		id := wire.DeviceID(wire.HashOf(wire.DomainDevice, wire.U64(uint64(i))))
+		r.devices[id] = &rosterDevice{by: a.m.logs.ops[0]}
+		public := a.m.transportPublic()
+		a.m.peerOf(id).transport = &public
+	}
+	a.m.roster = &r
+	if err := a.m.rotate(w.now); err != nil {
+		t.Fatal(err)
+	}
+	tkey := a.m.logs.head(a.m.log).tkey
+	if left := a.m.leftOut(a.m.tkeyOf(tkey.ID)); len(tkey.Wraps) != maxWrapped || len(tkey.Wraps)+len(left) != len(r.devices)-1 || known != 3 {
+		t.Errorf("%d wraps, %d devices left out, of %d", len(tkey.Wraps), len(left), len(r.devices))
 	}
 }
