@@ -191,19 +191,24 @@ func (m *Machine) takeBeacon(now time.Time, raw []byte) error {
 	if hlc := crdt.HLC(b.HLC); hlc <= p.hlc || hlc.Ahead(now) > maxAhead {
 		return nil // an older one than is known, or from the future
 	}
+	again := p.rejoin
+	if b.Rejoin == nil {
+		again = nil
+	} else if again == nil || !bytes.Equal(again.raw.Encode(), b.Rejoin.Encode()) { // else it was checked before
+		if again, err = m.readRejoin(m.roster, *b.Rejoin); err != nil {
+			return err
+		}
+	}
 	p.hlc = crdt.HLC(b.HLC)
 	m.clock.Observe(p.hlc)
 	m.takeVector(now, p, wire.SyncVector{Marks: b.Vector, Lacks: b.Gaps})
 	if len(b.TransportKey) == 32 {
 		p.transport = (*[32]byte)(b.TransportKey)
 	}
-	if b.Rejoin == nil {
-		p.rejoin = nil
-	} else if p.rejoin != nil && bytes.Equal(p.rejoin.raw.Encode(), b.Rejoin.Encode()) {
-		// It says so again: it was checked.
-	} else if r, err := m.readRejoin(m.roster, *b.Rejoin); err != nil {
-		return err
-	} else if r.Device == d.ID && p.newerRejoin(r) {
+	switch {
+	case again == nil && p.rejoin != nil:
+		p.rejoin, m.diff = nil, nil // it is not to be added again any more
+	case again != nil && again != p.rejoin && again.Device == d.ID && p.newerRejoin(again):
 		m.diff = nil // there may be something to commit
 	}
 	// What it lacks still is planned: that it says so again, as it does every few seconds
