@@ -25,7 +25,7 @@ type peerState struct {
 	vector []wire.Mark                  // the newest
 	lacks  map[wire.MessageID]bool      // of the records within marks, those that it cannot read
 	ahead  bool                         // it has what was not here when it said so
-	gaps   map[wire.MessageID]time.Time // when this device seals for it; zero: done
+	gaps   map[wire.MessageID]time.Time // when this device seals for it
 
 	transport *[32]byte // its newest key for transport keys; nil: as in its credential
 
