@@ -1,6 +1,7 @@
 package group
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -75,6 +76,10 @@ func (m *Machine) askForKeys(now time.Time) {
 	}
 	if due(now, m.duty.lone) {
 		_, err := m.reboot(now)
+		if errors.Is(err, ErrNotPermitted) {
+			m.duty.lone = now.Add(time.Hour) // the owner's devices are all revoked; it may get another
+			return
+		}
 		m.fail(err)
 	}
 }

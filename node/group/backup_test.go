@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -131,5 +132,49 @@ func TestBackupHoldsNoKeys(t *testing.T) {
 	}
 	if InBackup(rowThin+"00") || InBackup(rowJoin) || InBackup(rowRejoining) || InBackup("new/00") {
 		t.Error("a backup holds keys, or what refers to them")
+	}
+}
+
+// The owner's two devices revoke each other, which leaves a member alone in a group that
+// it may not give new keys. Restored without any, it says so and stays usable.
+func TestRestoredAloneAndNoAdmin(t *testing.T) {
+	w := newWorld(t, 89)
+	a, other, b := w.device("anna"), w.device("anna's other"), w.device("ben")
+	other.user = a.user
+	var err error
+	if other.dev, err = identity.Certify(a.user, wire.DeviceCert{LogKey: other.log.Public(), Peer: []byte("p"), Name: other.name, Issued: uint64(w.now.Unix())}); err != nil {
+		t.Fatal(err)
+	}
+	w.found(a, wire.PolicyOpen)
+	w.join(other)
+	w.join(b)
+	w.run(time.Minute)
+	w.agree(a, other, b)
+	b.send("kept")
+	w.run(time.Minute)
+	w.cut = func(_, _ *device) bool { return true }
+	a.must(RevokeDevice{Device: other.dev.ID})
+	other.must(RevokeDevice{Device: a.dev.ID})
+	w.cut = nil
+	for _, d := range []*device{a, other} {
+		entries, _, err := d.m.EntriesAfter(b.dev.ID, b.m.Marks(), wire.EntryHash{}, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.must(Entries{Entries: entries})
+	}
+	w.run(time.Minute)
+	if n := len(b.m.roster.devices); n != 1 || b.m.roster.users[b.dev.User].role != wire.RoleMember {
+		t.Fatalf("%d devices are left", n)
+	}
+	a.online, other.online = false, false
+	b.restore(b.backup())
+	w.run(3 * time.Hour)
+	if b.m.broken != nil {
+		t.Errorf("the machine refuses everything: %v", b.m.broken)
+	}
+	b.must(Tick{})
+	if got := b.texts(); !slices.Equal(got, []string{"kept"}) {
+		t.Errorf("it shows %v", got)
 	}
 }

@@ -24,8 +24,9 @@ type peerState struct {
 	marks  map[wire.LogID]uint64
 	vector []wire.Mark                  // the newest
 	lacks  map[wire.MessageID]bool      // of the records within marks, those that it cannot read
+	more   bool                         // it named as many as it may, and may lack others
 	ahead  bool                         // it has what was not here when it said so
-	gaps   map[wire.MessageID]time.Time // when this device seals for it; zero: done
+	gaps   map[wire.MessageID]time.Time // when this device seals for it
 
 	transport *[32]byte // its newest key for transport keys; nil: as in its credential
 
@@ -43,7 +44,7 @@ func (m *Machine) peerOf(d wire.DeviceID) *peerState {
 
 // holds says whether a device is known to have a record and to read it.
 func (p *peerState) holds(it *item) bool {
-	return p != nil && p.marks[it.log] >= it.seq && !p.lacks[it.hash]
+	return p != nil && !p.more && p.marks[it.log] >= it.seq && !p.lacks[it.hash]
 }
 
 // peerVector notes how far a device is and asks for a sync if it is further. What it
@@ -54,13 +55,14 @@ func (m *Machine) peerVector(now time.Time, in PeerVector) {
 	}
 	p := m.peerOf(in.Device)
 	if in.Vector != nil {
-		m.takeVector(now, p, *in.Vector)
+		m.takeVector(now, p, *in.Vector, wire.MaxGaps)
 	}
 	m.planFill(now.Add((1+m.rank())*askedStep), p, in.Gaps)
 }
 
-// takeVector replaces what a device said of how far it is.
-func (m *Machine) takeVector(now time.Time, p *peerState, v wire.SyncVector) {
+// takeVector replaces what a device said of how far it is; it names so many of the
+// messages that it lacks at the most.
+func (m *Machine) takeVector(now time.Time, p *peerState, v wire.SyncVector, most int) {
 	if said := sha256.Sum256(wire.Marshal(&v)); said != p.said {
 		p.said = said
 		m.news()
@@ -74,6 +76,7 @@ func (m *Machine) takeVector(now time.Time, p *peerState, v wire.SyncVector) {
 			p.marks[mark.Log] = max(p.marks[mark.Log], mark.Seq)
 		}
 	}
+	p.more = len(v.Lacks) >= most
 	p.lacks = make(map[wire.MessageID]bool, len(v.Lacks))
 	for _, id := range v.Lacks {
 		p.lacks[id] = true
@@ -201,7 +204,7 @@ func (m *Machine) takeBeacon(now time.Time, raw []byte) error {
 	}
 	p.hlc = crdt.HLC(b.HLC)
 	m.clock.Observe(p.hlc)
-	m.takeVector(now, p, wire.SyncVector{Marks: b.Vector, Lacks: b.Gaps})
+	m.takeVector(now, p, wire.SyncVector{Marks: b.Vector, Lacks: b.Gaps}, maxGapsTold)
 	if len(b.TransportKey) == 32 {
 		p.transport = (*[32]byte)(b.TransportKey)
 	}

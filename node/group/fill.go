@@ -66,11 +66,10 @@ func (m *Machine) sealForGaps(now time.Time) {
 			switch at := p.gaps[id]; {
 			case len(reads) == 0 || !m.mayRead(device, m.mail.records[id]):
 				delete(p.gaps, id) // when it is there it asks again
-			case at.IsZero():
 			case !due(now, at):
 				m.duty.fill = earliest(m.duty.fill, at)
 			default:
-				p.gaps[id] = time.Time{}
+				delete(p.gaps, id)
 				if !done[id] && m.needsSeal(now, id, reads) {
 					m.seal(n, e, id)
 				}

@@ -53,3 +53,32 @@ func TestGapIsFilledWhilePeopleWrite(t *testing.T) {
 		t.Errorf("after two minutes dora lacks the record and shows %d others", len(got))
 	}
 }
+
+// A beacon names the 256 oldest of its device's gaps. Who names so many may lack others
+// too: nobody may think its own message there and leave.
+func TestMoreGapsThanABeaconNames(t *testing.T) {
+	for _, n := range []int{maxGapsTold - 1, maxGapsTold} {
+		w, a, b, _ := three(t, 785)
+		w.gossip = false
+		w.cut = func(_, _ *device) bool { return true }
+		id := b.send("the last word")
+		gaps := make([]wire.MessageID, n)
+		for i := range gaps {
+			gaps[i] = wire.MessageID{0, byte(i)}
+		}
+		public := a.m.transportPublic()
+		beacon := wire.Beacon{
+			V: wire.Version, Log: a.m.log, HLC: uint64(a.m.clock.Now(w.now)) + 1, Vector: b.m.logs.marks(), Gaps: gaps,
+			Position: a.m.own.Position, TransportKey: public[:],
+		}
+		raw := a.log.Sign(wire.DomainBeacon, w.group, beacon.Encode()).Encode()
+		b.must(Envelope{Bytes: a.envelope(wire.Bundle{Beacons: [][]byte{raw}})})
+		m, _, err := b.m.Message(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := n < maxGapsTold; b.m.handedOver() != all || (m.Delivery == DeliveryHeld) != all {
+			t.Errorf("%d gaps are told, the message is %v, handed over: %v", n, m.Delivery, b.m.handedOver())
+		}
+	}
+}

@@ -55,10 +55,8 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 	}
 	filled := map[wire.MessageID]bool{}
 	for _, p := range m.peer {
-		for id, at := range p.gaps {
-			if !at.IsZero() {
-				p.gaps[id], filled[id] = now, true
-			}
+		for id := range p.gaps {
+			p.gaps[id], filled[id] = now, true
 		}
 	}
 	if len(filled) > 0 {

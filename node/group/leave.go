@@ -58,7 +58,7 @@ func (m *Machine) handedOver() bool {
 		if r == nil || r.device.User == m.cfg.Device.User {
 			continue
 		}
-		has := true
+		has := !p.more
 		for _, it := range last {
 			has = has && m.knows(p, it)
 		}

@@ -282,8 +282,14 @@ func (m *Machine) rotate(now time.Time) error {
 			tkey.Supersedes = append(tkey.Supersedes, id)
 		}
 	}
-	slices.SortFunc(tkey.Supersedes, func(a, b wire.KeyID) int { return bytes.Compare(a[:], b[:]) })
+	byID := func(a, b wire.KeyID) int { return bytes.Compare(a[:], b[:]) }
+	slices.SortFunc(tkey.Supersedes, byID)
+	// Those in use first: anybody can make up others.
+	slices.SortStableFunc(tkey.Supersedes, func(a, b wire.KeyID) int {
+		return min(1, len(m.transport[b])) - min(1, len(m.transport[a]))
+	})
 	tkey.Supersedes = tkey.Supersedes[:min(len(tkey.Supersedes), wire.MaxSupersedes)]
+	slices.SortFunc(tkey.Supersedes, byID)
 	for _, d := range m.roster.deviceIDs() {
 		public, ok := m.transportOf(d)
 		if d == m.log.Device || !ok || len(tkey.Wraps) == maxWrapped {

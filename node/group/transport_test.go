@@ -135,3 +135,19 @@ func TestMoreWrapsThanATKEYHolds(t *testing.T) {
 		t.Errorf("%d wraps, %d devices left out, of %d", len(tkey.Wraps), len(left), len(r.devices))
 	}
 }
+
+// An insider names more keys than a TKEY can supersede. The one that somebody who was
+// removed has is superseded all the same: else joiners would get it, and those of a
+// private group would be found by it.
+func TestMadeUpKeysDoNotSaveTheOldOne(t *testing.T) {
+	w, a, b, _ := three(t, 783)
+	old, _ := a.m.TransportKey()
+	for i := range 2 * wire.MaxSupersedes {
+		a.m.tkeyOf(wire.KeyID{0, byte(i)})
+	}
+	a.must(RemoveUser{User: b.dev.User})
+	w.run(time.Minute)
+	if key, _ := a.m.TransportKey(); key == old || !a.m.tkeyOf(old).superseded {
+		t.Errorf("the old key is superseded: %v", a.m.tkeyOf(old).superseded)
+	}
+}
