@@ -141,6 +141,9 @@ func vectorSize(m *group.Machine) int {
 // and tree is asked for once in an exchange.
 func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 	up := func() bool { return from.m != nil && to.m != nil }
+	if silent(from, to) {
+		return true
+	}
 	for marks := to.m.Marks(); up(); marks = to.m.Marks() {
 		entries, next, err := from.m.EntriesAfter(to.n.dev.ID, marks, wire.EntryHash{}, entriesAt)
 		if err != nil {
@@ -216,6 +219,16 @@ func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 	vector := from.m.Vector()
 	_, _ = to.step(group.PeerVector{Device: from.n.dev.ID, Vector: &vector})
 	return up()
+}
+
+// silent says that from tells to nothing yet: it is a stranger with a key that somebody
+// who was taken out has too, until what it brings shows that it was let in.
+func silent(from, to *seat) bool {
+	if from.m.Standing(to.n.dev.ID) != group.Stranger {
+		return false
+	}
+	key, ok := to.m.TransportKey()
+	return !ok || !from.m.Vouches(key)
 }
 
 // askedBefore gives the messages that a device asks for not for the first time.
