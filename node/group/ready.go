@@ -47,6 +47,10 @@ type Outbound interface{ outbound() }
 // Publish sends an envelope on the group's topic.
 type Publish struct{ Envelope []byte }
 
+// Post puts an envelope into the group's mailboxes alone: others had their chance to
+// hear of what is in it.
+type Post struct{ Envelope []byte }
+
 // Ask wants a sync with a member soon: entries, seals or a tree are missing.
 type Ask struct{ Why string }
 
@@ -55,6 +59,7 @@ type Ask struct{ Why string }
 type RequestJoin struct{ Request wire.JoinRequest }
 
 func (Publish) outbound()     {}
+func (Post) outbound()        {}
 func (Ask) outbound()         {}
 func (RequestJoin) outbound() {}
 
