@@ -25,6 +25,7 @@ type hosted struct {
 	life    *life
 	loop    *loop
 	syncer  *syncer
+	mailer  *mailer
 	joiner  *joiner
 	changed *signal
 
@@ -52,14 +53,14 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 		n: n, id: genesis.ID, genesis: genesis, life: n.life.child(), changed: new(signal),
 		log: n.log.With("subsystem", "group", "group", genesis.ID.String()[:12]),
 	}
-	g.syncer, g.joiner = newSyncer(g), newJoiner(g)
+	g.syncer, g.joiner, g.mailer = newSyncer(g), newJoiner(g), newMailer(g)
 	r := rows{store: n.store, prefix: groupPrefix(g.id)}
 	var crash func(boundary) bool
 	if n.crash != nil {
 		crash = func(b boundary) bool { return n.crash(g.id, b) }
 	}
 	g.loop = &loop{
-		log: g.log, rows: r, apply: n.apply, send: g.send, notify: g.notify, changed: g.changed,
+		log: g.log, rows: r, apply: n.apply, outbox: g.mailer.outbox, send: g.send, notify: g.notify, changed: g.changed,
 		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting),
 		open: func(now time.Time) (*group.Machine, error) {
 			return group.New(group.Config{
@@ -74,10 +75,13 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 // start lets the group live: its loop first, which may have things to send that a
 // crash held back.
 func (g *hosted) start() error {
+	if err := g.mailer.load(); err != nil {
+		return err
+	}
 	if err := g.onGossip(); err != nil {
 		return err
 	}
-	for _, run := range []func(context.Context){g.loop.run, g.syncer.run, g.joiner.run, g.watch} {
+	for _, run := range []func(context.Context){g.loop.run, g.syncer.run, g.joiner.run, g.mailer.run, g.watch} {
 		if !g.life.start(run) {
 			return ErrClosed
 		}
@@ -140,6 +144,9 @@ func (g *hosted) watch(ctx context.Context) {
 			}
 			if now != last && now.adopted {
 				g.publish(ctx)
+			}
+			if now.profile != last.profile {
+				g.mailer.wake()
 			}
 			last = now
 		}
@@ -207,6 +214,9 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 			g.n.metrics.Published.Add(1)
 		}
 		g.syncer.published()
+		g.mailer.wake()
+	case group.Post:
+		g.mailer.wake()
 	case group.Ask:
 		g.log.Debug("asking", "why", out.Why)
 		g.syncer.asked()

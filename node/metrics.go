@@ -19,6 +19,11 @@ type Metrics struct {
 	EntriesOut   atomic.Uint64
 	Joins        atomic.Uint64 // joiners that asked this node
 	WriteErrors  atomic.Uint64 // transactions that the store refused
+	MailPut      atomic.Uint64 // envelopes that mailboxes took from this node
+	MailGot      atomic.Uint64 // envelopes fetched from mailboxes
+	MailTaken    atomic.Uint64 // envelopes that this node, as a mailbox, keeps for others
+	MailServed   atomic.Uint64 // envelopes that it gave out
+	MailRefused  atomic.Uint64 // proofs and envelopes that it refused
 }
 
 // snapshot gives the counters by name, and what the process uses now.
@@ -31,6 +36,11 @@ func (m *Metrics) snapshot() map[string]int64 {
 		"entries_out":   int64(m.EntriesOut.Load()),   //nolint:gosec // a count
 		"joins":         int64(m.Joins.Load()),        //nolint:gosec // a count
 		"write_errors":  int64(m.WriteErrors.Load()),  //nolint:gosec // a count
+		"mail_put":      int64(m.MailPut.Load()),      //nolint:gosec // a count
+		"mail_got":      int64(m.MailGot.Load()),      //nolint:gosec // a count
+		"mail_taken":    int64(m.MailTaken.Load()),    //nolint:gosec // a count
+		"mail_served":   int64(m.MailServed.Load()),   //nolint:gosec // a count
+		"mail_refused":  int64(m.MailRefused.Load()),  //nolint:gosec // a count
 	}
 	out["goroutines"] = int64(runtime.NumGoroutine())
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}} // what the last collection left

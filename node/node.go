@@ -37,6 +37,7 @@ type Config struct {
 	MDNS       bool                   // find peers on the local network
 	DHT        discovery.Mode
 	BucketSize int                                       // of the DHT; 0: 20. All nodes of a network want the same
+	Mailbox    *MailboxConfig                            // nil: this node is no mailbox
 	Socket     string                                    // path of the local API's unix socket; empty: no socket
 	Version    string                                    // of the program, for people
 	Logger     *slog.Logger                              // nil: nothing is logged
@@ -102,6 +103,8 @@ type Node struct {
 	changed   *signal // woken whenever readiness may have changed
 	metrics   Metrics
 	streams   turnstile
+	mailbox   *mailbox      // nil: it is none
+	mailing   chan struct{} // holds one for each mailbox that this node talks to
 
 	mu      sync.Mutex
 	groups  map[wire.GroupID]*hosted
@@ -128,7 +131,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, opened: time.Now(), life: newLife(context.WithoutCancel(ctx)), changed: new(signal), feed: newFeed(),
 		groups: make(map[wire.GroupID]*hosted), topics: make(map[wire.Hash]*hosted), lookups: make(map[wire.GroupID]*lookup),
-		failed: make(chan error, 1), crash: crash,
+		failed: make(chan error, 1), crash: crash, mailing: make(chan struct{}, mailAtOnce),
 	}
 	n.close = sync.OnceValue(n.shut)
 	defer func() {
@@ -152,6 +155,12 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	}
 	if err := n.gossip(); err != nil {
 		return nil, err
+	}
+	if cfg.Mailbox != nil {
+		if n.mailbox, err = newMailbox(n, *cfg.Mailbox); err != nil {
+			return nil, err
+		}
+		n.life.start(n.mailbox.run)
 	}
 	n.serveStreams()
 	n.host.Network().Notify(&network.NotifyBundle{
@@ -294,6 +303,7 @@ func (n *Node) hosteds() []*hosted {
 func (n *Node) connected(p peer.ID) {
 	for _, g := range n.hosteds() {
 		g.syncer.connected(p)
+		g.mailer.connected(p)
 		g.joiner.poke()
 	}
 	n.pokeLookups()

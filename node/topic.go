@@ -60,6 +60,9 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted) (*topic, error) {
 		out, err := g.loop.step(ctx, group.Envelope{Bytes: m.Data})
 		verdict := verdictOf(out, err)
 		g.n.metrics.Envelopes[verdict].Add(1)
+		if err == nil {
+			g.mailer.saw(m.Data)
+		}
 		if verdict != group.Accept {
 			g.log.Debug("envelope not passed on", "verdict", verdict, "from", from, "err", err)
 		}
