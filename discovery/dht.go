@@ -303,12 +303,12 @@ func (d *DHT) provide(ctx context.Context, c cid.Cid) error {
 	return err
 }
 
-// providers streams peers that announced c, at most max, never this node.
-func (d *DHT) providers(ctx context.Context, c cid.Cid, max int) <-chan peer.AddrInfo {
+// providers streams peers that announced c, at most maxProviders, never this node.
+func (d *DHT) providers(ctx context.Context, c cid.Cid) <-chan peer.AddrInfo {
 	out := make(chan peer.AddrInfo)
 	go func() {
 		defer close(out)
-		for p := range d.kad.FindProvidersAsync(ctx, c, max) {
+		for p := range d.kad.FindProvidersAsync(ctx, c, maxProviders) {
 			if p.ID == d.kad.PeerID() {
 				continue
 			}
@@ -324,7 +324,7 @@ func (d *DHT) providers(ctx context.Context, c cid.Cid, max int) <-chan peer.Add
 // Members streams peers that say they are members of the group. Who really is one
 // shows when they are talked to.
 func (d *DHT) Members(ctx context.Context, g wire.GroupID) <-chan peer.AddrInfo {
-	return d.providers(ctx, MembersCID(g), maxProviders)
+	return d.providers(ctx, MembersCID(g))
 }
 
 // ProvideMailbox announces this node as a mailbox, for 48 h. ErrNoPeers: there is
@@ -333,7 +333,7 @@ func (d *DHT) ProvideMailbox(ctx context.Context) error { return d.provide(ctx, 
 
 // Mailboxes streams peers that say they are mailboxes.
 func (d *DHT) Mailboxes(ctx context.Context) <-chan peer.AddrInfo {
-	return d.providers(ctx, MailboxCID(), maxProviders)
+	return d.providers(ctx, MailboxCID())
 }
 
 // Locate gives a peer with addresses, looked up if none are known.

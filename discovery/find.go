@@ -285,7 +285,7 @@ func (s *search) askProviders(ctx context.Context) {
 	}
 	for _, key := range keys {
 		wg.Go(func() {
-			for p := range s.f.cfg.DHT.providers(ctx, key, maxProviders) {
+			for p := range s.f.cfg.DHT.providers(ctx, key) {
 				wg.Go(func() { s.visit(ctx, p, SourceDHT) })
 			}
 		})
@@ -294,7 +294,7 @@ func (s *search) askProviders(ctx context.Context) {
 	if s.found(SourceDHT) {
 		return
 	}
-	for p := range s.f.cfg.DHT.providers(ctx, PublicCID(), maxProviders) {
+	for p := range s.f.cfg.DHT.providers(ctx, PublicCID()) {
 		wg.Go(func() { s.visit(ctx, p, SourceDHT) })
 	}
 	wg.Wait()

@@ -285,6 +285,7 @@ func (p *parts) info() *Info {
 			i.Tags = slices.Clone(r.Value.Tags)
 		case wire.FieldPolicy:
 			i.Policy = r.Value.Policy
+		case wire.FieldMailboxes: // for members alone: no record has it
 		}
 	}
 	for _, h := range p.heads {

@@ -72,6 +72,7 @@ type mailBoxRow struct {
 	Bytes  uint64 `cbor:"4,keyasint"` // with mailOverhead for each
 	Oldest uint64 `cbor:"5,keyasint"` // when the oldest came: milliseconds since 1970
 	Opener []byte `cbor:"6,keyasint"` // peer ID on whose account it is
+	Put    uint64 `cbor:"7,keyasint"` // when the newest came
 }
 
 // mailHeadRow is what is kept of an envelope beside its bytes.
@@ -331,6 +332,7 @@ func (m *mailbox) put(now time.Time, c *mailCaller, envelopes [][]byte) (code wi
 		set(cursorKey(keyBoxMail, c.box, at), e)
 		set(hashKey(c.box, h), wire.U64(at))
 		fresh[h] = true
+		box.Put = uint64(now.UnixMilli())                                            //nolint:gosec // after 1970
 		box.Next, box.Count, box.Bytes = at+1, box.Count+1, box.Bytes+uint64(charge) //nolint:gosec // a length
 		added += charge
 		taken++
@@ -410,7 +412,9 @@ func (m *mailbox) fetch(box wire.BoxID, cursors []uint64) ([]wire.MailItem, erro
 	return out, nil
 }
 
-// sweep deletes what is older than the lifetime. A box goes with its last envelope.
+// sweep deletes envelopes that are older than the lifetime, and boxes into which none
+// came for two: members who find another one post again what somebody may lack, and
+// that is for a mailbox that lost something, not for one where it got old.
 func (m *mailbox) sweep(now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -423,10 +427,13 @@ func (m *mailbox) sweep(now time.Time) error {
 			}
 			m.count(int(next.Count)-int(box.Count), int64(next.Bytes)-int64(box.Bytes)) //nolint:gosec // bounded by the quota
 			m.boxes[id], box = next, next
-			if next.Count == 0 {
-				m.count(0, -mailOverhead)
-				delete(m.boxes, id)
+		}
+		if box.Count == 0 && time.UnixMilli(int64(box.Put)).Add(2*m.cfg.Lifetime).Before(now) { //nolint:gosec // written by this node
+			if err := m.n.apply(storage.Batch{Writes: []storage.Write{{Key: boxKey(keyBox, id)}}}); err != nil {
+				return err
 			}
+			delete(m.boxes, id)
+			m.count(0, -mailOverhead)
 		}
 	}
 	return nil
@@ -456,11 +463,7 @@ func (m *mailbox) sweepBox(id wire.BoxID, box mailBoxRow, limit uint64) (*mailBo
 	if !seen {
 		box.Count, box.Bytes = 0, 0 // the row said more than was there
 	}
-	if box.Count == 0 {
-		drop(boxKey(keyBox, id))
-	} else {
-		b.Writes = append(b.Writes, storage.Write{Key: boxKey(keyBox, id), Value: wire.Marshal(&box)})
-	}
+	b.Writes = append(b.Writes, storage.Write{Key: boxKey(keyBox, id), Value: wire.Marshal(&box)})
 	return &box, m.n.apply(b)
 }
 

@@ -99,8 +99,9 @@ func (g *hosted) mailingKey(p peer.ID) []byte {
 // each has taken it, and steps what it finds there. What is to be put is written in
 // the transaction that makes it durable, so that a crash loses none of it.
 type mailer struct {
-	g    *hosted
-	kick chan struct{} // holds one
+	g        *hosted
+	kick     chan struct{} // holds one
+	maxPosts int
 
 	mu       sync.Mutex
 	assigned bool                      // the group has mailboxes, as far as the last look tells
@@ -138,7 +139,7 @@ type mailboxState struct {
 
 func newMailer(g *hosted) *mailer {
 	return &mailer{
-		g: g, kick: make(chan struct{}, 1), at: make(map[peer.ID]*mailingRow), reading: make(map[peer.ID]*mailReading),
+		g: g, kick: make(chan struct{}, 1), maxPosts: maxPosts, at: make(map[peer.ID]*mailingRow), reading: make(map[peer.ID]*mailReading),
 		state: make(map[peer.ID]*mailboxState), seen: make(map[wire.Hash]bool),
 	}
 }
@@ -221,7 +222,7 @@ func (x *mailer) outbox(m *group.Machine, messages []group.Outbound) []storage.W
 			continue // the machine makes none
 		}
 		size := uint32(len(envelope)) //nolint:gosec // bounded by MaxEnvelope
-		if x.posts >= maxPosts || x.bytes+int64(size) > maxPostBytes {
+		if x.posts >= x.maxPosts || x.bytes+int64(size) > maxPostBytes {
 			return append(out, x.owe()...)
 		}
 		x.number++
@@ -405,7 +406,7 @@ func (x *mailer) clean(mailboxes []wire.LinkPeer, held map[wire.KeyID]bool) (wai
 	x.mu.Lock()
 	var b storage.Batch
 	for _, m := range mailboxes {
-		if p := peer.ID(m.Peer); len(all) > maxPosts/2 && x.at[p] != nil && x.state[p] != nil && x.state[p].err != nil {
+		if p := peer.ID(m.Peer); len(all) > x.maxPosts/2 && x.at[p] != nil && x.state[p] != nil && x.state[p].err != nil {
 			delete(x.at, p)
 			b.Writes = append(b.Writes, storage.Write{Key: x.g.mailingKey(p)})
 		}
@@ -502,7 +503,7 @@ func (x *mailer) visit(ctx context.Context, at wire.LinkPeer) error {
 		return err
 	}
 	x.mu.Lock()
-	owed := x.at[p] != nil && x.at[p].Owed == 1 && x.posts < maxPosts/2 && time.Since(r.backlog) >= backlogEvery
+	owed := x.at[p] != nil && x.at[p].Owed == 1 && x.posts < x.maxPosts/2 && time.Since(r.backlog) >= backlogEvery
 	x.mu.Unlock()
 	if !owed {
 		return nil

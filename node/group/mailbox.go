@@ -97,11 +97,11 @@ const maxBacklog = 16 << 20
 
 func (b Backlog) act(m *Machine, _ time.Time, _ *Outcome) error {
 	if !m.own.Joined || !m.roster.has(m.log.Device) {
-		return nil
+		return fmt.Errorf("posting what members may lack: %w", ErrOut)
 	}
 	current, ok := m.TransportKey()
 	if !ok {
-		return nil
+		return fmt.Errorf("posting what members may lack: %w: no transport key", ErrState)
 	}
 	items := m.unproven(b.All)
 	// Who was away holds an old key. The TKEY that replaced it, with all that this

@@ -4,6 +4,7 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 )
 
 // A mailbox keeps envelopes in boxes. A box is named by an Ed25519 public key that
@@ -66,7 +67,7 @@ func (p *MailProof) validate() error {
 // box ‖ nonce ‖ opener's peer ID ‖ mailbox's peer ID, each peer ID preceded by its
 // length as u64. It fits one stream of one peer to one mailbox alone.
 func MailProofPayload(box BoxID, nonce [32]byte, opener, mailbox []byte) []byte {
-	b := append(box[:], nonce[:]...)
+	b := slices.Concat(box[:], nonce[:])
 	b = append(append(b, U64(uint64(len(opener)))...), opener...)
 	return append(append(b, U64(uint64(len(mailbox)))...), mailbox...)
 }
