@@ -86,7 +86,7 @@ type mailHeadRow struct {
 const (
 	keyBox       = "n/mailbox/box/"  // ‖ box: mailBoxRow
 	keyBoxHead   = "n/mailbox/head/" // ‖ box ‖ cursor: mailHeadRow
-	keyBoxMail   = "n/mailbox/mail/" // ‖ box ‖ cursor: envelope
+	keyBoxMail   = "n/mailbox/mail/" // ‖ box ‖ cursor: boxed envelope
 	keyBoxByHash = "n/mailbox/hash/" // ‖ box ‖ hash: cursor
 )
 
@@ -245,7 +245,7 @@ func (m *mailbox) answer(now time.Time, c *mailCaller, r *wire.MailRequest) (rep
 	case r.Put != nil:
 		for _, e := range r.Put {
 			cost += len(e)
-			if _, err := wire.ParseEnvelopeHeader(e); err != nil {
+			if err := wire.CheckBoxed(e); err != nil {
 				return nil, cost, fmt.Errorf("%w: %w", errProtocol, err)
 			}
 		}
@@ -256,7 +256,7 @@ func (m *mailbox) answer(now time.Time, c *mailCaller, r *wire.MailRequest) (rep
 	default:
 		reply.Items, err = m.fetch(c.box, r.Fetch)
 		for _, i := range reply.Items {
-			cost += len(i.Envelope)
+			cost += len(i.Boxed)
 		}
 	}
 	if box := m.boxes[c.box]; box != nil {
@@ -406,7 +406,7 @@ func (m *mailbox) fetch(box wire.BoxID, cursors []uint64) ([]wire.MailItem, erro
 		if size += len(e); size > mailReplyBytes && len(out) > 0 {
 			break
 		}
-		out = append(out, wire.MailItem{At: at, Envelope: e})
+		out = append(out, wire.MailItem{At: at, Boxed: e})
 	}
 	m.n.metrics.MailServed.Add(uint64(len(out)))
 	return out, nil

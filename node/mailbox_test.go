@@ -139,6 +139,16 @@ func TestMailbox(t *testing.T) {
 		if !ok || st.Boxes != 1 || st.Envelopes < 6 || st.Bytes <= 0 || len(office.Groups()) != 0 {
 			w.Fatalf("%+v, in the groups %v", st, office.Groups())
 		}
+		// What it keeps does not tell of which public group it is.
+		tag, kept := id.TopicTag(), 0
+		if err := office.store.Scan([]byte(keyBoxMail), func(_, value []byte) error {
+			if kept++; bytes.Contains(value, tag[:]) {
+				w.Errorf("an envelope shows its topic")
+			}
+			return nil
+		}); err != nil || kept != st.Envelopes {
+			w.Fatalf("%d of %d are kept, %v", kept, st.Envelopes, err)
+		}
 		if n := office.metrics.MailTaken.Load(); n != uint64(st.Envelopes) {
 			w.Fatalf("%d taken, %d kept", n, st.Envelopes)
 		}
@@ -386,7 +396,7 @@ func TestMailboxStrangers(t *testing.T) {
 	})
 }
 
-// envelopeOf is some envelope of about a size, for a mailbox to keep.
+// envelopeOf is some boxed envelope of about a size, for a mailbox to keep.
 func envelopeOf(t *testing.T, size int) []byte {
 	t.Helper()
 	key := make([]byte, wire.TransportKeyLen)
@@ -395,7 +405,7 @@ func envelopeOf(t *testing.T, size int) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e
+	return wire.Boxed(e)
 }
 
 // TestMailboxLimits fills boxes and a mailbox, lets what is in them get old, and
@@ -449,7 +459,7 @@ func TestMailboxLimits(t *testing.T) {
 			w.Fatalf("%+v, %v", list, err)
 		}
 		got, _, err := office.mailbox.answer(now, at(1, "a"), &wire.MailRequest{Fetch: []uint64{2, 4, 9}})
-		if err != nil || len(got.Items) != 2 || !bytes.Equal(got.Items[0].Envelope, some[1]) || !bytes.Equal(got.Items[1].Envelope, some[3]) {
+		if err != nil || len(got.Items) != 2 || !bytes.Equal(got.Items[0].Boxed, some[1]) || !bytes.Equal(got.Items[1].Boxed, some[3]) {
 			w.Fatalf("%v, %v", got, err)
 		}
 		// Half of a box gets old, then all of everything.
@@ -633,6 +643,70 @@ func TestMailboxBacklog(t *testing.T) {
 	})
 }
 
+// TestMailboxOutOfOrder brings a message to the mailbox before the one that it builds
+// upon, and restarts the reader in between: what it could not use yet it reads again.
+func TestMailboxOutOfOrder(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.postOffice(0, MailboxConfig{})
+		a, b, c := w.open(1, 0), w.open(2, 0), w.open(3, 0, 1)
+		id := w.create(a, "out of order")
+		w.join(b, id)
+		w.join(c, id)
+		w.assign(a, id, 0)
+		for _, n := range []*Node{b, c} {
+			w.uses(n, id)
+			w.delivered(n, id)
+		}
+		w.close(2)
+		w.net.Cut(0, 1) // a does not get to the mailbox, c does
+		w.send(a, id, "first")
+		w.shows(c, id, 10*time.Minute, "first")
+		w.send(c, id, "second")
+		w.delivered(c, id)
+		w.close(3)
+		b = w.open(2, 0)
+		w.eventually(b, 10*time.Minute, "it waits for the first", func() bool {
+			st, err := b.GroupStatus(w.Context(), id)
+			return err == nil && st.Parked > 0
+		})
+		time.Sleep(10 * time.Minute) // virtual: it has read to the end
+		w.close(2)
+		w.net.HealAll()
+		w.delivered(a, id)
+		w.close(1)
+		b = w.open(2, 0)
+		w.shows(b, id, 10*time.Minute, "first", "second")
+	})
+}
+
+// TestMailboxLeave leaves a group whose other member is away: the mailbox keeps the
+// last word too.
+func TestMailboxLeave(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.postOffice(0, MailboxConfig{})
+		a, b := w.open(1, 0), w.open(2, 0)
+		id := w.create(a, "farewell")
+		w.join(b, id)
+		w.assign(a, id, 0)
+		w.uses(b, id)
+		w.delivered(b, id)
+		w.close(1)
+		if waits, err := b.Leave(w.within(time.Minute), id); err != nil || waits {
+			w.Fatalf("waits %v, %v", waits, err)
+		}
+		w.eventually(b, 10*time.Minute, "all is in the mailbox", func() bool {
+			all, err := b.hosting(id).mailer.posted()
+			return err == nil && len(all) == 0
+		})
+		w.close(2)
+		a = w.open(1, 0)
+		w.eventually(a, 10*time.Minute, "alone", func() bool {
+			st, err := a.GroupStatus(w.Context(), id)
+			return err == nil && st.Members == 1
+		})
+	})
+}
+
 // lie has a mailbox answer what lies makes of its honest answers; nil hangs up.
 func lie(office *Node, lies func(*wire.MailRequest, *wire.MailReply) *wire.MailReply) {
 	office.host.SetStreamHandler(wire.ProtocolMail, func(s network.Stream) {
@@ -664,9 +738,8 @@ func lie(office *Node, lies func(*wire.MailRequest, *wire.MailReply) *wire.MailR
 // TestMailboxLies has mailboxes that drop, garble, replay, forget and hang up: nothing
 // breaks, nobody is kept busy, and members have it all when they meet.
 func TestMailboxLies(t *testing.T) {
-	garbage := make([]byte, 321)
+	garbage := make([]byte, 32+256+16)
 	_, _ = rand.Read(garbage)
-	garbage[0] = wire.Version
 	for name, l := range map[string]struct {
 		lies    func(*wire.MailRequest, *wire.MailReply) *wire.MailReply
 		arrives bool // by the mailbox alone
@@ -676,7 +749,7 @@ func TestMailboxLies(t *testing.T) {
 		}, false},
 		"garbles": {func(_ *wire.MailRequest, reply *wire.MailReply) *wire.MailReply {
 			for i := range reply.Items {
-				reply.Items[i].Envelope = garbage
+				reply.Items[i].Boxed = garbage
 			}
 			return reply
 		}, false},

@@ -112,7 +112,7 @@ type mailer struct {
 	posts    int                       // about: counted anew in each round
 	bytes    int64
 
-	seen map[wire.Hash]bool // envelopes that this device made or took in this run
+	seen map[wire.Hash]bool // boxed envelopes that this device made or took in this run
 	ring []wire.Hash        // the same, the oldest at next once it is full
 	next int
 }
@@ -228,7 +228,7 @@ func (x *mailer) outbox(m *group.Machine, messages []group.Outbound) []storage.W
 		x.number++
 		x.posts++
 		x.bytes += int64(size)
-		x.remember(sha256.Sum256(envelope))
+		x.remember(sha256.Sum256(wire.Boxed(envelope)))
 		out = append(out, storage.Write{Key: x.g.postKey(post{x.number, h.Key, size}), Value: envelope})
 	}
 	return out
@@ -251,7 +251,7 @@ func (x *mailer) saw(envelope []byte) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.assigned {
-		x.remember(sha256.Sum256(envelope))
+		x.remember(sha256.Sum256(wire.Boxed(envelope)))
 	}
 }
 
@@ -336,7 +336,13 @@ func (x *mailer) round(ctx context.Context) bool {
 		return true
 	}
 	if state == group.StateOut {
-		mailboxes, held = nil, nil // what this device wrote is nobody's any more
+		waiting, err := x.posted()
+		if err != nil {
+			return true
+		}
+		if len(waiting) == 0 {
+			mailboxes = nil // its last word, such as that it leaves, is there
+		}
 	}
 	if err := x.forget(mailboxes); err != nil {
 		return true
@@ -365,7 +371,6 @@ func (x *mailer) round(ctx context.Context) bool {
 				st.reached = time.Now()
 			}
 			x.mu.Unlock()
-			x.g.n.changed.wake()
 			if err != nil {
 				x.g.log.Debug("mailbox", "peer", id, "err", err)
 			}
@@ -373,6 +378,7 @@ func (x *mailer) round(ctx context.Context) bool {
 	}
 	visits.Wait()
 	waiting, err := x.clean(mailboxes, held)
+	x.g.n.changed.wake()
 	return err != nil || waiting == 0
 }
 
@@ -675,12 +681,13 @@ func (x *mailer) take(ctx context.Context, s *mailStream, r *boxReading, cursors
 				return fmt.Errorf("%w: the mailbox gave what was not asked for", errProtocol)
 			}
 			x.g.n.metrics.MailGot.Add(1)
-			out, err := x.g.loop.step(ctx, group.Envelope{Bytes: item.Envelope})
+			envelope := wire.Unboxed(s.box.Tag, s.box.Key, item.Boxed)
+			out, err := x.g.loop.step(ctx, group.Envelope{Bytes: envelope})
 			switch verdict := verdictOf(out, err); {
 			case errors.Is(err, ErrStore), errors.Is(err, ErrClosed), errors.Is(err, errCrashed), ctx.Err() != nil:
 				return err // it is read again
 			case err == nil:
-				x.saw(item.Envelope)
+				x.saw(envelope)
 			case verdict == group.Reject:
 				x.g.log.Debug("an envelope from a mailbox is no good", "peer", s.peer, "err", err)
 			default:
@@ -754,7 +761,7 @@ func (x *mailer) putThrough(ctx context.Context, p peer.ID, b group.Box, voucher
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrStore, err)
 			}
-			r.Put = append(r.Put, e)
+			r.Put = append(r.Put, wire.Boxed(e))
 		}
 		reply, err := s.ask(r)
 		if err != nil {
@@ -794,6 +801,7 @@ func (x *mailer) putThrough(ctx context.Context, p peer.ID, b group.Box, voucher
 type mailStream struct {
 	*frames
 	peer peer.ID
+	box  group.Box
 	stop func() bool
 }
 
@@ -820,7 +828,7 @@ func (x *mailer) open(ctx context.Context, p peer.ID, b group.Box, voucher *grou
 	if err != nil {
 		return nil, fmt.Errorf("opening a stream to the mailbox: %w", err)
 	}
-	s := &mailStream{frames: newFrames(stream), peer: p, stop: context.AfterFunc(ctx, func() { _ = stream.Reset() })}
+	s := &mailStream{frames: newFrames(stream), peer: p, box: b, stop: context.AfterFunc(ctx, func() { _ = stream.Reset() })}
 	if err := x.prove(ctx, s, p, b, voucher); err != nil {
 		s.abandon()
 		return nil, err

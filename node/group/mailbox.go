@@ -35,6 +35,7 @@ func (m *Machine) MailboxesSet() (own bool, hlc uint64) {
 // Box is the group's place at a mailbox under one transport key.
 type Box struct {
 	Key wire.KeyID
+	Tag [8]byte // of the envelopes in it
 	ID  wire.BoxID
 }
 
@@ -56,7 +57,7 @@ func (m *Machine) Boxes(mailbox []byte) []Box {
 	})
 	out := make([]Box, len(keys))
 	for i, k := range keys {
-		out[i] = Box{Key: k, ID: wire.BoxID(m.boxKey(k, mailbox)[ed25519.SeedSize:])}
+		out[i] = Box{Key: k, Tag: m.group.TopicTag(), ID: wire.BoxID(m.boxKey(k, mailbox)[ed25519.SeedSize:])}
 	}
 	return out
 }

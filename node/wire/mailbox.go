@@ -29,6 +29,25 @@ func BoxSeed(group GroupID, transportKey, mailbox []byte) ([]byte, error) {
 	return seed, nil
 }
 
+// boxedFrom is where a boxed envelope begins: what stands before it, version, tag and
+// key ID, is the same in all of a box, and would tell the mailbox of which public group
+// they are.
+const boxedFrom = envelopeSaltAt
+
+// Boxed is an envelope as a mailbox gets it: without what tells its group.
+func Boxed(envelope []byte) []byte { return envelope[min(boxedFrom, len(envelope)):] }
+
+// Unboxed gives back the envelope, of this topic tag and under this transport key.
+func Unboxed(tag [8]byte, key KeyID, boxed []byte) []byte {
+	return slices.Concat([]byte{Version}, tag[:], key[:], boxed)
+}
+
+// CheckBoxed says whether bytes can be a boxed envelope: a mailbox cannot tell more.
+func CheckBoxed(b []byte) error {
+	_, err := ParseEnvelopeHeader(Unboxed([8]byte{}, KeyID{}, b))
+	return err
+}
+
 // MailHello opens a stream to a mailbox: whose box it is about.
 type MailHello struct {
 	V   uint64 `cbor:"1,keyasint"`
@@ -75,7 +94,7 @@ func MailProofPayload(box BoxID, nonce [32]byte, opener, mailbox []byte) []byte 
 // MailRequest follows the proof; exactly one field is set, and each is answered by
 // one MailReply before the next.
 type MailRequest struct {
-	Put   [][]byte  `cbor:"1,keyasint,omitempty"` // envelopes
+	Put   [][]byte  `cbor:"1,keyasint,omitempty"` // boxed envelopes
 	List  *MailList `cbor:"2,keyasint,omitempty"`
 	Fetch []uint64  `cbor:"3,keyasint,omitempty"` // cursors, ascending
 }
@@ -123,16 +142,16 @@ type MailReply struct {
 	Items []MailItem `cbor:"5,keyasint,omitempty"` // of a Fetch: ascending; as many as fit; none: they are gone
 }
 
-// MailHead is what a box holds at a cursor: the SHA-256 of an envelope.
+// MailHead is what a box holds at a cursor: the SHA-256 of a boxed envelope.
 type MailHead struct {
 	At   uint64 `cbor:"1,keyasint"`
 	Hash Hash   `cbor:"2,keyasint"`
 }
 
-// MailItem is an envelope with its cursor.
+// MailItem is a boxed envelope with its cursor.
 type MailItem struct {
-	At       uint64 `cbor:"1,keyasint"`
-	Envelope []byte `cbor:"2,keyasint"`
+	At    uint64 `cbor:"1,keyasint"`
+	Boxed []byte `cbor:"2,keyasint"`
 }
 
 func (r *MailReply) validate() error {
