@@ -636,6 +636,12 @@ func TestMailboxBacklog(t *testing.T) {
 		w.postOffice(0, MailboxConfig{}, 1)
 		time.Sleep(10 * time.Minute) // virtual
 		w.delivered(a, id)
+		for i := range 12 { // more than may wait for one visit
+			want = append(want, fmt.Sprint("at once ", i))
+			w.send(a, id, want[len(want)-1])
+		}
+		time.Sleep(2 * time.Hour) // virtual
+		w.delivered(a, id)
 		w.close(1)
 		b = w.open(2, 0)
 		w.shows(b, id, 10*time.Minute, want...)
@@ -659,6 +665,7 @@ func TestMailboxOutOfOrder(t *testing.T) {
 		}
 		w.close(2)
 		w.net.Cut(0, 1) // a does not get to the mailbox, c does
+		w.net.Cut(1, 2)
 		w.send(a, id, "first")
 		w.shows(c, id, 10*time.Minute, "first")
 		w.send(c, id, "second")
@@ -670,6 +677,9 @@ func TestMailboxOutOfOrder(t *testing.T) {
 			return err == nil && st.Parked > 0
 		})
 		time.Sleep(10 * time.Minute) // virtual: it has read to the end
+		if got := w.texts(b, id); len(got) != 0 {
+			w.Fatalf("it shows %q", got)
+		}
 		w.close(2)
 		w.net.HealAll()
 		w.delivered(a, id)
