@@ -11,12 +11,56 @@ import (
 	"github.com/pandanode/pandanode/node/api"
 )
 
-func (s *server) Mailboxes(ctx context.Context, r api.GroupRequest) (api.Mailboxes, error) {
+func (s *server) Mailboxes(ctx context.Context, r api.MailboxesRequest) (api.Mailboxes, error) {
+	if r.Wait != "" && r.Wait != "taken" {
+		return api.Mailboxes{}, api.Errorf(api.CodeInvalid, "there is nothing %q to wait for: there is taken", r.Wait)
+	}
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.Mailboxes{}, err
 	}
-	all, err := s.n.Mailboxes(ctx, id)
+	wait, cancel := within(ctx, r.Timeout)
+	defer cancel()
+	for {
+		changed := s.n.changed.wait()
+		all, err := s.n.Mailboxes(ctx, id)
+		if err != nil {
+			return api.Mailboxes{}, APIError(err)
+		}
+		missing := s.n.untaken(all)
+		if r.Wait == "" || missing == "" {
+			return apiMailboxes(all), nil
+		}
+		select {
+		case <-changed:
+		case <-wait.Done():
+			if ctx.Err() != nil {
+				return api.Mailboxes{}, APIError(ctx.Err())
+			}
+			return api.Mailboxes{}, api.Errorf(api.CodeTimeout, "%s; the node keeps trying", missing)
+		case <-s.n.life.done:
+			return api.Mailboxes{}, APIError(ErrClosed)
+		}
+	}
+}
+
+// untaken says what a mailbox has not taken yet, for people; empty: nothing.
+func (n *Node) untaken(all []GroupMailbox) string {
+	for _, m := range all {
+		switch {
+		case m.Peer == n.host.ID():
+		case m.Err != nil:
+			return fmt.Sprintf("%d envelopes are not at %v: %v", m.Waiting, m.Peer, m.Err)
+		case m.Reached.IsZero():
+			return fmt.Sprintf("%v was not reached yet", m.Peer)
+		case m.Waiting > 0:
+			return fmt.Sprintf("%d envelopes are not at %v yet", m.Waiting, m.Peer)
+		}
+	}
+	return ""
+}
+
+func apiMailboxes(all []GroupMailbox) api.Mailboxes {
 	out := api.Mailboxes{Mailboxes: []api.GroupMailbox{}}
 	for _, m := range all {
 		one := api.GroupMailbox{Peer: m.Peer.String(), Addrs: texts(m.Addrs), Reached: m.Reached, Waiting: m.Waiting}
@@ -25,7 +69,7 @@ func (s *server) Mailboxes(ctx context.Context, r api.GroupRequest) (api.Mailbox
 		}
 		out.Mailboxes = append(out.Mailboxes, one)
 	}
-	return out, APIError(err)
+	return out
 }
 
 func (s *server) AddMailbox(ctx context.Context, r api.AddMailboxRequest) (api.Empty, error) {

@@ -191,6 +191,7 @@ func TestTranscript(t *testing.T) {
 	do("", "group", "mailbox", "add", "tea house", "12D3KooWoffice")
 	do("", "group", "mailbox", "list", "tea house")
 	do("", "group", "mailbox", "list", "tea house", "--json")
+	do("", "group", "mailbox", "list", "tea house", "--wait", "--timeout", "1s")
 	do("", "group", "mailbox", "remove", "tea house", "12D3KooWoffice")
 	do("", "group", "mailbox", "remove", "tea house", "12D3KooWoffice")
 	do("", "group", "mailbox", "find")

@@ -30,15 +30,25 @@ still takes a member who is online.
 }
 
 func (a *app) mailboxListCmd() *cobra.Command {
-	return &cobra.Command{
+	var (
+		wait    bool
+		timeout time.Duration
+	)
+	cmd := &cobra.Command{
 		Use:   "list GROUP",
 		Short: "List the mailboxes of a group",
 		Long: `List the mailboxes of a group: when this node was last there, how many of its envelopes the
-mailbox has not taken, and what went wrong if anything did.
+mailbox has not taken, and what went wrong if anything did. With --wait it answers when each
+mailbox has been reached and has taken all, so that this node can go; when --timeout is over
+first, the exit code is 7.
 ` + namingHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
-			m, err := c.Mailboxes(ctx, api.GroupRequest{Group: args[0]})
+			r := api.MailboxesRequest{Group: args[0], Timeout: api.Duration(timeout)}
+			if wait {
+				r.Wait = "taken"
+			}
+			m, err := c.Mailboxes(ctx, r)
 			if err != nil {
 				return err
 			}
@@ -47,6 +57,9 @@ mailbox has not taken, and what went wrong if anything did.
 			})
 		}),
 	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until each mailbox has taken all")
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait; 0: for ever")
+	return cmd
 }
 
 func (a *app) mailboxAddCmd() *cobra.Command {

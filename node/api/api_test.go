@@ -113,8 +113,8 @@ func (e *echo) MessageEnvelope(_ context.Context, r MessageEnvelopeRequest) (Env
 	return answer[MessageEnvelopeRequest, Envelope](e, r)
 }
 
-func (e *echo) Mailboxes(_ context.Context, r GroupRequest) (Mailboxes, error) {
-	return answer[GroupRequest, Mailboxes](e, r)
+func (e *echo) Mailboxes(_ context.Context, r MailboxesRequest) (Mailboxes, error) {
+	return answer[MailboxesRequest, Mailboxes](e, r)
 }
 
 func (e *echo) AddMailbox(_ context.Context, r AddMailboxRequest) (Empty, error) {

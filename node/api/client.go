@@ -203,7 +203,7 @@ func (c *Client) Why(ctx context.Context, r WhyRequest) (Explanation, error) {
 }
 
 // Mailboxes lists the mailboxes of a group.
-func (c *Client) Mailboxes(ctx context.Context, r GroupRequest) (Mailboxes, error) {
+func (c *Client) Mailboxes(ctx context.Context, r MailboxesRequest) (Mailboxes, error) {
 	return routeMailboxes.do(ctx, c, r)
 }
 

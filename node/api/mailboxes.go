@@ -14,6 +14,14 @@ type AddMailboxRequest struct {
 	Mailbox string `json:"mailbox"` // peer ID, or a multiaddr that ends in /p2p/<peer ID>
 }
 
+// MailboxesRequest asks for the mailboxes of a group, or waits until each has taken
+// what this device has for it.
+type MailboxesRequest struct {
+	Group   string   `path:"group"`
+	Wait    string   `query:"wait"`    // "taken", or empty: answer at once
+	Timeout Duration `query:"timeout"` // 0: until the caller hangs up; then CodeTimeout, naming what is missing
+}
+
 // Mailboxes is every mailbox of a group.
 type Mailboxes struct {
 	Mailboxes []GroupMailbox `json:"mailboxes"`

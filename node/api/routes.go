@@ -42,7 +42,7 @@ type API interface {
 	Heal(context.Context, GroupRequest) (Healed, error)
 	Why(context.Context, WhyRequest) (Explanation, error)
 
-	Mailboxes(context.Context, GroupRequest) (Mailboxes, error)
+	Mailboxes(context.Context, MailboxesRequest) (Mailboxes, error)
 	AddMailbox(context.Context, AddMailboxRequest) (Empty, error)
 	RemoveMailbox(context.Context, MailboxRequest) (Empty, error)
 	FindMailboxes(ctx context.Context, r FindMailboxesRequest, emit func(FoundMailbox) error) error
@@ -87,7 +87,7 @@ var (
 	routeHeal         = call[GroupRequest, Healed]{http.MethodPost, "/v1/groups/{group}/heal"}
 	routeWhy          = call[WhyRequest, Explanation]{http.MethodGet, "/v1/groups/{group}/why/{subject}"}
 
-	routeMailboxes     = call[GroupRequest, Mailboxes]{http.MethodGet, "/v1/groups/{group}/mailboxes"}
+	routeMailboxes     = call[MailboxesRequest, Mailboxes]{http.MethodGet, "/v1/groups/{group}/mailboxes"}
 	routeAddMailbox    = call[AddMailboxRequest, Empty]{http.MethodPost, "/v1/groups/{group}/mailboxes"}
 	routeRemoveMailbox = call[MailboxRequest, Empty]{http.MethodDelete, "/v1/groups/{group}/mailboxes/{peer}"}
 	routeFindMailboxes = stream[FindMailboxesRequest, FoundMailbox]{http.MethodGet, "/v1/mailboxes"}

@@ -9,9 +9,12 @@ import (
 )
 
 // Mailboxes lists what AddMailbox added.
-func (n *Node) Mailboxes(_ context.Context, r api.GroupRequest) (out api.Mailboxes, err error) {
+func (n *Node) Mailboxes(_ context.Context, r api.MailboxesRequest) (out api.Mailboxes, err error) {
 	err = n.in("Mailboxes", r.Group, func(g *group) error {
 		out.Mailboxes = append([]api.GroupMailbox{}, g.mailboxes...)
+		if r.Wait != "" && len(g.mailboxes) > 0 {
+			return api.Errorf(api.CodeTimeout, "2 envelopes are not at %s: it is not there", g.mailboxes[0].Peer)
+		}
 		return nil
 	})
 	return out, err
