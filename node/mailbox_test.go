@@ -65,6 +65,22 @@ func (w *world) uses(n *Node, id wire.GroupID) {
 	})
 }
 
+// wipe has mailbox i lose its store, and waits until a member has told it again.
+func (w *world) wipe(i int, member *Node, id wire.GroupID) {
+	w.Helper()
+	w.close(i)
+	if err := os.RemoveAll(w.home(i)); err != nil {
+		w.Fatal(err)
+	}
+	office := w.postOffice(i, MailboxConfig{})
+	w.eventually(member, 2*time.Hour, "it is told again", func() bool {
+		time.AfterFunc(time.Second, member.changed.wake)
+		st, _ := office.Mailbox()
+		return st.Envelopes > 0
+	})
+	w.delivered(member, id)
+}
+
 // report is all that a node's machine tells.
 func (w *world) report(n *Node, id wire.GroupID) group.Report {
 	w.Helper()
@@ -243,8 +259,14 @@ func (w *world) boxesOf(n *Node, id wire.GroupID, mailbox *Node) (out []group.Bo
 
 // TestMailboxRotation removes two members, one after the other, while another is away:
 // it comes back to a mailbox alone, reads the old box, finds the key to the next there,
-// and so on. The removed can neither read nor write that.
+// and so on. The removed can neither read nor write that. It makes no difference if the
+// mailbox has lost its store in between.
 func TestMailboxRotation(t *testing.T) {
+	t.Run("kept", func(t *testing.T) { testMailboxRotation(t, false) })
+	t.Run("lost", func(t *testing.T) { testMailboxRotation(t, true) })
+}
+
+func testMailboxRotation(t *testing.T, lost bool) {
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{})
 		a, b, c, d := w.open(1, 0), w.open(2, 0), w.open(3, 0), w.open(4, 0)
@@ -296,6 +318,11 @@ func TestMailboxRotation(t *testing.T) {
 			}); !errors.Is(err, io.EOF) {
 				w.Fatalf("a removed member at the new box: %v", err)
 			}
+		}
+		if lost {
+			w.close(3)
+			w.close(4)
+			w.wipe(0, a, id)
 		}
 		want, st := w.texts(a, id), w.report(a, id)
 		for _, i := range []int{1, 3, 4} {
@@ -609,21 +636,14 @@ func TestMailboxBacklog(t *testing.T) {
 		a = w.open(1, 0)
 		w.send(a, id, "kept twice")
 		w.delivered(a, id)
-		w.close(0)
-		if err := os.RemoveAll(w.home(0)); err != nil {
-			w.Fatal(err)
-		}
-		office := w.postOffice(0, MailboxConfig{}, 1)
-		w.eventually(a, time.Hour, "it is told again", func() bool {
-			time.AfterFunc(time.Second, a.changed.wake)
-			st, _ := office.Mailbox()
-			return st.Envelopes > 0
-		})
-		w.delivered(a, id)
+		w.wipe(0, a, id)
 
 		// It is away while more is written than may wait.
 		w.close(0)
-		a.hosting(id).mailer.maxPosts = 4
+		x := a.hosting(id).mailer
+		x.mu.Lock()
+		x.maxPosts = 4
+		x.mu.Unlock()
 		want := []string{"alone", "kept twice"}
 		for i := range 12 {
 			want = append(want, fmt.Sprint("much ", i))
