@@ -709,6 +709,56 @@ func TestMailboxOutOfOrder(t *testing.T) {
 	})
 }
 
+// TestTwoMailboxes has a group use two, of which one takes streams and says nothing:
+// what is published gets to the other at once, however often, and to that one when it
+// is itself again, however much is published meanwhile.
+func TestTwoMailboxes(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.postOffice(0, MailboxConfig{})
+		hangs := w.postOffice(2, MailboxConfig{}, 0)
+		a, b := w.open(1, 0), w.open(3, 0)
+		id := w.create(a, "two")
+		w.join(b, id)
+		w.assign(a, id, 0)
+		w.assign(a, id, 2)
+		w.close(3)
+		hangs.host.SetStreamHandler(wire.ProtocolMail, func(s network.Stream) {
+			hangs.life.start(func(ctx context.Context) {
+				<-ctx.Done()
+				_ = s.Reset()
+			})
+		})
+		waiting := func(i int) int {
+			all, err := a.Mailboxes(w.Context(), id)
+			if err != nil || len(all) != 2 {
+				w.Fatal(all, err)
+			}
+			return all[i].Waiting
+		}
+		time.Sleep(10 * time.Minute) // virtual: it is noticed
+		late := 0
+		for range 100 {
+			w.send(a, id, "on and on")
+			time.Sleep(2 * time.Second) // virtual
+			if waiting(0) > 0 {
+				late++
+			}
+		}
+		if late > 20 || waiting(1) < 100 {
+			w.Fatalf("%d of 100 were late at the one, %d wait for the other", late, waiting(1))
+		}
+		hangs.serveStreams()
+		for range 300 {
+			w.send(a, id, "on and on")
+			time.Sleep(2 * time.Second) // virtual
+			if waiting(1) <= 1 {
+				return
+			}
+		}
+		w.Fatalf("%d wait for the one that is itself again", waiting(1))
+	})
+}
+
 // TestMailboxLeave leaves a group whose other member is away: the mailbox keeps the
 // last word too.
 func TestMailboxLeave(t *testing.T) {

@@ -134,7 +134,9 @@ type boxReading struct {
 // mailboxState is what people are told of one mailbox.
 type mailboxState struct {
 	reached time.Time
-	err     error
+	err     error // of the last visit
+	busy    bool  // it is visited now
+	shunned bool  // it failed: what is published does not wait for it, the next visit has its time
 }
 
 func newMailer(g *hosted) *mailer {
@@ -287,7 +289,11 @@ func (x *mailer) wake() {
 // connected has a mailbox visited again that could not be reached.
 func (x *mailer) connected(p peer.ID) {
 	x.mu.Lock()
-	failed := x.state[p] != nil && x.state[p].err != nil
+	st := x.state[p]
+	failed := st != nil && st.err != nil
+	if failed {
+		st.shunned = false
+	}
 	x.mu.Unlock()
 	if failed {
 		x.wake()
@@ -298,31 +304,42 @@ func (x *mailer) connected(p peer.ID) {
 func (x *mailer) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	pause := mailRetry
+	pause, due := mailRetry, time.Now()
 	for {
+		kicked := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
 		case <-x.kick:
+			kicked = true
 			select {
 			case <-ctx.Done():
 				return
 			case <-time.After(mailDebounce):
 			}
 		}
-		if x.round(ctx) {
+		var wait time.Duration
+		if x.round(ctx, kicked) {
 			pause = mailRetry
-			timer.Reset(mailEvery*2/3 + rand.N(mailEvery*2/3)) //nolint:gosec // spreads load, hides nothing
+			wait = mailEvery*2/3 + rand.N(mailEvery*2/3) //nolint:gosec // spreads load, hides nothing
 		} else {
-			timer.Reset(pause + rand.N(pause/4)) //nolint:gosec // spreads load, hides nothing
-			pause = min(2*pause, mailEvery)
+			wait = pause + rand.N(pause/4) //nolint:gosec // spreads load, hides nothing
+			if !kicked {
+				pause = min(2*pause, mailEvery)
+			}
+		}
+		// However often it is kicked, the round of all has its time.
+		if next := time.Now().Add(wait); !kicked || next.Before(due) {
+			due = next
+			timer.Reset(wait)
 		}
 	}
 }
 
-// round visits every mailbox. False: envelopes wait that one could not be given.
-func (x *mailer) round(ctx context.Context) bool {
+// round visits every mailbox; if it is kicked, only those that the last visit found in
+// order. False: envelopes wait that one could not be given.
+func (x *mailer) round(ctx context.Context, kicked bool) bool {
 	var mailboxes []wire.LinkPeer
 	var state group.State
 	held := make(map[wire.KeyID]bool)
@@ -352,34 +369,75 @@ func (x *mailer) round(ctx context.Context) bool {
 		if peer.ID(p.Peer) == x.g.n.host.ID() {
 			continue // a member is asked as a member: what it keeps for others, it has
 		}
-		visits.Go(func() {
-			id := peer.ID(p.Peer)
-			select {
-			case x.g.n.mailing <- struct{}{}:
-				defer func() { <-x.g.n.mailing }()
-			case <-ctx.Done():
-				return
-			}
-			err := x.visit(ctx, p)
-			x.mu.Lock()
-			st := x.state[id]
-			if st == nil {
-				st = new(mailboxState)
-				x.state[id] = st
-			}
-			if st.err = err; err == nil {
-				st.reached = time.Now()
-			}
-			x.mu.Unlock()
-			if err != nil {
-				x.g.log.Debug("mailbox", "peer", id, "err", err)
-			}
-		})
+		switch x.begin(peer.ID(p.Peer), kicked) {
+		case visitNow:
+			visits.Go(func() { x.visitOnce(ctx, p) })
+		case visitAside:
+			x.g.life.start(func(ctx context.Context) {
+				x.visitOnce(ctx, p)
+				x.wake() // there may be something to clean
+			})
+		case visitLater:
+		}
 	}
 	visits.Wait()
 	waiting, err := x.clean(mailboxes, held)
 	x.g.n.changed.wake()
 	return err != nil || waiting == 0
+}
+
+// How a round visits a mailbox.
+type visiting int
+
+const (
+	visitNow   visiting = iota // the round waits for it
+	visitAside                 // it may hang: nobody waits
+	visitLater
+)
+
+// begin says how to visit a mailbox, and notes that it is visited.
+func (x *mailer) begin(p peer.ID, kicked bool) visiting {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	st := x.state[p]
+	if st == nil {
+		st = new(mailboxState)
+		x.state[p] = st
+	}
+	switch {
+	case st.busy, st.shunned && kicked:
+		return visitLater
+	case st.shunned:
+		st.busy = true
+		return visitAside
+	}
+	st.busy = true
+	return visitNow
+}
+
+// visitOnce visits a mailbox and notes how that went.
+func (x *mailer) visitOnce(ctx context.Context, at wire.LinkPeer) {
+	err := func() error {
+		select {
+		case x.g.n.mailing <- struct{}{}:
+			defer func() { <-x.g.n.mailing }()
+			return x.visit(ctx, at)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}()
+	p := peer.ID(at.Peer)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if st := x.state[p]; st != nil { // nil: the group does not use it any more
+		st.busy, st.err, st.shunned = false, err, err != nil
+		if err == nil {
+			st.reached = time.Now()
+		}
+	}
+	if err != nil {
+		x.g.log.Debug("mailbox", "peer", p, "err", err)
+	}
 }
 
 // forget drops what is kept of mailboxes that the group does not use any more.
