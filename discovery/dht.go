@@ -384,6 +384,20 @@ func (d *DHT) Meeting(ctx context.Context, s wire.MeetSecret) <-chan peer.AddrIn
 	return d.providers(ctx, MeetCID(s))
 }
 
+// ProvideMailbox announces this node as a mailbox, for 48 h. ErrNoPeers: there is
+// nobody to tell.
+func (d *DHT) ProvideMailbox(ctx context.Context) error { return d.provide(ctx, MailboxCID()) }
+
+// Mailboxes streams peers that say they are mailboxes.
+func (d *DHT) Mailboxes(ctx context.Context) <-chan peer.AddrInfo {
+	return d.providers(ctx, MailboxCID())
+}
+
+// Locate gives a peer with addresses, looked up if none are known.
+func (d *DHT) Locate(ctx context.Context, p peer.AddrInfo) (peer.AddrInfo, error) {
+	return d.withAddrs(ctx, p)
+}
+
 const maxProviders = 64
 
 // withAddrs looks up the addresses of a provider that came without.

@@ -16,6 +16,7 @@ const (
 	provideWord    byte = 3 // value: a word of Words
 	provideTag     byte = 4 // value: a tag's words, one space between
 	provideMeet    byte = 5 // value: the MeetKey of a private group's secret, 32 bytes
+	provideMailbox byte = 6 // no value
 )
 
 func providerCID(kind byte, value []byte) cid.Cid {
@@ -42,6 +43,9 @@ func PublicCID() cid.Cid { return providerCID(providePublic, nil) }
 // WordCID is what a node announces for each word of the names of its public
 // groups; word is one of Words.
 func WordCID(word string) cid.Cid { return providerCID(provideWord, []byte(word)) }
+
+// MailboxCID is what every mailbox announces.
+func MailboxCID() cid.Cid { return providerCID(provideMailbox, nil) }
 
 // TagCID is the same for a tag.
 func TagCID(tag string) cid.Cid { return providerCID(provideTag, []byte(tagText(tag))) }

@@ -288,6 +288,7 @@ func (p *parts) info() *Info {
 			i.Tags = slices.Clone(r.Value.Tags)
 		case wire.FieldPolicy:
 			i.Policy = r.Value.Policy
+		case wire.FieldMailboxes: // for members alone: no record has it
 		}
 	}
 	for _, h := range p.heads {
@@ -313,6 +314,9 @@ func New(genesis wire.Signed, now time.Time) (*Info, error) {
 // a newer write of that field the result is ErrStale: take a later time.
 func (i *Info) SetProfile(signer *identity.Key, at crdt.HLC, item wire.ProfileItem) (*Info, error) {
 	item.V, item.HLC, item.Signer = wire.Version, uint64(at), signer.Public()
+	if int(item.Field) > fields { //nolint:gosec // compared, not kept
+		return nil, fmt.Errorf("setting profile field %d: %w: it is for members alone", item.Field, wire.ErrMalformed)
+	}
 	if !i.chain.maySetProfile(item.Signer) {
 		return nil, fmt.Errorf("setting profile field %d: %w", item.Field, ErrUnauthorised)
 	}

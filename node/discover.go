@@ -195,7 +195,7 @@ func (g *hosted) speak(info *discovery.Info, st group.Status, now time.Time) (*d
 		}
 	}
 	for _, item := range st.Profile {
-		if string(item.Signer) == string(own) {
+		if string(item.Signer) == string(own) && item.Field != wire.FieldMailboxes { // that is for members alone
 			take(info.SetProfile(me.user, hlc(item.HLC), item))
 		}
 	}

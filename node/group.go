@@ -28,6 +28,7 @@ type hosted struct {
 	life    *life
 	loop    *loop
 	syncer  *syncer
+	mailer  *mailer
 	joiner  *joiner
 	tally   *tally
 	changed *signal
@@ -59,14 +60,14 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 		n: n, id: genesis.ID, genesis: genesis, life: n.life.child(), changed: new(signal),
 		log: n.log.With("subsystem", "group", "group", genesis.ID.String()[:12]),
 	}
-	g.syncer, g.joiner, g.tally = newSyncer(g), newJoiner(g), newTally(g)
+	g.syncer, g.joiner, g.tally, g.mailer = newSyncer(g), newJoiner(g), newTally(g), newMailer(g)
 	r := rows{store: n.store, prefix: groupPrefix(g.id)}
 	var crash func(boundary) bool
 	if n.crash != nil {
 		crash = func(b boundary) bool { return n.crash(g.id, b) }
 	}
 	g.loop = &loop{
-		log: g.log, rows: r, apply: n.apply, send: g.send, notify: g.notify, changed: g.changed,
+		log: g.log, rows: r, apply: n.apply, outbox: g.mailer.outbox, send: g.send, notify: g.notify, changed: g.changed,
 		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting),
 		open: func(now time.Time) (*group.Machine, error) {
 			return group.New(group.Config{
@@ -84,10 +85,13 @@ func (g *hosted) start() error {
 	if err := g.tally.load(); err != nil {
 		return err
 	}
+	if err := g.mailer.load(); err != nil {
+		return err
+	}
 	if err := g.onGossip(); err != nil {
 		return err
 	}
-	for _, run := range []func(context.Context){g.loop.run, g.syncer.run, g.joiner.run, g.watch, g.tally.run} {
+	for _, run := range []func(context.Context){g.loop.run, g.syncer.run, g.joiner.run, g.mailer.run, g.watch, g.tally.run} {
 		if !g.life.start(run) {
 			return ErrClosed
 		}
@@ -193,6 +197,9 @@ func (g *hosted) watch(ctx context.Context) {
 			if now != last && now.adopted {
 				g.publish(ctx)
 			}
+			if now.profile != last.profile {
+				g.mailer.wake()
+			}
 			last = now
 		}
 		select {
@@ -279,6 +286,9 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 			g.n.metrics.Published.Inc()
 		}
 		g.syncer.published()
+		g.mailer.wake()
+	case group.Post:
+		g.mailer.wake()
 	case group.Ask:
 		g.log.Debug("asking", "why", out.Why)
 		g.syncer.asked()

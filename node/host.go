@@ -97,10 +97,14 @@ func (t *turnstile) leave(p peer.ID) {
 
 // serveStreams registers the handlers of this package's protocols.
 func (n *Node) serveStreams() {
-	for protocol, serve := range map[string]func(context.Context, network.Stream) error{
+	protocols := map[string]func(context.Context, network.Stream) error{
 		wire.ProtocolSync: n.serveSync,
 		wire.ProtocolJoin: n.serveJoin,
-	} {
+	}
+	if n.mailbox != nil {
+		protocols[wire.ProtocolMail] = n.serveMail
+	}
+	for protocol, serve := range protocols {
 		log := n.log.With("subsystem", "stream", "protocol", protocol)
 		n.host.SetStreamHandler(protocolID(protocol), func(s network.Stream) {
 			p := s.Conn().RemotePeer()

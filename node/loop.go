@@ -34,6 +34,7 @@ type loop struct {
 	open     func(now time.Time) (*group.Machine, error) // of what is durable
 	rows     rows
 	apply    func(storage.Batch) error
+	outbox   func(*group.Machine, []group.Outbound) []storage.Write // kept until a mailbox has it; nil: nothing is
 	send     func(context.Context, group.Outbound)
 	notify   func(group.Event)
 	changed  *signal             // woken after each Advance that changed anything
@@ -265,8 +266,12 @@ func (l *loop) carryOut(ctx context.Context) error {
 		if l.crashes(beforeWrites) {
 			return l.crashed()
 		}
-		if len(ready.Writes)+len(ready.Drop) > 0 {
-			if err := l.apply(l.rows.batch(ready)); err != nil {
+		batch := l.rows.batch(ready)
+		if l.outbox != nil {
+			batch.Writes = append(batch.Writes, l.outbox(l.machine, ready.Messages)...)
+		}
+		if len(batch.Writes)+len(batch.Drop) > 0 {
+			if err := l.apply(batch); err != nil {
 				l.fail(fmt.Errorf("%w: %w", ErrStore, err))
 				return l.failed
 			}

@@ -30,6 +30,11 @@ type Metrics struct {
 	Events         *prometheus.CounterVec // of groups, by kind
 	Heals          prometheus.Counter     // own commits
 	WriteErrors    prometheus.Counter     // transactions that the store refused
+	MailPut        prometheus.Counter     // envelopes that mailboxes took from this node
+	MailGot        prometheus.Counter     // envelopes fetched from mailboxes
+	MailTaken      prometheus.Counter     // envelopes that this node, as a mailbox, keeps for others
+	MailServed     prometheus.Counter     // envelopes that it gave out
+	MailRefused    prometheus.Counter     // proofs and envelopes that it refused
 	DHT            *prometheus.HistogramVec
 
 	counted *prometheus.Registry // all of the above
@@ -71,6 +76,11 @@ func newMetrics(n *Node) *Metrics {
 		Events:         counters("group_events_total", "Events of groups: fork is members committing concurrently, switch this device moving to another branch.", "kind"),
 		Heals:          counter("heals_total", "Commits of this device that made a group's keys equal its roster, or renewed this device's."),
 		WriteErrors:    counter("store_write_errors_total", "Transactions that the store did not take."),
+		MailPut:        counter("mail_put_total", "Envelopes that mailboxes took from this node."),
+		MailGot:        counter("mail_got_total", "Envelopes fetched from mailboxes."),
+		MailTaken:      counter("mail_taken_total", "Envelopes that this node keeps for others, as a mailbox."),
+		MailServed:     counter("mail_served_total", "Envelopes given out as a mailbox."),
+		MailRefused:    counter("mail_refused_total", "Proofs and envelopes refused as a mailbox."),
 		DHT: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "pandanode_dht_query_duration_seconds", Help: "How long walks through the DHT took.",
 			Buckets: prometheus.ExponentialBuckets(0.01, 2, 14), // to 82 s
@@ -101,7 +111,7 @@ func newMetrics(n *Node) *Metrics {
 		m.Events.WithLabelValues(string(kind))
 	}
 	m.counted.MustRegister(m.Envelopes, m.Published, m.Syncs, m.CatchUpEntries, m.CatchUpBytes, m.Joins, m.Sent, m.Received,
-		m.Refusals, m.Events, m.Heals, m.WriteErrors, m.DHT)
+		m.Refusals, m.Events, m.Heals, m.WriteErrors, m.MailPut, m.MailGot, m.MailTaken, m.MailServed, m.MailRefused, m.DHT)
 	m.all.MustRegister(gauges{n})
 	return m
 }

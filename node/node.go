@@ -36,9 +36,10 @@ type Config struct {
 	Bootstrap  []string               // multiaddrs with peer IDs, dialled at the start and whenever nobody is left
 	MDNS       bool                   // find peers on the local network
 	DHT        discovery.Mode
-	BucketSize int    // of the DHT; 0: 20. All nodes of a network want the same
-	Socket     string // path of the local API's unix socket; empty: no socket
-	Metrics    string // TCP address that serves metrics and health to all who reach it; empty: only the socket does
+	BucketSize int            // of the DHT; 0: 20. All nodes of a network want the same
+	Mailbox    *MailboxConfig // nil: this node is no mailbox
+	Socket     string         // path of the local API's unix socket; empty: no socket
+	Metrics    string         // TCP address that serves metrics and health to all who reach it; empty: only the socket does
 	// GroupMetrics has metrics of each group, labelled with its ID: whoever reads them
 	// knows which groups this device is in.
 	GroupMetrics bool
@@ -107,6 +108,8 @@ type Node struct {
 	metrics   *Metrics
 	streams   turnstile
 	observed  atomic.Pointer[string] // address of the metrics, while they are served
+	mailbox   *mailbox               // nil: it is none
+	mailing   chan struct{}          // holds one for each mailbox that this node talks to
 
 	mu      sync.Mutex
 	groups  map[wire.GroupID]*hosted
@@ -133,7 +136,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, opened: time.Now(), life: newLife(context.WithoutCancel(ctx)), changed: new(signal), feed: newFeed(),
 		groups: make(map[wire.GroupID]*hosted), topics: make(map[wire.Hash]*hosted), lookups: make(map[wire.GroupID]*lookup),
-		failed: make(chan error, 1), crash: crash,
+		failed: make(chan error, 1), crash: crash, mailing: make(chan struct{}, mailAtOnce),
 	}
 	n.metrics = newMetrics(n)
 	n.close = sync.OnceValue(n.shut)
@@ -156,6 +159,12 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	}
 	if err := n.gossip(); err != nil {
 		return nil, err
+	}
+	if cfg.Mailbox != nil {
+		if n.mailbox, err = newMailbox(n, *cfg.Mailbox); err != nil {
+			return nil, err
+		}
+		n.life.start(n.mailbox.run)
 	}
 	n.serveStreams()
 	n.host.Network().Notify(&network.NotifyBundle{
@@ -299,6 +308,7 @@ func (n *Node) hosteds() []*hosted {
 func (n *Node) connected(p peer.ID) {
 	for _, g := range n.hosteds() {
 		g.syncer.connected(p)
+		g.mailer.connected(p)
 		g.joiner.poke()
 	}
 	n.pokeLookups()

@@ -129,3 +129,29 @@ func TestPrivateGroupHasNoRecord(t *testing.T) {
 		}
 	})
 }
+
+// Members of a private group who are never online together talk through a mailbox, which
+// sees another box and no tag of theirs.
+func TestPrivateGroupWithAMailbox(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.postOffice(0, MailboxConfig{})
+		a, b := w.open(1, 0), w.open(2, 0)
+		id, err := a.CreateGroup(w.within(time.Minute), CreateGroup{Name: "hidden", Policy: wire.PolicyInvite, Private: true})
+		if err != nil {
+			w.Fatal(err)
+		}
+		_, link := w.invite(a, id, NewInvite{})
+		w.joinByLink(b, link)
+		w.send(a, id, "together")
+		w.shows(b, id, time.Minute, "together")
+		w.assign(a, id, 0)
+		w.uses(b, id)
+		w.delivered(b, id)
+		w.close(2)
+		w.send(a, id, "alone")
+		w.delivered(a, id)
+		w.close(1)
+		b = w.open(2, 0)
+		w.shows(b, id, 10*time.Minute, "together", "alone")
+	})
+}

@@ -129,7 +129,7 @@ func (s *server) Status(ctx context.Context, r api.StatusRequest) (api.Status, e
 		ID: s.id(), Version: n.cfg.Version, PID: os.Getpid(), Home: n.cfg.Home,
 		Started: n.opened, Uptime: api.Duration(time.Since(n.opened).Round(time.Second)),
 		Listen: n.Addrs(), Peers: len(n.host.Network().Peers()), DHT: n.dht.Size(), Sources: make(map[api.Source]int),
-		Extra: n.metrics.counters(),
+		Extra: n.metrics.counters(), Mailbox: n.apiMailbox(),
 	}
 	if a := n.observed.Load(); a != nil {
 		st.Metrics = "http://" + *a + "/metrics"
@@ -308,6 +308,8 @@ func (s *server) group(ctx context.Context, id wire.GroupID) (api.Group, error) 
 			out.Tags = item.Tags
 		case wire.FieldPolicy:
 			out.Policy = api.Policy(item.Policy.String())
+		case wire.FieldMailboxes:
+			out.Mailboxes = len(item.Mailboxes)
 		}
 	}
 	if out.State == api.StateJoining {

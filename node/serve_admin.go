@@ -284,6 +284,12 @@ func profileText(p *wire.ProfileItem) string {
 		return "tags " + strings.Join(p.Tags, ", ")
 	case wire.FieldPolicy:
 		return "policy " + p.Policy.String()
+	case wire.FieldMailboxes:
+		peers := make([][]byte, len(p.Mailboxes))
+		for i, m := range p.Mailboxes {
+			peers[i] = m.Peer
+		}
+		return mailboxText(peers)
 	}
 	return ""
 }

@@ -49,7 +49,7 @@ type syncStats struct{ entriesIn, entriesOut, sealsIn, sealsOut int }
 
 // openSync runs an exchange with a peer from this side.
 func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (syncStats, error) {
-	s, err := n.host.NewStream(network.WithNoDial(network.WithAllowLimitedConn(ctx, "sync"), "sync"), p, wire.ProtocolSync)
+	s, err := n.openStream(ctx, p, wire.ProtocolSync)
 	if err != nil {
 		return syncStats{}, fmt.Errorf("opening a sync stream: %w", err)
 	}
@@ -91,6 +91,11 @@ func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (syncStats, e
 	}
 	x.close()
 	return x.stats, nil
+}
+
+// openStream opens a stream to a connected peer, over a relay if need be.
+func (n *Node) openStream(ctx context.Context, p peer.ID, protocol string) (network.Stream, error) {
+	return n.host.NewStream(network.WithNoDial(network.WithAllowLimitedConn(ctx, protocol), protocol), p, protocolID(protocol))
 }
 
 // serveSync answers a sync stream. Whoever does not prove that it may have the

@@ -60,6 +60,9 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic,
 		verdict := verdictOf(out, err)
 		g.n.metrics.Envelopes.WithLabelValues(verdict.String()).Inc()
 		g.refused(sourceGossip, from.String(), err)
+		if err == nil {
+			g.mailer.saw(m.Data)
+		}
 		if verdict != group.Accept {
 			g.log.Debug("envelope not passed on", "verdict", verdict, "from", from, "err", err)
 		}

@@ -28,6 +28,7 @@ type world struct {
 	dir   string
 	nodes map[int]*Node
 	crash map[int]func(wire.GroupID, boundary) bool // given to the next open
+	set   map[int]func(*Config)                     // changes the configuration of the next open
 	log   *slog.Logger
 }
 
@@ -43,7 +44,7 @@ func testLog() *slog.Logger {
 func inWorld(t *testing.T, f func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, net: simhost.New(simhost.Config{}), dir: t.TempDir(), nodes: make(map[int]*Node), crash: make(map[int]func(wire.GroupID, boundary) bool)}
+		w := &world{T: t, net: simhost.New(simhost.Config{}), dir: t.TempDir(), nodes: make(map[int]*Node), crash: make(map[int]func(wire.GroupID, boundary) bool), set: make(map[int]func(*Config))}
 		w.log = testLog()
 		defer func() {
 			for _, i := range slices.Sorted(keys(w.nodes)) {
@@ -88,6 +89,9 @@ func (w *world) open(i int, bootstrap ...int) *Node {
 	}
 	for _, b := range bootstrap {
 		cfg.Bootstrap = append(cfg.Bootstrap, fmt.Sprintf("%v/p2p/%v", w.net.Addr(b), w.net.PeerID(b)))
+	}
+	if set := w.set[i]; set != nil {
+		set(&cfg)
 	}
 	n, err := open(w.Context(), cfg, w.crash[i])
 	if err != nil {

@@ -192,6 +192,19 @@ func TestTranscript(t *testing.T) {
 	w.node.Healed = api.Healed{Did: []string{"a commit: epoch 8, adds 1 devices and removes 2"}, Synced: []string{"12D3KooWben"}, Failed: map[string]string{"12D3KooWcleo": "it hung up"}, Found: 4}
 	do("", "group", "heal", "tea house")
 	do("", "group", "heal", "tea house", "--json")
+	w.node.Keeps = api.MailboxStatus{Boxes: 2, Envelopes: 30, Bytes: 3 << 20, Quota: 1 << 30, Lifetime: api.Duration(30 * 24 * time.Hour)}
+	do("", "status")
+	do("", "group", "mailbox", "add", "tea house", "/ip4/192.0.2.7/udp/4001/quic-v1/p2p/12D3KooWoffice")
+	do("", "group", "mailbox", "add", "tea house", "12D3KooWoffice")
+	do("", "group", "mailbox", "list", "tea house")
+	do("", "group", "mailbox", "list", "tea house", "--json")
+	do("", "group", "mailbox", "list", "tea house", "--wait", "--timeout", "1s")
+	do("", "group", "mailbox", "remove", "tea house", "12D3KooWoffice")
+	do("", "group", "mailbox", "remove", "tea house", "12D3KooWoffice")
+	do("", "group", "mailbox", "find")
+	w.node.Offices = []api.FoundMailbox{{Peer: "12D3KooWoffice", Addrs: []string{"/ip4/192.0.2.7/udp/4001/quic-v1"}}}
+	do("", "group", "mailbox", "find")
+	do("", "group", "mailbox", "find", "--json")
 	w.node.Reason = api.Explanation{State: "queued", Facts: []string{"the gate is closed"}, Next: []string{"the next commit opens it"}}
 	do("", "why", "tea house", apitest.ID("m"))
 	do("", "why", "tea house", "join", "--json")

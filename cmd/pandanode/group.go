@@ -27,7 +27,7 @@ func (a *app) groupCmd() *cobra.Command {
 	}
 	cmd.AddCommand(a.createCmd(), a.listCmd(), a.showCmd(), a.findCmd(), a.joinCmd(), a.membersCmd(), a.leaveCmd(), a.removeCmd(),
 		a.inviteCmd(), a.invitesCmd(), a.revokeInviteCmd(), a.requestsCmd(), a.approveCmd(), a.denyCmd(), a.roleCmd(),
-		a.logCmd(), a.groupStatusCmd(), a.healCmd(), a.rebootCmd())
+		a.mailboxCmd(), a.logCmd(), a.groupStatusCmd(), a.healCmd(), a.rebootCmd())
 	return cmd
 }
 
@@ -121,7 +121,7 @@ func (a *app) showCmd() *cobra.Command {
 				a.facts("id", g.ID, "name", g.Name, "description", g.Description, "tags", strings.Join(g.Tags, ", "),
 					"policy", string(g.Policy), "found by", found, "created", when(g.Created), "state", state(g), "role", g.Role,
 					"members", fmt.Sprint(g.Members), "epoch", fmt.Sprintf("%d (%s)", g.Epoch, short(g.EpochID)),
-					"topic peers", fmt.Sprint(g.TopicPeers), "cursor", fmt.Sprint(g.Cursor),
+					"topic peers", fmt.Sprint(g.TopicPeers), "mailboxes", fmt.Sprint(g.Mailboxes), "cursor", fmt.Sprint(g.Cursor),
 					"owed", fmt.Sprintf("%d to publish, %d to read, %d waiting", g.Outbox, g.Gaps, g.Parked))
 			})
 		}),

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -194,15 +195,38 @@ func (a *app) runNode(ctx context.Context, c config.Config) error {
 	if err != nil {
 		return explain(configError(err))
 	}
+	var mailbox *node.MailboxConfig // nil: this node keeps nothing for others
+	if c.IsMailbox {
+		if mailbox, err = mailboxConfig(c); err != nil {
+			return explain(configError(err))
+		}
+	}
 	n, err := node.Open(ctx, node.Config{
 		Home: c.DataDir, Passphrase: a.passphrase(c, false), KeyFile: c.KeyFile,
-		Listen: c.Listen, Bootstrap: c.Bootstrap, MDNS: c.MDNS,
+		Listen: c.Listen, Bootstrap: c.Bootstrap, MDNS: c.MDNS, Mailbox: mailbox,
 		Socket: socket, Metrics: c.Metrics.Address, GroupMetrics: c.Metrics.Groups, Version: version, Logger: a.logger(c.Log),
 	})
 	if err != nil {
 		return explain(err)
 	}
 	return explain(n.Run(ctx))
+}
+
+// mailboxConfig is what the configuration says of keeping envelopes for others.
+func mailboxConfig(c config.Config) (*node.MailboxConfig, error) {
+	limits, err := c.Mailbox()
+	if err != nil {
+		return nil, err
+	}
+	out := &node.MailboxConfig{Quota: limits.Quota, BoxQuota: limits.BoxQuota, Lifetime: limits.Lifetime}
+	for _, text := range c.MailboxAllow {
+		p, err := peer.Decode(text)
+		if err != nil {
+			return nil, fmt.Errorf("mailbox_allow: %w", err)
+		}
+		out.Allow = append(out.Allow, p)
+	}
+	return out, nil
 }
 
 // logger gives the logger that the configuration, which is valid, asks for.

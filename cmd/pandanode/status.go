@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -195,6 +196,11 @@ func (a *app) printStatus(s api.Status) {
 	}
 	pairs = append(pairs, column("listen", s.Listen)...)
 	pairs = append(pairs, "peers", peers, "dht", fmt.Sprintf("%d peers in the routing table", s.DHT), "metrics", s.Metrics)
+	if m := s.Mailbox; m.Quota > 0 {
+		each := lifetime(m.Lifetime)
+		pairs = append(pairs, "mailbox", fmt.Sprintf("%d envelopes in %d boxes, %s of %s, each kept for %v", m.Envelopes, m.Boxes,
+			humanize.IBytes(uint64(m.Bytes)), humanize.IBytes(uint64(m.Quota)), &each)) //nolint:gosec // not negative
+	}
 	pairs = append(pairs, column("level", levels)...)
 	a.facts(pairs...)
 	if len(s.Groups) > 0 {

@@ -121,6 +121,22 @@ func (e *echo) MessageEnvelope(_ context.Context, r MessageEnvelopeRequest) (Env
 	return answer[MessageEnvelopeRequest, Envelope](e, r)
 }
 
+func (e *echo) Mailboxes(_ context.Context, r MailboxesRequest) (Mailboxes, error) {
+	return answer[MailboxesRequest, Mailboxes](e, r)
+}
+
+func (e *echo) AddMailbox(_ context.Context, r AddMailboxRequest) (Empty, error) {
+	return answer[AddMailboxRequest, Empty](e, r)
+}
+
+func (e *echo) RemoveMailbox(_ context.Context, r MailboxRequest) (Empty, error) {
+	return answer[MailboxRequest, Empty](e, r)
+}
+
+func (e *echo) FindMailboxes(_ context.Context, r FindMailboxesRequest, emit func(FoundMailbox) error) error {
+	return stream2(e, r, emit)
+}
+
 func (e *echo) CreateInvite(_ context.Context, r CreateInviteRequest) (Invite, error) {
 	return answer[CreateInviteRequest, Invite](e, r)
 }

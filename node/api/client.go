@@ -241,3 +241,23 @@ func (c *Client) CompactStore(ctx context.Context, r Empty) (Compacted, error) {
 func (c *Client) Relock(ctx context.Context, r RelockRequest) (Empty, error) {
 	return routeRelock.do(ctx, c, r)
 }
+
+// Mailboxes lists the mailboxes of a group.
+func (c *Client) Mailboxes(ctx context.Context, r MailboxesRequest) (Mailboxes, error) {
+	return routeMailboxes.do(ctx, c, r)
+}
+
+// AddMailbox has a group use a mailbox.
+func (c *Client) AddMailbox(ctx context.Context, r AddMailboxRequest) (Empty, error) {
+	return routeAddMailbox.do(ctx, c, r)
+}
+
+// RemoveMailbox has a group use a mailbox no more.
+func (c *Client) RemoveMailbox(ctx context.Context, r MailboxRequest) (Empty, error) {
+	return routeRemoveMailbox.do(ctx, c, r)
+}
+
+// FindMailboxes streams peers that say they are mailboxes.
+func (c *Client) FindMailboxes(ctx context.Context, r FindMailboxesRequest, emit func(FoundMailbox) error) error {
+	return routeFindMailboxes.do(ctx, c, r, emit)
+}

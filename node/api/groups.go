@@ -66,6 +66,7 @@ type Group struct {
 	Topic         string     `json:"topic,omitempty"`
 	Published     bool       `json:"published"`   // its record is in the DHT
 	TopicPeers    int        `json:"topic_peers"` // connected peers on its topic
+	Mailboxes     int        `json:"mailboxes"`   // that keep its envelopes
 	Cursor        uint64     `json:"cursor"`      // of its newest event
 	Outbox        int        `json:"outbox"`      // own messages not published yet
 	Gaps          int        `json:"gaps"`        // messages known but not readable yet

@@ -46,6 +46,11 @@ type API interface {
 	Heal(context.Context, GroupRequest) (Healed, error)
 	Why(context.Context, WhyRequest) (Explanation, error)
 
+	Mailboxes(context.Context, MailboxesRequest) (Mailboxes, error)
+	AddMailbox(context.Context, AddMailboxRequest) (Empty, error)
+	RemoveMailbox(context.Context, MailboxRequest) (Empty, error)
+	FindMailboxes(ctx context.Context, r FindMailboxesRequest, emit func(FoundMailbox) error) error
+
 	Send(context.Context, SendRequest) (Sent, error)
 	Messages(context.Context, MessagesRequest) (Messages, error)
 	Tail(ctx context.Context, r TailRequest, emit func(Message) error) error
@@ -90,6 +95,11 @@ var (
 	routeGroupStatus  = call[GroupRequest, GroupStatus]{http.MethodGet, "/v1/groups/{group}/status"}
 	routeHeal         = call[GroupRequest, Healed]{http.MethodPost, "/v1/groups/{group}/heal"}
 	routeWhy          = call[WhyRequest, Explanation]{http.MethodGet, "/v1/groups/{group}/why/{subject}"}
+
+	routeMailboxes     = call[MailboxesRequest, Mailboxes]{http.MethodGet, "/v1/groups/{group}/mailboxes"}
+	routeAddMailbox    = call[AddMailboxRequest, Empty]{http.MethodPost, "/v1/groups/{group}/mailboxes"}
+	routeRemoveMailbox = call[MailboxRequest, Empty]{http.MethodDelete, "/v1/groups/{group}/mailboxes/{peer}"}
+	routeFindMailboxes = stream[FindMailboxesRequest, FoundMailbox]{http.MethodGet, "/v1/mailboxes"}
 
 	routeSend     = call[SendRequest, Sent]{http.MethodPost, "/v1/groups/{group}/messages"}
 	routeMessages = call[MessagesRequest, Messages]{http.MethodGet, "/v1/groups/{group}/messages"}
@@ -151,6 +161,10 @@ var table = []binding{
 	routeGroupStatus.with(API.GroupStatus),
 	routeHeal.with(API.Heal),
 	routeWhy.with(API.Why),
+	routeMailboxes.with(API.Mailboxes),
+	routeAddMailbox.with(API.AddMailbox),
+	routeRemoveMailbox.with(API.RemoveMailbox),
+	routeFindMailboxes.with(API.FindMailboxes),
 	routeSend.with(API.Send),
 	routeMessages.with(API.Messages),
 	routeTail.with(API.Tail),

@@ -75,6 +75,7 @@ type Status struct {
 	Levels  []LevelState     `json:"levels"` // in the order of Levels
 	Metrics string           `json:"metrics,omitempty"`
 	Extra   map[string]int64 `json:"counters,omitempty"`
+	Mailbox MailboxStatus    `json:"mailbox,omitzero"` // what this node keeps for others; Quota 0: it is no mailbox
 }
 
 // LevelState says whether a level is reached, and if not what is missing.

@@ -39,6 +39,15 @@ type Config struct {
 	// KeyFile is a file of 32 random bytes that takes the passphrase's place.
 	KeyFile string `toml:"key_file"`
 
+	// IsMailbox says whether this node keeps envelopes for groups that it is no member of.
+	IsMailbox bool `toml:"mailbox"`
+	// MailboxQuota, MailboxBoxQuota and MailboxLifetime bound it: see [Config.Mailbox].
+	MailboxQuota    string `toml:"mailbox_quota"`
+	MailboxBoxQuota string `toml:"mailbox_box_quota"`
+	MailboxLifetime string `toml:"mailbox_lifetime"`
+	// MailboxAllow is the peer IDs that may open boxes; none: anybody may.
+	MailboxAllow []string `toml:"mailbox_allow"`
+
 	Log     Log     `toml:"log"`
 	Metrics Metrics `toml:"metrics"`
 }
@@ -81,7 +90,10 @@ func Default(p Paths) Config {
 		Listen:    []string{"/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"},
 		Bootstrap: []string{},
 		MDNS:      true,
-		Log:       Log{Level: "info", Format: "text"},
+
+		MailboxQuota: "1GiB", MailboxBoxQuota: "64MiB", MailboxLifetime: "30d", MailboxAllow: []string{},
+
+		Log: Log{Level: "info", Format: "text"},
 	}
 }
 
@@ -115,6 +127,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.Metrics.validate(); err != nil {
 		bad("metrics.address", "%w", err)
+	}
+	if _, err := c.Mailbox(); err != nil {
+		errs = append(errs, err)
 	}
 	if !slices.Contains(logLevels, c.Log.Level) {
 		bad("log.level", "%q is none of %s", c.Log.Level, strings.Join(logLevels, ", "))

@@ -53,6 +53,13 @@ var keys = []Key{
 		"key_file, `pandanode run` asks on the terminal.", "file whose first line is the passphrase", func(c *Config) any { return &c.PassphraseFile }},
 	{"key_file", "A file of 32 random bytes that takes the passphrase's place: for machines that\n" +
 		"start alone. Keep it on another disk than the store.", "file of 32 random bytes in place of a passphrase", func(c *Config) any { return &c.KeyFile }},
+	{"mailbox", "Whether to keep envelopes for groups that this node is no member of and cannot open, so\n" +
+		"that members who are never online together can talk. The node then says so in the DHT.", "keep envelopes for groups that this node is no member of", func(c *Config) any { return &c.IsMailbox }},
+	{"mailbox_quota", "How much a mailbox keeps of everybody together.", "what a mailbox keeps of everybody together", func(c *Config) any { return &c.MailboxQuota }},
+	{"mailbox_box_quota", "How much it keeps in one box: of one group between two removals of members.", "what it keeps in one box", func(c *Config) any { return &c.MailboxBoxQuota }},
+	{"mailbox_lifetime", "How long it keeps an envelope: such as 12h or 30d.", "how long it keeps an envelope", func(c *Config) any { return &c.MailboxLifetime }},
+	{"mailbox_allow", "Peer IDs that may open boxes, as `pandanode id` shows them. Other members of their groups\n" +
+		"may use these boxes, and open those that follow a removal. None: anybody may.", "peer IDs that may open boxes; none: anybody may", func(c *Config) any { return &c.MailboxAllow }},
 	{"log.level", "What to log, to stderr: debug, info, warn or error.", "what to log: debug, info, warn, error", func(c *Config) any { return &c.Log.Level }},
 	{"log.format", "text or json.", "text or json", func(c *Config) any { return &c.Log.Format }},
 	{"metrics.address", "A TCP address, like 127.0.0.1:9464, that serves /metrics for Prometheus, /healthz and\n" +

@@ -20,6 +20,14 @@ func (m *Machine) topic(key []byte) string {
 	return m.group.Topic()
 }
 
+// tag is what envelopes under a transport key carry.
+func (m *Machine) tag(key []byte) [8]byte {
+	if m.cfg.Genesis.Private {
+		return m.group.PrivateTopicTag(key)
+	}
+	return m.group.TopicTag()
+}
+
 // Topics lists the topics that this device must listen on, the one it publishes on
 // first. A private group has one for each transport key at hand: those who do not know
 // of a key's successor yet are on its topic. None, if this device is out.

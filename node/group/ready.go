@@ -56,6 +56,10 @@ type Publish struct {
 	Topic    string
 }
 
+// Post puts an envelope into the group's mailboxes alone: others had their chance to
+// hear of what is in it.
+type Post struct{ Envelope []byte }
+
 // Ask wants a sync with a member soon: entries, seals or a tree are missing.
 type Ask struct{ Why string }
 
@@ -64,6 +68,7 @@ type Ask struct{ Why string }
 type RequestJoin struct{ Request wire.JoinRequest }
 
 func (Publish) outbound()     {}
+func (Post) outbound()        {}
 func (Ask) outbound()         {}
 func (RequestJoin) outbound() {}
 

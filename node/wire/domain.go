@@ -37,6 +37,8 @@ const (
 	DomainJoin         Domain = "panda/join/1"
 	DomainLink         Domain = "panda/link/1"
 	DomainSync         Domain = "panda/sync/1"
+	DomainMailbox      Domain = "panda/mailbox/1"
+	DomainBox          Domain = "panda/box/1"
 	DomainProvider     Domain = "panda/provider/1"
 	DomainUserText     Domain = "panda/user-text/1"
 	DomainDeviceText   Domain = "panda/device-text/1"

@@ -174,3 +174,28 @@ func TestPadme(t *testing.T) {
 		t.Errorf("%d different lengths", len(lengths))
 	}
 }
+
+// A boxed envelope is what is left without version, tag and key ID, and gives the
+// envelope back.
+func TestBoxed(t *testing.T) {
+	e := fixedEnvelope(t)
+	tag, key := sampleGroup.TopicTag(), KeyIDOf(sampleGroup, sampleKey)
+	boxed := Boxed(e)
+	if bytes.Contains(boxed, tag[:]) || bytes.Contains(boxed, key[:]) {
+		t.Error("it tells of its group")
+	}
+	if !bytes.Equal(Unboxed(tag, key, boxed), e) {
+		t.Error("it does not give the envelope back")
+	}
+	if err := CheckBoxed(boxed); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range [][]byte{nil, boxed[1:], append(boxed[:len(boxed):len(boxed)], 0), make([]byte, MaxEnvelope)} {
+		if err := CheckBoxed(bad); err == nil {
+			t.Errorf("%d bytes are no boxed envelope", len(bad))
+		}
+	}
+	if got := Boxed([]byte("short")); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+}

@@ -53,6 +53,11 @@ func FuzzJoinRequest(f *testing.F)   { fuzz(f) }
 func FuzzJoinReply(f *testing.F)     { fuzz(f) }
 func FuzzFindRequest(f *testing.F)   { fuzz(f) }
 func FuzzFindReply(f *testing.F)     { fuzz(f) }
+func FuzzMailHello(f *testing.F)     { fuzz(f) }
+func FuzzMailChallenge(f *testing.F) { fuzz(f) }
+func FuzzMailProof(f *testing.F)     { fuzz(f) }
+func FuzzMailRequest(f *testing.F)   { fuzz(f) }
+func FuzzMailReply(f *testing.F)     { fuzz(f) }
 func FuzzInvite(f *testing.F)        { fuzz(f) }
 func FuzzClaim(f *testing.F)         { fuzz(f) }
 func FuzzLink(f *testing.F)          { fuzz(f) }

@@ -97,6 +97,11 @@ var objects = []object{
 	objectOf[JoinReply]("join-reply", MaxFrame),
 	objectOf[FindRequest]("find-request", MaxFrame),
 	objectOf[FindReply]("find-reply", MaxFrame),
+	objectOf[MailHello]("mail-hello", MaxFrame),
+	objectOf[MailChallenge]("mail-challenge", MaxFrame),
+	objectOf[MailProof]("mail-proof", MaxFrame),
+	objectOf[MailRequest]("mail-request", MaxFrame),
+	objectOf[MailReply]("mail-reply", MaxFrame),
 	{"envelope", MaxEnvelope, func() any { return new(sealedEnvelope) }, readSealed, encodeSealed},
 }
 

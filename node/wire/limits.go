@@ -45,7 +45,11 @@ const (
 	MaxLinkPeers    = 8       // members in it
 	MaxLinkAddrs    = 8       // addresses of one of them
 	MaxLinkAddr     = 256
-	TransportKeyLen = 32 // a transport key, exactly
+	MaxMailboxes    = 4       // mailboxes of a group
+	MaxMailPut      = 64      // envelopes in one request to a mailbox
+	MaxMailFetch    = 64      // cursors in one
+	MaxMailHeads    = 4 << 10 // heads in one reply
+	TransportKeyLen = 32      // a transport key, exactly
 
 	// Parts of a PublicInfo.
 	MaxAuthorityKeys  = 16

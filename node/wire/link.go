@@ -24,7 +24,7 @@ type Link struct {
 	Meet    *MeetSecret `cbor:"6,keyasint,omitempty"` // of a private group: where its members are found
 }
 
-// LinkPeer is a member's device and where it was reached.
+// LinkPeer is a peer, such as a member's device or a mailbox, and where it was reached.
 type LinkPeer struct {
 	Peer  []byte   `cbor:"1,keyasint"` // libp2p peer ID in binary
 	Addrs [][]byte `cbor:"2,keyasint"` // multiaddrs in binary
@@ -42,6 +42,18 @@ func (MeetSecret) LogValue() slog.Value { return slog.StringValue("[secret of a 
 
 func (MeetSecret) MarshalText() ([]byte, error) { return []byte("[secret of a private group]"), nil }
 
+func (p *LinkPeer) validate() error {
+	if len(p.Peer) == 0 || len(p.Peer) > MaxPeerID || len(p.Addrs) > MaxLinkAddrs {
+		return fmt.Errorf("%w: peer with a peer ID of %d bytes and %d addresses", ErrMalformed, len(p.Peer), len(p.Addrs))
+	}
+	for _, a := range p.Addrs {
+		if len(a) == 0 || len(a) > MaxLinkAddr {
+			return fmt.Errorf("%w: address of %d bytes", ErrMalformed, len(a))
+		}
+	}
+	return nil
+}
+
 // LinkSecret is the secret half of an invite. It prints as a placeholder.
 type LinkSecret [32]byte
 
@@ -56,14 +68,9 @@ func (l *Link) validate() error {
 	if len(l.Peers) > MaxLinkPeers {
 		return fmt.Errorf("%w: invite link with %d members, at most %d", ErrTooLarge, len(l.Peers), MaxLinkPeers)
 	}
-	for _, p := range l.Peers {
-		if len(p.Peer) == 0 || len(p.Peer) > MaxPeerID || len(p.Addrs) > MaxLinkAddrs {
-			return fmt.Errorf("%w: invite link: member with a peer ID of %d bytes and %d addresses", ErrMalformed, len(p.Peer), len(p.Addrs))
-		}
-		for _, a := range p.Addrs {
-			if len(a) == 0 || len(a) > MaxLinkAddr {
-				return fmt.Errorf("%w: invite link: address of %d bytes", ErrMalformed, len(a))
-			}
+	for i := range l.Peers {
+		if err := l.Peers[i].validate(); err != nil {
+			return fmt.Errorf("invite link: %w", err)
 		}
 	}
 	if err := l.Genesis.validate(); err != nil {

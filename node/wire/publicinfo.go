@@ -27,7 +27,7 @@ func DecodePublicInfo(b []byte) (*PublicInfo, error) {
 
 // validate reads every part: the order of the lists is an order of what is in them.
 func (p *PublicInfo) validate() error {
-	if len(p.Authority) > MaxAuthorityLinks || len(p.Profile) > int(profileFields) || len(p.Heads) > MaxHeads {
+	if len(p.Authority) > MaxAuthorityLinks || len(p.Profile) > int(publicFields) || len(p.Heads) > MaxHeads {
 		return fmt.Errorf("%w: GroupPublicInfo with %d links, %d profile fields, %d heads", ErrTooLarge, len(p.Authority), len(p.Profile), len(p.Heads))
 	}
 	for _, list := range [][]Signed{{p.Genesis}, p.Authority, p.Profile, p.Heads} {
@@ -54,6 +54,9 @@ func (p *PublicInfo) validate() error {
 		f, err := DecodeProfileItem(p.Profile[i].Payload)
 		if err != nil {
 			return fmt.Errorf("GroupPublicInfo: %w", err)
+		}
+		if f.Field > publicFields {
+			return fmt.Errorf("%w: GroupPublicInfo: profile field %d is not for the public", ErrMalformed, f.Field)
 		}
 		if f.Field <= before {
 			return fmt.Errorf("%w: GroupPublicInfo: profile fields are not ascending", ErrMalformed)
@@ -142,7 +145,8 @@ const (
 	FieldDescription ProfileField = 2 // Text
 	FieldTags        ProfileField = 3 // Tags
 	FieldPolicy      ProfileField = 4 // Policy
-	profileFields                 = FieldPolicy
+	publicFields                  = FieldPolicy
+	FieldMailboxes   ProfileField = 5 // Mailboxes; for members alone
 )
 
 // ProfileItem is one last-writer-wins register of the profile, signed by the
@@ -155,6 +159,10 @@ type ProfileItem struct {
 	Tags   []string     `cbor:"5,keyasint,omitempty"`
 	Policy Policy       `cbor:"6,keyasint,omitempty"`
 	Signer []byte       `cbor:"7,keyasint"` // user identity key
+
+	// Mailboxes are those that members put their envelopes into, with addresses. What
+	// the group's boxes there are called, members alone can tell.
+	Mailboxes []LinkPeer `cbor:"8,keyasint,omitempty"`
 }
 
 func (p *ProfileItem) version() uint64 { return p.V }
@@ -172,18 +180,26 @@ func (p *ProfileItem) validate() error {
 		return fmt.Errorf("%w: profile item version %d", ErrVersion, p.V)
 	}
 	var fits bool
+	others := func(text, tags, policy, mailboxes bool) bool {
+		return (text || p.Text == "") && (tags || p.Tags == nil) && (policy || p.Policy == 0) && (mailboxes || p.Mailboxes == nil)
+	}
 	switch p.Field {
 	case FieldName:
-		fits = isText(p.Text, MaxGroupName, false) && p.Tags == nil && p.Policy == 0
+		fits = isText(p.Text, MaxGroupName, false) && others(true, false, false, false)
 	case FieldDescription:
-		fits = isText(p.Text, MaxDescription, true) && p.Tags == nil && p.Policy == 0
+		fits = isText(p.Text, MaxDescription, true) && others(true, false, false, false)
 	case FieldTags:
-		fits = p.Text == "" && len(p.Tags) <= MaxTags && p.Policy == 0
+		fits = len(p.Tags) <= MaxTags && others(false, true, false, false)
 		for _, t := range p.Tags {
 			fits = fits && t != "" && isText(t, MaxTag, false)
 		}
 	case FieldPolicy:
-		fits = p.Text == "" && p.Tags == nil && p.Policy >= PolicyOpen && p.Policy <= PolicyInvite
+		fits = p.Policy >= PolicyOpen && p.Policy <= PolicyInvite && others(false, false, true, false)
+	case FieldMailboxes:
+		fits = len(p.Mailboxes) <= MaxMailboxes && others(false, false, false, true)
+		for i := range p.Mailboxes {
+			fits = fits && p.Mailboxes[i].validate() == nil
+		}
 	}
 	if !fits || len(p.Signer) != 32 {
 		return fmt.Errorf("%w: profile field %d", ErrMalformed, p.Field)

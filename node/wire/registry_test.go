@@ -124,6 +124,7 @@ func registry() []wireType {
 		decodedAlone("profile-text", MaxPublicInfo, DecodeProfileItem, sampleItem),
 		decodedAlone("profile-tags", MaxPublicInfo, DecodeProfileItem, &ProfileItem{V: 1, Field: FieldTags, HLC: 8, Tags: []string{"alps", "rescue"}, Signer: fill(0x30, 32)}),
 		decodedAlone("profile-policy", MaxPublicInfo, DecodeProfileItem, &ProfileItem{V: 1, Field: FieldPolicy, HLC: 8, Policy: PolicyInvite, Signer: fill(0x30, 32)}),
+		decodedAlone("profile-mailboxes", MaxPublicInfo, DecodeProfileItem, &ProfileItem{V: 1, Field: FieldMailboxes, HLC: 8, Signer: fill(0x30, 32), Mailboxes: []LinkPeer{{fill(0x70, 6), [][]byte{fill(0x80, 8)}}}}),
 		decodedAlone("head", MaxPublicInfo, DecodeHead, sampleHead),
 		inFrames("sync-hello", &SyncHello{V: 1, Topic: hash[Hash](1), Nonce: hash[[32]byte](2)}),
 		inFrames("sync-proof", &SyncProof{*cert, KeyID(fill(1, 8)), hash[[32]byte](2)}),
@@ -146,6 +147,16 @@ func registry() []wireType {
 		inFrames("find-request", &FindRequest{V: 1, Name: "bergwacht", Limit: 20}),
 		inFrames("find-request-full", &FindRequest{V: 1, Name: "berg*", Limit: 20, Tag: "rescue", MinMembers: 5, MaxMembers: 100, After: 1}),
 		inFrames("find-reply", &FindReply{[]byte("public info")}),
+		inFrames("mail-hello", &MailHello{V: 1, Box: hash[BoxID](1)}),
+		inFrames("mail-challenge", &MailChallenge{hash[[32]byte](2)}),
+		inFrames("mail-proof", &MailProof{Signature: fill(0xa0, 64)}),
+		inFrames("mail-proof-vouched", &MailProof{fill(0xa0, 64), &MailVoucher{hash[BoxID](3), fill(0xb0, 64)}}),
+		inFrames("mail-put", &MailRequest{Put: [][]byte{[]byte("envelope")}}),
+		inFrames("mail-list", &MailRequest{List: &MailList{7}}),
+		inFrames("mail-fetch", &MailRequest{Fetch: []uint64{8, 9}}),
+		inFrames("mail-taken", &MailReply{Code: MailFull, Life: 5, Taken: 1}),
+		inFrames("mail-heads", &MailReply{Life: 5, Heads: []MailHead{{8, hash[Hash](1)}}}),
+		inFrames("mail-items", &MailReply{Life: 5, Items: []MailItem{{8, []byte("envelope")}}}),
 	}
 }
 
@@ -183,6 +194,7 @@ func derived() [][2]string {
 	id, root := EpochIDOf(sampleGroup, 1, 5, fill(3, 32)), RootEpochID(sampleGroup)
 	user, device := UserIDOf(fill(0x30, 32)), DeviceIDOf(fill(0x30, 32), fill(0x50, 32))
 	group, entry, commitment := GroupIDOf(Marshal(sampleGenesis)), EntryHashOf(sampleGroup, Marshal(sampleEntry)), sampleOpened.Commitment()
+	boxSeed, _ := BoxSeed(sampleGroup, sampleKey, fill(0x70, 6))
 	inviteID := InviteIDOf(sampleGroup, Marshal(sampleInvite))
 	return [][2]string{
 		{"topic-name", sampleGroup.Topic()},
@@ -200,6 +212,7 @@ func derived() [][2]string {
 		{"device-text", DeviceID(sampleGroup).String()},
 		{"group-text", sampleGroup.String()},
 		{"hash-text", Hash(sampleGroup).String()},
+		{"box-seed", hex.EncodeToString(boxSeed)},
 		{"invite-id", hex.EncodeToString(inviteID[:])},
 		{"link-text", sampleInviteLink.Text()},
 	}

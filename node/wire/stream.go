@@ -10,10 +10,11 @@ import (
 
 // Protocol IDs of libp2p streams.
 const (
-	ProtocolSync = "/panda/sync/1" // catch-up between members
-	ProtocolJoin = "/panda/join/1" // a joiner asks a member
-	ProtocolFind = "/panda/find/1" // anyone asks a provider which groups it knows
-	ProtocolDHT  = "/panda"        // prefix of the DHT's protocol ID
+	ProtocolSync = "/panda/sync/1"    // catch-up between members
+	ProtocolJoin = "/panda/join/1"    // a joiner asks a member
+	ProtocolFind = "/panda/find/1"    // anyone asks a provider which groups it knows
+	ProtocolMail = "/panda/mailbox/1" // a member and a mailbox
+	ProtocolDHT  = "/panda"           // prefix of the DHT's protocol ID
 )
 
 // ExtensionJoinSecrets is the GroupInfo extension that carries JoinSecrets inside a Welcome; from the

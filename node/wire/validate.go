@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"unicode"
 	"unicode/utf8"
@@ -19,6 +20,7 @@ func ascending[T any](items []T, compare func(a, b T) int) bool {
 }
 
 func compareHashes[T ~[32]byte](a, b T) int { return bytes.Compare(a[:], b[:]) }
+func compareCursors(a, b uint64) int        { return cmp.Compare(a, b) }
 func compareKeyIDs(a, b KeyID) int          { return bytes.Compare(a[:], b[:]) }
 func compareMarks(a, b Mark) int            { return a.Log.Compare(b.Log) }
 func compareWraps(a, b Wrap) int            { return bytes.Compare(a.Device[:], b.Device[:]) }

@@ -40,7 +40,9 @@ type Node struct {
 	Seen     api.Incidents
 	Usage    api.StoreUsage
 	Checked  api.StoreCheck
-	Relocked api.RelockRequest // the last one
+	Relocked api.RelockRequest  // the last one
+	Offices  []api.FoundMailbox // mailboxes that a search finds
+	Keeps    api.MailboxStatus
 
 	mu      sync.Mutex
 	groups  []*group
@@ -51,12 +53,13 @@ type Node struct {
 
 type group struct {
 	api.Group
-	members  []api.Member
-	invites  []api.Invite
-	requests []api.Request
-	log      []api.Operation
-	messages []api.Message
-	events   []api.Event
+	members   []api.Member
+	invites   []api.Invite
+	requests  []api.Request
+	mailboxes []api.GroupMailbox
+	log       []api.Operation
+	messages  []api.Message
+	events    []api.Event
 }
 
 var _ api.API = (*Node)(nil)
@@ -178,7 +181,7 @@ func (n *Node) Status(_ context.Context, r api.StatusRequest) (api.Status, error
 	s := api.Status{
 		ID: n.Self, Version: "fake", PID: 1, Home: "/home/of/" + n.Self.Name, Uptime: api.Duration(90 * time.Second), Peers: len(n.Peered),
 		Listen:  []string{"/ip4/127.0.0.1/tcp/4001/p2p/" + n.Self.Peer, "/ip4/127.0.0.1/udp/4001/quic-v1/p2p/" + n.Self.Peer},
-		Sources: map[api.Source]int{},
+		Sources: map[api.Source]int{}, Mailbox: n.Keeps,
 	}
 	for _, p := range n.Peered {
 		s.Sources[p.Source]++

@@ -1,0 +1,58 @@
+package api
+
+import "time"
+
+// MailboxRequest names a mailbox of a group.
+type MailboxRequest struct {
+	Group string `path:"group"`
+	Peer  string `path:"peer"` // libp2p peer ID
+}
+
+// AddMailboxRequest has a group use a mailbox.
+type AddMailboxRequest struct {
+	Group   string `path:"group"`
+	Mailbox string `json:"mailbox"` // peer ID, or a multiaddr that ends in /p2p/<peer ID>
+}
+
+// MailboxesRequest asks for the mailboxes of a group, or waits until each has taken
+// what this device has for it.
+type MailboxesRequest struct {
+	Group   string   `path:"group"`
+	Wait    string   `query:"wait"`    // "taken", or empty: answer at once
+	Timeout Duration `query:"timeout"` // 0: until the caller hangs up; then CodeTimeout, naming what is missing
+}
+
+// Mailboxes is every mailbox of a group.
+type Mailboxes struct {
+	Mailboxes []GroupMailbox `json:"mailboxes"`
+}
+
+// GroupMailbox is a mailbox of a group, as this device sees it.
+type GroupMailbox struct {
+	Peer    string    `json:"peer"`
+	Addrs   []string  `json:"addrs"`
+	Reached time.Time `json:"reached,omitzero"` // when it was last visited without an error, since the node started
+	Error   string    `json:"error,omitempty"`  // of the last visit
+	Waiting int       `json:"waiting"`          // envelopes of this device that it has not taken
+}
+
+// FindMailboxesRequest looks for mailboxes in the DHT.
+type FindMailboxesRequest struct {
+	Limit   int      `query:"limit"`   // 0: 20
+	Timeout Duration `query:"timeout"` // 0: 10 s. When it is over the stream ends without an error
+}
+
+// FoundMailbox is a peer that says it is a mailbox.
+type FoundMailbox struct {
+	Peer  string   `json:"peer"`
+	Addrs []string `json:"addrs"`
+}
+
+// MailboxStatus is what a node keeps for others, as a mailbox.
+type MailboxStatus struct {
+	Boxes     int      `json:"boxes"`
+	Envelopes int      `json:"envelopes"`
+	Bytes     int64    `json:"bytes"`
+	Quota     int64    `json:"quota"`
+	Lifetime  Duration `json:"lifetime"`
+}

@@ -1,0 +1,62 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// MailboxLimits is what a mailbox keeps at the most, read from the keys mailbox_*.
+type MailboxLimits struct {
+	Quota    int64 // bytes
+	BoxQuota int64
+	Lifetime time.Duration
+}
+
+// smallestBox is the least that a box is worth: an envelope has up to 512 KiB.
+const smallestBox = 1 << 20
+
+// Mailbox reads the limits. The errors name their keys.
+func (c Config) Mailbox() (MailboxLimits, error) {
+	var out MailboxLimits
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %w", key, fmt.Errorf(format, args...)))
+	}
+	bytes := func(key, text string) int64 {
+		n, err := humanize.ParseBytes(text)
+		if err != nil || n < smallestBox || n > math.MaxInt64/2 {
+			bad(key, "%q is no size such as 64MiB or 1GiB; at least 1MiB is needed", text)
+		}
+		return int64(min(n, math.MaxInt64/2)) //nolint:gosec // bounded
+	}
+	out.Quota, out.BoxQuota = bytes("mailbox_quota", c.MailboxQuota), bytes("mailbox_box_quota", c.MailboxBoxQuota)
+	if errs == nil && out.BoxQuota > out.Quota {
+		bad("mailbox_box_quota", "%q is more than mailbox_quota, %q", c.MailboxBoxQuota, c.MailboxQuota)
+	}
+	var err error
+	if out.Lifetime, err = days(c.MailboxLifetime); err != nil || out.Lifetime < time.Hour || out.Lifetime > 366*24*time.Hour {
+		bad("mailbox_lifetime", "%q is no time from 1h to 366d, such as 12h or 30d", c.MailboxLifetime)
+	}
+	for _, p := range c.MailboxAllow {
+		if _, err := ma.NewMultiaddr("/p2p/" + p); err != nil {
+			bad("mailbox_allow", "%q is no peer ID: `pandanode id` shows that of a node", p)
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// days reads a number of days ("30d") or what time.ParseDuration reads.
+func days(text string) (time.Duration, error) {
+	if n, ok := strings.CutSuffix(text, "d"); ok {
+		d, err := strconv.ParseUint(n, 10, 16)
+		return time.Duration(d) * 24 * time.Hour, err //nolint:gosec // of 16 bits
+	}
+	return time.ParseDuration(text)
+}

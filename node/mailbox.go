@@ -1,0 +1,488 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	mathrand "math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
+
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+	"github.com/pandanode/pandanode/storage"
+)
+
+// MailboxConfig lets a node keep envelopes of groups that it is no member of and
+// cannot open. Every zero value is a default.
+type MailboxConfig struct {
+	Quota    int64         // bytes, of everybody together; 0: 1 GiB
+	BoxQuota int64         // bytes of one box; 0: 64 MiB
+	Lifetime time.Duration // of an envelope; 0: 30 days
+	Allow    []peer.ID     // who may open boxes; none: anybody
+}
+
+// Bounds of a mailbox that nobody sets.
+const (
+	defaultMailQuota    = 1 << 30
+	defaultBoxQuota     = 64 << 20
+	defaultMailLifetime = 30 * 24 * time.Hour
+	maxBoxesOf          = 64      // opened by one peer, or vouched for by its boxes
+	maxInBox            = 1 << 16 // envelopes
+	mailOverhead        = 512     // charged for each envelope and box beside its bytes
+	mailReplyBytes      = 512 << 10
+	mailRate            = 1 << 20 // bytes a second for one peer, a request counts as mailRequest
+	mailBurst           = 8 << 20
+	mailRequest         = 1 << 10
+	maxMailRates        = 4096 // peers whose rate is remembered
+	sweepEvery          = 10 * time.Minute
+	sweepAtOnce         = 256
+	mailboxProvideEvery = 12 * time.Hour
+	mailboxProvideRetry = 10 * time.Second // doubles up to mailboxProvideEvery
+)
+
+// mailbox keeps the boxes. What is durable of one is its row, and for each envelope
+// the head, the bytes, and the cursor by hash; all change in one transaction.
+type mailbox struct {
+	n   *Node
+	cfg MailboxConfig
+
+	mu        sync.Mutex
+	boxes     map[wire.BoxID]*mailBoxRow
+	envelopes int
+	bytes     int64
+	rates     map[peer.ID]*rate.Limiter
+}
+
+// mailBoxRow is what is kept of a box.
+type mailBoxRow struct {
+	Life   uint64 `cbor:"1,keyasint"` // drawn at random when the box is opened
+	Next   uint64 `cbor:"2,keyasint"` // cursor of the next envelope
+	Count  uint64 `cbor:"3,keyasint"`
+	Bytes  uint64 `cbor:"4,keyasint"` // with mailOverhead for each
+	Oldest uint64 `cbor:"5,keyasint"` // when the oldest came: milliseconds since 1970
+	Opener []byte `cbor:"6,keyasint"` // peer ID on whose account it is
+	Put    uint64 `cbor:"7,keyasint"` // when the newest came
+}
+
+// mailHeadRow is what is kept of an envelope beside its bytes.
+type mailHeadRow struct {
+	Hash wire.Hash `cbor:"1,keyasint"`
+	Size uint64    `cbor:"2,keyasint"`
+	Came uint64    `cbor:"3,keyasint"` // milliseconds since 1970
+}
+
+// Keys of a mailbox's rows.
+const (
+	keyBox       = "n/mailbox/box/"  // ‖ box: mailBoxRow
+	keyBoxHead   = "n/mailbox/head/" // ‖ box ‖ cursor: mailHeadRow
+	keyBoxMail   = "n/mailbox/mail/" // ‖ box ‖ cursor: boxed envelope
+	keyBoxByHash = "n/mailbox/hash/" // ‖ box ‖ hash: cursor
+)
+
+func boxKey(prefix string, box wire.BoxID) []byte { return append([]byte(prefix), box[:]...) }
+
+func cursorKey(prefix string, box wire.BoxID, at uint64) []byte {
+	return binary.BigEndian.AppendUint64(boxKey(prefix, box), at)
+}
+
+func hashKey(box wire.BoxID, h wire.Hash) []byte { return append(boxKey(keyBoxByHash, box), h[:]...) }
+
+// newMailbox finds the boxes of the store.
+func newMailbox(n *Node, cfg MailboxConfig) (*mailbox, error) {
+	if cfg.Quota == 0 {
+		cfg.Quota = defaultMailQuota
+	}
+	if cfg.BoxQuota == 0 {
+		cfg.BoxQuota = min(defaultBoxQuota, cfg.Quota)
+	}
+	if cfg.Lifetime == 0 {
+		cfg.Lifetime = defaultMailLifetime
+	}
+	m := &mailbox{n: n, cfg: cfg, boxes: make(map[wire.BoxID]*mailBoxRow), rates: make(map[peer.ID]*rate.Limiter)}
+	if err := n.store.Scan([]byte(keyBox), func(key, value []byte) error {
+		row := new(mailBoxRow)
+		if err := wire.Unmarshal(value, row); err != nil {
+			return err
+		}
+		m.boxes[wire.BoxID(key[len(keyBox):])] = row
+		m.count(int(row.Count), int64(row.Bytes)+mailOverhead) //nolint:gosec // written by this node
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("restoring the mailbox: %w", err)
+	}
+	return m, nil
+}
+
+func (m *mailbox) count(envelopes int, bytes int64) {
+	m.envelopes += envelopes
+	m.bytes += bytes
+}
+
+// run deletes what is too old and tells the DHT of the mailbox until ctx ends.
+func (m *mailbox) run(ctx context.Context) {
+	sweep := time.NewTicker(min(sweepEvery, m.cfg.Lifetime))
+	defer sweep.Stop()
+	announce := time.NewTimer(0)
+	defer announce.Stop()
+	pause := mailboxProvideRetry
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-sweep.C:
+			if err := m.sweep(time.Now()); err != nil {
+				m.n.log.Warn("old envelopes stay in the mailbox", "err", err)
+			}
+		case <-announce.C:
+			if err := m.n.dht.ProvideMailbox(ctx); err != nil {
+				pause = min(2*pause, mailboxProvideEvery)
+			} else {
+				pause = mailboxProvideEvery
+			}
+			announce.Reset(pause + mathrand.N(pause/10)) //nolint:gosec // spreads load, hides nothing
+		}
+	}
+}
+
+var errNoBoxKey = errors.New("the peer did not show that it holds the box's key")
+
+// serveMail answers one stream to the mailbox.
+func (n *Node) serveMail(ctx context.Context, s network.Stream) error {
+	f := newFrames(s)
+	defer f.abandon()
+	var hello wire.MailHello
+	if err := f.read(&hello); err != nil {
+		return err
+	}
+	var challenge wire.MailChallenge
+	_, _ = rand.Read(challenge.Nonce[:])
+	if err := f.write(challenge); err != nil {
+		return err
+	}
+	var proof wire.MailProof
+	if err := f.read(&proof); err != nil {
+		return err
+	}
+	p := s.Conn().RemotePeer()
+	payload := wire.MailProofPayload(hello.Box, challenge.Nonce, []byte(p), []byte(n.host.ID()))
+	holds := func(box wire.BoxID, signature []byte) bool {
+		return identity.Verify(box[:], wire.DomainMailbox, wire.GroupID{}, wire.Signed{Payload: payload, Signature: signature}) == nil
+	}
+	if !holds(hello.Box, proof.Signature) || proof.Voucher != nil && !holds(proof.Voucher.Box, proof.Voucher.Signature) {
+		n.metrics.MailRefused.Add(1)
+		f.close()
+		return errNoBoxKey
+	}
+	c := &mailCaller{peer: p, box: hello.Box}
+	if proof.Voucher != nil {
+		c.voucher = &proof.Voucher.Box
+	}
+	for {
+		var r wire.MailRequest
+		if err := f.read(&r); errors.Is(err, io.EOF) {
+			f.close()
+			return nil
+		} else if err != nil {
+			return err
+		}
+		reply, cost, err := n.mailbox.answer(time.Now(), c, &r)
+		if err != nil {
+			return err
+		}
+		// Who asks for much waits before the next answer. It costs this node a stream.
+		if err := n.mailbox.rate(p).WaitN(ctx, min(cost, mailBurst)); err != nil {
+			return err
+		}
+		if err := f.write(reply); err != nil {
+			return err
+		}
+	}
+}
+
+// mailCaller is who has shown that it holds the key of a box, and maybe of another.
+type mailCaller struct {
+	peer    peer.ID
+	box     wire.BoxID
+	voucher *wire.BoxID
+}
+
+// rate is a peer's share of this mailbox's work.
+func (m *mailbox) rate(p peer.ID) *rate.Limiter {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.rates[p]
+	if l == nil {
+		if len(m.rates) >= maxMailRates {
+			maps.DeleteFunc(m.rates, func(_ peer.ID, l *rate.Limiter) bool { return l.Tokens() >= mailBurst })
+		}
+		if len(m.rates) >= maxMailRates {
+			clear(m.rates)
+		}
+		l = rate.NewLimiter(mailRate, mailBurst)
+		m.rates[p] = l
+	}
+	return l
+}
+
+// answer does one request; cost is what it moved.
+func (m *mailbox) answer(now time.Time, c *mailCaller, r *wire.MailRequest) (reply *wire.MailReply, cost int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	reply = new(wire.MailReply)
+	cost = mailRequest
+	switch {
+	case r.Put != nil:
+		for _, e := range r.Put {
+			cost += len(e)
+			if err := wire.CheckBoxed(e); err != nil {
+				return nil, cost, fmt.Errorf("%w: %w", errProtocol, err)
+			}
+		}
+		reply.Code, reply.Taken, err = m.put(now, c, r.Put)
+	case r.List != nil:
+		reply.Heads, err = m.list(c.box, r.List.After)
+		cost += 64 * len(reply.Heads)
+	default:
+		reply.Items, err = m.fetch(c.box, r.Fetch)
+		for _, i := range reply.Items {
+			cost += len(i.Boxed)
+		}
+	}
+	if box := m.boxes[c.box]; box != nil {
+		reply.Life = box.Life
+	}
+	return reply, cost, err
+}
+
+// open gives the box of a caller, a new one if need be and if it may have one. The
+// new one is not in boxes yet.
+func (m *mailbox) open(c *mailCaller) (*mailBoxRow, wire.MailCode) {
+	if box := m.boxes[c.box]; box != nil {
+		copied := *box
+		return &copied, wire.MailDone
+	}
+	opener := []byte(c.peer)
+	if len(m.cfg.Allow) > 0 && !m.allows(c.peer) {
+		if c.voucher == nil || m.boxes[*c.voucher] == nil {
+			return nil, wire.MailClosed
+		}
+		opener = m.boxes[*c.voucher].Opener
+	}
+	has := 0
+	for _, b := range m.boxes {
+		if string(b.Opener) == string(opener) {
+			has++
+		}
+	}
+	if has >= maxBoxesOf || m.bytes+mailOverhead > m.cfg.Quota {
+		return nil, wire.MailFull
+	}
+	return &mailBoxRow{Life: mathrand.Uint64N(math.MaxUint64) + 1, Next: 1, Opener: opener}, wire.MailDone //nolint:gosec // tells lives apart, hides nothing
+}
+
+func (m *mailbox) allows(p peer.ID) bool {
+	for _, a := range m.cfg.Allow {
+		if a == p {
+			return true
+		}
+	}
+	return false
+}
+
+// put keeps envelopes, in their order, as far as there is room: taken says how many.
+// Those that are there already are taken, and kept once.
+func (m *mailbox) put(now time.Time, c *mailCaller, envelopes [][]byte) (code wire.MailCode, taken uint64, err error) {
+	box, code := m.open(c)
+	if code != wire.MailDone {
+		m.n.metrics.MailRefused.Add(float64(len(envelopes)))
+		return code, 0, nil
+	}
+	var b storage.Batch
+	set := func(key, value []byte) { b.Writes = append(b.Writes, storage.Write{Key: key, Value: value}) }
+	fresh, added := make(map[wire.Hash]bool), int64(0)
+	for _, e := range envelopes {
+		h := wire.Hash(sha256.Sum256(e))
+		if _, err := m.n.store.Get(hashKey(c.box, h)); err == nil || fresh[h] {
+			taken++
+			continue
+		} else if !errors.Is(err, storage.ErrNotFound) {
+			return 0, 0, err
+		}
+		charge := int64(len(e)) + mailOverhead
+		if int64(box.Bytes)+charge > m.cfg.BoxQuota || box.Count >= maxInBox || m.bytes+added+charge > m.cfg.Quota { //nolint:gosec // bounded by the quota
+			code = wire.MailFull
+			break
+		}
+		if box.Count == 0 {
+			box.Oldest = uint64(now.UnixMilli()) //nolint:gosec // after 1970
+		}
+		at := box.Next
+		set(cursorKey(keyBoxHead, c.box, at), wire.Marshal(&mailHeadRow{Hash: h, Size: uint64(len(e)), Came: uint64(now.UnixMilli())})) //nolint:gosec // after 1970
+		set(cursorKey(keyBoxMail, c.box, at), e)
+		set(hashKey(c.box, h), wire.U64(at))
+		fresh[h] = true
+		box.Put = uint64(now.UnixMilli())                                            //nolint:gosec // after 1970
+		box.Next, box.Count, box.Bytes = at+1, box.Count+1, box.Bytes+uint64(charge) //nolint:gosec // a length
+		added += charge
+		taken++
+	}
+	if len(fresh) > 0 {
+		set(boxKey(keyBox, c.box), wire.Marshal(box))
+		if err := m.n.apply(b); errors.Is(err, storage.ErrNoSpace) {
+			return wire.MailFull, 0, nil
+		} else if err != nil {
+			return 0, 0, err
+		}
+		if m.boxes[c.box] == nil {
+			added += mailOverhead
+		}
+		m.boxes[c.box] = box
+		m.count(len(fresh), added)
+	}
+	m.n.metrics.MailTaken.Add(float64(len(fresh)))
+	m.n.metrics.MailRefused.Add(float64(uint64(len(envelopes)) - taken))
+	return code, taken, nil
+}
+
+// errEnough ends a scan early.
+var errEnough = errors.New("enough")
+
+// list gives what a box holds after a cursor, the oldest first.
+func (m *mailbox) list(box wire.BoxID, after uint64) ([]wire.MailHead, error) {
+	var out []wire.MailHead
+	if after == math.MaxUint64 || m.boxes[box] == nil {
+		return nil, nil
+	}
+	err := m.heads(box, after+1, func(at uint64, row *mailHeadRow) error {
+		out = append(out, wire.MailHead{At: at, Hash: row.Hash})
+		if len(out) == wire.MaxMailHeads {
+			return errEnough
+		}
+		return nil
+	})
+	return out, err
+}
+
+// heads goes through what a box holds from a cursor on, until fn says errEnough.
+func (m *mailbox) heads(box wire.BoxID, from uint64, fn func(at uint64, row *mailHeadRow) error) error {
+	prefix := boxKey(keyBoxHead, box)
+	err := m.n.store.ScanFrom(prefix, cursorKey(keyBoxHead, box, from), func(key, value []byte) error {
+		row := new(mailHeadRow)
+		if err := wire.Unmarshal(value, row); err != nil {
+			return err
+		}
+		return fn(binary.BigEndian.Uint64(key[len(prefix):]), row)
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// fetch gives the envelopes at these cursors that are still there, as many as fit a
+// reply.
+func (m *mailbox) fetch(box wire.BoxID, cursors []uint64) ([]wire.MailItem, error) {
+	var out []wire.MailItem
+	size := 0
+	for _, at := range cursors {
+		e, err := m.n.store.Get(cursorKey(keyBoxMail, box, at))
+		if errors.Is(err, storage.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if size += len(e); size > mailReplyBytes && len(out) > 0 {
+			break
+		}
+		out = append(out, wire.MailItem{At: at, Boxed: e})
+	}
+	m.n.metrics.MailServed.Add(float64(len(out)))
+	return out, nil
+}
+
+// sweep deletes envelopes that are older than the lifetime, and boxes into which none
+// came for two: members who find another one post again what somebody may lack, and
+// that is for a mailbox that lost something, not for one where it got old.
+func (m *mailbox) sweep(now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	limit := uint64(max(now.Add(-m.cfg.Lifetime).UnixMilli(), 0)) //nolint:gosec // not negative
+	for id, box := range m.boxes {
+		for box.Count > 0 && box.Oldest <= limit {
+			next, err := m.sweepBox(id, *box, limit)
+			if err != nil {
+				return err
+			}
+			m.count(int(next.Count)-int(box.Count), int64(next.Bytes)-int64(box.Bytes)) //nolint:gosec // bounded by the quota
+			m.boxes[id], box = next, next
+		}
+		if box.Count == 0 && time.UnixMilli(int64(box.Put)).Add(2*m.cfg.Lifetime).Before(now) { //nolint:gosec // written by this node
+			if err := m.n.apply(storage.Batch{Writes: []storage.Write{{Key: boxKey(keyBox, id)}}}); err != nil {
+				return err
+			}
+			delete(m.boxes, id)
+			m.count(0, -mailOverhead)
+		}
+	}
+	return nil
+}
+
+// sweepBox deletes up to sweepAtOnce envelopes of a box and gives what is left of it.
+func (m *mailbox) sweepBox(id wire.BoxID, box mailBoxRow, limit uint64) (*mailBoxRow, error) {
+	var b storage.Batch
+	drop := func(key []byte) { b.Writes = append(b.Writes, storage.Write{Key: key}) }
+	gone, seen := 0, false
+	if err := m.heads(id, 0, func(at uint64, row *mailHeadRow) error {
+		seen = true
+		if row.Came > limit || gone == sweepAtOnce {
+			box.Oldest = row.Came
+			return errEnough
+		}
+		gone++
+		drop(cursorKey(keyBoxHead, id, at))
+		drop(cursorKey(keyBoxMail, id, at))
+		drop(hashKey(id, row.Hash))
+		box.Count--
+		box.Bytes -= row.Size + mailOverhead
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if !seen {
+		box.Count, box.Bytes = 0, 0 // the row said more than was there
+	}
+	b.Writes = append(b.Writes, storage.Write{Key: boxKey(keyBox, id), Value: wire.Marshal(&box)})
+	return &box, m.n.apply(b)
+}
+
+// MailboxStatus is what this node keeps for others.
+type MailboxStatus struct {
+	Boxes     int
+	Envelopes int
+	Bytes     int64
+	Quota     int64
+	Lifetime  time.Duration
+}
+
+// Mailbox says what this node keeps for others; false: it is no mailbox.
+func (n *Node) Mailbox() (MailboxStatus, bool) {
+	m := n.mailbox
+	if m == nil {
+		return MailboxStatus{}, false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return MailboxStatus{Boxes: len(m.boxes), Envelopes: m.envelopes, Bytes: m.bytes, Quota: m.cfg.Quota, Lifetime: m.cfg.Lifetime}, true
+}

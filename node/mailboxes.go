@@ -1,0 +1,141 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// GroupMailbox is a mailbox of a group, as this device sees it.
+type GroupMailbox struct {
+	Peer    peer.ID
+	Addrs   []multiaddr.Multiaddr
+	Reached time.Time // when the last good visit ended, in this run; zero: none did
+	Err     error     // of the last visit
+	Waiting int       // envelopes that it has not taken
+}
+
+// Mailboxes lists the mailboxes of a group.
+func (n *Node) Mailboxes(ctx context.Context, id wire.GroupID) ([]GroupMailbox, error) {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return nil, err
+	}
+	assigned, err := look(ctx, n, id, (*group.Machine).Mailboxes)
+	if err != nil {
+		return nil, err
+	}
+	posts, err := g.mailer.posted()
+	if err != nil {
+		return nil, err
+	}
+	g.mailer.mu.Lock()
+	defer g.mailer.mu.Unlock()
+	out := make([]GroupMailbox, len(assigned))
+	for i, a := range assigned {
+		m := GroupMailbox{Peer: peer.ID(a.Peer)}
+		for _, b := range a.Addrs {
+			if addr, err := multiaddr.NewMultiaddrBytes(b); err == nil {
+				m.Addrs = append(m.Addrs, addr)
+			}
+		}
+		if st := g.mailer.state[m.Peer]; st != nil {
+			m.Reached, m.Err = st.reached, st.err
+		}
+		if row := g.mailer.at[m.Peer]; row != nil {
+			for _, p := range posts {
+				if !row.taken(p) {
+					m.Waiting++
+				}
+			}
+		}
+		out[i] = m
+	}
+	return out, nil
+}
+
+// AddMailbox assigns a mailbox to a group: an owner's or admin's word, which every
+// member follows. Without addresses they are looked up. Errors: also ErrExists, and
+// group.ErrFull where the group has as many as it may.
+func (n *Node) AddMailbox(ctx context.Context, id wire.GroupID, at peer.AddrInfo) error {
+	if len(at.Addrs) == 0 {
+		at.Addrs = n.host.Peerstore().Addrs(at.ID)
+	}
+	if len(at.Addrs) == 0 {
+		find, cancel := context.WithTimeout(ctx, lookupTimeout)
+		defer cancel()
+		found, err := n.dht.Locate(find, at)
+		if err != nil {
+			return fmt.Errorf("%w: an address of the peer %v: %w", ErrNotFound, at.ID, err)
+		}
+		at = found
+	}
+	return n.setMailboxes(ctx, id, func(old []wire.LinkPeer) ([]wire.LinkPeer, error) {
+		switch {
+		case slices.ContainsFunc(old, func(p wire.LinkPeer) bool { return peer.ID(p.Peer) == at.ID }):
+			return nil, fmt.Errorf("%w: the group uses the mailbox %v", ErrExists, at.ID)
+		case len(old) >= wire.MaxMailboxes:
+			return nil, fmt.Errorf("%w: a group has at most %d mailboxes: remove one first", group.ErrFull, wire.MaxMailboxes)
+		}
+		return append(slices.Clone(old), linkPeer(at.ID, at.Addrs)), nil
+	})
+}
+
+// RemoveMailbox has a group use a mailbox no more. What it keeps stays there until it
+// is too old.
+func (n *Node) RemoveMailbox(ctx context.Context, id wire.GroupID, p peer.ID) error {
+	return n.setMailboxes(ctx, id, func(old []wire.LinkPeer) ([]wire.LinkPeer, error) {
+		left := slices.DeleteFunc(slices.Clone(old), func(o wire.LinkPeer) bool { return peer.ID(o.Peer) == p })
+		if len(left) == len(old) {
+			return nil, fmt.Errorf("%w: the group does not use the mailbox %v", ErrNotFound, p)
+		}
+		return left, nil
+	})
+}
+
+// setMailboxes writes the register anew. Of two admins who do so at once the later
+// one's word holds.
+func (n *Node) setMailboxes(ctx context.Context, id wire.GroupID, change func([]wire.LinkPeer) ([]wire.LinkPeer, error)) error {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return err
+	}
+	var old []wire.LinkPeer
+	var last uint64
+	if err := g.loop.look(ctx, func(m *group.Machine) error {
+		old = m.Mailboxes()
+		_, last = m.MailboxesSet()
+		return nil
+	}); err != nil {
+		return err
+	}
+	mailboxes, err := change(old)
+	if err != nil {
+		return err
+	}
+	item := wire.ProfileItem{
+		V: wire.Version, Field: wire.FieldMailboxes, HLC: max(uint64(hlcOf(time.Now())), last+1), Signer: n.me.user.Public(), Mailboxes: mailboxes,
+	}
+	if _, err := wire.DecodeProfileItem(item.Encode()); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	_, err = g.loop.step(ctx, group.SetProfile{Item: n.me.user.Sign(wire.DomainProfile, id, item.Encode())})
+	return err
+}
+
+// FindMailboxes gives peers that say in the DHT that they are mailboxes, until ctx
+// ends or no more are found. Whether one opens a box for this device shows when it is
+// used.
+func (n *Node) FindMailboxes(ctx context.Context) (<-chan peer.AddrInfo, error) {
+	if n.dht.Size() == 0 {
+		return nil, ErrNoPeers
+	}
+	return n.dht.Mailboxes(ctx), nil
+}
