@@ -219,13 +219,17 @@ func (g *hosted) befriend(ctx context.Context, friends *map[peer.ID]bool) {
 	}
 	tag := "group " + g.id.String()
 	for p := range now {
+		if !(*friends)[p] {
+			g.n.fellows.joined(p)
+		}
 		g.n.peers.Member(p, true)
 		g.n.host.ConnManager().Protect(p, tag)
 	}
 	for p := range *friends {
 		if !now[p] {
+			g.n.fellows.left(p)
 			g.n.host.ConnManager().Unprotect(p, tag)
-			g.n.peers.Member(p, g.n.host.ConnManager().IsProtected(p, "")) // another group may have it
+			g.n.peers.Member(p, g.n.fellows.has(p)) // another group may have it
 		}
 	}
 	*friends = now

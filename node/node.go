@@ -106,6 +106,7 @@ type Node struct {
 	changed   *signal // woken whenever readiness may have changed
 	metrics   *Metrics
 	streams   turnstile
+	fellows   fellows
 	observed  atomic.Pointer[string] // address of the metrics, while they are served
 
 	mu      sync.Mutex
@@ -172,7 +173,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 func (n *Node) gossip() error {
 	ready := make(chan error, 1)
 	n.life.start(func(ctx context.Context) {
-		ps, err := newPubSub(ctx, n.host)
+		ps, err := newPubSub(ctx, n.host, n.fellows.has)
 		n.pubsub = ps
 		ready <- err
 	})
