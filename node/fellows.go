@@ -32,8 +32,11 @@ func (f *fellows) left(p peer.ID) {
 	}
 }
 
-func (f *fellows) has(p peer.ID) bool {
+func (f *fellows) has(p peer.ID) bool { return f.shared(p) > 0 }
+
+// shared is how many groups have both the peer and this device.
+func (f *fellows) shared(p peer.ID) int {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return f.groups[p] > 0
+	return f.groups[p]
 }

@@ -104,7 +104,7 @@ func (n *Node) serveStreams() {
 		log := n.log.With("subsystem", "stream", "protocol", protocol)
 		n.host.SetStreamHandler(protocolID(protocol), func(s network.Stream) {
 			p := s.Conn().RemotePeer()
-			if !n.streams.enter(p) {
+			if !n.limits.opens(protocol, p) || !n.streams.enter(p) {
 				_ = s.Reset()
 				return
 			}

@@ -287,7 +287,7 @@ func readTree(f *frames, epoch wire.EpochID) ([]byte, error) {
 
 // serveJoin answers a joiner: waiting, and then its Welcome or why not.
 func (n *Node) serveJoin(ctx context.Context, s network.Stream) error {
-	f := newFrames(s)
+	f := newFrames(n.limits.joining(s))
 	defer f.abandon()
 	var r wire.JoinRequest
 	if err := f.read(&r); err != nil {

@@ -107,6 +107,7 @@ type Node struct {
 	metrics   *Metrics
 	streams   turnstile
 	fellows   fellows
+	limits    *limits
 	observed  atomic.Pointer[string] // address of the metrics, while they are served
 
 	mu      sync.Mutex
@@ -137,6 +138,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 		failed: make(chan error, 1), crash: crash,
 	}
 	n.metrics = newMetrics(n)
+	n.limits = newLimits(&n.fellows, func(what string) { n.metrics.Limited.WithLabelValues(what).Inc() })
 	n.close = sync.OnceValue(n.shut)
 	defer func() {
 		if err != nil {
@@ -173,7 +175,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 func (n *Node) gossip() error {
 	ready := make(chan error, 1)
 	n.life.start(func(ctx context.Context) {
-		ps, err := newPubSub(ctx, n.host, n.fellows.has)
+		ps, err := newPubSub(ctx, n.host, n.limits)
 		n.pubsub = ps
 		ready <- err
 	})

@@ -25,7 +25,7 @@ const (
 
 // newPubSub starts GossipSub: nobody signs, nobody is named, and a message is known
 // by the hash of its content. Peer exchange lets a small mesh grow from one contact.
-func newPubSub(ctx context.Context, h host.Host, fellow func(peer.ID) bool) (*pubsub.PubSub, error) {
+func newPubSub(ctx context.Context, h host.Host, l *limits) (*pubsub.PubSub, error) {
 	ps, err := pubsub.NewGossipSub(ctx, h,
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
@@ -35,7 +35,8 @@ func newPubSub(ctx context.Context, h host.Host, fellow func(peer.ID) bool) (*pu
 		}),
 		pubsub.WithMaxMessageSize(wire.MaxEnvelope+4<<10), // the protobuf around it
 		pubsub.WithPeerExchange(true),
-		peerScoring(fellow),
+		peerScoring(l.fellows.has),
+		pubsub.WithAppSpecificRpcInspector(l.inspect),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("starting GossipSub: %w", err)
@@ -62,6 +63,7 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic,
 		g.n.metrics.Envelopes.WithLabelValues(verdict.String()).Inc()
 		g.refused(sourceGossip, from.String(), err)
 		if verdict != group.Accept {
+			g.n.limits.wasted(from)
 			g.log.Debug("envelope not passed on", "verdict", verdict, "from", from, "err", err)
 		}
 		switch verdict {
