@@ -45,7 +45,7 @@ func (n *Node) discover() (err error) {
 		return err
 	}
 	if n.peers, err = discovery.NewPeers(discovery.PeersConfig{
-		Host: n.host, Bootstrap: bootstrap, Book: peerBook{n}, Log: n.log.With("subsystem", "peers"),
+		Host: n.host, Bootstrap: bootstrap, Book: peerBook{n}, Enough: lowWater(n.cfg.Connections), Log: n.log.With("subsystem", "peers"),
 	}); err != nil {
 		return err
 	}

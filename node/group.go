@@ -203,7 +203,7 @@ func (g *hosted) watch(ctx context.Context) {
 	}
 }
 
-// befriend has the members' peers dialled first and their connections kept, and
+// befriend has the members' peers dialled first and their connections closed last, and
 // lets go of those who are members no longer.
 func (g *hosted) befriend(ctx context.Context, friends *map[peer.ID]bool) {
 	now := make(map[peer.ID]bool)
@@ -223,12 +223,12 @@ func (g *hosted) befriend(ctx context.Context, friends *map[peer.ID]bool) {
 			g.n.fellows.joined(p)
 		}
 		g.n.peers.Member(p, true)
-		g.n.host.ConnManager().Protect(p, tag)
+		g.n.host.ConnManager().TagPeer(p, tag, fellowTag)
 	}
 	for p := range *friends {
 		if !now[p] {
 			g.n.fellows.left(p)
-			g.n.host.ConnManager().Unprotect(p, tag)
+			g.n.host.ConnManager().UntagPeer(p, tag)
 			g.n.peers.Member(p, g.n.fellows.has(p)) // another group may have it
 		}
 	}

@@ -5,33 +5,28 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Connections a node keeps: above the high water it closes the least useful ones
-// until the low water. Members are protected by GossipSub's tags.
-const (
-	lowWater  = 32
-	highWater = 60
-)
-
 // newHost makes the libp2p host: QUIC and TCP, no other transport.
 func newHost(cfg Config, me *self) (host.Host, error) {
-	cm, err := connmgr.NewConnManager(lowWater, highWater, connmgr.WithGracePeriod(time.Minute))
+	cm, err := newConnManager(cfg.Connections)
 	if err != nil {
-		return nil, fmt.Errorf("starting the connection manager: %w", err)
+		return nil, err
 	}
-	opts := []libp2p.Option{libp2p.ConnectionManager(cm), libp2p.UserAgent("pandanode")}
+	rm, err := newResourceManager(cfg.Connections)
+	if err != nil {
+		return nil, errors.Join(err, cm.Close())
+	}
+	opts := []libp2p.Option{libp2p.ConnectionManager(cm), libp2p.ResourceManager(rm), libp2p.UserAgent("pandanode")}
 	if cfg.NewHost != nil {
 		h, err := cfg.NewHost(opts...)
 		if err != nil {

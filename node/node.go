@@ -29,16 +29,17 @@ import (
 // Config says how to run a device. Home and what unlocks its store are needed;
 // every other zero value is a default.
 type Config struct {
-	Home       string
-	Passphrase func() ([]byte, error) // that unlocks the store; see storage.Options
-	KeyFile    string                 // in its place
-	Listen     []string               // multiaddrs; none: QUIC and TCP on a free port of every interface
-	Bootstrap  []string               // multiaddrs with peer IDs, dialled at the start and whenever nobody is left
-	MDNS       bool                   // find peers on the local network
-	DHT        discovery.Mode
-	BucketSize int    // of the DHT; 0: 20. All nodes of a network want the same
-	Socket     string // path of the local API's unix socket; empty: no socket
-	Metrics    string // TCP address that serves metrics and health to all who reach it; empty: only the socket does
+	Home        string
+	Passphrase  func() ([]byte, error) // that unlocks the store; see storage.Options
+	KeyFile     string                 // in its place
+	Listen      []string               // multiaddrs; none: QUIC and TCP on a free port of every interface
+	Bootstrap   []string               // multiaddrs with peer IDs, dialled at the start and whenever nobody is left
+	Connections int                    // that are kept; 0: 60. At least 8
+	MDNS        bool                   // find peers on the local network
+	DHT         discovery.Mode
+	BucketSize  int    // of the DHT; 0: 20. All nodes of a network want the same
+	Socket      string // path of the local API's unix socket; empty: no socket
+	Metrics     string // TCP address that serves metrics and health to all who reach it; empty: only the socket does
 	// GroupMetrics has metrics of each group, labelled with its ID: whoever reads them
 	// knows which groups this device is in.
 	GroupMetrics bool
@@ -61,6 +62,12 @@ func (c *Config) validate() error {
 	}
 	if _, err := c.bootstrap(); err != nil {
 		return err
+	}
+	switch {
+	case c.Connections == 0:
+		c.Connections = defaultConnections
+	case c.Connections < minConnections:
+		return fmt.Errorf("%w: %d connections are too few: at least %d", ErrInvalid, c.Connections, minConnections)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -29,6 +29,7 @@ type world struct {
 	nodes map[int]*Node
 	crash map[int]func(wire.GroupID, boundary) bool // given to the next open
 	log   *slog.Logger
+	with  func(i int, cfg *Config) // changes the next open's configuration; nil: nothing to change
 }
 
 // testLog discards, or writes to stderr if PANDANODE_TEST_LOG is set.
@@ -88,6 +89,9 @@ func (w *world) open(i int, bootstrap ...int) *Node {
 	}
 	for _, b := range bootstrap {
 		cfg.Bootstrap = append(cfg.Bootstrap, fmt.Sprintf("%v/p2p/%v", w.net.Addr(b), w.net.PeerID(b)))
+	}
+	if w.with != nil {
+		w.with(i, &cfg)
 	}
 	n, err := open(w.Context(), cfg, w.crash[i])
 	if err != nil {

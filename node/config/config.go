@@ -41,7 +41,16 @@ type Config struct {
 
 	Log     Log     `toml:"log"`
 	Metrics Metrics `toml:"metrics"`
+	Limits  Limits  `toml:"limits"`
 }
+
+// Limits says what the node may use.
+type Limits struct {
+	Connections int `toml:"connections"` // that are kept
+}
+
+// minConnections is the least that [Limits] may ask for.
+const minConnections = 8
 
 // Metrics says who may watch the node beside its local API.
 type Metrics struct {
@@ -82,6 +91,7 @@ func Default(p Paths) Config {
 		Bootstrap: []string{},
 		MDNS:      true,
 		Log:       Log{Level: "info", Format: "text"},
+		Limits:    Limits{Connections: 60},
 	}
 }
 
@@ -115,6 +125,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.Metrics.validate(); err != nil {
 		bad("metrics.address", "%w", err)
+	}
+	if c.Limits.Connections < minConnections {
+		bad("limits.connections", "%d are too few for gossip and the DHT: at least %d", c.Limits.Connections, minConnections)
 	}
 	if !slices.Contains(logLevels, c.Log.Level) {
 		bad("log.level", "%q is none of %s", c.Log.Level, strings.Join(logLevels, ", "))

@@ -40,6 +40,8 @@ func TestErrorsNameTheLineAndTheKey(t *testing.T) {
 		{file: "[metrics]\naddress = \":9464\"\n", want: `metrics.address: ":9464" can be reached from other machines`},
 		{file: "[metrics]\naddress = \"0.0.0.0:9464\"\n", want: "set metrics.public too"},
 		{file: "[metrics]\naddress = \"example.org:9464\"\n", want: "set metrics.public too"},
+		{file: "[limits]\nconnections = 7\n", want: "limits.connections: 7 are too few"},
+		{env: "PANDANODE_LIMITS_CONNECTIONS=many", want: `"many" is no number`},
 		{env: "PANDANODE_MDSN=true", want: `there is no variable PANDANODE_MDSN; did you mean "PANDANODE_MDNS"?`},
 		{env: "PANDANODE_MDNS=maybe", want: `PANDANODE_MDNS: "maybe" is neither true nor false`},
 		{flag: "perhaps", want: `--mdns: "perhaps" is neither`},

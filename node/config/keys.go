@@ -29,6 +29,12 @@ func (k Key) IsList() bool {
 	return ok
 }
 
+// IsNumber says whether the key holds a number.
+func (k Key) IsNumber() bool {
+	_, ok := k.at(new(Config)).(*int)
+	return ok
+}
+
 // IsBool says whether the key is true or false.
 func (k Key) IsBool() bool {
 	_, ok := k.at(new(Config)).(*bool)
@@ -60,6 +66,8 @@ var keys = []Key{
 	{"metrics.public", "Whether that address may be reachable from other machines. Whoever reaches it sees how\n" +
 		"much this node is used, though not by whom or for what.", "let the metrics be reachable from other machines", func(c *Config) any { return &c.Metrics.Public }},
 	{"metrics.groups", "Whether there are metrics of each group, labelled with its ID.", "have metrics of each group, labelled with its ID", func(c *Config) any { return &c.Metrics.Groups }},
+	{"limits.connections", "How many connections to keep, at least 8. Above it the least useful ones are closed until\n" +
+		"half of them are left; those with members of this device's groups are kept as long as possible.", "how many connections to keep", func(c *Config) any { return &c.Limits.Connections }},
 }
 
 // Keys gives the table of keys.
@@ -74,6 +82,12 @@ func (k Key) set(c *Config, text string) error {
 		v, err := strconv.ParseBool(text)
 		if err != nil {
 			return fmt.Errorf("%q is neither true nor false", text)
+		}
+		*p = v
+	case *int:
+		v, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("%q is no number", text)
 		}
 		*p = v
 	case *[]string:
@@ -96,6 +110,8 @@ func (k Key) literal(c *Config) string {
 		return quote(*p)
 	case *bool:
 		return strconv.FormatBool(*p)
+	case *int:
+		return strconv.Itoa(*p)
 	case *[]string:
 		items := make([]string, len(*p))
 		for i, s := range *p {
