@@ -4,20 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/host/autorelay"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+
+	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// newHost makes the libp2p host: QUIC and TCP, no other transport.
-func newHost(cfg Config, me *self) (host.Host, error) {
+// newHost makes the libp2p host: QUIC and TCP, no other transport. relays gives peers
+// that may relay, for a node that others cannot call.
+func newHost(cfg Config, me *self, relays autorelay.PeerSource) (host.Host, error) {
+	through, err := cfg.relayThrough()
+	if err != nil {
+		return nil, err
+	}
 	cm, err := newConnManager(cfg.Connections)
 	if err != nil {
 		return nil, err
@@ -27,6 +37,9 @@ func newHost(cfg Config, me *self) (host.Host, error) {
 		return nil, errors.Join(err, cm.Close())
 	}
 	opts := []libp2p.Option{libp2p.ConnectionManager(cm), libp2p.ResourceManager(rm), libp2p.UserAgent("pandanode")}
+	if cfg.NewHost == nil || len(through) > 0 {
+		opts = append(opts, libp2p.EnableRelay(), relayOptions(through, relays))
+	}
 	if cfg.NewHost != nil {
 		h, err := cfg.NewHost(opts...)
 		if err != nil {
@@ -37,18 +50,31 @@ func newHost(cfg Config, me *self) (host.Host, error) {
 		}
 		return h, nil
 	}
+	if cfg.RelayFor == RelayForNobody {
+		opts = append(opts, libp2p.EnableRelayService()) // once others reach it
+	}
+	if slices.ContainsFunc(cfg.Listen, outside) {
+		opts = append(opts, libp2p.NATPortMap()) // a router's, by UPnP or NAT-PMP
+	}
 	h, err := libp2p.New(append(opts,
 		libp2p.Identity(me.peer),
 		libp2p.ListenAddrStrings(cfg.Listen...),
 		libp2p.Transport(libp2pquic.NewTransport),
 		libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.EnableHolePunching(),
+		libp2p.EnableNATService(), // tells others whether they can be called
 		libp2p.DisableMetrics(),
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("starting libp2p: %w", err)
 	}
 	return h, nil
+}
+
+// outside says whether an address to listen on is more than this machine's own.
+func outside(listen string) bool {
+	a, err := multiaddr.NewMultiaddr(listen)
+	return err == nil && !manet.IsIPLoopback(a)
 }
 
 func (m *self) peerID() peer.ID { return peer.ID(m.device.Cert.Peer) }

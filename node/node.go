@@ -29,17 +29,19 @@ import (
 // Config says how to run a device. Home and what unlocks its store are needed;
 // every other zero value is a default.
 type Config struct {
-	Home        string
-	Passphrase  func() ([]byte, error) // that unlocks the store; see storage.Options
-	KeyFile     string                 // in its place
-	Listen      []string               // multiaddrs; none: QUIC and TCP on a free port of every interface
-	Bootstrap   []string               // multiaddrs with peer IDs, dialled at the start and whenever nobody is left
-	Connections int                    // that are kept; 0: 60. At least 8
-	MDNS        bool                   // find peers on the local network
-	DHT         discovery.Mode
-	BucketSize  int    // of the DHT; 0: 20. All nodes of a network want the same
-	Socket      string // path of the local API's unix socket; empty: no socket
-	Metrics     string // TCP address that serves metrics and health to all who reach it; empty: only the socket does
+	Home         string
+	Passphrase   func() ([]byte, error) // that unlocks the store; see storage.Options
+	KeyFile      string                 // in its place
+	Listen       []string               // multiaddrs; none: QUIC and TCP on a free port of every interface
+	Bootstrap    []string               // multiaddrs with peer IDs, dialled at the start and whenever nobody is left
+	Connections  int                    // that are kept; 0: 60. At least 8
+	RelayThrough []string               // multiaddrs with peer IDs of relays to be called through; none: connected peers that relay
+	RelayFor     RelayFor               // whom this node relays for without limits; empty: nobody
+	MDNS         bool                   // find peers on the local network
+	DHT          discovery.Mode
+	BucketSize   int    // of the DHT; 0: 20. All nodes of a network want the same
+	Socket       string // path of the local API's unix socket; empty: no socket
+	Metrics      string // TCP address that serves metrics and health to all who reach it; empty: only the socket does
 	// GroupMetrics has metrics of each group, labelled with its ID: whoever reads them
 	// knows which groups this device is in.
 	GroupMetrics bool
@@ -63,6 +65,16 @@ func (c *Config) validate() error {
 	if _, err := c.bootstrap(); err != nil {
 		return err
 	}
+	if _, err := c.relayThrough(); err != nil {
+		return err
+	}
+	switch c.RelayFor {
+	case "":
+		c.RelayFor = RelayForNobody
+	case RelayForNobody, RelayForMembers, RelayForAnyone:
+	default:
+		return fmt.Errorf("%w: a node relays for nobody, members or anyone, not for %q", ErrInvalid, c.RelayFor)
+	}
 	switch {
 	case c.Connections == 0:
 		c.Connections = defaultConnections
@@ -76,18 +88,23 @@ func (c *Config) validate() error {
 }
 
 // bootstrap reads the bootstrap addresses.
-func (c *Config) bootstrap() ([]peer.AddrInfo, error) {
-	addrs := make([]multiaddr.Multiaddr, len(c.Bootstrap))
-	for i, a := range c.Bootstrap {
+func (c *Config) bootstrap() ([]peer.AddrInfo, error) { return peersOf("bootstrap", c.Bootstrap) }
+
+// relayThrough reads the addresses of relays.
+func (c *Config) relayThrough() ([]peer.AddrInfo, error) { return peersOf("relay", c.RelayThrough) }
+
+func peersOf(what string, texts []string) ([]peer.AddrInfo, error) {
+	addrs := make([]multiaddr.Multiaddr, len(texts))
+	for i, a := range texts {
 		m, err := multiaddr.NewMultiaddr(a)
 		if err != nil {
-			return nil, fmt.Errorf("%w: bootstrap address %q: %w", ErrInvalid, a, err)
+			return nil, fmt.Errorf("%w: %s address %q: %w", ErrInvalid, what, a, err)
 		}
 		addrs[i] = m
 	}
 	infos, err := peer.AddrInfosFromP2pAddrs(addrs...)
 	if err != nil {
-		return nil, fmt.Errorf("%w: a bootstrap address ends with /p2p/ and a peer ID: %w", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: a %s address ends with /p2p/ and a peer ID: %w", ErrInvalid, what, err)
 	}
 	return infos, nil
 }
@@ -101,6 +118,8 @@ type Node struct {
 	store     *storage.Store
 	me        *self
 	host      host.Host
+	hostReady chan host.Host // holds the host, as soon as there is one
+	relay     io.Closer      // nil: off
 	pubsub    *pubsub.PubSub
 	dht       *discovery.DHT
 	known     *discovery.Known
@@ -142,7 +161,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, opened: time.Now(), life: newLife(context.WithoutCancel(ctx)), changed: new(signal), feed: newFeed(),
 		groups: make(map[wire.GroupID]*hosted), topics: make(map[wire.Hash]*hosted), lookups: make(map[wire.GroupID]*lookup),
-		failed: make(chan error, 1), crash: crash,
+		failed: make(chan error, 1), crash: crash, hostReady: make(chan host.Host, 1),
 	}
 	n.metrics = newMetrics(n)
 	n.limits = newLimits(&n.fellows, func(what string) { n.metrics.Limited.WithLabelValues(what).Inc() })
@@ -158,9 +177,14 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	if n.me, err = readIdentity(n.store); err != nil {
 		return nil, err
 	}
-	if n.host, err = newHost(cfg, n.me); err != nil {
+	if n.host, err = newHost(cfg, n.me, n.relayCandidates); err != nil {
 		return nil, err
 	}
+	n.hostReady <- n.host
+	if err := n.relays(); err != nil {
+		return nil, err
+	}
+	n.life.start(n.watchRelays)
 	if err := n.discover(); err != nil {
 		return nil, err
 	}
@@ -239,6 +263,9 @@ func (n *Node) shut() error {
 	}
 	var errs []error
 	errs = append(errs, n.closeDiscovery())
+	if n.relay != nil {
+		errs = append(errs, n.relay.Close())
+	}
 	if n.host != nil {
 		errs = append(errs, n.host.Close())
 	}

@@ -41,7 +41,16 @@ type Config struct {
 
 	Log     Log     `toml:"log"`
 	Metrics Metrics `toml:"metrics"`
+	Relay   Relay   `toml:"relay"`
 	Limits  Limits  `toml:"limits"`
+}
+
+// Relay says how relays are used, and whether to be one.
+type Relay struct {
+	// Through is multiaddrs, with /p2p/<peer ID>, of relays to be called through.
+	Through []string `toml:"through"`
+	// For is whom this node relays for without limits.
+	For string `toml:"for"` // nobody, members, anyone
 }
 
 // Limits says what the node may use.
@@ -91,6 +100,7 @@ func Default(p Paths) Config {
 		Bootstrap: []string{},
 		MDNS:      true,
 		Log:       Log{Level: "info", Format: "text"},
+		Relay:     Relay{Through: []string{}, For: relayFor[0]},
 		Limits:    Limits{Connections: 60},
 	}
 }
@@ -112,13 +122,21 @@ func (c Config) Validate() error {
 			bad("listen", "%w", err)
 		}
 	}
-	for _, a := range c.Bootstrap {
-		m, err := ma.NewMultiaddr(a)
-		if err != nil {
-			bad("bootstrap", "%w", err)
-		} else if _, err := m.ValueForProtocol(ma.P_P2P); err != nil {
-			bad("bootstrap", "%q does not end in /p2p/<peer ID>: `pandanode status` on that node shows its addresses", a)
+	for _, peers := range []struct {
+		key   string
+		addrs []string
+	}{{"bootstrap", c.Bootstrap}, {"relay.through", c.Relay.Through}} {
+		for _, a := range peers.addrs {
+			m, err := ma.NewMultiaddr(a)
+			if err != nil {
+				bad(peers.key, "%w", err)
+			} else if _, err := m.ValueForProtocol(ma.P_P2P); err != nil {
+				bad(peers.key, "%q does not end in /p2p/<peer ID>: `pandanode status` on that node shows its addresses", a)
+			}
 		}
+	}
+	if !slices.Contains(relayFor, c.Relay.For) {
+		bad("relay.for", "%q is none of %s", c.Relay.For, strings.Join(relayFor, ", "))
 	}
 	if c.PassphraseFile != "" && c.KeyFile != "" {
 		bad("key_file", "passphrase_file is set too: a store has one of them")
@@ -141,4 +159,5 @@ func (c Config) Validate() error {
 var (
 	logLevels  = []string{"debug", "info", "warn", "error"}
 	logFormats = []string{"text", "json"}
+	relayFor   = []string{"nobody", "members", "anyone"}
 )

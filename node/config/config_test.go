@@ -40,6 +40,8 @@ func TestErrorsNameTheLineAndTheKey(t *testing.T) {
 		{file: "[metrics]\naddress = \":9464\"\n", want: `metrics.address: ":9464" can be reached from other machines`},
 		{file: "[metrics]\naddress = \"0.0.0.0:9464\"\n", want: "set metrics.public too"},
 		{file: "[metrics]\naddress = \"example.org:9464\"\n", want: "set metrics.public too"},
+		{file: "[relay]\nthrough = [\"/ip4/127.0.0.1/tcp/4001\"]\n", want: "relay.through: \"/ip4/127.0.0.1/tcp/4001\" does not end in /p2p/"},
+		{file: "[relay]\nfor = \"friends\"\n", want: `relay.for: "friends" is none of nobody, members, anyone`},
 		{file: "[limits]\nconnections = 7\n", want: "limits.connections: 7 are too few"},
 		{env: "PANDANODE_LIMITS_CONNECTIONS=many", want: `"many" is no number`},
 		{env: "PANDANODE_MDSN=true", want: `there is no variable PANDANODE_MDSN; did you mean "PANDANODE_MDNS"?`},

@@ -66,6 +66,10 @@ var keys = []Key{
 	{"metrics.public", "Whether that address may be reachable from other machines. Whoever reaches it sees how\n" +
 		"much this node is used, though not by whom or for what.", "let the metrics be reachable from other machines", func(c *Config) any { return &c.Metrics.Public }},
 	{"metrics.groups", "Whether there are metrics of each group, labelled with its ID.", "have metrics of each group, labelled with its ID", func(c *Config) any { return &c.Metrics.Groups }},
+	{"relay.through", "Nodes that this one is called through where nobody can call it directly, as multiaddrs that\n" +
+		"end in /p2p/<peer ID>. Without any, connected peers that relay are used.", "relays to be called through (multiaddrs with /p2p/ID)", func(c *Config) any { return &c.Relay.Through }},
+	{"relay.for", "Whom this node relays for, without limits: nobody, members (of its groups; whoever likes may\n" +
+		"call them) or anyone. For a machine that others can reach.", "whom to relay for: nobody, members, anyone", func(c *Config) any { return &c.Relay.For }},
 	{"limits.connections", "How many connections to keep, at least 8. Above it the least useful ones are closed until\n" +
 		"half of them are left; those with members of this device's groups are kept as long as possible.", "how many connections to keep", func(c *Config) any { return &c.Limits.Connections }},
 }
