@@ -23,7 +23,7 @@ func (w *world) behindRelay(relay []libp2p.Option, serves RelayFor) {
 	w.with = func(i int, cfg *Config) {
 		own := []libp2p.Option{libp2p.ForceReachabilityPrivate()}
 		if i == 2 {
-			own = append(relay, libp2p.ForceReachabilityPublic())
+			own = append(slices.Clip(relay), libp2p.ForceReachabilityPublic())
 			cfg.RelayFor = serves
 		} else {
 			cfg.RelayThrough = []string{fmt.Sprintf("%v/p2p/%v", w.net.Addr(2), w.net.PeerID(2))}

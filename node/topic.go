@@ -68,6 +68,7 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic,
 		}
 		switch verdict {
 		case group.Accept:
+			g.syncer.stirred()
 			return pubsub.ValidationAccept
 		case group.Reject:
 			return pubsub.ValidationReject
