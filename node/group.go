@@ -32,6 +32,8 @@ type hosted struct {
 	tally   *tally
 	changed *signal
 
+	epoch *group.Event // that the turn being carried out has told of; the loop's alone
+
 	link *wire.Link // to ask with first; nil: none. Used before and within the first ask alone
 
 	mu      sync.Mutex
@@ -66,7 +68,7 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 		crash = func(b boundary) bool { return n.crash(g.id, b) }
 	}
 	g.loop = &loop{
-		log: g.log, rows: r, apply: n.apply, send: g.send, notify: g.notify, changed: g.changed,
+		log: g.log, rows: r, apply: n.apply, send: g.send, notify: g.notify, turned: g.turned, changed: g.changed,
 		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting),
 		open: func(now time.Time) (*group.Machine, error) {
 			return group.New(group.Config{
@@ -294,6 +296,7 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 // notify tells those who watch the node.
 func (g *hosted) notify(e group.Event) {
 	g.logEvent(e)
+	g.noteEpoch(e)
 	g.n.happened(e)
 	g.n.feed.add(NodeEvent{Group: g.id, Event: e})
 }

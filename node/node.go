@@ -45,6 +45,7 @@ type Config struct {
 	// GroupMetrics has metrics of each group, labelled with its ID: whoever reads them
 	// knows which groups this device is in.
 	GroupMetrics bool
+	TraceFile    string                                    // that spans of joins, commits and catch-up are appended to, as lines of JSON; empty: none
 	Version      string                                    // of the program, for people
 	Logger       *slog.Logger                              // nil: nothing is logged
 	NewHost      func(...libp2p.Option) (host.Host, error) // makes the host in libp2p's place, with the device's peer key; for simulated networks
@@ -134,6 +135,7 @@ type Node struct {
 	streams   turnstile
 	fellows   fellows
 	limits    *limits
+	tracing   *tracing
 	observed  atomic.Pointer[string] // address of the metrics, while they are served
 
 	mu      sync.Mutex
@@ -171,6 +173,9 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 			err = errors.Join(err, n.Close())
 		}
 	}()
+	if n.tracing, err = newTracing(cfg.TraceFile); err != nil {
+		return nil, err
+	}
 	if n.store, err = openStore(cfg); err != nil {
 		return nil, err
 	}
@@ -271,6 +276,9 @@ func (n *Node) shut() error {
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
+	}
+	if n.tracing != nil {
+		errs = append(errs, n.tracing.close())
 	}
 	if n.me != nil {
 		n.me.wipe()

@@ -48,7 +48,9 @@ var (
 type syncStats struct{ entriesIn, entriesOut, sealsIn, sealsOut int }
 
 // openSync runs an exchange with a peer from this side.
-func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (syncStats, error) {
+func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (stats syncStats, err error) {
+	ctx, span := n.tracing.begin(ctx, spanCatchUp, g.id, p)
+	defer func() { finish(span, err, stats.moved()...) }()
 	s, err := n.host.NewStream(network.WithNoDial(network.WithAllowLimitedConn(ctx, "sync"), "sync"), p, wire.ProtocolSync)
 	if err != nil {
 		return syncStats{}, fmt.Errorf("opening a sync stream: %w", err)
@@ -127,7 +129,9 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream) error {
 		return err
 	}
 	x := &exchange{g: g, frames: f, device: device}
-	if err := x.write(answer); err != nil {
+	ctx, span := n.tracing.begin(ctx, spanCatchUpServe, g.id, p)
+	defer func() { finish(span, err, x.stats.moved()...) }()
+	if err = x.write(answer); err != nil {
 		return err
 	}
 	err = x.run(ctx)

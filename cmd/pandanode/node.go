@@ -200,7 +200,7 @@ func (a *app) runNode(ctx context.Context, c config.Config) error {
 		Home: c.DataDir, Passphrase: a.passphrase(c, false), KeyFile: c.KeyFile,
 		Listen: c.Listen, Bootstrap: c.Bootstrap, Connections: c.Limits.Connections,
 		RelayThrough: c.Relay.Through, RelayFor: node.RelayFor(c.Relay.For), MDNS: c.MDNS,
-		Socket: socket, Metrics: c.Metrics.Address, GroupMetrics: c.Metrics.Groups, Version: version, Logger: a.logger(c.Log),
+		Socket: socket, Metrics: c.Metrics.Address, GroupMetrics: c.Metrics.Groups, TraceFile: c.Trace.File, Version: version, Logger: a.logger(c.Log),
 	})
 	if err != nil {
 		return explain(err)

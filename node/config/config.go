@@ -41,8 +41,15 @@ type Config struct {
 
 	Log     Log     `toml:"log"`
 	Metrics Metrics `toml:"metrics"`
+	Trace   Trace   `toml:"trace"`
 	Relay   Relay   `toml:"relay"`
 	Limits  Limits  `toml:"limits"`
+}
+
+// Trace says what is traced.
+type Trace struct {
+	// File is where spans go; an absolute path. Empty: nothing is traced.
+	File string `toml:"file"`
 }
 
 // Relay says how relays are used, and whether to be one.

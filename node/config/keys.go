@@ -66,6 +66,8 @@ var keys = []Key{
 	{"metrics.public", "Whether that address may be reachable from other machines. Whoever reaches it sees how\n" +
 		"much this node is used, though not by whom or for what.", "let the metrics be reachable from other machines", func(c *Config) any { return &c.Metrics.Public }},
 	{"metrics.groups", "Whether there are metrics of each group, labelled with its ID.", "have metrics of each group, labelled with its ID", func(c *Config) any { return &c.Metrics.Groups }},
+	{"trace.file", "A file that spans of OpenTelemetry are appended to, as lines of JSON: how long joins, commits\n" +
+		"and catch-up take. No content, no names, IDs cut short.", "file for spans of joins, commits, catch-up (default: none)", func(c *Config) any { return &c.Trace.File }},
 	{"relay.through", "Nodes that this one is called through where nobody can call it directly, as multiaddrs that\n" +
 		"end in /p2p/<peer ID>. Without any, connected peers that relay are used.", "relays to be called through (multiaddrs with /p2p/ID)", func(c *Config) any { return &c.Relay.Through }},
 	{"relay.for", "Whom this node relays for, without limits: nobody, members (of its groups; whoever likes may\n" +
