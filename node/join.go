@@ -124,7 +124,7 @@ func (j *joiner) wanted() *wire.JoinRequest {
 // run asks member after member, with growing pauses, until one has let us in.
 func (j *joiner) run(ctx context.Context) {
 	pause := joinRetry
-	asking, span := ctx, trace.Span(nil) // nil: nothing is asked
+	var span trace.Span // nil: nothing is asked
 	defer func() {
 		if span != nil {
 			finish(span, ctx.Err())
@@ -142,9 +142,9 @@ func (j *joiner) run(ctx context.Context) {
 			}
 		}
 		if span == nil {
-			asking, span = j.g.n.tracing.begin(ctx, spanJoin, j.g.id, "")
+			_, span = j.g.n.tracing.begin(ctx, spanJoin, j.g.id, "")
 		}
-		if j.try(asking, *r) {
+		if j.try(trace.ContextWithSpan(ctx, span), *r) {
 			finish(span, nil)
 			span = nil
 			j.mu.Lock()

@@ -96,7 +96,7 @@ func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (stats syncSt
 
 // serveSync answers a sync stream. Whoever does not prove that it may have the
 // log sees what a node shows that does not have the group: a hello, and the end.
-func (n *Node) serveSync(ctx context.Context, s network.Stream) error {
+func (n *Node) serveSync(ctx context.Context, s network.Stream) (err error) {
 	f := newFrames(n.metrics.stream(s))
 	defer f.abandon()
 	var theirs wire.SyncHello
@@ -131,7 +131,7 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream) error {
 	x := &exchange{g: g, frames: f, device: device}
 	ctx, span := n.tracing.begin(ctx, spanCatchUpServe, g.id, p)
 	defer func() { finish(span, err, x.stats.moved()...) }()
-	if err = x.write(answer); err != nil {
+	if err := x.write(answer); err != nil {
 		return err
 	}
 	err = x.run(ctx)
