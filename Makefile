@@ -104,6 +104,10 @@ bench-node: ## what real nodes do on this machine, as one table; fails where a b
 	@$(GO) test -count=1 -tags e2e -timeout 15m -run '^TestBenchNode$$' -v ./cmd/pandanode
 	@$(GO) test ./node -count=1 -run '^$$' -bench '^BenchmarkAtRest$$' -benchtime 1x
 
+.PHONY: bench-idle
+bench-idle: ## what a node costs that shares 1, 20 and 500 groups in which nothing happens (2 min)
+	@PANDANODE_TEST_IDLE=1,20,500 $(GO) test ./node -count=1 -timeout 15m -run '^TestIdleCost$$' -v
+
 .PHONY: long
 long: ## the simulator: 2,000 random worlds, the large worlds of bench-sim, 100 whole nodes
 	@PANDANODE_SIM_SEEDS=2000 $(GO) test -count=1 -timeout 5h -v -run 'TestRandomWorlds' ./sim

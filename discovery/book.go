@@ -3,6 +3,7 @@ package discovery
 import (
 	"cmp"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -167,6 +168,23 @@ func (b *book) next(n int, now time.Time, isConnected func(peer.ID) bool) []peer
 		out = append(out, e.info)
 	}
 	return out
+}
+
+// nextOfMany is whom to dial where there are connections enough: one member at random,
+// whoever was seen last, so that two halves of a large group that a cut has parted find
+// each other, though each has enough within itself.
+func (b *book) nextOfMany(now time.Time, isConnected func(peer.ID) bool) []peer.AddrInfo {
+	var due []peer.AddrInfo
+	for _, e := range b.peers {
+		if e.member && len(e.info.Addrs) > 0 && !now.Before(e.rest) && !isConnected(e.info.ID) {
+			due = append(due, e.info)
+		}
+	}
+	if len(due) == 0 {
+		return nil
+	}
+	i := rand.IntN(len(due)) //nolint:gosec // whom is no secret
+	return due[i : i+1]
 }
 
 func compareBool(a, b bool) int {

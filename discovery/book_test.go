@@ -127,3 +127,31 @@ func TestBookKeepsNewestAddresses(t *testing.T) {
 		t.Fatal("no peer ID")
 	}
 }
+
+// With connections enough, one member is dialled, and in time every member: those seen
+// last do not keep the others waiting.
+func TestBookWithEnough(t *testing.T) {
+	b := newBook()
+	now := t0
+	const members = 40
+	for i := range members {
+		b.note(peerInfo(t, i), SourceDHT, now).member = true
+	}
+	b.note(peerInfo(t, members), SourceDHT, now) // a stranger
+	dialled := make(map[peer.ID]bool)
+	for range 40 * members {
+		due := b.nextOfMany(now, nobody)
+		if len(due) > 1 {
+			t.Fatalf("%d at once", len(due))
+		}
+		for _, p := range due {
+			dialled[p.ID] = true
+			b.connected(p, SourceConnected, now) // and trimmed again
+			b.gone(p.ID, now)
+		}
+		now = now.Add(redialEvery)
+	}
+	if len(dialled) != members || dialled[peerInfo(t, members).ID] {
+		t.Fatalf("%d of %d members were dialled, a stranger: %v", len(dialled), members, dialled[peerInfo(t, members).ID])
+	}
+}

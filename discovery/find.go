@@ -77,11 +77,13 @@ type Catalog interface {
 
 // FinderConfig configures a Finder. Peers may be nil; then no peer is known to
 // come from mDNS. Catalog may be nil; then this node answers with nothing.
+// Admit says whether a peer may search now; nil: whoever likes.
 type FinderConfig struct {
 	Host    host.Host
 	DHT     *DHT
 	Peers   *Peers
 	Catalog Catalog
+	Admit   func(peer.ID) bool
 }
 
 // Finder finds groups by name and answers others who do.
@@ -118,6 +120,10 @@ func (f *Finder) Close() {
 
 // handle answers one search: a request, then a reply for each group that fits.
 func (f *Finder) handle(s network.Stream) {
+	if f.cfg.Admit != nil && !f.cfg.Admit(s.Conn().RemotePeer()) {
+		_ = s.Reset()
+		return
+	}
 	select {
 	case f.serving <- struct{}{}:
 		defer func() { <-f.serving }()

@@ -30,13 +30,14 @@ type PeersConfig struct {
 	Host      host.Host
 	Bootstrap []peer.AddrInfo
 	Book      PeerBook
+	Enough    int          // connections with which nobody new is needed; 0: there is no such number
 	Log       *slog.Logger // nil is slog.Default
 }
 
 // Peers remembers peers and dials them again for ever. libp2p alone does not:
 // after a cut of more than some ten minutes it has forgotten the addresses, and two
 // halves stay apart. Every redialEvery, give or take a tenth, up to four known
-// peers without a connection are dialled.
+// peers without a connection are dialled; with connections enough it is one member.
 type Peers struct {
 	cfg    PeersConfig
 	sub    event.Subscription
@@ -248,7 +249,12 @@ func (p *Peers) arrived(id peer.ID, listen []multiaddr.Multiaddr, c network.Conn
 func (p *Peers) redial(ctx context.Context, dials *sync.WaitGroup) {
 	p.mu.Lock()
 	now := time.Now()
-	targets := p.book.next(redialAtOne, now, p.isConnected)
+	var targets []peer.AddrInfo
+	if p.cfg.Enough > 0 && len(p.cfg.Host.Network().Peers()) >= p.cfg.Enough {
+		targets = p.book.nextOfMany(now, p.isConnected)
+	} else {
+		targets = p.book.next(redialAtOne, now, p.isConnected)
+	}
 	for _, t := range targets {
 		p.book.failed(t.ID, now) // until it answers; keeps the next round off it
 	}

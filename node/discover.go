@@ -45,7 +45,7 @@ func (n *Node) discover() (err error) {
 		return err
 	}
 	if n.peers, err = discovery.NewPeers(discovery.PeersConfig{
-		Host: n.host, Bootstrap: bootstrap, Book: peerBook{n}, Log: n.log.With("subsystem", "peers"),
+		Host: n.host, Bootstrap: bootstrap, Book: peerBook{n}, Enough: lowWater(n.cfg.Connections), Log: n.log.With("subsystem", "peers"),
 	}); err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (n *Node) discover() (err error) {
 		}
 	}
 	n.publisher = discovery.NewPublisher(discovery.PublisherConfig{DHT: n.dht})
-	n.finder = discovery.NewFinder(discovery.FinderConfig{Host: n.host, DHT: n.dht, Peers: n.peers, Catalog: n.publisher})
+	n.finder = discovery.NewFinder(discovery.FinderConfig{Host: n.host, DHT: n.dht, Peers: n.peers, Catalog: n.publisher, Admit: func(p peer.ID) bool { return n.limits.opens(wire.ProtocolFind, p) }})
 	n.life.start(n.renew)
 	return nil
 }

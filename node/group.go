@@ -33,6 +33,8 @@ type hosted struct {
 	tally   *tally
 	changed *signal
 
+	epoch *group.Event // that the turn being carried out has told of; the loop's alone
+
 	link *wire.Link // to ask with first; nil: none. Used before and within the first ask alone
 
 	mu      sync.Mutex
@@ -67,7 +69,7 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 		crash = func(b boundary) bool { return n.crash(g.id, b) }
 	}
 	g.loop = &loop{
-		log: g.log, rows: r, apply: n.apply, outbox: g.mailer.outbox, send: g.send, notify: g.notify, changed: g.changed,
+		log: g.log, rows: r, apply: n.apply, outbox: g.mailer.outbox, send: g.send, notify: g.notify, turned: g.turned, changed: g.changed,
 		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting),
 		open: func(now time.Time) (*group.Machine, error) {
 			return group.New(group.Config{
@@ -210,7 +212,7 @@ func (g *hosted) watch(ctx context.Context) {
 	}
 }
 
-// befriend has the members' peers dialled first and their connections kept, and
+// befriend has the members' peers dialled first and their connections closed last, and
 // lets go of those who are members no longer.
 func (g *hosted) befriend(ctx context.Context, friends *map[peer.ID]bool) {
 	now := make(map[peer.ID]bool)
@@ -226,13 +228,17 @@ func (g *hosted) befriend(ctx context.Context, friends *map[peer.ID]bool) {
 	}
 	tag := "group " + g.id.String()
 	for p := range now {
+		if !(*friends)[p] {
+			g.n.fellows.joined(p)
+		}
 		g.n.peers.Member(p, true)
-		g.n.host.ConnManager().Protect(p, tag)
+		g.n.host.ConnManager().TagPeer(p, tag, fellowTag)
 	}
 	for p := range *friends {
 		if !now[p] {
-			g.n.host.ConnManager().Unprotect(p, tag)
-			g.n.peers.Member(p, g.n.host.ConnManager().IsProtected(p, "")) // another group may have it
+			g.n.fellows.left(p)
+			g.n.host.ConnManager().UntagPeer(p, tag)
+			g.n.peers.Member(p, g.n.fellows.has(p)) // another group may have it
 		}
 	}
 	*friends = now
@@ -300,6 +306,7 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 // notify tells those who watch the node.
 func (g *hosted) notify(e group.Event) {
 	g.logEvent(e)
+	g.noteEpoch(e)
 	g.n.happened(e)
 	g.n.feed.add(NodeEvent{Group: g.id, Event: e})
 }

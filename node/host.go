@@ -4,34 +4,42 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
-	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/host/autorelay"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+
+	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Connections a node keeps: above the high water it closes the least useful ones
-// until the low water. Members are protected by GossipSub's tags.
-const (
-	lowWater  = 32
-	highWater = 60
-)
-
-// newHost makes the libp2p host: QUIC and TCP, no other transport.
-func newHost(cfg Config, me *self) (host.Host, error) {
-	cm, err := connmgr.NewConnManager(lowWater, highWater, connmgr.WithGracePeriod(time.Minute))
+// newHost makes the libp2p host: QUIC and TCP, no other transport. relays gives peers
+// that may relay, for a node that others cannot call.
+func newHost(cfg Config, me *self, relays autorelay.PeerSource) (host.Host, error) {
+	through, err := cfg.relayThrough()
 	if err != nil {
-		return nil, fmt.Errorf("starting the connection manager: %w", err)
+		return nil, err
 	}
-	opts := []libp2p.Option{libp2p.ConnectionManager(cm), libp2p.UserAgent("pandanode")}
+	cm, err := newConnManager(cfg.Connections)
+	if err != nil {
+		return nil, err
+	}
+	rm, err := newResourceManager(cfg.Connections)
+	if err != nil {
+		return nil, errors.Join(err, cm.Close())
+	}
+	opts := []libp2p.Option{libp2p.ConnectionManager(cm), libp2p.ResourceManager(rm), libp2p.UserAgent("pandanode")}
+	if cfg.NewHost == nil || len(through) > 0 {
+		opts = append(opts, libp2p.EnableRelay(), relayOptions(through, relays))
+	}
 	if cfg.NewHost != nil {
 		h, err := cfg.NewHost(opts...)
 		if err != nil {
@@ -42,18 +50,31 @@ func newHost(cfg Config, me *self) (host.Host, error) {
 		}
 		return h, nil
 	}
+	if cfg.RelayFor == RelayForNobody {
+		opts = append(opts, libp2p.EnableRelayService()) // once others reach it
+	}
+	if slices.ContainsFunc(cfg.Listen, outside) {
+		opts = append(opts, libp2p.NATPortMap()) // a router's, by UPnP or NAT-PMP
+	}
 	h, err := libp2p.New(append(opts,
 		libp2p.Identity(me.peer),
 		libp2p.ListenAddrStrings(cfg.Listen...),
 		libp2p.Transport(libp2pquic.NewTransport),
 		libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.EnableHolePunching(),
+		libp2p.EnableNATService(), // tells others whether they can be called
 		libp2p.DisableMetrics(),
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("starting libp2p: %w", err)
 	}
 	return h, nil
+}
+
+// outside says whether an address to listen on is more than this machine's own.
+func outside(listen string) bool {
+	a, err := multiaddr.NewMultiaddr(listen)
+	return err == nil && !manet.IsIPLoopback(a)
 }
 
 func (m *self) peerID() peer.ID { return peer.ID(m.device.Cert.Peer) }
@@ -108,7 +129,7 @@ func (n *Node) serveStreams() {
 		log := n.log.With("subsystem", "stream", "protocol", protocol)
 		n.host.SetStreamHandler(protocolID(protocol), func(s network.Stream) {
 			p := s.Conn().RemotePeer()
-			if !n.streams.enter(p) {
+			if !n.limits.opens(protocol, p) || !n.streams.enter(p) {
 				_ = s.Reset()
 				return
 			}

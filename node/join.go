@@ -13,6 +13,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
@@ -122,6 +124,12 @@ func (j *joiner) wanted() *wire.JoinRequest {
 // run asks member after member, with growing pauses, until one has let us in.
 func (j *joiner) run(ctx context.Context) {
 	pause := joinRetry
+	var span trace.Span // nil: nothing is asked
+	defer func() {
+		if span != nil {
+			finish(span, ctx.Err())
+		}
+	}()
 	for ctx.Err() == nil {
 		r := j.wanted()
 		if r == nil {
@@ -133,7 +141,12 @@ func (j *joiner) run(ctx context.Context) {
 				continue
 			}
 		}
-		if j.try(ctx, *r) {
+		if span == nil {
+			_, span = j.g.n.tracing.begin(ctx, spanJoin, j.g.id, "")
+		}
+		if j.try(trace.ContextWithSpan(ctx, span), *r) {
+			finish(span, nil)
+			span = nil
 			j.mu.Lock()
 			if j.request == r {
 				j.request = nil
@@ -219,7 +232,11 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest) bool {
 
 // askToJoin carries a request to one member and listens until it is decided or the
 // member's patience ends. waiting is called when the member has taken it.
-func (n *Node) askToJoin(ctx context.Context, p peer.AddrInfo, r wire.JoinRequest, waiting func(reason string)) (wire.JoinReply, []byte, error) {
+func (n *Node) askToJoin(ctx context.Context, p peer.AddrInfo, r wire.JoinRequest, waiting func(reason string)) (answer wire.JoinReply, tree []byte, err error) {
+	ctx, span := n.tracing.begin(ctx, spanJoinAsk, r.Group, p.ID)
+	defer func() {
+		finish(span, err, attribute.Int("stage", int(answer.Stage)), attribute.Int("tree_bytes", len(tree)))
+	}() //nolint:gosec // a small enum
 	ctx, cancel := context.WithTimeout(ctx, joinContact+joinAnswer+frameTimeout)
 	defer cancel()
 	dial, stop := context.WithTimeout(ctx, joinContact)
@@ -286,14 +303,16 @@ func readTree(f *frames, epoch wire.EpochID) ([]byte, error) {
 }
 
 // serveJoin answers a joiner: waiting, and then its Welcome or why not.
-func (n *Node) serveJoin(ctx context.Context, s network.Stream) error {
-	f := newFrames(s)
+func (n *Node) serveJoin(ctx context.Context, s network.Stream) (err error) {
+	f := newFrames(n.limits.joining(s))
 	defer f.abandon()
 	var r wire.JoinRequest
 	if err := f.read(&r); err != nil {
 		return err
 	}
 	n.metrics.Joins.Inc()
+	ctx, span := n.tracing.begin(ctx, spanJoinServe, r.Group, s.Conn().RemotePeer())
+	defer func() { finish(span, err) }()
 	d, err := identity.VerifyDevice(r.Cert)
 	if err != nil {
 		return errors.Join(err, deny(f, "the device's certificate does not hold", true))

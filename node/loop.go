@@ -37,10 +37,11 @@ type loop struct {
 	outbox   func(*group.Machine, []group.Outbound) []storage.Write // kept until a mailbox has it; nil: nothing is
 	send     func(context.Context, group.Outbound)
 	notify   func(group.Event)
-	changed  *signal             // woken after each Advance that changed anything
-	crash    func(boundary) bool // true: stop here, as a crash would; tests only
-	fatal    func(error)         // the store takes no writes any more
-	done     <-chan struct{}     // closed when the node closes
+	turned   func(began time.Time) // a turn was carried out; nil: nobody asks
+	changed  *signal               // woken after each Advance that changed anything
+	crash    func(boundary) bool   // true: stop here, as a crash would; tests only
+	fatal    func(error)           // the store takes no writes any more
+	done     <-chan struct{}       // closed when the node closes
 	requests chan request
 
 	opened  atomic.Bool    // the machine was made once: nobody waits long for a look at it
@@ -230,6 +231,10 @@ func (l *loop) serve(ctx context.Context, together []request, answers []answer) 
 	}
 	if err := l.carryOut(ctx); err != nil {
 		fail(err)
+		return
+	}
+	if l.turned != nil {
+		l.turned(now)
 	}
 }
 

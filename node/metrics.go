@@ -13,6 +13,7 @@ import (
 	"github.com/pandanode/pandanode/discovery"
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
 )
 
 // Metrics are what the node counts since it was opened. Labels have a fixed set of
@@ -27,6 +28,7 @@ type Metrics struct {
 	Sent           prometheus.Counter     // messages accepted for sending
 	Received       prometheus.Counter     // messages of other devices, shown here
 	Refusals       *prometheus.CounterVec // by where it came from and the reason
+	Limited        *prometheus.CounterVec // what was not looked at, since its peer has asked for too much
 	Events         *prometheus.CounterVec // of groups, by kind
 	Heals          prometheus.Counter     // own commits
 	WriteErrors    prometheus.Counter     // transactions that the store refused
@@ -73,6 +75,7 @@ func newMetrics(n *Node) *Metrics {
 		Sent:           counter("messages_sent_total", "Messages accepted for sending."),
 		Received:       counter("messages_received_total", "Messages of other devices that became readable here."),
 		Refusals:       counters("refusals_total", "What others sent and this node refused, by the first reason. incomplete and no-epoch are normal: what is missing is asked for.", "source", "reason"),
+		Limited:        counters("limited_total", "Streams, join requests and gossip with envelopes that were not looked at, since their peer, or strangers together, had asked for too much.", "what"),
 		Events:         counters("group_events_total", "Events of groups: fork is members committing concurrently, switch this device moving to another branch.", "kind"),
 		Heals:          counter("heals_total", "Commits of this device that made a group's keys equal its roster, or renewed this device's."),
 		WriteErrors:    counter("store_write_errors_total", "Transactions that the store did not take."),
@@ -107,11 +110,14 @@ func newMetrics(n *Node) *Metrics {
 			m.Refusals.WithLabelValues(source, string(reason))
 		}
 	}
+	for _, what := range []string{wire.ProtocolSync, wire.ProtocolJoin, wire.ProtocolFind, wire.ProtocolMail, limitedJoinBytes, limitedEnvelopes} {
+		m.Limited.WithLabelValues(what)
+	}
 	for _, kind := range group.EventKinds {
 		m.Events.WithLabelValues(string(kind))
 	}
 	m.counted.MustRegister(m.Envelopes, m.Published, m.Syncs, m.CatchUpEntries, m.CatchUpBytes, m.Joins, m.Sent, m.Received,
-		m.Refusals, m.Events, m.Heals, m.WriteErrors, m.MailPut, m.MailGot, m.MailTaken, m.MailServed, m.MailRefused, m.DHT)
+		m.Refusals, m.Limited, m.Events, m.Heals, m.WriteErrors, m.MailPut, m.MailGot, m.MailTaken, m.MailServed, m.MailRefused, m.DHT)
 	m.all.MustRegister(gauges{n})
 	return m
 }

@@ -29,20 +29,24 @@ import (
 // Config says how to run a device. Home and what unlocks its store are needed;
 // every other zero value is a default.
 type Config struct {
-	Home       string
-	Passphrase func() ([]byte, error) // that unlocks the store; see storage.Options
-	KeyFile    string                 // in its place
-	Listen     []string               // multiaddrs; none: QUIC and TCP on a free port of every interface
-	Bootstrap  []string               // multiaddrs with peer IDs, dialled at the start and whenever nobody is left
-	MDNS       bool                   // find peers on the local network
-	DHT        discovery.Mode
-	BucketSize int            // of the DHT; 0: 20. All nodes of a network want the same
-	Mailbox    *MailboxConfig // nil: this node is no mailbox
-	Socket     string         // path of the local API's unix socket; empty: no socket
-	Metrics    string         // TCP address that serves metrics and health to all who reach it; empty: only the socket does
+	Home         string
+	Passphrase   func() ([]byte, error) // that unlocks the store; see storage.Options
+	KeyFile      string                 // in its place
+	Listen       []string               // multiaddrs; none: QUIC and TCP on a free port of every interface
+	Bootstrap    []string               // multiaddrs with peer IDs, dialled at the start and whenever nobody is left
+	Connections  int                    // that are kept; 0: 60. At least 8
+	RelayThrough []string               // multiaddrs with peer IDs of relays to be called through; none: connected peers that relay
+	RelayFor     RelayFor               // whom this node relays for without limits; empty: nobody
+	MDNS         bool                   // find peers on the local network
+	DHT          discovery.Mode
+	BucketSize   int            // of the DHT; 0: 20. All nodes of a network want the same
+	Mailbox      *MailboxConfig // nil: this node is no mailbox
+	Socket       string         // path of the local API's unix socket; empty: no socket
+	Metrics      string         // TCP address that serves metrics and health to all who reach it; empty: only the socket does
 	// GroupMetrics has metrics of each group, labelled with its ID: whoever reads them
 	// knows which groups this device is in.
 	GroupMetrics bool
+	TraceFile    string                                    // that spans of joins, commits and catch-up are appended to, as lines of JSON; empty: none
 	Version      string                                    // of the program, for people
 	Logger       *slog.Logger                              // nil: nothing is logged
 	NewHost      func(...libp2p.Option) (host.Host, error) // makes the host in libp2p's place, with the device's peer key; for simulated networks
@@ -63,6 +67,22 @@ func (c *Config) validate() error {
 	if _, err := c.bootstrap(); err != nil {
 		return err
 	}
+	if _, err := c.relayThrough(); err != nil {
+		return err
+	}
+	switch c.RelayFor {
+	case "":
+		c.RelayFor = RelayForNobody
+	case RelayForNobody, RelayForMembers, RelayForAnyone:
+	default:
+		return fmt.Errorf("%w: a node relays for nobody, members or anyone, not for %q", ErrInvalid, c.RelayFor)
+	}
+	switch {
+	case c.Connections == 0:
+		c.Connections = defaultConnections
+	case c.Connections < minConnections:
+		return fmt.Errorf("%w: %d connections are too few: at least %d", ErrInvalid, c.Connections, minConnections)
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -70,18 +90,23 @@ func (c *Config) validate() error {
 }
 
 // bootstrap reads the bootstrap addresses.
-func (c *Config) bootstrap() ([]peer.AddrInfo, error) {
-	addrs := make([]multiaddr.Multiaddr, len(c.Bootstrap))
-	for i, a := range c.Bootstrap {
+func (c *Config) bootstrap() ([]peer.AddrInfo, error) { return peersOf("bootstrap", c.Bootstrap) }
+
+// relayThrough reads the addresses of relays.
+func (c *Config) relayThrough() ([]peer.AddrInfo, error) { return peersOf("relay", c.RelayThrough) }
+
+func peersOf(what string, texts []string) ([]peer.AddrInfo, error) {
+	addrs := make([]multiaddr.Multiaddr, len(texts))
+	for i, a := range texts {
 		m, err := multiaddr.NewMultiaddr(a)
 		if err != nil {
-			return nil, fmt.Errorf("%w: bootstrap address %q: %w", ErrInvalid, a, err)
+			return nil, fmt.Errorf("%w: %s address %q: %w", ErrInvalid, what, a, err)
 		}
 		addrs[i] = m
 	}
 	infos, err := peer.AddrInfosFromP2pAddrs(addrs...)
 	if err != nil {
-		return nil, fmt.Errorf("%w: a bootstrap address ends with /p2p/ and a peer ID: %w", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: a %s address ends with /p2p/ and a peer ID: %w", ErrInvalid, what, err)
 	}
 	return infos, nil
 }
@@ -95,6 +120,8 @@ type Node struct {
 	store     *storage.Store
 	me        *self
 	host      host.Host
+	hostReady chan host.Host // holds the host, as soon as there is one
+	relay     io.Closer      // nil: off
 	pubsub    *pubsub.PubSub
 	dht       *discovery.DHT
 	known     *discovery.Known
@@ -107,6 +134,9 @@ type Node struct {
 	changed   *signal // woken whenever readiness may have changed
 	metrics   *Metrics
 	streams   turnstile
+	fellows   fellows
+	limits    *limits
+	tracing   *tracing
 	observed  atomic.Pointer[string] // address of the metrics, while they are served
 	mailbox   *mailbox               // nil: it is none
 	mailing   chan struct{}          // holds one for each mailbox that this node talks to
@@ -136,24 +166,33 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, opened: time.Now(), life: newLife(context.WithoutCancel(ctx)), changed: new(signal), feed: newFeed(),
 		groups: make(map[wire.GroupID]*hosted), topics: make(map[wire.Hash]*hosted), lookups: make(map[wire.GroupID]*lookup),
-		failed: make(chan error, 1), crash: crash, mailing: make(chan struct{}, mailAtOnce),
+		failed: make(chan error, 1), crash: crash, mailing: make(chan struct{}, mailAtOnce), hostReady: make(chan host.Host, 1),
 	}
 	n.metrics = newMetrics(n)
+	n.limits = newLimits(&n.fellows, func(what string) { n.metrics.Limited.WithLabelValues(what).Inc() })
 	n.close = sync.OnceValue(n.shut)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
 		}
 	}()
+	if n.tracing, err = newTracing(cfg.TraceFile); err != nil {
+		return nil, err
+	}
 	if n.store, err = openStore(cfg); err != nil {
 		return nil, err
 	}
 	if n.me, err = readIdentity(n.store); err != nil {
 		return nil, err
 	}
-	if n.host, err = newHost(cfg, n.me); err != nil {
+	if n.host, err = newHost(cfg, n.me, n.relayCandidates); err != nil {
 		return nil, err
 	}
+	n.hostReady <- n.host
+	if err := n.relays(); err != nil {
+		return nil, err
+	}
+	n.life.start(n.watchRelays)
 	if err := n.discover(); err != nil {
 		return nil, err
 	}
@@ -181,7 +220,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 func (n *Node) gossip() error {
 	ready := make(chan error, 1)
 	n.life.start(func(ctx context.Context) {
-		ps, err := newPubSub(ctx, n.host)
+		ps, err := newPubSub(ctx, n.host, n.limits)
 		n.pubsub = ps
 		ready <- err
 	})
@@ -238,11 +277,17 @@ func (n *Node) shut() error {
 	}
 	var errs []error
 	errs = append(errs, n.closeDiscovery())
+	if n.relay != nil {
+		errs = append(errs, n.relay.Close())
+	}
 	if n.host != nil {
 		errs = append(errs, n.host.Close())
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
+	}
+	if n.tracing != nil {
+		errs = append(errs, n.tracing.close())
 	}
 	if n.me != nil {
 		n.me.wipe()

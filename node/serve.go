@@ -134,6 +134,12 @@ func (s *server) Status(ctx context.Context, r api.StatusRequest) (api.Status, e
 	if a := n.observed.Load(); a != nil {
 		st.Metrics = "http://" + *a + "/metrics"
 	}
+	for _, p := range heldRelays(n.host.Addrs()) {
+		st.Relays = append(st.Relays, p.String())
+	}
+	if n.cfg.RelayFor != RelayForNobody {
+		st.RelayFor = string(n.cfg.RelayFor)
+	}
 	for source, count := range n.peers.Counts() {
 		st.Sources[apiSource(source)] += count.Connected
 	}

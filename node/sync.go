@@ -48,7 +48,9 @@ var (
 type syncStats struct{ entriesIn, entriesOut, sealsIn, sealsOut int }
 
 // openSync runs an exchange with a peer from this side.
-func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (syncStats, error) {
+func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (stats syncStats, err error) {
+	ctx, span := n.tracing.begin(ctx, spanCatchUp, g.id, p)
+	defer func() { finish(span, err, stats.moved()...) }()
 	s, err := n.openStream(ctx, p, wire.ProtocolSync)
 	if err != nil {
 		return syncStats{}, fmt.Errorf("opening a sync stream: %w", err)
@@ -100,7 +102,7 @@ func (n *Node) openStream(ctx context.Context, p peer.ID, protocol string) (netw
 
 // serveSync answers a sync stream. Whoever does not prove that it may have the
 // log sees what a node shows that does not have the group: a hello, and the end.
-func (n *Node) serveSync(ctx context.Context, s network.Stream) error {
+func (n *Node) serveSync(ctx context.Context, s network.Stream) (err error) {
 	f := newFrames(n.metrics.stream(s))
 	defer f.abandon()
 	var theirs wire.SyncHello
@@ -133,6 +135,8 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream) error {
 		return err
 	}
 	x := &exchange{g: g, frames: f, device: device, key: proof.Key}
+	ctx, span := n.tracing.begin(ctx, spanCatchUpServe, g.id, p)
+	defer func() { finish(span, err, x.stats.moved()...) }()
 	if err := x.write(answer); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 // brings whatever gossip did not.
 const (
 	syncEvery    = 30 * time.Second       // with one connected member, ± a third
+	syncQuiet    = 10 * time.Minute       // at the most, as the pause doubles while nothing happens in the group
 	syncDebounce = 150 * time.Millisecond // from the first reason to the exchange
 	syncTimeout  = 5 * time.Minute        // for one exchange, however much is missing
 	syncAtOnce   = 4                      // exchanges that a group opens at once
@@ -31,7 +32,9 @@ const (
 //     behind a relay, once this device has published something;
 //   - with any connected member when the machine asks, and with another one if
 //     that fails;
-//   - with a random one every syncEvery.
+//   - with a random one every syncEvery, and ever less often while nothing happens.
+//     Whoever writes or receives is back at syncEvery, so that what gossip has lost
+//     is soon found by somebody who has it.
 type syncer struct {
 	g *hosted
 
@@ -39,6 +42,7 @@ type syncer struct {
 	due     map[peer.ID]bool      // to exchange with, if they are members
 	any     bool                  // the machine asks
 	push    bool                  // published since the last round
+	quiet   int                   // periodic rounds since anything happened
 	running map[peer.ID]bool      // exchanges that this side opened
 	last    map[peer.ID]time.Time // end of the last good exchange, either side's
 	kick    chan struct{}         // holds one
@@ -60,9 +64,29 @@ func newSyncer(g *hosted) *syncer {
 	}
 }
 
+// stirred says that something happened in the group.
+func (s *syncer) stirred() {
+	s.mu.Lock()
+	was := s.quiet
+	s.quiet = 0
+	s.mu.Unlock()
+	if was > 0 {
+		s.want(func() {}) // a pause that has grown begins anew
+	}
+}
+
+// pause is how long to wait for the next periodic round, before chance makes it up to
+// a third shorter or longer.
+func (s *syncer) pause() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return min(syncEvery<<min(s.quiet, 10), syncQuiet)
+}
+
 // want notes a reason for a round.
 func (s *syncer) want(note func()) {
 	s.mu.Lock()
+	s.quiet = 0
 	note()
 	s.mu.Unlock()
 	select {
@@ -145,7 +169,8 @@ func (s *syncer) run(ctx context.Context) {
 		if again := s.round(ctx, periodic); again {
 			timer.Reset(syncEvery/10 + rand.N(syncEvery/10)) //nolint:gosec // spreads load, hides nothing
 		} else {
-			timer.Reset(syncEvery*2/3 + rand.N(syncEvery*2/3)) //nolint:gosec // spreads load, hides nothing
+			pause := s.pause()
+			timer.Reset(pause*2/3 + rand.N(pause*2/3)) //nolint:gosec // spreads load, hides nothing
 		}
 	}
 }
@@ -161,6 +186,9 @@ func (s *syncer) round(ctx context.Context, periodic bool) (again bool) {
 		s.g.seek(ctx)
 	}
 	s.mu.Lock()
+	if periodic && len(members) > 0 { // alone there is nothing to save, and somebody to look for
+		s.quiet++
+	}
 	chosen := make(map[peer.ID]bool)
 	for p := range s.due {
 		if slices.Contains(members, p) {
@@ -278,4 +306,7 @@ func (g *hosted) synced(p peer.ID, stats syncStats, err error) {
 	g.log.Debug("exchange ended", "peer", p, "entries_in", stats.entriesIn, "entries_out", stats.entriesOut,
 		"seals_in", stats.sealsIn, "seals_out", stats.sealsOut, "err", err)
 	g.syncer.exchanged(p, err)
+	if stats != (syncStats{}) {
+		g.syncer.stirred()
+	}
 }

@@ -25,7 +25,7 @@ const (
 
 // newPubSub starts GossipSub: nobody signs, nobody is named, and a message is known
 // by the hash of its content. Peer exchange lets a small mesh grow from one contact.
-func newPubSub(ctx context.Context, h host.Host) (*pubsub.PubSub, error) {
+func newPubSub(ctx context.Context, h host.Host, l *limits) (*pubsub.PubSub, error) {
 	ps, err := pubsub.NewGossipSub(ctx, h,
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
@@ -35,6 +35,8 @@ func newPubSub(ctx context.Context, h host.Host) (*pubsub.PubSub, error) {
 		}),
 		pubsub.WithMaxMessageSize(wire.MaxEnvelope+4<<10), // the protobuf around it
 		pubsub.WithPeerExchange(true),
+		peerScoring(l.fellows.has),
+		pubsub.WithAppSpecificRpcInspector(l.inspect),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("starting GossipSub: %w", err)
@@ -64,10 +66,12 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic,
 			g.mailer.saw(m.Data)
 		}
 		if verdict != group.Accept {
+			g.n.limits.wasted(from)
 			g.log.Debug("envelope not passed on", "verdict", verdict, "from", from, "err", err)
 		}
 		switch verdict {
 		case group.Accept:
+			g.syncer.stirred()
 			return pubsub.ValidationAccept
 		case group.Reject:
 			return pubsub.ValidationReject
@@ -82,6 +86,9 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic,
 	t, err := ps.Join(name)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("joining the topic: %w", err), ps.UnregisterTopicValidator(name))
+	}
+	if err := t.SetScoreParams(topicScoring()); err != nil {
+		return nil, errors.Join(fmt.Errorf("joining the topic: %w", err), t.Close(), ps.UnregisterTopicValidator(name))
 	}
 	sub, err := t.Subscribe()
 	if err != nil {

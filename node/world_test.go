@@ -30,6 +30,7 @@ type world struct {
 	crash map[int]func(wire.GroupID, boundary) bool // given to the next open
 	set   map[int]func(*Config)                     // changes the configuration of the next open
 	log   *slog.Logger
+	with  func(i int, cfg *Config) // changes the next open's configuration; nil: nothing to change
 }
 
 // testLog discards, or writes to stderr if PANDANODE_TEST_LOG is set.
@@ -92,6 +93,9 @@ func (w *world) open(i int, bootstrap ...int) *Node {
 	}
 	if set := w.set[i]; set != nil {
 		set(&cfg)
+	}
+	if w.with != nil {
+		w.with(i, &cfg)
 	}
 	n, err := open(w.Context(), cfg, w.crash[i])
 	if err != nil {

@@ -27,6 +27,8 @@ func configFlags(set *pflag.FlagSet) {
 		case k.Help == "":
 		case k.IsList():
 			set.StringSlice(k.Flag(), nil, k.Help)
+		case k.IsNumber():
+			set.Int(k.Flag(), 0, k.Help)
 		case k.IsBool():
 			set.Bool(k.Flag(), false, k.Help)
 			set.Lookup(k.Flag()).DefValue = "false"
@@ -203,8 +205,9 @@ func (a *app) runNode(ctx context.Context, c config.Config) error {
 	}
 	n, err := node.Open(ctx, node.Config{
 		Home: c.DataDir, Passphrase: a.passphrase(c, false), KeyFile: c.KeyFile,
-		Listen: c.Listen, Bootstrap: c.Bootstrap, MDNS: c.MDNS, Mailbox: mailbox,
-		Socket: socket, Metrics: c.Metrics.Address, GroupMetrics: c.Metrics.Groups, Version: version, Logger: a.logger(c.Log),
+		Listen: c.Listen, Bootstrap: c.Bootstrap, Connections: c.Limits.Connections,
+		RelayThrough: c.Relay.Through, RelayFor: node.RelayFor(c.Relay.For), MDNS: c.MDNS, Mailbox: mailbox,
+		Socket: socket, Metrics: c.Metrics.Address, GroupMetrics: c.Metrics.Groups, TraceFile: c.Trace.File, Version: version, Logger: a.logger(c.Log),
 	})
 	if err != nil {
 		return explain(err)

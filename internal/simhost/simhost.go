@@ -110,11 +110,10 @@ func (n *Net) Host(i int, opts ...libp2p.Option) (host.Host, error) {
 		libp2p.NoTransports,
 		libp2p.Transport(libp2pquic.NewTransport),
 		n.packets(i),
-		libp2p.ResourceManager(&network.NullResourceManager{}),
 		libp2p.DisableMetrics(),
 		libp2p.DisableRelay(),
 		libp2p.DisableIdentifyAddressDiscovery(),
-	}, opts...)...)
+	}, append(slices.Clip(opts), unlimited)...)...)
 	if err != nil {
 		return nil, fmt.Errorf("simulated host %d: %w", i, err)
 	}
@@ -122,6 +121,14 @@ func (n *Net) Host(i int, opts ...libp2p.Option) (host.Host, error) {
 	defer n.mu.Unlock()
 	n.hosts = append(n.hosts, h)
 	return h, nil
+}
+
+// unlimited lifts libp2p's limits, unless others were given.
+func unlimited(cfg *libp2p.Config) error {
+	if cfg.ResourceManager == nil {
+		cfg.ResourceManager = &network.NullResourceManager{}
+	}
+	return nil
 }
 
 // packets makes QUIC read and write through the simulated network.

@@ -62,20 +62,22 @@ type StatusRequest struct {
 // Status is the node's state.
 type Status struct {
 	ID
-	Version string           `json:"version"`
-	PID     int              `json:"pid"`
-	Home    string           `json:"home"`
-	Started time.Time        `json:"started"`
-	Uptime  Duration         `json:"uptime"`
-	Listen  []string         `json:"listen"` // multiaddrs, with the peer ID: what another node can take as bootstrap
-	Peers   int              `json:"peers"`  // connected
-	Sources map[Source]int   `json:"sources"`
-	DHT     int              `json:"dht_peers"` // peers in the routing table
-	Groups  []Group          `json:"groups"`
-	Levels  []LevelState     `json:"levels"` // in the order of Levels
-	Metrics string           `json:"metrics,omitempty"`
-	Extra   map[string]int64 `json:"counters,omitempty"`
-	Mailbox MailboxStatus    `json:"mailbox,omitzero"` // what this node keeps for others; Quota 0: it is no mailbox
+	Version  string           `json:"version"`
+	PID      int              `json:"pid"`
+	Home     string           `json:"home"`
+	Started  time.Time        `json:"started"`
+	Uptime   Duration         `json:"uptime"`
+	Listen   []string         `json:"listen"` // multiaddrs, with the peer ID: what another node can take as bootstrap
+	Peers    int              `json:"peers"`  // connected
+	Sources  map[Source]int   `json:"sources"`
+	DHT      int              `json:"dht_peers"` // peers in the routing table
+	Groups   []Group          `json:"groups"`
+	Levels   []LevelState     `json:"levels"` // in the order of Levels
+	Metrics  string           `json:"metrics,omitempty"`
+	Relays   []string         `json:"relays,omitempty"`    // peers that this node can be called through
+	RelayFor string           `json:"relay_for,omitempty"` // whom it relays for without limits: members or anyone; else empty
+	Extra    map[string]int64 `json:"counters,omitempty"`
+	Mailbox  MailboxStatus    `json:"mailbox,omitzero"` // what this node keeps for others; Quota 0: it is no mailbox
 }
 
 // LevelState says whether a level is reached, and if not what is missing.

@@ -50,7 +50,32 @@ type Config struct {
 
 	Log     Log     `toml:"log"`
 	Metrics Metrics `toml:"metrics"`
+	Trace   Trace   `toml:"trace"`
+	Relay   Relay   `toml:"relay"`
+	Limits  Limits  `toml:"limits"`
 }
+
+// Trace says what is traced.
+type Trace struct {
+	// File is where spans go; an absolute path. Empty: nothing is traced.
+	File string `toml:"file"`
+}
+
+// Relay says how relays are used, and whether to be one.
+type Relay struct {
+	// Through is multiaddrs, with /p2p/<peer ID>, of relays to be called through.
+	Through []string `toml:"through"`
+	// For is whom this node relays for without limits.
+	For string `toml:"for"` // nobody, members, anyone
+}
+
+// Limits says what the node may use.
+type Limits struct {
+	Connections int `toml:"connections"` // that are kept
+}
+
+// minConnections is the least that [Limits] may ask for.
+const minConnections = 8
 
 // Metrics says who may watch the node beside its local API.
 type Metrics struct {
@@ -93,7 +118,9 @@ func Default(p Paths) Config {
 
 		MailboxQuota: "1GiB", MailboxBoxQuota: "64MiB", MailboxLifetime: "30d", MailboxAllow: []string{},
 
-		Log: Log{Level: "info", Format: "text"},
+		Log:    Log{Level: "info", Format: "text"},
+		Relay:  Relay{Through: []string{}, For: relayFor[0]},
+		Limits: Limits{Connections: 60},
 	}
 }
 
@@ -114,13 +141,21 @@ func (c Config) Validate() error {
 			bad("listen", "%w", err)
 		}
 	}
-	for _, a := range c.Bootstrap {
-		m, err := ma.NewMultiaddr(a)
-		if err != nil {
-			bad("bootstrap", "%w", err)
-		} else if _, err := m.ValueForProtocol(ma.P_P2P); err != nil {
-			bad("bootstrap", "%q does not end in /p2p/<peer ID>: `pandanode status` on that node shows its addresses", a)
+	for _, peers := range []struct {
+		key   string
+		addrs []string
+	}{{"bootstrap", c.Bootstrap}, {"relay.through", c.Relay.Through}} {
+		for _, a := range peers.addrs {
+			m, err := ma.NewMultiaddr(a)
+			if err != nil {
+				bad(peers.key, "%w", err)
+			} else if _, err := m.ValueForProtocol(ma.P_P2P); err != nil {
+				bad(peers.key, "%q does not end in /p2p/<peer ID>: `pandanode status` on that node shows its addresses", a)
+			}
 		}
+	}
+	if !slices.Contains(relayFor, c.Relay.For) {
+		bad("relay.for", "%q is none of %s", c.Relay.For, strings.Join(relayFor, ", "))
 	}
 	if c.PassphraseFile != "" && c.KeyFile != "" {
 		bad("key_file", "passphrase_file is set too: a store has one of them")
@@ -130,6 +165,9 @@ func (c Config) Validate() error {
 	}
 	if _, err := c.Mailbox(); err != nil {
 		errs = append(errs, err)
+	}
+	if c.Limits.Connections < minConnections {
+		bad("limits.connections", "%d are too few for gossip and the DHT: at least %d", c.Limits.Connections, minConnections)
 	}
 	if !slices.Contains(logLevels, c.Log.Level) {
 		bad("log.level", "%q is none of %s", c.Log.Level, strings.Join(logLevels, ", "))
@@ -143,4 +181,5 @@ func (c Config) Validate() error {
 var (
 	logLevels  = []string{"debug", "info", "warn", "error"}
 	logFormats = []string{"text", "json"}
+	relayFor   = []string{"nobody", "members", "anyone"}
 )

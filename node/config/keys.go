@@ -29,6 +29,12 @@ func (k Key) IsList() bool {
 	return ok
 }
 
+// IsNumber says whether the key holds a number.
+func (k Key) IsNumber() bool {
+	_, ok := k.at(new(Config)).(*int)
+	return ok
+}
+
 // IsBool says whether the key is true or false.
 func (k Key) IsBool() bool {
 	_, ok := k.at(new(Config)).(*bool)
@@ -67,6 +73,14 @@ var keys = []Key{
 	{"metrics.public", "Whether that address may be reachable from other machines. Whoever reaches it sees how\n" +
 		"much this node is used, though not by whom or for what.", "let the metrics be reachable from other machines", func(c *Config) any { return &c.Metrics.Public }},
 	{"metrics.groups", "Whether there are metrics of each group, labelled with its ID.", "have metrics of each group, labelled with its ID", func(c *Config) any { return &c.Metrics.Groups }},
+	{"trace.file", "A file that spans of OpenTelemetry are appended to, as lines of JSON: how long joins, commits\n" +
+		"and catch-up take. No content, no names, IDs cut short.", "file for spans of joins, commits, catch-up (default: none)", func(c *Config) any { return &c.Trace.File }},
+	{"relay.through", "Nodes that this one is called through where nobody can call it directly, as multiaddrs that\n" +
+		"end in /p2p/<peer ID>. Without any, connected peers that relay are used.", "relays to be called through (multiaddrs with /p2p/ID)", func(c *Config) any { return &c.Relay.Through }},
+	{"relay.for", "Whom this node relays for, without limits: nobody, members (of its groups; whoever likes may\n" +
+		"call them) or anyone. For a machine that others can reach.", "whom to relay for: nobody, members, anyone", func(c *Config) any { return &c.Relay.For }},
+	{"limits.connections", "How many connections to keep, at least 8. Above it the least useful ones are closed until\n" +
+		"half of them are left; those with members of this device's groups are kept as long as possible.", "how many connections to keep", func(c *Config) any { return &c.Limits.Connections }},
 }
 
 // Keys gives the table of keys.
@@ -81,6 +95,12 @@ func (k Key) set(c *Config, text string) error {
 		v, err := strconv.ParseBool(text)
 		if err != nil {
 			return fmt.Errorf("%q is neither true nor false", text)
+		}
+		*p = v
+	case *int:
+		v, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("%q is no number", text)
 		}
 		*p = v
 	case *[]string:
@@ -103,6 +123,8 @@ func (k Key) literal(c *Config) string {
 		return quote(*p)
 	case *bool:
 		return strconv.FormatBool(*p)
+	case *int:
+		return strconv.Itoa(*p)
 	case *[]string:
 		items := make([]string, len(*p))
 		for i, s := range *p {

@@ -67,7 +67,7 @@ func (c *Config) loadFile(path string) error {
 		return fmt.Errorf("%w: %s: %w", ErrInvalid, path, err)
 	}
 	dir := filepath.Dir(path)
-	for _, f := range []*string{&c.PassphraseFile, &c.KeyFile, &c.DataDir} {
+	for _, f := range []*string{&c.PassphraseFile, &c.KeyFile, &c.DataDir, &c.Trace.File} {
 		if *f != "" && !filepath.IsAbs(*f) {
 			*f = filepath.Join(dir, *f)
 		}
@@ -101,7 +101,7 @@ func (c *Config) loadEnv(environ []string) error {
 // setHere is set with paths made absolute from the working directory.
 func (k Key) setHere(c *Config, text string) error {
 	switch k.at(c) {
-	case any(&c.PassphraseFile), any(&c.KeyFile), any(&c.DataDir):
+	case any(&c.PassphraseFile), any(&c.KeyFile), any(&c.DataDir), any(&c.Trace.File):
 		if text != "" {
 			abs, err := filepath.Abs(text)
 			if err != nil {

@@ -1,0 +1,226 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/host/autorelay"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
+	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
+	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/pandanode/pandanode/node/api"
+)
+
+// A node that nobody can call holds a place at one or two relays and is called through
+// them. A relay sees who talks with whom and when, and nothing else: what it carries is
+// encrypted between the two ends. Where hole punching works, it is needed for the first
+// seconds alone.
+//
+// There are two kinds. Any node that others can reach relays a little for anyone, so that
+// holes can be punched: libp2p's limits, 128 KiB and two minutes a connection. Gossip
+// passes over such connections; exchanges do not. And there are relays without limits,
+// which people run for their groups (RelayFor).
+
+// RelayFor says whom a node relays for without limits.
+type RelayFor string
+
+// Values of RelayFor.
+const (
+	RelayForNobody  RelayFor = "nobody"  // also the zero value
+	RelayForMembers RelayFor = "members" // of the groups of this device; whoever likes may call them
+	RelayForAnyone  RelayFor = "anyone"
+)
+
+// What a relay takes on. Places are few: each may carry as much as its holder likes.
+const (
+	relayPlaces   = 64
+	relayPlacesIP = 16 // of one address: a household
+	relayCircuits = 32 // connections of one peer
+	relayBuffer   = 16 << 10
+)
+
+// How a node looks for relays.
+const (
+	relaysHeld    = 2
+	relayAgain    = time.Minute // after a relay has refused
+	relayBoot     = 10 * time.Second
+	relayInterval = 30 * time.Second
+)
+
+// relayOptions lets the host be called through relays: those that are named, else those
+// that candidates gives.
+func relayOptions(through []peer.AddrInfo, candidates autorelay.PeerSource) libp2p.Option {
+	options := []autorelay.Option{
+		autorelay.WithBackoff(relayAgain), autorelay.WithBootDelay(relayBoot), autorelay.WithMinInterval(relayInterval),
+	}
+	if len(through) > 0 {
+		return libp2p.EnableAutoRelayWithStaticRelays(through, options...)
+	}
+	return libp2p.EnableAutoRelayWithPeerSource(candidates,
+		append(options, autorelay.WithNumRelays(relaysHeld), autorelay.WithMinCandidates(1))...)
+}
+
+// relayCandidates gives connected peers that relay. Whoever is found through the DHT or
+// otherwise is among them as soon as it is connected.
+func (n *Node) relayCandidates(ctx context.Context, most int) <-chan peer.AddrInfo {
+	out := make(chan peer.AddrInfo, most)
+	defer close(out)
+	var h host.Host
+	select {
+	case h = <-n.hostReady: // it asks before libp2p has given us the host
+		n.hostReady <- h
+	case <-ctx.Done():
+		return out
+	case <-n.life.done:
+		return out
+	}
+	for _, p := range h.Network().Peers() {
+		speaks, err := h.Peerstore().SupportsProtocols(p, proto.ProtoIDv2Hop)
+		if err != nil || len(speaks) == 0 || h.Network().Connectedness(p) != network.Connected {
+			continue
+		}
+		select {
+		case out <- peer.AddrInfo{ID: p, Addrs: h.Peerstore().Addrs(p)}:
+		default:
+			return out
+		}
+	}
+	return out
+}
+
+// relays starts to relay without limits, if the configuration says so.
+func (n *Node) relays() (err error) {
+	if n.cfg.RelayFor == RelayForNobody {
+		return nil
+	}
+	limits := relayv2.DefaultResources()
+	limits.Limit = nil
+	limits.MaxReservations, limits.MaxReservationsPerIP, limits.MaxCircuits, limits.BufferSize = relayPlaces, relayPlacesIP, relayCircuits, relayBuffer
+	if n.relay, err = relayv2.New(n.host,
+		relayv2.WithResources(limits),
+		relayv2.WithACL(relayDoor{n.cfg.RelayFor, &n.fellows}),
+		// A relay within a private network is one too.
+		relayv2.WithReservationAddressFilter(func(a multiaddr.Multiaddr) bool { return !manet.IsIPLoopback(a) }),
+	); err != nil {
+		return fmt.Errorf("starting the relay: %w", err)
+	}
+	return nil
+}
+
+// relayDoor says who may hold a place, and who may be called.
+type relayDoor struct {
+	open    RelayFor
+	fellows *fellows
+}
+
+// AllowReserve says whether a peer may hold a place.
+func (d relayDoor) AllowReserve(p peer.ID, _ multiaddr.Multiaddr) bool {
+	return d.open == RelayForAnyone || d.fellows.has(p)
+}
+
+// AllowConnect says whether a peer may call another: a member may be called by whoever
+// likes, such as somebody who wants to join.
+func (d relayDoor) AllowConnect(_ peer.ID, _ multiaddr.Multiaddr, dest peer.ID) bool {
+	return d.open == RelayForAnyone || d.fellows.has(dest)
+}
+
+// heldRelays are the relays that this node can be called through now.
+func heldRelays(addrs []multiaddr.Multiaddr) (out []peer.ID) {
+	for _, a := range addrs {
+		through, _ := multiaddr.SplitFunc(a, func(c multiaddr.Component) bool { return c.Protocol().Code == multiaddr.P_CIRCUIT })
+		if len(through) == len(a) {
+			continue
+		}
+		if id, err := through.ValueForProtocol(multiaddr.P_P2P); err == nil {
+			if p, err := peer.Decode(id); err == nil && !slices.Contains(out, p) {
+				out = append(out, p)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// checkRelay tells what the node does with relays.
+func (n *Node) checkRelay() api.Finding {
+	const check = "relay"
+	known, err := n.reachability()
+	if err != nil {
+		return api.HealthUnknown.Found(check, err.Error())
+	}
+	return relayFinding(relayState{
+		private: known == network.ReachabilityPrivate, held: heldRelays(n.host.Addrs()),
+		named: len(n.cfg.RelayThrough), serves: n.cfg.RelayFor,
+	})
+}
+
+// relayState is what a finding about relays follows from.
+type relayState struct {
+	private bool // others cannot call this node
+	held    []peer.ID
+	named   int // relays in the configuration
+	serves  RelayFor
+}
+
+func relayFinding(s relayState) api.Finding {
+	const check = "relay"
+	var does []string
+	if s.serves != RelayForNobody {
+		does = append(does, fmt.Sprintf("it relays for %s, without limits", s.serves))
+	}
+	if len(s.held) > 0 {
+		names := make([]string, len(s.held))
+		for i, p := range s.held {
+			names[i] = p.String()
+		}
+		does = append(does, "others can call it through "+strings.Join(names, " and "))
+	}
+	detail := strings.Join(does, "; ")
+	switch {
+	case s.serves != RelayForNobody && s.private:
+		return api.Finding{Check: check, Health: api.HealthWarn, Detail: detail + "; but others cannot call it", Hint: "forward the port of listen, UDP and TCP, to this machine, or relay elsewhere"}
+	case len(s.held) > 0:
+	case s.named > 0 && s.private:
+		return api.Finding{Check: check, Health: api.HealthWarn, Detail: "no relay of relay.through has taken this node", Hint: "its doctor says whom it relays for (relay.for); is its address right?"}
+	case s.private:
+		return api.Finding{Check: check, Health: api.HealthWarn, Detail: "others cannot call this node, and no connected peer relays for it", Hint: "run a node with relay.for = \"members\" on a machine that others can reach, and name it in relay.through here"}
+	case detail == "":
+		detail = "none is used"
+	}
+	return api.HealthOK.Found(check, detail)
+}
+
+// watchRelays logs when the relays that this node can be called through change.
+func (n *Node) watchRelays(ctx context.Context) {
+	sub, err := n.host.EventBus().Subscribe(new(event.EvtLocalAddressesUpdated))
+	if err != nil {
+		n.log.Warn("changes of this node's addresses are not noticed", "err", err)
+		return
+	}
+	defer sub.Close()
+	var last []peer.ID
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case _, ok := <-sub.Out():
+			if !ok {
+				return
+			}
+			if held := heldRelays(n.host.Addrs()); !slices.Equal(held, last) {
+				n.log.Info("relays", "held", held)
+				last = held
+			}
+		}
+	}
+}

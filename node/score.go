@@ -1,0 +1,85 @@
+package node
+
+import (
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Scores of gossip peers. Whoever sends what no honest member sends loses them
+// fast: the square of how often, tenfold. Nothing else costs much. Nobody is blamed
+// for being quiet (a group may say nothing for days), for a mesh that is small, or
+// for sharing an address with others, as a household does.
+//
+// So a stranger leaves the mesh with its first invalid envelope, a fellow with its
+// third; either gets no gossip after 4 and is not listened to after 11. All of it is
+// forgiven in about an hour, and nothing is lost meanwhile: members exchange over
+// streams, which scores do not touch.
+const (
+	invalidWeight = -10
+	fellowBonus   = 50 // of who shares a group with this device
+
+	gossipThreshold    = -100
+	publishThreshold   = -500
+	graylistThreshold  = -1000
+	invalidForgiven    = time.Hour
+	behaviourForgiven  = 10 * time.Minute
+	behaviourTolerated = 20 // promises broken, grafts too soon: a bad line does so too
+	scoreTick          = 10 * time.Second
+	decayToZero        = 0.01
+)
+
+// peerScoring is what GossipSub is told of it. A good record helps little, and for
+// minutes: it is no credit to misbehave on.
+func peerScoring(fellow func(peer.ID) bool) pubsub.Option {
+	return pubsub.WithPeerScore(&pubsub.PeerScoreParams{
+		SkipAtomicValidation: true, // no limit on peers of one address
+		Topics:               make(map[string]*pubsub.TopicScoreParams),
+		TopicScoreCap:        20,
+		AppSpecificScore: func(p peer.ID) float64 {
+			if fellow(p) {
+				return fellowBonus
+			}
+			return 0
+		},
+		AppSpecificWeight:         1,
+		BehaviourPenaltyWeight:    -1,
+		BehaviourPenaltyThreshold: behaviourTolerated,
+		BehaviourPenaltyDecay:     decay(behaviourForgiven),
+		DecayInterval:             scoreTick,
+		DecayToZero:               decayToZero,
+		RetainScore:               invalidForgiven, // coming back is no fresh start
+	}, &pubsub.PeerScoreThresholds{
+		GossipThreshold:   gossipThreshold,
+		PublishThreshold:  publishThreshold,
+		GraylistThreshold: graylistThreshold,
+		AcceptPXThreshold: 0, // whoever has done nothing wrong may name others
+	})
+}
+
+// topicScoring is the same for each topic of a group. Deliveries that are missing
+// cost nothing.
+func topicScoring() *pubsub.TopicScoreParams {
+	return &pubsub.TopicScoreParams{
+		SkipAtomicValidation: true,
+		TopicWeight:          1,
+
+		TimeInMeshWeight:  0.01,
+		TimeInMeshQuantum: time.Minute,
+		TimeInMeshCap:     300,
+
+		FirstMessageDeliveriesWeight: 0.1,
+		FirstMessageDeliveriesDecay:  decay(behaviourForgiven),
+		FirstMessageDeliveriesCap:    50,
+
+		InvalidMessageDeliveriesWeight: invalidWeight,
+		InvalidMessageDeliveriesDecay:  decay(invalidForgiven),
+	}
+}
+
+// decay is what is left of a counter after each tick, so that nothing is after this
+// long.
+func decay(forgiven time.Duration) float64 {
+	return pubsub.ScoreParameterDecayWithBase(forgiven, scoreTick, decayToZero)
+}
