@@ -154,7 +154,7 @@ func TestStrangerWhoWasLetIn(t *testing.T) {
 		}
 		w.send(a, id, "two")
 		w.close(0)
-		b = w.open(1)
+		w.open(1)
 		d := w.open(3, 1, 0)
 		w.join(d, id)
 		w.close(1)
