@@ -463,12 +463,7 @@ func (m *Machine) publish() {
 		return // a joiner without keys has written nothing that others could read
 	}
 	for _, part := range split(u) {
-		var salt [32]byte
-		if _, err := io.ReadFull(m.cfg.Rand, salt[:]); err != nil {
-			m.fail(fmt.Errorf("drawing an envelope's salt: %w", err))
-			return
-		}
-		b, err := m.sealBundle(salt, m.transport[key], part)
+		b, salt, err := m.newEnvelope(key, part)
 		if err != nil {
 			m.fail(err)
 			return

@@ -42,19 +42,8 @@ type Box struct {
 // Boxes lists the group's boxes at a mailbox, one for each transport key held, the
 // one under which this device sends last: what is in the others may bring its key.
 func (m *Machine) Boxes(mailbox []byte) []Box {
-	current, ok := m.TransportKey()
-	if !ok {
-		return nil
-	}
-	keys := slices.SortedFunc(maps.Keys(m.transport), func(a, b wire.KeyID) int {
-		if (a == current) != (b == current) {
-			if b == current {
-				return -1
-			}
-			return 1
-		}
-		return bytes.Compare(a[:], b[:])
-	})
+	keys := m.keysInUse()
+	slices.Reverse(keys)
 	out := make([]Box, len(keys))
 	for i, k := range keys {
 		out[i] = Box{Key: k, Tag: m.tag(m.transport[k]), ID: wire.BoxID(m.boxKey(k, mailbox)[ed25519.SeedSize:])}
@@ -171,9 +160,9 @@ func (m *Machine) post(key wire.KeyID, items []*item) {
 		return
 	}
 	for _, part := range split(u) {
-		b, err := wire.SealEnvelope(m.cfg.Rand, m.group, m.transport[key], &part)
+		b, _, err := m.newEnvelope(key, part)
 		if err != nil {
-			m.fail(fmt.Errorf("sealing an envelope: %w", err))
+			m.fail(err)
 			return
 		}
 		m.ready.Messages = append(m.ready.Messages, Post{Envelope: b})

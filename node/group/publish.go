@@ -3,6 +3,7 @@ package group
 import (
 	"bytes"
 	"fmt"
+	"io"
 
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -50,6 +51,17 @@ type publishedRow struct {
 	Epoch wire.EpochID `cbor:"4,keyasint"` // of the seal
 }
 
+// newEnvelope seals a bundle under a transport key held here, with a fresh salt.
+func (m *Machine) newEnvelope(key wire.KeyID, u wire.Bundle) (envelope []byte, salt [32]byte, err error) {
+	if _, err := io.ReadFull(m.cfg.Rand, salt[:]); err != nil {
+		return nil, salt, fmt.Errorf("drawing an envelope's salt: %w", err)
+	}
+	envelope, err = m.sealBundle(salt, m.transport[key], u)
+	return envelope, salt, err
+}
+
+// sealBundle seals a bundle, as the group's envelopes are, with a salt that is given: the
+// same envelope can be made again.
 func (m *Machine) sealBundle(salt [32]byte, key []byte, u wire.Bundle) ([]byte, error) {
 	if m.cfg.Genesis.Private {
 		return wire.SealPrivateEnvelope(bytes.NewReader(salt[:]), m.group, key, &u)
