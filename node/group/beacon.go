@@ -126,6 +126,25 @@ func (m *Machine) askLater(now time.Time) {
 	}
 }
 
+// pastWait is how long a parked entry waits for its past before this device asks again.
+const pastWait = 2 * time.Second
+
+// askForPast asks on while an entry is parked for want of its past: whoever was asked
+// first may lack it as well, and the next one may not. Each time it waits longer, until
+// something else is parked.
+func (m *Machine) askForPast(now time.Time) {
+	switch {
+	case !m.logs.lacksPast():
+		m.duty.past, m.askedPast = time.Time{}, 0
+		return
+	case due(now, m.duty.past):
+		m.ask("an entry's past is still missing")
+		m.askedPast++
+		m.duty.past = time.Time{}
+	}
+	m.duty.past = earliest(m.duty.past, now.Add(m.backOff(pastWait, m.askedPast)))
+}
+
 // sendBeacon tells the group which records this device cannot read, so that
 // somebody seals them again, and how far it is.
 func (m *Machine) sendBeacon(now time.Time) {

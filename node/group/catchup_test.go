@@ -3,8 +3,10 @@ package group
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/identity"
@@ -148,5 +150,39 @@ func TestCatchUpIsProportional(t *testing.T) {
 		if came != k || bytes != costs[k] || back != alone {
 			t.Errorf("k = %d: %d entries of %d bytes came, and %d went back", k, came, bytes, back)
 		}
+	}
+}
+
+// Whoever is asked for an entry's past may lack it too: a device asks on while
+// something is parked, each time later, and stops when nothing is.
+func TestAsksOnForPast(t *testing.T) {
+	w := newWorld(t, 41)
+	a, b, c := w.device("a"), w.device("b"), w.device("c")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.join(c)
+	w.run(time.Minute)
+	w.agree(a, b, c)
+
+	// Gossip loses one message of a for everybody, c hears the next, and for half a
+	// minute its streams lead to b, who lacks both.
+	w.cut = func(x, y *device) bool { return x == a || y == a }
+	a.send("lost on the way")
+	a.send("the next")
+	if _, err := c.step(Envelope{Bytes: a.last}); !errors.Is(err, ErrIncomplete) {
+		t.Fatalf("the entry without its past: %v", err)
+	}
+	w.run(30 * time.Second)
+	if parked := c.m.Status().Parked; parked != 1 {
+		t.Fatalf("%d entries are parked, want the one without its past", parked)
+	}
+	w.cut = nil
+	w.run(time.Minute)
+	if parked := c.m.Status().Parked; parked != 0 {
+		t.Errorf("%d entries are still parked", parked)
+	}
+	w.agree(a, c)
+	if wait := c.m.duty.past; !wait.IsZero() {
+		t.Errorf("it goes on asking at %v, with nothing parked", wait)
 	}
 }

@@ -38,6 +38,7 @@ type duties struct {
 	rejoin      time.Time // when this device asks to be added again
 	sibling     time.Time // when it stands up against a child it refused
 	ask         time.Time // when it asks for a sync again
+	past        time.Time // when it asks again for what a parked entry builds on
 	join        time.Time // when it asks to be let in again
 	update      time.Time // when it renews its keys
 	daily       time.Time // when what is kept for months is looked at; not a reason to wake
@@ -50,7 +51,7 @@ type duties struct {
 
 func (d *duties) next() time.Time {
 	var t time.Time
-	for _, x := range []time.Time{d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.keyPackages, d.future, d.unheld, d.lone} {
+	for _, x := range []time.Time{d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.past, d.keyPackages, d.future, d.unheld, d.lone} {
 		t = earliest(t, x)
 	}
 	return t

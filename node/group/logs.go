@@ -324,6 +324,16 @@ func (l *logs) drop(s *signedEntry) {
 	}
 }
 
+// lacksPast says whether a parked entry waits for one that is not here at all.
+func (l *logs) lacksPast() bool {
+	for h := range l.waiting {
+		if l.parked[h] == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // keep notes the first entry that is kept of those with one number.
 func (l *logs) keep(s *signedEntry) {
 	if l.kept[s.slot()] == nil {

@@ -98,6 +98,8 @@ type Machine struct {
 	asked    time.Time // when a sync was last asked for
 	asks     int       // since there was news
 	told     int       // beacons since there was news
+
+	askedPast int // syncs asked for since an entry was last parked for want of its past
 }
 
 // New makes the machine of what is durable; a restart is the same call.
@@ -309,6 +311,7 @@ func (m *Machine) settle(now time.Time) {
 	m.noteJoined(now)
 	m.askForKeys(now)
 	m.askToJoinAgain(now)
+	m.askForPast(now)
 	m.askLater(now)
 	m.sealOutbox(now)
 	m.sealForGaps(now)
