@@ -34,8 +34,8 @@ type mail struct {
 	seals    map[wire.MessageID]int            // how many are kept
 	refilled map[wire.MessageID]time.Time      // gaps of others: when it was last sealed, or found to be; not durable
 
-	waiting   map[wire.EpochID][]*wire.Seal // for keys
-	tried     map[wire.MessageID]tried      // whose seals came and are under epochs that are not here; not durable
+	waiting   map[wire.EpochID][]rawSeal // for keys
+	tried     map[wire.MessageID]tried   // whose seals came and are under epochs that are not here; not durable
 	waitCount int
 	owedStale bool // the roster changed, so who is owed what may have
 }
@@ -51,7 +51,7 @@ func newMail() mail {
 		records: map[wire.MessageID]*item{}, plain: map[wire.MessageID]bool{}, gaps: map[wire.MessageID]bool{},
 		told: map[wire.MessageID]bool{}, refilled: map[wire.MessageID]time.Time{},
 		shown: map[int]uint64{}, sealedAt: map[wire.MessageID][]wire.EpochID{}, seals: map[wire.MessageID]int{},
-		waiting: map[wire.EpochID][]*wire.Seal{}, tried: map[wire.MessageID]tried{}, owedStale: true,
+		waiting: map[wire.EpochID][]rawSeal{}, tried: map[wire.MessageID]tried{}, owedStale: true,
 	}
 }
 
@@ -125,14 +125,15 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 	if err != nil {
 		return wire.EntryHash{}, err
 	}
-	m.keepPlain(it.hash, &o)
+	m.keepPlain(it.hash, wire.Marshal(&o))
 	m.mail.outbox = append(m.mail.outbox, it.hash)
 	m.show(now, it.log)
 	return it.hash, nil
 }
 
-func (m *Machine) keepPlain(id wire.MessageID, o *wire.Opened) {
-	m.put(rowPlain+hexed(id[:]), wire.Marshal(o))
+// keepPlain keeps a message's wire.Opened, encoded.
+func (m *Machine) keepPlain(id wire.MessageID, opened []byte) {
+	m.put(rowPlain+hexed(id[:]), opened)
 	m.mail.plain[id] = true
 	delete(m.mail.gaps, id)
 	delete(m.mail.tried, id)
@@ -187,14 +188,16 @@ func (m *Machine) seal(n *node, e Epoch, id wire.MessageID) {
 	}
 	s := &wire.Seal{Message: id, Epoch: n.id, Sealer: m.log.Device, PrivateMessage: message}
 	m.putKeys(n.id, rows)
-	m.keepSeal(s)
-	m.outgoing.Seals = append(m.outgoing.Seals, wire.Marshal(s))
+	raw := wire.Marshal(s)
+	m.keepSeal(s, raw)
+	m.outgoing.Seals = append(m.outgoing.Seals, raw)
 	m.sealed = append(m.sealed, id)
 	m.mail.sealedAt[id] = append(m.mail.sealedAt[id], n.id)
 }
 
-func (m *Machine) keepSeal(s *wire.Seal) {
-	m.put(sealKey(s), wire.Marshal(s))
+// keepSeal keeps a seal, given as its encoding too.
+func (m *Machine) keepSeal(s *wire.Seal, raw []byte) {
+	m.put(sealKey(s), raw)
 	m.mail.seals[s.Message]++
 }
 
@@ -217,11 +220,9 @@ func (m *Machine) envelope(now time.Time, b []byte) (Outcome, error) {
 			return Outcome{}, err
 		}
 	}
-	seals := make([]*wire.Seal, len(u.Seals))
-	for i, raw := range u.Seals {
-		if seals[i], err = wire.DecodeSeal(raw); err != nil {
-			return Outcome{}, fmt.Errorf("seal: %w", err)
-		}
+	seals, err := readSeals(u.Seals)
+	if err != nil {
+		return Outcome{}, err
 	}
 	out, err := m.takeEntries(now, entries)
 	m.resolveRoster(now)
@@ -289,6 +290,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 			return 0, m.putAside(s)
 		}
 		m.ask("an entry's past is missing")
+		m.askedPast = 0
 		m.logs.park(s, gone)
 		return 0, fmt.Errorf("%v of device %v: %w", s.entry.Kind, s.entry.Device, ErrIncomplete)
 	}
@@ -454,17 +456,33 @@ func (m *Machine) retireSeals(now time.Time) {
 }
 
 func (m *Machine) seals(now time.Time, raws [][]byte) (Outcome, error) {
-	seals := make([]*wire.Seal, len(raws))
-	for i, raw := range raws {
-		var err error
-		if seals[i], err = wire.DecodeSeal(raw); err != nil {
-			return Outcome{}, fmt.Errorf("seal: %w", err)
-		}
+	seals, err := readSeals(raws)
+	if err != nil {
+		return Outcome{}, err
 	}
 	return m.takeSeals(now, seals)
 }
 
-func (m *Machine) takeSeals(now time.Time, seals []*wire.Seal) (Outcome, error) {
+// rawSeal is a seal as it arrived: decoded, not opened.
+type rawSeal struct {
+	*wire.Seal
+
+	raw []byte // its encoding
+}
+
+func readSeals(raws [][]byte) ([]rawSeal, error) {
+	seals := make([]rawSeal, len(raws))
+	for i, raw := range raws {
+		s, err := wire.DecodeSeal(raw)
+		if err != nil {
+			return nil, fmt.Errorf("seal: %w", err)
+		}
+		seals[i] = rawSeal{s, raw}
+	}
+	return seals, nil
+}
+
+func (m *Machine) takeSeals(now time.Time, seals []rawSeal) (Outcome, error) {
 	var out Outcome
 	var errs []error
 	for _, s := range seals {
@@ -484,7 +502,7 @@ func (m *Machine) takeSeals(now time.Time, seals []*wire.Seal) (Outcome, error) 
 }
 
 // takeSeal opens a seal, keeps it for those who ask later, and shows what it held.
-func (m *Machine) takeSeal(now time.Time, s *wire.Seal) (bool, error) {
+func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	what := func(err error) error { return fmt.Errorf("seal of message %v: %w", s.Message, err) }
 	it := m.mail.records[s.Message]
 	if it == nil {
@@ -497,8 +515,7 @@ func (m *Machine) takeSeal(now time.Time, s *wire.Seal) (bool, error) {
 		// Seen before its key is used up: somebody put another label on it.
 		return false, what(fmt.Errorf("%w: it was sealed for another message", errors.Join(ErrForged, err)))
 	}
-	key := sealKey(s)
-	known, err := m.get(key)
+	known, err := m.get(sealKey(s.Seal))
 	if err != nil {
 		m.fail(err)
 		return false, err
@@ -526,26 +543,30 @@ func (m *Machine) takeSeal(now time.Time, s *wire.Seal) (bool, error) {
 	}
 	// The key is used up from here on, whatever the message turns out to be.
 	m.putKeys(s.Epoch, rows)
-	opened, err := m.checkOpened(e, it, s, o)
+	sealer, err := m.checkOpened(e, it, s.Epoch, o)
 	if err != nil {
 		m.emit(now, Event{Kind: EventRefused, Message: s.Message, Device: s.Sealer, Detail: err.Error()})
 		return false, what(err)
 	}
-	m.keepSeal(s)
+	if sealer != s.Sealer { // a wrong label must not cost the message its key
+		s.Seal = &wire.Seal{Message: s.Message, Epoch: s.Epoch, Sealer: sealer, PrivateMessage: s.PrivateMessage}
+		s.raw = wire.Marshal(s.Seal)
+	}
+	m.keepSeal(s.Seal, s.raw)
 	if _, ok := m.mail.refilled[s.Message]; ok {
 		m.mail.refilled[s.Message] = now
 	}
 	if !m.mail.plain[s.Message] {
-		m.keepPlain(s.Message, opened)
+		m.keepPlain(s.Message, o.Plaintext)
 		m.show(now, it.log)
 	}
 	return true, nil
 }
 
-// checkOpened checks what a seal held. Who sealed it is what MLS proves, whatever
-// the label says: a wrong label must not cost the message its key.
-func (m *Machine) checkOpened(e Epoch, it *item, s *wire.Seal, o OpenedMessage) (*wire.Opened, error) {
-	h := m.held[s.Epoch]
+// checkOpened checks what a seal held, and gives who sealed it: that is what MLS proves,
+// whatever the label says.
+func (m *Machine) checkOpened(e Epoch, it *item, id wire.EpochID, o OpenedMessage) (sealer wire.DeviceID, err error) {
+	h := m.held[id]
 	if h.senders == nil {
 		h.senders = map[uint32]wire.DeviceID{}
 	}
@@ -553,31 +574,30 @@ func (m *Machine) checkOpened(e Epoch, it *item, s *wire.Seal, o OpenedMessage) 
 	if !ok {
 		l, ok := e.Leaf(o.Sender)
 		if !ok {
-			return nil, fmt.Errorf("%w: no such sender", ErrForged)
+			return sealer, fmt.Errorf("%w: no such sender", ErrForged)
 		}
 		d, err := m.deviceOf(l)
 		if err != nil {
-			return nil, fmt.Errorf("%w: its sender: %w", ErrForged, err)
+			return sealer, fmt.Errorf("%w: its sender: %w", ErrForged, err)
 		}
 		sealer = d.ID
 		h.senders[o.Sender] = sealer
 	}
-	s.Sealer = sealer
 	opened, err := wire.DecodeOpened(o.Plaintext)
 	if err != nil {
-		return nil, err
+		return sealer, err
 	}
 	if !opened.Fits(it.record.Commitment) {
-		return nil, fmt.Errorf("%w: it is not what the record committed to", ErrForged)
+		return sealer, fmt.Errorf("%w: it is not what the record committed to", ErrForged)
 	}
-	return opened, nil
+	return sealer, nil
 }
 
 // out says whether this device was in the group and is no more.
 func (m *Machine) out() bool { return m.own.Out }
 
 // noEpoch says why a seal cannot be opened and keeps it if it may be later.
-func (m *Machine) noEpoch(s *wire.Seal) error {
+func (m *Machine) noEpoch(s rawSeal) error {
 	if m.out() {
 		return ErrRemoved
 	}

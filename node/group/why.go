@@ -184,7 +184,7 @@ func (m *Machine) explainOthers(now time.Time, e *Explanation, it *item) {
 	e.say("%s wrote it at %s; its entry is here and its content is not", author, stamp(it.hlc.Time()))
 	waiting := 0
 	for epoch, seals := range m.mail.waiting {
-		if !slices.ContainsFunc(seals, func(s *wire.Seal) bool { return s.Message == it.hash }) {
+		if !slices.ContainsFunc(seals, func(s rawSeal) bool { return s.Message == it.hash }) {
 			continue
 		}
 		waiting++

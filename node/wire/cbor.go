@@ -2,8 +2,10 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"reflect"
+	"sync"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -22,7 +24,7 @@ var (
 		IndefLength:   cbor.IndefLengthForbidden,
 		TagsMd:        cbor.TagsForbidden,
 		NilContainers: cbor.NilContainerAsEmpty,
-	}.EncMode())
+	}.UserBufferEncMode())
 	decMode = must(cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		IndefLength:       cbor.IndefLengthForbidden,
@@ -84,15 +86,35 @@ func Unmarshal(b []byte, v any) error {
 	if err := decMode.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("%w: %T: %w", ErrMalformed, v, err)
 	}
-	again, err := encMode.Marshal(v)
-	if err != nil {
+	if err := deterministic(b, v); err != nil {
 		return fmt.Errorf("%w: %T: %w", ErrMalformed, v, err)
-	}
-	if !bytes.Equal(b, again) {
-		return fmt.Errorf("%w: %T: not the deterministic encoding", ErrMalformed, v)
 	}
 	if o, ok := v.(validated); ok {
 		return o.validate()
+	}
+	return nil
+}
+
+// scratch holds buffers for deterministic, empty and with zeros behind.
+var scratch = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxScratch bounds what a buffer in scratch holds on to.
+const maxScratch = 64 << 10
+
+// deterministic says that b is not what v encodes to.
+func deterministic(b []byte, v any) error {
+	again, _ := scratch.Get().(*bytes.Buffer)
+	defer func() {
+		clear(again.Bytes()) // it may be somebody's message
+		if again.Reset(); again.Cap() <= maxScratch {
+			scratch.Put(again)
+		}
+	}()
+	if err := encMode.MarshalToBuffer(v, again); err != nil {
+		return err
+	}
+	if !bytes.Equal(b, again.Bytes()) {
+		return errors.New("not the deterministic encoding")
 	}
 	return nil
 }
