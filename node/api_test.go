@@ -182,6 +182,27 @@ func TestAPI(t *testing.T) {
 		}); err != nil || found == 0 {
 			t.Errorf("found %d, %v", found, err)
 		}
+		for _, name := range []string{"api two", "api three"} {
+			if _, err := one.CreateGroup(ctx, api.CreateGroupRequest{Name: name, Policy: api.PolicyOpen}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for len(a.publisher.PublicGroups()) < 3 { // the publisher says nothing when it has taken one in
+			select {
+			case <-ctx.Done():
+				t.Fatal(ctx.Err())
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+		for limit, want := range map[int]int{1: 1, 2: 2, 0: 3} { // its own count as well
+			groups := map[string]bool{}
+			if err := one.Find(ctx, api.FindRequest{Name: "api*", Limit: limit, Timeout: api.Duration(5 * time.Second)}, func(f api.Found) error {
+				groups[f.ID] = true
+				return nil
+			}); err != nil || len(groups) != want {
+				t.Errorf("with limit %d found %d groups, %v", limit, len(groups), err)
+			}
+		}
 		if _, err := one.Shutdown(ctx, api.Empty{}); err != nil {
 			t.Fatal(err)
 		}

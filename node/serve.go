@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -356,22 +357,30 @@ func (s *server) resolve(ctx context.Context, query string) (wire.GroupID, error
 	return wire.ParseGroupID(text)
 }
 
+// searching bounds a search: within a timeout, and to so many results.
+func searching(ctx context.Context, timeout api.Duration, limit int) (context.Context, context.CancelFunc, int) {
+	ctx, cancel := within(ctx, cmp.Or(timeout, api.Duration(10*time.Second)))
+	return ctx, cancel, cmp.Or(limit, 20)
+}
+
 func (s *server) Find(ctx context.Context, r api.FindRequest, emit func(api.Found) error) error {
-	if r.Timeout == 0 {
-		r.Timeout = api.Duration(10 * time.Second)
-	}
-	if r.Limit == 0 {
-		r.Limit = 20
-	}
-	search, cancel := within(ctx, r.Timeout)
+	search, cancel, limit := searching(ctx, r.Timeout, r.Limit)
 	defer cancel()
 	if id, err := wire.ParseGroupID(r.Name); err == nil {
 		return s.findOne(search, id, emit)
 	}
-	q := discovery.Query{Name: r.Name, Tag: r.Tag, MinMembers: r.MinMembers, MaxMembers: r.MaxMembers, After: r.After, Limit: r.Limit}
+	q := discovery.Query{Name: r.Name, Tag: r.Tag, MinMembers: r.MinMembers, MaxMembers: r.MaxMembers, After: r.After, Limit: limit}
+	shown := make(map[string]bool) // groups; one is told of once for each source
+	show := func(f api.Found) error {
+		if !shown[f.ID] && len(shown) == limit {
+			return nil
+		}
+		shown[f.ID] = true
+		return emit(f)
+	}
 	for _, i := range s.n.publisher.PublicGroups() {
 		if q.Fits(i) {
-			if err := emit(found(i, api.SourceLocal, "")); err != nil {
+			if err := show(found(i, api.SourceLocal, "")); err != nil {
 				return err
 			}
 		}
@@ -385,7 +394,7 @@ func (s *server) Find(ctx context.Context, r api.FindRequest, emit func(api.Foun
 		if f.Source == discovery.SourceConnected {
 			source = apiSource(s.n.peers.Source(f.From))
 		}
-		if err := emit(found(f.Info, source, f.From.String())); err != nil {
+		if err := show(found(f.Info, source, f.From.String())); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -102,13 +101,7 @@ func (s *server) RemoveMailbox(ctx context.Context, r api.MailboxRequest) (api.E
 }
 
 func (s *server) FindMailboxes(ctx context.Context, r api.FindMailboxesRequest, emit func(api.FoundMailbox) error) error {
-	if r.Timeout == 0 {
-		r.Timeout = api.Duration(10 * time.Second)
-	}
-	if r.Limit == 0 {
-		r.Limit = 20
-	}
-	search, cancel := within(ctx, r.Timeout)
+	search, cancel, left := searching(ctx, r.Timeout, r.Limit)
 	defer cancel()
 	found, err := s.n.FindMailboxes(search)
 	if err != nil {
@@ -118,7 +111,7 @@ func (s *server) FindMailboxes(ctx context.Context, r api.FindMailboxesRequest, 
 		if err := emit(api.FoundMailbox{Peer: p.ID.String(), Addrs: texts(p.Addrs)}); err != nil {
 			return err
 		}
-		if r.Limit--; r.Limit == 0 {
+		if left--; left == 0 {
 			return nil
 		}
 	}
