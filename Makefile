@@ -109,11 +109,12 @@ bench-idle: ## what a node costs that shares 1, 20 and 500 groups in which nothi
 	@PANDANODE_TEST_IDLE=1,20,500 $(GO) test ./node -count=1 -timeout 15m -run '^TestIdleCost$$' -v
 
 .PHONY: long
-long: ## the simulator: 2,000 random worlds, the large worlds of bench-sim, 100 whole nodes
+long: ## all that takes hours: 2,000 random worlds, bench-sim, 100 whole nodes, e2e-long, bench-node (3 h)
 	@PANDANODE_SIM_SEEDS=2000 $(GO) test -count=1 -timeout 5h -v -run 'TestRandomWorlds' ./sim
 	@$(MAKE) --no-print-directory bench-sim build
 	@./$(BIN) sim run sim/scenarios/net/one-day.sim --backend net
 	@./$(BIN) sim run sim/scenarios/net/hundred.sim --backend net
+	@$(MAKE) --no-print-directory e2e-long bench-node
 
 .PHONY: bench-sim
 bench-sim: ## a table: 10, 30, 100 devices and 1,000 groups, cut in three for a day (an hour or more)

@@ -122,11 +122,22 @@ func (b *book) note(p peer.AddrInfo, source Source, now time.Time) *entry {
 	return e
 }
 
-// connected notes that there is a connection.
-func (b *book) connected(p peer.AddrInfo, source Source, now time.Time) {
+// connected notes that there is a connection. If the peer did not answer for a while, a
+// cut may have ended: then no member and no bootstrap peer rests any more, and news says
+// that it is time to dial.
+func (b *book) connected(p peer.AddrInfo, source Source, now time.Time) (news bool) {
 	e := b.note(p, source, now)
+	news = e.fails > 1 // the first is the dial that may have led here
 	e.unstored = e.unstored || now.Sub(e.seen) >= time.Hour
 	e.seen, e.fails, e.rest, e.worked = now, 0, time.Time{}, true
+	if news {
+		for _, o := range b.peers {
+			if o.member || o.fixed {
+				o.rest = time.Time{}
+			}
+		}
+	}
+	return news
 }
 
 // gone notes that the last connection ended: the peer was there until now.

@@ -42,6 +42,39 @@ func TestBookPrefersMembersThenRecent(t *testing.T) {
 	}
 }
 
+// After a cut the first who answers brings all members back to be dialled, and nobody
+// else; who answers the first dial brings nothing.
+func TestBookAfterCut(t *testing.T) {
+	b := newBook()
+	for n := range 6 {
+		b.connected(peerInfo(t, n), SourceConnected, t0)
+		b.peers[peerInfo(t, n).ID].member = n < 4
+	}
+	now := t0.Add(time.Hour)
+	for range 3 {
+		for n := range 6 {
+			b.failed(peerInfo(t, n).ID, now)
+		}
+	}
+	now = now.Add(time.Second)
+	if due := b.next(6, now, nobody); len(due) != 0 {
+		t.Fatalf("%d peers are not at rest", len(due))
+	}
+	back := peerInfo(t, 1).ID
+	if !b.connected(peerInfo(t, 1), SourceIncoming, now) {
+		t.Error("that a peer is back is no news")
+	}
+	due := b.next(6, now, func(p peer.ID) bool { return p == back })
+	if len(due) != 3 {
+		t.Errorf("%d peers are dialled, want the three other members", len(due))
+	}
+	b.failed(due[0].ID, now)
+	b.peers[due[1].ID].fails = 1
+	if b.connected(due[1], SourceConnected, now) {
+		t.Error("an answer to the first dial is news")
+	}
+}
+
 // A thousand dead peers do not keep a living one waiting for long, and a dead
 // member is tried at least once in restMember and a redial round.
 func TestBookTriesEverybodyForEver(t *testing.T) {

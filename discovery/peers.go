@@ -38,6 +38,7 @@ type PeersConfig struct {
 // after a cut of more than some ten minutes it has forgotten the addresses, and two
 // halves stay apart. Every redialEvery, give or take a tenth, up to four known
 // peers without a connection are dialled; with connections enough it is one member.
+// When one answers that did not for a while, the others are tried at once.
 type Peers struct {
 	cfg    PeersConfig
 	sub    event.Subscription
@@ -241,8 +242,11 @@ func (p *Peers) arrived(id peer.ID, listen []multiaddr.Multiaddr, c network.Conn
 		}
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.book.connected(info, source, time.Now())
+	news := p.book.connected(info, source, time.Now())
+	p.mu.Unlock()
+	if news {
+		p.wake()
+	}
 }
 
 // redial dials up to four peers, each with its own time limit, and does not wait.
