@@ -29,6 +29,7 @@ const (
 // duties are the times at which this device must do something. Zero: nothing to do.
 type duties struct {
 	since       time.Time // first disturbance not yet judged
+	more        time.Time // when what did not fit into a turn goes on
 	settle      time.Time // when a fork is judged
 	heal        time.Time // when this device makes the tree equal the roster
 	vote        time.Time
@@ -38,6 +39,7 @@ type duties struct {
 	rejoin      time.Time // when this device asks to be added again
 	sibling     time.Time // when it stands up against a child it refused
 	ask         time.Time // when it asks for a sync again
+	worn        time.Time // when it renews its keys since no seal opens
 	past        time.Time // when it asks again for what a parked entry builds on
 	join        time.Time // when it asks to be let in again
 	update      time.Time // when it renews its keys
@@ -51,7 +53,7 @@ type duties struct {
 
 func (d *duties) next() time.Time {
 	var t time.Time
-	for _, x := range []time.Time{d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.past, d.keyPackages, d.future, d.unheld, d.lone} {
+	for _, x := range []time.Time{d.more, d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.past, d.worn, d.keyPackages, d.future, d.unheld, d.lone} {
 		t = earliest(t, x)
 	}
 	return t
@@ -217,7 +219,8 @@ func (m *Machine) heal(now time.Time) bool {
 	m.planUpdate(n)
 	d := m.compareTree(now, e)
 	sibling := slices.ContainsFunc(n.children, func(c *node) bool { return m.refused[c.id] && c.contains(m.choose()) })
-	alone := due(now, m.duty.update) || sibling || m.mustRenew(n)
+	worn := m.wornOut(now)
+	alone := due(now, m.duty.update) || sibling || worn || m.mustRenew(n)
 	if d.empty() && !alone {
 		m.duty.heal = time.Time{}
 		return false
@@ -228,7 +231,10 @@ func (m *Machine) heal(now time.Time) bool {
 			m.duty.heal = now.Add(rankStep + m.rank()*rankStep)
 		}
 	}
-	if due(now, m.duty.update) {
+	if worn {
+		m.worn.renewed = now
+	}
+	if worn || due(now, m.duty.update) {
 		m.duty.heal = now
 	}
 	if !due(now, m.duty.heal) {
@@ -357,7 +363,7 @@ func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 
 // castVote says where this device is, when that is due.
 func (m *Machine) castVote(now time.Time) {
-	if !due(now, m.duty.vote) {
+	if !due(now, m.duty.vote) || m.rolling {
 		return
 	}
 	m.duty.vote = time.Time{}

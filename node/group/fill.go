@@ -41,7 +41,10 @@ func (m *Machine) fillAgain() {
 
 // sealForGaps seals, under the epoch at the position, what other devices of the
 // audience cannot read. Any holder can, and one does: a seal that this device made or
-// opened fills a gap if its epoch is one that the other device can be at.
+// opened fills a gap if its epoch is one that the other device can be at. It seals no
+// message twice under one epoch: whoever keeps asking would drive its ratchet further
+// ahead than others can follow, who have no use for those seals. Whom the seal that there
+// is does not help changes the epoch (worn.go).
 func (m *Machine) sealForGaps(now time.Time) {
 	if !due(now, m.duty.fill) {
 		return
@@ -62,15 +65,18 @@ func (m *Machine) sealForGaps(now time.Time) {
 			continue
 		}
 		reads := m.readsAt(device, n)
-		for _, id := range slices.SortedFunc(maps.Keys(p.gaps), func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) }) {
+		for _, id := range slices.SortedFunc(maps.Keys(p.gaps), func(a, b wire.MessageID) int { return m.mail.records[a].compare(m.mail.records[b]) }) {
 			switch at := p.gaps[id]; {
 			case len(reads) == 0 || !m.mayRead(device, m.mail.records[id]):
 				delete(p.gaps, id) // when it is there it asks again
 			case !due(now, at):
 				m.duty.fill = earliest(m.duty.fill, at)
+			case m.full():
+				m.duty.fill = now
+				return
 			default:
 				delete(p.gaps, id)
-				if !done[id] && m.needsSeal(now, id, reads) {
+				if !done[id] && !slices.Contains(m.mail.sealedAt[id], n.id) && m.needsSeal(now, id, reads) {
 					m.seal(n, e, id)
 				}
 				done[id] = true

@@ -152,7 +152,11 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 	if at == nil {
 		return m.joinFromLog(target)
 	}
+	start := at
 	for _, n := range chain(at, target) {
+		if m.rolling = at != start && m.full(); m.rolling {
+			break
+		}
 		if m.outAt[n.id] {
 			return m.joinFromLog(target)
 		}
@@ -192,7 +196,7 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 		return false
 	}
 	m.moved(now, position, at)
-	return true
+	return !m.rolling
 }
 
 // moved takes up a new position.
@@ -212,6 +216,7 @@ func (m *Machine) moved(now time.Time, from, to *node) {
 		m.emit(now, Event{Kind: EventSwitch, Epoch: to.id, Detail: "the fork choice picked another branch"})
 	}
 	m.duty.settle, m.duty.since, m.duty.heal = time.Time{}, time.Time{}, time.Time{}
+	clear(m.worn.since) // all ratchets begin anew
 	m.news()
 	m.fillAgain()
 	m.requeue(to)

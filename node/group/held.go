@@ -154,6 +154,10 @@ func (m *Machine) retire(now time.Time) {
 	swept := false
 	votes := m.liveVotes()
 	for i, id := range left {
+		if m.full() {
+			next = now // it goes on with the next turn
+			break
+		}
 		age := now.Sub(since(id))
 		switch thin := m.held[id].row.Thin; {
 		case age >= m.cfg.Retention || i < len(left)+1-maxHeld:
@@ -233,7 +237,7 @@ func (m *Machine) thin(id wire.EpochID) {
 	h.row.Thin, h.epoch, h.thin = true, nil, t
 	m.put(rowHeld+hexed(id[:]), wire.Marshal(&h.row))
 	e.Wipe()
-	m.dropWaiting(id)
+	m.mail.stopWaiting(id)
 }
 
 // sweepPages deletes the pages that no held epoch is made of.
@@ -258,6 +262,9 @@ func (m *Machine) sweepPages() {
 		return
 	}
 	for _, key := range old {
+		if m.full() {
+			return // the next sweep finds the others
+		}
 		m.del(key)
 	}
 }
@@ -299,7 +306,7 @@ func (m *Machine) forget(id wire.EpochID) {
 	}
 	m.del(rowHeld + hexed(id[:]))
 	delete(m.held, id)
-	m.dropWaiting(id)
+	m.mail.stopWaiting(id)
 }
 
 // dropKeys destroys what is in the vault of an epoch.
@@ -314,10 +321,4 @@ func (m *Machine) dropKeys(id wire.EpochID) {
 		m.del(key)
 	}
 	m.ready.Drop = append(m.ready.Drop, Vault(id))
-}
-
-// dropWaiting forgets the seals that wait for the keys of an epoch.
-func (m *Machine) dropWaiting(id wire.EpochID) {
-	m.mail.waitCount -= len(m.mail.waiting[id])
-	delete(m.mail.waiting, id)
 }

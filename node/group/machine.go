@@ -84,11 +84,16 @@ type Machine struct {
 	retract      bool         // the others may have one that is out of date
 
 	mail  mail
+	worn  worn
 	packs packs
 	duty  duties
 	peer  map[wire.DeviceID]*peerState
 
 	ready    Ready
+	turn     int            // bytes of ready.Writes, about
+	maxTurn  int            // the constant, but in tests
+	later    later          // what waits for the next turn
+	rolling  bool           // more commits of the target's chain are to be processed: the position is a passing one
 	pending  map[string]int // key → index in ready.Writes
 	outgoing wire.Bundle
 	sealed   []wire.MessageID // own messages whose seals are in outgoing
@@ -113,7 +118,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		leaves: map[[32]byte]*identity.Leaf{}, rosters: map[string]*roster{}, refusedAt: map[wire.EpochID]time.Time{},
 		transport: map[wire.KeyID][]byte{}, tkeys: map[wire.KeyID]*transportKey{}, keyPkgs: map[[32]byte]*ownKeyPackage{},
 		wantTrees: map[wire.EpochID]bool{},
-		mail:      newMail(), peer: map[wire.DeviceID]*peerState{}, pending: map[string]int{},
+		mail:      newMail(), maxTurn: maxTurn, later: later{shows: map[int]bool{}}, worn: worn{since: map[wire.DeviceID]time.Time{}}, peer: map[wire.DeviceID]*peerState{}, pending: map[string]int{},
 	}
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
@@ -238,6 +243,7 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 		return Outcome{Verdict: Ignore}, m.broken
 	}
 	m.now = now
+	m.takeLater(now)
 	m.takeFuture(now)
 	var out Outcome
 	var err error
@@ -348,6 +354,7 @@ func (m *Machine) Ready() (Ready, bool) {
 func (m *Machine) Advance() {
 	m.ready = Ready{NextWake: m.ready.NextWake}
 	clear(m.pending)
+	m.turn = 0
 }
 
 // NextWake is when to Step(Tick) at the latest; zero: not needed.

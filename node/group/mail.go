@@ -17,6 +17,7 @@ import (
 // Bounds of what seals can make this device keep.
 const (
 	maxWaiting     = 4096 // seals under epochs whose keys may still come
+	maxWaitBytes   = 16 << 20
 	maxSealsPerMsg = 16
 )
 
@@ -35,8 +36,9 @@ type mail struct {
 	refilled map[wire.MessageID]time.Time      // gaps of others: when it was last sealed, or found to be; not durable
 
 	waiting   map[wire.EpochID][]rawSeal // for keys
-	tried     map[wire.MessageID]tried   // whose seals came and are under epochs that are not here; not durable
+	tried     map[wire.MessageID]tried   // whose seals came and cannot be opened here; not durable
 	waitCount int
+	waitBytes int
 	owedStale bool // the roster changed, so who is owed what may have
 }
 
@@ -44,6 +46,12 @@ type mail struct {
 type tried struct {
 	at    time.Time
 	times int
+}
+
+func (m *mail) triedInVain(now time.Time, id wire.MessageID) {
+	if t := m.tried[id]; now.Sub(t.at) >= askEvery {
+		m.tried[id] = tried{at: now, times: t.times + 1}
+	}
 }
 
 func newMail() mail {
@@ -161,17 +169,18 @@ func (m *Machine) requeue(n *node) {
 // sealOutbox seals what waits, if the gate is open: nobody seals under a tree
 // that holds a removed user or a revoked device.
 func (m *Machine) sealOutbox(now time.Time) {
-	if len(m.mail.outbox) == 0 {
+	if len(m.mail.outbox) == 0 || m.rolling {
 		return
 	}
 	n, e := m.position()
 	if n == nil || m.compareTree(now, e).gate || m.mustRenew(n) {
 		return
 	}
-	for _, id := range m.mail.outbox {
-		m.seal(n, e, id)
+	sealed := 0
+	for ; sealed < len(m.mail.outbox) && !m.full(); sealed++ {
+		m.seal(n, e, m.mail.outbox[sealed])
 	}
-	m.mail.outbox = m.mail.outbox[:0]
+	m.mail.outbox = slices.Delete(m.mail.outbox, 0, sealed)
 }
 
 // seal makes a seal of a message held in plaintext.
@@ -250,16 +259,18 @@ func (m *Machine) entries(now time.Time, raws [][]byte) (Outcome, error) {
 func (m *Machine) takeEntries(now time.Time, entries []*signedEntry) (Outcome, error) {
 	var out Outcome
 	var errs []error
-	for len(entries) > 0 {
-		for _, s := range entries {
-			n, err := m.takeEntry(now, s)
-			out.New += n
-			if err != nil {
-				errs = append(errs, err)
-				out.Verdict = max(out.Verdict, verdictOf(err))
-			}
+	for _, s := range entries {
+		n, err := m.takeEntry(now, s)
+		out.New += n
+		if err != nil {
+			errs = append(errs, err)
+			out.Verdict = max(out.Verdict, verdictOf(err))
 		}
-		entries = m.logs.named()
+	}
+	for named := m.logs.named(); len(named) > 0; named = m.logs.named() {
+		for _, s := range named {
+			out.New += m.takeWaiting(now, s)
+		}
 	}
 	return out, errors.Join(errs...)
 }
@@ -329,11 +340,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	}
 	n := 1
 	for _, w := range m.logs.unpark(s.hash) {
-		k, err := m.takeEntry(now, w)
-		if err != nil {
-			m.emit(now, Event{Kind: EventRefused, Device: w.entry.Device, Detail: err.Error()})
-		}
-		n += k
+		n += m.takeWaiting(now, w)
 	}
 	return n, nil
 }
@@ -409,6 +416,9 @@ func (m *Machine) showBranch(now time.Time, i int) {
 		if it.record != nil && !m.mail.told[it.hash] {
 			owed := it.log == m.log || m.owed(it)
 			switch {
+			case owed && m.mail.plain[it.hash] && m.full():
+				m.mail.shown[i], m.later.shows[i] = upTo, true
+				return
 			case owed && m.mail.plain[it.hash]:
 				m.mail.told[it.hash] = true
 				cursor := m.emit(now, Event{Kind: EventMessage, Message: it.hash, User: it.user, Device: it.log.Device})
@@ -442,6 +452,10 @@ const sealsFor = 90 * 24 * time.Hour
 // retireSeals deletes old ones.
 func (m *Machine) retireSeals(now time.Time) {
 	for id := range m.mail.seals {
+		if m.full() {
+			m.duty.daily = now // it goes on with the next turn
+			return
+		}
 		it := m.mail.records[id]
 		if it == nil || it.log.Device == m.log.Device || now.Sub(it.hlc.Time()) <= sealsFor {
 			continue // one's own tell what is sealed where
@@ -532,15 +546,15 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 		return false, err
 	}
 	if e == nil {
-		if t := m.mail.tried[s.Message]; now.Sub(t.at) >= askEvery {
-			m.mail.tried[s.Message] = tried{at: now, times: t.times + 1}
-		}
+		m.mail.triedInVain(now, s.Message)
 		return false, what(m.noEpoch(s))
 	}
 	o, rows, err := e.Open(s.PrivateMessage)
 	if err != nil {
+		m.noteWorn(now, s, err)
 		return false, what(err)
 	}
+	delete(m.worn.since, s.Sealer)
 	// The key is used up from here on, whatever the message turns out to be.
 	m.putKeys(s.Epoch, rows)
 	sealer, err := m.checkOpened(e, it, s.Epoch, o)
@@ -605,7 +619,7 @@ func (m *Machine) noEpoch(s rawSeal) error {
 		return ErrNoEpoch // its message keys are destroyed: a gap, if nobody seals it again
 	}
 	// Of epochs that no entry names few are kept: anybody can make those up.
-	if m.mail.waitCount < maxWaiting && (m.tree.nodes[s.Epoch] != nil || m.mail.waitCount < maxWaiting/16) {
+	if m.mail.waitCount < maxWaiting && m.mail.waitBytes+len(s.raw) <= maxWaitBytes && (m.tree.nodes[s.Epoch] != nil || m.mail.waitCount < maxWaiting/16) {
 		for _, w := range m.mail.waiting[s.Epoch] {
 			if w.Message == s.Message && w.Sealer == s.Sealer {
 				return ErrNoEpoch
@@ -613,18 +627,25 @@ func (m *Machine) noEpoch(s rawSeal) error {
 		}
 		m.mail.waiting[s.Epoch] = append(m.mail.waiting[s.Epoch], s)
 		m.mail.waitCount++
+		m.mail.waitBytes += len(s.raw)
 	}
 	return ErrNoEpoch
 }
 
+// stopWaiting gives the seals that wait for the keys of an epoch, and keeps them no more.
+func (m *mail) stopWaiting(id wire.EpochID) []rawSeal {
+	seals := m.waiting[id]
+	delete(m.waiting, id)
+	m.waitCount -= len(seals)
+	for _, s := range seals {
+		m.waitBytes -= len(s.raw)
+	}
+	return seals
+}
+
 // openWaiting opens the seals that came before the keys of their epoch.
 func (m *Machine) openWaiting(now time.Time, id wire.EpochID) {
-	seals := m.mail.waiting[id]
-	delete(m.mail.waiting, id)
-	m.mail.waitCount -= len(seals)
-	for _, s := range seals {
-		if _, err := m.takeSeal(now, s); err != nil {
-			m.emit(now, Event{Kind: EventRefused, Message: s.Message, Device: s.Sealer, Detail: err.Error()})
-		}
+	for _, s := range m.mail.stopWaiting(id) {
+		m.takeWaitingSeal(now, s)
 	}
 }

@@ -98,9 +98,11 @@ func (m *Machine) del(key string) { m.putIn(Vault{}, key, nil) }
 // putIn adds a row to the next Ready. A later write of the same key replaces it.
 func (m *Machine) putIn(v Vault, key string, value []byte) {
 	if i, ok := m.pending[key]; ok {
+		m.turn += len(value) - len(m.ready.Writes[i].Value)
 		m.ready.Writes[i] = Write{Key: key, Value: value, Vault: v}
 		return
 	}
+	m.turn += len(key) + len(value) + rowOverhead
 	m.pending[key] = len(m.ready.Writes)
 	m.ready.Writes = append(m.ready.Writes, Write{Key: key, Value: value, Vault: v})
 }

@@ -102,6 +102,7 @@ type device struct {
 	down   bool
 	last   []byte // newest envelope published
 	errs   []error
+	peak   int // bytes of the largest transaction
 }
 
 var errCrash = errors.New("crashed")
@@ -195,6 +196,11 @@ func (d *device) carryOut() error {
 		d.down = true
 		return errCrash
 	}
+	size := 0
+	for _, wr := range r.Writes {
+		size += len(wr.Key) + len(wr.Value) + rowOverhead
+	}
+	d.peak = max(d.peak, size)
 	for _, wr := range r.Writes {
 		if wr.Value == nil {
 			delete(d.rows, wr.Key)

@@ -1,0 +1,140 @@
+package group
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// fitsTransactions fails where a device wrote more at once than a store takes in one
+// transaction with room to spare, or so little that nothing was tested.
+func fitsTransactions(t *testing.T, devices ...*device) {
+	t.Helper()
+	most := 0
+	for _, d := range devices {
+		most = max(most, d.peak)
+		if d.peak > 2*d.m.maxTurn {
+			t.Errorf("%s wrote %d bytes at once", d.name, d.peak)
+		}
+	}
+	if most < devices[0].m.maxTurn {
+		t.Errorf("the largest transaction is of %d bytes only", most)
+	}
+}
+
+// What waits behind one message, which comes at last, is shown in turns that fit.
+func TestManyShownAtOnce(t *testing.T) {
+	w := newWorld(t, 51)
+	a, b := w.device("a"), w.device("b")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(time.Minute)
+	const n = 8000
+	w.gossip = false
+	for i := range n {
+		a.send(fmt.Sprint(i))
+		// The seal of the first stays out; the record comes with the next.
+		bundle, err := wire.OpenEnvelope(w.group, func(id wire.KeyID) []byte { return b.m.transport[id] }, a.last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.must(Entries{Entries: bundle.Entries})
+		if i > 0 {
+			b.must(Seals{Seals: bundle.Seals})
+		}
+	}
+	if len(b.shown) != 0 {
+		t.Fatalf("%d messages are shown before the first", len(b.shown))
+	}
+	b.must(Envelope{Bytes: must(a.m.EnvelopeOf(firstOf(a)))})
+	w.run(time.Second)
+	if len(b.shown) != n {
+		t.Errorf("%d of %d messages are shown", len(b.shown), n)
+	}
+	fitsTransactions(t, b)
+	w.agree(a, b)
+}
+
+// firstOf gives the first message that a device wrote.
+func firstOf(d *device) (first wire.MessageID) {
+	for id, it := range d.m.mail.records {
+		if it.log == d.m.log && (first == wire.MessageID{} || it.seq < d.m.mail.records[first].seq) {
+			first = id
+		}
+	}
+	return first
+}
+
+// Two sides of a cut write much; one of them seals all of its own again.
+func TestMuchSealedAgain(t *testing.T) {
+	w := newWorld(t, 52)
+	a, b, c, d := w.device("a"), w.device("b"), w.device("c"), w.device("d")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(time.Minute)
+	w.cut = func(x, y *device) bool { return (x == a || x == c) != (y == a || y == c) }
+	w.join(c)
+	d.open()
+	d.must(Join{})
+	w.run(10 * time.Second)
+	const n, size = 60, 60 << 10
+	for range n {
+		for _, x := range []*device{a, b} {
+			x.must(Send{Content: wire.Content{MediaType: "text/plain", Data: make([]byte, size)}})
+		}
+		w.run(time.Second)
+	}
+	w.cut = nil
+	w.sync(a, b)
+	w.run(10 * time.Minute)
+	w.agree(a, b, c, d)
+	for _, x := range []*device{a, b, c, d} {
+		if len(x.shown) < 2*n {
+			t.Errorf("%s shows %d messages of %d", x.name, len(x.shown), 2*n)
+		}
+	}
+	fitsTransactions(t, a, b, c, d)
+}
+
+// Who comes over from a branch that lost to one of hundreds of epochs does so in turns
+// that fit.
+func TestLongWayOver(t *testing.T) {
+	w := newWorld(t, 53)
+	a, b, c := w.device("a"), w.device("b"), w.device("c")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.join(c)
+	w.run(time.Minute)
+	renew := func(d *device) {
+		d.m.duty.update = w.now
+		d.must(Tick{})
+	}
+	w.cut = func(x, y *device) bool { return (x == b) != (y == b) }
+	renew(b)
+	b.send("from the other side")
+	for range 300 {
+		renew(a)
+		w.run(time.Second)
+	}
+	w.cut = nil
+	b.m.maxTurn, b.peak = 64<<10, 0
+	marks := b.m.Marks()
+	for next, more := (wire.EntryHash{}), true; more; more = next != (wire.EntryHash{}) {
+		var entries [][]byte
+		var err error
+		if entries, next, err = a.m.EntriesAfter(b.dev.ID, marks, next, 16<<10); err != nil {
+			t.Fatal(err)
+		}
+		b.must(Entries{Entries: entries}) // it judges the fork when all is quiet
+	}
+	w.run(5 * time.Minute)
+	w.sync(a, b)
+	w.run(5 * time.Minute)
+	w.agree(a, b, c)
+	if n := len(a.shown); n != 1 {
+		t.Errorf("a shows %d messages", n)
+	}
+	fitsTransactions(t, b)
+}

@@ -1,0 +1,88 @@
+package group
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/mls"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Whoever is asked for a message again and again seals it once in an epoch.
+func TestSealsOnceAnEpoch(t *testing.T) {
+	w := newWorld(t, 61)
+	a, b := w.device("a"), w.device("b")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(time.Minute)
+	id := a.send("once")
+	w.run(time.Minute)
+	for range 10 {
+		a.must(PeerVector{Device: b.dev.ID, Gaps: []wire.MessageID{id}})
+		w.run(2 * refillAfter)
+	}
+	if at := a.m.mail.sealedAt[id]; len(at) != 1 {
+		t.Errorf("it is sealed %d times, in %d epochs", len(at), len(slices.Compact(at)))
+	}
+	a.m.duty.update = w.now
+	a.must(Tick{})
+	w.run(time.Minute)
+	for range 4 {
+		a.must(PeerVector{Device: b.dev.ID, Gaps: []wire.MessageID{id}})
+		w.run(2 * refillAfter)
+	}
+	if at := a.m.mail.sealedAt[id]; len(at) != 2 {
+		t.Errorf("in two epochs it is sealed %d times", len(at))
+	}
+}
+
+// A device that a sender's ratchet has run away from, by seals that it never got, renews
+// its keys, and reads on. It does so no more often than need be.
+func TestWornRatchet(t *testing.T) {
+	w := newWorld(t, 62)
+	a, b, c := w.device("a"), w.device("b"), w.device("c")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.join(c)
+	w.run(time.Minute)
+	epoch := c.m.Status().Epoch
+	runAway := func() {
+		_, e := a.m.position()
+		for range mls.MaxForward + 1 {
+			_, rows, err := e.Seal(w.rand, a.m.own.Signer, nil, []byte("of no use to anybody"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.m.putKeys(a.m.own.Position, rows)
+		}
+		a.must(Tick{})
+	}
+	runAway()
+	a.send("out of reach")
+	b.send("b goes on as before") // who can be read proves nothing of others
+	w.run(wornAfter / 2)
+	if c.m.Status().Gaps != 1 {
+		t.Fatalf("c has %d gaps, want the one", c.m.Status().Gaps)
+	}
+	for i := range 5 {
+		b.send(fmt.Sprint("and on ", i))
+		w.run(time.Minute)
+	}
+	w.run(5 * time.Minute)
+	w.agree(a, b, c)
+	if now := c.m.Status().Epoch; now != epoch+1 { // b cannot follow a either, and need not renew too
+		t.Errorf("from epoch %d to %d", epoch, now)
+	}
+	epoch = c.m.Status().Epoch
+	b.m.worn.renewed, c.m.worn.renewed = w.now, w.now
+	runAway()
+	a.send("out of reach again")
+	w.run(wornEvery / 2)
+	if now := c.m.Status().Epoch; now != epoch {
+		t.Errorf("keys are renewed again after half of wornEvery: from epoch %d to %d", epoch, now)
+	}
+	w.run(wornEvery)
+	w.agree(a, b, c)
+}
