@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -40,6 +41,48 @@ func TestFlippedBlocksAreFoundByOpen(t *testing.T) {
 		}
 		check(t, os.WriteFile(path, content, 0o600))
 	}
+	s = must(Open(dir, testOptions()))(t)
+	check(t, s.Verify())
+	check(t, s.Close())
+}
+
+// TestFlippedManifestIsFoundByOpen: a bit that flipped anywhere in the manifest is an error
+// of Open, and removes no table; what a loss of power tore off its end is none.
+func TestFlippedManifestIsFoundByOpen(t *testing.T) {
+	dir, s := newStore(t)
+	for round := range 4 { // a table each
+		for i := range 20 {
+			check(t, s.Apply(Batch{Writes: []Write{put(fmt.Sprintf("key %d %d", round, i), strings.Repeat("value ", 30))}}))
+		}
+		check(t, s.Close())
+		s = must(Open(dir, testOptions()))(t)
+	}
+	check(t, s.Close())
+	path := filepath.Join(dir, "db", "MANIFEST")
+	content := must(os.ReadFile(path))(t)
+	count := func() int { return len(must(filepath.Glob(filepath.Join(dir, "db", "*.sst")))(t)) }
+	tables := count()
+	if tables < 4 || len(content) < 60 {
+		t.Fatalf("%d tables, a manifest of %d bytes", tables, len(content))
+	}
+	for at := range content {
+		for bit := range 8 {
+			content[at] ^= 1 << bit
+			check(t, os.WriteFile(path, content, 0o600))
+			if s, err := Open(dir, testOptions()); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("bit %d of byte %d of %d: %v", bit, at, len(content), err)
+				if err == nil {
+					_ = s.Close()
+				}
+			}
+			content[at] ^= 1 << bit
+			if n := count(); n != tables {
+				t.Fatalf("bit %d of byte %d: %d of %d tables are left", bit, at, n, tables)
+			}
+		}
+	}
+	torn := append(slices.Clone(content), 0, 0, 0, 40, 1, 2, 3, 4, 5, 6)
+	check(t, os.WriteFile(path, torn, 0o600))
 	s = must(Open(dir, testOptions()))(t)
 	check(t, s.Verify())
 	check(t, s.Close())
