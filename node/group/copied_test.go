@@ -77,7 +77,11 @@ func TestCopiedChainIsRefused(t *testing.T) {
 		if n.by().log.Device == c.dev.ID {
 			t.Fatal("carl made one of the commits")
 		}
-		raw, _ := forged(c, wire.KindCommit, n.commit(), slices.SortedFunc(slices.Values([]wire.EntryHash{path[0].by().hash, add.hash}), func(a, b wire.EntryHash) int {
+		commit, _, err := a.m.commitOf(n.by())
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, _ := forged(c, wire.KindCommit, commit, slices.SortedFunc(slices.Values([]wire.EntryHash{path[0].by().hash, add.hash}), func(a, b wire.EntryHash) int {
 			return slices.Compare(a[:], b[:])
 		}), func(e *wire.Entry) {
 			e.Incarnation, e.Seq, e.Prev, e.HLC = w.rand.Uint64(), 1, wire.EntryHash{}, uint64(add.hlc)+1

@@ -281,10 +281,9 @@ func (m *Machine) planUpdate(n *node) {
 // addsSelf says whether the commit that makes n adds this device, by a KeyPackage whose
 // secrets are here.
 func (m *Machine) addsSelf(n *node) bool {
-	info := n.info()
-	return info != nil && len(info.Adds) > 0 && n.leaves.leafOf(m.log.Device) != n.parent.leaves.leafOf(m.log.Device) && slices.ContainsFunc(info.Adds, func(kp []byte) bool {
-		_, ok := m.keyPackage(kp)
-		return ok
+	adds := n.adds()
+	return len(adds) > 0 && n.leaves.leafOf(m.log.Device) != n.parent.leaves.leafOf(m.log.Device) && slices.ContainsFunc(adds, func(kp [32]byte) bool {
+		return m.keyPkgs[kp] != nil
 	})
 }
 
@@ -296,7 +295,7 @@ var errLeftOut = errors.New("a KeyPackage cannot be used")
 // device was there and asks to be added again, with another one, if it lost its way.
 func (m *Machine) used(keyPackage []byte) bool {
 	for n := m.tree.nodes[m.own.Position]; n != nil; n = n.parent {
-		if adds(n, keyPackage) {
+		if slices.Contains(n.adds(), sha256.Sum256(keyPackage)) {
 			return true
 		}
 	}

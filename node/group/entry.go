@@ -3,6 +3,7 @@ package group
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -40,10 +41,48 @@ type item struct {
 	profile *wire.ProfileItem // of an op that changes the profile
 	commit  *wire.Commit      // KindCommit
 	info    *CommitInfo       // KindCommit
+	adds    [][32]byte        // hashes of the KeyPackages that it adds
+	welcome bool              // it has a Welcome
 	vote    *wire.Vote        // KindVote
 	record  *wire.Record      // KindRecord
 	tkey    *wire.TKey        // KindTKey
 	wrap    *wire.TKeyWrap    // KindTKeyWrap
+}
+
+// slim drops of a COMMIT in the set what is long and seldom needed: Machine.commitOf
+// reads it again.
+func (it *item) slim() {
+	it.welcome = it.commit.Welcome != nil
+	for _, kp := range it.info.Adds {
+		it.adds = append(it.adds, sha256.Sum256(kp))
+	}
+	it.commit.Commit, it.commit.Welcome = nil, nil
+	it.info.Adds, it.info.Added, it.info.Own = nil, nil, nil
+}
+
+// commitOf reads a COMMIT and what it shows again, whole.
+func (m *Machine) commitOf(it *item) (*wire.Commit, CommitInfo, error) {
+	raw, err := m.get(itemKey(it))
+	if err == nil && raw == nil {
+		err = fmt.Errorf("%w: entry %v is gone", ErrCorrupt, it.hash)
+	}
+	if err != nil {
+		m.fail(err)
+		return nil, CommitInfo{}, err
+	}
+	s, err := readEntry(m.group, raw)
+	if err != nil {
+		return nil, CommitInfo{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	c, err := wire.DecodeCommit(s.entry.Body)
+	if err != nil {
+		return nil, CommitInfo{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	info, err := m.cfg.Engine.InspectCommit(c.Commit)
+	if err != nil {
+		return nil, CommitInfo{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return c, info, nil
 }
 
 // position is the epoch that a VOTE or COMMIT stands for; nil if no entry names it.

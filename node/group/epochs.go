@@ -54,14 +54,6 @@ func (n *node) stands(counts func(*item) bool) bool {
 	return !n.void && (counts == nil || slices.ContainsFunc(n.fair, counts))
 }
 
-// commit gives the bytes of the commit that makes n; nil for a root.
-func (n *node) commit() *wire.Commit {
-	if b := n.by(); b != nil {
-		return b.commit
-	}
-	return nil
-}
-
 // info is what the commit that makes n shows; nil for a root.
 func (n *node) info() *CommitInfo {
 	if b := n.by(); b != nil {
@@ -70,16 +62,34 @@ func (n *node) info() *CommitInfo {
 	return nil
 }
 
+// adds lists the hashes of the KeyPackages that the commit that makes n adds.
+func (n *node) adds() [][32]byte {
+	if b := n.by(); b != nil {
+		return b.adds
+	}
+	return nil
+}
+
+// hasWelcome says whether n's committer gave out a Welcome.
+func (n *node) hasWelcome() bool {
+	return slices.ContainsFunc(n.claims, func(claim *item) bool { return claim.welcome })
+}
+
 // welcomes lists the different Welcomes that n's committer gave out.
-func (n *node) welcomes() [][]byte {
-	var out [][]byte
+func (m *Machine) welcomes(n *node) (out [][]byte, err error) {
 	for _, claim := range n.claims {
-		if claim.commit != nil && claim.commit.Welcome != nil &&
-			!slices.ContainsFunc(out, func(w []byte) bool { return bytes.Equal(w, claim.commit.Welcome) }) {
-			out = append(out, claim.commit.Welcome)
+		if !claim.welcome {
+			continue
+		}
+		c, _, err := m.commitOf(claim)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(out, func(w []byte) bool { return bytes.Equal(w, c.Welcome) }) {
+			out = append(out, c.Welcome)
 		}
 	}
-	return out
+	return out, nil
 }
 
 // contains says whether o lies in the subtree of n.

@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -248,14 +249,18 @@ func (m *Machine) noteJoined(now time.Time) {
 // by the device that signed the entry, and does to the tree only what the roster
 // resolved from the commit's own past wants.
 func (m *Machine) process(parent Parent, n *node) (Epoch, error) {
-	if n.commit() == nil {
+	if n.info() == nil {
 		return nil, fmt.Errorf("%w: a root cannot be derived", ErrInvalidCommit)
 	}
 	claim, err := m.justified(parent, n)
 	if err != nil {
 		return nil, err
 	}
-	child, err := parent.Process(claim.commit.Commit, m.checkCredential)
+	c, _, err := m.commitOf(claim)
+	if err != nil {
+		return nil, err
+	}
+	child, err := parent.Process(c.Commit, m.checkCredential)
 	if err != nil && !errors.Is(err, errSelfRemoved) {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidCommit, err)
 	}
@@ -274,7 +279,10 @@ func (m *Machine) justified(parent Parent, n *node) (claim *item, err error) {
 }
 
 func (m *Machine) justifies(parent Parent, n *node, claim *item) error {
-	info := claim.info
+	_, info, err := m.commitOf(claim)
+	if err != nil {
+		return err
+	}
 	at := func(index uint32) *identity.Leaf {
 		l, ok := parent.Leaf(index)
 		if !ok {
@@ -325,11 +333,12 @@ func (m *Machine) justifies(parent Parent, n *node, claim *item) error {
 // answers checks that a commit adds the device whose request it cites, and that no
 // commit before it did: a request replayed must not evict who made it.
 func answers(n *node, r *rejoin) error {
-	if !adds(n, r.KeyPackage) {
+	kp := sha256.Sum256(r.KeyPackage)
+	if !slices.Contains(n.adds(), kp) {
 		return fmt.Errorf("%w: it cites a request to be added again and does not add", ErrInvalidCommit)
 	}
 	for at := n.parent; at != nil; at = at.parent {
-		if adds(at, r.KeyPackage) {
+		if slices.Contains(at.adds(), kp) {
 			return fmt.Errorf("%w: it cites a request that was answered before", ErrInvalidCommit)
 		}
 	}

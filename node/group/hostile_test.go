@@ -138,13 +138,17 @@ func TestCopiedCommitIsRefused(t *testing.T) {
 	if n == parent {
 		t.Fatal("no commit was made")
 	}
-	bad := *n.commit()
+	good, _, err := a.m.commitOf(n.by())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := *good
 	bad.Commit = bytes.Clone(bad.Commit)
 	bad.Commit[len(bad.Commit)-1] ^= 1 // the membership_tag comes last (RFC 9420, Section 6.2)
 	raw := c.forge(wire.KindCommit, &bad, []wire.EntryHash{parent.by().hash}, func(e *wire.Entry) {
 		e.HLC = uint64(max(before, parent.by().hlc) + 1)
 	})
-	for _, body := range [][]byte{raw, c.forge(wire.KindCommit, n.commit(), []wire.EntryHash{parent.by().hash}, func(e *wire.Entry) {
+	for _, body := range [][]byte{raw, c.forge(wire.KindCommit, good, []wire.EntryHash{parent.by().hash}, func(e *wire.Entry) {
 		e.HLC = uint64(max(before, parent.by().hlc) + 1)
 	})} {
 		if _, err := a.step(Entries{Entries: [][]byte{body}}); !errors.Is(err, ErrForged) {

@@ -449,6 +449,9 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 		m.chosen = nil
 	}
 	m.noteTransport(it)
+	if it.commit != nil {
+		it.slim()
+	}
 	if it.record != nil {
 		m.mail.records[it.hash] = it
 	}

@@ -233,18 +233,19 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 		return s, nil
 	}
 	waiting := JoinStatus{Stage: wire.JoinWaiting, Reason: "the commit that adds this device is being made"}
-	for n := m.tree.nodes[m.own.Position]; n != nil; n = n.parent {
-		if !adds(n, keyPackage) || len(n.welcomes()) == 0 {
+	for n, kp := m.tree.nodes[m.own.Position], sha256.Sum256(keyPackage); n != nil; n = n.parent {
+		if !n.hasWelcome() || !slices.Contains(n.adds(), kp) {
 			continue
 		}
-		e, err := m.parent(n.id)
-		if err != nil {
+		welcomes, err1 := m.welcomes(n)
+		e, err2 := m.parent(n.id)
+		if err := errors.Join(err1, err2); err != nil {
 			return JoinStatus{}, err
 		}
 		if e == nil {
 			return JoinStatus{Stage: wire.JoinRenew}, nil
 		}
-		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: n.welcomes()[0], Tree: e.Tree()}, nil
+		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: welcomes[0], Tree: e.Tree()}, nil
 	}
 	for _, d := range m.roster.devices {
 		if over := bytes.Equal(d.keyPackage, keyPackage) && m.cfg.Engine.CheckLifetime(keyPackage, m.now) != nil; over {
@@ -271,12 +272,6 @@ func (m *Machine) inWithAnother(keyPackage []byte) bool {
 	}
 	d, p := m.roster.devices[leaf.ID], m.peer[leaf.ID]
 	return d != nil && !bytes.Equal(d.keyPackage, keyPackage) && (p == nil || p.rejoin == nil || !bytes.Equal(p.rejoin.KeyPackage, keyPackage))
-}
-
-// adds says whether the commit that made n adds this KeyPackage.
-func adds(n *node, keyPackage []byte) bool {
-	info := n.info()
-	return info != nil && slices.ContainsFunc(info.Adds, func(kp []byte) bool { return string(kp) == string(keyPackage) })
 }
 
 // joinAnswered takes a member's Welcome.
@@ -400,11 +395,11 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 // for the ratchet tree, and gotTree goes on.
 func (m *Machine) joinFromLog(chosen *node) bool {
 	for n := chosen; n != nil; n = n.parent {
-		if n.info() == nil || len(n.welcomes()) == 0 {
+		if !n.hasWelcome() {
 			continue
 		}
-		for _, public := range n.info().Adds {
-			if _, ok := m.keyPackage(public); !ok || m.held[n.id] != nil {
+		for _, hash := range n.adds() {
+			if m.keyPkgs[hash] == nil || m.held[n.id] != nil {
 				continue // a held one leads nowhere new: this device was taken out after it
 			}
 			if !m.wantTrees[n.id] {
@@ -424,12 +419,13 @@ func (m *Machine) gotTree(now time.Time, in Tree) error {
 	if n == nil || n.info() == nil || !m.wantTrees[in.Epoch] {
 		return fmt.Errorf("ratchet tree: %w: nobody asked for it", ErrState)
 	}
-	for _, public := range n.info().Adds {
-		if kp, ok := m.keyPackage(public); ok {
+	for _, hash := range n.adds() {
+		if kp := m.keyPkgs[hash]; kp != nil {
 			// Tried at once, so that a wrong tree is refused and asks for another.
-			var errs []error
-			for _, welcome := range n.welcomes() {
-				err := m.welcomed(now, n.id, welcome, in.Bytes, kp)
+			welcomes, err := m.welcomes(n)
+			errs := []error{err}
+			for _, welcome := range welcomes {
+				err := m.welcomed(now, n.id, welcome, in.Bytes, KeyPackage{Public: kp.Public, Secret: kp.Secret})
 				if err == nil {
 					delete(m.wantTrees, in.Epoch)
 					return nil

@@ -63,7 +63,10 @@ func TestBadInputIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	position := a.m.own.Position
-	carol := c.m.tree.nodes[position].commit()
+	carol, _, err := c.m.commitOf(c.m.tree.nodes[position].by())
+	if err != nil {
+		t.Fatal(err)
+	}
 	flip := func(b []byte, at int) []byte {
 		out := bytes.Clone(b)
 		out[at] ^= 1
