@@ -30,7 +30,7 @@ var Invariants = []Invariant{
 	{6, "gate", "no seal opens for anyone whose removal or revocation its sealer knew", gate},
 	{7, "return", "nobody returns without a later addition", noReturn},
 	{8, "additions", "every effective addition can send and read", additionsWork},
-	{9, "bounds", "state is bounded: 64 epochs, 4 branches, 256 parked a device", bounds},
+	{9, "bounds", "state is bounded: 64 epochs, 4 branches, 256 parked a device, 4 MiB a transaction", bounds},
 	{10, "windows", "no secret outlives its window", windows},
 	{11, "sequence", "no device signs two entries with one (incarnation, seq)", noReuse},
 	{12, "rest", "switches are bounded, and heals do not loop", comesToRest},
@@ -279,6 +279,9 @@ func bounds(o *observation) (bad []string) {
 		}
 		if d.PeakParked > maxParked*max(1, len(o.Devices)) {
 			bad = append(bad, fmt.Sprintf("%s parked %d entries", d.Name, d.PeakParked))
+		}
+		if d.PeakTurn > maxTurn {
+			bad = append(bad, fmt.Sprintf("%s wrote %d bytes in one transaction, which a store refuses", d.Name, d.PeakTurn))
 		}
 	}
 	return bad

@@ -54,6 +54,7 @@ type deviceView struct {
 	Insisted   int // asks for a sync beyond 900 within an hour
 	PeakEpochs int
 	PeakParked int
+	PeakTurn   int // bytes of one transaction
 	Branches   int // of one fork, whose keys it has in the end, at most
 	Secrets    []secretView
 	Cursors    bool // the events' cursors rise by one
@@ -90,6 +91,7 @@ const (
 	maxEpochs   = 64
 	maxBranches = 4
 	maxParked   = 256
+	maxTurn     = 4 << 20            // bytes: what storage takes in one transaction
 	keysFor     = 48 * time.Hour     // message keys of an epoch that the device left
 	secretsFor  = 7 * 24 * time.Hour // what late commits on it need, and init keys
 	grace       = time.Hour          // for timers to come round
@@ -154,7 +156,7 @@ func (w *core) view(s *seat, rest time.Time, d *dag) *deviceView {
 		Name: s.n.name, User: s.n.dev.User, Device: s.n.dev.ID, Hostile: s.n.hostile, Broken: s.bad,
 		Running:  !s.n.hostile && s.n.up && s.n.online && s.bad == nil && s.m != nil,
 		Branches: d.branches(s.disk.under("held/")),
-		Switches: s.switches, Spins: s.spins, Insisted: s.insisted, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, Cursors: true,
+		Switches: s.switches, Spins: s.spins, Insisted: s.insisted, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, PeakTurn: s.peaks.turn, Cursors: true,
 	}
 	for _, m := range s.moves {
 		if m.At.After(rest) {

@@ -61,7 +61,7 @@ type seat struct {
 	traffic  traffic
 }
 
-type peaks struct{ epochs, parked, bytes int }
+type peaks struct{ epochs, parked, bytes, turn int }
 
 type traffic struct{ gossip, sync, join int }
 
@@ -162,6 +162,11 @@ func (s *seat) carryOut() error {
 		return nil
 	}
 	m := s.m
+	turn := 0
+	for _, w := range r.Writes {
+		turn += len(w.Key) + len(w.Value)
+	}
+	s.peaks.turn = max(s.peaks.turn, turn)
 	if s.at("writes") {
 		return errCrash
 	}
