@@ -44,3 +44,29 @@ func TestCatchUpWithThousands(t *testing.T) {
 		}
 	})
 }
+
+// TestDribblerIsLetGo: who sends a byte now and then does not hold a stream.
+func TestDribblerIsLetGo(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.create(a, "dribbled at")
+		s, err := w.hostile(1, 0).NewStream(w.within(time.Minute), a.host.ID(), protocolID(wire.ProtocolSync))
+		if err != nil {
+			w.Fatal(err)
+		}
+		var hello bytesOf
+		if err := wire.WriteFrame(&hello, newHello(id)); err != nil {
+			w.Fatal(err)
+		}
+		begun := time.Now()
+		for _, b := range hello {
+			if _, err := s.Write([]byte{b}); err != nil {
+				break
+			}
+			time.Sleep(5 * time.Second) // virtual
+		}
+		if held := time.Since(begun); held > frameTimeout+10*time.Second {
+			w.Errorf("the stream was held for %v", held)
+		}
+	})
+}

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bufio"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -9,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -27,9 +25,8 @@ import (
 
 // Limits of one exchange.
 const (
-	frameTimeout  = 30 * time.Second // for one frame, either way
-	entriesFrame  = 256 << 10        // bytes of entries or seals in a frame, about
-	treePart      = 256 << 10
+	entriesFrame  = 32 << 10 // bytes of entries or seals in a frame, about: what a slow line carries in seconds
+	treePart      = 32 << 10
 	wantMessages  = 256 // asked for in one Want
 	wantTrees     = 4
 	maxWantAnswer = 4096 // messages of a peer's Want that are answered
@@ -212,46 +209,6 @@ func (g *hosted) verify(ctx context.Context, proof wire.SyncProof, role byte, e 
 		return wire.DeviceID{}, errNotMember
 	}
 	return d.ID, nil
-}
-
-// frames reads and writes the frames of a stream, each within frameTimeout.
-type frames struct {
-	s      network.Stream
-	r      *bufio.Reader
-	closed bool
-}
-
-func newFrames(s network.Stream) *frames { return &frames{s: s, r: bufio.NewReader(s)} }
-
-// close ends the conversation as it should end. An error would only say that the
-// other side has hung up already.
-func (f *frames) close() {
-	f.closed = true
-	_ = f.s.Close()
-}
-
-// abandon resets the stream of a conversation that did not come to its end. After
-// close it must do nothing: a reset takes back what is still under way.
-func (f *frames) abandon() {
-	if !f.closed {
-		_ = f.s.Reset()
-	}
-}
-
-func (f *frames) write(v any) error {
-	if err := f.s.SetWriteDeadline(time.Now().Add(frameTimeout)); err != nil {
-		return err
-	}
-	return wire.WriteFrame(f.s, v)
-}
-
-func (f *frames) read(v any) error { return f.readWithin(frameTimeout, v) }
-
-func (f *frames) readWithin(d time.Duration, v any) error {
-	if err := f.s.SetReadDeadline(time.Now().Add(d)); err != nil {
-		return err
-	}
-	return wire.ReadFrame(f.r, v)
 }
 
 // exchange is what follows the proofs. One goroutine reads and steps, one writes,
