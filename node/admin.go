@@ -100,8 +100,12 @@ func (n *Node) Heal(ctx context.Context, id wire.GroupID) (Healed, error) {
 	}
 	h := Healed{Failed: map[peer.ID]string{}}
 	for _, p := range members {
-		if err := g.syncer.exchange(ctx, p); err != nil {
+		if g.syncer.claim(p) { // else there is one with it already
+			err = g.syncer.exchange(ctx, p)
+		}
+		if err != nil {
 			h.Failed[p] = err.Error()
+			err = nil
 		} else {
 			h.Synced = append(h.Synced, p)
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/internal/simhost"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -41,6 +42,75 @@ func TestCatchUpWithThousands(t *testing.T) {
 		}
 		if n := b.metrics.counters()["catchups_failed"]; n > 0 {
 			t.Errorf("%v exchanges failed", n)
+		}
+	})
+}
+
+// slowly runs a test over lines that carry so many bits a second.
+func slowly(t *testing.T, bits int, f func(w *world)) {
+	t.Helper()
+	inNet(t, simhost.Config{BitsPerSecond: bits, Latency: 50 * time.Millisecond}, f)
+}
+
+// TestCatchUpOverASlowLine: who returns over a slow line to a group that has written
+// much has it as soon as the line can carry it, and each byte once.
+func TestCatchUpOverASlowLine(t *testing.T) {
+	slowly(t, 64_000, func(w *world) {
+		a := w.open(0)
+		b := w.open(1, 0)
+		id := w.create(a, "slow")
+		w.join(b, id)
+		time.Sleep(time.Minute) // virtual: the exchange after the join is over
+		w.close(1)
+		const batches, each = 8, 250
+		for k := range batches {
+			texts := make([]wire.Content, each)
+			for i := range texts {
+				texts[i] = wire.Content{MediaType: "text/plain", Data: []byte(fmt.Sprint(k, " ", i))}
+			}
+			if _, err := a.SendAll(w.within(time.Minute), id, texts); err != nil {
+				w.Fatal(err)
+			}
+		}
+		before := a.metrics.counters()["catchups_failed"]
+		b = w.open(1, 0)
+		w.eventually(b, 10*time.Minute, "everything is here", func() bool { return len(w.texts(b, id)) == batches*each })
+		if n := a.metrics.counters()["catchups_failed"] - before + b.metrics.counters()["catchups_failed"]; n > 0 {
+			w.Errorf("%d exchanges failed", n)
+		}
+		if in := b.metrics.counters()["catchup_bytes_in"]; in > 1500<<10 {
+			w.Errorf("%d bytes came for %d messages", in, batches*each)
+		}
+	})
+}
+
+// TestCatchUpInTurns: what takes longer than one exchange may comes with several, of
+// which each goes on where the one before has ended.
+func TestCatchUpInTurns(t *testing.T) {
+	slowly(t, 64_000, func(w *world) {
+		a := w.open(0)
+		b := w.open(1, 0)
+		id := w.create(a, "large and slow")
+		w.join(b, id)
+		time.Sleep(time.Minute) // virtual: the exchange after the join is over
+		w.close(1)
+		const messages, size = 100, 60 << 10
+		for i := range messages {
+			if _, err := a.Send(w.within(time.Minute), id, wire.Content{MediaType: "text/plain", Data: make([]byte, size)}); err != nil {
+				w.Fatal(i, err)
+			}
+		}
+		begun, before := time.Now(), a.metrics.counters()["catchups_failed"]
+		b = w.open(1, 0)
+		w.eventually(b, time.Hour, "everything is here", func() bool { return len(w.texts(b, id)) == messages })
+		if took := time.Since(begun); took < 2*syncTimeout {
+			w.Fatalf("it took %v: no test of turns", took)
+		}
+		if n := a.metrics.counters()["catchups_failed"] - before + b.metrics.counters()["catchups_failed"]; n > 0 {
+			w.Errorf("%d exchanges failed", n)
+		}
+		if in := b.metrics.counters()["catchup_bytes_in"]; in > 2*messages*size {
+			w.Errorf("%d bytes came for %d messages of %d", in, messages, size)
 		}
 	})
 }

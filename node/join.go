@@ -208,7 +208,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest) bool {
 			j.g.mu.Lock()
 			j.g.welcomer = p.ID
 			j.g.mu.Unlock()
-			j.g.syncer.connected(p.ID)
+			j.g.syncer.exchangeWith(p.ID)
 			return true
 		}
 	}

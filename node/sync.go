@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -25,7 +26,8 @@ import (
 
 // Limits of one exchange.
 const (
-	entriesFrame  = 32 << 10 // bytes of entries or seals in a frame, about: what a slow line carries in seconds
+	syncTurn      = 3 * time.Minute // after which it sends and asks for no more; the next one goes on from there
+	entriesFrame  = 32 << 10        // bytes of entries or seals in a frame, about: what a slow line carries in seconds
 	treePart      = 32 << 10
 	wantMessages  = 256 // asked for in one Want
 	wantTrees     = 4
@@ -42,7 +44,13 @@ var (
 )
 
 // syncStats says what an exchange moved.
-type syncStats struct{ entriesIn, entriesOut, sealsIn, sealsOut int }
+type syncStats struct {
+	entriesIn, entriesOut, sealsIn, sealsOut int
+
+	leftIn, leftOut bool // there was more, and its turn was over
+}
+
+func (s syncStats) left() bool { return s.leftIn || s.leftOut }
 
 // openSync runs an exchange with a peer from this side.
 func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (stats syncStats, err error) {
@@ -131,15 +139,18 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream) (err error) {
 	if err != nil {
 		return err
 	}
+	began := g.syncer.serves(p)
 	x := &exchange{g: g, frames: f, device: device, key: proof.Key}
+	defer func() {
+		g.synced(p, began, x.stats, err)
+		g.syncer.served(p, x.stats)
+	}()
 	ctx, span := n.tracing.begin(ctx, spanCatchUpServe, g.id, p)
 	defer func() { finish(span, err, x.stats.moved()...) }()
 	if err := x.write(answer); err != nil {
 		return err
 	}
-	err = x.run(ctx)
-	g.synced(p, x.stats, err)
-	if err != nil {
+	if err := x.run(ctx); err != nil {
 		return err
 	}
 	f.close()
@@ -221,6 +232,7 @@ type exchange struct {
 	device wire.DeviceID // the other end
 	key    wire.KeyID    // by which it proved that it may take part
 	stats  syncStats     // the reader's fields and the writer's are disjoint
+	begun  time.Time
 	tasks  chan task
 }
 
@@ -239,12 +251,16 @@ func (x *exchange) silent(m *group.Machine) bool {
 	return m.Standing(x.device) == group.Stranger && !m.Vouches(x.key)
 }
 
+// over says that the turn of this exchange is: whoever has moved a lot begins anew, so
+// that what is new goes first and a stream is not held for hours.
+func (x *exchange) over() bool { return time.Since(x.begun) > syncTurn }
+
 func isLast(w *wire.SyncWant) bool { return len(w.Messages) == 0 && len(w.Trees) == 0 }
 
 // run is both directions of an exchange. Whoever opened or serves the stream
 // resets it when ctx ends.
 func (x *exchange) run(ctx context.Context) error {
-	x.tasks = make(chan task, maxTasks)
+	x.begun, x.tasks = time.Now(), make(chan task, maxTasks)
 	both, inner := errgroup.WithContext(ctx)
 	for _, half := range []func(context.Context) error{x.writeAll, x.readAll} {
 		both.Go(func() error {
@@ -342,6 +358,10 @@ func (x *exchange) writeEntries(ctx context.Context, theirs []wire.Mark) error {
 		if from == (wire.EntryHash{}) {
 			return nil
 		}
+		if x.over() {
+			x.stats.leftOut = true
+			return nil
+		}
 	}
 }
 
@@ -349,6 +369,10 @@ func (x *exchange) writeEntries(ctx context.Context, theirs []wire.Mark) error {
 func (x *exchange) writeWanted(ctx context.Context, w *wire.SyncWant) error {
 	const step = 32 // messages looked up in one turn at the machine
 	for messages := range slices.Chunk(w.Messages[:min(len(w.Messages), maxWantAnswer)], step) {
+		if x.over() {
+			x.stats.leftOut = true
+			break
+		}
 		// What it had from us before, and asks for again, it cannot open: it lacks the epoch.
 		if again := x.g.syncer.askedBefore(x.device, messages); len(again) > 0 {
 			if _, err := x.take(ctx, group.PeerVector{Device: x.device, Gaps: again}); err != nil {
@@ -364,7 +388,7 @@ func (x *exchange) writeWanted(ctx context.Context, w *wire.SyncWant) error {
 		}); err != nil {
 			return err
 		}
-		for len(seals) > 0 {
+		for len(seals) > 0 && !x.over() {
 			n := fitting(seals, entriesFrame)
 			if err := x.write(wire.SyncMessage{Seals: seals[:n]}); err != nil {
 				return err
@@ -372,6 +396,7 @@ func (x *exchange) writeWanted(ctx context.Context, w *wire.SyncWant) error {
 			x.stats.sealsOut += n
 			seals = seals[n:]
 		}
+		x.stats.leftOut = x.stats.leftOut || len(seals) > 0
 	}
 	for _, epoch := range w.Trees[:min(len(w.Trees), wantTrees)] {
 		var tree []byte
@@ -513,7 +538,9 @@ func (x *exchange) readAll(ctx context.Context) error {
 				return err
 			}
 			sent++
-			last = isLast(want)
+			if last = isLast(want); !last && x.over() {
+				want, last, x.stats.leftIn = &wire.SyncWant{}, true, true
+			}
 			if err := x.task(task{ask: want}); err != nil {
 				return err
 			}

@@ -1,14 +1,15 @@
 package node
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/pandanode/pandanode/discovery"
 	"github.com/pandanode/pandanode/node/group"
@@ -22,7 +23,11 @@ const (
 	syncQuiet    = 10 * time.Minute       // at the most, as the pause doubles while nothing happens in the group
 	syncDebounce = 150 * time.Millisecond // from the first reason to the exchange
 	syncTimeout  = 5 * time.Minute        // for one exchange, however much is missing
-	syncAtOnce   = 4                      // exchanges that a group opens at once
+	syncPatience = 30 * time.Second       // with one exchange, before others go on beside it
+	syncAtOnce   = 4                      // exchanges that a group opens at once, those that outlast syncPatience apart
+	syncYield    = 5 * time.Second        // until the second of two that are both to open an exchange does
+	syncRetry    = 3 * time.Second        // first pause after an exchange that failed, up to twice as long by chance
+	syncRetryMax = 2 * time.Minute        // at the most, as it doubles
 )
 
 // syncer decides with whom a group exchanges, and when:
@@ -31,23 +36,43 @@ const (
 //   - with a connected member outside the topic's mesh of peers, such as one
 //     behind a relay, once this device has published something;
 //   - with any connected member when the machine asks, and with another one if
-//     that fails;
+//     that fails or takes long;
 //   - with a random one every syncEvery, and ever less often while nothing happens.
 //     Whoever writes or receives is back at syncEvery, so that what gossip has lost
 //     is soon found by somebody who has it.
+//
+// Exchanges run beside each other, one at most with each member, whoever opened it: two
+// would bring the same over one line. Whoever fails is let alone for a while and comes
+// last, so that it holds up nobody.
 type syncer struct {
 	g *hosted
 
 	mu      sync.Mutex
-	due     map[peer.ID]bool      // to exchange with, if they are members
-	any     bool                  // the machine asks
-	push    bool                  // published since the last round
+	due     map[peer.ID]due       // to exchange with, if they are members
+	any     bool                  // the machine asks, or it is time
+	finding bool                  // somebody is being found for that
+	seeking bool                  // members are looked for, since none is connected
+	push    time.Time             // published since the last round; zero: not
 	quiet   int                   // periodic rounds since anything happened
 	running map[peer.ID]bool      // exchanges that this side opened
+	slots   int                   // of syncAtOnce, taken
+	serving map[peer.ID]int       // exchanges that the other side opened
+	failing map[peer.ID]failing   // whose last exchange that this side opened failed
 	last    map[peer.ID]time.Time // end of the last good exchange, either side's
 	kick    chan struct{}         // holds one
 
 	wanted map[wire.DeviceID]map[wire.MessageID]bool // asked for on streams; cleared when full
+}
+
+// due is why to exchange with somebody: any good exchange that began after since will do.
+type due struct {
+	since time.Time
+	at    time.Time // not to be opened before
+}
+
+type failing struct {
+	times int
+	until time.Time // let alone
 }
 
 // Bounds on what syncer.wanted remembers.
@@ -58,8 +83,8 @@ const (
 
 func newSyncer(g *hosted) *syncer {
 	return &syncer{
-		g: g, due: make(map[peer.ID]bool), running: make(map[peer.ID]bool),
-		last: make(map[peer.ID]time.Time), kick: make(chan struct{}, 1),
+		g: g, due: make(map[peer.ID]due), running: make(map[peer.ID]bool), serving: make(map[peer.ID]int),
+		failing: make(map[peer.ID]failing), last: make(map[peer.ID]time.Time), kick: make(chan struct{}, 1),
 		wanted: make(map[wire.DeviceID]map[wire.MessageID]bool),
 	}
 }
@@ -71,7 +96,7 @@ func (s *syncer) stirred() {
 	s.quiet = 0
 	s.mu.Unlock()
 	if was > 0 {
-		s.want(func() {}) // a pause that has grown begins anew
+		s.poke() // a pause that has grown begins anew
 	}
 }
 
@@ -83,21 +108,42 @@ func (s *syncer) pause() time.Duration {
 	return min(syncEvery<<min(s.quiet, 10), syncQuiet)
 }
 
-// want notes a reason for a round.
-func (s *syncer) want(note func()) {
-	s.mu.Lock()
-	s.quiet = 0
-	note()
-	s.mu.Unlock()
+// poke has a round made.
+func (s *syncer) poke() {
 	select {
 	case s.kick <- struct{}{}:
 	default:
 	}
 }
 
-func (s *syncer) connected(p peer.ID) { s.want(func() { s.due[p] = true }) }
-func (s *syncer) asked()              { s.want(func() { s.any = true }) }
-func (s *syncer) published()          { s.want(func() { s.push = true }) }
+// want notes a reason for a round.
+func (s *syncer) want(note func(now time.Time)) {
+	s.mu.Lock()
+	s.quiet = 0
+	note(time.Now())
+	s.mu.Unlock()
+	s.poke()
+}
+
+// connected has this device exchange with a peer that is there now. The other side wants
+// to as well: the one with the higher peer ID opens an exchange only if it sees none.
+func (s *syncer) connected(p peer.ID) {
+	s.want(func(now time.Time) {
+		d := due{since: now, at: now}
+		if s.g.n.host.ID() > p {
+			d.at = now.Add(syncYield)
+		}
+		s.due[p] = d
+	})
+}
+
+// exchangeWith has this device open an exchange with a peer at once.
+func (s *syncer) exchangeWith(p peer.ID) {
+	s.want(func(now time.Time) { s.due[p] = due{since: now, at: now} })
+}
+
+func (s *syncer) asked()     { s.want(func(time.Time) { s.any = true }) }
+func (s *syncer) published() { s.want(func(now time.Time) { s.push = now }) }
 
 // disconnected forgets when p was last exchanged with: it is not in contact.
 func (s *syncer) disconnected(p peer.ID) {
@@ -105,13 +151,49 @@ func (s *syncer) disconnected(p peer.ID) {
 	defer s.mu.Unlock()
 	delete(s.last, p)
 	delete(s.due, p)
+	delete(s.failing, p)
 }
 
-// exchanged notes the end of an exchange.
-func (s *syncer) exchanged(p peer.ID, err error) {
+// serves notes that an exchange which p opened begins, and gives when.
+func (s *syncer) serves(p peer.ID) time.Time {
 	s.mu.Lock()
-	if err == nil && s.g.n.isConnected(p) {
-		s.last[p] = time.Now()
+	defer s.mu.Unlock()
+	s.serving[p]++
+	return time.Now()
+}
+
+// served notes that it is over. What it has left the other side asks for again, and if
+// that does not, this one brings it.
+func (s *syncer) served(p peer.ID, stats syncStats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.serving[p]--; s.serving[p] == 0 {
+		delete(s.serving, p)
+	}
+	if now := time.Now(); stats.left() {
+		s.due[p] = due{since: now, at: now.Add(syncYield)}
+	}
+	s.pokeFor(p)
+}
+
+// pokeFor has a round made if p, which is free again, may be wanted. s.mu is held.
+func (s *syncer) pokeFor(p peer.ID) {
+	if _, is := s.due[p]; is || s.any {
+		s.poke()
+	}
+}
+
+// exchanged notes the end of an exchange that either side opened.
+func (s *syncer) exchanged(p peer.ID, began time.Time, err error) {
+	s.mu.Lock()
+	if err == nil {
+		delete(s.failing, p)
+		if d, ok := s.due[p]; ok && d.since.Before(began) {
+			delete(s.due, p)
+		}
+		if s.g.n.isConnected(p) {
+			s.last[p] = time.Now()
+		}
 	}
 	s.mu.Unlock()
 	s.g.n.changed.wake()
@@ -150,15 +232,16 @@ func (s *syncer) inContact() bool {
 
 // run makes rounds until ctx ends.
 func (s *syncer) run(ctx context.Context) {
+	var begun sync.WaitGroup
+	defer begun.Wait()
+	next := time.Now() // of the periodic round
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		var periodic bool
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-			periodic = true
 		case <-s.kick:
 			select {
 			case <-ctx.Done():
@@ -166,99 +249,194 @@ func (s *syncer) run(ctx context.Context) {
 			case <-time.After(syncDebounce):
 			}
 		}
-		if again := s.round(ctx, periodic); again {
-			timer.Reset(syncEvery/10 + rand.N(syncEvery/10)) //nolint:gosec // spreads load, hides nothing
-		} else {
-			pause := s.pause()
-			timer.Reset(pause*2/3 + rand.N(pause*2/3)) //nolint:gosec // spreads load, hides nothing
+		periodic := !time.Now().Before(next)
+		opens, again := s.round(ctx, periodic, begun.Go)
+		pause := s.pause()
+		if most := time.Now().Add(pause * 4 / 3); opens || periodic || next.After(most) {
+			next = time.Now().Add(pause*2/3 + rand.N(pause*2/3)) //nolint:gosec // spreads load, hides nothing
 		}
+		timer.Reset(time.Until(sooner(next, again)))
 	}
 }
 
-// round exchanges with all that are due; again says that it should be soon again,
-// since what the machine asked for could not be had.
-func (s *syncer) round(ctx context.Context, periodic bool) (again bool) {
+// sooner is the earlier of two times, of which zero is none.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// round begins the exchanges that there are reasons for. opens says that there were any,
+// again when there will be others; zero: nobody knows.
+func (s *syncer) round(ctx context.Context, periodic bool, begin func(func())) (opens bool, again time.Time) {
 	members, err := s.g.connectedMembers(ctx)
 	if err != nil {
-		return false
-	}
-	if periodic && len(members) == 0 {
-		s.g.seek(ctx)
+		return false, time.Time{}
 	}
 	s.mu.Lock()
-	if periodic && len(members) > 0 { // alone there is nothing to save, and somebody to look for
+	defer s.mu.Unlock()
+	switch {
+	case periodic && len(members) > 0: // alone there is nothing to save, and somebody to look for
 		s.quiet++
+	case periodic && !s.seeking:
+		s.seeking = true
+		begin(func() {
+			s.g.seek(ctx)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.seeking = false
+		})
 	}
-	chosen := make(map[peer.ID]bool)
-	for p := range s.due {
-		if slices.Contains(members, p) {
-			chosen[p] = true
-		}
-	}
-	if s.push {
+	now := time.Now()
+	if !s.push.IsZero() {
 		meshed := s.g.topicPeers()
 		for _, p := range members {
 			if !slices.Contains(meshed, p) {
-				chosen[p] = true
+				d := s.due[p]
+				d.since = s.push
+				s.due[p] = d
 			}
 		}
+		s.push = time.Time{}
 	}
-	anyOne := (s.any || periodic) && len(chosen) == 0
-	clear(s.due)
-	s.any, s.push = false, false
-	s.mu.Unlock()
+	maps.DeleteFunc(s.due, func(p peer.ID, _ due) bool { return !slices.Contains(members, p) })
 
-	if anyOne {
-		//nolint:gosec // which member is asked first is no secret
-		rand.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
-		for _, p := range members {
-			if s.exchange(ctx, p) == nil {
-				return false
-			}
+	// In the order in which they are tried: by chance, since which of them is first is
+	// no secret, but whoever has failed after the others.
+	rand.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] }) //nolint:gosec // see above
+	slices.SortStableFunc(members, func(a, b peer.ID) int { return cmp.Compare(s.failing[a].times, s.failing[b].times) })
+	s.any = s.any || periodic && len(members) > 0
+	var begun, others []peer.ID
+	for _, p := range members {
+		if s.running[p] || s.serving[p] > 0 {
+			continue // there is another round when that is over
 		}
-		return len(members) > 0
-	}
-	several, ctx := errgroup.WithContext(ctx)
-	several.SetLimit(syncAtOnce)
-	failed := make(chan peer.ID, len(chosen))
-	for p := range chosen {
-		several.Go(func() error {
-			if s.exchange(ctx, p) != nil {
-				failed <- p
+		until := s.failing[p].until
+		d, is := s.due[p]
+		if is && d.at.After(until) {
+			until = d.at
+		}
+		switch {
+		case until.After(now):
+			if is || s.any {
+				again = sooner(again, until)
 			}
-			return nil
-		})
+		case is && s.slots < syncAtOnce:
+			s.running[p] = true
+			s.slots++
+			begun = append(begun, p)
+		default:
+			others = append(others, p)
+		}
 	}
-	_ = several.Wait() // they return nil
-	close(failed)
-	for p := range failed {
-		s.mu.Lock()
-		s.due[p] = true // if it is still connected and a member when the timer fires
-		s.mu.Unlock()
-		again = true
+	results := make(chan error, len(begun)+len(others))
+	for _, p := range begun {
+		begin(func() { results <- s.inSlot(ctx, p) })
 	}
-	return again
+	if s.any && !s.finding && len(begun)+len(others) > 0 {
+		s.any, s.finding = false, true
+		begin(func() { s.withAny(ctx, results, len(begun), others, begin) })
+		return true, again
+	}
+	return len(begun) > 0, again
 }
 
-// exchange opens one exchange, unless one with this peer runs already.
-func (s *syncer) exchange(ctx context.Context, p peer.ID) error {
-	s.mu.Lock()
-	busy := s.running[p]
-	s.running[p] = true
-	s.mu.Unlock()
-	if busy {
-		return nil
-	}
-	defer func() {
+// inSlot exchanges with somebody in one of the slots, which it leaves when it takes long.
+func (s *syncer) inSlot(ctx context.Context, p peer.ID) error {
+	leave := sync.OnceFunc(func() {
 		s.mu.Lock()
-		delete(s.running, p)
+		s.slots--
+		waits := len(s.due) > 0
 		s.mu.Unlock()
-	}()
-	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+		if waits {
+			s.poke()
+		}
+	})
+	defer leave()
+	defer time.AfterFunc(syncPatience, leave).Stop()
+	return s.exchange(ctx, p)
+}
+
+// exchange opens one exchange with somebody who is claimed for it.
+func (s *syncer) exchange(ctx context.Context, p peer.ID) error {
+	began := time.Now()
+	within, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	stats, err := s.g.n.openSync(ctx, s.g, p)
-	s.g.synced(p, stats, err)
+	stats, err := s.g.n.openSync(within, s.g, p)
+	s.g.synced(p, began, stats, err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.running, p)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		f := s.failing[p]
+		pause := min(syncRetry<<min(f.times, 10), syncRetryMax)
+		s.failing[p] = failing{f.times + 1, time.Now().Add(pause + rand.N(pause))} //nolint:gosec // spreads load, hides nothing
+	case stats.left():
+		s.due[p] = due{since: time.Now()}
+	}
+	s.pokeFor(p)
 	return err
+}
+
+// claim reserves p for an exchange, unless this side has one open with it.
+func (s *syncer) claim(p peer.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running[p] {
+		return false
+	}
+	s.running[p] = true
+	return true
+}
+
+// claimFree is claim of somebody who has none open with this side either.
+func (s *syncer) claimFree(p peer.ID) bool {
+	s.mu.Lock()
+	free := s.serving[p] == 0
+	s.mu.Unlock()
+	return free && s.claim(p)
+}
+
+// withAny waits until one of the exchanges that were begun is good, and opens one with
+// one after another of the others while none is.
+func (s *syncer) withAny(ctx context.Context, results chan error, running int, others []peer.ID, begin func(func())) {
+	good := false
+	wait := func(patience time.Duration) {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		for running > 0 && !good {
+			select {
+			case err := <-results:
+				running--
+				good = err == nil
+			case <-timer.C:
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+	for _, p := range others {
+		if wait(syncPatience); good || ctx.Err() != nil {
+			break
+		}
+		if s.claimFree(p) {
+			running++
+			begin(func() { results <- s.exchange(ctx, p) })
+		}
+	}
+	wait(syncTimeout)
+	s.mu.Lock()
+	s.finding = false
+	s.any = s.any || !good
+	again := s.any
+	s.mu.Unlock()
+	if again {
+		s.poke()
+	}
 }
 
 // connectedMembers are the connected peers that the roster names, and the one that
@@ -299,13 +477,13 @@ func (g *hosted) seek(ctx context.Context) {
 }
 
 // synced notes the end of an exchange, opened by either side.
-func (g *hosted) synced(p peer.ID, stats syncStats, err error) {
+func (g *hosted) synced(p peer.ID, began time.Time, stats syncStats, err error) {
 	g.n.metrics.Syncs.WithLabelValues(resultOf(err)).Inc()
 	g.n.metrics.CatchUpEntries.WithLabelValues(directionIn).Add(float64(stats.entriesIn))
 	g.n.metrics.CatchUpEntries.WithLabelValues(directionOut).Add(float64(stats.entriesOut))
 	g.log.Debug("exchange ended", "peer", p, "entries_in", stats.entriesIn, "entries_out", stats.entriesOut,
 		"seals_in", stats.sealsIn, "seals_out", stats.sealsOut, "err", err)
-	g.syncer.exchanged(p, err)
+	g.syncer.exchanged(p, began, err)
 	if stats != (syncStats{}) {
 		g.syncer.stirred()
 	}

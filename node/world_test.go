@@ -44,8 +44,14 @@ func testLog() *slog.Logger {
 // inWorld runs a test in a bubble with a network and takes both down.
 func inWorld(t *testing.T, f func(w *world)) {
 	t.Helper()
+	inNet(t, simhost.Config{}, f)
+}
+
+// inNet is inWorld over a network like this.
+func inNet(t *testing.T, net simhost.Config, f func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, net: simhost.New(simhost.Config{}), dir: t.TempDir(), nodes: make(map[int]*Node), crash: make(map[int]func(wire.GroupID, boundary) bool), set: make(map[int]func(*Config))}
+		w := &world{T: t, net: simhost.New(net), dir: t.TempDir(), nodes: make(map[int]*Node), crash: make(map[int]func(wire.GroupID, boundary) bool), set: make(map[int]func(*Config))}
 		w.log = testLog()
 		defer func() {
 			for _, i := range slices.Sorted(keys(w.nodes)) {
