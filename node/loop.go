@@ -46,8 +46,9 @@ type loop struct {
 
 	opened  atomic.Bool    // the machine was made once: nobody waits long for a look at it
 	machine *group.Machine // nil: to be made of what is durable
-	failed  error          // why machine is nil
+	failed  error          // why there was no machine; nil again once what it began with is carried out
 	pause   time.Duration  // after a failure, before trying again by itself
+	again   time.Time      // when that is over
 }
 
 // Inputs that wait at the same time share a transaction, up to these bounds: what
@@ -156,7 +157,7 @@ const idle = time.Hour
 
 func (l *loop) untilWake(now time.Time) time.Duration {
 	if l.machine == nil {
-		return l.pause
+		return l.again.Sub(now)
 	}
 	wake := l.machine.NextWake()
 	if wake.IsZero() {
@@ -211,11 +212,17 @@ func (l *loop) serve(ctx context.Context, together []request, answers []answer) 
 			answers[i] = answer{err: err}
 		}
 	}
+	look := together[0].look
+	if look != nil && l.machine == nil && time.Now().Before(l.again) {
+		// To try costs as much as to start, and whoever looks does so at every change.
+		answers[0].err = l.failed
+		return
+	}
 	if err := l.ready(ctx); err != nil {
 		fail(err)
 		return
 	}
-	if look := together[0].look; look != nil {
+	if look != nil {
 		answers[0].err = look(l.machine)
 		return
 	}
@@ -248,14 +255,17 @@ func (l *loop) ready(ctx context.Context) error {
 		l.fail(fmt.Errorf("restoring the group: %w", err))
 		return l.failed
 	}
-	l.machine, l.failed = m, nil
+	l.machine = m
 	if !l.opened.Swap(true) {
 		l.changed.wake()
 	}
 	if err := l.carryOut(ctx); err != nil {
 		return err
 	}
-	l.pause = 0
+	if l.failed != nil {
+		l.changed.wake()
+	}
+	l.failed, l.pause, l.again = nil, 0, time.Time{}
 	return nil
 }
 
@@ -312,13 +322,17 @@ func (l *loop) crashed() error {
 
 func (l *loop) crashes(b boundary) bool { return l.crash != nil && l.crash(b) }
 
-// fail drops the machine. The next request tries again, and so does the loop by
-// itself after a pause that grows to a minute.
+// fail drops the machine. The next input tries again, and so does the loop by itself
+// after a pause that grows to a minute. It is told once: whoever is told looks.
 func (l *loop) fail(err error) {
+	news := l.failed == nil
 	l.machine, l.failed = nil, err
 	l.pause = min(max(2*l.pause, time.Second), time.Minute)
+	l.again = time.Now().Add(l.pause)
 	l.log.Error("the group's state was not carried on", "err", err, "again_in", l.pause)
-	l.changed.wake()
+	if news {
+		l.changed.wake()
+	}
 	if errors.Is(err, storage.ErrFailed) || errors.Is(err, storage.ErrCorrupt) {
 		l.fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,6 +113,10 @@ func TestWhatIsNotDurableIsNotSent(t *testing.T) {
 			t.Fatalf("without the writes there was %v", order)
 		}
 		refuse = false
+		if err := l.look(t.Context(), func(*group.Machine) error { return nil }); !errors.Is(err, full) {
+			t.Fatalf("a look right after that: %v", err)
+		}
+		time.Sleep(time.Second) // virtual
 		if n := shown(); n != 1 {
 			t.Fatalf("%d messages after a write that failed, wants 1", n)
 		}
@@ -216,6 +221,46 @@ func TestSendAll(t *testing.T) {
 		}
 		if got := w.texts(a, id); len(got) != len(want)+cap(errs) {
 			t.Errorf("%d messages in the end", len(got))
+		}
+	})
+}
+
+// TestStoreThatTakesNothing: while the store takes no writes, as on a full disk, the loop
+// tries again with pauses, whoever looks meanwhile, and goes on when it takes them again.
+func TestStoreThatTakesNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.create(a, "full")
+		b := w.open(1)
+		g := b.newHosted(a.hosting(id).genesis)
+		var full atomic.Bool
+		full.Store(true)
+		var tries atomic.Int64
+		g.loop.apply = func(batch storage.Batch) error {
+			if n := tries.Add(1); full.Load() && n < 1000 {
+				return storage.ErrNoSpace
+			}
+			return b.apply(batch)
+		}
+		if err := g.start(); err != nil {
+			w.Fatal(err)
+		}
+		b.adopt(g)
+		for range 20 {
+			time.Sleep(time.Second / 2) // virtual
+			if _, err := g.status(w.Context()); !errors.Is(err, storage.ErrNoSpace) {
+				w.Fatalf("a look while the disk is full: %v", err)
+			}
+		}
+		if n := tries.Load(); n > 5 {
+			w.Errorf("%d tries within ten seconds", n)
+		}
+		full.Store(false)
+		if _, err := g.loop.step(w.Context(), group.Join{}); err != nil {
+			w.Errorf("an input as soon as there is room: %v", err)
+		}
+		if _, err := g.status(w.Context()); err != nil {
+			w.Errorf("a look after that: %v", err)
 		}
 	})
 }
