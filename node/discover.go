@@ -278,6 +278,8 @@ func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
 			return err
 		case st.State == group.StateOut:
 			return g.askAgain(ctx, group.Join{})
+		case st.State == group.StateNew:
+			return g.ask(ctx)
 		case st.State != group.StateJoining:
 			return nil
 		}
@@ -292,7 +294,7 @@ func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
 		return nil
 	}
 	if info := n.known.Get(id); info != nil {
-		return n.join(ctx, info.Genesis, nil)
+		return n.join(ctx, info.Genesis)
 	}
 	n.mu.Lock()
 	_, running := n.lookups[id]
@@ -386,7 +388,7 @@ func (n *Node) lookUpOnce(ctx context.Context, id wire.GroupID) error {
 	if err != nil {
 		return err
 	}
-	return n.join(ctx, info.Genesis, nil)
+	return n.join(ctx, info.Genesis)
 }
 
 func (n *Node) pokeLookups() {
@@ -400,33 +402,40 @@ func (n *Node) pokeLookups() {
 	}
 }
 
-// join makes the group of a joiner: its row first, so that a crash repeats the rest.
-// The link is nil for one who has none.
-func (n *Node) join(ctx context.Context, genesis *identity.Genesis, link *wire.Link) error {
+// join has a group that this device is not in be asked.
+func (n *Node) join(ctx context.Context, genesis *identity.Genesis) error {
+	g, _, err := n.hostJoiner(genesis, nil)
+	if err != nil {
+		return err
+	}
+	return g.ask(ctx)
+}
+
+// hostJoiner gives the group of a joiner. If this node does not have it, it makes it: its
+// row first, so that a crash repeats the rest. The link is nil for one who has none.
+func (n *Node) hostJoiner(genesis *identity.Genesis, link *wire.Link) (g *hosted, made bool, err error) {
 	n.joining.Lock() // of two at once the second finds the first's group
 	defer n.joining.Unlock()
-	if n.hosting(genesis.ID) != nil {
-		return nil
+	if g := n.hosting(genesis.ID); g != nil {
+		return g, false, nil
 	}
 	b := storage.Batch{Writes: []storage.Write{
 		{Key: []byte(keyGroups + string(genesis.ID[:])), Value: wire.Marshal(&hostedRow{Genesis: genesis.Raw, Link: link})},
 		{Key: []byte(keyLookup + string(genesis.ID[:]))},
 	}}
 	if err := n.apply(b); err != nil {
-		return fmt.Errorf("%w: %w", ErrStore, err)
+		return nil, false, fmt.Errorf("%w: %w", ErrStore, err)
 	}
-	g := n.newHosted(genesis)
+	g = n.newHosted(genesis)
 	if link != nil {
-		own := *link // its secret is cleared once it was used
-		g.link, g.invited = &own, link.Meet
-		g.hint(link.Peers)
+		g.useLink(link)
 	}
 	if err := g.start(); err != nil {
 		g.stop()
-		return err
+		return nil, false, err
 	}
 	n.adopt(g)
-	return g.ask(ctx)
+	return g, true, nil
 }
 
 // resumeJoins goes on with what Join accepted before a restart.
@@ -434,7 +443,7 @@ func (n *Node) resumeJoins(groups []*hosted) error {
 	for _, g := range groups {
 		g.life.start(func(ctx context.Context) {
 			if err := g.ask(ctx); err != nil && ctx.Err() == nil {
-				g.log.Error("the join is not taken up again", "err", err)
+				g.log.Error("the join is not taken up again yet", "err", err)
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -35,7 +36,9 @@ type hosted struct {
 
 	epoch *group.Event // that the turn being carried out has told of; the loop's alone
 
-	link *wire.Link // to ask with first; nil: none. Used before and within the first ask alone
+	asking sync.Mutex  // held while a machine that is new is let ask
+	link   *wire.Link  // to ask with first, under asking; nil: none
+	trying atomic.Bool // to let it ask, again and again
 
 	mu      sync.Mutex
 	topics  map[string]*topic // by name; none: not on gossip

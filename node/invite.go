@@ -154,16 +154,25 @@ func (n *Node) JoinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, erro
 		// Refused here, where a person reads it; members judge it by their own clocks.
 		return genesis.ID, fmt.Errorf("%w: %w", ErrDenied, group.ErrInviteExpired)
 	}
-	g := n.hosting(genesis.ID)
-	if g == nil {
-		return genesis.ID, n.join(ctx, genesis, l)
-	}
-	st, err := g.status(ctx)
+	g, made, err := n.hostJoiner(genesis, l)
 	if err != nil {
 		return genesis.ID, err
 	}
-	if st.State == group.StateMember || st.State == group.StateSyncing {
+	if made {
+		return genesis.ID, g.ask(ctx)
+	}
+	st, err := g.status(ctx)
+	switch {
+	case err != nil:
+		return genesis.ID, err
+	case st.State == group.StateMember || st.State == group.StateSyncing:
 		return genesis.ID, nil
+	case st.State == group.StateNew:
+		if err := n.put(keyGroups+string(genesis.ID[:]), &hostedRow{Genesis: genesis.Raw, Link: l}); err != nil {
+			return genesis.ID, err
+		}
+		g.useLink(l)
+		return genesis.ID, g.ask(ctx)
 	}
 	if err := n.put(keyGroups+string(genesis.ID[:]), &hostedRow{Genesis: genesis.Raw, Peers: l.Peers, Meet: l.Meet}); err != nil {
 		return genesis.ID, err
@@ -214,7 +223,7 @@ func (g *hosted) hinted() []peer.AddrInfo {
 }
 
 // firstAsk is what a machine that is new asks with: by the link that its row holds, if
-// it holds one.
+// it holds one. g.asking is held.
 func (g *hosted) firstAsk() (group.Join, error) {
 	if g.link == nil {
 		return group.Join{}, nil
@@ -226,33 +235,89 @@ func (g *hosted) firstAsk() (group.Join, error) {
 	return group.Join{Invite: &g.link.Invite, Key: key}, nil
 }
 
-// ask lets a machine that is new ask to be let in. Once the request is durable the
-// secret of a link is needed no more.
+// useLink has the group be asked by a link, as its row says too.
+func (g *hosted) useLink(l *wire.Link) {
+	own := *l // its secret is cleared once it was used
+	g.asking.Lock()
+	g.link = &own
+	g.asking.Unlock()
+	g.mu.Lock()
+	g.invited = own.Meet
+	g.mu.Unlock()
+	g.hint(own.Peers)
+}
+
+// ask lets a machine that is new ask to be let in, also if the caller does not wait for
+// it. If it cannot now, the caller is told, and it is tried again.
 func (g *hosted) ask(ctx context.Context) error {
+	done := make(chan error, 1)
+	if !g.life.start(func(ctx context.Context) {
+		again, err := g.askOnce(ctx)
+		done <- err
+		if again {
+			g.keepAsking(ctx)
+		}
+	}) {
+		return ErrClosed
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// keepAsking tries until the machine has asked, once at a time.
+func (g *hosted) keepAsking(ctx context.Context) {
+	if !g.trying.CompareAndSwap(false, true) {
+		return
+	}
+	defer g.trying.Store(false)
+	for pause := joinRetry; ; pause = min(2*pause, joinRetryMax) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		again, err := g.askOnce(ctx)
+		if !again {
+			return
+		}
+		g.log.Warn("the group cannot be asked yet", "err", err)
+	}
+}
+
+// askOnce lets a machine that is new ask. Once the request is durable the secret of a
+// link is needed no more. again says that the machine or the store could not be reached:
+// what the machine itself refuses it will refuse again.
+func (g *hosted) askOnce(ctx context.Context) (again bool, err error) {
+	g.asking.Lock()
+	defer g.asking.Unlock()
 	st, err := g.status(ctx)
 	if err != nil {
-		return err
+		return true, err
 	}
-	if st.State == group.StateNew {
+	if st.State == group.StateNew || st.State == group.StateJoining && g.link != nil { // a link may come after the first ask
 		in, err := g.firstAsk()
 		if err != nil {
-			return err
+			return false, err
 		}
 		if _, err = g.loop.step(ctx, in); err != nil {
-			return err // the loop may still use the key
+			return errors.Is(err, ErrStore), err // the loop may still use the key
 		}
 		if in.Key != nil {
 			in.Key.Wipe()
 		}
 	}
 	if g.link == nil {
-		return nil
+		return false, nil
 	}
 	row := &hostedRow{Genesis: g.genesis.Raw, Peers: g.link.Peers, Meet: g.link.Meet}
 	if err := g.n.put(keyGroups+string(g.id[:]), row); err != nil {
-		return errors.Join(ErrStore, err)
+		return true, errors.Join(ErrStore, err)
 	}
 	clear(g.link.Secret[:])
 	g.link = nil
-	return nil
+	return false, nil
 }

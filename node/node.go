@@ -240,11 +240,10 @@ func (n *Node) resume() error {
 			return err
 		}
 		g := n.newHosted(genesis)
-		g.link, g.invited = row.Link, row.Meet
+		g.invited = row.Meet
 		g.hint(row.Peers)
 		if row.Link != nil {
-			g.invited = row.Link.Meet
-			g.hint(row.Link.Peers)
+			g.useLink(row.Link)
 		}
 		found = append(found, g)
 		return nil
