@@ -152,7 +152,7 @@ func (n *Node) ExplainJoin(ctx context.Context, id wire.GroupID) (group.Explanat
 		}
 		if r := g.joiner.wanted(); r != nil {
 			with := "without an invite"
-			if r.Invite != nil {
+			if r.Request.Invite != nil {
 				with = "with an invite"
 			}
 			say("the request, %s, is durable and goes to every member that can be reached", with)

@@ -101,7 +101,7 @@ var rowKinds = map[string]string{
 	"own": "state of the group", "entry": "log entries", "evidence": "evidence", "epoch": "epoch keys", "thin": "epoch keys", "keys": "epoch keys",
 	"held": "epoch keys", "page": "ratchet trees", "tkey": "transport keys", "kp": "KeyPackages", "plain": "texts of messages", "seal": "seals",
 	"salt": "envelopes", "shown": "order of messages", "index": "order of messages", "event": "events", "rejoinkey": "rejoin keys",
-	"rejoining": "requests", "join": "requests",
+	"rejoining": "requests", "join": "requests", "renewal": "requests",
 }
 
 // splitKey gives the group that a row is of, if it is of one, and its key there.

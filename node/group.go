@@ -302,7 +302,7 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 		g.log.Debug("asking", "why", out.Why)
 		g.syncer.asked()
 	case group.RequestJoin:
-		g.joiner.ask(out.Request)
+		g.joiner.ask(out)
 	}
 }
 

@@ -54,7 +54,7 @@ type joiner struct {
 	g *hosted
 
 	mu       sync.Mutex
-	request  *wire.JoinRequest // nil: nothing is asked
+	request  *group.RequestJoin // nil: nothing is asked
 	progress JoinProgress
 	kick     chan struct{} // holds one
 }
@@ -62,7 +62,7 @@ type joiner struct {
 func newJoiner(g *hosted) *joiner { return &joiner{g: g, kick: make(chan struct{}, 1)} }
 
 // ask takes up a request of the machine's.
-func (j *joiner) ask(r wire.JoinRequest) {
+func (j *joiner) ask(r group.RequestJoin) {
 	j.mu.Lock()
 	j.request = &r
 	j.mu.Unlock()
@@ -115,7 +115,7 @@ func (j *joiner) where() JoinProgress {
 	return j.progress
 }
 
-func (j *joiner) wanted() *wire.JoinRequest {
+func (j *joiner) wanted() *group.RequestJoin {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.request
@@ -124,6 +124,7 @@ func (j *joiner) wanted() *wire.JoinRequest {
 // run asks member after member, with growing pauses, until one has let us in.
 func (j *joiner) run(ctx context.Context) {
 	pause := joinRetry
+	renewing := false   // the renewal was asked with last
 	var span trace.Span // nil: nothing is asked
 	defer func() {
 		if span != nil {
@@ -144,7 +145,11 @@ func (j *joiner) run(ctx context.Context) {
 		if span == nil {
 			_, span = j.g.n.tracing.begin(ctx, spanJoin, j.g.id, "")
 		}
-		if j.try(trace.ContextWithSpan(ctx, span), *r) {
+		turn := r.Request
+		if renewing = r.Renewal != nil && !renewing; renewing {
+			turn = *r.Renewal
+		}
+		if j.try(trace.ContextWithSpan(ctx, span), turn, renewing) {
 			finish(span, nil)
 			span = nil
 			j.mu.Lock()
@@ -166,8 +171,8 @@ func (j *joiner) run(ctx context.Context) {
 }
 
 // try asks every member it can find, one after the other, and says whether this
-// device is in.
-func (j *joiner) try(ctx context.Context, r wire.JoinRequest) bool {
+// device is in. That a renewal is denied says nothing of the request that is next.
+func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool {
 	var asked, reached, waits int
 	denied, final := "", false
 	for p := range j.g.candidates(ctx) {
@@ -187,7 +192,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest) bool {
 		case wire.JoinWaiting: // another round
 			waits++
 		case wire.JoinRenew:
-			if _, err := j.g.loop.step(ctx, group.JoinAnswered{Renew: true}); err != nil {
+			if _, err := j.g.loop.step(ctx, group.JoinAnswered{KeyPackage: r.KeyPackage, Renew: true}); err != nil {
 				j.g.log.Debug("a fresh KeyPackage was asked for", "peer", p.ID, "err", err)
 				waits++
 				continue
@@ -198,7 +203,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest) bool {
 				denied, final = reply.Reason, reply.Final == 1
 			}
 		case wire.JoinWelcomed:
-			_, err := j.g.loop.step(ctx, group.JoinAnswered{Epoch: reply.Epoch, Welcome: reply.Welcome, Tree: tree})
+			_, err := j.g.loop.step(ctx, group.JoinAnswered{KeyPackage: r.KeyPackage, Epoch: reply.Epoch, Welcome: reply.Welcome, Tree: tree})
 			if err != nil {
 				j.g.log.Warn("a Welcome was refused", "peer", p.ID, "err", err)
 				denied = "a member sent a Welcome that does not hold: " + err.Error()
@@ -214,6 +219,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest) bool {
 	}
 	switch {
 	case ctx.Err() != nil:
+	case denied != "" && waits == 0 && renewal:
 	case denied != "" && waits == 0:
 		j.tell(JoinProgress{Stage: StageContacting, Detail: "denied: " + denied, Denied: final})
 	case asked == 0 && len(j.g.n.host.Network().Peers()) == 0:

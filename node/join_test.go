@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
+
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
 )
@@ -97,4 +99,39 @@ func TestJoinAgainAfterAFailure(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestStrangerTakesNoInvite: the only one whom a joiner by link meets for an hour tells it
+// to ask anew. It does, and is let in by its invite as soon as it meets a member.
+func TestStrangerTakesNoInvite(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.found(a, wire.PolicyInvite)
+		_, link := w.invite(a, id, NewInvite{Uses: 1})
+		w.net.Cut(0, 1)
+		stranger := w.hostile(2)
+		var told atomic.Int64
+		stranger.SetStreamHandler(protocolID(wire.ProtocolJoin), func(s network.Stream) {
+			f := newFrames(s)
+			var r wire.JoinRequest
+			if f.read(&r) == nil && f.write(&wire.JoinReply{Stage: wire.JoinRenew}) == nil {
+				told.Add(1)
+			}
+			f.close()
+		})
+		link.Peers = append([]wire.LinkPeer{linkPeer(stranger.ID(), stranger.Addrs())}, link.Peers...)
+		b := w.open(1)
+		if _, err := b.JoinByLink(w.within(time.Minute), link); err != nil {
+			w.Fatal(err)
+		}
+		time.Sleep(70 * time.Minute) // virtual: a KeyPackage is renewed after an hour at the earliest
+		if r := b.hosting(id).joiner.wanted(); told.Load() == 0 || r == nil || r.Renewal == nil {
+			w.Fatalf("told so %d times, it asks with %+v", told.Load(), r)
+		}
+		w.net.HealAll()
+		w.eventually(b, 20*time.Minute, "in", func() bool { // libp2p waits for minutes before it dials again
+			p, err := b.JoinProgress(w.Context(), id)
+			return err == nil && p.Stage == StageSynced
+		})
+	})
 }

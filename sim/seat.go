@@ -43,9 +43,11 @@ type seat struct {
 	wanted   map[wire.DeviceID]map[wire.MessageID]bool // asked for before on streams
 	given    map[[32]byte]time.Time                    // seals got on streams
 	joining  bool
-	request  wire.JoinRequest // while it is joining
-	dropped  int              // Welcomes to lose
-	chokes   []*seat          // who cannot process the next commit of this device
+	request  wire.JoinRequest  // while it is joining
+	renewal  *wire.JoinRequest // asked with in turn with it; nil: none
+	renewing bool              // it was asked with last
+	dropped  int               // Welcomes to lose
+	chokes   []*seat           // who cannot process the next commit of this device
 
 	puppet *puppet // of a hostile device
 	tape   [][]byte
@@ -215,7 +217,7 @@ func (s *seat) send(o group.Outbound) {
 	case group.Ask:
 		w.askSync(s)
 	case group.RequestJoin:
-		s.request = o.Request // the newest: it may have come by an invite meanwhile
+		s.request, s.renewal = o.Request, o.Renewal // the newest: it may have come by an invite meanwhile
 		if !s.joining {
 			s.joining = true
 			w.after(50*time.Millisecond, func() { w.carryJoin(s) })

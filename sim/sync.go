@@ -251,6 +251,9 @@ func (w *core) carryJoin(s *seat) {
 	pause := joinRetry
 	again := func() { w.after(pause, func() { w.carryJoin(s) }) }
 	r := s.request
+	if s.renewing = s.renewal != nil && !s.renewing; s.renewing {
+		r = *s.renewal
+	}
 	st, ok := s.status()
 	if ok && st.State != group.StateJoining {
 		s.joining = false
@@ -282,7 +285,7 @@ func (w *core) carryJoin(s *seat) {
 		js, err := o.m.JoinStatus(r.KeyPackage)
 		if err == nil && js.Stage == wire.JoinRenew {
 			s.joining = false
-			if _, err := s.step(group.JoinAnswered{Renew: true}); err == nil {
+			if _, err := s.step(group.JoinAnswered{KeyPackage: r.KeyPackage, Renew: true}); err == nil {
 				w.hist.mark(w, s.n, "renew", "its Welcome is gone")
 				return // its machine asks anew
 			}
@@ -297,7 +300,7 @@ func (w *core) carryJoin(s *seat) {
 			break
 		}
 		s.traffic.join += len(js.Welcome) + len(js.Tree)
-		if _, err := s.step(group.JoinAnswered{Epoch: js.Epoch, Welcome: js.Welcome, Tree: js.Tree}); err == nil && s.m != nil {
+		if _, err := s.step(group.JoinAnswered{KeyPackage: r.KeyPackage, Epoch: js.Epoch, Welcome: js.Welcome, Tree: js.Tree}); err == nil && s.m != nil {
 			s.joining = false
 			s.moved(js.Epoch, "")
 			w.sync(s, o)

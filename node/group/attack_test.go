@@ -144,11 +144,10 @@ func TestRubbishForAWelcome(t *testing.T) {
 		}
 	}
 	w.run(10 * time.Minute)
-	if bytes.Equal(d.m.request.KeyPackage, first.KeyPackage) || d.m.request.Rejoin == nil {
+	if d.m.renewal == nil || bytes.Equal(d.m.renewal.KeyPackage, first.KeyPackage) || d.m.renewal.Rejoin == nil {
 		t.Fatal("dora asks with the same KeyPackage for ever")
 	}
 	w.cut = nil
-	w.carryJoin(d, *d.m.request)
 	w.run(10 * time.Minute)
 	w.agree(a, d)
 }

@@ -57,8 +57,8 @@ func (m *Machine) askForKeys(now time.Time) {
 		m.duty.lone = time.Time{}
 		return
 	case !m.roster.has(m.log.Device): // it was taken out meanwhile
-		m.request = nil
-		m.del(rowJoin)
+		m.setRequest(nil)
+		m.setRenewal(nil)
 		m.own.Out = true
 		m.saveOwn()
 		m.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
@@ -67,7 +67,13 @@ func (m *Machine) askForKeys(now time.Time) {
 	if len(m.roster.devices) > 1 {
 		m.duty.lone = time.Time{}
 		if m.request == nil {
-			m.fail(m.requestAgain(now))
+			r, err := m.requestAgain(now)
+			if err != nil {
+				m.fail(err)
+				return
+			}
+			m.setRequest(r)
+			m.requestJoin()
 		}
 		return
 	}
@@ -84,16 +90,13 @@ func (m *Machine) askForKeys(now time.Time) {
 	}
 }
 
-// requestAgain asks any member, by a request to join, to be added again: who has no
-// keys can tell nobody by a beacon.
-func (m *Machine) requestAgain(now time.Time) error {
+// requestAgain makes a request to join by which any member adds this device again: who
+// has no keys can tell nobody by a beacon.
+func (m *Machine) requestAgain(now time.Time) (*wire.JoinRequest, error) {
 	r, err := m.newRejoin(now)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s := m.cfg.LogKey.Sign(wire.DomainRejoin, m.group, r.Encode())
-	m.request = &wire.JoinRequest{V: wire.Version, Group: m.group, Cert: m.cfg.Device.Raw, KeyPackage: r.KeyPackage, Rejoin: &s}
-	m.put(rowJoin, wire.Marshal(m.request))
-	m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
-	return nil
+	return &wire.JoinRequest{V: wire.Version, Group: m.group, Cert: m.cfg.Device.Raw, KeyPackage: r.KeyPackage, Rejoin: &s}, nil
 }

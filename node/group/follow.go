@@ -237,10 +237,13 @@ func (m *Machine) noteJoined(now time.Time) {
 	}
 	m.own.Joined, m.own.Out = true, false
 	m.requeue(n) // what was written before, if this is a return
-	if m.request != nil {
-		m.request = nil
-		m.del(rowJoin)
+	for _, r := range []*wire.JoinRequest{m.request, m.renewal} {
+		if r != nil {
+			m.spend(now, r.KeyPackage)
+		}
 	}
+	m.setRequest(nil)
+	m.setRenewal(nil)
 	m.emit(now, Event{Kind: EventJoined, Epoch: m.own.Position})
 	m.duty.vote = now
 }

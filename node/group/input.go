@@ -80,10 +80,11 @@ type JoinAsked struct{ Request wire.JoinRequest }
 
 // JoinAnswered is a member's Welcome for this joiner.
 type JoinAnswered struct {
-	Epoch   wire.EpochID
-	Welcome []byte
-	Tree    []byte
-	Renew   bool // its Welcome is gone: it asks with a fresh KeyPackage; nothing else is set
+	KeyPackage []byte // of the request that is answered; nil: the first one
+	Epoch      wire.EpochID
+	Welcome    []byte
+	Tree       []byte
+	Renew      bool // its Welcome is gone: it asks with a fresh KeyPackage; no Welcome is set
 }
 
 // Tick is time alone.

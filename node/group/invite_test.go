@@ -312,3 +312,67 @@ func TestInviteAfterAsking(t *testing.T) {
 	w.run(time.Minute)
 	w.agree(w.devices...)
 }
+
+// A joiner by invite meets nobody honest for an hour, but strangers who say that it was
+// added and has to ask anew, or who send a Welcome that does not hold: it asks anew, and
+// keeps the invite, whose key it has no more.
+func TestNobodyTakesAnInviteAway(t *testing.T) {
+	for name, lie := range map[string]func(d *device) error{
+		"renew": func(d *device) error {
+			_, err := d.step(JoinAnswered{KeyPackage: d.m.request.KeyPackage, Renew: true})
+			return err
+		},
+		"a bogus Welcome": func(d *device) error {
+			_, err := d.step(JoinAnswered{KeyPackage: d.m.request.KeyPackage, Epoch: wire.EpochID{1}, Welcome: []byte("welcome")})
+			if !errors.Is(err, ErrInvalidWelcome) {
+				return err
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, a, b, c := closed(t, 640, wire.PolicyInvite)
+			l := a.mustInvite(nil)
+			w.run(time.Minute)
+			a.online, b.online, c.online = false, false, false
+			d := w.device("dora")
+			first := d.asks(&l)
+			var renewed []byte
+			for range 3 {
+				w.run(61 * time.Minute)
+				if err := lie(d); err != nil && renewed == nil {
+					t.Fatal(err)
+				}
+				w.run(time.Minute)
+				if d.m.renewal == nil || d.m.renewal.Rejoin == nil {
+					t.Fatal("it does not ask anew")
+				}
+				if renewed != nil && !slices.Equal(renewed, d.m.renewal.KeyPackage) {
+					t.Error("an answer to the first request replaces the second")
+				}
+				renewed = d.m.renewal.KeyPackage
+			}
+			d.open() // what it asks with is durable
+			for _, r := range []*wire.JoinRequest{d.m.request, d.m.asksWith(first.KeyPackage)} {
+				if r == nil || r.Invite == nil || r.Claim == nil || !slices.Equal(r.KeyPackage, first.KeyPackage) {
+					t.Fatal("the invite is gone from the request")
+				}
+			}
+			if d.m.renewal == nil || !slices.Equal(renewed, d.m.renewal.KeyPackage) {
+				t.Fatal("the other request is gone")
+			}
+			// Who says so of the second one has it replaced, and that is all.
+			w.run(61 * time.Minute)
+			d.must(JoinAnswered{KeyPackage: renewed, Renew: true})
+			if d.m.request.Invite == nil || slices.Equal(renewed, d.m.renewal.KeyPackage) {
+				t.Error("the second request stays, or the first does not")
+			}
+			a.online, b.online, c.online = true, true, true
+			w.run(2 * time.Hour) // it tries once an hour by now
+			w.agree(a, b, c, d)
+			if d.m.request != nil || d.m.renewal != nil || d.rows[rowJoin] != nil || d.rows[rowRenewal] != nil {
+				t.Error("it still asks")
+			}
+		})
+	}
+}

@@ -76,6 +76,9 @@ func (m *Machine) retireKeyPackages(now time.Time) {
 				m.del(rowRejoining)
 			}
 		}
+		if m.renewal != nil && sha256.Sum256(m.renewal.KeyPackage) == hash {
+			m.setRenewal(nil)
+		}
 		// An invite was claimed for this KeyPackage alone: its link has to be given again.
 		if m.request != nil && m.request.Claim == nil && sha256.Sum256(m.request.KeyPackage) == hash {
 			m.request = nil

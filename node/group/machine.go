@@ -79,9 +79,10 @@ type Machine struct {
 	keyPkgs      map[[32]byte]*ownKeyPackage // by hash
 	wantTrees    map[wire.EpochID]bool
 	request      *wire.JoinRequest
-	badWelcome   bool         // the last one that came does not hold; not durable
-	rejoining    *wire.Signed // own request to be added again
-	retract      bool         // the others may have one that is out of date
+	renewal      *wire.JoinRequest // asked with in turn with request; see renewRequest
+	badWelcome   []byte            // the KeyPackage of the last one that came, if that does not hold; not durable
+	rejoining    *wire.Signed      // own request to be added again
+	retract      bool              // the others may have one that is out of date
 
 	mail  mail
 	worn  worn
@@ -130,7 +131,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m.noteRestored(now)
 	m.settle(now)
 	if m.request != nil {
-		m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
+		m.requestJoin()
 	}
 	return m, m.broken
 }
@@ -219,6 +220,14 @@ func (m *Machine) loadKeys() error {
 				return err
 			}
 			m.request, err = wire.DecodeJoinRequest(v)
+			return err
+		}(),
+		func() error {
+			v, err := m.get(rowRenewal)
+			if v == nil || err != nil {
+				return err
+			}
+			m.renewal, err = wire.DecodeJoinRequest(v)
 			return err
 		}(),
 	)

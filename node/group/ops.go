@@ -151,14 +151,14 @@ func (m *Machine) join(now time.Time, in Join) error {
 	}
 	if m.JoinLapsed(now) {
 		m.request = nil // an invite that went with it is claimed anew, or not at all
+		m.setRenewal(nil)
 	}
 	if m.request == nil {
 		kp, err := m.newKeyPackage(now)
 		if err != nil {
 			return err
 		}
-		m.request = &wire.JoinRequest{V: wire.Version, Group: m.group, Cert: m.cfg.Device.Raw, KeyPackage: kp.Public}
-		m.put(rowJoin, wire.Marshal(m.request))
+		m.setRequest(&wire.JoinRequest{V: wire.Version, Group: m.group, Cert: m.cfg.Device.Raw, KeyPackage: kp.Public})
 	}
 	if in.Invite != nil {
 		claim := wire.Claim{
@@ -167,10 +167,46 @@ func (m *Machine) join(now time.Time, in Join) error {
 		signed := in.Key.Sign(wire.DomainJoin, m.group, claim.Encode())
 		r := *m.request // messages hold the one before
 		r.Invite, r.Claim = in.Invite, &signed
-		m.request = &r
-		m.put(rowJoin, wire.Marshal(m.request))
+		m.setRequest(&r)
 	}
-	m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
+	m.requestJoin()
+	return nil
+}
+
+// requestJoin has what this device asks with carried to members.
+func (m *Machine) requestJoin() {
+	m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request, Renewal: m.renewal})
+}
+
+// setRequest changes what this device asks with; nil: it asks no more.
+func (m *Machine) setRequest(r *wire.JoinRequest) {
+	m.putRequest(rowJoin, m.request, r)
+	m.request = r
+}
+
+func (m *Machine) setRenewal(r *wire.JoinRequest) {
+	m.putRequest(rowRenewal, m.renewal, r)
+	m.renewal = r
+}
+
+func (m *Machine) putRequest(row string, old, r *wire.JoinRequest) {
+	switch {
+	case r != nil:
+		m.put(row, wire.Marshal(r))
+	case old != nil:
+		m.del(row)
+	}
+}
+
+// asksWith gives the request with this KeyPackage if this device asks with it; nil is
+// the first one's.
+func (m *Machine) asksWith(keyPackage []byte) *wire.JoinRequest {
+	switch {
+	case m.request != nil && (keyPackage == nil || bytes.Equal(m.request.KeyPackage, keyPackage)):
+		return m.request
+	case m.renewal != nil && bytes.Equal(m.renewal.KeyPackage, keyPackage):
+		return m.renewal
+	}
 	return nil
 }
 
@@ -216,6 +252,9 @@ func (m *Machine) joinAsked(now time.Time, r wire.JoinRequest) error {
 		return fmt.Errorf("request to join: %w: this member may only read; ask another", ErrNotPermitted)
 	case r.Invite != nil:
 		return m.admitInvited(now, r, d)
+	case policy == wire.PolicyRequest && r.Rejoin != nil && m.waits(now, d.User):
+		// It was told that it is in, and is not: the request that it asks with in turn stands.
+		return fmt.Errorf("request to join: %w: its first request waits for an admin", ErrState)
 	case policy == wire.PolicyRequest:
 		return m.writeRequest(now, r, d)
 	case policy != wire.PolicyOpen:
@@ -276,25 +315,26 @@ func (m *Machine) inWithAnother(keyPackage []byte) bool {
 
 // joinAnswered takes a member's Welcome.
 func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
-	if m.request == nil {
+	r := m.asksWith(in.KeyPackage)
+	if r == nil {
 		return fmt.Errorf("Welcome: %w: this device did not ask", ErrState)
 	}
 	if in.Renew {
-		return m.renewRequest(now)
+		return m.renewRequest(now, r)
 	}
-	kp, ok := m.keyPackage(m.request.KeyPackage)
+	kp, ok := m.keyPackage(r.KeyPackage)
 	if !ok {
 		return fmt.Errorf("%w: the KeyPackage of a request has no secrets", ErrCorrupt)
 	}
 	before := maps.Clone(m.transport)
 	if err := m.welcomed(now, in.Epoch, in.Welcome, in.Tree, kp); err != nil {
 		if errors.Is(err, ErrInvalidWelcome) {
-			m.badWelcome = true // perhaps whoever made the commit made it so, and nobody has a better one
+			m.badWelcome = r.KeyPackage // perhaps whoever made the commit made it so, and nobody has a better one
 			m.duty.join = earliest(m.duty.join, now.Add(joinAgain))
 		}
 		return err
 	}
-	m.badWelcome = false
+	m.badWelcome = nil
 	if old := m.own.Position; old != in.Epoch && !m.own.Out && m.tree.nodes[old] == nil && m.held[old] != nil {
 		m.forget(old) // an earlier Welcome that the logs did not bear out, with all it brought
 		for id := range before {
@@ -312,18 +352,35 @@ func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
 	return nil
 }
 
-// renewRequest asks with a fresh KeyPackage and a request to be added again: this
-// device is in the roster, but the Welcome for the KeyPackage that it asked with can
-// be served by nobody any more. At most once an hour, whatever members say.
-func (m *Machine) renewRequest(now time.Time) error {
-	if kp := m.keyPkgs[sha256.Sum256(m.request.KeyPackage)]; kp != nil {
+// renewRequest asks also with a fresh KeyPackage and a request to be added again: this
+// device is in the roster, but the Welcome for the KeyPackage that it asked with can be
+// served by nobody any more. So somebody says, who may be no member at all: what a first
+// request holds, an invite that is claimed for its KeyPackage alone, is not given up for
+// that. At most once an hour, whatever members say.
+func (m *Machine) renewRequest(now time.Time, r *wire.JoinRequest) error {
+	if m.renewal != nil && r != m.renewal {
+		return fmt.Errorf("request to join: %w: it asks with another KeyPackage already", ErrState)
+	}
+	if kp := m.keyPkgs[sha256.Sum256(r.KeyPackage)]; kp != nil {
 		made := time.UnixMilli(int64(kp.Until)).Add(-keyPackageLifetime) //nolint:gosec // written by this machine
 		if now.Sub(made) < time.Hour {
 			return fmt.Errorf("request to join: %w: its KeyPackage is fresh", ErrState)
 		}
 	}
-	m.spend(now, m.request.KeyPackage)
-	return m.requestAgain(now)
+	again, err := m.requestAgain(now)
+	if err != nil {
+		return err
+	}
+	if r.Rejoin != nil {
+		m.spend(now, r.KeyPackage)
+	}
+	if r == m.request && r.Rejoin != nil {
+		m.setRequest(again)
+	} else {
+		m.setRenewal(again)
+	}
+	m.requestJoin()
+	return nil
 }
 
 // askedAgain takes the request to be added again of a device that never got here.
@@ -356,11 +413,11 @@ func (m *Machine) askToJoinAgain(now time.Time) {
 	}
 	if due(now, m.duty.join) {
 		m.duty.join = now.Add(joinAgain)
-		if m.badWelcome && m.renewRequest(now) == nil {
-			m.badWelcome = false
+		if r := m.asksWith(m.badWelcome); m.badWelcome != nil && r != nil && m.renewRequest(now, r) == nil {
+			m.badWelcome = nil
 			return
 		}
-		m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request})
+		m.requestJoin()
 	}
 }
 

@@ -64,8 +64,11 @@ type Post struct{ Envelope []byte }
 type Ask struct{ Why string }
 
 // RequestJoin wants this request carried to any member, again and again until
-// a JoinAnswer with a Welcome was stepped.
-type RequestJoin struct{ Request wire.JoinRequest }
+// a JoinAnswered with a Welcome was stepped; if there is a renewal, the two in turn.
+type RequestJoin struct {
+	Request wire.JoinRequest
+	Renewal *wire.JoinRequest
+}
 
 func (Publish) outbound()     {}
 func (Post) outbound()        {}

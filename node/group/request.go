@@ -100,6 +100,12 @@ func (m *Machine) writeRequest(now time.Time, r wire.JoinRequest, d *identity.De
 	return err
 }
 
+// waits says whether a request of this user is before the admins.
+func (m *Machine) waits(now time.Time, user wire.UserID) bool {
+	a := m.roster.asking[user]
+	return a != nil && a.open(m.next(now))
+}
+
 // Approve lets in a user who asked, with a role.
 type Approve struct {
 	User wire.UserID

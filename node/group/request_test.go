@@ -1,6 +1,7 @@
 package group
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -183,5 +184,31 @@ func TestRequestWithAnOldKeyPackage(t *testing.T) {
 	w.run(time.Minute)
 	a.must(Approve{User: d.dev.User})
 	w.run(2 * time.Minute)
+	w.agree(a, b, c, d)
+}
+
+// A stranger tells a joiner whose request waits that it is in. What it asks with then is
+// not written down beside that, however long it waits, and the approval lets it in.
+func TestRequestStandsBesideItsRenewal(t *testing.T) {
+	w, a, b, c := closed(t, 641, wire.PolicyRequest)
+	d := w.device("dora")
+	w.join(d)
+	d.online = false
+	w.run(61 * time.Minute)
+	entries := a.m.Status().Entries
+	d.must(JoinAnswered{KeyPackage: d.m.request.KeyPackage, Renew: true})
+	for range 5 {
+		if _, err := a.step(JoinAsked{Request: *d.m.renewal}); !errors.Is(err, ErrState) || Final(err) {
+			t.Errorf("anna says %v", err)
+		}
+		a.must(JoinAsked{Request: *d.m.request})
+		w.run(time.Hour)
+	}
+	if got := a.m.Status().Entries; got != entries {
+		t.Errorf("%d entries were written meanwhile", got-entries)
+	}
+	b.must(Approve{User: d.dev.User})
+	d.online = true
+	w.run(2 * time.Hour) // it tries once an hour by now
 	w.agree(a, b, c, d)
 }

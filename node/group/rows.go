@@ -32,6 +32,7 @@ const (
 	rowRejoin    = "rejoinkey/" // EpochID → rejoinRow
 	rowRejoining = "rejoining"  // own request to be added again, encoded Signed
 	rowJoin      = "join"       // JoinRequest of this device while it is asking
+	rowRenewal   = "renewal"    // a second one, with another KeyPackage, after a member said that the first one's Welcome is gone
 )
 
 // ownRow is what the machine is, apart from logs and keys.

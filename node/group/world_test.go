@@ -103,6 +103,8 @@ type device struct {
 	last   []byte // newest envelope published
 	errs   []error
 	peak   int // bytes of the largest transaction
+
+	carried map[string]time.Time // requests, encoded, and when they are carried next
 }
 
 var errCrash = errors.New("crashed")
@@ -220,7 +222,11 @@ func (d *device) carryOut() error {
 		case Ask:
 			d.w.after(50*time.Millisecond, func() { d.w.syncSomebody(d) })
 		case RequestJoin:
-			d.w.after(50*time.Millisecond, func() { d.w.carryJoin(d, o.Request) })
+			for _, r := range []*wire.JoinRequest{o.Renewal, &o.Request} {
+				if r != nil {
+					d.w.after(50*time.Millisecond, func() { d.w.carryJoin(d, *r) })
+				}
+			}
 		}
 	}
 	if d.at("before events") {
@@ -363,15 +369,26 @@ func (w *world) sync(a, b *device) {
 
 // carryJoin is what /panda/join/1 does, tried again until it succeeds: by a device
 // that is offline for long, now and then.
-func (w *world) carryJoin(d *device, r wire.JoinRequest) { w.tryJoin(d, r, time.Second) }
+func (w *world) carryJoin(d *device, r wire.JoinRequest) {
+	if d.carried == nil {
+		d.carried = map[string]time.Time{}
+	}
+	// Not beside itself: the machine repeats what it asks.
+	if next := d.carried[string(wire.Marshal(&r))]; !next.After(w.now) {
+		w.tryJoin(d, r, time.Second)
+	}
+}
 
 func (w *world) tryJoin(d *device, r wire.JoinRequest, wait time.Duration) {
 	next := time.Second
 	if !d.online {
 		next = min(2*wait, time.Hour)
 	}
-	again := func() { w.after(min(wait, next), func() { w.tryJoin(d, r, next) }) }
-	if d.down || d.m.request == nil || !bytes.Equal(d.m.request.KeyPackage, r.KeyPackage) {
+	again := func() {
+		d.carried[string(wire.Marshal(&r))] = w.now.Add(min(wait, next))
+		w.after(min(wait, next), func() { w.tryJoin(d, r, next) })
+	}
+	if d.down || d.m.asksWith(r.KeyPackage) == nil {
 		return // it asks no more, or with another
 	}
 	for _, o := range w.devices {
@@ -387,7 +404,7 @@ func (w *world) tryJoin(d *device, r wire.JoinRequest, wait time.Duration) {
 			w.t.Fatal(err)
 		}
 		if s.Stage == wire.JoinRenew {
-			if _, err := d.step(JoinAnswered{Renew: true}); err == nil {
+			if _, err := d.step(JoinAnswered{KeyPackage: r.KeyPackage, Renew: true}); err == nil {
 				return // the machine asks anew
 			}
 		}
@@ -395,7 +412,10 @@ func (w *world) tryJoin(d *device, r wire.JoinRequest, wait time.Duration) {
 			again()
 			return
 		}
-		if _, err := d.step(JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: s.Tree}); err != nil {
+		if _, err := d.step(JoinAnswered{KeyPackage: r.KeyPackage, Epoch: s.Epoch, Welcome: s.Welcome, Tree: s.Tree}); errors.Is(err, ErrInvalidWelcome) {
+			d.errs = append(d.errs, err)
+			again()
+		} else if err != nil {
 			w.t.Fatalf("%s: welcomed: %v", d.name, err)
 		}
 		return
