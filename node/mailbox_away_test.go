@@ -1,0 +1,163 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// TestMailboxBacklog has what was written before its author knew of the mailbox, what
+// a mailbox has lost, and what was too much to wait, get there all the same.
+func TestMailboxBacklog(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.postOffice(0, MailboxConfig{})
+		a, b, c := w.open(1, 0), w.open(2, 0), w.open(3, 0)
+		id := w.create(a, "late")
+		w.join(b, id)
+		w.join(c, id)
+		w.net.Partition([]int{3}, []int{0, 1, 2})
+		w.send(c, id, "alone")
+		w.assign(a, id, 0)
+		w.uses(b, id)
+		w.delivered(b, id)
+		w.close(2)
+		w.net.HealAll()
+		w.uses(c, id)
+		w.delivered(c, id)
+		w.close(3)
+		w.close(1)
+		b = w.open(2, 0)
+		w.shows(b, id, 10*time.Minute, "alone")
+		w.close(2)
+
+		// The mailbox loses its store.
+		a = w.open(1, 0)
+		w.send(a, id, "kept twice")
+		w.delivered(a, id)
+		w.wipe(0, a, id)
+
+		// It is away while more is written than may wait.
+		w.close(0)
+		x := a.hosting(id).mailer
+		x.mu.Lock()
+		x.maxPosts = 4
+		x.mu.Unlock()
+		want := []string{"alone", "kept twice"}
+		for i := range 12 {
+			want = append(want, fmt.Sprint("much ", i))
+			w.send(a, id, want[len(want)-1])
+		}
+		time.Sleep(2 * time.Hour) // virtual
+		if all, err := a.hosting(id).mailer.posted(); err != nil || len(all) > 4 {
+			w.Fatalf("%d wait, %v", len(all), err)
+		}
+		w.postOffice(0, MailboxConfig{}, 1)
+		time.Sleep(10 * time.Minute) // virtual
+		w.delivered(a, id)
+		for i := range 12 { // more than may wait for one visit
+			want = append(want, fmt.Sprint("at once ", i))
+			w.send(a, id, want[len(want)-1])
+		}
+		time.Sleep(2 * time.Hour) // virtual
+		w.delivered(a, id)
+		w.close(1)
+		b = w.open(2, 0)
+		w.shows(b, id, 10*time.Minute, want...)
+		w.once(b, id)
+	})
+}
+
+// TestMailboxOutOfOrder brings a message to the mailbox before the one that it builds
+// upon, and restarts the reader in between: what it could not use yet it reads again.
+func TestMailboxOutOfOrder(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.postOffice(0, MailboxConfig{})
+		a, b, c := w.open(1, 0), w.open(2, 0), w.open(3, 0, 1)
+		id := w.create(a, "out of order")
+		w.join(b, id)
+		w.join(c, id)
+		w.assign(a, id, 0)
+		for _, n := range []*Node{b, c} {
+			w.uses(n, id)
+			w.delivered(n, id)
+		}
+		w.close(2)
+		w.net.Cut(0, 1) // a does not get to the mailbox, c does
+		w.net.Cut(1, 2)
+		w.send(a, id, "first")
+		w.shows(c, id, 10*time.Minute, "first")
+		w.send(c, id, "second")
+		w.delivered(c, id)
+		w.close(3)
+		b = w.open(2, 0)
+		w.eventually(b, 10*time.Minute, "it waits for the first", func() bool {
+			st, err := b.GroupStatus(w.Context(), id)
+			return err == nil && st.Parked > 0
+		})
+		time.Sleep(10 * time.Minute) // virtual: it has read to the end
+		if got := w.texts(b, id); len(got) != 0 {
+			w.Fatalf("it shows %q", got)
+		}
+		w.close(2)
+		w.net.HealAll()
+		w.delivered(a, id)
+		w.close(1)
+		b = w.open(2, 0)
+		w.shows(b, id, 10*time.Minute, "first", "second")
+	})
+}
+
+// TestTwoMailboxes has a group use two, of which one takes streams and says nothing:
+// what is published gets to the other at once, however often, and to that one when it
+// is itself again, however much is published meanwhile.
+func TestTwoMailboxes(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.postOffice(0, MailboxConfig{})
+		hangs := w.postOffice(2, MailboxConfig{}, 0)
+		a, b := w.open(1, 0), w.open(3, 0)
+		id := w.create(a, "two")
+		w.join(b, id)
+		w.assign(a, id, 0)
+		w.assign(a, id, 2)
+		w.close(3)
+		hangs.host.SetStreamHandler(wire.ProtocolMail, func(s network.Stream) {
+			hangs.life.start(func(ctx context.Context) {
+				<-ctx.Done()
+				_ = s.Reset()
+			})
+		})
+		waiting := func(i int) int {
+			all, err := a.Mailboxes(w.Context(), id)
+			if err != nil || len(all) != 2 {
+				w.Fatal(all, err)
+			}
+			return all[i].Waiting
+		}
+		time.Sleep(10 * time.Minute) // virtual: it is noticed
+		late := 0
+		for range 100 {
+			w.send(a, id, "on and on")
+			time.Sleep(2 * time.Second) // virtual
+			if waiting(0) > 0 {
+				late++
+			}
+		}
+		if late > 20 || waiting(1) < 100 {
+			w.Fatalf("%d of 100 were late at the one, %d wait for the other", late, waiting(1))
+		}
+		hangs.serveStreams()
+		for range 300 {
+			w.send(a, id, "on and on")
+			time.Sleep(2 * time.Second) // virtual
+			if waiting(1) <= 1 {
+				return
+			}
+		}
+		w.Fatalf("%d wait for the one that is itself again", waiting(1))
+	})
+}
