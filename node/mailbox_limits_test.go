@@ -198,3 +198,72 @@ func TestMailboxAllow(t *testing.T) {
 		w.shows(a, id, 10*time.Minute, "without him")
 	})
 }
+
+// TestMailboxVouchers has strangers who hold the key of one box have it vouch for as many
+// as they like: who may open boxes opens its own all the same, has room for what it puts,
+// and takes over those of its group.
+func TestMailboxVouchers(t *testing.T) {
+	inWorld(t, func(w *world) {
+		cfg := MailboxConfig{Allow: []peer.ID{w.net.PeerID(1)}, Quota: 200 << 10, BoxQuota: 20 << 10}
+		office := w.postOffice(0, cfg)
+		now := time.Now()
+		put := func(c *mailCaller, size int) wire.MailCode {
+			reply, _, err := office.mailbox.answer(now, c, &wire.MailRequest{Put: [][]byte{envelopeOf(t, size)}})
+			if err != nil {
+				w.Fatal(err)
+			}
+			return reply.Code
+		}
+		allowed, stranger := w.net.PeerID(1), w.net.PeerID(2)
+		first := wire.BoxID{1}
+		if got := put(&mailCaller{peer: allowed, box: first}, 10); got != wire.MailDone {
+			w.Fatalf("its first box: code %d", got)
+		}
+		opened, voucher := 0, first
+		for i := range 100 {
+			box := wire.BoxID{2, byte(i)}
+			if put(&mailCaller{peer: stranger, box: box, voucher: &voucher}, 12<<10) == wire.MailDone {
+				opened++
+				voucher = box // a chain is no way around the bound
+			}
+		}
+		st, _ := office.Mailbox()
+		if opened == 0 || opened > maxVouched || st.Bytes > cfg.Quota*6/10 {
+			w.Errorf("strangers opened %d boxes on the word of one, %+v", opened, st)
+		}
+		for i := range 5 {
+			if got := put(&mailCaller{peer: allowed, box: wire.BoxID{3, byte(i)}}, 12<<10); got != wire.MailDone {
+				w.Errorf("box %d of who may open boxes: code %d", i, got)
+			}
+		}
+		// What it puts into a box that was opened on its word makes that one its own.
+		if got := put(&mailCaller{peer: allowed, box: voucher}, 10); got != wire.MailDone {
+			w.Errorf("a box of its group: code %d", got)
+		}
+		if got := put(&mailCaller{peer: stranger, box: wire.BoxID{4}, voucher: &voucher}, 10); got != wire.MailDone {
+			w.Errorf("on the word of its own box: code %d", got)
+		}
+		before, vouched := office.mailbox.bytes, office.mailbox.vouched
+		w.close(0)
+		if office = w.postOffice(0, cfg); office.mailbox.bytes != before || office.mailbox.vouched != vouched {
+			w.Errorf("%d bytes, %d vouched for; before the restart %d and %d", office.mailbox.bytes, office.mailbox.vouched, before, vouched)
+		}
+	})
+}
+
+// TestMailboxRowOfBefore reads the row of a box from before boxes named their voucher.
+func TestMailboxRowOfBefore(t *testing.T) {
+	was := struct {
+		Life   uint64 `cbor:"1,keyasint"`
+		Next   uint64 `cbor:"2,keyasint"`
+		Count  uint64 `cbor:"3,keyasint"`
+		Bytes  uint64 `cbor:"4,keyasint"`
+		Oldest uint64 `cbor:"5,keyasint"`
+		Opener []byte `cbor:"6,keyasint"`
+		Put    uint64 `cbor:"7,keyasint"`
+	}{1, 2, 3, 4, 5, []byte("opener"), 7}
+	var row mailBoxRow
+	if err := wire.Unmarshal(wire.Marshal(&was), &row); err != nil || row.Put != 7 || row.Voucher != nil {
+		t.Fatalf("%+v, %v", row, err)
+	}
+}
