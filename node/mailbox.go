@@ -91,10 +91,11 @@ type mailHeadRow struct {
 
 // Keys of a mailbox's rows.
 const (
-	keyBox       = "n/mailbox/box/"  // ‖ box: mailBoxRow
-	keyBoxHead   = "n/mailbox/head/" // ‖ box ‖ cursor: mailHeadRow
-	keyBoxMail   = "n/mailbox/mail/" // ‖ box ‖ cursor: boxed envelope
-	keyBoxByHash = "n/mailbox/hash/" // ‖ box ‖ hash: cursor
+	keyOfMailbox = "n/mailbox/"           // all of them
+	keyBox       = keyOfMailbox + "box/"  // ‖ box: mailBoxRow
+	keyBoxHead   = keyOfMailbox + "head/" // ‖ box ‖ cursor: mailHeadRow
+	keyBoxMail   = keyOfMailbox + "mail/" // ‖ box ‖ cursor: boxed envelope
+	keyBoxByHash = keyOfMailbox + "hash/" // ‖ box ‖ hash: cursor
 )
 
 func boxKey(prefix string, box wire.BoxID) []byte { return append([]byte(prefix), box[:]...) }

@@ -366,6 +366,42 @@ func TestMailboxLeave(t *testing.T) {
 	})
 }
 
+// TestMailboxRestored replaces a mailbox by a backup of it, to which its members had put
+// more since: it gives out no cursor twice, so that nobody skips what comes in after that.
+func TestMailboxRestored(t *testing.T) {
+	inWorld(t, func(w *world) {
+		office := w.postOffice(1, MailboxConfig{})
+		a, b := w.open(0, 1), w.open(2, 1)
+		id := w.create(a, "restored")
+		w.join(b, id)
+		w.assign(a, id, 1)
+		w.uses(b, id)
+		w.delivered(b, id)
+		saved, key := w.backup(office.AtRest())
+		w.net.Cut(0, 2)
+		var want []string
+		for i := range 5 {
+			want = append(want, fmt.Sprint("before ", i))
+			w.send(a, id, want[i])
+		}
+		w.delivered(a, id)
+		w.shows(b, id, 10*time.Minute, want...)
+		time.Sleep(10 * time.Minute) // virtual: it has read to the end
+		w.close(2)
+		w.close(1)
+		w.restore(1, saved, key)
+		w.postOffice(1, MailboxConfig{}, 0)
+		for i := range 3 {
+			want = append(want, fmt.Sprint("after ", i))
+			w.send(a, id, want[len(want)-1])
+		}
+		w.delivered(a, id)
+		b = w.open(2, 1)
+		w.shows(b, id, 2*time.Hour, want...)
+		w.once(b, id)
+	})
+}
+
 // counted reads a counter.
 func counted(c prometheus.Counter) uint64 {
 	var m dto.Metric
