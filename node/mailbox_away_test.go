@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -159,5 +160,50 @@ func TestTwoMailboxes(t *testing.T) {
 			}
 		}
 		w.Fatalf("%d wait for the one that is itself again", waiting(1))
+	})
+}
+
+// TestMailboxGivenUpOnTheWay has too much wait while a mailbox that failed before is
+// slow: it is not given up in the middle of a visit, after which it would look as if it
+// had been put all.
+func TestMailboxGivenUpOnTheWay(t *testing.T) {
+	inWorld(t, func(w *world) {
+		office := w.postOffice(0, MailboxConfig{})
+		a, b := w.open(1, 0), w.open(2, 0)
+		id := w.create(a, "under way")
+		w.join(b, id)
+		w.assign(a, id, 0)
+		w.uses(b, id)
+		w.delivered(b, id)
+		w.close(2)
+		x := a.hosting(id).mailer
+		x.mu.Lock()
+		x.maxPosts = 8
+		x.mu.Unlock()
+		lie(office, func(*wire.MailRequest, *wire.MailReply) *wire.MailReply { return nil })
+		w.send(a, id, "0")
+		time.Sleep(5 * time.Second) // virtual: the visit fails
+		slow := make(chan struct{})
+		var once sync.Once
+		lie(office, func(r *wire.MailRequest, reply *wire.MailReply) *wire.MailReply {
+			if r.Put != nil {
+				once.Do(func() { close(slow) })
+				time.Sleep(10 * time.Second) // virtual
+			}
+			return reply
+		})
+		<-slow
+		want := []string{"0"}
+		for i := range 6 {
+			want = append(want, fmt.Sprint(i+1))
+			w.send(a, id, want[i+1])
+		}
+		time.Sleep(30 * time.Second) // virtual
+		office.serveStreams()
+		time.Sleep(3 * time.Hour) // virtual
+		w.delivered(a, id)
+		w.close(1)
+		b = w.open(2, 0)
+		w.shows(b, id, 10*time.Minute, want...)
 	})
 }

@@ -319,7 +319,7 @@ func (x *mailer) save(p peer.ID, change func(*mailingRow)) error {
 	defer x.mu.Unlock()
 	row := x.at[p]
 	if row == nil {
-		row = new(mailingRow)
+		row = &mailingRow{Owed: 1} // what was published before is not kept for it
 	}
 	before := wire.Marshal(row)
 	next := &mailingRow{Owed: row.Owed, Boxes: slices.Clone(row.Boxes)}
@@ -360,17 +360,14 @@ func (x *mailer) visit(ctx context.Context, at wire.LinkPeer) error {
 		r = &mailReading{boxes: make(map[wire.KeyID]*boxReading)}
 		x.reading[p] = r
 	}
-	fresh := x.at[p] == nil
 	x.mu.Unlock()
 	boxes, err := x.readAll(ctx, p, r)
 	if err != nil {
 		return err
 	}
-	if fresh {
-		// From here on what is published is kept for this mailbox.
-		if err := x.save(p, func(row *mailingRow) { row.Owed = 1 }); err != nil {
-			return err
-		}
+	// From here on what is published is kept for this mailbox.
+	if err := x.save(p, func(*mailingRow) {}); err != nil {
+		return err
 	}
 	if err := x.putAll(ctx, p, boxes); err != nil {
 		return err

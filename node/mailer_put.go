@@ -127,7 +127,8 @@ func (x *mailer) clean(mailboxes []wire.LinkPeer, held map[wire.KeyID]bool) (wai
 	x.mu.Lock()
 	var b storage.Batch
 	for _, m := range mailboxes {
-		if p := peer.ID(m.Peer); len(all) > x.maxPosts/2 && x.at[p] != nil && x.state[p] != nil && x.state[p].err != nil {
+		p := peer.ID(m.Peer)
+		if st := x.state[p]; len(all) > x.maxPosts/2 && x.at[p] != nil && st != nil && st.err != nil && !st.busy {
 			delete(x.at, p)
 			b.Writes = append(b.Writes, storage.Write{Key: x.g.mailingKey(p)})
 		}
