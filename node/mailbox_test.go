@@ -366,6 +366,31 @@ func TestMailboxLeave(t *testing.T) {
 	})
 }
 
+// TestMailboxLateJoiner joins a group whose mailbox is full of what was sealed before: a
+// joiner reads that once, not at each news.
+func TestMailboxLateJoiner(t *testing.T) {
+	inWorld(t, func(w *world) {
+		office := w.postOffice(0, MailboxConfig{})
+		a, b := w.open(1, 0), w.open(2, 0, 1)
+		id := w.create(a, "late")
+		w.assign(a, id, 0)
+		for i := range 100 {
+			w.send(a, id, fmt.Sprint(i))
+		}
+		w.delivered(a, id)
+		w.join(b, id)
+		time.Sleep(10 * time.Minute) // virtual: it has read the box
+		before := counted(office.metrics.MailServed)
+		for range 10 {
+			w.send(a, id, "new")
+			time.Sleep(10 * time.Minute) // virtual
+		}
+		if n := counted(office.metrics.MailServed) - before; n > 50 {
+			w.Fatalf("%d envelopes were fetched for 10 messages that gossip had brought; the first reading took %d", n, before)
+		}
+	})
+}
+
 // TestMailboxRestored replaces a mailbox by a backup of it, to which its members had put
 // more since: it gives out no cursor twice, so that nobody skips what comes in after that.
 func TestMailboxRestored(t *testing.T) {

@@ -369,7 +369,10 @@ func (x *mailer) visit(ctx context.Context, at wire.LinkPeer) error {
 	if err := x.save(p, func(*mailingRow) {}); err != nil {
 		return err
 	}
-	if err := x.putAll(ctx, p, boxes); err != nil {
+	if err := x.putAll(ctx, p, boxes, r); err != nil {
+		return err
+	}
+	if boxes, err = x.readAgain(ctx, p, r, boxes); err != nil {
 		return err
 	}
 	x.mu.Lock()
@@ -389,5 +392,5 @@ func (x *mailer) visit(ctx context.Context, at wire.LinkPeer) error {
 	if err := x.save(p, func(row *mailingRow) { row.Owed = 0 }); err != nil {
 		return err
 	}
-	return x.putAll(ctx, p, boxes)
+	return x.putAll(ctx, p, boxes, r)
 }

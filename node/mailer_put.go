@@ -163,11 +163,11 @@ var (
 )
 
 // putAll puts what a mailbox has not taken into the boxes that it is for.
-func (x *mailer) putAll(ctx context.Context, p peer.ID, boxes []group.Box) error {
+func (x *mailer) putAll(ctx context.Context, p peer.ID, boxes []group.Box, r *mailReading) error {
 	var errs []error
 	for _, b := range boxes {
 		// One that is full, maybe of what somebody who is out wrote, holds up no other.
-		if err := x.put(ctx, p, b, boxes); errors.Is(err, errMailFull) || errors.Is(err, errMailClosed) {
+		if err := x.put(ctx, p, b, boxes, r.boxes[b.Key]); errors.Is(err, errMailFull) || errors.Is(err, errMailClosed) {
 			errs = append(errs, err)
 		} else if err != nil {
 			return err
@@ -178,7 +178,7 @@ func (x *mailer) putAll(ctx context.Context, p peer.ID, boxes []group.Box) error
 
 // put is putAll for one box. If the mailbox opens none for this device, the boxes that
 // it has already vouch.
-func (x *mailer) put(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box) error {
+func (x *mailer) put(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *boxReading) error {
 	all, err := x.posted()
 	if err != nil {
 		return err
@@ -188,53 +188,50 @@ func (x *mailer) put(ctx context.Context, p peer.ID, b group.Box, boxes []group.
 	if len(all) == 0 {
 		return nil
 	}
-	err = x.putThrough(ctx, p, b, nil, all)
+	err = x.putThrough(ctx, p, b, nil, r, all)
 	for _, v := range boxes {
 		if !errors.Is(err, errMailClosed) {
 			break
 		}
 		if v.Key != b.Key && x.durable(p, v.Key).Life != 0 {
-			err = x.putThrough(ctx, p, b, &v, all)
+			err = x.putThrough(ctx, p, b, &v, r, all)
 		}
 	}
 	return err
 }
 
-func (x *mailer) putThrough(ctx context.Context, p peer.ID, b group.Box, voucher *group.Box, all []post) error {
+func (x *mailer) putThrough(ctx context.Context, p peer.ID, b group.Box, voucher *group.Box, r *boxReading, all []post) error {
 	s, err := x.open(ctx, p, b, voucher)
 	if err != nil {
 		return err
 	}
 	defer s.abandon()
 	for len(all) > 0 {
-		var r wire.MailRequest
+		var request wire.MailRequest
 		size := 0
 		for _, o := range all[:min(len(all), wire.MaxMailPut)] {
-			if size += int(o.size); size > mailReplyBytes && len(r.Put) > 0 {
+			if size += int(o.size); size > mailReplyBytes && len(request.Put) > 0 {
 				break
 			}
 			e, err := x.g.n.store.Get(x.g.postKey(o))
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrStore, err)
 			}
-			r.Put = append(r.Put, wire.Boxed(e))
+			request.Put = append(request.Put, wire.Boxed(e))
 		}
-		reply, err := s.ask(r)
+		reply, err := s.ask(request)
 		if err != nil {
 			return err
 		}
-		taken := min(int(reply.Taken), len(r.Put)) //nolint:gosec // bounded by MaxMailPut
+		taken := min(int(reply.Taken), len(request.Put)) //nolint:gosec // bounded by MaxMailPut
 		if taken > 0 {
-			if err := x.save(p, func(row *mailingRow) {
-				box := row.box(b.Key)
-				if box.Life != reply.Life {
-					if box.Life != 0 {
-						row.Owed = 1
-					}
-					box.Life, box.After = reply.Life, 0
-				}
-				box.Posted = all[taken-1].number
-			}); err != nil {
+			posted := func(box *mailingBoxR) { box.Posted = all[taken-1].number }
+			if x.durable(p, b.Key).Life != reply.Life {
+				err = x.begun(p, b, r, reply.Life, posted)
+			} else {
+				err = x.save(p, func(row *mailingRow) { posted(row.box(b.Key)) })
+			}
+			if err != nil {
 				return err
 			}
 			x.g.n.metrics.MailPut.Add(float64(taken)) //nolint:gosec // a count

@@ -18,6 +18,7 @@ import (
 // Bounds of what reading remembers, in one run.
 const (
 	maxOpenMail = 1 << 10 // cursors of one box, of envelopes that could not be used yet
+	maxVainMail = 4 << 20 // bytes of one box that a visit fetches again in vain
 	maxSeenMail = 1 << 13 // hashes of envelopes
 )
 
@@ -32,8 +33,13 @@ type boxReading struct {
 	at      uint64   // cursor up to which it was read
 	open    []uint64 // cursors before it of envelopes that could not be used yet, ascending
 	entries int      // the group had when they were tried
+	turn    uint64   // cursor from which they are tried next
+	vain    int      // bytes that this visit fetched and that are still of no use
 	missed  bool     // there are more than open holds
 }
+
+// restart has all of the box read: it is another one than before.
+func (r *boxReading) restart() { *r = boxReading{vain: r.vain} }
 
 // saw notes an envelope that gossip brought, so that it is not fetched.
 func (x *mailer) saw(envelope []byte) {
@@ -59,41 +65,79 @@ func (x *mailer) remember(h wire.Hash) {
 	x.seen[h] = true
 }
 
-// readAll reads the boxes of all transport keys, those that the reading brings too.
+// boxes lists the group's boxes at a mailbox, and how many entries the group has.
+func (x *mailer) boxes(ctx context.Context, p peer.ID) (boxes []group.Box, entries int, err error) {
+	err = x.g.loop.look(ctx, func(m *group.Machine) error {
+		boxes, entries = m.Boxes([]byte(p)), m.Status().Entries
+		return nil
+	})
+	return boxes, entries, err
+}
+
+// readAll reads what is new in the boxes of all transport keys, those that the reading
+// brings too.
 func (x *mailer) readAll(ctx context.Context, p peer.ID, r *mailReading) ([]group.Box, error) {
-	var boxes []group.Box
-	entries := func() (n int, err error) {
-		err = x.g.loop.look(ctx, func(m *group.Machine) error { boxes, n = m.Boxes([]byte(p)), m.Status().Entries; return nil })
-		return n, err
-	}
-	had, err := entries()
-	if err != nil {
-		return nil, err
-	}
-	for range mailPasses {
-		known := len(boxes)
-		for _, b := range boxes {
-			if r.boxes[b.Key] == nil {
-				r.boxes[b.Key] = &boxReading{at: x.durable(p, b.Key).After}
-			}
-			if err := x.read(ctx, p, b, r.boxes[b.Key], had); err != nil {
-				return nil, err
-			}
-		}
-		has, err := entries()
+	read := make(map[wire.KeyID]bool)
+	for {
+		boxes, entries, err := x.boxes(ctx, p)
 		if err != nil {
 			return nil, err
 		}
-		again := slices.ContainsFunc(slices.Collect(maps.Values(r.boxes)), func(b *boxReading) bool { return len(b.open) > 0 && b.entries != has })
-		if had = has; !again && len(boxes) == known {
+		more := false
+		for _, b := range boxes {
+			if read[b.Key] {
+				continue
+			}
+			read[b.Key], more = true, true
+			if r.boxes[b.Key] == nil {
+				r.boxes[b.Key] = &boxReading{at: x.durable(p, b.Key).After}
+			}
+			if err := x.read(ctx, p, b, r.boxes[b.Key], entries); err != nil {
+				return nil, err
+			}
+		}
+		if !more {
+			maps.DeleteFunc(r.boxes, func(k wire.KeyID, _ *boxReading) bool { return !read[k] }) // keys that are gone
+			return boxes, nil
+		}
+	}
+}
+
+// readAgain tries again what was of no use before, as long as there is news, and reads
+// the boxes that come of it.
+func (x *mailer) readAgain(ctx context.Context, p peer.ID, r *mailReading, boxes []group.Box) ([]group.Box, error) {
+	for _, b := range r.boxes {
+		b.vain = 0
+	}
+	for range mailPasses {
+		now, entries, err := x.boxes(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		if len(now) != len(boxes) {
+			if boxes, err = x.readAll(ctx, p, r); err != nil {
+				return nil, err
+			}
+		}
+		tried := false
+		for _, b := range boxes {
+			open := r.boxes[b.Key]
+			if len(open.open) == 0 || open.entries == entries || open.vain >= maxVainMail {
+				continue
+			}
+			tried = true
+			if err := x.retry(ctx, p, b, open, entries); err != nil {
+				return nil, err
+			}
+		}
+		if !tried {
 			break
 		}
 	}
 	return boxes, nil
 }
 
-// read steps what is new in a box, and what was of no use before if there has been
-// news since.
+// read steps what is new in a box.
 func (x *mailer) read(ctx context.Context, p peer.ID, b group.Box, r *boxReading, entries int) error {
 	s, err := x.open(ctx, p, b, nil)
 	if err != nil {
@@ -103,15 +147,9 @@ func (x *mailer) read(ctx context.Context, p peer.ID, b group.Box, r *boxReading
 	if r.missed && len(r.open) == 0 {
 		r.at, r.missed = x.durable(p, b.Key).After, false // what did not fit into open is read again
 	}
-	if len(r.open) > 0 && r.entries != entries {
-		tried := r.open
-		r.open = nil
-		if err := x.take(ctx, s, r, tried); err != nil {
-			r.open = tried
-			return err
-		}
+	if len(r.open) == 0 {
+		r.entries = entries
 	}
-	r.entries = entries
 	other := false
 	for {
 		reply, err := s.ask(wire.MailRequest{List: &wire.MailList{After: r.at}})
@@ -124,14 +162,7 @@ func (x *mailer) read(ctx context.Context, p peer.ID, b group.Box, r *boxReading
 				return fmt.Errorf("%w: the mailbox names two lives of one box", errProtocol)
 			}
 			other = true
-			r.at, r.open = 0, nil
-			if err := x.save(p, func(row *mailingRow) {
-				box := row.box(b.Key)
-				if box.Life != 0 {
-					row.Owed = 1
-				}
-				box.Life, box.After = reply.Life, 0
-			}); err != nil {
+			if err := x.begun(p, b, r, reply.Life, func(*mailingBoxR) {}); err != nil {
 				return err
 			}
 			if reply.Life == 0 {
@@ -160,6 +191,43 @@ func (x *mailer) read(ctx context.Context, p peer.ID, b group.Box, r *boxReading
 		r.at = reply.Heads[len(reply.Heads)-1].At
 	}
 	s.close()
+	return x.saveAfter(p, b, r)
+}
+
+// retry steps again what was of no use before, in turns: whatever a member has put there
+// that never is of use takes a bounded part of a visit.
+func (x *mailer) retry(ctx context.Context, p peer.ID, b group.Box, r *boxReading, entries int) error {
+	s, err := x.open(ctx, p, b, nil)
+	if err != nil {
+		return err
+	}
+	defer s.abandon()
+	tried := r.open
+	from, _ := slices.BinarySearch(tried, r.turn)
+	r.open, r.turn = nil, 0
+	for _, part := range [][]uint64{tried[from:], tried[:from]} {
+		for some := range slices.Chunk(part, wire.MaxMailFetch) {
+			if r.vain >= maxVainMail {
+				if r.turn == 0 {
+					r.turn = some[0]
+				}
+				r.open = append(r.open, some...)
+			} else if err := x.take(ctx, s, r, some); err != nil {
+				r.open = tried
+				return err
+			}
+		}
+	}
+	s.close()
+	slices.Sort(r.open)
+	if r.turn == 0 {
+		r.entries = entries // all were tried
+	}
+	return x.saveAfter(p, b, r)
+}
+
+// saveAfter makes durable up to where nothing of a box has to be read again.
+func (x *mailer) saveAfter(p peer.ID, b group.Box, r *boxReading) error {
 	if r.missed {
 		return nil
 	}
@@ -170,8 +238,22 @@ func (x *mailer) read(ctx context.Context, p peer.ID, b group.Box, r *boxReading
 	return x.save(p, func(row *mailingRow) { row.box(b.Key).After = after })
 }
 
-// take fetches envelopes and steps them. Those that are of no use yet, since what
-// they build on is not here, are open.
+// begun notes that a mailbox has another box than before, or none: all of it is to be
+// read, and what was put into the one before has to be put again.
+func (x *mailer) begun(p peer.ID, b group.Box, r *boxReading, life uint64, change func(*mailingBoxR)) error {
+	r.restart()
+	return x.save(p, func(row *mailingRow) {
+		box := row.box(b.Key)
+		if box.Life != 0 {
+			row.Owed = 1
+		}
+		box.Life, box.After = life, 0
+		change(box)
+	})
+}
+
+// take fetches envelopes and steps them. Those that are of no use yet, since what they
+// build on is not here, are open; what is of none for good is not fetched again.
 func (x *mailer) take(ctx context.Context, s *mailStream, r *boxReading, cursors []uint64) error {
 	for len(cursors) > 0 {
 		some := cursors[:min(len(cursors), wire.MaxMailFetch)]
@@ -193,10 +275,13 @@ func (x *mailer) take(ctx context.Context, s *mailStream, r *boxReading, cursors
 				x.saw(envelope)
 			case verdict == group.Reject:
 				x.g.log.Debug("an envelope from a mailbox is no good", "peer", s.peer, "err", err)
-			default:
+			case group.Waits(err):
+				r.vain += len(item.Boxed)
 				if r.open = append(r.open, item.At); len(r.open) > maxOpenMail {
 					r.open, r.missed = r.open[1:], true
 				}
+			default:
+				x.g.log.Debug("an envelope from a mailbox is of no use", "peer", s.peer, "err", err)
 			}
 		}
 		if len(reply.Items) == 0 {

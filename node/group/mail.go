@@ -532,6 +532,9 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 		return false, err
 	}
 	if e == nil {
+		if m.mail.plain[s.Message] || m.belowFloor(it) {
+			return false, nil // nothing that this device lacks, or may have
+		}
 		if t := m.mail.tried[s.Message]; now.Sub(t.at) >= askEvery {
 			m.mail.tried[s.Message] = tried{at: now, times: t.times + 1}
 		}
