@@ -5,7 +5,9 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -211,4 +213,74 @@ func TestMailboxLies(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestMailboxVain has a member put much that builds on what nobody has: at each news the
+// others fetch a part of it again, and get to all of it when what it needs comes.
+func TestMailboxVain(t *testing.T) {
+	inWorld(t, func(w *world) {
+		office := w.postOffice(0, MailboxConfig{})
+		a, b, c := w.open(1, 0), w.open(2, 0), w.open(3, 0)
+		id := w.create(a, "in vain")
+		w.join(b, id)
+		w.join(c, id)
+		w.assign(a, id, 0)
+		for _, n := range []*Node{b, c} {
+			w.uses(n, id)
+			w.delivered(n, id)
+		}
+		w.net.Cut(1, 2)
+		w.net.Cut(1, 3)
+		w.net.Cut(2, 3)
+		w.net.Cut(0, 3)
+		want := []string{"the first"}
+		w.send(c, id, "the first")
+		first := w.postsOf(c, id)
+		for i := range 180 {
+			want = append(want, fmt.Sprint(i, strings.Repeat("x", 60<<10)))
+			w.send(c, id, want[i+1])
+		}
+		later := w.postsOf(c, id)[len(first):]
+		box := w.boxesOf(c, id, office)[0].ID
+		put := func(posts []post) {
+			for _, p := range posts {
+				e, err := c.store.Get(c.hosting(id).postKey(p))
+				if err != nil {
+					w.Fatal(err)
+				}
+				if reply, _, err := office.mailbox.answer(time.Now(), &mailCaller{peer: c.host.ID(), box: box}, &wire.MailRequest{Put: [][]byte{wire.Boxed(e)}}); err != nil || reply.Code != wire.MailDone {
+					w.Fatal(reply, err)
+				}
+			}
+		}
+		put(later)
+		time.Sleep(10 * time.Minute) // virtual: all is read
+		want = append(want, "news")
+		w.send(a, id, "news")
+		w.delivered(a, id)
+		all := uint64(0)
+		for range 5 {
+			before := counted(b.metrics.MailGot)
+			time.Sleep(mailEvery * 5 / 8) // virtual: one visit at most
+			got := counted(b.metrics.MailGot) - before
+			if all += got; got > 150 {
+				w.Errorf("%d envelopes were fetched in one visit", got)
+			}
+		}
+		if all < 181 {
+			w.Errorf("%d envelopes were fetched at one news", all)
+		}
+		put(first)
+		w.shows(b, id, time.Hour, want...)
+	})
+}
+
+// postsOf is what waits at a node to be put.
+func (w *world) postsOf(n *Node, id wire.GroupID) []post {
+	w.Helper()
+	all, err := n.hosting(id).mailer.posted()
+	if err != nil {
+		w.Fatal(err)
+	}
+	return all
 }
