@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/time/rate"
@@ -47,6 +48,7 @@ const (
 	mailBurst           = 8 << 20
 	mailRequest         = 1 << 10
 	maxMailRates        = 4096 // peers whose rate is remembered
+	maxCustomers        = 4096
 	sweepEvery          = 10 * time.Minute
 	sweepAtOnce         = 256
 	mailboxProvideEvery = 12 * time.Hour
@@ -65,6 +67,7 @@ type mailbox struct {
 	bytes     int64
 	vouched   int64 // bytes of boxes that were vouched for
 	rates     map[peer.ID]*rate.Limiter
+	customers *simplelru.LRU[peer.ID, struct{}] // who has held the key of a box, in this run
 }
 
 // mailBoxRow is what is kept of a box.
@@ -118,6 +121,7 @@ func newMailbox(n *Node, cfg MailboxConfig) (*mailbox, error) {
 		cfg.Lifetime = defaultMailLifetime
 	}
 	m := &mailbox{n: n, cfg: cfg, boxes: make(map[wire.BoxID]*mailBoxRow), rates: make(map[peer.ID]*rate.Limiter)}
+	m.customers, _ = simplelru.NewLRU[peer.ID, struct{}](maxCustomers, nil) // the size is positive
 	if err := n.store.Scan([]byte(keyBox), func(key, value []byte) error {
 		row := new(mailBoxRow)
 		if err := wire.Unmarshal(value, row); err != nil {
@@ -177,7 +181,7 @@ func (m *mailbox) run(ctx context.Context) {
 var errNoBoxKey = errors.New("the peer did not show that it holds the box's key")
 
 // serveMail answers one stream to the mailbox.
-func (n *Node) serveMail(ctx context.Context, s network.Stream) error {
+func (n *Node) serveMail(ctx context.Context, s network.Stream, at *place) error {
 	f := newFrames(s)
 	defer f.abandon()
 	var hello wire.MailHello
@@ -219,6 +223,10 @@ func (n *Node) serveMail(ctx context.Context, s network.Stream) error {
 		if err != nil {
 			return err
 		}
+		if reply.Life != 0 {
+			n.mailbox.proved(p)
+			at.prove()
+		}
 		// Who asks for much waits before the next answer. It costs this node a stream.
 		if err := n.mailbox.rate(p).WaitN(ctx, min(cost, mailBurst)); err != nil {
 			return err
@@ -234,6 +242,26 @@ type mailCaller struct {
 	peer    peer.ID
 	box     wire.BoxID
 	voucher *wire.BoxID
+}
+
+// standing is what the mailbox knows of a peer.
+func (m *mailbox) standing(p peer.ID) standing {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case len(m.cfg.Allow) > 0 && m.mayOpen(p):
+		return fellow
+	case m.customers.Contains(p):
+		return proven
+	}
+	return unknown
+}
+
+// proved notes that a peer holds the key of a box that is here.
+func (m *mailbox) proved(p peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.customers.Add(p, struct{}{})
 }
 
 // rate is a peer's share of this mailbox's work.
