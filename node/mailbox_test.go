@@ -44,12 +44,12 @@ func (w *world) delivered(n *Node, id wire.GroupID) {
 			w.Logf("%s: %+v", n.Device().Cert.Name, all)
 		}
 	}()
-	w.eventually(n, 20*time.Minute, "all is in the mailbox", func() bool {
+	w.eventually(n, 2*time.Hour, "all is in the mailbox", func() bool {
 		var err error
 		if all, err = n.Mailboxes(w.Context(), id); err != nil {
 			w.Fatal(err)
 		}
-		return len(all) > 0 && !slices.ContainsFunc(all, func(m GroupMailbox) bool { return m.Waiting > 0 || m.Reached.IsZero() || m.Err != nil })
+		return len(all) > 0 && !slices.ContainsFunc(all, func(m GroupMailbox) bool { return m.Waiting > 0 || m.Lacks || m.Reached.IsZero() || m.Err != nil })
 	})
 }
 

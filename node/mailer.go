@@ -24,7 +24,6 @@ const (
 	mailDial     = 30 * time.Second
 	mailAtOnce   = 4 // visits of one node
 	mailPasses   = 8 // through the boxes of one mailbox, for what builds on what another one holds
-	backlogEvery = time.Hour
 )
 
 // Keys of the store's rows for a group's mailboxes.
@@ -34,10 +33,12 @@ const (
 )
 
 // mailingRow is how far this device is with one mailbox of a group. Without one the
-// mailbox was never reached, and what is published waits for a Backlog.
+// mailbox was never reached, and what is published does not wait for it.
 type mailingRow struct {
-	Owed  uint64        `cbor:"1,keyasint"` // 1: a Backlog, whatever was put
-	Boxes []mailingBoxR `cbor:"2,keyasint"`
+	Owed    uint64        `cbor:"1,keyasint"` // since when it may lack something, in milliseconds since 1970; 0: it lacks nothing
+	Boxes   []mailingBoxR `cbor:"2,keyasint"`
+	Own     bool          `cbor:"3,keyasint,omitempty"` // while owed: it lacks nothing of this device
+	Checked uint64        `cbor:"4,keyasint,omitempty"` // when it lacked nothing at last
 }
 
 // mailingBoxR is the same for one box.
@@ -46,6 +47,10 @@ type mailingBoxR struct {
 	Life   uint64     `cbor:"2,keyasint"` // of the box; cursors are of this one
 	After  uint64     `cbor:"3,keyasint"` // cursor up to which all is durable here
 	Posted uint64     `cbor:"4,keyasint"` // number of the last envelope that the box took
+
+	// Mark is the cursor after which all is that somebody may lack. While nothing behind it
+	// is deleted, the box need not be looked through.
+	Mark uint64 `cbor:"5,keyasint,omitempty"`
 }
 
 func (r *mailingRow) box(k wire.KeyID) *mailingBoxR {
@@ -74,6 +79,7 @@ type mailer struct {
 	g        *hosted
 	kick     chan struct{} // holds one
 	maxPosts int
+	maxBytes int64
 
 	mu       sync.Mutex
 	assigned bool                      // the group has mailboxes, as far as the last look tells
@@ -84,8 +90,11 @@ type mailer struct {
 	posts    int                       // about: counted anew in each round
 	bytes    int64
 
-	seen map[wire.Hash]bool // boxed envelopes that this device made or took in this run
-	ring []wire.Hash        // the same, the oldest at next once it is full
+	late      map[wire.EntryHash]time.Time // entries that came, and no mailbox is known to have, since when
+	overflows int                          // how often something did not fit in what waits
+
+	seen map[wire.Hash][]wire.EntryHash // boxed envelopes that this device made or took in this run, and the entries in them
+	ring []wire.Hash                    // the same, the oldest at next once it is full
 	next int
 }
 
@@ -99,8 +108,8 @@ type mailboxState struct {
 
 func newMailer(g *hosted) *mailer {
 	return &mailer{
-		g: g, kick: make(chan struct{}, 1), maxPosts: maxPosts, at: make(map[peer.ID]*mailingRow), reading: make(map[peer.ID]*mailReading),
-		state: make(map[peer.ID]*mailboxState), seen: make(map[wire.Hash]bool),
+		g: g, kick: make(chan struct{}, 1), maxPosts: maxPosts, maxBytes: maxPostBytes, at: make(map[peer.ID]*mailingRow), reading: make(map[peer.ID]*mailReading),
+		state: make(map[peer.ID]*mailboxState), seen: make(map[wire.Hash][]wire.EntryHash), late: make(map[wire.EntryHash]time.Time),
 	}
 }
 
@@ -122,6 +131,9 @@ func (x *mailer) load() error {
 		return fmt.Errorf("restoring the group's mailboxes: %w", err)
 	}
 	x.assigned = len(x.at) > 0
+	if err := x.loadLate(); err != nil {
+		return fmt.Errorf("restoring what mailboxes may lack: %w", err)
+	}
 	return x.recount()
 }
 
@@ -307,10 +319,19 @@ func (x *mailer) forget(mailboxes []wire.LinkPeer) error {
 			delete(x.state, p)
 		}
 	}
+	if !x.assigned {
+		for e := range x.late {
+			b.Writes = append(b.Writes, storage.Write{Key: x.g.lateKey(e)})
+		}
+		clear(x.late)
+	}
 	if b.Writes == nil {
 		return nil
 	}
-	return x.g.n.apply(b)
+	if err := x.g.n.apply(b); err != nil {
+		return err
+	}
+	return x.dropBoxed(func(p peer.ID, _ wire.KeyID) bool { return x.at[p] != nil })
 }
 
 // save makes durable how far this device is with a mailbox, after change.
@@ -319,10 +340,13 @@ func (x *mailer) save(p peer.ID, change func(*mailingRow)) error {
 	defer x.mu.Unlock()
 	row := x.at[p]
 	if row == nil {
-		row = &mailingRow{Owed: 1} // what was published before is not kept for it
+		row = new(mailingRow)
+		row.owe(time.Now()) // what was published before does not wait for it
 	}
 	before := wire.Marshal(row)
-	next := &mailingRow{Owed: row.Owed, Boxes: slices.Clone(row.Boxes)}
+	next := new(mailingRow)
+	*next = *row
+	next.Boxes = slices.Clone(row.Boxes)
 	change(next)
 	after := wire.Marshal(next)
 	if x.at[p] != nil && string(before) == string(after) {
@@ -375,22 +399,5 @@ func (x *mailer) visit(ctx context.Context, at wire.LinkPeer) error {
 	if boxes, err = x.readAgain(ctx, p, r, boxes); err != nil {
 		return err
 	}
-	x.mu.Lock()
-	owed := x.at[p] != nil && x.at[p].Owed == 1 && x.posts < x.maxPosts/2 && time.Since(r.backlog) >= backlogEvery
-	x.mu.Unlock()
-	if !owed {
-		return nil
-	}
-	r.backlog = time.Now()
-	own := false
-	if err := x.g.loop.look(ctx, func(m *group.Machine) error { own, _ = m.MailboxesSet(); return nil }); err != nil {
-		return err
-	}
-	if _, err := x.g.loop.step(ctx, group.Backlog{All: own}); err != nil {
-		return err
-	}
-	if err := x.save(p, func(row *mailingRow) { row.Owed = 0 }); err != nil {
-		return err
-	}
-	return x.putAll(ctx, p, boxes, r)
+	return x.bring(ctx, p, boxes, r)
 }

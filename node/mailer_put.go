@@ -16,7 +16,7 @@ import (
 )
 
 // Bounds of what waits to be put, of one group. What exceeds them is not lost: it is
-// in the log, and a Backlog brings it.
+// in the log, and brought from there.
 const (
 	maxPosts     = 1 << 14
 	maxPostBytes = 64 << 20
@@ -65,7 +65,7 @@ func (x *mailer) recount() error {
 
 // outbox gives the writes that keep what a Ready sends until the mailboxes have taken
 // it. The loop calls it, for the transaction that is to be durable before.
-func (x *mailer) outbox(m *group.Machine, messages []group.Outbound) []storage.Write {
+func (x *mailer) outbox(m *group.Machine, ready group.Ready) []storage.Write {
 	mailboxes := m.Mailboxes()
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -74,51 +74,34 @@ func (x *mailer) outbox(m *group.Machine, messages []group.Outbound) []storage.W
 		return nil
 	}
 	reached := slices.ContainsFunc(mailboxes, func(p wire.LinkPeer) bool { return x.at[peer.ID(p.Peer)] != nil })
-	var out []storage.Write
-	for _, msg := range messages {
-		var envelope []byte
-		switch msg := msg.(type) {
-		case group.Publish:
-			if !reached {
-				continue
-			}
-			envelope = msg.Envelope
-		case group.Post:
-			envelope = msg.Envelope
-		default:
+	if !reached {
+		return nil
+	}
+	out := x.came(ready.Came)
+	for _, msg := range ready.Messages {
+		msg, ok := msg.(group.Publish)
+		if !ok {
 			continue
 		}
-		h, err := wire.ParseEnvelopeHeader(envelope)
+		h, err := wire.ParseEnvelopeHeader(msg.Envelope)
 		if err != nil {
 			continue // the machine makes none
 		}
-		size := uint32(len(envelope)) //nolint:gosec // bounded by MaxEnvelope
-		if x.posts >= x.maxPosts || x.bytes+int64(size) > maxPostBytes {
+		size := uint32(len(msg.Envelope)) //nolint:gosec // bounded by MaxEnvelope
+		if x.posts >= x.maxPosts || x.bytes+int64(size) > x.maxBytes {
 			return append(out, x.owe()...)
 		}
 		x.number++
 		x.posts++
 		x.bytes += int64(size)
-		x.remember(sha256.Sum256(wire.Boxed(envelope)))
-		out = append(out, storage.Write{Key: x.g.postKey(post{x.number, h.Key, size}), Value: envelope})
-	}
-	return out
-}
-
-// owe has a Backlog posted to every mailbox once there is room: too much waits. The
-// caller holds mu.
-func (x *mailer) owe() (out []storage.Write) {
-	for p, row := range x.at {
-		if row.Owed == 0 {
-			row.Owed = 1
-			out = append(out, storage.Write{Key: x.g.mailingKey(p), Value: wire.Marshal(row)})
-		}
+		x.remember(sha256.Sum256(wire.Boxed(msg.Envelope)), msg.Entries)
+		out = append(out, storage.Write{Key: x.g.postKey(post{x.number, h.Key, size}), Value: msg.Envelope})
 	}
 	return out
 }
 
 // clean deletes what every mailbox has taken, and says how much waits. Where too much
-// does, a mailbox that cannot be reached holds up nothing: it is owed a Backlog.
+// does, a mailbox that cannot be reached holds up nothing: it gets it from the log.
 func (x *mailer) clean(mailboxes []wire.LinkPeer, held map[wire.KeyID]bool) (waiting int, err error) {
 	all, err := x.posted()
 	if err != nil {
@@ -126,9 +109,14 @@ func (x *mailer) clean(mailboxes []wire.LinkPeer, held map[wire.KeyID]bool) (wai
 	}
 	x.mu.Lock()
 	var b storage.Batch
+	size := int64(0)
+	for _, p := range all {
+		size += int64(p.size)
+	}
+	tooMuch := len(all) > x.maxPosts/2 || size > x.maxBytes/2
 	for _, m := range mailboxes {
 		p := peer.ID(m.Peer)
-		if st := x.state[p]; len(all) > x.maxPosts/2 && x.at[p] != nil && st != nil && st.err != nil && !st.busy {
+		if st := x.state[p]; tooMuch && x.at[p] != nil && st != nil && st.err != nil && !st.busy {
 			delete(x.at, p)
 			b.Writes = append(b.Writes, storage.Write{Key: x.g.mailingKey(p)})
 		}
@@ -176,19 +164,47 @@ func (x *mailer) putAll(ctx context.Context, p peer.ID, boxes []group.Box, r *ma
 	return errors.Join(errs...)
 }
 
-// put is putAll for one box. If the mailbox opens none for this device, the boxes that
-// it has already vouch.
+// put is putAll for one box.
 func (x *mailer) put(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *boxReading) error {
 	all, err := x.posted()
 	if err != nil {
 		return err
 	}
 	posted := x.durable(p, b.Key).Posted
-	all = slices.DeleteFunc(all, func(o post) bool { return o.box != b.Key || o.number <= posted })
+	var parcels []parcel
+	for _, o := range all {
+		if o.box == b.Key && o.number > posted {
+			parcels = append(parcels, parcel{post: o})
+		}
+	}
+	return x.putParcels(ctx, p, b, boxes, r, parcels)
+}
+
+// parcel is what is put into a box: a post, whose row has the envelope, or an envelope
+// without a row.
+type parcel struct {
+	post
+	envelope []byte
+}
+
+func (x *mailer) boxedOf(o parcel) ([]byte, error) {
+	if o.envelope != nil {
+		return wire.Boxed(o.envelope), nil
+	}
+	e, err := x.g.n.store.Get(x.g.postKey(o.post))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	return wire.Boxed(e), nil
+}
+
+// putParcels puts all into a box. If the mailbox opens none for this device, the boxes
+// that it has already vouch.
+func (x *mailer) putParcels(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *boxReading, all []parcel) error {
 	if len(all) == 0 {
 		return nil
 	}
-	err = x.putThrough(ctx, p, b, nil, r, all)
+	err := x.putThrough(ctx, p, b, nil, r, all)
 	for _, v := range boxes {
 		if !errors.Is(err, errMailClosed) {
 			break
@@ -200,7 +216,7 @@ func (x *mailer) put(ctx context.Context, p peer.ID, b group.Box, boxes []group.
 	return err
 }
 
-func (x *mailer) putThrough(ctx context.Context, p peer.ID, b group.Box, voucher *group.Box, r *boxReading, all []post) error {
+func (x *mailer) putThrough(ctx context.Context, p peer.ID, b group.Box, voucher *group.Box, r *boxReading, all []parcel) error {
 	s, err := x.open(ctx, p, b, voucher)
 	if err != nil {
 		return err
@@ -210,14 +226,14 @@ func (x *mailer) putThrough(ctx context.Context, p peer.ID, b group.Box, voucher
 		var request wire.MailRequest
 		size := 0
 		for _, o := range all[:min(len(all), wire.MaxMailPut)] {
-			if size += int(o.size); size > mailReplyBytes && len(request.Put) > 0 {
+			boxed, err := x.boxedOf(o)
+			if err != nil {
+				return err
+			}
+			if size += len(boxed); size > mailReplyBytes && len(request.Put) > 0 {
 				break
 			}
-			e, err := x.g.n.store.Get(x.g.postKey(o))
-			if err != nil {
-				return fmt.Errorf("%w: %w", ErrStore, err)
-			}
-			request.Put = append(request.Put, wire.Boxed(e))
+			request.Put = append(request.Put, boxed)
 		}
 		reply, err := s.ask(request)
 		if err != nil {
@@ -225,7 +241,7 @@ func (x *mailer) putThrough(ctx context.Context, p peer.ID, b group.Box, voucher
 		}
 		taken := min(int(reply.Taken), len(request.Put)) //nolint:gosec // bounded by MaxMailPut
 		if taken > 0 {
-			posted := func(box *mailingBoxR) { box.Posted = all[taken-1].number }
+			posted := func(box *mailingBoxR) { box.Posted = max(box.Posted, all[taken-1].number) }
 			if x.durable(p, b.Key).Life != reply.Life {
 				err = x.begun(p, b, r, reply.Life, posted)
 			} else {

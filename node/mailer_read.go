@@ -24,8 +24,9 @@ const (
 
 // mailReading is where reading is in one mailbox, beyond what is durable.
 type mailReading struct {
-	boxes   map[wire.KeyID]*boxReading
-	backlog time.Time // when one was last posted
+	boxes map[wire.KeyID]*boxReading
+	tried time.Time // when all that is owed was last put, or could not be; zero: it is being put
+	asked time.Time // when it was last looked who came back
 }
 
 // boxReading is the same for one box.
@@ -36,25 +37,35 @@ type boxReading struct {
 	turn    uint64   // cursor from which they are tried next
 	vain    int      // bytes that this visit fetched and that are still of no use
 	missed  bool     // there are more than open holds
+
+	has    map[wire.EntryHash]uint64 // entries in it, and where
+	low    uint64                    // cursor of the first that is left, when it was last looked
+	looked time.Time
+	news   []wire.EntryHash // of has: not durable yet
+	found  []wire.EntryHash // have rows as late, and are in a mailbox
 }
 
 // restart has all of the box read: it is another one than before.
-func (r *boxReading) restart() { *r = boxReading{vain: r.vain} }
+func (r *boxReading) restart() {
+	*r = boxReading{vain: r.vain, found: r.found, has: make(map[wire.EntryHash]uint64)}
+}
 
-// saw notes an envelope that gossip brought, so that it is not fetched.
-func (x *mailer) saw(envelope []byte) {
+// saw notes an envelope that gossip brought, so that it is not fetched, and the entries
+// in it.
+func (x *mailer) saw(envelope []byte, entries []wire.EntryHash) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.assigned {
-		x.remember(sha256.Sum256(wire.Boxed(envelope)))
+		x.remember(sha256.Sum256(wire.Boxed(envelope)), entries)
 	}
 }
 
 // remember is saw with mu held.
-func (x *mailer) remember(h wire.Hash) {
-	switch {
-	case x.seen[h]:
+func (x *mailer) remember(h wire.Hash, entries []wire.EntryHash) {
+	if _, ok := x.seen[h]; ok {
 		return
+	}
+	switch {
 	case len(x.ring) < maxSeenMail:
 		x.ring = append(x.ring, h)
 	default:
@@ -62,7 +73,7 @@ func (x *mailer) remember(h wire.Hash) {
 		x.ring[x.next] = h
 		x.next = (x.next + 1) % maxSeenMail
 	}
-	x.seen[h] = true
+	x.seen[h] = entries
 }
 
 // boxes lists the group's boxes at a mailbox, and how many entries the group has.
@@ -90,15 +101,21 @@ func (x *mailer) readAll(ctx context.Context, p peer.ID, r *mailReading) ([]grou
 			}
 			read[b.Key], more = true, true
 			if r.boxes[b.Key] == nil {
-				r.boxes[b.Key] = &boxReading{at: x.durable(p, b.Key).After}
+				if r.boxes[b.Key], err = x.newBoxReading(p, b.Key); err != nil {
+					return nil, err
+				}
 			}
 			if err := x.read(ctx, p, b, r.boxes[b.Key], entries); err != nil {
 				return nil, err
 			}
 		}
 		if !more {
-			maps.DeleteFunc(r.boxes, func(k wire.KeyID, _ *boxReading) bool { return !read[k] }) // keys that are gone
-			return boxes, nil
+			gone := len(r.boxes) > len(read) // as their keys are
+			if gone {
+				maps.DeleteFunc(r.boxes, func(k wire.KeyID, _ *boxReading) bool { return !read[k] })
+				err = x.dropBoxed(func(of peer.ID, k wire.KeyID) bool { return of != p || read[k] })
+			}
+			return boxes, err
 		}
 	}
 }
@@ -176,22 +193,33 @@ func (x *mailer) read(ctx context.Context, p peer.ID, b group.Box, r *boxReading
 		if reply.Heads[0].At <= r.at {
 			return fmt.Errorf("%w: the mailbox lists what came before", errProtocol)
 		}
-		var wanted []uint64
-		x.mu.Lock()
-		for _, h := range reply.Heads {
-			if !x.seen[h.Hash] {
-				wanted = append(wanted, h.At)
-			}
-		}
-		x.mu.Unlock()
+		wanted := x.unseen(r, reply.Heads)
 		if err := x.take(ctx, s, r, wanted); err != nil {
 			r.open = slices.DeleteFunc(r.open, func(at uint64) bool { return at > r.at }) // they are listed again
 			return err
 		}
 		r.at = reply.Heads[len(reply.Heads)-1].At
 	}
+	if err := x.look(s, r); err != nil {
+		return err
+	}
 	s.close()
 	return x.saveAfter(p, b, r)
+}
+
+// unseen gives the cursors of envelopes that this device has not seen.
+func (x *mailer) unseen(r *boxReading, heads []wire.MailHead) (wanted []uint64) {
+	for _, h := range heads {
+		x.mu.Lock()
+		entries, seen := x.seen[h.Hash]
+		x.mu.Unlock()
+		if seen {
+			x.boxed(r, h.At, entries)
+		} else {
+			wanted = append(wanted, h.At)
+		}
+	}
+	return wanted
 }
 
 // retry steps again what was of no use before, in turns: whatever a member has put there
@@ -228,6 +256,9 @@ func (x *mailer) retry(ctx context.Context, p peer.ID, b group.Box, r *boxReadin
 
 // saveAfter makes durable up to where nothing of a box has to be read again.
 func (x *mailer) saveAfter(p peer.ID, b group.Box, r *boxReading) error {
+	if err := x.saveBoxed(p, b.Key, r); err != nil {
+		return err
+	}
 	if r.missed {
 		return nil
 	}
@@ -245,9 +276,9 @@ func (x *mailer) begun(p peer.ID, b group.Box, r *boxReading, life uint64, chang
 	return x.save(p, func(row *mailingRow) {
 		box := row.box(b.Key)
 		if box.Life != 0 {
-			row.Owed = 1
+			row.owe(time.Now())
 		}
-		box.Life, box.After = life, 0
+		box.Life, box.After, box.Mark = life, 0, 0
 		change(box)
 	})
 }
@@ -268,11 +299,12 @@ func (x *mailer) take(ctx context.Context, s *mailStream, r *boxReading, cursors
 			x.g.n.metrics.MailGot.Add(1)
 			envelope := wire.Unboxed(s.box.Tag, s.box.Key, item.Boxed)
 			out, err := x.g.loop.step(ctx, group.Envelope{Bytes: envelope})
+			x.boxed(r, item.At, out.Entries)
 			switch verdict := verdictOf(out, err); {
 			case errors.Is(err, ErrStore), errors.Is(err, ErrClosed), errors.Is(err, errCrashed), ctx.Err() != nil:
 				return err // it is read again
 			case err == nil:
-				x.saw(envelope)
+				x.saw(envelope, out.Entries)
 			case verdict == group.Reject:
 				x.g.log.Debug("an envelope from a mailbox is no good", "peer", s.peer, "err", err)
 			case group.Waits(err):

@@ -225,6 +225,9 @@ func (m *Machine) envelope(now time.Time, b []byte) (Outcome, error) {
 		return Outcome{}, err
 	}
 	out, err := m.takeEntries(now, entries)
+	for _, s := range entries {
+		out.Entries = append(out.Entries, s.hash)
+	}
 	m.resolveRoster(now)
 	m.follow(now)
 	sealsOut, sealsErr := m.takeSeals(now, seals)
@@ -309,6 +312,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	}
 	m.logs.offShelf(s.hash)
 	m.put(itemKey(it), s.raw)
+	m.ready.Came = append(m.ready.Came, it.hash)
 	m.pack(it, s.entry)
 	switch it.kind {
 	case wire.KindCommit, wire.KindVote:
