@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,8 +78,13 @@ func inBackup(key []byte) bool {
 	if _, rest, ok := splitKey(key); ok {
 		return group.InBackup(rest)
 	}
-	return bytes.HasPrefix(key, []byte("n/"))
+	return bytes.HasPrefix(key, []byte("n/")) && !ofMailbox(key)
 }
+
+// ofMailbox says whether a row is of what this node keeps for others. Restored, it would
+// give out cursors a second time, for other envelopes: who had read up to them would miss
+// these. A mailbox without its boxes opens new ones, and members see that and put again.
+func ofMailbox(key []byte) bool { return bytes.HasPrefix(key, []byte(keyOfMailbox)) }
 
 // writeBackup writes a backup of a store as it is at one moment.
 func writeBackup(ctx context.Context, s *storage.Store, d *identity.Device, w io.Writer, to []age.Recipient) (BackupSummary, error) {
@@ -185,7 +191,7 @@ func readBackup(ctx context.Context, r io.Reader, with []age.Identity, keep func
 			break
 		}
 		for _, row := range f.Rows {
-			if !inBackup(row.Key) {
+			if !inBackup(row.Key) && !ofMailbox(row.Key) { // backups of before held these
 				return damaged(errors.New("a row that is in no backup"))
 			}
 			if string(row.Key) == keyIdentity {
@@ -196,7 +202,7 @@ func readBackup(ctx context.Context, r io.Reader, with []age.Identity, keep func
 			}
 			sum.add(row.Key, row.Value)
 		}
-		if err := keep(f.Rows); err != nil {
+		if err := keep(slices.DeleteFunc(f.Rows, func(row backupRow) bool { return ofMailbox(row.Key) })); err != nil {
 			return BackupSummary{}, err
 		}
 	}

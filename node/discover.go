@@ -55,7 +55,7 @@ func (n *Node) discover() (err error) {
 		}
 	}
 	n.publisher = discovery.NewPublisher(discovery.PublisherConfig{DHT: n.dht})
-	n.finder = discovery.NewFinder(discovery.FinderConfig{Host: n.host, DHT: n.dht, Peers: n.peers, Catalog: n.publisher, Admit: func(p peer.ID) bool { return n.limits.opens(wire.ProtocolFind, p) }})
+	n.finder = discovery.NewFinder(discovery.FinderConfig{Host: n.host, DHT: n.dht, Peers: n.peers, Catalog: n.publisher, Admit: func(p peer.ID) bool { return n.limits.opens(wire.ProtocolFind, p, unknown) }})
 	n.life.start(n.renew)
 	return nil
 }

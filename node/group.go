@@ -296,8 +296,6 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 		}
 		g.syncer.published()
 		g.mailer.wake()
-	case group.Post:
-		g.mailer.wake()
 	case group.Ask:
 		g.log.Debug("asking", "why", out.Why)
 		g.syncer.asked()

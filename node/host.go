@@ -1,15 +1,12 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/host/autorelay"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
@@ -17,8 +14,6 @@ import (
 
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
-
-	"github.com/pandanode/pandanode/node/wire"
 )
 
 // newHost makes the libp2p host: QUIC and TCP, no other transport. relays gives peers
@@ -78,74 +73,3 @@ func outside(listen string) bool {
 }
 
 func (m *self) peerID() peer.ID { return peer.ID(m.device.Cert.Peer) }
-
-// Streams a node serves at once, of all peers and of one. What exceeds that is
-// reset; whoever wanted it comes again.
-const (
-	maxStreams     = 128
-	maxPeerStreams = 8
-)
-
-// turnstile counts streams.
-type turnstile struct {
-	mu    sync.Mutex
-	all   int
-	peers map[peer.ID]int
-}
-
-func (t *turnstile) enter(p peer.ID) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.all >= maxStreams || t.peers[p] >= maxPeerStreams {
-		return false
-	}
-	if t.peers == nil {
-		t.peers = make(map[peer.ID]int)
-	}
-	t.all++
-	t.peers[p]++
-	return true
-}
-
-func (t *turnstile) leave(p peer.ID) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.all--
-	if t.peers[p]--; t.peers[p] == 0 {
-		delete(t.peers, p)
-	}
-}
-
-// serveStreams registers the handlers of this package's protocols.
-func (n *Node) serveStreams() {
-	protocols := map[string]func(context.Context, network.Stream) error{
-		wire.ProtocolSync: n.serveSync,
-		wire.ProtocolJoin: n.serveJoin,
-	}
-	if n.mailbox != nil {
-		protocols[wire.ProtocolMail] = n.serveMail
-	}
-	for protocol, serve := range protocols {
-		log := n.log.With("subsystem", "stream", "protocol", protocol)
-		n.host.SetStreamHandler(protocolID(protocol), func(s network.Stream) {
-			p := s.Conn().RemotePeer()
-			if !n.limits.opens(protocol, p) || !n.streams.enter(p) {
-				_ = s.Reset()
-				return
-			}
-			started := n.life.start(func(ctx context.Context) {
-				defer n.streams.leave(p)
-				ctx, cancel := context.WithTimeout(ctx, syncTimeout)
-				defer cancel()
-				defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-				if err := serve(ctx, s); err != nil {
-					log.Debug("stream ended", "peer", p, "err", err)
-				}
-			})
-			if !started {
-				n.streams.leave(p)
-				_ = s.Reset()
-			}
-		})
-	}
-}

@@ -309,7 +309,7 @@ func readTree(f *frames, epoch wire.EpochID) ([]byte, error) {
 }
 
 // serveJoin answers a joiner: waiting, and then its Welcome or why not.
-func (n *Node) serveJoin(ctx context.Context, s network.Stream) (err error) {
+func (n *Node) serveJoin(ctx context.Context, s network.Stream, at *place) (err error) {
 	f := newFrames(n.limits.joining(s))
 	defer f.abandon()
 	var r wire.JoinRequest
@@ -334,6 +334,7 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream) (err error) {
 		g.refused(sourceJoin, s.Conn().RemotePeer().String(), err)
 		return errors.Join(err, deny(f, denial(err), group.Final(err)))
 	}
+	at.prove() // it is let in, or waits for an admin
 	patience := time.NewTimer(joinAnswer)
 	defer patience.Stop()
 	for told := false; ; {

@@ -74,13 +74,18 @@ func newLimits(f *fellows, refused func(string)) *limits {
 	}
 }
 
-// opens says whether a peer may open one more stream.
-func (l *limits) opens(protocol string, p peer.ID) bool {
+// opens says whether a peer may open one more stream. Whoever has proven itself before
+// does not share a bucket with those who never do.
+func (l *limits) opens(protocol string, p peer.ID, as standing) bool {
 	m := l.streams[protocol]
 	if m == nil {
 		m = l.streams[""]
 	}
-	if m.take(p, l.fellows.shared(p), 1) {
+	shared := l.fellows.shared(p)
+	if as > unknown {
+		shared = max(shared, 1)
+	}
+	if m.take(p, shared, 1) {
 		return true
 	}
 	l.refused(protocol)

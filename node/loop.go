@@ -34,7 +34,7 @@ type loop struct {
 	open     func(now time.Time) (*group.Machine, error) // of what is durable
 	rows     rows
 	apply    func(storage.Batch) error
-	outbox   func(*group.Machine, []group.Outbound) []storage.Write // kept until a mailbox has it; nil: nothing is
+	outbox   func(*group.Machine, group.Ready) []storage.Write // what the mailboxes are to get; nil: there are none
 	send     func(context.Context, group.Outbound)
 	notify   func(group.Event)
 	turned   func(began time.Time) // a turn was carried out; nil: nobody asks
@@ -283,7 +283,7 @@ func (l *loop) carryOut(ctx context.Context) error {
 		}
 		batch := l.rows.batch(ready)
 		if l.outbox != nil {
-			batch.Writes = append(batch.Writes, l.outbox(l.machine, ready.Messages)...)
+			batch.Writes = append(batch.Writes, l.outbox(l.machine, ready)...)
 		}
 		if len(batch.Writes)+len(batch.Drop) > 0 {
 			if err := l.apply(batch); err != nil {

@@ -11,9 +11,11 @@ import (
 	"maps"
 	"math"
 	mathrand "math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/time/rate"
@@ -37,7 +39,8 @@ const (
 	defaultMailQuota    = 1 << 30
 	defaultBoxQuota     = 64 << 20
 	defaultMailLifetime = 30 * 24 * time.Hour
-	maxBoxesOf          = 64      // opened by one peer, or vouched for by its boxes
+	maxBoxesOf          = 64      // opened by one peer
+	maxVouched          = 16      // opened on the word of one box
 	maxInBox            = 1 << 16 // envelopes
 	mailOverhead        = 512     // charged for each envelope and box beside its bytes
 	mailReplyBytes      = 512 << 10
@@ -45,6 +48,7 @@ const (
 	mailBurst           = 8 << 20
 	mailRequest         = 1 << 10
 	maxMailRates        = 4096 // peers whose rate is remembered
+	maxCustomers        = 4096
 	sweepEvery          = 10 * time.Minute
 	sweepAtOnce         = 256
 	mailboxProvideEvery = 12 * time.Hour
@@ -61,7 +65,9 @@ type mailbox struct {
 	boxes     map[wire.BoxID]*mailBoxRow
 	envelopes int
 	bytes     int64
+	vouched   int64 // bytes of boxes that were vouched for
 	rates     map[peer.ID]*rate.Limiter
+	customers *simplelru.LRU[peer.ID, struct{}] // who has held the key of a box, in this run
 }
 
 // mailBoxRow is what is kept of a box.
@@ -73,6 +79,10 @@ type mailBoxRow struct {
 	Oldest uint64 `cbor:"5,keyasint"` // when the oldest came: milliseconds since 1970
 	Opener []byte `cbor:"6,keyasint"` // peer ID on whose account it is
 	Put    uint64 `cbor:"7,keyasint"` // when the newest came
+
+	// Voucher is the box whose key, in somebody's hands, had this one opened; empty: its
+	// opener opened it. Of a box that was vouched for too, it is the first in the row.
+	Voucher []byte `cbor:"8,keyasint,omitempty"`
 }
 
 // mailHeadRow is what is kept of an envelope beside its bytes.
@@ -84,10 +94,11 @@ type mailHeadRow struct {
 
 // Keys of a mailbox's rows.
 const (
-	keyBox       = "n/mailbox/box/"  // ‖ box: mailBoxRow
-	keyBoxHead   = "n/mailbox/head/" // ‖ box ‖ cursor: mailHeadRow
-	keyBoxMail   = "n/mailbox/mail/" // ‖ box ‖ cursor: boxed envelope
-	keyBoxByHash = "n/mailbox/hash/" // ‖ box ‖ hash: cursor
+	keyOfMailbox = "n/mailbox/"           // all of them
+	keyBox       = keyOfMailbox + "box/"  // ‖ box: mailBoxRow
+	keyBoxHead   = keyOfMailbox + "head/" // ‖ box ‖ cursor: mailHeadRow
+	keyBoxMail   = keyOfMailbox + "mail/" // ‖ box ‖ cursor: boxed envelope
+	keyBoxByHash = keyOfMailbox + "hash/" // ‖ box ‖ hash: cursor
 )
 
 func boxKey(prefix string, box wire.BoxID) []byte { return append([]byte(prefix), box[:]...) }
@@ -110,13 +121,14 @@ func newMailbox(n *Node, cfg MailboxConfig) (*mailbox, error) {
 		cfg.Lifetime = defaultMailLifetime
 	}
 	m := &mailbox{n: n, cfg: cfg, boxes: make(map[wire.BoxID]*mailBoxRow), rates: make(map[peer.ID]*rate.Limiter)}
+	m.customers, _ = simplelru.NewLRU[peer.ID, struct{}](maxCustomers, nil) // the size is positive
 	if err := n.store.Scan([]byte(keyBox), func(key, value []byte) error {
 		row := new(mailBoxRow)
 		if err := wire.Unmarshal(value, row); err != nil {
 			return err
 		}
 		m.boxes[wire.BoxID(key[len(keyBox):])] = row
-		m.count(int(row.Count), int64(row.Bytes)+mailOverhead) //nolint:gosec // written by this node
+		m.count(row, 1)
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("restoring the mailbox: %w", err)
@@ -124,9 +136,20 @@ func newMailbox(n *Node, cfg MailboxConfig) (*mailbox, error) {
 	return m, nil
 }
 
-func (m *mailbox) count(envelopes int, bytes int64) {
-	m.envelopes += envelopes
+// count adds a box to what is counted, or with times -1 takes it out.
+func (m *mailbox) count(box *mailBoxRow, times int) {
+	bytes := int64(times) * (int64(box.Bytes) + mailOverhead) //nolint:gosec // bounded by the quota
+	m.envelopes += times * int(box.Count)                     //nolint:gosec // bounded by maxInBox
 	m.bytes += bytes
+	if len(box.Voucher) > 0 {
+		m.vouched += bytes
+	}
+}
+
+// room says whether so much more fits. All boxes that were vouched for share half of it,
+// so that who may open boxes has the other half.
+func (m *mailbox) room(box *mailBoxRow, bytes int64) bool {
+	return m.bytes+bytes <= m.cfg.Quota && (len(box.Voucher) == 0 || m.vouched+bytes <= m.cfg.Quota/2)
 }
 
 // run deletes what is too old and tells the DHT of the mailbox until ctx ends.
@@ -158,7 +181,7 @@ func (m *mailbox) run(ctx context.Context) {
 var errNoBoxKey = errors.New("the peer did not show that it holds the box's key")
 
 // serveMail answers one stream to the mailbox.
-func (n *Node) serveMail(ctx context.Context, s network.Stream) error {
+func (n *Node) serveMail(ctx context.Context, s network.Stream, at *place) error {
 	f := newFrames(s)
 	defer f.abandon()
 	var hello wire.MailHello
@@ -200,6 +223,10 @@ func (n *Node) serveMail(ctx context.Context, s network.Stream) error {
 		if err != nil {
 			return err
 		}
+		if reply.Life != 0 {
+			n.mailbox.proved(p)
+			at.prove()
+		}
 		// Who asks for much waits before the next answer. It costs this node a stream.
 		if err := n.mailbox.rate(p).WaitN(ctx, min(cost, mailBurst)); err != nil {
 			return err
@@ -215,6 +242,26 @@ type mailCaller struct {
 	peer    peer.ID
 	box     wire.BoxID
 	voucher *wire.BoxID
+}
+
+// standing is what the mailbox knows of a peer.
+func (m *mailbox) standing(p peer.ID) standing {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case len(m.cfg.Allow) > 0 && m.mayOpen(p):
+		return fellow
+	case m.customers.Contains(p):
+		return proven
+	}
+	return unknown
+}
+
+// proved notes that a peer holds the key of a box that is here.
+func (m *mailbox) proved(p peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.customers.Add(p, struct{}{})
 }
 
 // rate is a peer's share of this mailbox's work.
@@ -272,32 +319,51 @@ func (m *mailbox) open(c *mailCaller) (*mailBoxRow, wire.MailCode) {
 		copied := *box
 		return &copied, wire.MailDone
 	}
-	opener := []byte(c.peer)
-	if len(m.cfg.Allow) > 0 && !m.allows(c.peer) {
+	row := &mailBoxRow{Life: mathrand.Uint64N(math.MaxUint64) + 1, Next: 1, Opener: []byte(c.peer)} //nolint:gosec // tells lives apart, hides nothing
+	limit := maxBoxesOf
+	if !m.mayOpen(c.peer) {
 		if c.voucher == nil || m.boxes[*c.voucher] == nil {
 			return nil, wire.MailClosed
 		}
-		opener = m.boxes[*c.voucher].Opener
-	}
-	has := 0
-	for _, b := range m.boxes {
-		if string(b.Opener) == string(opener) {
-			has++
+		voucher := m.boxes[*c.voucher]
+		row.Opener, row.Voucher = voucher.Opener, voucher.Voucher
+		if len(row.Voucher) == 0 {
+			row.Voucher = c.voucher[:]
 		}
+		limit = maxVouched
 	}
-	if has >= maxBoxesOf || m.bytes+mailOverhead > m.cfg.Quota {
+	if m.alike(row) >= limit || !m.room(row, mailOverhead) {
 		return nil, wire.MailFull
 	}
-	return &mailBoxRow{Life: mathrand.Uint64N(math.MaxUint64) + 1, Next: 1, Opener: opener}, wire.MailDone //nolint:gosec // tells lives apart, hides nothing
+	return row, wire.MailDone
 }
 
-func (m *mailbox) allows(p peer.ID) bool {
-	for _, a := range m.cfg.Allow {
-		if a == p {
-			return true
+// alike is how many boxes count against the same bound: those of one opener, or those
+// that were opened on the word of one box. Whoever holds a key may be out of its group,
+// and no friend of whoever opened the box: it must not use up what that one may open.
+func (m *mailbox) alike(row *mailBoxRow) (n int) {
+	for _, b := range m.boxes {
+		if string(b.Opener) == string(row.Opener) && string(b.Voucher) == string(row.Voucher) {
+			n++
 		}
 	}
-	return false
+	return n
+}
+
+// adopt makes a box that was vouched for a caller's own, if the caller may open boxes and
+// have one more: who puts something into it belongs to its group.
+func (m *mailbox) adopt(c *mailCaller, box *mailBoxRow) (adopted bool) {
+	own := *box
+	own.Opener, own.Voucher = []byte(c.peer), nil
+	if len(box.Voucher) == 0 || !m.mayOpen(c.peer) || m.alike(&own) >= maxBoxesOf {
+		return false
+	}
+	*box = own
+	return true
+}
+
+func (m *mailbox) mayOpen(p peer.ID) bool {
+	return len(m.cfg.Allow) == 0 || slices.Contains(m.cfg.Allow, p)
 }
 
 // put keeps envelopes, in their order, as far as there is room: taken says how many.
@@ -308,6 +374,7 @@ func (m *mailbox) put(now time.Time, c *mailCaller, envelopes [][]byte) (code wi
 		m.n.metrics.MailRefused.Add(float64(len(envelopes)))
 		return code, 0, nil
 	}
+	adopted := m.adopt(c, box)
 	var b storage.Batch
 	set := func(key, value []byte) { b.Writes = append(b.Writes, storage.Write{Key: key, Value: value}) }
 	fresh, added := make(map[wire.Hash]bool), int64(0)
@@ -320,7 +387,7 @@ func (m *mailbox) put(now time.Time, c *mailCaller, envelopes [][]byte) (code wi
 			return 0, 0, err
 		}
 		charge := int64(len(e)) + mailOverhead
-		if int64(box.Bytes)+charge > m.cfg.BoxQuota || box.Count >= maxInBox || m.bytes+added+charge > m.cfg.Quota { //nolint:gosec // bounded by the quota
+		if int64(box.Bytes)+charge > m.cfg.BoxQuota || box.Count >= maxInBox || !m.room(box, added+charge) { //nolint:gosec // bounded by the quota
 			code = wire.MailFull
 			break
 		}
@@ -337,18 +404,18 @@ func (m *mailbox) put(now time.Time, c *mailCaller, envelopes [][]byte) (code wi
 		added += charge
 		taken++
 	}
-	if len(fresh) > 0 {
+	if len(fresh) > 0 || adopted {
 		set(boxKey(keyBox, c.box), wire.Marshal(box))
 		if err := m.n.apply(b); errors.Is(err, storage.ErrNoSpace) {
 			return wire.MailFull, 0, nil
 		} else if err != nil {
 			return 0, 0, err
 		}
-		if m.boxes[c.box] == nil {
-			added += mailOverhead
+		if was := m.boxes[c.box]; was != nil {
+			m.count(was, -1)
 		}
 		m.boxes[c.box] = box
-		m.count(len(fresh), added)
+		m.count(box, 1)
 	}
 	m.n.metrics.MailTaken.Add(float64(len(fresh)))
 	m.n.metrics.MailRefused.Add(float64(uint64(len(envelopes)) - taken))
@@ -425,7 +492,8 @@ func (m *mailbox) sweep(now time.Time) error {
 			if err != nil {
 				return err
 			}
-			m.count(int(next.Count)-int(box.Count), int64(next.Bytes)-int64(box.Bytes)) //nolint:gosec // bounded by the quota
+			m.count(box, -1)
+			m.count(next, 1)
 			m.boxes[id], box = next, next
 		}
 		if box.Count == 0 && time.UnixMilli(int64(box.Put)).Add(2*m.cfg.Lifetime).Before(now) { //nolint:gosec // written by this node
@@ -433,7 +501,7 @@ func (m *mailbox) sweep(now time.Time) error {
 				return err
 			}
 			delete(m.boxes, id)
-			m.count(0, -mailOverhead)
+			m.count(box, -1)
 		}
 	}
 	return nil

@@ -20,6 +20,7 @@ type GroupMailbox struct {
 	Reached time.Time // when the last good visit ended, in this run; zero: none did
 	Err     error     // of the last visit
 	Waiting int       // envelopes that it has not taken
+	Lacks   bool      // it may lack more of what this device wrote, which is brought from the log
 }
 
 // Mailboxes lists the mailboxes of a group.
@@ -50,6 +51,7 @@ func (n *Node) Mailboxes(ctx context.Context, id wire.GroupID) ([]GroupMailbox, 
 			m.Reached, m.Err = st.reached, st.err
 		}
 		if row := g.mailer.at[m.Peer]; row != nil {
+			m.Lacks = row.Owed != 0 && !row.Own
 			for _, p := range posts {
 				if !row.taken(p) {
 					m.Waiting++

@@ -54,6 +54,8 @@ func (n *Node) untaken(all []GroupMailbox) string {
 			return fmt.Sprintf("%v was not reached yet", m.Peer)
 		case m.Waiting > 0:
 			return fmt.Sprintf("%d envelopes are not at %v yet", m.Waiting, m.Peer)
+		case m.Lacks:
+			return fmt.Sprintf("what was too much to wait, or what %v lost, is not there yet", m.Peer)
 		}
 	}
 	return ""

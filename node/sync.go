@@ -107,7 +107,7 @@ func (n *Node) openStream(ctx context.Context, p peer.ID, protocol string) (netw
 
 // serveSync answers a sync stream. Whoever does not prove that it may have the
 // log sees what a node shows that does not have the group: a hello, and the end.
-func (n *Node) serveSync(ctx context.Context, s network.Stream) (err error) {
+func (n *Node) serveSync(ctx context.Context, s network.Stream, at *place) (err error) {
 	f := newFrames(n.metrics.stream(s))
 	defer f.abandon()
 	var theirs wire.SyncHello
@@ -135,6 +135,7 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream) (err error) {
 		f.close()
 		return err
 	}
+	at.prove()
 	answer, err := g.prove(ctx, proof.Key, roleAnswerer, ends)
 	if err != nil {
 		return err

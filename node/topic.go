@@ -63,7 +63,7 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic,
 		g.n.metrics.Envelopes.WithLabelValues(verdict.String()).Inc()
 		g.refused(sourceGossip, from.String(), err)
 		if err == nil {
-			g.mailer.saw(m.Data)
+			g.mailer.saw(m.Data, out.Entries)
 		}
 		if verdict != group.Accept {
 			g.n.limits.wasted(from)

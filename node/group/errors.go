@@ -74,6 +74,17 @@ func Final(err error) bool {
 	return false
 }
 
+// Waits says of a refused envelope that the same may be taken later: what it builds on, or
+// the keys to it, may come yet.
+func Waits(err error) bool {
+	for _, wait := range []error{ErrIncomplete, ErrFuture, ErrNoEpoch, ErrEquivocation, ErrFull, wire.ErrVersion} {
+		if errors.Is(err, wait) {
+			return true
+		}
+	}
+	return false
+}
+
 // verdictOf is the one table from errors to what a gossip validator answers.
 // Reject is for what no honest member sends, whatever it has seen.
 func verdictOf(err error) Verdict {

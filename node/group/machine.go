@@ -493,6 +493,12 @@ func (m *Machine) publish() {
 		if len(sealed) == 1 && len(u.Entries) <= 1 && len(u.Seals) == 1 && len(u.Beacons) == 0 {
 			m.savePublished(sealed[0], salt, key, part)
 		}
-		m.ready.Messages = append(m.ready.Messages, Publish{Envelope: b, Topic: m.topic(m.transport[key])})
+		out := Publish{Envelope: b, Topic: m.topic(m.transport[key])}
+		for _, raw := range part.Entries {
+			s, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
+			m.fail(err)
+			out.Entries = append(out.Entries, wire.EntryHashOf(m.group, s.Payload))
+		}
+		m.ready.Messages = append(m.ready.Messages, out)
 	}
 }

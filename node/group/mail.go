@@ -234,6 +234,9 @@ func (m *Machine) envelope(now time.Time, b []byte) (Outcome, error) {
 		return Outcome{}, err
 	}
 	out, err := m.takeEntries(now, entries)
+	for _, s := range entries {
+		out.Entries = append(out.Entries, s.hash)
+	}
 	m.resolveRoster(now)
 	m.follow(now)
 	sealsOut, sealsErr := m.takeSeals(now, seals)
@@ -320,6 +323,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	}
 	m.logs.offShelf(s.hash)
 	m.put(itemKey(it), s.raw)
+	m.ready.Came = append(m.ready.Came, it.hash)
 	m.pack(it, s.entry)
 	switch it.kind {
 	case wire.KindCommit, wire.KindVote:
@@ -546,6 +550,9 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 		return false, err
 	}
 	if e == nil {
+		if m.mail.plain[s.Message] || m.belowFloor(it) {
+			return false, nil // nothing that this device lacks, or may have
+		}
 		m.mail.triedInVain(now, s.Message)
 		return false, what(m.noEpoch(s))
 	}

@@ -73,48 +73,82 @@ func (m *Machine) boxKey(key wire.KeyID, mailbox []byte) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(seed)
 }
 
-// Backlog posts what members may not have and no mailbox was told yet: for a group
-// whose mailbox is new, or has lost what it held.
-type Backlog struct {
-	All bool // what others wrote too; else what this device wrote
+// MailboxTurn is this device's place in the order in which members put into a mailbox
+// what others wrote: the one that set the mailboxes comes first, it is likely to be there.
+func (m *Machine) MailboxTurn() int {
+	if own, _ := m.MailboxesSet(); own {
+		return 0
+	}
+	return 1 + int(m.rank())
 }
 
-func (Backlog) input() {}
+// Owing is what somebody may lack who holds a transport key: causes first.
+type Owing struct {
+	Key     wire.KeyID
+	Entries []OwingEntry
+}
 
-// maxBacklog bounds what one Backlog posts, in bytes of entries and seals. Who lacks
-// more has to meet a member.
-const maxBacklog = 16 << 20
+// OwingEntry is one entry of it.
+type OwingEntry struct {
+	Hash wire.EntryHash
+	Own  bool // of this device
+}
 
-func (b Backlog) act(m *Machine, _ time.Time, _ *Outcome) error {
+// Owing lists what members may lack, for each transport key under which one may wait. Who
+// was away holds an old key: the TKEY that replaced it, with all that this builds on,
+// travelled under it before, and goes into that key's box again. The newest key is the last.
+func (m *Machine) Owing(now time.Time) ([]Owing, error) {
 	if !m.own.Joined || !m.roster.has(m.log.Device) {
-		return fmt.Errorf("posting what members may lack: %w", ErrOut)
+		return nil, fmt.Errorf("telling what members may lack: %w", ErrOut)
 	}
 	current, ok := m.TransportKey()
 	if !ok {
-		return fmt.Errorf("posting what members may lack: %w: no transport key", ErrState)
+		return nil, fmt.Errorf("telling what members may lack: %w: no transport key", ErrState)
 	}
-	items := m.unproven(b.All)
-	// Who was away holds an old key. The TKEY that replaced it, with all that this
-	// builds on, travelled under it before, and does so again.
+	items := m.unproven(now)
+	under := func(key wire.KeyID, holds func(*item) bool) Owing {
+		o := Owing{Key: key}
+		for _, it := range items {
+			if holds(it) {
+				o.Entries = append(o.Entries, OwingEntry{it.hash, it.log.Device == m.log.Device})
+			}
+		}
+		return o
+	}
+	var out []Owing
 	for _, id := range slices.SortedFunc(maps.Keys(m.transport), func(a, b wire.KeyID) int { return bytes.Compare(a[:], b[:]) }) {
 		if t := m.tkeys[id]; id != current && t != nil && t.since != nil {
-			m.post(id, slices.DeleteFunc(slices.Clone(items), func(it *item) bool { return it != t.since && !m.logs.inPast(it, t.since) }))
+			out = append(out, under(id, func(it *item) bool { return it == t.since || m.logs.inPast(it, t.since) }))
 		}
 	}
-	m.post(current, items)
-	return nil
+	return append(out, under(current, func(*item) bool { return true })), nil
 }
 
-// unproven lists entries, of this device or of all, in causal order, that are not in
-// the past of what each other device of the roster wrote last: somebody may lack them.
-func (m *Machine) unproven(all bool) []*item {
+// unproven lists entries, in causal order, that are not in the past of what each other
+// device of the roster wrote last: somebody may lack them. Devices that have been silent
+// for so long that members suggest to remove them do not count, or all that was ever
+// written since would be kept for them.
+func (m *Machine) unproven(now time.Time) []*item {
 	heads := map[wire.DeviceID][]*item{}
 	for _, l := range m.logs.lists {
 		heads[l.id.Device] = append(heads[l.id.Device], l.head())
 	}
+	waits := map[wire.DeviceID]bool{}
+	for id, d := range m.roster.devices {
+		var last time.Time
+		if d.by != nil {
+			last = d.by.hlc.Time()
+		}
+		for _, head := range heads[id] {
+			if t := head.hlc.Time(); t.After(last) {
+				last = t
+			}
+		}
+		waits[id] = id != m.log.Device && now.Sub(last) < silentFor
+	}
 	proven := func(it *item) bool {
-		for id := range m.roster.devices {
-			if id != m.log.Device && id != it.log.Device && !slices.ContainsFunc(heads[id], func(head *item) bool { return m.logs.inPast(it, head) }) {
+		for id, waits := range waits {
+			if waits && id != it.log.Device && !slices.ContainsFunc(heads[id], func(head *item) bool { return m.logs.inPast(it, head) }) {
 				return false
 			}
 		}
@@ -122,9 +156,6 @@ func (m *Machine) unproven(all bool) []*item {
 	}
 	var out []*item
 	for _, l := range m.logs.lists {
-		if !all && l.id.Device != m.log.Device {
-			continue
-		}
 		for _, it := range l.items {
 			if !proven(it) {
 				out = append(out, it)
@@ -135,36 +166,71 @@ func (m *Machine) unproven(all bool) []*item {
 	return out
 }
 
-// post has entries, and the seals of those that are records, put into the mailboxes
-// under a transport key.
-func (m *Machine) post(key wire.KeyID, items []*item) {
-	var u wire.Bundle
-	size := 0
-	for _, it := range items {
-		raw, err := m.get(itemKey(it))
-		m.fail(err)
-		u.Entries = append(u.Entries, raw)
-		size += len(raw)
-		if it.record != nil {
-			m.fail(m.scan(rowSeal+hexed(it.hash[:])+"/", func(_ string, seal []byte) error {
-				u.Seals = append(u.Seals, seal)
-				size += len(seal)
-				return nil
-			}))
+// CameBack says whether a device has written since, after it had been silent for so long
+// that nothing was kept for it.
+func (m *Machine) CameBack(since time.Time) bool {
+	type silence struct{ last, next time.Time }
+	by := map[wire.DeviceID]silence{}
+	for _, l := range m.logs.lists {
+		s := by[l.id.Device]
+		for _, it := range slices.Backward(l.items) {
+			t := it.hlc.Time()
+			if !t.After(since) {
+				if t.After(s.last) {
+					s.last = t
+				}
+				break
+			}
+			if s.next.IsZero() || t.Before(s.next) {
+				s.next = t
+			}
 		}
-		if size > maxBacklog {
-			break
+		by[l.id.Device] = s
+	}
+	for id, s := range by {
+		if m.roster.has(id) && !s.last.IsZero() && !s.next.IsZero() && s.next.Sub(s.last) >= silentFor {
+			return true
 		}
 	}
-	if len(u.Entries) == 0 || m.broken != nil {
-		return
+	return false
+}
+
+// EnvelopesWith makes envelopes under a transport key for a mailbox: entries, with the
+// seals of those that are records. They are as many, from the first, as take up about limit
+// bytes; taken says how many.
+func (m *Machine) EnvelopesWith(key wire.KeyID, entries []wire.EntryHash, limit int) (envelopes [][]byte, taken int, err error) {
+	if m.transport[key] == nil {
+		return nil, 0, fmt.Errorf("envelopes for a mailbox: %w", wire.ErrUnknownKey)
+	}
+	var u wire.Bundle
+	for size := 0; taken < len(entries) && size < limit; taken++ {
+		it := m.logs.items[entries[taken]]
+		if it == nil {
+			return nil, 0, fmt.Errorf("envelopes for a mailbox: entry %v: %w", entries[taken], ErrUnknown)
+		}
+		raw, err := m.get(itemKey(it))
+		if err != nil {
+			return nil, 0, err
+		}
+		u.Entries = append(u.Entries, raw)
+		size += len(raw)
+		if it.record == nil {
+			continue
+		}
+		if err := m.scan(rowSeal+hexed(it.hash[:])+"/", func(_ string, seal []byte) error {
+			u.Seals = append(u.Seals, seal)
+			size += len(seal)
+			return nil
+		}); err != nil {
+			return nil, 0, err
+		}
 	}
 	for _, part := range split(u) {
 		b, _, err := m.newEnvelope(key, part)
 		if err != nil {
-			m.fail(err)
-			return
+			return nil, 0, err
 		}
-		m.ready.Messages = append(m.ready.Messages, Post{Envelope: b})
+		envelopes = append(envelopes, b)
 	}
+	return envelopes, taken, nil
 }

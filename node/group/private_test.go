@@ -17,32 +17,43 @@ func TestPrivateEnvelopes(t *testing.T) {
 	genesis.Private = true
 	a.m.cfg.Genesis = &genesis
 	var published, posted int
-	for _, in := range []Input{Send{Content: wire.Content{MediaType: "text/plain", Data: []byte("psst")}}, Backlog{}} {
-		if _, err := a.m.Step(w.now.Add(time.Second), in); err != nil {
+	tagged := func(what string, envelope []byte) {
+		h, err := wire.ParseEnvelopeHeader(envelope)
+		if err != nil {
 			t.Fatal(err)
 		}
-		r, _ := a.m.Ready()
-		for _, o := range r.Messages {
-			var envelope []byte
-			switch o := o.(type) {
-			case Publish:
-				envelope = o.Envelope
-				published++
-			case Post:
-				envelope = o.Envelope
-				posted++
-			default:
-				continue
-			}
-			h, err := wire.ParseEnvelopeHeader(envelope)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if h.Tag != w.group.PrivateTopicTag(a.m.transport[h.Key]) {
-				t.Errorf("an envelope of %T has the tag %x", o, h.Tag)
-			}
+		if h.Tag != w.group.PrivateTopicTag(a.m.transport[h.Key]) {
+			t.Errorf("an envelope for %s has the tag %x", what, h.Tag)
 		}
-		a.keep()
+	}
+	if _, err := a.m.Step(w.now.Add(time.Second), Send{Content: wire.Content{MediaType: "text/plain", Data: []byte("psst")}}); err != nil {
+		t.Fatal(err)
+	}
+	r, _ := a.m.Ready()
+	for _, o := range r.Messages {
+		if p, ok := o.(Publish); ok {
+			tagged("gossip", p.Envelope)
+			published++
+		}
+	}
+	a.keep()
+	owing, err := a.m.Owing(w.now.Add(time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range owing {
+		var entries []wire.EntryHash
+		for _, e := range o.Entries {
+			entries = append(entries, e.Hash)
+		}
+		envelopes, taken, err := a.m.EnvelopesWith(o.Key, entries, 1<<20)
+		if err != nil || taken != len(entries) {
+			t.Fatalf("%d of %d entries, %v", taken, len(entries), err)
+		}
+		for _, e := range envelopes {
+			tagged("a mailbox", e)
+			posted++
+		}
 	}
 	if published == 0 || posted == 0 {
 		t.Errorf("%d envelopes published, %d posted", published, posted)

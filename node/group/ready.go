@@ -9,11 +9,12 @@ import (
 // Ready is what a Step made necessary. It is carried out in the order of its
 // fields, and then Advance is called; there is no Step in between.
 type Ready struct {
-	Writes   []Write    // one atomic, synced transaction together with Drop
-	Drop     []Vault    // vaults whose keys are destroyed after that transaction
-	Messages []Outbound // after the writes are durable
-	Events   []Event    // they only notify: the same events are rows in Writes
-	NextWake time.Time  // when to Step(Tick) at the latest; zero: not needed
+	Writes   []Write          // one atomic, synced transaction together with Drop
+	Came     []wire.EntryHash // entries in Writes that came from elsewhere
+	Drop     []Vault          // vaults whose keys are destroyed after that transaction
+	Messages []Outbound       // after the writes are durable
+	Events   []Event          // they only notify: the same events are rows in Writes
+	NextWake time.Time        // when to Step(Tick) at the latest; zero: not needed
 }
 
 // Vault names the key under which a value is sealed at rest. The zero Vault is
@@ -54,11 +55,8 @@ type Outbound interface{ outbound() }
 type Publish struct {
 	Envelope []byte
 	Topic    string
+	Entries  []wire.EntryHash // in it
 }
-
-// Post puts an envelope into the group's mailboxes alone: others had their chance to
-// hear of what is in it.
-type Post struct{ Envelope []byte }
 
 // Ask wants a sync with a member soon: entries, seals or a tree are missing.
 type Ask struct{ Why string }
@@ -71,7 +69,6 @@ type RequestJoin struct {
 }
 
 func (Publish) outbound()     {}
-func (Post) outbound()        {}
 func (Ask) outbound()         {}
 func (RequestJoin) outbound() {}
 
@@ -143,6 +140,7 @@ func (v Verdict) String() string { return [...]string{"accept", "ignore", "rejec
 type Outcome struct {
 	Verdict  Verdict
 	Entry    wire.EntryHash   // of a Send: the MessageID; of an operation: its OP
+	Entries  []wire.EntryHash // in an envelope
 	Messages []wire.MessageID // of an envelope or seals: records whose plaintext is now held, also from before; of a SendAll: its messages
 	New      int              // entries and seals that were new
 	Did      []string         // of a Heal: what it did and why not more, for people

@@ -1,0 +1,217 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+	"github.com/pandanode/pandanode/storage"
+)
+
+// A mailbox can lack what members need: its author may be gone without having put it, it
+// may have been too much to wait, the mailbox may be new, have lost its store, or have
+// deleted it since it was old. What is not in a mailbox holds up all that builds on it, so
+// members look after what is there, each for what it wrote itself, and by turns for what
+// others wrote. None puts what it knows to be there.
+
+const (
+	owingEvery = time.Hour        // between looks at what a mailbox lacks, and after one that got nowhere
+	owingTurn  = time.Hour        // between members who could put what others wrote
+	lateTurn   = 30 * time.Minute // the same where its author could still put it
+	owingPart  = 384 << 10        // bytes of entries and seals put at once, about
+)
+
+// owe has a mailbox looked at for all that it lacks. The caller holds mu.
+func (x *mailer) owe() (out []storage.Write) {
+	x.overflows++
+	for p, row := range x.at {
+		row.owe(time.Now())
+		out = append(out, storage.Write{Key: x.g.mailingKey(p), Value: wire.Marshal(row)})
+	}
+	return out
+}
+
+// owe notes that the mailbox may lack something since now.
+func (r *mailingRow) owe(now time.Time) {
+	if r.Own = false; r.Owed == 0 {
+		r.Owed = milliseconds(now)
+	}
+}
+
+// lacking is what to put into a mailbox because it is not there.
+type lacking struct {
+	owed      bool // all of this device, and with others of everybody
+	others    bool
+	late      map[wire.EntryHash]bool // these too: their authors had their time
+	overflows int                     // of the outbox, before
+}
+
+func (l *lacking) wants(e group.OwingEntry) bool {
+	return l.owed && (e.Own || l.others) || l.late[e.Hash]
+}
+
+// lacks says what it is time to look for in a mailbox.
+func (x *mailer) lacks(ctx context.Context, p peer.ID, r *mailReading) (l lacking, err error) {
+	now := time.Now()
+	x.mu.Lock()
+	var row mailingRow
+	if at := x.at[p]; at != nil {
+		row = *at
+	}
+	x.mu.Unlock()
+	turn, back := 0, false
+	if err := x.g.loop.look(ctx, func(m *group.Machine) error {
+		turn = m.MailboxTurn()
+		if row.Owed == 0 && row.Checked != 0 && now.Sub(r.asked) >= owingEvery {
+			r.asked = now
+			back = m.CameBack(time.UnixMilli(int64(row.Checked))) //nolint:gosec // written by this node
+		}
+		return nil
+	}); err != nil {
+		return l, err
+	}
+	if back {
+		if err := x.save(p, func(row *mailingRow) { row.owe(now) }); err != nil {
+			return l, err
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	l.overflows = x.overflows
+	if at := x.at[p]; at != nil && at.Owed != 0 && now.Sub(r.tried) >= owingEvery {
+		l.owed = true
+		l.others = now.Sub(time.UnixMilli(int64(at.Owed))) >= time.Duration(turn)*owingTurn //nolint:gosec // written by this node
+	}
+	l.late = make(map[wire.EntryHash]bool)
+	for e, came := range x.late {
+		if now.Sub(came) >= time.Duration(1+turn)*lateTurn {
+			l.late[e] = true
+		}
+	}
+	return l, nil
+}
+
+// bring puts into a mailbox what members may lack and what is not there.
+func (x *mailer) bring(ctx context.Context, p peer.ID, boxes []group.Box, r *mailReading) error {
+	l, err := x.lacks(ctx, p, r)
+	if err != nil || !l.owed && len(l.late) == 0 {
+		return err
+	}
+	var all []group.Owing
+	if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) { all, err = m.Owing(time.Now()); return err }); errors.Is(err, group.ErrOut) || errors.Is(err, group.ErrState) {
+		return nil // it waits until this device is a member again
+	} else if err != nil {
+		return err
+	}
+	if l.owed {
+		r.tried = time.Now()
+	}
+	var failed error
+	proven := maps.Clone(l.late)
+	for _, o := range all {
+		at := slices.IndexFunc(boxes, func(b group.Box) bool { return b.Key == o.Key })
+		if at < 0 {
+			continue // its key came just now
+		}
+		var missing []wire.EntryHash
+		for _, e := range o.Entries {
+			delete(proven, e.Hash)
+			if l.wants(e) && !r.boxes[o.Key].holds(e.Hash) {
+				missing = append(missing, e.Hash)
+			}
+		}
+		if err := x.bringTo(ctx, p, boxes[at], boxes, r, missing); errors.Is(err, errMailFull) || errors.Is(err, errMailClosed) {
+			failed = errors.Join(failed, err)
+		} else if err != nil {
+			return err
+		}
+	}
+	if failed != nil {
+		return failed
+	}
+	if err := x.nobodyLacks(slices.Collect(maps.Keys(proven))); err != nil || !l.owed {
+		return err
+	}
+	return x.brought(p, boxes, r, &l, all)
+}
+
+// bringTo puts entries into one box.
+func (x *mailer) bringTo(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *mailReading, entries []wire.EntryHash) error {
+	box := r.boxes[b.Key]
+	for len(entries) > 0 {
+		var parcels []parcel
+		taken := 0
+		if err := x.g.loop.look(ctx, func(m *group.Machine) error {
+			envelopes, n, err := m.EnvelopesWith(b.Key, entries, owingPart)
+			for _, e := range envelopes {
+				parcels = append(parcels, parcel{envelope: e})
+			}
+			taken = n
+			return err
+		}); err != nil {
+			return err
+		}
+		after := box.at + 1 // that it is not before this is enough to know
+		if err := x.putParcels(ctx, p, b, boxes, box, parcels); err != nil {
+			return err
+		}
+		x.boxed(box, after, entries[:taken])
+		if err := x.saveBoxed(p, b.Key, box); err != nil {
+			return err
+		}
+		entries = entries[taken:]
+		r.tried = time.Time{} // it gets on: if it ends here, the next visit goes on
+	}
+	return nil
+}
+
+// nobodyLacks forgets late entries that all members have.
+func (x *mailer) nobodyLacks(entries []wire.EntryHash) error {
+	x.mu.Lock()
+	for _, e := range entries {
+		delete(x.late, e)
+	}
+	x.mu.Unlock()
+	return x.write(func(set func(key, value []byte)) {
+		for _, e := range entries {
+			set(x.g.lateKey(e), nil)
+		}
+	})
+}
+
+// brought notes that a mailbox has what it was owed: of this device, or all. From then on
+// only what gets old there is to be looked for.
+func (x *mailer) brought(p peer.ID, boxes []group.Box, r *mailReading, l *lacking, all []group.Owing) error {
+	r.tried = time.Now()
+	marks := make(map[wire.KeyID]uint64)
+	for _, b := range boxes {
+		marks[b.Key] = r.boxes[b.Key].at
+	}
+	for _, o := range all {
+		if box := r.boxes[o.Key]; box != nil {
+			for _, e := range o.Entries {
+				if box.holds(e.Hash) {
+					marks[o.Key] = min(marks[o.Key], box.has[e.Hash]-1)
+				}
+			}
+		}
+	}
+	return x.save(p, func(row *mailingRow) {
+		if x.overflows != l.overflows {
+			return // more was too much meanwhile
+		}
+		if row.Own = true; !l.others {
+			return
+		}
+		row.Owed, row.Own, row.Checked = 0, false, milliseconds(time.Now())
+		for k, at := range marks {
+			row.box(k).Mark = at
+		}
+	})
+}

@@ -1,0 +1,267 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+	"github.com/pandanode/pandanode/storage"
+)
+
+// Bounds of what waits to be put, of one group. What exceeds them is not lost: it is
+// in the log, and brought from there.
+const (
+	maxPosts     = 1 << 14
+	maxPostBytes = 64 << 20
+)
+
+// post is an envelope that waits to be put, as its row's key tells.
+type post struct {
+	number uint64
+	box    wire.KeyID // transport key it is under
+	size   uint32
+}
+
+func (g *hosted) postPrefix() []byte { return append([]byte(keyPost), g.id[:]...) }
+
+func (g *hosted) postKey(p post) []byte {
+	b := binary.BigEndian.AppendUint64(g.postPrefix(), p.number)
+	return binary.BigEndian.AppendUint32(append(b, p.box[:]...), p.size)
+}
+
+// posted lists what waits to be put, in its order.
+func (x *mailer) posted() (out []post, err error) {
+	prefix := x.g.postPrefix()
+	err = x.g.n.store.ScanKeys(prefix, func(key []byte) error {
+		if b := key[len(prefix):]; len(b) == 8+8+4 {
+			out = append(out, post{binary.BigEndian.Uint64(b), wire.KeyID(b[8:]), binary.BigEndian.Uint32(b[16:])})
+		}
+		return nil
+	})
+	return out, err
+}
+
+func (x *mailer) recount() error {
+	all, err := x.posted()
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.posts, x.bytes = len(all), 0
+	for _, p := range all {
+		x.bytes += int64(p.size)
+		x.number = max(x.number, p.number)
+	}
+	return nil
+}
+
+// outbox gives the writes that keep what a Ready sends until the mailboxes have taken
+// it. The loop calls it, for the transaction that is to be durable before.
+func (x *mailer) outbox(m *group.Machine, ready group.Ready) []storage.Write {
+	mailboxes := m.Mailboxes()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.assigned = len(mailboxes) > 0
+	if !x.assigned {
+		return nil
+	}
+	reached := slices.ContainsFunc(mailboxes, func(p wire.LinkPeer) bool { return x.at[peer.ID(p.Peer)] != nil })
+	if !reached {
+		return nil
+	}
+	out := x.came(ready.Came)
+	for _, msg := range ready.Messages {
+		msg, ok := msg.(group.Publish)
+		if !ok {
+			continue
+		}
+		h, err := wire.ParseEnvelopeHeader(msg.Envelope)
+		if err != nil {
+			continue // the machine makes none
+		}
+		size := uint32(len(msg.Envelope)) //nolint:gosec // bounded by MaxEnvelope
+		if x.posts >= x.maxPosts || x.bytes+int64(size) > x.maxBytes {
+			return append(out, x.owe()...)
+		}
+		x.number++
+		x.posts++
+		x.bytes += int64(size)
+		x.remember(sha256.Sum256(wire.Boxed(msg.Envelope)), msg.Entries)
+		out = append(out, storage.Write{Key: x.g.postKey(post{x.number, h.Key, size}), Value: msg.Envelope})
+	}
+	return out
+}
+
+// clean deletes what every mailbox has taken, and says how much waits. Where too much
+// does, a mailbox that cannot be reached holds up nothing: it gets it from the log.
+func (x *mailer) clean(mailboxes []wire.LinkPeer, held map[wire.KeyID]bool) (waiting int, err error) {
+	all, err := x.posted()
+	if err != nil {
+		return 0, err
+	}
+	x.mu.Lock()
+	var b storage.Batch
+	size := int64(0)
+	for _, p := range all {
+		size += int64(p.size)
+	}
+	tooMuch := len(all) > x.maxPosts/2 || size > x.maxBytes/2
+	for _, m := range mailboxes {
+		p := peer.ID(m.Peer)
+		if st := x.state[p]; tooMuch && x.at[p] != nil && st != nil && st.err != nil && !st.busy {
+			delete(x.at, p)
+			b.Writes = append(b.Writes, storage.Write{Key: x.g.mailingKey(p)})
+		}
+	}
+	for _, p := range all {
+		wanted := false
+		for _, row := range x.at {
+			wanted = wanted || !row.taken(p)
+		}
+		if wanted && held[p.box] {
+			waiting++
+		} else {
+			b.Writes = append(b.Writes, storage.Write{Key: x.g.postKey(p)})
+		}
+	}
+	x.mu.Unlock()
+	if len(b.Writes) == 0 {
+		return waiting, nil
+	}
+	for some := range slices.Chunk(b.Writes, 1024) {
+		if err := x.g.n.apply(storage.Batch{Writes: some}); err != nil {
+			return waiting, err
+		}
+	}
+	return waiting, x.recount()
+}
+
+// errMailFull and errMailClosed say why a mailbox does not take envelopes.
+var (
+	errMailFull   = errors.New("the mailbox has no more room")
+	errMailClosed = errors.New("the mailbox opens boxes only for peers that it lists")
+)
+
+// putAll puts what a mailbox has not taken into the boxes that it is for.
+func (x *mailer) putAll(ctx context.Context, p peer.ID, boxes []group.Box, r *mailReading) error {
+	var errs []error
+	for _, b := range boxes {
+		// One that is full, maybe of what somebody who is out wrote, holds up no other.
+		if err := x.put(ctx, p, b, boxes, r.boxes[b.Key]); errors.Is(err, errMailFull) || errors.Is(err, errMailClosed) {
+			errs = append(errs, err)
+		} else if err != nil {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// put is putAll for one box.
+func (x *mailer) put(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *boxReading) error {
+	all, err := x.posted()
+	if err != nil {
+		return err
+	}
+	posted := x.durable(p, b.Key).Posted
+	var parcels []parcel
+	for _, o := range all {
+		if o.box == b.Key && o.number > posted {
+			parcels = append(parcels, parcel{post: o})
+		}
+	}
+	return x.putParcels(ctx, p, b, boxes, r, parcels)
+}
+
+// parcel is what is put into a box: a post, whose row has the envelope, or an envelope
+// without a row.
+type parcel struct {
+	post
+	envelope []byte
+}
+
+func (x *mailer) boxedOf(o parcel) ([]byte, error) {
+	if o.envelope != nil {
+		return wire.Boxed(o.envelope), nil
+	}
+	e, err := x.g.n.store.Get(x.g.postKey(o.post))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	return wire.Boxed(e), nil
+}
+
+// putParcels puts all into a box. If the mailbox opens none for this device, the boxes
+// that it has already vouch.
+func (x *mailer) putParcels(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *boxReading, all []parcel) error {
+	if len(all) == 0 {
+		return nil
+	}
+	err := x.putThrough(ctx, p, b, nil, r, all)
+	for _, v := range boxes {
+		if !errors.Is(err, errMailClosed) {
+			break
+		}
+		if v.Key != b.Key && x.durable(p, v.Key).Life != 0 {
+			err = x.putThrough(ctx, p, b, &v, r, all)
+		}
+	}
+	return err
+}
+
+func (x *mailer) putThrough(ctx context.Context, p peer.ID, b group.Box, voucher *group.Box, r *boxReading, all []parcel) error {
+	s, err := x.open(ctx, p, b, voucher)
+	if err != nil {
+		return err
+	}
+	defer s.abandon()
+	for len(all) > 0 {
+		var request wire.MailRequest
+		size := 0
+		for _, o := range all[:min(len(all), wire.MaxMailPut)] {
+			boxed, err := x.boxedOf(o)
+			if err != nil {
+				return err
+			}
+			if size += len(boxed); size > mailReplyBytes && len(request.Put) > 0 {
+				break
+			}
+			request.Put = append(request.Put, boxed)
+		}
+		reply, err := s.ask(request)
+		if err != nil {
+			return err
+		}
+		taken := min(int(reply.Taken), len(request.Put)) //nolint:gosec // bounded by MaxMailPut
+		if taken > 0 {
+			posted := func(box *mailingBoxR) { box.Posted = max(box.Posted, all[taken-1].number) }
+			if x.durable(p, b.Key).Life != reply.Life {
+				err = x.begun(p, b, r, reply.Life, posted)
+			} else {
+				err = x.save(p, func(row *mailingRow) { posted(row.box(b.Key)) })
+			}
+			if err != nil {
+				return err
+			}
+			x.g.n.metrics.MailPut.Add(float64(taken)) //nolint:gosec // a count
+			all = all[taken:]
+		}
+		switch {
+		case reply.Code == wire.MailFull:
+			return errMailFull
+		case reply.Code == wire.MailClosed:
+			return errMailClosed
+		case taken == 0:
+			return fmt.Errorf("%w: the mailbox takes nothing and does not say why", errProtocol)
+		}
+	}
+	s.close()
+	return nil
+}

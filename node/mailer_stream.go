@@ -1,0 +1,107 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// mailStream is an open stream to a mailbox, about one box.
+type mailStream struct {
+	*frames
+	peer peer.ID
+	box  group.Box
+	stop func() bool
+}
+
+func (s *mailStream) ask(r wire.MailRequest) (*wire.MailReply, error) {
+	if err := s.write(r); err != nil {
+		return nil, err
+	}
+	reply := new(wire.MailReply)
+	if err := s.read(reply); err != nil {
+		return nil, noEOF(err)
+	}
+	return reply, nil
+}
+
+func (s *mailStream) abandon() {
+	s.stop()
+	s.frames.abandon()
+}
+
+// open opens a stream and shows that this device holds the box's key.
+func (x *mailer) open(ctx context.Context, p peer.ID, b group.Box, voucher *group.Box) (*mailStream, error) {
+	n := x.g.n
+	stream, err := n.openStream(ctx, p, wire.ProtocolMail)
+	if err != nil {
+		return nil, fmt.Errorf("opening a stream to the mailbox: %w", err)
+	}
+	s := &mailStream{frames: newFrames(stream), peer: p, box: b, stop: context.AfterFunc(ctx, func() { _ = stream.Reset() })}
+	if err := x.prove(ctx, s, p, b, voucher); err != nil {
+		s.abandon()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (x *mailer) prove(ctx context.Context, s *mailStream, p peer.ID, b group.Box, voucher *group.Box) error {
+	if err := s.write(wire.MailHello{V: wire.Version, Box: b.ID}); err != nil {
+		return err
+	}
+	var challenge wire.MailChallenge
+	if err := s.read(&challenge); err != nil {
+		return noEOF(err)
+	}
+	payload := wire.MailProofPayload(b.ID, challenge.Nonce, []byte(x.g.n.host.ID()), []byte(p))
+	var proof wire.MailProof
+	if err := x.g.loop.look(ctx, func(m *group.Machine) error {
+		var ok bool
+		if proof.Signature, ok = m.ProveBox(b.Key, []byte(p), payload); !ok {
+			return fmt.Errorf("%w: transport key", ErrNotFound)
+		}
+		if voucher != nil {
+			proof.Voucher = &wire.MailVoucher{Box: voucher.ID}
+			if proof.Voucher.Signature, ok = m.ProveBox(voucher.Key, []byte(p), payload); !ok {
+				return fmt.Errorf("%w: transport key", ErrNotFound)
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return s.write(proof)
+}
+
+// dial connects to a mailbox, by the addresses that the group knows or the DHT finds.
+func (x *mailer) dial(ctx context.Context, at wire.LinkPeer) error {
+	n, p := x.g.n, peer.ID(at.Peer)
+	if n.isConnected(p) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, mailDial)
+	defer cancel()
+	info := peer.AddrInfo{ID: p}
+	for _, a := range at.Addrs {
+		if addr, err := multiaddr.NewMultiaddrBytes(a); err == nil {
+			info.Addrs = append(info.Addrs, addr)
+		}
+	}
+	err := n.host.Connect(ctx, info)
+	if err == nil {
+		return nil
+	}
+	found, lost := n.dht.Kad().FindPeer(ctx, p)
+	if lost != nil {
+		return fmt.Errorf("reaching the mailbox: %w", err)
+	}
+	if err := n.host.Connect(ctx, found); err != nil {
+		return fmt.Errorf("reaching the mailbox: %w", err)
+	}
+	return nil
+}
