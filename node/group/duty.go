@@ -213,7 +213,7 @@ func (m *Machine) position() (*node, Epoch) {
 func (m *Machine) heal(now time.Time) bool {
 	n, e := m.position()
 	if n == nil || m.target(now) != n {
-		m.duty.heal, m.duty.update, m.updateAt = time.Time{}, time.Time{}, nil
+		m.duty.heal, m.duty.update, m.duty.worn, m.updateAt = time.Time{}, time.Time{}, time.Time{}, nil
 		return false
 	}
 	m.planUpdate(n)

@@ -113,6 +113,7 @@ func (m *Machine) noteFork(now time.Time, it *item) {
 func (m *Machine) follow(now time.Time) bool {
 	target := m.target(now)
 	if target == nil {
+		m.rolling = false
 		if due(now, m.duty.settle) { // judged, and found invalid
 			m.duty.settle, m.duty.since = time.Time{}, time.Time{}
 		}
@@ -125,6 +126,7 @@ func (m *Machine) follow(now time.Time) bool {
 	if target == position || !now.Before(m.duty.settle) {
 		m.duty.settle, m.duty.since = time.Time{}, time.Time{}
 	}
+	m.rolling = false
 	if target == position || target == m.tree.root {
 		return false
 	}

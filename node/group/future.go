@@ -44,6 +44,10 @@ func (m *Machine) takeFuture(now time.Time) {
 	}
 	slices.SortFunc(ready, func(a, b *signedEntry) int { return bytes.Compare(a.hash[:], b.hash[:]) })
 	for _, s := range ready {
+		if m.full() {
+			m.duty.future = now // it goes on with the next turn
+			return
+		}
 		m.logs.release(s)
 		if _, err := m.takeEntry(now, s); err != nil && !errors.Is(err, ErrIncomplete) {
 			m.emit(now, Event{Kind: EventRefused, Device: s.entry.Device, Detail: err.Error()})

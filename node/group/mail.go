@@ -397,8 +397,8 @@ func (m *Machine) refreshOwed(now time.Time) {
 			m.gap(now, id)
 		}
 	}
-	for id := range m.logs.index {
-		m.show(now, id)
+	for i := range m.logs.lists {
+		m.showBranch(now, i)
 	}
 }
 
@@ -561,7 +561,6 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 		m.noteWorn(now, s, err)
 		return false, what(err)
 	}
-	delete(m.worn.since, s.Sealer)
 	// The key is used up from here on, whatever the message turns out to be.
 	m.putKeys(s.Epoch, rows)
 	sealer, err := m.checkOpened(e, it, s.Epoch, o)
@@ -569,6 +568,7 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 		m.emit(now, Event{Kind: EventRefused, Message: s.Message, Device: s.Sealer, Detail: err.Error()})
 		return false, what(err)
 	}
+	delete(m.worn.since, sealer)
 	if sealer != s.Sealer { // a wrong label must not cost the message its key
 		s.Seal = &wire.Seal{Message: s.Message, Epoch: s.Epoch, Sealer: sealer, PrivateMessage: s.PrivateMessage}
 		s.raw = wire.Marshal(s.Seal)

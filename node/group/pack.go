@@ -51,7 +51,7 @@ func (m *Machine) writePacks() {
 		m.packs.waiting = nil
 	}
 	for range packsAtOnce {
-		if len(m.packs.waiting) < packSize {
+		if len(m.packs.waiting) < packSize || m.full() {
 			return
 		}
 		m.put(rowPack+num(m.packs.next), encodePack(m.packs.waiting[:packSize]))

@@ -37,7 +37,7 @@ type later struct {
 
 // takeLater goes on with what did not fit into the last turn.
 func (m *Machine) takeLater(now time.Time) {
-	m.duty.more, m.rolling = time.Time{}, false
+	m.duty.more = time.Time{}
 	for len(m.later.entries) > 0 && !m.full() {
 		s := m.later.entries[0]
 		m.later.entries = m.later.entries[1:]

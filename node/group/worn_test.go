@@ -86,3 +86,34 @@ func TestWornRatchet(t *testing.T) {
 	w.run(wornEvery)
 	w.agree(a, b, c)
 }
+
+// A device that takes a ratchet for worn out and is removed before it renews its keys
+// goes to rest.
+func TestWornThenOut(t *testing.T) {
+	w := newWorld(t, 71)
+	a, b, c := w.device("a"), w.device("b"), w.device("c")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.join(c)
+	w.run(time.Minute)
+	_, e := a.m.position()
+	for range mls.MaxForward + 1 {
+		_, rows, err := e.Seal(w.rand, a.m.own.Signer, nil, []byte("of no use to anybody"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.m.putKeys(a.m.own.Position, rows)
+	}
+	a.must(Tick{})
+	a.send("out of reach")
+	w.run(time.Second)
+	if c.m.duty.worn.IsZero() {
+		t.Fatal("nothing is worn out")
+	}
+	a.must(RemoveUser{User: c.dev.User})
+	w.run(wornAfter + time.Minute)
+	c.must(Tick{})
+	if wake := c.m.NextWake(); !wake.IsZero() && !wake.After(w.now) {
+		t.Errorf("c, out since %v, wants to be woken at %v, which is over: it is %v", wornAfter, wake, w.now)
+	}
+}

@@ -1,0 +1,217 @@
+package group
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/mls"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// What was dated ahead is taken in turns that fit, however large it is.
+func TestFutureFits(t *testing.T) {
+	w := newWorld(t, 72)
+	a, c := w.device("a"), w.device("c")
+	w.found(a, wire.PolicyOpen)
+	w.join(c)
+	w.run(time.Minute)
+	var deps []wire.EntryHash
+	for h := range a.m.logs.heads {
+		deps = append(deps, h)
+	}
+	slices.SortFunc(deps, func(x, y wire.EntryHash) int { return slices.Compare(x[:], y[:]) })
+	for i := range 60 {
+		var k wire.TKey
+		k.ID[0] = byte(i)
+		for j := range 2000 {
+			var d wire.DeviceID
+			d[0], d[1] = byte(j>>8), byte(j)
+			k.Wraps = append(k.Wraps, wire.Wrap{Device: d, Sealed: make([]byte, 80)})
+		}
+		raw := c.forge(wire.KindTKey, &k, deps, func(e *wire.Entry) {
+			e.HLC = uint64(crdt.HLCFromTime(w.now.Add(maxAhead + 30*time.Second)))
+		})
+		if _, err := a.step(Entries{Entries: [][]byte{raw}}); !errors.Is(err, ErrFuture) {
+			t.Fatal(err)
+		}
+	}
+	a.peak = 0
+	w.run(2 * time.Minute)
+	if a.peak > 4<<20 {
+		t.Errorf("a wrote %d bytes at once", a.peak)
+	}
+}
+
+// What several logs have to show after a restart is shown in one order.
+func TestOrderAfterRestart(t *testing.T) {
+	w := newWorld(t, 73)
+	a := w.device("a")
+	w.found(a, wire.PolicyOpen)
+	b := w.device("b")
+	all := []*device{w.device("c"), w.device("d"), w.device("e"), w.device("f")}
+	w.join(b)
+	for _, d := range all {
+		w.join(d)
+	}
+	w.run(time.Minute)
+	b.online = false
+	var ids []wire.MessageID
+	for _, d := range all {
+		ids = append(ids, d.send("from "+d.name))
+		w.run(time.Second)
+	}
+	var entries [][]byte
+	entries, _, err := a.m.EntriesAfter(b.dev.ID, b.m.Marks(), wire.EntryHash{}, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.must(Entries{Entries: entries})
+	b.m.maxTurn = 0 // what is opened is shown in the next turn
+	b.must(Seals{Seals: must(a.m.SealsFor(b.dev.ID, ids))})
+	if len(b.m.later.shows) < 2 {
+		t.Fatalf("%d logs wait", len(b.m.later.shows))
+	}
+	rows := maps.Clone(b.rows)
+	orders := map[string]int{}
+	for range 20 {
+		b.rows, b.shown = maps.Clone(rows), nil
+		b.open()
+		orders[fmt.Sprint(b.shown)]++
+	}
+	if len(orders) != 1 {
+		t.Errorf("of one state 20 restarts show messages in %d orders", len(orders))
+	}
+}
+
+// A device on its way over votes and seals nothing under an epoch on the way, also if a
+// vote comes in meanwhile.
+func TestPassesEpochs(t *testing.T) {
+	w := newWorld(t, 74)
+	a, b, c := w.device("a"), w.device("b"), w.device("c")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.join(c)
+	w.run(time.Minute)
+	renew := func(d *device) {
+		d.m.duty.update = w.now
+		d.must(Tick{})
+	}
+	w.cut = func(x, y *device) bool { return (x == b) != (y == b) }
+	renew(b)
+	id := b.send("from the other side")
+	for i := range 200 {
+		renew(a)
+		if i == 150 {
+			renew(c) // both: a fork on the way
+			w.run(30 * time.Second)
+		}
+		w.run(time.Second)
+	}
+	b.m.maxTurn = 64 << 10
+	marks := b.m.Marks()
+	for next, more := (wire.EntryHash{}), true; more; more = next != (wire.EntryHash{}) {
+		var entries [][]byte
+		var err error
+		if entries, next, err = a.m.EntriesAfter(b.dev.ID, marks, next, 16<<10); err != nil {
+			t.Fatal(err)
+		}
+		b.must(Entries{Entries: entries})
+	}
+	before := len(b.m.mail.sealedAt[id])
+	for range 100 {
+		w.now = w.now.Add(time.Second)
+		b.must(Tick{})
+		if b.m.rolling {
+			break
+		}
+	}
+	if !b.m.rolling {
+		t.Fatal("b does not roll")
+	}
+	it, err := c.m.append(w.now, wire.KindVote, &wire.Vote{Position: c.m.own.Position})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, _ := c.m.get(itemKey(it))
+	b.must(Entries{Entries: [][]byte{raw}})
+	if len(b.m.mail.sealedAt[id]) > before && b.m.own.Position != b.m.choose().id {
+		t.Errorf("b, at epoch %d on its way to %d, has sealed, and voted for %v", b.m.tree.nodes[b.m.own.Position].number, b.m.choose().number, b.m.logs.votes[b.dev.ID].position(b.m.tree).number)
+	}
+}
+
+// Whoever puts the label of another sealer on seals of its own keeps nobody from
+// renewing its keys.
+func TestWrongLabelHidesNoWornRatchet(t *testing.T) {
+	w := newWorld(t, 75)
+	a, b, c := w.device("a"), w.device("b"), w.device("c")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.join(c)
+	w.run(time.Minute)
+	_, e := a.m.position()
+	for range mls.MaxForward + 1 {
+		_, rows, err := e.Seal(w.rand, a.m.own.Signer, nil, []byte("of no use to anybody"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.m.putKeys(a.m.own.Position, rows)
+	}
+	a.must(Tick{})
+	b.m.worn.renewed = w.now.Add(24 * time.Hour) // b is hostile, and does not renew
+	epoch := c.m.Status().Epoch
+	a.send("out of reach")
+	w.run(10 * time.Second)
+	if len(c.m.worn.since) == 0 {
+		t.Fatal("nothing is worn out")
+	}
+	w.cut = func(x, y *device) bool { return x == b || y == b }
+	for i := range 30 {
+		b.send(fmt.Sprint(i))
+		u, err := wire.OpenEnvelope(w.group, func(id wire.KeyID) []byte { return b.m.transport[id] }, b.last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = c.step(Entries{Entries: u.Entries})
+		for _, raw := range u.Seals {
+			s, err := wire.DecodeSeal(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Sealer = a.dev.ID
+			_, _ = c.step(Seals{Seals: [][]byte{wire.Marshal(s)}})
+		}
+		w.run(time.Minute)
+	}
+	if c.m.Status().Epoch == epoch && c.m.Status().Gaps > 0 {
+		t.Errorf("after half an hour c still lacks %d messages, and has not renewed its keys", c.m.Status().Gaps)
+	}
+}
+
+// Packs that a restart makes anew fit into transactions that inputs share.
+func TestPacksFit(t *testing.T) {
+	w := newWorld(t, 76)
+	a := w.device("a")
+	w.found(a, wire.PolicyOpen)
+	for i := range 20000 {
+		a.send(fmt.Sprint(i))
+	}
+	maps.DeleteFunc(a.rows, func(key string, _ []byte) bool { return strings.HasPrefix(key, rowPack) }) // a backup has none
+	a.open()
+	for range 64 { // as node/loop.go puts inputs together
+		_, _ = a.m.Step(w.now, Envelope{Bytes: []byte{1}})
+	}
+	size := 0
+	r, _ := a.m.Ready()
+	for _, wr := range r.Writes {
+		size += len(wr.Key) + len(wr.Value) + rowOverhead
+	}
+	if size > 2*maxTurn {
+		t.Errorf("%d bytes of packs at once, of %d messages", size, len(a.m.mail.records))
+	}
+}
