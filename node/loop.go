@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -46,7 +47,8 @@ type loop struct {
 
 	opened  atomic.Bool    // the machine was made once: nobody waits long for a look at it
 	machine *group.Machine // nil: to be made of what is durable
-	failed  error          // why there was no machine; nil again once what it began with is carried out
+	failed  error          // why the last one was thrown away or not made; nil once a write succeeds
+	unmade  bool           // it was not made
 	pause   time.Duration  // after a failure, before trying again by itself
 	again   time.Time      // when that is over
 }
@@ -156,14 +158,15 @@ func (l *loop) run(ctx context.Context) {
 const idle = time.Hour
 
 func (l *loop) untilWake(now time.Time) time.Duration {
+	pause := l.again.Sub(now)
 	if l.machine == nil {
-		return l.again.Sub(now)
+		return pause
 	}
 	wake := l.machine.NextWake()
 	if wake.IsZero() {
 		return idle
 	}
-	return min(max(wake.Sub(now), time.Millisecond), idle)
+	return min(max(wake.Sub(now), pause, time.Millisecond), idle)
 }
 
 // serveAll serves a request and those that wait behind it as far as they can share a
@@ -213,9 +216,8 @@ func (l *loop) serve(ctx context.Context, together []request, answers []answer) 
 		}
 	}
 	look := together[0].look
-	if look != nil && l.machine == nil && time.Now().Before(l.again) {
-		// To try costs as much as to start, and whoever looks does so at every change.
-		answers[0].err = l.failed
+	if l.machine == nil && time.Now().Before(l.again) && l.canWait(together) {
+		fail(l.failed)
 		return
 	}
 	if err := l.ready(ctx); err != nil {
@@ -245,11 +247,37 @@ func (l *loop) serve(ctx context.Context, together []request, answers []answer) 
 	}
 }
 
-// ready makes the machine of what is durable, if there is none.
+// canWait tells whether nobody is served worse for not trying during a pause. To make
+// a machine costs as much as to start. Whoever looks does so at every change, and gets
+// what is durable unless that is what failed; what others sent comes again.
+func (l *loop) canWait(together []request) bool {
+	return !slices.ContainsFunc(together, func(r request) bool {
+		if r.look != nil {
+			return !l.unmade
+		}
+		switch r.input.(type) {
+		case group.Envelope, group.Entries, group.Seals:
+			return false
+		}
+		return true
+	})
+}
+
+// ready makes the machine of what is durable, if there is none, and tells those who
+// look when that fails and when it succeeds again.
 func (l *loop) ready(ctx context.Context) error {
 	if l.machine != nil {
 		return nil
 	}
+	unmade := l.unmade
+	err := l.restore(ctx)
+	if l.unmade = err != nil; l.unmade != unmade {
+		l.changed.wake()
+	}
+	return err
+}
+
+func (l *loop) restore(ctx context.Context) error {
 	m, err := l.open(time.Now())
 	if err != nil {
 		l.fail(fmt.Errorf("restoring the group: %w", err))
@@ -259,14 +287,7 @@ func (l *loop) ready(ctx context.Context) error {
 	if !l.opened.Swap(true) {
 		l.changed.wake()
 	}
-	if err := l.carryOut(ctx); err != nil {
-		return err
-	}
-	if l.failed != nil {
-		l.changed.wake()
-	}
-	l.failed, l.pause, l.again = nil, 0, time.Time{}
-	return nil
+	return l.carryOut(ctx)
 }
 
 // carryOut does what the machine made necessary, in the order of group.Ready. If
@@ -290,6 +311,7 @@ func (l *loop) carryOut(ctx context.Context) error {
 				l.fail(fmt.Errorf("%w: %w", ErrStore, err))
 				return l.failed
 			}
+			l.failed, l.pause, l.again = nil, 0, time.Time{}
 		}
 		if l.crashes(afterWrites) {
 			return l.crashed()
@@ -322,17 +344,13 @@ func (l *loop) crashed() error {
 
 func (l *loop) crashes(b boundary) bool { return l.crash != nil && l.crash(b) }
 
-// fail drops the machine. The next input tries again, and so does the loop by itself
-// after a pause that grows to a minute. It is told once: whoever is told looks.
+// fail drops the machine. The next input of this device tries again, and so does the
+// loop by itself after a pause that grows to a minute.
 func (l *loop) fail(err error) {
-	news := l.failed == nil
 	l.machine, l.failed = nil, err
 	l.pause = min(max(2*l.pause, time.Second), time.Minute)
 	l.again = time.Now().Add(l.pause)
 	l.log.Error("the group's state was not carried on", "err", err, "again_in", l.pause)
-	if news {
-		l.changed.wake()
-	}
 	if errors.Is(err, storage.ErrFailed) || errors.Is(err, storage.ErrCorrupt) {
 		l.fatal(err)
 	}

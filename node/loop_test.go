@@ -50,6 +50,7 @@ func TestWhatIsNotDurableIsNotSent(t *testing.T) {
 
 		full := errors.New("no space left on device")
 		var refuse bool
+		var opens int
 		var order []string
 		r := rows{store: store, prefix: groupPrefix(id)}
 		life := newLife(t.Context())
@@ -66,6 +67,7 @@ func TestWhatIsNotDurableIsNotSent(t *testing.T) {
 			send:   func(context.Context, group.Outbound) { order = append(order, "message") },
 			notify: func(group.Event) { order = append(order, "event") },
 			open: func(now time.Time) (*group.Machine, error) {
+				opens++
 				return group.New(group.Config{
 					Genesis: genesis, Device: me.device, LogKey: me.log, Incarnation: me.incarnation,
 					Engine: group.MLS(genesis.Suite), Rand: rand.Reader, Rows: r,
@@ -112,14 +114,22 @@ func TestWhatIsNotDurableIsNotSent(t *testing.T) {
 		if len(order) != 0 {
 			t.Fatalf("without the writes there was %v", order)
 		}
-		refuse = false
-		if err := l.look(t.Context(), func(*group.Machine) error { return nil }); !errors.Is(err, full) {
-			t.Fatalf("a look right after that: %v", err)
+		before := opens
+		for range 10 {
+			if _, err := l.step(t.Context(), group.Envelope{Bytes: []byte("from the network")}); !errors.Is(err, full) {
+				t.Fatalf("what others sent: %v", err)
+			}
 		}
-		time.Sleep(time.Second) // virtual
+		if opens != before {
+			t.Errorf("what others sent had the group restored %d times", opens-before)
+		}
 		if n := shown(); n != 1 {
 			t.Fatalf("%d messages after a write that failed, wants 1", n)
 		}
+		if err := say("lost too"); !errors.Is(err, full) {
+			t.Fatalf("got %v", err)
+		}
+		refuse = false
 		if err := say("two"); err != nil {
 			t.Fatal(err)
 		}
