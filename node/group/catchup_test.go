@@ -59,14 +59,7 @@ func (g *longGroup) without(t *testing.T, left func(i int) bool) *logs {
 		if gone := l.missing(e); len(gone) > 0 {
 			t.Fatalf("entry %d lacks %d others", i, len(gone))
 		}
-		it := &item{hash: g.hashes[i], log: e.Log(), seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC)}
-		if it.seq > 1 {
-			it.past = append(it.past, l.items[e.Prev].past...)
-		}
-		for _, d := range e.Deps {
-			it.past = it.past.join(l.items[d].past)
-		}
-		l.add(it, e)
+		l.add(&item{author: &author{log: e.Log()}, body: noBody, hash: g.hashes[i], seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC)}, e)
 	}
 	return l
 }
@@ -131,7 +124,7 @@ func TestCatchUpIsProportional(t *testing.T) {
 			}
 			e := &wire.Entry{Device: mine, Incarnation: 7, Seq: uint64(alone + 1), Kind: wire.KindRecord, HLC: uint64(head.hlc) + 1}
 			hash := wire.EntryHash(sha256.Sum256([]byte{byte(alone), 9}))
-			it := &item{hash: hash, log: e.Log(), seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC), past: slices.Clone(head.past)}
+			it := &item{author: &author{log: e.Log()}, body: noBody, hash: hash, seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC)}
 			if alone == 0 {
 				e.Deps = []wire.EntryHash{head.hash}
 			} else {

@@ -16,22 +16,36 @@ import (
 // maxAhead is how far an entry may be dated ahead of the local clock.
 const maxAhead = 10 * time.Minute
 
-// item is an entry in the set, checked. It never changes.
+// item is an entry in the set, checked. There is one for each message there ever was:
+// what only few of them need, or many share, is behind a pointer.
 type item struct {
+	*author
+	*body // what other entries than RECORDs say; those share noBody
+
 	hash wire.EntryHash
-	log  wire.LogID
 	seq  uint64
-	kind wire.Kind
 	hlc  crdt.HLC
-	user wire.UserID // of the device, by its certificate
-	past past        // causal past, this entry included
-	list int         // position of its branch in logs.lists
+	past *past // the causal past, without its own branch: see seen
+	list int   // position of its branch in logs.lists; -1 until it is in the set
+	kind wire.Kind
 
 	second bool // another entry with its seq came first: its row's key tells them apart
 
+	commitment wire.Hash // of a RECORD
+	speak      int8      // of a RECORD, by maySpeak: 1 yes, -1 no, 0 not judged
+}
+
+// author is whose log an entry is in.
+type author struct {
+	log  wire.LogID
+	user wire.UserID // of the device, by its certificate
+}
+
+// body is what an entry says and what was found out about that. It never changes once
+// the entry is in the set.
+type body struct {
 	permitted bool      // an OP that its author could make in its own past
 	role      wire.Role // of the author there
-	speak     int8      // of a RECORD, by maySpeak: 1 yes, -1 no, 0 not judged
 	tookOwner bool      // an OP that takes out an owner
 
 	op      *wire.Op          // KindOp whose type is known
@@ -44,9 +58,18 @@ type item struct {
 	adds    [][32]byte        // hashes of the KeyPackages that it adds
 	welcome bool              // it has a Welcome
 	vote    *wire.Vote        // KindVote
-	record  *wire.Record      // KindRecord
 	tkey    *wire.TKey        // KindTKey
 	wrap    *wire.TKeyWrap    // KindTKeyWrap
+}
+
+var noBody = new(body)
+
+// seen is up to which seq a branch of a log lies in its causal past, itself included.
+func (it *item) seen(list int) uint64 {
+	if list == it.list {
+		return it.seq
+	}
+	return it.past.seq(list)
 }
 
 // slim drops of a COMMIT in the set what is long and seldom needed: Machine.commitOf
@@ -122,35 +145,6 @@ func (it *item) compare(o *item) int {
 	return bytes.Compare(it.hash[:], o.hash[:])
 }
 
-// past is a causal past: for each branch of a log, by its local index, up to which
-// seq it is in. Shorter slices stand for zeros.
-type past []uint64
-
-func (p past) seq(log int) uint64 {
-	if log < len(p) {
-		return p[log]
-	}
-	return 0
-}
-
-func (p past) join(o past) past {
-	if len(o) > len(p) {
-		p = append(p, make(past, len(o)-len(p))...)
-	}
-	for i, s := range o {
-		p[i] = max(p[i], s)
-	}
-	return p
-}
-
-func (p past) with(log int, seq uint64) past {
-	if log >= len(p) {
-		p = append(p, make(past, log+1-len(p))...)
-	}
-	p[log] = max(p[log], seq)
-	return p
-}
-
 // signedEntry is an entry as it arrived: decoded and hashed, not yet verified.
 type signedEntry struct {
 	raw    []byte // encoded Signed
@@ -179,6 +173,9 @@ func readEntry(group wire.GroupID, raw []byte) (*signedEntry, error) {
 
 // readBody decodes the body into it and checks all that one entry shows by itself.
 func (it *item) readBody(group wire.GroupID, e *wire.Entry, engine Engine) (err error) {
+	if e.Kind != wire.KindRecord {
+		it.body = new(body)
+	}
 	switch e.Kind {
 	case wire.KindOp:
 		it.op, err = wire.DecodeOp(e.Body)
@@ -210,7 +207,10 @@ func (it *item) readBody(group wire.GroupID, e *wire.Entry, engine Engine) (err 
 	case wire.KindVote:
 		it.vote, err = wire.DecodeVote(e.Body)
 	case wire.KindRecord:
-		it.record, err = wire.DecodeRecord(e.Body)
+		var r *wire.Record
+		if r, err = wire.DecodeRecord(e.Body); err == nil {
+			it.commitment = r.Commitment
+		}
 	case wire.KindTKey:
 		it.tkey, err = wire.DecodeTKey(e.Body)
 	case wire.KindTKeyWrap:

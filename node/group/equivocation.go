@@ -47,12 +47,12 @@ func (l *logs) counts(it *item) bool {
 }
 
 // cover is the union of the pasts of all logs without evidence.
-func (l *logs) cover() past {
+func (l *logs) cover() vector {
 	if l.covered == nil {
-		l.covered = past{}
+		l.covered = vector{}
 		for _, list := range l.lists {
 			if l.evidence[list.id] == nil {
-				l.covered = l.covered.join(list.head().past)
+				l.covered = l.covered.join(list.head())
 			}
 		}
 	}
@@ -65,9 +65,9 @@ func (l *logs) extendCover(it *item) {
 		return
 	}
 	for i, list := range l.lists {
-		l.grew = l.grew || l.evidence[list.id] != nil && it.past.seq(i) > l.covered.seq(i)
+		l.grew = l.grew || l.evidence[list.id] != nil && it.seen(i) > l.covered.seq(i)
 	}
-	l.covered = l.covered.join(it.past)
+	l.covered = l.covered.join(it)
 }
 
 // lastHeard is the newest time of an entry of each user that counts.

@@ -22,7 +22,7 @@ func (g *dag) fork(log wire.LogID, deps []wire.EntryHash) {
 	if len(at) < 2 {
 		return
 	}
-	h := g.grow(log, deps, &item{})
+	h := g.grow(log, deps, new(body))
 	i := slices.Index(g.hashes, h)
 	prev := g.entries[at[g.rand.IntN(len(at)-1)]]
 	g.entries[i].Seq, g.entries[i].Prev = prev.Seq+1, g.hashes[slices.Index(g.entries, prev)]
@@ -56,7 +56,7 @@ func TestBranches(t *testing.T) {
 			l := g.insert(t, g.rand, nil)
 			for log := range accused {
 				l.evidence[log] = &evidence{log: log}
-				l.adders[log.Device] = []*item{{}} // an entry that counts
+				l.adders[log.Device] = []*item{{author: new(author)}} // an entry that counts
 			}
 			l.covered = nil
 			return l

@@ -33,7 +33,7 @@ func (i testInvite) read(claim string) *invited {
 }
 
 func (g *members) give(i testInvite, after ...wire.EntryHash) wire.EntryHash {
-	return g.grow(wire.LogID{Device: testDevice(i.by)}, after, &item{op: &wire.Op{Type: wire.OpInvite}, invited: i.read("")})
+	return g.grow(wire.LogID{Device: testDevice(i.by)}, after, &body{op: &wire.Op{Type: wire.OpInvite}, invited: i.read("")})
 }
 
 func (g *members) revoke(user int, i testInvite, after ...wire.EntryHash) wire.EntryHash {
@@ -48,7 +48,7 @@ func (g *members) serve(user, whom int, i testInvite, after ...wire.EntryHash) w
 
 func (g *members) serveClaim(user, whom int, i testInvite, claim string, role wire.Role, after ...wire.EntryHash) wire.EntryHash {
 	op := &wire.Op{Type: wire.OpAdd, Role: role, Why: wire.WhyInvite}
-	return g.grow(wire.LogID{Device: testDevice(user)}, after, &item{
+	return g.grow(wire.LogID{Device: testDevice(user)}, after, &body{
 		op: op, invited: i.read(claim), target: &target{device: &identity.Device{ID: testDevice(whom), User: testUser(whom)}},
 	})
 }
@@ -246,7 +246,7 @@ func TestInvitesInTheRoster(t *testing.T) {
 }
 
 func (g *members) ask(by, who int, keyPackage string, after ...wire.EntryHash) wire.EntryHash {
-	return g.grow(wire.LogID{Device: testDevice(by)}, after, &item{
+	return g.grow(wire.LogID{Device: testDevice(by)}, after, &body{
 		op:    &wire.Op{Type: wire.OpRequest, KeyPackage: []byte(keyPackage)},
 		asker: &target{device: &identity.Device{ID: testDevice(who), User: testUser(who)}},
 	})

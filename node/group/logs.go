@@ -44,7 +44,8 @@ type logs struct {
 	evidence map[wire.LogID]*evidence
 	aside    shelf                   // of logs with evidence, or too many: nobody else names them
 	called   map[wire.EntryHash]bool // taken from there, since somebody does
-	covered  past                    // what logs without evidence have in their pasts; nil: find it again
+	covered  vector                  // what logs without evidence have in their pasts; nil: find it again
+	scratch  vector                  // for fillPast
 	grew     bool                    // covered took in something of a log with evidence
 
 	future  map[wire.EntryHash]bool // parked only since they are dated ahead
@@ -104,7 +105,7 @@ func (l *logs) head(id wire.LogID) *item {
 
 // inPast says whether a lies in the causal past of b, or is b. Both are in the
 // set, or b is about to be.
-func (l *logs) inPast(a, b *item) bool { return b.past.seq(a.list) >= a.seq }
+func (l *logs) inPast(a, b *item) bool { return b.seen(a.list) >= a.seq }
 
 // missing names what e builds on and the set does not hold.
 func (l *logs) missing(e *wire.Entry) []wire.EntryHash {
@@ -163,7 +164,18 @@ func (l *logs) introduced(it *item) bool {
 
 func (l *logs) item(s *signedEntry, d *identity.Device) *item {
 	e := s.entry
-	return &item{hash: s.hash, log: e.Log(), seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC), user: d.User, second: s.second}
+	return &item{
+		author: l.author(e.Log(), d.User), body: noBody, hash: s.hash, seq: e.Seq, hlc: crdt.HLC(e.HLC), list: -1,
+		kind: e.Kind, second: s.second,
+	}
+}
+
+// author gives what all entries of a log share.
+func (l *logs) author(log wire.LogID, user wire.UserID) *author {
+	if head := l.head(log); head != nil {
+		return head.author
+	}
+	return &author{log, user}
 }
 
 // fill gives an item its causal past and its body.
@@ -173,12 +185,15 @@ func (l *logs) fill(it *item, e *wire.Entry, group wire.GroupID, engine Engine) 
 }
 
 func (l *logs) fillPast(it *item, e *wire.Entry) *item {
+	v := l.scratch[:0]
+	var near *past
 	if e.Seq > 1 {
-		it.past = append(it.past, l.items[e.Prev].past...)
+		v, near = v.join(l.items[e.Prev]), l.items[e.Prev].past
 	}
 	for _, dep := range e.Deps {
-		it.past = it.past.join(l.items[dep].past)
+		v = v.join(l.items[dep])
 	}
+	it.past, l.scratch = pastOf(v, it.list, near), v
 	return it
 }
 
@@ -194,7 +209,7 @@ func (l *logs) logsOf(d wire.DeviceID) (n int) {
 // add puts a checked item into the set.
 func (l *logs) add(it *item, e *wire.Entry) {
 	it.list = l.branch(it, e)
-	it.past = it.past.with(it.list, it.seq)
+	l.fillPast(it, e) // again, without the branch that is now its own
 	l.lists[it.list].items = append(l.lists[it.list].items, it)
 	l.extendCover(it)
 	l.items[it.hash] = it
@@ -401,13 +416,13 @@ func (l *logs) marks() []wire.Mark {
 // after gives what a holder of these marks lacks, in causal order, from behind a
 // place in that order; nil: from the beginning.
 func (l *logs) after(marks []wire.Mark, place *item, may func(*item) bool) iter.Seq[*item] {
-	var have past
+	var have vector
 	for _, m := range marks {
 		switch it := l.items[m.Hash]; {
 		case it != nil:
-			have = have.join(it.past)
+			have = have.join(it)
 		case len(l.index[m.Log]) == 1 && l.evidence[m.Log] == nil && l.head(m.Log).seq < m.Seq:
-			have = have.join(l.head(m.Log).past) // it is further there, so it has what is here
+			have = have.join(l.head(m.Log)) // it is further there, so it has what is here
 		}
 	}
 	// Each branch is in the order already: they are merged.

@@ -19,11 +19,11 @@ type dag struct {
 	entries []*wire.Entry
 	hashes  []wire.EntryHash
 	users   map[wire.DeviceID]wire.UserID
-	items   map[wire.EntryHash]*item // of which body
+	bodies  map[wire.EntryHash]*body
 }
 
 func newDAG(seed uint64) *dag {
-	return &dag{rand: rand.New(rand.NewPCG(seed, 1)), users: map[wire.DeviceID]wire.UserID{}, items: map[wire.EntryHash]*item{}}
+	return &dag{rand: rand.New(rand.NewPCG(seed, 1)), users: map[wire.DeviceID]wire.UserID{}, bodies: map[wire.EntryHash]*body{}}
 }
 
 func testDevice(n int) wire.DeviceID {
@@ -35,7 +35,7 @@ func testUser(n int) wire.UserID {
 }
 
 // grow adds an entry of a log that follows the log's newest one and names others.
-func (g *dag) grow(log wire.LogID, deps []wire.EntryHash, body *item) wire.EntryHash {
+func (g *dag) grow(log wire.LogID, deps []wire.EntryHash, body *body) wire.EntryHash {
 	e := &wire.Entry{Device: log.Device, Incarnation: log.Incarnation, Seq: 1, Kind: wire.KindRecord, HLC: 1, Body: wire.Marshal(&wire.Record{})}
 	if body.op != nil {
 		e.Kind = wire.KindOp
@@ -53,7 +53,7 @@ func (g *dag) grow(log wire.LogID, deps []wire.EntryHash, body *item) wire.Entry
 	slices.SortFunc(e.Deps, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
 	hash := wire.EntryHash(sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(len(g.entries)))))
 	g.entries, g.hashes = append(g.entries, e), append(g.hashes, hash)
-	g.items[hash] = body
+	g.bodies[hash] = body
 	return hash
 }
 
@@ -67,7 +67,7 @@ func (g *dag) random(n, logs int) {
 				deps = append(deps, h)
 			}
 		}
-		g.grow(log, deps, &item{})
+		g.grow(log, deps, new(body))
 	}
 }
 
@@ -83,9 +83,9 @@ func (g *dag) insert(t *testing.T, order *rand.Rand, judge func(*logs, *item)) *
 		}
 		at := left[i]
 		left = slices.Delete(left, i, i+1)
-		e, body := g.entries[at], g.items[g.hashes[at]]
+		e, said := g.entries[at], g.bodies[g.hashes[at]]
 		it := g.item(t, l, at)
-		it.op, it.target, it.profile = body.op, body.target, body.profile
+		it.body = &body{op: said.op, target: said.target, profile: said.profile}
 		if judge != nil {
 			judge(l, it)
 		}
@@ -100,7 +100,7 @@ func (g *dag) item(t *testing.T, l *logs, i int) *item {
 	e := g.entries[i]
 	kind := e.Kind
 	e.Kind = wire.KindTKey + 100 // the body is given
-	it, err := l.fill(&item{hash: g.hashes[i], log: e.Log(), seq: e.Seq, kind: kind, hlc: crdt.HLC(e.HLC), user: g.users[e.Device]}, e, wire.GroupID{}, nil)
+	it, err := l.fill(&item{author: &author{e.Log(), g.users[e.Device]}, hash: g.hashes[i], seq: e.Seq, kind: kind, hlc: crdt.HLC(e.HLC), list: -1}, e, wire.GroupID{}, nil)
 	e.Kind = kind
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestLogsAgainstReachability(t *testing.T) {
 			for i, o := range g.hashes {
 				if pasts[h][o] {
 					part.entries, part.hashes = append(part.entries, g.entries[i]), append(part.hashes, o)
-					part.items[o] = g.items[o]
+					part.bodies[o] = g.bodies[o]
 				}
 			}
 			holder := part.insert(t, g.rand, nil)
@@ -206,7 +206,7 @@ func TestParkedEntriesComeInOnce(t *testing.T) {
 				l.park(s, gone)
 				return
 			}
-			l.add(&item{hash: s.hash, log: e.Log(), seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC)}, e)
+			l.add(&item{author: &author{log: e.Log()}, body: noBody, hash: s.hash, seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC)}, e)
 			in++
 			for _, w := range l.unpark(s.hash) {
 				take(slices.Index(g.hashes, w.hash))

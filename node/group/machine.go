@@ -408,7 +408,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 	it := m.logs.item(s, m.cfg.Device)
 	var err error
 	if r, ok := body.(*wire.Record); ok {
-		it.record = r // just made: there is nothing to read
+		it.commitment = r.Commitment // just made: there is nothing to read
 		it = m.logs.fillPast(it, e)
 	} else {
 		it, err = m.logs.fill(it, e, m.group, m.cfg.Engine)
@@ -461,7 +461,7 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 	if it.commit != nil {
 		it.slim()
 	}
-	if it.record != nil {
+	if it.kind == wire.KindRecord {
 		m.mail.records[it.hash] = it
 	}
 	return nil

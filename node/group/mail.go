@@ -417,7 +417,7 @@ func (m *Machine) showBranch(now time.Time, i int) {
 	settled := true
 	upTo := max(m.mail.shown[i], list.from)
 	for _, it := range list.items[upTo-list.from:] {
-		if it.record != nil && !m.mail.told[it.hash] {
+		if it.kind == wire.KindRecord && !m.mail.told[it.hash] {
 			owed := it.log == m.log || m.owed(it)
 			switch {
 			case owed && m.mail.plain[it.hash] && m.full():
@@ -608,7 +608,7 @@ func (m *Machine) checkOpened(e Epoch, it *item, id wire.EpochID, o OpenedMessag
 	if err != nil {
 		return sealer, err
 	}
-	if !opened.Fits(it.record.Commitment) {
+	if !opened.Fits(it.commitment) {
 		return sealer, fmt.Errorf("%w: it is not what the record committed to", ErrForged)
 	}
 	return sealer, nil

@@ -214,7 +214,7 @@ func (m *Machine) EnvelopesWith(key wire.KeyID, entries []wire.EntryHash, limit 
 		}
 		u.Entries = append(u.Entries, raw)
 		size += len(raw)
-		if it.record == nil {
+		if it.kind != wire.KindRecord {
 			continue
 		}
 		if err := m.scan(rowSeal+hexed(it.hash[:])+"/", func(_ string, seal []byte) error {

@@ -40,7 +40,7 @@ type packs struct {
 
 // pack notes an entry that a pack may hold.
 func (m *Machine) pack(it *item, e *wire.Entry) {
-	if it.record != nil && len(m.logs.evidence) == 0 {
+	if it.kind == wire.KindRecord && len(m.logs.evidence) == 0 {
 		m.packs.waiting = append(m.packs.waiting, packed{it, e.Prev, e.Deps})
 	}
 }
@@ -81,7 +81,7 @@ func encodePack(all []packed) []byte {
 		b = binary.AppendUvarint(b, p.it.seq)
 		b = binary.BigEndian.AppendUint64(b, uint64(p.it.hlc))
 		b = append(b, p.it.hash[:]...)
-		b = append(b, p.it.record.Commitment[:]...)
+		b = append(b, p.it.commitment[:]...)
 		if p.it.seq > 1 {
 			b = append(b, p.prev[:]...)
 		}
@@ -123,20 +123,20 @@ func decodePack(b []byte) ([]packed, error) {
 	if n > uint64(len(b)) {
 		return nil, errPack
 	}
-	logs := make([]wire.LogID, n)
+	logs := make([]author, n)
 	for i := range logs {
-		logs[i] = wire.LogID{Device: wire.DeviceID(take(32)), Incarnation: binary.BigEndian.Uint64(take(8))}
+		logs[i].log = wire.LogID{Device: wire.DeviceID(take(32)), Incarnation: binary.BigEndian.Uint64(take(8))}
 	}
 	out := make([]packed, 0, packSize)
-	items, records := make([]item, packSize), make([]wire.Record, packSize)
+	items := make([]item, packSize)
 	for ok && len(b) > 0 && len(out) < packSize {
-		it, r := &items[len(out)], &records[len(out)]
+		it := &items[len(out)]
 		log := number()
 		if log >= n {
 			return nil, errPack
 		}
-		*it = item{log: logs[log], seq: number(), hlc: crdt.HLC(binary.BigEndian.Uint64(take(8))), kind: wire.KindRecord, record: r}
-		it.hash, r.Commitment = wire.EntryHash(take(32)), wire.Hash(take(32))
+		*it = item{author: &logs[log], body: noBody, seq: number(), hlc: crdt.HLC(binary.BigEndian.Uint64(take(8))), list: -1, kind: wire.KindRecord}
+		it.hash, it.commitment = wire.EntryHash(take(32)), wire.Hash(take(32))
 		p := packed{it: it}
 		if it.seq > 1 {
 			p.prev = wire.EntryHash(take(32))
@@ -298,7 +298,7 @@ func (m *Machine) loadEntries() error {
 		if gone := m.logs.missing(&e); d == nil || len(gone) > 0 {
 			return fmt.Errorf("%w: entry %v lacks what it builds on", ErrCorrupt, p.it.hash)
 		}
-		p.it.user = d.User
+		p.it.author = m.logs.author(e.Log(), d.User)
 		if err := m.insert(m.logs.fillPast(p.it, &e), &e); err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}

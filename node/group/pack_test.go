@@ -18,9 +18,9 @@ func (m *Machine) state() string {
 	var b strings.Builder
 	all := slices.SortedFunc(maps.Values(m.logs.items), (*item).compare)
 	for _, it := range all {
-		fmt.Fprintf(&b, "%x %x %d %d %d %d %x %v %d %v", it.hash[:], it.log.Device[:], it.log.Incarnation, it.seq, it.kind, it.hlc, it.user[:], it.past, it.list, it.second)
-		if it.record != nil {
-			fmt.Fprintf(&b, " %x plain %v told %v seals %d", it.record.Commitment[:], m.mail.plain[it.hash], m.mail.told[it.hash], m.mail.seals[it.hash])
+		fmt.Fprintf(&b, "%x %x %d %d %d %d %x %v %d %v", it.hash[:], it.log.Device[:], it.log.Incarnation, it.seq, it.kind, it.hlc, it.user[:], vector(nil).join(it), it.list, it.second)
+		if it.kind == wire.KindRecord {
+			fmt.Fprintf(&b, " %x plain %v told %v seals %d", it.commitment[:], m.mail.plain[it.hash], m.mail.told[it.hash], m.mail.seals[it.hash])
 		}
 		b.WriteByte('\n')
 	}

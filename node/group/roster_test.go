@@ -26,7 +26,7 @@ func newMembers(seed uint64) *members {
 }
 
 func (g *members) by(user int, op *wire.Op, after ...wire.EntryHash) wire.EntryHash {
-	body := &item{op: op}
+	body := &body{op: op}
 	if op.Type == wire.OpAdd {
 		body.target = &target{device: &identity.Device{ID: *op.Device, User: *op.User}}
 	}
@@ -57,7 +57,7 @@ func (g *members) resolve(t *testing.T, order *rand.Rand) (map[int]wire.Role, *r
 	t.Helper()
 	var s resolver
 	l := g.insert(t, order, func(l *logs, it *item) {
-		it.invited, it.asker = g.items[it.hash].invited, g.items[it.hash].asker
+		it.invited, it.asker = g.bodies[it.hash].invited, g.bodies[it.hash].asker
 		s = resolver{genesis: g.genesis, inPast: l.inPast}
 		var ops []*item
 		for _, op := range l.ops {
