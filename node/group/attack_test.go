@@ -425,7 +425,7 @@ func TestRostersAreSharedWithEvidence(t *testing.T) {
 	}
 	w.run(time.Minute)
 	seen := map[*roster]bool{}
-	for _, it := range a.m.mail.records {
+	for it := range a.m.records() {
 		if it.log.Device == b.dev.ID {
 			seen[a.m.rosterAt(it)] = true
 		}

@@ -70,7 +70,7 @@ func TestRestoredFromBackup(t *testing.T) {
 	if n := len(b.m.mail.outbox) + len(b.m.mail.gaps); n != 0 {
 		t.Errorf("%d in outbox and gaps", n)
 	}
-	for _, it := range b.m.mail.records { // what was sealed before is not sealed again
+	for it := range b.m.records() { // what was sealed before is not sealed again
 		if it.log == log && len(b.m.mail.sealedAt[it.hash]) > 1 {
 			t.Errorf("message %v was sealed again", it.hash)
 		}

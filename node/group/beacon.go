@@ -158,9 +158,7 @@ func (m *Machine) sendBeacon(now time.Time) {
 		return
 	}
 	m.retract = false
-	gaps := slices.SortedFunc(maps.Keys(m.mail.gaps), func(a, b wire.MessageID) int {
-		return m.mail.records[a].compare(m.mail.records[b])
-	})
+	gaps := slices.SortedFunc(maps.Keys(m.mail.gaps), m.byTime)
 	gaps = gaps[:min(len(gaps), maxGapsTold)]
 	slices.SortFunc(gaps, func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) })
 	b := wire.Beacon{

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -24,11 +26,16 @@ type longGroup struct {
 // newLongGroup makes n RECORDs by devices that speak in turn, each of which names
 // what was said last, encoded and signed (but for the signature's bytes) as they travel.
 func newLongGroup(n, devices int) *longGroup {
+	return newGroupOf(n, func(i int) int { return (i*7 + i/devices) % devices })
+}
+
+// newGroupOf is newLongGroup, where the device of each entry is given.
+func newGroupOf(n int, deviceOf func(i int) int) *longGroup {
 	g := &longGroup{size: map[wire.EntryHash]int{}, number: map[wire.EntryHash]int{}}
-	heads := make([]int, devices) // place in entries, from 1
+	heads := map[int]int{} // device → place in entries, from 1
 	signature := make([]byte, 64)
 	for i := range n {
-		d := (i*7 + i/devices) % devices
+		d := deviceOf(i)
 		e := &wire.Entry{
 			V: wire.Version, Group: wire.GroupID{1}, Device: testDevice(d), Incarnation: 1 << 60, Seq: 1, Kind: wire.KindRecord,
 			HLC: uint64(day(100)) + uint64(i+1)<<16, Body: wire.Marshal(&wire.Record{Commitment: sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(i)))}),
@@ -49,7 +56,7 @@ func newLongGroup(n, devices int) *longGroup {
 }
 
 // without puts all entries but some into a set.
-func (g *longGroup) without(t *testing.T, left func(i int) bool) *logs {
+func (g *longGroup) without(t testing.TB, left func(i int) bool) *logs {
 	t.Helper()
 	l := newLogs(&identity.Device{ID: testDevice(0), User: testUser(0)})
 	for i, e := range g.entries {
@@ -59,7 +66,7 @@ func (g *longGroup) without(t *testing.T, left func(i int) bool) *logs {
 		if gone := l.missing(e); len(gone) > 0 {
 			t.Fatalf("entry %d lacks %d others", i, len(gone))
 		}
-		l.add(&item{author: &author{log: e.Log()}, body: noBody, hash: g.hashes[i], seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC)}, e)
+		l.add(&item{author: l.author(e.Log(), wire.UserID{}), body: noBody, hash: g.hashes[i], seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC)}, e)
 	}
 	return l
 }
@@ -178,4 +185,37 @@ func TestAsksOnForPast(t *testing.T) {
 	if wait := c.m.duty.past; !wait.IsZero() {
 		t.Errorf("it goes on asking at %v, with nothing parked", wait)
 	}
+}
+
+// BenchmarkMemory shows what the set keeps in memory for a message, in bytes: of all
+// devices of a group that talk, and of two after many guests came and went.
+func BenchmarkMemory(b *testing.B) {
+	const entries = 20_000
+	for _, devices := range []int{3, 30, 100} {
+		b.Run(fmt.Sprintf("%d devices", devices), func(b *testing.B) {
+			measureMemory(b, newLongGroup(entries, devices))
+		})
+	}
+	b.Run("2 of 150 devices", func(b *testing.B) {
+		measureMemory(b, newGroupOf(entries, func(i int) int {
+			if i < 150 {
+				return i
+			}
+			return i % 2
+		}))
+	})
+}
+
+func measureMemory(b *testing.B, g *longGroup) {
+	var before, after runtime.MemStats
+	for b.Loop() {
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		l := g.without(b, nil)
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(len(g.entries)), "B/message")
+		runtime.KeepAlive(l)
+	}
+	runtime.KeepAlive(g)
 }

@@ -31,8 +31,12 @@ type item struct {
 
 	second bool // another entry with its seq came first: its row's key tells them apart
 
-	commitment wire.Hash // of a RECORD
-	speak      int8      // of a RECORD, by maySpeak: 1 yes, -1 no, 0 not judged
+	// Of a RECORD; all but the first changes.
+	commitment wire.Hash
+	speak      int8   // by maySpeak: 1 yes, -1 no, 0 not judged
+	plain      bool   // salt and body are durable here
+	told       bool   // it was shown to people
+	seals      uint16 // how many are kept, at most that
 }
 
 // author is whose log an entry is in.

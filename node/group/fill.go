@@ -19,7 +19,7 @@ const refillAfter = time.Minute
 // planFill plans to seal, at a time, what a device says it lacks and this one holds.
 func (m *Machine) planFill(at time.Time, p *peerState, gaps []wire.MessageID) {
 	for _, id := range gaps[:min(len(gaps), maxGapsTold)] {
-		if !m.mail.plain[id] || m.mail.records[id] == nil {
+		if !m.readable(id) {
 			continue
 		}
 		if planned := p.gaps[id]; planned.IsZero() || at.Before(planned) {
@@ -65,9 +65,9 @@ func (m *Machine) sealForGaps(now time.Time) {
 			continue
 		}
 		reads := m.readsAt(device, n)
-		for _, id := range slices.SortedFunc(maps.Keys(p.gaps), func(a, b wire.MessageID) int { return m.mail.records[a].compare(m.mail.records[b]) }) {
+		for _, id := range slices.SortedFunc(maps.Keys(p.gaps), m.byTime) {
 			switch at := p.gaps[id]; {
-			case len(reads) == 0 || !m.mayRead(device, m.mail.records[id]):
+			case len(reads) == 0 || !m.mayRead(device, m.record(id)):
 				delete(p.gaps, id) // when it is there it asks again
 			case !due(now, at):
 				m.duty.fill = earliest(m.duty.fill, at)

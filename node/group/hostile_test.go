@@ -256,7 +256,8 @@ func TestEnvelopeOfGivesPublishedBytes(t *testing.T) {
 		b.send("afterwards")
 		w.run(time.Second)
 		for _, x := range []*device{a, b} {
-			for id, it := range x.m.mail.records {
+			for it := range x.m.records() {
+				id := it.hash
 				if it.log.Device != x.dev.ID {
 					continue
 				}

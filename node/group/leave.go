@@ -42,8 +42,8 @@ func (m *Machine) mayLeave(u *rosterUser) error {
 // asks for none of them.
 func (m *Machine) handedOver() bool {
 	last := map[int]*item{} // by branch
-	for _, it := range m.mail.records {
-		if o := last[it.list]; it.log.Device == m.log.Device && m.mail.plain[it.hash] && (o == nil || o.seq < it.seq) {
+	for it := range m.records() {
+		if o := last[it.list]; it.log.Device == m.log.Device && it.plain && (o == nil || o.seq < it.seq) {
 			last[it.list] = it
 		}
 	}
@@ -63,7 +63,7 @@ func (m *Machine) handedOver() bool {
 			has = has && m.knows(p, it)
 		}
 		for id := range p.lacks {
-			it := m.mail.records[id]
+			it := m.record(id)
 			has = has && (it == nil || it.log.Device != m.log.Device)
 		}
 		if has {

@@ -186,14 +186,22 @@ func (l *logs) fill(it *item, e *wire.Entry, group wire.GroupID, engine Engine) 
 
 func (l *logs) fillPast(it *item, e *wire.Entry) *item {
 	v := l.scratch[:0]
-	var near *past
+	var newest *item // of what it names: the likeliest to have nearly the same past
+	join := func(named *item) {
+		v = v.join(named)
+		if newest == nil || newest.compare(named) < 0 {
+			newest = named
+		}
+	}
 	if e.Seq > 1 {
-		v, near = v.join(l.items[e.Prev]), l.items[e.Prev].past
+		join(l.items[e.Prev])
 	}
 	for _, dep := range e.Deps {
-		v = v.join(l.items[dep])
+		join(l.items[dep])
 	}
-	it.past, l.scratch = pastOf(v, it.list, near), v
+	if l.scratch = v; newest != nil {
+		it.past = pastOf(v, it.list, newest.past)
+	}
 	return it
 }
 

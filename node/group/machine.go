@@ -164,15 +164,22 @@ func (m *Machine) load() error {
 		return err
 	}
 	// The two that take long touch nothing of each other's.
+	var found durableMail
 	scanned := make(chan error, 1)
+	scan := func() {
+		var err error
+		found, err = m.scanMail()
+		scanned <- err
+	}
 	if _, ok := m.cfg.Rows.(RowKeys); ok {
-		go func() { scanned <- m.scanMail() }()
+		go scan()
 	} else {
-		scanned <- m.scanMail()
+		scan()
 	}
 	if err := errors.Join(m.loadEntries(), <-scanned); err != nil {
 		return err
 	}
+	m.noteMail(found)
 	m.dropUnsound()
 	m.requeue(cmp.Or(m.tree.nodes[m.own.Position], m.tree.root))
 	return nil
@@ -460,9 +467,6 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 	m.noteTransport(it)
 	if it.commit != nil {
 		it.slim()
-	}
-	if it.kind == wire.KindRecord {
-		m.mail.records[it.hash] = it
 	}
 	return nil
 }

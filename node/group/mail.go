@@ -2,12 +2,11 @@ package group
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pandanode/pandanode/node/identity"
@@ -21,18 +20,14 @@ const (
 	maxSealsPerMsg = 16
 )
 
-// mail is what the machine knows of messages: which it can read, which are owed
-// to it, which it has shown, and which of its own are sealed where.
+// mail is what the machine knows of messages beside their items: which are owed to it,
+// and which of its own are sealed where.
 type mail struct {
-	records map[wire.MessageID]*item
-	plain   map[wire.MessageID]bool // salt and body are durable here
-	gaps    map[wire.MessageID]bool // owed to this device and not in plain
-	told    map[wire.MessageID]bool // shown to people
-	shown   map[int]uint64          // by branch: up to this seq nothing is left to show; not durable
+	gaps  map[wire.MessageID]bool // owed to this device and without plaintext here
+	shown map[int]uint64          // by branch: up to this seq nothing is left to show; not durable
 
 	outbox   []wire.MessageID                  // own, not sealed on the chosen chain, by seq
 	sealedAt map[wire.MessageID][]wire.EpochID // own → epochs it was sealed under by this device
-	seals    map[wire.MessageID]int            // how many are kept
 	refilled map[wire.MessageID]time.Time      // gaps of others: when it was last sealed, or found to be; not durable
 
 	waiting   map[wire.EpochID][]rawSeal // for keys
@@ -56,58 +51,10 @@ func (m *mail) triedInVain(now time.Time, id wire.MessageID) {
 
 func newMail() mail {
 	return mail{
-		records: map[wire.MessageID]*item{}, plain: map[wire.MessageID]bool{}, gaps: map[wire.MessageID]bool{},
-		told: map[wire.MessageID]bool{}, refilled: map[wire.MessageID]time.Time{},
-		shown: map[int]uint64{}, sealedAt: map[wire.MessageID][]wire.EpochID{}, seals: map[wire.MessageID]int{},
+		gaps: map[wire.MessageID]bool{}, shown: map[int]uint64{},
+		sealedAt: map[wire.MessageID][]wire.EpochID{}, refilled: map[wire.MessageID]time.Time{},
 		waiting: map[wire.EpochID][]rawSeal{}, tried: map[wire.MessageID]tried{}, owedStale: true,
 	}
-}
-
-// scanMail finds out what is durable of messages, by keys alone. It touches nothing
-// that loadEntries does: New runs both at once.
-func (m *Machine) scanMail() error {
-	about := min(m.own.Cursor, 1<<20) // every message that was shown is an event
-	m.mail.plain, m.mail.told = make(map[wire.MessageID]bool, about), make(map[wire.MessageID]bool, about)
-	m.mail.seals, m.mail.sealedAt = make(map[wire.MessageID]int, about), make(map[wire.MessageID][]wire.EpochID, about)
-	return errors.Join(
-		m.durableKeys(rowPlain, func(key string) error {
-			id, err := lastHex(key)
-			m.mail.plain[wire.MessageID(id)] = true
-			return err
-		}),
-		m.durableKeys(rowIndex, func(key string) error {
-			id, err := lastHex(key)
-			m.mail.told[wire.MessageID(id)] = true
-			return err
-		}),
-		m.durableKeys(rowSeal, func(key string) error {
-			message, epoch, sealer, err := splitSealKey(key)
-			if err != nil {
-				return err
-			}
-			m.mail.seals[message]++
-			if sealer == m.log.Device {
-				m.mail.sealedAt[message] = append(m.mail.sealedAt[message], epoch)
-			}
-			return nil
-		}),
-	)
-}
-
-func splitSealKey(key string) (wire.MessageID, wire.EpochID, wire.DeviceID, error) {
-	parts := strings.Split(strings.TrimPrefix(key, rowSeal), "/")
-	var ids [3]wire.Hash
-	if len(parts) != len(ids) {
-		return wire.MessageID{}, wire.EpochID{}, wire.DeviceID{}, fmt.Errorf("%w: key %q", ErrCorrupt, key)
-	}
-	for i, p := range parts {
-		b, err := hex.DecodeString(p)
-		if err != nil || len(b) != len(ids[i]) {
-			return wire.MessageID{}, wire.EpochID{}, wire.DeviceID{}, fmt.Errorf("%w: key %q", ErrCorrupt, key)
-		}
-		ids[i] = wire.Hash(b)
-	}
-	return wire.MessageID(ids[0]), wire.EpochID(ids[1]), wire.DeviceID(ids[2]), nil
 }
 
 // send accepts a message: record, plaintext and, if this device can seal now, the
@@ -133,18 +80,18 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 	if err != nil {
 		return wire.EntryHash{}, err
 	}
-	m.keepPlain(it.hash, wire.Marshal(&o))
+	m.keepPlain(it, wire.Marshal(&o))
 	m.mail.outbox = append(m.mail.outbox, it.hash)
 	m.show(now, it.log)
 	return it.hash, nil
 }
 
 // keepPlain keeps a message's wire.Opened, encoded.
-func (m *Machine) keepPlain(id wire.MessageID, opened []byte) {
-	m.put(rowPlain+hexed(id[:]), opened)
-	m.mail.plain[id] = true
-	delete(m.mail.gaps, id)
-	delete(m.mail.tried, id)
+func (m *Machine) keepPlain(it *item, opened []byte) {
+	m.put(rowPlain+hexed(it.hash[:]), opened)
+	it.plain = true
+	delete(m.mail.gaps, it.hash)
+	delete(m.mail.tried, it.hash)
 }
 
 // requeue finds the own records that no seal of this device covers on the chain
@@ -155,15 +102,15 @@ func (m *Machine) requeue(n *node) {
 		on[a.id] = true
 	}
 	m.mail.outbox = m.mail.outbox[:0]
-	for id, it := range m.mail.records {
-		if it.log.Device != m.log.Device || !m.mail.plain[id] {
+	for it := range m.records() {
+		if it.log.Device != m.log.Device || !it.plain {
 			continue
 		}
-		if !slices.ContainsFunc(m.mail.sealedAt[id], func(e wire.EpochID) bool { return on[e] }) {
-			m.mail.outbox = append(m.mail.outbox, id)
+		if !slices.ContainsFunc(m.mail.sealedAt[it.hash], func(e wire.EpochID) bool { return on[e] }) {
+			m.mail.outbox = append(m.mail.outbox, it.hash)
 		}
 	}
-	slices.SortFunc(m.mail.outbox, func(a, b wire.MessageID) int { return m.mail.records[a].compare(m.mail.records[b]) })
+	slices.SortFunc(m.mail.outbox, m.byTime)
 }
 
 // sealOutbox seals what waits, if the gate is open: nobody seals under a tree
@@ -207,7 +154,8 @@ func (m *Machine) seal(n *node, e Epoch, id wire.MessageID) {
 // keepSeal keeps a seal, given as its encoding too.
 func (m *Machine) keepSeal(s *wire.Seal, raw []byte) {
 	m.put(sealKey(s), raw)
-	m.mail.seals[s.Message]++
+	it := m.record(s.Message)
+	it.seals = min(it.seals, math.MaxUint16-1) + 1
 }
 
 // envelope takes an envelope: first it is decoded whole, so that a malformed one
@@ -388,13 +336,13 @@ func (m *Machine) refreshOwed(now time.Time) {
 		return
 	}
 	m.mail.owedStale = false
-	for id, it := range m.mail.records {
+	for it := range m.records() {
 		switch {
-		case m.mail.told[id] || m.mail.plain[id]:
+		case it.told || it.plain:
 		case !m.owed(it):
-			delete(m.mail.gaps, id)
-		case !m.mail.gaps[id]:
-			m.gap(now, id)
+			delete(m.mail.gaps, it.hash)
+		case !m.mail.gaps[it.hash]:
+			m.gap(now, it.hash)
 		}
 	}
 	for i := range m.logs.lists {
@@ -417,14 +365,14 @@ func (m *Machine) showBranch(now time.Time, i int) {
 	settled := true
 	upTo := max(m.mail.shown[i], list.from)
 	for _, it := range list.items[upTo-list.from:] {
-		if it.kind == wire.KindRecord && !m.mail.told[it.hash] {
+		if it.kind == wire.KindRecord && !it.told {
 			owed := it.log == m.log || m.owed(it)
 			switch {
-			case owed && m.mail.plain[it.hash] && m.full():
+			case owed && it.plain && m.full():
 				m.mail.shown[i], m.later.shows[i] = upTo, true
 				return
-			case owed && m.mail.plain[it.hash]:
-				m.mail.told[it.hash] = true
+			case owed && it.plain:
+				it.told = true
 				cursor := m.emit(now, Event{Kind: EventMessage, Message: it.hash, User: it.user, Device: it.log.Device})
 				m.put(rowShown+num(cursor), it.hash[:])
 				m.put(rowIndex+hexed(it.hash[:]), wire.U64(cursor))
@@ -455,21 +403,20 @@ const sealsFor = 90 * 24 * time.Hour
 
 // retireSeals deletes old ones.
 func (m *Machine) retireSeals(now time.Time) {
-	for id := range m.mail.seals {
+	for it := range m.records() {
 		if m.full() {
 			m.duty.daily = now // it goes on with the next turn
 			return
 		}
-		it := m.mail.records[id]
-		if it == nil || it.log.Device == m.log.Device || now.Sub(it.hlc.Time()) <= sealsFor {
+		if it.seals == 0 || it.log.Device == m.log.Device || now.Sub(it.hlc.Time()) <= sealsFor {
 			continue // one's own tell what is sealed where
 		}
-		m.fail(m.scanKeys(rowSeal+hexed(id[:])+"/", func(key string) error {
+		m.fail(m.scanKeys(rowSeal+hexed(it.hash[:])+"/", func(key string) error {
 			m.del(key)
 			return nil
 		}))
-		delete(m.mail.seals, id)
-		delete(m.mail.sealedAt, id)
+		it.seals = 0
+		delete(m.mail.sealedAt, it.hash)
 	}
 }
 
@@ -508,7 +455,7 @@ func (m *Machine) takeSeals(now time.Time, seals []rawSeal) (Outcome, error) {
 		if fresh {
 			out.New++
 		}
-		if m.mail.plain[s.Message] && err == nil {
+		if m.readable(s.Message) && err == nil {
 			out.Messages = append(out.Messages, s.Message)
 		}
 		if err != nil {
@@ -522,7 +469,7 @@ func (m *Machine) takeSeals(now time.Time, seals []rawSeal) (Outcome, error) {
 // takeSeal opens a seal, keeps it for those who ask later, and shows what it held.
 func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	what := func(err error) error { return fmt.Errorf("seal of message %v: %w", s.Message, err) }
-	it := m.mail.records[s.Message]
+	it := m.record(s.Message)
 	if it == nil {
 		return false, what(fmt.Errorf("%w: its record", ErrIncomplete))
 	}
@@ -541,7 +488,7 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	switch {
 	case known != nil:
 		return false, nil
-	case m.mail.seals[s.Message] >= maxSealsPerMsg:
+	case it.seals >= maxSealsPerMsg:
 		return false, what(ErrFull)
 	}
 	e, err := m.epoch(s.Epoch)
@@ -550,7 +497,7 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 		return false, err
 	}
 	if e == nil {
-		if m.mail.plain[s.Message] || m.belowFloor(it) {
+		if it.plain || m.belowFloor(it) {
 			return false, nil // nothing that this device lacks, or may have
 		}
 		m.mail.triedInVain(now, s.Message)
@@ -577,8 +524,8 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	if _, ok := m.mail.refilled[s.Message]; ok {
 		m.mail.refilled[s.Message] = now
 	}
-	if !m.mail.plain[s.Message] {
-		m.keepPlain(s.Message, o.Plaintext)
+	if !it.plain {
+		m.keepPlain(it, o.Plaintext)
 		m.show(now, it.log)
 	}
 	return true, nil

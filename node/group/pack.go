@@ -280,7 +280,6 @@ func (m *Machine) loadEntries() error {
 	}
 	slices.SortFunc(all, func(a, b packed) int { return a.it.compare(b.it) })
 	m.logs.items = make(map[wire.EntryHash]*item, len(all))
-	m.mail.records = make(map[wire.MessageID]*item, len(all))
 	for _, p := range all {
 		if s := rest[p.it.hash]; s != nil {
 			it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -13,6 +14,14 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
+// count is how many a sequence gives.
+func count[T any](all iter.Seq[T]) (n int) {
+	for range all {
+		n++
+	}
+	return n
+}
+
 // state is all of the set and of the mail that a restart has to bring back.
 func (m *Machine) state() string {
 	var b strings.Builder
@@ -20,11 +29,11 @@ func (m *Machine) state() string {
 	for _, it := range all {
 		fmt.Fprintf(&b, "%x %x %d %d %d %d %x %v %d %v", it.hash[:], it.log.Device[:], it.log.Incarnation, it.seq, it.kind, it.hlc, it.user[:], vector(nil).join(it), it.list, it.second)
 		if it.kind == wire.KindRecord {
-			fmt.Fprintf(&b, " %x plain %v told %v seals %d", it.commitment[:], m.mail.plain[it.hash], m.mail.told[it.hash], m.mail.seals[it.hash])
+			fmt.Fprintf(&b, " %x plain %v told %v seals %d", it.commitment[:], it.plain, it.told, it.seals)
 		}
 		b.WriteByte('\n')
 	}
-	fmt.Fprintln(&b, m.logs.marks(), m.logs.frontier(m.log, wire.MaxDeps), m.logs.count, len(m.mail.records), len(m.mail.gaps), m.mail.outbox, m.choose().id, m.own.Cursor)
+	fmt.Fprintln(&b, m.logs.marks(), m.logs.frontier(m.log, wire.MaxDeps), m.logs.count, count(m.records()), len(m.mail.gaps), m.mail.outbox, m.choose().id, m.own.Cursor)
 	return b.String()
 }
 
@@ -84,8 +93,8 @@ func TestPacksChangeNothing(t *testing.T) {
 		if d.m.state() != want {
 			t.Errorf("%s differs with and without packs", d.name)
 		}
-		if n := len(d.m.packs.waiting) + packSize*d.count(rowPack); n != len(d.m.mail.records) {
-			t.Errorf("%s: %d of %d records are packed, or wait to be", d.name, n, len(d.m.mail.records))
+		if n := len(d.m.packs.waiting) + packSize*d.count(rowPack); n != count(d.m.records()) {
+			t.Errorf("%s: %d of %d records are packed, or wait to be", d.name, n, count(d.m.records()))
 		}
 	}
 	b.send("and on")
@@ -122,7 +131,7 @@ func TestUnsoundPacks(t *testing.T) {
 	}
 	a.rows = maps.Clone(whole)
 	entry := ""
-	for _, it := range a.m.mail.records {
+	for it := range a.m.records() {
 		if entry = itemKey(it); it.seq < 100 {
 			break
 		}

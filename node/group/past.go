@@ -26,11 +26,13 @@ func (v vector) with(list int, seq uint64) vector {
 // included.
 func (v vector) join(it *item) vector {
 	if p := it.past; p != nil {
-		if len(p.base) > len(v) {
-			v = append(v, make(vector, len(p.base)-len(v))...)
-		}
-		for list, seq := range p.base {
-			v[list] = max(v[list], seq)
+		if p.base != nil {
+			if n := len(*p.base); n > len(v) {
+				v = append(v, make(vector, n-len(v))...)
+			}
+			for list, seq := range *p.base {
+				v[list] = max(v[list], seq)
+			}
 		}
 		for _, o := range p.over {
 			v = v.with(o.list, o.seq)
@@ -43,8 +45,9 @@ func (v vector) join(it *item) vector {
 // There is one for every entry, and most logs say nothing between two of them: so it is
 // a vector that many pasts share, and what lies above it.
 type past struct {
-	base vector // shared: never changed
-	over []above
+	base  *vector // shared: never changed; nil: zeros
+	over  []above
+	spent int // entries of over in those that led from the base to this one, about
 }
 
 type above struct {
@@ -62,18 +65,25 @@ func (p *past) seq(list int) uint64 {
 			return o.seq
 		}
 	}
+	if p.base == nil {
+		return 0
+	}
 	return p.base.seq(list)
 }
 
 // pastOf gives v without one branch as a past: near, which v covers, if it says the
-// same; else one that shares the base of near, until what lies above it takes as much
-// room as a base of one's own, shared by those that follow, would.
+// same; else one with the base of near, until those that share it have taken as much room
+// above it as a base of one's own does.
 func pastOf(v vector, own int, near *past) *past {
-	var base vector
+	var from past
 	if near != nil {
-		base = near.base
+		from = *near
 	}
-	n, same := 0, near != nil
+	var base vector
+	if from.base != nil {
+		base = *from.base
+	}
+	n, same := 0, true
 	for list, seq := range v {
 		if list != own && seq > base.seq(list) {
 			n++
@@ -81,14 +91,13 @@ func pastOf(v vector, own int, near *past) *past {
 		}
 	}
 	switch {
-	case same && n == len(near.over):
+	case same && n == len(from.over):
 		return near
-	case n == 0 && base == nil:
-		return nil
-	case n*n > len(v):
-		return &past{base: slices.Clone(v)}
+	case from.spent+n > len(v):
+		base = slices.Clone(v)
+		return &past{base: &base}
 	}
-	p := &past{base: base, over: make([]above, 0, n)}
+	p := &past{base: from.base, over: make([]above, 0, n), spent: from.spent + n}
 	for list, seq := range v {
 		if list != own && seq > base.seq(list) {
 			p.over = append(p.over, above{list, seq})

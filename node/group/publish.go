@@ -70,7 +70,7 @@ func (m *Machine) sealBundle(salt [32]byte, key []byte, u wire.Bundle) ([]byte, 
 }
 
 func (m *Machine) savePublished(id wire.MessageID, salt [32]byte, key wire.KeyID, u wire.Bundle) {
-	record, err := m.get(itemKey(m.mail.records[id]))
+	record, err := m.get(itemKey(m.record(id)))
 	m.fail(err)
 	if len(u.Entries) == 1 && !bytes.Equal(u.Entries[0], record) {
 		return // with another entry in it, what EnvelopeOf makes would be a second plaintext under one key
@@ -100,7 +100,7 @@ func (m *Machine) EnvelopeOf(id wire.MessageID) ([]byte, error) {
 	}
 	var u wire.Bundle
 	if row.Entry {
-		raw, err := m.get(itemKey(m.mail.records[id]))
+		raw, err := m.get(itemKey(m.record(id)))
 		if err != nil {
 			return nil, err
 		}

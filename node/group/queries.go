@@ -141,7 +141,7 @@ func (m *Machine) Message(id wire.MessageID) (Message, bool, error) {
 }
 
 func (m *Machine) message(id wire.MessageID, cursor uint64) (Message, bool, error) {
-	it := m.mail.records[id]
+	it := m.record(id)
 	v, err := m.get(rowPlain + hexed(id[:]))
 	if it == nil || v == nil || err != nil {
 		return Message{}, false, errors.Join(err, fmt.Errorf("%w: message %v was shown and is gone", ErrCorrupt, id))
@@ -237,9 +237,7 @@ func (m *Machine) Vector() wire.SyncVector {
 
 // lacks lists the messages owed to this device without plaintext, oldest first.
 func (m *Machine) lacks() []wire.MessageID {
-	return slices.SortedFunc(maps.Keys(m.mail.gaps), func(a, b wire.MessageID) int {
-		return m.mail.records[a].compare(m.mail.records[b])
-	})
+	return slices.SortedFunc(maps.Keys(m.mail.gaps), m.byTime)
 }
 
 // Marks is this device's version vector, ascending by log.
@@ -331,7 +329,7 @@ func (m *Machine) Wants() wire.SyncWant {
 func (m *Machine) SealsFor(device wire.DeviceID, messages []wire.MessageID) ([][]byte, error) {
 	var out [][]byte
 	for _, id := range messages {
-		if m.Standing(device) == Removed || m.Standing(device) == Current && !m.mayRead(device, m.mail.records[id]) {
+		if m.Standing(device) == Removed || m.Standing(device) == Current && !m.mayRead(device, m.record(id)) {
 			continue
 		}
 		err := m.scan(rowSeal+hexed(id[:])+"/", func(_ string, v []byte) error {

@@ -57,7 +57,7 @@ func TestBadInputIsRefused(t *testing.T) {
 
 	id := a.send("not yet seen by ben")
 	unseen := a.last
-	record := a.m.mail.records[id]
+	record := a.m.record(id)
 	raw, err := a.m.get(itemKey(record))
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +190,7 @@ func TestGarbageSealSuppressesNothing(t *testing.T) {
 	w, a, b, _ := three(t, 401)
 	w.hold = func(*device, *device, []byte) bool { return true }
 	id := a.send("the truth")
-	record := a.m.mail.records[id]
+	record := a.m.record(id)
 	raw, err := a.m.get(itemKey(record))
 	if err != nil {
 		t.Fatal(err)

@@ -33,9 +33,9 @@ func TestRecordSyncedBeforeOwnAddition(t *testing.T) {
 		w.syncSomebody(d)
 		w.run(time.Minute)
 	}
-	if !d.m.mail.plain[c.m.logs.head(c.m.log).hash] {
-		for id := range d.m.mail.records {
-			t.Logf("record %v plain %v gap %v", id, d.m.mail.plain[id], d.m.mail.gaps[id])
+	if !d.m.readable(c.m.logs.head(c.m.log).hash) {
+		for it := range d.m.records() {
+			t.Logf("record %v plain %v gap %v", it.hash, it.plain, d.m.mail.gaps[it.hash])
 		}
 	}
 	if got := d.texts(); !slices.Contains(got, "early") {

@@ -212,6 +212,6 @@ func TestPacksFit(t *testing.T) {
 		size += len(wr.Key) + len(wr.Value) + rowOverhead
 	}
 	if size > 2*maxTurn {
-		t.Errorf("%d bytes of packs at once, of %d messages", size, len(a.m.mail.records))
+		t.Errorf("%d bytes of packs at once, of %d messages", size, count(a.m.records()))
 	}
 }

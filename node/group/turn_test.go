@@ -58,13 +58,14 @@ func TestManyShownAtOnce(t *testing.T) {
 }
 
 // firstOf gives the first message that a device wrote.
-func firstOf(d *device) (first wire.MessageID) {
-	for id, it := range d.m.mail.records {
-		if it.log == d.m.log && (first == wire.MessageID{} || it.seq < d.m.mail.records[first].seq) {
-			first = id
+func firstOf(d *device) wire.MessageID {
+	var first *item
+	for it := range d.m.records() {
+		if it.log == d.m.log && (first == nil || it.seq < first.seq) {
+			first = it
 		}
 	}
-	return first
+	return first.hash
 }
 
 // Two sides of a cut write much; one of them seals all of its own again.

@@ -39,13 +39,13 @@ const (
 // Explain says why a message is not read, not sent or not delivered yet.
 func (m *Machine) Explain(now time.Time, id wire.MessageID) Explanation {
 	var e Explanation
-	it := m.mail.records[id]
+	it := m.record(id)
 	switch {
 	case it == nil:
 		m.explainAbsent(&e, id)
 	case it.log.Device == m.log.Device:
 		m.explainOwn(now, &e, it)
-	case m.mail.told[id]:
+	case it.told:
 		e.State = WhyRead
 		e.say("%s wrote it at %s, and it was shown here", m.nameOf(it.log.Device), stamp(it.hlc.Time()))
 	default:
@@ -175,7 +175,7 @@ func (m *Machine) explainOthers(now time.Time, e *Explanation, it *item) {
 		e.State = WhyNotOwed
 		e.say("%s was removed, and wrote it without knowing or after that", author)
 		return
-	case m.mail.plain[it.hash]:
+	case it.plain:
 		e.State = WhyHeld
 		e.say("it can be read here, and waits for an earlier one of %s's, so that they are shown in order", author)
 		return
