@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
 	"strconv"
@@ -361,8 +363,8 @@ func FromJSON(text []byte) ([]byte, error) {
 	if err := d.Decode(&v); err != nil {
 		return nil, fmt.Errorf("%w: JSON: %w", ErrMalformed, err)
 	}
-	if d.More() {
-		return nil, fmt.Errorf("%w: JSON: there is more than one object", ErrMalformed)
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w: JSON: something follows the object", ErrMalformed)
 	}
 	return readObject(v)
 }

@@ -107,7 +107,8 @@ func TestJSONShowsWhatIsInside(t *testing.T) {
 func TestJSONErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		``:                                       "JSON",
-		`{"type":"record","value":{}} {}`:        "more than one object",
+		`{"type":"record","value":{}} {}`:        "something follows the object",
+		`{"type":"vote","value":{}}}`:            "something follows the object",
 		`[]`:                                     `an object is {"type"`,
 		`{"type":"letter","value":{}}`:           `there is no type "letter": there are signed, `,
 		`{"type":"vote","value":[]}`:             "vote: want an object",
