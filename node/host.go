@@ -31,7 +31,11 @@ func newHost(cfg Config, me *self, relays autorelay.PeerSource) (host.Host, erro
 	if err != nil {
 		return nil, errors.Join(err, cm.Close())
 	}
-	opts := []libp2p.Option{libp2p.ConnectionManager(cm), libp2p.ResourceManager(rm), libp2p.UserAgent("pandanode")}
+	opts := []libp2p.Option{
+		libp2p.ConnectionManager(cm), libp2p.ResourceManager(rm), libp2p.UserAgent("pandanode"),
+		// Dials that fail for hours are usual here, and no reason to stop.
+		libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.IPv6BlackHoleSuccessCounter(nil),
+	}
 	if cfg.NewHost == nil || len(through) > 0 {
 		opts = append(opts, libp2p.EnableRelay(), relayOptions(through, relays))
 	}
