@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing/synctest"
@@ -93,6 +94,7 @@ type netNode struct {
 	starts int
 
 	node *node.Node // nil: down
+	log  *os.File   // of its life, for who keeps the homes
 	user string
 	dev  string
 }
@@ -108,8 +110,16 @@ func (p *netNode) seeds() (out []string) {
 }
 
 func (p *netNode) start(ctx context.Context) error {
+	var log *slog.Logger
+	if p.world.opt.Keep {
+		var err error
+		if p.log, err = os.OpenFile(p.home+".log", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
+			return err
+		}
+		log = slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 	n, err := node.Open(ctx, node.Config{
-		Home: p.home, KeyFile: p.home + ".key", Bootstrap: p.seeds(), BucketSize: netBuckets,
+		Home: p.home, KeyFile: p.home + ".key", Bootstrap: p.seeds(), BucketSize: netBuckets, Logger: log,
 		NewHost: func(opts ...libp2p.Option) (host.Host, error) { return p.net.Host(p.index, opts...) },
 	})
 	if err != nil {
@@ -139,6 +149,9 @@ func (p *netNode) kill() {
 	err := os.CopyFS(copied, os.DirFS(p.home))
 	// What closing writes and says is lost with the home and behind the cut.
 	err = cmp.Or(err, p.node.Close())
+	if p.log != nil {
+		err = cmp.Or(err, p.log.Close())
+	}
 	p.node = nil
 	err = cmp.Or(err, os.RemoveAll(p.home), os.Rename(copied, p.home))
 	if err != nil {

@@ -140,7 +140,7 @@ iproute2 and iptables, and leaves nothing behind.`,
 	f.register(cmd)
 	cmd.Flags().StringVar(&f.html, "html", "", "write the report as one self-contained page to this file")
 	cmd.Flags().StringVar(&backend, "backend", backend, "core: group machines; net: whole nodes in virtual time; host: real processes")
-	cmd.Flags().BoolVar(&keep, "keep", false, "net and host: keep the homes of the nodes")
+	cmd.Flags().BoolVar(&keep, "keep", false, "net and host: keep the homes of the nodes, with their logs")
 	cmd.RunE = does(func(ctx context.Context, args []string) error {
 		if err := checkBackend(backend); err != nil {
 			return err
