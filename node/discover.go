@@ -268,15 +268,16 @@ type lookupRow struct {
 
 // Join asks to be let into a group. When it returns, the request is durable: the
 // node goes on trying, also after a restart, until a member has answered. JoinProgress
-// tells how far it is. Joining a group that one is in does nothing; one that this
-// device is out of, or waits to get into, is asked again at once.
+// tells how far it is. Joining a group that one is in calls off a leave
+// that waits, and else does nothing; one that this device is out of, or waits to get
+// into, is asked again at once.
 func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
 	if g := n.hosting(id); g != nil {
 		st, err := g.status(ctx)
 		switch {
 		case err != nil:
 			return err
-		case st.State == group.StateOut:
+		case st.State == group.StateOut || st.Leaving:
 			return g.askAgain(ctx, group.Join{})
 		case st.State == group.StateNew:
 			return g.ask(ctx)

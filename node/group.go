@@ -301,6 +301,8 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 		g.syncer.asked()
 	case group.RequestJoin:
 		g.joiner.ask(out)
+	case group.EndRequest:
+		g.joiner.end()
 	}
 }
 

@@ -165,6 +165,8 @@ func (n *Node) JoinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, erro
 	switch {
 	case err != nil:
 		return genesis.ID, err
+	case st.Leaving:
+		return genesis.ID, g.askAgain(ctx, group.Join{})
 	case st.State == group.StateMember || st.State == group.StateSyncing:
 		return genesis.ID, nil
 	case st.State == group.StateNew:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -55,19 +56,31 @@ type joiner struct {
 
 	mu       sync.Mutex
 	request  *group.RequestJoin // nil: nothing is asked
+	stop     context.CancelFunc // of the try with it; nil: none runs
 	progress JoinProgress
 	kick     chan struct{} // holds one
 }
 
 func newJoiner(g *hosted) *joiner { return &joiner{g: g, kick: make(chan struct{}, 1)} }
 
-// ask takes up a request of the machine's.
+// ask takes up a request of the machine's. Members that still work on another one are
+// listened to no longer.
 func (j *joiner) ask(r group.RequestJoin) {
-	j.mu.Lock()
-	j.request = &r
-	j.mu.Unlock()
+	j.change(&r)
 	j.report(StageContacting, "looking for members")
 	j.poke()
+}
+
+// end asks no more.
+func (j *joiner) end() { j.change(nil) }
+
+func (j *joiner) change(r *group.RequestJoin) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.stop != nil && !reflect.DeepEqual(j.request, r) {
+		j.stop()
+	}
+	j.request = r
 }
 
 // again asks at once, whatever the last answer was.
@@ -121,6 +134,15 @@ func (j *joiner) wanted() *group.RequestJoin {
 	return j.request
 }
 
+// begin gives what is wanted, and a context that lasts until something else is.
+func (j *joiner) begin(ctx context.Context) (*group.RequestJoin, context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancel(ctx)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stop = stop
+	return j.request, ctx, stop
+}
+
 // run asks member after member, with growing pauses, until one has let us in.
 func (j *joiner) run(ctx context.Context) {
 	pause := joinRetry
@@ -132,8 +154,13 @@ func (j *joiner) run(ctx context.Context) {
 		}
 	}()
 	for ctx.Err() == nil {
-		r := j.wanted()
+		r, asking, stop := j.begin(ctx)
 		if r == nil {
+			stop()
+			if span != nil { // it is in, without having been told
+				finish(span, nil)
+				span = nil
+			}
 			select {
 			case <-ctx.Done():
 				return
@@ -149,7 +176,9 @@ func (j *joiner) run(ctx context.Context) {
 		if renewing = r.Renewal != nil && !renewing; renewing {
 			turn = *r.Renewal
 		}
-		if j.try(trace.ContextWithSpan(ctx, span), turn, renewing) {
+		in := j.try(trace.ContextWithSpan(asking, span), turn, renewing)
+		stop()
+		if in {
 			finish(span, nil)
 			span = nil
 			j.mu.Lock()
@@ -172,7 +201,9 @@ func (j *joiner) run(ctx context.Context) {
 
 // try asks every member it can find, one after the other, and says whether this
 // device is in. That a renewal is denied says nothing of the request that is next.
+// What a member has answered is taken also when ctx ends.
 func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool {
+	take := context.WithoutCancel(ctx)
 	var asked, reached, waits int
 	denied, final := "", false
 	for p := range j.g.candidates(ctx) {
@@ -192,7 +223,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 		case wire.JoinWaiting: // another round
 			waits++
 		case wire.JoinRenew:
-			if _, err := j.g.loop.step(ctx, group.JoinAnswered{KeyPackage: r.KeyPackage, Renew: true}); err != nil {
+			if _, err := j.g.loop.step(take, group.JoinAnswered{KeyPackage: r.KeyPackage, Renew: true}); err != nil {
 				j.g.log.Debug("a fresh KeyPackage was asked for", "peer", p.ID, "err", err)
 				waits++
 				continue
@@ -203,7 +234,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 				denied, final = reply.Reason, reply.Final == 1
 			}
 		case wire.JoinWelcomed:
-			_, err := j.g.loop.step(ctx, group.JoinAnswered{KeyPackage: r.KeyPackage, Epoch: reply.Epoch, Welcome: reply.Welcome, Tree: tree})
+			_, err := j.g.loop.step(take, group.JoinAnswered{KeyPackage: r.KeyPackage, Epoch: reply.Epoch, Welcome: reply.Welcome, Tree: tree})
 			if err != nil {
 				j.g.log.Warn("a Welcome was refused", "peer", p.ID, "err", err)
 				denied = "a member sent a Welcome that does not hold: " + err.Error()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 
+	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
 )
@@ -133,5 +134,56 @@ func TestStrangerTakesNoInvite(t *testing.T) {
 			p, err := b.JoinProgress(w.Context(), id)
 			return err == nil && p.Stage == StageSynced
 		})
+	})
+}
+
+// TestJoinAgainAfterLeaving: who leaves and at once thinks better of it is in again
+// within seconds, though the members it asks may not know yet that it has left.
+func TestJoinAgainAfterLeaving(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for i := range 4 {
+			w.open(i, 0)
+		}
+		id := w.create(w.nodes[0], "tea house")
+		for i := 1; i < 4; i++ {
+			w.join(w.nodes[i], id)
+		}
+		guest := w.nodes[3]
+		for i := range 12 {
+			if _, err := guest.Leave(w.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(i) * 100 * time.Millisecond) // virtual
+			begun := time.Now()
+			w.join(guest, id)
+			if took := time.Since(begun); took > 5*time.Second {
+				t.Errorf("round %d: joining took %v", i, took)
+			}
+		}
+	})
+}
+
+// TestJoinCallsOffALeave: who still waits to leave, since nobody has what it wrote, stays
+// if it joins again.
+func TestJoinCallsOffALeave(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a, b := w.open(0), w.open(1, 0)
+		id := w.create(a, "tea house")
+		w.join(b, id)
+		w.net.Partition([]int{0}, []int{1})
+		w.send(b, id, "I am off")
+		if waits, err := b.Leave(w.Context(), id); err != nil || !waits {
+			t.Fatalf("the leave waits: %v, %v", waits, err)
+		}
+		if err := b.Join(w.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		w.net.HealAll()
+		w.shows(a, id, 5*time.Minute, "I am off")
+		time.Sleep(time.Minute) // virtual
+		st, err := b.hosting(id).status(w.Context())
+		if err != nil || st.State != group.StateMember || st.Members != 2 || st.Leaving {
+			t.Errorf("%+v, %v", st, err)
+		}
 	})
 }

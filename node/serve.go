@@ -290,7 +290,7 @@ func (s *server) group(ctx context.Context, id wire.GroupID) (api.Group, error) 
 	publication, _ := s.n.publisher.Status(id)
 	out := api.Group{
 		ID: id.String(), Policy: api.Policy(g.genesis.Policy.String()), Created: time.UnixMilli(int64(g.genesis.Created)), //nolint:gosec // checked
-		State: apiState(st.State), Missing: g.missing(st), Members: st.Members, Epoch: st.Epoch, EpochID: st.Position.String(),
+		State: apiState(st.State), Missing: g.missing(st), Leaving: st.Leaving, Members: st.Members, Epoch: st.Epoch, EpochID: st.Position.String(),
 		Authenticator: hex.EncodeToString(st.Authenticator), TreeHash: hex.EncodeToString(st.TreeHash), Topic: topic, Private: g.genesis.Private,
 		Published: publication.State == discovery.Published, TopicPeers: len(g.topicPeers()),
 		Outbox: st.Outbox, Gaps: st.Gaps, Parked: st.Parked, Entries: st.Entries, Cursor: cursor,

@@ -93,10 +93,14 @@ func (a *app) printGroups(groups []api.Group) error {
 }
 
 func state(g api.Group) string {
-	if g.Missing == "" {
-		return string(g.State)
+	s := string(g.State)
+	if g.Leaving {
+		s += ", leaving"
 	}
-	return fmt.Sprintf("%s (%s)", g.State, g.Missing)
+	if g.Missing != "" {
+		s += fmt.Sprintf(" (%s)", g.Missing)
+	}
+	return s
 }
 
 func (a *app) showCmd() *cobra.Command {
@@ -397,6 +401,7 @@ func (a *app) leaveCmd() *cobra.Command {
 		Short: "Leave a group",
 		Long: `Leave a group, with all devices of this user. What was read stays on this device. Messages
 that nobody else has yet are handed over first: the node goes on until a member has them.
+Until then "group join" calls it off.
 ` + namingHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {

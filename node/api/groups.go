@@ -57,6 +57,7 @@ type Group struct {
 	Created       time.Time  `json:"created"`
 	State         GroupState `json:"state"`
 	Missing       string     `json:"missing,omitempty"` // why it is not synced, for people
+	Leaving       bool       `json:"leaving,omitempty"` // this user goes once what it wrote is with a member who stays
 	Role          string     `json:"role,omitempty"`    // of this user
 	Members       int        `json:"members"`
 	Epoch         uint64     `json:"epoch"` // MLS epoch number

@@ -132,10 +132,15 @@ func (m *Machine) setProfile(now time.Time, item wire.Signed) (wire.EntryHash, e
 }
 
 // join asks to be let in with a fresh KeyPackage; a repetition asks with the same, for
-// as long as that can be used.
+// as long as that can be used. A member that waits to leave stays.
 func (m *Machine) join(now time.Time, in Join) error {
 	if m.own.Joined && m.roster.has(m.log.Device) {
-		return fmt.Errorf("joining: %w: already in the group", ErrState)
+		if !m.own.Leaving {
+			return fmt.Errorf("joining: %w: already in the group", ErrState)
+		}
+		m.own.Leaving = false
+		m.saveOwn()
+		return nil
 	}
 	if (in.Invite == nil) != (in.Key == nil) {
 		return fmt.Errorf("joining: %w: an invite comes with its key", ErrState)
@@ -181,6 +186,9 @@ func (m *Machine) requestJoin() {
 // setRequest changes what this device asks with; nil: it asks no more.
 func (m *Machine) setRequest(r *wire.JoinRequest) {
 	m.putRequest(rowJoin, m.request, r)
+	if r == nil && m.request != nil {
+		m.ready.Messages = append(m.ready.Messages, EndRequest{})
+	}
 	m.request = r
 }
 

@@ -61,16 +61,22 @@ type Publish struct {
 // Ask wants a sync with a member soon: entries, seals or a tree are missing.
 type Ask struct{ Why string }
 
-// RequestJoin wants this request carried to any member, again and again until
-// a JoinAnswered with a Welcome was stepped; if there is a renewal, the two in turn.
+// RequestJoin wants this request carried to any member, instead of what was wanted
+// before, again and again until a JoinAnswered with a Welcome was stepped; if there is a
+// renewal, the two in turn.
 type RequestJoin struct {
 	Request wire.JoinRequest
 	Renewal *wire.JoinRequest
 }
 
+// EndRequest takes a RequestJoin back: this device is in, perhaps without a Welcome, or
+// may not come in.
+type EndRequest struct{}
+
 func (Publish) outbound()     {}
 func (Ask) outbound()         {}
 func (RequestJoin) outbound() {}
+func (EndRequest) outbound()  {}
 
 // EventKind says what happened.
 type EventKind string
