@@ -13,7 +13,7 @@ import (
 )
 
 // maxRecent is how many of the node's events are kept for those who come late.
-const maxRecent = 4096
+const maxRecent = 1024
 
 // NodeEvent is one thing that happened on the node. Those of a group are also in
 // that group's durable events, where they have a cursor of their own.
