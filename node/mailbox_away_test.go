@@ -441,3 +441,32 @@ func TestMailingRowOfBefore(t *testing.T) {
 		t.Fatalf("%+v, %v", row, err)
 	}
 }
+
+// TestMailboxUsedAgain has a mailbox taken away and given back before a round forgets it:
+// what was written in between gets there.
+func TestMailboxUsedAgain(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.postOffice(0, MailboxConfig{})
+		a, b := w.open(1, 0), w.open(2, 0)
+		id := w.create(a, "back again")
+		w.join(b, id)
+		w.assign(a, id, 0)
+		w.uses(b, id)
+		w.delivered(b, id)
+		w.close(2)
+		w.delivered(a, id)
+		if err := a.RemoveMailbox(w.Context(), id, w.net.PeerID(0)); err != nil {
+			w.Fatal(err)
+		}
+		w.send(a, id, "in between")
+		if err := a.AddMailbox(w.Context(), id, w.net.AddrInfo(0)); err != nil {
+			w.Fatal(err)
+		}
+		w.send(a, id, "afterwards")
+		time.Sleep(2 * time.Hour) // virtual
+		w.delivered(a, id)
+		w.close(1)
+		b = w.open(2, 0)
+		w.shows(b, id, 10*time.Minute, "in between", "afterwards")
+	})
+}

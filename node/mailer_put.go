@@ -70,12 +70,12 @@ func (x *mailer) outbox(m *group.Machine, ready group.Ready) []storage.Write {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.assigned = len(mailboxes) > 0
-	if !x.assigned {
-		return nil
-	}
 	reached := slices.ContainsFunc(mailboxes, func(p wire.LinkPeer) bool { return x.at[peer.ID(p.Peer)] != nil })
 	if !reached {
-		return nil
+		if len(ready.Messages)+len(ready.Came) == 0 {
+			return nil
+		}
+		return x.owe() // what is not forgotten yet may be used again
 	}
 	out := x.came(ready.Came)
 	for _, msg := range ready.Messages {
