@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -10,7 +11,9 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 
+	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
+	"github.com/pandanode/pandanode/storage"
 )
 
 // TestMailboxBacklog has what was written before its author knew of the mailbox, what
@@ -468,5 +471,74 @@ func TestMailboxUsedAgain(t *testing.T) {
 		w.close(1)
 		b = w.open(2, 0)
 		w.shows(b, id, 10*time.Minute, "in between", "afterwards")
+	})
+}
+
+// TestMailboxGivenUpDurably has a mailbox given up, and one forgotten, while the store
+// takes nothing, and then once more: after a restart it is not taken for one that got all.
+func TestMailboxGivenUpDurably(t *testing.T) {
+	inWorld(t, func(w *world) {
+		office := w.postOffice(0, MailboxConfig{})
+		a, b := w.open(1, 0), w.open(2, 0)
+		id := w.create(a, "given up")
+		w.join(b, id)
+		w.assign(a, id, 0)
+		w.close(2)
+		p := office.host.ID()
+		w.close(0)
+		for i := range 5 {
+			w.send(a, id, fmt.Sprint(i))
+		}
+		g := a.hosting(id)
+		var mailboxes []wire.LinkPeer
+		held := make(map[wire.KeyID]bool)
+		if err := g.loop.look(w.Context(), func(m *group.Machine) error {
+			mailboxes = m.Mailboxes()
+			for _, b := range m.Boxes(nil) {
+				held[b.Key] = true
+			}
+			return nil
+		}); err != nil {
+			w.Fatal(err)
+		}
+		full := false
+		loaded := func() *mailer {
+			x := newMailer(g)
+			x.apply = func(b storage.Batch) error {
+				if full {
+					return storage.ErrNoSpace
+				}
+				return a.apply(b)
+			}
+			if err := x.load(); err != nil {
+				w.Fatal(err)
+			}
+			x.maxPosts = 4
+			x.state[p] = &mailboxState{err: errMailFull}
+			return x
+		}
+		for name, once := range map[string]func(*mailer) error{
+			"forgotten": func(x *mailer) error { return x.forget(nil) },
+			"given up":  func(x *mailer) error { _, err := x.clean(mailboxes, held); return err },
+		} {
+			x := loaded()
+			if row := x.at[p]; row == nil || row.Owed != 0 {
+				w.Fatalf("%s: %+v", name, row)
+			}
+			full = true
+			if err := once(x); !errors.Is(err, storage.ErrNoSpace) {
+				w.Fatalf("%s: %v", name, err)
+			}
+			full = false
+			if err := once(x); err != nil {
+				w.Fatal(name, err)
+			}
+			if y := loaded(); y.at[p] != nil {
+				w.Errorf("%s: after a restart it lacks nothing: %+v", name, y.at[p])
+			}
+			if err := a.apply(storage.Batch{Writes: []storage.Write{{Key: g.mailingKey(p), Value: wire.Marshal(new(mailingRow))}}}); err != nil {
+				w.Fatal(err)
+			}
+		}
 	})
 }

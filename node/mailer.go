@@ -77,6 +77,7 @@ func (g *hosted) mailingKey(p peer.ID) []byte {
 // the transaction that makes it durable, so that a crash loses none of it.
 type mailer struct {
 	g        *hosted
+	apply    func(storage.Batch) error
 	kick     chan struct{} // holds one
 	maxPosts int
 	maxBytes int64
@@ -108,7 +109,7 @@ type mailboxState struct {
 
 func newMailer(g *hosted) *mailer {
 	return &mailer{
-		g: g, kick: make(chan struct{}, 1), maxPosts: maxPosts, maxBytes: maxPostBytes, at: make(map[peer.ID]*mailingRow), reading: make(map[peer.ID]*mailReading),
+		g: g, apply: g.n.apply, kick: make(chan struct{}, 1), maxPosts: maxPosts, maxBytes: maxPostBytes, at: make(map[peer.ID]*mailingRow), reading: make(map[peer.ID]*mailReading),
 		state: make(map[peer.ID]*mailboxState), seen: make(map[wire.Hash][]wire.EntryHash), late: make(map[wire.EntryHash]time.Time),
 	}
 }
@@ -311,25 +312,31 @@ func (x *mailer) forget(mailboxes []wire.LinkPeer) error {
 	defer x.mu.Unlock()
 	x.assigned = len(mailboxes) > 0
 	var b storage.Batch
+	var gone []peer.ID
 	for p := range x.at {
 		if !slices.ContainsFunc(mailboxes, func(m wire.LinkPeer) bool { return peer.ID(m.Peer) == p }) {
 			b.Writes = append(b.Writes, storage.Write{Key: x.g.mailingKey(p)})
-			delete(x.at, p)
-			delete(x.reading, p)
-			delete(x.state, p)
+			gone = append(gone, p)
 		}
 	}
 	if !x.assigned {
 		for e := range x.late {
 			b.Writes = append(b.Writes, storage.Write{Key: x.g.lateKey(e)})
 		}
-		clear(x.late)
 	}
 	if b.Writes == nil {
 		return nil
 	}
-	if err := x.g.n.apply(b); err != nil {
+	if err := x.apply(b); err != nil {
 		return err
+	}
+	for _, p := range gone {
+		delete(x.at, p)
+		delete(x.reading, p)
+		delete(x.state, p)
+	}
+	if !x.assigned {
+		clear(x.late)
 	}
 	return x.dropBoxed(func(p peer.ID, _ wire.KeyID) bool { return x.at[p] != nil })
 }
@@ -352,7 +359,7 @@ func (x *mailer) save(p peer.ID, change func(*mailingRow)) error {
 	if x.at[p] != nil && string(before) == string(after) {
 		return nil
 	}
-	if err := x.g.n.apply(storage.Batch{Writes: []storage.Write{{Key: x.g.mailingKey(p), Value: after}}}); err != nil {
+	if err := x.apply(storage.Batch{Writes: []storage.Write{{Key: x.g.mailingKey(p), Value: after}}}); err != nil {
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	x.at[p] = next

@@ -45,7 +45,7 @@ func (x *mailer) write(change func(set func(key, value []byte))) error {
 	var all []storage.Write
 	change(func(key, value []byte) { all = append(all, storage.Write{Key: key, Value: value}) })
 	for some := range slices.Chunk(all, 1024) {
-		if err := x.g.n.apply(storage.Batch{Writes: some}); err != nil {
+		if err := x.apply(storage.Batch{Writes: some}); err != nil {
 			return fmt.Errorf("%w: %w", ErrStore, err)
 		}
 	}

@@ -108,19 +108,17 @@ func (x *mailer) clean(mailboxes []wire.LinkPeer, held map[wire.KeyID]bool) (wai
 		return 0, err
 	}
 	x.mu.Lock()
-	var b storage.Batch
 	size := int64(0)
 	for _, p := range all {
 		size += int64(p.size)
 	}
-	tooMuch := len(all) > x.maxPosts/2 || size > x.maxBytes/2
-	for _, m := range mailboxes {
-		p := peer.ID(m.Peer)
-		if st := x.state[p]; tooMuch && x.at[p] != nil && st != nil && st.err != nil && !st.busy {
-			delete(x.at, p)
-			b.Writes = append(b.Writes, storage.Write{Key: x.g.mailingKey(p)})
+	if len(all) > x.maxPosts/2 || size > x.maxBytes/2 {
+		if err := x.giveUp(mailboxes); err != nil {
+			x.mu.Unlock()
+			return len(all), err
 		}
 	}
+	var b storage.Batch
 	for _, p := range all {
 		wanted := false
 		for _, row := range x.at {
@@ -137,11 +135,26 @@ func (x *mailer) clean(mailboxes []wire.LinkPeer, held map[wire.KeyID]bool) (wai
 		return waiting, nil
 	}
 	for some := range slices.Chunk(b.Writes, 1024) {
-		if err := x.g.n.apply(storage.Batch{Writes: some}); err != nil {
+		if err := x.apply(storage.Batch{Writes: some}); err != nil {
 			return waiting, err
 		}
 	}
 	return waiting, x.recount()
+}
+
+// giveUp drops what is kept of mailboxes whose last visit failed. The caller holds mu.
+func (x *mailer) giveUp(mailboxes []wire.LinkPeer) error {
+	for _, m := range mailboxes {
+		p := peer.ID(m.Peer)
+		if st := x.state[p]; x.at[p] == nil || st == nil || st.err == nil || st.busy {
+			continue
+		}
+		if err := x.apply(storage.Batch{Writes: []storage.Write{{Key: x.g.mailingKey(p)}}}); err != nil {
+			return err // it is not given up as long as its row says that it got all
+		}
+		delete(x.at, p)
+	}
+	return nil
 }
 
 // errMailFull and errMailClosed say why a mailbox does not take envelopes.
