@@ -542,3 +542,38 @@ func TestMailboxGivenUpDurably(t *testing.T) {
 		}
 	})
 }
+
+// TestMailboxKeyOnTheWay has a transport key come while a mailbox is visited: what is to
+// be put under it is still owed, and still late, until a visit that knows of its box.
+func TestMailboxKeyOnTheWay(t *testing.T) {
+	inWorld(t, func(w *world) {
+		office := w.postOffice(0, MailboxConfig{})
+		a, b := w.open(1, 0), w.open(2, 0)
+		id := w.create(a, "a new key")
+		w.join(b, id)
+		w.assign(a, id, 0)
+		w.uses(b, id)
+		w.close(2)
+		p := office.host.ID()
+		w.net.Cut(0, 1)
+		entry := wire.EntryHash(w.send(a, id, "nobody has it"))
+		x := newMailer(a.hosting(id))
+		if err := x.load(); err != nil {
+			w.Fatal(err)
+		}
+		row := new(mailingRow)
+		row.owe(time.Now().Add(-100 * owingTurn))
+		x.at[p] = row
+		x.late[entry] = time.Now().Add(-100 * lateTurn)
+		r := &mailReading{boxes: make(map[wire.KeyID]*boxReading)}
+		if err := x.bring(w.Context(), p, nil, r); err != nil { // it knows of no box
+			w.Fatal(err)
+		}
+		if x.at[p].Owed == 0 || x.at[p].Own || !r.tried.IsZero() {
+			w.Errorf("nothing is owed: %+v", x.at[p])
+		}
+		if _, is := x.late[entry]; !is {
+			w.Error("all members are said to have it")
+		}
+	})
+}

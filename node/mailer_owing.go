@@ -113,11 +113,13 @@ func (x *mailer) bring(ctx context.Context, p peer.ID, boxes []group.Box, r *mai
 		r.tried = time.Now()
 	}
 	var failed error
+	later := false
 	proven := maps.Clone(l.late)
 	for _, o := range all {
 		at := slices.IndexFunc(boxes, func(b group.Box) bool { return b.Key == o.Key })
 		if at < 0 {
-			continue // its key came just now
+			later = true // its key came just now: the next visit reads the box first
+			continue
 		}
 		var missing []wire.EntryHash
 		for _, e := range o.Entries {
@@ -134,6 +136,10 @@ func (x *mailer) bring(ctx context.Context, p peer.ID, boxes []group.Box, r *mai
 	}
 	if failed != nil {
 		return failed
+	}
+	if later {
+		r.tried = time.Time{}
+		return nil
 	}
 	if err := x.nobodyLacks(slices.Collect(maps.Keys(proven))); err != nil || !l.owed {
 		return err
