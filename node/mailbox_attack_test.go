@@ -150,7 +150,7 @@ func TestMailboxLies(t *testing.T) {
 				reply.Heads = []wire.MailHead{{At: 1}}
 			}
 			return reply
-		}, false},
+		}, true},
 		"never ends": {func(r *wire.MailRequest, reply *wire.MailReply) *wire.MailReply {
 			if r.List != nil {
 				reply.Heads = []wire.MailHead{{At: 1 << 63}}

@@ -577,3 +577,48 @@ func TestMailboxKeyOnTheWay(t *testing.T) {
 		}
 	})
 }
+
+// TestMailboxReadInParts has a member on a slow line, that is never up for as long as it
+// takes to read what came: it gets to the end, and what it says itself does not wait for that.
+func TestMailboxReadInParts(t *testing.T) {
+	inWorld(t, func(w *world) {
+		office := w.postOffice(0, MailboxConfig{})
+		a, b := w.open(1, 0), w.open(2, 0)
+		id := w.create(a, "in parts")
+		w.join(b, id)
+		w.assign(a, id, 0)
+		w.uses(b, id)
+		w.delivered(b, id)
+		w.close(2)
+		const many = 40
+		var want []string
+		for i := range many {
+			want = append(want, fmt.Sprint(i))
+			w.send(a, id, want[i])
+		}
+		w.delivered(a, id)
+		w.close(1)
+		lie(office, func(r *wire.MailRequest, reply *wire.MailReply) *wire.MailReply {
+			if len(reply.Items) > 0 {
+				reply.Items = reply.Items[:1]
+				time.Sleep(20 * time.Second) // virtual
+			}
+			return reply
+		})
+		before, _ := office.Mailbox()
+		for range 10 {
+			b = w.open(2, 0)
+			if len(want) == many {
+				want = append(want, "from b")
+				w.send(b, id, "from b")
+			}
+			time.Sleep(3 * time.Minute) // virtual
+			w.close(2)
+			if after, _ := office.Mailbox(); after.Envelopes == before.Envelopes {
+				w.Error("what it said is not there")
+			}
+		}
+		b = w.open(2, 0)
+		w.shows(b, id, time.Minute, want...)
+	})
+}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -377,7 +378,8 @@ func (x *mailer) durable(p peer.ID, k wire.KeyID) mailingBoxR {
 	return mailingBoxR{Key: k}
 }
 
-// visit reads a mailbox and puts what it has not taken.
+// visit reads a mailbox and puts what it has not taken: first, since there may be so much
+// to read that no visit gets to its end.
 func (x *mailer) visit(ctx context.Context, at wire.LinkPeer) error {
 	ctx, cancel := context.WithTimeout(ctx, mailTimeout)
 	defer cancel()
@@ -392,6 +394,10 @@ func (x *mailer) visit(ctx context.Context, at wire.LinkPeer) error {
 		x.reading[p] = r
 	}
 	x.mu.Unlock()
+	full := x.putBefore(ctx, p, r)
+	if full != nil && !errors.Is(full, errMailFull) && !errors.Is(full, errMailClosed) {
+		return full
+	}
 	boxes, err := x.readAll(ctx, p, r)
 	if err != nil {
 		return err
@@ -399,6 +405,9 @@ func (x *mailer) visit(ctx context.Context, at wire.LinkPeer) error {
 	// From here on what is published is kept for this mailbox.
 	if err := x.save(p, func(*mailingRow) {}); err != nil {
 		return err
+	}
+	if errors.Is(full, errMailFull) {
+		return full
 	}
 	if err := x.putAll(ctx, p, boxes, r); err != nil {
 		return err

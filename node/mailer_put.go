@@ -177,6 +177,22 @@ func (x *mailer) putAll(ctx context.Context, p peer.ID, boxes []group.Box, r *ma
 	return errors.Join(errs...)
 }
 
+// putBefore is putAll before anything is read.
+func (x *mailer) putBefore(ctx context.Context, p peer.ID, r *mailReading) error {
+	boxes, _, err := x.boxes(ctx, p)
+	if err != nil {
+		return err
+	}
+	for _, b := range boxes {
+		if r.boxes[b.Key] == nil {
+			if r.boxes[b.Key], err = x.newBoxReading(p, b.Key); err != nil {
+				return err
+			}
+		}
+	}
+	return x.putAll(ctx, p, boxes, r)
+}
+
 // put is putAll for one box.
 func (x *mailer) put(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *boxReading) error {
 	all, err := x.posted()

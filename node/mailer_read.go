@@ -193,10 +193,17 @@ func (x *mailer) read(ctx context.Context, p peer.ID, b group.Box, r *boxReading
 		if reply.Heads[0].At <= r.at {
 			return fmt.Errorf("%w: the mailbox lists what came before", errProtocol)
 		}
-		wanted := x.unseen(r, reply.Heads)
-		if err := x.take(ctx, s, r, wanted); err != nil {
-			r.open = slices.DeleteFunc(r.open, func(at uint64) bool { return at > r.at }) // they are listed again
-			return err
+		for wanted := x.unseen(r, reply.Heads); len(wanted) > 0; {
+			rest, err := x.takeSome(ctx, s, r, wanted)
+			if err != nil {
+				r.open = slices.DeleteFunc(r.open, func(at uint64) bool { return at > r.at }) // they are listed again
+				return err
+			}
+			r.at = wanted[len(wanted)-len(rest)-1]
+			wanted = rest
+			if err := x.saveAfter(p, b, r); err != nil { // who has little time, or a slow line, gets on all the same
+				return err
+			}
 		}
 		r.at = reply.Heads[len(reply.Heads)-1].At
 	}
@@ -285,43 +292,47 @@ func (x *mailer) begun(p peer.ID, b group.Box, r *boxReading, life uint64, chang
 
 // take fetches envelopes and steps them. Those that are of no use yet, since what they
 // build on is not here, are open; what is of none for good is not fetched again.
-func (x *mailer) take(ctx context.Context, s *mailStream, r *boxReading, cursors []uint64) error {
-	for len(cursors) > 0 {
-		some := cursors[:min(len(cursors), wire.MaxMailFetch)]
-		reply, err := s.ask(wire.MailRequest{Fetch: some})
-		if err != nil {
-			return err
-		}
-		for _, item := range reply.Items {
-			if !slices.Contains(some, item.At) {
-				return fmt.Errorf("%w: the mailbox gave what was not asked for", errProtocol)
-			}
-			x.g.n.metrics.MailGot.Add(1)
-			envelope := wire.Unboxed(s.box.Tag, s.box.Key, item.Boxed)
-			out, err := x.g.loop.step(ctx, group.Envelope{Bytes: envelope})
-			x.boxed(r, item.At, out.Entries)
-			switch verdict := verdictOf(out, err); {
-			case errors.Is(err, ErrStore), errors.Is(err, ErrClosed), errors.Is(err, errCrashed), ctx.Err() != nil:
-				return err // it is read again
-			case err == nil:
-				x.saw(envelope, out.Entries)
-			case verdict == group.Reject:
-				x.g.log.Debug("an envelope from a mailbox is no good", "peer", s.peer, "err", err)
-			case group.Waits(err):
-				r.vain += len(item.Boxed)
-				if r.open = append(r.open, item.At); len(r.open) > maxOpenMail {
-					r.open, r.missed = r.open[1:], true
-				}
-			default:
-				x.g.log.Debug("an envelope from a mailbox is of no use", "peer", s.peer, "err", err)
-			}
-		}
-		if len(reply.Items) == 0 {
-			cursors = cursors[len(some):] // gone
-			continue
-		}
-		last := reply.Items[len(reply.Items)-1].At
-		cursors = cursors[slices.Index(cursors, last)+1:]
+func (x *mailer) take(ctx context.Context, s *mailStream, r *boxReading, cursors []uint64) (err error) {
+	for len(cursors) > 0 && err == nil {
+		cursors, err = x.takeSome(ctx, s, r, cursors)
 	}
-	return nil
+	return err
+}
+
+// takeSome is take of as many as the mailbox gives at once, and gives the rest.
+func (x *mailer) takeSome(ctx context.Context, s *mailStream, r *boxReading, cursors []uint64) (rest []uint64, err error) {
+	some := cursors[:min(len(cursors), wire.MaxMailFetch)]
+	reply, err := s.ask(wire.MailRequest{Fetch: some})
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range reply.Items {
+		if !slices.Contains(some, item.At) {
+			return nil, fmt.Errorf("%w: the mailbox gave what was not asked for", errProtocol)
+		}
+		x.g.n.metrics.MailGot.Add(1)
+		envelope := wire.Unboxed(s.box.Tag, s.box.Key, item.Boxed)
+		out, err := x.g.loop.step(ctx, group.Envelope{Bytes: envelope})
+		x.boxed(r, item.At, out.Entries)
+		switch verdict := verdictOf(out, err); {
+		case errors.Is(err, ErrStore), errors.Is(err, ErrClosed), errors.Is(err, errCrashed), ctx.Err() != nil:
+			return nil, err // it is read again
+		case err == nil:
+			x.saw(envelope, out.Entries)
+		case verdict == group.Reject:
+			x.g.log.Debug("an envelope from a mailbox is no good", "peer", s.peer, "err", err)
+		case group.Waits(err):
+			r.vain += len(item.Boxed)
+			if r.open = append(r.open, item.At); len(r.open) > maxOpenMail {
+				r.open, r.missed = r.open[1:], true
+			}
+		default:
+			x.g.log.Debug("an envelope from a mailbox is of no use", "peer", s.peer, "err", err)
+		}
+	}
+	if len(reply.Items) == 0 {
+		return cursors[len(some):], nil // gone
+	}
+	last := reply.Items[len(reply.Items)-1].At
+	return cursors[slices.Index(cursors, last)+1:], nil
 }
