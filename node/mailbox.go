@@ -83,6 +83,10 @@ type mailBoxRow struct {
 	// Voucher is the box whose key, in somebody's hands, had this one opened; empty: its
 	// opener opened it. Of a box that was vouched for too, it is the first in the row.
 	Voucher []byte `cbor:"8,keyasint,omitempty"`
+
+	// The clock was ahead when it took some envelopes: those before Below came by By.
+	Below uint64 `cbor:"9,keyasint,omitempty"`
+	By    uint64 `cbor:"10,keyasint,omitempty"`
 }
 
 // mailHeadRow is what is kept of an envelope beside its bytes.
@@ -484,38 +488,71 @@ func (m *mailbox) fetch(box wire.BoxID, cursors []uint64) ([]wire.MailItem, erro
 // that is for a mailbox that lost something, not for one where it got old.
 func (m *mailbox) sweep(now time.Time) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	limit := uint64(max(now.Add(-m.cfg.Lifetime).UnixMilli(), 0)) //nolint:gosec // not negative
-	for id, box := range m.boxes {
-		for box.Count > 0 && box.Oldest <= limit {
-			next, err := m.sweepBox(id, *box, limit)
-			if err != nil {
+	boxes := slices.Collect(maps.Keys(m.boxes))
+	m.mu.Unlock()
+	for _, id := range boxes {
+		for more := true; more; { // who asks for something has a turn between
+			var err error
+			if more, err = m.sweepBox(id, now); err != nil {
 				return err
 			}
-			m.count(box, -1)
-			m.count(next, 1)
-			m.boxes[id], box = next, next
-		}
-		if box.Count == 0 && time.UnixMilli(int64(box.Put)).Add(2*m.cfg.Lifetime).Before(now) { //nolint:gosec // written by this node
-			if err := m.n.apply(storage.Batch{Writes: []storage.Write{{Key: boxKey(keyBox, id)}}}); err != nil {
-				return err
-			}
-			delete(m.boxes, id)
-			m.count(box, -1)
 		}
 	}
 	return nil
 }
 
-// sweepBox deletes up to sweepAtOnce envelopes of a box and gives what is left of it.
-func (m *mailbox) sweepBox(id wire.BoxID, box mailBoxRow, limit uint64) (*mailBoxRow, error) {
+// sweepBox is sweep of one box, by parts.
+func (m *mailbox) sweepBox(id wire.BoxID, now time.Time) (more bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	box := m.boxes[id]
+	if box == nil {
+		return false, nil
+	}
+	limit := now.Add(-m.cfg.Lifetime)
 	var b storage.Batch
-	drop := func(key []byte) { b.Writes = append(b.Writes, storage.Write{Key: key}) }
+	next, at := *box, milliseconds(now)
+	switch {
+	case box.Oldest > at || box.Put > at:
+		next.Below, next.By = box.Next, at
+		next.Oldest, next.Put = min(box.Oldest, at), min(box.Put, at)
+	case box.Count > 0 && !time.UnixMilli(int64(box.Oldest)).After(limit): //nolint:gosec // not after now
+		if b.Writes, err = m.dropOld(id, &next, limit); err != nil {
+			return false, err
+		}
+	case box.Count == 0 && time.UnixMilli(int64(box.Put)).Before(limit.Add(-m.cfg.Lifetime)): //nolint:gosec // not after now
+		if err := m.n.apply(storage.Batch{Writes: []storage.Write{{Key: boxKey(keyBox, id)}}}); err != nil {
+			return false, err
+		}
+		delete(m.boxes, id)
+		m.count(box, -1)
+		return false, nil
+	default:
+		return false, nil
+	}
+	b.Writes = append(b.Writes, storage.Write{Key: boxKey(keyBox, id), Value: wire.Marshal(&next)})
+	if err := m.n.apply(b); err != nil {
+		return false, err
+	}
+	m.count(box, -1)
+	m.count(&next, 1)
+	m.boxes[id] = &next
+	return true, nil
+}
+
+// dropOld gives the writes that delete up to sweepAtOnce envelopes of a box that came by
+// limit, and takes them out of its row.
+func (m *mailbox) dropOld(id wire.BoxID, box *mailBoxRow, limit time.Time) (writes []storage.Write, err error) {
+	drop := func(key []byte) { writes = append(writes, storage.Write{Key: key}) }
 	gone, seen := 0, false
-	if err := m.heads(id, 0, func(at uint64, row *mailHeadRow) error {
+	err = m.heads(id, 0, func(at uint64, row *mailHeadRow) error {
 		seen = true
-		if row.Came > limit || gone == sweepAtOnce {
-			box.Oldest = row.Came
+		came := row.Came
+		if at < box.Below {
+			came = min(came, box.By)
+		}
+		if gone == sweepAtOnce || time.UnixMilli(int64(min(came, math.MaxInt64))).After(limit) { //nolint:gosec // bounded
+			box.Oldest = came
 			return errEnough
 		}
 		gone++
@@ -525,14 +562,11 @@ func (m *mailbox) sweepBox(id wire.BoxID, box mailBoxRow, limit uint64) (*mailBo
 		box.Count--
 		box.Bytes -= row.Size + mailOverhead
 		return nil
-	}); err != nil {
-		return nil, err
-	}
+	})
 	if !seen {
 		box.Count, box.Bytes = 0, 0 // the row said more than was there
 	}
-	b.Writes = append(b.Writes, storage.Write{Key: boxKey(keyBox, id), Value: wire.Marshal(&box)})
-	return &box, m.n.apply(b)
+	return writes, err
 }
 
 // MailboxStatus is what this node keeps for others.

@@ -129,6 +129,41 @@ func TestMailboxLimits(t *testing.T) {
 	})
 }
 
+// TestMailboxClockAhead fills a box while the clock is years ahead: once it is right again,
+// what is there gets old in its lifetime, and so does what comes after it.
+func TestMailboxClockAhead(t *testing.T) {
+	inWorld(t, func(w *world) {
+		office := w.postOffice(0, MailboxConfig{Lifetime: time.Hour})
+		now, c := time.Now(), &mailCaller{peer: "a", box: wire.BoxID{1}}
+		after := func(d time.Duration, put, want int) {
+			w.Helper()
+			now = now.Add(d)
+			for range put {
+				if reply, _, err := office.mailbox.answer(now, c, &wire.MailRequest{Put: [][]byte{envelopeOf(t, 10)}}); err != nil || reply.Taken != 1 {
+					w.Fatalf("%+v, %v", reply, err)
+				}
+			}
+			if err := office.mailbox.sweep(now); err != nil {
+				w.Fatal(err)
+			}
+			if st, _ := office.Mailbox(); st.Envelopes != want {
+				w.Fatalf("wants %d, has %+v", want, st)
+			}
+		}
+		const years = 10 * 365 * 24 * time.Hour
+		after(years, 2*sweepAtOnce, 2*sweepAtOnce)
+		after(-years, 0, 2*sweepAtOnce)
+		after(30*time.Minute, 3, 2*sweepAtOnce+3)
+		after(29*time.Minute, 0, 2*sweepAtOnce+3)
+		after(time.Minute, 0, 3)
+		after(30*time.Minute, 0, 0)
+		after(3*time.Hour, 0, 0)
+		if st, _ := office.Mailbox(); st.Boxes != 0 {
+			w.Fatalf("an empty box stays: %+v", st)
+		}
+	})
+}
+
 // TestMailboxFull has a mailbox run out of room: what it does not take waits, and goes
 // there when there is room again.
 func TestMailboxFull(t *testing.T) {
