@@ -149,7 +149,7 @@ func (g *hosted) refused(source, from string, err error) {
 	}
 	reason := refusal(err)
 	g.n.metrics.Refusals.WithLabelValues(source, string(reason)).Inc()
-	if slices.Contains(usual, reason) || errors.Is(err, context.Canceled) || errors.Is(err, ErrClosed) || errors.Is(err, ErrStore) {
+	if slices.Contains(usual, reason) || undecided(err) {
 		return
 	}
 	t, now, k := g.tally, uint64(time.Now().UnixMilli()), [2]string{source, string(reason)} //nolint:gosec // after 1970

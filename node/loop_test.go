@@ -274,3 +274,18 @@ func TestStoreThatTakesNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestNoVerdict has the node come to no verdict: nobody is blamed, and nothing is taken for
+// read, which would lose it.
+func TestNoVerdict(t *testing.T) {
+	for _, ours := range []error{ErrStore, group.ErrCorrupt, ErrClosed, errCrashed, context.Canceled, context.DeadlineExceeded} {
+		if v := verdictOf(group.Outcome{}, fmt.Errorf("a step: %w", ours)); v != group.Ignore {
+			t.Errorf("%v: %v", ours, v)
+		}
+	}
+	for _, v := range []group.Verdict{group.Accept, group.Ignore, group.Reject} {
+		if got := verdictOf(group.Outcome{Verdict: v}, group.ErrForged); got != v {
+			t.Errorf("the machine said %v: %v", v, got)
+		}
+	}
+}

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -315,7 +314,7 @@ func (x *mailer) takeSome(ctx context.Context, s *mailStream, r *boxReading, cur
 		out, err := x.g.loop.step(ctx, group.Envelope{Bytes: envelope})
 		x.boxed(r, item.At, out.Entries)
 		switch verdict := verdictOf(out, err); {
-		case errors.Is(err, ErrStore), errors.Is(err, ErrClosed), errors.Is(err, errCrashed), ctx.Err() != nil:
+		case undecided(err), ctx.Err() != nil:
 			return nil, err // it is read again
 		case err == nil:
 			x.saw(envelope, out.Entries)

@@ -557,7 +557,7 @@ func (x *exchange) take(ctx context.Context, in group.Input) (group.Outcome, err
 	if err != nil && verdictOf(out, err) == group.Reject {
 		return out, fmt.Errorf("%w: %w", errMisbehaved, err)
 	}
-	if errors.Is(err, ErrStore) || errors.Is(err, ErrClosed) || ctx.Err() != nil {
+	if undecided(err) || ctx.Err() != nil {
 		return out, err
 	}
 	return out, nil

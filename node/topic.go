@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -105,15 +106,20 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic,
 	return out, nil
 }
 
-// verdictOf is the machine's verdict, or Ignore where it did not come to one: the
-// node is busy, closing, or could not write.
+// verdictOf is the machine's verdict, or Ignore where it did not come to one.
 func verdictOf(out group.Outcome, err error) group.Verdict {
-	for _, ours := range []error{ErrStore, ErrClosed, errCrashed, context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, ours) {
-			return group.Ignore
-		}
+	if undecided(err) {
+		return group.Ignore
 	}
 	return out.Verdict
+}
+
+// undecided says that an error tells nothing of the input: the node is busy, closing,
+// could not write, or cannot read what it wrote.
+func undecided(err error) bool {
+	return slices.ContainsFunc([]error{
+		ErrStore, group.ErrCorrupt, ErrClosed, errCrashed, context.Canceled, context.DeadlineExceeded,
+	}, func(ours error) bool { return errors.Is(err, ours) })
 }
 
 // publish gives an envelope to the mesh. It fails only when the node closes.
