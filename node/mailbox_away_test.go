@@ -578,6 +578,23 @@ func TestMailboxKeyOnTheWay(t *testing.T) {
 	})
 }
 
+// TestMailboxClockSetBack notes what is owed, and what is late, while the clock is ahead:
+// it is put when the clock is right again, not when it gets there.
+func TestMailboxClockSetBack(t *testing.T) {
+	inWorld(t, func(w *world) {
+		office := w.postOffice(0, MailboxConfig{})
+		a := w.open(1, 0)
+		id := w.create(a, "a clock ahead")
+		x := newMailer(a.hosting(id))
+		p, ahead, entry := office.host.ID(), time.Now().Add(1000*time.Hour), wire.EntryHash{1}
+		x.at[p] = &mailingRow{Owed: milliseconds(ahead)}
+		x.late[entry] = ahead
+		if l, err := x.lacks(w.Context(), p, &mailReading{}); err != nil || !l.owed || !l.others || !l.late[entry] {
+			w.Fatalf("%+v, %v", l, err)
+		}
+	})
+}
+
 // TestMailboxReadInParts has a member on a slow line, that is never up for as long as it
 // takes to read what came: it gets to the end, and what it says itself does not wait for that.
 func TestMailboxReadInParts(t *testing.T) {

@@ -56,6 +56,13 @@ func (l *lacking) wants(e group.OwingEntry) bool {
 	return l.owed && (e.Own || l.others) || l.late[e.Hash]
 }
 
+// passed says whether so much time went by since then. A clock that was set back does not
+// tell: waiting for it to get there again could take years.
+func passed(since, now time.Time, much time.Duration) bool {
+	ago := now.Sub(since)
+	return ago < 0 || ago >= much
+}
+
 // lacks says what it is time to look for in a mailbox.
 func (x *mailer) lacks(ctx context.Context, p peer.ID, r *mailReading) (l lacking, err error) {
 	now := time.Now()
@@ -86,11 +93,11 @@ func (x *mailer) lacks(ctx context.Context, p peer.ID, r *mailReading) (l lackin
 	l.overflows = x.overflows
 	if at := x.at[p]; at != nil && at.Owed != 0 && now.Sub(r.tried) >= owingEvery {
 		l.owed = true
-		l.others = now.Sub(time.UnixMilli(int64(at.Owed))) >= time.Duration(turn)*owingTurn //nolint:gosec // written by this node
+		l.others = passed(time.UnixMilli(int64(at.Owed)), now, time.Duration(turn)*owingTurn) //nolint:gosec // written by this node
 	}
 	l.late = make(map[wire.EntryHash]bool)
 	for e, came := range x.late {
-		if now.Sub(came) >= time.Duration(1+turn)*lateTurn {
+		if passed(came, now, time.Duration(1+turn)*lateTurn) {
 			l.late[e] = true
 		}
 	}
