@@ -71,7 +71,7 @@ func TestRestoredFromBackup(t *testing.T) {
 		t.Errorf("%d in outbox and gaps", n)
 	}
 	for it := range b.m.records() { // what was sealed before is not sealed again
-		if it.log == log && len(b.m.mail.sealedAt[it.hash]) > 1 {
+		if it.log == log && len(it.sealed) > 1 {
 			t.Errorf("message %v was sealed again", it.hash)
 		}
 	}

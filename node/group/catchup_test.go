@@ -66,7 +66,7 @@ func (g *longGroup) without(t testing.TB, left func(i int) bool) *logs {
 		if gone := l.missing(e); len(gone) > 0 {
 			t.Fatalf("entry %d lacks %d others", i, len(gone))
 		}
-		l.add(&item{author: l.author(e.Log(), wire.UserID{}), body: noBody, hash: g.hashes[i], seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC)}, e)
+		l.add(&item{author: l.author(e.Log(), wire.UserID{}), body: unsealed, hash: g.hashes[i], seq: e.Seq, hlc: crdt.HLC(e.HLC)}, e)
 	}
 	return l
 }
@@ -131,7 +131,7 @@ func TestCatchUpIsProportional(t *testing.T) {
 			}
 			e := &wire.Entry{Device: mine, Incarnation: 7, Seq: uint64(alone + 1), Kind: wire.KindRecord, HLC: uint64(head.hlc) + 1}
 			hash := wire.EntryHash(sha256.Sum256([]byte{byte(alone), 9}))
-			it := &item{author: &author{log: e.Log()}, body: noBody, hash: hash, seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC)}
+			it := &item{author: &author{log: e.Log()}, body: unsealed, hash: hash, seq: e.Seq, hlc: crdt.HLC(e.HLC)}
 			if alone == 0 {
 				e.Deps = []wire.EntryHash{head.hash}
 			} else {

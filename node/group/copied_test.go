@@ -26,11 +26,11 @@ func TestCopiedReboot(t *testing.T) {
 			w.cut = func(_, _ *device) bool { return true }
 			seen := a.m.logs.head(a.m.log).hash
 			hash := a.must(Reboot{}).Entry
-			honest, err := a.m.get(itemKey(a.m.logs.items[hash]))
+			honest, err := a.m.get(itemKey(a.m.logs.items.at(hash)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := *a.m.logs.items[hash].op.Reboot
+			r := *a.m.logs.items.at(hash).op.Reboot
 			change(a, &r)
 			dated := func(e *wire.Entry) { b.next(a)(e) }
 			copied := b.forge(wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: &r}, []wire.EntryHash{seen}, dated)
@@ -54,7 +54,7 @@ func TestCopiedReboot(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, d := range []*device{b, c} {
-				if _, err := d.step(Entries{Entries: entries}); err != nil || d.m.logs.items[commit.hash] == nil {
+				if _, err := d.step(Entries{Entries: entries}); err != nil || d.m.logs.items.at(commit.hash) == nil {
 					t.Errorf("%s does not take what anna commits under her root: %v", d.name, err)
 				}
 			}

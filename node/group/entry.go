@@ -20,24 +20,32 @@ const maxAhead = 10 * time.Minute
 // what only few of them need, or many share, is behind a pointer.
 type item struct {
 	*author
-	*body // what other entries than RECORDs say; those share noBody
+	*body // many RECORDs share one
 
 	hash wire.EntryHash
 	seq  uint64
 	hlc  crdt.HLC
 	past *past // the causal past, without its own branch: see seen
-	list int   // position of its branch in logs.lists; -1 until it is in the set
-	kind wire.Kind
+	list int32 // position of its branch in logs.lists; -1 until it is in the set
 
-	second bool // another entry with its seq came first: its row's key tells them apart
-
-	// Of a RECORD; all but the first changes.
-	commitment wire.Hash
-	speak      int8   // by maySpeak: 1 yes, -1 no, 0 not judged
-	plain      bool   // salt and body are durable here
-	told       bool   // it was shown to people
-	seals      uint16 // how many are kept, at most that
+	facts facts
+	seals uint8 // of a RECORD: how many are kept, or 255 of more
 }
+
+// facts are what is known of an item beside what it says. Of a RECORD they change.
+type facts uint8
+
+const (
+	isSecond facts = 1 << iota // another entry with its seq came first: its row's key tells them apart
+	isPlain                    // salt and body of the message are durable here
+	wasTold                    // it was shown to people
+	speaks                     // by maySpeak, once it was judged: this, or mute
+	mute
+)
+
+func (f facts) has(fact facts) bool { return f&fact != 0 }
+
+func (it *item) note(fact facts) { it.facts |= fact }
 
 // author is whose log an entry is in.
 type author struct {
@@ -48,6 +56,11 @@ type author struct {
 // body is what an entry says and what was found out about that. It never changes once
 // the entry is in the set.
 type body struct {
+	kind wire.Kind
+
+	record *wire.Record   // of one that came in this run and cannot be read yet
+	sealed []wire.EpochID // of a RECORD: under which epochs this device has sealed it
+
 	permitted bool      // an OP that its author could make in its own past
 	role      wire.Role // of the author there
 	tookOwner bool      // an OP that takes out an owner
@@ -66,11 +79,13 @@ type body struct {
 	wrap    *wire.TKeyWrap    // KindTKeyWrap
 }
 
-var noBody = new(body)
+// unsealed is the body of RECORDs that need none of their own and that this device has not
+// sealed.
+var unsealed = &body{kind: wire.KindRecord}
 
 // seen is up to which seq a branch of a log lies in its causal past, itself included.
 func (it *item) seen(list int) uint64 {
-	if list == it.list {
+	if list == int(it.list) {
 		return it.seq
 	}
 	return it.past.seq(list)
@@ -87,19 +102,44 @@ func (it *item) slim() {
 	it.info.Adds, it.info.Added, it.info.Own = nil, nil, nil
 }
 
-// commitOf reads a COMMIT and what it shows again, whole.
-func (m *Machine) commitOf(it *item) (*wire.Commit, CommitInfo, error) {
+// readAgain reads an entry of the set as it was signed.
+func (m *Machine) readAgain(it *item) (*signedEntry, error) {
 	raw, err := m.get(itemKey(it))
 	if err == nil && raw == nil {
 		err = fmt.Errorf("%w: entry %v is gone", ErrCorrupt, it.hash)
 	}
 	if err != nil {
 		m.fail(err)
-		return nil, CommitInfo{}, err
+		return nil, err
 	}
 	s, err := readEntry(m.group, raw)
 	if err != nil {
-		return nil, CommitInfo{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return s, nil
+}
+
+// commitment is what a RECORD commits to.
+func (m *Machine) commitment(it *item) (wire.Hash, error) {
+	if it.record != nil {
+		return it.record.Commitment, nil
+	}
+	s, err := m.readAgain(it)
+	if err != nil {
+		return wire.Hash{}, err
+	}
+	r, err := wire.DecodeRecord(s.entry.Body)
+	if err != nil {
+		return wire.Hash{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return r.Commitment, nil
+}
+
+// commitOf reads a COMMIT and what it shows again, whole.
+func (m *Machine) commitOf(it *item) (*wire.Commit, CommitInfo, error) {
+	s, err := m.readAgain(it)
+	if err != nil {
+		return nil, CommitInfo{}, err
 	}
 	c, err := wire.DecodeCommit(s.entry.Body)
 	if err != nil {
@@ -177,9 +217,6 @@ func readEntry(group wire.GroupID, raw []byte) (*signedEntry, error) {
 
 // readBody decodes the body into it and checks all that one entry shows by itself.
 func (it *item) readBody(group wire.GroupID, e *wire.Entry, engine Engine) (err error) {
-	if e.Kind != wire.KindRecord {
-		it.body = new(body)
-	}
 	switch e.Kind {
 	case wire.KindOp:
 		it.op, err = wire.DecodeOp(e.Body)
@@ -212,9 +249,8 @@ func (it *item) readBody(group wire.GroupID, e *wire.Entry, engine Engine) (err 
 		it.vote, err = wire.DecodeVote(e.Body)
 	case wire.KindRecord:
 		var r *wire.Record
-		if r, err = wire.DecodeRecord(e.Body); err == nil {
-			it.commitment = r.Commitment
-		}
+		r, err = wire.DecodeRecord(e.Body)
+		it.body = &body{kind: e.Kind, record: r}
 	case wire.KindTKey:
 		it.tkey, err = wire.DecodeTKey(e.Body)
 	case wire.KindTKeyWrap:

@@ -43,7 +43,7 @@ func (l *logs) accused(d wire.DeviceID) bool {
 // counts says whether an entry has an effect: its log is without evidence, or a
 // log without evidence has it in its past.
 func (l *logs) counts(it *item) bool {
-	return l.evidence[it.log] == nil || l.cover().seq(it.list) >= it.seq
+	return l.evidence[it.log] == nil || l.cover().seq(int(it.list)) >= it.seq
 }
 
 // cover is the union of the pasts of all logs without evidence.

@@ -71,7 +71,7 @@ func TestBranches(t *testing.T) {
 		for i, h := range g.hashes {
 			past := g.past(h, map[wire.EntryHash]bool{})
 			for _, o := range g.hashes {
-				if got := a.inPast(a.items[o], a.items[h]); got != past[o] {
+				if got := a.inPast(a.items.at(o), a.items.at(h)); got != past[o] {
 					t.Fatalf("seed %d: inPast is %v, reachability %v", seed, got, past[o])
 				}
 			}
@@ -79,8 +79,8 @@ func TestBranches(t *testing.T) {
 			if !want {
 				uncounted++
 			}
-			if a.counts(a.items[h]) != want || b.counts(b.items[h]) != want {
-				t.Fatalf("seed %d: counts: %v and %v, want %v", seed, a.counts(a.items[h]), b.counts(b.items[h]), want)
+			if a.counts(a.items.at(h)) != want || b.counts(b.items.at(h)) != want {
+				t.Fatalf("seed %d: counts: %v and %v, want %v", seed, a.counts(a.items.at(h)), b.counts(b.items.at(h)), want)
 			}
 		}
 		if !slices.Equal(a.marks(), b.marks()) {
@@ -109,11 +109,11 @@ func TestBranches(t *testing.T) {
 			if len(fresh.missing(g.entries[i])) > 0 {
 				t.Fatalf("seed %d: an entry is given before its causes", seed)
 			}
-			fresh.add(g.item(t, fresh, i), g.entries[i])
+			fresh.add(g.item(fresh, i), g.entries[i])
 			given++
 		}
 		for _, h := range g.hashes {
-			if (fresh.items[h] != nil) != a.counts(a.items[h]) {
+			if (fresh.items.at(h) != nil) != a.counts(a.items.at(h)) {
 				t.Fatalf("seed %d: what is given is not what counts", seed)
 			}
 		}
@@ -157,7 +157,7 @@ func TestEquivocation(t *testing.T) {
 
 	before := a.rows.digest()
 	out, err := a.step(Entries{Entries: raws[1:]})
-	if !isErr(err, ErrEquivocation) || out.Verdict != Ignore || a.m.logs.items[hashes[1]] != nil {
+	if !isErr(err, ErrEquivocation) || out.Verdict != Ignore || a.m.logs.items.at(hashes[1]) != nil {
 		t.Fatalf("the second: %v, %v", out, err)
 	}
 	if a.rows.digest() == before {
@@ -179,7 +179,7 @@ func TestEquivocation(t *testing.T) {
 	if _, err := a.step(Entries{Entries: raws[:]}); !isErr(err, ErrEquivocation) || a.rows.digest() != held || told(a) != 1 {
 		t.Errorf("once more: %v, told %d times, or the rows have changed", err, told(a))
 	}
-	if a.m.logs.counts(a.m.logs.items[hashes[0]]) {
+	if a.m.logs.counts(a.m.logs.items.at(hashes[0])) {
 		t.Error("an entry counts that nobody built upon")
 	}
 
@@ -193,7 +193,7 @@ func TestEquivocation(t *testing.T) {
 		if told(d) != 1 || !d.m.logs.accused(c.dev.ID) {
 			t.Errorf("%s was told %d times", d.name, told(d))
 		}
-		if it := d.m.logs.items[hashes[1]]; it == nil || !d.m.logs.counts(it) {
+		if it := d.m.logs.items.at(hashes[1]); it == nil || !d.m.logs.counts(it) {
 			t.Errorf("%s: what ben built upon does not count", d.name)
 		}
 		if !slices.Contains(d.texts(), "on the other branch") {
@@ -296,7 +296,7 @@ func TestFutureEntriesWait(t *testing.T) {
 		t.Errorf("the vector for a sync does not cover it: %v", marks)
 	}
 	w.run(2 * time.Minute)
-	if b.m.logs.items[s.hash] == nil || len(b.m.logs.future)+len(b.m.logs.parked)+len(b.m.logs.quota) != 0 || b.m.logs.bytes != 0 {
+	if b.m.logs.items.at(s.hash) == nil || len(b.m.logs.future)+len(b.m.logs.parked)+len(b.m.logs.quota) != 0 || b.m.logs.bytes != 0 {
 		t.Errorf("it did not come in when its time came: %d parked", len(b.m.logs.parked))
 	}
 }

@@ -76,7 +76,7 @@ func (m *Machine) sealForGaps(now time.Time) {
 				return
 			default:
 				delete(p.gaps, id)
-				if !done[id] && !slices.Contains(m.mail.sealedAt[id], n.id) && m.needsSeal(now, id, reads) {
+				if !done[id] && !slices.Contains(m.record(id).sealed, n.id) && m.needsSeal(now, id, reads) {
 					m.seal(n, e, id)
 				}
 				done[id] = true

@@ -35,7 +35,7 @@ func day(n int) crdt.HLC { return crdt.HLCFromTime(time.Unix(int64(n)*86400, 0))
 
 func (p *poll) child(parent *node, by int) *node {
 	hash := sha256.Sum256([]byte{byte(len(p.nodes)), byte(len(p.nodes) >> 8)})
-	n := &node{id: wire.EpochID(hash), parent: parent, claims: []*item{{author: &author{user: testUser(by)}, body: noBody, hash: wire.EntryHash(hash)}}}
+	n := &node{id: wire.EpochID(hash), parent: parent, claims: []*item{{author: &author{user: testUser(by)}, body: unsealed, hash: wire.EntryHash(hash)}}}
 	parent.children = append(parent.children, n)
 	p.nodes = append(p.nodes, n)
 	return n

@@ -193,6 +193,7 @@ func (m *Machine) retireDaily(now time.Time) {
 	m.retireSeals(now)
 	m.retireTransport(now)
 	m.retireReplaced(now)
+	maps.DeleteFunc(m.mail.refilled, func(_ wire.MessageID, at time.Time) bool { return now.Sub(at) > 24*time.Hour })
 }
 
 // liveVotes gives where the newest vote of each device of a live user lies; nil: nowhere

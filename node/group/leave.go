@@ -41,9 +41,9 @@ func (m *Machine) mayLeave(u *rosterUser) error {
 // wrote: it is sealed on the chosen chain, and one of them holds the records and
 // asks for none of them.
 func (m *Machine) handedOver() bool {
-	last := map[int]*item{} // by branch
+	last := map[int32]*item{} // by branch
 	for it := range m.records() {
-		if o := last[it.list]; it.log.Device == m.log.Device && it.plain && (o == nil || o.seq < it.seq) {
+		if o := last[it.list]; it.log.Device == m.log.Device && it.facts.has(isPlain) && (o == nil || o.seq < it.seq) {
 			last[it.list] = it
 		}
 	}
@@ -80,7 +80,7 @@ func (m *Machine) knows(p *peerState, it *item) bool {
 		return p.marks[it.log] >= it.seq
 	}
 	return slices.ContainsFunc(p.vector, func(mark wire.Mark) bool {
-		at := m.logs.items[mark.Hash]
+		at := m.logs.items.at(mark.Hash)
 		return at != nil && m.logs.inPast(it, at)
 	})
 }

@@ -27,7 +27,7 @@ const (
 type logs struct {
 	index map[wire.LogID][]int // positions in lists, in order of arrival
 	lists []*logList
-	items map[wire.EntryHash]*item
+	items *index
 	heads map[wire.EntryHash]*item // the frontier: entries that no other names
 
 	devices map[wire.DeviceID]*identity.Device // everyone ever added, whatever became of it
@@ -84,7 +84,7 @@ func (b *logList) at(seq uint64) *item {
 
 func newLogs(founder *identity.Device) *logs {
 	return &logs{
-		index: map[wire.LogID][]int{}, items: map[wire.EntryHash]*item{}, heads: map[wire.EntryHash]*item{},
+		index: map[wire.LogID][]int{}, items: newIndex(0), heads: map[wire.EntryHash]*item{},
 		devices: map[wire.DeviceID]*identity.Device{founder.ID: founder},
 		adders:  map[wire.DeviceID][]*item{}, founder: founder.ID,
 		votes: map[wire.DeviceID]*item{}, words: map[wire.DeviceID]*item{}, newest: map[wire.UserID]crdt.HLC{},
@@ -105,16 +105,16 @@ func (l *logs) head(id wire.LogID) *item {
 
 // inPast says whether a lies in the causal past of b, or is b. Both are in the
 // set, or b is about to be.
-func (l *logs) inPast(a, b *item) bool { return b.seen(a.list) >= a.seq }
+func (l *logs) inPast(a, b *item) bool { return b.seen(int(a.list)) >= a.seq }
 
 // missing names what e builds on and the set does not hold.
 func (l *logs) missing(e *wire.Entry) []wire.EntryHash {
 	var out []wire.EntryHash
-	if e.Seq > 1 && l.items[e.Prev] == nil {
+	if e.Seq > 1 && l.items.at(e.Prev) == nil {
 		out = append(out, e.Prev)
 	}
 	for _, d := range e.Deps {
-		if l.items[d] == nil {
+		if l.items.at(d) == nil {
 			out = append(out, d)
 		}
 	}
@@ -136,7 +136,7 @@ func (l *logs) check(now time.Time, s *signedEntry, group wire.GroupID, engine E
 	if it.hlc.Ahead(now) > maxAhead {
 		return nil, fmt.Errorf("%v of device %v: %w: %v", e.Kind, e.Device, ErrFuture, it.hlc.Time())
 	}
-	prev := l.items[e.Prev] // nil at seq 1
+	prev := l.items.at(e.Prev) // nil at seq 1
 	switch {
 	case prev == nil:
 	case prev.log != it.log || prev.seq+1 != e.Seq:
@@ -145,7 +145,7 @@ func (l *logs) check(now time.Time, s *signedEntry, group wire.GroupID, engine E
 		return nil, fmt.Errorf("%v of device %v: %w: its time does not rise", e.Kind, e.Device, ErrForged)
 	}
 	for _, dep := range e.Deps {
-		if it.hlc <= l.items[dep].hlc {
+		if it.hlc <= l.items.at(dep).hlc {
 			return nil, fmt.Errorf("%v of device %v: %w: it is dated before what it builds on", e.Kind, e.Device, ErrForged)
 		}
 	}
@@ -164,10 +164,16 @@ func (l *logs) introduced(it *item) bool {
 
 func (l *logs) item(s *signedEntry, d *identity.Device) *item {
 	e := s.entry
-	return &item{
-		author: l.author(e.Log(), d.User), body: noBody, hash: s.hash, seq: e.Seq, hlc: crdt.HLC(e.HLC), list: -1,
-		kind: e.Kind, second: s.second,
+	it := &item{
+		author: l.author(e.Log(), d.User), body: unsealed, hash: s.hash, seq: e.Seq, hlc: crdt.HLC(e.HLC), list: -1,
 	}
+	if e.Kind != wire.KindRecord {
+		it.body = &body{kind: e.Kind}
+	}
+	if s.second {
+		it.note(isSecond)
+	}
+	return it
 }
 
 // author gives what all entries of a log share.
@@ -194,13 +200,13 @@ func (l *logs) fillPast(it *item, e *wire.Entry) *item {
 		}
 	}
 	if e.Seq > 1 {
-		join(l.items[e.Prev])
+		join(l.items.at(e.Prev))
 	}
 	for _, dep := range e.Deps {
-		join(l.items[dep])
+		join(l.items.at(dep))
 	}
 	if l.scratch = v; newest != nil {
-		it.past = pastOf(v, it.list, newest.past)
+		it.past = pastOf(v, int(it.list), newest.past)
 	}
 	return it
 }
@@ -216,11 +222,11 @@ func (l *logs) logsOf(d wire.DeviceID) (n int) {
 
 // add puts a checked item into the set.
 func (l *logs) add(it *item, e *wire.Entry) {
-	it.list = l.branch(it, e)
-	l.fillPast(it, e) // again, without the branch that is now its own
+	it.list = int32(l.branch(it, e)) //nolint:gosec // there is not the memory for so many
+	l.fillPast(it, e)                // again, without the branch that is now its own
 	l.lists[it.list].items = append(l.lists[it.list].items, it)
 	l.extendCover(it)
-	l.items[it.hash] = it
+	l.items.add(it)
 	delete(l.heads, e.Prev)
 	for _, d := range e.Deps {
 		delete(l.heads, d)
@@ -426,7 +432,7 @@ func (l *logs) marks() []wire.Mark {
 func (l *logs) after(marks []wire.Mark, place *item, may func(*item) bool) iter.Seq[*item] {
 	var have vector
 	for _, m := range marks {
-		switch it := l.items[m.Hash]; {
+		switch it := l.items.at(m.Hash); {
 		case it != nil:
 			have = have.join(it)
 		case len(l.index[m.Log]) == 1 && l.evidence[m.Log] == nil && l.head(m.Log).seq < m.Seq:
@@ -508,7 +514,7 @@ func (l *logs) behind(marks []wire.Mark) bool {
 		case m.Seq == 0:
 			return true
 		}
-		return l.items[m.Hash] == nil && l.parked[m.Hash] == nil
+		return l.items.at(m.Hash) == nil && l.parked[m.Hash] == nil
 	})
 }
 

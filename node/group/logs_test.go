@@ -83,9 +83,7 @@ func (g *dag) insert(t *testing.T, order *rand.Rand, judge func(*logs, *item)) *
 		}
 		at := left[i]
 		left = slices.Delete(left, i, i+1)
-		e, said := g.entries[at], g.bodies[g.hashes[at]]
-		it := g.item(t, l, at)
-		it.body = &body{op: said.op, target: said.target, profile: said.profile}
+		e, it := g.entries[at], g.item(l, at)
 		if judge != nil {
 			judge(l, it)
 		}
@@ -95,17 +93,13 @@ func (g *dag) insert(t *testing.T, order *rand.Rand, judge func(*logs, *item)) *
 }
 
 // item makes an entry into an item of a set that holds what it builds on.
-func (g *dag) item(t *testing.T, l *logs, i int) *item {
-	t.Helper()
+func (g *dag) item(l *logs, i int) *item {
 	e := g.entries[i]
-	kind := e.Kind
-	e.Kind = wire.KindTKey + 100 // the body is given
-	it, err := l.fill(&item{author: &author{e.Log(), g.users[e.Device]}, hash: g.hashes[i], seq: e.Seq, kind: kind, hlc: crdt.HLC(e.HLC), list: -1}, e, wire.GroupID{}, nil)
-	e.Kind = kind
-	if err != nil {
-		t.Fatal(err)
-	}
-	return it
+	said := *g.bodies[g.hashes[i]]
+	said.kind = e.Kind
+	return l.fillPast(&item{
+		author: &author{e.Log(), g.users[e.Device]}, body: &said, hash: g.hashes[i], seq: e.Seq, hlc: crdt.HLC(e.HLC), list: -1,
+	}, e)
 }
 
 // past is the oracle: everything reachable over prev and deps, e itself included.
@@ -146,7 +140,7 @@ func TestLogsAgainstReachability(t *testing.T) {
 		for _, a := range g.hashes {
 			for _, b := range g.hashes {
 				pairs++
-				if got := l.inPast(l.items[a], l.items[b]); got != pasts[b][a] {
+				if got := l.inPast(l.items.at(a), l.items.at(b)); got != pasts[b][a] {
 					t.Fatalf("seed %d: inPast is %v, reachability %v", seed, got, pasts[b][a])
 				}
 			}
@@ -175,10 +169,10 @@ func TestLogsAgainstReachability(t *testing.T) {
 			for _, it := range got {
 				i := slices.Index(g.hashes, it.hash)
 				e := g.entries[i]
-				if holder.items[it.hash] != nil || len(holder.missing(e)) > 0 {
+				if holder.items.at(it.hash) != nil || len(holder.missing(e)) > 0 {
 					t.Fatalf("seed %d: after gives an entry that is there, or before its causes", seed)
 				}
-				holder.add(g.item(t, holder, i), e)
+				holder.add(g.item(holder, i), e)
 			}
 			if !slices.Equal(holder.marks(), l.marks()) {
 				t.Fatalf("seed %d: the vectors differ in the end", seed)
@@ -206,7 +200,7 @@ func TestParkedEntriesComeInOnce(t *testing.T) {
 				l.park(s, gone)
 				return
 			}
-			l.add(&item{author: &author{log: e.Log()}, body: noBody, hash: s.hash, seq: e.Seq, kind: e.Kind, hlc: crdt.HLC(e.HLC)}, e)
+			l.add(&item{author: &author{log: e.Log()}, body: unsealed, hash: s.hash, seq: e.Seq, hlc: crdt.HLC(e.HLC)}, e)
 			in++
 			for _, w := range l.unpark(s.hash) {
 				take(slices.Index(g.hashes, w.hash))

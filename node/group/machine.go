@@ -414,8 +414,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 	}
 	it := m.logs.item(s, m.cfg.Device)
 	var err error
-	if r, ok := body.(*wire.Record); ok {
-		it.commitment = r.Commitment // just made: there is nothing to read
+	if kind == wire.KindRecord { // just made: there is nothing to read
 		it = m.logs.fillPast(it, e)
 	} else {
 		it, err = m.logs.fill(it, e, m.group, m.cfg.Engine)

@@ -26,9 +26,9 @@ type mail struct {
 	gaps  map[wire.MessageID]bool // owed to this device and without plaintext here
 	shown map[int]uint64          // by branch: up to this seq nothing is left to show; not durable
 
-	outbox   []wire.MessageID                  // own, not sealed on the chosen chain, by seq
-	sealedAt map[wire.MessageID][]wire.EpochID // own → epochs it was sealed under by this device
-	refilled map[wire.MessageID]time.Time      // gaps of others: when it was last sealed, or found to be; not durable
+	sealings map[sealing]*body            // of messages that this device has sealed
+	outbox   []wire.MessageID             // own, not sealed on the chosen chain, by seq
+	refilled map[wire.MessageID]time.Time // gaps of others: when it was last sealed, or found to be; not durable
 
 	waiting   map[wire.EpochID][]rawSeal // for keys
 	tried     map[wire.MessageID]tried   // whose seals came and cannot be opened here; not durable
@@ -52,9 +52,25 @@ func (m *mail) triedInVain(now time.Time, id wire.MessageID) {
 func newMail() mail {
 	return mail{
 		gaps: map[wire.MessageID]bool{}, shown: map[int]uint64{},
-		sealedAt: map[wire.MessageID][]wire.EpochID{}, refilled: map[wire.MessageID]time.Time{},
+		sealings: map[sealing]*body{}, refilled: map[wire.MessageID]time.Time{},
 		waiting: map[wire.EpochID][]rawSeal{}, tried: map[wire.MessageID]tried{}, owedStale: true,
 	}
+}
+
+// sealing is one more seal that this device makes of a message.
+type sealing struct {
+	before *body
+	epoch  wire.EpochID
+}
+
+// noteSealed notes under which epoch this device has sealed a message. Those that were
+// sealed under the same share what says so.
+func (m *mail) noteSealed(it *item, epoch wire.EpochID) {
+	s := sealing{it.body, epoch}
+	if m.sealings[s] == nil {
+		m.sealings[s] = &body{kind: wire.KindRecord, sealed: append(slices.Clip(it.sealed), epoch)}
+	}
+	it.body = m.sealings[s]
 }
 
 // send accepts a message: record, plaintext and, if this device can seal now, the
@@ -89,7 +105,8 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 // keepPlain keeps a message's wire.Opened, encoded.
 func (m *Machine) keepPlain(it *item, opened []byte) {
 	m.put(rowPlain+hexed(it.hash[:]), opened)
-	it.plain = true
+	it.note(isPlain)
+	it.body = unsealed
 	delete(m.mail.gaps, it.hash)
 	delete(m.mail.tried, it.hash)
 }
@@ -103,10 +120,10 @@ func (m *Machine) requeue(n *node) {
 	}
 	m.mail.outbox = m.mail.outbox[:0]
 	for it := range m.records() {
-		if it.log.Device != m.log.Device || !it.plain {
+		if it.log.Device != m.log.Device || !it.facts.has(isPlain) {
 			continue
 		}
-		if !slices.ContainsFunc(m.mail.sealedAt[it.hash], func(e wire.EpochID) bool { return on[e] }) {
+		if !slices.ContainsFunc(it.sealed, func(e wire.EpochID) bool { return on[e] }) {
 			m.mail.outbox = append(m.mail.outbox, it.hash)
 		}
 	}
@@ -148,14 +165,14 @@ func (m *Machine) seal(n *node, e Epoch, id wire.MessageID) {
 	m.keepSeal(s, raw)
 	m.outgoing.Seals = append(m.outgoing.Seals, raw)
 	m.sealed = append(m.sealed, id)
-	m.mail.sealedAt[id] = append(m.mail.sealedAt[id], n.id)
+	m.mail.noteSealed(m.record(id), n.id)
 }
 
 // keepSeal keeps a seal, given as its encoding too.
 func (m *Machine) keepSeal(s *wire.Seal, raw []byte) {
 	m.put(sealKey(s), raw)
 	it := m.record(s.Message)
-	it.seals = min(it.seals, math.MaxUint16-1) + 1
+	it.seals = min(it.seals, math.MaxUint8-1) + 1
 }
 
 // envelope takes an envelope: first it is decoded whole, so that a malformed one
@@ -229,7 +246,7 @@ func (m *Machine) takeEntries(now time.Time, entries []*signedEntry) (Outcome, e
 // takeEntry adds an entry and those that waited for it, or parks it.
 func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	switch {
-	case m.logs.items[s.hash] != nil:
+	case m.logs.items.at(s.hash) != nil:
 		return 0, nil
 	case m.logs.future[s.hash]:
 		return 0, fmt.Errorf("%v of device %v: %w", s.entry.Kind, s.entry.Device, ErrFuture)
@@ -320,14 +337,15 @@ func (m *Machine) owed(it *item) bool {
 // maySpeak says whether the author of a record could write to the group in the
 // record's own past: a member, and not one who may only read. It never changes.
 func (m *Machine) maySpeak(it *item) bool {
-	if it.speak == 0 {
-		it.speak = -1
+	if !it.facts.has(speaks | mute) {
+		can := mute
 		r := m.rosterAt(it)
 		if u := r.users[it.user]; u != nil && r.has(it.log.Device) && u.role != wire.RoleReadOnly {
-			it.speak = 1
+			can = speaks
 		}
+		it.note(can)
 	}
-	return it.speak > 0
+	return it.facts.has(speaks)
 }
 
 // refreshOwed goes through all records after the roster changed.
@@ -338,7 +356,7 @@ func (m *Machine) refreshOwed(now time.Time) {
 	m.mail.owedStale = false
 	for it := range m.records() {
 		switch {
-		case it.told || it.plain:
+		case it.facts.has(wasTold | isPlain):
 		case !m.owed(it):
 			delete(m.mail.gaps, it.hash)
 		case !m.mail.gaps[it.hash]:
@@ -365,14 +383,14 @@ func (m *Machine) showBranch(now time.Time, i int) {
 	settled := true
 	upTo := max(m.mail.shown[i], list.from)
 	for _, it := range list.items[upTo-list.from:] {
-		if it.kind == wire.KindRecord && !it.told {
+		if it.kind == wire.KindRecord && !it.facts.has(wasTold) {
 			owed := it.log == m.log || m.owed(it)
 			switch {
-			case owed && it.plain && m.full():
+			case owed && it.facts.has(isPlain) && m.full():
 				m.mail.shown[i], m.later.shows[i] = upTo, true
 				return
-			case owed && it.plain:
-				it.told = true
+			case owed && it.facts.has(isPlain):
+				it.note(wasTold)
 				cursor := m.emit(now, Event{Kind: EventMessage, Message: it.hash, User: it.user, Device: it.log.Device})
 				m.put(rowShown+num(cursor), it.hash[:])
 				m.put(rowIndex+hexed(it.hash[:]), wire.U64(cursor))
@@ -416,7 +434,7 @@ func (m *Machine) retireSeals(now time.Time) {
 			return nil
 		}))
 		it.seals = 0
-		delete(m.mail.sealedAt, it.hash)
+		it.body = unsealed
 	}
 }
 
@@ -497,11 +515,16 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 		return false, err
 	}
 	if e == nil {
-		if it.plain || m.belowFloor(it) {
+		if it.facts.has(isPlain) || m.belowFloor(it) {
 			return false, nil // nothing that this device lacks, or may have
 		}
 		m.mail.triedInVain(now, s.Message)
 		return false, what(m.noEpoch(s))
+	}
+	commitment, err := m.commitment(it)
+	if err != nil {
+		m.fail(err)
+		return false, err
 	}
 	o, rows, err := e.Open(s.PrivateMessage)
 	if err != nil {
@@ -510,7 +533,7 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	}
 	// The key is used up from here on, whatever the message turns out to be.
 	m.putKeys(s.Epoch, rows)
-	sealer, err := m.checkOpened(e, it, s.Epoch, o)
+	sealer, err := m.checkOpened(e, commitment, s.Epoch, o)
 	if err != nil {
 		m.emit(now, Event{Kind: EventRefused, Message: s.Message, Device: s.Sealer, Detail: err.Error()})
 		return false, what(err)
@@ -524,7 +547,7 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	if _, ok := m.mail.refilled[s.Message]; ok {
 		m.mail.refilled[s.Message] = now
 	}
-	if !it.plain {
+	if !it.facts.has(isPlain) {
 		m.keepPlain(it, o.Plaintext)
 		m.show(now, it.log)
 	}
@@ -533,7 +556,7 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 
 // checkOpened checks what a seal held, and gives who sealed it: that is what MLS proves,
 // whatever the label says.
-func (m *Machine) checkOpened(e Epoch, it *item, id wire.EpochID, o OpenedMessage) (sealer wire.DeviceID, err error) {
+func (m *Machine) checkOpened(e Epoch, commitment wire.Hash, id wire.EpochID, o OpenedMessage) (sealer wire.DeviceID, err error) {
 	h := m.held[id]
 	if h.senders == nil {
 		h.senders = map[uint32]wire.DeviceID{}
@@ -555,7 +578,7 @@ func (m *Machine) checkOpened(e Epoch, it *item, id wire.EpochID, o OpenedMessag
 	if err != nil {
 		return sealer, err
 	}
-	if !opened.Fits(it.commitment) {
+	if !opened.Fits(commitment) {
 		return sealer, fmt.Errorf("%w: it is not what the record committed to", ErrForged)
 	}
 	return sealer, nil

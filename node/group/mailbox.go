@@ -204,7 +204,7 @@ func (m *Machine) EnvelopesWith(key wire.KeyID, entries []wire.EntryHash, limit 
 	}
 	var u wire.Bundle
 	for size := 0; taken < len(entries) && size < limit; taken++ {
-		it := m.logs.items[entries[taken]]
+		it := m.logs.items.at(entries[taken])
 		if it == nil {
 			return nil, 0, fmt.Errorf("envelopes for a mailbox: entry %v: %w", entries[taken], ErrUnknown)
 		}

@@ -18,7 +18,7 @@ import (
 // pack holds is read as it was signed, and packs that do not make sense are thrown away.
 
 const (
-	packVersion = 1
+	packVersion = 2
 	packSize    = 512
 	packsAtOnce = 4 // in one transaction
 )
@@ -62,8 +62,8 @@ func (m *Machine) writePacks() {
 }
 
 // encodePack gives: version 1 · number of logs uvarint, each device 32, incarnation 8 ·
-// the entries: place of the log uvarint, seq uvarint, hlc 8, hash 32, commitment 32,
-// prev 32 if seq is above 1, number of deps uvarint, each 32.
+// the entries: place of the log uvarint, seq uvarint, hlc 8, hash 32, prev 32 if seq is
+// above 1, number of deps uvarint, each 32.
 func encodePack(all []packed) []byte {
 	place := map[wire.LogID]uint64{}
 	var logs []byte
@@ -81,7 +81,6 @@ func encodePack(all []packed) []byte {
 		b = binary.AppendUvarint(b, p.it.seq)
 		b = binary.BigEndian.AppendUint64(b, uint64(p.it.hlc))
 		b = append(b, p.it.hash[:]...)
-		b = append(b, p.it.commitment[:]...)
 		if p.it.seq > 1 {
 			b = append(b, p.prev[:]...)
 		}
@@ -135,8 +134,7 @@ func decodePack(b []byte) ([]packed, error) {
 		if log >= n {
 			return nil, errPack
 		}
-		*it = item{author: &logs[log], body: noBody, seq: number(), hlc: crdt.HLC(binary.BigEndian.Uint64(take(8))), list: -1, kind: wire.KindRecord}
-		it.hash, it.commitment = wire.EntryHash(take(32)), wire.Hash(take(32))
+		*it = item{author: &logs[log], body: unsealed, seq: number(), hlc: crdt.HLC(binary.BigEndian.Uint64(take(8))), hash: wire.EntryHash(take(32)), list: -1}
 		p := packed{it: it}
 		if it.seq > 1 {
 			p.prev = wire.EntryHash(take(32))
@@ -279,7 +277,7 @@ func (m *Machine) loadEntries() error {
 		all = append(all, packed{it: &item{hlc: crdt.HLC(s.entry.HLC), hash: s.hash}})
 	}
 	slices.SortFunc(all, func(a, b packed) int { return a.it.compare(b.it) })
-	m.logs.items = make(map[wire.EntryHash]*item, len(all))
+	m.logs.items = newIndex(len(all))
 	for _, p := range all {
 		if s := rest[p.it.hash]; s != nil {
 			it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)

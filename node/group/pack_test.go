@@ -25,11 +25,11 @@ func count[T any](all iter.Seq[T]) (n int) {
 // state is all of the set and of the mail that a restart has to bring back.
 func (m *Machine) state() string {
 	var b strings.Builder
-	all := slices.SortedFunc(maps.Values(m.logs.items), (*item).compare)
+	all := slices.SortedFunc(m.logs.items.all(), (*item).compare)
 	for _, it := range all {
-		fmt.Fprintf(&b, "%x %x %d %d %d %d %x %v %d %v", it.hash[:], it.log.Device[:], it.log.Incarnation, it.seq, it.kind, it.hlc, it.user[:], vector(nil).join(it), it.list, it.second)
+		fmt.Fprintf(&b, "%x %x %d %d %d %d %x %v %d %v", it.hash[:], it.log.Device[:], it.log.Incarnation, it.seq, it.kind, it.hlc, it.user[:], vector(nil).join(it), it.list, it.facts.has(isSecond))
 		if it.kind == wire.KindRecord {
-			fmt.Fprintf(&b, " %x plain %v told %v seals %d", it.commitment[:], it.plain, it.told, it.seals)
+			fmt.Fprintf(&b, " plain %v told %v seals %d sealed %v", it.facts.has(isPlain), it.facts.has(wasTold), it.seals, slices.SortedFunc(slices.Values(it.sealed), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }))
 		}
 		b.WriteByte('\n')
 	}

@@ -38,7 +38,7 @@ func (v vector) join(it *item) vector {
 			v = v.with(o.list, o.seq)
 		}
 	}
-	return v.with(it.list, it.seq)
+	return v.with(int(it.list), it.seq)
 }
 
 // past is what the causal past of an item has of other branches than the item's own.

@@ -75,7 +75,7 @@ func (m *Machine) savePublished(id wire.MessageID, salt [32]byte, key wire.KeyID
 	if len(u.Entries) == 1 && !bytes.Equal(u.Entries[0], record) {
 		return // with another entry in it, what EnvelopeOf makes would be a second plaintext under one key
 	}
-	epochs := m.mail.sealedAt[id]
+	epochs := m.record(id).sealed
 	row := publishedRow{Salt: salt, Key: key, Entry: len(u.Entries) == 1, Epoch: epochs[len(epochs)-1]}
 	m.put(rowSalt+hexed(id[:]), wire.Marshal(&row))
 }

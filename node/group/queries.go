@@ -264,7 +264,7 @@ func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, from wir
 			return slices.ContainsFunc(ends, func(end *item) bool { return m.logs.inPast(it, end) })
 		}
 	}
-	place := m.logs.items[from]
+	place := m.logs.items.at(from)
 	if place == nil {
 		for _, e := range m.logs.accusedBeyond(marks) {
 			entries = append(entries, e.pair[:]...)

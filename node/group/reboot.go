@@ -27,7 +27,7 @@ func (m *Machine) reboot(now time.Time) (wire.EntryHash, error) {
 	}
 	hash, err := m.newRoot(now, from, from.generation+1)
 	if err == nil {
-		m.noteReboot(now, m.logs.items[hash])
+		m.noteReboot(now, m.logs.items.at(hash))
 	}
 	return hash, err
 }

@@ -13,7 +13,7 @@ import (
 
 // record gives the item of a message; nil if its record is not here.
 func (m *Machine) record(id wire.MessageID) *item {
-	if it := m.logs.items[id]; it != nil && it.kind == wire.KindRecord {
+	if it := m.logs.items.at(id); it != nil && it.kind == wire.KindRecord {
 		return it
 	}
 	return nil
@@ -22,13 +22,13 @@ func (m *Machine) record(id wire.MessageID) *item {
 // readable says whether a message's plaintext is durable here.
 func (m *Machine) readable(id wire.MessageID) bool {
 	it := m.record(id)
-	return it != nil && it.plain
+	return it != nil && it.facts.has(isPlain)
 }
 
 // records are all messages there are records of, in no order.
 func (m *Machine) records() iter.Seq[*item] {
 	return func(yield func(*item) bool) {
-		for _, it := range m.logs.items {
+		for it := range m.logs.items.all() {
 			if it.kind == wire.KindRecord && !yield(it) {
 				return
 			}
@@ -42,7 +42,8 @@ func (m *Machine) byTime(a, b wire.MessageID) int { return m.record(a).compare(m
 // durableMail is what the keys of rows say of messages.
 type durableMail struct {
 	plain, told []wire.MessageID
-	seals       map[wire.MessageID]uint16
+	seals       map[wire.MessageID]uint8
+	sealed      map[wire.MessageID][]wire.EpochID // by this device
 }
 
 // scanMail finds out what is durable of messages, by keys alone. It touches nothing
@@ -51,7 +52,7 @@ func (m *Machine) scanMail() (durableMail, error) {
 	about := min(m.own.Cursor, 1<<20) // every message that was shown is an event
 	d := durableMail{
 		plain: make([]wire.MessageID, 0, about), told: make([]wire.MessageID, 0, about),
-		seals: make(map[wire.MessageID]uint16, about),
+		seals: make(map[wire.MessageID]uint8, about), sealed: map[wire.MessageID][]wire.EpochID{},
 	}
 	return d, errors.Join(
 		m.durableKeys(rowPlain, func(key string) error {
@@ -69,9 +70,9 @@ func (m *Machine) scanMail() (durableMail, error) {
 			if err != nil {
 				return err
 			}
-			d.seals[message] = min(d.seals[message], math.MaxUint16-1) + 1
+			d.seals[message] = min(d.seals[message], math.MaxUint8-1) + 1
 			if sealer == m.log.Device {
-				m.mail.sealedAt[message] = append(m.mail.sealedAt[message], epoch)
+				d.sealed[message] = append(d.sealed[message], epoch)
 			}
 			return nil
 		}),
@@ -82,17 +83,25 @@ func (m *Machine) scanMail() (durableMail, error) {
 func (m *Machine) noteMail(d durableMail) {
 	for _, id := range d.plain {
 		if it := m.record(id); it != nil {
-			it.plain = true
+			it.note(isPlain)
+			it.body = unsealed
 		}
 	}
 	for _, id := range d.told {
 		if it := m.record(id); it != nil {
-			it.told = true
+			it.note(wasTold)
 		}
 	}
 	for id, n := range d.seals {
 		if it := m.record(id); it != nil {
 			it.seals = n
+		}
+	}
+	for id, epochs := range d.sealed {
+		if it := m.record(id); it != nil {
+			for _, epoch := range epochs {
+				m.mail.noteSealed(it, epoch)
+			}
 		}
 	}
 }

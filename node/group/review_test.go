@@ -35,7 +35,7 @@ func TestRecordSyncedBeforeOwnAddition(t *testing.T) {
 	}
 	if !d.m.readable(c.m.logs.head(c.m.log).hash) {
 		for it := range d.m.records() {
-			t.Logf("record %v plain %v gap %v", it.hash, it.plain, d.m.mail.gaps[it.hash])
+			t.Logf("record %v plain %v gap %v", it.hash, it.facts.has(isPlain), d.m.mail.gaps[it.hash])
 		}
 	}
 	if got := d.texts(); !slices.Contains(got, "early") {

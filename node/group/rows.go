@@ -76,7 +76,7 @@ func sealKey(s *wire.Seal) string {
 
 func itemKey(it *item) string {
 	key := rowEntry + logKey(it.log) + "/" + num(it.seq)
-	if it.second {
+	if it.facts.has(isSecond) {
 		key += "/" + hexed(it.hash[:])
 	}
 	return key

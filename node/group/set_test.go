@@ -30,9 +30,9 @@ func (m *Machine) conclusions() string {
 	for _, k := range m.logs.marks() {
 		fmt.Fprintf(&b, "mark %v\n", k)
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(m.logs.items), func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) }) {
-		if m.logs.counts(m.logs.items[id]) {
-			fmt.Fprintf(&b, "counts %v\n", id)
+	for _, it := range slices.SortedFunc(m.logs.items.all(), func(a, b *item) int { return bytes.Compare(a.hash[:], b.hash[:]) }) {
+		if m.logs.counts(it) {
+			fmt.Fprintf(&b, "counts %v\n", it.hash)
 		}
 	}
 	return b.String()

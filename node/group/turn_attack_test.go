@@ -123,7 +123,7 @@ func TestPassesEpochs(t *testing.T) {
 		}
 		b.must(Entries{Entries: entries})
 	}
-	before := len(b.m.mail.sealedAt[id])
+	before := len(b.m.record(id).sealed)
 	for range 100 {
 		w.now = w.now.Add(time.Second)
 		b.must(Tick{})
@@ -140,7 +140,7 @@ func TestPassesEpochs(t *testing.T) {
 	}
 	raw, _ := c.m.get(itemKey(it))
 	b.must(Entries{Entries: [][]byte{raw}})
-	if len(b.m.mail.sealedAt[id]) > before && b.m.own.Position != b.m.choose().id {
+	if len(b.m.record(id).sealed) > before && b.m.own.Position != b.m.choose().id {
 		t.Errorf("b, at epoch %d on its way to %d, has sealed, and voted for %v", b.m.tree.nodes[b.m.own.Position].number, b.m.choose().number, b.m.logs.votes[b.dev.ID].position(b.m.tree).number)
 	}
 }

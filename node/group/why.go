@@ -45,7 +45,7 @@ func (m *Machine) Explain(now time.Time, id wire.MessageID) Explanation {
 		m.explainAbsent(&e, id)
 	case it.log.Device == m.log.Device:
 		m.explainOwn(now, &e, it)
-	case it.told:
+	case it.facts.has(wasTold):
 		e.State = WhyRead
 		e.say("%s wrote it at %s, and it was shown here", m.nameOf(it.log.Device), stamp(it.hlc.Time()))
 	default:
@@ -71,7 +71,7 @@ func (m *Machine) explainAbsent(e *Explanation, id wire.MessageID) {
 		return
 	}
 	e.State = WhyUnknown
-	if o := m.logs.items[id]; o != nil {
+	if o := m.logs.items.at(id); o != nil {
 		e.say("this is no message but a %v by %s", o.kind, m.nameOf(o.log.Device))
 		return
 	}
@@ -88,7 +88,7 @@ func (m *Machine) explainOwn(now time.Time, e *Explanation, it *item) {
 		return
 	}
 	e.State = WhySent
-	e.say("it was sealed here under %d epochs and given to the network", len(m.mail.sealedAt[it.hash]))
+	e.say("it was sealed here under %d epochs and given to the network", len(it.sealed))
 	var held, lacks, gap, silent []string
 	for _, d := range m.roster.deviceIDs() {
 		p := m.peer[d]
@@ -175,7 +175,7 @@ func (m *Machine) explainOthers(now time.Time, e *Explanation, it *item) {
 		e.State = WhyNotOwed
 		e.say("%s was removed, and wrote it without knowing or after that", author)
 		return
-	case it.plain:
+	case it.facts.has(isPlain):
 		e.State = WhyHeld
 		e.say("it can be read here, and waits for an earlier one of %s's, so that they are shown in order", author)
 		return

@@ -23,7 +23,7 @@ func TestSealsOnceAnEpoch(t *testing.T) {
 		a.must(PeerVector{Device: b.dev.ID, Gaps: []wire.MessageID{id}})
 		w.run(2 * refillAfter)
 	}
-	if at := a.m.mail.sealedAt[id]; len(at) != 1 {
+	if at := a.m.record(id).sealed; len(at) != 1 {
 		t.Errorf("it is sealed %d times, in %d epochs", len(at), len(slices.Compact(at)))
 	}
 	a.m.duty.update = w.now
@@ -33,7 +33,7 @@ func TestSealsOnceAnEpoch(t *testing.T) {
 		a.must(PeerVector{Device: b.dev.ID, Gaps: []wire.MessageID{id}})
 		w.run(2 * refillAfter)
 	}
-	if at := a.m.mail.sealedAt[id]; len(at) != 2 {
+	if at := a.m.record(id).sealed; len(at) != 2 {
 		t.Errorf("in two epochs it is sealed %d times", len(at))
 	}
 }
