@@ -556,7 +556,7 @@ func TestMailboxKeyOnTheWay(t *testing.T) {
 		w.close(2)
 		p := office.host.ID()
 		w.net.Cut(0, 1)
-		entry := wire.EntryHash(w.send(a, id, "nobody has it"))
+		entry := w.send(a, id, "nobody has it")
 		x := newMailer(a.hosting(id))
 		if err := x.load(); err != nil {
 			w.Fatal(err)
