@@ -1,6 +1,9 @@
 package group
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // vector says, for each branch of a log by its position in logs.lists, up to which seq
 // it goes. Shorter ones stand for zeros.
@@ -26,16 +29,14 @@ func (v vector) with(list int, seq uint64) vector {
 // included.
 func (v vector) join(it *item) vector {
 	if p := it.past; p != nil {
-		if p.base != nil {
-			if n := len(*p.base); n > len(v) {
-				v = append(v, make(vector, n-len(v))...)
-			}
-			for list, seq := range *p.base {
-				v[list] = max(v[list], seq)
-			}
+		if n := len(p.base.v); n > len(v) {
+			v = append(v, make(vector, n-len(v))...)
+		}
+		for list, seq := range p.base.v {
+			v[list] = max(v[list], seq)
 		}
 		for _, o := range p.over {
-			v = v.with(o.list, o.seq)
+			v = v.with(int(o.list), o.seq(p.base))
 		}
 	}
 	return v.with(int(it.list), it.seq)
@@ -45,15 +46,22 @@ func (v vector) join(it *item) vector {
 // There is one for every entry, and most logs say nothing between two of them: so it is
 // a vector that many pasts share, and what lies above it.
 type past struct {
-	base  *vector // shared: never changed; nil: zeros
-	over  []above
-	spent int // entries of over in those that led from the base to this one, about
+	base *base
+	over []above
 }
 
-type above struct {
-	list int
-	seq  uint64
+type base struct {
+	v     vector // never changed
+	spent int    // above it in all pasts there are, or were while entries were checked
 }
+
+// above is how far a branch goes beyond a base.
+type above struct {
+	list int32
+	by   uint32
+}
+
+func (o above) seq(b *base) uint64 { return b.v.seq(int(o.list)) + uint64(o.by) }
 
 // seq is up to which seq a branch lies in a past; of a nil one none does.
 func (p *past) seq(list int) uint64 {
@@ -61,46 +69,41 @@ func (p *past) seq(list int) uint64 {
 		return 0
 	}
 	for _, o := range p.over {
-		if o.list == list {
-			return o.seq
+		if int(o.list) == list {
+			return o.seq(p.base)
 		}
 	}
-	if p.base == nil {
-		return 0
-	}
-	return p.base.seq(list)
+	return p.base.v.seq(list)
 }
 
 // pastOf gives v without one branch as a past: near, which v covers, if it says the
 // same; else one with the base of near, until those that share it have taken as much room
-// above it as a base of one's own does.
+// above it as a base of one's own does. Every past is made twice: to check the entry, and
+// to add it.
 func pastOf(v vector, own int, near *past) *past {
-	var from past
-	if near != nil {
-		from = *near
-	}
-	var base vector
-	if from.base != nil {
-		base = *from.base
-	}
-	n, same := 0, true
+	n, same, far := 0, true, near == nil
 	for list, seq := range v {
-		if list != own && seq > base.seq(list) {
+		if list == own {
+			continue
+		}
+		at := near.seq(list)
+		same = same && at == seq
+		if near != nil && seq > near.base.v.seq(list) {
 			n++
-			same = same && near.seq(list) == seq
+			far = far || seq-near.base.v.seq(list) > math.MaxUint32
 		}
 	}
 	switch {
-	case same && n == len(from.over):
+	case same && (near == nil || n == len(near.over)):
 		return near
-	case from.spent+n > len(v):
-		base = slices.Clone(v)
-		return &past{base: &base}
+	case far || near.base.spent+n > 2*len(v):
+		return &past{base: &base{v: slices.Clone(v)}}
 	}
-	p := &past{base: from.base, over: make([]above, 0, n), spent: from.spent + n}
+	p := &past{base: near.base, over: make([]above, 0, n)}
+	p.base.spent += n
 	for list, seq := range v {
-		if list != own && seq > base.seq(list) {
-			p.over = append(p.over, above{list, seq})
+		if at := p.base.v.seq(list); list != own && seq > at {
+			p.over = append(p.over, above{int32(list), uint32(seq - at)}) //nolint:gosec // not far
 		}
 	}
 	return p
