@@ -108,7 +108,7 @@ type epochTree struct {
 	root  *node // virtual: the genesis
 	nodes map[wire.EpochID]*node
 	tips  int                    // nodes without children
-	stood map[wire.LogID][]stand // what each log voted for or committed, oldest first
+	stood map[wire.LogID][]stand // what each log voted for or committed, in order of arrival
 	days  map[logDay][]*item     // commits
 }
 
@@ -187,7 +187,7 @@ func (t *epochTree) commit(it *item, engine Engine, inPast func(a, b *item) bool
 // of n's parent without refusing that child first: whoever takes a side keeps it.
 func (t *epochTree) swings(it *item, n *node, inPast func(a, b *item) bool) bool {
 	stood := t.stood[it.log]
-	for i, s := range stood {
+	for _, s := range stood {
 		other := s.at
 		if !inPast(s.by, it) {
 			continue // on another branch of a forked log
@@ -198,8 +198,8 @@ func (t *epochTree) swings(it *item, n *node, inPast func(a, b *item) bool) bool
 		if other == nil || other.depth < n.depth || other.parent != n.parent || other.id == n.id {
 			continue
 		}
-		left := slices.ContainsFunc(stood[i:], func(later stand) bool {
-			return slices.Contains(later.refused, other.id) && inPast(later.by, it)
+		left := slices.ContainsFunc(stood, func(later stand) bool { // in its past, not in the order of arrival
+			return slices.Contains(later.refused, other.id) && inPast(s.by, later.by) && inPast(later.by, it)
 		})
 		if !left {
 			return true
