@@ -33,6 +33,9 @@ func (m *Machine) noteWorn(now time.Time, s rawSeal, err error) {
 	if s.Epoch != m.own.Position || !m.mail.gaps[s.Message] || !errors.Is(err, ErrUsed) && !errors.Is(err, ErrIncomplete) {
 		return
 	}
+	if !m.roster.has(s.Sealer) {
+		return // anybody can make up labels
+	}
 	m.mail.triedInVain(now, s.Message)
 	if m.worn.since[s.Sealer].IsZero() {
 		m.worn.since[s.Sealer] = now

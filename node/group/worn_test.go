@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -116,4 +117,45 @@ func TestWornThenOut(t *testing.T) {
 	if wake := c.m.NextWake(); !wake.IsZero() && !wake.After(w.now) {
 		t.Errorf("c, out since %v, wants to be woken at %v, which is over: it is %v", wornAfter, wake, w.now)
 	}
+}
+
+// What seals are labelled with is anybody's word: the labels of no device of the group
+// say nothing of a ratchet, and are not kept.
+func TestWornLabels(t *testing.T) {
+	w := newWorld(t, 72)
+	a, b := w.device("a"), w.device("b")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(time.Minute)
+	_, e := a.m.position()
+	for range mls.MaxForward + 1 {
+		_, rows, err := e.Seal(w.rand, a.m.own.Signer, nil, []byte("of no use to anybody"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.m.putKeys(a.m.own.Position, rows)
+	}
+	a.must(Tick{})
+	a.send("out of reach")
+	w.run(time.Second)
+	if n := len(b.m.worn.since); n != 1 {
+		t.Fatalf("%d ratchets are taken for worn out", n)
+	}
+	seals, err := a.m.SealsFor(b.dev.ID, slices.Collect(maps.Keys(b.m.mail.gaps)))
+	if err != nil || len(seals) != 1 {
+		t.Fatal(len(seals), err)
+	}
+	s, err := wire.DecodeSeal(seals[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		s.Sealer = testDevice(1000 + i)
+		_, _ = b.step(Seals{Seals: [][]byte{wire.Marshal(s)}})
+	}
+	if n := len(b.m.worn.since); n != 1 {
+		t.Errorf("%d ratchets are taken for worn out, of 2 devices", n)
+	}
+	w.run(wornAfter + 5*time.Minute)
+	w.agree(a, b)
 }
