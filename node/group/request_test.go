@@ -212,3 +212,22 @@ func TestRequestStandsBesideItsRenewal(t *testing.T) {
 	w.run(2 * time.Hour) // it tries once an hour by now
 	w.agree(a, b, c, d)
 }
+
+// Who asks to be let in again and again with ever other credentials leaves nothing behind.
+func TestStatusOfManyRequests(t *testing.T) {
+	w, a, _, _ := three(t, 913)
+	before := len(a.m.leaves)
+	for range 20 {
+		secret, public, err := MLS(1).NewSigner(w.rand)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, op := puppet(t, w, "ben", secret, public, w.now)
+		if _, err := a.m.JoinStatus(op.KeyPackage); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(a.m.leaves) - before; n != 0 {
+		t.Errorf("%d credentials are kept of those who asked", n)
+	}
+}
