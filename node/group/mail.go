@@ -363,6 +363,7 @@ func (m *Machine) refreshOwed(now time.Time) {
 			m.gap(now, it.hash)
 		}
 	}
+	clear(m.mail.shown) // this device's floor may lie elsewhere now
 	for i := range m.logs.lists {
 		m.showBranch(now, i)
 	}
