@@ -50,3 +50,23 @@ func TestFloorMovesBack(t *testing.T) {
 		t.Errorf("before a restart it shows %v", live)
 	}
 }
+
+// A record that its author could not write is passed over for good: a log that begins
+// with one is not gone through again for each that follows.
+func TestUnspeakableRecordIsPassedOver(t *testing.T) {
+	w, a, b, c := three(t, 912)
+	a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
+	w.run(time.Minute)
+	o := wire.Opened{Body: wire.Marshal(&wire.Content{MediaType: "text/plain", Data: []byte("not allowed")})}
+	raw, hash := forged(c, wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, c.next(a))
+	b.must(Entries{Entries: [][]byte{raw}})
+	it := b.m.logs.items[hash]
+	for range 3 {
+		raw, hash = forged(c, wire.KindRecord, &wire.Record{}, nil, c.next(b))
+		b.must(Entries{Entries: [][]byte{raw}})
+	}
+	last := b.m.logs.items[hash]
+	if at := b.m.mail.shown[it.list]; at != last.seq {
+		t.Errorf("of %d entries %d are done with", last.seq, at)
+	}
+}

@@ -395,7 +395,7 @@ func (m *Machine) showBranch(now time.Time, i int) {
 				cursor := m.emit(now, Event{Kind: EventMessage, Message: it.hash, User: it.user, Device: it.log.Device})
 				m.put(rowShown+num(cursor), it.hash[:])
 				m.put(rowIndex+hexed(it.hash[:]), wire.U64(cursor))
-			case m.belowFloor(it):
+			case m.belowFloor(it), !owed && !m.maySpeak(it):
 			case owed:
 				m.mail.shown[i] = upTo
 				return
