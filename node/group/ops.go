@@ -333,7 +333,7 @@ func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
 	}
 	kp, ok := m.keyPackage(r.KeyPackage)
 	if !ok {
-		return fmt.Errorf("%w: the KeyPackage of a request has no secrets", ErrCorrupt)
+		return fmt.Errorf("Welcome: %w: the secrets of the KeyPackage are past their time", ErrState)
 	}
 	before := maps.Clone(m.transport)
 	if err := m.welcomed(now, in.Epoch, in.Welcome, in.Tree, kp); err != nil {
@@ -449,7 +449,9 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 	for _, key := range secrets.TransportKeys {
 		m.takeTransportKey(key)
 	}
-	m.spend(now, kp.Public)
+	if m.tree.nodes[id] != nil { // else it may be another group's: noteJoined does
+		m.spend(now, kp.Public)
+	}
 	m.hold(now, id, secrets.Generation, e, nil)
 	m.withdraw(now, id)
 	m.openWaiting(now, id)
