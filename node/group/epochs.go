@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -164,6 +165,13 @@ func (t *epochTree) commit(it *item, engine Engine, inPast func(a, b *item) bool
 	}
 	if !p.leaves.of(it.info.Sender, it.log.Device) {
 		return nil, fmt.Errorf("COMMIT: %w: the commit is another device's", ErrForged)
+	}
+	if p.info() == nil && it.info.Path {
+		// Nobody can check the transcript that a root names. Under one that repeats another
+		// root's, that one's commits lead to the children that they have there.
+		if d, err := identity.ClaimedDevice(it.info.Own); err != nil || d != it.log.Device {
+			return nil, fmt.Errorf("COMMIT: %w: the commit under a root is another device's", ErrForged)
+		}
 	}
 	after, err := p.leaves.change(it.info)
 	if err != nil {

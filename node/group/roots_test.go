@@ -1,0 +1,66 @@
+package group
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// An admin names a root that says to have the transcript of another one, and commits under
+// it what the other one's author committed: the same EpochID, under another parent. In any
+// order of arrival the tree is the same.
+func TestOneEpochUnderTwoRoots(t *testing.T) {
+	w, a, b, c := three(t, 917)
+	e := w.device("emil")
+	w.join(e)
+	a.must(SetRole{User: c.dev.User, Role: wire.RoleAdmin})
+	w.run(time.Minute)
+	w.agree(a, b, c, e)
+	w.cut = func(x, y *device) bool { return true }
+	from := a.m.own.Position
+	role := a.m.logs.head(a.m.log).hash
+	marks := b.m.Marks()
+	a.must(Reboot{})
+	root := a.m.tree.nodes[a.m.own.Position]
+	a.m.duty.update = w.now
+	a.must(Tick{})
+	x := a.m.tree.nodes[a.m.own.Position]
+	if x.parent != root || root.by().op == nil {
+		t.Fatal("anna made no epoch under her root")
+	}
+	commit, _, err := a.m.commitOf(x.by())
+	if err != nil {
+		t.Fatal(err)
+	}
+	honest, _, err := a.m.EntriesAfter(b.dev.ID, marks, wire.EntryHash{}, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := *root.by().op.Reboot
+	r.From = from
+	r.Root = wire.RebootEpochID(w.group, c.dev.ID, &r)
+	at := uint64(crdt.HLCFromTime(w.now)) + 1<<20
+	inc := w.rand.Uint64()
+	deps := []wire.EntryHash{role, a.m.tree.nodes[from].by().hash}
+	slices.SortFunc(deps, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
+	deps = slices.Compact(deps)
+	copied, hash := forged(c, wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: &r}, deps, func(e *wire.Entry) { e.Incarnation, e.HLC = inc, at })
+	stolen, _ := forged(c, wire.KindCommit, &wire.Commit{Parent: r.Root, Child: x.id, Commit: commit.Commit}, nil, func(e *wire.Entry) {
+		e.Incarnation, e.Seq, e.Prev, e.HLC = inc, 2, hash, at+1
+	})
+	_, err1 := b.step(Entries{Entries: append(slices.Clone(honest), copied, stolen)})
+	_, err2 := e.step(Entries{Entries: append([][]byte{copied, stolen}, honest...)})
+	if !isErr(err1, ErrForged) || !isErr(err2, ErrForged) {
+		t.Errorf("it is taken: %v, %v", err1, err2)
+	}
+	for _, d := range []*device{b, e} {
+		n := d.m.tree.nodes[x.id]
+		if n == nil || n.parent.id != root.id {
+			t.Errorf("%s: anna's epoch is not under her root: %v", d.name, n)
+		}
+	}
+}
