@@ -274,6 +274,7 @@ func (m *Machine) recount() {
 	m.logs.grew = false
 	m.stale, m.chosen, m.sendKey = true, nil, nil
 	clear(m.rosters)
+	m.recountTransport()
 }
 
 func (m *Machine) loadEvidence() error {

@@ -36,6 +36,7 @@ type logs struct {
 
 	ops     []*item                 // in causal order
 	commits []*item                 // in order of arrival
+	keys    []*item                 // TKEYs and TKEY-WRAPs, in order of arrival
 	votes   map[wire.DeviceID]*item // the newest VOTE or COMMIT
 	words   map[wire.DeviceID]*item // the newest VOTE
 	newest  map[wire.UserID]crdt.HLC
@@ -248,7 +249,9 @@ func (l *logs) add(it *item, e *wire.Entry) {
 		l.takeVote(it)
 	case wire.KindVote:
 		l.takeVote(it)
-	case wire.KindRecord, wire.KindTKey, wire.KindTKeyWrap:
+	case wire.KindTKey, wire.KindTKeyWrap:
+		l.keys = append(l.keys, it)
+	case wire.KindRecord:
 	}
 }
 

@@ -27,6 +27,24 @@ func (m *Machine) conclusions() string {
 		fmt.Fprintf(&b, "revoked %v by %v\n", id, m.roster.revoked[id].hash)
 	}
 	fmt.Fprintf(&b, "chosen %v\n", m.choose().id)
+	for _, id := range slices.SortedFunc(maps.Keys(m.tree.nodes), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }) {
+		if n := m.tree.nodes[id]; n.parent != nil && m.logs.counts(n.by()) {
+			fmt.Fprintf(&b, "epoch %v under %v by %v, void %v, stands %v\n", id, n.parent.id, n.by().hash, n.void, n.stands(m.logs.counts))
+		}
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(m.tkeys), func(a, b wire.KeyID) int { return bytes.Compare(a[:], b[:]) }) {
+		t := m.tkeys[id]
+		if t.by == nil && t.since == nil {
+			continue // nothing that counts says anything of it
+		}
+		fmt.Fprintf(&b, "key %v superseded %v wrapped %d", id, t.superseded, len(t.wrapped))
+		for _, it := range []*item{t.by, t.since} {
+			if it != nil {
+				fmt.Fprintf(&b, " %v", it.hash)
+			}
+		}
+		b.WriteByte('\n')
+	}
 	for _, k := range m.logs.marks() {
 		fmt.Fprintf(&b, "mark %v\n", k)
 	}
@@ -42,7 +60,7 @@ func (m *Machine) conclusions() string {
 // once, with restarts in between, come to the same conclusions.
 func TestConclusionsDoNotDependOnOrder(t *testing.T) {
 	evidence, gone, revoked, roots := 0, 0, 0, 0
-	for seed := range uint64(12) {
+	for seed := range uint64(20) {
 		w, a, b, c := three(t, 7000+seed)
 		d := w.device("dora")
 		w.join(d)
@@ -101,11 +119,22 @@ func TestConclusionsDoNotDependOnOrder(t *testing.T) {
 				interim := []byte{byte(r.Uint64()), byte(r.Uint64()), byte(r.Uint64()), 1}
 				from := positions[r.IntN(len(positions))]
 				gen := uint64(1 + r.IntN(4))
-				root := wire.EpochIDOf(w.group, gen, 0, interim)
-				positions = append(positions, root)
-				kind, body = wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: &wire.Reboot{From: from, Generation: gen, Root: root, Interim: interim}}
+				b := &wire.Reboot{From: from, Generation: gen, Interim: interim}
+				b.Root = wire.RebootEpochID(w.group, by.dev.ID, b)
+				positions = append(positions, b.Root)
+				kind, body = wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: b}
 			case 5, 6:
-				kind, body = wire.KindVote, &wire.Vote{Position: positions[r.IntN(len(positions))]}
+				v := &wire.Vote{Position: positions[r.IntN(len(positions))]}
+				if r.IntN(2) > 0 {
+					v.Refused = append(v.Refused, positions[r.IntN(len(positions))])
+				}
+				kind, body = wire.KindVote, v
+			case 7:
+				k := &wire.TKey{ID: wire.KeyID{byte(r.IntN(4))}}
+				if r.IntN(2) > 0 {
+					k.Supersedes = append(k.Supersedes, wire.KeyID{byte(r.IntN(4))})
+				}
+				kind, body = wire.KindTKey, k
 			}
 			e.raw, e.hash = forged(by, kind, body, deps, func(x *wire.Entry) {
 				x.Incarnation, x.Seq, x.Prev, x.HLC = e.inc, e.seq, prev, e.hlc

@@ -26,8 +26,12 @@ type transportKey struct {
 	by         *item // the TKEY; nil for the first key
 	superseded bool
 	since      *item // the first TKEY that supersedes it
+	idle       bool  // a TKEY brought it that does not count: others may never get that
 	wrapped    map[wire.DeviceID]bool
 }
+
+// over says whether nobody should send under a key any more.
+func (t *transportKey) over() bool { return t.superseded || t.idle && t.by == nil }
 
 var wrapSuite = hpke.NewSuite(hpke.KEM_X25519_HKDF_SHA256, hpke.KDF_HKDF_SHA256, hpke.AEAD_AES128GCM)
 
@@ -112,6 +116,12 @@ func (m *Machine) noteTransport(it *item) {
 	var id wire.KeyID
 	var wraps []wire.Wrap
 	switch {
+	case (it.tkey != nil || it.wrap != nil) && !m.logs.counts(it):
+		if it.tkey != nil {
+			m.tkeyOf(it.tkey.ID).idle = true
+			m.sendKey = nil
+		}
+		return
 	case it.tkey != nil:
 		id, wraps = it.tkey.ID, it.tkey.Wraps
 		t := m.tkeyOf(id)
@@ -143,6 +153,17 @@ func (m *Machine) noteTransport(it *item) {
 		}
 	}
 	m.sendKey = nil
+}
+
+// recountTransport derives again what depends on which TKEYs and TKEY-WRAPs count.
+func (m *Machine) recountTransport() {
+	clear(m.tkeys)
+	for id := range m.transport {
+		m.tkeyOf(id)
+	}
+	for _, it := range m.logs.keys {
+		m.noteTransport(it)
+	}
 }
 
 func (m *Machine) tkeyOf(id wire.KeyID) *transportKey {
@@ -190,7 +211,7 @@ func (m *Machine) TransportKey() (wire.KeyID, bool) {
 	for _, id := range ids {
 		t := m.tkeyOf(id)
 		g := 0
-		if !t.superseded {
+		if !t.over() {
 			g = 1
 			if m.clean(t) {
 				g = 2
@@ -217,7 +238,7 @@ func (m *Machine) keepTransport(now time.Time) {
 		return
 	}
 	t := m.tkeyOf(current)
-	fresh := t.superseded || !m.clean(t)
+	fresh := t.over() || !m.clean(t)
 	var left []wire.DeviceID
 	if !fresh {
 		if m.left.roster != m.roster || m.left.of != t || m.left.by != t.by || m.left.wraps != len(t.wrapped) {
@@ -452,7 +473,7 @@ func (m *Machine) joinSecrets(generation uint64) []byte {
 		j.TransportKeys = append(j.TransportKeys, m.transport[current])
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(m.transport), func(a, b wire.KeyID) int { return bytes.Compare(a[:], b[:]) }) {
-		if id != current && !m.tkeyOf(id).superseded && len(j.TransportKeys) < wire.MaxHandedKeys {
+		if id != current && !m.tkeyOf(id).over() && len(j.TransportKeys) < wire.MaxHandedKeys {
 			j.TransportKeys = append(j.TransportKeys, m.transport[id])
 		}
 	}

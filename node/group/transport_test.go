@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"maps"
 	"testing"
 	"time"
@@ -149,5 +150,44 @@ func TestMadeUpKeysDoNotSaveTheOldOne(t *testing.T) {
 	w.run(time.Minute)
 	if key, _ := a.m.TransportKey(); key == old || !a.m.tkeyOf(old).superseded {
 		t.Errorf("the old key is superseded: %v", a.m.tkeyOf(old).superseded)
+	}
+}
+
+// A device signs a TKEY and something else with one number. Who took the TKEY before it
+// knew goes back to the key that everybody has, also after a restart.
+func TestKeyOfAForkedLog(t *testing.T) {
+	w, a, b, c := three(t, 782)
+	before, _ := a.m.TransportKey()
+	w.cut = func(_, _ *device) bool { return true }
+	var key []byte
+	var id wire.KeyID
+	for i := byte(0); i == 0 || bytes.Compare(id[:], before[:]) > 0; i++ { // one that would be preferred
+		key = bytes.Repeat([]byte{i}, wire.TransportKeyLen)
+		id = wire.KeyIDOf(w.group, key)
+	}
+	wrapped, err := b.m.wrap(id, key, a.dev.ID, a.m.transportPublic())
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps := []wire.EntryHash{a.m.logs.head(a.m.log).hash}
+	inc, at := w.rand.Uint64(), uint64(a.m.clock.Last())+1
+	change := func(e *wire.Entry) { e.Incarnation, e.HLC = inc, at }
+	tkey, _ := forged(c, wire.KindTKey, &wire.TKey{ID: id, Supersedes: []wire.KeyID{before}, Wraps: []wire.Wrap{wrapped}}, deps, change)
+	other, _ := forged(c, wire.KindRecord, &wire.Record{}, deps, change)
+	a.must(Entries{Entries: [][]byte{tkey}})
+	if now, _ := a.m.TransportKey(); now != id {
+		t.Fatalf("anna sends under %v", now)
+	}
+	for _, d := range []*device{a, b} {
+		_, _ = d.step(Entries{Entries: [][]byte{other}})
+		_, _ = d.step(Entries{Entries: [][]byte{tkey}})
+	}
+	for range 2 {
+		for _, d := range []*device{a, b} {
+			if now, _ := d.m.TransportKey(); now != before {
+				t.Errorf("%s sends under %v, not under %v", d.name, now, before)
+			}
+			d.open()
+		}
 	}
 }
