@@ -453,9 +453,11 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 		m.tree.add(n)
 	}
 	m.tree.stand(it, m.logs.inPast)
+	if it.kind == wire.KindOp {
+		clear(m.rosters) // also by one of a later program: it has a place in logs.ops
+	}
 	if it.op != nil {
 		m.stale = true
-		clear(m.rosters)
 	}
 	if m.logs.grew {
 		m.recount()
