@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"container/heap"
 	"fmt"
 	"iter"
@@ -279,7 +280,8 @@ func (l *logs) branch(it *item, e *wire.Entry) int {
 }
 
 // frontier is what a new entry of this log names in deps: the heads of the other
-// logs that the log's own past does not cover, newest first up to most of them.
+// logs that the log's own past does not cover, newest first up to most of them, and
+// those of its own device before others'.
 // What counts only if somebody names it nobody names but its own device: that is
 // how it gets what it wrote before its store went back into the set again.
 func (l *logs) frontier(own wire.LogID, most int) []wire.EntryHash {
@@ -289,7 +291,13 @@ func (l *logs) frontier(own wire.LogID, most int) []wire.EntryHash {
 			heads = append(heads, h)
 		}
 	}
-	slices.SortFunc(heads, func(a, b *item) int { return b.compare(a) })
+	others := func(h *item) int {
+		if h.log.Device == own.Device {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(heads, func(a, b *item) int { return cmp.Or(others(a)-others(b), b.compare(a)) })
 	if len(heads) > most {
 		heads = heads[:most]
 	}

@@ -1,0 +1,30 @@
+package group
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// What a device wrote before its store went back counts only once it is named by its new
+// log. Another member's many new logs do not take that place.
+func TestOwnHeadsAreNamedFirst(t *testing.T) {
+	w, a, _, c := three(t, 919)
+	w.cut = func(_, _ *device) bool { return true }
+	deps := []wire.EntryHash{a.m.logs.head(a.m.log).hash}
+	at := uint64(a.m.clock.Last())
+	old, hash := forged(a, wire.KindRecord, &wire.Record{}, deps, func(e *wire.Entry) { e.HLC = at + 1 })
+	a.must(Entries{Entries: [][]byte{old}})
+	for i := range uint64(maxLogs - 1) {
+		raw, _ := forged(c, wire.KindRecord, &wire.Record{}, deps, func(e *wire.Entry) { e.HLC = at + 2 + i })
+		a.must(Entries{Entries: [][]byte{raw}})
+	}
+	a.send("names it")
+	if it := a.m.logs.items[hash]; !a.m.logs.inPast(it, a.m.logs.head(a.m.log)) {
+		t.Error("it is not named")
+	}
+	if deps := a.m.logs.frontier(a.m.log, wire.MaxDeps); slices.Contains(deps, hash) {
+		t.Error("it is named twice")
+	}
+}
