@@ -60,13 +60,13 @@ func TestUnspeakableRecordIsPassedOver(t *testing.T) {
 	o := wire.Opened{Body: wire.Marshal(&wire.Content{MediaType: "text/plain", Data: []byte("not allowed")})}
 	raw, hash := forged(c, wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, c.next(a))
 	b.must(Entries{Entries: [][]byte{raw}})
-	it := b.m.logs.items[hash]
+	it := b.m.logs.items.at(hash)
 	for range 3 {
 		raw, hash = forged(c, wire.KindRecord, &wire.Record{}, nil, c.next(b))
 		b.must(Entries{Entries: [][]byte{raw}})
 	}
-	last := b.m.logs.items[hash]
-	if at := b.m.mail.shown[it.list]; at != last.seq {
+	last := b.m.logs.items.at(hash)
+	if at := b.m.mail.shown[int(it.list)]; at != last.seq {
 		t.Errorf("of %d entries %d are done with", last.seq, at)
 	}
 }

@@ -21,7 +21,7 @@ func TestOwnHeadsAreNamedFirst(t *testing.T) {
 		a.must(Entries{Entries: [][]byte{raw}})
 	}
 	a.send("names it")
-	if it := a.m.logs.items[hash]; !a.m.logs.inPast(it, a.m.logs.head(a.m.log)) {
+	if it := a.m.logs.items.at(hash); !a.m.logs.inPast(it, a.m.logs.head(a.m.log)) {
 		t.Error("it is not named")
 	}
 	if deps := a.m.logs.frontier(a.m.log, wire.MaxDeps); slices.Contains(deps, hash) {

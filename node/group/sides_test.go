@@ -58,7 +58,7 @@ func TestSidesOnBranchesOfALog(t *testing.T) {
 		_, _ = b.step(Entries{Entries: [][]byte{raw}})
 	}
 	for _, d := range []*device{a, b} {
-		if it := d.m.logs.items[three]; it == nil || !d.m.logs.counts(it) {
+		if it := d.m.logs.items.at(three); it == nil || !d.m.logs.counts(it) {
 			t.Fatalf("%s: the commit does not count", d.name)
 		}
 	}
