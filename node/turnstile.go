@@ -33,12 +33,13 @@ var placesFor = [...]int{unknown: maxStreams / 2, proven: maxStreams * 3 / 4, fe
 
 // turnstile gives streams their places. If there is none left, the oldest stream of a
 // peer that is unknown gives way: it has had its time to prove itself, since how often
-// such streams come is bounded too.
+// such streams come is bounded too. Of those who have, whoever has many gives way to who
+// has few.
 type turnstile struct {
-	mu      sync.Mutex
-	taken   [len(placesFor)]int
-	peers   map[peer.ID]int
-	unknown []*place // the oldest first
+	mu    sync.Mutex
+	taken [len(placesFor)]int
+	peers map[peer.ID]int
+	all   []*place // the oldest first
 }
 
 // place is what a stream has at the turnstile.
@@ -58,12 +59,12 @@ func (t *turnstile) enter(p peer.ID, as standing, shut func()) *place {
 		return nil
 	}
 	for !t.room(as) {
-		if len(t.unknown) == 0 {
+		out := t.givesWay(p, as)
+		if out == nil {
 			return nil
 		}
-		oldest := t.unknown[0]
-		oldest.shut()
-		t.free(oldest)
+		out.shut()
+		t.free(out)
 	}
 	pl := &place{t: t, p: p, as: as, shut: shut}
 	if t.peers == nil {
@@ -71,10 +72,21 @@ func (t *turnstile) enter(p peer.ID, as standing, shut func()) *place {
 	}
 	t.peers[p]++
 	t.taken[as]++
-	if as == unknown {
-		t.unknown = append(t.unknown, pl)
-	}
+	t.all = append(t.all, pl)
 	return pl
+}
+
+// givesWay gives the place that a peer of a standing may have instead; nil: none.
+func (t *turnstile) givesWay(p peer.ID, as standing) (out *place) {
+	for _, pl := range t.all {
+		switch {
+		case pl.as == unknown:
+			return pl
+		case pl.as <= as && t.peers[pl.p] > t.peers[p]+1 && (out == nil || t.peers[pl.p] > t.peers[out.p]):
+			out = pl
+		}
+	}
+	return out
 }
 
 // room says whether one more stream of a standing fits.
@@ -95,7 +107,7 @@ func (t *turnstile) free(pl *place) {
 	}
 	pl.gone = true
 	t.taken[pl.as]--
-	t.unknown = slices.DeleteFunc(t.unknown, func(o *place) bool { return o == pl })
+	t.all = slices.DeleteFunc(t.all, func(o *place) bool { return o == pl })
 	if t.peers[pl.p]--; t.peers[pl.p] == 0 {
 		delete(t.peers, pl.p)
 	}
@@ -111,7 +123,6 @@ func (pl *place) prove() {
 	pl.t.taken[unknown]--
 	pl.as = proven
 	pl.t.taken[proven]++
-	pl.t.unknown = slices.DeleteFunc(pl.t.unknown, func(o *place) bool { return o == pl })
 }
 
 func (pl *place) leave() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,11 +19,15 @@ import (
 func TestTurnstile(t *testing.T) {
 	var ts turnstile
 	shut := make(map[int]bool)
-	next := 0
+	next, taken := 0, 0
 	enter := func(as standing) *place {
 		i := next
 		next++
-		return ts.enter(peer.ID(fmt.Sprint(i/maxPeerStreams)), as, func() { shut[i] = true })
+		return ts.enter(peer.ID(fmt.Sprint(i/maxPeerStreams)), as, func() {
+			if shut[i] = true; as != unknown {
+				taken++
+			}
+		})
 	}
 	var unknowns []*place
 	for i := range 2 * maxStreams {
@@ -42,8 +47,8 @@ func TestTurnstile(t *testing.T) {
 		as   standing
 		want int
 	}{{proven, placesFor[proven] - 1}, {fellow, maxStreams - placesFor[proven]}, {unknown, 0}} {
-		got := 0
-		for enter(more.as) != nil {
+		got, before := 0, taken
+		for enter(more.as) != nil && taken == before {
 			got++
 		}
 		if got != more.want {
@@ -57,8 +62,43 @@ func TestTurnstile(t *testing.T) {
 		pl.leave()
 		pl.leave()
 	}
-	if ts.taken[unknown] != 0 || len(ts.unknown) != 0 {
+	if ts.taken[unknown] != 0 || slices.ContainsFunc(ts.all, func(pl *place) bool { return pl.as == unknown }) {
 		t.Fatalf("taken: %v", ts.taken)
+	}
+}
+
+// TestTurnstileIsFair has a few peers that are proven take all places: who comes with less
+// gets some of theirs, never one of a better standing, and no more than they keep.
+func TestTurnstileIsFair(t *testing.T) {
+	var ts turnstile
+	closed := make(map[peer.ID]int)
+	enter := func(p string, as standing) bool {
+		return ts.enter(peer.ID(p), as, func() { closed[peer.ID(p)]++ }) != nil
+	}
+	if !enter("friend", fellow) {
+		t.Fatal("there is no place")
+	}
+	for i := range placesFor[proven] / maxPeerStreams {
+		for range maxPeerStreams {
+			if !enter(fmt.Sprint("greedy ", i), proven) {
+				t.Fatal("there is no place")
+			}
+		}
+	}
+	if len(closed) > 0 {
+		t.Fatalf("they closed each other's: %v", closed)
+	}
+	got := 0
+	for range maxPeerStreams {
+		if enter("modest", proven) {
+			got++
+		}
+	}
+	if got != maxPeerStreams-1 || closed["friend"] > 0 || closed["modest"] > 0 || len(closed) != got {
+		t.Fatalf("%d places, and these closed: %v", got, closed)
+	}
+	if enter("greedy 11", proven) || enter("nobody", unknown) {
+		t.Fatal("who has many, or is unknown, takes another's place")
 	}
 }
 
