@@ -274,8 +274,10 @@ func (n *Node) askToJoin(ctx context.Context, p peer.AddrInfo, r wire.JoinReques
 	defer func() {
 		finish(span, err, attribute.Int("stage", int(answer.Stage)), attribute.Int("tree_bytes", len(tree)))
 	}() //nolint:gosec // a small enum
-	ctx, cancel := context.WithTimeout(ctx, joinContact+joinAnswer+frameTimeout)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	limit := time.AfterFunc(joinContact+joinAnswer+frameTimeout, cancel)
+	defer limit.Stop()
 	dial, stop := context.WithTimeout(ctx, joinContact)
 	defer stop()
 	dial = network.WithAllowLimitedConn(dial, "join")
@@ -308,6 +310,7 @@ func (n *Node) askToJoin(ctx context.Context, p peer.AddrInfo, r wire.JoinReques
 			f.close()
 			return reply, nil, nil
 		case wire.JoinWelcomed:
+			limit.Reset(syncTimeout) // the tree of a large group takes its time on a slow line
 			tree, err := readTree(f, reply.Epoch)
 			if err != nil {
 				return reply, nil, err

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync/atomic"
@@ -134,6 +135,31 @@ func TestStrangerTakesNoInvite(t *testing.T) {
 			p, err := b.JoinProgress(w.Context(), id)
 			return err == nil && p.Stage == StageSynced
 		})
+	})
+}
+
+// TestJoinOnASlowLine has a member let somebody in whose line takes minutes for the tree.
+func TestJoinOnASlowLine(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a, member := w.open(0), w.hostile(1, 0)
+		tree := bytes.Repeat([]byte("tree"), 35*treePart/4)
+		member.SetStreamHandler(protocolID(wire.ProtocolJoin), func(s network.Stream) {
+			f := newFrames(s)
+			defer f.close()
+			var r wire.JoinRequest
+			if err := errors.Join(f.read(&r), f.write(&wire.JoinReply{Stage: wire.JoinWelcomed, Epoch: wire.EpochID{1}, Welcome: []byte{1}})); err != nil {
+				t.Error(err)
+			}
+			_ = writeTree(wire.EpochID{1}, tree, func(part *wire.SyncTree) error {
+				time.Sleep(4 * time.Second) // virtual: at 64 kbit/s
+				return f.write(part)
+			})
+		})
+		r := wire.JoinRequest{V: wire.Version, Cert: wire.Signed{Payload: []byte{1}, Signature: make([]byte, 64)}, KeyPackage: []byte{1}}
+		_, got, err := a.askToJoin(w.Context(), w.net.AddrInfo(1), r, func(string) {})
+		if err != nil || !bytes.Equal(got, tree) {
+			w.Fatalf("%d bytes of %d: %v", len(got), len(tree), err)
+		}
 	})
 }
 
