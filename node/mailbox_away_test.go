@@ -117,6 +117,44 @@ func TestMailboxOutOfOrder(t *testing.T) {
 	})
 }
 
+// TestMailboxManyOutOfOrder is the same with more than a thousand messages that build on the
+// first, and with a reader that is not restarted.
+func TestMailboxManyOutOfOrder(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.postOffice(0, MailboxConfig{})
+		a, b, c := w.open(1, 0), w.open(2, 0), w.open(3, 0, 1)
+		id := w.create(a, "many out of order")
+		w.join(b, id)
+		w.join(c, id)
+		w.assign(a, id, 0)
+		for _, n := range []*Node{b, c} {
+			w.uses(n, id)
+			w.delivered(n, id)
+		}
+		w.close(2)
+		w.net.Cut(0, 1)
+		w.net.Cut(1, 2)
+		want := []string{"first"}
+		w.send(a, id, "first")
+		w.shows(c, id, 10*time.Minute, want...)
+		for i := range 1100 {
+			want = append(want, fmt.Sprint("after it ", i))
+			w.send(c, id, want[len(want)-1])
+		}
+		w.delivered(c, id)
+		w.close(3)
+		b = w.open(2, 0)
+		time.Sleep(time.Hour) // virtual: it has read to the end
+		if got := w.texts(b, id); len(got) != 0 {
+			w.Fatalf("it shows %d messages", len(got))
+		}
+		w.net.Heal(0, 1)
+		w.delivered(a, id)
+		w.close(1)
+		w.shows(b, id, 3*time.Hour, want...)
+	})
+}
+
 // TestTwoMailboxes has a group use two, of which one takes streams and says nothing:
 // what is published gets to the other at once, however often, and to that one when it
 // is itself again, however much is published meanwhile.

@@ -16,9 +16,9 @@ import (
 
 // Bounds of what reading remembers, in one run.
 const (
-	maxOpenMail = 1 << 10 // cursors of one box, of envelopes that could not be used yet
-	maxVainMail = 4 << 20 // bytes of one box that a visit fetches again in vain
-	maxSeenMail = 1 << 13 // hashes of envelopes
+	maxOpenMail = maxInBox // cursors of one box, of envelopes that could not be used yet: all that a mailbox keeps
+	maxVainMail = 4 << 20  // bytes of one box that a visit fetches again in vain
+	maxSeenMail = 1 << 13  // hashes of envelopes
 )
 
 // mailReading is where reading is in one mailbox, beyond what is durable.
