@@ -616,6 +616,39 @@ func TestMailboxKeyOnTheWay(t *testing.T) {
 	})
 }
 
+// TestMailboxBroughtAnew brings an entry to a mailbox that has begun a box anew meanwhile:
+// what it is said to hold it holds in that one, where cursors are small.
+func TestMailboxBroughtAnew(t *testing.T) {
+	inWorld(t, func(w *world) {
+		office := w.postOffice(0, MailboxConfig{})
+		a := w.open(1, 0)
+		id := w.create(a, "a new box")
+		w.assign(a, id, 0)
+		w.uses(a, id)
+		p := office.host.ID()
+		entry := w.send(a, id, "to be brought")
+		w.delivered(a, id)
+		x := newMailer(a.hosting(id))
+		if err := x.load(); err != nil {
+			w.Fatal(err)
+		}
+		boxes, _, err := x.boxes(w.Context(), p)
+		if err != nil || len(boxes) != 1 {
+			w.Fatalf("%d boxes: %v", len(boxes), err)
+		}
+		b := boxes[0]
+		x.at[p].box(b.Key).Life++
+		box := &boxReading{at: 1000, has: make(map[wire.EntryHash]uint64)}
+		r := &mailReading{boxes: map[wire.KeyID]*boxReading{b.Key: box}}
+		if err := x.bringTo(w.Context(), p, b, boxes, r, []wire.EntryHash{entry}); err != nil {
+			w.Fatal(err)
+		}
+		if box.has[entry] != 1 {
+			w.Errorf("it is said to be at %d, of a box that was just opened", box.has[entry])
+		}
+	})
+}
+
 // TestMailboxClockSetBack notes what is owed, and what is late, while the clock is ahead:
 // it is put when the clock is right again, not when it gets there.
 func TestMailboxClockSetBack(t *testing.T) {

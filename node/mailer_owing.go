@@ -170,11 +170,10 @@ func (x *mailer) bringTo(ctx context.Context, p peer.ID, b group.Box, boxes []gr
 		}); err != nil {
 			return err
 		}
-		after := box.at + 1 // that it is not before this is enough to know
 		if err := x.putParcels(ctx, p, b, boxes, box, parcels); err != nil {
 			return err
 		}
-		x.boxed(box, after, entries[:taken])
+		x.boxed(box, box.at+1, entries[:taken]) // that it is not before this is enough to know
 		if err := x.saveBoxed(p, b.Key, box); err != nil {
 			return err
 		}
