@@ -12,7 +12,7 @@ import (
 // How devices catch up: as package node does it, without the streams.
 const (
 	syncDelay  = 150 * time.Millisecond // from a reason to the exchange
-	entriesAt  = 64 << 10               // bytes of entries in one message
+	entriesAt  = 64 << 10               // bytes of entries or seals in one message
 	syncRounds = 4                      // of wants, in one exchange
 	settling   = 20 * time.Second       // in which a device that meets others sorts itself out
 	joinRetry  = time.Second
@@ -190,21 +190,25 @@ func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 		from.broke(err)
 		return false
 	}
-	if len(seals) > 0 {
-		for _, b := range seals {
-			x.Seals += len(b)
-			// Several members who are met at once may each bring what all of them have.
-			h := sha256.Sum256(b)
-			if first, ok := to.given[h]; !ok || w.now.Sub(first) < settling {
-				x.SealNews += len(b)
-				if !ok {
-					to.given[h] = w.now
-				}
+	for _, b := range seals {
+		x.Seals += len(b)
+		// Several members who are met at once may each bring what all of them have.
+		h := sha256.Sum256(b)
+		if first, ok := to.given[h]; !ok || w.now.Sub(first) < settling {
+			x.SealNews += len(b)
+			if !ok {
+				to.given[h] = w.now
 			}
 		}
-		out, _ := to.step(group.Seals{Seals: seals})
-		x.Opened += len(out.Messages)
-		if !up() {
+	}
+	for len(seals) > 0 {
+		n := 0
+		for size := 0; n < len(seals) && size < entriesAt; n++ {
+			size += len(seals[n])
+		}
+		out, _ := to.step(group.Seals{Seals: seals[:n]})
+		seals = seals[n:]
+		if x.Opened += len(out.Messages); !up() {
 			return false
 		}
 	}
