@@ -48,6 +48,24 @@ func watch(t *testing.T) (*Report, *observation) {
 	return r, r.obs[0]
 }
 
+// TestAsItShouldBe looks at what is like a fault and is none: who may only read does not
+// send, and who waits to be let in keeps what it takes to come in.
+func TestAsItShouldBe(t *testing.T) {
+	d := &deviceView{
+		Name: "carl", Live: true, Members: []memberView{{Role: wire.RoleReadOnly}},
+		Status: group.Status{State: group.StateJoining}, Secrets: []secretView{{"kp", secretsFor + grace + time.Second}},
+	}
+	o := &observation{Devices: []*deviceView{d}, Probed: map[wire.MessageID]string{{1}: "anna"}}
+	d.Shown = []wire.MessageID{{1}}
+	if bad := slices.Concat(additionsWork(o), windows(o)); len(bad) > 0 {
+		t.Error(bad)
+	}
+	d.Members[0].Role, d.Status.State = wire.RoleMember, group.StateMember
+	if bad := slices.Concat(additionsWork(o), windows(o)); len(bad) != 2 {
+		t.Error(bad)
+	}
+}
+
 func invariant(t *testing.T, name string) Invariant {
 	t.Helper()
 	i := slices.IndexFunc(Invariants, func(i Invariant) bool { return i.Name == name })

@@ -60,6 +60,11 @@ type deviceView struct {
 	Cursors    bool // the events' cursors rise by one
 }
 
+// mayWrite says whether the device's user is none who may only read.
+func (v *deviceView) mayWrite() bool {
+	return !slices.ContainsFunc(v.Members, func(m memberView) bool { return m.User == v.User && m.Role == wire.RoleReadOnly })
+}
+
 type memberView struct {
 	User    wire.UserID
 	Role    wire.Role

@@ -46,6 +46,7 @@ type seat struct {
 	request  wire.JoinRequest  // while it is joining
 	renewal  *wire.JoinRequest // asked with in turn with it; nil: none
 	renewing bool              // it was asked with last
+	tries    int               // how often it was asked with
 	dropped  int               // Welcomes to lose
 	chokes   []*seat           // who cannot process the next commit of this device
 
@@ -217,6 +218,7 @@ func (s *seat) send(o group.Outbound) {
 	case group.Ask:
 		w.askSync(s)
 	case group.RequestJoin:
+		s.tries = 0
 		s.request, s.renewal = o.Request, o.Renewal // the newest: it may have come by an invite meanwhile
 		if !s.joining {
 			s.joining = true

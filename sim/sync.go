@@ -18,7 +18,8 @@ const (
 	joinRetry  = time.Second
 
 	joinRetryMax = time.Minute
-	insistence   = 900 // how often within an hour a machine may ask for a sync
+	eagerness    = 3600 // tries to join before it asks less often
+	insistence   = 900  // how often within an hour a machine may ask for a sync
 )
 
 // exchange is what a sync cost, and what of it was news.
@@ -310,6 +311,9 @@ func (w *core) carryJoin(s *seat) {
 			w.sync(s, o)
 			return
 		}
+	}
+	if s.tries++; s.tries > eagerness {
+		pause = joinRetryMax // it waits for people
 	}
 	again()
 }
