@@ -142,6 +142,9 @@ func vectorSize(m *group.Machine) int {
 // and tree is asked for once in an exchange.
 func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 	up := func() bool { return from.m != nil && to.m != nil }
+	if !up() {
+		return false
+	}
 	if silent(from, to) {
 		return true
 	}
@@ -182,7 +185,7 @@ func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 		x.Wanted += len(wire.Marshal(&want))
 	}
 	if again := from.askedBefore(to.n.dev.ID, want.Messages); len(again) > 0 {
-		if _, err := from.step(group.PeerVector{Device: to.n.dev.ID, Gaps: again}); err != nil && !up() {
+		if _, _ = from.step(group.PeerVector{Device: to.n.dev.ID, Gaps: again}); !up() {
 			return false
 		}
 	}

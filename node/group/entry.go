@@ -100,6 +100,7 @@ func (it *item) slim() {
 	}
 	it.commit.Commit, it.commit.Welcome = nil, nil
 	it.info.Adds, it.info.Added, it.info.Own = nil, nil, nil
+	it.info.MLSGroup = bytes.Clone(it.info.MLSGroup) // else it would keep all of the commit
 }
 
 // readAgain reads an entry of the set as it was signed.
