@@ -116,7 +116,12 @@ func (w *core) sync(a, b *seat) {
 		return
 	}
 	x := &exchange{At: w.now.Sub(epochZero), A: a.n.name, B: b.n.name}
-	x.Vectors = vectorSize(a.m) + vectorSize(b.m)
+	va, vb := a.m.Vector(), b.m.Vector()
+	x.Vectors = len(wire.Marshal(&va)) + len(wire.Marshal(&vb))
+	_, _ = b.step(group.PeerVector{Device: a.n.dev.ID, Vector: &va})
+	if _, _ = a.step(group.PeerVector{Device: b.n.dev.ID, Vector: &vb}); a.m == nil || b.m == nil {
+		return
+	}
 	asked := [2]map[[32]byte]bool{{}, {}}
 	for range syncRounds {
 		before := x.News + x.Opened + x.Trees
@@ -131,11 +136,6 @@ func (w *core) sync(a, b *seat) {
 	a.traffic.sync += x.total()
 	b.traffic.sync += x.total()
 	a.g.exchanges = append(a.g.exchanges, x)
-}
-
-func vectorSize(m *group.Machine) int {
-	v := m.Vector()
-	return len(wire.Marshal(&v))
 }
 
 // half brings to one side what the other has; false: a process ended. Each message

@@ -48,16 +48,47 @@ func (p *peerState) holds(it *item) bool {
 }
 
 // peerVector notes how far a device is and asks for a sync if it is further. What it
-// asks for again it could not open before.
-func (m *Machine) peerVector(now time.Time, in PeerVector) {
+// asks for again it could not open before. Its request to be added again comes this way
+// too: who has no transport key in common with others is heard on no topic.
+func (m *Machine) peerVector(now time.Time, in PeerVector) error {
 	if m.logs.devices[in.Device] == nil {
-		return
+		return nil
 	}
 	p := m.peerOf(in.Device)
+	var again *rejoin
 	if in.Vector != nil {
-		m.takeVector(now, p, *in.Vector, wire.MaxGaps)
+		v := *in.Vector
+		if v.Rejoin != nil && m.roster.has(in.Device) {
+			var err error
+			if again, err = m.rejoinOf(p, in.Device, *v.Rejoin); err != nil {
+				return err
+			}
+		}
+		v.Rejoin = nil
+		m.takeVector(now, p, v, wire.MaxGaps)
 	}
+	m.addAgain(p, again)
 	m.planFill(now.Add((1+m.rank())*askedStep), p, in.Gaps)
+	return nil
+}
+
+// rejoinOf checks a request of a device to be added again, unless it is the one that is known.
+func (m *Machine) rejoinOf(p *peerState, d wire.DeviceID, s wire.Signed) (*rejoin, error) {
+	if p.rejoin != nil && bytes.Equal(p.rejoin.raw.Encode(), s.Encode()) {
+		return p.rejoin, nil
+	}
+	r, err := m.readRejoin(m.roster, s)
+	if err == nil && r.Device != d {
+		err = fmt.Errorf("rejoin: %w: it is another device's", ErrForged)
+	}
+	return r, err
+}
+
+// addAgain notes a device's request to be added again, if it is newer than what is known.
+func (m *Machine) addAgain(p *peerState, r *rejoin) {
+	if r != nil && r != p.rejoin && p.newerRejoin(r) {
+		m.diff = nil // there may be something to commit
+	}
 }
 
 // takeVector replaces what a device said of how far it is; it names so many of the
@@ -211,11 +242,9 @@ func (m *Machine) takeBeacon(now time.Time, raw []byte) error {
 	if hlc := crdt.HLC(b.HLC); hlc <= p.hlc || hlc.Ahead(now) > maxAhead {
 		return nil // an older one than is known, or from the future
 	}
-	again := p.rejoin
-	if b.Rejoin == nil {
-		again = nil
-	} else if again == nil || !bytes.Equal(again.raw.Encode(), b.Rejoin.Encode()) { // else it was checked before
-		if again, err = m.readRejoin(m.roster, *b.Rejoin); err != nil {
+	var again *rejoin
+	if b.Rejoin != nil {
+		if again, err = m.rejoinOf(p, d.ID, *b.Rejoin); err != nil {
 			return err
 		}
 	}
@@ -225,12 +254,10 @@ func (m *Machine) takeBeacon(now time.Time, raw []byte) error {
 	if len(b.TransportKey) == 32 {
 		p.transport = (*[32]byte)(b.TransportKey)
 	}
-	switch {
-	case again == nil && p.rejoin != nil:
+	if again == nil && p.rejoin != nil {
 		p.rejoin, m.diff = nil, nil // it is not to be added again any more
-	case again != nil && again != p.rejoin && again.Device == d.ID && p.newerRejoin(again):
-		m.diff = nil // there may be something to commit
 	}
+	m.addAgain(p, again)
 	// What it lacks still is planned: that it says so again, as it does every few seconds
 	// while people write, puts nothing off.
 	maps.DeleteFunc(p.gaps, func(id wire.MessageID, _ time.Time) bool { return !p.lacks[id] })

@@ -191,3 +191,35 @@ func TestOldTransportKeysGo(t *testing.T) {
 		}
 	}
 }
+
+// TestAddedAgainByStreams has a fork last until no side can follow the other's commits, and
+// then nobody hears anybody on the topic: requests to be added again come on streams.
+func TestAddedAgainByStreams(t *testing.T) {
+	w := newWorld(t, 92)
+	a, b, c := w.device("anna"), w.device("ben"), w.device("carl")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.join(c)
+	w.run(time.Minute)
+	d, e := w.device("dora"), w.device("emil")
+	held := true
+	w.cut = func(x, y *device) bool { return held && (x == a || x == d) != (y == a || y == d) }
+	w.join(d)
+	w.join(e)
+	w.run(9 * 24 * time.Hour)
+	held, w.gossip = false, false
+	for range 30 { // a node exchanges by itself now and then
+		for _, x := range w.devices {
+			w.syncSomebody(x)
+		}
+		w.run(2 * time.Minute)
+	}
+	w.agree(a, b, c, d, e)
+	again := 0
+	for _, it := range a.m.logs.commits {
+		again += len(it.commit.Rejoins)
+	}
+	if again == 0 {
+		t.Error("nobody had to be added again")
+	}
+}

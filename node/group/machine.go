@@ -291,7 +291,7 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 	case Tree:
 		err = m.gotTree(now, in)
 	case PeerVector:
-		m.peerVector(now, in)
+		err = m.peerVector(now, in)
 	case JoinAsked:
 		err = m.joinAsked(now, in.Request)
 	case JoinAnswered:

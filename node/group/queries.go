@@ -232,7 +232,11 @@ func (m *Machine) Vector() wire.SyncVector {
 	lacks := m.lacks()
 	lacks = lacks[:min(len(lacks), wire.MaxGaps)]
 	slices.SortFunc(lacks, func(a, b wire.MessageID) int { return bytes.Compare(a[:], b[:]) })
-	return wire.SyncVector{Marks: m.Marks(), Lacks: lacks}
+	v := wire.SyncVector{Marks: m.Marks(), Lacks: lacks}
+	if m.stranded() {
+		v.Rejoin = m.rejoining
+	}
+	return v
 }
 
 // lacks lists the messages owed to this device without plaintext, oldest first.

@@ -128,7 +128,7 @@ func registry() []wireType {
 		decodedAlone("head", MaxPublicInfo, DecodeHead, sampleHead),
 		inFrames("sync-hello", &SyncHello{V: 1, Topic: hash[Hash](1), Nonce: hash[[32]byte](2)}),
 		inFrames("sync-proof", &SyncProof{*cert, KeyID(fill(1, 8)), hash[[32]byte](2)}),
-		inFrames("sync-vector", &SyncMessage{Vector: &SyncVector{Marks: sampleMarks, Lacks: []MessageID{{1}, {2}}}}),
+		inFrames("sync-vector", &SyncMessage{Vector: &SyncVector{Marks: sampleMarks, Lacks: []MessageID{{1}, {2}}, Rejoin: ptr(signed(Marshal(sampleRejoin)))}}),
 		inFrames("sync-entries", &SyncMessage{Entries: sampleBundle.Entries}),
 		inFrames("sync-want", &SyncMessage{Want: &SyncWant{[]MessageID{hash[MessageID](1)}, []EpochID{hash[EpochID](2)}}}),
 		inFrames("sync-seals", &SyncMessage{Seals: sampleBundle.Seals}),

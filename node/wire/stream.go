@@ -146,8 +146,9 @@ func (m *SyncMessage) validate() error {
 // SyncVector is a version vector, ascending by log, and which of the records in it
 // its sender cannot read, the oldest of them if there are too many.
 type SyncVector struct {
-	Marks []Mark      `cbor:"1,keyasint"`
-	Lacks []MessageID `cbor:"2,keyasint,omitempty"` // ascending
+	Marks  []Mark      `cbor:"1,keyasint"`
+	Lacks  []MessageID `cbor:"2,keyasint,omitempty"` // ascending
+	Rejoin *Signed     `cbor:"3,keyasint,omitempty"` // Rejoin: it asks to be added again
 }
 
 func (v *SyncVector) validate() error {
@@ -156,6 +157,10 @@ func (v *SyncVector) validate() error {
 		return fmt.Errorf("%w: version vector that lacks %d records, at most %d", ErrTooLarge, len(v.Lacks), MaxGaps)
 	case !ascending(v.Lacks, compareHashes):
 		return fmt.Errorf("%w: version vector: what it lacks is not ascending", ErrMalformed)
+	case v.Rejoin != nil:
+		if err := v.Rejoin.validate(); err != nil {
+			return fmt.Errorf("version vector: rejoin: %w", err)
+		}
 	}
 	return checkMarks("version vector", v.Marks)
 }

@@ -378,6 +378,7 @@ func TestRules(t *testing.T) {
 		{"sync-vector", "empty vector", Marshal(&SyncMessage{Vector: &SyncVector{}}), nil},
 		{"sync-vector", "descends", Marshal(&SyncMessage{Vector: &SyncVector{Marks: reversed(sampleMarks)}}), ErrMalformed},
 		{"sync-vector", "what it lacks repeats", Marshal(&SyncMessage{Vector: &SyncVector{Lacks: make([]MessageID, 2)}}), ErrMalformed},
+		{"sync-vector", "rejoin with a short signature", Marshal(&SyncMessage{Vector: &SyncVector{Rejoin: &short}}), ErrMalformed},
 		{"sync-vector", "lacks too much", Marshal(&SyncMessage{Vector: &SyncVector{Lacks: hashes[MessageID](MaxGaps + 1)}}), ErrTooLarge},
 		{"sync-vector", "too many marks", Marshal(&SyncMessage{Vector: &SyncVector{Marks: make([]Mark, MaxMarks+1)}}), ErrTooLarge},
 		{"sync-want", "too many messages", Marshal(&SyncMessage{Want: &SyncWant{make([]MessageID, MaxWants+1), nil}}), ErrTooLarge},
