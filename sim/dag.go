@@ -244,10 +244,8 @@ func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 	if !d.mayWrite(r) {
 		return false
 	}
-	for _, add := range d.ops(wire.OpAdd, wire.OpDeviceAdd) {
-		if add.target == device && (d.inPast(r, add) || d.user(r) == d.user(add) && r.entry.Device == add.entry.Device && r.entry.Seq < add.entry.Seq) {
-			return false
-		}
+	if d.before(r, device) {
+		return false
 	}
 	for _, out := range d.takenOut(d.user(r)) {
 		if !d.inPast(r, out) {
@@ -265,6 +263,13 @@ func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 		}
 	}
 	return true
+}
+
+// before says whether a record was written before a device was added, or added again.
+func (d *dag) before(r *dagEntry, device wire.DeviceID) bool {
+	return slices.ContainsFunc(d.ops(wire.OpAdd, wire.OpDeviceAdd), func(add *dagEntry) bool {
+		return add.target == device && (d.inPast(r, add) || d.user(r) == d.user(add) && r.entry.Device == add.entry.Device && r.entry.Seq < add.entry.Seq)
+	})
 }
 
 // mayWrite says whether what brought a record's author in stands: it was not done
