@@ -11,7 +11,7 @@ import (
 // CommitConfig says what to commit and how. Signer and Validator are required.
 type CommitConfig struct {
 	Signer     *SignatureKey
-	Now        time.Time  // lifetimes of added KeyPackages are checked at this time; zero: not
+	Now        time.Time  // lifetimes of added KeyPackages are checked at this time; needed if there are any
 	Proposals  []Proposal // by value
 	References [][]byte   // MLSMessages with proposals, committed by reference
 	// NoPath leaves the path out where RFC 9420, Section 12.4, allows it. Otherwise
@@ -26,6 +26,7 @@ type CommitConfig struct {
 	Padding             int // zero bytes appended to a WirePrivate commit
 	PSKs                PSKSource
 	Validator           CredentialValidator
+	SameClient          SameClient // asked when a leaf changes its credential; nil: EqualCredentials
 }
 
 // CommitResult is a commit and the epoch it leads to.
@@ -74,7 +75,8 @@ func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (_ *CommitResult, err e
 	if err != nil {
 		return nil, err
 	}
-	plan, err := e.apply(list, me, cfg.Now, cfg.Validator)
+	by := sent(cfg.Now, cfg.Validator, cfg.SameClient)
+	plan, err := e.apply(list, me, by)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +102,7 @@ func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (_ *CommitResult, err e
 		if path, err = plan.tree.generatePath(rand, e.own, leaf, signer, e.ctx.groupID); err != nil {
 			return nil, err
 		}
-		if err := e.checkOwnLeaf(path.leaf, plan.extensions, cfg.Validator); err != nil {
+		if err := e.checkOwnLeaf(path.leaf, plan.extensions, by); err != nil {
 			return nil, err
 		}
 		for x, k := range path.keys {
@@ -184,14 +186,23 @@ func (e *Epoch) gather(cfg CommitConfig, me sender, c *change) (*commit, []sentP
 }
 
 // checkOwnLeaf refuses to commit a leaf that others would refuse.
-func (e *Epoch) checkOwnLeaf(l *LeafNode, extensions []Extension, v CredentialValidator) error {
-	if err := l.checkSelf(e.suite()); err != nil {
+func (e *Epoch) checkOwnLeaf(l *LeafNode, extensions []Extension, by policy) error {
+	if err := l.checkMade(e.suite()); err != nil {
 		return fmt.Errorf("own leaf: %w", err)
 	}
 	if err := l.checkSupports(extensions); err != nil {
 		return fmt.Errorf("own leaf: %w", err)
 	}
-	return v.check(l)
+	if err := by.validator.check(l); err != nil {
+		return err
+	}
+	if e.own == nobody {
+		return nil
+	}
+	if err := by.checkSuccessor(e.tree.leaf(e.own), l); err != nil {
+		return fmt.Errorf("own leaf: %w", err)
+	}
+	return nil
 }
 
 // enter completes a child epoch whose context lacks the transcript: RFC 9420,
@@ -225,7 +236,7 @@ type ProcessConfig struct {
 	Ratchets   *Ratchets // of this epoch; for PrivateMessages
 	PSKs       PSKSource
 	Validator  CredentialValidator
-	SameClient SameClient // asked when an external commit removes a leaf; nil: EqualCredentials
+	SameClient SameClient // asked when a leaf takes the place of one with another credential; nil: EqualCredentials
 }
 
 // AppliedProposal is a proposal that a commit carried out. Sender is meaningful if
@@ -328,12 +339,10 @@ func (e *Epoch) resolve(a *authContent, cfg ProcessConfig, c *change) ([]sentPro
 	return list, nil
 }
 
-// unchecked is the time at which lifetimes are not looked at.
-var unchecked time.Time
-
 // follow carries a verified commit out: RFC 9420, Section 12.4.2 from the proposals on.
 func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (_ *Processed, err error) {
-	plan, err := e.apply(list, a.sender, unchecked, cfg.Validator)
+	by := received(cfg.Validator, cfg.SameClient)
+	plan, err := e.apply(list, a.sender, by)
 	if err != nil {
 		return nil, err
 	}
@@ -372,8 +381,11 @@ func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (
 	}
 	var steps []pathStep
 	if path != nil {
-		if err := e.checkNewLeaf(path.leaf, out.Committer, cfg.Validator); err != nil {
+		if err := e.checkNewLeaf(path.leaf, out.Committer, by); err != nil {
 			return nil, fmt.Errorf("path leaf: %w", err)
+		}
+		if err := plan.tree.checkFresh(e.tree.index, path); err != nil {
+			return nil, err
 		}
 		if err := path.leaf.checkSupports(plan.extensions); err != nil {
 			return nil, fmt.Errorf("path leaf: %w", err)

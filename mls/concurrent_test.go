@@ -18,6 +18,7 @@ func TestConcurrentEpoch(t *testing.T) {
 		wg.Go(func() {
 			joiner := newClient(t, 1, fmt.Sprint("joiner ", i))
 			out, err := bob.e.Commit(newStream(fmt.Sprint(i)), CommitConfig{
+				Now:    testNow,
 				Signer: bob.signer, Validator: AcceptAnyCredential, Proposals: []Proposal{Add{joiner.kp}},
 			})
 			if err != nil {

@@ -73,10 +73,10 @@ func TestGroupConversation(t *testing.T) {
 			from    *Group
 			propose func() ([]byte, error)
 		}{
-			{bob, func() ([]byte, error) { return bob.Propose(Add{dave.kp}, nil) }},
+			{bob, func() ([]byte, error) { return bob.Propose(testNow, Add{dave.kp}, nil) }},
 			{carol, func() ([]byte, error) { return carol.ProposeUpdate(nil, nil) }},
 			{alice, func() ([]byte, error) { return alice.ProposeUpdate(nil, nil) }},
-			{bob, func() ([]byte, error) { return bob.Propose(Remove{2}, nil) }}, // conflicts with carol's Update
+			{bob, func() ([]byte, error) { return bob.Propose(testNow, Remove{2}, nil) }}, // conflicts with carol's Update
 		} {
 			m, err := c.propose()
 			must(t, err)
@@ -87,7 +87,7 @@ func TestGroupConversation(t *testing.T) {
 		}
 		late, err := alice.Protect([]byte("aad"), []byte("late"), 0)
 		must(t, err)
-		out, err := alice.Commit(CommitOptions{})
+		out, err := alice.Commit(CommitOptions{Now: testNow})
 		must(t, err)
 		if len(out.Added) != 1 {
 			t.Fatalf("added %v", out.Added)
@@ -163,7 +163,7 @@ func TestGroupConversation(t *testing.T) {
 		for _, err := range []error{
 			func() error { _, err := carol.Protect(nil, nil, 0); return err }(),
 			func() error { _, err := carol.Commit(CommitOptions{}); return err }(),
-			func() error { _, err := carol.Propose(Remove{0}, nil); return err }(),
+			func() error { _, err := carol.Propose(testNow, Remove{0}, nil); return err }(),
 			func() error { _, err := carol.ProposeUpdate(nil, nil); return err }(),
 			func() error { _, err := carol.Receive(mine.Commit); return err }(),
 		} {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"strings"
+	"time"
 
 	"github.com/pandanode/pandanode/mls"
 )
@@ -95,7 +96,7 @@ func ExampleEpoch_Snapshot() {
 	signer, err := mls.NewSignatureKey(suite, rand.Reader)
 	check(err)
 	commit := func(e *mls.Epoch, proposals ...mls.Proposal) *mls.CommitResult {
-		out, err := e.Commit(rand.Reader, mls.CommitConfig{Signer: signer, Validator: mls.AcceptAnyCredential, Proposals: proposals})
+		out, err := e.Commit(rand.Reader, mls.CommitConfig{Signer: signer, Now: time.Now(), Validator: mls.AcceptAnyCredential, Proposals: proposals})
 		check(err)
 		return out
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/pandanode/pandanode/mls"
 )
@@ -41,7 +42,7 @@ func Example() {
 	})
 	check(err)
 	added, err := epoch.Commit(rand.Reader, mls.CommitConfig{
-		Signer: aliceKey, Validator: known, InlineTree: true,
+		Signer: aliceKey, Now: time.Now(), Validator: known, InlineTree: true,
 		Proposals: []mls.Proposal{mls.Add{KeyPackage: bobPackage}},
 	})
 	check(err)

@@ -124,13 +124,15 @@ func TestCredentialTypesInUse(t *testing.T) {
 	bob.move(only)
 	x509 := Credential{Type: CredentialX509, Certificates: [][]byte{[]byte("der")}}
 	if _, err := alice.e.Commit(alice.rand, CommitConfig{
-		Signer: alice.signer, Validator: AcceptAnyCredential, Leaf: &LeafUpdate{Credential: &x509},
+		Signer: alice.signer, Validator: AcceptAnyCredential, SameClient: anyClient, Leaf: &LeafUpdate{Credential: &x509},
 	}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("x509 beside a member that has basic only: %v", err)
 	}
 	// Once that member is gone, it may be.
-	out := carol.commit(CommitConfig{Proposals: []Proposal{Remove{bob.e.OwnLeaf()}}, Leaf: &LeafUpdate{Credential: &x509}})
-	alice.process(out.Commit)
+	out := carol.commit(CommitConfig{Proposals: []Proposal{Remove{bob.e.OwnLeaf()}}, Leaf: &LeafUpdate{Credential: &x509}, SameClient: anyClient})
+	p, err := alice.e.Process(out.Commit, ProcessConfig{Validator: AcceptAnyCredential, SameClient: anyClient})
+	must(t, err)
+	alice.e, alice.r = p.Epoch, p.Ratchets
 	carol.move(out)
 	agree(t, alice, carol)
 }
@@ -218,7 +220,7 @@ func TestCertificatesAndApplicationID(t *testing.T) {
 		}
 		return nil
 	}
-	out, err := alice.e.Commit(alice.rand, CommitConfig{Signer: alice.signer, Proposals: []Proposal{Add{dave.kp}}, Validator: validator})
+	out, err := alice.e.Commit(alice.rand, CommitConfig{Signer: alice.signer, Now: testNow, Proposals: []Proposal{Add{dave.kp}}, Validator: validator})
 	must(t, err)
 	if asked != 1 {
 		t.Errorf("the validator was asked %d times", asked)

@@ -64,7 +64,8 @@ func joinExternal(rand io.Reader, message []byte, cfg ExternalConfig) (_ *Commit
 	for _, id := range cfg.PreSharedKeys {
 		list = append(list, sentProposal{me, PreSharedKey{id}})
 	}
-	plan, err := parent.apply(list, me, unchecked, cfg.Validator)
+	by := received(cfg.Validator, cfg.SameClient) // it adds nobody by a KeyPackage
+	plan, err := parent.apply(list, me, by)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +93,7 @@ func joinExternal(rand io.Reader, message []byte, cfg ExternalConfig) (_ *Commit
 			path.keys.wipe()
 		}
 	}()
-	if err := parent.checkOwnLeaf(path.leaf, plan.extensions, cfg.Validator); err != nil {
+	if err := parent.checkOwnLeaf(path.leaf, plan.extensions, by); err != nil {
 		return nil, err
 	}
 	next := &groupContext{

@@ -125,7 +125,7 @@ func FuzzGroup(f *testing.F) {
 		}
 		_, err = bob.e.Process(b, ProcessConfig{References: [][]byte{b}, Validator: AcceptAnyCredential})
 		check("process", err)
-		_, err = bob.e.Commit(newStream("fuzz"), CommitConfig{Signer: bob.signer, References: [][]byte{b}, Validator: AcceptAnyCredential})
+		_, err = bob.e.Commit(newStream("fuzz"), CommitConfig{Signer: bob.signer, Now: testNow, References: [][]byte{b}, Validator: AcceptAnyCredential})
 		check("commit by reference", err)
 		_, err = Join(b, JoinConfig{KeyPackage: dave.kp, Secrets: dave.secrets, RatchetTree: b, Validator: AcceptAnyCredential})
 		check("join", err)

@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -242,14 +243,15 @@ func (g *Group) unprotect(message []byte) (*Opened, error) {
 	return o, err
 }
 
-// Propose sends a proposal, which waits for a commit here as it does at the others.
-func (g *Group) Propose(p Proposal, authenticatedData []byte) ([]byte, error) {
+// Propose sends a proposal, which waits for a commit here as it does at the others. The
+// lifetime of a KeyPackage is checked at now.
+func (g *Group) Propose(now time.Time, p Proposal, authenticatedData []byte) ([]byte, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err := g.checkMember(); err != nil {
 		return nil, err
 	}
-	m, d, err := g.epoch.Propose(g.options.Rand, p, g.proposing(authenticatedData))
+	m, d, err := g.epoch.Propose(g.options.Rand, p, g.proposing(now, authenticatedData))
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +265,7 @@ func (g *Group) ProposeUpdate(u *LeafUpdate, authenticatedData []byte) ([]byte, 
 	if err := g.checkMember(); err != nil {
 		return nil, err
 	}
-	m, next, d, err := g.epoch.ProposeLeaf(g.options.Rand, u, g.proposing(authenticatedData))
+	m, next, d, err := g.epoch.ProposeLeaf(g.options.Rand, u, g.proposing(time.Time{}, authenticatedData))
 	if err != nil {
 		return nil, err
 	}
@@ -271,8 +273,8 @@ func (g *Group) ProposeUpdate(u *LeafUpdate, authenticatedData []byte) ([]byte, 
 	return m, g.proposed(m, d)
 }
 
-func (g *Group) proposing(authenticatedData []byte) ProposeConfig {
-	return ProposeConfig{Signer: g.options.Signer, Wire: g.options.Handshake, Ratchets: g.ratchets, AuthenticatedData: authenticatedData}
+func (g *Group) proposing(now time.Time, authenticatedData []byte) ProposeConfig {
+	return ProposeConfig{Signer: g.options.Signer, Now: now, Wire: g.options.Handshake, Ratchets: g.ratchets, AuthenticatedData: authenticatedData}
 }
 
 func (g *Group) proposed(message []byte, d Delta) error {
@@ -301,7 +303,7 @@ func (g *Group) keep(message []byte) (Delta, error) {
 		return nil, err
 	}
 	p := sentProposal{a.sender, a.proposal}
-	if _, err := g.epoch.apply([]sentProposal{p}, nobodyCommits, unchecked, g.options.Validator); err != nil {
+	if _, err := g.epoch.apply([]sentProposal{p}, nobodyCommits, received(g.options.Validator, g.options.SameClient)); err != nil {
 		return nil, err
 	}
 	if a.wire == WirePrivate {
@@ -317,7 +319,7 @@ var nobodyCommits = sender{senderMember, uint32(nobody)}
 // CommitOptions say what goes into a commit beside the proposals that wait; the zero
 // value is a commit with fresh keys.
 type CommitOptions struct {
-	Now                 time.Time // lifetimes of added KeyPackages are checked at this time; zero: not
+	Now                 time.Time // lifetimes of added KeyPackages are checked at this time; needed if there are any
 	Proposals           []Proposal
 	NoPath              bool
 	Leaf                *LeafUpdate
@@ -335,7 +337,8 @@ type Committed struct {
 }
 
 // Commit makes a commit of o.Proposals and of those waiting that go with them: RFC 9420,
-// Section 12.2, decides, earlier ones first; an own Update does not. It takes
+// Section 12.2, decides, earlier ones first; an own Update does not, nor does an Add
+// outside its KeyPackage's lifetime. It takes
 // effect with Merge, or with Receive of the very commit. A second Commit takes the
 // place of the first.
 func (g *Group) Commit(o CommitOptions) (*Committed, error) {
@@ -356,6 +359,9 @@ func (g *Group) Commit(o CommitOptions) (*Committed, error) {
 	}
 	var references [][]byte
 	for _, w := range g.waiting {
+		if add, ok := w.proposal.(Add); ok && errors.Is(add.KeyPackage.Leaf.checkSent(o.Now), ErrLifetime) {
+			continue // another commit may come in time
+		}
 		if list.add(w.sentProposal) == nil {
 			references = append(references, w.message)
 		}
@@ -363,7 +369,7 @@ func (g *Group) Commit(o CommitOptions) (*Committed, error) {
 	out, err := g.epoch.Commit(g.options.Rand, CommitConfig{
 		Signer: g.options.Signer, Now: o.Now, Proposals: o.Proposals, References: references, NoPath: o.NoPath, Leaf: o.Leaf,
 		GroupInfoExtensions: o.GroupInfoExtensions, InlineTree: o.InlineTree, Wire: g.options.Handshake, Ratchets: g.ratchets,
-		AuthenticatedData: o.AuthenticatedData, PSKs: g.options.PSKs, Validator: g.options.Validator,
+		AuthenticatedData: o.AuthenticatedData, PSKs: g.options.PSKs, Validator: g.options.Validator, SameClient: g.options.SameClient,
 	})
 	if err != nil {
 		return nil, err

@@ -64,6 +64,9 @@ func (c *client) commit(cfg CommitConfig) *CommitResult {
 	return out
 }
 
+// anyClient is a SameClient for tests of what else a new leaf has to be.
+func anyClient(_, _ *LeafNode) bool { return true }
+
 func (c *client) move(out *CommitResult) { c.e, c.r = out.Epoch, out.Ratchets }
 
 func (c *client) join(out *CommitResult) {

@@ -1,6 +1,8 @@
 package mls
 
 import (
+	"bytes"
+	"fmt"
 	"hash/maphash"
 	"slices"
 )
@@ -84,6 +86,18 @@ func (x *keyIndex) change(left, came []uint64) (next *keyIndex, duplicate bool) 
 	return next, duplicate
 }
 
+// has says whether a fingerprint is there.
+func (x *keyIndex) has(k uint64) bool {
+	if _, found := slices.BinarySearch(x.added, k); found {
+		return true
+	}
+	if _, found := slices.BinarySearch(x.gone, k); found {
+		return false
+	}
+	_, found := slices.BinarySearch(x.base, k)
+	return found
+}
+
 func insert(list *[]uint64, k uint64) bool {
 	at, found := slices.BinarySearch(*list, k)
 	if !found {
@@ -160,6 +174,33 @@ func (t *tree) differences(old *tree, visit func(x nodeIndex, o, n *node)) {
 		top = max(top, old.rootIndex())
 	}
 	down(top, nil, nil)
+}
+
+// checkFresh verifies that no public key of a path is in t, which the path is still to be
+// put into: RFC 9420, Section 12.4.2. Otherwise a member could commit a path whose secrets
+// somebody knew before, and so keep out whoever it pretends to heal. before is the index
+// of the tree that t was edited from: keys that the edit brought are compared when t is
+// indexed, since the path replaces no leaf that is new.
+func (t *tree) checkFresh(before *keyIndex, p *updatePath) error {
+	keys := make([][]byte, 0, len(p.nodes)+1)
+	keys = append(keys, p.leaf.EncryptionKey)
+	for _, n := range p.nodes {
+		keys = append(keys, n.encryptionKey)
+	}
+	for _, key := range keys {
+		if before.has(maphash.Bytes(encryptionSeed, key)) && t.uses(key) {
+			return fmt.Errorf("%w: a public key in the path is in the tree already", ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// uses says whether a node has this public key. It looks at every node.
+func (t *tree) uses(key []byte) (found bool) {
+	t.root.each(t.rootIndex(), func(_ nodeIndex, n *node) {
+		found = found || !n.blank() && bytes.Equal(n.publicKey(), key)
+	})
+	return found
 }
 
 // reindex gives t its index, made from that of old, from which t was edited (nil: from

@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -74,7 +75,7 @@ func NewKeyPackage(rand io.Reader, cfg KeyPackageConfig) (*KeyPackage, *KeyPacka
 	}
 	w.vec(kp.Signature)
 	kp.raw = w.b
-	if err := kp.checkSelf(); err != nil {
+	if err := errors.Join(leaf.checkMade(s), kp.checkSelf()); err != nil {
 		return nil, nil, fmt.Errorf("new KeyPackage: %w", err)
 	}
 	return kp, &KeyPackageSecrets{suite: s.id, initKey: initKey, leafKey: leafKey}, nil

@@ -401,7 +401,9 @@ func (l *LeafNode) verifySignature(s *suite, groupID []byte, index LeafIndex) er
 	return nil
 }
 
-// checkSelf is the part of RFC 9420, Section 7.3 that needs no group.
+// checkSelf is the part of RFC 9420, Section 7.3 that needs no group. A leaf that leaves
+// out its own ciphersuite is taken: Section 7.2 binds its maker (see checkMade), and
+// clients exist that leave it out.
 func (l *LeafNode) checkSelf(s *suite) error {
 	if err := s.kem.checkPublic(l.EncryptionKey); err != nil {
 		return fmt.Errorf("encryption_key: %w", err)
@@ -409,8 +411,6 @@ func (l *LeafNode) checkSelf(s *suite) error {
 	switch {
 	case !slices.Contains(l.Capabilities.Versions, MLS10):
 		return fmt.Errorf("%w: leaf's capabilities lack version mls10", ErrInvalid)
-	case !slices.Contains(l.Capabilities.CipherSuites, s.id):
-		return fmt.Errorf("%w: leaf's capabilities lack the ciphersuite", ErrInvalid)
 	case !slices.Contains(l.Capabilities.Credentials, l.Credential.Type):
 		return fmt.Errorf("%w: leaf's capabilities lack its own credential type", ErrInvalid)
 	}
@@ -421,6 +421,15 @@ func (l *LeafNode) checkSelf(s *suite) error {
 		return fmt.Errorf("%w: leaf has extension %d that its capabilities lack", ErrInvalid, t)
 	}
 	return nil
+}
+
+// checkMade is checkSelf for a leaf of this client's own: it lists its ciphersuite, as RFC
+// 9420, Section 7.2, demands.
+func (l *LeafNode) checkMade(s *suite) error {
+	if !slices.Contains(l.Capabilities.CipherSuites, s.id) {
+		return fmt.Errorf("%w: leaf's capabilities lack the ciphersuite", ErrInvalid)
+	}
+	return l.checkSelf(s)
 }
 
 // checkSupports verifies that the leaf can be in a group with these GroupContext
@@ -487,6 +496,15 @@ func (l *LeafNode) checkLifetime(now time.Time) error {
 		return fmt.Errorf("%w: valid from %d to %d, now %d", ErrLifetime, l.NotBefore, l.NotAfter, t)
 	}
 	return nil
+}
+
+// checkSent is checkLifetime for a client that proposes or commits the leaf at now: RFC
+// 9420, Section 7.3. A client that does not know the time cannot.
+func (l *LeafNode) checkSent(now time.Time) error {
+	if now.IsZero() {
+		return fmt.Errorf("%w: no time to check the lifetime of a KeyPackage at", ErrUsage)
+	}
+	return l.checkLifetime(now)
 }
 
 // Bytes gives a copy of the encoding.

@@ -52,7 +52,7 @@ var matrixCommitting = []matrixCase{
 		m.is(m.process(m.bob, out.Commit, remove)(), nil)
 	}},
 	{"5.9", "committing", "12.4.2", "one proposal is referred to twice", func(m *matrix) {
-		add, err := m.carol.e.ProposeAdd(m.carol.signer, m.dave.kp, nil)
+		add, err := m.carol.e.ProposeAdd(testNow, m.carol.signer, m.dave.kp, nil)
 		must(m, err)
 		twice := m.forged(CommitConfig{References: [][]byte{add}}, func(a *authContent) {
 			a.commit.proposals = append(a.commit.proposals, a.commit.proposals[0])
@@ -120,7 +120,7 @@ var matrixCommitting = []matrixCase{
 		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.listed(x)), "extension 65399")
 	}},
 	{"5.15", "committing", "12.4.3.2", "an external commit with a proposal by reference", func(m *matrix) {
-		add, err := m.carol.e.ProposeAdd(m.carol.signer, m.dave.kp, nil)
+		add, err := m.carol.e.ProposeAdd(testNow, m.carol.signer, m.dave.kp, nil)
 		must(m, err)
 		psk := m.suggested(m.carol, externalPSK("a"))
 		for _, p := range [][]byte{add, psk} {
@@ -372,7 +372,7 @@ var matrixErrors = []matrixCase{
 		m.refuses(m.dave, ErrMalformed, m.enter(m.dave, out.Welcome))
 	}},
 	{"11.4", "error handling", "12.4", "randomness that runs dry", func(m *matrix) {
-		cfg := CommitConfig{Signer: m.alice.signer, Validator: AcceptAnyCredential, Proposals: []Proposal{Add{m.dave.kp}}}
+		cfg := CommitConfig{Signer: m.alice.signer, Now: testNow, Validator: AcceptAnyCredential, Proposals: []Proposal{Add{m.dave.kp}}}
 		for n := 0; ; n++ {
 			before := m.alice.snapshot()
 			_, err := m.alice.e.Commit(bytes.NewReader(make([]byte, n)), cfg)

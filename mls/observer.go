@@ -3,6 +3,7 @@ package mls
 import (
 	"fmt"
 	"iter"
+	"time"
 )
 
 // ExternalSender is somebody outside a group who may propose: RFC 9420, Section 12.1.8.1.
@@ -125,17 +126,20 @@ func (o *Observer) Members() iter.Seq2[LeafIndex, *LeafNode] {
 
 // ProposeSelf asks to be added: an Add from a new member, RFC 9420, Section 12.1.8. kp is
 // the proposer's own, and signer its signature key. The result is an MLSMessage, which a
-// member may commit by reference.
-func (o *Observer) ProposeSelf(signer *SignatureKey, kp *KeyPackage, authenticatedData []byte) ([]byte, error) {
+// member may commit by reference. The KeyPackage's lifetime is checked at now.
+func (o *Observer) ProposeSelf(now time.Time, signer *SignatureKey, kp *KeyPackage, authenticatedData []byte) ([]byte, error) {
 	if kp == nil || kp.Leaf == nil || signer == nil || !macEqual(signer.public, kp.Leaf.SignatureKey) {
 		return nil, fmt.Errorf("%w: KeyPackage of another signature key", ErrUsage)
+	}
+	if err := kp.Leaf.checkSent(now); err != nil {
+		return nil, fmt.Errorf("KeyPackage: %w", err)
 	}
 	return o.propose(signer, sender{typ: senderNewMemberProposal}, Add{kp}, authenticatedData)
 }
 
 // ProposeAs proposes as the external sender with this index in the group's
-// external_senders, RFC 9420, Section 12.1.8.
-func (o *Observer) ProposeAs(signer *SignatureKey, index uint32, p Proposal, authenticatedData []byte) ([]byte, error) {
+// external_senders, RFC 9420, Section 12.1.8. The lifetime of a KeyPackage is checked at now.
+func (o *Observer) ProposeAs(now time.Time, signer *SignatureKey, index uint32, p Proposal, authenticatedData []byte) ([]byte, error) {
 	key, err := o.info.ctx.externalSender(index)
 	if err != nil {
 		return nil, err
@@ -149,6 +153,9 @@ func (o *Observer) ProposeAs(signer *SignatureKey, index uint32, p Proposal, aut
 	case Add:
 		if p.KeyPackage == nil {
 			return nil, fmt.Errorf("%w: no KeyPackage", ErrUsage)
+		}
+		if err := p.KeyPackage.Leaf.checkSent(now); err != nil {
+			return nil, fmt.Errorf("KeyPackage: %w", err)
 		}
 	}
 	return o.propose(signer, sender{senderExternal, index}, p, authenticatedData)

@@ -53,7 +53,7 @@ func TestExternalSender(t *testing.T) {
 		t.Fatalf("observer sees %d members of epoch %d", members, o.Number())
 	}
 	propose := func(p Proposal) []byte {
-		m, err := o.ProposeAs(server.signer, 1, p, []byte("why"))
+		m, err := o.ProposeAs(testNow, server.signer, 1, p, []byte("why"))
 		must(t, err)
 		return m
 	}
@@ -78,14 +78,14 @@ func TestExternalSender(t *testing.T) {
 	// What an external sender may not: Section 12.1.8.
 	o = alice.observed()
 	for _, p := range []Proposal{nil, Update{}, ExternalInit{}, Add{}} {
-		if _, err := o.ProposeAs(server.signer, 1, p, nil); !errors.Is(err, ErrUsage) {
+		if _, err := o.ProposeAs(testNow, server.signer, 1, p, nil); !errors.Is(err, ErrUsage) {
 			t.Errorf("%T: %v", p, err)
 		}
 	}
-	if _, err := o.ProposeAs(server.signer, 0, Remove{0}, nil); !errors.Is(err, ErrUsage) {
+	if _, err := o.ProposeAs(testNow, server.signer, 0, Remove{0}, nil); !errors.Is(err, ErrUsage) {
 		t.Errorf("as another sender: %v", err)
 	}
-	if _, err := o.ProposeAs(server.signer, 2, Remove{0}, nil); !errors.Is(err, ErrInvalid) {
+	if _, err := o.ProposeAs(testNow, server.signer, 2, Remove{0}, nil); !errors.Is(err, ErrInvalid) {
 		t.Errorf("as an unknown sender: %v", err)
 	}
 	s := suites[0]
@@ -122,7 +122,7 @@ func TestNewMemberProposal(t *testing.T) {
 	alice, bob, carol := trio(t, 1)
 	dave := newClient(t, 1, "dave")
 	o := bob.observed()
-	m, err := o.ProposeSelf(dave.signer, dave.kp, nil)
+	m, err := o.ProposeSelf(testNow, dave.signer, dave.kp, nil)
 	must(t, err)
 	out := alice.commit(CommitConfig{References: [][]byte{m}})
 	bob.process(out.Commit, m)
@@ -130,7 +130,7 @@ func TestNewMemberProposal(t *testing.T) {
 	alice.move(out)
 	dave.join(out)
 	agree(t, alice, bob, carol, dave)
-	if _, err := o.ProposeSelf(bob.signer, dave.kp, nil); !errors.Is(err, ErrUsage) {
+	if _, err := o.ProposeSelf(testNow, bob.signer, dave.kp, nil); !errors.Is(err, ErrUsage) {
 		t.Errorf("another's KeyPackage: %v", err)
 	}
 	if _, err := alice.e.Commit(alice.rand, CommitConfig{Signer: alice.signer, References: [][]byte{m}, Validator: AcceptAnyCredential}); !errors.Is(err, ErrWrongEpoch) {

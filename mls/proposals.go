@@ -129,9 +129,29 @@ func (a *applied) addedSorted() []LeafIndex {
 	return out
 }
 
+// policy is what the application adds to the protocol's own: RFC 9420, Sections 5.3.1
+// and 7.3.
+type policy struct {
+	validator CredentialValidator
+	same      SameClient
+	lifetime  func(*LeafNode) error // nil: not checked
+}
+
+// received is the policy for what another member has committed. It leaves out
+// lifetimes: RFC 9420, Section 7.3, has the sender check them, and receivers whose
+// clocks differ must come to one tree.
+func received(v CredentialValidator, same SameClient) policy {
+	return policy{validator: v, same: same}
+}
+
+// sent is the policy for what this client commits at now.
+func sent(now time.Time, v CredentialValidator, same SameClient) policy {
+	return policy{v, same, func(l *LeafNode) error { return l.checkSent(now) }}
+}
+
 // apply validates a proposal list as a whole and carries it out on a copy of the
-// tree: RFC 9420, Sections 12.2 and 12.3. A zero now leaves lifetimes unchecked.
-func (e *Epoch) apply(list []sentProposal, committer sender, now time.Time, v CredentialValidator) (*applied, error) {
+// tree: RFC 9420, Sections 12.2 and 12.3.
+func (e *Epoch) apply(list []sentProposal, committer sender, by policy) (*applied, error) {
 	if err := e.checkList(list, committer); err != nil {
 		return nil, err
 	}
@@ -156,7 +176,7 @@ func (e *Epoch) apply(list []sentProposal, committer sender, now time.Time, v Cr
 			continue
 		}
 		i := LeafIndex(p.sender.index)
-		if err := e.checkUpdate(u.Leaf, i, v); err != nil {
+		if err := e.checkUpdate(u.Leaf, i, by); err != nil {
 			return nil, fmt.Errorf("Update of leaf %d: %w", i, err)
 		}
 		out.tree.update(i, u.Leaf)
@@ -179,7 +199,7 @@ func (e *Epoch) apply(list []sentProposal, committer sender, now time.Time, v Cr
 			out.ownRemoved = out.ownRemoved || r.Leaf == e.own
 		}
 	}
-	if err := e.checkAdds(list, now, v); err != nil {
+	if err := e.checkAdds(list, by); err != nil {
 		return nil, fmt.Errorf("Add: %w", err)
 	}
 	for _, p := range list {
@@ -194,7 +214,7 @@ func (e *Epoch) apply(list []sentProposal, committer sender, now time.Time, v Cr
 		out.added = append(out.added, i)
 		out.packages = append(out.packages, add.KeyPackage)
 	}
-	if err := out.checkMembers(list, v); err != nil {
+	if err := out.checkMembers(list, by.validator); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -239,7 +259,7 @@ func (a *applied) checkMembers(list []sentProposal, v CredentialValidator) (err 
 
 // checkAdds is RFC 9420, Section 12.1.1, for each Add: signatures on all cores, then
 // the validator in order.
-func (e *Epoch) checkAdds(list []sentProposal, now time.Time, v CredentialValidator) error {
+func (e *Epoch) checkAdds(list []sentProposal, by policy) error {
 	var packages []*KeyPackage
 	for _, p := range list {
 		if add, ok := p.proposal.(Add); ok {
@@ -254,15 +274,15 @@ func (e *Epoch) checkAdds(list []sentProposal, now time.Time, v CredentialValida
 		if err := kp.checkSelf(); err != nil {
 			return err
 		}
-		if now.IsZero() {
+		if by.lifetime == nil {
 			return nil
 		}
-		return kp.Leaf.checkLifetime(now)
+		return by.lifetime(kp.Leaf)
 	}); err != nil {
 		return err
 	}
 	for _, kp := range packages {
-		if err := v.check(kp.Leaf); err != nil {
+		if err := by.validator.check(kp.Leaf); err != nil {
 			return err
 		}
 	}
@@ -270,26 +290,39 @@ func (e *Epoch) checkAdds(list []sentProposal, now time.Time, v CredentialValida
 }
 
 // checkUpdate is RFC 9420, Sections 7.3 and 12.1.2.
-func (e *Epoch) checkUpdate(l *LeafNode, i LeafIndex, v CredentialValidator) error {
+func (e *Epoch) checkUpdate(l *LeafNode, i LeafIndex, by policy) error {
 	if l.Source != LeafFromUpdate {
 		return fmt.Errorf("%w: leaf_node_source is not update", ErrInvalid)
 	}
-	return e.checkNewLeaf(l, i, v)
+	return e.checkNewLeaf(l, i, by)
 }
 
 // checkNewLeaf verifies a leaf that replaces leaf i, or stands in a blank one: RFC 9420,
-// Sections 7.3, 12.1.2 and 12.4.2.
-func (e *Epoch) checkNewLeaf(l *LeafNode, i LeafIndex, v CredentialValidator) error {
+// Sections 5.3.1, 7.3, 12.1.2 and 12.4.2.
+func (e *Epoch) checkNewLeaf(l *LeafNode, i LeafIndex, by policy) error {
 	if err := l.checkSelf(e.suite()); err != nil {
 		return err
 	}
-	if old := e.tree.leaf(i); old != nil && bytes.Equal(old.EncryptionKey, l.EncryptionKey) {
+	old := e.tree.leaf(i)
+	if old != nil && bytes.Equal(old.EncryptionKey, l.EncryptionKey) {
 		return fmt.Errorf("%w: encryption_key did not change", ErrInvalid)
 	}
 	if err := l.verifySignature(e.suite(), e.ctx.groupID, i); err != nil {
 		return err
 	}
-	return v.check(l)
+	if err := by.validator.check(l); err != nil {
+		return err
+	}
+	return by.checkSuccessor(old, l)
+}
+
+// checkSuccessor verifies that the credential of a new leaf continues that of the one it
+// replaces; old is nil if it replaces none: RFC 9420, Section 5.3.1.
+func (r policy) checkSuccessor(old, l *LeafNode) error {
+	if old != nil && !EqualCredentials(old, l) && !r.same.orDefault()(old, l) {
+		return fmt.Errorf("%w: it does not continue the credential that it replaces", ErrCredential)
+	}
+	return nil
 }
 
 // checkList is RFC 9420, Section 12.2: what a list may hold.

@@ -3,6 +3,7 @@ package mls
 import (
 	"fmt"
 	"io"
+	"time"
 )
 
 // LeafUpdate says what changes in the own leaf besides its encryption key; nil
@@ -40,6 +41,7 @@ func (e *Epoch) template(u *LeafUpdate, signer *SignatureKey) (LeafNode, *Signat
 // are for WirePrivate.
 type ProposeConfig struct {
 	Signer            *SignatureKey
+	Now               time.Time  // of an Add: the KeyPackage's lifetime is checked at this time
 	Wire              WireFormat // zero: WirePublic
 	Ratchets          *Ratchets
 	AuthenticatedData []byte
@@ -60,6 +62,9 @@ func (e *Epoch) Propose(rand io.Reader, p Proposal, cfg ProposeConfig) ([]byte, 
 		if p.KeyPackage == nil {
 			return nil, nil, fmt.Errorf("%w: no KeyPackage", ErrUsage)
 		}
+		if err := p.KeyPackage.Leaf.checkSent(cfg.Now); err != nil {
+			return nil, nil, fmt.Errorf("KeyPackage: %w", err)
+		}
 	case Remove:
 		if e.tree.signatureKey(p.Leaf) == nil {
 			return nil, nil, fmt.Errorf("%w: leaf %d is blank", ErrUsage, p.Leaf)
@@ -68,9 +73,10 @@ func (e *Epoch) Propose(rand io.Reader, p Proposal, cfg ProposeConfig) ([]byte, 
 	return e.propose(rand, p, cfg)
 }
 
-// ProposeAdd gives a PublicMessage (an MLSMessage) that proposes to add a client.
-func (e *Epoch) ProposeAdd(signer *SignatureKey, kp *KeyPackage, authenticatedData []byte) ([]byte, error) {
-	m, _, err := e.Propose(nil, Add{kp}, ProposeConfig{Signer: signer, AuthenticatedData: authenticatedData})
+// ProposeAdd gives a PublicMessage (an MLSMessage) that proposes to add a client. The
+// KeyPackage's lifetime is checked at now.
+func (e *Epoch) ProposeAdd(now time.Time, signer *SignatureKey, kp *KeyPackage, authenticatedData []byte) ([]byte, error) {
+	m, _, err := e.Propose(nil, Add{kp}, ProposeConfig{Signer: signer, Now: now, AuthenticatedData: authenticatedData})
 	return m, err
 }
 

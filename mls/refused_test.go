@@ -82,7 +82,7 @@ func TestValidator(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	_, err := alice.e.Commit(alice.rand, CommitConfig{Signer: alice.signer, Validator: refuse("dave"), Proposals: []Proposal{Add{dave.kp}}})
+	_, err := alice.e.Commit(alice.rand, CommitConfig{Signer: alice.signer, Now: testNow, Validator: refuse("dave"), Proposals: []Proposal{Add{dave.kp}}})
 	check("commit of an Add", err)
 	out := alice.commit(CommitConfig{Proposals: []Proposal{Add{dave.kp}}})
 	_, err = bob.e.Process(out.Commit, ProcessConfig{Validator: refuse("dave")})
@@ -195,6 +195,7 @@ func TestGroupContextExtensions(t *testing.T) {
 	})
 	must(t, err)
 	if _, err := alice.e.Commit(alice.rand, CommitConfig{
+		Now:    testNow,
 		Signer: alice.signer, Validator: AcceptAnyCredential, Proposals: []Proposal{Add{dave.kp}},
 	}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("Add of a client that lacks a required credential type: %v", err)

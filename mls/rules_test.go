@@ -8,10 +8,11 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
-// rules are the validations that RFC 9420 asks of members and joiners in Sections 7.3,
-// 7.9, 12.2 and 12.4, one row per rule: the function that checks it and a test in which
+// rules are the validations that RFC 9420 asks of members and joiners in Sections 5.3.1,
+// 7, 12.2 and 12.4, one row per rule: the function that checks it and a test in which
 // it is broken. TestRules verifies that each of the two cites the section. A test is the
 // name of a function, or the row of the matrix.
 var rules = []struct{ section, what, check, test string }{
@@ -25,6 +26,9 @@ var rules = []struct{ section, what, check, test string }{
 	{"7.3", "leaf_node_source of an Add is key_package", "KeyPackage.checkSelf", "2.11"},
 	{"7.3", "leaf_node_source of an Update is update", "Epoch.checkUpdate", "3.6"},
 	{"7.3", "leaf_node_source of a path is commit", "tree.mergePath", "TestPathRules"},
+	{"7.3", "whoever sends a KeyPackage knows the time, and that it lies in its lifetime", "LeafNode.checkSent", "TestSentLifetimes"},
+	{"7.2", "the own leaf lists the ciphersuite, another's need not", "LeafNode.checkMade", "TestOwnSuiteInCapabilities"},
+	{"5.3.1", "a new credential continues the one that it replaces", "policy.checkSuccessor", "TestSuccessorCredential"},
 	{"7.3", "signature keys are unique", "tree.checkUnique", "2.5"},
 	{"7.3", "encryption keys are unique", "tree.checkUnique", "2.6"},
 	{"7.3", "an Update or a path changes the encryption key", "Epoch.checkNewLeaf", "TestPathRules"},
@@ -57,6 +61,7 @@ var rules = []struct{ section, what, check, test string }{
 	{"12.4.2", "as many nodes as the filtered direct path has", "tree.mergePath", "5.16"},
 	{"12.4.2", "as many path secrets as the resolution has", "tree.openPath", "5.16"},
 	{"12.4.2", "the path's keys are in no other node", "tree.checkUnique", "TestPathRules"},
+	{"12.4.2", "the path's keys are in no node that the path replaces", "tree.checkFresh", "TestPathRules"},
 	{"12.4.2", "a path secret gives the keys of the nodes above", "tree.implant", "TestPathRules"},
 	{"12.4.2", "the confirmation tag", "Epoch.follow", "9.3"},
 	{"12.4.3.1", "the Welcome is for this KeyPackage", "join", "6.2"},
@@ -76,6 +81,7 @@ var rules = []struct{ section, what, check, test string }{
 	{"12.4.3.2", "an external commit has a path", "Epoch.checkPublic", "9.5"},
 	{"12.4.3.2", "an external commit names no proposal by reference", "Epoch.resolve", "5.15"},
 	{"12.4.3.2", "an external commit removes nobody but its sender's old self", "Epoch.checkResync", "TestExternalCommitLists"},
+	{"12.2", "an external commit brings another encryption key than the leaf it removes", "Epoch.checkResync", "TestResyncBringsAnotherKey"},
 	{"12.4.3.3", "the form of a ratchet tree", "readRatchetTree", "7.9"},
 }
 
@@ -171,16 +177,28 @@ func TestPathRules(t *testing.T) {
 	})), "did not change")
 	m.refuses(m.bob, ErrUnsupported, m.process(m.bob, m.listed(unknownProposal{})), "proposal type 2570")
 
-	// A key of another node, in a path that is well-made otherwise.
-	m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.forged(CommitConfig{}, func(a *authContent) {
-		path, tr := a.commit.path, e.tree.edit()
-		path.nodes[1].encryptionKey = e.tree.leaf(2).EncryptionKey
-		l := *path.leaf
-		l.ParentHash = tr.setPath(e.own, tr.filteredPath(e.own), [][]byte{path.nodes[0].encryptionKey, path.nodes[1].encryptionKey})
-		signed, err := l.signed(s, m.alice.signer, e.ctx.groupID, e.own)
-		must(t, err)
-		path.leaf = signed
-	})), "another's too")
+	// A path that is well-made otherwise, but for one key.
+	root := e.tree.rootIndex()
+	for _, c := range []struct {
+		why    string
+		change func(p *updatePath)
+	}{
+		{"another's too", func(p *updatePath) { p.nodes[1].encryptionKey = p.nodes[0].encryptionKey }},
+		{"in the tree already", func(p *updatePath) { p.nodes[1].encryptionKey = e.tree.leaf(2).EncryptionKey }},
+		{"in the tree already", func(p *updatePath) { p.nodes[1].encryptionKey = e.tree.at(root).publicKey() }}, // its own of before
+		{"in the tree already", func(p *updatePath) { p.nodes[0].encryptionKey = e.tree.at(root).publicKey() }},
+		{"in the tree already", func(p *updatePath) { l := *p.leaf; l.EncryptionKey = e.tree.at(root).publicKey(); p.leaf = &l }},
+	} {
+		m.refuses(m.bob, ErrInvalid, m.process(m.bob, m.forged(CommitConfig{}, func(a *authContent) {
+			path, tr := a.commit.path, e.tree.edit()
+			c.change(path)
+			l := *path.leaf
+			l.ParentHash = tr.setPath(e.own, tr.filteredPath(e.own), [][]byte{path.nodes[0].encryptionKey, path.nodes[1].encryptionKey})
+			signed, err := l.signed(s, m.alice.signer, e.ctx.groupID, e.own)
+			must(t, err)
+			path.leaf = signed
+		})), c.why)
+	}
 
 	// A path secret of another key than the tree's.
 	tr := e.tree.edit()
@@ -262,4 +280,148 @@ func TestWelcomeRules(t *testing.T) {
 	}, "joined in epoch 1, not 2")
 	mixed = nil
 	m.refuses(m.dave, ErrInvalid, m.join(m.dave, made(m.alice.e, func(*groupInfo, *groupSecrets) {}), nil), "own leaf is not in the tree")
+}
+
+// A client that proposes or commits a KeyPackage checks its lifetime, and cannot without
+// knowing the time; a receiver's clock decides nothing: RFC 9420, Section 7.3.
+func TestSentLifetimes(t *testing.T) {
+	m := newMatrix(t)
+	server := newClient(t, 1, "server")
+	allow := ExternalSendersExtension(ExternalSender{server.signer.PublicKey(), BasicCredential([]byte("server"))})
+	out := m.alice.commit(CommitConfig{Proposals: []Proposal{GroupContextExtensions{[]Extension{allow}}}})
+	m.alice.move(out)
+	m.bob.process(out.Commit)
+	m.carol.process(out.Commit)
+	o, err := Observe(m.info(nil))
+	must(t, err)
+	for _, c := range []struct {
+		now  time.Time
+		want error
+	}{{time.Time{}, ErrUsage}, {testNow.Add(2 * time.Hour), ErrLifetime}, {testNow.Add(-2 * time.Hour), ErrLifetime}, {testNow, nil}} {
+		add := Add{m.dave.kp}
+		_, _, err := m.bob.e.Propose(m.bob.rand, add, ProposeConfig{Signer: m.bob.signer, Now: c.now})
+		m.is(err, c.want)
+		_, err = m.bob.e.ProposeAdd(c.now, m.bob.signer, m.dave.kp, nil)
+		m.is(err, c.want)
+		_, err = o.ProposeSelf(c.now, m.dave.signer, m.dave.kp, nil)
+		m.is(err, c.want)
+		_, err = o.ProposeAs(c.now, server.signer, 0, add, nil)
+		m.is(err, c.want)
+		_, err = m.bob.e.Commit(m.bob.rand, CommitConfig{Signer: m.bob.signer, Now: c.now, Validator: AcceptAnyCredential, Proposals: []Proposal{add}})
+		m.is(err, c.want)
+		proposed := m.suggested(m.carol, add)
+		_, err = m.bob.e.Commit(m.bob.rand, CommitConfig{Signer: m.bob.signer, Now: c.now, Validator: AcceptAnyCredential, References: [][]byte{proposed}})
+		m.is(err, c.want)
+	}
+	// Nothing is added: no time is needed.
+	_, err = m.bob.e.Commit(m.bob.rand, CommitConfig{Signer: m.bob.signer, Validator: AcceptAnyCredential})
+	m.is(err, nil)
+
+	// A Group that commits what waits leaves out what is not in its lifetime, and goes on.
+	g, err := OpenGroup(Options{Rand: m.bob.rand, Signer: m.bob.signer, Validator: AcceptAnyCredential}, m.bob.e, m.bob.r)
+	must(t, err)
+	_, err = g.Receive(m.suggested(m.carol, Add{m.dave.kp}))
+	must(t, err)
+	late, err := g.Commit(CommitOptions{Now: testNow.Add(2 * time.Hour)})
+	must(t, err)
+	m.ok("an Add outside its lifetime was committed", len(late.Added) == 0)
+	_, err = g.Commit(CommitOptions{})
+	m.is(err, ErrUsage)
+	inTime, err := g.Commit(CommitOptions{Now: testNow})
+	must(t, err)
+	m.ok("an Add in its lifetime was not committed", len(inTime.Added) == 1)
+}
+
+// A leaf of this client's own lists its ciphersuite, as RFC 9420, Section 7.2, demands;
+// one of another's that does not is taken.
+func TestOwnSuiteInCapabilities(t *testing.T) {
+	m := newMatrix(t)
+	caps := DefaultCapabilities()
+	caps.CipherSuites = []CipherSuite{2}
+	_, _, err := NewKeyPackage(m.dave.rand, KeyPackageConfig{Suite: 1, Credential: BasicCredential([]byte("dave")), Signer: m.dave.signer, Capabilities: &caps})
+	m.is(err, ErrInvalid)
+	m.refuses(m.alice, ErrInvalid, m.commit(m.alice, CommitConfig{Leaf: &LeafUpdate{Capabilities: &caps}}), "lack the ciphersuite")
+
+	kp := m.keyPackage(m.dave, func(l *LeafNode) { l.Capabilities = caps }, nil)
+	parsed, err := ParseKeyPackage(kp.Bytes())
+	must(t, err)
+	out := m.alice.commit(CommitConfig{Proposals: []Proposal{Add{parsed}}})
+	m.bob.process(out.Commit)
+	m.alice.move(out)
+	agree(t, m.alice, m.bob)
+}
+
+// A credential that takes the place of another continues it, as the application says, or
+// is equal to it: RFC 9420, Section 5.3.1.
+func TestSuccessorCredential(t *testing.T) {
+	m := newMatrix(t)
+	mallory, robert := BasicCredential([]byte("mallory")), BasicCredential([]byte("robert"))
+	renamed := func(old, l *LeafNode) bool {
+		return string(old.Credential.Identity) == "bob" && string(l.Credential.Identity) == "robert"
+	}
+	with := func(c *client, cfg CommitConfig) func() error { return m.commit(c, cfg) }
+	takes := func(c *client, commit []byte, same SameClient, references ...[]byte) func() error {
+		return func() error {
+			_, err := c.e.Process(commit, ProcessConfig{References: references, Validator: AcceptAnyCredential, SameClient: same})
+			return err
+		}
+	}
+	// In a path.
+	m.refuses(m.bob, ErrCredential, with(m.bob, CommitConfig{Leaf: &LeafUpdate{Credential: &robert}}), "does not continue")
+	m.refuses(m.bob, ErrCredential, with(m.bob, CommitConfig{Leaf: &LeafUpdate{Credential: &mallory}, SameClient: renamed}), "does not continue")
+	for _, c := range []struct {
+		credential *Credential
+		want       error
+	}{{&mallory, ErrCredential}, {&robert, nil}} {
+		out := m.bob.commit(CommitConfig{Leaf: &LeafUpdate{Credential: c.credential}, SameClient: anyClient})
+		m.refuses(m.alice, ErrCredential, takes(m.alice, out.Commit, nil), "does not continue")
+		m.refuses(m.alice, c.want, takes(m.alice, out.Commit, renamed))
+		thin, err := m.carol.e.Thin()
+		must(t, err)
+		_, err = thin.Process(out.Commit, ProcessConfig{Validator: AcceptAnyCredential, SameClient: renamed})
+		m.is(err, c.want)
+	}
+	// In an Update, for whoever commits it and for whoever follows.
+	for _, c := range []struct {
+		credential *Credential
+		want       error
+	}{{&mallory, ErrCredential}, {&robert, nil}} {
+		update, _, err := m.bob.e.ProposeUpdate(m.bob.rand, m.bob.signer, &LeafUpdate{Credential: c.credential}, nil)
+		must(t, err)
+		cfg := CommitConfig{References: [][]byte{update}}
+		m.refuses(m.alice, ErrCredential, with(m.alice, cfg), "does not continue")
+		cfg.SameClient = renamed
+		m.refuses(m.alice, c.want, with(m.alice, cfg))
+		cfg.SameClient = anyClient
+		out := m.alice.commit(cfg)
+		m.refuses(m.carol, ErrCredential, takes(m.carol, out.Commit, nil, update), "does not continue")
+		m.refuses(m.carol, c.want, takes(m.carol, out.Commit, renamed, update))
+	}
+}
+
+// A member that comes back by an external commit, at another leaf than the one it removes,
+// brings another encryption key: RFC 9420, Sections 12.1.2, 12.2 and 12.4.3.2.
+func TestResyncBringsAnotherKey(t *testing.T) {
+	m := newMatrix(t)
+	out := m.alice.commit(CommitConfig{Proposals: []Proposal{Remove{1}}})
+	m.alice.move(out)
+	m.carol.process(out.Commit)
+	old := m.carol.e.OwnLeaf()
+	back, err := JoinExternal(m.carol.rand, m.info(nil), ExternalConfig{
+		Signer: m.carol.signer, Credential: BasicCredential([]byte("carol")), Resync: &old, Validator: AcceptAnyCredential,
+	})
+	must(t, err)
+	m.ok("the leaf is the same", back.Epoch.OwnLeaf() != old)
+	m.is(m.process(m.alice, back.Commit)(), nil)
+	r, err := openMessageAs(back.Commit, WirePublic)
+	must(t, err)
+	a := readPublicMessage(r).authContent
+	l := *a.commit.path.leaf
+	l.EncryptionKey = m.alice.e.tree.leaf(old).EncryptionKey
+	a.commit.path.leaf, err = l.signed(m.alice.e.suite(), m.carol.signer, m.alice.e.ctx.groupID, back.Epoch.OwnLeaf())
+	must(t, err)
+	tag := a.confirmationTag
+	must(t, a.sign(m.alice.e.suite(), m.carol.signer, m.alice.e.context))
+	a.confirmationTag = tag
+	m.refuses(m.alice, ErrInvalid, m.process(m.alice, a.publicMessage(m.alice.e.suite(), secret{}, m.alice.e.context)), "did not change")
 }

@@ -262,7 +262,7 @@ func TestWipeIsAlone(t *testing.T) {
 	out := alice.commit(CommitConfig{Proposals: []Proposal{Remove{carol.e.OwnLeaf()}}})
 	p, err := bob.e.Process(out.Commit, ProcessConfig{Validator: AcceptAnyCredential})
 	must(t, err)
-	own, err := bob.e.Commit(bob.rand, CommitConfig{Signer: bob.signer, Validator: AcceptAnyCredential, NoPath: true, Proposals: []Proposal{
+	own, err := bob.e.Commit(bob.rand, CommitConfig{Signer: bob.signer, Now: testNow, Validator: AcceptAnyCredential, NoPath: true, Proposals: []Proposal{
 		Add{newClient(t, 1, "dave").kp},
 	}})
 	must(t, err)

@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -8,7 +9,8 @@ import (
 )
 
 // SameClient says whether two leaves, of two groups or of two times, stand for one
-// client: the application's part of RFC 9420, Sections 11.2, 11.3 and 12.4.3.2.
+// client: the application's part of RFC 9420, Sections 5.3.1, 11.2, 11.3 and 12.4.3.2.
+// It is asked wherever one leaf takes the place of another.
 type SameClient func(old, new *LeafNode) bool
 
 // EqualCredentials is the SameClient for applications that give each client one
@@ -38,7 +40,7 @@ type SuccessorConfig struct {
 	// Members are the KeyPackages of the others: all of them after a ReInit, those to
 	// come along for a branch.
 	Members             []*KeyPackage
-	Now                 time.Time // as in CommitConfig
+	Now                 time.Time // required: as in CommitConfig
 	NoPath              bool
 	GroupInfoExtensions []Extension
 	InlineTree          bool
@@ -105,7 +107,7 @@ func (e *Epoch) succeed(rand io.Reader, cfg SuccessorConfig, usage ResumptionUsa
 	}
 	out, err := first.Commit(rand, CommitConfig{
 		Signer: cfg.Signer, Now: cfg.Now, Proposals: proposals, NoPath: cfg.NoPath, GroupInfoExtensions: cfg.GroupInfoExtensions,
-		InlineTree: cfg.InlineTree, PSKs: e.resumes(psk, nil), Validator: cfg.Validator,
+		InlineTree: cfg.InlineTree, PSKs: e.resumes(psk, nil), Validator: cfg.Validator, SameClient: cfg.SameClient,
 	})
 	if err != nil {
 		return nil, err
@@ -226,11 +228,20 @@ func (e *Epoch) checkSuccessor(ctx *groupContext, t *tree, usage ResumptionUsage
 }
 
 // checkResync verifies that an external commit removes nobody but the joiner's own old
-// self: RFC 9420, Section 12.4.3.2.
+// self (RFC 9420, Section 12.4.3.2), and that the joiner brings another encryption key:
+// Section 12.2 wants of its leaf what Section 12.1.2 wants of an Update of the removed one.
 func (e *Epoch) checkResync(list []sentProposal, joiner *LeafNode, same SameClient) error {
 	for _, p := range list {
-		if r, ok := p.proposal.(Remove); ok && !same.orDefault()(e.tree.leaf(r.Leaf), joiner) {
+		r, ok := p.proposal.(Remove)
+		if !ok {
+			continue
+		}
+		old := e.tree.leaf(r.Leaf)
+		if !same.orDefault()(old, joiner) {
 			return fmt.Errorf("%w: external commit of another client removes leaf %d", ErrInvalid, r.Leaf)
+		}
+		if bytes.Equal(old.EncryptionKey, joiner.EncryptionKey) {
+			return fmt.Errorf("%w: encryption_key did not change", ErrInvalid)
 		}
 	}
 	return nil

@@ -63,7 +63,7 @@ func TestReInit(t *testing.T) {
 		}
 		a, b, c := alice.next(3), bob.next(3), carol.next(3)
 		cfg := SuccessorConfig{
-			Credential: BasicCredential([]byte("alice")), Signer: a.signer, Members: []*KeyPackage{b.kp, c.kp}, Validator: AcceptAnyCredential,
+			Credential: BasicCredential([]byte("alice")), Signer: a.signer, Members: []*KeyPackage{b.kp, c.kp}, Now: testNow, Validator: AcceptAnyCredential,
 		}
 		out, err := alice.e.Continue(a.rand, cfg)
 		must(t, err)
@@ -141,7 +141,7 @@ func TestBranch(t *testing.T) {
 		b := bob.next(s.id)
 		cfg := SuccessorConfig{
 			GroupID: []byte("branch"), Credential: BasicCredential([]byte("alice")), Signer: alice.signer,
-			Members: []*KeyPackage{b.kp}, InlineTree: true, Validator: AcceptAnyCredential,
+			Members: []*KeyPackage{b.kp}, Now: testNow, InlineTree: true, Validator: AcceptAnyCredential,
 		}
 		out, err := alice.e.Branch(alice.rand, cfg)
 		must(t, err)

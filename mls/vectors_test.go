@@ -400,7 +400,7 @@ func vectorPassiveClient(t *testing.T, raw json.RawMessage) {
 		}
 		p, err := e.Process(step.Commit, ProcessConfig{
 			References: references, Ratchets: r, PSKs: psks, Validator: AcceptAnyCredential,
-			SameClient: func(_, _ *LeafNode) bool { return true }, // the files name no authentication service
+			SameClient: anyClient, // the files name no authentication service
 		})
 		must(t, err)
 		e, r = p.Epoch, p.Ratchets

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"github.com/pandanode/pandanode/mls"
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -100,6 +101,17 @@ func validator(check CheckCredential) mls.CredentialValidator {
 		}
 		return check(c.Identity, signatureKey)
 	}
+}
+
+// sameDevice is the mls.SameClient of leaves whose credentials were verified: a device
+// renews the key for transport keys, which its credential binds, with its leaf.
+func sameDevice(old, l *mls.LeafNode) bool {
+	before, err := identity.ClaimedDevice(old.Credential.Identity)
+	if err != nil {
+		return false
+	}
+	now, err := identity.ClaimedDevice(l.Credential.Identity)
+	return err == nil && before == now
 }
 
 func (e mlsEngine) Join(welcome, tree []byte, kp KeyPackage, check CheckCredential) (Epoch, []byte, error) {
@@ -207,7 +219,7 @@ func (t mlsThin) Head() []byte {
 }
 
 func (t mlsThin) Process(commit []byte, check CheckCredential) (Epoch, error) {
-	return processed(t.suite)(t.epoch.Process(commit, mls.ProcessConfig{Validator: validator(check)}))
+	return processed(t.suite)(t.epoch.Process(commit, mls.ProcessConfig{Validator: validator(check), SameClient: sameDevice}))
 }
 
 // processed turns what Process of a whole or thin epoch gives into an Epoch.
@@ -312,7 +324,7 @@ func (e *mlsEpoch) Commit(rand io.Reader, c Change) (Committed, error) {
 		leaf = &mls.LeafUpdate{Credential: &mls.Credential{Type: mls.CredentialBasic, Identity: c.Credential}}
 	}
 	r, err := e.epoch.Commit(rand, mls.CommitConfig{
-		Leaf: leaf, Signer: k, Now: c.Now, Proposals: proposals, Validator: validator(c.Check),
+		Leaf: leaf, Signer: k, Now: c.Now, Proposals: proposals, Validator: validator(c.Check), SameClient: sameDevice,
 		GroupInfoExtensions: []mls.Extension{{Type: mls.ExtensionType(wire.ExtensionJoinSecrets), Data: c.JoinSecrets}},
 	})
 	if err != nil {
@@ -322,7 +334,7 @@ func (e *mlsEpoch) Commit(rand io.Reader, c Change) (Committed, error) {
 }
 
 func (e *mlsEpoch) Process(commit []byte, check CheckCredential) (Epoch, error) {
-	return processed(e.suite)(e.epoch.Process(commit, mls.ProcessConfig{Validator: validator(check)}))
+	return processed(e.suite)(e.epoch.Process(commit, mls.ProcessConfig{Validator: validator(check), SameClient: sameDevice}))
 }
 
 func (e *mlsEpoch) Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) ([]byte, []KeyRow, error) {

@@ -2,10 +2,12 @@ package group
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/mls"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -66,11 +68,20 @@ func TestCommitThatGivesItsLeafAway(t *testing.T) {
 	w.cut = func(_, _ *device) bool { return true }
 	n := c.m.tree.nodes[c.m.own.Position]
 	e := must(c.m.epoch(n.id))
-	out, err := e.Commit(w.rand, Change{Now: w.now, Signer: c.m.own.Signer, Check: func(_, _ []byte) error { return nil }, Credential: b.m.credential()})
+	signer := must(mls.ParseSignatureKey(mls.CipherSuite(c.m.cfg.Engine.Suite()), c.m.own.Signer))
+	change := mls.CommitConfig{
+		Signer: signer, Validator: mls.AcceptAnyCredential,
+		Leaf: &mls.LeafUpdate{Credential: &mls.Credential{Type: mls.CredentialBasic, Identity: b.m.credential()}},
+	}
+	if _, err := e.(*mlsEpoch).epoch.Commit(w.rand, change); !errors.Is(err, mls.ErrCredential) {
+		t.Errorf("the engine commits another device's credential: %v", err)
+	}
+	change.SameClient = func(_, _ *mls.LeafNode) bool { return true } // an engine of carl's own
+	out, err := e.(*mlsEpoch).epoch.Commit(w.rand, change)
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := wire.EpochIDOf(w.group, n.generation, n.number+1, out.Epoch.Interim())
+	child := wire.EpochIDOf(w.group, n.generation, n.number+1, out.Epoch.InterimTranscriptHash())
 	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.id, Child: child, Commit: out.Commit}, c.m.logs.frontier(c.m.log, 16), c.next(c))
 	a.must(Entries{Entries: [][]byte{raw}})
 	w.run(time.Minute)

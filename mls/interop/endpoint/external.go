@@ -24,7 +24,7 @@ func (e *Endpoint) newMemberAddProposal(in *mlsclient.NewMemberAddProposalReques
 	if err != nil {
 		return nil, err
 	}
-	proposal, err := group.ProposeSelf(j.signer, j.kp, nil)
+	proposal, err := group.ProposeSelf(e.now(), j.signer, j.kp, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (e *Endpoint) addExternalSigner(in *mlsclient.AddExternalSignerRequest) (*m
 	}
 	others := slices.DeleteFunc(slices.Clone(extensions), func(x mls.Extension) bool { return x.Type == mls.ExtensionExternalSenders })
 	list := slices.Concat(others, []mls.Extension{mls.ExternalSendersExtension(append(senders, more...)...)})
-	message, _, err := s.epoch.Propose(e.rand, mls.GroupContextExtensions{Extensions: list}, s.proposing())
+	message, _, err := s.epoch.Propose(e.rand, mls.GroupContextExtensions{Extensions: list}, s.proposing(e.now()))
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (e *Endpoint) externalSignerProposal(in *mlsclient.ExternalSignerProposalRe
 	if err != nil {
 		return nil, err
 	}
-	message, err := group.ProposeAs(signer, in.GetSignerIndex(), p, nil)
+	message, err := group.ProposeAs(e.now(), signer, in.GetSignerIndex(), p, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"time"
 
 	"github.com/pandanode/pandanode/mls"
 	"github.com/pandanode/pandanode/mls/interop/mlsclient"
@@ -125,8 +126,8 @@ func (e *Endpoint) ReInitProposal(_ context.Context, in *mlsclient.ReInitProposa
 }
 
 // proposing is how this client sends proposals.
-func (s *state) proposing() mls.ProposeConfig {
-	return mls.ProposeConfig{Signer: s.signer, Wire: s.wire(), Ratchets: s.ratchets}
+func (s *state) proposing(now time.Time) mls.ProposeConfig {
+	return mls.ProposeConfig{Signer: s.signer, Now: now, Wire: s.wire(), Ratchets: s.ratchets}
 }
 
 // propose sends a proposal as a member.
@@ -141,7 +142,7 @@ func (e *Endpoint) propose(id uint32, d *mlsclient.ProposalDescription) (*mlscli
 	if err != nil {
 		return answer[*mlsclient.ProposalResponse](nil, err)
 	}
-	message, _, err := s.epoch.Propose(e.rand, p, s.proposing())
+	message, _, err := s.epoch.Propose(e.rand, p, s.proposing(e.now()))
 	return answer(&mlsclient.ProposalResponse{Proposal: message}, err)
 }
 
@@ -153,7 +154,7 @@ func (e *Endpoint) UpdateProposal(_ context.Context, in *mlsclient.UpdateProposa
 	if err != nil {
 		return answer[*mlsclient.ProposalResponse](nil, err)
 	}
-	message, next, _, err := s.epoch.ProposeLeaf(e.rand, nil, s.proposing())
+	message, next, _, err := s.epoch.ProposeLeaf(e.rand, nil, s.proposing(e.now()))
 	if err != nil {
 		return answer[*mlsclient.ProposalResponse](nil, err)
 	}
