@@ -31,8 +31,7 @@ type link struct {
 }
 
 // standing is how much an owner's link weighs where links compete. Every signer
-// of a link is an owner, so the rank that DESIGN.md, Section 6, speaks of is
-// seniority: who has been an owner for longer. By hash alone an owner who was
+// of a link is an owner, so links are ranked by seniority: who has been an owner for longer. By hash alone an owner who was
 // rightly removed could grind a link that beats the one that removed him.
 type standing uint64
 

@@ -135,16 +135,6 @@ func (p *Peers) Member(id peer.ID, member bool) {
 	}
 }
 
-// Redial tries everybody at once, as after the network came back.
-func (p *Peers) Redial() {
-	p.mu.Lock()
-	for _, e := range p.book.peers {
-		e.rest, e.fails = time.Time{}, 0
-	}
-	p.mu.Unlock()
-	p.wake()
-}
-
 // Source is how this node came to know a peer; empty if it does not.
 func (p *Peers) Source(id peer.ID) Source {
 	p.mu.Lock()

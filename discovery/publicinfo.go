@@ -73,18 +73,6 @@ func (i *Info) Bytes() []byte { return i.encoded }
 // Equal says whether two records are the same bytes.
 func (i *Info) Equal(o *Info) bool { return bytes.Equal(i.encoded, o.encoded) }
 
-// Newest is the time of the newest field or head; zero if there is none.
-func (i *Info) Newest() crdt.HLC {
-	var t crdt.HLC
-	for _, r := range i.profile {
-		t = max(t, r.At)
-	}
-	for _, h := range i.heads {
-		t = max(t, crdt.HLC(h.HLC))
-	}
-	return t
-}
-
 // Members is the rounded number of users that the newest head tells; 0 if unknown.
 func (i *Info) Members() uint64 {
 	if len(i.Heads) == 0 {

@@ -236,8 +236,7 @@ func (d *dag) takenOut(user wire.UserID) (out []*dagEntry) {
 	return out
 }
 
-// owed says whether a record must reach a device, by the rules of DESIGN.md,
-// Section 5, read so that it errs towards no: the device is in the roster; the
+// owed says whether a record must reach a device, read so that it errs towards no: the device is in the roster; the
 // record is in the past of none of its additions; and if its author was ever taken
 // out, the record was known to whoever did it.
 func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {

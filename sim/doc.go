@@ -10,10 +10,9 @@
 // are hostile ones with real keys. The engine without cryptography in null.go is for
 // very large worlds; a report says which one ran.
 //
-// The net backend is [World]: whole nodes over simulated QUIC in virtual time, with
-// faults by a seeded hand, and the invariants that can be seen from outside
-// ([World.Check]). It does not repeat bit for bit: seeds fix identities, topology,
-// faults and workload, and the Go scheduler does the rest. It has no scenarios.
-//
-// With real processes there is one test, which kills them.
+// The net backend, [RunNet], plays a scenario with whole nodes over simulated QUIC in
+// virtual time, and the host backend, [RunHost], with real processes in network
+// namespaces. Both check the invariants that can be seen from outside. They do not repeat
+// bit for bit: seeds fix identities, topology, faults and workload, and the Go scheduler
+// does the rest. [World] is an older net backend without scenarios, which one test uses.
 package sim

@@ -10,7 +10,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Invariant is one of what must hold after every run (DESIGN.md, Section 10).
+// Invariant is one of what must hold after every run (docs/SCENARIOS.md lists them).
 // Number 0 is that no machine breaks or panics.
 type Invariant struct {
 	Number int
@@ -411,7 +411,7 @@ func noRollback(o *observation) (bad []string) {
 
 // givenUp says whether more than half of the live users named an epoch, or one above
 // it, that nobody could bring them to: then the votes of the dead hold nobody there
-// (DESIGN.md, Section 5).
+// (docs/ARCHITECTURE.md, Fork choice).
 func (o *observation) givenUp(e *dagEpoch, electorate map[wire.UserID]bool, unheld map[wire.UserID][]wire.EpochID) bool {
 	live, named := map[wire.UserID]bool{}, 0
 	for _, d := range o.Devices {

@@ -91,7 +91,7 @@ type orderView struct {
 	Head wire.EpochID
 }
 
-// limits of what a device may keep (DESIGN.md, Sections 5 and 10).
+// limits of what a device may keep (docs/ARCHITECTURE.md, What is kept).
 const (
 	maxEpochs   = 64
 	maxBranches = 4

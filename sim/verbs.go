@@ -61,15 +61,6 @@ func init() {
 	}
 }
 
-// Verbs lists how each verb is written, ascending by name.
-func Verbs() []string {
-	var out []string
-	for _, name := range sortedKeys(verbs) {
-		out = append(out, verbs[name].usage)
-	}
-	return out
-}
-
 func nodesAt(least, most int) func(*Scenario, Action) error {
 	return func(sc *Scenario, a Action) error {
 		if len(a.Args) < least || len(a.Args) > most {

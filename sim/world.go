@@ -143,7 +143,7 @@ func (w *World) Send(ctx context.Context, i int, id wire.GroupID, text string) e
 }
 
 // Check looks at a group on the running nodes, all of which were members before
-// the first message, and says what does not hold of the invariants of DESIGN.md,
+// the first message, and says what does not hold of the invariants of docs/SCENARIOS.md,
 // Section 10, that can be seen from outside: 1, all agree on epoch, authenticator
 // and roster; 2, the tree equals the roster; 4, every accepted message is shown once,
 // in its author's order; 5, nothing waits. Nil: all hold.

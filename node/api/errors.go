@@ -28,7 +28,7 @@ const (
 	CodeLimited      Code = "limited"             // a limit was reached
 )
 
-// Exit codes of the command line (DESIGN.md, Section 9).
+// Exit codes of the command line, as the README lists them.
 const (
 	ExitOK           = 0
 	ExitError        = 1

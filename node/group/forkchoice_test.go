@@ -50,7 +50,7 @@ func (p *poll) expect(t *testing.T, what string, want *node) {
 	}
 }
 
-// DESIGN.md, Section 5, "Fork choice", rule by rule.
+// docs/ARCHITECTURE.md, Fork choice, rule by rule.
 func TestForkChoiceRules(t *testing.T) {
 	// fork is two children of a chain of one; loser is what the tie-break leaves.
 	fork := func(users int) (p *poll, winner, loser *node) {

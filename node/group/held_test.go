@@ -20,7 +20,7 @@ func (d *device) count(prefix string) (n int) {
 }
 
 // What a device holds of an epoch that it left shrinks with time: whole, thin, gone.
-// Pages of trees, seals and secrets of KeyPackages go too (DESIGN.md, Retention).
+// Pages of trees, seals and secrets of KeyPackages go too (docs/ARCHITECTURE.md, What is kept).
 func TestRetention(t *testing.T) {
 	w := newWorld(t, 90)
 	a, b := w.device("anna"), w.device("ben")

@@ -86,7 +86,7 @@ func evict(w *world, c, victim, o *device) (raw []byte, child wire.EpochID) {
 
 // A member evicts another without any operation. Nobody follows it, the votes name
 // it, nobody spins while it may still be made good, and one sibling answers it
-// (DESIGN.md, Section 5, "What needs state goes through refused").
+// (docs/ARCHITECTURE.md, Fork choice).
 func TestUnjustifiedCommitIsRefusedAndAnsweredOnce(t *testing.T) {
 	for seed := range uint64(6) {
 		w, a, b, c := three(t, 500+seed)
@@ -125,7 +125,7 @@ func TestUnjustifiedCommitIsRefusedAndAnsweredOnce(t *testing.T) {
 
 // Another device's COMMIT claims an honest commit's child, dated before it, with
 // bytes that differ where no hash covers them: it is refused, since the commit's sender
-// has another device's leaf (DESIGN.md, Section 10, scenario 28).
+// has another device's leaf (scenario 28 of docs/SCENARIOS.md).
 func TestCopiedCommitIsRefused(t *testing.T) {
 	w, a, b, c := three(t, 510)
 	b.online = false

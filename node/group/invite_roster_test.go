@@ -56,7 +56,7 @@ func (g *members) serveClaim(user, whom int, i testInvite, claim string, role wi
 // at dates the newest entry.
 func (g *members) at(ms uint64) { g.entries[len(g.entries)-1].HLC = ms << 16 }
 
-// Who an invite lets in, rule by rule (DESIGN.md, Sections 5 and 7). The roster is a
+// Who an invite lets in, rule by rule (docs/ARCHITECTURE.md, Joining). The roster is a
 // function of the set: want resolves it in several orders.
 func TestInvitesInTheRoster(t *testing.T) {
 	invite := testInvite{name: "i", by: 1, role: wire.RoleMember}

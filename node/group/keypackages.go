@@ -9,7 +9,7 @@ import (
 )
 
 // initKeysFor is how long the secrets of a KeyPackage are kept after it led into
-// an epoch: another branch may have used it too (DESIGN.md, Retention).
+// an epoch: another branch may have used it too (docs/ARCHITECTURE.md, What is kept).
 const initKeysFor = 7 * 24 * time.Hour
 
 // ownKeyPackage is a KeyPackage of this device, as a row.

@@ -97,7 +97,7 @@ func TestRemovedMemberCannotOpenTheNextMessage(t *testing.T) {
 }
 
 // Two members commit on one parent while the links are held. Both changes get in
-// and no message is lost (DESIGN.md, Sections 2 and 5).
+// and no message is lost (docs/ARCHITECTURE.md, Three layers).
 func TestConcurrentCommitsBothGetIn(t *testing.T) {
 	for seed := range uint64(12) {
 		w, a, b, c := three(t, 100+seed)

@@ -94,7 +94,7 @@ func (g *members) want(t *testing.T, what string, users ...int) {
 	}
 }
 
-// DESIGN.md, Section 5, "Roster: strong removal", sentence by sentence.
+// docs/ARCHITECTURE.md, Roster: that removal is strong, sentence by sentence.
 func TestStrongRemoval(t *testing.T) {
 	// grown is a founder with admins 1 and 2 and members 3 and 4, all known to all.
 	grown := func() (*members, wire.EntryHash) {

@@ -10,7 +10,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// DESIGN.md, Section 5, Fork choice, 1: whether a COMMIT makes a node is a function of the
+// docs/ARCHITECTURE.md, Fork choice: whether a COMMIT makes a node is a function of the
 // set. A device signs two branches of a log, takes a side on one and refuses it on the
 // other, and commits with both in the past: in any order of arrival that is the same.
 func TestSidesOnBranchesOfALog(t *testing.T) {

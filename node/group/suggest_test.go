@@ -8,8 +8,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// DESIGN.md, Section 5: whoever is silent for 90 days, or makes three commits that only
-// some can process, is one to think of removing; every member says the same.
+// A member that is silent for 90 days, or makes three commits that only some can process,
+// is one to think of removing; every member says the same.
 func TestSuggestions(t *testing.T) {
 	w, a, b, c := three(t, 760)
 	if s := a.m.suggestions(); len(s) > 0 {

@@ -39,9 +39,9 @@ func Certify(user *Key, cert wire.DeviceCert) (*Device, error) {
 	return VerifyDevice(user.Sign(wire.DomainDeviceCert, wire.GroupID{}, cert.Encode()))
 }
 
-// VerifyDevice checks a certificate's form and the user's signature. Expiry is
-// for the caller to judge: DESIGN.md, Section 5, checks it when a commit is made
-// or a KeyPackage accepted, never when one is processed.
+// VerifyDevice checks a certificate's form and the user's signature. The caller judges
+// expiry: it is checked when a commit is made or a KeyPackage accepted, never when a commit
+// is processed, since receivers' clocks differ.
 func VerifyDevice(s wire.Signed) (*Device, error) {
 	c, err := wire.DecodeDeviceCert(s.Payload)
 	if err != nil {
