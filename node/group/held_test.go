@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -24,10 +25,18 @@ func (d *device) count(prefix string) (n int) {
 func TestRetention(t *testing.T) {
 	w := newWorld(t, 90)
 	a, b := w.device("anna"), w.device("ben")
+	b.disk = &disk{dropped: map[Vault]bool{}}
 	w.found(a, wire.PolicyOpen)
 	w.join(b)
 	w.run(time.Minute)
 	old := b.m.own.Position
+	var welcomed [][]byte // secrets of KeyPackages
+	for _, kp := range b.m.keyPkgs {
+		welcomed = append(welcomed, bytes.Clone(kp.Secret))
+	}
+	if len(welcomed) == 0 || !b.disk.holds(welcomed[0]) {
+		t.Fatalf("%d KeyPackages, not on disk", len(welcomed))
+	}
 	b.send("one")
 	w.run(time.Minute)
 	a.must(Reboot{})
@@ -67,6 +76,11 @@ func TestRetention(t *testing.T) {
 	}
 	if n := b.count(rowKeyPkg); n != 0 {
 		t.Errorf("%d KeyPackages after nine days", n)
+	}
+	for _, secret := range welcomed {
+		if b.disk.holds(secret) {
+			t.Error("after nine days a copy of an old disk opens the Welcome")
+		}
 	}
 	if a.count(rowSeal) == 0 {
 		t.Error("no seals")

@@ -30,11 +30,18 @@ func (m *Machine) newKeyPackage(now time.Time) (KeyPackage, error) {
 	return kp, nil
 }
 
+// keyPackageVault is the vault of a KeyPackage's secrets. The Welcome that they open is in
+// the logs for ever, and with the logged commits it leads to every epoch since: so the
+// secrets have to be destroyed, and not only deleted.
+func keyPackageVault(hash [32]byte) Vault {
+	return sha256.Sum256(append([]byte("panda/keypackage/1\x00"), hash[:]...))
+}
+
 func (m *Machine) keepKeyPackage(kp *ownKeyPackage, until time.Time) {
 	kp.Until = uint64(until.UnixMilli()) //nolint:gosec // after 1970
 	hash := sha256.Sum256(kp.Public)
 	m.keyPkgs[hash] = kp
-	m.put(rowKeyPkg+hexed(hash[:]), wire.Marshal(kp))
+	m.putIn(keyPackageVault(hash), rowKeyPkg+hexed(hash[:]), wire.Marshal(kp))
 	m.duty.keyPackages = earliest(m.duty.keyPackages, until)
 }
 
@@ -68,8 +75,10 @@ func (m *Machine) retireKeyPackages(now time.Time) {
 			m.duty.keyPackages = earliest(m.duty.keyPackages, until)
 			continue
 		}
+		clear(kp.Secret)
 		delete(m.keyPkgs, hash)
 		m.del(rowKeyPkg + hexed(hash[:]))
+		m.ready.Drop = append(m.ready.Drop, keyPackageVault(hash))
 		if m.rejoining != nil {
 			if r, err := wire.DecodeRejoin(m.rejoining.Payload); err != nil || sha256.Sum256(r.KeyPackage) == hash {
 				m.rejoining = nil // the next one asks with a fresh one

@@ -22,7 +22,7 @@ const (
 	rowKeys      = "keys/"      // EpochID/key row → value, in the epoch's vault
 	rowHeld      = "held/"      // EpochID → heldRow
 	rowTransKey  = "tkey/"      // KeyID → 32 bytes
-	rowKeyPkg    = "kp/"        // hash of the KeyPackage → KeyPackage with secrets
+	rowKeyPkg    = "kp/"        // hash of the KeyPackage → KeyPackage with secrets, in a vault of its own
 	rowPlain     = "plain/"     // MessageID → encoded Opened
 	rowSeal      = "seal/"      // MessageID/EpochID/sealer → encoded Seal
 	rowSalt      = "salt/"      // MessageID → salt of the envelope it was last published in

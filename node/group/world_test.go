@@ -103,8 +103,33 @@ type device struct {
 	last   []byte // newest envelope published
 	errs   []error
 	peak   int // bytes of the largest transaction
+	disk   *disk
 
 	carried map[string]time.Time // requests, encoded, and when they are carried next
+}
+
+// disk is all that a device ever wrote, as somebody has it who copied its files every
+// day, with the vaults whose keys are gone today. A nil disk keeps nothing.
+type disk struct {
+	rows    []Write
+	dropped map[Vault]bool
+}
+
+func (k *disk) keep(r Ready) {
+	if k == nil {
+		return
+	}
+	for _, w := range r.Writes {
+		k.rows = append(k.rows, Write{Key: w.Key, Value: bytes.Clone(w.Value), Vault: w.Vault})
+	}
+	for _, v := range r.Drop {
+		k.dropped[v] = true
+	}
+}
+
+// holds says whether today's keys and all files that ever were give a secret away.
+func (k *disk) holds(secret []byte) bool {
+	return slices.ContainsFunc(k.rows, func(w Write) bool { return !k.dropped[w.Vault] && bytes.Contains(w.Value, secret) })
 }
 
 var errCrash = errors.New("crashed")
@@ -203,6 +228,7 @@ func (d *device) carryOut() error {
 		size += len(wr.Key) + len(wr.Value) + rowOverhead
 	}
 	d.peak = max(d.peak, size)
+	d.disk.keep(r)
 	for _, wr := range r.Writes {
 		if wr.Value == nil {
 			delete(d.rows, wr.Key)
