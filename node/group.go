@@ -121,6 +121,11 @@ func (g *hosted) onGossip() error {
 func (g *hosted) topic(name string) (*topic, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.topicLocked(name)
+}
+
+// topicLocked is topic while g.mu is held.
+func (g *hosted) topicLocked(name string) (*topic, error) {
 	if t := g.topics[name]; t != nil {
 		return t, nil
 	}
@@ -135,25 +140,23 @@ func (g *hosted) topic(name string) (*topic, error) {
 	return t, nil
 }
 
-// listenOn is on these topics of the group from now on, and on no other.
+// listenOn is on these topics of the group from now on, and on no other. A topic that is
+// being left cannot be joined: g.mu is held until it is left.
 func (g *hosted) listenOn(names []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, name := range names {
-		if _, err := g.topic(name); err != nil {
+		if _, err := g.topicLocked(name); err != nil {
 			g.log.Warn("a topic of the group cannot be joined", "err", err)
 		}
 	}
-	g.mu.Lock()
-	var left []*topic
 	for name, t := range g.topics {
-		if !slices.Contains(names, name) {
-			left = append(left, t)
-			delete(g.topics, name)
+		if slices.Contains(names, name) {
+			continue
 		}
-	}
-	g.mu.Unlock()
-	for _, t := range left {
+		delete(g.topics, name)
 		if err := t.close(g.n.pubsub); err != nil {
-			g.log.Debug("leaving a topic", "err", err)
+			g.log.Warn("a topic of the group is not left as it should be", "err", err)
 		}
 	}
 }

@@ -49,8 +49,9 @@ func newPubSub(ctx context.Context, h host.Host, l *limits) (*pubsub.PubSub, err
 // the machine can tell what to pass on; the subscription is there so that the node
 // takes part in the mesh, and is drained.
 type topic struct {
-	topic *pubsub.Topic
-	sub   *pubsub.Subscription
+	topic   *pubsub.Topic
+	sub     *pubsub.Subscription
+	drained chan struct{} // closed when nobody takes from sub any more
 }
 
 // joinTopic takes part in a topic of a group until close.
@@ -95,14 +96,18 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic,
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("joining the topic: %w", err), t.Close(), ps.UnregisterTopicValidator(name))
 	}
-	out := &topic{topic: t, sub: sub}
-	g.life.start(func(ctx context.Context) {
+	out := &topic{topic: t, sub: sub, drained: make(chan struct{})}
+	if !g.life.start(func(ctx context.Context) {
+		defer close(out.drained)
 		for {
 			if _, err := sub.Next(ctx); err != nil {
 				return // cancelled, or the node closes
 			}
 		}
-	})
+	}) {
+		close(out.drained)
+		return nil, errors.Join(ErrClosed, out.close(ps))
+	}
 	return out, nil
 }
 
@@ -130,8 +135,12 @@ func (t *topic) publish(ctx context.Context, envelope []byte) error {
 // peers are those who get what is published.
 func (t *topic) peers() []peer.ID { return t.topic.ListPeers() }
 
+// close leaves the topic. Afterwards it can be joined anew: GossipSub closes no topic that
+// has a subscription, and cancels one at a time of its own. The validator goes last, so
+// that nothing is passed on unseen.
 func (t *topic) close(ps *pubsub.PubSub) error {
 	t.sub.Cancel()
+	<-t.drained
 	name := t.topic.String()
 	return errors.Join(t.topic.Close(), ps.UnregisterTopicValidator(name))
 }
