@@ -9,16 +9,15 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/host/autorelay"
-	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
-	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// newHost makes the libp2p host: QUIC and TCP, no other transport. relays gives peers
-// that may relay, for a node that others cannot call.
-func newHost(cfg Config, me *self, relays autorelay.PeerSource) (host.Host, error) {
+// newHost makes the libp2p host: QUIC and TCP, no other transport. It listens on these
+// addresses. relays gives peers that may relay, for a node that others cannot call.
+func newHost(cfg Config, listen []multiaddr.Multiaddr, me *self, relays autorelay.PeerSource) (host.Host, error) {
 	through, err := cfg.relayThrough()
 	if err != nil {
 		return nil, err
@@ -32,7 +31,7 @@ func newHost(cfg Config, me *self, relays autorelay.PeerSource) (host.Host, erro
 		return nil, errors.Join(err, cm.Close())
 	}
 	opts := []libp2p.Option{
-		libp2p.ConnectionManager(cm), libp2p.ResourceManager(rm), libp2p.UserAgent("pandanode"),
+		libp2p.ConnectionManager(cm), libp2p.ResourceManager(rm), libp2p.UserAgent("pandanode"), secured(),
 		// Dials that fail for hours are usual here, and no reason to stop.
 		libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.IPv6BlackHoleSuccessCounter(nil),
 	}
@@ -50,16 +49,19 @@ func newHost(cfg Config, me *self, relays autorelay.PeerSource) (host.Host, erro
 		return h, nil
 	}
 	if cfg.RelayFor == RelayForNobody {
-		opts = append(opts, libp2p.EnableRelayService()) // once others reach it
+		opts = append(opts, libp2p.EnableRelayService(relayv2.WithResources(relayForAll()))) // once others reach it
 	}
 	if slices.ContainsFunc(cfg.Listen, outside) {
 		opts = append(opts, libp2p.NATPortMap()) // a router's, by UPnP or NAT-PMP
 	}
+	carried, err := transports()
+	if err != nil {
+		return nil, errors.Join(err, rm.Close(), cm.Close())
+	}
 	h, err := libp2p.New(append(opts,
 		libp2p.Identity(me.peer),
-		libp2p.ListenAddrStrings(cfg.Listen...),
-		libp2p.Transport(libp2pquic.NewTransport),
-		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.ListenAddrs(listen...),
+		carried,
 		libp2p.EnableHolePunching(),
 		libp2p.EnableNATService(), // tells others whether they can be called
 		libp2p.DisableMetrics(),

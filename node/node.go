@@ -121,7 +121,8 @@ type Node struct {
 	me        *self
 	host      host.Host
 	hostReady chan host.Host // holds the host, as soon as there is one
-	relay     io.Closer      // nil: off
+	ears      ears
+	relay     io.Closer // nil: off
 	pubsub    *pubsub.PubSub
 	dht       *discovery.DHT
 	known     *discovery.Known
@@ -185,9 +186,14 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	if n.me, err = readIdentity(n.store); err != nil {
 		return nil, err
 	}
-	if n.host, err = newHost(cfg, n.me, n.relayCandidates); err != nil {
+	listen, err := n.places(ctx)
+	if err != nil {
 		return nil, err
 	}
+	if n.host, err = newHost(cfg, listen, n.me, n.relayCandidates); err != nil {
+		return nil, err
+	}
+	n.life.start(n.listenAgain)
 	n.hostReady <- n.host
 	if err := n.relays(); err != nil {
 		return nil, err

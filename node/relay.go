@@ -105,7 +105,8 @@ func (n *Node) relays() (err error) {
 	}
 	limits := relayv2.DefaultResources()
 	limits.Limit = nil
-	limits.MaxReservations, limits.MaxReservationsPerIP, limits.MaxCircuits, limits.BufferSize = relayPlaces, relayPlacesIP, relayCircuits, relayBuffer
+	limits.MaxReservations, limits.MaxReservationsPerIP, limits.MaxReservationsPerASN = relayPlaces, relayPlacesIP, relayPlaces
+	limits.MaxCircuits, limits.BufferSize = relayCircuits, relayBuffer
 	if n.relay, err = relayv2.New(n.host,
 		relayv2.WithResources(limits),
 		relayv2.WithACL(relayDoor{n.cfg.RelayFor, &n.fellows}),

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -9,6 +10,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
+	"github.com/libp2p/go-libp2p/x/rate"
 
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -53,6 +56,68 @@ const (
 	maxProtocolStreams = 16 // that one peer has open to this node, of one protocol
 )
 
+// maxInbound and maxOutbound bound the connections of each direction.
+func maxInbound(connections int) int  { return 2*connections + 32 }
+func maxOutbound(connections int) int { return 2*connections + 128 } // a lonely node dials many addresses at once: see discovery.Peers
+
+// Many devices may be behind one address: a household's, an office's, a provider's.
+// libp2p allows 8 connections. Here one address may have as many as the connection
+// manager keeps, and some while it chooses, which is half of all that come in; the
+// network that the address is in may have three quarters. So neither can take all. An
+// address of IPv6 is a /56, which is what a provider gives a household.
+func perAddress(connections int) int { return maxInbound(connections) / 2 }
+func perNetwork(connections int) int { return maxInbound(connections) * 3 / 4 }
+
+const (
+	address4, network4 = 32, 24 // bits
+	address6, network6 = 56, 48
+)
+
+// fromOnePlace bounds the connections of an address and of a network, both directions
+// and those through a relay there included. Loopback has no bound.
+func fromOnePlace(connections int) rcmgr.Option {
+	limits := func(address, network int) []rcmgr.ConnLimitPerSubnet {
+		return []rcmgr.ConnLimitPerSubnet{
+			{PrefixLength: address, ConnCount: perAddress(connections)}, {PrefixLength: network, ConnCount: perNetwork(connections)},
+		}
+	}
+	return rcmgr.WithLimitPerSubnet(limits(address4, network4), limits(address6, network6))
+}
+
+// How many connections a second an address and its network may open for long. When all
+// devices behind it come back at once, as after the power did, each has some tries.
+const (
+	addressPerSecond = 2
+	networkPerSecond = 8
+	triesAtOnce      = 4 // for each connection that may be open
+)
+
+// inARow bounds how fast connections are opened, both directions: libp2p allows an
+// address 16, and then one in 5 seconds.
+func inARow(connections int) rcmgr.Option {
+	limits := func(address, network int) []rate.SubnetLimit {
+		return []rate.SubnetLimit{
+			{PrefixLength: address, Limit: rate.Limit{RPS: addressPerSecond, Burst: triesAtOnce * perAddress(connections)}},
+			{PrefixLength: network, Limit: rate.Limit{RPS: networkPerSecond, Burst: triesAtOnce * perNetwork(connections)}},
+		}
+	}
+	return rcmgr.WithConnRateLimiters(&rate.Limiter{
+		NetworkPrefixLimits: []rate.PrefixLimit{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}, {Prefix: netip.MustParsePrefix("::1/128")}},
+		SubnetRateLimiter: rate.SubnetLimiter{
+			IPv4SubnetLimits: limits(address4, network4), IPv6SubnetLimits: limits(address6, network6), GracePeriod: time.Minute,
+		},
+	})
+}
+
+// relayForAll is what a node relays for anyone, so that holes can be punched: libp2p's
+// little for each, but not for 8 of one address alone.
+func relayForAll() relayv2.Resources {
+	r := relayv2.DefaultResources()
+	r.MaxReservationsPerIP, r.MaxReservationsPerASN = r.MaxReservations/2, r.MaxReservations
+	r.MaxCircuits = relayCircuits
+	return r
+}
+
 // newResourceManager bounds connections, streams and memory.
 func newResourceManager(connections int) (network.ResourceManager, error) {
 	scaled := rcmgr.DefaultLimits
@@ -66,16 +131,16 @@ func newResourceManager(connections int) (network.ResourceManager, error) {
 	}
 	limits := rcmgr.PartialLimitConfig{
 		System: rcmgr.ResourceLimits{ // above what the connection manager keeps, which needs time to choose
-			Conns:         rcmgr.LimitVal(3*connections + 64),
-			ConnsInbound:  rcmgr.LimitVal(2*connections + 32),
-			ConnsOutbound: rcmgr.LimitVal(2*connections + 64),
+			Conns:         rcmgr.LimitVal(maxInbound(connections) + maxOutbound(connections)),
+			ConnsInbound:  rcmgr.LimitVal(maxInbound(connections)),
+			ConnsOutbound: rcmgr.LimitVal(maxOutbound(connections)),
 		},
 		PeerDefault:         rcmgr.ResourceLimits{Conns: maxPeerConns, ConnsInbound: maxPeerConns, ConnsOutbound: maxPeerConns},
 		ProtocolPeerDefault: rcmgr.ResourceLimits{StreamsInbound: maxProtocolStreams},
 		Protocol:            perProtocol,
 		ProtocolPeer:        perProtocolPeer,
 	}.Build(scaled.Scale(resourceMemory, resourceFiles))
-	rm, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits), rcmgr.WithMetricsDisabled())
+	rm, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits), rcmgr.WithMetricsDisabled(), fromOnePlace(connections), inARow(connections))
 	if err != nil {
 		return nil, fmt.Errorf("starting the resource manager: %w", err)
 	}

@@ -129,7 +129,7 @@ func (s *server) Status(ctx context.Context, r api.StatusRequest) (api.Status, e
 	st := api.Status{
 		ID: s.id(), Version: n.cfg.Version, PID: os.Getpid(), Home: n.cfg.Home,
 		Started: n.opened, Uptime: api.Duration(time.Since(n.opened).Round(time.Second)),
-		Listen: n.Addrs(), Peers: len(n.host.Network().Peers()), DHT: n.dht.Size(), Sources: make(map[api.Source]int),
+		Listen: n.Addrs(), Unheard: n.unheardTexts(), Peers: len(n.host.Network().Peers()), DHT: n.dht.Size(), Sources: make(map[api.Source]int),
 		Extra: n.metrics.counters(), Mailbox: n.apiMailbox(),
 	}
 	if a := n.observed.Load(); a != nil {
@@ -842,6 +842,7 @@ func APIError(err error) error {
 		{storage.ErrNoSpace, api.CodeLimited, "free some space on the disk of this home"},
 		{syscall.EROFS, api.CodeNotPermitted, "make the home writable"},
 		{fs.ErrPermission, api.CodeNotPermitted, "make the home writable for this user"},
+		{ErrListen, api.CodeConflict, "end the program that has the port, or name another one in listen of the configuration"},
 		{storage.ErrInUse, api.CodeConflict, "stop the other node first: pandanode stop"},
 		{storage.ErrNotInitialised, api.CodeNotFound, "pandanode init"},
 		{storage.ErrForeign, api.CodeCorrupt, "put back the keys file that belongs to this home"},

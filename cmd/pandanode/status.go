@@ -195,6 +195,7 @@ func (a *app) printStatus(s api.Status) {
 		"version", s.Version, "pid", fmt.Sprint(s.PID), "uptime", span(time.Duration(s.Uptime)),
 	}
 	pairs = append(pairs, column("listen", s.Listen)...)
+	pairs = append(pairs, column("not on", s.Unheard)...)
 	pairs = append(pairs, column("relay", s.Relays)...)
 	pairs = append(pairs, "relays for", s.RelayFor, "peers", peers, "dht", fmt.Sprintf("%d peers in the routing table", s.DHT), "metrics", s.Metrics)
 	if m := s.Mailbox; m.Quota > 0 {
