@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/ipfs/go-cid"
-	ds "github.com/ipfs/go-datastore"
 	dht "github.com/libp2p/go-libp2p-kad-dht"
 	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
 	kbucket "github.com/libp2p/go-libp2p-kbucket"
@@ -50,7 +51,6 @@ type DHTConfig struct {
 	Known      *Known           // nil: a new one that is not saved
 	BucketSize int              // k of Kademlia; 0 is 20. All nodes of a network want the same
 	Refresh    time.Duration    // of the routing table; 0 is 10 minutes
-	Datastore  ds.Batching      // values and providers; nil is a bounded one in memory
 	Clock      func() time.Time // to judge records by; nil is time.Now
 	Walked     func(Walked)     // called after each walk; nil: nobody counts
 }
@@ -79,11 +79,12 @@ type Walked struct {
 
 // DHT is the Kademlia table of all pandanodes, protocol prefix wire.ProtocolDHT.
 type DHT struct {
-	kad   *dht.IpfsDHT
-	rpc   *pb.ProtocolMessenger
-	val   *Validator
-	known *Known
-	told  func(Walked)
+	kad    *dht.IpfsDHT
+	rpc    *pb.ProtocolMessenger
+	val    *Validator
+	values *valueStore
+	known  *Known
+	told   func(Walked)
 }
 
 // walk runs a walk and tells how long it took.
@@ -107,14 +108,14 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 	if cfg.Walked == nil {
 		cfg.Walked = func(Walked) {}
 	}
-	if cfg.Datastore == nil {
-		cfg.Datastore = newBoundedStore(maxStoreEntries, maxStoreBytes)
-	}
 	mode, ok := map[Mode]dht.ModeOpt{ModeAuto: dht.ModeAutoServer, ModeServer: dht.ModeServer, ModeClient: dht.ModeClient}[cfg.Mode]
 	if !ok {
 		return nil, fmt.Errorf("starting the DHT: unknown mode %d", cfg.Mode)
 	}
 	val := NewValidator(cfg.Known, cfg.Clock)
+	values := newValueStore(maxStoreEntries, maxStoreBytes, func(key string, value []byte) holder {
+		return val.intake.bringerOf(recordID(key, value))
+	})
 	kad, err := dht.New(context.Background(), cfg.Host,
 		dht.ProtocolPrefix(wire.ProtocolDHT),
 		dht.Validator(record.NamespacedValidator{Namespace: val}),
@@ -122,7 +123,9 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 		dht.BucketSize(cfg.BucketSize),
 		dht.RoutingTableRefreshPeriod(cfg.Refresh),
 		dht.MaxRecordAge(MaxRecordAge),
-		dht.Datastore(cfg.Datastore),
+		dht.Datastore(values),
+		dht.ProviderStore(newProviderTable(cfg.Host, maxProvided)),
+		dht.OnRequestHook(val.intake.watch(cfg.Host)),
 		dht.BootstrapPeers(cfg.Bootstrap...),
 	)
 	if err != nil {
@@ -135,7 +138,7 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 	if err := kad.Bootstrap(context.Background()); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the DHT: %w", err), kad.Close())
 	}
-	return &DHT{kad: kad, rpc: rpc, val: val, known: cfg.Known, told: cfg.Walked}, nil
+	return &DHT{kad: kad, rpc: rpc, val: val, values: values, known: cfg.Known, told: cfg.Walked}, nil
 }
 
 // Close leaves the DHT and ends its goroutines. Close it before the host.
@@ -152,15 +155,18 @@ func (d *DHT) Kad() *dht.IpfsDHT { return d.kad }
 
 const rpcTimeout = 10 * time.Second
 
-// held is what one of the peers nearest to a key holds; nil if nothing usable.
+// held is what a peer holds under a key; nil if nothing usable.
 type held struct {
 	peer peer.ID
 	info *Info
+	near bool // one of those nearest to the key, who are to hold it
 }
 
 // read asks each of the peers nearest to the group's key for its value: all of
 // them, since SearchValue shows only values that rank higher than the one before, and
-// a merge wants those that rank lower too.
+// a merge wants those that rank lower too. It asks connected peers as well: one of them
+// may be a member of the group, and where the nearest have lost the record that is who
+// has it.
 func (d *DHT) read(ctx context.Context, g wire.GroupID) ([]held, error) {
 	key := Key(g)
 	if d.Size() == 0 {
@@ -173,22 +179,52 @@ func (d *DHT) read(ctx context.Context, g wire.GroupID) ([]held, error) {
 	case err != nil:
 		return nil, fmt.Errorf("looking for the peers nearest to %v: %w", g, err)
 	}
-	out := make([]held, len(near))
+	var out []held
+	for _, p := range near {
+		out = append(out, held{peer: p, near: true})
+	}
+	for _, p := range d.connected(near) {
+		out = append(out, held{peer: p})
+	}
 	var wg sync.WaitGroup
-	for n, p := range near {
-		wg.Go(func() {
-			out[n].peer = p
-			ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
-			defer cancel()
-			rec, _, err := d.rpc.GetValue(ctx, p, key)
-			if err != nil || rec == nil {
-				return // a peer that does not answer holds nothing for us
-			}
-			out[n].info, _ = d.val.judge(key, rec.GetValue()) // nor one that answers with rubbish
-		})
+	for n := range out {
+		wg.Go(func() { out[n].info = d.ask(ctx, out[n].peer, key) })
 	}
 	wg.Wait()
 	return out, ctx.Err()
+}
+
+// ask gives the record that a peer holds. A peer that does not answer, or answers with
+// rubbish, holds nothing.
+func (d *DHT) ask(ctx context.Context, p peer.ID, key string) *Info {
+	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+	defer cancel()
+	rec, _, err := d.rpc.GetValue(ctx, p, key)
+	if err != nil || rec == nil {
+		return nil
+	}
+	i, _ := d.val.judge(key, rec.GetValue())
+	return i
+}
+
+// maxConnected is how many connected peers are asked beside those that are nearest.
+const maxConnected = 16
+
+// connected gives connected peers that serve the DHT, drawn at random, without some.
+func (d *DHT) connected(without []peer.ID) []peer.ID {
+	all := d.kad.Host().Network().Peers()
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] }) //nolint:gosec // no secret
+	var out []peer.ID
+	for _, p := range all {
+		if len(out) == maxConnected {
+			break
+		}
+		serves, err := d.kad.Host().Peerstore().SupportsProtocols(p, wire.ProtocolDHT+"/kad/1.0.0")
+		if err == nil && len(serves) > 0 && !slices.Contains(without, p) {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // Lookup gives the best record of a group: all values that the DHT has, and what is
@@ -216,6 +252,17 @@ func (d *DHT) first(ctx context.Context, g wire.GroupID) (*Info, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	found := make(chan *Info, maxConnected)
+	var asked sync.WaitGroup
+	for _, p := range d.connected(nil) {
+		asked.Go(func() {
+			if i := d.ask(ctx, p, Key(g)); i != nil {
+				found <- i
+			}
+		})
+	}
+	defer asked.Wait()
+	defer cancel()
 	values, err := d.kad.SearchValue(ctx, Key(g))
 	switch {
 	case errors.Is(err, kbucket.ErrLookupFailure):
@@ -223,13 +270,30 @@ func (d *DHT) first(ctx context.Context, g wire.GroupID) (*Info, error) {
 	case err != nil:
 		return d.known.Get(g), fmt.Errorf("looking for %v: %w", g, err)
 	}
-	for v := range values {
-		info, err := d.val.judge(Key(g), v)
-		if err != nil {
-			continue
+	for values != nil {
+		select {
+		case v, more := <-values:
+			if !more {
+				values = nil
+				continue
+			}
+			info, err := d.val.judge(Key(g), v)
+			if err != nil {
+				continue
+			}
+			best, _, err := d.known.Add(info)
+			return best, err
+		case info := <-found:
+			best, _, err := d.known.Add(info)
+			return best, err
 		}
+	}
+	asked.Wait() // each within rpcTimeout
+	select {
+	case info := <-found:
 		best, _, err := d.known.Add(info)
 		return best, err
+	default:
 	}
 	if err := ctx.Err(); err != nil {
 		return d.known.Get(g), err
@@ -246,9 +310,8 @@ func (d *DHT) lookup(ctx context.Context, g wire.GroupID) (*Info, int, error) {
 	if err != nil {
 		return d.known.Get(g), 0, err
 	}
-	values := infos(all)
-	holders := len(values)
-	if holders == 0 {
+	values, holders := infos(all), holding(all)
+	if len(values) == 0 {
 		if k := d.known.Get(g); k != nil {
 			return k, 0, nil
 		}
@@ -260,6 +323,16 @@ func (d *DHT) lookup(ctx context.Context, g wire.GroupID) (*Info, int, error) {
 	}
 	d.putBack(ctx, best, all)
 	return best, holders, nil
+}
+
+// holding counts those of the nearest peers that hold a record.
+func holding(all []held) (n int) {
+	for _, h := range all {
+		if h.near && h.info != nil {
+			n++
+		}
+	}
+	return n
 }
 
 func infos(all []held) []*Info {
@@ -277,7 +350,7 @@ func (d *DHT) putBack(ctx context.Context, best *Info, all []held) {
 	rec := record.MakePutRecord(Key(best.Group), best.Bytes())
 	var wg sync.WaitGroup
 	for _, h := range all {
-		if h.info != nil && h.info.Equal(best) {
+		if !h.near || h.info != nil && h.info.Equal(best) {
 			continue
 		}
 		wg.Go(func() {
@@ -292,43 +365,54 @@ func (d *DHT) putBack(ctx context.Context, best *Info, all []held) {
 // publishRounds bounds how often publish starts over because others published meanwhile.
 const publishRounds = 3
 
-// publish reads all values, merges them with what is known, puts the result and
-// reads it back. It gives the number of peers that then hold exactly it.
-func (d *DHT) publish(ctx context.Context, g wire.GroupID) (best *Info, holders int, err error) {
-	d.walk(WalkPublish, func() error { best, holders, err = d.mergeAndPut(ctx, g); return err })
-	return best, holders, err
+// put is what publishing a record came to.
+type put struct {
+	best    *Info
+	before  int // of the nearest peers, how many held a record of the group already
+	holders int // how many hold exactly this one now
 }
 
-func (d *DHT) mergeAndPut(ctx context.Context, g wire.GroupID) (*Info, int, error) {
-	var best *Info
-	for range publishRounds {
+// publish reads all values, merges them with what is known, puts the result and reads it
+// back.
+func (d *DHT) publish(ctx context.Context, g wire.GroupID) (p put, err error) {
+	d.walk(WalkPublish, func() error { p, err = d.mergeAndPut(ctx, g); return err })
+	return p, err
+}
+
+func (d *DHT) mergeAndPut(ctx context.Context, g wire.GroupID) (p put, err error) {
+	for round := range publishRounds {
 		all, err := d.read(ctx, g)
 		if err != nil {
-			return best, 0, err
+			return p, err
+		}
+		if round == 0 {
+			p.before = holding(all)
 		}
 		k := d.known.Get(g)
 		if k == nil {
-			return nil, 0, fmt.Errorf("%w: %v", ErrNotFound, g)
+			return put{}, fmt.Errorf("%w: %v", ErrNotFound, g)
 		}
-		if best, _, err = d.known.Add(append(infos(all), k)...); err != nil {
-			return nil, 0, err
+		best, _, err := d.known.Add(append(infos(all), k)...)
+		if err != nil {
+			return put{}, err
 		}
+		p.best = best
 		// Also stores it here. It fails if we were given something better meanwhile,
 		// which known has noted: the next round has it.
 		if err := d.kad.PutValue(ctx, Key(g), best.Bytes()); err != nil {
 			if ctx.Err() != nil || errors.Is(err, kbucket.ErrLookupFailure) {
-				return best, 0, errors.Join(ErrNoPeers, err)
+				return p, errors.Join(ErrNoPeers, err)
 			}
 			continue
 		}
 		all, err = d.read(ctx, g)
 		if err != nil {
-			return best, 0, err
+			return p, err
 		}
 		holders, more := 0, d.known.hasNews(g)
 		for _, h := range all {
 			switch {
-			case h.info == nil:
+			case h.info == nil || !h.near:
 			case h.info.Equal(best):
 				holders++
 			default:
@@ -336,10 +420,11 @@ func (d *DHT) mergeAndPut(ctx context.Context, g wire.GroupID) (*Info, int, erro
 			}
 		}
 		if !more && holders > 0 {
-			return best, holders, nil
+			p.holders = holders
+			return p, nil
 		}
 	}
-	return best, 0, fmt.Errorf("publishing the record of %v: it was not read back from any peer", g)
+	return p, fmt.Errorf("publishing the record of %v: it was not read back from any peer", g)
 }
 
 // provide announces this node as a provider of c.
@@ -358,15 +443,39 @@ func (d *DHT) providers(ctx context.Context, c cid.Cid) <-chan peer.AddrInfo {
 	go func() {
 		defer close(out)
 		d.walk(WalkProviders, func() error {
-			for p := range d.kad.FindProvidersAsync(ctx, c, maxProviders) {
-				if p.ID == d.kad.PeerID() {
-					continue
+			var mu sync.Mutex
+			seen := map[peer.ID]bool{d.kad.PeerID(): true}
+			give := func(p peer.AddrInfo) {
+				mu.Lock()
+				again := seen[p.ID] || len(seen) > maxProviders
+				seen[p.ID] = true
+				mu.Unlock()
+				if again {
+					return
 				}
 				select {
 				case out <- p:
-				case <-ctx.Done(): // the range above ends by itself
+				case <-ctx.Done(): // the ranges below end by themselves
 				}
 			}
+			var asked sync.WaitGroup
+			for _, p := range d.connected(nil) { // see read
+				asked.Go(func() {
+					ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+					defer cancel()
+					list, _, err := d.rpc.GetProviders(ctx, p, c.Hash())
+					if err != nil {
+						return
+					}
+					for _, who := range list {
+						give(*who)
+					}
+				})
+			}
+			for p := range d.kad.FindProvidersAsync(ctx, c, maxProviders) {
+				give(p)
+			}
+			asked.Wait()
 			return ctx.Err()
 		})
 	}()

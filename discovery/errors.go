@@ -21,6 +21,9 @@ var (
 	ErrFuture = errors.New("timestamp lies in the future")
 	// ErrStale says that a record holds nothing that this node did not know already.
 	ErrStale = errors.New("stale record")
+	// ErrLimited says that a peer, its network or all strangers brought more records than
+	// are judged at once.
+	ErrLimited = errors.New("too many records at once")
 	// ErrFull says that the chain of authority has no room for another link.
 	ErrFull = errors.New("chain of authority is full")
 )

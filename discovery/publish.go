@@ -52,9 +52,11 @@ type PublisherConfig struct {
 }
 
 // Publisher keeps the records of the groups it is given in the DHT, and this node
-// in the lists of providers for them: at once when something changes, and again at
-// an interval with jitter, since the DHT forgets. A node that is alone queues, and
-// publishes as the first peer appears.
+// in the lists of providers for them: at once when something changes, and again with
+// jitter, since the DHT forgets. That is after firstPause, and then after pauses that
+// double up to the interval, as long as the record was still there; whatever displaced it
+// is answered at firstPause again. A node that is alone queues, and publishes as the first
+// peer appears.
 type Publisher struct {
 	dht      *DHT
 	interval time.Duration
@@ -72,7 +74,8 @@ type publication struct {
 	busy    bool
 	dirty   bool // changed while busy
 	retries int
-	meets   []cid.Cid // of a private group, which has no record
+	pause   time.Duration // until it is looked after again
+	meets   []cid.Cid     // of a private group, which has no record
 	private bool
 }
 
@@ -80,6 +83,7 @@ const (
 	publishTimeout = 2 * time.Minute
 	publishAtOnce  = 4 // groups
 	alonePoll      = 2 * time.Second
+	firstPause     = 15 * time.Minute
 	newsDelay      = 15 * time.Second // others' changes are collected for this long
 	maxRetry       = 10 * time.Minute
 )
@@ -204,8 +208,8 @@ func (p *Publisher) run(ctx context.Context) {
 			running.Go(func() {
 				ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 				defer cancel()
-				holders, err := p.once(ctx, g)
-				p.finish(g, holders, err)
+				out, err := p.once(ctx, g)
+				p.finish(g, out, err)
 			})
 		}
 	}
@@ -252,7 +256,7 @@ func minTime(a, b time.Time) time.Time {
 }
 
 // once publishes the record and announces this node; of a private group only that.
-func (p *Publisher) once(ctx context.Context, g wire.GroupID) (holders int, err error) {
+func (p *Publisher) once(ctx context.Context, g wire.GroupID) (put, error) {
 	p.mu.Lock()
 	e := p.groups[g]
 	private := e != nil && e.private
@@ -266,20 +270,20 @@ func (p *Publisher) once(ctx context.Context, g wire.GroupID) (holders int, err 
 		for _, c := range meets {
 			errs = append(errs, p.dht.provide(ctx, c))
 		}
-		return 0, errors.Join(errs...)
+		return put{}, errors.Join(errs...)
 	}
-	best, holders, err := p.dht.publish(ctx, g)
+	out, err := p.dht.publish(ctx, g)
 	if err != nil {
-		return 0, err
+		return put{}, err
 	}
 	var errs []error
-	for _, c := range best.announcements() {
+	for _, c := range out.best.announcements() {
 		errs = append(errs, p.dht.provide(ctx, c))
 	}
-	return holders, errors.Join(errs...)
+	return out, errors.Join(errs...)
 }
 
-func (p *Publisher) finish(g wire.GroupID, holders int, err error) {
+func (p *Publisher) finish(g wire.GroupID, out put, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.wake() // a place is free
@@ -291,8 +295,14 @@ func (p *Publisher) finish(g wire.GroupID, holders int, err error) {
 	e.busy, e.Err = false, err
 	switch {
 	case err == nil:
-		e.State, e.Holders, e.At, e.retries = Published, holders, now, 0
-		e.due = now.Add(jitter(p.interval))
+		if lost := !e.private && out.before == 0; e.pause == 0 || lost {
+			e.pause = firstPause
+		} else {
+			e.pause *= 2
+		}
+		e.pause = min(e.pause, p.interval)
+		e.State, e.Holders, e.At, e.retries = Published, out.holders, now, 0
+		e.due = now.Add(jitter(e.pause))
 	case errors.Is(err, ErrNoPeers):
 		e.State, e.due = Queued, now.Add(alonePoll)
 	default:

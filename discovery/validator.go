@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -41,19 +42,25 @@ func ParseKey(key string) (wire.GroupID, error) {
 }
 
 // Bounds on what judging records costs: each takes up to 60 signature checks, some
-// 4 ms, and a remembered one some tens of kilobytes.
+// 4 ms, and a remembered one some tens of kilobytes. Records that others bring have turns
+// of their own, so that a flood of them keeps no lookup of this node waiting.
 const (
 	maxVerifying = 4
+	maxBrought   = 2
 	maxVerified  = 128
+	maxRefused   = 4096
 )
 
 // Validator judges records for the DHT: a record.Validator for Namespace. Make it
 // with NewValidator, inside the bubble if there is one.
 type Validator struct {
-	known *Known
-	now   func() time.Time
-	turns chan struct{}
-	done  *lru.Cache[[32]byte, *Info] // hash of key and value → what it verified to
+	known   *Known
+	now     func() time.Time
+	intake  *intake
+	turns   chan struct{}
+	brought chan struct{}               // turns for records that others bring
+	done    *lru.Cache[[32]byte, *Info] // recordID → what it verified to
+	refused *lru.Cache[[32]byte, error] // recordID → why it never will
 }
 
 var _ record.Validator = (*Validator)(nil)
@@ -69,7 +76,14 @@ func NewValidator(known *Known, now func() time.Time) *Validator {
 	if err != nil {
 		panic(err) // a size of zero, says its documentation
 	}
-	return &Validator{known: known, now: now, turns: make(chan struct{}, maxVerifying), done: done}
+	refused, err := lru.New[[32]byte, error](maxRefused)
+	if err != nil {
+		panic(err)
+	}
+	return &Validator{
+		known: known, now: now, intake: newIntake(), done: done, refused: refused,
+		turns: make(chan struct{}, maxVerifying), brought: make(chan struct{}, maxBrought),
+	}
 }
 
 // Validate accepts a value that is a record of the key's group and that this node
@@ -117,18 +131,38 @@ func (v *Validator) judge(key string, value []byte) (*Info, error) {
 	if len(value) > wire.MaxPublicInfo {
 		return nil, fmt.Errorf("%w: record of %d bytes, at most %d", wire.ErrTooLarge, len(value), wire.MaxPublicInfo)
 	}
-	h := sha256.New()
-	h.Write(g[:])
-	h.Write(value)
-	id := [32]byte(h.Sum(nil))
+	id := recordID(key, value)
 	if i, ok := v.done.Get(id); ok { // what was valid once stays valid
 		return i, nil
 	}
-	v.turns <- struct{}{}
-	defer func() { <-v.turns }()
+	if err, ok := v.refused.Get(id); ok {
+		return nil, err
+	}
+	by, turns := v.intake.bringerOf(id), v.turns
+	if by != (holder{}) {
+		turns = v.brought
+	}
+	turns <- struct{}{}
+	defer func() { <-turns }()
+	if err := v.intake.admit(time.Now(), by); err != nil {
+		return nil, err
+	}
 	i, err := Verify(g, value, v.now())
-	if err == nil {
+	v.intake.judged(time.Now(), by, err == nil)
+	switch {
+	case err == nil:
 		v.done.Add(id, i)
+	case !errors.Is(err, ErrFuture): // the only refusal that time mends
+		v.refused.Add(id, err)
 	}
 	return i, err
+}
+
+// recordID names a value under a key of the DHT.
+func recordID(key string, value []byte) [32]byte {
+	h := sha256.New()
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(key))))
+	h.Write([]byte(key))
+	h.Write(value)
+	return [32]byte(h.Sum(nil))
 }

@@ -2,7 +2,6 @@ package discovery
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	ds "github.com/ipfs/go-datastore"
-	"github.com/ipfs/go-datastore/query"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 	"pgregory.net/rapid"
@@ -246,38 +243,5 @@ func TestKnownOnlyGrows(t *testing.T) {
 	}
 	if k.Get(old.Group) == nil {
 		t.Fatal("a kept group was dropped")
-	}
-}
-
-func TestBoundedStore(t *testing.T) {
-	s, ctx := newBoundedStore(10, 1000), context.Background()
-	for n := range 100 {
-		if err := s.Put(ctx, ds.NewKey(fmt.Sprint(n)), make([]byte, n)); err != nil {
-			t.Fatal(err)
-		}
-		r, err := s.Query(ctx, query.Query{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		all, err := r.Rest()
-		if err != nil {
-			t.Fatal(err)
-		}
-		sum := 0
-		for _, e := range all {
-			sum += len(e.Value)
-		}
-		if len(all) > 10 || sum > 1000 || sum != s.bytes || len(all) != s.order.Len() {
-			t.Fatalf("%d entries of %d bytes", len(all), sum)
-		}
-		if _, err := s.Get(ctx, ds.NewKey(fmt.Sprint(n))); err != nil {
-			t.Fatalf("the newest is gone: %v", err)
-		}
-	}
-	if err := s.Delete(ctx, ds.NewKey("99")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Get(ctx, ds.NewKey("99")); !errors.Is(err, ds.ErrNotFound) {
-		t.Fatal(err)
 	}
 }
