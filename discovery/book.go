@@ -27,13 +27,15 @@ const (
 
 // Bounds of the book of peers.
 const (
-	maxPeers    = 1000
-	maxAddrs    = 8 // of one peer
-	peerMemory  = 90 * 24 * time.Hour
-	redialEvery = 15 * time.Second
-	redialAtOne = 4 // peers dialled in one round
+	maxPeers     = 1000
+	maxAddrs     = 8 // of one peer
+	redialEvery  = 15 * time.Second
+	redialAtOne  = 4 // peers dialled in one round
+	lonelyEvery  = 5 * time.Second
+	lonelyAtOnce = 16
 	// A peer that does not answer is tried less often, so that a thousand dead ones
 	// do not keep a living one waiting: twice the time after each failure, up to these.
+	restLonely   = 20 * time.Second // of members and bootstrap peers, for a node that has no member connected
 	restMember   = time.Minute
 	restStranger = 10 * time.Minute
 )
@@ -140,16 +142,17 @@ func (b *book) connected(p peer.AddrInfo, source Source, now time.Time) (news bo
 	return news
 }
 
-// gone notes that the last connection ended: the peer was there until now.
+// gone notes that the last connection ended, or that this node ends: the peer was there
+// until now. Who answered last is dialled first, so that is stored to the minute.
 func (b *book) gone(p peer.ID, now time.Time) {
 	if e := b.peers[p]; e != nil {
-		e.unstored = e.unstored || now.Sub(e.seen) >= time.Hour
+		e.unstored = e.unstored || now.Sub(e.seen).Abs() >= time.Minute
 		e.seen = now
 	}
 }
 
-// failed notes a dial that did not succeed.
-func (b *book) failed(p peer.ID, now time.Time) {
+// failed notes a dial that did not succeed, of a node that may be lonely.
+func (b *book) failed(p peer.ID, now time.Time, lonely bool) {
 	e := b.peers[p]
 	if e == nil {
 		return
@@ -157,14 +160,52 @@ func (b *book) failed(p peer.ID, now time.Time) {
 	most := restStranger
 	if e.member || e.fixed {
 		most = restMember
+		if lonely {
+			most = restLonely
+		}
 	}
-	e.rest = now.Add(min(redialEvery<<min(e.fails, 10), most))
+	e.rest = now.Add(jitter(min(redialEvery<<min(e.fails, 10), most)))
 	e.fails++
 }
 
-// next is whom to dial now: at most n peers that are not connected and not at
-// rest, members first, then bootstrap peers, then those seen most recently.
-func (b *book) next(n int, now time.Time, isConnected func(peer.ID) bool) []peer.AddrInfo {
+// appetite is how many peers are dialled in one round.
+type appetite struct {
+	most      int
+	strangers int // of these, no members
+	every     time.Duration
+}
+
+func (a appetite) lonely() bool { return a.every == lonelyEvery }
+
+// appetite follows from who is connected. With nobody there, much is tried at once;
+// with no member there, or members that were not tried yet, as many of those.
+func (b *book) appetite(now time.Time, isConnected func(peer.ID) bool) appetite {
+	anybody, fellows, fellow, untried := false, 0, false, 0
+	for id, e := range b.peers {
+		there := isConnected(id)
+		anybody = anybody || there
+		if !e.member {
+			continue
+		}
+		fellows++
+		fellow = fellow || there
+		if !there && e.fails == 0 && !now.Before(e.rest) && len(e.info.Addrs) > 0 {
+			untried++
+		}
+	}
+	switch {
+	case !anybody:
+		return appetite{lonelyAtOnce, lonelyAtOnce, lonelyEvery}
+	case fellows > 0 && !fellow:
+		return appetite{lonelyAtOnce, redialAtOne, lonelyEvery}
+	}
+	return appetite{max(redialAtOne, min(untried, lonelyAtOnce)), redialAtOne, redialEvery}
+}
+
+// next is whom to dial now: peers that are not connected and not at rest, members
+// first, then bootstrap peers, then those seen most recently. Of many a quarter is drawn
+// from all the others, so that no order keeps a living one waiting behind the dead.
+func (b *book) next(a appetite, now time.Time, isConnected func(peer.ID) bool) []peer.AddrInfo {
 	var due []*entry
 	for _, e := range b.peers {
 		if len(e.info.Addrs) > 0 && !now.Before(e.rest) && !isConnected(e.info.ID) {
@@ -174,8 +215,16 @@ func (b *book) next(n int, now time.Time, isConnected func(peer.ID) bool) []peer
 	slices.SortFunc(due, func(x, y *entry) int {
 		return cmp.Or(-compareBool(x.member, y.member), -compareBool(x.fixed, y.fixed), y.seen.Compare(x.seen), y.found.Compare(x.found), cmp.Compare(x.info.ID, y.info.ID))
 	})
-	out := make([]peer.AddrInfo, 0, n)
-	for _, e := range due[:min(n, len(due))] {
+	if strangers := slices.IndexFunc(due, func(e *entry) bool { return !e.member }); strangers >= 0 {
+		due = due[:min(len(due), strangers+a.strangers)]
+	}
+	if len(due) > a.most && a.most > redialAtOne {
+		ranked := a.most - a.most/4
+		rest := due[ranked:]
+		rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+	}
+	out := make([]peer.AddrInfo, 0, a.most)
+	for _, e := range due[:min(a.most, len(due))] {
 		out = append(out, e.info)
 	}
 	return out
@@ -208,18 +257,14 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// prune forgets peers not heard of for peerMemory, and of the rest those beyond
-// maxPeers that matter least. It gives the forgotten. Bootstrap peers stay.
-func (b *book) prune(now time.Time, isConnected func(peer.ID) bool) []peer.ID {
+// prune forgets peers beyond maxPeers, those that matter least, and gives them.
+// Bootstrap peers stay. No age alone makes a peer forgotten: a clock that is a year ahead
+// would make it forget everybody.
+func (b *book) prune(isConnected func(peer.ID) bool) []peer.ID {
 	var loose []*entry
 	var out []peer.ID
 	for id, e := range b.peers {
-		switch {
-		case e.fixed || isConnected(id):
-		case now.Sub(latest(e.seen, e.found)) > peerMemory:
-			out = append(out, id)
-			delete(b.peers, id)
-		default:
+		if !e.fixed && !isConnected(id) {
 			loose = append(loose, e)
 		}
 	}
@@ -233,11 +278,4 @@ func (b *book) prune(now time.Time, isConnected func(peer.ID) bool) []peer.ID {
 		}
 	}
 	return out
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

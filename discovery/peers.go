@@ -37,7 +37,8 @@ type PeersConfig struct {
 // Peers remembers peers and dials them again for ever. libp2p alone does not:
 // after a cut of more than some ten minutes it has forgotten the addresses, and two
 // halves stay apart. Every redialEvery, give or take a tenth, up to four known
-// peers without a connection are dialled; with connections enough it is one member.
+// peers without a connection are dialled; with connections enough it is one member,
+// and with nobody connected it is many, more often.
 // When one answers that did not for a while, the others are tried at once.
 type Peers struct {
 	cfg    PeersConfig
@@ -105,6 +106,11 @@ func NewPeers(cfg PeersConfig) (*Peers, error) {
 func (p *Peers) Close() error {
 	p.cancel()
 	<-p.done
+	p.mu.Lock()
+	for _, id := range p.cfg.Host.Network().Peers() {
+		p.book.gone(id, time.Now())
+	}
+	p.mu.Unlock()
 	return errors.Join(p.sub.Close(), p.store())
 }
 
@@ -194,9 +200,8 @@ func (p *Peers) run(ctx context.Context) {
 			continue
 		case <-p.kick:
 		case <-timer.C:
-			timer.Reset(jitter(redialEvery))
 		}
-		p.redial(ctx, &dials)
+		timer.Reset(jitter(p.redial(ctx, &dials)))
 		if now := time.Now(); now.Sub(stored) >= time.Minute {
 			stored = now
 			if err := p.store(); err != nil {
@@ -239,18 +244,21 @@ func (p *Peers) arrived(id peer.ID, listen []multiaddr.Multiaddr, c network.Conn
 	}
 }
 
-// redial dials up to four peers, each with its own time limit, and does not wait.
-func (p *Peers) redial(ctx context.Context, dials *sync.WaitGroup) {
+// redial dials some peers, each with its own time limit, and does not wait for them. It
+// says when to look again.
+func (p *Peers) redial(ctx context.Context, dials *sync.WaitGroup) time.Duration {
 	p.mu.Lock()
 	now := time.Now()
 	var targets []peer.AddrInfo
+	a := appetite{every: redialEvery}
 	if p.cfg.Enough > 0 && len(p.cfg.Host.Network().Peers()) >= p.cfg.Enough {
 		targets = p.book.nextOfMany(now, p.isConnected)
 	} else {
-		targets = p.book.next(redialAtOne, now, p.isConnected)
+		a = p.book.appetite(now, p.isConnected)
+		targets = p.book.next(a, now, p.isConnected)
 	}
 	for _, t := range targets {
-		p.book.failed(t.ID, now) // until it answers; keeps the next round off it
+		p.book.failed(t.ID, now, a.lonely()) // until it answers; keeps the next round off it
 	}
 	p.mu.Unlock()
 	for _, t := range targets {
@@ -267,12 +275,13 @@ func (p *Peers) redial(ctx context.Context, dials *sync.WaitGroup) {
 			}
 		})
 	}
+	return a.every
 }
 
-// store writes what changed, and forgets what is too old or too much.
+// store writes what changed, and forgets what is too much.
 func (p *Peers) store() error {
 	p.mu.Lock()
-	dropped := p.book.prune(time.Now(), p.isConnected)
+	dropped := p.book.prune(p.isConnected)
 	changed := make(map[string][]byte)
 	for id, e := range p.book.peers {
 		if e.unstored {
