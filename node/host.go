@@ -8,7 +8,6 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/p2p/host/autorelay"
 	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 
 	"github.com/multiformats/go-multiaddr"
@@ -16,8 +15,8 @@ import (
 )
 
 // newHost makes the libp2p host: QUIC and TCP, no other transport. It listens on these
-// addresses. relays gives peers that may relay, for a node that others cannot call.
-func newHost(cfg Config, listen []multiaddr.Multiaddr, me *self, relays autorelay.PeerSource) (host.Host, error) {
+// addresses.
+func newHost(cfg Config, listen []multiaddr.Multiaddr, me *self) (host.Host, error) {
 	through, err := cfg.relayThrough()
 	if err != nil {
 		return nil, err
@@ -36,7 +35,7 @@ func newHost(cfg Config, listen []multiaddr.Multiaddr, me *self, relays autorela
 		libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.IPv6BlackHoleSuccessCounter(nil),
 	}
 	if cfg.NewHost == nil || len(through) > 0 {
-		opts = append(opts, libp2p.EnableRelay(), relayOptions(through, relays))
+		opts = append(opts, libp2p.EnableRelay())
 	}
 	if cfg.NewHost != nil {
 		h, err := cfg.NewHost(opts...)

@@ -190,9 +190,9 @@ func listenFinding(unheard []string) api.Finding {
 	}
 }
 
-// places are the addresses that the node's host can listen on now. What else the
+// listenOn gives the addresses that the node's host can listen on now. What else the
 // configuration names is logged, and tried again.
-func (n *Node) places(ctx context.Context) ([]multiaddr.Multiaddr, error) {
+func (n *Node) listenOn(ctx context.Context) ([]multiaddr.Multiaddr, error) {
 	if n.cfg.NewHost != nil {
 		return nil, nil // whoever makes the host says where
 	}

@@ -123,6 +123,7 @@ type Node struct {
 	hostReady chan host.Host // holds the host, as soon as there is one
 	ears      ears
 	relay     io.Closer // nil: off
+	places    io.Closer // at relays; nil: none are wanted
 	pubsub    *pubsub.PubSub
 	dht       *discovery.DHT
 	known     *discovery.Known
@@ -186,15 +187,24 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	if n.me, err = readIdentity(n.store); err != nil {
 		return nil, err
 	}
-	listen, err := n.places(ctx)
+	listen, err := n.listenOn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if n.host, err = newHost(cfg, listen, n.me, n.relayCandidates); err != nil {
+	if n.host, err = newHost(cfg, listen, n.me); err != nil {
 		return nil, err
 	}
 	n.life.start(n.listenAgain)
 	n.hostReady <- n.host
+	through, err := cfg.relayThrough()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.NewHost == nil || len(through) > 0 {
+		if n.places, err = holdPlaces(n.host, relayOptions(through, n.relayCandidates)); err != nil {
+			return nil, err
+		}
+	}
 	if err := n.relays(); err != nil {
 		return nil, err
 	}
@@ -282,6 +292,9 @@ func (n *Node) shut() error {
 	}
 	var errs []error
 	errs = append(errs, n.closeDiscovery())
+	if n.places != nil {
+		errs = append(errs, n.places.Close())
+	}
 	if n.relay != nil {
 		errs = append(errs, n.relay.Close())
 	}
