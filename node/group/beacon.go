@@ -157,23 +157,35 @@ func (m *Machine) askLater(now time.Time) {
 	}
 }
 
-// pastWait is how long a parked entry waits for its past before this device asks again.
-const pastWait = 2 * time.Second
+// How long an entry may be parked before this device asks for its past: envelopes that
+// overtook each other are all here by then. And how long until it asks again.
+const (
+	pastGrace = 500 * time.Millisecond
+	pastWait  = 2 * time.Second
+)
 
-// askForPast asks on while an entry is parked for want of its past: whoever was asked
+// askForPast asks while an entry is parked for want of its past, and on: whoever was asked
 // first may lack it as well, and the next one may not. Each time it waits longer, until
 // something else is parked.
 func (m *Machine) askForPast(now time.Time) {
 	switch {
-	case !m.logs.lacksPast():
+	case len(m.logs.waiting) == 0:
 		m.duty.past, m.askedPast = time.Time{}, 0
 		return
-	case due(now, m.duty.past):
-		m.ask("an entry's past is still missing")
-		m.askedPast++
-		m.duty.past = time.Time{}
+	case !due(now, m.duty.past) && !m.duty.past.IsZero():
+		return
 	}
-	m.duty.past = earliest(m.duty.past, now.Add(m.backOff(pastWait, m.askedPast)))
+	since, lacks := m.logs.lacksPast()
+	switch {
+	case !lacks:
+		m.duty.past, m.askedPast = time.Time{}, 0
+	case now.Sub(since) < pastGrace:
+		m.duty.past = since.Add(pastGrace)
+	default:
+		m.ask("an entry's past is missing")
+		m.duty.past = now.Add(m.backOff(pastWait, m.askedPast))
+		m.askedPast++
+	}
 }
 
 // sendBeacon tells the group which records this device cannot read, so that
@@ -207,14 +219,16 @@ func (m *Machine) sendBeacon(now time.Time) {
 	m.told++
 }
 
-func (m *Machine) takeBeacons(now time.Time, raws [][]byte) error {
+func (m *Machine) takeBeacons(now time.Time, raws [][]byte) (Verdict, error) {
+	var verdict Verdict
 	var errs []error
 	for _, raw := range raws {
 		if err := m.takeBeacon(now, raw); err != nil {
 			errs = append(errs, fmt.Errorf("beacon: %w", err))
+			verdict = max(verdict, verdictOf(err))
 		}
 	}
-	return errors.Join(errs...)
+	return verdict, errors.Join(errs...)
 }
 
 // takeBeacon replaces what a device said before and plans to fill its gaps, after

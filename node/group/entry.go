@@ -196,8 +196,12 @@ type signedEntry struct {
 	signed wire.Signed
 	entry  *wire.Entry
 	hash   wire.EntryHash
-	second bool          // see item
-	bucket wire.DeviceID // under which it is parked
+	second bool // see item
+
+	// While it is parked:
+	bucket  wire.DeviceID
+	since   time.Time
+	vouched bool // a member signed it
 }
 
 // readEntry decodes an entry of this group.

@@ -2,6 +2,7 @@ package group
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -89,8 +90,8 @@ func Waits(err error) bool {
 // Reject is for what no honest member sends, whatever it has seen.
 func verdictOf(err error) Verdict {
 	switch {
-	case err == nil, errors.Is(err, ErrNoEpoch):
-		return Accept // others may have the keys
+	case err == nil, errors.Is(err, ErrNoEpoch), errors.Is(err, errVouched):
+		return Accept // others may have the keys, or what it builds on
 	case errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrTooLarge), errors.Is(err, wire.ErrNotAuthentic),
 		errors.Is(err, ErrForged), errors.Is(err, ErrForeign):
 		return Reject
@@ -98,3 +99,7 @@ func verdictOf(err error) Verdict {
 		return Ignore
 	}
 }
+
+// errVouched says of an entry that waits for others that a member signed it: whoever has
+// those takes it at once, so that it is passed on.
+var errVouched = fmt.Errorf("a member signed it: %w", ErrIncomplete)

@@ -446,7 +446,7 @@ func TestEntriesRefused(t *testing.T) {
 		{"dated as what it builds on", one(c.forge(wire.KindRecord, record, []wire.EntryHash{log(a).hash}, func(e *wire.Entry) {
 			e.HLC = uint64(log(a).hlc)
 		})), ErrForged, Reject},
-		{"on something unknown", inLog(3, func(e *wire.Entry) { e.Deps = []wire.EntryHash{{1}} }), ErrIncomplete, Ignore},
+		{"on something unknown", inLog(3, func(e *wire.Entry) { e.Deps = []wire.EntryHash{{1}} }), ErrIncomplete, Accept},
 
 		{"OP of garbage", garbage(wire.KindOp), wire.ErrMalformed, Reject},
 		{"COMMIT of garbage", garbage(wire.KindCommit), wire.ErrMalformed, Reject},
@@ -482,7 +482,7 @@ func TestEntriesRefused(t *testing.T) {
 }
 
 func TestSealsRefused(t *testing.T) {
-	w, a, b, _ := three(t, 620)
+	w, a, b, c := three(t, 620)
 	w.hold = func(*device, *device, []byte) bool { return true }
 	id := b.send("hello")
 	var raw []byte
@@ -503,7 +503,7 @@ func TestSealsRefused(t *testing.T) {
 		f(s)
 		return one(wire.Marshal(s))
 	}
-	refusal{"before its record", one(raw), ErrIncomplete, Ignore}.check(t, a)
+	refusal{"before its record", one(raw), ErrIncomplete, Ignore}.check(t, c)
 	entries, _, err := b.m.EntriesAfter(a.dev.ID, a.m.Marks(), wire.EntryHash{}, 1<<20)
 	if err != nil {
 		t.Fatal(err)
@@ -512,7 +512,7 @@ func TestSealsRefused(t *testing.T) {
 	for _, r := range []refusal{
 		{"garbage", one([]byte{1}), wire.ErrMalformed, Reject},
 		{"cut short", one(raw[:len(raw)-1]), wire.ErrMalformed, Reject},
-		{"of an unknown record", change(func(s *wire.Seal) { s.Message[0] ^= 1 }), ErrIncomplete, Ignore},
+		{"of an unknown record", change(func(s *wire.Seal) { s.Message[0] ^= 1 }), ErrForged, Reject},
 		{"under an unknown epoch", change(func(s *wire.Seal) { s.Epoch[0] ^= 1 }), ErrNoEpoch, Accept},
 		{"a PrivateMessage of garbage", change(func(s *wire.Seal) { s.PrivateMessage = []byte{1, 2, 3} }), ErrForged, Reject},
 		{"a flipped bit", change(func(s *wire.Seal) { s.PrivateMessage = flipped(s.PrivateMessage, -1) }), ErrForged, Reject},

@@ -364,14 +364,20 @@ func (l *logs) drop(s *signedEntry) {
 	}
 }
 
-// lacksPast says whether a parked entry waits for one that is not here at all.
-func (l *logs) lacksPast() bool {
-	for h := range l.waiting {
-		if l.parked[h] == nil {
-			return true
+// lacksPast says since when an entry has been parked that waits for one which is not here
+// at all: the one that came first. False: there is none.
+func (l *logs) lacksPast() (since time.Time, lacks bool) {
+	for h, waiting := range l.waiting {
+		if l.parked[h] != nil {
+			continue
+		}
+		for _, w := range waiting {
+			if s := l.parked[w]; s != nil && (!lacks || s.since.Before(since)) {
+				since, lacks = s.since, true
+			}
 		}
 	}
-	return false
+	return since, lacks
 }
 
 // keep notes the first entry that is kept of those with one number.

@@ -330,6 +330,7 @@ func (m *Machine) settle(now time.Time) {
 	if m.broken != nil {
 		return
 	}
+	m.openEarly(now)
 	m.noteJoined(now)
 	m.askForKeys(now)
 	m.askToJoinAgain(now)

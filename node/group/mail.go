@@ -34,7 +34,8 @@ type mail struct {
 	tried     map[wire.MessageID]tried   // whose seals came and cannot be opened here; not durable
 	waitCount int
 	waitBytes int
-	owedStale bool // the roster changed, so who is owed what may have
+	early     early // seals whose records are not in the set
+	owedStale bool  // the roster changed, so who is owed what may have
 }
 
 // tried says how often and when at last a message's seals came in vain.
@@ -53,7 +54,7 @@ func newMail() mail {
 	return mail{
 		gaps: map[wire.MessageID]bool{}, shown: map[int]uint64{},
 		sealings: map[sealing]*body{}, refilled: map[wire.MessageID]time.Time{},
-		waiting: map[wire.EpochID][]rawSeal{}, tried: map[wire.MessageID]tried{}, owedStale: true,
+		waiting: map[wire.EpochID][]rawSeal{}, tried: map[wire.MessageID]tried{}, early: newEarly(), owedStale: true,
 	}
 }
 
@@ -204,11 +205,12 @@ func (m *Machine) envelope(now time.Time, b []byte) (Outcome, error) {
 	}
 	m.resolveRoster(now)
 	m.follow(now)
+	m.openEarly(now)
 	sealsOut, sealsErr := m.takeSeals(now, seals)
-	beaconErr := m.takeBeacons(now, u.Beacons)
+	beaconVerdict, beaconErr := m.takeBeacons(now, u.Beacons)
 	out.New += sealsOut.New
 	out.Messages = sealsOut.Messages
-	out.Verdict = max(verdictOf(err), verdictOf(sealsErr), verdictOf(beaconErr))
+	out.Verdict = max(out.Verdict, sealsOut.Verdict, beaconVerdict)
 	return out, errors.Join(err, sealsErr, beaconErr)
 }
 
@@ -260,7 +262,8 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	delete(m.logs.called, s.hash)
 	unwanted := !called && m.logs.aloof(s.entry) && !m.logs.wanted(s.hash, s.entry)
 	if gone := m.logs.missing(s.entry); len(gone) > 0 {
-		if d := m.logs.devices[s.entry.Device]; d != nil {
+		d := m.logs.devices[s.entry.Device]
+		if d != nil {
 			if err := identity.Verify(d.Cert.LogKey, wire.DomainEntry, m.group, s.signed); err != nil {
 				return 0, fmt.Errorf("%v of device %v: %w: %w", s.entry.Kind, s.entry.Device, ErrForged, err)
 			}
@@ -268,10 +271,19 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 		if unwanted {
 			return 0, m.putAside(s)
 		}
-		m.ask("an entry's past is missing")
-		m.askedPast = 0
-		m.logs.park(s, gone)
-		return 0, fmt.Errorf("%v of device %v: %w", s.entry.Kind, s.entry.Device, ErrIncomplete)
+		why := ErrIncomplete
+		if m.logs.parked[s.hash] == nil {
+			// Once, and no more of them than are kept: a member cannot have others carry any
+			// amount of what never finds its past.
+			if s.vouched = d != nil && m.roster.has(d.ID) && m.logs.quota[d.ID] < maxParked; s.vouched {
+				why = errVouched
+			}
+			s.since = now
+			m.askedPast = 0
+			m.duty.past = earliest(m.duty.past, now.Add(pastGrace))
+			m.logs.park(s, gone)
+		}
+		return 0, fmt.Errorf("%v of device %v: %w", s.entry.Kind, s.entry.Device, why)
 	}
 	it, err := m.logs.check(now, s, m.group, m.cfg.Engine)
 	if err != nil {
@@ -295,6 +307,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 		m.disturbed(now)
 		m.noteFork(now, it)
 	case wire.KindRecord:
+		m.mail.early.arrived(it.hash)
 		m.resolveRoster(now)
 		if m.owed(it) {
 			m.gap(now, it.hash)
@@ -489,15 +502,18 @@ func (m *Machine) takeSeals(now time.Time, seals []rawSeal) (Outcome, error) {
 func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	what := func(err error) error { return fmt.Errorf("seal of message %v: %w", s.Message, err) }
 	it := m.record(s.Message)
-	if it == nil {
-		return false, what(fmt.Errorf("%w: its record", ErrIncomplete))
-	}
-	if s.Sealer == m.log.Device {
+	if it != nil && s.Sealer == m.log.Device {
 		return false, nil // one's own; what was sealed is in plaintext here
 	}
 	if aad, err := m.cfg.Engine.InspectMessage(s.PrivateMessage); err != nil || !bytes.Equal(aad, s.Message[:]) {
 		// Seen before its key is used up: somebody put another label on it.
 		return false, what(fmt.Errorf("%w: it was sealed for another message", errors.Join(ErrForged, err)))
+	}
+	if it == nil {
+		if m.keepEarly(s) {
+			return false, nil
+		}
+		return false, what(fmt.Errorf("%w: its record", ErrIncomplete))
 	}
 	known, err := m.get(sealKey(s.Seal))
 	if err != nil {

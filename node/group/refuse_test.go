@@ -139,7 +139,7 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"COMMIT: for another epoch", entry(forgeEntry(t, c, wire.KindCommit, &wire.Commit{Parent: position, Commit: carol.Commit}, nil)), ErrInvalidCommit, Ignore},
 		{"COMMIT: another child than its own", entry(forgeEntry(t, c, wire.KindCommit, &wire.Commit{Parent: carol.Parent, Child: wire.EpochID{7}, Commit: carol.Commit}, nil)), ErrForged, Reject},
 
-		{"seal: of no record", Seals{Seals: [][]byte{wire.Marshal(&wire.Seal{Message: wire.MessageID{1}, Epoch: position, PrivateMessage: []byte{1}})}}, ErrIncomplete, Ignore},
+		{"seal: of no record", Seals{Seals: [][]byte{wire.Marshal(&wire.Seal{Message: wire.MessageID{1}, Epoch: position, PrivateMessage: []byte{1}})}}, ErrForged, Reject},
 		{"tree: nobody asked", Tree{Epoch: position, Bytes: []byte("tree")}, ErrState, Ignore},
 		{"Welcome: nobody asked", JoinAnswered{Epoch: position, Welcome: []byte("welcome")}, ErrState, Ignore},
 
