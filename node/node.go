@@ -153,8 +153,9 @@ type Node struct {
 	close  func() error // once
 	failed chan error   // holds one: why the node cannot go on
 
-	mute  atomic.Bool                       // publishes nothing on gossip; tests only
-	crash func(wire.GroupID, boundary) bool // tests only
+	mute    atomic.Bool                       // publishes nothing on gossip; tests only
+	scatter atomic.Bool                       // tests: envelopes overtake each other inside this node, as they do on a busy machine
+	crash   func(wire.GroupID, boundary) bool // tests only
 }
 
 // Open opens a device and starts it; ctx is for the opening alone. It runs until
@@ -235,8 +236,10 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 // gossip starts GossipSub for as long as the node lives.
 func (n *Node) gossip() error {
 	ready := make(chan error, 1)
+	lost := newLosses()
+	n.life.start(func(ctx context.Context) { n.makeUp(ctx, lost) })
 	n.life.start(func(ctx context.Context) {
-		ps, err := newPubSub(ctx, n.host, n.limits)
+		ps, err := newPubSub(ctx, n.host, n.limits, lost)
 		n.pubsub = ps
 		ready <- err
 	})

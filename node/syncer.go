@@ -27,6 +27,7 @@ const (
 	syncAtOnce   = 4                      // exchanges that a group opens at once, those that outlast syncPatience apart
 	syncYield    = 5 * time.Second        // until the second of two that are both to open an exchange does
 	syncRetry    = 3 * time.Second        // first pause after an exchange that failed, up to twice as long by chance
+	syncLost     = time.Second            // from a loss of gossip to the exchange that makes up for it
 	syncRetryMax = 2 * time.Minute        // at the most, as it doubles
 )
 
@@ -140,6 +141,19 @@ func (s *syncer) connected(p peer.ID) {
 // exchangeWith has this device open an exchange with a peer at once.
 func (s *syncer) exchangeWith(p peer.ID) {
 	s.want(func(now time.Time) { s.due[p] = due{since: now, at: now} })
+}
+
+// lost has this device exchange with a peer after a moment: gossip has lost something
+// between the two, and may be losing more.
+func (s *syncer) lost(p peer.ID) {
+	s.want(func(now time.Time) {
+		d, is := s.due[p]
+		if at := now.Add(syncLost); !is || d.at.After(at) {
+			d.at = at
+		}
+		d.since = now
+		s.due[p] = d
+	})
 }
 
 func (s *syncer) asked()     { s.want(func(time.Time) { s.any = true }) }

@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -17,16 +19,20 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// How long an envelope may wait for its machine, and how many may wait at once.
-// What exceeds either is ignored, which blames nobody; catch-up brings it later.
+// How long an envelope may wait for its machine, and how many of a topic may wait at once,
+// and in how many bytes. What exceeds any of it is ignored, which blames nobody; catch-up
+// brings it later. A burst is more than GossipSub takes by default: 32 envelopes that came
+// together, of which it drops the others without a word.
 const (
 	validatorTimeout     = 10 * time.Second
-	validatorConcurrency = 64
+	validatorConcurrency = 512
+	validatorBytes       = 32 << 20
+	validatorQueue       = 256 // of all topics, until a goroutine has them
 )
 
 // newPubSub starts GossipSub: nobody signs, nobody is named, and a message is known
 // by the hash of its content. Peer exchange lets a small mesh grow from one contact.
-func newPubSub(ctx context.Context, h host.Host, l *limits) (*pubsub.PubSub, error) {
+func newPubSub(ctx context.Context, h host.Host, l *limits, lost losses) (*pubsub.PubSub, error) {
 	ps, err := pubsub.NewGossipSub(ctx, h,
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
@@ -36,6 +42,9 @@ func newPubSub(ctx context.Context, h host.Host, l *limits) (*pubsub.PubSub, err
 		}),
 		pubsub.WithMaxMessageSize(wire.MaxEnvelope+4<<10), // the protobuf around it
 		pubsub.WithPeerExchange(true),
+		pubsub.WithValidateQueueSize(validatorQueue),
+		pubsub.WithPeerOutboundQueueSize(gossipQueue),
+		pubsub.WithRawTracer(lost),
 		peerScoring(l.fellows.has),
 		pubsub.WithAppSpecificRpcInspector(l.inspect),
 	)
@@ -56,9 +65,19 @@ type topic struct {
 
 // joinTopic takes part in a topic of a group until close.
 func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic, error) {
+	var waiting atomic.Int64 // bytes
 	validate := func(ctx context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 		if from == self { // the machine made it
 			return pubsub.ValidationAccept
+		}
+		if g.n.scatter.Load() {
+			time.Sleep(rand.N(20 * time.Millisecond)) //nolint:gosec // tests
+		}
+		size := int64(len(m.Data))
+		defer waiting.Add(-size)
+		if waiting.Add(size) > validatorBytes {
+			g.n.metrics.Envelopes.WithLabelValues(group.Ignore.String()).Inc()
+			return pubsub.ValidationIgnore
 		}
 		out, err := g.loop.step(ctx, group.Envelope{Bytes: m.Data})
 		verdict := verdictOf(out, err)

@@ -1,0 +1,116 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// TestBurst: gossip alone carries a burst of two senders with eight messages in flight
+// each. Inside a node their envelopes overtake each other; nothing of that is left to an
+// exchange, nothing is dropped, and all that was passed on was worth it.
+func TestBurst(t *testing.T) {
+	const members, senders, inFlight, each = 5, 2, 8, 25
+	inWorld(t, func(w *world) {
+		var id wire.GroupID
+		for i := range members {
+			n := w.open(i, 0)
+			if i == 0 {
+				id = w.create(n, "tea house")
+			} else {
+				w.join(n, id)
+			}
+		}
+		time.Sleep(2 * time.Minute) // virtual: everybody has exchanged with everybody
+		type count struct{ exchanged, dropped, exchanges uint64 }
+		counts := func() (out [members]count) {
+			for i, n := range w.nodes {
+				m := n.metrics
+				out[i] = count{
+					counted(m.CatchUpEntries.WithLabelValues(directionIn)),
+					counted(m.Envelopes.WithLabelValues(group.Ignore.String())) + counted(m.Envelopes.WithLabelValues(group.Reject.String())),
+					counted(m.Syncs.WithLabelValues(resultOf(nil))),
+				}
+			}
+			return out
+		}
+		for _, n := range w.nodes {
+			n.scatter.Store(true)
+		}
+		before, begun := counts(), time.Now()
+		var all sync.WaitGroup
+		var texts []string
+		for s := range senders {
+			for i := range inFlight * each {
+				texts = append(texts, fmt.Sprintf("%d from %d", i, s))
+			}
+			for f := range inFlight {
+				all.Go(func() {
+					for i := range each {
+						w.send(w.nodes[s], id, fmt.Sprintf("%d from %d", f*each+i, s))
+					}
+				})
+			}
+		}
+		all.Wait()
+		for i := range members {
+			w.eventually(w.nodes[i], 10*time.Second, fmt.Sprintf("node %d shows %d messages", i, len(texts)), func() bool {
+				return len(w.texts(w.nodes[i], id)) == len(texts)
+			})
+		}
+		after := counts()
+		for i := range members {
+			if after[i] != before[i] {
+				w.Errorf("node %d: entries by exchange, envelopes not passed on, exchanges: %v, before the burst %v", i, after[i], before[i])
+			}
+		}
+		early := uint64(0)
+		for _, n := range w.nodes {
+			early += counted(n.metrics.Refusals.WithLabelValues(sourceGossip, string(refusal(group.ErrIncomplete))))
+		}
+		if early == 0 {
+			w.Error("nothing overtook anything: the test shows nothing")
+		}
+		w.Logf("%d messages were everywhere after %v; %d times one came before what it builds on", len(texts), time.Since(begun), early)
+	})
+}
+
+// TestLossIsMadeUp: what GossipSub drops, on the way out or on the way in, comes with an
+// exchange a moment later; many losses make one.
+func TestLossIsMadeUp(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a, b := w.open(0), w.open(1, 0)
+		id := w.create(a, "tea house")
+		w.join(b, id)
+		time.Sleep(20 * time.Minute) // virtual: nothing is exchanged but now and then
+		topic := id.Topic()
+		exchanges := func() uint64 { return counted(a.metrics.Syncs.WithLabelValues(resultOf(nil))) }
+		lost := newLosses()
+		ctx, cancel := context.WithCancel(w.Context())
+		defer cancel()
+		go a.makeUp(ctx, lost)
+		for name, lose := range map[string]func(){
+			"out": func() { lost.DropRPC(&pubsub.RPC{RPC: pb.RPC{Publish: []*pb.Message{{Topic: &topic}}}}, b.host.ID()) },
+			"in": func() {
+				lost.RejectMessage(&pubsub.Message{Message: &pb.Message{Topic: &topic}, ReceivedFrom: b.host.ID()}, pubsub.RejectValidationThrottled)
+			},
+		} {
+			before := exchanges()
+			for range 1000 {
+				lose()
+			}
+			time.Sleep(2 * syncLost) // virtual
+			if n := exchanges() - before; n != 1 {
+				w.Errorf("%s: %d exchanges after losses", name, n)
+			}
+		}
+	})
+}

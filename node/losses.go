@@ -1,0 +1,96 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// GossipSub drops envelopes where a queue is full, and nobody sends them again: in a small
+// group everybody is in everybody's mesh, where nothing is announced. The last ones of a
+// burst would come with the next periodic exchange only. So each loss that this node sees
+// is a reason for an exchange.
+
+// gossipQueue is how many envelopes may wait for one peer. They share their bytes with
+// those for the other peers.
+const gossipQueue = 1024
+
+// loss is an envelope that did not go to a peer, or that came from one and was not looked at.
+type loss struct {
+	topic string
+	peer  peer.ID
+}
+
+// losses takes them up inside GossipSub, where nothing may wait. What does not fit in is
+// the same few losses over and over.
+type losses chan loss
+
+func newLosses() losses { return make(losses, 256) }
+
+func (l losses) note(topic string, p peer.ID) {
+	select {
+	case l <- loss{topic, p}:
+	default:
+	}
+}
+
+// DropRPC implements pubsub.RawTracer.
+func (l losses) DropRPC(rpc *pubsub.RPC, p peer.ID) {
+	last := ""
+	for _, m := range rpc.Publish {
+		if topic := m.GetTopic(); topic != last {
+			last = topic
+			l.note(topic, p)
+		}
+	}
+}
+
+// RejectMessage implements pubsub.RawTracer.
+func (l losses) RejectMessage(m *pubsub.Message, reason string) {
+	if reason == pubsub.RejectValidationQueueFull || reason == pubsub.RejectValidationThrottled {
+		l.note(m.GetTopic(), m.ReceivedFrom)
+	}
+}
+
+// The rest of pubsub.RawTracer.
+func (losses) OnNewOutboundStream(peer.ID, protocol.ID)             {}
+func (losses) OnClosedOutboundStream(peer.ID)                       {}
+func (losses) Join(string)                                          {}
+func (losses) Leave(string)                                         {}
+func (losses) Graft(peer.ID, string)                                {}
+func (losses) Prune(peer.ID, string)                                {}
+func (losses) ValidateMessage(*pubsub.Message)                      {}
+func (losses) DeliverMessage(*pubsub.Message)                       {}
+func (losses) DuplicateMessage(*pubsub.Message)                     {}
+func (losses) ThrottlePeer(peer.ID)                                 {}
+func (losses) RecvRPC(*pubsub.RPC)                                  {}
+func (losses) SendRPC(*pubsub.RPC, peer.ID)                         {}
+func (losses) SendRPCCompleted(*pubsub.RPC, peer.ID, time.Duration) {}
+func (losses) UndeliverableMessage(*pubsub.Message)                 {}
+
+// makeUp has the groups exchange with the peers that something was lost to or from.
+func (n *Node) makeUp(ctx context.Context, l losses) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case lost := <-l:
+			for _, g := range n.hosteds() {
+				if g.isOn(lost.topic) {
+					g.log.Debug("gossip lost an envelope", "peer", lost.peer)
+					g.syncer.lost(lost.peer)
+				}
+			}
+		}
+	}
+}
+
+// isOn says whether a topic is one of the group's.
+func (g *hosted) isOn(topic string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.topics[topic] != nil
+}
