@@ -22,7 +22,7 @@ import (
 var (
 	// ErrNoPeers says that the routing table is empty: this node is alone. What was
 	// to be published is queued, not lost.
-	ErrNoPeers = errors.New("no peers in the DHT yet")
+	ErrNoPeers = errors.New("no peers are connected")
 	// ErrNotFound says that neither the DHT nor this node knows the group.
 	ErrNotFound = errors.New("no record of the group was found")
 	// ErrPrivate says that a record is of a group that is not to be published.

@@ -152,7 +152,7 @@ func TestAPI(t *testing.T) {
 			"removal of nobody":       {second(one.Remove(ctx, api.RemoveRequest{Group: "api", User: "nobody"})), api.CodeNotFound},
 			"a policy there is not":   {second(one.CreateGroup(ctx, api.CreateGroupRequest{Name: "x", Policy: "closed"})), api.CodeInvalid},
 			"a private group":         {second(one.CreateGroup(ctx, api.CreateGroupRequest{Name: "x", Policy: api.PolicyOpen, Private: true})), api.CodeInvalid},
-			"a message too large":     {second(one.Send(ctx, api.SendRequest{Group: "api", Text: string(make([]byte, 65<<10))})), api.CodeLimited},
+			"a message too large":     {second(one.Send(ctx, api.SendRequest{Group: "api", Text: string(make([]byte, 65<<10))})), api.CodeInvalid},
 			"a level that is not met": {second(one.Status(ctx, api.StatusRequest{Wait: "perfect"})), api.CodeInvalid},
 		} {
 			if got := api.CodeOf(c.err); got != c.code {

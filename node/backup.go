@@ -271,7 +271,7 @@ func Restore(ctx context.Context, cfg InitConfig, r io.Reader, with ...age.Ident
 	}
 	dir, part := storeDir(cfg.Home), storeDir(cfg.Home)+".restoring"
 	if _, err := os.Lstat(dir); err == nil {
-		return sum, fmt.Errorf("%w: %s", storage.ErrExists, dir)
+		return sum, fmt.Errorf("%w: a store in %s", storage.ErrExists, dir)
 	}
 	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
 		return sum, fmt.Errorf("making the home: %w", err)

@@ -96,7 +96,7 @@ func TestCatchUpInTurns(t *testing.T) {
 		w.close(1)
 		const messages, size = 100, 60 << 10
 		for i := range messages {
-			if _, err := a.Send(w.within(time.Minute), id, wire.Content{MediaType: "text/plain", Data: make([]byte, size)}); err != nil {
+			if _, err := a.Send(w.within(time.Minute), id, wire.Content{MediaType: "application/octet-stream", Data: make([]byte, size)}); err != nil {
 				w.Fatal(i, err)
 			}
 		}

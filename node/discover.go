@@ -247,8 +247,6 @@ func looked(info *discovery.Info, err error) (*discovery.Info, error) {
 	switch {
 	case info != nil:
 		return info, nil
-	case errors.Is(err, discovery.ErrNoPeers):
-		return nil, fmt.Errorf("%w: %w", ErrNoPeers, err)
 	case errors.Is(err, discovery.ErrNotFound):
 		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}

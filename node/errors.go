@@ -1,26 +1,35 @@
 package node
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/storage"
+)
 
 // Each asks for another decision of the caller. Compare with errors.Is; the
-// errors of node/group and storage come through unchanged.
+// errors of node/group and storage come through unchanged, and where storage has one
+// of the same name it is the same.
 var (
 	// ErrNoGroup says that this node does not have the group.
 	ErrNoGroup = errors.New("this node does not have the group")
 	// ErrNotFound says that what was looked for was not found.
-	ErrNotFound = errors.New("not found")
+	ErrNotFound = storage.ErrNotFound
 	// ErrNoPeers says that nobody could be asked: no peer is connected.
-	ErrNoPeers = errors.New("no peers are connected")
+	ErrNoPeers = discovery.ErrNoPeers
 	// ErrExists says that it is there already.
-	ErrExists = errors.New("exists already")
+	ErrExists = storage.ErrExists
 	// ErrClosed says that the node is closed, or was while the call ran: what the
 	// call was for may or may not have happened.
-	ErrClosed = errors.New("the node is closed")
+	ErrClosed = storage.ErrClosed
 	// ErrStore says that what the call needed could not be made durable. Nothing
 	// of it happened.
 	ErrStore = errors.New("the store did not take it")
 	// ErrInvalid says that an argument cannot be right.
-	ErrInvalid = errors.New("invalid argument")
+	ErrInvalid = storage.ErrInvalid
+	// ErrCursor says that a cursor lies beyond all that there is: it is of another run
+	// of the node, of another store, or of this one before it was restored.
+	ErrCursor = errors.New("a cursor of another run or store")
 	// ErrBackup says that a file is no whole, unaltered backup.
 	ErrBackup = errors.New("not a whole backup")
 	// ErrIdentity says that a backup does not open with what was given.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -78,9 +79,20 @@ func (f *feed) after(cursor uint64) []NodeEvent {
 // Run names this run of the node, in which the cursors of NodeEvents count.
 func (n *Node) RunID() string { return n.feed.run }
 
+// newest is the cursor of what happened last.
+func (f *feed) newest() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cursor
+}
+
 // SubscribeNode calls emit for what happened on the node after a cursor, as far as
 // it is remembered, and for what happens from now on, until ctx ends or emit fails.
+// ErrCursor: the cursor lies beyond what has happened in this run.
 func (n *Node) SubscribeNode(ctx context.Context, after uint64, emit func(NodeEvent) error) error {
+	if newest := n.feed.newest(); after > newest {
+		return fmt.Errorf("%w: the newest event of this run of the node has cursor %d, and what comes after %d was asked for", ErrCursor, newest, after)
+	}
 	for {
 		changed := n.feed.changed.wait()
 		for _, e := range n.feed.after(after) {

@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -343,8 +345,8 @@ type CreateGroup struct {
 	Name        string
 	Description string
 	Tags        []string
-	Policy      wire.Policy
-	Private     bool // not published: found by who has an invite link
+	Policy      wire.Policy // 0: open, or by invite if the group is private
+	Private     bool        // not published: found by who has an invite link
 }
 
 // suite is the MLS ciphersuite of new groups: 0x0001,
@@ -354,6 +356,12 @@ const suite = 0x0001
 // CreateGroup founds a group with this user as its owner. When it returns, the
 // group is durable; it is published as soon as there is somebody to publish it to.
 func (n *Node) CreateGroup(ctx context.Context, c CreateGroup) (wire.GroupID, error) {
+	if c.Policy == 0 {
+		c.Policy = wire.PolicyOpen
+		if c.Private {
+			c.Policy = wire.PolicyInvite
+		}
+	}
 	if c.Private && c.Policy == wire.PolicyOpen {
 		return wire.GroupID{}, fmt.Errorf("%w: a private group with an open door: whoever meets one member would be in; let people in by invite or request", ErrInvalid)
 	}
@@ -425,8 +433,14 @@ func (c *CreateGroup) profile(signer []byte, now time.Time) ([]wire.ProfileItem,
 }
 
 // Send accepts a message. When it returns, the message is durable and cannot be
-// lost; who can be reached gets it at once, the others when they can be.
+// lost; who can be reached gets it at once, the others when they can be. Without a
+// media type it is "text/plain" if it is UTF-8, else "application/octet-stream".
+// ErrInvalid: it is empty, blank, too long, or no text although its type says so.
 func (n *Node) Send(ctx context.Context, id wire.GroupID, c wire.Content) (wire.MessageID, error) {
+	c, err := checkContent(c)
+	if err != nil {
+		return wire.MessageID{}, err
+	}
 	g, err := n.mustHost(id)
 	if err != nil {
 		return wire.MessageID{}, err
@@ -452,8 +466,12 @@ func (n *Node) SendAll(ctx context.Context, id wire.GroupID, contents []wire.Con
 	if err != nil {
 		return nil, err
 	}
+	contents = slices.Clone(contents)
 	size := 0
-	for _, c := range contents {
+	for i, c := range contents {
+		if contents[i], err = checkContent(c); err != nil {
+			return nil, err
+		}
 		size += len(c.Data)
 	}
 	switch {
@@ -466,6 +484,29 @@ func (n *Node) SendAll(ctx context.Context, id wire.GroupID, contents []wire.Con
 	out, err := g.loop.step(ctx, group.SendAll{Contents: contents})
 	n.metrics.Sent.Add(float64(len(out.Messages)))
 	return out.Messages, err
+}
+
+// checkContent gives a message as it is sent.
+func checkContent(c wire.Content) (wire.Content, error) {
+	if c.MediaType == "" {
+		if c.MediaType = "application/octet-stream"; utf8.Valid(c.Data) {
+			c.MediaType = "text/plain"
+		}
+	}
+	switch text := strings.HasPrefix(c.MediaType, "text/"); {
+	case len(c.Data) > wire.MaxBody:
+		return c, fmt.Errorf("%w: a message of %d bytes; at most %d (64 KiB) can be sent", ErrInvalid, len(c.Data), wire.MaxBody)
+	case len(c.Data) == 0:
+		return c, fmt.Errorf("%w: the message is empty", ErrInvalid)
+	case text && !utf8.Valid(c.Data):
+		return c, fmt.Errorf("%w: the message is not UTF-8", ErrInvalid)
+	case text && wire.Blank(string(c.Data)):
+		return c, fmt.Errorf("%w: the message is blank: there is nothing in it that can be seen", ErrInvalid)
+	}
+	if err := wire.CheckMediaType(c.MediaType); err != nil {
+		return c, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return c, nil
 }
 
 // Members lists who is in a group.
@@ -526,24 +567,63 @@ func (n *Node) Message(ctx context.Context, id wire.GroupID, message wire.Messag
 }
 
 // Messages gives up to limit messages after a cursor, in the order in which this
-// device showed them.
-func (n *Node) Messages(ctx context.Context, id wire.GroupID, after uint64, limit int) (out []group.Message, err error) {
+// device showed them: none of a group whose record is still looked for. ErrCursor: the
+// cursor lies beyond what has happened in the group.
+func (n *Node) Messages(ctx context.Context, id wire.GroupID, after uint64, limit int) ([]group.Message, error) {
+	return rowsAfter(ctx, n, id, after, func(m *group.Machine) ([]group.Message, error) { return m.Messages(after, limit) })
+}
+
+// Events gives up to limit events after a cursor, as Messages does.
+func (n *Node) Events(ctx context.Context, id wire.GroupID, after uint64, limit int) ([]group.Event, error) {
+	return rowsAfter(ctx, n, id, after, func(m *group.Machine) ([]group.Event, error) { return m.Events(after, limit) })
+}
+
+func rowsAfter[T any](ctx context.Context, n *Node, id wire.GroupID, after uint64, read func(*group.Machine) ([]T, error)) (out []T, err error) {
+	beyond := func(newest uint64) error {
+		if after <= newest {
+			return nil
+		}
+		return fmt.Errorf("%w: the newest event of this group has cursor %d here, and what comes after %d was asked for", ErrCursor, newest, after)
+	}
+	if n.looksFor(id) {
+		return nil, beyond(0)
+	}
 	g, err := n.mustHost(id)
 	if err != nil {
 		return nil, err
 	}
-	err = g.loop.look(ctx, func(m *group.Machine) (err error) { out, err = m.Messages(after, limit); return err })
+	err = g.loop.look(ctx, func(m *group.Machine) (err error) {
+		if err := beyond(m.Cursor()); err != nil {
+			return err
+		}
+		out, err = read(m)
+		return err
+	})
 	return out, err
 }
 
-// Events gives up to limit events after a cursor.
-func (n *Node) Events(ctx context.Context, id wire.GroupID, after uint64, limit int) (out []group.Event, err error) {
-	g, err := n.mustHost(id)
-	if err != nil {
-		return nil, err
+// looksFor says whether a join of this group waits for the group's record.
+func (n *Node) looksFor(id wire.GroupID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.lookups[id] != nil && n.groups[id] == nil
+}
+
+// awaitHost gives a group, once a join of it has found its record.
+func (n *Node) awaitHost(ctx context.Context, id wire.GroupID) (*hosted, error) {
+	for {
+		changed := n.changed.wait()
+		if !n.looksFor(id) {
+			return n.mustHost(id)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-n.life.done:
+			return nil, ErrClosed
+		}
 	}
-	err = g.loop.look(ctx, func(m *group.Machine) (err error) { out, err = m.Events(after, limit); return err })
-	return out, err
 }
 
 // page is how many rows a subscription reads in one turn at the machine.
@@ -551,7 +631,8 @@ const page = 256
 
 // Subscribe calls emit for each message after a cursor, the old ones and then the
 // new ones as they come, each once and in order, until ctx ends or emit fails;
-// that error is returned.
+// that error is returned. It waits for a group that is being joined. ErrCursor as of
+// Messages.
 func (n *Node) Subscribe(ctx context.Context, id wire.GroupID, after uint64, emit func(group.Message) error) error {
 	return follow(ctx, n, id, after, n.Messages, func(m group.Message) uint64 { return m.Cursor }, emit)
 }
@@ -565,7 +646,10 @@ func follow[T any](
 	ctx context.Context, n *Node, id wire.GroupID, after uint64,
 	read func(context.Context, wire.GroupID, uint64, int) ([]T, error), cursor func(T) uint64, emit func(T) error,
 ) error {
-	g, err := n.mustHost(id)
+	if _, err := read(ctx, id, after, 1); err != nil {
+		return err
+	}
+	g, err := n.awaitHost(ctx, id)
 	if err != nil {
 		return err
 	}

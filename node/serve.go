@@ -215,17 +215,35 @@ func (s *server) Shutdown(context.Context, api.Empty) (api.Empty, error) {
 }
 
 func (s *server) Events(ctx context.Context, r api.EventsRequest, emit func(api.Event) error) error {
-	return APIError(s.n.SubscribeNode(ctx, r.Since, func(e NodeEvent) error {
-		out := apiEvent(e.Group, e.Event)
-		out.Cursor, out.Run, out.At, out.Peer = e.Cursor, s.n.RunID(), e.At, e.Peer
-		return emit(out)
-	}))
+	if r.Run != "" && r.Run != s.n.RunID() {
+		return APIError(fmt.Errorf("%w: this run of the node is %s, and the cursor is of %s", ErrCursor, s.n.RunID(), r.Run))
+	}
+	return streamed(emit, func(emit func(api.Event) error) error {
+		return s.n.SubscribeNode(ctx, r.Since, func(e NodeEvent) error {
+			out := apiEvent(e.Group, e.Event)
+			out.Cursor, out.Run, out.At, out.Peer = e.Cursor, s.n.RunID(), e.At, e.Peer
+			return emit(out)
+		})
+	})
+}
+
+// streamed runs what emits. An error of emit is returned as it is.
+func streamed[T any](emit func(T) error, run func(func(T) error) error) error {
+	var broken error
+	err := run(func(item T) error { broken = emit(item); return broken })
+	if broken != nil {
+		return broken
+	}
+	return APIError(err)
 }
 
 func (s *server) CreateGroup(ctx context.Context, r api.CreateGroupRequest) (api.Group, error) {
-	policy, err := wire.ParsePolicy(string(r.Policy))
-	if err != nil {
-		return api.Group{}, api.Errorf(api.CodeInvalid, "%v", err)
+	var policy wire.Policy // without a word CreateGroup chooses
+	if r.Policy != "" {
+		var err error
+		if policy, err = wire.ParsePolicy(string(r.Policy)); err != nil {
+			return api.Group{}, api.Errorf(api.CodeInvalid, "there is no policy %q: there are open, request and invite", r.Policy)
+		}
 	}
 	id, err := s.n.CreateGroup(ctx, CreateGroup{Name: r.Name, Description: r.Description, Tags: r.Tags, Policy: policy, Private: r.Private})
 	if err != nil {
@@ -541,19 +559,21 @@ func (s *server) GroupEvents(ctx context.Context, r api.GroupEventsRequest, emit
 	if err != nil {
 		return err
 	}
-	err = s.n.SubscribeEvents(ctx, id, r.Since, func(e group.Event) error {
-		if r.Until != 0 && e.Cursor > r.Until {
+	return streamed(emit, func(emit func(api.Event) error) error {
+		err := s.n.SubscribeEvents(ctx, id, r.Since, func(e group.Event) error {
+			if r.Until != 0 && e.Cursor > r.Until {
+				return errUntil
+			}
+			if err := emit(apiEvent(id, e)); err != nil || e.Cursor != r.Until {
+				return err
+			}
 			return errUntil
+		})
+		if errors.Is(err, errUntil) {
+			return nil
 		}
-		if err := emit(apiEvent(id, e)); err != nil || e.Cursor != r.Until {
-			return err
-		}
-		return errUntil
+		return err
 	})
-	if errors.Is(err, errUntil) {
-		return nil
-	}
-	return APIError(err)
 }
 
 // errUntil ends a stream that was to end here.
@@ -698,7 +718,9 @@ func (s *server) Tail(ctx context.Context, r api.TailRequest, emit func(api.Mess
 	if err != nil {
 		return err
 	}
-	return APIError(s.n.Subscribe(ctx, id, r.Since, func(m group.Message) error { return emit(apiMessage(id, m)) }))
+	return streamed(emit, func(emit func(api.Message) error) error {
+		return s.n.Subscribe(ctx, id, r.Since, func(m group.Message) error { return emit(apiMessage(id, m)) })
+	})
 }
 
 func apiMessage(id wire.GroupID, m group.Message) api.Message {
@@ -847,12 +869,13 @@ func APIError(err error) error {
 		{storage.ErrNotInitialised, api.CodeNotFound, "pandanode init"},
 		{storage.ErrForeign, api.CodeCorrupt, "put back the keys file that belongs to this home"},
 		{storage.ErrTooLarge, api.CodeLimited, ""},
+		{ErrInvalid, api.CodeInvalid, ""},
+		{ErrCursor, api.CodeConflict, "begin again without a cursor"},
 		{ErrClosed, api.CodeUnavailable, "pandanode run"},
 		{ErrNoGroup, api.CodeNotFound, "pandanode group list"},
 		{ErrNotFound, api.CodeNotFound, ""},
 		{group.ErrUnknown, api.CodeNotFound, ""},
 		{ErrNoPeers, api.CodeNoPeers, "pandanode status"},
-		{discovery.ErrNoPeers, api.CodeNoPeers, "pandanode status"},
 		{ErrDenied, api.CodeNotPermitted, ""},
 		{ErrBackup, api.CodeVerification, "take another backup"},
 		{ErrIdentity, api.CodeLocked, "give the passphrase, or the identity file with --identity"},
@@ -861,15 +884,13 @@ func APIError(err error) error {
 		{group.ErrOut, api.CodeConflict, "pandanode group show"},
 		{group.ErrState, api.CodeConflict, "pandanode group show"},
 		{ErrExists, api.CodeConflict, ""},
-		{storage.ErrExists, api.CodeConflict, ""},
 		{group.ErrFull, api.CodeLimited, ""},
-		{wire.ErrTooLarge, api.CodeLimited, ""},
+		{wire.ErrTooLarge, api.CodeInvalid, ""},
 		{identity.ErrForged, api.CodeVerification, ""},
 		{group.ErrForged, api.CodeVerification, ""},
 		{group.ErrInvalidWelcome, api.CodeVerification, ""},
 		{group.ErrInvalidKeyPackage, api.CodeConflict, "pandanode group requests"},
 		{wire.ErrVersion, api.CodeInvalid, "install the newest version of pandanode"},
-		{ErrInvalid, api.CodeInvalid, ""},
 		{wire.ErrMalformed, api.CodeInvalid, ""},
 	} {
 		if errors.Is(err, e.err) {

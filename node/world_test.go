@@ -474,7 +474,7 @@ func TestRemoved(t *testing.T) {
 			w.Fatalf("a member: %+v, %v", out, err)
 		}
 		w.shows(c, id, time.Minute, "before")
-		if _, err := c.Send(w.Context(), id, wire.Content{MediaType: "text/plain"}); !errors.Is(err, group.ErrOut) {
+		if _, err := c.Send(w.Context(), id, wire.Content{Data: []byte("too late")}); !errors.Is(err, group.ErrOut) {
 			w.Fatalf("the removed member sends: %v", err)
 		}
 	})

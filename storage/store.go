@@ -81,7 +81,7 @@ func (s *Store) create(o Options) (err error) {
 			}
 		}
 	case exists(dir, keysName) || exists(dir, "db"):
-		return fmt.Errorf("%w: %s", ErrExists, dir)
+		return fmt.Errorf("%w: a store in %s", ErrExists, dir)
 	}
 	s.ring = &keyring{schema: schema, data: newSecret(), vaults: make(map[VaultID]*vault)}
 	_, _ = rand.Read(s.ring.store[:])

@@ -71,16 +71,16 @@ func validate(batches []Batch) error {
 	for _, b := range batches {
 		for _, id := range b.Drop {
 			if id == (VaultID{}) {
-				return fmt.Errorf("%w: the zero vault cannot be dropped", ErrInvalid)
+				return fmt.Errorf("%w: storage: the zero vault cannot be dropped", ErrInvalid)
 			}
 			dropped[id] = true
 		}
 		for _, w := range b.Writes {
 			if len(w.Key) == 0 || len(w.Key) > MaxKey {
-				return fmt.Errorf("%w: a key of %d bytes", ErrInvalid, len(w.Key))
+				return fmt.Errorf("%w: storage: a key of %d bytes", ErrInvalid, len(w.Key))
 			}
 			if w.Value != nil && dropped[w.Vault] {
-				return fmt.Errorf("%w: it writes into a vault that it drops", ErrInvalid)
+				return fmt.Errorf("%w: storage: a batch writes into a vault that it drops", ErrInvalid)
 			}
 		}
 	}

@@ -386,7 +386,7 @@ func TestBadRequestsAreRefused(t *testing.T) {
 		{"POST", "/v1/groups", `{"name":7}`, 400},
 		{"POST", "/v1/groups", `{"name":`, 400},
 		{"POST", "/v1/groups", ``, 400},
-		{"POST", "/v1/groups", `{"name":"` + long + `"}`, 429},
+		{"POST", "/v1/groups", `{"name":"` + long + `"}`, 400},
 		{"PUT", "/v1/groups", ``, 404},
 		{"GET", "/v2/status", ``, 404},
 	} {
@@ -410,7 +410,7 @@ func TestClientRefusesWhatHasNoPath(t *testing.T) {
 		}
 	}
 	big := EnvelopeRequest{Group: "g", Envelope: make([]byte, maxRequest)}
-	if _, err := c.Envelope(t.Context(), big); CodeOf(err) != CodeLimited {
+	if _, err := c.Envelope(t.Context(), big); CodeOf(err) != CodeInvalid {
 		t.Errorf("oversized: %v", err)
 	}
 	big.Envelope = big.Envelope[:512<<10]

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"strconv"
+	"strings"
 )
 
 // maxRequest bounds the body of a request: an envelope of 512 KiB in base64, or a
@@ -67,6 +69,9 @@ func (s stream[Req, Item]) with(m func(API, context.Context, Req, func(Item) err
 		bind: func(a API) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
 				req, err := readRequest[Req](w, r)
+				if err == nil {
+					err = resume(&req, r.Header.Get("Last-Event-ID"))
+				}
 				if err != nil {
 					writeError(w, err)
 					return
@@ -103,10 +108,42 @@ func (s stream[Req, Item]) with(m func(API, context.Context, Req, func(Item) err
 	}
 }
 
-// cursorOf gives what a stream's item is numbered with, as its SSE id.
+// resumable is a request whose stream goes on after a cursor.
+type resumable interface {
+	resumeAt(run string, cursor uint64)
+}
+
+func (r *EventsRequest) resumeAt(run string, cursor uint64)    { r.Run, r.Since = run, cursor }
+func (r *GroupEventsRequest) resumeAt(_ string, cursor uint64) { r.Since = cursor }
+func (r *TailRequest) resumeAt(_ string, cursor uint64)        { r.Since = cursor }
+
+// resume has a stream go on after the event whose SSE id is given, as who reconnects
+// says in Last-Event-ID; it goes before what the URL says, which is of the first time.
+func resume(req any, id string) error {
+	r, ok := req.(resumable)
+	if !ok || id == "" {
+		return nil
+	}
+	run, number, ok := strings.Cut(id, "-")
+	if !ok {
+		run, number = "", id
+	}
+	cursor, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || ok && run == "" {
+		return Errorf(CodeInvalid, "Last-Event-ID %q is no id of an event of this stream", id)
+	}
+	r.resumeAt(run, cursor)
+	return nil
+}
+
+// cursorOf gives what a stream's item is numbered with, as its SSE id. Where cursors
+// count in a run of the node, that comes first.
 func cursorOf(item any) string {
 	switch v := item.(type) {
 	case Event:
+		if v.Run != "" {
+			return fmt.Sprintf("%s-%d", v.Run, v.Cursor)
+		}
 		return fmt.Sprint(v.Cursor)
 	case Message:
 		return fmt.Sprint(v.Cursor)

@@ -10,7 +10,9 @@
 //
 // Calls either answer once or stream. A stream is Server-Sent Events: one event per
 // item, and an event "end" or "error" last, so that a stream that was cut is not
-// mistaken for one that ended.
+// mistaken for one that ended. Items with a cursor have it as their SSE id; who connects
+// again with that id in the header Last-Event-ID gets what comes after it. A cursor that
+// is not of this run of the node, or of this store, is refused with [CodeConflict].
 //
 // Errors are [Error]: {code, message, hint, retryable}. The table in errors.go maps
 // each code to its HTTP status and its exit code.

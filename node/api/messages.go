@@ -103,8 +103,11 @@ const (
 )
 
 // EventsRequest streams events after a cursor, oldest first, and goes on with new ones.
+// A cursor that this run of the node has not given out is CodeConflict: begin again
+// without one.
 type EventsRequest struct {
 	Since uint64 `query:"since"`
+	Run   string `query:"run"` // that Since counts in; empty: taken to be this one
 }
 
 // GroupEventsRequest streams the events of one group.

@@ -49,7 +49,7 @@ func encodeRequest(method, path string, req any) (string, []byte, error) {
 		return "", nil, Errorf(CodeInvalid, "encoding the request: %v", err)
 	}
 	if len(body) > maxRequest {
-		return "", nil, Errorf(CodeLimited, "the request has %d bytes, at most %d", len(body), maxRequest)
+		return "", nil, Errorf(CodeInvalid, "the request has %d bytes, at most %d", len(body), maxRequest)
 	}
 	return path, body, nil
 }
@@ -115,7 +115,7 @@ func readRequest[Req any](w http.ResponseWriter, r *http.Request) (Req, error) {
 	body := reflect.New(bodyType(v.Type()))
 	if err := d.Decode(body.Interface()); err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return req, Errorf(CodeLimited, "the request has more than %d bytes", maxRequest)
+			return req, Errorf(CodeInvalid, "the request has more than %d bytes", maxRequest)
 		}
 		return req, Errorf(CodeInvalid, "body: %v", err)
 	}

@@ -67,8 +67,14 @@ func (c *Content) validate() error {
 	switch {
 	case len(c.Data) > MaxBody:
 		return fmt.Errorf("%w: message of %d bytes, at most %d", ErrTooLarge, len(c.Data), MaxBody)
-	case !isText(c.MediaType, MaxMediaType, false):
-		return fmt.Errorf("%w: media type of %d bytes: at most %d, without control characters", ErrMalformed, len(c.MediaType), MaxMediaType)
+	}
+	return CheckMediaType(c.MediaType)
+}
+
+// CheckMediaType says why a media type cannot be that of a message.
+func CheckMediaType(s string) error {
+	if !isText(s, MaxMediaType, false) {
+		return fmt.Errorf("%w: media type of %d bytes: at most %d, without control characters", ErrMalformed, len(s), MaxMediaType)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -54,4 +55,31 @@ func isText(s string, max int, lines bool) bool {
 		}
 	}
 	return true
+}
+
+// Blank says whether there is nothing in s that can be seen: spaces, controls, marks of
+// direction and joining, and letters that have no shape.
+func Blank(s string) bool {
+	for _, r := range s {
+		if !unicode.IsSpace(r) && !unicode.In(r, unicode.C, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) && r != '\u2800' {
+			return false
+		}
+	}
+	return true
+}
+
+// checkText says in words why s is not text of at most max bytes that a terminal can be
+// shown; what names it. lines as of isText.
+func checkText(what, s string, max int, lines bool) error {
+	switch {
+	case len(s) > max:
+		return fmt.Errorf("%w: %s has %d bytes, and at most %d are allowed", ErrTooLarge, what, len(s), max)
+	case !utf8.ValidString(s):
+		return fmt.Errorf("%w: %s is not UTF-8", ErrMalformed, what)
+	case !lines && strings.ContainsAny(s, "\n\r\v\f\u0085"):
+		return fmt.Errorf("%w: %s has more than one line, and one is allowed", ErrMalformed, what)
+	case !isText(s, max, lines):
+		return fmt.Errorf("%w: %s has control characters", ErrMalformed, what)
+	}
+	return nil
 }
