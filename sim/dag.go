@@ -79,9 +79,7 @@ func readDag(genesis *identity.Genesis, engine group.Engine, raws map[wire.Entry
 		d.by[hash] = &dagEntry{hash: hash, entry: e, raw: raw}
 		d.entries = append(d.entries, d.by[hash])
 	}
-	slices.SortFunc(d.entries, func(a, b *dagEntry) int {
-		return cmp.Or(cmp.Compare(a.entry.HLC, b.entry.HLC), bytes.Compare(a.hash[:], b.hash[:]))
-	})
+	d.entries = inOrder(d.entries, d.by)
 	for i, e := range d.entries {
 		e.index = i
 		e.past = make([]uint64, i/64+1)
@@ -98,6 +96,44 @@ func readDag(genesis *identity.Genesis, engine group.Engine, raws map[wire.Entry
 		d.read(e, engine)
 	}
 	return d
+}
+
+// inOrder sorts entries so that each comes after what it builds on, whatever it is dated:
+// of those that may come next, the one with the earliest date does.
+func inOrder(entries []*dagEntry, by map[wire.EntryHash]*dagEntry) []*dagEntry {
+	lacks := map[*dagEntry]int{}
+	then := map[wire.EntryHash][]*dagEntry{}
+	var next []*dagEntry
+	for _, e := range entries {
+		named := append(slices.Clone(e.entry.Deps), e.entry.Prev)
+		slices.SortFunc(named, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
+		for _, h := range slices.Compact(named) {
+			if by[h] != nil {
+				lacks[e]++
+				then[h] = append(then[h], e)
+			}
+		}
+		if lacks[e] == 0 {
+			next = append(next, e)
+		}
+	}
+	first := func(a, b *dagEntry) int {
+		return cmp.Or(cmp.Compare(a.entry.HLC, b.entry.HLC), bytes.Compare(a.hash[:], b.hash[:]))
+	}
+	slices.SortFunc(next, first)
+	out := make([]*dagEntry, 0, len(entries))
+	for len(next) > 0 {
+		e := next[0]
+		next = next[1:]
+		out = append(out, e)
+		for _, o := range then[e.hash] {
+			if lacks[o]--; lacks[o] == 0 {
+				at, _ := slices.BinarySearchFunc(next, o, first)
+				next = slices.Insert(next, at, o)
+			}
+		}
+	}
+	return out
 }
 
 func (d *dag) read(e *dagEntry, engine group.Engine) {

@@ -25,7 +25,6 @@ type peerState struct {
 	vector []wire.Mark                  // the newest
 	lacks  map[wire.MessageID]bool      // of the records within marks, those that it cannot read
 	more   bool                         // it named as many as it may, and may lack others
-	ahead  bool                         // it has what was not here when it said so
 	gaps   map[wire.MessageID]time.Time // when this device seals for it
 
 	transport *[32]byte // its newest key for transport keys; nil: as in its credential
@@ -86,7 +85,7 @@ func (m *Machine) rejoinOf(p *peerState, d wire.DeviceID, s wire.Signed) (*rejoi
 
 // addAgain notes a device's request to be added again, if it is newer than what is known.
 func (m *Machine) addAgain(p *peerState, r *rejoin) {
-	if r != nil && r != p.rejoin && p.newerRejoin(r) {
+	if r != nil && r != p.rejoin && p.newerRejoin(m.now, r) {
 		m.diff = nil // there may be something to commit
 	}
 }
@@ -112,7 +111,7 @@ func (m *Machine) takeVector(now time.Time, p *peerState, v wire.SyncVector, mos
 	for _, id := range v.Lacks {
 		p.lacks[id] = true
 	}
-	if p.ahead = m.logs.behind(v.Marks); p.ahead {
+	if m.logs.behind(v.Marks) {
 		m.ask("a peer is further")
 	}
 }
@@ -205,7 +204,7 @@ func (m *Machine) sendBeacon(now time.Time) {
 	gaps = gaps[:min(len(gaps), maxGapsTold)]
 	slices.SortFunc(gaps, func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) })
 	b := wire.Beacon{
-		V: wire.Version, Log: m.log, HLC: uint64(m.clock.Now(now)), Vector: m.logs.marks(), Gaps: gaps, Position: n.id,
+		V: wire.Version, Log: m.log, HLC: uint64(m.beaconDate(now)), Vector: m.logs.marks(), Gaps: gaps, Position: n.id,
 		Check: wire.HashOf(wire.DomainBeacon, e.Authenticator()), Rejoin: m.rejoining,
 	}
 	public := m.transportPublic()
@@ -217,6 +216,14 @@ func (m *Machine) sendBeacon(now time.Time) {
 	m.ask("messages or keys are missing")
 	m.duty.beacon = now.Add(m.backOff(beaconGap, m.told))
 	m.told++
+}
+
+// beaconDate rises from beacon to beacon, as long as dates are believed.
+func (m *Machine) beaconDate(now time.Time) crdt.HLC {
+	if m.beaconed = max(m.next(now), m.beaconed+1); m.beaconed.Ahead(now) > maxAhead {
+		m.beaconed = crdt.HLCFromTime(now)
+	}
+	return m.beaconed
 }
 
 func (m *Machine) takeBeacons(now time.Time, raws [][]byte) (Verdict, error) {
@@ -253,7 +260,7 @@ func (m *Machine) takeBeacon(now time.Time, raw []byte) error {
 		return fmt.Errorf("%w: %w", ErrForged, err)
 	}
 	p := m.peerOf(d.ID)
-	if hlc := crdt.HLC(b.HLC); hlc <= p.hlc || hlc.Ahead(now) > maxAhead {
+	if hlc := crdt.HLC(b.HLC); hlc <= p.hlc && p.hlc.Ahead(now) <= maxAhead || hlc.Ahead(now) > maxAhead {
 		return nil // an older one than is known, or from the future
 	}
 	var again *rejoin
@@ -263,7 +270,6 @@ func (m *Machine) takeBeacon(now time.Time, raw []byte) error {
 		}
 	}
 	p.hlc = crdt.HLC(b.HLC)
-	m.clock.Observe(p.hlc)
 	m.takeVector(now, p, wire.SyncVector{Marks: b.Vector, Lacks: b.Gaps}, maxGapsTold)
 	if len(b.TransportKey) == 32 {
 		p.transport = (*[32]byte)(b.TransportKey)

@@ -46,14 +46,14 @@ type duties struct {
 	daily       time.Time // when what is kept for months is looked at; not a reason to wake
 	keyPackages time.Time // when secrets of a KeyPackage are destroyed
 	unheld      time.Time // when this device names a branch that it cannot get to
-	future      time.Time // when an entry dated ahead may be taken
+	ahead       time.Time // when a date that lies ahead is believed
 	transport   time.Time // when it writes a TKEY or TKEY-WRAP
 	lone        time.Time // when the only device of a group, without its keys, makes new ones
 }
 
 func (d *duties) next() time.Time {
 	var t time.Time
-	for _, x := range []time.Time{d.more, d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.past, d.worn, d.keyPackages, d.future, d.unheld, d.lone} {
+	for _, x := range []time.Time{d.more, d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.past, d.worn, d.keyPackages, d.ahead, d.unheld, d.lone} {
 		t = earliest(t, x)
 	}
 	return t
@@ -131,14 +131,14 @@ type treeDifference struct {
 }
 
 // compareTree tells what separates the tree at the position from the roster.
-func (m *Machine) compareTree(now time.Time, e Epoch) difference {
+func (m *Machine) compareTree(e Epoch) difference {
 	if m.diff == nil || m.diff.position != m.own.Position || m.diff.roster != m.roster {
-		m.diff = &treeDifference{position: m.own.Position, roster: m.roster, difference: m.findDifference(now, e)}
+		m.diff = &treeDifference{position: m.own.Position, roster: m.roster, difference: m.findDifference(e)}
 	}
 	return m.diff.difference
 }
 
-func (m *Machine) findDifference(now time.Time, e Epoch) difference {
+func (m *Machine) findDifference(e Epoch) difference {
 	var d difference
 	in := map[wire.DeviceID]bool{}
 	cite := func(op *item) {
@@ -149,7 +149,7 @@ func (m *Machine) findDifference(now time.Time, e Epoch) difference {
 	}
 	again, waits := map[wire.DeviceID]*rejoin{}, map[wire.DeviceID]bool{}
 	for _, r := range m.wantedAgain() {
-		if !m.usable(now, r.KeyPackage) {
+		if !m.usable(r.KeyPackage, nil) {
 			continue
 		}
 		waits[r.Device] = true
@@ -180,7 +180,7 @@ func (m *Machine) findDifference(now time.Time, e Epoch) difference {
 	}
 	for _, id := range m.roster.deviceIDs() {
 		r := m.roster.devices[id]
-		if in[id] || waits[id] || r.keyPackage == nil || m.used(r.keyPackage) || !m.usable(now, r.keyPackage) || !d.fits(len(r.keyPackage)) {
+		if in[id] || waits[id] || r.keyPackage == nil || m.used(r.keyPackage) || !m.usable(r.keyPackage, r.by) || !d.fits(len(r.keyPackage)) {
 			continue
 		}
 		d.adds = append(d.adds, r.keyPackage)
@@ -217,7 +217,7 @@ func (m *Machine) heal(now time.Time) bool {
 		return false
 	}
 	m.planUpdate(n)
-	d := m.compareTree(now, e)
+	d := m.compareTree(e)
 	sibling := slices.ContainsFunc(n.children, func(c *node) bool { return m.refused[c.id] && c.contains(m.choose()) })
 	worn := m.wornOut(now)
 	alone := due(now, m.duty.update) || sibling || worn || m.mustRenew(n)
@@ -242,7 +242,7 @@ func (m *Machine) heal(now time.Time) bool {
 	}
 	err := m.commit(now, n, e, d)
 	if errors.Is(err, errLeftOut) {
-		err = m.commit(now, n, e, m.compareTree(now, e))
+		err = m.commit(now, n, e, m.compareTree(e))
 	}
 	if err != nil {
 		m.duty.heal = now.Add(time.Minute) // others may do better; try again then
@@ -270,11 +270,11 @@ func (m *Machine) planUpdate(n *node) {
 		// Those who came in together do not all renew at one moment.
 		spread := wire.HashOf(wire.DomainPrio, m.group[:], by.hash[:], m.log.Device[:])
 		early := time.Duration(binary.BigEndian.Uint16(spread[:])) * (m.cfg.UpdateEvery / 8 >> 16)
-		m.duty.update = by.hlc.Time().Add(m.cfg.UpdateEvery - early)
+		m.duty.update = m.past(by).Add(m.cfg.UpdateEvery - early)
 	}
 	if m.lostUpdate {
 		// Its newest keys were on a branch that lost. Spread, for others lost theirs too.
-		m.duty.update = earliest(m.duty.update, m.clock.Last().Time().Add(5*time.Second+m.rank()*gapStep))
+		m.duty.update = earliest(m.duty.update, m.next(m.now).Time().Add(5*time.Second+m.rank()*gapStep))
 	}
 }
 
@@ -302,16 +302,24 @@ func (m *Machine) used(keyPackage []byte) bool {
 	return false
 }
 
-// usable says whether a KeyPackage may be added now.
-func (m *Machine) usable(now time.Time, keyPackage []byte) bool {
-	return !m.unusable[sha256.Sum256(keyPackage)] && m.cfg.Engine.CheckLifetime(keyPackage, now) == nil
+// usable says whether a KeyPackage that an operation brought may be added now. by: nil of
+// one whose device asks with it by itself.
+func (m *Machine) usable(keyPackage []byte, by *item) bool {
+	return !m.unusable[sha256.Sum256(keyPackage)] && !m.lapsed(by)
+}
+
+// lapsed says whether the KeyPackage that an operation brought is past its time: its device
+// has destroyed the secrets. It is measured from the operation, since the lifetime in it is
+// by the clock of somebody who is no member yet and has nobody to compare it with.
+func (m *Machine) lapsed(by *item) bool {
+	return by != nil && m.now.Sub(m.when(by)) > keyPackageLifetime
 }
 
 // commit makes the child, keeps its keys and appends the COMMIT: all in one
 // transaction, before anything is published.
 func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 	change := Change{
-		Now: now, Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.joinSecrets(n.generation), Check: m.checkCredential,
+		Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.joinSecrets(n.generation), Check: m.checkCredential,
 	}
 	change.Adds = d.adds
 	// The key for transport keys is renewed with the others.
@@ -374,7 +382,7 @@ func (m *Machine) castVote(now time.Time) {
 	if last := m.logs.votes[m.log.Device]; last != nil && last.log == m.log {
 		same := last.commit != nil && last.commit.Child == n.id && len(refused)+len(unheld) == 0 ||
 			last.vote != nil && last.vote.Position == n.id && slices.Equal(last.vote.Refused, refused) && slices.Equal(last.vote.Unheld, unheld)
-		if again := last.hlc.Time().Add(voteAtLeast); same && now.Before(again) {
+		if again := m.past(last).Add(voteAtLeast); same && now.Before(again) {
 			m.duty.vote = again
 			return
 		}

@@ -13,8 +13,13 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// maxAhead is how far an entry may be dated ahead of the local clock.
+// maxAhead is how far something may be dated ahead of the local clock for this device to
+// believe the date.
 const maxAhead = 10 * time.Minute
+
+// endOfTime is the first date that no entry may have (the year 6429): what builds on the
+// last one that is possible still finds a place after it.
+const endOfTime crdt.HLC = 1 << 63
 
 // item is an entry in the set, checked. There is one for each message there ever was:
 // what only few of them need, or many share, is behind a pointer.
@@ -24,9 +29,9 @@ type item struct {
 
 	hash wire.EntryHash
 	seq  uint64
-	hlc  crdt.HLC
-	past *past // the causal past, without its own branch: see seen
-	list int32 // position of its branch in logs.lists; -1 until it is in the set
+	hlc  crdt.HLC // its place in the order: the date that its author gave it, or above what it builds on; see dated
+	past *past    // the causal past, without its own branch: see seen
+	list int32    // position of its branch in logs.lists; -1 until it is in the set
 
 	facts facts
 	seals uint8 // of a RECORD: how many are kept, or 255 of more
@@ -37,6 +42,7 @@ type facts uint8
 
 const (
 	isSecond facts = 1 << iota // another entry with its seq came first: its row's key tells them apart
+	isLate                     // it is dated before something that it builds on: see dated
 	isPlain                    // salt and body of the message are durable here
 	wasTold                    // it was shown to people
 	speaks                     // by maySpeak, once it was judged: this, or mute
@@ -49,8 +55,29 @@ func (it *item) note(fact facts) { it.facts |= fact }
 
 // author is whose log an entry is in.
 type author struct {
-	log  wire.LogID
-	user wire.UserID // of the device, by its certificate
+	log   wire.LogID
+	user  wire.UserID                 // of the device, by its certificate
+	dates map[wire.EntryHash]crdt.HLC // of its entries that are dated before what they build on
+}
+
+// dated is the date that its author gave an entry. It is a claim, and orders nothing.
+func (it *item) dated() crdt.HLC {
+	if it.facts.has(isLate) {
+		return it.author.dates[it.hash]
+	}
+	return it.hlc
+}
+
+// date notes the date that its author gave an entry that comes into the set.
+func (it *item) date(at crdt.HLC) {
+	if at == it.hlc {
+		return
+	}
+	it.note(isLate)
+	if it.author.dates == nil {
+		it.author.dates = map[wire.EntryHash]crdt.HLC{}
+	}
+	it.author.dates[it.hash] = at
 }
 
 // body is what an entry says and what was found out about that. It never changes once
@@ -182,7 +209,7 @@ type target struct {
 }
 
 // compare is the order in which entries are handled wherever a list is needed. An
-// entry's HLC is above that of all it builds on, so this is a causal order.
+// entry's place is above that of all it builds on, so this is a causal order.
 func (it *item) compare(o *item) int {
 	if c := cmp.Compare(it.hlc, o.hlc); c != 0 {
 		return c

@@ -218,7 +218,7 @@ func (t *epochTree) swings(it *item, n *node, inPast func(a, b *item) bool) bool
 
 func (t *epochTree) floods(it *item, inPast func(a, b *item) bool) bool {
 	n := 0
-	for _, c := range t.days[logDay{it.log, it.hlc.Time().Unix() / 86400}] {
+	for _, c := range t.days[logDay{it.log, it.dated().Time().Unix() / 86400}] {
 		if inPast(c, it) {
 			n++
 		}
@@ -255,7 +255,7 @@ func (t *epochTree) stand(it *item, inPast func(a, b *item) bool) {
 		t.stood[it.log] = append(t.stood[it.log], stand{by: it, at: at, refused: it.vote.Refused})
 	case it.commit != nil:
 		t.stood[it.log] = append(t.stood[it.log], stand{by: it, at: t.nodes[it.commit.Child]})
-		day := logDay{it.log, it.hlc.Time().Unix() / 86400}
+		day := logDay{it.log, it.dated().Time().Unix() / 86400}
 		t.days[day] = append(t.days[day], it)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -70,19 +69,25 @@ func (l *logs) extendCover(it *item) {
 	l.covered = l.covered.join(it)
 }
 
-// lastHeard is the newest time of an entry of each user that counts.
-func (l *logs) lastHeard() map[wire.UserID]crdt.HLC {
-	if len(l.evidence) == 0 {
-		return l.newest // of every entry
-	}
-	out := make(map[wire.UserID]crdt.HLC, len(l.newest))
+// lastEntries lists the last entry that counts of each branch, but for those that their
+// device built upon in another log.
+func (l *logs) lastEntries() []*item {
+	by := map[wire.DeviceID][]*item{}
 	for i, list := range l.lists {
 		last := list.head()
 		if l.evidence[list.id] != nil {
 			last = list.at(l.cover().seq(i))
 		}
 		if last != nil {
-			out[last.user] = max(out[last.user], last.hlc)
+			by[list.id.Device] = append(by[list.id.Device], last)
+		}
+	}
+	out := make([]*item, 0, len(by))
+	for _, last := range by {
+		for _, it := range last {
+			if !slices.ContainsFunc(last, func(o *item) bool { return o != it && o.seen(int(it.list)) >= it.seq }) {
+				out = append(out, it)
+			}
 		}
 	}
 	return out
@@ -262,7 +267,7 @@ func (m *Machine) holdAgainst(e *evidence) {
 	m.recount()
 	// What waits of that log waits aside from now on, unless somebody needs it.
 	for _, s := range m.logs.parked {
-		if s.entry.Log() == e.log && !m.logs.future[s.hash] && !m.logs.wanted(s.hash, s.entry) {
+		if s.entry.Log() == e.log && !m.logs.wanted(s.hash, s.entry) {
 			m.logs.drop(s)
 			m.logs.shelve(s)
 		}

@@ -86,7 +86,8 @@ func TestBranches(t *testing.T) {
 		if !slices.Equal(a.marks(), b.marks()) {
 			t.Fatalf("seed %d: the vectors differ with the order of arrival", seed)
 		}
-		if got := a.lastHeard(); !maps.Equal(got, b.lastHeard()) {
+		got, _ := a.lastHeard(endOfTime)
+		if want, _ := b.lastHeard(endOfTime); !maps.Equal(got, want) {
 			t.Fatalf("seed %d: who was heard when differs with the order of arrival", seed)
 		}
 		all := func(*item) bool { return true }
@@ -269,36 +270,6 @@ func TestStoreGoesBack(t *testing.T) {
 	}
 	w.run(time.Minute)
 	w.agree(a, b)
-}
-
-// Entries dated ahead wait outside the set, are asked for once, and come in when
-// the local clock allows.
-func TestFutureEntriesWait(t *testing.T) {
-	w := newWorld(t, 79)
-	a, b := w.device("anna"), w.device("ben")
-	w.found(a, wire.PolicyOpen)
-	w.join(b)
-	w.run(time.Minute)
-	raw := forgeEntry(t, a, wire.KindVote, &wire.Vote{Position: a.m.own.Position}, func(e *wire.Entry) {
-		e.HLC = uint64(crdt.HLCFromTime(w.now.Add(11 * time.Minute)))
-	})
-	before := b.rows.digest()
-	for range 2 {
-		if _, err := b.step(Entries{Entries: [][]byte{raw}}); !isErr(err, ErrFuture) || b.rows.digest() != before {
-			t.Fatalf("%v, or the rows have changed", err)
-		}
-	}
-	s, err := readEntry(w.group, raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if marks := b.m.Marks(); !slices.ContainsFunc(marks, func(m wire.Mark) bool { return m.Hash == s.hash }) || b.m.logs.behind(marks) {
-		t.Errorf("the vector for a sync does not cover it: %v", marks)
-	}
-	w.run(2 * time.Minute)
-	if b.m.logs.items.at(s.hash) == nil || len(b.m.logs.future)+len(b.m.logs.parked)+len(b.m.logs.quota) != 0 || b.m.logs.bytes != 0 {
-		t.Errorf("it did not come in when its time came: %d parked", len(b.m.logs.parked))
-	}
 }
 
 // An admin gives the group fresh keys; everybody goes on, and of two who do it at

@@ -26,7 +26,7 @@ var (
 	ErrForeign = errors.New("belongs to another group")
 	// ErrEquivocation: a device signed two entries with one sequence number.
 	ErrEquivocation = errors.New("a device signed two different entries with one sequence number")
-	// ErrFuture: an entry is dated more than ten minutes ahead of the local clock.
+	// ErrFuture: an entry is dated after the last date that one may have.
 	ErrFuture = errors.New("dated too far in the future")
 	// ErrIncomplete: an entry came before what it builds on; it waits.
 	ErrIncomplete = errors.New("what it builds on has not arrived")

@@ -32,9 +32,14 @@ func (m *Machine) choose() *node {
 }
 
 func (m *Machine) forkChoice(skip func(*node) bool) *node {
+	heard, ahead := m.logs.lastHeard(m.horizon())
+	m.duty.ahead = time.Time{}
+	if ahead != 0 {
+		m.duty.ahead = ahead.Time().Add(-maxAhead)
+	}
 	c := choice{
 		group: m.group, root: m.tree.root, votes: make(map[wire.DeviceID]*ballot, len(m.logs.votes)),
-		roster: m.roster, newest: m.logs.lastHeard(), skip: skip, counts: m.logs.counts, accused: m.logs.accused,
+		roster: m.roster, newest: heard, skip: skip, counts: m.logs.counts, accused: m.logs.accused,
 		at: func(n *node) *roster {
 			if by := n.claim(m.logs.counts); by != nil {
 				return m.rosterAt(by)

@@ -37,7 +37,7 @@ func (m *Machine) History() []Act {
 	}
 	out := make([]Act, 0, len(m.logs.ops))
 	for _, op := range m.logs.ops {
-		a := Act{Hash: op.hash, At: op.hlc.Time(), User: op.user, Device: op.log.Device, Name: m.logs.devices[op.log.Device].Cert.Name, Void: m.voidness(op, names)}
+		a := Act{Hash: op.hash, At: op.dated().Time(), User: op.user, Device: op.log.Device, Name: m.logs.devices[op.log.Device].Cert.Name, Void: m.voidness(op, names)}
 		if o := op.op; o != nil {
 			a.Type, a.Role, a.Why, a.Profile = o.Type, o.Role, o.Why, op.profile
 			for _, t := range []*target{op.target, op.asker} {

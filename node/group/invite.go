@@ -208,9 +208,6 @@ func (in RevokeInvite) act(m *Machine, now time.Time, out *Outcome) error {
 	return err
 }
 
-// next is the clock of an entry that this device would write now.
-func (m *Machine) next(now time.Time) crdt.HLC { return crdt.Next(m.clock.Last(), now) }
-
 // admitInvited adds a joiner by its invite.
 func (m *Machine) admitInvited(now time.Time, r wire.JoinRequest, d *identity.Device) error {
 	in, err := readClaim(m.group, *r.Invite, *r.Claim, d, r.KeyPackage)

@@ -40,7 +40,6 @@ type logs struct {
 	keys    []*item                 // TKEYs and TKEY-WRAPs, in order of arrival
 	votes   map[wire.DeviceID]*item // the newest VOTE or COMMIT
 	words   map[wire.DeviceID]*item // the newest VOTE
-	newest  map[wire.UserID]crdt.HLC
 	count   int
 
 	evidence map[wire.LogID]*evidence
@@ -50,7 +49,6 @@ type logs struct {
 	scratch  vector                  // for fillPast
 	grew     bool                    // covered took in something of a log with evidence
 
-	future  map[wire.EntryHash]bool // parked only since they are dated ahead
 	parked  map[wire.EntryHash]*signedEntry
 	waiting map[wire.EntryHash][]wire.EntryHash // what is missing → who waits for it
 	quota   map[wire.DeviceID]int               // how many are parked; zero device: of those not known
@@ -89,10 +87,10 @@ func newLogs(founder *identity.Device) *logs {
 		index: map[wire.LogID][]int{}, items: newIndex(0), heads: map[wire.EntryHash]*item{},
 		devices: map[wire.DeviceID]*identity.Device{founder.ID: founder},
 		adders:  map[wire.DeviceID][]*item{}, founder: founder.ID,
-		votes: map[wire.DeviceID]*item{}, words: map[wire.DeviceID]*item{}, newest: map[wire.UserID]crdt.HLC{},
+		votes: map[wire.DeviceID]*item{}, words: map[wire.DeviceID]*item{},
 		evidence: map[wire.LogID]*evidence{}, aside: newShelf(), called: map[wire.EntryHash]bool{},
 		sizes: map[wire.DeviceID]int{}, queues: map[wire.DeviceID][]wire.EntryHash{}, kept: map[slot]*signedEntry{},
-		future: map[wire.EntryHash]bool{}, parked: map[wire.EntryHash]*signedEntry{}, waiting: map[wire.EntryHash][]wire.EntryHash{}, quota: map[wire.DeviceID]int{},
+		parked: map[wire.EntryHash]*signedEntry{}, waiting: map[wire.EntryHash][]wire.EntryHash{}, quota: map[wire.DeviceID]int{},
 	}
 }
 
@@ -125,7 +123,7 @@ func (l *logs) missing(e *wire.Entry) []wire.EntryHash {
 
 // check verifies an entry whose prev and deps are in the set, and gives the item
 // that add takes. The set does not change.
-func (l *logs) check(now time.Time, s *signedEntry, group wire.GroupID, engine Engine) (*item, error) {
+func (l *logs) check(s *signedEntry, group wire.GroupID, engine Engine) (*item, error) {
 	e := s.entry
 	d := l.devices[e.Device]
 	if d == nil {
@@ -135,7 +133,7 @@ func (l *logs) check(now time.Time, s *signedEntry, group wire.GroupID, engine E
 		return nil, fmt.Errorf("%v of device %v: %w: %w", e.Kind, e.Device, ErrForged, err)
 	}
 	it := l.item(s, d)
-	if it.hlc.Ahead(now) > maxAhead {
+	if it.hlc >= endOfTime {
 		return nil, fmt.Errorf("%v of device %v: %w: %v", e.Kind, e.Device, ErrFuture, it.hlc.Time())
 	}
 	prev := l.items.at(e.Prev) // nil at seq 1
@@ -143,11 +141,11 @@ func (l *logs) check(now time.Time, s *signedEntry, group wire.GroupID, engine E
 	case prev == nil:
 	case prev.log != it.log || prev.seq+1 != e.Seq:
 		return nil, fmt.Errorf("entry %d of device %v: %w: prev is not the entry before it", e.Seq, e.Device, ErrForged)
-	case it.hlc <= prev.hlc:
+	case !mayFollow(it.hlc, prev.hlc):
 		return nil, fmt.Errorf("%v of device %v: %w: its time does not rise", e.Kind, e.Device, ErrForged)
 	}
 	for _, dep := range e.Deps {
-		if it.hlc <= l.items.at(dep).hlc {
+		if !mayFollow(it.hlc, l.items.at(dep).hlc) {
 			return nil, fmt.Errorf("%v of device %v: %w: it is dated before what it builds on", e.Kind, e.Device, ErrForged)
 		}
 	}
@@ -155,6 +153,21 @@ func (l *logs) check(now time.Time, s *signedEntry, group wire.GroupID, engine E
 		return nil, fmt.Errorf("%v entry: %w: device %v, as far as it knew", e.Kind, ErrNotMember, e.Device)
 	}
 	return it, it.readBody(group, e, engine)
+}
+
+// mayFollow says whether an entry with this date may build on one at that place in the
+// order. Dates rise along the way, but for those of a device that does not believe the
+// date of what it builds on, and gives its own.
+func mayFollow(date, place crdt.HLC) bool { return date > place || place.Ahead(date.Time()) > maxAhead }
+
+// newestOf is the last place in the order of what e builds on.
+func (l *logs) newestOf(e *wire.Entry) (last crdt.HLC) {
+	for _, h := range append([]wire.EntryHash{e.Prev}, e.Deps...) {
+		if it := l.items.at(h); it != nil {
+			last = max(last, it.hlc)
+		}
+	}
+	return last
 }
 
 // introduced says whether an entry has in its past what adds its device, so that
@@ -183,7 +196,7 @@ func (l *logs) author(log wire.LogID, user wire.UserID) *author {
 	if head := l.head(log); head != nil {
 		return head.author
 	}
-	return &author{log, user}
+	return &author{log: log, user: user}
 }
 
 // fill gives an item its causal past and its body.
@@ -192,11 +205,15 @@ func (l *logs) fill(it *item, e *wire.Entry, group wire.GroupID, engine Engine) 
 	return it, it.readBody(group, e, engine)
 }
 
+// fillPast gives an item its causal past, and its place in the order: where its date puts
+// it, but above all that it builds on, so that (hlc, hash) is a causal order whatever
+// dates people's clocks gave out.
 func (l *logs) fillPast(it *item, e *wire.Entry) *item {
 	v := l.scratch[:0]
 	var newest *item // of what it names: the likeliest to have nearly the same past
 	join := func(named *item) {
 		v = v.join(named)
+		it.hlc = max(it.hlc, named.hlc+1)
 		if newest == nil || newest.compare(named) < 0 {
 			newest = named
 		}
@@ -235,7 +252,6 @@ func (l *logs) add(it *item, e *wire.Entry) {
 	}
 	l.heads[it.hash] = it
 	l.count++
-	l.newest[it.user] = max(l.newest[it.user], it.hlc)
 	switch it.kind {
 	case wire.KindOp:
 		at, _ := slices.BinarySearchFunc(l.ops, it, (*item).compare)
@@ -408,7 +424,6 @@ func (l *logs) unpark(h wire.EntryHash) []*signedEntry {
 // release takes an entry out of those that are parked.
 func (l *logs) release(s *signedEntry) *signedEntry {
 	delete(l.parked, s.hash)
-	delete(l.future, s.hash)
 	l.unkeep(s)
 	l.bytes -= len(s.raw)
 	l.sizes[s.bucket] -= len(s.raw)

@@ -98,7 +98,7 @@ func (g *dag) item(l *logs, i int) *item {
 	said := *g.bodies[g.hashes[i]]
 	said.kind = e.Kind
 	return l.fillPast(&item{
-		author: &author{e.Log(), g.users[e.Device]}, body: &said, hash: g.hashes[i], seq: e.Seq, hlc: crdt.HLC(e.HLC), list: -1,
+		author: &author{log: e.Log(), user: g.users[e.Device]}, body: &said, hash: g.hashes[i], seq: e.Seq, hlc: crdt.HLC(e.HLC), list: -1,
 	}, e)
 }
 

@@ -104,6 +104,7 @@ type Machine struct {
 	asked    time.Time // when a sync was last asked for
 	asks     int       // since there was news
 	told     int       // beacons since there was news
+	beaconed crdt.HLC  // date of the last one
 
 	askedPast int // syncs asked for since an entry was last parked for want of its past
 }
@@ -260,7 +261,7 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 	}
 	m.now = now
 	m.takeLater(now)
-	m.takeFuture(now)
+	m.hearAgain(now)
 	var out Outcome
 	var err error
 	switch in := in.(type) {
@@ -400,7 +401,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 	}
 	e := &wire.Entry{
 		V: wire.Version, Group: m.group, Device: m.log.Device, Incarnation: m.log.Incarnation, Seq: 1,
-		Deps: m.logs.frontier(m.log, most), Kind: kind, HLC: uint64(m.clock.Now(now)), Body: wire.Marshal(body),
+		Deps: m.logs.frontier(m.log, most), Kind: kind, Body: wire.Marshal(body),
 	}
 	if head := m.logs.head(m.log); head != nil {
 		e.Seq, e.Prev = head.seq+1, head.hash
@@ -408,6 +409,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 		e.Deps = append(e.Deps[:min(len(e.Deps), most-1)], d.by.hash) // see logs.introduced
 		slices.SortFunc(e.Deps, func(a, b wire.EntryHash) int { return slices.Compare(a[:], b[:]) })
 	}
+	e.HLC = uint64(m.stamp(now, m.logs.newestOf(e)))
 	signed := m.cfg.LogKey.Sign(wire.DomainEntry, m.group, e.Encode())
 	s := &signedEntry{raw: signed.Encode(), signed: signed, entry: e, hash: wire.EntryHashOf(m.group, signed.Payload)}
 	if len(s.raw) > wire.MaxEntry {
@@ -436,6 +438,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 func (m *Machine) insert(it *item, e *wire.Entry) error {
 	var n *node
 	var err error
+	it.date(crdt.HLC(e.HLC))
 	switch {
 	case it.commit != nil:
 		n, err = m.tree.commit(it, m.cfg.Engine, m.logs.inPast)
@@ -443,6 +446,7 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 		n, err = m.tree.reboot(it, m.logs.inPast)
 	}
 	if err != nil {
+		delete(it.author.dates, it.hash)
 		return err
 	}
 	if it.op != nil {

@@ -138,7 +138,7 @@ func (m *Machine) sealOutbox(now time.Time) {
 		return
 	}
 	n, e := m.position()
-	if n == nil || m.compareTree(now, e).gate || m.mustRenew(n) {
+	if n == nil || m.compareTree(e).gate || m.mustRenew(n) {
 		return
 	}
 	sealed := 0
@@ -247,11 +247,8 @@ func (m *Machine) takeEntries(now time.Time, entries []*signedEntry) (Outcome, e
 
 // takeEntry adds an entry and those that waited for it, or parks it.
 func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
-	switch {
-	case m.logs.items.at(s.hash) != nil:
+	if m.logs.items.at(s.hash) != nil {
 		return 0, nil
-	case m.logs.future[s.hash]:
-		return 0, fmt.Errorf("%v of device %v: %w", s.entry.Kind, s.entry.Device, ErrFuture)
 	}
 	m.recognise(s)
 	if err := m.accuse(s); err != nil {
@@ -285,11 +282,8 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 		}
 		return 0, fmt.Errorf("%v of device %v: %w", s.entry.Kind, s.entry.Device, why)
 	}
-	it, err := m.logs.check(now, s, m.group, m.cfg.Engine)
+	it, err := m.logs.check(s, m.group, m.cfg.Engine)
 	if err != nil {
-		if errors.Is(err, ErrFuture) {
-			return 0, m.parkFuture(s)
-		}
 		return 0, err
 	}
 	if unwanted {
@@ -440,7 +434,7 @@ func (m *Machine) retireSeals(now time.Time) {
 			m.duty.daily = now // it goes on with the next turn
 			return
 		}
-		if it.seals == 0 || it.log.Device == m.log.Device || now.Sub(it.hlc.Time()) <= sealsFor {
+		if it.seals == 0 || it.log.Device == m.log.Device || now.Sub(m.when(it)) <= sealsFor {
 			continue // one's own tell what is sealed where
 		}
 		m.fail(m.scanKeys(rowSeal+hexed(it.hash[:])+"/", func(key string) error {

@@ -245,7 +245,7 @@ func (m *Machine) joinAsked(now time.Time, r wire.JoinRequest) error {
 	if m.roster.has(d.ID) {
 		return m.askedAgain(r) // JoinStatus tells how far it is
 	}
-	if err := errors.Join(d.CheckExpiry(now), m.cfg.Engine.CheckLifetime(r.KeyPackage, now)); err != nil {
+	if err := d.CheckExpiry(now); err != nil {
 		return fmt.Errorf("request to join: %w: %w", ErrInvalidKeyPackage, err)
 	}
 	if d.User == u.id {
@@ -295,7 +295,7 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: welcomes[0], Tree: e.Tree()}, nil
 	}
 	for _, d := range m.roster.devices {
-		if over := bytes.Equal(d.keyPackage, keyPackage) && m.cfg.Engine.CheckLifetime(keyPackage, m.now) != nil; over {
+		if bytes.Equal(d.keyPackage, keyPackage) && m.lapsed(d.by) {
 			return JoinStatus{Stage: wire.JoinRenew}, nil // nobody can add it any more
 		}
 	}
@@ -404,7 +404,7 @@ func (m *Machine) askedAgain(r wire.JoinRequest) error {
 	if !bytes.Equal(again.KeyPackage, r.KeyPackage) {
 		return fmt.Errorf("request to join: %w: it asks with one KeyPackage to be added with another", ErrForged)
 	}
-	if m.peerOf(again.Device).newerRejoin(again) {
+	if m.peerOf(again.Device).newerRejoin(m.now, again) {
 		m.diff = nil // there may be something to commit
 	}
 	return nil

@@ -18,7 +18,7 @@ import (
 // pack holds is read as it was signed, and packs that do not make sense are thrown away.
 
 const (
-	packVersion = 2
+	packVersion = 3
 	packSize    = 512
 	packsAtOnce = 4 // in one transaction
 )
@@ -28,6 +28,7 @@ type packed struct {
 	it   *item
 	prev wire.EntryHash
 	deps []wire.EntryHash
+	date crdt.HLC // of one that was read
 }
 
 // packs is which entries are packed, and which wait to be.
@@ -41,7 +42,7 @@ type packs struct {
 // pack notes an entry that a pack may hold.
 func (m *Machine) pack(it *item, e *wire.Entry) {
 	if it.kind == wire.KindRecord && len(m.logs.evidence) == 0 {
-		m.packs.waiting = append(m.packs.waiting, packed{it, e.Prev, e.Deps})
+		m.packs.waiting = append(m.packs.waiting, packed{it: it, prev: e.Prev, deps: e.Deps})
 	}
 }
 
@@ -62,7 +63,7 @@ func (m *Machine) writePacks() {
 }
 
 // encodePack gives: version 1 · number of logs uvarint, each device 32, incarnation 8 ·
-// the entries: place of the log uvarint, seq uvarint, hlc 8, hash 32, prev 32 if seq is
+// the entries: place of the log uvarint, seq uvarint, hlc 8, by how much its date is before it uvarint, hash 32, prev 32 if seq is
 // above 1, number of deps uvarint, each 32.
 func encodePack(all []packed) []byte {
 	place := map[wire.LogID]uint64{}
@@ -80,6 +81,7 @@ func encodePack(all []packed) []byte {
 		b = binary.AppendUvarint(b, place[p.it.log])
 		b = binary.AppendUvarint(b, p.it.seq)
 		b = binary.BigEndian.AppendUint64(b, uint64(p.it.hlc))
+		b = binary.AppendUvarint(b, uint64(p.it.hlc-p.it.dated()))
 		b = append(b, p.it.hash[:]...)
 		if p.it.seq > 1 {
 			b = append(b, p.prev[:]...)
@@ -134,8 +136,9 @@ func decodePack(b []byte) ([]packed, error) {
 		if log >= n {
 			return nil, errPack
 		}
-		*it = item{author: &logs[log], body: unsealed, seq: number(), hlc: crdt.HLC(binary.BigEndian.Uint64(take(8))), hash: wire.EntryHash(take(32)), list: -1}
-		p := packed{it: it}
+		*it = item{author: &logs[log], body: unsealed, seq: number(), hlc: crdt.HLC(binary.BigEndian.Uint64(take(8))), list: -1}
+		p := packed{it: it, date: it.hlc - crdt.HLC(number())}
+		it.hash = wire.EntryHash(take(32))
 		if it.seq > 1 {
 			p.prev = wire.EntryHash(take(32))
 		}
@@ -278,27 +281,56 @@ func (m *Machine) loadEntries() error {
 	}
 	slices.SortFunc(all, func(a, b packed) int { return a.it.compare(b.it) })
 	m.logs.items = newIndex(len(all))
+	// Of an entry that was not packed only the date is known here, and it may be dated
+	// before what it builds on: then it waits for that.
+	waiting := map[wire.EntryHash][]packed{}
 	for _, p := range all {
-		if s := rest[p.it.hash]; s != nil {
-			it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
-			if err == nil {
-				err = m.insert(it, s.entry)
-			}
+		for ready := []packed{p}; len(ready) > 0; {
+			p, ready = ready[len(ready)-1], ready[:len(ready)-1]
+			lacks, err := m.loadEntry(p, rest[p.it.hash])
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrCorrupt, err)
 			}
-			m.pack(it, s.entry)
-			continue
-		}
-		e := wire.Entry{Device: p.it.log.Device, Incarnation: p.it.log.Incarnation, Seq: p.it.seq, Prev: p.prev, Deps: p.deps}
-		d := m.logs.devices[e.Device]
-		if gone := m.logs.missing(&e); d == nil || len(gone) > 0 {
-			return fmt.Errorf("%w: entry %v lacks what it builds on", ErrCorrupt, p.it.hash)
-		}
-		p.it.author = m.logs.author(e.Log(), d.User)
-		if err := m.insert(m.logs.fillPast(p.it, &e), &e); err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			if lacks != nil {
+				waiting[*lacks] = append(waiting[*lacks], p)
+				continue
+			}
+			ready = append(ready, waiting[p.it.hash]...)
+			delete(waiting, p.it.hash)
 		}
 	}
+	for lacks := range waiting {
+		return fmt.Errorf("%w: entries lack what they build on, %v", ErrCorrupt, lacks)
+	}
 	return nil
+}
+
+// loadEntry puts an entry into the set: as it was signed, or, if that is nil, as a pack has
+// it. lacks is one that it builds on and that is not in the set yet.
+func (m *Machine) loadEntry(p packed, s *signedEntry) (lacks *wire.EntryHash, err error) {
+	e := new(wire.Entry)
+	if s != nil {
+		e = s.entry
+	} else {
+		*e = wire.Entry{Device: p.it.log.Device, Incarnation: p.it.log.Incarnation, Seq: p.it.seq, Prev: p.prev, Deps: p.deps, HLC: uint64(p.date)}
+	}
+	if gone := m.logs.missing(e); len(gone) > 0 {
+		return &gone[0], nil
+	}
+	if s != nil {
+		it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
+		if err == nil {
+			err = m.insert(it, e)
+		}
+		if err == nil {
+			m.pack(it, e)
+		}
+		return nil, err
+	}
+	d := m.logs.devices[e.Device]
+	if d == nil {
+		return nil, fmt.Errorf("entry %v: %w: device %v", p.it.hash, ErrNotMember, e.Device)
+	}
+	p.it.author = m.logs.author(e.Log(), d.User)
+	return nil, m.insert(m.logs.fillPast(p.it, e), e)
 }

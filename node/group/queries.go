@@ -78,7 +78,7 @@ func (m *Machine) Members() []Member {
 	for id, u := range m.roster.users {
 		member := Member{User: id, Role: u.role, InTree: len(u.devices) > 0, Since: time.UnixMilli(int64(m.cfg.Genesis.Created))} //nolint:gosec // a date
 		if u.since != nil {
-			member.Since = u.since.hlc.Time()
+			member.Since = u.since.dated().Time()
 		}
 		for i, d := range u.devices {
 			cert := m.roster.devices[d].device.Cert
@@ -152,7 +152,7 @@ func (m *Machine) message(id wire.MessageID, cursor uint64) (Message, bool, erro
 	}
 	msg := Message{
 		Cursor: cursor, ID: id, User: it.user, Device: it.log.Device, Name: m.logs.devices[it.log.Device].Cert.Name,
-		Sent: it.hlc.Time(), Own: it.log.Device == m.log.Device,
+		Sent: it.dated().Time(), Own: it.log.Device == m.log.Device,
 	}
 	if c, err := wire.DecodeContent(o.Body); err == nil {
 		msg.Content = *c
@@ -245,13 +245,7 @@ func (m *Machine) lacks() []wire.MessageID {
 }
 
 // Marks is this device's version vector, ascending by log.
-func (m *Machine) Marks() []wire.Mark {
-	missing := false
-	for d, p := range m.peer {
-		missing = missing || p.ahead && m.roster.has(d)
-	}
-	return m.logs.syncMarks(missing)
-}
+func (m *Machine) Marks() []wire.Mark { return m.logs.marks() }
 
 // EntriesAfter gives the entries that a device with this vector lacks and may have,
 // in causal order, encoded Signeds, at most most bytes of them (at least one). next

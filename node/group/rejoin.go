@@ -227,9 +227,9 @@ func (m *Machine) retireRejoinKeys(now time.Time) {
 	}
 }
 
-// newerRejoin keeps the newest request of a device.
-func (p *peerState) newerRejoin(r *rejoin) bool {
-	if p.rejoin != nil && crdt.HLC(r.HLC) <= crdt.HLC(p.rejoin.HLC) {
+// newerRejoin keeps the newest request of a device. One that is dated ahead makes room for any.
+func (p *peerState) newerRejoin(now time.Time, r *rejoin) bool {
+	if p.rejoin != nil && crdt.HLC(r.HLC) <= crdt.HLC(p.rejoin.HLC) && crdt.HLC(p.rejoin.HLC).Ahead(now) <= maxAhead {
 		return false
 	}
 	p.rejoin = r

@@ -84,7 +84,7 @@ func (m *Machine) Report(now time.Time) Report {
 		}
 	}
 	if n, e := m.position(); n != nil {
-		d := m.compareTree(now, e)
+		d := m.compareTree(e)
 		r.Gate, r.Adds, r.Removes = d.gate, len(d.adds), len(d.removes)
 		if !d.empty() {
 			r.HealAt = m.duty.heal
@@ -172,7 +172,7 @@ func (m *Machine) deviceReports() []DeviceReport {
 	marks := m.logs.marks()
 	last := map[wire.DeviceID]time.Time{}
 	for _, list := range m.logs.lists {
-		if at := list.head().hlc.Time(); at.After(last[list.id.Device]) {
+		if at := list.head().dated().Time(); at.After(last[list.id.Device]) {
 			last[list.id.Device] = at
 		}
 	}
@@ -183,7 +183,7 @@ func (m *Machine) deviceReports() []DeviceReport {
 		r := DeviceReport{Device: id, User: d.User, Name: d.Cert.Name, Own: id == m.log.Device, Last: last[id], InTree: in[id]}
 		if n := m.voteOf(id); n != nil {
 			it := m.logs.votes[id]
-			r.Vote, r.VotedAt, r.Number, r.Chosen = n.id, it.hlc.Time(), n.number, n.contains(chosen)
+			r.Vote, r.VotedAt, r.Number, r.Chosen = n.id, it.dated().Time(), n.number, n.contains(chosen)
 			if it.vote != nil {
 				r.Refused, r.Unheld = len(it.vote.Refused), len(it.vote.Unheld)
 			}

@@ -31,8 +31,13 @@ type asking struct {
 }
 
 // open says whether the request waits for an admin, as of an entry's clock.
-func (a *asking) open(at crdt.HLC) bool {
-	return a.denied == nil && at.Time().Sub(a.by.hlc.Time()) < requestFor
+func (a *asking) open(at crdt.HLC) bool { return a.denied == nil && within(at, a.by, requestFor) }
+
+// within says whether an entry is dated less than so long before a date. One that is dated
+// well after it was written by a wrong clock: it does not count, or it would do so for years.
+func within(at crdt.HLC, op *item, most time.Duration) bool {
+	age := at.Time().Sub(op.dated().Time())
+	return age < most && age >= -maxAhead
 }
 
 // takeRequest notes a request. One that did not know of a denial stays denied.
@@ -46,7 +51,7 @@ func (r *roster) takeRequest(op *item) {
 		r.asking[user] = &asking{by: op}
 	case old.denied != nil && !r.inPast(old.denied, op):
 		r.asking[user] = &asking{by: op, denied: old.denied}
-	case old.denied != nil || !bytes.Equal(old.by.op.KeyPackage, op.op.KeyPackage) || !old.open(op.hlc):
+	case old.denied != nil || !bytes.Equal(old.by.op.KeyPackage, op.op.KeyPackage) || !old.open(op.dated()):
 		r.asking[user] = &asking{by: op}
 	}
 }
@@ -67,11 +72,11 @@ func (r *roster) judgeRequest(d *identity.Device, keyPackage []byte, at crdt.HLC
 	}
 	if old := r.asking[d.User]; old != nil {
 		switch {
-		case old.denied != nil && at.Time().Sub(old.denied.hlc.Time()) < denialFor:
+		case old.denied != nil && within(at, old.denied, denialFor):
 			return fmt.Errorf("%w: %w", ErrNotPermitted, ErrDenied)
 		case old.open(at) && bytes.Equal(old.by.op.KeyPackage, keyPackage):
 			return errAsked
-		case old.open(at) && at.Time().Sub(old.by.hlc.Time()) < requestGap:
+		case old.open(at) && within(at, old.by, requestGap):
 			return fmt.Errorf("%w: this user asked less than %v ago", ErrFull, requestGap)
 		}
 	}
@@ -149,7 +154,10 @@ func (in Approve) act(m *Machine, now time.Time, out *Outcome) error {
 	case role < u.role:
 		return fmt.Errorf("approving: %w: a %v makes nobody %v", ErrNotPermitted, u.role, role)
 	}
-	if err := errors.Join(d.CheckExpiry(now), m.cfg.Engine.CheckLifetime(op.KeyPackage, now)); err != nil {
+	if m.lapsed(a.by) {
+		return fmt.Errorf("approving: %w: it has to ask again: it did so more than %v ago", ErrInvalidKeyPackage, keyPackageLifetime)
+	}
+	if err := d.CheckExpiry(now); err != nil {
 		return fmt.Errorf("approving: %w: it has to ask again: %w", ErrInvalidKeyPackage, err)
 	}
 	out.Entry, err = m.operate(now, &wire.Op{Type: wire.OpAdd, Cert: op.Cert, Role: role, KeyPackage: op.KeyPackage, Why: wire.WhyRole})
@@ -188,7 +196,7 @@ func (m *Machine) Requests(now time.Time) []Request {
 		a := m.roster.asking[user]
 		d := a.by.asker.device
 		r := Request{
-			User: user, Device: d.ID, Name: d.Cert.Name, Asked: a.by.hlc.Time(), By: a.by.user, Again: m.roster.wasRemoved(d),
+			User: user, Device: d.ID, Name: d.Cert.Name, Asked: a.by.dated().Time(), By: a.by.user, Again: m.roster.wasRemoved(d),
 			Lapsed: a.denied == nil && !a.open(m.next(now)),
 		}
 		if a.denied != nil {

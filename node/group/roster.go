@@ -354,10 +354,10 @@ func (r *roster) permits(op *item, g *identity.Genesis) (ok bool, role wire.Role
 	case wire.OpProfile, wire.OpRevoke, wire.OpDeny:
 		return admin, role, false
 	case wire.OpInvite:
-		return r.judgeGiven(op.invited, op.hlc) == nil, role, false
+		return r.judgeGiven(op.invited, op.dated()) == nil, role, false
 	case wire.OpRequest:
 		d := op.asker.device
-		return role <= wire.RoleMember && r.users[d.User] == nil && r.judgeRequest(d, o.KeyPackage, op.hlc, g) == nil, role, false
+		return role <= wire.RoleMember && r.users[d.User] == nil && r.judgeRequest(d, o.KeyPackage, op.dated(), g) == nil, role, false
 	case wire.OpReboot:
 		first := o.Reboot.From == wire.RootEpochID(g.ID)
 		return first && op.log.Device == g.Device.ID && op.seq == 1 || !first && admin, role, false
@@ -380,7 +380,7 @@ func (r *roster) mayAdd(author *rosterUser, op *item, g *identity.Genesis) bool 
 	case wire.WhyInvite:
 		// Its signer gives, not the member that serves it.
 		return author.role <= wire.RoleMember && op.invited != nil && op.op.Role == op.invited.invite.Role &&
-			r.judgeInvite(op.invited, op.target.device, op.hlc) == nil
+			r.judgeInvite(op.invited, op.target.device, op.dated()) == nil
 	}
 	return false
 }

@@ -1,52 +1,15 @@
 package group
 
 import (
-	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/mls"
 	"github.com/pandanode/pandanode/node/wire"
 )
-
-// What was dated ahead is taken in turns that fit, however large it is.
-func TestFutureFits(t *testing.T) {
-	w := newWorld(t, 72)
-	a, c := w.device("a"), w.device("c")
-	w.found(a, wire.PolicyOpen)
-	w.join(c)
-	w.run(time.Minute)
-	var deps []wire.EntryHash
-	for h := range a.m.logs.heads {
-		deps = append(deps, h)
-	}
-	slices.SortFunc(deps, func(x, y wire.EntryHash) int { return slices.Compare(x[:], y[:]) })
-	for i := range 60 {
-		var k wire.TKey
-		k.ID[0] = byte(i)
-		for j := range 2000 {
-			var d wire.DeviceID
-			d[0], d[1] = byte(j>>8), byte(j)
-			k.Wraps = append(k.Wraps, wire.Wrap{Device: d, Sealed: make([]byte, 80)})
-		}
-		raw := c.forge(wire.KindTKey, &k, deps, func(e *wire.Entry) {
-			e.HLC = uint64(crdt.HLCFromTime(w.now.Add(maxAhead + 30*time.Second)))
-		})
-		if _, err := a.step(Entries{Entries: [][]byte{raw}}); !errors.Is(err, ErrFuture) {
-			t.Fatal(err)
-		}
-	}
-	a.peak = 0
-	w.run(2 * time.Minute)
-	if a.peak > 4<<20 {
-		t.Errorf("a wrote %d bytes at once", a.peak)
-	}
-}
 
 // What several logs have to show after a restart is shown in one order.
 func TestOrderAfterRestart(t *testing.T) {

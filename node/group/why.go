@@ -47,7 +47,7 @@ func (m *Machine) Explain(now time.Time, id wire.MessageID) Explanation {
 		m.explainOwn(now, &e, it)
 	case it.facts.has(wasTold):
 		e.State = WhyRead
-		e.say("%s wrote it at %s, and it was shown here", m.nameOf(it.log.Device), stamp(it.hlc.Time()))
+		e.say("%s wrote it at %s, and it was shown here", m.nameOf(it.log.Device), stamp(it.dated().Time()))
 	default:
 		m.explainOthers(now, &e, it)
 	}
@@ -134,7 +134,7 @@ func (m *Machine) explainSealing(now time.Time, e *Explanation) {
 		e.say("this device is not in the roster")
 	case n == nil || epoch == nil:
 		e.say("the keys of the epoch this device stands in are gone")
-	case m.compareTree(now, epoch).gate:
+	case m.compareTree(epoch).gate:
 		e.say("the gate is closed: somebody who was removed is in the tree of keys, so that nobody seals")
 		e.then("the next commit opens it%s", m.healDue(now))
 	default:
@@ -181,7 +181,7 @@ func (m *Machine) explainOthers(now time.Time, e *Explanation, it *item) {
 		return
 	}
 	e.State = WhyUnread
-	e.say("%s wrote it at %s; its entry is here and its content is not", author, stamp(it.hlc.Time()))
+	e.say("%s wrote it at %s; its entry is here and its content is not", author, stamp(it.dated().Time()))
 	waiting := 0
 	for epoch, seals := range m.mail.waiting {
 		if !slices.ContainsFunc(seals, func(s rawSeal) bool { return s.Message == it.hash }) {

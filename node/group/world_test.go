@@ -95,6 +95,7 @@ type device struct {
 	rows   memRows
 	m      *Machine
 	inc    uint64
+	skew   time.Duration // of its clock
 	online bool
 	shown  []wire.MessageID // as notified, in order
 	wake   time.Time
@@ -180,7 +181,7 @@ func (d *device) open() {
 	d.w.t.Helper()
 	m, err := New(Config{
 		Genesis: d.w.genesis, Device: d.dev, LogKey: d.log, Incarnation: d.inc, Engine: MLS(1), Rand: d.w.rand, Rows: d.rows,
-	}, d.w.now)
+	}, d.clock())
 	if err != nil {
 		d.w.t.Fatalf("%s: opening: %v", d.name, err)
 	}
@@ -189,12 +190,15 @@ func (d *device) open() {
 	d.plan()
 }
 
+// clock is what the device's own clock says.
+func (d *device) clock() time.Time { return d.w.now.Add(d.skew) }
+
 // step gives an input to the machine and carries out what follows.
 func (d *device) step(in Input) (Outcome, error) {
 	if d.down {
 		return Outcome{}, errCrash
 	}
-	out, err := d.m.Step(d.w.now, in)
+	out, err := d.m.Step(d.clock(), in)
 	if cerr := d.carryOut(); cerr != nil {
 		return out, cerr
 	}
@@ -278,7 +282,10 @@ func (d *device) carryOut() error {
 // plan makes sure that the machine is woken when it wants.
 func (d *device) plan() {
 	at := d.m.NextWake()
-	if at.IsZero() || at.Equal(d.wake) {
+	if at.IsZero() {
+		return
+	}
+	if at = at.Add(-d.skew); at.Equal(d.wake) {
 		return
 	}
 	d.wake = at

@@ -1,0 +1,339 @@
+package group
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+const year = 365 * 24 * time.Hour
+
+// datesOf are the dates of what a device wrote that reads a set.
+func (d *device) datesOf(o *device) (out []time.Time) {
+	for _, it := range slices.SortedFunc(d.m.logs.items.all(), (*item).compare) {
+		if it.log.Device == o.dev.ID {
+			out = append(out, it.dated().Time())
+		}
+	}
+	return out
+}
+
+// A device whose clock is ahead for one message goes on in the same log, and is read at
+// once, before and after. So are those who build on what it wrote, and they give their
+// entries the right dates.
+func TestAheadForOneMessage(t *testing.T) {
+	for _, ahead := range []time.Duration{11 * time.Minute, time.Hour, year, 50 * year} {
+		t.Run(ahead.String(), func(t *testing.T) {
+			t.Parallel()
+			w, a, b, c := three(t, 770)
+			b.skew = ahead
+			b.send("ahead")
+			b.skew = 0
+			w.run(time.Second)
+			for i := range 3 {
+				for _, d := range []*device{a, b, c} {
+					d.send(fmt.Sprint(d.name, i))
+					w.run(time.Second)
+				}
+			}
+			logs := len(a.m.logs.lists)
+			w.run(time.Minute)
+			w.agree(a, b, c)
+			for _, d := range []*device{a, b, c} {
+				if got := d.texts(); len(got) != 10 {
+					t.Errorf("%s shows %v", d.name, got)
+				}
+				if len(d.m.logs.lists) != logs {
+					t.Errorf("%s knows %d logs, it was %d", d.name, len(d.m.logs.lists), logs)
+				}
+				wrong := 0
+				for _, o := range []*device{a, b, c} {
+					for _, at := range d.datesOf(o) {
+						if at.After(w.now.Add(maxAhead)) {
+							wrong++
+						}
+					}
+				}
+				if wrong > 2 { // the message, and a VOTE that was due
+					t.Errorf("%s has %d entries that are dated ahead", d.name, wrong)
+				}
+				before := d.m.state()
+				if d.open(); d.m.state() != before {
+					t.Errorf("%s differs after a restart", d.name)
+				}
+			}
+			if msgs, err := a.m.Messages(0, 0); err != nil || msgs[len(msgs)-1].Sent.After(w.now) {
+				t.Errorf("the last one was sent %v, %v", msgs[len(msgs)-1].Sent, err)
+			}
+		})
+	}
+}
+
+// A device that is behind, by a little or a year, reads and is read.
+func TestBehind(t *testing.T) {
+	for _, behind := range []time.Duration{11 * time.Minute, year, 50 * year} {
+		w, a, b, c := three(t, 771)
+		c.skew = -behind
+		c.open()
+		a.send("to who is behind")
+		w.run(time.Second)
+		c.send("from who is behind")
+		w.run(time.Minute)
+		w.agree(a, b, c)
+		for _, d := range []*device{a, b, c} {
+			if got := d.texts(); len(got) != 2 {
+				t.Errorf("%v behind: %s shows %v", behind, d.name, got)
+			}
+		}
+	}
+}
+
+// Somebody joins whose clock is a year off, or lets somebody in.
+func TestJoinWithAWrongClock(t *testing.T) {
+	for _, skew := range []time.Duration{-50 * year, -year, year, 50 * year} {
+		w := newWorld(t, 772)
+		a, b, c := w.device("anna"), w.device("ben"), w.device("carl")
+		a.skew, c.skew = skew, -skew
+		w.found(a, wire.PolicyOpen)
+		w.join(b)
+		w.join(c)
+		w.run(time.Minute)
+		w.agree(a, b, c)
+	}
+}
+
+// What a restart reads of packs and of single entries is in the order that it had, also
+// when much of it is dated before what it builds on.
+func TestPacksKeepDates(t *testing.T) {
+	w := newWorld(t, 773)
+	a, b := w.device("anna"), w.device("ben")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.run(time.Minute)
+	b.skew = 50 * year
+	b.send("ahead")
+	b.skew = 0
+	for i := range packSize + 100 {
+		a.send(fmt.Sprint("a ", i))
+		if i%3 == 0 {
+			w.run(10 * time.Millisecond)
+			b.send(fmt.Sprint("b ", i))
+		}
+	}
+	w.run(time.Minute)
+	for _, d := range []*device{a, b} {
+		if d.count(rowPack) == 0 {
+			t.Fatalf("%s has no packs", d.name)
+		}
+		want := d.m.state()
+		if got := d.restarted(); got != want {
+			t.Errorf("%s differs after a restart without packs", d.name)
+		}
+		if d.open(); d.m.state() != want {
+			t.Errorf("%s differs after a restart", d.name)
+		}
+	}
+}
+
+// A member that dates its entries to 2106 is nobody's clock: the others stay live in the
+// fork choice, what they write is dated as before, and the set is the same in any order.
+func TestHostileDates(t *testing.T) {
+	w, a, b, c := three(t, 774)
+	until := time.Date(2106, 1, 1, 0, 0, 0, 0, time.UTC)
+	c.online = false
+	vote := &wire.Vote{Position: a.m.own.Position}
+	first := c.forge(wire.KindVote, vote, a.m.logs.frontier(c.m.log, 16), func(e *wire.Entry) {
+		c.next(a)(e)
+		e.HLC = uint64(crdt.HLCFromTime(until))
+	})
+	a.must(Entries{Entries: [][]byte{first}})
+	w.run(time.Minute)
+	liar := a.m.logs.head(wire.LogID{Device: c.dev.ID, Incarnation: c.inc})
+	if liar == nil || liar.dated().Time() != until {
+		t.Fatalf("it is not in the set: %v", liar)
+	}
+	for _, d := range []*device{a, b} {
+		choice := choice{roster: d.m.roster, newest: d.m.heard()}
+		now := choice.now()
+		if now.Time().After(w.now.Add(maxAhead)) {
+			t.Errorf("%s believes that it is %v", d.name, now)
+		}
+		for _, o := range []*device{a, b, c} {
+			if !choice.isLive(o.dev.User, now) {
+				t.Errorf("%s takes %s for gone", d.name, o.name)
+			}
+		}
+	}
+	a.send("still now")
+	w.run(time.Minute)
+	b.send("now too")
+	w.run(time.Minute)
+	for _, d := range []*device{a, b} {
+		dates := d.datesOf(d)
+		if last := dates[len(dates)-1]; last.After(w.now) || last.Before(w.now.Add(-5*time.Minute)) {
+			t.Errorf("%s dates what it writes %v", d.name, last)
+		}
+	}
+	// Somebody who gets all of it in another order has the same.
+	entries, _, err := a.m.EntriesAfter(b.dev.ID, nil, wire.EntryHash{}, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Reverse(entries)
+	e := w.device("emil")
+	e.online = false
+	e.open()
+	for range 2 {
+		for _, raw := range entries {
+			_, _ = e.step(Entries{Entries: [][]byte{raw}})
+		}
+	}
+	if !slices.Equal(e.m.logs.marks(), a.m.logs.marks()) || e.m.choose().id != a.m.choose().id {
+		t.Error("in another order it comes to something else")
+	}
+	for it := range a.m.logs.items.all() {
+		if o := e.m.logs.items.at(it.hash); o == nil || o.hlc != it.hlc || o.dated() != it.dated() {
+			t.Errorf("entry %v has another place or date: %v, %v", it.hash, o, it)
+		}
+	}
+	last := c.forge(wire.KindVote, vote, nil, func(e *wire.Entry) {
+		c.next(a)(e)
+		e.HLC = uint64(endOfTime)
+	})
+	if _, err := a.step(Entries{Entries: [][]byte{last}}); !errors.Is(err, ErrFuture) {
+		t.Errorf("dated after the end of time: %v", err)
+	}
+}
+
+// Who wrote ahead once and was silent since is not live for ever, nor are the others gone.
+func TestAheadAndThenSilent(t *testing.T) {
+	w, a, b, c := three(t, 775)
+	c.skew = year
+	c.send("ahead")
+	c.skew = 0
+	w.run(time.Second)
+	c.send("right again")
+	w.run(time.Minute)
+	c.down = true
+	for range 20 {
+		w.now = w.now.Add(24 * time.Hour)
+		a.send("day")
+		w.run(time.Minute)
+		b.send("day")
+		w.run(time.Minute)
+	}
+	choice := choice{roster: a.m.roster, newest: a.m.heard()}
+	if now := choice.now(); choice.isLive(c.dev.User, now) || !choice.isLive(b.dev.User, now) {
+		t.Errorf("as of %v: %v", now, a.m.heard())
+	}
+}
+
+// A request that somebody wrote down with a clock that was ahead, and one that was denied
+// so, keep nobody waiting for a year.
+func TestRequestsDatedAhead(t *testing.T) {
+	w, a, b, c := closed(t, 776, wire.PolicyRequest)
+	d := w.device("dora")
+	b.skew = year
+	b.open()
+	d.open()
+	d.must(Join{})
+	b.must(JoinAsked{Request: *d.m.request})
+	b.skew = 0
+	b.open()
+	w.run(2 * time.Minute)
+	if got := a.m.Requests(w.now); len(got) != 1 || got[0].Asked.After(w.now) {
+		t.Fatalf("before the admin there are %+v, refused: %v, %v", got, d.errs, a.m.roster.asking[d.dev.User])
+	}
+	a.skew = year
+	a.must(Deny{User: d.dev.User})
+	a.skew = 0
+	d.online = false
+	w.run(denialFor + time.Hour)
+	a.must(JoinAsked{Request: *d.m.request})
+	if got := a.m.Requests(w.now); len(got) != 1 {
+		t.Fatalf("after the denial there are %+v", got)
+	}
+	d.online = true
+	a.must(Approve{User: d.dev.User})
+	w.run(time.Hour) // it asks now and then
+	w.agree(a, b, c, d)
+}
+
+// An invite is over by the date of the addition, whatever dates that builds on.
+func TestInvitesInADraggedGroup(t *testing.T) {
+	w, a, b, c := closed(t, 777, wire.PolicyInvite)
+	b.skew = 50 * year
+	b.send("ahead")
+	b.skew = 0
+	w.run(time.Minute)
+	link := a.mustInvite(func(i *wire.Invite) { i.Expires = uint64(w.now.Add(time.Hour).UnixMilli()) })
+	w.run(time.Minute)
+	d, e := w.device("dora"), w.device("emil")
+	d.open()
+	e.open()
+	d.online, e.online = false, false
+	b.must(JoinAsked{Request: d.asks(&link)})
+	w.run(time.Hour)
+	if _, err := c.step(JoinAsked{Request: e.asks(&link)}); !errors.Is(err, ErrInviteExpired) {
+		t.Errorf("after its end: %v", err)
+	}
+	if !a.m.roster.has(d.dev.ID) || a.m.roster.has(e.dev.ID) {
+		t.Errorf("who is in is not who came in time: %v, %v, %v", a.m.roster.has(d.dev.ID), a.m.roster.has(e.dev.ID), d.errs)
+	}
+}
+
+// Seals of who is far behind are kept as long as others'; and what it wrote waits in
+// mailboxes for who lacks it.
+func TestBehindIsNotOld(t *testing.T) {
+	w, a, b, c := three(t, 778)
+	c.down = true
+	b.skew = -50 * year
+	b.open()
+	id := b.send("from 1976")
+	w.run(time.Minute)
+	a.m.duty.daily = time.Time{}
+	a.must(Tick{})
+	if n := len(must(a.m.SealsFor(b.dev.ID, []wire.MessageID{id}))); n == 0 {
+		t.Error("its seal is gone")
+	}
+	if !slices.ContainsFunc(a.m.unproven(w.now), func(it *item) bool { return it.hash == id }) {
+		t.Error("nobody keeps it for carl")
+	}
+	_ = c
+}
+
+// Forty restores and forty jumps of the clock mute nobody.
+func TestRestoresAndJumps(t *testing.T) {
+	w, a, b, c := three(t, 779)
+	want := 0
+	for i := range 40 {
+		old := maps.Clone(b.rows)
+		b.skew = time.Duration(i+1) * 30 * 24 * time.Hour
+		b.open()
+		b.send(fmt.Sprint("ahead ", i))
+		w.run(2 * time.Second)
+		b.skew = 0
+		if i%2 == 0 {
+			b.rows = old
+			b.inc = w.rand.Uint64()
+		}
+		b.open()
+		w.run(time.Minute)
+		b.send(fmt.Sprint("right ", i))
+		want += 2
+		w.run(time.Minute)
+	}
+	w.run(10 * time.Minute)
+	w.agree(a, b, c)
+	for _, d := range []*device{a, b, c} {
+		if got := d.texts(); len(got) != want {
+			t.Errorf("%s shows %d messages, want %d", d.name, len(got), want)
+		}
+	}
+}
