@@ -1,0 +1,210 @@
+package roster
+
+import (
+	"slices"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// add carries out an addition, unless it is void.
+//
+// What speaks against one are its blockers: standing losses that hit it or what it rests
+// on, those that made its author's own addition void, and of an invite those of its
+// signer's. An addition that has some stays, with the role member at best, if a member
+// adopts it (see adopted): who serves an invite is a clerk, and any member who was there
+// can vouch for whom it let in. Else the removal of one member, back-dated by an admin,
+// would throw out everybody who came in through that member.
+func (s *resolution) add(to *Roster, x *Op) {
+	if ops := s.removals(x); len(ops) > 0 {
+		s.turnAway(to, x, ops[0], s.besides(x))
+		return
+	}
+	isIn := s.isIn(to, x)
+	blockers := s.blockers(to, x, isIn)
+	need := wire.RoleMember
+	sound := isIn && len(blockers) == 0
+	switch {
+	case x.Why == wire.WhyRole:
+		need = wire.RoleAdmin
+		sound = sound && s.mayStill(to, x)
+	case x.Why == wire.WhyInvite && !s.inviteHolds(to, x):
+		need, sound = wire.RoleAdmin, false
+	}
+	sound = sound && (x.Role > wire.RoleAdmin || s.standsFor(x))
+	role := x.Role
+	if !sound {
+		if len(blockers) == 0 || !s.adopted(to, x, blockers, need) {
+			against := blockers
+			if len(against) == 0 {
+				against = s.besides(x)
+			}
+			s.turnAway(to, x, earliest(blockers), against)
+			return
+		}
+		role = max(role, wire.RoleMember)
+		to.adopted = to.adopted.with(x.Hash, x)
+	}
+	s.letIn(to, x, role)
+}
+
+// letIn carries out an addition that counts. Of concurrent ones of one user the highest
+// role counts.
+func (s *resolution) letIn(to *Roster, x *Op, role wire.Role) {
+	to.additions = to.additions.with(x.Target, append(slices.Clip(to.additions.at(x.Target)), x))
+	if x.Why == wire.WhyInvite {
+		i := to.invites.at(x.Invite.ID)
+		i.uses, i.open = i.uses.with(x.Claim, x), i.open.without(x.Claim)
+		to.invites = to.invites.with(x.Invite.ID, i)
+	}
+	u, in := to.users.get(x.Target)
+	if in && !(role < u.Role && u.grant != nil && u.grant.Type == wire.OpAdd && s.concurrent(u.grant.Ref, x.Ref)) {
+		to.void = to.void.with(x.Hash, Void{Op: x})
+		return
+	}
+	if !in {
+		u = User{ID: x.Target}
+	}
+	u.Role, u.Since, u.grant = role, x, x
+	to.bringIn(u, x)
+	to.counted = to.counted.with(x.Subject, true)
+	to.gone = to.gone.without(x.Target)
+	to.asking = to.asking.without(x.Target)
+}
+
+// turnAway notes that an addition is void, and keeps its claim open.
+func (s *resolution) turnAway(to *Roster, x, by *Op, against []*Op) {
+	to.void = to.void.with(x.Hash, Void{x, by})
+	to.lost = to.lost.with(x.Target, against)
+	if x.Why == wire.WhyInvite {
+		i := to.invites.at(x.Invite.ID)
+		i.open = i.open.with(x.Claim, Void{x, by})
+		to.invites = to.invites.with(x.Invite.ID, i)
+	}
+}
+
+// removals are standing removals of whom an addition brings in, concurrent to it: an
+// addition counts only if it follows every removal of that user or device.
+func (s *resolution) removals(x *Op) (out []*Op) {
+	for _, lists := range s.losses.lists(x.Target, x.Subject) {
+		for _, l := range lists {
+			for _, q := range s.concurrentIn(l.ops, l.log, x.Ref) {
+				if q.Type == wire.OpRemove || q.Type == wire.OpDeviceRevoke {
+					out = append(out, q)
+					break
+				}
+			}
+		}
+	}
+	slices.SortFunc(out, (*Op).compare)
+	return out
+}
+
+// besides are, of each log, the first standing loss that an operation does not know, nor
+// it the operation.
+func (s *resolution) besides(x *Op) (out []*Op) {
+	for log, ops := range s.losses.byLog {
+		if c := s.concurrentIn(ops, log, x.Ref); len(c) > 0 {
+			out = append(out, c[0])
+		}
+	}
+	slices.SortFunc(out, (*Op).compare)
+	return out
+}
+
+// blockers are what speaks against an addition.
+func (s *resolution) blockers(to *Roster, x *Op, isIn bool) []*Op {
+	out := s.hitting(s.losses, x)
+	if !isIn {
+		out = append(out, to.lost.at(x.User)...)
+	}
+	switch x.Why {
+	case wire.WhyRole:
+		out = append(out, s.undermining(s.losses, x)...)
+	case wire.WhyInvite:
+		out = append(out, s.againstSigner(s.losses, x)...)
+		if i := s.issue(x); i != nil && to.void.has(i.Hash) {
+			out = append(out, s.undermining(s.losses, i)...)
+		}
+	}
+	slices.SortFunc(out, (*Op).compare)
+	return slices.Compact(out)
+}
+
+// issue is the operation that gave out the invite of an addition.
+func (s *resolution) issue(x *Op) *Op { return s.issued[x.Invite.ID] }
+
+// againstSigner are losses of the right to give out invites, of whoever signed that of an
+// addition, that neither know the invite nor the addition, nor it them.
+func (s *resolution) againstSigner(ix *lossIndex, x *Op) (out []*Op) {
+	i := s.issue(x)
+	for _, l := range ix.byUser[x.Invite.Signer] {
+		for _, q := range s.concurrentIn(l.ops, l.log, x.Ref) {
+			if (q.Type != wire.OpRole || q.Role > wire.RoleAdmin) && (i == nil || !s.knows(q.Ref, i.Ref)) {
+				out = append(out, q)
+				break // of one log the first says most
+			}
+		}
+	}
+	return out
+}
+
+// inviteHolds says whether nothing speaks against the invite of an addition.
+func (s *resolution) inviteHolds(to *Roster, x *Op) bool {
+	i := s.issue(x)
+	return len(s.againstSigner(s.losses, x)) == 0 && (i == nil || !to.void.has(i.Hash))
+}
+
+// adopted says whether a member stands by an addition: one, neither its author nor whom it
+// brings in, who by what counts of the addition's past could have made it, who has it in
+// its past in an entry that knows of nothing against it, and who had not lost the right to
+// by then.
+func (s *resolution) adopted(to *Roster, x *Op, blockers []*Op, need wire.Role) bool {
+	for _, q := range blockers {
+		s.ask(x.Ref, q.Ref)
+	}
+	for u, logs := range s.byUser {
+		if u != x.User && u != x.Target && s.roleIn(to, u, x.Ref) <= need && s.standsBy(to, logs, x, blockers, need) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *resolution) standsBy(to *Roster, logs []int, x *Op, blockers []*Op, need wire.Role) bool {
+	for _, log := range logs {
+		end := s.rightUntil(to, log, need, s.upTo[log])
+		from := max(s.firstWith(log, x.Ref, end), s.logs[log].From+1)
+		if from > end {
+			continue
+		}
+		for _, q := range blockers {
+			end = min(end, s.firstWith(log, q.Ref, end)-1)
+		}
+		if from <= end && s.consistent(Ref{log, end}) {
+			return true
+		}
+	}
+	return false
+}
+
+// rightUntil is the last entry of a log that every standing loss which ends the log, or
+// lowers its user below a role, has in its past.
+func (r *Resolver) rightUntil(to *Roster, log int, need wire.Role, end uint64) uint64 {
+	l := r.logs[log]
+	for _, q := range to.authority.at(l.User) {
+		if q.loss() && (q.Type != wire.OpRole || q.Role > need) {
+			end = min(end, r.history.Seen(q.Ref, log))
+		}
+	}
+	for _, q := range to.revocations.at(l.Device) {
+		end = min(end, r.history.Seen(q.Ref, log))
+	}
+	return end
+}
+
+func earliest(ops []*Op) *Op {
+	if len(ops) == 0 {
+		return nil
+	}
+	return slices.MinFunc(ops, (*Op).compare)
+}

@@ -1,0 +1,63 @@
+package roster
+
+import "github.com/pandanode/pandanode/node/wire"
+
+// Owed says whether a message is owed to the members: its author could write as far as it
+// knew, which view, the roster of the record's past, says; and it is in, or every loss that
+// ended its log or took its right to write has the record in its past, or another member
+// had the record without knowing of that loss. So what somebody acknowledged stays owed
+// whatever anybody dates back, and who is out says nothing that nobody had.
+func (r *Resolver) Owed(to, view *Roster, rec Ref) bool {
+	l := r.logs[rec.Log]
+	d, has := view.devices.get(l.Device)
+	if !has || d.User != l.User || view.roleOf(l.User) > wire.RoleMember {
+		return false
+	}
+	in := to.users.has(l.User)
+	var against []*Op
+	if !in || !to.devices.has(l.Device) {
+		for _, q := range to.authority.at(l.User) {
+			if q.ends(l.User, l.Device) && !r.knows(rec, q.Ref) {
+				against = append(against, q)
+			}
+		}
+		for _, q := range to.revocations.at(l.Device) {
+			if !r.knows(rec, q.Ref) {
+				against = append(against, q)
+			}
+		}
+	}
+	if len(against) == 0 && !in {
+		if against = to.lost.at(l.User); len(against) == 0 {
+			return false // nobody who counts ever let it in
+		}
+	}
+	for _, q := range to.authority.at(l.User) {
+		if q.Type == wire.OpRole && q.lowers && q.Role == wire.RoleReadOnly && r.concurrent(q.Ref, rec) {
+			against = append(against, q)
+		}
+	}
+	for _, q := range against {
+		if !r.knows(q.Ref, rec) && !r.acknowledged(to, rec, l.User, q) {
+			return false
+		}
+	}
+	return true
+}
+
+// acknowledged says whether another member had a record before it knew of a loss.
+func (r *Resolver) acknowledged(to *Roster, rec Ref, author wire.UserID, q *Op) bool {
+	for u, logs := range r.byUser {
+		if u == author || !r.memberIn(to, u, rec) {
+			continue
+		}
+		for _, log := range logs {
+			end := r.rightUntil(to, log, wire.RoleReadOnly, to.limit(r, log))
+			from := max(r.firstWith(log, rec, end), r.logs[log].From+1)
+			if from <= end && from < r.firstWith(log, q.Ref, end) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,187 @@
+package roster
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Genesis is what a group begins with.
+type Genesis struct {
+	ID      wire.GroupID
+	Founder wire.UserID
+	Device  wire.DeviceID // the founder's first
+	Policy  wire.Policy
+}
+
+// FoundersIncarnation is the incarnation of the first log of the founder's first device.
+func FoundersIncarnation(g wire.GroupID) uint64 { return binary.BigEndian.Uint64(g[:8]) }
+
+// FirstIncarnation is the incarnation of the first log of a device, by the hash of the
+// operation that added it.
+func FirstIncarnation(h wire.EntryHash) uint64 { return binary.BigEndian.Uint64(h[:8]) }
+
+// Resolver resolves rosters of a history that grows. The rosters that it gives are
+// functions of the set of entries alone: not of the order in which they came.
+type Resolver struct {
+	genesis Genesis
+	history History
+	logs    []Log // of the history, as they were when they came
+
+	byUser   map[wire.UserID][]int
+	byDevice map[wire.DeviceID][]int
+	ops      []*Op         // permitted ones, in order
+	ofLog    map[int][]*Op // all, ascending
+	prio     map[wire.UserID]priority
+}
+
+// New gives a resolver of a history, which holds no operations yet.
+func New(g Genesis, h History) *Resolver {
+	return &Resolver{
+		genesis: g, history: h, byUser: map[wire.UserID][]int{}, byDevice: map[wire.DeviceID][]int{},
+		ofLog: map[int][]*Op{}, prio: map[wire.UserID]priority{},
+	}
+}
+
+// priority is a hash of a user: an order among users that none of them chooses for the
+// occasion.
+type priority wire.Hash
+
+func (p priority) less(q priority) bool { return bytes.Compare(p[:], q[:]) < 0 }
+
+func (r *Resolver) priority(u wire.UserID) priority {
+	p, ok := r.prio[u]
+	if !ok {
+		p = priority(wire.HashOf(wire.DomainPrio, r.genesis.ID[:], u[:]))
+		r.prio[u] = p
+	}
+	return p
+}
+
+func (r *Resolver) byPriority(a, b *Op) int {
+	p, q := r.priority(a.User), r.priority(b.User)
+	if c := bytes.Compare(p[:], q[:]); c != 0 {
+		return c
+	}
+	return bytes.Compare(a.Hash[:], b.Hash[:])
+}
+
+// all is up to where each log of the history counts.
+func (r *Resolver) all() []uint64 {
+	out := make([]uint64, len(r.logs))
+	for i := range out {
+		out[i] = r.history.Log(i).Len
+	}
+	return out
+}
+
+// before is up to where each log lies in the past of an entry, the entry apart.
+func (r *Resolver) before(e Ref) []uint64 {
+	out := make([]uint64, len(r.logs))
+	for i := range out {
+		out[i] = r.history.Seen(e, i)
+	}
+	out[e.Log]--
+	return out
+}
+
+// resolution is the work on one set of entries: those of the history up to a place in
+// each log.
+type resolution struct {
+	*Resolver
+	upTo  []uint64
+	first *witnesses // what the first pass found; nil in it
+
+	losses    *lossIndex            // that stand
+	authority map[wire.UserID][]*Op // grants and losses that stand, by whom they are about
+	stand     map[*Op]bool          // the same, all
+	issued    map[wire.InviteID]*Op // operations that gave out invites
+	restsOf   map[*Op][]*Op
+	took      []taken
+
+	asked map[Ref]bool
+}
+
+// resolve finds the roster of a set of entries.
+//
+// It goes over the losses twice. What users knew decides some conflicts, and who counts as
+// a witness depends on who was taken out: so a first pass decides without witnesses, and
+// whoever it takes out is none in the second.
+func (r *Resolver) resolve(upTo []uint64) *Roster {
+	s := &resolution{Resolver: r, upTo: upTo, restsOf: map[*Op][]*Op{}, asked: map[Ref]bool{}}
+	ops := slices.DeleteFunc(slices.Clone(r.ops), func(x *Op) bool { return x.Seq > upTo[x.Log] })
+	s.first = s.firstPass(ops)
+	consistent := make([]*Op, 0, len(ops))
+	var beside []*Op
+	for _, x := range ops {
+		if s.consistent(x.Ref) {
+			consistent = append(consistent, x)
+		} else {
+			beside = append(beside, x)
+		}
+	}
+	var kept []*Op
+	for {
+		live := slices.DeleteFunc(slices.Clone(consistent), func(x *Op) bool { return slices.Contains(kept, x) })
+		to := s.carryOut(live, s.standing(live))
+		back := s.lastOwner(to)
+		if back == nil {
+			for _, x := range beside {
+				to.void = to.void.with(x.Hash, Void{Op: x})
+			}
+			to.kept = kept
+			to.asked = s.lastAsked()
+			return to
+		}
+		kept = append(kept, back)
+	}
+}
+
+// firstPass finds who can be a witness.
+func (s *resolution) firstPass(ops []*Op) *witnesses {
+	w := &witnesses{
+		losses: newLossIndex(), adds: map[wire.UserID][]*Op{}, limits: make([]uint64, len(s.upTo)),
+		primary: map[int]bool{}, admitted: map[wire.DeviceID][]*Op{},
+	}
+	stand := s.standing(ops)
+	for _, q := range stand {
+		if q.loss() && len(s.hitting(s.losses, q)) == 0 {
+			w.losses.add(q)
+		}
+	}
+	for _, y := range ops {
+		if y.Type == wire.OpAdd {
+			w.adds[y.Target] = append(w.adds[y.Target], y)
+		}
+		if y.Type == wire.OpAdd || y.Type == wire.OpDeviceAdd {
+			w.admitted[y.Subject] = append(w.admitted[y.Subject], y)
+		}
+	}
+	s.issued = map[wire.InviteID]*Op{}
+	for _, x := range ops {
+		if x.Type == wire.OpInvite && s.issued[x.Invite.ID] == nil {
+			s.issued[x.Invite.ID] = x
+		}
+	}
+	return w
+}
+
+// ask notes that the answer of witnesses between entries mattered.
+func (s *resolution) ask(refs ...Ref) {
+	for _, e := range refs {
+		s.asked[e] = true
+	}
+}
+
+// lastAsked gives those of them that are in no other's past: an entry that has all these
+// in its past has nothing to say that was not heard.
+func (s *resolution) lastAsked() (out []Ref) {
+	for e := range s.asked {
+		if !slices.ContainsFunc(out, func(f Ref) bool { return s.knows(f, e) }) {
+			out = append(slices.DeleteFunc(out, func(f Ref) bool { return s.knows(e, f) }), e)
+		}
+	}
+	return out
+}
