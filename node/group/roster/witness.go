@@ -238,7 +238,9 @@ func (s *resolution) consistent(x Ref) bool {
 		if log == x.Log || f.Seq > s.upTo[log] || s.knows(f, x) {
 			continue
 		}
-		known := func(u wire.UserID) bool { return s.addedIn(u, func(y *Op) bool { return s.knows(x, y.Ref) }) }
+		known := func(u wire.UserID) bool {
+			return s.addedIn(u, func(y *Op) bool { return y.Ref != x && s.knows(x, y.Ref) })
+		}
 		if s.count(f, x, l.User, known) > 0 {
 			return false
 		}
