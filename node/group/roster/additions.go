@@ -131,6 +131,7 @@ func (s *resolution) blockers(to *Roster, x *Op, isIn bool) []*Op {
 }
 
 // issue is the operation that gave out the invite of an addition.
+// One that has all in its past is applied without a list of them: its invite holds.
 func (s *resolution) issue(x *Op) *Op { return s.issued[x.Invite.ID] }
 
 // againstSigner are losses of the right to give out invites, of whoever signed that of an

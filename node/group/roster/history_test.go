@@ -3,6 +3,7 @@ package roster
 import (
 	"crypto/sha256"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -228,6 +229,137 @@ func (w *world) readEntry(t testing.TB, line string, hashes []wire.EntryHash, i 
 	e.op = op
 }
 
+// reordered gives the same set as it comes in another order.
+func (m *memory) reordered(order []*entry) (*memory, map[*entry]*entry) {
+	out, now := newMemory(), map[*entry]*entry{}
+	to := make([]int, len(m.logs))
+	for _, e := range order {
+		l := m.logs[e.ref.Log]
+		if _, ok := out.index[l.LogID]; !ok {
+			to[e.ref.Log] = len(out.logs)
+			out.index[l.LogID] = len(out.logs)
+			out.logs = append(out.logs, Log{LogID: l.LogID, User: l.User})
+			out.entries = append(out.entries, nil)
+		}
+		f := &entry{ref: Ref{to[e.ref.Log], e.ref.Seq}, hlc: e.hlc, record: e.record, hash: e.hash, past: make([]uint64, len(out.logs))}
+		for log, seq := range e.past {
+			if seq > 0 {
+				f.past[to[log]] = seq
+			}
+		}
+		if e.op != nil {
+			op := *e.op
+			op.Ref = f.ref
+			f.op = &op
+		}
+		out.entries[f.ref.Log] = append(out.entries[f.ref.Log], f)
+		out.logs[f.ref.Log].Len = f.ref.Seq
+		out.order = append(out.order, f)
+		now[e] = f
+	}
+	return out, now
+}
+
+// shuffle draws a causal order of a set.
+func (m *memory) shuffle(r *rand.Rand) []*entry {
+	have := make([]uint64, len(m.logs))
+	left, out := slices.Clone(m.order), make([]*entry, 0, len(m.order))
+	for len(left) > 0 {
+		ready := slices.DeleteFunc(slices.Clone(left), func(e *entry) bool {
+			for log, seq := range e.past {
+				if log == e.ref.Log {
+					seq--
+				}
+				if have[log] < seq {
+					return true
+				}
+			}
+			return false
+		})
+		e := ready[r.IntN(len(ready))]
+		have[e.ref.Log] = e.ref.Seq
+		out = append(out, e)
+		left = slices.DeleteFunc(left, func(f *entry) bool { return f == e })
+	}
+	return out
+}
+
+// fingerprint tells all that a roster says.
+func fingerprint(to *Roster) string {
+	var b strings.Builder
+	hash := func(x *Op) string {
+		if x == nil {
+			return "-"
+		}
+		return fmt.Sprintf("%x", x.Hash[:4])
+	}
+	hashes := func(xs []*Op) string {
+		out := make([]string, len(xs))
+		for i, x := range xs {
+			out[i] = hash(x)
+		}
+		slices.Sort(out)
+		return strings.Join(out, " ")
+	}
+	for u := range to.Users {
+		devices := slices.Clone(u.Devices)
+		slices.SortFunc(devices, func(a, b wire.DeviceID) int { return slices.Compare(a[:], b[:]) })
+		fmt.Fprintf(&b, "user %x %v since %s grant %s added %d devices %x\n", u.ID[:4], u.Role, hash(u.Since), hash(u.grant), u.added, devices)
+	}
+	for d := range to.Devices {
+		fmt.Fprintf(&b, "device %x of %x by %s\n", d.ID[:4], d.User[:4], hash(d.By))
+	}
+	for v := range to.Void {
+		fmt.Fprintf(&b, "void %s by %s\n", hash(v.Op), hash(v.By))
+	}
+	to.gone.all(func(u wire.UserID, by *Op) bool { fmt.Fprintf(&b, "gone %x by %s\n", u[:4], hash(by)); return true })
+	to.revoked.all(func(d wire.DeviceID, by *Op) bool {
+		fmt.Fprintf(&b, "revoked %x by %s\n", d[:4], hash(by))
+		return true
+	})
+	to.adopted.all(func(_ wire.EntryHash, x *Op) bool { fmt.Fprintf(&b, "adopted %s\n", hash(x)); return true })
+	to.asking.all(func(u wire.UserID, a Asking) bool {
+		fmt.Fprintf(&b, "asking %x by %s denied %s\n", u[:4], hash(a.By), hash(a.Denied))
+		return true
+	})
+	to.profile.all(func(f field, xs []*Op) bool { fmt.Fprintf(&b, "field %x %s\n", f[:1], hashes(xs)); return true })
+	to.invites.all(func(i wire.InviteID, s Invitation) bool {
+		fmt.Fprintf(&b, "invite %x by %s revoked %s used %d\n", i[:4], hash(s.Issued), hash(s.Revoked), s.Uses())
+		return true
+	})
+	for x := range to.OpenClaims {
+		fmt.Fprintf(&b, "claim of %s\n", hash(x))
+	}
+	to.counted.all(func(d wire.DeviceID, _ bool) bool { fmt.Fprintf(&b, "counted %x\n", d[:4]); return true })
+	to.additions.all(func(u wire.UserID, xs []*Op) bool {
+		fmt.Fprintf(&b, "additions of %x %s\n", u[:4], hashes(xs))
+		return true
+	})
+	to.authority.all(func(u wire.UserID, xs []*Op) bool {
+		fmt.Fprintf(&b, "authority of %x %s\n", u[:4], hashes(xs))
+		return true
+	})
+	to.revocations.all(func(d wire.DeviceID, xs []*Op) bool {
+		fmt.Fprintf(&b, "revocations of %x %s\n", d[:4], hashes(xs))
+		return true
+	})
+	to.lost.all(func(u wire.UserID, xs []*Op) bool { fmt.Fprintf(&b, "lost %x %s\n", u[:4], hashes(xs)); return true })
+	fmt.Fprintf(&b, "kept %s\ncancelled %s\nowners %d\n", hashes(to.kept), hashes(to.cancelled), to.owners)
+	return b.String()
+}
+
+// owedOf lists the records that are owed, by hash.
+func (p *player) owedOf() (out []string) {
+	to := p.r.Roster()
+	for _, e := range p.all.order {
+		if e.record && p.now.logs[e.ref.Log].Len >= e.ref.Seq && p.r.Owed(to, p.r.At(e.ref), e.ref) {
+			out = append(out, fmt.Sprintf("%x", e.hash[:4]))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // play gives a resolver the operations of a history that grows entry by entry.
 func play(m *memory) *player {
 	p := &player{all: m, now: &memory{index: map[wire.LogID]int{}, entries: m.entries}, ops: map[*entry]*Op{}}
@@ -245,7 +377,7 @@ type player struct {
 
 // next shows one entry.
 func (p *player) next(e *entry) {
-	for len(p.now.logs) < len(p.all.logs) {
+	for len(p.now.logs) <= e.ref.Log {
 		l := p.all.logs[len(p.now.logs)]
 		l.Len = 0
 		p.now.logs = append(p.now.logs, l)

@@ -1,37 +1,244 @@
 package roster
 
-// limit is up to where a log counts in the set that the roster is of.
-func (to *Roster) limit(r *Resolver, log int) uint64 { return r.history.Log(log).Len }
+import (
+	"encoding/binary"
+	"slices"
+	"sort"
 
-// Add takes in an operation that is in the history, judges it in its own past, and gives
-// it back. All operations in its past were added before it.
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// An operation that has all others in its past is concurrent to none: no loss hits it and
+// it hits nothing, so it is applied on top of the roster that there is. This is the usual
+// case, and costs nothing that grows with the group. Its own view, the roster of its past,
+// is then the same roster too.
+//
+// What witnesses said may change with any entry that comes in. But an entry that has in
+// its past all that was asked about (Roster.asked) had both sides, and has nothing to say.
+// So the answers are the same in two sets of entries that hold the same operations and
+// differ in such entries alone. All else is resolved from scratch.
+
+// maxKept bounds the rosters of pasts that are kept, in operations: one resolved from
+// scratch shares nothing with others.
+const maxKept = 50_000
+
+// view is a roster of the entries up to a place in each log.
+type view struct {
+	roster *Roster
+	upTo   []uint64
+	weight int
+}
+
+// Add takes in an operation that is in the history now, judges it in its own past, and
+// gives it back. All operations in its past were added before it.
 func (r *Resolver) Add(op Op) *Op {
 	r.grow()
 	x := &op
-	view := r.At(x.Ref)
-	x.judgement = r.judge(view, x)
-	r.take(x)
+	past := r.viewAt(x.Ref)
+	x.judgement = r.judge(past.roster, x)
+	if !x.permitted {
+		r.note(x.Ref)
+		return x
+	}
+	r.insert(x)
+	after := past.roster.then(r, x)
+	r.extend(x, after, past.roster)
+	seen := slices.Clone(past.upTo)
+	seen[x.Log]++
+	r.keep(headsKey([]*Op{x}), view{after, seen, 8})
+	r.heads = append(slices.DeleteFunc(r.heads, func(y *Op) bool { return r.knows(x.Ref, y.Ref) }), x)
 	return x
 }
 
-func (r *Resolver) take(x *Op) {
+// insert puts an operation in its place in the order.
+func (r *Resolver) insert(x *Op) {
 	r.ofLog[x.Log] = append(r.ofLog[x.Log], x)
-	if !x.permitted {
-		return
-	}
 	n := len(r.ops)
 	r.ops = append(r.ops, x)
 	for ; n > 0 && r.ops[n-1].compare(x) > 0; n-- {
 		r.ops[n] = r.ops[n-1]
 	}
 	r.ops[n] = x
+	if x.Type == wire.OpAdd || x.Type == wire.OpDeviceAdd {
+		r.begins[wire.LogID{Device: x.Subject, Incarnation: FirstIncarnation(x.Hash)}] = true
+	}
 }
 
-// At is the roster of an entry's past.
-func (r *Resolver) At(e Ref) *Roster { r.grow(); return r.resolve(r.before(e)) }
+// Note takes in an entry of the history that is no operation.
+func (r *Resolver) Note(e Ref) {
+	r.grow()
+	r.note(e)
+}
 
-// Roster is that of the whole history.
-func (r *Resolver) Roster() *Roster { r.grow(); return r.resolve(r.all()) }
+func (r *Resolver) note(e Ref) {
+	if r.current != nil && !r.saysNothing(r.current, e) {
+		r.current = nil
+	}
+}
 
-// Note takes in an entry that is no operation.
-func (r *Resolver) Note(Ref) { r.grow() }
+// Recount says that other entries count than before: there is evidence against a log, or
+// somebody named an entry of one.
+func (r *Resolver) Recount() {
+	r.grow()
+	r.current = nil
+}
+
+// Roster is that of all entries that count.
+func (r *Resolver) Roster() *Roster {
+	r.grow()
+	if r.current == nil {
+		upTo := r.all()
+		r.current = r.resolve(upTo)
+		r.keep(headsKey(r.headsOf(upTo)), view{r.current, upTo, len(r.ops) + 8})
+	}
+	return r.current
+}
+
+// At is the roster of an entry's past, the entry apart.
+func (r *Resolver) At(e Ref) *Roster {
+	r.grow()
+	return r.viewAt(e).roster
+}
+
+// extend brings the current roster up to date with a new operation, or drops it.
+func (r *Resolver) extend(x *Op, after, past *Roster) {
+	to := r.current
+	if to == nil {
+		return
+	}
+	r.current = nil
+	if slices.ContainsFunc(r.heads, func(y *Op) bool { return !r.knows(x.Ref, y.Ref) }) ||
+		!r.saysNothing(to, x.Ref) || len(to.kept) > 0 && (x.loss() || x.grants()) || !r.restSaysNothing(to, x.Ref) {
+		return
+	}
+	if to == past {
+		r.current = after
+	} else {
+		r.current = to.then(r, x)
+	}
+}
+
+// saysNothing says whether an entry changes nothing about the answers that a roster
+// depends on: it had all that was asked about, and knows the operations in the other logs
+// of its device.
+func (r *Resolver) saysNothing(to *Roster, e Ref) bool {
+	if slices.ContainsFunc(to.asked, func(a Ref) bool { return !r.knows(e, a) }) {
+		return false
+	}
+	device := r.logs[e.Log].Device
+	for _, log := range r.byDevice[device] {
+		if ops := r.ofLog[log]; log != e.Log && len(ops) > 0 && !r.knows(e, ops[len(ops)-1].Ref) {
+			return false
+		}
+	}
+	return len(to.asked) == 0 || !r.begins[r.logs[e.Log].LogID] || len(r.byDevice[device]) == 1
+}
+
+// restSaysNothing says the same of all entries that are not in the past of one.
+func (r *Resolver) restSaysNothing(to *Roster, x Ref) bool {
+	rest := r.byDevice[r.logs[x.Log].Device]
+	if len(to.asked) > 0 {
+		rest = nil
+		for log := range r.logs {
+			rest = append(rest, log)
+		}
+	}
+	for _, log := range rest {
+		next := Ref{log, max(r.history.Seen(x, log), r.logs[log].From) + 1}
+		if next.Seq <= r.history.Log(log).Len && (!r.saysNothing(to, next) || r.logs[log].Device == r.logs[x.Log].Device) {
+			return false
+		}
+	}
+	return true
+}
+
+// viewAt gives the roster of an entry's past.
+func (r *Resolver) viewAt(e Ref) view {
+	upTo := r.before(e)
+	heads := r.headsOf(upTo)
+	key := headsKey(heads)
+	if v, ok := r.views[key]; ok && r.same(v, upTo) {
+		return view{v.roster, upTo, 0}
+	}
+	to := r.resolve(upTo)
+	v := view{to, upTo, len(r.ops) + 8}
+	r.keep(key, v)
+	return v
+}
+
+// same says whether a view is that of other places in the logs too, which hold the same
+// operations.
+func (r *Resolver) same(v view, upTo []uint64) bool {
+	for log, to := range upTo {
+		if len(v.roster.asked) == 0 && len(r.byDevice[r.logs[log].Device]) == 1 {
+			continue
+		}
+		at := uint64(0)
+		if log < len(v.upTo) {
+			at = v.upTo[log]
+		}
+		if at == to {
+			continue
+		}
+		// Of entries behind each other the first knows least.
+		if next := (Ref{log, max(min(at, to), r.logs[log].From) + 1}); !r.saysNothing(v.roster, next) {
+			return false
+		}
+	}
+	return true
+}
+
+// headsOf gives, of the operations up to a place in each log, those that are in no other's
+// past.
+func (r *Resolver) headsOf(upTo []uint64) []*Op {
+	var last []*Op
+	for log, ops := range r.ofLog {
+		if n := sort.Search(len(ops), func(i int) bool { return ops[i].Seq > upTo[log] }); n > 0 {
+			last = append(last, ops[n-1])
+		}
+	}
+	slices.SortFunc(last, func(a, b *Op) int { return b.compare(a) })
+	heads := last[:0]
+	for _, x := range last {
+		if !slices.ContainsFunc(heads, func(y *Op) bool { return r.knows(y.Ref, x.Ref) }) {
+			heads = append(heads, x)
+		}
+	}
+	return heads
+}
+
+func headsKey(heads []*Op) string {
+	b := make([]byte, 0, 32*len(heads))
+	for _, x := range heads {
+		b = append(b, x.Hash[:]...)
+	}
+	return string(binary.BigEndian.AppendUint32(b, uint32(len(heads)))) //nolint:gosec // not so many
+}
+
+// keep keeps a view in the place of the oldest.
+func (r *Resolver) keep(key string, v view) {
+	if old, ok := r.views[key]; ok {
+		r.weight -= old.weight
+	} else {
+		r.keys = append(r.keys, key)
+	}
+	r.views[key] = v
+	r.weight += v.weight
+	for r.weight > maxKept && len(r.keys) > 1 {
+		r.weight -= r.views[r.keys[0]].weight
+		delete(r.views, r.keys[0])
+		r.keys = r.keys[1:]
+	}
+}
+
+// then is the roster after an operation that has all in its past that this one is of.
+func (to *Roster) then(r *Resolver, x *Op) *Roster {
+	next := *to
+	s := &resolution{Resolver: r, losses: newLossIndex(), stand: map[*Op]bool{}, restsOf: map[*Op][]*Op{}, asked: map[Ref]bool{}}
+	if (x.loss() || x.grants()) && (x.need > wire.RoleAdmin || r.roleBy(to.authority.at(x.User), x.User, x) <= x.need) {
+		s.stand[x] = true
+		next.noteStanding(x)
+	}
+	s.apply(&next, x)
+	return &next
+}

@@ -52,7 +52,7 @@ func (r *Resolver) acknowledged(to *Roster, rec Ref, author wire.UserID, q *Op) 
 			continue
 		}
 		for _, log := range logs {
-			end := r.rightUntil(to, log, wire.RoleReadOnly, to.limit(r, log))
+			end := r.rightUntil(to, log, wire.RoleReadOnly, r.history.Log(log).Len)
 			from := max(r.firstWith(log, rec, end), r.logs[log].From+1)
 			if from <= end && from < r.firstWith(log, q.Ref, end) {
 				return true

@@ -33,15 +33,23 @@ type Resolver struct {
 	byUser   map[wire.UserID][]int
 	byDevice map[wire.DeviceID][]int
 	ops      []*Op         // permitted ones, in order
-	ofLog    map[int][]*Op // all, ascending
+	ofLog    map[int][]*Op // the same, ascending
 	prio     map[wire.UserID]priority
+	begins   map[wire.LogID]bool // what may be the first log of its device
+
+	current *Roster // nil: resolve it again
+	heads   []*Op   // operations that are in no other's past
+	views   map[string]view
+	keys    []string // of them, oldest first
+	weight  int
 }
 
 // New gives a resolver of a history, which holds no operations yet.
 func New(g Genesis, h History) *Resolver {
 	return &Resolver{
 		genesis: g, history: h, byUser: map[wire.UserID][]int{}, byDevice: map[wire.DeviceID][]int{},
-		ofLog: map[int][]*Op{}, prio: map[wire.UserID]priority{},
+		ofLog: map[int][]*Op{}, prio: map[wire.UserID]priority{}, views: map[string]view{},
+		begins: map[wire.LogID]bool{{Device: g.Device, Incarnation: FoundersIncarnation(g.ID)}: true},
 	}
 }
 
