@@ -22,8 +22,8 @@ import (
 // and of two nodes with one port each would get half of the other's calls. Each address is
 // therefore tried first, without sharing.
 
-// ErrListen says that of a kind of addresses none can be listened on.
-var ErrListen = errors.New("an address to listen on is taken")
+// ErrListen says that of IPv4 or of IPv6 no address is left to listen on.
+var ErrListen = errors.New("no address is left to listen on")
 
 // unheard is an address of the configuration that the node does not listen on.
 type unheard struct {
@@ -62,7 +62,7 @@ func (u unheard) absent() bool {
 // ErrListen: of IPv4 or of IPv6 nothing is left that the machine has.
 func listenable(ctx context.Context, addrs []multiaddr.Multiaddr) (free []multiaddr.Multiaddr, taken []unheard, err error) {
 	left := make(map[int]int)
-	lost := make(map[int][]error)
+	lost := make(map[int][]string)
 	for _, a := range addrs {
 		u := unheard{a, tryListen(ctx, a)}
 		family := a[0].Protocol().Code
@@ -73,17 +73,13 @@ func listenable(ctx context.Context, addrs []multiaddr.Multiaddr) (free []multia
 		case u.absent():
 		default:
 			taken = append(taken, u)
-			lost[family] = append(lost[family], errors.New(u.String()))
+			lost[family] = append(lost[family], u.String())
 		}
 	}
-	var errs []error
 	for family, why := range lost {
 		if left[family] == 0 {
-			errs = append(errs, why...)
+			return nil, nil, fmt.Errorf("%w: %s", ErrListen, strings.Join(why, "; "))
 		}
-	}
-	if len(errs) > 0 {
-		return nil, nil, fmt.Errorf("%w: %w", ErrListen, errors.Join(errs...))
 	}
 	if len(free) == 0 {
 		return nil, nil, fmt.Errorf("%w: this machine has neither IPv4 nor IPv6", ErrListen)

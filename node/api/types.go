@@ -67,9 +67,9 @@ type Status struct {
 	Home     string           `json:"home"`
 	Started  time.Time        `json:"started"`
 	Uptime   Duration         `json:"uptime"`
-	Listen   []string         `json:"listen"` // multiaddrs, with the peer ID: what another node can take as bootstrap
+	Listen   []string         `json:"listen"`                  // multiaddrs, with the peer ID: what another node can take as bootstrap
 	Unheard  []string         `json:"not_listening,omitempty"` // addresses of the configuration that it does not listen on, and why
-	Peers    int              `json:"peers"`  // connected
+	Peers    int              `json:"peers"`                   // connected
 	Sources  map[Source]int   `json:"sources"`
 	DHT      int              `json:"dht_peers"` // peers in the routing table
 	Groups   []Group          `json:"groups"`
