@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -13,6 +14,9 @@ import (
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
+
+// reachChecks is how often a minute a peer may ask whether it can be called.
+const reachChecks = 3
 
 // newHost makes the libp2p host: QUIC and TCP, no other transport. It listens on these
 // addresses.
@@ -63,6 +67,7 @@ func newHost(cfg Config, listen []multiaddr.Multiaddr, me *self) (host.Host, err
 		carried,
 		libp2p.EnableHolePunching(),
 		libp2p.EnableNATService(), // tells others whether they can be called
+		libp2p.AutoNATServiceRateLimit(maxInbound(cfg.Connections), reachChecks, time.Minute),
 		libp2p.DisableMetrics(),
 	)...)
 	if err != nil {

@@ -87,8 +87,8 @@ func fromOnePlace(connections int) rcmgr.Option {
 // How many connections a second an address and its network may open for long. When all
 // devices behind it come back at once, as after the power did, each has some tries.
 const (
-	addressPerSecond = 2
-	networkPerSecond = 8
+	addressPerSecond = 8
+	networkPerSecond = 16
 	triesAtOnce      = 4 // for each connection that may be open
 )
 
@@ -134,6 +134,15 @@ func newResourceManager(connections int) (network.ResourceManager, error) {
 			Conns:         rcmgr.LimitVal(maxInbound(connections) + maxOutbound(connections)),
 			ConnsInbound:  rcmgr.LimitVal(maxInbound(connections)),
 			ConnsOutbound: rcmgr.LimitVal(maxOutbound(connections)),
+			FD:            rcmgr.LimitVal(max(resourceFiles, maxInbound(connections)+maxOutbound(connections))),
+		},
+		// As many may be in their handshake: else one address that never ends one would
+		// keep everybody out.
+		Transient: rcmgr.ResourceLimits{
+			Conns:         rcmgr.LimitVal(maxInbound(connections) + maxOutbound(connections)),
+			ConnsInbound:  rcmgr.LimitVal(maxInbound(connections)),
+			ConnsOutbound: rcmgr.LimitVal(maxOutbound(connections)),
+			FD:            rcmgr.LimitVal(maxInbound(connections) + maxOutbound(connections)),
 		},
 		PeerDefault:         rcmgr.ResourceLimits{Conns: maxPeerConns, ConnsInbound: maxPeerConns, ConnsOutbound: maxPeerConns},
 		ProtocolPeerDefault: rcmgr.ResourceLimits{StreamsInbound: maxProtocolStreams},

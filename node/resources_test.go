@@ -108,16 +108,24 @@ type throng struct {
 func (c *throng) open(from string, most int) int {
 	c.Helper()
 	for n := range most {
-		s, err := c.rm.OpenConnection(network.DirInbound, false, multiaddr.StringCast(from+"/udp/4001/quic-v1"))
-		if err != nil {
+		if !c.begin(from) {
 			return n
 		}
-		c.scopes = append(c.scopes, s)
+		s := c.scopes[len(c.scopes)-1]
 		if err := s.SetPeer(peer.ID(fmt.Sprint("peer ", len(c.scopes)))); err != nil {
 			c.Fatal(err)
 		}
 	}
 	return most
+}
+
+// begin opens a connection whose handshake does not end.
+func (c *throng) begin(from string) bool {
+	s, err := c.rm.OpenConnection(network.DirInbound, true, multiaddr.StringCast(from+"/tcp/4001"))
+	if err == nil {
+		c.scopes = append(c.scopes, s)
+	}
+	return err == nil
 }
 
 func (c *throng) leave() {
@@ -151,6 +159,12 @@ func TestConnectionsOfOnePlace(t *testing.T) {
 			}
 			if got := c.open(at.elsewhere, all); got != min(address, all-network) {
 				t.Errorf("%s, %d connections: %d of elsewhere when one network has all that it may, want %d", name, connections, got, all-network)
+			}
+			c.leave()
+			for c.begin(at.home) {
+			}
+			if got := c.open(at.elsewhere, minConnections); len(c.scopes) != address+got || got != minConnections {
+				t.Errorf("%s, %d connections: %d of elsewhere beside %d that never end their handshake", name, connections, got, len(c.scopes)-got)
 			}
 			c.leave()
 			if err := rm.Close(); err != nil {
