@@ -23,8 +23,9 @@ import (
 )
 
 // openBadger opens the database at path. Sealed values do not compress; without compression blocks are read where they
-// are mapped, and a block cache would only cost memory.
-func openBadger(path string, o Options) (db *badger.DB, err error) {
+// are mapped, and a block cache would only cost memory. For reading alone nothing is written, so that a full disk ends
+// nobody.
+func openBadger(path string, o Options, reading bool) (db *badger.DB, err error) {
 	defer recovered(&err, "opening")
 	opt := badger.DefaultOptions(path)
 	opt.SyncWrites = true
@@ -41,8 +42,17 @@ func openBadger(path string, o Options) (db *badger.DB, err error) {
 	opt.VerifyValueChecksum = true
 	opt.MetricsEnabled = false
 	opt.Logger = badgerLog{o.logger()}
+	opt.BypassLockGuard = true // the store has a lock of its own, and opens the database for writing beside one that is read
+	opt.ReadOnly = reading
 	if err := checkTables(path, opt); err != nil {
 		return nil, err
+	}
+	if reading {
+		mend, cut := cutLogs(path)
+		if cut != nil {
+			return nil, cut
+		}
+		defer func() { err = errors.Join(err, mend()) }()
 	}
 	db, err = badger.Open(opt)
 	if err != nil {
@@ -61,7 +71,12 @@ func (o Options) memTable() int64 { return o.maxBatch() * 100 / 15 }
 // reserve is how much space has to be left on the disk for a transaction to begin. Badger maps its files into memory and
 // writes there: where the disk is full, the kernel ends the process. So nothing is begun that might not fit: the log of a
 // memory table, its table, and a compaction.
-func (o Options) reserve() uint64 { return uint64(6 * o.memTable()) }
+func (o Options) reserve() uint64 {
+	if o.keep != 0 {
+		return o.keep
+	}
+	return uint64(6 * o.memTable())
+}
 
 // roomIn gives ErrNoSpace if a file system has less than the reserve left.
 func roomIn(dir string, reserve uint64) error {

@@ -68,7 +68,7 @@ func TestEveryFileThatEverWas(t *testing.T) {
 		m[id][string(value)] = true
 	}
 	for i := range images {
-		db := must(openBadger(filepath.Join(past, fmt.Sprint(i)), o))(t)
+		db := must(openBadger(filepath.Join(past, fmt.Sprint(i)), o, false))(t)
 		check(t, db.View(func(txn *badger.Txn) error {
 			it := txn.NewIterator(badger.IteratorOptions{AllVersions: true})
 			defer it.Close()

@@ -26,6 +26,8 @@ type Options struct {
 
 	// Logger gets what Badger has to say: errors and warnings as warnings, the rest at debug level. Nil discards it.
 	Logger *slog.Logger
+
+	keep uint64 // bytes of the reserve; tests only. 0: what follows from MaxBatch
 }
 
 const (

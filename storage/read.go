@@ -132,11 +132,20 @@ func (s *Store) Compact() (err error) {
 	}
 	defer s.active.Done()
 	defer recovered(&err, "compacting")
-	if err := s.db.Flatten(1); err != nil {
+	if err := roomIn(s.dir, s.keep); err != nil {
+		return err
+	}
+	s.writeMu.Lock()
+	err = s.unwait()
+	s.writeMu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := s.db.Load().Flatten(1); err != nil {
 		return corrupt("compacting: %w", err)
 	}
 	for {
-		switch err := s.db.RunValueLogGC(0.5); {
+		switch err := s.db.Load().RunValueLogGC(0.5); {
 		case errors.Is(err, badger.ErrNoRewrite), errors.Is(err, badger.ErrRejected):
 			return nil
 		case err != nil:
@@ -148,7 +157,7 @@ func (s *Store) Compact() (err error) {
 // stored reads what is under a key in Badger.
 func (s *Store) stored(key []byte) (value []byte, err error) {
 	defer recovered(&err, "reading")
-	txn := s.db.NewTransaction(false)
+	txn := s.db.Load().NewTransaction(false)
 	defer txn.Discard()
 	return get(txn, key)
 }
@@ -173,7 +182,7 @@ func get(txn *badger.Txn, key []byte) ([]byte, error) {
 var errStop = errors.New("stop")
 
 func (s *Store) iterate(prefix, from []byte, fn func(*badger.Item) error) error {
-	txn := s.db.NewTransaction(false)
+	txn := s.db.Load().NewTransaction(false)
 	defer txn.Discard()
 	return iterate(txn, prefix, from, fn)
 }

@@ -16,7 +16,7 @@ func (s *Store) Size() (Size, error) {
 	}
 	defer s.active.Done()
 	size := Size{Reserve: s.keep}
-	size.Tables, size.ValueLog = s.db.Size()
+	size.Tables, size.ValueLog = s.db.Load().Size()
 	size.Free, size.FreeKnown = freeSpace(s.dir)
 	return size, nil
 }

@@ -467,7 +467,7 @@ func TestDroppedVaultStaysUnreadable(t *testing.T) {
 	l, ring, err := readKeys(past, testOptions())
 	check(t, err)
 	defer l.kek.wipe()
-	db := must(openBadger(filepath.Join(past, "db"), testOptions()))(t)
+	db := must(openBadger(filepath.Join(past, "db"), testOptions(), false))(t)
 	defer db.Close()
 	tried := 0
 	check(t, db.View(func(txn *badger.Txn) error {
@@ -526,7 +526,7 @@ func TestVerifyFindsTampering(t *testing.T) {
 			old = raw(s, "a")
 			check(t, s.Apply(Batch{Writes: []Write{put("a", "1")}}))
 			content(t, s)
-			check(t, s.db.Update(func(txn *badger.Txn) error { return tamper(s, txn) }))
+			check(t, s.db.Load().Update(func(txn *badger.Txn) error { return tamper(s, txn) }))
 			wantErr(t, s.Verify(), ErrCorrupt)
 			for k, want := range map[string]string{"a": "1", "b": "2", "c": "3", "x": ""} {
 				if got, err := s.Get([]byte(k)); err == nil && string(got) != want {
@@ -593,7 +593,7 @@ func TestNoncesAreUnique(t *testing.T) {
 	}
 	seen := make(map[string]bool)
 	total := 0
-	check(t, s.db.View(func(txn *badger.Txn) error {
+	check(t, s.db.Load().View(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{AllVersions: true, Prefix: []byte{classRecord}})
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {

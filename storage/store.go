@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -22,7 +23,7 @@ type Store struct {
 	keep uint64   // bytes that a transaction leaves free on the disk
 	file *os.File // holds the directory's lock
 	tip  *os.File
-	db   *badger.DB
+	db   atomic.Pointer[badger.DB]
 	data *sealer
 	sums *secret
 
@@ -35,6 +36,8 @@ type Store struct {
 	writeMu sync.Mutex // held by the writer, one at a time
 	head    head
 	failed  error
+	waits   *Options   // the database is open for reading alone, until there is room to open it like this
+	former  *badger.DB // what was open then, and may still be read
 
 	lifeMu sync.Mutex
 	closed bool
@@ -102,10 +105,12 @@ func (s *Store) create(o Options) (err error) {
 	if s.tip, err = openTip(dir); err != nil {
 		return err
 	}
-	if s.db, err = openBadger(filepath.Join(dir, "db"), o); err != nil {
+	db, err := openBadger(filepath.Join(dir, "db"), o, false)
+	if err != nil {
 		return err
 	}
-	if err := s.db.Update(func(t *badger.Txn) error {
+	s.db.Store(db)
+	if err := db.Update(func(t *badger.Txn) error {
 		return errors.Join(t.Set(keyID, idRecord(s.ring.store)), t.Set(keyHead, s.sealHead(s.head)))
 	}); err != nil {
 		return fmt.Errorf("storage: %w", err)
@@ -121,7 +126,8 @@ func (s *Store) create(o Options) (err error) {
 	return nil
 }
 
-// Open opens the store in dir. Errors: ErrNotInitialised, ErrInUse, ErrLocked, ErrWrongPassphrase, ErrSchemaNewer,
+// Open opens the store in dir. With less space than writing takes it is opened for reading alone; [Store.Apply] gives
+// ErrNoSpace then, and opens it for writing as soon as there is room. Errors: ErrNotInitialised, ErrInUse, ErrLocked, ErrWrongPassphrase, ErrSchemaNewer,
 // ErrForeign, ErrCorrupt, ErrNoSpace. It checks keys, the head and the checksums of the files, not every record: see [Store.Verify].
 func Open(dir string, o Options) (*Store, error) { return open(dir, o, nil) }
 
@@ -155,25 +161,50 @@ func (s *Store) open(o Options) (err error) {
 		return corrupt("the database is missing")
 	}
 	s.derive()
-	if err := roomIn(dir, s.keep); err != nil {
-		return err
+	full := roomIn(dir, s.keep)
+	if full != nil {
+		if s.ring.schema < schema || roomIn(dir, leastRoom) != nil {
+			return full
+		}
+		s.waits = &o
 	}
 	if s.tip, err = openTip(dir); err != nil {
 		return err
 	}
-	if s.db, err = openBadger(filepath.Join(dir, "db"), o); err != nil {
+	db, err := openBadger(filepath.Join(dir, "db"), o, full != nil)
+	if err != nil {
 		return err
 	}
+	s.db.Store(db)
 	if err := s.checkHead(); err != nil {
 		return err
+	}
+	if full != nil {
+		o.logger().Warn("the store is open for reading alone until there is more space", "why", full)
+		return nil
 	}
 	if err := s.migrate(); err != nil {
 		return err
 	}
-	if err := s.forgetEmptyVaults(); err != nil {
+	return s.forgetEmptyVaults()
+}
+
+// leastRoom is how much has to be free for a store to be opened at all: a node that has
+// less can keep no log, and not even say what is wrong.
+const leastRoom = 1 << 20
+
+// unwait opens the database for writing, if it is not and there is room by now. Who reads
+// goes on reading what was open before. s.writeMu is held.
+func (s *Store) unwait() error {
+	if s.waits == nil {
+		return nil
+	}
+	db, err := openBadger(filepath.Join(s.dir, "db"), *s.waits, false)
+	if err != nil {
 		return err
 	}
-	return nil
+	s.former, s.waits = s.db.Swap(db), nil
+	return s.forgetEmptyVaults()
 }
 
 // checkHead reads the database's id and head and compares them with keys.
@@ -238,7 +269,7 @@ func (s *Store) Close() error {
 	}
 	s.active.Wait()
 	var err error
-	if s.failed == nil && s.head != s.ring.anchor {
+	if s.failed == nil && s.waits == nil && s.head != s.ring.anchor {
 		err = s.replaceKeys(nil, nil)
 	}
 	return errors.Join(err, s.release())
@@ -246,8 +277,10 @@ func (s *Store) Close() error {
 
 // release lets go of whatever was acquired.
 func (s *Store) release() (err error) {
-	if s.db != nil {
-		err = closeBadger(s.db)
+	for _, db := range []*badger.DB{s.former, s.db.Load()} {
+		if db != nil {
+			err = errors.Join(err, closeBadger(db))
+		}
 	}
 	if s.tip != nil {
 		err = errors.Join(err, s.tip.Close())

@@ -24,7 +24,7 @@ func TestCheckReportsEach(t *testing.T) {
 	if n, got := report(); n != 5 || len(got) != 0 {
 		t.Fatalf("%d records, %q", n, got)
 	}
-	check(t, s.db.Update(func(txn *badger.Txn) error {
+	check(t, s.db.Load().Update(func(txn *badger.Txn) error {
 		check(t, txn.Set(recordKey([]byte("a")), []byte("anything at all")))
 		check(t, txn.Set(recordKey([]byte("b")), []byte{schema, inData, 1}))
 		check(t, txn.Delete(recordKey([]byte("c"))))

@@ -97,6 +97,9 @@ func (s *Store) commit(group []*request) {
 		err = roomIn(s.dir, s.keep)
 	}
 	if err == nil {
+		err = s.unwait()
+	}
+	if err == nil {
 		err = s.transact(group)
 	}
 	if len(group) > 1 && (errors.Is(err, ErrTooLarge) || errors.Is(err, errSplit)) {
@@ -123,7 +126,7 @@ func (s *Store) transact(group []*request) (err error) {
 	defer recovered(&err, "writing")
 	t := &transaction{
 		Store:   s,
-		txn:     s.db.NewTransaction(true),
+		txn:     s.db.Load().NewTransaction(true),
 		head:    s.head,
 		added:   make(map[VaultID]*vault),
 		dropped: make(map[VaultID]bool),

@@ -307,6 +307,54 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// TestLittleSpace: a node starts where little space is left, after a stop and after a kill,
+// and shows what it has; it takes no message, and goes on by itself when there is room.
+func TestLittleSpace(t *testing.T) {
+	dir, _ := mounted(t, "600m")
+	l := newLone(t, filepath.Join(dir, "home"), filepath.Join(shortDir(t), "key"))
+	if err := l.up(); err != nil {
+		t.Fatal(err)
+	}
+	l.found()
+	for round, end := range []func() error{func() error { return l.stop(20 * time.Second) }, l.kill, l.kill} {
+		for i := range 5 {
+			if err := l.say(fmt.Sprint("round ", round, " message ", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		filler := fill(t, dir, []uint64{150 << 20, 60 << 20, 3 << 20}[round])
+		if err := l.up(); err != nil {
+			t.Fatalf("round %d: starting with little space: %v", round, err)
+		}
+		if err := l.shows(); err != nil {
+			t.Errorf("round %d: %v", round, err)
+		}
+		if err := l.say("no room"); exitOf(err) != api.ExitLimited || !strings.Contains(err.Error(), "space") {
+			t.Errorf("round %d: sending: %v; want exit code %d and a word about space", round, unexpected(err), api.ExitLimited)
+		}
+		if round == 1 { // in order, and again
+			if err := l.stop(20 * time.Second); err != nil {
+				t.Errorf("stopping: %v", err)
+			}
+			if err := l.up(); err != nil {
+				t.Fatalf("starting once more: %v", err)
+			}
+		}
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.say(fmt.Sprint("room again ", round)); err != nil {
+			t.Errorf("round %d: after space was freed: %v", round, err)
+		}
+		if err := l.shows(); err != nil {
+			t.Errorf("round %d: %v", round, err)
+		}
+	}
+}
+
 // TestReadOnly: a node whose home cannot be written says so and changes nothing.
 func TestReadOnly(t *testing.T) {
 	dir, writable := mounted(t, "400m")
