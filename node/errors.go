@@ -38,5 +38,8 @@ var (
 	ErrDenied = errors.New("the group denied the request")
 )
 
+// ErrWrongPassphrase says that the store does not open with what was given.
+var ErrWrongPassphrase = storage.ErrWrongPassphrase
+
 // errCrashed ends a loop at a boundary where a test lets it crash.
 var errCrashed = errors.New("crashed by a test")

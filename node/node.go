@@ -47,6 +47,7 @@ type Config struct {
 	// knows which groups this device is in.
 	GroupMetrics bool
 	TraceFile    string                                    // that spans of joins, commits and catch-up are appended to, as lines of JSON; empty: none
+	Serving      func(yes bool)                            // called by Run when the local API can be used, and when the node begins to close; nil: nobody is told
 	Version      string                                    // of the program, for people
 	Logger       *slog.Logger                              // nil: nothing is logged
 	NewHost      func(...libp2p.Option) (host.Host, error) // makes the host in libp2p's place, with the device's peer key; for simulated networks
@@ -82,6 +83,9 @@ func (c *Config) validate() error {
 		c.Connections = defaultConnections
 	case c.Connections < minConnections:
 		return fmt.Errorf("%w: %d connections are too few: at least %d", ErrInvalid, c.Connections, minConnections)
+	}
+	if c.Serving == nil {
+		c.Serving = func(bool) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -324,6 +328,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, n.Close())
 	}
+	n.cfg.Serving(true)
 	select {
 	case <-ctx.Done():
 	case <-stopped:
@@ -331,6 +336,7 @@ func (n *Node) Run(ctx context.Context) error {
 	case err = <-n.failed:
 	case err = <-ended:
 	}
+	n.cfg.Serving(false)
 	end()
 	return errors.Join(err, n.Close())
 }

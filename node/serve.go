@@ -865,7 +865,7 @@ func APIError(err error) error {
 		{syscall.EROFS, api.CodeNotPermitted, "make the home writable"},
 		{fs.ErrPermission, api.CodeNotPermitted, "make the home writable for this user"},
 		{ErrListen, api.CodeConflict, "end the program that has the port, or name another one in listen of the configuration"},
-		{storage.ErrInUse, api.CodeConflict, "stop the other node first: pandanode stop"},
+		{storage.ErrInUse, api.CodeConflict, "wait until that process has ended, or end it"},
 		{storage.ErrNotInitialised, api.CodeNotFound, "pandanode init"},
 		{storage.ErrForeign, api.CodeCorrupt, "put back the keys file that belongs to this home"},
 		{storage.ErrTooLarge, api.CodeLimited, ""},

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -231,7 +230,7 @@ func (p *hostProc) kill() {
 	if p.cmd == nil {
 		return
 	}
-	_ = syscall.Kill(p.cmd.Process.Pid, syscall.SIGKILL) // it may be gone
+	_ = p.cmd.Process.Kill() // it may be gone
 	<-p.done
 	p.cmd = nil
 }

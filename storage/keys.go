@@ -283,11 +283,3 @@ func writeKeys(dir string, file []byte, at func(point string)) error {
 	at("keys: after the rename")
 	return syncDir(dir)
 }
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -25,10 +25,15 @@ type app struct {
 
 	home string // --home
 	json bool   // --json
+
+	args  []string        // all of them
+	flags *pflag.FlagSet  // of the command that runs
+	done  <-chan struct{} // closed when somebody asks the command to end
 }
 
 // run carries out a command and gives its exit code.
 func (a *app) run(ctx context.Context, args []string) int {
+	a.args, a.done = args, ctx.Done()
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(a.in)
@@ -41,11 +46,13 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if _, ours := errors.AsType[*failure](err); !ours { // cobra's, about the arguments
 		err = api.Errorf(api.CodeInvalid, "%v", err).WithHint("%s --help", cmd.CommandPath())
 	}
-	a.complain(err)
-	return simCode(err, api.ExitCode(err))
+	err = brokenOff(ctx, a.absent(err))
+	a.complain(a.helping(err))
+	return exitCode(ctx, err)
 }
 
 func (a *app) root() *cobra.Command {
+	var asked bool // for the version
 	cmd := &cobra.Command{
 		Use:   "pandanode",
 		Short: "Group messaging without a server",
@@ -60,7 +67,15 @@ Start here:
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		PersistentPreRun:  func(cmd *cobra.Command, _ []string) { a.flags = cmd.Flags() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asked {
+				return a.printVersion()
+			}
+			return cmd.Help()
+		},
 	}
+	cmd.Flags().BoolVar(&asked, "version", false, "say which version this is")
 	cmd.PersistentFlags().StringVar(&a.home, "home", "", "directory of everything of this node (default: PANDANODE_HOME, else the XDG directories)")
 	cmd.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON: one object per line")
 	cmd.AddGroup(&cobra.Group{ID: "node", Title: "The node:"}, &cobra.Group{ID: "talk", Title: "Groups and messages:"}, &cobra.Group{ID: "rest", Title: "What is at rest:"})
@@ -77,6 +92,11 @@ Start here:
 		cmd.AddCommand(c)
 	}
 	cmd.AddCommand(a.demoCmd(), a.versionCmd(), a.debugCmd(), a.simCmd())
+	for _, opens := range [][]string{{"doctor"}, {"backup", "create"}, {"store", "stat"}, {"store", "verify"}, {"store", "compact"}, {"passphrase", "change"}} {
+		if c, _, err := cmd.Find(opens); err == nil { // always: they are constants
+			unlockFlags(c.Flags())
+		}
+	}
 	return cmd
 }
 
@@ -116,8 +136,11 @@ func (a *app) getenv(name string) string {
 	return ""
 }
 
-// config reads the configuration; flags go before the file.
+// config reads the configuration; flags go before the file. Nil: those of the command.
 func (a *app) config(flags map[string]string) (config.Paths, config.Config, error) {
+	if flags == nil && a.flags != nil {
+		flags = givenFlags(a.flags)
+	}
 	paths, err := config.Locate(a.home, a.getenv)
 	if err != nil {
 		return paths, config.Config{}, configError(err)
@@ -138,17 +161,13 @@ func configError(err error) error {
 
 // client gives a client of the node that runs on this home.
 func (a *app) client() (*api.Client, error) {
-	paths, c, err := a.config(nil)
+	_, c, err := a.config(nil)
 	if err != nil {
 		return nil, err
 	}
 	socket, err := config.FindSocket(c.DataDir)
 	if errors.Is(err, config.ErrNoSocket) {
-		e := api.Errorf(api.CodeUnavailable, "no node is running: %v", err).WithHint("pandanode run")
-		if _, err := os.Stat(paths.File); err != nil {
-			e = e.WithHint("pandanode init, then pandanode run")
-		}
-		return nil, e
+		return nil, api.Errorf(api.CodeUnavailable, "%s: %v", nobodyAnswers, err)
 	}
 	if err != nil {
 		return nil, err
@@ -156,11 +175,26 @@ func (a *app) client() (*api.Client, error) {
 	return api.NewClient(socket), nil
 }
 
+// atHome gives commands as they are to be typed for the home of this one.
+func (a *app) atHome(commands string) string {
+	if a.home == "" {
+		return commands
+	}
+	return strings.ReplaceAll(commands, "pandanode ", "pandanode --home "+word(a.home)+" ")
+}
+
+// helping has the hint of an error name the home of this command.
+func (a *app) helping(err error) error {
+	e := *api.AsError(err)
+	e.Hint = a.atHome(e.Hint)
+	return &e
+}
+
 // complain prints an error, for people or as JSON.
 func (a *app) complain(err error) {
 	e := api.AsError(err)
 	if a.json {
-		_ = json.NewEncoder(a.err).Encode(struct {
+		_ = lineTo(a.err, struct {
 			Error *api.Error `json:"error"`
 		}{e})
 		return

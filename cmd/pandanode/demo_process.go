@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -157,7 +156,7 @@ func (p *process) kill() error {
 	if p.cmd == nil {
 		return nil
 	}
-	err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	err := killGroup(p.cmd.Process)
 	<-p.done //nolint:errcheck // that it was killed
 	p.cmd = nil
 	return err
@@ -168,7 +167,7 @@ func (p *process) stop(limit time.Duration) error {
 	if p.cmd == nil {
 		return nil
 	}
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := terminate(p.cmd.Process); err != nil {
 		return fmt.Errorf("stopping %s: %w", p.name, err)
 	}
 	timer := time.NewTimer(limit)

@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pandanode/pandanode/node"
-	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/config"
 )
 
@@ -88,7 +87,7 @@ given here are written into the configuration file.`,
 		}
 		return a.show(initialised{Name: name, Data: c.DataDir, Config: paths.File}, func() {
 			a.facts("device", name, "data", c.DataDir, "configuration", paths.File)
-			a.note("next: pandanode run")
+			a.note("next: %s", a.atHome("pandanode run --detach"))
 		})
 	})
 	return cmd
@@ -169,50 +168,58 @@ func freePort(ctx context.Context, host string) (int, error) {
 }
 
 func (a *app) runCmd() *cobra.Command {
+	var detach, detached bool
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the node",
 		Long: `Run the node until it is interrupted, terminated or told to stop. Logs go to stderr.
+
+With --detach the node goes to the background: it asks for the passphrase first, and the
+command ends when the node is ready, or says why it is not. "pandanode stop" ends it. Its
+log is node.log in the directory of the node.
+
 Every flag is also a key of the configuration file and a variable PANDANODE_*; a flag goes
 before a variable, a variable before the file.`,
-		Example: "  pandanode run --bootstrap /ip4/192.0.2.7/udp/4001/quic-v1/p2p/12D3KooW...",
+		Example: "  pandanode run --detach\n  pandanode run --bootstrap /ip4/192.0.2.7/udp/4001/quic-v1/p2p/12D3KooW...",
 		Args:    cobra.NoArgs,
 	}
+	cmd.Flags().BoolVar(&detach, "detach", false, "go to the background once the node is ready")
+	cmd.Flags().BoolVar(&detached, detachedFlag, false, "be what --detach starts")
+	_ = cmd.Flags().MarkHidden(detachedFlag) // it is there
 	configFlags(cmd.Flags())
 	cmd.RunE = does(func(ctx context.Context, _ []string) error {
 		_, c, err := a.config(givenFlags(cmd.Flags()))
-		if err != nil {
+		switch {
+		case err != nil && !detached:
 			return err
+		case detached:
+			return a.runDetached(ctx, c, err)
+		case detach:
+			return a.detach(ctx, c)
 		}
-		return a.runNode(ctx, c)
+		return a.runNode(ctx, c, nil)
 	})
 	return cmd
 }
 
-func (a *app) runNode(ctx context.Context, c config.Config) error {
-	if _, err := os.Stat(c.DataDir); errors.Is(err, fs.ErrNotExist) {
-		return api.Errorf(api.CodeNotFound, "there is no node in %s", c.DataDir).WithHint("pandanode init")
-	}
+// nodeConfig is what the configuration says of the node, but for what needs the process.
+func (a *app) nodeConfig(c config.Config) (node.Config, error) {
 	socket, err := config.MakeSocket(c.DataDir, a.getenv)
 	if err != nil {
-		return explain(configError(err))
+		return node.Config{}, err
 	}
 	var mailbox *node.MailboxConfig // nil: this node keeps nothing for others
 	if c.IsMailbox {
 		if mailbox, err = mailboxConfig(c); err != nil {
-			return explain(configError(err))
+			return node.Config{}, err
 		}
 	}
-	n, err := node.Open(ctx, node.Config{
-		Home: c.DataDir, Passphrase: a.passphrase(c, false), KeyFile: c.KeyFile,
+	return node.Config{
+		Home: c.DataDir, KeyFile: c.KeyFile,
 		Listen: c.Listen, Bootstrap: c.Bootstrap, Connections: c.Limits.Connections,
 		RelayThrough: c.Relay.Through, RelayFor: node.RelayFor(c.Relay.For), MDNS: c.MDNS, Mailbox: mailbox,
 		Socket: socket, Metrics: c.Metrics.Address, GroupMetrics: c.Metrics.Groups, TraceFile: c.Trace.File, Version: version, Logger: a.logger(c.Log),
-	})
-	if err != nil {
-		return explain(err)
-	}
-	return explain(n.Run(ctx))
+	}, nil
 }
 
 // mailboxConfig is what the configuration says of keeping envelopes for others.

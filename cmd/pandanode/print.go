@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode"
+
+	"github.com/rivo/uniseg"
 )
 
 // Colours, as parameters of SGR.
@@ -33,7 +33,21 @@ func (a *app) note(format string, args ...any) {
 }
 
 // line prints one object as a line of JSON.
-func (a *app) line(v any) error { return json.NewEncoder(a.out).Encode(v) }
+func (a *app) line(v any) error { return lineTo(a.out, v) }
+
+// lineTo writes one object as a line of JSON. For a terminal, what could control it is
+// escaped; the object is the same.
+func lineTo(w io.Writer, v any) error {
+	if !isTerminal(w) {
+		return json.NewEncoder(w).Encode(v)
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(escaped(text), '\n'))
+	return err
+}
 
 // show prints one answer: as JSON, or with the function.
 func (a *app) show(v any, human func()) error {
@@ -55,9 +69,7 @@ func list[T any](a *app, items []T, header string, row func(T) []string) error {
 		}
 		return nil
 	}
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, strings.Join(strings.Fields(header), "\t"))
+	rows := [][]string{strings.Fields(header)}
 	for _, it := range items {
 		cells := row(it)
 		for i := range cells {
@@ -65,13 +77,10 @@ func list[T any](a *app, items []T, header string, row func(T) []string) error {
 				cells[i] = "-"
 			}
 		}
-		fmt.Fprintln(w, strings.Join(cells, "\t"))
+		rows = append(rows, cells)
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	for i, l := range strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n") {
-		if l = strings.TrimRight(l, " "); i == 0 {
+	for i, l := range columns(rows) {
+		if i == 0 {
 			l = a.paint(a.out, bold, l)
 		}
 		if _, err := fmt.Fprintln(a.out, l); err != nil {
@@ -79,6 +88,29 @@ func list[T any](a *app, items []T, header string, row func(T) []string) error {
 		}
 	}
 	return nil
+}
+
+// columns gives the lines of a table, with two spaces between its columns.
+func columns(rows [][]string) []string {
+	var widths []int
+	for _, cells := range rows {
+		for i, c := range cells {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], uniseg.StringWidth(c))
+		}
+	}
+	lines := make([]string, len(rows))
+	for r, cells := range rows {
+		var b strings.Builder
+		for i, c := range cells {
+			b.WriteString(c)
+			b.WriteString(strings.Repeat(" ", widths[i]-uniseg.StringWidth(c)+2))
+		}
+		lines[r] = strings.TrimRight(b.String(), " ")
+	}
+	return lines
 }
 
 // facts prints names and values in two columns; pairs without a value are left out.
@@ -94,21 +126,6 @@ func (a *app) facts(pairs ...string) {
 			fmt.Fprintf(a.out, "%s  %s\n", a.paint(a.out, dim, fmt.Sprintf("%-*s", width, pairs[i])), clean(pairs[i+1]))
 		}
 	}
-}
-
-// clean makes text of other people safe for a terminal: what is no printable
-// character, or reorders its neighbours, becomes U+FFFD. Line ends and tabs become
-// spaces.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case !unicode.IsPrint(r) && !unicode.Is(unicode.Zs, r):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
 }
 
 // short gives the beginning of an ID, long enough to name it by.

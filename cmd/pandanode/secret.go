@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -63,7 +64,7 @@ func (a *app) passphraseFile(path string, fresh bool) ([]byte, error) {
 
 func strongEnough(b []byte, fresh bool) error {
 	if len(b) == 0 {
-		return api.Errorf(api.CodeLocked, "the passphrase is empty")
+		return api.Errorf(api.CodeInvalid, "the passphrase is empty")
 	}
 	if fresh && len(b) < minPassphrase {
 		return api.Errorf(api.CodeInvalid, "the passphrase has %d bytes, at least %d are needed", len(b), minPassphrase)
@@ -71,12 +72,31 @@ func strongEnough(b []byte, fresh bool) error {
 	return nil
 }
 
+// passphraseTries is how often a person is asked for a passphrase.
+const passphraseTries = 3
+
+// askPassphrase asks on the terminal, and again where what was typed cannot be it.
 func (a *app) askPassphrase(prompt string, fresh bool) ([]byte, error) {
 	in, ok := a.in.(*os.File)
 	if !ok || !isTerminal(in) {
 		return nil, api.Errorf(api.CodeLocked, "a passphrase is needed and there is no terminal to ask on").
-			WithHint("%s", passphraseHint(prompt))
+			WithHint("%s", a.passphraseHint(prompt))
 	}
+	if !inForeground(in) {
+		return nil, api.Errorf(api.CodeLocked, "a passphrase is needed, and this process is in the background of its terminal, where nobody can answer").
+			WithHint("pandanode run --detach asks first and then goes to the background; or give %s", a.passphraseHint(prompt))
+	}
+	for try := 1; ; try++ {
+		p, err := a.askOnce(in, prompt, fresh)
+		if err == nil || try == passphraseTries || api.CodeOf(err) != api.CodeInvalid {
+			return p, err
+		}
+		a.note("%s; please try again", api.AsError(err).Message)
+	}
+}
+
+// askOnce asks, for a new passphrase twice. CodeInvalid: another one may do.
+func (a *app) askOnce(in *os.File, prompt string, fresh bool) ([]byte, error) {
 	first, err := a.readHidden(in, prompt)
 	if err != nil {
 		return nil, err
@@ -86,6 +106,7 @@ func (a *app) askPassphrase(prompt string, fresh bool) ([]byte, error) {
 	}
 	second, err := a.readHidden(in, "Again: ")
 	if err != nil {
+		clear(first)
 		return nil, err
 	}
 	defer clear(second)
@@ -96,23 +117,62 @@ func (a *app) askPassphrase(prompt string, fresh bool) ([]byte, error) {
 	return first, nil
 }
 
-// passphraseHint says how else a passphrase can be given.
-func passphraseHint(prompt string) string {
+// passphraseHint says how else a passphrase can be given to this command.
+func (a *app) passphraseHint(prompt string) string {
+	flags, ways := [][2]string{{"passphrase-file", "FILE"}, {"key-file", "FILE"}}, []string{}
 	switch {
 	case strings.HasPrefix(prompt, "New"):
-		return "--new-passphrase-file FILE, or --new-key-file FILE"
+		flags = [][2]string{{"new-passphrase-file", "FILE"}, {"new-key-file", "FILE"}}
 	case strings.Contains(prompt, "backup"):
-		return "--backup-passphrase-file FILE; or --recipient KEY to make one, --identity FILE to open one"
+		flags = [][2]string{{"backup-passphrase-file", "FILE"}, {"recipient", "KEY"}, {"identity", "FILE"}}
+	default:
+		ways = append(ways, "PANDANODE_PASSPHRASE_FILE")
 	}
-	return "--passphrase-file FILE, PANDANODE_PASSPHRASE_FILE, or --key-file FILE"
+	for _, f := range flags {
+		if a.flags != nil && a.flags.Lookup(f[0]) != nil {
+			ways = append(ways, "--"+f[0]+" "+f[1])
+		}
+	}
+	return strings.Join(ways, ", or ")
 }
 
-func (a *app) readHidden(in *os.File, prompt string) ([]byte, error) {
-	fmt.Fprint(a.err, prompt)
-	b, err := term.ReadPassword(int(in.Fd()))
-	fmt.Fprintln(a.err)
-	if errors.Is(err, io.EOF) {
-		return nil, api.Errorf(api.CodeLocked, "no passphrase was given")
+// unlockFlags gives a command that opens the store the flags of what unlocks it.
+func unlockFlags(set *pflag.FlagSet) {
+	for _, k := range config.Keys() {
+		if k.Flag() == "passphrase-file" || k.Flag() == "key-file" {
+			set.String(k.Flag(), "", k.Help)
+		}
 	}
-	return b, err
+}
+
+// readHidden asks without echo. It gives the terminal its echo back also where somebody
+// interrupts it.
+func (a *app) readHidden(in *os.File, prompt string) ([]byte, error) {
+	terminal := int(in.Fd())
+	before, err := term.GetState(terminal)
+	if err != nil {
+		return nil, fmt.Errorf("asking for the passphrase: %w", err)
+	}
+	fmt.Fprint(a.err, prompt)
+	type answer struct {
+		text []byte
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() { // goes on reading after an interrupt, until the program has ended
+		b, err := term.ReadPassword(terminal)
+		answered <- answer{b, err}
+	}()
+	select {
+	case r := <-answered:
+		fmt.Fprintln(a.err)
+		if errors.Is(r.err, io.EOF) {
+			return nil, api.Errorf(api.CodeLocked, "no passphrase was given")
+		}
+		return r.text, r.err
+	case <-a.done:
+		_ = term.Restore(terminal, before)
+		fmt.Fprintln(a.err)
+		return nil, api.Errorf(api.CodeInterrupted, "interrupted")
+	}
 }

@@ -72,7 +72,7 @@ func (a *app) simBubbleCmd() *cobra.Command {
 		if err := a.writePage(page, r); err != nil {
 			return err
 		}
-		return json.NewEncoder(a.out).Encode(r)
+		return a.line(r)
 	})
 	return cmd
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -36,11 +37,13 @@ func (a *app) versionCmd() *cobra.Command {
 		Use:   "version",
 		Short: "Say which version this is",
 		Args:  cobra.NoArgs,
-		RunE: does(func(context.Context, []string) error {
-			v := thisVersion()
-			return a.show(v, func() { fmt.Fprintf(a.out, "pandanode %s %s %s/%s\n", v.Version, v.Go, v.OS, v.Arch) })
-		}),
+		RunE:  does(func(context.Context, []string) error { return a.printVersion() }),
 	}
+}
+
+func (a *app) printVersion() error {
+	v := thisVersion()
+	return a.show(v, func() { fmt.Fprintf(a.out, "pandanode %s %s %s/%s\n", v.Version, v.Go, v.OS, v.Arch) })
 }
 
 func (a *app) idCmd() *cobra.Command {
@@ -82,15 +85,73 @@ func (a *app) peersCmd() *cobra.Command {
 	}
 }
 
+// stopPatience is how long a node may take to end that was asked to: the answers under
+// way, what is left to write, and the store.
+const stopPatience = 30 * time.Second
+
 func (a *app) stopCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stop",
 		Short: "Stop the node",
+		Long:  `Stop the node, and wait until it has ended.`,
 		Args:  cobra.NoArgs,
-		RunE: a.asks(func(ctx context.Context, c *api.Client, _ []string) error {
-			_, err := c.Shutdown(ctx, api.Empty{})
-			return err
+		RunE: does(func(ctx context.Context, _ []string) error {
+			_, conf, err := a.config(nil)
+			if err != nil {
+				return err
+			}
+			switch r := runnerOf(conf.DataDir); r.Phase {
+			case phaseLocked:
+				return api.Errorf(api.CodeLocked, "the node does not run yet: process %d waits for its passphrase", r.PID).
+					WithHint("press Ctrl-C where it was started, or end process %d", r.PID)
+			case phaseStarting:
+				a.note("waiting for the node that starts (process %d)", r.PID)
+				if err := a.waitWhile(ctx, conf.DataDir, phaseStarting); err != nil {
+					return err
+				}
+			}
+			if runnerOf(conf.DataDir).Phase != phaseStopping {
+				if err := a.shutdown(ctx); err != nil {
+					return err
+				}
+			}
+			return a.waitWhile(ctx, conf.DataDir, phaseRunning, phaseStopping)
 		}),
+	}
+}
+
+// shutdown asks the node to stop.
+func (a *app) shutdown(ctx context.Context) error {
+	c, err := a.client()
+	if err == nil {
+		defer c.Close()
+		_, err = c.Shutdown(ctx, api.Empty{})
+	}
+	if e := api.AsError(a.absent(err)); e != nil && e.Code == api.CodeUnavailable {
+		return &told{e.WithHint("")} // nothing needs to be done
+	}
+	return err
+}
+
+// waitWhile waits until the process that runs the node of a data directory is in none of
+// some phases.
+func (a *app) waitWhile(ctx context.Context, dir string, phases ...phase) error {
+	late := time.NewTimer(stopPatience)
+	defer late.Stop()
+	tick := time.NewTicker(claimPause)
+	defer tick.Stop()
+	for {
+		r := runnerOf(dir)
+		if !slices.Contains(phases, r.Phase) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-late.C:
+			return api.Errorf(api.CodeTimeout, "process %d is still %s after %v", r.PID, r.Phase, stopPatience)
+		}
 	}
 }
 
@@ -109,9 +170,10 @@ the level it has reached:
   online  a peer is connected and the DHT answers
   synced  every group is caught up with a connected member
 
-With --wait it answers when the level is reached, also for a node that is still
-starting; when --timeout is over first, it says what is missing and exits with 7.`,
-		Example: "  pandanode run & pandanode status --wait online --timeout 30s",
+With --wait it answers when the level is reached. It waits for a node that starts, and for
+one that does not run yet, and says on stderr what it waits for. When --timeout is over
+first, it says what is missing and exits with 7.`,
+		Example: "  pandanode run --detach && pandanode status --wait online --timeout 30s",
 		Args:    cobra.NoArgs,
 		RunE: does(func(ctx context.Context, _ []string) error {
 			if level != "" && !slices.Contains(api.Levels, api.Level(level)) {
@@ -133,42 +195,84 @@ starting; when --timeout is over first, it says what is missing and exits with 7
 const retryPause = 50 * time.Millisecond
 
 // status asks for the state. With a level it waits for the node to appear, and for
-// the level.
+// the level, and says what it waits for whenever that changes.
 func (a *app) status(ctx context.Context, level api.Level, timeout time.Duration) (api.Status, error) {
+	if level == "" {
+		return a.statusOnce(ctx, api.StatusRequest{})
+	}
+	_, conf, err := a.config(nil)
+	if err != nil {
+		return api.Status{}, err
+	}
 	start := time.Now()
 	waits, cancel := waiting(ctx, timeout)
 	defer cancel()
 	tick := time.NewTicker(retryPause)
 	defer tick.Stop()
-	for {
-		s, err := a.statusOnce(ctx, level, timeout, start)
-		if level == "" || api.CodeOf(err) != api.CodeUnavailable {
-			return s, err
+	said := ""
+	say := func(what string) {
+		if what != said {
+			a.note("waiting: %s", clean(what))
+			said = what
 		}
+	}
+	for {
+		left := time.Duration(0)
+		if timeout != 0 {
+			left = max(timeout-time.Since(start), time.Millisecond)
+		}
+		s, err := a.statusAt(ctx, level, left, say)
+		e := api.AsError(a.absent(err))
+		switch {
+		case err == nil, ctx.Err() != nil:
+			return s, err
+		case e.Code != api.CodeUnavailable && e.Code != api.CodeLocked:
+			return s, err
+		case runnerOf(conf.DataDir).Phase == phaseNone && !isDir(filepath.Join(conf.DataDir, "store")):
+			return s, e // and none will ever run
+		}
+		say(e.Message)
 		select {
+		case <-tick.C:
 		case <-waits.Done():
 			if ctx.Err() != nil {
-				return s, ctx.Err()
+				return s, context.Cause(ctx)
 			}
-			e := *api.AsError(err)
-			e.Code = api.CodeTimeout
-			e.Message = fmt.Sprintf("not %s after %v: %s", level, timeout, e.Message)
-			return s, &e
-		case <-tick.C:
+			return s, api.Errorf(api.CodeTimeout, "not %s after %v: %s", level, timeout, e.Message).WithHint("%s", e.Hint)
 		}
 	}
 }
 
-func (a *app) statusOnce(ctx context.Context, level api.Level, timeout time.Duration, start time.Time) (api.Status, error) {
+// statusAt asks a running node for its state at a level; 0 is no limit.
+func (a *app) statusAt(ctx context.Context, level api.Level, timeout time.Duration, say func(string)) (api.Status, error) {
+	s, err := a.statusOnce(ctx, api.StatusRequest{})
+	if err != nil {
+		return s, err
+	}
+	missing := lacks(s, level)
+	if missing == "" {
+		return s, nil
+	}
+	say(fmt.Sprintf("not %s: %s", level, missing))
+	return a.statusOnce(ctx, api.StatusRequest{Wait: level, Timeout: api.Duration(timeout)})
+}
+
+// lacks says what a node lacks for a level; empty: it has reached it.
+func lacks(s api.Status, level api.Level) string {
+	for _, l := range s.Levels {
+		if l.Level == level && !l.Reached {
+			return l.Missing
+		}
+	}
+	return ""
+}
+
+func (a *app) statusOnce(ctx context.Context, r api.StatusRequest) (api.Status, error) {
 	c, err := a.client()
 	if err != nil {
 		return api.Status{}, err
 	}
 	defer c.Close()
-	r := api.StatusRequest{Wait: level}
-	if timeout != 0 {
-		r.Timeout = api.Duration(max(timeout-time.Since(start), time.Millisecond))
-	}
 	return c.Status(ctx, r)
 }
 

@@ -33,9 +33,12 @@ func (a *app) storeWith(ctx context.Context, passphrase func() ([]byte, error), 
 	if api.CodeOf(err) != api.CodeUnavailable {
 		return err
 	}
-	_, cfg, err := a.config(nil)
-	if err != nil {
-		return err
+	_, cfg, wrong := a.config(nil)
+	if wrong != nil {
+		return wrong
+	}
+	if p := runnerOf(cfg.DataDir).Phase; p != phaseNone && p != phaseRunning {
+		return err // a node has the store, or will
 	}
 	if _, err := os.Stat(cfg.DataDir); errors.Is(err, fs.ErrNotExist) {
 		return api.Errorf(api.CodeNotFound, "there is no node in %s", cfg.DataDir).WithHint("pandanode init")

@@ -5,7 +5,7 @@ const Module = "github.com/pandanode/pandanode"
 
 // Layout is the map: the arrows of docs/ARCHITECTURE.md.
 var Layout = map[string]Row{
-	"cmd/pandanode": {Imports: []string{"node", "node/api", "node/config", "sim"}, Tests: []string{"node/api/apitest"}},
+	"cmd/pandanode": {Imports: []string{"node", "node/api", "node/config", "sim", "internal/filelock"}, Tests: []string{"node/api/apitest"}},
 
 	"node": {
 		Imports: []string{"node/group", "node/identity", "node/wire", "node/api", "node/config", "mls", "discovery", "storage", "crdt"},
@@ -22,12 +22,13 @@ var Layout = map[string]Row{
 	"mls":       {Pure: true},
 	"crdt":      {Pure: true},
 	"discovery": {Imports: []string{"crdt", "node/wire", "node/identity"}, Tests: []string{"internal/simhost"}},
-	"storage":   {},
+	"storage":   {Imports: []string{"internal/filelock"}},
 	"sim": {
 		Imports: []string{"node", "node/group", "node/identity", "node/wire", "node/api", "node/config", "mls", "crdt", "discovery", "storage", "internal/simhost"},
 	},
 
 	"internal/archtest":  {},
+	"internal/filelock":  {},
 	"internal/simhost":   {},
 	"internal/testcount": {},
 }

@@ -26,6 +26,7 @@ const (
 	CodeCorrupt      Code = "store-corrupt"       // the store is damaged
 	CodeNewer        Code = "store-newer"         // the store was written by a newer version
 	CodeLimited      Code = "limited"             // a limit was reached
+	CodeInterrupted  Code = "interrupted"         // the caller broke it off; what was accepted stays queued
 )
 
 // Exit codes of the command line, as the README lists them.
@@ -43,7 +44,12 @@ const (
 	ExitVerification = 10
 	ExitStore        = 11
 	ExitLimited      = 12
+	ExitInterrupted  = 130 // by SIGINT, as shells have it; by another signal 128 and its number
 )
+
+// statusClientClosedRequest is what proxies log where the caller hung up. The caller
+// itself never reads it.
+const statusClientClosedRequest = 499
 
 // codes is the one table of what a code means on either side.
 var codes = map[Code]struct{ status, exit int }{
@@ -61,6 +67,7 @@ var codes = map[Code]struct{ status, exit int }{
 	CodeCorrupt:      {http.StatusInsufficientStorage, ExitStore},
 	CodeNewer:        {http.StatusInsufficientStorage, ExitStore},
 	CodeLimited:      {http.StatusTooManyRequests, ExitLimited},
+	CodeInterrupted:  {statusClientClosedRequest, ExitInterrupted},
 }
 
 // Error is how every call fails. Compare codes with [CodeOf].

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pandanode/pandanode/internal/filelock"
+	"github.com/pandanode/pandanode/node/api"
+)
+
+// phase is how far a process is that runs a node.
+type phase string
+
+const (
+	phaseNone     phase = ""         // no process does
+	phaseLocked   phase = "locked"   // it waits for the passphrase
+	phaseStarting phase = "starting" // it opens the store, or starts to listen
+	phaseRunning  phase = "running"  // its local API answers
+	phaseStopping phase = "stopping" // it writes what is left and ends
+)
+
+// runner is the process that runs the node of a data directory.
+type runner struct {
+	Phase phase  `json:"phase"`
+	PID   int    `json:"pid"`
+	Log   string `json:"log,omitempty"` // the file that it logs to, if it is in the background
+}
+
+// claimName is the file in a data directory whose lock the process holds that runs the
+// node, and in which it says how far it is. It tells a node that waits for its passphrase,
+// or starts, from none, and keeps a second one off before that asks for a passphrase.
+const claimName = "running"
+
+// claim is this process's hold on a data directory.
+type claim struct {
+	file *os.File
+	runner
+}
+
+// claimPause is how often a claim that somebody has is tried again; claimTries how often
+// at least, since whoever looks at a claim has it for a moment.
+const (
+	claimPause = 20 * time.Millisecond
+	claimTries = 5
+)
+
+// claimHome makes this process the one that runs the node of a data directory. It waits
+// for one that stops. Errors: CodeConflict.
+func (a *app) claimHome(ctx context.Context, dir, log string) (*claim, error) {
+	path := filepath.Join(dir, claimName)
+	tick := time.NewTicker(claimPause)
+	defer tick.Stop()
+	told := false
+	for try := 1; ; try++ {
+		f, err := filelock.Lock(path)
+		if err == nil {
+			c := &claim{f, runner{PID: os.Getpid(), Log: log}}
+			return c, c.say(phaseStarting)
+		}
+		if !errors.Is(err, filelock.ErrHeld) {
+			return nil, fmt.Errorf("claiming the home: %w", err)
+		}
+		switch other := readRunner(path); {
+		case other.Phase == phaseStopping:
+			if !told {
+				a.note("waiting for the node that stops (process %d)", other.PID)
+				told = true
+			}
+		case try >= claimTries:
+			return nil, taken(dir, other)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// taken says that another process runs the node.
+func taken(dir string, other runner) error {
+	switch other.Phase {
+	case phaseLocked:
+		return api.Errorf(api.CodeConflict, "the node of %s waits for its passphrase already (process %d)", dir, other.PID).
+			WithHint("enter the passphrase there, or press Ctrl-C there")
+	case phaseRunning:
+		return api.Errorf(api.CodeConflict, "the node of %s runs already (process %d)", dir, other.PID).
+			WithHint("pandanode status shows it, pandanode stop ends it")
+	}
+	return api.Errorf(api.CodeConflict, "the node of %s starts already (process %d)", dir, other.PID).WithHint("pandanode status --wait ready")
+}
+
+// say writes down how far the process is.
+func (c *claim) say(p phase) error {
+	c.Phase = p
+	text, err := json.Marshal(c.runner)
+	if err != nil {
+		return err
+	}
+	text = append(text, '\n')
+	if _, err = c.file.WriteAt(text, 0); err == nil {
+		err = c.file.Truncate(int64(len(text)))
+	}
+	if err != nil {
+		return fmt.Errorf("claiming the home: %w", err)
+	}
+	return nil
+}
+
+// release gives the claim back. What it says goes with it: what is left behind is of a
+// process that was killed.
+func (c *claim) release() { _ = errors.Join(c.file.Truncate(0), c.file.Close()) }
+
+// readRunner reads what a claim says; a process that has not said anything yet starts.
+func readRunner(path string) runner {
+	r := runner{Phase: phaseStarting}
+	text, err := os.ReadFile(filepath.Clean(path))
+	if err != nil {
+		return r
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	if said := (runner{}); json.Unmarshal([]byte(line), &said) == nil && said.Phase != phaseNone {
+		return said
+	}
+	return r
+}
+
+// runnerOf says which process runs the node of a data directory. Where none does, the
+// phase is phaseNone, and a process is named that was killed while it ran one.
+func runnerOf(dir string) runner {
+	path := filepath.Join(dir, claimName)
+	held, err := filelock.Held(path)
+	r := readRunner(path)
+	if err != nil || !held {
+		r.Phase = phaseNone
+	}
+	return r
+}
+
+// told is an error that says all there is to say of why no node answers.
+type told struct{ e *api.Error }
+
+func (t *told) Error() string { return t.e.Message }
+func (t *told) Unwrap() error { return t.e }
+
+// absent says why no node answers, in the place of what the client says of its socket.
+func (a *app) absent(err error) error {
+	e := api.AsError(err)
+	if _, said := errors.AsType[*told](err); said || e == nil || e.Code != api.CodeUnavailable {
+		return err
+	}
+	_, c, wrong := a.config(nil)
+	if wrong != nil {
+		return err
+	}
+	switch r := runnerOf(c.DataDir); r.Phase {
+	case phaseLocked:
+		return api.Errorf(api.CodeLocked, "the node is locked: process %d waits for its passphrase", r.PID).
+			WithHint("enter the passphrase where the node was started")
+	case phaseStarting:
+		return api.Errorf(api.CodeUnavailable, "the node is starting (process %d)", r.PID).WithHint("pandanode status --wait ready")
+	case phaseStopping:
+		return api.Errorf(api.CodeUnavailable, "the node is stopping (process %d)", r.PID).WithHint("pandanode run --detach")
+	case phaseRunning:
+		return e.WithHint("process %d runs the node and does not answer: if that lasts, end it, then pandanode run --detach", r.PID)
+	case phaseNone:
+		if !strings.HasPrefix(e.Message, nobodyAnswers) {
+			if e.Hint == "" {
+				return e.WithHint("pandanode run --detach")
+			}
+			return err
+		}
+		if !isDir(filepath.Join(c.DataDir, "store")) {
+			return api.Errorf(api.CodeUnavailable, "there is no device in %s yet", c.DataDir).WithHint("pandanode init, then pandanode run --detach")
+		}
+		out := api.Errorf(api.CodeUnavailable, "no node is running on %s", c.DataDir).WithHint("pandanode run --detach")
+		if r.PID != 0 {
+			out.Message += fmt.Sprintf(": process %d ended without being stopped", r.PID)
+		}
+		if r.Log != "" {
+			out.Message += "; its log is " + r.Log
+		}
+		return out
+	}
+	return err
+}
+
+// nobodyAnswers begins what the client of the local API says where nobody answers.
+const nobodyAnswers = "no node is running"
+
+func isDir(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
+}

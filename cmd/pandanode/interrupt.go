@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/pandanode/pandanode/node/api"
+)
+
+// interrupted is why a command ended before it was done: somebody sent it a signal.
+type interrupted struct{ signal syscall.Signal }
+
+func (i *interrupted) Error() string {
+	switch i.signal {
+	case syscall.SIGTERM:
+		return "terminated"
+	case syscall.SIGHUP:
+		return "the terminal was closed"
+	}
+	return "interrupted"
+}
+
+// Unwrap makes it an end of a context like any other.
+func (i *interrupted) Unwrap() error { return context.Canceled }
+
+// untilSignalled gives a context that ends, with an [interrupted] as its cause, at the
+// first signal that asks the program to end. The second one ends the program at once.
+func untilSignalled(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	arrived := make(chan os.Signal, 1)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // as nohup does
+			signal.Notify(arrived, s)
+		}
+	}
+	go func() {
+		select {
+		case s := <-arrived:
+			signal.Stop(arrived)
+			number, _ := s.(syscall.Signal)
+			cancel(&interrupted{number})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// brokenOff says what a command's error is once ctx has ended: that it was interrupted,
+// if the error is about nothing else.
+func brokenOff(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	switch api.CodeOf(err) {
+	case api.CodeTimeout, api.CodeUnavailable, api.CodeInterrupted:
+	default:
+		if !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
+	why := "interrupted"
+	if i, ok := errors.AsType[*interrupted](context.Cause(ctx)); ok {
+		why = i.Error()
+	}
+	return api.Errorf(api.CodeInterrupted, "%s", why)
+}
+
+// exitCode is the exit code of a command that ended with err.
+func exitCode(ctx context.Context, err error) int {
+	if i, ok := errors.AsType[*interrupted](context.Cause(ctx)); ok && api.CodeOf(err) == api.CodeInterrupted {
+		const bySignal = 128
+		return bySignal + int(i.signal)
+	}
+	return simCode(err, api.ExitCode(err))
+}

@@ -1,0 +1,26 @@
+package main
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/windows"
+)
+
+// ownSession makes a child one without a console: what is typed or closed there does not
+// reach it.
+func ownSession() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{CreationFlags: windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP}
+}
+
+// terminate ends a process: Windows cannot ask one that has no console.
+func terminate(p *os.Process) error { return p.Kill() }
+
+// killGroup ends a process. What it has started goes on.
+func killGroup(p *os.Process) error { return p.Kill() }
+
+// dieWithParent does nothing: on Windows a child outlives a parent that is killed.
+func dieWithParent() *syscall.SysProcAttr { return nil }
+
+// inForeground says whether this process may read from a terminal.
+func inForeground(*os.File) bool { return true }

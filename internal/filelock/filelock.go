@@ -1,0 +1,47 @@
+// Package filelock locks files between processes. The kernel gives a lock back when
+// the process that holds it ends, however it ends, so that none is ever stale.
+//
+// What it does not do: it keeps nothing apart within one process, and guards nothing
+// against programs that do not ask for the lock.
+package filelock
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// ErrHeld says that another process, or another open file of this one, holds the lock.
+var ErrHeld = errors.New("the lock is held")
+
+// Lock takes the lock of a file, which it makes, mode 0600, if it is not there. To close
+// the file is to give the lock back. What the file holds is the caller's, and others can
+// read it meanwhile. Errors: ErrHeld.
+func Lock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := take(f); err != nil {
+		return nil, fmt.Errorf("locking %s: %w", path, errors.Join(err, f.Close()))
+	}
+	return f, nil
+}
+
+// Held says whether somebody holds the lock of a file; nobody does where there is no file.
+// For a moment it holds a lock that was free.
+func Held(path string) (bool, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	err = errors.Join(share(f), f.Close())
+	if errors.Is(err, ErrHeld) {
+		return true, nil
+	}
+	return false, err
+}
