@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -270,7 +269,7 @@ func Restore(ctx context.Context, cfg InitConfig, r io.Reader, with ...age.Ident
 		return sum, fmt.Errorf("%w: no home directory", ErrInvalid)
 	}
 	dir, part := storeDir(cfg.Home), storeDir(cfg.Home)+".restoring"
-	if _, err := os.Lstat(dir); err == nil {
+	if isStore(dir) {
 		return sum, fmt.Errorf("%w: a store in %s", storage.ErrExists, dir)
 	}
 	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
@@ -303,14 +302,7 @@ func Restore(ctx context.Context, cfg InitConfig, r io.Reader, with ...age.Ident
 	if err := errors.Join(err, s.Close()); err != nil {
 		return sum, err
 	}
-	if err := os.Rename(part, dir); err != nil {
-		return sum, fmt.Errorf("putting the store in its place: %w", err)
-	}
-	home, err := os.Open(filepath.Clean(cfg.Home))
-	if err != nil {
-		return sum, err
-	}
-	return sum, errors.Join(home.Sync(), home.Close())
+	return sum, moveStore(part, dir)
 }
 
 // reborn gives an identity a new incarnation.

@@ -3,15 +3,20 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pandanode/pandanode/node/config"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
@@ -25,6 +30,8 @@ type InitConfig struct {
 	Passphrase func() ([]byte, error) // that unlocks the store; see storage.Options
 	KeyFile    string                 // in its place: a file of 32 random bytes, made if it is not there
 	KDF        storage.KDF            // zero: storage.DefaultKDF
+	ConfigFile string                 // a file that Init makes with the device, unless it is there; empty: none
+	ConfigText string                 // what is in it
 	PeerKey    crypto.PrivKey         // libp2p identity; nil: a new one
 }
 
@@ -54,49 +61,205 @@ type self struct {
 // storeDir is where the store of a home lies.
 func storeDir(home string) string { return filepath.Join(home, "store") }
 
-// Init makes a device: its home, its store, a user, keys and a certificate. Errors:
-// those of storage.Create; an interrupted Init can be repeated.
-func Init(ctx context.Context, cfg InitConfig) (err error) {
+// Init makes a device: its home, its store, a user, keys and a certificate, and its
+// configuration. It is there whole or not at all: the store is made beside its place, and
+// moved there at the end. An Init that fails takes away what it has made; one that is
+// interrupted can be repeated. Errors: those of storage.Create, and of Passphrase.
+func Init(ctx context.Context, cfg InitConfig) error { return initAt(ctx, cfg, func(string) {}) }
+
+// initAt is Init with points at which a test lets it crash.
+func initAt(ctx context.Context, cfg InitConfig, at func(point string)) (err error) {
 	if cfg.Home == "" {
 		return fmt.Errorf("%w: no home directory", ErrInvalid)
 	}
 	if cfg.Name == "" {
 		cfg.Name = "device"
 	}
+	if isStore(storeDir(cfg.Home)) {
+		return fmt.Errorf("%w: %s", storage.ErrExists, storeDir(cfg.Home))
+	}
+	o := storage.Options{KeyFile: cfg.KeyFile, KDF: cfg.KDF}
+	if cfg.Passphrase != nil && cfg.KeyFile == "" {
+		p, err := cfg.Passphrase() // before anything is made
+		if err != nil {
+			return err
+		}
+		o.Passphrase = func() ([]byte, error) { return p, nil }
+	}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	undo := new(undoing)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, undo.all())
+		}
+	}()
+	undo.dirs(cfg.Home)
+	if cfg.ConfigFile != "" {
+		undo.dirs(filepath.Dir(cfg.ConfigFile))
+	}
+	if cfg.KeyFile != "" {
+		undo.file(cfg.KeyFile)
 	}
 	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
 		return fmt.Errorf("making the home: %w", err)
 	}
-	o := storage.Options{Passphrase: cfg.Passphrase, KeyFile: cfg.KeyFile, KDF: cfg.KDF}
-	s, err := storage.Create(storeDir(cfg.Home), o)
-	if errors.Is(err, storage.ErrExists) {
-		s, err = unfinished(storeDir(cfg.Home), o, err)
-	}
+	part := storeDir(cfg.Home) + ".making"
+	s, err := createAnew(part, o)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
+	undo.tree(part)
 	row, err := newIdentity(cfg, time.Now())
 	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	err = putRow(s, keyIdentity, row)
+	row.wipe()
+	if err := errors.Join(err, s.Close()); err != nil {
 		return err
 	}
-	defer row.wipe()
-	return putRow(s, keyIdentity, row)
+	at("identity written")
+	if err := writeConfig(cfg, part, undo); err != nil {
+		return err
+	}
+	at("configuration written")
+	if err := moveStore(part, storeDir(cfg.Home)); err != nil {
+		return err
+	}
+	undo.nothing()
+	at("store in its place")
+	_ = os.Remove(filepath.Join(storeDir(cfg.Home), madeName)) // it has served
+	return nil
 }
 
-// unfinished opens a store whose Init was cut short before the identity was in it;
-// exists is the error otherwise.
-func unfinished(dir string, o storage.Options, exists error) (*storage.Store, error) {
-	s, err := storage.Open(dir, o)
+// isStore says whether Init or Restore has made a store. What an earlier version left of
+// an Init that failed is none.
+func isStore(dir string) bool {
+	is := func(name string) bool {
+		_, err := os.Lstat(filepath.Join(dir, name))
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	return (is("keys") || is("db")) && !is("creating")
+}
+
+// createAnew makes a store, in the place of one that an interrupted Init has left.
+func createAnew(dir string, o storage.Options) (*storage.Store, error) {
+	if err := forgetMade(dir); err != nil {
+		return nil, err
+	}
+	s, err := storage.Create(dir, o)
+	if errors.Is(err, storage.ErrExists) { // and nobody has its lock
+		if err := os.RemoveAll(dir); err != nil {
+			return nil, fmt.Errorf("removing what an interrupted init left: %w", err)
+		}
+		s, err = storage.Create(dir, o)
+	}
+	if err != nil && !errors.Is(err, storage.ErrInUse) {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return s, err
+}
+
+// madeName is a file beside a store that is being made. It says which configuration Init
+// makes with it, and its hash, so that a repeated Init makes it anew, and keeps one that a
+// person has written.
+const madeName = "made"
+
+func writeConfig(cfg InitConfig, part string, undo *undoing) error {
+	if cfg.ConfigFile == "" {
+		return nil
+	}
+	if _, err := os.Lstat(cfg.ConfigFile); err == nil {
+		return nil
+	}
+	made := fmt.Sprintf("%x %s", sha256.Sum256([]byte(cfg.ConfigText)), cfg.ConfigFile)
+	if err := os.WriteFile(filepath.Join(part, madeName), []byte(made), 0o600); err != nil {
+		return fmt.Errorf("writing the configuration: %w", err)
+	}
+	undo.file(cfg.ConfigFile)
+	if err := config.Write(cfg.ConfigFile, cfg.ConfigText); err != nil {
+		return fmt.Errorf("writing the configuration: %w", err)
+	}
+	return nil
+}
+
+// forgetMade removes the configuration that an interrupted Init has made.
+func forgetMade(part string) error {
+	made, err := os.ReadFile(filepath.Join(part, madeName))
 	if err != nil {
-		return nil, exists
+		return nil //nolint:nilerr // it has made none
 	}
-	if _, err := s.Get([]byte(keyIdentity)); !errors.Is(err, storage.ErrNotFound) {
-		return nil, errors.Join(exists, s.Close())
+	sum, path, _ := strings.Cut(string(made), " ")
+	text, err := os.ReadFile(filepath.Clean(path))
+	if err != nil || fmt.Sprintf("%x", sha256.Sum256(text)) != sum {
+		return nil //nolint:nilerr // it is gone, or a person's
 	}
-	return s, nil
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("removing what an interrupted init left: %w", err)
+	}
+	return nil
+}
+
+// moveStore moves a store to its place, where there is none.
+func moveStore(from, to string) error {
+	if err := os.RemoveAll(to); err != nil { // what an earlier version left: see isStore
+		return fmt.Errorf("putting the store in its place: %w", err)
+	}
+	if err := os.Rename(from, to); err != nil {
+		return fmt.Errorf("putting the store in its place: %w", err)
+	}
+	if err := storage.SyncDir(filepath.Dir(to)); err != nil {
+		return fmt.Errorf("putting the store in its place: %w", err)
+	}
+	return nil
+}
+
+// undoing takes away what an Init that fails has made, and nothing that was there before.
+type undoing struct{ steps []func() error }
+
+// dirs is for a directory that may be made, with those above it: each that is not there
+// now and is empty goes.
+func (u *undoing) dirs(dir string) {
+	var steps []func() error
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Lstat(at); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		steps = append(steps, func() error { _ = os.Remove(at); return nil }) // others may have filled it
+	}
+	slices.Reverse(steps)
+	u.steps = append(u.steps, steps...)
+}
+
+// file is for a file that may be made.
+func (u *undoing) file(path string) {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	u.steps = append(u.steps, func() error {
+		if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	})
+}
+
+// tree is for a directory that was made.
+func (u *undoing) tree(dir string) {
+	u.steps = append(u.steps, func() error { return os.RemoveAll(dir) })
+}
+
+func (u *undoing) nothing() { u.steps = nil }
+
+// all undoes, the last step first.
+func (u *undoing) all() error {
+	var errs []error
+	for _, step := range slices.Backward(u.steps) {
+		errs = append(errs, step())
+	}
+	return errors.Join(errs...)
 }
 
 func newIdentity(cfg InitConfig, now time.Time) (*identityRow, error) {

@@ -141,21 +141,45 @@ func derived(key, salt []byte, info string) *secret {
 	return &secret{b: [32]byte(b)}
 }
 
+// makeKeyFile makes a key file, whole or not at all, unless it is there.
 func makeKeyFile(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return nil // what is wrong with it is noticed when it is read
 	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".part-*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("storage: making the key file: %w", err)
 	}
 	s := newSecret()
 	defer s.wipe()
 	_, err = f.Write(s.b[:])
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = placeNew(f.Name(), path)
+	}
+	if err := errors.Join(err, os.Remove(f.Name())); err != nil {
 		return fmt.Errorf("storage: making the key file: %w", err)
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// placeNew gives a file a second name, unless somebody was faster and has made another of
+// that name. Where the file system has no second names, it is copied.
+func placeNew(from, to string) error {
+	err := os.Link(from, to)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	defer clear(text)
+	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 func (l *lock) header(schema uint32) []byte {

@@ -42,3 +42,6 @@ func holder(path string) string {
 	}
 	return "unknown"
 }
+
+// SyncDir makes the names in a directory durable, where the system has a way to.
+func SyncDir(dir string) error { return syncDir(dir) }

@@ -54,8 +54,8 @@ type outcome struct {
 func (w *world) run(stdin string, args ...string) outcome {
 	w.t.Helper()
 	var out, diag bytes.Buffer
-	a := &app{in: strings.NewReader(stdin), out: &out, err: &diag, environ: w.env}
-	code := a.run(w.t.Context(), append([]string{"--home", w.home}, args...))
+	a := &app{in: strings.NewReader(stdin), out: &out, err: &diag, environ: append([]string{"PANDANODE_HOME=" + w.home}, w.env...)}
+	code := a.run(w.t.Context(), args)
 	return outcome{out.String(), diag.String(), code}
 }
 
@@ -314,7 +314,14 @@ func TestNoNode(t *testing.T) {
 	if r.code != api.ExitNoNode || !strings.Contains(r.err, "hint: pandanode init, then pandanode run") {
 		t.Errorf("nothing is there: %+v", r)
 	}
-	if r := w.run("", "status", "--wait", "ready", "--timeout", "60ms"); r.code != api.ExitTimeout || !strings.Contains(r.err, "not ready after 60ms") {
+	if r := w.run("", "status", "--wait", "ready"); r.code != api.ExitNoNode || !strings.Contains(r.err, "hint: pandanode init, then pandanode run") {
+		t.Errorf("waiting where nobody can come: %+v", r)
+	}
+	if err := os.Mkdir(filepath.Join(w.home, "store"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r = w.run("", "status", "--wait", "ready", "--timeout", "60ms")
+	if r.code != api.ExitTimeout || !strings.HasPrefix(r.err, "waiting: no node is running on "+w.home) || !strings.Contains(r.err, "not ready after 60ms") {
 		t.Errorf("waiting for nobody: %+v", r)
 	}
 	if err := os.WriteFile(filepath.Join(w.home, "socket"), []byte(filepath.Join(w.home, "gone")+"\n"), 0o600); err != nil {
@@ -332,6 +339,9 @@ func TestNoNode(t *testing.T) {
 // status --wait starts before the node does.
 func TestStatusWaitsForANodeToAppear(t *testing.T) {
 	w := &world{t: t, home: t.TempDir(), node: apitest.New("anna")}
+	if err := os.Mkdir(filepath.Join(w.home, "store"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	socket := apitest.Serve(t, w.node)
 	done := make(chan outcome)
 	go func() { done <- w.run("", "status", "--wait", "ready", "--timeout", "10s", "--json") }()
@@ -373,7 +383,7 @@ func TestTailFollows(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var out bytes.Buffer
 	a := &app{out: &stopAfter{&out, 9, cancel}, err: &out}
-	if code := a.run(ctx, []string{"--home", w.home, "tail", "tea", "--follow"}); code != 0 {
+	if code := a.run(ctx, []string{"--home", w.home, "tail", "tea", "--follow"}); code != api.ExitInterrupted {
 		t.Errorf("interrupted: exit code %d: %s", code, &out)
 	}
 }

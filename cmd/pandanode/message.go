@@ -211,10 +211,8 @@ cursor (in --json): --since takes the cursor of the last one that was seen.
 			switch {
 			case errors.Is(err, errEnough):
 				return nil
-			case ctx.Err() != nil && count == 0:
-				return nil // ^C is how following ends
 			case api.CodeOf(err) == api.CodeTimeout && count == 0:
-				return nil // and so is the time that was given
+				return nil // the time that was given is how following ends
 			case api.CodeOf(err) == api.CodeTimeout:
 				return api.Errorf(api.CodeTimeout, "%d of %d messages after %v", shown, count, timeout)
 			}

@@ -79,11 +79,17 @@ given here are written into the configuration file.`,
 		if name == "" {
 			name = hostName()
 		}
-		if err := node.Init(ctx, node.InitConfig{Home: c.DataDir, Name: name, Passphrase: a.passphrase(c, true), KeyFile: c.KeyFile}); err != nil {
-			return explain(err)
-		}
-		if err := a.writeConfig(ctx, paths, c, flags); err != nil {
+		text, err := a.newConfig(ctx, paths, c, flags)
+		if err != nil {
 			return err
+		}
+		if isThere(paths.File) {
+			a.note("the configuration that is there is kept: %s", paths.File)
+		}
+		if err := node.Init(ctx, node.InitConfig{
+			Home: c.DataDir, Name: name, Passphrase: a.passphrase(c, true), KeyFile: c.KeyFile, ConfigFile: paths.File, ConfigText: text,
+		}); err != nil {
+			return explain(err)
 		}
 		return a.show(initialised{Name: name, Data: c.DataDir, Config: paths.File}, func() {
 			a.facts("device", name, "data", c.DataDir, "configuration", paths.File)
@@ -93,9 +99,9 @@ given here are written into the configuration file.`,
 	return cmd
 }
 
-// writeConfig writes the configuration of a new home, with the flags that were given
-// and addresses of its own.
-func (a *app) writeConfig(ctx context.Context, paths config.Paths, c config.Config, flags map[string]string) (err error) {
+// newConfig is the configuration of a new home, with the flags that were given and
+// addresses of its own.
+func (a *app) newConfig(ctx context.Context, paths config.Paths, c config.Config, flags map[string]string) (text string, err error) {
 	set := []string{"listen"}
 	for _, k := range config.Keys() {
 		if _, ok := flags[k.Flag()]; ok {
@@ -104,10 +110,19 @@ func (a *app) writeConfig(ctx context.Context, paths config.Paths, c config.Conf
 	}
 	if slices.Equal(c.Listen, config.Default(paths).Listen) {
 		if c.Listen, err = drawListen(ctx); err != nil {
-			return err
+			return "", err
 		}
 	}
-	err = config.Write(paths.File, config.File(paths, c, set...))
+	return config.File(paths, c, set...), nil
+}
+
+// writeConfig writes the configuration of a home that was restored.
+func (a *app) writeConfig(ctx context.Context, paths config.Paths, c config.Config, flags map[string]string) error {
+	text, err := a.newConfig(ctx, paths, c, flags)
+	if err != nil {
+		return err
+	}
+	err = config.Write(paths.File, text)
 	if errors.Is(err, fs.ErrExist) {
 		a.note("kept the configuration that was there: %s", paths.File)
 		return nil
@@ -116,6 +131,11 @@ func (a *app) writeConfig(ctx context.Context, paths config.Paths, c config.Conf
 		return fmt.Errorf("writing the configuration: %w", err)
 	}
 	return nil
+}
+
+func isThere(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // initialised is what init has made.

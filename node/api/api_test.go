@@ -320,7 +320,7 @@ func TestRoutesAreDistinct(t *testing.T) {
 func TestErrorsKeepTheirCode(t *testing.T) {
 	want := map[Code]int{
 		CodeInternal: 1, CodeInvalid: 2, CodeAmbiguous: 2, CodeUnavailable: 3, CodeNotFound: 4, CodeNotPermitted: 5, CodeLocked: 6,
-		CodeTimeout: 7, CodeNoPeers: 8, CodeConflict: 9, CodeVerification: 10, CodeCorrupt: 11, CodeNewer: 11, CodeLimited: 12,
+		CodeTimeout: 7, CodeNoPeers: 8, CodeConflict: 9, CodeVerification: 10, CodeCorrupt: 11, CodeNewer: 11, CodeLimited: 12, CodeInterrupted: 130,
 	}
 	if len(want) != len(codes) {
 		t.Fatalf("%d codes, the test knows %d", len(codes), len(want))

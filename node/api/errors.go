@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // Code says what kind of failure an [Error] is. The set is fixed: scripts rely on it.
@@ -96,7 +97,7 @@ func (e *Error) WithHint(format string, args ...any) *Error {
 }
 
 // AsError gives the Error that err is or wraps. A context that ended becomes
-// CodeTimeout, anything else CodeInternal. Nil stays nil.
+// CodeTimeout or CodeInterrupted, anything else CodeInternal. Nil stays nil.
 func AsError(err error) *Error {
 	if err == nil {
 		return nil
@@ -104,10 +105,15 @@ func AsError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return Errorf(CodeTimeout, "%v", err)
+	// What Go calls the end of a context is no word for people.
+	text := strings.NewReplacer(context.DeadlineExceeded.Error(), "the time was over", context.Canceled.Error(), "interrupted").Replace(err.Error())
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return Errorf(CodeTimeout, "%s", text)
+	case errors.Is(err, context.Canceled):
+		return Errorf(CodeInterrupted, "%s", text)
 	}
-	return Errorf(CodeInternal, "%v", err)
+	return Errorf(CodeInternal, "%s", text)
 }
 
 // CodeOf gives the code of an error; empty for nil.

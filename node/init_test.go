@@ -1,0 +1,139 @@
+package node
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pandanode/pandanode/storage"
+)
+
+// quick is a KDF that tests can wait for.
+var quick = storage.KDF{MemoryKiB: 64, Passes: 1, Lanes: 1}
+
+// files lists what is below a directory, or nothing where it is not there.
+func files(t *testing.T, dir string) (out []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		out = append(out, strings.TrimPrefix(path, dir))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// An Init that fails leaves nothing, and one that is killed at any point can be repeated:
+// also with other flags, and without touching what a person has put there.
+func TestInitIsWholeOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	passphrase := func() ([]byte, error) { return []byte("long enough"), nil }
+	errNo := errors.New("no")
+	for name, spoil := range map[string]func(*InitConfig){
+		"no passphrase": func(c *InitConfig) { c.Passphrase = func() ([]byte, error) { return nil, errNo } },
+		"no place for the configuration": func(c *InitConfig) {
+			c.ConfigFile = filepath.Join(filepath.Dir(c.Home), "../../file/config.toml")
+		},
+		"a bad KDF": func(c *InitConfig) { c.KDF.Passes = 99 },
+		"a key file in no directory": func(c *InitConfig) {
+			c.Passphrase, c.KeyFile = nil, filepath.Join(filepath.Dir(c.Home), "none", "key")
+		},
+		"a key file, and then no place": func(c *InitConfig) {
+			c.Passphrase, c.KeyFile = nil, filepath.Join(filepath.Dir(c.Home), "key")
+			c.ConfigFile = filepath.Join(filepath.Dir(c.Home), "../../file/config.toml")
+		},
+	} {
+		root := t.TempDir()
+		if err := os.WriteFile(filepath.Join(root, "file"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before := files(t, root)
+		c := InitConfig{Home: filepath.Join(root, "a/b/home"), KDF: quick, Passphrase: passphrase, ConfigFile: filepath.Join(root, "c/config.toml"), ConfigText: "one"}
+		good := c
+		spoil(&c)
+		if err := Init(t.Context(), c); err == nil {
+			t.Errorf("%s: it succeeded", name)
+		}
+		if after := files(t, root); !slices.Equal(before, after) {
+			t.Errorf("%s: it left %q", name, after)
+		}
+		if err := Init(t.Context(), good); err != nil {
+			t.Errorf("%s, then a good one: %v", name, err)
+		}
+	}
+
+	points := 0
+	for crash := 0; ; crash++ {
+		root := t.TempDir()
+		c := InitConfig{Home: filepath.Join(root, "home"), KDF: quick, Passphrase: passphrase, ConfigFile: filepath.Join(root, "home/config.toml"), ConfigText: "one"}
+		n, where := 0, ""
+		func() {
+			defer func() { _ = recover() }()
+			killed := c
+			_ = initAt(t.Context(), killed, func(point string) {
+				if n++; n > crash {
+					where = point
+					panic(point)
+				}
+			})
+		}()
+		if where == "" {
+			break // it has come to its end
+		}
+		points++
+		again := c
+		again.ConfigText = "two"
+		err := Init(t.Context(), again)
+		config, _ := os.ReadFile(c.ConfigFile)
+		if where == "store in its place" { // the device is there: init says so
+			if !errors.Is(err, storage.ErrExists) || string(config) != "one" {
+				t.Errorf("killed at %q: %v, configuration %q", where, err, config)
+			}
+		} else if err != nil || string(config) != "two" {
+			t.Errorf("killed at %q: %v, configuration %q", where, err, config)
+		}
+		s, err := openStore(Config{Home: c.Home, Passphrase: passphrase})
+		if err != nil {
+			t.Errorf("killed at %q: %v", where, err)
+			continue
+		}
+		if _, err := readIdentity(s); err != nil {
+			t.Errorf("killed at %q: %v", where, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if left := files(t, c.Home+"/store.making"); len(left) > 0 {
+			t.Errorf("killed at %q: it left %q", where, left)
+		}
+	}
+	if points != 3 {
+		t.Errorf("%d points", points)
+	}
+
+	// What a person has written, or changed, is kept.
+	root := t.TempDir()
+	c := InitConfig{Home: root, KDF: quick, Passphrase: passphrase, ConfigFile: filepath.Join(root, "config.toml"), ConfigText: "ours"}
+	if err := os.WriteFile(c.ConfigFile, []byte("theirs"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Init(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if text, _ := os.ReadFile(c.ConfigFile); string(text) != "theirs" {
+		t.Errorf("a configuration was replaced: %q", text)
+	}
+	// A device that is there is not asked for its passphrase.
+	c.Passphrase = func() ([]byte, error) { t.Error("asked for a passphrase"); return nil, errNo }
+	if err := Init(t.Context(), c); !errors.Is(err, storage.ErrExists) {
+		t.Errorf("a second time: %v", err)
+	}
+}
