@@ -28,7 +28,7 @@ var security = map[group.EventKind]slog.Level{
 	group.EventAdded: slog.LevelInfo, group.EventRemoved: slog.LevelInfo, group.EventLeft: slog.LevelInfo, group.EventRole: slog.LevelInfo,
 	group.EventRevoked: slog.LevelInfo, group.EventReboot: slog.LevelInfo, group.EventDenied: slog.LevelInfo, group.EventJoined: slog.LevelInfo,
 	group.EventCancelled: slog.LevelWarn, group.EventOut: slog.LevelWarn, group.EventEvidence: slog.LevelWarn,
-	group.EventIncarnation: slog.LevelWarn, group.EventRefused: slog.LevelWarn,
+	group.EventIncarnation: slog.LevelWarn, group.EventTwin: slog.LevelWarn, group.EventRefused: slog.LevelWarn,
 }
 
 // logEvent logs an event of the group.
@@ -55,7 +55,7 @@ func (g *hosted) logEvent(e group.Event) {
 }
 
 // incidents are the events that no operation of the group tells of.
-var incidents = []group.EventKind{group.EventEvidence, group.EventIncarnation, group.EventRefused, group.EventCancelled, group.EventOut}
+var incidents = []group.EventKind{group.EventEvidence, group.EventIncarnation, group.EventTwin, group.EventRefused, group.EventCancelled, group.EventOut}
 
 // maxIncidents is how many Incidents gives, the newest.
 const maxIncidents = 1000

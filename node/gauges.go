@@ -33,6 +33,7 @@ var (
 	gaugeStore   = gauge("store_size_bytes", "Size of the store's files.", "part")
 	gaugeFree    = gauge("store_free_bytes", "Free space on the store's disk.")
 	gaugeReserve = gauge("store_reserve_bytes", "Free space below which the store takes no transaction.")
+	gaugeTwin    = gauge("twin", "1: another node was seen in the last 10 minutes that runs as this device.")
 	gaugeGroups  = gauge("groups", "Groups, by where this device stands in them. failed: its state cannot be read; busy: it did not answer in time.", "state")
 
 	// Sums over all groups.
@@ -57,7 +58,7 @@ var (
 // Describe gives the gauges that every node has; those of each group come unannounced.
 func (g gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		gaugeBuild, gaugeStart, gaugePeers, gaugeDHT, gaugeStore, gaugeFree, gaugeReserve, gaugeGroups,
+		gaugeBuild, gaugeStart, gaugePeers, gaugeDHT, gaugeStore, gaugeFree, gaugeReserve, gaugeTwin, gaugeGroups,
 		gaugeMembers, gaugeBranches, gaugeEntries, gaugeOutbox, gaugeGaps, gaugeParked, gaugeBehind,
 	} {
 		ch <- d
@@ -88,6 +89,11 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 			put(gaugeFree, float64(size.Free))
 		}
 	}
+	twin := 0.0
+	if n.Twin().now(time.Now()) {
+		twin = 1
+	}
+	put(gaugeTwin, twin)
 	g.groups(put)
 }
 

@@ -110,7 +110,7 @@ func newMetrics(n *Node) *Metrics {
 			m.Refusals.WithLabelValues(source, string(reason))
 		}
 	}
-	for _, what := range []string{wire.ProtocolSync, wire.ProtocolJoin, wire.ProtocolFind, wire.ProtocolMail, limitedJoinBytes, limitedEnvelopes} {
+	for _, what := range []string{wire.ProtocolSync, wire.ProtocolJoin, wire.ProtocolFind, wire.ProtocolMail, wire.ProtocolTwin, limitedJoinBytes, limitedEnvelopes} {
 		m.Limited.WithLabelValues(what)
 	}
 	for _, kind := range group.EventKinds {
@@ -150,6 +150,8 @@ func (n *Node) happened(e group.Event) {
 		m.Received.Inc()
 	case e.Kind == group.EventEpoch && own:
 		m.Heals.Inc()
+	case e.Kind == group.EventTwin:
+		n.twins.met(e.Detail)
 	}
 }
 

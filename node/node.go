@@ -144,8 +144,9 @@ type Node struct {
 	limits    *limits
 	tracing   *tracing
 	observed  atomic.Pointer[string] // address of the metrics, while they are served
-	mailbox   *mailbox               // nil: it is none
-	mailing   chan struct{}          // holds one for each mailbox that this node talks to
+	twins     *twins
+	mailbox   *mailbox      // nil: it is none
+	mailing   chan struct{} // holds one for each mailbox that this node talks to
 
 	mu      sync.Mutex
 	groups  map[wire.GroupID]*hosted
@@ -176,6 +177,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 		failed: make(chan error, 1), crash: crash, mailing: make(chan struct{}, mailAtOnce), hostReady: make(chan host.Host, 1),
 	}
 	n.metrics = newMetrics(n)
+	n.twins = newTwins(n)
 	n.limits = newLimits(&n.fellows, func(what string) { n.metrics.Limited.WithLabelValues(what).Inc() })
 	n.close = sync.OnceValue(n.shut)
 	defer func() {
@@ -384,6 +386,7 @@ func (n *Node) connected(p peer.ID) {
 		g.joiner.poke()
 	}
 	n.pokeLookups()
+	n.twins.connected(p)
 	n.feed.add(NodeEvent{Event: group.Event{Kind: EventPeerConnected}, Peer: p.String()})
 	n.changed.wake()
 }

@@ -370,6 +370,10 @@ func (s *server) Why(ctx context.Context, r api.WhyRequest) (api.Explanation, er
 		}
 		e, err = s.n.Explain(ctx, id, message)
 	}
+	if twin := s.n.apiTwin(); err == nil && twin != "" {
+		e.Facts = append(e.Facts, twin)
+		e.Next = append(e.Next, twinHint)
+	}
 	return api.Explanation{Subject: r.Subject, State: e.State, Facts: append([]string{}, e.Facts...), Next: append([]string{}, e.Next...)}, APIError(err)
 }
 

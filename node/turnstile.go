@@ -147,6 +147,7 @@ func (n *Node) serveStreams() {
 	protocols := map[string]func(context.Context, network.Stream, *place) error{
 		wire.ProtocolSync: n.serveSync,
 		wire.ProtocolJoin: n.serveJoin,
+		wire.ProtocolTwin: n.serveTwin,
 	}
 	if n.mailbox != nil {
 		protocols[wire.ProtocolMail] = n.serveMail

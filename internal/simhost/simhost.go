@@ -99,8 +99,11 @@ func New(cfg Config) *Net {
 
 // Host makes host i, listening at its address. Options come after those of the
 // network and may override them. After its Close it may be made again.
-func (n *Net) Host(i int, opts ...libp2p.Option) (host.Host, error) {
-	priv, err := n.Key(i)
+func (n *Net) Host(i int, opts ...libp2p.Option) (host.Host, error) { return n.HostAs(i, i, opts...) }
+
+// HostAs is Host with the identity of another one: a device that runs twice.
+func (n *Net) HostAs(i, as int, opts ...libp2p.Option) (host.Host, error) {
+	priv, err := n.Key(as)
 	if err != nil {
 		return nil, err
 	}

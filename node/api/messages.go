@@ -89,6 +89,7 @@ const (
 	EventForkHealed       EventKind = "fork-healed" // this device moved to the chosen branch
 	EventEvidence         EventKind = "evidence"    // Device signed two entries with one number; Detail says what that means
 	EventIncarnation      EventKind = "incarnation" // this device's store went back in time
+	EventTwin             EventKind = "twin"        // another node writes as this device while this one runs
 	EventRemovalCancelled EventKind = "removal-cancelled"
 	EventRefused          EventKind = "refused" // something of a member's was refused; Detail says why
 	EventProfile          EventKind = "profile"

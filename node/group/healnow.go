@@ -30,6 +30,10 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 			did("no commit: members committed at the same time; the fork is judged in %v", m.duty.settle.Sub(now).Round(time.Second))
 		} else {
 			did("no commit: this device is not at the epoch that the group chose")
+			if m.stranded() {
+				m.duty.rejoin = now
+				did("asks to be added again, at that epoch")
+			}
 		}
 		return nil
 	}

@@ -4,7 +4,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
+	"time"
 
+	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -39,10 +42,87 @@ func (m *Machine) recognise(s *signedEntry) {
 	m.own.Incarnation, m.own.Renew = binary.BigEndian.Uint64(b[:]), true
 	m.log.Incarnation = m.own.Incarnation
 	m.saveOwn()
+	why := "its store went back in time, or a copy of it wrote that"
+	if crdt.HLC(s.entry.HLC).Time().After(m.started) {
+		why = "it is dated after this node started, so that a copy of this device wrote it"
+	}
 	m.emit(m.now, Event{
 		Kind: EventIncarnation, Device: m.log.Device,
-		Detail: fmt.Sprintf("others hold entry %d of this device's log, which it does not know: its store went back in time", s.entry.Seq),
+		Detail: fmt.Sprintf("others hold entry %d of this device's log, which it does not know: %s", s.entry.Seq, why),
 	})
+}
+
+// A device that runs twice looks like one whose store went back: others hold what it did
+// not write. But what was lost was written before this node started, and knows nothing of
+// what it wrote since.
+
+const (
+	twinRecent  = time.Hour        // after the last sign of a twin, the two do not hurry
+	twinTell    = 10 * time.Minute // from one event to the next
+	twinAhead   = time.Minute      // what is dated further ahead was written by a clock that was wrong, and tells nothing
+	twinLockout = 15 * time.Minute // at the most, before asking to be added again
+)
+
+// TwinSeen says that another node was seen that runs as this device.
+type TwinSeen struct{}
+
+func (TwinSeen) input() {}
+
+func (TwinSeen) act(m *Machine, now time.Time, _ *Outcome) error {
+	m.twin = now
+	return nil
+}
+
+// noteOwn notes an entry that this machine wrote.
+func (m *Machine) noteOwn(it *item) {
+	if !slices.ContainsFunc(m.firsts, func(f *item) bool { return f.log == it.log && f.list == it.list }) {
+		m.firsts = append(m.firsts, it)
+	}
+}
+
+// noteTwin looks whether an entry that came is this device's and was written since this
+// machine started: by somebody else, then.
+func (m *Machine) noteTwin(now time.Time, it *item, e *wire.Entry) {
+	if it.log.Device != m.log.Device || !m.since(it, e) {
+		return
+	}
+	m.twin = now
+	if now.Sub(m.twinTold) < twinTell {
+		return
+	}
+	m.twinTold = now
+	m.emit(now, Event{
+		Kind: EventTwin, User: it.user, Device: it.log.Device,
+		Detail: fmt.Sprintf("it wrote a %v at %s, which this node did not", it.kind, stamp(it.hlc.Time())),
+	})
+}
+
+// since says whether an entry of this device was written after this machine started: it
+// knows what the machine wrote, or its author's clock says so, and not that of somebody
+// whom it had read.
+func (m *Machine) since(it *item, e *wire.Entry) bool {
+	if slices.ContainsFunc(m.firsts, func(own *item) bool { return m.logs.inPast(own, it) }) {
+		return true
+	}
+	read := m.started
+	for _, h := range append([]wire.EntryHash{e.Prev}, e.Deps...) {
+		if named := m.logs.items.at(h); named != nil && named.hlc.Time().After(read) {
+			read = named.hlc.Time()
+		}
+	}
+	return it.hlc.Time().After(read) && it.hlc.Ahead(m.now) < twinAhead
+}
+
+// lockedOut is how long this device waits, left behind by the group's keys, before it asks
+// to be added again. Two that run as one device take its leaf from each other: each time
+// they wait longer, so that the group is not kept busy for ever by two who cannot both win.
+func (m *Machine) lockedOut(now time.Time) time.Duration {
+	if m.twin.IsZero() || now.Sub(m.twin) > twinRecent {
+		m.lockouts = 0
+		return rejoinWait
+	}
+	m.lockouts++
+	return min(rejoinWait<<min(m.lockouts, 16), twinLockout)
 }
 
 // mustRenew says whether message keys of the epoch at n may have been used before

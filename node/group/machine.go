@@ -106,6 +106,12 @@ type Machine struct {
 	told     int       // beacons since there was news
 	beaconed crdt.HLC  // date of the last one
 
+	started  time.Time // this machine
+	firsts   []*item   // the first entry that it wrote, of each log
+	twin     time.Time // when another node's writing as this device last showed; zero: it did not
+	twinTold time.Time
+	lockouts int // times that this device was left behind since then
+
 	askedPast int // syncs asked for since an entry was last parked for want of its past
 }
 
@@ -125,7 +131,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
 	}
-	m.now = now
+	m.now, m.started = now, now
 	// If one was due before the restart; it is not cast twice. Not at once: a sync
 	// may tell that this device's log went further than it knows.
 	m.duty.vote = now.Add(voteAfterStart)
@@ -429,6 +435,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 		return nil, fmt.Errorf("own %v: %w", kind, err)
 	}
 	m.put(itemKey(it), s.raw)
+	m.noteOwn(it)
 	m.pack(it, e)
 	m.outgoing.Entries = append(m.outgoing.Entries, s.raw)
 	return it, nil

@@ -292,6 +292,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	if err := m.insert(it, s.entry); err != nil {
 		return 0, err
 	}
+	m.noteTwin(now, it, s.entry)
 	m.logs.offShelf(s.hash)
 	m.put(itemKey(it), s.raw)
 	m.ready.Came = append(m.ready.Came, it.hash)

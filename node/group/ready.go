@@ -94,6 +94,7 @@ const (
 	EventSwitch      EventKind = "switch"         // this device moved to another branch
 	EventEvidence    EventKind = "evidence"       // Device signed two entries with one sequence number
 	EventIncarnation EventKind = "incarnation"    // this device's store went back in time; it began a new log
+	EventTwin        EventKind = "twin"           // another node writes as this device while this one runs
 	EventRefused     EventKind = "refused"        // a member's entry or commit was refused; Detail says why
 	EventProfile     EventKind = "profile"
 	EventRole        EventKind = "role" // User
@@ -113,7 +114,7 @@ const (
 // EventKinds lists them.
 var EventKinds = []EventKind{
 	EventMessage, EventAdded, EventRemoved, EventLeft, EventJoined, EventOut, EventEpoch, EventFork, EventSwitch, EventEvidence,
-	EventIncarnation, EventRefused, EventProfile, EventRole, EventAsked, EventDenied, EventCancelled, EventRevoked, EventReboot,
+	EventIncarnation, EventTwin, EventRefused, EventProfile, EventRole, EventAsked, EventDenied, EventCancelled, EventRevoked, EventReboot,
 }
 
 // Event is one thing that happened in the group, as this device saw it. Cursor

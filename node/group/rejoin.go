@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 // rejoinWait is how long a device that cannot get to the chosen epoch by itself
 // waits before it asks to be added again.
 const rejoinWait = 10 * time.Second
+
+// rejoinRenew is how long one request is asked with, where somebody else may have asked.
+const rejoinRenew = 2 * time.Hour
 
 // rejoinKeyFor is how long the key stays that proves to others that a device held
 // an epoch: 32 bytes, exported, that open nothing.
@@ -122,13 +126,13 @@ func (m *Machine) askAgain(now time.Time) {
 		return
 	}
 	if m.duty.rejoin.IsZero() {
-		m.duty.rejoin = now.Add(rejoinWait)
+		m.duty.rejoin = now.Add(m.lockedOut(now))
 	}
 	if !due(now, m.duty.rejoin) {
 		return
 	}
-	m.duty.rejoin = now.Add(m.backOff(beaconGap, m.told))
-	if m.rejoining == nil {
+	m.duty.rejoin = now.Add(min(m.backOff(beaconGap, m.told), m.rejoinFor(now)))
+	if m.rejoining == nil || m.rejoinWorn(now) {
 		r, err := m.newRejoin(now)
 		if err != nil {
 			m.fail(err)
@@ -139,6 +143,31 @@ func (m *Machine) askAgain(now time.Time) {
 		m.put(rowRejoining, s.Encode())
 	}
 	m.duty.beacon = now
+}
+
+// rejoinFor is how long one request to be added again is asked with: for as long as it
+// takes, but where somebody else may have asked as this device, a twin of it, or itself
+// before its store went back. Others go by the newest of a device and hear no older one.
+func (m *Machine) rejoinFor(now time.Time) time.Duration {
+	switch {
+	case !m.twin.IsZero() && now.Sub(m.twin) < 2*twinRecent:
+		return twinLockout
+	case !m.twin.IsZero() || m.own.Renew:
+		return rejoinRenew
+	}
+	return math.MaxInt64
+}
+
+// rejoinWorn says whether the request that this device asks with is to be made anew.
+func (m *Machine) rejoinWorn(now time.Time) bool {
+	r, err := wire.DecodeRejoin(m.rejoining.Payload)
+	if err == nil && now.Sub(crdt.HLC(r.HLC).Time()) < m.rejoinFor(now) {
+		return false
+	}
+	if err == nil {
+		m.spend(now, r.KeyPackage)
+	}
+	return true
 }
 
 // newRejoin makes a request to be added again with a fresh KeyPackage, and with the

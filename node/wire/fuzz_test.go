@@ -58,6 +58,8 @@ func FuzzMailChallenge(f *testing.F) { fuzz(f) }
 func FuzzMailProof(f *testing.F)     { fuzz(f) }
 func FuzzMailRequest(f *testing.F)   { fuzz(f) }
 func FuzzMailReply(f *testing.F)     { fuzz(f) }
+func FuzzTwinHello(f *testing.F)     { fuzz(f) }
+func FuzzTwinProof(f *testing.F)     { fuzz(f) }
 func FuzzInvite(f *testing.F)        { fuzz(f) }
 func FuzzClaim(f *testing.F)         { fuzz(f) }
 func FuzzLink(f *testing.F)          { fuzz(f) }

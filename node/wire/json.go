@@ -104,6 +104,8 @@ var objects = []object{
 	objectOf[MailProof]("mail-proof", MaxFrame),
 	objectOf[MailRequest]("mail-request", MaxFrame),
 	objectOf[MailReply]("mail-reply", MaxFrame),
+	objectOf[TwinHello]("twin-hello", MaxFrame),
+	objectOf[TwinProof]("twin-proof", MaxFrame),
 	{"envelope", MaxEnvelope, func() any { return new(sealedEnvelope) }, readSealed, encodeSealed},
 }
 

@@ -148,6 +148,8 @@ func registry() []wireType {
 		inFrames("find-request-full", &FindRequest{V: 1, Name: "berg*", Limit: 20, Tag: "rescue", MinMembers: 5, MaxMembers: 100, After: 1}),
 		inFrames("find-reply", &FindReply{[]byte("public info")}),
 		inFrames("mail-hello", &MailHello{V: 1, Box: hash[BoxID](1)}),
+		inFrames("twin-hello", &TwinHello{V: 1, Run: hash[[32]byte](1)}),
+		inFrames("twin-proof", &TwinProof{Signature: fill(0xa0, 64)}),
 		inFrames("mail-challenge", &MailChallenge{hash[[32]byte](2)}),
 		inFrames("mail-proof", &MailProof{Signature: fill(0xa0, 64)}),
 		inFrames("mail-proof-vouched", &MailProof{fill(0xa0, 64), &MailVoucher{hash[BoxID](3), fill(0xb0, 64)}}),

@@ -14,6 +14,7 @@ const (
 	ProtocolJoin = "/panda/join/1"    // a joiner asks a member
 	ProtocolFind = "/panda/find/1"    // anyone asks a provider which groups it knows
 	ProtocolMail = "/panda/mailbox/1" // a member and a mailbox
+	ProtocolTwin = "/panda/twin/1"    // anyone asks a peer that is connected twice whether it runs twice
 	ProtocolDHT  = "/panda"           // prefix of the DHT's protocol ID
 )
 
