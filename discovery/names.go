@@ -18,12 +18,13 @@ const (
 
 // Words are the words of a name as discovery compares and announces them:
 // compatibility-composed (NFKC), lower-case runs of letters, marks and digits, each
-// once, in order, at most maxWords of them. Text in a script without spaces is one word.
+// once, in order, at most maxWords of them, without the accents of Latin, Greek and
+// Cyrillic letters. Text in a script without spaces is one word.
 func Words(name string) []string {
 	var out []string
 	split := func(r rune) bool { return !unicode.In(r, unicode.Letter, unicode.Digit, unicode.Mark) }
 	// Lower-casing can undo the composition (İ), so it comes first and last.
-	text := norm.NFKC.String(strings.ToLower(norm.NFKC.String(name)))
+	text := unaccented(norm.NFKC.String(strings.ToLower(norm.NFKC.String(name))))
 	seen := make(map[string]bool, maxWords)
 	for w := range strings.FieldsFuncSeq(text, split) {
 		if len(w) > maxWordSize {
@@ -39,6 +40,26 @@ func Words(name string) []string {
 		out = append(out, w)
 	}
 	return out
+}
+
+// letters are those that stand for others in words and have no accent that Unicode could
+// take off.
+var letters = strings.NewReplacer("ß", "ss", "æ", "ae", "œ", "oe", "ø", "o", "đ", "d", "ð", "d", "ł", "l", "ħ", "h", "ı", "i", "þ", "th", "ς", "σ")
+
+// unaccented takes the accents off letters of Latin, Greek and Cyrillic: people type names
+// without them. Marks of other scripts are vowels and the like, and stay.
+func unaccented(s string) string {
+	var b strings.Builder
+	accents := false // the last letter is one that loses them
+	for _, r := range norm.NFKD.String(letters.Replace(s)) {
+		if !unicode.Is(unicode.Mn, r) {
+			accents = unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic)
+		} else if accents {
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return norm.NFKC.String(b.String())
 }
 
 // tagText is a tag as it is announced and compared.

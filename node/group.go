@@ -365,6 +365,9 @@ func (n *Node) CreateGroup(ctx context.Context, c CreateGroup) (wire.GroupID, er
 	if c.Private && c.Policy == wire.PolicyOpen {
 		return wire.GroupID{}, fmt.Errorf("%w: a private group with an open door: whoever meets one member would be in; let people in by invite or request", ErrInvalid)
 	}
+	if wire.Blank(c.Name) {
+		return wire.GroupID{}, fmt.Errorf("%w: a group needs a name", ErrInvalid)
+	}
 	now := time.Now()
 	profile, err := c.profile(n.me.user.Public(), now)
 	if err != nil {

@@ -75,6 +75,9 @@ func initAt(ctx context.Context, cfg InitConfig, at func(point string)) (err err
 	if cfg.Name == "" {
 		cfg.Name = "device"
 	}
+	if err := checkDeviceName(cfg.Name); err != nil {
+		return err
+	}
 	if isStore(storeDir(cfg.Home)) {
 		return fmt.Errorf("%w: %s", storage.ErrExists, storeDir(cfg.Home))
 	}
@@ -131,6 +134,16 @@ func initAt(ctx context.Context, cfg InitConfig, at func(point string)) (err err
 	undo.nothing()
 	at("store in its place")
 	_ = os.Remove(filepath.Join(storeDir(cfg.Home), madeName)) // it has served
+	return nil
+}
+
+func checkDeviceName(name string) error {
+	if wire.Blank(name) {
+		return fmt.Errorf("%w: the name of the device is blank", ErrInvalid)
+	}
+	if err := wire.CheckDeviceName(name); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	return nil
 }
 

@@ -120,7 +120,7 @@ func TestPrivateGroup(t *testing.T) {
 func TestPrivateGroupHasNoRecord(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.open(1)
-		id, err := a.CreateGroup(w.within(time.Minute), CreateGroup{Policy: wire.PolicyInvite, Private: true})
+		id, err := a.CreateGroup(w.within(time.Minute), CreateGroup{Name: "hidden", Policy: wire.PolicyInvite, Private: true})
 		if err != nil {
 			w.Fatal(err)
 		}

@@ -16,6 +16,7 @@ const (
 	keyGroups   = "n/group/"   // ‖ group ID: hostedRow
 	keyInfo     = "n/info/"    // ‖ group ID: PublicInfo, merged
 	keyLookup   = "n/lookup/"  // ‖ group ID: lookupRow
+	keySeen     = "n/seen/"    // ‖ group ID: seenRow
 	keyRefused  = "n/refused/" // ‖ group ID: refusedRow
 	keyPeers    = "n/peer/"    // ‖ peer ID: a remembered peer, package discovery's
 )

@@ -295,20 +295,23 @@ func (s *server) group(ctx context.Context, id wire.GroupID) (api.Group, error) 
 	var st group.Status
 	var members []group.Member
 	var cursor uint64
-	topic := ""
+	var active time.Time
+	unseen, topic := 0, ""
 	if err := g.loop.look(ctx, func(m *group.Machine) error {
 		st, members, cursor = m.Status(), m.Members(), m.Cursor()
 		if topics := m.Topics(); len(topics) > 0 {
 			topic = topics[0]
 		}
-		return nil
+		var err error
+		active, unseen, err = g.activity(m)
+		return err
 	}); err != nil {
 		return api.Group{}, APIError(err)
 	}
 	publication, _ := s.n.publisher.Status(id)
 	out := api.Group{
 		ID: id.String(), Policy: api.Policy(g.genesis.Policy.String()), Created: time.UnixMilli(int64(g.genesis.Created)), //nolint:gosec // checked
-		State: apiState(st.State), Missing: g.missing(st), Leaving: st.Leaving, Members: st.Members, Epoch: st.Epoch, EpochID: st.Position.String(),
+		State: apiState(st.State), Missing: g.missing(st), Leaving: st.Leaving, Left: st.Left, Active: active, Unseen: unseen, Members: st.Members, Epoch: st.Epoch, EpochID: st.Position.String(),
 		Authenticator: hex.EncodeToString(st.Authenticator), TreeHash: hex.EncodeToString(st.TreeHash), Topic: topic, Private: g.genesis.Private,
 		Published: publication.State == discovery.Published, TopicPeers: len(g.topicPeers()),
 		Outbox: st.Outbox, Gaps: st.Gaps, Parked: st.Parked, Entries: st.Entries, Cursor: cursor,
@@ -370,9 +373,17 @@ func (s *server) resolve(ctx context.Context, query string) (wire.GroupID, error
 	}
 	text, err := api.Resolve("group", query, candidates)
 	if err != nil {
-		return wire.GroupID{}, err
+		return wire.GroupID{}, orLook(err, "pandanode group list")
 	}
 	return wire.ParseGroupID(text)
+}
+
+// orLook says where to look for names, if the error suggests none.
+func orLook(err error, command string) error {
+	if e := api.AsError(err); e.Code == api.CodeNotFound && e.Hint == "" {
+		return e.WithHint("%s", command)
+	}
+	return err
 }
 
 // searching bounds a search: within a timeout, and to so many results.
@@ -386,6 +397,9 @@ func (s *server) Find(ctx context.Context, r api.FindRequest, emit func(api.Foun
 	defer cancel()
 	if id, err := wire.ParseGroupID(r.Name); err == nil {
 		return s.findOne(search, id, emit)
+	}
+	if r.Limit < 0 {
+		return api.Errorf(api.CodeInvalid, "a limit of %d", r.Limit)
 	}
 	q := discovery.Query{Name: r.Name, Tag: r.Tag, MinMembers: r.MinMembers, MaxMembers: r.MaxMembers, After: r.After, Limit: limit}
 	shown := make(map[string]bool) // groups; one is told of once for each source
@@ -403,20 +417,60 @@ func (s *server) Find(ctx context.Context, r api.FindRequest, emit func(api.Foun
 			}
 		}
 	}
-	results, err := s.n.Find(search, q)
-	if err != nil {
-		return APIError(err)
-	}
-	for f := range results { // closed when search ends
-		source := apiSource(f.Source)
-		if f.Source == discovery.SourceConnected {
-			source = apiSource(s.n.peers.Source(f.From))
+	for {
+		// A search tells nothing while nobody can be asked: it is made again.
+		changed := s.n.changed.wait()
+		missing, err := s.n.Missing(search, LevelOnline)
+		if err != nil {
+			return APIError(err)
 		}
-		if err := show(found(f.Info, source, f.From.String())); err != nil {
+		results, err := s.n.Find(search, q)
+		if err != nil {
+			return APIError(err)
+		}
+		for f := range results { // closed when search ends
+			source := apiSource(f.Source)
+			if f.Source == discovery.SourceConnected {
+				source = apiSource(s.n.peers.Source(f.From))
+			}
+			if err := show(found(f.Info, source, f.From.String())); err != nil {
+				return err
+			}
+		}
+		if len(shown) > 0 || missing == "" {
+			return nil
+		}
+		if again, err := s.beforeAnotherSearch(ctx, search, changed); !again {
 			return err
 		}
 	}
-	return nil
+}
+
+// beforeAnotherSearch waits until it may be that somebody can be asked. At the end of the
+// search nobody was there: that is an error, or that those who were there knew nothing.
+func (s *server) beforeAnotherSearch(ctx, search context.Context, changed <-chan struct{}) (again bool, err error) {
+	pause := time.NewTimer(tablePoll) // the DHT's table tells nobody when it grows
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return true, nil
+	case <-changed:
+		select { // many things change a node: no search follows another at once
+		case <-time.After(tablePoll / 5):
+		case <-search.Done():
+		}
+		return true, nil
+	case <-s.n.life.done:
+		return false, APIError(ErrClosed)
+	case <-search.Done():
+	}
+	switch {
+	case ctx.Err() != nil:
+		return false, APIError(ctx.Err())
+	case len(s.n.host.Network().Peers()) == 0:
+		return false, APIError(fmt.Errorf("%w, so nobody could be asked", ErrNoPeers))
+	}
+	return false, nil
 }
 
 func (s *server) findOne(ctx context.Context, id wire.GroupID, emit func(api.Found) error) error {
@@ -424,6 +478,18 @@ func (s *server) findOne(ctx context.Context, id wire.GroupID, emit func(api.Fou
 		if err := emit(found(i, api.SourceLocal, "")); err != nil {
 			return err
 		}
+		if len(s.n.host.Network().Peers()) == 0 {
+			return nil
+		}
+	}
+	if err := s.n.Wait(ctx, LevelOnline); err != nil {
+		switch {
+		case errors.Is(err, ErrClosed):
+			return APIError(err)
+		case len(s.n.host.Network().Peers()) == 0:
+			return APIError(fmt.Errorf("%w, so nobody could be asked", ErrNoPeers))
+		}
+		return nil
 	}
 	i, err := s.n.Lookup(ctx, id)
 	if err != nil {
@@ -511,7 +577,7 @@ func (s *server) Leave(ctx context.Context, r api.GroupRequest) (api.Left, error
 		return api.Left{}, err
 	}
 	waits, err := s.n.Leave(ctx, id)
-	return api.Left{Waits: waits}, APIError(err)
+	return api.Left{Waits: waits, Group: id.String(), GroupName: s.groupName(ctx, id)}, APIError(err)
 }
 
 func (s *server) Reboot(ctx context.Context, r api.GroupRequest) (api.Empty, error) {
@@ -542,16 +608,23 @@ func (s *server) Members(ctx context.Context, r api.GroupRequest) (api.Members, 
 	return out, APIError(err)
 }
 
-func (s *server) Remove(ctx context.Context, r api.RemoveRequest) (api.Empty, error) {
+func (s *server) Remove(ctx context.Context, r api.RemoveRequest) (api.Change, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
-		return api.Empty{}, err
+		return api.Change{}, err
 	}
 	user, err := s.member(ctx, id, r.User)
 	if err != nil {
-		return api.Empty{}, err
+		return api.Change{}, err
 	}
-	return api.Empty{}, APIError(s.n.Remove(ctx, id, user))
+	if err := s.n.Remove(ctx, id, user.User); err != nil {
+		return api.Change{}, APIError(err)
+	}
+	out := s.change(ctx, id, api.EventMemberRemoved, user.User, user.Name)
+	if user.Role != 0 {
+		out.Was = user.Role.String()
+	}
+	return out, nil
 }
 
 func (s *server) GroupEvents(ctx context.Context, r api.GroupEventsRequest, emit func(api.Event) error) error {
@@ -842,8 +915,8 @@ func apiSource(s discovery.Source) api.Source {
 }
 
 // APIError is the one table from errors of this node, its store and its groups to
-// what callers decide by: an *api.Error with a code and a hint. Others stay as
-// they are.
+// what callers decide by: an *api.Error with a code and a hint, in which GROUP stands
+// for the group that was asked about. Others are CodeInternal, or CodeTimeout.
 func APIError(err error) error {
 	if err == nil {
 		return nil
@@ -879,22 +952,22 @@ func APIError(err error) error {
 		{ErrDenied, api.CodeNotPermitted, ""},
 		{ErrBackup, api.CodeVerification, "take another backup"},
 		{ErrIdentity, api.CodeLocked, "give the passphrase, or the identity file with --identity"},
-		{group.ErrNotPermitted, api.CodeNotPermitted, "pandanode group members"},
+		{group.ErrNotPermitted, api.CodeNotPermitted, "pandanode group members GROUP"},
 		{group.ErrNotMember, api.CodeNotPermitted, ""},
-		{group.ErrOut, api.CodeConflict, "pandanode group show"},
-		{group.ErrState, api.CodeConflict, "pandanode group show"},
+		{group.ErrOut, api.CodeConflict, "pandanode group show GROUP"},
+		{group.ErrState, api.CodeConflict, "pandanode group show GROUP"},
 		{ErrExists, api.CodeConflict, ""},
 		{group.ErrFull, api.CodeLimited, ""},
 		{wire.ErrTooLarge, api.CodeInvalid, ""},
 		{identity.ErrForged, api.CodeVerification, ""},
 		{group.ErrForged, api.CodeVerification, ""},
 		{group.ErrInvalidWelcome, api.CodeVerification, ""},
-		{group.ErrInvalidKeyPackage, api.CodeConflict, "pandanode group requests"},
+		{group.ErrInvalidKeyPackage, api.CodeConflict, "pandanode group requests GROUP"},
 		{wire.ErrVersion, api.CodeInvalid, "install the newest version of pandanode"},
 		{wire.ErrMalformed, api.CodeInvalid, ""},
 	} {
 		if errors.Is(err, e.err) {
-			out := api.Errorf(e.code, "%v", err)
+			out := api.Errorf(e.code, "%s", inWords(err))
 			if e.hint != "" {
 				out = out.WithHint("%s", e.hint)
 			}
@@ -902,6 +975,15 @@ func APIError(err error) error {
 		}
 	}
 	return api.AsError(err)
+}
+
+// inWords is the text of an error without the words that its code says already.
+func inWords(err error) string {
+	text := err.Error()
+	for _, said := range []error{ErrInvalid, wire.ErrTooLarge, wire.ErrMalformed} {
+		text = strings.TrimPrefix(text, said.Error()+": ")
+	}
+	return text
 }
 
 // Addrs are the addresses that the node listens on, with its peer ID: what another

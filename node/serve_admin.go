@@ -40,23 +40,23 @@ func (s *server) names(ctx context.Context, id wire.GroupID) (map[wire.UserID]st
 }
 
 // member finds the member that a text names.
-func (s *server) member(ctx context.Context, id wire.GroupID, query string) (wire.UserID, error) {
-	if user, err := wire.ParseUserID(query); err == nil {
-		return user, nil
-	}
+func (s *server) member(ctx context.Context, id wire.GroupID, query string) (group.Member, error) {
 	members, err := s.n.Members(ctx, id)
 	if err != nil {
-		return wire.UserID{}, APIError(err)
+		return group.Member{}, APIError(err)
 	}
-	var candidates []api.Candidate
-	for _, m := range members {
-		candidates = append(candidates, api.Candidate{ID: m.User.String(), Name: m.Name})
+	candidates := make([]api.Candidate, len(members))
+	for i, m := range members {
+		candidates[i] = api.Candidate{ID: m.User.String(), Name: m.Name}
 	}
 	text, err := api.Resolve("user", query, candidates)
 	if err != nil {
-		return wire.UserID{}, err
+		if user, parsed := wire.ParseUserID(query); parsed == nil {
+			return group.Member{User: user}, nil // the machine says why not
+		}
+		return group.Member{}, orLook(err, "pandanode group members GROUP")
 	}
-	return wire.ParseUserID(text)
+	return members[slices.IndexFunc(members, func(m group.Member) bool { return m.User.String() == text })], nil
 }
 
 func (s *server) CreateInvite(ctx context.Context, r api.CreateInviteRequest) (api.Invite, error) {
@@ -110,29 +110,30 @@ func (s *server) invites(ctx context.Context, id wire.GroupID) ([]api.Invite, er
 	return out, APIError(err)
 }
 
-func (s *server) RevokeInvite(ctx context.Context, r api.InviteRequest) (api.Empty, error) {
+func (s *server) RevokeInvite(ctx context.Context, r api.InviteRequest) (api.Change, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
-		return api.Empty{}, err
+		return api.Change{}, err
 	}
 	all, err := s.n.Invites(ctx, id)
 	if err != nil {
-		return api.Empty{}, APIError(err)
+		return api.Change{}, APIError(err)
 	}
-	var candidates []api.Candidate
-	for _, i := range all {
-		candidates = append(candidates, api.Candidate{ID: i.ID.String()})
+	candidates := make([]api.Candidate, len(all))
+	for i, v := range all {
+		candidates[i] = api.Candidate{ID: v.ID.String()}
 	}
 	text, err := api.Resolve("invite", r.Invite, candidates)
 	if err != nil {
-		return api.Empty{}, err
+		return api.Change{}, orLook(err, "pandanode group invites GROUP")
 	}
-	for _, i := range all {
-		if i.ID.String() == text {
-			return api.Empty{}, APIError(s.n.RevokeInvite(ctx, id, i.ID))
-		}
+	invite := all[slices.IndexFunc(candidates, func(c api.Candidate) bool { return c.ID == text })].ID
+	if err := s.n.RevokeInvite(ctx, id, invite); err != nil {
+		return api.Change{}, APIError(err)
 	}
-	return api.Empty{}, api.Errorf(api.CodeNotFound, "there is no invite %q here", r.Invite)
+	out := s.change(ctx, id, api.InviteRevoked, wire.UserID{}, "")
+	out.Invite = invite.String()
+	return out, nil
 }
 
 func (s *server) Requests(ctx context.Context, r api.GroupRequest) (api.Requests, error) {
@@ -158,65 +159,80 @@ func (s *server) Requests(ctx context.Context, r api.GroupRequest) (api.Requests
 	return out, APIError(err)
 }
 
-// asker finds the user at the door that a text names.
-func (s *server) asker(ctx context.Context, groupText, query string) (wire.GroupID, wire.UserID, error) {
-	id, err := s.resolve(ctx, groupText)
-	if err != nil {
-		return id, wire.UserID{}, err
-	}
-	if user, err := wire.ParseUserID(query); err == nil {
-		return id, user, nil
+// asker finds the user at the door that a text names, and what it is called.
+func (s *server) asker(ctx context.Context, groupText, query string) (id wire.GroupID, user wire.UserID, name string, err error) {
+	if id, err = s.resolve(ctx, groupText); err != nil {
+		return id, user, "", err
 	}
 	all, err := s.n.Requests(ctx, id)
 	if err != nil {
-		return id, wire.UserID{}, APIError(err)
+		return id, user, "", APIError(err)
 	}
-	var candidates []api.Candidate
-	for _, q := range all {
-		candidates = append(candidates, api.Candidate{ID: q.User.String(), Name: q.Name})
+	candidates := make([]api.Candidate, len(all))
+	for i, q := range all {
+		candidates[i] = api.Candidate{ID: q.User.String(), Name: q.Name}
 	}
 	text, err := api.Resolve("request", query, candidates)
 	if err != nil {
-		return id, wire.UserID{}, err
+		if user, parsed := wire.ParseUserID(query); parsed == nil {
+			return id, user, "", nil // the machine says why not
+		}
+		return id, user, "", orLook(err, "pandanode group requests GROUP")
 	}
-	user, err := wire.ParseUserID(text)
-	return id, user, err
+	q := all[slices.IndexFunc(candidates, func(c api.Candidate) bool { return c.ID == text })]
+	return id, q.User, q.Name, nil
 }
 
-func (s *server) Approve(ctx context.Context, r api.ApproveRequest) (api.Empty, error) {
-	id, user, err := s.asker(ctx, r.Group, r.User)
+func (s *server) Approve(ctx context.Context, r api.ApproveRequest) (api.Change, error) {
+	id, user, name, err := s.asker(ctx, r.Group, r.User)
 	if err != nil {
-		return api.Empty{}, err
+		return api.Change{}, err
 	}
 	role, err := orMember(r.Role)
 	if err != nil {
-		return api.Empty{}, err
+		return api.Change{}, err
 	}
-	return api.Empty{}, APIError(s.n.Approve(ctx, id, user, role))
+	if err := s.n.Approve(ctx, id, user, role); err != nil {
+		return api.Change{}, APIError(err)
+	}
+	out := s.change(ctx, id, api.EventMemberAdded, user, name)
+	out.Role = role.String()
+	return out, nil
 }
 
-func (s *server) Deny(ctx context.Context, r api.UserRequest) (api.Empty, error) {
-	id, user, err := s.asker(ctx, r.Group, r.User)
+func (s *server) Deny(ctx context.Context, r api.UserRequest) (api.Change, error) {
+	id, user, name, err := s.asker(ctx, r.Group, r.User)
 	if err != nil {
-		return api.Empty{}, err
+		return api.Change{}, err
 	}
-	return api.Empty{}, APIError(s.n.Deny(ctx, id, user))
+	if err := s.n.Deny(ctx, id, user); err != nil {
+		return api.Change{}, APIError(err)
+	}
+	return s.change(ctx, id, api.EventJoinDenied, user, name), nil
 }
 
-func (s *server) SetRole(ctx context.Context, r api.RoleRequest) (api.Empty, error) {
+func (s *server) SetRole(ctx context.Context, r api.RoleRequest) (api.Change, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
-		return api.Empty{}, err
+		return api.Change{}, err
 	}
 	role, err := parseRole(r.Role)
 	if err != nil {
-		return api.Empty{}, err
+		return api.Change{}, err
 	}
 	user, err := s.member(ctx, id, r.User)
 	if err != nil {
-		return api.Empty{}, err
+		return api.Change{}, err
 	}
-	return api.Empty{}, APIError(s.n.SetRole(ctx, id, user, role))
+	if err := s.n.SetRole(ctx, id, user.User, role); err != nil {
+		return api.Change{}, APIError(err)
+	}
+	out := s.change(ctx, id, api.EventRole, user.User, user.Name)
+	out.Role = role.String()
+	if user.Role != 0 {
+		out.Was = user.Role.String()
+	}
+	return out, nil
 }
 
 func (s *server) Log(ctx context.Context, r api.GroupRequest) (api.Log, error) {

@@ -210,12 +210,12 @@ func (p *netNode) send(ctx context.Context, group, text string) (string, error) 
 }
 
 func (p *netNode) remove(ctx context.Context, group, user string) error {
-	_, err := ask(p, func(a api.API) (api.Empty, error) { return a.Remove(ctx, api.RemoveRequest{Group: group, User: user}) })
+	_, err := ask(p, func(a api.API) (api.Change, error) { return a.Remove(ctx, api.RemoveRequest{Group: group, User: user}) })
 	return err
 }
 
 func (p *netNode) role(ctx context.Context, group, user, role string) error {
-	_, err := ask(p, func(a api.API) (api.Empty, error) {
+	_, err := ask(p, func(a api.API) (api.Change, error) {
 		return a.SetRole(ctx, api.RoleRequest{Group: group, User: user, Role: role})
 	})
 	return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,10 +110,24 @@ func (f *failure) Unwrap() error { return f.error }
 func does(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := f(cmd.Context(), args); err != nil {
-			return &failure{err}
+			return &failure{named(cmd, args, err)}
 		}
 		return nil
 	}
+}
+
+// named puts the group that a command was given into the hint of its error, where that
+// has GROUP, so that the hint can be typed as it is.
+func named(cmd *cobra.Command, args []string, err error) error {
+	e, ok := errors.AsType[*api.Error](err)
+	if !ok || !strings.Contains(e.Hint, "GROUP") {
+		return err
+	}
+	at := slices.Index(strings.Fields(cmd.Use), "GROUP") - 1
+	if at < 0 || at >= len(args) {
+		return err
+	}
+	return e.WithHint("%s", strings.ReplaceAll(e.Hint, "GROUP", word(args[at])))
 }
 
 // asks makes a function that needs the running node the body of a command.

@@ -134,8 +134,20 @@ func TestTranscript(t *testing.T) {
 	do("", "group", "members", "tea house")
 	do("", "send", "tea house", "The kettle", "is on")
 	do("two\nlines\n", "send", "tea house", "-")
+	do("", "send", "tea house", "-5")
+	do("", "send", "tea house", "--gone", "fishing")
+	do("", "send", "tee house", "hello")
+	do("", "send", "kettle", "hello")
+	do("", "send", "tea house", " ")
 	w.node.Receive(tea, "ben", "bell \a, escape \x1b[2J, reversed \u202e.\nsecond line")
 	do("", "tail", "tea house")
+	do("", "tail", "tea house", "-n", "2")
+	do("", "tail", "tea house", "-n", "2", "--json")
+	do("", "send", "coffee", "beans")
+	do("", "tail")
+	do("", "tail", "-n", "2")
+	do("", "tail", "TEA HOUSE", "coffee", "--count", "4", "--timeout", "5s")
+	do("", "tail", "tea", "--since", "4", "coffee")
 	do("", "tail", "tea house", "--since", "4", "--count", "1", "--json")
 	do("", "tail", "tea house", "--count", "9", "--timeout", "50ms", "--since", "5")
 	do("", "group", "remove", "tea house", "cleo")
@@ -168,6 +180,15 @@ func TestTranscript(t *testing.T) {
 	do("", "group", "deny", "tea house", "fritz")
 	do("", "group", "requests", "tea house", "--json")
 	do("", "group", "role", "tea house", "ben", "read-only")
+	do("", "group", "role", "tea house", "BEN", "admin", "--json")
+	do("", "group", "rename", "coffee", "Coffee Bar")
+	do("", "group", "describe", "coffee bar", "Beans", "and", "mills")
+	do("", "group", "describe", "coffee bar", "")
+	do("", "group", "tag", "coffee bar", "beans", "mills", "--json")
+	do("", "group", "tag", "coffee bar")
+	do("", "tail", "coffee bar")
+	do("", "group", "rename", "coffee bar", "coffee")
+	do("", "group", "list")
 	do("", "group", "log", "tea house")
 	do("", "group", "log", "tea house", "--incidents")
 	w.node.Seen = api.Incidents{
@@ -287,6 +308,15 @@ func TestUsageErrors(t *testing.T) {
 		{"why", "x"},
 		{"send", "x"},
 		{"send", "x", ""},
+		{"send", "x", " \t"},
+		{"send", "x", "-5"},
+		{"send", "x", strings.Repeat("y", maxText+1)},
+		{"group", "create", ""},
+		{"group", "create", "  "},
+		{"group", "rename", "x"},
+		{"tail", "x", "-n", "-1"},
+		{"tail", "x", "-n", "few"},
+		{"tail", "x", "-n", "3", "--all"},
 		{"send", "x", "\xff"},
 		{"send", "x", "y", "--wait", "read"},
 		{"tail", "x", "--count", "-1"},
@@ -299,7 +329,7 @@ func TestUsageErrors(t *testing.T) {
 			t.Errorf("%v: exit code %d, stdout %q, stderr %q", args, r.code, r.out, r.err)
 		}
 	}
-	if r := w.run(strings.Repeat("x", maxText+1), "send", "x", "-"); r.code != api.ExitLimited {
+	if r := w.run(strings.Repeat("x", maxText+1), "send", "x", "-"); r.code != api.ExitUsage || !strings.Contains(r.err, "65536 bytes (64 KiB)") {
 		t.Errorf("a long message: %+v", r)
 	}
 	w.env = []string{"PANDANODE_LOGLEVEL=debug"}
@@ -359,7 +389,7 @@ func TestSendThatIsNotDeliveredInTime(t *testing.T) {
 	w.ok("group", "create", "tea")
 	w.node.Delivers = api.DeliveryQueued
 	r := w.run("", "send", "tea", "hello", "--wait", "held", "--timeout", "1s")
-	if r.code != api.ExitTimeout || len(strings.TrimSpace(r.out)) != idLength || !strings.Contains(r.err, "still queued") {
+	if r.code != api.ExitTimeout || len(strings.TrimSpace(r.out)) != idLength || !strings.Contains(r.err, "still queued") || !strings.Contains(r.err, "hint: pandanode why tea "+r.out) {
 		t.Errorf("got %+v", r)
 	}
 }

@@ -290,13 +290,19 @@ func (d *demo) send(ctx context.Context, p *process, text string) (string, error
 	return fmt.Sprintf("%s: pandanode send … %q → %s…, %s", p.name, text, short(s.ID), s.State), nil
 }
 
+// messages are those that a node shows of a group.
+func messages(ctx context.Context, p *process, group string) ([]api.Message, error) {
+	all, err := ask[api.Message](ctx, p, "tail", group)
+	return slices.DeleteFunc(all, func(m api.Message) bool { return m.Kind != api.EventMessage }), err
+}
+
 // reads waits until a node has shown every message sent so far, and checks that it
 // shows each of them once and nothing else.
 func (d *demo) reads(ctx context.Context, p *process) (string, error) {
 	if _, err := p.cli(ctx, "", "tail", d.group.ID, "--count", fmt.Sprint(len(d.sent)), "--timeout", stepLimit); err != nil {
 		return "", err
 	}
-	all, err := ask[api.Message](ctx, p, "tail", d.group.ID)
+	all, err := messages(ctx, p, d.group.ID)
 	if err != nil {
 		return "", err
 	}
@@ -427,7 +433,7 @@ func (d *demo) stepHand(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("cleo refused for another reason than the removal: %+v", r)
 	}
 	seen = append(seen, fmt.Sprintf("cleo: handed these bytes → refused: %s (%s)", results[0].Refusal, results[0].Detail))
-	shown, err := ask[api.Message](ctx, d.cleo, "tail", d.group.ID)
+	shown, err := messages(ctx, d.cleo, d.group.ID)
 	if err != nil {
 		return nil, err
 	}

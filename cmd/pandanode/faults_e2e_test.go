@@ -174,6 +174,7 @@ func (l *lone) shows() error {
 	if err != nil {
 		return err
 	}
+	messages = slices.DeleteFunc(messages, func(m api.Message) bool { return m.Kind != api.EventMessage })
 	seen := map[string]int{}
 	next := 0
 	for _, m := range messages {

@@ -15,7 +15,7 @@ import (
 
 const namingHelp = `
 A GROUP is named by its full ID, by the first characters of it (6 or more), or by its
-name, as long as only one group fits.`
+name, as long as only one group fits. Case does not matter where only one name fits.`
 
 func (a *app) groupCmd() *cobra.Command {
 	cmd := &cobra.Command{
@@ -25,7 +25,7 @@ func (a *app) groupCmd() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.createCmd(), a.listCmd(), a.showCmd(), a.findCmd(), a.joinCmd(), a.membersCmd(), a.leaveCmd(), a.removeCmd(),
+	cmd.AddCommand(a.createCmd(), a.listCmd(), a.showCmd(), a.renameCmd(), a.describeCmd(), a.tagCmd(), a.findCmd(), a.joinCmd(), a.membersCmd(), a.leaveCmd(), a.removeCmd(),
 		a.inviteCmd(), a.invitesCmd(), a.revokeInviteCmd(), a.requestsCmd(), a.approveCmd(), a.denyCmd(), a.roleCmd(),
 		a.mailboxCmd(), a.logCmd(), a.groupStatusCmd(), a.healCmd(), a.rebootCmd())
 	return cmd
@@ -42,6 +42,9 @@ description and rounded number of members are published for everyone to find. A 
 is in no search and in no DHT record; its members find each other by a secret that only they
 and invite links hold, and that is new after each removal. That is decided for ever.
 
+A name has one line of up to 64 bytes, a description up to 1024 bytes, and there are up to 8
+tags of up to 32 bytes each.
+
 Policies: open (any member lets in whoever asks), request (an admin approves),
 invite (only with an invite signed by an admin; the default of private groups).`,
 		Example: "  pandanode group create \"tea house\" --description \"Leaves and kettles\" --policy open\n  pandanode group create board --policy invite",
@@ -53,6 +56,9 @@ invite (only with an invite signed by an admin; the default of private groups).`
 			r.Name, r.Policy = args[0], api.Policy(cmp.Or(policy, string(api.PolicyOpen)))
 			if !slices.Contains(api.Policies, r.Policy) {
 				return api.Errorf(api.CodeInvalid, "--policy %q: there are open, request and invite", policy)
+			}
+			if strings.TrimSpace(r.Name) == "" {
+				return api.Errorf(api.CodeInvalid, "a group needs a name").WithHint("pandanode group create NAME")
 			}
 			g, err := c.CreateGroup(ctx, r)
 			if err != nil {
@@ -75,21 +81,61 @@ func (a *app) listCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List this node's groups",
-		Args:  cobra.NoArgs,
+		Long: `List this node's groups, the one where something happened last first. STATE is short:
+messages that were not shown by "pandanode tail" yet, messages that wait to go out, what a
+join waits for, or that this device has left or was removed. "group show" tells all.`,
+		Args: cobra.NoArgs,
 		RunE: a.asks(func(ctx context.Context, c *api.Client, _ []string) error {
 			g, err := c.Groups(ctx, api.Empty{})
 			if err != nil {
 				return err
 			}
+			slices.SortStableFunc(g.Groups, func(x, y api.Group) int { return y.Active.Compare(x.Active) })
 			return a.printGroups(g.Groups)
 		}),
 	}
 }
 
 func (a *app) printGroups(groups []api.Group) error {
-	return list(a, groups, "GROUP NAME STATE ROLE MEMBERS EPOCH", func(g api.Group) []string {
-		return []string{short(g.ID), g.Name, state(g), g.Role, fmt.Sprint(g.Members), fmt.Sprint(g.Epoch)}
+	return list(a, groups, "GROUP NAME STATE ROLE MEMBERS ACTIVE", func(g api.Group) []string {
+		return []string{short(g.ID), g.Name, brief(g), g.Role, fmt.Sprint(g.Members), when(g.Active)}
 	})
+}
+
+// maxUnseen is how many unseen messages a node counts.
+const maxUnseen = 100
+
+// brief is a group's state in a word or two.
+func brief(g api.Group) string {
+	unseen := ""
+	switch {
+	case g.Unseen >= maxUnseen:
+		unseen = fmt.Sprintf("%d+ unread", maxUnseen)
+	case g.Unseen > 0:
+		unseen = fmt.Sprintf("%d unread", g.Unseen)
+	}
+	var words []string
+	switch {
+	case g.State == api.StateOut && g.Left:
+		words = append(words, "left")
+	case g.State == api.StateOut:
+		words = append(words, "removed")
+	case g.Leaving:
+		words = append(words, "leaving")
+	case g.State == api.StateJoining:
+		stage, _, _ := strings.Cut(g.Missing, ":")
+		words = append(words, cmp.Or(stage, string(g.State)))
+	case g.State != api.StateMember:
+		words = append(words, string(g.State))
+	case g.Outbox > 0:
+		words = append(words, fmt.Sprintf("%d to send", g.Outbox))
+	case g.Gaps > 0:
+		words = append(words, fmt.Sprintf("%d to come", g.Gaps))
+	}
+	if unseen != "" {
+		words = append(words, unseen)
+	}
+	return cmp.Or(strings.Join(words, ", "), string(g.State))
 }
 
 func state(g api.Group) string {
@@ -140,11 +186,15 @@ func (a *app) findCmd() *cobra.Command {
 		Use:   "find [NAME]",
 		Short: "Look for public groups by name, tag, size or age",
 		Long: `Look for public groups, in the DHT and on the local network at once: by the words of their
-name, in any order, where a star stands for any letters, by a tag, by how many members a
-member told last (rounded), and by when they were founded. Without any of these every public
-group fits. SOURCE says which of the sources knew the group. With --json each result is
-printed as it comes, and a group that two sources know comes twice. The signatures of what is
-shown were checked. Nothing found is exit code 4.`,
+name, in any order, by a tag, by how many members a member told last (rounded), and by when
+they were founded. Without any of these every public group fits. Words are whole and are
+compared without case and accents; a star finds parts of words: 'te*' what begins with te,
+'*house*' what has house in it. SOURCE says which of the sources knew the group. With --json
+each result is printed as it comes, and a group that two sources know comes twice. The
+signatures of what is shown were checked.
+
+While no peer is connected it waits for one, for as long as --timeout says. Nothing found is
+exit code 4, and nobody to ask is 8.`,
 		Example: "  pandanode group find tea\n  pandanode group find 'te*' --tag leaves --min-members 3 --created-after 30d\n  pandanode group find tea --json | jq -r .id",
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			r.Name, r.Timeout, r.After = strings.Join(args, " "), api.Duration(timeout), time.Time(after)
@@ -167,7 +217,7 @@ shown were checked. Nothing found is exit code 4.`,
 				return err
 			}
 			if len(found) == 0 {
-				return notFound(r)
+				return notFound(r, nil)
 			}
 			if a.json {
 				return nil
@@ -217,13 +267,19 @@ func (m *moment) Set(s string) error {
 
 func (m *moment) Type() string { return "date" }
 
-func notFound(r api.FindRequest) error {
+func notFound(r api.FindRequest, others []api.Candidate) error {
 	what := "no group was found"
 	if r.Name != "" {
 		what = fmt.Sprintf("no group %q was found", r.Name)
 	}
-	return api.Errorf(api.CodeNotFound, "%s", what).
-		WithHint("pandanode status shows whether this node is online; a new group takes a moment to be found")
+	e := api.Errorf(api.CodeNotFound, "%s", what)
+	if hint := api.DidYouMean(r.Name, others); hint != "" {
+		return e.WithHint("%s", hint)
+	}
+	if r.Name != "" && !strings.Contains(r.Name, "*") {
+		return e.WithHint("pandanode group find %s finds parts of words; a new group takes a moment to be found", word("*"+r.Name+"*"))
+	}
+	return e.WithHint("pandanode status shows whether this node is online; a new group takes a moment to be found")
 }
 
 // result is a group with every source that knew it.
@@ -252,7 +308,8 @@ func (a *app) joinCmd() *cobra.Command {
 		Use:   "join GROUP | join - | join --link-file FILE",
 		Short: "Ask to be let into a group",
 		Long: `Ask to be let into a group, named by its full ID or by its name, which is then looked for
-as with "group find". The node keeps asking, also after a restart, until a member answers.
+as with "group find", for as long as --timeout says: 10 seconds without it. The node keeps
+asking, also after a restart, until a member answers.
 
 "-" reads an invite link from stdin, and --link-file from a file: it needs no search. A
 link is a secret, so it is no argument.
@@ -290,7 +347,7 @@ more.`,
 				}
 				return a.join(waits, c, r, timeout)
 			}
-			if r.Group, err = a.lookUp(waits, c, args[0]); err != nil {
+			if r.Group, err = a.lookUp(ctx, c, args[0], timeout); err != nil {
 				return err
 			}
 			return a.join(waits, c, r, timeout)
@@ -307,8 +364,8 @@ more.`,
 const idLength = 56
 
 // lookUp gives the ID of the group that a name stands for: this node's own, else
-// what a search finds.
-func (a *app) lookUp(ctx context.Context, c *api.Client, name string) (string, error) {
+// what a search finds, which takes as long as it is given; 0: as long as a search takes.
+func (a *app) lookUp(ctx context.Context, c *api.Client, name string, timeout time.Duration) (string, error) {
 	if len(name) == idLength && !strings.Contains(name, " ") {
 		return name, nil
 	}
@@ -320,24 +377,29 @@ func (a *app) lookUp(ctx context.Context, c *api.Client, name string) (string, e
 		return "", err
 	}
 	a.note("looking for %q", clean(name))
-	var found []api.Candidate
-	err = c.Find(ctx, api.FindRequest{Name: name}, func(f api.Found) error {
+	var found, others []api.Candidate
+	err = c.Find(ctx, api.FindRequest{Name: name, Timeout: api.Duration(timeout)}, func(f api.Found) error {
 		cand := api.Candidate{ID: f.ID, Name: f.Name}
-		if f.Verified && strings.EqualFold(f.Name, name) && !slices.Contains(found, cand) {
+		switch {
+		case !f.Verified:
+		case !api.SameName(f.Name, name):
+			others = append(others, cand)
+		case !slices.Contains(found, cand):
 			found = append(found, cand)
 		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && len(found) == 0 {
 		return "", err
 	}
 	switch len(found) {
 	case 0:
-		return "", notFound(api.FindRequest{Name: name})
+		return "", notFound(api.FindRequest{Name: name}, others)
 	case 1:
 		return found[0].ID, nil
 	}
-	e := api.Errorf(api.CodeAmbiguous, "%d groups are called %q: anybody may use any name", len(found), name).WithHint("pandanode group join ID")
+	e := api.Errorf(api.CodeAmbiguous, "%d groups are called %q: anybody may use any name", len(found), name).
+		WithHint("pandanode group join %s, or another of these IDs", found[0].ID)
 	e.Candidates = found
 	return "", e
 }
@@ -362,7 +424,7 @@ func (a *app) join(ctx context.Context, c *api.Client, r api.JoinRequest, timeou
 			why = ": " + last.Detail
 		}
 		return api.Errorf(api.CodeTimeout, "still %s after %v%s; the node keeps trying", last.Stage, timeout, why).
-			WithHint("pandanode group join %s --wait", short(last.Group))
+			WithHint("pandanode why %s join", short(last.Group))
 	}
 	if err != nil {
 		return err
@@ -410,7 +472,9 @@ Until then "group join" calls it off.
 				return err
 			}
 			return a.show(left, func() {
-				if left.Waits {
+				if !left.Waits {
+					fmt.Fprintf(a.out, "left %s\n", called(left.GroupName, left.Group))
+				} else {
 					fmt.Fprintln(a.out, "leaving as soon as a member who stays has what you wrote; keep the node running until then")
 				}
 			})
@@ -428,8 +492,119 @@ name that only one member has; "group members" lists them.
 ` + namingHelp,
 		Args: cobra.ExactArgs(2),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
-			_, err := c.Remove(ctx, api.RemoveRequest{Group: args[0], User: args[1]})
-			return err
+			did, err := c.Remove(ctx, api.RemoveRequest{Group: args[0], User: args[1]})
+			if err != nil {
+				return err
+			}
+			return a.changed(did)
+		}),
+	}
+}
+
+// called is what a group or user is called, in a sentence.
+func called(name, id string) string {
+	if name == "" {
+		return short(id)
+	}
+	return fmt.Sprintf("%q", clean(name))
+}
+
+// changed says what a command has done in a group.
+func (a *app) changed(did api.Change) error {
+	return a.show(did, func() {
+		who, group := short(did.User), called(did.GroupName, did.Group)
+		if did.UserName != "" {
+			who = clean(did.UserName) + "/" + who
+		}
+		text := string(did.Did)
+		switch did.Did {
+		case api.EventMemberAdded:
+			text = fmt.Sprintf("let %s into %s as %s", who, group, article(did.Role))
+		case api.EventMemberRemoved:
+			text = fmt.Sprintf("removed %s from %s", who, group)
+		case api.EventJoinDenied:
+			text = fmt.Sprintf("turned down %s, who asked to be let into %s", who, group)
+		case api.EventRole:
+			text = fmt.Sprintf("%s is %s of %s now", who, article(did.Role), group)
+			if did.Was != "" {
+				text += ", and was " + article(did.Was)
+			}
+		case api.InviteRevoked:
+			text = fmt.Sprintf("took back invite %s: its link lets nobody into %s any more", short(did.Invite), group)
+		}
+		fmt.Fprintln(a.out, text)
+	})
+}
+
+// profiled shows a group whose profile was changed, and says what it is now.
+func (a *app) profiled(ctx context.Context, c *api.Client, r api.ProfileRequest, now func(api.Group) string) error {
+	g, err := c.SetProfile(ctx, r)
+	if err != nil {
+		return err
+	}
+	return a.show(g, func() { fmt.Fprintln(a.out, now(g)) })
+}
+
+func (a *app) renameCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rename GROUP NAME",
+		Short: "Give a group another name",
+		Long: `Give a group another name, for everybody. Only owners and admins may. A name has one line of
+up to 64 bytes.
+` + namingHelp,
+		Example: "  pandanode group rename tea \"tea house\"",
+		Args:    cobra.ExactArgs(2),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			old, err := c.Group(ctx, api.GroupRequest{Group: args[0]})
+			if err != nil {
+				return err
+			}
+			return a.profiled(ctx, c, api.ProfileRequest{Group: old.ID, Name: &args[1]}, func(g api.Group) string {
+				return fmt.Sprintf("%s is called %s now", called(old.Name, old.ID), called(g.Name, g.ID))
+			})
+		}),
+	}
+}
+
+func (a *app) describeCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "describe GROUP TEXT",
+		Short: "Say what a group is about",
+		Long: `Say what a group is about, for everybody; "" takes the description away. Only owners and
+admins may. A description has up to 1024 bytes.
+` + namingHelp,
+		Example: "  pandanode group describe tea \"Leaves and kettles\"",
+		Args:    cobra.MinimumNArgs(2),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			text := strings.Join(args[1:], " ")
+			return a.profiled(ctx, c, api.ProfileRequest{Group: args[0], Description: &text}, func(g api.Group) string {
+				if g.Description == "" {
+					return called(g.Name, g.ID) + " has no description now"
+				}
+				return fmt.Sprintf("%s is described now: %s", called(g.Name, g.ID), clean(g.Description))
+			})
+		}),
+	}
+}
+
+func (a *app) tagCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "tag GROUP [TAG...]",
+		Short: "Say by which words a group is found",
+		Long: `Say by which words a group is found, beside those of its name, in place of the tags it has;
+without a TAG it has none. Only owners and admins may. There are up to 8 tags of up to 32
+bytes each.
+` + namingHelp,
+		Example: "  pandanode group tag tea leaves kettles",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			tags := args[1:]
+			return a.profiled(ctx, c, api.ProfileRequest{Group: args[0], Tags: &tags}, func(g api.Group) string {
+				if len(g.Tags) == 0 {
+					return called(g.Name, g.ID) + " has no tags now"
+				}
+				return fmt.Sprintf("%s has the tags %s now", called(g.Name, g.ID), clean(strings.Join(g.Tags, ", ")))
+			})
 		}),
 	}
 }

@@ -180,8 +180,11 @@ is an ID as "group invites" lists them, or its first characters (6 or more).
 		Example: "  pandanode group revoke-invite tea c7x2mq",
 		Args:    cobra.ExactArgs(2),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
-			_, err := c.RevokeInvite(ctx, api.InviteRequest{Group: args[0], Invite: args[1]})
-			return err
+			did, err := c.RevokeInvite(ctx, api.InviteRequest{Group: args[0], Invite: args[1]})
+			if err != nil {
+				return err
+			}
+			return a.changed(did)
 		}),
 	}
 }
@@ -229,8 +232,11 @@ func (a *app) approveCmd() *cobra.Command {
 			if err := checkRole(role); err != nil {
 				return err
 			}
-			_, err := c.Approve(ctx, api.ApproveRequest{Group: args[0], User: args[1], Role: role})
-			return err
+			did, err := c.Approve(ctx, api.ApproveRequest{Group: args[0], User: args[1], Role: role})
+			if err != nil {
+				return err
+			}
+			return a.changed(did)
 		}),
 	}
 	cmd.Flags().StringVar(&role, "role", role, "what the user may do: owner, admin, member or read-only")
@@ -248,8 +254,11 @@ admins may.
 		Example: "  pandanode group deny tea m3tpfkwmsd",
 		Args:    cobra.ExactArgs(2),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
-			_, err := c.Deny(ctx, api.UserRequest{Group: args[0], User: args[1]})
-			return err
+			did, err := c.Deny(ctx, api.UserRequest{Group: args[0], User: args[1]})
+			if err != nil {
+				return err
+			}
+			return a.changed(did)
 		}),
 	}
 }
@@ -273,8 +282,11 @@ USER is a full ID, its first characters (6 or more), or a name that only one mem
 			if err := checkRole(args[2]); err != nil {
 				return err
 			}
-			_, err := c.SetRole(ctx, api.RoleRequest{Group: args[0], User: args[1], Role: args[2]})
-			return err
+			did, err := c.SetRole(ctx, api.RoleRequest{Group: args[0], User: args[1], Role: args[2]})
+			if err != nil {
+				return err
+			}
+			return a.changed(did)
 		}),
 	}
 }

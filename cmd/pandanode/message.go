@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pandanode/pandanode/node/api"
 )
@@ -28,7 +29,7 @@ func (a *app) sendCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "send GROUP TEXT... | send GROUP - | send GROUP --stdin",
 		Short: "Send a message",
-		Long: `Send a message; "-" reads it from stdin. Its ID is printed once it is written and synced to
+		Long: `Send a message of up to 64 KiB (65536 bytes); "-" reads it from stdin. Its ID is printed once it is written and synced to
 the disk: from then on it is not lost, also if nobody is connected or the power fails.
 
 Its state is queued (durable here), published (sealed and given to the network) or held
@@ -37,7 +38,9 @@ is over first, the ID is printed, the exit code is 7, and the message stays queu
 
 With --stdin every line of stdin is a message. Lines that are there at the same time are
 written together, which is much faster than one command for each; the IDs are printed in
-the order of the lines, each once its message is durable. Empty lines are left out.
+the order of the lines, each once its message is durable. Blank lines are left out.
+
+Text that begins with "-" stands after "--": pandanode send tea -- -5
 ` + namingHelp,
 		Example: "  pandanode send tea \"The kettle is on\"\n  git log -1 | pandanode send builds -\n  seq 1000 | pandanode send tea --stdin",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -76,15 +79,42 @@ the order of the lines, each once its message is durable. Empty lines are left o
 			}
 			if slices.Index(api.Deliveries, sent.State) < slices.Index(api.Deliveries, api.Delivery(wait)) {
 				return api.Errorf(api.CodeTimeout, "still %s after %v; the message is not lost and goes out when it can", sent.State, timeout).
-					WithHint("pandanode status")
+					WithHint("pandanode why %s %s", word(args[0]), sent.ID)
 			}
 			return nil
 		}),
 	}
+	cmd.SetFlagErrorFunc(a.dashed)
 	cmd.Flags().StringVar(&wait, "wait", "", "wait for a state: queued, published or held")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait; 0: for ever")
 	cmd.Flags().BoolVar(&lines, "stdin", false, "send every line of stdin as a message")
 	return cmd
+}
+
+// dashed explains a flag that send does not have: it may be text.
+func (a *app) dashed(cmd *cobra.Command, err error) error {
+	text := ""
+	switch e := err.(type) { //nolint:errorlint // as pflag gives it, unwrapped
+	case *pflag.NotExistError:
+		if text = "--" + e.GetSpecifiedName(); e.GetSpecifiedShortnames() != "" {
+			text = "-" + e.GetSpecifiedShortnames()
+		}
+	default:
+		return err
+	}
+	group := "GROUP"
+	if args := cmd.Flags().Args(); len(args) > 0 {
+		group = word(args[0])
+	}
+	typed := []string{word(text)}
+	if at := slices.IndexFunc(a.args, func(s string) bool { return strings.HasPrefix(s, text) }); at >= 0 {
+		typed = nil
+		for _, s := range a.args[at:] {
+			typed = append(typed, word(s))
+		}
+	}
+	return &failure{api.Errorf(api.CodeInvalid, "send has no flag %s; text that begins with \"-\" stands after \"--\"", text).
+		WithHint("pandanode send %s -- %s", group, strings.Join(typed, " "))}
 }
 
 // Lines that are sent together: no more than the node takes at once.
@@ -119,12 +149,12 @@ func (a *app) sendLines(ctx context.Context, c *api.Client, group string) error 
 		if err != nil && !errors.Is(err, io.EOF) {
 			err = fmt.Errorf("reading stdin: %w", err)
 			if len(line) > maxText { // ErrBufferFull
-				err = api.Errorf(api.CodeLimited, "a line is longer than %d bytes", maxText)
+				err = api.Errorf(api.CodeInvalid, "a line is longer than %d bytes (64 KiB)", maxText)
 			}
 			return errors.Join(flush(), err)
 		}
 		text := strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r")
-		if text != "" {
+		if !blank(text) {
 			if err := checkText(text); err != nil {
 				return errors.Join(flush(), err)
 			}
@@ -162,107 +192,17 @@ func (a *app) text(args []string) (string, error) {
 func checkText(text string) error {
 	switch {
 	case len(text) > maxText:
-		return api.Errorf(api.CodeLimited, "the message is longer than %d bytes", maxText)
+		return api.Errorf(api.CodeInvalid, "the message has more than %d bytes (64 KiB), which is the limit", maxText)
 	case text == "":
 		return api.Errorf(api.CodeInvalid, "the message is empty")
 	case !utf8.ValidString(text):
 		return api.Errorf(api.CodeInvalid, "the message is not UTF-8")
+	case blank(text):
+		return api.Errorf(api.CodeInvalid, "the message is blank: there is nothing in it that can be seen")
 	}
 	return nil
 }
 
-func (a *app) tailCmd() *cobra.Command {
-	var (
-		follow  bool
-		since   uint64
-		count   int
-		timeout time.Duration
-	)
-	cmd := &cobra.Command{
-		Use:   "tail GROUP",
-		Short: "Show messages, and wait for new ones",
-		Long: `Show the messages of a group in the order in which this device got them.
-
-With --follow it goes on with new ones. With --count it waits until so many messages were
-shown and stops; when --timeout is over first, the exit code is 7. Each message has a
-cursor (in --json): --since takes the cursor of the last one that was seen.
-` + namingHelp,
-		Example: "  pandanode tail tea --follow\n  pandanode tail tea --since 17 --count 1 --timeout 30s --json",
-		Args:    cobra.ExactArgs(1),
-		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
-			if count < 0 {
-				return api.Errorf(api.CodeInvalid, "--count %d", count)
-			}
-			if !follow && count == 0 {
-				return a.printMessages(ctx, c, args[0], since)
-			}
-			waits, cancel := waiting(ctx, timeout)
-			defer cancel()
-			shown := 0
-			err := c.Tail(waits, api.TailRequest{Group: args[0], Since: since}, func(m api.Message) error {
-				if err := a.printMessage(m); err != nil {
-					return err
-				}
-				if shown++; shown == count {
-					return errEnough
-				}
-				return nil
-			})
-			switch {
-			case errors.Is(err, errEnough):
-				return nil
-			case api.CodeOf(err) == api.CodeTimeout && count == 0:
-				return nil // the time that was given is how following ends
-			case api.CodeOf(err) == api.CodeTimeout:
-				return api.Errorf(api.CodeTimeout, "%d of %d messages after %v", shown, count, timeout)
-			}
-			return err
-		}),
-	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new messages")
-	cmd.Flags().Uint64Var(&since, "since", 0, "start after this cursor")
-	cmd.Flags().IntVar(&count, "count", 0, "stop after so many messages, and wait for them; 0: no number")
-	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait; 0: for ever")
-	return cmd
-}
-
-var errEnough = errors.New("enough")
-
-func (a *app) printMessages(ctx context.Context, c *api.Client, group string, since uint64) error {
-	for {
-		page, err := c.Messages(ctx, api.MessagesRequest{Group: group, Since: since})
-		if err != nil {
-			return err
-		}
-		for _, m := range page.Messages {
-			if err := a.printMessage(m); err != nil {
-				return err
-			}
-			since = m.Cursor
-		}
-		if !page.More || len(page.Messages) == 0 {
-			return nil
-		}
-	}
-}
-
-func (a *app) printMessage(m api.Message) error {
-	if a.json {
-		return a.line(m)
-	}
-	text := m.Text
-	if m.Data != nil {
-		text = fmt.Sprintf("(%d bytes of %s)", len(m.Data), m.MediaType)
-	}
-	lines := strings.Split(text, "\n")
-	for i := range lines {
-		lines[i] = clean(lines[i])
-	}
-	who := clean(m.Name) + "/" + short(m.User)
-	if m.Own {
-		who = "you"
-	}
-	_, err := fmt.Fprintf(a.out, "%s %s %s\n", a.paint(a.out, dim, m.Sent.Local().Format("2006-01-02 15:04:05")),
-		a.paint(a.out, bold, who+":"), strings.Join(lines, "\n    "))
-	return err
-}
+// blank says whether there is nothing but spaces in a text. What else cannot be seen the
+// node knows.
+func blank(text string) bool { return strings.TrimSpace(text) == "" }

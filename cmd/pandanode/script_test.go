@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +32,10 @@ func TestScript(t *testing.T) {
 			short, err := os.MkdirTemp("", "panda")
 			env.Defer(func() { _ = os.RemoveAll(short) })
 			env.Setenv("XDG_RUNTIME_DIR", short)
+			// Arguments that a script cannot write.
+			env.Setenv("TWO_LINES", "two\nlines")
+			env.Setenv("N300", strings.Repeat("n", 300))
+			env.Setenv("BLANK", "\u200b\u3000")
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -72,6 +72,21 @@ type ApproveRequest struct {
 	Role  string `json:"role,omitempty"` // empty: member
 }
 
+// Change is what an owner's or admin's word has done, for whoever gave it to read again.
+type Change struct {
+	Did       EventKind `json:"did"`   // member-added, join-denied, member-removed, role or invite-revoked
+	Group     string    `json:"group"` // full ID
+	GroupName string    `json:"group_name"`
+	User      string    `json:"user,omitempty"` // full ID
+	UserName  string    `json:"user_name,omitempty"`
+	Role      string    `json:"role,omitempty"`   // that the user has now
+	Was       string    `json:"was,omitempty"`    // the role it had
+	Invite    string    `json:"invite,omitempty"` // full ID
+}
+
+// InviteRevoked is what a Change says of an invite that was taken back.
+const InviteRevoked EventKind = "invite-revoked"
+
 // UserRequest names a user in, or at the door of, a group.
 type UserRequest struct {
 	Group string `path:"group"`
@@ -191,7 +206,9 @@ type GroupDevice struct {
 // Left says how far a leave is.
 type Left struct {
 	// Waits: this user goes as soon as what it wrote is with a member who stays.
-	Waits bool `json:"waits"`
+	Waits     bool   `json:"waits"`
+	Group     string `json:"group"` // full ID
+	GroupName string `json:"group_name"`
 }
 
 // Healed is what a heal did.

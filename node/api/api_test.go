@@ -89,8 +89,8 @@ func (e *echo) Members(_ context.Context, r GroupRequest) (Members, error) {
 	return answer[GroupRequest, Members](e, r)
 }
 
-func (e *echo) Remove(_ context.Context, r RemoveRequest) (Empty, error) {
-	return answer[RemoveRequest, Empty](e, r)
+func (e *echo) Remove(_ context.Context, r RemoveRequest) (Change, error) {
+	return answer[RemoveRequest, Change](e, r)
 }
 
 func (e *echo) GroupEvents(_ context.Context, r GroupEventsRequest, emit func(Event) error) error {
@@ -110,6 +110,18 @@ func (e *echo) Messages(_ context.Context, r MessagesRequest) (Messages, error) 
 }
 
 func (e *echo) Tail(_ context.Context, r TailRequest, emit func(Message) error) error {
+	return stream2(e, r, emit)
+}
+
+func (e *echo) SetProfile(_ context.Context, r ProfileRequest) (Group, error) {
+	return answer[ProfileRequest, Group](e, r)
+}
+
+func (e *echo) MarkSeen(_ context.Context, r SeenRequest) (Empty, error) {
+	return answer[SeenRequest, Empty](e, r)
+}
+
+func (e *echo) Timeline(_ context.Context, r TimelineRequest, emit func(Happening) error) error {
 	return stream2(e, r, emit)
 }
 
@@ -145,24 +157,24 @@ func (e *echo) Invites(_ context.Context, r GroupRequest) (Invites, error) {
 	return answer[GroupRequest, Invites](e, r)
 }
 
-func (e *echo) RevokeInvite(_ context.Context, r InviteRequest) (Empty, error) {
-	return answer[InviteRequest, Empty](e, r)
+func (e *echo) RevokeInvite(_ context.Context, r InviteRequest) (Change, error) {
+	return answer[InviteRequest, Change](e, r)
 }
 
 func (e *echo) Requests(_ context.Context, r GroupRequest) (Requests, error) {
 	return answer[GroupRequest, Requests](e, r)
 }
 
-func (e *echo) Approve(_ context.Context, r ApproveRequest) (Empty, error) {
-	return answer[ApproveRequest, Empty](e, r)
+func (e *echo) Approve(_ context.Context, r ApproveRequest) (Change, error) {
+	return answer[ApproveRequest, Change](e, r)
 }
 
-func (e *echo) Deny(_ context.Context, r UserRequest) (Empty, error) {
-	return answer[UserRequest, Empty](e, r)
+func (e *echo) Deny(_ context.Context, r UserRequest) (Change, error) {
+	return answer[UserRequest, Change](e, r)
 }
 
-func (e *echo) SetRole(_ context.Context, r RoleRequest) (Empty, error) {
-	return answer[RoleRequest, Empty](e, r)
+func (e *echo) SetRole(_ context.Context, r RoleRequest) (Change, error) {
+	return answer[RoleRequest, Change](e, r)
 }
 
 func (e *echo) Log(_ context.Context, r GroupRequest) (Log, error) {

@@ -116,6 +116,7 @@ type resumable interface {
 func (r *EventsRequest) resumeAt(run string, cursor uint64)    { r.Run, r.Since = run, cursor }
 func (r *GroupEventsRequest) resumeAt(_ string, cursor uint64) { r.Since = cursor }
 func (r *TailRequest) resumeAt(_ string, cursor uint64)        { r.Since = cursor }
+func (r *TimelineRequest) resumeAt(_ string, cursor uint64)    { r.Since, r.Last = cursor, 0 }
 
 // resume has a stream go on after the event whose SSE id is given, as who reconnects
 // says in Last-Event-ID; it goes before what the URL says, which is of the first time.
@@ -146,6 +147,8 @@ func cursorOf(item any) string {
 		}
 		return fmt.Sprint(v.Cursor)
 	case Message:
+		return fmt.Sprint(v.Cursor)
+	case Happening:
 		return fmt.Sprint(v.Cursor)
 	}
 	return ""

@@ -112,13 +112,28 @@ func (c *Client) Leave(ctx context.Context, r GroupRequest) (Left, error) {
 	return routeLeave.do(ctx, c, r)
 }
 
+// SetProfile changes what a group says of itself.
+func (c *Client) SetProfile(ctx context.Context, r ProfileRequest) (Group, error) {
+	return routeSetProfile.do(ctx, c, r)
+}
+
+// MarkSeen says that people have seen what a group has shown.
+func (c *Client) MarkSeen(ctx context.Context, r SeenRequest) (Empty, error) {
+	return routeSeen.do(ctx, c, r)
+}
+
+// Timeline streams what people see of a group.
+func (c *Client) Timeline(ctx context.Context, r TimelineRequest, emit func(Happening) error) error {
+	return routeTimeline.do(ctx, c, r, emit)
+}
+
 // Members lists who is in a group.
 func (c *Client) Members(ctx context.Context, r GroupRequest) (Members, error) {
 	return routeMembers.do(ctx, c, r)
 }
 
 // Remove takes a user out of a group.
-func (c *Client) Remove(ctx context.Context, r RemoveRequest) (Empty, error) {
+func (c *Client) Remove(ctx context.Context, r RemoveRequest) (Change, error) {
 	return routeRemove.do(ctx, c, r)
 }
 
@@ -168,7 +183,7 @@ func (c *Client) Invites(ctx context.Context, r GroupRequest) (Invites, error) {
 }
 
 // RevokeInvite ends an invite.
-func (c *Client) RevokeInvite(ctx context.Context, r InviteRequest) (Empty, error) {
+func (c *Client) RevokeInvite(ctx context.Context, r InviteRequest) (Change, error) {
 	return routeRevokeInvite.do(ctx, c, r)
 }
 
@@ -178,17 +193,17 @@ func (c *Client) Requests(ctx context.Context, r GroupRequest) (Requests, error)
 }
 
 // Approve lets in a user who asked.
-func (c *Client) Approve(ctx context.Context, r ApproveRequest) (Empty, error) {
+func (c *Client) Approve(ctx context.Context, r ApproveRequest) (Change, error) {
 	return routeApprove.do(ctx, c, r)
 }
 
 // Deny turns down a user who asked.
-func (c *Client) Deny(ctx context.Context, r UserRequest) (Empty, error) {
+func (c *Client) Deny(ctx context.Context, r UserRequest) (Change, error) {
 	return routeDeny.do(ctx, c, r)
 }
 
 // SetRole changes what a member may do.
-func (c *Client) SetRole(ctx context.Context, r RoleRequest) (Empty, error) {
+func (c *Client) SetRole(ctx context.Context, r RoleRequest) (Change, error) {
 	return routeSetRole.do(ctx, c, r)
 }
 

@@ -58,6 +58,9 @@ type Group struct {
 	State         GroupState `json:"state"`
 	Missing       string     `json:"missing,omitempty"` // why it is not synced, for people
 	Leaving       bool       `json:"leaving,omitempty"` // this user goes once what it wrote is with a member who stays
+	Left          bool       `json:"left,omitempty"`    // out by this user's own word
+	Active        time.Time  `json:"active,omitzero"`   // when something that people see last happened here; without anything, when it was founded
+	Unseen        int        `json:"unseen"`            // messages of others that were not seen (see SeenRequest), at most 100
 	Role          string     `json:"role,omitempty"`    // of this user
 	Members       int        `json:"members"`
 	Epoch         uint64     `json:"epoch"` // MLS epoch number
@@ -148,6 +151,22 @@ type Member struct {
 	Devices []string  `json:"devices"`
 	Since   time.Time `json:"since"`
 	InTree  bool      `json:"in_tree"` // every device can read what is sealed now
+}
+
+// ProfileRequest changes what a group says of itself, by an owner or admin; what is nil
+// stays as it is.
+type ProfileRequest struct {
+	Group       string    `path:"group"`
+	Name        *string   `json:"name,omitempty"`
+	Description *string   `json:"description,omitempty"` // empty: none
+	Tags        *[]string `json:"tags,omitempty"`        // in place of those before
+}
+
+// SeenRequest says that people have seen what a group has shown, up to a cursor. It is
+// kept on this device and tells nobody.
+type SeenRequest struct {
+	Group  string `path:"group"`
+	Cursor uint64 `json:"cursor"`
 }
 
 // RemoveRequest takes a user out of a group.

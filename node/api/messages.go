@@ -55,6 +55,24 @@ type TailRequest struct {
 	Since uint64 `query:"since"`
 }
 
+// TimelineRequest streams what people see of a group, oldest first: its messages, and
+// who came, went and changed what (see TimelineKinds).
+type TimelineRequest struct {
+	Group  string `path:"group"`
+	Since  uint64 `query:"since"`  // cursor of the last one that one has
+	Last   int    `query:"last"`   // not 0: begin with the newest so many, whatever Since is
+	Follow bool   `query:"follow"` // go on with new ones; else the stream ends where all were given
+}
+
+// Happening is one item of a timeline: a message, or an event that is none.
+type Happening struct {
+	Cursor  uint64    `json:"cursor"`
+	At      time.Time `json:"at"`             // when this device showed it
+	More    bool      `json:"more,omitempty"` // of the first: others, before it, are left out
+	Message *Message  `json:"message,omitempty"`
+	Event   *Event    `json:"event,omitempty"`
+}
+
 // Message is one message, in the order in which this device showed it.
 type Message struct {
 	Cursor    uint64    `json:"cursor"` // rises, but not by one: other events lie between
@@ -71,6 +89,10 @@ type Message struct {
 	State     Delivery  `json:"state,omitempty"` // own messages
 	HeldBy    int       `json:"held_by,omitempty"`
 	Readers   int       `json:"readers,omitempty"`
+
+	// In a timeline, where other things are as well.
+	Kind      EventKind `json:"kind,omitempty"` // EventMessage
+	GroupName string    `json:"group_name,omitempty"`
 }
 
 // EventKind says what happened.
@@ -91,8 +113,8 @@ const (
 	EventIncarnation      EventKind = "incarnation" // this device's store went back in time
 	EventTwin             EventKind = "twin"        // another node writes as this device while this one runs
 	EventRemovalCancelled EventKind = "removal-cancelled"
-	EventRefused          EventKind = "refused" // something of a member's was refused; Detail says why
-	EventProfile          EventKind = "profile"
+	EventRefused          EventKind = "refused"        // something of a member's was refused; Detail says why
+	EventProfile          EventKind = "profile"        // By set what Detail says: the field, a space, and the value, a text in quotes
 	EventRole             EventKind = "role"           // Detail is the new one
 	EventJoinRequested    EventKind = "join-requested" // somebody waits for an admin; Detail is its name
 	EventJoinDenied       EventKind = "join-denied"
@@ -102,6 +124,12 @@ const (
 	EventPeerConnected    EventKind = "peer-connected"
 	EventPeerDisconnected EventKind = "peer-disconnected"
 )
+
+// TimelineKinds are the events that a timeline has beside messages.
+var TimelineKinds = []EventKind{
+	EventMemberAdded, EventMemberRemoved, EventMemberLeft, EventJoined, EventOut, EventRole, EventProfile, EventJoinRequested, EventJoinDenied,
+	EventDeviceRevoked, EventReboot, EventRemovalCancelled,
+}
 
 // EventsRequest streams events after a cursor, oldest first, and goes on with new ones.
 // A cursor that this run of the node has not given out is CodeConflict: begin again
@@ -137,9 +165,15 @@ type Event struct {
 	User    string    `json:"user,omitempty"`
 	Device  string    `json:"device,omitempty"`
 	By      string    `json:"by,omitempty"` // the user who did it
-	EpochID string    `json:"epoch_id,omitempty"`
-	Peer    string    `json:"peer,omitempty"`
-	Detail  string    `json:"detail,omitempty"`
+
+	// In a timeline alone: what the group and the users are called.
+	GroupName string `json:"group_name,omitempty"`
+	UserName  string `json:"user_name,omitempty"`
+	ByName    string `json:"by_name,omitempty"`
+
+	EpochID string `json:"epoch_id,omitempty"`
+	Peer    string `json:"peer,omitempty"`
+	Detail  string `json:"detail,omitempty"`
 }
 
 // EnvelopeRequest hands an envelope to a group as if it had come from the network.

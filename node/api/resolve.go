@@ -1,8 +1,13 @@
 package api
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // MinPrefix is how many characters of an ID are needed to name what it is of.
@@ -16,9 +21,10 @@ type Candidate struct {
 
 // Resolve finds what a query names among the candidates: the one with that full ID,
 // else the only one that has it as its name or, from MinPrefix characters on, as a
-// prefix of its ID. A name that looks like the beginning of somebody else's ID is
+// prefix of its ID, else the only one that has it as its name but for case and spaces.
+// A name that looks like the beginning of somebody else's ID is
 // ambiguous, so that nobody can take over a short ID. Kind ("group", "user") is for the errors, which have
-// CodeNotFound or CodeAmbiguous.
+// CodeNotFound, with a hint at names that are close, or CodeAmbiguous.
 func Resolve(kind, query string, candidates []Candidate) (string, error) {
 	for _, c := range candidates {
 		if c.ID == query {
@@ -28,13 +34,111 @@ func Resolve(kind, query string, candidates []Candidate) (string, error) {
 	fits := slices.DeleteFunc(slices.Clone(candidates), func(c Candidate) bool {
 		return c.Name != query && (len(query) < MinPrefix || !strings.HasPrefix(c.ID, strings.ToLower(query)))
 	})
+	if len(fits) == 0 {
+		fits = slices.DeleteFunc(slices.Clone(candidates), func(c Candidate) bool { return !SameName(c.Name, query) })
+	}
 	switch len(fits) {
 	case 0:
-		return "", Errorf(CodeNotFound, "there is no %s %q here", kind, query)
+		e := Errorf(CodeNotFound, "there is no %s %q here", kind, query)
+		if hint := DidYouMean(query, candidates); hint != "" {
+			e = e.WithHint("%s", hint)
+		}
+		return "", e
 	case 1:
 		return fits[0].ID, nil
 	}
 	e := Errorf(CodeAmbiguous, "%q fits %d %ss", query, len(fits), kind).WithHint("name it by more of its ID")
 	e.Candidates = fits
 	return "", e
+}
+
+// SameName says whether two names are one but for case, spaces and the way in which
+// letters are composed. A name without anything in it is like no other.
+func SameName(a, b string) bool {
+	a = folded(a)
+	return a != "" && a == folded(b)
+}
+
+func folded(s string) string {
+	return norm.NFKC.String(strings.ToLower(norm.NFKC.String(strings.Join(strings.Fields(s), " "))))
+}
+
+// bare is a folded name without accents.
+func bare(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Mn, r) {
+			return -1
+		}
+		return r
+	}, norm.NFKD.String(folded(s)))
+}
+
+// Suggestions are at most so many names, and name at most so much.
+const (
+	maxSuggestions = 3
+	maxSuggestable = 64 // runes: comparing takes the product of two lengths
+)
+
+// DidYouMean gives a hint that names the candidates whose names are closest to a query;
+// empty if none is close.
+func DidYouMean(query string, candidates []Candidate) string {
+	type near struct {
+		name string
+		far  int
+	}
+	want := []rune(bare(query))
+	var found []near
+	for _, c := range candidates {
+		have := []rune(bare(c.Name))
+		if len(want) == 0 || len(have) == 0 || len(want) > maxSuggestable || len(have) > maxSuggestable {
+			continue
+		}
+		far := distance(want, have)
+		if len(want) >= 3 && strings.Contains(string(have), string(want)) {
+			far = min(far, 1)
+		}
+		if far <= max(1, len(want)/3) && !slices.ContainsFunc(found, func(n near) bool { return n.name == c.Name }) {
+			found = append(found, near{c.Name, far})
+		}
+	}
+	slices.SortStableFunc(found, func(a, b near) int { return cmp.Compare(a.far, b.far) })
+	var names []string
+	for _, n := range found[:min(len(found), maxSuggestions)] {
+		names = append(names, fmt.Sprintf("%q", n.name))
+	}
+	switch last := len(names) - 1; last {
+	case -1:
+		return ""
+	case 0:
+		return "did you mean " + names[0] + "?"
+	default:
+		return "did you mean " + strings.Join(names[:last], ", ") + " or " + names[last] + "?"
+	}
+}
+
+// distance is how many letters have to be changed, put in, taken out, or swapped with
+// the next one, to make b of a.
+func distance(a, b []rune) int {
+	rows := make([][]int, len(a)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+		rows[i][0] = i
+	}
+	for j := range rows[0] {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			change := 1
+			if a[i-1] == b[j-1] {
+				change = 0
+			}
+			d := min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+change)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d = min(d, rows[i-2][j-2]+1)
+			}
+			rows[i][j] = d
+		}
+	}
+	return rows[len(a)][len(b)]
 }

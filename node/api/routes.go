@@ -27,19 +27,21 @@ type API interface {
 	Join(ctx context.Context, r JoinRequest, emit func(JoinUpdate) error) error
 	Leave(context.Context, GroupRequest) (Left, error)
 	Reboot(context.Context, GroupRequest) (Empty, error)
+	SetProfile(context.Context, ProfileRequest) (Group, error)
+	MarkSeen(context.Context, SeenRequest) (Empty, error)
 	Members(context.Context, GroupRequest) (Members, error)
-	Remove(context.Context, RemoveRequest) (Empty, error)
+	Remove(context.Context, RemoveRequest) (Change, error)
 	GroupEvents(ctx context.Context, r GroupEventsRequest, emit func(Event) error) error
 	// Entries gives the genesis and the entries of a group, in causal order.
 	Entries(ctx context.Context, r GroupRequest, emit func(Entry) error) error
 
 	CreateInvite(context.Context, CreateInviteRequest) (Invite, error)
 	Invites(context.Context, GroupRequest) (Invites, error)
-	RevokeInvite(context.Context, InviteRequest) (Empty, error)
+	RevokeInvite(context.Context, InviteRequest) (Change, error)
 	Requests(context.Context, GroupRequest) (Requests, error)
-	Approve(context.Context, ApproveRequest) (Empty, error)
-	Deny(context.Context, UserRequest) (Empty, error)
-	SetRole(context.Context, RoleRequest) (Empty, error)
+	Approve(context.Context, ApproveRequest) (Change, error)
+	Deny(context.Context, UserRequest) (Change, error)
+	SetRole(context.Context, RoleRequest) (Change, error)
 	Log(context.Context, GroupRequest) (Log, error)
 	Incidents(context.Context, GroupRequest) (Incidents, error)
 	GroupStatus(context.Context, GroupRequest) (GroupStatus, error)
@@ -54,6 +56,7 @@ type API interface {
 	Send(context.Context, SendRequest) (Sent, error)
 	Messages(context.Context, MessagesRequest) (Messages, error)
 	Tail(ctx context.Context, r TailRequest, emit func(Message) error) error
+	Timeline(ctx context.Context, r TimelineRequest, emit func(Happening) error) error
 
 	Envelope(context.Context, EnvelopeRequest) (EnvelopeResult, error)
 	MessageEnvelope(context.Context, MessageEnvelopeRequest) (Envelope, error)
@@ -78,18 +81,20 @@ var (
 	routeJoin        = stream[JoinRequest, JoinUpdate]{http.MethodPost, "/v1/join"}
 	routeLeave       = call[GroupRequest, Left]{http.MethodPost, "/v1/groups/{group}/leave"}
 	routeReboot      = call[GroupRequest, Empty]{http.MethodPost, "/v1/groups/{group}/reboot"}
+	routeSetProfile  = call[ProfileRequest, Group]{http.MethodPost, "/v1/groups/{group}/profile"}
+	routeSeen        = call[SeenRequest, Empty]{http.MethodPost, "/v1/groups/{group}/seen"}
 	routeMembers     = call[GroupRequest, Members]{http.MethodGet, "/v1/groups/{group}/members"}
-	routeRemove      = call[RemoveRequest, Empty]{http.MethodDelete, "/v1/groups/{group}/members/{user}"}
+	routeRemove      = call[RemoveRequest, Change]{http.MethodDelete, "/v1/groups/{group}/members/{user}"}
 	routeGroupEvents = stream[GroupEventsRequest, Event]{http.MethodGet, "/v1/groups/{group}/events"}
 	routeEntries     = stream[GroupRequest, Entry]{http.MethodGet, "/v1/groups/{group}/entries"}
 
 	routeCreateInvite = call[CreateInviteRequest, Invite]{http.MethodPost, "/v1/groups/{group}/invites"}
 	routeInvites      = call[GroupRequest, Invites]{http.MethodGet, "/v1/groups/{group}/invites"}
-	routeRevokeInvite = call[InviteRequest, Empty]{http.MethodDelete, "/v1/groups/{group}/invites/{invite}"}
+	routeRevokeInvite = call[InviteRequest, Change]{http.MethodDelete, "/v1/groups/{group}/invites/{invite}"}
 	routeRequests     = call[GroupRequest, Requests]{http.MethodGet, "/v1/groups/{group}/requests"}
-	routeApprove      = call[ApproveRequest, Empty]{http.MethodPost, "/v1/groups/{group}/requests/{user}/approve"}
-	routeDeny         = call[UserRequest, Empty]{http.MethodPost, "/v1/groups/{group}/requests/{user}/deny"}
-	routeSetRole      = call[RoleRequest, Empty]{http.MethodPost, "/v1/groups/{group}/members/{user}/role"}
+	routeApprove      = call[ApproveRequest, Change]{http.MethodPost, "/v1/groups/{group}/requests/{user}/approve"}
+	routeDeny         = call[UserRequest, Change]{http.MethodPost, "/v1/groups/{group}/requests/{user}/deny"}
+	routeSetRole      = call[RoleRequest, Change]{http.MethodPost, "/v1/groups/{group}/members/{user}/role"}
 	routeLog          = call[GroupRequest, Log]{http.MethodGet, "/v1/groups/{group}/log"}
 	routeIncidents    = call[GroupRequest, Incidents]{http.MethodGet, "/v1/groups/{group}/incidents"}
 	routeGroupStatus  = call[GroupRequest, GroupStatus]{http.MethodGet, "/v1/groups/{group}/status"}
@@ -104,6 +109,7 @@ var (
 	routeSend     = call[SendRequest, Sent]{http.MethodPost, "/v1/groups/{group}/messages"}
 	routeMessages = call[MessagesRequest, Messages]{http.MethodGet, "/v1/groups/{group}/messages"}
 	routeTail     = stream[TailRequest, Message]{http.MethodGet, "/v1/groups/{group}/tail"}
+	routeTimeline = stream[TimelineRequest, Happening]{http.MethodGet, "/v1/groups/{group}/timeline"}
 
 	routeEnvelope        = call[EnvelopeRequest, EnvelopeResult]{http.MethodPost, "/v1/groups/{group}/envelopes"}
 	routeMessageEnvelope = call[MessageEnvelopeRequest, Envelope]{http.MethodGet, "/v1/groups/{group}/messages/{message}/envelope"}
@@ -145,6 +151,8 @@ var table = []binding{
 	routeJoin.with(API.Join),
 	routeLeave.with(API.Leave),
 	routeReboot.with(API.Reboot),
+	routeSetProfile.with(API.SetProfile),
+	routeSeen.with(API.MarkSeen),
 	routeMembers.with(API.Members),
 	routeRemove.with(API.Remove),
 	routeGroupEvents.with(API.GroupEvents),
@@ -168,6 +176,7 @@ var table = []binding{
 	routeSend.with(API.Send),
 	routeMessages.with(API.Messages),
 	routeTail.with(API.Tail),
+	routeTimeline.with(API.Timeline),
 	routeEnvelope.with(API.Envelope),
 	routeMessageEnvelope.with(API.MessageEnvelope),
 	routeBackup.with(API.Backup),

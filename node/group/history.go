@@ -27,14 +27,21 @@ type Act struct {
 	Void    string // why it does not count, for people; empty: it does
 }
 
-// History lists the operations of the group in causal order.
-func (m *Machine) History() []Act {
+// Names are the names of all users that the group's log knows, of those who are out as
+// well: of a user with several devices the first in the alphabet.
+func (m *Machine) Names() map[wire.UserID]string {
 	names := map[wire.UserID]string{}
 	for _, d := range m.logs.devices {
 		if old, ok := names[d.User]; !ok || d.Cert.Name < old {
 			names[d.User] = d.Cert.Name
 		}
 	}
+	return names
+}
+
+// History lists the operations of the group in causal order.
+func (m *Machine) History() []Act {
+	names := m.Names()
 	out := make([]Act, 0, len(m.logs.ops))
 	for _, op := range m.logs.ops {
 		a := Act{Hash: op.hash, At: op.dated().Time(), User: op.user, Device: op.log.Device, Name: m.logs.devices[op.log.Device].Cert.Name, Void: m.voidness(op, names)}
@@ -75,7 +82,7 @@ func (m *Machine) voidness(op *item, names map[wire.UserID]string) string {
 	case !op.permitted && op.role == 0:
 		return "its author was no member"
 	case !op.permitted:
-		return fmt.Sprintf("its author, a %v, could not do that then", op.role)
+		return fmt.Sprintf("its author, %s, could not do that then", op.role.Article())
 	case slices.Contains(m.roster.kept, op):
 		return "it would have taken the last owner"
 	case slices.Contains(m.roster.cancelled, op):

@@ -134,7 +134,7 @@ func (r *roster) judgeGiven(in *invited, at crdt.HLC) error {
 	case signer.role > wire.RoleAdmin:
 		return fmt.Errorf("%w: %w: its role is %v", ErrNotPermitted, ErrInviteSigner, signer.role)
 	case in.invite.Role < signer.role:
-		return fmt.Errorf("%w: %w: a %v makes nobody %v", ErrNotPermitted, ErrInviteSigner, signer.role, in.invite.Role)
+		return fmt.Errorf("%w: %w: %s makes nobody %s", ErrNotPermitted, ErrInviteSigner, signer.role.Article(), in.invite.Role.Article())
 	case s != nil && s.revoked != nil:
 		return fmt.Errorf("%w: %w", ErrNotPermitted, ErrInviteRevoked)
 	case in.invite.Expires != 0 && uint64(at.Time().UnixMilli()) >= in.invite.Expires: //nolint:gosec // an HLC is after 1970

@@ -2,8 +2,10 @@ package group
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pandanode/pandanode/node/wire"
@@ -74,7 +76,11 @@ func (m *Machine) tellChanges(now time.Time, old *roster) {
 		case was == nil && u.since != nil:
 			m.emit(now, Event{Kind: EventAdded, User: id, By: u.since.user, Device: u.since.target.device.ID})
 		case was != nil && was.role != u.role:
-			m.emit(now, Event{Kind: EventRole, User: id, Detail: u.role.String()})
+			e := Event{Kind: EventRole, User: id, Detail: u.role.String()}
+			if u.roleBy != nil {
+				e.By = u.roleBy.user
+			}
+			m.emit(now, e)
 		}
 	}
 	for _, id := range sortedUsers(old.users) {
@@ -103,11 +109,40 @@ func (m *Machine) tellChanges(now time.Time, old *roster) {
 			m.emit(now, Event{Kind: EventAsked, User: id, Detail: a.by.asker.device.Cert.Name})
 		}
 	}
+	for _, f := range slices.Sorted(maps.Keys(m.roster.profile)) {
+		op, was := m.roster.profile[f], old.profile[f]
+		if was == op || was != nil && profileDetail(was.profile) == profileDetail(op.profile) {
+			continue
+		}
+		m.emit(now, Event{Kind: EventProfile, User: op.user, Device: op.log.Device, By: op.user, Detail: profileDetail(op.profile)})
+	}
 	for _, op := range m.roster.cancelled {
 		if !slices.Contains(old.cancelled, op) {
 			m.emit(now, Event{Kind: EventCancelled, User: *op.op.User, By: op.user})
 		}
 	}
+}
+
+// profileDetail says what a register of the profile sets, for an event: the name of the
+// field, a space, and its value, a text in quotes.
+func profileDetail(p *wire.ProfileItem) string {
+	switch p.Field {
+	case wire.FieldName:
+		return fmt.Sprintf("name %q", p.Text)
+	case wire.FieldDescription:
+		return fmt.Sprintf("description %q", p.Text)
+	case wire.FieldTags:
+		return "tags " + strings.Join(p.Tags, ", ")
+	case wire.FieldPolicy:
+		return "policy " + p.Policy.String()
+	case wire.FieldMailboxes:
+		peers := make([]string, len(p.Mailboxes))
+		for i, b := range p.Mailboxes {
+			peers[i] = string(b.Peer)
+		}
+		return fmt.Sprintf("mailboxes %x", strings.Join(peers, "\x00"))
+	}
+	return ""
 }
 
 func sortedUsers[T any](users map[wire.UserID]T) []wire.UserID {

@@ -70,7 +70,7 @@ func (m *Machine) removeUser(now time.Time, id wire.UserID) (wire.EntryHash, err
 	case id == u.id:
 		return wire.EntryHash{}, fmt.Errorf("removing: %w: nobody removes itself; leave instead", ErrNotPermitted)
 	case u.role > wire.RoleAdmin || victim.role < u.role:
-		return wire.EntryHash{}, fmt.Errorf("removing: %w: a %v may not remove a %v", ErrNotPermitted, u.role, victim.role)
+		return wire.EntryHash{}, fmt.Errorf("removing: %w: %s may not remove %s", ErrNotPermitted, u.role.Article(), victim.role.Article())
 	case m.roster.lastOwner(victim):
 		return wire.EntryHash{}, fmt.Errorf("removing: %w: that is the last owner", ErrNotPermitted)
 	}
@@ -119,16 +119,12 @@ func (m *Machine) setProfile(now time.Time, item wire.Signed) (wire.EntryHash, e
 		return wire.EntryHash{}, err
 	}
 	if u.role > wire.RoleAdmin {
-		return wire.EntryHash{}, fmt.Errorf("changing the profile: %w: a %v may not", ErrNotPermitted, u.role)
+		return wire.EntryHash{}, fmt.Errorf("changing the profile: %w: %s may not, only owners and admins may", ErrNotPermitted, u.role.Article())
 	}
 	if _, err := readProfile(m.group, item, u.id); err != nil {
 		return wire.EntryHash{}, fmt.Errorf("changing the profile: %w", err)
 	}
-	hash, err := m.operate(now, &wire.Op{Type: wire.OpProfile, Profile: &item})
-	if err == nil {
-		m.emit(now, Event{Kind: EventProfile, User: u.id})
-	}
-	return hash, err
+	return m.operate(now, &wire.Op{Type: wire.OpProfile, Profile: &item})
 }
 
 // join asks to be let in with a fresh KeyPackage; a repetition asks with the same, for

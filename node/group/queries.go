@@ -36,6 +36,8 @@ func (m *Machine) Status() Status {
 		s.State = StateSyncing
 	case !m.roster.has(m.log.Device):
 		s.State = StateOut
+		gone := m.roster.gone[m.cfg.Device.User]
+		s.Left = gone != nil && gone.op.Type == wire.OpLeave
 	case n.id != s.Head:
 		s.State = StateSyncing
 	default:
@@ -199,6 +201,67 @@ func (m *Machine) Events(after uint64, limit int) ([]Event, error) {
 		return nil
 	})
 	return out, err
+}
+
+// Happened lists what happened in the group for people to see, after a cursor: messages,
+// and the events for which shows is true, at most limit; 0: all.
+func (m *Machine) Happened(after uint64, limit int, shows func(EventKind) bool) ([]Event, error) {
+	var out []Event
+	err := m.scanAfter(rowEvent, after, 0, func(cursor uint64, v []byte) error {
+		var e Event
+		if err := wire.Unmarshal(v, &e); err != nil {
+			return fmt.Errorf("%w: event %d: %w", ErrCorrupt, cursor, err)
+		}
+		if e.Kind != EventMessage && !shows(e.Kind) {
+			return nil
+		}
+		if out = append(out, e); len(out) == limit {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return out, err
+}
+
+// LastHappened lists the newest that Happened would list, at most n. more says that
+// there are others before. It looks at no more than the newest events; 0: at all.
+func (m *Machine) LastHappened(n int, newest uint64, shows func(EventKind) bool) (out []Event, more bool, err error) {
+	// Rows can be read forward alone, so a window before the end grows until it holds as many.
+	for window := uint64(n) + 32; ; window *= 4 { //nolint:gosec // not negative
+		after := m.own.Cursor - min(window, m.own.Cursor)
+		if out, err = m.Happened(after, 0, shows); err != nil {
+			return nil, false, err
+		}
+		if len(out) > n {
+			return out[len(out)-n:], true, nil
+		}
+		if after == 0 || newest > 0 && window >= newest {
+			return out, after > 0, nil
+		}
+	}
+}
+
+// Unseen counts the messages of others that were shown after a cursor, up to most.
+func (m *Machine) Unseen(after uint64, most int) (int, error) {
+	count := 0
+	err := m.scanAfter(rowShown, after, 0, func(_ uint64, v []byte) error {
+		if len(v) != 32 {
+			return fmt.Errorf("%w: a message that was shown", ErrCorrupt)
+		}
+		if it := m.record(wire.MessageID(v)); it == nil || it.user != m.cfg.Device.User {
+			if count++; count == most {
+				return errEnough
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return count, err
 }
 
 var errEnough = errors.New("enough")

@@ -96,8 +96,8 @@ const (
 	EventIncarnation EventKind = "incarnation"    // this device's store went back in time; it began a new log
 	EventTwin        EventKind = "twin"           // another node writes as this device while this one runs
 	EventRefused     EventKind = "refused"        // a member's entry or commit was refused; Detail says why
-	EventProfile     EventKind = "profile"
-	EventRole        EventKind = "role" // User
+	EventProfile     EventKind = "profile"        // By, on Device, set what Detail says: the field, a space and the value
+	EventRole        EventKind = "role"           // User has the role Detail; By gave it
 	// EventAsked: User, called Detail, asks to be let in and waits for an admin.
 	EventAsked EventKind = "join-requested"
 	// EventDenied: By turned down the request of User.

@@ -21,7 +21,7 @@ func (m *Machine) reboot(now time.Time) (wire.EntryHash, error) {
 	from := m.choose()
 	switch {
 	case u.role > wire.RoleAdmin:
-		return wire.EntryHash{}, fmt.Errorf("rebooting: %w: a %v may not", ErrNotPermitted, u.role)
+		return wire.EntryHash{}, fmt.Errorf("rebooting: %w: %s may not, only owners and admins may", ErrNotPermitted, u.role.Article())
 	case from == m.tree.root:
 		return wire.EntryHash{}, fmt.Errorf("rebooting: %w: the group has no keys yet", ErrState)
 	}

@@ -152,7 +152,7 @@ func (in Approve) act(m *Machine, now time.Time, out *Outcome) error {
 	case role > wire.RoleReadOnly:
 		return fmt.Errorf("approving: %w: %v", ErrUnknown, role)
 	case role < u.role:
-		return fmt.Errorf("approving: %w: a %v makes nobody %v", ErrNotPermitted, u.role, role)
+		return fmt.Errorf("approving: %w: %s makes nobody %s", ErrNotPermitted, u.role.Article(), role.Article())
 	}
 	if m.lapsed(a.by) {
 		return fmt.Errorf("approving: %w: it has to ask again: it did so more than %v ago", ErrInvalidKeyPackage, keyPackageLifetime)

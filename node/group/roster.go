@@ -34,6 +34,7 @@ type rosterUser struct {
 	id      wire.UserID
 	role    wire.Role
 	since   *item // its addition; nil for the founder
+	roleBy  *item // the operation that gave it this role since; nil: none did
 	devices []wire.DeviceID
 }
 
@@ -271,7 +272,7 @@ func (r *roster) apply(op *item) {
 			if u.role == wire.RoleOwner && o.Role != wire.RoleOwner {
 				r.demoted[u.id] = op
 			}
-			u.role = o.Role
+			u.role, u.roleBy = o.Role, op
 		}
 	case wire.OpProfile:
 		p := op.profile

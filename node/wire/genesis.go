@@ -88,6 +88,18 @@ func (r Role) String() string {
 	return fmt.Sprintf("role(%d)", uint64(r))
 }
 
+// Article gives the role as it stands in a sentence: "an owner", "a read-only member".
+func (r Role) Article() string {
+	switch r {
+	case RoleOwner, RoleAdmin:
+		return "an " + r.String()
+	case RoleReadOnly:
+		return "a read-only member"
+	case RoleMember:
+	}
+	return "a " + r.String()
+}
+
 // Genesis is the first object of a group, signed by its founder's user key. The
 // group's ID is the hash of its payload, so that a record can be checked to
 // belong to a group by anyone.
@@ -147,13 +159,15 @@ func DecodeDeviceCert(b []byte) (*DeviceCert, error) {
 }
 
 func (c *DeviceCert) validate() error {
-	switch {
-	case len(c.User) != 32, len(c.LogKey) != 32, len(c.Peer) == 0, len(c.Peer) > MaxPeerID:
+	if len(c.User) != 32 || len(c.LogKey) != 32 || len(c.Peer) == 0 || len(c.Peer) > MaxPeerID {
 		return fmt.Errorf("%w: device certificate: a key has the wrong length", ErrMalformed)
-	case !isText(c.Name, MaxDeviceName, false):
-		return fmt.Errorf("%w: device certificate: name of %d bytes: at most %d, without control characters", ErrMalformed, len(c.Name), MaxDeviceName)
 	}
-	return nil
+	return CheckDeviceName(c.Name)
+}
+
+// CheckDeviceName says in words why a device cannot have a name.
+func CheckDeviceName(name string) error {
+	return checkText("the name of the device", name, MaxDeviceName, false)
 }
 
 // ID is the device's ID.

@@ -179,29 +179,45 @@ func (p *ProfileItem) validate() error {
 	if p.V != Version { // inside an OP nobody has looked at it yet
 		return fmt.Errorf("%w: profile item version %d", ErrVersion, p.V)
 	}
-	var fits bool
 	others := func(text, tags, policy, mailboxes bool) bool {
 		return (text || p.Text == "") && (tags || p.Tags == nil) && (policy || p.Policy == 0) && (mailboxes || p.Mailboxes == nil)
 	}
+	fits := len(p.Signer) == 32
 	switch p.Field {
 	case FieldName:
-		fits = isText(p.Text, MaxGroupName, false) && others(true, false, false, false)
-	case FieldDescription:
-		fits = isText(p.Text, MaxDescription, true) && others(true, false, false, false)
-	case FieldTags:
-		fits = len(p.Tags) <= MaxTags && others(false, true, false, false)
-		for _, t := range p.Tags {
-			fits = fits && t != "" && isText(t, MaxTag, false)
+		if err := checkText("the group's name", p.Text, MaxGroupName, false); err != nil {
+			return err
 		}
+		fits = fits && others(true, false, false, false)
+	case FieldDescription:
+		if err := checkText("the group's description", p.Text, MaxDescription, true); err != nil {
+			return err
+		}
+		fits = fits && others(true, false, false, false)
+	case FieldTags:
+		if len(p.Tags) > MaxTags {
+			return fmt.Errorf("%w: %d tags, and at most %d are allowed", ErrMalformed, len(p.Tags), MaxTags)
+		}
+		for _, t := range p.Tags {
+			if t == "" {
+				return fmt.Errorf("%w: a tag is empty", ErrMalformed)
+			}
+			if err := checkText("a tag of the group", t, MaxTag, false); err != nil {
+				return err
+			}
+		}
+		fits = fits && others(false, true, false, false)
 	case FieldPolicy:
-		fits = p.Policy >= PolicyOpen && p.Policy <= PolicyInvite && others(false, false, true, false)
+		fits = fits && p.Policy >= PolicyOpen && p.Policy <= PolicyInvite && others(false, false, true, false)
 	case FieldMailboxes:
-		fits = len(p.Mailboxes) <= MaxMailboxes && others(false, false, false, true)
+		fits = fits && len(p.Mailboxes) <= MaxMailboxes && others(false, false, false, true)
 		for i := range p.Mailboxes {
 			fits = fits && p.Mailboxes[i].validate() == nil
 		}
+	default:
+		fits = false
 	}
-	if !fits || len(p.Signer) != 32 {
+	if !fits {
 		return fmt.Errorf("%w: profile field %d", ErrMalformed, p.Field)
 	}
 	return nil

@@ -73,7 +73,7 @@ func Blank(s string) bool {
 func checkText(what, s string, max int, lines bool) error {
 	switch {
 	case len(s) > max:
-		return fmt.Errorf("%w: %s has %d bytes, and at most %d are allowed", ErrTooLarge, what, len(s), max)
+		return fmt.Errorf("%w: %s has %d bytes, and at most %d are allowed", ErrMalformed, what, len(s), max)
 	case !utf8.ValidString(s):
 		return fmt.Errorf("%w: %s is not UTF-8", ErrMalformed, what)
 	case !lines && strings.ContainsAny(s, "\n\r\v\f\u0085"):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -72,9 +73,14 @@ func (n *Node) Invites(_ context.Context, r api.GroupRequest) (out api.Invites, 
 	return out, err
 }
 
+// did is what an admin's word has done.
+func (g *group) did(what api.EventKind, user, name string) api.Change {
+	return api.Change{Did: what, Group: g.ID, GroupName: g.Name, User: user, UserName: name}
+}
+
 // RevokeInvite marks an invite.
-func (n *Node) RevokeInvite(_ context.Context, r api.InviteRequest) (api.Empty, error) {
-	return api.Empty{}, n.in("RevokeInvite", r.Group, func(g *group) error {
+func (n *Node) RevokeInvite(_ context.Context, r api.InviteRequest) (out api.Change, err error) {
+	err = n.in("RevokeInvite", r.Group, func(g *group) error {
 		all := make([]api.Candidate, len(g.invites))
 		for i, v := range g.invites {
 			all[i] = api.Candidate{ID: v.ID}
@@ -89,8 +95,11 @@ func (n *Node) RevokeInvite(_ context.Context, r api.InviteRequest) (api.Empty, 
 			}
 		}
 		n.operate(g, api.Operation{Kind: "invite.revoke", Invite: id})
+		out = g.did(api.InviteRevoked, "", "")
+		out.Invite = id
 		return nil
 	})
+	return out, err
 }
 
 // Requests lists who was put at the door.
@@ -113,8 +122,8 @@ func (g *group) asks(query string) (*api.Request, error) {
 }
 
 // Approve makes a member of who asked.
-func (n *Node) Approve(_ context.Context, r api.ApproveRequest) (api.Empty, error) {
-	return api.Empty{}, n.in("Approve", r.Group, func(g *group) error {
+func (n *Node) Approve(_ context.Context, r api.ApproveRequest) (out api.Change, err error) {
+	err = n.in("Approve", r.Group, func(g *group) error {
 		q, err := g.asks(r.User)
 		if err != nil {
 			return err
@@ -124,43 +133,87 @@ func (n *Node) Approve(_ context.Context, r api.ApproveRequest) (api.Empty, erro
 		g.Members = len(g.members)
 		n.operate(g, api.Operation{Kind: "add", Subject: m.User, Called: m.Name, Role: m.Role, Why: "role"})
 		g.requests = slices.DeleteFunc(g.requests, func(x api.Request) bool { return x.User == m.User })
-		n.event(g, api.Event{Kind: api.EventMemberAdded, User: m.User})
+		n.event(g, api.Event{Kind: api.EventMemberAdded, User: m.User, UserName: m.Name, By: n.Self.User, ByName: n.Self.Name})
+		out = g.did(api.EventMemberAdded, m.User, m.Name)
+		out.Role = m.Role
 		return nil
 	})
+	return out, err
 }
 
 // Deny marks a request.
-func (n *Node) Deny(_ context.Context, r api.UserRequest) (api.Empty, error) {
-	return api.Empty{}, n.in("Deny", r.Group, func(g *group) error {
+func (n *Node) Deny(_ context.Context, r api.UserRequest) (out api.Change, err error) {
+	err = n.in("Deny", r.Group, func(g *group) error {
 		q, err := g.asks(r.User)
 		if err != nil {
 			return err
 		}
 		q.State, q.Denied = api.RequestDenied, n.Self.User
 		n.operate(g, api.Operation{Kind: "deny", Subject: q.User, Called: q.Name})
+		out = g.did(api.EventJoinDenied, q.User, q.Name)
 		return nil
 	})
+	return out, err
 }
 
 // SetRole changes a role.
-func (n *Node) SetRole(_ context.Context, r api.RoleRequest) (api.Empty, error) {
-	return api.Empty{}, n.in("SetRole", r.Group, func(g *group) error {
-		all := make([]api.Candidate, len(g.members))
-		for i, m := range g.members {
-			all[i] = api.Candidate{ID: m.User, Name: m.Name}
-		}
-		id, err := api.Resolve("user", r.User, all)
+func (n *Node) SetRole(_ context.Context, r api.RoleRequest) (out api.Change, err error) {
+	err = n.in("SetRole", r.Group, func(g *group) error {
+		m, err := g.member(r.User)
 		if err != nil {
 			return err
 		}
-		for i := range g.members {
-			if g.members[i].User == id {
-				g.members[i].Role = r.Role
-				n.operate(g, api.Operation{Kind: "role", Subject: id, Called: g.members[i].Name, Role: r.Role})
-			}
-		}
+		out = g.did(api.EventRole, m.User, m.Name)
+		out.Role, out.Was = r.Role, m.Role
+		m.Role = r.Role
+		n.operate(g, api.Operation{Kind: "role", Subject: m.User, Called: m.Name, Role: r.Role})
+		n.event(g, api.Event{Kind: api.EventRole, User: m.User, UserName: m.Name, By: n.Self.User, ByName: n.Self.Name, Detail: r.Role})
 		return nil
 	})
+	return out, err
+}
+
+// member finds a member.
+func (g *group) member(query string) (*api.Member, error) {
+	all := make([]api.Candidate, len(g.members))
+	for i, m := range g.members {
+		all[i] = api.Candidate{ID: m.User, Name: m.Name}
+	}
+	id, err := api.Resolve("user", query, all)
+	if err != nil {
+		return nil, err
+	}
+	return &g.members[slices.IndexFunc(g.members, func(m api.Member) bool { return m.User == id })], nil
+}
+
+// SetProfile changes the profile.
+func (n *Node) SetProfile(_ context.Context, r api.ProfileRequest) (out api.Group, err error) {
+	err = n.in("SetProfile", r.Group, func(g *group) error {
+		set := func(detail string) {
+			n.operate(g, api.Operation{Kind: "profile", Detail: detail})
+			n.event(g, api.Event{Kind: api.EventProfile, User: n.Self.User, UserName: n.Self.Name, By: n.Self.User, ByName: n.Self.Name, Detail: detail})
+		}
+		if r.Name != nil {
+			g.Name = *r.Name
+			set(fmt.Sprintf("name %q", g.Name))
+		}
+		if r.Description != nil {
+			g.Description = *r.Description
+			set(fmt.Sprintf("description %q", g.Description))
+		}
+		if r.Tags != nil {
+			g.Tags = *r.Tags
+			set("tags " + strings.Join(g.Tags, ", "))
+		}
+		out = g.Group
+		return nil
+	})
+	return out, err
+}
+
+// MarkSeen takes the unseen messages away.
+func (n *Node) MarkSeen(_ context.Context, r api.SeenRequest) (out api.Empty, err error) {
+	return out, n.in("MarkSeen", r.Group, func(g *group) error { g.Unseen = 0; return nil })
 }
 
 // Log lists what was done through the fake.

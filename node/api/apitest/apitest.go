@@ -114,7 +114,7 @@ func (n *Node) AddMember(groupID, name, role string) api.Member {
 	m := api.Member{User: ID("user " + name), Name: name, Role: role, Devices: []string{ID("device " + name)}, Since: n.Now(), InTree: true}
 	g.members = append(g.members, m)
 	g.Members = len(g.members)
-	n.event(g, api.Event{Kind: api.EventMemberAdded, User: m.User})
+	n.event(g, api.Event{Kind: api.EventMemberAdded, User: m.User, UserName: name, By: n.Self.User, ByName: n.Self.Name})
 	return m
 }
 
@@ -134,7 +134,7 @@ func (n *Node) group(id string) *group {
 func (n *Node) event(g *group, e api.Event) uint64 {
 	e.Cursor, e.Group, e.At = uint64(len(g.events)+1), g.ID, n.Now()
 	g.events = append(g.events, e)
-	g.Cursor = e.Cursor
+	g.Cursor, g.Active = e.Cursor, e.At
 	close(n.changed)
 	n.changed = make(chan struct{})
 	return e.Cursor
@@ -144,6 +144,9 @@ func (n *Node) message(g *group, m api.Message) api.Message {
 	m.ID, m.Group, m.MediaType, m.Sent = ID(fmt.Sprint(g.ID, len(g.messages))), g.ID, "text/plain", n.Now()
 	m.Cursor = n.event(g, api.Event{Kind: api.EventMessage, Message: m.ID, User: m.User, Device: m.Device})
 	g.messages = append(g.messages, m)
+	if !m.Own {
+		g.Unseen++
+	}
 	return m
 }
 
@@ -244,8 +247,10 @@ func (n *Node) CreateGroup(_ context.Context, r api.CreateGroupRequest) (api.Gro
 	defer n.mu.Unlock()
 	g := &group{Group: api.Group{
 		ID: ID(fmt.Sprint("group ", r.Name, len(n.groups))), Name: r.Name, Description: r.Description, Tags: r.Tags, Policy: r.Policy, Private: r.Private,
-		Created: n.Now(), State: api.StateMember, Role: "owner", Members: 1, EpochID: ID("epoch"), Published: !r.Private,
+		State: api.StateMember, Role: "owner", Members: 1, EpochID: ID("epoch"), Published: !r.Private,
 	}}
+	g.Created = n.Now()
+	g.Active = g.Created
 	g.members = []api.Member{{User: n.Self.User, Name: n.Self.Name, Role: "owner", Self: true, Devices: []string{n.Self.Device}, Since: g.Created, InTree: true}}
 	n.groups = append(n.groups, g)
 	n.operate(g, api.Operation{Kind: "reboot"})
@@ -341,9 +346,9 @@ func (n *Node) Leave(_ context.Context, r api.GroupRequest) (api.Left, error) {
 	if err != nil {
 		return api.Left{}, err
 	}
-	g.State = api.StateOut
+	g.State, g.Left = api.StateOut, true
 	n.event(g, api.Event{Kind: api.EventOut})
-	return api.Left{}, nil
+	return api.Left{Group: g.ID, GroupName: g.Name}, nil
 }
 
 // Members lists who is in a group.
@@ -360,27 +365,20 @@ func (n *Node) Members(_ context.Context, r api.GroupRequest) (api.Members, erro
 }
 
 // Remove takes a member out.
-func (n *Node) Remove(_ context.Context, r api.RemoveRequest) (api.Empty, error) {
-	if err := n.enter("Remove"); err != nil {
-		return api.Empty{}, err
-	}
-	defer n.mu.Unlock()
-	g, err := n.named(r.Group)
-	if err != nil {
-		return api.Empty{}, err
-	}
-	all := make([]api.Candidate, len(g.members))
-	for i, m := range g.members {
-		all[i] = api.Candidate{ID: m.User, Name: m.Name}
-	}
-	user, err := api.Resolve("member", r.User, all)
-	if err != nil {
-		return api.Empty{}, err
-	}
-	g.members = slices.DeleteFunc(g.members, func(m api.Member) bool { return m.User == user })
-	g.Members = len(g.members)
-	n.event(g, api.Event{Kind: api.EventMemberRemoved, User: user, By: n.Self.User})
-	return api.Empty{}, nil
+func (n *Node) Remove(_ context.Context, r api.RemoveRequest) (out api.Change, err error) {
+	err = n.in("Remove", r.Group, func(g *group) error {
+		m, err := g.member(r.User)
+		if err != nil {
+			return err
+		}
+		out = g.did(api.EventMemberRemoved, m.User, m.Name)
+		out.Was = m.Role
+		g.members = slices.DeleteFunc(g.members, func(m api.Member) bool { return m.User == out.User })
+		g.Members = len(g.members)
+		n.event(g, api.Event{Kind: api.EventMemberRemoved, User: out.User, UserName: out.UserName, By: n.Self.User, ByName: n.Self.Name})
+		return nil
+	})
+	return out, err
 }
 
 // Entries gives nothing.
@@ -481,6 +479,49 @@ func (n *Node) Tail(ctx context.Context, r api.TailRequest, emit func(api.Messag
 		return err
 	}
 	return follow(ctx, n, r.Group, func(g *group) []api.Message { return since(g, r.Since) }, emit)
+}
+
+// Timeline streams messages and what else happened.
+func (n *Node) Timeline(ctx context.Context, r api.TimelineRequest, emit func(api.Happening) error) error {
+	if err := n.Fail["Timeline"]; err != nil {
+		return err
+	}
+	items := func(g *group) []api.Happening {
+		var out []api.Happening
+		for _, e := range g.events[min(r.Since, uint64(len(g.events))):] {
+			h := api.Happening{Cursor: e.Cursor, At: e.At}
+			if e.Kind == api.EventMessage {
+				m := g.messages[slices.IndexFunc(g.messages, func(m api.Message) bool { return m.ID == e.Message })]
+				m.Kind = api.EventMessage
+				h.Message = &m
+			} else {
+				h.Event = &e
+			}
+			out = append(out, h)
+		}
+		return out
+	}
+	if r.Follow {
+		return follow(ctx, n, r.Group, items, emit)
+	}
+	n.mu.Lock()
+	g, err := n.named(r.Group)
+	if err != nil {
+		n.mu.Unlock()
+		return err
+	}
+	all := items(g)
+	n.mu.Unlock()
+	if r.Last > 0 && len(all) > r.Last {
+		all = all[len(all)-r.Last:]
+		all[0].More = true
+	}
+	for _, h := range all {
+		if err := emit(h); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Envelope accepts the text "good" and refuses anything else as removed.

@@ -1,0 +1,391 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pandanode/pandanode/node/api"
+)
+
+// lastLines is how much tail shows if it is not told.
+const lastLines = 20
+
+func (a *app) tailCmd() *cobra.Command {
+	var t tailing
+	cmd := &cobra.Command{
+		Use:   "tail [GROUP...]",
+		Short: "Show messages and who came and went, and wait for new ones",
+		Long: `Show the messages of a group in the order in which this device got them, and who came,
+went, got another role or renamed the group. With several groups, or without one (all
+groups of this node), each line says which group it is of.
+
+It shows the last 20 lines; -n N shows the last N, --all everything. With --json everything
+is printed unless -n is given: a message has the kind "message", whatever else happened has
+its own, such as "member-added", "member-removed", "member-left", "role" or "profile".
+
+With --follow it goes on with new ones. With --count it begins with the first message, waits
+until so many messages were shown and stops; when --timeout is over first, the exit code is
+7. Each line has a cursor (in --json): --since takes the cursor of the last one that was seen.
+` + namingHelp,
+		Example: "  pandanode tail tea --follow\n  pandanode tail tea -n 5\n  pandanode tail\n  pandanode tail tea --since 17 --count 1 --timeout 30s --json",
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			if t.count < 0 {
+				return api.Errorf(api.CodeInvalid, "--count %d", t.count)
+			}
+			return a.tail(ctx, c, t, args)
+		}),
+	}
+	cmd.Flags().BoolVarP(&t.follow, "follow", "f", false, "go on with new lines")
+	cmd.Flags().VarP(&t.last, "lines", "n", "show the last so many lines (default 20)")
+	cmd.Flags().BoolVar(&t.all, "all", false, "show everything, from the first line")
+	cmd.Flags().Uint64Var(&t.since, "since", 0, "start after this cursor")
+	cmd.Flags().IntVar(&t.count, "count", 0, "stop after so many messages, and wait for them; 0: no number")
+	cmd.Flags().DurationVar(&t.timeout, "timeout", 0, "how long to wait; 0: for ever")
+	cmd.MarkFlagsMutuallyExclusive("lines", "all")
+	cmd.MarkFlagsMutuallyExclusive("lines", "since")
+	cmd.MarkFlagsMutuallyExclusive("all", "since")
+	return cmd
+}
+
+// tailing is what tail was asked for.
+type tailing struct {
+	follow  bool
+	last    lineCount
+	all     bool
+	since   uint64
+	count   int
+	timeout time.Duration
+}
+
+// lineCount is a flag for a number of lines that may be left out.
+type lineCount struct {
+	given bool
+	n     int
+}
+
+func (l *lineCount) String() string { return "" }
+
+func (l *lineCount) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 {
+		return errors.New("want a number of lines, 0 or more")
+	}
+	*l = lineCount{true, n}
+	return nil
+}
+
+func (l *lineCount) Type() string { return "number" }
+
+// limit is how many lines to begin with; negative: all.
+func (t *tailing) limit(json bool) int {
+	switch {
+	case t.last.given:
+		return t.last.n
+	case t.all || t.since > 0 || t.count > 0 || json:
+		return -1
+	}
+	return lastLines
+}
+
+var errEnough = errors.New("enough")
+
+// tailed is a group that tail shows.
+type tailed struct {
+	id, name string
+	cursor   uint64 // of what was shown last
+}
+
+// happened is one thing that happened, with its group.
+type happened struct {
+	*tailed
+	api.Happening
+}
+
+func (a *app) tail(ctx context.Context, c *api.Client, t tailing, args []string) error {
+	groups, err := a.tailedGroups(ctx, c, args)
+	if err != nil {
+		return err
+	}
+	named := len(args) != 1
+	if named && t.since > 0 {
+		return api.Errorf(api.CodeInvalid, "--since takes a cursor of one group: name that group alone")
+	}
+	waits, cancel := waiting(ctx, t.timeout)
+	defer cancel()
+	var mu sync.Mutex
+	shown := 0
+	me, err := c.ID(ctx, api.Empty{})
+	if err != nil {
+		return err
+	}
+	show := func(h happened) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if err := a.printHappening(h, me.User, named); err != nil {
+			return err
+		}
+		if h.cursor = h.Cursor; h.Message != nil {
+			if shown++; shown == t.count {
+				return errEnough
+			}
+		}
+		return nil
+	}
+	err = a.tailPast(waits, c, t, groups, named, show)
+	if err == nil && (t.follow || t.count > 0) {
+		err = follow(waits, c, groups, show)
+	}
+	if !a.json {
+		for _, g := range groups {
+			if g.cursor > 0 { // what is not noted is only counted again
+				_, _ = c.MarkSeen(context.WithoutCancel(ctx), api.SeenRequest{Group: g.id, Cursor: g.cursor})
+			}
+		}
+	}
+	switch {
+	case errors.Is(err, errEnough):
+		return nil
+	case ctx.Err() != nil && t.count == 0:
+		return nil // ^C is how following ends
+	case api.CodeOf(err) == api.CodeTimeout && t.count == 0:
+		return nil // and so is the time that was given
+	case api.CodeOf(err) == api.CodeTimeout:
+		return api.Errorf(api.CodeTimeout, "%d of %d messages after %v", shown, t.count, t.timeout)
+	}
+	return err
+}
+
+// tailedGroups gives the groups that were named; without one all of this node.
+func (a *app) tailedGroups(ctx context.Context, c *api.Client, args []string) ([]*tailed, error) {
+	var out []*tailed
+	add := func(g api.Group) {
+		if !slices.ContainsFunc(out, func(o *tailed) bool { return o.id == g.ID }) {
+			out = append(out, &tailed{id: g.ID, name: g.Name})
+		}
+	}
+	if len(args) == 0 {
+		all, err := c.Groups(ctx, api.Empty{})
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range all.Groups {
+			add(g)
+		}
+		if len(out) == 0 {
+			return nil, api.Errorf(api.CodeNotFound, "this node has no groups").WithHint("pandanode group find, or pandanode group create NAME")
+		}
+		return out, nil
+	}
+	for _, name := range args {
+		g, err := c.Group(ctx, api.GroupRequest{Group: name})
+		if err != nil {
+			return nil, err
+		}
+		add(g)
+	}
+	return out, nil
+}
+
+// tailPast shows what there is.
+func (a *app) tailPast(ctx context.Context, c *api.Client, t tailing, groups []*tailed, named bool, show func(happened) error) error {
+	limit := t.limit(a.json)
+	if limit == 0 {
+		for _, g := range groups { // what comes after the newest of now
+			one, err := c.Group(ctx, api.GroupRequest{Group: g.id})
+			if err != nil {
+				return err
+			}
+			g.cursor = one.Cursor
+		}
+		return nil
+	}
+	var past []happened
+	more := false
+	for _, g := range groups {
+		r := api.TimelineRequest{Group: g.id, Since: t.since, Last: max(limit, 0)}
+		g.cursor = t.since
+		if err := c.Timeline(ctx, r, func(h api.Happening) error {
+			if more = more || h.More; !named {
+				return show(happened{g, h}) // as it comes: there may be much
+			}
+			past = append(past, happened{g, h})
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	slices.SortStableFunc(past, func(x, y happened) int { return x.At.Compare(y.At) })
+	if limit > 0 && len(past) > limit {
+		past, more = past[len(past)-limit:], true
+	}
+	for _, h := range past {
+		if err := show(h); err != nil {
+			return err
+		}
+	}
+	if more && !t.last.given {
+		which := ""
+		if !named {
+			which = " " + word(groups[0].name)
+			if groups[0].name == "" {
+				which = " " + short(groups[0].id)
+			}
+		}
+		a.note("these are the last %d lines; everything: pandanode tail%s --all", limit, which)
+	}
+	return nil
+}
+
+// follow shows what comes, of all groups at once, until one of them fails.
+func follow(ctx context.Context, c *api.Client, groups []*tailed, show func(happened) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	for _, g := range groups {
+		wg.Go(func() {
+			cancel(c.Timeline(ctx, api.TimelineRequest{Group: g.id, Since: g.cursor, Follow: true}, func(h api.Happening) error {
+				return show(happened{g, h})
+			}))
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// printHappening prints one line of a timeline, for the user me; named: with its group.
+func (a *app) printHappening(h happened, me string, named bool) error {
+	if a.json {
+		switch {
+		case h.Message != nil:
+			h.Message.GroupName = h.name
+			return a.line(h.Message)
+		case h.Event != nil:
+			h.Event.GroupName = h.name
+			return a.line(h.Event)
+		}
+		return nil
+	}
+	at, what := h.At, ""
+	switch {
+	case h.Message != nil:
+		at, what = h.Message.Sent, a.said(*h.Message)
+	case h.Event != nil:
+		what = a.paint(a.out, dim, "* "+clean(deedOf(*h.Event, me)))
+	default:
+		return nil
+	}
+	group := ""
+	if named {
+		name := h.name
+		if name == "" {
+			name = short(h.id)
+		}
+		group = a.paint(a.out, dim, "["+clean(name)+"]") + " "
+	}
+	_, err := fmt.Fprintf(a.out, "%s %s%s\n", a.paint(a.out, dim, at.Local().Format("2006-01-02 15:04:05")), group, what)
+	return err
+}
+
+// said is a message with its author.
+func (a *app) said(m api.Message) string {
+	text := m.Text
+	if m.Data != nil {
+		text = fmt.Sprintf("(%d bytes of %s)", len(m.Data), m.MediaType)
+	}
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i])
+	}
+	who := clean(m.Name) + "/" + short(m.User)
+	if m.Own {
+		who = "you"
+	}
+	return a.paint(a.out, bold, who+":") + " " + strings.Join(lines, "\n    ")
+}
+
+// deedOf says in words what an event of a timeline tells the user me.
+func deedOf(e api.Event, me string) string {
+	person := func(name, id string) string {
+		switch {
+		case id == "":
+			return "somebody"
+		case id == me:
+			return "you"
+		case name == "":
+			return short(id)
+		}
+		return name + "/" + short(id)
+	}
+	who, by := person(e.UserName, e.User), person(e.ByName, e.By)
+	switch e.Kind {
+	case api.EventMemberAdded:
+		return fmt.Sprintf("%s joined, let in by %s", who, by)
+	case api.EventMemberRemoved:
+		return fmt.Sprintf("%s removed %s", by, who)
+	case api.EventMemberLeft:
+		return who + " left"
+	case api.EventJoined:
+		return "you joined"
+	case api.EventOut:
+		return "you are out of the group"
+	case api.EventRole:
+		if e.By == "" {
+			return fmt.Sprintf("%s is %s now", who, article(e.Detail))
+		}
+		return fmt.Sprintf("%s made %s %s", by, who, article(e.Detail))
+	case api.EventProfile:
+		field, value, _ := strings.Cut(e.Detail, " ")
+		if text, err := strconv.Unquote(value); err == nil {
+			value = strconv.Quote(clean(text))
+		}
+		switch field {
+		case "name":
+			return fmt.Sprintf("%s named the group %s", by, value)
+		case "description":
+			if value == `""` {
+				return by + " took the description away"
+			}
+			return fmt.Sprintf("%s described the group: %s", by, value)
+		case "tags":
+			if value == "" {
+				return by + " took the tags away"
+			}
+			return fmt.Sprintf("%s tagged the group: %s", by, value)
+		case "policy":
+			return fmt.Sprintf("%s set the policy %s", by, value)
+		case "mailboxes":
+			return by + " changed the mailboxes"
+		}
+		return by + " changed the profile"
+	case api.EventJoinRequested:
+		return who + " asks to be let in"
+	case api.EventJoinDenied:
+		return fmt.Sprintf("%s turned down %s", by, who)
+	case api.EventDeviceRevoked:
+		return fmt.Sprintf("%s took out the device %s of %s", by, short(e.Device), who)
+	case api.EventReboot:
+		return by + " gave the group fresh keys"
+	case api.EventRemovalCancelled:
+		return fmt.Sprintf("the removal of %s does not hold, since %s was removed at the same time", who, by)
+	}
+	return string(e.Kind)
+}
+
+// article gives a role as it stands in a sentence.
+func article(role string) string {
+	switch role {
+	case "owner", "admin":
+		return "an " + role
+	case "read-only":
+		return "a read-only member"
+	}
+	return "a " + role
+}

@@ -1,0 +1,192 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Happening is one thing that people see of a group: a message, or an event that is none.
+type Happening struct {
+	Event   group.Event
+	Message *group.Message // of EventMessage
+	More    bool           // others before it were left out
+	User    string         // the name of Event.User
+	By      string         // the name of Event.By
+}
+
+// inTimeline says whether people see an event of this kind.
+func inTimeline(k group.EventKind) bool {
+	return slices.Contains(api.TimelineKinds, api.EventKind(k))
+}
+
+// Timeline gives up to limit of what happened in a group after a cursor, as Messages
+// does for messages alone.
+func (n *Node) Timeline(ctx context.Context, id wire.GroupID, after uint64, limit int) ([]Happening, error) {
+	return rowsAfter(ctx, n, id, after, func(m *group.Machine) ([]Happening, error) {
+		events, err := m.Happened(after, limit, inTimeline)
+		if err != nil {
+			return nil, err
+		}
+		return happenings(m, events)
+	})
+}
+
+// Latest gives the newest of a group's Timeline, at most count; the first has More if
+// there are others before.
+func (n *Node) Latest(ctx context.Context, id wire.GroupID, count int) ([]Happening, error) {
+	return rowsAfter(ctx, n, id, 0, func(m *group.Machine) ([]Happening, error) {
+		events, more, err := m.LastHappened(count, 0, inTimeline)
+		if err != nil {
+			return nil, err
+		}
+		out, err := happenings(m, events)
+		if len(out) > 0 {
+			out[0].More = more
+		}
+		return out, err
+	})
+}
+
+func happenings(m *group.Machine, events []group.Event) ([]Happening, error) {
+	out := make([]Happening, 0, len(events))
+	var names map[wire.UserID]string
+	for _, e := range events {
+		h := Happening{Event: e}
+		if e.Kind == group.EventMessage {
+			msg, ok, err := m.Message(e.Message)
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				continue
+			}
+			h.Message = &msg
+		} else {
+			if names == nil {
+				names = m.Names()
+			}
+			h.User, h.By = names[e.User], names[e.By]
+		}
+		out = append(out, h)
+	}
+	return out, nil
+}
+
+// Follow calls emit for what happens in a group after a cursor, as Subscribe does for
+// messages alone.
+func (n *Node) Follow(ctx context.Context, id wire.GroupID, after uint64, emit func(Happening) error) error {
+	return follow(ctx, n, id, after, n.Timeline, func(h Happening) uint64 { return h.Event.Cursor }, emit)
+}
+
+// seenRow says how far people have seen a group.
+type seenRow struct {
+	Cursor uint64 `cbor:"1,keyasint"`
+}
+
+// Seen says that people have seen what a group has shown, up to a cursor. It is kept for
+// this device alone and never goes back.
+func (n *Node) Seen(ctx context.Context, id wire.GroupID, cursor uint64) error {
+	_, err := rowsAfter(ctx, n, id, cursor, func(*group.Machine) ([]struct{}, error) {
+		key, row := keySeen+string(id[:]), seenRow{}
+		if _, err := getRow(n.store, key, &row); err != nil {
+			return nil, err
+		}
+		if cursor <= row.Cursor {
+			return nil, nil
+		}
+		return nil, n.put(key, &seenRow{Cursor: cursor})
+	})
+	return err
+}
+
+// Bounds of what a list looks at in each group.
+const (
+	maxUnseen = 100  // messages
+	maxLooked = 2048 // events
+)
+
+// activity says when something that people see last happened in a group, and how many
+// messages of others nobody has seen.
+func (g *hosted) activity(m *group.Machine) (last time.Time, unseen int, err error) {
+	var seen seenRow
+	if _, err := getRow(g.n.store, keySeen+string(g.id[:]), &seen); err != nil {
+		return last, 0, err
+	}
+	if seen.Cursor > m.Cursor() {
+		seen.Cursor = 0 // of before the store went back
+	}
+	events, _, err := m.LastHappened(1, maxLooked, inTimeline)
+	if err != nil {
+		return last, 0, err
+	}
+	last = time.UnixMilli(int64(g.genesis.Created)) //nolint:gosec // checked
+	if len(events) > 0 {
+		last = time.UnixMilli(int64(events[0].At)) //nolint:gosec // this device's clock
+	}
+	unseen, err = m.Unseen(seen.Cursor, maxUnseen)
+	return last, unseen, err
+}
+
+// NewProfile changes what a group says of itself; what is nil stays as it is.
+type NewProfile struct {
+	Name        *string
+	Description *string   // empty: none
+	Tags        *[]string // in place of those before
+}
+
+// SetProfile changes the profile of a group: an owner's or admin's word, which every
+// member follows. Of two who speak at once the later one's word holds.
+func (n *Node) SetProfile(ctx context.Context, id wire.GroupID, p NewProfile) error {
+	g, err := n.mustHost(id)
+	if err != nil {
+		return err
+	}
+	if p.Name != nil && wire.Blank(*p.Name) {
+		return fmt.Errorf("%w: a group needs a name", ErrInvalid)
+	}
+	var last uint64
+	var before []wire.ProfileItem
+	if err := g.loop.look(ctx, func(m *group.Machine) error {
+		before = m.Status().Profile
+		for _, item := range before {
+			last = max(last, item.HLC)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	base := wire.ProfileItem{V: wire.Version, HLC: max(uint64(hlcOf(time.Now())), last+1), Signer: n.me.user.Public()}
+	var items []wire.ProfileItem
+	add := func(f wire.ProfileField, set func(*wire.ProfileItem)) {
+		item := base
+		item.Field = f
+		set(&item)
+		items = append(items, item)
+	}
+	if p.Name != nil {
+		add(wire.FieldName, func(i *wire.ProfileItem) { i.Text = *p.Name })
+	}
+	if p.Description != nil {
+		add(wire.FieldDescription, func(i *wire.ProfileItem) { i.Text = *p.Description })
+	}
+	if p.Tags != nil {
+		add(wire.FieldTags, func(i *wire.ProfileItem) { i.Tags = *p.Tags })
+	}
+	for _, item := range items {
+		if _, err := wire.DecodeProfileItem(item.Encode()); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	for _, item := range items {
+		if _, err := g.loop.step(ctx, group.SetProfile{Item: n.me.user.Sign(wire.DomainProfile, id, item.Encode())}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
