@@ -418,6 +418,9 @@ func (n *Node) hostJoiner(genesis *identity.Genesis, link *wire.Link) (g *hosted
 	if g := n.hosting(genesis.ID); g != nil {
 		return g, false, nil
 	}
+	if err := n.comeIn(genesis.ID); err != nil {
+		return nil, false, err
+	}
 	b := storage.Batch{Writes: []storage.Write{
 		{Key: []byte(keyGroups + string(genesis.ID[:])), Value: wire.Marshal(&hostedRow{Genesis: genesis.Raw, Link: link})},
 		{Key: []byte(keyLookup + string(genesis.ID[:]))},

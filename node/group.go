@@ -67,6 +67,7 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 		n: n, id: genesis.ID, genesis: genesis, life: n.life.child(), changed: new(signal),
 		log: n.log.With("subsystem", "group", "group", genesis.ID.String()[:12]),
 	}
+	device := n.knownAs(genesis.ID)
 	g.syncer, g.joiner, g.tally, g.mailer = newSyncer(g), newJoiner(g), newTally(g), newMailer(g)
 	r := rows{store: n.store, prefix: groupPrefix(g.id)}
 	var crash func(boundary) bool
@@ -78,7 +79,7 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting),
 		open: func(now time.Time) (*group.Machine, error) {
 			return group.New(group.Config{
-				Genesis: genesis, Device: n.me.device, LogKey: n.me.log, Incarnation: n.me.incarnation,
+				Genesis: genesis, Device: device, LogKey: n.me.log, Incarnation: n.me.incarnation,
 				Engine: group.MLS(genesis.Suite), Rand: rand.Reader, Rows: r,
 			}, now)
 		},
@@ -373,12 +374,15 @@ func (n *Node) CreateGroup(ctx context.Context, c CreateGroup) (wire.GroupID, er
 	if err != nil {
 		return wire.GroupID{}, err
 	}
-	raw, id, err := identity.NewGenesis(rand.Reader, now, n.me.user, n.me.device, identity.Founding{Suite: suite, Policy: c.Policy, Private: c.Private})
+	raw, id, err := identity.NewGenesis(rand.Reader, now, n.me.user, n.calledNow(), identity.Founding{Suite: suite, Policy: c.Policy, Private: c.Private})
 	if err != nil {
 		return wire.GroupID{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	genesis, err := identity.VerifyGenesis(raw)
 	if err != nil {
+		return wire.GroupID{}, err
+	}
+	if err := n.comeIn(id); err != nil {
 		return wire.GroupID{}, err
 	}
 	g := n.newHosted(genesis)

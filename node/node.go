@@ -155,6 +155,9 @@ type Node struct {
 
 	joining sync.Mutex // held while a joiner's group is made
 
+	naming sync.Mutex                      // held while this device gets another name
+	named  atomic.Pointer[identity.Device] // with that name; nil: it has the first one
+
 	close  func() error // once
 	failed chan error   // holds one: why the node cannot go on
 
@@ -192,6 +195,9 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 		return nil, err
 	}
 	if n.me, err = readIdentity(n.store); err != nil {
+		return nil, err
+	}
+	if err := n.loadName(); err != nil {
 		return nil, err
 	}
 	listen, err := n.listenOn(ctx)

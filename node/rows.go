@@ -17,6 +17,8 @@ const (
 	keyInfo     = "n/info/"    // ‖ group ID: PublicInfo, merged
 	keyLookup   = "n/lookup/"  // ‖ group ID: lookupRow
 	keySeen     = "n/seen/"    // ‖ group ID: seenRow
+	keyNamed    = "n/named"    // the certificate with this device's name, once it was changed
+	keyCert     = "n/cert/"    // ‖ group ID: the certificate that the group knows it by, if another than the first
 	keyRefused  = "n/refused/" // ‖ group ID: refusedRow
 	keyPeers    = "n/peer/"    // ‖ peer ID: a remembered peer, package discovery's
 )

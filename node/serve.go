@@ -165,7 +165,7 @@ func within(ctx context.Context, d api.Duration) (context.Context, context.Cance
 }
 
 func (s *server) id() api.ID {
-	d := s.n.me.device
+	d := s.n.calledNow()
 	return api.ID{User: d.User.String(), Device: d.ID.String(), Peer: s.n.host.ID().String(), Name: d.Cert.Name}
 }
 

@@ -8,6 +8,13 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
+func (s *server) Rename(ctx context.Context, r api.RenameRequest) (api.ID, error) {
+	if err := s.n.Rename(ctx, r.Name); err != nil {
+		return api.ID{}, APIError(err)
+	}
+	return s.id(), nil
+}
+
 func (s *server) SetProfile(ctx context.Context, r api.ProfileRequest) (api.Group, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -204,5 +205,62 @@ func TestWhatIsLeftOut(t *testing.T) {
 				t.Errorf("%+v: %v", r, err)
 			}
 		}
+	})
+}
+
+// A new name is seen in groups from then on, by everybody and after a restart; the keys
+// of the device, and what groups of before hold of it, stay as they are.
+func TestRename(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		before := w.create(a, "before")
+		device := a.Device().ID
+		for what, name := range map[string]string{"blank": " ", "empty": "", "two lines": "a\nb", "long": strings.Repeat("n", wire.MaxDeviceName+1)} {
+			if err := a.Rename(w.within(time.Minute), name); !errors.Is(err, ErrInvalid) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		if err := a.Rename(w.within(time.Minute), "Anna's phone"); err != nil {
+			t.Fatal(err)
+		}
+		founded := w.create(a, "founded")
+		b := w.open(1, 0)
+		w.join(b, founded)
+		other := w.create(b, "other")
+		w.join(a, other)
+		w.close(0)
+		a = w.open(0, 1)
+		if id := (&server{n: a}).id(); id.Name != "Anna's phone" || id.Device != device.String() {
+			t.Errorf("after a restart: %+v", id)
+		}
+		name := func(n *Node, id wire.GroupID) string {
+			t.Helper()
+			members, err := n.Members(w.within(time.Minute), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range members {
+				if m.User == a.Device().User {
+					return m.Name
+				}
+			}
+			return ""
+		}
+		for id, want := range map[wire.GroupID]string{before: "device 0", founded: "Anna's phone", other: "Anna's phone"} {
+			if got := name(a, id); got != want {
+				t.Errorf("itself: %q, want %q", got, want)
+			}
+		}
+		for _, id := range []wire.GroupID{founded, other} {
+			if got := name(b, id); got != "Anna's phone" {
+				t.Errorf("others see %q", got)
+			}
+		}
+		// Both talk, and a removed one comes back, under the certificate that the group has.
+		w.send(a, other, "from the phone")
+		w.shows(b, other, time.Minute, "from the phone")
+		w.join(b, before)
+		w.send(a, before, "hello")
+		w.shows(b, before, time.Minute, "hello")
 	})
 }

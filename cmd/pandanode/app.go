@@ -45,11 +45,35 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return api.ExitOK
 	}
 	if _, ours := errors.AsType[*failure](err); !ours { // cobra's, about the arguments
-		err = api.Errorf(api.CodeInvalid, "%v", err).WithHint("%s --help", cmd.CommandPath())
+		err = api.Errorf(api.CodeInvalid, "%s", usage(cmd, err)).WithHint("%s --help", cmd.CommandPath())
 	}
 	err = brokenOff(ctx, a.absent(err))
 	a.complain(a.helping(err))
 	return exitCode(ctx, err)
+}
+
+// usage says in words what is wrong with the arguments of a command.
+func usage(cmd *cobra.Command, err error) string {
+	var bad *pflag.InvalidValueError
+	if errors.As(err, &bad) {
+		flag, value := "--"+bad.GetFlag().Name, bad.GetValue()
+		switch bad.GetFlag().Value.Type() {
+		case "duration":
+			return fmt.Sprintf("%q is no time for %s: want one such as 30s, 5m or 12h", value, flag)
+		case "int", "int64", "uint64", "uint":
+			return fmt.Sprintf("%q is no number for %s", value, flag)
+		case "bool":
+			return fmt.Sprintf("%q is neither true nor false, which %s wants", value, flag)
+		}
+		return fmt.Sprintf("%s: %v", flag, bad.Unwrap())
+	}
+	text := err.Error()
+	for _, count := range []string{"accepts ", "requires at "} { // cobra's words on how many arguments there are
+		if strings.HasPrefix(text, count) {
+			return "that is not what the command wants: " + strings.TrimSuffix(cmd.UseLine(), " [flags]")
+		}
+	}
+	return text
 }
 
 func (a *app) root() *cobra.Command {
@@ -80,7 +104,7 @@ Start here:
 	cmd.PersistentFlags().StringVar(&a.home, "home", "", "directory of everything of this node (default: PANDANODE_HOME, else the XDG directories)")
 	cmd.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON: one object per line")
 	cmd.AddGroup(&cobra.Group{ID: "node", Title: "The node:"}, &cobra.Group{ID: "talk", Title: "Groups and messages:"}, &cobra.Group{ID: "rest", Title: "What is at rest:"})
-	for _, c := range []*cobra.Command{a.initCmd(), a.runCmd(), a.stopCmd(), a.statusCmd(), a.doctorCmd(), a.idCmd(), a.peersCmd()} {
+	for _, c := range []*cobra.Command{a.initCmd(), a.runCmd(), a.stopCmd(), a.statusCmd(), a.doctorCmd(), a.idCmd(), a.nameCmd(), a.peersCmd()} {
 		c.GroupID = "node"
 		cmd.AddCommand(c)
 	}

@@ -120,6 +120,8 @@ func TestTranscript(t *testing.T) {
 		return r
 	}
 	do("", "id")
+	do("", "name", "anna's phone")
+	do("", "name", "anna", "--json")
 	do("", "status")
 	do("", "status", "--wait", "ready", "--timeout", "5s")
 	do("", "status", "--wait", "synced", "--timeout", "5s")

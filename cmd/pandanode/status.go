@@ -64,6 +64,34 @@ and the libp2p peer that it is on the network.`,
 	}
 }
 
+func (a *app) nameCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "name NEW",
+		Short: "Give this device another name",
+		Long: `Give this device another name: one line of up to 64 bytes. Groups know a device by the
+certificate that it came in with, so the name is seen in groups that are founded or joined
+from now on; those of before go on showing the old one.`,
+		Example: "  pandanode name \"Anna's phone\"",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			groups, err := c.Groups(ctx, api.Empty{})
+			if err != nil {
+				return err
+			}
+			id, err := c.Rename(ctx, api.RenameRequest{Name: args[0]})
+			if err != nil {
+				return err
+			}
+			return a.show(id, func() {
+				fmt.Fprintf(a.out, "this device is called %q now, in groups that it founds or joins from now on\n", clean(id.Name))
+				if n := len(groups.Groups); n > 0 {
+					a.note("in the groups that are here already (%d) it keeps the name that it had when it came in", n)
+				}
+			})
+		}),
+	}
+}
+
 func (a *app) peersCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "peers",

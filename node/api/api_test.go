@@ -113,6 +113,10 @@ func (e *echo) Tail(_ context.Context, r TailRequest, emit func(Message) error) 
 	return stream2(e, r, emit)
 }
 
+func (e *echo) Rename(_ context.Context, r RenameRequest) (ID, error) {
+	return answer[RenameRequest, ID](e, r)
+}
+
 func (e *echo) SetProfile(_ context.Context, r ProfileRequest) (Group, error) {
 	return answer[ProfileRequest, Group](e, r)
 }

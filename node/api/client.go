@@ -54,6 +54,11 @@ func (c *Client) Status(ctx context.Context, r StatusRequest) (Status, error) {
 // ID says who the node is.
 func (c *Client) ID(ctx context.Context, r Empty) (ID, error) { return routeID.do(ctx, c, r) }
 
+// Rename gives this device another name.
+func (c *Client) Rename(ctx context.Context, r RenameRequest) (ID, error) {
+	return routeRename.do(ctx, c, r)
+}
+
 // Peers lists the connected peers.
 func (c *Client) Peers(ctx context.Context, r Empty) (Peers, error) { return routePeers.do(ctx, c, r) }
 

@@ -13,6 +13,7 @@ import (
 type API interface {
 	Status(context.Context, StatusRequest) (Status, error)
 	ID(context.Context, Empty) (ID, error)
+	Rename(context.Context, RenameRequest) (ID, error)
 	Peers(context.Context, Empty) (Peers, error)
 	Version(context.Context, Empty) (Version, error)
 	Checkup(context.Context, CheckupRequest) (Checkup, error)
@@ -68,6 +69,7 @@ type API interface {
 var (
 	routeStatus   = call[StatusRequest, Status]{http.MethodGet, "/v1/status"}
 	routeID       = call[Empty, ID]{http.MethodGet, "/v1/id"}
+	routeRename   = call[RenameRequest, ID]{http.MethodPost, "/v1/id/name"}
 	routePeers    = call[Empty, Peers]{http.MethodGet, "/v1/peers"}
 	routeVersion  = call[Empty, Version]{http.MethodGet, "/v1/version"}
 	routeCheckup  = call[CheckupRequest, Checkup]{http.MethodGet, "/v1/checkup"}
@@ -139,6 +141,7 @@ type binding struct {
 var table = []binding{
 	routeStatus.with(API.Status),
 	routeID.with(API.ID),
+	routeRename.with(API.Rename),
 	routePeers.with(API.Peers),
 	routeVersion.with(API.Version),
 	routeCheckup.with(API.Checkup),

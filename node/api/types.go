@@ -97,6 +97,12 @@ type ID struct {
 	Name   string `json:"name"` // of the device
 }
 
+// RenameRequest gives this device another name, which groups show that are founded or
+// joined from then on; those of before keep the old one.
+type RenameRequest struct {
+	Name string `json:"name"`
+}
+
 // Direction of a connection.
 type Direction string
 

@@ -201,6 +201,16 @@ func (n *Node) Status(_ context.Context, r api.StatusRequest) (api.Status, error
 // ID gives Self.
 func (n *Node) ID(context.Context, api.Empty) (api.ID, error) { return n.Self, n.Fail["ID"] }
 
+// Rename changes Self.
+func (n *Node) Rename(_ context.Context, r api.RenameRequest) (api.ID, error) {
+	if err := n.enter("Rename"); err != nil {
+		return api.ID{}, err
+	}
+	defer n.mu.Unlock()
+	n.Self.Name = r.Name
+	return n.Self, nil
+}
+
 // Peers gives Peered.
 func (n *Node) Peers(context.Context, api.Empty) (api.Peers, error) {
 	return api.Peers{Peers: n.Peered}, n.Fail["Peers"]
