@@ -153,10 +153,8 @@ func (a *app) tail(ctx context.Context, c *api.Client, t tailing, args []string)
 	switch {
 	case errors.Is(err, errEnough):
 		return nil
-	case ctx.Err() != nil && t.count == 0:
-		return nil // ^C is how following ends
 	case api.CodeOf(err) == api.CodeTimeout && t.count == 0:
-		return nil // and so is the time that was given
+		return nil // the time that was given is how following ends
 	case api.CodeOf(err) == api.CodeTimeout:
 		return api.Errorf(api.CodeTimeout, "%d of %d messages after %v", shown, t.count, t.timeout)
 	}
