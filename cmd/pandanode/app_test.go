@@ -470,13 +470,3 @@ func TestHelp(t *testing.T) {
 		}
 	}
 }
-
-func TestClean(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain ü 茶 🍵": "plain ü 茶 🍵", "a\nb\tc": "a b c", "\x1b[31m": "\ufffd[31m", "\u202e\u2066": "\ufffd\ufffd", "\x00\x7f\u0085": "\ufffd\ufffd\ufffd",
-	} {
-		if got := clean(in); got != want {
-			t.Errorf("%q: got %q, want %q", in, got, want)
-		}
-	}
-}
