@@ -620,7 +620,7 @@ func (s *server) Remove(ctx context.Context, r api.RemoveRequest) (api.Change, e
 	if err := s.n.Remove(ctx, id, user.User); err != nil {
 		return api.Change{}, APIError(err)
 	}
-	out := s.change(ctx, id, api.EventMemberRemoved, user.User, user.Name)
+	out := s.change(ctx, id, api.DeedRemoved, user.User, user.Name)
 	if user.Role != 0 {
 		out.Was = user.Role.String()
 	}

@@ -131,7 +131,7 @@ func (s *server) RevokeInvite(ctx context.Context, r api.InviteRequest) (api.Cha
 	if err := s.n.RevokeInvite(ctx, id, invite); err != nil {
 		return api.Change{}, APIError(err)
 	}
-	out := s.change(ctx, id, api.InviteRevoked, wire.UserID{}, "")
+	out := s.change(ctx, id, api.DeedInviteRevoked, wire.UserID{}, "")
 	out.Invite = invite.String()
 	return out, nil
 }
@@ -195,7 +195,7 @@ func (s *server) Approve(ctx context.Context, r api.ApproveRequest) (api.Change,
 	if err := s.n.Approve(ctx, id, user, role); err != nil {
 		return api.Change{}, APIError(err)
 	}
-	out := s.change(ctx, id, api.EventMemberAdded, user, name)
+	out := s.change(ctx, id, api.DeedAdded, user, name)
 	out.Role = role.String()
 	return out, nil
 }
@@ -208,7 +208,7 @@ func (s *server) Deny(ctx context.Context, r api.UserRequest) (api.Change, error
 	if err := s.n.Deny(ctx, id, user); err != nil {
 		return api.Change{}, APIError(err)
 	}
-	return s.change(ctx, id, api.EventJoinDenied, user, name), nil
+	return s.change(ctx, id, api.DeedDenied, user, name), nil
 }
 
 func (s *server) SetRole(ctx context.Context, r api.RoleRequest) (api.Change, error) {
@@ -227,7 +227,7 @@ func (s *server) SetRole(ctx context.Context, r api.RoleRequest) (api.Change, er
 	if err := s.n.SetRole(ctx, id, user.User, role); err != nil {
 		return api.Change{}, APIError(err)
 	}
-	out := s.change(ctx, id, api.EventRole, user.User, user.Name)
+	out := s.change(ctx, id, api.DeedRole, user.User, user.Name)
 	out.Role = role.String()
 	if user.Role != 0 {
 		out.Was = user.Role.String()

@@ -90,12 +90,15 @@ func (s *server) happening(id wire.GroupID, h Happening) api.Happening {
 	}
 	e := apiEvent(id, h.Event)
 	e.UserName, e.ByName = h.User, h.By
+	if g := s.n.hosting(id); g != nil && e.Kind == api.EventJoined && e.Cursor <= 2 && g.genesis.Device.ID == s.n.me.device.ID {
+		e.Detail = "founded" // the first event but for its epoch; who comes back joins later
+	}
 	out.Event = &e
 	return out
 }
 
 // change is what an admin's word has done in a group.
-func (s *server) change(ctx context.Context, id wire.GroupID, did api.EventKind, user wire.UserID, name string) api.Change {
+func (s *server) change(ctx context.Context, id wire.GroupID, did api.Deed, user wire.UserID, name string) api.Change {
 	return api.Change{Did: did, Group: id.String(), GroupName: s.groupName(ctx, id), User: textUnlessZero(user), UserName: name}
 }
 

@@ -516,28 +516,28 @@ func (a *app) changed(did api.Change) error {
 		if did.UserName != "" {
 			who = clean(did.UserName) + "/" + who
 		}
-		text := string(did.Did)
+		text := string(did.Did) // a newer node's
 		switch did.Did {
-		case api.EventMemberAdded:
+		case api.DeedAdded:
 			text = fmt.Sprintf("let %s into %s as %s", who, group, article(did.Role))
-		case api.EventMemberRemoved:
+		case api.DeedRemoved:
 			text = fmt.Sprintf("removed %s from %s", who, group)
-		case api.EventJoinDenied:
+		case api.DeedDenied:
 			text = fmt.Sprintf("turned down %s, who asked to be let into %s", who, group)
-		case api.EventRole:
+		case api.DeedRole:
 			text = fmt.Sprintf("%s is %s of %s now", who, article(did.Role), group)
 			if did.Was != "" {
 				text += ", and was " + article(did.Was)
 			}
-		case api.InviteRevoked:
+		case api.DeedInviteRevoked:
 			text = fmt.Sprintf("took back invite %s: its link lets nobody into %s any more", short(did.Invite), group)
 		}
 		fmt.Fprintln(a.out, text)
 	})
 }
 
-// profiled shows a group whose profile was changed, and says what it is now.
-func (a *app) profiled(ctx context.Context, c *api.Client, r api.ProfileRequest, now func(api.Group) string) error {
+// setProfile shows a group whose profile was changed, and says what it is now.
+func (a *app) setProfile(ctx context.Context, c *api.Client, r api.ProfileRequest, now func(api.Group) string) error {
 	g, err := c.SetProfile(ctx, r)
 	if err != nil {
 		return err
@@ -559,7 +559,7 @@ up to 64 bytes.
 			if err != nil {
 				return err
 			}
-			return a.profiled(ctx, c, api.ProfileRequest{Group: old.ID, Name: &args[1]}, func(g api.Group) string {
+			return a.setProfile(ctx, c, api.ProfileRequest{Group: old.ID, Name: &args[1]}, func(g api.Group) string {
 				return fmt.Sprintf("%s is called %s now", called(old.Name, old.ID), called(g.Name, g.ID))
 			})
 		}),
@@ -577,7 +577,7 @@ admins may. A description has up to 1024 bytes.
 		Args:    cobra.MinimumNArgs(2),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			text := strings.Join(args[1:], " ")
-			return a.profiled(ctx, c, api.ProfileRequest{Group: args[0], Description: &text}, func(g api.Group) string {
+			return a.setProfile(ctx, c, api.ProfileRequest{Group: args[0], Description: &text}, func(g api.Group) string {
 				if g.Description == "" {
 					return called(g.Name, g.ID) + " has no description now"
 				}
@@ -599,7 +599,7 @@ bytes each.
 		Args:    cobra.MinimumNArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			tags := args[1:]
-			return a.profiled(ctx, c, api.ProfileRequest{Group: args[0], Tags: &tags}, func(g api.Group) string {
+			return a.setProfile(ctx, c, api.ProfileRequest{Group: args[0], Tags: &tags}, func(g api.Group) string {
 				if len(g.Tags) == 0 {
 					return called(g.Name, g.ID) + " has no tags now"
 				}

@@ -233,7 +233,7 @@ func (a *app) tailPast(ctx context.Context, c *api.Client, t tailing, groups []*
 		which := ""
 		if !named {
 			which = " " + word(groups[0].name)
-			if groups[0].name == "" {
+			if groups[0].name == "" || groups[0].name[0] == '-' { // which would be a flag
 				which = " " + short(groups[0].id)
 			}
 		}
@@ -274,7 +274,8 @@ func (a *app) printHappening(h happened, me string, named bool) error {
 	at, what := h.At, ""
 	switch {
 	case h.Message != nil:
-		at, what = h.Message.Sent, a.said(*h.Message)
+		at = h.Message.Sent
+		what = a.said(*h.Message)
 	case h.Event != nil:
 		what = a.paint(a.out, dim, "* "+clean(deedOf(*h.Event, me)))
 	default:
@@ -322,59 +323,65 @@ func deedOf(e api.Event, me string) string {
 		}
 		return name + "/" + short(id)
 	}
-	who, by := person(e.UserName, e.User), person(e.ByName, e.By)
-	switch e.Kind {
-	case api.EventMemberAdded:
-		return fmt.Sprintf("%s joined, let in by %s", who, by)
-	case api.EventMemberRemoved:
-		return fmt.Sprintf("%s removed %s", by, who)
-	case api.EventMemberLeft:
-		return who + " left"
-	case api.EventJoined:
-		return "you joined"
-	case api.EventOut:
-		return "you are out of the group"
-	case api.EventRole:
-		if e.By == "" {
-			return fmt.Sprintf("%s is %s now", who, article(e.Detail))
-		}
-		return fmt.Sprintf("%s made %s %s", by, who, article(e.Detail))
-	case api.EventProfile:
-		field, value, _ := strings.Cut(e.Detail, " ")
-		if text, err := strconv.Unquote(value); err == nil {
-			value = strconv.Quote(clean(text))
-		}
-		switch field {
-		case "name":
-			return fmt.Sprintf("%s named the group %s", by, value)
-		case "description":
-			if value == `""` {
-				return by + " took the description away"
-			}
-			return fmt.Sprintf("%s described the group: %s", by, value)
-		case "tags":
-			if value == "" {
-				return by + " took the tags away"
-			}
-			return fmt.Sprintf("%s tagged the group: %s", by, value)
-		case "policy":
-			return fmt.Sprintf("%s set the policy %s", by, value)
-		case "mailboxes":
-			return by + " changed the mailboxes"
-		}
-		return by + " changed the profile"
-	case api.EventJoinRequested:
-		return who + " asks to be let in"
-	case api.EventJoinDenied:
-		return fmt.Sprintf("%s turned down %s", by, who)
-	case api.EventDeviceRevoked:
-		return fmt.Sprintf("%s took out the device %s of %s", by, short(e.Device), who)
-	case api.EventReboot:
-		return by + " gave the group fresh keys"
-	case api.EventRemovalCancelled:
-		return fmt.Sprintf("the removal of %s does not hold, since %s was removed at the same time", who, by)
+	if tell := deeds[e.Kind]; tell != nil {
+		return tell(e, person(e.UserName, e.User), person(e.ByName, e.By))
 	}
 	return string(e.Kind)
+}
+
+// deeds says how each event of a timeline is told: who it is about, and by whom it is.
+var deeds = map[api.EventKind]func(e api.Event, who, by string) string{
+	api.EventMemberAdded:   func(_ api.Event, who, by string) string { return fmt.Sprintf("%s joined, let in by %s", who, by) },
+	api.EventMemberRemoved: func(_ api.Event, who, by string) string { return fmt.Sprintf("%s removed %s", by, who) },
+	api.EventMemberLeft:    func(_ api.Event, who, _ string) string { return who + " left" },
+	api.EventJoined: func(e api.Event, _, _ string) string {
+		if e.Detail == "founded" {
+			return "you founded the group"
+		}
+		return "you joined"
+	},
+	api.EventOut: func(api.Event, string, string) string { return "you are out of the group" },
+	api.EventRole: func(e api.Event, who, by string) string {
+		if e.By == "" {
+			return fmt.Sprintf("the role of %s is %s now", who, e.Detail)
+		}
+		return fmt.Sprintf("%s made %s %s", by, who, article(e.Detail))
+	},
+	api.EventProfile:       func(e api.Event, _, by string) string { return by + " " + profiled(e.Detail) },
+	api.EventJoinRequested: func(_ api.Event, who, _ string) string { return who + " asks to be let in" },
+	api.EventJoinDenied:    func(_ api.Event, who, by string) string { return fmt.Sprintf("%s turned down %s", by, who) },
+	api.EventDeviceRevoked: func(e api.Event, who, by string) string {
+		return fmt.Sprintf("%s took out the device %s of %s", by, short(e.Device), who)
+	},
+	api.EventReboot: func(_ api.Event, _, by string) string { return by + " gave the group fresh keys" },
+	api.EventRemovalCancelled: func(_ api.Event, who, by string) string {
+		return fmt.Sprintf("the removal of %s does not hold, since %s was removed at the same time", who, by)
+	},
+}
+
+// profiled says what somebody has done to a group's profile, of the detail of an event.
+func profiled(detail string) string {
+	field, value, _ := strings.Cut(detail, " ")
+	if text, err := strconv.Unquote(value); err == nil {
+		value = strconv.Quote(clean(text))
+	}
+	switch {
+	case field == "name":
+		return "named the group " + value
+	case field == "description" && value == `""`:
+		return "took the description away"
+	case field == "description":
+		return "described the group: " + value
+	case field == "tags" && value == "":
+		return "took the tags away"
+	case field == "tags":
+		return "tagged the group: " + value
+	case field == "policy":
+		return "set the policy " + value
+	case field == "mailboxes":
+		return "changed the mailboxes"
+	}
+	return "changed the profile"
 }
 
 // article gives a role as it stands in a sentence.

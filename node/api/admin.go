@@ -72,20 +72,29 @@ type ApproveRequest struct {
 	Role  string `json:"role,omitempty"` // empty: member
 }
 
+// Deed is what an owner's or admin's word does.
+type Deed string
+
+// Deeds; those that are events as well are called as these.
+const (
+	DeedAdded         Deed = Deed(EventMemberAdded)
+	DeedRemoved       Deed = Deed(EventMemberRemoved)
+	DeedDenied        Deed = Deed(EventJoinDenied)
+	DeedRole          Deed = Deed(EventRole)
+	DeedInviteRevoked Deed = "invite-revoked"
+)
+
 // Change is what an owner's or admin's word has done, for whoever gave it to read again.
 type Change struct {
-	Did       EventKind `json:"did"`   // member-added, join-denied, member-removed, role or invite-revoked
-	Group     string    `json:"group"` // full ID
-	GroupName string    `json:"group_name"`
-	User      string    `json:"user,omitempty"` // full ID
-	UserName  string    `json:"user_name,omitempty"`
-	Role      string    `json:"role,omitempty"`   // that the user has now
-	Was       string    `json:"was,omitempty"`    // the role it had
-	Invite    string    `json:"invite,omitempty"` // full ID
+	Did       Deed   `json:"did"`
+	Group     string `json:"group"` // full ID
+	GroupName string `json:"group_name"`
+	User      string `json:"user,omitempty"` // full ID
+	UserName  string `json:"user_name,omitempty"`
+	Role      string `json:"role,omitempty"`   // that the user has now
+	Was       string `json:"was,omitempty"`    // the role it had
+	Invite    string `json:"invite,omitempty"` // full ID
 }
-
-// InviteRevoked is what a Change says of an invite that was taken back.
-const InviteRevoked EventKind = "invite-revoked"
 
 // UserRequest names a user in, or at the door of, a group.
 type UserRequest struct {

@@ -104,7 +104,7 @@ const (
 	EventMemberAdded      EventKind = "member-added"
 	EventMemberRemoved    EventKind = "member-removed"
 	EventMemberLeft       EventKind = "member-left"
-	EventJoined           EventKind = "joined" // this device is in
+	EventJoined           EventKind = "joined" // this device is in; in a timeline with the Detail founded if by founding the group
 	EventOut              EventKind = "out"    // this device is out
 	EventEpoch            EventKind = "epoch"
 	EventFork             EventKind = "fork"        // members committed concurrently

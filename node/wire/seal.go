@@ -64,8 +64,7 @@ func DecodeContent(b []byte) (*Content, error) {
 }
 
 func (c *Content) validate() error {
-	switch {
-	case len(c.Data) > MaxBody:
+	if len(c.Data) > MaxBody {
 		return fmt.Errorf("%w: message of %d bytes, at most %d", ErrTooLarge, len(c.Data), MaxBody)
 	}
 	return CheckMediaType(c.MediaType)

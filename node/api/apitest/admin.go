@@ -74,7 +74,7 @@ func (n *Node) Invites(_ context.Context, r api.GroupRequest) (out api.Invites, 
 }
 
 // did is what an admin's word has done.
-func (g *group) did(what api.EventKind, user, name string) api.Change {
+func (g *group) did(what api.Deed, user, name string) api.Change {
 	return api.Change{Did: what, Group: g.ID, GroupName: g.Name, User: user, UserName: name}
 }
 
@@ -95,7 +95,7 @@ func (n *Node) RevokeInvite(_ context.Context, r api.InviteRequest) (out api.Cha
 			}
 		}
 		n.operate(g, api.Operation{Kind: "invite.revoke", Invite: id})
-		out = g.did(api.InviteRevoked, "", "")
+		out = g.did(api.DeedInviteRevoked, "", "")
 		out.Invite = id
 		return nil
 	})
@@ -134,7 +134,7 @@ func (n *Node) Approve(_ context.Context, r api.ApproveRequest) (out api.Change,
 		n.operate(g, api.Operation{Kind: "add", Subject: m.User, Called: m.Name, Role: m.Role, Why: "role"})
 		g.requests = slices.DeleteFunc(g.requests, func(x api.Request) bool { return x.User == m.User })
 		n.event(g, api.Event{Kind: api.EventMemberAdded, User: m.User, UserName: m.Name, By: n.Self.User, ByName: n.Self.Name})
-		out = g.did(api.EventMemberAdded, m.User, m.Name)
+		out = g.did(api.DeedAdded, m.User, m.Name)
 		out.Role = m.Role
 		return nil
 	})
@@ -150,7 +150,7 @@ func (n *Node) Deny(_ context.Context, r api.UserRequest) (out api.Change, err e
 		}
 		q.State, q.Denied = api.RequestDenied, n.Self.User
 		n.operate(g, api.Operation{Kind: "deny", Subject: q.User, Called: q.Name})
-		out = g.did(api.EventJoinDenied, q.User, q.Name)
+		out = g.did(api.DeedDenied, q.User, q.Name)
 		return nil
 	})
 	return out, err
@@ -163,7 +163,7 @@ func (n *Node) SetRole(_ context.Context, r api.RoleRequest) (out api.Change, er
 		if err != nil {
 			return err
 		}
-		out = g.did(api.EventRole, m.User, m.Name)
+		out = g.did(api.DeedRole, m.User, m.Name)
 		out.Role, out.Was = r.Role, m.Role
 		m.Role = r.Role
 		n.operate(g, api.Operation{Kind: "role", Subject: m.User, Called: m.Name, Role: r.Role})

@@ -381,7 +381,7 @@ func (n *Node) Remove(_ context.Context, r api.RemoveRequest) (out api.Change, e
 		if err != nil {
 			return err
 		}
-		out = g.did(api.EventMemberRemoved, m.User, m.Name)
+		out = g.did(api.DeedRemoved, m.User, m.Name)
 		out.Was = m.Role
 		g.members = slices.DeleteFunc(g.members, func(m api.Member) bool { return m.User == out.User })
 		g.Members = len(g.members)

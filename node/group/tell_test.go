@@ -1,0 +1,83 @@
+package group
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// What members see of each other's doing: every member has an event of a new role and of
+// each change of the profile, with who did it; a change that changes nothing has none.
+func TestRolesAndProfilesAreTold(t *testing.T) {
+	w := newWorld(t, 7)
+	a := w.device("a")
+	w.found(a, wire.PolicyOpen)
+	b := w.device("b")
+	w.join(b)
+	w.run(time.Minute)
+	set := func(d *device, f wire.ProfileField, at uint64, text string) {
+		t.Helper()
+		item := wire.ProfileItem{V: wire.Version, Field: f, HLC: at, Text: text, Signer: d.user.Public()}
+		d.must(SetProfile{Item: d.user.Sign(wire.DomainProfile, w.group, item.Encode())})
+	}
+	a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
+	set(a, wire.FieldName, 1, "tea")
+	set(a, wire.FieldName, 2, "tea") // again
+	set(a, wire.FieldDescription, 1, "leaves")
+	w.run(time.Minute)
+	set(b, wire.FieldName, 1, "late") // it loses
+	set(b, wire.FieldName, 3, "tea house")
+	w.run(time.Minute)
+	for _, d := range []*device{a, b} {
+		var got []string
+		shows := func(k EventKind) bool { return k == EventRole || k == EventProfile }
+		events, err := d.m.Happened(0, 0, shows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			by := map[wire.UserID]string{a.dev.User: "a", b.dev.User: "b"}[e.By]
+			got = append(got, by+" "+string(e.Kind)+" "+e.Detail)
+		}
+		want := []string{"a role admin", `a profile name "tea"`, `a profile description "leaves"`, `b profile name "tea house"`}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s was told %q, want %q", d.name, got, want)
+		}
+		last, more, err := d.m.LastHappened(1, 0, shows)
+		if err != nil || len(last) != 1 || last[0].Detail != `name "tea house"` || !more {
+			t.Errorf("%s: the last is %+v, %v, %v", d.name, last, more, err)
+		}
+		if all, more, err := d.m.LastHappened(99, 0, shows); err != nil || len(all) != len(want) || more {
+			t.Errorf("%s: %d of %d, %v, %v", d.name, len(all), len(want), more, err)
+		}
+	}
+}
+
+// Unseen are the messages of others after a cursor.
+func TestUnseen(t *testing.T) {
+	w := newWorld(t, 8)
+	a := w.device("a")
+	w.found(a, wire.PolicyOpen)
+	b := w.device("b")
+	w.join(b)
+	w.run(time.Minute)
+	a.send("one")
+	b.send("two")
+	a.send("three")
+	w.run(time.Minute)
+	messages, err := b.m.Messages(0, 0)
+	if err != nil || len(messages) != 3 {
+		t.Fatal(messages, err)
+	}
+	for _, c := range []struct {
+		after uint64
+		most  int
+		want  int
+	}{{0, 100, 2}, {0, 1, 1}, {b.m.Cursor(), 100, 0}} {
+		if got, err := b.m.Unseen(c.after, c.most); err != nil || got != c.want {
+			t.Errorf("after %d: %d, %v, want %d", c.after, got, err, c.want)
+		}
+	}
+}
