@@ -7,6 +7,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -81,7 +82,8 @@ type Healed struct {
 	Did    []string // what the machine did, and why not more, for people
 	Synced []peer.ID
 	Failed map[peer.ID]string
-	Found  int // entries that came with the syncs
+	Found  int  // entries that came with the syncs
+	Alone  bool // there are other members, and none is connected
 }
 
 // Heal exchanges with every connected member and then does what would be due by rank.
@@ -98,13 +100,13 @@ func (n *Node) Heal(ctx context.Context, id wire.GroupID) (Healed, error) {
 	if err != nil {
 		return Healed{}, err
 	}
-	h := Healed{Failed: map[peer.ID]string{}}
+	h := Healed{Failed: map[peer.ID]string{}, Alone: len(members) == 0 && before.Members > 1}
 	for _, p := range members {
 		if g.syncer.claim(p) { // else there is one with it already
 			err = g.syncer.exchange(ctx, p)
 		}
 		if err != nil {
-			h.Failed[p] = err.Error()
+			h.Failed[p] = api.Words(err.Error())
 			err = nil
 		} else {
 			h.Synced = append(h.Synced, p)

@@ -151,8 +151,8 @@ func VerifyBackup(ctx context.Context, r io.Reader, with ...age.Identity) (Backu
 func readBackup(ctx context.Context, r io.Reader, with []age.Identity, keep func([]backupRow) error) (BackupSummary, error) {
 	damaged := func(err error) (BackupSummary, error) { return BackupSummary{}, fmt.Errorf("%w: %w", ErrBackup, err) }
 	opened, err := age.Decrypt(bufio.NewReaderSize(r, 1<<16), with...)
-	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
-		return BackupSummary{}, fmt.Errorf("%w: %w", ErrIdentity, err)
+	if no, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
+		return BackupSummary{}, fmt.Errorf("%w: %s", ErrIdentity, whatOpens(no.StanzaTypes, with))
 	}
 	if errors.Is(err, ErrIdentity) {
 		return BackupSummary{}, err

@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"filippo.io/age"
@@ -58,6 +59,30 @@ func Identities(file []byte) ([]age.Identity, error) {
 // PassphraseIdentity opens backups under a passphrase. It asks only if there is one,
 // and not twice.
 func PassphraseIdentity(ask func() ([]byte, error)) age.Identity { return askedIdentity(ask) }
+
+// whatOpens says what opens a backup that did not open, from the kinds of its recipients.
+func whatOpens(stanzas []string, given []age.Identity) string {
+	keys := slices.ContainsFunc(given, func(id age.Identity) bool { _, asked := id.(askedIdentity); return !asked })
+	kinds := map[string]string{"X25519": "an age key", "mlkem768x25519": "an age key", "ssh-rsa": "an SSH key", "ssh-ed25519": "an SSH key", "scrypt": "a passphrase"}
+	var to []string
+	for _, s := range stanzas {
+		kind := kinds[s]
+		if kind == "" {
+			kind = "a key of the kind " + s
+		}
+		if !slices.Contains(to, kind) {
+			to = append(to, kind)
+		}
+	}
+	what := strings.Join(to, " or ")
+	switch {
+	case what == "a passphrase":
+		return "it is under another passphrase"
+	case keys:
+		return fmt.Sprintf("it is encrypted to %s, and to none of those given", what)
+	}
+	return fmt.Sprintf("it is encrypted to %s, and none was given: the file with its secret half is needed, such as age-keygen writes", what)
+}
 
 type askedIdentity func() ([]byte, error)
 

@@ -89,3 +89,27 @@ func TestBackupKeys(t *testing.T) {
 		t.Errorf("a wrong identity: %v", err)
 	}
 }
+
+// What opens a backup is said where nothing that was given does.
+func TestBackupSaysWhatOpensIt(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	asks := PassphraseIdentity(func() ([]byte, error) { return []byte("a passphrase"), nil })
+	for _, c := range []struct {
+		stanzas []string
+		given   []age.Identity
+		want    string
+	}{
+		{[]string{"X25519"}, []age.Identity{asks}, "it is encrypted to an age key, and none was given"},
+		{[]string{"X25519", "X25519"}, []age.Identity{key, asks}, "it is encrypted to an age key, and to none of those given"},
+		{[]string{"ssh-ed25519", "X25519"}, []age.Identity{asks}, "it is encrypted to an SSH key or an age key"},
+		{[]string{"scrypt"}, []age.Identity{asks}, "it is under another passphrase"},
+		{[]string{"piv-p256"}, []age.Identity{asks}, "a key of the kind piv-p256"},
+	} {
+		if got := whatOpens(c.stanzas, c.given); !strings.Contains(got, c.want) {
+			t.Errorf("%v: %q", c.stanzas, got)
+		}
+	}
+}

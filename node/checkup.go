@@ -28,7 +28,8 @@ func (n *Node) Checkup(ctx context.Context, verify bool) []api.Finding {
 		out = append(out, api.HealthOK.Found("node", "it answers, and so do its groups"))
 	}
 	out = append(out, storeFindings(n.store, verify)...)
-	return append(out, n.checkTwin(), n.checkListen(), n.checkPeers(), n.checkDHT(ctx), n.checkReachability(), n.checkRelay(), n.checkClock(ctx), n.checkGroups(ctx))
+	out = append(out, n.checkTwin(), n.checkListen(), n.checkPeers(), n.checkDHT(ctx), n.checkReachability(), n.checkRelay(), n.checkClock(ctx), n.checkGroups(ctx))
+	return append(append(out, n.checkMailboxes(ctx)...), n.checkKeeper()...)
 }
 
 // CheckHome opens the store of a home that no node runs on and looks at it.

@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
@@ -363,7 +364,7 @@ func (n *Node) lookUp(id wire.GroupID) error {
 				return
 			}
 			n.mu.Lock()
-			l.progress.Detail = err.Error()
+			l.progress.Detail = api.Words(err.Error())
 			n.mu.Unlock()
 			n.changed.wake()
 			timer := time.NewTimer(pause)

@@ -33,6 +33,8 @@ var (
 	gaugeStore   = gauge("store_size_bytes", "Size of the store's files.", "part")
 	gaugeFree    = gauge("store_free_bytes", "Free space on the store's disk.")
 	gaugeReserve = gauge("store_reserve_bytes", "Free space below which the store takes no transaction.")
+	gaugeMail    = gauge("mailboxes", "Mailboxes of groups, by how the last visit ended. full, closed, none, unreached and failed take nothing.", "state")
+	gaugePosts   = gauge("mail_waiting_envelopes", "Envelopes that a mailbox of their group has not taken yet.")
 	gaugeTwin    = gauge("twin", "1: another node was seen in the last 10 minutes that runs as this device.")
 	gaugeGroups  = gauge("groups", "Groups, by where this device stands in them. failed: its state cannot be read; busy: it did not answer in time.", "state")
 
@@ -58,7 +60,7 @@ var (
 // Describe gives the gauges that every node has; those of each group come unannounced.
 func (g gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		gaugeBuild, gaugeStart, gaugePeers, gaugeDHT, gaugeStore, gaugeFree, gaugeReserve, gaugeTwin, gaugeGroups,
+		gaugeBuild, gaugeStart, gaugePeers, gaugeDHT, gaugeStore, gaugeFree, gaugeReserve, gaugeMail, gaugePosts, gaugeTwin, gaugeGroups,
 		gaugeMembers, gaugeBranches, gaugeEntries, gaugeOutbox, gaugeGaps, gaugeParked, gaugeBehind,
 	} {
 		ch <- d
@@ -89,6 +91,14 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 			put(gaugeFree, float64(size.Free))
 		}
 	}
+	mail, waiting := make(map[MailHealth]int), 0
+	for _, h := range n.hosteds() {
+		waiting += h.mailer.healths(mail)
+	}
+	for _, h := range MailHealths {
+		put(gaugeMail, float64(mail[h]), string(h))
+	}
+	put(gaugePosts, float64(waiting))
 	twin := 0.0
 	if n.Twin().now(time.Now()) {
 		twin = 1

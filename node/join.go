@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
@@ -237,7 +238,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 			_, err := j.g.loop.step(take, group.JoinAnswered{KeyPackage: r.KeyPackage, Epoch: reply.Epoch, Welcome: reply.Welcome, Tree: tree})
 			if err != nil {
 				j.g.log.Warn("a Welcome was refused", "peer", p.ID, "err", err)
-				denied = "a member sent a Welcome that does not hold: " + err.Error()
+				denied = "a member sent a Welcome that does not hold: " + api.Words(err.Error())
 				continue
 			}
 			j.report(StageWelcomed, "by member "+p.ID.String())
@@ -415,7 +416,7 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream, at *place) (err 
 
 // denial is why a request is refused, without what this node was doing.
 func denial(err error) string {
-	s := strings.TrimPrefix(err.Error(), "request to join: ")
+	s := strings.TrimPrefix(api.Words(err.Error()), "request to join: ")
 	return strings.TrimPrefix(s, group.ErrNotPermitted.Error()+": ")
 }
 

@@ -572,6 +572,7 @@ func (m *mailbox) dropOld(id wire.BoxID, box *mailBoxRow, limit time.Time) (writ
 // MailboxStatus is what this node keeps for others.
 type MailboxStatus struct {
 	Boxes     int
+	Full      int // of them: boxes that take nothing more
 	Envelopes int
 	Bytes     int64
 	Quota     int64
@@ -586,5 +587,11 @@ func (n *Node) Mailbox() (MailboxStatus, bool) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return MailboxStatus{Boxes: len(m.boxes), Envelopes: m.envelopes, Bytes: m.bytes, Quota: m.cfg.Quota, Lifetime: m.cfg.Lifetime}, true
+	full := 0
+	for _, b := range m.boxes {
+		if int64(b.Bytes) > m.cfg.BoxQuota/10*9 || b.Count >= maxInBox { //nolint:gosec // bounded by the quota
+			full++
+		}
+	}
+	return MailboxStatus{Boxes: len(m.boxes), Full: full, Envelopes: m.envelopes, Bytes: m.bytes, Quota: m.cfg.Quota, Lifetime: m.cfg.Lifetime}, true
 }

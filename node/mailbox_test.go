@@ -49,7 +49,7 @@ func (w *world) delivered(n *Node, id wire.GroupID) {
 		if all, err = n.Mailboxes(w.Context(), id); err != nil {
 			w.Fatal(err)
 		}
-		return len(all) > 0 && !slices.ContainsFunc(all, func(m GroupMailbox) bool { return m.Waiting > 0 || m.Lacks || m.Reached.IsZero() || m.Err != nil })
+		return len(all) > 0 && !slices.ContainsFunc(all, func(m GroupMailbox) bool { return m.Waiting > 0 || m.Lacks || m.Visited.IsZero() || m.Err != nil })
 	})
 }
 

@@ -17,10 +17,13 @@ import (
 type GroupMailbox struct {
 	Peer    peer.ID
 	Addrs   []multiaddr.Multiaddr
-	Reached time.Time // when the last good visit ended, in this run; zero: none did
-	Err     error     // of the last visit
-	Waiting int       // envelopes that it has not taken
-	Lacks   bool      // it may lack more of what this device wrote, which is brought from the log
+	Reached time.Time // when it last answered, to some minutes where that was before this run; zero: never
+	Visited time.Time // the same, in this run
+	Err     error     // of the last visit, in words for people
+	Health  MailHealth
+	Asked   time.Duration // how long it is being asked now; 0: it is not
+	Waiting int           // envelopes that it has not taken
+	Lacks   bool          // it may lack more of what this device wrote, which is brought from the log
 }
 
 // Mailboxes lists the mailboxes of a group.
@@ -41,14 +44,20 @@ func (n *Node) Mailboxes(ctx context.Context, id wire.GroupID) ([]GroupMailbox, 
 	defer g.mailer.mu.Unlock()
 	out := make([]GroupMailbox, len(assigned))
 	for i, a := range assigned {
-		m := GroupMailbox{Peer: peer.ID(a.Peer)}
+		m := GroupMailbox{Peer: peer.ID(a.Peer), Health: MailUntried}
 		for _, b := range a.Addrs {
 			if addr, err := multiaddr.NewMultiaddrBytes(b); err == nil {
 				m.Addrs = append(m.Addrs, addr)
 			}
 		}
 		if st := g.mailer.state[m.Peer]; st != nil {
-			m.Reached, m.Err = st.reached, st.err
+			m.Reached, m.Visited, m.Err = st.reached, st.visited, st.err
+			if m.Health = mailHealth(st.err); st.err == nil && st.visited.IsZero() {
+				m.Health = MailUntried
+			}
+			if !st.since.IsZero() {
+				m.Asked = time.Since(st.since)
+			}
 		}
 		if row := g.mailer.at[m.Peer]; row != nil {
 			m.Lacks = row.Owed != 0 && !row.Own

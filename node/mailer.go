@@ -40,6 +40,7 @@ type mailingRow struct {
 	Boxes   []mailingBoxR `cbor:"2,keyasint"`
 	Own     bool          `cbor:"3,keyasint,omitempty"` // while owed: it lacks nothing of this device
 	Checked uint64        `cbor:"4,keyasint,omitempty"` // when it lacked nothing at last
+	Reached uint64        `cbor:"5,keyasint,omitempty"` // when it answered, to noteEvery
 }
 
 // mailingBoxR is the same for one box.
@@ -102,10 +103,14 @@ type mailer struct {
 
 // mailboxState is what people are told of one mailbox.
 type mailboxState struct {
-	reached time.Time
-	err     error // of the last visit
-	busy    bool  // it is visited now
-	shunned bool  // it failed: what is published does not wait for it, the next visit has its time
+	reached time.Time  // when it last answered, also before this run
+	visited time.Time  // the same, in this run
+	err     error      // of the last visit
+	health  MailHealth // as the log was told; empty: not yet
+	since   time.Time  // when the visit began that goes on; zero: none does
+	gone    time.Time  // when it was last visited since it had gone
+	busy    bool       // it is visited now
+	shunned bool       // it failed: what is published does not wait for it, the next visit has its time
 }
 
 func newMailer(g *hosted) *mailer {
@@ -125,6 +130,9 @@ func (x *mailer) load() error {
 			return err
 		}
 		x.at[peer.ID(key[len(prefix):])] = row
+		if row.Reached != 0 {
+			x.state[peer.ID(key[len(prefix):])] = &mailboxState{reached: time.UnixMilli(int64(row.Reached))} //nolint:gosec // written by this node
+		}
 		for _, b := range row.Boxes {
 			x.number = max(x.number, b.Posted) // a number is given once
 		}
@@ -282,29 +290,28 @@ func (x *mailer) begin(p peer.ID, kicked bool) visiting {
 	return visitNow
 }
 
+// asks notes that a visit begins.
+func (x *mailer) asks(p peer.ID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if st := x.state[p]; st != nil {
+		st.since = time.Now()
+	}
+}
+
 // visitOnce visits a mailbox and notes how that went.
 func (x *mailer) visitOnce(ctx context.Context, at wire.LinkPeer) {
 	err := func() error {
 		select {
 		case x.g.n.mailing <- struct{}{}:
 			defer func() { <-x.g.n.mailing }()
+			x.asks(peer.ID(at.Peer))
 			return x.visit(ctx, at)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}()
-	p := peer.ID(at.Peer)
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if st := x.state[p]; st != nil { // nil: the group does not use it any more
-		st.busy, st.err, st.shunned = false, err, err != nil
-		if err == nil {
-			st.reached = time.Now()
-		}
-	}
-	if err != nil {
-		x.g.log.Debug("mailbox", "peer", p, "err", err)
-	}
+	x.ended(ctx, peer.ID(at.Peer), err)
 }
 
 // forget drops what is kept of mailboxes that the group does not use any more.

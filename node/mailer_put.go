@@ -157,12 +157,6 @@ func (x *mailer) giveUp(mailboxes []wire.LinkPeer) error {
 	return nil
 }
 
-// errMailFull and errMailClosed say why a mailbox does not take envelopes.
-var (
-	errMailFull   = errors.New("the mailbox has no more room")
-	errMailClosed = errors.New("the mailbox opens boxes only for peers that it lists")
-)
-
 // putAll puts what a mailbox has not taken into the boxes that it is for.
 func (x *mailer) putAll(ctx context.Context, p peer.ID, boxes []group.Box, r *mailReading) error {
 	var errs []error

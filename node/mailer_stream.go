@@ -39,6 +39,9 @@ func (s *mailStream) abandon() {
 func (x *mailer) open(ctx context.Context, p peer.ID, b group.Box, voucher *group.Box) (*mailStream, error) {
 	n := x.g.n
 	stream, err := n.openStream(ctx, p, wire.ProtocolMail)
+	if noMailbox(err) {
+		return nil, errMailNone
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening a stream to the mailbox: %w", err)
 	}
@@ -55,7 +58,9 @@ func (x *mailer) prove(ctx context.Context, s *mailStream, p peer.ID, b group.Bo
 		return err
 	}
 	var challenge wire.MailChallenge
-	if err := s.read(&challenge); err != nil {
+	if err := s.read(&challenge); noMailbox(err) { // a stream's protocol may be agreed upon as late as this
+		return errMailNone
+	} else if err != nil {
 		return noEOF(err)
 	}
 	payload := wire.MailProofPayload(b.ID, challenge.Nonce, []byte(x.g.n.host.ID()), []byte(p))
@@ -96,12 +101,11 @@ func (x *mailer) dial(ctx context.Context, at wire.LinkPeer) error {
 	if err == nil {
 		return nil
 	}
-	found, lost := n.dht.Kad().FindPeer(ctx, p)
-	if lost != nil {
-		return fmt.Errorf("reaching the mailbox: %w", err)
+	if found, lost := n.dht.Kad().FindPeer(ctx, p); lost == nil {
+		err = n.host.Connect(ctx, found)
 	}
-	if err := n.host.Connect(ctx, found); err != nil {
-		return fmt.Errorf("reaching the mailbox: %w", err)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errMailUnreached, err)
 	}
 	return nil
 }

@@ -403,6 +403,7 @@ func (n *Node) disconnected(p peer.ID) {
 	}
 	for _, g := range n.hosteds() {
 		g.syncer.disconnected(p)
+		g.mailer.disconnected(p)
 	}
 	n.feed.add(NodeEvent{Event: group.Event{Kind: EventPeerDisconnected}, Peer: p.String()})
 	n.changed.wake()

@@ -41,7 +41,7 @@ func (n *Node) observation() *http.ServeMux {
 		if missing == "" {
 			var err error
 			if missing, err = n.Missing(r.Context(), Level(level)); err != nil {
-				missing = err.Error()
+				missing = api.Words(err.Error())
 			} else if missing != "" && Level(level) == LevelSynced && !n.cfg.GroupMetrics {
 				missing = "not every group is caught up: pandanode status says which" // without its ID
 			}

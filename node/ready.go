@@ -15,7 +15,7 @@ type Level int
 const (
 	LevelReady  Level = iota // the store is open and the node listens; groups may still be loading, and what needs one waits for it
 	LevelOnline              // a peer is connected, and the DHT has one
-	LevelSynced              // every group is caught up with a connected member
+	LevelSynced              // every group is caught up with a connected member, or with a mailbox of the group
 )
 
 // Missing says what a level still lacks, for people; empty: it is reached.
@@ -97,7 +97,7 @@ func (g *hosted) missing(st group.Status) string {
 		return fmt.Sprintf("%d messages cannot be read yet", st.Gaps)
 	case st.Outbox > 0:
 		return fmt.Sprintf("%d own messages are not published yet", st.Outbox)
-	case st.Members > 1 && !g.syncer.inContact():
+	case st.Members > 1 && !g.syncer.inContact() && !g.mailer.inContact():
 		return "no member has been caught up with"
 	}
 	return ""

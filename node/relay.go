@@ -159,18 +159,27 @@ func (n *Node) checkRelay() api.Finding {
 	if err != nil {
 		return api.HealthUnknown.Found(check, err.Error())
 	}
+	connected := 0
+	through, _ := n.cfg.relayThrough() // Open has read it
+	for _, r := range through {
+		if n.isConnected(r.ID) {
+			connected++
+		}
+	}
 	return relayFinding(relayState{
-		private: known == network.ReachabilityPrivate, held: heldRelays(n.host.Addrs()),
+		private: known == network.ReachabilityPrivate, public: known == network.ReachabilityPublic, connected: connected, held: heldRelays(n.host.Addrs()),
 		named: len(n.cfg.RelayThrough), serves: n.cfg.RelayFor,
 	})
 }
 
 // relayState is what a finding about relays follows from.
 type relayState struct {
-	private bool // others cannot call this node
-	held    []peer.ID
-	named   int // relays in the configuration
-	serves  RelayFor
+	private   bool // others cannot call this node
+	public    bool // others can; neither: nobody has tried yet
+	held      []peer.ID
+	named     int // relays in the configuration
+	connected int // of them
+	serves    RelayFor
 }
 
 func relayFinding(s relayState) api.Finding {
@@ -191,14 +200,24 @@ func relayFinding(s relayState) api.Finding {
 	case s.serves != RelayForNobody && s.private:
 		return api.Finding{Check: check, Health: api.HealthWarn, Detail: detail + "; but others cannot call it", Hint: "forward the port of listen, UDP and TCP, to this machine, or relay elsewhere"}
 	case len(s.held) > 0:
+	case s.named > 0 && s.connected == 0 && !s.public:
+		return api.Finding{Check: check, Health: api.HealthWarn, Detail: joinDetail(detail, fmt.Sprintf("none of the %d relays of relay.through can be reached", s.named)), Hint: "does it run, and is its address right? pandanode status there shows its addresses"}
 	case s.named > 0 && s.private:
 		return api.Finding{Check: check, Health: api.HealthWarn, Detail: "no relay of relay.through has taken this node", Hint: "its doctor says whom it relays for (relay.for); is its address right?"}
 	case s.private:
 		return api.Finding{Check: check, Health: api.HealthWarn, Detail: "others cannot call this node, and no connected peer relays for it", Hint: "run a node with relay.for = \"members\" on a machine that others can reach, and name it in relay.through here"}
+	case s.named > 0 && s.public:
+		detail = joinDetail(detail, "others reach this node without one")
+	case s.named > 0:
+		return api.HealthUnknown.Found(check, joinDetail(detail, "a relay of relay.through is connected, and none is needed as far as is known: nobody from outside has tried to call this node yet"))
 	case detail == "":
 		detail = "none is used"
 	}
 	return api.HealthOK.Found(check, detail)
+}
+
+func joinDetail(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
 }
 
 // watchRelays logs when the relays that this node can be called through change.

@@ -138,7 +138,12 @@ func TestRelayFindings(t *testing.T) {
 		{relayState{serves: RelayForNobody}, api.HealthOK, "none is used"},
 		{relayState{serves: RelayForNobody, held: []peer.ID{id}, private: true}, api.HealthOK, "others can call it through " + id.String()},
 		{relayState{serves: RelayForNobody, private: true}, api.HealthWarn, "no connected peer relays for it"},
-		{relayState{serves: RelayForNobody, private: true, named: 1}, api.HealthWarn, "no relay of relay.through has taken this node"},
+		{relayState{serves: RelayForNobody, private: true, named: 1, connected: 1}, api.HealthWarn, "no relay of relay.through has taken this node"},
+		{relayState{serves: RelayForNobody, private: true, named: 2}, api.HealthWarn, "none of the 2 relays of relay.through can be reached"},
+		{relayState{serves: RelayForNobody, named: 1}, api.HealthWarn, "none of the 1 relays of relay.through can be reached"},
+		{relayState{serves: RelayForMembers, named: 1}, api.HealthWarn, "it relays for members, without limits; none of the 1 relays"},
+		{relayState{serves: RelayForNobody, named: 1, connected: 1}, api.HealthUnknown, "a relay of relay.through is connected"},
+		{relayState{serves: RelayForNobody, named: 1, public: true}, api.HealthOK, "others reach this node without one"},
 		{relayState{serves: RelayForMembers}, api.HealthOK, "it relays for members, without limits"},
 		{relayState{serves: RelayForAnyone, private: true}, api.HealthWarn, "others cannot call it"},
 	} {

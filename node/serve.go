@@ -135,6 +135,10 @@ func (s *server) Status(ctx context.Context, r api.StatusRequest) (api.Status, e
 	if a := n.observed.Load(); a != nil {
 		st.Metrics = "http://" + *a + "/metrics"
 	}
+	troubles, _ := n.mailTroubles(ctx)
+	for _, m := range troubles {
+		st.Mailless = append(st.Mailless, m.String())
+	}
 	for _, p := range heldRelays(n.host.Addrs()) {
 		st.Relays = append(st.Relays, p.String())
 	}
@@ -437,7 +441,13 @@ func (s *server) Find(ctx context.Context, r api.FindRequest, emit func(api.Foun
 				return err
 			}
 		}
-		if len(shown) > 0 || missing == "" {
+		if len(shown) > 0 {
+			return nil
+		}
+		if private := s.foundPrivate(ctx, q); private != nil {
+			return private
+		}
+		if missing == "" {
 			return nil
 		}
 		if again, err := s.beforeAnotherSearch(ctx, search, changed); !again {
@@ -473,6 +483,29 @@ func (s *server) beforeAnotherSearch(ctx, search context.Context, changed <-chan
 	return false, nil
 }
 
+// foundPrivate says so if what was looked for is a private group of this device's.
+func (s *server) foundPrivate(ctx context.Context, q discovery.Query) error {
+	if q.Name == "" {
+		return nil
+	}
+	for _, g := range s.n.hosteds() {
+		if !g.genesis.Private || !g.loop.opened.Load() {
+			continue
+		}
+		one, err := s.group(ctx, g.id)
+		if err != nil || !(discovery.Query{Name: q.Name}).Fits(&discovery.Info{Group: g.id, Genesis: g.genesis, Name: one.Name}) {
+			continue
+		}
+		return privateGroup(one)
+	}
+	return nil
+}
+
+func privateGroup(g api.Group) error {
+	return api.Errorf(api.CodeNotFound, "no public group was found; the group %q is here and is private: it is in no search, and others find it by an invite link alone", g.Name).
+		WithHint("pandanode group invite %s", g.ID[:10])
+}
+
 func (s *server) findOne(ctx context.Context, id wire.GroupID, emit func(api.Found) error) error {
 	if i := s.n.known.Get(id); i != nil && s.n.hosting(id) != nil {
 		if err := emit(found(i, api.SourceLocal, "")); err != nil {
@@ -481,6 +514,13 @@ func (s *server) findOne(ctx context.Context, id wire.GroupID, emit func(api.Fou
 		if len(s.n.host.Network().Peers()) == 0 {
 			return nil
 		}
+	}
+	if g := s.n.hosting(id); g != nil && g.genesis.Private {
+		one, err := s.group(ctx, id)
+		if err != nil {
+			return err
+		}
+		return privateGroup(one)
 	}
 	if err := s.n.Wait(ctx, LevelOnline); err != nil {
 		switch {
@@ -758,16 +798,24 @@ func (s *server) Send(ctx context.Context, r api.SendRequest) (api.Sent, error) 
 			sent.State, sent.HeldBy, sent.Readers = api.Delivery(m.Delivery), m.HeldBy, m.Readers
 		}
 		if slices.Index(api.Deliveries, sent.State) >= until {
-			return sent, nil
+			return s.left(ctx, g, sent), nil
 		}
 		select {
 		case <-changed:
 		case <-wait.Done():
-			return sent, nil
+			return s.left(ctx, g, sent), nil
 		case <-s.n.life.done:
-			return sent, nil
+			return s.left(ctx, g, sent), nil
 		}
 	}
+}
+
+// left adds where a message is that nobody else has, as far as is known.
+func (s *server) left(ctx context.Context, g *hosted, sent api.Sent) api.Sent {
+	if sent.State != api.DeliveryHeld {
+		sent.Note = s.n.mailNote(ctx, g)
+	}
+	return sent
 }
 
 func (s *server) Messages(ctx context.Context, r api.MessagesRequest) (api.Messages, error) {

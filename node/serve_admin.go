@@ -361,7 +361,7 @@ func (s *server) Heal(ctx context.Context, r api.GroupRequest) (api.Healed, erro
 		return api.Healed{}, err
 	}
 	h, err := s.n.Heal(ctx, id)
-	out := api.Healed{Did: append([]string{}, h.Did...), Synced: texts(h.Synced), Failed: map[string]string{}, Found: h.Found}
+	out := api.Healed{Did: append([]string{}, h.Did...), Synced: texts(h.Synced), Failed: map[string]string{}, Found: h.Found, Alone: h.Alone}
 	for p, why := range h.Failed {
 		out.Failed[p.String()] = why
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/wire"
 )
 
 func (s *server) Mailboxes(ctx context.Context, r api.MailboxesRequest) (api.Mailboxes, error) {
@@ -48,9 +50,9 @@ func (n *Node) untaken(all []GroupMailbox) string {
 	for _, m := range all {
 		switch {
 		case m.Peer == n.host.ID():
-		case m.Err != nil:
-			return fmt.Sprintf("%d envelopes are not at %v: %v", m.Waiting, m.Peer, m.Err)
-		case m.Reached.IsZero():
+		case m.Trouble() != "":
+			return fmt.Sprintf("%d envelopes are not at %v: %s", m.Waiting, m.Peer, m.Trouble())
+		case m.Visited.IsZero():
 			return fmt.Sprintf("%v was not reached yet", m.Peer)
 		case m.Waiting > 0:
 			return fmt.Sprintf("%d envelopes are not at %v yet", m.Waiting, m.Peer)
@@ -64,30 +66,77 @@ func (n *Node) untaken(all []GroupMailbox) string {
 func apiMailboxes(all []GroupMailbox) api.Mailboxes {
 	out := api.Mailboxes{Mailboxes: []api.GroupMailbox{}}
 	for _, m := range all {
-		one := api.GroupMailbox{Peer: m.Peer.String(), Addrs: texts(m.Addrs), Reached: m.Reached, Waiting: m.Waiting}
-		if m.Err != nil {
-			one.Error = m.Err.Error()
-		}
+		one := api.GroupMailbox{Peer: m.Peer.String(), Addrs: texts(m.Addrs), Reached: m.Reached, Waiting: m.Waiting, Health: string(m.Health), Error: m.Trouble()}
 		out.Mailboxes = append(out.Mailboxes, one)
 	}
 	return out
 }
 
-func (s *server) AddMailbox(ctx context.Context, r api.AddMailboxRequest) (api.Empty, error) {
+// mailTry is how long a mailbox that is added may take to answer.
+const mailTry = 10 * time.Second
+
+func (s *server) AddMailbox(ctx context.Context, r api.AddMailboxRequest) (api.AddedMailbox, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
-		return api.Empty{}, err
+		return api.AddedMailbox{}, err
 	}
 	at, err := parsePeer(r.Mailbox)
 	if err != nil {
-		return api.Empty{}, err
+		return api.AddedMailbox{}, err
 	}
 	err = s.n.AddMailbox(ctx, id, at)
 	if errors.Is(err, ErrNotFound) {
-		return api.Empty{}, api.Errorf(api.CodeNotFound, "no address of the peer %v is known here, and the DHT has none", at.ID).
+		return api.AddedMailbox{}, api.Errorf(api.CodeNotFound, "no address of the peer %v is known here, and the DHT has none", at.ID).
 			WithHint("give its address: pandanode status, on the mailbox, shows it")
 	}
-	return api.Empty{}, APIError(err)
+	if err != nil {
+		return api.AddedMailbox{}, APIError(err)
+	}
+	out := api.AddedMailbox{Peer: at.ID.String()}
+	if at.ID == s.n.host.ID() {
+		if s.n.mailbox == nil {
+			out.Warning = "this node is no mailbox: nothing is kept here for others until it runs with --mailbox"
+		}
+		return out, nil
+	}
+	try, cancel := context.WithTimeout(ctx, mailTry)
+	defer cancel()
+	switch health := s.n.tryMailbox(try, at); health {
+	case MailOK:
+	case MailNone:
+		out.Warning = fmt.Sprintf("the peer %v is there and is no mailbox: nothing is kept there until it runs with --mailbox", at.ID)
+	default:
+		out.Warning = fmt.Sprintf("the peer %v was not reached within %v: pandanode group mailbox list shows when it is", at.ID, mailTry)
+	}
+	return out, nil
+}
+
+// tryMailbox says whether a peer is there and serves mailboxes. It opens no box.
+func (n *Node) tryMailbox(ctx context.Context, at peer.AddrInfo) MailHealth {
+	if err := n.host.Connect(ctx, at); err != nil {
+		return MailUnreached
+	}
+	stream, err := n.openStream(ctx, at.ID, wire.ProtocolMail)
+	if noMailbox(err) {
+		return MailNone
+	}
+	if err != nil {
+		return MailUnreached
+	}
+	defer func() { _ = stream.Reset() }()
+	defer context.AfterFunc(ctx, func() { _ = stream.Reset() })()
+	f := newFrames(stream) // the protocol is agreed upon with the first answer
+	err = f.write(wire.MailHello{V: wire.Version})
+	if err == nil {
+		err = f.read(new(wire.MailChallenge))
+	}
+	switch {
+	case noMailbox(err):
+		return MailNone
+	case err != nil:
+		return MailUnreached
+	}
+	return MailOK
 }
 
 func (s *server) RemoveMailbox(ctx context.Context, r api.MailboxRequest) (api.Empty, error) {

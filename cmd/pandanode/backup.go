@@ -218,6 +218,27 @@ that is cut short or altered is exit code 10; one that does not open, 6.`,
 	return cmd
 }
 
+// restored says what there is to do after a backup was restored.
+func (a *app) restored(b *api.Backup) {
+	command := "pandanode"
+	if a.home != "" {
+		command += " --home " + a.home
+	}
+	a.note("next:")
+	a.note("  1. stop the device that the backup is of, if it still runs, for good: two that are one take their groups from each other")
+	a.note("  2. %s run", command)
+	switch len(b.Groups) {
+	case 0:
+	case 1:
+		a.note("  3. a member of the group has to be online once, to let this device in again: %s group list, %s why %s join", command, command, short(b.Groups[0].ID))
+	default:
+		a.note("  3. of each of the %d groups a member has to be online once, to let this device in again: %s group list, %s why GROUP join", len(b.Groups), command, command)
+	}
+	if when := b.Created; !when.IsZero() {
+		a.note("  what was written after %s comes from the members; what nobody else has got is lost", when.Local().Format("2006-01-02 15:04"))
+	}
+}
+
 // input opens a file, or stdin for "-".
 func (a *app) input(path string) (io.ReadCloser, error) {
 	if path == "-" {
@@ -271,7 +292,7 @@ any more: two that are one lock each other out, over and over.`,
 		if err := a.showBackup(args[0], sum.API()); err != nil {
 			return err
 		}
-		a.note("next: pandanode run")
+		a.restored(sum.API())
 		return nil
 	})
 	return cmd

@@ -247,7 +247,7 @@ func (a *app) healCmd() *cobra.Command {
 		Long: `Exchange with every connected member, and do now what this device would do when its turn
 comes: carry out what the members decided, seal again what others cannot read, ask for what
 is missing here. Groups heal without it; it saves waiting, and says what it did, or why
-nothing was to be done.
+nothing was to be done. If no member is connected the exit code is 8.
 ` + namingHelp,
 		Example: "  pandanode group heal tea",
 		Args:    cobra.ExactArgs(1),
@@ -256,7 +256,7 @@ nothing was to be done.
 			if err != nil {
 				return err
 			}
-			return a.show(h, func() {
+			if err := a.show(h, func() {
 				switch {
 				case len(h.Synced)+len(h.Failed) == 0:
 					fmt.Fprintln(a.out, "no sync: no member is connected")
@@ -269,7 +269,13 @@ nothing was to be done.
 				for _, did := range h.Did {
 					fmt.Fprintln(a.out, clean(did))
 				}
-			})
+			}); err != nil {
+				return err
+			}
+			if h.Alone {
+				return api.Errorf(api.CodeNoPeers, "no member of the group is connected, so that nothing could be asked for").WithHint("pandanode doctor")
+			}
+			return nil
 		}),
 	}
 }

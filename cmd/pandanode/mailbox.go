@@ -37,8 +37,8 @@ func (a *app) mailboxListCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list GROUP",
 		Short: "List the mailboxes of a group",
-		Long: `List the mailboxes of a group: when this node was last there, how many of its envelopes the
-mailbox has not taken, and what went wrong if anything did. With --wait it answers when each
+		Long: `List the mailboxes of a group: when the mailbox last answered this node, how many of its
+envelopes the mailbox has not taken, and what went wrong if anything did. With --wait it answers when each
 mailbox has been reached and has taken all, so that this node can go; when --timeout is over
 first, the exit code is 7.
 ` + namingHelp,
@@ -52,8 +52,15 @@ first, the exit code is 7.
 			if err != nil {
 				return err
 			}
-			return list(a, m.Mailboxes, "PEER REACHED WAITING ERROR", func(m api.GroupMailbox) []string {
-				return []string{m.Peer, when(m.Reached), fmt.Sprint(m.Waiting), m.Error}
+			return list(a, m.Mailboxes, "PEER REACHED WAITING STATE", func(m api.GroupMailbox) []string {
+				reached, state := when(m.Reached), m.Error
+				if m.Reached.IsZero() {
+					reached = "never"
+				}
+				if state == "" {
+					state = m.Health
+				}
+				return []string{m.Peer, reached, fmt.Sprint(m.Waiting), state}
 			})
 		}),
 	}
@@ -67,13 +74,22 @@ func (a *app) mailboxAddCmd() *cobra.Command {
 		Use:   "add GROUP PEER-or-ADDRESS",
 		Short: "Have a group use a mailbox",
 		Long: `Have a group use a mailbox, named by its peer ID or by an address that ends in one, such as
-"pandanode status" shows there; "group mailbox find" looks for some.
+"pandanode status" shows there; "group mailbox find" looks for some. It is asked at once, and
+what it does not answer is told; the group uses it all the same.
 ` + namingHelp,
 		Example: "  pandanode group mailbox add \"tea house\" /ip4/192.0.2.7/udp/4001/quic-v1/p2p/12D3KooW...",
 		Args:    cobra.ExactArgs(2),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
-			_, err := c.AddMailbox(ctx, api.AddMailboxRequest{Group: args[0], Mailbox: args[1]})
-			return err
+			m, err := c.AddMailbox(ctx, api.AddMailboxRequest{Group: args[0], Mailbox: args[1]})
+			if err != nil {
+				return err
+			}
+			return a.show(m, func() {
+				fmt.Fprintf(a.out, "the group uses the mailbox %s from now on\n", m.Peer)
+				if m.Warning != "" {
+					a.note("warning: %s", m.Warning)
+				}
+			})
 		}),
 	}
 }

@@ -73,6 +73,9 @@ Text that begins with "-" stands after "--": pandanode send tea -- -5
 				} else {
 					a.note("%s", sent.State)
 				}
+				if sent.Note != "" {
+					a.note("%s", sent.Note)
+				}
 				fmt.Fprintln(a.out, sent.ID)
 			}); err != nil {
 				return err

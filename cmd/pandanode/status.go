@@ -335,6 +335,7 @@ func (a *app) printStatus(s api.Status) {
 		pairs = append(pairs, "mailbox", fmt.Sprintf("%d envelopes in %d boxes, %s of %s, each kept for %v", m.Envelopes, m.Boxes,
 			humanize.IBytes(uint64(m.Bytes)), humanize.IBytes(uint64(m.Quota)), &each)) //nolint:gosec // not negative
 	}
+	pairs = append(pairs, column("no mail", s.Mailless)...)
 	pairs = append(pairs, "twin", s.Twin)
 	pairs = append(pairs, column("level", levels)...)
 	a.facts(pairs...)

@@ -136,9 +136,24 @@ runs beside everything else.`,
 			}
 			return a.show(c, func() {
 				a.facts("before", size(c.Before.Disk), "after", size(c.After.Disk), "live", size(c.After.Live))
+				if why := compacted(c); why != "" {
+					fmt.Fprintln(a.out, why)
+				}
 			})
 		}),
 	}
+}
+
+// compacted says why little came back.
+func compacted(c api.Compacted) string {
+	back, beyond := c.Before.Disk-c.After.Disk, max(0, c.After.Disk-c.After.Live)
+	switch {
+	case back >= beyond:
+		return ""
+	case beyond <= c.After.Live/4:
+		return "little came back, since nearly all that is on the disk is live"
+	}
+	return fmt.Sprintf("%s beyond what is live stay on the disk: files that are written to keep their size, and one whose larger half is live is not written anew. Later writes use some of it", size(beyond))
 }
 
 func (a *app) passphraseCmd() *cobra.Command {

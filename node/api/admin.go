@@ -224,8 +224,9 @@ type Left struct {
 type Healed struct {
 	Did    []string          `json:"did"` // and why not more
 	Synced []string          `json:"synced"`
-	Failed map[string]string `json:"failed"` // peer → why
-	Found  int               `json:"found"`  // entries that came
+	Failed map[string]string `json:"failed"`          // peer → why
+	Found  int               `json:"found"`           // entries that came
+	Alone  bool              `json:"alone,omitempty"` // there are other members, and none is connected
 }
 
 // WhyRequest asks why something is as it is.

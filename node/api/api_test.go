@@ -141,8 +141,8 @@ func (e *echo) Mailboxes(_ context.Context, r MailboxesRequest) (Mailboxes, erro
 	return answer[MailboxesRequest, Mailboxes](e, r)
 }
 
-func (e *echo) AddMailbox(_ context.Context, r AddMailboxRequest) (Empty, error) {
-	return answer[AddMailboxRequest, Empty](e, r)
+func (e *echo) AddMailbox(_ context.Context, r AddMailboxRequest) (AddedMailbox, error) {
+	return answer[AddMailboxRequest, AddedMailbox](e, r)
 }
 
 func (e *echo) RemoveMailbox(_ context.Context, r MailboxRequest) (Empty, error) {

@@ -32,7 +32,7 @@ type Finding struct {
 
 // Found makes a finding without a hint.
 func (h Health) Found(check, detail string) Finding {
-	return Finding{Check: check, Health: h, Detail: detail}
+	return Finding{Check: check, Health: h, Detail: Words(detail)}
 }
 
 // Failed makes the finding of a failure of its error.

@@ -268,7 +268,7 @@ func (c *Client) Mailboxes(ctx context.Context, r MailboxesRequest) (Mailboxes, 
 }
 
 // AddMailbox has a group use a mailbox.
-func (c *Client) AddMailbox(ctx context.Context, r AddMailboxRequest) (Empty, error) {
+func (c *Client) AddMailbox(ctx context.Context, r AddMailboxRequest) (AddedMailbox, error) {
 	return routeAddMailbox.do(ctx, c, r)
 }
 

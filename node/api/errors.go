@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 )
 
@@ -86,8 +87,20 @@ func (e *Error) Error() string { return e.Message }
 // Errorf makes an Error without a hint. It is retryable where the code alone says so.
 func Errorf(code Code, format string, args ...any) *Error {
 	retryable := code == CodeUnavailable || code == CodeTimeout || code == CodeNoPeers || code == CodeLimited
-	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Retryable: retryable}
+	return &Error{Code: code, Message: Words(fmt.Sprintf(format, args...)), Retryable: retryable}
 }
+
+// words are what Go calls things that people know by other names.
+var words = strings.NewReplacer(
+	context.DeadlineExceeded.Error(), "it took too long",
+	context.Canceled.Error(), "interrupted",
+	os.ErrDeadlineExceeded.Error(), "it took too long", // of sockets
+	"i/o deadline reached", "it took too long", // of streams
+)
+
+// Words puts what Go says of contexts and deadlines into words for people. Every error and
+// finding goes through it.
+func Words(text string) string { return words.Replace(text) }
 
 // WithHint returns a copy of e that says what helps.
 func (e *Error) WithHint(format string, args ...any) *Error {
@@ -105,15 +118,13 @@ func AsError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	// What Go calls the end of a context is no word for people.
-	text := strings.NewReplacer(context.DeadlineExceeded.Error(), "the time was over", context.Canceled.Error(), "interrupted").Replace(err.Error())
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return Errorf(CodeTimeout, "%s", text)
+		return Errorf(CodeTimeout, "%v", err)
 	case errors.Is(err, context.Canceled):
-		return Errorf(CodeInterrupted, "%s", text)
+		return Errorf(CodeInterrupted, "%v", err)
 	}
-	return Errorf(CodeInternal, "%s", text)
+	return Errorf(CodeInternal, "%v", err)
 }
 
 // CodeOf gives the code of an error; empty for nil.

@@ -14,6 +14,12 @@ type AddMailboxRequest struct {
 	Mailbox string `json:"mailbox"` // peer ID, or a multiaddr that ends in /p2p/<peer ID>
 }
 
+// AddedMailbox says which mailbox a group uses from now on.
+type AddedMailbox struct {
+	Peer    string `json:"peer"`
+	Warning string `json:"warning,omitempty"` // why it may take nothing, as far as this node sees
+}
+
 // MailboxesRequest asks for the mailboxes of a group, or waits until each has taken
 // what this device has for it.
 type MailboxesRequest struct {
@@ -31,8 +37,9 @@ type Mailboxes struct {
 type GroupMailbox struct {
 	Peer    string    `json:"peer"`
 	Addrs   []string  `json:"addrs"`
-	Reached time.Time `json:"reached,omitzero"` // when it was last visited without an error, since the node started
-	Error   string    `json:"error,omitempty"`  // of the last visit
+	Reached time.Time `json:"reached,omitzero"` // when it last answered; zero: never
+	Health  string    `json:"health"`           // untried, ok, full, closed, none (no mailbox), unreached or failed
+	Error   string    `json:"error,omitempty"`  // of the last visit, in words
 	Waiting int       `json:"waiting"`          // envelopes of this device that it has not taken
 }
 

@@ -31,8 +31,9 @@ type Sent struct {
 	IDs     []string `json:"ids,omitempty"` // of several: each, in their order
 	Group   string   `json:"group"`
 	State   Delivery `json:"state"`
-	HeldBy  int      `json:"held_by"` // other devices known to hold and read it
-	Readers int      `json:"readers"` // other devices that it is for
+	HeldBy  int      `json:"held_by"`        // other devices known to hold and read it
+	Readers int      `json:"readers"`        // other devices that it is for
+	Note    string   `json:"note,omitempty"` // where it waits, if it waits for a mailbox
 }
 
 // MessagesRequest asks for messages after a cursor, oldest first.

@@ -50,7 +50,7 @@ type API interface {
 	Why(context.Context, WhyRequest) (Explanation, error)
 
 	Mailboxes(context.Context, MailboxesRequest) (Mailboxes, error)
-	AddMailbox(context.Context, AddMailboxRequest) (Empty, error)
+	AddMailbox(context.Context, AddMailboxRequest) (AddedMailbox, error)
 	RemoveMailbox(context.Context, MailboxRequest) (Empty, error)
 	FindMailboxes(ctx context.Context, r FindMailboxesRequest, emit func(FoundMailbox) error) error
 
@@ -104,7 +104,7 @@ var (
 	routeWhy          = call[WhyRequest, Explanation]{http.MethodGet, "/v1/groups/{group}/why/{subject}"}
 
 	routeMailboxes     = call[MailboxesRequest, Mailboxes]{http.MethodGet, "/v1/groups/{group}/mailboxes"}
-	routeAddMailbox    = call[AddMailboxRequest, Empty]{http.MethodPost, "/v1/groups/{group}/mailboxes"}
+	routeAddMailbox    = call[AddMailboxRequest, AddedMailbox]{http.MethodPost, "/v1/groups/{group}/mailboxes"}
 	routeRemoveMailbox = call[MailboxRequest, Empty]{http.MethodDelete, "/v1/groups/{group}/mailboxes/{peer}"}
 	routeFindMailboxes = stream[FindMailboxesRequest, FoundMailbox]{http.MethodGet, "/v1/mailboxes"}
 

@@ -78,8 +78,9 @@ type Status struct {
 	Relays   []string         `json:"relays,omitempty"`    // peers that this node can be called through
 	RelayFor string           `json:"relay_for,omitempty"` // whom it relays for without limits: members or anyone; else empty
 	Extra    map[string]int64 `json:"counters,omitempty"`
-	Twin     string           `json:"twin,omitempty"`   // another node that runs as this device, and how it showed
-	Mailbox  MailboxStatus    `json:"mailbox,omitzero"` // what this node keeps for others; Quota 0: it is no mailbox
+	Mailless []string         `json:"mailbox_troubles,omitempty"` // mailboxes of groups that take nothing, and why
+	Twin     string           `json:"twin,omitempty"`             // another node that runs as this device, and how it showed
+	Mailbox  MailboxStatus    `json:"mailbox,omitzero"`           // what this node keeps for others; Quota 0: it is no mailbox
 }
 
 // LevelState says whether a level is reached, and if not what is missing.

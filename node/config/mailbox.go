@@ -31,8 +31,13 @@ func (c Config) Mailbox() (MailboxLimits, error) {
 	}
 	bytes := func(key, text string) int64 {
 		n, err := humanize.ParseBytes(text)
-		if err != nil || n < smallestBox || n > math.MaxInt64/2 {
-			bad(key, "%q is no size such as 64MiB or 1GiB; at least 1MiB is needed", text)
+		switch {
+		case err != nil:
+			bad(key, "%q is no size such as 64MiB or 1GiB", text)
+		case n < smallestBox:
+			bad(key, "%q is too small: at least 1MiB is needed, since one envelope may have 512KiB", text)
+		case n > math.MaxInt64/2:
+			bad(key, "%q is too large: at most 4EiB", text)
 		}
 		return int64(min(n, math.MaxInt64/2)) //nolint:gosec // bounded
 	}
@@ -41,8 +46,13 @@ func (c Config) Mailbox() (MailboxLimits, error) {
 		bad("mailbox_box_quota", "%q is more than mailbox_quota, %q", c.MailboxBoxQuota, c.MailboxQuota)
 	}
 	var err error
-	if out.Lifetime, err = days(c.MailboxLifetime); err != nil || out.Lifetime < time.Hour || out.Lifetime > 366*24*time.Hour {
-		bad("mailbox_lifetime", "%q is no time from 1h to 366d, such as 12h or 30d", c.MailboxLifetime)
+	switch out.Lifetime, err = days(c.MailboxLifetime); {
+	case err != nil:
+		bad("mailbox_lifetime", "%q is no time such as 12h or 30d", c.MailboxLifetime)
+	case out.Lifetime < time.Hour:
+		bad("mailbox_lifetime", "%q is too short: at least 1h", c.MailboxLifetime)
+	case out.Lifetime > 366*24*time.Hour:
+		bad("mailbox_lifetime", "%q is too long: at most 366d", c.MailboxLifetime)
 	}
 	for _, p := range c.MailboxAllow {
 		if _, err := ma.NewMultiaddr("/p2p/" + p); err != nil {

@@ -13,7 +13,7 @@ func (n *Node) Mailboxes(_ context.Context, r api.MailboxesRequest) (out api.Mai
 	err = n.in("Mailboxes", r.Group, func(g *group) error {
 		out.Mailboxes = append([]api.GroupMailbox{}, g.mailboxes...)
 		if r.Wait != "" && len(g.mailboxes) > 0 {
-			return api.Errorf(api.CodeTimeout, "2 envelopes are not at %s: it is not there", g.mailboxes[0].Peer)
+			return api.Errorf(api.CodeTimeout, "2 envelopes are not at %s: it cannot be reached", g.mailboxes[0].Peer)
 		}
 		return nil
 	})
@@ -21,16 +21,18 @@ func (n *Node) Mailboxes(_ context.Context, r api.MailboxesRequest) (out api.Mai
 }
 
 // AddMailbox adds a mailbox that has never been reached.
-func (n *Node) AddMailbox(_ context.Context, r api.AddMailboxRequest) (api.Empty, error) {
-	return api.Empty{}, n.in("AddMailbox", r.Group, func(g *group) error {
+func (n *Node) AddMailbox(_ context.Context, r api.AddMailboxRequest) (out api.AddedMailbox, err error) {
+	err = n.in("AddMailbox", r.Group, func(g *group) error {
 		p := r.Mailbox[strings.LastIndexByte(r.Mailbox, '/')+1:]
 		if slices.ContainsFunc(g.mailboxes, func(m api.GroupMailbox) bool { return m.Peer == p }) {
 			return api.Errorf(api.CodeConflict, "exists already: the group uses the mailbox %s", p)
 		}
 		g.Mailboxes++
-		g.mailboxes = append(g.mailboxes, api.GroupMailbox{Peer: p, Addrs: []string{r.Mailbox}, Waiting: 2, Error: "it is not there"})
+		g.mailboxes = append(g.mailboxes, api.GroupMailbox{Peer: p, Addrs: []string{r.Mailbox}, Waiting: 2, Health: "unreached", Error: "it cannot be reached"})
+		out = api.AddedMailbox{Peer: p, Warning: "the peer " + p + " was not reached within 10s: pandanode group mailbox list shows when it is"}
 		return nil
 	})
+	return out, err
 }
 
 // RemoveMailbox takes one away.

@@ -1,0 +1,328 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	multistream "github.com/multiformats/go-multistream"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// What is told of a group's mailboxes. Nothing is lost while one takes nothing, since what
+// it has not taken is on this disk; but who is never online together hears nothing then,
+// so that people are told at once: in the log, status, doctor, metrics, and by send.
+
+// Why a mailbox does not take envelopes, or give any: what people read.
+var (
+	errMailFull      = errors.New("it is full")
+	errMailClosed    = errors.New("it opens boxes only for peers that it lists")
+	errMailNone      = errors.New("it is no mailbox: the node runs without --mailbox")
+	errMailUnreached = errors.New("it cannot be reached")
+	errMailSilent    = errors.New("it does not answer as it should: it hangs, hung up, or has no time")
+)
+
+// MailHealth is how a mailbox is doing, in a word.
+type MailHealth string
+
+// Values of MailHealth.
+const (
+	MailUntried   MailHealth = "untried" // not asked yet, in this run
+	MailOK        MailHealth = "ok"
+	MailFull      MailHealth = "full"      // it takes nothing more
+	MailClosed    MailHealth = "closed"    // it opens no box for this device
+	MailNone      MailHealth = "none"      // the peer is no mailbox
+	MailUnreached MailHealth = "unreached" // nobody answers at its address
+	MailFailed    MailHealth = "failed"    // it answers, and not as it should
+)
+
+// MailHealths lists them.
+var MailHealths = []MailHealth{MailUntried, MailOK, MailFull, MailClosed, MailNone, MailUnreached, MailFailed}
+
+// mailHealth gives the health that the end of a visit tells of.
+func mailHealth(err error) MailHealth {
+	for _, c := range []struct {
+		err error
+		is  MailHealth
+	}{{errMailFull, MailFull}, {errMailClosed, MailClosed}, {errMailNone, MailNone}, {errMailUnreached, MailUnreached}} {
+		if errors.Is(err, c.err) {
+			return c.is
+		}
+	}
+	if err == nil {
+		return MailOK
+	}
+	return MailFailed
+}
+
+// answered says whether a mailbox was there: one that takes nothing is, too.
+func (h MailHealth) answered() bool { return h == MailOK || h == MailFull || h == MailClosed }
+
+// mailTrouble puts the error of a visit into words for people. The log has what libp2p said.
+func mailTrouble(err error) error {
+	for _, known := range []error{errMailFull, errMailClosed, errMailNone, errMailUnreached} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	if err == nil || errors.Is(err, errProtocol) || errors.Is(err, ErrStore) {
+		return err
+	}
+	return errMailSilent
+}
+
+// noMailbox says whether an error of opening a stream means that the peer serves none.
+func noMailbox(err error) bool {
+	_, is := errors.AsType[multistream.ErrNotSupported[protocol.ID]](err)
+	return is
+}
+
+// hint says what helps a member of the group.
+func (h MailHealth) hint(group string) string {
+	other := fmt.Sprintf("or have the group use another one: pandanode group mailbox add %s ADDRESS", group)
+	switch h {
+	case MailFull:
+		return "whoever runs it can give it more room (mailbox_quota, mailbox_box_quota) or keep envelopes shorter (mailbox_lifetime); what its readers have read goes when that is over; " + other
+	case MailClosed:
+		return "whoever runs it can list this peer in mailbox_allow; " + other
+	case MailNone:
+		return "start it with --mailbox, " + other
+	case MailUnreached, MailFailed:
+		return "does it run, and is its address right? pandanode doctor there says; " + other
+	}
+	return ""
+}
+
+// patience is how long a mailbox may take before people are told that it is asked still.
+const mailPatience = 3 * time.Second
+
+// Trouble says in words what is wrong with the mailbox; empty: nothing, as far as is known.
+func (m GroupMailbox) Trouble() string {
+	switch {
+	case m.Err != nil && m.Asked > mailPatience:
+		return fmt.Sprintf("%v; it is asked again since %v", m.Err, m.Asked.Round(time.Second))
+	case m.Err != nil:
+		return m.Err.Error()
+	case m.Asked > mailPatience:
+		return fmt.Sprintf("no answer for %v", m.Asked.Round(time.Second))
+	}
+	return ""
+}
+
+// ended notes how a visit ended. The log tells it when it is another end than that of the
+// visit before, not each time.
+func (x *mailer) ended(ctx context.Context, p peer.ID, raw error) {
+	err := mailTrouble(raw)
+	now := mailHealth(err)
+	x.mu.Lock()
+	st := x.state[p]
+	if st == nil { // the group does not use it any more
+		x.mu.Unlock()
+		return
+	}
+	was := st.health
+	st.busy, st.err, st.shunned, st.since = false, err, err != nil, time.Time{}
+	if ctx.Err() == nil {
+		st.health = now
+	}
+	if now.answered() {
+		st.reached, st.visited = time.Now(), time.Now()
+	}
+	waiting := x.posts
+	x.mu.Unlock()
+	if raw != nil {
+		x.g.log.Debug("mailbox", "peer", p, "err", raw)
+	}
+	if ctx.Err() != nil {
+		return // this node closes
+	}
+	switch {
+	case now.answered():
+		x.noteReached(p)
+		fallthrough
+	default:
+		x.tell(p, was, now, err, waiting)
+	}
+}
+
+// tell logs a change.
+func (x *mailer) tell(p peer.ID, was, now MailHealth, err error, waiting int) {
+	switch {
+	case was == now || was == "" && now == MailOK:
+	case now == MailOK:
+		x.g.log.Info("a mailbox of the group is well again", "peer", p)
+	default:
+		x.g.log.Warn("a mailbox of the group does not do its work", "peer", p, "why", err, "waiting", waiting, "help", now.hint(x.g.id.String()[:10]))
+	}
+}
+
+// noteEvery is how far what is durable of when a mailbox was reached may be behind.
+const noteEvery = 10 * time.Minute
+
+// noteReached has this run's last visit known to the next.
+func (x *mailer) noteReached(p peer.ID) {
+	x.mu.Lock()
+	row, now := x.at[p], milliseconds(time.Now())
+	old := row == nil || row.Reached+uint64(noteEvery.Milliseconds()) > now //nolint:gosec // positive
+	x.mu.Unlock()
+	if old {
+		return // without a row, what is published does not wait for it
+	}
+	if err := x.save(p, func(row *mailingRow) { row.Reached = now }); err != nil {
+		x.g.log.Debug("when the mailbox was reached is not written down", "peer", p, "err", err)
+	}
+}
+
+// disconnected has a mailbox that has gone visited at once, so that it does not look well
+// for minutes: it comes back if it is there.
+func (x *mailer) disconnected(p peer.ID) {
+	x.mu.Lock()
+	st := x.state[p]
+	visit := st != nil && st.err == nil && time.Since(st.gone) > time.Minute
+	if visit {
+		st.gone = time.Now()
+	}
+	x.mu.Unlock()
+	if visit {
+		x.wake()
+	}
+}
+
+// inContact says whether a mailbox of the group was read lately: who meets nobody is caught
+// up as far as the mailbox goes.
+func (x *mailer) inContact() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, st := range x.state {
+		if !st.visited.IsZero() && time.Since(st.visited) < 3*mailEvery {
+			return true
+		}
+	}
+	return false
+}
+
+// healths counts the group's mailboxes by health, and the envelopes that wait for one.
+func (x *mailer) healths(into map[MailHealth]int) (waiting int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, st := range x.state {
+		into[cmp.Or(st.health, MailUntried)]++
+	}
+	return x.posts
+}
+
+func (x *mailer) used() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.assigned
+}
+
+// mailTroubled is a mailbox of a group that does not do its work.
+type mailTroubled struct {
+	group wire.GroupID
+	GroupMailbox
+}
+
+func (m mailTroubled) String() string {
+	return fmt.Sprintf("group %s: the mailbox %v: %s; %d envelopes wait here", m.group.String()[:10], m.Peer, m.Trouble(), m.Waiting)
+}
+
+// mailTroubles lists them, and how many mailboxes there are. Groups that are being loaded
+// are left out.
+func (n *Node) mailTroubles(ctx context.Context) (out []mailTroubled, all int) {
+	for _, g := range n.hosteds() {
+		if !g.mailer.used() || !g.loop.opened.Load() {
+			continue
+		}
+		boxes, err := n.Mailboxes(ctx, g.id)
+		if err != nil {
+			continue // the group's own check tells it
+		}
+		for _, m := range boxes {
+			if m.Peer == n.host.ID() {
+				continue
+			}
+			if all++; m.Trouble() != "" {
+				out = append(out, mailTroubled{g.id, m})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b mailTroubled) int { return strings.Compare(a.String(), b.String()) })
+	return out, all
+}
+
+// checkMailboxes says which mailboxes of this device's groups do not do their work.
+func (n *Node) checkMailboxes(ctx context.Context) []api.Finding {
+	troubles, all := n.mailTroubles(ctx)
+	return mailFindings(troubles, all)
+}
+
+func mailFindings(troubles []mailTroubled, all int) (out []api.Finding) {
+	const check = "mailboxes"
+	if all > 0 && len(troubles) == 0 {
+		return []api.Finding{api.HealthOK.Found(check, fmt.Sprintf("%d of its groups, and nothing is known to be wrong with them", all))}
+	}
+	for _, m := range troubles {
+		out = append(out, api.Finding{Check: check, Health: api.HealthWarn, Detail: m.String(), Hint: m.Health.hint(m.group.String()[:10])})
+	}
+	return out
+}
+
+// checkKeeper says whether what this node keeps for others has room.
+func (n *Node) checkKeeper() []api.Finding {
+	m, is := n.Mailbox()
+	if !is {
+		return nil
+	}
+	return []api.Finding{keeperFinding(m)}
+}
+
+func keeperFinding(m MailboxStatus) api.Finding {
+	const check = "mailbox"
+	detail := fmt.Sprintf("it keeps %d envelopes in %d boxes for others, %d%% of its room", m.Envelopes, m.Boxes, 100*m.Bytes/max(m.Quota, 1))
+	switch {
+	case m.Bytes > m.Quota/10*9:
+		return api.Finding{Check: check, Health: api.HealthWarn, Detail: detail + ": it takes little more", Hint: "raise mailbox_quota, or lower mailbox_lifetime, in its configuration"}
+	case m.Full > 0:
+		return api.Finding{Check: check, Health: api.HealthWarn, Detail: fmt.Sprintf("%s; %d boxes are full", detail, m.Full), Hint: "raise mailbox_box_quota, or lower mailbox_lifetime, in its configuration"}
+	}
+	return api.HealthOK.Found(check, detail)
+}
+
+// mailNote says where a message is that no member has yet, if the group has mailboxes.
+func (n *Node) mailNote(ctx context.Context, g *hosted) string {
+	if !g.mailer.used() || len(g.topicPeers()) > 0 {
+		return ""
+	}
+	all, err := n.Mailboxes(ctx, g.id)
+	if err != nil {
+		return ""
+	}
+	return mailNote(all, n.host.ID())
+}
+
+func mailNote(all []GroupMailbox, self peer.ID) string {
+	var wrong []string
+	for _, m := range all {
+		switch {
+		case m.Peer == self, m.Trouble() == "" && !m.Visited.IsZero():
+			return "no member is connected: it is left at a mailbox for them"
+		case m.Trouble() != "":
+			wrong = append(wrong, fmt.Sprintf("%v: %s", m.Peer, m.Trouble()))
+		default:
+			wrong = append(wrong, fmt.Sprintf("%v: it was not reached yet", m.Peer))
+		}
+	}
+	if len(wrong) == 0 {
+		return ""
+	}
+	return "no member is connected, and it waits here for a mailbox: " + strings.Join(wrong, "; ")
+}
