@@ -302,6 +302,8 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 		}
 		g.syncer.published()
 		g.mailer.wake()
+	case group.Tell:
+		g.tell(out)
 	case group.Ask:
 		g.log.Debug("asking", "why", out.Why)
 		g.syncer.asked()

@@ -44,7 +44,8 @@ var (
 	findTerms      = terms{allowance{20, 20}, allowance{300, 300}, allowance{60, 60}}
 	mailTerms      = terms{allowance{300, 300}, allowance{3000, 3000}, allowance{300, 300}} // a mailbox's customers are strangers to it
 	twinTerms      = terms{allowance{12, 12}, allowance{120, 120}, allowance{12, 12}}
-	otherTerms     = syncTerms // of a protocol without terms of its own
+	handTerms      = terms{allowance{30, 30}, allowance{300, 600}, allowance{120, 120}} // a receipt a second and author
+	otherTerms     = syncTerms                                                          // of a protocol without terms of its own
 
 	// Envelopes that were ignored or rejected: those that come too late or too early
 	// are among them, so that who catches up is not to be cut short.
@@ -70,8 +71,8 @@ func newLimits(f *fellows, refused func(string)) *limits {
 		fellows: f, refused: refused, joinBytes: newMeter(joinBytesTerms), garbage: newMeter(garbageTerms),
 		streams: map[string]*meter{
 			wire.ProtocolSync: newMeter(syncTerms), wire.ProtocolJoin: newMeter(joinTerms), wire.ProtocolFind: newMeter(findTerms), wire.ProtocolMail: newMeter(mailTerms),
-			wire.ProtocolTwin: newMeter(twinTerms),
-			"":                newMeter(otherTerms),
+			wire.ProtocolTwin: newMeter(twinTerms), wire.ProtocolHand: newMeter(handTerms),
+			"": newMeter(otherTerms),
 		},
 	}
 }

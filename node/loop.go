@@ -76,6 +76,8 @@ type answer struct {
 func sizeOf(in group.Input) int {
 	n := 0
 	switch in := in.(type) {
+	case group.From:
+		return sizeOf(in.Input)
 	case group.Send:
 		n = len(in.Content.Data)
 	case group.SendAll:
@@ -256,7 +258,7 @@ func (l *loop) canWait(together []request) bool {
 			return !l.unmade
 		}
 		switch r.input.(type) {
-		case group.Envelope, group.Entries, group.Seals:
+		case group.From, group.Envelope, group.Entries, group.Seals:
 			return false
 		}
 		return true

@@ -110,7 +110,7 @@ func newMetrics(n *Node) *Metrics {
 			m.Refusals.WithLabelValues(source, string(reason))
 		}
 	}
-	for _, what := range []string{wire.ProtocolSync, wire.ProtocolJoin, wire.ProtocolFind, wire.ProtocolMail, wire.ProtocolTwin, limitedJoinBytes, limitedEnvelopes} {
+	for _, what := range []string{wire.ProtocolSync, wire.ProtocolJoin, wire.ProtocolFind, wire.ProtocolMail, wire.ProtocolTwin, wire.ProtocolHand, limitedJoinBytes, limitedEnvelopes} {
 		m.Limited.WithLabelValues(what)
 	}
 	for _, kind := range group.EventKinds {

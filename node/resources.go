@@ -124,7 +124,7 @@ func newResourceManager(connections int) (network.ResourceManager, error) {
 	libp2p.SetDefaultServiceLimits(&scaled)
 	perProtocol := map[protocol.ID]rcmgr.ResourceLimits{}
 	perProtocolPeer := map[protocol.ID]rcmgr.ResourceLimits{}
-	for _, p := range []string{wire.ProtocolSync, wire.ProtocolJoin, wire.ProtocolFind, wire.ProtocolMail, wire.ProtocolTwin} {
+	for _, p := range []string{wire.ProtocolSync, wire.ProtocolJoin, wire.ProtocolFind, wire.ProtocolMail, wire.ProtocolTwin, wire.ProtocolHand} {
 		// More than what is served, so that it is the handler that resets what exceeds that.
 		perProtocol[protocol.ID(p)] = rcmgr.ResourceLimits{StreamsInbound: 2 * maxStreams}
 		perProtocolPeer[protocol.ID(p)] = rcmgr.ResourceLimits{StreamsInbound: 2 * maxPeerStreams}

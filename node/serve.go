@@ -792,17 +792,21 @@ func (s *server) Send(ctx context.Context, r api.SendRequest) (api.Sent, error) 
 	}
 	wait, cancel := within(ctx, r.Timeout)
 	defer cancel()
-	for {
-		changed := g.changed.wait()
-		if m, err := s.n.Message(wait, id, message); err == nil {
+	look := func(ctx context.Context) {
+		if m, err := s.n.Message(ctx, id, message); err == nil {
 			sent.State, sent.HeldBy, sent.Readers = api.Delivery(m.Delivery), m.HeldBy, m.Readers
 		}
+	}
+	for {
+		changed := g.changed.wait()
+		look(wait)
 		if slices.Index(api.Deliveries, sent.State) >= until {
 			return s.left(ctx, g, sent), nil
 		}
 		select {
 		case <-changed:
 		case <-wait.Done():
+			look(ctx) // what is so now, not what was when something last happened
 			return s.left(ctx, g, sent), nil
 		case <-s.n.life.done:
 			return s.left(ctx, g, sent), nil

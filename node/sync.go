@@ -290,7 +290,7 @@ func (x *exchange) writeAll(ctx context.Context) error {
 	var vector wire.SyncVector
 	if err := x.g.loop.look(ctx, func(m *group.Machine) error {
 		if !x.silent(m) {
-			vector = m.Vector()
+			vector = m.VectorFor(x.device)
 		}
 		return nil
 	}); err != nil {
@@ -491,13 +491,13 @@ func (x *exchange) readAll(ctx context.Context) error {
 				return err
 			}
 		case msg.Entries != nil:
-			out, err := x.take(ctx, group.Entries{Entries: msg.Entries})
+			out, err := x.take(ctx, group.From{Input: group.Entries{Entries: msg.Entries}, Device: x.device})
 			if err != nil {
 				return err
 			}
 			x.stats.entriesIn += out.New
 		case msg.Seals != nil:
-			out, err := x.take(ctx, group.Seals{Seals: msg.Seals})
+			out, err := x.take(ctx, group.From{Input: group.Seals{Seals: msg.Seals}, Device: x.device})
 			if err != nil {
 				return err
 			}

@@ -79,7 +79,7 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic,
 			g.n.metrics.Envelopes.WithLabelValues(group.Ignore.String()).Inc()
 			return pubsub.ValidationIgnore
 		}
-		out, err := g.loop.step(ctx, group.Envelope{Bytes: m.Data})
+		out, err := g.loop.step(ctx, group.From{Input: group.Envelope{Bytes: m.Data}, Peer: []byte(from)})
 		verdict := verdictOf(out, err)
 		g.n.metrics.Envelopes.WithLabelValues(verdict.String()).Inc()
 		g.refused(sourceGossip, from.String(), err)

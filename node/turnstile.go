@@ -148,6 +148,7 @@ func (n *Node) serveStreams() {
 		wire.ProtocolSync: n.serveSync,
 		wire.ProtocolJoin: n.serveJoin,
 		wire.ProtocolTwin: n.serveTwin,
+		wire.ProtocolHand: n.serveHand,
 	}
 	if n.mailbox != nil {
 		protocols[wire.ProtocolMail] = n.serveMail

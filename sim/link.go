@@ -127,6 +127,19 @@ func (n *network) publish(s *seat, envelope []byte, only map[*cnode]bool) {
 	}
 }
 
+// tell gives an envelope to one device, or to all if there is no way to that one.
+func (n *network) tell(s *seat, t group.Tell) {
+	for _, o := range s.g.seats {
+		if o.n.dev.ID == t.Device && o.opened && n.connected(s.n, o.n) {
+			n.publish(s, t.Envelope, map[*cnode]bool{o.n: true})
+			return
+		}
+	}
+	if t.Gossip {
+		n.publish(s, t.Envelope, nil)
+	}
+}
+
 func (n *network) deliver(from, to *seat, envelope []byte) {
 	if !n.reaches(from.n, to.n) {
 		return

@@ -215,6 +215,8 @@ func (s *seat) send(o group.Outbound) {
 	switch o := o.(type) {
 	case group.Publish:
 		w.net.publish(s, o.Envelope, nil)
+	case group.Tell:
+		w.net.tell(s, o)
 	case group.Ask:
 		w.askSync(s)
 	case group.RequestJoin:

@@ -116,7 +116,7 @@ func (w *core) sync(a, b *seat) {
 		return
 	}
 	x := &exchange{At: w.now.Sub(epochZero), A: a.n.name, B: b.n.name}
-	va, vb := a.m.Vector(), b.m.Vector()
+	va, vb := a.m.VectorFor(b.n.dev.ID), b.m.VectorFor(a.n.dev.ID)
 	x.Vectors = len(wire.Marshal(&va)) + len(wire.Marshal(&vb))
 	_, _ = b.step(group.PeerVector{Device: a.n.dev.ID, Vector: &va})
 	if _, _ = a.step(group.PeerVector{Device: b.n.dev.ID, Vector: &vb}); a.m == nil || b.m == nil {
@@ -224,7 +224,7 @@ func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 			}
 		}
 	}
-	vector := from.m.Vector()
+	vector := from.m.VectorFor(to.n.dev.ID)
 	_, _ = to.step(group.PeerVector{Device: from.n.dev.ID, Vector: &vector})
 	return up()
 }

@@ -93,7 +93,7 @@ func Errorf(code Code, format string, args ...any) *Error {
 // words are what Go calls things that people know by other names.
 var words = strings.NewReplacer(
 	context.DeadlineExceeded.Error(), "it took too long",
-	context.Canceled.Error(), "interrupted",
+	context.Canceled.Error(), "it was interrupted",
 	os.ErrDeadlineExceeded.Error(), "it took too long", // of sockets
 	"i/o deadline reached", "it took too long", // of streams
 )

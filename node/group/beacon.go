@@ -27,6 +27,8 @@ type peerState struct {
 	more   bool                         // it named as many as it may, and may lack others
 	gaps   map[wire.MessageID]time.Time // when this device seals for it
 
+	reads reading
+
 	transport *[32]byte // its newest key for transport keys; nil: as in its credential
 
 	rejoin *rejoin // it asks to be added again; nil: it does not
@@ -63,7 +65,10 @@ func (m *Machine) peerVector(now time.Time, in PeerVector) error {
 				return err
 			}
 		}
-		v.Rejoin = nil
+		for _, r := range v.Receipts {
+			_ = m.takeReceipt(now, r) // its word for itself: what is wrong with it is its loss
+		}
+		v.Rejoin, v.Receipts = nil, nil
 		m.takeVector(now, p, v, wire.MaxGaps)
 	}
 	m.addAgain(p, again)

@@ -46,6 +46,7 @@ type duties struct {
 	daily       time.Time // when what is kept for months is looked at; not a reason to wake
 	keyPackages time.Time // when secrets of a KeyPackage are destroyed
 	unheld      time.Time // when this device names a branch that it cannot get to
+	receipt     time.Time // when it tells an author what it has read
 	ahead       time.Time // when a date that lies ahead is believed
 	transport   time.Time // when it writes a TKEY or TKEY-WRAP
 	lone        time.Time // when the only device of a group, without its keys, makes new ones
@@ -53,7 +54,7 @@ type duties struct {
 
 func (d *duties) next() time.Time {
 	var t time.Time
-	for _, x := range []time.Time{d.more, d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.past, d.worn, d.keyPackages, d.ahead, d.unheld, d.lone} {
+	for _, x := range []time.Time{d.more, d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.past, d.worn, d.keyPackages, d.receipt, d.ahead, d.unheld, d.lone} {
 		t = earliest(t, x)
 	}
 	return t

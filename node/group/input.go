@@ -55,6 +55,14 @@ type SetProfile struct{ Item wire.Signed }
 // Envelope is an envelope from the topic or from a mailbox.
 type Envelope struct{ Bytes []byte }
 
+// From is an Envelope, Entries or Seals, and who gave them: whoever has a message from its
+// author itself is the first to say that it has read it.
+type From struct {
+	Input  Input
+	Device wire.DeviceID // zero: it does not say which
+	Peer   []byte        // nil: the same
+}
+
 // Entries are entries from a sync stream, encoded Signeds.
 type Entries struct{ Entries [][]byte }
 
@@ -100,6 +108,7 @@ func (RevokeDevice) input() {}
 func (Leave) input()        {}
 func (SetProfile) input()   {}
 func (Envelope) input()     {}
+func (From) input()         {}
 func (Entries) input()      {}
 func (Seals) input()        {}
 func (Tree) input()         {}

@@ -2,7 +2,6 @@ package group
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/pandanode/pandanode/node/wire"
@@ -38,8 +37,7 @@ func (m *Machine) mayLeave(u *rosterUser) error {
 }
 
 // handedOver says whether a device of another user can read all that this device
-// wrote: it is sealed on the chosen chain, and one of them holds the records and
-// asks for none of them.
+// wrote: it is sealed on the chosen chain, and one of them has said so.
 func (m *Machine) handedOver() bool {
 	last := map[int32]*item{} // by branch
 	for it := range m.records() {
@@ -58,31 +56,15 @@ func (m *Machine) handedOver() bool {
 		if r == nil || r.device.User == m.cfg.Device.User {
 			continue
 		}
-		has := !p.more
+		has := true
 		for _, it := range last {
-			has = has && m.knows(p, it)
-		}
-		for id := range p.lacks {
-			it := m.record(id)
-			has = has && (it == nil || it.log.Device != m.log.Device)
+			has = has && p.read(m, it)
 		}
 		if has {
 			return true
 		}
 	}
 	return false
-}
-
-// knows says whether a device said that it has an entry. Its mark of a log with
-// evidence says nothing: what it has of that lies in the pasts of its other marks.
-func (m *Machine) knows(p *peerState, it *item) bool {
-	if m.logs.evidence[it.log] == nil {
-		return p.marks[it.log] >= it.seq
-	}
-	return slices.ContainsFunc(p.vector, func(mark wire.Mark) bool {
-		at := m.logs.items.at(mark.Hash)
-		return at != nil && m.logs.inPast(it, at)
-	})
 }
 
 // leaveWhenDone carries out a leave that waited.

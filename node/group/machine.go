@@ -84,11 +84,12 @@ type Machine struct {
 	rejoining    *wire.Signed      // own request to be added again
 	retract      bool              // the others may have one that is out of date
 
-	mail  mail
-	worn  worn
-	packs packs
-	duty  duties
-	peer  map[wire.DeviceID]*peerState
+	mail    mail
+	worn    worn
+	packs   packs
+	telling telling
+	duty    duties
+	peer    map[wire.DeviceID]*peerState
 
 	ready    Ready
 	turn     int            // bytes of ready.Writes, about
@@ -126,6 +127,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		leaves: map[[32]byte]*identity.Leaf{}, rosters: map[string]*roster{}, refusedAt: map[wire.EpochID]time.Time{},
 		transport: map[wire.KeyID][]byte{}, tkeys: map[wire.KeyID]*transportKey{}, keyPkgs: map[[32]byte]*ownKeyPackage{},
 		wantTrees: map[wire.EpochID]bool{},
+		telling:   newTelling(),
 		mail:      newMail(), maxTurn: maxTurn, later: later{shows: map[int]bool{}}, worn: worn{since: map[wire.DeviceID]time.Time{}}, peer: map[wire.DeviceID]*peerState{}, pending: map[string]int{},
 	}
 	if err := m.load(); err != nil {
@@ -266,6 +268,7 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 		return Outcome{Verdict: Ignore}, m.broken
 	}
 	m.now = now
+	in = m.telling.from(in)
 	m.takeLater(now)
 	m.hearAgain(now)
 	var out Outcome
@@ -354,6 +357,7 @@ func (m *Machine) settle(now time.Time) {
 	m.retire(now)
 	m.retireKeyPackages(now)
 	m.retireDaily(now)
+	m.sendReceipts(now)
 	m.publish()
 	m.writePacks()
 	m.flushOwn()
@@ -371,7 +375,7 @@ func (m *Machine) fail(err error) {
 // Ready gives what is to be done, and whether there is anything.
 func (m *Machine) Ready() (Ready, bool) {
 	r := m.ready
-	return r, len(r.Writes)+len(r.Drop)+len(r.Messages)+len(r.Events) > 0
+	return r, r.Heard || len(r.Writes)+len(r.Drop)+len(r.Messages)+len(r.Events) > 0
 }
 
 // Advance says that the last Ready is carried out.

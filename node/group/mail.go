@@ -208,10 +208,11 @@ func (m *Machine) envelope(now time.Time, b []byte) (Outcome, error) {
 	m.openEarly(now)
 	sealsOut, sealsErr := m.takeSeals(now, seals)
 	beaconVerdict, beaconErr := m.takeBeacons(now, u.Beacons)
+	receiptVerdict, receiptErr := m.takeReceipts(now, u.Receipts)
 	out.New += sealsOut.New
 	out.Messages = sealsOut.Messages
-	out.Verdict = max(out.Verdict, sealsOut.Verdict, beaconVerdict)
-	return out, errors.Join(err, sealsErr, beaconErr)
+	out.Verdict = max(out.Verdict, sealsOut.Verdict, beaconVerdict, receiptVerdict)
+	return out, errors.Join(err, sealsErr, beaconErr, receiptErr)
 }
 
 func (m *Machine) entries(now time.Time, raws [][]byte) (Outcome, error) {
@@ -278,6 +279,11 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 			s.since = now
 			m.askedPast = 0
 			m.duty.past = earliest(m.duty.past, now.Add(pastGrace))
+			if s.entry.Kind != wire.KindRecord {
+				// Not the next in a burst: it may build on the other half of an equivocation,
+				// of which both sides have to learn before they act on theirs.
+				m.ask("the past of a change is missing")
+			}
 			m.logs.park(s, gone)
 		}
 		return 0, fmt.Errorf("%v of device %v: %w", s.entry.Kind, s.entry.Device, why)
@@ -295,6 +301,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	m.noteTwin(now, it, s.entry)
 	m.logs.offShelf(s.hash)
 	m.put(itemKey(it), s.raw)
+	m.noteIncarnation(it)
 	m.ready.Came = append(m.ready.Came, it.hash)
 	m.pack(it, s.entry)
 	switch it.kind {
@@ -400,6 +407,7 @@ func (m *Machine) showBranch(now time.Time, i int) {
 				return
 			case owed && it.facts.has(isPlain):
 				it.note(wasTold)
+				m.noteRead(now, i, it)
 				cursor := m.emit(now, Event{Kind: EventMessage, Message: it.hash, User: it.user, Device: it.log.Device})
 				m.put(rowShown+num(cursor), it.hash[:])
 				m.put(rowIndex+hexed(it.hash[:]), wire.U64(cursor))

@@ -45,6 +45,16 @@ func (m *Machine) Topics() []string {
 	return out[:min(len(out), maxTopics)]
 }
 
+// Tagged says whether envelopes with a tag are this group's, as far as its keys are here.
+func (m *Machine) Tagged(tag [8]byte) bool {
+	for _, key := range m.transport {
+		if m.tag(key) == tag {
+			return true
+		}
+	}
+	return false
+}
+
 // Meets lists the secrets under which the members of a private group announce
 // themselves: of the keys that nothing has superseded, so that who was removed does not
 // find them any more. None, if the group is public or this device is out.

@@ -176,7 +176,7 @@ func (m *Machine) delivery(it *item) (d Delivery, held, readers int) {
 			continue
 		}
 		readers++
-		if m.peer[d].holds(it) {
+		if m.peer[d].read(m, it) {
 			held++
 		}
 	}
@@ -288,6 +288,13 @@ func (m *Machine) scanAfter(prefix string, after uint64, limit int, fn func(uint
 		return nil
 	}
 	return err
+}
+
+// VectorFor is Vector for one device: with what this one has read of its logs.
+func (m *Machine) VectorFor(d wire.DeviceID) wire.SyncVector {
+	v := m.Vector()
+	v.Receipts = m.receipts(d)
+	return v
 }
 
 // Vector is what this device says of itself when it exchanges with another.

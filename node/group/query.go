@@ -66,7 +66,7 @@ type Delivery string
 const (
 	DeliveryQueued    Delivery = "queued"    // durable here, not sealed yet
 	DeliveryPublished Delivery = "published" // sealed and given to the network
-	DeliveryHeld      Delivery = "held"      // at least one other device has it
+	DeliveryHeld      Delivery = "held"      // at least one other device has said that it can read it
 )
 
 // Message is one message for people, in the order in which it was shown here.
@@ -80,7 +80,7 @@ type Message struct {
 	Content  wire.Content
 	Own      bool
 	Delivery Delivery // own messages only
-	HeldBy   int      // other devices known to hold and read it
+	HeldBy   int      // other devices that have said that they can read it
 	Readers  int      // other devices that it is for
 }
 

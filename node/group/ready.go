@@ -14,6 +14,7 @@ type Ready struct {
 	Drop     []Vault          // vaults whose keys are destroyed after that transaction
 	Messages []Outbound       // after the writes are durable
 	Events   []Event          // they only notify: the same events are rows in Writes
+	Heard    bool             // nothing is to be done: of other devices more is known, or less
 	NextWake time.Time        // when to Step(Tick) at the latest; zero: not needed
 }
 
@@ -58,6 +59,17 @@ type Publish struct {
 	Entries  []wire.EntryHash // in it
 }
 
+// Tell gives an envelope to one device alone, by its peer, if it is connected. If it is
+// not, the envelope goes on the topic where Gossip says so, else nowhere; if it is and does
+// not take it, the same, or an Untold is stepped.
+type Tell struct {
+	Device   wire.DeviceID
+	Peer     []byte
+	Envelope []byte
+	Topic    string
+	Gossip   bool
+}
+
 // Ask wants a sync with a member soon: entries, seals or a tree are missing.
 type Ask struct{ Why string }
 
@@ -74,6 +86,7 @@ type RequestJoin struct {
 type EndRequest struct{}
 
 func (Publish) outbound()     {}
+func (Tell) outbound()        {}
 func (Ask) outbound()         {}
 func (RequestJoin) outbound() {}
 func (EndRequest) outbound()  {}

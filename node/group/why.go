@@ -89,28 +89,27 @@ func (m *Machine) explainOwn(now time.Time, e *Explanation, it *item) {
 	}
 	e.State = WhySent
 	e.say("it was sealed here under %d epochs and given to the network", len(it.sealed))
-	var held, lacks, gap, silent []string
-	for _, d := range m.roster.deviceIDs() {
-		p := m.peer[d]
-		switch {
-		case d == m.log.Device || !m.mayRead(d, it):
-		case p == nil || len(p.marks) == 0:
-			silent = append(silent, m.nameOf(d))
-		case p.lacks[it.hash]:
-			gap = append(gap, m.nameOf(d))
-		case p.holds(it):
-			held = append(held, m.nameOf(d))
-		default:
-			lacks = append(lacks, m.nameOf(d))
+	held, come, lacks, silent := m.readers(it)
+	var gap, unsaid []wire.DeviceID
+	for _, d := range come {
+		if m.peer[d].lacks[it.hash] {
+			gap = append(gap, d)
+		} else {
+			unsaid = append(unsaid, d)
 		}
 	}
-	tell := func(list []string, what string) {
+	tell := func(list []wire.DeviceID, what string) {
 		if len(list) > 0 {
-			e.say(what, strings.Join(list, ", "))
+			names := make([]string, len(list))
+			for i, d := range list {
+				names[i] = m.nameOf(d)
+			}
+			e.say(what, strings.Join(names, ", "))
 		}
 	}
 	tell(held, "held by %s")
 	tell(gap, "has come to %s, who cannot read it yet")
+	tell(unsaid, "has come to %s, who has not said that it can be read there")
 	tell(lacks, "not known to have come to %s")
 	tell(silent, "nothing was heard since this node started from %s")
 	if len(lacks)+len(silent) > 0 {

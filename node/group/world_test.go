@@ -249,6 +249,8 @@ func (d *device) carryOut() error {
 		case Publish:
 			d.last = o.Envelope
 			d.w.publish(d, o.Envelope)
+		case Tell:
+			d.w.tell(d, o)
 		case Ask:
 			d.w.after(50*time.Millisecond, func() { d.w.syncSomebody(d) })
 		case RequestJoin:
@@ -341,6 +343,23 @@ func (w *world) publish(from *device, env []byte) {
 	}
 }
 
+// tell is what a node does with a Tell.
+func (w *world) tell(from *device, o Tell) {
+	for _, to := range w.devices {
+		if to.dev.ID == o.Device && w.linked(from, to) {
+			w.after(20*time.Millisecond, func() {
+				if w.linked(from, to) {
+					_, _ = to.step(Envelope{Bytes: o.Envelope})
+				}
+			})
+			return
+		}
+	}
+	if o.Gossip {
+		w.publish(from, o.Envelope)
+	}
+}
+
 func (w *world) syncSomebody(d *device) {
 	for _, o := range w.devices {
 		if w.linked(d, o) && o.m.Standing(d.dev.ID) != Removed {
@@ -393,7 +412,7 @@ func (w *world) sync(a, b *device) {
 				}
 			}
 			if !to.down {
-				vector := from.m.Vector()
+				vector := from.m.VectorFor(to.dev.ID)
 				_, _ = to.step(PeerVector{Device: from.dev.ID, Vector: &vector})
 			}
 		}

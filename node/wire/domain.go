@@ -30,6 +30,7 @@ const (
 	DomainTransportKey Domain = "panda/tkey-id/1"
 	DomainBeacon       Domain = "panda/beacon/1"
 	DomainRejoin       Domain = "panda/rejoin/1"
+	DomainReceipt      Domain = "panda/receipt/1"
 	DomainAuthority    Domain = "panda/authority/1"
 	DomainProfile      Domain = "panda/profile/1"
 	DomainHead         Domain = "panda/head/1"

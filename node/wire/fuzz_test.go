@@ -44,6 +44,8 @@ func FuzzJoinSecrets(f *testing.F)   { fuzz(f) }
 func FuzzPublicInfo(f *testing.F)    { fuzz(f) }
 func FuzzAuthorityLink(f *testing.F) { fuzz(f) }
 func FuzzRejoin(f *testing.F)        { fuzz(f) }
+func FuzzReceipt(f *testing.F)       { fuzz(f) }
+func FuzzHanded(f *testing.F)        { fuzz(f) }
 func FuzzProfileItem(f *testing.F)   { fuzz(f) }
 func FuzzHead(f *testing.F)          { fuzz(f) }
 func FuzzSyncHello(f *testing.F)     { fuzz(f) }

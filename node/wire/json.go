@@ -84,6 +84,7 @@ var objects = []object{
 	objectOf[Bundle]("bundle", MaxEnvelope),
 	objectOf[Beacon]("beacon", MaxEnvelope),
 	objectOf[Rejoin]("rejoin", MaxKeyPackage+256),
+	objectOf[Receipt]("receipt", MaxReceipt),
 	objectOf[JoinSecrets]("join-secrets", MaxJoinSecrets),
 	objectOf[PublicInfo]("public-info", MaxPublicInfo),
 	objectOf[AuthorityLink]("authority-link", MaxPublicInfo),
@@ -99,6 +100,7 @@ var objects = []object{
 	objectOf[JoinReply]("join-reply", MaxFrame),
 	objectOf[FindRequest]("find-request", MaxFrame),
 	objectOf[FindReply]("find-reply", MaxFrame),
+	objectOf[Handed]("handed", MaxFrame),
 	objectOf[MailHello]("mail-hello", MaxFrame),
 	objectOf[MailChallenge]("mail-challenge", MaxFrame),
 	objectOf[MailProof]("mail-proof", MaxFrame),
@@ -121,6 +123,7 @@ var holds = map[string]string{
 	"PublicInfo.Genesis": "genesis", "Link.Genesis": "genesis", "JoinReply.Genesis": "genesis",
 	"PublicInfo.Authority": "authority-link", "PublicInfo.Heads": "head",
 	"Bundle.Entries": "signed entry", "Bundle.Beacons": "signed beacon", "Bundle.Seals": "seal",
+	"Bundle.Receipts":     "signed receipt",
 	"SyncMessage.Entries": "signed entry", "SyncMessage.Seals": "seal",
 	"FindReply.PublicInfo": "public-info", "Opened.Body": "content",
 }

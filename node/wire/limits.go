@@ -49,6 +49,9 @@ const (
 	MaxMailPut      = 64      // envelopes in one request to a mailbox
 	MaxMailFetch    = 64      // cursors in one
 	MaxMailHeads    = 4 << 10 // heads in one reply
+	MaxReceipt      = 256     // a receipt's payload
+	MaxReceipts     = 16      // receipts in a version vector
+	MaxHanded       = 2 << 10 // an envelope for one member
 	TransportKeyLen = 32      // a transport key, exactly
 
 	// Parts of a PublicInfo.

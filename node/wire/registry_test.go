@@ -66,6 +66,7 @@ var (
 	sampleInviteLink = &Link{V: 1, Genesis: signed(Marshal(sampleGenesis)), Invite: signed(Marshal(sampleInvite)), Secret: hash[LinkSecret](5), Peers: []LinkPeer{{fill(0x70, 6), [][]byte{fill(0x80, 8)}}}}
 	sampleLog        = LogID{hash[DeviceID](0x40), 1<<63 + 1}
 	sampleMarks      = []Mark{{sampleLog, 3, hash[EntryHash](4)}, {LogID{hash[DeviceID](0x41), 1}, 1, hash[EntryHash](5)}}
+	sampleReceipt    = &Receipt{V: 1, Log: LogID{hash[DeviceID](1), 2}, Count: 300, Read: Mark{LogID{hash[DeviceID](3), 4}, 5, hash[EntryHash](6)}}
 	sampleRejoin     = &Rejoin{V: 1, Device: hash[DeviceID](1), HLC: 2, KeyPackage: []byte("key package"), Known: hash[EpochID](3), MAC: fill(4, 32)}
 	sampleContent    = &Content{"text/plain", []byte("Grüß Gott")}
 	sampleOpened     = &Opened{hash[[32]byte](6), Marshal(sampleContent)}
@@ -105,6 +106,8 @@ func registry() []wireType {
 		op("device-revoke", &Op{Type: OpDeviceRevoke, Device: ptr(hash[DeviceID](1))}),
 		op("reboot", &Op{Type: OpReboot, Reboot: &Reboot{RootEpochID(sampleGroup), 1, hash[EpochID](1), hash[Hash](2), fill(3, 32)}}),
 		decodedAlone("rejoin", MaxKeyPackage+256, DecodeRejoin, sampleRejoin),
+		decodedAlone("receipt", MaxReceipt, DecodeReceipt, sampleReceipt),
+		decodedAlone("bundle-receipt", MaxEnvelope, DecodeBundle, &Bundle{Entries: [][]byte{}, Seals: [][]byte{}, Beacons: [][]byte{}, Receipts: [][]byte{signed(Marshal(sampleReceipt)).Encode()}}),
 		decodedAlone("commit", MaxEntry, DecodeCommit, &Commit{hash[EpochID](1), hash[EpochID](2), []byte("commit"), []byte("welcome"), []EntryHash{hash[EntryHash](3), hash[EntryHash](4)}, []Signed{signed(Marshal(sampleRejoin))}}),
 		decodedAlone("record", MaxEntry, DecodeRecord, &Record{hash[Hash](4)}),
 		decodedAlone("vote", MaxEntry, DecodeVote, &Vote{hash[EpochID](1), []EpochID{hash[EpochID](2), hash[EpochID](3)}, []EpochID{}}),
@@ -129,6 +132,7 @@ func registry() []wireType {
 		inFrames("sync-hello", &SyncHello{V: 1, Topic: hash[Hash](1), Nonce: hash[[32]byte](2)}),
 		inFrames("sync-proof", &SyncProof{*cert, KeyID(fill(1, 8)), hash[[32]byte](2)}),
 		inFrames("sync-vector", &SyncMessage{Vector: &SyncVector{Marks: sampleMarks, Lacks: []MessageID{{1}, {2}}, Rejoin: ptr(signed(Marshal(sampleRejoin)))}}),
+		inFrames("sync-vector-read", &SyncMessage{Vector: &SyncVector{Marks: sampleMarks, Receipts: []Signed{signed(Marshal(sampleReceipt))}}}),
 		inFrames("sync-entries", &SyncMessage{Entries: sampleBundle.Entries}),
 		inFrames("sync-want", &SyncMessage{Want: &SyncWant{[]MessageID{hash[MessageID](1)}, []EpochID{hash[EpochID](2)}}}),
 		inFrames("sync-seals", &SyncMessage{Seals: sampleBundle.Seals}),
@@ -147,6 +151,7 @@ func registry() []wireType {
 		inFrames("find-request", &FindRequest{V: 1, Name: "bergwacht", Limit: 20}),
 		inFrames("find-request-full", &FindRequest{V: 1, Name: "berg*", Limit: 20, Tag: "rescue", MinMembers: 5, MaxMembers: 100, After: 1}),
 		inFrames("find-reply", &FindReply{[]byte("public info")}),
+		inFrames("handed", &Handed{[]byte("envelope")}),
 		inFrames("mail-hello", &MailHello{V: 1, Box: hash[BoxID](1)}),
 		inFrames("twin-hello", &TwinHello{V: 1, Run: hash[[32]byte](1)}),
 		inFrames("twin-proof", &TwinProof{Signature: fill(0xa0, 64)}),

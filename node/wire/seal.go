@@ -83,6 +83,8 @@ type Bundle struct {
 	Entries [][]byte `cbor:"1,keyasint"` // encoded Signed, payload Entry
 	Seals   [][]byte `cbor:"2,keyasint"` // encoded Seal
 	Beacons [][]byte `cbor:"3,keyasint"` // encoded Signed, payload Beacon
+
+	Receipts [][]byte `cbor:"4,keyasint,omitempty"` // encoded Signed, payload Receipt
 }
 
 // DecodeBundle reads the plaintext of an envelope.
@@ -125,6 +127,34 @@ type Rejoin struct {
 	KeyPackage []byte   `cbor:"4,keyasint"`
 	Known      EpochID  `cbor:"5,keyasint"` // newest epoch that the device held and that is on the chosen chain
 	MAC        []byte   `cbor:"6,keyasint"` // under a key exported from Known; empty if none is held
+}
+
+// Receipt says how far a device has read another's log: whatever of it the device may read
+// is in plaintext there, up to the entry of the mark. Of one reader the highest count wins.
+// It is signed by the reader's log key and kept out of the log.
+type Receipt struct {
+	V     uint64 `cbor:"1,keyasint"`
+	Log   LogID  `cbor:"2,keyasint"` // of the reader
+	Count uint64 `cbor:"3,keyasint"` // rises in one incarnation of the reader
+	Read  Mark   `cbor:"4,keyasint"`
+}
+
+func (r *Receipt) version() uint64 { return r.V }
+
+// Encode gives the payload that the log key signs.
+func (r *Receipt) Encode() []byte { return Marshal(r) }
+
+// DecodeReceipt reads a receipt's payload.
+func DecodeReceipt(b []byte) (*Receipt, error) { return decode[Receipt](b, MaxReceipt) }
+
+func (r *Receipt) validate() error {
+	switch {
+	case r.Read.Seq == 0 || r.Read.Hash == EntryHash{}:
+		return fmt.Errorf("%w: receipt for no entry", ErrMalformed)
+	case r.Read.Log.Device == r.Log.Device:
+		return fmt.Errorf("%w: receipt of a device to itself", ErrMalformed)
+	}
+	return nil
 }
 
 func (r *Rejoin) version() uint64 { return r.V }

@@ -15,6 +15,7 @@ const (
 	ProtocolFind = "/panda/find/1"    // anyone asks a provider which groups it knows
 	ProtocolMail = "/panda/mailbox/1" // a member and a mailbox
 	ProtocolTwin = "/panda/twin/1"    // anyone asks a peer that is connected twice whether it runs twice
+	ProtocolHand = "/panda/hand/1"    // a member hands another one a small envelope
 	ProtocolDHT  = "/panda"           // prefix of the DHT's protocol ID
 )
 
@@ -150,6 +151,8 @@ type SyncVector struct {
 	Marks  []Mark      `cbor:"1,keyasint"`
 	Lacks  []MessageID `cbor:"2,keyasint,omitempty"` // ascending
 	Rejoin *Signed     `cbor:"3,keyasint,omitempty"` // Rejoin: it asks to be added again
+
+	Receipts []Signed `cbor:"4,keyasint,omitempty"` // Receipt: what it has read of the logs of the device at the other end
 }
 
 func (v *SyncVector) validate() error {
@@ -158,12 +161,32 @@ func (v *SyncVector) validate() error {
 		return fmt.Errorf("%w: version vector that lacks %d records, at most %d", ErrTooLarge, len(v.Lacks), MaxGaps)
 	case !ascending(v.Lacks, compareHashes):
 		return fmt.Errorf("%w: version vector: what it lacks is not ascending", ErrMalformed)
+	case len(v.Receipts) > MaxReceipts:
+		return fmt.Errorf("%w: version vector with %d receipts, at most %d", ErrTooLarge, len(v.Receipts), MaxReceipts)
 	case v.Rejoin != nil:
 		if err := v.Rejoin.validate(); err != nil {
 			return fmt.Errorf("version vector: rejoin: %w", err)
 		}
 	}
+	for _, r := range v.Receipts {
+		if err := r.validate(); err != nil {
+			return fmt.Errorf("version vector: receipt: %w", err)
+		}
+	}
 	return checkMarks("version vector", v.Marks)
+}
+
+// Handed is an envelope for one member, which would be too much for all: a receipt goes to
+// the author. Whoever takes it ends the stream.
+type Handed struct {
+	Envelope []byte `cbor:"1,keyasint"`
+}
+
+func (h *Handed) validate() error {
+	if len(h.Envelope) == 0 || len(h.Envelope) > MaxHanded {
+		return fmt.Errorf("%w: handed envelope of %d bytes, 1 to %d", ErrTooLarge, len(h.Envelope), MaxHanded)
+	}
+	return nil
 }
 
 // SyncWant asks for seals of messages and for ratchet trees.

@@ -1,0 +1,117 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// A receipt concerns its author alone: on gossip it would cost everybody as much as a
+// message. It goes to the author's peer over a stream of its own, as the envelope that gossip
+// would carry, so that the stream shows no more than gossip does.
+
+// handTimeout is how long an envelope may take to one peer.
+const handTimeout = 10 * time.Second
+
+// tell gives an envelope to one member, without waiting for it.
+func (g *hosted) tell(out group.Tell) {
+	g.life.start(func(ctx context.Context) {
+		p := peer.ID(out.Peer)
+		connected := g.n.isConnected(p)
+		if connected {
+			err := g.n.hand(ctx, p, out.Envelope)
+			if err == nil {
+				return
+			}
+			g.log.Debug("an envelope was not taken", "peer", p, "err", err)
+		}
+		switch {
+		case ctx.Err() != nil:
+		case out.Gossip && !g.n.mute.Load():
+			t, err := g.topic(out.Topic)
+			if err == nil {
+				err = t.publish(ctx, out.Envelope)
+			}
+			if err != nil {
+				g.log.Debug("publishing", "err", err)
+			}
+		case connected:
+			_, _ = g.loop.step(ctx, group.Untold{Device: out.Device}) // fails only if the group ends
+		}
+	})
+}
+
+// hand gives an envelope to a connected peer and waits until it has taken it.
+func (n *Node) hand(ctx context.Context, p peer.ID, envelope []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, handTimeout)
+	defer cancel()
+	s, err := n.openStream(ctx, p, wire.ProtocolHand)
+	if err != nil {
+		return fmt.Errorf("opening a stream: %w", err)
+	}
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+	f := newFrames(n.metrics.stream(s))
+	defer f.abandon()
+	if err := f.write(wire.Handed{Envelope: envelope}); err != nil {
+		return err
+	}
+	if err := s.CloseWrite(); err != nil {
+		return fmt.Errorf("ending a stream: %w", err)
+	}
+	var nothing wire.Handed
+	if err := f.readWithin(handTimeout, &nothing); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: not the end of the stream: %w", errProtocol, err)
+	}
+	f.close()
+	return nil
+}
+
+// serveHand takes an envelope from a member, as it does from gossip. Whoever is none, or
+// hands an envelope of a group that is not here, sees the same end of the stream.
+func (n *Node) serveHand(ctx context.Context, s network.Stream, at *place) error {
+	f := newFrames(n.metrics.stream(s))
+	defer f.abandon()
+	var handed wire.Handed
+	if err := f.read(&handed); err != nil {
+		return err
+	}
+	if g := n.byTag(ctx, handed.Envelope); g != nil {
+		from := s.Conn().RemotePeer()
+		out, err := g.loop.step(ctx, group.From{Input: group.Envelope{Bytes: handed.Envelope}, Peer: []byte(from)})
+		if undecided(err) {
+			return err
+		}
+		g.refused(sourceGossip, from.String(), err)
+		if verdictOf(out, err) == group.Accept {
+			at.prove()
+		}
+	}
+	f.close()
+	return nil
+}
+
+// byTag gives the group that an envelope is of, or nil.
+func (n *Node) byTag(ctx context.Context, envelope []byte) *hosted {
+	h, err := wire.ParseEnvelopeHeader(envelope)
+	if err != nil {
+		return nil
+	}
+	for _, g := range n.hosteds() {
+		is := g.id.TopicTag() == h.Tag
+		if !is && g.genesis.Private {
+			_ = g.loop.look(ctx, func(m *group.Machine) error { is = m.Tagged(h.Tag); return nil }) // not: the group ends
+		}
+		if is {
+			return g
+		}
+	}
+	return nil
+}
