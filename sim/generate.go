@@ -129,8 +129,10 @@ func (g *generator) write() {
 		fmt.Fprintf(&g.b, "group g%d founder=n%d policy=%v%s\n", i+1, i%g.spec.Nodes+1, wire.PolicyOpen, retention)
 	}
 	if g.spec.Faults > FaultsNone {
-		fmt.Fprintf(&g.b, "link latency=%s jitter=%s loss=%.2f duplicate=%.2f reorder=%.2f\n", span(time.Duration(5+g.r.IntN(100))*time.Millisecond),
-			span(time.Duration(1+g.r.IntN(200))*time.Millisecond), float64(g.r.IntN(10))/100, float64(g.r.IntN(5))/100, float64(g.r.IntN(10))/100)
+		// Of a stream of its own: a draw more would make every world another one.
+		overtake := rand.New(stream(g.spec.Seed, "overtake")).IntN(10) //nolint:gosec // a simulation
+		fmt.Fprintf(&g.b, "link latency=%s jitter=%s loss=%.2f duplicate=%.2f reorder=%.2f overtake=0.%d\n", span(time.Duration(5+g.r.IntN(100))*time.Millisecond),
+			span(time.Duration(1+g.r.IntN(200))*time.Millisecond), float64(g.r.IntN(10))/100, float64(g.r.IntN(5))/100, float64(g.r.IntN(10))/100, overtake)
 	}
 	fmt.Fprintf(&g.b, "run %s\n", span(g.spec.Duration))
 

@@ -23,6 +23,7 @@ type history struct {
 	crashes       int
 	removals      int
 	lostEnvelopes int
+	overtaken     int // envelopes that the next one passed inside a node
 	shownTotal    int
 	reads         []read
 }

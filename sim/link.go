@@ -147,5 +147,34 @@ func (n *network) deliver(from, to *seat, envelope []byte) {
 	if to.n.hostile && len(to.tape) < 4096 {
 		to.tape = append(to.tape, envelope)
 	}
+	if l := n.link(from.n.index, to.n.index); l.Overtake > 0 {
+		n.overtake(from, to, envelope, l.Overtake)
+		return
+	}
 	_, _ = to.step(group.Envelope{Bytes: envelope})
+}
+
+// overtaken is how long an envelope waits inside its receiver to be passed by the next one.
+const overtaken = 50 * time.Millisecond
+
+// overtake has an envelope wait inside its receiver until the next one of the same sender
+// has passed it, with some probability, as validators that run beside each other do.
+func (n *network) overtake(from, to *seat, envelope []byte, p float64) {
+	first := to.passing[from]
+	delete(to.passing, from)
+	if first == nil && n.w.chance.Float64() < p {
+		to.passing[from] = &envelope
+		n.w.after(overtaken, func() {
+			if to.passing[from] == &envelope {
+				delete(to.passing, from)
+				_, _ = to.step(group.Envelope{Bytes: envelope})
+			}
+		})
+		return
+	}
+	_, _ = to.step(group.Envelope{Bytes: envelope})
+	if first != nil {
+		n.w.hist.overtaken++
+		_, _ = to.step(group.Envelope{Bytes: *first})
+	}
 }

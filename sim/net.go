@@ -34,7 +34,7 @@ func RunNet(ctx context.Context, sc *Scenario, opt RealOptions) (r *RealReport, 
 	if err != nil {
 		return nil, err
 	}
-	if len(sc.Links) > 0 || sc.Link.Duplicate > 0 || sc.Link.Reorder > 0 {
+	if len(sc.Links) > 0 || sc.Link.Duplicate > 0 || sc.Link.Reorder > 0 || sc.Link.Overtake > 0 {
 		return nil, fmt.Errorf("%w: the net backend has one latency and one loss for all links, and no other faults of links", ErrScenario)
 	}
 	h, err := newRealWorld(sc, opt, "net", netPoll)

@@ -53,6 +53,7 @@ type GroupDecl struct {
 type Link struct {
 	Latency, Jitter          time.Duration // one way; jitter is added, uniform from 0
 	Loss, Duplicate, Reorder float64       // probabilities; a reordered message comes up to 2 s late
+	Overtake                 float64       // probability that the next envelope of a sender passes one inside its receiver
 }
 
 // LinkDecl is the link between two nodes.
@@ -171,7 +172,7 @@ func (l Link) String() string {
 	for _, p := range []struct {
 		name string
 		p    float64
-	}{{"loss", l.Loss}, {"duplicate", l.Duplicate}, {"reorder", l.Reorder}} {
+	}{{"loss", l.Loss}, {"duplicate", l.Duplicate}, {"reorder", l.Reorder}, {"overtake", l.Overtake}} {
 		if p.p != 0 {
 			s += fmt.Sprintf(" %s=%s", p.name, strconv.FormatFloat(p.p, 'g', -1, 64))
 		}
@@ -410,7 +411,7 @@ func (p *parser) link(args []string) error {
 	}
 	return options(args, map[string]func(string) error{
 		"latency": into(&l.Latency), "jitter": into(&l.Jitter),
-		"loss": probability(&l.Loss), "duplicate": probability(&l.Duplicate), "reorder": probability(&l.Reorder),
+		"loss": probability(&l.Loss), "duplicate": probability(&l.Duplicate), "reorder": probability(&l.Reorder), "overtake": probability(&l.Overtake),
 	})
 }
 

@@ -50,6 +50,8 @@ type seat struct {
 	dropped  int               // Welcomes to lose
 	chokes   []*seat           // who cannot process the next commit of this device
 
+	passing map[*seat]*[]byte // an envelope of each sender that the next one may pass
+
 	puppet *puppet // of a hostile device
 	tape   [][]byte
 
@@ -69,7 +71,7 @@ type peaks struct{ epochs, parked, bytes, turn int }
 type traffic struct{ gossip, sync, join int }
 
 func newSeat(n *cnode, g *cgroup) *seat {
-	s := &seat{n: n, g: g, disk: newDisk(), synced: map[*seat][2]int{}, wanted: map[wire.DeviceID]map[wire.MessageID]bool{}, given: map[[32]byte]time.Time{}}
+	s := &seat{n: n, g: g, disk: newDisk(), synced: map[*seat][2]int{}, passing: map[*seat]*[]byte{}, wanted: map[wire.DeviceID]map[wire.MessageID]bool{}, given: map[[32]byte]time.Time{}}
 	s.spy = newSpy(s)
 	return s
 }
