@@ -57,7 +57,14 @@ func (m *Machine) askForKeys(now time.Time) {
 		m.duty.lone = time.Time{}
 		return
 	case !m.roster.has(m.log.Device): // it was taken out meanwhile
-		m.setRequest(nil)
+		if r := m.request; r != nil && r.Invite != nil { // what it was let in by before is over, not this
+			again := *r
+			again.Rejoin = nil
+			m.setRequest(&again)
+			m.requestJoin()
+		} else {
+			m.setRequest(nil)
+		}
 		m.setRenewal(nil)
 		m.own.Out = true
 		m.saveOwn()

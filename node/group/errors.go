@@ -56,6 +56,9 @@ var (
 	ErrInviteOnly = errors.New("one comes into this group by an invite only")
 	// ErrWasRemoved: the open door, and what was given out before, does not lead back in.
 	ErrWasRemoved = errors.New("this user or device was removed; an invite given out after that lets it in again")
+	// ErrInviteUnheard: the member that was asked does not know yet that an invite was
+	// given out, and so not whether that was after a removal.
+	ErrInviteUnheard = errors.New("this member has not heard of the invite yet")
 	// ErrDenied: an owner or admin turned a request down.
 	ErrDenied = errors.New("an admin denied the request")
 	// ErrFull: too much of it is waiting already.
@@ -67,6 +70,9 @@ var (
 // Final says of a refused JoinAsked that other members will refuse it too, as far as
 // they know what this one knows.
 func Final(err error) bool {
+	if errors.Is(err, ErrInviteUnheard) {
+		return false
+	}
 	for _, final := range []error{ErrInviteExpired, ErrInviteRevoked, ErrInviteUsed, ErrInviteReplayed, ErrInviteOnly, ErrWasRemoved, ErrDenied, ErrForged} {
 		if errors.Is(err, final) {
 			return true

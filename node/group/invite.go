@@ -118,7 +118,11 @@ func (r *roster) judgeInvite(in *invited, d *identity.Device, at crdt.HLC) error
 		if out == nil || out.op.Type == wire.OpLeave {
 			continue
 		}
-		if s == nil || s.issued == nil || !r.inPast(out, s.issued) {
+		if s == nil || s.issued == nil {
+			// It may have been given out afterwards: others may know.
+			return fmt.Errorf("%w: %w: %w", ErrNotPermitted, ErrWasRemoved, ErrInviteUnheard)
+		}
+		if !r.inPast(out, s.issued) {
 			return fmt.Errorf("%w: %w", ErrNotPermitted, ErrWasRemoved)
 		}
 	}

@@ -80,6 +80,7 @@ type Machine struct {
 	wantTrees    map[wire.EpochID]bool
 	request      *wire.JoinRequest
 	renewal      *wire.JoinRequest // asked with in turn with request; see renewRequest
+	intents      []intent          // the newest first; see intent.go
 	badWelcome   []byte            // the KeyPackage of the last one that came, if that does not hold; not durable
 	rejoining    *wire.Signed      // own request to be added again
 	retract      bool              // the others may have one that is out of date
@@ -246,6 +247,7 @@ func (m *Machine) loadKeys() error {
 			m.renewal, err = wire.DecodeJoinRequest(v)
 			return err
 		}(),
+		m.loadIntents(),
 	)
 }
 
@@ -333,6 +335,7 @@ func (m *Machine) settle(now time.Time) {
 		m.resolveRoster(now)
 		m.refreshOwed(now)
 		m.leaveWhenDone(now)
+		m.settleIntents(now)
 		if m.broken != nil || !m.follow(now) && !m.heal(now) {
 			break
 		}

@@ -130,7 +130,8 @@ func (m *Machine) setProfile(now time.Time, item wire.Signed) (wire.EntryHash, e
 // join asks to be let in with a fresh KeyPackage; a repetition asks with the same, for
 // as long as that can be used. A member that waits to leave stays.
 func (m *Machine) join(now time.Time, in Join) error {
-	if m.own.Joined && m.roster.has(m.log.Device) {
+	member := m.own.Joined && m.roster.has(m.log.Device)
+	if member && in.Invite == nil {
 		if !m.own.Leaving {
 			return fmt.Errorf("joining: %w: already in the group", ErrState)
 		}
@@ -150,6 +151,9 @@ func (m *Machine) join(now time.Time, in Join) error {
 			return fmt.Errorf("joining: %w: the key is not the invite's", ErrForged)
 		}
 	}
+	if member {
+		return m.intend(now, in)
+	}
 	if m.JoinLapsed(now) {
 		m.request = nil // an invite that went with it is claimed anew, or not at all
 		m.setRenewal(nil)
@@ -162,16 +166,21 @@ func (m *Machine) join(now time.Time, in Join) error {
 		m.setRequest(&wire.JoinRequest{V: wire.Version, Group: m.group, Cert: m.cfg.Device.Raw, KeyPackage: kp.Public})
 	}
 	if in.Invite != nil {
-		claim := wire.Claim{
-			V: wire.Version, Invite: wire.InviteIDOf(m.group, in.Invite.Payload), Device: m.log.Device, KeyPackage: sha256.Sum256(m.request.KeyPackage),
-		}
-		signed := in.Key.Sign(wire.DomainJoin, m.group, claim.Encode())
-		r := *m.request // messages hold the one before
-		r.Invite, r.Claim = in.Invite, &signed
+		r := m.claimed(*m.request, in) // messages hold the one before
 		m.setRequest(&r)
 	}
 	m.requestJoin()
 	return nil
+}
+
+// claimed is a request with the claim to an invite.
+func (m *Machine) claimed(r wire.JoinRequest, in Join) wire.JoinRequest {
+	claim := wire.Claim{
+		V: wire.Version, Invite: wire.InviteIDOf(m.group, in.Invite.Payload), Device: m.log.Device, KeyPackage: sha256.Sum256(r.KeyPackage),
+	}
+	signed := in.Key.Sign(wire.DomainJoin, m.group, claim.Encode())
+	r.Invite, r.Claim = in.Invite, &signed
+	return r
 }
 
 // requestJoin has what this device asks with carried to members.

@@ -54,6 +54,7 @@ type Status struct {
 	Gaps          int // records owed to this device whose plaintext is missing
 	Outbox        int // own records not sealed on the chosen chain
 	Parked        int
+	Intents       int  // invites that are kept, since it does not know yet whether it needs them
 	Leaving       bool // it goes once what it wrote is with somebody else
 	Left          bool // StateOut: by this user's own word
 	Profile       []wire.ProfileItem

@@ -32,6 +32,7 @@ const (
 	rowRejoin    = "rejoinkey/" // EpochID → rejoinRow
 	rowRejoining = "rejoining"  // own request to be added again, encoded Signed
 	rowJoin      = "join"       // JoinRequest of this device while it is asking
+	rowIntents   = "intents"    // intentsRow: invites that are kept until it shows whether they are needed
 	rowRenewal   = "renewal"    // a second one, with another KeyPackage, after a member said that the first one's Welcome is gone
 )
 

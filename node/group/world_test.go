@@ -467,7 +467,7 @@ func (w *world) tryJoin(d *device, r wire.JoinRequest, wait time.Duration) {
 		if _, err := d.step(JoinAnswered{KeyPackage: r.KeyPackage, Epoch: s.Epoch, Welcome: s.Welcome, Tree: s.Tree}); errors.Is(err, ErrInvalidWelcome) {
 			d.errs = append(d.errs, err)
 			again()
-		} else if err != nil {
+		} else if err != nil && !d.down {
 			w.t.Fatalf("%s: welcomed: %v", d.name, err)
 		}
 		return

@@ -1,0 +1,157 @@
+package group
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// A member who is given an invite may be out of the group already without knowing it:
+// it was removed a moment ago, or while it was off. So a Join with an invite is an
+// intent, which is kept until it shows whether it is needed:
+//
+//   - this device learns that it is out: it asks with the invite;
+//   - this device is in by its logs, and they hold the operation that gave the invite
+//     out: whatever the invite was given out after lies in their past too, so it is in by
+//     all that who gave it out knew. The invite is not spent. An invite lets back in
+//     after no removal that is not in the past of its operation, so nothing is lost.
+//
+// The claim is signed when the intent is made, so that the invite's secret is not kept.
+
+// maxIntents is how many invites are kept; of more, the oldest goes.
+const maxIntents = 4
+
+// intent is a request to be let in by an invite that is not made yet.
+type intent struct {
+	id      wire.InviteID
+	request wire.JoinRequest
+}
+
+// intentsRow holds encoded JoinRequests.
+type intentsRow struct {
+	Requests [][]byte `cbor:"1,keyasint"`
+}
+
+func (m *Machine) loadIntents() error {
+	v, err := m.get(rowIntents)
+	if v == nil || err != nil {
+		return err
+	}
+	var row intentsRow
+	if err := wire.Unmarshal(v, &row); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	for _, b := range row.Requests {
+		r, err := wire.DecodeJoinRequest(b)
+		if err != nil || r.Invite == nil {
+			return fmt.Errorf("%w: the invite of a join: %w", ErrCorrupt, err)
+		}
+		m.intents = append(m.intents, intent{wire.InviteIDOf(m.group, r.Invite.Payload), *r})
+	}
+	return nil
+}
+
+func (m *Machine) setIntents(now time.Time, intents []intent) {
+	for _, old := range m.intents {
+		kept := func(i intent) bool { return bytes.Equal(i.request.KeyPackage, old.request.KeyPackage) }
+		asks := m.request != nil && bytes.Equal(m.request.KeyPackage, old.request.KeyPackage)
+		if !asks && !slices.ContainsFunc(intents, kept) {
+			m.spend(now, old.request.KeyPackage)
+		}
+	}
+	m.intents = intents
+	if len(intents) == 0 {
+		m.del(rowIntents)
+		return
+	}
+	var row intentsRow
+	for _, i := range intents {
+		row.Requests = append(row.Requests, wire.Marshal(&i.request))
+	}
+	m.put(rowIntents, wire.Marshal(&row))
+}
+
+// intend keeps an invite for the case that this member is out and does not know it.
+// A leave that waits is called off.
+func (m *Machine) intend(now time.Time, in Join) error {
+	if m.own.Leaving {
+		m.own.Leaving = false
+		m.saveOwn()
+	}
+	id := wire.InviteIDOf(m.group, in.Invite.Payload)
+	m.ask("an invite came: does it need it?")
+	if m.issued(id) || slices.ContainsFunc(m.intents, func(i intent) bool { return i.id == id }) {
+		return nil
+	}
+	kp, err := m.newKeyPackage(now)
+	if err != nil {
+		return err
+	}
+	r := m.claimed(wire.JoinRequest{V: wire.Version, Group: m.group, Cert: m.cfg.Device.Raw, KeyPackage: kp.Public}, in)
+	all := append([]intent{{id, r}}, m.intents...)
+	m.setIntents(now, all[:min(len(all), maxIntents)])
+	return nil
+}
+
+// issued says whether the operation that gave an invite out is here, with its past.
+func (m *Machine) issued(id wire.InviteID) bool {
+	return slices.ContainsFunc(m.logs.ops, func(op *item) bool {
+		return op.op.Type == wire.OpInvite && op.invited != nil && op.invited.id == id
+	})
+}
+
+// settleIntents drops the invites that are not needed, or asks with the newest.
+func (m *Machine) settleIntents(now time.Time) {
+	switch {
+	case len(m.intents) == 0 || m.roster == nil:
+	case m.own.Joined && m.roster.has(m.log.Device):
+		left := slices.DeleteFunc(slices.Clone(m.intents), func(i intent) bool { return m.issued(i.id) })
+		if len(left) < len(m.intents) {
+			m.setIntents(now, left)
+		}
+	case m.own.Out && (m.request == nil || m.request.Invite == nil):
+		m.askWithIntent(now)
+	}
+}
+
+// askWithIntent asks with the newest invite that is kept and says whether there is one.
+func (m *Machine) askWithIntent(now time.Time) bool {
+	for len(m.intents) > 0 {
+		next := m.intents[0].request
+		usable := m.cfg.Engine.CheckLifetime(next.KeyPackage, now) == nil
+		if usable {
+			m.setRequest(&next)
+			m.setRenewal(nil)
+		}
+		m.setIntents(now, m.intents[1:])
+		if usable {
+			m.requestJoin()
+			return true
+		}
+	}
+	return false
+}
+
+// EndJoin ends asking to be let in with a KeyPackage; nil: with any, and with every
+// invite that is kept. After a final no to one invite the next one is tried.
+type EndJoin struct{ KeyPackage []byte }
+
+func (EndJoin) input() {}
+
+func (in EndJoin) act(m *Machine, now time.Time, _ *Outcome) error {
+	if in.KeyPackage == nil {
+		m.setIntents(now, nil)
+	} else if m.request == nil || !bytes.Equal(m.request.KeyPackage, in.KeyPackage) {
+		return fmt.Errorf("ending a join: %w: this device does not ask with that KeyPackage", ErrState)
+	}
+	if r := m.request; r != nil {
+		m.setRequest(nil)
+		m.setRenewal(nil)
+		m.spend(now, r.KeyPackage)
+	}
+	m.askWithIntent(now)
+	return nil
+}
