@@ -111,12 +111,12 @@ func crowd(b *testing.B, engine group.Engine, members int) (group.Epoch, []byte)
 		credential := identity.NewCredential(d, log, wire.GroupID{1}, suite, public, [32]byte{1})
 		if i == 0 {
 			founder = signer
-			if e, err = engine.Create(rand.Reader, make([]byte, 32), signer, credential); err != nil {
+			if e, err = engine.Create(rand.Reader, now, make([]byte, 32), signer, credential); err != nil {
 				b.Fatal(err)
 			}
 			continue
 		}
-		kp, err := engine.NewKeyPackage(rand.Reader, signer, credential)
+		kp, err := engine.NewKeyPackage(rand.Reader, now, signer, credential)
 		if err != nil {
 			b.Fatal(err)
 		}

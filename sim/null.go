@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
@@ -30,6 +31,7 @@ type nullKeyPackage struct {
 	Credential []byte `cbor:"1,keyasint"`
 	Signer     []byte `cbor:"2,keyasint"`
 	Init       []byte `cbor:"3,keyasint"` // hash of the secret
+	NotAfter   uint64 `cbor:"4,keyasint"` // seconds since 1970
 }
 
 type nullLeaf struct {
@@ -110,11 +112,11 @@ var selfRemoved = sync.OnceValue(func() error {
 	if err != nil {
 		return err
 	}
-	root, err := engine.Create(rand, make([]byte, 32), aSecret, []byte("a"))
+	root, err := engine.Create(rand, now, make([]byte, 32), aSecret, []byte("a"))
 	if err != nil {
 		return err
 	}
-	kp, err := engine.NewKeyPackage(rand, bSecret, []byte("b"))
+	kp, err := engine.NewKeyPackage(rand, now, bSecret, []byte("b"))
 	if err != nil {
 		return err
 	}
@@ -144,10 +146,11 @@ func (nullEngine) NewSigner(rand io.Reader) (secret, public []byte, err error) {
 }
 
 // NewKeyPackage is the Engine's.
-func (nullEngine) NewKeyPackage(rand io.Reader, signer, credential []byte) (group.KeyPackage, error) {
+func (nullEngine) NewKeyPackage(rand io.Reader, now time.Time, signer, credential []byte) (group.KeyPackage, error) {
 	secret, err := nullDraw(rand)
 	kp := nullKeyPackage{
 		Credential: credential, Signer: nullHash("signer", signer), Init: nullHash("init", secret),
+		NotAfter: uint64(now.Add(84 * 24 * time.Hour).Unix()), //nolint:gosec // after 1970
 	}
 	return group.KeyPackage{Public: wire.Marshal(&kp), Secret: secret}, err
 }
@@ -159,8 +162,20 @@ func (nullEngine) InspectKeyPackage(b []byte) (group.KeyPackageInfo, error) {
 	return group.KeyPackageInfo{Credential: kp.Credential, SignatureKey: kp.Signer}, err
 }
 
+// CheckLifetime is the Engine's.
+func (nullEngine) CheckLifetime(b []byte, now time.Time) error {
+	var kp nullKeyPackage
+	if err := wire.Unmarshal(b, &kp); err != nil {
+		return err
+	}
+	if uint64(now.Unix()) > kp.NotAfter { //nolint:gosec // after 1970
+		return fmt.Errorf("%w: KeyPackage out of date", errNull)
+	}
+	return nil
+}
+
 // Create is the Engine's.
-func (nullEngine) Create(rand io.Reader, mlsGroup, signer, credential []byte) (group.Epoch, error) {
+func (nullEngine) Create(rand io.Reader, _ time.Time, mlsGroup, signer, credential []byte) (group.Epoch, error) {
 	secret, err := nullDraw(rand)
 	return newNullEpoch(nullState{
 		Group: mlsGroup, Hash: nullHash("root", mlsGroup, secret), Secret: secret,

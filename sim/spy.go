@@ -71,8 +71,8 @@ func (p *spy) NewSigner(rand io.Reader) (secret, public []byte, err error) {
 }
 
 // Create is the Engine's.
-func (p *spy) Create(rand io.Reader, mlsGroup, signer, credential []byte) (group.Epoch, error) {
-	e, err := p.Engine.Create(rand, mlsGroup, signer, credential)
+func (p *spy) Create(rand io.Reader, now time.Time, mlsGroup, signer, credential []byte) (group.Epoch, error) {
+	e, err := p.Engine.Create(rand, now, mlsGroup, signer, credential)
 	if err != nil {
 		return nil, err
 	}

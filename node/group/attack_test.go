@@ -372,7 +372,7 @@ func TestRevokedDeviceCannotComeBack(t *testing.T) {
 	w.run(time.Minute)
 	c.online = false
 	later := func(e *wire.Entry) { e.HLC = uint64(a.m.clock.Last()) + 1<<20 }
-	back := c.forge(wire.KindOp, &wire.Op{Type: wire.OpDeviceAdd, Cert: &c.dev.Raw, KeyPackage: c.keyPackage(w.group)}, before, later)
+	back := c.forge(wire.KindOp, &wire.Op{Type: wire.OpDeviceAdd, Cert: &c.dev.Raw, KeyPackage: c.keyPackage(w.group, w.now)}, before, later)
 	out := c.forge(wire.KindOp, &wire.Op{Type: wire.OpRemove, User: &b.dev.User}, before, later)
 	for _, x := range []*device{a, b} {
 		_, _ = x.step(Entries{Entries: [][]byte{back}})

@@ -320,7 +320,7 @@ func (m *Machine) lapsed(by *item) bool {
 // transaction, before anything is published.
 func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 	change := Change{
-		Now: now, Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.joinSecrets(n.generation), Check: m.checkCredential,
+		Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.joinSecrets(n.generation), Check: m.checkCredential,
 	}
 	change.Adds = d.adds
 	// The key for transport keys is renewed with the others.

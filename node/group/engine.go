@@ -10,10 +10,12 @@ import (
 type Engine interface {
 	Suite() uint16
 	NewSigner(rand io.Reader) (secret, public []byte, err error)
-	NewKeyPackage(rand io.Reader, signer, credential []byte) (KeyPackage, error)
+	NewKeyPackage(rand io.Reader, now time.Time, signer, credential []byte) (KeyPackage, error)
 	// InspectKeyPackage checks form and signatures; not the credential.
 	InspectKeyPackage(keyPackage []byte) (KeyPackageInfo, error)
-	Create(rand io.Reader, mlsGroup, signer, credential []byte) (Epoch, error)
+	// CheckLifetime says whether a KeyPackage may be added now.
+	CheckLifetime(keyPackage []byte, now time.Time) error
+	Create(rand io.Reader, now time.Time, mlsGroup, signer, credential []byte) (Epoch, error)
 	// Join gives the epoch that a Welcome leads to and the data of the GroupInfo
 	// extension with the join secrets.
 	Join(welcome, tree []byte, kp KeyPackage, check CheckCredential) (Epoch, []byte, error)

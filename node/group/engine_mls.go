@@ -18,12 +18,12 @@ import (
 // errSelfRemoved is what Process gives for a commit that removes this device.
 var errSelfRemoved = errors.New("this device is removed")
 
-// keyPackageLifetime is how long a joiner may be away between asking and being welcomed:
-// so long it keeps the secrets. It is measured from the operation that brings the
-// KeyPackage (Machine.lapsed), by dates that the group believes. The lifetime in the leaf
-// itself (RFC 9420, Section 7.2) has no end: it would be by the clock of somebody who has
-// nobody to compare it with, and checked by the committer's clock.
-const keyPackageLifetime = 84 * 24 * time.Hour
+// keyPackageLifetime is how long a joiner may be away between asking and being
+// welcomed; backdated is for clocks that go wrong.
+const (
+	keyPackageLifetime = 84 * 24 * time.Hour
+	backdated          = 24 * time.Hour
+)
 
 // MLS is the real Engine: package mls with one ciphersuite.
 func MLS(suite uint16) Engine { return mlsEngine{suite: mls.CipherSuite(suite)} }
@@ -41,7 +41,7 @@ func (e mlsEngine) NewSigner(rand io.Reader) (secret, public []byte, err error) 
 	return k.MarshalSecret(), k.PublicKey(), nil
 }
 
-func (e mlsEngine) NewKeyPackage(rand io.Reader, signer, credential []byte) (KeyPackage, error) {
+func (e mlsEngine) NewKeyPackage(rand io.Reader, now time.Time, signer, credential []byte) (KeyPackage, error) {
 	k, err := mls.ParseSignatureKey(e.suite, signer)
 	if err != nil {
 		return KeyPackage{}, err
@@ -49,6 +49,7 @@ func (e mlsEngine) NewKeyPackage(rand io.Reader, signer, credential []byte) (Key
 	defer k.Wipe()
 	kp, secrets, err := mls.NewKeyPackage(rand, mls.KeyPackageConfig{
 		Suite: e.suite, Credential: mls.BasicCredential(credential), Signer: k,
+		NotBefore: now.Add(-backdated), NotAfter: now.Add(keyPackageLifetime),
 	})
 	if err != nil {
 		return KeyPackage{}, err
@@ -68,7 +69,15 @@ func (e mlsEngine) InspectKeyPackage(b []byte) (KeyPackageInfo, error) {
 	return KeyPackageInfo{Credential: kp.Leaf.Credential.Identity, SignatureKey: kp.Leaf.SignatureKey}, nil
 }
 
-func (e mlsEngine) Create(rand io.Reader, mlsGroup, signer, credential []byte) (Epoch, error) {
+func (e mlsEngine) CheckLifetime(b []byte, now time.Time) error {
+	kp, err := mls.ParseKeyPackage(b)
+	if err != nil {
+		return err
+	}
+	return kp.Validate(now, mls.AcceptAnyCredential) // the credential was checked by the caller
+}
+
+func (e mlsEngine) Create(rand io.Reader, now time.Time, mlsGroup, signer, credential []byte) (Epoch, error) {
 	k, err := mls.ParseSignatureKey(e.suite, signer)
 	if err != nil {
 		return nil, err
@@ -76,6 +85,7 @@ func (e mlsEngine) Create(rand io.Reader, mlsGroup, signer, credential []byte) (
 	defer k.Wipe()
 	epoch, ratchets, err := mls.Create(rand, mls.GroupConfig{
 		Suite: e.suite, GroupID: mlsGroup, Credential: mls.BasicCredential(credential), Signer: k,
+		NotBefore: now.Add(-backdated), NotAfter: now.Add(keyPackageLifetime),
 		Validator: mls.AcceptAnyCredential, // one's own
 	})
 	if err != nil {

@@ -23,7 +23,7 @@ func TestFalseWelcomeSpendsNoKeyPackage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := MLS(1).Create(w.rand, []byte("mine"), secret, identity.NewCredential(x.dev, x.log, w.group, 1, public, [32]byte{7}))
+	e, err := MLS(1).Create(w.rand, w.now, []byte("mine"), secret, identity.NewCredential(x.dev, x.log, w.group, 1, public, [32]byte{7}))
 	if err != nil {
 		t.Fatal(err)
 	}

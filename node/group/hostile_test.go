@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
-	"github.com/pandanode/pandanode/mls"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -211,13 +210,11 @@ func TestRemovedDeviceRests(t *testing.T) {
 // back with another one, and the syncs come to rest.
 func TestUnusableRejoinDoesNotStrand(t *testing.T) {
 	w, a, b, c := three(t, 540)
-	kp, _, err := mls.NewKeyPackage(w.rand, mls.KeyPackageConfig{ // its lifetime is over
-		Suite: 1, Credential: mls.BasicCredential(c.m.credential()), Signer: must(mls.ParseSignatureKey(1, c.m.own.Signer)), NotAfter: w.now.Add(-time.Hour),
-	})
+	kp, err := MLS(1).NewKeyPackage(w.rand, w.now.Add(-365*24*time.Hour), c.m.own.Signer, c.m.credential())
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := wire.Rejoin{V: wire.Version, Device: c.dev.ID, HLC: 5, KeyPackage: kp.Bytes()}
+	r := wire.Rejoin{V: wire.Version, Device: c.dev.ID, HLC: 5, KeyPackage: kp.Public}
 	s := c.log.Sign(wire.DomainRejoin, w.group, r.Encode())
 	public := c.m.transportPublic()
 	beacon := wire.Beacon{
@@ -321,13 +318,13 @@ func flipped(b []byte, at int) []byte {
 }
 
 // keyPackage makes one for a leaf of a device in a group.
-func (d *device) keyPackage(group wire.GroupID) []byte {
+func (d *device) keyPackage(group wire.GroupID, at time.Time) []byte {
 	d.w.t.Helper()
 	secret, public, err := MLS(1).NewSigner(d.w.rand)
 	if err != nil {
 		d.w.t.Fatal(err)
 	}
-	kp, err := MLS(1).NewKeyPackage(d.w.rand, secret, identity.NewCredential(d.dev, d.log, group, 1, public, [32]byte{9}))
+	kp, err := MLS(1).NewKeyPackage(d.w.rand, at, secret, identity.NewCredential(d.dev, d.log, group, 1, public, [32]byte{9}))
 	if err != nil {
 		d.w.t.Fatal(err)
 	}
@@ -408,7 +405,7 @@ func TestEntriesRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := MLS(1).Create(w.rand, []byte("another MLS group"), c.m.own.Signer, c.m.credential())
+	foreign, err := MLS(1).Create(w.rand, w.now, []byte("another MLS group"), c.m.own.Signer, c.m.credential())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -460,9 +457,9 @@ func TestEntriesRefused(t *testing.T) {
 		{"profile signed by another", with(wire.KindOp, &wire.Op{Type: wire.OpProfile, Profile: &bens}), ErrForged, Reject},
 
 		{"KeyPackage of garbage", add([]byte{1, 2, 3}), ErrInvalidKeyPackage, Ignore},
-		{"KeyPackage with a flipped bit", add(flipped(stranger.keyPackage(w.group), -1)), ErrInvalidKeyPackage, Ignore},
-		{"KeyPackage of another device", add(c.keyPackage(w.group)), ErrInvalidKeyPackage, Ignore},
-		{"KeyPackage for another group", add(stranger.keyPackage(other)), ErrInvalidKeyPackage, Ignore},
+		{"KeyPackage with a flipped bit", add(flipped(stranger.keyPackage(w.group, w.now), -1)), ErrInvalidKeyPackage, Ignore},
+		{"KeyPackage of another device", add(c.keyPackage(w.group, w.now)), ErrInvalidKeyPackage, Ignore},
+		{"KeyPackage for another group", add(stranger.keyPackage(other, w.now)), ErrInvalidKeyPackage, Ignore},
 
 		{"commit of garbage", commit(n.id, child, []byte{1, 2, 3}), ErrInvalidCommit, Ignore},
 		{"commit that names another child", commit(n.id, unknown, made.Commit), ErrForged, Reject},
@@ -575,8 +572,8 @@ func TestJoiningRefused(t *testing.T) {
 		{"request for another group", JoinAsked{other}, ErrForeign, Reject},
 		{"request with a forged certificate", JoinAsked{forged}, identity.ErrForged, Ignore},
 		{"request with a flipped KeyPackage", with(flipped(good.KeyPackage, -1)), ErrInvalidKeyPackage, Ignore},
-		{"request with another device's KeyPackage", with(c.keyPackage(w.group)), ErrInvalidKeyPackage, Ignore},
-		{"request with a KeyPackage for another group", with(d.keyPackage(other.Group)), ErrInvalidKeyPackage, Ignore},
+		{"request with another device's KeyPackage", with(c.keyPackage(w.group, w.now)), ErrInvalidKeyPackage, Ignore},
+		{"request with a KeyPackage for another group", with(d.keyPackage(other.Group, w.now)), ErrInvalidKeyPackage, Ignore},
 	} {
 		r.check(t, a)
 	}

@@ -22,7 +22,7 @@ type ownKeyPackage struct {
 // newKeyPackage draws a KeyPackage and keeps its secrets for as long as it may be
 // added to the group.
 func (m *Machine) newKeyPackage(now time.Time) (KeyPackage, error) {
-	kp, err := m.cfg.Engine.NewKeyPackage(m.cfg.Rand, m.own.Signer, m.credential())
+	kp, err := m.cfg.Engine.NewKeyPackage(m.cfg.Rand, now, m.own.Signer, m.credential())
 	if err != nil {
 		return KeyPackage{}, fmt.Errorf("making a KeyPackage: %w", err)
 	}

@@ -226,11 +226,7 @@ func (m *Machine) asksWith(keyPackage []byte) *wire.JoinRequest {
 // JoinLapsed says whether this device asks to be let in with a KeyPackage whose time
 // is over, so that nobody can add it: another Join makes a new one.
 func (m *Machine) JoinLapsed(now time.Time) bool {
-	if m.request == nil {
-		return false
-	}
-	kp := m.keyPkgs[sha256.Sum256(m.request.KeyPackage)]
-	return kp == nil || !now.Before(time.UnixMilli(int64(kp.Until))) //nolint:gosec // written by this machine
+	return m.request != nil && m.cfg.Engine.CheckLifetime(m.request.KeyPackage, now) != nil
 }
 
 // joinAsked answers somebody who asks as the group's policy wants: by an operation

@@ -73,12 +73,12 @@ func TestBadInputIsRefused(t *testing.T) {
 		return out
 	}
 	entry := func(raw []byte) Input { return Entries{Entries: [][]byte{raw}} }
-	kpOf := func(x *device, group wire.GroupID) []byte {
+	kpOf := func(x *device, group wire.GroupID, at time.Time) []byte {
 		secret, public, err := MLS(1).NewSigner(w.rand)
 		if err != nil {
 			t.Fatal(err)
 		}
-		kp, err := MLS(1).NewKeyPackage(w.rand, secret, identity.NewCredential(x.dev, x.log, group, 1, public, [32]byte{9}))
+		kp, err := MLS(1).NewKeyPackage(w.rand, at, secret, identity.NewCredential(x.dev, x.log, group, 1, public, [32]byte{9}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,8 +128,8 @@ func TestBadInputIsRefused(t *testing.T) {
 		})), ErrForged, Reject},
 		{"OP: body of rubbish", entry(forgeEntry(t, c, wire.KindOp, &wire.Vote{}, nil)), wire.ErrMalformed, Reject},
 		{"OP: KeyPackage of rubbish", entry(forgeEntry(t, c, wire.KindOp, add([]byte("no KeyPackage")), nil)), ErrInvalidKeyPackage, Ignore},
-		{"OP: KeyPackage of another device", entry(forgeEntry(t, c, wire.KindOp, add(kpOf(c, w.group)), nil)), ErrInvalidKeyPackage, Ignore},
-		{"OP: KeyPackage for another group", entry(forgeEntry(t, c, wire.KindOp, add(kpOf(d, wire.GroupID{1})), nil)), ErrInvalidKeyPackage, Ignore},
+		{"OP: KeyPackage of another device", entry(forgeEntry(t, c, wire.KindOp, add(kpOf(c, w.group, w.now)), nil)), ErrInvalidKeyPackage, Ignore},
+		{"OP: KeyPackage for another group", entry(forgeEntry(t, c, wire.KindOp, add(kpOf(d, wire.GroupID{1}, w.now)), nil)), ErrInvalidKeyPackage, Ignore},
 		{"VOTE: body of rubbish", entry(forgeEntry(t, c, wire.KindVote, &wire.Op{Type: wire.OpLeave}, nil)), wire.ErrMalformed, Reject},
 
 		{"COMMIT: rubbish", entry(forgeEntry(t, c, wire.KindCommit, &wire.Commit{Parent: position, Commit: []byte("no commit")}, nil)), ErrInvalidCommit, Ignore},
@@ -142,8 +142,8 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"Welcome: nobody asked", JoinAnswered{Epoch: position, Welcome: []byte("welcome")}, ErrState, Ignore},
 
 		{"request: KeyPackage of rubbish", join([]byte("no KeyPackage")), ErrInvalidKeyPackage, Ignore},
-		{"request: KeyPackage of another device", join(kpOf(c, w.group)), ErrInvalidKeyPackage, Ignore},
-		{"request: KeyPackage for another group", join(kpOf(d, wire.GroupID{1})), ErrInvalidKeyPackage, Ignore},
+		{"request: KeyPackage of another device", join(kpOf(c, w.group, w.now)), ErrInvalidKeyPackage, Ignore},
+		{"request: KeyPackage for another group", join(kpOf(d, wire.GroupID{1}, w.now)), ErrInvalidKeyPackage, Ignore},
 		{"request: for another group", JoinAsked{Request: wire.JoinRequest{Group: wire.GroupID{1}, Cert: d.dev.Raw}}, ErrForeign, Reject},
 
 		{"removing a stranger", RemoveUser{User: d.dev.User}, ErrUnknown, Ignore},

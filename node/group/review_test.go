@@ -132,7 +132,7 @@ func puppet(t *testing.T, w *world, name string, signer, public []byte, now time
 	p := w.device(name)
 	w.devices = w.devices[:len(w.devices)-1]
 	cred := identity.NewCredential(p.dev, p.log, w.group, 1, public, [32]byte{9})
-	kp, err := MLS(1).NewKeyPackage(w.rand, signer, cred)
+	kp, err := MLS(1).NewKeyPackage(w.rand, now, signer, cred)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestFalseWelcomeDoesNotStrandAJoiner(t *testing.T) {
 	w.devices = w.devices[:len(w.devices)-1]
 	secret, public, _ := MLS(1).NewSigner(w.rand)
 	cred := identity.NewCredential(x.dev, x.log, w.group, 1, public, [32]byte{7})
-	e, err := MLS(1).Create(w.rand, []byte("mine"), secret, cred)
+	e, err := MLS(1).Create(w.rand, w.now, []byte("mine"), secret, cred)
 	if err != nil {
 		t.Fatal(err)
 	}
