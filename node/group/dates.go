@@ -14,7 +14,9 @@ import (
 // by it. Times are measured by dates, and a date beyond this device's clock is not believed.
 
 // horizon is the last date that this device believes.
-func (m *Machine) horizon() crdt.HLC { return crdt.HLCFromTime(m.now.Add(maxAhead)) }
+func (m *Machine) horizon() crdt.HLC {
+	return crdt.HLCFromTime(m.now.Add(maxAhead+time.Millisecond)) - 1 // with all of its millisecond
+}
 
 // stamp is the date of an entry that builds on what lies up to base in the order. It rises
 // above all that is known, but for what this device does not believe.

@@ -132,14 +132,14 @@ type treeDifference struct {
 }
 
 // compareTree tells what separates the tree at the position from the roster.
-func (m *Machine) compareTree(e Epoch) difference {
+func (m *Machine) compareTree(now time.Time, e Epoch) difference {
 	if m.diff == nil || m.diff.position != m.own.Position || m.diff.roster != m.roster {
-		m.diff = &treeDifference{position: m.own.Position, roster: m.roster, difference: m.findDifference(e)}
+		m.diff = &treeDifference{position: m.own.Position, roster: m.roster, difference: m.findDifference(now, e)}
 	}
 	return m.diff.difference
 }
 
-func (m *Machine) findDifference(e Epoch) difference {
+func (m *Machine) findDifference(now time.Time, e Epoch) difference {
 	var d difference
 	in := map[wire.DeviceID]bool{}
 	cite := func(op *item) {
@@ -150,7 +150,7 @@ func (m *Machine) findDifference(e Epoch) difference {
 	}
 	again, waits := map[wire.DeviceID]*rejoin{}, map[wire.DeviceID]bool{}
 	for _, r := range m.wantedAgain() {
-		if !m.usable(r.KeyPackage, nil) {
+		if !m.usable(now, r.KeyPackage, nil) {
 			continue
 		}
 		waits[r.Device] = true
@@ -181,7 +181,7 @@ func (m *Machine) findDifference(e Epoch) difference {
 	}
 	for _, id := range m.roster.deviceIDs() {
 		r := m.roster.devices[id]
-		if in[id] || waits[id] || r.keyPackage == nil || m.used(r.keyPackage) || !m.usable(r.keyPackage, r.by) || !d.fits(len(r.keyPackage)) {
+		if in[id] || waits[id] || r.keyPackage == nil || m.used(r.keyPackage) || !m.usable(now, r.keyPackage, r.by) || !d.fits(len(r.keyPackage)) {
 			continue
 		}
 		d.adds = append(d.adds, r.keyPackage)
@@ -218,7 +218,7 @@ func (m *Machine) heal(now time.Time) bool {
 		return false
 	}
 	m.planUpdate(n)
-	d := m.compareTree(e)
+	d := m.compareTree(now, e)
 	sibling := slices.ContainsFunc(n.children, func(c *node) bool { return m.refused[c.id] && c.contains(m.choose()) })
 	worn := m.wornOut(now)
 	alone := due(now, m.duty.update) || sibling || worn || m.mustRenew(n)
@@ -243,7 +243,7 @@ func (m *Machine) heal(now time.Time) bool {
 	}
 	err := m.commit(now, n, e, d)
 	if errors.Is(err, errLeftOut) {
-		err = m.commit(now, n, e, m.compareTree(e))
+		err = m.commit(now, n, e, m.compareTree(now, e))
 	}
 	if err != nil {
 		m.duty.heal = now.Add(time.Minute) // others may do better; try again then
@@ -305,13 +305,13 @@ func (m *Machine) used(keyPackage []byte) bool {
 
 // usable says whether a KeyPackage that an operation brought may be added now. by: nil of
 // one whose device asks with it by itself.
-func (m *Machine) usable(keyPackage []byte, by *item) bool {
-	return !m.unusable[sha256.Sum256(keyPackage)] && !m.lapsed(by)
+func (m *Machine) usable(now time.Time, keyPackage []byte, by *item) bool {
+	return !m.unusable[sha256.Sum256(keyPackage)] && !m.lapsed(by) && m.cfg.Engine.CheckLifetime(keyPackage, now) == nil
 }
 
 // lapsed says whether the KeyPackage that an operation brought is past its time: its device
-// has destroyed the secrets. It is measured from the operation, since the lifetime in it is
-// by the clock of somebody who is no member yet and has nobody to compare it with.
+// has destroyed the secrets. It is measured from the operation: the lifetime in it is by the
+// clock of somebody who is no member yet and has nobody to compare with.
 func (m *Machine) lapsed(by *item) bool {
 	return by != nil && m.now.Sub(m.when(by)) > keyPackageLifetime
 }
@@ -320,7 +320,7 @@ func (m *Machine) lapsed(by *item) bool {
 // transaction, before anything is published.
 func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 	change := Change{
-		Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.joinSecrets(n.generation), Check: m.checkCredential,
+		Now: now, Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.joinSecrets(n.generation), Check: m.checkCredential,
 	}
 	change.Adds = d.adds
 	// The key for transport keys is renewed with the others.

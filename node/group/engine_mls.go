@@ -18,11 +18,12 @@ import (
 // errSelfRemoved is what Process gives for a commit that removes this device.
 var errSelfRemoved = errors.New("this device is removed")
 
-// keyPackageLifetime is how long a joiner may be away between asking and being
-// welcomed; backdated is for clocks that go wrong.
 const (
+	// keyPackageLifetime is how long a joiner may be away between asking and being welcomed.
 	keyPackageLifetime = 84 * 24 * time.Hour
-	backdated          = 24 * time.Hour
+	// clocksApart is how far a joiner's clock may be off that of the member who adds it: the
+	// lifetime in a KeyPackage says no more.
+	clocksApart = 100 * 365 * 24 * time.Hour
 )
 
 // MLS is the real Engine: package mls with one ciphersuite.
@@ -49,7 +50,7 @@ func (e mlsEngine) NewKeyPackage(rand io.Reader, now time.Time, signer, credenti
 	defer k.Wipe()
 	kp, secrets, err := mls.NewKeyPackage(rand, mls.KeyPackageConfig{
 		Suite: e.suite, Credential: mls.BasicCredential(credential), Signer: k,
-		NotBefore: now.Add(-backdated), NotAfter: now.Add(keyPackageLifetime),
+		NotBefore: now.Add(-clocksApart), NotAfter: now.Add(clocksApart),
 	})
 	if err != nil {
 		return KeyPackage{}, err
@@ -85,7 +86,7 @@ func (e mlsEngine) Create(rand io.Reader, now time.Time, mlsGroup, signer, crede
 	defer k.Wipe()
 	epoch, ratchets, err := mls.Create(rand, mls.GroupConfig{
 		Suite: e.suite, GroupID: mlsGroup, Credential: mls.BasicCredential(credential), Signer: k,
-		NotBefore: now.Add(-backdated), NotAfter: now.Add(keyPackageLifetime),
+		NotBefore: now.Add(-clocksApart), NotAfter: now.Add(clocksApart),
 		Validator: mls.AcceptAnyCredential, // one's own
 	})
 	if err != nil {

@@ -51,7 +51,7 @@ func (m *Machine) sealForGaps(now time.Time) {
 	}
 	m.duty.fill = time.Time{}
 	n, e := m.position()
-	if n == nil || m.compareTree(e).gate || m.mustRenew(n) {
+	if n == nil || m.compareTree(now, e).gate || m.mustRenew(n) {
 		return
 	}
 	if m.target(now) != n {

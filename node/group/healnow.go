@@ -37,7 +37,7 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 		}
 		return nil
 	}
-	if d := m.compareTree(e); d.empty() {
+	if d := m.compareTree(now, e); d.empty() {
 		did("no commit: the tree of keys equals the roster")
 	} else {
 		m.duty.heal = now

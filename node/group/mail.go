@@ -138,7 +138,7 @@ func (m *Machine) sealOutbox(now time.Time) {
 		return
 	}
 	n, e := m.position()
-	if n == nil || m.compareTree(e).gate || m.mustRenew(n) {
+	if n == nil || m.compareTree(now, e).gate || m.mustRenew(n) {
 		return
 	}
 	sealed := 0

@@ -226,7 +226,11 @@ func (m *Machine) asksWith(keyPackage []byte) *wire.JoinRequest {
 // JoinLapsed says whether this device asks to be let in with a KeyPackage whose time
 // is over, so that nobody can add it: another Join makes a new one.
 func (m *Machine) JoinLapsed(now time.Time) bool {
-	return m.request != nil && m.cfg.Engine.CheckLifetime(m.request.KeyPackage, now) != nil
+	if m.request == nil {
+		return false
+	}
+	kp := m.keyPkgs[sha256.Sum256(m.request.KeyPackage)]
+	return kp == nil || !now.Before(time.UnixMilli(int64(kp.Until))) //nolint:gosec // written by this machine
 }
 
 // joinAsked answers somebody who asks as the group's policy wants: by an operation
@@ -250,7 +254,7 @@ func (m *Machine) joinAsked(now time.Time, r wire.JoinRequest) error {
 	if m.roster.has(d.ID) {
 		return m.askedAgain(r) // JoinStatus tells how far it is
 	}
-	if err := d.CheckExpiry(now); err != nil {
+	if err := errors.Join(d.CheckExpiry(now), m.cfg.Engine.CheckLifetime(r.KeyPackage, now)); err != nil {
 		return fmt.Errorf("request to join: %w: %w", ErrInvalidKeyPackage, err)
 	}
 	if d.User == u.id {

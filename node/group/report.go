@@ -84,7 +84,7 @@ func (m *Machine) Report(now time.Time) Report {
 		}
 	}
 	if n, e := m.position(); n != nil {
-		d := m.compareTree(e)
+		d := m.compareTree(now, e)
 		r.Gate, r.Adds, r.Removes = d.gate, len(d.adds), len(d.removes)
 		if !d.empty() {
 			r.HealAt = m.duty.heal

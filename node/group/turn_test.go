@@ -70,7 +70,7 @@ func firstOf(d *device) wire.MessageID {
 
 // Two sides of a cut write much; one of them seals all of its own again.
 func TestMuchSealedAgain(t *testing.T) {
-	w := newWorld(t, 52)
+	w := newWorld(t, 904)
 	a, b, c, d := w.device("a"), w.device("b"), w.device("c"), w.device("d")
 	w.found(a, wire.PolicyOpen)
 	w.join(b)
@@ -102,7 +102,7 @@ func TestMuchSealedAgain(t *testing.T) {
 // Who comes over from a branch that lost to one of hundreds of epochs does so in turns
 // that fit.
 func TestLongWayOver(t *testing.T) {
-	w := newWorld(t, 53)
+	w := newWorld(t, 914)
 	a, b, c := w.device("a"), w.device("b"), w.device("c")
 	w.found(a, wire.PolicyOpen)
 	w.join(b)

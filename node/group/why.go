@@ -133,7 +133,7 @@ func (m *Machine) explainSealing(now time.Time, e *Explanation) {
 		e.say("this device is not in the roster")
 	case n == nil || epoch == nil:
 		e.say("the keys of the epoch this device stands in are gone")
-	case m.compareTree(epoch).gate:
+	case m.compareTree(now, epoch).gate:
 		e.say("the gate is closed: somebody who was removed is in the tree of keys, so that nobody seals")
 		e.then("the next commit opens it%s", m.healDue(now))
 	default:
