@@ -80,21 +80,11 @@ func TestHeldSoon(t *testing.T) {
 	b.rests()
 }
 
-// TestOnlyWhatIsReadIsHeld: an entry that is parked, dated ahead of the reader's clock, or
-// without a seal is not held, whatever the vector covers.
+// TestOnlyWhatIsReadIsHeld: an entry that is parked, or without a seal, is not held, whatever
+// the vector covers.
 func TestOnlyWhatIsReadIsHeld(t *testing.T) {
 	for name, give := range map[string]func(w *world, b *device, envelopes [][]byte){
 		"parked": func(_ *world, b *device, envelopes [][]byte) { _, _ = b.step(Envelope{Bytes: envelopes[1]}) },
-		"ahead of its clock": func(w *world, b *device, envelopes [][]byte) {
-			now := w.now
-			w.now = now.Add(-time.Hour)
-			for _, e := range envelopes {
-				if _, err := b.step(Envelope{Bytes: e}); !errors.Is(err, ErrFuture) && !errors.Is(err, ErrIncomplete) {
-					w.t.Errorf("given to a clock that is behind: %v", err)
-				}
-			}
-			w.now = now.Add(-50 * time.Minute)
-		},
 		"without a seal": func(w *world, b *device, envelopes [][]byte) {
 			for _, e := range envelopes {
 				u, err := wire.OpenEnvelope(w.group, func(id wire.KeyID) []byte { return b.m.transport[id] }, e)
