@@ -36,10 +36,10 @@ func TestClean(t *testing.T) {
 		"a\u200b\u200b\u200b": "a\u200b\ufffd\ufffd", "x\u200d\u200c\u200d\u200c": "x\u200d\u200c\ufffd\ufffd",
 		"😀\ufe01\ufe02\ufe03": "😀\ufe01\ufe02\ufffd", "\ufeffx": "\ufffdx", "a\ufff9b\u206ac": "a\ufffdb\ufffdc", "\U000e0001": "\ufffd",
 		// Tags are of a flag, or of nothing.
-		"hi\U000e0068\U000e0069":          "hi\ufffd\ufffd",
-		"🏴\U000e0067\U000e0062":           "🏴\ufffd\ufffd",
-		"🏴\U000e0067\U000e0020\U000e007f": "🏴\ufffd\ufffd\ufffd", // a blank in it
-		flag + "\U000e0068":               flag + "\ufffd",
+		"hi\U000e0068\U000e0069":                             "hi\ufffd\ufffd",
+		"🏴\U000e0067\U000e0062":                              "🏴\ufffd\ufffd",
+		"🏴\U000e0067\U000e0020\U000e007f":                    "🏴\ufffd\ufffd\ufffd", // a blank in it
+		flag + "\U000e0068":                                  flag + "\ufffd",
 		"🏴" + strings.Repeat("\U000e0061", 7) + "\U000e007f": "🏴" + strings.Repeat("\ufffd", 8),
 	} {
 		if got := clean(in); got != want {

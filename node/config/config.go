@@ -138,7 +138,7 @@ func (c Config) Validate() error {
 	}
 	for _, a := range c.Listen {
 		if _, err := ma.NewMultiaddr(a); err != nil {
-			bad("listen", "%w", err)
+			bad("listen", "%q is no address such as /ip4/0.0.0.0/udp/4001/quic-v1: %w", a, err)
 		}
 	}
 	for _, peers := range []struct {
@@ -148,7 +148,7 @@ func (c Config) Validate() error {
 		for _, a := range peers.addrs {
 			m, err := ma.NewMultiaddr(a)
 			if err != nil {
-				bad(peers.key, "%w", err)
+				bad(peers.key, "%q is no address such as /ip4/192.0.2.7/udp/4001/quic-v1/p2p/12D3KooW...: %w", a, err)
 			} else if _, err := m.ValueForProtocol(ma.P_P2P); err != nil {
 				bad(peers.key, "%q does not end in /p2p/<peer ID>: `pandanode status` on that node shows its addresses", a)
 			}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -29,8 +30,19 @@ func TestErrorsNameTheLineAndTheKey(t *testing.T) {
 		{file: "[log]\nlevell = \"info\"\n", want: `config.toml:2: there is no key "log.levell"; did you mean "log.level"?`},
 		{file: "[logs]\nlevel = \"info\"\n", want: `there is no key "logs`},
 		{file: "xyzzyx = 1\n", want: `there is no key "xyzzyx"`},
-		{file: "mdns = \"yes\"\n", want: "config.toml:1:"},
-		{file: "mdns = \n", want: "config.toml:1:"},
+		{file: "mdns = \"yes\"\n", want: `config.toml:1: mdns is to be true or false, not text in quotes ("yes")`},
+		{file: "\n[log]\nlevel = 3\n", want: "config.toml:3: log.level is to be text in quotes, not the number 3"},
+		{file: "listen = \"/ip4/127.0.0.1/tcp/0\"\n", want: `config.toml:1: listen is to be a list of texts in quotes, such as ["one", "two"], not text`},
+		{file: "listen = [\n\"/ip4/127.0.0.1/tcp/0\",\n4001]\n", want: "config.toml:3: listen is to be a list"},
+		{file: "[limits]\nconnections = 8.5\n", want: "config.toml:2: limits.connections is to be a whole number, not the number 8.5"},
+		{file: "[limits]\nconnections = true\n", want: "is to be a whole number, not true"},
+		{file: "log = \"debug\"\n", want: "config.toml:1: log is a section, [log], and no key of its own"},
+		{file: "[mdns]\non = true\n", want: "mdns is to be true or false, not a section"},
+		{file: "data_dir = 2020-01-01\n", want: "data_dir is to be text in quotes, not a date"},
+		{file: "mdns = \n", want: "config.toml:1:8: this is no TOML: "},
+		{file: "mdns = yes\n", want: "config.toml:1:8: this is no TOML: "},
+		{file: "mdns = true\nmdns = false\n", want: "config.toml:2:"},
+		{file: "[limits]\nconnections = 99999999999999999999\n", want: "config.toml:2:"},
 		{file: "[log]\nlevel = \"loud\"\n", want: `log.level: "loud" is none of debug, info, warn, error`},
 		{file: "listen = []\n", want: "listen: at least one"},
 		{file: "listen = [\"here\"]\n", want: "listen: "},
@@ -60,8 +72,43 @@ func TestErrorsNameTheLineAndTheKey(t *testing.T) {
 			flags["mdns"] = c.flag
 		}
 		_, err := Load(write(t, c.file), []string{c.env}, flags)
+		if err != nil && goWords.MatchString(err.Error()) {
+			t.Errorf("%q: words of Go in %q", c.file, err)
+		}
 		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q %q %q:\ngot  %v\nwant %s", c.file, c.env, c.flag, err, c.want)
+		}
+	}
+}
+
+// goWords are words that a person who has written a configuration has never seen.
+var goWords = regexp.MustCompile(`struct|config\.Config|int64|\[\]string|\bbool\b|decode|strconv|[^.]toml:`)
+
+// What unlocks the store is one thing: the highest source that has one says which.
+func TestOneKeyOfTheStore(t *testing.T) {
+	for _, c := range []struct {
+		file      string
+		env       []string
+		flags     map[string]string
+		pass, key string
+	}{
+		{"key_file = \"/k\"\n", nil, nil, "", "/k"},
+		{"key_file = \"/k\"\n", []string{"PANDANODE_PASSPHRASE_FILE=/p"}, nil, "/p", ""},
+		{"key_file = \"/k\"\n", nil, map[string]string{"passphrase-file": "/p"}, "/p", ""},
+		{"passphrase_file = \"/p\"\n", []string{"PANDANODE_KEY_FILE=/k"}, nil, "", "/k"},
+		{"passphrase_file = \"/p\"\n", []string{"PANDANODE_KEY_FILE=/k"}, map[string]string{"passphrase-file": "/q"}, "/q", ""},
+		{"passphrase_file = \"/p\"\n", []string{"PANDANODE_KEY_FILE=/k"}, map[string]string{"passphrase-file": "/p"}, "/p", ""},
+		{"", []string{"PANDANODE_PASSPHRASE_FILE=/p"}, map[string]string{"key-file": "/k"}, "", "/k"},
+		{"key_file = \"/k\"\n", nil, map[string]string{"key-file": ""}, "", ""}, // to be asked
+	} {
+		got, err := Load(write(t, c.file), c.env, c.flags)
+		if err != nil || got.PassphraseFile != c.pass || got.KeyFile != c.key {
+			t.Errorf("%q %q %q: passphrase file %q, key file %q, %v", c.file, c.env, c.flags, got.PassphraseFile, got.KeyFile, err)
+		}
+	}
+	for _, flags := range []map[string]string{{"key-file": "/k", "passphrase-file": "/p"}, {"key-file": "/k", "passphrase-file": "/k"}} {
+		if _, err := Load(write(t, "key_file = \"/k\"\n"), nil, flags); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%q: %v", flags, err)
 		}
 	}
 }

@@ -41,6 +41,41 @@ func (k Key) IsBool() bool {
 	return ok
 }
 
+// fits says whether a value of TOML is of the key's kind.
+func (k Key) fits(v any) bool {
+	var ok bool
+	switch k.at(new(Config)).(type) {
+	case *string:
+		_, ok = v.(string)
+	case *bool:
+		_, ok = v.(bool)
+	case *int:
+		_, ok = v.(int64)
+	case *[]string:
+		var items []any
+		items, ok = v.([]any)
+		for _, it := range items {
+			if _, text := it.(string); !text {
+				return false
+			}
+		}
+	}
+	return ok
+}
+
+// expects says what the key holds, for people.
+func (k Key) expects() string {
+	switch k.at(new(Config)).(type) {
+	case *bool:
+		return "true or false"
+	case *int:
+		return "a whole number"
+	case *[]string:
+		return `a list of texts in quotes, such as ["one", "two"]`
+	}
+	return "text in quotes"
+}
+
 const envPrefix = "PANDANODE_"
 
 // envHome is --home as a variable: it names no key but where the file lies.

@@ -28,6 +28,15 @@ func Load(p Paths, environ []string, flags map[string]string) (Config, error) {
 	if err := c.loadEnv(environ); err != nil {
 		return Config{}, err
 	}
+	env := func(name string) (text string) {
+		for _, v := range environ {
+			if n, t, _ := strings.Cut(v, "="); n == name {
+				text = t // the last counts, as in loadEnv
+			}
+		}
+		return text
+	}
+	c.unlockOnce(env(envPrefix+"PASSPHRASE_FILE"), env(envPrefix+"KEY_FILE"))
 	for _, k := range keys {
 		if text, ok := flags[k.Flag()]; ok {
 			if err := k.setHere(&c, text); err != nil {
@@ -35,10 +44,22 @@ func Load(p Paths, environ []string, flags map[string]string) (Config, error) {
 			}
 		}
 	}
+	c.unlockOnce(flags["passphrase-file"], flags["key-file"])
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return c, nil
+}
+
+// unlockOnce lets a passphrase file that a source gives take the place of a key file of a
+// lower one, and the other way round. A source that gives both is wrong.
+func (c *Config) unlockOnce(passphraseFile, keyFile string) {
+	switch {
+	case passphraseFile != "" && keyFile == "":
+		c.KeyFile = ""
+	case keyFile != "" && passphraseFile == "":
+		c.PassphraseFile = ""
+	}
 }
 
 func (c *Config) loadFile(path string) error {
@@ -61,7 +82,11 @@ func (c *Config) loadFile(path string) error {
 	}
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, column := e.Position()
-		return fmt.Errorf("%w: %s:%d:%d: %s", ErrInvalid, path, line, column, strings.TrimPrefix(e.Error(), "toml: "))
+		why := strings.TrimPrefix(e.Error(), "toml: ")
+		if wrong := mistyped(text); wrong != "" {
+			return fmt.Errorf("%w: %s:%d: %s", ErrInvalid, path, line, wrong)
+		}
+		return fmt.Errorf("%w: %s:%d:%d: this is no TOML: %s", ErrInvalid, path, line, column, why)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrInvalid, path, err)
@@ -73,6 +98,49 @@ func (c *Config) loadFile(path string) error {
 		}
 	}
 	return nil
+}
+
+// mistyped says which key of a file holds something of another kind than it should, and
+// what it should hold. Empty: none does, or the file is no TOML.
+func mistyped(text []byte) string {
+	var all map[string]any
+	if toml.Unmarshal(text, &all) != nil {
+		return ""
+	}
+	for _, k := range keys {
+		at, name := all, k.Path
+		if section, rest, ok := strings.Cut(k.Path, "."); ok {
+			v, ok := all[section]
+			if !ok {
+				continue
+			}
+			if at, ok = v.(map[string]any); !ok {
+				return fmt.Sprintf("%s is a section, [%s], and no key of its own: there is %s, for one", section, section, k.Path)
+			}
+			name = rest
+		}
+		if v, ok := at[name]; ok && !k.fits(v) {
+			return fmt.Sprintf("%s is to be %s, not %s", k.Path, k.expects(), found(v))
+		}
+	}
+	return ""
+}
+
+// found names a value of TOML for people.
+func found(v any) string {
+	switch v := v.(type) {
+	case string:
+		return fmt.Sprintf("text in quotes (%q)", v)
+	case int64, float64:
+		return fmt.Sprintf("the number %v", v)
+	case bool:
+		return fmt.Sprint(v)
+	case []any:
+		return "a list of something else"
+	case map[string]any:
+		return "a section"
+	}
+	return "a date or time"
 }
 
 func (c *Config) loadEnv(environ []string) error {

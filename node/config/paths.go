@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 )
 
 // Paths is where things lie; absolute paths.
@@ -48,11 +47,12 @@ func xdg(name, fallback string, getenv func(string) string) (string, error) {
 	if dir := getenv(name); filepath.IsAbs(dir) {
 		return dir, nil
 	}
-	user := getenv("HOME")
-	if !filepath.IsAbs(user) {
-		return "", fmt.Errorf("%w: neither --home nor HOME nor %s says where the node lives", ErrInvalid, name)
+	for _, of := range homeVariables {
+		if user := getenv(of); filepath.IsAbs(user) {
+			return filepath.Join(user, fallback), nil
+		}
 	}
-	return filepath.Join(user, fallback), nil
+	return "", fmt.Errorf("%w: neither --home nor %s nor %s says where the node lives", ErrInvalid, homeVariables[0], name)
 }
 
 // maxSocket is the longest path of a unix socket on Linux, in bytes.
@@ -105,16 +105,6 @@ func chooseSocket(data string, getenv func(string) string) (string, error) {
 		return "", fmt.Errorf("%w: the temporary directory %q is too long for a socket: set TMPDIR or XDG_RUNTIME_DIR", ErrInvalid, filepath.Dir(dir))
 	}
 	return path, nil
-}
-
-// private says whether a directory is this user's alone.
-func private(dir string) bool {
-	st, err := os.Lstat(dir)
-	if err != nil || !st.IsDir() || st.Mode().Perm()&0o077 != 0 {
-		return false
-	}
-	sys, ok := st.Sys().(*syscall.Stat_t)
-	return ok && int(sys.Uid) == os.Getuid()
 }
 
 // FindSocket gives the recorded path of the socket of the node on this data
