@@ -45,6 +45,15 @@ check: ## formatting, go vet, linters, forbidden imports, go.mod
 	@cd mls/interop && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --allow-serial-runners ./...
 	@echo "check: all clean"
 
+PLATFORMS ?= windows darwin freebsd
+.PHONY: cross
+cross: ## build for the systems that nothing runs on here: windows, darwin, freebsd (6 min cold)
+	@for os in $(PLATFORMS); do \
+	  CGO_ENABLED=0 GOOS=$$os GOARCH=amd64 $(GO) build ./... || { echo "cross: $$os does not build"; exit 1; }; \
+	done
+	@for os in $(PLATFORMS); do CGO_ENABLED=0 GOOS=$$os GOARCH=amd64 $(GO) vet ./cmd/... ./internal/... ./node/config || exit 1; done
+	@echo "cross: $(PLATFORMS) build"
+
 .PHONY: fmt
 fmt: ## format the code
 	@$(TOOL) gofumpt -w $$(git ls-files '*.go' ':!:*.pb.go')
