@@ -194,7 +194,7 @@ func (g *hosted) watch(ctx context.Context) {
 				now.profile += item.HLC
 			}
 			if now.state != last.state {
-				g.log.Info("state", "state", st.State, "epoch", st.Epoch, "members", st.Members)
+				g.log.Debug("state", "state", st.State, "epoch", st.Epoch, "members", st.Members)
 			}
 			if sum, ok := g.places(ctx); ok {
 				now.places = sum

@@ -70,7 +70,7 @@ func (n *Node) serve() (ended <-chan error, stopped <-chan struct{}, end func(),
 		}
 		once := sync.OnceFunc(func() { close(stop) })
 		ends = append(ends, serveHTTP(l, n.handler(&server{n: n, stop: once}), "the local API", failed))
-		n.log.Info("the local API listens", "subsystem", "api", "socket", n.cfg.Socket)
+		n.log.Debug("the local API listens", "subsystem", "api", "socket", n.cfg.Socket)
 	}
 	return failed, stop, end, nil
 }

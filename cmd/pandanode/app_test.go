@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -467,6 +469,130 @@ func TestHelp(t *testing.T) {
 	for _, f := range files {
 		if !slices.Contains(pages, strings.TrimSuffix(f.Name(), ".txt")) {
 			t.Errorf("testdata/help/%s is of no command", f.Name())
+		}
+	}
+}
+
+// What a hint names, the command has: each command that asks for a passphrase is run where
+// nobody can be asked.
+func TestHintsNameFlagsThatThereAre(t *testing.T) {
+	w := &world{t: t, home: t.TempDir()}
+	pass := filepath.Join(w.home, "pass")
+	if err := os.WriteFile(pass, []byte("long enough\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(w.home, "data")
+	if r := (&world{t: t, home: data}).run("", "init", "--passphrase-file", pass, "--mdns=false", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"); r.code != 0 {
+		t.Fatalf("init: %+v", r)
+	}
+	if err := os.Remove(filepath.Join(data, "config.toml")); err != nil { // which names the file
+		t.Fatal(err)
+	}
+	w.home = data
+	commands := [][]string{
+		{"run"},
+		{"doctor"},
+		{"store", "stat"},
+		{"store", "verify"},
+		{"store", "compact"},
+		{"passphrase", "change"},
+		{"passphrase", "change", "--passphrase-file", pass},
+		{"backup", "create", filepath.Join(w.home, "b.age")},
+		{"backup", "create", filepath.Join(w.home, "b.age"), "--backup-passphrase-file", pass},
+		{"--home", filepath.Join(w.home, "new"), "init"},
+	}
+	flag := regexp.MustCompile(`--([a-z-]+)`)
+	for _, args := range commands {
+		r := w.run("", args...)
+		_, hint, ok := strings.Cut(r.err, "hint: ")
+		if !ok {
+			_, hint, ok = strings.Cut(r.out, "hint: ")
+		}
+		if r.code != api.ExitLocked && args[0] != "doctor" || !ok {
+			t.Errorf("%v: %+v", args, r)
+			continue
+		}
+		root := (&app{}).root()
+		cmd, _, err := root.Find(args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range flag.FindAllStringSubmatch(hint, -1) {
+			if m[1] != "home" && m[1] != "detach" && cmd.Flags().Lookup(m[1]) == nil {
+				t.Errorf("%v has no %s: %q", args, m[0], hint)
+			}
+		}
+	}
+	// And what it names works: the passphrase is changed with files alone.
+	next := filepath.Join(filepath.Dir(pass), "next")
+	if err := os.WriteFile(next, []byte("another one\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.run("", "passphrase", "change", "--passphrase-file", pass, "--new-passphrase-file", next); r.code != 0 {
+		t.Errorf("changing it: %+v", r)
+	}
+	if r := w.run("", "store", "stat", "--passphrase-file", pass); r.code != api.ExitLocked {
+		t.Errorf("the old one: %+v", r)
+	}
+	if r := w.run("", "store", "stat", "--passphrase-file", next); r.code != 0 {
+		t.Errorf("the new one: %+v", r)
+	}
+	if err := os.WriteFile(next, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.run("", "store", "stat", "--passphrase-file", next); r.code != api.ExitUsage {
+		t.Errorf("an empty one: %+v", r)
+	}
+}
+
+// What is wrong with an argument is said without words of Go.
+func TestArgumentsOfTheWrongKind(t *testing.T) {
+	w := newWorld(t)
+	for want, args := range map[string][]string{
+		`--timeout: "soon" is no time such as 30s, 5m or 2h`: {"status", "--timeout", "soon"},
+		`--limits-connections: "many" is no whole number`:    {"run", "--limits-connections", "many"},
+		`--mdns: "maybe" is neither true nor false`:          {"run", "--mdns=maybe"},
+	} {
+		if r := w.run("", args...); r.code != api.ExitUsage || !strings.Contains(r.err, want) || strings.Contains(r.err, "strconv") {
+			t.Errorf("%v: %+v", args, r)
+		}
+	}
+}
+
+// Who breaks off a wait is told so, and by the exit code by which signal; nothing is said
+// of a time that was not given.
+func TestInterrupted(t *testing.T) {
+	w := newWorld(t)
+	w.ok("group", "create", "tea")
+	far := apitest.ID("far")
+	w.node.Findable = []api.Found{{ID: far, Name: "far tea", Policy: api.PolicyOpen, Source: api.SourceDHT, Verified: true}}
+	w.node.Stuck = api.StageWaiting
+	for _, args := range [][]string{
+		{"status", "--wait", "ready"}, {"tail", "tea", "--follow"}, {"tail", "tea", "--count", "1"}, {"group", "join", far, "--wait"}, {"stop"},
+	} {
+		for _, c := range []struct {
+			signal syscall.Signal
+			code   int
+			says   string
+		}{{syscall.SIGINT, 130, "interrupted"}, {syscall.SIGTERM, 143, "terminated"}, {syscall.SIGHUP, 129, "the terminal was closed"}} {
+			env := []string{"PANDANODE_HOME=" + w.home}
+			if args[0] == "status" || args[0] == "stop" { // where there is none
+				home := t.TempDir()
+				held, err := new(app).claimHome(t.Context(), home, "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer held.release()
+				env = []string{"PANDANODE_HOME=" + home}
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			time.AfterFunc(100*time.Millisecond, func() { cancel(&interrupted{c.signal}) })
+			var out, diag bytes.Buffer
+			a := &app{in: strings.NewReader(""), out: &out, err: &diag, environ: env}
+			code := a.run(ctx, args)
+			if last := diag.String()[strings.LastIndex(strings.TrimSuffix(diag.String(), "\n"), "\n")+1:]; code != c.code || last != "pandanode: "+c.says+"\n" {
+				t.Errorf("%v, %v: exit code %d, want %d: %q", args, c.signal, code, c.code, diag.String())
+			}
 		}
 	}
 }

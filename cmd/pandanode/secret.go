@@ -119,19 +119,23 @@ func (a *app) askOnce(in *os.File, prompt string, fresh bool) ([]byte, error) {
 
 // passphraseHint says how else a passphrase can be given to this command.
 func (a *app) passphraseHint(prompt string) string {
-	flags, ways := [][2]string{{"passphrase-file", "FILE"}, {"key-file", "FILE"}}, []string{}
+	flags, variable := [][2]string{{"passphrase-file", "FILE"}, {"key-file", "FILE"}}, ""
+	var ways []string
 	switch {
 	case strings.HasPrefix(prompt, "New"):
 		flags = [][2]string{{"new-passphrase-file", "FILE"}, {"new-key-file", "FILE"}}
 	case strings.Contains(prompt, "backup"):
 		flags = [][2]string{{"backup-passphrase-file", "FILE"}, {"recipient", "KEY"}, {"identity", "FILE"}}
 	default:
-		ways = append(ways, "PANDANODE_PASSPHRASE_FILE")
+		variable = "PANDANODE_PASSPHRASE_FILE"
 	}
 	for _, f := range flags {
 		if a.flags != nil && a.flags.Lookup(f[0]) != nil {
 			ways = append(ways, "--"+f[0]+" "+f[1])
 		}
+	}
+	if variable != "" {
+		ways = append(ways, variable)
 	}
 	return strings.Join(ways, ", or ")
 }
