@@ -170,7 +170,7 @@ func (n *Node) ExplainJoin(ctx context.Context, id wire.GroupID) (group.Explanat
 	case p.Stage == StageWaiting:
 		then("the node goes on asking; it hears of an answer from any member")
 	case p.Stage == StageWelcomed:
-		then("a sync with any member brings the rest: pandanode group heal")
+		then("a sync with any member brings the rest: pandanode group heal GROUP")
 	case p.Stage == StageSynced:
 		say("this device is in, and has caught up with a member")
 	}

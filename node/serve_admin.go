@@ -361,7 +361,7 @@ func (s *server) Heal(ctx context.Context, r api.GroupRequest) (api.Healed, erro
 		return api.Healed{}, err
 	}
 	h, err := s.n.Heal(ctx, id)
-	out := api.Healed{Did: append([]string{}, h.Did...), Synced: texts(h.Synced), Failed: map[string]string{}, Found: h.Found, Alone: h.Alone}
+	out := api.Healed{Did: about(id, h.Did), Synced: texts(h.Synced), Failed: map[string]string{}, Found: h.Found, Alone: h.Alone}
 	for p, why := range h.Failed {
 		out.Failed[p.String()] = why
 	}
@@ -390,7 +390,19 @@ func (s *server) Why(ctx context.Context, r api.WhyRequest) (api.Explanation, er
 		e.Facts = append(e.Facts, twin)
 		e.Next = append(e.Next, twinHint)
 	}
-	return api.Explanation{Subject: r.Subject, State: e.State, Facts: append([]string{}, e.Facts...), Next: append([]string{}, e.Next...)}, APIError(err)
+	return api.Explanation{Subject: r.Subject, State: e.State, Facts: about(id, e.Facts), Next: about(id, e.Next)}, APIError(err)
+}
+
+// about puts a group into texts that name a command for GROUP, so that it can be typed.
+func about(id wire.GroupID, texts []string) []string {
+	out := make([]string, len(texts))
+	for i, t := range texts {
+		for _, command := range []string{"pandanode group heal ", "pandanode group status "} { // a name in the text may be GROUP
+			t = strings.ReplaceAll(t, command+"GROUP", command+id.String()[:12])
+		}
+		out[i] = t
+	}
+	return out
 }
 
 // anyMessage finds the message that a prefix names: one that was shown, one that

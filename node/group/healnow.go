@@ -46,7 +46,7 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 		if head := m.logs.head(m.log); head != before && head.kind == wire.KindCommit {
 			did("a commit: epoch %d, adds %d devices and removes %d", m.tree.nodes[head.commit.Child].number, len(d.adds), len(d.removes))
 		} else {
-			did("no commit could be made: pandanode group status")
+			did("no commit could be made: pandanode group status GROUP")
 		}
 	}
 	if !m.duty.transport.IsZero() {

@@ -67,7 +67,7 @@ func (m *Machine) explainAbsent(e *Explanation, id wire.MessageID) {
 	if s := m.logs.parked[id]; s != nil {
 		e.State = WhyParked
 		e.say("its entry, by %s, is here and waits for %d others that it builds on", m.nameOf(s.entry.Device), len(m.logs.missing(s.entry)))
-		e.then("a sync with a member brings them: pandanode group heal")
+		e.then("a sync with a member brings them: pandanode group heal GROUP")
 		return
 	}
 	e.State = WhyUnknown
@@ -76,7 +76,7 @@ func (m *Machine) explainAbsent(e *Explanation, id wire.MessageID) {
 		return
 	}
 	e.say("no entry with this ID has come here, among %d of %d logs", m.logs.count, len(m.logs.lists))
-	e.then("if it was sent, a sync with a member who has it brings it: pandanode group heal")
+	e.then("if it was sent, a sync with a member who has it brings it: pandanode group heal GROUP")
 }
 
 // explainOwn is about a message that this device wrote.
@@ -128,7 +128,7 @@ func (m *Machine) explainSealing(now time.Time, e *Explanation) {
 		e.say("this device is not in the group any more")
 	case m.tree.nodes[m.own.Position] == nil:
 		e.say("this device is welcomed, and has not caught up with the group's log")
-		e.then("a sync with a member brings it: pandanode group heal")
+		e.then("a sync with a member brings it: pandanode group heal GROUP")
 	case !m.roster.has(m.log.Device):
 		e.say("this device is not in the roster")
 	case n == nil || epoch == nil:
@@ -149,9 +149,9 @@ func (m *Machine) explainSealing(now time.Time, e *Explanation) {
 
 func (m *Machine) healDue(now time.Time) string {
 	if m.duty.heal.IsZero() {
-		return "; pandanode group heal makes it now"
+		return "; pandanode group heal GROUP makes it now"
 	}
-	return fmt.Sprintf(", by this device in %v if nobody else makes it; pandanode group heal makes it now", max(0, m.duty.heal.Sub(now)).Round(time.Second))
+	return fmt.Sprintf(", by this device in %v if nobody else makes it; pandanode group heal GROUP makes it now", max(0, m.duty.heal.Sub(now)).Round(time.Second))
 }
 
 // explainOthers is about a message of somebody else that was not shown here.
@@ -211,5 +211,5 @@ func (m *Machine) explainOthers(now time.Time, e *Explanation, it *item) {
 	if at := m.duty.beacon; at.After(now) {
 		e.then("this device asks the group for it in %v", at.Sub(now).Round(time.Second))
 	}
-	e.then("any member who can read it gives a seal or makes one; pandanode group heal asks now")
+	e.then("any member who can read it gives a seal or makes one; pandanode group heal GROUP asks now")
 }

@@ -95,7 +95,7 @@ func TestExplainAndHealAClosedGate(t *testing.T) {
 	a.online = false
 	b.must(Entries{[][]byte{op}})
 	id := b.send("not for carl")
-	b.explains(id, WhyQueued, "the gate is closed", "pandanode group heal makes it now")
+	b.explains(id, WhyQueued, "the gate is closed", "pandanode group heal GROUP makes it now")
 	r := b.m.Report(w.now)
 	if !r.Gate || r.Removes != 1 || r.HealAt.IsZero() || !slices.Equal(r.Unsealed, []wire.MessageID{id}) {
 		t.Errorf("the report does not show it: %+v", r)

@@ -1,0 +1,150 @@
+package node
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/api"
+)
+
+// The timeline has messages and what people see beside them, from a cursor or the newest
+// so many, and goes on if it is to; what was seen is not unseen any more.
+func TestTimeline(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		b := w.open(1, 0)
+		id := w.create(a, "tea")
+		w.join(b, id)
+		w.send(a, id, "one")
+		sa, sb := &server{n: a, stop: func() {}}, &server{n: b, stop: func() {}}
+		name := "tea house"
+		if g, err := sa.SetProfile(w.within(time.Minute), api.ProfileRequest{Group: "TEA", Name: &name}); err != nil || g.Name != name {
+			t.Fatalf("%+v, %v", g, err)
+		}
+		w.send(a, id, "two")
+		w.shows(b, id, time.Minute, "one", "two")
+		lines := func(s *server, r api.TimelineRequest) (out []string, last uint64, more bool) {
+			t.Helper()
+			r.Group = id.String()
+			if err := s.Timeline(w.within(time.Minute), r, func(h api.Happening) error {
+				text := ""
+				if h.Message != nil {
+					text = h.Message.Text
+				} else {
+					text = strings.Join([]string{string(h.Event.Kind), h.Event.UserName, h.Event.ByName, h.Event.Detail}, ",")
+				}
+				if h.Cursor <= last || h.At.IsZero() {
+					t.Errorf("%q has cursor %d after %d, at %v", text, h.Cursor, last, h.At)
+				}
+				out, last, more = append(out, text), h.Cursor, more || h.More
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return out, last, more
+		}
+		want := `joined,,,founded|profile,device 0,device 0,name "tea"|member-added,device 1,device 0,|one|profile,device 0,device 0,name "tea house"|two`
+		all, newest, more := lines(sa, api.TimelineRequest{})
+		if got := strings.Join(all, "|"); got != want || more {
+			t.Errorf("the founder sees %s", got)
+		}
+		got, _, more := lines(sb, api.TimelineRequest{}) // in the order in which it came
+		slices.Sort(got)
+		if strings.Join(got, "|") != `joined,,,|one|profile,device 0,device 0,name "tea house"|two` || more {
+			t.Errorf("the other sees %s", got)
+		}
+		if got, _, more := lines(sa, api.TimelineRequest{Last: 2}); strings.Join(got, "|") != strings.Join(all[4:], "|") || !more {
+			t.Errorf("the last two are %s, %v", got, more)
+		}
+		if got, _, _ := lines(sa, api.TimelineRequest{Since: newest}); len(got) > 0 {
+			t.Errorf("after the newest: %s", got)
+		}
+		stop := errors.New("enough")
+		go func() { w.send(b, id, "three") }()
+		if err := sa.Timeline(w.within(time.Minute), api.TimelineRequest{Group: id.String(), Last: 1, Follow: true}, func(h api.Happening) error {
+			if h.Message.Text == "three" {
+				return stop
+			}
+			return nil
+		}); !errors.Is(err, stop) {
+			t.Error(err)
+		}
+
+		unseen := func() int {
+			t.Helper()
+			g, err := sb.Group(w.within(time.Minute), api.GroupRequest{Group: id.String()})
+			if err != nil || g.Active.IsZero() {
+				t.Fatal(g, err)
+			}
+			return g.Unseen
+		}
+		if got := unseen(); got != 2 {
+			t.Errorf("%d messages are unseen, want 2", got)
+		}
+		messages, err := b.Messages(w.within(time.Minute), id, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			cursor uint64
+			left   int
+		}{{messages[0].Cursor, 1}, {messages[1].Cursor, 0}, {1, 0}} { // it never goes back
+			if _, err := sb.MarkSeen(w.within(time.Minute), api.SeenRequest{Group: id.String(), Cursor: c.cursor}); err != nil {
+				t.Fatal(err)
+			}
+			if got := unseen(); got != c.left {
+				t.Errorf("after %d: %d are unseen, want %d", c.cursor, got, c.left)
+			}
+		}
+		if _, err := sb.MarkSeen(w.within(time.Minute), api.SeenRequest{Group: id.String(), Cursor: 1 << 40}); api.CodeOf(err) != api.CodeConflict {
+			t.Errorf("a cursor of elsewhere: %v", err)
+		}
+		w.close(1)
+		b = w.open(1, 0)
+		sb = &server{n: b, stop: func() {}}
+		if got := unseen(); got != 0 {
+			t.Errorf("after a restart %d are unseen", got)
+		}
+	})
+}
+
+// To look for a group takes as long as it may while nobody is connected, and then says
+// that nobody could be asked.
+func TestFindWaitsForSomebody(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.create(a, "tea house")
+		w.close(0)
+		b := w.open(1, 0)
+		s := &server{n: b, stop: func() {}}
+		for _, name := range []string{"tea", id.String()} {
+			begun := time.Now()
+			err := s.Find(w.within(time.Hour), api.FindRequest{Name: name, Timeout: api.Duration(20 * time.Second)}, func(api.Found) error { return nil })
+			if took := time.Since(begun); api.CodeOf(err) != api.CodeNoPeers || took < 20*time.Second || took > 25*time.Second {
+				t.Errorf("%s: alone for %v: %v", name, took, err)
+			}
+		}
+		found := make(chan error, 1)
+		go func() {
+			n := 0
+			err := s.Find(w.within(time.Hour), api.FindRequest{Name: "tea", Timeout: api.Duration(5 * time.Minute)}, func(api.Found) error { n++; return nil })
+			if err == nil && n == 0 {
+				err = errors.New("nothing was found")
+			}
+			found <- err
+		}()
+		time.Sleep(10 * time.Second) // virtual
+		select {
+		case err := <-found:
+			t.Errorf("it did not wait: %v", err)
+		default:
+			w.open(0)
+			if err := <-found; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
