@@ -30,7 +30,7 @@ func TestTimeline(t *testing.T) {
 			t.Helper()
 			r.Group = id.String()
 			if err := s.Timeline(w.within(time.Minute), r, func(h api.Happening) error {
-				text := ""
+				var text string
 				if h.Message != nil {
 					text = h.Message.Text
 				} else {

@@ -271,7 +271,8 @@ func (a *app) printHappening(h happened, me string, named bool) error {
 		}
 		return nil
 	}
-	at, what := h.At, ""
+	var what string
+	at := h.At
 	switch {
 	case h.Message != nil:
 		at = h.Message.Sent
