@@ -113,6 +113,10 @@ bench-node: ## what real nodes do on this machine, as one table; fails where a b
 	@$(GO) test -count=1 -tags e2e -timeout 15m -run '^TestBenchNode$$' -v ./cmd/pandanode
 	@$(GO) test ./node -count=1 -run '^$$' -bench '^BenchmarkAtRest$$' -benchtime 1x
 
+.PHONY: bench-burst
+bench-burst: ## bursts between real nodes, 2 and 10 members; PANDANODE_BEFORE=PROGRAM measures another one too (15 min)
+	@$(GO) test -count=1 -tags e2e -timeout 60m -run '^TestBenchBurst$$' -v ./cmd/pandanode
+
 .PHONY: bench-idle
 bench-idle: ## what a node costs that shares 1, 20 and 500 groups in which nothing happens (2 min)
 	@PANDANODE_TEST_IDLE=1,20,500 $(GO) test ./node -count=1 -timeout 15m -run '^TestIdleCost$$' -v

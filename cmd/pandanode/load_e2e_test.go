@@ -39,6 +39,12 @@ func newCluster(t *testing.T, n int, limit time.Duration) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newClusterOf(t, binary, n, limit)
+}
+
+// newClusterOf is newCluster of a program.
+func newClusterOf(t *testing.T, binary string, n int, limit time.Duration) *cluster {
+	t.Helper()
 	runtime.LockOSThread() // processes die with the thread that started them
 	t.Cleanup(runtime.UnlockOSThread)
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
