@@ -97,6 +97,7 @@ func (h MailHealth) hint(group string) string {
 		return "start it with --mailbox, " + other
 	case MailUnreached, MailFailed:
 		return "does it run, and is its address right? pandanode doctor there says; " + other
+	case MailUntried, MailOK:
 	}
 	return ""
 }

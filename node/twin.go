@@ -147,7 +147,7 @@ func (t *twins) ask(ctx context.Context, p peer.ID) (twice bool, err error) {
 	if len(conns) < 2 {
 		return false, nil
 	}
-	mathrand.Shuffle(len(conns), func(i, j int) { conns[i], conns[j] = conns[j], conns[i] })
+	mathrand.Shuffle(len(conns), func(i, j int) { conns[i], conns[j] = conns[j], conns[i] }) //nolint:gosec // chooses whom to ask, hides nothing
 	var first *twinRun
 	var errs []error
 	for _, c := range conns[:min(len(conns), twinConns)] {

@@ -68,7 +68,7 @@ type TwinSeen struct{}
 
 func (TwinSeen) input() {}
 
-func (TwinSeen) act(m *Machine, now time.Time, _ *Outcome) error {
+func (TwinSeen) act(m *Machine, now time.Time, _ *Outcome) error { //nolint:unparam // as every input
 	m.twin = now
 	return nil
 }
