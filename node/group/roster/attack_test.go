@@ -87,14 +87,13 @@ func (t *town) do(d string, op *Op) *entry {
 
 // bringUp starts the device that an operation adds.
 func (t *town) bringUp(by string, op *Op, e *entry) {
-	for name, u := range t.user {
+	for name := range t.user {
 		if id[wire.DeviceID](name) == op.Subject && t.known[name] == nil {
 			if _, ok := t.logOf[name]; !ok {
 				t.logOf[name] = wire.LogID{Device: op.Subject, Incarnation: FirstIncarnation(e.hash)}
 			}
 			t.known[name] = nil
 			t.learn(name, e.past)
-			_ = u
 			for i, s := range t.sides {
 				if slices.Contains(s, by) {
 					t.sides[i] = append(s, name)
@@ -424,6 +423,79 @@ func TestSomebodyIsOwner(t *testing.T) {
 		w.attack(w.devices())
 		if to := w.r.Roster(); to.users.len() > 0 && to.owners == 0 {
 			t.Errorf("seed %d: %d members and no owner", seed, to.users.len())
+		}
+	}
+}
+
+// quarrel lets two admins of equal rank remove each other in two halves, of which the
+// larger had the first one's removal, and gives it and the other one's.
+func quarrel(s *script) (first, second *entry) {
+	base := s.heads()
+	first = s.write("u2", "u2", 0, removeOf("u3"), base...)
+	s.write("u0", "u0", 0, nil, first)
+	s.write("u4", "u4", 0, nil, first)
+	second = s.write("u3", "u3", 0, removeOf("u2"), base...)
+	s.write("u5", "u5", 0, nil, second)
+	return first, second
+}
+
+func quarrelling() *script {
+	s := newScript()
+	for _, n := range []string{"u1", "u2", "u3"} {
+		s.admit("u0", n, wire.RoleAdmin)
+	}
+	s.admit("u0", "u4", wire.RoleMember)
+	s.admit("u0", "u5", wire.RoleMember)
+	return s
+}
+
+// In a quarrel of two admins nobody is asked whose addition is void: neither guests whom a
+// removed admin let in afterwards, by a past of its choice, nor those whom a plain member
+// never might let in.
+func TestVoidGuestsDoNotVote(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{"u1", "u5"} {
+		s := quarrelling()
+		old := s.heads()
+		if host == "u1" {
+			s.write("u0", "u0", 0, removeOf("u1"))
+		}
+		for n := range 5 {
+			guest := fmt.Sprint("guest", n)
+			e := s.write(host, host, 99, addOf(guest, wire.RoleMember), old...)
+			s.logOf[guest] = wire.LogID{Device: id[wire.DeviceID](guest), Incarnation: FirstIncarnation(e.hash)}
+		}
+		for _, d := range []string{"u0", "u2", "u3", "u4", "u5"} {
+			s.write(d, d, 0, nil) // all have these in their pasts from now on
+		}
+		_, second := quarrel(s)
+		for n := range 5 {
+			guest := fmt.Sprint("guest", n)
+			s.write(guest, guest, 0, nil, second)
+		}
+		to := s.r.Roster()
+		if !to.users.has(id[wire.UserID]("u2")) || to.users.has(id[wire.UserID]("u3")) {
+			t.Errorf("guests of %s decided a quarrel", host)
+		}
+	}
+}
+
+// A grant that is void gives nobody the right to let others in, whatever role they get and
+// whoever has received the addition since.
+func TestAdditionsNeedAuthority(t *testing.T) {
+	t.Parallel()
+	for _, role := range []wire.Role{wire.RoleAdmin, wire.RoleMember} {
+		s := quarrelling()
+		s.write("u0", "u0", 0, roleOf("u1", wire.RoleOwner))
+		old := s.heads()
+		s.write("u0", "u0", 0, removeOf("u1"))
+		raise := s.write("u1", "u1", 99, roleOf("u5", wire.RoleAdmin), old...)
+		s.write("u5", "u5", 0, addOf("spy", role), raise)
+		for range 2 {
+			if s.r.Roster().users.has(id[wire.UserID]("spy")) {
+				t.Fatalf("a spy is in as %v", role)
+			}
+			s.write("u2", "u2", 0, nil) // an admin receives it
 		}
 	}
 }

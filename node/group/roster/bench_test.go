@@ -206,7 +206,6 @@ func BenchmarkHalves(b *testing.B) {
 		for i := range 2_000 {
 			a = s.admit("left", fmt.Sprint("l", i), wire.RoleMember, a)
 			s.took = s.took[:len(s.took)-1]
-			_ = i
 		}
 		start := time.Now()
 		for i := range 2_000 {
