@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/clock"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
@@ -62,7 +63,10 @@ type cnode struct {
 	inc     uint64
 	chance  *rand.ChaCha8 // cfg.Rand of its machines
 	skew    time.Duration
-	up      bool // its process runs
+	started time.Time    // its process
+	judge   *clock.Clock // of its clock, while its process runs
+	kept    time.Time    // as it was when its process ended
+	up      bool         // its process runs
 	online  bool
 	hostile bool
 	keeps   bool          // it will be hostile, and destroys no keys
@@ -113,6 +117,7 @@ func newCore(sc *Scenario, opt Options) (*core, error) {
 			return nil, err
 		}
 		n.inc = n.chance.Uint64()
+		n.boot()
 		w.nodes = append(w.nodes, n)
 	}
 	for i, d := range sc.Groups {
@@ -164,6 +169,7 @@ func (n *cnode) die(where string) {
 		return
 	}
 	n.up = false
+	n.kept = n.time().Kept
 	n.w.hist.mark(n.w, n, "crash", where)
 	n.w.hist.crashes++
 	for _, s := range n.eachSeat() {
@@ -182,6 +188,7 @@ func (n *cnode) start() {
 		return
 	}
 	n.up = true
+	n.boot()
 	n.w.hist.mark(n.w, n, "start", "")
 	for _, s := range n.eachSeat() {
 		if err := s.open(); err != nil {
@@ -193,6 +200,25 @@ func (n *cnode) start() {
 
 // clock is what the node's own clock says.
 func (n *cnode) clock() time.Time { return n.w.now.Add(n.skew) }
+
+// boot begins to judge the clock, as a process does when it starts.
+func (n *cnode) boot() {
+	n.started = n.w.now
+	n.judge = clock.New(n.reading(), n.kept, false)
+}
+
+func (n *cnode) reading() clock.Reading {
+	return clock.Reading{Wall: n.clock(), Run: n.w.now.Sub(n.started)}
+}
+
+// time is what time it is, as far as the node knows.
+func (n *cnode) time() clock.Time { return n.judge.At(n.reading()) }
+
+// compare lets two nodes that meet hear each other's clock.
+func (n *cnode) compare(o *cnode) {
+	n.judge.Hear(n.reading(), string(o.dev.User[:]), o.clock())
+	o.judge.Hear(o.reading(), string(n.dev.User[:]), n.clock())
+}
 
 type event struct {
 	at  time.Time

@@ -30,6 +30,7 @@ type seat struct {
 	opened bool
 	bad    error // why the machine cannot be used any more
 
+	steps    uint64 // of the node's clock, that the machine knows of
 	wake     time.Time
 	ticked   time.Time
 	atOnce   int // wakes at ticked
@@ -82,10 +83,13 @@ func (s *seat) w() *core { return s.n.w }
 func (s *seat) open() (err error) {
 	defer s.caught(&err)
 	s.opened = true
+	at := s.n.time()
+	s.steps = at.Steps
 	s.m, err = group.New(group.Config{
 		Genesis: s.g.genesis, Device: s.n.dev, LogKey: s.n.log, Incarnation: s.n.inc, Engine: s.spy,
 		Rand: s.n.chance, Rows: s.disk, Retention: s.g.decl.Retention, Alternative: s.w().alternative,
-	}, s.n.clock())
+		Kept: at.Kept,
+	}, at.Now)
 	if err != nil {
 		s.m = nil
 		return fmt.Errorf("opening: %w", err)
@@ -128,7 +132,15 @@ func (s *seat) step(in group.Input) (out group.Outcome, err error) {
 	}
 	defer s.caught(&err)
 	before := len(s.spy.seals)
-	out, err = s.m.Step(s.n.clock(), in)
+	at := s.n.time()
+	if s.steps != at.Steps {
+		// As node does: what waits for a time waits for the wrong one.
+		if err = s.open(); err != nil || s.m == nil {
+			return out, errors.Join(err, errCrash)
+		}
+	}
+	s.m.Keep(at.Kept, at.Now)
+	out, err = s.m.Step(at.Now, in)
 	if errors.Is(err, group.ErrCorrupt) || errors.Is(err, errVault) {
 		s.broke(err)
 		return out, err
@@ -267,7 +279,7 @@ func (s *seat) plan() {
 	if local.IsZero() {
 		return
 	}
-	at := local.Add(-s.n.skew)
+	at := s.w().now.Add(local.Sub(s.n.time().Now))
 	if now := s.w().now; !at.After(now) {
 		if s.ticked.Equal(now) {
 			s.atOnce++

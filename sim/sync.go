@@ -115,6 +115,7 @@ func (w *core) sync(a, b *seat) {
 	if !w.accepts(a, b) || !w.accepts(b, a) {
 		return
 	}
+	a.n.compare(b.n)
 	x := &exchange{At: w.now.Sub(epochZero), A: a.n.name, B: b.n.name}
 	va, vb := a.m.VectorFor(b.n.dev.ID), b.m.VectorFor(a.n.dev.ID)
 	x.Vectors = len(wire.Marshal(&va)) + len(wire.Marshal(&vb))

@@ -8,7 +8,7 @@ var Layout = map[string]Row{
 	"cmd/pandanode": {Imports: []string{"node", "node/api", "node/config", "sim", "internal/filelock"}, Tests: []string{"node/api/apitest"}},
 
 	"node": {
-		Imports: []string{"node/group", "node/identity", "node/wire", "node/api", "node/config", "mls", "discovery", "storage", "crdt"},
+		Imports: []string{"node/clock", "node/group", "node/identity", "node/wire", "node/api", "node/config", "mls", "discovery", "storage", "crdt"},
 		Tests:   []string{"internal/simhost"},
 	},
 	"node/group":        {Imports: []string{"mls", "crdt", "node/identity", "node/wire"}, Pure: true},
@@ -17,6 +17,7 @@ var Layout = map[string]Row{
 	"node/wire":         {Imports: []string{"crdt"}, Pure: true},
 	"node/api":          {},
 	"node/api/apitest":  {Imports: []string{"node/api"}},
+	"node/clock":        {Pure: true},
 	"node/config":       {},
 
 	"mls":       {Pure: true},
@@ -24,7 +25,7 @@ var Layout = map[string]Row{
 	"discovery": {Imports: []string{"crdt", "node/wire", "node/identity"}, Tests: []string{"internal/simhost"}},
 	"storage":   {Imports: []string{"internal/filelock"}},
 	"sim": {
-		Imports: []string{"node", "node/group", "node/identity", "node/wire", "node/api", "node/config", "mls", "crdt", "discovery", "storage", "internal/simhost"},
+		Imports: []string{"node", "node/clock", "node/group", "node/identity", "node/wire", "node/api", "node/config", "mls", "crdt", "discovery", "storage", "internal/simhost"},
 	},
 
 	"internal/archtest":  {},

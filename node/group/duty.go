@@ -35,7 +35,7 @@ type duties struct {
 	vote        time.Time
 	beacon      time.Time
 	fill        time.Time // the next gap of somebody else to seal for
-	retire      time.Time
+	retire      time.Time // by Machine.kept
 	rejoin      time.Time // when this device asks to be added again
 	sibling     time.Time // when it stands up against a child it refused
 	ask         time.Time // when it asks for a sync again
@@ -43,8 +43,8 @@ type duties struct {
 	past        time.Time // when it asks again for what a parked entry builds on
 	join        time.Time // when it asks to be let in again
 	update      time.Time // when it renews its keys
-	daily       time.Time // when what is kept for months is looked at; not a reason to wake
-	keyPackages time.Time // when secrets of a KeyPackage are destroyed
+	daily       time.Time // when what is kept for months is looked at; not a reason to wake; by Machine.kept
+	keyPackages time.Time // when secrets of a KeyPackage are destroyed; by Machine.kept
 	unheld      time.Time // when this device names a branch that it cannot get to
 	receipt     time.Time // when it tells an author what it has read
 	ahead       time.Time // when a date that lies ahead is believed
@@ -52,9 +52,12 @@ type duties struct {
 	lone        time.Time // when the only device of a group, without its keys, makes new ones
 }
 
-func (d *duties) next() time.Time {
-	var t time.Time
-	for _, x := range []time.Time{d.more, d.settle, d.heal, d.vote, d.beacon, d.fill, d.retire, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.past, d.worn, d.keyPackages, d.receipt, d.ahead, d.unheld, d.lone} {
+func (d *duties) next(lag time.Duration) time.Time {
+	t := earliest(d.retire, d.keyPackages)
+	if !t.IsZero() {
+		t = t.Add(lag)
+	}
+	for _, x := range []time.Time{d.more, d.settle, d.heal, d.vote, d.beacon, d.fill, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.past, d.worn, d.receipt, d.ahead, d.unheld, d.lone} {
 		t = earliest(t, x)
 	}
 	return t

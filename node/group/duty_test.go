@@ -14,7 +14,7 @@ func TestDutiesWake(t *testing.T) {
 	for i, f := range fields {
 		var d duties
 		*(*time.Time)(reflect.ValueOf(&d).Elem().Field(i).Addr().UnsafePointer()) = at
-		if next := d.next(); next.Equal(at) == idle[f.Name] {
+		if next := d.next(0); next.Equal(at) == idle[f.Name] {
 			t.Errorf("%s: the machine wakes at %v", f.Name, next)
 		}
 	}

@@ -102,7 +102,7 @@ func (m *Machine) parent(id wire.EpochID) (Parent, error) {
 // hold keeps an epoch: its keys are durable before anything is published under it.
 // Of its tree it writes what since does not have; nil: all.
 func (m *Machine) hold(now time.Time, id wire.EpochID, generation uint64, e, since Epoch) {
-	m.keepRejoinKey(now, id, e)
+	m.keepRejoinKey(m.kept(now), id, e)
 	clear(m.mail.tried) // what could not be opened may be now
 	m.held[id] = &heldEpoch{row: heldRow{Generation: generation}, epoch: e}
 	head, pages := e.Snapshot(since)
@@ -193,7 +193,7 @@ func (m *Machine) retireDaily(now time.Time) {
 	m.retireSeals(now)
 	m.retireTransport(now)
 	m.retireReplaced(now)
-	maps.DeleteFunc(m.mail.refilled, func(_ wire.MessageID, at time.Time) bool { return now.Sub(at) > 24*time.Hour })
+	maps.DeleteFunc(m.mail.refilled, func(_ wire.MessageID, at time.Time) bool { return m.now.Sub(at) > 24*time.Hour })
 }
 
 // liveVotes gives where the newest vote of each device of a live user lies; nil: nowhere

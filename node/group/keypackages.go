@@ -26,7 +26,7 @@ func (m *Machine) newKeyPackage(now time.Time) (KeyPackage, error) {
 	if err != nil {
 		return KeyPackage{}, fmt.Errorf("making a KeyPackage: %w", err)
 	}
-	m.keepKeyPackage(&ownKeyPackage{Public: kp.Public, Secret: kp.Secret}, now.Add(keyPackageLifetime))
+	m.keepKeyPackage(&ownKeyPackage{Public: kp.Public, Secret: kp.Secret}, m.kept(now).Add(keyPackageLifetime))
 	return kp, nil
 }
 
@@ -57,7 +57,7 @@ func (m *Machine) keyPackage(public []byte) (KeyPackage, bool) {
 // spend notes that a KeyPackage led into an epoch, or is not needed any more.
 func (m *Machine) spend(now time.Time, public []byte) {
 	kp := m.keyPkgs[sha256.Sum256(public)]
-	if until := now.Add(initKeysFor); kp != nil && until.Before(time.UnixMilli(int64(kp.Until))) { //nolint:gosec // written by this machine
+	if until := m.kept(now).Add(initKeysFor); kp != nil && until.Before(time.UnixMilli(int64(kp.Until))) { //nolint:gosec // written by this machine
 		m.keepKeyPackage(kp, until)
 	}
 }
@@ -91,7 +91,7 @@ func (m *Machine) retireKeyPackages(now time.Time) {
 		// An invite was claimed for this KeyPackage alone: its link has to be given again.
 		if m.request != nil && m.request.Claim == nil && sha256.Sum256(m.request.KeyPackage) == hash {
 			m.request = nil
-			m.fail(m.join(now, Join{}))
+			m.fail(m.join(m.now, Join{}))
 		}
 	}
 }

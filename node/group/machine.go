@@ -32,6 +32,9 @@ type Config struct {
 	// UpdateEvery is how often this device renews its keys in the group; 0: 30 days.
 	UpdateEvery time.Duration
 
+	// Kept is the time by which New destroys what is old enough: see Machine.Keep. Zero: now.
+	Kept time.Time
+
 	// Alternative is for measurements of fork choices only. No node sets it.
 	Alternative Alternative
 }
@@ -101,12 +104,13 @@ type Machine struct {
 	outgoing wire.Bundle
 	sealed   []wire.MessageID // own messages whose seals are in outgoing
 	broken   error
-	now      time.Time // of this turn
-	why      string    // of the ask that waits
-	asked    time.Time // when a sync was last asked for
-	asks     int       // since there was news
-	told     int       // beacons since there was news
-	beaconed crdt.HLC  // date of the last one
+	now      time.Time     // of this turn
+	lag      time.Duration // by which the time that destroys is behind it
+	why      string        // of the ask that waits
+	asked    time.Time     // when a sync was last asked for
+	asks     int           // since there was news
+	told     int           // beacons since there was news
+	beaconed crdt.HLC      // date of the last one
 
 	started  time.Time // this machine
 	firsts   []*item   // the first entry that it wrote, of each log
@@ -135,6 +139,9 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
 	}
 	m.now, m.started = now, now
+	if !cfg.Kept.IsZero() {
+		m.Keep(cfg.Kept, now)
+	}
 	// If one was due before the restart; it is not cast twice. Not at once: a sync
 	// may tell that this device's log went further than it knows.
 	m.duty.vote = now.Add(voteAfterStart)
@@ -357,15 +364,22 @@ func (m *Machine) settle(now time.Time) {
 	m.keepTransport(now)
 	m.castVote(now)
 	m.sendBeacon(now)
-	m.retire(now)
-	m.retireKeyPackages(now)
-	m.retireDaily(now)
+	m.retire(m.kept(now))
+	m.retireKeyPackages(m.kept(now))
+	m.retireDaily(m.kept(now))
 	m.sendReceipts(now)
 	m.publish()
 	m.writePacks()
 	m.flushOwn()
-	m.ready.NextWake = m.duty.next()
+	m.ready.NextWake = m.duty.next(m.lag)
 }
+
+// Keep sets the time by which the machine destroys what is old enough, as of a time that is
+// given to Step: so a clock that is wrong destroys nothing. Without it the two are one.
+func (m *Machine) Keep(kept, now time.Time) { m.lag = max(0, now.Sub(kept)) }
+
+// kept is the time by which things are destroyed, and by which it is noted since when.
+func (m *Machine) kept(now time.Time) time.Time { return now.Add(-m.lag) }
 
 // fail makes the machine refuse everything from now on: its memory may be ahead
 // of what is durable, so that it must be made anew.

@@ -230,7 +230,7 @@ func (m *Machine) JoinLapsed(now time.Time) bool {
 		return false
 	}
 	kp := m.keyPkgs[sha256.Sum256(m.request.KeyPackage)]
-	return kp == nil || !now.Before(time.UnixMilli(int64(kp.Until))) //nolint:gosec // written by this machine
+	return kp == nil || !m.kept(now).Before(time.UnixMilli(int64(kp.Until))) //nolint:gosec // written by this machine
 }
 
 // joinAsked answers somebody who asks as the group's policy wants: by an operation
@@ -381,7 +381,7 @@ func (m *Machine) renewRequest(now time.Time, r *wire.JoinRequest) error {
 	}
 	if kp := m.keyPkgs[sha256.Sum256(r.KeyPackage)]; kp != nil {
 		made := time.UnixMilli(int64(kp.Until)).Add(-keyPackageLifetime) //nolint:gosec // written by this machine
-		if now.Sub(made) < time.Hour {
+		if m.kept(now).Sub(made) < time.Hour {
 			return fmt.Errorf("request to join: %w: its KeyPackage is fresh", ErrState)
 		}
 	}

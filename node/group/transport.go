@@ -389,7 +389,7 @@ const unwrapFor = 90 * 24 * time.Hour
 
 // replaceTransport has another private key for transport keys from now on.
 func (m *Machine) replaceTransport(now time.Time, key []byte) {
-	m.own.Replaced = append(m.own.Replaced, oldKey{Key: m.own.Transport, Until: uint64(now.Add(unwrapFor).UnixMilli())}) //nolint:gosec // after 1970
+	m.own.Replaced = append(m.own.Replaced, oldKey{Key: m.own.Transport, Until: uint64(m.kept(now).Add(unwrapFor).UnixMilli())}) //nolint:gosec // after 1970
 	m.own.Transport = key
 	m.saveOwn()
 }

@@ -1,0 +1,151 @@
+// Package clock says what time it is, as far as can be known where a wall clock is an input
+// that may be wrong. It compares this device's clock with what others' say, and with how long
+// the process has been running. It reads no clock itself.
+//
+// Two times come of it. Now is for dates and timers: the wall clock's, unless most of those
+// who were heard, or a jump, say that it is wrong. Kept is for what is destroyed when it is
+// old enough: it goes on as the process runs, and leaps only to a wall clock that others
+// bear out. So a wrong clock destroys nothing, and neither do others' wrong clocks.
+package clock
+
+import (
+	"slices"
+	"time"
+)
+
+// Slack is how far clocks may be apart before one of them is wrong.
+const Slack = 10 * time.Minute
+
+// step is what a clock may be moved by at once without that being a jump.
+const step = time.Minute
+
+// maxHeard bounds whose clocks are remembered.
+const maxHeard = 64
+
+// Reading is what the clocks of this machine show.
+type Reading struct {
+	Wall time.Time
+	Run  time.Duration // since the process began, as far as is known with the time that the machine slept
+}
+
+// line is a time line by what it shows when the process begins.
+type line = time.Time
+
+func lineOf(wall time.Time, run time.Duration) line { return wall.Round(0).Add(-run) }
+
+// Clock compares clocks. It has a single owner.
+type Clock struct {
+	own       line // of this device, before any jump
+	confirmed bool // others bore it out
+	mayJump   bool // the machine may sleep without Run showing it
+	kept      line
+	now       line
+	heard     map[string]heard
+	count     uint64
+	steps     uint64
+}
+
+type heard struct {
+	line  line
+	count uint64
+}
+
+// Time is what time it is.
+type Time struct {
+	Now   time.Time
+	Kept  time.Time     // what is older by this may be destroyed
+	Ahead time.Duration // of the wall clock before that of most others; negative: behind
+	Peers int           // whose clocks were heard: users
+	Wrong bool          // Now is not the wall clock's
+	Sure  bool          // others bear the wall clock out
+	Steps uint64        // how often Now was set back
+}
+
+// New starts comparing. kept is the last Kept of an earlier run, or zero. mayJump says that
+// the machine can sleep without the readings showing it.
+func New(r Reading, kept time.Time, mayJump bool) *Clock {
+	own := lineOf(r.Wall, r.Run)
+	c := &Clock{own: own, kept: own, now: own, mayJump: mayJump, heard: map[string]heard{}}
+	if !kept.IsZero() {
+		c.kept = lineOf(kept, r.Run)
+	}
+	return c
+}
+
+// Hear notes what the clock of another user says. Each has one voice, however many devices.
+func (c *Clock) Hear(r Reading, user string, theirs time.Time) {
+	c.count++
+	c.heard[user] = heard{lineOf(theirs, r.Run), c.count}
+	if len(c.heard) > maxHeard {
+		oldest := user
+		for u, h := range c.heard {
+			if h.count < c.heard[oldest].count {
+				oldest = u
+			}
+		}
+		delete(c.heard, oldest)
+	}
+}
+
+// At says what time it is at a reading.
+func (c *Clock) At(r Reading) Time {
+	wall := lineOf(r.Wall, r.Run)
+	others := make([]line, 0, len(c.heard)+1)
+	for _, h := range c.heard {
+		others = append(others, h.line)
+	}
+	c.follow(wall)
+	agree := 0
+	t := Time{Peers: len(others)}
+	if len(others) > 0 {
+		t.Ahead = wall.Sub(median(others, wall))
+	}
+	voices := append(others, c.own)
+	all := median(voices, wall)
+	for _, l := range voices {
+		if near(l, wall, Slack) {
+			agree++
+		}
+	}
+	if t.Sure = len(others) > 0 && 2*agree > len(voices); t.Sure {
+		c.own, c.confirmed = wall, true
+		if wall.After(c.kept) {
+			c.kept = wall
+		}
+	}
+	now := wall
+	if t.Wrong = !near(all, wall, Slack); t.Wrong {
+		now = all
+	}
+	if now.Before(c.now.Add(-step)) {
+		c.steps++
+	}
+	c.now = now
+	t.Now, t.Kept, t.Steps = now.Add(r.Run), c.kept.Add(r.Run), c.steps
+	return t
+}
+
+// follow takes this device's line along with its wall clock, but for jumps. One that was
+// never borne out may be corrected: back, or to a time after the last that was known.
+func (c *Clock) follow(wall line) {
+	switch back := wall.Before(c.own); {
+	case near(wall, c.own, step):
+	case !back && c.mayJump:
+	case !c.confirmed && (back || c.own.Before(c.kept.Add(-Slack))):
+	default:
+		return
+	}
+	c.own = wall
+}
+
+func near(a, b line, most time.Duration) bool { return a.Sub(b).Abs() <= most }
+
+// median is the middle of some lines; of two, the one that is nearer to a third.
+func median(lines []line, to line) line {
+	lines = slices.SortedFunc(slices.Values(lines), line.Compare)
+	low, high := lines[(len(lines)-1)/2], lines[len(lines)/2]
+	if high.Sub(to).Abs() < low.Sub(to).Abs() {
+		return high
+	}
+	return low
+}
