@@ -545,20 +545,6 @@ func TestHintsNameFlagsThatThereAre(t *testing.T) {
 	}
 }
 
-// What is wrong with an argument is said without words of Go.
-func TestArgumentsOfTheWrongKind(t *testing.T) {
-	w := newWorld(t)
-	for want, args := range map[string][]string{
-		`--timeout: "soon" is no time such as 30s, 5m or 2h`: {"status", "--timeout", "soon"},
-		`--limits-connections: "many" is no whole number`:    {"run", "--limits-connections", "many"},
-		`--mdns: "maybe" is neither true nor false`:          {"run", "--mdns=maybe"},
-	} {
-		if r := w.run("", args...); r.code != api.ExitUsage || !strings.Contains(r.err, want) || strings.Contains(r.err, "strconv") {
-			t.Errorf("%v: %+v", args, r)
-		}
-	}
-}
-
 // Who breaks off a wait is told so, and by the exit code by which signal; nothing is said
 // of a time that was not given.
 func TestInterrupted(t *testing.T) {

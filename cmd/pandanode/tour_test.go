@@ -209,6 +209,7 @@ type terminal struct {
 	mu   sync.Mutex
 	more *sync.Cond
 	text []byte // all that came since the last thing that was looked for
+	all  []byte
 	eof  bool
 }
 
@@ -231,7 +232,7 @@ func openTerminal(t *testing.T, dir string, env []string) *terminal {
 		for {
 			n, err := file.Read(b)
 			w.mu.Lock()
-			w.text, w.eof = append(w.text, b[:n]...), err != nil
+			w.text, w.all, w.eof = append(w.text, b[:n]...), append(w.all, b[:n]...), err != nil
 			w.more.Broadcast()
 			w.mu.Unlock()
 			if err != nil {
@@ -318,7 +319,9 @@ func (w *terminal) typed(line string) string {
 func (w *terminal) do(line string) {
 	w.t.Helper()
 	if code := w.typed(line); code != "0" {
-		w.t.Fatalf("%s: exit code %s", line, code)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.t.Fatalf("%s: exit code %s. The terminal:\n%s", line, code, w.all)
 	}
 }
 
