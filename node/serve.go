@@ -421,9 +421,9 @@ func (s *server) Find(ctx context.Context, r api.FindRequest, emit func(api.Foun
 			}
 		}
 	}
-	for {
+	for pause := searchAgain; ; pause *= 2 {
 		// A search tells nothing while nobody can be asked: it is made again.
-		changed := s.n.changed.wait()
+		asked := s.askable()
 		missing, err := s.n.Missing(search, LevelOnline)
 		if err != nil {
 			return APIError(err)
@@ -450,37 +450,51 @@ func (s *server) Find(ctx context.Context, r api.FindRequest, emit func(api.Foun
 		if missing == "" {
 			return nil
 		}
-		if again, err := s.beforeAnotherSearch(ctx, search, changed); !again {
+		if again, err := s.beforeAnotherSearch(ctx, search, asked, pause); !again {
 			return err
 		}
 	}
 }
 
-// beforeAnotherSearch waits until it may be that somebody can be asked. At the end of the
-// search nobody was there: that is an error, or that those who were there knew nothing.
-func (s *server) beforeAnotherSearch(ctx, search context.Context, changed <-chan struct{}) (again bool, err error) {
-	pause := time.NewTimer(tablePoll) // the DHT's table tells nobody when it grows
-	defer pause.Stop()
-	select {
-	case <-pause.C:
-		return true, nil
-	case <-changed:
-		select { // many things change a node: no search follows another at once
-		case <-time.After(tablePoll / 5):
-		case <-search.Done():
+// searchAgain is when a search that could ask nobody, or not everybody yet, is made again
+// though nothing has changed: who has just connected may not have said what it speaks.
+const searchAgain = time.Second
+
+// askable counts those whom a search can ask.
+func (s *server) askable() [2]int { return [2]int{len(s.n.host.Network().Peers()), s.n.dht.Size()} }
+
+// beforeAnotherSearch waits until others can be asked, or for the pause if somebody can.
+// At the end of the search nobody was there: that is an error, or that those who were
+// there knew nothing.
+func (s *server) beforeAnotherSearch(ctx, search context.Context, asked [2]int, pause time.Duration) (again bool, err error) {
+	over := time.NewTimer(pause)
+	defer over.Stop()
+	table := time.NewTicker(tablePoll) // the DHT's table tells nobody when it grows
+	defer table.Stop()
+	for {
+		changed := s.n.changed.wait()
+		if s.askable() != asked {
+			return true, nil
 		}
-		return true, nil
-	case <-s.n.life.done:
-		return false, APIError(ErrClosed)
-	case <-search.Done():
+		select {
+		case <-changed:
+		case <-table.C:
+		case <-over.C:
+			if asked[0] > 0 {
+				return true, nil
+			}
+		case <-s.n.life.done:
+			return false, APIError(ErrClosed)
+		case <-search.Done():
+			switch {
+			case ctx.Err() != nil:
+				return false, APIError(ctx.Err())
+			case len(s.n.host.Network().Peers()) == 0:
+				return false, APIError(fmt.Errorf("%w, so nobody could be asked", ErrNoPeers))
+			}
+			return false, nil
+		}
 	}
-	switch {
-	case ctx.Err() != nil:
-		return false, APIError(ctx.Err())
-	case len(s.n.host.Network().Peers()) == 0:
-		return false, APIError(fmt.Errorf("%w, so nobody could be asked", ErrNoPeers))
-	}
-	return false, nil
 }
 
 // foundPrivate says so if what was looked for is a private group of this device's.

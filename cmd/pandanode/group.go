@@ -123,7 +123,13 @@ func brief(g api.Group) string {
 	case g.Leaving:
 		words = append(words, "leaving")
 	case g.State == api.StateJoining:
-		stage, _, _ := strings.Cut(g.Missing, ":")
+		stage, why, _ := strings.Cut(g.Missing, ":")
+		switch {
+		case strings.HasPrefix(strings.TrimSpace(why), "denied"):
+			stage = "refused"
+		case stage == string(api.StageWaiting):
+			stage = "waiting"
+		}
 		words = append(words, cmp.Or(stage, string(g.State)))
 	case g.State != api.StateMember:
 		words = append(words, string(g.State))
