@@ -499,3 +499,79 @@ func TestAdditionsNeedAuthority(t *testing.T) {
 		}
 	}
 }
+
+func (s *script) owes(rec *entry) bool { return s.r.Owed(s.r.Roster(), s.r.At(rec.ref), rec.ref) }
+
+// A revoked phone says nothing through a device that it adds to its user's others, dated
+// back.
+func TestVoidDevicesSayNothing(t *testing.T) {
+	t.Parallel()
+	s := quarrelling()
+	old := s.heads()
+	e := s.write("u4", "u4", 0, deviceOf("u4", "phone"))
+	s.logOf["phone"] = wire.LogID{Device: id[wire.DeviceID]("phone"), Incarnation: FirstIncarnation(e.hash)}
+	s.write("phone", "u4", 0, revokeOf("u4"))
+	for range 2 {
+		for _, d := range []string{"u0", "u1", "u2"} {
+			s.write(d, d, 0, nil)
+		}
+	}
+	e = s.write("u4", "u4", 99, deviceOf("u4", "another"), old...)
+	rec := s.write("another", "u4", FirstIncarnation(e.hash), nil, e)
+	if s.ops[e] == nil || !s.ops[e].Permitted() {
+		t.Fatal("it may not add a device as far as it knew")
+	}
+	if s.owes(rec) {
+		t.Error("what the other device says is owed")
+	}
+}
+
+// A guest that never came in cannot bring its messages in by leaving.
+func TestVoidGuestsSayNothing(t *testing.T) {
+	t.Parallel()
+	s := quarrelling()
+	old := s.heads()
+	guest := s.write("u1", "u1", 0, addOf("guest", wire.RoleMember), old...)
+	s.logOf["guest"] = wire.LogID{Device: id[wire.DeviceID]("guest"), Incarnation: FirstIncarnation(guest.hash)}
+	rec := s.write("guest", "guest", 0, nil, guest)
+	s.write("u0", "u0", 0, removeOf("u1"), old...)
+	for range 2 {
+		for _, d := range []string{"u0", "u2", "u3"} {
+			s.write(d, d, 0, nil)
+		}
+	}
+	if s.owes(rec) {
+		t.Fatal("it is owed already")
+	}
+	s.write("guest", "guest", 7, &Op{Type: wire.OpLeave}, guest)
+	if s.owes(rec) {
+		t.Error("since the guest left, its message is owed")
+	}
+}
+
+// Whoever came in as an admin by an invite that was revoked, served by a member that plays
+// back its own past, removes nobody.
+func TestVoidAdminsRemoveNobody(t *testing.T) {
+	t.Parallel()
+	s := quarrelling()
+	invite := &Invite{ID: id[wire.InviteID]("i"), Signer: id[wire.UserID]("u0"), Role: wire.RoleAdmin}
+	s.write("u0", "u0", 0, &Op{Type: wire.OpInvite, Invite: invite})
+	s.write("u4", "u4", 0, nil)
+	old := s.heads()
+	s.write("u0", "u0", 0, &Op{Type: wire.OpRevoke, Revokes: invite.ID})
+	for range 2 {
+		for _, d := range []string{"u0", "u1", "u2", "u4"} {
+			s.write(d, d, 0, nil)
+		}
+	}
+	op := addOf("spy", wire.RoleAdmin)
+	op.Why, op.Invite = wire.WhyInvite, invite
+	e := s.write("u4", "u4", 99, op, old...)
+	remove := s.write("spy", "spy", FirstIncarnation(e.hash), removeOf("u5"), e)
+	if !s.ops[e].Permitted() || !s.ops[remove].Permitted() {
+		t.Fatal("they may not, as far as they knew")
+	}
+	if to := s.r.Roster(); to.users.has(id[wire.UserID]("spy")) || !to.users.has(id[wire.UserID]("u5")) {
+		t.Error("the spy is in, or has removed somebody")
+	}
+}

@@ -60,6 +60,9 @@ func (s *resolution) apply(to *Roster, x *Op) {
 	}
 	if by != nil || !s.isIn(to, x) || !s.mayStill(to, x) {
 		to.void = to.void.with(x.Hash, Void{x, by})
+		if x.Type == wire.OpDeviceAdd {
+			to.lostDevices = to.lostDevices.with(x.Subject, s.againstDevice(to, x))
+		}
 		return
 	}
 	switch x.Type {
@@ -118,9 +121,24 @@ func (s *resolution) applyStanding(to *Roster, x *Op) {
 // revocationsBeside are revocations of the device that a user adds to its own.
 func (s *resolution) revocationsBeside(x *Op) (out []*Op) {
 	for _, l := range s.losses.byDevice[x.Subject] {
-		out = append(out, s.concurrentIn(l.ops, l.log, x.Ref)...)
+		if c := s.concurrentIn(l.ops, l.log, x.Ref); len(c) > 0 {
+			out = append(out, c[0]) // of one log the first says most
+		}
 	}
 	return out
+}
+
+// againstDevice is what speaks against a device that a user adds to its own.
+func (s *resolution) againstDevice(to *Roster, x *Op) []*Op {
+	out := append(s.hitting(s.losses, x), s.revocationsBeside(x)...)
+	if !to.counted.has(x.Device) {
+		out = append(out, to.lostDevices.at(x.Device)...)
+	}
+	if !s.memberIn(to, x.User, x.Ref) {
+		out = append(out, to.lost.at(x.User)...)
+	}
+	slices.SortFunc(out, (*Op).compare)
+	return slices.Compact(out)
 }
 
 // noteTaken keeps what took away an owner.

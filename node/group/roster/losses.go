@@ -229,7 +229,7 @@ func (s *resolution) decide(nodes []*Op, take func(*Op)) {
 	}
 	circle := 0 // losses before this are decided
 	for range nodes {
-		i := -1
+		var i int
 		if w.ready.Len() > 0 {
 			i = heap.Pop(&w.ready).(int) //nolint:forcetypeassert // it holds nothing else
 		} else {

@@ -27,10 +27,21 @@ func (r *Resolver) Owed(to, view *Roster, rec Ref) bool {
 			}
 		}
 	}
-	if len(against) == 0 && !in {
-		if against = to.lost.at(l.User); len(against) == 0 {
+	// A user or device that never came in is told by what made its addition void, whatever
+	// it then wrote against itself.
+	switch {
+	case !in && (len(against) == 0 || len(to.additions.at(l.User)) == 0):
+		lost := to.lost.at(l.User)
+		if len(lost) == 0 {
 			return false // nobody who counts ever let it in
 		}
+		against = append(against, lost...)
+	case in && !to.counted.has(l.Device):
+		lost := to.lostDevices.at(l.Device)
+		if len(lost) == 0 {
+			return false
+		}
+		against = append(against, lost...)
 	}
 	for _, q := range to.authority.at(l.User) {
 		if q.Type == wire.OpRole && q.lowers && q.Role == wire.RoleReadOnly && r.concurrent(q.Ref, rec) {

@@ -29,6 +29,8 @@ type Roster struct {
 	revocations table[wire.DeviceID, []*Op] // that stand, in order
 	lost        table[wire.UserID, []*Op]   // of whose addition is void: what speaks against it
 
+	lostDevices table[wire.DeviceID, []*Op] // the same of devices that users added to their own
+
 	asked []Ref // what the answer of witnesses depended on: the last of it in causal order
 }
 
