@@ -543,7 +543,8 @@ func TestVoidGuestsSayNothing(t *testing.T) {
 	if s.owes(rec) {
 		t.Fatal("it is owed already")
 	}
-	s.write("guest", "guest", 7, &Op{Type: wire.OpLeave}, guest)
+	e := s.write("guest", "guest", 7, deviceOf("guest", "reserve"), guest)
+	s.write("reserve", "guest", FirstIncarnation(e.hash), &Op{Type: wire.OpLeave}, e)
 	if s.owes(rec) {
 		t.Error("since the guest left, its message is owed")
 	}
