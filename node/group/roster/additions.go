@@ -30,7 +30,7 @@ func (s *resolution) add(to *Roster, x *Op) {
 	case x.Why == wire.WhyInvite && !s.inviteHolds(to, x):
 		need, sound = wire.RoleAdmin, false
 	}
-	sound = sound && (x.Role > wire.RoleAdmin || s.standsFor(x))
+	sound = sound && (x.Role > wire.RoleAdmin || s.stand[x])
 	role := x.Role
 	if !sound {
 		if len(blockers) == 0 || !s.adopted(to, x, blockers, need) {
@@ -125,6 +125,7 @@ func (s *resolution) blockers(to *Roster, x *Op, isIn bool) []*Op {
 		if i := s.issue(x); i != nil && to.void.has(i.Hash) {
 			out = append(out, s.undermining(s.losses, i)...)
 		}
+	case wire.WhyOpen: // the door was open
 	}
 	slices.SortFunc(out, (*Op).compare)
 	return slices.Compact(out)

@@ -10,7 +10,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-var attacks = flag.Int("attacks", 150, "random groups that each of TestWhoIsOut, TestSilentMember and TestPlainMember attacks")
+var attacks = flag.Int("attacks", 100, "random groups that each of TestWhoIsOut, TestSilentMember and TestPlainMember attacks")
 
 // town is a group of honest devices, in halves that come and go, and of hostile ones.
 type town struct {

@@ -32,8 +32,6 @@ func (s *resolution) carryOut(ops, stand []*Op) *Roster {
 	return to
 }
 
-func (s *resolution) standsFor(x *Op) bool { return s.stand[x] }
-
 // isIn says whether an operation's author is in by what counts of its past.
 func (s *resolution) isIn(to *Roster, x *Op) bool {
 	return s.memberIn(to, x.User, x.Ref) && to.counted.has(x.Device)
@@ -100,21 +98,21 @@ func (s *resolution) applyStanding(to *Roster, x *Op) {
 		}
 		return
 	}
-	switch x.Type {
-	case wire.OpRemove, wire.OpLeave:
-		id, _ := x.whom()
+	if x.Type == wire.OpDeviceRevoke {
+		to.revoke(x)
+		return
+	}
+	id, _ := x.whom()
+	u, in := to.users.get(id)
+	if x.Type != wire.OpRole {
 		s.noteTaken(to, id, x)
 		to.takeOut(id, x)
-	case wire.OpDeviceRevoke:
-		to.revoke(x)
-	case wire.OpRole:
-		if u, in := to.users.get(x.Target); in {
-			if x.Role != wire.RoleOwner {
-				s.noteTaken(to, x.Target, x)
-			}
-			u.Role, u.grant = x.Role, x
-			to.setUser(u)
+	} else if in {
+		if x.Role != wire.RoleOwner {
+			s.noteTaken(to, id, x)
 		}
+		u.Role, u.grant = x.Role, x
+		to.setUser(u)
 	}
 }
 

@@ -74,13 +74,7 @@ func (o *Op) compare(p *Op) int {
 
 // loss says whether it takes something from somebody.
 func (o *Op) loss() bool {
-	switch o.Type {
-	case wire.OpRemove, wire.OpLeave, wire.OpDeviceRevoke:
-		return true
-	case wire.OpRole:
-		return o.lowers
-	}
-	return false
+	return o.Type == wire.OpRemove || o.Type == wire.OpLeave || o.Type == wire.OpDeviceRevoke || o.Type == wire.OpRole && o.lowers
 }
 
 // grants says whether it gives authority to its target. Every OpRole does, also one that
@@ -95,28 +89,19 @@ func (o *Op) own() bool {
 }
 
 // whom is the user that a loss or grant is about; of an OpDeviceRevoke nobody.
-func (o *Op) whom() (u wire.UserID, ok bool) {
-	switch o.Type {
-	case wire.OpLeave:
+func (o *Op) whom() (user wire.UserID, ok bool) {
+	if o.Type == wire.OpLeave {
 		return o.User, true
-	case wire.OpAdd, wire.OpRemove, wire.OpRole:
-		return o.Target, true
 	}
-	return u, false
+	return o.Target, o.Type != wire.OpDeviceRevoke
 }
 
 // ends says whether a loss ends the log that an entry is in: it removes the user, is the
 // user's leave, or revokes the device.
 func (o *Op) ends(user wire.UserID, device wire.DeviceID) bool {
-	switch o.Type {
-	case wire.OpRemove:
-		return o.Target == user
-	case wire.OpLeave:
-		return o.User == user
-	case wire.OpDeviceRevoke:
-		return o.Subject == device
-	}
-	return false
+	return o.Type == wire.OpRemove && o.Target == user ||
+		o.Type == wire.OpLeave && o.User == user ||
+		o.Type == wire.OpDeviceRevoke && o.Subject == device
 }
 
 // takes says whether a loss takes from an operation's author what the operation needs.

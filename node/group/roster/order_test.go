@@ -9,7 +9,7 @@ import (
 
 var (
 	orders    = flag.Int("orders", 50, "orders in which TestOrder feeds each set")
-	orderSets = flag.Int("sets", 12, "sets that TestOrder feeds; TestIncremental twenty times as many")
+	orderSets = flag.Int("sets", 8, "sets that TestOrder feeds; TestIncremental ten times as many")
 )
 
 // Each set gives one roster and one set of owed messages, in whatever order it comes.
@@ -47,7 +47,7 @@ func TestIncremental(t *testing.T) {
 	t.Parallel()
 	worlds := worldsOf(t, "testdata/worlds.txt.gz", 2000)
 	r := rand.New(rand.NewPCG(3, 4))
-	for range 20 * *orderSets {
+	for range 10 * *orderSets {
 		w := worlds[r.IntN(len(worlds))]
 		m, _ := w.m.reordered(w.m.shuffle(r))
 		p := play(m)
