@@ -221,7 +221,7 @@ func (b *book) next(a appetite, now time.Time, isConnected func(peer.ID) bool) [
 	if len(due) > a.most && a.most > redialAtOne {
 		ranked := a.most - a.most/4
 		rest := due[ranked:]
-		rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+		rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] }) //nolint:gosec // whom is no secret
 	}
 	out := make([]peer.AddrInfo, 0, a.most)
 	for _, e := range due[:min(a.most, len(due))] {
