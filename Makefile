@@ -95,7 +95,7 @@ interop: ## MLS with ts-mls and core-crypto, live (needs node, npm and its regis
 	@$(GO) run -C mls/interop ./live
 
 .PHONY: e2e
-e2e: build ## real processes: cut for a minute, full and broken disks (Linux, root, iproute2, iptables; 4 min)
+e2e: build ## real processes: cut for a minute, full and broken disks, many behind one address, clocks apart (Linux, root, iproute2, iptables; 5 min)
 	@./$(BIN) sim run sim/scenarios/host/one-minute-cut.sim --backend host
 	@$(GO) test -count=1 -tags e2e -timeout 15m -run '^(TestDiskFull|TestLittleSpace|TestReadOnly|TestFlippedBits|TestManyBehindOneAddress|TestClocksApart)$$' -v ./cmd/pandanode
 
