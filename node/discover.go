@@ -258,6 +258,7 @@ func looked(info *discovery.Info, err error) (*discovery.Info, error) {
 type lookup struct {
 	kick     chan struct{} // holds one
 	progress JoinProgress  // under Node.mu
+	stop     chan struct{} // closed when it is called off
 }
 
 // lookupRow says that a group is to be joined as soon as its record is found.
@@ -268,7 +269,7 @@ type lookupRow struct {
 // Join asks to be let into a group. When it returns, the request is durable: the
 // node goes on trying, also after a restart, until a member has answered. JoinProgress
 // tells how far it is. Joining a group that one is in calls off a leave
-// that waits, and else does nothing; one that this device is out of, or waits to get
+// that waits, and else asks the members whether one still is; one that this device is out of, or waits to get
 // into, is asked again at once.
 func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
 	if g := n.hosting(id); g != nil {
@@ -277,10 +278,17 @@ func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
 		case err != nil:
 			return err
 		case st.State == group.StateOut || st.Leaving:
+			if err := g.resume(); err != nil {
+				return err
+			}
 			return g.askAgain(ctx, group.Join{})
 		case st.State == group.StateNew:
+			if err := g.resume(); err != nil {
+				return err
+			}
 			return g.ask(ctx)
 		case st.State != group.StateJoining:
+			g.confirm(ctx)
 			return nil
 		}
 		lapsed, err := look(ctx, n, id, func(m *group.Machine) bool { return m.JoinLapsed(time.Now()) })
@@ -294,7 +302,7 @@ func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
 		return nil
 	}
 	if info := n.known.Get(id); info != nil {
-		return n.join(ctx, info.Genesis)
+		return n.join(ctx, info.Genesis, nil)
 	}
 	n.mu.Lock()
 	_, running := n.lookups[id]
@@ -329,8 +337,23 @@ func (n *Node) JoinProgress(ctx context.Context, id wire.GroupID) (JoinProgress,
 		return JoinProgress{}, err
 	}
 	p = g.joiner.where()
+	ended := g.hasEnded()
+	switch st.State {
+	case group.StateMember, group.StateSyncing, group.StateJoining:
+	case group.StateNew, group.StateOut:
+		if ended != "" {
+			return JoinProgress{Stage: StageContacting, Detail: "denied: " + ended, Denied: true, Ended: true, Since: p.Since}, nil
+		}
+	}
 	switch st.State {
 	case group.StateMember:
+		sure, err := g.sure(ctx, st)
+		if err != nil {
+			return JoinProgress{}, err
+		}
+		if !sure {
+			return JoinProgress{Stage: StageContacting, Detail: unsure, Since: p.Since}, nil
+		}
 		if missing := g.missing(st); missing != "" {
 			return JoinProgress{Stage: StageWelcomed, Detail: missing, Since: p.Since}, nil
 		}
@@ -349,7 +372,7 @@ func (n *Node) JoinProgress(ctx context.Context, id wire.GroupID) (JoinProgress,
 
 // lookUp searches for a group's record until it is found, and joins the group then.
 func (n *Node) lookUp(id wire.GroupID) error {
-	l := &lookup{kick: make(chan struct{}, 1), progress: JoinProgress{Stage: StageLookingUp, Since: time.Now()}}
+	l := &lookup{kick: make(chan struct{}, 1), stop: make(chan struct{}), progress: JoinProgress{Stage: StageLookingUp, Since: time.Now()}}
 	n.mu.Lock()
 	if n.lookups[id] != nil || n.groups[id] != nil {
 		n.mu.Unlock()
@@ -359,7 +382,7 @@ func (n *Node) lookUp(id wire.GroupID) error {
 	n.mu.Unlock()
 	if !n.life.start(func(ctx context.Context) {
 		for pause := lookupRetry; ctx.Err() == nil; pause = min(2*pause, lookupMax) {
-			err := n.lookUpOnce(ctx, id)
+			err := n.lookUpOnce(ctx, id, l)
 			if err == nil {
 				return
 			}
@@ -372,6 +395,9 @@ func (n *Node) lookUp(id wire.GroupID) error {
 			case <-ctx.Done():
 			case <-timer.C:
 			case <-l.kick:
+			case <-l.stop:
+				timer.Stop()
+				return
 			}
 			timer.Stop()
 		}
@@ -381,14 +407,14 @@ func (n *Node) lookUp(id wire.GroupID) error {
 	return nil
 }
 
-func (n *Node) lookUpOnce(ctx context.Context, id wire.GroupID) error {
+func (n *Node) lookUpOnce(ctx context.Context, id wire.GroupID, l *lookup) error {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	info, err := looked(n.dht.First(ctx, id))
 	if err != nil {
 		return err
 	}
-	return n.join(ctx, info.Genesis)
+	return n.join(ctx, info.Genesis, l)
 }
 
 func (n *Node) pokeLookups() {
@@ -402,20 +428,28 @@ func (n *Node) pokeLookups() {
 	}
 }
 
-// join has a group that this device is not in be asked.
-func (n *Node) join(ctx context.Context, genesis *identity.Genesis) error {
-	g, _, err := n.hostJoiner(genesis, nil)
-	if err != nil {
+// join has a group that this device is not in be asked, unless the lookup that found it
+// was called off; nil: there was none.
+func (n *Node) join(ctx context.Context, genesis *identity.Genesis, l *lookup) error {
+	g, _, err := n.hostJoiner(genesis, nil, l)
+	if g == nil || err != nil {
 		return err
 	}
 	return g.ask(ctx)
 }
 
 // hostJoiner gives the group of a joiner. If this node does not have it, it makes it: its
-// row first, so that a crash repeats the rest. The link is nil for one who has none.
-func (n *Node) hostJoiner(genesis *identity.Genesis, link *wire.Link) (g *hosted, made bool, err error) {
+// row first, so that a crash repeats the rest. The link is nil for one who has none, and
+// so is the lookup; it gives nil if that was called off.
+func (n *Node) hostJoiner(genesis *identity.Genesis, link *wire.Link, l *lookup) (g *hosted, made bool, err error) {
 	n.joining.Lock() // of two at once the second finds the first's group
 	defer n.joining.Unlock()
+	n.mu.Lock()
+	off := l != nil && n.lookups[genesis.ID] != l
+	n.mu.Unlock()
+	if off {
+		return n.hosting(genesis.ID), false, nil
+	}
 	if g := n.hosting(genesis.ID); g != nil {
 		return g, false, nil
 	}

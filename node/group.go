@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -48,6 +49,9 @@ type hosted struct {
 	invited *wire.MeetSecret  // the same, as an invite link says
 	hints   []peer.AddrInfo   // members that an invite link names
 
+	ended string    // why the join has ended, as the row says
+	asked time.Time // when this device's user last asked to be let in; zero: not in this run
+
 	welcomer peer.ID // who welcomed this device in this run: a member, though the log that says so is not here yet
 }
 
@@ -59,6 +63,9 @@ type hostedRow struct {
 	Link    *wire.Link       `cbor:"2,keyasint,omitempty"` // to join by, until the machine has asked
 	Peers   []wire.LinkPeer  `cbor:"3,keyasint,omitempty"` // members that the link named
 	Meet    *wire.MeetSecret `cbor:"4,keyasint,omitempty"` // of a private group, from the link
+
+	Ended     string `cbor:"5,keyasint,omitempty"` // why the join has ended without this device being in; empty: it has not
+	Forgotten bool   `cbor:"6,keyasint,omitempty"` // its rows are being deleted
 }
 
 // newHosted makes the group's parts without starting them.
@@ -78,8 +85,12 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 		log: g.log, rows: r, apply: n.apply, outbox: g.mailer.outbox, send: g.send, notify: g.notify, turned: g.turned, changed: g.changed,
 		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting),
 		open: func(now time.Time) (*group.Machine, error) {
+			incarnation, err := n.incarnationIn(genesis.ID)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrStore, err)
+			}
 			return group.New(group.Config{
-				Genesis: genesis, Device: device, LogKey: n.me.log, Incarnation: n.me.incarnation,
+				Genesis: genesis, Device: device, LogKey: n.me.log, Incarnation: incarnation,
 				Engine: group.MLS(genesis.Suite), Rand: rand.Reader, Rows: r,
 			}, now)
 		},
@@ -538,15 +549,33 @@ func (n *Node) Remove(ctx context.Context, id wire.GroupID, user wire.UserID) er
 	return err
 }
 
-// Leave takes this user out of a group: at once, or, if waits, as soon as what it
-// wrote is with a member who stays.
-func (n *Node) Leave(ctx context.Context, id wire.GroupID) (waits bool, err error) {
+// Leaving says what a Leave did.
+type Leaving struct {
+	Waits bool // it goes as soon as what it wrote is with a member who stays
+	Ended bool // it was not in: the join that waited, or was refused, is over
+}
+
+// Leave takes this user out of a group, or ends a join that waits or was refused.
+func (n *Node) Leave(ctx context.Context, id wire.GroupID) (Leaving, error) {
+	n.joining.Lock()
+	ended, err := n.endLookup(id)
+	n.joining.Unlock()
+	if ended || err != nil {
+		return Leaving{Ended: ended}, err
+	}
 	g, err := n.mustHost(id)
 	if err != nil {
-		return false, err
+		return Leaving{}, err
+	}
+	st, err := g.status(ctx)
+	if err != nil {
+		return Leaving{}, err
+	}
+	if st.State == group.StateJoining || st.State == group.StateNew {
+		return Leaving{Ended: true}, n.endJoin(ctx, g, st)
 	}
 	out, err := g.loop.step(ctx, group.Leave{})
-	return err == nil && out.Entry == (wire.EntryHash{}), err
+	return Leaving{Waits: err == nil && out.Entry == (wire.EntryHash{})}, err
 }
 
 // Reboot gives a group fresh MLS keys. Members and messages stay.
@@ -666,6 +695,9 @@ func follow[T any](
 		changed := g.changed.wait()
 		for {
 			rows, err := read(ctx, id, after, page)
+			if errors.Is(err, ErrClosed) && n.hosting(id) != g {
+				return fmt.Errorf("%w: %v was forgotten", ErrNoGroup, id)
+			}
 			if err != nil {
 				return err
 			}
@@ -685,6 +717,11 @@ func follow[T any](
 			return ctx.Err()
 		case <-n.life.done:
 			return ErrClosed
+		case <-g.life.done:
+			if n.hosting(id) == g {
+				return ErrClosed // the node closes
+			}
+			return fmt.Errorf("%w: %v was forgotten", ErrNoGroup, id)
 		}
 	}
 }

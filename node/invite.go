@@ -14,6 +14,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
+	"github.com/pandanode/pandanode/discovery"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
@@ -154,7 +155,7 @@ func (n *Node) JoinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, erro
 		// Refused here, where a person reads it; members judge it by their own clocks.
 		return genesis.ID, fmt.Errorf("%w: %w", ErrDenied, group.ErrInviteExpired)
 	}
-	g, made, err := n.hostJoiner(genesis, l)
+	g, made, err := n.hostJoiner(genesis, l, nil)
 	if err != nil {
 		return genesis.ID, err
 	}
@@ -165,14 +166,11 @@ func (n *Node) JoinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, erro
 	switch {
 	case err != nil:
 		return genesis.ID, err
-	case st.Leaving:
-		return genesis.ID, g.askAgain(ctx, group.Join{})
-	case st.State == group.StateMember || st.State == group.StateSyncing:
-		return genesis.ID, nil
 	case st.State == group.StateNew:
 		if err := n.put(keyGroups+string(genesis.ID[:]), &hostedRow{Genesis: genesis.Raw, Link: l}); err != nil {
 			return genesis.ID, err
 		}
+		g.setEnded("")
 		g.useLink(l)
 		return genesis.ID, g.ask(ctx)
 	}
@@ -182,8 +180,93 @@ func (n *Node) JoinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, erro
 	g.mu.Lock()
 	g.invited = l.Meet
 	g.mu.Unlock()
+	g.setEnded("")
 	g.hint(l.Peers)
-	return genesis.ID, g.askAgain(ctx, group.Join{Invite: &l.Invite, Key: key}) // the loop may use the key after ctx
+	// A member keeps the invite, since it may be out and not know it. The loop may use the key after ctx.
+	if err := g.askAgain(ctx, group.Join{Invite: &l.Invite, Key: key}); err != nil {
+		return genesis.ID, err
+	}
+	g.confirm(ctx)
+	return genesis.ID, nil
+}
+
+// confirm has this device ask the connected members, now, whether it is still in.
+func (g *hosted) confirm(ctx context.Context) {
+	g.mu.Lock()
+	g.asked = time.Now()
+	hints := g.hints
+	g.mu.Unlock()
+	for _, p := range hints {
+		g.n.peers.Found(p, discovery.SourceDHT)
+	}
+	members, err := g.connectedMembers(ctx)
+	if err != nil {
+		return // the syncer does in time
+	}
+	for _, p := range members {
+		g.syncer.exchangeWith(p)
+	}
+	g.n.changed.wake()
+}
+
+// unsure is what a join of a member waits for.
+const unsure = "asking the members whether this device is still in the group"
+
+// sure says whether a member that asked to join knows that it is in: a connected member
+// has told since it asked, all of them if it has an invite that it may need.
+func (g *hosted) sure(ctx context.Context, st group.Status) (bool, error) {
+	g.mu.Lock()
+	asked := g.asked
+	g.mu.Unlock()
+	if st.Members == 1 || asked.IsZero() && st.Intents == 0 {
+		return true, nil
+	}
+	members, err := g.connectedMembers(ctx)
+	if err != nil {
+		return false, err
+	}
+	return g.syncer.told(members, asked, st.Intents > 0), nil
+}
+
+// hasEnded is why the join has ended; empty: it has not.
+func (g *hosted) hasEnded() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ended
+}
+
+func (g *hosted) setEnded(why string) {
+	g.mu.Lock()
+	g.ended = why
+	g.mu.Unlock()
+}
+
+// resume takes back that the join has ended.
+func (g *hosted) resume() error {
+	if g.hasEnded() == "" {
+		return nil
+	}
+	if err := g.putEnded(""); err != nil {
+		return err
+	}
+	g.setEnded("")
+	return nil
+}
+
+// putEnded has the group's row say why the join has ended.
+func (g *hosted) putEnded(why string) error {
+	g.asking.Lock() // who asks with a link writes the row too
+	defer g.asking.Unlock()
+	var row hostedRow
+	found, err := getRow(g.n.store, keyGroups+string(g.id[:]), &row)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	if !found || row.Forgotten {
+		return nil
+	}
+	row.Ended = why
+	return g.n.put(keyGroups+string(g.id[:]), &row)
 }
 
 // askAgain asks once more to be let into a group that this node has, which it may be out of.
@@ -299,6 +382,9 @@ func (g *hosted) askOnce(ctx context.Context) (again bool, err error) {
 	st, err := g.status(ctx)
 	if err != nil {
 		return true, err
+	}
+	if st.State == group.StateNew && g.hasEnded() != "" {
+		return false, nil // it has asked, and the answer was a final no
 	}
 	if st.State == group.StateNew || st.State == group.StateJoining && g.link != nil { // a link may come after the first ask
 		in, err := g.firstAsk()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/pandanode/pandanode/discovery"
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
@@ -29,6 +31,7 @@ const (
 	joinContact  = 15 * time.Second // to reach one member
 	joinRetry    = 2 * time.Second  // first pause after every member was tried
 	joinRetryMax = time.Minute
+	joinDenied   = time.Hour // at the most, while every member that is reached says no
 )
 
 // JoinStage says how far this device's way into a group is.
@@ -48,6 +51,7 @@ type JoinProgress struct {
 	Stage  JoinStage
 	Detail string // what is stuck, for people
 	Denied bool   // every member that was reached says no, and others will too
+	Ended  bool   // and this device asks no more: somebody said so who may
 	Since  time.Time
 }
 
@@ -193,7 +197,11 @@ func (j *joiner) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
-			pause = min(2*pause, joinRetryMax)
+			most := joinRetryMax
+			if j.where().Denied {
+				most = joinDenied
+			}
+			pause = min(2*pause, most)
 		case <-j.kick: // a peer has connected
 		}
 		timer.Stop()
@@ -207,6 +215,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 	take := context.WithoutCancel(ctx)
 	var asked, reached, waits int
 	denied, final := "", false
+	ended := "" // why, by somebody who may say so
 	for p := range j.g.candidates(ctx) {
 		asked++
 		if at := j.where(); waits == 0 && at.Stage != StageWaiting && !at.Denied {
@@ -234,6 +243,9 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 			if !final {
 				denied, final = reply.Reason, reply.Final == 1
 			}
+			if reply.Final == 1 && (j.g.mayRefuse(p.ID) || expired(r)) {
+				ended = reply.Reason
+			}
 		case wire.JoinWelcomed:
 			_, err := j.g.loop.step(take, group.JoinAnswered{KeyPackage: r.KeyPackage, Epoch: reply.Epoch, Welcome: reply.Welcome, Tree: tree})
 			if err != nil {
@@ -252,6 +264,8 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 	switch {
 	case ctx.Err() != nil:
 	case denied != "" && waits == 0 && renewal:
+	case ended != "" && waits == 0 && !renewal:
+		j.conclude(take, &r, ended)
 	case denied != "" && waits == 0:
 		j.tell(JoinProgress{Stage: StageContacting, Detail: "denied: " + denied, Denied: final})
 	case asked == 0 && len(j.g.n.host.Network().Peers()) == 0:
@@ -266,6 +280,60 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 		}
 	}
 	return false
+}
+
+// A member's no ends nothing by itself: it may be hostile, or no member at all, and others
+// would serve. Nobody can show a joiner, who has no log, that an invite is used up or a
+// request denied. So a join ends by the word of a device whose user may refuse it anyway,
+// as an admin could remove whom others let in: of the group's authority, as its public
+// record or, without one, its genesis says; or of the device that the invite link names
+// first, which gave it out. Even then all others that can be found are asked before, in
+// the same round, and a Welcome of one of them, or its taking the request, counts more. An
+// invite's end this device can see itself.
+
+// mayRefuse says whether a peer is the device of somebody who may end a join.
+func (g *hosted) mayRefuse(p peer.ID) bool {
+	g.mu.Lock()
+	gave := len(g.hints) > 0 && g.hints[0].ID == p
+	g.mu.Unlock()
+	info := g.n.known.Get(g.id)
+	if gave || info == nil {
+		return gave || p == peer.ID(g.genesis.Device.Cert.Peer)
+	}
+	may := func(d *identity.Device) bool {
+		return peer.ID(d.Cert.Peer) == p &&
+			slices.ContainsFunc(info.Authority, func(k wire.AuthorityKey) bool { return wire.UserIDOf(k.User) == d.User })
+	}
+	return may(g.genesis.Device) || slices.ContainsFunc(info.Heads, func(h discovery.Head) bool { return may(h.Device) })
+}
+
+// expired says whether a request's invite is over by this device's own clock.
+func expired(r wire.JoinRequest) bool {
+	if r.Invite == nil {
+		return false
+	}
+	i, err := wire.DecodeInvite(r.Invite.Payload)
+	return err == nil && i.Expires != 0 && uint64(time.Now().UnixMilli()) >= i.Expires //nolint:gosec // after 1970
+}
+
+// conclude ends a join that was refused for good. First the row says so: after a crash in
+// between it is asked once more, and with what it was asked.
+func (j *joiner) conclude(ctx context.Context, r *wire.JoinRequest, why string) {
+	g := j.g
+	if err := g.putEnded(why); err != nil {
+		g.log.Warn("the end of a join is not kept", "err", err)
+		return
+	}
+	g.setEnded(why)
+	_, err := g.loop.step(ctx, group.EndJoin{Request: r})
+	if err != nil || j.wanted() != nil { // its user asks with something else by now, or it has another invite
+		g.setEnded("")
+		if err := g.putEnded(""); err != nil {
+			g.log.Warn("that a join goes on is not kept", "err", err)
+		}
+		return
+	}
+	j.tell(JoinProgress{Stage: StageContacting, Detail: "denied: " + why, Denied: true, Ended: true})
 }
 
 // askToJoin carries a request to one member and listens until it is decided or the

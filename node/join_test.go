@@ -198,8 +198,8 @@ func TestJoinCallsOffALeave(t *testing.T) {
 		w.join(b, id)
 		w.net.Partition([]int{0}, []int{1})
 		w.send(b, id, "I am off")
-		if waits, err := b.Leave(w.Context(), id); err != nil || !waits {
-			t.Fatalf("the leave waits: %v, %v", waits, err)
+		if left, err := b.Leave(w.Context(), id); err != nil || !left.Waits {
+			t.Fatalf("the leave waits: %+v, %v", left, err)
 		}
 		if err := b.Join(w.Context(), id); err != nil {
 			t.Fatal(err)

@@ -350,8 +350,8 @@ func TestMailboxLeave(t *testing.T) {
 		w.uses(b, id)
 		w.delivered(b, id)
 		w.close(1)
-		if waits, err := b.Leave(w.within(time.Minute), id); err != nil || waits {
-			w.Fatalf("waits %v, %v", waits, err)
+		if left, err := b.Leave(w.within(time.Minute), id); err != nil || left.Waits {
+			w.Fatalf("%+v, %v", left, err)
 		}
 		w.eventually(b, 10*time.Minute, "all is in the mailbox", func() bool {
 			all, err := b.hosting(id).mailer.posted()

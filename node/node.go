@@ -261,16 +261,22 @@ func (n *Node) gossip() error {
 // resume starts the groups that the store holds.
 func (n *Node) resume() error {
 	var found []*hosted
-	if err := n.store.Scan([]byte(keyGroups), func(_, value []byte) error {
+	var forgotten []wire.GroupID
+	if err := n.store.Scan([]byte(keyGroups), func(key, value []byte) error {
 		var row hostedRow
 		if err := wire.Unmarshal(value, &row); err != nil {
 			return err
+		}
+		if row.Forgotten {
+			forgotten = append(forgotten, wire.GroupID(key[len(keyGroups):]))
+			return nil
 		}
 		genesis, err := identity.VerifyGenesis(row.Genesis)
 		if err != nil {
 			return err
 		}
 		g := n.newHosted(genesis)
+		g.ended = row.Ended
 		g.invited = row.Meet
 		g.hint(row.Peers)
 		if row.Link != nil {
@@ -280,6 +286,11 @@ func (n *Node) resume() error {
 		return nil
 	}); err != nil {
 		return fmt.Errorf("restoring the groups: %w", err)
+	}
+	for _, id := range forgotten { // a crash came in between
+		if err := n.erase(id); err != nil {
+			return fmt.Errorf("forgetting group %v: %w", id, err)
+		}
 	}
 	for _, g := range found {
 		if err := g.start(); err != nil {

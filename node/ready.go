@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -43,12 +44,25 @@ func (n *Node) Missing(ctx context.Context, level Level) (string, error) {
 		return fmt.Sprintf("%d groups that are to be joined are not found yet", looking), nil
 	}
 	for _, g := range n.hosteds() {
+		if n.hosting(g.id) != g {
+			continue // it was forgotten
+		}
 		if !g.loop.opened.Load() {
 			return fmt.Sprintf("group %v is being loaded", g.id), nil
 		}
 		st, err := g.status(ctx)
+		if errors.Is(err, ErrClosed) && n.hosting(g.id) != g {
+			continue
+		}
 		if err != nil {
 			return "", err
+		}
+		if st.State == group.StateMember {
+			if sure, err := g.sure(ctx, st); err != nil {
+				return "", err
+			} else if !sure {
+				return fmt.Sprintf("group %v: %s", g.id, unsure), nil
+			}
 		}
 		if missing := g.missing(st); missing != "" {
 			return fmt.Sprintf("group %v: %s", g.id, missing), nil
@@ -89,8 +103,8 @@ func (n *Node) Wait(ctx context.Context, level Level) error {
 // has left lacks nothing.
 func (g *hosted) missing(st group.Status) string {
 	switch {
-	case st.State == group.StateOut:
-		return ""
+	case st.State == group.StateOut || g.hasEnded() != "" && st.State == group.StateNew:
+		return "" // the group is not to be caught up with
 	case st.State != group.StateMember:
 		return "this device is " + string(st.State)
 	case st.Gaps > 0:

@@ -19,6 +19,7 @@ const (
 	keySeen     = "n/seen/"    // ‖ group ID: seenRow
 	keyNamed    = "n/named"    // the certificate with this device's name, once it was changed
 	keyCert     = "n/cert/"    // ‖ group ID: the certificate that the group knows it by, if another than the first
+	keyForgot   = "n/forgot/"  // ‖ group ID: forgotRow
 	keyRefused  = "n/refused/" // ‖ group ID: refusedRow
 	keyPeers    = "n/peer/"    // ‖ peer ID: a remembered peer, package discovery's
 )

@@ -344,9 +344,17 @@ func (s *server) group(ctx context.Context, id wire.GroupID) (api.Group, error) 
 			out.Mailboxes = len(item.Mailboxes)
 		}
 	}
+	if ended := g.hasEnded(); ended != "" && st.State == group.StateNew {
+		out.State, out.Missing = api.StateRefused, ended
+	}
 	if out.State == api.StateJoining {
 		p := g.joiner.where()
 		out.Missing = joined(string(p.Stage), p.Detail)
+	}
+	if st.State == group.StateMember {
+		if sure, err := g.sure(ctx, st); err == nil && !sure {
+			out.Missing = unsure
+		}
 	}
 	return out, nil
 }
@@ -591,7 +599,11 @@ func (s *server) Join(ctx context.Context, r api.JoinRequest, emit func(api.Join
 		case slices.Index(api.Stages, api.Stage(p.Stage)) >= until:
 			return nil
 		case p.Denied:
-			return api.Errorf(api.CodeNotPermitted, "not let in: %s", strings.TrimPrefix(p.Detail, "denied: ")).
+			why := strings.TrimPrefix(p.Detail, "denied: ")
+			if !p.Ended {
+				why += "; so says the member that was asked, and the node goes on asking others"
+			}
+			return api.Errorf(api.CodeNotPermitted, "not let in: %s", why).
 				WithHint("ask an owner or admin for an invite link, then pandanode group join -")
 		}
 		select {
@@ -630,8 +642,18 @@ func (s *server) Leave(ctx context.Context, r api.GroupRequest) (api.Left, error
 	if err != nil {
 		return api.Left{}, err
 	}
-	waits, err := s.n.Leave(ctx, id)
-	return api.Left{Waits: waits, Group: id.String(), GroupName: s.groupName(ctx, id)}, APIError(err)
+	name := s.groupName(ctx, id)
+	left, err := s.n.Leave(ctx, id)
+	return api.Left{Waits: left.Waits, Ended: left.Ended, Group: id.String(), GroupName: name}, APIError(err)
+}
+
+func (s *server) Forget(ctx context.Context, r api.ForgetRequest) (api.Forgotten, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Forgotten{}, err
+	}
+	out, err := s.n.Forget(ctx, id, r.DiscardUnsent)
+	return api.Forgotten{Group: id.String(), Messages: out.Messages, Unsent: out.Unsent}, APIError(err)
 }
 
 func (s *server) Reboot(ctx context.Context, r api.GroupRequest) (api.Empty, error) {
@@ -1016,6 +1038,7 @@ func APIError(err error) error {
 		{group.ErrUnknown, api.CodeNotFound, ""},
 		{ErrNoPeers, api.CodeNoPeers, "pandanode status"},
 		{ErrDenied, api.CodeNotPermitted, ""},
+		{ErrUnsent, api.CodeConflict, "pandanode group forget GROUP --discard-unsent"},
 		{ErrBackup, api.CodeVerification, "take another backup"},
 		{ErrIdentity, api.CodeLocked, "give the passphrase, or the identity file with --identity"},
 		{group.ErrNotPermitted, api.CodeNotPermitted, "pandanode group members GROUP"},

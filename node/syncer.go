@@ -60,6 +60,7 @@ type syncer struct {
 	serving map[peer.ID]int       // exchanges that the other side opened
 	failing map[peer.ID]failing   // whose last exchange that this side opened failed
 	last    map[peer.ID]time.Time // end of the last good exchange, either side's
+	began   map[peer.ID]time.Time // when that one began
 	kick    chan struct{}         // holds one
 
 	wanted map[wire.DeviceID]map[wire.MessageID]bool // asked for on streams; cleared when full
@@ -85,7 +86,7 @@ const (
 func newSyncer(g *hosted) *syncer {
 	return &syncer{
 		g: g, due: make(map[peer.ID]due), running: make(map[peer.ID]bool), serving: make(map[peer.ID]int),
-		failing: make(map[peer.ID]failing), last: make(map[peer.ID]time.Time), kick: make(chan struct{}, 1),
+		failing: make(map[peer.ID]failing), last: make(map[peer.ID]time.Time), began: make(map[peer.ID]time.Time), kick: make(chan struct{}, 1),
 		wanted: make(map[wire.DeviceID]map[wire.MessageID]bool),
 	}
 }
@@ -164,6 +165,7 @@ func (s *syncer) disconnected(p peer.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.last, p)
+	delete(s.began, p)
 	delete(s.due, p)
 	delete(s.failing, p)
 }
@@ -206,7 +208,7 @@ func (s *syncer) exchanged(p peer.ID, began time.Time, err error) {
 			delete(s.due, p)
 		}
 		if s.g.n.isConnected(p) {
-			s.last[p] = time.Now()
+			s.last[p], s.began[p] = time.Now(), began
 		}
 	}
 	s.mu.Unlock()
@@ -242,6 +244,24 @@ func (s *syncer) inContact() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.last) > 0
+}
+
+// told says whether these members have told what they know in an exchange that began
+// after a time: one of them, or all but those with whom exchanges fail.
+func (s *syncer) told(members []peer.ID, after time.Time, all bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	some := false
+	for _, p := range members {
+		_, fails := s.failing[p]
+		switch fresh := s.began[p].After(after); {
+		case fresh:
+			some = true
+		case all && !fails:
+			return false
+		}
+	}
+	return some
 }
 
 // run makes rounds until ctx ends.

@@ -25,7 +25,7 @@ func (a *app) groupCmd() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.createCmd(), a.listCmd(), a.showCmd(), a.renameCmd(), a.describeCmd(), a.tagCmd(), a.findCmd(), a.joinCmd(), a.membersCmd(), a.leaveCmd(), a.removeCmd(),
+	cmd.AddCommand(a.createCmd(), a.listCmd(), a.showCmd(), a.renameCmd(), a.describeCmd(), a.tagCmd(), a.findCmd(), a.joinCmd(), a.membersCmd(), a.leaveCmd(), a.forgetCmd(), a.removeCmd(),
 		a.inviteCmd(), a.invitesCmd(), a.revokeInviteCmd(), a.requestsCmd(), a.approveCmd(), a.denyCmd(), a.roleCmd(),
 		a.mailboxCmd(), a.logCmd(), a.groupStatusCmd(), a.healCmd(), a.rebootCmd())
 	return cmd
@@ -324,7 +324,12 @@ With --wait the stages are shown on stderr as they are reached: looking-up, cont
 waiting-for-member (it has the request, and in a group with the policy request an admin
 has to approve it), welcomed, synced. When --timeout is over first, the exit code is 7 and
 the request stays; when the group says no, it is 5, and "pandanode why GROUP join" tells
-more.`,
+more. The no of an owner's or admin's device ends the join; after another member's the node
+goes on asking others. "group leave" or "group forget" ends a join too.
+
+An invite of a group that this node is in is kept until it shows whether it is still in:
+if it was removed and does not know it, it comes back in by the invite, and if not, the
+invite is not spent.`,
 		Example: "  pandanode group join \"tea house\" --wait --timeout 1m\n  pandanode group join - --wait < link\n  pandanode group join --link-file link --wait",
 		Args:    cobra.RangeArgs(0, 1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
@@ -469,7 +474,7 @@ func (a *app) leaveCmd() *cobra.Command {
 		Short: "Leave a group",
 		Long: `Leave a group, with all devices of this user. What was read stays on this device. Messages
 that nobody else has yet are handed over first: the node goes on until a member has them.
-Until then "group join" calls it off.
+Until then "group join" calls it off. A join that waits, or was refused, is ended.
 ` + namingHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
@@ -478,7 +483,9 @@ Until then "group join" calls it off.
 				return err
 			}
 			return a.show(left, func() {
-				if !left.Waits {
+				if left.Ended {
+					fmt.Fprintf(a.out, "not in %s, and not asking to be let in any more\n", called(left.GroupName, left.Group))
+				} else if !left.Waits {
 					fmt.Fprintf(a.out, "left %s\n", called(left.GroupName, left.Group))
 				} else {
 					fmt.Fprintln(a.out, "leaving as soon as a member who stays has what you wrote; keep the node running until then")
@@ -486,6 +493,37 @@ Until then "group join" calls it off.
 			})
 		}),
 	}
+}
+
+func (a *app) forgetCmd() *cobra.Command {
+	discard := false
+	cmd := &cobra.Command{
+		Use:   "forget GROUP",
+		Short: "Remove a group that this node is out of",
+		Long: `Remove a group that this node is out of, or waits to get into: a join ends, and what this
+node has of the group goes, for ever: its messages, its members, its log. Others keep
+theirs. Leave a group first that you are in. Other devices of yours are not touched.
+
+Messages of yours that nobody else is known to have would be lost with it: then nothing is
+removed without --discard-unsent.
+` + namingHelp,
+		Example: "  pandanode group forget \"tea house\"",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			f, err := c.Forget(ctx, api.ForgetRequest{Group: args[0], DiscardUnsent: discard})
+			if err != nil {
+				return err
+			}
+			return a.show(f, func() {
+				a.note("forgotten, with %d messages that were on this device", f.Messages)
+				if f.Unsent > 0 {
+					a.note("%d of them were yours, and nobody else is known to have them", f.Unsent)
+				}
+			})
+		}),
+	}
+	cmd.Flags().BoolVar(&discard, "discard-unsent", false, "also if messages of yours are lost that nobody else is known to have")
+	return cmd
 }
 
 func (a *app) removeCmd() *cobra.Command {

@@ -218,6 +218,22 @@ type Left struct {
 	Waits     bool   `json:"waits"`
 	Group     string `json:"group"` // full ID
 	GroupName string `json:"group_name"`
+	// Ended: it was not in the group, and its join is over.
+	Ended bool `json:"ended,omitempty"`
+}
+
+// ForgetRequest removes what this node has of a group that it is out of.
+type ForgetRequest struct {
+	Group string `path:"group"`
+	// DiscardUnsent: also if own messages are lost that nobody else is known to have.
+	DiscardUnsent bool `json:"discard_unsent,omitempty"`
+}
+
+// Forgotten says what is not on this device any more.
+type Forgotten struct {
+	Group    string `json:"group"`
+	Messages int    `json:"messages"`         // that it could show
+	Unsent   int    `json:"unsent,omitempty"` // of them, own ones that nobody else is known to have
 }
 
 // Healed is what a heal did.

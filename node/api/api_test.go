@@ -81,6 +81,10 @@ func (e *echo) Leave(_ context.Context, r GroupRequest) (Left, error) {
 	return answer[GroupRequest, Left](e, r)
 }
 
+func (e *echo) Forget(_ context.Context, r ForgetRequest) (Forgotten, error) {
+	return answer[ForgetRequest, Forgotten](e, r)
+}
+
 func (e *echo) Reboot(_ context.Context, r GroupRequest) (Empty, error) {
 	return answer[GroupRequest, Empty](e, r)
 }

@@ -112,6 +112,11 @@ func (c *Client) Reboot(ctx context.Context, r GroupRequest) (Empty, error) {
 	return routeReboot.do(ctx, c, r)
 }
 
+// Forget removes what the node has of a group that it is out of, or ends a join.
+func (c *Client) Forget(ctx context.Context, r ForgetRequest) (Forgotten, error) {
+	return routeForget.do(ctx, c, r)
+}
+
 // Leave takes this user out of a group.
 func (c *Client) Leave(ctx context.Context, r GroupRequest) (Left, error) {
 	return routeLeave.do(ctx, c, r)

@@ -24,7 +24,8 @@ const (
 	StateJoining GroupState = "joining" // asked, not welcomed yet
 	StateSyncing GroupState = "syncing" // welcomed, but behind
 	StateMember  GroupState = "member"
-	StateOut     GroupState = "out" // removed, or left
+	StateOut     GroupState = "out"     // removed, or left
+	StateRefused GroupState = "refused" // the join has ended with a no; Missing says why
 )
 
 // CreateGroupRequest founds a group with this user as its owner.

@@ -27,6 +27,7 @@ type API interface {
 	Find(ctx context.Context, r FindRequest, emit func(Found) error) error
 	Join(ctx context.Context, r JoinRequest, emit func(JoinUpdate) error) error
 	Leave(context.Context, GroupRequest) (Left, error)
+	Forget(context.Context, ForgetRequest) (Forgotten, error)
 	Reboot(context.Context, GroupRequest) (Empty, error)
 	SetProfile(context.Context, ProfileRequest) (Group, error)
 	MarkSeen(context.Context, SeenRequest) (Empty, error)
@@ -82,6 +83,7 @@ var (
 	routeFind        = stream[FindRequest, Found]{http.MethodGet, "/v1/find"}
 	routeJoin        = stream[JoinRequest, JoinUpdate]{http.MethodPost, "/v1/join"}
 	routeLeave       = call[GroupRequest, Left]{http.MethodPost, "/v1/groups/{group}/leave"}
+	routeForget      = call[ForgetRequest, Forgotten]{http.MethodPost, "/v1/groups/{group}/forget"}
 	routeReboot      = call[GroupRequest, Empty]{http.MethodPost, "/v1/groups/{group}/reboot"}
 	routeSetProfile  = call[ProfileRequest, Group]{http.MethodPost, "/v1/groups/{group}/profile"}
 	routeSeen        = call[SeenRequest, Empty]{http.MethodPost, "/v1/groups/{group}/seen"}
@@ -153,6 +155,7 @@ var table = []binding{
 	routeFind.with(API.Find),
 	routeJoin.with(API.Join),
 	routeLeave.with(API.Leave),
+	routeForget.with(API.Forget),
 	routeReboot.with(API.Reboot),
 	routeSetProfile.with(API.SetProfile),
 	routeSeen.with(API.MarkSeen),

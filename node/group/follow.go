@@ -244,7 +244,9 @@ func (m *Machine) noteJoined(now time.Time) {
 	}
 	m.own.Joined, m.own.Out = true, false
 	m.requeue(n) // what was written before, if this is a return
-	for _, r := range []*wire.JoinRequest{m.request, m.renewal} {
+	ended, err := m.takeEnded(now)
+	m.fail(err)
+	for _, r := range []*wire.JoinRequest{m.request, m.renewal, ended} {
 		if r != nil {
 			m.spend(now, r.KeyPackage)
 		}

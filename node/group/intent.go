@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pandanode/pandanode/node/wire"
@@ -135,23 +136,88 @@ func (m *Machine) askWithIntent(now time.Time) bool {
 	return false
 }
 
-// EndJoin ends asking to be let in with a KeyPackage; nil: with any, and with every
-// invite that is kept. After a final no to one invite the next one is tried.
-type EndJoin struct{ KeyPackage []byte }
+// EndJoin ends asking to be let in with a request, after a final no: the next invite that
+// is kept is tried. Without a request it ends all asking, with every invite that is kept.
+type EndJoin struct{ Request *wire.JoinRequest }
 
 func (EndJoin) input() {}
 
 func (in EndJoin) act(m *Machine, now time.Time, _ *Outcome) error {
-	if in.KeyPackage == nil {
+	switch {
+	case in.Request == nil && m.In():
+		return fmt.Errorf("ending a join: %w: this device is in the group and waits for its keys", ErrState)
+	case in.Request == nil:
 		m.setIntents(now, nil)
-	} else if m.request == nil || !bytes.Equal(m.request.KeyPackage, in.KeyPackage) {
-		return fmt.Errorf("ending a join: %w: this device does not ask with that KeyPackage", ErrState)
+	case m.request == nil || !bytes.Equal(wire.Marshal(m.request), wire.Marshal(in.Request)):
+		return fmt.Errorf("ending a join: %w: this device does not ask with that request", ErrState)
 	}
-	if r := m.request; r != nil {
+	if m.request != nil {
+		m.keepEnded(m.request)
 		m.setRequest(nil)
-		m.setRenewal(nil)
-		m.spend(now, r.KeyPackage)
 	}
+	m.setRenewal(nil)
 	m.askWithIntent(now)
 	return nil
+}
+
+// keepEnded keeps the request of a join that has ended. An admin can let this device in by
+// it all the same, and if its user joins again then, that KeyPackage has the Welcome.
+func (m *Machine) keepEnded(r *wire.JoinRequest) { m.put(rowEnded, wire.Marshal(r)) }
+
+// takeEnded gives a request to ask with again, without an invite; nil: there is none
+// whose KeyPackage can be used.
+func (m *Machine) takeEnded(now time.Time) (*wire.JoinRequest, error) {
+	v, err := m.get(rowEnded)
+	if v == nil || err != nil {
+		return nil, err
+	}
+	m.del(rowEnded)
+	r, err := wire.DecodeJoinRequest(v)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if _, ok := m.keyPackage(r.KeyPackage); !ok || r.Rejoin != nil || m.cfg.Engine.CheckLifetime(r.KeyPackage, now) != nil {
+		return nil, nil
+	}
+	r.Invite, r.Claim = nil, nil
+	return r, nil
+}
+
+// was says whether this device is or has been in the group, by its own logs.
+func (m *Machine) was() bool { return m.own.Joined || m.own.Out || m.logs.head(m.log) != nil }
+
+// In says whether this device is in the group by its own logs, with or without keys.
+func (m *Machine) In() bool { return m.roster.has(m.log.Device) }
+
+// OnlyHere counts the messages that this device can show, and those it wrote that no other
+// device is known to have.
+func (m *Machine) OnlyHere() (messages, unsent int) {
+	for it := range m.records() {
+		if !it.facts.has(isPlain) {
+			continue
+		}
+		messages++
+		if it.log.Device != m.log.Device {
+			continue
+		}
+		held := false
+		for d, p := range m.peer {
+			held = held || d != m.log.Device && p.holds(it)
+		}
+		if !held {
+			unsent++
+		}
+	}
+	return messages, unsent
+}
+
+// VaultOf gives the vault of an epoch's secrets that the key of a row, after a prefix,
+// stands for.
+func VaultOf(key []byte, prefix string) (Vault, bool) {
+	rest, ok := strings.CutPrefix(string(key), prefix+rowHeld)
+	if !ok {
+		return Vault{}, false
+	}
+	id, err := lastHex(rest)
+	return Vault(id), err == nil
 }

@@ -85,7 +85,7 @@ func TestTwoIntents(t *testing.T) {
 	if !slices.ContainsFunc(c.errs, func(err error) bool { return errors.Is(err, ErrInviteRevoked) }) {
 		t.Fatalf("it was told %v", c.errs)
 	}
-	c.must(EndJoin{KeyPackage: r.KeyPackage}) // as the node does after a final no
+	c.must(EndJoin{Request: r}) // as the node does after a final no
 	w.run(time.Minute)
 	w.agree(a, b, c)
 }
@@ -111,7 +111,7 @@ func TestEndJoin(t *testing.T) {
 	if st := d.m.Status(); st.State != StateNew {
 		t.Fatalf("it is %s", st.State)
 	}
-	if _, err := d.step(EndJoin{KeyPackage: []byte("another")}); !errors.Is(err, ErrState) {
+	if _, err := d.step(EndJoin{Request: &wire.JoinRequest{V: wire.Version}}); !errors.Is(err, ErrState) {
 		t.Errorf("a join that is not there ended: %v", err)
 	}
 }
@@ -153,5 +153,29 @@ func TestCrashWithAnIntent(t *testing.T) {
 	}
 	if crashes == 0 {
 		t.Fatal("it crashed nowhere")
+	}
+}
+
+// Who was denied, and asks no more, is approved later: it gets in when it joins again, by
+// the KeyPackage that it was let in with.
+func TestApprovedAfterItsJoinEnded(t *testing.T) {
+	w, a, b, c := closed(t, 625, wire.PolicyRequest)
+	d := w.device("dora")
+	d.asks(nil)
+	w.run(5 * time.Second)
+	a.must(Deny{User: d.dev.User})
+	d.must(EndJoin{Request: d.m.request})
+	w.run(10 * time.Second)
+	a.must(Approve{User: d.dev.User})
+	w.run(time.Minute)
+	if st := d.m.Status(); st.State != StateNew {
+		t.Fatalf("it is %s without asking", st.State)
+	}
+	d.open()
+	d.must(Join{})
+	w.run(time.Minute)
+	w.agree(a, b, c, d)
+	if d.rows[rowEnded] != nil {
+		t.Error("the request is kept")
 	}
 }

@@ -159,6 +159,15 @@ func (m *Machine) join(now time.Time, in Join) error {
 		m.setRenewal(nil)
 	}
 	if m.request == nil {
+		ended, err := m.takeEnded(now)
+		if err != nil {
+			return err
+		}
+		if ended != nil {
+			m.setRequest(ended)
+		}
+	}
+	if m.request == nil {
 		kp, err := m.newKeyPackage(now)
 		if err != nil {
 			return err

@@ -22,7 +22,7 @@ func (m *Machine) Status() Status {
 	s := Status{
 		Group: m.group, Position: m.own.Position, Members: len(m.roster.users), Entries: m.logs.count,
 		Gaps: len(m.mail.gaps), Outbox: len(m.mail.outbox), Parked: len(m.logs.parked), Head: m.choose().id, Leaving: m.own.Leaving,
-		Intents: len(m.intents),
+		Intents: len(m.intents), Was: m.was(),
 	}
 	for _, f := range slices.Sorted(maps.Keys(m.roster.profile)) {
 		s.Profile = append(s.Profile, *m.roster.profile[f].profile)

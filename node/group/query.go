@@ -55,6 +55,7 @@ type Status struct {
 	Outbox        int // own records not sealed on the chosen chain
 	Parked        int
 	Intents       int  // invites that are kept, since it does not know yet whether it needs them
+	Was           bool // this device has been in the group
 	Leaving       bool // it goes once what it wrote is with somebody else
 	Left          bool // StateOut: by this user's own word
 	Profile       []wire.ProfileItem

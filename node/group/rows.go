@@ -33,6 +33,7 @@ const (
 	rowRejoining = "rejoining"  // own request to be added again, encoded Signed
 	rowJoin      = "join"       // JoinRequest of this device while it is asking
 	rowIntents   = "intents"    // intentsRow: invites that are kept until it shows whether they are needed
+	rowEnded     = "ended"      // JoinRequest of a join that ended without this device being in
 	rowRenewal   = "renewal"    // a second one, with another KeyPackage, after a member said that the first one's Welcome is gone
 )
 

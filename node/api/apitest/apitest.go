@@ -346,6 +346,24 @@ func (n *Node) Join(ctx context.Context, r api.JoinRequest, emit func(api.JoinUp
 	return nil
 }
 
+// Forget drops the group.
+func (n *Node) Forget(_ context.Context, r api.ForgetRequest) (api.Forgotten, error) {
+	if err := n.enter("Forget"); err != nil {
+		return api.Forgotten{}, err
+	}
+	defer n.mu.Unlock()
+	g, err := n.named(r.Group)
+	if err != nil {
+		return api.Forgotten{}, err
+	}
+	if g.State != api.StateOut && g.State != api.StateJoining {
+		return api.Forgotten{}, api.Errorf(api.CodeConflict, "this device is in the group; leave it first")
+	}
+	id := g.ID
+	n.groups = slices.DeleteFunc(n.groups, func(o *group) bool { return o == g })
+	return api.Forgotten{Group: id}, nil
+}
+
 // Leave puts the group out.
 func (n *Node) Leave(_ context.Context, r api.GroupRequest) (api.Left, error) {
 	if err := n.enter("Leave"); err != nil {

@@ -1,0 +1,181 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+	"github.com/pandanode/pandanode/storage"
+)
+
+// Forgetting a group takes many transactions, since it may have many rows. The first one
+// marks the group's row, and from then on the node does not have the group; the last one
+// deletes that row. A node that starts goes on with what a crash has left.
+//
+// What stays is a row of 16 random bytes: whoever joins that group again has forgotten its
+// own log, which the others hold, and must not write the same sequence numbers again. So
+// it begins a log of another incarnation.
+
+// ErrUnsent says that a group holds own messages that nobody else is known to have.
+var ErrUnsent = errors.New("messages would be lost")
+
+// forgotRow is what is left of a group that was forgotten.
+type forgotRow struct {
+	Salt []byte `cbor:"1,keyasint"`
+}
+
+// forgetChunk is how many rows one transaction deletes.
+const forgetChunk = 500
+
+// Forgotten says what was forgotten.
+type Forgotten struct {
+	Messages int // that this device could show
+	Unsent   int // of them, own ones that nobody else is known to have
+}
+
+// Forget removes a group that this device is out of, or waits to get into: its messages,
+// its log, its keys. Own messages that nobody else is known to have are lost too; if there
+// are any, discard has to say that this is wanted. Errors: ErrNoGroup; ErrUnsent;
+// group.ErrState for a group that this device is in.
+func (n *Node) Forget(ctx context.Context, id wire.GroupID, discard bool) (Forgotten, error) {
+	n.joining.Lock() // nobody joins it meanwhile
+	defer n.joining.Unlock()
+	if ended, err := n.endLookup(id); ended || err != nil {
+		return Forgotten{}, err
+	}
+	g, err := n.mustHost(id)
+	if err != nil {
+		return Forgotten{}, err
+	}
+	var out Forgotten
+	if err := g.loop.look(ctx, func(m *group.Machine) error {
+		if m.In() {
+			return fmt.Errorf("forgetting a group: %w: this device is in it; leave it first", group.ErrState)
+		}
+		out.Messages, out.Unsent = m.OnlyHere()
+		return nil
+	}); err != nil {
+		return Forgotten{}, err
+	}
+	if out.Unsent > 0 && !discard {
+		return out, fmt.Errorf("forgetting a group: %w: %d of your messages there are with nobody else, as far as this device knows", ErrUnsent, out.Unsent)
+	}
+	var salt [16]byte
+	_, _ = rand.Read(salt[:])
+	if err := n.apply(storage.Batch{Writes: []storage.Write{
+		{Key: []byte(keyGroups + string(id[:])), Value: wire.Marshal(&hostedRow{Genesis: g.genesis.Raw, Forgotten: true})},
+		{Key: []byte(keyForgot + string(id[:])), Value: wire.Marshal(&forgotRow{Salt: salt[:]})},
+	}}); err != nil {
+		return out, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	n.drop(g)
+	if err := n.erase(id); err != nil {
+		// It is forgotten all the same: the next start goes on with it.
+		n.log.Error("rows of a forgotten group are left until the next start", "group", id, "err", err)
+	}
+	return out, nil
+}
+
+// drop has this node host a group no more.
+func (n *Node) drop(g *hosted) {
+	n.mu.Lock()
+	if n.groups[g.id] == g {
+		delete(n.groups, g.id)
+		delete(n.topics, wire.HashOf(wire.DomainTopic, g.id[:]))
+	}
+	n.mu.Unlock()
+	g.stop()
+	n.publisher.Withdraw(g.id)
+	n.changed.wake()
+}
+
+// erase deletes all rows of a group, the one that says that it is forgotten last.
+func (n *Node) erase(id wire.GroupID) error {
+	var b storage.Batch
+	flush := func() error {
+		if len(b.Writes)+len(b.Drop) == 0 {
+			return nil
+		}
+		err := n.apply(b)
+		b = storage.Batch{}
+		return err
+	}
+	var keys [][]byte
+	collect := func(prefix string) error {
+		return n.store.ScanKeys([]byte(prefix), func(key []byte) error {
+			keys = append(keys, append([]byte(nil), key...))
+			return nil
+		})
+	}
+	own := groupPrefix(id)
+	if err := errors.Join(collect(own), collect(keyPost+string(id[:])), collect(keyMailbox+string(id[:])), collect(keyLate+string(id[:])),
+		collect(keyBoxed+string(id[:])), collect(keyRefused+string(id[:])), collect(keySeen+string(id[:])), collect(keyInfo+string(id[:])), collect(keyLookup+string(id[:]))); err != nil {
+		return err
+	}
+	for _, key := range keys { // the keys of epochs first: nothing opens what is left after a crash
+		if vault, ok := group.VaultOf(key, own); ok {
+			b.Drop = append(b.Drop, storage.VaultID(vault))
+		}
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	for _, key := range keys {
+		b.Writes = append(b.Writes, storage.Write{Key: key})
+		if len(b.Writes) == forgetChunk {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	b.Writes = append(b.Writes, storage.Write{Key: []byte(keyGroups + string(id[:]))})
+	return flush()
+}
+
+// incarnationIn is the incarnation of this device's log in a group: the store's, or
+// another one where the group was forgotten.
+func (n *Node) incarnationIn(id wire.GroupID) (uint64, error) {
+	var row forgotRow
+	found, err := getRow(n.store, keyForgot+string(id[:]), &row)
+	if err != nil || !found {
+		return n.me.incarnation, err
+	}
+	sum := sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, n.me.incarnation), row.Salt...))
+	return binary.BigEndian.Uint64(sum[:8]), nil
+}
+
+// endLookup calls off a join whose group was not found yet, and says whether there was one.
+func (n *Node) endLookup(id wire.GroupID) (bool, error) {
+	n.mu.Lock()
+	l := n.lookups[id]
+	n.mu.Unlock()
+	if l == nil {
+		return false, nil
+	}
+	if err := n.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyLookup + string(id[:]))}}}); err != nil {
+		return false, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	n.mu.Lock()
+	if n.lookups[id] == l {
+		delete(n.lookups, id)
+	}
+	n.mu.Unlock()
+	close(l.stop)
+	n.changed.wake()
+	return true, nil
+}
+
+// endJoin ends this device's asking to be let into a group, as its user wants.
+func (n *Node) endJoin(ctx context.Context, g *hosted, st group.Status) error {
+	if !st.Was {
+		_, err := n.Forget(ctx, g.id, false)
+		return err
+	}
+	_, err := g.loop.step(ctx, group.EndJoin{})
+	return err
+}
