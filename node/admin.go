@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -34,7 +33,7 @@ func look[T any](ctx context.Context, n *Node, id wire.GroupID, query func(*grou
 
 // Invites lists the invites that a group knows of.
 func (n *Node) Invites(ctx context.Context, id wire.GroupID) ([]group.Invite, error) {
-	return look(ctx, n, id, func(m *group.Machine) []group.Invite { return m.Invites(time.Now()) })
+	return look(ctx, n, id, func(m *group.Machine) []group.Invite { return m.Invites(n.now()) })
 }
 
 // RevokeInvite ends an invite.
@@ -44,7 +43,7 @@ func (n *Node) RevokeInvite(ctx context.Context, id wire.GroupID, invite wire.In
 
 // Requests lists who asks to be let into a group.
 func (n *Node) Requests(ctx context.Context, id wire.GroupID) ([]group.Request, error) {
-	return look(ctx, n, id, func(m *group.Machine) []group.Request { return m.Requests(time.Now()) })
+	return look(ctx, n, id, func(m *group.Machine) []group.Request { return m.Requests(n.now()) })
 }
 
 // Approve lets in a user who asked; role 0 is a member.
@@ -69,12 +68,12 @@ func (n *Node) History(ctx context.Context, id wire.GroupID) ([]group.Act, error
 
 // Report tells all of a group's state.
 func (n *Node) Report(ctx context.Context, id wire.GroupID) (group.Report, error) {
-	return look(ctx, n, id, func(m *group.Machine) group.Report { return m.Report(time.Now()) })
+	return look(ctx, n, id, func(m *group.Machine) group.Report { return m.Report(n.now()) })
 }
 
 // Explain says why a message is not read, sent or delivered yet.
 func (n *Node) Explain(ctx context.Context, id wire.GroupID, message wire.MessageID) (group.Explanation, error) {
-	return look(ctx, n, id, func(m *group.Machine) group.Explanation { return m.Explain(time.Now(), message) })
+	return look(ctx, n, id, func(m *group.Machine) group.Explanation { return m.Explain(n.now(), message) })
 }
 
 // Healed is what Heal did.

@@ -117,7 +117,7 @@ func (n *Node) saveInfo(id wire.GroupID, record []byte) {
 
 func (n *Node) loadInfos() error {
 	return n.store.Scan([]byte(keyInfo), func(_, value []byte) error {
-		if _, err := n.known.Load(value, time.Now()); err != nil {
+		if _, err := n.known.Load(value, n.now()); err != nil {
 			n.log.Warn("a kept record does not hold any more", "err", err) // such as one whose rules have changed
 		}
 		return nil
@@ -162,7 +162,7 @@ func (g *hosted) publish(ctx context.Context) {
 		g.n.publisher.Meet(g.id, meets)
 		return
 	}
-	now := time.Now()
+	now := g.n.now()
 	info := g.n.known.Get(g.id)
 	if info == nil {
 		if info, err = discovery.New(g.genesis.Raw, now); err != nil {
@@ -291,7 +291,7 @@ func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
 			g.confirm(ctx)
 			return nil
 		}
-		lapsed, err := look(ctx, n, id, func(m *group.Machine) bool { return m.JoinLapsed(time.Now()) })
+		lapsed, err := look(ctx, n, id, func(m *group.Machine) bool { return m.JoinLapsed(n.now()) })
 		if err != nil {
 			return err
 		}

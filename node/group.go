@@ -82,7 +82,7 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 		crash = func(b boundary) bool { return n.crash(g.id, b) }
 	}
 	g.loop = &loop{
-		log: g.log, rows: r, apply: n.apply, outbox: g.mailer.outbox, send: g.send, notify: g.notify, turned: g.turned, changed: g.changed,
+		log: g.log, rows: r, apply: n.apply, outbox: g.mailer.outbox, send: g.send, notify: g.notify, clock: n.clock.at, turned: g.turned, changed: g.changed,
 		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting),
 		open: func(now time.Time) (*group.Machine, error) {
 			incarnation, err := n.incarnationIn(genesis.ID)
@@ -91,7 +91,7 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 			}
 			return group.New(group.Config{
 				Genesis: genesis, Device: device, LogKey: n.me.log, Incarnation: incarnation,
-				Engine: group.MLS(genesis.Suite), Rand: rand.Reader, Rows: r,
+				Engine: group.MLS(genesis.Suite), Rand: rand.Reader, Rows: r, Kept: n.kept(),
 			}, now)
 		},
 	}
@@ -382,7 +382,7 @@ func (n *Node) CreateGroup(ctx context.Context, c CreateGroup) (wire.GroupID, er
 	if wire.Blank(c.Name) {
 		return wire.GroupID{}, fmt.Errorf("%w: a group needs a name", ErrInvalid)
 	}
-	now := time.Now()
+	now := n.now()
 	profile, err := c.profile(n.me.user.Public(), now)
 	if err != nil {
 		return wire.GroupID{}, err

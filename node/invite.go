@@ -51,7 +51,7 @@ func (n *Node) CreateInvite(ctx context.Context, id wire.GroupID, c NewInvite) (
 		return wire.InviteID{}, nil, err
 	}
 	defer key.Wipe()
-	now := time.Now()
+	now := n.now()
 	invite := wire.Invite{
 		V: wire.Version, Key: [32]byte(key.Public()), Role: c.Role, Uses: c.Uses, Signer: n.me.user.Public(),
 		Created: uint64(now.UnixMilli()), //nolint:gosec // after 1970

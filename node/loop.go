@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pandanode/pandanode/node/clock"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/storage"
 )
@@ -38,6 +39,7 @@ type loop struct {
 	outbox   func(*group.Machine, group.Ready) []storage.Write // what the mailboxes are to get; nil: there are none
 	send     func(context.Context, group.Outbound)
 	notify   func(group.Event)
+	clock    func() clock.Time     // nil: the wall clock, as it is
 	turned   func(began time.Time) // a turn was carried out; nil: nobody asks
 	changed  *signal               // woken after each Advance that changed anything
 	crash    func(boundary) bool   // true: stop here, as a crash would; tests only
@@ -47,6 +49,7 @@ type loop struct {
 
 	opened  atomic.Bool    // the machine was made once: nobody waits long for a look at it
 	machine *group.Machine // nil: to be made of what is durable
+	steps   uint64         // of the clock, that the machine knows of
 	failed  error          // why the last one was thrown away or not made; nil once a write succeeds
 	unmade  bool           // it was not made
 	pause   time.Duration  // after a failure, before trying again by itself
@@ -152,7 +155,7 @@ func (l *loop) run(ctx context.Context) {
 				return
 			}
 		}
-		timer.Reset(l.untilWake(time.Now()))
+		timer.Reset(l.untilWake(l.time().Now))
 	}
 }
 
@@ -160,7 +163,7 @@ func (l *loop) run(ctx context.Context) {
 const idle = time.Hour
 
 func (l *loop) untilWake(now time.Time) time.Duration {
-	pause := l.again.Sub(now)
+	pause := time.Until(l.again)
 	if l.machine == nil {
 		return pause
 	}
@@ -209,6 +212,15 @@ func (l *loop) serveAll(ctx context.Context, first request) (next request, more,
 	return next, more, false
 }
 
+// time is what time it is, as far as the node knows.
+func (l *loop) time() clock.Time {
+	if l.clock == nil {
+		now := time.Now()
+		return clock.Time{Now: now, Kept: now}
+	}
+	return l.clock()
+}
+
 // serve steps all inputs, or takes the one look, and carries out what follows. If
 // that fails, everybody is told: nobody knows whose part it was.
 func (l *loop) serve(ctx context.Context, together []request, answers []answer) {
@@ -217,7 +229,10 @@ func (l *loop) serve(ctx context.Context, together []request, answers []answer) 
 			answers[i] = answer{err: err}
 		}
 	}
-	look := together[0].look
+	look, at := together[0].look, l.time()
+	if l.machine != nil && l.steps != at.Steps {
+		l.machine = nil // what waits for a time waits for the wrong one; a restart does not
+	}
 	if l.machine == nil && time.Now().Before(l.again) && l.canWait(together) {
 		fail(l.failed)
 		return
@@ -230,9 +245,10 @@ func (l *loop) serve(ctx context.Context, together []request, answers []answer) 
 		answers[0].err = look(l.machine)
 		return
 	}
-	now := time.Now()
+	began := time.Now()
+	l.machine.Keep(at.Kept, at.Now)
 	for i, r := range together {
-		outcome, refused := l.machine.Step(now, r.input)
+		outcome, refused := l.machine.Step(at.Now, r.input)
 		if errors.Is(refused, ErrStore) || errors.Is(refused, group.ErrCorrupt) {
 			l.fail(refused) // it may be ahead of what is durable
 			fail(refused)
@@ -245,7 +261,7 @@ func (l *loop) serve(ctx context.Context, together []request, answers []answer) 
 		return
 	}
 	if l.turned != nil {
-		l.turned(now)
+		l.turned(began)
 	}
 }
 
@@ -280,12 +296,13 @@ func (l *loop) ready(ctx context.Context) error {
 }
 
 func (l *loop) restore(ctx context.Context) error {
-	m, err := l.open(time.Now())
+	at := l.time()
+	m, err := l.open(at.Now)
 	if err != nil {
 		l.fail(fmt.Errorf("restoring the group: %w", err))
 		return l.failed
 	}
-	l.machine = m
+	l.machine, l.steps = m, at.Steps
 	if !l.opened.Swap(true) {
 		l.changed.wake()
 	}

@@ -168,7 +168,7 @@ func (m *mailbox) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-sweep.C:
-			if err := m.sweep(time.Now()); err != nil {
+			if err := m.sweep(m.n.kept()); err != nil {
 				m.n.log.Warn("old envelopes stay in the mailbox", "err", err)
 			}
 		case <-announce.C:
@@ -223,7 +223,7 @@ func (n *Node) serveMail(ctx context.Context, s network.Stream, at *place) error
 		} else if err != nil {
 			return err
 		}
-		reply, cost, err := n.mailbox.answer(time.Now(), c, &r)
+		reply, cost, err := n.mailbox.answer(n.kept(), c, &r)
 		if err != nil {
 			return err
 		}

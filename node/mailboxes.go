@@ -132,7 +132,7 @@ func (n *Node) setMailboxes(ctx context.Context, id wire.GroupID, change func([]
 		return err
 	}
 	item := wire.ProfileItem{
-		V: wire.Version, Field: wire.FieldMailboxes, HLC: max(uint64(hlcOf(time.Now())), last+1), Signer: n.me.user.Public(), Mailboxes: mailboxes,
+		V: wire.Version, Field: wire.FieldMailboxes, HLC: max(uint64(hlcOf(n.now())), last+1), Signer: n.me.user.Public(), Mailboxes: mailboxes,
 	}
 	if _, err := wire.DecodeProfileItem(item.Encode()); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)

@@ -111,7 +111,7 @@ func (x *mailer) bring(ctx context.Context, p peer.ID, boxes []group.Box, r *mai
 		return err
 	}
 	var all []group.Owing
-	if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) { all, err = m.Owing(time.Now()); return err }); errors.Is(err, group.ErrOut) || errors.Is(err, group.ErrState) {
+	if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) { all, err = m.Owing(x.g.n.now()); return err }); errors.Is(err, group.ErrOut) || errors.Is(err, group.ErrState) {
 		return nil // it waits until this device is a member again
 	} else if err != nil {
 		return err

@@ -145,6 +145,7 @@ type Node struct {
 	tracing   *tracing
 	observed  atomic.Pointer[string] // address of the metrics, while they are served
 	twins     *twins
+	clock     *wallClock
 	mailbox   *mailbox      // nil: it is none
 	mailing   chan struct{} // holds one for each mailbox that this node talks to
 
@@ -197,6 +198,10 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	if n.me, err = readIdentity(n.store); err != nil {
 		return nil, err
 	}
+	if n.clock, err = loadClock(n.store); err != nil {
+		return nil, err
+	}
+	n.life.start(n.keepTime)
 	if err := n.loadName(); err != nil {
 		return nil, err
 	}

@@ -129,7 +129,7 @@ func (s *server) Status(ctx context.Context, r api.StatusRequest) (api.Status, e
 	st := api.Status{
 		ID: s.id(), Version: n.cfg.Version, PID: os.Getpid(), Home: n.cfg.Home,
 		Started: n.opened, Uptime: api.Duration(time.Since(n.opened).Round(time.Second)),
-		Listen: n.Addrs(), Unheard: n.unheardTexts(), Peers: len(n.host.Network().Peers()), DHT: n.dht.Size(), Sources: make(map[api.Source]int),
+		Listen: n.Addrs(), Unheard: n.unheardTexts(), Clock: clockText(n.clock.at()), Peers: len(n.host.Network().Peers()), DHT: n.dht.Size(), Sources: make(map[api.Source]int),
 		Extra: n.metrics.counters(), Mailbox: n.apiMailbox(), Twin: n.apiTwin(),
 	}
 	if a := n.observed.Load(); a != nil {

@@ -74,6 +74,7 @@ func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (stats syncSt
 	if err := x.read(&theirs); err != nil {
 		return x.stats, err
 	}
+	met := time.Now()
 	if theirs.Topic != mine.Topic {
 		return x.stats, fmt.Errorf("%w: hello of another group", errProtocol)
 	}
@@ -92,6 +93,7 @@ func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (stats syncSt
 	if x.device, err = g.verify(ctx, answer, roleAnswerer, ends, p); err != nil {
 		return x.stats, err
 	}
+	n.compareClocks(ctx, g, answer, theirs, met)
 	x.key = answer.Key
 	if err := x.run(ctx); err != nil {
 		return x.stats, err
@@ -114,7 +116,8 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream, at *place) (err 
 	if err := f.read(&theirs); err != nil {
 		return err
 	}
-	mine := wire.SyncHello{V: wire.Version, Topic: theirs.Topic}
+	met := time.Now()
+	mine := wire.SyncHello{V: wire.Version, Topic: theirs.Topic, Now: milliseconds(met)}
 	_, _ = rand.Read(mine.Nonce[:])
 	if err := f.write(mine); err != nil {
 		return err
@@ -136,6 +139,7 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream, at *place) (err 
 		return err
 	}
 	at.prove()
+	n.compareClocks(ctx, g, proof, theirs, met)
 	answer, err := g.prove(ctx, proof.Key, roleAnswerer, ends)
 	if err != nil {
 		return err
@@ -159,7 +163,7 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream, at *place) (err 
 }
 
 func newHello(id wire.GroupID) wire.SyncHello {
-	h := wire.SyncHello{V: wire.Version, Topic: wire.HashOf(wire.DomainTopic, id[:])}
+	h := wire.SyncHello{V: wire.Version, Topic: wire.HashOf(wire.DomainTopic, id[:]), Now: milliseconds(time.Now())}
 	_, _ = rand.Read(h.Nonce[:])
 	return h
 }

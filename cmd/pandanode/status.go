@@ -328,6 +328,9 @@ func (a *app) printStatus(s api.Status) {
 	}
 	pairs = append(pairs, column("listen", s.Listen)...)
 	pairs = append(pairs, column("not on", s.Unheard)...)
+	if s.Clock != "" {
+		pairs = append(pairs, "clock", s.Clock)
+	}
 	pairs = append(pairs, column("relay", s.Relays)...)
 	pairs = append(pairs, "relays for", s.RelayFor, "peers", peers, "dht", fmt.Sprintf("%d peers in the routing table", s.DHT), "metrics", s.Metrics)
 	if m := s.Mailbox; m.Quota > 0 {

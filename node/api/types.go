@@ -69,6 +69,7 @@ type Status struct {
 	Uptime   Duration         `json:"uptime"`
 	Listen   []string         `json:"listen"`                  // multiaddrs, with the peer ID: what another node can take as bootstrap
 	Unheard  []string         `json:"not_listening,omitempty"` // addresses of the configuration that it does not listen on, and why
+	Clock    string           `json:"clock,omitempty"`         // how it is off others; empty: it is not, as far as is known
 	Peers    int              `json:"peers"`                   // connected
 	Sources  map[Source]int   `json:"sources"`
 	DHT      int              `json:"dht_peers"` // peers in the routing table

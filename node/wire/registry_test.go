@@ -129,7 +129,7 @@ func registry() []wireType {
 		decodedAlone("profile-policy", MaxPublicInfo, DecodeProfileItem, &ProfileItem{V: 1, Field: FieldPolicy, HLC: 8, Policy: PolicyInvite, Signer: fill(0x30, 32)}),
 		decodedAlone("profile-mailboxes", MaxPublicInfo, DecodeProfileItem, &ProfileItem{V: 1, Field: FieldMailboxes, HLC: 8, Signer: fill(0x30, 32), Mailboxes: []LinkPeer{{fill(0x70, 6), [][]byte{fill(0x80, 8)}}}}),
 		decodedAlone("head", MaxPublicInfo, DecodeHead, sampleHead),
-		inFrames("sync-hello", &SyncHello{V: 1, Topic: hash[Hash](1), Nonce: hash[[32]byte](2)}),
+		inFrames("sync-hello", &SyncHello{V: 1, Topic: hash[Hash](1), Nonce: hash[[32]byte](2), Now: 1_790_000_000_000}),
 		inFrames("sync-proof", &SyncProof{*cert, KeyID(fill(1, 8)), hash[[32]byte](2)}),
 		inFrames("sync-vector", &SyncMessage{Vector: &SyncVector{Marks: sampleMarks, Lacks: []MessageID{{1}, {2}}, Rejoin: ptr(signed(Marshal(sampleRejoin)))}}),
 		inFrames("sync-vector-read", &SyncMessage{Vector: &SyncVector{Marks: sampleMarks, Receipts: []Signed{signed(Marshal(sampleReceipt))}}}),

@@ -96,6 +96,7 @@ type SyncHello struct {
 	V     uint64   `cbor:"1,keyasint"`
 	Topic Hash     `cbor:"2,keyasint"` // HashOf(DomainTopic, group)
 	Nonce [32]byte `cbor:"3,keyasint"`
+	Now   uint64   `cbor:"4,keyasint"` // what its sender's clock says: milliseconds since 1970
 }
 
 func (h *SyncHello) version() uint64 { return h.V }

@@ -1,0 +1,190 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/clock"
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+	"github.com/pandanode/pandanode/storage"
+)
+
+// wallClock judges the wall clock of this machine: see package clock. All dates, all timers
+// of machines and all that is destroyed when it is old go by it.
+type wallClock struct {
+	begun time.Time // with the monotonic clock
+	awake time.Duration
+	boot  func() (time.Duration, bool) // time since the machine started, asleep or not; false: not to be had
+
+	mu    sync.Mutex
+	judge *clock.Clock
+}
+
+func newWallClock(kept time.Time) *wallClock {
+	w := &wallClock{begun: time.Now(), boot: sinceBoot}
+	at, ok := w.boot()
+	w.awake = at
+	w.judge = clock.New(w.reading(), kept, !ok)
+	return w
+}
+
+func (w *wallClock) reading() clock.Reading {
+	now := time.Now()
+	run := now.Sub(w.begun)
+	// The monotonic clock stands still while the machine sleeps.
+	if boot, ok := w.boot(); ok {
+		if slept := boot - w.awake - run; slept > time.Second {
+			run += slept
+		}
+	}
+	return clock.Reading{Wall: now.Round(0), Run: run}
+}
+
+func (w *wallClock) at() clock.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.judge.At(w.reading())
+}
+
+func (w *wallClock) hear(user wire.UserID, theirs time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.judge.Hear(w.reading(), string(user[:]), theirs)
+}
+
+// compareClocks notes what the clock of a member says that has just proved to be one. Others
+// have no voice: there can be as many of them as somebody likes.
+func (n *Node) compareClocks(ctx context.Context, g *hosted, proof wire.SyncProof, theirs wire.SyncHello, met time.Time) {
+	d, err := identity.VerifyDevice(proof.Cert)
+	if err != nil {
+		return
+	}
+	member := false
+	if err := g.loop.look(ctx, func(m *group.Machine) error {
+		member = m.Standing(d.ID) == group.Current
+		return nil
+	}); err == nil && member {
+		n.clock.hear(d.User, time.UnixMilli(int64(min(theirs.Now, math.MaxInt64>>1))).Add(time.Since(met))) //nolint:gosec // bounded
+	}
+}
+
+// now is what time it is, as far as this node knows.
+func (n *Node) now() time.Time { return n.clock.at().Now }
+
+// kept is the time by which things are destroyed.
+func (n *Node) kept() time.Time {
+	at := n.clock.at()
+	if at.Kept.After(at.Now) {
+		return at.Now
+	}
+	return at.Kept
+}
+
+const keyClock = "n/clock" // clockRow
+
+// clockRow is the time by which things were destroyed when an earlier run looked last.
+type clockRow struct {
+	Kept uint64 `cbor:"1,keyasint"` // milliseconds since 1970
+}
+
+func loadClock(s *storage.Store) (*wallClock, error) {
+	var row clockRow
+	ok, err := getRow(s, keyClock, &row)
+	if err != nil {
+		return nil, fmt.Errorf("restoring the clock: %w", err)
+	}
+	if !ok {
+		return newWallClock(time.Time{}), nil
+	}
+	return newWallClock(time.UnixMilli(int64(row.Kept))), nil //nolint:gosec // written by this node
+}
+
+// keepClock makes the time durable by which things are destroyed.
+func (n *Node) keepClock() error {
+	return n.put(keyClock, &clockRow{Kept: milliseconds(n.clock.at().Kept)})
+}
+
+// keepEvery is how often that is done.
+const keepEvery = time.Hour
+
+func (n *Node) keepTime(ctx context.Context) {
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	for {
+		if err := n.keepClock(); err != nil {
+			n.log.Warn("the clock is not kept", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// off says how far this clock is off others', or nothing if it is not.
+func off(t clock.Time) string {
+	if t.Peers == 0 || t.Ahead.Abs() <= clockSlack {
+		return ""
+	}
+	way := "ahead of"
+	if t.Ahead < 0 {
+		way = "behind"
+	}
+	peers := fmt.Sprintf("%d peers", t.Peers)
+	if t.Peers == 1 {
+		peers = "1 peer"
+	}
+	return fmt.Sprintf("this clock is %s %s %s", spell(t.Ahead.Abs()), way, peers)
+}
+
+// spell gives the two largest units of a duration, as in "2 h 3 min".
+func spell(d time.Duration) string {
+	units := []struct {
+		name string
+		size time.Duration
+	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"min", time.Minute}, {"s", time.Second}}
+	for i, u := range units {
+		if d < u.size {
+			continue
+		}
+		out := fmt.Sprintf("%d %s", d/u.size, u.name)
+		if i+1 < len(units) && d%u.size >= units[i+1].size {
+			out += fmt.Sprintf(" %d %s", d%u.size/units[i+1].size, units[i+1].name)
+		}
+		return out
+	}
+	return "0 s"
+}
+
+// clockText is that as a line of the status.
+func clockText(t clock.Time) string {
+	if f, found := clockFinding(t); found {
+		return f.Detail
+	}
+	return ""
+}
+
+// clockFinding says what others' clocks tell of this one's; false: nothing.
+func clockFinding(t clock.Time) (api.Finding, bool) {
+	const check = "clock"
+	what := off(t)
+	switch {
+	case t.Wrong && what == "":
+		return api.Finding{
+			Check: check, Health: api.HealthWarn, Detail: "this clock has jumped: until others bear it out what is written is dated as if it had not, and nothing is destroyed for its age",
+			Hint: "compare this machine's clock with a time server",
+		}, true
+	case what == "":
+		return api.Finding{}, false
+	case !t.Sure:
+		what += ": nothing is destroyed for its age until they agree"
+	}
+	return api.Finding{Check: check, Health: api.HealthWarn, Detail: what, Hint: "compare this machine's clock with a time server"}, true
+}
