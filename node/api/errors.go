@@ -92,10 +92,10 @@ func Errorf(code Code, format string, args ...any) *Error {
 
 // words are what Go calls things that people know by other names.
 var words = strings.NewReplacer(
-	context.DeadlineExceeded.Error(), "it took too long",
-	context.Canceled.Error(), "it was interrupted",
-	os.ErrDeadlineExceeded.Error(), "it took too long", // of sockets
-	"i/o deadline reached", "it took too long", // of streams
+	context.DeadlineExceeded.Error(), "the time was over",
+	context.Canceled.Error(), "interrupted",
+	os.ErrDeadlineExceeded.Error(), "the time was over", // of sockets
+	"i/o deadline reached", "the time was over", // of streams
 )
 
 // Words puts what Go says of contexts and deadlines into words for people. Every error and

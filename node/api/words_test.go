@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"testing"
 )
 
@@ -15,7 +14,7 @@ func TestNobodyReadsGoWords(t *testing.T) {
 		for _, text := range []string{
 			AsError(wrapped).Message, Errorf(CodeNotFound, "%v", wrapped).Message, Failed("dht", wrapped).Detail, HealthUnknown.Found("clock", wrapped.Error()).Detail,
 		} {
-			if strings.Contains(text, err.Error()) || !strings.HasPrefix(text, "asking a member: it ") {
+			if text != "asking a member: the time was over" && text != "asking a member: interrupted" {
 				t.Errorf("%v: %q", err, text)
 			}
 		}
