@@ -99,17 +99,30 @@ func (l *lone) status() api.Status {
 	return s[0]
 }
 
-// meets says whether a node is connected with a peer before the time is over.
-func (l *lone) meets(peer string, limit time.Duration) bool {
-	ticker := time.NewTicker(200 * time.Millisecond)
-	defer ticker.Stop()
-	for end := time.Now().Add(limit); time.Now().Before(end); <-ticker.C {
-		out, err := l.try("peers")
-		if err == nil && strings.Contains(string(out), peer) {
-			return true
+// until asks again and again whether something is so, for as long as limit.
+func until(t *testing.T, limit time.Duration, is func() bool) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for !is() {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return false
 		}
 	}
-	return false
+	return true
+}
+
+// meets says whether a node is connected with a peer before the time is over.
+func (l *lone) meets(peer string, limit time.Duration) bool {
+	l.Helper()
+	return until(l.T, limit, func() bool {
+		out, err := l.try("peers")
+		return err == nil && strings.Contains(string(out), peer)
+	})
 }
 
 // TestManyBehindOneAddress: an office of 24 devices has one address of IPv4 and one
@@ -198,8 +211,9 @@ import (
 func init() {
 	read := func() {
 		if b, err := os.ReadFile(os.Getenv("SHIFT_FILE")); err == nil {
-			if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil {
+			if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n != time.Shift {
 				time.Shift = n
+				os.WriteFile(os.Getenv("SHIFT_FILE")+"."+strconv.Itoa(os.Getpid()), b, 0o600)
 			}
 		}
 	}
@@ -215,7 +229,7 @@ func init() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {source: patched, filepath.Join(here, "shift_for_a_test.go"): reads}})
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {source: patched, filepath.Join(here, "shift_clock.go"): reads}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +265,7 @@ func TestClocksApart(t *testing.T) {
 		for _, off := range []int{3700, -3700, day, -365 * day, 50 * 365 * day, -50 * 365 * day} {
 			file := filepath.Join(t.TempDir(), "shift")
 			wrapper := filepath.Join(shortDir(t), "pandanode")
-			if err := os.WriteFile(wrapper, []byte(fmt.Sprintf("#!/bin/sh\nSHIFT_FILE=%s exec %s \"$@\"\n", file, binary)), 0o700); err != nil {
+			if err := os.WriteFile(wrapper, []byte(fmt.Sprintf("#!/bin/sh\nexport SHIFT_FILE=%s\nexec %s \"$@\"\n", file, binary)), 0o700); err != nil {
 				t.Fatal(err)
 			}
 			shift := func(n int) {
@@ -259,15 +273,24 @@ func TestClocksApart(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			shows := func(l *lone, off int) { // the node's clock does
+				t.Helper()
+				said := fmt.Sprintf("%s.%d", file, l.cmd.Process.Pid)
+				if !until(t, 10*time.Second, func() bool { b, err := os.ReadFile(said); return err == nil && string(b) == fmt.Sprint(off) }) {
+					t.Fatalf("the node's clock is not off by %d s", off)
+				}
+			}
 			shift(off)
 			wrong := newcomer(t, wrapper, seed, "/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0")
 			if err := wrong.up(); err != nil {
 				t.Fatal(err)
 			}
+			shows(wrong, off)
 			if !wrong.meets(st.Peer, 20*time.Second) {
 				t.Errorf("%s, a clock off by %d s: not connected", transport, off)
 			}
 			shift(0)
+			shows(wrong, 0)
 			late := newcomer(t, binary, wrong.status().Listen[0], "/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0")
 			if err := late.up(); err != nil {
 				t.Fatal(err)
