@@ -144,7 +144,7 @@ type Untold struct{ Device wire.DeviceID }
 
 func (Untold) input() {}
 
-func (in Untold) act(m *Machine, now time.Time, _ *Outcome) error {
+func (in Untold) act(m *Machine, now time.Time, _ *Outcome) error { //nolint:unparam // as of every act
 	t := &m.telling
 	for i, l := range m.logs.lists {
 		if l.id.Device != in.Device || t.last[i].IsZero() || t.tries[i] >= receiptTries {
