@@ -59,11 +59,11 @@ func usage(cmd *cobra.Command, err error) string {
 		flag, value := "--"+bad.GetFlag().Name, bad.GetValue()
 		switch bad.GetFlag().Value.Type() {
 		case "duration":
-			return fmt.Sprintf("%q is no time for %s: want one such as 30s, 5m or 12h", value, flag)
+			return fmt.Sprintf("%s: %q is no time such as 30s, 5m or 2h", flag, value)
 		case "int", "int64", "uint64", "uint":
-			return fmt.Sprintf("%q is no number for %s", value, flag)
+			return fmt.Sprintf("%s: %q is no whole number", flag, value)
 		case "bool":
-			return fmt.Sprintf("%q is neither true nor false, which %s wants", value, flag)
+			return fmt.Sprintf("%s: %q is neither true nor false", flag, value)
 		}
 		return fmt.Sprintf("%s: %v", flag, bad.Unwrap())
 	}
