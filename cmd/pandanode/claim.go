@@ -92,6 +92,7 @@ func taken(dir string, other runner) error {
 	case phaseRunning:
 		return api.Errorf(api.CodeConflict, "the node of %s runs already (process %d)", dir, other.PID).
 			WithHint("pandanode status shows it, pandanode stop ends it")
+	case phaseNone, phaseStarting, phaseStopping:
 	}
 	return api.Errorf(api.CodeConflict, "the node of %s starts already (process %d)", dir, other.PID).WithHint("pandanode status --wait ready")
 }

@@ -14,10 +14,10 @@ import (
 type interrupted struct{ signal syscall.Signal }
 
 func (i *interrupted) Error() string {
-	switch i.signal {
-	case syscall.SIGTERM:
+	switch {
+	case i.signal == syscall.SIGTERM:
 		return "terminated"
-	case syscall.SIGHUP:
+	case i.signal == syscall.SIGHUP:
 		return "the terminal was closed"
 	}
 	return "interrupted"

@@ -137,6 +137,7 @@ func (a *app) stopCmd() *cobra.Command {
 				if err := a.waitWhile(ctx, conf.DataDir, phaseStarting); err != nil {
 					return err
 				}
+			case phaseNone, phaseRunning, phaseStopping:
 			}
 			if runnerOf(conf.DataDir).Phase != phaseStopping {
 				if err := a.shutdown(ctx); err != nil {

@@ -172,7 +172,7 @@ func readmeBlocks(t *testing.T, from, to string) (blocks [][]string) {
 	if !ok || !ends {
 		t.Fatalf("the README has no %q before %q", from, to)
 	}
-	for _, m := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(part, -1) {
+	for _, m := range regexp.MustCompile("(?s)\n```sh\n(.*?)\n```\n").FindAllStringSubmatch(part, -1) {
 		blocks = append(blocks, strings.Split(strings.TrimSpace(m[1]), "\n"))
 	}
 	if n := strings.Count(part, "```"); n != 2*len(blocks) {
