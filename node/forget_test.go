@@ -218,8 +218,13 @@ func TestHostileNoEndsNothing(t *testing.T) {
 // A group that one is out of is forgotten with all its rows, also over a crash in the
 // middle; who joins it again is a member like any other, with a log of its own.
 func TestForget(t *testing.T) {
-	for name, crash := range map[string]bool{"whole": false, "with a crash in the middle": true} {
+	for name, c := range map[string]struct{ crash, early bool }{
+		"whole":                      {},
+		"with a crash in the middle": {crash: true},
+		"before its leaf is out":     {early: true},
+	} {
 		t.Run(name, func(t *testing.T) {
+			crash := c.crash
 			inWorld(t, func(w *world) {
 				a := w.open(0)
 				b := w.open(1, 0)
@@ -238,9 +243,11 @@ func TestForget(t *testing.T) {
 					return err == nil && st.State == group.StateOut
 				})
 				follower := make(chan error, 1)
+				follows := make(chan struct{}, 1)
 				go func() {
-					follower <- b.Subscribe(context.WithoutCancel(w.Context()), id, 0, func(group.Message) error { return nil })
+					follower <- b.Subscribe(context.WithoutCancel(w.Context()), id, 0, func(group.Message) error { follows <- struct{}{}; return nil })
 				}()
+				<-follows
 				if crash {
 					g := b.hosting(id)
 					if err := b.put(keyGroups+string(id[:]), &hostedRow{Genesis: g.genesis.Raw, Forgotten: true}); err != nil {
@@ -265,10 +272,16 @@ func TestForget(t *testing.T) {
 				}
 				w.eventually(a, 5*time.Minute, "alone", func() bool {
 					st, err := a.GroupStatus(w.Context(), id)
-					return err == nil && st.Members == 1 && st.State == group.StateMember
+					return err == nil && st.Members == 1 && st.State == group.StateMember && (c.early || st.Epoch >= 2)
 				})
 				w.looksUp(b, id)
-				w.join(b, id)
+				if err := b.Join(w.within(time.Minute), id); err != nil {
+					w.Fatal(err)
+				}
+				w.eventually(b, 3*time.Hour, "in", func() bool {
+					p, err := b.JoinProgress(w.Context(), id)
+					return err == nil && p.Stage == StageSynced
+				})
 				w.send(b, id, "second")
 				w.shows(a, id, time.Minute, "first", "second")
 				if err := a.hosting(id).loop.look(w.Context(), func(m *group.Machine) error {

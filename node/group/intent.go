@@ -192,6 +192,12 @@ func (m *Machine) In() bool { return m.roster.has(m.log.Device) }
 // OnlyHere counts the messages that this device can show, and those it wrote that no other
 // device is known to have.
 func (m *Machine) OnlyHere() (messages, unsent int) {
+	var others []*item // the newest entries of other devices
+	for _, mark := range m.Marks() {
+		if at := m.logs.items.at(mark.Hash); at != nil && at.log.Device != m.log.Device {
+			others = append(others, at)
+		}
+	}
 	for it := range m.records() {
 		if !it.facts.has(isPlain) {
 			continue
@@ -201,10 +207,13 @@ func (m *Machine) OnlyHere() (messages, unsent int) {
 			continue
 		}
 		held := false
-		for d, p := range m.peer {
-			held = held || d != m.log.Device && p.holds(it)
+		for _, at := range others { // it had what it named
+			held = held || m.logs.inPast(it, at)
 		}
-		if !held {
+		for d, p := range m.peer {
+			held = held || d != m.log.Device && p.read(m, it)
+		}
+		if !held || slices.Contains(m.mail.outbox, it.hash) {
 			unsent++
 		}
 	}

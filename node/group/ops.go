@@ -317,10 +317,30 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 			return JoinStatus{Stage: wire.JoinRenew}, nil // nobody can add it any more
 		}
 	}
-	if m.inWithAnother(keyPackage) {
+	if m.inWithAnother(keyPackage) || m.inByItsLeaf(keyPackage) {
 		return JoinStatus{Stage: wire.JoinRenew}, nil
 	}
 	return waiting, nil
+}
+
+// inByItsLeaf says whether a KeyPackage is of a device that left and came back before a
+// commit took its leaf out: no commit adds it again. Who still has that leaf's keys asks no
+// more; who forgot the group has to ask to be added again.
+func (m *Machine) inByItsLeaf(keyPackage []byte) bool {
+	e, err := m.epoch(m.own.Position)
+	if err != nil || e == nil {
+		return false
+	}
+	for _, l := range e.Leaves() {
+		d, err := m.deviceOf(l)
+		if err != nil {
+			continue
+		}
+		if in := m.roster.devices[d.ID]; in != nil && bytes.Equal(in.keyPackage, keyPackage) {
+			return true
+		}
+	}
+	return false
 }
 
 // inWithAnother says whether a KeyPackage is of a device that an operation brought in
