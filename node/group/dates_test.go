@@ -337,3 +337,40 @@ func TestRestoresAndJumps(t *testing.T) {
 		}
 	}
 }
+
+// A clock that is years ahead destroys nothing, while the time that is kept stands still; and
+// what is old by that goes.
+func TestWrongClockDestroysNothing(t *testing.T) {
+	w, a, b, c := three(t, 780)
+	a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
+	for range 3 {
+		a.m.duty.update = w.now
+		a.must(Tick{})
+		w.run(time.Minute)
+	}
+	count := func(d *device) int { return d.count(rowEpoch) + d.count(rowThin) + d.count(rowKeyPkg) + d.count(rowSeal) + d.count(rowRejoin) }
+	before := count(b)
+	kept := w.now
+	for _, ahead := range []time.Duration{time.Hour, 50 * 24 * time.Hour, year, 50 * year} {
+		b.m.Keep(kept, w.now.Add(ahead))
+		if _, err := b.m.Step(w.now.Add(ahead), Tick{}); err != nil {
+			t.Fatal(err)
+		}
+		r, _ := b.m.Ready()
+		if len(r.Drop) > 0 {
+			t.Errorf("%v ahead it destroys %d vaults", ahead, len(r.Drop))
+		}
+		b.carryOut()
+	}
+	if n := count(b); n < before {
+		t.Errorf("of %d secrets %d are left", before, n)
+	}
+	b.m.Keep(kept.Add(year), w.now.Add(year))
+	if _, err := b.m.Step(w.now.Add(year), Tick{}); err != nil {
+		t.Fatal(err)
+	}
+	if r, _ := b.m.Ready(); len(r.Drop) == 0 {
+		t.Error("a year later it destroys nothing")
+	}
+	_ = c
+}
