@@ -256,7 +256,7 @@ func (g *generator) churn(start, end time.Duration) {
 	}
 	for range g.r.IntN(3) {
 		n, from := g.pick(g.in[1:]), g.between(start, end)
-		g.do(from, "clock %s %s", n, []string{"5m", "-5m", "-8m", "90s"}[g.r.IntN(4)])
+		g.do(from, "clock %s %s", n, []string{"5m", "-8m", "1h", "-26h", "8760h", "-8760h", "438000h", "-438000h"}[g.r.IntN(8)])
 		g.do(end, "clock %s 0s", n)
 	}
 	if g.r.IntN(3) == 0 && len(g.in) > 4 {
