@@ -576,3 +576,22 @@ func TestVoidAdminsRemoveNobody(t *testing.T) {
 		t.Error("the spy is in, or has removed somebody")
 	}
 }
+
+// A member says nothing through a device that it adds by an operation of an old past: its
+// own log says what it knew.
+func TestDevicesOfAnOldPastDoNotVote(t *testing.T) {
+	t.Parallel()
+	s := quarrelling()
+	old := s.heads()
+	_, second := quarrel(s)
+	for range 2 {
+		for _, d := range []string{"u0", "u4", "u5"} {
+			s.write(d, d, 0, nil)
+		}
+	}
+	e := s.write("u4", "u4", 99, deviceOf("u4", "another"), old...)
+	s.write("another", "u4", FirstIncarnation(e.hash), nil, e, second)
+	if to := s.r.Roster(); !to.users.has(id[wire.UserID]("u2")) || to.users.has(id[wire.UserID]("u3")) {
+		t.Error("the other device took back what its user said")
+	}
+}

@@ -165,6 +165,7 @@ func (s *resolution) firstPass(ops []*Op) *witnesses {
 		}
 		if y.Type == wire.OpAdd || y.Type == wire.OpDeviceAdd {
 			w.admitted[y.Subject] = append(w.admitted[y.Subject], y)
+			w.admissions = append(w.admissions, y)
 		}
 	}
 	s.issued = map[wire.InviteID]*Op{}

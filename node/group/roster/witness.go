@@ -16,7 +16,10 @@ type witnesses struct {
 	adds     map[wire.UserID][]*Op // the permitted additions of each user
 	limits   []uint64              // up to where entries of a log are witnesses, +1; 0: not asked yet
 	primary  map[int]bool          // logs that are the first of their devices
-	admitted map[wire.DeviceID][]*Op
+	admitted map[wire.DeviceID][]*Op // the permitted additions of each device
+	well     map[wire.DeviceID]bool // nil: not asked yet
+
+	admissions []*Op // all permitted additions, in order
 
 	independent map[wire.UserID]bool // of the loss of, see independentOf
 	of          *Op
@@ -88,7 +91,7 @@ func (s *resolution) witnessesEnd(log int) uint64 {
 // else say one thing and, back-dated, its opposite.
 func (s *resolution) hasWord(log int, from, to uint64) bool {
 	from = max(from, s.logs[log].From+1)
-	if from > to {
+	if from > to || !s.wellAdmitted(s.logs[log].Device) {
 		return false
 	}
 	if s.isPrimary(log) {
@@ -119,6 +122,23 @@ func (s *resolution) beside(log int, seq, to uint64) (next uint64, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// wellAdmitted says whether a device has an addition that nothing speaks against and that
+// was its author's word too. Without this a member adds a device by an operation of an old
+// past, and that device says what the member's own log denies.
+func (s *resolution) wellAdmitted(d wire.DeviceID) bool {
+	w := s.first
+	if w.well == nil {
+		w.well = map[wire.DeviceID]bool{s.genesis.Device: true}
+		// What admitted an addition's author is before it in the order.
+		for _, y := range w.admissions {
+			if !w.well[y.Subject] && w.well[y.Device] && !s.spokenAgainst(y) && s.hasWord(y.Log, y.Seq, y.Seq) {
+				w.well[y.Subject] = true
+			}
+		}
+	}
+	return w.well[d]
 }
 
 // isPrimary says whether a log is the first of its device: its incarnation is that of an
