@@ -118,8 +118,8 @@ func (m *Machine) settleIntents(now time.Time) {
 	}
 }
 
-// askWithIntent asks with the newest invite that is kept and says whether there is one.
-func (m *Machine) askWithIntent(now time.Time) bool {
+// askWithIntent asks with the newest invite that is kept, if there is one.
+func (m *Machine) askWithIntent(now time.Time) {
 	for len(m.intents) > 0 {
 		next := m.intents[0].request
 		usable := m.cfg.Engine.CheckLifetime(next.KeyPackage, now) == nil
@@ -130,10 +130,9 @@ func (m *Machine) askWithIntent(now time.Time) bool {
 		m.setIntents(now, m.intents[1:])
 		if usable {
 			m.requestJoin()
-			return true
+			return
 		}
 	}
-	return false
 }
 
 // EndJoin ends asking to be let in with a request, after a final no: the next invite that
@@ -176,7 +175,8 @@ func (m *Machine) takeEnded(now time.Time) (*wire.JoinRequest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	if _, ok := m.keyPackage(r.KeyPackage); !ok || r.Rejoin != nil || m.cfg.Engine.CheckLifetime(r.KeyPackage, now) != nil {
+	lapsed := m.cfg.Engine.CheckLifetime(r.KeyPackage, now) != nil
+	if _, ok := m.keyPackage(r.KeyPackage); !ok || lapsed || r.Rejoin != nil {
 		return nil, nil
 	}
 	r.Invite, r.Claim = nil, nil
