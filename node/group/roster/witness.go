@@ -11,13 +11,13 @@ type electors func(wire.UserID) bool
 
 // witnesses is what the second pass of a resolution knows of who may say what it knew.
 type witnesses struct {
-	losses   *lossIndex            // that stand in the first pass and that no other of them hits
-	sound    map[wire.UserID]bool  // users with an addition that nothing there speaks against
-	adds     map[wire.UserID][]*Op // the permitted additions of each user
-	limits   []uint64              // up to where entries of a log are witnesses, +1; 0: not asked yet
-	primary  map[int]bool          // logs that are the first of their devices
+	losses   *lossIndex              // that stand in the first pass and that no other of them hits
+	sound    map[wire.UserID]bool    // users with an addition that nothing there speaks against
+	adds     map[wire.UserID][]*Op   // the permitted additions of each user
+	limits   []uint64                // up to where entries of a log are witnesses, +1; 0: not asked yet
+	primary  map[int]bool            // logs that are the first of their devices
 	admitted map[wire.DeviceID][]*Op // the permitted additions of each device
-	well     map[wire.DeviceID]bool // nil: not asked yet
+	well     map[wire.DeviceID]bool  // nil: not asked yet
 
 	admissions []*Op // all permitted additions, in order
 
