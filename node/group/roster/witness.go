@@ -142,17 +142,20 @@ func (s *resolution) wellAdmitted(d wire.DeviceID) bool {
 }
 
 // isPrimary says whether a log is the first of its device: its incarnation is that of an
-// addition of the device which nothing speaks against. A device has one such log for each
-// time that it was added; after a restore it draws another incarnation.
+// addition of the device which nothing speaks against, or of any if all are spoken against.
+// A device has one such log for each time that it was added; after a restore it draws
+// another incarnation.
 func (s *resolution) isPrimary(log int) bool {
 	w := s.first
 	if known, ok := w.primary[log]; ok {
 		return known
 	}
 	l := s.logs[log]
-	is := l.Device == s.genesis.Device && l.Incarnation == FoundersIncarnation(s.genesis.ID) ||
+	founders := l.Device == s.genesis.Device
+	good := founders || slices.ContainsFunc(w.admitted[l.Device], func(y *Op) bool { return !s.spokenAgainst(y) })
+	is := founders && l.Incarnation == FoundersIncarnation(s.genesis.ID) ||
 		slices.ContainsFunc(w.admitted[l.Device], func(y *Op) bool {
-			return l.Incarnation == FirstIncarnation(y.Hash) && !s.spokenAgainst(y)
+			return l.Incarnation == FirstIncarnation(y.Hash) && !(good && s.spokenAgainst(y))
 		})
 	w.primary[log] = is
 	return is
