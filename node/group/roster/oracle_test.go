@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -114,15 +115,14 @@ func checkWorlds(t *testing.T, worlds []*world) {
 
 // The named attacks and scenarios, with the model's verdict.
 func TestNamedCases(t *testing.T) {
+	t.Parallel()
 	checkWorlds(t, worldsOf(t, "testdata/cases.txt.gz", 23))
 }
 
-func TestRandomWorlds(t *testing.T) {
-	checkWorlds(t, worldsOf(t, "testdata/worlds.txt.gz", 2000))
-}
+var worldsFile = flag.String("worlds", "testdata/worlds.txt.gz", "the worlds of TestRandomWorlds")
 
-func TestExtern(t *testing.T) {
-	if f := os.Getenv("WORLDS"); f != "" {
-		checkWorlds(t, worldsOf(t, f, 1))
-	}
+// Random worlds of honest partitions and of attacks, with the model's verdict.
+func TestRandomWorlds(t *testing.T) {
+	t.Parallel()
+	checkWorlds(t, worldsOf(t, *worldsFile, 1000))
 }
