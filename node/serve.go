@@ -429,6 +429,7 @@ func (s *server) Find(ctx context.Context, r api.FindRequest, emit func(api.Foun
 			}
 		}
 	}
+	began := time.Now()
 	for pause := searchAgain; ; pause *= 2 {
 		// A search tells nothing while nobody can be asked: it is made again.
 		asked := s.askable()
@@ -455,7 +456,7 @@ func (s *server) Find(ctx context.Context, r api.FindRequest, emit func(api.Foun
 		if private := s.foundPrivate(ctx, q); private != nil {
 			return private
 		}
-		if missing == "" {
+		if missing == "" && time.Since(began) >= freshGroup {
 			return nil
 		}
 		if again, err := s.beforeAnotherSearch(ctx, search, asked, pause); !again {
@@ -467,6 +468,10 @@ func (s *server) Find(ctx context.Context, r api.FindRequest, emit func(api.Foun
 // searchAgain is when a search that could ask nobody, or not everybody yet, is made again
 // though nothing has changed: who has just connected may not have said what it speaks.
 const searchAgain = time.Second
+
+// freshGroup is how long a search goes on that finds nothing: a group that was founded a
+// moment ago is on its way to those who are asked.
+const freshGroup = 1500 * time.Millisecond
 
 // askable counts those whom a search can ask.
 func (s *server) askable() [2]int { return [2]int{len(s.n.host.Network().Peers()), s.n.dht.Size()} }

@@ -36,11 +36,26 @@ func files(t testing.TB, dir string) []string {
 // copyDir copies what a kill at this moment would leave: the files as the kernel has them, holes as holes.
 func copyDir(t testing.TB, from, to string) {
 	t.Helper()
-	for _, path := range files(t, from) {
-		rel := must(filepath.Rel(from, path))(t)
-		dst := filepath.Join(to, rel)
-		check(t, os.MkdirAll(filepath.Dir(dst), 0o700))
-		check(t, copyFile(path, dst))
+	// Badger flushes behind our back: a copy is of one moment if no file came or went
+	// meanwhile.
+	for before := files(t, from); ; {
+		var gone error
+		for _, path := range before {
+			rel := must(filepath.Rel(from, path))(t)
+			dst := filepath.Join(to, rel)
+			check(t, os.MkdirAll(filepath.Dir(dst), 0o700))
+			if err := copyFile(path, dst); !errors.Is(err, fs.ErrNotExist) {
+				check(t, err)
+			} else {
+				gone = err
+			}
+		}
+		after := files(t, from)
+		if gone == nil && slices.Equal(before, after) {
+			return
+		}
+		check(t, os.RemoveAll(to))
+		before = after
 	}
 }
 

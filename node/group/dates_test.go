@@ -348,7 +348,9 @@ func TestWrongClockDestroysNothing(t *testing.T) {
 		a.must(Tick{})
 		w.run(time.Minute)
 	}
-	count := func(d *device) int { return d.count(rowEpoch) + d.count(rowThin) + d.count(rowKeyPkg) + d.count(rowSeal) + d.count(rowRejoin) }
+	count := func(d *device) int {
+		return d.count(rowEpoch) + d.count(rowThin) + d.count(rowKeyPkg) + d.count(rowSeal) + d.count(rowRejoin)
+	}
 	before := count(b)
 	kept := w.now
 	for _, ahead := range []time.Duration{time.Hour, 50 * 24 * time.Hour, year, 50 * year} {
