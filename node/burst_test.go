@@ -114,3 +114,26 @@ func TestLossIsMadeUp(t *testing.T) {
 		}
 	})
 }
+
+// TestSaidBeforeTheMesh: GossipSub knows for up to a second that somebody listens and brings
+// nothing to it: until a heartbeat takes it into the mesh. Afterwards it announces nothing to it.
+// What was said meanwhile comes with an exchange. Here the second is put off, since a topic
+// that was left is not meshed anew for some seconds.
+func TestSaidBeforeTheMesh(t *testing.T) {
+	const step = 300 * time.Millisecond
+	inWorld(t, func(w *world) {
+		a, b := w.open(0), w.open(1, 0)
+		id := w.create(a, "tea house")
+		w.join(b, id)
+		var all []string
+		for after := 8 * time.Second; after < 16*time.Second; after += step {
+			time.Sleep(2 * time.Minute) // virtual
+			b.hosting(id).offGossip()
+			b.hosting(id).listenOn([]string{id.Topic()})
+			time.Sleep(after) // virtual
+			all = append(all, fmt.Sprintf("%v after", after))
+			w.send(a, id, all[len(all)-1])
+			w.shows(b, id, 2*time.Second, all...)
+		}
+	})
+}

@@ -301,6 +301,7 @@ func (g *hosted) offGossip() { g.listenOn(nil) }
 func (g *hosted) send(ctx context.Context, out group.Outbound) {
 	switch out := out.(type) {
 	case group.Publish:
+		g.syncer.passes()
 		if !g.n.mute.Load() {
 			t, err := g.topic(out.Topic)
 			if err == nil {

@@ -13,15 +13,21 @@ import (
 // group everybody is in everybody's mesh, where nothing is announced. The last ones of a
 // burst would come with the next periodic exchange only. So each loss that this node sees
 // is a reason for an exchange.
+//
+// Nor does GossipSub bring anything to a peer of a topic that is not in its mesh yet, as
+// somebody is who came in a moment ago, and when a heartbeat takes it in, it announces nothing
+// to it any more. So that is a reason too, if anything was passed on shortly before.
 
 // gossipQueue is how many envelopes may wait for one peer. They share their bytes with
 // those for the other peers.
 const gossipQueue = 1024
 
-// loss is an envelope that did not go to a peer, or that came from one and was not looked at.
+// loss is an envelope that did not go to a peer, or that came from one and was not looked at;
+// or what may not have gone to one before the mesh took it in.
 type loss struct {
-	topic string
-	peer  peer.ID
+	topic  string
+	peer   peer.ID
+	meshed bool
 }
 
 // losses takes them up inside GossipSub, where nothing may wait. What does not fit in is
@@ -30,9 +36,9 @@ type losses chan loss
 
 func newLosses() losses { return make(losses, 256) }
 
-func (l losses) note(topic string, p peer.ID) {
+func (l losses) note(x loss) {
 	select {
-	case l <- loss{topic, p}:
+	case l <- x:
 	default:
 	}
 }
@@ -43,7 +49,7 @@ func (l losses) DropRPC(rpc *pubsub.RPC, p peer.ID) {
 	for _, m := range rpc.Publish {
 		if topic := m.GetTopic(); topic != last {
 			last = topic
-			l.note(topic, p)
+			l.note(loss{topic: topic, peer: p})
 		}
 	}
 }
@@ -51,16 +57,18 @@ func (l losses) DropRPC(rpc *pubsub.RPC, p peer.ID) {
 // RejectMessage implements pubsub.RawTracer.
 func (l losses) RejectMessage(m *pubsub.Message, reason string) {
 	if reason == pubsub.RejectValidationQueueFull || reason == pubsub.RejectValidationThrottled {
-		l.note(m.GetTopic(), m.ReceivedFrom)
+		l.note(loss{topic: m.GetTopic(), peer: m.ReceivedFrom})
 	}
 }
+
+// Graft implements pubsub.RawTracer.
+func (l losses) Graft(p peer.ID, topic string) { l.note(loss{topic: topic, peer: p, meshed: true}) }
 
 // The rest of pubsub.RawTracer.
 func (losses) OnNewOutboundStream(peer.ID, protocol.ID)             {}
 func (losses) OnClosedOutboundStream(peer.ID)                       {}
 func (losses) Join(string)                                          {}
 func (losses) Leave(string)                                         {}
-func (losses) Graft(peer.ID, string)                                {}
 func (losses) Prune(peer.ID, string)                                {}
 func (losses) ValidateMessage(*pubsub.Message)                      {}
 func (losses) DeliverMessage(*pubsub.Message)                       {}
@@ -71,7 +79,8 @@ func (losses) SendRPC(*pubsub.RPC, peer.ID)                         {}
 func (losses) SendRPCCompleted(*pubsub.RPC, peer.ID, time.Duration) {}
 func (losses) UndeliverableMessage(*pubsub.Message)                 {}
 
-// makeUp has the groups exchange with the peers that something was lost to or from.
+// makeUp has the groups exchange with the peers that something was or may have been lost to
+// or from.
 func (n *Node) makeUp(ctx context.Context, l losses) {
 	for {
 		select {
@@ -79,7 +88,11 @@ func (n *Node) makeUp(ctx context.Context, l losses) {
 			return
 		case lost := <-l:
 			for _, g := range n.hosteds() {
-				if g.isOn(lost.topic) {
+				switch {
+				case !g.isOn(lost.topic):
+				case lost.meshed:
+					g.syncer.meshed(lost.peer)
+				default:
 					g.log.Debug("gossip lost an envelope", "peer", lost.peer)
 					g.syncer.lost(lost.peer)
 				}

@@ -28,6 +28,7 @@ const (
 	syncYield    = 5 * time.Second        // until the second of two that are both to open an exchange does
 	syncRetry    = 3 * time.Second        // first pause after an exchange that failed, up to twice as long by chance
 	syncLost     = time.Second            // from a loss of gossip to the exchange that makes up for it
+	syncMeshed   = 10 * time.Second       // before the mesh took a peer in, what was passed on may not have gone to it: heartbeats are a second apart, or late
 	syncRetryMax = 2 * time.Minute        // at the most, as it doubles
 )
 
@@ -36,6 +37,8 @@ const (
 //   - with a member that has just connected;
 //   - with a connected member outside the topic's mesh of peers, such as one
 //     behind a relay, once this device has published something;
+//   - with a member that the mesh has just taken in, if gossip passed anything on shortly
+//     before;
 //   - with any connected member when the machine asks, and with another one if
 //     that fails or takes long;
 //   - with a random one every syncEvery, and ever less often while nothing happens.
@@ -54,6 +57,7 @@ type syncer struct {
 	finding bool                  // somebody is being found for that
 	seeking bool                  // members are looked for, since none is connected
 	push    time.Time             // published since the last round; zero: not
+	passed  time.Time             // something was last given to gossip, made here or not
 	quiet   int                   // periodic rounds since anything happened
 	running map[peer.ID]bool      // exchanges that this side opened
 	slots   int                   // of syncAtOnce, taken
@@ -147,14 +151,37 @@ func (s *syncer) exchangeWith(p peer.ID) {
 // lost has this device exchange with a peer after a moment: gossip has lost something
 // between the two, and may be losing more.
 func (s *syncer) lost(p peer.ID) {
-	s.want(func(now time.Time) {
-		d, is := s.due[p]
-		if at := now.Add(syncLost); !is || d.at.After(at) {
-			d.at = at
-		}
-		d.since = now
-		s.due[p] = d
-	})
+	s.want(func(now time.Time) { s.soon(p, now, now.Add(syncLost)) })
+}
+
+// soon notes that p is to be exchanged with, at this time or before. s.mu is held.
+func (s *syncer) soon(p peer.ID, since, at time.Time) {
+	d, is := s.due[p]
+	if !is || d.at.After(at) {
+		d.at = at
+	}
+	d.since = since
+	s.due[p] = d
+}
+
+// passes notes that gossip is about to get an envelope whose content the machine has. The
+// mesh takes in later than that whoever the envelope does not go to, so that meshed sees it.
+func (s *syncer) passes() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passed = time.Now()
+}
+
+// meshed has this device exchange with a peer that the mesh has taken in, unless it missed
+// nothing.
+func (s *syncer) meshed(p peer.ID) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.passed) < syncMeshed && !s.began[p].After(s.passed) {
+		s.soon(p, now, now)
+		s.poke()
+	}
 }
 
 func (s *syncer) asked()     { s.want(func(time.Time) { s.any = true }) }

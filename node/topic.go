@@ -92,6 +92,7 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic,
 		}
 		switch verdict {
 		case group.Accept:
+			g.syncer.passes()
 			g.syncer.stirred()
 			return pubsub.ValidationAccept
 		case group.Reject:
@@ -151,7 +152,7 @@ func (t *topic) publish(ctx context.Context, envelope []byte) error {
 	return t.topic.Publish(ctx, envelope)
 }
 
-// peers are those who get what is published.
+// peers are those who listen: they get what is published, or will be in the mesh soon.
 func (t *topic) peers() []peer.ID { return t.topic.ListPeers() }
 
 // close leaves the topic. Afterwards it can be joined anew: GossipSub closes no topic that
