@@ -121,19 +121,26 @@ func TestLossIsMadeUp(t *testing.T) {
 // that was left is not meshed anew for some seconds.
 func TestSaidBeforeTheMesh(t *testing.T) {
 	const step = 300 * time.Millisecond
-	inWorld(t, func(w *world) {
-		a, b := w.open(0), w.open(1, 0)
-		id := w.create(a, "tea house")
-		w.join(b, id)
-		var all []string
-		for after := 8 * time.Second; after < 16*time.Second; after += step {
-			time.Sleep(2 * time.Minute) // virtual
-			b.hosting(id).offGossip()
-			b.hosting(id).listenOn([]string{id.Topic()})
-			time.Sleep(after) // virtual
-			all = append(all, fmt.Sprintf("%v after", after))
-			w.send(a, id, all[len(all)-1])
-			w.shows(b, id, 2*time.Second, all...)
-		}
-	})
+	for name, author := range map[string]int{"by a neighbour": 0, "by somebody behind a neighbour": 2} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.net.Cut(1, 2)
+				a, b := w.open(0), w.open(1, 0)
+				w.open(2, 0)
+				id := w.create(a, "tea house")
+				w.join(b, id)
+				w.join(w.nodes[2], id)
+				var all []string
+				for after := 8 * time.Second; after < 16*time.Second; after += step {
+					time.Sleep(2 * time.Minute) // virtual
+					b.hosting(id).offGossip()
+					b.hosting(id).listenOn([]string{id.Topic()})
+					time.Sleep(after) // virtual
+					all = append(all, fmt.Sprintf("%v after", after))
+					w.send(w.nodes[author], id, all[len(all)-1])
+					w.shows(b, id, 2*time.Second, all...)
+				}
+			})
+		})
+	}
 }
