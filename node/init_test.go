@@ -40,7 +40,7 @@ func TestInitIsWholeOrNotAtAll(t *testing.T) {
 	for name, spoil := range map[string]func(*InitConfig){
 		"no passphrase": func(c *InitConfig) { c.Passphrase = func() ([]byte, error) { return nil, errNo } },
 		"no place for the configuration": func(c *InitConfig) {
-			c.ConfigFile = filepath.Join(filepath.Dir(c.Home), "../../file/config.toml")
+			c.ConfigFile = filepath.Join(filepath.Dir(c.Home), "..", "..", "file", "config.toml")
 		},
 		"a bad KDF": func(c *InitConfig) { c.KDF.Passes = 99 },
 		"a key file in no directory": func(c *InitConfig) {
@@ -48,7 +48,7 @@ func TestInitIsWholeOrNotAtAll(t *testing.T) {
 		},
 		"a key file, and then no place": func(c *InitConfig) {
 			c.Passphrase, c.KeyFile = nil, filepath.Join(filepath.Dir(c.Home), "key")
-			c.ConfigFile = filepath.Join(filepath.Dir(c.Home), "../../file/config.toml")
+			c.ConfigFile = filepath.Join(filepath.Dir(c.Home), "..", "..", "file", "config.toml")
 		},
 	} {
 		root := t.TempDir()
@@ -56,7 +56,7 @@ func TestInitIsWholeOrNotAtAll(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := files(t, root)
-		c := InitConfig{Home: filepath.Join(root, "a/b/home"), KDF: quick, Passphrase: passphrase, ConfigFile: filepath.Join(root, "c/config.toml"), ConfigText: "one"}
+		c := InitConfig{Home: filepath.Join(root, "a", "b", "home"), KDF: quick, Passphrase: passphrase, ConfigFile: filepath.Join(root, "c", "config.toml"), ConfigText: "one"}
 		good := c
 		spoil(&c)
 		if err := Init(t.Context(), c); err == nil {
@@ -73,7 +73,7 @@ func TestInitIsWholeOrNotAtAll(t *testing.T) {
 	points := 0
 	for crash := 0; ; crash++ {
 		root := t.TempDir()
-		c := InitConfig{Home: filepath.Join(root, "home"), KDF: quick, Passphrase: passphrase, ConfigFile: filepath.Join(root, "home/config.toml"), ConfigText: "one"}
+		c := InitConfig{Home: filepath.Join(root, "home"), KDF: quick, Passphrase: passphrase, ConfigFile: filepath.Join(root, "home", "config.toml"), ConfigText: "one"}
 		n, where := 0, ""
 		func() {
 			defer func() { _ = recover() }()

@@ -483,11 +483,12 @@ Until then "group join" calls it off. A join that waits, or was refused, is ende
 				return err
 			}
 			return a.show(left, func() {
-				if left.Ended {
+				switch {
+				case left.Ended:
 					fmt.Fprintf(a.out, "not in %s, and not asking to be let in any more\n", called(left.GroupName, left.Group))
-				} else if !left.Waits {
+				case !left.Waits:
 					fmt.Fprintf(a.out, "left %s\n", called(left.GroupName, left.Group))
-				} else {
+				default:
 					fmt.Fprintln(a.out, "leaving as soon as a member who stays has what you wrote; keep the node running until then")
 				}
 			})

@@ -100,7 +100,7 @@ func (c *Clock) At(r Reading) Time {
 	if len(others) > 0 {
 		t.Ahead = wall.Sub(median(others, wall))
 	}
-	voices := append(others, c.own)
+	voices := slices.Concat(others, []line{c.own})
 	all := median(voices, wall)
 	for _, l := range voices {
 		if near(l, wall, Slack) {

@@ -175,8 +175,8 @@ func (m *Machine) takeEnded(now time.Time) (*wire.JoinRequest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	lapsed := m.cfg.Engine.CheckLifetime(r.KeyPackage, now) != nil
-	if _, ok := m.keyPackage(r.KeyPackage); !ok || lapsed || r.Rejoin != nil {
+	_, kept := m.keyPackage(r.KeyPackage)
+	if usable := kept && m.cfg.Engine.CheckLifetime(r.KeyPackage, now) == nil && r.Rejoin == nil; !usable {
 		return nil, nil
 	}
 	r.Invite, r.Claim = nil, nil
