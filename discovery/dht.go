@@ -157,9 +157,10 @@ const rpcTimeout = 10 * time.Second
 
 // held is what a peer holds under a key; nil if nothing usable.
 type held struct {
-	peer peer.ID
-	info *Info
-	near bool // one of those nearest to the key, who are to hold it
+	peer  peer.ID
+	info  *Info
+	ahead *Info // instead of info: a record whose dates lie ahead of this clock
+	near  bool  // one of those nearest to the key, who are to hold it
 }
 
 // read asks each of the peers nearest to the group's key for its value: all of
@@ -188,23 +189,25 @@ func (d *DHT) read(ctx context.Context, g wire.GroupID) ([]held, error) {
 	}
 	var wg sync.WaitGroup
 	for n := range out {
-		wg.Go(func() { out[n].info = d.ask(ctx, out[n].peer, key) })
+		wg.Go(func() { out[n].info, out[n].ahead = d.ask(ctx, out[n].peer, g) })
 	}
 	wg.Wait()
 	return out, ctx.Err()
 }
 
-// ask gives the record that a peer holds. A peer that does not answer, or answers with
-// rubbish, holds nothing.
-func (d *DHT) ask(ctx context.Context, p peer.ID, key string) *Info {
+// ask gives the record that a peer holds; one whose dates lie ahead of this clock is ahead.
+// A peer that does not answer, or answers with rubbish, holds nothing.
+func (d *DHT) ask(ctx context.Context, p peer.ID, g wire.GroupID) (i, ahead *Info) {
 	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 	defer cancel()
-	rec, _, err := d.rpc.GetValue(ctx, p, key)
+	rec, _, err := d.rpc.GetValue(ctx, p, Key(g))
 	if err != nil || rec == nil {
-		return nil
+		return nil, nil
 	}
-	i, _ := d.val.judge(key, rec.GetValue())
-	return i
+	if i, err = d.val.judge(Key(g), rec.GetValue()); errors.Is(err, ErrFuture) {
+		return nil, d.val.timeless(g, rec.GetValue())
+	}
+	return i, nil
 }
 
 // maxConnected is how many connected peers are asked beside those that are nearest.
@@ -256,7 +259,7 @@ func (d *DHT) first(ctx context.Context, g wire.GroupID) (*Info, error) {
 	var asked sync.WaitGroup
 	for _, p := range d.connected(nil) {
 		asked.Go(func() {
-			if i := d.ask(ctx, p, Key(g)); i != nil {
+			if i, _ := d.ask(ctx, p, g); i != nil {
 				found <- i
 			}
 		})
@@ -301,7 +304,8 @@ func (d *DHT) first(ctx context.Context, g wire.GroupID) (*Info, error) {
 	if k := d.known.Get(g); k != nil {
 		return k, nil
 	}
-	return nil, fmt.Errorf("%w: %v", ErrNotFound, g)
+	i, _, err := d.lookup(ctx, g) // SearchValue passes over what lies ahead of this clock
+	return i, err
 }
 
 // lookup also says how many peers held a record.
@@ -314,6 +318,11 @@ func (d *DHT) lookup(ctx context.Context, g wire.GroupID) (*Info, int, error) {
 	if len(values) == 0 {
 		if k := d.known.Get(g); k != nil {
 			return k, 0, nil
+		}
+		for _, h := range all {
+			if h.ahead != nil {
+				return h.ahead, 0, nil
+			}
 		}
 		return nil, 0, fmt.Errorf("%w: %v", ErrNotFound, g)
 	}

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -201,6 +202,11 @@ func (f *Finder) ask(ctx context.Context, p peer.AddrInfo, q *wanted) ([]*Info, 
 			return out, fmt.Errorf("asking %s: %w", p.ID, err)
 		}
 		i, err := VerifyAny(reply.PublicInfo, f.cfg.DHT.val.now())
+		if errors.Is(err, ErrFuture) {
+			if i, err = VerifyAny(reply.PublicInfo, noClock); err == nil && f.cfg.DHT.known.Get(i.Group) != nil {
+				continue // it is known otherwise
+			}
+		}
 		if err != nil || !q.fits(i) {
 			continue
 		}

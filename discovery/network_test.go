@@ -487,3 +487,45 @@ func read(s network.Stream, b []byte) int {
 	n, _ := s.Read(b)
 	return n
 }
+
+// A newcomer whose clock is a year behind finds a group and its record all the same; what
+// lies ahead of its clock it reads, and keeps for nobody.
+func TestNewcomerWhoseClockIsBehind(t *testing.T) {
+	bubble(t, func(t *testing.T, n *simhost.Net) {
+		three := newStation(t, n, 3)
+		one := newStation(t, n, 1, 3)
+		late := &station{known: NewKnown(nil), host: must(n.Host(2))(t)}
+		late.dht = must(NewDHT(DHTConfig{
+			Host: late.host, Mode: ModeServer, Bootstrap: []peer.AddrInfo{n.AddrInfo(3)}, Known: late.known,
+			Clock: func() time.Time { return time.Now().Add(-365 * 24 * time.Hour) },
+		}))(t)
+		late.finder = NewFinder(FinderConfig{Host: late.host, DHT: late.dht})
+		defer three.close(t)
+		defer one.close(t)
+		defer func() {
+			late.finder.Close()
+			if err := errors.Join(late.dht.Close(), late.host.Close()); err != nil {
+				t.Error(err)
+			}
+		}()
+		group := newGroup(t, newSomeone(t, 0), 1, "Red Panda Keepers")
+		one.publish(t, group)
+		eventually(t, time.Minute, "published", one.published(group.Group))
+
+		if got := search1(t, late, Query{Name: "red keepers"}); len(got) == 0 || !got[0].Info.Equal(group) {
+			t.Errorf("found %+v", got)
+		}
+		if i, err := late.dht.First(t.Context(), group.Group); err != nil || !i.Equal(group) {
+			t.Errorf("first: %v", err)
+		}
+		if i, err := late.dht.Lookup(t.Context(), group.Group); err != nil || !i.Equal(group) {
+			t.Errorf("lookup: %v", err)
+		}
+		if late.known.Get(group.Group) != nil {
+			t.Error("it is kept")
+		}
+		if err := one.dht.rpc.PutValue(t.Context(), late.host.ID(), libp2precord.MakePutRecord(Key(group.Group), group.Bytes())); err == nil {
+			t.Error("it is kept for others")
+		}
+	})
+}
