@@ -14,6 +14,7 @@ import (
 	multistream "github.com/multiformats/go-multistream"
 
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/clock"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -182,14 +183,14 @@ func (x *mailer) noteReached(p peer.ID) {
 	}
 }
 
-// disconnected has a mailbox that has gone visited at once, so that it does not look well
-// for minutes: it comes back if it is there.
+// disconnected has a mailbox that has gone visited at once, so that it does not look as if
+// it were there for minutes, well or full: it comes back if it is there.
 func (x *mailer) disconnected(p peer.ID) {
 	x.mu.Lock()
 	st := x.state[p]
-	visit := st != nil && st.err == nil && time.Since(st.gone) > time.Minute
+	visit := st != nil && mailHealth(st.err).answered() && time.Since(st.gone) > time.Minute
 	if visit {
-		st.gone = time.Now()
+		st.gone, st.shunned = time.Now(), false
 	}
 	x.mu.Unlock()
 	if visit {
@@ -298,16 +299,32 @@ func keeperFinding(m MailboxStatus) api.Finding {
 	return api.HealthOK.Found(check, detail)
 }
 
-// mailNote says where a message is that no member has yet, if the group has mailboxes.
+// mailNote says where a message is that no member has yet.
 func (n *Node) mailNote(ctx context.Context, g *hosted) string {
-	if !g.mailer.used() || len(g.topicPeers()) > 0 {
+	if len(g.topicPeers()) > 0 {
 		return ""
+	}
+	if !g.mailer.used() {
+		st, err := g.status(ctx)
+		if err != nil || st.Members < 2 {
+			return ""
+		}
+		return aloneNote(n.clock.at())
 	}
 	all, err := n.Mailboxes(ctx, g.id)
 	if err != nil {
 		return ""
 	}
 	return mailNote(all, n.host.ID())
+}
+
+// aloneNote is for a message that waits here for a member.
+func aloneNote(t clock.Time) string {
+	const note = "no member is connected: it goes out as soon as one is"
+	if t.Peers > 0 {
+		return note
+	}
+	return note + ", dated by this clock, which was compared with nobody's yet"
 }
 
 func mailNote(all []GroupMailbox, self peer.ID) string {

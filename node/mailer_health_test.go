@@ -239,3 +239,39 @@ func TestAddWhatIsNoMailbox(t *testing.T) {
 		})
 	})
 }
+
+// Whoever sends while nobody is connected is told so, and whether the clock that dates the
+// message was compared with anybody's.
+func TestSendAloneSaysSo(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a, b := w.open(0), w.open(1, 0)
+		id := w.create(a, "tea house")
+		says := func(n *Node) string {
+			w.Helper()
+			sent, err := n.API().Send(w.Context(), api.SendRequest{Group: id.String(), Text: "is anybody there?"})
+			if err != nil {
+				w.Fatal(err)
+			}
+			return sent.Note
+		}
+		if note := says(a); note != "" {
+			t.Errorf("the only member: %q", note)
+		}
+		w.join(b, id)
+		w.send(b, id, "here")
+		w.shows(a, id, time.Minute, "is anybody there?", "here")
+		if note := says(a); note != "" {
+			t.Errorf("while a member is connected: %q", note)
+		}
+		w.close(1)
+		time.Sleep(time.Minute) // virtual: it is noticed
+		if note := says(a); note != "no member is connected: it goes out as soon as one is" {
+			t.Errorf("after it went: %q", note)
+		}
+		w.close(0)
+		a = w.open(0)
+		if note := says(a); !strings.HasSuffix(note, "it goes out as soon as one is, dated by this clock, which was compared with nobody's yet") {
+			t.Errorf("after a restart: %q", note)
+		}
+	})
+}
