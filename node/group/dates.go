@@ -96,6 +96,6 @@ func (m *Machine) hearAgain(now time.Time) {
 	if due(now, m.duty.ahead) {
 		m.duty.ahead = time.Time{}
 		m.chosen = nil
-		m.disturbed(now)
+		m.disturbed(now, nil)
 	}
 }

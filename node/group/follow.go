@@ -92,12 +92,21 @@ func (m *Machine) target(now time.Time) *node {
 }
 
 // disturbed notes that a commit or vote came in: a fork is judged when it gets quiet.
-func (m *Machine) disturbed(now time.Time) {
-	if m.duty.since.IsZero() {
-		m.duty.since = now
+// What was written after this device knew of the fork is by somebody who may have judged
+// it: follow lets it prolong the wait only if it turns the choice. it is nil of anything
+// else that may turn it.
+func (m *Machine) disturbed(now time.Time, it *item) {
+	d := &m.duty
+	if it == nil || d.since.IsZero() || !it.dated().Time().After(d.since) {
+		m.stirred, m.calm = true, time.Time{}
+	} else if !m.stirred && m.calm.IsZero() {
+		m.calm = d.settle
+	}
+	if d.since.IsZero() {
+		d.since = now
 	}
 	quiet := now.Add(settleQuiet + m.jitter(500*time.Millisecond))
-	m.duty.settle = earliest(quiet, m.duty.since.Add(settleAtMost))
+	d.settle = earliest(quiet, d.since.Add(settleAtMost))
 }
 
 // noteFork tells of a commit that came in and is the first to take its side of a fork.
@@ -113,9 +122,11 @@ func (m *Machine) noteFork(now time.Time, it *item) {
 }
 
 // follow moves to the target, as far as the keys at hand lead. Along a chain
-// without forks it moves at once; where members committed concurrently it waits
+// without forks it moves at once; from where members committed concurrently it waits
 // until the set is quiet. It says whether anything changed.
 func (m *Machine) follow(now time.Time) bool {
+	calm, awaited := m.calm, m.tree.nodes[m.awaited]
+	m.stirred, m.calm, m.awaited = false, time.Time{}, wire.EpochID{}
 	target := m.target(now)
 	if target == nil {
 		m.rolling = false
@@ -124,9 +135,21 @@ func (m *Machine) follow(now time.Time) bool {
 		}
 		return false
 	}
+	if !calm.IsZero() && awaited != nil && awaited.contains(target) {
+		m.duty.settle = calm
+	}
 	position := m.tree.nodes[m.own.Position]
-	if position != nil && target != position && !m.direct(position, target) && now.Before(m.duty.settle) {
-		return false
+	if position != nil && target != position && now.Before(m.duty.settle) {
+		if certain := undisputed(position, target); certain != target {
+			m.awaited, m.rolling = target.id, false
+			if certain == position {
+				return false
+			}
+			since, settle := m.duty.since, m.duty.settle
+			moved := m.moveTo(now, position, certain)
+			m.duty.since, m.duty.settle = since, settle
+			return moved
+		}
 	}
 	if target == position || !now.Before(m.duty.settle) {
 		m.duty.settle, m.duty.since = time.Time{}, time.Time{}
@@ -138,17 +161,19 @@ func (m *Machine) follow(now time.Time) bool {
 	return m.moveTo(now, position, target)
 }
 
-// direct says that target continues position without any fork between them.
-func (m *Machine) direct(position, target *node) bool {
-	for n := target; n != nil; n = n.parent {
-		if n == position {
-			return true
+// undisputed is how far the way from position to target goes without a fork; position if
+// that is not on the way.
+func undisputed(position, target *node) *node {
+	at := target
+	for n := target; n != position; n = n.parent {
+		if n.parent == nil {
+			return position
 		}
-		if n.parent != nil && len(n.parent.children) > 1 {
-			return false
+		if len(n.parent.children) > 1 {
+			at = n.parent
 		}
 	}
-	return false
+	return at
 }
 
 // moveTo derives the epochs from the nearest one held down to the target.

@@ -62,6 +62,9 @@ type Machine struct {
 	updateAt   *node           // the position that duty.update was planned at
 	lostUpdate bool            // an own commit was on a branch that lost
 	unfinished wire.EpochID    // made by an own commit that could not hold all there was to add; not durable
+	awaited    wire.EpochID    // the choice, while a fork is left alone; zero: none is
+	calm       time.Time       // duty.settle before what disturbed it in this turn; zero: that stays
+	stirred    bool            // in this turn, by what may have been written before the fork was known
 
 	held      map[wire.EpochID]*heldEpoch
 	retiredAt wire.EpochID // position, and number of epochs held, at the last retire

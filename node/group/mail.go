@@ -306,7 +306,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	m.pack(it, s.entry)
 	switch it.kind {
 	case wire.KindCommit, wire.KindVote:
-		m.disturbed(now)
+		m.disturbed(now, it)
 		m.noteFork(now, it)
 	case wire.KindRecord:
 		m.mail.early.arrived(it.hash)
@@ -317,7 +317,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 		m.show(now, it.log)
 	case wire.KindOp:
 		if it.op != nil && it.op.Type == wire.OpReboot {
-			m.disturbed(now)
+			m.disturbed(now, nil)
 			m.noteReboot(now, it)
 		}
 	case wire.KindTKey, wire.KindTKeyWrap:
