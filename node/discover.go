@@ -381,7 +381,7 @@ func (n *Node) lookUp(id wire.GroupID) error {
 	n.lookups[id] = l
 	n.mu.Unlock()
 	if !n.life.start(func(ctx context.Context) {
-		for pause := lookupRetry; ctx.Err() == nil; pause = min(2*pause, lookupMax) {
+		for pause := lookupRetry; ctx.Err() == nil; {
 			err := n.lookUpOnce(ctx, id, l)
 			if err == nil {
 				return
@@ -394,7 +394,9 @@ func (n *Node) lookUp(id wire.GroupID) error {
 			select {
 			case <-ctx.Done():
 			case <-timer.C:
-			case <-l.kick:
+				pause = min(2*pause, lookupMax)
+			case <-l.kick: // whoever has connected since may not have told yet what it serves
+				pause = lookupRetry
 			case <-l.stop:
 				timer.Stop()
 				return

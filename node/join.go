@@ -202,7 +202,10 @@ func (j *joiner) run(ctx context.Context) {
 				most = joinDenied
 			}
 			pause = min(2*pause, most)
-		case <-j.kick: // a peer has connected
+		case <-j.kick: // a peer has connected, and may not have told yet what it serves
+			if !j.where().Denied {
+				pause = joinRetry
+			}
 		}
 		timer.Stop()
 	}

@@ -41,6 +41,7 @@ var (
 	errProtocol    = errors.New("the peer broke the protocol")
 	errMisbehaved  = errors.New("the peer sent what it should have refused")
 	errSyncRefused = errors.New("the peer did not show that it is a member")
+	errTreeless    = errors.New("the peer does not have the ratchet tree that this device needs")
 )
 
 // syncStats says what an exchange moved.
@@ -48,6 +49,7 @@ type syncStats struct {
 	entriesIn, entriesOut, sealsIn, sealsOut int
 
 	leftIn, leftOut bool // there was more, and its turn was over
+	treeless        bool // the other end does not have a ratchet tree that was asked for
 }
 
 func (s syncStats) left() bool { return s.leftIn || s.leftOut }
@@ -474,6 +476,7 @@ func (x *exchange) readAll(ctx context.Context) error {
 		received uint64 // Wants of the peer
 		theirEnd bool   // the peer wants nothing more
 		tree     treeReader
+		trees    int // asked for and not here
 	)
 	for {
 		var msg wire.SyncMessage
@@ -519,6 +522,7 @@ func (x *exchange) readAll(ctx context.Context) error {
 					return err
 				}
 				tree = treeReader{}
+				trees--
 			}
 		case msg.Want != nil:
 			if received++; theirEnd || received > maxWants {
@@ -532,6 +536,7 @@ func (x *exchange) readAll(ctx context.Context) error {
 			if msg.Done.Wants != sent {
 				return fmt.Errorf("%w: Done %d after %d Wants", errProtocol, msg.Done.Wants, sent)
 			}
+			x.stats.treeless = trees > 0
 			if last {
 				if err := x.task(task{settled: true}); err != nil {
 					return err
@@ -543,6 +548,7 @@ func (x *exchange) readAll(ctx context.Context) error {
 				return err
 			}
 			sent++
+			trees += len(want.Trees)
 			if last = isLast(want); !last && x.over() {
 				want, last, x.stats.leftIn = &wire.SyncWant{}, true, true
 			}

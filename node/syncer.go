@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -419,7 +420,8 @@ func (s *syncer) inSlot(ctx context.Context, p peer.ID) error {
 	return s.exchange(ctx, p)
 }
 
-// exchange opens one exchange with somebody who is claimed for it.
+// exchange opens one exchange with somebody who is claimed for it. errTreeless says that it
+// was good, and that another one may bring more.
 func (s *syncer) exchange(ctx context.Context, p peer.ID) error {
 	began := time.Now()
 	within, cancel := context.WithTimeout(ctx, syncTimeout)
@@ -439,6 +441,9 @@ func (s *syncer) exchange(ctx context.Context, p peer.ID) error {
 		s.due[p] = due{since: time.Now()}
 	}
 	s.pokeFor(p)
+	if err == nil && stats.treeless {
+		return errTreeless
+	}
 	return err
 }
 
@@ -462,9 +467,11 @@ func (s *syncer) claimFree(p peer.ID) bool {
 }
 
 // withAny waits until one of the exchanges that were begun is good, and opens one with
-// one after another of the others while none is.
+// one after another of the others while none is. Who came into a group a moment ago has
+// no tree of an epoch before that, and others do: it is asked for until one had it, or
+// all were asked.
 func (s *syncer) withAny(ctx context.Context, results chan error, running int, others []peer.ID, begin func(func())) {
-	good := false
+	good, treeless := false, false
 	wait := func(patience time.Duration) {
 		timer := time.NewTimer(patience)
 		defer timer.Stop()
@@ -472,7 +479,7 @@ func (s *syncer) withAny(ctx context.Context, results chan error, running int, o
 			select {
 			case err := <-results:
 				running--
-				good = err == nil
+				good, treeless = err == nil, treeless || errors.Is(err, errTreeless)
 			case <-timer.C:
 				return
 			case <-ctx.Done():
@@ -492,7 +499,7 @@ func (s *syncer) withAny(ctx context.Context, results chan error, running int, o
 	wait(syncTimeout)
 	s.mu.Lock()
 	s.finding = false
-	s.any = s.any || !good
+	s.any = s.any || !good && !treeless
 	again := s.any
 	s.mu.Unlock()
 	if again {
@@ -545,7 +552,7 @@ func (g *hosted) synced(p peer.ID, began time.Time, stats syncStats, err error) 
 	g.log.Debug("exchange ended", "peer", p, "entries_in", stats.entriesIn, "entries_out", stats.entriesOut,
 		"seals_in", stats.sealsIn, "seals_out", stats.sealsOut, "err", err)
 	g.syncer.exchanged(p, began, err)
-	if stats != (syncStats{}) {
+	if stats.treeless = false; stats != (syncStats{}) {
 		g.syncer.stirred()
 	}
 }
