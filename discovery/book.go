@@ -204,7 +204,8 @@ func (b *book) appetite(now time.Time, isConnected func(peer.ID) bool) appetite 
 
 // next is whom to dial now: peers that are not connected and not at rest, members
 // first, then bootstrap peers, then those seen most recently. Of many a quarter is drawn
-// from all the others, so that no order keeps a living one waiting behind the dead.
+// from all the others, those that failed least often first, so that no order keeps a living
+// one waiting behind the dead.
 func (b *book) next(a appetite, now time.Time, isConnected func(peer.ID) bool) []peer.AddrInfo {
 	var due []*entry
 	for _, e := range b.peers {
@@ -222,6 +223,7 @@ func (b *book) next(a appetite, now time.Time, isConnected func(peer.ID) bool) [
 		ranked := a.most - a.most/4
 		rest := due[ranked:]
 		rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] }) //nolint:gosec // whom is no secret
+		slices.SortStableFunc(rest, func(x, y *entry) int { return cmp.Compare(x.fails, y.fails) })
 	}
 	out := make([]peer.AddrInfo, 0, a.most)
 	for _, e := range due[:min(a.most, len(due))] {
