@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -192,7 +193,8 @@ func (p *hostProc) members(ctx context.Context, group string) ([]api.Member, err
 }
 
 func (p *hostProc) messages(ctx context.Context, group string) ([]api.Message, error) {
-	return hostAsk[api.Message](ctx, p, "tail", group)
+	lines, err := hostAsk[api.Message](ctx, p, "tail", group)
+	return slices.DeleteFunc(lines, func(m api.Message) bool { return m.Kind != api.EventMessage }), err
 }
 
 func (p *hostProc) entries(ctx context.Context, group string) ([]api.Entry, error) {
