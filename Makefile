@@ -114,8 +114,8 @@ bench-node: ## what real nodes do on this machine, as one table; fails where a b
 	@$(GO) test ./node -count=1 -run '^$$' -bench '^BenchmarkAtRest$$' -benchtime 1x
 
 .PHONY: bench-burst
-bench-burst: ## bursts between real nodes, 2 and 10 members; PANDANODE_BEFORE=PROGRAM measures another one too (15 min)
-	@$(GO) test -count=1 -tags e2e -timeout 60m -run '^TestBenchBurst$$' -v ./cmd/pandanode
+bench-burst: build ## bursts between real nodes, 2 and 10 members; PANDANODE_BEFORE=PROGRAM measures another one too (15 min)
+	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 60m -run '^TestBenchBurst$$' -v ./cmd/pandanode
 
 .PHONY: bench-idle
 bench-idle: ## what a node costs that shares 1, 20 and 500 groups in which nothing happens (2 min)
