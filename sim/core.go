@@ -285,14 +285,18 @@ func (w *core) until(ctx context.Context, end time.Time) error {
 }
 
 // digest is a hash of all that is durable on all devices and of all that was
-// notified: two runs that agree on it went alike.
-func (w *core) digest() [32]byte {
+// notified: two runs that agree on it went alike. Without words it leaves out the
+// details of events, which say in words why something was refused.
+func (w *core) digest(words bool) [32]byte {
 	h := sha256.New()
 	for _, n := range w.nodes {
 		for _, s := range n.eachSeat() {
-			d := s.disk.digest()
+			d := s.disk.digest(words)
 			fmt.Fprintf(h, "%s %d %x %d\n", n.name, s.g.index, d, len(s.events))
 			for _, e := range s.events {
+				if !words {
+					e.Detail = ""
+				}
 				h.Write(wire.Marshal(&e))
 			}
 		}

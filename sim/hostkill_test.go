@@ -30,7 +30,12 @@ func TestMain(m *testing.M) {
 	if what := os.Getenv(digestEnv); what != "" {
 		os.Exit(printDigest(what))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := writeDigests(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 func child(args []string) {

@@ -76,6 +76,9 @@ func randomWorld(t *testing.T, seed uint64) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seed %d: %w", seed, err)
 	}
+	if seed <= 100 {
+		checkDigest(t, fmt.Sprintf("random-%03d", seed), r)
+	}
 	if got, want := fmt.Sprint(r.failures()), fmt.Sprint(knownBadSeeds[seed]); got != want {
 		return r, fmt.Errorf("seed %d violates %s, known are %s: %s\nreplay with: %s", seed, got, want, r.First(), r.Replay)
 	}

@@ -144,7 +144,7 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 	}
 	r.judge()
 	r.count()
-	d := w.digest()
+	d := w.digest(true)
 	r.Digest, r.Events = hex.EncodeToString(d[:]), w.done
 	r.Refused = append(r.Refused, w.hist.refused...)
 	return r, nil

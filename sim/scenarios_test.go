@@ -30,6 +30,7 @@ func TestScenarios(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			checkDigest(t, name, r)
 			got := r.failures()
 			if want := knownFailing[name]; !slices.Equal(got, want) {
 				t.Errorf("violates %v, known are %v; replay with: pandanode sim run %s", got, want, name)
