@@ -71,7 +71,7 @@ func TestBackToAThinEpoch(t *testing.T) {
 			side[x] = i
 		}
 		for _, x := range []*device{a, c} { // both renew their keys
-			x.m.duty.update = w.now
+			x.m.timers.set(timerUpdate, w.now)
 			x.must(Tick{})
 		}
 		one := a.m.own.Position
@@ -346,7 +346,7 @@ func TestFewEpochsAreKept(t *testing.T) {
 	w.run(time.Minute)
 	b.online = false
 	for range 2 * maxHeld {
-		a.m.duty.update = w.now
+		a.m.timers.set(timerUpdate, w.now)
 		a.must(Tick{})
 		w.run(time.Second)
 	}
@@ -395,7 +395,7 @@ func TestGapDueWhileTheGateIsClosed(t *testing.T) {
 	id := a.send("one")
 	w.run(time.Minute)
 	a.m.peerOf(b.dev.ID).gaps[id] = w.now.Add(time.Second)
-	a.m.duty.fill = w.now.Add(time.Second)
+	a.m.timers.set(timerReseal, w.now.Add(time.Second))
 	w.cut = func(x, y *device) bool { return true }
 	a.must(Tick{})
 	// Somebody who is out is in the tree, and another makes the commit.
@@ -405,11 +405,11 @@ func TestGapDueWhileTheGateIsClosed(t *testing.T) {
 	if a.m.peer[b.dev.ID].gaps[id].IsZero() {
 		t.Fatal("the gate was not closed")
 	}
-	a.m.duty.update = w.now
+	a.m.timers.set(timerUpdate, w.now)
 	a.must(Tick{}) // moves on
 	w.run(time.Minute)
 	if at := a.m.peer[b.dev.ID].gaps[id]; !at.IsZero() {
-		t.Errorf("the gap waits since %v, and nothing wakes the device: %+v", at, a.m.duty)
+		t.Errorf("the gap waits since %v, and nothing wakes the device: %+v", at, a.m.timers)
 	}
 }
 

@@ -37,7 +37,7 @@ func (m *Machine) noteRestored(now time.Time) {
 	}
 	m.own.Joined = false
 	m.saveOwn()
-	m.emit(now, Event{
+	m.tx.emit(now, Event{
 		Kind: EventIncarnation, Device: m.log.Device,
 		Detail: "restored from a backup, which holds no keys of epochs: this device asks to be added again",
 	})
@@ -54,7 +54,7 @@ func (m *Machine) keyless() bool {
 func (m *Machine) askForKeys(now time.Time) {
 	switch {
 	case !m.keyless():
-		m.duty.lone = time.Time{}
+		m.timers.stop(timerLone)
 		return
 	case !m.roster.has(m.log.Device): // it was taken out meanwhile
 		if r := m.request; r != nil && r.Invite != nil { // what it was let in by before is over, not this
@@ -68,15 +68,15 @@ func (m *Machine) askForKeys(now time.Time) {
 		m.setRenewal(nil)
 		m.own.Out = true
 		m.saveOwn()
-		m.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
+		m.tx.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
 		return
 	}
 	if len(m.roster.devices) > 1 {
-		m.duty.lone = time.Time{}
+		m.timers.stop(timerLone)
 		if m.request == nil {
 			r, err := m.requestAgain(now)
 			if err != nil {
-				m.fail(err)
+				m.tx.fail(err)
 				return
 			}
 			m.setRequest(r)
@@ -84,16 +84,16 @@ func (m *Machine) askForKeys(now time.Time) {
 		}
 		return
 	}
-	if m.duty.lone.IsZero() {
-		m.duty.lone = now.Add(rejoinWait)
+	if !m.timers.running(timerLone) {
+		m.timers.set(timerLone, now.Add(rejoinWait))
 	}
-	if due(now, m.duty.lone) {
+	if m.timers.due(now, timerLone) {
 		_, err := m.reboot(now)
 		if errors.Is(err, ErrNotPermitted) {
-			m.duty.lone = now.Add(time.Hour) // the owner's devices are all revoked; it may get another
+			m.timers.set(timerLone, now.Add(time.Hour)) // the owner's devices are all revoked; it may get another
 			return
 		}
-		m.fail(err)
+		m.tx.fail(err)
 	}
 }
 

@@ -170,8 +170,8 @@ func TestRestoredAloneAndNoAdmin(t *testing.T) {
 	a.online, other.online = false, false
 	b.restore(b.backup())
 	w.run(3 * time.Hour)
-	if b.m.broken != nil {
-		t.Errorf("the machine refuses everything: %v", b.m.broken)
+	if b.m.tx.broken != nil {
+		t.Errorf("the machine refuses everything: %v", b.m.tx.broken)
 	}
 	b.must(Tick{})
 	if got := b.texts(); !slices.Equal(got, []string{"kept"}) {

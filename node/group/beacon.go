@@ -102,7 +102,7 @@ func (m *Machine) takeVector(now time.Time, p *peerState, v wire.SyncVector, mos
 		p.said = said
 		m.news()
 		if len(m.mail.gaps) > 0 || m.rejoining != nil {
-			m.duty.beacon = earliest(m.duty.beacon, now.Add(gapWait))
+			m.timers.sooner(timerBeacon, now.Add(gapWait))
 		}
 	}
 	p.vector = v.Marks
@@ -140,23 +140,23 @@ const askWhenOut = 10 * time.Minute
 // ask wants a sync soon.
 func (m *Machine) ask(why string) {
 	every := m.backOff(askEvery, m.asks/8)
-	if m.out() && m.request == nil {
+	if m.own.Out && m.request == nil {
 		every = max(every, askWhenOut)
 	}
 	if m.now.Sub(m.asked) < every {
-		m.duty.ask = m.asked.Add(every)
+		m.timers.set(timerAsk, m.asked.Add(every))
 		m.why = why
 		return
 	}
 	m.asked = m.now
 	m.asks++
-	m.duty.ask = time.Time{}
-	m.ready.Messages = append(m.ready.Messages, Ask{Why: why})
+	m.timers.stop(timerAsk)
+	m.tx.send(Ask{Why: why})
 }
 
 // askLater asks what came too soon after the last time.
 func (m *Machine) askLater(now time.Time) {
-	if due(now, m.duty.ask) {
+	if m.timers.due(now, timerAsk) {
 		m.ask(m.why)
 	}
 }
@@ -174,20 +174,22 @@ const (
 func (m *Machine) askForPast(now time.Time) {
 	switch {
 	case len(m.logs.waiting) == 0:
-		m.duty.past, m.askedPast = time.Time{}, 0
+		m.timers.stop(timerPast)
+		m.askedPast = 0
 		return
-	case !due(now, m.duty.past) && !m.duty.past.IsZero():
+	case !m.timers.due(now, timerPast) && m.timers.running(timerPast):
 		return
 	}
 	since, lacks := m.logs.lacksPast()
 	switch {
 	case !lacks:
-		m.duty.past, m.askedPast = time.Time{}, 0
+		m.timers.stop(timerPast)
+		m.askedPast = 0
 	case now.Sub(since) < pastGrace:
-		m.duty.past = since.Add(pastGrace)
+		m.timers.set(timerPast, since.Add(pastGrace))
 	default:
 		m.ask("an entry's past is missing")
-		m.duty.past = now.Add(m.backOff(pastWait, m.askedPast))
+		m.timers.set(timerPast, now.Add(m.backOff(pastWait, m.askedPast)))
 		m.askedPast++
 	}
 }
@@ -195,10 +197,10 @@ func (m *Machine) askForPast(now time.Time) {
 // sendBeacon tells the group which records this device cannot read, so that
 // somebody seals them again, and how far it is.
 func (m *Machine) sendBeacon(now time.Time) {
-	if !due(now, m.duty.beacon) {
+	if !m.timers.due(now, timerBeacon) {
 		return
 	}
-	m.duty.beacon = time.Time{}
+	m.timers.stop(timerBeacon)
 	n, e := m.position()
 	asking := len(m.mail.gaps) > 0 || m.rejoining != nil
 	if n == nil || !asking && !m.retract {
@@ -219,7 +221,7 @@ func (m *Machine) sendBeacon(now time.Time) {
 		return
 	}
 	m.ask("messages or keys are missing")
-	m.duty.beacon = now.Add(m.backOff(beaconGap, m.told))
+	m.timers.set(timerBeacon, now.Add(m.backOff(beaconGap, m.told)))
 	m.told++
 }
 

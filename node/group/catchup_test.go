@@ -182,7 +182,7 @@ func TestAsksOnForPast(t *testing.T) {
 		t.Errorf("%d entries are still parked", parked)
 	}
 	w.agree(a, c)
-	if wait := c.m.duty.past; !wait.IsZero() {
+	if wait := c.m.timers.at(timerPast); !wait.IsZero() {
 		t.Errorf("it goes on asking at %v, with nothing parked", wait)
 	}
 }

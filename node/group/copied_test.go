@@ -26,7 +26,7 @@ func TestCopiedReboot(t *testing.T) {
 			w.cut = func(_, _ *device) bool { return true }
 			seen := a.m.logs.head(a.m.log).hash
 			hash := a.must(Reboot{}).Entry
-			honest, err := a.m.get(itemKey(a.m.logs.items.at(hash)))
+			honest, err := a.m.tx.get(itemKey(a.m.logs.items.at(hash)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -43,7 +43,7 @@ func TestCopiedReboot(t *testing.T) {
 			b.must(Entries{Entries: [][]byte{other, honest}})
 			c.must(Entries{Entries: [][]byte{honest, other}})
 
-			a.m.duty.update = w.now
+			a.m.timers.set(timerUpdate, w.now)
 			a.must(Tick{})
 			commit := a.m.logs.head(a.m.log)
 			if commit.commit == nil {

@@ -93,8 +93,8 @@ func (m *Machine) heard() map[wire.UserID]crdt.HLC {
 
 // hearAgain makes the fork choice again when a date is believed that was not.
 func (m *Machine) hearAgain(now time.Time) {
-	if due(now, m.duty.ahead) {
-		m.duty.ahead = time.Time{}
+	if m.timers.due(now, timerAhead) {
+		m.timers.stop(timerAhead)
 		m.chosen = nil
 		m.disturbed(now, nil)
 	}

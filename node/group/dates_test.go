@@ -297,7 +297,7 @@ func TestBehindIsNotOld(t *testing.T) {
 	b.open()
 	id := b.send("from 1976")
 	w.run(time.Minute)
-	a.m.duty.daily = time.Time{}
+	a.m.timers.stop(timerDaily)
 	a.must(Tick{})
 	if n := len(must(a.m.SealsFor(b.dev.ID, []wire.MessageID{id}))); n == 0 {
 		t.Error("its seal is gone")
@@ -344,7 +344,7 @@ func TestWrongClockDestroysNothing(t *testing.T) {
 	w, a, b, c := three(t, 780)
 	a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
 	for range 3 {
-		a.m.duty.update = w.now
+		a.m.timers.set(timerUpdate, w.now)
 		a.must(Tick{})
 		w.run(time.Minute)
 	}

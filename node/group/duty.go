@@ -26,58 +26,11 @@ const (
 	beaconGap      = 30 * time.Second
 )
 
-// duties are the times at which this device must do something. Zero: nothing to do.
-type duties struct {
-	since       time.Time // first disturbance not yet judged
-	more        time.Time // when what did not fit into a turn goes on
-	settle      time.Time // when a fork is judged
-	heal        time.Time // when this device makes the tree equal the roster
-	vote        time.Time
-	beacon      time.Time
-	fill        time.Time // the next gap of somebody else to seal for
-	retire      time.Time // by Machine.kept
-	rejoin      time.Time // when this device asks to be added again
-	sibling     time.Time // when it stands up against a child it refused
-	ask         time.Time // when it asks for a sync again
-	worn        time.Time // when it renews its keys since no seal opens
-	past        time.Time // when it asks again for what a parked entry builds on
-	join        time.Time // when it asks to be let in again
-	update      time.Time // when it renews its keys
-	daily       time.Time // when what is kept for months is looked at; not a reason to wake; by Machine.kept
-	keyPackages time.Time // when secrets of a KeyPackage are destroyed; by Machine.kept
-	unheld      time.Time // when this device names a branch that it cannot get to
-	receipt     time.Time // when it tells an author what it has read
-	ahead       time.Time // when a date that lies ahead is believed
-	transport   time.Time // when it writes a TKEY or TKEY-WRAP
-	lone        time.Time // when the only device of a group, without its keys, makes new ones
-}
-
-func (d *duties) next(lag time.Duration) time.Time {
-	t := earliest(d.retire, d.keyPackages)
-	if !t.IsZero() {
-		t = t.Add(lag)
-	}
-	for _, x := range []time.Time{d.more, d.settle, d.heal, d.vote, d.beacon, d.fill, d.rejoin, d.sibling, d.update, d.transport, d.join, d.ask, d.past, d.worn, d.receipt, d.ahead, d.unheld, d.lone} {
-		t = earliest(t, x)
-	}
-	return t
-}
-
-// earliest of two times, zero standing for never.
-func earliest(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func due(now, at time.Time) bool { return !at.IsZero() && !now.Before(at) }
-
 // jitter draws a duration below most.
 func (m *Machine) jitter(most time.Duration) time.Duration {
 	var b [8]byte
 	if _, err := io.ReadFull(m.cfg.Rand, b[:]); err != nil {
-		m.fail(fmt.Errorf("drawing a jitter: %w", err))
+		m.tx.fail(fmt.Errorf("drawing a jitter: %w", err))
 	}
 	return time.Duration(binary.BigEndian.Uint64(b[:]) % uint64(most)) //nolint:gosec // positive
 }
@@ -167,7 +120,7 @@ func (m *Machine) findDifference(now time.Time, e Epoch) difference {
 	for _, l := range e.Leaves() {
 		device, err := m.deviceOf(l)
 		if err != nil {
-			m.fail(fmt.Errorf("%w: a leaf at the position: %w", ErrCorrupt, err))
+			m.tx.fail(fmt.Errorf("%w: a leaf at the position: %w", ErrCorrupt, err))
 			return d
 		}
 		if again[device.ID] != nil {
@@ -203,7 +156,7 @@ func (m *Machine) position() (*node, Epoch) {
 		return nil, nil
 	}
 	e, err := m.epoch(n.id)
-	m.fail(err)
+	m.tx.fail(err)
 	if e == nil {
 		return nil, nil
 	}
@@ -217,31 +170,32 @@ func (m *Machine) position() (*node, Epoch) {
 func (m *Machine) heal(now time.Time) bool {
 	n, e := m.position()
 	if n == nil || m.target(now) != n {
-		m.duty.heal, m.duty.update, m.duty.worn, m.updateAt = time.Time{}, time.Time{}, time.Time{}, nil
+		m.timers.stop(timerHeal, timerUpdate, timerRatchet)
+		m.updateAt = nil
 		return false
 	}
 	m.planUpdate(n)
 	d := m.compareTree(now, e)
 	sibling := slices.ContainsFunc(n.children, func(c *node) bool { return m.refused[c.id] && c.contains(m.choose()) })
 	worn := m.wornOut(now)
-	alone := due(now, m.duty.update) || sibling || worn || m.mustRenew(n)
+	alone := m.timers.due(now, timerUpdate) || sibling || worn || m.mustRenew(n)
 	if d.empty() && !alone {
-		m.duty.heal = time.Time{}
+		m.timers.stop(timerHeal)
 		return false
 	}
-	if m.duty.heal.IsZero() {
-		m.duty.heal = now
+	if !m.timers.running(timerHeal) {
+		m.timers.set(timerHeal, now)
 		if !d.mine && !alone && m.unfinished != n.id {
-			m.duty.heal = now.Add(rankStep + m.rank()*rankStep)
+			m.timers.set(timerHeal, now.Add(rankStep+m.rank()*rankStep))
 		}
 	}
 	if worn {
 		m.worn.renewed = now
 	}
-	if worn || due(now, m.duty.update) {
-		m.duty.heal = now
+	if worn || m.timers.due(now, timerUpdate) {
+		m.timers.set(timerHeal, now)
 	}
-	if !due(now, m.duty.heal) {
+	if !m.timers.due(now, timerHeal) {
 		return false
 	}
 	err := m.commit(now, n, e, d)
@@ -249,9 +203,9 @@ func (m *Machine) heal(now time.Time) bool {
 		err = m.commit(now, n, e, m.compareTree(now, e))
 	}
 	if err != nil {
-		m.duty.heal = now.Add(time.Minute) // others may do better; try again then
-		m.duty.update = m.duty.heal
-		m.emit(now, Event{Kind: EventRefused, Epoch: n.id, Detail: err.Error()})
+		m.timers.set(timerHeal, now.Add(time.Minute)) // others may do better; try again then
+		m.timers.set(timerUpdate, m.timers.at(timerHeal))
+		m.tx.emit(now, Event{Kind: EventRefused, Epoch: n.id, Detail: err.Error()})
 		return false
 	}
 	return true
@@ -274,11 +228,11 @@ func (m *Machine) planUpdate(n *node) {
 		// Those who came in together do not all renew at one moment.
 		spread := wire.HashOf(wire.DomainPrio, m.group[:], by.hash[:], m.log.Device[:])
 		early := time.Duration(binary.BigEndian.Uint16(spread[:])) * (m.cfg.UpdateEvery / 8 >> 16)
-		m.duty.update = m.past(by).Add(m.cfg.UpdateEvery - early)
+		m.timers.set(timerUpdate, m.past(by).Add(m.cfg.UpdateEvery-early))
 	}
 	if m.lostUpdate {
 		// Its newest keys were on a branch that lost. Spread, for others lost theirs too.
-		m.duty.update = earliest(m.duty.update, m.next(m.now).Time().Add(5*time.Second+m.rank()*gapStep))
+		m.timers.sooner(timerUpdate, m.next(m.now).Time().Add(5*time.Second+m.rank()*gapStep))
 	}
 }
 
@@ -328,7 +282,7 @@ func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 	change.Adds = d.adds
 	// The key for transport keys is renewed with the others.
 	var transport []byte
-	if due(now, m.duty.update) {
+	if m.timers.due(now, timerUpdate) {
 		transport = make([]byte, len(m.own.Transport))
 		if _, err := io.ReadFull(m.cfg.Rand, transport); err != nil {
 			return fmt.Errorf("drawing a key for transport keys: %w", err)
@@ -374,10 +328,10 @@ func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 
 // castVote says where this device is, when that is due.
 func (m *Machine) castVote(now time.Time) {
-	if !due(now, m.duty.vote) || m.rolling {
+	if !m.timers.due(now, timerVote) || m.rolling {
 		return
 	}
-	m.duty.vote = time.Time{}
+	m.timers.stop(timerVote)
 	n, _ := m.position()
 	if n == nil {
 		return
@@ -387,13 +341,13 @@ func (m *Machine) castVote(now time.Time) {
 		same := last.commit != nil && last.commit.Child == n.id && len(refused)+len(unheld) == 0 ||
 			last.vote != nil && last.vote.Position == n.id && slices.Equal(last.vote.Refused, refused) && slices.Equal(last.vote.Unheld, unheld)
 		if again := m.past(last).Add(voteAtLeast); same && now.Before(again) {
-			m.duty.vote = again
+			m.timers.set(timerVote, again)
 			return
 		}
 	}
 	_, err := m.append(now, wire.KindVote, &wire.Vote{Position: n.id, Refused: refused, Unheld: unheld})
-	m.fail(err)
-	m.duty.vote = now.Add(voteAtLeast)
+	m.tx.fail(err)
+	m.timers.set(timerVote, now.Add(voteAtLeast))
 }
 
 func epochIDs(list [][]byte) []wire.EpochID {

@@ -140,7 +140,7 @@ func (m *Machine) openEarly(now time.Time) {
 	seals := m.mail.early.opened
 	m.mail.early.opened = nil
 	for _, s := range seals {
-		if m.full() {
+		if m.tx.full() {
 			m.later.seals = append(m.later.seals, s)
 			continue
 		}

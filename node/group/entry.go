@@ -132,12 +132,12 @@ func (it *item) slim() {
 
 // readAgain reads an entry of the set as it was signed.
 func (m *Machine) readAgain(it *item) (*signedEntry, error) {
-	raw, err := m.get(itemKey(it))
+	raw, err := m.tx.get(itemKey(it))
 	if err == nil && raw == nil {
 		err = fmt.Errorf("%w: entry %v is gone", ErrCorrupt, it.hash)
 	}
 	if err != nil {
-		m.fail(err)
+		m.tx.fail(err)
 		return nil, err
 	}
 	s, err := readEntry(m.group, raw)

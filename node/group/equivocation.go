@@ -211,10 +211,10 @@ func (l *logs) named() []*signedEntry {
 // or of those that are kept beside it; nil: there is none.
 func (m *Machine) rivalOf(s *signedEntry) (hash wire.EntryHash, raw []byte, err error) {
 	if it := m.logs.rival(s); it != nil {
-		raw, err := m.get(itemKey(it))
+		raw, err := m.tx.get(itemKey(it))
 		if err != nil || raw == nil {
-			m.fail(fmt.Errorf("%w: entry %v is gone: %w", ErrCorrupt, it.hash, err))
-			return hash, nil, m.broken
+			m.tx.fail(fmt.Errorf("%w: entry %v is gone: %w", ErrCorrupt, it.hash, err))
+			return hash, nil, m.tx.broken
 		}
 		return it.hash, raw, nil
 	}
@@ -251,10 +251,10 @@ func (m *Machine) accuse(s *signedEntry) error {
 	if slices.Compare(hash[:], s.hash[:]) > 0 {
 		e.pair = [2][]byte{s.raw, other}
 	}
-	m.put(rowEvidence+logKey(log), wire.Marshal(&evidenceRow{Pair: e.pair}))
+	m.tx.put(rowEvidence+logKey(log), wire.Marshal(&evidenceRow{Pair: e.pair}))
 	m.holdAgainst(e)
 	m.outgoing.Entries = append(m.outgoing.Entries, e.pair[:]...)
-	m.emit(m.now, Event{
+	m.tx.emit(m.now, Event{
 		Kind: EventEvidence, User: d.User, Device: d.ID,
 		Detail: fmt.Sprintf("the device signed two different entries with sequence number %d: it was restored wrongly, or somebody else has its key", s.entry.Seq),
 	})
@@ -283,7 +283,7 @@ func (m *Machine) recount() {
 }
 
 func (m *Machine) loadEvidence() error {
-	return m.scan(rowEvidence, func(_ string, v []byte) error {
+	return m.tx.scan(rowEvidence, func(_ string, v []byte) error {
 		var row evidenceRow
 		if err := wire.Unmarshal(v, &row); err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)

@@ -25,7 +25,7 @@ func (m *Machine) planFill(at time.Time, p *peerState, gaps []wire.MessageID) {
 		if planned := p.gaps[id]; planned.IsZero() || at.Before(planned) {
 			p.gaps[id] = at
 		}
-		m.duty.fill = earliest(m.duty.fill, p.gaps[id])
+		m.timers.sooner(timerReseal, p.gaps[id])
 	}
 }
 
@@ -34,7 +34,7 @@ func (m *Machine) planFill(at time.Time, p *peerState, gaps []wire.MessageID) {
 func (m *Machine) fillAgain() {
 	for _, p := range m.peer {
 		for _, at := range p.gaps {
-			m.duty.fill = earliest(m.duty.fill, at)
+			m.timers.sooner(timerReseal, at)
 		}
 	}
 }
@@ -46,16 +46,16 @@ func (m *Machine) fillAgain() {
 // ahead than others can follow, who have no use for those seals. Whom the seal that there
 // is does not help changes the epoch (worn.go).
 func (m *Machine) sealForGaps(now time.Time) {
-	if !due(now, m.duty.fill) {
+	if !m.timers.due(now, timerReseal) {
 		return
 	}
-	m.duty.fill = time.Time{}
+	m.timers.stop(timerReseal)
 	n, e := m.position()
 	if n == nil || m.compareTree(now, e).gate || m.mustRenew(n) {
 		return
 	}
 	if m.target(now) != n {
-		m.duty.fill = now.Add(settleQuiet) // it would be sealed under an epoch that is left at once
+		m.timers.set(timerReseal, now.Add(settleQuiet)) // it would be sealed under an epoch that is left at once
 		return
 	}
 	done := map[wire.MessageID]bool{}
@@ -70,9 +70,9 @@ func (m *Machine) sealForGaps(now time.Time) {
 			case len(reads) == 0 || !m.mayRead(device, m.record(id)):
 				delete(p.gaps, id) // when it is there it asks again
 			case !due(now, at):
-				m.duty.fill = earliest(m.duty.fill, at)
-			case m.full():
-				m.duty.fill = now
+				m.timers.sooner(timerReseal, at)
+			case m.tx.full():
+				m.timers.set(timerReseal, now)
 				return
 			default:
 				delete(p.gaps, id)
@@ -105,7 +105,7 @@ func (m *Machine) readsAt(d wire.DeviceID, n *node) map[wire.EpochID]bool {
 // fetched, or whoever lacks the message could not use it.
 func (m *Machine) needsSeal(now time.Time, id wire.MessageID, reads map[wire.EpochID]bool) bool {
 	sealed := false
-	m.fail(m.scanKeys(rowSeal+hexed(id[:])+"/", func(key string) error {
+	m.tx.fail(m.tx.scanKeys(rowSeal+hexed(id[:])+"/", func(key string) error {
 		_, epoch, _, err := splitSealKey(key)
 		sealed = sealed || reads[epoch]
 		return err

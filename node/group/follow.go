@@ -33,9 +33,9 @@ func (m *Machine) choose() *node {
 
 func (m *Machine) forkChoice(skip func(*node) bool) *node {
 	heard, ahead := m.logs.lastHeard(m.horizon())
-	m.duty.ahead = time.Time{}
+	m.timers.stop(timerAhead)
 	if ahead != 0 {
-		m.duty.ahead = ahead.Time().Add(-maxAhead)
+		m.timers.set(timerAhead, ahead.Time().Add(-maxAhead))
 	}
 	c := choice{
 		group: m.group, root: m.tree.root, votes: make(map[wire.DeviceID]*ballot, len(m.logs.votes)),
@@ -66,7 +66,7 @@ func (m *Machine) forkChoice(skip func(*node) bool) *node {
 // again in time, what is chosen as if that child did not exist. Nil: it waits.
 func (m *Machine) target(now time.Time) *node {
 	chosen := m.choose()
-	m.duty.sibling = time.Time{}
+	m.timers.stop(timerSibling)
 	if m.cfg.Alternative == WithoutRefused || len(m.refused) == 0 {
 		return chosen
 	}
@@ -83,7 +83,7 @@ func (m *Machine) target(now time.Time) *node {
 			m.refusedAt[n.id] = now
 		}
 		if at := since.Add(refusedWait + m.rank()*rankStep); now.Before(at) {
-			m.duty.sibling = earliest(m.duty.sibling, at)
+			m.timers.sooner(timerSibling, at)
 			return nil
 		}
 		return m.forkChoice(func(n *node) bool { return m.refused[n.id] })
@@ -96,17 +96,16 @@ func (m *Machine) target(now time.Time) *node {
 // it: follow lets it prolong the wait only if it turns the choice. it is nil of anything
 // else that may turn it.
 func (m *Machine) disturbed(now time.Time, it *item) {
-	d := &m.duty
-	if it == nil || d.since.IsZero() || !it.dated().Time().After(d.since) {
+	if it == nil || m.disturbance.IsZero() || !it.dated().Time().After(m.disturbance) {
 		m.stirred, m.calm = true, time.Time{}
 	} else if !m.stirred && m.calm.IsZero() {
-		m.calm = d.settle
+		m.calm = m.timers.at(timerSettle)
 	}
-	if d.since.IsZero() {
-		d.since = now
+	if m.disturbance.IsZero() {
+		m.disturbance = now
 	}
 	quiet := now.Add(settleQuiet + m.jitter(500*time.Millisecond))
-	d.settle = earliest(quiet, d.since.Add(settleAtMost))
+	m.timers.set(timerSettle, earliest(quiet, m.disturbance.Add(settleAtMost)))
 }
 
 // noteFork tells of a commit that came in and is the first to take its side of a fork.
@@ -118,7 +117,7 @@ func (m *Machine) noteFork(now time.Time, it *item) {
 	if n == nil || n.void || len(n.claims) > 1 || len(n.parent.children) < 2 || n.parent == m.tree.root {
 		return
 	}
-	m.emit(now, Event{Kind: EventFork, Epoch: n.parent.id, By: it.user, Device: it.log.Device})
+	m.tx.emit(now, Event{Kind: EventFork, Epoch: n.parent.id, By: it.user, Device: it.log.Device})
 }
 
 // follow moves to the target, as far as the keys at hand lead. Along a chain
@@ -130,29 +129,32 @@ func (m *Machine) follow(now time.Time) bool {
 	target := m.target(now)
 	if target == nil {
 		m.rolling = false
-		if due(now, m.duty.settle) { // judged, and found invalid
-			m.duty.settle, m.duty.since = time.Time{}, time.Time{}
+		if m.timers.due(now, timerSettle) { // judged, and found invalid
+			m.timers.stop(timerSettle)
+			m.disturbance = time.Time{}
 		}
 		return false
 	}
 	if !calm.IsZero() && awaited != nil && awaited.contains(target) {
-		m.duty.settle = calm
+		m.timers.set(timerSettle, calm)
 	}
 	position := m.tree.nodes[m.own.Position]
-	if position != nil && target != position && now.Before(m.duty.settle) {
+	if position != nil && target != position && now.Before(m.timers.at(timerSettle)) {
 		if certain := undisputed(position, target); certain != target {
 			m.awaited, m.rolling = target.id, false
 			if certain == position {
 				return false
 			}
-			since, settle := m.duty.since, m.duty.settle
+			since, settle := m.disturbance, m.timers.at(timerSettle)
 			moved := m.moveTo(now, position, certain)
-			m.duty.since, m.duty.settle = since, settle
+			m.disturbance = since
+			m.timers.set(timerSettle, settle)
 			return moved
 		}
 	}
-	if target == position || !now.Before(m.duty.settle) {
-		m.duty.settle, m.duty.since = time.Time{}, time.Time{}
+	if target == position || !now.Before(m.timers.at(timerSettle)) {
+		m.timers.stop(timerSettle)
+		m.disturbance = time.Time{}
 	}
 	m.rolling = false
 	if target == position || target == m.tree.root {
@@ -187,7 +189,7 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 	}
 	start := at
 	for _, n := range chain(at, target) {
-		if m.rolling = at != start && m.full(); m.rolling {
+		if m.rolling = at != start && m.tx.full(); m.rolling {
 			break
 		}
 		if m.outAt[n.id] {
@@ -198,7 +200,7 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 		}
 		parent, err := m.parent(at.id)
 		if err != nil {
-			m.fail(err)
+			m.tx.fail(err)
 			return false
 		}
 		if info := n.info(); info == nil || info.Sender == parent.Own() {
@@ -240,23 +242,24 @@ func (m *Machine) moved(now time.Time, from, to *node) {
 	if by := to.by(); by != nil && to.parent != m.tree.root {
 		e.By, e.Device = by.user, by.log.Device
 	}
-	m.emit(now, e)
+	m.tx.emit(now, e)
 	switched := from != nil && !from.contains(to)
 	if switched {
 		for lost := from; lost != nil && !lost.contains(to); lost = lost.parent {
 			m.lostUpdate = m.lostUpdate || slices.ContainsFunc(lost.claims, func(c *item) bool { return c.log.Device == m.log.Device })
 		}
-		m.emit(now, Event{Kind: EventSwitch, Epoch: to.id, Detail: "the fork choice picked another branch"})
+		m.tx.emit(now, Event{Kind: EventSwitch, Epoch: to.id, Detail: "the fork choice picked another branch"})
 	}
-	m.duty.settle, m.duty.since, m.duty.heal = time.Time{}, time.Time{}, time.Time{}
+	m.timers.stop(timerSettle, timerHeal)
+	m.disturbance = time.Time{}
 	clear(m.worn.since) // all ratchets begin anew
 	m.news()
 	m.fillAgain()
 	m.requeue(to)
 	if switched || from == nil {
-		m.duty.vote = now
+		m.timers.set(timerVote, now)
 	} else {
-		m.duty.vote = earliest(m.duty.vote, now.Add(voteEvery))
+		m.timers.sooner(timerVote, now.Add(voteEvery))
 	}
 }
 
@@ -270,7 +273,7 @@ func (m *Machine) noteJoined(now time.Time) {
 	m.own.Joined, m.own.Out = true, false
 	m.requeue(n) // what was written before, if this is a return
 	ended, err := m.takeEnded(now)
-	m.fail(err)
+	m.tx.fail(err)
 	for _, r := range []*wire.JoinRequest{m.request, m.renewal, ended} {
 		if r != nil {
 			m.spend(now, r.KeyPackage)
@@ -278,8 +281,8 @@ func (m *Machine) noteJoined(now time.Time) {
 	}
 	m.setRequest(nil)
 	m.setRenewal(nil)
-	m.emit(now, Event{Kind: EventJoined, Epoch: m.own.Position})
-	m.duty.vote = now
+	m.tx.emit(now, Event{Kind: EventJoined, Epoch: m.own.Position})
+	m.timers.set(timerVote, now)
 }
 
 // process derives the child of an epoch held here, if the commit is valid MLS,
@@ -394,7 +397,7 @@ func (m *Machine) withdraw(now time.Time, id wire.EpochID) {
 	}
 	m.own.Refused = slices.DeleteFunc(m.own.Refused, func(b []byte) bool { return !m.refused[wire.EpochID(b)] })
 	m.saveOwn()
-	m.duty.vote = now
+	m.timers.set(timerVote, now)
 }
 
 // refuse notes that a child is invalid, and says so in this device's vote.
@@ -406,10 +409,10 @@ func (m *Machine) refuse(now time.Time, n *node, why error) {
 		slices.SortFunc(m.own.Refused, bytes.Compare)
 	}
 	m.saveOwn()
-	m.duty.vote = now
+	m.timers.set(timerVote, now)
 	e := Event{Kind: EventRefused, Epoch: n.id, Detail: why.Error()}
 	if by := n.by(); by != nil {
 		e.User, e.Device = by.user, by.log.Device
 	}
-	m.emit(now, e)
+	m.tx.emit(now, e)
 }

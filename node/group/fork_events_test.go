@@ -26,7 +26,7 @@ func TestForkIsTold(t *testing.T) {
 	parent := a.m.Status().Position
 	w.cut = func(x, y *device) bool { return true }
 	for _, x := range []*device{a, b} {
-		x.m.duty.update = w.now
+		x.m.timers.set(timerUpdate, w.now)
 		x.must(Tick{})
 		epochs := tell(x, EventEpoch)
 		if last := epochs[len(epochs)-1]; last.Device != x.dev.ID || last.By != x.dev.User {

@@ -26,12 +26,12 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 		did("no commit: this device stands in no epoch of the group that it has keys for")
 		return nil
 	case m.target(now) != n:
-		if m.duty.settle.After(now) {
-			did("no commit: members committed at the same time; the fork is judged in %v", m.duty.settle.Sub(now).Round(time.Second))
+		if m.timers.at(timerSettle).After(now) {
+			did("no commit: members committed at the same time; the fork is judged in %v", m.timers.at(timerSettle).Sub(now).Round(time.Second))
 		} else {
 			did("no commit: this device is not at the epoch that the group chose")
 			if m.stranded() {
-				m.duty.rejoin = now
+				m.timers.set(timerRejoin, now)
 				did("asks to be added again, at that epoch")
 			}
 		}
@@ -40,7 +40,7 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 	if d := m.compareTree(now, e); d.empty() {
 		did("no commit: the tree of keys equals the roster")
 	} else {
-		m.duty.heal = now
+		m.timers.set(timerHeal, now)
 		before := m.logs.head(m.log)
 		m.heal(now)
 		if head := m.logs.head(m.log); head != before && head.kind == wire.KindCommit {
@@ -49,12 +49,12 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 			did("no commit could be made: pandanode group status GROUP")
 		}
 	}
-	if !m.duty.transport.IsZero() {
-		m.duty.transport = now
+	if m.timers.running(timerTransport) {
+		m.timers.set(timerTransport, now)
 		did("the transport key is brought up to date")
 	}
 	if gaps := len(m.mail.gaps); gaps > 0 {
-		m.duty.beacon = now
+		m.timers.set(timerBeacon, now)
 		did("asks the group for %d messages that cannot be read here", gaps)
 	}
 	filled := map[wire.MessageID]bool{}
@@ -64,7 +64,7 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 		}
 	}
 	if len(filled) > 0 {
-		m.duty.fill = now
+		m.timers.set(timerReseal, now)
 		did("seals %d messages again for others", len(filled))
 	}
 	return nil

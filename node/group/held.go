@@ -28,7 +28,7 @@ func thinVault(id wire.EpochID) Vault {
 
 // page reads a page of a ratchet tree.
 func (m *Machine) page(key []byte) ([]byte, error) {
-	b, err := m.get(rowPage + hexed(key))
+	b, err := m.tx.get(rowPage + hexed(key))
 	if err == nil && b == nil {
 		err = fmt.Errorf("%w: a page of a ratchet tree is gone", ErrCorrupt)
 	}
@@ -41,7 +41,7 @@ func (m *Machine) head(id wire.EpochID) ([]byte, error) {
 	if m.held[id].row.Thin {
 		row = rowThin
 	}
-	b, err := m.get(row + hexed(id[:]))
+	b, err := m.tx.get(row + hexed(id[:]))
 	if err == nil && b == nil {
 		err = fmt.Errorf("%w: epoch %v has no snapshot", ErrCorrupt, id)
 	}
@@ -63,7 +63,7 @@ func (m *Machine) epoch(id wire.EpochID) (Epoch, error) {
 	}
 	prefix := rowKeys + hexed(id[:]) + "/"
 	var keys []KeyRow
-	err = m.scan(prefix, func(key string, v []byte) error {
+	err = m.tx.scan(prefix, func(key string, v []byte) error {
 		k, err := unhex(key[len(prefix):])
 		keys = append(keys, KeyRow{Key: k, Value: v})
 		return err
@@ -107,16 +107,16 @@ func (m *Machine) hold(now time.Time, id wire.EpochID, generation uint64, e, sin
 	m.held[id] = &heldEpoch{row: heldRow{Generation: generation}, epoch: e}
 	head, pages := e.Snapshot(since)
 	for _, p := range pages {
-		m.put(rowPage+hexed(p.Key), p.Value)
+		m.tx.put(rowPage+hexed(p.Key), p.Value)
 	}
-	m.putIn(Vault(id), rowEpoch+hexed(id[:]), head)
+	m.tx.putIn(Vault(id), rowEpoch+hexed(id[:]), head)
 	m.putKeys(id, e.Keys())
-	m.put(rowHeld+hexed(id[:]), wire.Marshal(&m.held[id].row))
+	m.tx.put(rowHeld+hexed(id[:]), wire.Marshal(&m.held[id].row))
 }
 
 func (m *Machine) putKeys(id wire.EpochID, rows []KeyRow) {
 	for _, r := range rows {
-		m.putIn(Vault(id), rowKeys+hexed(id[:])+"/"+hexed(r.Key), r.Value)
+		m.tx.putIn(Vault(id), rowKeys+hexed(id[:])+"/"+hexed(r.Key), r.Value)
 	}
 }
 
@@ -131,7 +131,7 @@ const (
 // live device has voted past the epoch, after fullAtMost in any case, and all of them
 // after Config.Retention. So far back a lost branch's commits can be processed.
 func (m *Machine) retire(now time.Time) {
-	if m.retiredAt == m.own.Position && len(m.held) == m.retiredOf && !due(now, m.duty.retire) {
+	if m.retiredAt == m.own.Position && len(m.held) == m.retiredOf && !m.timers.due(now, timerRetire) {
 		return
 	}
 	var next time.Time
@@ -143,7 +143,7 @@ func (m *Machine) retire(now time.Time) {
 			if left {
 				h.row.Superseded = uint64(now.UnixMilli()) //nolint:gosec // after 1970
 			}
-			m.put(rowHeld+hexed(id[:]), wire.Marshal(&h.row))
+			m.tx.put(rowHeld+hexed(id[:]), wire.Marshal(&h.row))
 		}
 		if h.row.Superseded != 0 {
 			left = append(left, id)
@@ -154,7 +154,7 @@ func (m *Machine) retire(now time.Time) {
 	swept := false
 	votes := m.liveVotes()
 	for i, id := range left {
-		if m.full() {
+		if m.tx.full() {
 			next = now // it goes on with the next turn
 			break
 		}
@@ -179,16 +179,16 @@ func (m *Machine) retire(now time.Time) {
 	if swept {
 		m.sweepPages()
 	}
-	m.duty.retire = next
+	m.timers.set(timerRetire, next)
 	m.retiredAt, m.retiredOf = m.own.Position, len(m.held)
 }
 
 // retireDaily destroys what is kept for months. It is no reason to wake.
 func (m *Machine) retireDaily(now time.Time) {
-	if now.Before(m.duty.daily) {
+	if now.Before(m.timers.at(timerDaily)) {
 		return
 	}
-	m.duty.daily = now.Add(24 * time.Hour)
+	m.timers.set(timerDaily, now.Add(24*time.Hour))
 	m.retireRejoinKeys(now)
 	m.retireSeals(now)
 	m.retireTransport(now)
@@ -224,19 +224,19 @@ func (m *Machine) votedPast(id wire.EpochID, votes []*node) bool {
 func (m *Machine) thin(id wire.EpochID) {
 	e, err := m.epoch(id)
 	if err != nil {
-		m.fail(err)
+		m.tx.fail(err)
 		return
 	}
 	t, err := e.Thin()
 	if err != nil {
-		m.fail(fmt.Errorf("epoch %v: %w", id, err))
+		m.tx.fail(fmt.Errorf("epoch %v: %w", id, err))
 		return
 	}
 	m.dropKeys(id)
-	m.putIn(thinVault(id), rowThin+hexed(id[:]), t.Head())
+	m.tx.putIn(thinVault(id), rowThin+hexed(id[:]), t.Head())
 	h := m.held[id]
 	h.row.Thin, h.epoch, h.thin = true, nil, t
-	m.put(rowHeld+hexed(id[:]), wire.Marshal(&h.row))
+	m.tx.put(rowHeld+hexed(id[:]), wire.Marshal(&h.row))
 	e.Wipe()
 	m.mail.stopWaiting(id)
 }
@@ -249,24 +249,24 @@ func (m *Machine) sweepPages() {
 		if err == nil {
 			err = m.cfg.Engine.MarkPages(head, m.page, seen)
 		}
-		m.fail(err)
+		m.tx.fail(err)
 	}
 	var old []string
-	m.fail(m.scanKeys(rowPage, func(key string) error {
+	m.tx.fail(m.tx.scanKeys(rowPage, func(key string) error {
 		k, err := unhex(key[len(rowPage):])
 		if _, ok := seen[string(k)]; !ok {
 			old = append(old, key)
 		}
 		return err
 	}))
-	if m.broken != nil {
+	if m.tx.broken != nil {
 		return
 	}
 	for _, key := range old {
-		if m.full() {
+		if m.tx.full() {
 			return // the next sweep finds the others
 		}
-		m.del(key)
+		m.tx.del(key)
 	}
 }
 
@@ -293,8 +293,8 @@ func (m *Machine) deviceOf(l Leaf) (*identity.Leaf, error) {
 // forget destroys all keys of an epoch.
 func (m *Machine) forget(id wire.EpochID) {
 	if h := m.held[id]; h.row.Thin {
-		m.del(rowThin + hexed(id[:]))
-		m.ready.Drop = append(m.ready.Drop, thinVault(id))
+		m.tx.del(rowThin + hexed(id[:]))
+		m.tx.drop(thinVault(id))
 	} else {
 		m.dropKeys(id)
 	}
@@ -305,7 +305,7 @@ func (m *Machine) forget(id wire.EpochID) {
 	if h.thin != nil {
 		h.thin.Wipe()
 	}
-	m.del(rowHeld + hexed(id[:]))
+	m.tx.del(rowHeld + hexed(id[:]))
 	delete(m.held, id)
 	m.mail.stopWaiting(id)
 }
@@ -314,12 +314,12 @@ func (m *Machine) forget(id wire.EpochID) {
 func (m *Machine) dropKeys(id wire.EpochID) {
 	prefix := rowKeys + hexed(id[:]) + "/"
 	var keys []string
-	m.fail(m.scanKeys(prefix, func(key string) error {
+	m.tx.fail(m.tx.scanKeys(prefix, func(key string) error {
 		keys = append(keys, key)
 		return nil
 	}))
 	for _, key := range append(keys, rowEpoch+hexed(id[:])) {
-		m.del(key)
+		m.tx.del(key)
 	}
-	m.ready.Drop = append(m.ready.Drop, Vault(id))
+	m.tx.drop(Vault(id))
 }

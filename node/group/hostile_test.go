@@ -57,7 +57,7 @@ func (d *device) rests() {
 	d.w.t.Helper()
 	_, _ = d.step(Tick{})
 	if at := d.m.NextWake(); !at.IsZero() && !at.After(d.w.now) {
-		d.w.t.Errorf("%s: NextWake lies %v in the past after a Tick: %+v", d.name, d.w.now.Sub(at), d.m.duty)
+		d.w.t.Errorf("%s: NextWake lies %v in the past after a Tick: %+v", d.name, d.w.now.Sub(at), d.m.timers)
 	}
 }
 

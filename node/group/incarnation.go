@@ -36,7 +36,7 @@ func (m *Machine) recognise(s *signedEntry) {
 	}
 	var b [8]byte
 	if _, err := io.ReadFull(m.cfg.Rand, b[:]); err != nil {
-		m.fail(fmt.Errorf("drawing an incarnation: %w", err))
+		m.tx.fail(fmt.Errorf("drawing an incarnation: %w", err))
 		return
 	}
 	m.own.Incarnation, m.own.Renew = binary.BigEndian.Uint64(b[:]), true
@@ -46,7 +46,7 @@ func (m *Machine) recognise(s *signedEntry) {
 	if crdt.HLC(s.entry.HLC).Time().After(m.started) {
 		why = "it is dated after this node started, so that a copy of this device wrote it"
 	}
-	m.emit(m.now, Event{
+	m.tx.emit(m.now, Event{
 		Kind: EventIncarnation, Device: m.log.Device,
 		Detail: fmt.Sprintf("others hold entry %d of this device's log, which it does not know: %s", s.entry.Seq, why),
 	})
@@ -91,7 +91,7 @@ func (m *Machine) noteTwin(now time.Time, it *item, e *wire.Entry) {
 		return
 	}
 	m.twinTold = now
-	m.emit(now, Event{
+	m.tx.emit(now, Event{
 		Kind: EventTwin, User: it.user, Device: it.log.Device,
 		Detail: fmt.Sprintf("it wrote a %v at %s, which this node did not", it.kind, stamp(it.hlc.Time())),
 	})

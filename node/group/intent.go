@@ -37,7 +37,7 @@ type intentsRow struct {
 }
 
 func (m *Machine) loadIntents() error {
-	v, err := m.get(rowIntents)
+	v, err := m.tx.get(rowIntents)
 	if v == nil || err != nil {
 		return err
 	}
@@ -65,14 +65,14 @@ func (m *Machine) setIntents(now time.Time, intents []intent) {
 	}
 	m.intents = intents
 	if len(intents) == 0 {
-		m.del(rowIntents)
+		m.tx.del(rowIntents)
 		return
 	}
 	var row intentsRow
 	for _, i := range intents {
 		row.Requests = append(row.Requests, wire.Marshal(&i.request))
 	}
-	m.put(rowIntents, wire.Marshal(&row))
+	m.tx.put(rowIntents, wire.Marshal(&row))
 }
 
 // intend keeps an invite for the case that this member is out and does not know it.
@@ -161,16 +161,16 @@ func (in EndJoin) act(m *Machine, now time.Time, _ *Outcome) error {
 
 // keepEnded keeps the request of a join that has ended. An admin can let this device in by
 // it all the same, and if its user joins again then, that KeyPackage has the Welcome.
-func (m *Machine) keepEnded(r *wire.JoinRequest) { m.put(rowEnded, wire.Marshal(r)) }
+func (m *Machine) keepEnded(r *wire.JoinRequest) { m.tx.put(rowEnded, wire.Marshal(r)) }
 
 // takeEnded gives a request to ask with again, without an invite; nil: there is none
 // whose KeyPackage can be used.
 func (m *Machine) takeEnded(now time.Time) (*wire.JoinRequest, error) {
-	v, err := m.get(rowEnded)
+	v, err := m.tx.get(rowEnded)
 	if v == nil || err != nil {
 		return nil, err
 	}
-	m.del(rowEnded)
+	m.tx.del(rowEnded)
 	r, err := wire.DecodeJoinRequest(v)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)

@@ -41,8 +41,8 @@ func (m *Machine) keepKeyPackage(kp *ownKeyPackage, until time.Time) {
 	kp.Until = uint64(until.UnixMilli()) //nolint:gosec // after 1970
 	hash := sha256.Sum256(kp.Public)
 	m.keyPkgs[hash] = kp
-	m.putIn(keyPackageVault(hash), rowKeyPkg+hexed(hash[:]), wire.Marshal(kp))
-	m.duty.keyPackages = earliest(m.duty.keyPackages, until)
+	m.tx.putIn(keyPackageVault(hash), rowKeyPkg+hexed(hash[:]), wire.Marshal(kp))
+	m.timers.sooner(timerKeyPackages, until)
 }
 
 // keyPackage gives an own KeyPackage whose secrets are here.
@@ -65,24 +65,24 @@ func (m *Machine) spend(now time.Time, public []byte) {
 // retireKeyPackages destroys the secrets of those that are past their time. A
 // request that still stands is made again with a fresh one.
 func (m *Machine) retireKeyPackages(now time.Time) {
-	if !due(now, m.duty.keyPackages) {
+	if !m.timers.due(now, timerKeyPackages) {
 		return
 	}
-	m.duty.keyPackages = time.Time{}
+	m.timers.stop(timerKeyPackages)
 	for hash, kp := range m.keyPkgs {
 		until := time.UnixMilli(int64(kp.Until)) //nolint:gosec // written by this machine
 		if now.Before(until) {
-			m.duty.keyPackages = earliest(m.duty.keyPackages, until)
+			m.timers.sooner(timerKeyPackages, until)
 			continue
 		}
 		clear(kp.Secret)
 		delete(m.keyPkgs, hash)
-		m.del(rowKeyPkg + hexed(hash[:]))
-		m.ready.Drop = append(m.ready.Drop, keyPackageVault(hash))
+		m.tx.del(rowKeyPkg + hexed(hash[:]))
+		m.tx.drop(keyPackageVault(hash))
 		if m.rejoining != nil {
 			if r, err := wire.DecodeRejoin(m.rejoining.Payload); err != nil || sha256.Sum256(r.KeyPackage) == hash {
 				m.rejoining = nil // the next one asks with a fresh one
-				m.del(rowRejoining)
+				m.tx.del(rowRejoining)
 			}
 		}
 		if m.renewal != nil && sha256.Sum256(m.renewal.KeyPackage) == hash {
@@ -91,7 +91,7 @@ func (m *Machine) retireKeyPackages(now time.Time) {
 		// An invite was claimed for this KeyPackage alone: its link has to be given again.
 		if m.request != nil && m.request.Claim == nil && sha256.Sum256(m.request.KeyPackage) == hash {
 			m.request = nil
-			m.fail(m.join(m.now, Join{}))
+			m.tx.fail(m.join(m.now, Join{}))
 		}
 	}
 }

@@ -78,13 +78,13 @@ func (m *Machine) leaveWhenDone(now time.Time) {
 		m.own.Leaving = false // it was taken out meanwhile
 	case m.mayLeave(u) != nil:
 		m.own.Leaving = false
-		m.emit(now, Event{Kind: EventRefused, User: u.id, Detail: m.mayLeave(u).Error()})
+		m.tx.emit(now, Event{Kind: EventRefused, User: u.id, Detail: m.mayLeave(u).Error()})
 	case !m.handedOver():
 		return
 	default:
 		m.own.Leaving = false
 		if _, err := m.operate(now, &wire.Op{Type: wire.OpLeave}); err != nil {
-			m.fail(err)
+			m.tx.fail(err)
 		}
 	}
 	m.saveOwn()

@@ -59,11 +59,11 @@ type Machine struct {
 	stale      bool            // the roster is older than the operations
 	chosen     *node           // by the fork choice; nil: something it looks at has changed
 	diff       *treeDifference // of one position and roster
-	updateAt   *node           // the position that duty.update was planned at
+	updateAt   *node           // the position that timerUpdate was planned at
 	lostUpdate bool            // an own commit was on a branch that lost
 	unfinished wire.EpochID    // made by an own commit that could not hold all there was to add; not durable
 	awaited    wire.EpochID    // the choice, while a fork is left alone; zero: none is
-	calm       time.Time       // duty.settle before what disturbed it in this turn; zero: that stays
+	calm       time.Time       // timerSettle before what disturbed it in this turn; zero: that stays
 	stirred    bool            // in this turn, by what may have been written before the fork was known
 
 	held      map[wire.EpochID]*heldEpoch
@@ -77,36 +77,31 @@ type Machine struct {
 	rosters   map[string]*roster          // as resolved from an entry's past, by which of logs.ops those are
 	counted   int                         // operations that roster was resolved from
 
-	transport    map[wire.KeyID][]byte // held
-	tkeys        map[wire.KeyID]*transportKey
-	sendKey      *wire.KeyID                 // of TransportKey; nil: find it again
-	publishUnder *wire.KeyID                 // this turn only
-	left         leftOut                     // devices without a way to the key to send under
-	keyPkgs      map[[32]byte]*ownKeyPackage // by hash
-	wantTrees    map[wire.EpochID]bool
-	request      *wire.JoinRequest
-	renewal      *wire.JoinRequest // asked with in turn with request; see renewRequest
-	intents      []intent          // the newest first; see intent.go
-	badWelcome   []byte            // the KeyPackage of the last one that came, if that does not hold; not durable
-	rejoining    *wire.Signed      // own request to be added again
-	retract      bool              // the others may have one that is out of date
+	transport  map[wire.KeyID][]byte // held
+	tkeys      map[wire.KeyID]*transportKey
+	sendKey    *wire.KeyID                 // of TransportKey; nil: find it again
+	left       leftOut                     // devices without a way to the key to send under
+	keyPkgs    map[[32]byte]*ownKeyPackage // by hash
+	wantTrees  map[wire.EpochID]bool
+	request    *wire.JoinRequest
+	renewal    *wire.JoinRequest // asked with in turn with request; see renewRequest
+	intents    []intent          // the newest first; see intent.go
+	badWelcome []byte            // the KeyPackage of the last one that came, if that does not hold; not durable
+	rejoining  *wire.Signed      // own request to be added again
+	retract    bool              // the others may have one that is out of date
 
-	mail    mail
-	worn    worn
-	packs   packs
-	telling telling
-	duty    duties
-	peer    map[wire.DeviceID]*peerState
+	mail        mail
+	worn        worn
+	packs       packs
+	telling     telling
+	timers      timers
+	disturbance time.Time // the first that is not yet judged
+	peer        map[wire.DeviceID]*peerState
 
-	ready    Ready
-	turn     int            // bytes of ready.Writes, about
-	maxTurn  int            // the constant, but in tests
-	later    later          // what waits for the next turn
-	rolling  bool           // more commits of the target's chain are to be processed: the position is a passing one
-	pending  map[string]int // key → index in ready.Writes
-	outgoing wire.Bundle
-	sealed   []wire.MessageID // own messages whose seals are in outgoing
-	broken   error
+	tx       *tx
+	outgoing outgoing
+	later    later         // what waits for the next turn
+	rolling  bool          // more commits of the target's chain are to be processed: the position is a passing one
 	now      time.Time     // of this turn
 	lag      time.Duration // by which the time that destroys is behind it
 	why      string        // of the ask that waits
@@ -136,7 +131,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		transport: map[wire.KeyID][]byte{}, tkeys: map[wire.KeyID]*transportKey{}, keyPkgs: map[[32]byte]*ownKeyPackage{},
 		wantTrees: map[wire.EpochID]bool{},
 		telling:   newTelling(),
-		mail:      newMail(), maxTurn: maxTurn, later: later{shows: map[int]bool{}}, worn: worn{since: map[wire.DeviceID]time.Time{}}, peer: map[wire.DeviceID]*peerState{}, pending: map[string]int{},
+		mail:      newMail(), tx: newTx(cfg.Rows), later: later{shows: map[int]bool{}}, worn: worn{since: map[wire.DeviceID]time.Time{}}, peer: map[wire.DeviceID]*peerState{},
 	}
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
@@ -147,19 +142,19 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	}
 	// If one was due before the restart; it is not cast twice. Not at once: a sync
 	// may tell that this device's log went further than it knows.
-	m.duty.vote = now.Add(voteAfterStart)
+	m.timers.set(timerVote, now.Add(voteAfterStart))
 	m.noteRestored(now)
 	m.settle(now)
 	if m.request != nil {
 		m.requestJoin()
 	}
-	return m, m.broken
+	return m, m.tx.broken
 }
 
 // load reads the rows. Entries were verified before they were written, and the
 // store authenticates rows, so signatures are not checked again.
 func (m *Machine) load() error {
-	b, err := m.get(rowOwn)
+	b, err := m.tx.get(rowOwn)
 	if err != nil {
 		return err
 	}
@@ -176,6 +171,7 @@ func (m *Machine) load() error {
 	} else if err := wire.Unmarshal(b, &m.own); err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
+	m.tx.cursor = m.own.Cursor
 	for _, id := range m.own.Refused {
 		m.refused[wire.EpochID(id)] = true
 	}
@@ -191,7 +187,7 @@ func (m *Machine) load() error {
 		found, err = m.scanMail()
 		scanned <- err
 	}
-	if _, ok := m.cfg.Rows.(RowKeys); ok {
+	if _, ok := m.tx.rows.(RowKeys); ok {
 		go scan()
 	} else {
 		scan()
@@ -207,20 +203,20 @@ func (m *Machine) load() error {
 
 func (m *Machine) loadKeys() error {
 	return errors.Join(
-		m.scan(rowTransKey, func(_ string, v []byte) error {
+		m.tx.scan(rowTransKey, func(_ string, v []byte) error {
 			m.transport[wire.KeyIDOf(m.group, v)] = v
 			return nil
 		}),
-		m.scan(rowKeyPkg, func(_ string, v []byte) error {
+		m.tx.scan(rowKeyPkg, func(_ string, v []byte) error {
 			kp := &ownKeyPackage{}
 			if err := wire.Unmarshal(v, kp); err != nil {
 				return fmt.Errorf("%w: %w", ErrCorrupt, err)
 			}
 			m.keyPkgs[sha256.Sum256(kp.Public)] = kp
-			m.duty.keyPackages = earliest(m.duty.keyPackages, time.UnixMilli(int64(kp.Until))) //nolint:gosec // written by this machine
+			m.timers.sooner(timerKeyPackages, time.UnixMilli(int64(kp.Until))) //nolint:gosec // written by this machine
 			return nil
 		}),
-		m.scan(rowHeld, func(key string, v []byte) error {
+		m.tx.scan(rowHeld, func(key string, v []byte) error {
 			id, err := lastHex(key)
 			if err != nil {
 				return err
@@ -233,7 +229,7 @@ func (m *Machine) loadKeys() error {
 			return nil
 		}),
 		func() error {
-			v, err := m.get(rowRejoining)
+			v, err := m.tx.get(rowRejoining)
 			if v == nil || err != nil {
 				return err
 			}
@@ -242,7 +238,7 @@ func (m *Machine) loadKeys() error {
 			return err
 		}(),
 		func() error {
-			v, err := m.get(rowJoin)
+			v, err := m.tx.get(rowJoin)
 			if v == nil || err != nil {
 				return err
 			}
@@ -250,7 +246,7 @@ func (m *Machine) loadKeys() error {
 			return err
 		}(),
 		func() error {
-			v, err := m.get(rowRenewal)
+			v, err := m.tx.get(rowRenewal)
 			if v == nil || err != nil {
 				return err
 			}
@@ -265,9 +261,9 @@ func (m *Machine) loadKeys() error {
 func (m *Machine) saveOwn() { m.ownChanged = true }
 
 func (m *Machine) flushOwn() {
-	if m.ownChanged {
-		m.ownChanged = false
-		m.put(rowOwn, wire.Marshal(&m.own))
+	if m.ownChanged || m.own.Cursor != m.tx.cursor {
+		m.ownChanged, m.own.Cursor = false, m.tx.cursor
+		m.tx.put(rowOwn, wire.Marshal(&m.own))
 	}
 }
 
@@ -276,8 +272,8 @@ func (m *Machine) flushOwn() {
 // blame. After ErrCorrupt or an error of Rows the machine must be made anew from
 // what is durable.
 func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
-	if m.broken != nil {
-		return Outcome{Verdict: Ignore}, m.broken
+	if m.tx.broken != nil {
+		return Outcome{Verdict: Ignore}, m.tx.broken
 	}
 	m.now = now
 	in = m.telling.from(in)
@@ -331,8 +327,8 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 		m.news()
 	}
 	m.settle(now)
-	if m.broken != nil {
-		return Outcome{Verdict: Ignore}, m.broken
+	if m.tx.broken != nil {
+		return Outcome{Verdict: Ignore}, m.tx.broken
 	}
 	return out, err
 }
@@ -346,11 +342,11 @@ func (m *Machine) settle(now time.Time) {
 		m.refreshOwed(now)
 		m.leaveWhenDone(now)
 		m.settleIntents(now)
-		if m.broken != nil || !m.follow(now) && !m.heal(now) {
+		if m.tx.broken != nil || !m.follow(now) && !m.heal(now) {
 			break
 		}
 	}
-	if m.broken != nil {
+	if m.tx.broken != nil {
 		return
 	}
 	m.openEarly(now)
@@ -374,7 +370,10 @@ func (m *Machine) settle(now time.Time) {
 	m.publish()
 	m.writePacks()
 	m.flushOwn()
-	m.ready.NextWake = m.duty.next(m.lag)
+	if m.timers.stop(timerMore); m.tx.deferred {
+		m.timers.set(timerMore, now)
+	}
+	m.tx.ready.NextWake = m.timers.next(m.lag)
 }
 
 // Keep sets the time by which the machine destroys what is old enough, as of a time that is
@@ -384,42 +383,22 @@ func (m *Machine) Keep(kept, now time.Time) { m.lag = max(0, now.Sub(kept)) }
 // kept is the time by which things are destroyed, and by which it is noted since when.
 func (m *Machine) kept(now time.Time) time.Time { return now.Add(-m.lag) }
 
-// fail makes the machine refuse everything from now on: its memory may be ahead
-// of what is durable, so that it must be made anew.
-func (m *Machine) fail(err error) {
-	if m.broken == nil && err != nil {
-		m.broken = err
-	}
-}
-
 // Ready gives what is to be done, and whether there is anything.
 func (m *Machine) Ready() (Ready, bool) {
-	r := m.ready
+	r := m.tx.ready
 	return r, r.Heard || len(r.Writes)+len(r.Drop)+len(r.Messages)+len(r.Events) > 0
 }
 
 // Advance says that the last Ready is carried out.
 func (m *Machine) Advance() {
-	m.ready = Ready{NextWake: m.ready.NextWake}
-	clear(m.pending)
-	m.turn = 0
+	m.tx.advance()
 }
 
 // NextWake is when to Step(Tick) at the latest; zero: not needed.
-func (m *Machine) NextWake() time.Time { return m.ready.NextWake }
+func (m *Machine) NextWake() time.Time { return m.tx.ready.NextWake }
 
 // Cursor is that of the newest event; 0 if there is none.
-func (m *Machine) Cursor() uint64 { return m.own.Cursor }
-
-// emit records an event: a row with the next cursor, and a notification.
-func (m *Machine) emit(now time.Time, e Event) uint64 {
-	m.own.Cursor++
-	m.saveOwn()
-	e.Cursor, e.At = m.own.Cursor, uint64(now.UnixMilli()) //nolint:gosec // after 1970
-	m.put(rowEvent+num(e.Cursor), wire.Marshal(&e))
-	m.ready.Events = append(m.ready.Events, e)
-	return e.Cursor
-}
+func (m *Machine) Cursor() uint64 { return m.tx.cursor }
 
 // append adds an entry to this device's own log: signed, in the set, in the next
 // transaction and in the next envelope.
@@ -458,7 +437,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 	if err := m.insert(it, e); err != nil {
 		return nil, fmt.Errorf("own %v: %w", kind, err)
 	}
-	m.put(itemKey(it), s.raw)
+	m.tx.put(itemKey(it), s.raw)
 	m.noteOwn(it)
 	m.pack(it, e)
 	m.outgoing.Entries = append(m.outgoing.Entries, s.raw)
@@ -506,40 +485,4 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 		it.slim()
 	}
 	return nil
-}
-
-// publish puts what this Step made into envelopes.
-func (m *Machine) publish() {
-	u := m.outgoing
-	m.outgoing = wire.Bundle{}
-	sealed := m.sealed
-	m.sealed = nil
-	if len(u.Entries)+len(u.Seals)+len(u.Beacons) == 0 {
-		return
-	}
-	key, ok := m.TransportKey()
-	if m.publishUnder != nil {
-		key = *m.publishUnder
-		m.publishUnder = nil
-	}
-	if !ok {
-		return // a joiner without keys has written nothing that others could read
-	}
-	for _, part := range split(u) {
-		b, salt, err := m.newEnvelope(key, part)
-		if err != nil {
-			m.fail(err)
-			return
-		}
-		if len(sealed) == 1 && len(u.Entries) <= 1 && len(u.Seals) == 1 && len(u.Beacons) == 0 {
-			m.savePublished(sealed[0], salt, key, part)
-		}
-		out := Publish{Envelope: b, Topic: m.topic(m.transport[key])}
-		for _, raw := range part.Entries {
-			s, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
-			m.fail(err)
-			out.Entries = append(out.Entries, wire.EntryHashOf(m.group, s.Payload))
-		}
-		m.ready.Messages = append(m.ready.Messages, out)
-	}
 }

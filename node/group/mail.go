@@ -105,7 +105,7 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 
 // keepPlain keeps a message's wire.Opened, encoded.
 func (m *Machine) keepPlain(it *item, opened []byte) {
-	m.put(rowPlain+hexed(it.hash[:]), opened)
+	m.tx.put(rowPlain+hexed(it.hash[:]), opened)
 	it.note(isPlain)
 	it.body = unsealed
 	delete(m.mail.gaps, it.hash)
@@ -142,7 +142,7 @@ func (m *Machine) sealOutbox(now time.Time) {
 		return
 	}
 	sealed := 0
-	for ; sealed < len(m.mail.outbox) && !m.full(); sealed++ {
+	for ; sealed < len(m.mail.outbox) && !m.tx.full(); sealed++ {
 		m.seal(n, e, m.mail.outbox[sealed])
 	}
 	m.mail.outbox = slices.Delete(m.mail.outbox, 0, sealed)
@@ -150,14 +150,14 @@ func (m *Machine) sealOutbox(now time.Time) {
 
 // seal makes a seal of a message held in plaintext.
 func (m *Machine) seal(n *node, e Epoch, id wire.MessageID) {
-	plain, err := m.get(rowPlain + hexed(id[:]))
+	plain, err := m.tx.get(rowPlain + hexed(id[:]))
 	if err != nil || plain == nil {
-		m.fail(errors.Join(err, fmt.Errorf("%w: message %v has no plaintext", ErrCorrupt, id)))
+		m.tx.fail(errors.Join(err, fmt.Errorf("%w: message %v has no plaintext", ErrCorrupt, id)))
 		return
 	}
 	message, rows, err := e.Seal(m.cfg.Rand, m.own.Signer, id[:], plain)
 	if err != nil {
-		m.fail(fmt.Errorf("sealing: %w", err))
+		m.tx.fail(fmt.Errorf("sealing: %w", err))
 		return
 	}
 	s := &wire.Seal{Message: id, Epoch: n.id, Sealer: m.log.Device, PrivateMessage: message}
@@ -165,13 +165,13 @@ func (m *Machine) seal(n *node, e Epoch, id wire.MessageID) {
 	raw := wire.Marshal(s)
 	m.keepSeal(s, raw)
 	m.outgoing.Seals = append(m.outgoing.Seals, raw)
-	m.sealed = append(m.sealed, id)
+	m.outgoing.sealed = append(m.outgoing.sealed, id)
 	m.mail.noteSealed(m.record(id), n.id)
 }
 
 // keepSeal keeps a seal, given as its encoding too.
 func (m *Machine) keepSeal(s *wire.Seal, raw []byte) {
-	m.put(sealKey(s), raw)
+	m.tx.put(sealKey(s), raw)
 	it := m.record(s.Message)
 	it.seals = min(it.seals, math.MaxUint8-1) + 1
 }
@@ -181,7 +181,7 @@ func (m *Machine) keepSeal(s *wire.Seal, raw []byte) {
 func (m *Machine) envelope(now time.Time, b []byte) (Outcome, error) {
 	u, err := wire.OpenEnvelope(m.group, func(id wire.KeyID) []byte { return m.transport[id] }, b)
 	if errors.Is(err, wire.ErrUnknownKey) {
-		if m.out() {
+		if m.own.Out {
 			return Outcome{}, fmt.Errorf("envelope: %w: %w", ErrRemoved, err)
 		}
 		m.ask("an envelope is under a key that is not here")
@@ -278,7 +278,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 			}
 			s.since = now
 			m.askedPast = 0
-			m.duty.past = earliest(m.duty.past, now.Add(pastGrace))
+			m.timers.sooner(timerPast, now.Add(pastGrace))
 			if s.entry.Kind != wire.KindRecord {
 				// Not the next in a burst: it may build on the other half of an equivocation,
 				// of which both sides have to learn before they act on theirs.
@@ -300,9 +300,9 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	}
 	m.noteTwin(now, it, s.entry)
 	m.logs.offShelf(s.hash)
-	m.put(itemKey(it), s.raw)
+	m.tx.put(itemKey(it), s.raw)
 	m.noteIncarnation(it)
-	m.ready.Came = append(m.ready.Came, it.hash)
+	m.tx.ready.Came = append(m.tx.ready.Came, it.hash)
 	m.pack(it, s.entry)
 	switch it.kind {
 	case wire.KindCommit, wire.KindVote:
@@ -332,7 +332,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 // gap notes a message owed to this device that it cannot read yet.
 func (m *Machine) gap(now time.Time, id wire.MessageID) {
 	m.mail.gaps[id] = true
-	m.duty.beacon = earliest(m.duty.beacon, now.Add(gapWait))
+	m.timers.sooner(timerBeacon, now.Add(gapWait))
 }
 
 // owed says whether a record must reach this device: it was not written before
@@ -402,15 +402,15 @@ func (m *Machine) showBranch(now time.Time, i int) {
 		if it.kind == wire.KindRecord && !it.facts.has(wasTold) {
 			owed := it.log == m.log || m.owed(it)
 			switch {
-			case owed && it.facts.has(isPlain) && m.full():
+			case owed && it.facts.has(isPlain) && m.tx.full():
 				m.mail.shown[i], m.later.shows[i] = upTo, true
 				return
 			case owed && it.facts.has(isPlain):
 				it.note(wasTold)
 				m.noteRead(now, i, it)
-				cursor := m.emit(now, Event{Kind: EventMessage, Message: it.hash, User: it.user, Device: it.log.Device})
-				m.put(rowShown+num(cursor), it.hash[:])
-				m.put(rowIndex+hexed(it.hash[:]), wire.U64(cursor))
+				cursor := m.tx.emit(now, Event{Kind: EventMessage, Message: it.hash, User: it.user, Device: it.log.Device})
+				m.tx.put(rowShown+num(cursor), it.hash[:])
+				m.tx.put(rowIndex+hexed(it.hash[:]), wire.U64(cursor))
 			case m.belowFloor(it), !owed && !m.maySpeak(it):
 			case owed:
 				m.mail.shown[i] = upTo
@@ -439,15 +439,15 @@ const sealsFor = 90 * 24 * time.Hour
 // retireSeals deletes old ones.
 func (m *Machine) retireSeals(now time.Time) {
 	for it := range m.records() {
-		if m.full() {
-			m.duty.daily = now // it goes on with the next turn
+		if m.tx.full() {
+			m.timers.set(timerDaily, now) // it goes on with the next turn
 			return
 		}
 		if it.seals == 0 || it.log.Device == m.log.Device || now.Sub(m.when(it)) <= sealsFor {
 			continue // one's own tell what is sealed where
 		}
-		m.fail(m.scanKeys(rowSeal+hexed(it.hash[:])+"/", func(key string) error {
-			m.del(key)
+		m.tx.fail(m.tx.scanKeys(rowSeal+hexed(it.hash[:])+"/", func(key string) error {
+			m.tx.del(key)
 			return nil
 		}))
 		it.seals = 0
@@ -518,9 +518,9 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 		}
 		return false, what(fmt.Errorf("%w: its record", ErrIncomplete))
 	}
-	known, err := m.get(sealKey(s.Seal))
+	known, err := m.tx.get(sealKey(s.Seal))
 	if err != nil {
-		m.fail(err)
+		m.tx.fail(err)
 		return false, err
 	}
 	switch {
@@ -531,7 +531,7 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	}
 	e, err := m.epoch(s.Epoch)
 	if err != nil {
-		m.fail(err)
+		m.tx.fail(err)
 		return false, err
 	}
 	if e == nil {
@@ -543,7 +543,7 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	}
 	commitment, err := m.commitment(it)
 	if err != nil {
-		m.fail(err)
+		m.tx.fail(err)
 		return false, err
 	}
 	o, rows, err := e.Open(s.PrivateMessage)
@@ -555,7 +555,7 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	m.putKeys(s.Epoch, rows)
 	sealer, err := m.checkOpened(e, commitment, s.Epoch, o)
 	if err != nil {
-		m.emit(now, Event{Kind: EventRefused, Message: s.Message, Device: s.Sealer, Detail: err.Error()})
+		m.tx.emit(now, Event{Kind: EventRefused, Message: s.Message, Device: s.Sealer, Detail: err.Error()})
 		return false, what(err)
 	}
 	delete(m.worn.since, sealer)
@@ -604,12 +604,9 @@ func (m *Machine) checkOpened(e Epoch, commitment wire.Hash, id wire.EpochID, o 
 	return sealer, nil
 }
 
-// out says whether this device was in the group and is no more.
-func (m *Machine) out() bool { return m.own.Out }
-
 // noEpoch says why a seal cannot be opened and keeps it if it may be later.
 func (m *Machine) noEpoch(s rawSeal) error {
-	if m.out() {
+	if m.own.Out {
 		return ErrRemoved
 	}
 	if m.held[s.Epoch] != nil {

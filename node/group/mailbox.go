@@ -66,7 +66,7 @@ func (m *Machine) ProveBox(key wire.KeyID, mailbox, payload []byte) ([]byte, boo
 func (m *Machine) boxKey(key wire.KeyID, mailbox []byte) ed25519.PrivateKey {
 	seed, err := wire.BoxSeed(m.group, m.transport[key], mailbox)
 	if err != nil {
-		m.fail(fmt.Errorf("%w: transport key: %w", ErrCorrupt, err))
+		m.tx.fail(fmt.Errorf("%w: transport key: %w", ErrCorrupt, err))
 		return make([]byte, ed25519.PrivateKeySize)
 	}
 	defer clear(seed)
@@ -208,7 +208,7 @@ func (m *Machine) EnvelopesWith(key wire.KeyID, entries []wire.EntryHash, limit 
 		if it == nil {
 			return nil, 0, fmt.Errorf("envelopes for a mailbox: entry %v: %w", entries[taken], ErrUnknown)
 		}
-		raw, err := m.get(itemKey(it))
+		raw, err := m.tx.get(itemKey(it))
 		if err != nil {
 			return nil, 0, err
 		}
@@ -217,7 +217,7 @@ func (m *Machine) EnvelopesWith(key wire.KeyID, entries []wire.EntryHash, limit 
 		if it.kind != wire.KindRecord {
 			continue
 		}
-		if err := m.scan(rowSeal+hexed(it.hash[:])+"/", func(_ string, seal []byte) error {
+		if err := m.tx.scan(rowSeal+hexed(it.hash[:])+"/", func(_ string, seal []byte) error {
 			u.Seals = append(u.Seals, seal)
 			size += len(seal)
 			return nil

@@ -51,8 +51,8 @@ func (m *Machine) resolveRoster(now time.Time) {
 	m.roster, m.counted = m.resolver().resolve(ops), len(ops)
 	m.stale = false
 	m.chosen, m.sendKey = nil, nil
-	m.duty.transport = time.Time{}
-	m.duty.heal = time.Time{}
+	m.timers.stop(timerTransport)
+	m.timers.stop(timerHeal)
 	m.fillAgain()
 	m.mail.owedStale = true
 	if old == nil || !m.own.Joined {
@@ -61,10 +61,10 @@ func (m *Machine) resolveRoster(now time.Time) {
 	m.tellChanges(now, old)
 	if !m.roster.has(m.log.Device) {
 		m.own.Out, m.own.Joined = true, false
-		m.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
+		m.tx.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
 		if m.roster.gone[m.cfg.Device.User] == nil && m.roster.revoked[m.log.Device] == nil {
 			// Nobody took it out: who let it in was taken out at the same time. It asks again.
-			m.fail(m.join(now, Join{}))
+			m.tx.fail(m.join(now, Join{}))
 		}
 	}
 }
@@ -74,13 +74,13 @@ func (m *Machine) tellChanges(now time.Time, old *roster) {
 		u, was := m.roster.users[id], old.users[id]
 		switch {
 		case was == nil && u.since != nil:
-			m.emit(now, Event{Kind: EventAdded, User: id, By: u.since.user, Device: u.since.target.device.ID})
+			m.tx.emit(now, Event{Kind: EventAdded, User: id, By: u.since.user, Device: u.since.target.device.ID})
 		case was != nil && was.role != u.role:
 			e := Event{Kind: EventRole, User: id, Detail: u.role.String()}
 			if u.roleBy != nil {
 				e.By = u.roleBy.user
 			}
-			m.emit(now, e)
+			m.tx.emit(now, e)
 		}
 	}
 	for _, id := range sortedUsers(old.users) {
@@ -89,7 +89,7 @@ func (m *Machine) tellChanges(now time.Time, old *roster) {
 			if by.op.Type == wire.OpLeave {
 				kind = EventLeft
 			}
-			m.emit(now, Event{Kind: kind, User: id, By: by.user})
+			m.tx.emit(now, Event{Kind: kind, User: id, By: by.user})
 		}
 	}
 	for _, id := range sortedKeys(m.roster.revoked) {
@@ -98,15 +98,15 @@ func (m *Machine) tellChanges(now time.Time, old *roster) {
 			if d := m.logs.devices[id]; d != nil {
 				e.User = d.User
 			}
-			m.emit(now, e)
+			m.tx.emit(now, e)
 		}
 	}
 	for _, id := range sortedKeys(m.roster.asking) {
 		switch a, was := m.roster.asking[id], old.asking[id]; {
 		case a.denied != nil && (was == nil || was.denied == nil):
-			m.emit(now, Event{Kind: EventDenied, User: id, By: a.denied.user})
+			m.tx.emit(now, Event{Kind: EventDenied, User: id, By: a.denied.user})
 		case a.denied == nil && (was == nil || was.by != a.by):
-			m.emit(now, Event{Kind: EventAsked, User: id, Detail: a.by.asker.device.Cert.Name})
+			m.tx.emit(now, Event{Kind: EventAsked, User: id, Detail: a.by.asker.device.Cert.Name})
 		}
 	}
 	for _, f := range slices.Sorted(maps.Keys(m.roster.profile)) {
@@ -114,11 +114,11 @@ func (m *Machine) tellChanges(now time.Time, old *roster) {
 		if was == op || was != nil && profileDetail(was.profile) == profileDetail(op.profile) {
 			continue
 		}
-		m.emit(now, Event{Kind: EventProfile, User: op.user, Device: op.log.Device, By: op.user, Detail: profileDetail(op.profile)})
+		m.tx.emit(now, Event{Kind: EventProfile, User: op.user, Device: op.log.Device, By: op.user, Detail: profileDetail(op.profile)})
 	}
 	for _, op := range m.roster.cancelled {
 		if !slices.Contains(old.cancelled, op) {
-			m.emit(now, Event{Kind: EventCancelled, User: *op.op.User, By: op.user})
+			m.tx.emit(now, Event{Kind: EventCancelled, User: *op.op.User, By: op.user})
 		}
 	}
 }

@@ -194,14 +194,14 @@ func (m *Machine) claimed(r wire.JoinRequest, in Join) wire.JoinRequest {
 
 // requestJoin has what this device asks with carried to members.
 func (m *Machine) requestJoin() {
-	m.ready.Messages = append(m.ready.Messages, RequestJoin{Request: *m.request, Renewal: m.renewal})
+	m.tx.send(RequestJoin{Request: *m.request, Renewal: m.renewal})
 }
 
 // setRequest changes what this device asks with; nil: it asks no more.
 func (m *Machine) setRequest(r *wire.JoinRequest) {
 	m.putRequest(rowJoin, m.request, r)
 	if r == nil && m.request != nil {
-		m.ready.Messages = append(m.ready.Messages, EndRequest{})
+		m.tx.send(EndRequest{})
 	}
 	m.request = r
 }
@@ -214,9 +214,9 @@ func (m *Machine) setRenewal(r *wire.JoinRequest) {
 func (m *Machine) putRequest(row string, old, r *wire.JoinRequest) {
 	switch {
 	case r != nil:
-		m.put(row, wire.Marshal(r))
+		m.tx.put(row, wire.Marshal(r))
 	case old != nil:
-		m.del(row)
+		m.tx.del(row)
 	}
 }
 
@@ -377,7 +377,7 @@ func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
 	if err := m.welcomed(now, in.Epoch, in.Welcome, in.Tree, kp); err != nil {
 		if errors.Is(err, ErrInvalidWelcome) {
 			m.badWelcome = r.KeyPackage // perhaps whoever made the commit made it so, and nobody has a better one
-			m.duty.join = earliest(m.duty.join, now.Add(joinAgain))
+			m.timers.sooner(timerJoin, now.Add(joinAgain))
 		}
 		return err
 	}
@@ -386,7 +386,7 @@ func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
 		m.forget(old) // an earlier Welcome that the logs did not bear out, with all it brought
 		for id := range before {
 			delete(m.transport, id)
-			m.del(rowTransKey + hexed(id[:]))
+			m.tx.del(rowTransKey + hexed(id[:]))
 		}
 		m.sendKey = nil
 	}
@@ -394,7 +394,7 @@ func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
 	m.saveOwn()
 	// Whether it was a Welcome into this group and not into one that the answerer
 	// made up shows when the logs say so: until then this device goes on asking.
-	m.duty.join = now.Add(joinAgain)
+	m.timers.set(timerJoin, now.Add(joinAgain))
 	m.ask("just welcomed")
 	return nil
 }
@@ -455,11 +455,11 @@ const joinAgain = 30 * time.Second
 // askToJoinAgain repeats a request whose Welcome led nowhere.
 func (m *Machine) askToJoinAgain(now time.Time) {
 	if m.request == nil {
-		m.duty.join = time.Time{}
+		m.timers.stop(timerJoin)
 		return
 	}
-	if due(now, m.duty.join) {
-		m.duty.join = now.Add(joinAgain)
+	if m.timers.due(now, timerJoin) {
+		m.timers.set(timerJoin, now.Add(joinAgain))
 		if r := m.asksWith(m.badWelcome); m.badWelcome != nil && r != nil && m.renewRequest(now, r) == nil {
 			m.badWelcome = nil
 			return

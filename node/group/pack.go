@@ -52,10 +52,10 @@ func (m *Machine) writePacks() {
 		m.packs.waiting = nil
 	}
 	for range packsAtOnce {
-		if len(m.packs.waiting) < packSize || m.full() {
+		if len(m.packs.waiting) < packSize || m.tx.full() {
 			return
 		}
-		m.put(rowPack+num(m.packs.next), encodePack(m.packs.waiting[:packSize]))
+		m.tx.put(rowPack+num(m.packs.next), encodePack(m.packs.waiting[:packSize]))
 		m.packs.next++
 		m.packs.waiting = m.packs.waiting[packSize:]
 	}
@@ -163,7 +163,7 @@ func (m *Machine) loadPacks() (all []packed, err error) {
 	var rows []string
 	m.packs.seqs = map[string]map[uint64]bool{}
 	sound := len(m.logs.evidence) == 0
-	if err := m.scan(rowPack, func(key string, v []byte) error {
+	if err := m.tx.scan(rowPack, func(key string, v []byte) error {
 		rows = append(rows, key)
 		if !sound {
 			return nil
@@ -200,7 +200,7 @@ func (m *Machine) loadPacks() (all []packed, err error) {
 
 func (m *Machine) dropUnsound() {
 	for _, key := range m.packs.unsound {
-		m.del(key)
+		m.tx.del(key)
 	}
 	m.packs.unsound = nil
 }
@@ -218,13 +218,13 @@ func (m *Machine) loadUnpacked() ([]*signedEntry, error) {
 		return nil
 	}
 	if len(m.packs.seqs) == 0 {
-		return all, m.scan(rowEntry, take)
+		return all, m.tx.scan(rowEntry, take)
 	}
 	var keys []string
 	found := 0
 	var log string
 	var seqs map[uint64]bool
-	if err := m.scanKeys(rowEntry, func(key string) error {
+	if err := m.tx.scanKeys(rowEntry, func(key string) error {
 		rest := key[len(rowEntry):]
 		const size = 64 + 1 + 16 // of a logKey
 		if len(rest) < size+1 {
@@ -249,7 +249,7 @@ func (m *Machine) loadUnpacked() ([]*signedEntry, error) {
 		return nil, fmt.Errorf("%w: %d entries that were there are gone", ErrCorrupt, -found)
 	}
 	for _, key := range keys {
-		v, err := m.get(key)
+		v, err := m.tx.get(key)
 		if err == nil && v == nil {
 			err = fmt.Errorf("%w: %q is gone", ErrCorrupt, key)
 		}

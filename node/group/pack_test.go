@@ -33,7 +33,7 @@ func (m *Machine) state() string {
 		}
 		b.WriteByte('\n')
 	}
-	fmt.Fprintln(&b, m.logs.marks(), m.logs.frontier(m.log, wire.MaxDeps), m.logs.count, count(m.records()), len(m.mail.gaps), m.mail.outbox, m.choose().id, m.own.Cursor)
+	fmt.Fprintln(&b, m.logs.marks(), m.logs.frontier(m.log, wire.MaxDeps), m.logs.count, count(m.records()), len(m.mail.gaps), m.mail.outbox, m.choose().id, m.tx.cursor)
 	return b.String()
 }
 

@@ -32,7 +32,7 @@ func (m *Machine) tag(key []byte) [8]byte {
 // first. A private group has one for each transport key at hand: those who do not know
 // of a key's successor yet are on its topic. None, if this device is out.
 func (m *Machine) Topics() []string {
-	if m.out() {
+	if m.own.Out {
 		return nil
 	}
 	if !m.cfg.Genesis.Private {
@@ -59,7 +59,7 @@ func (m *Machine) Tagged(tag [8]byte) bool {
 // themselves: of the keys that nothing has superseded, so that who was removed does not
 // find them any more. None, if the group is public or this device is out.
 func (m *Machine) Meets() []wire.MeetSecret {
-	if m.out() || !m.cfg.Genesis.Private {
+	if m.own.Out || !m.cfg.Genesis.Private {
 		return nil
 	}
 	var out []wire.MeetSecret

@@ -8,6 +8,48 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
+// outgoing is what this Step made for the group.
+type outgoing struct {
+	wire.Bundle
+
+	sealed []wire.MessageID // own messages whose seals are in it
+	under  *wire.KeyID      // the transport key; nil: the newest
+}
+
+// publish puts what this Step made into envelopes.
+func (m *Machine) publish() {
+	u, sealed := m.outgoing.Bundle, m.outgoing.sealed
+	m.outgoing.Bundle, m.outgoing.sealed = wire.Bundle{}, nil
+	if len(u.Entries)+len(u.Seals)+len(u.Beacons) == 0 {
+		return
+	}
+	key, ok := m.TransportKey()
+	if m.outgoing.under != nil {
+		key = *m.outgoing.under
+		m.outgoing.under = nil
+	}
+	if !ok {
+		return // a joiner without keys has written nothing that others could read
+	}
+	for _, part := range split(u) {
+		b, salt, err := m.newEnvelope(key, part)
+		if err != nil {
+			m.tx.fail(err)
+			return
+		}
+		if len(sealed) == 1 && len(u.Entries) <= 1 && len(u.Seals) == 1 && len(u.Beacons) == 0 {
+			m.savePublished(sealed[0], salt, key, part)
+		}
+		out := Publish{Envelope: b, Topic: m.topic(m.transport[key])}
+		for _, raw := range part.Entries {
+			s, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
+			m.tx.fail(err)
+			out.Entries = append(out.Entries, wire.EntryHashOf(m.group, s.Payload))
+		}
+		m.tx.send(out)
+	}
+}
+
 // envelopeRoom is what a bundle may take in one envelope, with room for framing
 // and padding.
 const envelopeRoom = wire.MaxEnvelope * 7 / 8
@@ -70,20 +112,20 @@ func (m *Machine) sealBundle(salt [32]byte, key []byte, u wire.Bundle) ([]byte, 
 }
 
 func (m *Machine) savePublished(id wire.MessageID, salt [32]byte, key wire.KeyID, u wire.Bundle) {
-	record, err := m.get(itemKey(m.record(id)))
-	m.fail(err)
+	record, err := m.tx.get(itemKey(m.record(id)))
+	m.tx.fail(err)
 	if len(u.Entries) == 1 && !bytes.Equal(u.Entries[0], record) {
 		return // with another entry in it, what EnvelopeOf makes would be a second plaintext under one key
 	}
 	epochs := m.record(id).sealed
 	row := publishedRow{Salt: salt, Key: key, Entry: len(u.Entries) == 1, Epoch: epochs[len(epochs)-1]}
-	m.put(rowSalt+hexed(id[:]), wire.Marshal(&row))
+	m.tx.put(rowSalt+hexed(id[:]), wire.Marshal(&row))
 }
 
 // EnvelopeOf gives the bytes of the envelope in which this device last published
 // one of its own messages. ErrUnknown: there is none, or it shared its envelope.
 func (m *Machine) EnvelopeOf(id wire.MessageID) ([]byte, error) {
-	b, err := m.get(rowSalt + hexed(id[:]))
+	b, err := m.tx.get(rowSalt + hexed(id[:]))
 	if err != nil {
 		return nil, err
 	}
@@ -100,13 +142,13 @@ func (m *Machine) EnvelopeOf(id wire.MessageID) ([]byte, error) {
 	}
 	var u wire.Bundle
 	if row.Entry {
-		raw, err := m.get(itemKey(m.record(id)))
+		raw, err := m.tx.get(itemKey(m.record(id)))
 		if err != nil {
 			return nil, err
 		}
 		u.Entries = [][]byte{raw}
 	}
-	seal, err := m.get(sealKey(&wire.Seal{Message: id, Epoch: row.Epoch, Sealer: m.log.Device}))
+	seal, err := m.tx.get(sealKey(&wire.Seal{Message: id, Epoch: row.Epoch, Sealer: m.log.Device}))
 	if err != nil {
 		return nil, err
 	}

@@ -136,7 +136,7 @@ func (m *Machine) Messages(after uint64, limit int) ([]Message, error) {
 
 // Message gives one message that was shown.
 func (m *Machine) Message(id wire.MessageID) (Message, bool, error) {
-	v, err := m.get(rowIndex + hexed(id[:]))
+	v, err := m.tx.get(rowIndex + hexed(id[:]))
 	if v == nil || err != nil {
 		return Message{}, false, err
 	}
@@ -145,7 +145,7 @@ func (m *Machine) Message(id wire.MessageID) (Message, bool, error) {
 
 func (m *Machine) message(id wire.MessageID, cursor uint64) (Message, bool, error) {
 	it := m.record(id)
-	v, err := m.get(rowPlain + hexed(id[:]))
+	v, err := m.tx.get(rowPlain + hexed(id[:]))
 	if it == nil || v == nil || err != nil {
 		return Message{}, false, errors.Join(err, fmt.Errorf("%w: message %v was shown and is gone", ErrCorrupt, id))
 	}
@@ -232,7 +232,7 @@ func (m *Machine) Happened(after uint64, limit int, shows func(EventKind) bool) 
 func (m *Machine) LastHappened(n int, newest uint64, shows func(EventKind) bool) (out []Event, more bool, err error) {
 	// Rows can be read forward alone, so a window before the end grows until it holds as many.
 	for window := uint64(n) + 32; ; window *= 4 { //nolint:gosec // not negative
-		after := m.own.Cursor - min(window, m.own.Cursor)
+		after := m.tx.cursor - min(window, m.tx.cursor)
 		if out, err = m.Happened(after, 0, shows); err != nil {
 			return nil, false, err
 		}
@@ -271,7 +271,7 @@ var errEnough = errors.New("enough")
 func (m *Machine) scanAfter(prefix string, after uint64, limit int, fn func(uint64, []byte) error) error {
 	from := prefix + num(after)
 	n := 0
-	err := m.scanFrom(prefix, from, func(key string, v []byte) error {
+	err := m.tx.scanFrom(prefix, from, func(key string, v []byte) error {
 		if key <= from {
 			return nil
 		}
@@ -342,7 +342,7 @@ func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, from wir
 	size := 0
 	var last wire.EntryHash
 	for it := range m.logs.after(marks, place, may) {
-		b, err := m.get(itemKey(it))
+		b, err := m.tx.get(itemKey(it))
 		if err != nil {
 			return nil, next, err
 		}
@@ -401,7 +401,7 @@ func (m *Machine) SealsFor(device wire.DeviceID, messages []wire.MessageID) ([][
 		if m.Standing(device) == Removed || m.Standing(device) == Current && !m.mayRead(device, m.record(id)) {
 			continue
 		}
-		err := m.scan(rowSeal+hexed(id[:])+"/", func(_ string, v []byte) error {
+		err := m.tx.scan(rowSeal+hexed(id[:])+"/", func(_ string, v []byte) error {
 			out = append(out, v)
 			return nil
 		})

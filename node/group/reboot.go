@@ -36,7 +36,7 @@ func (m *Machine) reboot(now time.Time) (wire.EntryHash, error) {
 // are generation 0; those of before this device's time are no news.
 func (m *Machine) noteReboot(now time.Time, it *item) {
 	if m.own.Joined && it.permitted && it.op.Reboot.Generation > 0 {
-		m.emit(now, Event{Kind: EventReboot, Epoch: it.op.Reboot.Root, By: it.user, Device: it.log.Device})
+		m.tx.emit(now, Event{Kind: EventReboot, Epoch: it.op.Reboot.Root, By: it.user, Device: it.log.Device})
 	}
 }
 
@@ -62,7 +62,7 @@ func (m *Machine) newRoot(now time.Time, from *node, generation uint64) (wire.En
 	m.resolveRoster(now)
 	if m.choose() == m.tree.nodes[r.Root] {
 		m.moved(now, m.tree.nodes[m.own.Position], m.tree.nodes[r.Root])
-		m.duty.vote = now
+		m.timers.set(timerVote, now)
 	}
 	return it.hash, nil
 }

@@ -91,15 +91,15 @@ func (m *Machine) noteRead(now time.Time, branch int, it *item) {
 	}
 	delete(t.tries, branch)
 	t.due[branch] = earliest(t.due[branch], at)
-	m.duty.receipt = earliest(m.duty.receipt, t.due[branch])
+	m.timers.sooner(timerReceipt, t.due[branch])
 }
 
 // sendReceipts tells the authors what is due.
 func (m *Machine) sendReceipts(now time.Time) {
-	if !due(now, m.duty.receipt) {
+	if !m.timers.due(now, timerReceipt) {
 		return
 	}
-	m.duty.receipt = time.Time{}
+	m.timers.stop(timerReceipt)
 	t := &m.telling
 	key, ok := m.TransportKey()
 	if !ok || !m.roster.has(m.log.Device) {
@@ -124,18 +124,18 @@ func (m *Machine) sendReceipts(now time.Time) {
 		}
 		envelope, _, err := m.newEnvelope(key, wire.Bundle{Receipts: [][]byte{r.Encode()}})
 		if err != nil {
-			m.fail(err)
+			m.tx.fail(err)
 			return
 		}
 		few := small || m.place(author) < receiptFew
-		m.ready.Messages = append(m.ready.Messages, Tell{
+		m.tx.ready.Messages = append(m.tx.ready.Messages, Tell{
 			Device: author, Peer: m.logs.devices[author].Cert.Peer, Envelope: envelope, Topic: m.topic(m.transport[key]), Gossip: few,
 		})
 		t.last[i] = now
 		delete(t.due, i)
 	}
 	for _, at := range t.due {
-		m.duty.receipt = earliest(m.duty.receipt, at)
+		m.timers.sooner(timerReceipt, at)
 	}
 }
 
@@ -152,7 +152,7 @@ func (in Untold) act(m *Machine, now time.Time, _ *Outcome) error { //nolint:unp
 		}
 		t.due[i] = earliest(t.due[i], now.Add(receiptRetry<<t.tries[i]))
 		t.tries[i]++
-		m.duty.receipt = earliest(m.duty.receipt, t.due[i])
+		m.timers.sooner(timerReceipt, t.due[i])
 	}
 	return nil
 }
@@ -164,7 +164,7 @@ func (m *Machine) receiptFor(branch int) (wire.Signed, bool) {
 	if it == nil {
 		return wire.Signed{}, false
 	}
-	r := wire.Receipt{V: wire.Version, Log: m.log, Count: m.own.Cursor, Read: wire.Mark{Log: l.id, Seq: it.seq, Hash: it.hash}}
+	r := wire.Receipt{V: wire.Version, Log: m.log, Count: m.tx.cursor, Read: wire.Mark{Log: l.id, Seq: it.seq, Hash: it.hash}}
 	return m.cfg.LogKey.Sign(wire.DomainReceipt, m.group, r.Encode()), true
 }
 
@@ -276,7 +276,7 @@ func (m *Machine) takeReceipt(now time.Time, s wire.Signed) error {
 	}
 	if own && p.marks[of] != at {
 		p.marks[of] = at
-		m.ready.Heard = true
+		m.tx.ready.Heard = true
 	}
 	return nil
 }
@@ -309,7 +309,7 @@ func (m *Machine) noteIncarnation(it *item) {
 		return
 	}
 	p.reads.begin(it.log)
-	m.ready.Heard = true
+	m.tx.ready.Heard = true
 }
 
 // readers tells, of the devices that an own record is for, which have read it, which have

@@ -35,7 +35,7 @@ func (d *device) vectorTo(o *device) {
 
 // receipt is one by d as it travels, changed before it is signed.
 func (d *device) receipt(it *item, change func(*wire.Receipt)) []byte {
-	r := &wire.Receipt{V: wire.Version, Log: d.m.log, Count: d.m.own.Cursor, Read: wire.Mark{Log: it.log, Seq: it.seq, Hash: it.hash}}
+	r := &wire.Receipt{V: wire.Version, Log: d.m.log, Count: d.m.tx.cursor, Read: wire.Mark{Log: it.log, Seq: it.seq, Hash: it.hash}}
 	if change != nil {
 		change(r)
 	}

@@ -49,23 +49,23 @@ type durableMail struct {
 // scanMail finds out what is durable of messages, by keys alone. It touches nothing
 // that loadEntries does: New runs both at once, and then notes what it found.
 func (m *Machine) scanMail() (durableMail, error) {
-	about := min(m.own.Cursor, 1<<20) // every message that was shown is an event
+	about := min(m.tx.cursor, 1<<20) // every message that was shown is an event
 	d := durableMail{
 		plain: make([]wire.MessageID, 0, about), told: make([]wire.MessageID, 0, about),
 		seals: make(map[wire.MessageID]uint8, about), sealed: map[wire.MessageID][]wire.EpochID{},
 	}
 	return d, errors.Join(
-		m.durableKeys(rowPlain, func(key string) error {
+		m.tx.durableKeys(rowPlain, func(key string) error {
 			id, err := lastHex(key)
 			d.plain = append(d.plain, wire.MessageID(id))
 			return err
 		}),
-		m.durableKeys(rowIndex, func(key string) error {
+		m.tx.durableKeys(rowIndex, func(key string) error {
 			id, err := lastHex(key)
 			d.told = append(d.told, wire.MessageID(id))
 			return err
 		}),
-		m.durableKeys(rowSeal, func(key string) error {
+		m.tx.durableKeys(rowSeal, func(key string) error {
 			message, epoch, sealer, err := splitSealKey(key)
 			if err != nil {
 				return err

@@ -58,7 +58,7 @@ func TestBadInputIsRefused(t *testing.T) {
 	id := a.send("not yet seen by ben")
 	unseen := a.last
 	record := a.m.record(id)
-	raw, err := a.m.get(itemKey(record))
+	raw, err := a.m.tx.get(itemKey(record))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestGarbageSealSuppressesNothing(t *testing.T) {
 	w.hold = func(*device, *device, []byte) bool { return true }
 	id := a.send("the truth")
 	record := a.m.record(id)
-	raw, err := a.m.get(itemKey(record))
+	raw, err := a.m.tx.get(itemKey(record))
 	if err != nil {
 		t.Fatal(err)
 	}

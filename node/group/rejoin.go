@@ -91,7 +91,7 @@ type rejoinRow struct {
 
 // rejoinKey gives the key of an epoch that this device held; nil if it did not.
 func (m *Machine) rejoinKey(id wire.EpochID) ([]byte, error) {
-	b, err := m.get(rowRejoin + hexed(id[:]))
+	b, err := m.tx.get(rowRejoin + hexed(id[:]))
 	if b == nil || err != nil {
 		return nil, err
 	}
@@ -105,10 +105,10 @@ func (m *Machine) rejoinKey(id wire.EpochID) ([]byte, error) {
 func (m *Machine) keepRejoinKey(now time.Time, id wire.EpochID, e Epoch) {
 	key, err := e.Export(string(wire.DomainRejoin), id[:], sha256.Size)
 	if err != nil {
-		m.fail(fmt.Errorf("exporting a rejoin key: %w", err))
+		m.tx.fail(fmt.Errorf("exporting a rejoin key: %w", err))
 		return
 	}
-	m.put(rowRejoin+hexed(id[:]), wire.Marshal(&rejoinRow{Key: key, Since: uint64(now.UnixMilli())})) //nolint:gosec // after 1970
+	m.tx.put(rowRejoin+hexed(id[:]), wire.Marshal(&rejoinRow{Key: key, Since: uint64(now.UnixMilli())})) //nolint:gosec // after 1970
 }
 
 // stranded says whether this device is a member that cannot get to the chosen
@@ -122,27 +122,27 @@ func (m *Machine) stranded() bool {
 // with one fresh KeyPackage for as long as it takes.
 func (m *Machine) askAgain(now time.Time) {
 	if !m.stranded() {
-		m.duty.rejoin = time.Time{}
+		m.timers.stop(timerRejoin)
 		return
 	}
-	if m.duty.rejoin.IsZero() {
-		m.duty.rejoin = now.Add(m.lockedOut(now))
+	if !m.timers.running(timerRejoin) {
+		m.timers.set(timerRejoin, now.Add(m.lockedOut(now)))
 	}
-	if !due(now, m.duty.rejoin) {
+	if !m.timers.due(now, timerRejoin) {
 		return
 	}
-	m.duty.rejoin = now.Add(min(m.backOff(beaconGap, m.told), m.rejoinFor(now)))
+	m.timers.set(timerRejoin, now.Add(min(m.backOff(beaconGap, m.told), m.rejoinFor(now))))
 	if m.rejoining == nil || m.rejoinWorn(now) {
 		r, err := m.newRejoin(now)
 		if err != nil {
-			m.fail(err)
+			m.tx.fail(err)
 			return
 		}
 		s := m.cfg.LogKey.Sign(wire.DomainRejoin, m.group, r.Encode())
 		m.rejoining = &s
-		m.put(rowRejoining, s.Encode())
+		m.tx.put(rowRejoining, s.Encode())
 	}
-	m.duty.beacon = now
+	m.timers.set(timerBeacon, now)
 }
 
 // rejoinFor is how long one request to be added again is asked with: for as long as it
@@ -199,11 +199,12 @@ func (m *Machine) forgetRejoin(now time.Time) {
 		if r, err := wire.DecodeRejoin(m.rejoining.Payload); err == nil {
 			m.spend(now, r.KeyPackage) // a commit on another branch may have used it
 			if n := m.tree.nodes[m.own.Position]; n != nil && !m.used(r.KeyPackage) {
-				m.retract, m.duty.beacon = true, now
+				m.retract = true
+				m.timers.set(timerBeacon, now)
 			}
 		}
 		m.rejoining = nil
-		m.del(rowRejoining)
+		m.tx.del(rowRejoining)
 	}
 }
 
@@ -241,7 +242,7 @@ func (m *Machine) foundItsWay(d wire.DeviceID, r *rejoin) bool {
 // retireRejoinKeys forgets those that are too old to be of use.
 func (m *Machine) retireRejoinKeys(now time.Time) {
 	var old []string
-	m.fail(m.scan(rowRejoin, func(key string, v []byte) error {
+	m.tx.fail(m.tx.scan(rowRejoin, func(key string, v []byte) error {
 		var row rejoinRow
 		if err := wire.Unmarshal(v, &row); err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -252,7 +253,7 @@ func (m *Machine) retireRejoinKeys(now time.Time) {
 		return nil
 	}))
 	for _, key := range old {
-		m.del(key)
+		m.tx.del(key)
 	}
 }
 

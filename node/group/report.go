@@ -73,7 +73,7 @@ type DeviceReport struct {
 func (m *Machine) Report(now time.Time) Report {
 	r := Report{
 		Status: m.Status(), Policy: m.roster.policy(m.cfg.Genesis), Branches: m.branches(), Devices: m.deviceReports(),
-		SettleAt: m.duty.settle, Rejoining: m.rejoining != nil, Waiting: m.mail.waitCount, Lacking: len(m.logs.waiting),
+		SettleAt: m.timers.at(timerSettle), Rejoining: m.rejoining != nil, Waiting: m.mail.waitCount, Lacking: len(m.logs.waiting),
 		Unsealed: slices.Clone(m.mail.outbox), Missing: m.lacks(), Keys: len(m.transport),
 	}
 	r.SendKey, _ = m.TransportKey()
@@ -87,7 +87,7 @@ func (m *Machine) Report(now time.Time) Report {
 		d := m.compareTree(now, e)
 		r.Gate, r.Adds, r.Removes = d.gate, len(d.adds), len(d.removes)
 		if !d.empty() {
-			r.HealAt = m.duty.heal
+			r.HealAt = m.timers.at(timerHeal)
 		}
 	}
 	return r

@@ -217,12 +217,12 @@ func TestRefusalIsVotedAfterARestart(t *testing.T) {
 	d := w.device("dora")
 	w.join(d)
 	w.run(10 * time.Second)
-	due := b.m.duty.vote
+	due := b.m.timers.at(timerVote)
 	if due.IsZero() {
 		t.Fatal("no vote is planned after a move")
 	}
 	b.open()
-	if b.m.duty.vote.IsZero() {
+	if !b.m.timers.running(timerVote) {
 		t.Errorf("a vote was due at %v; after a restart none is", due)
 	}
 }

@@ -26,7 +26,7 @@ func TestOneEpochUnderTwoRoots(t *testing.T) {
 	marks := b.m.Marks()
 	a.must(Reboot{})
 	root := a.m.tree.nodes[a.m.own.Position]
-	a.m.duty.update = w.now
+	a.m.timers.set(timerUpdate, w.now)
 	a.must(Tick{})
 	x := a.m.tree.nodes[a.m.own.Position]
 	if x.parent != root || root.by().op == nil {

@@ -10,7 +10,7 @@ import (
 func (d *device) update() []byte {
 	d.w.t.Helper()
 	before := d.m.Status().Position
-	d.m.duty.update = d.w.now
+	d.m.timers.set(timerUpdate, d.w.now)
 	d.must(Tick{})
 	if d.m.Status().Position == before {
 		d.w.t.Fatalf("%s has not committed", d.name)
@@ -42,7 +42,7 @@ func TestForkHoldsNobodyBeforeIt(t *testing.T) {
 	if st.Position != fork || st.State != StateSyncing {
 		t.Errorf("c is at %v, %v; it can get to %v, where the fork is", st.Position, st.State, fork)
 	}
-	if !c.m.duty.settle.After(w.now) {
+	if !c.m.timers.at(timerSettle).After(w.now) {
 		t.Error("c has judged the fork already")
 	}
 	w.cut = nil
@@ -63,7 +63,7 @@ func TestAgreementProlongsNoWait(t *testing.T) {
 	give := func(env []byte) time.Time {
 		t.Helper()
 		c.must(Envelope{Bytes: env})
-		return c.m.duty.settle
+		return c.m.timers.at(timerSettle)
 	}
 	give(first[0])
 	until := give(first[1])
@@ -81,7 +81,7 @@ func TestAgreementProlongsNoWait(t *testing.T) {
 		t.Errorf("an old commit leaves the wait at %v", until)
 	}
 	give(old[winner])
-	later = c.m.duty.settle
+	later = c.m.timers.at(timerSettle)
 	w.run(time.Second)
 	if got := give(winner.update()); !got.Equal(later) {
 		t.Errorf("a commit on the chosen branch prolongs the wait from %v to %v", later, got)

@@ -23,14 +23,14 @@ func TestSidesOnBranchesOfALog(t *testing.T) {
 	if c.m.own.Position != parent.id {
 		t.Fatal("carl is elsewhere")
 	}
-	a.m.duty.update = w.now
+	a.m.timers.set(timerUpdate, w.now)
 	a.must(Tick{})
 	w.run(time.Minute)
 	x := a.m.tree.nodes[a.m.own.Position]
 	if x.parent != parent || b.m.own.Position != x.id || e.m.own.Position != x.id {
 		t.Fatal("anna made no epoch")
 	}
-	c.m.duty.update = w.now
+	c.m.timers.set(timerUpdate, w.now)
 	c.must(Tick{})
 	own := c.m.tree.nodes[c.m.own.Position].by()
 	commit, _, err := c.m.commitOf(own)

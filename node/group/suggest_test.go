@@ -37,7 +37,7 @@ func TestSuggestions(t *testing.T) {
 	var epochs []wire.EpochID
 	for i := range manyRefused {
 		c.online = true
-		c.m.duty.update = w.now
+		c.m.timers.set(timerUpdate, w.now)
 		c.must(Tick{})
 		w.run(time.Minute)
 		epochs = append(epochs, c.m.own.Position)

@@ -247,21 +247,21 @@ func (m *Machine) keepTransport(now time.Time) {
 		left = m.left.devices
 	}
 	if !fresh && len(left) == 0 {
-		m.duty.transport = time.Time{}
+		m.timers.stop(timerTransport)
 		return
 	}
-	if m.duty.transport.IsZero() {
-		m.duty.transport = now
+	if !m.timers.running(timerTransport) {
+		m.timers.set(timerTransport, now)
 		if !fresh || !m.removedSomebody() {
-			m.duty.transport = now.Add(rankStep + m.rank()*rankStep)
+			m.timers.set(timerTransport, now.Add(rankStep+m.rank()*rankStep))
 		}
 	}
-	if !due(now, m.duty.transport) {
+	if !m.timers.due(now, timerTransport) {
 		return
 	}
-	m.duty.transport = now.Add(time.Minute) // if it fails, or leaves somebody out
+	m.timers.set(timerTransport, now.Add(time.Minute)) // if it fails, or leaves somebody out
 	if fresh {
-		m.fail(m.rotate(now))
+		m.tx.fail(m.rotate(now))
 		return
 	}
 	for _, d := range left {
@@ -276,7 +276,7 @@ func (m *Machine) keepTransport(now time.Time) {
 		if err == nil {
 			_, err = m.append(now, wire.KindTKeyWrap, &wire.TKeyWrap{ID: current, Wrap: w})
 		}
-		m.fail(err)
+		m.tx.fail(err)
 	}
 }
 
@@ -331,7 +331,7 @@ func (m *Machine) rotate(now time.Time) error {
 	}
 	m.takeTransportKey(key)
 	// What is published now still travels under the key that everybody has.
-	m.publishUnder = old
+	m.outgoing.under = old
 	return nil
 }
 
@@ -415,7 +415,7 @@ func (m *Machine) transportPublic() [32]byte { return m.publicOf(m.own.Transport
 func (m *Machine) publicOf(transport []byte) [32]byte {
 	k, err := ecdh.X25519().NewPrivateKey(transport)
 	if err != nil {
-		m.fail(fmt.Errorf("%w: key for transport keys: %w", ErrCorrupt, err))
+		m.tx.fail(fmt.Errorf("%w: key for transport keys: %w", ErrCorrupt, err))
 		return [32]byte{}
 	}
 	return [32]byte(k.PublicKey().Bytes())
@@ -429,7 +429,7 @@ func (m *Machine) takeTransportKey(key []byte) {
 	}
 	m.transport[id] = key
 	m.tkeyOf(id)
-	m.put(rowTransKey+hexed(id[:]), key)
+	m.tx.put(rowTransKey+hexed(id[:]), key)
 	m.sendKey = nil
 }
 
@@ -458,7 +458,7 @@ func (m *Machine) retireTransport(now time.Time) {
 		t := m.tkeyOf(id)
 		if id != current && t.superseded && now.Sub(m.when(t.since)) > transportFor && known(t.since) {
 			delete(m.transport, id)
-			m.del(rowTransKey + hexed(id[:]))
+			m.tx.del(rowTransKey + hexed(id[:]))
 			m.sendKey = nil
 		}
 	}

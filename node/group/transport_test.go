@@ -22,7 +22,7 @@ func TestTransportKeyIsRenewedWithTheLeaf(t *testing.T) {
 			t.Fatalf("%s has another key of anna's", d.name)
 		}
 	}
-	a.m.duty.update = w.now
+	a.m.timers.set(timerUpdate, w.now)
 	a.must(Tick{})
 	w.run(time.Minute)
 	if a.m.transportPublic() == old {

@@ -6,27 +6,6 @@ import (
 	"time"
 )
 
-// What a turn makes durable is one transaction, and a transaction has a limit: a machine
-// whose turn exceeds it can never take that turn. So whatever can follow from one input in
-// any amount is begun only while the turn is not full, and goes on in the next, at once.
-
-// maxTurn is how many bytes of rows a turn may have put for more to be begun in it. What
-// an input brings itself, and what one more step adds, comes on top.
-const maxTurn = 1 << 20
-
-// rowOverhead is about what a store adds to a row.
-const rowOverhead = 64
-
-// full says whether what else is to be done has to wait for the next turn, and asks for
-// that.
-func (m *Machine) full() bool {
-	if m.turn <= m.maxTurn {
-		return false
-	}
-	m.duty.more = m.now
-	return true
-}
-
 // later is what waits for a turn with room. It is not durable: what is lost of it others
 // bring again, and what was to be shown is found again.
 type later struct {
@@ -37,19 +16,19 @@ type later struct {
 
 // takeLater goes on with what did not fit into the last turn.
 func (m *Machine) takeLater(now time.Time) {
-	m.duty.more = time.Time{}
-	for len(m.later.entries) > 0 && !m.full() {
+	m.tx.deferred = false
+	for len(m.later.entries) > 0 && !m.tx.full() {
 		s := m.later.entries[0]
 		m.later.entries = m.later.entries[1:]
 		m.takeWaiting(now, s)
 	}
-	for len(m.later.seals) > 0 && !m.full() {
+	for len(m.later.seals) > 0 && !m.tx.full() {
 		s := m.later.seals[0]
 		m.later.seals = m.later.seals[1:]
 		m.takeWaitingSeal(now, s)
 	}
 	for _, i := range slices.Sorted(maps.Keys(m.later.shows)) {
-		if m.full() {
+		if m.tx.full() {
 			return
 		}
 		delete(m.later.shows, i)
@@ -59,13 +38,13 @@ func (m *Machine) takeLater(now time.Time) {
 
 // takeWaiting takes an entry that was parked, or, in a turn that is full, later.
 func (m *Machine) takeWaiting(now time.Time, s *signedEntry) (n int) {
-	if m.full() {
+	if m.tx.full() {
 		m.later.entries = append(m.later.entries, s)
 		return 0
 	}
 	n, err := m.takeEntry(now, s)
 	if err != nil {
-		m.emit(now, Event{Kind: EventRefused, Device: s.entry.Device, Detail: err.Error()})
+		m.tx.emit(now, Event{Kind: EventRefused, Device: s.entry.Device, Detail: err.Error()})
 	}
 	return n
 }
@@ -73,11 +52,11 @@ func (m *Machine) takeWaiting(now time.Time, s *signedEntry) (n int) {
 // takeWaitingSeal opens a seal that came before the keys of its epoch, or, in a turn that
 // is full, does so later.
 func (m *Machine) takeWaitingSeal(now time.Time, s rawSeal) {
-	if m.full() {
+	if m.tx.full() {
 		m.later.seals = append(m.later.seals, s)
 		return
 	}
 	if _, err := m.takeSeal(now, s); err != nil {
-		m.emit(now, Event{Kind: EventRefused, Message: s.Message, Device: s.Sealer, Detail: err.Error()})
+		m.tx.emit(now, Event{Kind: EventRefused, Message: s.Message, Device: s.Sealer, Detail: err.Error()})
 	}
 }

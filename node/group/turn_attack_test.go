@@ -35,7 +35,7 @@ func TestOrderAfterRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.must(Entries{Entries: entries})
-	b.m.maxTurn = 0 // what is opened is shown in the next turn
+	b.m.tx.most = 0 // what is opened is shown in the next turn
 	b.must(Seals{Seals: must(a.m.SealsFor(b.dev.ID, ids))})
 	if len(b.m.later.shows) < 2 {
 		t.Fatalf("%d logs wait", len(b.m.later.shows))
@@ -62,7 +62,7 @@ func TestPassesEpochs(t *testing.T) {
 	w.join(c)
 	w.run(time.Minute)
 	renew := func(d *device) {
-		d.m.duty.update = w.now
+		d.m.timers.set(timerUpdate, w.now)
 		d.must(Tick{})
 	}
 	w.cut = func(x, y *device) bool { return (x == b) != (y == b) }
@@ -76,7 +76,7 @@ func TestPassesEpochs(t *testing.T) {
 		}
 		w.run(time.Second)
 	}
-	b.m.maxTurn = 64 << 10
+	b.m.tx.most = 64 << 10
 	marks := b.m.Marks()
 	for next, more := (wire.EntryHash{}), true; more; more = next != (wire.EntryHash{}) {
 		var entries [][]byte
@@ -101,7 +101,7 @@ func TestPassesEpochs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, _ := c.m.get(itemKey(it))
+	raw, _ := c.m.tx.get(itemKey(it))
 	b.must(Entries{Entries: [][]byte{raw}})
 	if len(b.m.record(id).sealed) > before && b.m.own.Position != b.m.choose().id {
 		t.Errorf("b, at epoch %d on its way to %d, has sealed, and voted for %v", b.m.tree.nodes[b.m.own.Position].number, b.m.choose().number, b.m.logs.votes[b.dev.ID].position(b.m.tree).number)

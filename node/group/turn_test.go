@@ -15,11 +15,11 @@ func fitsTransactions(t *testing.T, devices ...*device) {
 	most := 0
 	for _, d := range devices {
 		most = max(most, d.peak)
-		if d.peak > 2*d.m.maxTurn {
+		if d.peak > 2*d.m.tx.most {
 			t.Errorf("%s wrote %d bytes at once", d.name, d.peak)
 		}
 	}
-	if most < devices[0].m.maxTurn {
+	if most < devices[0].m.tx.most {
 		t.Errorf("the largest transaction is of %d bytes only", most)
 	}
 }
@@ -109,7 +109,7 @@ func TestLongWayOver(t *testing.T) {
 	w.join(c)
 	w.run(time.Minute)
 	renew := func(d *device) {
-		d.m.duty.update = w.now
+		d.m.timers.set(timerUpdate, w.now)
 		d.must(Tick{})
 	}
 	w.cut = func(x, y *device) bool { return (x == b) != (y == b) }
@@ -120,7 +120,7 @@ func TestLongWayOver(t *testing.T) {
 		w.run(time.Second)
 	}
 	w.cut = nil
-	b.m.maxTurn, b.peak = 64<<10, 0
+	b.m.tx.most, b.peak = 64<<10, 0
 	marks := b.m.Marks()
 	for next, more := (wire.EntryHash{}), true; more; more = next != (wire.EntryHash{}) {
 		var entries [][]byte

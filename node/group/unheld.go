@@ -21,7 +21,7 @@ type missedRow struct {
 // for unheldAfter: perhaps only devices that are gone hold it. Once more than half
 // of the live users say so, the votes of users who are not live count nothing there.
 func (m *Machine) nameUnheld(now time.Time) {
-	m.duty.unheld = time.Time{}
+	m.timers.stop(timerUnheld)
 	var missed wire.EpochID
 	if m.stranded() {
 		at := m.choose()
@@ -45,7 +45,7 @@ func (m *Machine) nameUnheld(now time.Time) {
 	if missed != (wire.EpochID{}) && !slices.ContainsFunc(m.own.Unheld, func(id []byte) bool { return bytes.Equal(id, missed[:]) }) {
 		at := time.UnixMilli(int64(m.own.Missed.Since)).Add(unheldAfter) //nolint:gosec // written by this machine
 		if now.Before(at) {
-			m.duty.unheld = at
+			m.timers.set(timerUnheld, at)
 		} else if len(m.own.Unheld) < wire.MaxRefused {
 			m.own.Unheld = append(m.own.Unheld, slices.Clone(missed[:]))
 			slices.SortFunc(m.own.Unheld, bytes.Compare)
@@ -54,6 +54,6 @@ func (m *Machine) nameUnheld(now time.Time) {
 	}
 	if len(m.own.Unheld) != before {
 		m.saveOwn()
-		m.duty.vote = now
+		m.timers.set(timerVote, now)
 	}
 }

@@ -124,7 +124,7 @@ func (m *Machine) explainOwn(now time.Time, e *Explanation, it *item) {
 func (m *Machine) explainSealing(now time.Time, e *Explanation) {
 	n, epoch := m.position()
 	switch {
-	case m.out():
+	case m.own.Out:
 		e.say("this device is not in the group any more")
 	case m.tree.nodes[m.own.Position] == nil:
 		e.say("this device is welcomed, and has not caught up with the group's log")
@@ -148,10 +148,10 @@ func (m *Machine) explainSealing(now time.Time, e *Explanation) {
 }
 
 func (m *Machine) healDue(now time.Time) string {
-	if m.duty.heal.IsZero() {
+	if !m.timers.running(timerHeal) {
 		return "; pandanode group heal GROUP makes it now"
 	}
-	return fmt.Sprintf(", by this device in %v if nobody else makes it; pandanode group heal GROUP makes it now", max(0, m.duty.heal.Sub(now)).Round(time.Second))
+	return fmt.Sprintf(", by this device in %v if nobody else makes it; pandanode group heal GROUP makes it now", max(0, m.timers.at(timerHeal).Sub(now)).Round(time.Second))
 }
 
 // explainOthers is about a message of somebody else that was not shown here.
@@ -208,7 +208,7 @@ func (m *Machine) explainOthers(now time.Time, e *Explanation, it *item) {
 	if m.stranded() {
 		e.say("this device cannot get to the epoch that the group is at")
 	}
-	if at := m.duty.beacon; at.After(now) {
+	if at := m.timers.at(timerBeacon); at.After(now) {
 		e.then("this device asks the group for it in %v", at.Sub(now).Round(time.Second))
 	}
 	e.then("any member who can read it gives a seal or makes one; pandanode group heal GROUP asks now")

@@ -45,7 +45,7 @@ func TestExplainMessages(t *testing.T) {
 	w.cut = func(*device, *device) bool { return true }
 	first, second := a.send("first"), a.send("second")
 	raw := func(id wire.MessageID) []byte {
-		b, err := a.m.get(itemKey(a.m.record(id)))
+		b, err := a.m.tx.get(itemKey(a.m.record(id)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +89,7 @@ func TestExplainAndHealAClosedGate(t *testing.T) {
 	var op []byte
 	for _, it := range a.m.logs.ops {
 		if it.op.Type == wire.OpRemove {
-			op, _ = a.m.get(itemKey(it))
+			op, _ = a.m.tx.get(itemKey(it))
 		}
 	}
 	a.online = false

@@ -47,13 +47,13 @@ func (m *Machine) wornOut(now time.Time) bool {
 	if len(m.mail.gaps) == 0 {
 		clear(m.worn.since) // somebody else has filled them
 	}
-	m.duty.worn = time.Time{}
+	m.timers.stop(timerRatchet)
 	for _, since := range m.worn.since {
 		// Not all whom it befalls at once: one new epoch helps everybody.
-		m.duty.worn = earliest(m.duty.worn, since.Add(wornAfter+m.rank()*rankStep))
+		m.timers.sooner(timerRatchet, since.Add(wornAfter+m.rank()*rankStep))
 	}
-	if again := m.worn.renewed.Add(wornEvery); !m.duty.worn.IsZero() && m.duty.worn.Before(again) {
-		m.duty.worn = again
+	if again := m.worn.renewed.Add(wornEvery); m.timers.running(timerRatchet) && m.timers.at(timerRatchet).Before(again) {
+		m.timers.set(timerRatchet, again)
 	}
-	return due(now, m.duty.worn)
+	return m.timers.due(now, timerRatchet)
 }

@@ -27,7 +27,7 @@ func TestSealsOnceAnEpoch(t *testing.T) {
 	if at := a.m.record(id).sealed; len(at) != 1 {
 		t.Errorf("it is sealed %d times, in %d epochs", len(at), len(slices.Compact(at)))
 	}
-	a.m.duty.update = w.now
+	a.m.timers.set(timerUpdate, w.now)
 	a.must(Tick{})
 	w.run(time.Minute)
 	for range 4 {
@@ -108,7 +108,7 @@ func TestWornThenOut(t *testing.T) {
 	a.must(Tick{})
 	a.send("out of reach")
 	w.run(time.Second)
-	if c.m.duty.worn.IsZero() {
+	if !c.m.timers.running(timerRatchet) {
 		t.Fatal("nothing is worn out")
 	}
 	a.must(RemoveUser{User: c.dev.User})

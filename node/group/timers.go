@@ -1,0 +1,77 @@
+package group
+
+import "time"
+
+// timer names one of the times at which this device must do something.
+type timer int
+
+// The timers. Those after timerDaily do not wake the machine.
+const (
+	timerMore        timer = iota // what did not fit into a turn goes on
+	timerSettle                   // a fork is judged
+	timerHeal                     // this device makes the tree equal the roster
+	timerVote                     // it says where it is
+	timerBeacon                   // it tells its gaps and marks
+	timerReseal                   // it seals for the next gap of somebody else
+	timerRejoin                   // it asks to be added again
+	timerSibling                  // it stands up against a child that it refused
+	timerUpdate                   // it renews its keys
+	timerTransport                // it writes a TKEY or TKEY-WRAP
+	timerJoin                     // it asks to be let in again
+	timerAsk                      // it asks for a sync again
+	timerPast                     // it asks again for what a parked entry builds on
+	timerRatchet                  // it renews its keys, since no seal of somebody opens
+	timerReceipt                  // it tells an author what it has read
+	timerAhead                    // a date that lies ahead is believed
+	timerUnheld                   // it names a branch that it cannot get to
+	timerLone                     // the only device of a group, without its keys, makes new ones
+	timerRetire                   // keys of epochs are destroyed; by the time kept
+	timerKeyPackages              // secrets of a KeyPackage are destroyed; by the time kept
+	timerDaily                    // what is kept for months is looked at; by the time kept, and no reason to wake
+	timerCount
+)
+
+// timers are the times at which this device must do something. Zero: nothing to do.
+type timers [timerCount]time.Time
+
+func (t *timers) at(x timer) time.Time { return t[x] }
+
+func (t *timers) set(x timer, at time.Time) { t[x] = at }
+
+// stop says that there is nothing to do.
+func (t *timers) stop(which ...timer) {
+	for _, x := range which {
+		t[x] = time.Time{}
+	}
+}
+
+// sooner moves a timer forward to a time that comes before its own.
+func (t *timers) sooner(x timer, at time.Time) { t[x] = earliest(t[x], at) }
+
+// due says whether the time has come.
+func (t *timers) due(now time.Time, x timer) bool { return due(now, t[x]) }
+
+// running says whether a timer is set.
+func (t *timers) running(x timer) bool { return !t[x].IsZero() }
+
+// next is when the machine must be woken, lag being how far the time kept is behind.
+func (t *timers) next(lag time.Duration) time.Time {
+	at := earliest(t[timerRetire], t[timerKeyPackages])
+	if !at.IsZero() {
+		at = at.Add(lag)
+	}
+	for _, x := range t[:timerRetire] {
+		at = earliest(at, x)
+	}
+	return at
+}
+
+// earliest of two times, zero standing for never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func due(now, at time.Time) bool { return !at.IsZero() && !now.Before(at) }

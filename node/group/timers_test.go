@@ -1,0 +1,21 @@
+package group
+
+import (
+	"testing"
+	"time"
+)
+
+// Every timer wakes the machine, but for the one that only goes with others.
+func TestTimersWake(t *testing.T) {
+	at := time.Unix(1_790_000_000, 0)
+	for x := range timerCount {
+		var all timers
+		all.set(x, at)
+		if next := all.next(0); next.Equal(at) != (x != timerDaily) {
+			t.Errorf("timer %d: the machine wakes at %v", x, next)
+		}
+		if next := all.next(time.Hour); next.Equal(at.Add(time.Hour)) != (x == timerRetire || x == timerKeyPackages) {
+			t.Errorf("timer %d, with the time kept an hour behind: the machine wakes at %v", x, next)
+		}
+	}
+}
