@@ -3,8 +3,6 @@ package group
 import (
 	"bytes"
 	"slices"
-
-	"github.com/pandanode/pandanode/node/wire"
 )
 
 // Alternative is a fork choice other than this package's: one of three that others
@@ -46,6 +44,7 @@ func (a Alternative) rules() rules {
 
 // chooseOtherwise is choose under an alternative; position is this device's, or nil.
 func (c *choice) chooseOtherwise(a Alternative, position *node) *node {
+	c.without = a.rules()
 	switch a {
 	case LowestHash:
 		at := c.root
@@ -96,14 +95,4 @@ func (c *choice) deepest() *node {
 		}
 	}
 	return best.at
-}
-
-// otherwise is the choice of this device under its alternative.
-func (m *Machine) otherwise(c *choice) *node {
-	c.without = m.cfg.Alternative.rules()
-	var position *node
-	if m.own.Position != (wire.EpochID{}) {
-		position = m.tree.nodes[m.own.Position]
-	}
-	return c.chooseOtherwise(m.cfg.Alternative, position)
 }

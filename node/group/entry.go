@@ -130,64 +130,6 @@ func (it *item) slim() {
 	it.info.MLSGroup = bytes.Clone(it.info.MLSGroup) // else it would keep all of the commit
 }
 
-// readAgain reads an entry of the set as it was signed.
-func (m *Machine) readAgain(it *item) (*signedEntry, error) {
-	raw, err := m.tx.get(itemKey(it))
-	if err == nil && raw == nil {
-		err = fmt.Errorf("%w: entry %v is gone", ErrCorrupt, it.hash)
-	}
-	if err != nil {
-		m.tx.fail(err)
-		return nil, err
-	}
-	s, err := readEntry(m.group, raw)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	return s, nil
-}
-
-// commitment is what a RECORD commits to.
-func (m *Machine) commitment(it *item) (wire.Hash, error) {
-	if it.record != nil {
-		return it.record.Commitment, nil
-	}
-	s, err := m.readAgain(it)
-	if err != nil {
-		return wire.Hash{}, err
-	}
-	r, err := wire.DecodeRecord(s.entry.Body)
-	if err != nil {
-		return wire.Hash{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	return r.Commitment, nil
-}
-
-// commitOf reads a COMMIT and what it shows again, whole.
-func (m *Machine) commitOf(it *item) (*wire.Commit, CommitInfo, error) {
-	s, err := m.readAgain(it)
-	if err != nil {
-		return nil, CommitInfo{}, err
-	}
-	c, err := wire.DecodeCommit(s.entry.Body)
-	if err != nil {
-		return nil, CommitInfo{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	info, err := m.cfg.Engine.InspectCommit(c.Commit)
-	if err != nil {
-		return nil, CommitInfo{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	return c, info, nil
-}
-
-// position is the epoch that a VOTE or COMMIT stands for; nil if no entry names it.
-func (it *item) position(t *epochTree) *node {
-	if it.vote != nil {
-		return t.nodes[it.vote.Position]
-	}
-	return t.nodes[it.commit.Child]
-}
-
 // readProfile checks a register of the profile: its author signed it as a user.
 func readProfile(group wire.GroupID, s wire.Signed, author wire.UserID) (*wire.ProfileItem, error) {
 	p, err := wire.DecodeProfileItem(s.Payload)

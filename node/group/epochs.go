@@ -76,23 +76,6 @@ func (n *node) hasWelcome() bool {
 	return slices.ContainsFunc(n.claims, func(claim *item) bool { return claim.welcome })
 }
 
-// welcomes lists the different Welcomes that n's committer gave out.
-func (m *Machine) welcomes(n *node) (out [][]byte, err error) {
-	for _, claim := range n.claims {
-		if !claim.welcome {
-			continue
-		}
-		c, _, err := m.commitOf(claim)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.ContainsFunc(out, func(w []byte) bool { return bytes.Equal(w, c.Welcome) }) {
-			out = append(out, c.Welcome)
-		}
-	}
-	return out, nil
-}
-
 // contains says whether o lies in the subtree of n.
 func (n *node) contains(o *node) bool {
 	for ; o != nil; o = o.parent {
@@ -258,6 +241,14 @@ func (t *epochTree) stand(it *item, inPast func(a, b *item) bool) {
 		day := logDay{it.log, it.dated().Time().Unix() / 86400}
 		t.days[day] = append(t.days[day], it)
 	}
+}
+
+// positionOf is the epoch that a VOTE or COMMIT stands for; nil if no entry names it.
+func (t *epochTree) positionOf(it *item) *node {
+	if it.vote != nil {
+		return t.nodes[it.vote.Position]
+	}
+	return t.nodes[it.commit.Child]
 }
 
 // chain lists the nodes from below ancestor down to n; nil if n does not lie under it.

@@ -109,3 +109,15 @@ func verdictOf(err error) Verdict {
 // errVouched says of an entry that waits for others that a member signed it: whoever has
 // those takes it at once, so that it is passed on.
 var errVouched = fmt.Errorf("a member signed it: %w", ErrIncomplete)
+
+// Verdict is what the gossip validator tells the network about an input.
+type Verdict int
+
+// Verdicts.
+const (
+	Accept Verdict = iota // pass it on
+	Ignore                // do not pass it on; its sender is not to blame
+	Reject                // do not pass it on; its sender should have known
+)
+
+func (v Verdict) String() string { return [...]string{"accept", "ignore", "reject"}[v] }

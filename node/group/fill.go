@@ -89,7 +89,7 @@ func (m *Machine) sealForGaps(now time.Time) {
 // those since it was added last. None, if it is not in the tree, or stands elsewhere.
 func (m *Machine) readsAt(d wire.DeviceID, n *node) map[wire.EpochID]bool {
 	if vote := m.logs.votes[d]; vote != nil {
-		if at := vote.position(m.tree); at == nil || !at.contains(n) && !n.contains(at) {
+		if at := m.tree.positionOf(vote); at == nil || !at.contains(n) && !n.contains(at) {
 			return nil
 		}
 	}

@@ -48,15 +48,15 @@ func (m *Machine) forkChoice(skip func(*node) bool) *node {
 		},
 	}
 	for d, it := range m.logs.votes {
-		b := &ballot{position: it.position(m.tree)}
+		b := &ballot{position: m.tree.positionOf(it)}
 		// A COMMIT since then takes back nothing that was named.
 		if said := m.logs.words[d]; said != nil {
 			b.unheld = said.vote.Unheld
 		}
 		c.votes[d] = b
 	}
-	if m.cfg.Alternative != "" {
-		return m.otherwise(&c)
+	if a := m.cfg.Alternative; a != "" {
+		return c.chooseOtherwise(a, m.tree.nodes[m.own.Position])
 	}
 	return c.choose()
 }

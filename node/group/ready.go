@@ -144,18 +144,6 @@ type Event struct {
 	Detail  string         `cbor:"9,keyasint,omitempty"`
 }
 
-// Verdict is what the gossip validator tells the network about an input.
-type Verdict int
-
-// Verdicts.
-const (
-	Accept Verdict = iota // pass it on
-	Ignore                // do not pass it on; its sender is not to blame
-	Reject                // do not pass it on; its sender should have known
-)
-
-func (v Verdict) String() string { return [...]string{"accept", "ignore", "reject"}[v] }
-
 // Outcome is what a Step made of an input.
 type Outcome struct {
 	Verdict  Verdict

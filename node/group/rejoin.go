@@ -232,7 +232,7 @@ func (m *Machine) foundItsWay(d wire.DeviceID, r *rejoin) bool {
 	if vote == nil || vote.hlc <= crdt.HLC(r.HLC) {
 		return false
 	}
-	at, known := vote.position(m.tree), m.tree.nodes[r.Known]
+	at, known := m.tree.positionOf(vote), m.tree.nodes[r.Known]
 	if known == nil {
 		known = m.tree.root
 	}

@@ -118,14 +118,6 @@ func (r *roster) intruding() map[wire.DeviceID]bool {
 	return out
 }
 
-// takesOut says whether a removal or revocation is of this user or device.
-func (it *item) takesOut(user wire.UserID, device wire.DeviceID) bool {
-	if it.op.Type == wire.OpDeviceRevoke {
-		return *it.op.Device == device
-	}
-	return *it.op.User == user
-}
-
 // standing tells which removals of users and devices stand. One is void if a standing removal takes out
 // its author concurrently, except that of two users who remove each other the
 // higher role stays, and equals both go. Where removals void each other in a

@@ -104,7 +104,7 @@ func TestPassesEpochs(t *testing.T) {
 	raw, _ := c.m.tx.get(itemKey(it))
 	b.must(Entries{Entries: [][]byte{raw}})
 	if len(b.m.record(id).sealed) > before && b.m.own.Position != b.m.choose().id {
-		t.Errorf("b, at epoch %d on its way to %d, has sealed, and voted for %v", b.m.tree.nodes[b.m.own.Position].number, b.m.choose().number, b.m.logs.votes[b.dev.ID].position(b.m.tree).number)
+		t.Errorf("b, at epoch %d on its way to %d, has sealed, and voted for %v", b.m.tree.nodes[b.m.own.Position].number, b.m.choose().number, b.m.tree.positionOf(b.m.logs.votes[b.dev.ID]).number)
 	}
 }
 
