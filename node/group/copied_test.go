@@ -77,7 +77,7 @@ func TestCopiedChainIsRefused(t *testing.T) {
 		if n.by().log.Device == c.dev.ID {
 			t.Fatal("carl made one of the commits")
 		}
-		commit, _, err := a.m.commitOf(n.by())
+		commit, _, err := a.m.read.commit(n.by())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,8 @@
 package group
 
 import (
+	"time"
+
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -46,4 +48,42 @@ func (l *logs) lastHeard(until crdt.HLC) (heard map[wire.UserID]crdt.HLC, ahead 
 		heard[user] = newest
 	}
 	return heard, ahead
+}
+
+// horizon is the last date that a device believes whose clock says now.
+func horizon(now time.Time) crdt.HLC {
+	return crdt.HLCFromTime(now.Add(maxAhead+time.Millisecond)) - 1 // with all of its millisecond
+}
+
+// when is about when an entry was written, to measure how long ago that is.
+func (it *item) when(now time.Time) time.Time {
+	at, _ := it.believed(horizon(now))
+	return at.Time()
+}
+
+// since is when an entry was written, or now, if it is dated ahead: what is to be done so
+// long after it is not put off until that date.
+func (it *item) since(now time.Time) time.Time {
+	at, ok := it.believed(horizon(now))
+	if !ok {
+		return now
+	}
+	return at.Time()
+}
+
+// heard is lastHeard by a clock that says now.
+func (l *logs) heard(now time.Time) map[wire.UserID]crdt.HLC {
+	heard, _ := l.lastHeard(horizon(now))
+	return heard
+}
+
+// dateAfter is the date of an entry that is written now. It rises above what is known and
+// then above what the entry builds on, but for dates that this device does not believe.
+func dateAfter(now time.Time, known ...crdt.HLC) crdt.HLC {
+	for _, last := range known {
+		if last.Ahead(now) <= maxAhead {
+			return crdt.Next(last, now)
+		}
+	}
+	return crdt.HLCFromTime(now)
 }

@@ -159,7 +159,7 @@ func TestHostileDates(t *testing.T) {
 		t.Fatalf("it is not in the set: %v", liar)
 	}
 	for _, d := range []*device{a, b} {
-		choice := choice{roster: d.m.roster, newest: d.m.heard()}
+		choice := choice{roster: d.m.roster, newest: d.m.logs.heard(d.m.now)}
 		now := choice.now()
 		if now.Time().After(w.now.Add(maxAhead)) {
 			t.Errorf("%s believes that it is %v", d.name, now)
@@ -228,9 +228,9 @@ func TestAheadAndThenSilent(t *testing.T) {
 		b.send("day")
 		w.run(time.Minute)
 	}
-	choice := choice{roster: a.m.roster, newest: a.m.heard()}
+	choice := choice{roster: a.m.roster, newest: a.m.logs.heard(a.m.now)}
 	if now := choice.now(); choice.isLive(c.dev.User, now) || !choice.isLive(b.dev.User, now) {
-		t.Errorf("as of %v: %v", now, a.m.heard())
+		t.Errorf("as of %v: %v", now, a.m.logs.heard(a.m.now))
 	}
 }
 

@@ -228,7 +228,7 @@ func (m *Machine) planUpdate(n *node) {
 		// Those who came in together do not all renew at one moment.
 		spread := wire.HashOf(wire.DomainPrio, m.group[:], by.hash[:], m.log.Device[:])
 		early := time.Duration(binary.BigEndian.Uint16(spread[:])) * (m.cfg.UpdateEvery / 8 >> 16)
-		m.timers.set(timerUpdate, m.past(by).Add(m.cfg.UpdateEvery-early))
+		m.timers.set(timerUpdate, by.since(m.now).Add(m.cfg.UpdateEvery-early))
 	}
 	if m.lostUpdate {
 		// Its newest keys were on a branch that lost. Spread, for others lost theirs too.
@@ -270,7 +270,7 @@ func (m *Machine) usable(now time.Time, keyPackage []byte, by *item) bool {
 // has destroyed the secrets. It is measured from the operation: the lifetime in it is by the
 // clock of somebody who is no member yet and has nobody to compare with.
 func (m *Machine) lapsed(by *item) bool {
-	return by != nil && m.now.Sub(m.when(by)) > keyPackageLifetime
+	return by != nil && m.now.Sub(by.when(m.now)) > keyPackageLifetime
 }
 
 // commit makes the child, keeps its keys and appends the COMMIT: all in one
@@ -340,7 +340,7 @@ func (m *Machine) castVote(now time.Time) {
 	if last := m.logs.votes[m.log.Device]; last != nil && last.log == m.log {
 		same := last.commit != nil && last.commit.Child == n.id && len(refused)+len(unheld) == 0 ||
 			last.vote != nil && last.vote.Position == n.id && slices.Equal(last.vote.Refused, refused) && slices.Equal(last.vote.Unheld, unheld)
-		if again := m.past(last).Add(voteAtLeast); same && now.Before(again) {
+		if again := last.since(m.now).Add(voteAtLeast); same && now.Before(again) {
 			m.timers.set(timerVote, again)
 			return
 		}

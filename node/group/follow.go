@@ -32,7 +32,7 @@ func (m *Machine) choose() *node {
 }
 
 func (m *Machine) forkChoice(skip func(*node) bool) *node {
-	heard, ahead := m.logs.lastHeard(m.horizon())
+	heard, ahead := m.logs.lastHeard(horizon(m.now))
 	m.timers.stop(timerAhead)
 	if ahead != 0 {
 		m.timers.set(timerAhead, ahead.Time().Add(-maxAhead))
@@ -89,6 +89,15 @@ func (m *Machine) target(now time.Time) *node {
 		return m.forkChoice(func(n *node) bool { return m.refused[n.id] })
 	}
 	return chosen
+}
+
+// hearAgain makes the fork choice again when a date is believed that was not.
+func (m *Machine) hearAgain(now time.Time) {
+	if m.timers.due(now, timerAhead) {
+		m.timers.stop(timerAhead)
+		m.chosen = nil
+		m.disturbed(now, nil)
+	}
 }
 
 // disturbed notes that a commit or vote came in: a fork is judged when it gets quiet.
@@ -296,7 +305,7 @@ func (m *Machine) process(parent Parent, n *node) (Epoch, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, _, err := m.commitOf(claim)
+	c, _, err := m.read.commit(claim)
 	if err != nil {
 		return nil, err
 	}
@@ -319,7 +328,7 @@ func (m *Machine) justified(parent Parent, n *node) (claim *item, err error) {
 }
 
 func (m *Machine) justifies(parent Parent, n *node, claim *item) error {
-	_, info, err := m.commitOf(claim)
+	_, info, err := m.read.commit(claim)
 	if err != nil {
 		return err
 	}

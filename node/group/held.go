@@ -199,7 +199,7 @@ func (m *Machine) retireDaily(now time.Time) {
 // liveVotes gives where the newest vote of each device of a live user lies; nil: nowhere
 // that is known.
 func (m *Machine) liveVotes() []*node {
-	c := choice{roster: m.roster, newest: m.heard()}
+	c := choice{roster: m.roster, newest: m.logs.heard(m.now)}
 	newest := c.now()
 	var votes []*node
 	for user, u := range m.roster.users {

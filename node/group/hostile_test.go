@@ -138,7 +138,7 @@ func TestCopiedCommitIsRefused(t *testing.T) {
 	if n == parent {
 		t.Fatal("no commit was made")
 	}
-	good, _, err := a.m.commitOf(n.by())
+	good, _, err := a.m.read.commit(n.by())
 	if err != nil {
 		t.Fatal(err)
 	}

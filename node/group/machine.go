@@ -99,6 +99,7 @@ type Machine struct {
 	peer        map[wire.DeviceID]*peerState
 
 	tx       *tx
+	read     reader
 	outgoing outgoing
 	later    later         // what waits for the next turn
 	rolling  bool          // more commits of the target's chain are to be processed: the position is a passing one
@@ -133,6 +134,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		telling:   newTelling(),
 		mail:      newMail(), tx: newTx(cfg.Rows), later: later{shows: map[int]bool{}}, worn: worn{since: map[wire.DeviceID]time.Time{}}, peer: map[wire.DeviceID]*peerState{},
 	}
+	m.read = reader{tx: m.tx, group: m.group, engine: cfg.Engine}
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
 	}
@@ -418,7 +420,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 		e.Deps = append(e.Deps[:min(len(e.Deps), most-1)], d.by.hash) // see logs.introduced
 		slices.SortFunc(e.Deps, func(a, b wire.EntryHash) int { return slices.Compare(a[:], b[:]) })
 	}
-	e.HLC = uint64(m.stamp(now, m.logs.newestOf(e)))
+	e.HLC = uint64(dateAfter(now, m.clock.Last(), m.logs.newestOf(e)))
 	signed := m.cfg.LogKey.Sign(wire.DomainEntry, m.group, e.Encode())
 	s := &signedEntry{raw: signed.Encode(), signed: signed, entry: e, hash: wire.EntryHashOf(m.group, signed.Payload)}
 	if len(s.raw) > wire.MaxEntry {
@@ -443,6 +445,9 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 	m.outgoing.Entries = append(m.outgoing.Entries, s.raw)
 	return it, nil
 }
+
+// next is the date of an entry that this device would write now.
+func (m *Machine) next(now time.Time) crdt.HLC { return dateAfter(now, m.clock.Last()) }
 
 // insert puts a checked item into the set and into what is derived from it.
 func (m *Machine) insert(it *item, e *wire.Entry) error {

@@ -443,7 +443,7 @@ func (m *Machine) retireSeals(now time.Time) {
 			m.timers.set(timerDaily, now) // it goes on with the next turn
 			return
 		}
-		if it.seals == 0 || it.log.Device == m.log.Device || now.Sub(m.when(it)) <= sealsFor {
+		if it.seals == 0 || it.log.Device == m.log.Device || now.Sub(it.when(m.now)) <= sealsFor {
 			continue // one's own tell what is sealed where
 		}
 		m.tx.fail(m.tx.scanKeys(rowSeal+hexed(it.hash[:])+"/", func(key string) error {
@@ -541,7 +541,7 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 		m.mail.triedInVain(now, s.Message)
 		return false, what(m.noEpoch(s))
 	}
-	commitment, err := m.commitment(it)
+	commitment, err := m.read.commitment(it)
 	if err != nil {
 		m.tx.fail(err)
 		return false, err

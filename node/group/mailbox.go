@@ -137,10 +137,10 @@ func (m *Machine) unproven(now time.Time) []*item {
 	for id, d := range m.roster.devices {
 		var last time.Time
 		if d.by != nil {
-			last = m.when(d.by)
+			last = d.by.when(m.now)
 		}
 		for _, head := range heads[id] {
-			if t := m.when(head); t.After(last) {
+			if t := head.when(m.now); t.After(last) {
 				last = t
 			}
 		}
@@ -174,7 +174,7 @@ func (m *Machine) CameBack(since time.Time) bool {
 	for _, l := range m.logs.lists {
 		s := by[l.id.Device]
 		for _, it := range slices.Backward(l.items) {
-			t := m.when(it)
+			t := it.when(m.now)
 			if !t.After(since) {
 				if t.After(s.last) {
 					s.last = t

@@ -302,7 +302,7 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 		if !n.hasWelcome() || !slices.Contains(n.adds(), kp) {
 			continue
 		}
-		welcomes, err1 := m.welcomes(n)
+		welcomes, err1 := m.read.welcomes(n)
 		e, err2 := m.parent(n.id)
 		if err := errors.Join(err1, err2); err != nil {
 			return JoinStatus{}, err
@@ -528,7 +528,7 @@ func (m *Machine) gotTree(now time.Time, in Tree) error {
 	for _, hash := range n.adds() {
 		if kp := m.keyPkgs[hash]; kp != nil {
 			// Tried at once, so that a wrong tree is refused and asks for another.
-			welcomes, err := m.welcomes(n)
+			welcomes, err := m.read.welcomes(n)
 			errs := []error{err}
 			for _, welcome := range welcomes {
 				err := m.welcomed(now, n.id, welcome, in.Bytes, KeyPackage{Public: kp.Public, Secret: kp.Secret})

@@ -8,17 +8,25 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// readAgain reads an entry of the set as it was signed.
-func (m *Machine) readAgain(it *item) (*signedEntry, error) {
-	raw, err := m.tx.get(itemKey(it))
+// reader reads entries of the set again, as they were signed: the set itself keeps little
+// of them.
+type reader struct {
+	tx     *tx
+	group  wire.GroupID
+	engine Engine
+}
+
+// again reads an entry of the set as it was signed.
+func (r reader) again(it *item) (*signedEntry, error) {
+	raw, err := r.tx.get(itemKey(it))
 	if err == nil && raw == nil {
 		err = fmt.Errorf("%w: entry %v is gone", ErrCorrupt, it.hash)
 	}
 	if err != nil {
-		m.tx.fail(err)
+		r.tx.fail(err)
 		return nil, err
 	}
-	s, err := readEntry(m.group, raw)
+	s, err := readEntry(r.group, raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
@@ -26,24 +34,24 @@ func (m *Machine) readAgain(it *item) (*signedEntry, error) {
 }
 
 // commitment is what a RECORD commits to.
-func (m *Machine) commitment(it *item) (wire.Hash, error) {
+func (r reader) commitment(it *item) (wire.Hash, error) {
 	if it.record != nil {
 		return it.record.Commitment, nil
 	}
-	s, err := m.readAgain(it)
+	s, err := r.again(it)
 	if err != nil {
 		return wire.Hash{}, err
 	}
-	r, err := wire.DecodeRecord(s.entry.Body)
+	record, err := wire.DecodeRecord(s.entry.Body)
 	if err != nil {
 		return wire.Hash{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	return r.Commitment, nil
+	return record.Commitment, nil
 }
 
-// commitOf reads a COMMIT and what it shows again, whole.
-func (m *Machine) commitOf(it *item) (*wire.Commit, CommitInfo, error) {
-	s, err := m.readAgain(it)
+// commit reads a COMMIT and what it shows again, whole.
+func (r reader) commit(it *item) (*wire.Commit, CommitInfo, error) {
+	s, err := r.again(it)
 	if err != nil {
 		return nil, CommitInfo{}, err
 	}
@@ -51,7 +59,7 @@ func (m *Machine) commitOf(it *item) (*wire.Commit, CommitInfo, error) {
 	if err != nil {
 		return nil, CommitInfo{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	info, err := m.cfg.Engine.InspectCommit(c.Commit)
+	info, err := r.engine.InspectCommit(c.Commit)
 	if err != nil {
 		return nil, CommitInfo{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
@@ -59,12 +67,12 @@ func (m *Machine) commitOf(it *item) (*wire.Commit, CommitInfo, error) {
 }
 
 // welcomes lists the different Welcomes that n's committer gave out.
-func (m *Machine) welcomes(n *node) (out [][]byte, err error) {
+func (r reader) welcomes(n *node) (out [][]byte, err error) {
 	for _, claim := range n.claims {
 		if !claim.welcome {
 			continue
 		}
-		c, _, err := m.commitOf(claim)
+		c, _, err := r.commit(claim)
 		if err != nil {
 			return nil, err
 		}

@@ -63,7 +63,7 @@ func TestBadInputIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	position := a.m.own.Position
-	carol, _, err := c.m.commitOf(c.m.tree.nodes[position].by())
+	carol, _, err := c.m.read.commit(c.m.tree.nodes[position].by())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func TestOneEpochUnderTwoRoots(t *testing.T) {
 	if x.parent != root || root.by().op == nil {
 		t.Fatal("anna made no epoch under her root")
 	}
-	commit, _, err := a.m.commitOf(x.by())
+	commit, _, err := a.m.read.commit(x.by())
 	if err != nil {
 		t.Fatal(err)
 	}

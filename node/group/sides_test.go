@@ -33,7 +33,7 @@ func TestSidesOnBranchesOfALog(t *testing.T) {
 	c.m.timers.set(timerUpdate, w.now)
 	c.must(Tick{})
 	own := c.m.tree.nodes[c.m.own.Position].by()
-	commit, _, err := c.m.commitOf(own)
+	commit, _, err := c.m.read.commit(own)
 	if err != nil || commit.Parent != parent.id {
 		t.Fatal(err)
 	}

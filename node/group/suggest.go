@@ -39,15 +39,15 @@ func (m *Machine) suggestions() []Suggestion {
 			refused[by.user]++
 		}
 	}
-	heard := m.heard()
+	heard := m.logs.heard(m.now)
 	c := choice{roster: m.roster, newest: heard}
 	now := c.now().Time()
 	var out []Suggestion
 	for _, user := range sortedUsers(m.roster.users) {
 		s := Suggestion{User: user}
 		last := heard[user].Time()
-		if since := m.roster.users[user].since; since != nil && m.when(since).After(last) {
-			last = m.when(since) // it may never have written
+		if since := m.roster.users[user].since; since != nil && since.when(m.now).After(last) {
+			last = since.when(m.now) // it may never have written
 		}
 		if now.Sub(last) >= silentFor {
 			s.Silent = last

@@ -16,7 +16,7 @@ func TestSuggestions(t *testing.T) {
 		t.Errorf("at first: %+v", s)
 	}
 	c.online = false
-	last := a.m.heard()[c.dev.User].Time()
+	last := a.m.logs.heard(a.m.now)[c.dev.User].Time()
 	for _, days := range []time.Duration{45, 44, 2} {
 		w.now = w.now.Add(days * 24 * time.Hour)
 		a.send("still here")

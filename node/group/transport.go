@@ -439,7 +439,7 @@ const transportFor = 30 * 24 * time.Hour
 // retireTransport forgets keys that a TKEY superseded which every live device knows.
 // Who comes back later and still sends under one is heard on streams.
 func (m *Machine) retireTransport(now time.Time) {
-	c := choice{roster: m.roster, newest: m.heard()}
+	c := choice{roster: m.roster, newest: m.logs.heard(m.now)}
 	newest := c.now()
 	known := func(by *item) bool {
 		for user, u := range m.roster.users {
@@ -456,7 +456,7 @@ func (m *Machine) retireTransport(now time.Time) {
 	current, _ := m.TransportKey()
 	for id := range m.transport {
 		t := m.tkeyOf(id)
-		if id != current && t.superseded && now.Sub(m.when(t.since)) > transportFor && known(t.since) {
+		if id != current && t.superseded && now.Sub(t.since.when(m.now)) > transportFor && known(t.since) {
 			delete(m.transport, id)
 			m.tx.del(rowTransKey + hexed(id[:]))
 			m.sendKey = nil
