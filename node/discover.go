@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
@@ -46,7 +47,7 @@ func (n *Node) discover() (err error) {
 		return err
 	}
 	if n.peers, err = discovery.NewPeers(discovery.PeersConfig{
-		Host: n.host, Bootstrap: bootstrap, Book: peerBook{n}, Enough: lowWater(n.cfg.Connections), Log: n.log.With("subsystem", "peers"),
+		Host: n.host, Bootstrap: bootstrap, Book: peerBook{n}, Enough: admission.LowWater(n.cfg.Connections), Log: n.log.With("subsystem", "peers"),
 	}); err != nil {
 		return err
 	}
@@ -56,7 +57,7 @@ func (n *Node) discover() (err error) {
 		}
 	}
 	n.publisher = discovery.NewPublisher(discovery.PublisherConfig{DHT: n.dht})
-	n.finder = discovery.NewFinder(discovery.FinderConfig{Host: n.host, DHT: n.dht, Peers: n.peers, Catalog: n.publisher, Admit: func(p peer.ID) bool { return n.limits.opens(wire.ProtocolFind, p, unknown) }})
+	n.finder = discovery.NewFinder(discovery.FinderConfig{Host: n.host, DHT: n.dht, Peers: n.peers, Catalog: n.publisher, Admit: func(p peer.ID) bool { return n.limits.Opens(wire.ProtocolFind, p, admission.Unknown) }})
 	n.life.start(n.renew)
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
@@ -249,16 +250,16 @@ func (g *hosted) befriend(ctx context.Context, friends *map[peer.ID]bool) {
 	tag := "group " + g.id.String()
 	for p := range now {
 		if !(*friends)[p] {
-			g.n.fellows.joined(p)
+			g.n.members.Joined(p)
 		}
 		g.n.peers.Member(p, true)
-		g.n.host.ConnManager().TagPeer(p, tag, fellowTag)
+		g.n.host.ConnManager().TagPeer(p, tag, admission.MemberTag)
 	}
 	for p := range *friends {
 		if !now[p] {
-			g.n.fellows.left(p)
+			g.n.members.Left(p)
 			g.n.host.ConnManager().UntagPeer(p, tag)
-			g.n.peers.Member(p, g.n.fellows.has(p)) // another group may have it
+			g.n.peers.Member(p, g.n.members.Has(p)) // another group may have it
 		}
 	}
 	*friends = now

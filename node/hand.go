@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -76,7 +77,7 @@ func (n *Node) hand(ctx context.Context, p peer.ID, envelope []byte) error {
 
 // serveHand takes an envelope from a member, as it does from gossip. Whoever is none, or
 // hands an envelope of a group that is not here, sees the same end of the stream.
-func (n *Node) serveHand(ctx context.Context, s network.Stream, at *place) error {
+func (n *Node) serveHand(ctx context.Context, s network.Stream, at *admission.Slot) error {
 	f := newFrames(n.metrics.stream(s))
 	defer f.abandon()
 	var handed wire.Handed
@@ -91,7 +92,7 @@ func (n *Node) serveHand(ctx context.Context, s network.Stream, at *place) error
 		}
 		g.refused(sourceGossip, from.String(), err)
 		if verdictOf(out, err) == group.Accept {
-			at.prove()
+			at.Prove()
 		}
 	}
 	f.close()

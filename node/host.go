@@ -13,6 +13,8 @@ import (
 
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/pandanode/pandanode/node/admission"
 )
 
 // reachChecks is how often a minute a peer may ask whether it can be called.
@@ -25,11 +27,11 @@ func newHost(cfg Config, listen []multiaddr.Multiaddr, me *self) (host.Host, err
 	if err != nil {
 		return nil, err
 	}
-	cm, err := newConnManager(cfg.Connections)
+	cm, err := admission.NewConnManager(cfg.Connections)
 	if err != nil {
 		return nil, err
 	}
-	rm, err := newResourceManager(cfg.Connections)
+	rm, err := admission.NewResourceManager(cfg.Connections)
 	if err != nil {
 		return nil, errors.Join(err, cm.Close())
 	}
@@ -52,7 +54,7 @@ func newHost(cfg Config, listen []multiaddr.Multiaddr, me *self) (host.Host, err
 		return h, nil
 	}
 	if cfg.RelayFor == RelayForNobody {
-		opts = append(opts, libp2p.EnableRelayService(relayv2.WithResources(relayForAll()))) // once others reach it
+		opts = append(opts, libp2p.EnableRelayService(relayv2.WithResources(admission.RelayForAll()))) // once others reach it
 	}
 	if slices.ContainsFunc(cfg.Listen, outside) {
 		opts = append(opts, libp2p.NATPortMap()) // a router's, by UPnP or NAT-PMP
@@ -67,7 +69,7 @@ func newHost(cfg Config, listen []multiaddr.Multiaddr, me *self) (host.Host, err
 		carried,
 		libp2p.EnableHolePunching(),
 		libp2p.EnableNATService(), // tells others whether they can be called
-		libp2p.AutoNATServiceRateLimit(maxInbound(cfg.Connections), reachChecks, time.Minute),
+		libp2p.AutoNATServiceRateLimit(admission.MaxInbound(cfg.Connections), reachChecks, time.Minute),
 		libp2p.DisableMetrics(),
 	)...)
 	if err != nil {

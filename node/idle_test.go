@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
+	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -99,15 +101,23 @@ func TestQuietGroupIsCaughtUp(t *testing.T) {
 				w.Errorf("after hours of silence it pauses for %v", got)
 			}
 		}
-		deaf := b.limits.garbage // takes every envelope out
-		deaf.mu.Lock()
-		deaf.terms = terms{}
-		deaf.each.Purge()
-		deaf.ofFellow.Purge()
-		deaf.mu.Unlock()
+		deaf, hears := context.WithCancel(w.Context()) // takes every envelope out
+		defer hears()
+		empty := func() {
+			for range 2 * admission.GarbageTerms.Member.Burst {
+				b.limits.Wasted(a.host.ID())
+			}
+		}
+		empty()
+		go func() {
+			for deaf.Err() == nil {
+				time.Sleep(10 * time.Millisecond) // virtual
+				b.limits.Wasted(a.host.ID())
+			}
+		}()
 		w.send(a, id, "lost by gossip")
 		w.shows(b, id, syncEvery*2, "lost by gossip")
-		if got := b.metrics.counters()["limited_"+limitedEnvelopes]; got == 0 {
+		if got := b.metrics.counters()["limited_"+admission.LimitedEnvelopes]; got == 0 {
 			w.Error("gossip has lost nothing")
 		}
 	})

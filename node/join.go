@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
@@ -415,8 +416,8 @@ func readTree(f *frames, epoch wire.EpochID) ([]byte, error) {
 }
 
 // serveJoin answers a joiner: waiting, and then its Welcome or why not.
-func (n *Node) serveJoin(ctx context.Context, s network.Stream, at *place) (err error) {
-	f := newFrames(n.limits.joining(s))
+func (n *Node) serveJoin(ctx context.Context, s network.Stream, at *admission.Slot) (err error) {
+	f := newFrames(n.limits.Joining(s))
 	defer f.abandon()
 	var r wire.JoinRequest
 	if err := f.read(&r); err != nil {
@@ -440,7 +441,7 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream, at *place) (err 
 		g.refused(sourceJoin, s.Conn().RemotePeer().String(), err)
 		return errors.Join(err, deny(f, denial(err), group.Final(err)))
 	}
-	at.prove() // it is let in, or waits for an admin
+	at.Prove() // it is let in, or waits for an admin
 	patience := time.NewTimer(joinAnswer)
 	defer patience.Stop()
 	for told := false; ; {

@@ -5,65 +5,14 @@ import (
 	"fmt"
 	"io"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/wire"
 )
-
-// TestMeter follows the buckets of a stranger, a fellow and a crowd through time.
-func TestMeter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMeter(terms{stranger: allowance{4, 2}, strangers: allowance{20, 10}, fellow: allowance{8, 60}})
-		passes := func(p string, shared, tries int) (n int) {
-			for range tries {
-				if m.take(peer.ID(p), shared, 1) {
-					n++
-				}
-			}
-			return n
-		}
-		for _, step := range []struct {
-			what, peer          string
-			shared, tries, want int
-			after               time.Duration
-		}{
-			{"a stranger's burst", "s", 0, 10, 4, 0},
-			{"and then two a minute", "s", 0, 10, 2, time.Minute},
-			{"never more than the burst", "s", 0, 10, 4, time.Hour},
-			{"a fellow's burst", "f", 1, 100, 8, 0},
-			{"it shares more groups now", "f", 3, 1, 1, time.Minute},
-			{"and has more for each", "f", 3, 100, 24, time.Minute},
-			{"and less when it shares fewer", "f", 1, 100, 8, time.Hour},
-			{"once it shares none it is a stranger", "f", 0, 100, 4, 0},
-		} {
-			time.Sleep(step.after) // virtual
-			if got := passes(step.peer, step.shared, step.tries); got != step.want {
-				t.Errorf("%s: %d, wants %d", step.what, got, step.want)
-			}
-		}
-		time.Sleep(time.Hour) // virtual
-		crowd := 0
-		for i := range 3 * maxMetered {
-			crowd += passes(fmt.Sprint("sybil ", i), 0, 4)
-		}
-		if crowd != 20 {
-			t.Errorf("a crowd of strangers got %d, wants 20", crowd)
-		}
-		if !m.empty("another stranger", 0) {
-			t.Error("one more stranger finds the bucket full")
-		}
-		if m.empty("f", 1) || passes("f", 1, 100) != 8 {
-			t.Error("the crowd took a fellow's tokens")
-		}
-		if m.each.Len() > maxMetered || m.ofFellow.Len() > maxMetered {
-			t.Errorf("%d and %d buckets are kept", m.each.Len(), m.ofFellow.Len())
-		}
-	})
-}
 
 // opened says whether a node answers one more stream of a protocol, by a frame.
 func opened(ctx context.Context, h host.Host, p peer.ID, protocol string, first []byte) bool {
@@ -102,8 +51,8 @@ func TestStreamsAreMetered(t *testing.T) {
 				answered++
 			}
 		}
-		allowed := syncTerms.stranger.burst + int(time.Since(began).Minutes()*float64(syncTerms.stranger.perMinute)) + 1
-		if answered < syncTerms.stranger.burst || answered > allowed {
+		allowed := admission.SyncTerms.Stranger.Burst + int(time.Since(began).Minutes()*float64(admission.SyncTerms.Stranger.PerMinute)) + 1
+		if answered < admission.SyncTerms.Stranger.Burst || answered > allowed {
 			w.Errorf("%d streams of a stranger were answered within %v, at most %d should be", answered, time.Since(began), allowed)
 		}
 		if got := a.metrics.counters()["limited_"+wire.ProtocolSync]; got != int64(300-answered) {
@@ -147,7 +96,7 @@ func TestJoinBytesAreMetered(t *testing.T) {
 			}
 			_ = s.Reset()
 		}
-		got := a.metrics.counters()["limited_"+limitedJoinBytes]
+		got := a.metrics.counters()["limited_"+admission.LimitedJoinBytes]
 		if got < 7 {
 			w.Errorf("%d of 8 requests of a MiB each were cut short within %v", got, time.Since(began))
 		}
@@ -181,7 +130,7 @@ func TestGarbageIsMetered(t *testing.T) {
 			time.Sleep(10 * time.Millisecond) // virtual
 		}
 		for i, n := range []*Node{a, b} {
-			most := int64(garbageTerms.stranger.burst + garbageTerms.stranger.perMinute*2)
+			most := int64(admission.GarbageTerms.Stranger.Burst + admission.GarbageTerms.Stranger.PerMinute*2)
 			if got := n.metrics.counters()["envelopes_ignore"]; got < 100 || got > most {
 				w.Errorf("node %d looked at %d of %d envelopes, at most %d", i, got, flood, most)
 			}

@@ -20,6 +20,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/time/rate"
 
+	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
@@ -185,7 +186,7 @@ func (m *mailbox) run(ctx context.Context) {
 var errNoBoxKey = errors.New("the peer did not show that it holds the box's key")
 
 // serveMail answers one stream to the mailbox.
-func (n *Node) serveMail(ctx context.Context, s network.Stream, at *place) error {
+func (n *Node) serveMail(ctx context.Context, s network.Stream, at *admission.Slot) error {
 	f := newFrames(s)
 	defer f.abandon()
 	var hello wire.MailHello
@@ -229,7 +230,7 @@ func (n *Node) serveMail(ctx context.Context, s network.Stream, at *place) error
 		}
 		if reply.Life != 0 {
 			n.mailbox.proved(p)
-			at.prove()
+			at.Prove()
 		}
 		// Who asks for much waits before the next answer. It costs this node a stream.
 		if err := n.mailbox.rate(p).WaitN(ctx, min(cost, mailBurst)); err != nil {
@@ -248,17 +249,17 @@ type mailCaller struct {
 	voucher *wire.BoxID
 }
 
-// standing is what the mailbox knows of a peer.
-func (m *mailbox) standing(p peer.ID) standing {
+// trust is what the mailbox knows of a peer.
+func (m *mailbox) trust(p peer.ID) admission.Trust {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
 	case len(m.cfg.Allow) > 0 && m.mayOpen(p):
-		return fellow
+		return admission.Member
 	case m.customers.Contains(p):
-		return proven
+		return admission.Proven
 	}
-	return unknown
+	return admission.Unknown
 }
 
 // proved notes that a peer holds the key of a box that is here.

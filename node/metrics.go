@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
@@ -110,7 +111,7 @@ func newMetrics(n *Node) *Metrics {
 			m.Refusals.WithLabelValues(source, string(reason))
 		}
 	}
-	for _, what := range []string{wire.ProtocolSync, wire.ProtocolJoin, wire.ProtocolFind, wire.ProtocolMail, wire.ProtocolTwin, wire.ProtocolHand, limitedJoinBytes, limitedEnvelopes} {
+	for _, what := range []string{wire.ProtocolSync, wire.ProtocolJoin, wire.ProtocolFind, wire.ProtocolMail, wire.ProtocolTwin, wire.ProtocolHand, admission.LimitedJoinBytes, admission.LimitedEnvelopes} {
 		m.Limited.WithLabelValues(what)
 	}
 	for _, kind := range group.EventKinds {

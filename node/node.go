@@ -20,6 +20,7 @@ import (
 
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
@@ -80,9 +81,9 @@ func (c *Config) validate() error {
 	}
 	switch {
 	case c.Connections == 0:
-		c.Connections = defaultConnections
-	case c.Connections < minConnections:
-		return fmt.Errorf("%w: %d connections are too few: at least %d", ErrInvalid, c.Connections, minConnections)
+		c.Connections = admission.DefaultConnections
+	case c.Connections < admission.MinConnections:
+		return fmt.Errorf("%w: %d connections are too few: at least %d", ErrInvalid, c.Connections, admission.MinConnections)
 	}
 	if c.Serving == nil {
 		c.Serving = func(bool) {}
@@ -139,9 +140,9 @@ type Node struct {
 	feed      *feed
 	changed   *signal // woken whenever readiness may have changed
 	metrics   *Metrics
-	streams   turnstile
-	fellows   fellows
-	limits    *limits
+	streams   admission.StreamLimiter
+	members   admission.MemberPeers
+	limits    *admission.Limits
 	tracing   *tracing
 	observed  atomic.Pointer[string] // address of the metrics, while they are served
 	twins     *twins
@@ -182,7 +183,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	}
 	n.metrics = newMetrics(n)
 	n.twins = newTwins(n)
-	n.limits = newLimits(&n.fellows, func(what string) { n.metrics.Limited.WithLabelValues(what).Inc() })
+	n.limits = admission.NewLimits(&n.members, func(what string) { n.metrics.Limited.WithLabelValues(what).Inc() })
 	n.close = sync.OnceValue(n.shut)
 	defer func() {
 		if err != nil {
@@ -256,7 +257,7 @@ func (n *Node) gossip() error {
 	lost := newLosses()
 	n.life.start(func(ctx context.Context) { n.makeUp(ctx, lost) })
 	n.life.start(func(ctx context.Context) {
-		ps, err := newPubSub(ctx, n.host, n.limits, lost)
+		ps, err := newPubSub(ctx, n.host, n.limits, n.members.Has, lost)
 		n.pubsub = ps
 		ready <- err
 	})

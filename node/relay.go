@@ -18,6 +18,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
+	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/api"
 )
 
@@ -39,14 +40,6 @@ const (
 	RelayForNobody  RelayFor = "nobody"  // also the zero value
 	RelayForMembers RelayFor = "members" // of the groups of this device; whoever likes may call them
 	RelayForAnyone  RelayFor = "anyone"
-)
-
-// What a relay takes on. Places are few: each may carry as much as its holder likes.
-const (
-	relayPlaces   = 64
-	relayPlacesIP = 16 // of one address: a household
-	relayCircuits = 32 // connections of one peer
-	relayBuffer   = 16 << 10
 )
 
 // How a node looks for relays.
@@ -103,36 +96,15 @@ func (n *Node) relays() (err error) {
 	if n.cfg.RelayFor == RelayForNobody {
 		return nil
 	}
-	limits := relayv2.DefaultResources()
-	limits.Limit = nil
-	limits.MaxReservations, limits.MaxReservationsPerIP, limits.MaxReservationsPerASN = relayPlaces, relayPlacesIP, relayPlaces
-	limits.MaxCircuits, limits.BufferSize = relayCircuits, relayBuffer
 	if n.relay, err = relayv2.New(n.host,
-		relayv2.WithResources(limits),
-		relayv2.WithACL(relayDoor{n.cfg.RelayFor, &n.fellows}),
+		relayv2.WithResources(admission.RelayResources()),
+		relayv2.WithACL(admission.RelayACL{Anyone: n.cfg.RelayFor == RelayForAnyone, Members: &n.members}),
 		// A relay within a private network is one too.
 		relayv2.WithReservationAddressFilter(func(a multiaddr.Multiaddr) bool { return !manet.IsIPLoopback(a) }),
 	); err != nil {
 		return fmt.Errorf("starting the relay: %w", err)
 	}
 	return nil
-}
-
-// relayDoor says who may hold a place, and who may be called.
-type relayDoor struct {
-	open    RelayFor
-	fellows *fellows
-}
-
-// AllowReserve says whether a peer may hold a place.
-func (d relayDoor) AllowReserve(p peer.ID, _ multiaddr.Multiaddr) bool {
-	return d.open == RelayForAnyone || d.fellows.has(p)
-}
-
-// AllowConnect says whether a peer may call another: a member may be called by whoever
-// likes, such as somebody who wants to join.
-func (d relayDoor) AllowConnect(_ peer.ID, _ multiaddr.Multiaddr, dest peer.ID) bool {
-	return d.open == RelayForAnyone || d.fellows.has(dest)
 }
 
 // heldRelays are the relays that this node can be called through now.

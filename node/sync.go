@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
@@ -111,7 +112,7 @@ func (n *Node) openStream(ctx context.Context, p peer.ID, protocol string) (netw
 
 // serveSync answers a sync stream. Whoever does not prove that it may have the
 // log sees what a node shows that does not have the group: a hello, and the end.
-func (n *Node) serveSync(ctx context.Context, s network.Stream, at *place) (err error) {
+func (n *Node) serveSync(ctx context.Context, s network.Stream, at *admission.Slot) (err error) {
 	f := newFrames(n.metrics.stream(s))
 	defer f.abandon()
 	var theirs wire.SyncHello
@@ -140,7 +141,7 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream, at *place) (err 
 		f.close()
 		return err
 	}
-	at.prove()
+	at.Prove()
 	n.compareClocks(ctx, g, proof, theirs, met)
 	answer, err := g.prove(ctx, proof.Key, roleAnswerer, ends)
 	if err != nil {

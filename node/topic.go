@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -32,7 +33,7 @@ const (
 
 // newPubSub starts GossipSub: nobody signs, nobody is named, and a message is known
 // by the hash of its content. Peer exchange lets a small mesh grow from one contact.
-func newPubSub(ctx context.Context, h host.Host, l *limits, lost losses) (*pubsub.PubSub, error) {
+func newPubSub(ctx context.Context, h host.Host, l *admission.Limits, member func(peer.ID) bool, lost losses) (*pubsub.PubSub, error) {
 	ps, err := pubsub.NewGossipSub(ctx, h,
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
@@ -45,8 +46,8 @@ func newPubSub(ctx context.Context, h host.Host, l *limits, lost losses) (*pubsu
 		pubsub.WithValidateQueueSize(validatorQueue),
 		pubsub.WithPeerOutboundQueueSize(gossipQueue),
 		pubsub.WithRawTracer(lost),
-		peerScoring(l.fellows.has),
-		pubsub.WithAppSpecificRpcInspector(l.inspect),
+		admission.PeerScoring(member),
+		pubsub.WithAppSpecificRpcInspector(l.Inspect),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("starting GossipSub: %w", err)
@@ -87,7 +88,7 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic,
 			g.mailer.saw(m.Data, out.Entries)
 		}
 		if verdict != group.Accept {
-			g.n.limits.wasted(from)
+			g.n.limits.Wasted(from)
 			g.log.Debug("envelope not passed on", "verdict", verdict, "from", from, "err", err)
 		}
 		switch verdict {
@@ -109,7 +110,7 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic,
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("joining the topic: %w", err), ps.UnregisterTopicValidator(name))
 	}
-	if err := t.SetScoreParams(topicScoring()); err != nil {
+	if err := t.SetScoreParams(admission.TopicScoring()); err != nil {
 		return nil, errors.Join(fmt.Errorf("joining the topic: %w", err), t.Close(), ps.UnregisterTopicValidator(name))
 	}
 	sub, err := t.Subscribe()

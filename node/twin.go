@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	multistream "github.com/multiformats/go-multistream"
 
+	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
@@ -221,7 +222,7 @@ func introduce(a, b *twinRun) error {
 }
 
 // serveTwin says which run this is, and hears of another one.
-func (n *Node) serveTwin(ctx context.Context, s network.Stream, _ *place) error {
+func (n *Node) serveTwin(ctx context.Context, s network.Stream, _ *admission.Slot) error {
 	f := newFrames(s)
 	defer f.abandon()
 	t := n.twins

@@ -8,11 +8,12 @@ var Layout = map[string]Row{
 	"cmd/pandanode": {Imports: []string{"node", "node/api", "node/config", "sim", "internal/filelock"}, Tests: []string{"node/api/apitest"}},
 
 	"node": {
-		Imports: []string{"node/clock", "node/group", "node/identity", "node/wire", "node/api", "node/config", "mls", "discovery", "storage", "crdt"},
+		Imports: []string{"node/admission", "node/clock", "node/group", "node/identity", "node/wire", "node/api", "node/config", "mls", "discovery", "storage", "crdt"},
 		Tests:   []string{"internal/simhost"},
 	},
 	"node/group":        {Imports: []string{"mls", "crdt", "node/identity", "node/wire"}, Pure: true},
 	"node/group/roster": {Imports: []string{"crdt", "node/wire"}, Pure: true},
+	"node/admission":    {Imports: []string{"node/wire"}},
 	"node/identity":     {Imports: []string{"node/wire"}, Pure: true},
 	"node/wire":         {Imports: []string{"crdt"}, Pure: true},
 	"node/api":          {},

@@ -1,4 +1,4 @@
-package node
+package admission
 
 import (
 	"time"
@@ -7,18 +7,18 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Scores of gossip peers. Whoever sends what no honest member sends loses them
-// fast: the square of how often, tenfold. Nothing else costs much. Nobody is blamed
-// for being quiet (a group may say nothing for days), for a mesh that is small, or
-// for sharing an address with others, as a household does.
+// Scores of gossip peers. A peer that sends what no honest member sends loses score fast:
+// ten times the square of how often it did. Nothing else costs much. No peer is blamed for
+// being quiet (a group may say nothing for days), for a mesh that is small, or for sharing
+// an address with others, as a household does.
 //
-// So a stranger leaves the mesh with its first invalid envelope, a fellow with its
-// third; either gets no gossip after 4 and is not listened to after 11. All of it is
-// forgiven in about an hour, and nothing is lost meanwhile: members exchange over
-// streams, which scores do not touch.
+// So a stranger leaves the mesh with its first invalid envelope, a member with its third;
+// either gets no gossip after 4 and is not listened to after 11. All of it is forgiven in
+// about an hour, and nothing is lost meanwhile: members exchange over streams, which scores
+// do not touch.
 const (
 	invalidWeight = -10
-	fellowBonus   = 50 // of who shares a group with this device
+	memberBonus   = 50 // of a peer that shares a group with this device
 
 	gossipThreshold    = -100
 	publishThreshold   = -500
@@ -30,16 +30,16 @@ const (
 	decayToZero        = 0.01
 )
 
-// peerScoring is what GossipSub is told of it. A good record helps little, and for
-// minutes: it is no credit to misbehave on.
-func peerScoring(fellow func(peer.ID) bool) pubsub.Option {
+// PeerScoring scores the peers of gossip. A good record helps little, and for minutes: it
+// is no credit to misbehave on.
+func PeerScoring(member func(peer.ID) bool) pubsub.Option {
 	return pubsub.WithPeerScore(&pubsub.PeerScoreParams{
 		SkipAtomicValidation: true, // no limit on peers of one address
 		Topics:               make(map[string]*pubsub.TopicScoreParams),
 		TopicScoreCap:        20,
 		AppSpecificScore: func(p peer.ID) float64 {
-			if fellow(p) {
-				return fellowBonus
+			if member(p) {
+				return memberBonus
 			}
 			return 0
 		},
@@ -54,13 +54,13 @@ func peerScoring(fellow func(peer.ID) bool) pubsub.Option {
 		GossipThreshold:   gossipThreshold,
 		PublishThreshold:  publishThreshold,
 		GraylistThreshold: graylistThreshold,
-		AcceptPXThreshold: 0, // whoever has done nothing wrong may name others
+		AcceptPXThreshold: 0, // a peer that has done nothing wrong may name others
 	})
 }
 
-// topicScoring is the same for each topic of a group. Deliveries that are missing
+// TopicScoring is the same for each topic of a group. Deliveries that are missing
 // cost nothing.
-func topicScoring() *pubsub.TopicScoreParams {
+func TopicScoring() *pubsub.TopicScoreParams {
 	return &pubsub.TopicScoreParams{
 		SkipAtomicValidation: true,
 		TopicWeight:          1,

@@ -1,4 +1,4 @@
-package node
+package admission
 
 import (
 	"fmt"
@@ -10,7 +10,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
-	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	"github.com/libp2p/go-libp2p/x/rate"
 
 	"github.com/pandanode/pandanode/node/wire"
@@ -19,27 +18,27 @@ import (
 // How many connections a node keeps. With fewer than the least, a mesh and the DHT
 // do not fit in.
 const (
-	defaultConnections = 60
-	minConnections     = 8
+	DefaultConnections = 60
+	MinConnections     = 8
 )
 
-// connGrace is how long a new connection is kept at any rate: identify and GossipSub
+// ConnGrace is how long a new connection is kept at any rate: identify and GossipSub
 // have to say first what it is good for.
-const connGrace = time.Minute
+const ConnGrace = time.Minute
 
-// lowWater is how many are left when there were more than so many connections. With as
-// many nobody new is dialled.
-func lowWater(connections int) int { return (connections + 1) / 2 }
+// LowWater is how many of too many connections are left. A node that has as many dials
+// nobody new.
+func LowWater(connections int) int { return (connections + 1) / 2 }
 
-// fellowTag is what sharing a group is worth to the connection manager: more than the
+// MemberTag is what sharing a group is worth to the connection manager: more than the
 // DHT's uses. It is no protection, since a large group has more members than a node
 // has connections.
-const fellowTag = 50
+const MemberTag = 50
 
-// newConnManager closes the least useful connections when there are too many. Those of
+// NewConnManager closes the least useful connections when there are too many. Those of
 // GossipSub's meshes are protected.
-func newConnManager(connections int) (*connmgr.BasicConnMgr, error) {
-	cm, err := connmgr.NewConnManager(lowWater(connections), connections, connmgr.WithGracePeriod(connGrace))
+func NewConnManager(connections int) (*connmgr.BasicConnMgr, error) {
+	cm, err := connmgr.NewConnManager(LowWater(connections), connections, connmgr.WithGracePeriod(ConnGrace))
 	if err != nil {
 		return nil, fmt.Errorf("starting the connection manager: %w", err)
 	}
@@ -52,12 +51,13 @@ const (
 	resourceMemory = 512 << 20
 	resourceFiles  = 512
 
-	maxPeerConns       = 8  // of one peer: both ends dial at once, QUIC and TCP, and one may not know yet that an older one is dead
-	maxProtocolStreams = 16 // that one peer has open to this node, of one protocol
+	MaxPeerConns       = 8  // of one peer: both ends dial at once, QUIC and TCP, and one may not know yet that an older one is dead
+	MaxProtocolStreams = 16 // that one peer has open to this node, of one protocol
 )
 
-// maxInbound and maxOutbound bound the connections of each direction.
-func maxInbound(connections int) int  { return 2*connections + 32 }
+// MaxInbound bounds the connections that peers open to a node which keeps so many.
+func MaxInbound(connections int) int { return 2*connections + 32 }
+
 func maxOutbound(connections int) int { return 2*connections + 128 } // a lonely node dials many addresses at once: see discovery.Peers
 
 // Many devices may be behind one address: a household's, an office's, a provider's.
@@ -65,8 +65,8 @@ func maxOutbound(connections int) int { return 2*connections + 128 } // a lonely
 // manager keeps, and some while it chooses, which is half of all that come in; the
 // network that the address is in may have three quarters. So neither can take all. An
 // address of IPv6 is a /56, which is what a provider gives a household.
-func perAddress(connections int) int { return maxInbound(connections) / 2 }
-func perNetwork(connections int) int { return maxInbound(connections) * 3 / 4 }
+func perAddress(connections int) int { return MaxInbound(connections) / 2 }
+func perNetwork(connections int) int { return MaxInbound(connections) * 3 / 4 }
 
 const (
 	address4, network4 = 32, 24 // bits
@@ -109,43 +109,34 @@ func inARow(connections int) rcmgr.Option {
 	})
 }
 
-// relayForAll is what a node relays for anyone, so that holes can be punched: libp2p's
-// little for each, but not for 8 of one address alone.
-func relayForAll() relayv2.Resources {
-	r := relayv2.DefaultResources()
-	r.MaxReservationsPerIP, r.MaxReservationsPerASN = r.MaxReservations/2, r.MaxReservations
-	r.MaxCircuits = relayCircuits
-	return r
-}
-
-// newResourceManager bounds connections, streams and memory.
-func newResourceManager(connections int) (network.ResourceManager, error) {
+// NewResourceManager bounds connections, streams and memory.
+func NewResourceManager(connections int) (network.ResourceManager, error) {
 	scaled := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&scaled)
 	perProtocol := map[protocol.ID]rcmgr.ResourceLimits{}
 	perProtocolPeer := map[protocol.ID]rcmgr.ResourceLimits{}
 	for _, p := range []string{wire.ProtocolSync, wire.ProtocolJoin, wire.ProtocolFind, wire.ProtocolMail, wire.ProtocolTwin, wire.ProtocolHand} {
 		// More than what is served, so that it is the handler that resets what exceeds that.
-		perProtocol[protocol.ID(p)] = rcmgr.ResourceLimits{StreamsInbound: 2 * maxStreams}
-		perProtocolPeer[protocol.ID(p)] = rcmgr.ResourceLimits{StreamsInbound: 2 * maxPeerStreams}
+		perProtocol[protocol.ID(p)] = rcmgr.ResourceLimits{StreamsInbound: 2 * MaxStreams}
+		perProtocolPeer[protocol.ID(p)] = rcmgr.ResourceLimits{StreamsInbound: 2 * MaxPeerStreams}
 	}
 	limits := rcmgr.PartialLimitConfig{
 		System: rcmgr.ResourceLimits{ // above what the connection manager keeps, which needs time to choose
-			Conns:         rcmgr.LimitVal(maxInbound(connections) + maxOutbound(connections)),
-			ConnsInbound:  rcmgr.LimitVal(maxInbound(connections)),
+			Conns:         rcmgr.LimitVal(MaxInbound(connections) + maxOutbound(connections)),
+			ConnsInbound:  rcmgr.LimitVal(MaxInbound(connections)),
 			ConnsOutbound: rcmgr.LimitVal(maxOutbound(connections)),
-			FD:            rcmgr.LimitVal(max(resourceFiles, maxInbound(connections)+maxOutbound(connections))),
+			FD:            rcmgr.LimitVal(max(resourceFiles, MaxInbound(connections)+maxOutbound(connections))),
 		},
 		// As many may be in their handshake: else one address that never ends one would
 		// keep everybody out.
 		Transient: rcmgr.ResourceLimits{
-			Conns:         rcmgr.LimitVal(maxInbound(connections) + maxOutbound(connections)),
-			ConnsInbound:  rcmgr.LimitVal(maxInbound(connections)),
+			Conns:         rcmgr.LimitVal(MaxInbound(connections) + maxOutbound(connections)),
+			ConnsInbound:  rcmgr.LimitVal(MaxInbound(connections)),
 			ConnsOutbound: rcmgr.LimitVal(maxOutbound(connections)),
-			FD:            rcmgr.LimitVal(maxInbound(connections) + maxOutbound(connections)),
+			FD:            rcmgr.LimitVal(MaxInbound(connections) + maxOutbound(connections)),
 		},
-		PeerDefault:         rcmgr.ResourceLimits{Conns: maxPeerConns, ConnsInbound: maxPeerConns, ConnsOutbound: maxPeerConns},
-		ProtocolPeerDefault: rcmgr.ResourceLimits{StreamsInbound: maxProtocolStreams},
+		PeerDefault:         rcmgr.ResourceLimits{Conns: MaxPeerConns, ConnsInbound: MaxPeerConns, ConnsOutbound: MaxPeerConns},
+		ProtocolPeerDefault: rcmgr.ResourceLimits{StreamsInbound: MaxProtocolStreams},
 		Protocol:            perProtocol,
 		ProtocolPeer:        perProtocolPeer,
 	}.Build(scaled.Scale(resourceMemory, resourceFiles))

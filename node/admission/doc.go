@@ -1,0 +1,22 @@
+// Package admission decides which peers a node takes on and what each may cost it:
+// connections, streams, bytes, and envelopes on gossip. Peer IDs cost nothing, so an
+// attacker has as many as it likes. Every bound therefore has two parts: what one peer may
+// cost, and what all strangers together may cost. Peers that share a group with this device
+// are bounded apart from strangers, so that no number of strangers keeps them waiting.
+//
+// Start with these types:
+//
+//   - MemberPeers counts, for each peer, the groups it shares with this device. The node
+//     keeps it up to date; everything else in the package asks it.
+//   - Limits holds the token buckets: streams for each protocol, bytes of join requests,
+//     and envelopes that were not worth passing on.
+//   - StreamLimiter gives out the slots in which inbound streams are served, and evicts one
+//     when a peer of higher trust needs it.
+//   - NewConnManager and NewResourceManager bound connections, and PeerScoring and
+//     TopicScoring are the scores of GossipSub.
+//   - RelayACL and the two sets of relay resources say for whom a node relays, and how much.
+//
+// A peer that exceeds a bound is refused and not blamed: its stream is reset or its
+// envelope dropped, and it may come again. The package opens no connections and starts no
+// goroutines; package node hands its values to libp2p.
+package admission

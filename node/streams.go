@@ -1,0 +1,65 @@
+package node
+
+import (
+	"context"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/node/admission"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// trust is what this node knows of a peer that opens a stream.
+func (n *Node) trust(protocol string, p peer.ID) admission.Trust {
+	switch {
+	case n.members.Has(p):
+		return admission.Member
+	case protocol == wire.ProtocolMail:
+		return n.mailbox.trust(p)
+	}
+	return admission.Unknown
+}
+
+// serveStreams registers the handlers of this package's protocols.
+func (n *Node) serveStreams() {
+	protocols := map[string]func(context.Context, network.Stream, *admission.Slot) error{
+		wire.ProtocolSync: n.serveSync,
+		wire.ProtocolJoin: n.serveJoin,
+		wire.ProtocolTwin: n.serveTwin,
+		wire.ProtocolHand: n.serveHand,
+	}
+	if n.mailbox != nil {
+		protocols[wire.ProtocolMail] = n.serveMail
+	}
+	for protocol, serve := range protocols {
+		log := n.log.With("subsystem", "stream", "protocol", protocol)
+		n.host.SetStreamHandler(protocolID(protocol), func(s network.Stream) {
+			p := s.Conn().RemotePeer()
+			shut := func() { _ = s.Reset() }
+			as := n.trust(protocol, p)
+			if !n.limits.Opens(protocol, p, as) {
+				shut()
+				return
+			}
+			slot := n.streams.Enter(p, as, shut)
+			if slot == nil {
+				shut()
+				return
+			}
+			started := n.life.start(func(ctx context.Context) {
+				defer slot.Leave()
+				ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+				defer cancel()
+				defer context.AfterFunc(ctx, shut)()
+				if err := serve(ctx, s, slot); err != nil {
+					log.Debug("stream ended", "peer", p, "err", err)
+				}
+			})
+			if !started {
+				slot.Leave()
+				shut()
+			}
+		})
+	}
+}
