@@ -427,7 +427,7 @@ func TestRostersAreSharedWithEvidence(t *testing.T) {
 	seen := map[*roster]bool{}
 	for it := range a.m.records() {
 		if it.log.Device == b.dev.ID {
-			seen[a.m.rosterAt(it)] = true
+			seen[a.m.rosters.at(it)] = true
 		}
 	}
 	if len(seen) != 1 {

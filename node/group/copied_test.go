@@ -71,7 +71,7 @@ func TestCopiedChainIsRefused(t *testing.T) {
 	w.run(time.Minute)
 	path := chain(a.m.tree.root, a.m.tree.nodes[a.m.own.Position])
 	tip := path[len(path)-1]
-	before := len(a.m.rosterAt(tip.claim(a.m.logs.counts)).users)
+	before := len(a.m.rosters.at(tip.claim(a.m.logs.counts)).users)
 	add := a.m.roster.devices[c.dev.ID].by
 	for _, n := range path[1:] {
 		if n.by().log.Device == c.dev.ID {
@@ -90,7 +90,7 @@ func TestCopiedChainIsRefused(t *testing.T) {
 			t.Errorf("a copied commit gives %v", err)
 		}
 	}
-	if after := len(a.m.rosterAt(tip.claim(a.m.logs.counts)).users); after != before || before != 5 {
+	if after := len(a.m.rosters.at(tip.claim(a.m.logs.counts)).users); after != before || before != 5 {
 		t.Errorf("members at the tip were %d and are %d", before, after)
 	}
 }

@@ -38,6 +38,12 @@ func (l *logs) counts(it *item) bool {
 	return l.evidence[it.log] == nil || l.cover().seq(int(it.list)) >= it.seq
 }
 
+// recounted notes that what depends on which entries count is derived again.
+func (l *logs) recounted() {
+	l.grew = false
+	l.changes++
+}
+
 // cover is the union of the pasts of all logs without evidence.
 func (l *logs) cover() vector {
 	if l.covered == nil {

@@ -86,9 +86,9 @@ func (m *Machine) holdAgainst(e *evidence) {
 
 // recount derives again what depends on which entries count.
 func (m *Machine) recount() {
-	m.logs.grew = false
-	m.stale, m.chosen, m.sendKey = true, nil, nil
-	clear(m.rosters)
+	m.logs.recounted()
+	m.rosters.recount()
+	m.sendKey = nil
 	m.recountTransport()
 }
 

@@ -48,6 +48,7 @@ type logs struct {
 	covered  vector                  // what logs without evidence have in their pasts; nil: find it again
 	scratch  vector                  // for fillPast
 	grew     bool                    // covered took in something of a log with evidence
+	changes  int                     // rises with whatever the fork choice may look at
 
 	parked  map[wire.EntryHash]*signedEntry
 	waiting map[wire.EntryHash][]wire.EntryHash // what is missing → who waits for it
@@ -252,6 +253,9 @@ func (l *logs) add(it *item, e *wire.Entry) {
 	}
 	l.heads[it.hash] = it
 	l.count++
+	if it.kind != wire.KindRecord {
+		l.changes++
+	}
 	switch it.kind {
 	case wire.KindOp:
 		at, _ := slices.BinarySearchFunc(l.ops, it, (*item).compare)

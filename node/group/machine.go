@@ -56,26 +56,21 @@ type Machine struct {
 	logs       *logs
 	tree       *epochTree
 	roster     *roster
-	stale      bool            // the roster is older than the operations
-	chosen     *node           // by the fork choice; nil: something it looks at has changed
+	chosen     chosen
+	settling   settling
 	diff       *treeDifference // of one position and roster
 	updateAt   *node           // the position that timerUpdate was planned at
 	lostUpdate bool            // an own commit was on a branch that lost
 	unfinished wire.EpochID    // made by an own commit that could not hold all there was to add; not durable
-	awaited    wire.EpochID    // the choice, while a fork is left alone; zero: none is
-	calm       time.Time       // timerSettle before what disturbed it in this turn; zero: that stays
-	stirred    bool            // in this turn, by what may have been written before the fork was known
 
 	held      map[wire.EpochID]*heldEpoch
 	retiredAt wire.EpochID // position, and number of epochs held, at the last retire
 	retiredOf int
-	refusedAt map[wire.EpochID]time.Time // since when; not durable
-	refused   map[wire.EpochID]bool
+	refused   refusals
 	unusable  map[[32]byte]bool           // KeyPackages, by hash, that no commit can add
 	outAt     map[wire.EpochID]bool       // epochs whose commit removed this device
 	leaves    map[[32]byte]*identity.Leaf // credentials verified before
-	rosters   map[string]*roster          // as resolved from an entry's past, by which of logs.ops those are
-	counted   int                         // operations that roster was resolved from
+	rosters   *rosters
 
 	transport  map[wire.KeyID][]byte // held
 	tkeys      map[wire.KeyID]*transportKey
@@ -90,13 +85,12 @@ type Machine struct {
 	rejoining  *wire.Signed      // own request to be added again
 	retract    bool              // the others may have one that is out of date
 
-	mail        mail
-	worn        worn
-	packs       packs
-	telling     telling
-	timers      timers
-	disturbance time.Time // the first that is not yet judged
-	peer        map[wire.DeviceID]*peerState
+	mail    mail
+	worn    worn
+	packs   packs
+	telling telling
+	timers  timers
+	peer    map[wire.DeviceID]*peerState
 
 	tx       *tx
 	read     reader
@@ -126,14 +120,15 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	cfg.UpdateEvery = cmp.Or(cfg.UpdateEvery, defaultUpdateEvery)
 	m := &Machine{
 		cfg: cfg, group: cfg.Genesis.ID, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation},
-		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID), stale: true,
-		held: map[wire.EpochID]*heldEpoch{}, refused: map[wire.EpochID]bool{}, unusable: map[[32]byte]bool{}, outAt: map[wire.EpochID]bool{},
-		leaves: map[[32]byte]*identity.Leaf{}, rosters: map[string]*roster{}, refusedAt: map[wire.EpochID]time.Time{},
+		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID),
+		held: map[wire.EpochID]*heldEpoch{}, unusable: map[[32]byte]bool{}, outAt: map[wire.EpochID]bool{},
+		leaves:    map[[32]byte]*identity.Leaf{},
 		transport: map[wire.KeyID][]byte{}, tkeys: map[wire.KeyID]*transportKey{}, keyPkgs: map[[32]byte]*ownKeyPackage{},
 		wantTrees: map[wire.EpochID]bool{},
 		telling:   newTelling(),
 		mail:      newMail(), tx: newTx(cfg.Rows), later: later{shows: map[int]bool{}}, worn: worn{since: map[wire.DeviceID]time.Time{}}, peer: map[wire.DeviceID]*peerState{},
 	}
+	m.settling.timers, m.rosters = &m.timers, newRosters(cfg.Genesis, m.logs)
 	m.read = reader{tx: m.tx, group: m.group, engine: cfg.Engine}
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
@@ -174,9 +169,7 @@ func (m *Machine) load() error {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	m.tx.cursor = m.own.Cursor
-	for _, id := range m.own.Refused {
-		m.refused[wire.EpochID(id)] = true
-	}
+	m.refused = newRefusals(m.own.Refused)
 	m.loadIncarnation(b != nil)
 	if err := errors.Join(m.loadKeys(), m.loadEvidence()); err != nil {
 		return err
@@ -465,7 +458,7 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 		return err
 	}
 	if it.op != nil {
-		it.permitted, it.role, it.tookOwner = m.rosterAt(it).permits(it, m.cfg.Genesis)
+		it.permitted, it.role, it.tookOwner = m.rosters.at(it).permits(it, m.cfg.Genesis)
 	}
 	m.logs.add(it, e)
 	m.clock.Observe(it.hlc)
@@ -473,17 +466,9 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 		m.tree.add(n)
 	}
 	m.tree.stand(it, m.logs.inPast)
-	if it.kind == wire.KindOp {
-		clear(m.rosters) // also by one of a later program: it has a place in logs.ops
-	}
-	if it.op != nil {
-		m.stale = true
-	}
+	m.rosters.came(it)
 	if m.logs.grew {
 		m.recount()
-	}
-	if it.kind != wire.KindRecord {
-		m.chosen = nil
 	}
 	m.noteTransport(it)
 	if it.commit != nil {

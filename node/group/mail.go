@@ -354,7 +354,7 @@ func (m *Machine) owed(it *item) bool {
 func (m *Machine) maySpeak(it *item) bool {
 	if !it.facts.has(speaks | mute) {
 		can := mute
-		r := m.rosterAt(it)
+		r := m.rosters.at(it)
 		if u := r.users[it.user]; u != nil && r.has(it.log.Device) && u.role != wire.RoleReadOnly {
 			can = speaks
 		}

@@ -11,46 +11,14 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// maxRosters bounds the rosters kept of entries' pasts; they can be made again.
-const maxRosters = 64
-
-// rosterAt is the roster as the author of an entry knew it: that of the operations in
-// its past. Many entries know the same, so it is kept by which operations those are.
-func (m *Machine) rosterAt(it *item) *roster {
-	known := make([]byte, (len(m.logs.ops)+7)/8)
-	var ops []*item
-	for i, op := range m.logs.ops {
-		if op != it && m.logs.inPast(op, it) {
-			ops = append(ops, op)
-			known[i/8] |= 1 << (i % 8)
-		}
-	}
-	if !m.stale && len(ops) == len(m.logs.ops) && len(ops) == m.counted {
-		return m.roster // it knew all that is known
-	}
-	if r := m.rosters[string(known)]; r != nil {
-		return r
-	}
-	r := m.resolver().resolve(ops)
-	if len(m.rosters) >= maxRosters {
-		clear(m.rosters)
-	}
-	m.rosters[string(known)] = r
-	return r
-}
-
-func (m *Machine) resolver() resolver { return resolver{genesis: m.cfg.Genesis, inPast: m.logs.inPast} }
-
 // resolveRoster brings the roster up to date and tells what changed in it.
 func (m *Machine) resolveRoster(now time.Time) {
-	if !m.stale {
+	old, changed := m.rosters.refresh()
+	if !changed {
 		return
 	}
-	old := m.roster
-	ops := slices.DeleteFunc(slices.Clone(m.logs.ops), func(op *item) bool { return !m.logs.counts(op) })
-	m.roster, m.counted = m.resolver().resolve(ops), len(ops)
-	m.stale = false
-	m.chosen, m.sendKey = nil, nil
+	m.roster = m.rosters.now
+	m.sendKey = nil
 	m.timers.stop(timerTransport)
 	m.timers.stop(timerHeal)
 	m.fillAgain()

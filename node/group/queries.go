@@ -369,7 +369,7 @@ func (m *Machine) endsOf(device wire.DeviceID) []*item {
 			continue
 		}
 		for _, out := range m.roster.gone {
-			if m.resolver().concurrent(out, add) {
+			if m.rosters.concurrent(out, add) {
 				ends = append(ends, out)
 			}
 		}

@@ -115,7 +115,7 @@ func (m *Machine) branches() []Branch {
 		switch {
 		case tip.void || first.void:
 			b.Reason = "its author had taken another side, or made too many commits"
-		case m.refused[tip.id] || m.refused[first.id]:
+		case m.refused.has(tip.id) || m.refused.has(first.id):
 			b.Reason = "found invalid here"
 		}
 		for user, u := range m.roster.users {

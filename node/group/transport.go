@@ -110,7 +110,7 @@ func (m *Machine) unwrapWith(private []byte, id wire.KeyID, w wire.Wrap) ([]byte
 
 // noteTransport takes a TKEY or TKEY-WRAP of the set into account.
 func (m *Machine) noteTransport(it *item) {
-	if (it.tkey != nil || it.wrap != nil) && !m.rosterAt(it).has(it.log.Device) {
+	if (it.tkey != nil || it.wrap != nil) && !m.rosters.at(it).has(it.log.Device) {
 		return // its author was out
 	}
 	var id wire.KeyID

@@ -85,7 +85,7 @@ func TestCommitThatGivesItsLeafAway(t *testing.T) {
 	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.id, Child: child, Commit: out.Commit}, c.m.logs.frontier(c.m.log, 16), c.next(c))
 	a.must(Entries{Entries: [][]byte{raw}})
 	w.run(time.Minute)
-	if a.m.own.Position == child || !a.m.refused[child] {
+	if a.m.own.Position == child || !a.m.refused.has(child) {
 		t.Errorf("anna is at %v, refuses %v", a.m.own.Position, a.m.refused)
 	}
 }

@@ -8,6 +8,38 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
+// castVote says where this device is, when that is due.
+func (m *Machine) castVote(now time.Time) {
+	if !m.timers.due(now, timerVote) || m.rolling {
+		return
+	}
+	m.timers.stop(timerVote)
+	n, _ := m.position()
+	if n == nil {
+		return
+	}
+	refused, unheld := epochIDs(m.own.Refused), epochIDs(m.own.Unheld)
+	if last := m.logs.votes[m.log.Device]; last != nil && last.log == m.log {
+		same := last.commit != nil && last.commit.Child == n.id && len(refused)+len(unheld) == 0 ||
+			last.vote != nil && last.vote.Position == n.id && slices.Equal(last.vote.Refused, refused) && slices.Equal(last.vote.Unheld, unheld)
+		if again := last.since(m.now).Add(voteAtLeast); same && now.Before(again) {
+			m.timers.set(timerVote, again)
+			return
+		}
+	}
+	_, err := m.append(now, wire.KindVote, &wire.Vote{Position: n.id, Refused: refused, Unheld: unheld})
+	m.tx.fail(err)
+	m.timers.set(timerVote, now.Add(voteAtLeast))
+}
+
+func epochIDs(list [][]byte) []wire.EpochID {
+	out := make([]wire.EpochID, len(list))
+	for i, id := range list {
+		out[i] = wire.EpochID(id)
+	}
+	return out
+}
+
 // unheldAfter is how long a chosen branch must stay out of reach to be named so.
 const unheldAfter = 14 * 24 * time.Hour
 

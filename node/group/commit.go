@@ -176,7 +176,7 @@ func (m *Machine) heal(now time.Time) bool {
 	}
 	m.planUpdate(n)
 	d := m.compareTree(now, e)
-	sibling := slices.ContainsFunc(n.children, func(c *node) bool { return m.refused[c.id] && c.contains(m.choose()) })
+	sibling := slices.ContainsFunc(n.children, func(c *node) bool { return m.refused.has(c.id) && c.contains(m.choose()) })
 	worn := m.wornOut(now)
 	alone := m.timers.due(now, timerUpdate) || sibling || worn || m.mustRenew(n)
 	if d.empty() && !alone {
@@ -324,38 +324,6 @@ func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 	}
 	m.moved(now, n, m.tree.nodes[it.commit.Child])
 	return nil
-}
-
-// castVote says where this device is, when that is due.
-func (m *Machine) castVote(now time.Time) {
-	if !m.timers.due(now, timerVote) || m.rolling {
-		return
-	}
-	m.timers.stop(timerVote)
-	n, _ := m.position()
-	if n == nil {
-		return
-	}
-	refused, unheld := epochIDs(m.own.Refused), epochIDs(m.own.Unheld)
-	if last := m.logs.votes[m.log.Device]; last != nil && last.log == m.log {
-		same := last.commit != nil && last.commit.Child == n.id && len(refused)+len(unheld) == 0 ||
-			last.vote != nil && last.vote.Position == n.id && slices.Equal(last.vote.Refused, refused) && slices.Equal(last.vote.Unheld, unheld)
-		if again := last.since(m.now).Add(voteAtLeast); same && now.Before(again) {
-			m.timers.set(timerVote, again)
-			return
-		}
-	}
-	_, err := m.append(now, wire.KindVote, &wire.Vote{Position: n.id, Refused: refused, Unheld: unheld})
-	m.tx.fail(err)
-	m.timers.set(timerVote, now.Add(voteAtLeast))
-}
-
-func epochIDs(list [][]byte) []wire.EpochID {
-	out := make([]wire.EpochID, len(list))
-	for i, id := range list {
-		out[i] = wire.EpochID(id)
-	}
-	return out
 }
 
 func unhex(s string) ([]byte, error) {
