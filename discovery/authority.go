@@ -17,7 +17,7 @@ import (
 // paths: a longer path beats its own prefix; where two part, the link of the
 // owner with the higher standing wins, then the link with the lower hash. A chain
 // is a maximum under that order, never a mixture, which is what makes merging
-// exact (see Merge).
+// exact (see merge).
 type authority struct {
 	links []link
 	keys  []wire.AuthorityKey // of the last link, ascending by user
@@ -50,7 +50,7 @@ func (a *authority) next(raw wire.Signed) (*authority, error) {
 		return nil, err
 	}
 	if len(a.links) == wire.MaxAuthorityLinks {
-		return nil, ErrFull
+		return nil, errFull
 	}
 	var prev wire.Hash
 	if n := len(a.links); n > 0 {
@@ -58,11 +58,11 @@ func (a *authority) next(raw wire.Signed) (*authority, error) {
 	}
 	version := uint64(len(a.links)) + 1
 	if l.Version != version || l.Prev != prev {
-		return nil, fmt.Errorf("%w: link %d does not follow the one before", ErrAuthority, version)
+		return nil, fmt.Errorf("%w: link %d does not follow the one before", errAuthority, version)
 	}
 	since, ok := a.owner[string(l.Signer)]
 	if !ok {
-		return nil, fmt.Errorf("%w: the signer of link %d was no owner", ErrAuthority, version)
+		return nil, fmt.Errorf("%w: the signer of link %d was no owner", errAuthority, version)
 	}
 	b := &authority{
 		links: append(slices.Clip(a.links), link{raw: raw, id: wire.HashOf(wire.DomainAuthority, raw.Payload), signer: standing(since)}),
@@ -80,7 +80,7 @@ func (a *authority) next(raw wire.Signed) (*authority, error) {
 		}
 	}
 	if len(b.owner) == 0 {
-		return nil, fmt.Errorf("%w: link %d leaves no owner", ErrAuthority, version)
+		return nil, fmt.Errorf("%w: link %d leaves no owner", errAuthority, version)
 	}
 	return b, nil
 }

@@ -17,11 +17,11 @@ type Source string
 
 // Sources.
 const (
-	SourceMDNS       Source = "mdns"       // the local network
+	sourceMDNS       Source = "mdns"       // the local network
 	SourceDHT        Source = "dht"        // a provider record
-	SourceBootstrap  Source = "bootstrap"  // the configuration
-	SourceRemembered Source = "remembered" // an earlier run
-	SourceIncoming   Source = "incoming"   // it called first
+	sourceBootstrap  Source = "bootstrap"  // the configuration
+	sourceRemembered Source = "remembered" // an earlier run
+	sourceIncoming   Source = "incoming"   // it called first
 	SourceConnected  Source = "connected"  // a connection that was there already
 )
 
@@ -86,7 +86,7 @@ func decodeEntry(id string, b []byte) (*entry, error) {
 	if s.V != wire.Version {
 		return nil, fmt.Errorf("remembered peer %s: %w: %d", p, wire.ErrVersion, s.V)
 	}
-	e := &entry{info: peer.AddrInfo{ID: p}, source: SourceRemembered, seen: time.Unix(s.Seen, 0), found: time.Unix(s.Found, 0)}
+	e := &entry{info: peer.AddrInfo{ID: p}, source: sourceRemembered, seen: time.Unix(s.Seen, 0), found: time.Unix(s.Found, 0)}
 	for _, raw := range s.Addrs[:min(len(s.Addrs), maxAddrs)] {
 		a, err := multiaddr.NewMultiaddrBytes(raw)
 		if err != nil {
@@ -106,10 +106,10 @@ func (b *book) note(p peer.AddrInfo, source Source, now time.Time) *entry {
 		e = &entry{info: peer.AddrInfo{ID: p.ID}, source: source}
 		b.peers[p.ID] = e
 	}
-	if e.source == SourceRemembered && !e.worked && source != SourceConnected {
+	if e.source == sourceRemembered && !e.worked && source != SourceConnected {
 		e.source = source
 	}
-	e.fixed = e.fixed || source == SourceBootstrap
+	e.fixed = e.fixed || source == sourceBootstrap
 	// New addresses first; they push out the oldest.
 	var addrs []multiaddr.Multiaddr
 	for _, a := range slices.Concat(p.Addrs, e.info.Addrs) {

@@ -32,7 +32,7 @@ func TestBookPrefersMembersThenRecent(t *testing.T) {
 		b.connected(peerInfo(t, n), SourceConnected, t0.Add(time.Duration(n)*time.Minute))
 	}
 	b.peers[peerInfo(t, 2).ID].member = true
-	b.note(peerInfo(t, 10), SourceBootstrap, t0)
+	b.note(peerInfo(t, 10), sourceBootstrap, t0)
 	now := t0.Add(time.Hour)
 	got := b.next(appetite{most: redialAtOne, strangers: redialAtOne}, now, func(p peer.ID) bool { return p == peerInfo(t, 9).ID })
 	for k, want := range []int{2, 10, 8, 7} {
@@ -61,7 +61,7 @@ func TestBookAfterCut(t *testing.T) {
 		t.Fatalf("%d peers are not at rest", len(due))
 	}
 	back := peerInfo(t, 1).ID
-	if !b.connected(peerInfo(t, 1), SourceIncoming, now) {
+	if !b.connected(peerInfo(t, 1), sourceIncoming, now) {
 		t.Error("that a peer is back is no news")
 	}
 	due := b.next(appetite{most: 6, strangers: 6}, now, func(p peer.ID) bool { return p == back })
@@ -114,9 +114,9 @@ func TestBookTriesEverybodyForEver(t *testing.T) {
 
 func TestBookForgets(t *testing.T) {
 	b := newBook()
-	b.note(peerInfo(t, 5000), SourceBootstrap, t0)
-	b.connected(peerInfo(t, 5001), SourceIncoming, t0)
-	b.connected(peerInfo(t, 5002), SourceIncoming, t0)
+	b.note(peerInfo(t, 5000), sourceBootstrap, t0)
+	b.connected(peerInfo(t, 5001), sourceIncoming, t0)
+	b.connected(peerInfo(t, 5002), sourceIncoming, t0)
 	for n := range maxPeers + 50 {
 		b.connected(peerInfo(t, n), SourceDHT, t0.Add(time.Duration(n)*time.Second))
 	}
@@ -133,7 +133,7 @@ func TestBookForgets(t *testing.T) {
 	}
 	// A clock that is years ahead makes nobody forgotten, nor does one that is put right.
 	for _, now := range []time.Time{t0.AddDate(50, 0, 0), t0} {
-		b.connected(peerInfo(t, 5001), SourceIncoming, now)
+		b.connected(peerInfo(t, 5001), sourceIncoming, now)
 		if dropped := b.prune(nobody); len(dropped) != 0 {
 			t.Errorf("%d peers are forgotten at %v", len(dropped), now)
 		}
@@ -151,7 +151,7 @@ func TestBookKeepsNewestAddresses(t *testing.T) {
 		t.Fatalf("%v", e.info.Addrs)
 	}
 	got, err := decodeEntry(string(p.ID), e.encode())
-	if err != nil || len(got.info.Addrs) != maxAddrs || !got.found.Equal(t0) || got.source != SourceRemembered {
+	if err != nil || len(got.info.Addrs) != maxAddrs || !got.found.Equal(t0) || got.source != sourceRemembered {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	for n := range e.encode() {

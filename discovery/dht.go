@@ -39,9 +39,9 @@ const (
 	ModeClient             // never serve
 )
 
-// MaxRecordAge is how long peers keep values and provider records. They are not
+// maxRecordAge is how long peers keep values and provider records. They are not
 // republished for us.
-const MaxRecordAge = 48 * time.Hour
+const maxRecordAge = 48 * time.Hour
 
 // DHTConfig configures a DHT. Host is needed; every other zero value is a default.
 type DHTConfig struct {
@@ -60,15 +60,15 @@ type Walk string
 
 // Walks.
 const (
-	WalkLookup    Walk = "lookup"    // for all values of a group's record
-	WalkFirst     Walk = "first"     // for any value
-	WalkPublish   Walk = "publish"   // to merge, put and read back a record
-	WalkProvide   Walk = "provide"   // to announce this node
-	WalkProviders Walk = "providers" // for those who announced themselves
+	walkLookup    Walk = "lookup"    // for all values of a group's record
+	walkFirst     Walk = "first"     // for any value
+	walkPublish   Walk = "publish"   // to merge, put and read back a record
+	walkProvide   Walk = "provide"   // to announce this node
+	walkProviders Walk = "providers" // for those who announced themselves
 )
 
 // Walks lists them.
-var Walks = []Walk{WalkLookup, WalkFirst, WalkPublish, WalkProvide, WalkProviders}
+var Walks = []Walk{walkLookup, walkFirst, walkPublish, walkProvide, walkProviders}
 
 // Walked is a walk that ended.
 type Walked struct {
@@ -81,7 +81,7 @@ type Walked struct {
 type DHT struct {
 	kad    *dht.IpfsDHT
 	rpc    *pb.ProtocolMessenger
-	val    *Validator
+	val    *validator
 	values *valueStore
 	known  *Known
 	told   func(Walked)
@@ -112,17 +112,17 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 	if !ok {
 		return nil, fmt.Errorf("starting the DHT: unknown mode %d", cfg.Mode)
 	}
-	val := NewValidator(cfg.Known, cfg.Clock)
+	val := newValidator(cfg.Known, cfg.Clock)
 	values := newValueStore(maxStoreEntries, maxStoreBytes, func(key string, value []byte) holder {
 		return val.intake.bringerOf(recordID(key, value))
 	})
 	kad, err := dht.New(context.Background(), cfg.Host,
 		dht.ProtocolPrefix(wire.ProtocolDHT),
-		dht.Validator(record.NamespacedValidator{Namespace: val}),
+		dht.Validator(record.NamespacedValidator{namespace: val}),
 		dht.Mode(mode),
 		dht.BucketSize(cfg.BucketSize),
 		dht.RoutingTableRefreshPeriod(cfg.Refresh),
-		dht.MaxRecordAge(MaxRecordAge),
+		dht.MaxRecordAge(maxRecordAge),
 		dht.Datastore(values),
 		dht.ProviderStore(newProviderTable(cfg.Host, maxProvided)),
 		dht.OnRequestHook(val.intake.watch(cfg.Host)),
@@ -169,7 +169,7 @@ type held struct {
 // may be a member of the group, and where the nearest have lost the record that is who
 // has it.
 func (d *DHT) read(ctx context.Context, g wire.GroupID) ([]held, error) {
-	key := Key(g)
+	key := recordKey(g)
 	if d.Size() == 0 {
 		return nil, ErrNoPeers
 	}
@@ -200,11 +200,11 @@ func (d *DHT) read(ctx context.Context, g wire.GroupID) ([]held, error) {
 func (d *DHT) ask(ctx context.Context, p peer.ID, g wire.GroupID) (i, ahead *Info) {
 	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 	defer cancel()
-	rec, _, err := d.rpc.GetValue(ctx, p, Key(g))
+	rec, _, err := d.rpc.GetValue(ctx, p, recordKey(g))
 	if err != nil || rec == nil {
 		return nil, nil
 	}
-	if i, err = d.val.judge(Key(g), rec.GetValue()); errors.Is(err, ErrFuture) {
+	if i, err = d.val.judge(recordKey(g), rec.GetValue()); errors.Is(err, errFuture) {
 		return nil, d.val.timeless(g, rec.GetValue())
 	}
 	return i, nil
@@ -237,7 +237,7 @@ func (d *DHT) connected(without []peer.ID) []peer.ID {
 func (d *DHT) Lookup(ctx context.Context, g wire.GroupID) (*Info, error) {
 	var i *Info
 	var err error
-	d.walk(WalkLookup, func() error { i, _, err = d.lookup(ctx, g); return err })
+	d.walk(walkLookup, func() error { i, _, err = d.lookup(ctx, g); return err })
 	return i, err
 }
 
@@ -245,7 +245,7 @@ func (d *DHT) Lookup(ctx context.Context, g wire.GroupID) (*Info, error) {
 // in all of them. Unlike Lookup it waits for nobody else, such as peers behind a cut,
 // who take half a minute to look dead. Errors as Lookup.
 func (d *DHT) First(ctx context.Context, g wire.GroupID) (i *Info, err error) {
-	d.walk(WalkFirst, func() error { i, err = d.first(ctx, g); return err })
+	d.walk(walkFirst, func() error { i, err = d.first(ctx, g); return err })
 	return i, err
 }
 
@@ -266,7 +266,7 @@ func (d *DHT) first(ctx context.Context, g wire.GroupID) (*Info, error) {
 	}
 	defer asked.Wait()
 	defer cancel()
-	values, err := d.kad.SearchValue(ctx, Key(g))
+	values, err := d.kad.SearchValue(ctx, recordKey(g))
 	switch {
 	case errors.Is(err, kbucket.ErrLookupFailure):
 		return d.known.Get(g), ErrNoPeers
@@ -280,7 +280,7 @@ func (d *DHT) first(ctx context.Context, g wire.GroupID) (*Info, error) {
 				values = nil
 				continue
 			}
-			info, err := d.val.judge(Key(g), v)
+			info, err := d.val.judge(recordKey(g), v)
 			if err != nil {
 				continue
 			}
@@ -356,10 +356,10 @@ func infos(all []held) []*Info {
 
 // putBack gives the record to peers that hold another. Failures are theirs.
 func (d *DHT) putBack(ctx context.Context, best *Info, all []held) {
-	rec := record.MakePutRecord(Key(best.Group), best.Bytes())
+	rec := record.MakePutRecord(recordKey(best.Group), best.Bytes())
 	var wg sync.WaitGroup
 	for _, h := range all {
-		if !h.near || h.info != nil && h.info.Equal(best) {
+		if !h.near || h.info != nil && h.info.equal(best) {
 			continue
 		}
 		wg.Go(func() {
@@ -384,7 +384,7 @@ type put struct {
 // publish reads all values, merges them with what is known, puts the result and reads it
 // back.
 func (d *DHT) publish(ctx context.Context, g wire.GroupID) (p put, err error) {
-	d.walk(WalkPublish, func() error { p, err = d.mergeAndPut(ctx, g); return err })
+	d.walk(walkPublish, func() error { p, err = d.mergeAndPut(ctx, g); return err })
 	return p, err
 }
 
@@ -408,7 +408,7 @@ func (d *DHT) mergeAndPut(ctx context.Context, g wire.GroupID) (p put, err error
 		p.best = best
 		// Also stores it here. It fails if we were given something better meanwhile,
 		// which known has noted: the next round has it.
-		if err := d.kad.PutValue(ctx, Key(g), best.Bytes()); err != nil {
+		if err := d.kad.PutValue(ctx, recordKey(g), best.Bytes()); err != nil {
 			if ctx.Err() != nil || errors.Is(err, kbucket.ErrLookupFailure) {
 				return p, errors.Join(ErrNoPeers, err)
 			}
@@ -422,10 +422,10 @@ func (d *DHT) mergeAndPut(ctx context.Context, g wire.GroupID) (p put, err error
 		for _, h := range all {
 			switch {
 			case h.info == nil || !h.near:
-			case h.info.Equal(best):
+			case h.info.equal(best):
 				holders++
 			default:
-				more = more || Adds(best, h.info)
+				more = more || adds(best, h.info)
 			}
 		}
 		if !more && holders > 0 {
@@ -439,7 +439,7 @@ func (d *DHT) mergeAndPut(ctx context.Context, g wire.GroupID) (p put, err error
 // provide announces this node as a provider of c.
 func (d *DHT) provide(ctx context.Context, c cid.Cid) error {
 	var err error
-	d.walk(WalkProvide, func() error { err = d.kad.Provide(ctx, c, true); return err })
+	d.walk(walkProvide, func() error { err = d.kad.Provide(ctx, c, true); return err })
 	if errors.Is(err, kbucket.ErrLookupFailure) {
 		return errors.Join(ErrNoPeers, err)
 	}
@@ -451,7 +451,7 @@ func (d *DHT) providers(ctx context.Context, c cid.Cid) <-chan peer.AddrInfo {
 	out := make(chan peer.AddrInfo)
 	go func() {
 		defer close(out)
-		d.walk(WalkProviders, func() error {
+		d.walk(walkProviders, func() error {
 			var mu sync.Mutex
 			seen := map[peer.ID]bool{d.kad.PeerID(): true}
 			give := func(p peer.AddrInfo) {
@@ -494,21 +494,21 @@ func (d *DHT) providers(ctx context.Context, c cid.Cid) <-chan peer.AddrInfo {
 // Members streams peers that say they are members of the group. Who really is one
 // shows when they are talked to.
 func (d *DHT) Members(ctx context.Context, g wire.GroupID) <-chan peer.AddrInfo {
-	return d.providers(ctx, MembersCID(g))
+	return d.providers(ctx, membersCID(g))
 }
 
 // Meeting streams peers that know a private group's secret.
 func (d *DHT) Meeting(ctx context.Context, s wire.MeetSecret) <-chan peer.AddrInfo {
-	return d.providers(ctx, MeetCID(s))
+	return d.providers(ctx, rendezvousCID(s))
 }
 
 // ProvideMailbox announces this node as a mailbox, for 48 h. ErrNoPeers: there is
 // nobody to tell.
-func (d *DHT) ProvideMailbox(ctx context.Context) error { return d.provide(ctx, MailboxCID()) }
+func (d *DHT) ProvideMailbox(ctx context.Context) error { return d.provide(ctx, mailboxCID()) }
 
 // Mailboxes streams peers that say they are mailboxes.
 func (d *DHT) Mailboxes(ctx context.Context) <-chan peer.AddrInfo {
-	return d.providers(ctx, MailboxCID())
+	return d.providers(ctx, mailboxCID())
 }
 
 // Locate gives a peer with addresses, looked up if none are known.

@@ -7,23 +7,23 @@ import "errors"
 // identity.ErrForged; a head signed after its device's certificate ran out wraps
 // identity.ErrExpired.
 var (
-	// ErrKey says that a DHT key is none of this package's.
-	ErrKey = errors.New("not the DHT key of a group")
-	// ErrForeignGroup says that a record belongs to another group than the one asked for.
-	ErrForeignGroup = errors.New("record of another group")
-	// ErrAuthority says that the chain of authority does not hold together: a link
+	// errKey says that a DHT key is none of this package's.
+	errKey = errors.New("not the DHT key of a group")
+	// errForeignGroup says that a record belongs to another group than the one asked for.
+	errForeignGroup = errors.New("record of another group")
+	// errAuthority says that the chain of authority does not hold together: a link
 	// does not follow the one before it, or no owner of that one signed it.
-	ErrAuthority = errors.New("broken chain of authority")
-	// ErrUnauthorised says that the signer of a field is not in the current
+	errAuthority = errors.New("broken chain of authority")
+	// errUnauthorised says that the signer of a field is not in the current
 	// authority, or not with the rank that the field wants.
-	ErrUnauthorised = errors.New("signer is not in the current authority")
-	// ErrFuture says that a timestamp is more than MaxAhead ahead of the clock.
-	ErrFuture = errors.New("timestamp lies in the future")
+	errUnauthorised = errors.New("signer is not in the current authority")
+	// errFuture says that a timestamp is more than maxAhead ahead of the clock.
+	errFuture = errors.New("timestamp lies in the future")
 	// ErrStale says that a record holds nothing that this node did not know already.
 	ErrStale = errors.New("stale record")
-	// ErrLimited says that a peer, its network or all strangers brought more records than
+	// errLimited says that a peer, its network or all strangers brought more records than
 	// are judged at once.
-	ErrLimited = errors.New("too many records at once")
-	// ErrFull says that the chain of authority has no room for another link.
-	ErrFull = errors.New("chain of authority is full")
+	errLimited = errors.New("too many records at once")
+	// errFull says that the chain of authority has no room for another link.
+	errFull = errors.New("chain of authority is full")
 )

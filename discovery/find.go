@@ -201,9 +201,9 @@ func (f *Finder) ask(ctx context.Context, p peer.AddrInfo, q *wanted) ([]*Info, 
 			}
 			return out, fmt.Errorf("asking %s: %w", p.ID, err)
 		}
-		i, err := VerifyAny(reply.PublicInfo, f.cfg.DHT.val.now())
-		if errors.Is(err, ErrFuture) {
-			if i, err = VerifyAny(reply.PublicInfo, noClock); err == nil && f.cfg.DHT.known.Get(i.Group) != nil {
+		i, err := verifyAny(reply.PublicInfo, f.cfg.DHT.val.now())
+		if errors.Is(err, errFuture) {
+			if i, err = verifyAny(reply.PublicInfo, noClock); err == nil && f.cfg.DHT.known.Get(i.Group) != nil {
 				continue // it is known otherwise
 			}
 		}
@@ -277,8 +277,8 @@ func (s *search) run(ctx context.Context) {
 			continue
 		}
 		source := SourceConnected
-		if s.f.cfg.Peers != nil && s.f.cfg.Peers.Source(p) == SourceMDNS {
-			source = SourceMDNS
+		if s.f.cfg.Peers != nil && s.f.cfg.Peers.Source(p) == sourceMDNS {
+			source = sourceMDNS
 		}
 		wg.Go(func() { s.visit(ctx, peer.AddrInfo{ID: p}, source) })
 	}
@@ -290,10 +290,10 @@ func (s *search) askProviders(ctx context.Context) {
 	var wg sync.WaitGroup
 	var keys []cid.Cid
 	for _, w := range s.q.name.words {
-		keys = append(keys, WordCID(w))
+		keys = append(keys, wordCID(w))
 	}
 	if s.q.tag != "" {
-		keys = append(keys, TagCID(s.q.tag))
+		keys = append(keys, tagCID(s.q.tag))
 	}
 	for _, key := range keys {
 		wg.Go(func() {
@@ -306,7 +306,7 @@ func (s *search) askProviders(ctx context.Context) {
 	if s.found(SourceDHT) {
 		return
 	}
-	for p := range s.f.cfg.DHT.providers(ctx, PublicCID()) {
+	for p := range s.f.cfg.DHT.providers(ctx, publicCID()) {
 		wg.Go(func() { s.visit(ctx, p, SourceDHT) })
 	}
 	wg.Wait()
@@ -393,12 +393,12 @@ func (s *search) report(ctx context.Context, from peer.ID, i *Info, source Sourc
 func (s *search) take(g *finding, i *Info, source Source) (Result, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	best, err := Collect(i, g.best)
+	best, err := collect(i, g.best)
 	if err != nil || !s.q.fits(best) { // the newer record is another
 		return Result{}, false
 	}
 	known := slices.Contains(g.sources, source)
-	if known && best.Equal(g.best) {
+	if known && best.equal(g.best) {
 		return Result{}, false
 	}
 	g.best = best
@@ -416,7 +416,7 @@ func (s *search) check(ctx context.Context, i *Info) (*Info, bool) {
 	if err != nil || best == nil {
 		return i, false
 	}
-	if c, err := Collect(best, i); err == nil {
+	if c, err := collect(best, i); err == nil {
 		best = c
 	}
 	return best, holders > 0

@@ -101,7 +101,7 @@ func (in *intake) admit(now time.Time, by holder) error {
 	defer in.mu.Unlock()
 	for _, l := range in.buckets(by) {
 		if l.TokensAt(now) < 1 {
-			return fmt.Errorf("%w: records of peer %v", ErrLimited, by.peer)
+			return fmt.Errorf("%w: records of peer %v", errLimited, by.peer)
 		}
 	}
 	return nil

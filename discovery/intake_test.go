@@ -28,11 +28,11 @@ func TestBadRecordsAreMetered(t *testing.T) {
 		binary.BigEndian.PutUint64(r.Profile[0].Signature, uint64(n)) //nolint:gosec // a counter
 		return r.Encode()
 	}
-	v := NewValidator(nil, func() time.Time { return t0 })
+	v := newValidator(nil, func() time.Time { return t0 })
 	flooder, honest := holder{"flood", "flooder"}, holder{"home", "honest"}
 	comes := func(by holder, value []byte) error {
-		v.intake.brought(Key(good.Group), value, by)
-		return v.Validate(Key(good.Group), value)
+		v.intake.brought(recordKey(good.Group), value, by)
+		return v.Validate(recordKey(good.Group), value)
 	}
 	for range 100 {
 		if err := comes(flooder, bad(0)); !errors.Is(err, identity.ErrForged) {
@@ -44,14 +44,14 @@ func TestBadRecordsAreMetered(t *testing.T) {
 		switch err := comes(flooder, bad(n+1)); {
 		case errors.Is(err, identity.ErrForged):
 			judged++
-		case !errors.Is(err, ErrLimited):
+		case !errors.Is(err, errLimited):
 			t.Fatal(err)
 		}
 	}
 	if most := peerRecords/badRecord + 1; judged > most || judged < most/2 {
 		t.Errorf("%d bad records were judged, at most %d should be", judged, most)
 	}
-	if err := comes(flooder, good.Bytes()); !errors.Is(err, ErrLimited) {
+	if err := comes(flooder, good.Bytes()); !errors.Is(err, errLimited) {
 		t.Errorf("a good record of the flooder's: %v", err)
 	}
 	if err := comes(honest, good.Bytes()); err != nil {
@@ -76,13 +76,13 @@ func TestBadRecordsAreMetered(t *testing.T) {
 		t.Errorf("%d bad records of strangers were judged", got)
 	}
 	news := setName(t, good, founder, time.Second, "news")
-	if err := comes(holder{"home", "newcomer"}, news.Bytes()); !errors.Is(err, ErrLimited) {
+	if err := comes(holder{"home", "newcomer"}, news.Bytes()); !errors.Is(err, errLimited) {
 		t.Errorf("a newcomer in the flood: %v", err)
 	}
 	if err := comes(honest, setName(t, good, founder, 2*time.Second, "more news").Bytes()); err != nil {
 		t.Errorf("of somebody known in the flood: %v", err)
 	}
-	if err := v.Validate(Key(good.Group), setName(t, good, founder, 3*time.Second, "own").Bytes()); err != nil {
+	if err := v.Validate(recordKey(good.Group), setName(t, good, founder, 3*time.Second, "own").Bytes()); err != nil {
 		t.Errorf("what this node found itself: %v", err)
 	}
 }
@@ -91,13 +91,13 @@ func TestBadRecordsAreMetered(t *testing.T) {
 func TestFutureRecordIsJudgedAgain(t *testing.T) {
 	founder := newSomeone(t, 0)
 	now := t0
-	v := NewValidator(nil, func() time.Time { return now })
-	i := setName(t, newGroup(t, founder, 1, ""), founder, MaxAhead+time.Minute, "soon")
-	if err := v.Validate(Key(i.Group), i.Bytes()); !errors.Is(err, ErrFuture) {
+	v := newValidator(nil, func() time.Time { return now })
+	i := setName(t, newGroup(t, founder, 1, ""), founder, maxAhead+time.Minute, "soon")
+	if err := v.Validate(recordKey(i.Group), i.Bytes()); !errors.Is(err, errFuture) {
 		t.Fatal(err)
 	}
 	now = t0.Add(2 * time.Minute)
-	if err := v.Validate(Key(i.Group), i.Bytes()); err != nil {
+	if err := v.Validate(recordKey(i.Group), i.Bytes()); err != nil {
 		t.Error(err)
 	}
 }
@@ -114,7 +114,7 @@ func TestFloodOfTheDHT(t *testing.T) {
 		founder.publish(t, group)
 		eventually(t, time.Minute, "published", founder.published(group.Group))
 		table := newProviderTable(server.host, maxProvided)
-		members := MembersCID(group.Group).Hash()
+		members := membersCID(group.Group).Hash()
 		if err := table.AddProvider(t.Context(), members, peer.AddrInfo{ID: founder.host.ID()}); err != nil {
 			t.Fatal(err)
 		}
@@ -175,11 +175,11 @@ func TestConnectedPeersAreAsked(t *testing.T) {
 		var group *Info
 		for salt := byte(2); group == nil && salt < 100; salt++ {
 			g := newGroup(t, newSomeone(t, 0), salt, "Hidden Pandas")
-			rec := libp2precord.MakePutRecord(Key(g.Group), g.Bytes())
+			rec := libp2precord.MakePutRecord(recordKey(g.Group), g.Bytes())
 			if err := nodes[0].rpc.PutValue(t.Context(), n.PeerID(founder), rec); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := joiner.kad.GetValue(t.Context(), Key(g.Group)); err != nil { // nobody on the way has it
+			if _, err := joiner.kad.GetValue(t.Context(), recordKey(g.Group)); err != nil { // nobody on the way has it
 				group = g
 			}
 		}
@@ -188,11 +188,11 @@ func TestConnectedPeersAreAsked(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if i, err := joiner.First(ctx, group.Group); err != nil || !i.Equal(group) {
+		if i, err := joiner.First(ctx, group.Group); err != nil || !i.equal(group) {
 			t.Errorf("first: %v", err)
 		}
 		joiner.known = NewKnown(nil)
-		if i, err := joiner.Lookup(ctx, group.Group); err != nil || !i.Equal(group) {
+		if i, err := joiner.Lookup(ctx, group.Group); err != nil || !i.equal(group) {
 			t.Errorf("lookup: %v", err)
 		}
 	})
@@ -216,7 +216,7 @@ func TestDisplacedRecordIsPublishedAgain(t *testing.T) {
 		eventually(t, time.Minute, "published", founder.published(group.Group))
 		at := func() time.Time { st, _ := founder.pub.Status(group.Group); return st.At }
 		lose := func() {
-			key := ds32(Key(group.Group))
+			key := ds32(recordKey(group.Group))
 			if err := errors.Join(server.dht.values.Delete(t.Context(), key), founder.dht.values.Delete(t.Context(), key)); err != nil {
 				t.Fatal(err)
 			}

@@ -9,8 +9,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// MaxKnown is how many groups a Known holds, apart from those it is told to keep.
-const MaxKnown = 1024
+// maxKnown is how many groups a Known holds, apart from those it is told to keep.
+const maxKnown = 1024
 
 // Known remembers the best record that this node has seen of each group. It only
 // ever grows, record by record: whatever the DHT or a peer says later, a reader is
@@ -42,7 +42,7 @@ func NewKnown(save func(group wire.GroupID, record []byte)) *Known {
 
 // Load takes up a record that save was given. It is verified again.
 func (k *Known) Load(record []byte, now time.Time) (*Info, error) {
-	i, err := VerifyAny(record, now)
+	i, err := verifyAny(record, now)
 	if err != nil {
 		return nil, fmt.Errorf("loading a remembered record: %w", err)
 	}
@@ -62,8 +62,8 @@ func (k *Known) Get(g wire.GroupID) *Info {
 	return e.info
 }
 
-// All is every record, in the order of the group IDs.
-func (k *Known) All() []*Info {
+// all is every record, in the order of the group IDs.
+func (k *Known) all() []*Info {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	out := make([]*Info, 0, len(k.groups))
@@ -94,7 +94,7 @@ func (k *Known) add(save bool, records ...*Info) (*Info, bool, error) {
 			records = append(records, e.news)
 		}
 	}
-	best, err := Collect(records...)
+	best, err := collect(records...)
 	if err != nil {
 		return nil, false, err
 	}
@@ -104,7 +104,7 @@ func (k *Known) add(save bool, records ...*Info) (*Info, bool, error) {
 		k.groups[g] = e
 	}
 	k.touch(e)
-	more := e.info == nil || !best.Equal(e.info)
+	more := e.info == nil || !best.equal(e.info)
 	e.info, e.news = best, nil
 	if more && save {
 		k.save(g, best.Bytes())
@@ -128,11 +128,11 @@ func (k *Known) note(i *Info) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e := k.groups[i.Group]
-	if e == nil || !e.kept || !Adds(e.info, i) {
+	if e == nil || !e.kept || !adds(e.info, i) {
 		return
 	}
 	if e.news != nil {
-		if c, err := Collect(e.news, i); err == nil {
+		if c, err := collect(e.news, i); err == nil {
 			i = c
 		}
 	}
@@ -165,7 +165,7 @@ func (k *Known) makeRoom() {
 			oldest, e = g, x
 		}
 	}
-	if loose >= MaxKnown {
+	if loose >= maxKnown {
 		delete(k.groups, oldest)
 		k.save(oldest, nil)
 	}

@@ -9,13 +9,13 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
 )
 
-// ServiceName is the mDNS service of pandanodes.
-const ServiceName = "_panda._udp"
+// serviceName is the mDNS service of pandanodes.
+const serviceName = "_panda._udp"
 
 // StartMDNS announces the host on the local network and hands peers that it finds
 // there to the book, which dials them. It opens multicast sockets: not for bubbles.
 func StartMDNS(h host.Host, peers *Peers) (io.Closer, error) {
-	s := mdns.NewMdnsService(h, ServiceName, mdnsFound{peers})
+	s := mdns.NewMdnsService(h, serviceName, mdnsFound{peers})
 	if err := s.Start(); err != nil {
 		return nil, fmt.Errorf("starting mDNS: %w", err)
 	}
@@ -24,4 +24,4 @@ func StartMDNS(h host.Host, peers *Peers) (io.Closer, error) {
 
 type mdnsFound struct{ peers *Peers }
 
-func (m mdnsFound) HandlePeerFound(p peer.AddrInfo) { m.peers.Found(p, SourceMDNS) }
+func (m mdnsFound) HandlePeerFound(p peer.AddrInfo) { m.peers.Found(p, sourceMDNS) }

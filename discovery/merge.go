@@ -10,27 +10,27 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Merge is the join of two records of one group.
+// merge is the join of two records of one group.
 //
 // The chain of authority is a maximum of a total order, and the fields live
 // *under* their chain: of two records with different chains the result has the
 // fields of the higher one alone; under the same chain, fields and heads join
 // register by register (last writer, then lower hash; newest head per device, then
 // the newest wire.MaxHeads). This lexicographic product is a semilattice, exactly:
-// commutative, associative, idempotent, for all records that Verify accepts.
+// commutative, associative, idempotent, for all records that verify accepts.
 //
 // Filtering the other record's fields by the winning chain instead would carry
 // more over, and would not be associative: a field of X, who is in chain A, not in
 // B and again in C above both, would survive A ⊔ (B ⊔ C) and not (A ⊔ B) ⊔ C.
-// Readers who hold all values at once carry fields over with [Collect].
-func Merge(a, b *Info) (*Info, error) {
+// Readers who hold all values at once carry fields over with collect.
+func merge(a, b *Info) (*Info, error) {
 	if a.Group != b.Group {
-		return nil, fmt.Errorf("merging: %w", ErrForeignGroup)
+		return nil, fmt.Errorf("merging: %w", errForeignGroup)
 	}
-	return merge(a, b).info(), nil
+	return mergeParts(a, b).info(), nil
 }
 
-func merge(a, b *Info) *parts {
+func mergeParts(a, b *Info) *parts {
 	p := a.parts()
 	switch c := a.chain.compare(b.chain); {
 	case c < 0:
@@ -92,38 +92,38 @@ func (i *Info) onto(chain *authority) *parts {
 	return p
 }
 
-// Collect is the merge of all values at hand, together with those fields of
+// collect is the merge of all values at hand, together with those fields of
 // lower chains that count under the highest one. It depends on the set of
 // values only, not on their order, and stands at or above the merge of them. It
 // is what readers put back, so that a name that an admin set while an owner changed
-// the authority is kept as long as one reader sees both. It is no fold of Merge: in
-// the corner that Merge names, what is carried over depends on who saw what
+// the authority is kept as long as one reader sees both. It is no fold of merge: in
+// the corner that merge names, what is carried over depends on who saw what
 // together; all readers who then exchange their results still agree.
-func Collect(values ...*Info) (*Info, error) {
+func collect(values ...*Info) (*Info, error) {
 	if len(values) == 0 {
 		return nil, fmt.Errorf("collecting: %w: no record", wire.ErrMalformed)
 	}
 	out := values[0]
 	for _, v := range values[1:] {
 		var err error
-		if out, err = Merge(out, v); err != nil {
+		if out, err = merge(out, v); err != nil {
 			return nil, err
 		}
 	}
 	for _, v := range values {
 		if v.chain.compare(out.chain) < 0 {
-			out = merge(out, v.onto(out.chain).info()).info()
+			out = mergeParts(out, v.onto(out.chain).info()).info()
 		}
 	}
 	return out, nil
 }
 
-// Compare is a total order on records: negative when a stands below b, and zero
+// compare is a total order on records: negative when a stands below b, and zero
 // only for equal bytes. Higher authority first, then the newer name, description,
 // tags and policy, then the newer heads, then lower hashes. It extends the order of
-// Merge: Merge(a, b) is never below a or b, so a record that dominates another is
+// merge: merge(a, b) is never below a or b, so a record that dominates another is
 // always preferred to it.
-func Compare(a, b *Info) int {
+func compare(a, b *Info) int {
 	if c := cmp.Or(bytes.Compare(b.Group[:], a.Group[:]), a.chain.compare(b.chain)); c != 0 {
 		return c
 	}
@@ -141,9 +141,9 @@ func Compare(a, b *Info) int {
 	return cmp.Or(bytes.Compare(t[:], s[:]), bytes.Compare(b.raw.Signature, a.raw.Signature))
 }
 
-// Adds says whether b holds anything that a lacks, also what only Collect would
+// adds says whether b holds anything that a lacks, also what only collect would
 // carry over.
-func Adds(a, b *Info) bool {
-	c, err := Collect(a, b)
-	return err == nil && !c.Equal(a)
+func adds(a, b *Info) bool {
+	c, err := collect(a, b)
+	return err == nil && !c.equal(a)
 }

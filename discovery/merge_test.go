@@ -44,14 +44,14 @@ func drawPool(rt *rapid.T, who []someone, base *Info) []*Info {
 					ks = append(ks, wire.AuthorityKey{User: k.user.Public(), Rank: r})
 				}
 			}
-			next, err = i.NextAuthority(s.user, when, ks)
+			next, err = i.nextAuthority(s.user, when, ks)
 		case 2, 3:
 			it := wire.ProfileItem{Field: wire.ProfileField(rapid.IntRange(1, 2).Draw(rt, "field")), Text: rapid.SampledFrom([]string{"red", "lesser", "giant"}).Draw(rt, "text")}
 			next, err = i.SetProfile(s.user, when, it)
 		case 4:
 			next, err = i.SetHead(s.device, s.log, when, wire.Head{Epoch: uint64(rapid.IntRange(0, 3).Draw(rt, "epoch"))})
 		case 5:
-			next, err = Merge(i, rapid.SampledFrom(pool).Draw(rt, "other"))
+			next, err = merge(i, rapid.SampledFrom(pool).Draw(rt, "other"))
 		}
 		if err == nil { // the drawn person may not do this: nothing happens
 			pool = append(pool, next)
@@ -61,7 +61,7 @@ func drawPool(rt *rapid.T, who []someone, base *Info) []*Info {
 }
 
 func join(t interface{ Fatal(...any) }, a, b *Info) *Info {
-	m, err := Merge(a, b)
+	m, err := merge(a, b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestMergeLaws(t *testing.T) {
 		a, b, c := pick.Draw(rt, "a"), pick.Draw(rt, "b"), pick.Draw(rt, "c")
 		same := func(law string, x, y *Info) {
 			rt.Helper()
-			if !x.Equal(y) {
+			if !x.equal(y) {
 				rt.Fatalf("not %s:\n%x\n%x", law, x.Bytes(), y.Bytes())
 			}
 		}
@@ -91,30 +91,30 @@ func TestMergeLaws(t *testing.T) {
 		if got := oracle(rt, a.Bytes(), b.Bytes()); !bytes.Equal(got, ab.Bytes()) {
 			rt.Fatalf("not what the oracle says:\n%x\n%x", ab.Bytes(), got)
 		}
-		again, err := Verify(a.Group, ab.Bytes(), t0)
+		again, err := verify(a.Group, ab.Bytes(), t0)
 		if err != nil {
 			rt.Fatalf("a merge does not verify: %v", err)
 		}
 		same("what it decodes to", again, ab)
 
-		// Compare is a total order, and a merge is at or above what went into it.
-		if Compare(ab, a) < 0 || Compare(ab, b) < 0 {
+		// compare is a total order, and a merge is at or above what went into it.
+		if compare(ab, a) < 0 || compare(ab, b) < 0 {
 			rt.Fatal("a merge is below what went into it")
 		}
-		if Compare(a, b) != -Compare(b, a) || (Compare(a, b) == 0) != a.Equal(b) {
+		if compare(a, b) != -compare(b, a) || (compare(a, b) == 0) != a.equal(b) {
 			rt.Fatal("not antisymmetric")
 		}
-		if Compare(a, b) >= 0 && Compare(b, c) >= 0 && Compare(a, c) < 0 {
+		if compare(a, b) >= 0 && compare(b, c) >= 0 && compare(a, c) < 0 {
 			rt.Fatal("not transitive")
 		}
 
-		// Collect depends on the set alone, keeps what it gives, and is above the merge.
-		col, err := Collect(a, b, c)
+		// collect depends on the set alone, keeps what it gives, and is above the merge.
+		col, err := collect(a, b, c)
 		if err != nil {
 			rt.Fatal(err)
 		}
 		for _, o := range [][]*Info{{b, a, c}, {c, b, a}, {a, c, b, a}, {col, a, b, c}} {
-			x, err := Collect(o...)
+			x, err := collect(o...)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -122,13 +122,13 @@ func TestMergeLaws(t *testing.T) {
 		}
 		abc := join(rt, ab, c)
 		same("above the merge", join(rt, abc, col), col)
-		if Compare(col, abc) < 0 {
+		if compare(col, abc) < 0 {
 			rt.Fatal("Compare puts a collection below the merge")
 		}
-		if _, err := Verify(a.Group, col.Bytes(), t0); err != nil {
+		if _, err := verify(a.Group, col.Bytes(), t0); err != nil {
 			rt.Fatalf("a collection does not verify: %v", err)
 		}
-		if !col.Equal(abc) {
+		if !col.equal(abc) {
 			carried++
 		}
 		for _, p := range [][2]*Info{{a, b}, {b, c}, {a, c}} {
@@ -302,7 +302,7 @@ func TestHeadsBeyondTheLimit(t *testing.T) {
 		above := func(x, y []Head) bool {
 			p, q := base.parts(), base.parts()
 			p.heads, q.heads = x, y
-			return Compare(p.info(), q.info()) >= 0
+			return compare(p.info(), q.info()) >= 0
 		}
 		if !above(ab, a) || !above(ab, b) {
 			rt.Fatal("joined heads are below a side")
@@ -317,17 +317,17 @@ func TestRemovedAndBackAgain(t *testing.T) {
 	founder, x := who[0], who[1]
 	base := newGroup(t, founder, 1, "base")
 	own := ranked(wire.RankOwner, founder)
-	a := must(base.NextAuthority(founder.user, at(0), keys(own, ranked(wire.RankAdmin, x))))(t)
+	a := must(base.nextAuthority(founder.user, at(0), keys(own, ranked(wire.RankAdmin, x))))(t)
 	withName := setName(t, a, x, time.Minute, "x was here")
-	b := must(a.NextAuthority(founder.user, at(0), own))(t)
-	c := must(b.NextAuthority(founder.user, at(0), keys(own, ranked(wire.RankAdmin, x))))(t)
+	b := must(a.nextAuthority(founder.user, at(0), own))(t)
+	c := must(b.nextAuthority(founder.user, at(0), keys(own, ranked(wire.RankAdmin, x))))(t)
 	left := join(t, join(t, withName, b), c)
 	right := join(t, withName, join(t, b, c))
-	if !left.Equal(right) || left.Name != "base" {
+	if !left.equal(right) || left.Name != "base" {
 		t.Fatalf("%q and %q", left.Name, right.Name)
 	}
-	all := must(Collect(withName, b, c))(t)
-	if all.Name != "x was here" || Compare(all, left) <= 0 {
+	all := must(collect(withName, b, c))(t)
+	if all.Name != "x was here" || compare(all, left) <= 0 {
 		t.Fatalf("a reader of all three has %q", all.Name)
 	}
 }
@@ -336,11 +336,11 @@ func TestRemovedAndBackAgain(t *testing.T) {
 func TestSeniorOwnerWinsFork(t *testing.T) {
 	who := crowd(t)
 	founder, late := who[0], who[1]
-	base := must(newGroup(t, founder, 1, "").NextAuthority(founder.user, at(0), ranked(wire.RankOwner, founder, late)))(t)
-	out := must(base.NextAuthority(founder.user, at(0), ranked(wire.RankOwner, founder)))(t)
+	base := must(newGroup(t, founder, 1, "").nextAuthority(founder.user, at(0), ranked(wire.RankOwner, founder, late)))(t)
+	out := must(base.nextAuthority(founder.user, at(0), ranked(wire.RankOwner, founder)))(t)
 	for i := range 64 {
-		coup := must(base.NextAuthority(late.user, at(0), keys(ranked(wire.RankOwner, late), ranked(wire.RankPublisher, newSomeone(t, 1000+i)))))(t)
-		if Compare(coup, out) >= 0 || !join(t, coup, out).Equal(out) {
+		coup := must(base.nextAuthority(late.user, at(0), keys(ranked(wire.RankOwner, late), ranked(wire.RankPublisher, newSomeone(t, 1000+i)))))(t)
+		if compare(coup, out) >= 0 || !join(t, coup, out).equal(out) {
 			t.Fatal("the removed owner's fork won")
 		}
 	}
@@ -348,7 +348,7 @@ func TestSeniorOwnerWinsFork(t *testing.T) {
 
 func TestMergeOfTwoGroups(t *testing.T) {
 	who := crowd(t)
-	if _, err := Merge(newGroup(t, who[0], 1, ""), newGroup(t, who[0], 2, "")); err == nil {
+	if _, err := merge(newGroup(t, who[0], 1, ""), newGroup(t, who[0], 2, "")); err == nil {
 		t.Fatal("records of two groups were merged")
 	}
 }

@@ -16,11 +16,11 @@ const (
 	maxWordSize = 64 // bytes of a word after normalisation; longer ones are cut
 )
 
-// Words are the words of a name as discovery compares and announces them:
+// words are the words of a name as discovery compares and announces them:
 // compatibility-composed (NFKC), lower-case runs of letters, marks and digits, each
 // once, in order, at most maxWords of them, without the accents of Latin, Greek and
 // Cyrillic letters. Text in a script without spaces is one word.
-func Words(name string) []string {
+func words(name string) []string {
 	var out []string
 	split := func(r rune) bool { return !unicode.In(r, unicode.Letter, unicode.Digit, unicode.Mark) }
 	// Lower-casing can undo the composition (İ), so it comes first and last.
@@ -63,7 +63,7 @@ func unaccented(s string) string {
 }
 
 // tagText is a tag as it is announced and compared.
-func tagText(tag string) string { return strings.Join(Words(tag), " ") }
+func tagText(tag string) string { return strings.Join(words(tag), " ") }
 
 // pattern is what a name is searched by: words that it must contain, and words with
 // stars, each of which stands for any letters.
@@ -82,13 +82,13 @@ func parsePattern(name string) pattern {
 		}
 		var pieces []string
 		for piece := range strings.SplitSeq(f, "*") {
-			pieces = append(pieces, strings.Join(Words(piece), ""))
+			pieces = append(pieces, strings.Join(words(piece), ""))
 		}
 		if len(p.globs) < maxWords {
 			p.globs = append(p.globs, strings.Join(pieces, "*"))
 		}
 	}
-	p.words = Words(strings.Join(plain, " "))
+	p.words = words(strings.Join(plain, " "))
 	return p
 }
 
@@ -102,7 +102,7 @@ func (p pattern) String() string {
 }
 
 func (p pattern) fits(name string) bool {
-	have := Words(name)
+	have := words(name)
 	for _, w := range p.words {
 		if !slices.Contains(have, w) {
 			return false

@@ -32,7 +32,7 @@ func TestWords(t *testing.T) {
 		"bad\xff\xfeutf8":                   {"bad", "utf8"},
 		"tabs\tand\nlines \U0001F43C panda": {"tabs", "and", "lines", "panda"},
 	} {
-		if got := Words(name); !reflect.DeepEqual(got, want) {
+		if got := words(name); !reflect.DeepEqual(got, want) {
 			t.Errorf("%q has the words %q, want %q", name, got, want)
 		}
 	}
@@ -43,7 +43,7 @@ func TestWordsAreStable(t *testing.T) {
 		name := rapid.OneOf(rapid.String(), rapid.Custom(func(t *rapid.T) string {
 			return string(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"))
 		})).Draw(t, "name")
-		w := Words(name)
+		w := words(name)
 		if len(w) > maxWords {
 			t.Fatalf("%d words", len(w))
 		}
@@ -52,7 +52,7 @@ func TestWordsAreStable(t *testing.T) {
 				t.Fatalf("word %q", x)
 			}
 		}
-		if again := Words(strings.Join(w, " ")); !slices.Equal(again, w) {
+		if again := words(strings.Join(w, " ")); !slices.Equal(again, w) {
 			t.Fatalf("the words of %q are %q", w, again)
 		}
 	})

@@ -150,7 +150,7 @@ func TestFindByNameOverTheDHT(t *testing.T) {
 
 		got := search1(t, two, Query{Name: "red KEEPERS"})
 		dht := slices.IndexFunc(got, func(r Result) bool { return r.Source == SourceDHT })
-		if dht < 0 || !got[dht].InDHT || got[dht].From != one.host.ID() || !got[dht].Info.Equal(group) {
+		if dht < 0 || !got[dht].InDHT || got[dht].From != one.host.ID() || !got[dht].Info.equal(group) {
 			t.Fatalf("%+v", got)
 		}
 		for _, r := range got {
@@ -173,7 +173,7 @@ func TestFindByNameOverTheDHT(t *testing.T) {
 		}
 
 		i, err := two.dht.Lookup(t.Context(), group.Group)
-		if err != nil || !i.Equal(group) {
+		if err != nil || !i.equal(group) {
 			t.Fatal(err)
 		}
 		var members []peer.ID
@@ -198,17 +198,17 @@ func TestLoneNodeQueues(t *testing.T) {
 		one.publish(t, group)
 		time.Sleep(3 * time.Hour) // virtual
 		st, ok := one.pub.Status(group.Group)
-		if !ok || st.State != Queued || !errors.Is(st.Err, ErrNoPeers) {
+		if !ok || st.State != queued || !errors.Is(st.Err, ErrNoPeers) {
 			t.Fatalf("%+v", st)
 		}
-		if i, err := one.dht.Lookup(t.Context(), group.Group); !errors.Is(err, ErrNoPeers) || !i.Equal(group) {
+		if i, err := one.dht.Lookup(t.Context(), group.Group); !errors.Is(err, ErrNoPeers) || !i.equal(group) {
 			t.Fatalf("%v", err)
 		}
 		two := newStation(t, n, 2, 1)
 		defer two.close(t)
 		took := eventually(t, time.Minute, "published to the first peer", one.published(group.Group))
 		t.Logf("published %v after the first peer started", took)
-		if i, err := two.dht.Lookup(t.Context(), group.Group); err != nil || !i.Equal(group) {
+		if i, err := two.dht.Lookup(t.Context(), group.Group); err != nil || !i.equal(group) {
 			t.Fatal(err)
 		}
 	})
@@ -227,16 +227,16 @@ func TestRepublishedBeforeExpiry(t *testing.T) {
 		two.publish(t, group)
 		eventually(t, time.Minute, "published", two.published(group.Group))
 
-		time.Sleep(MaxRecordAge + time.Hour) // virtual
+		time.Sleep(maxRecordAge + time.Hour) // virtual
 		_, holders, err := three.dht.lookup(t.Context(), group.Group)
 		if err != nil || holders == 0 {
-			t.Fatalf("%d holders after %v, %v", holders, MaxRecordAge, err)
+			t.Fatalf("%d holders after %v, %v", holders, maxRecordAge, err)
 		}
 		if len(search1(t, three, Query{Name: "lasting"})) == 0 {
 			t.Fatal("not found any more")
 		}
 		two.close(t)
-		time.Sleep(MaxRecordAge + 8*time.Hour) // virtual
+		time.Sleep(maxRecordAge + 8*time.Hour) // virtual
 		_, holders, err = three.dht.lookup(t.Context(), group.Group)
 		if err != nil || holders != 0 {
 			t.Fatalf("still %d holders, %v", holders, err)
@@ -260,7 +260,7 @@ func TestOldRecordNeverWins(t *testing.T) {
 		one.publish(t, young)
 		eventually(t, time.Minute, "published", one.published(old.Group))
 
-		rec := libp2precord.MakePutRecord(Key(old.Group), old.Bytes())
+		rec := libp2precord.MakePutRecord(recordKey(old.Group), old.Bytes())
 		if err := three.dht.rpc.PutValue(t.Context(), two.host.ID(), rec); err == nil {
 			t.Error("a peer took the old record")
 		}
@@ -271,7 +271,7 @@ func TestOldRecordNeverWins(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, time.Minute, "three has published", three.published(old.Group))
-		if got := three.known.Get(old.Group); !got.Equal(young) {
+		if got := three.known.Get(old.Group); !got.equal(young) {
 			t.Errorf("the publisher of the old record now knows %q", got.Name)
 		}
 
@@ -286,9 +286,9 @@ func TestOldRecordNeverWins(t *testing.T) {
 		n.HealAll()
 		want := join(t, a, b)
 		eventually(t, 7*time.Hour, "both know both changes", func() bool {
-			return one.known.Get(old.Group).Equal(want) && three.known.Get(old.Group).Equal(want)
+			return one.known.Get(old.Group).equal(want) && three.known.Get(old.Group).equal(want)
 		})
-		if i, err := two.dht.Lookup(t.Context(), old.Group); err != nil || !i.Equal(want) {
+		if i, err := two.dht.Lookup(t.Context(), old.Group); err != nil || !i.equal(want) {
 			t.Fatal(err)
 		}
 	})
@@ -332,10 +332,10 @@ func TestRedialAfterLongCut(t *testing.T) {
 		t.Logf("first connection %v after the cut healed", took)
 		took = eventually(t, 12*time.Minute, "every node sees every other", func() bool { return crossing() == len(left)*len(right) })
 		t.Logf("all connections %v after", took)
-		if c := all[3].peers.Counts()[SourceBootstrap]; c.Known != 1 || c.Worked != 1 || c.Connected != 1 {
+		if c := all[3].peers.Counts()[sourceBootstrap]; c.Known != 1 || c.Worked != 1 || c.Connected != 1 {
 			t.Errorf("bootstrap counts %+v", c)
 		}
-		if c := all[0].peers.Counts()[SourceIncoming]; c.Known != size-1 {
+		if c := all[0].peers.Counts()[sourceIncoming]; c.Known != size-1 {
 			t.Errorf("incoming counts %+v", c)
 		}
 	})
@@ -362,7 +362,7 @@ func TestRememberedPeers(t *testing.T) {
 			return h.Network().Connectedness(one.host.ID()) == network.Connected
 		})
 		time.Sleep(time.Second) // virtual: identify
-		if s := peers.Source(one.host.ID()); s != SourceRemembered {
+		if s := peers.Source(one.host.ID()); s != sourceRemembered {
 			t.Errorf("the peer came from %q", s)
 		}
 		if _, ok := shelf.m["rubbish"]; ok {
@@ -429,7 +429,7 @@ func TestFindAmongLiars(t *testing.T) {
 		group := newGroup(t, founder, 1, "true name")
 		one.publish(t, group)
 		eventually(t, time.Minute, "published", one.published(group.Group))
-		if err := liar.dht.provide(t.Context(), WordCID("true")); err != nil {
+		if err := liar.dht.provide(t.Context(), wordCID("true")); err != nil {
 			t.Fatal(err)
 		}
 		forged := bytes.Clone(group.Bytes())
@@ -457,7 +457,7 @@ func TestFindAmongLiars(t *testing.T) {
 			liar.host.SetStreamHandler(wire.ProtocolFind, answer)
 			found := false
 			for _, r := range search1(t, two, Query{Name: "true"}) {
-				if r.From == liar.host.ID() || !r.Info.Equal(group) {
+				if r.From == liar.host.ID() || !r.Info.equal(group) {
 					t.Errorf("%s: the liar was believed: %q", name, r.Info.Name)
 				}
 				found = true
@@ -512,19 +512,19 @@ func TestNewcomerWhoseClockIsBehind(t *testing.T) {
 		one.publish(t, group)
 		eventually(t, time.Minute, "published", one.published(group.Group))
 
-		if got := search1(t, late, Query{Name: "red keepers"}); len(got) == 0 || !got[0].Info.Equal(group) {
+		if got := search1(t, late, Query{Name: "red keepers"}); len(got) == 0 || !got[0].Info.equal(group) {
 			t.Errorf("found %+v", got)
 		}
-		if i, err := late.dht.First(t.Context(), group.Group); err != nil || !i.Equal(group) {
+		if i, err := late.dht.First(t.Context(), group.Group); err != nil || !i.equal(group) {
 			t.Errorf("first: %v", err)
 		}
-		if i, err := late.dht.Lookup(t.Context(), group.Group); err != nil || !i.Equal(group) {
+		if i, err := late.dht.Lookup(t.Context(), group.Group); err != nil || !i.equal(group) {
 			t.Errorf("lookup: %v", err)
 		}
 		if late.known.Get(group.Group) != nil {
 			t.Error("it is kept")
 		}
-		if err := one.dht.rpc.PutValue(t.Context(), late.host.ID(), libp2precord.MakePutRecord(Key(group.Group), group.Bytes())); err == nil {
+		if err := one.dht.rpc.PutValue(t.Context(), late.host.ID(), libp2precord.MakePutRecord(recordKey(group.Group), group.Bytes())); err == nil {
 			t.Error("it is kept for others")
 		}
 	})

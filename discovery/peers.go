@@ -85,7 +85,7 @@ func NewPeers(cfg PeersConfig) (*Peers, error) {
 		}
 	}
 	for _, b := range cfg.Bootstrap {
-		p.book.note(b, SourceBootstrap, now)
+		p.book.note(b, sourceBootstrap, now)
 	}
 	delete(p.book.peers, cfg.Host.ID())
 	var err error
@@ -124,7 +124,7 @@ func (p *Peers) Found(info peer.AddrInfo, source Source) {
 	e := p.book.note(info, source, time.Now())
 	fresh := e.fails == 0 && !e.worked
 	p.mu.Unlock()
-	if fresh && source == SourceMDNS {
+	if fresh && source == sourceMDNS {
 		p.wake()
 	}
 }
@@ -231,7 +231,7 @@ func (p *Peers) arrived(id peer.ID, listen []multiaddr.Multiaddr, c network.Conn
 	info := peer.AddrInfo{ID: id, Addrs: listen}
 	if c != nil {
 		if c.Stat().Direction == network.DirInbound {
-			source = SourceIncoming
+			source = sourceIncoming
 		} else {
 			info.Addrs = append([]multiaddr.Multiaddr{c.RemoteMultiaddr()}, listen...)
 		}

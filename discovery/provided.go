@@ -17,7 +17,7 @@ import (
 const (
 	maxProvided      = 16 << 10
 	maxProvidedAddrs = 8              // of one record
-	providedAddrsFor = 24 * time.Hour // the record itself is kept for MaxRecordAge
+	providedAddrsFor = 24 * time.Hour // the record itself is kept for maxRecordAge
 	providedSweep    = time.Hour
 )
 
@@ -91,7 +91,7 @@ func (t *providerTable) GetProviders(_ context.Context, key []byte) ([]peer.Addr
 	byNetwork := make(map[string][]peer.AddrInfo)
 	for p, r := range t.keys[string(key)] {
 		age := now.Sub(r.at)
-		if age > MaxRecordAge {
+		if age > maxRecordAge {
 			continue
 		}
 		info := peer.AddrInfo{ID: p, Addrs: r.addrs}
@@ -136,7 +136,7 @@ func (t *providerTable) sweep(now time.Time) {
 	t.swept = now
 	for key, list := range t.keys {
 		for p, r := range list {
-			if now.Sub(r.at) > MaxRecordAge {
+			if now.Sub(r.at) > maxRecordAge {
 				t.drop(providedKey{key, p})
 			}
 		}

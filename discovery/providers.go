@@ -13,7 +13,7 @@ import (
 const (
 	provideMembers byte = 1 // value: the group's ID, 32 bytes
 	providePublic  byte = 2 // no value
-	provideWord    byte = 3 // value: a word of Words
+	provideWord    byte = 3 // value: a word of words
 	provideTag     byte = 4 // value: a tag's words, one space between
 	provideMeet    byte = 5 // value: the MeetKey of a private group's secret, 32 bytes
 	provideMailbox byte = 6 // no value
@@ -28,37 +28,37 @@ func providerCID(kind byte, value []byte) cid.Cid {
 	return cid.NewCidV1(cid.Raw, mh)
 }
 
-// MembersCID is what the members of a group announce.
-func MembersCID(g wire.GroupID) cid.Cid { return providerCID(provideMembers, g[:]) }
+// membersCID is what the members of a group announce.
+func membersCID(g wire.GroupID) cid.Cid { return providerCID(provideMembers, g[:]) }
 
-// MeetCID is what the members of a private group announce, who alone know the secret.
-func MeetCID(s wire.MeetSecret) cid.Cid {
+// rendezvousCID is what the members of a private group announce, who alone know the secret.
+func rendezvousCID(s wire.MeetSecret) cid.Cid {
 	key := s.MeetKey()
 	return providerCID(provideMeet, key[:])
 }
 
-// PublicCID is what every node with a public group announces.
-func PublicCID() cid.Cid { return providerCID(providePublic, nil) }
+// publicCID is what every node with a public group announces.
+func publicCID() cid.Cid { return providerCID(providePublic, nil) }
 
-// WordCID is what a node announces for each word of the names of its public
-// groups; word is one of Words.
-func WordCID(word string) cid.Cid { return providerCID(provideWord, []byte(word)) }
+// wordCID is what a node announces for each word of the names of its public
+// groups; word is one of words.
+func wordCID(word string) cid.Cid { return providerCID(provideWord, []byte(word)) }
 
-// MailboxCID is what every mailbox announces.
-func MailboxCID() cid.Cid { return providerCID(provideMailbox, nil) }
+// mailboxCID is what every mailbox announces.
+func mailboxCID() cid.Cid { return providerCID(provideMailbox, nil) }
 
-// TagCID is the same for a tag.
-func TagCID(tag string) cid.Cid { return providerCID(provideTag, []byte(tagText(tag))) }
+// tagCID is the same for a tag.
+func tagCID(tag string) cid.Cid { return providerCID(provideTag, []byte(tagText(tag))) }
 
 // announcements is all that a member with this record announces, each once.
 func (i *Info) announcements() []cid.Cid {
-	out := []cid.Cid{MembersCID(i.Group), PublicCID()}
-	for _, w := range Words(i.Name) {
-		out = append(out, WordCID(w))
+	out := []cid.Cid{membersCID(i.Group), publicCID()}
+	for _, w := range words(i.Name) {
+		out = append(out, wordCID(w))
 	}
 	for _, t := range i.Tags {
-		if tagText(t) != "" && !slices.Contains(out, TagCID(t)) {
-			out = append(out, TagCID(t))
+		if tagText(t) != "" && !slices.Contains(out, tagCID(t)) {
+			out = append(out, tagCID(t))
 		}
 	}
 	return out

@@ -13,8 +13,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// MaxAhead is how far a timestamp may lie ahead of the reader's clock.
-const MaxAhead = 10 * time.Minute
+// maxAhead is how far a timestamp may lie ahead of the reader's clock.
+const maxAhead = 10 * time.Minute
 
 // Shares of wire.MaxPublicInfo, in bytes. Each part has its own, so that a merge
 // of two records that fit always fits. Genesis, heads and profile cannot exceed
@@ -70,8 +70,8 @@ type profileItem struct {
 // Bytes is the record as it travels. It must not be changed.
 func (i *Info) Bytes() []byte { return i.encoded }
 
-// Equal says whether two records are the same bytes.
-func (i *Info) Equal(o *Info) bool { return bytes.Equal(i.encoded, o.encoded) }
+// equal says whether two records are the same bytes.
+func (i *Info) equal(o *Info) bool { return bytes.Equal(i.encoded, o.encoded) }
 
 // Members is the rounded number of users that the newest head tells; 0 if unknown.
 func (i *Info) Members() uint64 {
@@ -81,16 +81,16 @@ func (i *Info) Members() uint64 {
 	return i.Heads[0].Members
 }
 
-// Verify judges a record from its bytes alone. Cheap refusals come first; the
+// verify judges a record from its bytes alone. Cheap refusals come first; the
 // dearest record costs some 60 signature checks. What is valid once stays valid:
-// of the clock it is only asked that nothing lies more than MaxAhead in the future.
-func Verify(group wire.GroupID, b []byte, now time.Time) (*Info, error) {
+// of the clock it is only asked that nothing lies more than maxAhead in the future.
+func verify(group wire.GroupID, b []byte, now time.Time) (*Info, error) {
 	rec, err := wire.DecodePublicInfo(b)
 	if err != nil {
 		return nil, err
 	}
 	if wire.GroupIDOf(rec.Genesis.Payload) != group {
-		return nil, fmt.Errorf("%w: wanted %v", ErrForeignGroup, group)
+		return nil, fmt.Errorf("%w: wanted %v", errForeignGroup, group)
 	}
 	p, err := parse(rec, now)
 	if err != nil {
@@ -102,13 +102,13 @@ func Verify(group wire.GroupID, b []byte, now time.Time) (*Info, error) {
 	return p.info(), nil
 }
 
-// VerifyAny is Verify for a record of whatever group it names.
-func VerifyAny(b []byte, now time.Time) (*Info, error) {
+// verifyAny is verify for a record of whatever group it names.
+func verifyAny(b []byte, now time.Time) (*Info, error) {
 	rec, err := wire.DecodePublicInfo(b)
 	if err != nil {
 		return nil, err
 	}
-	return Verify(wire.GroupIDOf(rec.Genesis.Payload), b, now)
+	return verify(wire.GroupIDOf(rec.Genesis.Payload), b, now)
 }
 
 // parts is a record in pieces, before it becomes an Info.
@@ -131,7 +131,7 @@ func parse(rec *wire.PublicInfo, now time.Time) (*parts, error) {
 		return nil, err
 	}
 	if ahead(crdt.HLCFromTime(time.UnixMilli(int64(g.Created))), now) { //nolint:gosec // HLCFromTime clamps
-		return nil, fmt.Errorf("genesis: %w", ErrFuture)
+		return nil, fmt.Errorf("genesis: %w", errFuture)
 	}
 	if g.Private {
 		return nil, ErrPrivate
@@ -152,9 +152,9 @@ func parse(rec *wire.PublicInfo, now time.Time) (*parts, error) {
 		}
 		switch {
 		case ahead(crdt.HLC(it.HLC), now):
-			return nil, fmt.Errorf("profile field %d: %w", it.Field, ErrFuture)
+			return nil, fmt.Errorf("profile field %d: %w", it.Field, errFuture)
 		case !p.chain.maySetProfile(it.Signer):
-			return nil, fmt.Errorf("profile field %d: %w", it.Field, ErrUnauthorised)
+			return nil, fmt.Errorf("profile field %d: %w", it.Field, errUnauthorised)
 		}
 		p.profile[it.Field] = register(it, s)
 	}
@@ -165,16 +165,16 @@ func parse(rec *wire.PublicInfo, now time.Time) (*parts, error) {
 		}
 		switch {
 		case ahead(crdt.HLC(h.HLC), now):
-			return nil, fmt.Errorf("head: %w", ErrFuture)
+			return nil, fmt.Errorf("head: %w", errFuture)
 		case !p.chain.mayHead(h.Device):
-			return nil, fmt.Errorf("head: %w", ErrUnauthorised)
+			return nil, fmt.Errorf("head: %w", errUnauthorised)
 		}
 		p.heads = append(p.heads, h)
 	}
 	return p, nil
 }
 
-func ahead(t crdt.HLC, now time.Time) bool { return t.Ahead(now) > MaxAhead }
+func ahead(t crdt.HLC, now time.Time) bool { return t.Ahead(now) > maxAhead }
 
 // maySetProfile says whether a profile field of this signer counts.
 func (a *authority) maySetProfile(user []byte) bool {
@@ -294,7 +294,7 @@ func (i *Info) parts() *parts {
 // New is the record of a group that has nothing but its genesis.
 func New(genesis wire.Signed, now time.Time) (*Info, error) {
 	rec := wire.PublicInfo{V: wire.Version, Genesis: genesis}
-	return VerifyAny(rec.Encode(), now)
+	return verifyAny(rec.Encode(), now)
 }
 
 // SetProfile is the record with one profile field set, signed by an owner or
@@ -306,7 +306,7 @@ func (i *Info) SetProfile(signer *identity.Key, at crdt.HLC, item wire.ProfileIt
 		return nil, fmt.Errorf("setting profile field %d: %w: it is for members alone", item.Field, wire.ErrMalformed)
 	}
 	if !i.chain.maySetProfile(item.Signer) {
-		return nil, fmt.Errorf("setting profile field %d: %w", item.Field, ErrUnauthorised)
+		return nil, fmt.Errorf("setting profile field %d: %w", item.Field, errUnauthorised)
 	}
 	payload := item.Encode()
 	if _, err := wire.DecodeProfileItem(payload); err != nil {
@@ -321,11 +321,11 @@ func (i *Info) SetProfile(signer *identity.Key, at crdt.HLC, item wire.ProfileIt
 	return p.info(), nil
 }
 
-// NextAuthority is the record with a new authority, signed by an owner of the
+// nextAuthority is the record with a new authority, signed by an owner of the
 // current one. Fields whose signer is no longer entitled are signed again by the
 // owner, with the time at, so that a removed admin does not take the group's name
 // along; if the owner itself steps down, those fields go.
-func (i *Info) NextAuthority(owner *identity.Key, at crdt.HLC, keys []wire.AuthorityKey) (*Info, error) {
+func (i *Info) nextAuthority(owner *identity.Key, at crdt.HLC, keys []wire.AuthorityKey) (*Info, error) {
 	keys = slices.Clone(keys)
 	slices.SortFunc(keys, func(a, b wire.AuthorityKey) int { return bytes.Compare(a.User, b.User) })
 	l := wire.AuthorityLink{V: wire.Version, Version: uint64(len(i.chain.links)) + 1, Keys: keys, Signer: owner.Public()}
@@ -337,7 +337,7 @@ func (i *Info) NextAuthority(owner *identity.Key, at crdt.HLC, keys []wire.Autho
 		return nil, fmt.Errorf("changing the authority: %w", err)
 	}
 	if len(wire.Marshal(chain.raw())) > maxAuthorityShare {
-		return nil, fmt.Errorf("changing the authority: %w", ErrFull)
+		return nil, fmt.Errorf("changing the authority: %w", errFull)
 	}
 	out := i.onto(chain).info()
 	if !chain.maySetProfile(l.Signer) {
@@ -368,12 +368,12 @@ func (i *Info) SetHead(d *identity.Device, log *identity.Key, at crdt.HLC, h wir
 		return nil, fmt.Errorf("setting the head: %w", err)
 	}
 	if !i.chain.mayHead(d) {
-		return nil, fmt.Errorf("setting the head: %w", ErrUnauthorised)
+		return nil, fmt.Errorf("setting the head: %w", errUnauthorised)
 	}
 	p := i.parts()
 	p.heads = mergeHeads(p.heads, []Head{head})
 	out := p.info()
-	if out.Equal(i) {
+	if out.equal(i) {
 		return nil, fmt.Errorf("setting the head: %w", ErrStale)
 	}
 	return out, nil

@@ -20,18 +20,18 @@ type PublishState int
 
 // States.
 const (
-	Queued    PublishState = iota // waits for a first peer, or for its turn
+	queued    PublishState = iota // waits for a first peer, or for its turn
 	Published                     // read back from at least one peer
-	Failing                       // the last attempt failed; Err says why; tried again
+	failing                       // the last attempt failed; Err says why; tried again
 )
 
 func (s PublishState) String() string {
 	switch s {
-	case Queued:
+	case queued:
 		return "queued"
 	case Published:
 		return "published"
-	case Failing:
+	case failing:
 		return "failing"
 	}
 	return fmt.Sprintf("state(%d)", int(s))
@@ -42,13 +42,13 @@ type PublishStatus struct {
 	State   PublishState
 	Holders int       // peers that the record was read back from
 	At      time.Time // of the last success
-	Err     error     // of the last attempt; ErrNoPeers while Queued
+	Err     error     // of the last attempt; ErrNoPeers while queued
 }
 
 // PublisherConfig configures a Publisher.
 type PublisherConfig struct {
 	DHT      *DHT          // needed
-	Interval time.Duration // between republications; 0 is 6 hours, an eighth of MaxRecordAge
+	Interval time.Duration // between republications; 0 is 6 hours, an eighth of maxRecordAge
 }
 
 // Publisher keeps the records of the groups it is given in the DHT, and this node
@@ -91,7 +91,7 @@ const (
 // NewPublisher starts a publisher.
 func NewPublisher(cfg PublisherConfig) *Publisher {
 	if cfg.Interval == 0 {
-		cfg.Interval = MaxRecordAge / 8
+		cfg.Interval = maxRecordAge / 8
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Publisher{
@@ -142,7 +142,7 @@ func (p *Publisher) Meet(g wire.GroupID, secrets []wire.MeetSecret) {
 	}
 	e.meets = nil
 	for _, s := range secrets {
-		e.meets = append(e.meets, MeetCID(s))
+		e.meets = append(e.meets, rendezvousCID(s))
 	}
 	e.due, e.dirty, e.retries = time.Time{}, true, 0
 	p.wake()
@@ -229,7 +229,7 @@ func (p *Publisher) due(now time.Time) ([]wire.GroupID, time.Duration) {
 	}
 	var out []wire.GroupID
 	for g, e := range p.groups {
-		if !e.busy && e.State != Failing && p.dht.known.hasNews(g) {
+		if !e.busy && e.State != failing && p.dht.known.hasNews(g) {
 			e.due = minTime(e.due, now) // looked at every newsDelay
 		}
 		switch wait := e.due.Sub(now); {
@@ -237,7 +237,7 @@ func (p *Publisher) due(now time.Time) ([]wire.GroupID, time.Duration) {
 		case wait > 0:
 			next = min(next, wait)
 		case alone:
-			e.State, e.Err = Queued, ErrNoPeers
+			e.State, e.Err = queued, ErrNoPeers
 			next = min(next, alonePoll)
 		case busy < publishAtOnce:
 			busy++
@@ -304,9 +304,9 @@ func (p *Publisher) finish(g wire.GroupID, out put, err error) {
 		e.State, e.Holders, e.At, e.retries = Published, out.holders, now, 0
 		e.due = now.Add(jitter(e.pause))
 	case errors.Is(err, ErrNoPeers):
-		e.State, e.due = Queued, now.Add(alonePoll)
+		e.State, e.due = queued, now.Add(alonePoll)
 	default:
-		e.State, e.due = Failing, now.Add(jitter(min(alonePoll<<min(e.retries, 10), maxRetry)))
+		e.State, e.due = failing, now.Add(jitter(min(alonePoll<<min(e.retries, 10), maxRetry)))
 		e.retries++
 	}
 	if e.dirty {

@@ -149,9 +149,9 @@ func TestProvidersTakeTurns(t *testing.T) {
 				t.Fatal("the member is not among them")
 			}
 		}
-		time.Sleep(MaxRecordAge + time.Hour) // virtual
+		time.Sleep(maxRecordAge + time.Hour) // virtual
 		if list, err := table.GetProviders(ctx, key); err != nil || len(list) != 0 {
-			t.Errorf("%d providers after %v, %v", len(list), MaxRecordAge, err)
+			t.Errorf("%d providers after %v, %v", len(list), maxRecordAge, err)
 		}
 		add("fresh") // sweeps
 		if len(table.keys["key"]) != 1 || table.shares.len() != 1 {

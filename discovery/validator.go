@@ -17,26 +17,26 @@ import (
 // group's ID in lower case. libp2p reads the first path element, "panda", as the
 // namespace that names the validator; the rest is the validator's own.
 const (
-	// Namespace is the namespace of this package's DHT keys.
-	Namespace = "panda"
-	keyPrefix = "/" + Namespace + "/group/"
+	// namespace is the namespace of this package's DHT keys.
+	namespace = "panda"
+	keyPrefix = "/" + namespace + "/group/"
 )
 
-// Key is the DHT key of a group's record.
-func Key(g wire.GroupID) string { return keyPrefix + g.String() }
+// recordKey is the DHT key of a group's record.
+func recordKey(g wire.GroupID) string { return keyPrefix + g.String() }
 
-// ParseKey is the inverse of Key; anything else is ErrKey.
-func ParseKey(key string) (wire.GroupID, error) {
+// parseRecordKey is the inverse of recordKey; anything else is errKey.
+func parseRecordKey(key string) (wire.GroupID, error) {
 	text, ok := strings.CutPrefix(key, keyPrefix)
 	if !ok {
-		return wire.GroupID{}, fmt.Errorf("%w: it does not begin with %s", ErrKey, keyPrefix)
+		return wire.GroupID{}, fmt.Errorf("%w: it does not begin with %s", errKey, keyPrefix)
 	}
 	g, err := wire.ParseGroupID(text)
 	if err != nil {
-		return wire.GroupID{}, fmt.Errorf("%w: %w", ErrKey, err)
+		return wire.GroupID{}, fmt.Errorf("%w: %w", errKey, err)
 	}
 	if text != g.String() {
-		return wire.GroupID{}, fmt.Errorf("%w: upper case", ErrKey)
+		return wire.GroupID{}, fmt.Errorf("%w: upper case", errKey)
 	}
 	return g, nil
 }
@@ -51,9 +51,9 @@ const (
 	maxRefused   = 4096
 )
 
-// Validator judges records for the DHT: a record.Validator for Namespace. Make it
-// with NewValidator, inside the bubble if there is one.
-type Validator struct {
+// validator judges records for the DHT: a record.Validator for Namespace. Make it
+// with newValidator, inside the bubble if there is one.
+type validator struct {
 	known   *Known
 	now     func() time.Time
 	intake  *intake
@@ -63,12 +63,12 @@ type Validator struct {
 	refused *lru.Cache[[32]byte, error] // recordID → why it never will
 }
 
-var _ record.Validator = (*Validator)(nil)
+var _ record.Validator = (*validator)(nil)
 
-// NewValidator makes a validator. It refuses as ErrStale what adds nothing to
+// newValidator makes a validator. It refuses as ErrStale what adds nothing to
 // known, and shows known what adds something; known may be nil. now may be nil for
 // time.Now.
-func NewValidator(known *Known, now func() time.Time) *Validator {
+func newValidator(known *Known, now func() time.Time) *validator {
 	if now == nil {
 		now = time.Now
 	}
@@ -80,7 +80,7 @@ func NewValidator(known *Known, now func() time.Time) *Validator {
 	if err != nil {
 		panic(err)
 	}
-	return &Validator{
+	return &validator{
 		known: known, now: now, intake: newIntake(), done: done, refused: refused,
 		turns: make(chan struct{}, maxVerifying), brought: make(chan struct{}, maxBrought),
 	}
@@ -88,13 +88,13 @@ func NewValidator(known *Known, now func() time.Time) *Validator {
 
 // Validate accepts a value that is a record of the key's group and that this node
 // could use. Refusals are told apart with errors.Is: see errors.go.
-func (v *Validator) Validate(key string, value []byte) error {
+func (v *validator) Validate(key string, value []byte) error {
 	i, err := v.judge(key, value)
 	if err != nil || v.known == nil {
 		return err
 	}
-	if k := v.known.Get(i.Group); k != nil && !k.Equal(i) {
-		if !Adds(k, i) {
+	if k := v.known.Get(i.Group); k != nil && !k.equal(i) {
+		if !adds(k, i) {
 			return fmt.Errorf("public record of %v: %w", i.Group, ErrStale)
 		}
 		v.known.note(i)
@@ -102,9 +102,9 @@ func (v *Validator) Validate(key string, value []byte) error {
 	return nil
 }
 
-// Select gives the index of the value that ranks highest by Compare; of equal ones
+// Select gives the index of the value that ranks highest by compare; of equal ones
 // the first. Values that do not verify are passed over.
-func (v *Validator) Select(key string, values [][]byte) (int, error) {
+func (v *validator) Select(key string, values [][]byte) (int, error) {
 	best, at := (*Info)(nil), -1
 	var errs []error
 	for n, b := range values {
@@ -113,7 +113,7 @@ func (v *Validator) Select(key string, values [][]byte) (int, error) {
 			errs = append(errs, err)
 			continue
 		}
-		if best == nil || Compare(i, best) > 0 {
+		if best == nil || compare(i, best) > 0 {
 			best, at = i, n
 		}
 	}
@@ -123,8 +123,8 @@ func (v *Validator) Select(key string, values [][]byte) (int, error) {
 	return at, nil
 }
 
-func (v *Validator) judge(key string, value []byte) (*Info, error) {
-	g, err := ParseKey(key)
+func (v *validator) judge(key string, value []byte) (*Info, error) {
+	g, err := parseRecordKey(key)
 	if err != nil {
 		return nil, err
 	}
@@ -147,12 +147,12 @@ func (v *Validator) judge(key string, value []byte) (*Info, error) {
 	if err := v.intake.admit(time.Now(), by); err != nil {
 		return nil, err
 	}
-	i, err := Verify(g, value, v.now())
+	i, err := verify(g, value, v.now())
 	v.intake.judged(time.Now(), by, err == nil)
 	switch {
 	case err == nil:
 		v.done.Add(id, i)
-	case !errors.Is(err, ErrFuture): // the only refusal that time mends
+	case !errors.Is(err, errFuture): // the only refusal that time mends
 		v.refused.Add(id, err)
 	}
 	return i, err
@@ -164,11 +164,11 @@ var noClock = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 // timeless judges a record of a group that nothing is known of, for this node to read: if
 // its dates lie ahead of this clock, it may be this clock that is behind, and a device has
 // nobody to compare it with before it is in a group. Such a record is never kept for others.
-func (v *Validator) timeless(g wire.GroupID, value []byte) *Info {
+func (v *validator) timeless(g wire.GroupID, value []byte) *Info {
 	if len(value) > wire.MaxPublicInfo || v.known != nil && v.known.Get(g) != nil {
 		return nil
 	}
-	i, _ := Verify(g, value, noClock)
+	i, _ := verify(g, value, noClock)
 	return i
 }
 

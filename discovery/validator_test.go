@@ -22,7 +22,7 @@ func recordOf(t testing.TB, i *Info) *wire.PublicInfo {
 func TestValidatorRefuses(t *testing.T) {
 	founder, admin, stranger := newSomeone(t, 0), newSomeone(t, 1), newSomeone(t, 2)
 	base := newGroup(t, founder, 1, "Red Pandas")
-	full := must(base.NextAuthority(founder.user, at(0), keys(ranked(wire.RankOwner, founder), ranked(wire.RankAdmin, admin))))(t)
+	full := must(base.nextAuthority(founder.user, at(0), keys(ranked(wire.RankOwner, founder), ranked(wire.RankAdmin, admin))))(t)
 	full = must(full.SetHead(admin.device, admin.log, at(0), wire.Head{Epoch: 1, Members: 2}))(t)
 	foreign := newGroup(t, founder, 2, "Red Pandas")
 
@@ -60,8 +60,8 @@ func TestValidatorRefuses(t *testing.T) {
 		{"oversized", "", append(bytes.Clone(full.Bytes()), make([]byte, wire.MaxPublicInfo)...), wire.ErrTooLarge},
 		{"three megabytes", "", make([]byte, 3<<20), wire.ErrTooLarge},
 		{"newer version", "", edit(func(r *wire.PublicInfo) { r.V = 2 }), wire.ErrVersion},
-		{"foreign group", "", foreign.Bytes(), ErrForeignGroup},
-		{"foreign genesis", "", edit(func(r *wire.PublicInfo) { r.Genesis = recordOf(t, foreign).Genesis }), ErrForeignGroup},
+		{"foreign group", "", foreign.Bytes(), errForeignGroup},
+		{"foreign genesis", "", edit(func(r *wire.PublicInfo) { r.Genesis = recordOf(t, foreign).Genesis }), errForeignGroup},
 		{"foreign profile", "", edit(func(r *wire.PublicInfo) { r.Profile = recordOf(t, foreign).Profile }), identity.ErrForged},
 		{"forged genesis", "", edit(func(r *wire.PublicInfo) { r.Genesis.Signature = flip(r.Genesis.Signature) }), identity.ErrForged},
 		{"forged link", "", edit(func(r *wire.PublicInfo) { r.Authority[0].Signature = flip(r.Authority[0].Signature) }), identity.ErrForged},
@@ -72,25 +72,25 @@ func TestValidatorRefuses(t *testing.T) {
 		}), identity.ErrForged},
 		{"link by an admin", "", edit(func(r *wire.PublicInfo) {
 			r.Authority = append(r.Authority, link(admin, wire.AuthorityLink{Version: 2, Prev: tip, Keys: ranked(wire.RankOwner, admin)}))
-		}), ErrAuthority},
+		}), errAuthority},
 		{"link beside the chain", "", edit(func(r *wire.PublicInfo) {
 			r.Authority = append(r.Authority, link(founder, wire.AuthorityLink{Version: 2, Prev: wire.Hash{1}, Keys: ranked(wire.RankOwner, founder)}))
-		}), ErrAuthority},
+		}), errAuthority},
 		{"link that leaves no owner", "", edit(func(r *wire.PublicInfo) {
 			r.Authority = append(r.Authority, link(founder, wire.AuthorityLink{Version: 2, Prev: tip, Keys: ranked(wire.RankAdmin, founder)}))
-		}), ErrAuthority},
+		}), errAuthority},
 		{"profile by a stranger", "", edit(func(r *wire.PublicInfo) {
 			r.Profile[0] = item(stranger, wire.ProfileItem{Field: wire.FieldName, HLC: uint64(at(0)), Text: "x"})
-		}), ErrUnauthorised},
+		}), errUnauthorised},
 		{"head by a stranger", "", edit(func(r *wire.PublicInfo) {
 			r.Heads[0] = head(stranger.device, stranger.log, wire.Head{HLC: uint64(at(0))})
-		}), ErrUnauthorised},
+		}), errUnauthorised},
 		{"name of the future", "", edit(func(r *wire.PublicInfo) {
-			r.Profile[0] = item(admin, wire.ProfileItem{Field: wire.FieldName, HLC: uint64(at(MaxAhead + time.Second)), Text: "x"})
-		}), ErrFuture},
+			r.Profile[0] = item(admin, wire.ProfileItem{Field: wire.FieldName, HLC: uint64(at(maxAhead + time.Second)), Text: "x"})
+		}), errFuture},
 		{"head of the future", "", edit(func(r *wire.PublicInfo) {
-			r.Heads[0] = head(admin.device, admin.log, wire.Head{HLC: uint64(at(MaxAhead + time.Second))})
-		}), ErrFuture},
+			r.Heads[0] = head(admin.device, admin.log, wire.Head{HLC: uint64(at(maxAhead + time.Second))})
+		}), errFuture},
 		{"head after the certificate ran out", "", edit(func(r *wire.PublicInfo) {
 			r.Heads[0] = head(expired, admin.log, wire.Head{HLC: uint64(at(time.Second))})
 		}), identity.ErrExpired},
@@ -99,41 +99,41 @@ func TestValidatorRefuses(t *testing.T) {
 		}), wire.ErrMalformed},
 		{"fields out of order", "", edit(func(r *wire.PublicInfo) { r.Profile = append(r.Profile, r.Profile[0]) }), wire.ErrMalformed},
 		{"stale", "", full.Bytes(), ErrStale},
-		{"key without a group", "/panda/group/", full.Bytes(), ErrKey},
-		{"key of another kind", "/panda/user/" + full.Group.String(), full.Bytes(), ErrKey},
-		{"key with a wrong checksum", Key(full.Group)[:len(Key(full.Group))-1] + "1", full.Bytes(), ErrKey},
-		{"key in upper case", keyPrefix + strings.ToUpper(full.Group.String()), full.Bytes(), ErrKey},
-		{"key of another group", Key(foreign.Group), full.Bytes(), ErrForeignGroup},
+		{"key without a group", "/panda/group/", full.Bytes(), errKey},
+		{"key of another kind", "/panda/user/" + full.Group.String(), full.Bytes(), errKey},
+		{"key with a wrong checksum", recordKey(full.Group)[:len(recordKey(full.Group))-1] + "1", full.Bytes(), errKey},
+		{"key in upper case", keyPrefix + strings.ToUpper(full.Group.String()), full.Bytes(), errKey},
+		{"key of another group", recordKey(foreign.Group), full.Bytes(), errForeignGroup},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			known := NewKnown(nil)
 			must(known.Load(newer.Bytes(), t0))(t)
-			v := NewValidator(known, func() time.Time { return t0 })
+			v := newValidator(known, func() time.Time { return t0 })
 			if c.key == "" {
-				c.key = Key(full.Group)
+				c.key = recordKey(full.Group)
 			}
 			err := v.Validate(c.key, c.value)
 			if !errors.Is(err, c.want) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
-			for _, other := range []error{wire.ErrMalformed, wire.ErrVersion, wire.ErrTooLarge, ErrKey, ErrForeignGroup, ErrAuthority, ErrUnauthorised, ErrFuture, ErrStale, identity.ErrForged, identity.ErrExpired} {
-				if !errors.Is(c.want, other) && errors.Is(err, other) && !(errors.Is(c.want, ErrKey) && errors.Is(other, wire.ErrMalformed)) {
+			for _, other := range []error{wire.ErrMalformed, wire.ErrVersion, wire.ErrTooLarge, errKey, errForeignGroup, errAuthority, errUnauthorised, errFuture, ErrStale, identity.ErrForged, identity.ErrExpired} {
+				if !errors.Is(c.want, other) && errors.Is(err, other) && !(errors.Is(c.want, errKey) && errors.Is(other, wire.ErrMalformed)) {
 					t.Errorf("%v is also %v", err, other)
 				}
 			}
-			if i, err := v.Select(c.key, [][]byte{c.value, newer.Bytes()}); c.key == Key(full.Group) && (err != nil || i != 1) {
+			if i, err := v.Select(c.key, [][]byte{c.value, newer.Bytes()}); c.key == recordKey(full.Group) && (err != nil || i != 1) {
 				t.Errorf("it is preferred to a good record: %d, %v", i, err)
 			}
 		})
 	}
 
-	v := NewValidator(nil, func() time.Time { return t0 })
+	v := newValidator(nil, func() time.Time { return t0 })
 	for _, good := range []*Info{base, full, newer} {
-		if err := v.Validate(Key(good.Group), good.Bytes()); err != nil {
+		if err := v.Validate(recordKey(good.Group), good.Bytes()); err != nil {
 			t.Errorf("a good record is refused: %v", err)
 		}
 	}
-	if err := v.Validate(Key(full.Group), must(full.SetProfile(admin.user, at(MaxAhead), wire.ProfileItem{Field: wire.FieldName, Text: "just in time"}))(t).Bytes()); err != nil {
+	if err := v.Validate(recordKey(full.Group), must(full.SetProfile(admin.user, at(maxAhead), wire.ProfileItem{Field: wire.FieldName, Text: "just in time"}))(t).Bytes()); err != nil {
 		t.Errorf("ten minutes ahead: %v", err)
 	}
 }
@@ -145,13 +145,13 @@ func TestVerifyDamaged(t *testing.T) {
 	b := i.Bytes()
 	tried := 0
 	for n := range b {
-		if _, err := Verify(i.Group, b[:n], t0); err == nil {
+		if _, err := verify(i.Group, b[:n], t0); err == nil {
 			t.Fatalf("the first %d bytes are accepted", n)
 		}
 		for bit := range 8 {
 			c := bytes.Clone(b)
 			c[n] ^= 1 << bit
-			if _, err := Verify(i.Group, c, t0); err == nil {
+			if _, err := verify(i.Group, c, t0); err == nil {
 				t.Fatalf("bit %d of byte %d does not matter", bit, n)
 			}
 			tried++
@@ -165,44 +165,44 @@ func TestVerifyDamaged(t *testing.T) {
 func FuzzVerify(f *testing.F) {
 	founder := newSomeone(f, 0)
 	i := must(newGroup(f, founder, 1, "n").SetHead(founder.device, founder.log, at(0), wire.Head{Epoch: 1}))(f)
-	i = must(i.NextAuthority(founder.user, at(0), ranked(wire.RankOwner, founder)))(f)
+	i = must(i.nextAuthority(founder.user, at(0), ranked(wire.RankOwner, founder)))(f)
 	f.Add(i.Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		i, err := VerifyAny(b, t0)
+		i, err := verifyAny(b, t0)
 		if err == nil && !bytes.Equal(i.Bytes(), b) {
 			t.Fatal("what was accepted re-encodes to other bytes")
 		}
 	})
 }
 
-// Select and Merge pull the same way: the merge of a set is selected from it.
+// Select and merge pull the same way: the merge of a set is selected from it.
 func TestSelectPrefersTheMerge(t *testing.T) {
 	who := crowd(t)
 	base := newGroup(t, who[0], 1, "")
 	rapid.Check(t, func(rt *rapid.T) {
 		pool := drawPool(rt, who, base)
-		v := NewValidator(nil, func() time.Time { return t0 })
-		best := must(Collect(pool...))(t)
+		v := newValidator(nil, func() time.Time { return t0 })
+		best := must(collect(pool...))(t)
 		values := [][]byte{}
 		for _, i := range pool {
 			values = append(values, i.Bytes())
 		}
-		n, err := v.Select(Key(base.Group), values)
+		n, err := v.Select(recordKey(base.Group), values)
 		if err != nil {
 			rt.Fatal(err)
 		}
-		top := slices.MaxFunc(pool, Compare)
+		top := slices.MaxFunc(pool, compare)
 		if !bytes.Equal(values[n], top.Bytes()) {
 			rt.Fatal("not the highest")
 		}
-		if n, err = v.Select(Key(base.Group), append(values, best.Bytes())); err != nil || Compare(best, top) > 0 && n != len(values) {
+		if n, err = v.Select(recordKey(base.Group), append(values, best.Bytes())); err != nil || compare(best, top) > 0 && n != len(values) {
 			rt.Fatalf("the collection is not selected: %d of %d, %v", n, len(values), err)
 		}
-		if n, err = v.Select(Key(base.Group), [][]byte{best.Bytes(), best.Bytes()}); err != nil || n != 0 {
+		if n, err = v.Select(recordKey(base.Group), [][]byte{best.Bytes(), best.Bytes()}); err != nil || n != 0 {
 			rt.Fatal("of equal values the first is kept")
 		}
 	})
-	if _, err := NewValidator(nil, nil).Select(Key(base.Group), nil); err == nil {
+	if _, err := newValidator(nil, nil).Select(recordKey(base.Group), nil); err == nil {
 		t.Fatal("something was selected from nothing")
 	}
 }
@@ -228,7 +228,7 @@ func TestKnownOnlyGrows(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.keep(old.Group, true)
-	for n := range MaxKnown + 10 {
+	for n := range maxKnown + 10 {
 		salt := []byte(fmt.Sprintf("%032d", n))
 		raw, _, err := identity.NewGenesis(bytes.NewReader(salt), t0, founder.user, founder.device, identity.Founding{Suite: 1, Policy: wire.PolicyOpen})
 		if err != nil {
@@ -238,7 +238,7 @@ func TestKnownOnlyGrows(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(k.All()); n != MaxKnown+1 || len(saved) != n {
+	if n := len(k.all()); n != maxKnown+1 || len(saved) != n {
 		t.Fatalf("%d groups are remembered, %d saved", n, len(saved))
 	}
 	if k.Get(old.Group) == nil {

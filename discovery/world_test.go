@@ -101,7 +101,7 @@ func TestRecordLife(t *testing.T) {
 	if _, err := i.SetProfile(admin.user, at(2), wire.ProfileItem{Field: wire.FieldName, Text: "x"}); err == nil {
 		t.Fatal("a stranger set the name")
 	}
-	i = must(i.NextAuthority(founder.user, at(3), keys(ranked(wire.RankOwner, founder), ranked(wire.RankAdmin, admin), ranked(wire.RankPublisher, member))))(t)
+	i = must(i.nextAuthority(founder.user, at(3), keys(ranked(wire.RankOwner, founder), ranked(wire.RankAdmin, admin), ranked(wire.RankPublisher, member))))(t)
 	i = setName(t, i, admin, time.Second, "Lesser Pandas")
 	i = must(i.SetHead(member.device, member.log, at(time.Minute), wire.Head{Epoch: 4, Members: 5}))(t)
 	if _, err := i.SetProfile(member.user, at(time.Hour), wire.ProfileItem{Field: wire.FieldName, Text: "x"}); err == nil {
@@ -110,16 +110,16 @@ func TestRecordLife(t *testing.T) {
 	if i.Name != "Lesser Pandas" || i.Policy != wire.PolicyRequest || i.Members() != 6 || i.Version != 1 {
 		t.Fatalf("%+v", i)
 	}
-	got, err := Verify(i.Group, i.Bytes(), t0.Add(time.Minute))
-	if err != nil || !got.Equal(i) {
+	got, err := verify(i.Group, i.Bytes(), t0.Add(time.Minute))
+	if err != nil || !got.equal(i) {
 		t.Fatal(err)
 	}
 	// The admin goes; the name stays, now under the founder's signature. The member's head goes with it.
-	i = must(i.NextAuthority(founder.user, at(2*time.Minute), ranked(wire.RankOwner, founder)))(t)
+	i = must(i.nextAuthority(founder.user, at(2*time.Minute), ranked(wire.RankOwner, founder)))(t)
 	if i.Name != "Lesser Pandas" || len(i.Heads) != 0 {
 		t.Fatalf("after the admin's removal: %q, %d heads", i.Name, len(i.Heads))
 	}
-	if _, err := Verify(i.Group, i.Bytes(), t0.Add(time.Minute)); err != nil {
+	if _, err := verify(i.Group, i.Bytes(), t0.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -167,7 +167,7 @@ func TestSharesFit(t *testing.T) {
 			four = append(four, ranked(wire.RankOwner, newSomeone(t, 10*links+k+1))...)
 		}
 		four[3] = ranked(wire.RankOwner, s)[0]
-		next, err := i.NextAuthority(s.user, at(0), four)
+		next, err := i.nextAuthority(s.user, at(0), four)
 		if err != nil {
 			break
 		}
@@ -180,7 +180,7 @@ func TestSharesFit(t *testing.T) {
 	if n := len(i.Bytes()); n > wire.MaxPublicInfo {
 		t.Errorf("a record can have %d bytes", n)
 	}
-	if _, err := Verify(i.Group, i.Bytes(), t0); err != nil {
+	if _, err := verify(i.Group, i.Bytes(), t0); err != nil {
 		t.Error(err)
 	}
 	t.Logf("largest link chain %d of %d bytes, record %d", len(wire.Marshal(i.chain.raw())), maxAuthorityShare, len(i.Bytes()))
