@@ -4,6 +4,9 @@
 // in layout.go; docs/ARCHITECTURE.md draws it. A new package is drawn there first,
 // then gets its row, then is written.
 //
+// It counts, too: how large the types and files of some packages are, and which exported names
+// nobody outside uses (counts.go).
+//
 // It parses the files of the module itself, test files and files for other systems
 // included. It does not look at other modules, at testdata, or into the functions of
 // the packages it imports: a pure package that calls something impure through an
