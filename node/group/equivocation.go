@@ -2,8 +2,10 @@ package group
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -168,6 +170,15 @@ func (l *logs) offShelf(h wire.EntryHash) {
 	}
 }
 
+// quarantine keeps an entry that nobody needs, and says why it is not taken.
+func (l *logs) quarantine(s *signedEntry) error {
+	l.shelve(s)
+	if l.evidence[s.entry.Log()] == nil {
+		return fmt.Errorf("log of device %v: %w: %d incarnations", s.entry.Device, ErrFull, maxLogs)
+	}
+	return fmt.Errorf("entry %d of device %v: %w", s.entry.Seq, s.entry.Device, ErrEquivocation)
+}
+
 // named takes out of what lies aside what is now needed, with all it builds on there,
 // causes first.
 func (l *logs) named() []*signedEntry {
@@ -195,4 +206,61 @@ func (l *logs) named() []*signedEntry {
 		return cmp.Or(cmp.Compare(a.entry.HLC, b.entry.HLC), slices.Compare(a.hash[:], b.hash[:]))
 	})
 	return out
+}
+
+// rivalOf gives an entry with the same number of the same log as signed: of the set,
+// or of those that are kept beside it; nil: there is none.
+func (l *logs) rivalOf(group wire.GroupID, s *signedEntry, read func(*item) ([]byte, error)) (hash wire.EntryHash, raw []byte, err error) {
+	if it := l.rival(s); it != nil {
+		raw, err := read(it)
+		return it.hash, raw, err
+	}
+	o := l.kept[s.slot()]
+	if o == nil || o.hash == s.hash {
+		return hash, nil, nil
+	}
+	if d := l.devices[o.entry.Device]; identity.Verify(d.Cert.LogKey, wire.DomainEntry, group, o.signed) != nil {
+		l.drop(o)             // it was parked when its device was not known
+		return hash, nil, nil //nolint:nilerr // what does not verify is no second entry
+	}
+	return o.hash, o.raw, nil
+}
+
+// detectEquivocation compares an entry that arrived with those that are here, also with those
+// that wait: the signatures alone are what counts, so that everybody who is shown them
+// agrees. Two entries with one sequence number are evidence against their log. Nil: there
+// is none, or it is known.
+func (l *logs) detectEquivocation(group wire.GroupID, s *signedEntry, read func(*item) ([]byte, error)) (*evidence, error) {
+	log := s.entry.Log()
+	d := l.devices[log.Device]
+	if d == nil || l.evidence[log] != nil {
+		return nil, nil
+	}
+	hash, other, err := l.rivalOf(group, s, read)
+	if other == nil {
+		return nil, err
+	}
+	if err := identity.Verify(d.Cert.LogKey, wire.DomainEntry, group, s.signed); err != nil {
+		return nil, fmt.Errorf("%v of device %v: %w: %w", s.entry.Kind, log.Device, ErrForged, err)
+	}
+	e := &evidence{log: log, pair: [2][]byte{other, s.raw}}
+	if slices.Compare(hash[:], s.hash[:]) > 0 {
+		e.pair = [2][]byte{s.raw, other}
+	}
+	return e, nil
+}
+
+// recordEvidence takes evidence into account. What depends on which entries count is to be
+// derived again.
+func (l *logs) recordEvidence(e *evidence) {
+	l.evidence[e.log] = e
+	l.covered = nil
+	l.recounted()
+	// What waits of that log waits aside from now on, unless somebody needs it.
+	for _, s := range l.parked {
+		if s.entry.Log() == e.log && !l.wanted(s.hash, s.entry) {
+			l.drop(s)
+			l.shelve(s)
+		}
+	}
 }

@@ -129,6 +129,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		mail:      newMail(), tx: newTx(cfg.Rows), later: later{shows: map[int]bool{}}, worn: worn{since: map[wire.DeviceID]time.Time{}}, peer: map[wire.DeviceID]*peerState{},
 	}
 	m.settling.timers, m.rosters = &m.timers, newRosters(cfg.Genesis, m.logs)
+	m.packs = packs{tx: m.tx, logs: m.logs, group: m.group, engine: cfg.Engine, insert: m.insert}
 	m.read = reader{tx: m.tx, group: m.group, engine: cfg.Engine}
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
@@ -187,11 +188,11 @@ func (m *Machine) load() error {
 	} else {
 		scan()
 	}
-	if err := errors.Join(m.loadEntries(), <-scanned); err != nil {
+	if err := errors.Join(m.packs.load(), <-scanned); err != nil {
 		return err
 	}
 	m.noteMail(found)
-	m.dropUnsound()
+	m.packs.dropUnsound()
 	m.requeue(cmp.Or(m.tree.nodes[m.own.Position], m.tree.root))
 	return nil
 }
@@ -363,7 +364,7 @@ func (m *Machine) settle(now time.Time) {
 	m.retireDaily(m.kept(now))
 	m.sendReceipts(now)
 	m.publish()
-	m.writePacks()
+	m.packs.write()
 	m.flushOwn()
 	if m.timers.stop(timerMore); m.tx.deferred {
 		m.timers.set(timerMore, now)
@@ -434,7 +435,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 	}
 	m.tx.put(itemKey(it), s.raw)
 	m.noteOwn(it)
-	m.pack(it, e)
+	m.packs.note(it, e)
 	m.outgoing.Entries = append(m.outgoing.Entries, s.raw)
 	return it, nil
 }

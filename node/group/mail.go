@@ -252,7 +252,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 		return 0, nil
 	}
 	m.recognise(s)
-	if err := m.accuse(s); err != nil {
+	if err := m.checkEquivocation(now, s); err != nil {
 		return 0, err
 	}
 	s.second = m.logs.rival(s) != nil
@@ -267,7 +267,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 			}
 		}
 		if unwanted {
-			return 0, m.putAside(s)
+			return 0, m.logs.quarantine(s)
 		}
 		why := ErrIncomplete
 		if m.logs.parked[s.hash] == nil {
@@ -293,7 +293,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 		return 0, err
 	}
 	if unwanted {
-		return 0, m.putAside(s)
+		return 0, m.logs.quarantine(s)
 	}
 	if err := m.insert(it, s.entry); err != nil {
 		return 0, err
@@ -303,7 +303,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	m.tx.put(itemKey(it), s.raw)
 	m.noteIncarnation(it)
 	m.tx.ready.Came = append(m.tx.ready.Came, it.hash)
-	m.pack(it, s.entry)
+	m.packs.note(it, s.entry)
 	switch it.kind {
 	case wire.KindCommit, wire.KindVote:
 		m.disturbed(now, it)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -26,7 +27,9 @@ func (m *Machine) resolveRoster(now time.Time) {
 	if old == nil || !m.own.Joined {
 		return
 	}
-	m.tellChanges(now, old)
+	for _, e := range rosterEvents(old, m.roster, m.logs.devices) {
+		m.tx.emit(now, e)
+	}
 	if !m.roster.has(m.log.Device) {
 		m.own.Out, m.own.Joined = true, false
 		m.tx.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
@@ -37,58 +40,60 @@ func (m *Machine) resolveRoster(now time.Time) {
 	}
 }
 
-func (m *Machine) tellChanges(now time.Time, old *roster) {
-	for _, id := range sortedUsers(m.roster.users) {
-		u, was := m.roster.users[id], old.users[id]
+// rosterEvents tells people what has changed from one roster to the next.
+func rosterEvents(old, r *roster, devices map[wire.DeviceID]*identity.Device) (events []Event) {
+	for _, id := range sortedUsers(r.users) {
+		u, was := r.users[id], old.users[id]
 		switch {
 		case was == nil && u.since != nil:
-			m.tx.emit(now, Event{Kind: EventAdded, User: id, By: u.since.user, Device: u.since.target.device.ID})
+			events = append(events, Event{Kind: EventAdded, User: id, By: u.since.user, Device: u.since.target.device.ID})
 		case was != nil && was.role != u.role:
 			e := Event{Kind: EventRole, User: id, Detail: u.role.String()}
 			if u.roleBy != nil {
 				e.By = u.roleBy.user
 			}
-			m.tx.emit(now, e)
+			events = append(events, e)
 		}
 	}
 	for _, id := range sortedUsers(old.users) {
-		if by := m.roster.gone[id]; m.roster.users[id] == nil && by != nil {
+		if by := r.gone[id]; r.users[id] == nil && by != nil {
 			kind := EventRemoved
 			if by.op.Type == wire.OpLeave {
 				kind = EventLeft
 			}
-			m.tx.emit(now, Event{Kind: kind, User: id, By: by.user})
+			events = append(events, Event{Kind: kind, User: id, By: by.user})
 		}
 	}
-	for _, id := range sortedKeys(m.roster.revoked) {
-		if by := m.roster.revoked[id]; old.revoked[id] == nil {
+	for _, id := range sortedKeys(r.revoked) {
+		if by := r.revoked[id]; old.revoked[id] == nil {
 			e := Event{Kind: EventRevoked, Device: id, By: by.user}
-			if d := m.logs.devices[id]; d != nil {
+			if d := devices[id]; d != nil {
 				e.User = d.User
 			}
-			m.tx.emit(now, e)
+			events = append(events, e)
 		}
 	}
-	for _, id := range sortedKeys(m.roster.asking) {
-		switch a, was := m.roster.asking[id], old.asking[id]; {
+	for _, id := range sortedKeys(r.asking) {
+		switch a, was := r.asking[id], old.asking[id]; {
 		case a.denied != nil && (was == nil || was.denied == nil):
-			m.tx.emit(now, Event{Kind: EventDenied, User: id, By: a.denied.user})
+			events = append(events, Event{Kind: EventDenied, User: id, By: a.denied.user})
 		case a.denied == nil && (was == nil || was.by != a.by):
-			m.tx.emit(now, Event{Kind: EventAsked, User: id, Detail: a.by.asker.device.Cert.Name})
+			events = append(events, Event{Kind: EventAsked, User: id, Detail: a.by.asker.device.Cert.Name})
 		}
 	}
-	for _, f := range slices.Sorted(maps.Keys(m.roster.profile)) {
-		op, was := m.roster.profile[f], old.profile[f]
+	for _, f := range slices.Sorted(maps.Keys(r.profile)) {
+		op, was := r.profile[f], old.profile[f]
 		if was == op || was != nil && profileDetail(was.profile) == profileDetail(op.profile) {
 			continue
 		}
-		m.tx.emit(now, Event{Kind: EventProfile, User: op.user, Device: op.log.Device, By: op.user, Detail: profileDetail(op.profile)})
+		events = append(events, Event{Kind: EventProfile, User: op.user, Device: op.log.Device, By: op.user, Detail: profileDetail(op.profile)})
 	}
-	for _, op := range m.roster.cancelled {
+	for _, op := range r.cancelled {
 		if !slices.Contains(old.cancelled, op) {
-			m.tx.emit(now, Event{Kind: EventCancelled, User: *op.op.User, By: op.user})
+			events = append(events, Event{Kind: EventCancelled, User: *op.op.User, By: op.user})
 		}
 	}
+	return events
 }
 
 // profileDetail says what a register of the profile sets, for an event: the name of the

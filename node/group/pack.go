@@ -31,35 +31,41 @@ type packed struct {
 	date crdt.HLC // of one that was read
 }
 
-// packs is which entries are packed, and which wait to be.
+// packs writes packs of RECORDs, and reads the set when the machine starts.
 type packs struct {
+	tx     *tx
+	logs   *logs
+	group  wire.GroupID
+	engine Engine
+	insert func(*item, *wire.Entry) error // puts a checked item into the set
+
 	next    uint64 // number of the next pack
 	waiting []packed
 	seqs    map[string]map[uint64]bool // by logKey: what the packs that were read hold; only while loading
 	unsound []string                   // rows to be deleted
 }
 
-// pack notes an entry that a pack may hold.
-func (m *Machine) pack(it *item, e *wire.Entry) {
-	if it.kind == wire.KindRecord && len(m.logs.evidence) == 0 {
-		m.packs.waiting = append(m.packs.waiting, packed{it: it, prev: e.Prev, deps: e.Deps})
+// note notes an entry that a pack may hold.
+func (p *packs) note(it *item, e *wire.Entry) {
+	if it.kind == wire.KindRecord && len(p.logs.evidence) == 0 {
+		p.waiting = append(p.waiting, packed{it: it, prev: e.Prev, deps: e.Deps})
 	}
 }
 
-// writePacks writes what there is enough of. It stops for good once a log has forked.
-func (m *Machine) writePacks() {
-	if len(m.logs.evidence) > 0 {
-		m.packs.waiting = nil
+// write writes what there is enough of. It stops for good once a log has forked.
+func (p *packs) write() {
+	if len(p.logs.evidence) > 0 {
+		p.waiting = nil
 	}
 	for range packsAtOnce {
-		if len(m.packs.waiting) < packSize || m.tx.full() {
+		if len(p.waiting) < packSize || p.tx.full() {
 			return
 		}
-		m.tx.put(rowPack+num(m.packs.next), encodePack(m.packs.waiting[:packSize]))
-		m.packs.next++
-		m.packs.waiting = m.packs.waiting[packSize:]
+		p.tx.put(rowPack+num(p.next), encodePack(p.waiting[:packSize]))
+		p.next++
+		p.waiting = p.waiting[packSize:]
 	}
-	m.packs.waiting = slices.Clip(m.packs.waiting)
+	p.waiting = slices.Clip(p.waiting)
 }
 
 // encodePack gives: version 1 · number of logs uvarint, each device 32, incarnation 8 ·
@@ -157,13 +163,13 @@ func decodePack(b []byte) ([]packed, error) {
 	return out, nil
 }
 
-// loadPacks reads the packs; none if they make no sense, or if a log has forked, where
+// read reads the packs; none if they make no sense, or if a log has forked, where
 // what a pack says need not be the first entry with its number.
-func (m *Machine) loadPacks() (all []packed, err error) {
+func (p *packs) read() (all []packed, err error) {
 	var rows []string
-	m.packs.seqs = map[string]map[uint64]bool{}
-	sound := len(m.logs.evidence) == 0
-	if err := m.tx.scan(rowPack, func(key string, v []byte) error {
+	p.seqs = map[string]map[uint64]bool{}
+	sound := len(p.logs.evidence) == 0
+	if err := p.tx.scan(rowPack, func(key string, v []byte) error {
 		rows = append(rows, key)
 		if !sound {
 			return nil
@@ -177,39 +183,39 @@ func (m *Machine) loadPacks() (all []packed, err error) {
 	}
 	var log wire.LogID
 	var seqs map[uint64]bool
-	for _, p := range all {
-		if seqs == nil || p.it.log != log {
-			log = p.it.log
+	for _, r := range all {
+		if seqs == nil || r.it.log != log {
+			log = r.it.log
 			key := logKey(log)
-			if seqs = m.packs.seqs[key]; seqs == nil {
+			if seqs = p.seqs[key]; seqs == nil {
 				seqs = map[uint64]bool{}
-				m.packs.seqs[key] = seqs
+				p.seqs[key] = seqs
 			}
 		}
-		sound = sound && !seqs[p.it.seq]
-		seqs[p.it.seq] = true
+		sound = sound && !seqs[r.it.seq]
+		seqs[r.it.seq] = true
 	}
 	if !sound {
-		clear(m.packs.seqs)
-		m.packs.unsound = rows
+		clear(p.seqs)
+		p.unsound = rows
 		return nil, nil
 	}
-	m.packs.next = uint64(len(rows))
+	p.next = uint64(len(rows))
 	return all, nil
 }
 
-func (m *Machine) dropUnsound() {
-	for _, key := range m.packs.unsound {
-		m.tx.del(key)
+func (p *packs) dropUnsound() {
+	for _, key := range p.unsound {
+		p.tx.del(key)
 	}
-	m.packs.unsound = nil
+	p.unsound = nil
 }
 
-// loadUnpacked reads the entries that no pack holds.
-func (m *Machine) loadUnpacked() ([]*signedEntry, error) {
+// readOthers reads the entries that no pack holds.
+func (p *packs) readOthers() ([]*signedEntry, error) {
 	var all []*signedEntry
 	take := func(key string, v []byte) error {
-		s, err := readEntry(m.group, v)
+		s, err := readEntry(p.group, v)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
@@ -217,21 +223,21 @@ func (m *Machine) loadUnpacked() ([]*signedEntry, error) {
 		all = append(all, s)
 		return nil
 	}
-	if len(m.packs.seqs) == 0 {
-		return all, m.tx.scan(rowEntry, take)
+	if len(p.seqs) == 0 {
+		return all, p.tx.scan(rowEntry, take)
 	}
 	var keys []string
 	found := 0
 	var log string
 	var seqs map[uint64]bool
-	if err := m.tx.scanKeys(rowEntry, func(key string) error {
+	if err := p.tx.scanKeys(rowEntry, func(key string) error {
 		rest := key[len(rowEntry):]
 		const size = 64 + 1 + 16 // of a logKey
 		if len(rest) < size+1 {
 			return fmt.Errorf("%w: key %q", ErrCorrupt, key)
 		}
 		if rest[:size] != log {
-			log, seqs = rest[:size], m.packs.seqs[rest[:size]]
+			log, seqs = rest[:size], p.seqs[rest[:size]]
 		}
 		if seq, err := strconv.ParseUint(rest[size+1:], 16, 64); err == nil && seqs[seq] { // of a second one it is longer
 			found++
@@ -242,14 +248,14 @@ func (m *Machine) loadUnpacked() ([]*signedEntry, error) {
 	}); err != nil {
 		return nil, err
 	}
-	for _, seqs := range m.packs.seqs {
+	for _, seqs := range p.seqs {
 		found -= len(seqs)
 	}
 	if found != 0 {
 		return nil, fmt.Errorf("%w: %d entries that were there are gone", ErrCorrupt, -found)
 	}
 	for _, key := range keys {
-		v, err := m.tx.get(key)
+		v, err := p.tx.get(key)
 		if err == nil && v == nil {
 			err = fmt.Errorf("%w: %q is gone", ErrCorrupt, key)
 		}
@@ -263,40 +269,40 @@ func (m *Machine) loadUnpacked() ([]*signedEntry, error) {
 	return all, nil
 }
 
-// loadEntries reads the set. Entries were verified before they were written.
-func (m *Machine) loadEntries() error {
-	all, err := m.loadPacks()
+// load reads the set. Entries were verified before they were written.
+func (p *packs) load() error {
+	all, err := p.read()
 	if err != nil {
 		return err
 	}
-	signed, err := m.loadUnpacked()
+	signed, err := p.readOthers()
 	if err != nil {
 		return err
 	}
-	m.packs.seqs = nil
+	p.seqs = nil
 	rest := make(map[wire.EntryHash]*signedEntry, len(signed))
 	for _, s := range signed {
 		rest[s.hash] = s
 		all = append(all, packed{it: &item{hlc: crdt.HLC(s.entry.HLC), hash: s.hash}})
 	}
 	slices.SortFunc(all, func(a, b packed) int { return a.it.compare(b.it) })
-	m.logs.items = newIndex(len(all))
+	p.logs.items = newIndex(len(all))
 	// Of an entry that was not packed only the date is known here, and it may be dated
 	// before what it builds on: then it waits for that.
 	waiting := map[wire.EntryHash][]packed{}
-	for _, p := range all {
-		for ready := []packed{p}; len(ready) > 0; {
-			p, ready = ready[len(ready)-1], ready[:len(ready)-1]
-			lacks, err := m.loadEntry(p, rest[p.it.hash])
+	for _, r := range all {
+		for ready := []packed{r}; len(ready) > 0; {
+			r, ready = ready[len(ready)-1], ready[:len(ready)-1]
+			lacks, err := p.loadEntry(r, rest[r.it.hash])
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrCorrupt, err)
 			}
 			if lacks != nil {
-				waiting[*lacks] = append(waiting[*lacks], p)
+				waiting[*lacks] = append(waiting[*lacks], r)
 				continue
 			}
-			ready = append(ready, waiting[p.it.hash]...)
-			delete(waiting, p.it.hash)
+			ready = append(ready, waiting[r.it.hash]...)
+			delete(waiting, r.it.hash)
 		}
 	}
 	for lacks := range waiting {
@@ -307,30 +313,30 @@ func (m *Machine) loadEntries() error {
 
 // loadEntry puts an entry into the set: as it was signed, or, if that is nil, as a pack has
 // it. lacks is one that it builds on and that is not in the set yet.
-func (m *Machine) loadEntry(p packed, s *signedEntry) (lacks *wire.EntryHash, err error) {
+func (p *packs) loadEntry(r packed, s *signedEntry) (lacks *wire.EntryHash, err error) {
 	e := new(wire.Entry)
 	if s != nil {
 		e = s.entry
 	} else {
-		*e = wire.Entry{Device: p.it.log.Device, Incarnation: p.it.log.Incarnation, Seq: p.it.seq, Prev: p.prev, Deps: p.deps, HLC: uint64(p.date)}
+		*e = wire.Entry{Device: r.it.log.Device, Incarnation: r.it.log.Incarnation, Seq: r.it.seq, Prev: r.prev, Deps: r.deps, HLC: uint64(r.date)}
 	}
-	if gone := m.logs.missing(e); len(gone) > 0 {
+	if gone := p.logs.missing(e); len(gone) > 0 {
 		return &gone[0], nil
 	}
 	if s != nil {
-		it, err := m.logs.checkLoaded(s, m.group, m.cfg.Engine)
+		it, err := p.logs.checkLoaded(s, p.group, p.engine)
 		if err == nil {
-			err = m.insert(it, e)
+			err = p.insert(it, e)
 		}
 		if err == nil {
-			m.pack(it, e)
+			p.note(it, e)
 		}
 		return nil, err
 	}
-	d := m.logs.devices[e.Device]
+	d := p.logs.devices[e.Device]
 	if d == nil {
-		return nil, fmt.Errorf("entry %v: %w: device %v", p.it.hash, ErrNotMember, e.Device)
+		return nil, fmt.Errorf("entry %v: %w: device %v", r.it.hash, ErrNotMember, e.Device)
 	}
-	p.it.author = m.logs.author(e.Log(), d.User)
-	return nil, m.insert(m.logs.fillPast(p.it, e), e)
+	r.it.author = p.logs.author(e.Log(), d.User)
+	return nil, p.insert(p.logs.fillPast(r.it, e), e)
 }

@@ -16,14 +16,20 @@ type reader struct {
 	engine Engine
 }
 
-// again reads an entry of the set as it was signed.
-func (r reader) again(it *item) (*signedEntry, error) {
+// raw reads an entry of the set, encoded.
+func (r reader) raw(it *item) ([]byte, error) {
 	raw, err := r.tx.get(itemKey(it))
 	if err == nil && raw == nil {
 		err = fmt.Errorf("%w: entry %v is gone", ErrCorrupt, it.hash)
 	}
+	r.tx.fail(err)
+	return raw, err
+}
+
+// again reads an entry of the set as it was signed.
+func (r reader) again(it *item) (*signedEntry, error) {
+	raw, err := r.raw(it)
 	if err != nil {
-		r.tx.fail(err)
 		return nil, err
 	}
 	s, err := readEntry(r.group, raw)
