@@ -95,7 +95,7 @@ func (m *Machine) moved(now time.Time, from, to *node) {
 	switched := from != nil && !from.contains(to)
 	if switched {
 		for lost := from; lost != nil && !lost.contains(to); lost = lost.parent {
-			m.lostUpdate = m.lostUpdate || slices.ContainsFunc(lost.claims, func(c *item) bool { return c.log.Device == m.log.Device })
+			m.plan.lostUpdate = m.plan.lostUpdate || slices.ContainsFunc(lost.claims, func(c *item) bool { return c.log.Device == m.log.Device })
 		}
 		m.tx.emit(now, Event{Kind: EventSwitch, Epoch: to.id, Detail: "the fork choice picked another branch"})
 	}

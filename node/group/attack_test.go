@@ -400,7 +400,7 @@ func TestGapDueWhileTheGateIsClosed(t *testing.T) {
 	a.must(Tick{})
 	// Somebody who is out is in the tree, and another makes the commit.
 	_ = c
-	a.m.diff = &treeDifference{position: a.m.own.Position, roster: a.m.roster, difference: difference{gate: true}}
+	a.closeGate()
 	w.run(2 * time.Second)
 	if a.m.peer[b.dev.ID].gaps[id].IsZero() {
 		t.Fatal("the gate was not closed")

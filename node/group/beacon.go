@@ -91,7 +91,7 @@ func (m *Machine) rejoinOf(p *peerState, d wire.DeviceID, s wire.Signed) (*rejoi
 // addAgain notes a device's request to be added again, if it is newer than what is known.
 func (m *Machine) addAgain(p *peerState, r *rejoin) {
 	if r != nil && r != p.rejoin && p.newerRejoin(m.now, r) {
-		m.diff = nil // there may be something to commit
+		m.differ.changed() // there may be something to commit
 	}
 }
 
@@ -282,7 +282,8 @@ func (m *Machine) takeBeacon(now time.Time, raw []byte) error {
 		p.transport = (*[32]byte)(b.TransportKey)
 	}
 	if again == nil && p.rejoin != nil {
-		p.rejoin, m.diff = nil, nil // it is not to be added again any more
+		p.rejoin = nil // it is not to be added again any more
+		m.differ.changed()
 	}
 	m.addAgain(p, again)
 	// What it lacks still is planned: that it says so again, as it does every few seconds

@@ -2,8 +2,6 @@ package group
 
 import (
 	"bytes"
-	"cmp"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -38,113 +36,22 @@ func (m *Machine) jitter(most time.Duration) time.Duration {
 // rank is this device's place in the order in which devices step in at an epoch,
 // so that one usually acts and any can.
 func (m *Machine) rank() time.Duration {
-	mine := m.rankOf(m.log.Device)
-	place := 0
+	rankOf := func(d wire.DeviceID) wire.Hash {
+		return wire.HashOf(wire.DomainPrio, m.group[:], m.own.Position[:], d[:])
+	}
+	mine, place := rankOf(m.log.Device), 0
 	for d := range m.roster.devices {
-		if r := m.rankOf(d); bytes.Compare(r[:], mine[:]) < 0 {
+		if r := rankOf(d); bytes.Compare(r[:], mine[:]) < 0 {
 			place++
 		}
 	}
 	return time.Duration(place)
 }
 
-func (m *Machine) rankOf(d wire.DeviceID) wire.Hash {
-	return wire.HashOf(wire.DomainPrio, m.group[:], m.own.Position[:], d[:])
-}
-
-// difference is what a commit must do so that the tree equals the roster.
-type difference struct {
-	removes []uint32
-	adds    [][]byte
-	ops     []wire.EntryHash
-	rejoins []wire.Signed
-	gate    bool // somebody who is out of the roster is in the tree: nobody seals
-	mine    bool // an operation of this device is among them
-	size    int  // of what is added, about, in a COMMIT
-	more    bool // not all that is to be added fits into one
-}
-
-// maxAdded bounds what one COMMIT adds, in bytes: with the path through a large tree it
-// must stay below wire.MaxEntry. The next ones add the others.
-const maxAdded = 128 << 10
-
-// fits says whether so much more can be added in the same commit.
-func (d *difference) fits(size int) bool {
-	if size += 256; d.size > 0 && d.size+size > maxAdded { // its place in the Welcome
-		d.more = true
-		return false
-	}
-	d.size += size
-	return true
-}
-
-func (d difference) empty() bool { return len(d.removes)+len(d.adds) == 0 }
-
-// treeDifference is a difference with what it was computed from.
-type treeDifference struct {
-	position wire.EpochID
-	roster   *roster
-	difference
-}
-
 // compareTree tells what separates the tree at the position from the roster.
 func (m *Machine) compareTree(now time.Time, e Epoch) difference {
-	if m.diff == nil || m.diff.position != m.own.Position || m.diff.roster != m.roster {
-		m.diff = &treeDifference{position: m.own.Position, roster: m.roster, difference: m.findDifference(now, e)}
-	}
-	return m.diff.difference
-}
-
-func (m *Machine) findDifference(now time.Time, e Epoch) difference {
-	var d difference
-	in := map[wire.DeviceID]bool{}
-	cite := func(op *item) {
-		if op != nil {
-			d.ops = append(d.ops, op.hash)
-			d.mine = d.mine || op.log == m.log
-		}
-	}
-	again, waits := map[wire.DeviceID]*rejoin{}, map[wire.DeviceID]bool{}
-	for _, r := range m.wantedAgain() {
-		if !m.usable(now, r.KeyPackage, nil) {
-			continue
-		}
-		waits[r.Device] = true
-		if !d.fits(2 * len(r.KeyPackage)) { // it is in the request too
-			continue
-		}
-		again[r.Device] = r
-		d.adds = append(d.adds, r.KeyPackage)
-		d.rejoins = append(d.rejoins, r.raw)
-	}
-	for _, l := range e.Leaves() {
-		device, err := m.deviceOf(l)
-		if err != nil {
-			m.tx.fail(fmt.Errorf("%w: a leaf at the position: %w", ErrCorrupt, err))
-			return d
-		}
-		if again[device.ID] != nil {
-			d.removes = append(d.removes, l.Index) // RFC 9420, Section 12.2: its new leaf comes in the same commit
-			continue
-		}
-		if m.roster.has(device.ID) {
-			in[device.ID] = true
-			continue
-		}
-		d.gate = true
-		d.removes = append(d.removes, l.Index)
-		cite(cmp.Or(m.roster.gone[device.User], m.roster.revoked[device.ID]))
-	}
-	for _, id := range m.roster.deviceIDs() {
-		r := m.roster.devices[id]
-		if in[id] || waits[id] || r.keyPackage == nil || m.used(r.keyPackage) || !m.usable(now, r.keyPackage, r.by) || !d.fits(len(r.keyPackage)) {
-			continue
-		}
-		d.adds = append(d.adds, r.keyPackage)
-		cite(r.by)
-	}
-	slices.SortFunc(d.ops, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
-	d.ops = slices.Compact(d.ops)
+	d, err := m.differ.compare(now, m.log, m.tree.nodes[m.own.Position], e, m.roster, m.wantedAgain)
+	m.tx.fail(err)
 	return d
 }
 
@@ -171,7 +78,7 @@ func (m *Machine) heal(now time.Time) bool {
 	n, e := m.position()
 	if n == nil || m.target(now) != n {
 		m.timers.stop(timerHeal, timerUpdate, timerRatchet)
-		m.updateAt = nil
+		m.plan.updateAt = nil
 		return false
 	}
 	m.planUpdate(n)
@@ -185,7 +92,7 @@ func (m *Machine) heal(now time.Time) bool {
 	}
 	if !m.timers.running(timerHeal) {
 		m.timers.set(timerHeal, now)
-		if !d.mine && !alone && m.unfinished != n.id {
+		if !d.mine && !alone && m.plan.unfinished != n.id {
 			m.timers.set(timerHeal, now.Add(rankStep+m.rank()*rankStep))
 		}
 	}
@@ -214,10 +121,10 @@ func (m *Machine) heal(now time.Time) bool {
 // planUpdate says when this device must renew its keys: so long after its leaf
 // last changed on the chain to its position, or up to an eighth of that earlier.
 func (m *Machine) planUpdate(n *node) {
-	if m.updateAt == n {
+	if m.plan.updateAt == n {
 		return
 	}
-	m.updateAt = n
+	m.plan.updateAt = n
 	at := n
 	for ; at.parent != nil && at.parent.parent != nil; at = at.parent {
 		if slices.ContainsFunc(at.claims, func(c *item) bool { return c.log.Device == m.log.Device }) || m.addsSelf(at) {
@@ -230,7 +137,7 @@ func (m *Machine) planUpdate(n *node) {
 		early := time.Duration(binary.BigEndian.Uint16(spread[:])) * (m.cfg.UpdateEvery / 8 >> 16)
 		m.timers.set(timerUpdate, by.since(m.now).Add(m.cfg.UpdateEvery-early))
 	}
-	if m.lostUpdate {
+	if m.plan.lostUpdate {
 		// Its newest keys were on a branch that lost. Spread, for others lost theirs too.
 		m.timers.sooner(timerUpdate, m.next(m.now).Time().Add(5*time.Second+m.rank()*gapStep))
 	}
@@ -245,33 +152,16 @@ func (m *Machine) addsSelf(n *node) bool {
 	})
 }
 
+// plan is what this device knows of the commit that it is to make next.
+type plan struct {
+	updateAt   *node        // the position that timerUpdate was planned at
+	lostUpdate bool         // an own commit was on a branch that lost
+	unfinished wire.EpochID // made by an own commit that could not hold all there was to add; not durable
+}
+
 // errLeftOut says that KeyPackages which cannot be used were found, and that the
 // commit is to be made without them.
 var errLeftOut = errors.New("a KeyPackage cannot be used")
-
-// used says whether the chain to the position has added a KeyPackage before: its
-// device was there and asks to be added again, with another one, if it lost its way.
-func (m *Machine) used(keyPackage []byte) bool {
-	for n := m.tree.nodes[m.own.Position]; n != nil; n = n.parent {
-		if slices.Contains(n.adds(), sha256.Sum256(keyPackage)) {
-			return true
-		}
-	}
-	return false
-}
-
-// usable says whether a KeyPackage that an operation brought may be added now. by: nil of
-// one whose device asks with it by itself.
-func (m *Machine) usable(now time.Time, keyPackage []byte, by *item) bool {
-	return !m.unusable[sha256.Sum256(keyPackage)] && !m.lapsed(by) && m.cfg.Engine.CheckLifetime(keyPackage, now) == nil
-}
-
-// lapsed says whether the KeyPackage that an operation brought is past its time: its device
-// has destroyed the secrets. It is measured from the operation: the lifetime in it is by the
-// clock of somebody who is no member yet and has nobody to compare with.
-func (m *Machine) lapsed(by *item) bool {
-	return by != nil && m.now.Sub(by.when(m.now)) > keyPackageLifetime
-}
 
 // commit makes the child, keeps its keys and appends the COMMIT: all in one
 // transaction, before anything is published.
@@ -298,12 +188,11 @@ func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 			one := change
 			one.Adds = append(slices.Clone(change.Adds), kp)
 			if _, err := e.Commit(m.cfg.Rand, one); err != nil {
-				m.unusable[sha256.Sum256(kp)] = true
+				m.differ.leaveOut(kp)
 				continue
 			}
 			change = one
 		}
-		m.diff = nil
 		return fmt.Errorf("%w: %w", errLeftOut, err)
 	}
 	if err != nil {
@@ -318,9 +207,9 @@ func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 	if transport != nil {
 		m.replaceTransport(now, transport)
 	}
-	m.lostUpdate = false
-	if m.unfinished = (wire.EpochID{}); d.more {
-		m.unfinished = child
+	m.plan.lostUpdate = false
+	if m.plan.unfinished = (wire.EpochID{}); d.more {
+		m.plan.unfinished = child
 	}
 	m.moved(now, n, m.tree.nodes[it.commit.Child])
 	return nil

@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 
@@ -69,6 +70,17 @@ func (n *node) adds() [][32]byte {
 		return b.adds
 	}
 	return nil
+}
+
+// used says whether the chain to n has added a KeyPackage before: its device was there
+// and asks to be added again, with another one, if it lost its way.
+func (n *node) used(keyPackage []byte) bool {
+	for ; n != nil; n = n.parent {
+		if slices.Contains(n.adds(), sha256.Sum256(keyPackage)) {
+			return true
+		}
+	}
+	return false
 }
 
 // hasWelcome says whether n's committer gave out a Welcome.

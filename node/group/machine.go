@@ -53,21 +53,18 @@ type Machine struct {
 	ownChanged bool
 	clock      crdt.Clock
 
-	logs       *logs
-	tree       *epochTree
-	roster     *roster
-	chosen     chosen
-	settling   settling
-	diff       *treeDifference // of one position and roster
-	updateAt   *node           // the position that timerUpdate was planned at
-	lostUpdate bool            // an own commit was on a branch that lost
-	unfinished wire.EpochID    // made by an own commit that could not hold all there was to add; not durable
+	logs     *logs
+	tree     *epochTree
+	roster   *roster
+	chosen   chosen
+	settling settling
+	differ   differ
+	plan     plan
 
 	held      map[wire.EpochID]*heldEpoch
 	retiredAt wire.EpochID // position, and number of epochs held, at the last retire
 	retiredOf int
 	refused   refusals
-	unusable  map[[32]byte]bool           // KeyPackages, by hash, that no commit can add
 	outAt     map[wire.EpochID]bool       // epochs whose commit removed this device
 	leaves    map[[32]byte]*identity.Leaf // credentials verified before
 	rosters   *rosters
@@ -121,7 +118,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m := &Machine{
 		cfg: cfg, group: cfg.Genesis.ID, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation},
 		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID),
-		held: map[wire.EpochID]*heldEpoch{}, unusable: map[[32]byte]bool{}, outAt: map[wire.EpochID]bool{},
+		held: map[wire.EpochID]*heldEpoch{}, outAt: map[wire.EpochID]bool{},
 		leaves:    map[[32]byte]*identity.Leaf{},
 		transport: map[wire.KeyID][]byte{}, tkeys: map[wire.KeyID]*transportKey{}, keyPkgs: map[[32]byte]*ownKeyPackage{},
 		wantTrees: map[wire.EpochID]bool{},
@@ -130,6 +127,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	}
 	m.settling.timers, m.rosters = &m.timers, newRosters(cfg.Genesis, m.logs)
 	m.packs = packs{tx: m.tx, logs: m.logs, group: m.group, engine: cfg.Engine, insert: m.insert}
+	m.differ = differ{engine: cfg.Engine, deviceOf: m.deviceOf, unusable: map[[32]byte]bool{}}
 	m.read = reader{tx: m.tx, group: m.group, engine: cfg.Engine}
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)

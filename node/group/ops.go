@@ -313,7 +313,7 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: welcomes[0], Tree: e.Tree()}, nil
 	}
 	for _, d := range m.roster.devices {
-		if bytes.Equal(d.keyPackage, keyPackage) && m.lapsed(d.by) {
+		if bytes.Equal(d.keyPackage, keyPackage) && d.by.lapsed(m.now) {
 			return JoinStatus{Stage: wire.JoinRenew}, nil // nobody can add it any more
 		}
 	}
@@ -443,7 +443,7 @@ func (m *Machine) askedAgain(r wire.JoinRequest) error {
 		return fmt.Errorf("request to join: %w: it asks with one KeyPackage to be added with another", ErrForged)
 	}
 	if m.peerOf(again.Device).newerRejoin(m.now, again) {
-		m.diff = nil // there may be something to commit
+		m.differ.changed() // there may be something to commit
 	}
 	return nil
 }

@@ -198,7 +198,7 @@ func (m *Machine) forgetRejoin(now time.Time) {
 	if m.rejoining != nil && !m.stranded() {
 		if r, err := wire.DecodeRejoin(m.rejoining.Payload); err == nil {
 			m.spend(now, r.KeyPackage) // a commit on another branch may have used it
-			if n := m.tree.nodes[m.own.Position]; n != nil && !m.used(r.KeyPackage) {
+			if n := m.tree.nodes[m.own.Position]; n != nil && !m.tree.nodes[m.own.Position].used(r.KeyPackage) {
 				m.retract = true
 				m.timers.set(timerBeacon, now)
 			}
@@ -217,7 +217,7 @@ func (m *Machine) wantedAgain() []*rejoin {
 		if p == nil || p.rejoin == nil || id == m.log.Device {
 			continue
 		}
-		if !m.used(p.rejoin.KeyPackage) && !m.foundItsWay(id, p.rejoin) {
+		if !m.tree.nodes[m.own.Position].used(p.rejoin.KeyPackage) && !m.foundItsWay(id, p.rejoin) {
 			out = append(out, p.rejoin)
 		}
 	}

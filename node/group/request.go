@@ -154,7 +154,7 @@ func (in Approve) act(m *Machine, now time.Time, out *Outcome) error {
 	case role < u.role:
 		return fmt.Errorf("approving: %w: %s makes nobody %s", ErrNotPermitted, u.role.Article(), role.Article())
 	}
-	if m.lapsed(a.by) {
+	if a.by.lapsed(m.now) {
 		return fmt.Errorf("approving: %w: it has to ask again: it did so more than %v ago", ErrInvalidKeyPackage, keyPackageLifetime)
 	}
 	if err := d.CheckExpiry(now); err != nil {

@@ -521,3 +521,10 @@ func (w *world) agree(devices ...*device) {
 		}
 	}
 }
+
+// closeGate has a device believe, until its roster changes, that somebody who is out is in
+// the tree: it seals nothing.
+func (d *device) closeGate() {
+	d.m.differ.last = &difference{gate: true}
+	d.m.differ.position, d.m.differ.roster = d.m.tree.nodes[d.m.own.Position], d.m.roster
+}
