@@ -13,7 +13,7 @@ import (
 
 // step gives an input to a group of this node.
 func (n *Node) step(ctx context.Context, id wire.GroupID, in group.Input) error {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return err
 	}
@@ -23,7 +23,7 @@ func (n *Node) step(ctx context.Context, id wire.GroupID, in group.Input) error 
 
 // look gives what a query of a group's machine answers.
 func look[T any](ctx context.Context, n *Node, id wire.GroupID, query func(*group.Machine) T) (out T, err error) {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return out, err
 	}
@@ -87,7 +87,7 @@ type Healed struct {
 
 // Heal exchanges with every connected member and then does what would be due by rank.
 func (n *Node) Heal(ctx context.Context, id wire.GroupID) (Healed, error) {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return Healed{}, err
 	}
@@ -101,8 +101,8 @@ func (n *Node) Heal(ctx context.Context, id wire.GroupID) (Healed, error) {
 	}
 	h := Healed{Failed: map[peer.ID]string{}, Alone: len(members) == 0 && before.Members > 1}
 	for _, p := range members {
-		if g.syncer.claim(p) { // else there is one with it already
-			err = g.syncer.exchange(ctx, p)
+		if g.scheduler.claim(p) { // else there is one with it already
+			err = g.scheduler.exchange(ctx, p)
 		}
 		if err != nil {
 			h.Failed[p] = api.Words(err.Error())
@@ -140,7 +140,7 @@ func (n *Node) ExplainJoin(ctx context.Context, id wire.GroupID) (group.Explanat
 	if p.Stage != StageSynced {
 		say("%d peers are connected, and the DHT's table has %d", peers, n.dht.Size())
 	}
-	g := n.hosting(id)
+	g := n.session(id)
 	if g != nil && p.Stage != StageSynced {
 		hints, connected := g.hinted(), 0
 		for _, h := range hints {

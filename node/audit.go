@@ -32,7 +32,7 @@ var security = map[group.EventKind]slog.Level{
 }
 
 // logEvent logs an event of the group.
-func (g *hosted) logEvent(e group.Event) {
+func (g *groupSession) logEvent(e group.Event) {
 	level, ok := security[e.Kind]
 	if !ok {
 		g.log.Debug("event", "cursor", e.Cursor, "kind", e.Kind, "detail", e.Detail)
@@ -107,7 +107,7 @@ var usual = []api.Refusal{api.RefusalIncomplete, api.RefusalNoEpoch, api.Refusal
 
 // tally counts what a group refused.
 type tally struct {
-	g    *hosted
+	g    *groupSession
 	kick chan struct{} // holds one
 
 	mu    sync.Mutex
@@ -115,7 +115,7 @@ type tally struct {
 	fresh map[[2]string]uint64   // since the last write
 }
 
-func newTally(g *hosted) *tally {
+func newTally(g *groupSession) *tally {
 	return &tally{g: g, kick: make(chan struct{}, 1), all: make(map[[2]string]*Refused), fresh: make(map[[2]string]uint64)}
 }
 
@@ -143,7 +143,7 @@ func (t *tally) load() error {
 }
 
 // refused counts what somebody sent and the group refused; nil is nothing.
-func (g *hosted) refused(source, from string, err error) {
+func (g *groupSession) refused(source, from string, err error) {
 	if err == nil {
 		return
 	}
@@ -228,7 +228,7 @@ func (t *tally) write() {
 
 // Refusals tells what a group refused from others, apart from what is usual.
 func (n *Node) Refusals(id wire.GroupID) ([]Refused, error) {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return nil, err
 	}

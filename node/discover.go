@@ -108,7 +108,7 @@ func (n *Node) closeDiscovery() error {
 // saveInfo keeps the records of groups that this node has; what else it hears of
 // lives in memory, since anyone can make records.
 func (n *Node) saveInfo(id wire.GroupID, record []byte) {
-	if n.hosting(id) == nil {
+	if n.session(id) == nil {
 		return
 	}
 	if err := n.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyInfo + string(id[:])), Value: record}}}); err != nil {
@@ -134,7 +134,7 @@ func (n *Node) renew(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			for _, g := range n.hosteds() {
+			for _, g := range n.sessions() {
 				g.publish(ctx)
 			}
 		}
@@ -143,7 +143,7 @@ func (n *Node) renew(ctx context.Context) {
 
 // publish says in the DHT what this device may say of a group it is a member of:
 // that it is one, and, with a user in the group's authority, profile and head.
-func (g *hosted) publish(ctx context.Context) {
+func (g *groupSession) publish(ctx context.Context) {
 	st, err := g.status(ctx)
 	if err != nil {
 		return
@@ -158,7 +158,7 @@ func (g *hosted) publish(ctx context.Context) {
 	}
 	if g.genesis.Private {
 		g.mu.Lock()
-		meets := slices.Clone(g.meets)
+		meets := slices.Clone(g.rendezvous)
 		g.mu.Unlock()
 		g.n.publisher.Meet(g.id, meets)
 		return
@@ -171,7 +171,7 @@ func (g *hosted) publish(ctx context.Context) {
 			return
 		}
 	}
-	if info, err = g.speak(info, st, now); err != nil {
+	if info, err = g.addOwnStatements(info, st, now); err != nil {
 		g.log.Warn("the group's record cannot be renewed", "err", err)
 	}
 	if _, err := g.n.publisher.Publish(info); err != nil {
@@ -179,9 +179,9 @@ func (g *hosted) publish(ctx context.Context) {
 	}
 }
 
-// speak puts into a record what this device's user may say. What it may not, or
+// addOwnStatements puts into a record what this device's user may say. What it may not, or
 // what the record has already, stays as it is.
-func (g *hosted) speak(info *discovery.Info, st group.Status, now time.Time) (*discovery.Info, error) {
+func (g *groupSession) addOwnStatements(info *discovery.Info, st group.Status, now time.Time) (*discovery.Info, error) {
 	me := g.n.me
 	own := me.user.Public()
 	if !slices.ContainsFunc(info.Authority, func(k wire.AuthorityKey) bool { return string(k.User) == string(own) }) {
@@ -273,7 +273,7 @@ type lookupRow struct {
 // that waits, and else asks the members whether one still is; one that this device is out of, or waits to get
 // into, is asked again at once.
 func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
-	if g := n.hosting(id); g != nil {
+	if g := n.session(id); g != nil {
 		st, err := g.status(ctx)
 		switch {
 		case err != nil:
@@ -329,7 +329,7 @@ func (n *Node) JoinProgress(ctx context.Context, id wire.GroupID) (JoinProgress,
 	if l != nil {
 		return p, nil
 	}
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return JoinProgress{}, err
 	}
@@ -434,39 +434,39 @@ func (n *Node) pokeLookups() {
 // join has a group that this device is not in be asked, unless the lookup that found it
 // was called off; nil: there was none.
 func (n *Node) join(ctx context.Context, genesis *identity.Genesis, l *lookup) error {
-	g, _, err := n.hostJoiner(genesis, nil, l)
+	g, _, err := n.sessionOfJoiner(genesis, nil, l)
 	if g == nil || err != nil {
 		return err
 	}
 	return g.ask(ctx)
 }
 
-// hostJoiner gives the group of a joiner. If this node does not have it, it makes it: its
+// sessionOfJoiner gives the group of a joiner. If this node does not have it, it makes it: its
 // row first, so that a crash repeats the rest. The link is nil for one who has none, and
 // so is the lookup; it gives nil if that was called off.
-func (n *Node) hostJoiner(genesis *identity.Genesis, link *wire.Link, l *lookup) (g *hosted, made bool, err error) {
+func (n *Node) sessionOfJoiner(genesis *identity.Genesis, link *wire.Link, l *lookup) (g *groupSession, made bool, err error) {
 	n.joining.Lock() // of two at once the second finds the first's group
 	defer n.joining.Unlock()
 	n.mu.Lock()
 	off := l != nil && n.lookups[genesis.ID] != l
 	n.mu.Unlock()
 	if off {
-		return n.hosting(genesis.ID), false, nil
+		return n.session(genesis.ID), false, nil
 	}
-	if g := n.hosting(genesis.ID); g != nil {
+	if g := n.session(genesis.ID); g != nil {
 		return g, false, nil
 	}
 	if err := n.comeIn(genesis.ID); err != nil {
 		return nil, false, err
 	}
 	b := storage.Batch{Writes: []storage.Write{
-		{Key: []byte(keyGroups + string(genesis.ID[:])), Value: wire.Marshal(&hostedRow{Genesis: genesis.Raw, Link: link})},
+		{Key: []byte(keyGroups + string(genesis.ID[:])), Value: wire.Marshal(&groupRow{Genesis: genesis.Raw, Link: link})},
 		{Key: []byte(keyLookup + string(genesis.ID[:]))},
 	}}
 	if err := n.apply(b); err != nil {
 		return nil, false, fmt.Errorf("%w: %w", ErrStore, err)
 	}
-	g = n.newHosted(genesis)
+	g = n.newSession(genesis)
 	if link != nil {
 		g.useLink(link)
 	}
@@ -479,7 +479,7 @@ func (n *Node) hostJoiner(genesis *identity.Genesis, link *wire.Link, l *lookup)
 }
 
 // resumeJoins goes on with what Join accepted before a restart.
-func (n *Node) resumeJoins(groups []*hosted) error {
+func (n *Node) resumeJoins(groups []*groupSession) error {
 	for _, g := range groups {
 		g.life.start(func(ctx context.Context) {
 			if err := g.ask(ctx); err != nil && ctx.Err() == nil {
@@ -507,7 +507,7 @@ func (n *Node) resumeJoins(groups []*hosted) error {
 // candidates are peers that are likely to be members, the likeliest first: those that
 // an invite link or the public record names and that are connected, those in the link,
 // those that say so in the DHT, then the rest of those in the record.
-func (g *hosted) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
+func (g *groupSession) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
 	named := []peer.ID{peer.ID(g.genesis.Device.Cert.Peer)}
 	if info := g.n.known.Get(g.id); info != nil {
 		for _, h := range info.Heads {
@@ -549,7 +549,7 @@ func (g *hosted) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
 				}
 			}
 		}
-		for _, secret := range g.meeting() {
+		for _, secret := range g.rendezvousPoints() {
 			for p := range g.n.dht.Meeting(search, secret) {
 				if !next(p) {
 					return

@@ -9,7 +9,7 @@
 // thrown away and made again of what is durable.
 //
 // Three paths lead in and out, and none of them is needed for the others: gossip
-// (topic.go), catch-up between members on direct streams (sync.go, syncer.go), and
+// (topic.go), catch-up between members on direct streams (exchange.go, scheduler.go), and
 // a joiner's request (join.go). Package discovery finds groups and peers.
 //
 // # Who stops what

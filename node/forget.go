@@ -48,7 +48,7 @@ func (n *Node) Forget(ctx context.Context, id wire.GroupID, discard bool) (Forgo
 	if ended, err := n.endLookup(id); ended || err != nil {
 		return Forgotten{}, err
 	}
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return Forgotten{}, err
 	}
@@ -68,7 +68,7 @@ func (n *Node) Forget(ctx context.Context, id wire.GroupID, discard bool) (Forgo
 	var salt [16]byte
 	_, _ = rand.Read(salt[:])
 	if err := n.apply(storage.Batch{Writes: []storage.Write{
-		{Key: []byte(keyGroups + string(id[:])), Value: wire.Marshal(&hostedRow{Genesis: g.genesis.Raw, Forgotten: true})},
+		{Key: []byte(keyGroups + string(id[:])), Value: wire.Marshal(&groupRow{Genesis: g.genesis.Raw, Forgotten: true})},
 		{Key: []byte(keyForgot + string(id[:])), Value: wire.Marshal(&forgotRow{Salt: salt[:]})},
 	}}); err != nil {
 		return out, fmt.Errorf("%w: %w", ErrStore, err)
@@ -82,7 +82,7 @@ func (n *Node) Forget(ctx context.Context, id wire.GroupID, discard bool) (Forgo
 }
 
 // drop has this node host a group no more.
-func (n *Node) drop(g *hosted) {
+func (n *Node) drop(g *groupSession) {
 	n.mu.Lock()
 	if n.groups[g.id] == g {
 		delete(n.groups, g.id)
@@ -113,7 +113,7 @@ func (n *Node) erase(id wire.GroupID) error {
 		})
 	}
 	own := groupPrefix(id)
-	if err := errors.Join(collect(own), collect(keyPost+string(id[:])), collect(keyMailbox+string(id[:])), collect(keyLate+string(id[:])),
+	if err := errors.Join(collect(own), collect(keyPendingPut+string(id[:])), collect(keyMailbox+string(id[:])), collect(keyLate+string(id[:])),
 		collect(keyBoxed+string(id[:])), collect(keyRefused+string(id[:])), collect(keySeen+string(id[:])), collect(keyInfo+string(id[:])), collect(keyLookup+string(id[:]))); err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (n *Node) endLookup(id wire.GroupID) (bool, error) {
 }
 
 // endJoin ends this device's asking to be let into a group, as its user wants.
-func (n *Node) endJoin(ctx context.Context, g *hosted, st group.Status) error {
+func (n *Node) endJoin(ctx context.Context, g *groupSession, st group.Status) error {
 	if !st.Was {
 		_, err := n.Forget(ctx, g.id, false)
 		return err

@@ -163,14 +163,14 @@ func TestFinalNoEndsAJoin(t *testing.T) {
 			})
 		}
 		over()
-		if g := b.hosting(id); g.joiner.wanted() != nil {
+		if g := b.session(id); g.joiner.wanted() != nil {
 			w.Error("it still asks")
 		}
 		w.close(1)
 		b = w.open(1, 0)
 		over()
 		time.Sleep(time.Hour) // virtual
-		if g := b.hosting(id); g.joiner.wanted() != nil {
+		if g := b.session(id); g.joiner.wanted() != nil {
 			w.Error("it asks again")
 		}
 		_, link := w.invite(a, id, NewInvite{Uses: 1})
@@ -249,8 +249,8 @@ func TestForget(t *testing.T) {
 				}()
 				<-follows
 				if crash {
-					g := b.hosting(id)
-					if err := b.put(keyGroups+string(id[:]), &hostedRow{Genesis: g.genesis.Raw, Forgotten: true}); err != nil {
+					g := b.session(id)
+					if err := b.put(keyGroups+string(id[:]), &groupRow{Genesis: g.genesis.Raw, Forgotten: true}); err != nil {
 						w.Fatal(err)
 					}
 					if err := b.put(keyForgot+string(id[:]), &forgotRow{Salt: make([]byte, 16)}); err != nil {
@@ -284,7 +284,7 @@ func TestForget(t *testing.T) {
 				})
 				w.send(b, id, "second")
 				w.shows(a, id, time.Minute, "first", "second")
-				if err := a.hosting(id).loop.look(w.Context(), func(m *group.Machine) error {
+				if err := a.session(id).loop.look(w.Context(), func(m *group.Machine) error {
 					if len(m.Marks()) != 3 {
 						t.Errorf("%d logs, want anna's, and two of ben's", len(m.Marks()))
 					}

@@ -92,8 +92,8 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	mail, waiting := make(map[MailHealth]int), 0
-	for _, h := range n.hosteds() {
-		waiting += h.mailer.healths(mail)
+	for _, h := range n.sessions() {
+		waiting += h.mail.healths(mail)
 	}
 	for _, h := range MailHealths {
 		put(gaugeMail, float64(mail[h]), string(h))
@@ -114,7 +114,7 @@ func (g gauges) groups(put func(*prometheus.Desc, float64, ...string)) {
 	states := map[string]int{"joining": 0, "syncing": 0, "member": 0, "out": 0, "failed": 0, "busy": 0}
 	var sum group.Status
 	var branches, behind int
-	for _, h := range g.n.hosteds() {
+	for _, h := range g.n.sessions() {
 		one, cancel := context.WithTimeout(all, scrapeGroup)
 		var st group.Status
 		var tips int

@@ -23,20 +23,20 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// hosted is a group that this node takes part in, or is on its way into: its
+// groupSession is a group that this node takes part in, or is on its way into: its
 // machine's loop and what carries out the machine's messages.
-type hosted struct {
-	n       *Node
-	id      wire.GroupID
-	genesis *identity.Genesis
-	log     *slog.Logger
-	life    *life
-	loop    *loop
-	syncer  *syncer
-	mailer  *mailer
-	joiner  *joiner
-	tally   *tally
-	changed *signal
+type groupSession struct {
+	n         *Node
+	id        wire.GroupID
+	genesis   *identity.Genesis
+	log       *slog.Logger
+	life      *life
+	loop      *loop
+	scheduler *scheduler
+	mail      *mailboxClient
+	joiner    *joiner
+	tally     *tally
+	changed   *signal
 
 	epoch *group.Event // that the turn being carried out has told of; the loop's alone
 
@@ -44,11 +44,11 @@ type hosted struct {
 	link   *wire.Link  // to ask with first, under asking; nil: none
 	trying atomic.Bool // to let it ask, again and again
 
-	mu      sync.Mutex
-	topics  map[string]*topic // by name; none: not on gossip
-	meets   []wire.MeetSecret // of a private group: where its members are found
-	invited *wire.MeetSecret  // the same, as an invite link says
-	hints   []peer.AddrInfo   // members that an invite link names
+	mu         sync.Mutex
+	topics     map[string]*topic // by name; none: not on gossip
+	rendezvous []wire.MeetSecret // of a private group: where its members are found
+	invited    *wire.MeetSecret  // the same, as an invite link says
+	hints      []peer.AddrInfo   // members that an invite link names
 
 	ended string    // why the join has ended, as the row says
 	asked time.Time // when this device's user last asked to be let in; zero: not in this run
@@ -56,10 +56,10 @@ type hosted struct {
 	welcomer peer.ID // who welcomed this device in this run: a member, though the log that says so is not here yet
 }
 
-// hostedRow says that the node has a group. A joiner's row comes before its
+// groupRow says that the node has a group. A joiner's row comes before its
 // machine's first row, a founder's after, so that a machine that is new on restart
 // is a joiner's.
-type hostedRow struct {
+type groupRow struct {
 	Genesis wire.Signed      `cbor:"1,keyasint"`
 	Link    *wire.Link       `cbor:"2,keyasint,omitempty"` // to join by, until the machine has asked
 	Peers   []wire.LinkPeer  `cbor:"3,keyasint,omitempty"` // members that the link named
@@ -69,21 +69,21 @@ type hostedRow struct {
 	Forgotten bool   `cbor:"6,keyasint,omitempty"` // its rows are being deleted
 }
 
-// newHosted makes the group's parts without starting them.
-func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
-	g := &hosted{
+// newSession makes the group's parts without starting them.
+func (n *Node) newSession(genesis *identity.Genesis) *groupSession {
+	g := &groupSession{
 		n: n, id: genesis.ID, genesis: genesis, life: n.life.child(), changed: new(signal),
 		log: n.log.With("subsystem", "group", "group", genesis.ID.String()[:12]),
 	}
 	device := n.knownAs(genesis.ID)
-	g.syncer, g.joiner, g.tally, g.mailer = newSyncer(g), newJoiner(g), newTally(g), newMailer(g)
+	g.scheduler, g.joiner, g.tally, g.mail = newScheduler(g), newJoiner(g), newTally(g), newMailboxClient(g)
 	r := rows{store: n.store, prefix: groupPrefix(g.id)}
 	var crash func(boundary) bool
 	if n.crash != nil {
 		crash = func(b boundary) bool { return n.crash(g.id, b) }
 	}
 	g.loop = &loop{
-		log: g.log, rows: r, apply: n.apply, outbox: g.mailer.outbox, send: g.send, notify: g.notify, clock: n.clock.at, turned: g.turned, changed: g.changed,
+		log: g.log, rows: r, apply: n.apply, outbox: g.mail.outbox, send: g.send, notify: g.notify, clock: n.clock.at, turned: g.turned, changed: g.changed,
 		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting),
 		open: func(now time.Time) (*group.Machine, error) {
 			incarnation, err := n.incarnationIn(genesis.ID)
@@ -101,30 +101,30 @@ func (n *Node) newHosted(genesis *identity.Genesis) *hosted {
 
 // start lets the group live: its loop first, which may have things to send that a
 // crash held back.
-func (g *hosted) start() error {
+func (g *groupSession) start() error {
 	if err := g.tally.load(); err != nil {
 		return err
 	}
-	if err := g.mailer.load(); err != nil {
+	if err := g.mail.load(); err != nil {
 		return err
 	}
 	if err := g.onGossip(); err != nil {
 		return err
 	}
-	for _, run := range []func(context.Context){g.loop.run, g.syncer.run, g.joiner.run, g.mailer.run, g.watch, g.tally.run} {
+	for _, run := range []func(context.Context){g.loop.run, g.scheduler.run, g.joiner.run, g.mail.run, g.watch, g.tally.run} {
 		if !g.life.start(run) {
 			return ErrClosed
 		}
 	}
 	for _, p := range g.n.host.Network().Peers() {
-		g.syncer.connected(p)
+		g.scheduler.connected(p)
 	}
 	return nil
 }
 
 // onGossip puts the group on gossip, if it is not. What topics a private group has only
 // its machine knows, which watch asks.
-func (g *hosted) onGossip() error {
+func (g *groupSession) onGossip() error {
 	if g.genesis.Private {
 		return nil
 	}
@@ -133,14 +133,14 @@ func (g *hosted) onGossip() error {
 }
 
 // topic gives a topic of the group, which it joins first if need be.
-func (g *hosted) topic(name string) (*topic, error) {
+func (g *groupSession) topic(name string) (*topic, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.topicLocked(name)
 }
 
 // topicLocked is topic while g.mu is held.
-func (g *hosted) topicLocked(name string) (*topic, error) {
+func (g *groupSession) topicLocked(name string) (*topic, error) {
 	if t := g.topics[name]; t != nil {
 		return t, nil
 	}
@@ -157,7 +157,7 @@ func (g *hosted) topicLocked(name string) (*topic, error) {
 
 // listenOn is on these topics of the group from now on, and on no other. A topic that is
 // being left cannot be joined: g.mu is held until it is left.
-func (g *hosted) listenOn(names []string) {
+func (g *groupSession) listenOn(names []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, name := range names {
@@ -177,14 +177,14 @@ func (g *hosted) listenOn(names []string) {
 }
 
 // stop ends the group's goroutines and takes it off gossip. It may be called again.
-func (g *hosted) stop() {
+func (g *groupSession) stop() {
 	g.life.end()
 	g.offGossip()
 }
 
 // watch passes on that the machine moved, and takes the group off gossip when this
 // device is out.
-func (g *hosted) watch(ctx context.Context) {
+func (g *groupSession) watch(ctx context.Context) {
 	type seen struct {
 		state   group.State
 		profile uint64 // sum of the registers' clocks, each of which only rises
@@ -201,7 +201,7 @@ func (g *hosted) watch(ctx context.Context) {
 		changed := g.changed.wait()
 		g.n.changed.wake()
 		if st, err := g.status(ctx); err == nil {
-			now := seen{state: st.State, adopted: g.n.hosting(g.id) == g}
+			now := seen{state: st.State, adopted: g.n.session(g.id) == g}
 			for _, item := range st.Profile {
 				now.profile += item.HLC
 			}
@@ -221,7 +221,7 @@ func (g *hosted) watch(ctx context.Context) {
 				g.publish(ctx)
 			}
 			if now.profile != last.profile {
-				g.mailer.wake()
+				g.mail.wake()
 			}
 			last = now
 		}
@@ -235,7 +235,7 @@ func (g *hosted) watch(ctx context.Context) {
 
 // befriend has the members' peers dialled first and their connections closed last, and
 // lets go of those who are members no longer.
-func (g *hosted) befriend(ctx context.Context, friends *map[peer.ID]bool) {
+func (g *groupSession) befriend(ctx context.Context, friends *map[peer.ID]bool) {
 	now := make(map[peer.ID]bool)
 	if err := g.loop.look(ctx, func(m *group.Machine) error {
 		for _, member := range m.Members() {
@@ -267,7 +267,7 @@ func (g *hosted) befriend(ctx context.Context, friends *map[peer.ID]bool) {
 
 // places listens where the machine says, notes where the members of a private group are
 // found, and gives a sum of that, which changes when it does.
-func (g *hosted) places(ctx context.Context) (sum [32]byte, ok bool) {
+func (g *groupSession) places(ctx context.Context) (sum [32]byte, ok bool) {
 	var topics []string
 	var meets []wire.MeetSecret
 	if err := g.loop.look(ctx, func(m *group.Machine) error { topics, meets = m.Topics(), m.Meets(); return nil }); err != nil {
@@ -276,7 +276,7 @@ func (g *hosted) places(ctx context.Context) (sum [32]byte, ok bool) {
 	g.listenOn(topics)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.meets = meets
+	g.rendezvous = meets
 	h := sha256.New()
 	for _, m := range meets {
 		h.Write(m[:])
@@ -284,25 +284,25 @@ func (g *hosted) places(ctx context.Context) (sum [32]byte, ok bool) {
 	return [32]byte(h.Sum(nil)), true
 }
 
-// meeting lists where members of a private group may be found.
-func (g *hosted) meeting() []wire.MeetSecret {
+// rendezvousPoints lists where members of a private group may be found.
+func (g *groupSession) rendezvousPoints() []wire.MeetSecret {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	out := slices.Clone(g.meets)
+	out := slices.Clone(g.rendezvous)
 	if g.invited != nil && !slices.Contains(out, *g.invited) {
 		out = append(out, *g.invited)
 	}
 	return out
 }
 
-func (g *hosted) offGossip() { g.listenOn(nil) }
+func (g *groupSession) offGossip() { g.listenOn(nil) }
 
 // send does one thing that the machine wants of the network. It is called by the
 // loop and does not wait for anybody.
-func (g *hosted) send(ctx context.Context, out group.Outbound) {
+func (g *groupSession) send(ctx context.Context, out group.Outbound) {
 	switch out := out.(type) {
 	case group.Publish:
-		g.syncer.passes()
+		g.scheduler.passes()
 		if !g.n.mute.Load() {
 			t, err := g.topic(out.Topic)
 			if err == nil {
@@ -313,13 +313,13 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 			}
 			g.n.metrics.Published.Inc()
 		}
-		g.syncer.published()
-		g.mailer.wake()
+		g.scheduler.published()
+		g.mail.wake()
 	case group.Tell:
 		g.tell(out)
 	case group.Ask:
 		g.log.Debug("asking", "why", out.Why)
-		g.syncer.asked()
+		g.scheduler.asked()
 	case group.RequestJoin:
 		g.joiner.ask(out)
 	case group.EndRequest:
@@ -328,7 +328,7 @@ func (g *hosted) send(ctx context.Context, out group.Outbound) {
 }
 
 // notify tells those who watch the node.
-func (g *hosted) notify(e group.Event) {
+func (g *groupSession) notify(e group.Event) {
 	g.logEvent(e)
 	g.noteEpoch(e)
 	g.n.happened(e)
@@ -336,7 +336,7 @@ func (g *hosted) notify(e group.Event) {
 }
 
 // topicPeers are the peers that gossip reaches.
-func (g *hosted) topicPeers() []peer.ID {
+func (g *groupSession) topicPeers() []peer.ID {
 	if g.n.mute.Load() {
 		return nil
 	}
@@ -351,7 +351,7 @@ func (g *hosted) topicPeers() []peer.ID {
 	return slices.Compact(out)
 }
 
-func (g *hosted) status(ctx context.Context) (st group.Status, err error) {
+func (g *groupSession) status(ctx context.Context) (st group.Status, err error) {
 	err = g.loop.look(ctx, func(m *group.Machine) error { st = m.Status(); return nil })
 	return st, err
 }
@@ -400,7 +400,7 @@ func (n *Node) CreateGroup(ctx context.Context, c CreateGroup) (wire.GroupID, er
 	if err := n.comeIn(id); err != nil {
 		return wire.GroupID{}, err
 	}
-	g := n.newHosted(genesis)
+	g := n.newSession(genesis)
 	if err := g.found(ctx, profile); err != nil {
 		g.stop()
 		return wire.GroupID{}, fmt.Errorf("creating the group: %w", err)
@@ -411,7 +411,7 @@ func (n *Node) CreateGroup(ctx context.Context, c CreateGroup) (wire.GroupID, er
 
 // found starts a new group and makes it durable. Until its last write the node
 // does not have the group, whatever rows there are.
-func (g *hosted) found(ctx context.Context, profile []wire.ProfileItem) error {
+func (g *groupSession) found(ctx context.Context, profile []wire.ProfileItem) error {
 	if err := g.start(); err != nil {
 		return err
 	}
@@ -424,7 +424,7 @@ func (g *hosted) found(ctx context.Context, profile []wire.ProfileItem) error {
 			return err
 		}
 	}
-	return g.n.put(keyGroups+string(g.id[:]), &hostedRow{Genesis: g.genesis.Raw})
+	return g.n.put(keyGroups+string(g.id[:]), &groupRow{Genesis: g.genesis.Raw})
 }
 
 // profile makes the registers that c sets.
@@ -463,7 +463,7 @@ func (n *Node) Send(ctx context.Context, id wire.GroupID, c wire.Content) (wire.
 	if err != nil {
 		return wire.MessageID{}, err
 	}
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return wire.MessageID{}, err
 	}
@@ -484,7 +484,7 @@ const (
 // or none. It is Send with one wait for the disk. Errors: also ErrInvalid for more than
 // MaxTogether, or more than MaxTogetherBytes of content.
 func (n *Node) SendAll(ctx context.Context, id wire.GroupID, contents []wire.Content) ([]wire.MessageID, error) {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return nil, err
 	}
@@ -533,7 +533,7 @@ func checkContent(c wire.Content) (wire.Content, error) {
 
 // Members lists who is in a group.
 func (n *Node) Members(ctx context.Context, id wire.GroupID) (out []group.Member, err error) {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return nil, err
 	}
@@ -543,7 +543,7 @@ func (n *Node) Members(ctx context.Context, id wire.GroupID) (out []group.Member
 
 // Remove takes a user out of a group.
 func (n *Node) Remove(ctx context.Context, id wire.GroupID, user wire.UserID) error {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return err
 	}
@@ -565,7 +565,7 @@ func (n *Node) Leave(ctx context.Context, id wire.GroupID) (Leaving, error) {
 	if ended || err != nil {
 		return Leaving{Ended: ended}, err
 	}
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return Leaving{}, err
 	}
@@ -582,7 +582,7 @@ func (n *Node) Leave(ctx context.Context, id wire.GroupID) (Leaving, error) {
 
 // Reboot gives a group fresh MLS keys. Members and messages stay.
 func (n *Node) Reboot(ctx context.Context, id wire.GroupID) error {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return err
 	}
@@ -592,7 +592,7 @@ func (n *Node) Reboot(ctx context.Context, id wire.GroupID) error {
 
 // Message is one message by its ID; ErrNotFound if it is not here.
 func (n *Node) Message(ctx context.Context, id wire.GroupID, message wire.MessageID) (out group.Message, err error) {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return out, err
 	}
@@ -628,7 +628,7 @@ func rowsAfter[T any](ctx context.Context, n *Node, id wire.GroupID, after uint6
 	if n.looksFor(id) {
 		return nil, beyond(0)
 	}
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return nil, err
 	}
@@ -649,12 +649,12 @@ func (n *Node) looksFor(id wire.GroupID) bool {
 	return n.lookups[id] != nil && n.groups[id] == nil
 }
 
-// awaitHost gives a group, once a join of it has found its record.
-func (n *Node) awaitHost(ctx context.Context, id wire.GroupID) (*hosted, error) {
+// awaitSession gives a group, once a join of it has found its record.
+func (n *Node) awaitSession(ctx context.Context, id wire.GroupID) (*groupSession, error) {
 	for {
 		changed := n.changed.wait()
 		if !n.looksFor(id) {
-			return n.mustHost(id)
+			return n.mustSession(id)
 		}
 		select {
 		case <-changed:
@@ -689,7 +689,7 @@ func follow[T any](
 	if _, err := read(ctx, id, after, 1); err != nil {
 		return err
 	}
-	g, err := n.awaitHost(ctx, id)
+	g, err := n.awaitSession(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -697,7 +697,7 @@ func follow[T any](
 		changed := g.changed.wait()
 		for {
 			rows, err := read(ctx, id, after, page)
-			if errors.Is(err, ErrClosed) && n.hosting(id) != g {
+			if errors.Is(err, ErrClosed) && n.session(id) != g {
 				return fmt.Errorf("%w: %v was forgotten", ErrNoGroup, id)
 			}
 			if err != nil {
@@ -720,7 +720,7 @@ func follow[T any](
 		case <-n.life.done:
 			return ErrClosed
 		case <-g.life.done:
-			if n.hosting(id) == g {
+			if n.session(id) == g {
 				return ErrClosed // the node closes
 			}
 			return fmt.Errorf("%w: %v was forgotten", ErrNoGroup, id)
@@ -730,7 +730,7 @@ func follow[T any](
 
 // EnvelopeOf gives the envelope of a message, as it was published.
 func (n *Node) EnvelopeOf(ctx context.Context, id wire.GroupID, message wire.MessageID) (out []byte, err error) {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return nil, err
 	}
@@ -741,7 +741,7 @@ func (n *Node) EnvelopeOf(ctx context.Context, id wire.GroupID, message wire.Mes
 // Deliver hands an envelope to a group as if it had come from the network. The
 // error is the machine's, and names why it was refused.
 func (n *Node) Deliver(ctx context.Context, id wire.GroupID, envelope []byte) (group.Outcome, error) {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return group.Outcome{}, err
 	}
@@ -750,7 +750,7 @@ func (n *Node) Deliver(ctx context.Context, id wire.GroupID, envelope []byte) (g
 
 // GroupStatus is the machine's state for people.
 func (n *Node) GroupStatus(ctx context.Context, id wire.GroupID) (group.Status, error) {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return group.Status{}, err
 	}
@@ -771,29 +771,29 @@ func (n *Node) Groups() []wire.GroupID {
 	return out
 }
 
-// hosting gives a group, or nil.
-func (n *Node) hosting(id wire.GroupID) *hosted {
+// session gives a group, or nil.
+func (n *Node) session(id wire.GroupID) *groupSession {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.groups[id]
 }
 
-func (n *Node) mustHost(id wire.GroupID) (*hosted, error) {
-	if g := n.hosting(id); g != nil {
+func (n *Node) mustSession(id wire.GroupID) (*groupSession, error) {
+	if g := n.session(id); g != nil {
 		return g, nil
 	}
 	return nil, fmt.Errorf("%w: %v", ErrNoGroup, id)
 }
 
 // byTopic gives the group whose topic hashes to h, or nil.
-func (n *Node) byTopic(h wire.Hash) *hosted {
+func (n *Node) byTopic(h wire.Hash) *groupSession {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.topics[h]
 }
 
 // adopt makes a started group known to streams and callers.
-func (n *Node) adopt(g *hosted) {
+func (n *Node) adopt(g *groupSession) {
 	n.mu.Lock()
 	n.groups[g.id] = g
 	n.topics[wire.HashOf(wire.DomainTopic, g.id[:])] = g

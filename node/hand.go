@@ -23,7 +23,7 @@ import (
 const handTimeout = 10 * time.Second
 
 // tell gives an envelope to one member, without waiting for it.
-func (g *hosted) tell(out group.Tell) {
+func (g *groupSession) tell(out group.Tell) {
 	g.life.start(func(ctx context.Context) {
 		p := peer.ID(out.Peer)
 		connected := g.n.isConnected(p)
@@ -100,12 +100,12 @@ func (n *Node) serveHand(ctx context.Context, s network.Stream, at *admission.Sl
 }
 
 // byTag gives the group that an envelope is of, or nil.
-func (n *Node) byTag(ctx context.Context, envelope []byte) *hosted {
+func (n *Node) byTag(ctx context.Context, envelope []byte) *groupSession {
 	h, err := wire.ParseEnvelopeHeader(envelope)
 	if err != nil {
 		return nil
 	}
-	for _, g := range n.hosteds() {
+	for _, g := range n.sessions() {
 		is := g.id.TopicTag() == h.Tag
 		if !is && g.genesis.Private {
 			_ = g.loop.look(ctx, func(m *group.Machine) error { is = m.Tagged(h.Tag); return nil }) // not: the group ends

@@ -34,7 +34,7 @@ type NewInvite struct {
 // CreateInvite gives out an invite and its link. The link is a secret that this node
 // does not keep: whoever has it can join the group with the invite.
 func (n *Node) CreateInvite(ctx context.Context, id wire.GroupID, c NewInvite) (wire.InviteID, *wire.Link, error) {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return wire.InviteID{}, nil, err
 	}
@@ -78,7 +78,7 @@ func (n *Node) CreateInvite(ctx context.Context, id wire.GroupID, c NewInvite) (
 }
 
 // linkPeers names this device and members that are connected, with their addresses.
-func (g *hosted) linkPeers(ctx context.Context) []wire.LinkPeer {
+func (g *groupSession) linkPeers(ctx context.Context) []wire.LinkPeer {
 	out := []wire.LinkPeer{linkPeer(g.n.host.ID(), g.n.host.Addrs())}
 	members, err := g.connectedMembers(ctx)
 	if err != nil {
@@ -155,7 +155,7 @@ func (n *Node) JoinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, erro
 		// Refused here, where a person reads it; members judge it by their own clocks.
 		return genesis.ID, fmt.Errorf("%w: %w", ErrDenied, group.ErrInviteExpired)
 	}
-	g, made, err := n.hostJoiner(genesis, l, nil)
+	g, made, err := n.sessionOfJoiner(genesis, l, nil)
 	if err != nil {
 		return genesis.ID, err
 	}
@@ -167,14 +167,14 @@ func (n *Node) JoinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, erro
 	case err != nil:
 		return genesis.ID, err
 	case st.State == group.StateNew:
-		if err := n.put(keyGroups+string(genesis.ID[:]), &hostedRow{Genesis: genesis.Raw, Link: l}); err != nil {
+		if err := n.put(keyGroups+string(genesis.ID[:]), &groupRow{Genesis: genesis.Raw, Link: l}); err != nil {
 			return genesis.ID, err
 		}
 		g.setEnded("")
 		g.useLink(l)
 		return genesis.ID, g.ask(ctx)
 	}
-	if err := n.put(keyGroups+string(genesis.ID[:]), &hostedRow{Genesis: genesis.Raw, Peers: l.Peers, Meet: l.Meet}); err != nil {
+	if err := n.put(keyGroups+string(genesis.ID[:]), &groupRow{Genesis: genesis.Raw, Peers: l.Peers, Meet: l.Meet}); err != nil {
 		return genesis.ID, err
 	}
 	g.mu.Lock()
@@ -191,7 +191,7 @@ func (n *Node) JoinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, erro
 }
 
 // confirm has this device ask the connected members, now, whether it is still in.
-func (g *hosted) confirm(ctx context.Context) {
+func (g *groupSession) confirm(ctx context.Context) {
 	g.mu.Lock()
 	g.asked = time.Now()
 	hints := g.hints
@@ -201,10 +201,10 @@ func (g *hosted) confirm(ctx context.Context) {
 	}
 	members, err := g.connectedMembers(ctx)
 	if err != nil {
-		return // the syncer does in time
+		return // the scheduler does in time
 	}
 	for _, p := range members {
-		g.syncer.exchangeWith(p)
+		g.scheduler.exchangeWith(p)
 	}
 	g.n.changed.wake()
 }
@@ -214,7 +214,7 @@ const unsure = "asking the members whether this device is still in the group"
 
 // sure says whether a member that asked to join knows that it is in: a connected member
 // has told since it asked, all of them if it has an invite that it may need.
-func (g *hosted) sure(ctx context.Context, st group.Status) (bool, error) {
+func (g *groupSession) sure(ctx context.Context, st group.Status) (bool, error) {
 	g.mu.Lock()
 	asked := g.asked
 	g.mu.Unlock()
@@ -225,24 +225,24 @@ func (g *hosted) sure(ctx context.Context, st group.Status) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return g.syncer.told(members, asked, st.Intents > 0), nil
+	return g.scheduler.toldBy(members, asked, st.Intents > 0), nil
 }
 
 // hasEnded is why the join has ended; empty: it has not.
-func (g *hosted) hasEnded() string {
+func (g *groupSession) hasEnded() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.ended
 }
 
-func (g *hosted) setEnded(why string) {
+func (g *groupSession) setEnded(why string) {
 	g.mu.Lock()
 	g.ended = why
 	g.mu.Unlock()
 }
 
 // resume takes back that the join has ended.
-func (g *hosted) resume() error {
+func (g *groupSession) resume() error {
 	if g.hasEnded() == "" {
 		return nil
 	}
@@ -254,10 +254,10 @@ func (g *hosted) resume() error {
 }
 
 // putEnded has the group's row say why the join has ended.
-func (g *hosted) putEnded(why string) error {
+func (g *groupSession) putEnded(why string) error {
 	g.asking.Lock() // who asks with a link writes the row too
 	defer g.asking.Unlock()
-	var row hostedRow
+	var row groupRow
 	found, err := getRow(g.n.store, keyGroups+string(g.id[:]), &row)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrStore, err)
@@ -270,7 +270,7 @@ func (g *hosted) putEnded(why string) error {
 }
 
 // askAgain asks once more to be let into a group that this node has, which it may be out of.
-func (g *hosted) askAgain(ctx context.Context, in group.Join) error {
+func (g *groupSession) askAgain(ctx context.Context, in group.Join) error {
 	if err := g.onGossip(); err != nil {
 		return err
 	}
@@ -279,7 +279,7 @@ func (g *hosted) askAgain(ctx context.Context, in group.Join) error {
 }
 
 // hint takes up the members that a link names, to be asked first.
-func (g *hosted) hint(peers []wire.LinkPeer) {
+func (g *groupSession) hint(peers []wire.LinkPeer) {
 	var out []peer.AddrInfo
 	for _, p := range peers {
 		id, err := peer.IDFromBytes(p.Peer)
@@ -301,7 +301,7 @@ func (g *hosted) hint(peers []wire.LinkPeer) {
 	g.mu.Unlock()
 }
 
-func (g *hosted) hinted() []peer.AddrInfo {
+func (g *groupSession) hinted() []peer.AddrInfo {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.hints
@@ -309,7 +309,7 @@ func (g *hosted) hinted() []peer.AddrInfo {
 
 // firstAsk is what a machine that is new asks with: by the link that its row holds, if
 // it holds one. g.asking is held.
-func (g *hosted) firstAsk() (group.Join, error) {
+func (g *groupSession) firstAsk() (group.Join, error) {
 	if g.link == nil {
 		return group.Join{}, nil
 	}
@@ -321,7 +321,7 @@ func (g *hosted) firstAsk() (group.Join, error) {
 }
 
 // useLink has the group be asked by a link, as its row says too.
-func (g *hosted) useLink(l *wire.Link) {
+func (g *groupSession) useLink(l *wire.Link) {
 	own := *l // its secret is cleared once it was used
 	g.asking.Lock()
 	g.link = &own
@@ -334,7 +334,7 @@ func (g *hosted) useLink(l *wire.Link) {
 
 // ask lets a machine that is new ask to be let in, also if the caller does not wait for
 // it. If it cannot now, the caller is told, and it is tried again.
-func (g *hosted) ask(ctx context.Context) error {
+func (g *groupSession) ask(ctx context.Context) error {
 	done := make(chan error, 1)
 	if !g.life.start(func(ctx context.Context) {
 		again, err := g.askOnce(ctx)
@@ -354,7 +354,7 @@ func (g *hosted) ask(ctx context.Context) error {
 }
 
 // keepAsking tries until the machine has asked, once at a time.
-func (g *hosted) keepAsking(ctx context.Context) {
+func (g *groupSession) keepAsking(ctx context.Context) {
 	if !g.trying.CompareAndSwap(false, true) {
 		return
 	}
@@ -376,7 +376,7 @@ func (g *hosted) keepAsking(ctx context.Context) {
 // askOnce lets a machine that is new ask. Once the request is durable the secret of a
 // link is needed no more. again says that the machine or the store could not be reached:
 // what the machine itself refuses it will refuse again.
-func (g *hosted) askOnce(ctx context.Context) (again bool, err error) {
+func (g *groupSession) askOnce(ctx context.Context) (again bool, err error) {
 	g.asking.Lock()
 	defer g.asking.Unlock()
 	st, err := g.status(ctx)
@@ -401,7 +401,7 @@ func (g *hosted) askOnce(ctx context.Context) (again bool, err error) {
 	if g.link == nil {
 		return false, nil
 	}
-	row := &hostedRow{Genesis: g.genesis.Raw, Peers: g.link.Peers, Meet: g.link.Meet}
+	row := &groupRow{Genesis: g.genesis.Raw, Peers: g.link.Peers, Meet: g.link.Meet}
 	if err := g.n.put(keyGroups+string(g.id[:]), row); err != nil {
 		return true, errors.Join(ErrStore, err)
 	}

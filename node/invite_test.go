@@ -78,7 +78,7 @@ func TestJoinByLinkWithoutTheInviter(t *testing.T) {
 		if _, err := c.JoinByLink(w.within(time.Minute), link); err != nil {
 			w.Fatal(err)
 		}
-		g := c.hosting(id)
+		g := c.session(id)
 		w.eventually(c, time.Minute, "nobody answers", func() bool {
 			return strings.Contains(g.joiner.where().Detail, "none can be reached")
 		})
@@ -92,7 +92,7 @@ func TestJoinByLinkWithoutTheInviter(t *testing.T) {
 		w.in(c, id)
 		w.send(b, id, "without the inviter")
 		w.shows(c, id, time.Minute, "without the inviter")
-		var row hostedRow
+		var row groupRow
 		raw, err := c.store.Get([]byte(keyGroups + string(id[:])))
 		if err != nil || wire.Unmarshal(raw, &row) != nil || row.Link != nil || len(row.Peers) != 2 {
 			w.Fatalf("the secret of the link is still in the store: %+v, %v", row, err)
@@ -266,7 +266,7 @@ func TestComeBackByLink(t *testing.T) {
 		}
 		w.eventually(b, 5*time.Minute, "out, and off gossip", func() bool {
 			st, err := b.GroupStatus(w.Context(), id)
-			g := b.hosting(id)
+			g := b.session(id)
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			return err == nil && st.State == group.StateOut && len(g.topics) == 0
@@ -278,7 +278,7 @@ func TestComeBackByLink(t *testing.T) {
 		w.joinByLink(b, link)
 		w.send(a, id, "again")
 		w.shows(b, id, time.Minute, "again")
-		if len(b.hosting(id).topicPeers()) == 0 {
+		if len(b.session(id).topicPeers()) == 0 {
 			w.Error("not on gossip")
 		}
 	})

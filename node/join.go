@@ -58,7 +58,7 @@ type JoinProgress struct {
 
 // joiner carries a machine's join request to members until one welcomes it.
 type joiner struct {
-	g *hosted
+	g *groupSession
 
 	mu       sync.Mutex
 	request  *group.RequestJoin // nil: nothing is asked
@@ -67,7 +67,7 @@ type joiner struct {
 	kick     chan struct{} // holds one
 }
 
-func newJoiner(g *hosted) *joiner { return &joiner{g: g, kick: make(chan struct{}, 1)} }
+func newJoiner(g *groupSession) *joiner { return &joiner{g: g, kick: make(chan struct{}, 1)} }
 
 // ask takes up a request of the machine's. Members that still work on another one are
 // listened to no longer.
@@ -261,7 +261,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 			j.g.mu.Lock()
 			j.g.welcomer = p.ID
 			j.g.mu.Unlock()
-			j.g.syncer.exchangeWith(p.ID)
+			j.g.scheduler.exchangeWith(p.ID)
 			return true
 		}
 	}
@@ -296,7 +296,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 // invite's end this device can see itself.
 
 // mayRefuse says whether a peer is the device of somebody who may end a join.
-func (g *hosted) mayRefuse(p peer.ID) bool {
+func (g *groupSession) mayRefuse(p peer.ID) bool {
 	g.mu.Lock()
 	gave := len(g.hints) > 0 && g.hints[0].ID == p
 	g.mu.Unlock()
@@ -433,7 +433,7 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream, at *admission.Sl
 	if string(d.Cert.Peer) != string(s.Conn().RemotePeer()) {
 		return errors.Join(identity.ErrForged, deny(f, "the device's certificate is another peer's", false))
 	}
-	g := n.hosting(r.Group)
+	g := n.session(r.Group)
 	if g == nil {
 		return errors.Join(ErrNoGroup, deny(f, ErrNoGroup.Error(), false))
 	}

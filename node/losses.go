@@ -87,14 +87,14 @@ func (n *Node) makeUp(ctx context.Context, l losses) {
 		case <-ctx.Done():
 			return
 		case lost := <-l:
-			for _, g := range n.hosteds() {
+			for _, g := range n.sessions() {
 				switch {
 				case !g.isOn(lost.topic):
 				case lost.meshed:
-					g.syncer.meshed(lost.peer)
+					g.scheduler.meshed(lost.peer)
 				default:
 					g.log.Debug("gossip lost an envelope", "peer", lost.peer)
-					g.syncer.lost(lost.peer)
+					g.scheduler.lost(lost.peer)
 				}
 			}
 		}
@@ -102,7 +102,7 @@ func (n *Node) makeUp(ctx context.Context, l losses) {
 }
 
 // isOn says whether a topic is one of the group's.
-func (g *hosted) isOn(topic string) bool {
+func (g *groupSession) isOn(topic string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.topics[topic] != nil

@@ -242,9 +242,9 @@ func TestMailboxVain(t *testing.T) {
 		}
 		later := w.postsOf(c, id)[len(first):]
 		box := w.boxesOf(c, id, office)[0].ID
-		put := func(posts []post) {
+		put := func(posts []pendingPut) {
 			for _, p := range posts {
-				e, err := c.store.Get(c.hosting(id).postKey(p))
+				e, err := c.store.Get(c.session(id).pendingKey(p))
 				if err != nil {
 					w.Fatal(err)
 				}
@@ -276,9 +276,9 @@ func TestMailboxVain(t *testing.T) {
 }
 
 // postsOf is what waits at a node to be put.
-func (w *world) postsOf(n *Node, id wire.GroupID) []post {
+func (w *world) postsOf(n *Node, id wire.GroupID) []pendingPut {
 	w.Helper()
-	all, err := n.hosting(id).mailer.posted()
+	all, err := n.session(id).mail.pending()
 	if err != nil {
 		w.Fatal(err)
 	}

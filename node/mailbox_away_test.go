@@ -48,9 +48,9 @@ func TestMailboxBacklog(t *testing.T) {
 
 		// It is away while more is written than may wait.
 		w.close(0)
-		x := a.hosting(id).mailer
+		x := a.session(id).mail
 		x.mu.Lock()
-		x.maxPosts = 4
+		x.maxPending = 4
 		x.mu.Unlock()
 		want := []string{"alone", "kept twice"}
 		for i := range 12 {
@@ -58,7 +58,7 @@ func TestMailboxBacklog(t *testing.T) {
 			w.send(a, id, want[len(want)-1])
 		}
 		time.Sleep(2 * time.Hour) // virtual
-		if all, err := a.hosting(id).mailer.posted(); err != nil || len(all) > 4 {
+		if all, err := a.session(id).mail.pending(); err != nil || len(all) > 4 {
 			w.Fatalf("%d wait, %v", len(all), err)
 		}
 		w.postOffice(0, MailboxConfig{}, 1)
@@ -218,9 +218,9 @@ func TestMailboxGivenUpOnTheWay(t *testing.T) {
 		w.uses(b, id)
 		w.delivered(b, id)
 		w.close(2)
-		x := a.hosting(id).mailer
+		x := a.session(id).mail
 		x.mu.Lock()
-		x.maxPosts = 8
+		x.maxPending = 8
 		x.mu.Unlock()
 		lie(office, func(*wire.MailRequest, *wire.MailReply) *wire.MailReply { return nil })
 		w.send(a, id, "0")
@@ -365,7 +365,7 @@ func TestMailboxPutsOnce(t *testing.T) {
 		}
 		w.close(2)
 		known := func(n *Node) map[wire.EntryHash]uint64 {
-			r, err := n.hosting(id).mailer.newBoxReading(office.host.ID(), w.boxesOf(n, id, office)[0].Key)
+			r, err := n.session(id).mail.newBoxReading(office.host.ID(), w.boxesOf(n, id, office)[0].Key)
 			if err != nil {
 				w.Fatal(err)
 			}
@@ -411,7 +411,7 @@ func TestMailboxOverflow(t *testing.T) {
 		w.delivered(b, id)
 		w.close(2)
 		w.close(0)
-		x := a.hosting(id).mailer
+		x := a.session(id).mail
 		x.mu.Lock()
 		x.maxBytes = 1 << 20
 		x.mu.Unlock()
@@ -445,7 +445,7 @@ func TestMailboxOneIsDead(t *testing.T) {
 		w.assign(a, id, 3)
 		w.close(2)
 		w.close(3)
-		x := a.hosting(id).mailer
+		x := a.session(id).mail
 		x.mu.Lock()
 		x.maxBytes = 1 << 20
 		x.mu.Unlock()
@@ -527,7 +527,7 @@ func TestMailboxGivenUpDurably(t *testing.T) {
 		for i := range 5 {
 			w.send(a, id, fmt.Sprint(i))
 		}
-		g := a.hosting(id)
+		g := a.session(id)
 		var mailboxes []wire.LinkPeer
 		held := make(map[wire.KeyID]bool)
 		if err := g.loop.look(w.Context(), func(m *group.Machine) error {
@@ -540,8 +540,8 @@ func TestMailboxGivenUpDurably(t *testing.T) {
 			w.Fatal(err)
 		}
 		full := false
-		loaded := func() *mailer {
-			x := newMailer(g)
+		loaded := func() *mailboxClient {
+			x := newMailboxClient(g)
 			x.apply = func(b storage.Batch) error {
 				if full {
 					return storage.ErrNoSpace
@@ -551,13 +551,13 @@ func TestMailboxGivenUpDurably(t *testing.T) {
 			if err := x.load(); err != nil {
 				w.Fatal(err)
 			}
-			x.maxPosts = 4
+			x.maxPending = 4
 			x.state[p] = &mailboxState{err: errMailFull}
 			return x
 		}
-		for name, once := range map[string]func(*mailer) error{
-			"forgotten": func(x *mailer) error { return x.forget(nil) },
-			"given up":  func(x *mailer) error { _, err := x.clean(mailboxes, held); return err },
+		for name, once := range map[string]func(*mailboxClient) error{
+			"forgotten": func(x *mailboxClient) error { return x.forget(nil) },
+			"given up":  func(x *mailboxClient) error { _, err := x.clean(mailboxes, held); return err },
 		} {
 			x := loaded()
 			if row := x.at[p]; row == nil || row.Owed != 0 {
@@ -595,7 +595,7 @@ func TestMailboxKeyOnTheWay(t *testing.T) {
 		p := office.host.ID()
 		w.net.Cut(0, 1)
 		entry := w.send(a, id, "nobody has it")
-		x := newMailer(a.hosting(id))
+		x := newMailboxClient(a.session(id))
 		if err := x.load(); err != nil {
 			w.Fatal(err)
 		}
@@ -628,7 +628,7 @@ func TestMailboxBroughtAnew(t *testing.T) {
 		p := office.host.ID()
 		entry := w.send(a, id, "to be brought")
 		w.delivered(a, id)
-		x := newMailer(a.hosting(id))
+		x := newMailboxClient(a.session(id))
 		if err := x.load(); err != nil {
 			w.Fatal(err)
 		}
@@ -656,11 +656,11 @@ func TestMailboxClockSetBack(t *testing.T) {
 		office := w.postOffice(0, MailboxConfig{})
 		a := w.open(1, 0)
 		id := w.create(a, "a clock ahead")
-		x := newMailer(a.hosting(id))
+		x := newMailboxClient(a.session(id))
 		p, ahead, entry := office.host.ID(), time.Now().Add(1000*time.Hour), wire.EntryHash{1}
 		x.at[p] = &mailingRow{Owed: milliseconds(ahead)}
 		x.late[entry] = ahead
-		if l, err := x.lacks(w.Context(), p, &mailReading{}); err != nil || !l.owed || !l.others || !l.late[entry] {
+		if l, err := x.missing(w.Context(), p, &mailReading{}); err != nil || !l.owed || !l.others || !l.late[entry] {
 			w.Fatalf("%+v, %v", l, err)
 		}
 	})

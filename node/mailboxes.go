@@ -28,7 +28,7 @@ type GroupMailbox struct {
 
 // Mailboxes lists the mailboxes of a group.
 func (n *Node) Mailboxes(ctx context.Context, id wire.GroupID) ([]GroupMailbox, error) {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return nil, err
 	}
@@ -36,12 +36,12 @@ func (n *Node) Mailboxes(ctx context.Context, id wire.GroupID) ([]GroupMailbox, 
 	if err != nil {
 		return nil, err
 	}
-	posts, err := g.mailer.posted()
+	posts, err := g.mail.pending()
 	if err != nil {
 		return nil, err
 	}
-	g.mailer.mu.Lock()
-	defer g.mailer.mu.Unlock()
+	g.mail.mu.Lock()
+	defer g.mail.mu.Unlock()
 	out := make([]GroupMailbox, len(assigned))
 	for i, a := range assigned {
 		m := GroupMailbox{Peer: peer.ID(a.Peer), Health: MailUntried}
@@ -50,7 +50,7 @@ func (n *Node) Mailboxes(ctx context.Context, id wire.GroupID) ([]GroupMailbox, 
 				m.Addrs = append(m.Addrs, addr)
 			}
 		}
-		if st := g.mailer.state[m.Peer]; st != nil {
+		if st := g.mail.state[m.Peer]; st != nil {
 			m.Reached, m.Visited, m.Err = st.reached, st.visited, st.err
 			if m.Health = mailHealth(st.err); st.err == nil && st.visited.IsZero() {
 				m.Health = MailUntried
@@ -59,7 +59,7 @@ func (n *Node) Mailboxes(ctx context.Context, id wire.GroupID) ([]GroupMailbox, 
 				m.Asked = time.Since(st.since)
 			}
 		}
-		if row := g.mailer.at[m.Peer]; row != nil {
+		if row := g.mail.at[m.Peer]; row != nil {
 			m.Lacks = row.Owed != 0 && !row.Own
 			for _, p := range posts {
 				if !row.taken(p) {
@@ -114,7 +114,7 @@ func (n *Node) RemoveMailbox(ctx context.Context, id wire.GroupID, p peer.ID) er
 // setMailboxes writes the register anew. Of two admins who do so at once the later
 // one's word holds.
 func (n *Node) setMailboxes(ctx context.Context, id wire.GroupID, change func([]wire.LinkPeer) ([]wire.LinkPeer, error)) error {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return err
 	}

@@ -147,12 +147,12 @@ type Node struct {
 	observed  atomic.Pointer[string] // address of the metrics, while they are served
 	twins     *twins
 	clock     *wallClock
-	mailbox   *mailbox      // nil: it is none
-	mailing   chan struct{} // holds one for each mailbox that this node talks to
+	mailbox   *mailboxServer // nil: it is none
+	mailing   chan struct{}  // holds one for each mailbox that this node talks to
 
 	mu      sync.Mutex
-	groups  map[wire.GroupID]*hosted
-	topics  map[wire.Hash]*hosted
+	groups  map[wire.GroupID]*groupSession
+	topics  map[wire.Hash]*groupSession
 	lookups map[wire.GroupID]*lookup // joins whose genesis is not known yet
 
 	joining sync.Mutex // held while a joiner's group is made
@@ -178,7 +178,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, opened: time.Now(), life: newLife(context.WithoutCancel(ctx)), changed: new(signal), feed: newFeed(),
-		groups: make(map[wire.GroupID]*hosted), topics: make(map[wire.Hash]*hosted), lookups: make(map[wire.GroupID]*lookup),
+		groups: make(map[wire.GroupID]*groupSession), topics: make(map[wire.Hash]*groupSession), lookups: make(map[wire.GroupID]*lookup),
 		failed: make(chan error, 1), crash: crash, mailing: make(chan struct{}, mailAtOnce), hostReady: make(chan host.Host, 1),
 	}
 	n.metrics = newMetrics(n)
@@ -235,7 +235,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 		return nil, err
 	}
 	if cfg.Mailbox != nil {
-		if n.mailbox, err = newMailbox(n, *cfg.Mailbox); err != nil {
+		if n.mailbox, err = newMailboxServer(n, *cfg.Mailbox); err != nil {
 			return nil, err
 		}
 		n.life.start(n.mailbox.run)
@@ -266,10 +266,10 @@ func (n *Node) gossip() error {
 
 // resume starts the groups that the store holds.
 func (n *Node) resume() error {
-	var found []*hosted
+	var found []*groupSession
 	var forgotten []wire.GroupID
 	if err := n.store.Scan([]byte(keyGroups), func(key, value []byte) error {
-		var row hostedRow
+		var row groupRow
 		if err := wire.Unmarshal(value, &row); err != nil {
 			return err
 		}
@@ -281,7 +281,7 @@ func (n *Node) resume() error {
 		if err != nil {
 			return err
 		}
-		g := n.newHosted(genesis)
+		g := n.newSession(genesis)
 		g.ended = row.Ended
 		g.invited = row.Meet
 		g.hint(row.Peers)
@@ -314,7 +314,7 @@ func (n *Node) Close() error { return n.close() }
 func (n *Node) shut() error {
 	n.life.end()
 	n.mu.Lock()
-	groups := make([]*hosted, 0, len(n.groups))
+	groups := make([]*groupSession, 0, len(n.groups))
 	for _, g := range n.groups {
 		groups = append(groups, g)
 	}
@@ -392,10 +392,10 @@ func (n *Node) put(key string, v any) error {
 	return nil
 }
 
-func (n *Node) hosteds() []*hosted {
+func (n *Node) sessions() []*groupSession {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	out := make([]*hosted, 0, len(n.groups))
+	out := make([]*groupSession, 0, len(n.groups))
 	for _, g := range n.groups {
 		out = append(out, g)
 	}
@@ -403,9 +403,9 @@ func (n *Node) hosteds() []*hosted {
 }
 
 func (n *Node) connected(p peer.ID) {
-	for _, g := range n.hosteds() {
-		g.syncer.connected(p)
-		g.mailer.connected(p)
+	for _, g := range n.sessions() {
+		g.scheduler.connected(p)
+		g.mail.connected(p)
 		g.joiner.poke()
 	}
 	n.pokeLookups()
@@ -418,9 +418,9 @@ func (n *Node) disconnected(p peer.ID) {
 	if n.isConnected(p) {
 		return // over another connection
 	}
-	for _, g := range n.hosteds() {
-		g.syncer.disconnected(p)
-		g.mailer.disconnected(p)
+	for _, g := range n.sessions() {
+		g.scheduler.disconnected(p)
+		g.mail.disconnected(p)
 	}
 	n.feed.add(NodeEvent{Event: group.Event{Kind: EventPeerDisconnected}, Peer: p.String()})
 	n.changed.wake()

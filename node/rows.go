@@ -13,7 +13,7 @@ import (
 // with "g/", its 32-byte ID and "/".
 const (
 	keyIdentity = "n/identity"
-	keyGroups   = "n/group/"   // ‖ group ID: hostedRow
+	keyGroups   = "n/group/"   // ‖ group ID: groupRow
 	keyInfo     = "n/info/"    // ‖ group ID: PublicInfo, merged
 	keyLookup   = "n/lookup/"  // ‖ group ID: lookupRow
 	keySeen     = "n/seen/"    // ‖ group ID: seenRow

@@ -113,7 +113,7 @@ const (
 
 // activity says when something that people see last happened in a group, and how many
 // messages of others nobody has seen.
-func (g *hosted) activity(m *group.Machine) (last time.Time, unseen int, err error) {
+func (g *groupSession) activity(m *group.Machine) (last time.Time, unseen int, err error) {
 	var seen seenRow
 	if _, err := getRow(g.n.store, keySeen+string(g.id[:]), &seen); err != nil {
 		return last, 0, err
@@ -143,7 +143,7 @@ type NewProfile struct {
 // SetProfile changes the profile of a group: an owner's or admin's word, which every
 // member follows. Of two who speak at once the later one's word holds.
 func (n *Node) SetProfile(ctx context.Context, id wire.GroupID, p NewProfile) error {
-	g, err := n.mustHost(id)
+	g, err := n.mustSession(id)
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ type topic struct {
 }
 
 // joinTopic takes part in a topic of a group until close.
-func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic, error) {
+func joinTopic(ps *pubsub.PubSub, self peer.ID, g *groupSession, name string) (*topic, error) {
 	var waiting atomic.Int64 // bytes
 	validate := func(ctx context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 		if from == self { // the machine made it
@@ -85,7 +85,7 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic,
 		g.n.metrics.Envelopes.WithLabelValues(verdict.String()).Inc()
 		g.refused(sourceGossip, from.String(), err)
 		if err == nil {
-			g.mailer.saw(m.Data, out.Entries)
+			g.mail.saw(m.Data, out.Entries)
 		}
 		if verdict != group.Accept {
 			g.n.limits.Wasted(from)
@@ -93,8 +93,8 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *hosted, name string) (*topic,
 		}
 		switch verdict {
 		case group.Accept:
-			g.syncer.passes()
-			g.syncer.stirred()
+			g.scheduler.passes()
+			g.scheduler.stirred()
 			return pubsub.ValidationAccept
 		case group.Reject:
 			return pubsub.ValidationReject

@@ -113,7 +113,7 @@ func (s syncStats) moved() []attribute.KeyValue {
 
 // turned makes a span of a turn at the machine that began then, if it made or followed
 // a commit.
-func (g *hosted) turned(began time.Time) {
+func (g *groupSession) turned(began time.Time) {
 	if g.epoch == nil {
 		return
 	}
@@ -128,7 +128,7 @@ func (g *hosted) turned(began time.Time) {
 
 // noteEpoch remembers that the turn which is being carried out has moved the device
 // to another epoch.
-func (g *hosted) noteEpoch(e group.Event) {
+func (g *groupSession) noteEpoch(e group.Event) {
 	if e.Kind == group.EventEpoch {
 		g.epoch = &e
 	}

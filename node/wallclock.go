@@ -60,7 +60,7 @@ func (w *wallClock) hear(user wire.UserID, theirs time.Time) {
 
 // compareClocks notes what the clock of a member says that has just proved to be one. Others
 // have no voice: there can be as many of them as somebody likes.
-func (n *Node) compareClocks(ctx context.Context, g *hosted, proof wire.SyncProof, theirs wire.SyncHello, met time.Time) {
+func (n *Node) compareClocks(ctx context.Context, g *groupSession, proof wire.SyncProof, theirs wire.SyncHello, met time.Time) {
 	d, err := identity.VerifyDevice(proof.Cert)
 	if err != nil {
 		return

@@ -56,7 +56,7 @@ type syncStats struct {
 func (s syncStats) left() bool { return s.leftIn || s.leftOut }
 
 // openSync runs an exchange with a peer from this side.
-func (n *Node) openSync(ctx context.Context, g *hosted, p peer.ID) (stats syncStats, err error) {
+func (n *Node) openSync(ctx context.Context, g *groupSession, p peer.ID) (stats syncStats, err error) {
 	ctx, span := n.tracing.begin(ctx, spanCatchUp, g.id, p)
 	defer func() { finish(span, err, stats.moved()...) }()
 	s, err := n.openStream(ctx, p, wire.ProtocolSync)
@@ -147,11 +147,11 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream, at *admission.Sl
 	if err != nil {
 		return err
 	}
-	began := g.syncer.serves(p)
+	began := g.scheduler.serves(p)
 	x := &exchange{g: g, frames: f, device: device, key: proof.Key}
 	defer func() {
 		g.synced(p, began, x.stats, err)
-		g.syncer.served(p, x.stats)
+		g.scheduler.served(p, x.stats)
 	}()
 	ctx, span := n.tracing.begin(ctx, spanCatchUpServe, g.id, p)
 	defer func() { finish(span, err, x.stats.moved()...) }()
@@ -186,7 +186,7 @@ type proofEnds struct {
 // prove makes this device's proof, under the key the other side named if this
 // device holds it, else under its own. Without any key the MAC is zeros, and the
 // certificate alone must do.
-func (g *hosted) prove(ctx context.Context, named wire.KeyID, role byte, e proofEnds) (wire.SyncProof, error) {
+func (g *groupSession) prove(ctx context.Context, named wire.KeyID, role byte, e proofEnds) (wire.SyncProof, error) {
 	proof := wire.SyncProof{Cert: g.n.me.device.Raw}
 	err := g.loop.look(ctx, func(m *group.Machine) error {
 		own, has := m.TransportKey()
@@ -208,7 +208,7 @@ func (g *hosted) prove(ctx context.Context, named wire.KeyID, role byte, e proof
 // verify says which device is at the other end, if it may take part: the
 // certificate is that of the stream's remote, and the device is known to the group,
 // now or formerly, or holds a transport key, as a member of another branch does.
-func (g *hosted) verify(ctx context.Context, proof wire.SyncProof, role byte, e proofEnds, remote peer.ID) (wire.DeviceID, error) {
+func (g *groupSession) verify(ctx context.Context, proof wire.SyncProof, role byte, e proofEnds, remote peer.ID) (wire.DeviceID, error) {
 	d, err := identity.VerifyDevice(proof.Cert)
 	if err != nil {
 		return wire.DeviceID{}, err
@@ -235,7 +235,7 @@ func (g *hosted) verify(ctx context.Context, proof wire.SyncProof, role byte, e 
 // wants written goes through tasks, and tasks never fills unless the peer breaks
 // the protocol.
 type exchange struct {
-	g *hosted
+	g *groupSession
 	*frames
 	device wire.DeviceID // the other end
 	key    wire.KeyID    // by which it proved that it may take part
@@ -382,7 +382,7 @@ func (x *exchange) writeWanted(ctx context.Context, w *wire.SyncWant) error {
 			break
 		}
 		// What it had from us before, and asks for again, it cannot open: it lacks the epoch.
-		if again := x.g.syncer.askedBefore(x.device, messages); len(again) > 0 {
+		if again := x.g.scheduler.askedBefore(x.device, messages); len(again) > 0 {
 			if _, err := x.take(ctx, group.PeerVector{Device: x.device, Gaps: again}); err != nil {
 				return err
 			}

@@ -51,7 +51,7 @@ func (r *boxReading) restart() {
 
 // saw notes an envelope that gossip brought, so that it is not fetched, and the entries
 // in it.
-func (x *mailer) saw(envelope []byte, entries []wire.EntryHash) {
+func (x *mailboxClient) saw(envelope []byte, entries []wire.EntryHash) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.assigned {
@@ -60,7 +60,7 @@ func (x *mailer) saw(envelope []byte, entries []wire.EntryHash) {
 }
 
 // remember is saw with mu held.
-func (x *mailer) remember(h wire.Hash, entries []wire.EntryHash) {
+func (x *mailboxClient) remember(h wire.Hash, entries []wire.EntryHash) {
 	if _, ok := x.seen[h]; ok {
 		return
 	}
@@ -76,7 +76,7 @@ func (x *mailer) remember(h wire.Hash, entries []wire.EntryHash) {
 }
 
 // boxes lists the group's boxes at a mailbox, and how many entries the group has.
-func (x *mailer) boxes(ctx context.Context, p peer.ID) (boxes []group.Box, entries int, err error) {
+func (x *mailboxClient) boxes(ctx context.Context, p peer.ID) (boxes []group.Box, entries int, err error) {
 	err = x.g.loop.look(ctx, func(m *group.Machine) error {
 		boxes, entries = m.Boxes([]byte(p)), m.Status().Entries
 		return nil
@@ -86,7 +86,7 @@ func (x *mailer) boxes(ctx context.Context, p peer.ID) (boxes []group.Box, entri
 
 // readAll reads what is new in the boxes of all transport keys, those that the reading
 // brings too.
-func (x *mailer) readAll(ctx context.Context, p peer.ID, r *mailReading) ([]group.Box, error) {
+func (x *mailboxClient) readAll(ctx context.Context, p peer.ID, r *mailReading) ([]group.Box, error) {
 	read := make(map[wire.KeyID]bool)
 	for {
 		boxes, entries, err := x.boxes(ctx, p)
@@ -121,7 +121,7 @@ func (x *mailer) readAll(ctx context.Context, p peer.ID, r *mailReading) ([]grou
 
 // readAgain tries again what was of no use before, as long as there is news, and reads
 // the boxes that come of it.
-func (x *mailer) readAgain(ctx context.Context, p peer.ID, r *mailReading, boxes []group.Box) ([]group.Box, error) {
+func (x *mailboxClient) readAgain(ctx context.Context, p peer.ID, r *mailReading, boxes []group.Box) ([]group.Box, error) {
 	for _, b := range r.boxes {
 		b.vain = 0
 	}
@@ -154,7 +154,7 @@ func (x *mailer) readAgain(ctx context.Context, p peer.ID, r *mailReading, boxes
 }
 
 // read steps what is new in a box.
-func (x *mailer) read(ctx context.Context, p peer.ID, b group.Box, r *boxReading, entries int) error {
+func (x *mailboxClient) read(ctx context.Context, p peer.ID, b group.Box, r *boxReading, entries int) error {
 	s, err := x.open(ctx, p, b, nil)
 	if err != nil {
 		return err
@@ -214,7 +214,7 @@ func (x *mailer) read(ctx context.Context, p peer.ID, b group.Box, r *boxReading
 }
 
 // unseen gives the cursors of envelopes that this device has not seen.
-func (x *mailer) unseen(r *boxReading, heads []wire.MailHead) (wanted []uint64) {
+func (x *mailboxClient) unseen(r *boxReading, heads []wire.MailHead) (wanted []uint64) {
 	for _, h := range heads {
 		x.mu.Lock()
 		entries, seen := x.seen[h.Hash]
@@ -230,7 +230,7 @@ func (x *mailer) unseen(r *boxReading, heads []wire.MailHead) (wanted []uint64) 
 
 // retry steps again what was of no use before, in turns: whatever a member has put there
 // that never is of use takes a bounded part of a visit.
-func (x *mailer) retry(ctx context.Context, p peer.ID, b group.Box, r *boxReading, entries int) error {
+func (x *mailboxClient) retry(ctx context.Context, p peer.ID, b group.Box, r *boxReading, entries int) error {
 	s, err := x.open(ctx, p, b, nil)
 	if err != nil {
 		return err
@@ -261,7 +261,7 @@ func (x *mailer) retry(ctx context.Context, p peer.ID, b group.Box, r *boxReadin
 }
 
 // saveAfter makes durable up to where nothing of a box has to be read again.
-func (x *mailer) saveAfter(p peer.ID, b group.Box, r *boxReading) error {
+func (x *mailboxClient) saveAfter(p peer.ID, b group.Box, r *boxReading) error {
 	if err := x.saveBoxed(p, b.Key, r); err != nil {
 		return err
 	}
@@ -277,7 +277,7 @@ func (x *mailer) saveAfter(p peer.ID, b group.Box, r *boxReading) error {
 
 // begun notes that a mailbox has another box than before, or none: all of it is to be
 // read, and what was put into the one before has to be put again.
-func (x *mailer) begun(p peer.ID, b group.Box, r *boxReading, life uint64, change func(*mailingBoxR)) error {
+func (x *mailboxClient) begun(p peer.ID, b group.Box, r *boxReading, life uint64, change func(*mailingBoxR)) error {
 	r.restart()
 	return x.save(p, func(row *mailingRow) {
 		box := row.box(b.Key)
@@ -291,7 +291,7 @@ func (x *mailer) begun(p peer.ID, b group.Box, r *boxReading, life uint64, chang
 
 // take fetches envelopes and steps them. Those that are of no use yet, since what they
 // build on is not here, are open; what is of none for good is not fetched again.
-func (x *mailer) take(ctx context.Context, s *mailStream, r *boxReading, cursors []uint64) (err error) {
+func (x *mailboxClient) take(ctx context.Context, s *mailStream, r *boxReading, cursors []uint64) (err error) {
 	for len(cursors) > 0 && err == nil {
 		cursors, err = x.takeSome(ctx, s, r, cursors)
 	}
@@ -299,7 +299,7 @@ func (x *mailer) take(ctx context.Context, s *mailStream, r *boxReading, cursors
 }
 
 // takeSome is take of as many as the mailbox gives at once, and gives the rest.
-func (x *mailer) takeSome(ctx context.Context, s *mailStream, r *boxReading, cursors []uint64) (rest []uint64, err error) {
+func (x *mailboxClient) takeSome(ctx context.Context, s *mailStream, r *boxReading, cursors []uint64) (rest []uint64, err error) {
 	some := cursors[:min(len(cursors), wire.MaxMailFetch)]
 	reply, err := s.ask(wire.MailRequest{Fetch: some})
 	if err != nil {

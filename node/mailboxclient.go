@@ -29,8 +29,8 @@ const (
 
 // Keys of the store's rows for a group's mailboxes.
 const (
-	keyPost    = "n/post/"    // ‖ group ‖ postKey: an envelope to put
-	keyMailbox = "n/mailing/" // ‖ group ‖ peer ID: mailingRow
+	keyPendingPut = "n/post/"    // ‖ group ‖ pendingKey: an envelope to put
+	keyMailbox    = "n/mailing/" // ‖ group ‖ peer ID: mailingRow
 )
 
 // mailingRow is how far this device is with one mailbox of a group. Without one the
@@ -66,23 +66,23 @@ func (r *mailingRow) box(k wire.KeyID) *mailingBoxR {
 }
 
 // taken says whether the mailbox has taken an envelope.
-func (r *mailingRow) taken(p post) bool {
+func (r *mailingRow) taken(p pendingPut) bool {
 	return slices.ContainsFunc(r.Boxes, func(b mailingBoxR) bool { return b.Key == p.box && b.Posted >= p.number })
 }
 
-func (g *hosted) mailingKey(p peer.ID) []byte {
+func (g *groupSession) mailingKey(p peer.ID) []byte {
 	return append(append([]byte(keyMailbox), g.id[:]...), p...)
 }
 
-// mailer puts what this device publishes in a group into the group's mailboxes, until
+// mailboxClient puts what this device publishes in a group into the group's mailboxes, until
 // each has taken it, and steps what it finds there. What is to be put is written in
 // the transaction that makes it durable, so that a crash loses none of it.
-type mailer struct {
-	g        *hosted
-	apply    func(storage.Batch) error
-	kick     chan struct{} // holds one
-	maxPosts int
-	maxBytes int64
+type mailboxClient struct {
+	g          *groupSession
+	apply      func(storage.Batch) error
+	kick       chan struct{} // holds one
+	maxPending int
+	maxBytes   int64
 
 	mu       sync.Mutex
 	assigned bool                      // the group has mailboxes, as far as the last look tells
@@ -90,7 +90,7 @@ type mailer struct {
 	reading  map[peer.ID]*mailReading  // where reading is
 	state    map[peer.ID]*mailboxState // for people
 	number   uint64                    // of the last post
-	posts    int                       // about: counted anew in each round
+	waiting  int                       // about: counted anew in each round
 	bytes    int64
 
 	late      map[wire.EntryHash]time.Time // entries that came, and no mailbox is known to have, since when
@@ -113,15 +113,15 @@ type mailboxState struct {
 	shunned bool       // it failed: what is published does not wait for it, the next visit has its time
 }
 
-func newMailer(g *hosted) *mailer {
-	return &mailer{
-		g: g, apply: g.n.apply, kick: make(chan struct{}, 1), maxPosts: maxPosts, maxBytes: maxPostBytes, at: make(map[peer.ID]*mailingRow), reading: make(map[peer.ID]*mailReading),
+func newMailboxClient(g *groupSession) *mailboxClient {
+	return &mailboxClient{
+		g: g, apply: g.n.apply, kick: make(chan struct{}, 1), maxPending: maxPending, maxBytes: maxPendingBytes, at: make(map[peer.ID]*mailingRow), reading: make(map[peer.ID]*mailReading),
 		state: make(map[peer.ID]*mailboxState), seen: make(map[wire.Hash][]wire.EntryHash), late: make(map[wire.EntryHash]time.Time),
 	}
 }
 
 // load reads what is durable.
-func (x *mailer) load() error {
+func (x *mailboxClient) load() error {
 	store := x.g.n.store
 	prefix := x.g.mailingKey("")
 	if err := store.Scan(prefix, func(key, value []byte) error {
@@ -148,7 +148,7 @@ func (x *mailer) load() error {
 }
 
 // wake has the mailboxes visited soon, if there are any.
-func (x *mailer) wake() {
+func (x *mailboxClient) wake() {
 	x.mu.Lock()
 	assigned := x.assigned
 	x.mu.Unlock()
@@ -162,7 +162,7 @@ func (x *mailer) wake() {
 }
 
 // connected has a mailbox visited again that could not be reached.
-func (x *mailer) connected(p peer.ID) {
+func (x *mailboxClient) connected(p peer.ID) {
 	x.mu.Lock()
 	st := x.state[p]
 	failed := st != nil && st.err != nil
@@ -176,7 +176,7 @@ func (x *mailer) connected(p peer.ID) {
 }
 
 // run visits the mailboxes until ctx ends.
-func (x *mailer) run(ctx context.Context) {
+func (x *mailboxClient) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	pause, due := mailRetry, time.Now()
@@ -214,7 +214,7 @@ func (x *mailer) run(ctx context.Context) {
 
 // round visits every mailbox; if it is kicked, only those that the last visit found in
 // order. False: envelopes wait that one could not be given.
-func (x *mailer) round(ctx context.Context, kicked bool) bool {
+func (x *mailboxClient) round(ctx context.Context, kicked bool) bool {
 	var mailboxes []wire.LinkPeer
 	var state group.State
 	held := make(map[wire.KeyID]bool)
@@ -228,7 +228,7 @@ func (x *mailer) round(ctx context.Context, kicked bool) bool {
 		return true
 	}
 	if state == group.StateOut {
-		waiting, err := x.posted()
+		waiting, err := x.pending()
 		if err != nil {
 			return true
 		}
@@ -271,7 +271,7 @@ const (
 )
 
 // begin says how to visit a mailbox, and notes that it is visited.
-func (x *mailer) begin(p peer.ID, kicked bool) visiting {
+func (x *mailboxClient) begin(p peer.ID, kicked bool) visiting {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	st := x.state[p]
@@ -291,7 +291,7 @@ func (x *mailer) begin(p peer.ID, kicked bool) visiting {
 }
 
 // asks notes that a visit begins.
-func (x *mailer) asks(p peer.ID) {
+func (x *mailboxClient) asks(p peer.ID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if st := x.state[p]; st != nil {
@@ -300,7 +300,7 @@ func (x *mailer) asks(p peer.ID) {
 }
 
 // visitOnce visits a mailbox and notes how that went.
-func (x *mailer) visitOnce(ctx context.Context, at wire.LinkPeer) {
+func (x *mailboxClient) visitOnce(ctx context.Context, at wire.LinkPeer) {
 	err := func() error {
 		select {
 		case x.g.n.mailing <- struct{}{}:
@@ -315,7 +315,7 @@ func (x *mailer) visitOnce(ctx context.Context, at wire.LinkPeer) {
 }
 
 // forget drops what is kept of mailboxes that the group does not use any more.
-func (x *mailer) forget(mailboxes []wire.LinkPeer) error {
+func (x *mailboxClient) forget(mailboxes []wire.LinkPeer) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.assigned = len(mailboxes) > 0
@@ -350,7 +350,7 @@ func (x *mailer) forget(mailboxes []wire.LinkPeer) error {
 }
 
 // save makes durable how far this device is with a mailbox, after change.
-func (x *mailer) save(p peer.ID, change func(*mailingRow)) error {
+func (x *mailboxClient) save(p peer.ID, change func(*mailingRow)) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	row := x.at[p]
@@ -375,7 +375,7 @@ func (x *mailer) save(p peer.ID, change func(*mailingRow)) error {
 }
 
 // durable is how far this device is with a box.
-func (x *mailer) durable(p peer.ID, k wire.KeyID) mailingBoxR {
+func (x *mailboxClient) durable(p peer.ID, k wire.KeyID) mailingBoxR {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if row := x.at[p]; row != nil {
@@ -387,7 +387,7 @@ func (x *mailer) durable(p peer.ID, k wire.KeyID) mailingBoxR {
 
 // visit reads a mailbox and puts what it has not taken: first, since there may be so much
 // to read that no visit gets to its end.
-func (x *mailer) visit(ctx context.Context, at wire.LinkPeer) error {
+func (x *mailboxClient) visit(ctx context.Context, at wire.LinkPeer) error {
 	ctx, cancel := context.WithTimeout(ctx, mailTimeout)
 	defer cancel()
 	p := peer.ID(at.Peer)

@@ -43,15 +43,15 @@ func (n *Node) Missing(ctx context.Context, level Level) (string, error) {
 	if looking > 0 {
 		return fmt.Sprintf("%d groups that are to be joined are not found yet", looking), nil
 	}
-	for _, g := range n.hosteds() {
-		if n.hosting(g.id) != g {
+	for _, g := range n.sessions() {
+		if n.session(g.id) != g {
 			continue // it was forgotten
 		}
 		if !g.loop.opened.Load() {
 			return fmt.Sprintf("group %v is being loaded", g.id), nil
 		}
 		st, err := g.status(ctx)
-		if errors.Is(err, ErrClosed) && n.hosting(g.id) != g {
+		if errors.Is(err, ErrClosed) && n.session(g.id) != g {
 			continue
 		}
 		if err != nil {
@@ -101,7 +101,7 @@ func (n *Node) Wait(ctx context.Context, level Level) error {
 
 // missing says what keeps a group from being caught up; a group that this device
 // has left lacks nothing.
-func (g *hosted) missing(st group.Status) string {
+func (g *groupSession) missing(st group.Status) string {
 	switch {
 	case st.State == group.StateOut || g.hasEnded() != "" && st.State == group.StateNew:
 		return "" // the group is not to be caught up with
@@ -111,7 +111,7 @@ func (g *hosted) missing(st group.Status) string {
 		return fmt.Sprintf("%d messages cannot be read yet", st.Gaps)
 	case st.Outbox > 0:
 		return fmt.Sprintf("%d own messages are not published yet", st.Outbox)
-	case st.Members > 1 && !g.syncer.inContact() && !g.mailer.inContact():
+	case st.Members > 1 && !g.scheduler.inContact() && !g.mail.inContact():
 		return "no member has been caught up with"
 	}
 	return ""

@@ -56,9 +56,9 @@ const (
 	mailboxProvideRetry = 10 * time.Second // doubles up to mailboxProvideEvery
 )
 
-// mailbox keeps the boxes. What is durable of one is its row, and for each envelope
+// mailboxServer keeps the boxes. What is durable of one is its row, and for each envelope
 // the head, the bytes, and the cursor by hash; all change in one transaction.
-type mailbox struct {
+type mailboxServer struct {
 	n   *Node
 	cfg MailboxConfig
 
@@ -114,8 +114,8 @@ func cursorKey(prefix string, box wire.BoxID, at uint64) []byte {
 
 func hashKey(box wire.BoxID, h wire.Hash) []byte { return append(boxKey(keyBoxByHash, box), h[:]...) }
 
-// newMailbox finds the boxes of the store.
-func newMailbox(n *Node, cfg MailboxConfig) (*mailbox, error) {
+// newMailboxServer finds the boxes of the store.
+func newMailboxServer(n *Node, cfg MailboxConfig) (*mailboxServer, error) {
 	if cfg.Quota == 0 {
 		cfg.Quota = defaultMailQuota
 	}
@@ -125,7 +125,7 @@ func newMailbox(n *Node, cfg MailboxConfig) (*mailbox, error) {
 	if cfg.Lifetime == 0 {
 		cfg.Lifetime = defaultMailLifetime
 	}
-	m := &mailbox{n: n, cfg: cfg, boxes: make(map[wire.BoxID]*mailBoxRow), rates: make(map[peer.ID]*rate.Limiter)}
+	m := &mailboxServer{n: n, cfg: cfg, boxes: make(map[wire.BoxID]*mailBoxRow), rates: make(map[peer.ID]*rate.Limiter)}
 	m.customers, _ = simplelru.NewLRU[peer.ID, struct{}](maxCustomers, nil) // the size is positive
 	if err := n.store.Scan([]byte(keyBox), func(key, value []byte) error {
 		row := new(mailBoxRow)
@@ -142,7 +142,7 @@ func newMailbox(n *Node, cfg MailboxConfig) (*mailbox, error) {
 }
 
 // count adds a box to what is counted, or with times -1 takes it out.
-func (m *mailbox) count(box *mailBoxRow, times int) {
+func (m *mailboxServer) count(box *mailBoxRow, times int) {
 	bytes := int64(times) * (int64(box.Bytes) + mailOverhead) //nolint:gosec // bounded by the quota
 	m.envelopes += times * int(box.Count)                     //nolint:gosec // bounded by maxInBox
 	m.bytes += bytes
@@ -153,12 +153,12 @@ func (m *mailbox) count(box *mailBoxRow, times int) {
 
 // room says whether so much more fits. All boxes that were vouched for share half of it,
 // so that who may open boxes has the other half.
-func (m *mailbox) room(box *mailBoxRow, bytes int64) bool {
+func (m *mailboxServer) room(box *mailBoxRow, bytes int64) bool {
 	return m.bytes+bytes <= m.cfg.Quota && (len(box.Voucher) == 0 || m.vouched+bytes <= m.cfg.Quota/2)
 }
 
 // run deletes what is too old and tells the DHT of the mailbox until ctx ends.
-func (m *mailbox) run(ctx context.Context) {
+func (m *mailboxServer) run(ctx context.Context) {
 	sweep := time.NewTicker(min(sweepEvery, m.cfg.Lifetime))
 	defer sweep.Stop()
 	announce := time.NewTimer(0)
@@ -250,7 +250,7 @@ type mailCaller struct {
 }
 
 // trust is what the mailbox knows of a peer.
-func (m *mailbox) trust(p peer.ID) admission.Trust {
+func (m *mailboxServer) trust(p peer.ID) admission.Trust {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
@@ -263,14 +263,14 @@ func (m *mailbox) trust(p peer.ID) admission.Trust {
 }
 
 // proved notes that a peer holds the key of a box that is here.
-func (m *mailbox) proved(p peer.ID) {
+func (m *mailboxServer) proved(p peer.ID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.customers.Add(p, struct{}{})
 }
 
 // rate is a peer's share of this mailbox's work.
-func (m *mailbox) rate(p peer.ID) *rate.Limiter {
+func (m *mailboxServer) rate(p peer.ID) *rate.Limiter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.rates[p]
@@ -288,7 +288,7 @@ func (m *mailbox) rate(p peer.ID) *rate.Limiter {
 }
 
 // answer does one request; cost is what it moved.
-func (m *mailbox) answer(now time.Time, c *mailCaller, r *wire.MailRequest) (reply *wire.MailReply, cost int, err error) {
+func (m *mailboxServer) answer(now time.Time, c *mailCaller, r *wire.MailRequest) (reply *wire.MailReply, cost int, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	reply = new(wire.MailReply)
@@ -319,7 +319,7 @@ func (m *mailbox) answer(now time.Time, c *mailCaller, r *wire.MailRequest) (rep
 
 // open gives the box of a caller, a new one if need be and if it may have one. The
 // new one is not in boxes yet.
-func (m *mailbox) open(c *mailCaller) (*mailBoxRow, wire.MailCode) {
+func (m *mailboxServer) open(c *mailCaller) (*mailBoxRow, wire.MailCode) {
 	if box := m.boxes[c.box]; box != nil {
 		copied := *box
 		return &copied, wire.MailDone
@@ -346,7 +346,7 @@ func (m *mailbox) open(c *mailCaller) (*mailBoxRow, wire.MailCode) {
 // alike is how many boxes count against the same bound: those of one opener, or those
 // that were opened on the word of one box. Whoever holds a key may be out of its group,
 // and no friend of whoever opened the box: it must not use up what that one may open.
-func (m *mailbox) alike(row *mailBoxRow) (n int) {
+func (m *mailboxServer) alike(row *mailBoxRow) (n int) {
 	for _, b := range m.boxes {
 		if string(b.Opener) == string(row.Opener) && string(b.Voucher) == string(row.Voucher) {
 			n++
@@ -357,7 +357,7 @@ func (m *mailbox) alike(row *mailBoxRow) (n int) {
 
 // adopt makes a box that was vouched for a caller's own, if the caller may open boxes and
 // have one more: who puts something into it belongs to its group.
-func (m *mailbox) adopt(c *mailCaller, box *mailBoxRow) (adopted bool) {
+func (m *mailboxServer) adopt(c *mailCaller, box *mailBoxRow) (adopted bool) {
 	own := *box
 	own.Opener, own.Voucher = []byte(c.peer), nil
 	if len(box.Voucher) == 0 || !m.mayOpen(c.peer) || m.alike(&own) >= maxBoxesOf {
@@ -367,13 +367,13 @@ func (m *mailbox) adopt(c *mailCaller, box *mailBoxRow) (adopted bool) {
 	return true
 }
 
-func (m *mailbox) mayOpen(p peer.ID) bool {
+func (m *mailboxServer) mayOpen(p peer.ID) bool {
 	return len(m.cfg.Allow) == 0 || slices.Contains(m.cfg.Allow, p)
 }
 
 // put keeps envelopes, in their order, as far as there is room: taken says how many.
 // Those that are there already are taken, and kept once.
-func (m *mailbox) put(now time.Time, c *mailCaller, envelopes [][]byte) (code wire.MailCode, taken uint64, err error) {
+func (m *mailboxServer) put(now time.Time, c *mailCaller, envelopes [][]byte) (code wire.MailCode, taken uint64, err error) {
 	box, code := m.open(c)
 	if code != wire.MailDone {
 		m.n.metrics.MailRefused.Add(float64(len(envelopes)))
@@ -431,7 +431,7 @@ func (m *mailbox) put(now time.Time, c *mailCaller, envelopes [][]byte) (code wi
 var errEnough = errors.New("enough")
 
 // list gives what a box holds after a cursor, the oldest first.
-func (m *mailbox) list(box wire.BoxID, after uint64) ([]wire.MailHead, error) {
+func (m *mailboxServer) list(box wire.BoxID, after uint64) ([]wire.MailHead, error) {
 	var out []wire.MailHead
 	if after == math.MaxUint64 || m.boxes[box] == nil {
 		return nil, nil
@@ -447,7 +447,7 @@ func (m *mailbox) list(box wire.BoxID, after uint64) ([]wire.MailHead, error) {
 }
 
 // heads goes through what a box holds from a cursor on, until fn says errEnough.
-func (m *mailbox) heads(box wire.BoxID, from uint64, fn func(at uint64, row *mailHeadRow) error) error {
+func (m *mailboxServer) heads(box wire.BoxID, from uint64, fn func(at uint64, row *mailHeadRow) error) error {
 	prefix := boxKey(keyBoxHead, box)
 	err := m.n.store.ScanFrom(prefix, cursorKey(keyBoxHead, box, from), func(key, value []byte) error {
 		row := new(mailHeadRow)
@@ -464,7 +464,7 @@ func (m *mailbox) heads(box wire.BoxID, from uint64, fn func(at uint64, row *mai
 
 // fetch gives the envelopes at these cursors that are still there, as many as fit a
 // reply.
-func (m *mailbox) fetch(box wire.BoxID, cursors []uint64) ([]wire.MailItem, error) {
+func (m *mailboxServer) fetch(box wire.BoxID, cursors []uint64) ([]wire.MailItem, error) {
 	var out []wire.MailItem
 	size := 0
 	for _, at := range cursors {
@@ -487,7 +487,7 @@ func (m *mailbox) fetch(box wire.BoxID, cursors []uint64) ([]wire.MailItem, erro
 // sweep deletes envelopes that are older than the lifetime, and boxes into which none
 // came for two: members who find another one post again what somebody may lack, and
 // that is for a mailbox that lost something, not for one where it got old.
-func (m *mailbox) sweep(now time.Time) error {
+func (m *mailboxServer) sweep(now time.Time) error {
 	m.mu.Lock()
 	boxes := slices.Collect(maps.Keys(m.boxes))
 	m.mu.Unlock()
@@ -503,7 +503,7 @@ func (m *mailbox) sweep(now time.Time) error {
 }
 
 // sweepBox is sweep of one box, by parts.
-func (m *mailbox) sweepBox(id wire.BoxID, now time.Time) (more bool, err error) {
+func (m *mailboxServer) sweepBox(id wire.BoxID, now time.Time) (more bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	box := m.boxes[id]
@@ -543,7 +543,7 @@ func (m *mailbox) sweepBox(id wire.BoxID, now time.Time) (more bool, err error) 
 
 // dropOld gives the writes that delete up to sweepAtOnce envelopes of a box that came by
 // limit, and takes them out of its row.
-func (m *mailbox) dropOld(id wire.BoxID, box *mailBoxRow, limit time.Time) (writes []storage.Write, err error) {
+func (m *mailboxServer) dropOld(id wire.BoxID, box *mailBoxRow, limit time.Time) (writes []storage.Write, err error) {
 	drop := func(key []byte) { writes = append(writes, storage.Write{Key: key}) }
 	gone, seen := 0, false
 	err = m.heads(id, 0, func(at uint64, row *mailHeadRow) error {

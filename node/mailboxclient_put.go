@@ -18,44 +18,44 @@ import (
 // Bounds of what waits to be put, of one group. What exceeds them is not lost: it is
 // in the log, and brought from there.
 const (
-	maxPosts     = 1 << 14
-	maxPostBytes = 64 << 20
+	maxPending      = 1 << 14
+	maxPendingBytes = 64 << 20
 )
 
-// post is an envelope that waits to be put, as its row's key tells.
-type post struct {
+// pendingPut is an envelope that waits to be put, as its row's key tells.
+type pendingPut struct {
 	number uint64
 	box    wire.KeyID // transport key it is under
 	size   uint32
 }
 
-func (g *hosted) postPrefix() []byte { return append([]byte(keyPost), g.id[:]...) }
+func (g *groupSession) pendingPrefix() []byte { return append([]byte(keyPendingPut), g.id[:]...) }
 
-func (g *hosted) postKey(p post) []byte {
-	b := binary.BigEndian.AppendUint64(g.postPrefix(), p.number)
+func (g *groupSession) pendingKey(p pendingPut) []byte {
+	b := binary.BigEndian.AppendUint64(g.pendingPrefix(), p.number)
 	return binary.BigEndian.AppendUint32(append(b, p.box[:]...), p.size)
 }
 
-// posted lists what waits to be put, in its order.
-func (x *mailer) posted() (out []post, err error) {
-	prefix := x.g.postPrefix()
+// pending lists what waits to be put, in its order.
+func (x *mailboxClient) pending() (out []pendingPut, err error) {
+	prefix := x.g.pendingPrefix()
 	err = x.g.n.store.ScanKeys(prefix, func(key []byte) error {
 		if b := key[len(prefix):]; len(b) == 8+8+4 {
-			out = append(out, post{binary.BigEndian.Uint64(b), wire.KeyID(b[8:]), binary.BigEndian.Uint32(b[16:])})
+			out = append(out, pendingPut{binary.BigEndian.Uint64(b), wire.KeyID(b[8:]), binary.BigEndian.Uint32(b[16:])})
 		}
 		return nil
 	})
 	return out, err
 }
 
-func (x *mailer) recount() error {
-	all, err := x.posted()
+func (x *mailboxClient) recount() error {
+	all, err := x.pending()
 	if err != nil {
 		return err
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.posts, x.bytes = len(all), 0
+	x.waiting, x.bytes = len(all), 0
 	for _, p := range all {
 		x.bytes += int64(p.size)
 		x.number = max(x.number, p.number)
@@ -65,7 +65,7 @@ func (x *mailer) recount() error {
 
 // outbox gives the writes that keep what a Ready sends until the mailboxes have taken
 // it. The loop calls it, for the transaction that is to be durable before.
-func (x *mailer) outbox(m *group.Machine, ready group.Ready) []storage.Write {
+func (x *mailboxClient) outbox(m *group.Machine, ready group.Ready) []storage.Write {
 	mailboxes := m.Mailboxes()
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -88,22 +88,22 @@ func (x *mailer) outbox(m *group.Machine, ready group.Ready) []storage.Write {
 			continue // the machine makes none
 		}
 		size := uint32(len(msg.Envelope)) //nolint:gosec // bounded by MaxEnvelope
-		if x.posts >= x.maxPosts || x.bytes+int64(size) > x.maxBytes {
+		if x.waiting >= x.maxPending || x.bytes+int64(size) > x.maxBytes {
 			return append(out, x.owe()...)
 		}
 		x.number++
-		x.posts++
+		x.waiting++
 		x.bytes += int64(size)
 		x.remember(sha256.Sum256(wire.Boxed(msg.Envelope)), msg.Entries)
-		out = append(out, storage.Write{Key: x.g.postKey(post{x.number, h.Key, size}), Value: msg.Envelope})
+		out = append(out, storage.Write{Key: x.g.pendingKey(pendingPut{x.number, h.Key, size}), Value: msg.Envelope})
 	}
 	return out
 }
 
 // clean deletes what every mailbox has taken, and says how much waits. Where too much
 // does, a mailbox that cannot be reached holds up nothing: it gets it from the log.
-func (x *mailer) clean(mailboxes []wire.LinkPeer, held map[wire.KeyID]bool) (waiting int, err error) {
-	all, err := x.posted()
+func (x *mailboxClient) clean(mailboxes []wire.LinkPeer, held map[wire.KeyID]bool) (waiting int, err error) {
+	all, err := x.pending()
 	if err != nil {
 		return 0, err
 	}
@@ -112,7 +112,7 @@ func (x *mailer) clean(mailboxes []wire.LinkPeer, held map[wire.KeyID]bool) (wai
 	for _, p := range all {
 		size += int64(p.size)
 	}
-	if len(all) > x.maxPosts/2 || size > x.maxBytes/2 {
+	if len(all) > x.maxPending/2 || size > x.maxBytes/2 {
 		if err := x.giveUp(mailboxes); err != nil {
 			x.mu.Unlock()
 			return len(all), err
@@ -127,7 +127,7 @@ func (x *mailer) clean(mailboxes []wire.LinkPeer, held map[wire.KeyID]bool) (wai
 		if wanted && held[p.box] {
 			waiting++
 		} else {
-			b.Writes = append(b.Writes, storage.Write{Key: x.g.postKey(p)})
+			b.Writes = append(b.Writes, storage.Write{Key: x.g.pendingKey(p)})
 		}
 	}
 	x.mu.Unlock()
@@ -143,7 +143,7 @@ func (x *mailer) clean(mailboxes []wire.LinkPeer, held map[wire.KeyID]bool) (wai
 }
 
 // giveUp drops what is kept of mailboxes whose last visit failed. The caller holds mu.
-func (x *mailer) giveUp(mailboxes []wire.LinkPeer) error {
+func (x *mailboxClient) giveUp(mailboxes []wire.LinkPeer) error {
 	for _, m := range mailboxes {
 		p := peer.ID(m.Peer)
 		if st := x.state[p]; x.at[p] == nil || st == nil || st.err == nil || st.busy {
@@ -158,7 +158,7 @@ func (x *mailer) giveUp(mailboxes []wire.LinkPeer) error {
 }
 
 // putAll puts what a mailbox has not taken into the boxes that it is for.
-func (x *mailer) putAll(ctx context.Context, p peer.ID, boxes []group.Box, r *mailReading) error {
+func (x *mailboxClient) putAll(ctx context.Context, p peer.ID, boxes []group.Box, r *mailReading) error {
 	var errs []error
 	for _, b := range boxes {
 		// One that is full, maybe of what somebody who is out wrote, holds up no other.
@@ -172,7 +172,7 @@ func (x *mailer) putAll(ctx context.Context, p peer.ID, boxes []group.Box, r *ma
 }
 
 // putBefore is putAll before anything is read.
-func (x *mailer) putBefore(ctx context.Context, p peer.ID, r *mailReading) error {
+func (x *mailboxClient) putBefore(ctx context.Context, p peer.ID, r *mailReading) error {
 	boxes, _, err := x.boxes(ctx, p)
 	if err != nil {
 		return err
@@ -188,8 +188,8 @@ func (x *mailer) putBefore(ctx context.Context, p peer.ID, r *mailReading) error
 }
 
 // put is putAll for one box.
-func (x *mailer) put(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *boxReading) error {
-	all, err := x.posted()
+func (x *mailboxClient) put(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *boxReading) error {
+	all, err := x.pending()
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (x *mailer) put(ctx context.Context, p peer.ID, b group.Box, boxes []group.
 	var parcels []parcel
 	for _, o := range all {
 		if o.box == b.Key && o.number > posted {
-			parcels = append(parcels, parcel{post: o})
+			parcels = append(parcels, parcel{pendingPut: o})
 		}
 	}
 	return x.putParcels(ctx, p, b, boxes, r, parcels)
@@ -206,15 +206,15 @@ func (x *mailer) put(ctx context.Context, p peer.ID, b group.Box, boxes []group.
 // parcel is what is put into a box: a post, whose row has the envelope, or an envelope
 // without a row.
 type parcel struct {
-	post
+	pendingPut
 	envelope []byte
 }
 
-func (x *mailer) boxedOf(o parcel) ([]byte, error) {
+func (x *mailboxClient) boxedOf(o parcel) ([]byte, error) {
 	if o.envelope != nil {
 		return wire.Boxed(o.envelope), nil
 	}
-	e, err := x.g.n.store.Get(x.g.postKey(o.post))
+	e, err := x.g.n.store.Get(x.g.pendingKey(o.pendingPut))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStore, err)
 	}
@@ -223,7 +223,7 @@ func (x *mailer) boxedOf(o parcel) ([]byte, error) {
 
 // putParcels puts all into a box. If the mailbox opens none for this device, the boxes
 // that it has already vouch.
-func (x *mailer) putParcels(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *boxReading, all []parcel) error {
+func (x *mailboxClient) putParcels(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *boxReading, all []parcel) error {
 	if len(all) == 0 {
 		return nil
 	}
@@ -239,7 +239,7 @@ func (x *mailer) putParcels(ctx context.Context, p peer.ID, b group.Box, boxes [
 	return err
 }
 
-func (x *mailer) putThrough(ctx context.Context, p peer.ID, b group.Box, voucher *group.Box, r *boxReading, all []parcel) error {
+func (x *mailboxClient) putThrough(ctx context.Context, p peer.ID, b group.Box, voucher *group.Box, r *boxReading, all []parcel) error {
 	s, err := x.open(ctx, p, b, voucher)
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ func (s *mailStream) abandon() {
 }
 
 // open opens a stream and shows that this device holds the box's key.
-func (x *mailer) open(ctx context.Context, p peer.ID, b group.Box, voucher *group.Box) (*mailStream, error) {
+func (x *mailboxClient) open(ctx context.Context, p peer.ID, b group.Box, voucher *group.Box) (*mailStream, error) {
 	n := x.g.n
 	stream, err := n.openStream(ctx, p, wire.ProtocolMail)
 	if noMailbox(err) {
@@ -53,7 +53,7 @@ func (x *mailer) open(ctx context.Context, p peer.ID, b group.Box, voucher *grou
 	return s, nil
 }
 
-func (x *mailer) prove(ctx context.Context, s *mailStream, p peer.ID, b group.Box, voucher *group.Box) error {
+func (x *mailboxClient) prove(ctx context.Context, s *mailStream, p peer.ID, b group.Box, voucher *group.Box) error {
 	if err := s.write(wire.MailHello{V: wire.Version, Box: b.ID}); err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (x *mailer) prove(ctx context.Context, s *mailStream, p peer.ID, b group.Bo
 }
 
 // dial connects to a mailbox, by the addresses that the group knows or the DHT finds.
-func (x *mailer) dial(ctx context.Context, at wire.LinkPeer) error {
+func (x *mailboxClient) dial(ctx context.Context, at wire.LinkPeer) error {
 	n, p := x.g.n, peer.ID(at.Peer)
 	if n.isConnected(p) {
 		return nil

@@ -28,7 +28,7 @@ const (
 )
 
 // owe has a mailbox looked at for all that it lacks. The caller holds mu.
-func (x *mailer) owe() (out []storage.Write) {
+func (x *mailboxClient) owe() (out []storage.Write) {
 	x.overflows++
 	for p, row := range x.at {
 		row.owe(time.Now())
@@ -44,15 +44,15 @@ func (r *mailingRow) owe(now time.Time) {
 	}
 }
 
-// lacking is what to put into a mailbox because it is not there.
-type lacking struct {
+// missing is what to put into a mailbox because it is not there.
+type missing struct {
 	owed      bool // all of this device, and with others of everybody
 	others    bool
 	late      map[wire.EntryHash]bool // these too: their authors had their time
 	overflows int                     // of the outbox, before
 }
 
-func (l *lacking) wants(e group.OwingEntry) bool {
+func (l *missing) wants(e group.OwingEntry) bool {
 	return l.owed && (e.Own || l.others) || l.late[e.Hash]
 }
 
@@ -63,8 +63,8 @@ func passed(since, now time.Time, much time.Duration) bool {
 	return ago < 0 || ago >= much
 }
 
-// lacks says what it is time to look for in a mailbox.
-func (x *mailer) lacks(ctx context.Context, p peer.ID, r *mailReading) (l lacking, err error) {
+// missing says what it is time to look for in a mailbox.
+func (x *mailboxClient) missing(ctx context.Context, p peer.ID, r *mailReading) (l missing, err error) {
 	now := time.Now()
 	x.mu.Lock()
 	var row mailingRow
@@ -105,8 +105,8 @@ func (x *mailer) lacks(ctx context.Context, p peer.ID, r *mailReading) (l lackin
 }
 
 // bring puts into a mailbox what members may lack and what is not there.
-func (x *mailer) bring(ctx context.Context, p peer.ID, boxes []group.Box, r *mailReading) error {
-	l, err := x.lacks(ctx, p, r)
+func (x *mailboxClient) bring(ctx context.Context, p peer.ID, boxes []group.Box, r *mailReading) error {
+	l, err := x.missing(ctx, p, r)
 	if err != nil || !l.owed && len(l.late) == 0 {
 		return err
 	}
@@ -155,7 +155,7 @@ func (x *mailer) bring(ctx context.Context, p peer.ID, boxes []group.Box, r *mai
 }
 
 // bringTo puts entries into one box.
-func (x *mailer) bringTo(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *mailReading, entries []wire.EntryHash) error {
+func (x *mailboxClient) bringTo(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *mailReading, entries []wire.EntryHash) error {
 	box := r.boxes[b.Key]
 	for len(entries) > 0 {
 		var parcels []parcel
@@ -184,7 +184,7 @@ func (x *mailer) bringTo(ctx context.Context, p peer.ID, b group.Box, boxes []gr
 }
 
 // nobodyLacks forgets late entries that all members have.
-func (x *mailer) nobodyLacks(entries []wire.EntryHash) error {
+func (x *mailboxClient) nobodyLacks(entries []wire.EntryHash) error {
 	x.mu.Lock()
 	for _, e := range entries {
 		delete(x.late, e)
@@ -199,7 +199,7 @@ func (x *mailer) nobodyLacks(entries []wire.EntryHash) error {
 
 // brought notes that a mailbox has what it was owed: of this device, or all. From then on
 // only what gets old there is to be looked for.
-func (x *mailer) brought(p peer.ID, boxes []group.Box, r *mailReading, l *lacking, all []group.Owing) error {
+func (x *mailboxClient) brought(p peer.ID, boxes []group.Box, r *mailReading, l *missing, all []group.Owing) error {
 	r.tried = time.Now()
 	marks := make(map[wire.KeyID]uint64)
 	for _, b := range boxes {

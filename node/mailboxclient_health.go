@@ -121,7 +121,7 @@ func (m GroupMailbox) Trouble() string {
 
 // ended notes how a visit ended. The log tells it when it is another end than that of the
 // visit before, not each time.
-func (x *mailer) ended(ctx context.Context, p peer.ID, raw error) {
+func (x *mailboxClient) ended(ctx context.Context, p peer.ID, raw error) {
 	err := mailTrouble(raw)
 	now := mailHealth(err)
 	x.mu.Lock()
@@ -138,7 +138,7 @@ func (x *mailer) ended(ctx context.Context, p peer.ID, raw error) {
 	if now.answered() {
 		st.reached, st.visited = time.Now(), time.Now()
 	}
-	waiting := x.posts
+	waiting := x.waiting
 	x.mu.Unlock()
 	if raw != nil {
 		x.g.log.Debug("mailbox", "peer", p, "err", raw)
@@ -156,7 +156,7 @@ func (x *mailer) ended(ctx context.Context, p peer.ID, raw error) {
 }
 
 // tell logs a change.
-func (x *mailer) tell(p peer.ID, was, now MailHealth, err error, waiting int) {
+func (x *mailboxClient) tell(p peer.ID, was, now MailHealth, err error, waiting int) {
 	switch {
 	case was == now || was == "" && now == MailOK:
 	case now == MailOK:
@@ -170,7 +170,7 @@ func (x *mailer) tell(p peer.ID, was, now MailHealth, err error, waiting int) {
 const noteEvery = 10 * time.Minute
 
 // noteReached has this run's last visit known to the next.
-func (x *mailer) noteReached(p peer.ID) {
+func (x *mailboxClient) noteReached(p peer.ID) {
 	x.mu.Lock()
 	row, now := x.at[p], milliseconds(time.Now())
 	old := row == nil || row.Reached+uint64(noteEvery.Milliseconds()) > now //nolint:gosec // positive
@@ -185,7 +185,7 @@ func (x *mailer) noteReached(p peer.ID) {
 
 // disconnected has a mailbox that has gone visited at once, so that it does not look as if
 // it were there for minutes, well or full: it comes back if it is there.
-func (x *mailer) disconnected(p peer.ID) {
+func (x *mailboxClient) disconnected(p peer.ID) {
 	x.mu.Lock()
 	st := x.state[p]
 	visit := st != nil && mailHealth(st.err).answered() && time.Since(st.gone) > time.Minute
@@ -200,7 +200,7 @@ func (x *mailer) disconnected(p peer.ID) {
 
 // inContact says whether a mailbox of the group was read lately: who meets nobody is caught
 // up as far as the mailbox goes.
-func (x *mailer) inContact() bool {
+func (x *mailboxClient) inContact() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, st := range x.state {
@@ -212,16 +212,16 @@ func (x *mailer) inContact() bool {
 }
 
 // healths counts the group's mailboxes by health, and the envelopes that wait for one.
-func (x *mailer) healths(into map[MailHealth]int) (waiting int) {
+func (x *mailboxClient) healths(into map[MailHealth]int) (waiting int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, st := range x.state {
 		into[cmp.Or(st.health, MailUntried)]++
 	}
-	return x.posts
+	return x.waiting
 }
 
-func (x *mailer) used() bool {
+func (x *mailboxClient) used() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.assigned
@@ -240,8 +240,8 @@ func (m mailTroubled) String() string {
 // mailTroubles lists them, and how many mailboxes there are. Groups that are being loaded
 // are left out.
 func (n *Node) mailTroubles(ctx context.Context) (out []mailTroubled, all int) {
-	for _, g := range n.hosteds() {
-		if !g.mailer.used() || !g.loop.opened.Load() {
+	for _, g := range n.sessions() {
+		if !g.mail.used() || !g.loop.opened.Load() {
 			continue
 		}
 		boxes, err := n.Mailboxes(ctx, g.id)
@@ -300,11 +300,11 @@ func keeperFinding(m MailboxStatus) api.Finding {
 }
 
 // mailNote says where a message is that no member has yet.
-func (n *Node) mailNote(ctx context.Context, g *hosted) string {
+func (n *Node) mailNote(ctx context.Context, g *groupSession) string {
 	if len(g.topicPeers()) > 0 {
 		return ""
 	}
-	if !g.mailer.used() {
+	if !g.mail.used() {
 		st, err := g.status(ctx)
 		if err != nil || st.Members < 2 {
 			return ""

@@ -28,20 +28,20 @@ const (
 	keyBoxed = "n/boxed/" // ‖ group ‖ transport key ‖ entry ‖ mailbox: life of its box ‖ cursor
 )
 
-func (g *hosted) latePrefix() []byte { return append([]byte(keyLate), g.id[:]...) }
+func (g *groupSession) latePrefix() []byte { return append([]byte(keyLate), g.id[:]...) }
 
-func (g *hosted) lateKey(e wire.EntryHash) []byte { return append(g.latePrefix(), e[:]...) }
+func (g *groupSession) lateKey(e wire.EntryHash) []byte { return append(g.latePrefix(), e[:]...) }
 
-func (g *hosted) boxedPrefix() []byte { return append([]byte(keyBoxed), g.id[:]...) }
+func (g *groupSession) boxedPrefix() []byte { return append([]byte(keyBoxed), g.id[:]...) }
 
-func (g *hosted) boxedKey(p peer.ID, k wire.KeyID, e wire.EntryHash) []byte {
+func (g *groupSession) boxedKey(p peer.ID, k wire.KeyID, e wire.EntryHash) []byte {
 	return append(append(append(g.boxedPrefix(), k[:]...), e[:]...), p...)
 }
 
 func milliseconds(t time.Time) uint64 { return uint64(t.UnixMilli()) } //nolint:gosec // after 1970
 
 // write makes rows durable that change sets, by parts; a nil value deletes.
-func (x *mailer) write(change func(set func(key, value []byte))) error {
+func (x *mailboxClient) write(change func(set func(key, value []byte))) error {
 	var all []storage.Write
 	change(func(key, value []byte) { all = append(all, storage.Write{Key: key, Value: value}) })
 	for some := range slices.Chunk(all, 1024) {
@@ -53,7 +53,7 @@ func (x *mailer) write(change func(set func(key, value []byte))) error {
 }
 
 // loadLate reads which entries are not known to be in a mailbox.
-func (x *mailer) loadLate() error {
+func (x *mailboxClient) loadLate() error {
 	prefix := x.g.latePrefix()
 	return x.g.n.store.Scan(prefix, func(key, value []byte) error {
 		if e := key[len(prefix):]; len(e) == len(wire.EntryHash{}) && len(value) == 8 {
@@ -65,7 +65,7 @@ func (x *mailer) loadLate() error {
 
 // came gives the writes that note entries which came and which no mailbox may have. The
 // caller holds mu.
-func (x *mailer) came(entries []wire.EntryHash) (out []storage.Write) {
+func (x *mailboxClient) came(entries []wire.EntryHash) (out []storage.Write) {
 	now := time.Now()
 	for _, e := range entries {
 		if len(x.late) >= maxLate {
@@ -78,7 +78,7 @@ func (x *mailer) came(entries []wire.EntryHash) (out []storage.Write) {
 }
 
 // newBoxReading gives what is durable of a box.
-func (x *mailer) newBoxReading(p peer.ID, k wire.KeyID) (*boxReading, error) {
+func (x *mailboxClient) newBoxReading(p peer.ID, k wire.KeyID) (*boxReading, error) {
 	known := x.durable(p, k)
 	r := &boxReading{at: known.After, has: make(map[wire.EntryHash]uint64)}
 	prefix := append(x.g.boxedPrefix(), k[:]...)
@@ -105,7 +105,7 @@ func (x *mailer) newBoxReading(p peer.ID, k wire.KeyID) (*boxReading, error) {
 }
 
 // dropBoxed forgets what is known of boxes that are not kept.
-func (x *mailer) dropBoxed(keep func(p peer.ID, k wire.KeyID) bool) error {
+func (x *mailboxClient) dropBoxed(keep func(p peer.ID, k wire.KeyID) bool) error {
 	prefix := x.g.boxedPrefix()
 	var gone [][]byte
 	if err := x.g.n.store.ScanKeys(prefix, func(key []byte) error {
@@ -131,7 +131,7 @@ func (r *boxReading) holds(e wire.EntryHash) bool {
 }
 
 // boxed notes entries that a box holds at a cursor.
-func (x *mailer) boxed(r *boxReading, at uint64, entries []wire.EntryHash) {
+func (x *mailboxClient) boxed(r *boxReading, at uint64, entries []wire.EntryHash) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, e := range entries {
@@ -147,7 +147,7 @@ func (x *mailer) boxed(r *boxReading, at uint64, entries []wire.EntryHash) {
 }
 
 // saveBoxed makes durable what was learnt of a box.
-func (x *mailer) saveBoxed(p peer.ID, k wire.KeyID, r *boxReading) error {
+func (x *mailboxClient) saveBoxed(p peer.ID, k wire.KeyID, r *boxReading) error {
 	life := x.durable(p, k).Life
 	if err := x.write(func(set func(key, value []byte)) {
 		for _, e := range r.news {
@@ -167,7 +167,7 @@ func (x *mailer) saveBoxed(p peer.ID, k wire.KeyID, r *boxReading) error {
 
 // look finds out what of a box the mailbox has deleted, now and then. Envelopes get old in
 // the order of their cursors, so that it is all up to the first that is left.
-func (x *mailer) look(s *mailStream, r *boxReading) error {
+func (x *mailboxClient) look(s *mailStream, r *boxReading) error {
 	known := x.durable(s.peer, s.box.Key)
 	if time.Since(r.looked) < owingEvery || known.Life == 0 {
 		return nil

@@ -17,7 +17,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// When to catch up. Gossip delivers at once and remembers for seconds; the syncer
+// When to catch up. Gossip delivers at once and remembers for seconds; the scheduler
 // brings whatever gossip did not.
 const (
 	syncEvery    = 30 * time.Second       // with one connected member, ± a third
@@ -33,7 +33,7 @@ const (
 	syncRetryMax = 2 * time.Minute        // at the most, as it doubles
 )
 
-// syncer decides with whom a group exchanges, and when:
+// scheduler decides with whom a group exchanges, and when:
 //
 //   - with a member that has just connected;
 //   - with a connected member outside the topic's mesh of peers, such as one
@@ -49,8 +49,8 @@ const (
 // Exchanges run beside each other, one at most with each member, whoever opened it: two
 // would bring the same over one line. Whoever fails is let alone for a while and comes
 // last, so that it holds up nobody.
-type syncer struct {
-	g *hosted
+type scheduler struct {
+	g *groupSession
 
 	mu      sync.Mutex
 	due     map[peer.ID]due       // to exchange with, if they are members
@@ -82,14 +82,14 @@ type failing struct {
 	until time.Time // let alone
 }
 
-// Bounds on what syncer.wanted remembers.
+// Bounds on what scheduler.wanted remembers.
 const (
 	maxWantedDevices  = 256
 	maxWantedMessages = 1024 // of one device
 )
 
-func newSyncer(g *hosted) *syncer {
-	return &syncer{
+func newScheduler(g *groupSession) *scheduler {
+	return &scheduler{
 		g: g, due: make(map[peer.ID]due), running: make(map[peer.ID]bool), serving: make(map[peer.ID]int),
 		failing: make(map[peer.ID]failing), last: make(map[peer.ID]time.Time), began: make(map[peer.ID]time.Time), kick: make(chan struct{}, 1),
 		wanted: make(map[wire.DeviceID]map[wire.MessageID]bool),
@@ -97,7 +97,7 @@ func newSyncer(g *hosted) *syncer {
 }
 
 // stirred says that something happened in the group.
-func (s *syncer) stirred() {
+func (s *scheduler) stirred() {
 	s.mu.Lock()
 	was := s.quiet
 	s.quiet = 0
@@ -109,14 +109,14 @@ func (s *syncer) stirred() {
 
 // pause is how long to wait for the next periodic round, before chance makes it up to
 // a third shorter or longer.
-func (s *syncer) pause() time.Duration {
+func (s *scheduler) pause() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return min(syncEvery<<min(s.quiet, 10), syncQuiet)
 }
 
 // poke has a round made.
-func (s *syncer) poke() {
+func (s *scheduler) poke() {
 	select {
 	case s.kick <- struct{}{}:
 	default:
@@ -124,7 +124,7 @@ func (s *syncer) poke() {
 }
 
 // want notes a reason for a round.
-func (s *syncer) want(note func(now time.Time)) {
+func (s *scheduler) want(note func(now time.Time)) {
 	s.mu.Lock()
 	s.quiet = 0
 	note(time.Now())
@@ -134,7 +134,7 @@ func (s *syncer) want(note func(now time.Time)) {
 
 // connected has this device exchange with a peer that is there now. The other side wants
 // to as well: the one with the higher peer ID opens an exchange only if it sees none.
-func (s *syncer) connected(p peer.ID) {
+func (s *scheduler) connected(p peer.ID) {
 	s.want(func(now time.Time) {
 		d := due{since: now, at: now}
 		if s.g.n.host.ID() > p {
@@ -145,18 +145,18 @@ func (s *syncer) connected(p peer.ID) {
 }
 
 // exchangeWith has this device open an exchange with a peer at once.
-func (s *syncer) exchangeWith(p peer.ID) {
+func (s *scheduler) exchangeWith(p peer.ID) {
 	s.want(func(now time.Time) { s.due[p] = due{since: now, at: now} })
 }
 
 // lost has this device exchange with a peer after a moment: gossip has lost something
 // between the two, and may be losing more.
-func (s *syncer) lost(p peer.ID) {
+func (s *scheduler) lost(p peer.ID) {
 	s.want(func(now time.Time) { s.soon(p, now, now.Add(syncLost)) })
 }
 
 // soon notes that p is to be exchanged with, at this time or before. s.mu is held.
-func (s *syncer) soon(p peer.ID, since, at time.Time) {
+func (s *scheduler) soon(p peer.ID, since, at time.Time) {
 	d, is := s.due[p]
 	if !is || d.at.After(at) {
 		d.at = at
@@ -167,7 +167,7 @@ func (s *syncer) soon(p peer.ID, since, at time.Time) {
 
 // passes notes that gossip is about to get an envelope whose content the machine has. The
 // mesh takes in later than that whoever the envelope does not go to, so that meshed sees it.
-func (s *syncer) passes() {
+func (s *scheduler) passes() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.passed = time.Now()
@@ -175,7 +175,7 @@ func (s *syncer) passes() {
 
 // meshed has this device exchange with a peer that the mesh has taken in, unless it missed
 // nothing.
-func (s *syncer) meshed(p peer.ID) {
+func (s *scheduler) meshed(p peer.ID) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,11 +185,11 @@ func (s *syncer) meshed(p peer.ID) {
 	}
 }
 
-func (s *syncer) asked()     { s.want(func(time.Time) { s.any = true }) }
-func (s *syncer) published() { s.want(func(now time.Time) { s.push = now }) }
+func (s *scheduler) asked()     { s.want(func(time.Time) { s.any = true }) }
+func (s *scheduler) published() { s.want(func(now time.Time) { s.push = now }) }
 
 // disconnected forgets when p was last exchanged with: it is not in contact.
-func (s *syncer) disconnected(p peer.ID) {
+func (s *scheduler) disconnected(p peer.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.last, p)
@@ -199,7 +199,7 @@ func (s *syncer) disconnected(p peer.ID) {
 }
 
 // serves notes that an exchange which p opened begins, and gives when.
-func (s *syncer) serves(p peer.ID) time.Time {
+func (s *scheduler) serves(p peer.ID) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.serving[p]++
@@ -208,7 +208,7 @@ func (s *syncer) serves(p peer.ID) time.Time {
 
 // served notes that it is over. What it has left the other side asks for again, and if
 // that does not, this one brings it.
-func (s *syncer) served(p peer.ID, stats syncStats) {
+func (s *scheduler) served(p peer.ID, stats syncStats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.serving[p]--; s.serving[p] == 0 {
@@ -221,14 +221,14 @@ func (s *syncer) served(p peer.ID, stats syncStats) {
 }
 
 // pokeFor has a round made if p, which is free again, may be wanted. s.mu is held.
-func (s *syncer) pokeFor(p peer.ID) {
+func (s *scheduler) pokeFor(p peer.ID) {
 	if _, is := s.due[p]; is || s.any {
 		s.poke()
 	}
 }
 
 // exchanged notes the end of an exchange that either side opened.
-func (s *syncer) exchanged(p peer.ID, began time.Time, err error) {
+func (s *scheduler) exchanged(p peer.ID, began time.Time, err error) {
 	s.mu.Lock()
 	if err == nil {
 		delete(s.failing, p)
@@ -245,7 +245,7 @@ func (s *syncer) exchanged(p peer.ID, began time.Time, err error) {
 
 // askedBefore gives the messages that a device asks for not for the first time,
 // and remembers the others.
-func (s *syncer) askedBefore(d wire.DeviceID, messages []wire.MessageID) (again []wire.MessageID) {
+func (s *scheduler) askedBefore(d wire.DeviceID, messages []wire.MessageID) (again []wire.MessageID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.wanted[d] == nil {
@@ -268,15 +268,15 @@ func (s *syncer) askedBefore(d wire.DeviceID, messages []wire.MessageID) (again 
 }
 
 // inContact says whether an exchange with a member that is still connected has succeeded.
-func (s *syncer) inContact() bool {
+func (s *scheduler) inContact() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.last) > 0
 }
 
-// told says whether these members have told what they know in an exchange that began
+// toldBy says whether these members have told what they know in an exchange that began
 // after a time: one of them, or all but those with whom exchanges fail.
-func (s *syncer) told(members []peer.ID, after time.Time, all bool) bool {
+func (s *scheduler) toldBy(members []peer.ID, after time.Time, all bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	some := false
@@ -293,7 +293,7 @@ func (s *syncer) told(members []peer.ID, after time.Time, all bool) bool {
 }
 
 // run makes rounds until ctx ends.
-func (s *syncer) run(ctx context.Context) {
+func (s *scheduler) run(ctx context.Context) {
 	var begun sync.WaitGroup
 	defer begun.Wait()
 	next := time.Now() // of the periodic round
@@ -331,7 +331,7 @@ func sooner(a, b time.Time) time.Time {
 
 // round begins the exchanges that there are reasons for. opens says that there were any,
 // again when there will be others; zero: nobody knows.
-func (s *syncer) round(ctx context.Context, periodic bool, begin func(func())) (opens bool, again time.Time) {
+func (s *scheduler) round(ctx context.Context, periodic bool, begin func(func())) (opens bool, again time.Time) {
 	members, err := s.g.connectedMembers(ctx)
 	if err != nil {
 		return false, time.Time{}
@@ -405,7 +405,7 @@ func (s *syncer) round(ctx context.Context, periodic bool, begin func(func())) (
 }
 
 // inSlot exchanges with somebody in one of the slots, which it leaves when it takes long.
-func (s *syncer) inSlot(ctx context.Context, p peer.ID) error {
+func (s *scheduler) inSlot(ctx context.Context, p peer.ID) error {
 	leave := sync.OnceFunc(func() {
 		s.mu.Lock()
 		s.slots--
@@ -422,7 +422,7 @@ func (s *syncer) inSlot(ctx context.Context, p peer.ID) error {
 
 // exchange opens one exchange with somebody who is claimed for it. errTreeless says that it
 // was good, and that another one may bring more.
-func (s *syncer) exchange(ctx context.Context, p peer.ID) error {
+func (s *scheduler) exchange(ctx context.Context, p peer.ID) error {
 	began := time.Now()
 	within, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
@@ -448,7 +448,7 @@ func (s *syncer) exchange(ctx context.Context, p peer.ID) error {
 }
 
 // claim reserves p for an exchange, unless this side has one open with it.
-func (s *syncer) claim(p peer.ID) bool {
+func (s *scheduler) claim(p peer.ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running[p] {
@@ -459,7 +459,7 @@ func (s *syncer) claim(p peer.ID) bool {
 }
 
 // claimFree is claim of somebody who has none open with this side either.
-func (s *syncer) claimFree(p peer.ID) bool {
+func (s *scheduler) claimFree(p peer.ID) bool {
 	s.mu.Lock()
 	free := s.serving[p] == 0
 	s.mu.Unlock()
@@ -470,7 +470,7 @@ func (s *syncer) claimFree(p peer.ID) bool {
 // one after another of the others while none is. Who came into a group a moment ago has
 // no tree of an epoch before that, and others do: it is asked for until one had it, or
 // all were asked.
-func (s *syncer) withAny(ctx context.Context, results chan error, running int, others []peer.ID, begin func(func())) {
+func (s *scheduler) withAny(ctx context.Context, results chan error, running int, others []peer.ID, begin func(func())) {
 	good, treeless := false, false
 	wait := func(patience time.Duration) {
 		timer := time.NewTimer(patience)
@@ -509,7 +509,7 @@ func (s *syncer) withAny(ctx context.Context, results chan error, running int, o
 
 // connectedMembers are the connected peers that the roster names, and the one that
 // welcomed this device, in no order.
-func (g *hosted) connectedMembers(ctx context.Context) ([]peer.ID, error) {
+func (g *groupSession) connectedMembers(ctx context.Context) ([]peer.ID, error) {
 	var out []peer.ID
 	g.mu.Lock()
 	welcomer := g.welcomer
@@ -533,7 +533,7 @@ func (g *hosted) connectedMembers(ctx context.Context) ([]peer.ID, error) {
 
 // seek looks for members in the DHT and has them dialled: for a device that is in
 // contact with nobody of a group that has others.
-func (g *hosted) seek(ctx context.Context) {
+func (g *groupSession) seek(ctx context.Context) {
 	if st, err := g.status(ctx); err != nil || st.Members < 2 || st.State == group.StateOut {
 		return
 	}
@@ -545,14 +545,14 @@ func (g *hosted) seek(ctx context.Context) {
 }
 
 // synced notes the end of an exchange, opened by either side.
-func (g *hosted) synced(p peer.ID, began time.Time, stats syncStats, err error) {
+func (g *groupSession) synced(p peer.ID, began time.Time, stats syncStats, err error) {
 	g.n.metrics.Syncs.WithLabelValues(resultOf(err)).Inc()
 	g.n.metrics.CatchUpEntries.WithLabelValues(directionIn).Add(float64(stats.entriesIn))
 	g.n.metrics.CatchUpEntries.WithLabelValues(directionOut).Add(float64(stats.entriesOut))
 	g.log.Debug("exchange ended", "peer", p, "entries_in", stats.entriesIn, "entries_out", stats.entriesOut,
 		"seals_in", stats.sealsIn, "seals_out", stats.sealsOut, "err", err)
-	g.syncer.exchanged(p, began, err)
+	g.scheduler.exchanged(p, began, err)
 	if stats.treeless = false; stats != (syncStats{}) {
-		g.syncer.stirred()
+		g.scheduler.stirred()
 	}
 }
