@@ -112,28 +112,6 @@ func (m *Machine) moved(now time.Time, from, to *node) {
 	}
 }
 
-// noteJoined tells, once per membership, that this device is in the group by its
-// own logs too, and says so to the others.
-func (m *Machine) noteJoined(now time.Time) {
-	n := m.tree.nodes[m.own.Position]
-	if m.own.Joined || n == nil || m.held[n.id] == nil || !m.roster.has(m.log.Device) {
-		return
-	}
-	m.own.Joined, m.own.Out = true, false
-	m.requeue(n) // what was written before, if this is a return
-	ended, err := m.takeEnded(now)
-	m.tx.fail(err)
-	for _, r := range []*wire.JoinRequest{m.request, m.renewal, ended} {
-		if r != nil {
-			m.spend(now, r.KeyPackage)
-		}
-	}
-	m.setRequest(nil)
-	m.setRenewal(nil)
-	m.tx.emit(now, Event{Kind: EventJoined, Epoch: m.own.Position})
-	m.timers.set(timerVote, now)
-}
-
 // process derives the child of an epoch held here, if the commit is valid MLS,
 // by the device that signed the entry, and does to the tree only what the roster
 // resolved from the commit's own past wants.

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/pandanode/pandanode/node/wire"
 )
 
 // A backup holds what this device knows and has said, and nothing that opens what it
@@ -95,15 +93,4 @@ func (m *Machine) askForKeys(now time.Time) {
 		}
 		m.tx.fail(err)
 	}
-}
-
-// requestAgain makes a request to join by which any member adds this device again: who
-// has no keys can tell nobody by a beacon.
-func (m *Machine) requestAgain(now time.Time) (*wire.JoinRequest, error) {
-	r, err := m.newRejoin(now)
-	if err != nil {
-		return nil, err
-	}
-	s := m.cfg.LogKey.Sign(wire.DomainRejoin, m.group, r.Encode())
-	return &wire.JoinRequest{V: wire.Version, Group: m.group, Cert: m.cfg.Device.Raw, KeyPackage: r.KeyPackage, Rejoin: &s}, nil
 }

@@ -156,21 +156,6 @@ func (in RevokeInvite) act(m *Machine, now time.Time, out *Outcome) error {
 	return err
 }
 
-// admitInvited adds a joiner by its invite.
-func (m *Machine) admitInvited(now time.Time, r wire.JoinRequest, d *identity.Device) error {
-	in, err := readClaim(m.group, *r.Invite, *r.Claim, d, r.KeyPackage)
-	if err != nil {
-		return fmt.Errorf("request to join: %w", err)
-	}
-	if err := m.roster.judgeInvite(in, d, m.next(now)); err != nil {
-		return fmt.Errorf("request to join: %w", err)
-	}
-	_, err = m.operate(now, &wire.Op{
-		Type: wire.OpAdd, Cert: &r.Cert, Role: in.invite.Role, KeyPackage: r.KeyPackage, Why: wire.WhyInvite, Invite: r.Invite, Claim: r.Claim,
-	})
-	return err
-}
-
 // Invite is an invite that the group knows of.
 type Invite struct {
 	ID      wire.InviteID

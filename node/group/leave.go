@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pandanode/pandanode/node/wire"
@@ -88,4 +89,35 @@ func (m *Machine) leaveWhenDone(now time.Time) {
 		}
 	}
 	m.saveOwn()
+}
+
+// OnlyHere counts the messages that this device can show, and those it wrote that no other
+// device is known to have.
+func (m *Machine) OnlyHere() (messages, unsent int) {
+	var others []*item // the newest entries of other devices
+	for _, mark := range m.Marks() {
+		if at := m.logs.items.at(mark.Hash); at != nil && at.log.Device != m.log.Device {
+			others = append(others, at)
+		}
+	}
+	for it := range m.records() {
+		if !it.facts.has(isPlain) {
+			continue
+		}
+		messages++
+		if it.log.Device != m.log.Device {
+			continue
+		}
+		held := false
+		for _, at := range others { // it had what it named
+			held = held || m.logs.inPast(it, at)
+		}
+		for d, p := range m.peer {
+			held = held || d != m.log.Device && p.read(m, it)
+		}
+		if !held || slices.Contains(m.mail.outbox, it.hash) {
+			unsent++
+		}
+	}
+	return messages, unsent
 }

@@ -77,7 +77,7 @@ type Machine struct {
 	wantTrees  map[wire.EpochID]bool
 	request    *wire.JoinRequest
 	renewal    *wire.JoinRequest // asked with in turn with request; see renewRequest
-	intents    []intent          // the newest first; see intent.go
+	intents    []intent          // the newest first; see join.go
 	badWelcome []byte            // the KeyPackage of the last one that came, if that does not hold; not durable
 	rejoining  *wire.Signed      // own request to be added again
 	retract    bool              // the others may have one that is out of date

@@ -92,25 +92,6 @@ func (r *roster) judgeRequest(d *identity.Device, keyPackage []byte, at crdt.HLC
 	return nil
 }
 
-// writeRequest puts a joiner's request into the log for the admins.
-func (m *Machine) writeRequest(now time.Time, r wire.JoinRequest, d *identity.Device) error {
-	err := m.roster.judgeRequest(d, r.KeyPackage, m.next(now), m.cfg.Genesis)
-	if errors.Is(err, errAsked) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("request to join: %w", err)
-	}
-	_, err = m.operate(now, &wire.Op{Type: wire.OpRequest, Cert: &r.Cert, KeyPackage: r.KeyPackage})
-	return err
-}
-
-// waits says whether a request of this user is before the admins.
-func (m *Machine) waits(now time.Time, user wire.UserID) bool {
-	a := m.roster.asking[user]
-	return a != nil && a.open(m.next(now))
-}
-
 // Approve lets in a user who asked, with a role.
 type Approve struct {
 	User wire.UserID
@@ -212,18 +193,4 @@ func (m *Machine) Requests(now time.Time) []Request {
 	}
 	slices.SortStableFunc(out, func(a, b Request) int { return cmp.Or(decided(a)-decided(b), a.Asked.Compare(b.Asked)) })
 	return out
-}
-
-// requestStatus tells a joiner how its request is, if it is one that waits for an admin.
-func (m *Machine) requestStatus(keyPackage []byte) (JoinStatus, bool) {
-	for _, a := range m.roster.asking {
-		if !bytes.Equal(a.by.op.KeyPackage, keyPackage) {
-			continue
-		}
-		if a.denied != nil {
-			return JoinStatus{Stage: wire.JoinDenied, Reason: ErrDenied.Error(), Final: true}, true
-		}
-		return JoinStatus{Stage: wire.JoinWaiting, Reason: "an admin has to approve the request"}, true
-	}
-	return JoinStatus{}, false
 }

@@ -92,3 +92,14 @@ func lastHex(key string) (wire.Hash, error) {
 	}
 	return wire.Hash(b), nil
 }
+
+// VaultOf gives the vault of an epoch's secrets that the key of a row, after a prefix,
+// stands for.
+func VaultOf(key []byte, prefix string) (Vault, bool) {
+	rest, ok := strings.CutPrefix(string(key), prefix+rowHeld)
+	if !ok {
+		return Vault{}, false
+	}
+	id, err := lastHex(rest)
+	return Vault(id), err == nil
+}
