@@ -24,15 +24,6 @@ const (
 	beaconGap      = 30 * time.Second
 )
 
-// jitter draws a duration below most.
-func (m *Machine) jitter(most time.Duration) time.Duration {
-	var b [8]byte
-	if _, err := io.ReadFull(m.cfg.Rand, b[:]); err != nil {
-		m.tx.fail(fmt.Errorf("drawing a jitter: %w", err))
-	}
-	return time.Duration(binary.BigEndian.Uint64(b[:]) % uint64(most)) //nolint:gosec // positive
-}
-
 // rank is this device's place in the order in which devices step in at an epoch,
 // so that one usually acts and any can.
 func (m *Machine) rank() time.Duration {

@@ -255,12 +255,16 @@ func (t *epochTree) stand(it *item, inPast func(a, b *item) bool) {
 	}
 }
 
-// positionOf is the epoch that a VOTE or COMMIT stands for; nil if no entry names it.
-func (t *epochTree) positionOf(it *item) *node {
-	if it.vote != nil {
-		return t.nodes[it.vote.Position]
+// positionOf is the epoch that a VOTE or COMMIT stands for; nil if no entry names it, or
+// there is no such VOTE or COMMIT.
+func (t *epochTree) positionOf(vote *item) *node {
+	switch {
+	case vote == nil:
+		return nil
+	case vote.vote != nil:
+		return t.nodes[vote.vote.Position]
 	}
-	return t.nodes[it.commit.Child]
+	return t.nodes[vote.commit.Child]
 }
 
 // chain lists the nodes from below ancestor down to n; nil if n does not lie under it.

@@ -92,7 +92,9 @@ func (m *Machine) disturbed(now time.Time, it *item) {
 	if it != nil {
 		written = it.dated().Time()
 	}
-	m.settling.disturbed(now, written, m.jitter(500*time.Millisecond))
+	jitter, err := drawBelow(m.cfg.Rand, 500*time.Millisecond)
+	m.tx.fail(err)
+	m.settling.disturbed(now, written, jitter)
 }
 
 // noteFork tells of a commit that came in and is the first to take its side of a fork.

@@ -205,7 +205,7 @@ func (m *Machine) liveVotes() []*node {
 	for user, u := range m.roster.users {
 		if c.isLive(user, newest) {
 			for _, d := range u.devices {
-				votes = append(votes, m.voteOf(d))
+				votes = append(votes, m.tree.positionOf(m.logs.votes[d]))
 			}
 		}
 	}

@@ -44,7 +44,7 @@ func (m *Machine) History() []Act {
 	names := m.Names()
 	out := make([]Act, 0, len(m.logs.ops))
 	for _, op := range m.logs.ops {
-		a := Act{Hash: op.hash, At: op.dated().Time(), User: op.user, Device: op.log.Device, Name: m.logs.devices[op.log.Device].Cert.Name, Void: m.voidness(op, names)}
+		a := Act{Hash: op.hash, At: op.dated().Time(), User: op.user, Device: op.log.Device, Name: m.logs.devices[op.log.Device].Cert.Name, Void: m.roster.voidness(op, names)}
 		if o := op.op; o != nil {
 			a.Type, a.Role, a.Why, a.Profile = o.Type, o.Role, o.Why, op.profile
 			for _, t := range []*target{op.target, op.asker} {
@@ -74,8 +74,8 @@ func (m *Machine) History() []Act {
 }
 
 // voidness says why an operation does not count; empty: it does.
-func (m *Machine) voidness(op *item, names map[wire.UserID]string) string {
-	by, void := m.roster.void[op]
+func (r *roster) voidness(op *item, names map[wire.UserID]string) string {
+	by, void := r.void[op]
 	switch {
 	case op.op == nil:
 		return "it is of a newer program"
@@ -83,9 +83,9 @@ func (m *Machine) voidness(op *item, names map[wire.UserID]string) string {
 		return "its author was no member"
 	case !op.permitted:
 		return fmt.Sprintf("its author, %s, could not do that then", op.role.Article())
-	case slices.Contains(m.roster.kept, op):
+	case slices.Contains(r.kept, op):
 		return "it would have taken the last owner"
-	case slices.Contains(m.roster.cancelled, op):
+	case slices.Contains(r.cancelled, op):
 		return "its author was removed at the same time"
 	case void && by == nil:
 		return "that user was in already"

@@ -59,6 +59,7 @@ type Machine struct {
 	chosen   chosen
 	settling settling
 	differ   differ
+	judge    judge
 	plan     plan
 
 	held      map[wire.EpochID]*heldEpoch
@@ -129,6 +130,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m.packs = packs{tx: m.tx, logs: m.logs, group: m.group, engine: cfg.Engine, insert: m.insert}
 	m.differ = differ{engine: cfg.Engine, deviceOf: m.deviceOf, unusable: map[[32]byte]bool{}}
 	m.read = reader{tx: m.tx, group: m.group, engine: cfg.Engine}
+	m.judge = judge{read: m.read, rosters: m.rosters, deviceOf: m.deviceOf, checkCredential: m.checkCredential, rejoins: m.readRejoins}
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
 	}

@@ -77,7 +77,7 @@ func (m *Machine) Report(now time.Time) Report {
 		Unsealed: slices.Clone(m.mail.outbox), Missing: m.lacks(), Keys: len(m.transport),
 	}
 	r.SendKey, _ = m.TransportKey()
-	r.Suggest = m.suggestions()
+	r.Suggest = suggestions(m.logs, m.tree, m.roster, m.now)
 	for _, a := range m.roster.asking {
 		if a.open(m.next(now)) {
 			r.Requests++
@@ -102,7 +102,7 @@ func (m *Machine) branches() []Branch {
 			continue
 		}
 		b := Branch{
-			Tip: tip.id, Number: tip.number, Chosen: tip == chosen, Here: here != nil && here.contains(tip) && m.only(here, tip), Held: m.held[tip.id] != nil,
+			Tip: tip.id, Number: tip.number, Chosen: tip == chosen, Here: here != nil && here.contains(tip) && only(here, tip), Held: m.held[tip.id] != nil,
 		}
 		first := tip
 		for b.Length = 1; first.parent != m.tree.root && len(first.parent.children) == 1; first = first.parent {
@@ -119,7 +119,7 @@ func (m *Machine) branches() []Branch {
 			b.Reason = "found invalid here"
 		}
 		for user, u := range m.roster.users {
-			if slices.ContainsFunc(u.devices, func(d wire.DeviceID) bool { return first.contains(m.voteOf(d)) }) {
+			if slices.ContainsFunc(u.devices, func(d wire.DeviceID) bool { return first.contains(m.tree.positionOf(m.logs.votes[d])) }) {
 				b.Voters = append(b.Voters, user)
 			}
 		}
@@ -139,25 +139,13 @@ func (m *Machine) branches() []Branch {
 }
 
 // only says whether no fork lies between a node and a tip under it.
-func (m *Machine) only(n, tip *node) bool {
+func only(n, tip *node) bool {
 	for ; tip != n; tip = tip.parent {
 		if len(tip.parent.children) > 1 {
 			return false
 		}
 	}
 	return true
-}
-
-// voteOf gives where a device's newest vote lies; nil: nowhere that is known.
-func (m *Machine) voteOf(d wire.DeviceID) *node {
-	switch it := m.logs.votes[d]; {
-	case it == nil:
-		return nil
-	case it.vote != nil:
-		return m.tree.nodes[it.vote.Position]
-	default:
-		return m.tree.nodes[it.commit.Child]
-	}
 }
 
 func (m *Machine) deviceReports() []DeviceReport {
@@ -181,7 +169,7 @@ func (m *Machine) deviceReports() []DeviceReport {
 	for _, id := range m.roster.deviceIDs() {
 		d := m.roster.devices[id].device
 		r := DeviceReport{Device: id, User: d.User, Name: d.Cert.Name, Own: id == m.log.Device, Last: last[id], InTree: in[id]}
-		if n := m.voteOf(id); n != nil {
+		if n := m.tree.positionOf(m.logs.votes[id]); n != nil {
 			it := m.logs.votes[id]
 			r.Vote, r.VotedAt, r.Number, r.Chosen = n.id, it.dated().Time(), n.number, n.contains(chosen)
 			if it.vote != nil {

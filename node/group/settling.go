@@ -1,6 +1,9 @@
 package group
 
 import (
+	"encoding/binary"
+	"fmt"
+	"io"
 	"time"
 
 	"github.com/pandanode/pandanode/node/wire"
@@ -64,4 +67,13 @@ func (s *settling) meanwhile(do func() bool) bool {
 	s.since = since
 	s.timers.set(timerSettle, at)
 	return done
+}
+
+// drawBelow draws a duration below most.
+func drawBelow(rand io.Reader, most time.Duration) (time.Duration, error) {
+	var b [8]byte
+	if _, err := io.ReadFull(rand, b[:]); err != nil {
+		return 0, fmt.Errorf("drawing a jitter: %w", err)
+	}
+	return time.Duration(binary.BigEndian.Uint64(b[:]) % uint64(most)), nil //nolint:gosec // positive
 }

@@ -21,13 +21,14 @@ type Suggestion struct {
 }
 
 // suggestions lists whom to think of removing, ascending by user. Of the users who are
-// silent none is suggested if all are: then nobody has written for so long.
-func (m *Machine) suggestions() []Suggestion {
+// silent none is suggested if all are: then nobody has written for so long. at is what the
+// clock says.
+func suggestions(logs *logs, tree *epochTree, roster *roster, at time.Time) []Suggestion {
 	invalid := map[*node]bool{}
-	for _, stands := range m.tree.stood {
+	for _, stands := range tree.stood {
 		for _, s := range stands {
 			for _, id := range s.refused {
-				if n := m.tree.nodes[id]; n != nil && m.roster.has(s.by.log.Device) && m.logs.counts(s.by) {
+				if n := tree.nodes[id]; n != nil && roster.has(s.by.log.Device) && logs.counts(s.by) {
 					invalid[n] = true
 				}
 			}
@@ -39,15 +40,15 @@ func (m *Machine) suggestions() []Suggestion {
 			refused[by.user]++
 		}
 	}
-	heard := m.logs.heard(m.now)
-	c := choice{roster: m.roster, newest: heard}
+	heard := logs.heard(at)
+	c := choice{roster: roster, newest: heard}
 	now := c.now().Time()
 	var out []Suggestion
-	for _, user := range sortedUsers(m.roster.users) {
+	for _, user := range sortedUsers(roster.users) {
 		s := Suggestion{User: user}
 		last := heard[user].Time()
-		if since := m.roster.users[user].since; since != nil && since.when(m.now).After(last) {
-			last = since.when(m.now) // it may never have written
+		if since := roster.users[user].since; since != nil && since.when(at).After(last) {
+			last = since.when(at) // it may never have written
 		}
 		if now.Sub(last) >= silentFor {
 			s.Silent = last
