@@ -126,7 +126,7 @@ func TestRubbishForAWelcome(t *testing.T) {
 	w.cut = func(x, y *device) bool { return x == d || y == d }
 	d.open()
 	d.must(Join{})
-	first := *d.m.request
+	first := *d.request()
 	a.must(JoinAsked{Request: first})
 	w.run(time.Second)
 	n := a.m.tree.nodes[a.m.own.Position]
@@ -139,12 +139,12 @@ func TestRubbishForAWelcome(t *testing.T) {
 		if _, err := d.step(JoinAnswered{Epoch: n.id, Welcome: []byte{1, 2, 3}, Tree: must(a.m.epoch(n.id)).Tree()}); !errors.Is(err, ErrInvalidWelcome) {
 			t.Fatalf("rubbish gives %v", err)
 		}
-		if d.rows.digest() != before || !bytes.Equal(d.m.request.KeyPackage, first.KeyPackage) {
+		if d.rows.digest() != before || !bytes.Equal(d.request().KeyPackage, first.KeyPackage) {
 			t.Fatal("what was refused changed something, or within the hour it asks anew")
 		}
 	}
 	w.run(10 * time.Minute)
-	if d.m.renewal == nil || bytes.Equal(d.m.renewal.KeyPackage, first.KeyPackage) || d.m.renewal.Rejoin == nil {
+	if d.renewal() == nil || bytes.Equal(d.renewal().KeyPackage, first.KeyPackage) || d.renewal().Rejoin == nil {
 		t.Fatal("dora asks with the same KeyPackage for ever")
 	}
 	w.cut = nil

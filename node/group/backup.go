@@ -55,15 +55,7 @@ func (m *Machine) askForKeys(now time.Time) {
 		m.timers.stop(timerLone)
 		return
 	case !m.roster.has(m.log.Device): // it was taken out meanwhile
-		if r := m.request; r != nil && r.Invite != nil { // what it was let in by before is over, not this
-			again := *r
-			again.Rejoin = nil
-			m.setRequest(&again)
-			m.requestJoin()
-		} else {
-			m.setRequest(nil)
-		}
-		m.setRenewal(nil)
+		m.joining.removed()
 		m.own.Out = true
 		m.saveOwn()
 		m.tx.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
@@ -71,14 +63,14 @@ func (m *Machine) askForKeys(now time.Time) {
 	}
 	if len(m.roster.devices) > 1 {
 		m.timers.stop(timerLone)
-		if m.request == nil {
-			r, err := m.requestAgain(now)
+		if j := m.joining; j.request == nil {
+			r, err := j.requestAgain(now)
 			if err != nil {
 				m.tx.fail(err)
 				return
 			}
-			m.setRequest(r)
-			m.requestJoin()
+			j.setRequest(r)
+			j.carry()
 		}
 		return
 	}

@@ -54,7 +54,7 @@ func TestRestoredFromBackup(t *testing.T) {
 	}
 	b.send("b 3") // accepted before the device is in again
 	w.run(3 * time.Minute)
-	if b.m.own.Position == epoch || b.m.Status().State != StateMember || b.m.request != nil {
+	if b.m.own.Position == epoch || b.m.Status().State != StateMember || b.request() != nil {
 		t.Fatalf("not back in: %+v", b.m.Status())
 	}
 	b.send("b 4")
@@ -111,7 +111,7 @@ func TestRestoredAloneOrRemoved(t *testing.T) {
 	b.online = true
 	w.sync(a, b)
 	w.run(time.Minute)
-	if st := b.m.Status(); st.State != StateOut || b.m.request != nil {
+	if st := b.m.Status(); st.State != StateOut || b.request() != nil {
 		t.Errorf("the removed device: %+v", st)
 	}
 }

@@ -101,7 +101,7 @@ func (m *Machine) takeVector(now time.Time, p *peerState, v wire.SyncVector, mos
 	if said := sha256.Sum256(wire.Marshal(&v)); said != p.said {
 		p.said = said
 		m.news()
-		if len(m.mail.gaps) > 0 || m.rejoining != nil {
+		if len(m.mail.gaps) > 0 || m.joining.rejoin != nil {
 			m.timers.sooner(timerBeacon, now.Add(gapWait))
 		}
 	}
@@ -140,7 +140,7 @@ const askWhenOut = 10 * time.Minute
 // ask wants a sync soon.
 func (m *Machine) ask(why string) {
 	every := m.backOff(askEvery, m.asks/8)
-	if m.own.Out && m.request == nil {
+	if m.own.Out && m.joining.request == nil {
 		every = max(every, askWhenOut)
 	}
 	if m.now.Sub(m.asked) < every {
@@ -202,17 +202,17 @@ func (m *Machine) sendBeacon(now time.Time) {
 	}
 	m.timers.stop(timerBeacon)
 	n, e := m.position()
-	asking := len(m.mail.gaps) > 0 || m.rejoining != nil
-	if n == nil || !asking && !m.retract {
+	asking := len(m.mail.gaps) > 0 || m.joining.rejoin != nil
+	if n == nil || !asking && !m.joining.retract {
 		return
 	}
-	m.retract = false
+	m.joining.retract = false
 	gaps := slices.SortedFunc(maps.Keys(m.mail.gaps), m.byTime)
 	gaps = gaps[:min(len(gaps), maxGapsTold)]
 	slices.SortFunc(gaps, func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) })
 	b := wire.Beacon{
 		V: wire.Version, Log: m.log, HLC: uint64(m.beaconDate(now)), Vector: m.logs.marks(), Gaps: gaps, Position: n.id,
-		Check: wire.HashOf(wire.DomainBeacon, e.Authenticator()), Rejoin: m.rejoining,
+		Check: wire.HashOf(wire.DomainBeacon, e.Authenticator()), Rejoin: m.joining.rejoin,
 	}
 	public := m.transportPublic()
 	b.TransportKey = public[:]

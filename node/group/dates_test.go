@@ -243,7 +243,7 @@ func TestRequestsDatedAhead(t *testing.T) {
 	b.open()
 	d.open()
 	d.must(Join{})
-	b.must(JoinAsked{Request: *d.m.request})
+	b.must(JoinAsked{Request: *d.request()})
 	b.skew = 0
 	b.open()
 	w.run(2 * time.Minute)
@@ -255,7 +255,7 @@ func TestRequestsDatedAhead(t *testing.T) {
 	a.skew = 0
 	d.online = false
 	w.run(denialFor + time.Hour)
-	a.must(JoinAsked{Request: *d.m.request})
+	a.must(JoinAsked{Request: *d.request()})
 	if got := a.m.Requests(w.now); len(got) != 1 {
 		t.Fatalf("after the denial there are %+v", got)
 	}

@@ -35,7 +35,7 @@ func TestFalseWelcomeSpendsNoKeyPackage(t *testing.T) {
 	d.must(JoinAnswered{KeyPackage: kp, Epoch: wire.EpochIDOf(w.group, 0, 1, c.Epoch.Interim()), Welcome: c.Welcome, Tree: c.Epoch.Tree()})
 	w.run(initKeysFor + 24*time.Hour)
 	d.online = true
-	w.carryJoin(d, *d.m.request)
+	w.carryJoin(d, *d.request())
 	w.run(3 * time.Hour)
 	w.agree(a, b, d)
 	if len(d.m.keyPkgs) == 0 {
@@ -57,14 +57,14 @@ func TestWelcomeAfterTheKeyPackage(t *testing.T) {
 	r := d.asks(&l)
 	a.must(JoinAsked{Request: r})
 	w.run(keyPackageLifetime + 24*time.Hour)
-	if len(d.m.keyPkgs) != 0 || d.m.request == nil || d.m.request.Claim == nil {
+	if len(d.m.keyPkgs) != 0 || d.request() == nil || d.request().Claim == nil {
 		t.Fatal("its KeyPackage is not past its time")
 	}
 	if _, err := d.step(JoinAnswered{Epoch: wire.EpochID{1}, Welcome: []byte{1}}); !isErr(err, ErrState) || isErr(err, ErrCorrupt) {
 		t.Errorf("a Welcome that nothing can open: %v", err)
 	}
 	d.online = true
-	w.carryJoin(d, *d.m.request)
+	w.carryJoin(d, *d.request())
 	w.run(3 * time.Hour)
 	w.agree(a, b, d)
 }

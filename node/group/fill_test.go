@@ -30,7 +30,7 @@ func TestGapIsFilledWhilePeopleWrite(t *testing.T) {
 	w.run(time.Second)
 	d.open()
 	d.must(Join{})
-	for d.m.request != nil {
+	for d.request() != nil {
 		w.run(10 * time.Millisecond)
 	}
 	b.online, c.online = false, false

@@ -21,7 +21,7 @@ func TestFloorMovesBack(t *testing.T) {
 	w.cut = func(x, y *device) bool { return true }
 	d.open()
 	d.must(Join{})
-	r := *d.m.request
+	r := *d.request()
 	a.must(JoinAsked{Request: r})
 	w.run(time.Second)
 	b.send("between")

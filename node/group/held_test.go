@@ -149,7 +149,7 @@ func TestJoinerBackAfterItsWelcomeIsGone(t *testing.T) {
 		w.run(time.Minute)
 		d.open()
 		d.must(Join{})
-		a.must(JoinAsked{Request: *d.m.request}) // and the answer is lost
+		a.must(JoinAsked{Request: *d.request()}) // and the answer is lost
 		d.online = false
 		w.run(time.Minute)
 		if got := len(a.m.Members()); got != 3 {

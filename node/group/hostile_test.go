@@ -558,7 +558,7 @@ func TestJoiningRefused(t *testing.T) {
 		x.open()
 		x.must(Join{})
 	}
-	good := *d.m.request
+	good := *d.request()
 	other := good
 	other.Group[0] ^= 1
 	forged := good

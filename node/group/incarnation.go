@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"time"
 
@@ -43,7 +44,7 @@ func (m *Machine) recognise(s *signedEntry) {
 	m.log.Incarnation = m.own.Incarnation
 	m.saveOwn()
 	why := "its store went back in time, or a copy of it wrote that"
-	if crdt.HLC(s.entry.HLC).Time().After(m.started) {
+	if crdt.HLC(s.entry.HLC).Time().After(m.twins.started) {
 		why = "it is dated after this node started, so that a copy of this device wrote it"
 	}
 	m.tx.emit(m.now, Event{
@@ -69,60 +70,88 @@ type TwinSeen struct{}
 func (TwinSeen) input() {}
 
 func (TwinSeen) act(m *Machine, now time.Time, _ *Outcome) error { //nolint:unparam // as every input
-	m.twin = now
+	m.twins.seen = now
 	return nil
 }
 
-// noteOwn notes an entry that this machine wrote.
-func (m *Machine) noteOwn(it *item) {
-	if !slices.ContainsFunc(m.firsts, func(f *item) bool { return f.log == it.log && f.list == it.list }) {
-		m.firsts = append(m.firsts, it)
-	}
+// twins is what this device knows of another node that runs as the same device.
+type twins struct {
+	started  time.Time // this machine
+	firsts   []*item   // the first entry that it wrote, of each log
+	seen     time.Time // the last sign of a twin; zero: there was none
+	told     time.Time // when an event said so
+	lockouts int       // times that this device was left behind since then
 }
 
-// noteTwin looks whether an entry that came is this device's and was written since this
-// machine started: by somebody else, then.
-func (m *Machine) noteTwin(now time.Time, it *item, e *wire.Entry) {
-	if it.log.Device != m.log.Device || !m.since(it, e) {
-		return
+// wrote notes an entry that this machine wrote.
+func (t *twins) wrote(it *item) {
+	if !slices.ContainsFunc(t.firsts, func(f *item) bool { return f.log == it.log && f.list == it.list }) {
+		t.firsts = append(t.firsts, it)
 	}
-	m.twin = now
-	if now.Sub(m.twinTold) < twinTell {
-		return
-	}
-	m.twinTold = now
-	m.tx.emit(now, Event{
-		Kind: EventTwin, User: it.user, Device: it.log.Device,
-		Detail: fmt.Sprintf("it wrote a %v at %s, which this node did not", it.kind, stamp(it.hlc.Time())),
-	})
 }
 
 // since says whether an entry of this device was written after this machine started: it
 // knows what the machine wrote, or its author's clock says so, and not that of somebody
 // whom it had read.
-func (m *Machine) since(it *item, e *wire.Entry) bool {
-	if slices.ContainsFunc(m.firsts, func(own *item) bool { return m.logs.inPast(own, it) }) {
+func (t *twins) since(now time.Time, l *logs, it *item, e *wire.Entry) bool {
+	if slices.ContainsFunc(t.firsts, func(own *item) bool { return l.inPast(own, it) }) {
 		return true
 	}
-	read := m.started
+	read := t.started
 	for _, h := range append([]wire.EntryHash{e.Prev}, e.Deps...) {
-		if named := m.logs.items.at(h); named != nil && named.hlc.Time().After(read) {
+		if named := l.items.at(h); named != nil && named.hlc.Time().After(read) {
 			read = named.hlc.Time()
 		}
 	}
-	return it.hlc.Time().After(read) && it.hlc.Ahead(m.now) < twinAhead
+	return it.hlc.Time().After(read) && it.hlc.Ahead(now) < twinAhead
+}
+
+// note notes an entry of this device that another node wrote since this machine started.
+// True: it is time for an event.
+func (t *twins) note(now time.Time) bool {
+	t.seen = now
+	if now.Sub(t.told) < twinTell {
+		return false
+	}
+	t.told = now
+	return true
 }
 
 // lockedOut is how long this device waits, left behind by the group's keys, before it asks
 // to be added again. Two that run as one device take its leaf from each other: each time
 // they wait longer, so that the group is not kept busy for ever by two who cannot both win.
-func (m *Machine) lockedOut(now time.Time) time.Duration {
-	if m.twin.IsZero() || now.Sub(m.twin) > twinRecent {
-		m.lockouts = 0
+func (t *twins) lockedOut(now time.Time) time.Duration {
+	if t.seen.IsZero() || now.Sub(t.seen) > twinRecent {
+		t.lockouts = 0
 		return rejoinWait
 	}
-	m.lockouts++
-	return min(rejoinWait<<min(m.lockouts, 16), twinLockout)
+	t.lockouts++
+	return min(rejoinWait<<min(t.lockouts, 16), twinLockout)
+}
+
+// rejoinFor is how long one request to be added again is asked with: for as long as it
+// takes, but where somebody else may have asked as this device, a twin of it, or itself
+// before its store went back (renewed). Others go by the newest of a device and hear no
+// older one.
+func (t *twins) rejoinFor(now time.Time, renewed bool) time.Duration {
+	switch {
+	case !t.seen.IsZero() && now.Sub(t.seen) < 2*twinRecent:
+		return twinLockout
+	case !t.seen.IsZero() || renewed:
+		return rejoinRenew
+	}
+	return math.MaxInt64
+}
+
+// noteTwin looks whether an entry that came is this device's and was written since this
+// machine started: by another node, then.
+func (m *Machine) noteTwin(now time.Time, it *item, e *wire.Entry) {
+	if it.log.Device == m.log.Device && m.twins.since(m.now, m.logs, it, e) && m.twins.note(now) {
+		m.tx.emit(now, Event{
+			Kind: EventTwin, User: it.user, Device: it.log.Device,
+			Detail: fmt.Sprintf("it wrote a %v at %s, which this node did not", it.kind, stamp(it.hlc.Time())),
+		})
+	}
 }
 
 // mustRenew says whether message keys of the epoch at n may have been used before

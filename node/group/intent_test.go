@@ -78,7 +78,7 @@ func TestTwoIntents(t *testing.T) {
 	c.online = true
 	w.sync(a, c)
 	w.run(5 * time.Second)
-	r := c.m.request
+	r := c.request()
 	if r == nil || wire.InviteIDOf(w.group, r.Invite.Payload) != revoked.id {
 		t.Fatal("carl does not ask with the newest")
 	}
@@ -103,7 +103,7 @@ func TestEndJoin(t *testing.T) {
 	}
 	d.must(EndJoin{})
 	d.open()
-	if st := d.m.Status(); st.State != StateNew || d.m.request != nil || d.rows[rowJoin] != nil {
+	if st := d.m.Status(); st.State != StateNew || d.request() != nil || d.rows[rowJoin] != nil {
 		t.Fatalf("it is %s", st.State)
 	}
 	a.online, b.online, c.online = true, true, true
@@ -164,7 +164,7 @@ func TestApprovedAfterItsJoinEnded(t *testing.T) {
 	d.asks(nil)
 	w.run(5 * time.Second)
 	a.must(Deny{User: d.dev.User})
-	d.must(EndJoin{Request: d.m.request})
+	d.must(EndJoin{Request: d.request()})
 	w.run(10 * time.Second)
 	a.must(Approve{User: d.dev.User})
 	w.run(time.Minute)

@@ -203,3 +203,10 @@ func (m *Machine) Invites(now time.Time) []Invite {
 func sortedKeys[K ~[32]byte, V any](m map[K]V) []K {
 	return slices.SortedFunc(maps.Keys(m), func(a, b K) int { return bytes.Compare(a[:], b[:]) })
 }
+
+// issued says whether the operation that gave an invite out is here, with its past.
+func (l *logs) issued(id wire.InviteID) bool {
+	return slices.ContainsFunc(l.ops, func(op *item) bool {
+		return op.op.Type == wire.OpInvite && op.invited != nil && op.invited.id == id
+	})
+}

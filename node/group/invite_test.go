@@ -68,7 +68,7 @@ func (d *device) asks(l *link) wire.JoinRequest {
 		in = Join{Invite: &l.invite, Key: l.key}
 	}
 	d.must(in)
-	return *d.m.request
+	return *d.request()
 }
 
 // closed makes a group of three with a policy: an owner, an admin and a member.
@@ -279,7 +279,7 @@ func TestRemovedComesBackByANewInvite(t *testing.T) {
 		t.Fatalf("carl is %v", s)
 	}
 	c.must(Join{Invite: &before.invite, Key: before.key})
-	r := *c.m.request
+	r := *c.request()
 	refusal{"with an invite from before", JoinAsked{Request: r}, ErrWasRemoved, Ignore}.check(t, b)
 	w.run(5 * time.Second)
 	after := a.mustInvite(nil)
@@ -319,11 +319,11 @@ func TestInviteAfterAsking(t *testing.T) {
 func TestNobodyTakesAnInviteAway(t *testing.T) {
 	for name, lie := range map[string]func(d *device) error{
 		"renew": func(d *device) error {
-			_, err := d.step(JoinAnswered{KeyPackage: d.m.request.KeyPackage, Renew: true})
+			_, err := d.step(JoinAnswered{KeyPackage: d.request().KeyPackage, Renew: true})
 			return err
 		},
 		"a bogus Welcome": func(d *device) error {
-			_, err := d.step(JoinAnswered{KeyPackage: d.m.request.KeyPackage, Epoch: wire.EpochID{1}, Welcome: []byte("welcome")})
+			_, err := d.step(JoinAnswered{KeyPackage: d.request().KeyPackage, Epoch: wire.EpochID{1}, Welcome: []byte("welcome")})
 			if !errors.Is(err, ErrInvalidWelcome) {
 				return err
 			}
@@ -344,33 +344,33 @@ func TestNobodyTakesAnInviteAway(t *testing.T) {
 					t.Fatal(err)
 				}
 				w.run(time.Minute)
-				if d.m.renewal == nil || d.m.renewal.Rejoin == nil {
+				if d.renewal() == nil || d.renewal().Rejoin == nil {
 					t.Fatal("it does not ask anew")
 				}
-				if renewed != nil && !slices.Equal(renewed, d.m.renewal.KeyPackage) {
+				if renewed != nil && !slices.Equal(renewed, d.renewal().KeyPackage) {
 					t.Error("an answer to the first request replaces the second")
 				}
-				renewed = d.m.renewal.KeyPackage
+				renewed = d.renewal().KeyPackage
 			}
 			d.open() // what it asks with is durable
-			for _, r := range []*wire.JoinRequest{d.m.request, d.m.asksWith(first.KeyPackage)} {
+			for _, r := range []*wire.JoinRequest{d.request(), d.m.joining.asksWith(first.KeyPackage)} {
 				if r == nil || r.Invite == nil || r.Claim == nil || !slices.Equal(r.KeyPackage, first.KeyPackage) {
 					t.Fatal("the invite is gone from the request")
 				}
 			}
-			if d.m.renewal == nil || !slices.Equal(renewed, d.m.renewal.KeyPackage) {
+			if d.renewal() == nil || !slices.Equal(renewed, d.renewal().KeyPackage) {
 				t.Fatal("the other request is gone")
 			}
 			// Who says so of the second one has it replaced, and that is all.
 			w.run(61 * time.Minute)
 			d.must(JoinAnswered{KeyPackage: renewed, Renew: true})
-			if d.m.request.Invite == nil || slices.Equal(renewed, d.m.renewal.KeyPackage) {
+			if d.request().Invite == nil || slices.Equal(renewed, d.renewal().KeyPackage) {
 				t.Error("the second request stays, or the first does not")
 			}
 			a.online, b.online, c.online = true, true, true
 			w.run(2 * time.Hour) // it tries once an hour by now
 			w.agree(a, b, c, d)
-			if d.m.request != nil || d.m.renewal != nil || d.rows[rowJoin] != nil || d.rows[rowRenewal] != nil {
+			if d.request() != nil || d.renewal() != nil || d.rows[rowJoin] != nil || d.rows[rowRenewal] != nil {
 				t.Error("it still asks")
 			}
 		})

@@ -79,21 +79,21 @@ func (m *Machine) retireKeyPackages(now time.Time) {
 		delete(m.keyPkgs, hash)
 		m.tx.del(rowKeyPkg + hexed(hash[:]))
 		m.tx.drop(keyPackageVault(hash))
-		if m.rejoining != nil {
-			if r, err := wire.DecodeRejoin(m.rejoining.Payload); err != nil || sha256.Sum256(r.KeyPackage) == hash {
-				m.rejoining = nil // the next one asks with a fresh one
-				m.tx.del(rowRejoining)
-			}
-		}
-		if m.renewal != nil && sha256.Sum256(m.renewal.KeyPackage) == hash {
-			m.setRenewal(nil)
-		}
-		// An invite was claimed for this KeyPackage alone: its link has to be given again.
-		if m.request != nil && m.request.Claim == nil && sha256.Sum256(m.request.KeyPackage) == hash {
-			m.request = nil
+		if m.joining.lost(hash) {
 			m.tx.fail(m.join(m.now, Join{}))
 		}
 	}
+}
+
+// keyPackageAge is how long ago an own KeyPackage was drawn, or seems to have been if it is
+// spent. False: its secrets are not here.
+func (m *Machine) keyPackageAge(now time.Time, public []byte) (time.Duration, bool) {
+	kp := m.keyPkgs[sha256.Sum256(public)]
+	if kp == nil {
+		return 0, false
+	}
+	made := time.UnixMilli(int64(kp.Until)).Add(-keyPackageLifetime) //nolint:gosec // written by this machine
+	return m.kept(now).Sub(made), true
 }
 
 // lapsed says whether the KeyPackage that an operation brought is past its time: its device

@@ -70,18 +70,11 @@ type Machine struct {
 	leaves    map[[32]byte]*identity.Leaf // credentials verified before
 	rosters   *rosters
 
-	transport  map[wire.KeyID][]byte // held
-	tkeys      map[wire.KeyID]*transportKey
-	sendKey    *wire.KeyID                 // of TransportKey; nil: find it again
-	left       leftOut                     // devices without a way to the key to send under
-	keyPkgs    map[[32]byte]*ownKeyPackage // by hash
-	wantTrees  map[wire.EpochID]bool
-	request    *wire.JoinRequest
-	renewal    *wire.JoinRequest // asked with in turn with request; see renewRequest
-	intents    []intent          // the newest first; see join.go
-	badWelcome []byte            // the KeyPackage of the last one that came, if that does not hold; not durable
-	rejoining  *wire.Signed      // own request to be added again
-	retract    bool              // the others may have one that is out of date
+	transport map[wire.KeyID][]byte // held
+	tkeys     map[wire.KeyID]*transportKey
+	sendKey   *wire.KeyID                 // of TransportKey; nil: find it again
+	left      leftOut                     // devices without a way to the key to send under
+	keyPkgs   map[[32]byte]*ownKeyPackage // by hash
 
 	mail    mail
 	worn    worn
@@ -90,6 +83,8 @@ type Machine struct {
 	timers  timers
 	peer    map[wire.DeviceID]*peerState
 
+	joining  *joining
+	twins    twins
 	tx       *tx
 	read     reader
 	outgoing outgoing
@@ -102,12 +97,6 @@ type Machine struct {
 	asks     int           // since there was news
 	told     int           // beacons since there was news
 	beaconed crdt.HLC      // date of the last one
-
-	started  time.Time // this machine
-	firsts   []*item   // the first entry that it wrote, of each log
-	twin     time.Time // when another node's writing as this device last showed; zero: it did not
-	twinTold time.Time
-	lockouts int // times that this device was left behind since then
 
 	askedPast int // syncs asked for since an entry was last parked for want of its past
 }
@@ -122,19 +111,22 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		held: map[wire.EpochID]*heldEpoch{}, outAt: map[wire.EpochID]bool{},
 		leaves:    map[[32]byte]*identity.Leaf{},
 		transport: map[wire.KeyID][]byte{}, tkeys: map[wire.KeyID]*transportKey{}, keyPkgs: map[[32]byte]*ownKeyPackage{},
-		wantTrees: map[wire.EpochID]bool{},
-		telling:   newTelling(),
-		mail:      newMail(), tx: newTx(cfg.Rows), later: later{shows: map[int]bool{}}, worn: worn{since: map[wire.DeviceID]time.Time{}}, peer: map[wire.DeviceID]*peerState{},
+		telling: newTelling(),
+		mail:    newMail(), tx: newTx(cfg.Rows), later: later{shows: map[int]bool{}}, worn: worn{since: map[wire.DeviceID]time.Time{}}, peer: map[wire.DeviceID]*peerState{},
 	}
 	m.settling.timers, m.rosters = &m.timers, newRosters(cfg.Genesis, m.logs)
 	m.packs = packs{tx: m.tx, logs: m.logs, group: m.group, engine: cfg.Engine, insert: m.insert}
 	m.differ = differ{engine: cfg.Engine, deviceOf: m.deviceOf, unusable: map[[32]byte]bool{}}
 	m.read = reader{tx: m.tx, group: m.group, engine: cfg.Engine}
 	m.judge = judge{read: m.read, rosters: m.rosters, deviceOf: m.deviceOf, checkCredential: m.checkCredential, rejoins: m.readRejoins}
+	m.joining = &joining{
+		tx: m.tx, timers: &m.timers, group: m.group, device: cfg.Device, engine: cfg.Engine, trees: map[wire.EpochID]bool{},
+		age: m.keyPackageAge, spend: m.spend, newRejoin: m.newRejoin,
+	}
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
 	}
-	m.now, m.started = now, now
+	m.now, m.twins.started = now, now
 	if !cfg.Kept.IsZero() {
 		m.Keep(cfg.Kept, now)
 	}
@@ -143,8 +135,8 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m.timers.set(timerVote, now.Add(voteAfterStart))
 	m.noteRestored(now)
 	m.settle(now)
-	if m.request != nil {
-		m.requestJoin()
+	if m.joining.request != nil {
+		m.joining.carry()
 	}
 	return m, m.tx.broken
 }
@@ -224,32 +216,7 @@ func (m *Machine) loadKeys() error {
 			m.held[wire.EpochID(id)] = h
 			return nil
 		}),
-		func() error {
-			v, err := m.tx.get(rowRejoining)
-			if v == nil || err != nil {
-				return err
-			}
-			s, err := wire.DecodeSigned(v, wire.MaxEntry)
-			m.rejoining = &s
-			return err
-		}(),
-		func() error {
-			v, err := m.tx.get(rowJoin)
-			if v == nil || err != nil {
-				return err
-			}
-			m.request, err = wire.DecodeJoinRequest(v)
-			return err
-		}(),
-		func() error {
-			v, err := m.tx.get(rowRenewal)
-			if v == nil || err != nil {
-				return err
-			}
-			m.renewal, err = wire.DecodeJoinRequest(v)
-			return err
-		}(),
-		m.loadIntents(),
+		m.joining.load(),
 	)
 }
 
@@ -348,12 +315,11 @@ func (m *Machine) settle(now time.Time) {
 	m.openEarly(now)
 	m.noteJoined(now)
 	m.askForKeys(now)
-	m.askToJoinAgain(now)
+	m.joining.repeat(now)
 	m.askForPast(now)
 	m.askLater(now)
 	m.sealOutbox(now)
 	m.sealForGaps(now)
-	m.forgetRejoin(now)
 	m.askAgain(now)
 	m.nameUnheld(now)
 	m.keepTransport(now)
@@ -434,7 +400,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 		return nil, fmt.Errorf("own %v: %w", kind, err)
 	}
 	m.tx.put(itemKey(it), s.raw)
-	m.noteOwn(it)
+	m.twins.wrote(it)
 	m.packs.note(it, e)
 	m.outgoing.Entries = append(m.outgoing.Entries, s.raw)
 	return it, nil

@@ -22,14 +22,14 @@ func (m *Machine) Status() Status {
 	s := Status{
 		Group: m.group, Position: m.own.Position, Members: len(m.roster.users), Entries: m.logs.count,
 		Gaps: len(m.mail.gaps), Outbox: len(m.mail.outbox), Parked: len(m.logs.parked), Head: m.choose().id, Leaving: m.own.Leaving,
-		Intents: len(m.intents), Was: m.was(),
+		Intents: len(m.joining.intents), Was: m.was(),
 	}
 	for _, f := range slices.Sorted(maps.Keys(m.roster.profile)) {
 		s.Profile = append(s.Profile, *m.roster.profile[f].profile)
 	}
 	n := m.tree.nodes[m.own.Position]
 	switch {
-	case m.request != nil && (m.own.Position == (wire.EpochID{}) || m.own.Out || n != nil):
+	case m.joining.request != nil && (m.own.Position == (wire.EpochID{}) || m.own.Out || n != nil):
 		s.State = StateJoining
 	case m.own.Position == (wire.EpochID{}):
 		s.State = StateNew
@@ -305,7 +305,7 @@ func (m *Machine) Vector() wire.SyncVector {
 	slices.SortFunc(lacks, func(a, b wire.MessageID) int { return bytes.Compare(a[:], b[:]) })
 	v := wire.SyncVector{Marks: m.Marks(), Lacks: lacks}
 	if m.stranded() {
-		v.Rejoin = m.rejoining
+		v.Rejoin = m.joining.rejoin
 	}
 	return v
 }
@@ -388,7 +388,7 @@ func (m *Machine) Wants() wire.SyncWant {
 	})
 	w := wire.SyncWant{
 		Messages: messages,
-		Trees:    slices.SortedFunc(maps.Keys(m.wantTrees), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }),
+		Trees:    slices.SortedFunc(maps.Keys(m.joining.trees), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }),
 	}
 	return w
 }

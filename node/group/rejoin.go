@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -118,70 +117,28 @@ func (m *Machine) stranded() bool {
 	return position != nil && m.own.Joined && m.roster.has(m.log.Device) && m.choose() != position
 }
 
-// askAgain asks, in this device's beacon, to be added again on the chosen branch,
-// with one fresh KeyPackage for as long as it takes.
+// askAgain asks to be added again while this device is stranded.
 func (m *Machine) askAgain(now time.Time) {
 	if !m.stranded() {
+		m.joining.stopRejoin(now, m.tree.nodes[m.own.Position])
 		m.timers.stop(timerRejoin)
 		return
 	}
-	if !m.timers.running(timerRejoin) {
-		m.timers.set(timerRejoin, now.Add(m.lockedOut(now)))
-	}
-	if !m.timers.due(now, timerRejoin) {
-		return
-	}
-	m.timers.set(timerRejoin, now.Add(min(m.backOff(beaconGap, m.told), m.rejoinFor(now))))
-	if m.rejoining == nil || m.rejoinWorn(now) {
-		r, err := m.newRejoin(now)
-		if err != nil {
-			m.tx.fail(err)
-			return
-		}
-		s := m.cfg.LogKey.Sign(wire.DomainRejoin, m.group, r.Encode())
-		m.rejoining = &s
-		m.tx.put(rowRejoining, s.Encode())
-	}
-	m.timers.set(timerBeacon, now)
-}
-
-// rejoinFor is how long one request to be added again is asked with: for as long as it
-// takes, but where somebody else may have asked as this device, a twin of it, or itself
-// before its store went back. Others go by the newest of a device and hear no older one.
-func (m *Machine) rejoinFor(now time.Time) time.Duration {
-	switch {
-	case !m.twin.IsZero() && now.Sub(m.twin) < 2*twinRecent:
-		return twinLockout
-	case !m.twin.IsZero() || m.own.Renew:
-		return rejoinRenew
-	}
-	return math.MaxInt64
-}
-
-// rejoinWorn says whether the request that this device asks with is to be made anew.
-func (m *Machine) rejoinWorn(now time.Time) bool {
-	r, err := wire.DecodeRejoin(m.rejoining.Payload)
-	if err == nil && now.Sub(crdt.HLC(r.HLC).Time()) < m.rejoinFor(now) {
-		return false
-	}
-	if err == nil {
-		m.spend(now, r.KeyPackage)
-	}
-	return true
+	m.joining.askAgain(now, m.backOff(beaconGap, m.told), m.twins.rejoinFor(now, m.own.Renew), m.twins.lockedOut)
 }
 
 // newRejoin makes a request to be added again with a fresh KeyPackage, and with the
 // proof that this device held the newest epoch on the chosen chain that it has one of.
-func (m *Machine) newRejoin(now time.Time) (*wire.Rejoin, error) {
+func (m *Machine) newRejoin(now time.Time) (s wire.Signed, r *wire.Rejoin, err error) {
 	kp, err := m.newKeyPackage(now)
 	if err != nil {
-		return nil, err
+		return s, nil, err
 	}
-	r := &wire.Rejoin{V: wire.Version, Device: m.log.Device, HLC: uint64(m.clock.Now(now)), KeyPackage: kp.Public}
+	r = &wire.Rejoin{V: wire.Version, Device: m.log.Device, HLC: uint64(m.clock.Now(now)), KeyPackage: kp.Public}
 	for n := m.choose(); n != nil; n = n.parent {
 		key, err := m.rejoinKey(n.id)
 		if err != nil {
-			return nil, err
+			return s, nil, err
 		}
 		if key != nil {
 			r.Known = n.id
@@ -189,23 +146,7 @@ func (m *Machine) newRejoin(now time.Time) (*wire.Rejoin, error) {
 			break
 		}
 	}
-	return r, nil
-}
-
-// forgetRejoin ends asking once this device is where it wanted to be. If it was not
-// added there, it tells the others, who else would do so whenever their branch changes.
-func (m *Machine) forgetRejoin(now time.Time) {
-	if m.rejoining != nil && !m.stranded() {
-		if r, err := wire.DecodeRejoin(m.rejoining.Payload); err == nil {
-			m.spend(now, r.KeyPackage) // a commit on another branch may have used it
-			if n := m.tree.nodes[m.own.Position]; n != nil && !m.tree.nodes[m.own.Position].used(r.KeyPackage) {
-				m.retract = true
-				m.timers.set(timerBeacon, now)
-			}
-		}
-		m.rejoining = nil
-		m.tx.del(rowRejoining)
-	}
+	return m.cfg.LogKey.Sign(wire.DomainRejoin, m.group, r.Encode()), r, nil
 }
 
 // wantedAgain lists the requests of devices of the roster that the chain to the

@@ -16,11 +16,11 @@ func TestRequestIsSeenByEveryAdmin(t *testing.T) {
 	d := w.device("dora")
 	a.online, b.online = false, false
 	w.join(d)
-	if s, err := c.m.JoinStatus(d.m.request.KeyPackage); err != nil || s.Stage != wire.JoinWaiting || s.Reason != "an admin has to approve the request" {
+	if s, err := c.m.JoinStatus(d.request().KeyPackage); err != nil || s.Stage != wire.JoinWaiting || s.Reason != "an admin has to approve the request" {
 		t.Errorf("carl tells dora %+v, %v", s, err)
 	}
 	entries := c.m.Status().Entries
-	if _, err := c.step(JoinAsked{Request: *d.m.request}); err != nil {
+	if _, err := c.step(JoinAsked{Request: *d.request()}); err != nil {
 		t.Errorf("asking again: %v", err)
 	}
 	w.run(time.Minute) // dora asks again every second
@@ -81,9 +81,9 @@ func TestDeniedRequest(t *testing.T) {
 	b.must(Deny{User: d.dev.User})
 	w.run(5 * time.Second)
 	refusal{"denying twice", Deny{User: d.dev.User}, ErrState, Ignore}.check(t, a)
-	refusal{"asking again", JoinAsked{Request: *d.m.request}, ErrDenied, Ignore}.check(t, c)
+	refusal{"asking again", JoinAsked{Request: *d.request()}, ErrDenied, Ignore}.check(t, c)
 	for _, x := range []*device{a, b, c} {
-		if s, err := x.m.JoinStatus(d.m.request.KeyPackage); err != nil || s.Stage != wire.JoinDenied || !s.Final {
+		if s, err := x.m.JoinStatus(d.request().KeyPackage); err != nil || s.Stage != wire.JoinDenied || !s.Final {
 			t.Errorf("%s tells dora %+v, %v", x.name, s, err)
 		}
 	}
@@ -174,11 +174,11 @@ func TestRequestWithAnOldKeyPackage(t *testing.T) {
 	w.join(d)
 	w.run(5 * time.Second)
 	d.down = true
-	old := string(d.m.request.KeyPackage)
+	old := string(d.request().KeyPackage)
 	w.run(keyPackageLifetime + time.Hour)
 	refusal{"out of date", Approve{User: d.dev.User}, ErrInvalidKeyPackage, Ignore}.check(t, a)
 	d.open()
-	if string(d.m.request.KeyPackage) == old || d.m.JoinLapsed(w.now) {
+	if string(d.request().KeyPackage) == old || d.m.JoinLapsed(w.now) {
 		t.Fatal("the KeyPackage is the old one")
 	}
 	w.run(time.Minute)
@@ -196,12 +196,12 @@ func TestRequestStandsBesideItsRenewal(t *testing.T) {
 	d.online = false
 	w.run(61 * time.Minute)
 	entries := a.m.Status().Entries
-	d.must(JoinAnswered{KeyPackage: d.m.request.KeyPackage, Renew: true})
+	d.must(JoinAnswered{KeyPackage: d.request().KeyPackage, Renew: true})
 	for range 5 {
-		if _, err := a.step(JoinAsked{Request: *d.m.renewal}); !errors.Is(err, ErrState) || Final(err) {
+		if _, err := a.step(JoinAsked{Request: *d.renewal()}); !errors.Is(err, ErrState) || Final(err) {
 			t.Errorf("anna says %v", err)
 		}
-		a.must(JoinAsked{Request: *d.m.request})
+		a.must(JoinAsked{Request: *d.request()})
 		w.run(time.Hour)
 	}
 	if got := a.m.Status().Entries; got != entries {

@@ -19,7 +19,7 @@ func TestRecordSyncedBeforeOwnAddition(t *testing.T) {
 	w.run(time.Second)
 	d.open()
 	d.must(Join{})
-	for d.m.request != nil {
+	for d.request() != nil {
 		w.run(10 * time.Millisecond)
 	}
 	b.online = false
@@ -260,7 +260,7 @@ func TestFalseWelcomeDoesNotStrandAJoiner(t *testing.T) {
 		t.Fatal(err)
 	}
 	js := wire.Marshal(&wire.JoinSecrets{TransportKeys: [][]byte{slices.Repeat([]byte{5}, 32)}})
-	cm, err := e.Commit(w.rand, Change{Now: w.now, Signer: secret, Adds: [][]byte{d.m.request.KeyPackage}, JoinSecrets: js, Check: d.m.checkCredential})
+	cm, err := e.Commit(w.rand, Change{Now: w.now, Signer: secret, Adds: [][]byte{d.request().KeyPackage}, JoinSecrets: js, Check: d.m.checkCredential})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,13 +268,13 @@ func TestFalseWelcomeDoesNotStrandAJoiner(t *testing.T) {
 	_, err = d.step(JoinAnswered{Epoch: id, Welcome: cm.Welcome, Tree: cm.Epoch.Tree()})
 	t.Logf("false Welcome: %v, state %v", err, d.m.Status().State)
 	d.online = true
-	if d.m.request != nil {
-		w.carryJoin(d, *d.m.request)
+	if d.request() != nil {
+		w.carryJoin(d, *d.request())
 	}
 	w.syncSomebody(a)
 	w.run(5 * time.Minute)
 	if s := d.m.Status(); s.State != StateMember {
-		t.Errorf("dora is %q and no longer asks (request %v)", s.State, d.m.request != nil)
+		t.Errorf("dora is %q and no longer asks (request %v)", s.State, d.request() != nil)
 	}
 }
 

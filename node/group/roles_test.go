@@ -24,7 +24,7 @@ func TestRoles(t *testing.T) {
 	w.hold = func(*device, *device, []byte) bool { return true }
 	w.cut = func(*device, *device) bool { return true }
 
-	asks := *asker.m.request
+	asks := *asker.request()
 	stranger := w.device("stina")
 	strangers := stranger.asks(nil)
 	none := wire.EntryHash{}

@@ -141,7 +141,7 @@ func (m *Machine) explainSealing(now time.Time, e *Explanation) {
 	}
 	if m.stranded() {
 		e.say("the group is at another epoch, %v, whose keys are not here", m.choose().id)
-		if m.rejoining != nil {
+		if m.joining.rejoin != nil {
 			e.then("this device has asked to be added again; any member does it")
 		}
 	}

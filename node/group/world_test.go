@@ -109,6 +109,12 @@ type device struct {
 	carried map[string]time.Time // requests, encoded, and when they are carried next
 }
 
+// request is what the device asks to be let in with; nil: it does not ask.
+func (d *device) request() *wire.JoinRequest { return d.m.joining.request }
+
+// renewal is what it asks with in turn, to be added again; nil: nothing.
+func (d *device) renewal() *wire.JoinRequest { return d.m.joining.renewal }
+
 // disk is all that a device ever wrote, as somebody has it who copied its files every
 // day, with the vaults whose keys are gone today. A nil disk keeps nothing.
 type disk struct {
@@ -440,7 +446,7 @@ func (w *world) tryJoin(d *device, r wire.JoinRequest, wait time.Duration) {
 		d.carried[string(wire.Marshal(&r))] = w.now.Add(min(wait, next))
 		w.after(min(wait, next), func() { w.tryJoin(d, r, next) })
 	}
-	if d.down || d.m.asksWith(r.KeyPackage) == nil {
+	if d.down || d.m.joining.asksWith(r.KeyPackage) == nil {
 		return // it asks no more, or with another
 	}
 	for _, o := range w.devices {

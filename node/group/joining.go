@@ -1,0 +1,429 @@
+package group
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// joining is what this device asks others for until it is in the group, or in it again:
+// requests to be let in, which a member answers by a stream, the invites that it keeps
+// for later, and a request to be added again, which travels in its beacons.
+//
+// A member who is given an invite may be out of the group already without knowing it: it
+// was removed a moment ago, or while it was off. So a Join with an invite is an intent,
+// which is kept until it shows whether it is needed:
+//
+//   - this device learns that it is out: it asks with the invite;
+//   - this device is in by its logs, and they hold the operation that gave the invite
+//     out: whatever the invite was given out after lies in their past too, so it is in by
+//     all that its signer knew. The invite is not spent. An invite lets back in after no
+//     removal that is not in the past of its operation, so nothing is lost.
+//
+// The claim is signed when the intent is made, so that the invite's secret is not kept.
+type joining struct {
+	tx     *tx
+	timers *timers
+	group  wire.GroupID
+	device *identity.Device
+	engine Engine
+
+	// The KeyPackages of this device: age gives how long ago one was drawn, if its secrets
+	// are here; spend says that one is not needed any more.
+	age   func(now time.Time, keyPackage []byte) (time.Duration, bool)
+	spend func(now time.Time, keyPackage []byte)
+	// newRejoin makes a request to be added again, with a fresh KeyPackage.
+	newRejoin func(now time.Time) (wire.Signed, *wire.Rejoin, error)
+
+	request    *wire.JoinRequest     // to be let in; nil: this device does not ask
+	renewal    *wire.JoinRequest     // asked with in turn with request; see renew
+	badWelcome []byte                // KeyPackage of the last Welcome, if that did not hold; not durable
+	trees      map[wire.EpochID]bool // ratchet trees that it wants for Welcomes from the log
+	intents    []intent              // the newest first
+	rejoin     *wire.Signed          // to be added again; nil: this device does not ask
+	retract    bool                  // the others may hold a rejoin that is out of date
+}
+
+// maxIntents is how many invites are kept; of more, the oldest goes.
+const maxIntents = 4
+
+// joinAgain is how long a Welcome may take to be borne out by the logs before this
+// device asks another member.
+const joinAgain = 30 * time.Second
+
+// intent is a request to be let in by an invite that is not made yet.
+type intent struct {
+	id      wire.InviteID
+	request wire.JoinRequest
+}
+
+// intentsRow holds encoded JoinRequests.
+type intentsRow struct {
+	Requests [][]byte `cbor:"1,keyasint"`
+}
+
+func (j *joining) load() error {
+	v, err := j.tx.get(rowRejoining)
+	if err != nil {
+		return err
+	}
+	if v != nil {
+		s, err := wire.DecodeSigned(v, wire.MaxEntry)
+		if err != nil {
+			return err
+		}
+		j.rejoin = &s
+	}
+	if j.request, err = j.loadRequest(rowJoin); err != nil {
+		return err
+	}
+	if j.renewal, err = j.loadRequest(rowRenewal); err != nil {
+		return err
+	}
+	return j.loadIntents()
+}
+
+func (j *joining) loadRequest(row string) (*wire.JoinRequest, error) {
+	v, err := j.tx.get(row)
+	if v == nil || err != nil {
+		return nil, err
+	}
+	return wire.DecodeJoinRequest(v)
+}
+
+func (j *joining) loadIntents() error {
+	v, err := j.tx.get(rowIntents)
+	if v == nil || err != nil {
+		return err
+	}
+	var row intentsRow
+	if err := wire.Unmarshal(v, &row); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	for _, b := range row.Requests {
+		r, err := wire.DecodeJoinRequest(b)
+		if err != nil || r.Invite == nil {
+			return fmt.Errorf("%w: the invite of a join: %w", ErrCorrupt, err)
+		}
+		j.intents = append(j.intents, intent{wire.InviteIDOf(j.group, r.Invite.Payload), *r})
+	}
+	return nil
+}
+
+// newRequest is a request to be let in, without an invite.
+func (j *joining) newRequest(keyPackage []byte) *wire.JoinRequest {
+	return &wire.JoinRequest{V: wire.Version, Group: j.group, Cert: j.device.Raw, KeyPackage: keyPackage}
+}
+
+// claimed is a request with the claim to an invite.
+func (j *joining) claimed(r wire.JoinRequest, in Join) *wire.JoinRequest {
+	claim := wire.Claim{
+		V: wire.Version, Invite: wire.InviteIDOf(j.group, in.Invite.Payload), Device: j.device.ID, KeyPackage: sha256.Sum256(r.KeyPackage),
+	}
+	signed := in.Key.Sign(wire.DomainJoin, j.group, claim.Encode())
+	r.Invite, r.Claim = in.Invite, &signed
+	return &r
+}
+
+// carry has what this device asks with carried to members.
+func (j *joining) carry() { j.tx.send(RequestJoin{Request: *j.request, Renewal: j.renewal}) }
+
+// setRequest changes what this device asks with; nil: it asks no more.
+func (j *joining) setRequest(r *wire.JoinRequest) {
+	j.put(rowJoin, j.request, r)
+	if r == nil && j.request != nil {
+		j.tx.send(EndRequest{})
+	}
+	j.request = r
+}
+
+func (j *joining) setRenewal(r *wire.JoinRequest) {
+	j.put(rowRenewal, j.renewal, r)
+	j.renewal = r
+}
+
+func (j *joining) put(row string, old, r *wire.JoinRequest) {
+	switch {
+	case r != nil:
+		j.tx.put(row, wire.Marshal(r))
+	case old != nil:
+		j.tx.del(row)
+	}
+}
+
+// asksWith gives the request with this KeyPackage if this device asks with it; nil is
+// the first one's.
+func (j *joining) asksWith(keyPackage []byte) *wire.JoinRequest {
+	switch {
+	case j.request != nil && (keyPackage == nil || bytes.Equal(j.request.KeyPackage, keyPackage)):
+		return j.request
+	case j.renewal != nil && bytes.Equal(j.renewal.KeyPackage, keyPackage):
+		return j.renewal
+	}
+	return nil
+}
+
+// lapsed says whether this device asks with a KeyPackage whose time is over.
+func (j *joining) lapsed(now time.Time) bool {
+	if j.request == nil {
+		return false
+	}
+	age, here := j.age(now, j.request.KeyPackage)
+	return !here || age >= keyPackageLifetime
+}
+
+// renew asks also with a fresh KeyPackage and a request to be added again: this device is
+// in the roster, but nobody can serve the Welcome for the KeyPackage of r any more. Whoever
+// says so may be no member at all, so this device does not give its first request up for
+// that: an invite in it is claimed for its KeyPackage alone. At most once an hour, whatever
+// members say.
+func (j *joining) renew(now time.Time, r *wire.JoinRequest) error {
+	if j.renewal != nil && r != j.renewal {
+		return fmt.Errorf("request to join: %w: it asks with another KeyPackage already", ErrState)
+	}
+	if age, here := j.age(now, r.KeyPackage); here && age < time.Hour {
+		return fmt.Errorf("request to join: %w: its KeyPackage is fresh", ErrState)
+	}
+	again, err := j.requestAgain(now)
+	if err != nil {
+		return err
+	}
+	if r.Rejoin != nil {
+		j.spend(now, r.KeyPackage)
+	}
+	if r == j.request && r.Rejoin != nil {
+		j.setRequest(again)
+	} else {
+		j.setRenewal(again)
+	}
+	j.carry()
+	return nil
+}
+
+// requestAgain makes a request to join by which any member adds this device again: without
+// keys it can tell nobody by a beacon.
+func (j *joining) requestAgain(now time.Time) (*wire.JoinRequest, error) {
+	s, r, err := j.newRejoin(now)
+	if err != nil {
+		return nil, err
+	}
+	again := j.newRequest(r.KeyPackage)
+	again.Rejoin = &s
+	return again, nil
+}
+
+// repeat asks again when a Welcome led nowhere.
+func (j *joining) repeat(now time.Time) {
+	if j.request == nil {
+		j.timers.stop(timerJoin)
+		return
+	}
+	if j.timers.due(now, timerJoin) {
+		j.timers.set(timerJoin, now.Add(joinAgain))
+		if r := j.asksWith(j.badWelcome); j.badWelcome != nil && r != nil && j.renew(now, r) == nil {
+			j.badWelcome = nil
+			return
+		}
+		j.carry()
+	}
+}
+
+// welcomeFailed notes that the Welcome for a KeyPackage does not hold. Perhaps its
+// committer made it so, and nobody has a better one.
+func (j *joining) welcomeFailed(now time.Time, keyPackage []byte) {
+	j.badWelcome = keyPackage
+	j.timers.sooner(timerJoin, now.Add(joinAgain))
+}
+
+// end ends asking to be let in, and goes on with the next invite that is kept. It keeps the
+// request that has ended: an admin can let this device in by it all the same, and if its
+// user joins again then, that KeyPackage has the Welcome.
+func (j *joining) end(now time.Time) {
+	if j.request != nil {
+		j.tx.put(rowEnded, wire.Marshal(j.request))
+		j.setRequest(nil)
+	}
+	j.setRenewal(nil)
+	j.askWithIntent(now)
+}
+
+// takeEnded gives a request to ask with again, without an invite; nil: there is none
+// whose KeyPackage can be used.
+func (j *joining) takeEnded(now time.Time) (*wire.JoinRequest, error) {
+	v, err := j.tx.get(rowEnded)
+	if v == nil || err != nil {
+		return nil, err
+	}
+	j.tx.del(rowEnded)
+	r, err := wire.DecodeJoinRequest(v)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	_, here := j.age(now, r.KeyPackage)
+	if usable := here && j.engine.CheckLifetime(r.KeyPackage, now) == nil && r.Rejoin == nil; !usable {
+		return nil, nil
+	}
+	r.Invite, r.Claim = nil, nil
+	return r, nil
+}
+
+// done ends all that this device asked with: it is in the group.
+func (j *joining) done(now time.Time) {
+	ended, err := j.takeEnded(now)
+	j.tx.fail(err)
+	for _, r := range []*wire.JoinRequest{j.request, j.renewal, ended} {
+		if r != nil {
+			j.spend(now, r.KeyPackage)
+		}
+	}
+	j.setRequest(nil)
+	j.setRenewal(nil)
+}
+
+// removed goes on after this device was taken out while it asked to be added again: only
+// the invite that it asks with, if there is one, still stands.
+func (j *joining) removed() {
+	if r := j.request; r != nil && r.Invite != nil { // what it was let in by before is over, not this
+		again := *r
+		again.Rejoin = nil
+		j.setRequest(&again)
+		j.carry()
+	} else {
+		j.setRequest(nil)
+	}
+	j.setRenewal(nil)
+}
+
+// wants says whether an invite is kept.
+func (j *joining) wants(id wire.InviteID) bool {
+	return slices.ContainsFunc(j.intents, func(i intent) bool { return i.id == id })
+}
+
+// keep keeps an invite for later.
+func (j *joining) keep(now time.Time, id wire.InviteID, r *wire.JoinRequest) {
+	all := append([]intent{{id, *r}}, j.intents...)
+	j.setIntents(now, all[:min(len(all), maxIntents)])
+}
+
+// dropIntents drops the invites that are not needed.
+func (j *joining) dropIntents(now time.Time, needed func(wire.InviteID) bool) {
+	left := slices.DeleteFunc(slices.Clone(j.intents), func(i intent) bool { return !needed(i.id) })
+	if len(left) < len(j.intents) {
+		j.setIntents(now, left)
+	}
+}
+
+func (j *joining) setIntents(now time.Time, intents []intent) {
+	for _, old := range j.intents {
+		kept := func(i intent) bool { return bytes.Equal(i.request.KeyPackage, old.request.KeyPackage) }
+		asks := j.request != nil && bytes.Equal(j.request.KeyPackage, old.request.KeyPackage)
+		if !asks && !slices.ContainsFunc(intents, kept) {
+			j.spend(now, old.request.KeyPackage)
+		}
+	}
+	j.intents = intents
+	if len(intents) == 0 {
+		j.tx.del(rowIntents)
+		return
+	}
+	var row intentsRow
+	for _, i := range intents {
+		row.Requests = append(row.Requests, wire.Marshal(&i.request))
+	}
+	j.tx.put(rowIntents, wire.Marshal(&row))
+}
+
+// askWithIntent asks with the newest invite that is kept, if there is one.
+func (j *joining) askWithIntent(now time.Time) {
+	for len(j.intents) > 0 {
+		next := j.intents[0].request
+		usable := j.engine.CheckLifetime(next.KeyPackage, now) == nil
+		if usable {
+			j.setRequest(&next)
+			j.setRenewal(nil)
+		}
+		j.setIntents(now, j.intents[1:])
+		if usable {
+			j.carry()
+			return
+		}
+	}
+}
+
+// lost forgets what this device asks with by a KeyPackage, given by its hash, whose secrets
+// are destroyed. True: its request is gone, and it has to make another one. An invite was
+// claimed for this KeyPackage alone, so that its link has to be given again.
+func (j *joining) lost(hash [32]byte) bool {
+	if j.rejoin != nil {
+		if r, err := wire.DecodeRejoin(j.rejoin.Payload); err != nil || sha256.Sum256(r.KeyPackage) == hash {
+			j.rejoin = nil // the next one asks with a fresh one
+			j.tx.del(rowRejoining)
+		}
+	}
+	if j.renewal != nil && sha256.Sum256(j.renewal.KeyPackage) == hash {
+		j.setRenewal(nil)
+	}
+	again := j.request != nil && j.request.Claim == nil && sha256.Sum256(j.request.KeyPackage) == hash
+	if again {
+		j.request = nil
+	}
+	return again
+}
+
+// stopRejoin ends asking to be added again once this device, at n, is where it wanted to be.
+// If it was not added there, it tells the others, who otherwise would do so whenever their
+// branch changes.
+func (j *joining) stopRejoin(now time.Time, n *node) {
+	if j.rejoin == nil {
+		return
+	}
+	if r, err := wire.DecodeRejoin(j.rejoin.Payload); err == nil {
+		j.spend(now, r.KeyPackage) // a commit on another branch may have used it
+		if n != nil && !n.used(r.KeyPackage) {
+			j.retract = true
+			j.timers.set(timerBeacon, now)
+		}
+	}
+	j.rejoin = nil
+	j.tx.del(rowRejoining)
+}
+
+// askAgain asks, in this device's beacon, to be added again on the chosen branch: after wait,
+// and then every so often, with one KeyPackage for as long as life.
+func (j *joining) askAgain(now time.Time, every, life time.Duration, wait func(time.Time) time.Duration) {
+	if !j.timers.running(timerRejoin) {
+		j.timers.set(timerRejoin, now.Add(wait(now)))
+	}
+	if !j.timers.due(now, timerRejoin) {
+		return
+	}
+	j.timers.set(timerRejoin, now.Add(min(every, life)))
+	if j.rejoin == nil || j.rejoinLapsed(now, life) {
+		s, _, err := j.newRejoin(now)
+		if err != nil {
+			j.tx.fail(err)
+			return
+		}
+		j.rejoin = &s
+		j.tx.put(rowRejoining, s.Encode())
+	}
+	j.timers.set(timerBeacon, now)
+}
+
+// rejoinLapsed says whether the request to be added again is to be made anew.
+func (j *joining) rejoinLapsed(now time.Time, life time.Duration) bool {
+	r, err := wire.DecodeRejoin(j.rejoin.Payload)
+	if err == nil && now.Sub(crdt.HLC(r.HLC).Time()) < life {
+		return false
+	}
+	if err == nil {
+		j.spend(now, r.KeyPackage)
+	}
+	return true
+}
