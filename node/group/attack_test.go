@@ -208,7 +208,7 @@ func TestLongBranch(t *testing.T) {
 				w.run(time.Minute)
 			}
 			if it := a.m.logs.items.at(hashes[n-1]); it == nil || !a.m.logs.counts(it) || !slices.Contains(a.texts(), "on the other branch") {
-				t.Errorf("branch of %d, flooded %v: anna does not take what ben built upon: %d parked, %d aside", n, flooded, len(a.m.logs.parked), len(a.m.logs.aside.entries))
+				t.Errorf("branch of %d, flooded %v: anna does not take what ben built upon: %d parked, %d aside", n, flooded, len(a.m.logs.parking.entries), len(a.m.logs.quarantine.entries))
 			}
 		}
 	}

@@ -173,14 +173,14 @@ const (
 // something else is parked.
 func (m *Machine) askForPast(now time.Time) {
 	switch {
-	case len(m.logs.waiting) == 0:
+	case len(m.logs.parking.waiting) == 0:
 		m.timers.stop(timerPast)
 		m.askedPast = 0
 		return
 	case !m.timers.due(now, timerPast) && m.timers.running(timerPast):
 		return
 	}
-	since, lacks := m.logs.lacksPast()
+	since, lacks := m.logs.parking.lacksPast()
 	switch {
 	case !lacks:
 		m.timers.stop(timerPast)

@@ -127,7 +127,7 @@ func (e *early) arrived(id wire.MessageID) {
 // that record: then it waits for nothing but its past.
 func (m *Machine) keepEarly(s rawSeal) (vouched bool) {
 	var bucket wire.DeviceID
-	if p := m.logs.parked[s.Message]; p != nil {
+	if p := m.logs.parking.entries[s.Message]; p != nil {
 		bucket, vouched = p.bucket, p.vouched
 	}
 	m.mail.early.keep(bucket, s)

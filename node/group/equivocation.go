@@ -1,7 +1,6 @@
 package group
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -104,110 +103,6 @@ func (l *logs) rival(s *signedEntry) *item {
 	return nil
 }
 
-// aloof says whether an entry is taken only if somebody else needs it: its log has
-// evidence against it, or would be one too many that its device begins.
-func (l *logs) aloof(e *wire.Entry) bool {
-	log := e.Log()
-	return l.evidence[log] != nil || len(l.index[log]) == 0 && l.logsOf(log.Device) >= maxLogs
-}
-
-// wanted says whether something that waits here needs an entry that is aloof: in the
-// end something that is not, and for one log too many something of another device.
-func (l *logs) wanted(h wire.EntryHash, e *wire.Entry) bool {
-	forked := l.evidence[e.Log()] != nil
-	seen := map[wire.EntryHash]bool{}
-	var needs func(wire.EntryHash) bool
-	needs = func(h wire.EntryHash) bool {
-		if seen[h] {
-			return false
-		}
-		seen[h] = true
-		return slices.ContainsFunc(l.waiting[h], func(w wire.EntryHash) bool {
-			s := l.parked[w]
-			if s == nil {
-				return false
-			}
-			return l.devices[s.entry.Device] != nil && !l.aloof(s.entry) && (forked || s.entry.Device != e.Device) || needs(w)
-		})
-	}
-	return needs(h)
-}
-
-// shelf keeps entries that count for nothing until somebody names them. They are not
-// durable: a sync brings them again, right before what needs them, so that the oldest
-// make room.
-type shelf struct {
-	entries map[wire.EntryHash]*signedEntry
-	order   []wire.EntryHash // as they came; some are gone
-	bytes   int
-}
-
-func newShelf() shelf { return shelf{entries: map[wire.EntryHash]*signedEntry{}} }
-
-func (l *logs) shelve(s *signedEntry) {
-	a := &l.aside
-	if a.entries[s.hash] != nil {
-		return
-	}
-	a.entries[s.hash] = s
-	a.bytes += len(s.raw)
-	a.order = append(a.order, s.hash)
-	l.keep(s)
-	for a.bytes > maxAsideBytes {
-		l.offShelf(a.order[0])
-		a.order = a.order[1:]
-	}
-	if len(a.order) > 2*len(a.entries)+64 {
-		a.order = slices.DeleteFunc(a.order, func(h wire.EntryHash) bool { return a.entries[h] == nil })
-	}
-}
-
-func (l *logs) offShelf(h wire.EntryHash) {
-	if s := l.aside.entries[h]; s != nil {
-		delete(l.aside.entries, h)
-		l.aside.bytes -= len(s.raw)
-		l.unkeep(s)
-	}
-}
-
-// quarantine keeps an entry that nobody needs, and says why it is not taken.
-func (l *logs) quarantine(s *signedEntry) error {
-	l.shelve(s)
-	if l.evidence[s.entry.Log()] == nil {
-		return fmt.Errorf("log of device %v: %w: %d incarnations", s.entry.Device, ErrFull, maxLogs)
-	}
-	return fmt.Errorf("entry %d of device %v: %w", s.entry.Seq, s.entry.Device, ErrEquivocation)
-}
-
-// named takes out of what lies aside what is now needed, with all it builds on there,
-// causes first.
-func (l *logs) named() []*signedEntry {
-	if len(l.aside.entries) == 0 {
-		return nil
-	}
-	var out []*signedEntry
-	var take []wire.EntryHash
-	for h := range l.waiting {
-		if s := l.aside.entries[h]; s != nil && l.wanted(h, s.entry) {
-			take = append(take, h)
-		}
-	}
-	for len(take) > 0 {
-		s := l.aside.entries[take[len(take)-1]]
-		if take = take[:len(take)-1]; s == nil {
-			continue
-		}
-		l.offShelf(s.hash)
-		l.called[s.hash] = true
-		out = append(out, s)
-		take = append(take, l.missing(s.entry)...)
-	}
-	slices.SortFunc(out, func(a, b *signedEntry) int {
-		return cmp.Or(cmp.Compare(a.entry.HLC, b.entry.HLC), slices.Compare(a.hash[:], b.hash[:]))
-	})
-	return out
-}
-
 // rivalOf gives an entry with the same number of the same log as signed: of the set,
 // or of those that are kept beside it; nil: there is none.
 func (l *logs) rivalOf(group wire.GroupID, s *signedEntry, read func(*item) ([]byte, error)) (hash wire.EntryHash, raw []byte, err error) {
@@ -215,12 +110,12 @@ func (l *logs) rivalOf(group wire.GroupID, s *signedEntry, read func(*item) ([]b
 		raw, err := read(it)
 		return it.hash, raw, err
 	}
-	o := l.kept[s.slot()]
+	o := l.first[s.slot()]
 	if o == nil || o.hash == s.hash {
 		return hash, nil, nil
 	}
 	if d := l.devices[o.entry.Device]; identity.Verify(d.Cert.LogKey, wire.DomainEntry, group, o.signed) != nil {
-		l.drop(o)             // it was parked when its device was not known
+		l.parking.drop(o)     // it was parked when its device was not known
 		return hash, nil, nil //nolint:nilerr // what does not verify is no second entry
 	}
 	return o.hash, o.raw, nil
@@ -256,11 +151,11 @@ func (l *logs) recordEvidence(e *evidence) {
 	l.evidence[e.log] = e
 	l.covered = nil
 	l.recounted()
-	// What waits of that log waits aside from now on, unless somebody needs it.
-	for _, s := range l.parked {
-		if s.entry.Log() == e.log && !l.wanted(s.hash, s.entry) {
-			l.drop(s)
-			l.shelve(s)
+	// What waits of that log goes into quarantine, unless somebody needs it.
+	for _, s := range l.parking.entries {
+		if s.entry.Log() == e.log && !l.needed(s.hash, s.entry) {
+			l.parking.drop(s)
+			l.quarantine.put(s)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/identity"
@@ -16,10 +15,10 @@ import (
 
 // Bounds of what others can make this device keep.
 const (
-	maxParked      = 256 // entries waiting for others, per device that wrote them; all that are not known share one place
-	maxParkedBytes = 16 << 20
-	maxAsideBytes  = 16 << 20 // of entries that nobody needs
-	maxLogs        = 64       // logs (incarnations) per device that nobody else needs
+	maxParked          = 256 // entries waiting for others, per device that wrote them; all that are not known share one place
+	maxParkedBytes     = 16 << 20
+	maxQuarantineBytes = 16 << 20 // of entries that nobody needs
+	maxLogs            = 64       // logs (incarnations) per device that nobody else needs
 )
 
 // logs is the set of entries, linked by hash, grown in causal order only. It knows
@@ -43,29 +42,15 @@ type logs struct {
 	count   int
 
 	evidence map[wire.LogID]*evidence
-	aside    shelf                   // of logs with evidence, or too many: nobody else names them
-	called   map[wire.EntryHash]bool // taken from there, since somebody does
-	covered  vector                  // what logs without evidence have in their pasts; nil: find it again
-	scratch  vector                  // for fillPast
-	grew     bool                    // covered took in something of a log with evidence
-	changes  int                     // rises with whatever the fork choice may look at
+	covered  vector // what logs without evidence have in their pasts; nil: find it again
+	scratch  vector // for fillPast
+	grew     bool   // covered took in something of a log with evidence
+	changes  int    // rises with whatever the fork choice may look at
 
-	parked  map[wire.EntryHash]*signedEntry
-	waiting map[wire.EntryHash][]wire.EntryHash // what is missing → who waits for it
-	quota   map[wire.DeviceID]int               // how many are parked; zero device: of those not known
-	sizes   map[wire.DeviceID]int               // and their bytes
-	queues  map[wire.DeviceID][]wire.EntryHash  // oldest first; some are gone
-	bytes   int                                 // of all that is parked
-	kept    map[slot]*signedEntry               // parked or aside: the first with its number
+	parking    parking
+	quarantine quarantine // of logs with evidence, or too many: nobody else references them
+	first      numbers
 }
-
-// slot is a place in a log, which one entry can take.
-type slot struct {
-	log wire.LogID
-	seq uint64
-}
-
-func (s *signedEntry) slot() slot { return slot{s.entry.Log(), s.entry.Seq} }
 
 type logList struct {
 	id    wire.LogID
@@ -84,15 +69,17 @@ func (b *logList) at(seq uint64) *item {
 }
 
 func newLogs(founder *identity.Device) *logs {
-	return &logs{
+	l := &logs{
 		index: map[wire.LogID][]int{}, items: newIndex(0), heads: map[wire.EntryHash]*item{},
 		devices: map[wire.DeviceID]*identity.Device{founder.ID: founder},
 		adders:  map[wire.DeviceID][]*item{}, founder: founder.ID,
 		votes: map[wire.DeviceID]*item{}, words: map[wire.DeviceID]*item{},
-		evidence: map[wire.LogID]*evidence{}, aside: newShelf(), called: map[wire.EntryHash]bool{},
-		sizes: map[wire.DeviceID]int{}, queues: map[wire.DeviceID][]wire.EntryHash{}, kept: map[slot]*signedEntry{},
-		parked: map[wire.EntryHash]*signedEntry{}, waiting: map[wire.EntryHash][]wire.EntryHash{}, quota: map[wire.DeviceID]int{},
+		evidence: map[wire.LogID]*evidence{},
 	}
+	l.first = numbers{}
+	l.parking = newParking(func(d wire.DeviceID) bool { return l.devices[d] != nil }, l.missing, l.first)
+	l.quarantine = newQuarantine(l.first)
+	return l
 }
 
 // head is the newest entry of a log, or nil; of several branches, the first one's.
@@ -329,119 +316,6 @@ func (l *logs) frontier(own wire.LogID, most int) []wire.EntryHash {
 	return deps
 }
 
-// park keeps an entry that came before what it builds on. It is not durable: a
-// sync brings it again, and what came last is the most likely to be of use, so that
-// it takes the place of the oldest: of the same device, or of the one with the most.
-func (l *logs) park(s *signedEntry, missing []wire.EntryHash) {
-	if l.parked[s.hash] != nil {
-		return
-	}
-	s.bucket = s.entry.Device
-	if l.devices[s.bucket] == nil {
-		s.bucket = wire.DeviceID{}
-	}
-	if l.quota[s.bucket] >= maxParked {
-		l.dropOldest(s.bucket)
-	}
-	for l.bytes+len(s.raw) > maxParkedBytes {
-		var most wire.DeviceID
-		for d, size := range l.sizes {
-			if size > l.sizes[most] || size == l.sizes[most] && slices.Compare(d[:], most[:]) < 0 {
-				most = d
-			}
-		}
-		l.dropOldest(most)
-	}
-	l.parked[s.hash] = s
-	l.bytes += len(s.raw)
-	l.sizes[s.bucket] += len(s.raw)
-	l.quota[s.bucket]++
-	l.queues[s.bucket] = append(l.queues[s.bucket], s.hash)
-	l.keep(s)
-	for _, h := range missing {
-		l.waiting[h] = append(l.waiting[h], s.hash)
-	}
-}
-
-// dropOldest forgets the entry of a device that was parked first.
-func (l *logs) dropOldest(bucket wire.DeviceID) {
-	for _, h := range l.queues[bucket] {
-		if s := l.parked[h]; s != nil {
-			l.drop(s)
-			return
-		}
-	}
-}
-
-// drop forgets an entry that is parked.
-func (l *logs) drop(s *signedEntry) {
-	l.release(s)
-	for _, h := range l.missing(s.entry) {
-		l.waiting[h] = slices.DeleteFunc(l.waiting[h], func(w wire.EntryHash) bool { return w == s.hash })
-		if len(l.waiting[h]) == 0 {
-			delete(l.waiting, h)
-		}
-	}
-}
-
-// lacksPast says since when an entry has been parked that waits for one which is not here
-// at all: the one that came first. False: there is none.
-func (l *logs) lacksPast() (since time.Time, lacks bool) {
-	for h, waiting := range l.waiting {
-		if l.parked[h] != nil {
-			continue
-		}
-		for _, w := range waiting {
-			if s := l.parked[w]; s != nil && (!lacks || s.since.Before(since)) {
-				since, lacks = s.since, true
-			}
-		}
-	}
-	return since, lacks
-}
-
-// keep notes the first entry that is kept of those with one number.
-func (l *logs) keep(s *signedEntry) {
-	if l.kept[s.slot()] == nil {
-		l.kept[s.slot()] = s
-	}
-}
-
-func (l *logs) unkeep(s *signedEntry) {
-	if l.kept[s.slot()] == s {
-		delete(l.kept, s.slot())
-	}
-}
-
-// unpark takes out those that waited for h and now lack nothing.
-func (l *logs) unpark(h wire.EntryHash) []*signedEntry {
-	var out []*signedEntry
-	for _, w := range l.waiting[h] {
-		if s := l.parked[w]; s != nil && len(l.missing(s.entry)) == 0 {
-			out = append(out, l.release(s))
-		}
-	}
-	delete(l.waiting, h)
-	return out
-}
-
-// release takes an entry out of those that are parked.
-func (l *logs) release(s *signedEntry) *signedEntry {
-	delete(l.parked, s.hash)
-	l.unkeep(s)
-	l.bytes -= len(s.raw)
-	l.sizes[s.bucket] -= len(s.raw)
-	switch l.quota[s.bucket]--; {
-	case l.quota[s.bucket] == 0:
-		delete(l.quota, s.bucket)
-		delete(l.sizes, s.bucket)
-		delete(l.queues, s.bucket)
-	case len(l.queues[s.bucket]) > 2*l.quota[s.bucket]+64 || l.queues[s.bucket][0] == s.hash:
-		l.queues[s.bucket] = slices.DeleteFunc(l.queues[s.bucket], func(h wire.EntryHash) bool { return l.parked[h] == nil })
-	}
-	return s
-}
-
 // marks is the version vector, ascending by log. What counts of a log with
 // evidence lies in the pasts of other marks; its own only says that there is evidence.
 func (l *logs) marks() []wire.Mark {
@@ -550,7 +424,7 @@ func (l *logs) behind(marks []wire.Mark) bool {
 		case m.Seq == 0:
 			return true
 		}
-		return l.items.at(m.Hash) == nil && l.parked[m.Hash] == nil
+		return l.items.at(m.Hash) == nil && l.parking.entries[m.Hash] == nil
 	})
 }
 

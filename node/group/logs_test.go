@@ -125,7 +125,7 @@ func TestLogsAgainstReachability(t *testing.T) {
 		g := newDAG(seed)
 		g.random(60, 5)
 		l := g.insert(t, g.rand, nil)
-		if l.count != len(g.entries) || len(l.parked) != 0 {
+		if l.count != len(g.entries) || len(l.parking.entries) != 0 {
 			t.Fatalf("%d entries, want %d", l.count, len(g.entries))
 		}
 		pasts := map[wire.EntryHash]map[wire.EntryHash]bool{}
@@ -197,20 +197,20 @@ func TestParkedEntriesComeInOnce(t *testing.T) {
 			e := g.entries[i]
 			s := &signedEntry{entry: e, hash: g.hashes[i]}
 			if gone := l.missing(e); len(gone) > 0 {
-				l.park(s, gone)
+				l.parking.park(s, gone)
 				return
 			}
 			l.add(&item{author: &author{log: e.Log()}, body: unsealed, hash: s.hash, seq: e.Seq, hlc: crdt.HLC(e.HLC)}, e)
 			in++
-			for _, w := range l.unpark(s.hash) {
+			for _, w := range l.parking.unpark(s.hash) {
 				take(slices.Index(g.hashes, w.hash))
 			}
 		}
 		for _, i := range g.rand.Perm(len(g.entries)) {
 			take(i)
 		}
-		if in != len(g.entries) || len(l.parked)+len(l.waiting)+len(l.quota) != 0 {
-			t.Fatalf("seed %d: %d of %d came in; %d parked, %d waited for, %d quotas", seed, in, len(g.entries), len(l.parked), len(l.waiting), len(l.quota))
+		if in != len(g.entries) || len(l.parking.entries)+len(l.parking.waiting)+len(l.parking.quota) != 0 {
+			t.Fatalf("seed %d: %d of %d came in; %d parked, %d waited for, %d quotas", seed, in, len(g.entries), len(l.parking.entries), len(l.parking.waiting), len(l.parking.quota))
 		}
 	}
 	// What came last takes the place of the oldest, of the same device or of the one
@@ -220,7 +220,7 @@ func TestParkedEntriesComeInOnce(t *testing.T) {
 	park := func(device, n, size int) *signedEntry {
 		s := &signedEntry{raw: make([]byte, size), hash: wire.EntryHash{byte(n), byte(n >> 8), byte(device)}}
 		s.entry = &wire.Entry{Device: testDevice(device), Seq: uint64(n), Deps: []wire.EntryHash{{9, byte(n)}}}
-		l.park(s, l.missing(s.entry))
+		l.parking.park(s, l.missing(s.entry))
 		return s
 	}
 	first := park(2, 0, 100)
@@ -228,20 +228,20 @@ func TestParkedEntriesComeInOnce(t *testing.T) {
 		park(1, n, 1)
 		park(3+n%50, n, 1) // not known: they share one place
 	}
-	if len(l.parked) != 2*maxParked+1 || l.parked[first.hash] == nil || len(l.queues[testDevice(1)]) > 3*maxParked {
-		t.Errorf("%d are parked, %d in a queue", len(l.parked), len(l.queues[testDevice(1)]))
+	if len(l.parking.entries) != 2*maxParked+1 || l.parking.entries[first.hash] == nil || len(l.parking.queues[testDevice(1)]) > 3*maxParked {
+		t.Errorf("%d are parked, %d in a queue", len(l.parking.entries), len(l.parking.queues[testDevice(1)]))
 	}
 	for n := range 100 {
 		park(1, 10000+n, maxParkedBytes/10)
 	}
 	last := park(1, 20000, 1)
-	if l.bytes > maxParkedBytes || l.parked[first.hash] == nil || l.parked[last.hash] == nil {
-		t.Errorf("%d bytes are parked", l.bytes)
+	if l.parking.bytes > maxParkedBytes || l.parking.entries[first.hash] == nil || l.parking.entries[last.hash] == nil {
+		t.Errorf("%d bytes are parked", l.parking.bytes)
 	}
-	for _, s := range l.parked {
-		l.drop(s)
+	for _, s := range l.parking.entries {
+		l.parking.drop(s)
 	}
-	if len(l.parked)+len(l.waiting)+len(l.quota)+len(l.sizes)+len(l.queues)+len(l.kept)+l.bytes != 0 {
+	if len(l.parking.entries)+len(l.parking.waiting)+len(l.parking.quota)+len(l.parking.sizes)+len(l.parking.queues)+len(l.first)+l.parking.bytes != 0 {
 		t.Error("something is left of what was dropped")
 	}
 }

@@ -238,7 +238,7 @@ func (m *Machine) takeEntries(now time.Time, entries []*signedEntry) (Outcome, e
 			out.Verdict = max(out.Verdict, verdictOf(err))
 		}
 	}
-	for named := m.logs.named(); len(named) > 0; named = m.logs.named() {
+	for named := m.logs.referenced(); len(named) > 0; named = m.logs.referenced() {
 		for _, s := range named {
 			out.New += m.takeWaiting(now, s)
 		}
@@ -256,9 +256,8 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 		return 0, err
 	}
 	s.second = m.logs.rival(s) != nil
-	called := m.logs.called[s.hash]
-	delete(m.logs.called, s.hash)
-	unwanted := !called && m.logs.aloof(s.entry) && !m.logs.wanted(s.hash, s.entry)
+	called := m.logs.quarantine.wasCalled(s.hash)
+	unwanted := !called && m.logs.unreferenced(s.entry) && !m.logs.needed(s.hash, s.entry)
 	if gone := m.logs.missing(s.entry); len(gone) > 0 {
 		d := m.logs.devices[s.entry.Device]
 		if d != nil {
@@ -267,13 +266,13 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 			}
 		}
 		if unwanted {
-			return 0, m.logs.quarantine(s)
+			return 0, m.logs.putAside(s)
 		}
 		why := ErrIncomplete
-		if m.logs.parked[s.hash] == nil {
+		if m.logs.parking.entries[s.hash] == nil {
 			// Once, and no more of them than are kept: a member cannot have others carry any
 			// amount of what never finds its past.
-			if s.vouched = d != nil && m.roster.has(d.ID) && m.logs.quota[d.ID] < maxParked; s.vouched {
+			if s.vouched = d != nil && m.roster.has(d.ID) && m.logs.parking.quota[d.ID] < maxParked; s.vouched {
 				why = errVouched
 			}
 			s.since = now
@@ -284,7 +283,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 				// of which both sides have to learn before they act on theirs.
 				m.ask("the past of a change is missing")
 			}
-			m.logs.park(s, gone)
+			m.logs.parking.park(s, gone)
 		}
 		return 0, fmt.Errorf("%v of device %v: %w", s.entry.Kind, s.entry.Device, why)
 	}
@@ -293,13 +292,13 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 		return 0, err
 	}
 	if unwanted {
-		return 0, m.logs.quarantine(s)
+		return 0, m.logs.putAside(s)
 	}
 	if err := m.insert(it, s.entry); err != nil {
 		return 0, err
 	}
 	m.noteTwin(now, it, s.entry)
-	m.logs.offShelf(s.hash)
+	m.logs.quarantine.remove(s.hash)
 	m.tx.put(itemKey(it), s.raw)
 	m.noteIncarnation(it)
 	m.tx.ready.Came = append(m.tx.ready.Came, it.hash)
@@ -323,7 +322,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	case wire.KindTKey, wire.KindTKeyWrap:
 	}
 	n := 1
-	for _, w := range m.logs.unpark(s.hash) {
+	for _, w := range m.logs.parking.unpark(s.hash) {
 		n += m.takeWaiting(now, w)
 	}
 	return n, nil

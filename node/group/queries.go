@@ -21,7 +21,7 @@ import (
 func (m *Machine) Status() Status {
 	s := Status{
 		Group: m.group, Position: m.own.Position, Members: len(m.roster.users), Entries: m.logs.count,
-		Gaps: len(m.mail.gaps), Outbox: len(m.mail.outbox), Parked: len(m.logs.parked), Head: m.choose().id, Leaving: m.own.Leaving,
+		Gaps: len(m.mail.gaps), Outbox: len(m.mail.outbox), Parked: len(m.logs.parking.entries), Head: m.choose().id, Leaving: m.own.Leaving,
 		Intents: len(m.joining.intents), Was: m.was(),
 	}
 	for _, f := range slices.Sorted(maps.Keys(m.roster.profile)) {
@@ -55,7 +55,7 @@ func (m *Machine) Status() Status {
 func (m *Machine) Tips() int { return m.tree.tips }
 
 // Parked is how many entries wait here for what they build on.
-func (m *Machine) Parked() int { return len(m.logs.parked) }
+func (m *Machine) Parked() int { return len(m.logs.parking.entries) }
 
 // Profile lists the registers of the profile as their authors signed them,
 // ascending by field, for the group's public record.

@@ -73,7 +73,7 @@ type DeviceReport struct {
 func (m *Machine) Report(now time.Time) Report {
 	r := Report{
 		Status: m.Status(), Policy: m.roster.policy(m.cfg.Genesis), Branches: m.branches(), Devices: m.deviceReports(),
-		SettleAt: m.timers.at(timerSettle), Rejoining: m.joining.rejoin != nil, Waiting: m.mail.waitCount, Lacking: len(m.logs.waiting),
+		SettleAt: m.timers.at(timerSettle), Rejoining: m.joining.rejoin != nil, Waiting: m.mail.waitCount, Lacking: len(m.logs.parking.waiting),
 		Unsealed: slices.Clone(m.mail.outbox), Missing: m.lacks(), Keys: len(m.transport),
 	}
 	r.SendKey, _ = m.TransportKey()

@@ -238,7 +238,7 @@ func TestForgedEntriesDoNotTakeAVictimsRoom(t *testing.T) {
 		})
 		_, _ = b.step(Entries{Entries: [][]byte{raw}})
 	}
-	if n := b.m.logs.quota[a.dev.ID]; n > 0 {
+	if n := b.m.logs.parking.quota[a.dev.ID]; n > 0 {
 		t.Errorf("%d entries with forged signatures are kept in anna's name", n)
 	}
 }

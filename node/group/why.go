@@ -64,7 +64,7 @@ func (m *Machine) nameOf(d wire.DeviceID) string {
 }
 
 func (m *Machine) explainAbsent(e *Explanation, id wire.MessageID) {
-	if s := m.logs.parked[id]; s != nil {
+	if s := m.logs.parking.entries[id]; s != nil {
 		e.State = WhyParked
 		e.say("its entry, by %s, is here and waits for %d others that it builds on", m.nameOf(s.entry.Device), len(m.logs.missing(s.entry)))
 		e.then("a sync with a member brings them: pandanode group heal GROUP")
