@@ -101,16 +101,14 @@ func (m *Machine) askedAgain(r wire.JoinRequest) error {
 	if r.Rejoin == nil {
 		return nil
 	}
-	again, err := m.readRejoin(m.roster, *r.Rejoin)
+	again, err := m.read.rejoin(m.roster, *r.Rejoin)
 	if err != nil {
 		return fmt.Errorf("request to join: %w", err)
 	}
 	if !bytes.Equal(again.KeyPackage, r.KeyPackage) {
 		return fmt.Errorf("request to join: %w: it asks with one KeyPackage to be added with another", ErrForged)
 	}
-	if m.peerOf(again.Device).newerRejoin(m.now, again) {
-		m.differ.changed() // there may be something to commit
-	}
+	m.peers.addAgain(m.now, m.peers.at(again.Device), again)
 	return nil
 }
 
@@ -192,6 +190,6 @@ func (m *Machine) inWithAnother(keyPackage []byte) bool {
 	if err != nil {
 		return false
 	}
-	d, p := m.roster.devices[leaf.ID], m.peer[leaf.ID]
+	d, p := m.roster.devices[leaf.ID], m.peers.of[leaf.ID]
 	return d != nil && !bytes.Equal(d.keyPackage, keyPackage) && (p == nil || p.rejoin == nil || !bytes.Equal(p.rejoin.KeyPackage, keyPackage))
 }

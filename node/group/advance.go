@@ -97,8 +97,8 @@ func (m *Machine) moved(now time.Time, from, to *node) {
 	m.settling.over()
 	m.timers.stop(timerHeal)
 	clear(m.worn.since) // all ratchets begin anew
-	m.news()
-	m.fillAgain()
+	m.peers.news()
+	m.peers.gapsAgain()
 	m.requeue(to)
 	if switched || from == nil {
 		m.timers.set(timerVote, now)

@@ -29,16 +29,6 @@ func (m *Machine) planFill(at time.Time, p *peerState, gaps []wire.MessageID) {
 	}
 }
 
-// fillAgain plans the gaps that are open: what kept this device from filling them
-// may be over.
-func (m *Machine) fillAgain() {
-	for _, p := range m.peer {
-		for _, at := range p.gaps {
-			m.timers.sooner(timerReseal, at)
-		}
-	}
-}
-
 // sealForGaps seals, under the epoch at the position, what other devices of the
 // audience cannot read. Any holder can, and one does: a seal that this device made or
 // opened fills a gap if its epoch is one that the other device can be at. It seals no
@@ -59,8 +49,8 @@ func (m *Machine) sealForGaps(now time.Time) {
 		return
 	}
 	done := map[wire.MessageID]bool{}
-	for _, device := range slices.SortedFunc(maps.Keys(m.peer), func(a, b wire.DeviceID) int { return slices.Compare(a[:], b[:]) }) {
-		p := m.peer[device]
+	for _, device := range slices.SortedFunc(maps.Keys(m.peers.of), func(a, b wire.DeviceID) int { return slices.Compare(a[:], b[:]) }) {
+		p := m.peers.of[device]
 		if len(p.gaps) == 0 {
 			continue
 		}

@@ -18,8 +18,8 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 		return err
 	}
 	did := func(format string, args ...any) { out.Did = append(out.Did, fmt.Sprintf(format, args...)) }
-	m.asked = time.Time{} // whoever asks is not kept waiting
-	m.ask("somebody asked for it")
+	m.peers.hurry() // whoever asks is not kept waiting
+	m.peers.ask(now, "somebody asked for it")
 	n, e := m.position()
 	switch {
 	case n == nil:
@@ -57,15 +57,8 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 		m.timers.set(timerBeacon, now)
 		did("asks the group for %d messages that cannot be read here", gaps)
 	}
-	filled := map[wire.MessageID]bool{}
-	for _, p := range m.peer {
-		for id := range p.gaps {
-			p.gaps[id], filled[id] = now, true
-		}
-	}
-	if len(filled) > 0 {
-		m.timers.set(timerReseal, now)
-		did("seals %d messages again for others", len(filled))
+	if filled := m.peers.gapsNow(now); filled > 0 {
+		did("seals %d messages again for others", filled)
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func (m *Machine) intend(now time.Time, in Join) error {
 		m.saveOwn()
 	}
 	id := wire.InviteIDOf(m.group, in.Invite.Payload)
-	m.ask("an invite came: does it need it?")
+	m.peers.ask(now, "an invite came: does it need it?")
 	if m.logs.issued(id) || m.joining.wants(id) {
 		return nil
 	}
@@ -135,7 +135,7 @@ func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
 	// Whether it was a Welcome into this group and not into one that the answerer
 	// made up shows when the logs say so: until then this device goes on asking.
 	m.timers.set(timerJoin, now.Add(joinAgain))
-	m.ask("just welcomed")
+	m.peers.ask(now, "just welcomed")
 	return nil
 }
 
@@ -181,7 +181,7 @@ func (m *Machine) joinFromLog(chosen *node) bool {
 			}
 			if !m.joining.trees[n.id] {
 				m.joining.trees[n.id] = true
-				m.ask("a Welcome needs its ratchet tree")
+				m.peers.ask(m.now, "a Welcome needs its ratchet tree")
 			}
 			return false
 		}

@@ -26,7 +26,7 @@ func (m *Machine) leave(now time.Time) (wire.EntryHash, error) {
 	}
 	m.own.Leaving = true
 	m.saveOwn()
-	m.ask("it leaves, and what it wrote must be with somebody")
+	m.peers.ask(now, "it leaves, and what it wrote must be with somebody")
 	return wire.EntryHash{}, nil
 }
 
@@ -52,14 +52,14 @@ func (m *Machine) handedOver() bool {
 	if len(m.mail.outbox) > 0 || m.stranded() {
 		return false
 	}
-	for d, p := range m.peer {
+	for d, p := range m.peers.of {
 		r := m.roster.devices[d]
 		if r == nil || r.device.User == m.cfg.Device.User {
 			continue
 		}
 		has := true
 		for _, it := range last {
-			has = has && p.read(m, it)
+			has = has && p.read(m.logs, it)
 		}
 		if has {
 			return true
@@ -112,8 +112,8 @@ func (m *Machine) OnlyHere() (messages, unsent int) {
 		for _, at := range others { // it had what it named
 			held = held || m.logs.inPast(it, at)
 		}
-		for d, p := range m.peer {
-			held = held || d != m.log.Device && p.read(m, it)
+		for d, p := range m.peers.of {
+			held = held || d != m.log.Device && p.read(m.logs, it)
 		}
 		if !held || slices.Contains(m.mail.outbox, it.hash) {
 			unsent++

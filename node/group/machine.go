@@ -81,10 +81,10 @@ type Machine struct {
 	packs   packs
 	telling telling
 	timers  timers
-	peer    map[wire.DeviceID]*peerState
 
 	joining  *joining
 	twins    twins
+	peers    *peers
 	tx       *tx
 	read     reader
 	outgoing outgoing
@@ -92,13 +92,6 @@ type Machine struct {
 	rolling  bool          // more commits of the target's chain are to be processed: the position is a passing one
 	now      time.Time     // of this turn
 	lag      time.Duration // by which the time that destroys is behind it
-	why      string        // of the ask that waits
-	asked    time.Time     // when a sync was last asked for
-	asks     int           // since there was news
-	told     int           // beacons since there was news
-	beaconed crdt.HLC      // date of the last one
-
-	askedPast int // syncs asked for since an entry was last parked for want of its past
 }
 
 // New makes the machine of what is durable; a restart is the same call.
@@ -112,13 +105,17 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 		leaves:    map[[32]byte]*identity.Leaf{},
 		transport: map[wire.KeyID][]byte{}, tkeys: map[wire.KeyID]*transportKey{}, keyPkgs: map[[32]byte]*ownKeyPackage{},
 		telling: newTelling(),
-		mail:    newMail(), tx: newTx(cfg.Rows), later: later{shows: map[int]bool{}}, worn: worn{since: map[wire.DeviceID]time.Time{}}, peer: map[wire.DeviceID]*peerState{},
+		mail:    newMail(), tx: newTx(cfg.Rows), later: later{shows: map[int]bool{}}, worn: worn{since: map[wire.DeviceID]time.Time{}},
 	}
 	m.settling.timers, m.rosters = &m.timers, newRosters(cfg.Genesis, m.logs)
 	m.packs = packs{tx: m.tx, logs: m.logs, group: m.group, engine: cfg.Engine, insert: m.insert}
 	m.differ = differ{engine: cfg.Engine, deviceOf: m.deviceOf, unusable: map[[32]byte]bool{}}
 	m.read = reader{tx: m.tx, group: m.group, engine: cfg.Engine}
-	m.judge = judge{read: m.read, rosters: m.rosters, deviceOf: m.deviceOf, checkCredential: m.checkCredential, rejoins: m.readRejoins}
+	m.judge = judge{read: m.read, rosters: m.rosters, deviceOf: m.deviceOf, checkCredential: m.checkCredential, rejoins: m.read.rejoins}
+	m.peers = &peers{
+		tx: m.tx, timers: &m.timers, logs: m.logs, read: m.read, changed: m.differ.changed, of: map[wire.DeviceID]*peerState{},
+		idle: func() bool { return m.own.Out && m.joining.request == nil },
+	}
 	m.joining = &joining{
 		tx: m.tx, timers: &m.timers, group: m.group, device: cfg.Device, engine: cfg.Engine, trees: map[wire.EpochID]bool{},
 		age: m.keyPackageAge, spend: m.spend, newRejoin: m.newRejoin,
@@ -287,7 +284,7 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 		out.Verdict = verdictOf(err)
 	}
 	if out.New > 0 {
-		m.news()
+		m.peers.news()
 	}
 	m.settle(now)
 	if m.tx.broken != nil {
@@ -316,8 +313,8 @@ func (m *Machine) settle(now time.Time) {
 	m.noteJoined(now)
 	m.askForKeys(now)
 	m.joining.repeat(now)
-	m.askForPast(now)
-	m.askLater(now)
+	m.peers.askForPast(now)
+	m.peers.askLater(now)
 	m.sealOutbox(now)
 	m.sealForGaps(now)
 	m.askAgain(now)

@@ -184,7 +184,7 @@ func (m *Machine) envelope(now time.Time, b []byte) (Outcome, error) {
 		if m.own.Out {
 			return Outcome{}, fmt.Errorf("envelope: %w: %w", ErrRemoved, err)
 		}
-		m.ask("an envelope is under a key that is not here")
+		m.peers.ask(now, "an envelope is under a key that is not here")
 	}
 	if err != nil {
 		return Outcome{}, err
@@ -276,12 +276,11 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 				why = errVouched
 			}
 			s.since = now
-			m.askedPast = 0
-			m.timers.sooner(timerPast, now.Add(pastGrace))
+			m.peers.parked(now)
 			if s.entry.Kind != wire.KindRecord {
 				// Not the next in a burst: it may build on the other half of an equivocation,
 				// of which both sides have to learn before they act on theirs.
-				m.ask("the past of a change is missing")
+				m.peers.ask(now, "the past of a change is missing")
 			}
 			m.logs.parking.park(s, gone)
 		}

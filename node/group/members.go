@@ -22,7 +22,7 @@ func (m *Machine) resolveRoster(now time.Time) {
 	m.sendKey = nil
 	m.timers.stop(timerTransport)
 	m.timers.stop(timerHeal)
-	m.fillAgain()
+	m.peers.gapsAgain()
 	m.mail.owedStale = true
 	if old == nil || !m.own.Joined {
 		return

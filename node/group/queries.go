@@ -177,7 +177,7 @@ func (m *Machine) delivery(it *item) (d Delivery, held, readers int) {
 			continue
 		}
 		readers++
-		if m.peer[d].read(m, it) {
+		if m.peers.of[d].read(m.logs, it) {
 			held++
 		}
 	}
@@ -384,7 +384,7 @@ func (m *Machine) Wants() wire.SyncWant {
 	messages := m.lacks()
 	messages = slices.DeleteFunc(messages, func(id wire.MessageID) bool {
 		t := m.mail.tried[id]
-		return t.times > 0 && m.now.Sub(t.at) < m.backOff(beaconGap/2, t.times-1)
+		return t.times > 0 && m.now.Sub(t.at) < backOff(beaconGap/2, t.times-1)
 	})
 	w := wire.SyncWant{
 		Messages: messages,

@@ -197,12 +197,12 @@ type reading struct {
 }
 
 // read says whether a device has said that it can read a record of this device's.
-func (p *peerState) read(m *Machine, it *item) bool {
+func (p *peerState) read(l *logs, it *item) bool {
 	if p == nil {
 		return false
 	}
 	at := p.reads.marks[it.log]
-	return at != nil && m.logs.inPast(it, at)
+	return at != nil && l.inPast(it, at)
 }
 
 // begin forgets what another incarnation has said.
@@ -251,7 +251,7 @@ func (m *Machine) takeReceipt(now time.Time, s wire.Signed) error {
 	if err := identity.Verify(d.Cert.LogKey, wire.DomainReceipt, m.group, s); err != nil {
 		return fmt.Errorf("%w: %w", ErrForged, err)
 	}
-	p := &m.peerOf(d.ID).reads
+	p := &m.peers.at(d.ID).reads
 	of := r.Read.Log
 	if p.log != r.Log && m.isOver(r.Log) || p.log == r.Log && r.Count < p.counts[of] {
 		return errOld
@@ -286,7 +286,7 @@ var errOld = fmt.Errorf("%w: a newer one is known", ErrUsed)
 
 // isOver says whether another incarnation of a log's device has begun since.
 func (m *Machine) isOver(log wire.LogID) bool {
-	if p := m.peer[log.Device]; p != nil && p.reads.stale[log.Incarnation] {
+	if p := m.peers.of[log.Device]; p != nil && p.reads.stale[log.Incarnation] {
 		return true
 	}
 	head := m.logs.head(log)
@@ -304,7 +304,7 @@ func (m *Machine) isOver(log wire.LogID) bool {
 // noteIncarnation forgets what a device has said once a later incarnation of it has written
 // something: its store is another one.
 func (m *Machine) noteIncarnation(it *item) {
-	p := m.peer[it.log.Device]
+	p := m.peers.of[it.log.Device]
 	if it.seq > 1 || p == nil || p.reads.log == (wire.LogID{}) || p.reads.log == it.log || !m.isOver(p.reads.log) {
 		return
 	}
@@ -316,10 +316,10 @@ func (m *Machine) noteIncarnation(it *item) {
 // said that its entry is there, which lack it as far as is known, and which said nothing.
 func (m *Machine) readers(it *item) (read, come, lack, silent []wire.DeviceID) {
 	for _, d := range m.roster.deviceIDs() {
-		p := m.peer[d]
+		p := m.peers.of[d]
 		switch {
 		case d == m.log.Device || !m.mayRead(d, it):
-		case p.read(m, it):
+		case p.read(m.logs, it):
 			read = append(read, d)
 		case p == nil || len(p.marks) == 0:
 			silent = append(silent, d)

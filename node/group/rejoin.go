@@ -1,7 +1,6 @@
 package group
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
@@ -30,9 +29,9 @@ type rejoin struct {
 	raw wire.Signed
 }
 
-// readRejoin checks a request by a device of the roster: its signature, and a
+// rejoin checks a request by a device of the roster: its signature, and a
 // KeyPackage that is its own.
-func (m *Machine) readRejoin(r *roster, s wire.Signed) (*rejoin, error) {
+func (x reader) rejoin(r *roster, s wire.Signed) (*rejoin, error) {
 	w, err := wire.DecodeRejoin(s.Payload)
 	if err != nil {
 		return nil, err
@@ -41,13 +40,13 @@ func (m *Machine) readRejoin(r *roster, s wire.Signed) (*rejoin, error) {
 	if d == nil {
 		return nil, fmt.Errorf("rejoin: %w: device %v", ErrNotMember, w.Device)
 	}
-	if err := identity.Verify(d.device.Cert.LogKey, wire.DomainRejoin, m.group, s); err != nil {
+	if err := identity.Verify(d.device.Cert.LogKey, wire.DomainRejoin, x.group, s); err != nil {
 		return nil, fmt.Errorf("rejoin: %w: %w", ErrForged, err)
 	}
-	if err := checkKeyPackage(m.group, d.device, w.KeyPackage, m.cfg.Engine); err != nil {
+	if err := checkKeyPackage(x.group, d.device, w.KeyPackage, x.engine); err != nil {
 		return nil, fmt.Errorf("rejoin: %w", err)
 	}
-	key, err := m.rejoinKey(w.Known)
+	key, err := x.rejoinKey(w.Known)
 	if err != nil {
 		return nil, err
 	}
@@ -59,11 +58,11 @@ func (m *Machine) readRejoin(r *roster, s wire.Signed) (*rejoin, error) {
 	return &rejoin{Rejoin: *w, raw: s}, nil
 }
 
-// readRejoins checks the requests that a COMMIT cites.
-func (m *Machine) readRejoins(r *roster, it *item) (map[wire.DeviceID]*rejoin, error) {
+// rejoins checks the requests that a COMMIT cites.
+func (x reader) rejoins(r *roster, it *item) (map[wire.DeviceID]*rejoin, error) {
 	out := map[wire.DeviceID]*rejoin{}
 	for _, s := range it.commit.Rejoins {
-		w, err := m.readRejoin(r, s)
+		w, err := x.rejoin(r, s)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrInvalidCommit, err)
 		}
@@ -89,8 +88,8 @@ type rejoinRow struct {
 }
 
 // rejoinKey gives the key of an epoch that this device held; nil if it did not.
-func (m *Machine) rejoinKey(id wire.EpochID) ([]byte, error) {
-	b, err := m.tx.get(rowRejoin + hexed(id[:]))
+func (x reader) rejoinKey(id wire.EpochID) ([]byte, error) {
+	b, err := x.tx.get(rowRejoin + hexed(id[:]))
 	if b == nil || err != nil {
 		return nil, err
 	}
@@ -124,7 +123,7 @@ func (m *Machine) askAgain(now time.Time) {
 		m.timers.stop(timerRejoin)
 		return
 	}
-	m.joining.askAgain(now, m.backOff(beaconGap, m.told), m.twins.rejoinFor(now, m.own.Renew), m.twins.lockedOut)
+	m.joining.askAgain(now, m.peers.wait(beaconGap), m.twins.rejoinFor(now, m.own.Renew), m.twins.lockedOut)
 }
 
 // newRejoin makes a request to be added again with a fresh KeyPackage, and with the
@@ -136,7 +135,7 @@ func (m *Machine) newRejoin(now time.Time) (s wire.Signed, r *wire.Rejoin, err e
 	}
 	r = &wire.Rejoin{V: wire.Version, Device: m.log.Device, HLC: uint64(m.clock.Now(now)), KeyPackage: kp.Public}
 	for n := m.choose(); n != nil; n = n.parent {
-		key, err := m.rejoinKey(n.id)
+		key, err := m.read.rejoinKey(n.id)
 		if err != nil {
 			return s, nil, err
 		}
@@ -152,32 +151,23 @@ func (m *Machine) newRejoin(now time.Time) (s wire.Signed, r *wire.Rejoin, err e
 // wantedAgain lists the requests of devices of the roster that the chain to the
 // position has not satisfied: their KeyPackage is on none of its commits.
 func (m *Machine) wantedAgain() []*rejoin {
-	var out []*rejoin
-	for _, id := range m.roster.deviceIDs() {
-		p := m.peer[id]
-		if p == nil || p.rejoin == nil || id == m.log.Device {
-			continue
-		}
-		if !m.tree.nodes[m.own.Position].used(p.rejoin.KeyPackage) && !m.foundItsWay(id, p.rejoin) {
-			out = append(out, p.rejoin)
-		}
-	}
-	slices.SortFunc(out, func(a, b *rejoin) int { return bytes.Compare(a.raw.Payload, b.raw.Payload) })
-	return out
+	position := m.tree.nodes[m.own.Position]
+	return slices.DeleteFunc(m.peers.rejoins(m.roster, m.log.Device), func(r *rejoin) bool {
+		return position.used(r.KeyPackage) || m.tree.foundItsWay(position, m.logs.votes[r.Device], r)
+	})
 }
 
-// foundItsWay says whether a device has, since it asked to be added again, voted for an
-// epoch on the chain to the position that lies below the one it was stuck at.
-func (m *Machine) foundItsWay(d wire.DeviceID, r *rejoin) bool {
-	vote := m.logs.votes[d]
+// foundItsWay says whether a device, by its newest vote, has since it asked to be added again
+// voted for an epoch on the chain to the position that lies below the one it was stuck at.
+func (t *epochTree) foundItsWay(position *node, vote *item, r *rejoin) bool {
 	if vote == nil || vote.hlc <= crdt.HLC(r.HLC) {
 		return false
 	}
-	at, known := m.tree.positionOf(vote), m.tree.nodes[r.Known]
+	at, known := t.positionOf(vote), t.nodes[r.Known]
 	if known == nil {
-		known = m.tree.root
+		known = t.root
 	}
-	return at != nil && at != known && known.contains(at) && at.contains(m.tree.nodes[m.own.Position])
+	return at != nil && at != known && known.contains(at) && at.contains(position)
 }
 
 // retireRejoinKeys forgets those that are too old to be of use.
@@ -196,13 +186,4 @@ func (m *Machine) retireRejoinKeys(now time.Time) {
 	for _, key := range old {
 		m.tx.del(key)
 	}
-}
-
-// newerRejoin keeps the newest request of a device. One that is dated ahead makes room for any.
-func (p *peerState) newerRejoin(now time.Time, r *rejoin) bool {
-	if p.rejoin != nil && crdt.HLC(r.HLC) <= crdt.HLC(p.rejoin.HLC) && crdt.HLC(p.rejoin.HLC).Ahead(now) <= maxAhead {
-		return false
-	}
-	p.rejoin = r
-	return true
 }

@@ -176,7 +176,7 @@ func (m *Machine) deviceReports() []DeviceReport {
 				r.Refused, r.Unheld = len(it.vote.Refused), len(it.vote.Unheld)
 			}
 		}
-		if p := m.peer[id]; p != nil && len(p.marks) > 0 {
+		if p := m.peers.of[id]; p != nil && len(p.marks) > 0 {
 			r.Heard, r.Gaps, r.Rejoins = true, len(p.gaps), p.rejoin != nil
 			for _, k := range marks {
 				if k.Log.Device != id && p.marks[k.Log] < k.Seq {

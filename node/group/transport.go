@@ -370,7 +370,7 @@ func (m *Machine) transportOf(id wire.DeviceID) ([32]byte, bool) {
 			}
 		}
 	}
-	if p := m.peer[id]; p != nil && p.transport != nil {
+	if p := m.peers.of[id]; p != nil && p.transport != nil {
 		return *p.transport, true
 	}
 	if d := m.roster.devices[id]; d != nil && d.keyPackage != nil {

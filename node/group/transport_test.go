@@ -136,7 +136,7 @@ func TestMoreWrapsThanATKEYHolds(t *testing.T) {
 		id := wire.DeviceID(wire.HashOf(wire.DomainDevice, wire.U64(uint64(i))))
 		r.devices[id] = &rosterDevice{by: a.m.logs.ops[0]}
 		public := a.m.transportPublic()
-		a.m.peerOf(id).transport = &public
+		a.m.peers.at(id).transport = &public
 	}
 	a.m.roster = &r
 	if err := a.m.rotate(w.now); err != nil {

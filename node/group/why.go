@@ -92,7 +92,7 @@ func (m *Machine) explainOwn(now time.Time, e *Explanation, it *item) {
 	held, come, lacks, silent := m.readers(it)
 	var gap, unsaid []wire.DeviceID
 	for _, d := range come {
-		if m.peer[d].lacks[it.hash] {
+		if m.peers.of[d].lacks[it.hash] {
 			gap = append(gap, d)
 		} else {
 			unsaid = append(unsaid, d)
@@ -198,7 +198,7 @@ func (m *Machine) explainOthers(now time.Time, e *Explanation, it *item) {
 	}
 	var holders []string
 	for _, d := range m.roster.deviceIDs() {
-		if m.peer[d].holds(it) {
+		if m.peers.of[d].holds(it) {
 			holders = append(holders, m.nameOf(d))
 		}
 	}

@@ -1,0 +1,248 @@
+package group
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// peers is what other devices have said of themselves, and when this device asks them for
+// more. Nothing of it is durable.
+type peers struct {
+	tx      *tx
+	timers  *timers
+	logs    *logs
+	read    reader
+	idle    func() bool // this device is out: others are further than it may follow
+	changed func()      // there may be something to commit
+
+	of map[wire.DeviceID]*peerState
+
+	asked     time.Time // when a sync was last asked for
+	asks      int       // since there was news
+	why       string    // of the ask that waits
+	askedPast int       // syncs asked for since an entry was last parked for want of its past
+	told      int       // beacons since there was news
+	beaconed  crdt.HLC  // date of the last one
+}
+
+// peerState is what another device last said of itself. It is not durable.
+type peerState struct {
+	hlc    crdt.HLC
+	said   [32]byte // hash of its newest vector
+	marks  map[wire.LogID]uint64
+	vector []wire.Mark                  // the newest
+	lacks  map[wire.MessageID]bool      // of the records within marks, those that it cannot read
+	more   bool                         // it named as many as it may, and may lack others
+	gaps   map[wire.MessageID]time.Time // when this device seals for it
+
+	reads reading
+
+	transport *[32]byte // its newest key for transport keys; nil: as in its credential
+
+	rejoin *rejoin // it asks to be added again; nil: it does not
+}
+
+// at gives what a device has said, made if there is nothing.
+func (p *peers) at(d wire.DeviceID) *peerState {
+	of := p.of[d]
+	if of == nil {
+		of = &peerState{marks: map[wire.LogID]uint64{}, gaps: map[wire.MessageID]time.Time{}}
+		p.of[d] = of
+	}
+	return of
+}
+
+// holds says whether a device is known to have a record and to read it.
+func (p *peerState) holds(it *item) bool {
+	return p != nil && !p.more && p.marks[it.log] >= it.seq && !p.lacks[it.hash]
+}
+
+// newerRejoin keeps the newest request of a device. One that is dated ahead makes room for any.
+func (p *peerState) newerRejoin(now time.Time, r *rejoin) bool {
+	if p.rejoin != nil && crdt.HLC(r.HLC) <= crdt.HLC(p.rejoin.HLC) && crdt.HLC(p.rejoin.HLC).Ahead(now) <= maxAhead {
+		return false
+	}
+	p.rejoin = r
+	return true
+}
+
+// rejoinOf checks a request of a device to be added again, unless it is the one that is known.
+func (p *peers) rejoinOf(ros *roster, of *peerState, d wire.DeviceID, s wire.Signed) (*rejoin, error) {
+	if of.rejoin != nil && bytes.Equal(of.rejoin.raw.Encode(), s.Encode()) {
+		return of.rejoin, nil
+	}
+	r, err := p.read.rejoin(ros, s)
+	if err == nil && r.Device != d {
+		err = fmt.Errorf("rejoin: %w: it is another device's", ErrForged)
+	}
+	return r, err
+}
+
+// addAgain notes a device's request to be added again, if it is newer than what is known.
+func (p *peers) addAgain(now time.Time, of *peerState, r *rejoin) {
+	if r != nil && r != of.rejoin && of.newerRejoin(now, r) {
+		p.changed()
+	}
+}
+
+// rejoins lists the requests of devices of the roster, but this one, to be added again.
+func (p *peers) rejoins(r *roster, own wire.DeviceID) []*rejoin {
+	var out []*rejoin
+	for _, id := range r.deviceIDs() {
+		if of := p.of[id]; of != nil && of.rejoin != nil && id != own {
+			out = append(out, of.rejoin)
+		}
+	}
+	slices.SortFunc(out, func(a, b *rejoin) int { return bytes.Compare(a.raw.Payload, b.raw.Payload) })
+	return out
+}
+
+// takeVector replaces what a device said of how far it is; it names so many of the
+// messages that it lacks at the most. A device that is lacking something itself says so again
+// soon: this one may have it now.
+func (p *peers) takeVector(now time.Time, of *peerState, v wire.SyncVector, most int, lacking bool) {
+	if said := sha256.Sum256(wire.Marshal(&v)); said != of.said {
+		of.said = said
+		p.news()
+		if lacking {
+			p.timers.sooner(timerBeacon, now.Add(gapWait))
+		}
+	}
+	of.vector = v.Marks
+	for _, mark := range v.Marks {
+		if len(p.logs.index[mark.Log]) > 0 {
+			of.marks[mark.Log] = max(of.marks[mark.Log], mark.Seq)
+		}
+	}
+	of.more = len(v.Lacks) >= most
+	of.lacks = make(map[wire.MessageID]bool, len(v.Lacks))
+	for _, id := range v.Lacks {
+		of.lacks[id] = true
+	}
+	if p.logs.behind(v.Marks) {
+		p.ask(now, "a peer is further")
+	}
+}
+
+// gapsAgain plans the gaps that are open: what kept this device from filling them may be
+// over.
+func (p *peers) gapsAgain() {
+	for _, of := range p.of {
+		for _, at := range of.gaps {
+			p.timers.sooner(timerReseal, at)
+		}
+	}
+}
+
+// gapsNow has all gaps that are open filled now, and says how many messages these are.
+func (p *peers) gapsNow(now time.Time) int {
+	filled := map[wire.MessageID]bool{}
+	for _, of := range p.of {
+		for id := range of.gaps {
+			of.gaps[id], filled[id] = now, true
+		}
+	}
+	if len(filled) > 0 {
+		p.timers.set(timerReseal, now)
+	}
+	return len(filled)
+}
+
+// backOff doubles a wait for each time that it brought no news, up to about an hour.
+func backOff(wait time.Duration, times int) time.Duration {
+	return min(wait<<min(times, 12), time.Hour)
+}
+
+// wait is how long until this device says again what it said, in its beacons.
+func (p *peers) wait(first time.Duration) time.Duration { return backOff(first, p.told) }
+
+// news begins all waits anew: something came in, here or at somebody else.
+func (p *peers) news() { p.asks, p.told = 0, 0 }
+
+// askEvery is how often this device asks for a sync at the most: what does not come
+// with one will hardly come with the next.
+const askEvery = time.Second
+
+// askWhenOut is how often a device asks that is out of the group: others are further
+// than it may follow, and only a cancelled removal would bring it anything.
+const askWhenOut = 10 * time.Minute
+
+// ask wants a sync soon.
+func (p *peers) ask(now time.Time, why string) {
+	every := backOff(askEvery, p.asks/8)
+	if p.idle() {
+		every = max(every, askWhenOut)
+	}
+	if now.Sub(p.asked) < every {
+		p.timers.set(timerAsk, p.asked.Add(every))
+		p.why = why
+		return
+	}
+	p.asked = now
+	p.asks++
+	p.timers.stop(timerAsk)
+	p.tx.send(Ask{Why: why})
+}
+
+// askLater asks what came too soon after the last time.
+func (p *peers) askLater(now time.Time) {
+	if p.timers.due(now, timerAsk) {
+		p.ask(now, p.why)
+	}
+}
+
+// hurry has the next ask not wait for the last one.
+func (p *peers) hurry() { p.asked = time.Time{} }
+
+// How long an entry may be parked before this device asks for its past: envelopes that
+// overtook each other are all here by then. And how long until it asks again.
+const (
+	pastGrace = 500 * time.Millisecond
+	pastWait  = 2 * time.Second
+)
+
+// parked notes that an entry was parked for want of its past.
+func (p *peers) parked(now time.Time) {
+	p.askedPast = 0
+	p.timers.sooner(timerPast, now.Add(pastGrace))
+}
+
+// askForPast asks while an entry is parked for want of its past, and on: whoever was asked
+// first may lack it as well, and the next one may not. Each time it waits longer, until
+// something else is parked.
+func (p *peers) askForPast(now time.Time) {
+	switch {
+	case len(p.logs.parking.waiting) == 0:
+		p.timers.stop(timerPast)
+		p.askedPast = 0
+		return
+	case !p.timers.due(now, timerPast) && p.timers.running(timerPast):
+		return
+	}
+	since, lacks := p.logs.parking.lacksPast()
+	switch {
+	case !lacks:
+		p.timers.stop(timerPast)
+		p.askedPast = 0
+	case now.Sub(since) < pastGrace:
+		p.timers.set(timerPast, since.Add(pastGrace))
+	default:
+		p.ask(now, "an entry's past is missing")
+		p.timers.set(timerPast, now.Add(backOff(pastWait, p.askedPast)))
+		p.askedPast++
+	}
+}
+
+// beaconDate is the date of this device's next beacon, next being that of its next entry: it rises from beacon to beacon, as long as dates are believed.
+func (p *peers) beaconDate(now time.Time, next crdt.HLC) crdt.HLC {
+	if p.beaconed = max(next, p.beaconed+1); p.beaconed.Ahead(now) > maxAhead {
+		p.beaconed = crdt.HLCFromTime(now)
+	}
+	return p.beaconed
+}
