@@ -12,88 +12,107 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// joinAsked answers somebody who asks as the group's policy wants: by an operation
-// that adds it, with the commit that carries it out in the same turn, or by one that
-// puts the request before the admins.
-func (m *Machine) joinAsked(now time.Time, r wire.JoinRequest) error {
-	u, err := m.self("admitting")
+// A request to join is answered as the group's policy wants: by an operation that adds the
+// joiner, with the commit that carries it out in the same turn, or by one that puts the
+// request before the admins.
+func (in JoinAsked) act(m *Machine, now time.Time, _ *Outcome) error {
+	a, r := m.member(now), in.Request
+	d, err := a.asker(r)
 	if err != nil {
 		return err
-	}
-	if r.Group != m.group {
-		return fmt.Errorf("request to join: %w", ErrForeign)
-	}
-	d, err := identity.VerifyDevice(r.Cert)
-	if err != nil {
-		return fmt.Errorf("request to join: %w", err)
-	}
-	if err := checkKeyPackage(m.group, d, r.KeyPackage, m.cfg.Engine); err != nil {
-		return fmt.Errorf("request to join: %w", err)
 	}
 	if m.roster.has(d.ID) {
 		return m.askedAgain(r) // JoinStatus tells how far it is
 	}
-	if err := errors.Join(d.CheckExpiry(now), m.cfg.Engine.CheckLifetime(r.KeyPackage, now)); err != nil {
-		return fmt.Errorf("request to join: %w: %w", ErrInvalidKeyPackage, err)
+	op, err := a.admit(r, d)
+	if err == nil && op != nil {
+		_, err = m.operate(now, op)
+	}
+	return err
+}
+
+// asker gives the device that a request to join is of.
+func (a member) asker(r wire.JoinRequest) (*identity.Device, error) {
+	if _, err := a.self("admitting"); err != nil {
+		return nil, err
+	}
+	if r.Group != a.group {
+		return nil, fmt.Errorf("request to join: %w", ErrForeign)
+	}
+	d, err := identity.VerifyDevice(r.Cert)
+	if err != nil {
+		return nil, fmt.Errorf("request to join: %w", err)
+	}
+	if err := checkKeyPackage(a.group, d, r.KeyPackage, a.engine); err != nil {
+		return nil, fmt.Errorf("request to join: %w", err)
+	}
+	return d, nil
+}
+
+// admit gives the operation by which a member answers a device that is not in the group; nil:
+// its request is in the log already.
+func (a member) admit(r wire.JoinRequest, d *identity.Device) (*wire.Op, error) {
+	u, err := a.self("admitting")
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(d.CheckExpiry(a.now), a.engine.CheckLifetime(r.KeyPackage, a.now)); err != nil {
+		return nil, fmt.Errorf("request to join: %w: %w", ErrInvalidKeyPackage, err)
 	}
 	if d.User == u.id {
 		// A further device of this device's own user, which its user key certified.
-		_, err = m.operate(now, &wire.Op{Type: wire.OpDeviceAdd, Cert: &r.Cert, KeyPackage: r.KeyPackage})
-		return err
+		return &wire.Op{Type: wire.OpDeviceAdd, Cert: &r.Cert, KeyPackage: r.KeyPackage}, nil
 	}
-	switch policy := m.roster.policy(m.cfg.Genesis); {
-	case m.roster.users[d.User] != nil:
-		return fmt.Errorf("request to join: %w: a further device is added by another device of its own user", ErrNotPermitted)
+	switch policy := a.roster.policy(a.genesis); {
+	case a.roster.users[d.User] != nil:
+		return nil, fmt.Errorf("request to join: %w: a further device is added by another device of its own user", ErrNotPermitted)
 	case u.role > wire.RoleMember:
-		return fmt.Errorf("request to join: %w: this member may only read; ask another", ErrNotPermitted)
+		return nil, fmt.Errorf("request to join: %w: this member may only read; ask another", ErrNotPermitted)
 	case r.Invite != nil:
-		return m.admitInvited(now, r, d)
-	case policy == wire.PolicyRequest && r.Rejoin != nil && m.waits(now, d.User):
+		return a.admitInvited(r, d)
+	case policy == wire.PolicyRequest && r.Rejoin != nil && a.waits(d.User):
 		// It was told that it is in, and is not: the request that it asks with in turn stands.
-		return fmt.Errorf("request to join: %w: its first request waits for an admin", ErrState)
+		return nil, fmt.Errorf("request to join: %w: its first request waits for an admin", ErrState)
 	case policy == wire.PolicyRequest:
-		return m.writeRequest(now, r, d)
+		return a.request(r, d)
 	case policy != wire.PolicyOpen:
-		return fmt.Errorf("request to join: %w: %w", ErrNotPermitted, ErrInviteOnly)
-	case m.roster.wasRemoved(d):
-		return fmt.Errorf("request to join: %w: %w", ErrNotPermitted, ErrWasRemoved)
+		return nil, fmt.Errorf("request to join: %w: %w", ErrNotPermitted, ErrInviteOnly)
+	case a.roster.wasRemoved(d):
+		return nil, fmt.Errorf("request to join: %w: %w", ErrNotPermitted, ErrWasRemoved)
 	}
-	_, err = m.operate(now, &wire.Op{Type: wire.OpAdd, Cert: &r.Cert, Role: wire.RoleMember, KeyPackage: r.KeyPackage, Why: wire.WhyOpen})
-	return err
+	return &wire.Op{Type: wire.OpAdd, Cert: &r.Cert, Role: wire.RoleMember, KeyPackage: r.KeyPackage, Why: wire.WhyOpen}, nil
 }
 
 // admitInvited adds a joiner by its invite.
-func (m *Machine) admitInvited(now time.Time, r wire.JoinRequest, d *identity.Device) error {
-	in, err := readClaim(m.group, *r.Invite, *r.Claim, d, r.KeyPackage)
+func (a member) admitInvited(r wire.JoinRequest, d *identity.Device) (*wire.Op, error) {
+	in, err := readClaim(a.group, *r.Invite, *r.Claim, d, r.KeyPackage)
 	if err != nil {
-		return fmt.Errorf("request to join: %w", err)
+		return nil, fmt.Errorf("request to join: %w", err)
 	}
-	if err := m.roster.judgeInvite(in, d, m.next(now)); err != nil {
-		return fmt.Errorf("request to join: %w", err)
+	if err := a.roster.judgeInvite(in, d, a.at); err != nil {
+		return nil, fmt.Errorf("request to join: %w", err)
 	}
-	_, err = m.operate(now, &wire.Op{
+	return &wire.Op{
 		Type: wire.OpAdd, Cert: &r.Cert, Role: in.invite.Role, KeyPackage: r.KeyPackage, Why: wire.WhyInvite, Invite: r.Invite, Claim: r.Claim,
-	})
-	return err
+	}, nil
 }
 
-// writeRequest puts a joiner's request into the log for the admins.
-func (m *Machine) writeRequest(now time.Time, r wire.JoinRequest, d *identity.Device) error {
-	err := m.roster.judgeRequest(d, r.KeyPackage, m.next(now), m.cfg.Genesis)
+// request puts a joiner's request into the log for the admins.
+func (a member) request(r wire.JoinRequest, d *identity.Device) (*wire.Op, error) {
+	err := a.roster.judgeRequest(d, r.KeyPackage, a.at, a.genesis)
 	if errors.Is(err, errAsked) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("request to join: %w", err)
+		return nil, fmt.Errorf("request to join: %w", err)
 	}
-	_, err = m.operate(now, &wire.Op{Type: wire.OpRequest, Cert: &r.Cert, KeyPackage: r.KeyPackage})
-	return err
+	return &wire.Op{Type: wire.OpRequest, Cert: &r.Cert, KeyPackage: r.KeyPackage}, nil
 }
 
 // waits says whether a request of this user is before the admins.
-func (m *Machine) waits(now time.Time, user wire.UserID) bool {
-	a := m.roster.asking[user]
-	return a != nil && a.open(m.next(now))
+func (a member) waits(user wire.UserID) bool {
+	asks := a.roster.asking[user]
+	return asks != nil && asks.open(a.at)
 }
 
 // askedAgain takes the request to be added again of a device that never got here.
@@ -114,7 +133,7 @@ func (m *Machine) askedAgain(r wire.JoinRequest) error {
 
 // JoinStatus tells how far the request with this KeyPackage is.
 func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
-	if s, ok := m.requestStatus(keyPackage); ok {
+	if s, ok := m.roster.requestStatus(keyPackage); ok {
 		return s, nil
 	}
 	waiting := JoinStatus{Stage: wire.JoinWaiting, Reason: "the commit that adds this device is being made"}
@@ -137,15 +156,15 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 			return JoinStatus{Stage: wire.JoinRenew}, nil // nobody can add it any more
 		}
 	}
-	if m.inWithAnother(keyPackage) || m.inByItsLeaf(keyPackage) {
+	if m.peers.joinedAnew(m.roster, keyPackage) || m.inByItsLeaf(keyPackage) {
 		return JoinStatus{Stage: wire.JoinRenew}, nil
 	}
 	return waiting, nil
 }
 
 // requestStatus tells a joiner how its request is, if it is one that waits for an admin.
-func (m *Machine) requestStatus(keyPackage []byte) (JoinStatus, bool) {
-	for _, a := range m.roster.asking {
+func (r *roster) requestStatus(keyPackage []byte) (JoinStatus, bool) {
+	for _, a := range r.asking {
 		if !bytes.Equal(a.by.op.KeyPackage, keyPackage) {
 			continue
 		}
@@ -177,19 +196,19 @@ func (m *Machine) inByItsLeaf(keyPackage []byte) bool {
 	return false
 }
 
-// inWithAnother says whether a KeyPackage is of a device that an operation brought in
+// joinedAnew says whether a KeyPackage is of a device that an operation brought in
 // with another one, and that has not asked to be added again with this: it never got its
 // Welcome, and drew a fresh KeyPackage when that one's time was over.
-func (m *Machine) inWithAnother(keyPackage []byte) bool {
-	kp, err := m.cfg.Engine.InspectKeyPackage(keyPackage)
+func (p *peers) joinedAnew(r *roster, keyPackage []byte) bool {
+	kp, err := p.read.engine.InspectKeyPackage(keyPackage)
 	if err != nil {
 		return false
 	}
 	// Nothing is kept of it: who asks can come with ever other credentials.
-	leaf, err := identity.VerifyCredential(m.group, m.cfg.Engine.Suite(), kp.Credential, kp.SignatureKey)
+	leaf, err := identity.VerifyCredential(p.read.group, p.read.engine.Suite(), kp.Credential, kp.SignatureKey)
 	if err != nil {
 		return false
 	}
-	d, p := m.roster.devices[leaf.ID], m.peers.of[leaf.ID]
-	return d != nil && !bytes.Equal(d.keyPackage, keyPackage) && (p == nil || p.rejoin == nil || !bytes.Equal(p.rejoin.KeyPackage, keyPackage))
+	d, of := r.devices[leaf.ID], p.of[leaf.ID]
+	return d != nil && !bytes.Equal(d.keyPackage, keyPackage) && (of == nil || of.rejoin == nil || !bytes.Equal(of.rejoin.KeyPackage, keyPackage))
 }

@@ -78,7 +78,7 @@ func (m *Machine) askForKeys(now time.Time) {
 		m.timers.set(timerLone, now.Add(rejoinWait))
 	}
 	if m.timers.due(now, timerLone) {
-		_, err := m.reboot(now)
+		err := Reboot{}.act(m, now, &Outcome{})
 		if errors.Is(err, ErrNotPermitted) {
 			m.timers.set(timerLone, now.Add(time.Hour)) // the owner's devices are all revoked; it may get another
 			return

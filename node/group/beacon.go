@@ -15,10 +15,10 @@ import (
 // maxGapsTold bounds the gaps in one beacon; the oldest come first.
 const maxGapsTold = 256
 
-// peerVector notes how far a device is and asks for a sync if it is further. What it
+// A PeerVector tells how far a device is and asks for a sync if it is further. What it
 // asks for again it could not open before. Its request to be added again comes this way
 // too: who has no transport key in common with others is heard on no topic.
-func (m *Machine) peerVector(now time.Time, in PeerVector) error {
+func (in PeerVector) act(m *Machine, now time.Time, _ *Outcome) error {
 	if m.logs.devices[in.Device] == nil {
 		return nil
 	}

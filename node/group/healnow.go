@@ -11,10 +11,8 @@ import (
 // Outcome.Did says what it did.
 type Heal struct{}
 
-func (Heal) input() {}
-
 func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
-	if _, err := m.self("healing"); err != nil {
+	if _, err := m.member(now).self("healing"); err != nil {
 		return err
 	}
 	did := func(format string, args ...any) { out.Did = append(out.Did, fmt.Sprintf(format, args...)) }

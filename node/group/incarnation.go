@@ -67,8 +67,6 @@ const (
 // TwinSeen says that another node was seen that runs as this device.
 type TwinSeen struct{}
 
-func (TwinSeen) input() {}
-
 func (TwinSeen) act(m *Machine, now time.Time, _ *Outcome) error { //nolint:unparam // as every input
 	m.twins.seen = now
 	return nil

@@ -1,18 +1,16 @@
 package group
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Input is what happened: something a person wants, something that arrived, or time.
-type Input interface{ input() }
-
-// act is an Input that carries itself out: it changes nothing if it gives an error.
-type act interface {
-	Input
+// Input is what happened: something a person wants, something that arrived, or time. Each
+// carries itself out: it changes nothing if it gives an error.
+type Input interface {
 	act(m *Machine, now time.Time, out *Outcome) error
 }
 
@@ -98,21 +96,55 @@ type JoinAnswered struct {
 // Tick is time alone.
 type Tick struct{}
 
-func (Found) input()        {}
-func (Join) input()         {}
-func (Send) input()         {}
-func (RemoveUser) input()   {}
-func (SetRole) input()      {}
-func (Reboot) input()       {}
-func (RevokeDevice) input() {}
-func (Leave) input()        {}
-func (SetProfile) input()   {}
-func (Envelope) input()     {}
-func (From) input()         {}
-func (Entries) input()      {}
-func (Seals) input()        {}
-func (Tree) input()         {}
-func (PeerVector) input()   {}
-func (JoinAsked) input()    {}
-func (JoinAnswered) input() {}
-func (Tick) input()         {}
+func (Tick) act(*Machine, time.Time, *Outcome) error { return nil }
+
+// act refuses what From holds: Step takes the input out of it.
+func (in From) act(*Machine, time.Time, *Outcome) error {
+	return fmt.Errorf("%w: input %T", ErrUnknown, in)
+}
+
+func (in RemoveUser) act(m *Machine, now time.Time, out *Outcome) error {
+	return m.decide(now, in, out)
+}
+
+func (in SetRole) act(m *Machine, now time.Time, out *Outcome) error { return m.decide(now, in, out) }
+
+func (in RevokeDevice) act(m *Machine, now time.Time, out *Outcome) error {
+	return m.decide(now, in, out)
+}
+
+func (in SetProfile) act(m *Machine, now time.Time, out *Outcome) error {
+	return m.decide(now, in, out)
+}
+
+func (in GiveInvite) act(m *Machine, now time.Time, out *Outcome) error {
+	return m.decide(now, in, out)
+}
+
+func (in RevokeInvite) act(m *Machine, now time.Time, out *Outcome) error {
+	return m.decide(now, in, out)
+}
+
+func (in Approve) act(m *Machine, now time.Time, out *Outcome) error { return m.decide(now, in, out) }
+
+func (in Deny) act(m *Machine, now time.Time, out *Outcome) error { return m.decide(now, in, out) }
+
+func (in Send) act(m *Machine, now time.Time, out *Outcome) (err error) {
+	out.Entry, err = m.send(now, in.Content)
+	return err
+}
+
+func (in Envelope) act(m *Machine, now time.Time, out *Outcome) (err error) {
+	*out, err = m.envelope(now, in.Bytes)
+	return err
+}
+
+func (in Entries) act(m *Machine, now time.Time, out *Outcome) (err error) {
+	*out, err = m.entries(now, in.Entries)
+	return err
+}
+
+func (in Seals) act(m *Machine, now time.Time, out *Outcome) (err error) {
+	*out, err = m.seals(now, in.Seals)
+	return err
+}

@@ -113,47 +113,42 @@ type GiveInvite struct{ Invite wire.Signed }
 // RevokeInvite ends an invite: additions that know of it do not stand by that invite.
 type RevokeInvite struct{ Invite wire.InviteID }
 
-func (GiveInvite) input()   {}
-func (RevokeInvite) input() {}
-
-func (in GiveInvite) act(m *Machine, now time.Time, out *Outcome) error {
-	u, err := m.self("inviting")
+func (in GiveInvite) op(a member) (*wire.Op, error) {
+	u, err := a.self("inviting")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	i, err := readInvite(m.group, in.Invite)
+	i, err := readInvite(a.group, in.Invite)
 	if err != nil {
-		return fmt.Errorf("inviting: %w", err)
+		return nil, fmt.Errorf("inviting: %w", err)
 	}
 	switch {
 	case i.signer != u.id:
-		return fmt.Errorf("inviting: %w: it is signed by another user", ErrForged)
-	case m.roster.invites[i.id] != nil:
-		return fmt.Errorf("inviting: %w: that invite was given out before", ErrState)
+		return nil, fmt.Errorf("inviting: %w: it is signed by another user", ErrForged)
+	case a.roster.invites[i.id] != nil:
+		return nil, fmt.Errorf("inviting: %w: that invite was given out before", ErrState)
 	}
-	if err := m.roster.judgeGiven(i, m.next(now)); err != nil {
-		return fmt.Errorf("inviting: %w", err)
+	if err := a.roster.judgeGiven(i, a.at); err != nil {
+		return nil, fmt.Errorf("inviting: %w", err)
 	}
-	out.Entry, err = m.operate(now, &wire.Op{Type: wire.OpInvite, Invite: &in.Invite})
-	return err
+	return &wire.Op{Type: wire.OpInvite, Invite: &in.Invite}, nil
 }
 
-func (in RevokeInvite) act(m *Machine, now time.Time, out *Outcome) error {
-	u, err := m.self("revoking an invite")
+func (in RevokeInvite) op(a member) (*wire.Op, error) {
+	u, err := a.self("revoking an invite")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s := m.roster.invites[in.Invite]
+	s := a.roster.invites[in.Invite]
 	switch {
 	case u.role > wire.RoleAdmin:
-		return fmt.Errorf("revoking an invite: %w: only owners and admins may", ErrNotPermitted)
+		return nil, fmt.Errorf("revoking an invite: %w: only owners and admins may", ErrNotPermitted)
 	case s == nil:
-		return fmt.Errorf("revoking an invite: %w: nobody gave out invite %v", ErrUnknown, in.Invite)
+		return nil, fmt.Errorf("revoking an invite: %w: nobody gave out invite %v", ErrUnknown, in.Invite)
 	case s.revoked != nil:
-		return fmt.Errorf("revoking an invite: %w: it is revoked already", ErrState)
+		return nil, fmt.Errorf("revoking an invite: %w: it is revoked already", ErrState)
 	}
-	out.Entry, err = m.operate(now, &wire.Op{Type: wire.OpRevoke, Revokes: &in.Invite})
-	return err
+	return &wire.Op{Type: wire.OpRevoke, Revokes: &in.Invite}, nil
 }
 
 // Invite is an invite that the group knows of.

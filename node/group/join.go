@@ -10,9 +10,9 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// join asks to be let in with a fresh KeyPackage; a repetition asks with the same, for
+// A join asks to be let in with a fresh KeyPackage; a repetition asks with the same, for
 // as long as that can be used. A member that waits to leave stays.
-func (m *Machine) join(now time.Time, in Join) error {
+func (in Join) act(m *Machine, now time.Time, _ *Outcome) error {
 	member := m.own.Joined && m.roster.has(m.log.Device)
 	if member && in.Invite == nil {
 		if !m.own.Leaving {
@@ -100,8 +100,8 @@ func (m *Machine) settleIntents(now time.Time) {
 // is over, so that nobody can add it: another Join makes a new one.
 func (m *Machine) JoinLapsed(now time.Time) bool { return m.joining.lapsed(now) }
 
-// joinAnswered takes a member's Welcome.
-func (m *Machine) joinAnswered(now time.Time, in JoinAnswered) error {
+// An answer brings a member's Welcome.
+func (in JoinAnswered) act(m *Machine, now time.Time, _ *Outcome) error {
 	j := m.joining
 	r := j.asksWith(in.KeyPackage)
 	if r == nil {
@@ -169,7 +169,7 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 
 // joinFromLog gets this device onto a chain that none of its keys lead to, by the
 // Welcome of the newest commit on it that adds one of its KeyPackages: it asks
-// for the ratchet tree, and gotTree goes on.
+// for the ratchet tree, and Tree goes on.
 func (m *Machine) joinFromLog(chosen *node) bool {
 	for n := chosen; n != nil; n = n.parent {
 		if !n.hasWelcome() {
@@ -189,9 +189,9 @@ func (m *Machine) joinFromLog(chosen *node) bool {
 	return false
 }
 
-// gotTree takes a ratchet tree that Wants asked for. Whether it is the right one
+// A Tree is a ratchet tree that Wants asked for. Whether it is the right one
 // shows when the Welcome is opened: the GroupInfo holds its hash.
-func (m *Machine) gotTree(now time.Time, in Tree) error {
+func (in Tree) act(m *Machine, now time.Time, _ *Outcome) error {
 	n := m.tree.nodes[in.Epoch]
 	if n == nil || n.info() == nil || !m.joining.trees[in.Epoch] {
 		return fmt.Errorf("ratchet tree: %w: nobody asked for it", ErrState)
@@ -232,8 +232,6 @@ func (m *Machine) noteJoined(now time.Time) {
 // EndJoin ends asking to be let in with a request, after a final no: the next invite that
 // is kept is tried. Without a request it ends all asking, with every invite that is kept.
 type EndJoin struct{ Request *wire.JoinRequest }
-
-func (EndJoin) input() {}
 
 func (in EndJoin) act(m *Machine, now time.Time, _ *Outcome) error {
 	switch {

@@ -80,7 +80,7 @@ func (m *Machine) retireKeyPackages(now time.Time) {
 		m.tx.del(rowKeyPkg + hexed(hash[:]))
 		m.tx.drop(keyPackageVault(hash))
 		if m.joining.lost(hash) {
-			m.tx.fail(m.join(m.now, Join{}))
+			m.tx.fail(Join{}.act(m, m.now, &Outcome{}))
 		}
 	}
 }

@@ -11,27 +11,28 @@ import (
 // Who has left seals nothing any more, so what it wrote must be with somebody who
 // stays before it goes: a leave waits for that, across restarts.
 
-// leave takes this device's user out, at once if nobody lacks what it wrote. The
+// A leave takes this device's user out, at once if nobody lacks what it wrote. The
 // zero hash says that it is decided and waits.
-func (m *Machine) leave(now time.Time) (wire.EntryHash, error) {
-	u, err := m.self("leaving")
+func (Leave) act(m *Machine, now time.Time, out *Outcome) error {
+	u, err := m.member(now).self("leaving")
 	if err != nil {
-		return wire.EntryHash{}, err
+		return err
 	}
-	if err := m.mayLeave(u); err != nil {
-		return wire.EntryHash{}, err
+	if err := m.roster.mayLeave(u); err != nil {
+		return err
 	}
 	if m.handedOver() {
-		return m.operate(now, &wire.Op{Type: wire.OpLeave})
+		out.Entry, err = m.operate(now, &wire.Op{Type: wire.OpLeave})
+		return err
 	}
 	m.own.Leaving = true
 	m.saveOwn()
 	m.peers.ask(now, "it leaves, and what it wrote must be with somebody")
-	return wire.EntryHash{}, nil
+	return nil
 }
 
-func (m *Machine) mayLeave(u *rosterUser) error {
-	if m.roster.lastOwner(u) && len(m.roster.users) > 1 {
+func (r *roster) mayLeave(u *rosterUser) error {
+	if r.lastOwner(u) && len(r.users) > 1 {
 		return fmt.Errorf("leaving: %w: this is the last owner; make somebody else owner first", ErrNotPermitted)
 	}
 	return nil
@@ -77,9 +78,9 @@ func (m *Machine) leaveWhenDone(now time.Time) {
 	switch {
 	case u == nil:
 		m.own.Leaving = false // it was taken out meanwhile
-	case m.mayLeave(u) != nil:
+	case m.roster.mayLeave(u) != nil:
 		m.own.Leaving = false
-		m.tx.emit(now, Event{Kind: EventRefused, User: u.id, Detail: m.mayLeave(u).Error()})
+		m.tx.emit(now, Event{Kind: EventRefused, User: u.id, Detail: m.roster.mayLeave(u).Error()})
 	case !m.handedOver():
 		return
 	default:

@@ -239,47 +239,11 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 	in = m.telling.from(in)
 	m.takeLater(now)
 	m.hearAgain(now)
-	var out Outcome
-	var err error
-	switch in := in.(type) {
-	case Found:
-		err = m.found(now)
-	case Join:
-		err = m.join(now, in)
-	case Send:
-		out.Entry, err = m.send(now, in.Content)
-	case SetRole:
-		out.Entry, err = m.setRole(now, in.User, in.Role)
-	case RevokeDevice:
-		out.Entry, err = m.revokeDevice(now, in.Device)
-	case Reboot:
-		out.Entry, err = m.reboot(now)
-	case RemoveUser:
-		out.Entry, err = m.removeUser(now, in.User)
-	case Leave:
-		out.Entry, err = m.leave(now)
-	case SetProfile:
-		out.Entry, err = m.setProfile(now, in.Item)
-	case Envelope:
-		out, err = m.envelope(now, in.Bytes)
-	case Entries:
-		out, err = m.entries(now, in.Entries)
-	case Seals:
-		out, err = m.seals(now, in.Seals)
-	case Tree:
-		err = m.gotTree(now, in)
-	case PeerVector:
-		err = m.peerVector(now, in)
-	case JoinAsked:
-		err = m.joinAsked(now, in.Request)
-	case JoinAnswered:
-		err = m.joinAnswered(now, in)
-	case Tick:
-	case act:
-		err = in.act(m, now, &out)
-	default:
-		return out, fmt.Errorf("%w: input %T", ErrUnknown, in)
+	if in == nil {
+		return Outcome{}, fmt.Errorf("%w: input %T", ErrUnknown, in)
 	}
+	var out Outcome
+	err := in.act(m, now, &out)
 	if out.Verdict == Accept {
 		out.Verdict = verdictOf(err)
 	}

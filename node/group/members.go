@@ -35,7 +35,7 @@ func (m *Machine) resolveRoster(now time.Time) {
 		m.tx.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
 		if m.roster.gone[m.cfg.Device.User] == nil && m.roster.revoked[m.log.Device] == nil {
 			// Nobody took it out: who let it in was taken out at the same time. It asks again.
-			m.tx.fail(m.join(now, Join{}))
+			m.tx.fail(Join{}.act(m, now, &Outcome{}))
 		}
 	}
 }

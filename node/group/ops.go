@@ -5,13 +5,22 @@ import (
 	"io"
 	"time"
 
+	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// found makes the group's first root of MLS epochs, its transport key and its
+// credential is this device's for a leaf of the group.
+func (m *Machine) credential() []byte { return m.credentialWith(m.own.Transport) }
+
+// credentialWith is the same with another private key for transport keys.
+func (m *Machine) credentialWith(transport []byte) []byte {
+	return identity.NewCredential(m.cfg.Device, m.cfg.LogKey, m.group, m.cfg.Engine.Suite(), m.own.Public, m.publicOf(transport))
+}
+
+// Founding makes the group's first root of MLS epochs, its transport key and its
 // first entry.
-func (m *Machine) found(now time.Time) error {
+func (Found) act(m *Machine, now time.Time, _ *Outcome) error {
 	switch {
 	case m.cfg.Genesis.Device.ID != m.log.Device:
 		return fmt.Errorf("founding: %w: the genesis is by another device", ErrNotPermitted)
@@ -27,12 +36,43 @@ func (m *Machine) found(now time.Time) error {
 	return err
 }
 
-// credential is this device's for a leaf of the group.
-func (m *Machine) credential() []byte { return m.credentialWith(m.own.Transport) }
+// member is a user of the group who is about to write an operation: who it is, and what it knows.
+type member struct {
+	group   wire.GroupID
+	genesis *identity.Genesis
+	device  *identity.Device
+	engine  Engine
+	roster  *roster
+	now     time.Time
+	at      crdt.HLC // of what it writes now
+}
 
-// credentialWith is the same with another private key for transport keys.
-func (m *Machine) credentialWith(transport []byte) []byte {
-	return identity.NewCredential(m.cfg.Device, m.cfg.LogKey, m.group, m.cfg.Engine.Suite(), m.own.Public, m.publicOf(transport))
+func (m *Machine) member(now time.Time) member {
+	return member{m.group, m.cfg.Genesis, m.cfg.Device, m.cfg.Engine, m.roster, now, m.next(now)}
+}
+
+// self gives its user in the roster.
+func (a member) self(doing string) (*rosterUser, error) {
+	u := a.roster.users[a.device.User]
+	if u == nil || !a.roster.has(a.device.ID) {
+		return nil, fmt.Errorf("%s: %w", doing, ErrOut)
+	}
+	return u, nil
+}
+
+// decision is an Input by which a member decides something by an operation. An error says
+// why its user may not.
+type decision interface {
+	op(a member) (*wire.Op, error)
+}
+
+// decide writes the operation of a decision of this device's user.
+func (m *Machine) decide(now time.Time, d decision, out *Outcome) error {
+	op, err := d.op(m.member(now))
+	if err == nil {
+		out.Entry, err = m.operate(now, op)
+	}
+	return err
 }
 
 // operate appends an OP of this device if its user may make it now.
@@ -44,80 +84,71 @@ func (m *Machine) operate(now time.Time, op *wire.Op) (wire.EntryHash, error) {
 	return it.hash, nil
 }
 
-// self gives this device's user in the roster.
-func (m *Machine) self(doing string) (*rosterUser, error) {
-	u := m.roster.users[m.cfg.Device.User]
-	if u == nil || !m.roster.has(m.log.Device) {
-		return nil, fmt.Errorf("%s: %w", doing, ErrOut)
-	}
-	return u, nil
-}
-
-func (m *Machine) removeUser(now time.Time, id wire.UserID) (wire.EntryHash, error) {
-	u, err := m.self("removing")
+func (in RemoveUser) op(a member) (*wire.Op, error) {
+	u, err := a.self("removing")
 	if err != nil {
-		return wire.EntryHash{}, err
+		return nil, err
 	}
-	victim := m.roster.users[id]
+	victim := a.roster.users[in.User]
 	switch {
 	case victim == nil:
-		return wire.EntryHash{}, fmt.Errorf("removing: %w: no member is user %v", ErrUnknown, id)
-	case id == u.id:
-		return wire.EntryHash{}, fmt.Errorf("removing: %w: nobody removes itself; leave instead", ErrNotPermitted)
+		return nil, fmt.Errorf("removing: %w: no member is user %v", ErrUnknown, in.User)
+	case in.User == u.id:
+		return nil, fmt.Errorf("removing: %w: nobody removes itself; leave instead", ErrNotPermitted)
 	case u.role > wire.RoleAdmin || victim.role < u.role:
-		return wire.EntryHash{}, fmt.Errorf("removing: %w: %s may not remove %s", ErrNotPermitted, u.role.Article(), victim.role.Article())
-	case m.roster.lastOwner(victim):
-		return wire.EntryHash{}, fmt.Errorf("removing: %w: that is the last owner", ErrNotPermitted)
+		return nil, fmt.Errorf("removing: %w: %s may not remove %s", ErrNotPermitted, u.role.Article(), victim.role.Article())
+	case a.roster.lastOwner(victim):
+		return nil, fmt.Errorf("removing: %w: that is the last owner", ErrNotPermitted)
 	}
-	return m.operate(now, &wire.Op{Type: wire.OpRemove, User: &id})
+	return &wire.Op{Type: wire.OpRemove, User: &in.User}, nil
 }
 
-func (m *Machine) setRole(now time.Time, id wire.UserID, role wire.Role) (wire.EntryHash, error) {
-	u, err := m.self("changing a role")
+func (in SetRole) op(a member) (*wire.Op, error) {
+	u, err := a.self("changing a role")
 	if err != nil {
-		return wire.EntryHash{}, err
+		return nil, err
 	}
-	subject := m.roster.users[id]
+	subject := a.roster.users[in.User]
 	switch {
-	case role < wire.RoleOwner || role > wire.RoleReadOnly:
-		return wire.EntryHash{}, fmt.Errorf("changing a role: %w: %v", ErrUnknown, role)
+	case in.Role < wire.RoleOwner || in.Role > wire.RoleReadOnly:
+		return nil, fmt.Errorf("changing a role: %w: %v", ErrUnknown, in.Role)
 	case subject == nil:
-		return wire.EntryHash{}, fmt.Errorf("changing a role: %w: no member is user %v", ErrUnknown, id)
+		return nil, fmt.Errorf("changing a role: %w: no member is user %v", ErrUnknown, in.User)
 	case u.role != wire.RoleOwner:
-		return wire.EntryHash{}, fmt.Errorf("changing a role: %w: only an owner may", ErrNotPermitted)
-	case role != wire.RoleOwner && m.roster.lastOwner(subject):
-		return wire.EntryHash{}, fmt.Errorf("changing a role: %w: that is the last owner; make somebody else owner first", ErrNotPermitted)
+		return nil, fmt.Errorf("changing a role: %w: only an owner may", ErrNotPermitted)
+	case in.Role != wire.RoleOwner && a.roster.lastOwner(subject):
+		return nil, fmt.Errorf("changing a role: %w: that is the last owner; make somebody else owner first", ErrNotPermitted)
 	}
-	return m.operate(now, &wire.Op{Type: wire.OpRole, User: &id, Role: role})
+	return &wire.Op{Type: wire.OpRole, User: &in.User, Role: in.Role}, nil
 }
 
-func (m *Machine) revokeDevice(now time.Time, id wire.DeviceID) (wire.EntryHash, error) {
-	u, err := m.self("revoking a device")
+func (in RevokeDevice) op(a member) (*wire.Op, error) {
+	u, err := a.self("revoking a device")
 	if err != nil {
-		return wire.EntryHash{}, err
+		return nil, err
 	}
-	d := m.roster.devices[id]
+	d := a.roster.devices[in.Device]
 	switch {
 	case d == nil:
-		return wire.EntryHash{}, fmt.Errorf("revoking a device: %w: no member has device %v", ErrUnknown, id)
-	case id == m.log.Device:
-		return wire.EntryHash{}, fmt.Errorf("revoking a device: %w: not its own; revoke it from another one, or leave", ErrNotPermitted)
-	case d.device.User != u.id && (u.role > wire.RoleAdmin || m.roster.users[d.device.User].role < u.role):
-		return wire.EntryHash{}, fmt.Errorf("revoking a device: %w: it is another user's", ErrNotPermitted)
+		return nil, fmt.Errorf("revoking a device: %w: no member has device %v", ErrUnknown, in.Device)
+	case in.Device == a.device.ID:
+		return nil, fmt.Errorf("revoking a device: %w: not its own; revoke it from another one, or leave", ErrNotPermitted)
+	case d.device.User != u.id && (u.role > wire.RoleAdmin || a.roster.users[d.device.User].role < u.role):
+		return nil, fmt.Errorf("revoking a device: %w: it is another user's", ErrNotPermitted)
 	}
-	return m.operate(now, &wire.Op{Type: wire.OpDeviceRevoke, Device: &id})
+	return &wire.Op{Type: wire.OpDeviceRevoke, Device: &in.Device}, nil
 }
 
-func (m *Machine) setProfile(now time.Time, item wire.Signed) (wire.EntryHash, error) {
-	u, err := m.self("changing the profile")
+func (in SetProfile) op(a member) (*wire.Op, error) {
+	u, err := a.self("changing the profile")
 	if err != nil {
-		return wire.EntryHash{}, err
+		return nil, err
 	}
 	if u.role > wire.RoleAdmin {
-		return wire.EntryHash{}, fmt.Errorf("changing the profile: %w: %s may not, only owners and admins may", ErrNotPermitted, u.role.Article())
+		return nil, fmt.Errorf("changing the profile: %w: %s may not, only owners and admins may", ErrNotPermitted, u.role.Article())
 	}
-	if _, err := readProfile(m.group, item, u.id); err != nil {
-		return wire.EntryHash{}, fmt.Errorf("changing the profile: %w", err)
+	if _, err := readProfile(a.group, in.Item, u.id); err != nil {
+		return nil, fmt.Errorf("changing the profile: %w", err)
 	}
-	return m.operate(now, &wire.Op{Type: wire.OpProfile, Profile: &item})
+	return &wire.Op{Type: wire.OpProfile, Profile: &in.Item}, nil
 }

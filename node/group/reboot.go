@@ -10,26 +10,26 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// reboot gives the group fresh MLS keys: an operation that names a new root under
+// A reboot gives the group fresh MLS keys: an operation that names a new root under
 // the chosen epoch. Nobody else can derive it; the others ask to be added again,
 // and are, by one commit. Of two roots under one epoch, votes decide as of any fork.
-func (m *Machine) reboot(now time.Time) (wire.EntryHash, error) {
-	u, err := m.self("rebooting")
+func (Reboot) act(m *Machine, now time.Time, out *Outcome) error {
+	u, err := m.member(now).self("rebooting")
 	if err != nil {
-		return wire.EntryHash{}, err
+		return err
 	}
 	from := m.choose()
 	switch {
 	case u.role > wire.RoleAdmin:
-		return wire.EntryHash{}, fmt.Errorf("rebooting: %w: %s may not, only owners and admins may", ErrNotPermitted, u.role.Article())
+		return fmt.Errorf("rebooting: %w: %s may not, only owners and admins may", ErrNotPermitted, u.role.Article())
 	case from == m.tree.root:
-		return wire.EntryHash{}, fmt.Errorf("rebooting: %w: the group has no keys yet", ErrState)
+		return fmt.Errorf("rebooting: %w: the group has no keys yet", ErrState)
 	}
-	hash, err := m.newRoot(now, from, from.generation+1)
+	out.Entry, err = m.newRoot(now, from, from.generation+1)
 	if err == nil {
-		m.noteReboot(now, m.logs.items.at(hash))
+		m.noteReboot(now, m.logs.items.at(out.Entry))
 	}
-	return hash, err
+	return err
 }
 
 // noteReboot tells of fresh keys that their author could give the group. The founder's

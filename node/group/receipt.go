@@ -142,8 +142,6 @@ func (m *Machine) sendReceipts(now time.Time) {
 // Untold says that a Tell did not get to a device that is connected.
 type Untold struct{ Device wire.DeviceID }
 
-func (Untold) input() {}
-
 func (in Untold) act(m *Machine, now time.Time, _ *Outcome) error { //nolint:unparam // as of every act
 	t := &m.telling
 	for i, l := range m.logs.lists {

@@ -101,60 +101,55 @@ type Approve struct {
 // Deny turns down a user who asked.
 type Deny struct{ User wire.UserID }
 
-func (Approve) input() {}
-func (Deny) input()    {}
-
-// asked gives a user's request for an owner or admin to decide.
-func (m *Machine) askedBy(user wire.UserID, doing string) (*rosterUser, *asking, error) {
-	u, err := m.self(doing)
+// askedBy gives a user's request for an owner or admin to decide.
+func (a member) askedBy(user wire.UserID, doing string) (*rosterUser, *asking, error) {
+	u, err := a.self(doing)
 	if err != nil {
 		return nil, nil, err
 	}
-	a := m.roster.asking[user]
+	asks := a.roster.asking[user]
 	switch {
 	case u.role > wire.RoleAdmin:
 		return nil, nil, fmt.Errorf("%s: %w: only owners and admins may, and this user is %v", doing, ErrNotPermitted, u.role)
-	case m.roster.users[user] != nil:
+	case a.roster.users[user] != nil:
 		return nil, nil, fmt.Errorf("%s: %w: that user is in the group already", doing, ErrState)
-	case a == nil:
+	case asks == nil:
 		return nil, nil, fmt.Errorf("%s: %w: user %v has not asked to be let in", doing, ErrUnknown, user)
 	}
-	return u, a, nil
+	return u, asks, nil
 }
 
-func (in Approve) act(m *Machine, now time.Time, out *Outcome) error {
-	u, a, err := m.askedBy(in.User, "approving")
+func (in Approve) op(a member) (*wire.Op, error) {
+	u, asks, err := a.askedBy(in.User, "approving")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	role := cmp.Or(in.Role, wire.RoleMember)
-	op, d := a.by.op, a.by.asker.device
+	op, d := asks.by.op, asks.by.asker.device
 	switch {
 	case role > wire.RoleReadOnly:
-		return fmt.Errorf("approving: %w: %v", ErrUnknown, role)
+		return nil, fmt.Errorf("approving: %w: %v", ErrUnknown, role)
 	case role < u.role:
-		return fmt.Errorf("approving: %w: %s makes nobody %s", ErrNotPermitted, u.role.Article(), role.Article())
+		return nil, fmt.Errorf("approving: %w: %s makes nobody %s", ErrNotPermitted, u.role.Article(), role.Article())
 	}
-	if a.by.lapsed(m.now) {
-		return fmt.Errorf("approving: %w: it has to ask again: it did so more than %v ago", ErrInvalidKeyPackage, keyPackageLifetime)
+	if asks.by.lapsed(a.now) {
+		return nil, fmt.Errorf("approving: %w: it has to ask again: it did so more than %v ago", ErrInvalidKeyPackage, keyPackageLifetime)
 	}
-	if err := d.CheckExpiry(now); err != nil {
-		return fmt.Errorf("approving: %w: it has to ask again: %w", ErrInvalidKeyPackage, err)
+	if err := d.CheckExpiry(a.now); err != nil {
+		return nil, fmt.Errorf("approving: %w: it has to ask again: %w", ErrInvalidKeyPackage, err)
 	}
-	out.Entry, err = m.operate(now, &wire.Op{Type: wire.OpAdd, Cert: op.Cert, Role: role, KeyPackage: op.KeyPackage, Why: wire.WhyRole})
-	return err
+	return &wire.Op{Type: wire.OpAdd, Cert: op.Cert, Role: role, KeyPackage: op.KeyPackage, Why: wire.WhyRole}, nil
 }
 
-func (in Deny) act(m *Machine, now time.Time, out *Outcome) error {
-	_, a, err := m.askedBy(in.User, "denying")
+func (in Deny) op(a member) (*wire.Op, error) {
+	_, asks, err := a.askedBy(in.User, "denying")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if a.denied != nil {
-		return fmt.Errorf("denying: %w: it is denied already", ErrState)
+	if asks.denied != nil {
+		return nil, fmt.Errorf("denying: %w: it is denied already", ErrState)
 	}
-	out.Entry, err = m.operate(now, &wire.Op{Type: wire.OpDeny, User: &in.User})
-	return err
+	return &wire.Op{Type: wire.OpDeny, User: &in.User}, nil
 }
 
 // Request is a user who asked to be let in.

@@ -12,8 +12,6 @@ import (
 // what gossip loses. Outcome.Messages are their IDs.
 type SendAll struct{ Contents []wire.Content }
 
-func (SendAll) input() {}
-
 func (in SendAll) act(m *Machine, now time.Time, out *Outcome) error {
 	for i, c := range in.Contents {
 		if len(c.Data) > wire.MaxBody || len(c.MediaType) > wire.MaxMediaType { // or the first would be sent and not the last
