@@ -13,7 +13,7 @@ import (
 
 // step gives an input to a group of this node.
 func (n *Node) step(ctx context.Context, id wire.GroupID, in group.Input) error {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return err
 	}
@@ -23,7 +23,7 @@ func (n *Node) step(ctx context.Context, id wire.GroupID, in group.Input) error 
 
 // look gives what a query of a group's machine answers.
 func look[T any](ctx context.Context, n *Node, id wire.GroupID, query func(*group.Machine) T) (out T, err error) {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return out, err
 	}
@@ -87,7 +87,7 @@ type Healed struct {
 
 // Heal exchanges with every connected member and then does what would be due by rank.
 func (n *Node) Heal(ctx context.Context, id wire.GroupID) (Healed, error) {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return Healed{}, err
 	}
@@ -140,7 +140,7 @@ func (n *Node) ExplainJoin(ctx context.Context, id wire.GroupID) (group.Explanat
 	if p.Stage != StageSynced {
 		say("%d peers are connected, and the DHT's table has %d", peers, n.dht.Size())
 	}
-	g := n.session(id)
+	g := n.groups.get(id)
 	if g != nil && p.Stage != StageSynced {
 		hints, connected := g.hinted(), 0
 		for _, h := range hints {

@@ -288,7 +288,7 @@ func TestStatusWhileAGroupLoads(t *testing.T) {
 			t.Errorf("loaded: %s", got)
 		}
 		// As if it were not: a look would wait for ever.
-		g := n.session(id)
+		g := n.groups.get(id)
 		g.loop.opened.Store(false)
 		hold, held := make(chan struct{}), make(chan struct{})
 		release := sync.OnceFunc(func() { close(hold) })

@@ -228,7 +228,7 @@ func (t *tally) write() {
 
 // Refusals tells what a group refused from others, apart from what is usual.
 func (n *Node) Refusals(id wire.GroupID) ([]Refused, error) {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return nil, err
 	}

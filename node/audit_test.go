@@ -47,7 +47,7 @@ func TestAudit(t *testing.T) {
 
 		// Ben's device signs another entry with the number of its last one.
 		var last *wire.Entry
-		if err := b.session(id).loop.look(w.Context(), func(m *group.Machine) error {
+		if err := b.groups.get(id).loop.look(w.Context(), func(m *group.Machine) error {
 			entries, _, err := m.EntriesAfter(a.me.device.ID, nil, wire.EntryHash{}, 1<<20)
 			for _, raw := range entries {
 				s, err := wire.DecodeSigned(raw, wire.MaxEntry)
@@ -68,7 +68,7 @@ func TestAudit(t *testing.T) {
 		}
 		last.HLC++
 		forged := b.me.log.Sign(wire.DomainEntry, id, last.Encode())
-		x := &exchange{g: a.session(id), device: b.me.device.ID}
+		x := &exchange{g: a.groups.get(id), device: b.me.device.ID}
 		if _, err := x.take(w.Context(), group.Entries{Entries: [][]byte{forged.Encode()}}); err != nil {
 			t.Fatal(err) // evidence is no reason to end an exchange
 		}
@@ -78,7 +78,7 @@ func TestAudit(t *testing.T) {
 				t.Fatal("rubbish was taken")
 			}
 		}
-		topic, err := b.session(id).topic(id.Topic())
+		topic, err := b.groups.get(id).topic(id.Topic())
 		if err == nil {
 			err = topic.publish(w.Context(), []byte("rubbish"))
 		}

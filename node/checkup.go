@@ -230,7 +230,7 @@ func (n *Node) checkClock(ctx context.Context) api.Finding {
 		return api.HealthOK.Found("clock", fmt.Sprintf("it agrees with most others: %d were met", at.Peers))
 	}
 	var signs clockSigns
-	for _, g := range n.sessions() {
+	for _, g := range n.groups.all() {
 		if err := g.loop.look(ctx, func(m *group.Machine) error { return signs.read(m, n.me.device.ID, n.now()) }); err != nil {
 			return api.HealthUnknown.Found("clock", err.Error())
 		}
@@ -267,7 +267,7 @@ func (s *clockSigns) read(m *group.Machine, me wire.DeviceID, now time.Time) err
 // checkGroups says which groups are not as they should be, by ID.
 func (n *Node) checkGroups(ctx context.Context) api.Finding {
 	const check = "groups"
-	all := n.sessions()
+	all := n.groups.all()
 	var behind []string
 	for _, g := range all {
 		st, err := g.status(ctx)

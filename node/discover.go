@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -108,7 +109,7 @@ func (n *Node) closeDiscovery() error {
 // saveInfo keeps the records of groups that this node has; what else it hears of
 // lives in memory, since anyone can make records.
 func (n *Node) saveInfo(id wire.GroupID, record []byte) {
-	if n.session(id) == nil {
+	if n.groups.get(id) == nil {
 		return
 	}
 	if err := n.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyInfo + string(id[:])), Value: record}}}); err != nil {
@@ -134,7 +135,7 @@ func (n *Node) renew(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			for _, g := range n.sessions() {
+			for _, g := range n.groups.all() {
 				g.publish(ctx)
 			}
 		}
@@ -257,9 +258,25 @@ func looked(info *discovery.Info, err error) (*discovery.Info, error) {
 
 // lookup is a join whose group's genesis is not known yet.
 type lookup struct {
-	kick     chan struct{} // holds one
-	progress JoinProgress  // under Node.mu
-	stop     chan struct{} // closed when it is called off
+	kick chan struct{} // holds one
+	stop chan struct{} // closed when it is called off
+
+	mu       sync.Mutex
+	progress JoinProgress
+}
+
+// at is where the join stands.
+func (l *lookup) at() JoinProgress {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.progress
+}
+
+// fails notes why the group was not found.
+func (l *lookup) fails(why string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.progress.Detail = why
 }
 
 // lookupRow says that a group is to be joined as soon as its record is found.
@@ -273,7 +290,7 @@ type lookupRow struct {
 // that waits, and else asks the members whether one still is; one that this device is out of, or waits to get
 // into, is asked again at once.
 func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
-	if g := n.session(id); g != nil {
+	if g := n.groups.get(id); g != nil {
 		st, err := g.status(ctx)
 		switch {
 		case err != nil:
@@ -305,10 +322,7 @@ func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
 	if info := n.known.Get(id); info != nil {
 		return n.join(ctx, info.Genesis, nil)
 	}
-	n.mu.Lock()
-	_, running := n.lookups[id]
-	n.mu.Unlock()
-	if running {
+	if n.groups.lookup(id) != nil {
 		return nil
 	}
 	if err := n.put(keyLookup+string(id[:]), &lookupRow{Since: uint64(time.Now().UnixMilli())}); err != nil { //nolint:gosec // after 1970
@@ -319,17 +333,10 @@ func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
 
 // JoinProgress tells how far the way into a group is.
 func (n *Node) JoinProgress(ctx context.Context, id wire.GroupID) (JoinProgress, error) {
-	n.mu.Lock()
-	l := n.lookups[id]
-	var p JoinProgress
-	if l != nil {
-		p = l.progress
+	if l := n.groups.lookup(id); l != nil {
+		return l.at(), nil
 	}
-	n.mu.Unlock()
-	if l != nil {
-		return p, nil
-	}
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return JoinProgress{}, err
 	}
@@ -337,7 +344,7 @@ func (n *Node) JoinProgress(ctx context.Context, id wire.GroupID) (JoinProgress,
 	if err != nil {
 		return JoinProgress{}, err
 	}
-	p = g.joiner.where()
+	p := g.joiner.where()
 	ended := g.hasEnded()
 	switch st.State {
 	case group.StateMember, group.StateSyncing, group.StateJoining:
@@ -374,22 +381,16 @@ func (n *Node) JoinProgress(ctx context.Context, id wire.GroupID) (JoinProgress,
 // lookUp searches for a group's record until it is found, and joins the group then.
 func (n *Node) lookUp(id wire.GroupID) error {
 	l := &lookup{kick: make(chan struct{}, 1), stop: make(chan struct{}), progress: JoinProgress{Stage: StageLookingUp, Since: time.Now()}}
-	n.mu.Lock()
-	if n.lookups[id] != nil || n.groups[id] != nil {
-		n.mu.Unlock()
+	if !n.groups.addLookup(id, l) {
 		return nil
 	}
-	n.lookups[id] = l
-	n.mu.Unlock()
 	if !n.life.start(func(ctx context.Context) {
 		for pause := lookupRetry; ctx.Err() == nil; {
 			err := n.lookUpOnce(ctx, id, l)
 			if err == nil {
 				return
 			}
-			n.mu.Lock()
-			l.progress.Detail = api.Words(err.Error())
-			n.mu.Unlock()
+			l.fails(api.Words(err.Error()))
 			n.changed.wake()
 			timer := time.NewTimer(pause)
 			select {
@@ -420,17 +421,6 @@ func (n *Node) lookUpOnce(ctx context.Context, id wire.GroupID, l *lookup) error
 	return n.join(ctx, info.Genesis, l)
 }
 
-func (n *Node) pokeLookups() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, l := range n.lookups {
-		select {
-		case l.kick <- struct{}{}:
-		default:
-		}
-	}
-}
-
 // join has a group that this device is not in be asked, unless the lookup that found it
 // was called off; nil: there was none.
 func (n *Node) join(ctx context.Context, genesis *identity.Genesis, l *lookup) error {
@@ -447,13 +437,10 @@ func (n *Node) join(ctx context.Context, genesis *identity.Genesis, l *lookup) e
 func (n *Node) sessionOfJoiner(genesis *identity.Genesis, link *wire.Link, l *lookup) (g *groupSession, made bool, err error) {
 	n.joining.Lock() // of two at once the second finds the first's group
 	defer n.joining.Unlock()
-	n.mu.Lock()
-	off := l != nil && n.lookups[genesis.ID] != l
-	n.mu.Unlock()
-	if off {
-		return n.session(genesis.ID), false, nil
+	if l != nil && n.groups.lookup(genesis.ID) != l {
+		return n.groups.get(genesis.ID), false, nil
 	}
-	if g := n.session(genesis.ID); g != nil {
+	if g := n.groups.get(genesis.ID); g != nil {
 		return g, false, nil
 	}
 	if err := n.comeIn(genesis.ID); err != nil {

@@ -131,7 +131,7 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream, at *admission.Sl
 	}
 	p := s.Conn().RemotePeer()
 	ends := proofEnds{theirs, mine, []byte(p), []byte(n.host.ID())}
-	g := n.byTopic(theirs.Topic)
+	g := n.groups.byTopic(theirs.Topic)
 	if g == nil {
 		f.close()
 		return ErrNoGroup

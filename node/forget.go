@@ -48,7 +48,7 @@ func (n *Node) Forget(ctx context.Context, id wire.GroupID, discard bool) (Forgo
 	if ended, err := n.endLookup(id); ended || err != nil {
 		return Forgotten{}, err
 	}
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return Forgotten{}, err
 	}
@@ -83,12 +83,7 @@ func (n *Node) Forget(ctx context.Context, id wire.GroupID, discard bool) (Forgo
 
 // drop has this node host a group no more.
 func (n *Node) drop(g *groupSession) {
-	n.mu.Lock()
-	if n.groups[g.id] == g {
-		delete(n.groups, g.id)
-		delete(n.topics, wire.HashOf(wire.DomainTopic, g.id[:]))
-	}
-	n.mu.Unlock()
+	n.groups.remove(g)
 	g.stop()
 	n.publisher.Withdraw(g.id)
 	n.changed.wake()
@@ -151,20 +146,14 @@ func (n *Node) incarnationIn(id wire.GroupID) (uint64, error) {
 
 // endLookup calls off a join whose group was not found yet, and says whether there was one.
 func (n *Node) endLookup(id wire.GroupID) (bool, error) {
-	n.mu.Lock()
-	l := n.lookups[id]
-	n.mu.Unlock()
+	l := n.groups.lookup(id)
 	if l == nil {
 		return false, nil
 	}
 	if err := n.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyLookup + string(id[:]))}}}); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrStore, err)
 	}
-	n.mu.Lock()
-	if n.lookups[id] == l {
-		delete(n.lookups, id)
-	}
-	n.mu.Unlock()
+	n.groups.removeLookup(id, l)
 	close(l.stop)
 	n.changed.wake()
 	return true, nil

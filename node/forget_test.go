@@ -163,14 +163,14 @@ func TestFinalNoEndsAJoin(t *testing.T) {
 			})
 		}
 		over()
-		if g := b.session(id); g.joiner.wanted() != nil {
+		if g := b.groups.get(id); g.joiner.wanted() != nil {
 			w.Error("it still asks")
 		}
 		w.close(1)
 		b = w.open(1, 0)
 		over()
 		time.Sleep(time.Hour) // virtual
-		if g := b.session(id); g.joiner.wanted() != nil {
+		if g := b.groups.get(id); g.joiner.wanted() != nil {
 			w.Error("it asks again")
 		}
 		_, link := w.invite(a, id, NewInvite{Uses: 1})
@@ -249,7 +249,7 @@ func TestForget(t *testing.T) {
 				}()
 				<-follows
 				if crash {
-					g := b.session(id)
+					g := b.groups.get(id)
 					if err := b.put(keyGroups+string(id[:]), &groupRow{Genesis: g.genesis.Raw, Forgotten: true}); err != nil {
 						w.Fatal(err)
 					}
@@ -284,7 +284,7 @@ func TestForget(t *testing.T) {
 				})
 				w.send(b, id, "second")
 				w.shows(a, id, time.Minute, "first", "second")
-				if err := a.session(id).loop.look(w.Context(), func(m *group.Machine) error {
+				if err := a.groups.get(id).loop.look(w.Context(), func(m *group.Machine) error {
 					if len(m.Marks()) != 3 {
 						t.Errorf("%d logs, want anna's, and two of ben's", len(m.Marks()))
 					}

@@ -92,7 +92,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	mail, waiting := make(map[MailHealth]int), 0
-	for _, h := range n.sessions() {
+	for _, h := range n.groups.all() {
 		waiting += h.mail.healths(mail)
 	}
 	for _, h := range MailHealths {
@@ -114,7 +114,7 @@ func (g gauges) groups(put func(*prometheus.Desc, float64, ...string)) {
 	states := map[string]int{"joining": 0, "syncing": 0, "member": 0, "out": 0, "failed": 0, "busy": 0}
 	var sum group.Status
 	var branches, behind int
-	for _, h := range g.n.sessions() {
+	for _, h := range g.n.groups.all() {
 		one, cancel := context.WithTimeout(all, scrapeGroup)
 		var st group.Status
 		var tips int
@@ -151,9 +151,7 @@ func (g gauges) groups(put func(*prometheus.Desc, float64, ...string)) {
 		put(groupGaps, float64(st.Gaps), id)
 		put(groupParked, float64(st.Parked), id)
 	}
-	g.n.mu.Lock()
-	states["joining"] += len(g.n.lookups)
-	g.n.mu.Unlock()
+	states["joining"] += g.n.groups.looking()
 	for state, n := range states {
 		put(gaugeGroups, float64(n), state)
 	}

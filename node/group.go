@@ -201,7 +201,7 @@ func (g *groupSession) watch(ctx context.Context) {
 		changed := g.changed.wait()
 		g.n.changed.wake()
 		if st, err := g.status(ctx); err == nil {
-			now := seen{state: st.State, adopted: g.n.session(g.id) == g}
+			now := seen{state: st.State, adopted: g.n.groups.get(g.id) == g}
 			for _, item := range st.Profile {
 				now.profile += item.HLC
 			}
@@ -463,7 +463,7 @@ func (n *Node) Send(ctx context.Context, id wire.GroupID, c wire.Content) (wire.
 	if err != nil {
 		return wire.MessageID{}, err
 	}
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return wire.MessageID{}, err
 	}
@@ -484,7 +484,7 @@ const (
 // or none. It is Send with one wait for the disk. Errors: also ErrInvalid for more than
 // MaxTogether, or more than MaxTogetherBytes of content.
 func (n *Node) SendAll(ctx context.Context, id wire.GroupID, contents []wire.Content) ([]wire.MessageID, error) {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return nil, err
 	}
@@ -533,7 +533,7 @@ func checkContent(c wire.Content) (wire.Content, error) {
 
 // Members lists who is in a group.
 func (n *Node) Members(ctx context.Context, id wire.GroupID) (out []group.Member, err error) {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return nil, err
 	}
@@ -543,7 +543,7 @@ func (n *Node) Members(ctx context.Context, id wire.GroupID) (out []group.Member
 
 // Remove takes a user out of a group.
 func (n *Node) Remove(ctx context.Context, id wire.GroupID, user wire.UserID) error {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return err
 	}
@@ -565,7 +565,7 @@ func (n *Node) Leave(ctx context.Context, id wire.GroupID) (Leaving, error) {
 	if ended || err != nil {
 		return Leaving{Ended: ended}, err
 	}
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return Leaving{}, err
 	}
@@ -582,7 +582,7 @@ func (n *Node) Leave(ctx context.Context, id wire.GroupID) (Leaving, error) {
 
 // Reboot gives a group fresh MLS keys. Members and messages stay.
 func (n *Node) Reboot(ctx context.Context, id wire.GroupID) error {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return err
 	}
@@ -592,7 +592,7 @@ func (n *Node) Reboot(ctx context.Context, id wire.GroupID) error {
 
 // Message is one message by its ID; ErrNotFound if it is not here.
 func (n *Node) Message(ctx context.Context, id wire.GroupID, message wire.MessageID) (out group.Message, err error) {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return out, err
 	}
@@ -625,10 +625,10 @@ func rowsAfter[T any](ctx context.Context, n *Node, id wire.GroupID, after uint6
 		}
 		return fmt.Errorf("%w: the newest event of this group has cursor %d here, and what comes after %d was asked for", ErrCursor, newest, after)
 	}
-	if n.looksFor(id) {
+	if n.groups.looksFor(id) {
 		return nil, beyond(0)
 	}
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return nil, err
 	}
@@ -640,30 +640,6 @@ func rowsAfter[T any](ctx context.Context, n *Node, id wire.GroupID, after uint6
 		return err
 	})
 	return out, err
-}
-
-// looksFor says whether a join of this group waits for the group's record.
-func (n *Node) looksFor(id wire.GroupID) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.lookups[id] != nil && n.groups[id] == nil
-}
-
-// awaitSession gives a group, once a join of it has found its record.
-func (n *Node) awaitSession(ctx context.Context, id wire.GroupID) (*groupSession, error) {
-	for {
-		changed := n.changed.wait()
-		if !n.looksFor(id) {
-			return n.mustSession(id)
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-n.life.done:
-			return nil, ErrClosed
-		}
-	}
 }
 
 // page is how many rows a subscription reads in one turn at the machine.
@@ -689,7 +665,7 @@ func follow[T any](
 	if _, err := read(ctx, id, after, 1); err != nil {
 		return err
 	}
-	g, err := n.awaitSession(ctx, id)
+	g, err := n.groups.await(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -697,7 +673,7 @@ func follow[T any](
 		changed := g.changed.wait()
 		for {
 			rows, err := read(ctx, id, after, page)
-			if errors.Is(err, ErrClosed) && n.session(id) != g {
+			if errors.Is(err, ErrClosed) && n.groups.get(id) != g {
 				return fmt.Errorf("%w: %v was forgotten", ErrNoGroup, id)
 			}
 			if err != nil {
@@ -720,7 +696,7 @@ func follow[T any](
 		case <-n.life.done:
 			return ErrClosed
 		case <-g.life.done:
-			if n.session(id) == g {
+			if n.groups.get(id) == g {
 				return ErrClosed // the node closes
 			}
 			return fmt.Errorf("%w: %v was forgotten", ErrNoGroup, id)
@@ -730,7 +706,7 @@ func follow[T any](
 
 // EnvelopeOf gives the envelope of a message, as it was published.
 func (n *Node) EnvelopeOf(ctx context.Context, id wire.GroupID, message wire.MessageID) (out []byte, err error) {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return nil, err
 	}
@@ -741,7 +717,7 @@ func (n *Node) EnvelopeOf(ctx context.Context, id wire.GroupID, message wire.Mes
 // Deliver hands an envelope to a group as if it had come from the network. The
 // error is the machine's, and names why it was refused.
 func (n *Node) Deliver(ctx context.Context, id wire.GroupID, envelope []byte) (group.Outcome, error) {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return group.Outcome{}, err
 	}
@@ -750,58 +726,22 @@ func (n *Node) Deliver(ctx context.Context, id wire.GroupID, envelope []byte) (g
 
 // GroupStatus is the machine's state for people.
 func (n *Node) GroupStatus(ctx context.Context, id wire.GroupID) (group.Status, error) {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return group.Status{}, err
 	}
 	return g.status(ctx)
 }
 
-// Groups lists the groups of this node, those it is joining included.
-func (n *Node) Groups() []wire.GroupID {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	out := make([]wire.GroupID, 0, len(n.groups)+len(n.lookups))
-	for id := range n.groups {
-		out = append(out, id)
-	}
-	for id := range n.lookups {
-		out = append(out, id)
-	}
-	return out
-}
-
-// session gives a group, or nil.
-func (n *Node) session(id wire.GroupID) *groupSession {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.groups[id]
-}
-
-func (n *Node) mustSession(id wire.GroupID) (*groupSession, error) {
-	if g := n.session(id); g != nil {
-		return g, nil
-	}
-	return nil, fmt.Errorf("%w: %v", ErrNoGroup, id)
-}
-
-// byTopic gives the group whose topic hashes to h, or nil.
-func (n *Node) byTopic(h wire.Hash) *groupSession {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.topics[h]
-}
-
 // adopt makes a started group known to streams and callers.
 func (n *Node) adopt(g *groupSession) {
-	n.mu.Lock()
-	n.groups[g.id] = g
-	n.topics[wire.HashOf(wire.DomainTopic, g.id[:])] = g
-	delete(n.lookups, g.id)
-	n.mu.Unlock()
+	n.groups.add(g)
 	if info := n.known.Get(g.id); info != nil {
 		n.saveInfo(g.id, info.Bytes())
 	}
 	g.changed.wake()
 	n.changed.wake()
 }
+
+// Groups lists the groups of this node, those it is joining included.
+func (n *Node) Groups() []wire.GroupID { return n.groups.ids() }

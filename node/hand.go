@@ -84,7 +84,7 @@ func (n *Node) serveHand(ctx context.Context, s network.Stream, at *admission.Sl
 	if err := f.read(&handed); err != nil {
 		return err
 	}
-	if g := n.byTag(ctx, handed.Envelope); g != nil {
+	if g := n.groups.byTag(ctx, handed.Envelope); g != nil {
 		from := s.Conn().RemotePeer()
 		out, err := g.loop.step(ctx, group.From{Input: group.Envelope{Bytes: handed.Envelope}, Peer: []byte(from)})
 		if undecided(err) {
@@ -96,23 +96,5 @@ func (n *Node) serveHand(ctx context.Context, s network.Stream, at *admission.Sl
 		}
 	}
 	f.close()
-	return nil
-}
-
-// byTag gives the group that an envelope is of, or nil.
-func (n *Node) byTag(ctx context.Context, envelope []byte) *groupSession {
-	h, err := wire.ParseEnvelopeHeader(envelope)
-	if err != nil {
-		return nil
-	}
-	for _, g := range n.sessions() {
-		is := g.id.TopicTag() == h.Tag
-		if !is && g.genesis.Private {
-			_ = g.loop.look(ctx, func(m *group.Machine) error { is = m.Tagged(h.Tag); return nil }) // not: the group ends
-		}
-		if is {
-			return g
-		}
-	}
 	return nil
 }

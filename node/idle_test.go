@@ -91,13 +91,13 @@ func TestQuietGroupIsCaughtUp(t *testing.T) {
 		id := w.create(a, "quiet")
 		w.join(b, id)
 		for _, n := range []*Node{a, b} {
-			if got := n.session(id).scheduler.pause(); got != syncEvery {
+			if got := n.groups.get(id).scheduler.pause(); got != syncEvery {
 				w.Errorf("after a join it pauses for %v", got)
 			}
 		}
 		time.Sleep(3 * time.Hour) // virtual
 		for _, n := range []*Node{a, b} {
-			if got := n.session(id).scheduler.pause(); got != syncQuiet {
+			if got := n.groups.get(id).scheduler.pause(); got != syncQuiet {
 				w.Errorf("after hours of silence it pauses for %v", got)
 			}
 		}

@@ -34,7 +34,7 @@ type NewInvite struct {
 // CreateInvite gives out an invite and its link. The link is a secret that this node
 // does not keep: whoever has it can join the group with the invite.
 func (n *Node) CreateInvite(ctx context.Context, id wire.GroupID, c NewInvite) (wire.InviteID, *wire.Link, error) {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return wire.InviteID{}, nil, err
 	}

@@ -78,7 +78,7 @@ func TestJoinByLinkWithoutTheInviter(t *testing.T) {
 		if _, err := c.JoinByLink(w.within(time.Minute), link); err != nil {
 			w.Fatal(err)
 		}
-		g := c.session(id)
+		g := c.groups.get(id)
 		w.eventually(c, time.Minute, "nobody answers", func() bool {
 			return strings.Contains(g.joiner.where().Detail, "none can be reached")
 		})
@@ -266,7 +266,7 @@ func TestComeBackByLink(t *testing.T) {
 		}
 		w.eventually(b, 5*time.Minute, "out, and off gossip", func() bool {
 			st, err := b.GroupStatus(w.Context(), id)
-			g := b.session(id)
+			g := b.groups.get(id)
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			return err == nil && st.State == group.StateOut && len(g.topics) == 0
@@ -278,7 +278,7 @@ func TestComeBackByLink(t *testing.T) {
 		w.joinByLink(b, link)
 		w.send(a, id, "again")
 		w.shows(b, id, time.Minute, "again")
-		if len(b.session(id).topicPeers()) == 0 {
+		if len(b.groups.get(id).topicPeers()) == 0 {
 			w.Error("not on gossip")
 		}
 	})

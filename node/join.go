@@ -433,7 +433,7 @@ func (n *Node) serveJoin(ctx context.Context, s network.Stream, at *admission.Sl
 	if string(d.Cert.Peer) != string(s.Conn().RemotePeer()) {
 		return errors.Join(identity.ErrForged, deny(f, "the device's certificate is another peer's", false))
 	}
-	g := n.session(r.Group)
+	g := n.groups.get(r.Group)
 	if g == nil {
 		return errors.Join(ErrNoGroup, deny(f, ErrNoGroup.Error(), false))
 	}

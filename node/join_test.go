@@ -69,7 +69,7 @@ func TestJoinAgainAfterAFailure(t *testing.T) {
 				id := w.found(a, policy)
 				b := w.open(1, 0)
 				w.looksUp(b, id)
-				g := b.newSession(a.session(id).genesis)
+				g := b.newSession(a.groups.get(id).genesis)
 				full := new(atomic.Bool)
 				g.loop.apply = func(batch storage.Batch) error {
 					if full.Load() {
@@ -127,7 +127,7 @@ func TestStrangerTakesNoInvite(t *testing.T) {
 			w.Fatal(err)
 		}
 		time.Sleep(70 * time.Minute) // virtual: a KeyPackage is renewed after an hour at the earliest
-		if r := b.session(id).joiner.wanted(); told.Load() == 0 || r == nil || r.Renewal == nil {
+		if r := b.groups.get(id).joiner.wanted(); told.Load() == 0 || r == nil || r.Renewal == nil {
 			w.Fatalf("told so %d times, it asks with %+v", told.Load(), r)
 		}
 		w.net.HealAll()
@@ -207,7 +207,7 @@ func TestJoinCallsOffALeave(t *testing.T) {
 		w.net.HealAll()
 		w.shows(a, id, 5*time.Minute, "I am off")
 		time.Sleep(time.Minute) // virtual
-		st, err := b.session(id).status(w.Context())
+		st, err := b.groups.get(id).status(w.Context())
 		if err != nil || st.State != group.StateMember || st.Members != 2 || st.Leaving {
 			t.Errorf("%+v, %v", st, err)
 		}

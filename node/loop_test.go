@@ -208,7 +208,7 @@ func TestSendAll(t *testing.T) {
 		before, _ = a.store.Stat()
 		hold := make(chan struct{})
 		go func() {
-			_ = a.session(id).loop.look(w.Context(), func(*group.Machine) error { <-hold; return nil })
+			_ = a.groups.get(id).loop.look(w.Context(), func(*group.Machine) error { <-hold; return nil })
 		}()
 		synctest.Wait()
 		errs := make(chan error, 40)
@@ -242,7 +242,7 @@ func TestStoreThatTakesNothing(t *testing.T) {
 		a := w.open(0)
 		id := w.create(a, "full")
 		b := w.open(1)
-		g := b.newSession(a.session(id).genesis)
+		g := b.newSession(a.groups.get(id).genesis)
 		var full atomic.Bool
 		full.Store(true)
 		var tries atomic.Int64

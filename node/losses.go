@@ -87,7 +87,7 @@ func (n *Node) makeUp(ctx context.Context, l losses) {
 		case <-ctx.Done():
 			return
 		case lost := <-l:
-			for _, g := range n.sessions() {
+			for _, g := range n.groups.all() {
 				switch {
 				case !g.isOn(lost.topic):
 				case lost.meshed:

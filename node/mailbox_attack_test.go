@@ -244,7 +244,7 @@ func TestMailboxVain(t *testing.T) {
 		box := w.boxesOf(c, id, office)[0].ID
 		put := func(posts []pendingPut) {
 			for _, p := range posts {
-				e, err := c.store.Get(c.session(id).pendingKey(p))
+				e, err := c.store.Get(c.groups.get(id).pendingKey(p))
 				if err != nil {
 					w.Fatal(err)
 				}
@@ -278,7 +278,7 @@ func TestMailboxVain(t *testing.T) {
 // postsOf is what waits at a node to be put.
 func (w *world) postsOf(n *Node, id wire.GroupID) []pendingPut {
 	w.Helper()
-	all, err := n.session(id).mail.pending()
+	all, err := n.groups.get(id).mail.pending()
 	if err != nil {
 		w.Fatal(err)
 	}

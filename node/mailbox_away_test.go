@@ -48,7 +48,7 @@ func TestMailboxBacklog(t *testing.T) {
 
 		// It is away while more is written than may wait.
 		w.close(0)
-		x := a.session(id).mail
+		x := a.groups.get(id).mail
 		x.mu.Lock()
 		x.maxPending = 4
 		x.mu.Unlock()
@@ -58,7 +58,7 @@ func TestMailboxBacklog(t *testing.T) {
 			w.send(a, id, want[len(want)-1])
 		}
 		time.Sleep(2 * time.Hour) // virtual
-		if all, err := a.session(id).mail.pending(); err != nil || len(all) > 4 {
+		if all, err := a.groups.get(id).mail.pending(); err != nil || len(all) > 4 {
 			w.Fatalf("%d wait, %v", len(all), err)
 		}
 		w.postOffice(0, MailboxConfig{}, 1)
@@ -218,7 +218,7 @@ func TestMailboxGivenUpOnTheWay(t *testing.T) {
 		w.uses(b, id)
 		w.delivered(b, id)
 		w.close(2)
-		x := a.session(id).mail
+		x := a.groups.get(id).mail
 		x.mu.Lock()
 		x.maxPending = 8
 		x.mu.Unlock()
@@ -365,7 +365,7 @@ func TestMailboxPutsOnce(t *testing.T) {
 		}
 		w.close(2)
 		known := func(n *Node) map[wire.EntryHash]uint64 {
-			r, err := n.session(id).mail.newBoxReading(office.host.ID(), w.boxesOf(n, id, office)[0].Key)
+			r, err := n.groups.get(id).mail.newBoxReading(office.host.ID(), w.boxesOf(n, id, office)[0].Key)
 			if err != nil {
 				w.Fatal(err)
 			}
@@ -411,7 +411,7 @@ func TestMailboxOverflow(t *testing.T) {
 		w.delivered(b, id)
 		w.close(2)
 		w.close(0)
-		x := a.session(id).mail
+		x := a.groups.get(id).mail
 		x.mu.Lock()
 		x.maxBytes = 1 << 20
 		x.mu.Unlock()
@@ -445,7 +445,7 @@ func TestMailboxOneIsDead(t *testing.T) {
 		w.assign(a, id, 3)
 		w.close(2)
 		w.close(3)
-		x := a.session(id).mail
+		x := a.groups.get(id).mail
 		x.mu.Lock()
 		x.maxBytes = 1 << 20
 		x.mu.Unlock()
@@ -527,7 +527,7 @@ func TestMailboxGivenUpDurably(t *testing.T) {
 		for i := range 5 {
 			w.send(a, id, fmt.Sprint(i))
 		}
-		g := a.session(id)
+		g := a.groups.get(id)
 		var mailboxes []wire.LinkPeer
 		held := make(map[wire.KeyID]bool)
 		if err := g.loop.look(w.Context(), func(m *group.Machine) error {
@@ -595,7 +595,7 @@ func TestMailboxKeyOnTheWay(t *testing.T) {
 		p := office.host.ID()
 		w.net.Cut(0, 1)
 		entry := w.send(a, id, "nobody has it")
-		x := newMailboxClient(a.session(id))
+		x := newMailboxClient(a.groups.get(id))
 		if err := x.load(); err != nil {
 			w.Fatal(err)
 		}
@@ -628,7 +628,7 @@ func TestMailboxBroughtAnew(t *testing.T) {
 		p := office.host.ID()
 		entry := w.send(a, id, "to be brought")
 		w.delivered(a, id)
-		x := newMailboxClient(a.session(id))
+		x := newMailboxClient(a.groups.get(id))
 		if err := x.load(); err != nil {
 			w.Fatal(err)
 		}
@@ -656,7 +656,7 @@ func TestMailboxClockSetBack(t *testing.T) {
 		office := w.postOffice(0, MailboxConfig{})
 		a := w.open(1, 0)
 		id := w.create(a, "a clock ahead")
-		x := newMailboxClient(a.session(id))
+		x := newMailboxClient(a.groups.get(id))
 		p, ahead, entry := office.host.ID(), time.Now().Add(1000*time.Hour), wire.EntryHash{1}
 		x.at[p] = &mailingRow{Owed: milliseconds(ahead)}
 		x.late[entry] = ahead

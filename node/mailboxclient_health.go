@@ -240,7 +240,7 @@ func (m mailTroubled) String() string {
 // mailTroubles lists them, and how many mailboxes there are. Groups that are being loaded
 // are left out.
 func (n *Node) mailTroubles(ctx context.Context) (out []mailTroubled, all int) {
-	for _, g := range n.sessions() {
+	for _, g := range n.groups.all() {
 		if !g.mail.used() || !g.loop.opened.Load() {
 			continue
 		}

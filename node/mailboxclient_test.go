@@ -245,7 +245,7 @@ func TestMailboxCrash(t *testing.T) {
 // boxesOf are a node's boxes of a group at a mailbox.
 func (w *world) boxesOf(n *Node, id wire.GroupID, mailbox *Node) (out []group.Box) {
 	w.Helper()
-	if err := n.session(id).loop.look(w.Context(), func(m *group.Machine) error {
+	if err := n.groups.get(id).loop.look(w.Context(), func(m *group.Machine) error {
 		out = m.Boxes([]byte(mailbox.host.ID()))
 		return nil
 	}); err != nil {
@@ -307,7 +307,7 @@ func testMailboxRotation(t *testing.T, lost bool) {
 			// It knows the box's name all the same, and proves with what it has.
 			var proof wire.MailProof
 			if err := w.knock(gone, office, box.ID, func(payload []byte) *wire.MailProof {
-				_ = gone.session(id).loop.look(w.Context(), func(m *group.Machine) error {
+				_ = gone.groups.get(id).loop.look(w.Context(), func(m *group.Machine) error {
 					proof.Signature, _ = m.ProveBox(held[0].Key, []byte(office.host.ID()), payload)
 					return nil
 				})
@@ -354,7 +354,7 @@ func TestMailboxLeave(t *testing.T) {
 			w.Fatalf("%+v, %v", left, err)
 		}
 		w.eventually(b, 10*time.Minute, "all is in the mailbox", func() bool {
-			all, err := b.session(id).mail.pending()
+			all, err := b.groups.get(id).mail.pending()
 			return err == nil && len(all) == 0
 		})
 		w.close(2)

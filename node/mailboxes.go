@@ -28,7 +28,7 @@ type GroupMailbox struct {
 
 // Mailboxes lists the mailboxes of a group.
 func (n *Node) Mailboxes(ctx context.Context, id wire.GroupID) ([]GroupMailbox, error) {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (n *Node) RemoveMailbox(ctx context.Context, id wire.GroupID, p peer.ID) er
 // setMailboxes writes the register anew. Of two admins who do so at once the later
 // one's word holds.
 func (n *Node) setMailboxes(ctx context.Context, id wire.GroupID, change func([]wire.LinkPeer) ([]wire.LinkPeer, error)) error {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return err
 	}

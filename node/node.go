@@ -147,13 +147,9 @@ type Node struct {
 	observed  atomic.Pointer[string] // address of the metrics, while they are served
 	twins     *twins
 	clock     *wallClock
+	groups    *groupTable
 	mailbox   *mailboxServer // nil: it is none
 	mailing   chan struct{}  // holds one for each mailbox that this node talks to
-
-	mu      sync.Mutex
-	groups  map[wire.GroupID]*groupSession
-	topics  map[wire.Hash]*groupSession
-	lookups map[wire.GroupID]*lookup // joins whose genesis is not known yet
 
 	joining sync.Mutex // held while a joiner's group is made
 
@@ -178,9 +174,9 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, opened: time.Now(), life: newLife(context.WithoutCancel(ctx)), changed: new(signal), feed: newFeed(),
-		groups: make(map[wire.GroupID]*groupSession), topics: make(map[wire.Hash]*groupSession), lookups: make(map[wire.GroupID]*lookup),
 		failed: make(chan error, 1), crash: crash, mailing: make(chan struct{}, mailAtOnce), hostReady: make(chan host.Host, 1),
 	}
+	n.groups = newGroupTable(n.changed, n.life.done)
 	n.metrics = newMetrics(n)
 	n.twins = newTwins(n)
 	n.limits = admission.NewLimits(&n.members, func(what string) { n.metrics.Limited.WithLabelValues(what).Inc() })
@@ -313,13 +309,7 @@ func (n *Node) Close() error { return n.close() }
 
 func (n *Node) shut() error {
 	n.life.end()
-	n.mu.Lock()
-	groups := make([]*groupSession, 0, len(n.groups))
-	for _, g := range n.groups {
-		groups = append(groups, g)
-	}
-	n.mu.Unlock()
-	for _, g := range groups {
+	for _, g := range n.groups.all() {
 		g.life.end()
 	}
 	var errs []error
@@ -392,23 +382,13 @@ func (n *Node) put(key string, v any) error {
 	return nil
 }
 
-func (n *Node) sessions() []*groupSession {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	out := make([]*groupSession, 0, len(n.groups))
-	for _, g := range n.groups {
-		out = append(out, g)
-	}
-	return out
-}
-
 func (n *Node) connected(p peer.ID) {
-	for _, g := range n.sessions() {
+	for _, g := range n.groups.all() {
 		g.scheduler.connected(p)
 		g.mail.connected(p)
 		g.joiner.poke()
 	}
-	n.pokeLookups()
+	n.groups.pokeLookups()
 	n.twins.connected(p)
 	n.feed.add(NodeEvent{Event: group.Event{Kind: EventPeerConnected}, Peer: p.String()})
 	n.changed.wake()
@@ -418,7 +398,7 @@ func (n *Node) disconnected(p peer.ID) {
 	if n.isConnected(p) {
 		return // over another connection
 	}
-	for _, g := range n.sessions() {
+	for _, g := range n.groups.all() {
 		g.scheduler.disconnected(p)
 		g.mail.disconnected(p)
 	}

@@ -76,7 +76,7 @@ func (n *Node) ill(ctx context.Context) string {
 	if _, err := n.store.Size(); err != nil {
 		return fmt.Sprintf("the store: %v", err)
 	}
-	for _, g := range n.sessions() {
+	for _, g := range n.groups.all() {
 		if err := g.loop.look(ctx, func(*group.Machine) error { return nil }); err != nil {
 			return fmt.Sprintf("a group's state cannot be had: %v", err)
 		}

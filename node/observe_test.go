@@ -63,7 +63,7 @@ func TestMetricsTell(t *testing.T) {
 		if _, err := b.Deliver(w.Context(), id, []byte("rubbish")); err == nil {
 			t.Fatal("rubbish was taken")
 		}
-		hosted := b.session(id)
+		hosted := b.groups.get(id)
 		x := &exchange{g: hosted}
 		if _, err := x.take(w.Context(), group.Entries{Entries: [][]byte{{0xff}}}); err == nil {
 			t.Fatal("rubbish was taken from a stream")
@@ -208,7 +208,7 @@ func TestObservation(t *testing.T) {
 			t.Errorf("%s over TCP: %d", path, code)
 		}
 	}
-	n.sessions()[0].life.end()
+	n.groups.all()[0].life.end()
 	socket.CloseIdleConnections()
 	if got := n.ill(t.Context()); !strings.Contains(got, "a group's state cannot be had") {
 		t.Errorf("a group's goroutine is gone, and the node says %q", got)

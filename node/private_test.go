@@ -16,7 +16,7 @@ import (
 // rendezvous lists where a node announces itself for a private group.
 func (w *world) meets(n *Node, id wire.GroupID) (out []wire.MeetSecret) {
 	w.Helper()
-	if err := n.session(id).loop.look(w.Context(), func(m *group.Machine) error { out = m.Meets(); return nil }); err != nil {
+	if err := n.groups.get(id).loop.look(w.Context(), func(m *group.Machine) error { out = m.Meets(); return nil }); err != nil {
 		w.Fatal(err)
 	}
 	return out
@@ -103,7 +103,7 @@ func TestPrivateGroup(t *testing.T) {
 			w.Errorf("topics are %v as before", topics)
 		}
 		w.eventually(c, 5*time.Minute, "carl is out and off gossip", func() bool {
-			st, err := c.session(id).status(w.Context())
+			st, err := c.groups.get(id).status(w.Context())
 			return err == nil && st.State == group.StateOut && len(c.pubsub.GetTopics()) == 0
 		})
 
@@ -124,7 +124,7 @@ func TestPrivateGroupHasNoRecord(t *testing.T) {
 		if err != nil {
 			w.Fatal(err)
 		}
-		if _, err := discovery.New(a.session(id).genesis.Raw, time.Now()); !errors.Is(err, discovery.ErrPrivate) {
+		if _, err := discovery.New(a.groups.get(id).genesis.Raw, time.Now()); !errors.Is(err, discovery.ErrPrivate) {
 			w.Errorf("a record: %v", err)
 		}
 	})

@@ -37,21 +37,18 @@ func (n *Node) Missing(ctx context.Context, level Level) (string, error) {
 	if level < LevelSynced {
 		return "", nil
 	}
-	n.mu.Lock()
-	looking := len(n.lookups)
-	n.mu.Unlock()
-	if looking > 0 {
+	if looking := n.groups.looking(); looking > 0 {
 		return fmt.Sprintf("%d groups that are to be joined are not found yet", looking), nil
 	}
-	for _, g := range n.sessions() {
-		if n.session(g.id) != g {
+	for _, g := range n.groups.all() {
+		if n.groups.get(g.id) != g {
 			continue // it was forgotten
 		}
 		if !g.loop.opened.Load() {
 			return fmt.Sprintf("group %v is being loaded", g.id), nil
 		}
 		st, err := g.status(ctx)
-		if errors.Is(err, ErrClosed) && n.session(g.id) != g {
+		if errors.Is(err, ErrClosed) && n.groups.get(g.id) != g {
 			continue
 		}
 		if err != nil {

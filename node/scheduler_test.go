@@ -30,12 +30,12 @@ func TestWhoFailsHoldsUpNobody(t *testing.T) {
 					opened.Add(1)
 					serve(s)
 				})
-				c.session(id).life.end() // and opens none itself
+				c.groups.get(id).life.end() // and opens none itself
 				for _, n := range []*Node{a, b} {
-					n.session(id).scheduler.connected(c.host.ID()) // as after a connection that broke
+					n.groups.get(id).scheduler.connected(c.host.ID()) // as after a connection that broke
 				}
 				last := func(n, of *Node) time.Time {
-					s := n.session(id).scheduler
+					s := n.groups.get(id).scheduler
 					s.mu.Lock()
 					defer s.mu.Unlock()
 					return s.last[of.host.ID()]
@@ -43,8 +43,8 @@ func TestWhoFailsHoldsUpNobody(t *testing.T) {
 				time.Sleep(time.Minute) // virtual
 				for range 8 {
 					asked := time.Now()
-					a.session(id).scheduler.asked()
-					b.session(id).scheduler.asked()
+					a.groups.get(id).scheduler.asked()
+					b.groups.get(id).scheduler.asked()
 					time.Sleep(2 * syncPatience) // virtual
 					if !last(a, b).After(asked) || !last(b, a).After(asked) {
 						w.Errorf("a minute after both have asked: a with b %v ago, b with a %v ago", time.Since(last(a, b)), time.Since(last(b, a)))
@@ -96,7 +96,7 @@ func TestSecondOpensWhenTheFirstDoesNot(t *testing.T) {
 		if first.host.ID() > second.host.ID() {
 			first, second = b, a
 		}
-		first.session(id).scheduler.g.life.end()
+		first.groups.get(id).scheduler.g.life.end()
 		w.net.Cut(0, 1)
 		time.Sleep(5 * time.Minute) // virtual
 		var opened atomic.Int64

@@ -264,7 +264,7 @@ func (s *server) Groups(ctx context.Context, _ api.Empty) (api.Groups, error) {
 func (s *server) groups(ctx context.Context, now bool) (api.Groups, error) {
 	out := api.Groups{Groups: []api.Group{}}
 	for _, id := range s.n.Groups() {
-		if g := s.n.session(id); now && g != nil && !g.loop.opened.Load() {
+		if g := s.n.groups.get(id); now && g != nil && !g.loop.opened.Load() {
 			one := api.Group{ID: id.String(), State: api.StateLoading, Policy: api.Policy(g.genesis.Policy.String()), Topic: id.Topic()}
 			if info := s.n.known.Get(id); info != nil {
 				one.Name = info.Name
@@ -291,7 +291,7 @@ func (s *server) Group(ctx context.Context, r api.GroupRequest) (api.Group, erro
 }
 
 func (s *server) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
-	g := s.n.session(id)
+	g := s.n.groups.get(id)
 	if g == nil {
 		p, err := s.n.JoinProgress(ctx, id)
 		return api.Group{ID: id.String(), State: api.StateJoining, Missing: joined(string(p.Stage), p.Detail)}, APIError(err)
@@ -515,7 +515,7 @@ func (s *server) foundPrivate(ctx context.Context, q discovery.Query) error {
 	if q.Name == "" {
 		return nil
 	}
-	for _, g := range s.n.sessions() {
+	for _, g := range s.n.groups.all() {
 		if !g.genesis.Private || !g.loop.opened.Load() {
 			continue
 		}
@@ -534,7 +534,7 @@ func privateGroup(g api.Group) error {
 }
 
 func (s *server) findOne(ctx context.Context, id wire.GroupID, emit func(api.Found) error) error {
-	if i := s.n.known.Get(id); i != nil && s.n.session(id) != nil {
+	if i := s.n.known.Get(id); i != nil && s.n.groups.get(id) != nil {
 		if err := emit(found(i, api.SourceLocal, "")); err != nil {
 			return err
 		}
@@ -542,7 +542,7 @@ func (s *server) findOne(ctx context.Context, id wire.GroupID, emit func(api.Fou
 			return nil
 		}
 	}
-	if g := s.n.session(id); g != nil && g.genesis.Private {
+	if g := s.n.groups.get(id); g != nil && g.genesis.Private {
 		one, err := s.group(ctx, id)
 		if err != nil {
 			return err
@@ -741,7 +741,7 @@ func (s *server) Entries(ctx context.Context, r api.GroupRequest, emit func(api.
 	if err != nil {
 		return err
 	}
-	g, err := s.n.mustSession(id)
+	g, err := s.n.groups.must(id)
 	if err != nil {
 		return APIError(err)
 	}
@@ -827,7 +827,7 @@ func (s *server) Send(ctx context.Context, r api.SendRequest) (api.Sent, error) 
 			sent.IDs = append(sent.IDs, m.String())
 		}
 	}
-	g, err := s.n.mustSession(id)
+	g, err := s.n.groups.must(id)
 	if err != nil {
 		return sent, nil
 	}

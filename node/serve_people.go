@@ -90,7 +90,7 @@ func (s *server) happening(id wire.GroupID, h Happening) api.Happening {
 	}
 	e := apiEvent(id, h.Event)
 	e.UserName, e.ByName = h.User, h.By
-	if g := s.n.session(id); g != nil && e.Kind == api.EventJoined && e.Cursor <= 2 && g.genesis.Device.ID == s.n.me.device.ID {
+	if g := s.n.groups.get(id); g != nil && e.Kind == api.EventJoined && e.Cursor <= 2 && g.genesis.Device.ID == s.n.me.device.ID {
 		e.Detail = "founded" // the first event but for its epoch; who comes back joins later
 	}
 	out.Event = &e
@@ -104,7 +104,7 @@ func (s *server) change(ctx context.Context, id wire.GroupID, did api.Deed, user
 
 // groupName is what a group is called; empty if that is not known.
 func (s *server) groupName(ctx context.Context, id wire.GroupID) string {
-	if g := s.n.session(id); g != nil {
+	if g := s.n.groups.get(id); g != nil {
 		if st, err := g.status(ctx); err == nil {
 			for _, item := range st.Profile {
 				if item.Field == wire.FieldName {

@@ -62,7 +62,7 @@ func TestStrangerSeesNoGroup(t *testing.T) {
 		}
 
 		// What the member thought of it.
-		g := member.session(id)
+		g := member.groups.get(id)
 		peerID := stranger.host.ID()
 		ends := proofEnds{newHello(id), newHello(id), []byte(peerID), []byte(member.host.ID())}
 		for want, cert := range map[error]wire.Signed{errNotMember: own, identity.ErrForged: stolen} {
@@ -85,7 +85,7 @@ func TestRemovedMemberUnderAnotherName(t *testing.T) {
 		var old wire.KeyID
 		look := func(n *Node, f func(m *group.Machine)) {
 			w.Helper()
-			if err := n.session(id).loop.look(w.Context(), func(m *group.Machine) error { f(m); return nil }); err != nil {
+			if err := n.groups.get(id).loop.look(w.Context(), func(m *group.Machine) error { f(m); return nil }); err != nil {
 				w.Fatal(err)
 			}
 		}

@@ -143,7 +143,7 @@ type NewProfile struct {
 // SetProfile changes the profile of a group: an owner's or admin's word, which every
 // member follows. Of two who speak at once the later one's word holds.
 func (n *Node) SetProfile(ctx context.Context, id wire.GroupID, p NewProfile) error {
-	g, err := n.mustSession(id)
+	g, err := n.groups.must(id)
 	if err != nil {
 		return err
 	}

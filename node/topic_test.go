@@ -10,7 +10,7 @@ import (
 func TestTopicLeftAndJoinedAtOnce(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.open(0)
-		g := a.session(w.create(a, "tea house"))
+		g := a.groups.get(w.create(a, "tea house"))
 		name := g.id.Topic()
 		for range 200 {
 			var both sync.WaitGroup
@@ -35,7 +35,7 @@ func TestTopicLeftAndJoinedAtOnce(t *testing.T) {
 func TestTopicOfAStoppedGroup(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.open(0)
-		g := a.session(w.create(a, "tea house"))
+		g := a.groups.get(w.create(a, "tea house"))
 		g.stop()
 		if _, err := g.topic(g.id.Topic()); err == nil {
 			w.Fatal("a topic was joined after the end")

@@ -253,7 +253,7 @@ func (n *Node) serveTwin(ctx context.Context, s network.Stream, _ *admission.Slo
 	}
 	f.close()
 	t.met(fmt.Sprintf("the peer %v is connected to both", s.Conn().RemotePeer()))
-	for _, g := range n.sessions() {
+	for _, g := range n.groups.all() {
 		if _, err := g.loop.step(ctx, group.TwinSeen{}); err != nil {
 			g.log.Debug("telling the group of a twin", "err", err)
 		}
