@@ -275,7 +275,7 @@ func TestStatusWhileAGroupLoads(t *testing.T) {
 	inWorld(t, func(w *world) {
 		n := w.open(0)
 		id := w.create(n, "large")
-		s := &server{n: n, stop: func() {}}
+		s := n.API()
 		state := func() api.GroupState {
 			t.Helper()
 			st, err := s.Status(w.within(time.Minute), api.StatusRequest{Wait: api.LevelReady})

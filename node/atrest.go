@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -39,8 +40,8 @@ func OpenAtRest(cfg Config) (*AtRest, error) {
 	return &AtRest{cfg.Home, s, me.device}, nil
 }
 
-// AtRest is the store of the running node. It is the node's to close.
-func (n *Node) AtRest() *AtRest { return &AtRest{n.cfg.Home, n.store, n.me.device} }
+// atRest is the store of a running node. It is the node's to close.
+func atRest(n *Node) *AtRest { return &AtRest{n.cfg.Home, n.store, n.me.device} }
 
 // Close closes the store.
 func (s *AtRest) Close() error { return s.store.Close() }
@@ -219,25 +220,16 @@ func (s *AtRest) Relock(_ context.Context, r api.RelockRequest) (api.Empty, erro
 	return api.Empty{}, APIError(s.store.Relock(options(r.NewPassphrase, r.NewKeyFile)))
 }
 
-func (s *server) Backup(ctx context.Context, r api.BackupRequest, emit func(api.BackupPart) error) error {
+// runningStore is the store of a running node: its backups are logged.
+type runningStore struct {
+	*AtRest
+	log *slog.Logger
+}
+
+// Backup streams a backup of the store as it is at one moment.
+func (s runningStore) Backup(ctx context.Context, r api.BackupRequest, emit func(api.BackupPart) error) error {
 	begun := time.Now()
-	err := s.n.AtRest().Backup(ctx, r, emit)
-	s.n.log.Info("backup", "took", time.Since(begun), "err", err)
+	err := s.AtRest.Backup(ctx, r, emit)
+	s.log.Info("backup", "took", time.Since(begun), "err", err)
 	return err
-}
-
-func (s *server) StoreUsage(ctx context.Context, r api.Empty) (api.StoreUsage, error) {
-	return s.n.AtRest().StoreUsage(ctx, r)
-}
-
-func (s *server) CheckStore(ctx context.Context, r api.Empty) (api.StoreCheck, error) {
-	return s.n.AtRest().CheckStore(ctx, r)
-}
-
-func (s *server) CompactStore(ctx context.Context, r api.Empty) (api.Compacted, error) {
-	return s.n.AtRest().CompactStore(ctx, r)
-}
-
-func (s *server) Relock(ctx context.Context, r api.RelockRequest) (api.Empty, error) {
-	return s.n.AtRest().Relock(ctx, r)
 }

@@ -88,7 +88,7 @@ func TestAudit(t *testing.T) {
 		time.Sleep(10 * time.Second) // virtual: it has come
 		check := func(n *Node) {
 			t.Helper()
-			seen, err := (&server{n: n}).Incidents(w.Context(), api.GroupRequest{Group: id.String()})
+			seen, err := n.API().Incidents(w.Context(), api.GroupRequest{Group: id.String()})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -67,7 +67,7 @@ func TestBackupAndRestore(t *testing.T) {
 		w.send(b, id, "b 1")
 		all := []string{"a 1", "b 1"}
 		w.shows(b, id, time.Minute, all...)
-		saved, key := w.backup(b.AtRest())
+		saved, key := w.backup(atRest(b))
 
 		w.send(a, id, "a 2")
 		w.send(b, id, "b 2")
@@ -115,7 +115,7 @@ func TestBackupAndRestore(t *testing.T) {
 			w.shows(n, id, 10*time.Minute, append(all, "a 3", "b 4")...)
 			w.once(n, id)
 		}
-		if found, err := b.AtRest().CheckStore(w.Context(), api.Empty{}); err != nil || len(found.Problems) != 0 || found.Records == 0 {
+		if found, err := b.API().CheckStore(w.Context(), api.Empty{}); err != nil || len(found.Problems) != 0 || found.Records == 0 {
 			t.Errorf("%+v, %v", found, err)
 		}
 	})

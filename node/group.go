@@ -38,7 +38,8 @@ type groupSession struct {
 	tally     *tally
 	changed   *signal
 
-	epoch *group.Event // that the turn being carried out has told of; the loop's alone
+	name  atomic.Pointer[string] // what the group is called; nil: to be looked up
+	epoch *group.Event           // that the turn being carried out has told of; the loop's alone
 
 	asking sync.Mutex  // held while a machine that is new is let ask
 	link   *wire.Link  // to ask with first, under asking; nil: none
@@ -329,6 +330,9 @@ func (g *groupSession) send(ctx context.Context, out group.Outbound) {
 
 // notify tells those who watch the node.
 func (g *groupSession) notify(e group.Event) {
+	if e.Kind != group.EventMessage {
+		g.name.Store(nil) // whatever changes who may set it may change it
+	}
 	g.logEvent(e)
 	g.noteEpoch(e)
 	g.n.happened(e)
@@ -349,6 +353,27 @@ func (g *groupSession) topicPeers() []peer.ID {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// called is the group's name as the profile says; empty: it says none. It is kept until an
+// event tells of a change, so that finding a group by its name disturbs no machine.
+func (g *groupSession) called(ctx context.Context) (string, error) {
+	if name := g.name.Load(); name != nil {
+		return *name, nil
+	}
+	var name string
+	err := g.loop.look(ctx, func(m *group.Machine) error { // in the loop's goroutine, as notify is
+		for _, item := range m.Status().Profile {
+			if item.Field == wire.FieldName {
+				name = item.Text
+			}
+		}
+		if name != "" {
+			g.name.Store(&name)
+		}
+		return nil
+	})
+	return name, err
 }
 
 func (g *groupSession) status(ctx context.Context) (st group.Status, err error) {

@@ -288,7 +288,7 @@ func TestComeBackByLink(t *testing.T) {
 func TestAPIOfInvitesAndRequests(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
-		sa, sb := &server{n: a}, &server{n: b}
+		sa, sb := a.API(), b.API()
 		ctx := w.within(time.Hour)
 		made, err := sa.CreateGroup(ctx, api.CreateGroupRequest{Name: "tea", Policy: api.PolicyInvite})
 		if err != nil || made.Policy != api.PolicyInvite {
@@ -333,7 +333,7 @@ func TestAPIOfInvitesAndRequests(t *testing.T) {
 			{second(sa.SetRole(ctx, api.RoleRequest{Group: "tea", User: "device 0", Role: "admin"})), api.CodeNotPermitted, "the last owner"},
 			{second(sb.SetRole(ctx, api.RoleRequest{Group: "tea", User: "device 0", Role: "member"})), api.CodeNotPermitted, "only an owner may"},
 			{second(sb.Send(ctx, api.SendRequest{Group: "tea", Text: "x"})), api.CodeNotPermitted, "may only read"},
-			{(&server{n: b2}).Join(ctx, api.JoinRequest{Group: made.ID, Until: api.StageSynced}, func(api.JoinUpdate) error { return nil }), api.CodeNotPermitted, "by an invite only"},
+			{b2.API().Join(ctx, api.JoinRequest{Group: made.ID, Until: api.StageSynced}, func(api.JoinUpdate) error { return nil }), api.CodeNotPermitted, "by an invite only"},
 		} {
 			if api.CodeOf(x.err) != x.code || x.err == nil || !strings.Contains(x.err.Error(), x.says) {
 				t.Errorf("%v: want %s that says %q", x.err, x.code, x.says)
@@ -364,7 +364,7 @@ func TestAPIOfInvitesAndRequests(t *testing.T) {
 			w.Fatal(err)
 		}
 		for _, x := range []struct {
-			s       *server
+			s       api.API
 			subject string
 			state   string
 		}{

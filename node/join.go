@@ -517,3 +517,69 @@ func plain(s string) string {
 	}
 	return s
 }
+
+func (s groupRoutes) Join(ctx context.Context, r api.JoinRequest, emit func(api.JoinUpdate) error) error {
+	until := -1
+	if r.Until != "" {
+		if until = slices.Index(api.Stages, r.Until); until < 0 {
+			return api.Errorf(api.CodeInvalid, "there is no stage %q", r.Until)
+		}
+	}
+	id, err := s.startJoin(ctx, r)
+	if err != nil {
+		return err
+	}
+	var last JoinProgress
+	for {
+		changed := s.n.changed.wait()
+		p, err := s.n.JoinProgress(ctx, id)
+		if err != nil {
+			return APIError(err)
+		}
+		if p.Stage != last.Stage || p.Detail != last.Detail || p.Denied != last.Denied {
+			last = p
+			if err := emit(api.JoinUpdate{Group: id.String(), Stage: api.Stage(p.Stage), Detail: p.Detail, At: p.Since}); err != nil {
+				return err
+			}
+		}
+		switch {
+		case slices.Index(api.Stages, api.Stage(p.Stage)) >= until:
+			return nil
+		case p.Denied:
+			why := strings.TrimPrefix(p.Detail, "denied: ")
+			if !p.Ended {
+				why += "; so says the member that was asked, and the node goes on asking others"
+			}
+			return api.Errorf(api.CodeNotPermitted, "not let in: %s", why).
+				WithHint("ask an owner or admin for an invite link, then pandanode group join -")
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return APIError(ctx.Err())
+		case <-s.n.life.done:
+			return APIError(ErrClosed)
+		}
+	}
+}
+
+// startJoin makes a request to join durable and gives the group's ID.
+func (s groupRoutes) startJoin(ctx context.Context, r api.JoinRequest) (wire.GroupID, error) {
+	switch {
+	case (r.Group == "") == (r.Link == ""):
+		return wire.GroupID{}, api.Errorf(api.CodeInvalid, "name a group or give an invite link, one of the two")
+	case r.Link != "":
+		link, err := wire.ParseLink(r.Link)
+		if err != nil {
+			return wire.GroupID{}, APIError(err)
+		}
+		defer clear(link.Secret[:])
+		id, err := s.n.JoinByLink(ctx, link)
+		return id, APIError(err)
+	}
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return id, err
+	}
+	return id, APIError(s.n.Join(ctx, id))
+}

@@ -38,7 +38,7 @@ func TestPortInUse(t *testing.T) {
 			t.Errorf("two nodes share a port: %v", a)
 		}
 	}
-	st, err := (&server{n: second}).Status(t.Context(), api.StatusRequest{})
+	st, err := second.API().Status(t.Context(), api.StatusRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}

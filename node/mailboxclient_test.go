@@ -402,7 +402,7 @@ func TestMailboxRestored(t *testing.T) {
 		w.assign(a, id, 1)
 		w.uses(b, id)
 		w.delivered(b, id)
-		saved, key := w.backup(office.AtRest())
+		saved, key := w.backup(atRest(office))
 		w.net.Cut(0, 2)
 		var want []string
 		for i := range 5 {

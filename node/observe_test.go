@@ -117,7 +117,7 @@ func TestMetricsTell(t *testing.T) {
 }
 
 func runtimeVersion() string {
-	v, _ := (&server{n: &Node{}}).Version(context.Background(), api.Empty{})
+	v, _ := deviceRoutes{routes: routes{&Node{}}}.Version(context.Background(), api.Empty{})
 	return v.Go
 }
 

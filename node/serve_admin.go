@@ -30,7 +30,7 @@ func orMember(s string) (wire.Role, error) {
 }
 
 // names are the members' names, by user.
-func (s *server) names(ctx context.Context, id wire.GroupID) (map[wire.UserID]string, error) {
+func (s adminRoutes) names(ctx context.Context, id wire.GroupID) (map[wire.UserID]string, error) {
 	members, err := s.n.Members(ctx, id)
 	out := make(map[wire.UserID]string, len(members))
 	for _, m := range members {
@@ -39,27 +39,7 @@ func (s *server) names(ctx context.Context, id wire.GroupID) (map[wire.UserID]st
 	return out, APIError(err)
 }
 
-// member finds the member that a text names.
-func (s *server) member(ctx context.Context, id wire.GroupID, query string) (group.Member, error) {
-	members, err := s.n.Members(ctx, id)
-	if err != nil {
-		return group.Member{}, APIError(err)
-	}
-	candidates := make([]api.Candidate, len(members))
-	for i, m := range members {
-		candidates[i] = api.Candidate{ID: m.User.String(), Name: m.Name}
-	}
-	text, err := api.Resolve("user", query, candidates)
-	if err != nil {
-		if user, parsed := wire.ParseUserID(query); parsed == nil {
-			return group.Member{User: user}, nil // the machine says why not
-		}
-		return group.Member{}, orLook(err, "pandanode group members GROUP")
-	}
-	return members[slices.IndexFunc(members, func(m group.Member) bool { return m.User.String() == text })], nil
-}
-
-func (s *server) CreateInvite(ctx context.Context, r api.CreateInviteRequest) (api.Invite, error) {
+func (s adminRoutes) CreateInvite(ctx context.Context, r api.CreateInviteRequest) (api.Invite, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.Invite{}, err
@@ -81,7 +61,7 @@ func (s *server) CreateInvite(ctx context.Context, r api.CreateInviteRequest) (a
 	return all[i], nil
 }
 
-func (s *server) Invites(ctx context.Context, r api.GroupRequest) (api.Invites, error) {
+func (s adminRoutes) Invites(ctx context.Context, r api.GroupRequest) (api.Invites, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.Invites{}, err
@@ -90,7 +70,7 @@ func (s *server) Invites(ctx context.Context, r api.GroupRequest) (api.Invites, 
 	return api.Invites{Invites: all}, err
 }
 
-func (s *server) invites(ctx context.Context, id wire.GroupID) ([]api.Invite, error) {
+func (s adminRoutes) invites(ctx context.Context, id wire.GroupID) ([]api.Invite, error) {
 	names, err := s.names(ctx, id)
 	if err != nil {
 		return nil, err
@@ -110,7 +90,7 @@ func (s *server) invites(ctx context.Context, id wire.GroupID) ([]api.Invite, er
 	return out, APIError(err)
 }
 
-func (s *server) RevokeInvite(ctx context.Context, r api.InviteRequest) (api.Change, error) {
+func (s adminRoutes) RevokeInvite(ctx context.Context, r api.InviteRequest) (api.Change, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.Change{}, err
@@ -136,7 +116,7 @@ func (s *server) RevokeInvite(ctx context.Context, r api.InviteRequest) (api.Cha
 	return out, nil
 }
 
-func (s *server) Requests(ctx context.Context, r api.GroupRequest) (api.Requests, error) {
+func (s adminRoutes) Requests(ctx context.Context, r api.GroupRequest) (api.Requests, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.Requests{}, err
@@ -160,7 +140,7 @@ func (s *server) Requests(ctx context.Context, r api.GroupRequest) (api.Requests
 }
 
 // asker finds the user at the door that a text names, and what it is called.
-func (s *server) asker(ctx context.Context, groupText, query string) (id wire.GroupID, user wire.UserID, name string, err error) {
+func (s adminRoutes) asker(ctx context.Context, groupText, query string) (id wire.GroupID, user wire.UserID, name string, err error) {
 	if id, err = s.resolve(ctx, groupText); err != nil {
 		return id, user, "", err
 	}
@@ -183,7 +163,7 @@ func (s *server) asker(ctx context.Context, groupText, query string) (id wire.Gr
 	return id, q.User, q.Name, nil
 }
 
-func (s *server) Approve(ctx context.Context, r api.ApproveRequest) (api.Change, error) {
+func (s adminRoutes) Approve(ctx context.Context, r api.ApproveRequest) (api.Change, error) {
 	id, user, name, err := s.asker(ctx, r.Group, r.User)
 	if err != nil {
 		return api.Change{}, err
@@ -200,7 +180,7 @@ func (s *server) Approve(ctx context.Context, r api.ApproveRequest) (api.Change,
 	return out, nil
 }
 
-func (s *server) Deny(ctx context.Context, r api.UserRequest) (api.Change, error) {
+func (s adminRoutes) Deny(ctx context.Context, r api.UserRequest) (api.Change, error) {
 	id, user, name, err := s.asker(ctx, r.Group, r.User)
 	if err != nil {
 		return api.Change{}, err
@@ -211,7 +191,7 @@ func (s *server) Deny(ctx context.Context, r api.UserRequest) (api.Change, error
 	return s.change(ctx, id, api.DeedDenied, user, name), nil
 }
 
-func (s *server) SetRole(ctx context.Context, r api.RoleRequest) (api.Change, error) {
+func (s adminRoutes) SetRole(ctx context.Context, r api.RoleRequest) (api.Change, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.Change{}, err
@@ -235,7 +215,7 @@ func (s *server) SetRole(ctx context.Context, r api.RoleRequest) (api.Change, er
 	return out, nil
 }
 
-func (s *server) Log(ctx context.Context, r api.GroupRequest) (api.Log, error) {
+func (s adminRoutes) Log(ctx context.Context, r api.GroupRequest) (api.Log, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.Log{}, err
@@ -266,7 +246,7 @@ func (s *server) Log(ctx context.Context, r api.GroupRequest) (api.Log, error) {
 	return out, APIError(err)
 }
 
-func (s *server) Incidents(ctx context.Context, r api.GroupRequest) (api.Incidents, error) {
+func (s adminRoutes) Incidents(ctx context.Context, r api.GroupRequest) (api.Incidents, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.Incidents{}, err
@@ -310,7 +290,7 @@ func profileText(p *wire.ProfileItem) string {
 	return ""
 }
 
-func (s *server) GroupStatus(ctx context.Context, r api.GroupRequest) (api.GroupStatus, error) {
+func (s adminRoutes) GroupStatus(ctx context.Context, r api.GroupRequest) (api.GroupStatus, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.GroupStatus{}, err
@@ -355,7 +335,7 @@ func texts[T fmt.Stringer](ids []T) []string {
 	return out
 }
 
-func (s *server) Heal(ctx context.Context, r api.GroupRequest) (api.Healed, error) {
+func (s adminRoutes) Heal(ctx context.Context, r api.GroupRequest) (api.Healed, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.Healed{}, err
@@ -368,7 +348,7 @@ func (s *server) Heal(ctx context.Context, r api.GroupRequest) (api.Healed, erro
 	return out, APIError(err)
 }
 
-func (s *server) Why(ctx context.Context, r api.WhyRequest) (api.Explanation, error) {
+func (s adminRoutes) Why(ctx context.Context, r api.WhyRequest) (api.Explanation, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.Explanation{}, err
@@ -407,7 +387,7 @@ func about(id wire.GroupID, texts []string) []string {
 
 // anyMessage finds the message that a prefix names: one that was shown, one that
 // cannot be read, or one that is not sealed yet.
-func (s *server) anyMessage(ctx context.Context, id wire.GroupID, query string) (wire.MessageID, error) {
+func (s adminRoutes) anyMessage(ctx context.Context, id wire.GroupID, query string) (wire.MessageID, error) {
 	rep, err := s.n.Report(ctx, id)
 	if err != nil {
 		return wire.MessageID{}, APIError(err)

@@ -12,7 +12,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-func (s *server) Mailboxes(ctx context.Context, r api.MailboxesRequest) (api.Mailboxes, error) {
+func (s mailboxRoutes) Mailboxes(ctx context.Context, r api.MailboxesRequest) (api.Mailboxes, error) {
 	if r.Wait != "" && r.Wait != "taken" {
 		return api.Mailboxes{}, api.Errorf(api.CodeInvalid, "there is nothing %q to wait for: there is taken", r.Wait)
 	}
@@ -75,7 +75,7 @@ func apiMailboxes(all []GroupMailbox) api.Mailboxes {
 // mailTry is how long a mailbox that is added may take to answer.
 const mailTry = 10 * time.Second
 
-func (s *server) AddMailbox(ctx context.Context, r api.AddMailboxRequest) (api.AddedMailbox, error) {
+func (s mailboxRoutes) AddMailbox(ctx context.Context, r api.AddMailboxRequest) (api.AddedMailbox, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.AddedMailbox{}, err
@@ -139,7 +139,7 @@ func (n *Node) tryMailbox(ctx context.Context, at peer.AddrInfo) MailHealth {
 	return MailOK
 }
 
-func (s *server) RemoveMailbox(ctx context.Context, r api.MailboxRequest) (api.Empty, error) {
+func (s mailboxRoutes) RemoveMailbox(ctx context.Context, r api.MailboxRequest) (api.Empty, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.Empty{}, err
@@ -151,7 +151,7 @@ func (s *server) RemoveMailbox(ctx context.Context, r api.MailboxRequest) (api.E
 	return api.Empty{}, APIError(s.n.RemoveMailbox(ctx, id, at.ID))
 }
 
-func (s *server) FindMailboxes(ctx context.Context, r api.FindMailboxesRequest, emit func(api.FoundMailbox) error) error {
+func (s mailboxRoutes) FindMailboxes(ctx context.Context, r api.FindMailboxesRequest, emit func(api.FoundMailbox) error) error {
 	search, cancel, left := searching(ctx, r.Timeout, r.Limit)
 	defer cancel()
 	found, err := s.n.FindMailboxes(search)

@@ -8,14 +8,14 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-func (s *server) Rename(ctx context.Context, r api.RenameRequest) (api.ID, error) {
+func (s deviceRoutes) Rename(ctx context.Context, r api.RenameRequest) (api.ID, error) {
 	if err := s.n.Rename(ctx, r.Name); err != nil {
 		return api.ID{}, APIError(err)
 	}
 	return s.id(), nil
 }
 
-func (s *server) SetProfile(ctx context.Context, r api.ProfileRequest) (api.Group, error) {
+func (s groupRoutes) SetProfile(ctx context.Context, r api.ProfileRequest) (api.Group, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.Group{}, err
@@ -29,7 +29,7 @@ func (s *server) SetProfile(ctx context.Context, r api.ProfileRequest) (api.Grou
 	return s.group(ctx, id)
 }
 
-func (s *server) MarkSeen(ctx context.Context, r api.SeenRequest) (api.Empty, error) {
+func (s groupRoutes) MarkSeen(ctx context.Context, r api.SeenRequest) (api.Empty, error) {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.Empty{}, err
@@ -37,7 +37,7 @@ func (s *server) MarkSeen(ctx context.Context, r api.SeenRequest) (api.Empty, er
 	return api.Empty{}, APIError(s.n.Seen(ctx, id, r.Cursor))
 }
 
-func (s *server) Timeline(ctx context.Context, r api.TimelineRequest, emit func(api.Happening) error) error {
+func (s messageRoutes) Timeline(ctx context.Context, r api.TimelineRequest, emit func(api.Happening) error) error {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (s *server) Timeline(ctx context.Context, r api.TimelineRequest, emit func(
 	})
 }
 
-func (s *server) happening(id wire.GroupID, h Happening) api.Happening {
+func (s messageRoutes) happening(id wire.GroupID, h Happening) api.Happening {
 	out := api.Happening{Cursor: h.Event.Cursor, At: time.UnixMilli(int64(h.Event.At)), More: h.More} //nolint:gosec // this device's clock
 	if h.Message != nil {
 		m := apiMessage(id, *h.Message)
@@ -95,26 +95,4 @@ func (s *server) happening(id wire.GroupID, h Happening) api.Happening {
 	}
 	out.Event = &e
 	return out
-}
-
-// change is what an admin's word has done in a group.
-func (s *server) change(ctx context.Context, id wire.GroupID, did api.Deed, user wire.UserID, name string) api.Change {
-	return api.Change{Did: did, Group: id.String(), GroupName: s.groupName(ctx, id), User: textUnlessZero(user), UserName: name}
-}
-
-// groupName is what a group is called; empty if that is not known.
-func (s *server) groupName(ctx context.Context, id wire.GroupID) string {
-	if g := s.n.groups.get(id); g != nil {
-		if st, err := g.status(ctx); err == nil {
-			for _, item := range st.Profile {
-				if item.Field == wire.FieldName {
-					return item.Text
-				}
-			}
-		}
-	}
-	if info := s.n.known.Get(id); info != nil {
-		return info.Name
-	}
-	return ""
 }

@@ -22,7 +22,7 @@ func TestForeignCursorsAreRefused(t *testing.T) {
 		n := w.open(0)
 		id := w.create(n, "tea")
 		w.send(n, id, "hello")
-		s := &server{n: n, stop: func() {}}
+		s := n.API()
 		if got := s.Events(w.within(time.Second), api.EventsRequest{Run: "of yesterday"}, func(api.Event) error { return nil }); api.CodeOf(got) != api.CodeConflict {
 			t.Errorf("a cursor of another run: %v", got)
 		}
@@ -162,7 +162,7 @@ func TestWhatIsLeftOut(t *testing.T) {
 	inWorld(t, func(w *world) {
 		n := w.open(0)
 		ctx := w.within(time.Minute)
-		s := &server{n: n, stop: func() {}}
+		s := n.API()
 		for _, c := range []struct {
 			private bool
 			want    api.Policy
@@ -171,7 +171,7 @@ func TestWhatIsLeftOut(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if g, err := s.group(ctx, id); err != nil || g.Policy != c.want {
+			if g, err := (routes{n}).group(ctx, id); err != nil || g.Policy != c.want {
 				t.Errorf("private %v: policy %q, %v", c.private, g.Policy, err)
 			}
 			if g, err := s.CreateGroup(ctx, api.CreateGroupRequest{Name: "tea", Private: c.private}); err != nil || g.Policy != c.want {
@@ -230,7 +230,7 @@ func TestRename(t *testing.T) {
 		w.join(a, other)
 		w.close(0)
 		a = w.open(0, 1)
-		if id := (&server{n: a}).id(); id.Name != "Anna's phone" || id.Device != device.String() {
+		if id := (routes{a}).id(); id.Name != "Anna's phone" || id.Device != device.String() {
 			t.Errorf("after a restart: %+v", id)
 		}
 		name := func(n *Node, id wire.GroupID) string {

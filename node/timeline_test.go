@@ -19,14 +19,14 @@ func TestTimeline(t *testing.T) {
 		id := w.create(a, "tea")
 		w.join(b, id)
 		w.send(a, id, "one")
-		sa, sb := &server{n: a, stop: func() {}}, &server{n: b, stop: func() {}}
+		sa, sb := a.API(), b.API()
 		name := "tea house"
 		if g, err := sa.SetProfile(w.within(time.Minute), api.ProfileRequest{Group: "TEA", Name: &name}); err != nil || g.Name != name {
 			t.Fatalf("%+v, %v", g, err)
 		}
 		w.send(a, id, "two")
 		w.shows(b, id, time.Minute, "one", "two")
-		lines := func(s *server, r api.TimelineRequest) (out []string, last uint64, more bool) {
+		lines := func(s api.API, r api.TimelineRequest) (out []string, last uint64, more bool) {
 			t.Helper()
 			r.Group = id.String()
 			if err := s.Timeline(w.within(time.Minute), r, func(h api.Happening) error {
@@ -104,7 +104,7 @@ func TestTimeline(t *testing.T) {
 		}
 		w.close(1)
 		b = w.open(1, 0)
-		sb = &server{n: b, stop: func() {}}
+		sb = b.API()
 		if got := unseen(); got != 0 {
 			t.Errorf("after a restart %d are unseen", got)
 		}
@@ -119,7 +119,7 @@ func TestFindWaitsForSomebody(t *testing.T) {
 		id := w.create(a, "tea house")
 		w.close(0)
 		b := w.open(1, 0)
-		s := &server{n: b, stop: func() {}}
+		s := b.API()
 		for _, name := range []string{"tea", id.String()} {
 			begun := time.Now()
 			err := s.Find(w.within(time.Hour), api.FindRequest{Name: name, Timeout: api.Duration(20 * time.Second)}, func(api.Found) error { return nil })

@@ -146,7 +146,7 @@ func TestRestoredBesideTheOriginal(t *testing.T) {
 		w.join(b, id)
 		w.send(b, id, "before")
 		w.shows(a, id, time.Minute, "before")
-		saved, key := w.backup(b.AtRest())
+		saved, key := w.backup(atRest(b))
 		if _, err := Restore(w.Context(), InitConfig{Home: w.home(2), KeyFile: filepath.Join(w.dir, "2.key")}, bytes.NewReader(saved), key); err != nil {
 			t.Fatal(err)
 		}

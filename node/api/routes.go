@@ -11,6 +11,16 @@ import (
 // from one goroutine, and returns when the stream ends; an error of emit is
 // returned as it is.
 type API interface {
+	DeviceAPI
+	GroupAPI
+	AdminAPI
+	MailboxAPI
+	MessageAPI
+	Store
+}
+
+// DeviceAPI is the node itself.
+type DeviceAPI interface {
 	Status(context.Context, StatusRequest) (Status, error)
 	ID(context.Context, Empty) (ID, error)
 	Rename(context.Context, RenameRequest) (ID, error)
@@ -20,7 +30,10 @@ type API interface {
 	// Shutdown answers and then stops the node.
 	Shutdown(context.Context, Empty) (Empty, error)
 	Events(ctx context.Context, r EventsRequest, emit func(Event) error) error
+}
 
+// GroupAPI is groups as their members use them, and the ways into one and out.
+type GroupAPI interface {
 	CreateGroup(context.Context, CreateGroupRequest) (Group, error)
 	Groups(context.Context, Empty) (Groups, error)
 	Group(context.Context, GroupRequest) (Group, error)
@@ -36,7 +49,10 @@ type API interface {
 	GroupEvents(ctx context.Context, r GroupEventsRequest, emit func(Event) error) error
 	// Entries gives the genesis and the entries of a group, in causal order.
 	Entries(ctx context.Context, r GroupRequest, emit func(Entry) error) error
+}
 
+// AdminAPI is who may come in and what they may do, and how a group fares.
+type AdminAPI interface {
 	CreateInvite(context.Context, CreateInviteRequest) (Invite, error)
 	Invites(context.Context, GroupRequest) (Invites, error)
 	RevokeInvite(context.Context, InviteRequest) (Change, error)
@@ -49,12 +65,18 @@ type API interface {
 	GroupStatus(context.Context, GroupRequest) (GroupStatus, error)
 	Heal(context.Context, GroupRequest) (Healed, error)
 	Why(context.Context, WhyRequest) (Explanation, error)
+}
 
+// MailboxAPI is the mailboxes of groups.
+type MailboxAPI interface {
 	Mailboxes(context.Context, MailboxesRequest) (Mailboxes, error)
 	AddMailbox(context.Context, AddMailboxRequest) (AddedMailbox, error)
 	RemoveMailbox(context.Context, MailboxRequest) (Empty, error)
 	FindMailboxes(ctx context.Context, r FindMailboxesRequest, emit func(FoundMailbox) error) error
+}
 
+// MessageAPI is what is said in groups.
+type MessageAPI interface {
 	Send(context.Context, SendRequest) (Sent, error)
 	Messages(context.Context, MessagesRequest) (Messages, error)
 	Tail(ctx context.Context, r TailRequest, emit func(Message) error) error
@@ -62,9 +84,19 @@ type API interface {
 
 	Envelope(context.Context, EnvelopeRequest) (EnvelopeResult, error)
 	MessageEnvelope(context.Context, MessageEnvelopeRequest) (Envelope, error)
+}
 
+// Areas is an API of which each area is answered by a value of its own.
+type Areas struct {
+	DeviceAPI
+	GroupAPI
+	AdminAPI
+	MailboxAPI
+	MessageAPI
 	Store
 }
+
+var _ API = Areas{}
 
 // The routes. Each is used by the client and by Handler, and by nothing else.
 var (

@@ -1,0 +1,130 @@
+package node
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+	"github.com/pandanode/pandanode/storage"
+)
+
+// APIError is the one table from errors of this node, its store and its groups to
+// what callers decide by: an *api.Error with a code and a hint, in which GROUP stands
+// for the group that was asked about. Others are CodeInternal, or CodeTimeout.
+func APIError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*api.Error](err); ok {
+		return err
+	}
+	for _, e := range []struct {
+		err  error
+		code api.Code
+		hint string
+	}{
+		{storage.ErrCorrupt, api.CodeCorrupt, "restore the home from a backup"},
+		{group.ErrCorrupt, api.CodeCorrupt, "restore the home from a backup"},
+		{storage.ErrSchemaNewer, api.CodeNewer, "install the newer version again"},
+		{storage.ErrLocked, api.CodeLocked, "give the passphrase or the key file"},
+		{storage.ErrWrongPassphrase, api.CodeLocked, "give the passphrase or key file of this home"},
+		{storage.ErrNoSpace, api.CodeLimited, "free some space on the disk of this home"},
+		{syscall.EROFS, api.CodeNotPermitted, "make the home writable"},
+		{fs.ErrPermission, api.CodeNotPermitted, "make the home writable for this user"},
+		{ErrListen, api.CodeConflict, "end the program that has the port, or name another one in listen of the configuration"},
+		{storage.ErrInUse, api.CodeConflict, "wait until that process has ended, or end it"},
+		{storage.ErrNotInitialised, api.CodeNotFound, "pandanode init"},
+		{storage.ErrForeign, api.CodeCorrupt, "put back the keys file that belongs to this home"},
+		{storage.ErrTooLarge, api.CodeLimited, ""},
+		{ErrInvalid, api.CodeInvalid, ""},
+		{ErrCursor, api.CodeConflict, "begin again without a cursor"},
+		{ErrClosed, api.CodeUnavailable, "pandanode run"},
+		{ErrNoGroup, api.CodeNotFound, "pandanode group list"},
+		{ErrNotFound, api.CodeNotFound, ""},
+		{group.ErrUnknown, api.CodeNotFound, ""},
+		{ErrNoPeers, api.CodeNoPeers, "pandanode status"},
+		{ErrDenied, api.CodeNotPermitted, ""},
+		{ErrUnsent, api.CodeConflict, "pandanode group forget GROUP --discard-unsent"},
+		{ErrBackup, api.CodeVerification, "take another backup"},
+		{ErrIdentity, api.CodeLocked, "give the passphrase, or the identity file with --identity"},
+		{group.ErrNotPermitted, api.CodeNotPermitted, "pandanode group members GROUP"},
+		{group.ErrNotMember, api.CodeNotPermitted, ""},
+		{group.ErrOut, api.CodeConflict, "pandanode group show GROUP"},
+		{group.ErrState, api.CodeConflict, "pandanode group show GROUP"},
+		{ErrExists, api.CodeConflict, ""},
+		{group.ErrFull, api.CodeLimited, ""},
+		{wire.ErrTooLarge, api.CodeInvalid, ""},
+		{identity.ErrForged, api.CodeVerification, ""},
+		{group.ErrForged, api.CodeVerification, ""},
+		{group.ErrInvalidWelcome, api.CodeVerification, ""},
+		{group.ErrInvalidKeyPackage, api.CodeConflict, "pandanode group requests GROUP"},
+		{wire.ErrVersion, api.CodeInvalid, "install the newest version of pandanode"},
+		{wire.ErrMalformed, api.CodeInvalid, ""},
+	} {
+		if errors.Is(err, e.err) {
+			out := api.Errorf(e.code, "%s", inWords(err))
+			if e.hint != "" {
+				out = out.WithHint("%s", e.hint)
+			}
+			return out
+		}
+	}
+	return api.AsError(err)
+}
+
+// inWords is the text of an error without the words that its code says already.
+func inWords(err error) string {
+	text := err.Error()
+	for _, said := range []error{ErrInvalid, wire.ErrTooLarge, wire.ErrMalformed} {
+		text = strings.TrimPrefix(text, said.Error()+": ")
+	}
+	return text
+}
+
+// refusal is the one table from what a machine refuses to its name.
+func refusal(err error) api.Refusal {
+	for _, r := range []struct {
+		err  error
+		name api.Refusal
+	}{
+		{group.ErrRemoved, api.RefusalRemoved},
+		{group.ErrOut, api.RefusalOut},
+		{group.ErrNoEpoch, api.RefusalNoEpoch},
+		{wire.ErrUnknownKey, api.RefusalUnknownKey},
+		{wire.ErrNotAuthentic, api.RefusalNotAuthentic},
+		{wire.ErrVersion, api.RefusalVersion},
+		{wire.ErrTooLarge, api.RefusalTooLarge},
+		{group.ErrNotMember, api.RefusalNotMember},
+		{group.ErrNotPermitted, api.RefusalNotPermitted},
+		{group.ErrForeign, api.RefusalForeign},
+		{group.ErrEquivocation, api.RefusalEquivocation},
+		{group.ErrFuture, api.RefusalFuture},
+		{group.ErrIncomplete, api.RefusalIncomplete},
+		{group.ErrInvalidCommit, api.RefusalCommit},
+		{group.ErrInvalidKeyPackage, api.RefusalKeyPackage},
+		{group.ErrInvalidWelcome, api.RefusalWelcome},
+		{group.ErrUsed, api.RefusalUsed},
+		{group.ErrFull, api.RefusalFull},
+		{group.ErrForged, api.RefusalForged},
+		{identity.ErrForged, api.RefusalForged},
+		{wire.ErrMalformed, api.RefusalMalformed},
+	} {
+		if errors.Is(err, r.err) {
+			return r.name
+		}
+	}
+	return api.RefusalOther
+}
+
+// orLook says where to look for names, if the error suggests none.
+func orLook(err error, command string) error {
+	if e := api.AsError(err); e.Code == api.CodeNotFound && e.Hint == "" {
+		return e.WithHint("%s", command)
+	}
+	return err
+}

@@ -1,0 +1,156 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/api"
+)
+
+func (s deviceRoutes) Status(ctx context.Context, r api.StatusRequest) (api.Status, error) {
+	if r.Wait != "" {
+		i := slices.Index(api.Levels, r.Wait)
+		if i < 0 {
+			return api.Status{}, api.Errorf(api.CodeInvalid, "there is no level %q", r.Wait)
+		}
+		wait, cancel := within(ctx, r.Timeout)
+		defer cancel()
+		if err := s.n.Wait(wait, Level(i)); err != nil {
+			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+				return api.Status{}, api.Errorf(api.CodeTimeout, "not %s: %v", r.Wait, strings.TrimSuffix(err.Error(), ": "+context.DeadlineExceeded.Error()))
+			}
+			return api.Status{}, APIError(err)
+		}
+	}
+	n := s.n
+	st := api.Status{
+		ID: s.id(), Version: n.cfg.Version, PID: os.Getpid(), Home: n.cfg.Home,
+		Started: n.opened, Uptime: api.Duration(time.Since(n.opened).Round(time.Second)),
+		Listen: n.Addrs(), Unheard: n.unheardTexts(), Clock: clockText(n.clock.at()), Peers: len(n.host.Network().Peers()), DHT: n.dht.Size(), Sources: make(map[api.Source]int),
+		Extra: n.metrics.counters(), Mailbox: n.apiMailbox(), Twin: n.apiTwin(),
+	}
+	if a := n.observed.Load(); a != nil {
+		st.Metrics = "http://" + *a + "/metrics"
+	}
+	troubles, _ := n.mailTroubles(ctx)
+	for _, m := range troubles {
+		st.Mailless = append(st.Mailless, m.String())
+	}
+	for _, p := range heldRelays(n.host.Addrs()) {
+		st.Relays = append(st.Relays, p.String())
+	}
+	if n.cfg.RelayFor != RelayForNobody {
+		st.RelayFor = string(n.cfg.RelayFor)
+	}
+	for source, count := range n.peers.Counts() {
+		st.Sources[apiSource(source)] += count.Connected
+	}
+	for i, level := range api.Levels {
+		missing, err := n.Missing(ctx, Level(i))
+		if err != nil {
+			return api.Status{}, APIError(err)
+		}
+		st.Levels = append(st.Levels, api.LevelState{Level: level, Reached: missing == "", Missing: missing})
+	}
+	groups, err := s.groups(ctx, true)
+	st.Groups = groups.Groups
+	return st, err
+}
+
+// within bounds ctx by a timeout, if there is one.
+func within(ctx context.Context, d api.Duration) (context.Context, context.CancelFunc) {
+	if d == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Duration(d))
+}
+
+func (s deviceRoutes) ID(context.Context, api.Empty) (api.ID, error) { return s.id(), nil }
+
+func (s deviceRoutes) Peers(context.Context, api.Empty) (api.Peers, error) {
+	out := api.Peers{Peers: []api.Peer{}}
+	for _, p := range s.n.host.Network().Peers() {
+		conns := s.n.host.Network().ConnsToPeer(p)
+		if len(conns) == 0 {
+			continue
+		}
+		first := conns[0].Stat()
+		one := api.Peer{ID: p.String(), Source: apiSource(s.n.peers.Source(p)), Since: first.Opened, Direction: api.Outbound, Limited: true}
+		if first.Direction == network.DirInbound {
+			one.Direction = api.Inbound
+		}
+		for _, c := range conns {
+			one.Addrs = append(one.Addrs, c.RemoteMultiaddr().String())
+			one.Limited = one.Limited && c.Stat().Limited
+		}
+		out.Peers = append(out.Peers, one)
+	}
+	slices.SortFunc(out.Peers, func(a, b api.Peer) int { return strings.Compare(a.ID, b.ID) })
+	return out, nil
+}
+
+func (s deviceRoutes) Version(context.Context, api.Empty) (api.Version, error) {
+	v := api.Version{Version: s.n.cfg.Version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				v.Revision = setting.Value
+			}
+		}
+	}
+	return v, nil
+}
+
+func (s deviceRoutes) Checkup(ctx context.Context, r api.CheckupRequest) (api.Checkup, error) {
+	return api.Checkup{Findings: s.n.Checkup(ctx, r.Verify)}, nil
+}
+
+func (s deviceRoutes) Shutdown(context.Context, api.Empty) (api.Empty, error) {
+	s.stop()
+	return api.Empty{}, nil
+}
+
+func (s deviceRoutes) Events(ctx context.Context, r api.EventsRequest, emit func(api.Event) error) error {
+	if r.Run != "" && r.Run != s.n.RunID() {
+		return APIError(fmt.Errorf("%w: this run of the node is %s, and the cursor is of %s", ErrCursor, s.n.RunID(), r.Run))
+	}
+	return streamed(emit, func(emit func(api.Event) error) error {
+		return s.n.SubscribeNode(ctx, r.Since, func(e NodeEvent) error {
+			out := apiEvent(e.Group, e.Event)
+			out.Cursor, out.Run, out.At, out.Peer = e.Cursor, s.n.RunID(), e.At, e.Peer
+			return emit(out)
+		})
+	})
+}
+
+func apiSource(s discovery.Source) api.Source {
+	if s == discovery.SourceConnected || s == "" {
+		return api.SourceIncoming
+	}
+	return api.Source(s)
+}
+
+// Addrs are the addresses that the node listens on, with its peer ID: what another
+// node can take as Bootstrap.
+func (n *Node) Addrs() []string {
+	addrs, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: n.host.ID(), Addrs: n.host.Addrs()})
+	if err != nil {
+		return nil // only for an empty peer ID
+	}
+	out := make([]string, len(addrs))
+	for i, a := range addrs {
+		out[i] = a.String()
+	}
+	return out
+}

@@ -1,0 +1,191 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// searching bounds a search: within a timeout, and to so many results.
+func searching(ctx context.Context, timeout api.Duration, limit int) (context.Context, context.CancelFunc, int) {
+	ctx, cancel := within(ctx, cmp.Or(timeout, api.Duration(10*time.Second)))
+	return ctx, cancel, cmp.Or(limit, 20)
+}
+
+func (s groupRoutes) Find(ctx context.Context, r api.FindRequest, emit func(api.Found) error) error {
+	search, cancel, limit := searching(ctx, r.Timeout, r.Limit)
+	defer cancel()
+	if id, err := wire.ParseGroupID(r.Name); err == nil {
+		return s.findOne(search, id, emit)
+	}
+	if r.Limit < 0 {
+		return api.Errorf(api.CodeInvalid, "a limit of %d", r.Limit)
+	}
+	q := discovery.Query{Name: r.Name, Tag: r.Tag, MinMembers: r.MinMembers, MaxMembers: r.MaxMembers, After: r.After, Limit: limit}
+	shown := make(map[string]bool) // groups; one is told of once for each source
+	show := func(f api.Found) error {
+		if !shown[f.ID] && len(shown) == limit {
+			return nil
+		}
+		shown[f.ID] = true
+		return emit(f)
+	}
+	for _, i := range s.n.publisher.PublicGroups() {
+		if q.Fits(i) {
+			if err := show(found(i, api.SourceLocal, "")); err != nil {
+				return err
+			}
+		}
+	}
+	began := time.Now()
+	for pause := searchAgain; ; pause *= 2 {
+		// A search tells nothing while nobody can be asked: it is made again.
+		asked := s.askable()
+		missing, err := s.n.Missing(search, LevelOnline)
+		if err != nil {
+			return APIError(err)
+		}
+		results, err := s.n.Find(search, q)
+		if err != nil {
+			return APIError(err)
+		}
+		for f := range results { // closed when search ends
+			source := apiSource(f.Source)
+			if f.Source == discovery.SourceConnected {
+				source = apiSource(s.n.peers.Source(f.From))
+			}
+			if err := show(found(f.Info, source, f.From.String())); err != nil {
+				return err
+			}
+		}
+		if len(shown) > 0 {
+			return nil
+		}
+		if private := s.foundPrivate(ctx, q); private != nil {
+			return private
+		}
+		if missing == "" && time.Since(began) >= freshGroup {
+			return nil
+		}
+		if again, err := s.beforeAnotherSearch(ctx, search, asked, pause); !again {
+			return err
+		}
+	}
+}
+
+// searchAgain is when a search that could ask nobody, or not everybody yet, is made again
+// though nothing has changed: who has just connected may not have said what it speaks.
+const searchAgain = time.Second
+
+// freshGroup is how long a search goes on that finds nothing: a group that was founded a
+// moment ago is on its way to those who are asked.
+const freshGroup = 1500 * time.Millisecond
+
+// askable counts those whom a search can ask.
+func (s groupRoutes) askable() [2]int { return [2]int{len(s.n.host.Network().Peers()), s.n.dht.Size()} }
+
+// beforeAnotherSearch waits until others can be asked, or for the pause if somebody can.
+// At the end of the search nobody was there: that is an error, or that those who were
+// there knew nothing.
+func (s groupRoutes) beforeAnotherSearch(ctx, search context.Context, asked [2]int, pause time.Duration) (again bool, err error) {
+	over := time.NewTimer(pause)
+	defer over.Stop()
+	table := time.NewTicker(tablePoll) // the DHT's table tells nobody when it grows
+	defer table.Stop()
+	for {
+		changed := s.n.changed.wait()
+		if s.askable() != asked {
+			return true, nil
+		}
+		select {
+		case <-changed:
+		case <-table.C:
+		case <-over.C:
+			if asked[0] > 0 {
+				return true, nil
+			}
+		case <-s.n.life.done:
+			return false, APIError(ErrClosed)
+		case <-search.Done():
+			switch {
+			case ctx.Err() != nil:
+				return false, APIError(ctx.Err())
+			case len(s.n.host.Network().Peers()) == 0:
+				return false, APIError(fmt.Errorf("%w, so nobody could be asked", ErrNoPeers))
+			}
+			return false, nil
+		}
+	}
+}
+
+// foundPrivate says so if what was looked for is a private group of this device's.
+func (s groupRoutes) foundPrivate(ctx context.Context, q discovery.Query) error {
+	if q.Name == "" {
+		return nil
+	}
+	for _, g := range s.n.groups.all() {
+		if !g.genesis.Private || !g.loop.opened.Load() {
+			continue
+		}
+		one, err := s.group(ctx, g.id)
+		if err != nil || !(discovery.Query{Name: q.Name}).Fits(&discovery.Info{Group: g.id, Genesis: g.genesis, Name: one.Name}) {
+			continue
+		}
+		return privateGroup(one)
+	}
+	return nil
+}
+
+func privateGroup(g api.Group) error {
+	return api.Errorf(api.CodeNotFound, "no public group was found; the group %q is here and is private: it is in no search, and others find it by an invite link alone", g.Name).
+		WithHint("pandanode group invite %s", g.ID[:10])
+}
+
+func (s groupRoutes) findOne(ctx context.Context, id wire.GroupID, emit func(api.Found) error) error {
+	if i := s.n.known.Get(id); i != nil && s.n.groups.get(id) != nil {
+		if err := emit(found(i, api.SourceLocal, "")); err != nil {
+			return err
+		}
+		if len(s.n.host.Network().Peers()) == 0 {
+			return nil
+		}
+	}
+	if g := s.n.groups.get(id); g != nil && g.genesis.Private {
+		one, err := s.group(ctx, id)
+		if err != nil {
+			return err
+		}
+		return privateGroup(one)
+	}
+	if err := s.n.Wait(ctx, LevelOnline); err != nil {
+		switch {
+		case errors.Is(err, ErrClosed):
+			return APIError(err)
+		case len(s.n.host.Network().Peers()) == 0:
+			return APIError(fmt.Errorf("%w, so nobody could be asked", ErrNoPeers))
+		}
+		return nil
+	}
+	i, err := s.n.Lookup(ctx, id)
+	if err != nil {
+		if errors.Is(err, ErrNotFound) || errors.Is(err, context.DeadlineExceeded) {
+			return nil // as a search that finds nothing
+		}
+		return APIError(err)
+	}
+	return emit(found(i, api.SourceDHT, ""))
+}
+
+func found(i *discovery.Info, source api.Source, from string) api.Found {
+	return api.Found{
+		ID: i.Group.String(), Name: i.Name, Description: i.Description, Tags: i.Tags, Policy: api.Policy(i.Policy.String()),
+		Members: int(i.Members()), Created: time.UnixMilli(int64(i.Genesis.Created)), //nolint:gosec // checked
+		Source: source, Peer: from, Verified: true,
+	}
+}

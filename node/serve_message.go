@@ -1,0 +1,162 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+func (s messageRoutes) Send(ctx context.Context, r api.SendRequest) (api.Sent, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Sent{}, err
+	}
+	until := 0
+	if r.Wait != "" {
+		if until = slices.Index(api.Deliveries, r.Wait); until < 0 {
+			return api.Sent{}, api.Errorf(api.CodeInvalid, "there is no delivery %q", r.Wait)
+		}
+	}
+	if r.Text != "" && r.Texts != nil {
+		return api.Sent{}, api.Errorf(api.CodeInvalid, "give text or texts, one of the two")
+	}
+	texts := r.Texts
+	if texts == nil {
+		texts = []string{r.Text}
+	}
+	contents := make([]wire.Content, len(texts))
+	for i, t := range texts {
+		contents[i] = wire.Content{MediaType: "text/plain", Data: []byte(t)}
+	}
+	messages, err := s.n.SendAll(ctx, id, contents)
+	if err != nil {
+		return api.Sent{}, APIError(err)
+	}
+	// From here on the messages are accepted, whatever else goes wrong.
+	message := messages[len(messages)-1]
+	sent := api.Sent{ID: message.String(), Group: id.String(), State: api.DeliveryQueued}
+	if r.Texts != nil {
+		for _, m := range messages {
+			sent.IDs = append(sent.IDs, m.String())
+		}
+	}
+	g, err := s.n.groups.must(id)
+	if err != nil {
+		return sent, nil
+	}
+	wait, cancel := within(ctx, r.Timeout)
+	defer cancel()
+	look := func(ctx context.Context) {
+		if m, err := s.n.Message(ctx, id, message); err == nil {
+			sent.State, sent.HeldBy, sent.Readers = api.Delivery(m.Delivery), m.HeldBy, m.Readers
+		}
+	}
+	for {
+		changed := g.changed.wait()
+		look(wait)
+		if slices.Index(api.Deliveries, sent.State) >= until {
+			return s.left(ctx, g, sent), nil
+		}
+		select {
+		case <-changed:
+		case <-wait.Done():
+			look(ctx) // what is so now, not what was when something last happened
+			return s.left(ctx, g, sent), nil
+		case <-s.n.life.done:
+			return s.left(ctx, g, sent), nil
+		}
+	}
+}
+
+// left adds where a message is that nobody else has, as far as is known.
+func (s messageRoutes) left(ctx context.Context, g *groupSession, sent api.Sent) api.Sent {
+	if sent.State != api.DeliveryHeld {
+		sent.Note = s.n.mailNote(ctx, g)
+	}
+	return sent
+}
+
+func (s messageRoutes) Messages(ctx context.Context, r api.MessagesRequest) (api.Messages, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Messages{}, err
+	}
+	if r.Limit <= 0 || r.Limit > 1000 {
+		r.Limit = 1000
+	}
+	messages, err := s.n.Messages(ctx, id, r.Since, r.Limit+1)
+	out := api.Messages{Messages: []api.Message{}, More: len(messages) > r.Limit}
+	for _, m := range messages[:min(len(messages), r.Limit)] {
+		out.Messages = append(out.Messages, apiMessage(id, m))
+	}
+	return out, APIError(err)
+}
+
+func (s messageRoutes) Tail(ctx context.Context, r api.TailRequest, emit func(api.Message) error) error {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return err
+	}
+	return streamed(emit, func(emit func(api.Message) error) error {
+		return s.n.Subscribe(ctx, id, r.Since, func(m group.Message) error { return emit(apiMessage(id, m)) })
+	})
+}
+
+func apiMessage(id wire.GroupID, m group.Message) api.Message {
+	out := api.Message{
+		Cursor: m.Cursor, ID: m.ID.String(), Group: id.String(), User: m.User.String(), Device: m.Device.String(),
+		Name: m.Name, Sent: m.Sent, MediaType: m.Content.MediaType, Own: m.Own, HeldBy: m.HeldBy, Readers: m.Readers,
+	}
+	if m.Own {
+		out.State = api.Delivery(m.Delivery)
+	}
+	if strings.HasPrefix(m.Content.MediaType, "text/") {
+		out.Text = strings.ToValidUTF8(string(m.Content.Data), "\uFFFD")
+	} else {
+		out.Data = m.Content.Data
+	}
+	return out
+}
+
+func (s messageRoutes) Envelope(ctx context.Context, r api.EnvelopeRequest) (api.EnvelopeResult, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.EnvelopeResult{}, err
+	}
+	out, refused := s.n.Deliver(ctx, id, r.Envelope)
+	if ours := verdictOf(out, refused); refused != nil && (ours == group.Ignore && out.Verdict != group.Ignore || errors.Is(refused, ErrNoGroup)) {
+		return api.EnvelopeResult{}, APIError(refused)
+	}
+	res := api.EnvelopeResult{Verdict: api.Verdict(out.Verdict.String()), New: out.New, Messages: []string{}}
+	for _, m := range out.Messages {
+		res.Messages = append(res.Messages, m.String())
+	}
+	if refused != nil {
+		res.Refusal, res.Detail = refusal(refused), refused.Error()
+	}
+	return res, nil
+}
+
+func (s messageRoutes) MessageEnvelope(ctx context.Context, r api.MessageEnvelopeRequest) (api.Envelope, error) {
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return api.Envelope{}, err
+	}
+	message, err := wire.ParseEntryHash(r.Message)
+	if err != nil {
+		if message, err = s.resolveMessage(ctx, id, r.Message); err != nil {
+			return api.Envelope{}, err
+		}
+	}
+	envelope, err := s.n.EnvelopeOf(ctx, id, message)
+	return api.Envelope{Message: message.String(), Envelope: envelope}, APIError(err)
+}
+
+func (s messageRoutes) resolveMessage(ctx context.Context, id wire.GroupID, query string) (wire.MessageID, error) {
+	return s.resolveAmong(ctx, id, query, nil)
+}
