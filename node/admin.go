@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -119,62 +118,4 @@ func (n *Node) Heal(ctx context.Context, id wire.GroupID) (Healed, error) {
 	after, err := g.status(ctx)
 	h.Found = after.Entries - before.Entries
 	return h, err
-}
-
-// ExplainJoin says why a join is not further than it is.
-func (n *Node) ExplainJoin(ctx context.Context, id wire.GroupID) (group.Explanation, error) {
-	p, err := n.JoinProgress(ctx, id)
-	if err != nil {
-		return group.Explanation{}, err
-	}
-	e := group.Explanation{State: string(p.Stage)}
-	say := func(format string, args ...any) { e.Facts = append(e.Facts, fmt.Sprintf(format, args...)) }
-	then := func(what string) { e.Next = append(e.Next, what) }
-	if !p.Since.IsZero() {
-		say("so since %s", p.Since.UTC().Format("2006-01-02 15:04:05 UTC"))
-	}
-	if p.Detail != "" {
-		say("%s", p.Detail)
-	}
-	peers := len(n.host.Network().Peers())
-	if p.Stage != StageSynced {
-		say("%d peers are connected, and the DHT's table has %d", peers, n.dht.Size())
-	}
-	g := n.groups.get(id)
-	if g != nil && p.Stage != StageSynced {
-		hints, connected := g.hinted(), 0
-		for _, h := range hints {
-			if n.isConnected(h.ID) {
-				connected++
-			}
-		}
-		if len(hints) > 0 {
-			say("the invite link names %d members, of whom %d are connected", len(hints), connected)
-		}
-		if r := g.joiner.wanted(); r != nil {
-			with := "without an invite"
-			if r.Request.Invite != nil {
-				with = "with an invite"
-			}
-			say("the request, %s, is durable and goes to every member that can be reached", with)
-		}
-	}
-	switch {
-	case p.Denied:
-		then("an invite from an owner or admin, or their approval, lets this device in: pandanode group join - reads an invite link")
-	case p.Stage == StageLookingUp:
-		then("the group's record is looked for again, with pauses of up to a minute; an invite link needs no record")
-	case p.Stage == StageContacting:
-		then("members are looked for again, with pauses of up to a minute, and at once when a peer connects")
-	case p.Stage == StageWaiting:
-		then("the node goes on asking; it hears of an answer from any member")
-	case p.Stage == StageWelcomed:
-		then("a sync with any member brings the rest: pandanode group heal GROUP")
-	case p.Stage == StageSynced:
-		say("this device is in, and has caught up with a member")
-	}
-	if peers == 0 && p.Stage != StageSynced {
-		then("this node is alone: pandanode status shows what it lacks")
-	}
-	return e, nil
 }

@@ -78,7 +78,7 @@ func TestAudit(t *testing.T) {
 				t.Fatal("rubbish was taken")
 			}
 		}
-		topic, err := b.groups.get(id).topic(id.Topic())
+		topic, err := b.groups.get(id).topics.get(id.Topic())
 		if err == nil {
 			err = topic.publish(w.Context(), []byte("rubbish"))
 		}

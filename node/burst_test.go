@@ -133,8 +133,8 @@ func TestSaidBeforeTheMesh(t *testing.T) {
 				var all []string
 				for after := 8 * time.Second; after < 16*time.Second; after += step {
 					time.Sleep(2 * time.Minute) // virtual
-					b.groups.get(id).offGossip()
-					b.groups.get(id).listenOn([]string{id.Topic()})
+					b.groups.get(id).topics.leave()
+					b.groups.get(id).topics.listenOn([]string{id.Topic()})
 					time.Sleep(after) // virtual
 					all = append(all, fmt.Sprintf("%v after", after))
 					w.send(w.nodes[author], id, all[len(all)-1])

@@ -143,28 +143,3 @@ func (n *Node) incarnationIn(id wire.GroupID) (uint64, error) {
 	sum := sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, n.me.incarnation), row.Salt...))
 	return binary.BigEndian.Uint64(sum[:8]), nil
 }
-
-// endLookup calls off a join whose group was not found yet, and says whether there was one.
-func (n *Node) endLookup(id wire.GroupID) (bool, error) {
-	l := n.groups.lookup(id)
-	if l == nil {
-		return false, nil
-	}
-	if err := n.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyLookup + string(id[:]))}}}); err != nil {
-		return false, fmt.Errorf("%w: %w", ErrStore, err)
-	}
-	n.groups.removeLookup(id, l)
-	close(l.stop)
-	n.changed.wake()
-	return true, nil
-}
-
-// endJoin ends this device's asking to be let into a group, as its user wants.
-func (n *Node) endJoin(ctx context.Context, g *groupSession, st group.Status) error {
-	if !st.Was {
-		_, err := n.Forget(ctx, g.id, false)
-		return err
-	}
-	_, err := g.loop.step(ctx, group.EndJoin{})
-	return err
-}

@@ -37,7 +37,7 @@ func (g *groupSession) tell(out group.Tell) {
 		switch {
 		case ctx.Err() != nil:
 		case out.Gossip && !g.n.mute.Load():
-			t, err := g.topic(out.Topic)
+			t, err := g.topics.get(out.Topic)
 			if err == nil {
 				err = t.publish(ctx, out.Envelope)
 			}

@@ -267,9 +267,9 @@ func TestComeBackByLink(t *testing.T) {
 		w.eventually(b, 5*time.Minute, "out, and off gossip", func() bool {
 			st, err := b.GroupStatus(w.Context(), id)
 			g := b.groups.get(id)
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			return err == nil && st.State == group.StateOut && len(g.topics) == 0
+			g.topics.mu.Lock()
+			defer g.topics.mu.Unlock()
+			return err == nil && st.State == group.StateOut && len(g.topics.joined) == 0
 		})
 		w.eventually(a, 5*time.Minute, "alone", func() bool {
 			st, err := a.GroupStatus(w.Context(), id)
@@ -278,7 +278,7 @@ func TestComeBackByLink(t *testing.T) {
 		w.joinByLink(b, link)
 		w.send(a, id, "again")
 		w.shows(b, id, time.Minute, "again")
-		if len(b.groups.get(id).topicPeers()) == 0 {
+		if len(b.groups.get(id).topics.peers()) == 0 {
 			w.Error("not on gossip")
 		}
 	})

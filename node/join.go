@@ -1,38 +1,19 @@
 package node
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
-	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/trace"
-
-	"github.com/pandanode/pandanode/discovery"
-	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
-)
-
-// How patient the two ends of a join are.
-const (
-	joinAnswer   = 45 * time.Second // how long a member works on a request while the joiner listens
-	joinContact  = 15 * time.Second // to reach one member
-	joinRetry    = 2 * time.Second  // first pause after every member was tried
-	joinRetryMax = time.Minute
-	joinDenied   = time.Hour // at the most, while every member that is reached says no
+	"github.com/pandanode/pandanode/storage"
 )
 
 // JoinStage says how far this device's way into a group is.
@@ -56,466 +37,362 @@ type JoinProgress struct {
 	Since  time.Time
 }
 
-// joiner carries a machine's join request to members until one welcomes it.
-type joiner struct {
-	g *groupSession
+// Join asks to be let into a group. When it returns, the request is durable: the
+// node goes on trying, also after a restart, until a member has answered. JoinProgress
+// tells how far it is. Joining a group that one is in calls off a leave
+// that waits, and else asks the members whether one still is; one that this device is out of, or waits to get
+// into, is asked again at once.
+func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
+	if g := n.groups.get(id); g != nil {
+		st, err := g.status(ctx)
+		switch {
+		case err != nil:
+			return err
+		case st.State == group.StateOut || st.Leaving:
+			if err := g.joiner.reopen(); err != nil {
+				return err
+			}
+			return g.joiner.askAgain(ctx, group.Join{})
+		case st.State == group.StateNew:
+			if err := g.joiner.reopen(); err != nil {
+				return err
+			}
+			return g.joiner.askFirst(ctx)
+		case st.State != group.StateJoining:
+			g.joiner.confirm(ctx)
+			return nil
+		}
+		lapsed, err := look(ctx, n, id, func(m *group.Machine) bool { return m.JoinLapsed(n.now()) })
+		if err != nil {
+			return err
+		}
+		if lapsed {
+			return g.joiner.askAgain(ctx, group.Join{})
+		}
+		g.joiner.again()
+		return nil
+	}
+	if info := n.known.Get(id); info != nil {
+		return n.join(ctx, info.Genesis, nil)
+	}
+	if n.groups.lookup(id) != nil {
+		return nil
+	}
+	if err := n.put(keyLookup+string(id[:]), &lookupRow{Since: uint64(time.Now().UnixMilli())}); err != nil { //nolint:gosec // after 1970
+		return err
+	}
+	return n.lookUp(id)
+}
+
+// JoinByLink asks to be let into the group of an invite link, as Join does, and gives
+// the group's ID. In a group that this device waits to get into, or is out of, it asks
+// with the invite from now on.
+func (n *Node) JoinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, error) {
+	genesis, key, err := readLink(l)
+	if err != nil {
+		return wire.GroupID{}, err
+	}
+	if invite, err := wire.DecodeInvite(l.Invite.Payload); err == nil && invite.Expires != 0 && uint64(time.Now().UnixMilli()) >= invite.Expires { //nolint:gosec // after 1970
+		// Refused here, where a person reads it; members judge it by their own clocks.
+		return genesis.ID, fmt.Errorf("%w: %w", ErrDenied, group.ErrInviteExpired)
+	}
+	g, made, err := n.sessionOfJoiner(genesis, l, nil)
+	if err != nil {
+		return genesis.ID, err
+	}
+	if made {
+		return genesis.ID, g.joiner.askFirst(ctx)
+	}
+	st, err := g.status(ctx)
+	switch {
+	case err != nil:
+		return genesis.ID, err
+	case st.State == group.StateNew:
+		if err := n.put(keyGroups+string(genesis.ID[:]), &groupRow{Genesis: genesis.Raw, Link: l}); err != nil {
+			return genesis.ID, err
+		}
+		g.joiner.setEnded("")
+		g.joiner.useLink(l)
+		return genesis.ID, g.joiner.askFirst(ctx)
+	}
+	if err := n.put(keyGroups+string(genesis.ID[:]), &groupRow{Genesis: genesis.Raw, Peers: l.Peers, Meet: l.Meet}); err != nil {
+		return genesis.ID, err
+	}
+	g.joiner.setEnded("")
+	g.joiner.invitedTo(l)
+	// A member keeps the invite, since it may be out and not know it. The loop may use the key after ctx.
+	if err := g.joiner.askAgain(ctx, group.Join{Invite: &l.Invite, Key: key}); err != nil {
+		return genesis.ID, err
+	}
+	g.joiner.confirm(ctx)
+	return genesis.ID, nil
+}
+
+// readLink checks a link: that its genesis is a group's, and that its invite is for
+// that group and by the key in the link.
+func readLink(l *wire.Link) (*identity.Genesis, *identity.Key, error) {
+	genesis, err := identity.VerifyGenesis(l.Genesis)
+	if err != nil {
+		return nil, nil, fmt.Errorf("invite link: %w", err)
+	}
+	invite, err := wire.DecodeInvite(l.Invite.Payload)
+	if err != nil {
+		return nil, nil, fmt.Errorf("invite link: %w", err)
+	}
+	if err := identity.Verify(invite.Signer, wire.DomainInvite, genesis.ID, l.Invite); err != nil {
+		return nil, nil, fmt.Errorf("invite link: the invite is not for the group in the link: %w", err)
+	}
+	key, err := identity.KeyFromSeed(l.Secret[:])
+	if err != nil {
+		return nil, nil, err
+	}
+	if !bytes.Equal(key.Public(), invite.Key[:]) {
+		key.Wipe()
+		return nil, nil, fmt.Errorf("invite link: %w: its secret is another invite's", identity.ErrForged)
+	}
+	return genesis, key, nil
+}
+
+// JoinProgress tells how far the way into a group is.
+func (n *Node) JoinProgress(ctx context.Context, id wire.GroupID) (JoinProgress, error) {
+	if l := n.groups.lookup(id); l != nil {
+		return l.at(), nil
+	}
+	g, err := n.groups.must(id)
+	if err != nil {
+		return JoinProgress{}, err
+	}
+	st, err := g.status(ctx)
+	if err != nil {
+		return JoinProgress{}, err
+	}
+	p := g.joiner.where()
+	ended := g.joiner.hasEnded()
+	switch st.State {
+	case group.StateMember, group.StateSyncing, group.StateJoining:
+	case group.StateNew, group.StateOut:
+		if ended != "" {
+			return JoinProgress{Stage: StageContacting, Detail: "denied: " + ended, Denied: true, Ended: true, Since: p.Since}, nil
+		}
+	}
+	switch st.State {
+	case group.StateMember:
+		sure, err := g.joiner.sure(ctx, st)
+		if err != nil {
+			return JoinProgress{}, err
+		}
+		if !sure {
+			return JoinProgress{Stage: StageContacting, Detail: unsure, Since: p.Since}, nil
+		}
+		if missing := g.missing(st); missing != "" {
+			return JoinProgress{Stage: StageWelcomed, Detail: missing, Since: p.Since}, nil
+		}
+		return JoinProgress{Stage: StageSynced, Since: p.Since}, nil
+	case group.StateSyncing:
+		return JoinProgress{Stage: StageWelcomed, Detail: g.missing(st), Since: p.Since}, nil
+	case group.StateOut:
+		return JoinProgress{}, fmt.Errorf("%w: this device was removed from the group, or left it", ErrDenied)
+	case group.StateNew, group.StateJoining:
+	}
+	if p.Stage == "" {
+		p = JoinProgress{Stage: StageContacting, Since: n.opened}
+	}
+	return p, nil
+}
+
+// Leaving says what a Leave did.
+type Leaving struct {
+	Waits bool // it goes as soon as what it wrote is with a member who stays
+	Ended bool // it was not in: the join that waited, or was refused, is over
+}
+
+// Leave takes this user out of a group, or ends a join that waits or was refused.
+func (n *Node) Leave(ctx context.Context, id wire.GroupID) (Leaving, error) {
+	n.joining.Lock()
+	ended, err := n.endLookup(id)
+	n.joining.Unlock()
+	if ended || err != nil {
+		return Leaving{Ended: ended}, err
+	}
+	g, err := n.groups.must(id)
+	if err != nil {
+		return Leaving{}, err
+	}
+	st, err := g.status(ctx)
+	if err != nil {
+		return Leaving{}, err
+	}
+	if st.State == group.StateJoining || st.State == group.StateNew {
+		return Leaving{Ended: true}, n.endJoin(ctx, g, st)
+	}
+	out, err := g.loop.step(ctx, group.Leave{})
+	return Leaving{Waits: err == nil && out.Entry == (wire.EntryHash{})}, err
+}
+
+// lookup is a join whose group's genesis is not known yet.
+type lookup struct {
+	kick chan struct{} // holds one
+	stop chan struct{} // closed when it is called off
 
 	mu       sync.Mutex
-	request  *group.RequestJoin // nil: nothing is asked
-	stop     context.CancelFunc // of the try with it; nil: none runs
 	progress JoinProgress
-	kick     chan struct{} // holds one
 }
 
-func newJoiner(g *groupSession) *joiner { return &joiner{g: g, kick: make(chan struct{}, 1)} }
-
-// ask takes up a request of the machine's. Members that still work on another one are
-// listened to no longer.
-func (j *joiner) ask(r group.RequestJoin) {
-	j.change(&r)
-	j.report(StageContacting, "looking for members")
-	j.poke()
+// at is where the join stands.
+func (l *lookup) at() JoinProgress {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.progress
 }
 
-// end asks no more.
-func (j *joiner) end() { j.change(nil) }
+// fails notes why the group was not found.
+func (l *lookup) fails(why string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.progress.Detail = why
+}
 
-func (j *joiner) change(r *group.RequestJoin) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.stop != nil && !reflect.DeepEqual(j.request, r) {
-		j.stop()
+// lookupRow says that a group is to be joined as soon as its record is found.
+type lookupRow struct {
+	Since uint64 `cbor:"1,keyasint"` // milliseconds since 1970
+}
+
+// lookUp searches for a group's record until it is found, and joins the group then.
+func (n *Node) lookUp(id wire.GroupID) error {
+	l := &lookup{kick: make(chan struct{}, 1), stop: make(chan struct{}), progress: JoinProgress{Stage: StageLookingUp, Since: time.Now()}}
+	if !n.groups.addLookup(id, l) {
+		return nil
 	}
-	j.request = r
-}
-
-// again asks at once, whatever the last answer was.
-func (j *joiner) again() {
-	if j.wanted() == nil {
-		return
-	}
-	if at := j.where(); at.Denied {
-		j.report(StageContacting, "asking again")
-	}
-	j.poke()
-}
-
-// poke ends a pause between two tries.
-func (j *joiner) poke() {
-	select {
-	case j.kick <- struct{}{}:
-	default:
-	}
-}
-
-func (j *joiner) report(stage JoinStage, detail string) {
-	j.tell(JoinProgress{Stage: stage, Detail: detail})
-}
-
-func (j *joiner) tell(p JoinProgress) {
-	stage, detail := p.Stage, p.Detail
-	p.Since = time.Now()
-	j.mu.Lock()
-	if j.progress.Stage != stage || j.progress.Detail != detail || j.progress.Denied != p.Denied {
-		if j.progress.Stage == stage {
-			p.Since = j.progress.Since // only what it waits for is told anew
-		}
-		j.progress = p
-		j.g.log.Info("joining", "stage", stage, "detail", detail)
-		j.g.n.feed.add(NodeEvent{Group: j.g.id, Event: group.Event{Kind: EventJoinStage, Detail: joined(string(stage), detail)}})
-	}
-	j.mu.Unlock()
-	j.g.changed.wake()
-}
-
-func (j *joiner) where() JoinProgress {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.progress
-}
-
-func (j *joiner) wanted() *group.RequestJoin {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.request
-}
-
-// begin gives what is wanted, and a context that lasts until something else is.
-func (j *joiner) begin(ctx context.Context) (*group.RequestJoin, context.Context, context.CancelFunc) {
-	ctx, stop := context.WithCancel(ctx)
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.stop = stop
-	return j.request, ctx, stop
-}
-
-// run asks member after member, with growing pauses, until one has let us in.
-func (j *joiner) run(ctx context.Context) {
-	pause := joinRetry
-	renewing := false   // the renewal was asked with last
-	var span trace.Span // nil: nothing is asked
-	defer func() {
-		if span != nil {
-			finish(span, ctx.Err())
-		}
-	}()
-	for ctx.Err() == nil {
-		r, asking, stop := j.begin(ctx)
-		if r == nil {
-			stop()
-			if span != nil { // it is in, without having been told
-				finish(span, nil)
-				span = nil
+	if !n.life.start(func(ctx context.Context) {
+		for pause := lookupRetry; ctx.Err() == nil; {
+			err := n.lookUpOnce(ctx, id, l)
+			if err == nil {
+				return
 			}
+			l.fails(api.Words(err.Error()))
+			n.changed.wake()
+			timer := time.NewTimer(pause)
 			select {
 			case <-ctx.Done():
+			case <-timer.C:
+				pause = min(2*pause, lookupMax)
+			case <-l.kick: // whoever has connected since may not have told yet what it serves
+				pause = lookupRetry
+			case <-l.stop:
+				timer.Stop()
 				return
-			case <-j.kick:
-				pause = joinRetry
-				continue
 			}
+			timer.Stop()
 		}
-		if span == nil {
-			_, span = j.g.n.tracing.begin(ctx, spanJoin, j.g.id, "")
-		}
-		turn := r.Request
-		if renewing = r.Renewal != nil && !renewing; renewing {
-			turn = *r.Renewal
-		}
-		in := j.try(trace.ContextWithSpan(asking, span), turn, renewing)
-		stop()
-		if in {
-			finish(span, nil)
-			span = nil
-			j.mu.Lock()
-			if j.request == r {
-				j.request = nil
-			}
-			j.mu.Unlock()
-			continue
-		}
-		timer := time.NewTimer(pause/2 + rand.N(pause)) //nolint:gosec // spreads load, hides nothing
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-			most := joinRetryMax
-			if j.where().Denied {
-				most = joinDenied
-			}
-			pause = min(2*pause, most)
-		case <-j.kick: // a peer has connected, and may not have told yet what it serves
-			if !j.where().Denied {
-				pause = joinRetry
-			}
-		}
-		timer.Stop()
+	}) {
+		return ErrClosed
 	}
-}
-
-// try asks every member it can find, one after the other, and says whether this
-// device is in. That a renewal is denied says nothing of the request that is next.
-// What a member has answered is taken also when ctx ends.
-func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool {
-	take := context.WithoutCancel(ctx)
-	var asked, reached, waits int
-	denied, final := "", false
-	ended := "" // why, by somebody who may say so
-	for p := range j.g.candidates(ctx) {
-		asked++
-		if at := j.where(); waits == 0 && at.Stage != StageWaiting && !at.Denied {
-			j.report(StageContacting, "member "+p.ID.String())
-		}
-		reply, tree, err := j.g.n.askToJoin(ctx, p, r, func(reason string) {
-			j.report(StageWaiting, joined("member "+p.ID.String()+" has the request", reason))
-		})
-		if err != nil {
-			j.g.log.Debug("a member could not be asked", "peer", p.ID, "err", err)
-			continue
-		}
-		reached++
-		switch reply.Stage {
-		case wire.JoinWaiting: // another round
-			waits++
-		case wire.JoinRenew:
-			if _, err := j.g.loop.step(take, group.JoinAnswered{KeyPackage: r.KeyPackage, Renew: true}); err != nil {
-				j.g.log.Debug("a fresh KeyPackage was asked for", "peer", p.ID, "err", err)
-				waits++
-				continue
-			}
-			return false // the machine asks with it
-		case wire.JoinDenied:
-			if !final {
-				denied, final = reply.Reason, reply.Final == 1
-			}
-			if reply.Final == 1 && (j.g.mayRefuse(p.ID) || expired(r)) {
-				ended = reply.Reason
-			}
-		case wire.JoinWelcomed:
-			_, err := j.g.loop.step(take, group.JoinAnswered{KeyPackage: r.KeyPackage, Epoch: reply.Epoch, Welcome: reply.Welcome, Tree: tree})
-			if err != nil {
-				j.g.log.Warn("a Welcome was refused", "peer", p.ID, "err", err)
-				denied = "a member sent a Welcome that does not hold: " + api.Words(err.Error())
-				continue
-			}
-			j.report(StageWelcomed, "by member "+p.ID.String())
-			j.g.mu.Lock()
-			j.g.welcomer = p.ID
-			j.g.mu.Unlock()
-			j.g.scheduler.exchangeWith(p.ID)
-			return true
-		}
-	}
-	switch {
-	case ctx.Err() != nil:
-	case denied != "" && waits == 0 && renewal:
-	case ended != "" && waits == 0 && !renewal:
-		j.conclude(take, &r, ended)
-	case denied != "" && waits == 0:
-		j.tell(JoinProgress{Stage: StageContacting, Detail: "denied: " + denied, Denied: final})
-	case asked == 0 && len(j.g.n.host.Network().Peers()) == 0:
-		j.report(StageContacting, "no peer is connected")
-	case asked == 0:
-		j.report(StageContacting, "no member is known yet")
-	case reached == 0:
-		j.report(StageContacting, fmt.Sprintf("%d members are known, none can be reached", asked))
-	default:
-		if j.where().Stage != StageWaiting {
-			j.report(StageWaiting, "a member has the request")
-		}
-	}
-	return false
-}
-
-// A member's no ends nothing by itself: it may be hostile, or no member at all, and others
-// would serve. Nobody can show a joiner, who has no log, that an invite is used up or a
-// request denied. So a join ends by the word of a device whose user may refuse it anyway,
-// as an admin could remove whom others let in: of the group's authority, as its public
-// record or, without one, its genesis says; or of the device that the invite link names
-// first, which gave it out. Even then all others that can be found are asked before, in
-// the same round, and a Welcome of one of them, or its taking the request, counts more. An
-// invite's end this device can see itself.
-
-// mayRefuse says whether a peer is the device of somebody who may end a join.
-func (g *groupSession) mayRefuse(p peer.ID) bool {
-	g.mu.Lock()
-	gave := len(g.hints) > 0 && g.hints[0].ID == p
-	g.mu.Unlock()
-	info := g.n.known.Get(g.id)
-	if gave || info == nil {
-		return gave || p == peer.ID(g.genesis.Device.Cert.Peer)
-	}
-	may := func(d *identity.Device) bool {
-		return peer.ID(d.Cert.Peer) == p &&
-			slices.ContainsFunc(info.Authority, func(k wire.AuthorityKey) bool { return wire.UserIDOf(k.User) == d.User })
-	}
-	return may(g.genesis.Device) || slices.ContainsFunc(info.Heads, func(h discovery.Head) bool { return may(h.Device) })
-}
-
-// expired says whether a request's invite is over by this device's own clock.
-func expired(r wire.JoinRequest) bool {
-	if r.Invite == nil {
-		return false
-	}
-	i, err := wire.DecodeInvite(r.Invite.Payload)
-	return err == nil && i.Expires != 0 && uint64(time.Now().UnixMilli()) >= i.Expires //nolint:gosec // after 1970
-}
-
-// conclude ends a join that was refused for good. First the row says so: after a crash in
-// between it is asked once more, and with what it was asked.
-func (j *joiner) conclude(ctx context.Context, r *wire.JoinRequest, why string) {
-	g := j.g
-	if err := g.putEnded(why); err != nil {
-		g.log.Warn("the end of a join is not kept", "err", err)
-		return
-	}
-	g.setEnded(why)
-	_, err := g.loop.step(ctx, group.EndJoin{Request: r})
-	if err != nil || j.wanted() != nil { // its user asks with something else by now, or it has another invite
-		g.setEnded("")
-		if err := g.putEnded(""); err != nil {
-			g.log.Warn("that a join goes on is not kept", "err", err)
-		}
-		return
-	}
-	j.tell(JoinProgress{Stage: StageContacting, Detail: "denied: " + why, Denied: true, Ended: true})
-}
-
-// askToJoin carries a request to one member and listens until it is decided or the
-// member's patience ends. waiting is called when the member has taken it.
-func (n *Node) askToJoin(ctx context.Context, p peer.AddrInfo, r wire.JoinRequest, waiting func(reason string)) (answer wire.JoinReply, tree []byte, err error) {
-	ctx, span := n.tracing.begin(ctx, spanJoinAsk, r.Group, p.ID)
-	defer func() {
-		finish(span, err, attribute.Int("stage", int(answer.Stage)), attribute.Int("tree_bytes", len(tree)))
-	}() //nolint:gosec // a small enum
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	limit := time.AfterFunc(joinContact+joinAnswer+frameTimeout, cancel)
-	defer limit.Stop()
-	dial, stop := context.WithTimeout(ctx, joinContact)
-	defer stop()
-	dial = network.WithAllowLimitedConn(dial, "join")
-	if err := n.host.Connect(dial, p); err != nil {
-		return wire.JoinReply{}, nil, fmt.Errorf("dialling: %w", err)
-	}
-	s, err := n.host.NewStream(dial, p.ID, wire.ProtocolJoin)
-	if err != nil {
-		return wire.JoinReply{}, nil, fmt.Errorf("opening a join stream: %w", err)
-	}
-	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	f := newFrames(s)
-	defer f.abandon()
-	if err := f.write(r); err != nil {
-		return wire.JoinReply{}, nil, err
-	}
-	for {
-		var reply wire.JoinReply
-		if err := f.readWithin(joinAnswer+frameTimeout, &reply); err != nil {
-			if errors.Is(err, io.EOF) { // it had the time it gives
-				f.close()
-				return wire.JoinReply{Stage: wire.JoinWaiting}, nil, nil
-			}
-			return reply, nil, err
-		}
-		switch reply.Stage {
-		case wire.JoinWaiting:
-			waiting(reply.Reason)
-		case wire.JoinDenied, wire.JoinRenew:
-			f.close()
-			return reply, nil, nil
-		case wire.JoinWelcomed:
-			limit.Reset(syncTimeout) // the tree of a large group takes its time on a slow line
-			tree, err := readTree(f, reply.Epoch)
-			if err != nil {
-				return reply, nil, err
-			}
-			f.close()
-			return reply, tree, nil
-		}
-	}
-}
-
-// readTree reads the parts that follow a Welcome, until the tree is complete; nil
-// if the stream ends without any.
-func readTree(f *frames, epoch wire.EpochID) ([]byte, error) {
-	var t treeReader
-	for {
-		var part wire.SyncTree
-		if err := f.read(&part); err != nil {
-			if errors.Is(err, io.EOF) && t.bytes == nil {
-				return nil, nil
-			}
-			return nil, noEOF(err)
-		}
-		if part.Epoch != epoch {
-			return nil, fmt.Errorf("%w: the tree of another epoch", errProtocol)
-		}
-		if done, err := t.add(&part); err != nil || done {
-			return t.bytes, err
-		}
-	}
-}
-
-// serveJoin answers a joiner: waiting, and then its Welcome or why not.
-func (n *Node) serveJoin(ctx context.Context, s network.Stream, at *admission.Slot) (err error) {
-	f := newFrames(n.limits.Joining(s))
-	defer f.abandon()
-	var r wire.JoinRequest
-	if err := f.read(&r); err != nil {
-		return err
-	}
-	n.metrics.Joins.Inc()
-	ctx, span := n.tracing.begin(ctx, spanJoinServe, r.Group, s.Conn().RemotePeer())
-	defer func() { finish(span, err) }()
-	d, err := identity.VerifyDevice(r.Cert)
-	if err != nil {
-		return errors.Join(err, deny(f, "the device's certificate does not hold", true))
-	}
-	if string(d.Cert.Peer) != string(s.Conn().RemotePeer()) {
-		return errors.Join(identity.ErrForged, deny(f, "the device's certificate is another peer's", false))
-	}
-	g := n.groups.get(r.Group)
-	if g == nil {
-		return errors.Join(ErrNoGroup, deny(f, ErrNoGroup.Error(), false))
-	}
-	if _, err := g.loop.step(ctx, group.JoinAsked{Request: r}); err != nil {
-		g.refused(sourceJoin, s.Conn().RemotePeer().String(), err)
-		return errors.Join(err, deny(f, denial(err), group.Final(err)))
-	}
-	at.Prove() // it is let in, or waits for an admin
-	patience := time.NewTimer(joinAnswer)
-	defer patience.Stop()
-	for told := false; ; {
-		changed := g.changed.wait()
-		var st group.JoinStatus
-		if err := g.loop.look(ctx, func(m *group.Machine) (err error) { st, err = m.JoinStatus(r.KeyPackage); return err }); err != nil {
-			return err
-		}
-		switch st.Stage {
-		case wire.JoinWaiting:
-		case wire.JoinRenew:
-			err := f.write(&wire.JoinReply{Stage: wire.JoinRenew})
-			f.close()
-			return err
-		case wire.JoinDenied:
-			return deny(f, st.Reason, st.Final)
-		case wire.JoinWelcomed:
-			genesis := g.genesis.Raw
-			if err := f.write(&wire.JoinReply{Stage: wire.JoinWelcomed, Welcome: st.Welcome, Epoch: st.Epoch, Genesis: &genesis}); err != nil {
-				return err
-			}
-			if err := writeTree(st.Epoch, st.Tree, func(t *wire.SyncTree) error { return f.write(t) }); err != nil {
-				return err
-			}
-			f.close()
-			return nil
-		}
-		if !told {
-			if err := f.write(&wire.JoinReply{Stage: wire.JoinWaiting, Reason: plain(st.Reason)}); err != nil {
-				return err
-			}
-			told = true
-		}
-		select {
-		case <-changed:
-		case <-patience.C:
-			f.close() // the joiner asks again, here or elsewhere
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// denial is why a request is refused, without what this node was doing.
-func denial(err error) string {
-	s := strings.TrimPrefix(api.Words(err.Error()), "request to join: ")
-	return strings.TrimPrefix(s, group.ErrNotPermitted.Error()+": ")
-}
-
-func deny(f *frames, reason string, final bool) error {
-	r := &wire.JoinReply{Stage: wire.JoinDenied, Reason: plain(reason)}
-	if final {
-		r.Final = 1
-	}
-	if err := f.write(r); err != nil {
-		return err
-	}
-	f.close()
 	return nil
 }
 
-// plain makes a reason fit into a frame: short, and without control characters.
-func plain(s string) string {
-	s = strings.ToValidUTF8(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, s), "")
-	if len(s) > wire.MaxReason {
-		s = strings.ToValidUTF8(s[:wire.MaxReason], "")
+func (n *Node) lookUpOnce(ctx context.Context, id wire.GroupID, l *lookup) error {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	info, err := looked(n.dht.First(ctx, id))
+	if err != nil {
+		return err
 	}
-	return s
+	return n.join(ctx, info.Genesis, l)
+}
+
+// join has a group that this device is not in be asked, unless the lookup that found it
+// was called off; nil: there was none.
+func (n *Node) join(ctx context.Context, genesis *identity.Genesis, l *lookup) error {
+	g, _, err := n.sessionOfJoiner(genesis, nil, l)
+	if g == nil || err != nil {
+		return err
+	}
+	return g.joiner.askFirst(ctx)
+}
+
+// sessionOfJoiner gives the group of a joiner. If this node does not have it, it makes it: its
+// row first, so that a crash repeats the rest. The link is nil for one who has none, and
+// so is the lookup; it gives nil if that was called off.
+func (n *Node) sessionOfJoiner(genesis *identity.Genesis, link *wire.Link, l *lookup) (g *groupSession, made bool, err error) {
+	n.joining.Lock() // of two at once the second finds the first's group
+	defer n.joining.Unlock()
+	if l != nil && n.groups.lookup(genesis.ID) != l {
+		return n.groups.get(genesis.ID), false, nil
+	}
+	if g := n.groups.get(genesis.ID); g != nil {
+		return g, false, nil
+	}
+	if err := n.comeIn(genesis.ID); err != nil {
+		return nil, false, err
+	}
+	b := storage.Batch{Writes: []storage.Write{
+		{Key: []byte(keyGroups + string(genesis.ID[:])), Value: wire.Marshal(&groupRow{Genesis: genesis.Raw, Link: link})},
+		{Key: []byte(keyLookup + string(genesis.ID[:]))},
+	}}
+	if err := n.apply(b); err != nil {
+		return nil, false, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	g = n.newSession(genesis)
+	if link != nil {
+		g.joiner.useLink(link)
+	}
+	if err := g.start(); err != nil {
+		g.stop()
+		return nil, false, err
+	}
+	n.adopt(g)
+	return g, true, nil
+}
+
+// resumeJoins goes on with what Join accepted before a restart.
+func (n *Node) resumeJoins(groups []*groupSession) error {
+	for _, g := range groups {
+		g.life.start(func(ctx context.Context) {
+			if err := g.joiner.askFirst(ctx); err != nil && ctx.Err() == nil {
+				g.log.Error("the join is not taken up again yet", "err", err)
+			}
+		})
+	}
+	var ids []wire.GroupID
+	if err := n.store.ScanKeys([]byte(keyLookup), func(key []byte) error {
+		if raw := key[len(keyLookup):]; len(raw) == len(wire.GroupID{}) {
+			ids = append(ids, wire.GroupID(raw))
+		}
+		return nil
+	}); err != nil {
+		return fmt.Errorf("restoring the joins: %w", err)
+	}
+	for _, id := range ids {
+		if err := n.lookUp(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endLookup calls off a join whose group was not found yet, and says whether there was one.
+func (n *Node) endLookup(id wire.GroupID) (bool, error) {
+	l := n.groups.lookup(id)
+	if l == nil {
+		return false, nil
+	}
+	if err := n.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyLookup + string(id[:]))}}}); err != nil {
+		return false, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	n.groups.removeLookup(id, l)
+	close(l.stop)
+	n.changed.wake()
+	return true, nil
+}
+
+// endJoin ends this device's asking to be let into a group, as its user wants.
+func (n *Node) endJoin(ctx context.Context, g *groupSession, st group.Status) error {
+	if !st.Was {
+		_, err := n.Forget(ctx, g.id, false)
+		return err
+	}
+	_, err := g.loop.step(ctx, group.EndJoin{})
+	return err
 }
 
 func (s groupRoutes) Join(ctx context.Context, r api.JoinRequest, emit func(api.JoinUpdate) error) error {
@@ -582,4 +459,62 @@ func (s groupRoutes) startJoin(ctx context.Context, r api.JoinRequest) (wire.Gro
 		return id, err
 	}
 	return id, APIError(s.n.Join(ctx, id))
+}
+
+// ExplainJoin says why a join is not further than it is.
+func (n *Node) ExplainJoin(ctx context.Context, id wire.GroupID) (group.Explanation, error) {
+	p, err := n.JoinProgress(ctx, id)
+	if err != nil {
+		return group.Explanation{}, err
+	}
+	e := group.Explanation{State: string(p.Stage)}
+	say := func(format string, args ...any) { e.Facts = append(e.Facts, fmt.Sprintf(format, args...)) }
+	then := func(what string) { e.Next = append(e.Next, what) }
+	if !p.Since.IsZero() {
+		say("so since %s", p.Since.UTC().Format("2006-01-02 15:04:05 UTC"))
+	}
+	if p.Detail != "" {
+		say("%s", p.Detail)
+	}
+	peers := len(n.host.Network().Peers())
+	if p.Stage != StageSynced {
+		say("%d peers are connected, and the DHT's table has %d", peers, n.dht.Size())
+	}
+	g := n.groups.get(id)
+	if g != nil && p.Stage != StageSynced {
+		hints, connected := g.joiner.hinted(), 0
+		for _, h := range hints {
+			if n.isConnected(h.ID) {
+				connected++
+			}
+		}
+		if len(hints) > 0 {
+			say("the invite link names %d members, of whom %d are connected", len(hints), connected)
+		}
+		if r := g.joiner.wanted(); r != nil {
+			with := "without an invite"
+			if r.Request.Invite != nil {
+				with = "with an invite"
+			}
+			say("the request, %s, is durable and goes to every member that can be reached", with)
+		}
+	}
+	switch {
+	case p.Denied:
+		then("an invite from an owner or admin, or their approval, lets this device in: pandanode group join - reads an invite link")
+	case p.Stage == StageLookingUp:
+		then("the group's record is looked for again, with pauses of up to a minute; an invite link needs no record")
+	case p.Stage == StageContacting:
+		then("members are looked for again, with pauses of up to a minute, and at once when a peer connects")
+	case p.Stage == StageWaiting:
+		then("the node goes on asking; it hears of an answer from any member")
+	case p.Stage == StageWelcomed:
+		then("a sync with any member brings the rest: pandanode group heal GROUP")
+	case p.Stage == StageSynced:
+		say("this device is in, and has caught up with a member")
+	}
+	if peers == 0 && p.Stage != StageSynced {
+		then("this node is alone: pandanode status shows what it lacks")
+	}
+	return e, nil
 }

@@ -186,7 +186,7 @@ func listenFinding(unheard []string) api.Finding {
 	}
 }
 
-// listenOn gives the addresses that the node's host can listen on now. What else the
+// topics.listenOn gives the addresses that the node's host can listen on now. What else the
 // configuration names is logged, and tried again.
 func (n *Node) listenOn(ctx context.Context) ([]multiaddr.Multiaddr, error) {
 	if n.cfg.NewHost != nil {

@@ -89,7 +89,7 @@ func (n *Node) makeUp(ctx context.Context, l losses) {
 		case lost := <-l:
 			for _, g := range n.groups.all() {
 				switch {
-				case !g.isOn(lost.topic):
+				case !g.topics.isOn(lost.topic):
 				case lost.meshed:
 					g.scheduler.meshed(lost.peer)
 				default:
@@ -99,11 +99,4 @@ func (n *Node) makeUp(ctx context.Context, l losses) {
 			}
 		}
 	}
-}
-
-// isOn says whether a topic is one of the group's.
-func (g *groupSession) isOn(topic string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.topics[topic] != nil
 }

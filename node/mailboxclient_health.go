@@ -86,7 +86,7 @@ func noMailbox(err error) bool {
 	return is
 }
 
-// hint says what helps a member of the group.
+// joiner.hint says what helps a member of the group.
 func (h MailHealth) hint(group string) string {
 	other := fmt.Sprintf("or have the group use another one: pandanode group mailbox add %s ADDRESS", group)
 	switch h {
@@ -119,7 +119,7 @@ func (m GroupMailbox) Trouble() string {
 	return ""
 }
 
-// ended notes how a visit ended. The log tells it when it is another end than that of the
+// joiner.ended notes how a visit ended. The log tells it when it is another end than that of the
 // visit before, not each time.
 func (x *mailboxClient) ended(ctx context.Context, p peer.ID, raw error) {
 	err := mailTrouble(raw)
@@ -301,7 +301,7 @@ func keeperFinding(m MailboxStatus) api.Finding {
 
 // mailNote says where a message is that no member has yet.
 func (n *Node) mailNote(ctx context.Context, g *groupSession) string {
-	if len(g.topicPeers()) > 0 {
+	if len(g.topics.peers()) > 0 {
 		return ""
 	}
 	if !g.mail.used() {

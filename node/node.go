@@ -260,7 +260,7 @@ func (n *Node) gossip() error {
 	return <-ready
 }
 
-// resume starts the groups that the store holds.
+// joiner.reopen starts the groups that the store holds.
 func (n *Node) resume() error {
 	var found []*groupSession
 	var forgotten []wire.GroupID
@@ -278,11 +278,11 @@ func (n *Node) resume() error {
 			return err
 		}
 		g := n.newSession(genesis)
-		g.ended = row.Ended
-		g.invited = row.Meet
-		g.hint(row.Peers)
+		g.joiner.ended = row.Ended
+		g.joiner.invited = row.Meet
+		g.joiner.hint(row.Peers)
 		if row.Link != nil {
-			g.useLink(row.Link)
+			g.joiner.useLink(row.Link)
 		}
 		found = append(found, g)
 		return nil
@@ -426,3 +426,16 @@ func protocolID(s string) protocol.ID { return protocol.ID(s) }
 func hlcOf(t time.Time) crdt.HLC { return crdt.HLCFromTime(t) }
 
 func hlc(v uint64) crdt.HLC { return crdt.HLC(v) }
+
+// adopt makes a started group known to streams and callers.
+func (n *Node) adopt(g *groupSession) {
+	n.groups.add(g)
+	if info := n.known.Get(g.id); info != nil {
+		n.saveInfo(g.id, info.Bytes())
+	}
+	g.changed.wake()
+	n.changed.wake()
+}
+
+// Groups lists the groups of this node, those it is joining included.
+func (n *Node) Groups() []wire.GroupID { return n.groups.ids() }

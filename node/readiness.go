@@ -55,7 +55,7 @@ func (n *Node) Missing(ctx context.Context, level Level) (string, error) {
 			return "", err
 		}
 		if st.State == group.StateMember {
-			if sure, err := g.sure(ctx, st); err != nil {
+			if sure, err := g.joiner.sure(ctx, st); err != nil {
 				return "", err
 			} else if !sure {
 				return fmt.Sprintf("group %v: %s", g.id, unsure), nil
@@ -100,7 +100,7 @@ func (n *Node) Wait(ctx context.Context, level Level) error {
 // has left lacks nothing.
 func (g *groupSession) missing(st group.Status) string {
 	switch {
-	case st.State == group.StateOut || g.hasEnded() != "" && st.State == group.StateNew:
+	case st.State == group.StateOut || g.joiner.hasEnded() != "" && st.State == group.StateNew:
 		return "" // the group is not to be caught up with
 	case st.State != group.StateMember:
 		return "this device is " + string(st.State)

@@ -135,7 +135,7 @@ func (s routes) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
 		ID: id.String(), Policy: api.Policy(g.genesis.Policy.String()), Created: time.UnixMilli(int64(g.genesis.Created)), //nolint:gosec // checked
 		State: apiState(st.State), Missing: g.missing(st), Leaving: st.Leaving, Left: st.Left, Active: active, Unseen: unseen, Members: st.Members, Epoch: st.Epoch, EpochID: st.Position.String(),
 		Authenticator: hex.EncodeToString(st.Authenticator), TreeHash: hex.EncodeToString(st.TreeHash), Topic: topic, Private: g.genesis.Private,
-		Published: publication.State == discovery.Published, TopicPeers: len(g.topicPeers()),
+		Published: publication.State == discovery.Published, TopicPeers: len(g.topics.peers()),
 		Outbox: st.Outbox, Gaps: st.Gaps, Parked: st.Parked, Entries: st.Entries, Cursor: cursor,
 	}
 	for _, m := range members {
@@ -162,7 +162,7 @@ func (s routes) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
 			out.Mailboxes = len(item.Mailboxes)
 		}
 	}
-	if ended := g.hasEnded(); ended != "" && st.State == group.StateNew {
+	if ended := g.joiner.hasEnded(); ended != "" && st.State == group.StateNew {
 		out.State, out.Missing = api.StateRefused, ended
 	}
 	if out.State == api.StateJoining {
@@ -170,7 +170,7 @@ func (s routes) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
 		out.Missing = joined(string(p.Stage), p.Detail)
 	}
 	if st.State == group.StateMember {
-		if sure, err := g.sure(ctx, st); err == nil && !sure {
+		if sure, err := g.joiner.sure(ctx, st); err == nil && !sure {
 			out.Missing = unsure
 		}
 	}

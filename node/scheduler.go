@@ -352,7 +352,7 @@ func (s *scheduler) round(ctx context.Context, periodic bool, begin func(func())
 	}
 	now := time.Now()
 	if !s.push.IsZero() {
-		meshed := s.g.topicPeers()
+		meshed := s.g.topics.peers()
 		for _, p := range members {
 			if !slices.Contains(meshed, p) {
 				d := s.due[p]
@@ -511,9 +511,7 @@ func (s *scheduler) withAny(ctx context.Context, results chan error, running int
 // welcomed this device, in no order.
 func (g *groupSession) connectedMembers(ctx context.Context) ([]peer.ID, error) {
 	var out []peer.ID
-	g.mu.Lock()
-	welcomer := g.welcomer
-	g.mu.Unlock()
+	welcomer := g.joiner.welcomedBy()
 	if welcomer != "" && g.n.isConnected(welcomer) {
 		out = append(out, welcomer)
 	}
@@ -539,7 +537,7 @@ func (g *groupSession) seek(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, syncEvery)
 	defer cancel()
-	for p := range g.candidates(ctx) {
+	for p := range g.joiner.candidates(ctx) {
 		g.n.peers.Found(p, discovery.SourceDHT)
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,7 +57,7 @@ func newPubSub(ctx context.Context, h host.Host, l *admission.Limits, member fun
 	return ps, nil
 }
 
-// topic is a group's place on gossip; a private group has several. Delivery is the validator's work, since only
+// topics.get is a group's place on gossip; a private group has several. Delivery is the validator's work, since only
 // the machine can tell what to pass on; the subscription is there so that the node
 // takes part in the mesh, and is drained.
 type topic struct {
@@ -164,4 +166,92 @@ func (t *topic) close(ps *pubsub.PubSub) error {
 	<-t.drained
 	name := t.topic.String()
 	return errors.Join(t.topic.Close(), ps.UnregisterTopicValidator(name))
+}
+
+// topics are those of one group that the node takes part in: none while the group is not on
+// gossip, several for a private group.
+type topics struct {
+	g *groupSession
+
+	mu     sync.Mutex
+	joined map[string]*topic // by name
+}
+
+// get gives a topic of the group, which it joins first if need be.
+func (ts *topics) get(name string) (*topic, error) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return ts.getLocked(name)
+}
+
+// getLocked is get while mu is held.
+func (ts *topics) getLocked(name string) (*topic, error) {
+	if t := ts.joined[name]; t != nil {
+		return t, nil
+	}
+	t, err := joinTopic(ts.g.n.pubsub, ts.g.n.host.ID(), ts.g, name)
+	if err != nil {
+		return nil, err
+	}
+	if ts.joined == nil {
+		ts.joined = make(map[string]*topic)
+	}
+	ts.joined[name] = t
+	return t, nil
+}
+
+// listenOn is on these topics of the group from now on, and on no other. A topic that is
+// being left cannot be joined: mu is held until it is left.
+func (ts *topics) listenOn(names []string) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for _, name := range names {
+		if _, err := ts.getLocked(name); err != nil {
+			ts.g.log.Warn("a topic of the group cannot be joined", "err", err)
+		}
+	}
+	for name, t := range ts.joined {
+		if slices.Contains(names, name) {
+			continue
+		}
+		delete(ts.joined, name)
+		if err := t.close(ts.g.n.pubsub); err != nil {
+			ts.g.log.Warn("a topic of the group is not left as it should be", "err", err)
+		}
+	}
+}
+
+// leave takes the group off gossip.
+func (ts *topics) leave() { ts.listenOn(nil) }
+
+// publish gives an envelope to the topic that it is for.
+func (ts *topics) publish(ctx context.Context, out group.Publish) error {
+	t, err := ts.get(out.Topic)
+	if err != nil {
+		return err
+	}
+	return t.publish(ctx, out.Envelope)
+}
+
+// peers are the peers that gossip reaches.
+func (ts *topics) peers() []peer.ID {
+	if ts.g.n.mute.Load() {
+		return nil
+	}
+	ts.mu.Lock()
+	all := slices.Collect(maps.Values(ts.joined))
+	ts.mu.Unlock()
+	var out []peer.ID
+	for _, t := range all {
+		out = append(out, t.peers()...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// isOn says whether a topic is one of the group's.
+func (ts *topics) isOn(name string) bool {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return ts.joined[name] != nil
 }

@@ -15,15 +15,15 @@ func TestTopicLeftAndJoinedAtOnce(t *testing.T) {
 		for range 200 {
 			var both sync.WaitGroup
 			for range 4 {
-				both.Go(func() { g.listenOn(nil) })
+				both.Go(func() { g.topics.listenOn(nil) })
 				both.Go(func() {
-					if _, err := g.topic(name); err != nil {
+					if _, err := g.topics.get(name); err != nil {
 						w.Errorf("joining while it is left: %v", err)
 					}
 				})
 			}
 			both.Wait()
-			if _, err := g.topic(name); err != nil || w.Failed() {
+			if _, err := g.topics.get(name); err != nil || w.Failed() {
 				w.Fatalf("joining after it was left: %v", err)
 			}
 		}
@@ -37,7 +37,7 @@ func TestTopicOfAStoppedGroup(t *testing.T) {
 		a := w.open(0)
 		g := a.groups.get(w.create(a, "tea house"))
 		g.stop()
-		if _, err := g.topic(g.id.Topic()); err == nil {
+		if _, err := g.topics.get(g.id.Topic()); err == nil {
 			w.Fatal("a topic was joined after the end")
 		}
 		again := a.newSession(g.genesis)

@@ -140,7 +140,7 @@ type twinRun struct {
 	run [32]byte
 }
 
-// ask finds out whether two runs of a peer are connected, and if so tells both.
+// requested finds out whether two runs of a peer are connected, and if so tells both.
 func (t *twins) ask(ctx context.Context, p peer.ID) (twice bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, twinAsk)
 	defer cancel()

@@ -29,17 +29,14 @@ var larger = map[string]Size{
 var (
 	excessTypes = map[string]Size{
 		"node.Node":          {Fields: 42, Methods: 148},
-		"node.groupSession":  {Fields: 23, Methods: 55},
+		"node.groupSession":  {Fields: 23, Methods: 45},
 		"node.mailboxClient": {Fields: 18, Methods: 59},
-		"node.server":        {Fields: 2, Methods: 69},
 		"node/group.Machine": {Fields: 65, Methods: 312},
 		"node/group.Report":  {Fields: 35, Methods: 0}, // what the API's answer is made of, field by field
 		"node/group.item":    {Fields: 30, Methods: 12},
 		"node/group.logs":    {Fields: 27, Methods: 50},
 	}
 	excessFiles = map[string]int{
-		"node/group.go":      807,
-		"node/serve.go":      1095,
 		"node/exchange.go":   605,
 		"node/group/mail.go": 645,
 	}

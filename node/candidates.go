@@ -1,0 +1,130 @@
+package node
+
+import (
+	"context"
+	"iter"
+	"slices"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// candidates are peers that are likely to be members, the likeliest first: those that
+// an invite link or the public record names and that are connected, those in the link,
+// those that say so in the DHT, then the rest of those in the record.
+func (j *joiner) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
+	named := []peer.ID{peer.ID(j.g.genesis.Device.Cert.Peer)}
+	if info := j.g.n.known.Get(j.g.id); info != nil {
+		for _, h := range info.Heads {
+			named = append(named, peer.ID(h.Device.Cert.Peer))
+		}
+	}
+	return func(yield func(peer.AddrInfo) bool) {
+		seen := map[peer.ID]bool{j.g.n.host.ID(): true}
+		next := func(p peer.AddrInfo) bool {
+			if seen[p.ID] {
+				return true
+			}
+			seen[p.ID] = true
+			return len(seen) <= maxCandidates+1 && yield(p)
+		}
+		hints := j.hinted()
+		for _, p := range hints {
+			if j.g.n.isConnected(p.ID) && !next(p) {
+				return
+			}
+		}
+		for _, p := range named {
+			if j.g.n.isConnected(p) && !next(peer.AddrInfo{ID: p}) {
+				return
+			}
+		}
+		for _, p := range hints {
+			if !next(p) {
+				return
+			}
+		}
+		// Bounded apart from ctx, since what is found is used between two finds.
+		search, cancel := context.WithCancel(ctx)
+		defer cancel()
+		if !j.g.genesis.Private {
+			for p := range j.g.n.dht.Members(search, j.g.id) {
+				if !next(p) {
+					return
+				}
+			}
+		}
+		for _, secret := range j.rendezvousPoints() {
+			for p := range j.g.n.dht.Meeting(search, secret) {
+				if !next(p) {
+					return
+				}
+			}
+		}
+		for _, p := range named {
+			if seen[p] {
+				continue
+			}
+			find, cancel := context.WithTimeout(ctx, lookupTimeout)
+			info, err := j.g.n.dht.Kad().FindPeer(find, p)
+			cancel()
+			if err != nil {
+				info = peer.AddrInfo{ID: p} // the peerstore may know better
+			}
+			if !next(info) {
+				return
+			}
+		}
+	}
+}
+
+// rendezvousPoints lists where members of a private group may be found.
+func (j *joiner) rendezvousPoints() []wire.MeetSecret {
+	out := j.g.meetAt()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.invited != nil && !slices.Contains(out, *j.invited) {
+		out = append(out, *j.invited)
+	}
+	return out
+}
+
+// hint takes up the members that a link names, to be asked first.
+func (j *joiner) hint(peers []wire.LinkPeer) {
+	var out []peer.AddrInfo
+	for _, p := range peers {
+		id, err := peer.IDFromBytes(p.Peer)
+		if err != nil || id == j.g.n.host.ID() {
+			continue
+		}
+		info := peer.AddrInfo{ID: id}
+		for _, raw := range p.Addrs {
+			if a, err := multiaddr.NewMultiaddrBytes(raw); err == nil {
+				info.Addrs = append(info.Addrs, a)
+			}
+		}
+		// Reached later too, when its connection breaks before a record names it.
+		j.g.n.host.Peerstore().AddAddrs(id, info.Addrs, peerstore.RecentlyConnectedAddrTTL)
+		out = append(out, info)
+	}
+	j.mu.Lock()
+	j.hints = out
+	j.mu.Unlock()
+}
+
+func (j *joiner) hinted() []peer.AddrInfo {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.hints
+}
+
+// invitedTo takes up what a link says of where members are found.
+func (j *joiner) invitedTo(l *wire.Link) {
+	j.mu.Lock()
+	j.invited = l.Meet
+	j.mu.Unlock()
+	j.hint(l.Peers)
+}

@@ -1,0 +1,110 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// CreateGroup says what to found.
+type CreateGroup struct {
+	Name        string
+	Description string
+	Tags        []string
+	Policy      wire.Policy // 0: open, or by invite if the group is private
+	Private     bool        // not published: found by who has an invite link
+}
+
+// suite is the MLS ciphersuite of new groups: 0x0001,
+// MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 (RFC 9420, Section 17.1).
+const suite = 0x0001
+
+// CreateGroup founds a group with this user as its owner. When it returns, the
+// group is durable; it is published as soon as there is somebody to publish it to.
+func (n *Node) CreateGroup(ctx context.Context, c CreateGroup) (wire.GroupID, error) {
+	if c.Policy == 0 {
+		c.Policy = wire.PolicyOpen
+		if c.Private {
+			c.Policy = wire.PolicyInvite
+		}
+	}
+	if c.Private && c.Policy == wire.PolicyOpen {
+		return wire.GroupID{}, fmt.Errorf("%w: a private group with an open door: whoever meets one member would be in; let people in by invite or request", ErrInvalid)
+	}
+	if wire.Blank(c.Name) {
+		return wire.GroupID{}, fmt.Errorf("%w: a group needs a name", ErrInvalid)
+	}
+	now := n.now()
+	profile, err := c.profile(n.me.user.Public(), now)
+	if err != nil {
+		return wire.GroupID{}, err
+	}
+	raw, id, err := identity.NewGenesis(rand.Reader, now, n.me.user, n.calledNow(), identity.Founding{Suite: suite, Policy: c.Policy, Private: c.Private})
+	if err != nil {
+		return wire.GroupID{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	genesis, err := identity.VerifyGenesis(raw)
+	if err != nil {
+		return wire.GroupID{}, err
+	}
+	if err := n.comeIn(id); err != nil {
+		return wire.GroupID{}, err
+	}
+	g := n.newSession(genesis)
+	if err := g.found(ctx, profile); err != nil {
+		g.stop()
+		return wire.GroupID{}, fmt.Errorf("creating the group: %w", err)
+	}
+	n.adopt(g)
+	return id, nil
+}
+
+// found starts a new group and makes it durable. Until its last write the node
+// does not have the group, whatever rows there are.
+func (g *groupSession) found(ctx context.Context, profile []wire.ProfileItem) error {
+	if err := g.start(); err != nil {
+		return err
+	}
+	if _, err := g.loop.step(ctx, group.Found{}); err != nil {
+		return err
+	}
+	for _, item := range profile {
+		signed := g.n.me.user.Sign(wire.DomainProfile, g.id, item.Encode())
+		if _, err := g.loop.step(ctx, group.SetProfile{Item: signed}); err != nil {
+			return err
+		}
+	}
+	return g.n.put(keyGroups+string(g.id[:]), &groupRow{Genesis: g.genesis.Raw})
+}
+
+// profile makes the registers that c sets.
+func (c *CreateGroup) profile(signer []byte, now time.Time) ([]wire.ProfileItem, error) {
+	base := wire.ProfileItem{V: wire.Version, HLC: uint64(hlcOf(now)), Signer: signer}
+	var out []wire.ProfileItem
+	add := func(f wire.ProfileField, set func(*wire.ProfileItem)) {
+		item := base
+		item.Field = f
+		set(&item)
+		out = append(out, item)
+	}
+	if c.Name != "" {
+		add(wire.FieldName, func(i *wire.ProfileItem) { i.Text = c.Name })
+	}
+	if c.Description != "" {
+		add(wire.FieldDescription, func(i *wire.ProfileItem) { i.Text = c.Description })
+	}
+	if len(c.Tags) > 0 {
+		add(wire.FieldTags, func(i *wire.ProfileItem) { i.Tags = c.Tags })
+	}
+	for _, item := range out {
+		if _, err := wire.DecodeProfileItem(item.Encode()); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	return out, nil
+}

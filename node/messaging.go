@@ -1,0 +1,224 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Send accepts a message. When it returns, the message is durable and cannot be
+// lost; who can be reached gets it at once, the others when they can be. Without a
+// media type it is "text/plain" if it is UTF-8, else "application/octet-stream".
+// ErrInvalid: it is empty, blank, too long, or no text although its type says so.
+func (n *Node) Send(ctx context.Context, id wire.GroupID, c wire.Content) (wire.MessageID, error) {
+	c, err := checkContent(c)
+	if err != nil {
+		return wire.MessageID{}, err
+	}
+	g, err := n.groups.must(id)
+	if err != nil {
+		return wire.MessageID{}, err
+	}
+	out, err := g.loop.step(ctx, group.Send{Content: c})
+	if err == nil {
+		n.metrics.Sent.Inc()
+	}
+	return out.Entry, err
+}
+
+// Bounds of SendAll: what it makes durable fits into one transaction.
+const (
+	MaxTogether      = 256
+	MaxTogetherBytes = 512 << 10
+)
+
+// SendAll accepts several messages, in their order and in one transaction: all of them
+// or none. It is Send with one wait for the disk. Errors: also ErrInvalid for more than
+// MaxTogether, or more than MaxTogetherBytes of content.
+func (n *Node) SendAll(ctx context.Context, id wire.GroupID, contents []wire.Content) ([]wire.MessageID, error) {
+	g, err := n.groups.must(id)
+	if err != nil {
+		return nil, err
+	}
+	contents = slices.Clone(contents)
+	size := 0
+	for i, c := range contents {
+		if contents[i], err = checkContent(c); err != nil {
+			return nil, err
+		}
+		size += len(c.Data)
+	}
+	switch {
+	case len(contents) == 0 || len(contents) > MaxTogether || size > MaxTogetherBytes:
+		return nil, fmt.Errorf("%w: %d messages of %d bytes at once; 1 to %d are taken, of %d bytes together", ErrInvalid, len(contents), size, MaxTogether, MaxTogetherBytes)
+	case len(contents) == 1: // alone it can be shown as an envelope again
+		one, err := n.Send(ctx, id, contents[0])
+		return []wire.MessageID{one}, err
+	}
+	out, err := g.loop.step(ctx, group.SendAll{Contents: contents})
+	n.metrics.Sent.Add(float64(len(out.Messages)))
+	return out.Messages, err
+}
+
+// checkContent gives a message as it is sent.
+func checkContent(c wire.Content) (wire.Content, error) {
+	if c.MediaType == "" {
+		if c.MediaType = "application/octet-stream"; utf8.Valid(c.Data) {
+			c.MediaType = "text/plain"
+		}
+	}
+	switch text := strings.HasPrefix(c.MediaType, "text/"); {
+	case len(c.Data) > wire.MaxBody:
+		return c, fmt.Errorf("%w: a message of %d bytes; at most %d (64 KiB) can be sent", ErrInvalid, len(c.Data), wire.MaxBody)
+	case len(c.Data) == 0:
+		return c, fmt.Errorf("%w: the message is empty", ErrInvalid)
+	case text && !utf8.Valid(c.Data):
+		return c, fmt.Errorf("%w: the message is not UTF-8", ErrInvalid)
+	case text && wire.Blank(string(c.Data)):
+		return c, fmt.Errorf("%w: the message is blank: there is nothing in it that can be seen", ErrInvalid)
+	}
+	if err := wire.CheckMediaType(c.MediaType); err != nil {
+		return c, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return c, nil
+}
+
+// Message is one message by its ID; ErrNotFound if it is not here.
+func (n *Node) Message(ctx context.Context, id wire.GroupID, message wire.MessageID) (out group.Message, err error) {
+	g, err := n.groups.must(id)
+	if err != nil {
+		return out, err
+	}
+	err = g.loop.look(ctx, func(m *group.Machine) (err error) {
+		var ok bool
+		if out, ok, err = m.Message(message); err == nil && !ok {
+			err = fmt.Errorf("%w: message %v", ErrNotFound, message)
+		}
+		return err
+	})
+	return out, err
+}
+
+// Messages gives up to limit messages after a cursor, in the order in which this
+// device showed them: none of a group whose record is still looked for. ErrCursor: the
+// cursor lies beyond what has happened in the group.
+func (n *Node) Messages(ctx context.Context, id wire.GroupID, after uint64, limit int) ([]group.Message, error) {
+	return rowsAfter(ctx, n, id, after, func(m *group.Machine) ([]group.Message, error) { return m.Messages(after, limit) })
+}
+
+// Events gives up to limit events after a cursor, as Messages does.
+func (n *Node) Events(ctx context.Context, id wire.GroupID, after uint64, limit int) ([]group.Event, error) {
+	return rowsAfter(ctx, n, id, after, func(m *group.Machine) ([]group.Event, error) { return m.Events(after, limit) })
+}
+
+func rowsAfter[T any](ctx context.Context, n *Node, id wire.GroupID, after uint64, read func(*group.Machine) ([]T, error)) (out []T, err error) {
+	beyond := func(newest uint64) error {
+		if after <= newest {
+			return nil
+		}
+		return fmt.Errorf("%w: the newest event of this group has cursor %d here, and what comes after %d was asked for", ErrCursor, newest, after)
+	}
+	if n.groups.looksFor(id) {
+		return nil, beyond(0)
+	}
+	g, err := n.groups.must(id)
+	if err != nil {
+		return nil, err
+	}
+	err = g.loop.look(ctx, func(m *group.Machine) (err error) {
+		if err := beyond(m.Cursor()); err != nil {
+			return err
+		}
+		out, err = read(m)
+		return err
+	})
+	return out, err
+}
+
+// page is how many rows a subscription reads in one turn at the machine.
+const page = 256
+
+// Subscribe calls emit for each message after a cursor, the old ones and then the
+// new ones as they come, each once and in order, until ctx ends or emit fails;
+// that error is returned. It waits for a group that is being joined. ErrCursor as of
+// Messages.
+func (n *Node) Subscribe(ctx context.Context, id wire.GroupID, after uint64, emit func(group.Message) error) error {
+	return follow(ctx, n, id, after, n.Messages, func(m group.Message) uint64 { return m.Cursor }, emit)
+}
+
+// SubscribeEvents is Subscribe for events.
+func (n *Node) SubscribeEvents(ctx context.Context, id wire.GroupID, after uint64, emit func(group.Event) error) error {
+	return follow(ctx, n, id, after, n.Events, func(e group.Event) uint64 { return e.Cursor }, emit)
+}
+
+func follow[T any](
+	ctx context.Context, n *Node, id wire.GroupID, after uint64,
+	read func(context.Context, wire.GroupID, uint64, int) ([]T, error), cursor func(T) uint64, emit func(T) error,
+) error {
+	if _, err := read(ctx, id, after, 1); err != nil {
+		return err
+	}
+	g, err := n.groups.await(ctx, id)
+	if err != nil {
+		return err
+	}
+	for {
+		changed := g.changed.wait()
+		for {
+			rows, err := read(ctx, id, after, page)
+			if errors.Is(err, ErrClosed) && n.groups.get(id) != g {
+				return fmt.Errorf("%w: %v was forgotten", ErrNoGroup, id)
+			}
+			if err != nil {
+				return err
+			}
+			for _, r := range rows {
+				if err := emit(r); err != nil {
+					return err
+				}
+				after = cursor(r)
+			}
+			if len(rows) < page {
+				break
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-n.life.done:
+			return ErrClosed
+		case <-g.life.done:
+			if n.groups.get(id) == g {
+				return ErrClosed // the node closes
+			}
+			return fmt.Errorf("%w: %v was forgotten", ErrNoGroup, id)
+		}
+	}
+}
+
+// EnvelopeOf gives the envelope of a message, as it was published.
+func (n *Node) EnvelopeOf(ctx context.Context, id wire.GroupID, message wire.MessageID) (out []byte, err error) {
+	g, err := n.groups.must(id)
+	if err != nil {
+		return nil, err
+	}
+	err = g.loop.look(ctx, func(m *group.Machine) (err error) { out, err = m.EnvelopeOf(message); return err })
+	return out, err
+}
+
+// Deliver hands an envelope to a group as if it had come from the network. The
+// error is the machine's, and names why it was refused.
+func (n *Node) Deliver(ctx context.Context, id wire.GroupID, envelope []byte) (group.Outcome, error) {
+	g, err := n.groups.must(id)
+	if err != nil {
+		return group.Outcome{}, err
+	}
+	return g.loop.step(ctx, group.Envelope{Bytes: envelope})
+}
