@@ -47,6 +47,8 @@ const (
 	wasTold                    // it was shown to people
 	speaks                     // by maySpeak, once it was judged: this, or mute
 	mute
+	isPermitted // an OP that its author could make in its own past
+	tookOwner   // an OP that takes out an owner
 )
 
 func (f facts) has(fact facts) bool { return f&fact != 0 }
@@ -88,22 +90,26 @@ type body struct {
 	record *wire.Record   // of one that came in this run and cannot be read yet
 	sealed []wire.EpochID // of a RECORD: under which epochs this device has sealed it
 
-	permitted bool      // an OP that its author could make in its own past
-	role      wire.Role // of the author there
-	tookOwner bool      // an OP that takes out an owner
+	role wire.Role // of the author there
 
 	op      *wire.Op          // KindOp whose type is known
 	target  *target           // of an op that adds a device
 	asker   *target           // of a request
 	invited *invited          // of an op that gives out an invite, or adds by one
 	profile *wire.ProfileItem // of an op that changes the profile
-	commit  *wire.Commit      // KindCommit
-	info    *CommitInfo       // KindCommit
-	adds    [][32]byte        // hashes of the KeyPackages that it adds
-	welcome bool              // it has a Welcome
+	commit  *commitBody       // KindCommit
 	vote    *wire.Vote        // KindVote
 	tkey    *wire.TKey        // KindTKey
 	wrap    *wire.TKeyWrap    // KindTKeyWrap
+}
+
+// commitBody is a COMMIT, and what it shows without keys.
+type commitBody struct {
+	*wire.Commit
+
+	info       CommitInfo
+	adds       [][32]byte // hashes of the KeyPackages that it adds
+	hasWelcome bool
 }
 
 // unsealed is the body of RECORDs that need none of their own and that this device has not
@@ -121,13 +127,14 @@ func (it *item) seen(list int) uint64 {
 // slim drops of a COMMIT in the set what is long and seldom needed: Machine.commitOf
 // reads it again.
 func (it *item) slim() {
-	it.welcome = it.commit.Welcome != nil
-	for _, kp := range it.info.Adds {
-		it.adds = append(it.adds, sha256.Sum256(kp))
+	c := it.commit
+	c.hasWelcome = c.Welcome != nil
+	for _, kp := range c.info.Adds {
+		c.adds = append(c.adds, sha256.Sum256(kp))
 	}
-	it.commit.Commit, it.commit.Welcome = nil, nil
-	it.info.Adds, it.info.Added, it.info.Own = nil, nil, nil
-	it.info.MLSGroup = bytes.Clone(it.info.MLSGroup) // else it would keep all of the commit
+	c.Commit.Commit, c.Welcome = nil, nil
+	c.info.Adds, c.info.Added, c.info.Own = nil, nil, nil
+	c.info.MLSGroup = bytes.Clone(c.info.MLSGroup) // else it would keep all of the commit
 }
 
 // readProfile checks a register of the profile: its author signed it as a user.
@@ -210,15 +217,7 @@ func (it *item) readBody(group wire.GroupID, e *wire.Entry, engine Engine) (err 
 			it.profile, err = readProfile(group, *it.op.Profile, it.user)
 		}
 	case wire.KindCommit:
-		it.commit, err = wire.DecodeCommit(e.Body)
-		if err == nil {
-			var info CommitInfo
-			info, err = engine.InspectCommit(it.commit.Commit)
-			if err != nil {
-				err = fmt.Errorf("%w: %w", ErrInvalidCommit, err)
-			}
-			it.info = &info
-		}
+		it.commit, err = readCommit(e.Body, engine)
 	case wire.KindVote:
 		it.vote, err = wire.DecodeVote(e.Body)
 	case wire.KindRecord:
@@ -234,6 +233,18 @@ func (it *item) readBody(group wire.GroupID, e *wire.Entry, engine Engine) (err 
 		return fmt.Errorf("%v of device %v: %w", e.Kind, e.Device, err)
 	}
 	return nil
+}
+
+func readCommit(b []byte, engine Engine) (*commitBody, error) {
+	c, err := wire.DecodeCommit(b)
+	if err != nil {
+		return nil, err
+	}
+	info, err := engine.InspectCommit(c.Commit)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidCommit, err)
+	}
+	return &commitBody{Commit: c, info: info}, nil
 }
 
 // readTarget checks the device that an addition brings: its certificate, and a

@@ -58,16 +58,16 @@ func (n *node) stands(counts func(*item) bool) bool {
 
 // info is what the commit that makes n shows; nil for a root.
 func (n *node) info() *CommitInfo {
-	if b := n.by(); b != nil {
-		return b.info
+	if b := n.by(); b != nil && b.commit != nil {
+		return &b.commit.info
 	}
 	return nil
 }
 
 // adds lists the hashes of the KeyPackages that the commit that makes n adds.
 func (n *node) adds() [][32]byte {
-	if b := n.by(); b != nil {
-		return b.adds
+	if b := n.by(); b != nil && b.commit != nil {
+		return b.commit.adds
 	}
 	return nil
 }
@@ -85,7 +85,7 @@ func (n *node) used(keyPackage []byte) bool {
 
 // hasWelcome says whether n's committer gave out a Welcome.
 func (n *node) hasWelcome() bool {
-	return slices.ContainsFunc(n.claims, func(claim *item) bool { return claim.welcome })
+	return slices.ContainsFunc(n.claims, func(claim *item) bool { return claim.commit != nil && claim.commit.hasWelcome })
 }
 
 // contains says whether o lies in the subtree of n.
@@ -155,24 +155,24 @@ func (t *epochTree) commit(it *item, engine Engine, inPast func(a, b *item) bool
 	if p == nil || !slices.ContainsFunc(p.claims, func(by *item) bool { return inPast(by, it) }) {
 		return nil, fmt.Errorf("COMMIT: %w: its parent epoch is not in its past", ErrInvalidCommit)
 	}
-	if !bytes.Equal(it.info.MLSGroup, p.mlsGroup) || it.info.Epoch != p.number {
+	if !bytes.Equal(c.info.MLSGroup, p.mlsGroup) || c.info.Epoch != p.number {
 		return nil, fmt.Errorf("COMMIT: %w: it is for another epoch", ErrInvalidCommit)
 	}
-	if !p.leaves.of(it.info.Sender, it.log.Device) {
+	if !p.leaves.of(c.info.Sender, it.log.Device) {
 		return nil, fmt.Errorf("COMMIT: %w: the commit is another device's", ErrForged)
 	}
-	if p.info() == nil && it.info.Path {
+	if p.info() == nil && c.info.Path {
 		// Nobody can check the transcript that a root names. Under one that repeats another
 		// root's, that one's commits lead to the children that they have there.
-		if d, err := identity.ClaimedDevice(it.info.Own); err != nil || d != it.log.Device {
+		if d, err := identity.ClaimedDevice(c.info.Own); err != nil || d != it.log.Device {
 			return nil, fmt.Errorf("COMMIT: %w: the commit under a root is another device's", ErrForged)
 		}
 	}
-	after, err := p.leaves.change(it.info)
+	after, err := p.leaves.change(&c.info)
 	if err != nil {
 		return nil, fmt.Errorf("COMMIT: %w: %w", ErrInvalidCommit, err)
 	}
-	interim, err := engine.NextInterim(p.interim, c.Commit)
+	interim, err := engine.NextInterim(p.interim, c.Commit.Commit)
 	if err != nil {
 		return nil, fmt.Errorf("COMMIT: %w: %w", ErrInvalidCommit, err)
 	}

@@ -79,9 +79,9 @@ func (r *roster) voidness(op *item, names map[wire.UserID]string) string {
 	switch {
 	case op.op == nil:
 		return "it is of a newer program"
-	case !op.permitted && op.role == 0:
+	case !op.facts.has(isPermitted) && op.role == 0:
 		return "its author was no member"
-	case !op.permitted:
+	case !op.facts.has(isPermitted):
 		return fmt.Sprintf("its author, %s, could not do that then", op.role.Article())
 	case slices.Contains(r.kept, op):
 		return "it would have taken the last owner"

@@ -103,7 +103,7 @@ func (s resolver) outruns(add, x *item, ops []*item) bool {
 		return false
 	}
 	return !slices.ContainsFunc(ops, func(op *item) bool {
-		return op.op.Type == wire.OpInvite && op.permitted && op.invited.id == add.invited.id && s.inPast(op, x)
+		return op.op.Type == wire.OpInvite && op.facts.has(isPermitted) && op.invited.id == add.invited.id && s.inPast(op, x)
 	})
 }
 
@@ -168,7 +168,7 @@ type Invite struct {
 func (m *Machine) Invites(now time.Time) []Invite {
 	known := map[wire.InviteID]*invited{}
 	for _, op := range m.logs.ops {
-		if op.invited != nil && op.permitted {
+		if op.invited != nil && op.facts.has(isPermitted) {
 			known[op.invited.id] = op.invited
 		}
 	}

@@ -386,11 +386,11 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 		return err
 	}
 	if it.op != nil {
-		it.permitted, it.role, it.tookOwner = m.rosters.at(it).permits(it, m.cfg.Genesis)
+		m.rosters.at(it).judge(it, m.cfg.Genesis)
 	}
 	m.logs.add(it, e)
 	m.clock.Observe(it.hlc)
-	if n != nil && (it.commit != nil || it.permitted) {
+	if n != nil && (it.commit != nil || it.facts.has(isPermitted)) {
 		m.tree.add(n)
 	}
 	m.tree.stand(it, m.logs.inPast)

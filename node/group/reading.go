@@ -75,7 +75,7 @@ func (r reader) commit(it *item) (*wire.Commit, CommitInfo, error) {
 // welcomes lists the different Welcomes that n's committer gave out.
 func (r reader) welcomes(n *node) (out [][]byte, err error) {
 	for _, claim := range n.claims {
-		if !claim.welcome {
+		if claim.commit == nil || !claim.commit.hasWelcome {
 			continue
 		}
 		c, _, err := r.commit(claim)

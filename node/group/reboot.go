@@ -35,7 +35,7 @@ func (Reboot) act(m *Machine, now time.Time, out *Outcome) error {
 // noteReboot tells of fresh keys that their author could give the group. The founder's
 // are generation 0; those of before this device's time are no news.
 func (m *Machine) noteReboot(now time.Time, it *item) {
-	if m.own.Joined && it.permitted && it.op.Reboot.Generation > 0 {
+	if m.own.Joined && it.facts.has(isPermitted) && it.op.Reboot.Generation > 0 {
 		m.tx.emit(now, Event{Kind: EventReboot, Epoch: it.op.Reboot.Root, By: it.user, Device: it.log.Device})
 	}
 }

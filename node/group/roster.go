@@ -71,7 +71,7 @@ func (s resolver) concurrent(a, b *item) bool { return a != b && !s.inPast(a, b)
 // result depends on the set alone.
 //
 // An operation counts if its author could make it in its own causal past
-// (item.permitted, judged once when it came in) and nothing voids it. Removal is
+// (isPermitted, judged once when it came in) and nothing voids it. Removal is
 // strong, of a user and of a device: it voids what its target did concurrently, so
 // that nobody outruns or back-dates around its own removal, and an addition counts
 // only if it follows every removal of that user or device.
@@ -125,7 +125,7 @@ func (r *roster) intruding() map[wire.DeviceID]bool {
 func (s resolver) standing(ops []*item) (stand, cancelled []*item) {
 	var open []*item
 	for _, op := range ops {
-		if op.permitted && (op.op.Type == wire.OpRemove || op.op.Type == wire.OpDeviceRevoke) {
+		if op.facts.has(isPermitted) && (op.op.Type == wire.OpRemove || op.op.Type == wire.OpDeviceRevoke) {
 			open = append(open, op)
 		}
 	}
@@ -162,7 +162,7 @@ func (s resolver) run(ops, standing, kept []*item) *roster {
 	r := newRoster(s.genesis)
 	r.inPast = s.inPast
 	for _, op := range ops {
-		if !op.permitted || slices.Contains(kept, op) {
+		if !op.facts.has(isPermitted) || slices.Contains(kept, op) {
 			continue
 		}
 		voided := func(x *item) bool {
@@ -221,7 +221,9 @@ func (s resolver) lastOwner(r *roster) *item {
 }
 
 // wasOwner says whether a user who is out was an owner when it went.
-func (r *roster) wasOwner(u wire.UserID) bool { return r.gone[u] != nil && r.gone[u].tookOwner }
+func (r *roster) wasOwner(u wire.UserID) bool {
+	return r.gone[u] != nil && r.gone[u].facts.has(tookOwner)
+}
 
 // apply carries out one operation that counts.
 func (r *roster) apply(op *item) {
@@ -315,10 +317,21 @@ func (r *roster) remove(user wire.UserID, by *item) {
 	r.gone[user] = by
 }
 
+// judge notes of an operation what permits says, r being the roster of its own past.
+func (r *roster) judge(op *item, g *identity.Genesis) {
+	ok, role, took := r.permits(op, g)
+	if op.role = role; ok {
+		op.note(isPermitted)
+	}
+	if took {
+		op.note(tookOwner)
+	}
+}
+
 // permits judges an operation in the roster of its own causal past: may its
 // author make it? It gives the author's role, and whether the operation takes out
 // an owner.
-func (r *roster) permits(op *item, g *identity.Genesis) (ok bool, role wire.Role, tookOwner bool) {
+func (r *roster) permits(op *item, g *identity.Genesis) (ok bool, role wire.Role, tookAnOwner bool) {
 	author := r.users[op.user]
 	if author == nil || !r.has(op.log.Device) || op.op == nil {
 		return false, 0, false

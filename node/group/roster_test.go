@@ -65,7 +65,7 @@ func (g *members) resolve(t *testing.T, order *rand.Rand) (map[int]wire.Role, *r
 				ops = append(ops, op)
 			}
 		}
-		it.permitted, it.role, it.tookOwner = s.resolve(ops).permits(it, g.genesis)
+		s.resolve(ops).judge(it, g.genesis)
 	})
 	r := s.resolve(l.ops)
 	in := map[int]wire.Role{}
