@@ -22,7 +22,7 @@ func (in JoinAsked) act(m *Machine, now time.Time, _ *Outcome) error {
 		return err
 	}
 	if m.roster.has(d.ID) {
-		return m.askedAgain(r) // JoinStatus tells how far it is
+		return m.peers.askedAgain(now, m.roster, r) // JoinStatus tells how far it is
 	}
 	op, err := a.admit(r, d)
 	if err == nil && op != nil {
@@ -116,18 +116,18 @@ func (a member) waits(user wire.UserID) bool {
 }
 
 // askedAgain takes the request to be added again of a device that never got here.
-func (m *Machine) askedAgain(r wire.JoinRequest) error {
+func (p *peers) askedAgain(now time.Time, ros *roster, r wire.JoinRequest) error {
 	if r.Rejoin == nil {
 		return nil
 	}
-	again, err := m.read.rejoin(m.roster, *r.Rejoin)
+	again, err := p.read.rejoin(ros, *r.Rejoin)
 	if err != nil {
 		return fmt.Errorf("request to join: %w", err)
 	}
 	if !bytes.Equal(again.KeyPackage, r.KeyPackage) {
 		return fmt.Errorf("request to join: %w: it asks with one KeyPackage to be added with another", ErrForged)
 	}
-	m.peers.addAgain(m.now, m.peers.at(again.Device), again)
+	p.addAgain(now, p.at(again.Device), again)
 	return nil
 }
 
@@ -156,8 +156,16 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 			return JoinStatus{Stage: wire.JoinRenew}, nil // nobody can add it any more
 		}
 	}
-	if m.peers.joinedAnew(m.roster, keyPackage) || m.inByItsLeaf(keyPackage) {
+	if m.peers.joinedAnew(m.roster, keyPackage) {
 		return JoinStatus{Stage: wire.JoinRenew}, nil
+	}
+	for id := range m.inTree() {
+		if d := m.roster.devices[id]; d != nil && bytes.Equal(d.keyPackage, keyPackage) {
+			// It left and came back before a commit took its leaf out: no commit adds it again.
+			// A device that still has that leaf's keys asks no more; one that forgot the group
+			// has to ask to be added again.
+			return JoinStatus{Stage: wire.JoinRenew}, nil
+		}
 	}
 	return waiting, nil
 }
@@ -174,26 +182,6 @@ func (r *roster) requestStatus(keyPackage []byte) (JoinStatus, bool) {
 		return JoinStatus{Stage: wire.JoinWaiting, Reason: "an admin has to approve the request"}, true
 	}
 	return JoinStatus{}, false
-}
-
-// inByItsLeaf says whether a KeyPackage is of a device that left and came back before a
-// commit took its leaf out: no commit adds it again. Who still has that leaf's keys asks no
-// more; who forgot the group has to ask to be added again.
-func (m *Machine) inByItsLeaf(keyPackage []byte) bool {
-	e, err := m.epoch(m.own.Position)
-	if err != nil || e == nil {
-		return false
-	}
-	for _, l := range e.Leaves() {
-		d, err := m.deviceOf(l)
-		if err != nil {
-			continue
-		}
-		if in := m.roster.devices[d.ID]; in != nil && bytes.Equal(in.keyPackage, keyPackage) {
-			return true
-		}
-	}
-	return false
 }
 
 // joinedAnew says whether a KeyPackage is of a device that an operation brought in

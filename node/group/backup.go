@@ -41,17 +41,13 @@ func (m *Machine) noteRestored(now time.Time) {
 	})
 }
 
-// keyless says whether this device was a member and is without the keys of its position.
-func (m *Machine) keyless() bool {
-	return !m.own.Joined && !m.own.Out && m.tree.nodes[m.own.Position] != nil && m.held[m.own.Position] == nil
-}
-
 // askForKeys gets this device back in after its keys are lost: it asks a member, or,
 // if it is the only device of the group, begins anew with keys of its own. Before
 // that it waits a little, since others may have come in after the backup was made.
 func (m *Machine) askForKeys(now time.Time) {
+	keyless := !m.own.Joined && !m.own.Out && m.tree.nodes[m.own.Position] != nil && m.held[m.own.Position] == nil
 	switch {
-	case !m.keyless():
+	case !keyless:
 		m.timers.stop(timerLone)
 		return
 	case !m.roster.has(m.log.Device): // it was taken out meanwhile

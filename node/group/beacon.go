@@ -1,14 +1,10 @@
 package group
 
 import (
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
 
-	"github.com/pandanode/pandanode/crdt"
-	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -39,7 +35,7 @@ func (in PeerVector) act(m *Machine, now time.Time, _ *Outcome) error {
 		m.peers.takeVector(now, p, v, wire.MaxGaps, m.lacking())
 	}
 	m.peers.addAgain(now, p, again)
-	m.planFill(now.Add((1+m.rank())*askedStep), p, in.Gaps)
+	m.peers.plan(now.Add(askedStep), askedStep, p, in.Gaps)
 	return nil
 }
 
@@ -75,64 +71,4 @@ func (m *Machine) sendBeacon(now time.Time) {
 	m.peers.ask(now, "messages or keys are missing")
 	m.timers.set(timerBeacon, now.Add(m.peers.wait(beaconGap)))
 	m.peers.told++
-}
-
-func (m *Machine) takeBeacons(now time.Time, raws [][]byte) (Verdict, error) {
-	var verdict Verdict
-	var errs []error
-	for _, raw := range raws {
-		if err := m.takeBeacon(now, raw); err != nil {
-			errs = append(errs, fmt.Errorf("beacon: %w", err))
-			verdict = max(verdict, verdictOf(err))
-		}
-	}
-	return verdict, errors.Join(errs...)
-}
-
-// takeBeacon replaces what a device said before and plans to fill its gaps, after
-// rank × 4 s, so that one holder usually acts and any can.
-func (m *Machine) takeBeacon(now time.Time, raw []byte) error {
-	s, err := wire.DecodeSigned(raw, wire.MaxEnvelope)
-	if err != nil {
-		return err
-	}
-	b, err := wire.DecodeBeacon(s.Payload)
-	if err != nil {
-		return err
-	}
-	if b.Log.Device == m.log.Device {
-		return nil
-	}
-	d := m.logs.devices[b.Log.Device]
-	if d == nil || !m.roster.has(d.ID) {
-		return fmt.Errorf("%w: device %v", ErrNotMember, b.Log.Device)
-	}
-	if err := identity.Verify(d.Cert.LogKey, wire.DomainBeacon, m.group, s); err != nil {
-		return fmt.Errorf("%w: %w", ErrForged, err)
-	}
-	p := m.peers.at(d.ID)
-	if hlc := crdt.HLC(b.HLC); hlc <= p.hlc && p.hlc.Ahead(now) <= maxAhead || hlc.Ahead(now) > maxAhead {
-		return nil // an older one than is known, or from the future
-	}
-	var again *rejoin
-	if b.Rejoin != nil {
-		if again, err = m.peers.rejoinOf(m.roster, p, d.ID, *b.Rejoin); err != nil {
-			return err
-		}
-	}
-	p.hlc = crdt.HLC(b.HLC)
-	m.peers.takeVector(now, p, wire.SyncVector{Marks: b.Vector, Lacks: b.Gaps}, maxGapsTold, m.lacking())
-	if len(b.TransportKey) == 32 {
-		p.transport = (*[32]byte)(b.TransportKey)
-	}
-	if again == nil && p.rejoin != nil {
-		p.rejoin = nil // it is not to be added again any more
-		m.differ.changed()
-	}
-	m.peers.addAgain(now, p, again)
-	// What it lacks still is planned: that it says so again, as it does every few seconds
-	// while people write, puts nothing off.
-	maps.DeleteFunc(p.gaps, func(id wire.MessageID, _ time.Time) bool { return !p.lacks[id] })
-	m.planFill(now.Add(m.rank()*gapStep), p, b.Gaps)
-	return nil
 }

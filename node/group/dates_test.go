@@ -302,7 +302,7 @@ func TestBehindIsNotOld(t *testing.T) {
 	if n := len(must(a.m.SealsFor(b.dev.ID, []wire.MessageID{id}))); n == 0 {
 		t.Error("its seal is gone")
 	}
-	if !slices.ContainsFunc(a.m.unproven(w.now), func(it *item) bool { return it.hash == id }) {
+	if !slices.ContainsFunc(unproven(a.m.logs, a.m.roster, a.dev.ID, w.now, a.m.now), func(it *item) bool { return it.hash == id }) {
 		t.Error("nobody keeps it for carl")
 	}
 	_ = c

@@ -74,6 +74,10 @@ func (TwinSeen) act(m *Machine, now time.Time, _ *Outcome) error { //nolint:unpa
 
 // twins is what this device knows of another node that runs as the same device.
 type twins struct {
+	tx   *tx
+	logs *logs
+	own  wire.DeviceID
+
 	started  time.Time // this machine
 	firsts   []*item   // the first entry that it wrote, of each log
 	seen     time.Time // the last sign of a twin; zero: there was none
@@ -91,28 +95,34 @@ func (t *twins) wrote(it *item) {
 // since says whether an entry of this device was written after this machine started: it
 // knows what the machine wrote, or its author's clock says so, and not that of somebody
 // whom it had read.
-func (t *twins) since(now time.Time, l *logs, it *item, e *wire.Entry) bool {
-	if slices.ContainsFunc(t.firsts, func(own *item) bool { return l.inPast(own, it) }) {
+func (t *twins) since(now time.Time, it *item, e *wire.Entry) bool {
+	if slices.ContainsFunc(t.firsts, func(own *item) bool { return t.logs.inPast(own, it) }) {
 		return true
 	}
 	read := t.started
 	for _, h := range append([]wire.EntryHash{e.Prev}, e.Deps...) {
-		if named := l.items.at(h); named != nil && named.hlc.Time().After(read) {
+		if named := t.logs.items.at(h); named != nil && named.hlc.Time().After(read) {
 			read = named.hlc.Time()
 		}
 	}
 	return it.hlc.Time().After(read) && it.hlc.Ahead(now) < twinAhead
 }
 
-// note notes an entry of this device that another node wrote since this machine started.
-// True: it is time for an event.
-func (t *twins) note(now time.Time) bool {
+// came looks whether an entry that came is this device's and was written since this machine
+// started: by another node, then.
+func (t *twins) came(now time.Time, it *item, e *wire.Entry) {
+	if it.log.Device != t.own || !t.since(now, it, e) {
+		return
+	}
 	t.seen = now
 	if now.Sub(t.told) < twinTell {
-		return false
+		return
 	}
 	t.told = now
-	return true
+	t.tx.emit(now, Event{
+		Kind: EventTwin, User: it.user, Device: it.log.Device,
+		Detail: fmt.Sprintf("it wrote a %v at %s, which this node did not", it.kind, stamp(it.hlc.Time())),
+	})
 }
 
 // lockedOut is how long this device waits, left behind by the group's keys, before it asks
@@ -139,17 +149,6 @@ func (t *twins) rejoinFor(now time.Time, renewed bool) time.Duration {
 		return rejoinRenew
 	}
 	return math.MaxInt64
-}
-
-// noteTwin looks whether an entry that came is this device's and was written since this
-// machine started: by another node, then.
-func (m *Machine) noteTwin(now time.Time, it *item, e *wire.Entry) {
-	if it.log.Device == m.log.Device && m.twins.since(m.now, m.logs, it, e) && m.twins.note(now) {
-		m.tx.emit(now, Event{
-			Kind: EventTwin, User: it.user, Device: it.log.Device,
-			Detail: fmt.Sprintf("it wrote a %v at %s, which this node did not", it.kind, stamp(it.hlc.Time())),
-		})
-	}
 }
 
 // mustRenew says whether message keys of the epoch at n may have been used before

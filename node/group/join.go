@@ -35,7 +35,7 @@ func (in Join) act(m *Machine, now time.Time, _ *Outcome) error {
 		}
 	}
 	if member {
-		return m.intend(now, in)
+		return in.intend(m, now)
 	}
 	j := m.joining
 	if j.lapsed(now) {
@@ -67,7 +67,7 @@ func (in Join) act(m *Machine, now time.Time, _ *Outcome) error {
 
 // intend keeps an invite for the case that this member is out and does not know it.
 // A leave that waits is called off.
-func (m *Machine) intend(now time.Time, in Join) error {
+func (in Join) intend(m *Machine, now time.Time) error {
 	if m.own.Leaving {
 		m.own.Leaving = false
 		m.saveOwn()
@@ -83,17 +83,6 @@ func (m *Machine) intend(now time.Time, in Join) error {
 	}
 	m.joining.keep(now, id, m.joining.claimed(*m.joining.newRequest(kp.Public), in))
 	return nil
-}
-
-// settleIntents drops the invites that are not needed, or asks with the newest.
-func (m *Machine) settleIntents(now time.Time) {
-	switch j := m.joining; {
-	case len(j.intents) == 0 || m.roster == nil:
-	case m.own.Joined && m.roster.has(m.log.Device):
-		j.dropIntents(now, func(id wire.InviteID) bool { return !m.logs.issued(id) })
-	case m.own.Out && (j.request == nil || j.request.Invite == nil):
-		j.askWithIntent(now)
-	}
 }
 
 // JoinLapsed says whether this device asks to be let in with a KeyPackage whose time
@@ -245,9 +234,6 @@ func (in EndJoin) act(m *Machine, now time.Time, _ *Outcome) error {
 	m.joining.end(now)
 	return nil
 }
-
-// was says whether this device is or has been in the group, by its own logs.
-func (m *Machine) was() bool { return m.own.Joined || m.own.Out || m.logs.head(m.log) != nil }
 
 // In says whether this device is in the group by its own logs, with or without keys.
 func (m *Machine) In() bool { return m.roster.has(m.log.Device) }

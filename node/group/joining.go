@@ -80,17 +80,17 @@ func (j *joining) load() error {
 		}
 		j.rejoin = &s
 	}
-	if j.request, err = j.loadRequest(rowJoin); err != nil {
+	if j.request, err = loadRequest(j.tx, rowJoin); err != nil {
 		return err
 	}
-	if j.renewal, err = j.loadRequest(rowRenewal); err != nil {
+	if j.renewal, err = loadRequest(j.tx, rowRenewal); err != nil {
 		return err
 	}
 	return j.loadIntents()
 }
 
-func (j *joining) loadRequest(row string) (*wire.JoinRequest, error) {
-	v, err := j.tx.get(row)
+func loadRequest(t *tx, row string) (*wire.JoinRequest, error) {
+	v, err := t.get(row)
 	if v == nil || err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (j *joining) carry() { j.tx.send(RequestJoin{Request: *j.request, Renewal: 
 
 // setRequest changes what this device asks with; nil: it asks no more.
 func (j *joining) setRequest(r *wire.JoinRequest) {
-	j.put(rowJoin, j.request, r)
+	putRequest(j.tx, rowJoin, j.request, r)
 	if r == nil && j.request != nil {
 		j.tx.send(EndRequest{})
 	}
@@ -144,16 +144,16 @@ func (j *joining) setRequest(r *wire.JoinRequest) {
 }
 
 func (j *joining) setRenewal(r *wire.JoinRequest) {
-	j.put(rowRenewal, j.renewal, r)
+	putRequest(j.tx, rowRenewal, j.renewal, r)
 	j.renewal = r
 }
 
-func (j *joining) put(row string, old, r *wire.JoinRequest) {
+func putRequest(t *tx, row string, old, r *wire.JoinRequest) {
 	switch {
 	case r != nil:
-		j.tx.put(row, wire.Marshal(r))
+		t.put(row, wire.Marshal(r))
 	case old != nil:
-		j.tx.del(row)
+		t.del(row)
 	}
 }
 
@@ -311,11 +311,18 @@ func (j *joining) keep(now time.Time, id wire.InviteID, r *wire.JoinRequest) {
 	j.setIntents(now, all[:min(len(all), maxIntents)])
 }
 
-// dropIntents drops the invites that are not needed.
-func (j *joining) dropIntents(now time.Time, needed func(wire.InviteID) bool) {
-	left := slices.DeleteFunc(slices.Clone(j.intents), func(i intent) bool { return !needed(i.id) })
-	if len(left) < len(j.intents) {
-		j.setIntents(now, left)
+// settleIntents drops the invites that a member does not need, or asks with the newest once
+// this device is out.
+func (j *joining) settleIntents(now time.Time, l *logs, member, out bool) {
+	switch {
+	case len(j.intents) == 0:
+	case member:
+		left := slices.DeleteFunc(slices.Clone(j.intents), func(i intent) bool { return l.issued(i.id) })
+		if len(left) < len(j.intents) {
+			j.setIntents(now, left)
+		}
+	case out && (j.request == nil || j.request.Invite == nil):
+		j.askWithIntent(now)
 	}
 }
 

@@ -114,7 +114,10 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m.judge = judge{read: m.read, rosters: m.rosters, deviceOf: m.deviceOf, checkCredential: m.checkCredential, rejoins: m.read.rejoins}
 	m.peers = &peers{
 		tx: m.tx, timers: &m.timers, logs: m.logs, read: m.read, changed: m.differ.changed, of: map[wire.DeviceID]*peerState{},
-		idle: func() bool { return m.own.Out && m.joining.request == nil },
+		own: m.log.Device, idle: func() bool { return m.own.Out && m.joining.request == nil },
+		plan: func(now time.Time, step time.Duration, of *peerState, gaps []wire.MessageID) {
+			m.planFill(now.Add(m.rank()*step), of, gaps)
+		},
 	}
 	m.joining = &joining{
 		tx: m.tx, timers: &m.timers, group: m.group, device: cfg.Device, engine: cfg.Engine, trees: map[wire.EpochID]bool{},
@@ -123,7 +126,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
 	}
-	m.now, m.twins.started = now, now
+	m.now, m.twins = now, twins{tx: m.tx, logs: m.logs, own: m.log.Device, started: now}
 	if !cfg.Kept.IsZero() {
 		m.Keep(cfg.Kept, now)
 	}
@@ -265,7 +268,7 @@ func (m *Machine) settle(now time.Time) {
 		m.resolveRoster(now)
 		m.refreshOwed(now)
 		m.leaveWhenDone(now)
-		m.settleIntents(now)
+		m.joining.settleIntents(now, m.logs, m.own.Joined && m.In(), m.own.Out)
 		if m.tx.broken != nil || !m.follow(now) && !m.heal(now) {
 			break
 		}

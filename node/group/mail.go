@@ -207,7 +207,7 @@ func (m *Machine) envelope(now time.Time, b []byte) (Outcome, error) {
 	m.follow(now)
 	m.openEarly(now)
 	sealsOut, sealsErr := m.takeSeals(now, seals)
-	beaconVerdict, beaconErr := m.takeBeacons(now, u.Beacons)
+	beaconVerdict, beaconErr := m.peers.takeBeacons(now, m.roster, u.Beacons, m.lacking())
 	receiptVerdict, receiptErr := m.takeReceipts(now, u.Receipts)
 	out.New += sealsOut.New
 	out.Messages = sealsOut.Messages
@@ -296,7 +296,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	if err := m.insert(it, s.entry); err != nil {
 		return 0, err
 	}
-	m.noteTwin(now, it, s.entry)
+	m.twins.came(now, it, s.entry)
 	m.logs.quarantine.remove(s.hash)
 	m.tx.put(itemKey(it), s.raw)
 	m.noteIncarnation(it)

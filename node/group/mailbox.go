@@ -105,7 +105,7 @@ func (m *Machine) Owing(now time.Time) ([]Owing, error) {
 	if !ok {
 		return nil, fmt.Errorf("telling what members may lack: %w: no transport key", ErrState)
 	}
-	items := m.unproven(now)
+	items := unproven(m.logs, m.roster, m.log.Device, now, m.now)
 	under := func(key wire.KeyID, holds func(*item) bool) Owing {
 		o := Owing{Key: key}
 		for _, it := range items {
@@ -128,35 +128,35 @@ func (m *Machine) Owing(now time.Time) ([]Owing, error) {
 // device of the roster wrote last: somebody may lack them. Devices that have been silent
 // for so long that members suggest to remove them do not count, or all that was ever
 // written since would be kept for them.
-func (m *Machine) unproven(now time.Time) []*item {
+func unproven(l *logs, r *roster, own wire.DeviceID, now, turn time.Time) []*item {
 	heads := map[wire.DeviceID][]*item{}
-	for _, l := range m.logs.lists {
-		heads[l.id.Device] = append(heads[l.id.Device], l.head())
+	for _, list := range l.lists {
+		heads[list.id.Device] = append(heads[list.id.Device], list.head())
 	}
 	waits := map[wire.DeviceID]bool{}
-	for id, d := range m.roster.devices {
+	for id, d := range r.devices {
 		var last time.Time
 		if d.by != nil {
-			last = d.by.when(m.now)
+			last = d.by.when(turn)
 		}
 		for _, head := range heads[id] {
-			if t := head.when(m.now); t.After(last) {
+			if t := head.when(turn); t.After(last) {
 				last = t
 			}
 		}
-		waits[id] = id != m.log.Device && now.Sub(last) < silentFor
+		waits[id] = id != own && now.Sub(last) < silentFor
 	}
 	proven := func(it *item) bool {
 		for id, waits := range waits {
-			if waits && id != it.log.Device && !slices.ContainsFunc(heads[id], func(head *item) bool { return m.logs.inPast(it, head) }) {
+			if waits && id != it.log.Device && !slices.ContainsFunc(heads[id], func(head *item) bool { return l.inPast(it, head) }) {
 				return false
 			}
 		}
 		return true
 	}
 	var out []*item
-	for _, l := range m.logs.lists {
-		for _, it := range l.items {
+	for _, list := range l.lists {
+		for _, it := range list.items {
 			if !proven(it) {
 				out = append(out, it)
 			}

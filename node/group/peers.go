@@ -3,11 +3,14 @@ package group
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -18,8 +21,11 @@ type peers struct {
 	timers  *timers
 	logs    *logs
 	read    reader
+	own     wire.DeviceID
 	idle    func() bool // this device is out: others are further than it may follow
 	changed func()      // there may be something to commit
+	// plan plans to seal what a device lacks, after a step for each device that comes first.
+	plan func(now time.Time, step time.Duration, of *peerState, gaps []wire.MessageID)
 
 	of map[wire.DeviceID]*peerState
 
@@ -92,10 +98,10 @@ func (p *peers) addAgain(now time.Time, of *peerState, r *rejoin) {
 }
 
 // rejoins lists the requests of devices of the roster, but this one, to be added again.
-func (p *peers) rejoins(r *roster, own wire.DeviceID) []*rejoin {
+func (p *peers) rejoins(r *roster) []*rejoin {
 	var out []*rejoin
 	for _, id := range r.deviceIDs() {
-		if of := p.of[id]; of != nil && of.rejoin != nil && id != own {
+		if of := p.of[id]; of != nil && of.rejoin != nil && id != p.own {
 			out = append(out, of.rejoin)
 		}
 	}
@@ -245,4 +251,65 @@ func (p *peers) beaconDate(now time.Time, next crdt.HLC) crdt.HLC {
 		p.beaconed = crdt.HLCFromTime(now)
 	}
 	return p.beaconed
+}
+
+// takeBeacons takes the beacons of an envelope.
+func (p *peers) takeBeacons(now time.Time, r *roster, raws [][]byte, lacking bool) (Verdict, error) {
+	var verdict Verdict
+	var errs []error
+	for _, raw := range raws {
+		if err := p.takeBeacon(now, r, raw, lacking); err != nil {
+			errs = append(errs, fmt.Errorf("beacon: %w", err))
+			verdict = max(verdict, verdictOf(err))
+		}
+	}
+	return verdict, errors.Join(errs...)
+}
+
+// takeBeacon replaces what a device said before and plans to fill its gaps, after
+// rank × 4 s, so that one holder usually acts and any can.
+func (p *peers) takeBeacon(now time.Time, r *roster, raw []byte, lacking bool) error {
+	s, err := wire.DecodeSigned(raw, wire.MaxEnvelope)
+	if err != nil {
+		return err
+	}
+	b, err := wire.DecodeBeacon(s.Payload)
+	if err != nil {
+		return err
+	}
+	if b.Log.Device == p.own {
+		return nil
+	}
+	d := p.logs.devices[b.Log.Device]
+	if d == nil || !r.has(d.ID) {
+		return fmt.Errorf("%w: device %v", ErrNotMember, b.Log.Device)
+	}
+	if err := identity.Verify(d.Cert.LogKey, wire.DomainBeacon, p.read.group, s); err != nil {
+		return fmt.Errorf("%w: %w", ErrForged, err)
+	}
+	of := p.at(d.ID)
+	if hlc := crdt.HLC(b.HLC); hlc <= of.hlc && of.hlc.Ahead(now) <= maxAhead || hlc.Ahead(now) > maxAhead {
+		return nil // an older one than is known, or from the future
+	}
+	var again *rejoin
+	if b.Rejoin != nil {
+		if again, err = p.rejoinOf(r, of, d.ID, *b.Rejoin); err != nil {
+			return err
+		}
+	}
+	of.hlc = crdt.HLC(b.HLC)
+	p.takeVector(now, of, wire.SyncVector{Marks: b.Vector, Lacks: b.Gaps}, maxGapsTold, lacking)
+	if len(b.TransportKey) == 32 {
+		of.transport = (*[32]byte)(b.TransportKey)
+	}
+	if again == nil && of.rejoin != nil {
+		of.rejoin = nil // it is not to be added again any more
+		p.changed()
+	}
+	p.addAgain(now, of, again)
+	// What it lacks still is planned: that it says so again, as it does every few seconds
+	// while people write, puts nothing off.
+	maps.DeleteFunc(of.gaps, func(id wire.MessageID, _ time.Time) bool { return !of.lacks[id] })
+	p.plan(now, gapStep, of, b.Gaps)
+	return nil
 }

@@ -22,7 +22,7 @@ func (m *Machine) Status() Status {
 	s := Status{
 		Group: m.group, Position: m.own.Position, Members: len(m.roster.users), Entries: m.logs.count,
 		Gaps: len(m.mail.gaps), Outbox: len(m.mail.outbox), Parked: len(m.logs.parking.entries), Head: m.choose().id, Leaving: m.own.Leaving,
-		Intents: len(m.joining.intents), Was: m.was(),
+		Intents: len(m.joining.intents), Was: m.own.Joined || m.own.Out || m.logs.head(m.log) != nil,
 	}
 	for _, f := range slices.Sorted(maps.Keys(m.roster.profile)) {
 		s.Profile = append(s.Profile, *m.roster.profile[f].profile)
@@ -67,8 +67,8 @@ func (m *Machine) Profile() []wire.Signed {
 	return out
 }
 
-// Members lists the roster, by role and then by ID.
-func (m *Machine) Members() []Member {
+// inTree tells the devices with a leaf in the tree at the position.
+func (m *Machine) inTree() map[wire.DeviceID]bool {
 	in := map[wire.DeviceID]bool{}
 	if e, err := m.epoch(m.own.Position); err == nil && e != nil {
 		for _, l := range e.Leaves() {
@@ -77,6 +77,12 @@ func (m *Machine) Members() []Member {
 			}
 		}
 	}
+	return in
+}
+
+// Members lists the roster, by role and then by ID.
+func (m *Machine) Members() []Member {
+	in := m.inTree()
 	out := make([]Member, 0, len(m.roster.users))
 	for id, u := range m.roster.users {
 		member := Member{User: id, Role: u.role, InTree: len(u.devices) > 0, Since: time.UnixMilli(int64(m.cfg.Genesis.Created))} //nolint:gosec // a date

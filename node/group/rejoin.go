@@ -152,7 +152,7 @@ func (m *Machine) newRejoin(now time.Time) (s wire.Signed, r *wire.Rejoin, err e
 // position has not satisfied: their KeyPackage is on none of its commits.
 func (m *Machine) wantedAgain() []*rejoin {
 	position := m.tree.nodes[m.own.Position]
-	return slices.DeleteFunc(m.peers.rejoins(m.roster, m.log.Device), func(r *rejoin) bool {
+	return slices.DeleteFunc(m.peers.rejoins(m.roster), func(r *rejoin) bool {
 		return position.used(r.KeyPackage) || m.tree.foundItsWay(position, m.logs.votes[r.Device], r)
 	})
 }

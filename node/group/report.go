@@ -149,14 +149,7 @@ func only(n, tip *node) bool {
 }
 
 func (m *Machine) deviceReports() []DeviceReport {
-	in := map[wire.DeviceID]bool{}
-	if e, err := m.epoch(m.own.Position); err == nil && e != nil {
-		for _, l := range e.Leaves() {
-			if d, err := m.deviceOf(l); err == nil {
-				in[d.ID] = true
-			}
-		}
-	}
+	in := m.inTree()
 	marks := m.logs.marks()
 	last := map[wire.DeviceID]time.Time{}
 	for _, list := range m.logs.lists {
