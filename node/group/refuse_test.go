@@ -227,3 +227,21 @@ func TestGarbageSealSuppressesNothing(t *testing.T) {
 		t.Errorf("ben shows %q", got)
 	}
 }
+
+// A vote that was due is not lost at a restart.
+func TestRefusalIsVotedAfterARestart(t *testing.T) {
+	w, _, b, c := three(t, 450)
+	_ = c
+	b.send("x")
+	d := w.device("dora")
+	w.join(d)
+	w.run(10 * time.Second)
+	due := b.m.timers.at(timerVote)
+	if due.IsZero() {
+		t.Fatal("no vote is planned after a move")
+	}
+	b.open()
+	if !b.m.timers.running(timerVote) {
+		t.Errorf("a vote was due at %v; after a restart none is", due)
+	}
+}

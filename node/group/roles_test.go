@@ -110,3 +110,28 @@ func TestRoles(t *testing.T) {
 
 // role is what a device's user is by its own roster.
 func (d *device) role() wire.Role { return d.m.roster.users[d.dev.User].role }
+
+// Two owners demote each other concurrently.
+func TestMutualDemotionLeavesAnOwner(t *testing.T) {
+	w, a, b, c := three(t, 431)
+	a.must(SetRole{User: b.dev.User, Role: wire.RoleOwner})
+	w.run(10 * time.Second)
+	cut := true
+	w.cut = func(x, y *device) bool { return cut && (x == a || y == a) }
+	a.must(SetRole{User: b.dev.User, Role: wire.RoleMember})
+	b.must(SetRole{User: a.dev.User, Role: wire.RoleMember})
+	w.run(10 * time.Second)
+	cut = false
+	w.syncSomebody(a)
+	w.run(time.Minute)
+	w.agree(a, b, c)
+	owners := 0
+	for _, m := range a.m.Members() {
+		if m.Role == wire.RoleOwner {
+			owners++
+		}
+	}
+	if owners == 0 {
+		t.Error("the group has no owner any more")
+	}
+}

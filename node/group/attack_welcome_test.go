@@ -68,3 +68,38 @@ func TestWelcomeAfterTheKeyPackage(t *testing.T) {
 	w.run(3 * time.Hour)
 	w.agree(a, b, d)
 }
+
+// An outsider answers a join request with a group of its own making.
+func TestFalseWelcomeDoesNotStrandAJoiner(t *testing.T) {
+	w, a, b, _ := three(t, 452)
+	_ = b
+	d := w.device("dora")
+	d.online = false
+	d.open()
+	d.must(Join{})
+	x := w.device("mallory")
+	w.devices = w.devices[:len(w.devices)-1]
+	secret, public, _ := MLS(1).NewSigner(w.rand)
+	cred := identity.NewCredential(x.dev, x.log, w.group, 1, public, [32]byte{7})
+	e, err := MLS(1).Create(w.rand, w.now, []byte("mine"), secret, cred)
+	if err != nil {
+		t.Fatal(err)
+	}
+	js := wire.Marshal(&wire.JoinSecrets{TransportKeys: [][]byte{slices.Repeat([]byte{5}, 32)}})
+	cm, err := e.Commit(w.rand, Change{Now: w.now, Signer: secret, Adds: [][]byte{d.request().KeyPackage}, JoinSecrets: js, Check: d.m.checkCredential})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := wire.EpochIDOf(w.group, 0, 1, cm.Epoch.Interim())
+	_, err = d.step(JoinAnswered{Epoch: id, Welcome: cm.Welcome, Tree: cm.Epoch.Tree()})
+	t.Logf("false Welcome: %v, state %v", err, d.m.Status().State)
+	d.online = true
+	if d.request() != nil {
+		w.carryJoin(d, *d.request())
+	}
+	w.syncSomebody(a)
+	w.run(5 * time.Minute)
+	if s := d.m.Status(); s.State != StateMember {
+		t.Errorf("dora is %q and no longer asks (request %v)", s.State, d.request() != nil)
+	}
+}

@@ -2,7 +2,6 @@ package group
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"slices"
 	"testing"
@@ -524,106 +523,5 @@ func TestSealsRefused(t *testing.T) {
 	refusal{"the same again", one(raw), nil, Accept}.check(t, a)
 	if got := a.texts(); !slices.Equal(got, []string{"hello"}) {
 		t.Errorf("anna shows %q", got)
-	}
-}
-
-func TestBeaconsRefused(t *testing.T) {
-	w, a, b, c := three(t, 630)
-	stranger := w.device("mallory")
-	w.devices = w.devices[:3]
-	beacon := func(by, as *device, hlc crdt.HLC) Envelope {
-		x := wire.Beacon{V: wire.Version, Log: wire.LogID{Device: as.dev.ID, Incarnation: 1}, HLC: uint64(hlc)}
-		return Envelope{Bytes: c.envelope(wire.Bundle{Beacons: [][]byte{by.log.Sign(wire.DomainBeacon, w.group, x.Encode()).Encode()}})}
-	}
-	now := crdt.HLCFromTime(w.now)
-	for _, r := range []refusal{
-		{"in another's name", beacon(c, b, now), ErrForged, Reject},
-		{"by a stranger", beacon(stranger, stranger, now), ErrNotMember, Ignore},
-		{"from the future", beacon(c, c, crdt.HLCFromTime(w.now.Add(time.Hour))), nil, Accept},
-		{"good", beacon(c, c, now), nil, Accept},
-		{"older", beacon(c, c, now-1), nil, Accept},
-	} {
-		r.check(t, a)
-	}
-	if p := a.m.peers.of[c.dev.ID]; p == nil || p.hlc != now {
-		t.Errorf("carl's beacon counts as of %+v, want %v", p, now)
-	}
-}
-
-func TestJoiningRefused(t *testing.T) {
-	w, a, _, c := three(t, 640)
-	d, e := w.device("dora"), w.device("emil")
-	for _, x := range []*device{d, e} {
-		x.online = false
-		x.open()
-		x.must(Join{})
-	}
-	good := *d.request()
-	other := good
-	other.Group[0] ^= 1
-	forged := good
-	forged.Cert.Signature = flipped(forged.Cert.Signature, 0)
-	with := func(kp []byte) JoinAsked {
-		r := good
-		r.KeyPackage = kp
-		return JoinAsked{Request: r}
-	}
-	for _, r := range []refusal{
-		{"request for another group", JoinAsked{other}, ErrForeign, Reject},
-		{"request with a forged certificate", JoinAsked{forged}, identity.ErrForged, Ignore},
-		{"request with a flipped KeyPackage", with(flipped(good.KeyPackage, -1)), ErrInvalidKeyPackage, Ignore},
-		{"request with another device's KeyPackage", with(c.keyPackage(w.group, w.now)), ErrInvalidKeyPackage, Ignore},
-		{"request with a KeyPackage for another group", with(d.keyPackage(other.Group, w.now)), ErrInvalidKeyPackage, Ignore},
-	} {
-		r.check(t, a)
-	}
-	a.must(JoinAsked{Request: good})
-	w.run(time.Second)
-	s, err := a.m.JoinStatus(good.KeyPackage)
-	if err != nil || s.Stage != wire.JoinWelcomed {
-		t.Fatalf("%+v, %v", s, err)
-	}
-	elsewhere := s.Epoch
-	elsewhere[0] ^= 1
-	for _, r := range []refusal{
-		{"Welcome of garbage", JoinAnswered{Epoch: s.Epoch, Welcome: []byte{1, 2, 3}, Tree: s.Tree}, ErrInvalidWelcome, Ignore},
-		{"Welcome with a flipped bit", JoinAnswered{Epoch: s.Epoch, Welcome: flipped(s.Welcome, -1), Tree: s.Tree}, ErrInvalidWelcome, Ignore},
-		{"Welcome without its tree", JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: nil}, ErrInvalidWelcome, Ignore},
-		{"Welcome with a flipped tree", JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: flipped(s.Tree, -1)}, ErrInvalidWelcome, Ignore},
-		{"Welcome to another epoch than announced", JoinAnswered{Epoch: elsewhere, Welcome: s.Welcome, Tree: s.Tree}, ErrInvalidWelcome, Ignore},
-		{"a tree that nobody asked for", Tree{s.Epoch, s.Tree}, ErrState, Ignore},
-	} {
-		r.check(t, d)
-	}
-	refusal{"Welcome for another KeyPackage", JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: s.Tree}, ErrInvalidWelcome, Ignore}.check(t, e)
-	refusal{"Welcome that nobody asked for", JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: s.Tree}, ErrState, Ignore}.check(t, a)
-	d.must(JoinAnswered{Epoch: s.Epoch, Welcome: s.Welcome, Tree: s.Tree})
-}
-
-func TestRequestsOfPeopleRefused(t *testing.T) {
-	_, a, b, c := three(t, 650)
-	nobody := wire.UserID(sha256.Sum256([]byte("nobody")))
-	for _, x := range []struct {
-		who *device
-		refusal
-	}{
-		{a, refusal{"found again", Found{}, ErrState, Ignore}},
-		{b, refusal{"found another's group", Found{}, ErrNotPermitted, Ignore}},
-		{a, refusal{"join from inside", Join{}, ErrState, Ignore}},
-		{a, refusal{"too large a message", Send{wire.Content{Data: make([]byte, wire.MaxBody+1)}}, wire.ErrTooLarge, Reject}},
-		{b, refusal{"remove without a role", RemoveUser{c.dev.User}, ErrNotPermitted, Ignore}},
-		{b, refusal{"remove the owner", RemoveUser{a.dev.User}, ErrNotPermitted, Ignore}},
-		{a, refusal{"remove oneself", RemoveUser{a.dev.User}, ErrNotPermitted, Ignore}},
-		{a, refusal{"remove nobody", RemoveUser{nobody}, ErrUnknown, Ignore}},
-		{a, refusal{"leave as the last owner", Leave{}, ErrNotPermitted, Ignore}},
-		{b, refusal{"name an owner without being one", SetRole{b.dev.User, wire.RoleOwner}, ErrNotPermitted, Ignore}},
-		{a, refusal{"step down as the last owner", SetRole{a.dev.User, wire.RoleMember}, ErrNotPermitted, Ignore}},
-		{a, refusal{"a role that is none", SetRole{b.dev.User, 99}, ErrUnknown, Ignore}},
-		{b, refusal{"revoke another's device", RevokeDevice{c.dev.ID}, ErrNotPermitted, Ignore}},
-		{a, refusal{"revoke one's own device", RevokeDevice{a.dev.ID}, ErrNotPermitted, Ignore}},
-		{b, refusal{"change the profile without a role", SetProfile{b.profile()}, ErrNotPermitted, Ignore}},
-		{a, refusal{"change the profile in another's name", SetProfile{b.profile()}, ErrForged, Reject}},
-	} {
-		x.check(t, x.who)
 	}
 }

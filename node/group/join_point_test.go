@@ -70,3 +70,37 @@ func TestUnspeakableRecordIsPassedOver(t *testing.T) {
 		t.Errorf("of %d entries %d are done with", last.seq, at)
 	}
 }
+
+// Ben adds dora without knowing carl's record; dora syncs with anna, who holds
+// both: the record comes first, for it is older.
+func TestRecordSyncedBeforeOwnAddition(t *testing.T) {
+	w, a, b, c := three(t, 401)
+	d := w.device("dora")
+	w.cut = func(x, y *device) bool { return (x == b || x == d) != (y == b || y == d) }
+	c.send("early")
+	w.run(time.Second)
+	d.open()
+	d.must(Join{})
+	for d.request() != nil {
+		w.run(10 * time.Millisecond)
+	}
+	b.online = false
+	entries, _, err := b.m.EntriesAfter(a.dev.ID, a.m.Marks(), wire.EntryHash{}, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.must(Entries{Entries: entries})
+	w.cut = nil
+	for range 3 {
+		w.syncSomebody(d)
+		w.run(time.Minute)
+	}
+	if !d.m.readable(c.m.logs.head(c.m.log).hash) {
+		for it := range d.m.records() {
+			t.Logf("record %v plain %v gap %v", it.hash, it.facts.has(isPlain), d.m.mail.gaps[it.hash])
+		}
+	}
+	if got := d.texts(); !slices.Contains(got, "early") {
+		t.Errorf("dora is owed the record, can read it, and shows %q", got)
+	}
+}

@@ -9,40 +9,6 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Ben adds dora without knowing carl's record; dora syncs with anna, who holds
-// both: the record comes first, for it is older.
-func TestRecordSyncedBeforeOwnAddition(t *testing.T) {
-	w, a, b, c := three(t, 401)
-	d := w.device("dora")
-	w.cut = func(x, y *device) bool { return (x == b || x == d) != (y == b || y == d) }
-	c.send("early")
-	w.run(time.Second)
-	d.open()
-	d.must(Join{})
-	for d.request() != nil {
-		w.run(10 * time.Millisecond)
-	}
-	b.online = false
-	entries, _, err := b.m.EntriesAfter(a.dev.ID, a.m.Marks(), wire.EntryHash{}, 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.must(Entries{Entries: entries})
-	w.cut = nil
-	for range 3 {
-		w.syncSomebody(d)
-		w.run(time.Minute)
-	}
-	if !d.m.readable(c.m.logs.head(c.m.log).hash) {
-		for it := range d.m.records() {
-			t.Logf("record %v plain %v gap %v", it.hash, it.facts.has(isPlain), d.m.mail.gaps[it.hash])
-		}
-	}
-	if got := d.texts(); !slices.Contains(got, "early") {
-		t.Errorf("dora is owed the record, can read it, and shows %q", got)
-	}
-}
-
 // Anybody with the transport key republishes an honest PrivateMessage under
 // another sealer's name, and it comes first: the key is used up.
 func TestRelabelledSealDoesNotBurnTheKey(t *testing.T) {
@@ -161,72 +127,6 @@ func TestSharedSignatureKeyDoesNotStopHealing(t *testing.T) {
 	}
 }
 
-// A member adds two puppets whose KeyPackages are out of date.
-func TestExpiredKeyPackagesDoNotMakeCommitsForEver(t *testing.T) {
-	w, a, b, c := three(t, 408)
-	secret, public, _ := MLS(1).NewSigner(w.rand)
-	for _, name := range []string{"p1", "p2"} {
-		_, op := puppet(t, w, name, secret, public, w.now.Add(-365*24*time.Hour))
-		raw, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, c.next(a))
-		for _, x := range []*device{a, b} {
-			x.must(Entries{Entries: [][]byte{raw}})
-		}
-	}
-	before := a.m.Status().Epoch
-	for range 60 {
-		w.now = w.now.Add(time.Second)
-		for _, x := range []*device{a, b} {
-			_, _ = x.step(Tick{})
-		}
-	}
-	if n := a.m.Status().Epoch - before; n > 3 {
-		t.Errorf("%d commits in a minute that change nothing", n)
-	}
-}
-
-// Two owners demote each other concurrently.
-func TestMutualDemotionLeavesAnOwner(t *testing.T) {
-	w, a, b, c := three(t, 431)
-	a.must(SetRole{User: b.dev.User, Role: wire.RoleOwner})
-	w.run(10 * time.Second)
-	cut := true
-	w.cut = func(x, y *device) bool { return cut && (x == a || y == a) }
-	a.must(SetRole{User: b.dev.User, Role: wire.RoleMember})
-	b.must(SetRole{User: a.dev.User, Role: wire.RoleMember})
-	w.run(10 * time.Second)
-	cut = false
-	w.syncSomebody(a)
-	w.run(time.Minute)
-	w.agree(a, b, c)
-	owners := 0
-	for _, m := range a.m.Members() {
-		if m.Role == wire.RoleOwner {
-			owners++
-		}
-	}
-	if owners == 0 {
-		t.Error("the group has no owner any more")
-	}
-}
-
-// A vote that was due is not lost at a restart.
-func TestRefusalIsVotedAfterARestart(t *testing.T) {
-	w, _, b, c := three(t, 450)
-	_ = c
-	b.send("x")
-	d := w.device("dora")
-	w.join(d)
-	w.run(10 * time.Second)
-	due := b.m.timers.at(timerVote)
-	if due.IsZero() {
-		t.Fatal("no vote is planned after a move")
-	}
-	b.open()
-	if !b.m.timers.running(timerVote) {
-		t.Errorf("a vote was due at %v; after a restart none is", due)
-	}
-}
-
 // Forged entries in a victim's name fill its place for waiting entries.
 func TestForgedEntriesDoNotTakeAVictimsRoom(t *testing.T) {
 	w, a, b, c := three(t, 451)
@@ -240,41 +140,6 @@ func TestForgedEntriesDoNotTakeAVictimsRoom(t *testing.T) {
 	}
 	if n := b.m.logs.parking.quota[a.dev.ID]; n > 0 {
 		t.Errorf("%d entries with forged signatures are kept in anna's name", n)
-	}
-}
-
-// An outsider answers a join request with a group of its own making.
-func TestFalseWelcomeDoesNotStrandAJoiner(t *testing.T) {
-	w, a, b, _ := three(t, 452)
-	_ = b
-	d := w.device("dora")
-	d.online = false
-	d.open()
-	d.must(Join{})
-	x := w.device("mallory")
-	w.devices = w.devices[:len(w.devices)-1]
-	secret, public, _ := MLS(1).NewSigner(w.rand)
-	cred := identity.NewCredential(x.dev, x.log, w.group, 1, public, [32]byte{7})
-	e, err := MLS(1).Create(w.rand, w.now, []byte("mine"), secret, cred)
-	if err != nil {
-		t.Fatal(err)
-	}
-	js := wire.Marshal(&wire.JoinSecrets{TransportKeys: [][]byte{slices.Repeat([]byte{5}, 32)}})
-	cm, err := e.Commit(w.rand, Change{Now: w.now, Signer: secret, Adds: [][]byte{d.request().KeyPackage}, JoinSecrets: js, Check: d.m.checkCredential})
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := wire.EpochIDOf(w.group, 0, 1, cm.Epoch.Interim())
-	_, err = d.step(JoinAnswered{Epoch: id, Welcome: cm.Welcome, Tree: cm.Epoch.Tree()})
-	t.Logf("false Welcome: %v, state %v", err, d.m.Status().State)
-	d.online = true
-	if d.request() != nil {
-		w.carryJoin(d, *d.request())
-	}
-	w.syncSomebody(a)
-	w.run(5 * time.Minute)
-	if s := d.m.Status(); s.State != StateMember {
-		t.Errorf("dora is %q and no longer asks (request %v)", s.State, d.request() != nil)
 	}
 }
 
