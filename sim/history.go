@@ -18,6 +18,7 @@ type history struct {
 	byID          map[wire.MessageID]*accepted
 	own           map[ownKey]ownEntry       // what honest devices signed
 	twice         map[wire.GroupID][]string // two entries with one (incarnation, seq)
+	copied        map[ownKey]bool           // logs, with seq 0, that two write, since one's home was copied
 	refused       []string                  // actions that could not be carried out
 	devices       map[string]wire.DeviceID
 	crashes       int
@@ -75,6 +76,7 @@ func (h *history) init() {
 	h.byID = map[wire.MessageID]*accepted{}
 	h.own = map[ownKey]ownEntry{}
 	h.twice = map[wire.GroupID][]string{}
+	h.copied = map[ownKey]bool{}
 	h.devices = map[string]wire.DeviceID{}
 }
 
@@ -111,7 +113,11 @@ func (h *history) wrote(s *seat, writes []group.Write) {
 				s.chokes = nil
 			}
 		}
-		k := ownKey{group: e.Group, device: e.Device, incarnation: e.Incarnation, seq: e.Seq}
+		k := ownKey{group: e.Group, device: e.Device, incarnation: e.Incarnation}
+		if h.copied[k] {
+			continue // no program can know what the other one has written
+		}
+		k.seq = e.Seq
 		hash := wire.EntryHashOf(e.Group, signed.Payload)
 		if old, ok := h.own[k]; ok && old.hash != hash {
 			h.twice[e.Group] = append(h.twice[e.Group], fmt.Sprintf("%s signed two entries with seq %d of one incarnation: a %v and a %v", s.n.name, e.Seq, old.kind, e.Kind))

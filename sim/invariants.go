@@ -176,17 +176,17 @@ func (o *observation) deliveries() tally {
 			}
 			seen[id] = true
 		}
-		last := map[wire.LogID]uint64{}
+		last := map[wire.LogID]*dagEntry{}
 		for _, id := range d.Shown {
 			r := o.Dag.by[id]
 			if r == nil || o.Dag.before(r, d.Device) {
 				continue // of two additions it may know the later one first, and shows then what lies between
 			}
 			log := r.entry.Log()
-			if r.entry.Seq < last[log] {
-				t.bad = append(t.bad, fmt.Sprintf("%s shows seq %d after seq %d of one author", d.Name, r.entry.Seq, last[log]))
+			if after := last[log]; after != nil && r.entry.Seq < after.entry.Seq && o.Dag.inPast(r, after) { // of a log that forks there is no one order
+				t.bad = append(t.bad, fmt.Sprintf("%s shows seq %d after seq %d of one author", d.Name, r.entry.Seq, after.entry.Seq))
 			}
-			last[log] = r.entry.Seq
+			last[log] = r
 		}
 		if !d.Cursors {
 			t.bad = append(t.bad, fmt.Sprintf("%s: the cursors of its events have a gap", d.Name))

@@ -41,7 +41,13 @@ func (n *network) link(a, b int) Link {
 
 // reaches says whether what a sends gets to b.
 func (n *network) reaches(a, b *cnode) bool {
-	return a != b && a.up && b.up && a.online && b.online && n.side[a.index] == n.side[b.index] && !n.cut[[2]int{a.index, b.index}]
+	return a != b && a.up && b.up && a.online && b.online && n.side[a.index] == n.side[b.index] && !n.cut[[2]int{a.index, b.index}] && !twins(a, b)
+}
+
+// hears says whether what a publishes gets to b: a device that runs twice hears itself
+// through others.
+func (n *network) hears(a, b *cnode) bool {
+	return n.reaches(a, b) || twins(a, b) && n.between(a, b) != nil
 }
 
 // connected says whether the two can have a stream.
@@ -104,7 +110,7 @@ func (n *network) publish(s *seat, envelope []byte, only map[*cnode]bool) {
 		return
 	}
 	for _, o := range s.g.seats {
-		if o == s || !o.opened || only != nil && !only[o.n] || !n.reaches(s.n, o.n) {
+		if o == s || !o.opened || only != nil && !only[o.n] || !n.hears(s.n, o.n) {
 			continue
 		}
 		l := n.link(s.n.index, o.n.index)
@@ -129,11 +135,18 @@ func (n *network) publish(s *seat, envelope []byte, only map[*cnode]bool) {
 
 // tell gives an envelope to one device, or to all if there is no way to that one.
 func (n *network) tell(s *seat, t group.Tell) {
+	var to []*seat // two, if that device runs twice
 	for _, o := range s.g.seats {
 		if o.n.dev.ID == t.Device && o.opened && n.connected(s.n, o.n) {
-			n.publish(s, t.Envelope, map[*cnode]bool{o.n: true})
-			return
+			to = append(to, o)
 		}
+	}
+	if len(to) > 1 {
+		to[0] = to[n.w.chance.IntN(len(to))]
+	}
+	if len(to) > 0 {
+		n.publish(s, t.Envelope, map[*cnode]bool{to[0].n: true})
+		return
 	}
 	if t.Gossip {
 		n.publish(s, t.Envelope, nil)
@@ -141,7 +154,7 @@ func (n *network) tell(s *seat, t group.Tell) {
 }
 
 func (n *network) deliver(from, to *seat, envelope []byte) {
-	if !n.reaches(from.n, to.n) {
+	if !n.hears(from.n, to.n) {
 		return
 	}
 	if to.n.hostile && len(to.tape) < 4096 {

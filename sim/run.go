@@ -216,6 +216,7 @@ func (r *Report) count() {
 		r.Counts["epochs"] += len(o.Dag.epochs)
 		r.Counts["removals"] += len(o.Dag.ops(wire.OpRemove))
 		r.Counts["live"] += len(o.live())
+		r.Counts["twins"] += 0 // it is there, too, if nobody was told
 		r.Counts["evidence"] += o.Dag.forkedLogs()
 		for _, e := range o.Dag.entries {
 			if e.commit != nil {
@@ -225,13 +226,16 @@ func (r *Report) count() {
 		for _, d := range o.Devices {
 			s := w.nodes[w.sc.node(d.Name)].seats[i]
 			r.Counts["switches"] += d.Switches
+			if s.twin {
+				r.Counts["twins"]++
+			}
 			r.Devices = append(r.Devices, DeviceReport{
 				Name: d.Name, Group: o.Group, State: string(d.Status.State), Live: d.Live, Hostile: d.Hostile, Epoch: d.Status.Epoch,
 				Shown: s.shown, Switches: d.Switches, LogBytes: s.disk.size("entry/"), DiskBytes: s.disk.bytes, Gossip: s.traffic.gossip, Sync: s.traffic.sync, PeakState: d.PeakEpochs,
 			})
 		}
 	}
-	r.Counts["records"], r.Counts["lost"] = r.Records.Sent, r.Records.Lost
+	r.Counts["records"], r.Counts["held"], r.Counts["lost"] = r.Records.Sent, r.Records.Held, r.Records.Lost
 	r.Counts["crashes"], r.Counts["refused"] = w.hist.crashes, len(w.hist.refused)
 	for _, e := range r.text.Expect {
 		r.expect(e)

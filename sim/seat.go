@@ -63,6 +63,7 @@ type seat struct {
 	shown    int
 	sent     int
 	switches int
+	twin     bool // it was told that its device runs twice
 	peaks    peaks
 	traffic  traffic
 }
@@ -215,7 +216,7 @@ func (s *seat) carryOut() error {
 		return errCrash
 	}
 	m.Advance()
-	s.peaks.epochs = max(s.peaks.epochs, len(s.disk.vaults)-1)
+	s.peaks.epochs = max(s.peaks.epochs, len(s.disk.under("held/")))
 	s.peaks.bytes = max(s.peaks.bytes, s.disk.bytes)
 	return nil
 }
@@ -256,6 +257,9 @@ func (s *seat) note(e group.Event) {
 		s.w().hist.mark(s.w(), s.n, "switch", e.Detail)
 	case group.EventOut:
 		s.w().hist.mark(s.w(), s.n, "out", "")
+	case group.EventTwin:
+		s.twin = true
+		s.w().hist.mark(s.w(), s.n, "twin", e.Detail)
 	case group.EventRefused:
 		s.w().hist.mark(s.w(), s.n, "refused", e.Detail)
 	default:
