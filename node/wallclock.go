@@ -77,14 +77,8 @@ func (n *Node) compareClocks(ctx context.Context, g *groupSession, proof wire.Sy
 // now is what time it is, as far as this node knows.
 func (n *Node) now() time.Time { return n.clock.at().Now }
 
-// kept is the time by which things are destroyed.
-func (n *Node) kept() time.Time {
-	at := n.clock.at()
-	if at.Kept.After(at.Now) {
-		return at.Now
-	}
-	return at.Kept
-}
+// kept is the time by which things are destroyed, and by which it is noted since when.
+func (n *Node) kept() time.Time { return n.clock.at().Kept }
 
 const keyClock = "n/clock" // clockRow
 

@@ -38,3 +38,13 @@ func TestWallClock(t *testing.T) {
 		t.Errorf("once somebody agrees: %+v", at)
 	}
 }
+
+// The time by which things are destroyed is not set back by a clock that is behind: what
+// came in meanwhile would be too old once the clock is right.
+func TestKeptIsNotSetBack(t *testing.T) {
+	later := time.Now().Add(50 * 365 * 24 * time.Hour)
+	n := &Node{clock: newWallClock(later)}
+	if got := n.kept(); got.Before(later) {
+		t.Errorf("it is set back by %v", later.Sub(got))
+	}
+}

@@ -54,25 +54,28 @@ type cgroup struct {
 
 // cnode is one device, with all its groups.
 type cnode struct {
-	w       *core
-	index   int
-	name    string
-	user    *identity.Key
-	log     *identity.Key
-	dev     *identity.Device
-	inc     uint64
-	chance  *rand.ChaCha8 // cfg.Rand of its machines
-	skew    time.Duration
-	started time.Time    // its process
-	judge   *clock.Clock // of its clock, while its process runs
-	kept    time.Time    // as it was when its process ended
-	up      bool         // its process runs
-	online  bool
-	hostile bool
-	keeps   bool          // it will be hostile, and destroys no keys
-	seats   map[int]*seat // by group
-	crash   *crashPlan
-	backups map[string]map[int]*disk
+	w        *core
+	index    int
+	name     string
+	user     *identity.Key
+	log      *identity.Key
+	dev      *identity.Device
+	inc      uint64
+	chance   *rand.ChaCha8 // cfg.Rand of its machines
+	skew     time.Duration
+	furthest time.Duration // ahead, ever
+	started  time.Time     // its process
+	died     time.Time     // the process before, or none
+	down     time.Duration // how long no process ran
+	judge    *clock.Clock  // of its clock, while its process runs
+	kept     time.Time     // as it was when its process ended
+	up       bool          // its process runs
+	online   bool
+	hostile  bool
+	keeps    bool          // it will be hostile, and destroys no keys
+	seats    map[int]*seat // by group
+	crash    *crashPlan
+	backups  map[string]map[int]*disk
 }
 
 // crashPlan kills a node's process at the nth boundary of this kind.
@@ -168,7 +171,7 @@ func (n *cnode) die(where string) {
 	if !n.up {
 		return
 	}
-	n.up = false
+	n.up, n.died = false, n.w.now
 	n.kept = n.time().Kept
 	n.w.hist.mark(n.w, n, "crash", where)
 	n.w.hist.crashes++
@@ -188,6 +191,7 @@ func (n *cnode) start() {
 		return
 	}
 	n.up = true
+	n.down += n.w.now.Sub(n.died)
 	n.boot()
 	n.w.hist.mark(n.w, n, "start", "")
 	for _, s := range n.eachSeat() {

@@ -15,7 +15,7 @@ type history struct {
 	marks         []mark
 	moves         []move
 	sent          []*accepted
-	byID          map[wire.MessageID]*accepted
+	byHex         map[string]*accepted      // by the ID, as the keys of rows have it
 	own           map[ownKey]ownEntry       // what honest devices signed
 	twice         map[wire.GroupID][]string // two entries with one (incarnation, seq)
 	copied        map[ownKey]bool           // logs, with seq 0, that two write, since one's home was copied
@@ -73,7 +73,7 @@ type ownEntry struct {
 }
 
 func (h *history) init() {
-	h.byID = map[wire.MessageID]*accepted{}
+	h.byHex = map[string]*accepted{}
 	h.own = map[ownKey]ownEntry{}
 	h.twice = map[wire.GroupID][]string{}
 	h.copied = map[ownKey]bool{}

@@ -37,6 +37,7 @@ var Invariants = []Invariant{
 	{13, "justified", "every change of the tree is justified", justified},
 	{14, "insider", "one insider never rolls back history that a majority voted for", noRollback},
 	{15, "traffic", "catch-up traffic is proportional to what was missing", proportional},
+	{16, "clocks", "no key and no message is destroyed before its time, whatever a clock says", keptInTime},
 }
 
 func (o *observation) live() (out []*deviceView) {
@@ -319,6 +320,17 @@ func windows(o *observation) (bad []string) {
 			if s.Age > most+grace {
 				bad = append(bad, fmt.Sprintf("%s still has %s after %s", d.Name, s.What, span(s.Age.Round(time.Minute))))
 			}
+		}
+	}
+	return bad
+}
+
+// keptInTime: what is destroyed has reached its age by the true time, or by what another's
+// clock has borne out.
+func keptInTime(o *observation) (bad []string) {
+	for _, d := range o.Devices {
+		if !d.Hostile {
+			bad = append(bad, d.Early[:min(len(d.Early), 20)]...)
 		}
 	}
 	return bad

@@ -203,6 +203,54 @@ var breakages = map[string][]breakage{
 			}
 		}, "for"},
 	},
+	"clocks": {
+		{"keys that are young", func(w *core, o *observation) {
+			s := w.groups[0].seats[0]
+			for _, key := range s.disk.under("epoch/") {
+				if _, away := s.leftAt(strings.TrimPrefix(key, "epoch/")); away {
+					s.disk.rows[key].vault.made = w.now
+					s.judgeDestroyed(group.Ready{Writes: []group.Write{{Key: key}}})
+					break
+				}
+			}
+			o.Devices[0].Early = s.early
+		}, "anna destroyed the keys of an epoch at 6h"},
+		{"the keys of the epoch that it is at", func(w *core, o *observation) {
+			s := w.groups[0].seats[0]
+			s.judgeDestroyed(group.Ready{Writes: []group.Write{{Key: "epoch/" + hexOf(s.position[:])}}})
+			o.Devices[0].Early = s.early
+		}, "the keys of the epoch that it is at"},
+		{"message keys within an hour", func(w *core, o *observation) {
+			s := w.groups[0].seats[0]
+			key := "epoch/" + hexOf(s.position[:])
+			id := s.position
+			s.moves = append(s.moves, move{At: w.now.Add(-40 * time.Minute), To: wire.EpochID{1}})
+			s.judgeDestroyed(group.Ready{Writes: []group.Write{{Key: key}, {Key: "thin/" + hexOf(id[:]), Value: []byte{1}}}})
+			o.Devices[0].Early = s.early
+		}, "anna destroyed the message keys of an epoch"},
+		{"a message", func(w *core, o *observation) {
+			s := w.groups[0].seats[1]
+			s.judgeDestroyed(group.Ready{Writes: []group.Write{{Key: s.disk.under("plain/")[0]}}})
+			o.Devices[1].Early = s.early
+		}, "ben destroyed a row of a message"},
+		{"the secrets of a KeyPackage", func(w *core, o *observation) {
+			s := w.groups[0].seats[1]
+			s.judgeDestroyed(group.Ready{Writes: []group.Write{{Key: s.disk.under("kp/")[0]}}})
+			o.Devices[1].Early = s.early
+		}, "the secrets of a KeyPackage"},
+		{"what it carries for others", func(w *core, o *observation) {
+			s := w.groups[0].seats[1]
+			for _, key := range s.disk.under("seal/") {
+				s.judgeDestroyed(group.Ready{Writes: []group.Write{{Key: key}}})
+			}
+			o.Devices[1].Early = s.early
+		}, "what it carries for others"},
+		{"a vault with rows in it", func(w *core, o *observation) {
+			s := w.groups[0].seats[1]
+			r := s.disk.rows[s.disk.under("kp/")[0]]
+			o.Devices[1].Early = s.disk.apply(w.now, group.Ready{Drop: []group.Vault{r.vault.name}})
+		}, "1 of vault"},
+	},
 }
 
 func hexOf(b []byte) string {
@@ -221,7 +269,7 @@ func TestInvariantsCanFail(t *testing.T) {
 			t.Errorf("invariant %d (%s) has no test that it can fail", inv.Number, inv.Name)
 		}
 	}
-	if len(Invariants) != 16 || len(breakages) != 16 {
+	if len(Invariants) != 17 || len(breakages) != 17 {
 		t.Errorf("%d invariants, %d of them tested", len(Invariants), len(breakages))
 	}
 	for name, all := range breakages {

@@ -57,7 +57,8 @@ type deviceView struct {
 	PeakTurn   int // bytes of one transaction
 	Branches   int // of one fork, whose keys it has in the end, at most
 	Secrets    []secretView
-	Cursors    bool // the events' cursors rise by one
+	Cursors    bool     // the events' cursors rise by one
+	Early      []string // what it destroyed before its time
 }
 
 // mayWrite says whether the device's user is none who may only read.
@@ -161,7 +162,7 @@ func (w *core) view(s *seat, rest time.Time, d *dag) *deviceView {
 		Name: s.n.name, User: s.n.dev.User, Device: s.n.dev.ID, Hostile: s.n.hostile, Broken: s.bad,
 		Running:  !s.n.hostile && s.n.up && s.n.online && s.bad == nil && s.m != nil,
 		Branches: d.branches(s.disk.under("held/")),
-		Switches: s.switches, Spins: s.spins, Insisted: s.insisted, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, PeakTurn: s.peaks.turn, Cursors: true,
+		Switches: s.switches, Spins: s.spins, Insisted: s.insisted, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, PeakTurn: s.peaks.turn, Cursors: true, Early: s.early,
 	}
 	for _, m := range s.moves {
 		if m.At.After(rest) {

@@ -37,6 +37,7 @@ type durable struct {
 type vault struct {
 	name    group.Vault
 	made    time.Time
+	rows    int // in it
 	dropped bool
 }
 
@@ -82,7 +83,8 @@ func (d *disk) Scan(prefix string, fn func(key string, value []byte) error) erro
 	return nil
 }
 
-func (d *disk) apply(now time.Time, r group.Ready) {
+// apply tells of rows that cannot be read any more, since their vault is gone.
+func (d *disk) apply(now time.Time, r group.Ready) (stranded []string) {
 	for _, w := range r.Writes {
 		d.remove(w.Key)
 		if w.Value == nil {
@@ -101,6 +103,7 @@ func (d *disk) apply(now time.Time, r group.Ready) {
 			d.vaults[w.Vault] = v
 		}
 		d.rows[w.Key] = &durable{value: bytes.Clone(w.Value), vault: v, at: now}
+		v.rows++
 		d.bytes += len(w.Key) + len(w.Value)
 		d.writes++
 	}
@@ -108,8 +111,12 @@ func (d *disk) apply(now time.Time, r group.Ready) {
 		if old := d.vaults[v]; old != nil {
 			old.dropped = true
 			delete(d.vaults, v)
+			if old.rows > 0 {
+				stranded = append(stranded, fmt.Sprintf("%d of vault %.4x", old.rows, v[:]))
+			}
 		}
 	}
+	return stranded
 }
 
 func (d *disk) remove(key string) {
@@ -118,6 +125,7 @@ func (d *disk) remove(key string) {
 		return
 	}
 	d.bytes -= len(key) + len(old.value)
+	old.vault.rows--
 	delete(d.rows, key)
 	b := bucket(key)
 	if at, found := slices.BinarySearch(d.index[b], key); found {
@@ -138,6 +146,7 @@ func (d *disk) clone() *disk {
 				c.vaults[v.name] = v
 			}
 			c.rows[k] = &durable{value: r.value, vault: v, at: r.at}
+			v.rows++
 			c.bytes += len(k) + len(r.value)
 		}
 	}

@@ -226,6 +226,7 @@ func (r *Report) count() {
 		for _, d := range o.Devices {
 			s := w.nodes[w.sc.node(d.Name)].seats[i]
 			r.Counts["switches"] += d.Switches
+			r.Counts["destroyed"] += s.destroyed
 			if s.twin {
 				r.Counts["twins"]++
 			}

@@ -416,7 +416,7 @@ func (p *parser) link(args []string) error {
 }
 
 // counts are what an expectation can count of group machines; Report.count computes them.
-var counts = []string{"records", "held", "lost", "forks", "epochs", "switches", "commits", "removals", "crashes", "refused", "evidence", "twins"}
+var counts = []string{"records", "held", "lost", "forks", "epochs", "switches", "commits", "removals", "crashes", "refused", "evidence", "twins", "destroyed"}
 
 // realCounts are what can be counted on whole nodes; settled is the seconds from the last
 // heal until all is at rest.

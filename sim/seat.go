@@ -57,15 +57,17 @@ type seat struct {
 	tape   [][]byte
 
 	// What was seen.
-	events   []group.Event // as notified
-	position wire.EpochID
-	moves    []move
-	shown    int
-	sent     int
-	switches int
-	twin     bool // it was told that its device runs twice
-	peaks    peaks
-	traffic  traffic
+	events    []group.Event // as notified
+	position  wire.EpochID
+	moves     []move
+	shown     int
+	sent      int
+	switches  int
+	twin      bool     // it was told that its device runs twice
+	destroyed int      // epochs' keys, KeyPackages' and rejoin secrets, and what was carried for others
+	early     []string // of that, what was destroyed too early
+	peaks     peaks
+	traffic   traffic
 }
 
 type peaks struct{ epochs, parked, bytes, turn int }
@@ -99,7 +101,7 @@ func (s *seat) open() (err error) {
 		s.shown = len(all)
 	}
 	if p := s.m.Status().Position; p != s.position {
-		s.moved(p, "")
+		s.moved(p, s.n.died) // it was durable before the process ended
 	}
 	if err := s.carryOut(); err != nil {
 		return nil //nolint:nilerr // it crashed again, as planned
@@ -191,7 +193,10 @@ func (s *seat) carryOut() error {
 	// A torn transaction is atomic in the store: all of it is durable, or nothing.
 	p := s.n.crash
 	if torn := p != nil && p.at == "torn" && p.nth <= 1; !torn || s.w().chance.IntN(2) == 0 {
-		s.disk.apply(s.w().now, r)
+		s.judgeDestroyed(r)
+		for _, rows := range s.disk.apply(s.w().now, r) {
+			s.early = append(s.early, fmt.Sprintf("%s destroyed the vault of rows that it keeps: %s", s.n.name, rows))
+		}
 		if len(r.Writes) > 0 {
 			s.version++
 			s.w().hist.wrote(s, r.Writes)
@@ -251,7 +256,7 @@ func (s *seat) note(e group.Event) {
 		s.shown++
 		s.w().hist.shown(s, e.Message)
 	case group.EventEpoch, group.EventJoined:
-		s.moved(e.Epoch, "")
+		s.moved(e.Epoch, time.Time{})
 	case group.EventSwitch:
 		s.switches++
 		s.w().hist.mark(s.w(), s.n, "switch", e.Detail)
@@ -266,10 +271,14 @@ func (s *seat) note(e group.Event) {
 	}
 }
 
-func (s *seat) moved(to wire.EpochID, _ string) {
+// moved notes a new position, taken up now if at is zero.
+func (s *seat) moved(to wire.EpochID, at time.Time) {
 	if s.position != to {
 		s.position = to
-		m := move{At: s.w().now, Seat: s, To: to}
+		if at.IsZero() {
+			at = s.w().now
+		}
+		m := move{At: at, Seat: s, To: to}
 		s.w().hist.moves, s.moves = append(s.w().hist.moves, m), append(s.moves, m)
 	}
 }

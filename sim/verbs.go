@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -172,7 +173,8 @@ func doSend(w *core, a Action) error {
 			if err != nil {
 				return err
 			}
-			w.hist.sent = append(w.hist.sent, &accepted{ID: out.Entry, Seat: s, At: w.now, Void: s.n.hostile})
+			a := &accepted{ID: out.Entry, Seat: s, At: w.now, Void: s.n.hostile}
+			w.hist.sent, w.hist.byHex[hex.EncodeToString(a.ID[:])] = append(w.hist.sent, a), a
 			w.hist.mark(w, s.n, "send", text)
 		}
 		return nil
@@ -405,6 +407,7 @@ func checkClock(sc *Scenario, a Action) error {
 func doClock(w *core, a Action) error {
 	n := w.nodeOf(a.Args[0])
 	n.skew, _ = time.ParseDuration(a.Args[1])
+	n.furthest = max(n.furthest, n.skew)
 	w.hist.mark(w, n, "clock", a.Args[1])
 	for _, s := range n.eachSeat() {
 		if s.m != nil {

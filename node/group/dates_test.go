@@ -376,3 +376,34 @@ func TestWrongClockDestroysNothing(t *testing.T) {
 	}
 	_ = c
 }
+
+// A clock that was behind, by what is noted since when, and is right again, destroys nothing
+// either.
+func TestClockThatWasBehindDestroysNothing(t *testing.T) {
+	_, a, _, _ := three(t, 781)
+	right := a.w.now
+	a.m.Keep(right, right.Add(-50*year))
+	a.m.timers.set(timerUpdate, right.Add(-50*year))
+	before := a.m.own.Position
+	step := func(now time.Time) Ready {
+		t.Helper()
+		if _, err := a.m.Step(now, Tick{}); err != nil {
+			t.Fatal(err)
+		}
+		r, _ := a.m.Ready()
+		a.carryOut()
+		return r
+	}
+	step(right.Add(-50 * year))
+	if a.m.own.Position == before {
+		t.Fatal("it has left no epoch")
+	}
+	a.m.Keep(right.Add(time.Minute), right.Add(time.Minute))
+	if r := step(right.Add(time.Minute)); len(r.Drop) > 0 {
+		t.Errorf("once its clock is right it destroys %d vaults", len(r.Drop))
+	}
+	a.m.Keep(right.Add(year), right.Add(year))
+	if r := step(right.Add(year)); len(r.Drop) == 0 {
+		t.Error("a year later it destroys nothing")
+	}
+}

@@ -190,9 +190,12 @@ func (m *Machine) retireDaily(now time.Time) {
 	}
 	m.timers.set(timerDaily, now.Add(24*time.Hour))
 	m.retireRejoinKeys(now)
+	m.retireReplaced(now)
+	if now.After(m.now) {
+		now = m.now // entries are dated by that
+	}
 	m.retireSeals(now)
 	m.retireTransport(now)
-	m.retireReplaced(now)
 	maps.DeleteFunc(m.mail.refilled, func(_ wire.MessageID, at time.Time) bool { return m.now.Sub(at) > 24*time.Hour })
 }
 

@@ -303,8 +303,10 @@ func (m *Machine) settle(now time.Time) {
 }
 
 // Keep sets the time by which the machine destroys what is old enough, as of a time that is
-// given to Step: so a clock that is wrong destroys nothing. Without it the two are one.
-func (m *Machine) Keep(kept, now time.Time) { m.lag = max(0, now.Sub(kept)) }
+// given to Step: so a clock that is wrong destroys nothing. It is the later one where the
+// clock is behind: what would be noted as of long ago would be too old once the clock is
+// right. Without it the two are one.
+func (m *Machine) Keep(kept, now time.Time) { m.lag = now.Sub(kept) }
 
 // kept is the time by which things are destroyed, and by which it is noted since when.
 func (m *Machine) kept(now time.Time) time.Time { return now.Add(-m.lag) }
