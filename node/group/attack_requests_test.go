@@ -28,7 +28,7 @@ func TestBeaconsRefused(t *testing.T) {
 	} {
 		r.check(t, a)
 	}
-	if p := a.m.peers.of[c.dev.ID]; p == nil || p.hlc != now {
+	if p := a.knows(c); p.hlc != now {
 		t.Errorf("carl's beacon counts as of %+v, want %v", p, now)
 	}
 }

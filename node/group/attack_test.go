@@ -394,7 +394,7 @@ func TestGapDueWhileTheGateIsClosed(t *testing.T) {
 	w, a, b, c := three(t, 730)
 	id := a.send("one")
 	w.run(time.Minute)
-	a.m.peers.at(b.dev.ID).gaps[id] = w.now.Add(time.Second)
+	a.knows(b).gaps[id] = w.now.Add(time.Second)
 	a.m.timers.set(timerReseal, w.now.Add(time.Second))
 	w.cut = func(x, y *device) bool { return true }
 	a.must(Tick{})
@@ -402,13 +402,13 @@ func TestGapDueWhileTheGateIsClosed(t *testing.T) {
 	_ = c
 	a.closeGate()
 	w.run(2 * time.Second)
-	if a.m.peers.of[b.dev.ID].gaps[id].IsZero() {
+	if a.knows(b).gaps[id].IsZero() {
 		t.Fatal("the gate was not closed")
 	}
 	a.m.timers.set(timerUpdate, w.now)
 	a.must(Tick{}) // moves on
 	w.run(time.Minute)
-	if at := a.m.peers.of[b.dev.ID].gaps[id]; !at.IsZero() {
+	if at := a.knows(b).gaps[id]; !at.IsZero() {
 		t.Errorf("the gap waits since %v, and nothing wakes the device: %+v", at, a.m.timers)
 	}
 }

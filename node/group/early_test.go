@@ -42,7 +42,7 @@ func TestOvertakenEnvelopes(t *testing.T) {
 		w, a, _, c := trio(t, 61)
 		w.cut = func(_, _ *device) bool { return true } // nobody is there to be asked
 		envelopes, texts := a.says(len(order))
-		asked := c.m.peers.asked
+		asked := c.asked()
 		for _, i := range order {
 			out, err := c.step(Envelope{Bytes: envelopes[i]})
 			if out.Verdict != Accept || err != nil && !errors.Is(err, ErrIncomplete) {
@@ -52,14 +52,14 @@ func TestOvertakenEnvelopes(t *testing.T) {
 		if shown := c.texts(); !slices.Equal(shown, texts) {
 			t.Errorf("%v: shown: %q", order, shown)
 		}
-		if !c.m.peers.asked.Equal(asked) {
+		if !c.asked().Equal(asked) {
 			t.Errorf("%v: a sync was asked for", order)
 		}
 		if st := c.m.Status(); st.Parked+st.Gaps != 0 || len(c.m.mail.early.seals) != 0 || c.m.mail.early.bytes != 0 {
 			t.Errorf("%v: left behind: %+v, %d seals", order, st, len(c.m.mail.early.seals))
 		}
 		w.run(time.Minute)
-		if !c.m.peers.asked.Equal(asked) {
+		if !c.asked().Equal(asked) {
 			t.Errorf("%v: a sync was asked for later", order)
 		}
 	}
@@ -93,14 +93,14 @@ func TestAsksForPastAfterAWhile(t *testing.T) {
 	w.cut = func(_, _ *device) bool { return true }
 	envelopes, _ := a.says(2)
 	w.run(time.Minute)
-	asked := c.m.peers.asked
+	asked := c.asked()
 	_, _ = c.step(Envelope{Bytes: envelopes[1]})
 	w.run(pastGrace - time.Millisecond)
-	if !c.m.peers.asked.Equal(asked) {
+	if !c.asked().Equal(asked) {
 		t.Errorf("asked after %v at the latest", pastGrace-time.Millisecond)
 	}
 	w.run(2 * time.Millisecond)
-	if c.m.peers.asked.Equal(asked) {
+	if c.asked().Equal(asked) {
 		t.Errorf("not asked after %v", pastGrace)
 	}
 	c.rests()

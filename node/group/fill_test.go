@@ -77,8 +77,8 @@ func TestBeaconIsNoReceipt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b.m.handedOver() || m.Delivery == DeliveryHeld {
-			t.Errorf("%d gaps are told, the message is %v, handed over: %v", n, m.Delivery, b.m.handedOver())
+		if b.handedOver() || m.Delivery == DeliveryHeld {
+			t.Errorf("%d gaps are told, the message is %v, handed over: %v", n, m.Delivery, b.handedOver())
 		}
 	}
 }

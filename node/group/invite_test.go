@@ -353,7 +353,7 @@ func TestNobodyTakesAnInviteAway(t *testing.T) {
 				renewed = d.renewal().KeyPackage
 			}
 			d.open() // what it asks with is durable
-			for _, r := range []*wire.JoinRequest{d.request(), d.m.joining.asksWith(first.KeyPackage)} {
+			for _, r := range []*wire.JoinRequest{d.request(), d.asksWith(first.KeyPackage)} {
 				if r == nil || r.Invite == nil || r.Claim == nil || !slices.Equal(r.KeyPackage, first.KeyPackage) {
 					t.Fatal("the invite is gone from the request")
 				}

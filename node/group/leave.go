@@ -21,7 +21,7 @@ func (Leave) act(m *Machine, now time.Time, out *Outcome) error {
 	if err := m.roster.mayLeave(u); err != nil {
 		return err
 	}
-	if m.handedOver() {
+	if m.peers.handedOver(m.roster, m.cfg.Device.User, len(m.mail.outbox) == 0 && !m.stranded()) {
 		out.Entry, err = m.operate(now, &wire.Op{Type: wire.OpLeave})
 		return err
 	}
@@ -38,29 +38,31 @@ func (r *roster) mayLeave(u *rosterUser) error {
 	return nil
 }
 
-// handedOver says whether a device of another user can read all that this device
-// wrote: it is sealed on the chosen chain, and one of them has said so.
-func (m *Machine) handedOver() bool {
+// handedOver says whether a device of another user can read all that this device wrote: it
+// is sealed on the chosen chain, and one of them has said so.
+func (p *peers) handedOver(r *roster, user wire.UserID, sealed bool) bool {
 	last := map[int32]*item{} // by branch
-	for it := range m.records() {
-		if o := last[it.list]; it.log.Device == m.log.Device && it.facts.has(isPlain) && (o == nil || o.seq < it.seq) {
+	for it := range p.logs.items.all() {
+		if it.kind != wire.KindRecord || it.log.Device != p.own || !it.facts.has(isPlain) {
+			continue
+		}
+		if o := last[it.list]; o == nil || o.seq < it.seq {
 			last[it.list] = it
 		}
 	}
-	if len(last) == 0 || len(m.roster.users) == 1 {
+	if len(last) == 0 || len(r.users) == 1 {
 		return true
 	}
-	if len(m.mail.outbox) > 0 || m.stranded() {
+	if !sealed {
 		return false
 	}
-	for d, p := range m.peers.of {
-		r := m.roster.devices[d]
-		if r == nil || r.device.User == m.cfg.Device.User {
+	for d, of := range p.of {
+		if other := r.devices[d]; other == nil || other.device.User == user {
 			continue
 		}
 		has := true
 		for _, it := range last {
-			has = has && p.read(m.logs, it)
+			has = has && of.read(p.logs, it)
 		}
 		if has {
 			return true
@@ -81,7 +83,7 @@ func (m *Machine) leaveWhenDone(now time.Time) {
 	case m.roster.mayLeave(u) != nil:
 		m.own.Leaving = false
 		m.tx.emit(now, Event{Kind: EventRefused, User: u.id, Detail: m.roster.mayLeave(u).Error()})
-	case !m.handedOver():
+	case !m.peers.handedOver(m.roster, m.cfg.Device.User, len(m.mail.outbox) == 0 && !m.stranded()):
 		return
 	default:
 		m.own.Leaving = false

@@ -49,7 +49,7 @@ func TestHeldSoon(t *testing.T) {
 	w, a, b, c := trio(t, 70)
 	w.gossip = true
 	w.run(24 * time.Hour)
-	asked := a.m.peers.asked
+	asked := a.asked()
 	id := a.send("hello")
 	w.run(receiptWait + 200*time.Millisecond)
 	if n := a.heldBy(id); n != 2 {
@@ -70,7 +70,7 @@ func TestHeldSoon(t *testing.T) {
 	if n := a.heldBy(id); n != 2 {
 		t.Errorf("the last of many is held by %d of 2", n)
 	}
-	if !a.m.peers.asked.Equal(asked) {
+	if !a.asked().Equal(asked) {
 		t.Error("a sync was asked for")
 	}
 	if n := len(b.m.telling.due) + len(c.m.telling.due); n > 0 || told > 0 {
@@ -273,7 +273,7 @@ func TestReceiptsAreBounded(t *testing.T) {
 			passed++
 		}
 	}
-	if n := len(a.m.peers.at(b.dev.ID).reads.counts); passed > receiptsPassed || n > maxReceiptCounts {
+	if n := len(a.knows(b).reads.counts); passed > receiptsPassed || n > maxReceiptCounts {
 		t.Errorf("%d were passed on, %d logs are remembered", passed, n)
 	}
 	for range 4 * maxLogs {
@@ -281,7 +281,7 @@ func TestReceiptsAreBounded(t *testing.T) {
 		raw := b.receipt(it, func(r *wire.Receipt) { r.Log.Incarnation = w.rand.Uint64() })
 		_, _ = a.step(Envelope{Bytes: b.envelope(wire.Bundle{Receipts: [][]byte{raw}})})
 	}
-	if n := len(a.m.peers.at(b.dev.ID).reads.stale); n > maxLogs {
+	if n := len(a.knows(b).reads.stale); n > maxLogs {
 		t.Errorf("%d incarnations are remembered", n)
 	}
 	raw := b.receipt(it, func(r *wire.Receipt) { r.Count, r.Read.Seq = 1<<40, 1<<40 })

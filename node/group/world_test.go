@@ -115,6 +115,22 @@ func (d *device) request() *wire.JoinRequest { return d.m.joining.request }
 // renewal is what it asks with in turn, to be added again; nil: nothing.
 func (d *device) renewal() *wire.JoinRequest { return d.m.joining.renewal }
 
+// asksWith is the one with this KeyPackage; nil: it does not ask with that.
+func (d *device) asksWith(keyPackage []byte) *wire.JoinRequest {
+	return d.m.joining.asksWith(keyPackage)
+}
+
+// knows gives what it has heard of another device.
+func (d *device) knows(of *device) *peerState { return d.m.peers.at(of.dev.ID) }
+
+// handedOver says whether another user can read all that it wrote.
+func (d *device) handedOver() bool {
+	return d.m.peers.handedOver(d.m.roster, d.dev.User, len(d.m.mail.outbox) == 0 && !d.m.stranded())
+}
+
+// asked is when it last asked for a sync.
+func (d *device) asked() time.Time { return d.m.peers.asked }
+
 // disk is all that a device ever wrote, as somebody has it who copied its files every
 // day, with the vaults whose keys are gone today. A nil disk keeps nothing.
 type disk struct {
@@ -446,7 +462,7 @@ func (w *world) tryJoin(d *device, r wire.JoinRequest, wait time.Duration) {
 		d.carried[string(wire.Marshal(&r))] = w.now.Add(min(wait, next))
 		w.after(min(wait, next), func() { w.tryJoin(d, r, next) })
 	}
-	if d.down || d.m.joining.asksWith(r.KeyPackage) == nil {
+	if d.down || d.asksWith(r.KeyPackage) == nil {
 		return // it asks no more, or with another
 	}
 	for _, o := range w.devices {
