@@ -142,7 +142,7 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 			continue
 		}
 		welcomes, err1 := m.read.welcomes(n)
-		e, err2 := m.parent(n.id)
+		e, err2 := m.epochs.parent(n.id)
 		if err := errors.Join(err1, err2); err != nil {
 			return JoinStatus{}, err
 		}
@@ -159,7 +159,7 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 	if m.peers.joinedAnew(m.roster, keyPackage) {
 		return JoinStatus{Stage: wire.JoinRenew}, nil
 	}
-	for id := range m.inTree() {
+	for id := range m.epochs.inTree(m.own.Position) {
 		if d := m.roster.devices[id]; d != nil && bytes.Equal(d.keyPackage, keyPackage) {
 			// It left and came back before a commit took its leaf out: no commit adds it again.
 			// A device that still has that leaf's keys asks no more; one that forgot the group

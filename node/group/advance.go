@@ -25,7 +25,7 @@ func undisputed(position, target *node) *node {
 // moveTo derives the epochs from the nearest one held down to the target.
 func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 	at := target
-	for at != nil && m.held[at.id] == nil {
+	for at != nil && !m.epochs.has(at.id) {
 		at = at.parent
 	}
 	if at == nil {
@@ -42,7 +42,7 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 		if m.refused.has(n.id) {
 			return m.joinFromLog(target)
 		}
-		parent, err := m.parent(at.id)
+		parent, err := m.epochs.parent(at.id)
 		if err != nil {
 			m.tx.fail(err)
 			return false
@@ -62,11 +62,11 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 			return true // judge again
 		}
 		since, _ := parent.(Epoch)
-		m.hold(now, n.id, n.generation, child, since)
+		m.epochs.hold(now, n.id, n.generation, child, since)
 		m.openWaiting(now, n.id)
 		at = n
 	}
-	if m.held[at.id].row.Thin {
+	if m.epochs.isThin(at.id) {
 		// This device was there, and its message keys are destroyed: it seals nothing
 		// there ever again, and comes back with a new leaf.
 		return m.joinFromLog(target)

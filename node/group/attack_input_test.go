@@ -44,7 +44,7 @@ func (d *device) envelope(b wire.Bundle) []byte {
 	if !ok {
 		d.w.t.Fatalf("%s has no transport key", d.name)
 	}
-	env, err := wire.SealEnvelope(d.w.rand, d.w.group, d.m.transport[id], &b)
+	env, err := wire.SealEnvelope(d.w.rand, d.w.group, d.m.keys.keys[id], &b)
 	if err != nil {
 		d.w.t.Fatal(err)
 	}
@@ -64,16 +64,16 @@ func (d *device) rests() {
 func evict(w *world, c, victim, o *device) (raw []byte, child wire.EpochID) {
 	w.t.Helper()
 	n := c.m.tree.nodes[c.m.own.Position]
-	e, err := c.m.epoch(n.id)
+	e, err := c.m.epochs.whole(n.id)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	i := slices.IndexFunc(e.Leaves(), func(l Leaf) bool {
-		d, err := c.m.deviceOf(l)
+		d, err := c.m.epochs.deviceOf(l)
 		return err == nil && d.ID == victim.dev.ID
 	})
 	made, err := e.Commit(w.rand, Change{
-		Now: w.now, Signer: c.m.own.Signer, Removes: []uint32{e.Leaves()[i].Index}, JoinSecrets: []byte{1}, Check: c.m.checkCredential,
+		Now: w.now, Signer: c.m.own.Signer, Removes: []uint32{e.Leaves()[i].Index}, JoinSecrets: []byte{1}, Check: c.m.epochs.checkCredential,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -209,13 +209,13 @@ func TestRemovedDeviceRests(t *testing.T) {
 // back with another one, and the syncs come to rest.
 func TestUnusableRejoinDoesNotStrand(t *testing.T) {
 	w, a, b, c := three(t, 540)
-	kp, err := MLS(1).NewKeyPackage(w.rand, w.now.Add(-365*24*time.Hour), c.m.own.Signer, c.m.credential())
+	kp, err := MLS(1).NewKeyPackage(w.rand, w.now.Add(-365*24*time.Hour), c.m.own.Signer, c.m.leaf.credential())
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := wire.Rejoin{V: wire.Version, Device: c.dev.ID, HLC: 5, KeyPackage: kp.Public}
 	s := c.log.Sign(wire.DomainRejoin, w.group, r.Encode())
-	public := c.m.transportPublic()
+	public := c.m.leaf.public()
 	beacon := wire.Beacon{
 		V: wire.Version, Log: c.m.log, HLC: uint64(crdt.HLCFromTime(w.now)), Rejoin: &s, TransportKey: public[:], Position: c.m.own.Position,
 	}
@@ -348,7 +348,7 @@ func TestEnvelopesRefused(t *testing.T) {
 		return Envelope{Bytes: env}
 	}
 	id, _ := b.m.TransportKey()
-	key := b.m.transport[id]
+	key := b.m.keys.keys[id]
 	good := seal(w.group, key, wire.Bundle{}).Bytes
 	version := bytes.Clone(good)
 	version[0] = 9
@@ -400,15 +400,15 @@ func TestEntriesRefused(t *testing.T) {
 
 	// A good commit, to be claimed wrongly.
 	n := c.m.tree.nodes[c.m.own.Position]
-	e, err := c.m.epoch(n.id)
+	e, err := c.m.epochs.whole(n.id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := MLS(1).Create(w.rand, w.now, []byte("another MLS group"), c.m.own.Signer, c.m.credential())
+	foreign, err := MLS(1).Create(w.rand, w.now, []byte("another MLS group"), c.m.own.Signer, c.m.leaf.credential())
 	if err != nil {
 		t.Fatal(err)
 	}
-	change := Change{Now: w.now, Signer: c.m.own.Signer, JoinSecrets: []byte{1}, Check: c.m.checkCredential}
+	change := Change{Now: w.now, Signer: c.m.own.Signer, JoinSecrets: []byte{1}, Check: c.m.epochs.checkCredential}
 	made, err := e.Commit(w.rand, change)
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ func TestRelabelledSealDoesNotBurnTheKey(t *testing.T) {
 		return false
 	}
 	id := a.send("important")
-	u, err := wire.OpenEnvelope(w.group, func(id wire.KeyID) []byte { return b.m.transport[id] }, honest)
+	u, err := wire.OpenEnvelope(w.group, func(id wire.KeyID) []byte { return b.m.keys.keys[id] }, honest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,9 +49,9 @@ func TestRelabelledSealDoesNotBurnTheKey(t *testing.T) {
 // A removed member writes and seals under an epoch from before its removal.
 func TestRemovedMemberCannotSpeak(t *testing.T) {
 	w, a, b, c := three(t, 405)
-	old := c.m.held[c.m.own.Position]
+	old := c.m.epochs.held[c.m.own.Position]
 	oldID := c.m.own.Position
-	if _, err := c.m.epoch(oldID); err != nil {
+	if _, err := c.m.epochs.whole(oldID); err != nil {
 		t.Fatal(err)
 	}
 	a.must(RemoveUser{User: c.dev.User})
@@ -79,7 +79,7 @@ func TestReadOnlyMemberCannotSpeak(t *testing.T) {
 	w.run(time.Minute)
 	o := wire.Opened{Body: wire.Marshal(&wire.Content{MediaType: "text/plain", Data: []byte("not allowed")})}
 	raw, hash := forged(c, wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, c.next(a))
-	e, _ := c.m.epoch(c.m.own.Position)
+	e, _ := c.m.epochs.whole(c.m.own.Position)
 	pm, _, err := e.Seal(w.rand, c.m.own.Signer, hash[:], wire.Marshal(&o))
 	if err != nil {
 		t.Fatal(err)
@@ -151,13 +151,13 @@ func TestRemovedDeviceCannotNameTheTransportKey(t *testing.T) {
 	w.agree(a, b)
 	key := slices.Repeat([]byte{3}, 32)
 	tkey := &wire.TKey{ID: wire.KeyIDOf(w.group, key)}
-	for id := range a.m.transport {
+	for id := range a.m.keys.keys {
 		tkey.Supersedes = append(tkey.Supersedes, id)
 	}
 	slices.SortFunc(tkey.Supersedes, func(x, y wire.KeyID) int { return slices.Compare(x[:], y[:]) })
 	for _, x := range []*device{a, b} {
-		public := x.m.transportPublic()
-		wr, err := c.m.wrap(tkey.ID, key, x.dev.ID, public)
+		public := x.m.leaf.public()
+		wr, err := wrap(w.rand, w.group, tkey.ID, key, x.dev.ID, public)
 		if err != nil {
 			t.Fatal(err)
 		}

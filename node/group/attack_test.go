@@ -96,7 +96,7 @@ func TestBackToAThinEpoch(t *testing.T) {
 		}
 		c.online = false
 		w.run(50 * time.Hour)
-		if h := a.m.held[one]; h == nil || !h.row.Thin {
+		if h := a.m.epochs.held[one]; h == nil || !h.row.Thin {
 			t.Fatalf("seed %d: anna holds %+v", seed, h)
 		}
 		for _, x := range all {
@@ -136,7 +136,7 @@ func TestRubbishForAWelcome(t *testing.T) {
 	for _, minutes := range []time.Duration{0, 30, 25} {
 		w.run(minutes * time.Minute)
 		before := d.rows.digest()
-		if _, err := d.step(JoinAnswered{Epoch: n.id, Welcome: []byte{1, 2, 3}, Tree: must(a.m.epoch(n.id)).Tree()}); !errors.Is(err, ErrInvalidWelcome) {
+		if _, err := d.step(JoinAnswered{Epoch: n.id, Welcome: []byte{1, 2, 3}, Tree: must(a.m.epochs.whole(n.id)).Tree()}); !errors.Is(err, ErrInvalidWelcome) {
 			t.Fatalf("rubbish gives %v", err)
 		}
 		if d.rows.digest() != before || !bytes.Equal(d.request().KeyPackage, first.KeyPackage) {
@@ -355,7 +355,7 @@ func TestFewEpochsAreKept(t *testing.T) {
 	w.run(time.Minute)
 	w.agree(a, b)
 	for _, x := range []*device{a, b} {
-		if n := len(x.m.held); n > maxHeld {
+		if n := len(x.m.epochs.held); n > maxHeld {
 			t.Errorf("%s holds %d epochs", x.name, n)
 		}
 	}

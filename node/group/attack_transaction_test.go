@@ -123,7 +123,7 @@ func TestWrongLabelHidesNoWornRatchet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.m.putKeys(a.m.own.Position, rows)
+		a.m.epochs.putKeys(a.m.own.Position, rows)
 	}
 	a.must(Tick{})
 	b.m.worn.renewed = w.now.Add(24 * time.Hour) // b is hostile, and does not renew
@@ -136,7 +136,7 @@ func TestWrongLabelHidesNoWornRatchet(t *testing.T) {
 	w.cut = func(x, y *device) bool { return x == b || y == b }
 	for i := range 30 {
 		b.send(fmt.Sprint(i))
-		u, err := wire.OpenEnvelope(w.group, func(id wire.KeyID) []byte { return b.m.transport[id] }, b.last)
+		u, err := wire.OpenEnvelope(w.group, func(id wire.KeyID) []byte { return b.m.keys.keys[id] }, b.last)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -28,7 +28,7 @@ func TestFalseWelcomeSpendsNoKeyPackage(t *testing.T) {
 		t.Fatal(err)
 	}
 	js := wire.Marshal(&wire.JoinSecrets{TransportKeys: [][]byte{slices.Repeat([]byte{5}, 32)}})
-	c, err := e.Commit(w.rand, Change{Now: w.now, Signer: secret, Adds: [][]byte{kp}, JoinSecrets: js, Check: d.m.checkCredential})
+	c, err := e.Commit(w.rand, Change{Now: w.now, Signer: secret, Adds: [][]byte{kp}, JoinSecrets: js, Check: d.m.epochs.checkCredential})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,11 +38,11 @@ func TestFalseWelcomeSpendsNoKeyPackage(t *testing.T) {
 	w.carryJoin(d, *d.request())
 	w.run(3 * time.Hour)
 	w.agree(a, b, d)
-	if len(d.m.keyPkgs) == 0 {
+	if len(d.m.leaf.packages) == 0 {
 		t.Fatal("its KeyPackage is gone at once")
 	}
 	w.run(initKeysFor + 24*time.Hour)
-	if n := len(d.m.keyPkgs); n != 0 {
+	if n := len(d.m.leaf.packages); n != 0 {
 		t.Errorf("it holds the secrets of %d KeyPackages", n)
 	}
 }
@@ -57,7 +57,7 @@ func TestWelcomeAfterTheKeyPackage(t *testing.T) {
 	r := d.asks(&l)
 	a.must(JoinAsked{Request: r})
 	w.run(keyPackageLifetime + 24*time.Hour)
-	if len(d.m.keyPkgs) != 0 || d.request() == nil || d.request().Claim == nil {
+	if len(d.m.leaf.packages) != 0 || d.request() == nil || d.request().Claim == nil {
 		t.Fatal("its KeyPackage is not past its time")
 	}
 	if _, err := d.step(JoinAnswered{Epoch: wire.EpochID{1}, Welcome: []byte{1}}); !isErr(err, ErrState) || isErr(err, ErrCorrupt) {
@@ -86,7 +86,7 @@ func TestFalseWelcomeDoesNotStrandAJoiner(t *testing.T) {
 		t.Fatal(err)
 	}
 	js := wire.Marshal(&wire.JoinSecrets{TransportKeys: [][]byte{slices.Repeat([]byte{5}, 32)}})
-	cm, err := e.Commit(w.rand, Change{Now: w.now, Signer: secret, Adds: [][]byte{d.request().KeyPackage}, JoinSecrets: js, Check: d.m.checkCredential})
+	cm, err := e.Commit(w.rand, Change{Now: w.now, Signer: secret, Adds: [][]byte{d.request().KeyPackage}, JoinSecrets: js, Check: d.m.epochs.checkCredential})
 	if err != nil {
 		t.Fatal(err)
 	}

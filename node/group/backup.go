@@ -30,7 +30,7 @@ func InBackup(key string) bool {
 // noteRestored notices that the keys of the position are not here, as after the
 // restoration of a backup.
 func (m *Machine) noteRestored(now time.Time) {
-	if !m.own.Joined || m.held[m.own.Position] != nil {
+	if !m.own.Joined || m.epochs.has(m.own.Position) {
 		return
 	}
 	m.own.Joined = false
@@ -45,7 +45,7 @@ func (m *Machine) noteRestored(now time.Time) {
 // if it is the only device of the group, begins anew with keys of its own. Before
 // that it waits a little, since others may have come in after the backup was made.
 func (m *Machine) askForKeys(now time.Time) {
-	keyless := !m.own.Joined && !m.own.Out && m.tree.nodes[m.own.Position] != nil && m.held[m.own.Position] == nil
+	keyless := !m.own.Joined && !m.own.Out && m.tree.nodes[m.own.Position] != nil && !m.epochs.has(m.own.Position)
 	switch {
 	case !keyless:
 		m.timers.stop(timerLone)

@@ -62,7 +62,7 @@ func (m *Machine) sendBeacon(now time.Time) {
 		V: wire.Version, Log: m.log, HLC: uint64(m.peers.beaconDate(now, m.next(now))), Vector: m.logs.marks(), Gaps: gaps, Position: n.id,
 		Check: wire.HashOf(wire.DomainBeacon, e.Authenticator()), Rejoin: m.joining.rejoin,
 	}
-	public := m.transportPublic()
+	public := m.leaf.public()
 	b.TransportKey = public[:]
 	m.outgoing.Beacons = append(m.outgoing.Beacons, m.cfg.LogKey.Sign(wire.DomainBeacon, m.group, b.Encode()).Encode())
 	if !asking {

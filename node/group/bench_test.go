@@ -118,7 +118,7 @@ func talk() (a, b *device, envelopes [][]byte) {
 
 func measureReceive() stepCost {
 	a, b, envelopes := talk()
-	keys := func(id wire.KeyID) []byte { return b.m.transport[id] }
+	keys := func(id wire.KeyID) []byte { return b.m.keys.keys[id] }
 	bundles := make([]*wire.Bundle, len(envelopes))
 	entries := make([]*signedEntry, len(envelopes))
 	seals := make([]*wire.Seal, len(envelopes))
@@ -167,9 +167,9 @@ func must[T any](v T, err error) T {
 // twinOf is the epoch at a device's position once more, so that no key is used up
 // for the machine.
 func twinOf(d *device) Epoch {
-	e := must(d.m.epoch(d.m.own.Position))
+	e := must(d.m.epochs.whole(d.m.own.Position))
 	head, _ := e.Snapshot(nil)
-	return must(d.m.cfg.Engine.Load(head, d.m.page, e.Keys()))
+	return must(d.m.cfg.Engine.Load(head, d.m.epochs.page, e.Keys()))
 }
 
 // keep makes durable what the machine wants, and nothing else.
@@ -202,7 +202,7 @@ func measureSend() stepCost {
 			}
 		},
 		func(int) { a.log.Sign(wire.DomainEntry, a.w.group, make([]byte, 256)) },
-		func(int) { must(wire.SealEnvelope(a.w.rand, b.w.group, a.m.transport[key], u)) },
+		func(int) { must(wire.SealEnvelope(a.w.rand, b.w.group, a.m.keys.keys[key], u)) },
 		func(int) {
 			must(a.m.Step(a.w.now, Send{Content: wire.Content{MediaType: "text/plain", Data: body}}))
 			a.keep()

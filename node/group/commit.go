@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -53,7 +52,7 @@ func (m *Machine) position() (*node, Epoch) {
 	if n == nil || !m.roster.has(m.log.Device) {
 		return nil, nil
 	}
-	e, err := m.epoch(n.id)
+	e, err := m.epochs.whole(n.id)
 	m.tx.fail(err)
 	if e == nil {
 		return nil, nil
@@ -139,7 +138,7 @@ func (m *Machine) planUpdate(n *node) {
 func (m *Machine) addsSelf(n *node) bool {
 	adds := n.adds()
 	return len(adds) > 0 && n.leaves.leafOf(m.log.Device) != n.parent.leaves.leafOf(m.log.Device) && slices.ContainsFunc(adds, func(kp [32]byte) bool {
-		return m.keyPkgs[kp] != nil
+		return m.leaf.holds(kp)
 	})
 }
 
@@ -158,17 +157,17 @@ var errLeftOut = errors.New("a KeyPackage cannot be used")
 // transaction, before anything is published.
 func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 	change := Change{
-		Now: now, Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.joinSecrets(n.generation), Check: m.checkCredential,
+		Now: now, Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.keys.joinSecrets(n.generation), Check: m.epochs.checkCredential,
 	}
 	change.Adds = d.adds
 	// The key for transport keys is renewed with the others.
 	var transport []byte
 	if m.timers.due(now, timerUpdate) {
-		transport = make([]byte, len(m.own.Transport))
-		if _, err := io.ReadFull(m.cfg.Rand, transport); err != nil {
-			return fmt.Errorf("drawing a key for transport keys: %w", err)
+		var err error
+		if transport, err = m.leaf.newPrivate(); err != nil {
+			return err
 		}
-		change.Credential = m.credentialWith(transport)
+		change.Credential = m.leaf.credentialWith(transport)
 	}
 	c, err := e.Commit(m.cfg.Rand, change)
 	if err != nil && len(change.Adds) > 0 {
@@ -194,9 +193,9 @@ func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 	if err != nil {
 		return err
 	}
-	m.hold(now, child, n.generation, c.Epoch, e)
+	m.epochs.hold(now, child, n.generation, c.Epoch, e)
 	if transport != nil {
-		m.replaceTransport(now, transport)
+		m.leaf.replace(now, transport)
 	}
 	m.plan.lostUpdate = false
 	if m.plan.unfinished = (wire.EpochID{}); d.more {

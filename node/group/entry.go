@@ -274,3 +274,10 @@ func checkKeyPackage(group wire.GroupID, d *identity.Device, keyPackage []byte, 
 	}
 	return nil
 }
+
+// lapsed says whether the KeyPackage that an operation brought is past its time: its device
+// has destroyed the secrets. It is measured from the operation: the lifetime in it is by the
+// clock of somebody who is no member yet and has nobody to compare with.
+func (it *item) lapsed(now time.Time) bool {
+	return it != nil && now.Sub(it.when(now)) > keyPackageLifetime
+}

@@ -41,8 +41,7 @@ func (m *Machine) recordEvidence(e *evidence) {
 func (m *Machine) recount() {
 	m.logs.recounted()
 	m.rosters.recount()
-	m.sendKey = nil
-	m.recountTransport()
+	m.keys.recount()
 }
 
 func (m *Machine) loadEvidence() error {

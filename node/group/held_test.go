@@ -31,7 +31,7 @@ func TestRetention(t *testing.T) {
 	w.run(time.Minute)
 	old := b.m.own.Position
 	var welcomed [][]byte // secrets of KeyPackages
-	for _, kp := range b.m.keyPkgs {
+	for _, kp := range b.m.leaf.packages {
 		welcomed = append(welcomed, bytes.Clone(kp.Secret))
 	}
 	if len(welcomed) == 0 || !b.disk.holds(welcomed[0]) {
@@ -46,7 +46,7 @@ func TestRetention(t *testing.T) {
 	if b.m.own.Position == old {
 		t.Fatal("ben is where he was")
 	}
-	e, err := b.m.epoch(old)
+	e, err := b.m.epochs.whole(old)
 	if e == nil || err != nil {
 		t.Fatalf("an epoch just left: %v, %v", e, err)
 	}
@@ -55,20 +55,20 @@ func TestRetention(t *testing.T) {
 	}
 
 	w.run(fullAtMost + time.Hour)
-	if e, err := b.m.epoch(old); e != nil || err != nil {
+	if e, err := b.m.epochs.whole(old); e != nil || err != nil {
 		t.Errorf("message keys after two days: %v, %v", e, err)
 	}
-	if p, err := b.m.parent(old); p == nil || err != nil || b.count(rowEpoch+hexed(old[:]))+b.count(rowKeys+hexed(old[:])) != 0 {
+	if p, err := b.m.epochs.parent(old); p == nil || err != nil || b.count(rowEpoch+hexed(old[:]))+b.count(rowKeys+hexed(old[:])) != 0 {
 		t.Errorf("after two days: %v, %v, %d rows", p, err, b.count(rowEpoch+hexed(old[:])))
 	}
 	b.open() // the thin one is loaded from its rows
-	if p, err := b.m.parent(old); p == nil || err != nil || len(p.Leaves()) != 2 {
+	if p, err := b.m.epochs.parent(old); p == nil || err != nil || len(p.Leaves()) != 2 {
 		t.Errorf("a thin epoch after a restart: %v, %v", p, err)
 	}
 
 	pages := b.count(rowPage)
 	w.run(defaultRetention)
-	if b.m.held[old] != nil || b.count(rowThin) != 0 {
+	if b.m.epochs.has(old) || b.count(rowThin) != 0 {
 		t.Errorf("%d thin epochs after nine days", b.count(rowThin))
 	}
 	if got := b.count(rowPage); got >= pages || got == 0 {
@@ -116,8 +116,8 @@ func TestLateCommitOnAThinEpoch(t *testing.T) {
 	w.join(d) // at anna
 	w.join(e) // at ben or carl
 	w.run(3 * 24 * time.Hour)
-	if whole, err := a.m.epoch(fork); whole != nil || err != nil || a.m.held[fork] == nil {
-		t.Fatalf("anna holds %v of the epoch at the fork, %v", a.m.held[fork], err)
+	if whole, err := a.m.epochs.whole(fork); whole != nil || err != nil || !a.m.epochs.has(fork) {
+		t.Fatalf("anna holds %v of the epoch at the fork, %v", a.m.epochs.held[fork], err)
 	}
 	held = false
 	w.sync(a, b)
@@ -129,7 +129,7 @@ func TestLateCommitOnAThinEpoch(t *testing.T) {
 	}
 	// Nobody had to be added again to a branch that it could derive.
 	for _, x := range []*device{a, b, c} {
-		if x.m.keyPkgs != nil && x.count("rejoining") != 0 {
+		if x.m.leaf.packages != nil && x.count("rejoining") != 0 {
 			t.Errorf("%s still asks to be added again", x.name)
 		}
 	}
@@ -183,15 +183,15 @@ func TestOldTransportKeysGo(t *testing.T) {
 	c.online = false
 	a.must(RemoveUser{User: x.dev.User})
 	w.run(5 * time.Minute)
-	if now, _ := a.m.TransportKey(); now == first || a.m.transport[first] == nil {
+	if now, _ := a.m.TransportKey(); now == first || a.m.keys.keys[first] == nil {
 		t.Fatal("a removal did not rotate the key, or dropped the old one at once")
 	}
 	w.run(29 * 24 * time.Hour)
-	if a.m.transport[first] == nil {
+	if a.m.keys.keys[first] == nil {
 		t.Error("the old key went early")
 	}
 	w.run(5 * 24 * time.Hour)
-	if a.m.transport[first] != nil || b.m.transport[first] != nil || a.count(rowTransKey) != 1 {
+	if a.m.keys.keys[first] != nil || b.m.keys.keys[first] != nil || a.count(rowTransKey) != 1 {
 		t.Errorf("the old key is still there: %d rows", a.count(rowTransKey))
 	}
 	c.online = true

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/pandanode/pandanode/node/wire"
@@ -52,7 +51,7 @@ func (in Join) act(m *Machine, now time.Time, _ *Outcome) error {
 		}
 	}
 	if j.request == nil {
-		kp, err := m.newKeyPackage(now)
+		kp, err := m.leaf.newPackage(now)
 		if err != nil {
 			return err
 		}
@@ -77,7 +76,7 @@ func (in Join) intend(m *Machine, now time.Time) error {
 	if m.logs.issued(id) || m.joining.wants(id) {
 		return nil
 	}
-	kp, err := m.newKeyPackage(now)
+	kp, err := m.leaf.newPackage(now)
 	if err != nil {
 		return err
 	}
@@ -99,11 +98,11 @@ func (in JoinAnswered) act(m *Machine, now time.Time, _ *Outcome) error {
 	if in.Renew {
 		return j.renew(now, r)
 	}
-	kp, ok := m.keyPackage(r.KeyPackage)
+	kp, ok := m.leaf.keyPackage(r.KeyPackage)
 	if !ok {
 		return fmt.Errorf("Welcome: %w: the secrets of the KeyPackage are past their time", ErrState)
 	}
-	before := maps.Clone(m.transport)
+	before := m.keys.ids()
 	if err := m.welcomed(now, in.Epoch, in.Welcome, in.Tree, kp); err != nil {
 		if errors.Is(err, ErrInvalidWelcome) {
 			j.welcomeFailed(now, r.KeyPackage)
@@ -111,13 +110,9 @@ func (in JoinAnswered) act(m *Machine, now time.Time, _ *Outcome) error {
 		return err
 	}
 	j.badWelcome = nil
-	if old := m.own.Position; old != in.Epoch && !m.own.Out && m.tree.nodes[old] == nil && m.held[old] != nil {
-		m.forget(old) // an earlier Welcome that the logs did not bear out, with all it brought
-		for id := range before {
-			delete(m.transport, id)
-			m.tx.del(rowTransKey + hexed(id[:]))
-		}
-		m.sendKey = nil
+	if old := m.own.Position; old != in.Epoch && !m.own.Out && m.tree.nodes[old] == nil && m.epochs.has(old) {
+		m.epochs.forget(old) // an earlier Welcome that the logs did not bear out, with all it brought
+		m.keys.forget(before...)
 	}
 	m.own.Position = in.Epoch
 	m.saveOwn()
@@ -130,10 +125,10 @@ func (in JoinAnswered) act(m *Machine, now time.Time, _ *Outcome) error {
 
 // welcomed holds the epoch that a Welcome leads to, if it is the one it was said to be.
 func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte, kp KeyPackage) error {
-	if m.held[id] != nil {
+	if m.epochs.has(id) {
 		return nil
 	}
-	e, data, err := m.cfg.Engine.Join(welcome, tree, kp, m.checkCredential)
+	e, data, err := m.cfg.Engine.Join(welcome, tree, kp, m.epochs.checkCredential)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidWelcome, err)
 	}
@@ -145,12 +140,12 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 		return fmt.Errorf("%w: it leads to another epoch than the one announced", ErrInvalidWelcome)
 	}
 	for _, key := range secrets.TransportKeys {
-		m.takeTransportKey(key)
+		m.keys.take(key)
 	}
 	if m.tree.nodes[id] != nil { // else it may be another group's: noteJoined does
-		m.spend(now, kp.Public)
+		m.leaf.spend(now, kp.Public)
 	}
-	m.hold(now, id, secrets.Generation, e, nil)
+	m.epochs.hold(now, id, secrets.Generation, e, nil)
 	m.withdraw(now, id)
 	m.openWaiting(now, id)
 	return nil
@@ -165,7 +160,7 @@ func (m *Machine) joinFromLog(chosen *node) bool {
 			continue
 		}
 		for _, hash := range n.adds() {
-			if m.keyPkgs[hash] == nil || m.held[n.id] != nil {
+			if !m.leaf.holds(hash) || m.epochs.has(n.id) {
 				continue // a held one leads nowhere new: this device was taken out after it
 			}
 			if !m.joining.trees[n.id] {
@@ -186,12 +181,12 @@ func (in Tree) act(m *Machine, now time.Time, _ *Outcome) error {
 		return fmt.Errorf("ratchet tree: %w: nobody asked for it", ErrState)
 	}
 	for _, hash := range n.adds() {
-		if kp := m.keyPkgs[hash]; kp != nil {
+		if kp, ok := m.leaf.byHash(hash); ok {
 			// Tried at once, so that a wrong tree is refused and asks for another.
 			welcomes, err := m.read.welcomes(n)
 			errs := []error{err}
 			for _, welcome := range welcomes {
-				err := m.welcomed(now, n.id, welcome, in.Bytes, KeyPackage{Public: kp.Public, Secret: kp.Secret})
+				err := m.welcomed(now, n.id, welcome, in.Bytes, kp)
 				if err == nil {
 					delete(m.joining.trees, in.Epoch)
 					return nil
@@ -208,7 +203,7 @@ func (in Tree) act(m *Machine, now time.Time, _ *Outcome) error {
 // own logs too, and says so to the others.
 func (m *Machine) noteJoined(now time.Time) {
 	n := m.tree.nodes[m.own.Position]
-	if m.own.Joined || n == nil || m.held[n.id] == nil || !m.roster.has(m.log.Device) {
+	if m.own.Joined || n == nil || !m.epochs.has(n.id) || !m.roster.has(m.log.Device) {
 		return
 	}
 	m.own.Joined, m.own.Out = true, false

@@ -2,7 +2,6 @@ package group
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -46,12 +45,11 @@ const (
 
 // Machine decides for one group on one device. See the package comment.
 type Machine struct {
-	cfg        Config
-	group      wire.GroupID
-	log        wire.LogID // own
-	own        ownRow
-	ownChanged bool
-	clock      crdt.Clock
+	cfg   Config
+	group wire.GroupID
+	log   wire.LogID // own
+	own   *ownState
+	clock crdt.Clock
 
 	logs     *logs
 	tree     *epochTree
@@ -62,19 +60,13 @@ type Machine struct {
 	judge    judge
 	plan     plan
 
-	held      map[wire.EpochID]*heldEpoch
-	retiredAt wire.EpochID // position, and number of epochs held, at the last retire
-	retiredOf int
-	refused   refusals
-	outAt     map[wire.EpochID]bool       // epochs whose commit removed this device
-	leaves    map[[32]byte]*identity.Leaf // credentials verified before
-	rosters   *rosters
+	epochs  *epochStore
+	refused refusals
+	outAt   map[wire.EpochID]bool // epochs whose commit removed this device
+	rosters *rosters
 
-	transport map[wire.KeyID][]byte // held
-	tkeys     map[wire.KeyID]*transportKey
-	sendKey   *wire.KeyID                 // of TransportKey; nil: find it again
-	left      leftOut                     // devices without a way to the key to send under
-	keyPkgs   map[[32]byte]*ownKeyPackage // by hash
+	leaf *leafKeys
+	keys *keyring
 
 	mail    mail
 	worn    worn
@@ -88,10 +80,9 @@ type Machine struct {
 	tx       *tx
 	read     reader
 	outgoing outgoing
-	later    later         // what waits for the next turn
-	rolling  bool          // more commits of the target's chain are to be processed: the position is a passing one
-	now      time.Time     // of this turn
-	lag      time.Duration // by which the time that destroys is behind it
+	later    later     // what waits for the next turn
+	rolling  bool      // more commits of the target's chain are to be processed: the position is a passing one
+	now      time.Time // of this turn
 }
 
 // New makes the machine of what is durable; a restart is the same call.
@@ -101,17 +92,21 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m := &Machine{
 		cfg: cfg, group: cfg.Genesis.ID, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation},
 		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID),
-		held: map[wire.EpochID]*heldEpoch{}, outAt: map[wire.EpochID]bool{},
-		leaves:    map[[32]byte]*identity.Leaf{},
-		transport: map[wire.KeyID][]byte{}, tkeys: map[wire.KeyID]*transportKey{}, keyPkgs: map[[32]byte]*ownKeyPackage{},
+		outAt:   map[wire.EpochID]bool{},
 		telling: newTelling(),
 		mail:    newMail(), tx: newTx(cfg.Rows), later: later{shows: map[int]bool{}}, worn: worn{since: map[wire.DeviceID]time.Time{}},
 	}
 	m.settling.timers, m.rosters = &m.timers, newRosters(cfg.Genesis, m.logs)
+	m.own = &ownState{tx: m.tx}
+	m.leaf = &leafKeys{tx: m.tx, timers: &m.timers, cfg: &m.cfg, own: m.own, packages: map[[32]byte]*ownKeyPackage{}}
+	m.keys = newKeyring(m.tx, &m.cfg, m.own, m.leaf, m.logs, m.rosters)
+	m.epochs = newEpochStore(m.tx, &m.timers, cfg.Engine, m.group, cfg.Retention)
+	m.epochs.gained = func() { clear(m.mail.tried) } // what could not be opened may be now
+	m.epochs.lost = func(id wire.EpochID) { m.mail.stopWaiting(id) }
 	m.packs = packs{tx: m.tx, logs: m.logs, group: m.group, engine: cfg.Engine, insert: m.insert}
-	m.differ = differ{engine: cfg.Engine, deviceOf: m.deviceOf, unusable: map[[32]byte]bool{}}
+	m.differ = differ{engine: cfg.Engine, deviceOf: m.epochs.deviceOf, unusable: map[[32]byte]bool{}}
 	m.read = reader{tx: m.tx, group: m.group, engine: cfg.Engine}
-	m.judge = judge{read: m.read, rosters: m.rosters, deviceOf: m.deviceOf, checkCredential: m.checkCredential, rejoins: m.read.rejoins}
+	m.judge = judge{read: m.read, rosters: m.rosters, deviceOf: m.epochs.deviceOf, checkCredential: m.epochs.checkCredential, rejoins: m.read.rejoins}
 	m.peers = &peers{
 		tx: m.tx, timers: &m.timers, logs: m.logs, read: m.read, changed: m.differ.changed, of: map[wire.DeviceID]*peerState{},
 		own: m.log.Device, idle: func() bool { return m.own.Out && m.joining.request == nil },
@@ -121,7 +116,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	}
 	m.joining = &joining{
 		tx: m.tx, timers: &m.timers, group: m.group, device: cfg.Device, engine: cfg.Engine, trees: map[wire.EpochID]bool{},
-		age: m.keyPackageAge, spend: m.spend, newRejoin: m.newRejoin,
+		age: m.leaf.age, spend: m.leaf.spend, newRejoin: m.newRejoin,
 	}
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
@@ -144,27 +139,17 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 // load reads the rows. Entries were verified before they were written, and the
 // store authenticates rows, so signatures are not checked again.
 func (m *Machine) load() error {
-	b, err := m.tx.get(rowOwn)
+	known, err := m.own.load()
+	if err == nil && !known {
+		err = m.leaf.draw()
+	}
 	if err != nil {
 		return err
 	}
-	if b == nil {
-		secret, public, err := m.cfg.Engine.NewSigner(m.cfg.Rand)
-		if err != nil {
-			return fmt.Errorf("drawing a leaf's signature key: %w", err)
-		}
-		m.own = ownRow{Signer: secret, Public: public, Transport: make([]byte, 32)}
-		if _, err := io.ReadFull(m.cfg.Rand, m.own.Transport); err != nil {
-			return fmt.Errorf("drawing a key for transport keys: %w", err)
-		}
-		m.saveOwn()
-	} else if err := wire.Unmarshal(b, &m.own); err != nil {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
 	m.tx.cursor = m.own.Cursor
 	m.refused = newRefusals(m.own.Refused)
-	m.loadIncarnation(b != nil)
-	if err := errors.Join(m.loadKeys(), m.loadEvidence()); err != nil {
+	m.loadIncarnation(known)
+	if err := errors.Join(m.keys.load(), m.leaf.load(), m.epochs.load(), m.joining.load(), m.loadEvidence()); err != nil {
 		return err
 	}
 	// The two that take long touch nothing of each other's.
@@ -189,46 +174,8 @@ func (m *Machine) load() error {
 	return nil
 }
 
-func (m *Machine) loadKeys() error {
-	return errors.Join(
-		m.tx.scan(rowTransKey, func(_ string, v []byte) error {
-			m.transport[wire.KeyIDOf(m.group, v)] = v
-			return nil
-		}),
-		m.tx.scan(rowKeyPkg, func(_ string, v []byte) error {
-			kp := &ownKeyPackage{}
-			if err := wire.Unmarshal(v, kp); err != nil {
-				return fmt.Errorf("%w: %w", ErrCorrupt, err)
-			}
-			m.keyPkgs[sha256.Sum256(kp.Public)] = kp
-			m.timers.sooner(timerKeyPackages, time.UnixMilli(int64(kp.Until))) //nolint:gosec // written by this machine
-			return nil
-		}),
-		m.tx.scan(rowHeld, func(key string, v []byte) error {
-			id, err := lastHex(key)
-			if err != nil {
-				return err
-			}
-			h := &heldEpoch{}
-			if err := wire.Unmarshal(v, &h.row); err != nil {
-				return fmt.Errorf("%w: %w", ErrCorrupt, err)
-			}
-			m.held[wire.EpochID(id)] = h
-			return nil
-		}),
-		m.joining.load(),
-	)
-}
-
 // saveOwn has the own row in the next transaction, as it is at the end of the Step.
-func (m *Machine) saveOwn() { m.ownChanged = true }
-
-func (m *Machine) flushOwn() {
-	if m.ownChanged || m.own.Cursor != m.tx.cursor {
-		m.ownChanged, m.own.Cursor = false, m.tx.cursor
-		m.tx.put(rowOwn, wire.Marshal(&m.own))
-	}
-}
+func (m *Machine) saveOwn() { m.own.save() }
 
 // Step takes an input. An error says why it was refused; what was refused changed
 // nothing. For what came from the network the Outcome's Verdict says whom to
@@ -289,27 +236,22 @@ func (m *Machine) settle(now time.Time) {
 	m.keepTransport(now)
 	m.castVote(now)
 	m.sendBeacon(now)
-	m.retire(m.kept(now))
-	m.retireKeyPackages(m.kept(now))
-	m.retireDaily(m.kept(now))
+	m.retire(now)
 	m.sendReceipts(now)
 	m.publish()
 	m.packs.write()
-	m.flushOwn()
+	m.own.flush()
 	if m.timers.stop(timerMore); m.tx.deferred {
 		m.timers.set(timerMore, now)
 	}
-	m.tx.ready.NextWake = m.timers.next(m.lag)
+	m.tx.ready.NextWake = m.timers.next()
 }
 
 // Keep sets the time by which the machine destroys what is old enough, as of a time that is
 // given to Step: so a clock that is wrong destroys nothing. It is the later one where the
 // clock is behind: what would be noted as of long ago would be too old once the clock is
 // right. Without it the two are one.
-func (m *Machine) Keep(kept, now time.Time) { m.lag = now.Sub(kept) }
-
-// kept is the time by which things are destroyed, and by which it is noted since when.
-func (m *Machine) kept(now time.Time) time.Time { return now.Add(-m.lag) }
+func (m *Machine) Keep(kept, now time.Time) { m.timers.keep(kept, now) }
 
 // Ready gives what is to be done, and whether there is anything.
 func (m *Machine) Ready() (Ready, bool) {
@@ -403,7 +345,7 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 	if m.logs.grew {
 		m.recount()
 	}
-	m.noteTransport(it)
+	m.keys.note(it)
 	if it.commit != nil {
 		it.slim()
 	}

@@ -161,7 +161,7 @@ func (m *Machine) seal(n *node, e Epoch, id wire.MessageID) {
 		return
 	}
 	s := &wire.Seal{Message: id, Epoch: n.id, Sealer: m.log.Device, PrivateMessage: message}
-	m.putKeys(n.id, rows)
+	m.epochs.putKeys(n.id, rows)
 	raw := wire.Marshal(s)
 	m.keepSeal(s, raw)
 	m.outgoing.Seals = append(m.outgoing.Seals, raw)
@@ -179,7 +179,7 @@ func (m *Machine) keepSeal(s *wire.Seal, raw []byte) {
 // envelope takes an envelope: first it is decoded whole, so that a malformed one
 // changes nothing; then its entries and seals are taken one by one.
 func (m *Machine) envelope(now time.Time, b []byte) (Outcome, error) {
-	u, err := wire.OpenEnvelope(m.group, func(id wire.KeyID) []byte { return m.transport[id] }, b)
+	u, err := m.keys.open(b)
 	if errors.Is(err, wire.ErrUnknownKey) {
 		if m.own.Out {
 			return Outcome{}, fmt.Errorf("envelope: %w: %w", ErrRemoved, err)
@@ -527,7 +527,7 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	case it.seals >= maxSealsPerMsg:
 		return false, what(ErrFull)
 	}
-	e, err := m.epoch(s.Epoch)
+	e, err := m.epochs.whole(s.Epoch)
 	if err != nil {
 		m.tx.fail(err)
 		return false, err
@@ -550,7 +550,7 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 		return false, what(err)
 	}
 	// The key is used up from here on, whatever the message turns out to be.
-	m.putKeys(s.Epoch, rows)
+	m.epochs.putKeys(s.Epoch, rows)
 	sealer, err := m.checkOpened(e, commitment, s.Epoch, o)
 	if err != nil {
 		m.tx.emit(now, Event{Kind: EventRefused, Message: s.Message, Device: s.Sealer, Detail: err.Error()})
@@ -575,22 +575,9 @@ func (m *Machine) takeSeal(now time.Time, s rawSeal) (bool, error) {
 // checkOpened checks what a seal held, and gives who sealed it: that is what MLS proves,
 // whatever the label says.
 func (m *Machine) checkOpened(e Epoch, commitment wire.Hash, id wire.EpochID, o OpenedMessage) (sealer wire.DeviceID, err error) {
-	h := m.held[id]
-	if h.senders == nil {
-		h.senders = map[uint32]wire.DeviceID{}
-	}
-	sealer, ok := h.senders[o.Sender]
-	if !ok {
-		l, ok := e.Leaf(o.Sender)
-		if !ok {
-			return sealer, fmt.Errorf("%w: no such sender", ErrForged)
-		}
-		d, err := m.deviceOf(l)
-		if err != nil {
-			return sealer, fmt.Errorf("%w: its sender: %w", ErrForged, err)
-		}
-		sealer = d.ID
-		h.senders[o.Sender] = sealer
+	sealer, err = m.epochs.sender(id, e, o.Sender)
+	if err != nil {
+		return sealer, err
 	}
 	opened, err := wire.DecodeOpened(o.Plaintext)
 	if err != nil {
@@ -607,7 +594,7 @@ func (m *Machine) noEpoch(s rawSeal) error {
 	if m.own.Out {
 		return ErrRemoved
 	}
-	if m.held[s.Epoch] != nil {
+	if m.epochs.has(s.Epoch) {
 		return ErrNoEpoch // its message keys are destroyed: a gap, if nobody seals it again
 	}
 	// Of epochs that no entry names few are kept: anybody can make those up.

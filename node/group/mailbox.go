@@ -1,10 +1,7 @@
 package group
 
 import (
-	"bytes"
-	"crypto/ed25519"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -41,36 +38,12 @@ type Box struct {
 
 // Boxes lists the group's boxes at a mailbox, one for each transport key held, the
 // one under which this device sends last: what is in the others may bring its key.
-func (m *Machine) Boxes(mailbox []byte) []Box {
-	keys := m.keysInUse()
-	slices.Reverse(keys)
-	out := make([]Box, len(keys))
-	for i, k := range keys {
-		out[i] = Box{Key: k, Tag: m.tag(m.transport[k]), ID: wire.BoxID(m.boxKey(k, mailbox)[ed25519.SeedSize:])}
-	}
-	return out
-}
+func (m *Machine) Boxes(mailbox []byte) []Box { return m.keys.boxes(mailbox) }
 
 // ProveBox signs what shows a mailbox that this device may use a box: the payload of
 // wire.MailProofPayload. False: the transport key is not here.
 func (m *Machine) ProveBox(key wire.KeyID, mailbox, payload []byte) ([]byte, bool) {
-	if m.transport[key] == nil {
-		return nil, false
-	}
-	secret := m.boxKey(key, mailbox)
-	defer clear(secret)
-	return ed25519.Sign(secret, wire.SigningInput(wire.DomainMailbox, wire.GroupID{}, payload)), true
-}
-
-// boxKey derives a box's key pair: seed ‖ public key.
-func (m *Machine) boxKey(key wire.KeyID, mailbox []byte) ed25519.PrivateKey {
-	seed, err := wire.BoxSeed(m.group, m.transport[key], mailbox)
-	if err != nil {
-		m.tx.fail(fmt.Errorf("%w: transport key: %w", ErrCorrupt, err))
-		return make([]byte, ed25519.PrivateKeySize)
-	}
-	defer clear(seed)
-	return ed25519.NewKeyFromSeed(seed)
+	return m.keys.proveBox(key, mailbox, payload)
 }
 
 // MailboxTurn is this device's place in the order in which members put into a mailbox
@@ -101,7 +74,7 @@ func (m *Machine) Owing(now time.Time) ([]Owing, error) {
 	if !m.own.Joined || !m.roster.has(m.log.Device) {
 		return nil, fmt.Errorf("telling what members may lack: %w", ErrOut)
 	}
-	current, ok := m.TransportKey()
+	current, ok := m.keys.current()
 	if !ok {
 		return nil, fmt.Errorf("telling what members may lack: %w: no transport key", ErrState)
 	}
@@ -116,8 +89,8 @@ func (m *Machine) Owing(now time.Time) ([]Owing, error) {
 		return o
 	}
 	var out []Owing
-	for _, id := range slices.SortedFunc(maps.Keys(m.transport), func(a, b wire.KeyID) int { return bytes.Compare(a[:], b[:]) }) {
-		if t := m.tkeys[id]; id != current && t != nil && t.since != nil {
+	for _, id := range m.keys.ids() {
+		if t := m.keys.known[id]; id != current && t != nil && t.since != nil {
 			out = append(out, under(id, func(it *item) bool { return it == t.since || m.logs.inPast(it, t.since) }))
 		}
 	}
@@ -199,7 +172,7 @@ func (m *Machine) CameBack(since time.Time) bool {
 // seals of those that are records. They are as many, from the first, as take up about limit
 // bytes; taken says how many.
 func (m *Machine) EnvelopesWith(key wire.KeyID, entries []wire.EntryHash, limit int) (envelopes [][]byte, taken int, err error) {
-	if m.transport[key] == nil {
+	if !m.keys.has(key) {
 		return nil, 0, fmt.Errorf("envelopes for a mailbox: %w", wire.ErrUnknownKey)
 	}
 	var u wire.Bundle
@@ -226,7 +199,7 @@ func (m *Machine) EnvelopesWith(key wire.KeyID, entries []wire.EntryHash, limit 
 		}
 	}
 	for _, part := range split(u) {
-		b, _, err := m.newEnvelope(key, part)
+		b, _, err := m.keys.newEnvelope(key, part)
 		if err != nil {
 			return nil, 0, err
 		}

@@ -19,7 +19,6 @@ func (m *Machine) resolveRoster(now time.Time) {
 		return
 	}
 	m.roster = m.rosters.now
-	m.sendKey = nil
 	m.timers.stop(timerTransport)
 	m.timers.stop(timerHeal)
 	m.peers.gapsAgain()

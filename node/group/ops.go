@@ -2,21 +2,12 @@ package group
 
 import (
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
-
-// credential is this device's for a leaf of the group.
-func (m *Machine) credential() []byte { return m.credentialWith(m.own.Transport) }
-
-// credentialWith is the same with another private key for transport keys.
-func (m *Machine) credentialWith(transport []byte) []byte {
-	return identity.NewCredential(m.cfg.Device, m.cfg.LogKey, m.group, m.cfg.Engine.Suite(), m.own.Public, m.publicOf(transport))
-}
 
 // Founding makes the group's first root of MLS epochs, its transport key and its
 // first entry.
@@ -27,12 +18,12 @@ func (Found) act(m *Machine, now time.Time, _ *Outcome) error {
 	case m.own.Joined:
 		return fmt.Errorf("founding: %w: the group is there", ErrState)
 	}
-	key := make([]byte, wire.TransportKeyLen)
-	if _, err := io.ReadFull(m.cfg.Rand, key); err != nil {
-		return fmt.Errorf("drawing a transport key: %w", err)
+	key, err := m.keys.draw()
+	if err != nil {
+		return err
 	}
-	m.takeTransportKey(key)
-	_, err := m.newRoot(now, m.tree.root, 0)
+	m.keys.take(key)
+	_, err = m.newRoot(now, m.tree.root, 0)
 	return err
 }
 

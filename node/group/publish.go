@@ -3,7 +3,6 @@ package group
 import (
 	"bytes"
 	"fmt"
-	"io"
 
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -23,7 +22,7 @@ func (m *Machine) publish() {
 	if len(u.Entries)+len(u.Seals)+len(u.Beacons) == 0 {
 		return
 	}
-	key, ok := m.TransportKey()
+	key, ok := m.keys.current()
 	if m.outgoing.under != nil {
 		key = *m.outgoing.under
 		m.outgoing.under = nil
@@ -32,15 +31,15 @@ func (m *Machine) publish() {
 		return // a joiner without keys has written nothing that others could read
 	}
 	for _, part := range split(u) {
-		b, salt, err := m.newEnvelope(key, part)
+		b, salt, err := m.keys.newEnvelope(key, part)
 		if err != nil {
 			m.tx.fail(err)
 			return
 		}
 		if len(sealed) == 1 && len(u.Entries) <= 1 && len(u.Seals) == 1 && len(u.Beacons) == 0 {
-			m.savePublished(sealed[0], salt, key, part)
+			savePublished(m.tx, m.record(sealed[0]), salt, key, part)
 		}
-		out := Publish{Envelope: b, Topic: m.topic(m.transport[key])}
+		out := Publish{Envelope: b, Topic: m.keys.topic(key)}
 		for _, raw := range part.Entries {
 			s, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
 			m.tx.fail(err)
@@ -93,33 +92,15 @@ type publishedRow struct {
 	Epoch wire.EpochID `cbor:"4,keyasint"` // of the seal
 }
 
-// newEnvelope seals a bundle under a transport key held here, with a fresh salt.
-func (m *Machine) newEnvelope(key wire.KeyID, u wire.Bundle) (envelope []byte, salt [32]byte, err error) {
-	if _, err := io.ReadFull(m.cfg.Rand, salt[:]); err != nil {
-		return nil, salt, fmt.Errorf("drawing an envelope's salt: %w", err)
-	}
-	envelope, err = m.sealBundle(salt, m.transport[key], u)
-	return envelope, salt, err
-}
-
-// sealBundle seals a bundle, as the group's envelopes are, with a salt that is given: the
-// same envelope can be made again.
-func (m *Machine) sealBundle(salt [32]byte, key []byte, u wire.Bundle) ([]byte, error) {
-	if m.cfg.Genesis.Private {
-		return wire.SealPrivateEnvelope(bytes.NewReader(salt[:]), m.group, key, &u)
-	}
-	return wire.SealEnvelope(bytes.NewReader(salt[:]), m.group, key, &u)
-}
-
-func (m *Machine) savePublished(id wire.MessageID, salt [32]byte, key wire.KeyID, u wire.Bundle) {
-	record, err := m.tx.get(itemKey(m.record(id)))
-	m.tx.fail(err)
+// savePublished keeps what it takes to make the envelope of an own message again.
+func savePublished(tx *tx, it *item, salt [32]byte, key wire.KeyID, u wire.Bundle) {
+	record, err := tx.get(itemKey(it))
+	tx.fail(err)
 	if len(u.Entries) == 1 && !bytes.Equal(u.Entries[0], record) {
 		return // with another entry in it, what EnvelopeOf makes would be a second plaintext under one key
 	}
-	epochs := m.record(id).sealed
-	row := publishedRow{Salt: salt, Key: key, Entry: len(u.Entries) == 1, Epoch: epochs[len(epochs)-1]}
-	m.tx.put(rowSalt+hexed(id[:]), wire.Marshal(&row))
+	row := publishedRow{Salt: salt, Key: key, Entry: len(u.Entries) == 1, Epoch: it.sealed[len(it.sealed)-1]}
+	tx.put(rowSalt+hexed(it.hash[:]), wire.Marshal(&row))
 }
 
 // EnvelopeOf gives the bytes of the envelope in which this device last published
@@ -136,8 +117,7 @@ func (m *Machine) EnvelopeOf(id wire.MessageID) ([]byte, error) {
 	if err := wire.Unmarshal(b, &row); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	key := m.transport[row.Key]
-	if key == nil {
+	if !m.keys.has(row.Key) {
 		return nil, fmt.Errorf("envelope of message %v: %w", id, wire.ErrUnknownKey)
 	}
 	var u wire.Bundle
@@ -153,5 +133,5 @@ func (m *Machine) EnvelopeOf(id wire.MessageID) ([]byte, error) {
 		return nil, err
 	}
 	u.Seals = [][]byte{seal}
-	return m.sealBundle(row.Salt, key, u)
+	return m.keys.sealBundle(row.Salt, row.Key, u)
 }

@@ -3,8 +3,6 @@ package group
 import (
 	"bytes"
 	"cmp"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -44,7 +42,7 @@ func (m *Machine) Status() Status {
 	default:
 		s.State = StateMember
 	}
-	if e, err := m.epoch(m.own.Position); err == nil && e != nil {
+	if e, err := m.epochs.whole(m.own.Position); err == nil && e != nil {
 		s.Epoch, s.Authenticator, s.TreeHash = e.Number(), e.Authenticator(), e.TreeHash()
 	}
 	return s
@@ -67,22 +65,9 @@ func (m *Machine) Profile() []wire.Signed {
 	return out
 }
 
-// inTree tells the devices with a leaf in the tree at the position.
-func (m *Machine) inTree() map[wire.DeviceID]bool {
-	in := map[wire.DeviceID]bool{}
-	if e, err := m.epoch(m.own.Position); err == nil && e != nil {
-		for _, l := range e.Leaves() {
-			if d, err := m.deviceOf(l); err == nil {
-				in[d.ID] = true
-			}
-		}
-	}
-	return in
-}
-
 // Members lists the roster, by role and then by ID.
 func (m *Machine) Members() []Member {
-	in := m.inTree()
+	in := m.epochs.inTree(m.own.Position)
 	out := make([]Member, 0, len(m.roster.users))
 	for id, u := range m.roster.users {
 		member := Member{User: id, Role: u.role, InTree: len(u.devices) > 0, Since: time.UnixMilli(int64(m.cfg.Genesis.Created))} //nolint:gosec // a date
@@ -121,7 +106,7 @@ func (m *Machine) Standing(d wire.DeviceID) Standing {
 // Vouches says whether to hold a transport key shows a stranger to be a member of
 // another branch: nobody who was taken out has it, and could come with another device.
 func (m *Machine) Vouches(key wire.KeyID) bool {
-	return m.transport[key] != nil && m.clean(m.tkeyOf(key))
+	return m.keys.has(key) && m.keys.clean(m.keys.of(key))
 }
 
 // Messages lists what was shown after a cursor, in the order in which it was.
@@ -420,7 +405,7 @@ func (m *Machine) SealsFor(device wire.DeviceID, messages []wire.MessageID) ([][
 
 // TreeOf gives the ratchet tree of an epoch at hand, or nil.
 func (m *Machine) TreeOf(id wire.EpochID) ([]byte, error) {
-	e, err := m.parent(id)
+	e, err := m.epochs.parent(id)
 	if e == nil || err != nil {
 		return nil, err
 	}
@@ -430,20 +415,19 @@ func (m *Machine) TreeOf(id wire.EpochID) ([]byte, error) {
 // SyncMAC is the MAC of wire.SyncProof under one of this device's transport
 // keys; false if it does not hold that key.
 func (m *Machine) SyncMAC(key wire.KeyID, role byte, opener, answerer wire.SyncHello, openerPeer, answererPeer []byte) ([32]byte, bool) {
-	k := m.transport[key]
-	if k == nil {
-		return [32]byte{}, false
-	}
-	h := hmac.New(sha256.New, k)
-	for _, b := range [][]byte{
-		[]byte(wire.DomainSync),
-		{0},
-		m.group[:],
-		{role},
-		opener.Nonce[:], answerer.Nonce[:],
-		wire.U64(uint64(len(openerPeer))), openerPeer, wire.U64(uint64(len(answererPeer))), answererPeer,
-	} {
-		h.Write(b)
-	}
-	return [32]byte(h.Sum(nil)), true
+	return m.keys.syncMAC(key, role, opener, answerer, openerPeer, answererPeer)
 }
+
+// TransportKey is the ID of the key that this device sends under. False: it holds none.
+func (m *Machine) TransportKey() (wire.KeyID, bool) { return m.keys.current() }
+
+// Topics lists the topics that this device must listen on, the one it publishes on first.
+// None, if this device is out.
+func (m *Machine) Topics() []string { return m.keys.topics() }
+
+// Tagged says whether envelopes with a tag are this group's, as far as its keys are here.
+func (m *Machine) Tagged(tag [8]byte) bool { return m.keys.tagged(tag) }
+
+// Meets lists the secrets under which the members of a private group announce
+// themselves. None, if the group is public or this device is out.
+func (m *Machine) Meets() []wire.MeetSecret { return m.keys.meets() }

@@ -48,7 +48,7 @@ func (m *Machine) newRoot(now time.Time, from *node, generation uint64) (wire.En
 		return wire.EntryHash{}, fmt.Errorf("drawing an MLS group_id: %w", err)
 	}
 	mlsGroup := wire.Hash(sha256.Sum256(slices.Concat(m.group[:], wire.U64(generation), salt[:])))
-	e, err := m.cfg.Engine.Create(m.cfg.Rand, now, mlsGroup[:], m.own.Signer, m.credential())
+	e, err := m.cfg.Engine.Create(m.cfg.Rand, now, mlsGroup[:], m.own.Signer, m.leaf.credential())
 	if err != nil {
 		return wire.EntryHash{}, fmt.Errorf("creating the MLS group: %w", err)
 	}
@@ -58,7 +58,7 @@ func (m *Machine) newRoot(now time.Time, from *node, generation uint64) (wire.En
 	if err != nil {
 		return wire.EntryHash{}, err
 	}
-	m.hold(now, r.Root, generation, e, nil)
+	m.epochs.hold(now, r.Root, generation, e, nil)
 	m.resolveRoster(now)
 	if m.choose() == m.tree.nodes[r.Root] {
 		m.moved(now, m.tree.nodes[m.own.Position], m.tree.nodes[r.Root])

@@ -101,7 +101,7 @@ func (m *Machine) sendReceipts(now time.Time) {
 	}
 	m.timers.stop(timerReceipt)
 	t := &m.telling
-	key, ok := m.TransportKey()
+	key, ok := m.keys.current()
 	if !ok || !m.roster.has(m.log.Device) {
 		clear(t.due)
 		return
@@ -122,14 +122,14 @@ func (m *Machine) sendReceipts(now time.Time) {
 			t.due[i] = now.Add(receiptWait)
 			continue
 		}
-		envelope, _, err := m.newEnvelope(key, wire.Bundle{Receipts: [][]byte{r.Encode()}})
+		envelope, _, err := m.keys.newEnvelope(key, wire.Bundle{Receipts: [][]byte{r.Encode()}})
 		if err != nil {
 			m.tx.fail(err)
 			return
 		}
 		few := small || m.place(author) < receiptFew
 		m.tx.ready.Messages = append(m.tx.ready.Messages, Tell{
-			Device: author, Peer: m.logs.devices[author].Cert.Peer, Envelope: envelope, Topic: m.topic(m.transport[key]), Gossip: few,
+			Device: author, Peer: m.logs.devices[author].Cert.Peer, Envelope: envelope, Topic: m.keys.topic(key), Gossip: few,
 		})
 		t.last[i] = now
 		delete(t.due, i)

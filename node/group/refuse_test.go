@@ -35,7 +35,7 @@ func envelopeBy(t *testing.T, d *device, u wire.Bundle) []byte {
 	if !ok {
 		t.Fatal("no transport key")
 	}
-	b, err := wire.SealEnvelope(d.w.rand, d.w.group, d.m.transport[key], &u)
+	b, err := wire.SealEnvelope(d.w.rand, d.w.group, d.m.keys.keys[key], &u)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestGarbageSealSuppressesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := a.m.epoch(a.m.own.Position)
+	e, err := a.m.epochs.whole(a.m.own.Position)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,10 +19,6 @@ const rejoinWait = 10 * time.Second
 // rejoinRenew is how long one request is asked with, where somebody else may have asked.
 const rejoinRenew = 2 * time.Hour
 
-// rejoinKeyFor is how long the key stays that proves to others that a device held
-// an epoch: 32 bytes, exported, that open nothing.
-const rejoinKeyFor = 90 * 24 * time.Hour
-
 // rejoin is a checked request to be added again.
 type rejoin struct {
 	wire.Rejoin
@@ -81,34 +77,6 @@ func rejoinMAC(key []byte, r *wire.Rejoin) []byte {
 	return h.Sum(nil)
 }
 
-// rejoinRow is an epoch's rejoin key and since when it is kept.
-type rejoinRow struct {
-	Key   []byte `cbor:"1,keyasint"`
-	Since uint64 `cbor:"2,keyasint"` // milliseconds since 1970
-}
-
-// rejoinKey gives the key of an epoch that this device held; nil if it did not.
-func (x reader) rejoinKey(id wire.EpochID) ([]byte, error) {
-	b, err := x.tx.get(rowRejoin + hexed(id[:]))
-	if b == nil || err != nil {
-		return nil, err
-	}
-	var row rejoinRow
-	if err := wire.Unmarshal(b, &row); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	return row.Key, nil
-}
-
-func (m *Machine) keepRejoinKey(now time.Time, id wire.EpochID, e Epoch) {
-	key, err := e.Export(string(wire.DomainRejoin), id[:], sha256.Size)
-	if err != nil {
-		m.tx.fail(fmt.Errorf("exporting a rejoin key: %w", err))
-		return
-	}
-	m.tx.put(rowRejoin+hexed(id[:]), wire.Marshal(&rejoinRow{Key: key, Since: uint64(now.UnixMilli())})) //nolint:gosec // after 1970
-}
-
 // stranded says whether this device is a member that cannot get to the chosen
 // epoch by the keys and commits it has.
 func (m *Machine) stranded() bool {
@@ -129,7 +97,7 @@ func (m *Machine) askAgain(now time.Time) {
 // newRejoin makes a request to be added again with a fresh KeyPackage, and with the
 // proof that this device held the newest epoch on the chosen chain that it has one of.
 func (m *Machine) newRejoin(now time.Time) (s wire.Signed, r *wire.Rejoin, err error) {
-	kp, err := m.newKeyPackage(now)
+	kp, err := m.leaf.newPackage(now)
 	if err != nil {
 		return s, nil, err
 	}
@@ -168,22 +136,4 @@ func (t *epochTree) foundItsWay(position *node, vote *item, r *rejoin) bool {
 		known = t.root
 	}
 	return at != nil && at != known && known.contains(at) && at.contains(position)
-}
-
-// retireRejoinKeys forgets those that are too old to be of use.
-func (m *Machine) retireRejoinKeys(now time.Time) {
-	var old []string
-	m.tx.fail(m.tx.scan(rowRejoin, func(key string, v []byte) error {
-		var row rejoinRow
-		if err := wire.Unmarshal(v, &row); err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-		if now.Sub(time.UnixMilli(int64(row.Since))) > rejoinKeyFor { //nolint:gosec // written by this machine
-			old = append(old, key)
-		}
-		return nil
-	}))
-	for _, key := range old {
-		m.tx.del(key)
-	}
 }

@@ -74,9 +74,9 @@ func (m *Machine) Report(now time.Time) Report {
 	r := Report{
 		Status: m.Status(), Policy: m.roster.policy(m.cfg.Genesis), Branches: m.branches(), Devices: m.deviceReports(),
 		SettleAt: m.timers.at(timerSettle), Rejoining: m.joining.rejoin != nil, Waiting: m.mail.waitCount, Lacking: len(m.logs.parking.waiting),
-		Unsealed: slices.Clone(m.mail.outbox), Missing: m.lacks(), Keys: len(m.transport),
+		Unsealed: slices.Clone(m.mail.outbox), Missing: m.lacks(), Keys: len(m.keys.keys),
 	}
-	r.SendKey, _ = m.TransportKey()
+	r.SendKey, _ = m.keys.current()
 	r.Suggest = suggestions(m.logs, m.tree, m.roster, m.now)
 	for _, a := range m.roster.asking {
 		if a.open(m.next(now)) {
@@ -102,7 +102,7 @@ func (m *Machine) branches() []Branch {
 			continue
 		}
 		b := Branch{
-			Tip: tip.id, Number: tip.number, Chosen: tip == chosen, Here: here != nil && here.contains(tip) && only(here, tip), Held: m.held[tip.id] != nil,
+			Tip: tip.id, Number: tip.number, Chosen: tip == chosen, Here: here != nil && here.contains(tip) && only(here, tip), Held: m.epochs.has(tip.id),
 		}
 		first := tip
 		for b.Length = 1; first.parent != m.tree.root && len(first.parent.children) == 1; first = first.parent {
@@ -149,7 +149,7 @@ func only(n, tip *node) bool {
 }
 
 func (m *Machine) deviceReports() []DeviceReport {
-	in := m.inTree()
+	in := m.epochs.inTree(m.own.Position)
 	marks := m.logs.marks()
 	last := map[wire.DeviceID]time.Time{}
 	for _, list := range m.logs.lists {

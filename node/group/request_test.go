@@ -216,7 +216,7 @@ func TestRequestStandsBesideItsRenewal(t *testing.T) {
 // Who asks to be let in again and again with ever other credentials leaves nothing behind.
 func TestStatusOfManyRequests(t *testing.T) {
 	w, a, _, _ := three(t, 913)
-	before := len(a.m.leaves)
+	before := len(a.m.epochs.verified)
 	for range 20 {
 		secret, public, err := MLS(1).NewSigner(w.rand)
 		if err != nil {
@@ -227,7 +227,7 @@ func TestStatusOfManyRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(a.m.leaves) - before; n != 0 {
+	if n := len(a.m.epochs.verified) - before; n != 0 {
 		t.Errorf("%d credentials are kept of those who asked", n)
 	}
 }

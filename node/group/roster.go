@@ -421,3 +421,18 @@ func (r *roster) lastOwner(u *rosterUser) bool {
 func (r *roster) deviceIDs() []wire.DeviceID {
 	return slices.SortedFunc(maps.Keys(r.devices), func(a, b wire.DeviceID) int { return bytes.Compare(a[:], b[:]) })
 }
+
+// removedBy says whether an entry of a log takes somebody out.
+func (r *roster) removedBy(log wire.LogID) bool {
+	for _, by := range r.gone {
+		if by.log == log {
+			return true
+		}
+	}
+	for _, by := range r.revoked {
+		if by.log == log {
+			return true
+		}
+	}
+	return false
+}

@@ -32,8 +32,8 @@ func (m *Machine) conclusions() string {
 			fmt.Fprintf(&b, "epoch %v under %v by %v, void %v, stands %v\n", id, n.parent.id, n.by().hash, n.void, n.stands(m.logs.counts))
 		}
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(m.tkeys), func(a, b wire.KeyID) int { return bytes.Compare(a[:], b[:]) }) {
-		t := m.tkeys[id]
+	for _, id := range slices.SortedFunc(maps.Keys(m.keys.known), func(a, b wire.KeyID) int { return bytes.Compare(a[:], b[:]) }) {
+		t := m.keys.known[id]
 		if t.by == nil && t.since == nil {
 			continue // nothing that counts says anything of it
 		}

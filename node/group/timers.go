@@ -32,35 +32,44 @@ const (
 )
 
 // timers are the times at which this device must do something. Zero: nothing to do.
-type timers [timerCount]time.Time
+type timers struct {
+	when [timerCount]time.Time
+	lag  time.Duration // by which the time that destroys is behind the clock; negative: ahead
+}
 
-func (t *timers) at(x timer) time.Time { return t[x] }
+func (t *timers) at(x timer) time.Time { return t.when[x] }
 
-func (t *timers) set(x timer, at time.Time) { t[x] = at }
+func (t *timers) set(x timer, at time.Time) { t.when[x] = at }
 
 // stop says that there is nothing to do.
 func (t *timers) stop(which ...timer) {
 	for _, x := range which {
-		t[x] = time.Time{}
+		t.when[x] = time.Time{}
 	}
 }
 
 // sooner moves a timer forward to a time that comes before its own.
-func (t *timers) sooner(x timer, at time.Time) { t[x] = earliest(t[x], at) }
+func (t *timers) sooner(x timer, at time.Time) { t.when[x] = earliest(t.when[x], at) }
 
 // due says whether the time has come.
-func (t *timers) due(now time.Time, x timer) bool { return due(now, t[x]) }
+func (t *timers) due(now time.Time, x timer) bool { return due(now, t.when[x]) }
 
 // running says whether a timer is set.
-func (t *timers) running(x timer) bool { return !t[x].IsZero() }
+func (t *timers) running(x timer) bool { return !t.when[x].IsZero() }
 
-// next is when the machine must be woken, lag being how far the time kept is behind.
-func (t *timers) next(lag time.Duration) time.Time {
-	at := earliest(t[timerRetire], t[timerKeyPackages])
+// keep sets the time kept, as of now.
+func (t *timers) keep(kept, now time.Time) { t.lag = now.Sub(kept) }
+
+// kept is the time by which things are destroyed, and by which it is noted since when.
+func (t *timers) kept(now time.Time) time.Time { return now.Add(-t.lag) }
+
+// next is when the machine must be woken.
+func (t *timers) next() time.Time {
+	at := earliest(t.when[timerRetire], t.when[timerKeyPackages])
 	if !at.IsZero() {
-		at = at.Add(lag)
+		at = at.Add(t.lag)
 	}
-	for _, x := range t[:timerRetire] {
+	for _, x := range t.when[:timerRetire] {
 		at = earliest(at, x)
 	}
 	return at

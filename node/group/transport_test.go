@@ -16,7 +16,7 @@ import (
 // one before opens what those who were away wrap for it, for 90 days.
 func TestTransportKeyIsRenewedWithTheLeaf(t *testing.T) {
 	w, a, b, c := three(t, 770)
-	old := a.m.transportPublic()
+	old := a.m.leaf.public()
 	for _, d := range []*device{b, c} {
 		if public, ok := d.m.transportOf(a.dev.ID); !ok || public != old {
 			t.Fatalf("%s has another key of anna's", d.name)
@@ -25,22 +25,22 @@ func TestTransportKeyIsRenewedWithTheLeaf(t *testing.T) {
 	a.m.timers.set(timerUpdate, w.now)
 	a.must(Tick{})
 	w.run(time.Minute)
-	if a.m.transportPublic() == old {
+	if a.m.leaf.public() == old {
 		t.Fatal("anna has the key of before")
 	}
 	for _, d := range []*device{b, c} {
-		if public, ok := d.m.transportOf(a.dev.ID); !ok || public != a.m.transportPublic() {
+		if public, ok := d.m.transportOf(a.dev.ID); !ok || public != a.m.leaf.public() {
 			t.Errorf("%s does not know anna's new key", d.name)
 		}
 	}
 	a.open()
 	key := make([]byte, wire.TransportKeyLen)
 	id := wire.KeyIDOf(w.group, key)
-	late, err := b.m.wrap(id, key, a.dev.ID, old)
+	late, err := wrap(w.rand, w.group, id, key, a.dev.ID, old)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.m.unwrap(id, late); err != nil {
+	if _, err := a.m.leaf.unwrap(id, late); err != nil {
 		t.Errorf("wrapped for the key of before: %v", err)
 	}
 
@@ -53,7 +53,7 @@ func TestTransportKeyIsRenewedWithTheLeaf(t *testing.T) {
 
 	w.now = w.now.Add(unwrapFor + 25*time.Hour)
 	a.must(Tick{})
-	if _, err := a.m.unwrap(id, late); err == nil {
+	if _, err := a.m.leaf.unwrap(id, late); err == nil {
 		t.Error("after 91 days the key of before is here")
 	}
 	w.run(time.Minute)
@@ -67,11 +67,11 @@ func TestCommitThatGivesItsLeafAway(t *testing.T) {
 	w.gossip = false
 	w.cut = func(_, _ *device) bool { return true }
 	n := c.m.tree.nodes[c.m.own.Position]
-	e := must(c.m.epoch(n.id))
+	e := must(c.m.epochs.whole(n.id))
 	signer := must(mls.ParseSignatureKey(mls.CipherSuite(c.m.cfg.Engine.Suite()), c.m.own.Signer))
 	change := mls.CommitConfig{
 		Signer: signer, Validator: mls.AcceptAnyCredential,
-		Leaf: &mls.LeafUpdate{Credential: &mls.Credential{Type: mls.CredentialBasic, Identity: b.m.credential()}},
+		Leaf: &mls.LeafUpdate{Credential: &mls.Credential{Type: mls.CredentialBasic, Identity: b.m.leaf.credential()}},
 	}
 	if _, err := e.(*mlsEpoch).epoch.Commit(w.rand, change); !errors.Is(err, mls.ErrCredential) {
 		t.Errorf("the engine commits another device's credential: %v", err)
@@ -98,9 +98,9 @@ func TestKeyForTransportKeysOfLowOrder(t *testing.T) {
 	w.join(d)
 	w.run(time.Minute)
 	n := c.m.tree.nodes[c.m.own.Position]
-	e := must(c.m.epoch(n.id))
+	e := must(c.m.epochs.whole(n.id))
 	bad := identity.NewCredential(c.dev, c.log, w.group, 1, c.m.own.Public, [32]byte{})
-	out, err := e.Commit(w.rand, Change{Now: w.now, Signer: c.m.own.Signer, Check: c.m.checkCredential, Credential: bad})
+	out, err := e.Commit(w.rand, Change{Now: w.now, Signer: c.m.own.Signer, Check: c.m.epochs.checkCredential, Credential: bad})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,15 +135,15 @@ func TestMoreWrapsThanATKEYHolds(t *testing.T) {
 	for i := range wire.MaxEntry / 100 {
 		id := wire.DeviceID(wire.HashOf(wire.DomainDevice, wire.U64(uint64(i))))
 		r.devices[id] = &rosterDevice{by: a.m.logs.ops[0]}
-		public := a.m.transportPublic()
+		public := a.m.leaf.public()
 		a.m.peers.at(id).transport = &public
 	}
-	a.m.roster = &r
+	a.m.roster, a.m.rosters.now = &r, &r
 	if err := a.m.rotate(w.now); err != nil {
 		t.Fatal(err)
 	}
 	tkey := a.m.logs.head(a.m.log).tkey
-	if left := a.m.leftOut(a.m.tkeyOf(tkey.ID)); len(tkey.Wraps) != maxWrapped || len(tkey.Wraps)+len(left) != len(r.devices)-1 || known != 3 {
+	if left := a.m.keys.leftOut(a.m.keys.of(tkey.ID)); len(tkey.Wraps) != maxWrapped || len(tkey.Wraps)+len(left) != len(r.devices)-1 || known != 3 {
 		t.Errorf("%d wraps, %d devices left out, of %d", len(tkey.Wraps), len(left), len(r.devices))
 	}
 }
@@ -155,12 +155,12 @@ func TestMadeUpKeysDoNotSaveTheOldOne(t *testing.T) {
 	w, a, b, _ := three(t, 783)
 	old, _ := a.m.TransportKey()
 	for i := range 2 * wire.MaxSupersedes {
-		a.m.tkeyOf(wire.KeyID{0, byte(i)})
+		a.m.keys.of(wire.KeyID{0, byte(i)})
 	}
 	a.must(RemoveUser{User: b.dev.User})
 	w.run(time.Minute)
-	if key, _ := a.m.TransportKey(); key == old || !a.m.tkeyOf(old).superseded {
-		t.Errorf("the old key is superseded: %v", a.m.tkeyOf(old).superseded)
+	if key, _ := a.m.TransportKey(); key == old || !a.m.keys.of(old).superseded {
+		t.Errorf("the old key is superseded: %v", a.m.keys.of(old).superseded)
 	}
 }
 
@@ -176,7 +176,7 @@ func TestKeyOfAForkedLog(t *testing.T) {
 		key = bytes.Repeat([]byte{i}, wire.TransportKeyLen)
 		id = wire.KeyIDOf(w.group, key)
 	}
-	wrapped, err := b.m.wrap(id, key, a.dev.ID, a.m.transportPublic())
+	wrapped, err := wrap(w.rand, w.group, id, key, a.dev.ID, a.m.leaf.public())
 	if err != nil {
 		t.Fatal(err)
 	}

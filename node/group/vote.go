@@ -57,13 +57,13 @@ func (m *Machine) nameUnheld(now time.Time) {
 	var missed wire.EpochID
 	if m.stranded() {
 		at := m.choose()
-		if h := m.held[at.id]; h != nil && h.row.Thin {
+		if m.epochs.isThin(at.id) {
 			missed = at.id // what is left of it does not let this device in
 		}
 		// Down from where the chain leaves this device's own: the keys of the fork
 		// point itself may be gone too.
 		position := m.tree.nodes[m.own.Position]
-		for n := at; n != nil && m.held[n.id] == nil && !n.contains(position); n = n.parent {
+		for n := at; n != nil && !m.epochs.has(n.id) && !n.contains(position); n = n.parent {
 			missed = n.id
 		}
 	}
@@ -73,7 +73,7 @@ func (m *Machine) nameUnheld(now time.Time) {
 	}
 	// What is held now was not out of reach for ever.
 	before := len(m.own.Unheld)
-	m.own.Unheld = slices.DeleteFunc(m.own.Unheld, func(id []byte) bool { h := m.held[wire.EpochID(id)]; return h != nil && !h.row.Thin })
+	m.own.Unheld = slices.DeleteFunc(m.own.Unheld, func(id []byte) bool { return m.epochs.isWhole(wire.EpochID(id)) })
 	if missed != (wire.EpochID{}) && !slices.ContainsFunc(m.own.Unheld, func(id []byte) bool { return bytes.Equal(id, missed[:]) }) {
 		at := time.UnixMilli(int64(m.own.Missed.Since)).Add(unheldAfter) //nolint:gosec // written by this machine
 		if now.Before(at) {

@@ -56,7 +56,7 @@ func TestWornRatchet(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a.m.putKeys(a.m.own.Position, rows)
+			a.m.epochs.putKeys(a.m.own.Position, rows)
 		}
 		a.must(Tick{})
 	}
@@ -103,7 +103,7 @@ func TestWornThenOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.m.putKeys(a.m.own.Position, rows)
+		a.m.epochs.putKeys(a.m.own.Position, rows)
 	}
 	a.must(Tick{})
 	a.send("out of reach")
@@ -133,7 +133,7 @@ func TestWornLabels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.m.putKeys(a.m.own.Position, rows)
+		a.m.epochs.putKeys(a.m.own.Position, rows)
 	}
 	a.must(Tick{})
 	a.send("out of reach")

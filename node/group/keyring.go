@@ -1,0 +1,346 @@
+package group
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// transportKey is a key that a TKEY entry brought, or the group's first one.
+type transportKey struct {
+	id         wire.KeyID
+	by         *item // the TKEY; nil for the first key
+	superseded bool
+	since      *item // the first TKEY that supersedes it
+	idle       bool  // a TKEY brought it that does not count: others may never get that
+	wrapped    map[wire.DeviceID]bool
+}
+
+// over says whether nobody should send under a key any more.
+func (t *transportKey) over() bool { return t.superseded || t.idle && t.by == nil }
+
+// keyring holds the transport keys of this device, and knows what the entries of the set
+// say of each key.
+//
+// Envelopes are sealed under a transport key, which is not derived from any epoch:
+// members of one branch must be able to open the commits of the other. A device that
+// removes somebody writes a TKEY: a fresh key, wrapped for every device that stays. What
+// decides is the set of entries alone.
+type keyring struct {
+	tx      *tx
+	cfg     *Config
+	group   wire.GroupID
+	own     *ownState
+	leaf    *leafKeys
+	logs    *logs
+	rosters *rosters
+
+	keys  map[wire.KeyID][]byte        // held
+	known map[wire.KeyID]*transportKey // held, or named by an entry
+	sends sendKey
+	left  leftOut
+}
+
+// sendKey is the key to send under by one roster.
+type sendKey struct {
+	roster *roster
+	id     *wire.KeyID // nil: find it again
+}
+
+// leftOut is who has no way to a key, and what that was found out of.
+type leftOut struct {
+	roster  *roster
+	of      *transportKey
+	by      *item
+	wraps   int
+	devices []wire.DeviceID
+}
+
+func newKeyring(tx *tx, cfg *Config, own *ownState, leaf *leafKeys, logs *logs, rosters *rosters) *keyring {
+	return &keyring{
+		tx: tx, cfg: cfg, group: cfg.Genesis.ID, own: own, leaf: leaf, logs: logs, rosters: rosters,
+		keys: map[wire.KeyID][]byte{}, known: map[wire.KeyID]*transportKey{},
+	}
+}
+
+func (k *keyring) load() error {
+	return k.tx.scan(rowTransKey, func(_ string, v []byte) error {
+		k.keys[wire.KeyIDOf(k.group, v)] = v
+		return nil
+	})
+}
+
+// has says whether a key is held.
+func (k *keyring) has(id wire.KeyID) bool { return k.keys[id] != nil }
+
+// ids lists the keys held, ascending.
+func (k *keyring) ids() []wire.KeyID {
+	return slices.SortedFunc(maps.Keys(k.keys), func(a, b wire.KeyID) int { return bytes.Compare(a[:], b[:]) })
+}
+
+// note takes a TKEY or TKEY-WRAP of the set into account.
+func (k *keyring) note(it *item) {
+	if (it.tkey != nil || it.wrap != nil) && !k.rosters.at(it).has(it.log.Device) {
+		return // its author was out
+	}
+	var id wire.KeyID
+	var wraps []wire.Wrap
+	switch {
+	case (it.tkey != nil || it.wrap != nil) && !k.logs.counts(it):
+		if it.tkey != nil {
+			k.of(it.tkey.ID).idle = true
+			k.sends.id = nil
+		}
+		return
+	case it.tkey != nil:
+		id, wraps = it.tkey.ID, it.tkey.Wraps
+		t := k.of(id)
+		if t.by == nil || it.compare(t.by) < 0 {
+			t.by = it
+		}
+		for _, old := range it.tkey.Supersedes {
+			if t := k.of(old); old != id {
+				t.superseded = true
+				if t.since == nil || it.compare(t.since) < 0 {
+					t.since = it
+				}
+			}
+		}
+	case it.wrap != nil:
+		id, wraps = it.wrap.ID, []wire.Wrap{it.wrap.Wrap}
+	default:
+		return
+	}
+	t := k.of(id)
+	t.wrapped[it.log.Device] = true
+	for _, w := range wraps {
+		t.wrapped[w.Device] = true
+		if w.Device != k.cfg.Device.ID || k.keys[id] != nil {
+			continue
+		}
+		if key, err := k.leaf.unwrap(id, w); err == nil {
+			k.take(key)
+		}
+	}
+	k.sends.id = nil
+}
+
+// recount derives again what depends on which TKEYs and TKEY-WRAPs count.
+func (k *keyring) recount() {
+	k.sends.id = nil
+	clear(k.known)
+	for id := range k.keys {
+		k.of(id)
+	}
+	for _, it := range k.logs.keys {
+		k.note(it)
+	}
+}
+
+// of gives what is known of a key.
+func (k *keyring) of(id wire.KeyID) *transportKey {
+	t := k.known[id]
+	if t == nil {
+		t = &transportKey{id: id, wrapped: map[wire.DeviceID]bool{}}
+		k.known[id] = t
+	}
+	return t
+}
+
+// clean says whether a key is known to nobody who is out: it was made by somebody
+// who knew of every removal and departure that stands. A group's first key is
+// clean while nobody has gone.
+func (k *keyring) clean(t *transportKey) bool {
+	if t.by != nil && !k.rosters.now.has(t.by.log.Device) {
+		return false // its author is out
+	}
+	knew := func(op *item) bool { return t.by != nil && k.logs.inPast(op, t.by) }
+	for _, op := range k.rosters.now.gone {
+		if !knew(op) {
+			return false
+		}
+	}
+	for _, op := range k.rosters.now.revoked {
+		if !knew(op) {
+			return false
+		}
+	}
+	return true
+}
+
+// current is the ID of the key this device sends under: of those it holds,
+// the lowest that is clean and not superseded; else, until somebody writes a new
+// one, the lowest that is not superseded; else the lowest. False: it holds none.
+func (k *keyring) current() (wire.KeyID, bool) {
+	if k.sends.id != nil && k.sends.roster == k.rosters.now {
+		return *k.sends.id, true
+	}
+	ids := k.ids()
+	if len(ids) == 0 {
+		return wire.KeyID{}, false
+	}
+	best, grade := ids[0], 0
+	for _, id := range ids {
+		t := k.of(id)
+		g := 0
+		if !t.over() {
+			g = 1
+			if k.clean(t) {
+				g = 2
+			}
+		}
+		if g > grade {
+			best, grade = id, g
+		}
+	}
+	k.sends = sendKey{roster: k.rosters.now, id: &best}
+	return best, true
+}
+
+// leftOut lists the devices of the roster that have no way to a key: the TKEY has
+// no wrap for them, and their addition does not follow it, so that no Welcome
+// brought it either.
+func (k *keyring) leftOut(t *transportKey) []wire.DeviceID {
+	r, l := k.rosters.now, &k.left
+	if l.roster == r && l.of == t && l.by == t.by && l.wraps == len(t.wrapped) {
+		return l.devices
+	}
+	*l = leftOut{roster: r, of: t, by: t.by, wraps: len(t.wrapped)}
+	for _, id := range r.deviceIDs() {
+		d := r.devices[id]
+		welcomed := d.by != nil && (t.by == nil || k.logs.inPast(t.by, d.by))
+		if !t.wrapped[id] && !welcomed && !(t.by == nil && d.by == nil) {
+			l.devices = append(l.devices, id)
+		}
+	}
+	return l.devices
+}
+
+// draw makes a fresh key, which is not held yet.
+func (k *keyring) draw() ([]byte, error) {
+	key := make([]byte, wire.TransportKeyLen)
+	if _, err := io.ReadFull(k.cfg.Rand, key); err != nil {
+		return nil, fmt.Errorf("drawing a transport key: %w", err)
+	}
+	return key, nil
+}
+
+// wrapFor wraps a key that is held for a device, whose key for that is public.
+func (k *keyring) wrapFor(id wire.KeyID, to wire.DeviceID, public [32]byte) (wire.Wrap, error) {
+	return wrap(k.cfg.Rand, k.group, id, k.keys[id], to, public)
+}
+
+// maxWrapped is for how many devices one TKEY wraps: it must stay below wire.MaxEntry.
+// The others get a TKEY-WRAP each.
+const maxWrapped = 2048
+
+// newTKey makes a TKEY: a fresh key for every device of the roster. publicOf gives a
+// device's key for transport keys.
+func (k *keyring) newTKey(publicOf func(wire.DeviceID) ([32]byte, bool)) (*wire.TKey, []byte, error) {
+	key, err := k.draw()
+	if err != nil {
+		return nil, nil, err
+	}
+	tkey := &wire.TKey{ID: wire.KeyIDOf(k.group, key)}
+	for id, t := range k.known {
+		if !t.superseded && id != tkey.ID {
+			tkey.Supersedes = append(tkey.Supersedes, id)
+		}
+	}
+	byID := func(a, b wire.KeyID) int { return bytes.Compare(a[:], b[:]) }
+	slices.SortFunc(tkey.Supersedes, byID)
+	// Those in use first: anybody can make up others.
+	slices.SortStableFunc(tkey.Supersedes, func(a, b wire.KeyID) int {
+		return min(1, len(k.keys[b])) - min(1, len(k.keys[a]))
+	})
+	tkey.Supersedes = tkey.Supersedes[:min(len(tkey.Supersedes), wire.MaxSupersedes)]
+	slices.SortFunc(tkey.Supersedes, byID)
+	for _, d := range k.rosters.now.deviceIDs() {
+		public, ok := publicOf(d)
+		if d == k.cfg.Device.ID || !ok || len(tkey.Wraps) == maxWrapped {
+			continue
+		}
+		w, err := wrap(k.cfg.Rand, k.group, tkey.ID, key, d, public)
+		if errors.Is(err, errNoKey) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		tkey.Wraps = append(tkey.Wraps, w)
+	}
+	return tkey, key, nil
+}
+
+// take keeps a key.
+func (k *keyring) take(key []byte) {
+	id := wire.KeyIDOf(k.group, key)
+	if k.keys[id] != nil {
+		return
+	}
+	k.keys[id] = key
+	k.of(id)
+	k.tx.put(rowTransKey+hexed(id[:]), key)
+	k.sends.id = nil
+}
+
+// transportFor is how long a superseded key is kept at least: others may not know yet.
+const transportFor = 30 * 24 * time.Hour
+
+// retire forgets keys that a TKEY superseded which every live device knows.
+// A device that comes back later and still sends under one is heard on streams.
+// Their age is by the time kept.
+func (k *keyring) retire(now, kept time.Time) {
+	c := choice{roster: k.rosters.now, newest: k.logs.heard(now)}
+	newest := c.now()
+	known := func(by *item) bool {
+		for user, u := range k.rosters.now.users {
+			for _, d := range u.devices {
+				if c.isLive(user, newest) && !slices.ContainsFunc(k.logs.lists, func(l *logList) bool {
+					return l.id.Device == d && k.logs.inPast(by, l.head())
+				}) {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	current, _ := k.current()
+	for id := range k.keys {
+		t := k.of(id)
+		if id != current && t.superseded && kept.Sub(t.since.when(now)) > transportFor && known(t.since) {
+			k.forget(id)
+		}
+	}
+}
+
+// forget drops keys that are held.
+func (k *keyring) forget(ids ...wire.KeyID) {
+	for _, id := range ids {
+		delete(k.keys, id)
+		k.tx.del(rowTransKey + hexed(id[:]))
+	}
+	k.sends.id = nil
+}
+
+// joinSecrets is what a Welcome carries beside MLS: the keys that are not
+// superseded, the one to send under first.
+func (k *keyring) joinSecrets(generation uint64) []byte {
+	j := wire.JoinSecrets{Generation: generation}
+	current, ok := k.current()
+	if ok {
+		j.TransportKeys = append(j.TransportKeys, k.keys[current])
+	}
+	for _, id := range k.ids() {
+		if id != current && !k.of(id).over() && len(j.TransportKeys) < wire.MaxHandedKeys {
+			j.TransportKeys = append(j.TransportKeys, k.keys[id])
+		}
+	}
+	return wire.Marshal(&j)
+}

@@ -1,0 +1,37 @@
+package group
+
+import (
+	"fmt"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// ownState is the row of what this device is in the group, apart from logs and keys.
+type ownState struct {
+	ownRow
+
+	tx      *tx
+	changed bool
+}
+
+// load reads the row, and says whether there is one.
+func (o *ownState) load() (bool, error) {
+	b, err := o.tx.get(rowOwn)
+	if b == nil || err != nil {
+		return false, err
+	}
+	if err := wire.Unmarshal(b, &o.ownRow); err != nil {
+		return false, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return true, nil
+}
+
+// save has the row in the next transaction, as it is at the end of the Step.
+func (o *ownState) save() { o.changed = true }
+
+func (o *ownState) flush() {
+	if o.changed || o.Cursor != o.tx.cursor {
+		o.changed, o.Cursor = false, o.tx.cursor
+		o.tx.put(rowOwn, wire.Marshal(&o.ownRow))
+	}
+}

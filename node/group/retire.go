@@ -1,0 +1,56 @@
+package group
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// retire destroys what is old enough, by the time kept.
+func (m *Machine) retire(now time.Time) {
+	kept := m.timers.kept(now)
+	votes := sync.OnceValue(func() []*node { return liveVotes(now, m.roster, m.logs, m.tree) })
+	m.epochs.retire(kept, m.own.Position, func(id wire.EpochID) bool { return votedPast(m.tree.nodes[id], votes()) })
+	for _, keyPackage := range m.leaf.retirePackages(kept) {
+		if m.joining.lost(keyPackage) { // it still asks: with a fresh one from now on
+			m.tx.fail(Join{}.act(m, now, &Outcome{}))
+		}
+	}
+	// What is kept for months is looked at once a day. It is no reason to wake.
+	if kept.Before(m.timers.at(timerDaily)) {
+		return
+	}
+	m.timers.set(timerDaily, kept.Add(24*time.Hour))
+	m.epochs.retireRejoinKeys(kept)
+	m.leaf.retireReplaced(kept)
+	if kept.After(now) {
+		kept = now // entries are dated by that
+	}
+	m.retireSeals(kept)
+	m.keys.retire(now, kept)
+	maps.DeleteFunc(m.mail.refilled, func(_ wire.MessageID, at time.Time) bool { return now.Sub(at) > 24*time.Hour })
+}
+
+// liveVotes gives where the newest vote of each device of a live user lies; nil: nowhere
+// that is known.
+func liveVotes(now time.Time, r *roster, logs *logs, tree *epochTree) (votes []*node) {
+	c := choice{roster: r, newest: logs.heard(now)}
+	newest := c.now()
+	for user, u := range r.users {
+		if c.isLive(user, newest) {
+			for _, d := range u.devices {
+				votes = append(votes, tree.positionOf(logs.votes[d]))
+			}
+		}
+	}
+	return votes
+}
+
+// votedPast says whether all of these votes lie below an epoch: nobody seals under it
+// any more.
+func votedPast(n *node, votes []*node) bool {
+	return n != nil && !slices.ContainsFunc(votes, func(at *node) bool { return at == nil || at == n || !n.contains(at) })
+}

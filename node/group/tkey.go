@@ -1,0 +1,100 @@
+package group
+
+import (
+	"errors"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// keepTransport writes what transport keys need: a new one where every key at hand
+// is known to somebody who is out, and wraps for devices of the roster that the
+// current one leaves out. At once for those who removed somebody themselves, after
+// rank × 2 s for others.
+func (m *Machine) keepTransport(now time.Time) {
+	if n, _ := m.position(); n == nil || !m.own.Joined {
+		return
+	}
+	current, ok := m.keys.current()
+	if !ok {
+		return
+	}
+	t := m.keys.of(current)
+	fresh := t.over() || !m.keys.clean(t)
+	var left []wire.DeviceID
+	if !fresh {
+		left = m.keys.leftOut(t)
+	}
+	if !fresh && len(left) == 0 {
+		m.timers.stop(timerTransport)
+		return
+	}
+	if !m.timers.running(timerTransport) {
+		m.timers.set(timerTransport, now)
+		if !fresh || !m.roster.removedBy(m.log) {
+			m.timers.set(timerTransport, now.Add(rankStep+m.rank()*rankStep))
+		}
+	}
+	if !m.timers.due(now, timerTransport) {
+		return
+	}
+	m.timers.set(timerTransport, now.Add(time.Minute)) // if it fails, or leaves somebody out
+	if fresh {
+		m.tx.fail(m.rotate(now))
+		return
+	}
+	for _, d := range left {
+		public, ok := m.transportOf(d)
+		if !ok {
+			continue
+		}
+		w, err := m.keys.wrapFor(current, d, public)
+		if errors.Is(err, errNoKey) {
+			continue
+		}
+		if err == nil {
+			_, err = m.append(now, wire.KindTKeyWrap, &wire.TKeyWrap{ID: current, Wrap: w})
+		}
+		m.tx.fail(err)
+	}
+}
+
+// rotate writes a TKEY: a fresh key for every device of the roster.
+func (m *Machine) rotate(now time.Time) error {
+	tkey, key, err := m.keys.newTKey(m.transportOf)
+	if err != nil {
+		return err
+	}
+	old, _ := m.keys.current()
+	if _, err := m.append(now, wire.KindTKey, tkey); err != nil {
+		return err
+	}
+	m.keys.take(key)
+	// What is published now still travels under the key that everybody has.
+	m.outgoing.under = &old
+	return nil
+}
+
+// transportOf is the key under which a device of the roster takes transport keys: from
+// the credential of its leaf, which it renews with its other keys, else from its newest
+// beacon, else from the KeyPackage that it is to be added with.
+func (m *Machine) transportOf(id wire.DeviceID) ([32]byte, bool) {
+	if _, e := m.position(); e != nil {
+		for leaf := range m.epochs.members(e) {
+			if leaf.ID == id {
+				return leaf.TransportKey, true
+			}
+		}
+	}
+	if p := m.peers.of[id]; p != nil && p.transport != nil {
+		return *p.transport, true
+	}
+	if d := m.roster.devices[id]; d != nil && d.keyPackage != nil {
+		if kp, err := m.cfg.Engine.InspectKeyPackage(d.keyPackage); err == nil {
+			if leaf, err := m.epochs.deviceOf(Leaf{Credential: kp.Credential, SignatureKey: kp.SignatureKey}); err == nil {
+				return leaf.TransportKey, true
+			}
+		}
+	}
+	return [32]byte{}, false
+}
