@@ -36,7 +36,7 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 		if m.rolling = at != start && m.tx.full(); m.rolling {
 			break
 		}
-		if m.outAt[n.id] {
+		if m.epochs.outAt[n.id] {
 			return m.joinFromLog(target)
 		}
 		if m.refused.has(n.id) {
@@ -55,7 +55,7 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 		child, err := m.judge.derive(parent, n)
 		switch {
 		case errors.Is(err, errSelfRemoved):
-			m.outAt[n.id] = true
+			m.epochs.outAt[n.id] = true
 			return m.joinFromLog(target)
 		case err != nil:
 			m.refuse(now, n, err)
@@ -81,7 +81,7 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 // moved takes up a new position.
 func (m *Machine) moved(now time.Time, from, to *node) {
 	m.own.Position = to.id
-	m.saveOwn()
+	m.own.save()
 	e := Event{Kind: EventEpoch, Epoch: to.id, Detail: fmt.Sprintf("epoch %d", to.number)}
 	if by := to.by(); by != nil && to.parent != m.tree.root {
 		e.By, e.Device = by.user, by.log.Device

@@ -34,7 +34,7 @@ func (m *Machine) noteRestored(now time.Time) {
 		return
 	}
 	m.own.Joined = false
-	m.saveOwn()
+	m.own.save()
 	m.tx.emit(now, Event{
 		Kind: EventIncarnation, Device: m.log.Device,
 		Detail: "restored from a backup, which holds no keys of epochs: this device asks to be added again",
@@ -53,7 +53,7 @@ func (m *Machine) askForKeys(now time.Time) {
 	case !m.roster.has(m.log.Device): // it was taken out meanwhile
 		m.joining.removed()
 		m.own.Out = true
-		m.saveOwn()
+		m.own.save()
 		m.tx.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
 		return
 	}

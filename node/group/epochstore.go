@@ -28,7 +28,8 @@ type epochStore struct {
 	lost   func(wire.EpochID)
 
 	held      map[wire.EpochID]*heldEpoch
-	retiredAt wire.EpochID // position, and number of epochs held, at the last retire
+	outAt     map[wire.EpochID]bool // epochs whose commit removed this device
+	retiredAt wire.EpochID          // position, and number of epochs held, at the last retire
 	retiredOf int
 	verified  map[[32]byte]*identity.Leaf // by credential and signature key; see deviceOf
 }
@@ -36,7 +37,7 @@ type epochStore struct {
 func newEpochStore(tx *tx, timers *timers, engine Engine, group wire.GroupID, retention time.Duration) *epochStore {
 	return &epochStore{
 		tx: tx, timers: timers, engine: engine, group: group, retention: retention,
-		held: map[wire.EpochID]*heldEpoch{}, verified: map[[32]byte]*identity.Leaf{},
+		held: map[wire.EpochID]*heldEpoch{}, outAt: map[wire.EpochID]bool{}, verified: map[[32]byte]*identity.Leaf{},
 	}
 }
 

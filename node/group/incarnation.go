@@ -25,7 +25,7 @@ func (m *Machine) loadIncarnation(known bool) {
 	if m.own.Given != m.cfg.Incarnation || !known {
 		m.own.Renew = known
 		m.own.Given, m.own.Incarnation = m.cfg.Incarnation, m.cfg.Incarnation
-		m.saveOwn()
+		m.own.save()
 	}
 	m.log.Incarnation = m.own.Incarnation
 }
@@ -42,7 +42,7 @@ func (m *Machine) recognise(s *signedEntry) {
 	}
 	m.own.Incarnation, m.own.Renew = binary.BigEndian.Uint64(b[:]), true
 	m.log.Incarnation = m.own.Incarnation
-	m.saveOwn()
+	m.own.save()
 	why := "its store went back in time, or a copy of it wrote that"
 	if crdt.HLC(s.entry.HLC).Time().After(m.twins.started) {
 		why = "it is dated after this node started, so that a copy of this device wrote it"

@@ -18,7 +18,7 @@ func (in Join) act(m *Machine, now time.Time, _ *Outcome) error {
 			return fmt.Errorf("joining: %w: already in the group", ErrState)
 		}
 		m.own.Leaving = false
-		m.saveOwn()
+		m.own.save()
 		return nil
 	}
 	if (in.Invite == nil) != (in.Key == nil) {
@@ -69,7 +69,7 @@ func (in Join) act(m *Machine, now time.Time, _ *Outcome) error {
 func (in Join) intend(m *Machine, now time.Time) error {
 	if m.own.Leaving {
 		m.own.Leaving = false
-		m.saveOwn()
+		m.own.save()
 	}
 	id := wire.InviteIDOf(m.group, in.Invite.Payload)
 	m.peers.ask(now, "an invite came: does it need it?")
@@ -115,7 +115,7 @@ func (in JoinAnswered) act(m *Machine, now time.Time, _ *Outcome) error {
 		m.keys.forget(before...)
 	}
 	m.own.Position = in.Epoch
-	m.saveOwn()
+	m.own.save()
 	// Whether it was a Welcome into this group and not into one that the answerer
 	// made up shows when the logs say so: until then this device goes on asking.
 	m.timers.set(timerJoin, now.Add(joinAgain))

@@ -26,7 +26,7 @@ func (Leave) act(m *Machine, now time.Time, out *Outcome) error {
 		return err
 	}
 	m.own.Leaving = true
-	m.saveOwn()
+	m.own.save()
 	m.peers.ask(now, "it leaves, and what it wrote must be with somebody")
 	return nil
 }
@@ -91,7 +91,7 @@ func (m *Machine) leaveWhenDone(now time.Time) {
 			m.tx.fail(err)
 		}
 	}
-	m.saveOwn()
+	m.own.save()
 }
 
 // OnlyHere counts the messages that this device can show, and those it wrote that no other

@@ -62,7 +62,6 @@ type Machine struct {
 
 	epochs  *epochStore
 	refused refusals
-	outAt   map[wire.EpochID]bool // epochs whose commit removed this device
 	rosters *rosters
 
 	leaf *leafKeys
@@ -92,7 +91,6 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m := &Machine{
 		cfg: cfg, group: cfg.Genesis.ID, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation},
 		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID),
-		outAt:   map[wire.EpochID]bool{},
 		telling: newTelling(),
 		mail:    newMail(), tx: newTx(cfg.Rows), later: later{shows: map[int]bool{}}, worn: worn{since: map[wire.DeviceID]time.Time{}},
 	}
@@ -174,9 +172,6 @@ func (m *Machine) load() error {
 	return nil
 }
 
-// saveOwn has the own row in the next transaction, as it is at the end of the Step.
-func (m *Machine) saveOwn() { m.own.save() }
-
 // Step takes an input. An error says why it was refused; what was refused changed
 // nothing. For what came from the network the Outcome's Verdict says whom to
 // blame. After ErrCorrupt or an error of Rows the machine must be made anew from
@@ -238,7 +233,7 @@ func (m *Machine) settle(now time.Time) {
 	m.sendBeacon(now)
 	m.retire(now)
 	m.sendReceipts(now)
-	m.publish()
+	m.outgoing.publish(m.tx, m.keys, m.record)
 	m.packs.write()
 	m.own.flush()
 	if m.timers.stop(timerMore); m.tx.deferred {

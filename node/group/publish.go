@@ -15,37 +15,37 @@ type outgoing struct {
 	under  *wire.KeyID      // the transport key; nil: the newest
 }
 
-// publish puts what this Step made into envelopes.
-func (m *Machine) publish() {
-	u, sealed := m.outgoing.Bundle, m.outgoing.sealed
-	m.outgoing.Bundle, m.outgoing.sealed = wire.Bundle{}, nil
+// publish puts what this Step made into envelopes. record finds a RECORD of the set.
+func (o *outgoing) publish(tx *tx, keys *keyring, record func(wire.MessageID) *item) {
+	u, sealed := o.Bundle, o.sealed
+	o.Bundle, o.sealed = wire.Bundle{}, nil
 	if len(u.Entries)+len(u.Seals)+len(u.Beacons) == 0 {
 		return
 	}
-	key, ok := m.keys.current()
-	if m.outgoing.under != nil {
-		key = *m.outgoing.under
-		m.outgoing.under = nil
+	key, ok := keys.current()
+	if o.under != nil {
+		key = *o.under
+		o.under = nil
 	}
 	if !ok {
 		return // a joiner without keys has written nothing that others could read
 	}
 	for _, part := range split(u) {
-		b, salt, err := m.keys.newEnvelope(key, part)
+		b, salt, err := keys.newEnvelope(key, part)
 		if err != nil {
-			m.tx.fail(err)
+			tx.fail(err)
 			return
 		}
 		if len(sealed) == 1 && len(u.Entries) <= 1 && len(u.Seals) == 1 && len(u.Beacons) == 0 {
-			savePublished(m.tx, m.record(sealed[0]), salt, key, part)
+			savePublished(tx, record(sealed[0]), salt, key, part)
 		}
-		out := Publish{Envelope: b, Topic: m.keys.topic(key)}
+		out := Publish{Envelope: b, Topic: keys.topic(key)}
 		for _, raw := range part.Entries {
 			s, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
-			m.tx.fail(err)
-			out.Entries = append(out.Entries, wire.EntryHashOf(m.group, s.Payload))
+			tx.fail(err)
+			out.Entries = append(out.Entries, wire.EntryHashOf(keys.group, s.Payload))
 		}
-		m.tx.send(out)
+		tx.send(out)
 	}
 }
 

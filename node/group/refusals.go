@@ -52,7 +52,7 @@ func (m *Machine) withdraw(now time.Time, id wire.EpochID) {
 		return
 	}
 	m.own.Refused = slices.DeleteFunc(m.own.Refused, func(b []byte) bool { return !m.refused.has(wire.EpochID(b)) })
-	m.saveOwn()
+	m.own.save()
 	m.timers.set(timerVote, now)
 }
 
@@ -63,7 +63,7 @@ func (m *Machine) refuse(now time.Time, n *node, why error) {
 		m.own.Refused = append(m.own.Refused, slices.Clone(n.id[:]))
 		slices.SortFunc(m.own.Refused, bytes.Compare)
 	}
-	m.saveOwn()
+	m.own.save()
 	m.timers.set(timerVote, now)
 	e := Event{Kind: EventRefused, Epoch: n.id, Detail: why.Error()}
 	if by := n.by(); by != nil {

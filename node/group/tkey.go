@@ -12,7 +12,8 @@ import (
 // current one leaves out. At once for those who removed somebody themselves, after
 // rank × 2 s for others.
 func (m *Machine) keepTransport(now time.Time) {
-	if n, _ := m.position(); n == nil || !m.own.Joined {
+	n, e := m.position()
+	if n == nil || !m.own.Joined {
 		return
 	}
 	current, ok := m.keys.current()
@@ -40,11 +41,11 @@ func (m *Machine) keepTransport(now time.Time) {
 	}
 	m.timers.set(timerTransport, now.Add(time.Minute)) // if it fails, or leaves somebody out
 	if fresh {
-		m.tx.fail(m.rotate(now))
+		m.tx.fail(m.rotate(now, e))
 		return
 	}
 	for _, d := range left {
-		public, ok := m.transportOf(d)
+		public, ok := wrapsWith(e, m.epochs, m.roster, m.peers, d)
 		if !ok {
 			continue
 		}
@@ -60,8 +61,8 @@ func (m *Machine) keepTransport(now time.Time) {
 }
 
 // rotate writes a TKEY: a fresh key for every device of the roster.
-func (m *Machine) rotate(now time.Time) error {
-	tkey, key, err := m.keys.newTKey(m.transportOf)
+func (m *Machine) rotate(now time.Time, e Epoch) error {
+	tkey, key, err := m.keys.newTKey(func(d wire.DeviceID) ([32]byte, bool) { return wrapsWith(e, m.epochs, m.roster, m.peers, d) })
 	if err != nil {
 		return err
 	}
@@ -75,23 +76,23 @@ func (m *Machine) rotate(now time.Time) error {
 	return nil
 }
 
-// transportOf is the key under which a device of the roster takes transport keys: from
-// the credential of its leaf, which it renews with its other keys, else from its newest
-// beacon, else from the KeyPackage that it is to be added with.
-func (m *Machine) transportOf(id wire.DeviceID) ([32]byte, bool) {
-	if _, e := m.position(); e != nil {
-		for leaf := range m.epochs.members(e) {
+// wrapsWith gives the key under which a device of the roster takes transport keys: from
+// the credential of its leaf in the tree of an epoch, which it renews with its other keys,
+// else from its newest beacon, else from the KeyPackage that it is to be added with.
+func wrapsWith(e Epoch, s *epochStore, r *roster, p *peers, id wire.DeviceID) ([32]byte, bool) {
+	if e != nil {
+		for leaf := range s.members(e) {
 			if leaf.ID == id {
 				return leaf.TransportKey, true
 			}
 		}
 	}
-	if p := m.peers.of[id]; p != nil && p.transport != nil {
+	if p := p.of[id]; p != nil && p.transport != nil {
 		return *p.transport, true
 	}
-	if d := m.roster.devices[id]; d != nil && d.keyPackage != nil {
-		if kp, err := m.cfg.Engine.InspectKeyPackage(d.keyPackage); err == nil {
-			if leaf, err := m.epochs.deviceOf(Leaf{Credential: kp.Credential, SignatureKey: kp.SignatureKey}); err == nil {
+	if d := r.devices[id]; d != nil && d.keyPackage != nil {
+		if kp, err := s.engine.InspectKeyPackage(d.keyPackage); err == nil {
+			if leaf, err := s.deviceOf(Leaf{Credential: kp.Credential, SignatureKey: kp.SignatureKey}); err == nil {
 				return leaf.TransportKey, true
 			}
 		}

@@ -18,7 +18,7 @@ func TestTransportKeyIsRenewedWithTheLeaf(t *testing.T) {
 	w, a, b, c := three(t, 770)
 	old := a.m.leaf.public()
 	for _, d := range []*device{b, c} {
-		if public, ok := d.m.transportOf(a.dev.ID); !ok || public != old {
+		if public, ok := d.wrapsWith(a.dev.ID); !ok || public != old {
 			t.Fatalf("%s has another key of anna's", d.name)
 		}
 	}
@@ -29,7 +29,7 @@ func TestTransportKeyIsRenewedWithTheLeaf(t *testing.T) {
 		t.Fatal("anna has the key of before")
 	}
 	for _, d := range []*device{b, c} {
-		if public, ok := d.m.transportOf(a.dev.ID); !ok || public != a.m.leaf.public() {
+		if public, ok := d.wrapsWith(a.dev.ID); !ok || public != a.m.leaf.public() {
 			t.Errorf("%s does not know anna's new key", d.name)
 		}
 	}
@@ -128,7 +128,7 @@ func TestKeyForTransportKeysOfLowOrder(t *testing.T) {
 
 // In a group so large that one TKEY cannot hold all wraps, the rest is wrapped apart.
 func TestMoreWrapsThanATKEYHolds(t *testing.T) {
-	w, a, _, _ := three(t, 782)
+	_, a, _, _ := three(t, 782)
 	known := len(a.m.roster.devices)
 	r := *a.m.roster
 	r.devices = maps.Clone(r.devices)
@@ -139,7 +139,7 @@ func TestMoreWrapsThanATKEYHolds(t *testing.T) {
 		a.m.peers.at(id).transport = &public
 	}
 	a.m.roster, a.m.rosters.now = &r, &r
-	if err := a.m.rotate(w.now); err != nil {
+	if err := a.rotate(); err != nil {
 		t.Fatal(err)
 	}
 	tkey := a.m.logs.head(a.m.log).tkey
@@ -201,4 +201,16 @@ func TestKeyOfAForkedLog(t *testing.T) {
 			d.open()
 		}
 	}
+}
+
+// rotate has a device write a TKEY.
+func (d *device) rotate() error {
+	_, e := d.m.position()
+	return d.m.rotate(d.w.now, e)
+}
+
+// wrapsWith is the key with which a device wraps transport keys for another.
+func (d *device) wrapsWith(to wire.DeviceID) ([32]byte, bool) {
+	_, e := d.m.position()
+	return wrapsWith(e, d.m.epochs, d.m.roster, d.m.peers, to)
 }

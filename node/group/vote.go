@@ -69,7 +69,7 @@ func (m *Machine) nameUnheld(now time.Time) {
 	}
 	if missed != m.own.Missed.Epoch {
 		m.own.Missed = missedRow{Epoch: missed, Since: uint64(now.UnixMilli())} //nolint:gosec // after 1970
-		m.saveOwn()
+		m.own.save()
 	}
 	// What is held now was not out of reach for ever.
 	before := len(m.own.Unheld)
@@ -85,7 +85,7 @@ func (m *Machine) nameUnheld(now time.Time) {
 		}
 	}
 	if len(m.own.Unheld) != before {
-		m.saveOwn()
+		m.own.save()
 		m.timers.set(timerVote, now)
 	}
 }
