@@ -550,3 +550,13 @@ func (d *device) closeGate() {
 	d.m.differ.last = &difference{gate: true}
 	d.m.differ.position, d.m.differ.roster = d.m.tree.nodes[d.m.own.Position], d.m.roster
 }
+
+// count says how many durable rows have a prefix.
+func (d *device) count(prefix string) (n int) {
+	for k := range d.rows {
+		if strings.HasPrefix(k, prefix) {
+			n++
+		}
+	}
+	return n
+}

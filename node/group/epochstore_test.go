@@ -2,23 +2,11 @@ package group
 
 import (
 	"bytes"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/pandanode/pandanode/node/wire"
 )
-
-// count says how many durable rows have a prefix.
-func (d *device) count(prefix string) (n int) {
-	for k := range d.rows {
-		if strings.HasPrefix(k, prefix) {
-			n++
-		}
-	}
-	return n
-}
 
 // What a device holds of an epoch that it left shrinks with time: whole, thin, gone.
 // Pages of trees, seals and secrets of KeyPackages go too (docs/ARCHITECTURE.md, What is kept).
@@ -135,105 +123,5 @@ func TestLateCommitOnAThinEpoch(t *testing.T) {
 	}
 	if rejoined > 2 { // dora and emil know one branch only
 		t.Errorf("%d were added again, two know one branch only", rejoined)
-	}
-}
-
-// A joiner is added and goes offline before its Welcome reaches it. When it is back
-// after the keys of that epoch are gone everywhere, it is added again.
-func TestJoinerBackAfterItsWelcomeIsGone(t *testing.T) {
-	for _, away := range []time.Duration{3 * 24 * time.Hour, 30 * 24 * time.Hour, keyPackageLifetime + 24*time.Hour} {
-		w := newWorld(t, 92)
-		a, b, d := w.device("anna"), w.device("ben"), w.device("dora")
-		w.found(a, wire.PolicyOpen)
-		w.join(b)
-		w.run(time.Minute)
-		d.open()
-		d.must(Join{})
-		a.must(JoinAsked{Request: *d.request()}) // and the answer is lost
-		d.online = false
-		w.run(time.Minute)
-		if got := len(a.m.Members()); got != 3 {
-			t.Fatalf("%d members", got)
-		}
-		w.run(away / 2)
-		a.must(Reboot{}) // the group goes on
-		w.sync(a, b)
-		w.run(away / 2)
-		d.online = true
-		b.send("hello")
-		w.run(3 * time.Hour)
-		w.agree(a, b, d)
-		if got := d.texts(); len(got) != 1 {
-			t.Errorf("after %v: dora shows %v, refused: %v", away, got, d.errs)
-		}
-	}
-}
-
-// A transport key that was superseded goes once every live device knows, and a month
-// has passed; who was away meanwhile is heard all the same.
-func TestOldTransportKeysGo(t *testing.T) {
-	w := newWorld(t, 93)
-	a, b, c, x := w.device("anna"), w.device("ben"), w.device("carl"), w.device("x")
-	w.found(a, wire.PolicyOpen)
-	for _, d := range []*device{b, c, x} {
-		w.join(d)
-	}
-	w.run(time.Minute)
-	first, _ := a.m.TransportKey()
-	c.online = false
-	a.must(RemoveUser{User: x.dev.User})
-	w.run(5 * time.Minute)
-	if now, _ := a.m.TransportKey(); now == first || a.m.keys.keys[first] == nil {
-		t.Fatal("a removal did not rotate the key, or dropped the old one at once")
-	}
-	w.run(29 * 24 * time.Hour)
-	if a.m.keys.keys[first] == nil {
-		t.Error("the old key went early")
-	}
-	w.run(5 * 24 * time.Hour)
-	if a.m.keys.keys[first] != nil || b.m.keys.keys[first] != nil || a.count(rowTransKey) != 1 {
-		t.Errorf("the old key is still there: %d rows", a.count(rowTransKey))
-	}
-	c.online = true
-	c.send("back after a month")
-	w.sync(c, a)
-	w.run(10 * time.Minute)
-	w.agree(a, b, c)
-	for _, d := range []*device{a, b, c} {
-		if got := d.texts(); !slices.Contains(got, "back after a month") {
-			t.Errorf("%s shows %v", d.name, got)
-		}
-	}
-}
-
-// TestAddedAgainByStreams has a fork last until no side can follow the other's commits, and
-// then nobody hears anybody on the topic: requests to be added again come on streams.
-func TestAddedAgainByStreams(t *testing.T) {
-	w := newWorld(t, 92)
-	a, b, c := w.device("anna"), w.device("ben"), w.device("carl")
-	w.found(a, wire.PolicyOpen)
-	w.join(b)
-	w.join(c)
-	w.run(time.Minute)
-	d, e := w.device("dora"), w.device("emil")
-	held := true
-	w.cut = func(x, y *device) bool { return held && (x == a || x == d) != (y == a || y == d) }
-	w.join(d)
-	w.join(e)
-	w.run(9 * 24 * time.Hour)
-	held, w.gossip = false, false
-	for range 30 { // a node exchanges by itself now and then
-		for _, x := range w.devices {
-			w.syncSomebody(x)
-		}
-		w.run(2 * time.Minute)
-	}
-	w.agree(a, b, c, d, e)
-	again := 0
-	for _, it := range a.m.logs.commits {
-		again += len(it.commit.Rejoins)
-	}
-	if again == 0 {
-		t.Error("nobody had to be added again")
 	}
 }

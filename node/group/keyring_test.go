@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -213,4 +214,41 @@ func (d *device) rotate() error {
 func (d *device) wrapsWith(to wire.DeviceID) ([32]byte, bool) {
 	_, e := d.m.position()
 	return wrapsWith(e, d.m.epochs, d.m.roster, d.m.peers, to)
+}
+
+// A transport key that was superseded goes once every live device knows, and a month
+// has passed; who was away meanwhile is heard all the same.
+func TestOldTransportKeysGo(t *testing.T) {
+	w := newWorld(t, 93)
+	a, b, c, x := w.device("anna"), w.device("ben"), w.device("carl"), w.device("x")
+	w.found(a, wire.PolicyOpen)
+	for _, d := range []*device{b, c, x} {
+		w.join(d)
+	}
+	w.run(time.Minute)
+	first, _ := a.m.TransportKey()
+	c.online = false
+	a.must(RemoveUser{User: x.dev.User})
+	w.run(5 * time.Minute)
+	if now, _ := a.m.TransportKey(); now == first || a.m.keys.keys[first] == nil {
+		t.Fatal("a removal did not rotate the key, or dropped the old one at once")
+	}
+	w.run(29 * 24 * time.Hour)
+	if a.m.keys.keys[first] == nil {
+		t.Error("the old key went early")
+	}
+	w.run(5 * 24 * time.Hour)
+	if a.m.keys.keys[first] != nil || b.m.keys.keys[first] != nil || a.count(rowTransKey) != 1 {
+		t.Errorf("the old key is still there: %d rows", a.count(rowTransKey))
+	}
+	c.online = true
+	c.send("back after a month")
+	w.sync(c, a)
+	w.run(10 * time.Minute)
+	w.agree(a, b, c)
+	for _, d := range []*device{a, b, c} {
+		if got := d.texts(); !slices.Contains(got, "back after a month") {
+			t.Errorf("%s shows %v", d.name, got)
+		}
+	}
 }
