@@ -357,6 +357,38 @@ func (s *suite) hpkeOpen(private secret, public []byte, info hpkeInfo, aad []byt
 	return s.openKeyed(key, nonce, aad, c.ciphertext)
 }
 
+// HPKESeal is SealBase of RFC 9180, Section 6.1, with the KEM, KDF and AEAD of a cipher
+// suite: it encrypts to a public key, with 32 bytes or more of rand. enc is the encapsulated
+// key. ErrInvalid: nothing can be sealed to the public key.
+func (c CipherSuite) HPKESeal(rand io.Reader, public, info, aad, plaintext []byte) (enc, ciphertext []byte, err error) {
+	s, err := c.lookup()
+	if err != nil {
+		return nil, nil, err
+	}
+	ikm, err := draw(rand, s.kem.encapSize())
+	if err != nil {
+		return nil, nil, err
+	}
+	defer clear(ikm)
+	sealed, err := s.hpkeSeal(ikm, public, s.hpkeInfo(info), aad, plaintext)
+	return sealed.kemOutput, sealed.ciphertext, err
+}
+
+// HPKEOpen is OpenBase of RFC 9180, Section 6.1: it decrypts what HPKESeal made.
+func (c CipherSuite) HPKEOpen(private, enc, info, aad, ciphertext []byte) ([]byte, error) {
+	s, err := c.lookup()
+	if err != nil {
+		return nil, err
+	}
+	public, err := s.kem.public(private)
+	if err != nil {
+		return nil, err
+	}
+	sk := newSecret(slices.Clone(private))
+	defer sk.wipe()
+	return s.hpkeOpen(sk, public, s.hpkeInfo(info), aad, hpkeCiphertext{kemOutput: enc, ciphertext: ciphertext})
+}
+
 // hpkeExport is the exporter of RFC 9180, Section 5.3, for a context that was set up
 // from shared.
 func (s *suite) hpkeExport(shared secret, info, context []byte, length int) secret {

@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"testing"
 
 	"github.com/cloudflare/circl/hpke"
@@ -127,5 +128,42 @@ func TestLowOrderPublicKey(t *testing.T) {
 		if _, err := s.kem.decap(newSecret(bytes.Repeat([]byte{1}, s.kem.privateSize())), low, low); err == nil {
 			t.Errorf("suite %d opens from a key of low order", s.id)
 		}
+	}
+}
+
+// HPKESeal draws as other implementations do, so that both make the same bytes of the same
+// randomness, and HPKEOpen opens what was sealed, and nothing else.
+func TestHPKESealAndOpen(t *testing.T) {
+	for _, s := range suites {
+		kemID := hpke.KEM(s.kem.id())
+		other := hpke.NewSuite(kemID, hpke.KDF(s.kdf), hpke.AEAD(s.aead.id))
+		sk, pk, err := s.kem.deriveKeyPair(bytes.Repeat([]byte{7}, s.kem.seedSize()))
+		must(t, err)
+		theirPublic, err := kemID.Scheme().UnmarshalBinaryPublicKey(pk)
+		must(t, err)
+		info, aad, pt := []byte("info"), []byte("aad"), []byte("plaintext")
+		sender, err := other.NewSender(theirPublic, info)
+		must(t, err)
+		theirEnc, sealer, err := sender.Setup(newStream("seal"))
+		must(t, err)
+		theirs, err := sealer.Seal(pt, aad)
+		must(t, err)
+
+		enc, ct, err := s.id.HPKESeal(newStream("seal"), pk, info, aad, pt)
+		must(t, err)
+		equal(t, "encapsulated key", enc, theirEnc)
+		equal(t, "ciphertext", ct, theirs)
+		got, err := s.id.HPKEOpen(sk.bytes(), enc, info, aad, ct)
+		must(t, err)
+		equal(t, "opened", got, pt)
+		if _, err := s.id.HPKEOpen(sk.bytes(), enc, []byte("other info"), aad, ct); !errors.Is(err, ErrDecrypt) {
+			t.Errorf("suite %d: with other info: %v", s.id, err)
+		}
+		if _, err := s.id.HPKEOpen(sk.bytes()[1:], enc, info, aad, ct); !errors.Is(err, ErrMalformed) {
+			t.Errorf("suite %d: with a short private key: %v", s.id, err)
+		}
+	}
+	if _, _, err := CipherSuite(1).HPKESeal(newStream("seal"), make([]byte, 32), nil, nil, nil); !errors.Is(err, ErrInvalid) {
+		t.Errorf("sealed to a key of low order: %v", err)
 	}
 }

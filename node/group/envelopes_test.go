@@ -7,7 +7,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Whatever a private group's envelope is for, gossip or a mailbox, it carries the tag of
+// An envelope of a private group, for gossip or for a mailbox, carries the tag of
 // its key's topic: a member makes it whole again from its box, which has no other.
 func TestPrivateEnvelopes(t *testing.T) {
 	w, a, _, _ := three(t, 780)

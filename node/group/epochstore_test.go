@@ -8,7 +8,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// What a device holds of an epoch that it left shrinks with time: whole, thin, gone.
+// The keys of an epoch that a device left shrink with time: whole, thin, gone.
 // Pages of trees, seals and secrets of KeyPackages go too (docs/ARCHITECTURE.md, What is kept).
 func TestRetention(t *testing.T) {
 	w := newWorld(t, 90)

@@ -30,8 +30,8 @@ func (t *transportKey) over() bool { return t.superseded || t.idle && t.by == ni
 //
 // Envelopes are sealed under a transport key, which is not derived from any epoch:
 // members of one branch must be able to open the commits of the other. A device that
-// removes somebody writes a TKEY: a fresh key, wrapped for every device that stays. What
-// decides is the set of entries alone.
+// removes somebody writes a TKEY: a fresh key, wrapped for every device that stays. The
+// set of entries alone decides which key is used.
 type keyring struct {
 	tx      *tx
 	cfg     *Config

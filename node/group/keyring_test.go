@@ -165,7 +165,7 @@ func TestMadeUpKeysDoNotSaveTheOldOne(t *testing.T) {
 	}
 }
 
-// A device signs a TKEY and something else with one number. Who took the TKEY before it
+// A device signs a TKEY and something else with one number. A device that took the TKEY before it
 // knew goes back to the key that everybody has, also after a restart.
 func TestKeyOfAForkedLog(t *testing.T) {
 	w, a, b, c := three(t, 782)

@@ -19,7 +19,7 @@ func (m *Machine) retire(now time.Time) {
 			m.tx.fail(Join{}.act(m, now, &Outcome{}))
 		}
 	}
-	// What is kept for months is looked at once a day. It is no reason to wake.
+	// Things that are kept for months are looked at once a day. That is no reason to wake.
 	if kept.Before(m.timers.at(timerDaily)) {
 		return
 	}

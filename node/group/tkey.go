@@ -71,7 +71,7 @@ func (m *Machine) rotate(now time.Time, e Epoch) error {
 		return err
 	}
 	m.keys.take(key)
-	// What is published now still travels under the key that everybody has.
+	// This turn's envelopes still travel under the key that everybody has.
 	m.outgoing.under = &old
 	return nil
 }

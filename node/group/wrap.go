@@ -6,41 +6,33 @@ import (
 	"io"
 	"slices"
 
-	"github.com/cloudflare/circl/hpke"
-
+	"github.com/pandanode/pandanode/mls"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-var wrapSuite = hpke.NewSuite(hpke.KEM_X25519_HKDF_SHA256, hpke.KDF_HKDF_SHA256, hpke.AEAD_AES128GCM)
+// wrapSuite has the HPKE algorithms that transport keys are wrapped with, whatever the
+// cipher suite of the group.
+const wrapSuite = mls.X25519_AES128GCM_SHA256_Ed25519
+
+// wrapEnc is how long the encapsulated key in front of a wrap is.
+const wrapEnc = 32
 
 // wrapInfo binds a wrap to its group, key and receiver.
 func wrapInfo(group wire.GroupID, id wire.KeyID, to wire.DeviceID) []byte {
 	return slices.Concat([]byte(wire.DomainTransportKey), []byte{0}, group[:], id[:], to[:])
 }
 
-// errNoKey says that what a device calls its key for transport keys is none: a point of
-// low order, with which nobody can agree on anything. It is its loss alone.
+// errNoKey says that a device's key for transport keys is a point of low order, with which
+// nobody can agree on anything. The loss is that device's alone.
 var errNoKey = errors.New("nothing can be wrapped for it")
 
 // wrap seals a transport key to a device: HPKE, base mode (RFC 9180), enc before
 // the ciphertext.
 func wrap(rand io.Reader, group wire.GroupID, id wire.KeyID, key []byte, to wire.DeviceID, public [32]byte) (wire.Wrap, error) {
-	pk, err := hpke.KEM_X25519_HKDF_SHA256.Scheme().UnmarshalBinaryPublicKey(public[:])
-	if err != nil {
-		return wire.Wrap{}, fmt.Errorf("wrapping a transport key: %w", err)
-	}
-	sender, err := wrapSuite.NewSender(pk, wrapInfo(group, id, to))
-	if err != nil {
-		return wire.Wrap{}, fmt.Errorf("wrapping a transport key: %w", err)
-	}
-	enc, sealer, err := sender.Setup(rand)
-	if errors.Is(err, hpke.ErrInvalidKEMSharedSecret) {
+	enc, sealed, err := wrapSuite.HPKESeal(rand, public[:], wrapInfo(group, id, to), nil, key)
+	if errors.Is(err, mls.ErrInvalid) {
 		return wire.Wrap{}, fmt.Errorf("wrapping a transport key for device %v: %w", to, errNoKey)
 	}
-	if err != nil {
-		return wire.Wrap{}, fmt.Errorf("wrapping a transport key: %w", err)
-	}
-	sealed, err := sealer.Seal(key, nil)
 	if err != nil {
 		return wire.Wrap{}, fmt.Errorf("wrapping a transport key: %w", err)
 	}
@@ -49,23 +41,13 @@ func wrap(rand io.Reader, group wire.GroupID, id wire.KeyID, key []byte, to wire
 
 // unwrap opens a wrap for a device with its private key.
 func unwrap(private []byte, group wire.GroupID, id wire.KeyID, to wire.DeviceID, w wire.Wrap) ([]byte, error) {
-	scheme := hpke.KEM_X25519_HKDF_SHA256.Scheme()
-	if len(w.Sealed) < scheme.CiphertextSize() {
+	if len(w.Sealed) < wrapEnc {
 		return nil, fmt.Errorf("transport key: %w: wrap of %d bytes", wire.ErrMalformed, len(w.Sealed))
 	}
-	sk, err := scheme.UnmarshalBinaryPrivateKey(private)
-	if err != nil {
-		return nil, fmt.Errorf("transport key: %w: %w", ErrCorrupt, err)
+	key, err := wrapSuite.HPKEOpen(private, w.Sealed[:wrapEnc], wrapInfo(group, id, to), nil, w.Sealed[wrapEnc:])
+	if errors.Is(err, mls.ErrMalformed) {
+		return nil, fmt.Errorf("transport key: %w: %w", ErrCorrupt, err) // the private key is none
 	}
-	receiver, err := wrapSuite.NewReceiver(sk, wrapInfo(group, id, to))
-	if err != nil {
-		return nil, fmt.Errorf("transport key: %w", err)
-	}
-	opener, err := receiver.Setup(w.Sealed[:scheme.CiphertextSize()])
-	if err != nil {
-		return nil, fmt.Errorf("transport key: %w: %w", ErrForged, err)
-	}
-	key, err := opener.Open(w.Sealed[scheme.CiphertextSize():], nil)
 	if err != nil {
 		return nil, fmt.Errorf("transport key: %w: %w", ErrForged, err)
 	}
