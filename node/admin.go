@@ -21,58 +21,48 @@ func (n *Node) step(ctx context.Context, id wire.GroupID, in group.Input) error 
 }
 
 // look gives what a query of a group's machine answers.
-func look[T any](ctx context.Context, n *Node, id wire.GroupID, query func(*group.Machine) T) (out T, err error) {
-	g, err := n.groups.must(id)
+func look[T any](ctx context.Context, t *groupTable, id wire.GroupID, query func(*group.Machine) T) (out T, err error) {
+	g, err := t.must(id)
 	if err != nil {
 		return out, err
 	}
+	return lookAt(ctx, g, query)
+}
+
+// lookAt is look at a group that is known to be here.
+func lookAt[T any](ctx context.Context, g *groupSession, query func(*group.Machine) T) (out T, err error) {
 	err = g.loop.look(ctx, func(m *group.Machine) error { out = query(m); return nil })
 	return out, err
 }
 
-// Invites lists the invites that a group knows of.
-func (n *Node) Invites(ctx context.Context, id wire.GroupID) ([]group.Invite, error) {
-	return look(ctx, n, id, func(m *group.Machine) []group.Invite { return m.Invites(n.now()) })
+// Members lists who is in a group.
+func (n *Node) Members(ctx context.Context, id wire.GroupID) ([]group.Member, error) {
+	return look(ctx, n.groups, id, (*group.Machine).Members)
 }
 
-// RevokeInvite ends an invite.
-func (n *Node) RevokeInvite(ctx context.Context, id wire.GroupID, invite wire.InviteID) error {
-	return n.step(ctx, id, group.RevokeInvite{Invite: invite})
+// GroupStatus is the machine's state for people.
+func (n *Node) GroupStatus(ctx context.Context, id wire.GroupID) (group.Status, error) {
+	return look(ctx, n.groups, id, (*group.Machine).Status)
 }
 
-// Requests lists who asks to be let into a group.
-func (n *Node) Requests(ctx context.Context, id wire.GroupID) ([]group.Request, error) {
-	return look(ctx, n, id, func(m *group.Machine) []group.Request { return m.Requests(n.now()) })
+// invites lists the invites that the group knows of.
+func (g *groupSession) invites(ctx context.Context) ([]group.Invite, error) {
+	return lookAt(ctx, g, func(m *group.Machine) []group.Invite { return m.Invites(g.n.clock.now()) })
 }
 
-// Approve lets in a user who asked; role 0 is a member.
-func (n *Node) Approve(ctx context.Context, id wire.GroupID, user wire.UserID, role wire.Role) error {
-	return n.step(ctx, id, group.Approve{User: user, Role: role})
+// requests lists the users who ask to be let in.
+func (g *groupSession) requests(ctx context.Context) ([]group.Request, error) {
+	return lookAt(ctx, g, func(m *group.Machine) []group.Request { return m.Requests(g.n.clock.now()) })
 }
 
-// Deny turns down a user who asked.
-func (n *Node) Deny(ctx context.Context, id wire.GroupID, user wire.UserID) error {
-	return n.step(ctx, id, group.Deny{User: user})
+// report tells all of the group's state.
+func (g *groupSession) report(ctx context.Context) (group.Report, error) {
+	return lookAt(ctx, g, func(m *group.Machine) group.Report { return m.Report(g.n.clock.now()) })
 }
 
-// SetRole changes what a member may do.
-func (n *Node) SetRole(ctx context.Context, id wire.GroupID, user wire.UserID, role wire.Role) error {
-	return n.step(ctx, id, group.SetRole{User: user, Role: role})
-}
-
-// History lists the operations of a group in causal order.
-func (n *Node) History(ctx context.Context, id wire.GroupID) ([]group.Act, error) {
-	return look(ctx, n, id, (*group.Machine).History)
-}
-
-// Report tells all of a group's state.
-func (n *Node) Report(ctx context.Context, id wire.GroupID) (group.Report, error) {
-	return look(ctx, n, id, func(m *group.Machine) group.Report { return m.Report(n.now()) })
-}
-
-// Explain says why a message is not read, sent or delivered yet.
-func (n *Node) Explain(ctx context.Context, id wire.GroupID, message wire.MessageID) (group.Explanation, error) {
-	return look(ctx, n, id, func(m *group.Machine) group.Explanation { return m.Explain(n.now(), message) })
+// explain says why a message is not read, sent or delivered yet.
+func (g *groupSession) explain(ctx context.Context, message wire.MessageID) (group.Explanation, error) {
+	return lookAt(ctx, g, func(m *group.Machine) group.Explanation { return m.Explain(g.n.clock.now(), message) })
 }
 
 // Healed is what Heal did.
@@ -84,12 +74,8 @@ type Healed struct {
 	Alone  bool // there are other members, and none is connected
 }
 
-// Heal exchanges with every connected member and then does what would be due by rank.
-func (n *Node) Heal(ctx context.Context, id wire.GroupID) (Healed, error) {
-	g, err := n.groups.must(id)
-	if err != nil {
-		return Healed{}, err
-	}
+// heal exchanges with every connected member and then does what would be due by rank.
+func (g *groupSession) heal(ctx context.Context) (Healed, error) {
 	members, err := g.connectedMembers(ctx)
 	if err != nil {
 		return Healed{}, err

@@ -128,7 +128,7 @@ func TestAPI(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := one.Events(ctx, api.EventsRequest{}, func(e api.Event) error {
-			if e.Run != a.RunID() {
+			if e.Run != a.feed.run {
 				t.Errorf("run %q", e.Run)
 			}
 			if e.Kind == api.EventPeerConnected {
@@ -187,7 +187,7 @@ func TestAPI(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for len(a.publisher.PublicGroups()) < 3 { // the publisher says nothing when it has taken one in
+		for len(a.directory.publisher.PublicGroups()) < 3 { // the publisher says nothing when it has taken one in
 			select {
 			case <-ctx.Done():
 				t.Fatal(ctx.Err())

@@ -57,13 +57,13 @@ func (g *groupSession) logEvent(e group.Event) {
 // incidents are the events that no operation of the group tells of.
 var incidents = []group.EventKind{group.EventEvidence, group.EventIncarnation, group.EventTwin, group.EventRefused, group.EventCancelled, group.EventOut}
 
-// maxIncidents is how many Incidents gives, the newest.
+// maxIncidents is how many incidentsOf gives, the newest.
 const maxIncidents = 1000
 
-// Incidents lists a group's newest incidents, oldest first.
-func (n *Node) Incidents(ctx context.Context, id wire.GroupID) (out []group.Event, err error) {
+// incidentsOf lists a group's newest incidents, oldest first.
+func incidentsOf(ctx context.Context, t *groupTable, id wire.GroupID) (out []group.Event, err error) {
 	for after := uint64(0); ; {
-		events, err := n.Events(ctx, id, after, page)
+		events, err := eventsAfter(ctx, t, id, after, page)
 		if err != nil {
 			return nil, err
 		}
@@ -224,13 +224,4 @@ func (t *tally) write() {
 	if err := t.g.n.put(t.key(), &refusedRow{All: all}); err != nil {
 		t.g.log.Warn("what was refused is not written down", "err", err)
 	}
-}
-
-// Refusals tells what a group refused from others, apart from what is usual.
-func (n *Node) Refusals(id wire.GroupID) ([]Refused, error) {
-	g, err := n.groups.must(id)
-	if err != nil {
-		return nil, err
-	}
-	return g.tally.list(), nil
 }

@@ -112,7 +112,7 @@ func TestAudit(t *testing.T) {
 		w.close(0)
 		a = w.open(0)
 		check(a)
-		if err := a.Remove(w.Context(), id, b.me.device.User); err != nil {
+		if err := a.step(w.Context(), id, group.RemoveUser{User: b.me.device.User}); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range []string{

@@ -43,7 +43,7 @@ func TestBurst(t *testing.T) {
 			return out
 		}
 		for _, n := range w.nodes {
-			n.scatter.Store(true)
+			n.hooks.scatter.Store(true)
 		}
 		before, begun := counts(), time.Now()
 		var all sync.WaitGroup
@@ -96,7 +96,7 @@ func TestLossIsMadeUp(t *testing.T) {
 		lost := newLosses()
 		ctx, cancel := context.WithCancel(w.Context())
 		defer cancel()
-		go a.makeUp(ctx, lost)
+		go lost.makeUp(ctx, a.groups)
 		for name, lose := range map[string]func(){
 			"out": func() { lost.DropRPC(&pubsub.RPC{RPC: pb.RPC{Publish: []*pb.Message{{Topic: &topic}}}}, b.host.ID()) },
 			"in": func() {

@@ -17,7 +17,7 @@ import (
 // those that say so in the DHT, then the rest of those in the record.
 func (j *joiner) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
 	named := []peer.ID{peer.ID(j.g.genesis.Device.Cert.Peer)}
-	if info := j.g.n.known.Get(j.g.id); info != nil {
+	if info := j.g.n.directory.known.Get(j.g.id); info != nil {
 		for _, h := range info.Heads {
 			named = append(named, peer.ID(h.Device.Cert.Peer))
 		}
@@ -51,14 +51,14 @@ func (j *joiner) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
 		search, cancel := context.WithCancel(ctx)
 		defer cancel()
 		if !j.g.genesis.Private {
-			for p := range j.g.n.dht.Members(search, j.g.id) {
+			for p := range j.g.n.directory.dht.Members(search, j.g.id) {
 				if !next(p) {
 					return
 				}
 			}
 		}
 		for _, secret := range j.rendezvousPoints() {
-			for p := range j.g.n.dht.Meeting(search, secret) {
+			for p := range j.g.n.directory.dht.Meeting(search, secret) {
 				if !next(p) {
 					return
 				}
@@ -69,7 +69,7 @@ func (j *joiner) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
 				continue
 			}
 			find, cancel := context.WithTimeout(ctx, lookupTimeout)
-			info, err := j.g.n.dht.Kad().FindPeer(find, p)
+			info, err := j.g.n.directory.dht.Kad().FindPeer(find, p)
 			cancel()
 			if err != nil {
 				info = peer.AddrInfo{ID: p} // the peerstore may know better

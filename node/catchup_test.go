@@ -23,7 +23,7 @@ func TestCatchUpWithThousands(t *testing.T) {
 			for i := range contents {
 				contents[i] = wire.Content{MediaType: "text/plain", Data: []byte(fmt.Sprint(k, " ", i))}
 			}
-			if _, err := a.SendAll(w.Context(), id, contents); err != nil {
+			if _, err := a.sendAll(w.Context(), id, contents); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -68,7 +68,7 @@ func TestCatchUpOverASlowLine(t *testing.T) {
 			for i := range texts {
 				texts[i] = wire.Content{MediaType: "text/plain", Data: []byte(fmt.Sprint(k, " ", i))}
 			}
-			if _, err := a.SendAll(w.within(time.Minute), id, texts); err != nil {
+			if _, err := a.sendAll(w.within(time.Minute), id, texts); err != nil {
 				w.Fatal(err)
 			}
 		}

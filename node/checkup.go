@@ -8,28 +8,31 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
+	"github.com/pandanode/pandanode/discovery"
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
 )
 
-// Checkup looks for what keeps the node from working well: the store, its disk, the
+// checkup looks for what keeps the node from working well: the store, its disk, the
 // network and the clock. With verify it reads the whole store.
-func (n *Node) Checkup(ctx context.Context, verify bool) []api.Finding {
+func checkup(ctx context.Context, n *Node, verify bool) []api.Finding {
 	var out []api.Finding
-	if wrong := n.ill(ctx); wrong != "" {
+	if wrong := ill(ctx, n); wrong != "" {
 		out = append(out, api.Failed("node", api.Errorf(api.CodeInternal, "%s", wrong).WithHint("its log says more; then start it again")))
 	} else {
 		out = append(out, api.HealthOK.Found("node", "it answers, and so do its groups"))
 	}
 	out = append(out, storeFindings(n.store, verify)...)
-	out = append(out, n.checkTwin(), n.checkListen(), n.checkPeers(), n.checkDHT(ctx), n.checkReachability(), n.checkRelay(), n.checkClock(ctx), n.checkGroups(ctx))
-	return append(append(out, n.checkMailboxes(ctx)...), n.checkKeeper()...)
+	out = append(out, twinFinding(n.twins.seen(), time.Now()), listenFinding(n.ears.texts()), checkPeers(n.host), checkDHT(ctx, n.host.ID(), n.directory.dht), checkReachability(n.host), checkRelay(n), checkClock(ctx, n), checkGroups(ctx, n.groups.all()))
+	return append(append(out, mailFindings(mailTroubles(ctx, n.groups.all(), n.host.ID()))...), n.mailbox.findings()...)
 }
 
 // CheckHome opens the store of a home that no node runs on and looks at it.
@@ -89,11 +92,11 @@ func spaceFinding(size storage.Size) api.Finding {
 	return space
 }
 
-func (n *Node) checkPeers() api.Finding {
-	peers := n.host.Network().Peers()
+func checkPeers(h host.Host) api.Finding {
+	peers := h.Network().Peers()
 	direct := 0
 	for _, p := range peers {
-		if n.host.Network().Connectedness(p) == network.Connected {
+		if h.Network().Connectedness(p) == network.Connected {
 			direct++
 		}
 	}
@@ -110,34 +113,34 @@ func (n *Node) checkPeers() api.Finding {
 // probeTimeout is how long the DHT may take to answer.
 const probeTimeout = 10 * time.Second
 
-func (n *Node) checkDHT(ctx context.Context) api.Finding {
+func checkDHT(ctx context.Context, self peer.ID, dht *discovery.DHT) api.Finding {
 	const check = "dht"
-	if n.dht.Size() == 0 {
+	if dht.Size() == 0 {
 		return api.Failed(check, api.Errorf(api.CodeNoPeers, "no connected peer serves the DHT: groups and people cannot be found").
 			WithHint("connect to a node that others can reach: see bootstrap in the configuration"))
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	began := time.Now()
-	near, err := n.dht.Kad().GetClosestPeers(ctx, string(n.host.ID()))
+	near, err := dht.Kad().GetClosestPeers(ctx, string(self))
 	if err != nil || len(near) == 0 {
-		return api.Failed(check, api.Errorf(api.CodeNoPeers, "%d peers are in the routing table, and none answers: %v", n.dht.Size(), err).WithHint("pandanode peers"))
+		return api.Failed(check, api.Errorf(api.CodeNoPeers, "%d peers are in the routing table, and none answers: %v", dht.Size(), err).WithHint("pandanode peers"))
 	}
 	role := "as a client"
-	if n.dht.Serving() {
+	if dht.Serving() {
 		role = "as a server"
 	}
-	return api.HealthOK.Found(check, fmt.Sprintf("it answers within %v; %d peers in the routing table; this node takes part %s", time.Since(began).Round(time.Millisecond), n.dht.Size(), role))
+	return api.HealthOK.Found(check, fmt.Sprintf("it answers within %v; %d peers in the routing table; this node takes part %s", time.Since(began).Round(time.Millisecond), dht.Size(), role))
 }
 
 // checkReachability tells what other peers found when they tried to call this node.
-func (n *Node) checkReachability() api.Finding {
+func checkReachability(h host.Host) api.Finding {
 	const check = "reachability"
-	known, err := n.reachability()
+	known, err := reachability(h)
 	if err != nil {
 		return api.HealthUnknown.Found(check, err.Error())
 	}
-	local := !slices.ContainsFunc(n.host.Addrs(), manet.IsPublicAddr)
+	local := !slices.ContainsFunc(h.Addrs(), manet.IsPublicAddr)
 	switch {
 	case known == network.ReachabilityPublic:
 		return api.HealthOK.Found(check, "others reach this node")
@@ -146,9 +149,9 @@ func (n *Node) checkReachability() api.Finding {
 			Check: check, Health: api.HealthWarn, Detail: "others cannot call this node: it is behind a NAT or a firewall, and has to call them",
 			Hint: "forward the port of listen, UDP and TCP, to this machine; two nodes that are both unreachable do not find each other",
 		}
-	case local && len(n.host.Addrs()) > 0:
+	case local && len(h.Addrs()) > 0:
 		return api.Finding{
-			Check: check, Health: api.HealthUnknown, Detail: "this node has addresses of its own network only, and nobody from outside has tried to call it: " + addrsText(n.host.Addrs()),
+			Check: check, Health: api.HealthUnknown, Detail: "this node has addresses of its own network only, and nobody from outside has tried to call it: " + addrsText(h.Addrs()),
 			Hint: "on one network that is enough",
 		}
 	}
@@ -168,8 +171,8 @@ func addrsText(addrs []multiaddr.Multiaddr) string {
 }
 
 // reachability is what the host knows now.
-func (n *Node) reachability() (network.Reachability, error) {
-	sub, err := n.host.EventBus().Subscribe(new(event.EvtLocalReachabilityChanged)) // its last event comes at once
+func reachability(h host.Host) (network.Reachability, error) {
+	sub, err := h.EventBus().Subscribe(new(event.EvtLocalReachabilityChanged)) // its last event comes at once
 	if err != nil {
 		return network.ReachabilityUnknown, fmt.Errorf("asking the host: %w", err)
 	}
@@ -221,7 +224,7 @@ func (s clockSigns) judge() api.Finding {
 	return api.HealthOK.Found(check, fmt.Sprintf("of %d messages the fastest took %v by the clocks of both ends", len(s.delays), best.Round(time.Millisecond)))
 }
 
-func (n *Node) checkClock(ctx context.Context) api.Finding {
+func checkClock(ctx context.Context, n *Node) api.Finding {
 	at := n.clock.at()
 	if f, found := clockFinding(at); found {
 		return f
@@ -231,7 +234,7 @@ func (n *Node) checkClock(ctx context.Context) api.Finding {
 	}
 	var signs clockSigns
 	for _, g := range n.groups.all() {
-		if err := g.loop.look(ctx, func(m *group.Machine) error { return signs.read(m, n.me.device.ID, n.now()) }); err != nil {
+		if err := g.loop.look(ctx, func(m *group.Machine) error { return signs.read(m, n.me.device.ID, n.clock.now()) }); err != nil {
 			return api.HealthUnknown.Found("clock", err.Error())
 		}
 	}
@@ -265,9 +268,8 @@ func (s *clockSigns) read(m *group.Machine, me wire.DeviceID, now time.Time) err
 }
 
 // checkGroups says which groups are not as they should be, by ID.
-func (n *Node) checkGroups(ctx context.Context) api.Finding {
+func checkGroups(ctx context.Context, all []*groupSession) api.Finding {
 	const check = "groups"
-	all := n.groups.all()
 	var behind []string
 	for _, g := range all {
 		st, err := g.status(ctx)

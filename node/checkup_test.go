@@ -63,7 +63,7 @@ func TestCheckup(t *testing.T) {
 		w.send(b, id, "how are you?")
 		w.shows(a, id, time.Minute, "how are you?")
 		w.eventually(a, 5*time.Minute, "caught up", func() bool { missing, err := a.Missing(w.Context(), LevelSynced); return err == nil && missing == "" })
-		got := healths(a.Checkup(w.Context(), true))
+		got := healths(checkup(w.Context(), a, true))
 		for _, check := range []string{"node", "store", "space", "peers", "dht", "clock", "groups"} {
 			if f, ok := got[check]; !ok || f.Health != api.HealthOK || f.Code != "" {
 				t.Errorf("%s: %+v", check, f)
@@ -77,7 +77,7 @@ func TestCheckup(t *testing.T) {
 		}
 		w.close(1)
 		w.eventually(a, 5*time.Minute, "alone", func() bool { return len(a.host.Network().Peers()) == 0 })
-		got = healths(a.Checkup(w.Context(), false))
+		got = healths(checkup(w.Context(), a, false))
 		if f := got["peers"]; f.Health != api.HealthFail || f.Code != api.CodeNoPeers || f.Hint == "" {
 			t.Errorf("peers of one alone: %+v", f)
 		}

@@ -39,12 +39,12 @@ func (n *Node) CreateGroup(ctx context.Context, c CreateGroup) (wire.GroupID, er
 	if wire.Blank(c.Name) {
 		return wire.GroupID{}, fmt.Errorf("%w: a group needs a name", ErrInvalid)
 	}
-	now := n.now()
+	now := n.clock.now()
 	profile, err := c.profile(n.me.user.Public(), now)
 	if err != nil {
 		return wire.GroupID{}, err
 	}
-	raw, id, err := identity.NewGenesis(rand.Reader, now, n.me.user, n.calledNow(), identity.Founding{Suite: suite, Policy: c.Policy, Private: c.Private})
+	raw, id, err := identity.NewGenesis(rand.Reader, now, n.me.user, n.naming.current(), identity.Founding{Suite: suite, Policy: c.Policy, Private: c.Private})
 	if err != nil {
 		return wire.GroupID{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -52,7 +52,7 @@ func (n *Node) CreateGroup(ctx context.Context, c CreateGroup) (wire.GroupID, er
 	if err != nil {
 		return wire.GroupID{}, err
 	}
-	if err := n.comeIn(id); err != nil {
+	if err := n.naming.comeIn(id); err != nil {
 		return wire.GroupID{}, err
 	}
 	g := n.newSession(genesis)

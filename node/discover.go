@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -27,45 +29,69 @@ const (
 	maxCandidates = 32
 )
 
+// directory is where this node finds groups and peers, and where others find it: everything
+// of package discovery that it runs.
+type directory struct {
+	store *storage.Store
+	apply func(storage.Batch) error
+	log   *slog.Logger
+
+	known     *discovery.Known
+	dht       *discovery.DHT
+	publisher *discovery.Publisher
+	finder    *discovery.Finder
+	peers     *discovery.Peers
+	mdns      io.Closer // nil: off
+}
+
 // discover starts everything of package discovery.
-func (n *Node) discover() (err error) {
+func (n *Node) discover() error {
+	d := &directory{store: n.store, apply: n.apply, log: n.log}
+	n.directory = d // closed with the node, however far this gets
 	bootstrap, err := n.cfg.bootstrap()
 	if err != nil {
 		return err
 	}
-	n.known = discovery.NewKnown(n.saveInfo)
-	if err := n.loadInfos(); err != nil {
+	d.known = discovery.NewKnown(func(id wire.GroupID, record []byte) {
+		if n.groups.get(id) != nil { // what else it hears of lives in memory, since anyone can make records
+			d.save(id, record)
+		}
+	})
+	if err := d.load(n.clock.now()); err != nil {
 		return err
 	}
-	if n.dht, err = discovery.NewDHT(discovery.DHTConfig{
-		Host: n.host, Mode: n.cfg.DHT, Bootstrap: bootstrap, Known: n.known, BucketSize: n.cfg.BucketSize,
+	if d.dht, err = discovery.NewDHT(discovery.DHTConfig{
+		Host: n.host, Mode: n.cfg.DHT, Bootstrap: bootstrap, Known: d.known, BucketSize: n.cfg.BucketSize,
 		Walked: n.metrics.walked,
 	}); err != nil {
 		return err
 	}
-	if n.peers, err = discovery.NewPeers(discovery.PeersConfig{
-		Host: n.host, Bootstrap: bootstrap, Book: peerBook{n}, Enough: admission.LowWater(n.cfg.Connections), Log: n.log.With("subsystem", "peers"),
+	if d.peers, err = discovery.NewPeers(discovery.PeersConfig{
+		Host: n.host, Bootstrap: bootstrap, Book: peerBook{d}, Enough: admission.LowWater(n.cfg.Connections), Log: n.log.With("subsystem", "peers"),
 	}); err != nil {
 		return err
 	}
 	if n.cfg.MDNS {
-		if n.mdns, err = discovery.StartMDNS(n.host, n.peers); err != nil {
+		if d.mdns, err = discovery.StartMDNS(n.host, d.peers); err != nil {
 			n.log.Warn("no peers will be found on the local network", "err", err)
 		}
 	}
-	n.publisher = discovery.NewPublisher(discovery.PublisherConfig{DHT: n.dht})
-	n.finder = discovery.NewFinder(discovery.FinderConfig{Host: n.host, DHT: n.dht, Peers: n.peers, Catalog: n.publisher, Admit: func(p peer.ID) bool { return n.limits.Opens(wire.ProtocolFind, p, admission.Unknown) }})
-	n.life.start(n.renew)
+	d.publisher = discovery.NewPublisher(discovery.PublisherConfig{DHT: d.dht})
+	d.finder = discovery.NewFinder(discovery.FinderConfig{
+		Host: n.host, DHT: d.dht, Peers: d.peers, Catalog: d.publisher,
+		Admit: func(p peer.ID) bool { return n.limits.Opens(wire.ProtocolFind, p, admission.Unknown) },
+	})
+	n.life.start(func(ctx context.Context) { renewHeads(ctx, n.groups) })
 	return nil
 }
 
 // peerBook keeps remembered peers in the node's store.
-type peerBook struct{ n *Node }
+type peerBook struct{ d *directory }
 
 // LoadPeers gives what SavePeer took.
 func (b peerBook) LoadPeers() (map[string][]byte, error) {
 	out := make(map[string][]byte)
-	err := b.n.store.Scan([]byte(keyPeers), func(key, value []byte) error {
+	err := b.d.store.Scan([]byte(keyPeers), func(key, value []byte) error {
 		out[string(key[len(keyPeers):])] = value
 		return nil
 	})
@@ -74,56 +100,54 @@ func (b peerBook) LoadPeers() (map[string][]byte, error) {
 
 // SavePeer puts one value.
 func (b peerBook) SavePeer(id string, value []byte) error {
-	return b.n.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyPeers + id), Value: value}}})
+	return b.d.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyPeers + id), Value: value}}})
 }
 
 // DropPeer deletes one value.
 func (b peerBook) DropPeer(id string) error {
-	return b.n.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyPeers + id)}}})
+	return b.d.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyPeers + id)}}})
 }
 
-func (n *Node) closeDiscovery() error {
+// close ends what runs.
+func (d *directory) close() error {
 	var errs []error
-	if n.mdns != nil {
-		errs = append(errs, n.mdns.Close())
+	if d.mdns != nil {
+		errs = append(errs, d.mdns.Close())
 	}
-	if n.finder != nil {
-		n.finder.Close()
+	if d.finder != nil {
+		d.finder.Close()
 	}
-	if n.publisher != nil {
-		n.publisher.Close()
+	if d.publisher != nil {
+		d.publisher.Close()
 	}
-	if n.peers != nil {
-		errs = append(errs, n.peers.Close())
+	if d.peers != nil {
+		errs = append(errs, d.peers.Close())
 	}
-	if n.dht != nil {
-		errs = append(errs, n.dht.Close())
+	if d.dht != nil {
+		errs = append(errs, d.dht.Close())
 	}
 	return errors.Join(errs...)
 }
 
-// saveInfo keeps the records of groups that this node has; what else it hears of
-// lives in memory, since anyone can make records.
-func (n *Node) saveInfo(id wire.GroupID, record []byte) {
-	if n.groups.get(id) == nil {
-		return
-	}
-	if err := n.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyInfo + string(id[:])), Value: record}}}); err != nil {
-		n.log.Warn("a group's record was not kept", "group", id, "err", err)
+// save keeps the record of a group.
+func (d *directory) save(id wire.GroupID, record []byte) {
+	if err := d.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyInfo + string(id[:])), Value: record}}}); err != nil {
+		d.log.Warn("a group's record was not kept", "group", id, "err", err)
 	}
 }
 
-func (n *Node) loadInfos() error {
-	return n.store.Scan([]byte(keyInfo), func(_, value []byte) error {
-		if _, err := n.known.Load(value, n.now()); err != nil {
-			n.log.Warn("a kept record does not hold any more", "err", err) // such as one whose rules have changed
+// load takes up the records that are kept.
+func (d *directory) load(now time.Time) error {
+	return d.store.Scan([]byte(keyInfo), func(_, value []byte) error {
+		if _, err := d.known.Load(value, now); err != nil {
+			d.log.Warn("a kept record does not hold any more", "err", err) // such as one whose rules have changed
 		}
 		return nil
 	})
 }
 
-// renew keeps the heads of this device's groups fresh.
-func (n *Node) renew(ctx context.Context) {
+// renewHeads keeps the heads of this device's groups fresh.
+func renewHeads(ctx context.Context, t *groupTable) {
 	ticker := time.NewTicker(renewEvery)
 	defer ticker.Stop()
 	for {
@@ -131,7 +155,7 @@ func (n *Node) renew(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			for _, g := range n.groups.all() {
+			for _, g := range t.all() {
 				g.publish(ctx)
 			}
 		}
@@ -148,17 +172,17 @@ func (g *groupSession) publish(ctx context.Context) {
 	switch st.State {
 	case group.StateMember, group.StateSyncing:
 	case group.StateOut:
-		g.n.publisher.Withdraw(g.id)
+		g.n.directory.publisher.Withdraw(g.id)
 		return
 	default:
 		return
 	}
 	if g.genesis.Private {
-		g.n.publisher.Meet(g.id, g.meetAt())
+		g.n.directory.publisher.Meet(g.id, g.meetAt())
 		return
 	}
-	now := g.n.now()
-	info := g.n.known.Get(g.id)
+	now := g.n.clock.now()
+	info := g.n.directory.known.Get(g.id)
 	if info == nil {
 		if info, err = discovery.New(g.genesis.Raw, now); err != nil {
 			g.log.Error("the group's record cannot be made", "err", err)
@@ -168,7 +192,7 @@ func (g *groupSession) publish(ctx context.Context) {
 	if info, err = g.addOwnStatements(info, st, now); err != nil {
 		g.log.Warn("the group's record cannot be renewed", "err", err)
 	}
-	if _, err := g.n.publisher.Publish(info); err != nil {
+	if _, err := g.n.directory.publisher.Publish(info); err != nil {
 		g.log.Warn("the group's record is not published", "err", err)
 	}
 }
@@ -206,18 +230,18 @@ func (g *groupSession) addOwnStatements(info *discovery.Info, st group.Status, n
 	return info, errors.Join(errs...)
 }
 
-// Find looks for groups by the words of their names. Results come as they are
+// find looks for groups by the words of their names. Results come as they are
 // found, until all sources were asked or ctx ends.
-func (n *Node) Find(ctx context.Context, q discovery.Query) (<-chan discovery.Result, error) {
-	found, err := n.finder.Find(ctx, q)
+func (d *directory) find(ctx context.Context, within *life, q discovery.Query) (<-chan discovery.Result, error) {
+	found, err := d.finder.Find(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	out := make(chan discovery.Result)
-	if !n.life.start(func(life context.Context) {
+	if !within.start(func(life context.Context) {
 		defer close(out)
 		for r := range found { // ends with ctx, and when the finder closes
-			if best, _, err := n.known.Add(r.Info); err == nil {
+			if best, _, err := d.known.Add(r.Info); err == nil {
 				r.Info = best
 			}
 			select {
@@ -232,10 +256,10 @@ func (n *Node) Find(ctx context.Context, q discovery.Query) (<-chan discovery.Re
 	return out, nil
 }
 
-// Lookup gives the public record of a group: the best of what the DHT has and what
+// lookup gives the public record of a group: the best of what the DHT has and what
 // this node knows. ErrNotFound and ErrNoPeers say why there is none.
-func (n *Node) Lookup(ctx context.Context, id wire.GroupID) (*discovery.Info, error) {
-	return looked(n.dht.Lookup(ctx, id))
+func (d *directory) lookup(ctx context.Context, id wire.GroupID) (*discovery.Info, error) {
+	return looked(d.dht.Lookup(ctx, id))
 }
 
 // looked gives errors of a search the names of this package.

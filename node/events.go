@@ -76,9 +76,6 @@ func (f *feed) after(cursor uint64) []NodeEvent {
 	return slices.Clone(f.recent[i:])
 }
 
-// Run names this run of the node, in which the cursors of NodeEvents count.
-func (n *Node) RunID() string { return n.feed.run }
-
 // newest is the cursor of what happened last.
 func (f *feed) newest() uint64 {
 	f.mu.Lock()
@@ -86,16 +83,16 @@ func (f *feed) newest() uint64 {
 	return f.cursor
 }
 
-// SubscribeNode calls emit for what happened on the node after a cursor, as far as
-// it is remembered, and for what happens from now on, until ctx ends or emit fails.
+// subscribe calls emit for what happened on the node after a cursor, as far as
+// it is remembered, and for what happens from now on, until ctx ends, emit fails or the node closes.
 // ErrCursor: the cursor lies beyond what has happened in this run.
-func (n *Node) SubscribeNode(ctx context.Context, after uint64, emit func(NodeEvent) error) error {
-	if newest := n.feed.newest(); after > newest {
+func (f *feed) subscribe(ctx context.Context, closed <-chan struct{}, after uint64, emit func(NodeEvent) error) error {
+	if newest := f.newest(); after > newest {
 		return fmt.Errorf("%w: the newest event of this run of the node has cursor %d, and what comes after %d was asked for", ErrCursor, newest, after)
 	}
 	for {
-		changed := n.feed.changed.wait()
-		for _, e := range n.feed.after(after) {
+		changed := f.changed.wait()
+		for _, e := range f.after(after) {
 			if err := emit(e); err != nil {
 				return err
 			}
@@ -105,7 +102,7 @@ func (n *Node) SubscribeNode(ctx context.Context, after uint64, emit func(NodeEv
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-n.life.done:
+		case <-closed:
 			return ErrClosed
 		}
 	}

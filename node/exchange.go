@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -10,13 +9,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/group"
-	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -55,18 +54,19 @@ type syncStats struct {
 
 func (s syncStats) left() bool { return s.leftIn || s.leftOut }
 
-// openSync runs an exchange with a peer from this side.
-func (n *Node) openSync(ctx context.Context, g *groupSession, p peer.ID) (stats syncStats, err error) {
+// open runs an exchange with a peer from this side.
+func (s *scheduler) open(ctx context.Context, p peer.ID) (stats syncStats, err error) {
+	g, n := s.g, s.g.n
 	ctx, span := n.tracing.begin(ctx, spanCatchUp, g.id, p)
 	defer func() { finish(span, err, stats.moved()...) }()
-	s, err := n.openStream(ctx, p, wire.ProtocolSync)
+	stream, err := openStream(ctx, n.host, p, wire.ProtocolSync)
 	if err != nil {
 		return syncStats{}, fmt.Errorf("opening a sync stream: %w", err)
 	}
 	// A reset lets go of whoever is in a read or write, from the first byte on: a
 	// peer that died silently answers nothing until its connection times out.
-	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	x := &exchange{g: g, frames: newFrames(n.metrics.stream(s))}
+	defer context.AfterFunc(ctx, func() { _ = stream.Reset() })()
+	x := &exchange{g: g, frames: newFrames(n.metrics.stream(stream))}
 	defer x.abandon()
 
 	mine := newHello(g.id)
@@ -82,7 +82,7 @@ func (n *Node) openSync(ctx context.Context, g *groupSession, p peer.ID) (stats 
 		return x.stats, fmt.Errorf("%w: hello of another group", errProtocol)
 	}
 	ends := proofEnds{mine, theirs, []byte(n.host.ID()), []byte(p)}
-	proof, err := g.prove(ctx, wire.KeyID{}, roleOpener, ends)
+	proof, err := prove(ctx, g, wire.KeyID{}, roleOpener, ends)
 	if err != nil {
 		return x.stats, err
 	}
@@ -93,10 +93,10 @@ func (n *Node) openSync(ctx context.Context, g *groupSession, p peer.ID) (stats 
 	if err := x.read(&answer); err != nil {
 		return x.stats, fmt.Errorf("%w: %w", errSyncRefused, err)
 	}
-	if x.device, err = g.verify(ctx, answer, roleAnswerer, ends, p); err != nil {
+	if x.device, err = verify(ctx, g, answer, roleAnswerer, ends, p); err != nil {
 		return x.stats, err
 	}
-	n.compareClocks(ctx, g, answer, theirs, met)
+	n.clock.compare(ctx, g, answer, theirs, met)
 	x.key = answer.Key
 	if err := x.run(ctx); err != nil {
 		return x.stats, err
@@ -106,13 +106,13 @@ func (n *Node) openSync(ctx context.Context, g *groupSession, p peer.ID) (stats 
 }
 
 // openStream opens a stream to a connected peer, over a relay if need be.
-func (n *Node) openStream(ctx context.Context, p peer.ID, protocol string) (network.Stream, error) {
-	return n.host.NewStream(network.WithNoDial(network.WithAllowLimitedConn(ctx, protocol), protocol), p, protocolID(protocol))
+func openStream(ctx context.Context, h host.Host, p peer.ID, protocol string) (network.Stream, error) {
+	return h.NewStream(network.WithNoDial(network.WithAllowLimitedConn(ctx, protocol), protocol), p, protocolID(protocol))
 }
 
 // serveSync answers a sync stream. Whoever does not prove that it may have the
 // log sees what a node shows that does not have the group: a hello, and the end.
-func (n *Node) serveSync(ctx context.Context, s network.Stream, at *admission.Slot) (err error) {
+func serveSync(ctx context.Context, n *Node, s network.Stream, at *admission.Slot) (err error) {
 	f := newFrames(n.metrics.stream(s))
 	defer f.abandon()
 	var theirs wire.SyncHello
@@ -136,21 +136,21 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream, at *admission.Sl
 		f.close()
 		return ErrNoGroup
 	}
-	device, err := g.verify(ctx, proof, roleOpener, ends, p)
+	device, err := verify(ctx, g, proof, roleOpener, ends, p)
 	if err != nil {
 		f.close()
 		return err
 	}
 	at.Prove()
-	n.compareClocks(ctx, g, proof, theirs, met)
-	answer, err := g.prove(ctx, proof.Key, roleAnswerer, ends)
+	n.clock.compare(ctx, g, proof, theirs, met)
+	answer, err := prove(ctx, g, proof.Key, roleAnswerer, ends)
 	if err != nil {
 		return err
 	}
 	began := g.scheduler.serves(p)
 	x := &exchange{g: g, frames: f, device: device, key: proof.Key}
 	defer func() {
-		g.synced(p, began, x.stats, err)
+		g.scheduler.synced(p, began, x.stats, err)
 		g.scheduler.served(p, x.stats)
 	}()
 	ctx, span := n.tracing.begin(ctx, spanCatchUpServe, g.id, p)
@@ -163,71 +163,6 @@ func (n *Node) serveSync(ctx context.Context, s network.Stream, at *admission.Sl
 	}
 	f.close()
 	return nil
-}
-
-func newHello(id wire.GroupID) wire.SyncHello {
-	h := wire.SyncHello{V: wire.Version, Topic: wire.HashOf(wire.DomainTopic, id[:]), Now: milliseconds(time.Now())}
-	_, _ = rand.Read(h.Nonce[:])
-	return h
-}
-
-// Roles in a wire.SyncProof.
-const (
-	roleOpener   byte = 1
-	roleAnswerer byte = 2
-)
-
-// proofEnds is what a proof's MAC covers besides the group and the role.
-type proofEnds struct {
-	opener, answerer         wire.SyncHello
-	openerPeer, answererPeer []byte
-}
-
-// prove makes this device's proof, under the key the other side named if this
-// device holds it, else under its own. Without any key the MAC is zeros, and the
-// certificate alone must do.
-func (g *groupSession) prove(ctx context.Context, named wire.KeyID, role byte, e proofEnds) (wire.SyncProof, error) {
-	proof := wire.SyncProof{Cert: g.n.me.device.Raw}
-	err := g.loop.look(ctx, func(m *group.Machine) error {
-		own, has := m.TransportKey()
-		keys := []wire.KeyID{named}
-		if has {
-			keys = append(keys, own)
-		}
-		for _, k := range keys {
-			if mac, ok := m.SyncMAC(k, role, e.opener, e.answerer, e.openerPeer, e.answererPeer); ok {
-				proof.Key, proof.MAC = k, mac
-				return nil
-			}
-		}
-		return nil
-	})
-	return proof, err
-}
-
-// verify says which device is at the other end, if it may take part: the
-// certificate is that of the stream's remote, and the device is known to the group,
-// now or formerly, or holds a transport key, as a member of another branch does.
-func (g *groupSession) verify(ctx context.Context, proof wire.SyncProof, role byte, e proofEnds, remote peer.ID) (wire.DeviceID, error) {
-	d, err := identity.VerifyDevice(proof.Cert)
-	if err != nil {
-		return wire.DeviceID{}, err
-	}
-	if string(d.Cert.Peer) != string(remote) {
-		return wire.DeviceID{}, fmt.Errorf("%w: the certificate is another peer's", identity.ErrForged)
-	}
-	allowed := false
-	if err := g.loop.look(ctx, func(m *group.Machine) error {
-		mac, held := m.SyncMAC(proof.Key, role, e.opener, e.answerer, e.openerPeer, e.answererPeer)
-		allowed = held && hmac.Equal(mac[:], proof.MAC[:]) || m.Standing(d.ID) != group.Stranger
-		return nil
-	}); err != nil {
-		return wire.DeviceID{}, err
-	}
-	if !allowed {
-		return wire.DeviceID{}, errNotMember
-	}
-	return d.ID, nil
 }
 
 // exchange is what follows the proofs. One goroutine reads and steps, one writes,

@@ -34,7 +34,7 @@ func TestFindOwnPrivateGroup(t *testing.T) {
 		}
 		says()
 		b := w.open(1, 0)
-		w.dhtSays(time.Minute, "they are connected", func() bool { return a.dht.Size() > 0 && b.dht.Size() > 0 })
+		w.dhtSays(time.Minute, "they are connected", func() bool { return a.directory.dht.Size() > 0 && b.directory.dht.Size() > 0 })
 		says()
 		if err := look(a, "loud"); err != nil {
 			t.Errorf("another name: %v", err)

@@ -38,11 +38,11 @@ type Forgotten struct {
 	Unsent   int // of them, own ones that nobody else is known to have
 }
 
-// Forget removes a group that this device is out of, or waits to get into: its messages,
+// forget removes a group that this device is out of, or waits to get into: its messages,
 // its log, its keys. Own messages that nobody else is known to have are lost too; if there
 // are any, discard has to say that this is wanted. Errors: ErrNoGroup; ErrUnsent;
 // group.ErrState for a group that this device is in.
-func (n *Node) Forget(ctx context.Context, id wire.GroupID, discard bool) (Forgotten, error) {
+func (n *Node) forget(ctx context.Context, id wire.GroupID, discard bool) (Forgotten, error) {
 	n.joining.Lock() // nobody joins it meanwhile
 	defer n.joining.Unlock()
 	if ended, err := n.endLookup(id); ended || err != nil {
@@ -74,7 +74,7 @@ func (n *Node) Forget(ctx context.Context, id wire.GroupID, discard bool) (Forgo
 		return out, fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	n.drop(g)
-	if err := n.erase(id); err != nil {
+	if err := erase(n.store, n.apply, id); err != nil {
 		// It is forgotten all the same: the next start goes on with it.
 		n.log.Error("rows of a forgotten group are left until the next start", "group", id, "err", err)
 	}
@@ -85,24 +85,24 @@ func (n *Node) Forget(ctx context.Context, id wire.GroupID, discard bool) (Forgo
 func (n *Node) drop(g *groupSession) {
 	n.groups.remove(g)
 	g.stop()
-	n.publisher.Withdraw(g.id)
+	n.directory.publisher.Withdraw(g.id)
 	n.changed.wake()
 }
 
 // erase deletes all rows of a group, the one that says that it is forgotten last.
-func (n *Node) erase(id wire.GroupID) error {
+func erase(s *storage.Store, apply func(storage.Batch) error, id wire.GroupID) error {
 	var b storage.Batch
 	flush := func() error {
 		if len(b.Writes)+len(b.Drop) == 0 {
 			return nil
 		}
-		err := n.apply(b)
+		err := apply(b)
 		b = storage.Batch{}
 		return err
 	}
 	var keys [][]byte
 	collect := func(prefix string) error {
-		return n.store.ScanKeys([]byte(prefix), func(key []byte) error {
+		return s.ScanKeys([]byte(prefix), func(key []byte) error {
 			keys = append(keys, append([]byte(nil), key...))
 			return nil
 		})
@@ -134,12 +134,12 @@ func (n *Node) erase(id wire.GroupID) error {
 
 // incarnationIn is the incarnation of this device's log in a group: the store's, or
 // another one where the group was forgotten.
-func (n *Node) incarnationIn(id wire.GroupID) (uint64, error) {
+func incarnationIn(s *storage.Store, me *self, id wire.GroupID) (uint64, error) {
 	var row forgotRow
-	found, err := getRow(n.store, keyForgot+string(id[:]), &row)
+	found, err := getRow(s, keyForgot+string(id[:]), &row)
 	if err != nil || !found {
-		return n.me.incarnation, err
+		return me.incarnation, err
 	}
-	sum := sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, n.me.incarnation), row.Salt...))
+	sum := sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, me.incarnation), row.Salt...))
 	return binary.BigEndian.Uint64(sum[:8]), nil
 }

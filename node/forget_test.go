@@ -49,7 +49,7 @@ func TestRemovedAndInvitedAgain(t *testing.T) {
 					if off {
 						w.close(1)
 					}
-					if err := a.Remove(w.within(time.Minute), id, b.Device().User); err != nil {
+					if err := a.step(w.within(time.Minute), id, group.RemoveUser{User: b.Device().User}); err != nil {
 						w.Fatal(err)
 					}
 					_, fresh := w.invite(a, id, NewInvite{Uses: 1})
@@ -95,20 +95,20 @@ func TestCallingAJoinOff(t *testing.T) {
 		w.looksUp(b, id)
 		for _, how := range []func() error{
 			func() error {
-				left, err := b.Leave(w.Context(), id)
+				left, err := b.leave(w.Context(), id)
 				if err == nil && !left.Ended {
 					return errors.New("it did not say that the join ended")
 				}
 				return err
 			},
-			func() error { _, err := b.Forget(w.Context(), id, false); return err },
+			func() error { _, err := b.forget(w.Context(), id, false); return err },
 		} {
 			time.Sleep(2 * time.Hour) // virtual; a request by the same user is heard again after one
 			if err := b.Join(w.within(time.Minute), id); err != nil {
 				w.Fatal(err)
 			}
 			w.eventually(b, time.Minute, "waits for an admin", func() bool {
-				p, err := b.JoinProgress(w.Context(), id)
+				p, err := b.joinProgress(w.Context(), id)
 				return err == nil && p.Stage == StageWaiting
 			})
 			if err := how(); err != nil {
@@ -129,7 +129,7 @@ func TestCallingAJoinOff(t *testing.T) {
 		if err := b.Join(w.within(time.Minute), unknown); err != nil {
 			w.Fatal(err)
 		}
-		if left, err := b.Leave(w.Context(), unknown); err != nil || !left.Ended {
+		if left, err := b.leave(w.Context(), unknown); err != nil || !left.Ended {
 			w.Fatal(left, err)
 		}
 		w.close(1)
@@ -154,7 +154,7 @@ func TestFinalNoEndsAJoin(t *testing.T) {
 		over := func() {
 			w.Helper()
 			w.eventually(b, time.Minute, "refused", func() bool {
-				p, err := b.JoinProgress(w.Context(), id)
+				p, err := b.joinProgress(w.Context(), id)
 				return err == nil && p.Ended && p.Denied && strings.Contains(p.Detail, group.ErrInviteOnly.Error())
 			})
 			w.eventually(b, time.Minute, "synced", func() bool {
@@ -198,18 +198,18 @@ func TestHostileNoEndsNothing(t *testing.T) {
 		b := w.open(1)
 		own := *link
 		own.Peers = append(append([]wire.LinkPeer{}, link.Peers...), linkPeer(hostile.ID(), hostile.Addrs()))
-		if _, err := b.JoinByLink(w.within(time.Minute), &own); err != nil {
+		if _, err := b.joinByLink(w.within(time.Minute), &own); err != nil {
 			w.Fatal(err)
 		}
 		<-asked
 		w.eventually(b, time.Minute, "told so", func() bool {
-			p, err := b.JoinProgress(w.Context(), id)
+			p, err := b.joinProgress(w.Context(), id)
 			return err == nil && p.Denied && !p.Ended
 		})
 		time.Sleep(time.Hour) // virtual
 		w.net.HealAll()
 		w.eventually(b, 3*time.Hour, "in", func() bool {
-			p, err := b.JoinProgress(w.Context(), id)
+			p, err := b.joinProgress(w.Context(), id)
 			return err == nil && p.Stage == StageSynced
 		})
 	})
@@ -232,10 +232,10 @@ func TestForget(t *testing.T) {
 				w.join(b, id)
 				w.send(b, id, "first")
 				w.shows(a, id, time.Minute, "first")
-				if _, err := b.Forget(w.Context(), id, true); !errors.Is(err, group.ErrState) {
+				if _, err := b.forget(w.Context(), id, true); !errors.Is(err, group.ErrState) {
 					w.Fatalf("a group that it is in: %v", err)
 				}
-				if _, err := b.Leave(w.within(time.Minute), id); err != nil {
+				if _, err := b.leave(w.within(time.Minute), id); err != nil {
 					w.Fatal(err)
 				}
 				w.eventually(b, 5*time.Minute, "out", func() bool {
@@ -258,7 +258,7 @@ func TestForget(t *testing.T) {
 					}
 					w.close(1)
 					b = w.open(1, 0)
-				} else if f, err := b.Forget(w.Context(), id, false); err != nil || f.Messages != 1 || f.Unsent != 0 {
+				} else if f, err := b.forget(w.Context(), id, false); err != nil || f.Messages != 1 || f.Unsent != 0 {
 					w.Fatalf("%+v, %v", f, err)
 				}
 				if err := <-follower; !crash && !errors.Is(err, ErrNoGroup) {
@@ -279,7 +279,7 @@ func TestForget(t *testing.T) {
 					w.Fatal(err)
 				}
 				w.eventually(b, 3*time.Hour, "in", func() bool {
-					p, err := b.JoinProgress(w.Context(), id)
+					p, err := b.joinProgress(w.Context(), id)
 					return err == nil && p.Stage == StageSynced
 				})
 				w.send(b, id, "second")
@@ -320,7 +320,7 @@ func TestForgetKeepsWhatNobodyHas(t *testing.T) {
 		w.join(b, id)
 		w.net.Cut(0, 1)
 		w.send(b, id, "nobody has this")
-		if err := a.Remove(w.within(time.Minute), id, b.Device().User); err != nil {
+		if err := a.step(w.within(time.Minute), id, group.RemoveUser{User: b.Device().User}); err != nil {
 			w.Fatal(err)
 		}
 		w.net.HealAll()
@@ -328,11 +328,11 @@ func TestForgetKeepsWhatNobodyHas(t *testing.T) {
 			st, err := b.GroupStatus(w.Context(), id)
 			return err == nil && st.State == group.StateOut
 		})
-		if _, err := b.Forget(w.Context(), id, false); !errors.Is(err, ErrUnsent) {
+		if _, err := b.forget(w.Context(), id, false); !errors.Is(err, ErrUnsent) {
 			w.Fatalf("it was forgotten: %v", err)
 		}
 		w.shows(b, id, time.Minute, "nobody has this")
-		if f, err := b.Forget(w.Context(), id, true); err != nil || f.Unsent != 1 {
+		if f, err := b.forget(w.Context(), id, true); err != nil || f.Unsent != 1 {
 			w.Fatalf("%+v, %v", f, err)
 		}
 	})

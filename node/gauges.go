@@ -76,13 +76,13 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	put(gaugeBuild, 1, n.cfg.Version, runtime.Version())
 	put(gaugeStart, float64(n.opened.UnixMilli())/1000)
 	peers := map[api.Source]int{api.SourceDHT: 0, api.SourceMDNS: 0, api.SourceBootstrap: 0, api.SourceRemembered: 0, api.SourceIncoming: 0}
-	for source, count := range n.peers.Counts() {
+	for source, count := range n.directory.peers.Counts() {
 		peers[apiSource(source)] += count.Connected
 	}
 	for source, connected := range peers {
 		put(gaugePeers, float64(connected), string(source))
 	}
-	put(gaugeDHT, float64(n.dht.Size()))
+	put(gaugeDHT, float64(n.directory.dht.Size()))
 	if size, err := n.store.Size(); err == nil {
 		put(gaugeStore, float64(size.Tables), "tables")
 		put(gaugeStore, float64(size.ValueLog), "value-log")
@@ -100,7 +100,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 	put(gaugePosts, float64(waiting))
 	twin := 0.0
-	if n.Twin().now(time.Now()) {
+	if n.twins.seen().now(time.Now()) {
 		twin = 1
 	}
 	put(gaugeTwin, twin)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -28,7 +29,7 @@ func (g *groupSession) tell(out group.Tell) {
 		p := peer.ID(out.Peer)
 		connected := g.n.isConnected(p)
 		if connected {
-			err := g.n.hand(ctx, p, out.Envelope)
+			err := hand(ctx, g.n.host, g.n.metrics, p, out.Envelope)
 			if err == nil {
 				return
 			}
@@ -36,7 +37,7 @@ func (g *groupSession) tell(out group.Tell) {
 		}
 		switch {
 		case ctx.Err() != nil:
-		case out.Gossip && !g.n.mute.Load():
+		case out.Gossip && !g.n.hooks.mute.Load():
 			t, err := g.topics.get(out.Topic)
 			if err == nil {
 				err = t.publish(ctx, out.Envelope)
@@ -51,15 +52,15 @@ func (g *groupSession) tell(out group.Tell) {
 }
 
 // hand gives an envelope to a connected peer and waits until it has taken it.
-func (n *Node) hand(ctx context.Context, p peer.ID, envelope []byte) error {
+func hand(ctx context.Context, h host.Host, metrics *Metrics, p peer.ID, envelope []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, handTimeout)
 	defer cancel()
-	s, err := n.openStream(ctx, p, wire.ProtocolHand)
+	s, err := openStream(ctx, h, p, wire.ProtocolHand)
 	if err != nil {
 		return fmt.Errorf("opening a stream: %w", err)
 	}
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	f := newFrames(n.metrics.stream(s))
+	f := newFrames(metrics.stream(s))
 	defer f.abandon()
 	if err := f.write(wire.Handed{Envelope: envelope}); err != nil {
 		return err
@@ -77,7 +78,7 @@ func (n *Node) hand(ctx context.Context, p peer.ID, envelope []byte) error {
 
 // serveHand takes an envelope from a member, as it does from gossip. Whoever is none, or
 // hands an envelope of a group that is not here, sees the same end of the stream.
-func (n *Node) serveHand(ctx context.Context, s network.Stream, at *admission.Slot) error {
+func serveHand(ctx context.Context, n *Node, s network.Stream, at *admission.Slot) error {
 	f := newFrames(n.metrics.stream(s))
 	defer f.abandon()
 	var handed wire.Handed

@@ -72,10 +72,11 @@ func TestHeldInALargeGroup(t *testing.T) {
 		if sent.State != api.DeliveryHeld || took > 2*time.Second {
 			t.Errorf("%+v after %v", sent, took)
 		}
+		g := a.groups.get(id)
 		const turn = 5 * time.Second // of eight devices
 		var at []time.Duration       // the count rose
 		count := func() int {
-			m, err := a.Message(w.Context(), id, message(w, sent.ID))
+			m, err := g.message(w.Context(), message(w, sent.ID))
 			if err != nil || m.Readers != members-1 {
 				t.Fatalf("of %d readers, want %d: %v", m.Readers, members-1, err)
 			}

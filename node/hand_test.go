@@ -44,7 +44,7 @@ func TestHeldWithinSeconds(t *testing.T) {
 			t.Errorf("%+v after %v", sent, took)
 		}
 		time.Sleep(2*time.Second - took) // virtual
-		m, err := a.Message(w.Context(), id, message(w, sent.ID))
+		m, err := a.groups.get(id).message(w.Context(), message(w, sent.ID))
 		if err != nil || m.HeldBy != members-1 || m.Readers != members-1 {
 			t.Errorf("held by %d of %d, %v", m.HeldBy, m.Readers, err)
 		}
@@ -66,7 +66,7 @@ func TestHeldWithoutGossip(t *testing.T) {
 		w.join(b, id)
 		time.Sleep(10 * time.Minute) // virtual
 		for _, n := range w.nodes {
-			n.mute.Store(true)
+			n.hooks.mute.Store(true)
 		}
 		if sent, took := w.held(a, id, time.Minute); sent.State != api.DeliveryHeld || took > 3*time.Second {
 			t.Errorf("%+v after %v", sent, took)
@@ -90,7 +90,7 @@ func TestHeldByNobodyThere(t *testing.T) {
 		b = w.open(1, 0)
 		w.shows(b, id, time.Minute, "hello")
 		time.Sleep(2 * time.Second) // virtual
-		if m, err := a.Message(w.Context(), id, message(w, sent.ID)); err != nil || m.Delivery != group.DeliveryHeld {
+		if m, err := a.groups.get(id).message(w.Context(), message(w, sent.ID)); err != nil || m.Delivery != group.DeliveryHeld {
 			t.Errorf("%v, %v", m.Delivery, err)
 		}
 	})
@@ -108,11 +108,11 @@ func TestHandedEnvelopes(t *testing.T) {
 			"of an unknown tag": make([]byte, 321),
 			"under a wrong key": append(append([]byte{1}, tagOf(id)...), make([]byte, 321-9)...),
 		} {
-			if err := c.hand(w.Context(), a.host.ID(), envelope); err != nil {
+			if err := hand(w.Context(), c.host, c.metrics, a.host.ID(), envelope); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if err := c.hand(w.Context(), a.host.ID(), make([]byte, wire.MaxHanded+1)); err == nil {
+		if err := hand(w.Context(), c.host, c.metrics, a.host.ID(), make([]byte, wire.MaxHanded+1)); err == nil {
 			t.Error("too much was taken")
 		}
 		w.send(a, id, "still there")

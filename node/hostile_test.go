@@ -67,7 +67,7 @@ func TestFlooderIsGraylisted(t *testing.T) {
 		topic := w.flooder(ctx, bad, id.Topic())
 		time.Sleep(5 * time.Second) // virtual: it is in the mesh
 
-		valid, err := a.EnvelopeOf(w.Context(), id, w.send(a, id, "as seen on the wire"))
+		valid, err := a.groups.get(id).envelope(w.Context(), w.send(a, id, "as seen on the wire"))
 		if err != nil {
 			w.Fatal(err)
 		}

@@ -62,7 +62,7 @@ func TestIdleStrangersAtAMailbox(t *testing.T) {
 				time.Sleep(10 * time.Second) // virtual
 				w.send(a, id, "meanwhile")
 				time.Sleep(5 * time.Minute) // virtual
-				if all, err := a.Mailboxes(w.Context(), id); err != nil || all[0].Waiting > 0 {
+				if all, err := a.groups.get(id).mailboxes(w.Context()); err != nil || all[0].Waiting > 0 {
 					w.Fatalf("%+v, %v", all, err)
 				}
 			})

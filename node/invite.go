@@ -28,13 +28,9 @@ type NewInvite struct {
 	Uses    uint64        // 0: any number
 }
 
-// CreateInvite gives out an invite and its link. The link is a secret that this node
+// createInvite gives out an invite and its link. The link is a secret that this node
 // does not keep: whoever has it can join the group with the invite.
-func (n *Node) CreateInvite(ctx context.Context, id wire.GroupID, c NewInvite) (wire.InviteID, *wire.Link, error) {
-	g, err := n.groups.must(id)
-	if err != nil {
-		return wire.InviteID{}, nil, err
-	}
+func (g *groupSession) createInvite(ctx context.Context, c NewInvite) (wire.InviteID, *wire.Link, error) {
 	if c.Role == 0 {
 		c.Role = wire.RoleMember
 	}
@@ -48,15 +44,15 @@ func (n *Node) CreateInvite(ctx context.Context, id wire.GroupID, c NewInvite) (
 		return wire.InviteID{}, nil, err
 	}
 	defer key.Wipe()
-	now := n.now()
+	now := g.n.clock.now()
 	invite := wire.Invite{
-		V: wire.Version, Key: [32]byte(key.Public()), Role: c.Role, Uses: c.Uses, Signer: n.me.user.Public(),
+		V: wire.Version, Key: [32]byte(key.Public()), Role: c.Role, Uses: c.Uses, Signer: g.n.me.user.Public(),
 		Created: uint64(now.UnixMilli()), //nolint:gosec // after 1970
 	}
 	if c.Expires > 0 {
 		invite.Expires = uint64(now.Add(c.Expires).UnixMilli()) //nolint:gosec // after 1970
 	}
-	link.Invite = n.me.user.Sign(wire.DomainInvite, id, invite.Encode())
+	link.Invite = g.n.me.user.Sign(wire.DomainInvite, g.id, invite.Encode())
 	if _, err := g.loop.step(ctx, group.GiveInvite{Invite: link.Invite}); err != nil {
 		return wire.InviteID{}, nil, err
 	}
@@ -71,7 +67,7 @@ func (n *Node) CreateInvite(ctx context.Context, id wire.GroupID, c NewInvite) (
 			return wire.InviteID{}, nil, err
 		}
 	}
-	return wire.InviteIDOf(id, link.Invite.Payload), link, nil
+	return wire.InviteIDOf(g.id, link.Invite.Payload), link, nil
 }
 
 // linkPeers names this device and members that are connected, with their addresses.

@@ -25,7 +25,7 @@ func (w *world) found(n *Node, policy wire.Policy) wire.GroupID {
 
 func (w *world) invite(n *Node, id wire.GroupID, c NewInvite) (wire.InviteID, *wire.Link) {
 	w.Helper()
-	invite, link, err := n.CreateInvite(w.within(time.Minute), id, c)
+	invite, link, err := n.groups.get(id).createInvite(w.within(time.Minute), c)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -41,14 +41,14 @@ func (w *world) invite(n *Node, id wire.GroupID, c NewInvite) (wire.InviteID, *w
 func (w *world) in(n *Node, id wire.GroupID) {
 	w.Helper()
 	w.eventually(n, 5*time.Minute, "in", func() bool {
-		p, err := n.JoinProgress(w.Context(), id)
+		p, err := n.joinProgress(w.Context(), id)
 		return err == nil && p.Stage == StageSynced
 	})
 }
 
 func (w *world) joinByLink(n *Node, link *wire.Link) wire.GroupID {
 	w.Helper()
-	id, err := n.JoinByLink(w.within(time.Minute), link)
+	id, err := n.joinByLink(w.within(time.Minute), link)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -75,14 +75,14 @@ func TestJoinByLinkWithoutTheInviter(t *testing.T) {
 		w.close(1)
 
 		c := w.open(2)
-		if _, err := c.JoinByLink(w.within(time.Minute), link); err != nil {
+		if _, err := c.joinByLink(w.within(time.Minute), link); err != nil {
 			w.Fatal(err)
 		}
 		g := c.groups.get(id)
 		w.eventually(c, time.Minute, "nobody answers", func() bool {
 			return strings.Contains(g.joiner.where().Detail, "none can be reached")
 		})
-		e, err := c.ExplainJoin(w.Context(), id)
+		e, err := c.explainJoin(w.Context(), id)
 		if err != nil || e.State != string(StageContacting) || !strings.Contains(strings.Join(e.Facts, "\n"), "the invite link names 2 members, of whom 0 are connected") {
 			w.Fatalf("%+v, %v", e, err)
 		}
@@ -104,7 +104,7 @@ func TestJoinByLinkWithoutTheInviter(t *testing.T) {
 			m, err := a.Members(w.Context(), id)
 			return err == nil && len(m) == 3
 		})
-		invites, err := a.Invites(w.Context(), id)
+		invites, err := a.groups.get(id).invites(w.Context())
 		if err != nil || len(invites) != 2 || invites[0].Used != 1 || !errors.Is(invites[0].Void, group.ErrInviteUsed) || invites[1].Used != 1 || invites[1].Void != nil {
 			w.Fatalf("%+v, %v", invites, err)
 		}
@@ -122,36 +122,36 @@ func TestLinksThatLetNobodyIn(t *testing.T) {
 
 		denied := func(link *wire.Link, says string) {
 			t.Helper()
-			if _, err := c.JoinByLink(w.within(time.Minute), link); err != nil {
+			if _, err := c.joinByLink(w.within(time.Minute), link); err != nil {
 				w.Fatal(err)
 			}
 			w.eventually(c, 5*time.Minute, "denied: "+says, func() bool {
-				p, err := c.JoinProgress(w.Context(), id)
+				p, err := c.joinProgress(w.Context(), id)
 				return err == nil && p.Denied && strings.Contains(p.Detail, says)
 			})
 		}
 		denied(once, "used up")
 		invite, revoked := w.invite(a, id, NewInvite{})
-		if err := a.RevokeInvite(w.within(time.Minute), id, invite); err != nil {
+		if err := a.step(w.within(time.Minute), id, group.RevokeInvite{Invite: invite}); err != nil {
 			w.Fatal(err)
 		}
 		denied(revoked, "revoked")
-		e, err := c.ExplainJoin(w.Context(), id)
+		e, err := c.explainJoin(w.Context(), id)
 		if err != nil || len(e.Next) == 0 || !strings.Contains(e.Next[0], "an invite from an owner or admin") {
 			w.Fatalf("%+v, %v", e, err)
 		}
 		_, short := w.invite(a, id, NewInvite{Expires: time.Minute})
 		time.Sleep(2 * time.Minute) // virtual
-		if _, err := c.JoinByLink(w.Context(), short); !errors.Is(err, group.ErrInviteExpired) || !errors.Is(err, ErrDenied) {
+		if _, err := c.joinByLink(w.Context(), short); !errors.Is(err, group.ErrInviteExpired) || !errors.Is(err, ErrDenied) {
 			w.Fatalf("expired: %v", err)
 		}
-		if err := b.SetRole(w.Context(), id, a.Device().User, wire.RoleMember); !errors.Is(err, group.ErrNotPermitted) {
+		if err := b.step(w.Context(), id, group.SetRole{User: a.Device().User, Role: wire.RoleMember}); !errors.Is(err, group.ErrNotPermitted) {
 			w.Fatalf("a member changes a role: %v", err)
 		}
-		if _, _, err := b.CreateInvite(w.Context(), id, NewInvite{}); !errors.Is(err, group.ErrNotPermitted) {
+		if _, _, err := b.groups.get(id).createInvite(w.Context(), NewInvite{}); !errors.Is(err, group.ErrNotPermitted) {
 			w.Fatalf("a member invites: %v", err)
 		}
-		if _, _, err := a.CreateInvite(w.Context(), id, NewInvite{Expires: -time.Second}); !errors.Is(err, ErrInvalid) {
+		if _, _, err := a.groups.get(id).createInvite(w.Context(), NewInvite{Expires: -time.Second}); !errors.Is(err, ErrInvalid) {
 			w.Fatalf("expired before it was made: %v", err)
 		}
 
@@ -167,12 +167,12 @@ func TestLinksThatLetNobodyIn(t *testing.T) {
 		} {
 			l := *good
 			change(&l)
-			if _, err := c.JoinByLink(w.Context(), &l); !errors.Is(err, identity.ErrForged) {
+			if _, err := c.joinByLink(w.Context(), &l); !errors.Is(err, identity.ErrForged) {
 				w.Errorf("%s: %v", name, err)
 			}
 		}
 		w.joinByLink(c, good)
-		if _, err := c.JoinByLink(w.Context(), good); err != nil {
+		if _, err := c.joinByLink(w.Context(), good); err != nil {
 			w.Errorf("joining again: %v", err)
 		}
 	})
@@ -187,7 +187,7 @@ func TestRequestApprovedByAnotherMembersAdmin(t *testing.T) {
 		w.joinByLink(b, link)
 		c := w.open(2, 1)
 		for {
-			if _, err := c.Lookup(w.within(time.Minute), id); err == nil {
+			if _, err := c.directory.lookup(w.within(time.Minute), id); err == nil {
 				break
 			}
 			time.Sleep(time.Second) // virtual: the record is on its way into the DHT
@@ -197,31 +197,31 @@ func TestRequestApprovedByAnotherMembersAdmin(t *testing.T) {
 			w.Fatal(err)
 		}
 		w.eventually(c, 5*time.Minute, "waiting for an admin", func() bool {
-			p, err := c.JoinProgress(w.Context(), id)
+			p, err := c.joinProgress(w.Context(), id)
 			return err == nil && p.Stage == StageWaiting && strings.Contains(p.Detail, "an admin has to approve")
 		})
 		var asked []group.Request
 		w.eventually(a, 5*time.Minute, "the admin sees the request", func() bool {
 			var err error
-			asked, err = a.Requests(w.Context(), id)
+			asked, err = a.groups.get(id).requests(w.Context())
 			return err == nil && len(asked) == 1
 		})
 		if q := asked[0]; q.User != c.Device().User || q.Name != "device 2" || q.By != b.Device().User {
 			w.Fatalf("%+v", q)
 		}
-		if err := b.Approve(w.Context(), id, asked[0].User, 0); !errors.Is(err, group.ErrNotPermitted) {
+		if err := b.step(w.Context(), id, group.Approve{User: asked[0].User, Role: 0}); !errors.Is(err, group.ErrNotPermitted) {
 			w.Fatalf("a member approves: %v", err)
 		}
 
 		// Denied first; then the admin thinks again.
-		if err := a.Deny(w.Context(), id, asked[0].User); err != nil {
+		if err := a.step(w.Context(), id, group.Deny{User: asked[0].User}); err != nil {
 			w.Fatal(err)
 		}
 		w.eventually(c, 5*time.Minute, "denied", func() bool {
-			p, err := c.JoinProgress(w.Context(), id)
+			p, err := c.joinProgress(w.Context(), id)
 			return err == nil && p.Denied && strings.Contains(p.Detail, "an admin denied the request")
 		})
-		if err := a.Approve(w.Context(), id, asked[0].User, wire.RoleAdmin); err != nil {
+		if err := a.step(w.Context(), id, group.Approve{User: asked[0].User, Role: wire.RoleAdmin}); err != nil {
 			w.Fatal(err)
 		}
 		w.eventually(c, 5*time.Minute, "welcomed", func() bool {
@@ -230,7 +230,7 @@ func TestRequestApprovedByAnotherMembersAdmin(t *testing.T) {
 		})
 		// It catches up with the member that welcomed it, although no log here names it yet.
 		w.eventually(c, 5*time.Second, "caught up", func() bool {
-			p, err := c.JoinProgress(w.Context(), id)
+			p, err := c.joinProgress(w.Context(), id)
 			return err == nil && p.Stage == StageSynced
 		})
 		members, err := b.Members(w.Context(), id)
@@ -239,15 +239,15 @@ func TestRequestApprovedByAnotherMembersAdmin(t *testing.T) {
 		}
 		w.send(a, id, "welcome")
 		w.shows(c, id, 5*time.Minute, "welcome")
-		history, err := c.History(w.Context(), id)
+		history, err := look(w.Context(), c.groups, id, (*group.Machine).History)
 		if err != nil || !slices.ContainsFunc(history, func(a group.Act) bool { return a.Type == wire.OpDeny && a.Called == "device 2" }) {
 			w.Fatalf("%+v, %v", history, err)
 		}
-		healed, err := c.Heal(w.within(time.Minute), id)
+		healed, err := c.groups.get(id).heal(w.within(time.Minute))
 		if err != nil || len(healed.Synced) == 0 || !slices.Equal(healed.Did, []string{"no commit: the tree of keys equals the roster"}) {
 			w.Fatalf("%+v, %v", healed, err)
 		}
-		rep, err := c.Report(w.Context(), id)
+		rep, err := c.groups.get(id).report(w.Context())
 		if err != nil || len(rep.Devices) != 3 || len(rep.Branches) != 1 || !rep.Branches[0].Here || rep.Requests != 0 {
 			w.Fatalf("%+v, %v", rep, err)
 		}
@@ -261,7 +261,7 @@ func TestComeBackByLink(t *testing.T) {
 		id := w.found(a, wire.PolicyInvite)
 		_, link := w.invite(a, id, NewInvite{})
 		w.joinByLink(b, link)
-		if _, err := b.Leave(w.within(time.Minute), id); err != nil {
+		if _, err := b.leave(w.within(time.Minute), id); err != nil {
 			w.Fatal(err)
 		}
 		w.eventually(b, 5*time.Minute, "out, and off gossip", func() bool {
@@ -404,7 +404,7 @@ func TestCrashWhileJoiningByLink(t *testing.T) {
 			_, link := w.invite(a, id, NewInvite{Uses: 1})
 			blown := f.light(at, 1)
 			ctx := w.within(time.Minute)
-			go func() { _, _ = b.JoinByLink(ctx, link) }()
+			go func() { _, _ = b.joinByLink(ctx, link) }()
 			select {
 			case <-blown:
 			case <-time.After(time.Minute): // virtual

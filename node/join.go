@@ -28,7 +28,7 @@ const (
 	StageSynced     JoinStage = "synced"             // in
 )
 
-// JoinProgress is where a join stands and why.
+// joinProgress is where a join stands and why.
 type JoinProgress struct {
 	Stage  JoinStage
 	Detail string // what is stuck, for people
@@ -62,7 +62,7 @@ func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
 			g.joiner.confirm(ctx)
 			return nil
 		}
-		lapsed, err := look(ctx, n, id, func(m *group.Machine) bool { return m.JoinLapsed(n.now()) })
+		lapsed, err := lookAt(ctx, g, func(m *group.Machine) bool { return m.JoinLapsed(n.clock.now()) })
 		if err != nil {
 			return err
 		}
@@ -72,7 +72,7 @@ func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
 		g.joiner.again()
 		return nil
 	}
-	if info := n.known.Get(id); info != nil {
+	if info := n.directory.known.Get(id); info != nil {
 		return n.join(ctx, info.Genesis, nil)
 	}
 	if n.groups.lookup(id) != nil {
@@ -84,10 +84,10 @@ func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
 	return n.lookUp(id)
 }
 
-// JoinByLink asks to be let into the group of an invite link, as Join does, and gives
+// joinByLink asks to be let into the group of an invite link, as Join does, and gives
 // the group's ID. In a group that this device waits to get into, or is out of, it asks
 // with the invite from now on.
-func (n *Node) JoinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, error) {
+func (n *Node) joinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, error) {
 	genesis, key, err := readLink(l)
 	if err != nil {
 		return wire.GroupID{}, err
@@ -154,7 +154,7 @@ func readLink(l *wire.Link) (*identity.Genesis, *identity.Key, error) {
 }
 
 // JoinProgress tells how far the way into a group is.
-func (n *Node) JoinProgress(ctx context.Context, id wire.GroupID) (JoinProgress, error) {
+func (n *Node) joinProgress(ctx context.Context, id wire.GroupID) (JoinProgress, error) {
 	if l := n.groups.lookup(id); l != nil {
 		return l.at(), nil
 	}
@@ -206,8 +206,8 @@ type Leaving struct {
 	Ended bool // it was not in: the join that waited, or was refused, is over
 }
 
-// Leave takes this user out of a group, or ends a join that waits or was refused.
-func (n *Node) Leave(ctx context.Context, id wire.GroupID) (Leaving, error) {
+// leave takes this user out of a group, or ends a join that waits or was refused.
+func (n *Node) leave(ctx context.Context, id wire.GroupID) (Leaving, error) {
 	n.joining.Lock()
 	ended, err := n.endLookup(id)
 	n.joining.Unlock()
@@ -293,7 +293,7 @@ func (n *Node) lookUp(id wire.GroupID) error {
 func (n *Node) lookUpOnce(ctx context.Context, id wire.GroupID, l *lookup) error {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	info, err := looked(n.dht.First(ctx, id))
+	info, err := looked(n.directory.dht.First(ctx, id))
 	if err != nil {
 		return err
 	}
@@ -322,7 +322,7 @@ func (n *Node) sessionOfJoiner(genesis *identity.Genesis, link *wire.Link, l *lo
 	if g := n.groups.get(genesis.ID); g != nil {
 		return g, false, nil
 	}
-	if err := n.comeIn(genesis.ID); err != nil {
+	if err := n.naming.comeIn(genesis.ID); err != nil {
 		return nil, false, err
 	}
 	b := storage.Batch{Writes: []storage.Write{
@@ -388,7 +388,7 @@ func (n *Node) endLookup(id wire.GroupID) (bool, error) {
 // endJoin ends this device's asking to be let into a group, as its user wants.
 func (n *Node) endJoin(ctx context.Context, g *groupSession, st group.Status) error {
 	if !st.Was {
-		_, err := n.Forget(ctx, g.id, false)
+		_, err := n.forget(ctx, g.id, false)
 		return err
 	}
 	_, err := g.loop.step(ctx, group.EndJoin{})
@@ -409,7 +409,7 @@ func (s groupRoutes) Join(ctx context.Context, r api.JoinRequest, emit func(api.
 	var last JoinProgress
 	for {
 		changed := s.n.changed.wait()
-		p, err := s.n.JoinProgress(ctx, id)
+		p, err := s.n.joinProgress(ctx, id)
 		if err != nil {
 			return APIError(err)
 		}
@@ -451,7 +451,7 @@ func (s groupRoutes) startJoin(ctx context.Context, r api.JoinRequest) (wire.Gro
 			return wire.GroupID{}, APIError(err)
 		}
 		defer clear(link.Secret[:])
-		id, err := s.n.JoinByLink(ctx, link)
+		id, err := s.n.joinByLink(ctx, link)
 		return id, APIError(err)
 	}
 	id, err := s.resolve(ctx, r.Group)
@@ -461,9 +461,9 @@ func (s groupRoutes) startJoin(ctx context.Context, r api.JoinRequest) (wire.Gro
 	return id, APIError(s.n.Join(ctx, id))
 }
 
-// ExplainJoin says why a join is not further than it is.
-func (n *Node) ExplainJoin(ctx context.Context, id wire.GroupID) (group.Explanation, error) {
-	p, err := n.JoinProgress(ctx, id)
+// explainJoin says why a join is not further than it is.
+func (n *Node) explainJoin(ctx context.Context, id wire.GroupID) (group.Explanation, error) {
+	p, err := n.joinProgress(ctx, id)
 	if err != nil {
 		return group.Explanation{}, err
 	}
@@ -478,7 +478,7 @@ func (n *Node) ExplainJoin(ctx context.Context, id wire.GroupID) (group.Explanat
 	}
 	peers := len(n.host.Network().Peers())
 	if p.Stage != StageSynced {
-		say("%d peers are connected, and the DHT's table has %d", peers, n.dht.Size())
+		say("%d peers are connected, and the DHT's table has %d", peers, n.directory.dht.Size())
 	}
 	g := n.groups.get(id)
 	if g != nil && p.Stage != StageSynced {

@@ -19,7 +19,7 @@ import (
 func (w *world) looksUp(n *Node, id wire.GroupID) {
 	w.Helper()
 	for {
-		_, err := n.Lookup(w.within(time.Minute), id)
+		_, err := n.directory.lookup(w.within(time.Minute), id)
 		if err == nil {
 			return
 		}
@@ -88,7 +88,7 @@ func TestJoinAgainAfterAFailure(t *testing.T) {
 				join := func() error { return b.Join(w.within(time.Minute), id) }
 				if byLink {
 					_, link := w.invite(a, id, NewInvite{})
-					join = func() error { _, err := b.JoinByLink(w.within(time.Minute), link); return err }
+					join = func() error { _, err := b.joinByLink(w.within(time.Minute), link); return err }
 				}
 				for range 3 {
 					if err := join(); !errors.Is(err, storage.ErrNoSpace) {
@@ -123,7 +123,7 @@ func TestStrangerTakesNoInvite(t *testing.T) {
 		})
 		link.Peers = append([]wire.LinkPeer{linkPeer(stranger.ID(), stranger.Addrs())}, link.Peers...)
 		b := w.open(1)
-		if _, err := b.JoinByLink(w.within(time.Minute), link); err != nil {
+		if _, err := b.joinByLink(w.within(time.Minute), link); err != nil {
 			w.Fatal(err)
 		}
 		time.Sleep(70 * time.Minute) // virtual: a KeyPackage is renewed after an hour at the earliest
@@ -132,7 +132,7 @@ func TestStrangerTakesNoInvite(t *testing.T) {
 		}
 		w.net.HealAll()
 		w.eventually(b, 20*time.Minute, "in", func() bool { // libp2p waits for minutes before it dials again
-			p, err := b.JoinProgress(w.Context(), id)
+			p, err := b.joinProgress(w.Context(), id)
 			return err == nil && p.Stage == StageSynced
 		})
 	})
@@ -176,7 +176,7 @@ func TestJoinAgainAfterLeaving(t *testing.T) {
 		}
 		guest := w.nodes[3]
 		for i := range 12 {
-			if _, err := guest.Leave(w.Context(), id); err != nil {
+			if _, err := guest.leave(w.Context(), id); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Duration(i) * 100 * time.Millisecond) // virtual
@@ -198,7 +198,7 @@ func TestJoinCallsOffALeave(t *testing.T) {
 		w.join(b, id)
 		w.net.Partition([]int{0}, []int{1})
 		w.send(b, id, "I am off")
-		if left, err := b.Leave(w.Context(), id); err != nil || !left.Waits {
+		if left, err := b.leave(w.Context(), id); err != nil || !left.Waits {
 			t.Fatalf("the leave waits: %+v, %v", left, err)
 		}
 		if err := b.Join(w.Context(), id); err != nil {

@@ -286,7 +286,7 @@ func (j *joiner) mayRefuse(p peer.ID) bool {
 	j.mu.Lock()
 	gave := len(j.hints) > 0 && j.hints[0].ID == p
 	j.mu.Unlock()
-	info := j.g.n.known.Get(j.g.id)
+	info := j.g.n.directory.known.Get(j.g.id)
 	if gave || info == nil {
 		return gave || p == peer.ID(j.g.genesis.Device.Cert.Peer)
 	}
@@ -333,7 +333,7 @@ func (j *joiner) confirm(ctx context.Context) {
 	hints := j.hints
 	j.mu.Unlock()
 	for _, p := range hints {
-		j.g.n.peers.Found(p, discovery.SourceDHT)
+		j.g.n.directory.peers.Found(p, discovery.SourceDHT)
 	}
 	members, err := j.g.connectedMembers(ctx)
 	if err != nil {

@@ -52,7 +52,7 @@ func TestJoinsAtOnce(t *testing.T) {
 					join.Go(func() {
 						var err error
 						if link != nil {
-							_, err = n.JoinByLink(w.Context(), link)
+							_, err = n.joinByLink(w.Context(), link)
 						} else {
 							err = n.Join(w.Context(), id)
 						}

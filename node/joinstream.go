@@ -96,7 +96,7 @@ func readTree(f *frames, epoch wire.EpochID) ([]byte, error) {
 }
 
 // serveJoin answers a joiner: waiting, and then its Welcome or why not.
-func (n *Node) serveJoin(ctx context.Context, s network.Stream, at *admission.Slot) (err error) {
+func serveJoin(ctx context.Context, n *Node, s network.Stream, at *admission.Slot) (err error) {
 	f := newFrames(n.limits.Joining(s))
 	defer f.abandon()
 	var r wire.JoinRequest

@@ -35,7 +35,7 @@ func TestStreamsAreMetered(t *testing.T) {
 		a := w.open(0)
 		b := w.open(1, 0)
 		for _, n := range []*Node{a, b} {
-			n.mute.Store(true) // streams carry all
+			n.hooks.mute.Store(true) // streams carry all
 		}
 		id := w.create(a, "besieged")
 		w.join(b, id)

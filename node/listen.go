@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -133,16 +134,16 @@ func (e *ears) set(u []unheard) {
 const listenAgainEvery = 30 * time.Second
 
 // listenAgain tries what was taken, until the node listens everywhere.
-func (n *Node) listenAgain(ctx context.Context) {
+func (e *ears) listenAgain(ctx context.Context, h host.Host, log *slog.Logger) {
 	ticker := time.NewTicker(listenAgainEvery)
 	defer ticker.Stop()
-	for len(n.ears.now()) > 0 {
+	for len(e.now()) > 0 {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		n.ears.set(listenMore(ctx, n.host, n.ears.now(), func(u unheard) { n.log.Info("listening now", "addr", u.addr) }))
+		e.set(listenMore(ctx, h, e.now(), func(u unheard) { log.Info("listening now", "addr", u.addr) }))
 	}
 }
 
@@ -162,17 +163,12 @@ func listenMore(ctx context.Context, h host.Host, missing []unheard, free func(u
 	return left
 }
 
-// unheardTexts are the addresses that the node does not listen on, and why.
-func (n *Node) unheardTexts() (out []string) {
-	for _, u := range n.ears.now() {
+// texts are the addresses that the node does not listen on, and why.
+func (e *ears) texts() (out []string) {
+	for _, u := range e.now() {
 		out = append(out, u.String())
 	}
 	return out
-}
-
-// checkListen tells whether the node listens wherever it is to.
-func (n *Node) checkListen() api.Finding {
-	return listenFinding(n.unheardTexts())
 }
 
 func listenFinding(unheard []string) api.Finding {
@@ -188,12 +184,12 @@ func listenFinding(unheard []string) api.Finding {
 
 // topics.listenOn gives the addresses that the node's host can listen on now. What else the
 // configuration names is logged, and tried again.
-func (n *Node) listenOn(ctx context.Context) ([]multiaddr.Multiaddr, error) {
-	if n.cfg.NewHost != nil {
+func (e *ears) listenOn(ctx context.Context, cfg *Config, log *slog.Logger) ([]multiaddr.Multiaddr, error) {
+	if cfg.NewHost != nil {
 		return nil, nil // whoever makes the host says where
 	}
-	addrs := make([]multiaddr.Multiaddr, len(n.cfg.Listen))
-	for i, a := range n.cfg.Listen {
+	addrs := make([]multiaddr.Multiaddr, len(cfg.Listen))
+	for i, a := range cfg.Listen {
 		m, err := multiaddr.NewMultiaddr(a)
 		if err != nil {
 			return nil, fmt.Errorf("%w: listen address %q: %w", ErrInvalid, a, err)
@@ -205,8 +201,8 @@ func (n *Node) listenOn(ctx context.Context) ([]multiaddr.Multiaddr, error) {
 		return nil, err
 	}
 	for _, u := range taken {
-		n.log.Warn("not listening on an address of the configuration", "addr", u.addr, "why", u.reason())
+		log.Warn("not listening on an address of the configuration", "addr", u.addr, "why", u.reason())
 	}
-	n.ears.set(taken)
+	e.set(taken)
 	return free, nil
 }

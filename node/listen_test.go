@@ -45,10 +45,10 @@ func TestPortInUse(t *testing.T) {
 	if len(st.Unheard) != 1 || !strings.Contains(st.Unheard[0], tcp) || !strings.Contains(st.Unheard[0], "in use") {
 		t.Errorf("status: %q", st.Unheard)
 	}
-	if f := healths(second.Checkup(t.Context(), false))["listen"]; f.Health != api.HealthWarn || !strings.Contains(f.Detail, tcp) || f.Hint == "" {
+	if f := healths(checkup(t.Context(), second, false))["listen"]; f.Health != api.HealthWarn || !strings.Contains(f.Detail, tcp) || f.Hint == "" {
 		t.Errorf("doctor: %+v", f)
 	}
-	if f := healths(first.Checkup(t.Context(), false))["listen"]; f.Health != api.HealthOK {
+	if f := healths(checkup(t.Context(), first, false))["listen"]; f.Health != api.HealthOK {
 		t.Errorf("doctor of the first: %+v", f)
 	}
 
@@ -70,7 +70,7 @@ func TestPortInUse(t *testing.T) {
 	}
 	left := listenMore(t.Context(), second.host, second.ears.now(), func(unheard) {})
 	second.ears.set(left)
-	if f := healths(second.Checkup(t.Context(), false))["listen"]; f.Health != api.HealthOK {
+	if f := healths(checkup(t.Context(), second, false))["listen"]; f.Health != api.HealthOK {
 		t.Errorf("after the port became free: %+v", f)
 	}
 	if c, err := new(net.Dialer).DialContext(t.Context(), "tcp", "127.0.0.1:"+portOf(tcp)); err != nil {

@@ -181,7 +181,7 @@ func TestSendAll(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids, err := a.SendAll(w.Context(), id, contents)
+		ids, err := a.sendAll(w.Context(), id, contents)
 		if err != nil || len(ids) != len(contents) {
 			t.Fatalf("%d IDs, %v", len(ids), err)
 		}
@@ -197,7 +197,7 @@ func TestSendAll(t *testing.T) {
 			append(slices.Clone(contents), contents[0]),
 			{contents[0], {MediaType: "text/plain", Data: make([]byte, wire.MaxBody+1)}},
 		} {
-			if _, err := a.SendAll(w.Context(), id, bad); !errors.Is(err, ErrInvalid) && !errors.Is(err, wire.ErrTooLarge) {
+			if _, err := a.sendAll(w.Context(), id, bad); !errors.Is(err, ErrInvalid) && !errors.Is(err, wire.ErrTooLarge) {
 				t.Errorf("%d at once: %v", len(bad), err)
 			}
 		}

@@ -81,13 +81,13 @@ func (losses) UndeliverableMessage(*pubsub.Message)                 {}
 
 // makeUp has the groups exchange with the peers that something was or may have been lost to
 // or from.
-func (n *Node) makeUp(ctx context.Context, l losses) {
+func (l losses) makeUp(ctx context.Context, t *groupTable) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case lost := <-l:
-			for _, g := range n.groups.all() {
+			for _, g := range t.all() {
 				switch {
 				case !g.topics.isOn(lost.topic):
 				case lost.meshed:

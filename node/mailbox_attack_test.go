@@ -23,7 +23,7 @@ func (w *world) knock(n, office *Node, box wire.BoxID, prove func(payload []byte
 	if err := n.host.Connect(w.within(time.Minute), peer.AddrInfo{ID: office.host.ID(), Addrs: office.host.Addrs()}); err != nil {
 		w.Fatal(err)
 	}
-	s, err := n.openStream(w.within(time.Minute), office.host.ID(), wire.ProtocolMail)
+	s, err := openStream(w.within(time.Minute), n.host, office.host.ID(), wire.ProtocolMail)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -90,10 +90,10 @@ func TestMailboxStrangers(t *testing.T) {
 			w.Errorf("%d refused", got)
 		}
 		// A listing opens no box, and a node that is no mailbox serves none.
-		if st, _ := office.Mailbox(); st.Boxes != 0 || st.Bytes != 0 {
+		if st, _ := office.mailbox.status(); st.Boxes != 0 || st.Bytes != 0 {
 			w.Errorf("%+v", st)
 		}
-		if _, err := office.openStream(w.within(time.Minute), n.host.ID(), wire.ProtocolMail); err == nil {
+		if _, err := openStream(w.within(time.Minute), office.host, n.host.ID(), wire.ProtocolMail); err == nil {
 			w.Error("a node that is no mailbox took a stream")
 		}
 	})
@@ -244,7 +244,7 @@ func TestMailboxVain(t *testing.T) {
 		box := w.boxesOf(c, id, office)[0].ID
 		put := func(posts []pendingPut) {
 			for _, p := range posts {
-				e, err := c.store.Get(c.groups.get(id).pendingKey(p))
+				e, err := c.store.Get(c.groups.get(id).mail.keys.pending(p))
 				if err != nil {
 					w.Fatal(err)
 				}

@@ -175,7 +175,7 @@ func TestTwoMailboxes(t *testing.T) {
 			})
 		})
 		waiting := func(i int) int {
-			all, err := a.Mailboxes(w.Context(), id)
+			all, err := a.groups.get(id).mailboxes(w.Context())
 			if err != nil || len(all) != 2 {
 				w.Fatal(all, err)
 			}
@@ -387,7 +387,7 @@ func TestMailboxPutsOnce(t *testing.T) {
 		}
 		w.delivered(a, id)
 		w.delivered(c, id)
-		if st, _ := office.Mailbox(); st.Bytes > 2*long*int64(len(want)) {
+		if st, _ := office.mailbox.status(); st.Bytes > 2*long*int64(len(want)) {
 			w.Errorf("%+v for %d messages", st, len(want))
 		}
 		w.close(1)
@@ -420,7 +420,7 @@ func TestMailboxOverflow(t *testing.T) {
 			want = append(want, fmt.Sprint(i, strings.Repeat("x", 60<<10)))
 			w.send(a, id, want[i])
 		}
-		if all, err := a.Mailboxes(w.Context(), id); err != nil || !all[0].Lacks || all[0].Waiting >= 60 {
+		if all, err := a.groups.get(id).mailboxes(w.Context()); err != nil || !all[0].Lacks || all[0].Waiting >= 60 {
 			w.Fatalf("%+v, %v", all, err)
 		}
 		w.postOffice(0, MailboxConfig{}, 1)
@@ -496,11 +496,11 @@ func TestMailboxUsedAgain(t *testing.T) {
 		w.delivered(b, id)
 		w.close(2)
 		w.delivered(a, id)
-		if err := a.RemoveMailbox(w.Context(), id, w.net.PeerID(0)); err != nil {
+		if err := a.groups.get(id).removeMailbox(w.Context(), w.net.PeerID(0)); err != nil {
 			w.Fatal(err)
 		}
 		w.send(a, id, "in between")
-		if err := a.AddMailbox(w.Context(), id, w.net.AddrInfo(0)); err != nil {
+		if err := a.groups.get(id).addMailbox(w.Context(), w.net.AddrInfo(0)); err != nil {
 			w.Fatal(err)
 		}
 		w.send(a, id, "afterwards")
@@ -574,7 +574,7 @@ func TestMailboxGivenUpDurably(t *testing.T) {
 			if y := loaded(); y.at[p] != nil {
 				w.Errorf("%s: after a restart it lacks nothing: %+v", name, y.at[p])
 			}
-			if err := a.apply(storage.Batch{Writes: []storage.Write{{Key: g.mailingKey(p), Value: wire.Marshal(new(mailingRow))}}}); err != nil {
+			if err := a.apply(storage.Batch{Writes: []storage.Write{{Key: g.mail.keys.progress(p), Value: wire.Marshal(new(mailingRow))}}}); err != nil {
 				w.Fatal(err)
 			}
 		}
@@ -693,7 +693,7 @@ func TestMailboxReadInParts(t *testing.T) {
 			}
 			return reply
 		})
-		before, _ := office.Mailbox()
+		before, _ := office.mailbox.status()
 		for range 10 {
 			b = w.open(2, 0)
 			if len(want) == many {
@@ -702,7 +702,7 @@ func TestMailboxReadInParts(t *testing.T) {
 			}
 			time.Sleep(3 * time.Minute) // virtual
 			w.close(2)
-			if after, _ := office.Mailbox(); after.Envelopes == before.Envelopes {
+			if after, _ := office.mailbox.status(); after.Envelopes == before.Envelopes {
 				w.Error("what it said is not there")
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -41,7 +42,7 @@ func TestMailboxLimits(t *testing.T) {
 			if err != nil {
 				w.Fatal(err)
 			}
-			if st, _ := office.Mailbox(); st.Bytes > cfg.Quota {
+			if st, _ := office.mailbox.status(); st.Bytes > cfg.Quota {
 				w.Fatalf("%+v", st)
 			}
 			return reply
@@ -66,10 +67,10 @@ func TestMailboxLimits(t *testing.T) {
 		if _, _, err := office.mailbox.answer(now, at(1, "a"), &wire.MailRequest{Put: [][]byte{[]byte("no envelope")}}); !errors.Is(err, errProtocol) {
 			w.Fatalf("no envelope: %v", err)
 		}
-		before, _ := office.Mailbox()
+		before, _ := office.mailbox.status()
 		w.close(0)
 		office = w.postOffice(0, cfg)
-		if after, _ := office.Mailbox(); after != before {
+		if after, _ := office.mailbox.status(); after != before {
 			w.Fatalf("before the restart %+v, after it %+v", before, after)
 		}
 		list, _, err := office.mailbox.answer(now, at(1, "a"), &wire.MailRequest{List: &wire.MailList{After: 1}})
@@ -84,7 +85,7 @@ func TestMailboxLimits(t *testing.T) {
 		if err := office.mailbox.sweep(now.Add(59 * time.Minute)); err != nil {
 			w.Fatal(err)
 		}
-		if st, _ := office.Mailbox(); st != before {
+		if st, _ := office.mailbox.status(); st != before {
 			w.Fatalf("%+v went too early", st)
 		}
 		now = now.Add(30 * time.Minute)
@@ -95,7 +96,7 @@ func TestMailboxLimits(t *testing.T) {
 		if err := office.mailbox.sweep(now.Add(31 * time.Minute)); err != nil {
 			w.Fatal(err)
 		}
-		if st, _ := office.Mailbox(); st.Boxes != 3 || st.Envelopes != 1 || st.Bytes != int64(len(small))+4*mailOverhead {
+		if st, _ := office.mailbox.status(); st.Boxes != 3 || st.Envelopes != 1 || st.Bytes != int64(len(small))+4*mailOverhead {
 			w.Fatalf("%+v", st)
 		}
 		if r := put(at(1, "a"), some[0]); r.Taken != 1 || r.Life != first.Life {
@@ -104,13 +105,13 @@ func TestMailboxLimits(t *testing.T) {
 		if err := office.mailbox.sweep(now.Add(2 * time.Hour)); err != nil {
 			w.Fatal(err)
 		}
-		if st, _ := office.Mailbox(); st.Boxes != 1 || st.Envelopes != 0 || st.Bytes != mailOverhead {
+		if st, _ := office.mailbox.status(); st.Boxes != 1 || st.Envelopes != 0 || st.Bytes != mailOverhead {
 			w.Fatalf("%+v", st)
 		}
 		if err := office.mailbox.sweep(now.Add(2*time.Hour + time.Second)); err != nil {
 			w.Fatal(err)
 		}
-		if st, _ := office.Mailbox(); st.Boxes != 0 || st.Envelopes != 0 || st.Bytes != 0 {
+		if st, _ := office.mailbox.status(); st.Boxes != 0 || st.Envelopes != 0 || st.Bytes != 0 {
 			w.Fatalf("%+v", st)
 		}
 		if r := put(at(1, "a"), some[0]); r.Taken != 1 || r.Life == first.Life {
@@ -146,7 +147,7 @@ func TestMailboxClockAhead(t *testing.T) {
 			if err := office.mailbox.sweep(now); err != nil {
 				w.Fatal(err)
 			}
-			if st, _ := office.Mailbox(); st.Envelopes != want {
+			if st, _ := office.mailbox.status(); st.Envelopes != want {
 				w.Fatalf("wants %d, has %+v", want, st)
 			}
 		}
@@ -158,7 +159,7 @@ func TestMailboxClockAhead(t *testing.T) {
 		after(time.Minute, 0, 3)
 		after(30*time.Minute, 0, 0)
 		after(3*time.Hour, 0, 0)
-		if st, _ := office.Mailbox(); st.Boxes != 0 {
+		if st, _ := office.mailbox.status(); st.Boxes != 0 {
 			w.Fatalf("an empty box stays: %+v", st)
 		}
 	})
@@ -180,10 +181,10 @@ func TestMailboxFull(t *testing.T) {
 			w.send(a, id, fmt.Sprint("message ", i, strings.Repeat(" and so on", 6000)))
 		}
 		w.eventually(a, 10*time.Minute, "it is full", func() bool {
-			all, err := a.Mailboxes(w.Context(), id)
+			all, err := a.groups.get(id).mailboxes(w.Context())
 			return err == nil && errors.Is(all[0].Err, errMailFull) && all[0].Waiting > 0
 		})
-		if st, _ := office.Mailbox(); st.Bytes > 1<<20+mailOverhead {
+		if st, _ := office.mailbox.status(); st.Bytes > 1<<20+mailOverhead {
 			w.Fatalf("%+v", st)
 		}
 		b = w.open(2, 0, 1) // they meet, before what is there goes
@@ -205,7 +206,7 @@ func TestMailboxAllow(t *testing.T) {
 		id := w.create(a, "by appointment")
 		w.join(b, id)
 		w.join(c, id)
-		if err := a.SetRole(w.within(time.Minute), id, b.Device().User, wire.RoleAdmin); err != nil {
+		if err := a.step(w.within(time.Minute), id, group.SetRole{User: b.Device().User, Role: wire.RoleAdmin}); err != nil {
 			w.Fatal(err)
 		}
 		w.assign(a, id, 0)
@@ -213,20 +214,20 @@ func TestMailboxAllow(t *testing.T) {
 		w.delivered(b, id)
 		w.close(1)
 		old := w.report(b, id).SendKey
-		if err := b.Remove(w.within(time.Minute), id, c.Device().User); err != nil {
+		if err := b.step(w.within(time.Minute), id, group.RemoveUser{User: c.Device().User}); err != nil {
 			w.Fatal(err)
 		}
 		w.eventually(b, 5*time.Minute, "another transport key", func() bool { return w.report(b, id).SendKey != old })
 		w.send(b, id, "without him")
 		w.delivered(b, id)
-		if st, _ := office.Mailbox(); st.Boxes != 2 {
+		if st, _ := office.mailbox.status(); st.Boxes != 2 {
 			w.Fatalf("%+v", st)
 		}
 		foreign := w.create(c, "nobody asked")
 		w.assign(c, foreign, 0) // there is nothing to put yet
 		w.send(c, foreign, "hello?")
 		w.eventually(c, 10*time.Minute, "refused", func() bool {
-			all, err := c.Mailboxes(w.Context(), foreign)
+			all, err := c.groups.get(foreign).mailboxes(w.Context())
 			return err == nil && errors.Is(all[0].Err, errMailClosed) && all[0].Waiting > 0
 		})
 		w.close(2)
@@ -263,7 +264,7 @@ func TestMailboxVouchers(t *testing.T) {
 				voucher = box // a chain is no way around the bound
 			}
 		}
-		st, _ := office.Mailbox()
+		st, _ := office.mailbox.status()
 		if opened == 0 || opened > maxVouched || st.Bytes > cfg.Quota*6/10 {
 			w.Errorf("strangers opened %d boxes on the word of one, %+v", opened, st)
 		}

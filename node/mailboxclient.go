@@ -27,12 +27,6 @@ const (
 	mailPasses   = 8 // through the boxes of one mailbox, for what builds on what another one holds
 )
 
-// Keys of the store's rows for a group's mailboxes.
-const (
-	keyPendingPut = "n/post/"    // ‖ group ‖ pendingKey: an envelope to put
-	keyMailbox    = "n/mailing/" // ‖ group ‖ peer ID: mailingRow
-)
-
 // mailingRow is how far this device is with one mailbox of a group. Without one the
 // mailbox was never reached, and what is published does not wait for it.
 type mailingRow struct {
@@ -70,15 +64,12 @@ func (r *mailingRow) taken(p pendingPut) bool {
 	return slices.ContainsFunc(r.Boxes, func(b mailingBoxR) bool { return b.Key == p.box && b.Posted >= p.number })
 }
 
-func (g *groupSession) mailingKey(p peer.ID) []byte {
-	return append(append([]byte(keyMailbox), g.id[:]...), p...)
-}
-
 // mailboxClient puts what this device publishes in a group into the group's mailboxes, until
 // each has taken it, and steps what it finds there. What is to be put is written in
 // the transaction that makes it durable, so that a crash loses none of it.
 type mailboxClient struct {
 	g          *groupSession
+	keys       mailKeys
 	apply      func(storage.Batch) error
 	kick       chan struct{} // holds one
 	maxPending int
@@ -115,7 +106,7 @@ type mailboxState struct {
 
 func newMailboxClient(g *groupSession) *mailboxClient {
 	return &mailboxClient{
-		g: g, apply: g.n.apply, kick: make(chan struct{}, 1), maxPending: maxPending, maxBytes: maxPendingBytes, at: make(map[peer.ID]*mailingRow), reading: make(map[peer.ID]*mailReading),
+		g: g, keys: mailKeys(g.id), apply: g.n.apply, kick: make(chan struct{}, 1), maxPending: maxPending, maxBytes: maxPendingBytes, at: make(map[peer.ID]*mailingRow), reading: make(map[peer.ID]*mailReading),
 		state: make(map[peer.ID]*mailboxState), seen: make(map[wire.Hash][]wire.EntryHash), late: make(map[wire.EntryHash]time.Time),
 	}
 }
@@ -123,7 +114,7 @@ func newMailboxClient(g *groupSession) *mailboxClient {
 // load reads what is durable.
 func (x *mailboxClient) load() error {
 	store := x.g.n.store
-	prefix := x.g.mailingKey("")
+	prefix := x.keys.progress("")
 	if err := store.Scan(prefix, func(key, value []byte) error {
 		row := new(mailingRow)
 		if err := wire.Unmarshal(value, row); err != nil {
@@ -323,13 +314,13 @@ func (x *mailboxClient) forget(mailboxes []wire.LinkPeer) error {
 	var gone []peer.ID
 	for p := range x.at {
 		if !slices.ContainsFunc(mailboxes, func(m wire.LinkPeer) bool { return peer.ID(m.Peer) == p }) {
-			b.Writes = append(b.Writes, storage.Write{Key: x.g.mailingKey(p)})
+			b.Writes = append(b.Writes, storage.Write{Key: x.keys.progress(p)})
 			gone = append(gone, p)
 		}
 	}
 	if !x.assigned {
 		for e := range x.late {
-			b.Writes = append(b.Writes, storage.Write{Key: x.g.lateKey(e)})
+			b.Writes = append(b.Writes, storage.Write{Key: x.keys.late(e)})
 		}
 	}
 	if b.Writes == nil {
@@ -367,7 +358,7 @@ func (x *mailboxClient) save(p peer.ID, change func(*mailingRow)) error {
 	if x.at[p] != nil && string(before) == string(after) {
 		return nil
 	}
-	if err := x.apply(storage.Batch{Writes: []storage.Write{{Key: x.g.mailingKey(p), Value: after}}}); err != nil {
+	if err := x.apply(storage.Batch{Writes: []storage.Write{{Key: x.keys.progress(p), Value: after}}}); err != nil {
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	x.at[p] = next

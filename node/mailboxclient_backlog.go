@@ -32,7 +32,7 @@ func (x *mailboxClient) owe() (out []storage.Write) {
 	x.overflows++
 	for p, row := range x.at {
 		row.owe(time.Now())
-		out = append(out, storage.Write{Key: x.g.mailingKey(p), Value: wire.Marshal(row)})
+		out = append(out, storage.Write{Key: x.keys.progress(p), Value: wire.Marshal(row)})
 	}
 	return out
 }
@@ -111,7 +111,7 @@ func (x *mailboxClient) bring(ctx context.Context, p peer.ID, boxes []group.Box,
 		return err
 	}
 	var all []group.Owing
-	if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) { all, err = m.Owing(x.g.n.now()); return err }); errors.Is(err, group.ErrOut) || errors.Is(err, group.ErrState) {
+	if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) { all, err = m.Owing(x.g.n.clock.now()); return err }); errors.Is(err, group.ErrOut) || errors.Is(err, group.ErrState) {
 		return nil // it waits until this device is a member again
 	} else if err != nil {
 		return err
@@ -192,7 +192,7 @@ func (x *mailboxClient) nobodyLacks(entries []wire.EntryHash) error {
 	x.mu.Unlock()
 	return x.write(func(set func(key, value []byte)) {
 		for _, e := range entries {
-			set(x.g.lateKey(e), nil)
+			set(x.keys.late(e), nil)
 		}
 	})
 }

@@ -239,17 +239,17 @@ func (m mailTroubled) String() string {
 
 // mailTroubles lists them, and how many mailboxes there are. Groups that are being loaded
 // are left out.
-func (n *Node) mailTroubles(ctx context.Context) (out []mailTroubled, all int) {
-	for _, g := range n.groups.all() {
+func mailTroubles(ctx context.Context, groups []*groupSession, self peer.ID) (out []mailTroubled, all int) {
+	for _, g := range groups {
 		if !g.mail.used() || !g.loop.opened.Load() {
 			continue
 		}
-		boxes, err := n.Mailboxes(ctx, g.id)
+		boxes, err := g.mailboxes(ctx)
 		if err != nil {
 			continue // the group's own check tells it
 		}
 		for _, m := range boxes {
-			if m.Peer == n.host.ID() {
+			if m.Peer == self {
 				continue
 			}
 			if all++; m.Trouble() != "" {
@@ -261,12 +261,7 @@ func (n *Node) mailTroubles(ctx context.Context) (out []mailTroubled, all int) {
 	return out, all
 }
 
-// checkMailboxes says which mailboxes of this device's groups do not do their work.
-func (n *Node) checkMailboxes(ctx context.Context) []api.Finding {
-	troubles, all := n.mailTroubles(ctx)
-	return mailFindings(troubles, all)
-}
-
+// mailFindings says which mailboxes of this device's groups do not do their work.
 func mailFindings(troubles []mailTroubled, all int) (out []api.Finding) {
 	const check = "mailboxes"
 	if all > 0 && len(troubles) == 0 {
@@ -278,13 +273,13 @@ func mailFindings(troubles []mailTroubled, all int) (out []api.Finding) {
 	return out
 }
 
-// checkKeeper says whether what this node keeps for others has room.
-func (n *Node) checkKeeper() []api.Finding {
-	m, is := n.Mailbox()
+// findings says whether what this node keeps for others has room.
+func (m *mailboxServer) findings() []api.Finding {
+	status, is := m.status()
 	if !is {
 		return nil
 	}
-	return []api.Finding{keeperFinding(m)}
+	return []api.Finding{keeperFinding(status)}
 }
 
 func keeperFinding(m MailboxStatus) api.Finding {
@@ -300,7 +295,7 @@ func keeperFinding(m MailboxStatus) api.Finding {
 }
 
 // mailNote says where a message is that no member has yet.
-func (n *Node) mailNote(ctx context.Context, g *groupSession) string {
+func (g *groupSession) mailNote(ctx context.Context) string {
 	if len(g.topics.peers()) > 0 {
 		return ""
 	}
@@ -309,13 +304,13 @@ func (n *Node) mailNote(ctx context.Context, g *groupSession) string {
 		if err != nil || st.Members < 2 {
 			return ""
 		}
-		return aloneNote(n.clock.at())
+		return aloneNote(g.n.clock.at())
 	}
-	all, err := n.Mailboxes(ctx, g.id)
+	all, err := g.mailboxes(ctx)
 	if err != nil {
 		return ""
 	}
-	return mailNote(all, n.host.ID())
+	return mailNote(all, g.n.host.ID())
 }
 
 // aloneNote is for a message that waits here for a member.

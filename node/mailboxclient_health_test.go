@@ -95,7 +95,7 @@ func TestMailNote(t *testing.T) {
 // mailSays is what each way to look at a node tells of its mailbox's trouble.
 func (w *world) mailSays(n *Node, id wire.GroupID, health MailHealth, words string) {
 	w.Helper()
-	f := healths(n.Checkup(w.Context(), false))["mailboxes"]
+	f := healths(checkup(w.Context(), n, false))["mailboxes"]
 	if f.Health != api.HealthWarn || !strings.Contains(f.Detail, words) || f.Hint == "" {
 		w.Errorf("doctor: %+v", f)
 	}
@@ -146,7 +146,7 @@ func TestMailboxTroubleIsSaid(t *testing.T) {
 		if err := a.Wait(w.within(10*time.Minute), LevelSynced); err != nil {
 			t.Errorf("with the mailbox alone: %v", err)
 		}
-		if f := healths(a.Checkup(w.Context(), false)); f["mailboxes"].Health != api.HealthOK || f["groups"].Health != api.HealthOK {
+		if f := healths(checkup(w.Context(), a, false)); f["mailboxes"].Health != api.HealthOK || f["groups"].Health != api.HealthOK {
 			t.Errorf("doctor: %+v, %+v", f["mailboxes"], f["groups"])
 		}
 		sent, err := a.API().Send(w.Context(), api.SendRequest{Group: id.String(), Text: "for later"})
@@ -158,11 +158,11 @@ func TestMailboxTroubleIsSaid(t *testing.T) {
 			w.send(a, id, fmt.Sprint("message ", i, strings.Repeat(" and so on", 6000)))
 		}
 		w.eventually(a, 10*time.Minute, "it is full", func() bool {
-			all, err := a.Mailboxes(w.Context(), id)
+			all, err := a.groups.get(id).mailboxes(w.Context())
 			return err == nil && errors.Is(all[0].Err, errMailFull)
 		})
 		w.mailSays(a, id, MailFull, "it is full")
-		if f := healths(office.Checkup(w.Context(), false))["mailbox"]; f.Health != api.HealthWarn || !strings.Contains(f.Detail, "1 boxes are full") {
+		if f := healths(checkup(w.Context(), office, false))["mailbox"]; f.Health != api.HealthWarn || !strings.Contains(f.Detail, "1 boxes are full") {
 			t.Errorf("doctor of the mailbox: %+v", f)
 		}
 		time.Sleep(time.Hour) // virtual: many visits
@@ -174,12 +174,12 @@ func TestMailboxTroubleIsSaid(t *testing.T) {
 		}
 		w.close(0)
 		w.eventually(a, time.Minute, "it is gone", func() bool {
-			all, err := a.Mailboxes(w.Context(), id)
+			all, err := a.groups.get(id).mailboxes(w.Context())
 			time.AfterFunc(time.Second, a.changed.wake)
 			return err == nil && (all[0].Health == MailUnreached || strings.Contains(all[0].Trouble(), "it is asked again"))
 		})
 		w.eventually(a, 5*time.Minute, "it cannot be reached", func() bool {
-			all, err := a.Mailboxes(w.Context(), id)
+			all, err := a.groups.get(id).mailboxes(w.Context())
 			return err == nil && all[0].Health == MailUnreached
 		})
 		w.mailSays(a, id, MailUnreached, "it cannot be reached")
@@ -189,7 +189,7 @@ func TestMailboxTroubleIsSaid(t *testing.T) {
 		}
 		w.close(1)
 		a = w.open(1, 0)
-		all, err := a.Mailboxes(w.Context(), id)
+		all, err := a.groups.get(id).mailboxes(w.Context())
 		if err != nil || all[0].Reached.IsZero() || !all[0].Visited.IsZero() || all[0].Waiting == 0 {
 			t.Errorf("after a restart: %+v, %v", all, err)
 		}
@@ -206,12 +206,12 @@ func TestDeadMailboxDoesNotLookWell(t *testing.T) {
 		w.net.Cut(0, 1) // as a machine that loses its power
 		w.send(a, id, "anybody?")
 		time.Sleep(10 * time.Second) // virtual
-		all, err := a.Mailboxes(w.Context(), id)
+		all, err := a.groups.get(id).mailboxes(w.Context())
 		if err != nil || !strings.HasPrefix(all[0].Trouble(), "no answer for ") {
 			t.Errorf("after 10 s: %+v, %v", all, err)
 		}
 		w.eventually(a, 2*time.Minute, "it does not answer", func() bool {
-			all, err := a.Mailboxes(w.Context(), id)
+			all, err := a.groups.get(id).mailboxes(w.Context())
 			return err == nil && all[0].Err != nil
 		})
 	})
@@ -234,7 +234,7 @@ func TestAddWhatIsNoMailbox(t *testing.T) {
 			}
 		}
 		w.eventually(a, 5*time.Minute, "it is no mailbox", func() bool {
-			all, err := a.Mailboxes(w.Context(), id)
+			all, err := a.groups.get(id).mailboxes(w.Context())
 			return err == nil && slices.ContainsFunc(all, func(m GroupMailbox) bool { return m.Health == MailNone })
 		})
 	})

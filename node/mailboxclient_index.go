@@ -22,22 +22,6 @@ const (
 	maxLate = 1 << 14 // entries that are not known to be in any
 )
 
-// Keys of the store's rows for entries in mailboxes.
-const (
-	keyLate  = "n/late/"  // ‖ group ‖ entry: when it came, in milliseconds since 1970, and no mailbox is known to have it
-	keyBoxed = "n/boxed/" // ‖ group ‖ transport key ‖ entry ‖ mailbox: life of its box ‖ cursor
-)
-
-func (g *groupSession) latePrefix() []byte { return append([]byte(keyLate), g.id[:]...) }
-
-func (g *groupSession) lateKey(e wire.EntryHash) []byte { return append(g.latePrefix(), e[:]...) }
-
-func (g *groupSession) boxedPrefix() []byte { return append([]byte(keyBoxed), g.id[:]...) }
-
-func (g *groupSession) boxedKey(p peer.ID, k wire.KeyID, e wire.EntryHash) []byte {
-	return append(append(append(g.boxedPrefix(), k[:]...), e[:]...), p...)
-}
-
 func milliseconds(t time.Time) uint64 { return uint64(t.UnixMilli()) } //nolint:gosec // after 1970
 
 // write makes rows durable that change sets, by parts; a nil value deletes.
@@ -54,7 +38,7 @@ func (x *mailboxClient) write(change func(set func(key, value []byte))) error {
 
 // loadLate reads which entries are not known to be in a mailbox.
 func (x *mailboxClient) loadLate() error {
-	prefix := x.g.latePrefix()
+	prefix := x.keys.latePrefix()
 	return x.g.n.store.Scan(prefix, func(key, value []byte) error {
 		if e := key[len(prefix):]; len(e) == len(wire.EntryHash{}) && len(value) == 8 {
 			x.late[wire.EntryHash(e)] = time.UnixMilli(int64(binary.BigEndian.Uint64(value))) //nolint:gosec // written by this node
@@ -72,7 +56,7 @@ func (x *mailboxClient) came(entries []wire.EntryHash) (out []storage.Write) {
 			return append(out, x.owe()...)
 		}
 		x.late[e] = now
-		out = append(out, storage.Write{Key: x.g.lateKey(e), Value: wire.U64(milliseconds(now))})
+		out = append(out, storage.Write{Key: x.keys.late(e), Value: wire.U64(milliseconds(now))})
 	}
 	return out
 }
@@ -81,7 +65,7 @@ func (x *mailboxClient) came(entries []wire.EntryHash) (out []storage.Write) {
 func (x *mailboxClient) newBoxReading(p peer.ID, k wire.KeyID) (*boxReading, error) {
 	known := x.durable(p, k)
 	r := &boxReading{at: known.After, has: make(map[wire.EntryHash]uint64)}
-	prefix := append(x.g.boxedPrefix(), k[:]...)
+	prefix := append(x.keys.boxedPrefix(), k[:]...)
 	var stale [][]byte
 	if err := x.g.n.store.Scan(prefix, func(key, value []byte) error {
 		rest := key[len(prefix):]
@@ -106,7 +90,7 @@ func (x *mailboxClient) newBoxReading(p peer.ID, k wire.KeyID) (*boxReading, err
 
 // dropBoxed forgets what is known of boxes that are not kept.
 func (x *mailboxClient) dropBoxed(keep func(p peer.ID, k wire.KeyID) bool) error {
-	prefix := x.g.boxedPrefix()
+	prefix := x.keys.boxedPrefix()
 	var gone [][]byte
 	if err := x.g.n.store.ScanKeys(prefix, func(key []byte) error {
 		const at = len(wire.KeyID{}) + len(wire.EntryHash{})
@@ -152,11 +136,11 @@ func (x *mailboxClient) saveBoxed(p peer.ID, k wire.KeyID, r *boxReading) error 
 	if err := x.write(func(set func(key, value []byte)) {
 		for _, e := range r.news {
 			if at, ok := r.has[e]; ok {
-				set(x.g.boxedKey(p, k, e), append(wire.U64(life), wire.U64(at)...))
+				set(x.keys.boxed(p, k, e), append(wire.U64(life), wire.U64(at)...))
 			}
 		}
 		for _, e := range r.found {
-			set(x.g.lateKey(e), nil)
+			set(x.keys.late(e), nil)
 		}
 	}); err != nil {
 		return err
@@ -184,7 +168,7 @@ func (x *mailboxClient) look(s *mailStream, r *boxReading) error {
 	if err := x.write(func(set func(key, value []byte)) {
 		maps.DeleteFunc(r.has, func(e wire.EntryHash, at uint64) bool {
 			if at < r.low {
-				set(x.g.boxedKey(s.peer, s.box.Key, e), nil)
+				set(x.keys.boxed(s.peer, s.box.Key, e), nil)
 			}
 			return at < r.low
 		})

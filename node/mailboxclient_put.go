@@ -29,16 +29,9 @@ type pendingPut struct {
 	size   uint32
 }
 
-func (g *groupSession) pendingPrefix() []byte { return append([]byte(keyPendingPut), g.id[:]...) }
-
-func (g *groupSession) pendingKey(p pendingPut) []byte {
-	b := binary.BigEndian.AppendUint64(g.pendingPrefix(), p.number)
-	return binary.BigEndian.AppendUint32(append(b, p.box[:]...), p.size)
-}
-
 // pending lists what waits to be put, in its order.
 func (x *mailboxClient) pending() (out []pendingPut, err error) {
-	prefix := x.g.pendingPrefix()
+	prefix := x.keys.pendingPrefix()
 	err = x.g.n.store.ScanKeys(prefix, func(key []byte) error {
 		if b := key[len(prefix):]; len(b) == 8+8+4 {
 			out = append(out, pendingPut{binary.BigEndian.Uint64(b), wire.KeyID(b[8:]), binary.BigEndian.Uint32(b[16:])})
@@ -95,7 +88,7 @@ func (x *mailboxClient) outbox(m *group.Machine, ready group.Ready) []storage.Wr
 		x.waiting++
 		x.bytes += int64(size)
 		x.remember(sha256.Sum256(wire.Boxed(msg.Envelope)), msg.Entries)
-		out = append(out, storage.Write{Key: x.g.pendingKey(pendingPut{x.number, h.Key, size}), Value: msg.Envelope})
+		out = append(out, storage.Write{Key: x.keys.pending(pendingPut{x.number, h.Key, size}), Value: msg.Envelope})
 	}
 	return out
 }
@@ -127,7 +120,7 @@ func (x *mailboxClient) clean(mailboxes []wire.LinkPeer, held map[wire.KeyID]boo
 		if wanted && held[p.box] {
 			waiting++
 		} else {
-			b.Writes = append(b.Writes, storage.Write{Key: x.g.pendingKey(p)})
+			b.Writes = append(b.Writes, storage.Write{Key: x.keys.pending(p)})
 		}
 	}
 	x.mu.Unlock()
@@ -149,7 +142,7 @@ func (x *mailboxClient) giveUp(mailboxes []wire.LinkPeer) error {
 		if st := x.state[p]; x.at[p] == nil || st == nil || st.err == nil || st.busy {
 			continue
 		}
-		if err := x.apply(storage.Batch{Writes: []storage.Write{{Key: x.g.mailingKey(p)}}}); err != nil {
+		if err := x.apply(storage.Batch{Writes: []storage.Write{{Key: x.keys.progress(p)}}}); err != nil {
 			return err // it is not given up as long as its row says that it got all
 		}
 		delete(x.at, p)
@@ -214,7 +207,7 @@ func (x *mailboxClient) boxedOf(o parcel) ([]byte, error) {
 	if o.envelope != nil {
 		return wire.Boxed(o.envelope), nil
 	}
-	e, err := x.g.n.store.Get(x.g.pendingKey(o.pendingPut))
+	e, err := x.g.n.store.Get(x.keys.pending(o.pendingPut))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStore, err)
 	}

@@ -38,7 +38,7 @@ func (s *mailStream) abandon() {
 // open opens a stream and shows that this device holds the box's key.
 func (x *mailboxClient) open(ctx context.Context, p peer.ID, b group.Box, voucher *group.Box) (*mailStream, error) {
 	n := x.g.n
-	stream, err := n.openStream(ctx, p, wire.ProtocolMail)
+	stream, err := openStream(ctx, n.host, p, wire.ProtocolMail)
 	if noMailbox(err) {
 		return nil, errMailNone
 	}
@@ -101,7 +101,7 @@ func (x *mailboxClient) dial(ctx context.Context, at wire.LinkPeer) error {
 	if err == nil {
 		return nil
 	}
-	if found, lost := n.dht.Kad().FindPeer(ctx, p); lost == nil {
+	if found, lost := n.directory.dht.Kad().FindPeer(ctx, p); lost == nil {
 		err = n.host.Connect(ctx, found)
 	}
 	if err != nil {

@@ -29,7 +29,7 @@ func (w *world) postOffice(i int, cfg MailboxConfig, bootstrap ...int) *Node {
 // assign has a group use a mailbox, and waits until the node that says so has been there.
 func (w *world) assign(n *Node, id wire.GroupID, box int) {
 	w.Helper()
-	if err := n.AddMailbox(w.within(time.Minute), id, w.net.AddrInfo(box)); err != nil {
+	if err := n.groups.get(id).addMailbox(w.within(time.Minute), w.net.AddrInfo(box)); err != nil {
 		w.Fatal(err)
 	}
 	w.delivered(n, id)
@@ -46,7 +46,7 @@ func (w *world) delivered(n *Node, id wire.GroupID) {
 	}()
 	w.eventually(n, 2*time.Hour, "all is in the mailbox", func() bool {
 		var err error
-		if all, err = n.Mailboxes(w.Context(), id); err != nil {
+		if all, err = n.groups.get(id).mailboxes(w.Context()); err != nil {
 			w.Fatal(err)
 		}
 		return len(all) > 0 && !slices.ContainsFunc(all, func(m GroupMailbox) bool { return m.Waiting > 0 || m.Lacks || m.Visited.IsZero() || m.Err != nil })
@@ -57,7 +57,7 @@ func (w *world) delivered(n *Node, id wire.GroupID) {
 func (w *world) uses(n *Node, id wire.GroupID) {
 	w.Helper()
 	w.eventually(n, 5*time.Minute, "knows of the mailbox", func() bool {
-		all, err := n.Mailboxes(w.Context(), id)
+		all, err := n.groups.get(id).mailboxes(w.Context())
 		return err == nil && len(all) == 1
 	})
 }
@@ -72,7 +72,7 @@ func (w *world) wipe(i int, member *Node, id wire.GroupID) {
 	office := w.postOffice(i, MailboxConfig{})
 	w.eventually(member, 2*time.Hour, "it is told again", func() bool {
 		time.AfterFunc(time.Second, member.changed.wake)
-		st, _ := office.Mailbox()
+		st, _ := office.mailbox.status()
 		return st.Envelopes > 0
 	})
 	w.delivered(member, id)
@@ -81,7 +81,7 @@ func (w *world) wipe(i int, member *Node, id wire.GroupID) {
 // report is all that a node's machine tells.
 func (w *world) report(n *Node, id wire.GroupID) group.Report {
 	w.Helper()
-	r, err := n.Report(w.Context(), id)
+	r, err := n.groups.get(id).report(w.Context())
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -101,14 +101,14 @@ func TestMailbox(t *testing.T) {
 		w.assign(a, id, 0)
 		w.uses(b, id)
 		w.delivered(b, id)
-		if err := b.AddMailbox(w.Context(), id, w.net.AddrInfo(1)); !errors.Is(err, group.ErrNotPermitted) {
+		if err := b.groups.get(id).addMailbox(w.Context(), w.net.AddrInfo(1)); !errors.Is(err, group.ErrNotPermitted) {
 			w.Fatalf("a member chose a mailbox: %v", err)
 		}
-		if err := a.AddMailbox(w.Context(), id, w.net.AddrInfo(0)); !errors.Is(err, ErrExists) {
+		if err := a.groups.get(id).addMailbox(w.Context(), w.net.AddrInfo(0)); !errors.Is(err, ErrExists) {
 			w.Fatalf("a mailbox was added twice: %v", err)
 		}
 		w.eventually(a, 10*time.Minute, "the mailbox is found in the DHT", func() bool {
-			found, err := a.FindMailboxes(w.within(time.Minute))
+			found, err := findMailboxes(w.within(time.Minute), a.directory.dht)
 			if err != nil {
 				w.Fatal(err)
 			}
@@ -121,11 +121,11 @@ func TestMailbox(t *testing.T) {
 			return false
 		})
 		w.eventually(a, 5*time.Minute, "published", func() bool {
-			st, ok := a.publisher.Status(id)
+			st, ok := a.directory.publisher.Status(id)
 			time.AfterFunc(time.Second, a.changed.wake)
 			return ok && st.State == discovery.Published
 		})
-		if record := a.known.Get(id).Bytes(); !bytes.Contains(record, []byte("never together")) || bytes.Contains(record, []byte(office.host.ID())) {
+		if record := a.directory.known.Get(id).Bytes(); !bytes.Contains(record, []byte("never together")) || bytes.Contains(record, []byte(office.host.ID())) {
 			w.Fatalf("the public record tells of the mailbox: %x", record)
 		}
 		w.close(2)
@@ -148,7 +148,7 @@ func TestMailbox(t *testing.T) {
 			w.shows(a, id, 10*time.Minute, all...)
 		}
 		w.once(a, id)
-		st, ok := office.Mailbox()
+		st, ok := office.mailbox.status()
 		if !ok || st.Boxes != 1 || st.Envelopes < 6 || st.Bytes <= 0 || len(office.Groups()) != 0 {
 			w.Fatalf("%+v, in the groups %v", st, office.Groups())
 		}
@@ -279,7 +279,7 @@ func testMailboxRotation(t *testing.T, lost bool) {
 		w.close(2)
 		keys := map[wire.KeyID]bool{w.report(a, id).SendKey: true}
 		for i, gone := range []*Node{c, d} {
-			if err := a.Remove(w.within(time.Minute), id, gone.Device().User); err != nil {
+			if err := a.step(w.within(time.Minute), id, group.RemoveUser{User: gone.Device().User}); err != nil {
 				w.Fatal(err)
 			}
 			w.eventually(a, 5*time.Minute, "another transport key", func() bool {
@@ -350,7 +350,7 @@ func TestMailboxLeave(t *testing.T) {
 		w.uses(b, id)
 		w.delivered(b, id)
 		w.close(1)
-		if left, err := b.Leave(w.within(time.Minute), id); err != nil || left.Waits {
+		if left, err := b.leave(w.within(time.Minute), id); err != nil || left.Waits {
 			w.Fatalf("%+v, %v", left, err)
 		}
 		w.eventually(b, 10*time.Minute, "all is in the mailbox", func() bool {

@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/pandanode/pandanode/discovery"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -26,13 +27,9 @@ type GroupMailbox struct {
 	Lacks   bool          // it may lack more of what this device wrote, which is brought from the log
 }
 
-// Mailboxes lists the mailboxes of a group.
-func (n *Node) Mailboxes(ctx context.Context, id wire.GroupID) ([]GroupMailbox, error) {
-	g, err := n.groups.must(id)
-	if err != nil {
-		return nil, err
-	}
-	assigned, err := look(ctx, n, id, (*group.Machine).Mailboxes)
+// mailboxes lists the mailboxes of the group.
+func (g *groupSession) mailboxes(ctx context.Context) ([]GroupMailbox, error) {
+	assigned, err := lookAt(ctx, g, (*group.Machine).Mailboxes)
 	if err != nil {
 		return nil, err
 	}
@@ -72,23 +69,23 @@ func (n *Node) Mailboxes(ctx context.Context, id wire.GroupID) ([]GroupMailbox, 
 	return out, nil
 }
 
-// AddMailbox assigns a mailbox to a group: an owner's or admin's word, which every
+// addMailbox assigns a mailbox to the group: an owner's or admin's word, which every
 // member follows. Without addresses they are looked up. Errors: also ErrExists, and
 // group.ErrFull where the group has as many as it may.
-func (n *Node) AddMailbox(ctx context.Context, id wire.GroupID, at peer.AddrInfo) error {
+func (g *groupSession) addMailbox(ctx context.Context, at peer.AddrInfo) error {
 	if len(at.Addrs) == 0 {
-		at.Addrs = n.host.Peerstore().Addrs(at.ID)
+		at.Addrs = g.n.host.Peerstore().Addrs(at.ID)
 	}
 	if len(at.Addrs) == 0 {
 		find, cancel := context.WithTimeout(ctx, lookupTimeout)
 		defer cancel()
-		found, err := n.dht.Locate(find, at)
+		found, err := g.n.directory.dht.Locate(find, at)
 		if err != nil {
 			return fmt.Errorf("%w: an address of the peer %v: %w", ErrNotFound, at.ID, err)
 		}
 		at = found
 	}
-	return n.setMailboxes(ctx, id, func(old []wire.LinkPeer) ([]wire.LinkPeer, error) {
+	return g.setMailboxes(ctx, func(old []wire.LinkPeer) ([]wire.LinkPeer, error) {
 		switch {
 		case slices.ContainsFunc(old, func(p wire.LinkPeer) bool { return peer.ID(p.Peer) == at.ID }):
 			return nil, fmt.Errorf("%w: the group uses the mailbox %v", ErrExists, at.ID)
@@ -99,10 +96,10 @@ func (n *Node) AddMailbox(ctx context.Context, id wire.GroupID, at peer.AddrInfo
 	})
 }
 
-// RemoveMailbox has a group use a mailbox no more. What it keeps stays there until it
+// removeMailbox has the group use a mailbox no more. What it keeps stays there until it
 // is too old.
-func (n *Node) RemoveMailbox(ctx context.Context, id wire.GroupID, p peer.ID) error {
-	return n.setMailboxes(ctx, id, func(old []wire.LinkPeer) ([]wire.LinkPeer, error) {
+func (g *groupSession) removeMailbox(ctx context.Context, p peer.ID) error {
+	return g.setMailboxes(ctx, func(old []wire.LinkPeer) ([]wire.LinkPeer, error) {
 		left := slices.DeleteFunc(slices.Clone(old), func(o wire.LinkPeer) bool { return peer.ID(o.Peer) == p })
 		if len(left) == len(old) {
 			return nil, fmt.Errorf("%w: the group does not use the mailbox %v", ErrNotFound, p)
@@ -113,11 +110,7 @@ func (n *Node) RemoveMailbox(ctx context.Context, id wire.GroupID, p peer.ID) er
 
 // setMailboxes writes the register anew. Of two admins who do so at once the later
 // one's word holds.
-func (n *Node) setMailboxes(ctx context.Context, id wire.GroupID, change func([]wire.LinkPeer) ([]wire.LinkPeer, error)) error {
-	g, err := n.groups.must(id)
-	if err != nil {
-		return err
-	}
+func (g *groupSession) setMailboxes(ctx context.Context, change func([]wire.LinkPeer) ([]wire.LinkPeer, error)) error {
 	var old []wire.LinkPeer
 	var last uint64
 	if err := g.loop.look(ctx, func(m *group.Machine) error {
@@ -132,21 +125,21 @@ func (n *Node) setMailboxes(ctx context.Context, id wire.GroupID, change func([]
 		return err
 	}
 	item := wire.ProfileItem{
-		V: wire.Version, Field: wire.FieldMailboxes, HLC: max(uint64(hlcOf(n.now())), last+1), Signer: n.me.user.Public(), Mailboxes: mailboxes,
+		V: wire.Version, Field: wire.FieldMailboxes, HLC: max(uint64(hlcOf(g.n.clock.now())), last+1), Signer: g.n.me.user.Public(), Mailboxes: mailboxes,
 	}
 	if _, err := wire.DecodeProfileItem(item.Encode()); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	_, err = g.loop.step(ctx, group.SetProfile{Item: n.me.user.Sign(wire.DomainProfile, id, item.Encode())})
+	_, err = g.loop.step(ctx, group.SetProfile{Item: g.n.me.user.Sign(wire.DomainProfile, g.id, item.Encode())})
 	return err
 }
 
-// FindMailboxes gives peers that say in the DHT that they are mailboxes, until ctx
+// findMailboxes gives peers that say in the DHT that they are mailboxes, until ctx
 // ends or no more are found. Whether one opens a box for this device shows when it is
 // used.
-func (n *Node) FindMailboxes(ctx context.Context) (<-chan peer.AddrInfo, error) {
-	if n.dht.Size() == 0 {
+func findMailboxes(ctx context.Context, dht *discovery.DHT) (<-chan peer.AddrInfo, error) {
+	if dht.Size() == 0 {
 		return nil, ErrNoPeers
 	}
-	return n.dht.Mailboxes(ctx), nil
+	return dht.Mailboxes(ctx), nil
 }

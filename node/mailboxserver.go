@@ -169,11 +169,11 @@ func (m *mailboxServer) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-sweep.C:
-			if err := m.sweep(m.n.kept()); err != nil {
+			if err := m.sweep(m.n.clock.kept()); err != nil {
 				m.n.log.Warn("old envelopes stay in the mailbox", "err", err)
 			}
 		case <-announce.C:
-			if err := m.n.dht.ProvideMailbox(ctx); err != nil {
+			if err := m.n.directory.dht.ProvideMailbox(ctx); err != nil {
 				pause = min(2*pause, mailboxProvideEvery)
 			} else {
 				pause = mailboxProvideEvery
@@ -185,8 +185,8 @@ func (m *mailboxServer) run(ctx context.Context) {
 
 var errNoBoxKey = errors.New("the peer did not show that it holds the box's key")
 
-// serveMail answers one stream to the mailbox.
-func (n *Node) serveMail(ctx context.Context, s network.Stream, at *admission.Slot) error {
+// serve answers one stream to the mailbox.
+func (m *mailboxServer) serve(ctx context.Context, s network.Stream, at *admission.Slot) error {
 	f := newFrames(s)
 	defer f.abandon()
 	var hello wire.MailHello
@@ -203,12 +203,12 @@ func (n *Node) serveMail(ctx context.Context, s network.Stream, at *admission.Sl
 		return err
 	}
 	p := s.Conn().RemotePeer()
-	payload := wire.MailProofPayload(hello.Box, challenge.Nonce, []byte(p), []byte(n.host.ID()))
+	payload := wire.MailProofPayload(hello.Box, challenge.Nonce, []byte(p), []byte(m.n.host.ID()))
 	holds := func(box wire.BoxID, signature []byte) bool {
 		return identity.Verify(box[:], wire.DomainMailbox, wire.GroupID{}, wire.Signed{Payload: payload, Signature: signature}) == nil
 	}
 	if !holds(hello.Box, proof.Signature) || proof.Voucher != nil && !holds(proof.Voucher.Box, proof.Voucher.Signature) {
-		n.metrics.MailRefused.Add(1)
+		m.n.metrics.MailRefused.Add(1)
 		f.close()
 		return errNoBoxKey
 	}
@@ -224,16 +224,16 @@ func (n *Node) serveMail(ctx context.Context, s network.Stream, at *admission.Sl
 		} else if err != nil {
 			return err
 		}
-		reply, cost, err := n.mailbox.answer(n.kept(), c, &r)
+		reply, cost, err := m.answer(m.n.clock.kept(), c, &r)
 		if err != nil {
 			return err
 		}
 		if reply.Life != 0 {
-			n.mailbox.proved(p)
+			m.proved(p)
 			at.Prove()
 		}
 		// Who asks for much waits before the next answer. It costs this node a stream.
-		if err := n.mailbox.rate(p).WaitN(ctx, min(cost, mailBurst)); err != nil {
+		if err := m.rate(p).WaitN(ctx, min(cost, mailBurst)); err != nil {
 			return err
 		}
 		if err := f.write(reply); err != nil {
@@ -580,9 +580,8 @@ type MailboxStatus struct {
 	Lifetime  time.Duration
 }
 
-// Mailbox says what this node keeps for others; false: it is no mailbox.
-func (n *Node) Mailbox() (MailboxStatus, bool) {
-	m := n.mailbox
+// status says what this node keeps for others; false: it is no mailbox.
+func (m *mailboxServer) status() (MailboxStatus, bool) {
 	if m == nil {
 		return MailboxStatus{}, false
 	}

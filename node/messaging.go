@@ -32,16 +32,16 @@ func (n *Node) Send(ctx context.Context, id wire.GroupID, c wire.Content) (wire.
 	return out.Entry, err
 }
 
-// Bounds of SendAll: what it makes durable fits into one transaction.
+// Bounds of sendAll: what it makes durable fits into one transaction.
 const (
 	MaxTogether      = 256
 	MaxTogetherBytes = 512 << 10
 )
 
-// SendAll accepts several messages, in their order and in one transaction: all of them
+// sendAll accepts several messages, in their order and in one transaction: all of them
 // or none. It is Send with one wait for the disk. Errors: also ErrInvalid for more than
 // MaxTogether, or more than MaxTogetherBytes of content.
-func (n *Node) SendAll(ctx context.Context, id wire.GroupID, contents []wire.Content) ([]wire.MessageID, error) {
+func (n *Node) sendAll(ctx context.Context, id wire.GroupID, contents []wire.Content) ([]wire.MessageID, error) {
 	g, err := n.groups.must(id)
 	if err != nil {
 		return nil, err
@@ -89,16 +89,12 @@ func checkContent(c wire.Content) (wire.Content, error) {
 	return c, nil
 }
 
-// Message is one message by its ID; ErrNotFound if it is not here.
-func (n *Node) Message(ctx context.Context, id wire.GroupID, message wire.MessageID) (out group.Message, err error) {
-	g, err := n.groups.must(id)
-	if err != nil {
-		return out, err
-	}
+// message is one message by its ID; ErrNotFound if it is not here.
+func (g *groupSession) message(ctx context.Context, id wire.MessageID) (out group.Message, err error) {
 	err = g.loop.look(ctx, func(m *group.Machine) (err error) {
 		var ok bool
-		if out, ok, err = m.Message(message); err == nil && !ok {
-			err = fmt.Errorf("%w: message %v", ErrNotFound, message)
+		if out, ok, err = m.Message(id); err == nil && !ok {
+			err = fmt.Errorf("%w: message %v", ErrNotFound, id)
 		}
 		return err
 	})
@@ -109,25 +105,29 @@ func (n *Node) Message(ctx context.Context, id wire.GroupID, message wire.Messag
 // device showed them: none of a group whose record is still looked for. ErrCursor: the
 // cursor lies beyond what has happened in the group.
 func (n *Node) Messages(ctx context.Context, id wire.GroupID, after uint64, limit int) ([]group.Message, error) {
-	return rowsAfter(ctx, n, id, after, func(m *group.Machine) ([]group.Message, error) { return m.Messages(after, limit) })
+	return rowsAfter(ctx, n.groups, id, after, func(m *group.Machine) ([]group.Message, error) { return m.Messages(after, limit) })
 }
 
 // Events gives up to limit events after a cursor, as Messages does.
 func (n *Node) Events(ctx context.Context, id wire.GroupID, after uint64, limit int) ([]group.Event, error) {
-	return rowsAfter(ctx, n, id, after, func(m *group.Machine) ([]group.Event, error) { return m.Events(after, limit) })
+	return eventsAfter(ctx, n.groups, id, after, limit)
 }
 
-func rowsAfter[T any](ctx context.Context, n *Node, id wire.GroupID, after uint64, read func(*group.Machine) ([]T, error)) (out []T, err error) {
+func eventsAfter(ctx context.Context, t *groupTable, id wire.GroupID, after uint64, limit int) ([]group.Event, error) {
+	return rowsAfter(ctx, t, id, after, func(m *group.Machine) ([]group.Event, error) { return m.Events(after, limit) })
+}
+
+func rowsAfter[T any](ctx context.Context, t *groupTable, id wire.GroupID, after uint64, read func(*group.Machine) ([]T, error)) (out []T, err error) {
 	beyond := func(newest uint64) error {
 		if after <= newest {
 			return nil
 		}
 		return fmt.Errorf("%w: the newest event of this group has cursor %d here, and what comes after %d was asked for", ErrCursor, newest, after)
 	}
-	if n.groups.looksFor(id) {
+	if t.looksFor(id) {
 		return nil, beyond(0)
 	}
-	g, err := n.groups.must(id)
+	g, err := t.must(id)
 	if err != nil {
 		return nil, err
 	}
@@ -149,22 +149,25 @@ const page = 256
 // that error is returned. It waits for a group that is being joined. ErrCursor as of
 // Messages.
 func (n *Node) Subscribe(ctx context.Context, id wire.GroupID, after uint64, emit func(group.Message) error) error {
-	return follow(ctx, n, id, after, n.Messages, func(m group.Message) uint64 { return m.Cursor }, emit)
+	return follow(ctx, n.groups, id, after, n.Messages, func(m group.Message) uint64 { return m.Cursor }, emit)
 }
 
-// SubscribeEvents is Subscribe for events.
-func (n *Node) SubscribeEvents(ctx context.Context, id wire.GroupID, after uint64, emit func(group.Event) error) error {
-	return follow(ctx, n, id, after, n.Events, func(e group.Event) uint64 { return e.Cursor }, emit)
+// followEvents is Subscribe for events.
+func followEvents(ctx context.Context, t *groupTable, id wire.GroupID, after uint64, emit func(group.Event) error) error {
+	read := func(ctx context.Context, id wire.GroupID, after uint64, limit int) ([]group.Event, error) {
+		return eventsAfter(ctx, t, id, after, limit)
+	}
+	return follow(ctx, t, id, after, read, func(e group.Event) uint64 { return e.Cursor }, emit)
 }
 
 func follow[T any](
-	ctx context.Context, n *Node, id wire.GroupID, after uint64,
+	ctx context.Context, t *groupTable, id wire.GroupID, after uint64,
 	read func(context.Context, wire.GroupID, uint64, int) ([]T, error), cursor func(T) uint64, emit func(T) error,
 ) error {
 	if _, err := read(ctx, id, after, 1); err != nil {
 		return err
 	}
-	g, err := n.groups.await(ctx, id)
+	g, err := t.await(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -172,7 +175,7 @@ func follow[T any](
 		changed := g.changed.wait()
 		for {
 			rows, err := read(ctx, id, after, page)
-			if errors.Is(err, ErrClosed) && n.groups.get(id) != g {
+			if errors.Is(err, ErrClosed) && t.get(id) != g {
 				return fmt.Errorf("%w: %v was forgotten", ErrNoGroup, id)
 			}
 			if err != nil {
@@ -192,10 +195,10 @@ func follow[T any](
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-n.life.done:
+		case <-t.done:
 			return ErrClosed
 		case <-g.life.done:
-			if n.groups.get(id) == g {
+			if t.get(id) == g {
 				return ErrClosed // the node closes
 			}
 			return fmt.Errorf("%w: %v was forgotten", ErrNoGroup, id)
@@ -203,22 +206,8 @@ func follow[T any](
 	}
 }
 
-// EnvelopeOf gives the envelope of a message, as it was published.
-func (n *Node) EnvelopeOf(ctx context.Context, id wire.GroupID, message wire.MessageID) (out []byte, err error) {
-	g, err := n.groups.must(id)
-	if err != nil {
-		return nil, err
-	}
+// envelope gives the envelope of a message, as it was published.
+func (g *groupSession) envelope(ctx context.Context, message wire.MessageID) (out []byte, err error) {
 	err = g.loop.look(ctx, func(m *group.Machine) (err error) { out, err = m.EnvelopeOf(message); return err })
 	return out, err
-}
-
-// Deliver hands an envelope to a group as if it had come from the network. The
-// error is the machine's, and names why it was refused.
-func (n *Node) Deliver(ctx context.Context, id wire.GroupID, envelope []byte) (group.Outcome, error) {
-	g, err := n.groups.must(id)
-	if err != nil {
-		return group.Outcome{}, err
-	}
-	return g.loop.step(ctx, group.Envelope{Bytes: envelope})
 }

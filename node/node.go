@@ -130,12 +130,7 @@ type Node struct {
 	relay     io.Closer // nil: off
 	places    io.Closer // at relays; nil: none are wanted
 	pubsub    *pubsub.PubSub
-	dht       *discovery.DHT
-	known     *discovery.Known
-	publisher *discovery.Publisher
-	finder    *discovery.Finder
-	peers     *discovery.Peers
-	mdns      io.Closer // nil: off
+	directory *directory
 	life      *life
 	feed      *feed
 	changed   *signal // woken whenever readiness may have changed
@@ -148,20 +143,23 @@ type Node struct {
 	twins     *twins
 	clock     *wallClock
 	groups    *groupTable
+	naming    *naming
 	mailbox   *mailboxServer // nil: it is none
 	mailing   chan struct{}  // holds one for each mailbox that this node talks to
 
 	joining sync.Mutex // held while a joiner's group is made
 
-	naming sync.Mutex                      // held while this device gets another name
-	named  atomic.Pointer[identity.Device] // with that name; nil: it has the first one
-
 	close  func() error // once
 	failed chan error   // holds one: why the node cannot go on
 
-	mute    atomic.Bool                       // publishes nothing on gossip; tests only
-	scatter atomic.Bool                       // tests: envelopes overtake each other inside this node, as they do on a busy machine
-	crash   func(wire.GroupID, boundary) bool // tests only
+	hooks hooks // tests only
+}
+
+// hooks let tests disturb a node.
+type hooks struct {
+	mute    atomic.Bool                       // publishes nothing on gossip
+	scatter atomic.Bool                       // envelopes overtake each other inside this node, as they do on a busy machine
+	crash   func(wire.GroupID, boundary) bool // true: stop here, as a crash would
 }
 
 // Open opens a device and starts it; ctx is for the opening alone. It runs until
@@ -174,8 +172,9 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, opened: time.Now(), life: newLife(context.WithoutCancel(ctx)), changed: new(signal), feed: newFeed(),
-		failed: make(chan error, 1), crash: crash, mailing: make(chan struct{}, mailAtOnce), hostReady: make(chan host.Host, 1),
+		failed: make(chan error, 1), mailing: make(chan struct{}, mailAtOnce), hostReady: make(chan host.Host, 1),
 	}
+	n.hooks.crash = crash
 	n.groups = newGroupTable(n.changed, n.life.done)
 	n.metrics = newMetrics(n)
 	n.twins = newTwins(n)
@@ -198,32 +197,35 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	if n.clock, err = loadClock(n.store); err != nil {
 		return nil, err
 	}
-	n.life.start(n.keepTime)
-	if err := n.loadName(); err != nil {
+	n.life.start(func(ctx context.Context) { n.clock.run(ctx, n.put, n.log) })
+	n.naming = &naming{store: n.store, put: n.put, me: n.me}
+	if err := n.naming.load(); err != nil {
 		return nil, err
 	}
-	listen, err := n.listenOn(ctx)
+	listen, err := n.ears.listenOn(ctx, &cfg, n.log)
 	if err != nil {
 		return nil, err
 	}
 	if n.host, err = newHost(cfg, listen, n.me); err != nil {
 		return nil, err
 	}
-	n.life.start(n.listenAgain)
+	n.life.start(func(ctx context.Context) { n.ears.listenAgain(ctx, n.host, n.log) })
 	n.hostReady <- n.host
 	through, err := cfg.relayThrough()
 	if err != nil {
 		return nil, err
 	}
 	if cfg.NewHost == nil || len(through) > 0 {
-		if n.places, err = holdPlaces(n.host, relayOptions(through, n.relayCandidates)); err != nil {
+		if n.places, err = holdPlaces(n.host, relayOptions(through, func(ctx context.Context, most int) <-chan peer.AddrInfo {
+			return relayCandidates(ctx, n.hostReady, n.life.done, most)
+		})); err != nil {
 			return nil, err
 		}
 	}
-	if err := n.relays(); err != nil {
+	if n.relay, err = startRelay(n.host, cfg.RelayFor, &n.members); err != nil {
 		return nil, err
 	}
-	n.life.start(n.watchRelays)
+	n.life.start(func(ctx context.Context) { watchRelays(ctx, n.host, n.log) })
 	if err := n.discover(); err != nil {
 		return nil, err
 	}
@@ -251,7 +253,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 func (n *Node) gossip() error {
 	ready := make(chan error, 1)
 	lost := newLosses()
-	n.life.start(func(ctx context.Context) { n.makeUp(ctx, lost) })
+	n.life.start(func(ctx context.Context) { lost.makeUp(ctx, n.groups) })
 	n.life.start(func(ctx context.Context) {
 		ps, err := newPubSub(ctx, n.host, n.limits, n.members.Has, lost)
 		n.pubsub = ps
@@ -290,7 +292,7 @@ func (n *Node) resume() error {
 		return fmt.Errorf("restoring the groups: %w", err)
 	}
 	for _, id := range forgotten { // a crash came in between
-		if err := n.erase(id); err != nil {
+		if err := erase(n.store, n.apply, id); err != nil {
 			return fmt.Errorf("forgetting group %v: %w", id, err)
 		}
 	}
@@ -313,7 +315,9 @@ func (n *Node) shut() error {
 		g.life.end()
 	}
 	var errs []error
-	errs = append(errs, n.closeDiscovery())
+	if n.directory != nil {
+		errs = append(errs, n.directory.close())
+	}
 	if n.places != nil {
 		errs = append(errs, n.places.Close())
 	}
@@ -339,7 +343,7 @@ func (n *Node) shut() error {
 // the node to stop, or it cannot go on; then it closes the node. The error says why
 // it could not go on.
 func (n *Node) Run(ctx context.Context) error {
-	ended, stopped, end, err := n.serve()
+	ended, stopped, end, err := serve(n)
 	if err != nil {
 		return errors.Join(err, n.Close())
 	}
@@ -418,9 +422,6 @@ func (n *Node) Device() *identity.Device { return n.me.device }
 // Host is the node's libp2p host. It is the node's to close.
 func (n *Node) Host() host.Host { return n.host }
 
-// Metrics are what the node counts.
-func (n *Node) Metrics() *Metrics { return n.metrics }
-
 func protocolID(s string) protocol.ID { return protocol.ID(s) }
 
 func hlcOf(t time.Time) crdt.HLC { return crdt.HLCFromTime(t) }
@@ -430,8 +431,8 @@ func hlc(v uint64) crdt.HLC { return crdt.HLC(v) }
 // adopt makes a started group known to streams and callers.
 func (n *Node) adopt(g *groupSession) {
 	n.groups.add(g)
-	if info := n.known.Get(g.id); info != nil {
-		n.saveInfo(g.id, info.Bytes())
+	if info := n.directory.known.Get(g.id); info != nil {
+		n.directory.save(g.id, info.Bytes())
 	}
 	g.changed.wake()
 	n.changed.wake()

@@ -21,14 +21,14 @@ const healthTimeout = 5 * time.Second
 // observation serves what watches a node wants: /metrics for Prometheus, /healthz and
 // /readyz for whatever restarts nodes. It tells nothing that can be used against the
 // node, and takes nothing.
-func (n *Node) observation() *http.ServeMux {
+func observation(n *Node) *http.ServeMux {
 	process := prometheus.NewRegistry()
 	process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(
 		prometheus.Gatherers{n.metrics.counted, n.metrics.all, process}, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError},
 	))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { answer503(w, n.ill(r.Context())) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { answer503(w, ill(r.Context(), n)) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		level := 0
 		if text := r.URL.Query().Get("level"); text != "" {
@@ -37,7 +37,7 @@ func (n *Node) observation() *http.ServeMux {
 				return
 			}
 		}
-		missing := n.ill(r.Context())
+		missing := ill(r.Context(), n)
 		if missing == "" {
 			var err error
 			if missing, err = n.Missing(r.Context(), Level(level)); err != nil {
@@ -65,7 +65,7 @@ func answer503(w http.ResponseWriter, wrong string) {
 
 // ill says what is wrong with the node itself, so that starting it anew may help;
 // empty: nothing. Its groups' goroutines answer, and the store holds their state.
-func (n *Node) ill(ctx context.Context) string {
+func ill(ctx context.Context, n *Node) string {
 	select {
 	case <-n.life.done:
 		return "the node is closing"

@@ -60,7 +60,7 @@ func TestMetricsTell(t *testing.T) {
 		w.send(b, id, "hello yourself")
 		w.shows(a, id, time.Minute, "hello", "hello yourself")
 		w.shows(b, id, time.Minute, "hello", "hello yourself")
-		if _, err := b.Deliver(w.Context(), id, []byte("rubbish")); err == nil {
+		if _, err := b.groups.get(id).loop.step(w.Context(), group.Envelope{Bytes: []byte("rubbish")}); err == nil {
 			t.Fatal("rubbish was taken")
 		}
 		hosted := b.groups.get(id)
@@ -68,7 +68,7 @@ func TestMetricsTell(t *testing.T) {
 		if _, err := x.take(w.Context(), group.Entries{Entries: [][]byte{{0xff}}}); err == nil {
 			t.Fatal("rubbish was taken from a stream")
 		}
-		if _, err := a.Lookup(w.within(time.Minute), id); err != nil {
+		if _, err := a.directory.lookup(w.within(time.Minute), id); err != nil {
 			t.Fatal(err)
 		}
 		for n, want := range map[*Node]map[string]float64{
@@ -210,7 +210,7 @@ func TestObservation(t *testing.T) {
 	}
 	n.groups.all()[0].life.end()
 	socket.CloseIdleConnections()
-	if got := n.ill(t.Context()); !strings.Contains(got, "a group's state cannot be had") {
+	if got := ill(t.Context(), n); !strings.Contains(got, "a group's state cannot be had") {
 		t.Errorf("a group's goroutine is gone, and the node says %q", got)
 	}
 }

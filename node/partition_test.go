@@ -32,7 +32,7 @@ func TestJoinAcrossACut(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.eventually(joiner, time.Minute, "the joiner is a member", func() bool {
-			p, err := joiner.JoinProgress(w.Context(), id)
+			p, err := joiner.joinProgress(w.Context(), id)
 			return err == nil && p.Stage == StageSynced
 		})
 		if took := time.Since(begun); took > 5*time.Second {

@@ -25,7 +25,7 @@ func (w *world) meets(n *Node, id wire.GroupID) (out []wire.MeetSecret) {
 // providers counts who can be found by a secret.
 func (w *world) providers(n *Node, s wire.MeetSecret) (out []peer.ID) {
 	ctx := w.within(30 * time.Second)
-	for p := range n.dht.Meeting(ctx, s) {
+	for p := range n.directory.dht.Meeting(ctx, s) {
 		out = append(out, p.ID)
 	}
 	return out
@@ -66,13 +66,13 @@ func TestPrivateGroup(t *testing.T) {
 		w.shows(b, id, time.Minute, "psst")
 		w.shows(c, id, time.Minute, "psst")
 
-		if _, err := stranger.Lookup(w.within(time.Minute), id); !errors.Is(err, ErrNotFound) {
+		if _, err := stranger.directory.lookup(w.within(time.Minute), id); !errors.Is(err, ErrNotFound) {
 			w.Errorf("its record: %v", err)
 		}
-		for p := range stranger.dht.Members(w.within(30*time.Second), id) {
+		for p := range stranger.directory.dht.Members(w.within(30*time.Second), id) {
 			w.Errorf("by the ID alone %v is found", p.ID)
 		}
-		results, err := stranger.Find(w.within(30*time.Second), discovery.Query{})
+		results, err := stranger.directory.find(w.within(30*time.Second), stranger.life, discovery.Query{})
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -87,7 +87,7 @@ func TestPrivateGroup(t *testing.T) {
 			w.Fatalf("topics %v, %d secrets", before, len(old))
 		}
 
-		if err := a.Remove(w.within(time.Minute), id, c.Device().User); err != nil {
+		if err := a.step(w.within(time.Minute), id, group.RemoveUser{User: c.Device().User}); err != nil {
 			w.Fatal(err)
 		}
 		w.eventually(b, 2*time.Minute, "a new key", func() bool {

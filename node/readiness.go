@@ -30,7 +30,7 @@ func (n *Node) Missing(ctx context.Context, level Level) (string, error) {
 		switch {
 		case len(n.host.Network().Peers()) == 0:
 			return "no peer is connected", nil
-		case n.dht.Size() == 0:
+		case n.directory.dht.Size() == 0:
 			return "no connected peer serves the DHT", nil
 		}
 	}

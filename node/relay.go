@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -65,16 +67,16 @@ func relayOptions(through []peer.AddrInfo, candidates autorelay.PeerSource) libp
 
 // relayCandidates gives connected peers that relay. Whoever is found through the DHT or
 // otherwise is among them as soon as it is connected.
-func (n *Node) relayCandidates(ctx context.Context, most int) <-chan peer.AddrInfo {
+func relayCandidates(ctx context.Context, ready chan host.Host, closed <-chan struct{}, most int) <-chan peer.AddrInfo {
 	out := make(chan peer.AddrInfo, most)
 	defer close(out)
 	var h host.Host
 	select {
-	case h = <-n.hostReady: // it asks before libp2p has given us the host
-		n.hostReady <- h
+	case h = <-ready: // it asks before libp2p has given us the host
+		ready <- h
 	case <-ctx.Done():
 		return out
-	case <-n.life.done:
+	case <-closed:
 		return out
 	}
 	for _, p := range h.Network().Peers() {
@@ -91,20 +93,21 @@ func (n *Node) relayCandidates(ctx context.Context, most int) <-chan peer.AddrIn
 	return out
 }
 
-// relays starts to relay without limits, if the configuration says so.
-func (n *Node) relays() (err error) {
-	if n.cfg.RelayFor == RelayForNobody {
-		return nil
+// startRelay relays without limits, if the configuration says so; nil: it does not.
+func startRelay(h host.Host, serves RelayFor, members *admission.MemberPeers) (io.Closer, error) {
+	if serves == RelayForNobody {
+		return nil, nil
 	}
-	if n.relay, err = relayv2.New(n.host,
+	r, err := relayv2.New(h,
 		relayv2.WithResources(admission.RelayResources()),
-		relayv2.WithACL(admission.RelayACL{Anyone: n.cfg.RelayFor == RelayForAnyone, Members: &n.members}),
+		relayv2.WithACL(admission.RelayACL{Anyone: serves == RelayForAnyone, Members: members}),
 		// A relay within a private network is one too.
 		relayv2.WithReservationAddressFilter(func(a multiaddr.Multiaddr) bool { return !manet.IsIPLoopback(a) }),
-	); err != nil {
-		return fmt.Errorf("starting the relay: %w", err)
+	)
+	if err != nil {
+		return nil, fmt.Errorf("starting the relay: %w", err)
 	}
-	return nil
+	return r, nil
 }
 
 // heldRelays are the relays that this node can be called through now.
@@ -125,9 +128,9 @@ func heldRelays(addrs []multiaddr.Multiaddr) (out []peer.ID) {
 }
 
 // checkRelay tells what the node does with relays.
-func (n *Node) checkRelay() api.Finding {
+func checkRelay(n *Node) api.Finding {
 	const check = "relay"
-	known, err := n.reachability()
+	known, err := reachability(n.host)
 	if err != nil {
 		return api.HealthUnknown.Found(check, err.Error())
 	}
@@ -193,10 +196,10 @@ func joinDetail(parts ...string) string {
 }
 
 // watchRelays logs when the relays that this node can be called through change.
-func (n *Node) watchRelays(ctx context.Context) {
-	sub, err := n.host.EventBus().Subscribe(new(event.EvtLocalAddressesUpdated))
+func watchRelays(ctx context.Context, h host.Host, log *slog.Logger) {
+	sub, err := h.EventBus().Subscribe(new(event.EvtLocalAddressesUpdated))
 	if err != nil {
-		n.log.Warn("changes of this node's addresses are not noticed", "err", err)
+		log.Warn("changes of this node's addresses are not noticed", "err", err)
 		return
 	}
 	defer sub.Close()
@@ -209,8 +212,8 @@ func (n *Node) watchRelays(ctx context.Context) {
 			if !ok {
 				return
 			}
-			if held := heldRelays(n.host.Addrs()); !slices.Equal(held, last) {
-				n.log.Info("relays", "held", held)
+			if held := heldRelays(h.Addrs()); !slices.Equal(held, last) {
+				log.Info("relays", "held", held)
 				last = held
 			}
 		}

@@ -78,11 +78,11 @@ func TestTalkThroughARelay(t *testing.T) {
 				}
 
 				// What they say of it.
-				f := healths(a.Checkup(w.Context(), false))["relay"]
+				f := healths(checkup(w.Context(), a, false))["relay"]
 				if f.Health != api.HealthOK || f.Detail != "others can call it through "+relay.host.ID().String() {
 					w.Errorf("of the one behind the relay: %+v", f)
 				}
-				f = healths(relay.Checkup(w.Context(), false))["relay"]
+				f = healths(checkup(w.Context(), relay, false))["relay"]
 				if c.serves == RelayForAnyone && f.Detail != "it relays for anyone, without limits" {
 					w.Errorf("of the relay: %+v", f)
 				}

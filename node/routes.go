@@ -62,6 +62,16 @@ func (s routes) resolve(ctx context.Context, query string) (wire.GroupID, error)
 	return wire.ParseGroupID(text)
 }
 
+// session finds the group that a text names, which has to be here.
+func (s routes) session(ctx context.Context, query string) (*groupSession, error) {
+	id, err := s.resolve(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.n.groups.must(id)
+	return g, APIError(err)
+}
+
 // groupName is what a group is called; empty if that is not known.
 func (s routes) groupName(ctx context.Context, id wire.GroupID) (string, error) {
 	if g := s.n.groups.get(id); g != nil {
@@ -69,7 +79,7 @@ func (s routes) groupName(ctx context.Context, id wire.GroupID) (string, error) 
 			return name, err
 		}
 	}
-	if info := s.n.known.Get(id); info != nil {
+	if info := s.n.directory.known.Get(id); info != nil {
 		return info.Name, nil
 	}
 	return "", nil
@@ -82,7 +92,7 @@ func (s routes) change(ctx context.Context, id wire.GroupID, did api.Deed, user 
 }
 
 func (s routes) id() api.ID {
-	d := s.n.calledNow()
+	d := s.n.naming.current()
 	return api.ID{User: d.User.String(), Device: d.ID.String(), Peer: s.n.host.ID().String(), Name: d.Cert.Name}
 }
 
@@ -92,7 +102,7 @@ func (s routes) groups(ctx context.Context, now bool) (api.Groups, error) {
 	for _, id := range s.n.Groups() {
 		if g := s.n.groups.get(id); now && g != nil && !g.loop.opened.Load() {
 			one := api.Group{ID: id.String(), State: api.StateLoading, Policy: api.Policy(g.genesis.Policy.String()), Topic: id.Topic()}
-			if info := s.n.known.Get(id); info != nil {
+			if info := s.n.directory.known.Get(id); info != nil {
 				one.Name = info.Name
 			}
 			out.Groups = append(out.Groups, one)
@@ -111,7 +121,7 @@ func (s routes) groups(ctx context.Context, now bool) (api.Groups, error) {
 func (s routes) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
 	g := s.n.groups.get(id)
 	if g == nil {
-		p, err := s.n.JoinProgress(ctx, id)
+		p, err := s.n.joinProgress(ctx, id)
 		return api.Group{ID: id.String(), State: api.StateJoining, Missing: joined(string(p.Stage), p.Detail)}, APIError(err)
 	}
 	var st group.Status
@@ -130,7 +140,7 @@ func (s routes) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
 	}); err != nil {
 		return api.Group{}, APIError(err)
 	}
-	publication, _ := s.n.publisher.Status(id)
+	publication, _ := s.n.directory.publisher.Status(id)
 	out := api.Group{
 		ID: id.String(), Policy: api.Policy(g.genesis.Policy.String()), Created: time.UnixMilli(int64(g.genesis.Created)), //nolint:gosec // checked
 		State: apiState(st.State), Missing: g.missing(st), Leaving: st.Leaving, Left: st.Left, Active: active, Unseen: unseen, Members: st.Members, Epoch: st.Epoch, EpochID: st.Position.String(),
@@ -144,7 +154,7 @@ func (s routes) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
 		}
 	}
 	profile := st.Profile
-	if info := s.n.known.Get(id); info != nil && len(profile) == 0 { // a joiner's
+	if info := s.n.directory.known.Get(id); info != nil && len(profile) == 0 { // a joiner's
 		out.Name, out.Description, out.Tags = info.Name, info.Description, info.Tags
 		out.Members = int(info.Members()) //nolint:gosec // for people
 	}

@@ -344,7 +344,7 @@ func (s *scheduler) round(ctx context.Context, periodic bool, begin func(func())
 	case periodic && !s.seeking:
 		s.seeking = true
 		begin(func() {
-			s.g.seek(ctx)
+			s.seek(ctx)
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.seeking = false
@@ -426,8 +426,8 @@ func (s *scheduler) exchange(ctx context.Context, p peer.ID) error {
 	began := time.Now()
 	within, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	stats, err := s.g.n.openSync(within, s.g, p)
-	s.g.synced(p, began, stats, err)
+	stats, err := s.open(within, p)
+	s.synced(p, began, stats, err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.running, p)
@@ -531,26 +531,26 @@ func (g *groupSession) connectedMembers(ctx context.Context) ([]peer.ID, error) 
 
 // seek looks for members in the DHT and has them dialled: for a device that is in
 // contact with nobody of a group that has others.
-func (g *groupSession) seek(ctx context.Context) {
-	if st, err := g.status(ctx); err != nil || st.Members < 2 || st.State == group.StateOut {
+func (s *scheduler) seek(ctx context.Context) {
+	if st, err := s.g.status(ctx); err != nil || st.Members < 2 || st.State == group.StateOut {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, syncEvery)
 	defer cancel()
-	for p := range g.joiner.candidates(ctx) {
-		g.n.peers.Found(p, discovery.SourceDHT)
+	for p := range s.g.joiner.candidates(ctx) {
+		s.g.n.directory.peers.Found(p, discovery.SourceDHT)
 	}
 }
 
 // synced notes the end of an exchange, opened by either side.
-func (g *groupSession) synced(p peer.ID, began time.Time, stats syncStats, err error) {
-	g.n.metrics.Syncs.WithLabelValues(resultOf(err)).Inc()
-	g.n.metrics.CatchUpEntries.WithLabelValues(directionIn).Add(float64(stats.entriesIn))
-	g.n.metrics.CatchUpEntries.WithLabelValues(directionOut).Add(float64(stats.entriesOut))
-	g.log.Debug("exchange ended", "peer", p, "entries_in", stats.entriesIn, "entries_out", stats.entriesOut,
+func (s *scheduler) synced(p peer.ID, began time.Time, stats syncStats, err error) {
+	s.g.n.metrics.Syncs.WithLabelValues(resultOf(err)).Inc()
+	s.g.n.metrics.CatchUpEntries.WithLabelValues(directionIn).Add(float64(stats.entriesIn))
+	s.g.n.metrics.CatchUpEntries.WithLabelValues(directionOut).Add(float64(stats.entriesOut))
+	s.g.log.Debug("exchange ended", "peer", p, "entries_in", stats.entriesIn, "entries_out", stats.entriesOut,
 		"seals_in", stats.sealsIn, "seals_out", stats.sealsOut, "err", err)
-	g.scheduler.exchanged(p, began, err)
+	s.exchanged(p, began, err)
 	if stats.treeless = false; stats != (syncStats{}) {
-		g.scheduler.stirred()
+		s.stirred()
 	}
 }

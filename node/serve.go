@@ -20,7 +20,7 @@ const closeTimeout = 3 * time.Second
 // serve serves the local API on the configured socket, and metrics and health there and
 // on the configured address; ended gives an error when one of them cannot go on, and
 // stopped closes when somebody asks the node to stop.
-func (n *Node) serve() (ended <-chan error, stopped <-chan struct{}, end func(), err error) {
+func serve(n *Node) (ended <-chan error, stopped <-chan struct{}, end func(), err error) {
 	failed, stop := make(chan error, 2), make(chan struct{})
 	var ends []func()
 	end = func() {
@@ -35,7 +35,7 @@ func (n *Node) serve() (ended <-chan error, stopped <-chan struct{}, end func(),
 		}
 		address := l.Addr().String()
 		n.observed.Store(&address)
-		ends = append(ends, serveHTTP(l, n.observation(), "metrics", failed))
+		ends = append(ends, serveHTTP(l, observation(n), "metrics", failed))
 		n.log.Info("metrics are served", "subsystem", "metrics", "address", address)
 	}
 	if n.cfg.Socket != "" {
@@ -45,7 +45,7 @@ func (n *Node) serve() (ended <-chan error, stopped <-chan struct{}, end func(),
 			return nil, nil, nil, err
 		}
 		once := sync.OnceFunc(func() { close(stop) })
-		ends = append(ends, serveHTTP(l, n.handler(once), "the local API", failed))
+		ends = append(ends, serveHTTP(l, localHandler(n, once), "the local API", failed))
 		n.log.Debug("the local API listens", "subsystem", "api", "socket", n.cfg.Socket)
 	}
 	return failed, stop, end, nil
@@ -78,10 +78,10 @@ func (n *Node) API() api.API { return localAPI(n, func() {}) }
 
 // Handler serves the local API, metrics and health over any listener; without Run
 // nobody can stop the node through it.
-func (n *Node) Handler() http.Handler { return n.handler(func() {}) }
+func (n *Node) Handler() http.Handler { return localHandler(n, func() {}) }
 
-func (n *Node) handler(stop func()) http.Handler {
-	mux := n.observation()
+func localHandler(n *Node, stop func()) http.Handler {
+	mux := observation(n)
 	mux.Handle("/", api.Handler(localAPI(n, stop)))
 	return mux
 }

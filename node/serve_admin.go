@@ -40,7 +40,7 @@ func (s adminRoutes) names(ctx context.Context, id wire.GroupID) (map[wire.UserI
 }
 
 func (s adminRoutes) CreateInvite(ctx context.Context, r api.CreateInviteRequest) (api.Invite, error) {
-	id, err := s.resolve(ctx, r.Group)
+	g, err := s.session(ctx, r.Group)
 	if err != nil {
 		return api.Invite{}, err
 	}
@@ -48,11 +48,11 @@ func (s adminRoutes) CreateInvite(ctx context.Context, r api.CreateInviteRequest
 	if err != nil {
 		return api.Invite{}, err
 	}
-	invite, link, err := s.n.CreateInvite(ctx, id, NewInvite{Role: role, Expires: time.Duration(r.Expires), Uses: r.Uses})
+	invite, link, err := g.createInvite(ctx, NewInvite{Role: role, Expires: time.Duration(r.Expires), Uses: r.Uses})
 	if err != nil {
 		return api.Invite{}, APIError(err)
 	}
-	all, err := s.invites(ctx, id)
+	all, err := s.invites(ctx, g)
 	i := slices.IndexFunc(all, func(i api.Invite) bool { return i.ID == invite.String() })
 	if err != nil || i < 0 {
 		return api.Invite{ID: invite.String(), Link: link.Text()}, err
@@ -62,20 +62,20 @@ func (s adminRoutes) CreateInvite(ctx context.Context, r api.CreateInviteRequest
 }
 
 func (s adminRoutes) Invites(ctx context.Context, r api.GroupRequest) (api.Invites, error) {
-	id, err := s.resolve(ctx, r.Group)
+	g, err := s.session(ctx, r.Group)
 	if err != nil {
 		return api.Invites{}, err
 	}
-	all, err := s.invites(ctx, id)
+	all, err := s.invites(ctx, g)
 	return api.Invites{Invites: all}, err
 }
 
-func (s adminRoutes) invites(ctx context.Context, id wire.GroupID) ([]api.Invite, error) {
-	names, err := s.names(ctx, id)
+func (s adminRoutes) invites(ctx context.Context, g *groupSession) ([]api.Invite, error) {
+	names, err := s.names(ctx, g.id)
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.n.Invites(ctx, id)
+	all, err := g.invites(ctx)
 	out := make([]api.Invite, 0, len(all))
 	for _, i := range all {
 		one := api.Invite{
@@ -91,11 +91,11 @@ func (s adminRoutes) invites(ctx context.Context, id wire.GroupID) ([]api.Invite
 }
 
 func (s adminRoutes) RevokeInvite(ctx context.Context, r api.InviteRequest) (api.Change, error) {
-	id, err := s.resolve(ctx, r.Group)
+	g, err := s.session(ctx, r.Group)
 	if err != nil {
 		return api.Change{}, err
 	}
-	all, err := s.n.Invites(ctx, id)
+	all, err := g.invites(ctx)
 	if err != nil {
 		return api.Change{}, APIError(err)
 	}
@@ -108,20 +108,20 @@ func (s adminRoutes) RevokeInvite(ctx context.Context, r api.InviteRequest) (api
 		return api.Change{}, orLook(err, "pandanode group invites GROUP")
 	}
 	invite := all[slices.IndexFunc(candidates, func(c api.Candidate) bool { return c.ID == text })].ID
-	if err := s.n.RevokeInvite(ctx, id, invite); err != nil {
+	if err := s.n.step(ctx, g.id, group.RevokeInvite{Invite: invite}); err != nil {
 		return api.Change{}, APIError(err)
 	}
-	out := s.change(ctx, id, api.DeedInviteRevoked, wire.UserID{}, "")
+	out := s.change(ctx, g.id, api.DeedInviteRevoked, wire.UserID{}, "")
 	out.Invite = invite.String()
 	return out, nil
 }
 
 func (s adminRoutes) Requests(ctx context.Context, r api.GroupRequest) (api.Requests, error) {
-	id, err := s.resolve(ctx, r.Group)
+	g, err := s.session(ctx, r.Group)
 	if err != nil {
 		return api.Requests{}, err
 	}
-	all, err := s.n.Requests(ctx, id)
+	all, err := g.requests(ctx)
 	out := api.Requests{Requests: make([]api.Request, 0, len(all))}
 	for _, q := range all {
 		one := api.Request{
@@ -141,10 +141,12 @@ func (s adminRoutes) Requests(ctx context.Context, r api.GroupRequest) (api.Requ
 
 // asker finds the user at the door that a text names, and what it is called.
 func (s adminRoutes) asker(ctx context.Context, groupText, query string) (id wire.GroupID, user wire.UserID, name string, err error) {
-	if id, err = s.resolve(ctx, groupText); err != nil {
+	g, err := s.session(ctx, groupText)
+	if err != nil {
 		return id, user, "", err
 	}
-	all, err := s.n.Requests(ctx, id)
+	id = g.id
+	all, err := g.requests(ctx)
 	if err != nil {
 		return id, user, "", APIError(err)
 	}
@@ -172,7 +174,7 @@ func (s adminRoutes) Approve(ctx context.Context, r api.ApproveRequest) (api.Cha
 	if err != nil {
 		return api.Change{}, err
 	}
-	if err := s.n.Approve(ctx, id, user, role); err != nil {
+	if err := s.n.step(ctx, id, group.Approve{User: user, Role: role}); err != nil {
 		return api.Change{}, APIError(err)
 	}
 	out := s.change(ctx, id, api.DeedAdded, user, name)
@@ -185,7 +187,7 @@ func (s adminRoutes) Deny(ctx context.Context, r api.UserRequest) (api.Change, e
 	if err != nil {
 		return api.Change{}, err
 	}
-	if err := s.n.Deny(ctx, id, user); err != nil {
+	if err := s.n.step(ctx, id, group.Deny{User: user}); err != nil {
 		return api.Change{}, APIError(err)
 	}
 	return s.change(ctx, id, api.DeedDenied, user, name), nil
@@ -204,7 +206,7 @@ func (s adminRoutes) SetRole(ctx context.Context, r api.RoleRequest) (api.Change
 	if err != nil {
 		return api.Change{}, err
 	}
-	if err := s.n.SetRole(ctx, id, user.User, role); err != nil {
+	if err := s.n.step(ctx, id, group.SetRole{User: user.User, Role: role}); err != nil {
 		return api.Change{}, APIError(err)
 	}
 	out := s.change(ctx, id, api.DeedRole, user.User, user.Name)
@@ -220,7 +222,7 @@ func (s adminRoutes) Log(ctx context.Context, r api.GroupRequest) (api.Log, erro
 	if err != nil {
 		return api.Log{}, err
 	}
-	all, err := s.n.History(ctx, id)
+	all, err := look(ctx, s.n.groups, id, (*group.Machine).History)
 	out := api.Log{Operations: make([]api.Operation, 0, len(all))}
 	for _, a := range all {
 		one := api.Operation{
@@ -247,26 +249,25 @@ func (s adminRoutes) Log(ctx context.Context, r api.GroupRequest) (api.Log, erro
 }
 
 func (s adminRoutes) Incidents(ctx context.Context, r api.GroupRequest) (api.Incidents, error) {
-	id, err := s.resolve(ctx, r.Group)
+	g, err := s.session(ctx, r.Group)
 	if err != nil {
 		return api.Incidents{}, err
 	}
 	out := api.Incidents{Incidents: []api.Event{}, Refusals: []api.Refused{}}
-	events, err := s.n.Incidents(ctx, id)
+	events, err := incidentsOf(ctx, s.n.groups, g.id)
 	if err != nil {
 		return out, APIError(err)
 	}
 	for _, e := range events {
-		out.Incidents = append(out.Incidents, apiEvent(id, e))
+		out.Incidents = append(out.Incidents, apiEvent(g.id, e))
 	}
-	refused, err := s.n.Refusals(id)
-	for _, r := range refused {
+	for _, r := range g.tally.list() {
 		out.Refusals = append(out.Refusals, api.Refused{
 			Source: r.Source, Reason: api.Refusal(r.Reason), Count: r.Count, First: time.UnixMilli(int64(r.First)), Last: time.UnixMilli(int64(r.Last)), //nolint:gosec // this device's clock
 			From: r.From, Detail: r.Detail,
 		})
 	}
-	return out, APIError(err)
+	return out, nil
 }
 
 // profileText says what a register of the profile sets.
@@ -295,16 +296,20 @@ func (s adminRoutes) GroupStatus(ctx context.Context, r api.GroupRequest) (api.G
 	if err != nil {
 		return api.GroupStatus{}, err
 	}
-	g, err := s.group(ctx, id)
+	all, err := s.group(ctx, id)
 	if err != nil {
 		return api.GroupStatus{}, err
 	}
-	rep, err := s.n.Report(ctx, id)
+	g, err := s.n.groups.must(id)
+	if err != nil {
+		return api.GroupStatus{}, APIError(err)
+	}
+	rep, err := g.report(ctx)
 	if err != nil {
 		return api.GroupStatus{}, APIError(err)
 	}
 	out := api.GroupStatus{
-		Group: g, Gate: rep.Gate, Adds: rep.Adds, Removes: rep.Removes, HealAt: rep.HealAt, SettleAt: rep.SettleAt, Rejoining: rep.Rejoining,
+		Group: all, Gate: rep.Gate, Adds: rep.Adds, Removes: rep.Removes, HealAt: rep.HealAt, SettleAt: rep.SettleAt, Rejoining: rep.Rejoining,
 		Waiting: rep.Waiting, Lacking: rep.Lacking, Requests: rep.Requests, SendKey: hex.EncodeToString(rep.SendKey[:]), Keys: rep.Keys,
 		Branches: []api.Branch{}, Devices: []api.GroupDevice{}, Suggest: []api.Suggestion{}, Unsealed: texts(rep.Unsealed), Unread: texts(rep.Missing),
 	}
@@ -336,12 +341,12 @@ func texts[T fmt.Stringer](ids []T) []string {
 }
 
 func (s adminRoutes) Heal(ctx context.Context, r api.GroupRequest) (api.Healed, error) {
-	id, err := s.resolve(ctx, r.Group)
+	g, err := s.session(ctx, r.Group)
 	if err != nil {
 		return api.Healed{}, err
 	}
-	h, err := s.n.Heal(ctx, id)
-	out := api.Healed{Did: about(id, h.Did), Synced: texts(h.Synced), Failed: map[string]string{}, Found: h.Found, Alone: h.Alone}
+	h, err := g.heal(ctx)
+	out := api.Healed{Did: about(g.id, h.Did), Synced: texts(h.Synced), Failed: map[string]string{}, Found: h.Found, Alone: h.Alone}
 	for p, why := range h.Failed {
 		out.Failed[p.String()] = why
 	}
@@ -355,7 +360,7 @@ func (s adminRoutes) Why(ctx context.Context, r api.WhyRequest) (api.Explanation
 	}
 	var e group.Explanation
 	if r.Subject == "join" {
-		e, err = s.n.ExplainJoin(ctx, id)
+		e, err = s.n.explainJoin(ctx, id)
 	} else {
 		var message wire.MessageID
 		if message, err = wire.ParseEntryHash(r.Subject); err != nil {
@@ -364,9 +369,13 @@ func (s adminRoutes) Why(ctx context.Context, r api.WhyRequest) (api.Explanation
 			}
 			r.Subject = message.String()
 		}
-		e, err = s.n.Explain(ctx, id, message)
+		g, unknown := s.n.groups.must(id)
+		if unknown != nil {
+			return api.Explanation{}, APIError(unknown)
+		}
+		e, err = g.explain(ctx, message)
 	}
-	if twin := s.n.apiTwin(); err == nil && twin != "" {
+	if twin := s.n.twins.seen().text(); err == nil && twin != "" {
 		e.Facts = append(e.Facts, twin)
 		e.Next = append(e.Next, twinHint)
 	}
@@ -388,7 +397,11 @@ func about(id wire.GroupID, texts []string) []string {
 // anyMessage finds the message that a prefix names: one that was shown, one that
 // cannot be read, or one that is not sealed yet.
 func (s adminRoutes) anyMessage(ctx context.Context, id wire.GroupID, query string) (wire.MessageID, error) {
-	rep, err := s.n.Report(ctx, id)
+	g, err := s.n.groups.must(id)
+	if err != nil {
+		return wire.MessageID{}, APIError(err)
+	}
+	rep, err := g.report(ctx)
 	if err != nil {
 		return wire.MessageID{}, APIError(err)
 	}

@@ -37,13 +37,13 @@ func (s deviceRoutes) Status(ctx context.Context, r api.StatusRequest) (api.Stat
 	st := api.Status{
 		ID: s.id(), Version: n.cfg.Version, PID: os.Getpid(), Home: n.cfg.Home,
 		Started: n.opened, Uptime: api.Duration(time.Since(n.opened).Round(time.Second)),
-		Listen: n.Addrs(), Unheard: n.unheardTexts(), Clock: clockText(n.clock.at()), Peers: len(n.host.Network().Peers()), DHT: n.dht.Size(), Sources: make(map[api.Source]int),
-		Extra: n.metrics.counters(), Mailbox: n.apiMailbox(), Twin: n.apiTwin(),
+		Listen: n.Addrs(), Unheard: n.ears.texts(), Clock: clockText(n.clock.at()), Peers: len(n.host.Network().Peers()), DHT: n.directory.dht.Size(), Sources: make(map[api.Source]int),
+		Extra: n.metrics.counters(), Mailbox: n.mailbox.apiStatus(), Twin: n.twins.seen().text(),
 	}
 	if a := n.observed.Load(); a != nil {
 		st.Metrics = "http://" + *a + "/metrics"
 	}
-	troubles, _ := n.mailTroubles(ctx)
+	troubles, _ := mailTroubles(ctx, n.groups.all(), n.host.ID())
 	for _, m := range troubles {
 		st.Mailless = append(st.Mailless, m.String())
 	}
@@ -53,7 +53,7 @@ func (s deviceRoutes) Status(ctx context.Context, r api.StatusRequest) (api.Stat
 	if n.cfg.RelayFor != RelayForNobody {
 		st.RelayFor = string(n.cfg.RelayFor)
 	}
-	for source, count := range n.peers.Counts() {
+	for source, count := range n.directory.peers.Counts() {
 		st.Sources[apiSource(source)] += count.Connected
 	}
 	for i, level := range api.Levels {
@@ -86,7 +86,7 @@ func (s deviceRoutes) Peers(context.Context, api.Empty) (api.Peers, error) {
 			continue
 		}
 		first := conns[0].Stat()
-		one := api.Peer{ID: p.String(), Source: apiSource(s.n.peers.Source(p)), Since: first.Opened, Direction: api.Outbound, Limited: true}
+		one := api.Peer{ID: p.String(), Source: apiSource(s.n.directory.peers.Source(p)), Since: first.Opened, Direction: api.Outbound, Limited: true}
 		if first.Direction == network.DirInbound {
 			one.Direction = api.Inbound
 		}
@@ -113,7 +113,7 @@ func (s deviceRoutes) Version(context.Context, api.Empty) (api.Version, error) {
 }
 
 func (s deviceRoutes) Checkup(ctx context.Context, r api.CheckupRequest) (api.Checkup, error) {
-	return api.Checkup{Findings: s.n.Checkup(ctx, r.Verify)}, nil
+	return api.Checkup{Findings: checkup(ctx, s.n, r.Verify)}, nil
 }
 
 func (s deviceRoutes) Shutdown(context.Context, api.Empty) (api.Empty, error) {
@@ -122,13 +122,13 @@ func (s deviceRoutes) Shutdown(context.Context, api.Empty) (api.Empty, error) {
 }
 
 func (s deviceRoutes) Events(ctx context.Context, r api.EventsRequest, emit func(api.Event) error) error {
-	if r.Run != "" && r.Run != s.n.RunID() {
-		return APIError(fmt.Errorf("%w: this run of the node is %s, and the cursor is of %s", ErrCursor, s.n.RunID(), r.Run))
+	if r.Run != "" && r.Run != s.n.feed.run {
+		return APIError(fmt.Errorf("%w: this run of the node is %s, and the cursor is of %s", ErrCursor, s.n.feed.run, r.Run))
 	}
 	return streamed(emit, func(emit func(api.Event) error) error {
-		return s.n.SubscribeNode(ctx, r.Since, func(e NodeEvent) error {
+		return s.n.feed.subscribe(ctx, s.n.life.done, r.Since, func(e NodeEvent) error {
 			out := apiEvent(e.Group, e.Event)
-			out.Cursor, out.Run, out.At, out.Peer = e.Cursor, s.n.RunID(), e.At, e.Peer
+			out.Cursor, out.Run, out.At, out.Peer = e.Cursor, s.n.feed.run, e.At, e.Peer
 			return emit(out)
 		})
 	})

@@ -36,7 +36,7 @@ func (s groupRoutes) Find(ctx context.Context, r api.FindRequest, emit func(api.
 		shown[f.ID] = true
 		return emit(f)
 	}
-	for _, i := range s.n.publisher.PublicGroups() {
+	for _, i := range s.n.directory.publisher.PublicGroups() {
 		if q.Fits(i) {
 			if err := show(found(i, api.SourceLocal, "")); err != nil {
 				return err
@@ -51,14 +51,14 @@ func (s groupRoutes) Find(ctx context.Context, r api.FindRequest, emit func(api.
 		if err != nil {
 			return APIError(err)
 		}
-		results, err := s.n.Find(search, q)
+		results, err := s.n.directory.find(search, s.n.life, q)
 		if err != nil {
 			return APIError(err)
 		}
 		for f := range results { // closed when search ends
 			source := apiSource(f.Source)
 			if f.Source == discovery.SourceConnected {
-				source = apiSource(s.n.peers.Source(f.From))
+				source = apiSource(s.n.directory.peers.Source(f.From))
 			}
 			if err := show(found(f.Info, source, f.From.String())); err != nil {
 				return err
@@ -88,7 +88,9 @@ const searchAgain = time.Second
 const freshGroup = 1500 * time.Millisecond
 
 // askable counts those whom a search can ask.
-func (s groupRoutes) askable() [2]int { return [2]int{len(s.n.host.Network().Peers()), s.n.dht.Size()} }
+func (s groupRoutes) askable() [2]int {
+	return [2]int{len(s.n.host.Network().Peers()), s.n.directory.dht.Size()}
+}
 
 // beforeAnotherSearch waits until others can be asked, or for the pause if somebody can.
 // At the end of the search nobody was there: that is an error, or that those who were
@@ -148,7 +150,7 @@ func privateGroup(g api.Group) error {
 }
 
 func (s groupRoutes) findOne(ctx context.Context, id wire.GroupID, emit func(api.Found) error) error {
-	if i := s.n.known.Get(id); i != nil && s.n.groups.get(id) != nil {
+	if i := s.n.directory.known.Get(id); i != nil && s.n.groups.get(id) != nil {
 		if err := emit(found(i, api.SourceLocal, "")); err != nil {
 			return err
 		}
@@ -172,7 +174,7 @@ func (s groupRoutes) findOne(ctx context.Context, id wire.GroupID, emit func(api
 		}
 		return nil
 	}
-	i, err := s.n.Lookup(ctx, id)
+	i, err := s.n.directory.lookup(ctx, id)
 	if err != nil {
 		if errors.Is(err, ErrNotFound) || errors.Is(err, context.DeadlineExceeded) {
 			return nil // as a search that finds nothing

@@ -43,7 +43,7 @@ func (s groupRoutes) Leave(ctx context.Context, r api.GroupRequest) (api.Left, e
 		return api.Left{}, err
 	}
 	name, _ := s.groupName(ctx, id)
-	left, err := s.n.Leave(ctx, id)
+	left, err := s.n.leave(ctx, id)
 	return api.Left{Waits: left.Waits, Ended: left.Ended, Group: id.String(), GroupName: name}, APIError(err)
 }
 
@@ -52,7 +52,7 @@ func (s groupRoutes) Forget(ctx context.Context, r api.ForgetRequest) (api.Forgo
 	if err != nil {
 		return api.Forgotten{}, err
 	}
-	out, err := s.n.Forget(ctx, id, r.DiscardUnsent)
+	out, err := s.n.forget(ctx, id, r.DiscardUnsent)
 	return api.Forgotten{Group: id.String(), Messages: out.Messages, Unsent: out.Unsent}, APIError(err)
 }
 
@@ -61,7 +61,7 @@ func (s groupRoutes) Reboot(ctx context.Context, r api.GroupRequest) (api.Empty,
 	if err != nil {
 		return api.Empty{}, err
 	}
-	return api.Empty{}, APIError(s.n.Reboot(ctx, id))
+	return api.Empty{}, APIError(s.n.step(ctx, id, group.Reboot{}))
 }
 
 func (s groupRoutes) Members(ctx context.Context, r api.GroupRequest) (api.Members, error) {
@@ -93,7 +93,7 @@ func (s groupRoutes) Remove(ctx context.Context, r api.RemoveRequest) (api.Chang
 	if err != nil {
 		return api.Change{}, err
 	}
-	if err := s.n.Remove(ctx, id, user.User); err != nil {
+	if err := s.n.step(ctx, id, group.RemoveUser{User: user.User}); err != nil {
 		return api.Change{}, APIError(err)
 	}
 	out := s.change(ctx, id, api.DeedRemoved, user.User, user.Name)
@@ -109,7 +109,7 @@ func (s groupRoutes) GroupEvents(ctx context.Context, r api.GroupEventsRequest, 
 		return err
 	}
 	return streamed(emit, func(emit func(api.Event) error) error {
-		err := s.n.SubscribeEvents(ctx, id, r.Since, func(e group.Event) error {
+		err := followEvents(ctx, s.n.groups, id, r.Since, func(e group.Event) error {
 			if r.Until != 0 && e.Cursor > r.Until {
 				return errUntil
 			}

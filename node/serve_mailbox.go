@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -24,11 +25,15 @@ func (s mailboxRoutes) Mailboxes(ctx context.Context, r api.MailboxesRequest) (a
 	defer cancel()
 	for {
 		changed := s.n.changed.wait()
-		all, err := s.n.Mailboxes(ctx, id)
+		g, err := s.n.groups.must(id)
 		if err != nil {
 			return api.Mailboxes{}, APIError(err)
 		}
-		missing := s.n.untaken(all)
+		all, err := g.mailboxes(ctx)
+		if err != nil {
+			return api.Mailboxes{}, APIError(err)
+		}
+		missing := untaken(all, s.n.host.ID())
 		if r.Wait == "" || missing == "" {
 			return apiMailboxes(all), nil
 		}
@@ -46,10 +51,10 @@ func (s mailboxRoutes) Mailboxes(ctx context.Context, r api.MailboxesRequest) (a
 }
 
 // untaken says what a mailbox has not taken yet, for people; empty: nothing.
-func (n *Node) untaken(all []GroupMailbox) string {
+func untaken(all []GroupMailbox, self peer.ID) string {
 	for _, m := range all {
 		switch {
-		case m.Peer == n.host.ID():
+		case m.Peer == self:
 		case m.Trouble() != "":
 			return fmt.Sprintf("%d envelopes are not at %v: %s", m.Waiting, m.Peer, m.Trouble())
 		case m.Visited.IsZero():
@@ -76,7 +81,7 @@ func apiMailboxes(all []GroupMailbox) api.Mailboxes {
 const mailTry = 10 * time.Second
 
 func (s mailboxRoutes) AddMailbox(ctx context.Context, r api.AddMailboxRequest) (api.AddedMailbox, error) {
-	id, err := s.resolve(ctx, r.Group)
+	g, err := s.session(ctx, r.Group)
 	if err != nil {
 		return api.AddedMailbox{}, err
 	}
@@ -84,7 +89,7 @@ func (s mailboxRoutes) AddMailbox(ctx context.Context, r api.AddMailboxRequest) 
 	if err != nil {
 		return api.AddedMailbox{}, err
 	}
-	err = s.n.AddMailbox(ctx, id, at)
+	err = g.addMailbox(ctx, at)
 	if errors.Is(err, ErrNotFound) {
 		return api.AddedMailbox{}, api.Errorf(api.CodeNotFound, "no address of the peer %v is known here, and the DHT has none", at.ID).
 			WithHint("give its address: pandanode status, on the mailbox, shows it")
@@ -101,7 +106,7 @@ func (s mailboxRoutes) AddMailbox(ctx context.Context, r api.AddMailboxRequest) 
 	}
 	try, cancel := context.WithTimeout(ctx, mailTry)
 	defer cancel()
-	switch health := s.n.tryMailbox(try, at); health {
+	switch health := tryMailbox(try, s.n.host, at); health {
 	case MailOK:
 	case MailNone:
 		out.Warning = fmt.Sprintf("the peer %v is there and is no mailbox: nothing is kept there until it runs with --mailbox", at.ID)
@@ -112,11 +117,11 @@ func (s mailboxRoutes) AddMailbox(ctx context.Context, r api.AddMailboxRequest) 
 }
 
 // tryMailbox says whether a peer is there and serves mailboxes. It opens no box.
-func (n *Node) tryMailbox(ctx context.Context, at peer.AddrInfo) MailHealth {
-	if err := n.host.Connect(ctx, at); err != nil {
+func tryMailbox(ctx context.Context, h host.Host, at peer.AddrInfo) MailHealth {
+	if err := h.Connect(ctx, at); err != nil {
 		return MailUnreached
 	}
-	stream, err := n.openStream(ctx, at.ID, wire.ProtocolMail)
+	stream, err := openStream(ctx, h, at.ID, wire.ProtocolMail)
 	if noMailbox(err) {
 		return MailNone
 	}
@@ -140,7 +145,7 @@ func (n *Node) tryMailbox(ctx context.Context, at peer.AddrInfo) MailHealth {
 }
 
 func (s mailboxRoutes) RemoveMailbox(ctx context.Context, r api.MailboxRequest) (api.Empty, error) {
-	id, err := s.resolve(ctx, r.Group)
+	g, err := s.session(ctx, r.Group)
 	if err != nil {
 		return api.Empty{}, err
 	}
@@ -148,13 +153,13 @@ func (s mailboxRoutes) RemoveMailbox(ctx context.Context, r api.MailboxRequest) 
 	if err != nil {
 		return api.Empty{}, err
 	}
-	return api.Empty{}, APIError(s.n.RemoveMailbox(ctx, id, at.ID))
+	return api.Empty{}, APIError(g.removeMailbox(ctx, at.ID))
 }
 
 func (s mailboxRoutes) FindMailboxes(ctx context.Context, r api.FindMailboxesRequest, emit func(api.FoundMailbox) error) error {
 	search, cancel, left := searching(ctx, r.Timeout, r.Limit)
 	defer cancel()
-	found, err := s.n.FindMailboxes(search)
+	found, err := findMailboxes(search, s.n.directory.dht)
 	if err != nil {
 		return APIError(err)
 	}
@@ -182,10 +187,10 @@ func parsePeer(text string) (peer.AddrInfo, error) {
 	return *info, nil
 }
 
-// apiMailbox is what this node keeps for others; zero: it is no mailbox.
-func (n *Node) apiMailbox() api.MailboxStatus {
-	m, _ := n.Mailbox()
-	return api.MailboxStatus{Boxes: m.Boxes, Envelopes: m.Envelopes, Bytes: m.Bytes, Quota: m.Quota, Lifetime: api.Duration(m.Lifetime)}
+// apiStatus is what this node keeps for others; zero: it is no mailbox.
+func (m *mailboxServer) apiStatus() api.MailboxStatus {
+	s, _ := m.status()
+	return api.MailboxStatus{Boxes: s.Boxes, Envelopes: s.Envelopes, Bytes: s.Bytes, Quota: s.Quota, Lifetime: api.Duration(s.Lifetime)}
 }
 
 // mailboxText is what a register of mailboxes sets, for people.

@@ -33,7 +33,7 @@ func (s messageRoutes) Send(ctx context.Context, r api.SendRequest) (api.Sent, e
 	for i, t := range texts {
 		contents[i] = wire.Content{MediaType: "text/plain", Data: []byte(t)}
 	}
-	messages, err := s.n.SendAll(ctx, id, contents)
+	messages, err := s.n.sendAll(ctx, id, contents)
 	if err != nil {
 		return api.Sent{}, APIError(err)
 	}
@@ -52,7 +52,7 @@ func (s messageRoutes) Send(ctx context.Context, r api.SendRequest) (api.Sent, e
 	wait, cancel := within(ctx, r.Timeout)
 	defer cancel()
 	look := func(ctx context.Context) {
-		if m, err := s.n.Message(ctx, id, message); err == nil {
+		if m, err := g.message(ctx, message); err == nil {
 			sent.State, sent.HeldBy, sent.Readers = api.Delivery(m.Delivery), m.HeldBy, m.Readers
 		}
 	}
@@ -76,7 +76,7 @@ func (s messageRoutes) Send(ctx context.Context, r api.SendRequest) (api.Sent, e
 // left adds where a message is that nobody else has, as far as is known.
 func (s messageRoutes) left(ctx context.Context, g *groupSession, sent api.Sent) api.Sent {
 	if sent.State != api.DeliveryHeld {
-		sent.Note = s.n.mailNote(ctx, g)
+		sent.Note = g.mailNote(ctx)
 	}
 	return sent
 }
@@ -124,11 +124,11 @@ func apiMessage(id wire.GroupID, m group.Message) api.Message {
 }
 
 func (s messageRoutes) Envelope(ctx context.Context, r api.EnvelopeRequest) (api.EnvelopeResult, error) {
-	id, err := s.resolve(ctx, r.Group)
+	g, err := s.session(ctx, r.Group)
 	if err != nil {
 		return api.EnvelopeResult{}, err
 	}
-	out, refused := s.n.Deliver(ctx, id, r.Envelope)
+	out, refused := g.loop.step(ctx, group.Envelope{Bytes: r.Envelope})
 	if ours := verdictOf(out, refused); refused != nil && (ours == group.Ignore && out.Verdict != group.Ignore || errors.Is(refused, ErrNoGroup)) {
 		return api.EnvelopeResult{}, APIError(refused)
 	}
@@ -143,17 +143,17 @@ func (s messageRoutes) Envelope(ctx context.Context, r api.EnvelopeRequest) (api
 }
 
 func (s messageRoutes) MessageEnvelope(ctx context.Context, r api.MessageEnvelopeRequest) (api.Envelope, error) {
-	id, err := s.resolve(ctx, r.Group)
+	g, err := s.session(ctx, r.Group)
 	if err != nil {
 		return api.Envelope{}, err
 	}
 	message, err := wire.ParseEntryHash(r.Message)
 	if err != nil {
-		if message, err = s.resolveMessage(ctx, id, r.Message); err != nil {
+		if message, err = s.resolveMessage(ctx, g.id, r.Message); err != nil {
 			return api.Envelope{}, err
 		}
 	}
-	envelope, err := s.n.EnvelopeOf(ctx, id, message)
+	envelope, err := g.envelope(ctx, message)
 	return api.Envelope{Message: message.String(), Envelope: envelope}, APIError(err)
 }
 

@@ -9,24 +9,24 @@ import (
 )
 
 func (s deviceRoutes) Rename(ctx context.Context, r api.RenameRequest) (api.ID, error) {
-	if err := s.n.Rename(ctx, r.Name); err != nil {
+	if err := s.n.naming.rename(ctx, r.Name); err != nil {
 		return api.ID{}, APIError(err)
 	}
 	return s.id(), nil
 }
 
 func (s groupRoutes) SetProfile(ctx context.Context, r api.ProfileRequest) (api.Group, error) {
-	id, err := s.resolve(ctx, r.Group)
+	g, err := s.session(ctx, r.Group)
 	if err != nil {
 		return api.Group{}, err
 	}
 	if r.Name == nil && r.Description == nil && r.Tags == nil {
 		return api.Group{}, api.Errorf(api.CodeInvalid, "nothing is to be changed: give a name, a description or tags")
 	}
-	if err := s.n.SetProfile(ctx, id, NewProfile{Name: r.Name, Description: r.Description, Tags: r.Tags}); err != nil {
+	if err := g.setProfile(ctx, NewProfile{Name: r.Name, Description: r.Description, Tags: r.Tags}); err != nil {
 		return api.Group{}, APIError(err)
 	}
-	return s.group(ctx, id)
+	return s.group(ctx, g.id)
 }
 
 func (s groupRoutes) MarkSeen(ctx context.Context, r api.SeenRequest) (api.Empty, error) {
@@ -34,7 +34,7 @@ func (s groupRoutes) MarkSeen(ctx context.Context, r api.SeenRequest) (api.Empty
 	if err != nil {
 		return api.Empty{}, err
 	}
-	return api.Empty{}, APIError(s.n.Seen(ctx, id, r.Cursor))
+	return api.Empty{}, APIError(s.n.seen(ctx, id, r.Cursor))
 }
 
 func (s messageRoutes) Timeline(ctx context.Context, r api.TimelineRequest, emit func(api.Happening) error) error {
@@ -48,7 +48,7 @@ func (s messageRoutes) Timeline(ctx context.Context, r api.TimelineRequest, emit
 			return emit(s.happening(id, h))
 		}
 		if r.Last > 0 {
-			latest, err := s.n.Latest(ctx, id, r.Last)
+			latest, err := latest(ctx, s.n.groups, id, r.Last)
 			if err != nil {
 				return err
 			}
@@ -63,7 +63,7 @@ func (s messageRoutes) Timeline(ctx context.Context, r api.TimelineRequest, emit
 			}
 		}
 		for !r.Follow {
-			some, err := s.n.Timeline(ctx, id, r.Since, page)
+			some, err := timeline(ctx, s.n.groups, id, r.Since, page)
 			if err != nil {
 				return err
 			}
@@ -76,7 +76,7 @@ func (s messageRoutes) Timeline(ctx context.Context, r api.TimelineRequest, emit
 				return nil
 			}
 		}
-		return s.n.Follow(ctx, id, r.Since, show)
+		return followTimeline(ctx, s.n.groups, id, r.Since, show)
 	})
 }
 

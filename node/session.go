@@ -62,24 +62,24 @@ func (n *Node) newSession(genesis *identity.Genesis) *groupSession {
 		log: n.log.With("subsystem", "group", "group", genesis.ID.String()[:12]),
 	}
 	g.topics.g = g
-	device := n.knownAs(genesis.ID)
+	device := n.naming.knownAs(genesis.ID, n.log)
 	g.scheduler, g.joiner, g.tally, g.mail = newScheduler(g), newJoiner(g), newTally(g), newMailboxClient(g)
 	r := rows{store: n.store, prefix: groupPrefix(g.id)}
 	var crash func(boundary) bool
-	if n.crash != nil {
-		crash = func(b boundary) bool { return n.crash(g.id, b) }
+	if n.hooks.crash != nil {
+		crash = func(b boundary) bool { return n.hooks.crash(g.id, b) }
 	}
 	g.loop = &loop{
 		log: g.log, rows: r, apply: n.apply, outbox: g.mail.outbox, send: g.send, notify: g.notify, clock: n.clock.at, turned: g.turned, changed: g.changed,
 		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting),
 		open: func(now time.Time) (*group.Machine, error) {
-			incarnation, err := n.incarnationIn(genesis.ID)
+			incarnation, err := incarnationIn(n.store, n.me, genesis.ID)
 			if err != nil {
 				return nil, fmt.Errorf("%w: %w", ErrStore, err)
 			}
 			return group.New(group.Config{
 				Genesis: genesis, Device: device, LogKey: n.me.log, Incarnation: incarnation,
-				Engine: group.MLS(genesis.Suite), Rand: rand.Reader, Rows: r, Kept: n.kept(),
+				Engine: group.MLS(genesis.Suite), Rand: rand.Reader, Rows: r, Kept: n.clock.kept(),
 			}, now)
 		},
 	}
@@ -195,14 +195,14 @@ func (g *groupSession) befriend(ctx context.Context, friends *map[peer.ID]bool) 
 		if !(*friends)[p] {
 			g.n.members.Joined(p)
 		}
-		g.n.peers.Member(p, true)
+		g.n.directory.peers.Member(p, true)
 		g.n.host.ConnManager().TagPeer(p, tag, admission.MemberTag)
 	}
 	for p := range *friends {
 		if !now[p] {
 			g.n.members.Left(p)
 			g.n.host.ConnManager().UntagPeer(p, tag)
-			g.n.peers.Member(p, g.n.members.Has(p)) // another group may have it
+			g.n.directory.peers.Member(p, g.n.members.Has(p)) // another group may have it
 		}
 	}
 	*friends = now
@@ -233,7 +233,7 @@ func (g *groupSession) send(ctx context.Context, out group.Outbound) {
 	switch out := out.(type) {
 	case group.Publish:
 		g.scheduler.passes()
-		if !g.n.mute.Load() {
+		if !g.n.hooks.mute.Load() {
 			t, err := g.topics.get(out.Topic)
 			if err == nil {
 				err = t.publish(ctx, out.Envelope)

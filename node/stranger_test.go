@@ -66,7 +66,7 @@ func TestStrangerSeesNoGroup(t *testing.T) {
 		peerID := stranger.host.ID()
 		ends := proofEnds{newHello(id), newHello(id), []byte(peerID), []byte(member.host.ID())}
 		for want, cert := range map[error]wire.Signed{errNotMember: own, identity.ErrForged: stolen} {
-			if _, err := g.verify(w.Context(), wire.SyncProof{Cert: cert}, roleOpener, ends, peerID); !errors.Is(err, want) {
+			if _, err := verify(w.Context(), g, wire.SyncProof{Cert: cert}, roleOpener, ends, peerID); !errors.Is(err, want) {
 				w.Fatalf("got %v, wants %v", err, want)
 			}
 		}
@@ -90,7 +90,7 @@ func TestRemovedMemberUnderAnotherName(t *testing.T) {
 			}
 		}
 		look(c, func(m *group.Machine) { old, _ = m.TransportKey() })
-		if err := a.Remove(w.within(time.Minute), id, c.Device().User); err != nil {
+		if err := a.step(w.within(time.Minute), id, group.RemoveUser{User: c.Device().User}); err != nil {
 			w.Fatal(err)
 		}
 		w.eventually(a, time.Minute, "a new transport key", func() (is bool) {
@@ -149,7 +149,7 @@ func TestStrangerWhoWasLetIn(t *testing.T) {
 		gone := c.Device().User
 		w.close(2)
 		w.close(1)
-		if err := a.Remove(w.within(time.Minute), id, gone); err != nil {
+		if err := a.step(w.within(time.Minute), id, group.RemoveUser{User: gone}); err != nil {
 			w.Fatal(err)
 		}
 		w.send(a, id, "two")

@@ -21,16 +21,23 @@ func (n *Node) trust(protocol string, p peer.ID) admission.Trust {
 	return admission.Unknown
 }
 
+// handler serves one inbound stream, whose slot it may prove.
+type handler func(context.Context, network.Stream, *admission.Slot) error
+
+func with(n *Node, serve func(context.Context, *Node, network.Stream, *admission.Slot) error) handler {
+	return func(ctx context.Context, s network.Stream, slot *admission.Slot) error { return serve(ctx, n, s, slot) }
+}
+
 // serveStreams registers the handlers of this package's protocols.
 func (n *Node) serveStreams() {
-	protocols := map[string]func(context.Context, network.Stream, *admission.Slot) error{
-		wire.ProtocolSync: n.serveSync,
-		wire.ProtocolJoin: n.serveJoin,
-		wire.ProtocolTwin: n.serveTwin,
-		wire.ProtocolHand: n.serveHand,
+	protocols := map[string]handler{
+		wire.ProtocolSync: with(n, serveSync),
+		wire.ProtocolJoin: with(n, serveJoin),
+		wire.ProtocolTwin: n.twins.serve,
+		wire.ProtocolHand: with(n, serveHand),
 	}
 	if n.mailbox != nil {
-		protocols[wire.ProtocolMail] = n.serveMail
+		protocols[wire.ProtocolMail] = n.mailbox.serve
 	}
 	for protocol, serve := range protocols {
 		log := n.log.With("subsystem", "stream", "protocol", protocol)

@@ -29,7 +29,7 @@ func TestForeignCursorsAreRefused(t *testing.T) {
 		const beyond = 1 << 40
 		for what, f := range map[string]func(context.Context) error{
 			"events of the node": func(ctx context.Context) error {
-				return n.SubscribeNode(ctx, beyond, func(NodeEvent) error { return nil })
+				return n.feed.subscribe(ctx, n.life.done, beyond, func(NodeEvent) error { return nil })
 			},
 			"messages": func(ctx context.Context) error { return second(n.Messages(ctx, id, beyond, 1)) },
 			"events":   func(ctx context.Context) error { return second(n.Events(ctx, id, beyond, 1)) },
@@ -37,7 +37,7 @@ func TestForeignCursorsAreRefused(t *testing.T) {
 				return n.Subscribe(ctx, id, beyond, func(group.Message) error { return nil })
 			},
 			"a group's feed": func(ctx context.Context) error {
-				return n.SubscribeEvents(ctx, id, beyond, func(group.Event) error { return nil })
+				return followEvents(ctx, n.groups, id, beyond, func(group.Event) error { return nil })
 			},
 		} {
 			err := f(w.within(time.Second))
@@ -61,7 +61,7 @@ func TestForeignCursorsAreRefused(t *testing.T) {
 		}); !errors.Is(err, stop) {
 			t.Error(err)
 		}
-		if err := s.Events(w.within(time.Minute), api.EventsRequest{Run: n.RunID()}, func(api.Event) error { return stop }); !errors.Is(err, stop) {
+		if err := s.Events(w.within(time.Minute), api.EventsRequest{Run: n.feed.run}, func(api.Event) error { return stop }); !errors.Is(err, stop) {
 			t.Error(err)
 		}
 	})
@@ -94,7 +94,7 @@ func TestStreamsWaitForAJoin(t *testing.T) {
 			})
 		}()
 		go func() {
-			heard <- b.SubscribeEvents(w.within(time.Hour), id, 0, func(e group.Event) error {
+			heard <- followEvents(w.within(time.Hour), b.groups, id, 0, func(e group.Event) error {
 				if e.Kind == group.EventJoined {
 					return stop
 				}
@@ -111,7 +111,7 @@ func TestStreamsWaitForAJoin(t *testing.T) {
 		a = w.open(0)
 		b = w.open(1, 0)
 		go func() {
-			heard <- b.SubscribeEvents(w.within(time.Hour), id, 0, func(e group.Event) error {
+			heard <- followEvents(w.within(time.Hour), b.groups, id, 0, func(e group.Event) error {
 				if e.Kind == group.EventJoined {
 					return stop
 				}
@@ -184,7 +184,7 @@ func TestWhatIsLeftOut(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m, err := n.Message(ctx, id, message); err != nil || m.Content.MediaType != c.want {
+			if m, err := n.groups.get(id).message(ctx, message); err != nil || m.Content.MediaType != c.want {
 				t.Errorf("%q is sent as %q, %v", c.data, m.Content.MediaType, err)
 			}
 		}
@@ -193,7 +193,7 @@ func TestWhatIsLeftOut(t *testing.T) {
 			"too long": {Data: make([]byte, wire.MaxBody+1)}, "a type that is none": {MediaType: "text\n", Data: []byte("x")},
 		} {
 			_, one := n.Send(ctx, id, c)
-			_, all := n.SendAll(ctx, id, []wire.Content{{Data: []byte("good")}, c})
+			_, all := n.sendAll(ctx, id, []wire.Content{{Data: []byte("good")}, c})
 			for _, err := range []error{one, all} {
 				if !errors.Is(err, ErrInvalid) || api.CodeOf(APIError(err)) != api.CodeInvalid {
 					t.Errorf("%s: %v", what, err)
@@ -216,11 +216,11 @@ func TestRename(t *testing.T) {
 		before := w.create(a, "before")
 		device := a.Device().ID
 		for what, name := range map[string]string{"blank": " ", "empty": "", "two lines": "a\nb", "long": strings.Repeat("n", wire.MaxDeviceName+1)} {
-			if err := a.Rename(w.within(time.Minute), name); !errors.Is(err, ErrInvalid) {
+			if err := a.naming.rename(w.within(time.Minute), name); !errors.Is(err, ErrInvalid) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
-		if err := a.Rename(w.within(time.Minute), "Anna's phone"); err != nil {
+		if err := a.naming.rename(w.within(time.Minute), "Anna's phone"); err != nil {
 			t.Fatal(err)
 		}
 		founded := w.create(a, "founded")

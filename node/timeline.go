@@ -25,10 +25,10 @@ func inTimeline(k group.EventKind) bool {
 	return slices.Contains(api.TimelineKinds, api.EventKind(k))
 }
 
-// Timeline gives up to limit of what happened in a group after a cursor, as Messages
+// timeline gives up to limit of what happened in a group after a cursor, as Node.Messages
 // does for messages alone.
-func (n *Node) Timeline(ctx context.Context, id wire.GroupID, after uint64, limit int) ([]Happening, error) {
-	return rowsAfter(ctx, n, id, after, func(m *group.Machine) ([]Happening, error) {
+func timeline(ctx context.Context, t *groupTable, id wire.GroupID, after uint64, limit int) ([]Happening, error) {
+	return rowsAfter(ctx, t, id, after, func(m *group.Machine) ([]Happening, error) {
 		events, err := m.Happened(after, limit, inTimeline)
 		if err != nil {
 			return nil, err
@@ -37,10 +37,10 @@ func (n *Node) Timeline(ctx context.Context, id wire.GroupID, after uint64, limi
 	})
 }
 
-// Latest gives the newest of a group's Timeline, at most count; the first has More if
+// latest gives the newest of a group's timeline, at most count; the first has More if
 // there are others before.
-func (n *Node) Latest(ctx context.Context, id wire.GroupID, count int) ([]Happening, error) {
-	return rowsAfter(ctx, n, id, 0, func(m *group.Machine) ([]Happening, error) {
+func latest(ctx context.Context, t *groupTable, id wire.GroupID, count int) ([]Happening, error) {
+	return rowsAfter(ctx, t, id, 0, func(m *group.Machine) ([]Happening, error) {
 		events, more, err := m.LastHappened(count, 0, inTimeline)
 		if err != nil {
 			return nil, err
@@ -78,10 +78,13 @@ func happenings(m *group.Machine, events []group.Event) ([]Happening, error) {
 	return out, nil
 }
 
-// Follow calls emit for what happens in a group after a cursor, as Subscribe does for
-// messages alone.
-func (n *Node) Follow(ctx context.Context, id wire.GroupID, after uint64, emit func(Happening) error) error {
-	return follow(ctx, n, id, after, n.Timeline, func(h Happening) uint64 { return h.Event.Cursor }, emit)
+// followTimeline calls emit for what happens in a group after a cursor, as Node.Subscribe
+// does for messages alone.
+func followTimeline(ctx context.Context, t *groupTable, id wire.GroupID, after uint64, emit func(Happening) error) error {
+	read := func(ctx context.Context, id wire.GroupID, after uint64, limit int) ([]Happening, error) {
+		return timeline(ctx, t, id, after, limit)
+	}
+	return follow(ctx, t, id, after, read, func(h Happening) uint64 { return h.Event.Cursor }, emit)
 }
 
 // seenRow says how far people have seen a group.
@@ -89,10 +92,10 @@ type seenRow struct {
 	Cursor uint64 `cbor:"1,keyasint"`
 }
 
-// Seen says that people have seen what a group has shown, up to a cursor. It is kept for
+// seen says that people have seen what a group has shown, up to a cursor. It is kept for
 // this device alone and never goes back.
-func (n *Node) Seen(ctx context.Context, id wire.GroupID, cursor uint64) error {
-	_, err := rowsAfter(ctx, n, id, cursor, func(*group.Machine) ([]struct{}, error) {
+func (n *Node) seen(ctx context.Context, id wire.GroupID, cursor uint64) error {
+	_, err := rowsAfter(ctx, n.groups, id, cursor, func(*group.Machine) ([]struct{}, error) {
 		key, row := keySeen+string(id[:]), seenRow{}
 		if _, err := getRow(n.store, key, &row); err != nil {
 			return nil, err
@@ -140,13 +143,9 @@ type NewProfile struct {
 	Tags        *[]string // in place of those before
 }
 
-// SetProfile changes the profile of a group: an owner's or admin's word, which every
+// setProfile changes the profile of a group: an owner's or admin's word, which every
 // member follows. Of two who speak at once the later one's word holds.
-func (n *Node) SetProfile(ctx context.Context, id wire.GroupID, p NewProfile) error {
-	g, err := n.groups.must(id)
-	if err != nil {
-		return err
-	}
+func (g *groupSession) setProfile(ctx context.Context, p NewProfile) error {
 	if p.Name != nil && wire.Blank(*p.Name) {
 		return fmt.Errorf("%w: a group needs a name", ErrInvalid)
 	}
@@ -161,7 +160,7 @@ func (n *Node) SetProfile(ctx context.Context, id wire.GroupID, p NewProfile) er
 	}); err != nil {
 		return err
 	}
-	base := wire.ProfileItem{V: wire.Version, HLC: max(uint64(hlcOf(time.Now())), last+1), Signer: n.me.user.Public()}
+	base := wire.ProfileItem{V: wire.Version, HLC: max(uint64(hlcOf(time.Now())), last+1), Signer: g.n.me.user.Public()}
 	var items []wire.ProfileItem
 	add := func(f wire.ProfileField, set func(*wire.ProfileItem)) {
 		item := base
@@ -184,7 +183,7 @@ func (n *Node) SetProfile(ctx context.Context, id wire.GroupID, p NewProfile) er
 		}
 	}
 	for _, item := range items {
-		if _, err := g.loop.step(ctx, group.SetProfile{Item: n.me.user.Sign(wire.DomainProfile, id, item.Encode())}); err != nil {
+		if _, err := g.loop.step(ctx, group.SetProfile{Item: g.n.me.user.Sign(wire.DomainProfile, g.id, item.Encode())}); err != nil {
 			return err
 		}
 	}

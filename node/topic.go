@@ -73,7 +73,7 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *groupSession, name string) (*
 		if from == self { // the machine made it
 			return pubsub.ValidationAccept
 		}
-		if g.n.scatter.Load() {
+		if g.n.hooks.scatter.Load() {
 			time.Sleep(rand.N(20 * time.Millisecond)) //nolint:gosec // tests
 		}
 		size := int64(len(m.Data))
@@ -155,7 +155,7 @@ func (t *topic) publish(ctx context.Context, envelope []byte) error {
 	return t.topic.Publish(ctx, envelope)
 }
 
-// peers are those who listen: they get what is published, or will be in the mesh soon.
+// directory.peers are those who listen: they get what is published, or will be in the mesh soon.
 func (t *topic) peers() []peer.ID { return t.topic.ListPeers() }
 
 // close leaves the topic. Afterwards it can be joined anew: GossipSub closes no topic that
@@ -233,9 +233,9 @@ func (ts *topics) publish(ctx context.Context, out group.Publish) error {
 	return t.publish(ctx, out.Envelope)
 }
 
-// peers are the peers that gossip reaches.
+// directory.peers are the peers that gossip reaches.
 func (ts *topics) peers() []peer.ID {
-	if ts.g.n.mute.Load() {
+	if ts.g.n.hooks.mute.Load() {
 		return nil
 	}
 	ts.mu.Lock()

@@ -80,11 +80,11 @@ func (t *twins) met(how string) {
 	t.n.changed.wake()
 }
 
-// Twin says whether another node was seen that runs as this device.
-func (n *Node) Twin() Twin {
-	n.twins.mu.Lock()
-	defer n.twins.mu.Unlock()
-	return Twin{Seen: n.twins.last, How: n.twins.how}
+// seen says whether another node was seen that runs as this device.
+func (t *twins) seen() Twin {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return Twin{Seen: t.last, How: t.how}
 }
 
 // connected has a peer asked that is connected more than once.
@@ -221,11 +221,11 @@ func introduce(a, b *twinRun) error {
 	return errors.Join(errs...)
 }
 
-// serveTwin says which run this is, and hears of another one.
-func (n *Node) serveTwin(ctx context.Context, s network.Stream, _ *admission.Slot) error {
+// serve says which run this is, and hears of another one.
+func (t *twins) serve(ctx context.Context, s network.Stream, _ *admission.Slot) error {
+	n := t.n
 	f := newFrames(s)
 	defer f.abandon()
-	t := n.twins
 	if err := f.write(wire.TwinHello{V: wire.Version, Run: t.run}); err != nil {
 		return err
 	}
@@ -261,9 +261,6 @@ func (n *Node) serveTwin(ctx context.Context, s network.Stream, _ *admission.Slo
 	return nil
 }
 
-// checkTwin says whether this device runs twice.
-func (n *Node) checkTwin() api.Finding { return twinFinding(n.Twin(), time.Now()) }
-
 func twinFinding(t Twin, now time.Time) api.Finding {
 	const check = "device"
 	switch {
@@ -278,9 +275,8 @@ func twinFinding(t Twin, now time.Time) api.Finding {
 	return api.HealthOK.Found(check, "no other node was seen that runs as this device")
 }
 
-// apiTwin is the same for status; empty: there is none.
-func (n *Node) apiTwin() string {
-	t := n.Twin()
+// text is the same for status; empty: there is none.
+func (t Twin) text() string {
 	switch {
 	case t.now(time.Now()):
 		return fmt.Sprintf("%s (%s; last heard of at %s)", twinIs, t.How, t.Seen.UTC().Format("15:04:05 UTC"))

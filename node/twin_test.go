@@ -51,7 +51,7 @@ func (w *world) runsAs(i, of int) {
 // saysTwin is all that a node says of a twin of its own.
 func (w *world) saysTwin(n *Node, id wire.GroupID) {
 	w.Helper()
-	f := healths(n.Checkup(w.Context(), false))["device"]
+	f := healths(checkup(w.Context(), n, false))["device"]
 	if f.Health != api.HealthFail || f.Code != api.CodeConflict || !strings.Contains(f.Detail, "another node runs as this device") || f.Hint == "" {
 		w.Errorf("doctor: %+v", f)
 	}
@@ -88,7 +88,7 @@ func TestCopiedHomeSaysSo(t *testing.T) {
 			t.Fatal("they are two peers")
 		}
 		for i, n := range []*Node{b, c} {
-			w.eventually(n, time.Minute, "knows that it runs twice", func() bool { return n.Twin().now(time.Now()) })
+			w.eventually(n, time.Minute, "knows that it runs twice", func() bool { return n.twins.seen().now(time.Now()) })
 			w.saysTwin(n, id)
 			lines := slices.DeleteFunc(strings.Split(log.String(), "\n"), func(l string) bool {
 				return !strings.Contains(l, fmt.Sprint("node=", i+1)) || !strings.Contains(l, "another node runs as this device")
@@ -97,8 +97,8 @@ func TestCopiedHomeSaysSo(t *testing.T) {
 				t.Errorf("the log of node %d says %q", i+1, lines)
 			}
 		}
-		if a.Twin() != (Twin{}) {
-			t.Errorf("the other member has a twin: %+v", a.Twin())
+		if a.twins.seen() != (Twin{}) {
+			t.Errorf("the other member has a twin: %+v", a.twins.seen())
 		}
 		all := []string{"before"}
 		for i := range 5 {
@@ -130,7 +130,7 @@ func TestCopiedHomeSaysSo(t *testing.T) {
 			t.Error(err)
 		}
 		time.Sleep(twinRecent) // virtual
-		if f := healths(b.Checkup(w.Context(), false))["device"]; f.Health != api.HealthWarn || !strings.Contains(f.Detail, "was last heard of") {
+		if f := healths(checkup(w.Context(), b, false))["device"]; f.Health != api.HealthWarn || !strings.Contains(f.Detail, "was last heard of") {
 			t.Errorf("after it has gone: %+v", f)
 		}
 		w.once(b, id)
@@ -153,7 +153,7 @@ func TestRestoredBesideTheOriginal(t *testing.T) {
 		w.runsAs(2, 1)
 		c := w.open(2, 0)
 		for _, n := range []*Node{b, c} {
-			w.eventually(n, time.Minute, "knows that it runs twice", func() bool { return n.Twin().now(time.Now()) })
+			w.eventually(n, time.Minute, "knows that it runs twice", func() bool { return n.twins.seen().now(time.Now()) })
 			w.saysTwin(n, id)
 		}
 		w.send(b, id, "by the original")
@@ -180,7 +180,7 @@ func TestTwinsThatOnlyWrite(t *testing.T) {
 		c := w.open(2, 0)
 		w.shows(c, id, time.Hour, "lost by the store")
 		w.eventually(c, time.Minute, "its store went back", func() bool {
-			all, err := c.Incidents(w.Context(), id)
+			all, err := incidentsOf(w.Context(), c.groups, id)
 			return err == nil && slices.ContainsFunc(all, func(e group.Event) bool {
 				return e.Kind == group.EventIncarnation && strings.Contains(e.Detail, "went back in time")
 			})
@@ -188,8 +188,8 @@ func TestTwinsThatOnlyWrite(t *testing.T) {
 		w.send(c, id, "after that")
 		w.shows(a, id, time.Minute, "lost by the store", "after that")
 		time.Sleep(time.Minute) // virtual
-		if c.Twin() != (Twin{}) {
-			t.Errorf("a store that went back: %+v", c.Twin())
+		if c.twins.seen() != (Twin{}) {
+			t.Errorf("a store that went back: %+v", c.twins.seen())
 		}
 		// Now the first one runs too, where the second is not connected.
 		w.net.Cut(0, 2)
@@ -198,7 +198,7 @@ func TestTwinsThatOnlyWrite(t *testing.T) {
 		w.shows(a, id, time.Hour, "lost by the store", "after that", "meanwhile")
 		w.close(1)
 		w.net.HealAll()
-		w.eventually(c, time.Hour, "knows that it runs twice", func() bool { return c.Twin().now(time.Now()) })
+		w.eventually(c, time.Hour, "knows that it runs twice", func() bool { return c.twins.seen().now(time.Now()) })
 		w.saysTwin(c, id)
 	})
 }
@@ -237,8 +237,8 @@ func TestNobodyMakesUpATwin(t *testing.T) {
 			}
 			r.close()
 			time.Sleep(time.Second) // virtual
-			if a.Twin() != (Twin{}) {
-				t.Fatalf("it believes in a twin: %+v", a.Twin())
+			if a.twins.seen() != (Twin{}) {
+				t.Fatalf("it believes in a twin: %+v", a.twins.seen())
 			}
 		}
 		r, err := askRun(w.within(time.Minute), conn)

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"sync"
 	"time"
@@ -58,9 +59,9 @@ func (w *wallClock) hear(user wire.UserID, theirs time.Time) {
 	w.judge.Hear(w.reading(), string(user[:]), theirs)
 }
 
-// compareClocks notes what the clock of a member says that has just proved to be one. Others
+// compare notes what the clock of a member says that has just proved to be one. Others
 // have no voice: there can be as many of them as somebody likes.
-func (n *Node) compareClocks(ctx context.Context, g *groupSession, proof wire.SyncProof, theirs wire.SyncHello, met time.Time) {
+func (w *wallClock) compare(ctx context.Context, g *groupSession, proof wire.SyncProof, theirs wire.SyncHello, met time.Time) {
 	d, err := identity.VerifyDevice(proof.Cert)
 	if err != nil {
 		return
@@ -70,15 +71,18 @@ func (n *Node) compareClocks(ctx context.Context, g *groupSession, proof wire.Sy
 		member = m.Standing(d.ID) == group.Current
 		return nil
 	}); err == nil && member {
-		n.clock.hear(d.User, time.UnixMilli(int64(min(theirs.Now, math.MaxInt64>>1))).Add(time.Since(met))) //nolint:gosec // bounded
+		w.hear(d.User, time.UnixMilli(int64(min(theirs.Now, math.MaxInt64>>1))).Add(time.Since(met))) //nolint:gosec // bounded
 	}
 }
 
 // now is what time it is, as far as this node knows.
-func (n *Node) now() time.Time { return n.clock.at().Now }
+func (w *wallClock) now() time.Time { return w.at().Now }
+
+// now is what time it is, as far as this node knows.
+func (w *wallClock) now() time.Time { return w.at().Now }
 
 // kept is the time by which things are destroyed, and by which it is noted since when.
-func (n *Node) kept() time.Time { return n.clock.at().Kept }
+func (w *wallClock) kept() time.Time { return w.at().Kept }
 
 const keyClock = "n/clock" // clockRow
 
@@ -99,20 +103,21 @@ func loadClock(s *storage.Store) (*wallClock, error) {
 	return newWallClock(time.UnixMilli(int64(row.Kept))), nil //nolint:gosec // written by this node
 }
 
-// keepClock makes the time durable by which things are destroyed.
-func (n *Node) keepClock() error {
-	return n.put(keyClock, &clockRow{Kept: milliseconds(n.clock.at().Kept)})
+// keep makes the time durable by which things are destroyed.
+func (w *wallClock) keep(put func(key string, v any) error) error {
+	return put(keyClock, &clockRow{Kept: milliseconds(w.at().Kept)})
 }
 
 // keepEvery is how often that is done.
 const keepEvery = time.Hour
 
-func (n *Node) keepTime(ctx context.Context) {
+// run keeps the time until ctx ends.
+func (w *wallClock) run(ctx context.Context, put func(key string, v any) error, log *slog.Logger) {
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
 	for {
-		if err := n.keepClock(); err != nil {
-			n.log.Warn("the clock is not kept", "err", err)
+		if err := w.keep(put); err != nil {
+			log.Warn("the clock is not kept", "err", err)
 		}
 		select {
 		case <-ctx.Done():

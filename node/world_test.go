@@ -170,7 +170,7 @@ func (w *world) join(n *Node, id wire.GroupID) {
 	}()
 	w.eventually(n, 5*time.Minute, "joined", func() bool {
 		var err error
-		p, err = n.JoinProgress(w.Context(), id)
+		p, err = n.joinProgress(w.Context(), id)
 		return err == nil && p.Stage == StageSynced
 	})
 }
@@ -237,14 +237,14 @@ func TestFindJoinTalkAndCatchUp(t *testing.T) {
 		}
 		id := w.create(founder, "Red Pandas")
 		w.eventually(founder, 5*time.Minute, "published", func() bool {
-			st, ok := founder.publisher.Status(id)
+			st, ok := founder.directory.publisher.Status(id)
 			if !ok || st.State != discovery.Published {
 				time.AfterFunc(time.Second, founder.changed.wake)
 			}
 			return ok && st.State == discovery.Published
 		})
 
-		results, err := finder.Find(w.within(time.Minute), discovery.Query{Name: "pandas"})
+		results, err := finder.directory.find(w.within(time.Minute), finder.life, discovery.Query{Name: "pandas"})
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -316,20 +316,20 @@ func TestLoneNodeQueues(t *testing.T) {
 		id := w.create(a, "alone")
 		w.send(a, id, "to nobody")
 		w.shows(a, id, time.Minute, "to nobody")
-		if _, err := a.Lookup(w.within(time.Minute), wire.GroupID{1}); !errors.Is(err, ErrNoPeers) {
+		if _, err := a.directory.lookup(w.within(time.Minute), wire.GroupID{1}); !errors.Is(err, ErrNoPeers) {
 			w.Fatalf("a lookup by a lone node: %v", err)
 		}
 		b := w.open(1)
 		if err := b.Join(w.within(time.Minute), id); err != nil {
 			w.Fatalf("a lone node's join is queued: %v", err)
 		}
-		if p, err := b.JoinProgress(w.Context(), id); err != nil || p.Stage != StageLookingUp {
+		if p, err := b.joinProgress(w.Context(), id); err != nil || p.Stage != StageLookingUp {
 			w.Fatalf("%+v, %v", p, err)
 		}
 		w.close(1)
 		b = w.open(1, 0) // the request survived
 		w.eventually(b, 10*time.Minute, "joined", func() bool {
-			p, err := b.JoinProgress(w.Context(), id)
+			p, err := b.joinProgress(w.Context(), id)
 			return err == nil && p.Stage == StageSynced
 		})
 		w.send(b, id, "to somebody")
@@ -343,7 +343,7 @@ func TestWithoutGossip(t *testing.T) {
 		a := w.open(0)
 		b, c := w.open(1, 0), w.open(2, 0)
 		for _, n := range []*Node{a, b, c} {
-			n.mute.Store(true)
+			n.hooks.mute.Store(true)
 		}
 		id := w.create(a, "silent")
 		w.join(b, id)
@@ -375,7 +375,7 @@ func TestCommitsOnOneParent(t *testing.T) {
 				w.Fatal(err)
 			}
 			for {
-				if _, err := n.Lookup(w.within(time.Minute), id); err == nil {
+				if _, err := n.directory.lookup(w.within(time.Minute), id); err == nil {
 					break
 				} else if !errors.Is(err, ErrNotFound) {
 					w.Fatal(err)
@@ -443,10 +443,10 @@ func TestRemoved(t *testing.T) {
 		w.join(c, id)
 		w.send(a, id, "before")
 		w.shows(c, id, time.Minute, "before")
-		if err := c.Remove(w.within(time.Minute), id, a.Device().User); !errors.Is(err, group.ErrNotPermitted) {
+		if err := c.step(w.within(time.Minute), id, group.RemoveUser{User: a.Device().User}); !errors.Is(err, group.ErrNotPermitted) {
 			w.Fatalf("a member removed the owner: %v", err)
 		}
-		if err := a.Remove(w.within(time.Minute), id, c.Device().User); err != nil {
+		if err := a.step(w.within(time.Minute), id, group.RemoveUser{User: c.Device().User}); err != nil {
 			w.Fatal(err)
 		}
 		w.eventually(c, 5*time.Minute, "out", func() bool {
@@ -461,15 +461,15 @@ func TestRemoved(t *testing.T) {
 		}
 		after := w.send(a, id, "after")
 		w.shows(b, id, time.Minute, "before", "after")
-		envelope, err := a.EnvelopeOf(w.Context(), id, after)
+		envelope, err := a.groups.get(id).envelope(w.Context(), after)
 		if err != nil {
 			w.Fatal(err)
 		}
-		out, err := c.Deliver(w.Context(), id, envelope)
+		out, err := c.groups.get(id).loop.step(w.Context(), group.Envelope{Bytes: envelope})
 		if !errors.Is(err, group.ErrRemoved) || len(out.Messages) != 0 {
 			w.Fatalf("the removed member: %+v, %v", out, err)
 		}
-		out, err = b.Deliver(w.Context(), id, envelope)
+		out, err = b.groups.get(id).loop.step(w.Context(), group.Envelope{Bytes: envelope})
 		if err != nil || !slices.Contains(out.Messages, after) {
 			w.Fatalf("a member: %+v, %v", out, err)
 		}
@@ -488,7 +488,7 @@ func TestRemovedWhileAway(t *testing.T) {
 		id := w.create(a, "removal of the absent")
 		w.join(c, id)
 		w.net.Cut(0, 1)
-		if err := a.Remove(w.within(time.Minute), id, c.Device().User); err != nil {
+		if err := a.step(w.within(time.Minute), id, group.RemoveUser{User: c.Device().User}); err != nil {
 			w.Fatal(err)
 		}
 		w.send(a, id, "not for the removed")
@@ -510,7 +510,7 @@ func TestLeave(t *testing.T) {
 		b := w.open(1, 0)
 		id := w.create(a, "leaving")
 		w.join(b, id)
-		if _, err := b.Leave(w.within(time.Minute), id); err != nil {
+		if _, err := b.leave(w.within(time.Minute), id); err != nil {
 			w.Fatal(err)
 		}
 		w.eventually(a, 5*time.Minute, "one member", func() bool {

@@ -1,0 +1,80 @@
+package node
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+func newHello(id wire.GroupID) wire.SyncHello {
+	h := wire.SyncHello{V: wire.Version, Topic: wire.HashOf(wire.DomainTopic, id[:]), Now: milliseconds(time.Now())}
+	_, _ = rand.Read(h.Nonce[:])
+	return h
+}
+
+// Roles in a wire.SyncProof.
+const (
+	roleOpener   byte = 1
+	roleAnswerer byte = 2
+)
+
+// proofEnds is what a proof's MAC covers besides the group and the role.
+type proofEnds struct {
+	opener, answerer         wire.SyncHello
+	openerPeer, answererPeer []byte
+}
+
+// prove makes this device's proof, under the key the other side named if this
+// device holds it, else under its own. Without any key the MAC is zeros, and the
+// certificate alone must do.
+func prove(ctx context.Context, g *groupSession, named wire.KeyID, role byte, e proofEnds) (wire.SyncProof, error) {
+	proof := wire.SyncProof{Cert: g.n.me.device.Raw}
+	err := g.loop.look(ctx, func(m *group.Machine) error {
+		own, has := m.TransportKey()
+		keys := []wire.KeyID{named}
+		if has {
+			keys = append(keys, own)
+		}
+		for _, k := range keys {
+			if mac, ok := m.SyncMAC(k, role, e.opener, e.answerer, e.openerPeer, e.answererPeer); ok {
+				proof.Key, proof.MAC = k, mac
+				return nil
+			}
+		}
+		return nil
+	})
+	return proof, err
+}
+
+// verify says which device is at the other end, if it may take part: the
+// certificate is that of the stream's remote, and the device is known to the group,
+// now or formerly, or holds a transport key, as a member of another branch does.
+func verify(ctx context.Context, g *groupSession, proof wire.SyncProof, role byte, e proofEnds, remote peer.ID) (wire.DeviceID, error) {
+	d, err := identity.VerifyDevice(proof.Cert)
+	if err != nil {
+		return wire.DeviceID{}, err
+	}
+	if string(d.Cert.Peer) != string(remote) {
+		return wire.DeviceID{}, fmt.Errorf("%w: the certificate is another peer's", identity.ErrForged)
+	}
+	allowed := false
+	if err := g.loop.look(ctx, func(m *group.Machine) error {
+		mac, held := m.SyncMAC(proof.Key, role, e.opener, e.answerer, e.openerPeer, e.answererPeer)
+		allowed = held && hmac.Equal(mac[:], proof.MAC[:]) || m.Standing(d.ID) != group.Stranger
+		return nil
+	}); err != nil {
+		return wire.DeviceID{}, err
+	}
+	if !allowed {
+		return wire.DeviceID{}, errNotMember
+	}
+	return d.ID, nil
+}
