@@ -365,7 +365,7 @@ func TestMailboxPutsOnce(t *testing.T) {
 		}
 		w.close(2)
 		known := func(n *Node) map[wire.EntryHash]uint64 {
-			r, err := n.groups.get(id).mail.newBoxReading(office.host.ID(), w.boxesOf(n, id, office)[0].Key)
+			r, err := (&mailVisit{x: n.groups.get(id).mail, p: office.host.ID()}).newBoxReading(w.boxesOf(n, id, office)[0].Key)
 			if err != nil {
 				w.Fatal(err)
 			}
@@ -604,7 +604,7 @@ func TestMailboxKeyOnTheWay(t *testing.T) {
 		x.at[p] = row
 		x.late[entry] = time.Now().Add(-100 * lateTurn)
 		r := &mailReading{boxes: make(map[wire.KeyID]*boxReading)}
-		if err := x.bring(w.Context(), p, nil, r); err != nil { // it knows of no box
+		if err := (&mailVisit{x, p, r}).bring(w.Context(), nil); err != nil { // it knows of no box
 			w.Fatal(err)
 		}
 		if x.at[p].Owed == 0 || x.at[p].Own || !r.tried.IsZero() {
@@ -632,7 +632,7 @@ func TestMailboxBroughtAnew(t *testing.T) {
 		if err := x.load(); err != nil {
 			w.Fatal(err)
 		}
-		boxes, _, err := x.boxes(w.Context(), p)
+		boxes, _, err := (&mailVisit{x: x, p: p}).boxes(w.Context())
 		if err != nil || len(boxes) != 1 {
 			w.Fatalf("%d boxes: %v", len(boxes), err)
 		}
@@ -640,7 +640,7 @@ func TestMailboxBroughtAnew(t *testing.T) {
 		x.at[p].box(b.Key).Life++
 		box := &boxReading{at: 1000, has: make(map[wire.EntryHash]uint64)}
 		r := &mailReading{boxes: map[wire.KeyID]*boxReading{b.Key: box}}
-		if err := x.bringTo(w.Context(), p, b, boxes, r, []wire.EntryHash{entry}); err != nil {
+		if err := (&mailVisit{x, p, r}).bringTo(w.Context(), b, boxes, []wire.EntryHash{entry}); err != nil {
 			w.Fatal(err)
 		}
 		if box.has[entry] != 1 {
@@ -660,7 +660,7 @@ func TestMailboxClockSetBack(t *testing.T) {
 		p, ahead, entry := office.host.ID(), time.Now().Add(1000*time.Hour), wire.EntryHash{1}
 		x.at[p] = &mailingRow{Owed: milliseconds(ahead)}
 		x.late[entry] = ahead
-		if l, err := x.missing(w.Context(), p, &mailReading{}); err != nil || !l.owed || !l.others || !l.late[entry] {
+		if l, err := (&mailVisit{x, p, &mailReading{}}).missing(w.Context()); err != nil || !l.owed || !l.others || !l.late[entry] {
 			w.Fatalf("%+v, %v", l, err)
 		}
 	})

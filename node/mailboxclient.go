@@ -376,42 +376,53 @@ func (x *mailboxClient) durable(p peer.ID, k wire.KeyID) mailingBoxR {
 	return mailingBoxR{Key: k}
 }
 
+// mailVisit is one visit of one mailbox. One runs at a time: reading is its alone.
+type mailVisit struct {
+	x *mailboxClient
+	p peer.ID
+	r *mailReading
+}
+
 // visit reads a mailbox and puts what it has not taken: first, since there may be so much
 // to read that no visit gets to its end.
 func (x *mailboxClient) visit(ctx context.Context, at wire.LinkPeer) error {
 	ctx, cancel := context.WithTimeout(ctx, mailTimeout)
 	defer cancel()
-	p := peer.ID(at.Peer)
-	if err := x.dial(ctx, at); err != nil {
+	v := &mailVisit{x: x, p: peer.ID(at.Peer)}
+	if err := v.dial(ctx, at); err != nil {
 		return err
 	}
 	x.mu.Lock()
-	r := x.reading[p]
-	if r == nil {
-		r = &mailReading{boxes: make(map[wire.KeyID]*boxReading)}
-		x.reading[p] = r
+	v.r = x.reading[v.p]
+	if v.r == nil {
+		v.r = &mailReading{boxes: make(map[wire.KeyID]*boxReading)}
+		x.reading[v.p] = v.r
 	}
 	x.mu.Unlock()
-	full := x.putBefore(ctx, p, r)
+	return v.run(ctx)
+}
+
+func (v *mailVisit) run(ctx context.Context) error {
+	full := v.putBefore(ctx)
 	if full != nil && !errors.Is(full, errMailFull) && !errors.Is(full, errMailClosed) {
 		return full
 	}
-	boxes, err := x.readAll(ctx, p, r)
+	boxes, err := v.readAll(ctx)
 	if err != nil {
 		return err
 	}
 	// From here on what is published is kept for this mailbox.
-	if err := x.save(p, func(*mailingRow) {}); err != nil {
+	if err := v.x.save(v.p, func(*mailingRow) {}); err != nil {
 		return err
 	}
 	if errors.Is(full, errMailFull) {
 		return full
 	}
-	if err := x.putAll(ctx, p, boxes, r); err != nil {
+	if err := v.putAll(ctx, boxes); err != nil {
 		return err
 	}
-	if boxes, err = x.readAgain(ctx, p, r, boxes); err != nil {
+	if boxes, err = v.readAgain(ctx, boxes); err != nil {
 		return err
 	}
-	return x.bring(ctx, p, boxes, r)
+	return v.bring(ctx, boxes)
 }

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/peer"
-
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
@@ -64,19 +62,19 @@ func passed(since, now time.Time, much time.Duration) bool {
 }
 
 // missing says what it is time to look for in a mailbox.
-func (x *mailboxClient) missing(ctx context.Context, p peer.ID, r *mailReading) (l missing, err error) {
+func (v *mailVisit) missing(ctx context.Context) (l missing, err error) {
 	now := time.Now()
-	x.mu.Lock()
+	v.x.mu.Lock()
 	var row mailingRow
-	if at := x.at[p]; at != nil {
+	if at := v.x.at[v.p]; at != nil {
 		row = *at
 	}
-	x.mu.Unlock()
+	v.x.mu.Unlock()
 	turn, back := 0, false
-	if err := x.g.loop.look(ctx, func(m *group.Machine) error {
+	if err := v.x.g.loop.look(ctx, func(m *group.Machine) error {
 		turn = m.MailboxTurn()
-		if row.Owed == 0 && row.Checked != 0 && now.Sub(r.asked) >= owingEvery {
-			r.asked = now
+		if row.Owed == 0 && row.Checked != 0 && now.Sub(v.r.asked) >= owingEvery {
+			v.r.asked = now
 			back = m.CameBack(time.UnixMilli(int64(row.Checked))) //nolint:gosec // written by this node
 		}
 		return nil
@@ -84,19 +82,19 @@ func (x *mailboxClient) missing(ctx context.Context, p peer.ID, r *mailReading) 
 		return l, err
 	}
 	if back {
-		if err := x.save(p, func(row *mailingRow) { row.owe(now) }); err != nil {
+		if err := v.x.save(v.p, func(row *mailingRow) { row.owe(now) }); err != nil {
 			return l, err
 		}
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	l.overflows = x.overflows
-	if at := x.at[p]; at != nil && at.Owed != 0 && now.Sub(r.tried) >= owingEvery {
+	v.x.mu.Lock()
+	defer v.x.mu.Unlock()
+	l.overflows = v.x.overflows
+	if at := v.x.at[v.p]; at != nil && at.Owed != 0 && now.Sub(v.r.tried) >= owingEvery {
 		l.owed = true
 		l.others = passed(time.UnixMilli(int64(at.Owed)), now, time.Duration(turn)*owingTurn) //nolint:gosec // written by this node
 	}
 	l.late = make(map[wire.EntryHash]bool)
-	for e, came := range x.late {
+	for e, came := range v.x.late {
 		if passed(came, now, time.Duration(1+turn)*lateTurn) {
 			l.late[e] = true
 		}
@@ -105,19 +103,19 @@ func (x *mailboxClient) missing(ctx context.Context, p peer.ID, r *mailReading) 
 }
 
 // bring puts into a mailbox what members may lack and what is not there.
-func (x *mailboxClient) bring(ctx context.Context, p peer.ID, boxes []group.Box, r *mailReading) error {
-	l, err := x.missing(ctx, p, r)
+func (v *mailVisit) bring(ctx context.Context, boxes []group.Box) error {
+	l, err := v.missing(ctx)
 	if err != nil || !l.owed && len(l.late) == 0 {
 		return err
 	}
 	var all []group.Owing
-	if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) { all, err = m.Owing(x.g.n.clock.now()); return err }); errors.Is(err, group.ErrOut) || errors.Is(err, group.ErrState) {
+	if err := v.x.g.loop.look(ctx, func(m *group.Machine) (err error) { all, err = m.Owing(v.x.g.n.clock.now()); return err }); errors.Is(err, group.ErrOut) || errors.Is(err, group.ErrState) {
 		return nil // it waits until this device is a member again
 	} else if err != nil {
 		return err
 	}
 	if l.owed {
-		r.tried = time.Now()
+		v.r.tried = time.Now()
 	}
 	var failed error
 	later := false
@@ -131,11 +129,11 @@ func (x *mailboxClient) bring(ctx context.Context, p peer.ID, boxes []group.Box,
 		var missing []wire.EntryHash
 		for _, e := range o.Entries {
 			delete(proven, e.Hash)
-			if l.wants(e) && !r.boxes[o.Key].holds(e.Hash) {
+			if l.wants(e) && !v.r.boxes[o.Key].holds(e.Hash) {
 				missing = append(missing, e.Hash)
 			}
 		}
-		if err := x.bringTo(ctx, p, boxes[at], boxes, r, missing); errors.Is(err, errMailFull) || errors.Is(err, errMailClosed) {
+		if err := v.bringTo(ctx, boxes[at], boxes, missing); errors.Is(err, errMailFull) || errors.Is(err, errMailClosed) {
 			failed = errors.Join(failed, err)
 		} else if err != nil {
 			return err
@@ -145,22 +143,22 @@ func (x *mailboxClient) bring(ctx context.Context, p peer.ID, boxes []group.Box,
 		return failed
 	}
 	if later {
-		r.tried = time.Time{}
+		v.r.tried = time.Time{}
 		return nil
 	}
-	if err := x.nobodyLacks(slices.Collect(maps.Keys(proven))); err != nil || !l.owed {
+	if err := v.x.nobodyLacks(slices.Collect(maps.Keys(proven))); err != nil || !l.owed {
 		return err
 	}
-	return x.brought(p, boxes, r, &l, all)
+	return v.brought(boxes, &l, all)
 }
 
 // bringTo puts entries into one box.
-func (x *mailboxClient) bringTo(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *mailReading, entries []wire.EntryHash) error {
-	box := r.boxes[b.Key]
+func (v *mailVisit) bringTo(ctx context.Context, b group.Box, boxes []group.Box, entries []wire.EntryHash) error {
+	box := v.r.boxes[b.Key]
 	for len(entries) > 0 {
 		var parcels []parcel
 		taken := 0
-		if err := x.g.loop.look(ctx, func(m *group.Machine) error {
+		if err := v.x.g.loop.look(ctx, func(m *group.Machine) error {
 			envelopes, n, err := m.EnvelopesWith(b.Key, entries, owingPart)
 			for _, e := range envelopes {
 				parcels = append(parcels, parcel{envelope: e})
@@ -170,15 +168,15 @@ func (x *mailboxClient) bringTo(ctx context.Context, p peer.ID, b group.Box, box
 		}); err != nil {
 			return err
 		}
-		if err := x.putParcels(ctx, p, b, boxes, box, parcels); err != nil {
+		if err := v.putParcels(ctx, b, boxes, box, parcels); err != nil {
 			return err
 		}
-		x.boxed(box, box.at+1, entries[:taken]) // that it is not before this is enough to know
-		if err := x.saveBoxed(p, b.Key, box); err != nil {
+		v.x.boxed(box, box.at+1, entries[:taken]) // that it is not before this is enough to know
+		if err := v.saveBoxed(b.Key, box); err != nil {
 			return err
 		}
 		entries = entries[taken:]
-		r.tried = time.Time{} // it gets on: if it ends here, the next visit goes on
+		v.r.tried = time.Time{} // it gets on: if it ends here, the next visit goes on
 	}
 	return nil
 }
@@ -199,14 +197,14 @@ func (x *mailboxClient) nobodyLacks(entries []wire.EntryHash) error {
 
 // brought notes that a mailbox has what it was owed: of this device, or all. From then on
 // only what gets old there is to be looked for.
-func (x *mailboxClient) brought(p peer.ID, boxes []group.Box, r *mailReading, l *missing, all []group.Owing) error {
-	r.tried = time.Now()
+func (v *mailVisit) brought(boxes []group.Box, l *missing, all []group.Owing) error {
+	v.r.tried = time.Now()
 	marks := make(map[wire.KeyID]uint64)
 	for _, b := range boxes {
-		marks[b.Key] = r.boxes[b.Key].at
+		marks[b.Key] = v.r.boxes[b.Key].at
 	}
 	for _, o := range all {
-		if box := r.boxes[o.Key]; box != nil {
+		if box := v.r.boxes[o.Key]; box != nil {
 			for _, e := range o.Entries {
 				if box.holds(e.Hash) {
 					marks[o.Key] = min(marks[o.Key], box.has[e.Hash]-1)
@@ -214,8 +212,8 @@ func (x *mailboxClient) brought(p peer.ID, boxes []group.Box, r *mailReading, l 
 			}
 		}
 	}
-	return x.save(p, func(row *mailingRow) {
-		if x.overflows != l.overflows {
+	return v.x.save(v.p, func(row *mailingRow) {
+		if v.x.overflows != l.overflows {
 			return // more was too much meanwhile
 		}
 		if row.Own = true; !l.others {

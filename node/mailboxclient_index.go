@@ -62,14 +62,14 @@ func (x *mailboxClient) came(entries []wire.EntryHash) (out []storage.Write) {
 }
 
 // newBoxReading gives what is durable of a box.
-func (x *mailboxClient) newBoxReading(p peer.ID, k wire.KeyID) (*boxReading, error) {
-	known := x.durable(p, k)
+func (v *mailVisit) newBoxReading(k wire.KeyID) (*boxReading, error) {
+	known := v.x.durable(v.p, k)
 	r := &boxReading{at: known.After, has: make(map[wire.EntryHash]uint64)}
-	prefix := append(x.keys.boxedPrefix(), k[:]...)
+	prefix := append(v.x.keys.boxedPrefix(), k[:]...)
 	var stale [][]byte
-	if err := x.g.n.store.Scan(prefix, func(key, value []byte) error {
+	if err := v.x.g.n.store.Scan(prefix, func(key, value []byte) error {
 		rest := key[len(prefix):]
-		if len(rest) < len(wire.EntryHash{}) || len(value) != 16 || peer.ID(rest[len(wire.EntryHash{}):]) != p {
+		if len(rest) < len(wire.EntryHash{}) || len(value) != 16 || peer.ID(rest[len(wire.EntryHash{}):]) != v.p {
 			return nil
 		}
 		if binary.BigEndian.Uint64(value) != known.Life {
@@ -81,7 +81,7 @@ func (x *mailboxClient) newBoxReading(p peer.ID, k wire.KeyID) (*boxReading, err
 	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStore, err)
 	}
-	return r, x.write(func(set func(key, value []byte)) {
+	return r, v.x.write(func(set func(key, value []byte)) {
 		for _, key := range stale {
 			set(key, nil)
 		}
@@ -131,16 +131,16 @@ func (x *mailboxClient) boxed(r *boxReading, at uint64, entries []wire.EntryHash
 }
 
 // saveBoxed makes durable what was learnt of a box.
-func (x *mailboxClient) saveBoxed(p peer.ID, k wire.KeyID, r *boxReading) error {
-	life := x.durable(p, k).Life
-	if err := x.write(func(set func(key, value []byte)) {
+func (v *mailVisit) saveBoxed(k wire.KeyID, r *boxReading) error {
+	life := v.x.durable(v.p, k).Life
+	if err := v.x.write(func(set func(key, value []byte)) {
 		for _, e := range r.news {
 			if at, ok := r.has[e]; ok {
-				set(x.keys.boxed(p, k, e), append(wire.U64(life), wire.U64(at)...))
+				set(v.x.keys.boxed(v.p, k, e), append(wire.U64(life), wire.U64(at)...))
 			}
 		}
 		for _, e := range r.found {
-			set(x.keys.late(e), nil)
+			set(v.x.keys.late(e), nil)
 		}
 	}); err != nil {
 		return err
@@ -151,8 +151,8 @@ func (x *mailboxClient) saveBoxed(p peer.ID, k wire.KeyID, r *boxReading) error 
 
 // look finds out what of a box the mailbox has deleted, now and then. Envelopes get old in
 // the order of their cursors, so that it is all up to the first that is left.
-func (x *mailboxClient) look(s *mailStream, r *boxReading) error {
-	known := x.durable(s.peer, s.box.Key)
+func (v *mailVisit) look(s *mailStream, r *boxReading) error {
+	known := v.x.durable(s.peer, s.box.Key)
 	if time.Since(r.looked) < owingEvery || known.Life == 0 {
 		return nil
 	}
@@ -165,10 +165,10 @@ func (x *mailboxClient) look(s *mailStream, r *boxReading) error {
 	if len(reply.Heads) > 0 {
 		r.low = reply.Heads[0].At
 	}
-	if err := x.write(func(set func(key, value []byte)) {
+	if err := v.x.write(func(set func(key, value []byte)) {
 		maps.DeleteFunc(r.has, func(e wire.EntryHash, at uint64) bool {
 			if at < r.low {
-				set(x.keys.boxed(s.peer, s.box.Key, e), nil)
+				set(v.x.keys.boxed(s.peer, s.box.Key, e), nil)
 			}
 			return at < r.low
 		})
@@ -178,5 +178,5 @@ func (x *mailboxClient) look(s *mailStream, r *boxReading) error {
 	if known.Mark+1 >= r.low && r.at > 0 {
 		return nil // nothing that somebody may lack
 	}
-	return x.save(s.peer, func(row *mailingRow) { row.owe(time.Now()) })
+	return v.x.save(s.peer, func(row *mailingRow) { row.owe(time.Now()) })
 }

@@ -151,11 +151,11 @@ func (x *mailboxClient) giveUp(mailboxes []wire.LinkPeer) error {
 }
 
 // putAll puts what a mailbox has not taken into the boxes that it is for.
-func (x *mailboxClient) putAll(ctx context.Context, p peer.ID, boxes []group.Box, r *mailReading) error {
+func (v *mailVisit) putAll(ctx context.Context, boxes []group.Box) error {
 	var errs []error
 	for _, b := range boxes {
 		// One that is full, maybe of what somebody who is out wrote, holds up no other.
-		if err := x.put(ctx, p, b, boxes, r.boxes[b.Key]); errors.Is(err, errMailFull) || errors.Is(err, errMailClosed) {
+		if err := v.put(ctx, b, boxes, v.r.boxes[b.Key]); errors.Is(err, errMailFull) || errors.Is(err, errMailClosed) {
 			errs = append(errs, err)
 		} else if err != nil {
 			return err
@@ -165,35 +165,35 @@ func (x *mailboxClient) putAll(ctx context.Context, p peer.ID, boxes []group.Box
 }
 
 // putBefore is putAll before anything is read.
-func (x *mailboxClient) putBefore(ctx context.Context, p peer.ID, r *mailReading) error {
-	boxes, _, err := x.boxes(ctx, p)
+func (v *mailVisit) putBefore(ctx context.Context) error {
+	boxes, _, err := v.boxes(ctx)
 	if err != nil {
 		return err
 	}
 	for _, b := range boxes {
-		if r.boxes[b.Key] == nil {
-			if r.boxes[b.Key], err = x.newBoxReading(p, b.Key); err != nil {
+		if v.r.boxes[b.Key] == nil {
+			if v.r.boxes[b.Key], err = v.newBoxReading(b.Key); err != nil {
 				return err
 			}
 		}
 	}
-	return x.putAll(ctx, p, boxes, r)
+	return v.putAll(ctx, boxes)
 }
 
 // put is putAll for one box.
-func (x *mailboxClient) put(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *boxReading) error {
-	all, err := x.pending()
+func (v *mailVisit) put(ctx context.Context, b group.Box, boxes []group.Box, r *boxReading) error {
+	all, err := v.x.pending()
 	if err != nil {
 		return err
 	}
-	posted := x.durable(p, b.Key).Posted
+	posted := v.x.durable(v.p, b.Key).Posted
 	var parcels []parcel
 	for _, o := range all {
 		if o.box == b.Key && o.number > posted {
 			parcels = append(parcels, parcel{pendingPut: o})
 		}
 	}
-	return x.putParcels(ctx, p, b, boxes, r, parcels)
+	return v.putParcels(ctx, b, boxes, r, parcels)
 }
 
 // parcel is what is put into a box: a post, whose row has the envelope, or an envelope
@@ -216,24 +216,24 @@ func (x *mailboxClient) boxedOf(o parcel) ([]byte, error) {
 
 // putParcels puts all into a box. If the mailbox opens none for this device, the boxes
 // that it has already vouch.
-func (x *mailboxClient) putParcels(ctx context.Context, p peer.ID, b group.Box, boxes []group.Box, r *boxReading, all []parcel) error {
+func (v *mailVisit) putParcels(ctx context.Context, b group.Box, boxes []group.Box, r *boxReading, all []parcel) error {
 	if len(all) == 0 {
 		return nil
 	}
-	err := x.putThrough(ctx, p, b, nil, r, all)
-	for _, v := range boxes {
+	err := v.putThrough(ctx, b, nil, r, all)
+	for _, other := range boxes {
 		if !errors.Is(err, errMailClosed) {
 			break
 		}
-		if v.Key != b.Key && x.durable(p, v.Key).Life != 0 {
-			err = x.putThrough(ctx, p, b, &v, r, all)
+		if other.Key != b.Key && v.x.durable(v.p, other.Key).Life != 0 {
+			err = v.putThrough(ctx, b, &other, r, all)
 		}
 	}
 	return err
 }
 
-func (x *mailboxClient) putThrough(ctx context.Context, p peer.ID, b group.Box, voucher *group.Box, r *boxReading, all []parcel) error {
-	s, err := x.open(ctx, p, b, voucher)
+func (v *mailVisit) putThrough(ctx context.Context, b group.Box, voucher *group.Box, r *boxReading, all []parcel) error {
+	s, err := v.open(ctx, b, voucher)
 	if err != nil {
 		return err
 	}
@@ -242,7 +242,7 @@ func (x *mailboxClient) putThrough(ctx context.Context, p peer.ID, b group.Box, 
 		var request wire.MailRequest
 		size := 0
 		for _, o := range all[:min(len(all), wire.MaxMailPut)] {
-			boxed, err := x.boxedOf(o)
+			boxed, err := v.x.boxedOf(o)
 			if err != nil {
 				return err
 			}
@@ -258,15 +258,15 @@ func (x *mailboxClient) putThrough(ctx context.Context, p peer.ID, b group.Box, 
 		taken := min(int(reply.Taken), len(request.Put)) //nolint:gosec // bounded by MaxMailPut
 		if taken > 0 {
 			posted := func(box *mailingBoxR) { box.Posted = max(box.Posted, all[taken-1].number) }
-			if x.durable(p, b.Key).Life != reply.Life {
-				err = x.begun(p, b, r, reply.Life, posted)
+			if v.x.durable(v.p, b.Key).Life != reply.Life {
+				err = v.begun(b, r, reply.Life, posted)
 			} else {
-				err = x.save(p, func(row *mailingRow) { posted(row.box(b.Key)) })
+				err = v.x.save(v.p, func(row *mailingRow) { posted(row.box(b.Key)) })
 			}
 			if err != nil {
 				return err
 			}
-			x.g.n.metrics.MailPut.Add(float64(taken)) //nolint:gosec // a count
+			v.x.g.n.metrics.MailPut.Add(float64(taken)) //nolint:gosec // a count
 			all = all[taken:]
 		}
 		switch {

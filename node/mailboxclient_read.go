@@ -76,9 +76,9 @@ func (x *mailboxClient) remember(h wire.Hash, entries []wire.EntryHash) {
 }
 
 // boxes lists the group's boxes at a mailbox, and how many entries the group has.
-func (x *mailboxClient) boxes(ctx context.Context, p peer.ID) (boxes []group.Box, entries int, err error) {
-	err = x.g.loop.look(ctx, func(m *group.Machine) error {
-		boxes, entries = m.Boxes([]byte(p)), m.Status().Entries
+func (v *mailVisit) boxes(ctx context.Context) (boxes []group.Box, entries int, err error) {
+	err = v.x.g.loop.look(ctx, func(m *group.Machine) error {
+		boxes, entries = m.Boxes([]byte(v.p)), m.Status().Entries
 		return nil
 	})
 	return boxes, entries, err
@@ -86,10 +86,10 @@ func (x *mailboxClient) boxes(ctx context.Context, p peer.ID) (boxes []group.Box
 
 // readAll reads what is new in the boxes of all transport keys, those that the reading
 // brings too.
-func (x *mailboxClient) readAll(ctx context.Context, p peer.ID, r *mailReading) ([]group.Box, error) {
+func (v *mailVisit) readAll(ctx context.Context) ([]group.Box, error) {
 	read := make(map[wire.KeyID]bool)
 	for {
-		boxes, entries, err := x.boxes(ctx, p)
+		boxes, entries, err := v.boxes(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -99,20 +99,20 @@ func (x *mailboxClient) readAll(ctx context.Context, p peer.ID, r *mailReading) 
 				continue
 			}
 			read[b.Key], more = true, true
-			if r.boxes[b.Key] == nil {
-				if r.boxes[b.Key], err = x.newBoxReading(p, b.Key); err != nil {
+			if v.r.boxes[b.Key] == nil {
+				if v.r.boxes[b.Key], err = v.newBoxReading(b.Key); err != nil {
 					return nil, err
 				}
 			}
-			if err := x.read(ctx, p, b, r.boxes[b.Key], entries); err != nil {
+			if err := v.read(ctx, b, v.r.boxes[b.Key], entries); err != nil {
 				return nil, err
 			}
 		}
 		if !more {
-			gone := len(r.boxes) > len(read) // as their keys are
+			gone := len(v.r.boxes) > len(read) // as their keys are
 			if gone {
-				maps.DeleteFunc(r.boxes, func(k wire.KeyID, _ *boxReading) bool { return !read[k] })
-				err = x.dropBoxed(func(of peer.ID, k wire.KeyID) bool { return of != p || read[k] })
+				maps.DeleteFunc(v.r.boxes, func(k wire.KeyID, _ *boxReading) bool { return !read[k] })
+				err = v.x.dropBoxed(func(of peer.ID, k wire.KeyID) bool { return of != v.p || read[k] })
 			}
 			return boxes, err
 		}
@@ -121,28 +121,28 @@ func (x *mailboxClient) readAll(ctx context.Context, p peer.ID, r *mailReading) 
 
 // readAgain tries again what was of no use before, as long as there is news, and reads
 // the boxes that come of it.
-func (x *mailboxClient) readAgain(ctx context.Context, p peer.ID, r *mailReading, boxes []group.Box) ([]group.Box, error) {
-	for _, b := range r.boxes {
+func (v *mailVisit) readAgain(ctx context.Context, boxes []group.Box) ([]group.Box, error) {
+	for _, b := range v.r.boxes {
 		b.vain = 0
 	}
 	for range mailPasses {
-		now, entries, err := x.boxes(ctx, p)
+		now, entries, err := v.boxes(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if len(now) != len(boxes) {
-			if boxes, err = x.readAll(ctx, p, r); err != nil {
+			if boxes, err = v.readAll(ctx); err != nil {
 				return nil, err
 			}
 		}
 		tried := false
 		for _, b := range boxes {
-			open := r.boxes[b.Key]
+			open := v.r.boxes[b.Key]
 			if len(open.open) == 0 || open.entries == entries || open.vain >= maxVainMail {
 				continue
 			}
 			tried = true
-			if err := x.retry(ctx, p, b, open, entries); err != nil {
+			if err := v.retry(ctx, b, open, entries); err != nil {
 				return nil, err
 			}
 		}
@@ -154,14 +154,14 @@ func (x *mailboxClient) readAgain(ctx context.Context, p peer.ID, r *mailReading
 }
 
 // read steps what is new in a box.
-func (x *mailboxClient) read(ctx context.Context, p peer.ID, b group.Box, r *boxReading, entries int) error {
-	s, err := x.open(ctx, p, b, nil)
+func (v *mailVisit) read(ctx context.Context, b group.Box, r *boxReading, entries int) error {
+	s, err := v.open(ctx, b, nil)
 	if err != nil {
 		return err
 	}
 	defer s.abandon()
 	if r.missed && len(r.open) == 0 {
-		r.at, r.missed = x.durable(p, b.Key).After, false // what did not fit into open is read again
+		r.at, r.missed = v.x.durable(v.p, b.Key).After, false // what did not fit into open is read again
 	}
 	if len(r.open) == 0 {
 		r.entries = entries
@@ -172,13 +172,13 @@ func (x *mailboxClient) read(ctx context.Context, p peer.ID, b group.Box, r *box
 		if err != nil {
 			return err
 		}
-		if known := x.durable(p, b.Key); reply.Life != known.Life {
+		if known := v.x.durable(v.p, b.Key); reply.Life != known.Life {
 			// Another box than before, or none: cursors begin anew, and what was put is gone.
 			if other {
 				return fmt.Errorf("%w: the mailbox names two lives of one box", errProtocol)
 			}
 			other = true
-			if err := x.begun(p, b, r, reply.Life, func(*mailingBoxR) {}); err != nil {
+			if err := v.begun(b, r, reply.Life, func(*mailingBoxR) {}); err != nil {
 				return err
 			}
 			if reply.Life == 0 {
@@ -192,35 +192,35 @@ func (x *mailboxClient) read(ctx context.Context, p peer.ID, b group.Box, r *box
 		if reply.Heads[0].At <= r.at {
 			return fmt.Errorf("%w: the mailbox lists what came before", errProtocol)
 		}
-		for wanted := x.unseen(r, reply.Heads); len(wanted) > 0; {
-			rest, err := x.takeSome(ctx, s, r, wanted)
+		for wanted := v.unseen(r, reply.Heads); len(wanted) > 0; {
+			rest, err := v.takeSome(ctx, s, r, wanted)
 			if err != nil {
 				r.open = slices.DeleteFunc(r.open, func(at uint64) bool { return at > r.at }) // they are listed again
 				return err
 			}
 			r.at = wanted[len(wanted)-len(rest)-1]
 			wanted = rest
-			if err := x.saveAfter(p, b, r); err != nil { // who has little time, or a slow line, gets on all the same
+			if err := v.saveAfter(b, r); err != nil { // who has little time, or a slow line, gets on all the same
 				return err
 			}
 		}
 		r.at = reply.Heads[len(reply.Heads)-1].At
 	}
-	if err := x.look(s, r); err != nil {
+	if err := v.look(s, r); err != nil {
 		return err
 	}
 	s.close()
-	return x.saveAfter(p, b, r)
+	return v.saveAfter(b, r)
 }
 
 // unseen gives the cursors of envelopes that this device has not seen.
-func (x *mailboxClient) unseen(r *boxReading, heads []wire.MailHead) (wanted []uint64) {
+func (v *mailVisit) unseen(r *boxReading, heads []wire.MailHead) (wanted []uint64) {
 	for _, h := range heads {
-		x.mu.Lock()
-		entries, seen := x.seen[h.Hash]
-		x.mu.Unlock()
+		v.x.mu.Lock()
+		entries, seen := v.x.seen[h.Hash]
+		v.x.mu.Unlock()
 		if seen {
-			x.boxed(r, h.At, entries)
+			v.x.boxed(r, h.At, entries)
 		} else {
 			wanted = append(wanted, h.At)
 		}
@@ -230,8 +230,8 @@ func (x *mailboxClient) unseen(r *boxReading, heads []wire.MailHead) (wanted []u
 
 // retry steps again what was of no use before, in turns: whatever a member has put there
 // that never is of use takes a bounded part of a visit.
-func (x *mailboxClient) retry(ctx context.Context, p peer.ID, b group.Box, r *boxReading, entries int) error {
-	s, err := x.open(ctx, p, b, nil)
+func (v *mailVisit) retry(ctx context.Context, b group.Box, r *boxReading, entries int) error {
+	s, err := v.open(ctx, b, nil)
 	if err != nil {
 		return err
 	}
@@ -246,7 +246,7 @@ func (x *mailboxClient) retry(ctx context.Context, p peer.ID, b group.Box, r *bo
 					r.turn = some[0]
 				}
 				r.open = append(r.open, some...)
-			} else if err := x.take(ctx, s, r, some); err != nil {
+			} else if err := v.take(ctx, s, r, some); err != nil {
 				r.open = tried
 				return err
 			}
@@ -257,12 +257,12 @@ func (x *mailboxClient) retry(ctx context.Context, p peer.ID, b group.Box, r *bo
 	if r.turn == 0 {
 		r.entries = entries // all were tried
 	}
-	return x.saveAfter(p, b, r)
+	return v.saveAfter(b, r)
 }
 
 // saveAfter makes durable up to where nothing of a box has to be read again.
-func (x *mailboxClient) saveAfter(p peer.ID, b group.Box, r *boxReading) error {
-	if err := x.saveBoxed(p, b.Key, r); err != nil {
+func (v *mailVisit) saveAfter(b group.Box, r *boxReading) error {
+	if err := v.saveBoxed(b.Key, r); err != nil {
 		return err
 	}
 	if r.missed {
@@ -272,14 +272,14 @@ func (x *mailboxClient) saveAfter(p peer.ID, b group.Box, r *boxReading) error {
 	if len(r.open) > 0 {
 		after = r.open[0] - 1
 	}
-	return x.save(p, func(row *mailingRow) { row.box(b.Key).After = after })
+	return v.x.save(v.p, func(row *mailingRow) { row.box(b.Key).After = after })
 }
 
 // begun notes that a mailbox has another box than before, or none: all of it is to be
 // read, and what was put into the one before has to be put again.
-func (x *mailboxClient) begun(p peer.ID, b group.Box, r *boxReading, life uint64, change func(*mailingBoxR)) error {
+func (v *mailVisit) begun(b group.Box, r *boxReading, life uint64, change func(*mailingBoxR)) error {
 	r.restart()
-	return x.save(p, func(row *mailingRow) {
+	return v.x.save(v.p, func(row *mailingRow) {
 		box := row.box(b.Key)
 		if box.Life != 0 {
 			row.owe(time.Now())
@@ -291,15 +291,15 @@ func (x *mailboxClient) begun(p peer.ID, b group.Box, r *boxReading, life uint64
 
 // take fetches envelopes and steps them. Those that are of no use yet, since what they
 // build on is not here, are open; what is of none for good is not fetched again.
-func (x *mailboxClient) take(ctx context.Context, s *mailStream, r *boxReading, cursors []uint64) (err error) {
+func (v *mailVisit) take(ctx context.Context, s *mailStream, r *boxReading, cursors []uint64) (err error) {
 	for len(cursors) > 0 && err == nil {
-		cursors, err = x.takeSome(ctx, s, r, cursors)
+		cursors, err = v.takeSome(ctx, s, r, cursors)
 	}
 	return err
 }
 
 // takeSome is take of as many as the mailbox gives at once, and gives the rest.
-func (x *mailboxClient) takeSome(ctx context.Context, s *mailStream, r *boxReading, cursors []uint64) (rest []uint64, err error) {
+func (v *mailVisit) takeSome(ctx context.Context, s *mailStream, r *boxReading, cursors []uint64) (rest []uint64, err error) {
 	some := cursors[:min(len(cursors), wire.MaxMailFetch)]
 	reply, err := s.ask(wire.MailRequest{Fetch: some})
 	if err != nil {
@@ -309,24 +309,24 @@ func (x *mailboxClient) takeSome(ctx context.Context, s *mailStream, r *boxReadi
 		if !slices.Contains(some, item.At) {
 			return nil, fmt.Errorf("%w: the mailbox gave what was not asked for", errProtocol)
 		}
-		x.g.n.metrics.MailGot.Add(1)
+		v.x.g.n.metrics.MailGot.Add(1)
 		envelope := wire.Unboxed(s.box.Tag, s.box.Key, item.Boxed)
-		out, err := x.g.loop.step(ctx, group.Envelope{Bytes: envelope})
-		x.boxed(r, item.At, out.Entries)
+		out, err := v.x.g.loop.step(ctx, group.Envelope{Bytes: envelope})
+		v.x.boxed(r, item.At, out.Entries)
 		switch verdict := verdictOf(out, err); {
 		case undecided(err), ctx.Err() != nil:
 			return nil, err // it is read again
 		case err == nil:
-			x.saw(envelope, out.Entries)
+			v.x.saw(envelope, out.Entries)
 		case verdict == group.Reject:
-			x.g.log.Debug("an envelope from a mailbox is no good", "peer", s.peer, "err", err)
+			v.x.g.log.Debug("an envelope from a mailbox is no good", "peer", s.peer, "err", err)
 		case group.Waits(err):
 			r.vain += len(item.Boxed)
 			if r.open = append(r.open, item.At); len(r.open) > maxOpenMail {
 				r.open, r.missed = r.open[1:], true
 			}
 		default:
-			x.g.log.Debug("an envelope from a mailbox is of no use", "peer", s.peer, "err", err)
+			v.x.g.log.Debug("an envelope from a mailbox is of no use", "peer", s.peer, "err", err)
 		}
 	}
 	if len(reply.Items) == 0 {

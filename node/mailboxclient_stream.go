@@ -36,24 +36,24 @@ func (s *mailStream) abandon() {
 }
 
 // open opens a stream and shows that this device holds the box's key.
-func (x *mailboxClient) open(ctx context.Context, p peer.ID, b group.Box, voucher *group.Box) (*mailStream, error) {
-	n := x.g.n
-	stream, err := openStream(ctx, n.host, p, wire.ProtocolMail)
+func (v *mailVisit) open(ctx context.Context, b group.Box, voucher *group.Box) (*mailStream, error) {
+	n := v.x.g.n
+	stream, err := openStream(ctx, n.host, v.p, wire.ProtocolMail)
 	if noMailbox(err) {
 		return nil, errMailNone
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening a stream to the mailbox: %w", err)
 	}
-	s := &mailStream{frames: newFrames(stream), peer: p, box: b, stop: context.AfterFunc(ctx, func() { _ = stream.Reset() })}
-	if err := x.prove(ctx, s, p, b, voucher); err != nil {
+	s := &mailStream{frames: newFrames(stream), peer: v.p, box: b, stop: context.AfterFunc(ctx, func() { _ = stream.Reset() })}
+	if err := v.prove(ctx, s, b, voucher); err != nil {
 		s.abandon()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (x *mailboxClient) prove(ctx context.Context, s *mailStream, p peer.ID, b group.Box, voucher *group.Box) error {
+func (v *mailVisit) prove(ctx context.Context, s *mailStream, b group.Box, voucher *group.Box) error {
 	if err := s.write(wire.MailHello{V: wire.Version, Box: b.ID}); err != nil {
 		return err
 	}
@@ -63,16 +63,16 @@ func (x *mailboxClient) prove(ctx context.Context, s *mailStream, p peer.ID, b g
 	} else if err != nil {
 		return noEOF(err)
 	}
-	payload := wire.MailProofPayload(b.ID, challenge.Nonce, []byte(x.g.n.host.ID()), []byte(p))
+	payload := wire.MailProofPayload(b.ID, challenge.Nonce, []byte(v.x.g.n.host.ID()), []byte(v.p))
 	var proof wire.MailProof
-	if err := x.g.loop.look(ctx, func(m *group.Machine) error {
+	if err := v.x.g.loop.look(ctx, func(m *group.Machine) error {
 		var ok bool
-		if proof.Signature, ok = m.ProveBox(b.Key, []byte(p), payload); !ok {
+		if proof.Signature, ok = m.ProveBox(b.Key, []byte(v.p), payload); !ok {
 			return fmt.Errorf("%w: transport key", ErrNotFound)
 		}
 		if voucher != nil {
 			proof.Voucher = &wire.MailVoucher{Box: voucher.ID}
-			if proof.Voucher.Signature, ok = m.ProveBox(voucher.Key, []byte(p), payload); !ok {
+			if proof.Voucher.Signature, ok = m.ProveBox(voucher.Key, []byte(v.p), payload); !ok {
 				return fmt.Errorf("%w: transport key", ErrNotFound)
 			}
 		}
@@ -84,8 +84,8 @@ func (x *mailboxClient) prove(ctx context.Context, s *mailStream, p peer.ID, b g
 }
 
 // dial connects to a mailbox, by the addresses that the group knows or the DHT finds.
-func (x *mailboxClient) dial(ctx context.Context, at wire.LinkPeer) error {
-	n, p := x.g.n, peer.ID(at.Peer)
+func (v *mailVisit) dial(ctx context.Context, at wire.LinkPeer) error {
+	n, p := v.x.g.n, peer.ID(at.Peer)
 	if n.isConnected(p) {
 		return nil
 	}
