@@ -79,7 +79,7 @@ func (n *Node) discover() error {
 	d.publisher = discovery.NewPublisher(discovery.PublisherConfig{DHT: d.dht})
 	d.finder = discovery.NewFinder(discovery.FinderConfig{
 		Host: n.host, DHT: d.dht, Peers: d.peers, Catalog: d.publisher,
-		Admit: func(p peer.ID) bool { return n.limits.Opens(wire.ProtocolFind, p, admission.Unknown) },
+		Admit: func(p peer.ID) bool { return n.door.limits.Opens(wire.ProtocolFind, p, admission.Unknown) },
 	})
 	n.life.start(func(ctx context.Context) { renewHeads(ctx, n.groups) })
 	return nil

@@ -43,8 +43,8 @@ type Forgotten struct {
 // are any, discard has to say that this is wanted. Errors: ErrNoGroup; ErrUnsent;
 // group.ErrState for a group that this device is in.
 func (n *Node) forget(ctx context.Context, id wire.GroupID, discard bool) (Forgotten, error) {
-	n.joining.Lock() // nobody joins it meanwhile
-	defer n.joining.Unlock()
+	n.groups.joining.Lock() // nobody joins it meanwhile
+	defer n.groups.joining.Unlock()
 	if ended, err := n.endLookup(id); ended || err != nil {
 		return Forgotten{}, err
 	}

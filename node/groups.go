@@ -17,6 +17,8 @@ type groupTable struct {
 	changed *signal         // woken by whoever changes the table
 	done    <-chan struct{} // closed when the node is
 
+	joining sync.Mutex // held while a joiner's group is made
+
 	mu       sync.Mutex
 	sessions map[wire.GroupID]*groupSession
 	topics   map[wire.Hash]*groupSession // by the hash of the topic, which a sync names

@@ -80,9 +80,9 @@ func TestIdleStrangersAndMembers(t *testing.T) {
 		defer w.idle(wire.ProtocolSync)()
 		for range 60 {
 			time.Sleep(5 * time.Second) // virtual
-			taken, strangers := 0, a.streams.Taken(admission.Unknown)
+			taken, strangers := 0, a.door.streams.Taken(admission.Unknown)
 			for _, as := range []admission.Trust{admission.Unknown, admission.Proven, admission.Member} {
-				taken += a.streams.Taken(as)
+				taken += a.door.streams.Taken(as)
 			}
 			if taken >= admission.MaxStreams || strangers == 0 {
 				w.Fatalf("%d slots are taken, %d by strangers", taken, strangers)

@@ -105,14 +105,14 @@ func TestQuietGroupIsCaughtUp(t *testing.T) {
 		defer hears()
 		empty := func() {
 			for range 2 * admission.GarbageTerms.Member.Burst {
-				b.limits.Wasted(a.host.ID())
+				b.door.limits.Wasted(a.host.ID())
 			}
 		}
 		empty()
 		go func() {
 			for deaf.Err() == nil {
 				time.Sleep(10 * time.Millisecond) // virtual
-				b.limits.Wasted(a.host.ID())
+				b.door.limits.Wasted(a.host.ID())
 			}
 		}()
 		w.send(a, id, "lost by gossip")

@@ -208,9 +208,9 @@ type Leaving struct {
 
 // leave takes this user out of a group, or ends a join that waits or was refused.
 func (n *Node) leave(ctx context.Context, id wire.GroupID) (Leaving, error) {
-	n.joining.Lock()
+	n.groups.joining.Lock()
 	ended, err := n.endLookup(id)
-	n.joining.Unlock()
+	n.groups.joining.Unlock()
 	if ended || err != nil {
 		return Leaving{Ended: ended}, err
 	}
@@ -314,8 +314,8 @@ func (n *Node) join(ctx context.Context, genesis *identity.Genesis, l *lookup) e
 // row first, so that a crash repeats the rest. The link is nil for one who has none, and
 // so is the lookup; it gives nil if that was called off.
 func (n *Node) sessionOfJoiner(genesis *identity.Genesis, link *wire.Link, l *lookup) (g *groupSession, made bool, err error) {
-	n.joining.Lock() // of two at once the second finds the first's group
-	defer n.joining.Unlock()
+	n.groups.joining.Lock() // of two at once the second finds the first's group
+	defer n.groups.joining.Unlock()
 	if l != nil && n.groups.lookup(genesis.ID) != l {
 		return n.groups.get(genesis.ID), false, nil
 	}

@@ -97,7 +97,7 @@ func readTree(f *frames, epoch wire.EpochID) ([]byte, error) {
 
 // serveJoin answers a joiner: waiting, and then its Welcome or why not.
 func serveJoin(ctx context.Context, n *Node, s network.Stream, at *admission.Slot) (err error) {
-	f := newFrames(n.limits.Joining(s))
+	f := newFrames(n.door.limits.Joining(s))
 	defer f.abandon()
 	var r wire.JoinRequest
 	if err := f.read(&r); err != nil {

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/metrics"
 	"strings"
+	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,8 +41,9 @@ type Metrics struct {
 	MailRefused    prometheus.Counter     // proofs and envelopes that it refused
 	DHT            *prometheus.HistogramVec
 
-	counted *prometheus.Registry // all of the above
-	all     *prometheus.Registry // also what is looked up when somebody asks
+	address atomic.Pointer[string] // where they are served over TCP; nil: nowhere
+	counted *prometheus.Registry   // all of the above
+	all     *prometheus.Registry   // also what is looked up when somebody asks
 }
 
 // Values of labels.

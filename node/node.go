@@ -125,34 +125,41 @@ type Node struct {
 	store     *storage.Store
 	me        *self
 	host      host.Host
-	hostReady chan host.Host // holds the host, as soon as there is one
 	ears      ears
-	relay     io.Closer // nil: off
-	places    io.Closer // at relays; nil: none are wanted
 	pubsub    *pubsub.PubSub
 	directory *directory
 	life      *life
 	feed      *feed
 	changed   *signal // woken whenever readiness may have changed
 	metrics   *Metrics
-	streams   admission.StreamLimiter
-	members   admission.MemberPeers
-	limits    *admission.Limits
 	tracing   *tracing
-	observed  atomic.Pointer[string] // address of the metrics, while they are served
 	twins     *twins
 	clock     *wallClock
 	groups    *groupTable
+	door      door
+	relays    relays
 	naming    *naming
 	mailbox   *mailboxServer // nil: it is none
 	mailing   chan struct{}  // holds one for each mailbox that this node talks to
-
-	joining sync.Mutex // held while a joiner's group is made
 
 	close  func() error // once
 	failed chan error   // holds one: why the node cannot go on
 
 	hooks hooks // tests only
+}
+
+// door is what decides which peers this node takes on.
+type door struct {
+	members admission.MemberPeers
+	limits  *admission.Limits
+	streams admission.StreamLimiter
+}
+
+// relays is what this node has to do with relays.
+type relays struct {
+	ready  chan host.Host // holds the host, as soon as there is one
+	serves io.Closer      // nil: this node relays nothing without limits
+	held   io.Closer      // reservations at others; nil: none are wanted
 }
 
 // hooks let tests disturb a node.
@@ -172,13 +179,14 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, opened: time.Now(), life: newLife(context.WithoutCancel(ctx)), changed: new(signal), feed: newFeed(),
-		failed: make(chan error, 1), mailing: make(chan struct{}, mailAtOnce), hostReady: make(chan host.Host, 1),
+		failed: make(chan error, 1), mailing: make(chan struct{}, mailAtOnce),
 	}
 	n.hooks.crash = crash
+	n.relays.ready = make(chan host.Host, 1)
 	n.groups = newGroupTable(n.changed, n.life.done)
 	n.metrics = newMetrics(n)
 	n.twins = newTwins(n)
-	n.limits = admission.NewLimits(&n.members, func(what string) { n.metrics.Limited.WithLabelValues(what).Inc() })
+	n.door.limits = admission.NewLimits(&n.door.members, func(what string) { n.metrics.Limited.WithLabelValues(what).Inc() })
 	n.close = sync.OnceValue(n.shut)
 	defer func() {
 		if err != nil {
@@ -210,19 +218,19 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 		return nil, err
 	}
 	n.life.start(func(ctx context.Context) { n.ears.listenAgain(ctx, n.host, n.log) })
-	n.hostReady <- n.host
+	n.relays.ready <- n.host
 	through, err := cfg.relayThrough()
 	if err != nil {
 		return nil, err
 	}
 	if cfg.NewHost == nil || len(through) > 0 {
-		if n.places, err = holdPlaces(n.host, relayOptions(through, func(ctx context.Context, most int) <-chan peer.AddrInfo {
-			return relayCandidates(ctx, n.hostReady, n.life.done, most)
+		if n.relays.held, err = holdPlaces(n.host, relayOptions(through, func(ctx context.Context, most int) <-chan peer.AddrInfo {
+			return relayCandidates(ctx, n.relays.ready, n.life.done, most)
 		})); err != nil {
 			return nil, err
 		}
 	}
-	if n.relay, err = startRelay(n.host, cfg.RelayFor, &n.members); err != nil {
+	if n.relays.serves, err = startRelay(n.host, cfg.RelayFor, &n.door.members); err != nil {
 		return nil, err
 	}
 	n.life.start(func(ctx context.Context) { watchRelays(ctx, n.host, n.log) })
@@ -255,7 +263,7 @@ func (n *Node) gossip() error {
 	lost := newLosses()
 	n.life.start(func(ctx context.Context) { lost.makeUp(ctx, n.groups) })
 	n.life.start(func(ctx context.Context) {
-		ps, err := newPubSub(ctx, n.host, n.limits, n.members.Has, lost)
+		ps, err := newPubSub(ctx, n.host, n.door.limits, n.door.members.Has, lost)
 		n.pubsub = ps
 		ready <- err
 	})
@@ -318,11 +326,11 @@ func (n *Node) shut() error {
 	if n.directory != nil {
 		errs = append(errs, n.directory.close())
 	}
-	if n.places != nil {
-		errs = append(errs, n.places.Close())
+	if n.relays.held != nil {
+		errs = append(errs, n.relays.held.Close())
 	}
-	if n.relay != nil {
-		errs = append(errs, n.relay.Close())
+	if n.relays.serves != nil {
+		errs = append(errs, n.relays.serves.Close())
 	}
 	if n.host != nil {
 		errs = append(errs, n.host.Close())

@@ -107,7 +107,7 @@ func TestRelayForMembers(t *testing.T) {
 		member := w.open(0, 2)
 		id := w.create(relay, "with a relay")
 		w.join(member, id)
-		w.eventually(relay, time.Minute, "knows the member", func() bool { return relay.members.Has(member.host.ID()) })
+		w.eventually(relay, time.Minute, "knows the member", func() bool { return relay.door.members.Has(member.host.ID()) })
 		stranger, err := w.net.Host(9, libp2p.EnableRelay())
 		if err != nil {
 			w.Fatal(err)

@@ -34,7 +34,7 @@ func serve(n *Node) (ended <-chan error, stopped <-chan struct{}, end func(), er
 			return nil, nil, nil, fmt.Errorf("serving metrics: %w", err)
 		}
 		address := l.Addr().String()
-		n.observed.Store(&address)
+		n.metrics.address.Store(&address)
 		ends = append(ends, serveHTTP(l, observation(n), "metrics", failed))
 		n.log.Info("metrics are served", "subsystem", "metrics", "address", address)
 	}

@@ -40,7 +40,7 @@ func (s deviceRoutes) Status(ctx context.Context, r api.StatusRequest) (api.Stat
 		Listen: n.Addrs(), Unheard: n.ears.texts(), Clock: clockText(n.clock.at()), Peers: len(n.host.Network().Peers()), DHT: n.directory.dht.Size(), Sources: make(map[api.Source]int),
 		Extra: n.metrics.counters(), Mailbox: n.mailbox.apiStatus(), Twin: n.twins.seen().text(),
 	}
-	if a := n.observed.Load(); a != nil {
+	if a := n.metrics.address.Load(); a != nil {
 		st.Metrics = "http://" + *a + "/metrics"
 	}
 	troubles, _ := mailTroubles(ctx, n.groups.all(), n.host.ID())

@@ -193,22 +193,22 @@ func (g *groupSession) befriend(ctx context.Context, friends *map[peer.ID]bool) 
 	tag := "group " + g.id.String()
 	for p := range now {
 		if !(*friends)[p] {
-			g.n.members.Joined(p)
+			g.n.door.members.Joined(p)
 		}
 		g.n.directory.peers.Member(p, true)
 		g.n.host.ConnManager().TagPeer(p, tag, admission.MemberTag)
 	}
 	for p := range *friends {
 		if !now[p] {
-			g.n.members.Left(p)
+			g.n.door.members.Left(p)
 			g.n.host.ConnManager().UntagPeer(p, tag)
-			g.n.directory.peers.Member(p, g.n.members.Has(p)) // another group may have it
+			g.n.directory.peers.Member(p, g.n.door.members.Has(p)) // another group may have it
 		}
 	}
 	*friends = now
 }
 
-// places listens where the machine says, notes where the members of a private group are
+// relays.held listens where the machine says, notes where the members of a private group are
 // found, and gives a sum of that, which changes when it does.
 func (g *groupSession) places(ctx context.Context) (sum [32]byte, ok bool) {
 	var topics []string

@@ -13,7 +13,7 @@ import (
 // trust is what this node knows of a peer that opens a stream.
 func (n *Node) trust(protocol string, p peer.ID) admission.Trust {
 	switch {
-	case n.members.Has(p):
+	case n.door.members.Has(p):
 		return admission.Member
 	case protocol == wire.ProtocolMail:
 		return n.mailbox.trust(p)
@@ -45,11 +45,11 @@ func (n *Node) serveStreams() {
 			p := s.Conn().RemotePeer()
 			shut := func() { _ = s.Reset() }
 			as := n.trust(protocol, p)
-			if !n.limits.Opens(protocol, p, as) {
+			if !n.door.limits.Opens(protocol, p, as) {
 				shut()
 				return
 			}
-			slot := n.streams.Enter(p, as, shut)
+			slot := n.door.streams.Enter(p, as, shut)
 			if slot == nil {
 				shut()
 				return

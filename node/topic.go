@@ -90,7 +90,7 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *groupSession, name string) (*
 			g.mail.saw(m.Data, out.Entries)
 		}
 		if verdict != group.Accept {
-			g.n.limits.Wasted(from)
+			g.n.door.limits.Wasted(from)
 			g.log.Debug("envelope not passed on", "verdict", verdict, "from", from, "err", err)
 		}
 		switch verdict {
