@@ -78,9 +78,6 @@ func (w *wallClock) compare(ctx context.Context, g *groupSession, proof wire.Syn
 // now is what time it is, as far as this node knows.
 func (w *wallClock) now() time.Time { return w.at().Now }
 
-// now is what time it is, as far as this node knows.
-func (w *wallClock) now() time.Time { return w.at().Now }
-
 // kept is the time by which things are destroyed, and by which it is noted since when.
 func (w *wallClock) kept() time.Time { return w.at().Kept }
 
