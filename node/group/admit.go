@@ -26,7 +26,7 @@ func (in JoinAsked) act(m *Machine, now time.Time, _ *Outcome) error {
 	}
 	op, err := a.admit(r, d)
 	if err == nil && op != nil {
-		_, err = m.operate(now, op)
+		_, err = m.append(now, wire.KindOp, op)
 	}
 	return err
 }

@@ -29,7 +29,7 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 		at = at.parent
 	}
 	if at == nil {
-		return m.joinFromLog(target)
+		return m.joining.fromLog(now, target)
 	}
 	start := at
 	for _, n := range chain(at, target) {
@@ -37,10 +37,10 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 			break
 		}
 		if m.epochs.outAt[n.id] {
-			return m.joinFromLog(target)
+			return m.joining.fromLog(now, target)
 		}
 		if m.refused.has(n.id) {
-			return m.joinFromLog(target)
+			return m.joining.fromLog(now, target)
 		}
 		parent, err := m.epochs.parent(at.id)
 		if err != nil {
@@ -50,13 +50,13 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 		if info := n.info(); info == nil || info.Sender == parent.Own() {
 			// A root, which nobody derives, or a commit that this device made before its
 			// store went back: the way there is to be added again.
-			return m.joinFromLog(target)
+			return m.joining.fromLog(now, target)
 		}
 		child, err := m.judge.derive(parent, n)
 		switch {
 		case errors.Is(err, errSelfRemoved):
 			m.epochs.outAt[n.id] = true
-			return m.joinFromLog(target)
+			return m.joining.fromLog(now, target)
 		case err != nil:
 			m.refuse(now, n, err)
 			return true // judge again
@@ -69,7 +69,7 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 	if m.epochs.isThin(at.id) {
 		// This device was there, and its message keys are destroyed: it seals nothing
 		// there ever again, and comes back with a new leaf.
-		return m.joinFromLog(target)
+		return m.joining.fromLog(now, target)
 	}
 	if at == position {
 		return false

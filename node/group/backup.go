@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
 )
 
 // A backup holds what this device knows and has said, and nothing that opens what it
@@ -27,16 +29,16 @@ func InBackup(key string) bool {
 	return slices.Contains(inBackup, kind)
 }
 
-// noteRestored notices that the keys of the position are not here, as after the
-// restoration of a backup.
-func (m *Machine) noteRestored(now time.Time) {
-	if !m.own.Joined || m.epochs.has(m.own.Position) {
+// restored notes that the keys of the position are not here, as after the restoration of a
+// backup.
+func (o *ownState) restored(now time.Time, device wire.DeviceID) {
+	if !o.Joined {
 		return
 	}
-	m.own.Joined = false
-	m.own.save()
-	m.tx.emit(now, Event{
-		Kind: EventIncarnation, Device: m.log.Device,
+	o.Joined = false
+	o.save()
+	o.tx.emit(now, Event{
+		Kind: EventIncarnation, Device: device,
 		Detail: "restored from a backup, which holds no keys of epochs: this device asks to be added again",
 	})
 }

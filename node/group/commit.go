@@ -40,7 +40,9 @@ func (m *Machine) rank() time.Duration {
 
 // compareTree tells what separates the tree at the position from the roster.
 func (m *Machine) compareTree(now time.Time, e Epoch) difference {
-	d, err := m.differ.compare(now, m.log, m.tree.nodes[m.own.Position], e, m.roster, m.wantedAgain)
+	position := m.tree.nodes[m.own.Position]
+	again := func() []*rejoin { return m.peers.wantedAgain(m.roster, m.tree, position) }
+	d, err := m.differ.compare(now, m.log, position, e, m.roster, again)
 	m.tx.fail(err)
 	return d
 }

@@ -20,14 +20,14 @@ import (
 // seals nothing before it has committed new keys, since it cannot know which
 // message keys are.
 
-// loadIncarnation finds the log to write.
-func (m *Machine) loadIncarnation(known bool) {
-	if m.own.Given != m.cfg.Incarnation || !known {
-		m.own.Renew = known
-		m.own.Given, m.own.Incarnation = m.cfg.Incarnation, m.cfg.Incarnation
-		m.own.save()
+// incarnate finds the log to write, given being what the store's owner says. known: there was
+// a row.
+func (o *ownState) incarnate(given uint64, known bool) {
+	if o.Given != given || !known {
+		o.Renew = known
+		o.Given, o.Incarnation = given, given
+		o.save()
 	}
-	m.log.Incarnation = m.own.Incarnation
 }
 
 // recognise looks whether an entry that arrived is this device's own and unknown to it.

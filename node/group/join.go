@@ -151,28 +151,6 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 	return nil
 }
 
-// joinFromLog gets this device onto a chain that none of its keys lead to, by the
-// Welcome of the newest commit on it that adds one of its KeyPackages: it asks
-// for the ratchet tree, and Tree goes on.
-func (m *Machine) joinFromLog(chosen *node) bool {
-	for n := chosen; n != nil; n = n.parent {
-		if !n.hasWelcome() {
-			continue
-		}
-		for _, hash := range n.adds() {
-			if !m.leaf.holds(hash) || m.epochs.has(n.id) {
-				continue // a held one leads nowhere new: this device was taken out after it
-			}
-			if !m.joining.trees[n.id] {
-				m.joining.trees[n.id] = true
-				m.peers.ask(m.now, "a Welcome needs its ratchet tree")
-			}
-			return false
-		}
-	}
-	return false
-}
-
 // A Tree is a ratchet tree that Wants asked for. Whether it is the right one
 // shows when the Welcome is opened: the GroupInfo holds its hash.
 func (in Tree) act(m *Machine, now time.Time, _ *Outcome) error {

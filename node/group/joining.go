@@ -33,11 +33,10 @@ type joining struct {
 	group  wire.GroupID
 	device *identity.Device
 	engine Engine
+	leaf   *leafKeys
+	epochs *epochStore
+	peers  *peers
 
-	// The KeyPackages of this device: age gives how long ago one was drawn, if its secrets
-	// are here; spend says that one is not needed any more.
-	age   func(now time.Time, keyPackage []byte) (time.Duration, bool)
-	spend func(now time.Time, keyPackage []byte)
 	// newRejoin makes a request to be added again, with a fresh KeyPackage.
 	newRejoin func(now time.Time) (wire.Signed, *wire.Rejoin, error)
 
@@ -174,7 +173,7 @@ func (j *joining) lapsed(now time.Time) bool {
 	if j.request == nil {
 		return false
 	}
-	age, here := j.age(now, j.request.KeyPackage)
+	age, here := j.leaf.age(now, j.request.KeyPackage)
 	return !here || age >= keyPackageLifetime
 }
 
@@ -187,7 +186,7 @@ func (j *joining) renew(now time.Time, r *wire.JoinRequest) error {
 	if j.renewal != nil && r != j.renewal {
 		return fmt.Errorf("request to join: %w: it asks with another KeyPackage already", ErrState)
 	}
-	if age, here := j.age(now, r.KeyPackage); here && age < time.Hour {
+	if age, here := j.leaf.age(now, r.KeyPackage); here && age < time.Hour {
 		return fmt.Errorf("request to join: %w: its KeyPackage is fresh", ErrState)
 	}
 	again, err := j.requestAgain(now)
@@ -195,7 +194,7 @@ func (j *joining) renew(now time.Time, r *wire.JoinRequest) error {
 		return err
 	}
 	if r.Rejoin != nil {
-		j.spend(now, r.KeyPackage)
+		j.leaf.spend(now, r.KeyPackage)
 	}
 	if r == j.request && r.Rejoin != nil {
 		j.setRequest(again)
@@ -241,6 +240,28 @@ func (j *joining) welcomeFailed(now time.Time, keyPackage []byte) {
 	j.timers.sooner(timerJoin, now.Add(joinAgain))
 }
 
+// fromLog gets this device onto a chain that none of its keys lead to, by the Welcome of the
+// newest commit on it that adds one of its KeyPackages: it asks for the ratchet tree, and Tree
+// goes on. False: it is not there yet.
+func (j *joining) fromLog(now time.Time, chosen *node) bool {
+	for n := chosen; n != nil; n = n.parent {
+		if !n.hasWelcome() {
+			continue
+		}
+		for _, hash := range n.adds() {
+			if !j.leaf.holds(hash) || j.epochs.has(n.id) {
+				continue // a held one leads nowhere new: this device was taken out after it
+			}
+			if !j.trees[n.id] {
+				j.trees[n.id] = true
+				j.peers.ask(now, "a Welcome needs its ratchet tree")
+			}
+			return false
+		}
+	}
+	return false
+}
+
 // end ends asking to be let in, and goes on with the next invite that is kept. It keeps the
 // request that has ended: an admin can let this device in by it all the same, and if its
 // user joins again then, that KeyPackage has the Welcome.
@@ -265,7 +286,7 @@ func (j *joining) takeEnded(now time.Time) (*wire.JoinRequest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	_, here := j.age(now, r.KeyPackage)
+	_, here := j.leaf.age(now, r.KeyPackage)
 	if usable := here && j.engine.CheckLifetime(r.KeyPackage, now) == nil && r.Rejoin == nil; !usable {
 		return nil, nil
 	}
@@ -279,7 +300,7 @@ func (j *joining) done(now time.Time) {
 	j.tx.fail(err)
 	for _, r := range []*wire.JoinRequest{j.request, j.renewal, ended} {
 		if r != nil {
-			j.spend(now, r.KeyPackage)
+			j.leaf.spend(now, r.KeyPackage)
 		}
 	}
 	j.setRequest(nil)
@@ -331,7 +352,7 @@ func (j *joining) setIntents(now time.Time, intents []intent) {
 		kept := func(i intent) bool { return bytes.Equal(i.request.KeyPackage, old.request.KeyPackage) }
 		asks := j.request != nil && bytes.Equal(j.request.KeyPackage, old.request.KeyPackage)
 		if !asks && !slices.ContainsFunc(intents, kept) {
-			j.spend(now, old.request.KeyPackage)
+			j.leaf.spend(now, old.request.KeyPackage)
 		}
 	}
 	j.intents = intents
@@ -391,7 +412,7 @@ func (j *joining) stopRejoin(now time.Time, n *node) {
 		return
 	}
 	if r, err := wire.DecodeRejoin(j.rejoin.Payload); err == nil {
-		j.spend(now, r.KeyPackage) // a commit on another branch may have used it
+		j.leaf.spend(now, r.KeyPackage) // a commit on another branch may have used it
 		if n != nil && !n.used(r.KeyPackage) {
 			j.retract = true
 			j.timers.set(timerBeacon, now)
@@ -430,7 +451,7 @@ func (j *joining) rejoinLapsed(now time.Time, life time.Duration) bool {
 		return false
 	}
 	if err == nil {
-		j.spend(now, r.KeyPackage)
+		j.leaf.spend(now, r.KeyPackage)
 	}
 	return true
 }

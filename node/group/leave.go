@@ -22,7 +22,10 @@ func (Leave) act(m *Machine, now time.Time, out *Outcome) error {
 		return err
 	}
 	if m.peers.handedOver(m.roster, m.cfg.Device.User, len(m.mail.outbox) == 0 && !m.stranded()) {
-		out.Entry, err = m.operate(now, &wire.Op{Type: wire.OpLeave})
+		it, err := m.append(now, wire.KindOp, &wire.Op{Type: wire.OpLeave})
+		if err == nil {
+			out.Entry = it.hash
+		}
 		return err
 	}
 	m.own.Leaving = true
@@ -87,7 +90,7 @@ func (m *Machine) leaveWhenDone(now time.Time) {
 		return
 	default:
 		m.own.Leaving = false
-		if _, err := m.operate(now, &wire.Op{Type: wire.OpLeave}); err != nil {
+		if _, err := m.append(now, wire.KindOp, &wire.Op{Type: wire.OpLeave}); err != nil {
 			m.tx.fail(err)
 		}
 	}

@@ -114,7 +114,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	}
 	m.joining = &joining{
 		tx: m.tx, timers: &m.timers, group: m.group, device: cfg.Device, engine: cfg.Engine, trees: map[wire.EpochID]bool{},
-		age: m.leaf.age, spend: m.leaf.spend, newRejoin: m.newRejoin,
+		leaf: m.leaf, epochs: m.epochs, peers: m.peers, newRejoin: m.newRejoin,
 	}
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("group %v: %w", m.group, err)
@@ -126,7 +126,9 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	// If one was due before the restart; it is not cast twice. Not at once: a sync
 	// may tell that this device's log went further than it knows.
 	m.timers.set(timerVote, now.Add(voteAfterStart))
-	m.noteRestored(now)
+	if !m.epochs.has(m.own.Position) {
+		m.own.restored(now, m.log.Device)
+	}
 	m.settle(now)
 	if m.joining.request != nil {
 		m.joining.carry()
@@ -146,7 +148,8 @@ func (m *Machine) load() error {
 	}
 	m.tx.cursor = m.own.Cursor
 	m.refused = newRefusals(m.own.Refused)
-	m.loadIncarnation(known)
+	m.own.incarnate(m.cfg.Incarnation, known)
+	m.log.Incarnation = m.own.Incarnation
 	if err := errors.Join(m.keys.load(), m.leaf.load(), m.epochs.load(), m.joining.load(), m.loadEvidence()); err != nil {
 		return err
 	}

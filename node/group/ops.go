@@ -60,19 +60,14 @@ type decision interface {
 // decide writes the operation of a decision of this device's user.
 func (m *Machine) decide(now time.Time, d decision, out *Outcome) error {
 	op, err := d.op(m.member(now))
+	if err != nil {
+		return err
+	}
+	it, err := m.append(now, wire.KindOp, op)
 	if err == nil {
-		out.Entry, err = m.operate(now, op)
+		out.Entry = it.hash
 	}
 	return err
-}
-
-// operate appends an OP of this device if its user may make it now.
-func (m *Machine) operate(now time.Time, op *wire.Op) (wire.EntryHash, error) {
-	it, err := m.append(now, wire.KindOp, op)
-	if err != nil {
-		return wire.EntryHash{}, err
-	}
-	return it.hash, nil
 }
 
 func (in RemoveUser) op(a member) (*wire.Op, error) {

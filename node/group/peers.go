@@ -97,11 +97,16 @@ func (p *peers) addAgain(now time.Time, of *peerState, r *rejoin) {
 	}
 }
 
-// rejoins lists the requests of devices of the roster, but this one, to be added again.
-func (p *peers) rejoins(r *roster) []*rejoin {
+// wantedAgain lists the requests to be added again by devices of the roster that the chain to
+// the position has not satisfied: their KeyPackage is on none of its commits.
+func (p *peers) wantedAgain(r *roster, t *epochTree, position *node) []*rejoin {
 	var out []*rejoin
 	for _, id := range r.deviceIDs() {
-		if of := p.of[id]; of != nil && of.rejoin != nil && id != p.own {
+		of := p.of[id]
+		if of == nil || of.rejoin == nil || id == p.own {
+			continue
+		}
+		if !position.used(of.rejoin.KeyPackage) && !t.foundItsWay(position, p.logs.votes[id], of.rejoin) {
 			out = append(out, of.rejoin)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
@@ -114,15 +113,6 @@ func (m *Machine) newRejoin(now time.Time) (s wire.Signed, r *wire.Rejoin, err e
 		}
 	}
 	return m.cfg.LogKey.Sign(wire.DomainRejoin, m.group, r.Encode()), r, nil
-}
-
-// wantedAgain lists the requests of devices of the roster that the chain to the
-// position has not satisfied: their KeyPackage is on none of its commits.
-func (m *Machine) wantedAgain() []*rejoin {
-	position := m.tree.nodes[m.own.Position]
-	return slices.DeleteFunc(m.peers.rejoins(m.roster), func(r *rejoin) bool {
-		return position.used(r.KeyPackage) || m.tree.foundItsWay(position, m.logs.votes[r.Device], r)
-	})
 }
 
 // foundItsWay says whether a device, by its newest vote, has since it asked to be added again
