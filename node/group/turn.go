@@ -36,19 +36,6 @@ func (m *Machine) takeLater(now time.Time) {
 	}
 }
 
-// takeWaiting takes an entry that was parked, or, in a turn that is full, later.
-func (m *Machine) takeWaiting(now time.Time, s *signedEntry) (n int) {
-	if m.tx.full() {
-		m.later.entries = append(m.later.entries, s)
-		return 0
-	}
-	n, err := m.takeEntry(now, s)
-	if err != nil {
-		m.tx.emit(now, Event{Kind: EventRefused, Device: s.entry.Device, Detail: err.Error()})
-	}
-	return n
-}
-
 // takeWaitingSeal opens a seal that came before the keys of its epoch, or, in a turn that
 // is full, does so later.
 func (m *Machine) takeWaitingSeal(now time.Time, s rawSeal) {
