@@ -63,7 +63,7 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 		}
 		since, _ := parent.(Epoch)
 		m.epochs.hold(now, n.id, n.generation, child, since)
-		m.openWaiting(now, n.id)
+		m.messages.openWaiting(now, n.id)
 		at = n
 	}
 	if m.epochs.isThin(at.id) {
@@ -96,10 +96,10 @@ func (m *Machine) moved(now time.Time, from, to *node) {
 	}
 	m.settling.over()
 	m.timers.stop(timerHeal)
-	clear(m.worn.since) // all ratchets begin anew
+	m.messages.ratchets.restart() // all ratchets begin anew
 	m.peers.news()
-	m.peers.gapsAgain()
-	m.requeue(to)
+	m.messages.reseal.again()
+	m.messages.requeue(to)
 	if switched || from == nil {
 		m.timers.set(timerVote, now)
 	} else {

@@ -255,7 +255,7 @@ func TestEnvelopeOfGivesPublishedBytes(t *testing.T) {
 		b.send("afterwards")
 		w.run(time.Second)
 		for _, x := range []*device{a, b} {
-			for it := range x.m.records() {
+			for it := range x.records() {
 				id := it.hash
 				if it.log.Device != x.dev.ID {
 					continue

@@ -42,7 +42,7 @@ func TestRelabelledSealDoesNotBurnTheKey(t *testing.T) {
 	t.Logf("the real one: %v", err)
 	w.run(10 * time.Minute)
 	if got := b.texts(); !slices.Contains(got, "important") {
-		t.Errorf("ben shows %q: the message is lost (gap %v)", got, b.m.mail.gaps[id])
+		t.Errorf("ben shows %q: the message is lost (gap %v)", got, b.lacks(id))
 	}
 }
 

@@ -394,21 +394,20 @@ func TestGapDueWhileTheGateIsClosed(t *testing.T) {
 	w, a, b, c := three(t, 730)
 	id := a.send("one")
 	w.run(time.Minute)
-	a.knows(b).gaps[id] = w.now.Add(time.Second)
-	a.m.timers.set(timerReseal, w.now.Add(time.Second))
+	a.planSeal(b, id, w.now.Add(time.Second))
 	w.cut = func(x, y *device) bool { return true }
 	a.must(Tick{})
 	// Somebody who is out is in the tree, and another makes the commit.
 	_ = c
 	a.closeGate()
 	w.run(2 * time.Second)
-	if a.knows(b).gaps[id].IsZero() {
+	if a.plannedSeal(b, id).IsZero() {
 		t.Fatal("the gate was not closed")
 	}
 	a.m.timers.set(timerUpdate, w.now)
 	a.must(Tick{}) // moves on
 	w.run(time.Minute)
-	if at := a.knows(b).gaps[id]; !at.IsZero() {
+	if at := a.plannedSeal(b, id); !at.IsZero() {
 		t.Errorf("the gap waits since %v, and nothing wakes the device: %+v", at, a.m.timers)
 	}
 }
@@ -425,7 +424,7 @@ func TestRostersAreSharedWithEvidence(t *testing.T) {
 	}
 	w.run(time.Minute)
 	seen := map[*roster]bool{}
-	for it := range a.m.records() {
+	for it := range a.records() {
 		if it.log.Device == b.dev.ID {
 			seen[a.m.rosters.at(it)] = true
 		}

@@ -37,8 +37,8 @@ func TestOrderAfterRestart(t *testing.T) {
 	b.must(Entries{Entries: entries})
 	b.m.tx.most = 0 // what is opened is shown in the next turn
 	b.must(Seals{Seals: must(a.m.SealsFor(b.dev.ID, ids))})
-	if len(b.m.later.shows) < 2 {
-		t.Fatalf("%d logs wait", len(b.m.later.shows))
+	if b.defers() < 2 {
+		t.Fatalf("%d logs wait", b.defers())
 	}
 	rows := maps.Clone(b.rows)
 	orders := map[string]int{}
@@ -86,7 +86,7 @@ func TestPassesEpochs(t *testing.T) {
 		}
 		b.must(Entries{Entries: entries})
 	}
-	before := len(b.m.record(id).sealed)
+	before := len(b.record(id).sealed)
 	for range 100 {
 		w.now = w.now.Add(time.Second)
 		b.must(Tick{})
@@ -103,7 +103,7 @@ func TestPassesEpochs(t *testing.T) {
 	}
 	raw, _ := c.m.tx.get(itemKey(it))
 	b.must(Entries{Entries: [][]byte{raw}})
-	if len(b.m.record(id).sealed) > before && b.m.own.Position != b.m.choose().id {
+	if len(b.record(id).sealed) > before && b.m.own.Position != b.m.choose().id {
 		t.Errorf("b, at epoch %d on its way to %d, has sealed, and voted for %v", b.m.tree.nodes[b.m.own.Position].number, b.m.choose().number, b.m.tree.positionOf(b.m.logs.votes[b.dev.ID]).number)
 	}
 }
@@ -126,11 +126,11 @@ func TestWrongLabelHidesNoWornRatchet(t *testing.T) {
 		a.m.epochs.putKeys(a.m.own.Position, rows)
 	}
 	a.must(Tick{})
-	b.m.worn.renewed = w.now.Add(24 * time.Hour) // b is hostile, and does not renew
+	b.renewedForReach(w.now.Add(24 * time.Hour)) // b is hostile, and does not renew
 	epoch := c.m.Status().Epoch
 	a.send("out of reach")
 	w.run(10 * time.Second)
-	if len(c.m.worn.since) == 0 {
+	if c.outOfReach() == 0 {
 		t.Fatal("nothing is worn out")
 	}
 	w.cut = func(x, y *device) bool { return x == b || y == b }
@@ -175,6 +175,6 @@ func TestPacksFit(t *testing.T) {
 		size += len(wr.Key) + len(wr.Value) + rowOverhead
 	}
 	if size > 2*maxTurn {
-		t.Errorf("%d bytes of packs at once, of %d messages", size, count(a.m.records()))
+		t.Errorf("%d bytes of packs at once, of %d messages", size, count(a.records()))
 	}
 }

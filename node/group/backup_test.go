@@ -67,10 +67,10 @@ func TestRestoredFromBackup(t *testing.T) {
 			t.Errorf("%s shows %v", d.name, got)
 		}
 	}
-	if n := len(b.m.mail.outbox) + len(b.m.mail.gaps); n != 0 {
+	if n := b.m.Status().Outbox + b.m.Status().Gaps; n != 0 {
 		t.Errorf("%d in outbox and gaps", n)
 	}
-	for it := range b.m.records() { // what was sealed before is not sealed again
+	for it := range b.records() { // what was sealed before is not sealed again
 		if it.log == log && len(it.sealed) > 1 {
 			t.Errorf("message %v was sealed again", it.hash)
 		}
@@ -88,11 +88,11 @@ func TestRestoredAloneOrRemoved(t *testing.T) {
 	a.send("lost with the disk")
 	a.restore(saved)
 	a.send("two")
-	if n := len(a.m.mail.outbox); n == 0 {
+	if n := a.m.Status().Outbox; n == 0 {
 		t.Error("it seals without keys")
 	}
 	w.run(time.Minute)
-	if n := a.m.tree.nodes[a.m.own.Position]; len(a.m.mail.outbox) != 0 || n.generation != 1 || a.m.Status().State != StateMember {
+	if n := a.m.tree.nodes[a.m.own.Position]; a.m.Status().Outbox != 0 || n.generation != 1 || a.m.Status().State != StateMember {
 		t.Fatalf("%+v", a.m.Status())
 	}
 	b := w.device("ben")

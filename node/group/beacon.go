@@ -1,7 +1,6 @@
 package group
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -29,18 +28,18 @@ func (in PeerVector) act(m *Machine, now time.Time, _ *Outcome) error {
 			}
 		}
 		for _, r := range v.Receipts {
-			_ = m.takeReceipt(now, r) // its word for itself: what is wrong with it is its loss
+			_ = m.receipts.take(now, r) // its word for itself: what is wrong with it is its loss
 		}
 		v.Rejoin, v.Receipts = nil, nil
 		m.peers.takeVector(now, p, v, wire.MaxGaps, m.lacking())
 	}
 	m.peers.addAgain(now, p, again)
-	m.peers.plan(now.Add(askedStep), askedStep, p, in.Gaps)
+	m.messages.reseal.plan(now.Add(askedStep), askedStep, in.Device, in.Gaps)
 	return nil
 }
 
 // lacking says whether this device lacks messages or keys that others may have.
-func (m *Machine) lacking() bool { return len(m.mail.gaps) > 0 || m.joining.rejoin != nil }
+func (m *Machine) lacking() bool { return len(m.messages.gaps) > 0 || m.joining.rejoin != nil }
 
 // sendBeacon tells the group which records this device cannot read, so that
 // somebody seals them again, and how far it is.
@@ -55,7 +54,7 @@ func (m *Machine) sendBeacon(now time.Time) {
 		return
 	}
 	m.joining.retract = false
-	gaps := slices.SortedFunc(maps.Keys(m.mail.gaps), m.byTime)
+	gaps := m.messages.lacks()
 	gaps = gaps[:min(len(gaps), maxGapsTold)]
 	slices.SortFunc(gaps, func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) })
 	b := wire.Beacon{

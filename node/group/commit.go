@@ -76,8 +76,8 @@ func (m *Machine) heal(now time.Time) bool {
 	m.planUpdate(n)
 	d := m.compareTree(now, e)
 	sibling := slices.ContainsFunc(n.children, func(c *node) bool { return m.refused.has(c.id) && c.contains(m.choose()) })
-	worn := m.wornOut(now)
-	alone := m.timers.due(now, timerUpdate) || sibling || worn || m.mustRenew(n)
+	outOfReach := m.messages.ratchetOutOfReach(now, m.rank)
+	alone := m.timers.due(now, timerUpdate) || sibling || outOfReach || m.mustRenew(n)
 	if d.empty() && !alone {
 		m.timers.stop(timerHeal)
 		return false
@@ -88,10 +88,10 @@ func (m *Machine) heal(now time.Time) bool {
 			m.timers.set(timerHeal, now.Add(rankStep+m.rank()*rankStep))
 		}
 	}
-	if worn {
-		m.worn.renewed = now
+	if outOfReach {
+		m.messages.ratchets.renewed = now
 	}
-	if worn || m.timers.due(now, timerUpdate) {
+	if outOfReach || m.timers.due(now, timerUpdate) {
 		m.timers.set(timerHeal, now)
 	}
 	if !m.timers.due(now, timerHeal) {

@@ -123,25 +123,25 @@ func (e *early) arrived(id wire.MessageID) {
 	}
 }
 
-// keepEarly keeps a seal whose record is not in the set, and says whether a member signed
-// that record: then it waits for nothing but its past.
-func (m *Machine) keepEarly(s rawSeal) (vouched bool) {
+// take keeps a seal whose record is not in the set, parked being that record's entry if it is
+// parked, and says whether a member signed it: then it waits for nothing but its past.
+func (e *early) take(parked *signedEntry, s rawSeal) (vouched bool) {
 	var bucket wire.DeviceID
-	if p := m.logs.parking.entries[s.Message]; p != nil {
-		bucket, vouched = p.bucket, p.vouched
+	if parked != nil {
+		bucket, vouched = parked.bucket, parked.vouched
 	}
-	m.mail.early.keep(bucket, s)
+	e.keep(bucket, s)
 	return vouched
 }
 
 // openEarly opens the seals whose records have come. One that does not open was never
 // counted on.
-func (m *Machine) openEarly(now time.Time) {
-	seals := m.mail.early.opened
-	m.mail.early.opened = nil
+func (m *messages) openEarly(now time.Time) {
+	seals := m.early.opened
+	m.early.opened = nil
 	for _, s := range seals {
 		if m.tx.full() {
-			m.later.seals = append(m.later.seals, s)
+			m.deferred.seals = append(m.deferred.seals, s)
 			continue
 		}
 		_, _ = m.takeSeal(now, s)

@@ -55,8 +55,8 @@ func TestOvertakenEnvelopes(t *testing.T) {
 		if !c.asked().Equal(asked) {
 			t.Errorf("%v: a sync was asked for", order)
 		}
-		if st := c.m.Status(); st.Parked+st.Gaps != 0 || len(c.m.mail.early.seals) != 0 || c.m.mail.early.bytes != 0 {
-			t.Errorf("%v: left behind: %+v, %d seals", order, st, len(c.m.mail.early.seals))
+		if st := c.m.Status(); st.Parked+st.Gaps != 0 || len(c.m.messages.early.seals) != 0 || c.m.messages.early.bytes != 0 {
+			t.Errorf("%v: left behind: %+v, %d seals", order, st, len(c.m.messages.early.seals))
 		}
 		w.run(time.Minute)
 		if !c.asked().Equal(asked) {
@@ -180,7 +180,7 @@ func TestEarlySealsAreBounded(t *testing.T) {
 		}
 		seal := wire.Marshal(&wire.Seal{Message: id, Epoch: n.id, Sealer: b.dev.ID, PrivateMessage: message})
 		_, _ = c.step(Envelope{Bytes: b.envelope(wire.Bundle{Seals: [][]byte{seal}})})
-		if k := c.m.mail.early; i%64 == 0 && (k.bytes > 2*maxEarlyBytes || len(k.seals) > 2*maxEarly) {
+		if k := c.m.messages.early; i%64 == 0 && (k.bytes > 2*maxEarlyBytes || len(k.seals) > 2*maxEarly) {
 			t.Fatalf("%d seals of %d bytes are kept", len(k.seals), k.bytes)
 		}
 	}

@@ -266,7 +266,7 @@ func TestStoreGoesBack(t *testing.T) {
 		t.Error("a restored backup goes on with its old log or keys")
 	}
 	b.send("five")
-	if n := len(b.m.mail.outbox); n != 0 {
+	if n := b.m.Status().Outbox; n != 0 {
 		t.Errorf("%d in the outbox", n)
 	}
 	w.run(time.Minute)

@@ -51,11 +51,11 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 		m.timers.set(timerTransport, now)
 		did("the transport key is brought up to date")
 	}
-	if gaps := len(m.mail.gaps); gaps > 0 {
+	if gaps := len(m.messages.gaps); gaps > 0 {
 		m.timers.set(timerBeacon, now)
 		did("asks the group for %d messages that cannot be read here", gaps)
 	}
-	if filled := m.peers.gapsNow(now); filled > 0 {
+	if filled := m.messages.reseal.hurry(now); filled > 0 {
 		did("seals %d messages again for others", filled)
 	}
 	return nil

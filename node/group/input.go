@@ -128,23 +128,3 @@ func (in RevokeInvite) act(m *Machine, now time.Time, out *Outcome) error {
 func (in Approve) act(m *Machine, now time.Time, out *Outcome) error { return m.decide(now, in, out) }
 
 func (in Deny) act(m *Machine, now time.Time, out *Outcome) error { return m.decide(now, in, out) }
-
-func (in Send) act(m *Machine, now time.Time, out *Outcome) (err error) {
-	out.Entry, err = m.send(now, in.Content)
-	return err
-}
-
-func (in Envelope) act(m *Machine, now time.Time, out *Outcome) (err error) {
-	*out, err = m.envelope(now, in.Bytes)
-	return err
-}
-
-func (in Entries) act(m *Machine, now time.Time, out *Outcome) (err error) {
-	*out, err = m.entries(now, in.Entries)
-	return err
-}
-
-func (in Seals) act(m *Machine, now time.Time, out *Outcome) (err error) {
-	*out, err = m.seals(now, in.Seals)
-	return err
-}

@@ -11,9 +11,14 @@ import (
 
 // The front door: every entry and every seal that comes from others passes here.
 
-// envelope takes an envelope: first it is decoded whole, so that a malformed one
+func (in Envelope) act(m *Machine, now time.Time, out *Outcome) (err error) {
+	*out, err = m.takeEnvelope(now, in.Bytes)
+	return err
+}
+
+// takeEnvelope takes an envelope: first it is decoded whole, so that a malformed one
 // changes nothing; then its entries and seals are taken one by one.
-func (m *Machine) envelope(now time.Time, b []byte) (Outcome, error) {
+func (m *Machine) takeEnvelope(now time.Time, b []byte) (Outcome, error) {
 	u, err := m.keys.open(b)
 	if errors.Is(err, wire.ErrUnknownKey) {
 		if m.own.Out {
@@ -24,11 +29,9 @@ func (m *Machine) envelope(now time.Time, b []byte) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	entries := make([]*signedEntry, len(u.Entries))
-	for i, raw := range u.Entries {
-		if entries[i], err = readEntry(m.group, raw); err != nil {
-			return Outcome{}, err
-		}
+	entries, err := readEntries(m.group, u.Entries)
+	if err != nil {
+		return Outcome{}, err
 	}
 	seals, err := readSeals(u.Seals)
 	if err != nil {
@@ -40,25 +43,40 @@ func (m *Machine) envelope(now time.Time, b []byte) (Outcome, error) {
 	}
 	m.resolveRoster(now)
 	m.follow(now)
-	m.openEarly(now)
-	sealsOut, sealsErr := m.takeSeals(now, seals)
+	m.messages.openEarly(now)
+	sealsOut, sealsErr := m.messages.takeSeals(now, seals)
 	beaconVerdict, beaconErr := m.peers.takeBeacons(now, m.roster, u.Beacons, m.lacking())
-	receiptVerdict, receiptErr := m.takeReceipts(now, u.Receipts)
+	receiptVerdict, receiptErr := m.receipts.takeAll(now, u.Receipts)
 	out.New += sealsOut.New
 	out.Messages = sealsOut.Messages
 	out.Verdict = max(out.Verdict, sealsOut.Verdict, beaconVerdict, receiptVerdict)
 	return out, errors.Join(err, sealsErr, beaconErr, receiptErr)
 }
 
-func (m *Machine) entries(now time.Time, raws [][]byte) (Outcome, error) {
-	entries := make([]*signedEntry, len(raws))
+func (in Entries) act(m *Machine, now time.Time, out *Outcome) error {
+	entries, err := readEntries(m.group, in.Entries)
+	if err == nil {
+		*out, err = m.takeEntries(now, entries)
+	}
+	return err
+}
+
+func (in Seals) act(m *Machine, now time.Time, out *Outcome) error {
+	seals, err := readSeals(in.Seals)
+	if err == nil {
+		*out, err = m.messages.takeSeals(now, seals)
+	}
+	return err
+}
+
+func readEntries(group wire.GroupID, raws [][]byte) (entries []*signedEntry, err error) {
+	entries = make([]*signedEntry, len(raws))
 	for i, raw := range raws {
-		var err error
-		if entries[i], err = readEntry(m.group, raw); err != nil {
-			return Outcome{}, err
+		if entries[i], err = readEntry(group, raw); err != nil {
+			return nil, err
 		}
 	}
-	return m.takeEntries(now, entries)
+	return entries, nil
 }
 
 // takeEntries verifies and adds entries; the errors of those refused come joined.
@@ -134,7 +152,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	m.twins.came(now, it, s.entry)
 	m.logs.quarantine.remove(s.hash)
 	m.tx.put(itemKey(it), s.raw)
-	m.noteIncarnation(it)
+	m.receipts.noteIncarnation(it)
 	m.tx.ready.Came = append(m.tx.ready.Came, it.hash)
 	m.packs.note(it, s.entry)
 	switch it.kind {
@@ -142,12 +160,8 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 		m.disturbed(now, it)
 		m.noteFork(now, it)
 	case wire.KindRecord:
-		m.mail.early.arrived(it.hash)
 		m.resolveRoster(now)
-		if m.owed(it) {
-			m.gap(now, it.hash)
-		}
-		m.show(now, it.log)
+		m.messages.arrived(now, it)
 	case wire.KindOp:
 		if it.op != nil && it.op.Type == wire.OpReboot {
 			m.disturbed(now, nil)
@@ -162,18 +176,10 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	return n, nil
 }
 
-func (m *Machine) seals(now time.Time, raws [][]byte) (Outcome, error) {
-	seals, err := readSeals(raws)
-	if err != nil {
-		return Outcome{}, err
-	}
-	return m.takeSeals(now, seals)
-}
-
 // takeWaiting takes an entry that was parked, or, in a turn that is full, later.
 func (m *Machine) takeWaiting(now time.Time, s *signedEntry) (n int) {
 	if m.tx.full() {
-		m.later.entries = append(m.later.entries, s)
+		m.logs.parking.deferred = append(m.logs.parking.deferred, s)
 		return 0
 	}
 	n, err := m.takeEntry(now, s)
@@ -181,4 +187,15 @@ func (m *Machine) takeWaiting(now time.Time, s *signedEntry) (n int) {
 		m.tx.emit(now, Event{Kind: EventRefused, Device: s.entry.Device, Detail: err.Error()})
 	}
 	return n
+}
+
+// goOn goes on with what did not fit into the last turn.
+func (m *Machine) goOn(now time.Time) {
+	m.tx.deferred = false
+	for p := &m.logs.parking; len(p.deferred) > 0 && !m.tx.full(); {
+		s := p.deferred[0]
+		p.deferred = p.deferred[1:]
+		m.takeWaiting(now, s)
+	}
+	m.messages.goOn(now)
 }

@@ -147,7 +147,7 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 	}
 	m.epochs.hold(now, id, secrets.Generation, e, nil)
 	m.withdraw(now, id)
-	m.openWaiting(now, id)
+	m.messages.openWaiting(now, id)
 	return nil
 }
 
@@ -185,7 +185,7 @@ func (m *Machine) noteJoined(now time.Time) {
 		return
 	}
 	m.own.Joined, m.own.Out = true, false
-	m.requeue(n) // what was written before, if this is a return
+	m.messages.requeue(n) // what was written before, if this is a return
 	m.joining.done(now)
 	m.tx.emit(now, Event{Kind: EventJoined, Epoch: m.own.Position})
 	m.timers.set(timerVote, now)

@@ -66,7 +66,7 @@ func TestUnspeakableRecordIsPassedOver(t *testing.T) {
 		b.must(Entries{Entries: [][]byte{raw}})
 	}
 	last := b.m.logs.items.at(hash)
-	if at := b.m.mail.shown[int(it.list)]; at != last.seq {
+	if at := b.m.messages.shown[int(it.list)]; at != last.seq {
 		t.Errorf("of %d entries %d are done with", last.seq, at)
 	}
 }
@@ -95,9 +95,9 @@ func TestRecordSyncedBeforeOwnAddition(t *testing.T) {
 		w.syncSomebody(d)
 		w.run(time.Minute)
 	}
-	if !d.m.readable(c.m.logs.head(c.m.log).hash) {
-		for it := range d.m.records() {
-			t.Logf("record %v plain %v gap %v", it.hash, it.facts.has(isPlain), d.m.mail.gaps[it.hash])
+	if !d.m.messages.readable(c.m.logs.head(c.m.log).hash) {
+		for it := range d.records() {
+			t.Logf("record %v plain %v gap %v", it.hash, it.facts.has(isPlain), d.lacks(it.hash))
 		}
 	}
 	if got := d.texts(); !slices.Contains(got, "early") {

@@ -21,7 +21,7 @@ func (Leave) act(m *Machine, now time.Time, out *Outcome) error {
 	if err := m.roster.mayLeave(u); err != nil {
 		return err
 	}
-	if m.peers.handedOver(m.roster, m.cfg.Device.User, len(m.mail.outbox) == 0 && !m.stranded()) {
+	if m.messages.handedOver(m.cfg.Device.User, !m.stranded()) {
 		it, err := m.append(now, wire.KindOp, &wire.Op{Type: wire.OpLeave})
 		if err == nil {
 			out.Entry = it.hash
@@ -41,39 +41,6 @@ func (r *roster) mayLeave(u *rosterUser) error {
 	return nil
 }
 
-// handedOver says whether a device of another user can read all that this device wrote: it
-// is sealed on the chosen chain, and one of them has said so.
-func (p *peers) handedOver(r *roster, user wire.UserID, sealed bool) bool {
-	last := map[int32]*item{} // by branch
-	for it := range p.logs.items.all() {
-		if it.kind != wire.KindRecord || it.log.Device != p.own || !it.facts.has(isPlain) {
-			continue
-		}
-		if o := last[it.list]; o == nil || o.seq < it.seq {
-			last[it.list] = it
-		}
-	}
-	if len(last) == 0 || len(r.users) == 1 {
-		return true
-	}
-	if !sealed {
-		return false
-	}
-	for d, of := range p.of {
-		if other := r.devices[d]; other == nil || other.device.User == user {
-			continue
-		}
-		has := true
-		for _, it := range last {
-			has = has && of.read(p.logs, it)
-		}
-		if has {
-			return true
-		}
-	}
-	return false
-}
-
 // leaveWhenDone carries out a leave that waited.
 func (m *Machine) leaveWhenDone(now time.Time) {
 	if !m.own.Leaving {
@@ -86,7 +53,7 @@ func (m *Machine) leaveWhenDone(now time.Time) {
 	case m.roster.mayLeave(u) != nil:
 		m.own.Leaving = false
 		m.tx.emit(now, Event{Kind: EventRefused, User: u.id, Detail: m.roster.mayLeave(u).Error()})
-	case !m.peers.handedOver(m.roster, m.cfg.Device.User, len(m.mail.outbox) == 0 && !m.stranded()):
+	case !m.messages.handedOver(m.cfg.Device.User, !m.stranded()):
 		return
 	default:
 		m.own.Leaving = false
@@ -106,7 +73,7 @@ func (m *Machine) OnlyHere() (messages, unsent int) {
 			others = append(others, at)
 		}
 	}
-	for it := range m.records() {
+	for it := range m.messages.all() {
 		if !it.facts.has(isPlain) {
 			continue
 		}
@@ -118,10 +85,7 @@ func (m *Machine) OnlyHere() (messages, unsent int) {
 		for _, at := range others { // it had what it named
 			held = held || m.logs.inPast(it, at)
 		}
-		for d, p := range m.peers.of {
-			held = held || d != m.log.Device && p.read(m.logs, it)
-		}
-		if !held || slices.Contains(m.mail.outbox, it.hash) {
+		if held = held || m.receipts.isHeld(it); !held || slices.Contains(m.messages.outbox, it.hash) {
 			unsent++
 		}
 	}

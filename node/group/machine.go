@@ -67,11 +67,10 @@ type Machine struct {
 	leaf *leafKeys
 	keys *keyring
 
-	mail    mail
-	worn    worn
-	packs   packs
-	telling telling
-	timers  timers
+	messages *messages
+	receipts *receipts
+	packs    packs
+	timers   timers
 
 	joining  *joining
 	twins    twins
@@ -79,7 +78,6 @@ type Machine struct {
 	tx       *tx
 	read     reader
 	outgoing outgoing
-	later    later     // what waits for the next turn
 	rolling  bool      // more commits of the target's chain are to be processed: the position is a passing one
 	now      time.Time // of this turn
 }
@@ -91,26 +89,27 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m := &Machine{
 		cfg: cfg, group: cfg.Genesis.ID, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation},
 		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID),
-		telling: newTelling(),
-		mail:    newMail(), tx: newTx(cfg.Rows), later: later{shows: map[int]bool{}}, worn: worn{since: map[wire.DeviceID]time.Time{}},
+		tx: newTx(cfg.Rows),
 	}
 	m.settling.timers, m.rosters = &m.timers, newRosters(cfg.Genesis, m.logs)
 	m.own = &ownState{tx: m.tx}
 	m.leaf = &leafKeys{tx: m.tx, timers: &m.timers, cfg: &m.cfg, own: m.own, packages: map[[32]byte]*ownKeyPackage{}}
 	m.keys = newKeyring(m.tx, &m.cfg, m.own, m.leaf, m.logs, m.rosters)
 	m.epochs = newEpochStore(m.tx, &m.timers, cfg.Engine, m.group, cfg.Retention)
-	m.epochs.gained = func() { clear(m.mail.tried) } // what could not be opened may be now
-	m.epochs.lost = func(id wire.EpochID) { m.mail.stopWaiting(id) }
 	m.packs = packs{tx: m.tx, logs: m.logs, group: m.group, engine: cfg.Engine, insert: m.insert}
 	m.differ = differ{engine: cfg.Engine, deviceOf: m.epochs.deviceOf, unusable: map[[32]byte]bool{}}
 	m.read = reader{tx: m.tx, group: m.group, engine: cfg.Engine}
 	m.judge = judge{read: m.read, rosters: m.rosters, deviceOf: m.epochs.deviceOf, checkCredential: m.epochs.checkCredential, rejoins: m.read.rejoins}
+	known := records{logs: m.logs, rosters: m.rosters, self: &m.log}
+	m.receipts = newReceipts(known, m.tx, &m.timers, m.keys, cfg.LogKey)
+	m.messages = newMessages(known, m.tx, &m.timers, m.tree, m.epochs)
+	m.messages.own, m.messages.engine, m.messages.rand, m.messages.read = m.own, cfg.Engine, cfg.Rand, m.read
+	m.messages.outgoing, m.messages.receipts, m.messages.reseal.rank = &m.outgoing, m.receipts, m.rank
+	m.receipts.shownTo = m.messages.shownTo
 	m.peers = &peers{
 		tx: m.tx, timers: &m.timers, logs: m.logs, read: m.read, changed: m.differ.changed, of: map[wire.DeviceID]*peerState{},
 		own: m.log.Device, idle: func() bool { return m.own.Out && m.joining.request == nil },
-		plan: func(now time.Time, step time.Duration, of *peerState, gaps []wire.MessageID) {
-			m.planFill(now.Add(m.rank()*step), of, gaps)
-		},
+		reseal: &m.messages.reseal,
 	}
 	m.joining = &joining{
 		tx: m.tx, timers: &m.timers, group: m.group, device: cfg.Device, engine: cfg.Engine, trees: map[wire.EpochID]bool{},
@@ -158,7 +157,7 @@ func (m *Machine) load() error {
 	scanned := make(chan error, 1)
 	scan := func() {
 		var err error
-		found, err = m.scanMail()
+		found, err = scanMail(m.tx, m.log.Device)
 		scanned <- err
 	}
 	if _, ok := m.tx.rows.(RowKeys); ok {
@@ -169,9 +168,9 @@ func (m *Machine) load() error {
 	if err := errors.Join(m.packs.load(), <-scanned); err != nil {
 		return err
 	}
-	m.noteMail(found)
+	m.messages.load(found)
 	m.packs.dropUnsound()
-	m.requeue(cmp.Or(m.tree.nodes[m.own.Position], m.tree.root))
+	m.messages.requeue(cmp.Or(m.tree.nodes[m.own.Position], m.tree.root))
 	return nil
 }
 
@@ -184,8 +183,8 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 		return Outcome{Verdict: Ignore}, m.tx.broken
 	}
 	m.now = now
-	in = m.telling.from(in)
-	m.takeLater(now)
+	in = m.receipts.from(in)
+	m.goOn(now)
 	m.hearAgain(now)
 	if in == nil {
 		return Outcome{}, fmt.Errorf("%w: input %T", ErrUnknown, in)
@@ -211,7 +210,7 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 func (m *Machine) settle(now time.Time) {
 	for range 8 {
 		m.resolveRoster(now)
-		m.refreshOwed(now)
+		m.messages.refreshOwed(now)
 		m.leaveWhenDone(now)
 		m.joining.settleIntents(now, m.logs, m.own.Joined && m.In(), m.own.Out)
 		if m.tx.broken != nil || !m.follow(now) && !m.heal(now) {
@@ -221,22 +220,21 @@ func (m *Machine) settle(now time.Time) {
 	if m.tx.broken != nil {
 		return
 	}
-	m.openEarly(now)
+	m.messages.openEarly(now)
 	m.noteJoined(now)
 	m.askForKeys(now)
 	m.joining.repeat(now)
 	m.peers.askForPast(now)
 	m.peers.askLater(now)
-	m.sealOutbox(now)
-	m.sealForGaps(now)
+	m.sealDue(now)
 	m.askAgain(now)
 	m.nameUnheld(now)
 	m.keepTransport(now)
 	m.castVote(now)
 	m.sendBeacon(now)
 	m.retire(now)
-	m.sendReceipts(now)
-	m.outgoing.publish(m.tx, m.keys, m.record)
+	m.receipts.send(now)
+	m.outgoing.publish(m.tx, m.keys, m.messages.record)
 	m.packs.write()
 	m.own.flush()
 	if m.timers.stop(timerMore); m.tx.deferred {

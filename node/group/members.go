@@ -21,8 +21,8 @@ func (m *Machine) resolveRoster(now time.Time) {
 	m.roster = m.rosters.now
 	m.timers.stop(timerTransport)
 	m.timers.stop(timerHeal)
-	m.peers.gapsAgain()
-	m.mail.owedStale = true
+	m.messages.reseal.again()
+	m.messages.rosterChanged()
 	if old == nil || !m.own.Joined {
 		return
 	}

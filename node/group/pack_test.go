@@ -33,7 +33,7 @@ func (m *Machine) state() string {
 		}
 		b.WriteByte('\n')
 	}
-	fmt.Fprintln(&b, m.logs.marks(), m.logs.frontier(m.log, wire.MaxDeps), m.logs.count, count(m.records()), len(m.mail.gaps), m.mail.outbox, m.choose().id, m.tx.cursor)
+	fmt.Fprintln(&b, m.logs.marks(), m.logs.frontier(m.log, wire.MaxDeps), m.logs.count, count(m.messages.all()), len(m.messages.gaps), m.messages.outbox, m.choose().id, m.tx.cursor)
 	return b.String()
 }
 
@@ -93,8 +93,8 @@ func TestPacksChangeNothing(t *testing.T) {
 		if d.m.state() != want {
 			t.Errorf("%s differs with and without packs", d.name)
 		}
-		if n := len(d.m.packs.waiting) + packSize*d.count(rowPack); n != count(d.m.records()) {
-			t.Errorf("%s: %d of %d records are packed, or wait to be", d.name, n, count(d.m.records()))
+		if n := len(d.m.packs.waiting) + packSize*d.count(rowPack); n != count(d.records()) {
+			t.Errorf("%s: %d of %d records are packed, or wait to be", d.name, n, count(d.records()))
 		}
 	}
 	b.send("and on")
@@ -131,7 +131,7 @@ func TestUnsoundPacks(t *testing.T) {
 	}
 	a.rows = maps.Clone(whole)
 	entry := ""
-	for it := range a.m.records() {
+	for it := range a.records() {
 		if entry = itemKey(it); it.seq < 100 {
 			break
 		}

@@ -42,6 +42,8 @@ type parking struct {
 	sizes   map[wire.DeviceID]int               // and their bytes
 	queues  map[wire.DeviceID][]wire.EntryHash  // oldest first; some are gone
 	bytes   int                                 // of all
+
+	deferred []*signedEntry // they lack nothing any more, and wait for a turn with room
 }
 
 func newParking(known func(wire.DeviceID) bool, missing func(*wire.Entry) []wire.EntryHash, first numbers) parking {

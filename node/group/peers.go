@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -24,8 +23,7 @@ type peers struct {
 	own     wire.DeviceID
 	idle    func() bool // this device is out: others are further than it may follow
 	changed func()      // there may be something to commit
-	// plan plans to seal what a device lacks, after a step for each device that comes first.
-	plan func(now time.Time, step time.Duration, of *peerState, gaps []wire.MessageID)
+	reseal  *reseal
 
 	of map[wire.DeviceID]*peerState
 
@@ -42,12 +40,9 @@ type peerState struct {
 	hlc    crdt.HLC
 	said   [32]byte // hash of its newest vector
 	marks  map[wire.LogID]uint64
-	vector []wire.Mark                  // the newest
-	lacks  map[wire.MessageID]bool      // of the records within marks, those that it cannot read
-	more   bool                         // it named as many as it may, and may lack others
-	gaps   map[wire.MessageID]time.Time // when this device seals for it
-
-	reads reading
+	vector []wire.Mark             // the newest
+	lacks  map[wire.MessageID]bool // of the records within marks, those that it cannot read
+	more   bool                    // it named as many as it may, and may lack others
 
 	transport *[32]byte // its newest key for transport keys; nil: as in its credential
 
@@ -58,7 +53,7 @@ type peerState struct {
 func (p *peers) at(d wire.DeviceID) *peerState {
 	of := p.of[d]
 	if of == nil {
-		of = &peerState{marks: map[wire.LogID]uint64{}, gaps: map[wire.MessageID]time.Time{}}
+		of = &peerState{marks: map[wire.LogID]uint64{}}
 		p.of[d] = of
 	}
 	return of
@@ -139,30 +134,6 @@ func (p *peers) takeVector(now time.Time, of *peerState, v wire.SyncVector, most
 	if p.logs.behind(v.Marks) {
 		p.ask(now, "a peer is further")
 	}
-}
-
-// gapsAgain plans the gaps that are open: what kept this device from filling them may be
-// over.
-func (p *peers) gapsAgain() {
-	for _, of := range p.of {
-		for _, at := range of.gaps {
-			p.timers.sooner(timerReseal, at)
-		}
-	}
-}
-
-// gapsNow has all gaps that are open filled now, and says how many messages these are.
-func (p *peers) gapsNow(now time.Time) int {
-	filled := map[wire.MessageID]bool{}
-	for _, of := range p.of {
-		for id := range of.gaps {
-			of.gaps[id], filled[id] = now, true
-		}
-	}
-	if len(filled) > 0 {
-		p.timers.set(timerReseal, now)
-	}
-	return len(filled)
 }
 
 // backOff doubles a wait for each time that it brought no news, up to about an hour.
@@ -314,7 +285,7 @@ func (p *peers) takeBeacon(now time.Time, r *roster, raw []byte, lacking bool) e
 	p.addAgain(now, of, again)
 	// What it lacks still is planned: that it says so again, as it does every few seconds
 	// while people write, puts nothing off.
-	maps.DeleteFunc(of.gaps, func(id wire.MessageID, _ time.Time) bool { return !of.lacks[id] })
-	p.plan(now, gapStep, of, b.Gaps)
+	p.reseal.keepOnly(d.ID, of.lacks)
+	p.reseal.plan(now, gapStep, d.ID, b.Gaps)
 	return nil
 }

@@ -122,7 +122,7 @@ func (m *Machine) EnvelopeOf(id wire.MessageID) ([]byte, error) {
 	}
 	var u wire.Bundle
 	if row.Entry {
-		raw, err := m.tx.get(itemKey(m.record(id)))
+		raw, err := m.tx.get(itemKey(m.messages.record(id)))
 		if err != nil {
 			return nil, err
 		}

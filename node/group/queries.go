@@ -3,8 +3,6 @@ package group
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,7 +17,7 @@ import (
 func (m *Machine) Status() Status {
 	s := Status{
 		Group: m.group, Position: m.own.Position, Members: len(m.roster.users), Entries: m.logs.count,
-		Gaps: len(m.mail.gaps), Outbox: len(m.mail.outbox), Parked: len(m.logs.parking.entries), Head: m.choose().id, Leaving: m.own.Leaving,
+		Gaps: len(m.messages.gaps), Outbox: len(m.messages.outbox), Parked: len(m.logs.parking.entries), Head: m.choose().id, Leaving: m.own.Leaving,
 		Intents: len(m.joining.intents), Was: m.own.Joined || m.own.Out || m.logs.head(m.log) != nil,
 	}
 	for _, f := range slices.Sorted(maps.Keys(m.roster.profile)) {
@@ -111,187 +109,48 @@ func (m *Machine) Vouches(key wire.KeyID) bool {
 
 // Messages lists what was shown after a cursor, in the order in which it was.
 func (m *Machine) Messages(after uint64, limit int) ([]Message, error) {
-	var out []Message
-	err := m.scanAfter(rowShown, after, limit, func(cursor uint64, v []byte) error {
-		if len(v) != 32 {
-			return fmt.Errorf("%w: message at cursor %d", ErrCorrupt, cursor)
-		}
-		msg, ok, err := m.message(wire.MessageID(v), cursor)
-		if ok {
-			out = append(out, msg)
-		}
-		return err
-	})
-	return out, err
+	return m.messages.list(after, limit)
 }
 
 // Message gives one message that was shown.
-func (m *Machine) Message(id wire.MessageID) (Message, bool, error) {
-	v, err := m.tx.get(rowIndex + hexed(id[:]))
-	if v == nil || err != nil {
-		return Message{}, false, err
-	}
-	return m.message(id, binary.BigEndian.Uint64(v))
-}
-
-func (m *Machine) message(id wire.MessageID, cursor uint64) (Message, bool, error) {
-	it := m.record(id)
-	v, err := m.tx.get(rowPlain + hexed(id[:]))
-	if it == nil || v == nil || err != nil {
-		return Message{}, false, errors.Join(err, fmt.Errorf("%w: message %v was shown and is gone", ErrCorrupt, id))
-	}
-	o, err := wire.DecodeOpened(v)
-	if err != nil {
-		return Message{}, false, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	msg := Message{
-		Cursor: cursor, ID: id, User: it.user, Device: it.log.Device, Name: m.logs.devices[it.log.Device].Cert.Name,
-		Sent: it.dated().Time(), Own: it.log.Device == m.log.Device,
-	}
-	if c, err := wire.DecodeContent(o.Body); err == nil {
-		msg.Content = *c
-	} else {
-		// Its author committed to these bytes; what they mean is for a newer program.
-		msg.Content = wire.Content{MediaType: "application/octet-stream", Data: o.Body}
-	}
-	if msg.Own {
-		msg.Delivery, msg.HeldBy, msg.Readers = m.delivery(it)
-	}
-	return msg, true, nil
-}
-
-// delivery says how far an own message is: how many other devices are known to read
-// it, of how many that it is for.
-func (m *Machine) delivery(it *item) (d Delivery, held, readers int) {
-	for d := range m.roster.devices {
-		if d == m.log.Device || !m.mayRead(d, it) {
-			continue
-		}
-		readers++
-		if m.peers.of[d].read(m.logs, it) {
-			held++
-		}
-	}
-	switch {
-	case slices.Contains(m.mail.outbox, it.hash):
-		return DeliveryQueued, held, readers
-	case held > 0:
-		return DeliveryHeld, held, readers
-	}
-	return DeliveryPublished, 0, readers
-}
+func (m *Machine) Message(id wire.MessageID) (Message, bool, error) { return m.messages.get(id) }
 
 // Events lists events after a cursor.
 func (m *Machine) Events(after uint64, limit int) ([]Event, error) {
-	var out []Event
-	err := m.scanAfter(rowEvent, after, limit, func(cursor uint64, v []byte) error {
-		var e Event
-		if err := wire.Unmarshal(v, &e); err != nil {
-			return fmt.Errorf("%w: event %d: %w", ErrCorrupt, cursor, err)
-		}
-		out = append(out, e)
-		return nil
-	})
-	return out, err
+	return m.tx.eventsAfter(after, limit, func(EventKind) bool { return true })
 }
 
 // Happened lists what happened in the group for people to see, after a cursor: messages,
 // and the events for which shows is true, at most limit; 0: all.
 func (m *Machine) Happened(after uint64, limit int, shows func(EventKind) bool) ([]Event, error) {
-	var out []Event
-	err := m.scanAfter(rowEvent, after, 0, func(cursor uint64, v []byte) error {
-		var e Event
-		if err := wire.Unmarshal(v, &e); err != nil {
-			return fmt.Errorf("%w: event %d: %w", ErrCorrupt, cursor, err)
-		}
-		if e.Kind != EventMessage && !shows(e.Kind) {
-			return nil
-		}
-		if out = append(out, e); len(out) == limit {
-			return errEnough
-		}
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return out, err
+	return m.tx.eventsAfter(after, limit, withMessages(shows))
 }
 
 // LastHappened lists the newest that Happened would list, at most n. more says that
 // there are others before. It looks at no more than the newest events; 0: at all.
 func (m *Machine) LastHappened(n int, newest uint64, shows func(EventKind) bool) (out []Event, more bool, err error) {
-	// Rows can be read forward alone, so a window before the end grows until it holds as many.
-	for window := uint64(n) + 32; ; window *= 4 { //nolint:gosec // not negative
-		after := m.tx.cursor - min(window, m.tx.cursor)
-		if out, err = m.Happened(after, 0, shows); err != nil {
-			return nil, false, err
-		}
-		if len(out) > n {
-			return out[len(out)-n:], true, nil
-		}
-		if after == 0 || newest > 0 && window >= newest {
-			return out, after > 0, nil
-		}
-	}
+	return m.tx.lastEvents(n, newest, withMessages(shows))
+}
+
+func withMessages(shows func(EventKind) bool) func(EventKind) bool {
+	return func(k EventKind) bool { return k == EventMessage || shows(k) }
 }
 
 // Unseen counts the messages of others that were shown after a cursor, up to most.
 func (m *Machine) Unseen(after uint64, most int) (int, error) {
-	count := 0
-	err := m.scanAfter(rowShown, after, 0, func(_ uint64, v []byte) error {
-		if len(v) != 32 {
-			return fmt.Errorf("%w: a message that was shown", ErrCorrupt)
-		}
-		if it := m.record(wire.MessageID(v)); it == nil || it.user != m.cfg.Device.User {
-			if count++; count == most {
-				return errEnough
-			}
-		}
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return count, err
-}
-
-var errEnough = errors.New("enough")
-
-// scanAfter goes through rows numbered above a cursor, at most limit of them; 0: all.
-func (m *Machine) scanAfter(prefix string, after uint64, limit int, fn func(uint64, []byte) error) error {
-	from := prefix + num(after)
-	n := 0
-	err := m.tx.scanFrom(prefix, from, func(key string, v []byte) error {
-		if key <= from {
-			return nil
-		}
-		if limit > 0 && n == limit {
-			return errEnough
-		}
-		n++
-		b, err := unhex(key[len(prefix):])
-		if err != nil || len(b) != 8 {
-			return fmt.Errorf("%w: key %q", ErrCorrupt, key)
-		}
-		return fn(binary.BigEndian.Uint64(b), v)
-	})
-	if errors.Is(err, errEnough) {
-		return nil
-	}
-	return err
+	return m.messages.unseen(after, most, m.cfg.Device.User)
 }
 
 // VectorFor is Vector for one device: with what this one has read of its logs.
 func (m *Machine) VectorFor(d wire.DeviceID) wire.SyncVector {
 	v := m.Vector()
-	v.Receipts = m.receipts(d)
+	v.Receipts = m.receipts.receiptsFor(d)
 	return v
 }
 
 // Vector is what this device says of itself when it exchanges with another.
 func (m *Machine) Vector() wire.SyncVector {
-	lacks := m.lacks()
+	lacks := m.messages.lacks()
 	lacks = lacks[:min(len(lacks), wire.MaxGaps)]
 	slices.SortFunc(lacks, func(a, b wire.MessageID) int { return bytes.Compare(a[:], b[:]) })
 	v := wire.SyncVector{Marks: m.Marks(), Lacks: lacks}
@@ -299,11 +158,6 @@ func (m *Machine) Vector() wire.SyncVector {
 		v.Rejoin = m.joining.rejoin
 	}
 	return v
-}
-
-// lacks lists the messages owed to this device without plaintext, oldest first.
-func (m *Machine) lacks() []wire.MessageID {
-	return slices.SortedFunc(maps.Keys(m.mail.gaps), m.byTime)
 }
 
 // Marks is this device's version vector, ascending by log.
@@ -372,16 +226,10 @@ func (m *Machine) endsOf(device wire.DeviceID) []*item {
 // plaintext, oldest first, and trees. Seals that came before and that it has no keys
 // for it asks for again after a while, longer each time.
 func (m *Machine) Wants() wire.SyncWant {
-	messages := m.lacks()
-	messages = slices.DeleteFunc(messages, func(id wire.MessageID) bool {
-		t := m.mail.tried[id]
-		return t.times > 0 && m.now.Sub(t.at) < backOff(beaconGap/2, t.times-1)
-	})
-	w := wire.SyncWant{
-		Messages: messages,
+	return wire.SyncWant{
+		Messages: m.messages.wants(m.now),
 		Trees:    slices.SortedFunc(maps.Keys(m.joining.trees), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }),
 	}
-	return w
 }
 
 // SealsFor gives the seals at hand of messages that the device may read. One that
@@ -389,16 +237,14 @@ func (m *Machine) Wants() wire.SyncWant {
 func (m *Machine) SealsFor(device wire.DeviceID, messages []wire.MessageID) ([][]byte, error) {
 	var out [][]byte
 	for _, id := range messages {
-		if m.Standing(device) == Removed || m.Standing(device) == Current && !m.mayRead(device, m.record(id)) {
+		if m.Standing(device) == Removed || m.Standing(device) == Current && !m.messages.mayRead(device, m.messages.record(id)) {
 			continue
 		}
-		err := m.tx.scan(rowSeal+hexed(id[:])+"/", func(_ string, v []byte) error {
-			out = append(out, v)
-			return nil
-		})
+		seals, err := m.messages.kept.of(id)
 		if err != nil {
 			return nil, err
 		}
+		out = append(out, seals...)
 	}
 	return out, nil
 }

@@ -11,24 +11,32 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// record gives the item of a message; nil if its record is not here.
-func (m *Machine) record(id wire.MessageID) *item {
-	if it := m.logs.items.at(id); it != nil && it.kind == wire.KindRecord {
+// records are the messages whose RECORDs are in the set, and which devices each of them
+// is for.
+type records struct {
+	logs    *logs
+	rosters *rosters
+	self    *wire.LogID // this device's log
+}
+
+// record gives the item of a message; nil if its RECORD is not here.
+func (r records) record(id wire.MessageID) *item {
+	if it := r.logs.items.at(id); it != nil && it.kind == wire.KindRecord {
 		return it
 	}
 	return nil
 }
 
 // readable says whether a message's plaintext is durable here.
-func (m *Machine) readable(id wire.MessageID) bool {
-	it := m.record(id)
+func (r records) readable(id wire.MessageID) bool {
+	it := r.record(id)
 	return it != nil && it.facts.has(isPlain)
 }
 
-// records are all messages there are records of, in no order.
-func (m *Machine) records() iter.Seq[*item] {
+// all are all messages there are RECORDs of, in no order.
+func (r records) all() iter.Seq[*item] {
 	return func(yield func(*item) bool) {
-		for it := range m.logs.items.all() {
+		for it := range r.logs.items.all() {
 			if it.kind == wire.KindRecord && !yield(it) {
 				return
 			}
@@ -36,8 +44,50 @@ func (m *Machine) records() iter.Seq[*item] {
 	}
 }
 
-// byTime is the order of messages whose records are here.
-func (m *Machine) byTime(a, b wire.MessageID) int { return m.record(a).compare(m.record(b)) }
+// byTime is the order of messages whose RECORDs are here.
+func (r records) byTime(a, b wire.MessageID) int { return r.record(a).compare(r.record(b)) }
+
+// owed says whether a RECORD must reach this device: it was not written before
+// the device came in, and its author is in the roster or wrote it before it was
+// taken out.
+func (r records) owed(it *item) bool {
+	roster := r.rosters.now
+	if !roster.has(r.self.Device) || r.beforeJoinPoint(it) || !r.logs.counts(it) || !r.maySpeak(it) {
+		return false
+	}
+	if roster.users[it.user] != nil {
+		return true
+	}
+	out := roster.gone[it.user]
+	return out != nil && r.logs.inPast(it, out)
+}
+
+// maySpeak says whether the author of a RECORD could write to the group in the
+// RECORD's own past: a member, and not one who may only read. It never changes.
+func (r records) maySpeak(it *item) bool {
+	if !it.facts.has(speaks | mute) {
+		can := mute
+		known := r.rosters.at(it)
+		if u := known.users[it.user]; u != nil && known.has(it.log.Device) && u.role != wire.RoleReadOnly {
+			can = speaks
+		}
+		it.note(can)
+	}
+	return it.facts.has(speaks)
+}
+
+// beforeJoinPoint says whether a RECORD was written before this device came in.
+func (r records) beforeJoinPoint(it *item) bool {
+	d := r.rosters.now.devices[r.self.Device]
+	return d != nil && d.by != nil && r.logs.inPast(it, d.by)
+}
+
+// mayRead says whether a device is in the audience of a RECORD: it was written
+// after the device came in, or concurrently.
+func (r records) mayRead(d wire.DeviceID, it *item) bool {
+	in := r.rosters.now.devices[d]
+	return in != nil && it != nil && (in.by == nil || !r.logs.inPast(it, in.by))
+}
 
 // durableMail is what the keys of rows say of messages.
 type durableMail struct {
@@ -47,63 +97,36 @@ type durableMail struct {
 }
 
 // scanMail finds out what is durable of messages, by keys alone. It touches nothing
-// that loadEntries does: New runs both at once, and then notes what it found.
-func (m *Machine) scanMail() (durableMail, error) {
-	about := min(m.tx.cursor, 1<<20) // every message that was shown is an event
+// that packs.load does: New runs both at once, and then notes what it found.
+func scanMail(t *tx, self wire.DeviceID) (durableMail, error) {
+	about := min(t.cursor, 1<<20) // every message that was shown is an event
 	d := durableMail{
 		plain: make([]wire.MessageID, 0, about), told: make([]wire.MessageID, 0, about),
 		seals: make(map[wire.MessageID]uint8, about), sealed: map[wire.MessageID][]wire.EpochID{},
 	}
 	return d, errors.Join(
-		m.tx.durableKeys(rowPlain, func(key string) error {
+		t.durableKeys(rowPlain, func(key string) error {
 			id, err := lastHex(key)
 			d.plain = append(d.plain, wire.MessageID(id))
 			return err
 		}),
-		m.tx.durableKeys(rowIndex, func(key string) error {
+		t.durableKeys(rowIndex, func(key string) error {
 			id, err := lastHex(key)
 			d.told = append(d.told, wire.MessageID(id))
 			return err
 		}),
-		m.tx.durableKeys(rowSeal, func(key string) error {
+		t.durableKeys(rowSeal, func(key string) error {
 			message, epoch, sealer, err := splitSealKey(key)
 			if err != nil {
 				return err
 			}
 			d.seals[message] = min(d.seals[message], math.MaxUint8-1) + 1
-			if sealer == m.log.Device {
+			if sealer == self {
 				d.sealed[message] = append(d.sealed[message], epoch)
 			}
 			return nil
 		}),
 	)
-}
-
-// noteMail puts what scanMail found into the items.
-func (m *Machine) noteMail(d durableMail) {
-	for _, id := range d.plain {
-		if it := m.record(id); it != nil {
-			it.note(isPlain)
-			it.body = unsealed
-		}
-	}
-	for _, id := range d.told {
-		if it := m.record(id); it != nil {
-			it.note(wasTold)
-		}
-	}
-	for id, n := range d.seals {
-		if it := m.record(id); it != nil {
-			it.seals = n
-		}
-	}
-	for id, epochs := range d.sealed {
-		if it := m.record(id); it != nil {
-			for _, epoch := range epochs {
-				m.mail.noteSealed(it, epoch)
-			}
-		}
-	}
 }
 
 func splitSealKey(key string) (wire.MessageID, wire.EpochID, wire.DeviceID, error) {

@@ -57,7 +57,7 @@ func TestBadInputIsRefused(t *testing.T) {
 
 	id := a.send("not yet seen by ben")
 	unseen := a.last
-	record := a.m.record(id)
+	record := a.record(id)
 	raw, err := a.m.tx.get(itemKey(record))
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +187,7 @@ func TestGarbageSealSuppressesNothing(t *testing.T) {
 	w, a, b, _ := three(t, 401)
 	w.hold = func(*device, *device, []byte) bool { return true }
 	id := a.send("the truth")
-	record := a.m.record(id)
+	record := a.record(id)
 	raw, err := a.m.tx.get(itemKey(record))
 	if err != nil {
 		t.Fatal(err)

@@ -73,8 +73,8 @@ type DeviceReport struct {
 func (m *Machine) Report(now time.Time) Report {
 	r := Report{
 		Status: m.Status(), Policy: m.roster.policy(m.cfg.Genesis), Branches: m.branches(), Devices: m.deviceReports(),
-		SettleAt: m.timers.at(timerSettle), Rejoining: m.joining.rejoin != nil, Waiting: m.mail.waitCount, Lacking: len(m.logs.parking.waiting),
-		Unsealed: slices.Clone(m.mail.outbox), Missing: m.lacks(), Keys: len(m.keys.keys),
+		SettleAt: m.timers.at(timerSettle), Rejoining: m.joining.rejoin != nil, Waiting: m.messages.waiting.count, Lacking: len(m.logs.parking.waiting),
+		Unsealed: slices.Clone(m.messages.outbox), Missing: m.messages.lacks(), Keys: len(m.keys.keys),
 	}
 	r.SendKey, _ = m.keys.current()
 	r.Suggest = suggestions(m.logs, m.tree, m.roster, m.now)
@@ -170,7 +170,7 @@ func (m *Machine) deviceReports() []DeviceReport {
 			}
 		}
 		if p := m.peers.of[id]; p != nil && len(p.marks) > 0 {
-			r.Heard, r.Gaps, r.Rejoins = true, len(p.gaps), p.rejoin != nil
+			r.Heard, r.Gaps, r.Rejoins = true, len(m.messages.reseal.planned[id]), p.rejoin != nil
 			for _, k := range marks {
 				if k.Log.Device != id && p.marks[k.Log] < k.Seq {
 					r.Lacks += int(k.Seq - p.marks[k.Log]) //nolint:gosec // entries in memory

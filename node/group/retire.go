@@ -1,7 +1,6 @@
 package group
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -29,9 +28,9 @@ func (m *Machine) retire(now time.Time) {
 	if kept.After(now) {
 		kept = now // entries are dated by that
 	}
-	m.retireSeals(kept)
+	m.messages.kept.retire(kept, now)
 	m.keys.retire(now, kept)
-	maps.DeleteFunc(m.mail.refilled, func(_ wire.MessageID, at time.Time) bool { return now.Sub(at) > 24*time.Hour })
+	m.messages.reseal.retire(now)
 }
 
 // liveVotes gives where the newest vote of each device of a live user lies; nil: nowhere

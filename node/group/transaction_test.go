@@ -60,7 +60,7 @@ func TestManyShownAtOnce(t *testing.T) {
 // firstOf gives the first message that a device wrote.
 func firstOf(d *device) wire.MessageID {
 	var first *item
-	for it := range d.m.records() {
+	for it := range d.records() {
 		if it.log == d.m.log && (first == nil || it.seq < first.seq) {
 			first = it
 		}

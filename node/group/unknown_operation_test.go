@@ -27,7 +27,7 @@ func TestOperationOfALaterProgram(t *testing.T) {
 	a.must(Entries{Entries: [][]byte{later}})
 	a.must(Entries{Entries: [][]byte{said}})
 	for range 2 {
-		if !a.m.maySpeak(a.m.logs.items.at(id)) {
+		if !a.m.messages.maySpeak(a.m.logs.items.at(id)) {
 			t.Error("what carl wrote before he could know of his new role does not count")
 		}
 		a.open()

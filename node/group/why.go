@@ -39,71 +39,84 @@ const (
 // Explain says why a message is not read, not sent or not delivered yet.
 func (m *Machine) Explain(now time.Time, id wire.MessageID) Explanation {
 	var e Explanation
-	it := m.record(id)
+	it := m.messages.record(id)
 	switch {
 	case it == nil:
-		m.explainAbsent(&e, id)
+		e.absent(m.logs, id)
+	case it.log.Device == m.log.Device && slices.Contains(m.messages.outbox, it.hash):
+		e.State = WhyQueued
+		e.say("it is durable here and not sealed under the epoch that the group is at")
+		e.sealing(now, m.sealingState(now))
 	case it.log.Device == m.log.Device:
-		m.explainOwn(now, &e, it)
+		e.sent(it, m.receipts, m.peers)
 	case it.facts.has(wasTold):
 		e.State = WhyRead
-		e.say("%s wrote it at %s, and it was shown here", m.nameOf(it.log.Device), stamp(it.dated().Time()))
+		e.say("%s wrote it at %s, and it was shown here", m.logs.nameOf(it.log.Device), stamp(it.dated().Time()))
 	default:
-		m.explainOthers(now, &e, it)
+		e.received(it, m.messages)
+	}
+	if e.State == WhyUnread {
+		e.holders(it, m.receipts, m.peers)
+		if m.stranded() {
+			e.say("this device cannot get to the epoch that the group is at")
+		}
+		if at := m.timers.at(timerBeacon); at.After(now) {
+			e.then("this device asks the group for it in %v", at.Sub(now).Round(time.Second))
+		}
+		e.then("any member who can read it gives a seal or makes one; pandanode group heal GROUP asks now")
 	}
 	return e
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-func (m *Machine) nameOf(d wire.DeviceID) string {
-	if k := m.logs.devices[d]; k != nil {
+func (l *logs) nameOf(d wire.DeviceID) string {
+	if k := l.devices[d]; k != nil {
 		return k.Cert.Name
 	}
 	return "an unknown device"
 }
 
-func (m *Machine) explainAbsent(e *Explanation, id wire.MessageID) {
-	if s := m.logs.parking.entries[id]; s != nil {
+// absent is about a message whose RECORD is not in the set.
+func (e *Explanation) absent(l *logs, id wire.MessageID) {
+	if s := l.parking.entries[id]; s != nil {
 		e.State = WhyParked
-		e.say("its entry, by %s, is here and waits for %d others that it builds on", m.nameOf(s.entry.Device), len(m.logs.missing(s.entry)))
+		e.say("its entry, by %s, is here and waits for %d others that it builds on", l.nameOf(s.entry.Device), len(l.missing(s.entry)))
 		e.then("a sync with a member brings them: pandanode group heal GROUP")
 		return
 	}
 	e.State = WhyUnknown
-	if o := m.logs.items.at(id); o != nil {
-		e.say("this is no message but a %v by %s", o.kind, m.nameOf(o.log.Device))
+	if o := l.items.at(id); o != nil {
+		e.say("this is no message but a %v by %s", o.kind, l.nameOf(o.log.Device))
 		return
 	}
-	e.say("no entry with this ID has come here, among %d of %d logs", m.logs.count, len(m.logs.lists))
+	e.say("no entry with this ID has come here, among %d of %d logs", l.count, len(l.lists))
 	e.then("if it was sent, a sync with a member who has it brings it: pandanode group heal GROUP")
 }
 
-// explainOwn is about a message that this device wrote.
-func (m *Machine) explainOwn(now time.Time, e *Explanation, it *item) {
-	if slices.Contains(m.mail.outbox, it.hash) {
-		e.State = WhyQueued
-		e.say("it is durable here and not sealed under the epoch that the group is at")
-		m.explainSealing(now, e)
-		return
-	}
+// sent is about a message that this device wrote and has sealed.
+func (e *Explanation) sent(it *item, r *receipts, p *peers) {
 	e.State = WhySent
 	e.say("it was sealed here under %d epochs and given to the network", len(it.sealed))
-	held, come, lacks, silent := m.readers(it)
-	var gap, unsaid []wire.DeviceID
-	for _, d := range come {
-		if m.peers.of[d].lacks[it.hash] {
-			gap = append(gap, d)
-		} else {
-			unsaid = append(unsaid, d)
+	var held, gap, unsaid, lacks, silent []string
+	for _, d := range r.rosters.now.deviceIDs() {
+		name, of := r.logs.nameOf(d), p.of[d]
+		switch {
+		case d == r.self.Device || !r.mayRead(d, it):
+		case r.hasRead(d, it):
+			held = append(held, name)
+		case of == nil || len(of.marks) == 0:
+			silent = append(silent, name)
+		case of.marks[it.log] < it.seq:
+			lacks = append(lacks, name)
+		case of.lacks[it.hash]:
+			gap = append(gap, name)
+		default:
+			unsaid = append(unsaid, name)
 		}
 	}
-	tell := func(list []wire.DeviceID, what string) {
-		if len(list) > 0 {
-			names := make([]string, len(list))
-			for i, d := range list {
-				names[i] = m.nameOf(d)
-			}
+	tell := func(names []string, what string) {
+		if len(names) > 0 {
 			e.say(what, strings.Join(names, ", "))
 		}
 	}
@@ -120,58 +133,70 @@ func (m *Machine) explainOwn(now time.Time, e *Explanation, it *item) {
 	}
 }
 
-// explainSealing says why this device seals nothing now.
-func (m *Machine) explainSealing(now time.Time, e *Explanation) {
-	n, epoch := m.position()
+// sealingState is what decides whether this device can seal, and where the group is.
+type sealingState struct {
+	out, welcomed, stranger, keyless, closed bool
+
+	heal     time.Time    // when this device makes the next commit; zero: it plans none
+	stranded bool         // it has no keys of the epoch that the group is at:
+	chosen   wire.EpochID // this one
+	asked    bool         // to be added again
+}
+
+func (m *Machine) sealingState(now time.Time) sealingState {
+	n, e := m.position()
+	return sealingState{
+		out: m.own.Out, welcomed: m.tree.nodes[m.own.Position] == nil, stranger: !m.roster.has(m.log.Device), keyless: n == nil || e == nil,
+		closed: n != nil && e != nil && m.compareTree(now, e).gate,
+		heal:   m.timers.at(timerHeal), stranded: m.stranded(), chosen: m.choose().id, asked: m.joining.rejoin != nil,
+	}
+}
+
+// sealing says why this device seals nothing now.
+func (e *Explanation) sealing(now time.Time, s sealingState) {
 	switch {
-	case m.own.Out:
+	case s.out:
 		e.say("this device is not in the group any more")
-	case m.tree.nodes[m.own.Position] == nil:
+	case s.welcomed:
 		e.say("this device is welcomed, and has not caught up with the group's log")
 		e.then("a sync with a member brings it: pandanode group heal GROUP")
-	case !m.roster.has(m.log.Device):
+	case s.stranger:
 		e.say("this device is not in the roster")
-	case n == nil || epoch == nil:
+	case s.keyless:
 		e.say("the keys of the epoch this device stands in are gone")
-	case m.compareTree(now, epoch).gate:
+	case s.closed:
 		e.say("the gate is closed: somebody who was removed is in the tree of keys, so that nobody seals")
-		e.then("the next commit opens it%s", m.healDue(now))
+		if s.heal.IsZero() {
+			e.then("the next commit opens it; pandanode group heal GROUP makes it now")
+		} else {
+			e.then("the next commit opens it, by this device in %v if nobody else makes it; pandanode group heal GROUP makes it now", max(0, s.heal.Sub(now)).Round(time.Second))
+		}
 	default:
 		e.say("nothing stands in its way: it is sealed at the next turn")
 	}
-	if m.stranded() {
-		e.say("the group is at another epoch, %v, whose keys are not here", m.choose().id)
-		if m.joining.rejoin != nil {
+	if s.stranded {
+		e.say("the group is at another epoch, %v, whose keys are not here", s.chosen)
+		if s.asked {
 			e.then("this device has asked to be added again; any member does it")
 		}
 	}
 }
 
-func (m *Machine) healDue(now time.Time) string {
-	if !m.timers.running(timerHeal) {
-		return "; pandanode group heal GROUP makes it now"
-	}
-	return fmt.Sprintf(", by this device in %v if nobody else makes it; pandanode group heal GROUP makes it now", max(0, m.timers.at(timerHeal).Sub(now)).Round(time.Second))
-}
-
-// explainOthers is about a message of somebody else that was not shown here.
-func (m *Machine) explainOthers(now time.Time, e *Explanation, it *item) {
-	author := m.nameOf(it.log.Device)
+// received is about a message of somebody else that was not shown here.
+func (e *Explanation) received(it *item, m *messages) {
+	author := m.logs.nameOf(it.log.Device)
+	e.State = WhyNotOwed
 	switch {
-	case !m.roster.has(m.log.Device):
-		e.State = WhyNotOwed
+	case !m.rosters.now.has(m.self.Device):
 		e.say("this device is not in the group")
 		return
-	case m.belowFloor(it):
-		e.State = WhyNotOwed
+	case m.beforeJoinPoint(it):
 		e.say("%s wrote it before this device came into the group", author)
 		return
 	case !m.maySpeak(it):
-		e.State = WhyNotOwed
 		e.say("%s could not write to the group then: it was no member, or may only read", author)
 		return
 	case !m.owed(it):
-		e.State = WhyNotOwed
 		e.say("%s was removed, and wrote it without knowing or after that", author)
 		return
 	case it.facts.has(isPlain):
@@ -182,7 +207,7 @@ func (m *Machine) explainOthers(now time.Time, e *Explanation, it *item) {
 	e.State = WhyUnread
 	e.say("%s wrote it at %s; its entry is here and its content is not", author, stamp(it.dated().Time()))
 	waiting := 0
-	for epoch, seals := range m.mail.waiting {
+	for epoch, seals := range m.waiting.of {
 		if !slices.ContainsFunc(seals, func(s rawSeal) bool { return s.Message == it.hash }) {
 			continue
 		}
@@ -196,20 +221,17 @@ func (m *Machine) explainOthers(now time.Time, e *Explanation, it *item) {
 	if waiting == 0 {
 		e.say("no seal of it is here")
 	}
-	var holders []string
-	for _, d := range m.roster.deviceIDs() {
-		if m.peers.of[d].holds(it) {
-			holders = append(holders, m.nameOf(d))
+}
+
+// holders says which devices are known to have a message.
+func (e *Explanation) holders(it *item, r *receipts, p *peers) {
+	var names []string
+	for _, d := range r.rosters.now.deviceIDs() {
+		if p.of[d].holds(it) {
+			names = append(names, r.logs.nameOf(d))
 		}
 	}
-	if len(holders) > 0 {
-		e.say("held by %s, as far as is known", strings.Join(holders, ", "))
+	if len(names) > 0 {
+		e.say("held by %s, as far as is known", strings.Join(names, ", "))
 	}
-	if m.stranded() {
-		e.say("this device cannot get to the epoch that the group is at")
-	}
-	if at := m.timers.at(timerBeacon); at.After(now) {
-		e.then("this device asks the group for it in %v", at.Sub(now).Round(time.Second))
-	}
-	e.then("any member who can read it gives a seal or makes one; pandanode group heal GROUP asks now")
 }

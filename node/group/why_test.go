@@ -45,7 +45,7 @@ func TestExplainMessages(t *testing.T) {
 	w.cut = func(*device, *device) bool { return true }
 	first, second := a.send("first"), a.send("second")
 	raw := func(id wire.MessageID) []byte {
-		b, err := a.m.tx.get(itemKey(a.m.record(id)))
+		b, err := a.m.tx.get(itemKey(a.record(id)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -125,7 +126,7 @@ func (d *device) knows(of *device) *peerState { return d.m.peers.at(of.dev.ID) }
 
 // handedOver says whether another user can read all that it wrote.
 func (d *device) handedOver() bool {
-	return d.m.peers.handedOver(d.m.roster, d.dev.User, len(d.m.mail.outbox) == 0 && !d.m.stranded())
+	return d.m.messages.handedOver(d.dev.User, !d.m.stranded())
 }
 
 // asked is when it last asked for a sync.
@@ -559,4 +560,43 @@ func (d *device) count(prefix string) (n int) {
 		}
 	}
 	return n
+}
+
+// lacks says whether the device must still read a message and cannot.
+func (d *device) lacks(id wire.MessageID) bool { return d.m.messages.gaps[id] }
+
+// record is what the device knows of a message.
+func (d *device) record(id wire.MessageID) *item { return d.m.messages.record(id) }
+
+// records are all messages that the device has RECORDs of.
+func (d *device) records() iter.Seq[*item] { return d.m.messages.all() }
+
+// defers counts the branches with messages that the device shows in a later turn.
+func (d *device) defers() int { return len(d.m.messages.deferred.shows) }
+
+// planSeal has the device plan to seal a message again, for another that lacks it.
+func (d *device) planSeal(o *device, id wire.MessageID, at time.Time) {
+	d.m.messages.reseal.planned[o.dev.ID] = map[wire.MessageID]time.Time{id: at}
+	d.m.timers.set(timerReseal, at)
+}
+
+// plannedSeal is when the device seals a message again for another; zero: it does not.
+func (d *device) plannedSeal(o *device, id wire.MessageID) time.Time {
+	return d.m.messages.reseal.planned[o.dev.ID][id]
+}
+
+// outOfReach counts the senders whose ratchets the device takes to be out of reach.
+func (d *device) outOfReach() int { return len(d.m.messages.ratchets.since) }
+
+// renewedForReach has the device believe that it renewed its keys for that.
+func (d *device) renewedForReach(at time.Time) { d.m.messages.ratchets.renewed = at }
+
+// receiptsDue counts the branches of which the device is to tell what it has read.
+func (d *device) receiptsDue() int { return len(d.m.receipts.due) }
+
+// forgetReceipts has the device forget what it is to tell, and has told.
+func (d *device) forgetReceipts() {
+	clear(d.m.receipts.due)
+	clear(d.m.receipts.last)
+	clear(d.m.receipts.tries)
 }

@@ -2,7 +2,6 @@ package group
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -22,9 +21,9 @@ func TestSealsOnceAnEpoch(t *testing.T) {
 	w.run(time.Minute)
 	for range 10 {
 		a.must(PeerVector{Device: b.dev.ID, Gaps: []wire.MessageID{id}})
-		w.run(2 * refillAfter)
+		w.run(2 * resealAfter)
 	}
-	if at := a.m.record(id).sealed; len(at) != 1 {
+	if at := a.record(id).sealed; len(at) != 1 {
 		t.Errorf("it is sealed %d times, in %d epochs", len(at), len(slices.Compact(at)))
 	}
 	a.m.timers.set(timerUpdate, w.now)
@@ -32,9 +31,9 @@ func TestSealsOnceAnEpoch(t *testing.T) {
 	w.run(time.Minute)
 	for range 4 {
 		a.must(PeerVector{Device: b.dev.ID, Gaps: []wire.MessageID{id}})
-		w.run(2 * refillAfter)
+		w.run(2 * resealAfter)
 	}
-	if at := a.m.record(id).sealed; len(at) != 2 {
+	if at := a.record(id).sealed; len(at) != 2 {
 		t.Errorf("in two epochs it is sealed %d times", len(at))
 	}
 }
@@ -63,7 +62,7 @@ func TestWornRatchet(t *testing.T) {
 	runAway()
 	a.send("out of reach")
 	b.send("b goes on as before") // who can be read proves nothing of others
-	w.run(wornAfter / 2)
+	w.run(outOfReachAfter / 2)
 	if c.m.Status().Gaps != 1 {
 		t.Fatalf("c has %d gaps, want the one", c.m.Status().Gaps)
 	}
@@ -77,14 +76,15 @@ func TestWornRatchet(t *testing.T) {
 		t.Errorf("from epoch %d to %d", epoch, now)
 	}
 	epoch = c.m.Status().Epoch
-	b.m.worn.renewed, c.m.worn.renewed = w.now, w.now
+	b.renewedForReach(w.now)
+	c.renewedForReach(w.now)
 	runAway()
 	a.send("out of reach again")
-	w.run(wornEvery / 2)
+	w.run(renewAgainAfter / 2)
 	if now := c.m.Status().Epoch; now != epoch {
-		t.Errorf("keys are renewed again after half of wornEvery: from epoch %d to %d", epoch, now)
+		t.Errorf("keys are renewed again after half an hour: from epoch %d to %d", epoch, now)
 	}
-	w.run(wornEvery)
+	w.run(renewAgainAfter)
 	w.agree(a, b, c)
 }
 
@@ -112,10 +112,10 @@ func TestWornThenOut(t *testing.T) {
 		t.Fatal("nothing is worn out")
 	}
 	a.must(RemoveUser{User: c.dev.User})
-	w.run(wornAfter + time.Minute)
+	w.run(outOfReachAfter + time.Minute)
 	c.must(Tick{})
 	if wake := c.m.NextWake(); !wake.IsZero() && !wake.After(w.now) {
-		t.Errorf("c, out since %v, wants to be woken at %v, which is over: it is %v", wornAfter, wake, w.now)
+		t.Errorf("c, out since %v, wants to be woken at %v, which is over: it is %v", outOfReachAfter, wake, w.now)
 	}
 }
 
@@ -138,10 +138,10 @@ func TestWornLabels(t *testing.T) {
 	a.must(Tick{})
 	a.send("out of reach")
 	w.run(time.Second)
-	if n := len(b.m.worn.since); n != 1 {
+	if n := b.outOfReach(); n != 1 {
 		t.Fatalf("%d ratchets are taken for worn out", n)
 	}
-	seals, err := a.m.SealsFor(b.dev.ID, slices.Collect(maps.Keys(b.m.mail.gaps)))
+	seals, err := a.m.SealsFor(b.dev.ID, b.m.messages.lacks())
 	if err != nil || len(seals) != 1 {
 		t.Fatal(len(seals), err)
 	}
@@ -153,9 +153,9 @@ func TestWornLabels(t *testing.T) {
 		s.Sealer = testDevice(1000 + i)
 		_, _ = b.step(Seals{Seals: [][]byte{wire.Marshal(s)}})
 	}
-	if n := len(b.m.worn.since); n != 1 {
+	if n := b.outOfReach(); n != 1 {
 		t.Errorf("%d ratchets are taken for worn out, of 2 devices", n)
 	}
-	w.run(wornAfter + 5*time.Minute)
+	w.run(outOfReachAfter + 5*time.Minute)
 	w.agree(a, b)
 }

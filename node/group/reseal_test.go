@@ -42,8 +42,8 @@ func TestGapIsFilledWhilePeopleWrite(t *testing.T) {
 	a.must(Entries{Entries: entries})
 	w.sync(a, d)
 	w.run(time.Second)
-	if len(d.m.mail.gaps) == 0 || a.m.own.Position != d.m.own.Position || a.m.rank() < 2 {
-		t.Fatalf("%d gaps, anna's rank is %d", len(d.m.mail.gaps), a.m.rank())
+	if d.m.Status().Gaps == 0 || a.m.own.Position != d.m.own.Position || a.m.rank() < 2 {
+		t.Fatalf("%d gaps, anna's rank is %d", d.m.Status().Gaps, a.m.rank())
 	}
 	for i := range 60 {
 		a.send(fmt.Sprint("a ", i))

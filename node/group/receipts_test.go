@@ -73,7 +73,7 @@ func TestHeldSoon(t *testing.T) {
 	if !a.asked().Equal(asked) {
 		t.Error("a sync was asked for")
 	}
-	if n := len(b.m.telling.due) + len(c.m.telling.due); n > 0 || told > 0 {
+	if n := b.receiptsDue() + c.receiptsDue(); n > 0 || told > 0 {
 		t.Errorf("%d receipts are still due, and %d envelopes went to all", n, told)
 	}
 	b.rests()
@@ -130,7 +130,7 @@ func TestReceiptsRefused(t *testing.T) {
 	w, a, b, c := trio(t, 72)
 	w.cut = func(_, _ *device) bool { return true }
 	id := a.send("hello")
-	it := a.m.record(id)
+	it := a.record(id)
 	stranger := w.device("nobody")
 	elsewhere := func(r *wire.Receipt) { r.Read.Hash[0] ^= 1 }
 	for _, r := range []struct {
@@ -179,7 +179,7 @@ func TestReceiptsAcrossARollback(t *testing.T) {
 	if n := a.heldBy(id); n != 1 {
 		t.Fatalf("held by %d", n)
 	}
-	recorded := b.receipt(a.m.record(id), nil)
+	recorded := b.receipt(a.record(id), nil)
 	w.cut = func(_, _ *device) bool { return true }
 	b.rows, b.inc = old, b.inc+1
 	b.open()
@@ -225,7 +225,7 @@ func TestReceiptsSurvive(t *testing.T) {
 		b.must(Untold{Device: a.dev.ID})
 		w.run(time.Minute)
 	}
-	if n := b.m.telling.tries; len(n) != 1 || len(b.m.telling.due) != 0 {
+	if n := b.m.receipts.tries; len(n) != 1 || b.receiptsDue() != 0 {
 		t.Errorf("it tries for ever: %v", n)
 	}
 	a.open()
@@ -243,7 +243,7 @@ func TestHeardWakes(t *testing.T) {
 	w, a, b, _ := trio(t, 75)
 	w.cut = func(_, _ *device) bool { return true }
 	id := a.send("hello")
-	if _, err := a.m.Step(w.now, Envelope{Bytes: b.envelope(wire.Bundle{Receipts: [][]byte{b.receipt(a.m.record(id), nil)}})}); err != nil {
+	if _, err := a.m.Step(w.now, Envelope{Bytes: b.envelope(wire.Bundle{Receipts: [][]byte{b.receipt(a.record(id), nil)}})}); err != nil {
 		t.Fatal(err)
 	}
 	if r, ok := a.m.Ready(); !ok || !r.Heard || len(r.Writes) > 0 {
@@ -273,7 +273,7 @@ func TestReceiptsAreBounded(t *testing.T) {
 			passed++
 		}
 	}
-	if n := len(a.knows(b).reads.counts); passed > receiptsPassed || n > maxReceiptCounts {
+	if n := len(a.m.receipts.read[b.dev.ID].counts); passed > receiptsPassed || n > maxReceiptCounts {
 		t.Errorf("%d were passed on, %d logs are remembered", passed, n)
 	}
 	for range 4 * maxLogs {
@@ -281,7 +281,7 @@ func TestReceiptsAreBounded(t *testing.T) {
 		raw := b.receipt(it, func(r *wire.Receipt) { r.Log.Incarnation = w.rand.Uint64() })
 		_, _ = a.step(Envelope{Bytes: b.envelope(wire.Bundle{Receipts: [][]byte{raw}})})
 	}
-	if n := len(a.knows(b).reads.stale); n > maxLogs {
+	if n := len(a.m.receipts.read[b.dev.ID].stale); n > maxLogs {
 		t.Errorf("%d incarnations are remembered", n)
 	}
 	raw := b.receipt(it, func(r *wire.Receipt) { r.Count, r.Read.Seq = 1<<40, 1<<40 })
@@ -303,9 +303,10 @@ func TestReceiptsInALargeGroup(t *testing.T) {
 	at := map[time.Duration]int{}
 	var last time.Duration
 	for i := range members {
-		b.m.telling, b.m.log.Device = newTelling(), testDevice(i)
-		b.m.noteRead(w.now, 0, it)
-		d := b.m.telling.due[0].Sub(w.now)
+		b.m.log.Device = testDevice(i)
+		b.forgetReceipts()
+		b.m.receipts.plan(w.now, 0, it)
+		d := b.m.receipts.due[0].Sub(w.now)
 		at[d]++
 		last = max(last, d)
 	}
@@ -318,10 +319,10 @@ func TestReceiptsInALargeGroup(t *testing.T) {
 		t.Errorf("%d devices tell at once, the last after %v", n, last)
 	}
 	b.m.log.Device = b0
-	b.m.telling = newTelling()
-	b.m.telling.from(From{Peer: a.dev.Cert.Peer})
-	b.m.noteRead(w.now, 0, it)
-	if d := b.m.telling.due[0].Sub(w.now); d != receiptWait {
+	b.forgetReceipts()
+	b.m.receipts.from(From{Peer: a.dev.Cert.Peer})
+	b.m.receipts.plan(w.now, 0, it)
+	if d := b.m.receipts.due[0].Sub(w.now); d != receiptWait {
 		t.Errorf("who has it from its author tells after %v", d)
 	}
 }

@@ -1,0 +1,158 @@
+package group
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// The journal is what happened here, numbered by cursor in the order in which people were
+// told: events, and the messages among them.
+
+var errEnough = errors.New("enough")
+
+// scanAfter goes through rows numbered above a cursor, at most limit of them; 0: all.
+func (t *tx) scanAfter(prefix string, after uint64, limit int, fn func(uint64, []byte) error) error {
+	from := prefix + num(after)
+	n := 0
+	err := t.scanFrom(prefix, from, func(key string, v []byte) error {
+		if key <= from {
+			return nil
+		}
+		if limit > 0 && n == limit {
+			return errEnough
+		}
+		n++
+		b, err := unhex(key[len(prefix):])
+		if err != nil || len(b) != 8 {
+			return fmt.Errorf("%w: key %q", ErrCorrupt, key)
+		}
+		return fn(binary.BigEndian.Uint64(b), v)
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// eventsAfter lists events after a cursor, of those for which shows is true at most limit;
+// 0: all.
+func (t *tx) eventsAfter(after uint64, limit int, shows func(EventKind) bool) ([]Event, error) {
+	var out []Event
+	err := t.scanAfter(rowEvent, after, 0, func(cursor uint64, v []byte) error {
+		var e Event
+		if err := wire.Unmarshal(v, &e); err != nil {
+			return fmt.Errorf("%w: event %d: %w", ErrCorrupt, cursor, err)
+		}
+		if !shows(e.Kind) {
+			return nil
+		}
+		if out = append(out, e); len(out) == limit {
+			return errEnough
+		}
+		return nil
+	})
+	return out, err
+}
+
+// lastEvents lists the newest events for which shows is true, at most n. more says that
+// there are others before. It looks at no more than the newest events; 0: at all.
+func (t *tx) lastEvents(n int, newest uint64, shows func(EventKind) bool) (out []Event, more bool, err error) {
+	// Rows can be read forward alone, so a window before the end grows until it holds as many.
+	for window := uint64(n) + 32; ; window *= 4 { //nolint:gosec // not negative
+		after := t.cursor - min(window, t.cursor)
+		if out, err = t.eventsAfter(after, 0, shows); err != nil {
+			return nil, false, err
+		}
+		if len(out) > n {
+			return out[len(out)-n:], true, nil
+		}
+		if after == 0 || newest > 0 && window >= newest {
+			return out, after > 0, nil
+		}
+	}
+}
+
+// list gives what was shown after a cursor, in the order in which it was.
+func (m *messages) list(after uint64, limit int) ([]Message, error) {
+	var out []Message
+	err := m.tx.scanAfter(rowShown, after, limit, func(cursor uint64, v []byte) error {
+		if len(v) != 32 {
+			return fmt.Errorf("%w: message at cursor %d", ErrCorrupt, cursor)
+		}
+		msg, ok, err := m.message(wire.MessageID(v), cursor)
+		if ok {
+			out = append(out, msg)
+		}
+		return err
+	})
+	return out, err
+}
+
+// get gives one message that was shown.
+func (m *messages) get(id wire.MessageID) (Message, bool, error) {
+	v, err := m.tx.get(rowIndex + hexed(id[:]))
+	if v == nil || err != nil {
+		return Message{}, false, err
+	}
+	return m.message(id, binary.BigEndian.Uint64(v))
+}
+
+func (m *messages) message(id wire.MessageID, cursor uint64) (Message, bool, error) {
+	it := m.record(id)
+	v, err := m.tx.get(rowPlain + hexed(id[:]))
+	if it == nil || v == nil || err != nil {
+		return Message{}, false, errors.Join(err, fmt.Errorf("%w: message %v was shown and is gone", ErrCorrupt, id))
+	}
+	o, err := wire.DecodeOpened(v)
+	if err != nil {
+		return Message{}, false, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	msg := Message{
+		Cursor: cursor, ID: id, User: it.user, Device: it.log.Device, Name: m.logs.devices[it.log.Device].Cert.Name,
+		Sent: it.dated().Time(), Own: it.log.Device == m.self.Device,
+	}
+	if c, err := wire.DecodeContent(o.Body); err == nil {
+		msg.Content = *c
+	} else {
+		// Its author committed to these bytes; what they mean is for a newer program.
+		msg.Content = wire.Content{MediaType: "application/octet-stream", Data: o.Body}
+	}
+	if msg.Own {
+		msg.Delivery, msg.HeldBy, msg.Readers = m.delivery(it)
+	}
+	return msg, true, nil
+}
+
+// delivery says how far an own message is: how many other devices are known to read
+// it, of how many that it is for.
+func (m *messages) delivery(it *item) (d Delivery, held, readers int) {
+	held, readers = m.receipts.heldBy(it)
+	switch {
+	case slices.Contains(m.outbox, it.hash):
+		return DeliveryQueued, held, readers
+	case held > 0:
+		return DeliveryHeld, held, readers
+	}
+	return DeliveryPublished, 0, readers
+}
+
+// unseen counts the messages of others than a user that were shown after a cursor, up to most.
+func (m *messages) unseen(after uint64, most int, user wire.UserID) (int, error) {
+	count := 0
+	err := m.tx.scanAfter(rowShown, after, 0, func(_ uint64, v []byte) error {
+		if len(v) != 32 {
+			return fmt.Errorf("%w: a message that was shown", ErrCorrupt)
+		}
+		if it := m.record(wire.MessageID(v)); it == nil || it.user != user {
+			if count++; count == most {
+				return errEnough
+			}
+		}
+		return nil
+	})
+	return count, err
+}

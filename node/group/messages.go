@@ -1,0 +1,421 @@
+package group
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// messages are the messages as this device has them: which it must still read, which it
+// has shown, which of its own it must still seal, and the seals that wait.
+type messages struct {
+	records
+
+	tx       *tx
+	timers   *timers
+	tree     *epochTree
+	own      *ownState
+	engine   Engine
+	rand     io.Reader
+	read     reader
+	epochs   *epochStore
+	outgoing *outgoing
+	receipts *receipts
+
+	gaps      map[wire.MessageID]bool // owed to this device and without plaintext here
+	owedStale bool                    // the roster changed, so gaps may be others
+	shown     map[int]uint64          // by branch: up to this seq nothing is left to show; not durable
+	outbox    []wire.MessageID        // own, not sealed on the chosen chain, by seq
+	kept      keptSeals               // at hand, to be served
+	tried     attempts                // of messages whose seals came and cannot be opened here
+	early     early                   // seals whose RECORDs are not in the set
+	waiting   waitingSeals            // seals whose epoch's keys may still come
+	deferred  deferredMessages
+	ratchets  ratchets
+	reseal    reseal
+}
+
+// deferredMessages is what waits for a turn with room. It is not durable: others bring
+// seals again, and what was to be shown is found again.
+type deferredMessages struct {
+	seals []rawSeal    // the keys of their epoch are here
+	shows map[int]bool // branches with messages to show
+}
+
+// newMessages makes them of what they work on; what is not given here is set before load.
+func newMessages(r records, t *tx, timers *timers, tree *epochTree, epochs *epochStore) *messages {
+	m := &messages{
+		records: r, tx: t, timers: timers, tree: tree, epochs: epochs,
+		gaps: map[wire.MessageID]bool{}, owedStale: true, shown: map[int]uint64{},
+		kept: newKeptSeals(r, t, timers), tried: attempts{},
+		early: newEarly(), waiting: newWaitingSeals(), deferred: deferredMessages{shows: map[int]bool{}},
+		ratchets: newRatchets(), reseal: newReseal(r, t, timers, tree),
+	}
+	epochs.gained = m.tried.forget
+	epochs.lost = func(id wire.EpochID) { m.waiting.take(id) } // nothing opens them any more
+	return m
+}
+
+// load notes what is durable of messages, in their items.
+func (m *messages) load(d durableMail) {
+	for _, id := range d.plain {
+		if it := m.record(id); it != nil {
+			it.note(isPlain)
+			it.body = unsealed
+		}
+	}
+	for _, id := range d.told {
+		if it := m.record(id); it != nil {
+			it.note(wasTold)
+		}
+	}
+	for id, n := range d.seals {
+		if it := m.record(id); it != nil {
+			it.seals = n
+		}
+	}
+	for id, epochs := range d.sealed {
+		if it := m.record(id); it != nil {
+			for _, epoch := range epochs {
+				m.kept.noteSealed(it, epoch)
+			}
+		}
+	}
+}
+
+// accept keeps a message that this device wrote, given as wire.Opened, encoded. It is
+// sealed as soon as it may be.
+func (m *messages) accept(now time.Time, it *item, opened []byte) {
+	m.keepPlain(it, opened)
+	m.outbox = append(m.outbox, it.hash)
+	m.show(now, it.log)
+}
+
+// keepPlain keeps a message's wire.Opened, encoded.
+func (m *messages) keepPlain(it *item, opened []byte) {
+	m.tx.put(rowPlain+hexed(it.hash[:]), opened)
+	it.note(isPlain)
+	it.body = unsealed
+	delete(m.gaps, it.hash)
+	delete(m.tried, it.hash)
+}
+
+// arrived notes a RECORD that came into the set.
+func (m *messages) arrived(now time.Time, it *item) {
+	m.early.arrived(it.hash)
+	if m.owed(it) {
+		m.gap(now, it.hash)
+	}
+	m.show(now, it.log)
+}
+
+// gap notes a message owed to this device that it cannot read yet.
+func (m *messages) gap(now time.Time, id wire.MessageID) {
+	m.gaps[id] = true
+	m.timers.sooner(timerBeacon, now.Add(gapWait))
+}
+
+// rosterChanged notes that other messages may be owed to this device.
+func (m *messages) rosterChanged() { m.owedStale = true }
+
+// refreshOwed goes through all RECORDs after the roster changed.
+func (m *messages) refreshOwed(now time.Time) {
+	if !m.owedStale {
+		return
+	}
+	m.owedStale = false
+	for it := range m.all() {
+		switch {
+		case it.facts.has(wasTold | isPlain):
+		case !m.owed(it):
+			delete(m.gaps, it.hash)
+		case !m.gaps[it.hash]:
+			m.gap(now, it.hash)
+		}
+	}
+	clear(m.shown) // this device's join point may lie elsewhere now
+	for i := range m.logs.lists {
+		m.showBranch(now, i)
+	}
+}
+
+// show tells people of the RECORDs of a log that can be read now, in their
+// author's order. A RECORD that is owed and missing holds back those after it. One
+// that is not owed now may be later, when more of the roster is known: it is
+// passed over and looked at again.
+func (m *messages) show(now time.Time, log wire.LogID) {
+	for _, i := range m.logs.index[log] {
+		m.showBranch(now, i)
+	}
+}
+
+func (m *messages) showBranch(now time.Time, i int) {
+	list := m.logs.lists[i]
+	settled := true
+	upTo := max(m.shown[i], list.from)
+	for _, it := range list.items[upTo-list.from:] {
+		if it.kind == wire.KindRecord && !it.facts.has(wasTold) {
+			owed := it.log == *m.self || m.owed(it)
+			switch {
+			case owed && it.facts.has(isPlain) && m.tx.full():
+				m.shown[i], m.deferred.shows[i] = upTo, true
+				return
+			case owed && it.facts.has(isPlain):
+				it.note(wasTold)
+				m.receipts.plan(now, i, it)
+				cursor := m.tx.emit(now, Event{Kind: EventMessage, Message: it.hash, User: it.user, Device: it.log.Device})
+				m.tx.put(rowShown+num(cursor), it.hash[:])
+				m.tx.put(rowIndex+hexed(it.hash[:]), wire.U64(cursor))
+			case m.beforeJoinPoint(it), !owed && !m.maySpeak(it):
+			case owed:
+				m.shown[i] = upTo
+				return
+			default:
+				settled = false
+			}
+		}
+		if settled {
+			upTo = it.seq
+		}
+	}
+	m.shown[i] = upTo
+}
+
+// shownTo gives the last entry of a branch up to which nothing is left to show; nil: none.
+func (m *messages) shownTo(branch int) *item { return m.logs.lists[branch].at(m.shown[branch]) }
+
+// goOn goes on with what did not fit into the last turn.
+func (m *messages) goOn(now time.Time) {
+	for len(m.deferred.seals) > 0 && !m.tx.full() {
+		s := m.deferred.seals[0]
+		m.deferred.seals = m.deferred.seals[1:]
+		m.openLate(now, s)
+	}
+	for _, i := range slices.Sorted(maps.Keys(m.deferred.shows)) {
+		if m.tx.full() {
+			return
+		}
+		delete(m.deferred.shows, i)
+		m.showBranch(now, i)
+	}
+}
+
+// lacks lists the messages owed to this device without plaintext, oldest first.
+func (m *messages) lacks() []wire.MessageID {
+	return slices.SortedFunc(maps.Keys(m.gaps), m.byTime)
+}
+
+// wants lists those that this device asks others for. Seals that came before and that it
+// has no keys for it asks for again after a while, longer each time.
+func (m *messages) wants(now time.Time) []wire.MessageID {
+	return slices.DeleteFunc(m.lacks(), func(id wire.MessageID) bool { return m.tried.waits(now, id) })
+}
+
+// requeue finds the own RECORDs that no seal of this device covers on the chain
+// to n: they are sealed again.
+func (m *messages) requeue(n *node) {
+	on := map[wire.EpochID]bool{}
+	for a := n; a != nil; a = a.parent {
+		on[a.id] = true
+	}
+	m.outbox = m.outbox[:0]
+	for it := range m.all() {
+		if it.log.Device != m.self.Device || !it.facts.has(isPlain) {
+			continue
+		}
+		if !slices.ContainsFunc(it.sealed, func(e wire.EpochID) bool { return on[e] }) {
+			m.outbox = append(m.outbox, it.hash)
+		}
+	}
+	slices.SortFunc(m.outbox, m.byTime)
+}
+
+// handedOver says whether a device of another user can read all that this device wrote: it
+// is sealed on the chosen chain, which this device can get to, and one of them has said so.
+func (m *messages) handedOver(user wire.UserID, reachable bool) bool {
+	last := map[int32]*item{} // by branch
+	for it := range m.all() {
+		if o := last[it.list]; it.log.Device == m.self.Device && it.facts.has(isPlain) && (o == nil || o.seq < it.seq) {
+			last[it.list] = it
+		}
+	}
+	if len(last) == 0 || len(m.rosters.now.users) == 1 {
+		return true
+	}
+	return len(m.outbox) == 0 && reachable && m.receipts.handedOver(user, slices.Collect(maps.Values(last)))
+}
+
+// sealOutbox seals what waits, under the epoch at n.
+func (m *messages) sealOutbox(n *node, e Epoch) {
+	sealed := 0
+	for ; sealed < len(m.outbox) && !m.tx.full(); sealed++ {
+		m.seal(n, e, m.outbox[sealed])
+	}
+	m.outbox = slices.Delete(m.outbox, 0, sealed)
+}
+
+// seal makes a seal of a message held in plaintext.
+func (m *messages) seal(n *node, e Epoch, id wire.MessageID) {
+	plain, err := m.tx.get(rowPlain + hexed(id[:]))
+	if err != nil || plain == nil {
+		m.tx.fail(errors.Join(err, fmt.Errorf("%w: message %v has no plaintext", ErrCorrupt, id)))
+		return
+	}
+	message, rows, err := e.Seal(m.rand, m.own.Signer, id[:], plain)
+	if err != nil {
+		m.tx.fail(fmt.Errorf("sealing: %w", err))
+		return
+	}
+	s := &wire.Seal{Message: id, Epoch: n.id, Sealer: m.self.Device, PrivateMessage: message}
+	m.epochs.putKeys(n.id, rows)
+	raw := wire.Marshal(s)
+	m.kept.keep(s, raw)
+	m.outgoing.Seals = append(m.outgoing.Seals, raw)
+	m.outgoing.sealed = append(m.outgoing.sealed, id)
+	m.kept.noteSealed(m.record(id), n.id)
+}
+
+// takeSeals opens seals; the errors of those refused come joined.
+func (m *messages) takeSeals(now time.Time, seals []rawSeal) (Outcome, error) {
+	var out Outcome
+	var errs []error
+	for _, s := range seals {
+		fresh, err := m.takeSeal(now, s)
+		if fresh {
+			out.New++
+		}
+		if m.readable(s.Message) && err == nil {
+			out.Messages = append(out.Messages, s.Message)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			out.Verdict = max(out.Verdict, verdictOf(err))
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// takeSeal opens a seal, keeps it for those who ask later, and shows what it held.
+func (m *messages) takeSeal(now time.Time, s rawSeal) (bool, error) {
+	what := func(err error) error { return fmt.Errorf("seal of message %v: %w", s.Message, err) }
+	it := m.record(s.Message)
+	if it != nil && s.Sealer == m.self.Device {
+		return false, nil // one's own; what was sealed is in plaintext here
+	}
+	if aad, err := m.engine.InspectMessage(s.PrivateMessage); err != nil || !bytes.Equal(aad, s.Message[:]) {
+		// Seen before its key is used up: somebody put another label on it.
+		return false, what(fmt.Errorf("%w: it was sealed for another message", errors.Join(ErrForged, err)))
+	}
+	if it == nil {
+		if m.early.take(m.logs.parking.entries[s.Message], s) {
+			return false, nil
+		}
+		return false, what(fmt.Errorf("%w: its record", ErrIncomplete))
+	}
+	known, err := m.tx.get(sealKey(s.Seal))
+	if err != nil {
+		m.tx.fail(err)
+		return false, err
+	}
+	switch {
+	case known != nil:
+		return false, nil
+	case it.seals >= maxSealsPerMsg:
+		return false, what(ErrFull)
+	}
+	e, err := m.epochs.whole(s.Epoch)
+	if err != nil {
+		m.tx.fail(err)
+		return false, err
+	}
+	if e == nil {
+		if it.facts.has(isPlain) || m.beforeJoinPoint(it) {
+			return false, nil // nothing that this device lacks, or may have
+		}
+		m.tried.inVain(now, s.Message)
+		return false, what(m.noEpoch(s))
+	}
+	commitment, err := m.read.commitment(it)
+	if err != nil {
+		m.tx.fail(err)
+		return false, err
+	}
+	o, rows, err := e.Open(s.PrivateMessage)
+	if err != nil {
+		m.noteOutOfReach(now, s, err)
+		return false, what(err)
+	}
+	// The key is used up from here on, whatever the message turns out to be.
+	m.epochs.putKeys(s.Epoch, rows)
+	sealer, err := m.checkOpened(e, commitment, s.Epoch, o)
+	if err != nil {
+		m.tx.emit(now, Event{Kind: EventRefused, Message: s.Message, Device: s.Sealer, Detail: err.Error()})
+		return false, what(err)
+	}
+	m.ratchets.inReach(sealer)
+	if sealer != s.Sealer { // a wrong label must not cost the message its key
+		s.Seal = &wire.Seal{Message: s.Message, Epoch: s.Epoch, Sealer: sealer, PrivateMessage: s.PrivateMessage}
+		s.raw = wire.Marshal(s.Seal)
+	}
+	m.kept.keep(s.Seal, s.raw)
+	m.reseal.came(now, s.Message)
+	if !it.facts.has(isPlain) {
+		m.keepPlain(it, o.Plaintext)
+		m.show(now, it.log)
+	}
+	return true, nil
+}
+
+// checkOpened checks what a seal held, and gives who sealed it: that is what MLS proves,
+// whatever the label says.
+func (m *messages) checkOpened(e Epoch, commitment wire.Hash, id wire.EpochID, o OpenedMessage) (wire.DeviceID, error) {
+	sealer, err := m.epochs.sender(id, e, o.Sender)
+	if err != nil {
+		return sealer, err
+	}
+	opened, err := wire.DecodeOpened(o.Plaintext)
+	if err != nil {
+		return sealer, err
+	}
+	if !opened.Fits(commitment) {
+		return sealer, fmt.Errorf("%w: it is not what the record committed to", ErrForged)
+	}
+	return sealer, nil
+}
+
+// noEpoch says why a seal cannot be opened and keeps it if it may be later.
+func (m *messages) noEpoch(s rawSeal) error {
+	if m.own.Out {
+		return ErrRemoved
+	}
+	if m.epochs.has(s.Epoch) {
+		return ErrNoEpoch // its message keys are destroyed: a gap, if nobody seals it again
+	}
+	m.waiting.keep(s, m.tree.nodes[s.Epoch] != nil)
+	return ErrNoEpoch
+}
+
+// openWaiting opens the seals that came before the keys of their epoch.
+func (m *messages) openWaiting(now time.Time, id wire.EpochID) {
+	for _, s := range m.waiting.take(id) {
+		m.openLate(now, s)
+	}
+}
+
+// openLate opens a seal that came before the keys of its epoch, or, in a turn that
+// is full, does so later.
+func (m *messages) openLate(now time.Time, s rawSeal) {
+	if m.tx.full() {
+		m.deferred.seals = append(m.deferred.seals, s)
+		return
+	}
+	if _, err := m.takeSeal(now, s); err != nil {
+		m.tx.emit(now, Event{Kind: EventRefused, Message: s.Message, Device: s.Sealer, Detail: err.Error()})
+	}
+}

@@ -1,0 +1,93 @@
+package group
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// SendAll accepts several messages, in their order, or none of them. They are sealed
+// one by one and travel in as few envelopes as they fit into: a burst of envelopes is
+// what gossip loses. Outcome.Messages are their IDs.
+type SendAll struct{ Contents []wire.Content }
+
+func (in SendAll) act(m *Machine, now time.Time, out *Outcome) error {
+	for i, c := range in.Contents {
+		if len(c.Data) > wire.MaxBody || len(c.MediaType) > wire.MaxMediaType { // or the first would be sent and not the last
+			return fmt.Errorf("message %d of %d: %w: %d bytes, at most %d", i+1, len(in.Contents), wire.ErrTooLarge, len(c.Data), wire.MaxBody)
+		}
+	}
+	for _, c := range in.Contents {
+		id, err := m.send(now, c) // what else it refuses, it refuses of the first
+		if err != nil {
+			return err
+		}
+		out.Messages = append(out.Messages, id)
+	}
+	return nil
+}
+
+func (in Send) act(m *Machine, now time.Time, out *Outcome) (err error) {
+	out.Entry, err = m.send(now, in.Content)
+	return err
+}
+
+// send accepts a message: record, plaintext and, if this device can seal now, the
+// seal are in one transaction.
+func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
+	if len(c.Data) > wire.MaxBody || len(c.MediaType) > wire.MaxMediaType {
+		return wire.EntryHash{}, fmt.Errorf("message: %w: %d bytes, at most %d", wire.ErrTooLarge, len(c.Data), wire.MaxBody)
+	}
+	u := m.roster.users[m.cfg.Device.User]
+	switch {
+	case u == nil || !m.roster.has(m.log.Device):
+		return wire.EntryHash{}, fmt.Errorf("sending: %w", ErrOut)
+	case m.own.Leaving:
+		return wire.EntryHash{}, fmt.Errorf("sending: %w: this user is leaving", ErrOut)
+	case u.role == wire.RoleReadOnly:
+		return wire.EntryHash{}, fmt.Errorf("sending: %w: this user may only read", ErrNotPermitted)
+	}
+	o := wire.Opened{Body: wire.Marshal(&c)}
+	if _, err := io.ReadFull(m.cfg.Rand, o.Salt[:]); err != nil {
+		return wire.EntryHash{}, fmt.Errorf("drawing a salt: %w", err)
+	}
+	it, err := m.append(now, wire.KindRecord, &wire.Record{Commitment: o.Commitment()})
+	if err != nil {
+		return wire.EntryHash{}, err
+	}
+	m.messages.accept(now, it, wire.Marshal(&o))
+	return it.hash, nil
+}
+
+// sealDue seals this device's messages that wait, and what others lack.
+func (m *Machine) sealDue(now time.Time) {
+	if len(m.messages.outbox) > 0 && !m.rolling {
+		if n, e := m.sealsUnder(now); n != nil {
+			m.messages.sealOutbox(n, e)
+		}
+	}
+	if !m.timers.due(now, timerReseal) {
+		return
+	}
+	m.timers.stop(timerReseal)
+	n, e := m.sealsUnder(now)
+	switch {
+	case n == nil:
+	case m.target(now) != n:
+		m.timers.set(timerReseal, now.Add(settleQuiet)) // it would be sealed under an epoch that is left at once
+	default:
+		m.messages.reseal.fill(now, n, func(id wire.MessageID) { m.messages.seal(n, e, id) })
+	}
+}
+
+// sealsUnder is the epoch that this device seals under; nil while the gate is closed:
+// nobody seals under a tree that holds a removed user or a revoked device.
+func (m *Machine) sealsUnder(now time.Time) (*node, Epoch) {
+	n, e := m.position()
+	if n == nil || m.compareTree(now, e).gate || m.mustRenew(n) {
+		return nil, nil
+	}
+	return n, e
+}
