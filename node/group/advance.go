@@ -58,7 +58,7 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 			m.epochs.outAt[n.id] = true
 			return m.joining.fromLog(now, target)
 		case err != nil:
-			m.refuse(now, n, err)
+			m.refused.refuse(now, n, err)
 			return true // judge again
 		}
 		since, _ := parent.(Epoch)

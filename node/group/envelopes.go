@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -25,12 +26,12 @@ func (k *keyring) topic(id wire.KeyID) string {
 	return k.group.Topic()
 }
 
-// tag is what envelopes under a transport key carry.
-func (k *keyring) tag(id wire.KeyID) [8]byte {
-	if k.cfg.Genesis.Private {
-		return k.group.PrivateTopicTag(k.keys[id])
+// tagOf is the tag that a group's envelopes under a transport key carry.
+func tagOf(g *identity.Genesis, key []byte) [8]byte {
+	if g.Private {
+		return g.ID.PrivateTopicTag(key)
 	}
-	return k.group.TopicTag()
+	return g.ID.TopicTag()
 }
 
 // topics lists the topics that this device must listen on, the one it publishes on
@@ -52,8 +53,8 @@ func (k *keyring) topics() []string {
 
 // tagged says whether envelopes with a tag are this group's, as far as its keys are here.
 func (k *keyring) tagged(tag [8]byte) bool {
-	for id := range k.keys {
-		if k.tag(id) == tag {
+	for _, key := range k.keys {
+		if tagOf(k.cfg.Genesis, key) == tag {
 			return true
 		}
 	}
@@ -129,7 +130,10 @@ func (k *keyring) boxes(mailbox []byte) []Box {
 	slices.Reverse(keys)
 	out := make([]Box, len(keys))
 	for i, id := range keys {
-		out[i] = Box{Key: id, Tag: k.tag(id), ID: wire.BoxID(k.boxKey(id, mailbox)[ed25519.SeedSize:])}
+		secret, err := boxKey(k.group, k.keys[id], mailbox)
+		k.tx.fail(err)
+		out[i] = Box{Key: id, Tag: tagOf(k.cfg.Genesis, k.keys[id]), ID: wire.BoxID(secret[ed25519.SeedSize:])}
+		clear(secret)
 	}
 	return out
 }
@@ -140,20 +144,20 @@ func (k *keyring) proveBox(id wire.KeyID, mailbox, payload []byte) ([]byte, bool
 	if !k.has(id) {
 		return nil, false
 	}
-	secret := k.boxKey(id, mailbox)
+	secret, err := boxKey(k.group, k.keys[id], mailbox)
+	k.tx.fail(err)
 	defer clear(secret)
 	return ed25519.Sign(secret, wire.SigningInput(wire.DomainMailbox, wire.GroupID{}, payload)), true
 }
 
 // boxKey derives a box's key pair: seed ‖ public key.
-func (k *keyring) boxKey(id wire.KeyID, mailbox []byte) ed25519.PrivateKey {
-	seed, err := wire.BoxSeed(k.group, k.keys[id], mailbox)
+func boxKey(group wire.GroupID, key, mailbox []byte) (ed25519.PrivateKey, error) {
+	seed, err := wire.BoxSeed(group, key, mailbox)
 	if err != nil {
-		k.tx.fail(fmt.Errorf("%w: transport key: %w", ErrCorrupt, err))
-		return make([]byte, ed25519.PrivateKeySize)
+		return make([]byte, ed25519.PrivateKeySize), fmt.Errorf("%w: transport key: %w", ErrCorrupt, err)
 	}
 	defer clear(seed)
-	return ed25519.NewKeyFromSeed(seed)
+	return ed25519.NewKeyFromSeed(seed), nil
 }
 
 // syncMAC is the MAC of wire.SyncProof under a key; false if it is not here.

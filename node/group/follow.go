@@ -57,7 +57,7 @@ func (m *Machine) forkChoice(skip func(*node) bool) *node {
 func (m *Machine) target(now time.Time) *node {
 	chosen := m.choose()
 	m.timers.stop(timerSibling)
-	if m.cfg.Alternative == WithoutRefused || len(m.refused) == 0 {
+	if m.cfg.Alternative == WithoutRefused || len(m.refused.since) == 0 {
 		return chosen
 	}
 	for n := chosen; n != nil; n = n.parent {
@@ -67,7 +67,7 @@ func (m *Machine) target(now time.Time) *node {
 		if !m.refused.has(n.id) {
 			continue
 		}
-		if at := m.refused.since(now, n.id).Add(refusedWait + m.rank()*rankStep); now.Before(at) {
+		if at := m.refused.at(now, n.id).Add(refusedWait + m.rank()*rankStep); now.Before(at) {
 			m.timers.sooner(timerSibling, at)
 			return nil
 		}

@@ -146,7 +146,7 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 		m.leaf.spend(now, kp.Public)
 	}
 	m.epochs.hold(now, id, secrets.Generation, e, nil)
-	m.withdraw(now, id)
+	m.refused.withdraw(now, m.tree.nodes[id])
 	m.messages.openWaiting(now, id)
 	return nil
 }

@@ -222,18 +222,13 @@ func (k *keyring) leftOut(t *transportKey) []wire.DeviceID {
 	return l.devices
 }
 
-// draw makes a fresh key, which is not held yet.
-func (k *keyring) draw() ([]byte, error) {
+// drawTransportKey makes a fresh key, which is not held yet.
+func drawTransportKey(rand io.Reader) ([]byte, error) {
 	key := make([]byte, wire.TransportKeyLen)
-	if _, err := io.ReadFull(k.cfg.Rand, key); err != nil {
+	if _, err := io.ReadFull(rand, key); err != nil {
 		return nil, fmt.Errorf("drawing a transport key: %w", err)
 	}
 	return key, nil
-}
-
-// wrapFor wraps a key that is held for a device, whose key for that is public.
-func (k *keyring) wrapFor(id wire.KeyID, to wire.DeviceID, public [32]byte) (wire.Wrap, error) {
-	return wrap(k.cfg.Rand, k.group, id, k.keys[id], to, public)
 }
 
 // maxWrapped is for how many devices one TKEY wraps: it must stay below wire.MaxEntry.
@@ -243,7 +238,7 @@ const maxWrapped = 2048
 // newTKey makes a TKEY: a fresh key for every device of the roster. publicOf gives a
 // device's key for transport keys.
 func (k *keyring) newTKey(publicOf func(wire.DeviceID) ([32]byte, bool)) (*wire.TKey, []byte, error) {
-	key, err := k.draw()
+	key, err := drawTransportKey(k.cfg.Rand)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -87,7 +87,7 @@ func TestCommitThatGivesItsLeafAway(t *testing.T) {
 	a.must(Entries{Entries: [][]byte{raw}})
 	w.run(time.Minute)
 	if a.m.own.Position == child || !a.m.refused.has(child) {
-		t.Errorf("anna is at %v, refuses %v", a.m.own.Position, a.m.refused)
+		t.Errorf("anna is at %v, refuses %v", a.m.own.Position, a.m.refused.since)
 	}
 }
 

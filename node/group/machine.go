@@ -61,7 +61,7 @@ type Machine struct {
 	plan     plan
 
 	epochs  *epochStore
-	refused refusals
+	refused *refusals
 	rosters *rosters
 
 	leaf *leafKeys
@@ -93,6 +93,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	}
 	m.settling.timers, m.rosters = &m.timers, newRosters(cfg.Genesis, m.logs)
 	m.own = &ownState{tx: m.tx}
+	m.refused = newRefusals(m.own, &m.timers, m.tx)
 	m.leaf = &leafKeys{tx: m.tx, timers: &m.timers, cfg: &m.cfg, own: m.own, packages: map[[32]byte]*ownKeyPackage{}}
 	m.keys = newKeyring(m.tx, &m.cfg, m.own, m.leaf, m.logs, m.rosters)
 	m.epochs = newEpochStore(m.tx, &m.timers, cfg.Engine, m.group, cfg.Retention)
@@ -146,7 +147,7 @@ func (m *Machine) load() error {
 		return err
 	}
 	m.tx.cursor = m.own.Cursor
-	m.refused = newRefusals(m.own.Refused)
+	m.refused.load()
 	m.own.incarnate(m.cfg.Incarnation, known)
 	m.log.Incarnation = m.own.Incarnation
 	if err := errors.Join(m.keys.load(), m.leaf.load(), m.epochs.load(), m.joining.load(), m.loadEvidence()); err != nil {

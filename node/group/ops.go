@@ -18,7 +18,7 @@ func (Found) act(m *Machine, now time.Time, _ *Outcome) error {
 	case m.own.Joined:
 		return fmt.Errorf("founding: %w: the group is there", ErrState)
 	}
-	key, err := m.keys.draw()
+	key, err := drawTransportKey(m.cfg.Rand)
 	if err != nil {
 		return err
 	}

@@ -12,62 +12,64 @@ import (
 // invalid waits to be added to it again before it stands up for a sibling.
 const refusedWait = 60 * time.Second
 
-// refusals are the children that this device found invalid, with since when it has, as far
-// as it knows since it started.
-type refusals map[wire.EpochID]time.Time
-
-func newRefusals(ids [][]byte) refusals {
-	r := refusals{}
-	for _, id := range ids {
-		r[wire.EpochID(id)] = time.Time{}
-	}
-	return r
+// refusals are the children that this device found invalid. Its own row has them, and its
+// votes name them.
+type refusals struct {
+	own    *ownState
+	timers *timers
+	tx     *tx
+	since  map[wire.EpochID]time.Time // as far as it knows since it started; else zero
 }
 
-func (r refusals) has(id wire.EpochID) bool {
-	_, ok := r[id]
+func newRefusals(own *ownState, timers *timers, tx *tx) *refusals {
+	return &refusals{own: own, timers: timers, tx: tx, since: map[wire.EpochID]time.Time{}}
+}
+
+func (r *refusals) load() {
+	for _, id := range r.own.Refused {
+		r.since[wire.EpochID(id)] = time.Time{}
+	}
+}
+
+func (r *refusals) has(id wire.EpochID) bool {
+	_, ok := r.since[id]
 	return ok
 }
 
-// since is when a child was refused; after a start, when that was first asked.
-func (r refusals) since(now time.Time, id wire.EpochID) time.Time {
-	if r[id].IsZero() {
-		r[id] = now
+// at is when a child was refused; after a start, when that was first asked.
+func (r *refusals) at(now time.Time, id wire.EpochID) time.Time {
+	if r.since[id].IsZero() {
+		r.since[id] = now
 	}
-	return r[id]
+	return r.since[id]
 }
 
-// withdraw takes back the refusals at and above n. It says whether there were any.
-func (r refusals) withdraw(n *node) bool {
-	before := len(r)
+// withdraw takes back the refusals at and above a node that this device was added to again.
+func (r *refusals) withdraw(now time.Time, n *node) {
+	before := len(r.since)
 	for ; n != nil; n = n.parent {
-		delete(r, n.id)
+		delete(r.since, n.id)
 	}
-	return len(r) != before
-}
-
-// withdraw takes back the refusals above an epoch that this device was added to again.
-func (m *Machine) withdraw(now time.Time, id wire.EpochID) {
-	if !m.refused.withdraw(m.tree.nodes[id]) {
+	if len(r.since) == before {
 		return
 	}
-	m.own.Refused = slices.DeleteFunc(m.own.Refused, func(b []byte) bool { return !m.refused.has(wire.EpochID(b)) })
-	m.own.save()
-	m.timers.set(timerVote, now)
+	r.own.Refused = slices.DeleteFunc(r.own.Refused, func(b []byte) bool { return !r.has(wire.EpochID(b)) })
+	r.own.save()
+	r.timers.set(timerVote, now)
 }
 
-// refuse notes that a child is invalid, and says so in this device's vote.
-func (m *Machine) refuse(now time.Time, n *node, why error) {
-	m.refused[n.id] = now
-	if len(m.own.Refused) < wire.MaxRefused {
-		m.own.Refused = append(m.own.Refused, slices.Clone(n.id[:]))
-		slices.SortFunc(m.own.Refused, bytes.Compare)
+// refuse notes that a child is invalid, and has this device's vote say so.
+func (r *refusals) refuse(now time.Time, n *node, why error) {
+	r.since[n.id] = now
+	if len(r.own.Refused) < wire.MaxRefused {
+		r.own.Refused = append(r.own.Refused, slices.Clone(n.id[:]))
+		slices.SortFunc(r.own.Refused, bytes.Compare)
 	}
-	m.own.save()
-	m.timers.set(timerVote, now)
+	r.own.save()
+	r.timers.set(timerVote, now)
 	e := Event{Kind: EventRefused, Epoch: n.id, Detail: why.Error()}
 	if by := n.by(); by != nil {
 		e.User, e.Device = by.user, by.log.Device
 	}
-	m.tx.emit(now, e)
+	r.tx.emit(now, e)
 }

@@ -49,7 +49,7 @@ func (m *Machine) keepTransport(now time.Time) {
 		if !ok {
 			continue
 		}
-		w, err := m.keys.wrapFor(current, d, public)
+		w, err := wrap(m.cfg.Rand, m.group, current, m.keys.keys[current], d, public)
 		if errors.Is(err, errNoKey) {
 			continue
 		}
