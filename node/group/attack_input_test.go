@@ -44,7 +44,7 @@ func (d *device) envelope(b wire.Bundle) []byte {
 	if !ok {
 		d.w.t.Fatalf("%s has no transport key", d.name)
 	}
-	env, err := wire.SealEnvelope(d.w.rand, d.w.group, d.m.keys.keys[id], &b)
+	env, err := wire.SealEnvelope(d.w.rand, d.w.group, d.key(id), &b)
 	if err != nil {
 		d.w.t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestUnusableRejoinDoesNotStrand(t *testing.T) {
 	}
 	r := wire.Rejoin{V: wire.Version, Device: c.dev.ID, HLC: 5, KeyPackage: kp.Public}
 	s := c.log.Sign(wire.DomainRejoin, w.group, r.Encode())
-	public := c.m.leaf.public()
+	public := c.wrapKey()
 	beacon := wire.Beacon{
 		V: wire.Version, Log: c.m.log, HLC: uint64(crdt.HLCFromTime(w.now)), Rejoin: &s, TransportKey: public[:], Position: c.m.own.Position,
 	}
@@ -348,7 +348,7 @@ func TestEnvelopesRefused(t *testing.T) {
 		return Envelope{Bytes: env}
 	}
 	id, _ := b.m.TransportKey()
-	key := b.m.keys.keys[id]
+	key := b.key(id)
 	good := seal(w.group, key, wire.Bundle{}).Bytes
 	version := bytes.Clone(good)
 	version[0] = 9

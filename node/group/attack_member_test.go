@@ -26,7 +26,7 @@ func TestRelabelledSealDoesNotBurnTheKey(t *testing.T) {
 		return false
 	}
 	id := a.send("important")
-	u, err := wire.OpenEnvelope(w.group, func(id wire.KeyID) []byte { return b.m.keys.keys[id] }, honest)
+	u, err := b.opened(honest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestRemovedDeviceCannotNameTheTransportKey(t *testing.T) {
 	}
 	slices.SortFunc(tkey.Supersedes, func(x, y wire.KeyID) int { return slices.Compare(x[:], y[:]) })
 	for _, x := range []*device{a, b} {
-		public := x.m.leaf.public()
+		public := x.wrapKey()
 		wr, err := wrap(w.rand, w.group, tkey.ID, key, x.dev.ID, public)
 		if err != nil {
 			t.Fatal(err)

@@ -355,7 +355,7 @@ func TestFewEpochsAreKept(t *testing.T) {
 	w.run(time.Minute)
 	w.agree(a, b)
 	for _, x := range []*device{a, b} {
-		if n := len(x.m.epochs.held); n > maxHeld {
+		if n := x.heldEpochs(); n > maxHeld {
 			t.Errorf("%s holds %d epochs", x.name, n)
 		}
 	}

@@ -38,11 +38,11 @@ func TestFalseWelcomeSpendsNoKeyPackage(t *testing.T) {
 	w.carryJoin(d, *d.request())
 	w.run(3 * time.Hour)
 	w.agree(a, b, d)
-	if len(d.m.leaf.packages) == 0 {
+	if d.keyPackages() == 0 {
 		t.Fatal("its KeyPackage is gone at once")
 	}
 	w.run(initKeysFor + 24*time.Hour)
-	if n := len(d.m.leaf.packages); n != 0 {
+	if n := d.keyPackages(); n != 0 {
 		t.Errorf("it holds the secrets of %d KeyPackages", n)
 	}
 }
@@ -57,7 +57,7 @@ func TestWelcomeAfterTheKeyPackage(t *testing.T) {
 	r := d.asks(&l)
 	a.must(JoinAsked{Request: r})
 	w.run(keyPackageLifetime + 24*time.Hour)
-	if len(d.m.leaf.packages) != 0 || d.request() == nil || d.request().Claim == nil {
+	if d.keyPackages() != 0 || d.request() == nil || d.request().Claim == nil {
 		t.Fatal("its KeyPackage is not past its time")
 	}
 	if _, err := d.step(JoinAnswered{Epoch: wire.EpochID{1}, Welcome: []byte{1}}); !isErr(err, ErrState) || isErr(err, ErrCorrupt) {

@@ -46,8 +46,8 @@ func TestRestoredFromBackup(t *testing.T) {
 
 	b.restore(saved)
 	b.online = true
-	if n == 0 || len(b.m.epochs.held) != 0 || b.m.log == log || b.m.log.Device != log.Device {
-		t.Fatalf("%d rows, %d epochs held, log %v", n, len(b.m.epochs.held), b.m.log)
+	if n == 0 || b.heldEpochs() != 0 || b.m.log == log || b.m.log.Device != log.Device {
+		t.Fatalf("%d rows, %d epochs held, log %v", n, b.heldEpochs(), b.m.log)
 	}
 	if got := b.texts(); !slices.Equal(got, []string{"a 1", "b 1"}) && !slices.Equal(got, []string{"b 1", "a 1"}) {
 		t.Fatalf("before anybody is reached: %v", got)

@@ -118,7 +118,7 @@ func talk() (a, b *device, envelopes [][]byte) {
 
 func measureReceive() stepCost {
 	a, b, envelopes := talk()
-	keys := func(id wire.KeyID) []byte { return b.m.keys.keys[id] }
+	keys := func(id wire.KeyID) []byte { return b.key(id) }
 	bundles := make([]*wire.Bundle, len(envelopes))
 	entries := make([]*signedEntry, len(envelopes))
 	seals := make([]*wire.Seal, len(envelopes))
@@ -202,7 +202,7 @@ func measureSend() stepCost {
 			}
 		},
 		func(int) { a.log.Sign(wire.DomainEntry, a.w.group, make([]byte, 256)) },
-		func(int) { must(wire.SealEnvelope(a.w.rand, b.w.group, a.m.keys.keys[key], u)) },
+		func(int) { must(wire.SealEnvelope(a.w.rand, b.w.group, a.key(key), u)) },
 		func(int) {
 			must(a.m.Step(a.w.now, Send{Content: wire.Content{MediaType: "text/plain", Data: body}}))
 			a.keep()

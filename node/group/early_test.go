@@ -71,7 +71,7 @@ func TestSealBeforeItsRecord(t *testing.T) {
 	w, a, _, c := trio(t, 62)
 	w.cut = func(_, _ *device) bool { return true }
 	a.send("apart")
-	u, err := wire.OpenEnvelope(w.group, func(id wire.KeyID) []byte { return a.m.keys.keys[id] }, a.last)
+	u, err := a.opened(a.last)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func TestPrivateEnvelopes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if h.Tag != w.group.PrivateTopicTag(a.m.keys.keys[h.Key]) {
+		if h.Tag != w.group.PrivateTopicTag(a.key(h.Key)) {
 			t.Errorf("an envelope for %s has the tag %x", what, h.Tag)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // one before opens what those who were away wrap for it, for 90 days.
 func TestTransportKeyIsRenewedWithTheLeaf(t *testing.T) {
 	w, a, b, c := three(t, 770)
-	old := a.m.leaf.public()
+	old := a.wrapKey()
 	for _, d := range []*device{b, c} {
 		if public, ok := d.wrapsWith(a.dev.ID); !ok || public != old {
 			t.Fatalf("%s has another key of anna's", d.name)
@@ -26,11 +26,11 @@ func TestTransportKeyIsRenewedWithTheLeaf(t *testing.T) {
 	a.m.timers.set(timerUpdate, w.now)
 	a.must(Tick{})
 	w.run(time.Minute)
-	if a.m.leaf.public() == old {
+	if a.wrapKey() == old {
 		t.Fatal("anna has the key of before")
 	}
 	for _, d := range []*device{b, c} {
-		if public, ok := d.wrapsWith(a.dev.ID); !ok || public != a.m.leaf.public() {
+		if public, ok := d.wrapsWith(a.dev.ID); !ok || public != a.wrapKey() {
 			t.Errorf("%s does not know anna's new key", d.name)
 		}
 	}
@@ -136,7 +136,7 @@ func TestMoreWrapsThanATKEYHolds(t *testing.T) {
 	for i := range wire.MaxEntry / 100 {
 		id := wire.DeviceID(wire.HashOf(wire.DomainDevice, wire.U64(uint64(i))))
 		r.devices[id] = &rosterDevice{by: a.m.logs.ops[0]}
-		public := a.m.leaf.public()
+		public := a.wrapKey()
 		a.m.peers.at(id).transport = &public
 	}
 	a.m.roster, a.m.rosters.now = &r, &r
@@ -177,7 +177,7 @@ func TestKeyOfAForkedLog(t *testing.T) {
 		key = bytes.Repeat([]byte{i}, wire.TransportKeyLen)
 		id = wire.KeyIDOf(w.group, key)
 	}
-	wrapped, err := wrap(w.rand, w.group, id, key, a.dev.ID, a.m.leaf.public())
+	wrapped, err := wrap(w.rand, w.group, id, key, a.dev.ID, a.wrapKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,15 +230,15 @@ func TestOldTransportKeysGo(t *testing.T) {
 	c.online = false
 	a.must(RemoveUser{User: x.dev.User})
 	w.run(5 * time.Minute)
-	if now, _ := a.m.TransportKey(); now == first || a.m.keys.keys[first] == nil {
+	if now, _ := a.m.TransportKey(); now == first || a.key(first) == nil {
 		t.Fatal("a removal did not rotate the key, or dropped the old one at once")
 	}
 	w.run(29 * 24 * time.Hour)
-	if a.m.keys.keys[first] == nil {
+	if a.key(first) == nil {
 		t.Error("the old key went early")
 	}
 	w.run(5 * 24 * time.Hour)
-	if a.m.keys.keys[first] != nil || b.m.keys.keys[first] != nil || a.count(rowTransKey) != 1 {
+	if a.key(first) != nil || b.key(first) != nil || a.count(rowTransKey) != 1 {
 		t.Errorf("the old key is still there: %d rows", a.count(rowTransKey))
 	}
 	c.online = true

@@ -86,7 +86,7 @@ func TestOnlyWhatIsReadIsHeld(t *testing.T) {
 		"parked": func(_ *world, b *device, envelopes [][]byte) { _, _ = b.step(Envelope{Bytes: envelopes[1]}) },
 		"without a seal": func(w *world, b *device, envelopes [][]byte) {
 			for _, e := range envelopes {
-				u, err := wire.OpenEnvelope(w.group, func(id wire.KeyID) []byte { return b.m.keys.keys[id] }, e)
+				u, err := b.opened(e)
 				if err != nil {
 					w.t.Fatal(err)
 				}

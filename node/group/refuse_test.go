@@ -35,7 +35,7 @@ func envelopeBy(t *testing.T, d *device, u wire.Bundle) []byte {
 	if !ok {
 		t.Fatal("no transport key")
 	}
-	b, err := wire.SealEnvelope(d.w.rand, d.w.group, d.m.keys.keys[key], &u)
+	b, err := wire.SealEnvelope(d.w.rand, d.w.group, d.key(key), &u)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func TestBeaconIsNoReceipt(t *testing.T) {
 		for i := range gaps {
 			gaps[i] = wire.MessageID{0, byte(i)}
 		}
-		public := a.m.leaf.public()
+		public := a.wrapKey()
 		beacon := wire.Beacon{
 			V: wire.Version, Log: a.m.log, HLC: uint64(a.m.clock.Now(w.now)) + 1, Vector: b.m.logs.marks(), Gaps: gaps,
 			Position: a.m.own.Position, TransportKey: public[:],

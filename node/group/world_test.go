@@ -600,3 +600,18 @@ func (d *device) forgetReceipts() {
 	clear(d.m.receipts.last)
 	clear(d.m.receipts.tries)
 }
+
+// key is a transport key that the device holds; nil: it does not.
+func (d *device) key(id wire.KeyID) []byte { return d.m.keys.keys[id] }
+
+// opened gives what is in an envelope, as the device reads it.
+func (d *device) opened(envelope []byte) (*wire.Bundle, error) { return d.m.keys.open(envelope) }
+
+// wrapKey is the public key with which transport keys are wrapped for the device.
+func (d *device) wrapKey() [32]byte { return d.m.leaf.public() }
+
+// heldEpochs counts the epochs that the device holds, whole or thin.
+func (d *device) heldEpochs() int { return len(d.m.epochs.held) }
+
+// keyPackages counts the KeyPackages whose secrets the device has.
+func (d *device) keyPackages() int { return len(d.m.leaf.packages) }
