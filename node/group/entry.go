@@ -41,11 +41,11 @@ type item struct {
 type facts uint8
 
 const (
-	isSecond facts = 1 << iota // another entry with its seq came first: its row's key tells them apart
-	isLate                     // it is dated before something that it builds on: see dated
-	isPlain                    // salt and body of the message are durable here
-	wasTold                    // it was shown to people
-	speaks                     // by maySpeak, once it was judged: this, or mute
+	isSecond    facts = 1 << iota // another entry with its seq came first: its row's key tells them apart
+	isLate                        // it is dated before something that it builds on: see dated
+	isPlain                       // salt and body of the message are durable here
+	isDelivered                   // it was delivered: people were told of it
+	speaks                        // by maySpeak, once it was judged: this, or mute
 	mute
 	isPermitted // an OP that its author could make in its own past
 	tookOwner   // an OP that takes out an owner

@@ -66,7 +66,7 @@ func TestUnspeakableRecordIsPassedOver(t *testing.T) {
 		b.must(Entries{Entries: [][]byte{raw}})
 	}
 	last := b.m.logs.items.at(hash)
-	if at := b.m.messages.shown[int(it.list)]; at != last.seq {
+	if at := b.m.messages.delivered[int(it.list)]; at != last.seq {
 		t.Errorf("of %d entries %d are done with", last.seq, at)
 	}
 }

@@ -106,7 +106,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m.messages = newMessages(known, m.tx, &m.timers, m.tree, m.epochs)
 	m.messages.own, m.messages.engine, m.messages.rand, m.messages.read = m.own, cfg.Engine, cfg.Rand, m.read
 	m.messages.outgoing, m.messages.receipts, m.messages.reseal.rank = &m.outgoing, m.receipts, m.rank
-	m.receipts.shownTo = m.messages.shownTo
+	m.receipts.deliveredTo = m.messages.deliveredTo
 	m.peers = &peers{
 		tx: m.tx, timers: &m.timers, logs: m.logs, read: m.read, changed: m.differ.changed, of: map[wire.DeviceID]*peerState{},
 		own: m.log.Device, idle: func() bool { return m.own.Out && m.joining.request == nil },
@@ -154,11 +154,11 @@ func (m *Machine) load() error {
 		return err
 	}
 	// The two that take long touch nothing of each other's.
-	var found durableMail
+	var found durableMessages
 	scanned := make(chan error, 1)
 	scan := func() {
 		var err error
-		found, err = scanMail(m.tx, m.log.Device)
+		found, err = scanMessages(m.tx, m.log.Device)
 		scanned <- err
 	}
 	if _, ok := m.tx.rows.(RowKeys); ok {

@@ -13,7 +13,7 @@ import (
 )
 
 // messages are the messages as this device has them: which it must still read, which it
-// has shown, which of its own it must still seal, and the seals that wait.
+// has delivered to people, which of its own it must still seal, and the seals that wait.
 type messages struct {
 	records
 
@@ -30,7 +30,7 @@ type messages struct {
 
 	gaps      map[wire.MessageID]bool // owed to this device and without plaintext here
 	owedStale bool                    // the roster changed, so gaps may be others
-	shown     map[int]uint64          // by branch: up to this seq nothing is left to show; not durable
+	delivered map[int]uint64          // by branch: up to this seq nothing is left to deliver; not durable
 	outbox    []wire.MessageID        // own, not sealed on the chosen chain, by seq
 	kept      keptSeals               // at hand, to be served
 	tried     attempts                // of messages whose seals came and cannot be opened here
@@ -42,19 +42,19 @@ type messages struct {
 }
 
 // deferredMessages is what waits for a turn with room. It is not durable: others bring
-// seals again, and what was to be shown is found again.
+// seals again, and what was to be delivered is found again.
 type deferredMessages struct {
-	seals []rawSeal    // the keys of their epoch are here
-	shows map[int]bool // branches with messages to show
+	seals    []rawSeal    // the keys of their epoch are here
+	branches map[int]bool // with messages to deliver
 }
 
 // newMessages makes them of what they work on; what is not given here is set before load.
 func newMessages(r records, t *tx, timers *timers, tree *epochTree, epochs *epochStore) *messages {
 	m := &messages{
 		records: r, tx: t, timers: timers, tree: tree, epochs: epochs,
-		gaps: map[wire.MessageID]bool{}, owedStale: true, shown: map[int]uint64{},
+		gaps: map[wire.MessageID]bool{}, owedStale: true, delivered: map[int]uint64{},
 		kept: newKeptSeals(r, t, timers), tried: attempts{},
-		early: newEarly(), waiting: newWaitingSeals(), deferred: deferredMessages{shows: map[int]bool{}},
+		early: newEarly(), waiting: newWaitingSeals(), deferred: deferredMessages{branches: map[int]bool{}},
 		ratchets: newRatchets(), reseal: newReseal(r, t, timers, tree),
 	}
 	epochs.gained = m.tried.forget
@@ -63,16 +63,16 @@ func newMessages(r records, t *tx, timers *timers, tree *epochTree, epochs *epoc
 }
 
 // load notes what is durable of messages, in their items.
-func (m *messages) load(d durableMail) {
+func (m *messages) load(d durableMessages) {
 	for _, id := range d.plain {
 		if it := m.record(id); it != nil {
 			it.note(isPlain)
 			it.body = unsealed
 		}
 	}
-	for _, id := range d.told {
+	for _, id := range d.delivered {
 		if it := m.record(id); it != nil {
-			it.note(wasTold)
+			it.note(isDelivered)
 		}
 	}
 	for id, n := range d.seals {
@@ -94,7 +94,7 @@ func (m *messages) load(d durableMail) {
 func (m *messages) accept(now time.Time, it *item, opened []byte) {
 	m.keepPlain(it, opened)
 	m.outbox = append(m.outbox, it.hash)
-	m.show(now, it.log)
+	m.deliver(now, it.log)
 }
 
 // keepPlain keeps a message's wire.Opened, encoded.
@@ -112,7 +112,7 @@ func (m *messages) arrived(now time.Time, it *item) {
 	if m.owed(it) {
 		m.gap(now, it.hash)
 	}
-	m.show(now, it.log)
+	m.deliver(now, it.log)
 }
 
 // gap notes a message owed to this device that it cannot read yet.
@@ -132,49 +132,49 @@ func (m *messages) refreshOwed(now time.Time) {
 	m.owedStale = false
 	for it := range m.all() {
 		switch {
-		case it.facts.has(wasTold | isPlain):
+		case it.facts.has(isDelivered | isPlain):
 		case !m.owed(it):
 			delete(m.gaps, it.hash)
 		case !m.gaps[it.hash]:
 			m.gap(now, it.hash)
 		}
 	}
-	clear(m.shown) // this device's join point may lie elsewhere now
+	clear(m.delivered) // this device's join point may lie elsewhere now
 	for i := range m.logs.lists {
-		m.showBranch(now, i)
+		m.deliverBranch(now, i)
 	}
 }
 
-// show tells people of the RECORDs of a log that can be read now, in their
+// deliver tells people of the RECORDs of a log that can be read now, in their
 // author's order. A RECORD that is owed and missing holds back those after it. One
 // that is not owed now may be later, when more of the roster is known: it is
 // passed over and looked at again.
-func (m *messages) show(now time.Time, log wire.LogID) {
+func (m *messages) deliver(now time.Time, log wire.LogID) {
 	for _, i := range m.logs.index[log] {
-		m.showBranch(now, i)
+		m.deliverBranch(now, i)
 	}
 }
 
-func (m *messages) showBranch(now time.Time, i int) {
+func (m *messages) deliverBranch(now time.Time, i int) {
 	list := m.logs.lists[i]
 	settled := true
-	upTo := max(m.shown[i], list.from)
+	upTo := max(m.delivered[i], list.from)
 	for _, it := range list.items[upTo-list.from:] {
-		if it.kind == wire.KindRecord && !it.facts.has(wasTold) {
+		if it.kind == wire.KindRecord && !it.facts.has(isDelivered) {
 			owed := it.log == *m.self || m.owed(it)
 			switch {
 			case owed && it.facts.has(isPlain) && m.tx.full():
-				m.shown[i], m.deferred.shows[i] = upTo, true
+				m.delivered[i], m.deferred.branches[i] = upTo, true
 				return
 			case owed && it.facts.has(isPlain):
-				it.note(wasTold)
+				it.note(isDelivered)
 				m.receipts.plan(now, i, it)
 				cursor := m.tx.emit(now, Event{Kind: EventMessage, Message: it.hash, User: it.user, Device: it.log.Device})
 				m.tx.put(rowShown+num(cursor), it.hash[:])
 				m.tx.put(rowIndex+hexed(it.hash[:]), wire.U64(cursor))
 			case m.beforeJoinPoint(it), !owed && !m.maySpeak(it):
 			case owed:
-				m.shown[i] = upTo
+				m.delivered[i] = upTo
 				return
 			default:
 				settled = false
@@ -184,11 +184,12 @@ func (m *messages) showBranch(now time.Time, i int) {
 			upTo = it.seq
 		}
 	}
-	m.shown[i] = upTo
+	m.delivered[i] = upTo
 }
 
-// shownTo gives the last entry of a branch up to which nothing is left to show; nil: none.
-func (m *messages) shownTo(branch int) *item { return m.logs.lists[branch].at(m.shown[branch]) }
+// deliveredTo gives the last entry of a branch up to which nothing is left to deliver; nil:
+// none.
+func (m *messages) deliveredTo(branch int) *item { return m.logs.lists[branch].at(m.delivered[branch]) }
 
 // goOn goes on with what did not fit into the last turn.
 func (m *messages) goOn(now time.Time) {
@@ -197,12 +198,12 @@ func (m *messages) goOn(now time.Time) {
 		m.deferred.seals = m.deferred.seals[1:]
 		m.openLate(now, s)
 	}
-	for _, i := range slices.Sorted(maps.Keys(m.deferred.shows)) {
+	for _, i := range slices.Sorted(maps.Keys(m.deferred.branches)) {
 		if m.tx.full() {
 			return
 		}
-		delete(m.deferred.shows, i)
-		m.showBranch(now, i)
+		delete(m.deferred.branches, i)
+		m.deliverBranch(now, i)
 	}
 }
 
@@ -301,7 +302,7 @@ func (m *messages) takeSeals(now time.Time, seals []rawSeal) (Outcome, error) {
 	return out, errors.Join(errs...)
 }
 
-// takeSeal opens a seal, keeps it for those who ask later, and shows what it held.
+// takeSeal opens a seal, keeps it for those who ask later, and delivers what it held.
 func (m *messages) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	what := func(err error) error { return fmt.Errorf("seal of message %v: %w", s.Message, err) }
 	it := m.record(s.Message)
@@ -367,7 +368,7 @@ func (m *messages) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	m.reseal.came(now, s.Message)
 	if !it.facts.has(isPlain) {
 		m.keepPlain(it, o.Plaintext)
-		m.show(now, it.log)
+		m.deliver(now, it.log)
 	}
 	return true, nil
 }

@@ -29,7 +29,7 @@ func (m *Machine) state() string {
 	for _, it := range all {
 		fmt.Fprintf(&b, "%x %x %d %d %d %d %d %x %v %d %v", it.hash[:], it.log.Device[:], it.log.Incarnation, it.seq, it.kind, it.hlc, it.dated(), it.user[:], vector(nil).join(it), it.list, it.facts.has(isSecond))
 		if it.kind == wire.KindRecord {
-			fmt.Fprintf(&b, " plain %v told %v seals %d sealed %v", it.facts.has(isPlain), it.facts.has(wasTold), it.seals, slices.SortedFunc(slices.Values(it.sealed), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }))
+			fmt.Fprintf(&b, " plain %v told %v seals %d sealed %v", it.facts.has(isPlain), it.facts.has(isDelivered), it.seals, slices.SortedFunc(slices.Values(it.sealed), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }))
 		}
 		b.WriteByte('\n')
 	}

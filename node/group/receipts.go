@@ -43,12 +43,12 @@ const (
 type receipts struct {
 	records
 
-	tx      *tx
-	timers  *timers
-	group   wire.GroupID
-	key     *identity.Key          // of this device's log
-	shownTo func(branch int) *item // see messages
-	keys    *keyring
+	tx          *tx
+	timers      *timers
+	group       wire.GroupID
+	key         *identity.Key          // of this device's log
+	deliveredTo func(branch int) *item // see messages
+	keys        *keyring
 
 	due   map[int]time.Time // by branch
 	last  map[int]time.Time // when it was said
@@ -172,7 +172,7 @@ func (r *receipts) untold(now time.Time, d wire.DeviceID) {
 
 // receiptFor signs what this device has read of a branch. False: nothing.
 func (r *receipts) receiptFor(branch int) (wire.Signed, bool) {
-	it := r.shownTo(branch)
+	it := r.deliveredTo(branch)
 	if it == nil {
 		return wire.Signed{}, false
 	}

@@ -89,19 +89,19 @@ func (r records) mayRead(d wire.DeviceID, it *item) bool {
 	return in != nil && it != nil && (in.by == nil || !r.logs.inPast(it, in.by))
 }
 
-// durableMail is what the keys of rows say of messages.
-type durableMail struct {
-	plain, told []wire.MessageID
-	seals       map[wire.MessageID]uint8
-	sealed      map[wire.MessageID][]wire.EpochID // by this device
+// durableMessages is what the keys of rows say of messages.
+type durableMessages struct {
+	plain, delivered []wire.MessageID
+	seals            map[wire.MessageID]uint8
+	sealed           map[wire.MessageID][]wire.EpochID // by this device
 }
 
-// scanMail finds out what is durable of messages, by keys alone. It touches nothing
+// scanMessages finds out what is durable of messages, by keys alone. It touches nothing
 // that packs.load does: New runs both at once, and then notes what it found.
-func scanMail(t *tx, self wire.DeviceID) (durableMail, error) {
+func scanMessages(t *tx, self wire.DeviceID) (durableMessages, error) {
 	about := min(t.cursor, 1<<20) // every message that was shown is an event
-	d := durableMail{
-		plain: make([]wire.MessageID, 0, about), told: make([]wire.MessageID, 0, about),
+	d := durableMessages{
+		plain: make([]wire.MessageID, 0, about), delivered: make([]wire.MessageID, 0, about),
 		seals: make(map[wire.MessageID]uint8, about), sealed: map[wire.MessageID][]wire.EpochID{},
 	}
 	return d, errors.Join(
@@ -112,7 +112,7 @@ func scanMail(t *tx, self wire.DeviceID) (durableMail, error) {
 		}),
 		t.durableKeys(rowIndex, func(key string) error {
 			id, err := lastHex(key)
-			d.told = append(d.told, wire.MessageID(id))
+			d.delivered = append(d.delivered, wire.MessageID(id))
 			return err
 		}),
 		t.durableKeys(rowSeal, func(key string) error {

@@ -49,7 +49,7 @@ func (m *Machine) Explain(now time.Time, id wire.MessageID) Explanation {
 		e.sealing(now, m.sealingState(now))
 	case it.log.Device == m.log.Device:
 		e.sent(it, m.receipts, m.peers)
-	case it.facts.has(wasTold):
+	case it.facts.has(isDelivered):
 		e.State = WhyRead
 		e.say("%s wrote it at %s, and it was shown here", m.logs.nameOf(it.log.Device), stamp(it.dated().Time()))
 	default:

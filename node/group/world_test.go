@@ -572,7 +572,7 @@ func (d *device) record(id wire.MessageID) *item { return d.m.messages.record(id
 func (d *device) records() iter.Seq[*item] { return d.m.messages.all() }
 
 // defers counts the branches with messages that the device shows in a later turn.
-func (d *device) defers() int { return len(d.m.messages.deferred.shows) }
+func (d *device) defers() int { return len(d.m.messages.deferred.branches) }
 
 // planSeal has the device plan to seal a message again, for another that lacks it.
 func (d *device) planSeal(o *device, id wire.MessageID, at time.Time) {
