@@ -13,7 +13,7 @@ import (
 )
 
 // fork adds an entry that follows any entry of a log but its newest one.
-func (g *dag) fork(log wire.LogID, deps []wire.EntryHash) {
+func (g *graph) fork(log wire.LogID, deps []wire.EntryHash) {
 	var at []int
 	for i, e := range g.entries {
 		if e.Log() == log {
@@ -34,7 +34,7 @@ func (g *dag) fork(log wire.LogID, deps []wire.EntryHash) {
 func TestBranches(t *testing.T) {
 	forks, uncounted, given := 0, 0, 0
 	for seed := range uint64(60) {
-		g := newDAG(1000 + seed)
+		g := newGraph(1000 + seed)
 		for range 8 {
 			g.random(7, 4)
 			if n := g.rand.IntN(3); n > 0 {

@@ -13,8 +13,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// dag is a set of entries without signatures, and what each names.
-type dag struct {
+// graph is a set of entries without signatures, and what each names.
+type graph struct {
 	rand    *rand.Rand
 	entries []*wire.Entry
 	hashes  []wire.EntryHash
@@ -22,8 +22,8 @@ type dag struct {
 	bodies  map[wire.EntryHash]*body
 }
 
-func newDAG(seed uint64) *dag {
-	return &dag{rand: rand.New(rand.NewPCG(seed, 1)), users: map[wire.DeviceID]wire.UserID{}, bodies: map[wire.EntryHash]*body{}}
+func newGraph(seed uint64) *graph {
+	return &graph{rand: rand.New(rand.NewPCG(seed, 1)), users: map[wire.DeviceID]wire.UserID{}, bodies: map[wire.EntryHash]*body{}}
 }
 
 func testDevice(n int) wire.DeviceID {
@@ -35,7 +35,7 @@ func testUser(n int) wire.UserID {
 }
 
 // grow adds an entry of a log that follows the log's newest one and names others.
-func (g *dag) grow(log wire.LogID, deps []wire.EntryHash, body *body) wire.EntryHash {
+func (g *graph) grow(log wire.LogID, deps []wire.EntryHash, body *body) wire.EntryHash {
 	e := &wire.Entry{Device: log.Device, Incarnation: log.Incarnation, Seq: 1, Kind: wire.KindRecord, HLC: 1, Body: wire.Marshal(&wire.Record{})}
 	if body.op != nil {
 		e.Kind = wire.KindOp
@@ -58,7 +58,7 @@ func (g *dag) grow(log wire.LogID, deps []wire.EntryHash, body *body) wire.Entry
 }
 
 // random grows n entries over some logs.
-func (g *dag) random(n, logs int) {
+func (g *graph) random(n, logs int) {
 	for range n {
 		log := wire.LogID{Device: testDevice(g.rand.IntN(logs)), Incarnation: uint64(g.rand.IntN(2))}
 		var deps []wire.EntryHash
@@ -72,7 +72,7 @@ func (g *dag) random(n, logs int) {
 }
 
 // insert puts the entries into a fresh set, in a random causal order.
-func (g *dag) insert(t *testing.T, order *rand.Rand, judge func(*logs, *item)) *logs {
+func (g *graph) insert(t *testing.T, order *rand.Rand, judge func(*logs, *item)) *logs {
 	t.Helper()
 	l := newLogs(&identity.Device{ID: testDevice(0), User: testUser(0)})
 	left := order.Perm(len(g.entries))
@@ -93,7 +93,7 @@ func (g *dag) insert(t *testing.T, order *rand.Rand, judge func(*logs, *item)) *
 }
 
 // item makes an entry into an item of a set that holds what it builds on.
-func (g *dag) item(l *logs, i int) *item {
+func (g *graph) item(l *logs, i int) *item {
 	e := g.entries[i]
 	said := *g.bodies[g.hashes[i]]
 	said.kind = e.Kind
@@ -103,7 +103,7 @@ func (g *dag) item(l *logs, i int) *item {
 }
 
 // past is the oracle: everything reachable over prev and deps, e itself included.
-func (g *dag) past(h wire.EntryHash, into map[wire.EntryHash]bool) map[wire.EntryHash]bool {
+func (g *graph) past(h wire.EntryHash, into map[wire.EntryHash]bool) map[wire.EntryHash]bool {
 	if into[h] {
 		return into
 	}
@@ -122,7 +122,7 @@ func (g *dag) past(h wire.EntryHash, into map[wire.EntryHash]bool) map[wire.Entr
 func TestLogsAgainstReachability(t *testing.T) {
 	pairs, lists := 0, 0
 	for seed := range uint64(40) {
-		g := newDAG(seed)
+		g := newGraph(seed)
 		g.random(60, 5)
 		l := g.insert(t, g.rand, nil)
 		if l.count != len(g.entries) || len(l.parking.entries) != 0 {
@@ -151,7 +151,7 @@ func TestLogsAgainstReachability(t *testing.T) {
 
 		// A holder of any causally closed part gets just the rest, causes first.
 		for _, h := range g.hashes {
-			part := newDAG(0)
+			part := newGraph(0)
 			for i, o := range g.hashes {
 				if pasts[h][o] {
 					part.entries, part.hashes = append(part.entries, g.entries[i]), append(part.hashes, o)
@@ -188,7 +188,7 @@ func TestLogsAgainstReachability(t *testing.T) {
 // What comes before its causes waits within limits, and comes in when they are there.
 func TestParkedEntriesComeInOnce(t *testing.T) {
 	for seed := range uint64(20) {
-		g := newDAG(100 + seed)
+		g := newGraph(100 + seed)
 		g.random(80, 4)
 		l := newLogs(&identity.Device{ID: testDevice(0)})
 		in := 0

@@ -231,15 +231,15 @@ func (p *peers) beaconDate(now time.Time, next crdt.HLC) crdt.HLC {
 
 // takeBeacons takes the beacons of an envelope.
 func (p *peers) takeBeacons(now time.Time, r *roster, raws [][]byte, lacking bool) (Verdict, error) {
-	var verdict Verdict
+	var worst Verdict
 	var errs []error
 	for _, raw := range raws {
 		if err := p.takeBeacon(now, r, raw, lacking); err != nil {
 			errs = append(errs, fmt.Errorf("beacon: %w", err))
-			verdict = max(verdict, verdictOf(err))
+			worst = max(worst, verdictOf(err))
 		}
 	}
-	return verdict, errors.Join(errs...)
+	return worst, errors.Join(errs...)
 }
 
 // takeBeacon replaces what a device said before and plans to fill its gaps, after

@@ -275,7 +275,7 @@ func (r *receipts) heldBy(it *item) (held, readers int) {
 }
 
 func (r *receipts) takeAll(now time.Time, raws [][]byte) (Verdict, error) {
-	var verdict Verdict
+	var worst Verdict
 	var errs []error
 	for _, raw := range raws {
 		s, err := wire.DecodeSigned(raw, wire.MaxReceipt+128)
@@ -285,10 +285,10 @@ func (r *receipts) takeAll(now time.Time, raws [][]byte) (Verdict, error) {
 		if err != nil {
 			err = fmt.Errorf("receipt: %w", err)
 			errs = append(errs, err)
-			verdict = max(verdict, verdictOf(err))
+			worst = max(worst, verdictOf(err))
 		}
 	}
-	return verdict, errors.Join(errs...)
+	return worst, errors.Join(errs...)
 }
 
 // take notes what a device has read. An error says why it is not to be passed on.

@@ -12,12 +12,12 @@ import (
 // members is a group of operations without signatures: user i has device i, and
 // user 0 is the founder.
 type members struct {
-	*dag
+	*graph
 	genesis *identity.Genesis
 }
 
 func newMembers(seed uint64) *members {
-	g := &members{dag: newDAG(seed), genesis: &identity.Genesis{Device: &identity.Device{ID: testDevice(0), User: testUser(0)}}}
+	g := &members{graph: newGraph(seed), genesis: &identity.Genesis{Device: &identity.Device{ID: testDevice(0), User: testUser(0)}}}
 	g.genesis.Policy = wire.PolicyOpen
 	for i := range 64 {
 		g.users[testDevice(i)] = testUser(i)
