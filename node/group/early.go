@@ -46,7 +46,7 @@ func newEarly() early {
 	return early{seals: map[wire.MessageID][]earlySeal{}, buckets: map[wire.DeviceID]*earlyBucket{}}
 }
 
-// keep keeps a seal. What came last is the most likely to be of use: the oldest of the
+// keep keeps a seal. The newest is the most likely to be of use: the oldest of the
 // same device gives way, or of the device with the most.
 func (e *early) keep(bucket wire.DeviceID, s rawSeal) {
 	of := e.seals[s.Message]

@@ -11,33 +11,28 @@ import (
 
 // The front door: every entry and every seal that comes from others passes here.
 
-func (in Envelope) act(m *Machine, now time.Time, out *Outcome) (err error) {
-	*out, err = m.takeEnvelope(now, in.Bytes)
-	return err
-}
-
-// takeEnvelope takes an envelope: first it is decoded whole, so that a malformed one
-// changes nothing; then its entries and seals are taken one by one.
-func (m *Machine) takeEnvelope(now time.Time, b []byte) (Outcome, error) {
-	u, err := m.keys.open(b)
+// An Envelope is first decoded whole, so that a malformed one changes nothing; then its
+// entries and seals are taken one by one.
+func (in Envelope) act(m *Machine, now time.Time, out *Outcome) error {
+	u, err := m.keys.open(in.Bytes)
 	if errors.Is(err, wire.ErrUnknownKey) {
 		if m.own.Out {
-			return Outcome{}, fmt.Errorf("envelope: %w: %w", ErrRemoved, err)
+			return fmt.Errorf("envelope: %w: %w", ErrRemoved, err)
 		}
 		m.peers.ask(now, "an envelope is under a key that is not here")
 	}
 	if err != nil {
-		return Outcome{}, err
+		return err
 	}
 	entries, err := readEntries(m.group, u.Entries)
 	if err != nil {
-		return Outcome{}, err
+		return err
 	}
 	seals, err := readSeals(u.Seals)
 	if err != nil {
-		return Outcome{}, err
+		return err
 	}
-	out, err := m.takeEntries(now, entries)
+	*out, err = m.takeEntries(now, entries)
 	for _, s := range entries {
 		out.Entries = append(out.Entries, s.hash)
 	}
@@ -50,7 +45,7 @@ func (m *Machine) takeEnvelope(now time.Time, b []byte) (Outcome, error) {
 	out.New += sealsOut.New
 	out.Messages = sealsOut.Messages
 	out.Verdict = max(out.Verdict, sealsOut.Verdict, beaconVerdict, receiptVerdict)
-	return out, errors.Join(err, sealsErr, beaconErr, receiptErr)
+	return errors.Join(err, sealsErr, beaconErr, receiptErr)
 }
 
 func (in Entries) act(m *Machine, now time.Time, out *Outcome) error {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -173,7 +174,7 @@ func (m *Machine) Marks() []wire.Mark { return m.logs.marks() }
 func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, from wire.EntryHash, most int) (entries [][]byte, next wire.EntryHash, err error) {
 	may := func(*item) bool { return true }
 	if m.Standing(device) == Removed {
-		ends := m.endsOf(device)
+		ends := endsOf(m.rosters, m.logs.devices[device])
 		may = func(it *item) bool {
 			return slices.ContainsFunc(ends, func(end *item) bool { return m.logs.inPast(it, end) })
 		}
@@ -204,17 +205,18 @@ func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, from wir
 
 // endsOf lists the operations that ended a device's membership: what took it out, or,
 // if nothing did, what may have voided its addition, which is concurrent with it.
-func (m *Machine) endsOf(device wire.DeviceID) []*item {
-	if end := cmp.Or(m.roster.gone[m.logs.devices[device].User], m.roster.revoked[device]); end != nil {
+func endsOf(rosters *rosters, device *identity.Device) []*item {
+	r := rosters.now
+	if end := cmp.Or(r.gone[device.User], r.revoked[device.ID]); end != nil {
 		return []*item{end}
 	}
 	var ends []*item
-	for _, add := range m.logs.ops {
-		if add.target == nil || add.target.device.ID != device {
+	for _, add := range rosters.logs.ops {
+		if add.target == nil || add.target.device.ID != device.ID {
 			continue
 		}
-		for _, out := range m.roster.gone {
-			if m.rosters.concurrent(out, add) {
+		for _, out := range r.gone {
+			if rosters.concurrent(out, add) {
 				ends = append(ends, out)
 			}
 		}

@@ -61,33 +61,28 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 	return it.hash, nil
 }
 
-// sealDue seals this device's messages that wait, and what others lack.
+// sealDue seals this device's messages that wait, and what others lack, if the gate is open:
+// nobody seals under a tree that holds a removed user or a revoked device.
 func (m *Machine) sealDue(now time.Time) {
-	if len(m.messages.outbox) > 0 && !m.rolling {
-		if n, e := m.sealsUnder(now); n != nil {
-			m.messages.sealOutbox(n, e)
-		}
-	}
-	if !m.timers.due(now, timerReseal) {
+	own, others := len(m.messages.outbox) > 0 && !m.rolling, m.timers.due(now, timerReseal)
+	if !own && !others {
 		return
 	}
-	m.timers.stop(timerReseal)
-	n, e := m.sealsUnder(now)
+	if others {
+		m.timers.stop(timerReseal)
+	}
+	n, e := m.position()
+	if n == nil || m.compareTree(now, e).gate || m.mustRenew(n) {
+		return
+	}
+	if own {
+		m.messages.sealOutbox(n, e)
+	}
 	switch {
-	case n == nil:
+	case !others:
 	case m.target(now) != n:
 		m.timers.set(timerReseal, now.Add(settleQuiet)) // it would be sealed under an epoch that is left at once
 	default:
 		m.messages.reseal.fill(now, n, func(id wire.MessageID) { m.messages.seal(n, e, id) })
 	}
-}
-
-// sealsUnder is the epoch that this device seals under; nil while the gate is closed:
-// nobody seals under a tree that holds a removed user or a revoked device.
-func (m *Machine) sealsUnder(now time.Time) (*node, Epoch) {
-	n, e := m.position()
-	if n == nil || m.compareTree(now, e).gate || m.mustRenew(n) {
-		return nil, nil
-	}
-	return n, e
 }
