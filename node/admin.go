@@ -65,8 +65,8 @@ func (g *groupSession) explain(ctx context.Context, message wire.MessageID) (gro
 	return lookAt(ctx, g, func(m *group.Machine) group.Explanation { return m.Explain(g.n.clock.now(), message) })
 }
 
-// Healed is what Heal did.
-type Healed struct {
+// healed is what Heal did.
+type healed struct {
 	Did    []string // what the machine did, and why not more, for people
 	Synced []peer.ID
 	Failed map[peer.ID]string
@@ -75,16 +75,16 @@ type Healed struct {
 }
 
 // heal exchanges with every connected member and then does what would be due by rank.
-func (g *groupSession) heal(ctx context.Context) (Healed, error) {
+func (g *groupSession) heal(ctx context.Context) (healed, error) {
 	members, err := g.connectedMembers(ctx)
 	if err != nil {
-		return Healed{}, err
+		return healed{}, err
 	}
 	before, err := g.status(ctx)
 	if err != nil {
-		return Healed{}, err
+		return healed{}, err
 	}
-	h := Healed{Failed: map[peer.ID]string{}, Alone: len(members) == 0 && before.Members > 1}
+	h := healed{Failed: map[peer.ID]string{}, Alone: len(members) == 0 && before.Members > 1}
 	for _, p := range members {
 		if g.scheduler.claim(p) { // else there is one with it already
 			err = g.scheduler.exchange(ctx, p)

@@ -70,7 +70,7 @@ func (w *partWriter) flush() error {
 
 // Backup streams a backup of the store as it is at one moment.
 func (s *AtRest) Backup(ctx context.Context, r api.BackupRequest, emit func(api.BackupPart) error) error {
-	to, err := Recipients(r.Recipients, []byte(r.Passphrase))
+	to, err := recipients(r.Recipients, []byte(r.Passphrase))
 	if err != nil {
 		return APIError(err)
 	}

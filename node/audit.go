@@ -80,8 +80,8 @@ func incidentsOf(ctx context.Context, t *groupTable, id wire.GroupID) (out []gro
 	}
 }
 
-// Refused is how often something was refused for a reason.
-type Refused struct {
+// refusedCount is how often something was refused for a reason.
+type refusedCount struct {
 	Source string `cbor:"1,keyasint"` // gossip, sync or join
 	Reason string `cbor:"2,keyasint"`
 	Count  uint64 `cbor:"3,keyasint"`
@@ -93,7 +93,7 @@ type Refused struct {
 
 // refusedRow is the tally of a group in the store.
 type refusedRow struct {
-	All []Refused `cbor:"1,keyasint"` // by source and reason
+	All []refusedCount `cbor:"1,keyasint"` // by source and reason
 }
 
 // Bounds of a tally. What came between a write and a crash is not counted.
@@ -111,12 +111,12 @@ type tally struct {
 	kick chan struct{} // holds one
 
 	mu    sync.Mutex
-	all   map[[2]string]*Refused // by source and reason
-	fresh map[[2]string]uint64   // since the last write
+	all   map[[2]string]*refusedCount // by source and reason
+	fresh map[[2]string]uint64        // since the last write
 }
 
 func newTally(g *groupSession) *tally {
-	return &tally{g: g, kick: make(chan struct{}, 1), all: make(map[[2]string]*Refused), fresh: make(map[[2]string]uint64)}
+	return &tally{g: g, kick: make(chan struct{}, 1), all: make(map[[2]string]*refusedCount), fresh: make(map[[2]string]uint64)}
 }
 
 func (t *tally) key() string { return keyRefused + string(t.g.id[:]) }
@@ -156,7 +156,7 @@ func (g *groupSession) refused(source, from string, err error) {
 	t.mu.Lock()
 	r := t.all[k]
 	if r == nil {
-		r = &Refused{Source: source, Reason: string(reason), First: now}
+		r = &refusedCount{Source: source, Reason: string(reason), First: now}
 		t.all[k] = r
 	}
 	r.Count++
@@ -175,14 +175,14 @@ func brief(s string) string {
 }
 
 // list gives the tally by source and reason.
-func (t *tally) list() []Refused {
+func (t *tally) list() []refusedCount {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := make([]Refused, 0, len(t.all))
+	out := make([]refusedCount, 0, len(t.all))
 	for _, r := range t.all {
 		out = append(out, *r)
 	}
-	slices.SortFunc(out, func(a, b Refused) int {
+	slices.SortFunc(out, func(a, b refusedCount) int {
 		return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Reason, b.Reason))
 	})
 	return out

@@ -61,11 +61,11 @@ type BackupSummary struct {
 	Device  *identity.Device
 	Rows    int
 	Bytes   int64 // of keys and values
-	Groups  []BackupGroup
+	Groups  []backupGroup
 }
 
-// BackupGroup is a group in a backup.
-type BackupGroup struct {
+// backupGroup is a group in a backup.
+type backupGroup struct {
 	ID       wire.GroupID
 	Name     string // as last published; empty: unknown
 	Entries  int    // of all logs
@@ -141,7 +141,7 @@ func writeBackup(ctx context.Context, s *storage.Store, d *identity.Device, w io
 }
 
 // VerifyBackup reads a backup to its end and says what is in it. Errors:
-// ErrBackup; ErrIdentity.
+// errBackup; errIdentity.
 func VerifyBackup(ctx context.Context, r io.Reader, with ...age.Identity) (BackupSummary, error) {
 	return readBackup(ctx, r, with, func([]backupRow) error { return nil })
 }
@@ -149,12 +149,12 @@ func VerifyBackup(ctx context.Context, r io.Reader, with ...age.Identity) (Backu
 // readBackup hands the rows to keep as they come. They are authentic, but whether
 // they are all shows at the end.
 func readBackup(ctx context.Context, r io.Reader, with []age.Identity, keep func([]backupRow) error) (BackupSummary, error) {
-	damaged := func(err error) (BackupSummary, error) { return BackupSummary{}, fmt.Errorf("%w: %w", ErrBackup, err) }
+	damaged := func(err error) (BackupSummary, error) { return BackupSummary{}, fmt.Errorf("%w: %w", errBackup, err) }
 	opened, err := age.Decrypt(bufio.NewReaderSize(r, 1<<16), with...)
 	if no, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
-		return BackupSummary{}, fmt.Errorf("%w: %s", ErrIdentity, whatOpens(no.StanzaTypes, with))
+		return BackupSummary{}, fmt.Errorf("%w: %s", errIdentity, whatOpens(no.StanzaTypes, with))
 	}
-	if errors.Is(err, ErrIdentity) {
+	if errors.Is(err, errIdentity) {
 		return BackupSummary{}, err
 	}
 	if err != nil {
@@ -336,10 +336,10 @@ func newSummary(d *identity.Device, created time.Time) *summing {
 	}
 }
 
-func (s *summing) group(g wire.GroupID) *BackupGroup {
+func (s *summing) group(g wire.GroupID) *backupGroup {
 	if _, ok := s.at[g]; !ok {
 		s.at[g] = len(s.Groups)
-		s.Groups = append(s.Groups, BackupGroup{ID: g})
+		s.Groups = append(s.Groups, backupGroup{ID: g})
 	}
 	return &s.Groups[s.at[g]]
 }

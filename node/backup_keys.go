@@ -10,9 +10,9 @@ import (
 	"filippo.io/age/agessh"
 )
 
-// Recipients reads whom a backup is sealed to: age public keys or SSH public keys, one
+// recipients reads whom a backup is sealed to: age public keys or SSH public keys, one
 // each; or, without any, a passphrase.
-func Recipients(keys []string, passphrase []byte) ([]age.Recipient, error) {
+func recipients(keys []string, passphrase []byte) ([]age.Recipient, error) {
 	if len(keys) == 0 {
 		r, err := age.NewScryptRecipient(string(passphrase))
 		if err != nil {
@@ -45,13 +45,13 @@ func Identities(file []byte) ([]age.Identity, error) {
 	if bytes.Contains(file, []byte("-----BEGIN")) {
 		id, err := agessh.ParseIdentity(file)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrIdentity, err)
+			return nil, fmt.Errorf("%w: %w", errIdentity, err)
 		}
 		return []age.Identity{id}, nil
 	}
 	ids, err := age.ParseIdentities(bytes.NewReader(file))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrIdentity, err)
+		return nil, fmt.Errorf("%w: %w", errIdentity, err)
 	}
 	return ids, nil
 }
@@ -93,12 +93,12 @@ func (ask askedIdentity) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	}
 	passphrase, err := ask()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrIdentity, err)
+		return nil, fmt.Errorf("%w: %w", errIdentity, err)
 	}
 	defer clear(passphrase)
 	id, err := age.NewScryptIdentity(string(passphrase))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrIdentity, err)
+		return nil, fmt.Errorf("%w: %w", errIdentity, err)
 	}
 	return id.Unwrap(stanzas)
 }

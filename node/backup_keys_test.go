@@ -42,7 +42,7 @@ func TestBackupKeys(t *testing.T) {
 		}},
 	}
 	for i, seal := range ways {
-		to, err := Recipients(seal.recipients, []byte("correct horse"))
+		to, err := recipients(seal.recipients, []byte("correct horse"))
 		if err != nil {
 			t.Fatalf("%s: %v", seal.name, err)
 		}
@@ -78,14 +78,14 @@ func TestBackupKeys(t *testing.T) {
 		t.Errorf("the passphrase was asked for %d times", asked)
 	}
 	for _, bad := range []string{"age1nonsense", "ssh-ed25519 nonsense", "word"} {
-		if _, err := Recipients([]string{bad}, nil); !errors.Is(err, ErrInvalid) {
+		if _, err := recipients([]string{bad}, nil); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
-	if _, err := Recipients(nil, nil); !errors.Is(err, ErrInvalid) {
+	if _, err := recipients(nil, nil); !errors.Is(err, ErrInvalid) {
 		t.Errorf("no recipient and no passphrase: %v", err)
 	}
-	if _, err := Identities([]byte("AGE-SECRET-KEY-1NONSENSE")); !errors.Is(err, ErrIdentity) || strings.Contains(err.Error(), "NONSENSE") {
+	if _, err := Identities([]byte("AGE-SECRET-KEY-1NONSENSE")); !errors.Is(err, errIdentity) || strings.Contains(err.Error(), "NONSENSE") {
 		t.Errorf("a wrong identity: %v", err)
 	}
 }

@@ -168,19 +168,19 @@ func TestBackupIsWholeOrNothing(t *testing.T) {
 		}
 	}
 	for _, n := range []int{0, 10, len(whole) / 3, len(whole) - 1, len(whole) - 64<<10} {
-		try("cut short", whole[:n], key, ErrBackup)
+		try("cut short", whole[:n], key, errBackup)
 	}
 	for _, at := range []int{len(whole) / 5, len(whole) / 2, len(whole) - 1} {
 		b := bytes.Clone(whole)
 		b[at] ^= 1
-		try("flipped", b, key, ErrBackup)
+		try("flipped", b, key, errBackup)
 	}
-	try("followed", append(bytes.Clone(whole), 0), key, ErrBackup)
+	try("followed", append(bytes.Clone(whole), 0), key, errBackup)
 	other, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
 	}
-	try("another identity", whole, other, ErrIdentity)
+	try("another identity", whole, other, errIdentity)
 
 	// Somebody who knows the recipient makes a backup that says it is Anna's.
 	forged := func(frames ...backupFrame) []byte {
@@ -204,12 +204,12 @@ func TestBackupIsWholeOrNothing(t *testing.T) {
 	}
 	head := backupFrame{Head: &backupHead{V: 1, Cert: s.device.Raw}}
 	rows := backupFrame{Rows: []backupRow{{[]byte(keyIdentity), wire.Marshal(stranger)}}}
-	try("other keys", forged(head, rows, backupFrame{End: &backupEnd{Rows: 1}}), key, ErrBackup)
-	try("no identity", forged(head, backupFrame{End: &backupEnd{}}), key, ErrBackup)
-	try("no head", forged(rows), key, ErrBackup)
+	try("other keys", forged(head, rows, backupFrame{End: &backupEnd{Rows: 1}}), key, errBackup)
+	try("no identity", forged(head, backupFrame{End: &backupEnd{}}), key, errBackup)
+	try("no head", forged(rows), key, errBackup)
 	own := backupFrame{Head: &backupHead{V: 1, Cert: stranger.Cert}}
-	try("too few rows", forged(own, rows, backupFrame{End: &backupEnd{Rows: 2}}), key, ErrBackup)
-	try("a row too many", forged(own, rows, backupFrame{Rows: []backupRow{{[]byte(groupPrefix(wire.GroupID{1}) + "keys/x"), nil}}}, backupFrame{End: &backupEnd{Rows: 2}}), key, ErrBackup)
+	try("too few rows", forged(own, rows, backupFrame{End: &backupEnd{Rows: 2}}), key, errBackup)
+	try("a row too many", forged(own, rows, backupFrame{Rows: []backupRow{{[]byte(groupPrefix(wire.GroupID{1}) + "keys/x"), nil}}}, backupFrame{End: &backupEnd{Rows: 2}}), key, errBackup)
 	try("newer", forged(backupFrame{Head: &backupHead{V: 2, Cert: stranger.Cert}}), key, wire.ErrVersion)
 
 	if _, err := Restore(ctx, InitConfig{Home: home, KeyFile: cfg.KeyFile}, bytes.NewReader(whole), key); !errors.Is(err, storage.ErrExists) {

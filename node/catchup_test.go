@@ -19,7 +19,7 @@ func TestCatchUpWithThousands(t *testing.T) {
 		w.join(b, id)
 		w.close(1)
 		for k := range batches {
-			contents := make([]wire.Content, MaxTogether)
+			contents := make([]wire.Content, maxSendTogether)
 			for i := range contents {
 				contents[i] = wire.Content{MediaType: "text/plain", Data: []byte(fmt.Sprint(k, " ", i))}
 			}
@@ -35,7 +35,7 @@ func TestCatchUpWithThousands(t *testing.T) {
 			if n += len(more); len(more) > 0 {
 				cursor = more[len(more)-1].Cursor
 			}
-			return err == nil && n == batches*MaxTogether
+			return err == nil && n == batches*maxSendTogether
 		})
 		if took := time.Since(begun); took > 10*time.Second {
 			t.Errorf("it took %v of virtual time", took)

@@ -257,7 +257,7 @@ func (d *directory) find(ctx context.Context, within *life, q discovery.Query) (
 }
 
 // lookup gives the public record of a group: the best of what the DHT has and what
-// this node knows. ErrNotFound and ErrNoPeers say why there is none.
+// this node knows. errNotFound and errNoPeers say why there is none.
 func (d *directory) lookup(ctx context.Context, id wire.GroupID) (*discovery.Info, error) {
 	return looked(d.dht.Lookup(ctx, id))
 }
@@ -268,7 +268,7 @@ func looked(info *discovery.Info, err error) (*discovery.Info, error) {
 	case info != nil:
 		return info, nil
 	case errors.Is(err, discovery.ErrNotFound):
-		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+		return nil, fmt.Errorf("%w: %w", errNotFound, err)
 	}
 	return nil, err
 }

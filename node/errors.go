@@ -13,10 +13,10 @@ import (
 var (
 	// ErrNoGroup says that this node does not have the group.
 	ErrNoGroup = errors.New("this node does not have the group")
-	// ErrNotFound says that what was looked for was not found.
-	ErrNotFound = storage.ErrNotFound
-	// ErrNoPeers says that nobody could be asked: no peer is connected.
-	ErrNoPeers = discovery.ErrNoPeers
+	// errNotFound says that what was looked for was not found.
+	errNotFound = storage.ErrNotFound
+	// errNoPeers says that nobody could be asked: no peer is connected.
+	errNoPeers = discovery.ErrNoPeers
 	// ErrExists says that it is there already.
 	ErrExists = storage.ErrExists
 	// ErrClosed says that the node is closed, or was while the call ran: what the
@@ -30,12 +30,12 @@ var (
 	// ErrCursor says that a cursor lies beyond all that there is: it is of another run
 	// of the node, of another store, or of this one before it was restored.
 	ErrCursor = errors.New("a cursor of another run or store")
-	// ErrBackup says that a file is no whole, unaltered backup.
-	ErrBackup = errors.New("not a whole backup")
-	// ErrIdentity says that a backup does not open with what was given.
-	ErrIdentity = errors.New("the backup does not open with what was given")
-	// ErrDenied says that the group does not let this device in.
-	ErrDenied = errors.New("the group denied the request")
+	// errBackup says that a file is no whole, unaltered backup.
+	errBackup = errors.New("not a whole backup")
+	// errIdentity says that a backup does not open with what was given.
+	errIdentity = errors.New("the backup does not open with what was given")
+	// errDenied says that the group does not let this device in.
+	errDenied = errors.New("the group denied the request")
 )
 
 // ErrWrongPassphrase says that the store does not open with what was given.

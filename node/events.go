@@ -16,21 +16,21 @@ import (
 // maxRecent is how many of the node's events are kept for those who come late.
 const maxRecent = 1024
 
-// NodeEvent is one thing that happened on the node. Those of a group are also in
+// nodeEvent is one thing that happened on the node. Those of a group are also in
 // that group's durable events, where they have a cursor of their own.
-type NodeEvent struct {
+type nodeEvent struct {
 	Cursor uint64 // rises by one in a run of the node
 	At     time.Time
 	Group  wire.GroupID // zero: none
 	Event  group.Event  // Kind and what belongs to it; its Cursor is the group's
-	Peer   string       // of EventPeerConnected and EventPeerDisconnected
+	Peer   string       // of eventPeerConnected and eventPeerDisconnected
 }
 
 // Kinds of events that no machine makes.
 const (
-	EventJoinStage        group.EventKind = "join-stage"
-	EventPeerConnected    group.EventKind = "peer-connected"
-	EventPeerDisconnected group.EventKind = "peer-disconnected"
+	eventJoinStage        group.EventKind = "join-stage"
+	eventPeerConnected    group.EventKind = "peer-connected"
+	eventPeerDisconnected group.EventKind = "peer-disconnected"
 )
 
 // feed is what happened lately on the node, in memory.
@@ -39,7 +39,7 @@ type feed struct {
 
 	mu      sync.Mutex
 	cursor  uint64
-	recent  []NodeEvent
+	recent  []nodeEvent
 	changed signal
 }
 
@@ -49,7 +49,7 @@ func newFeed() *feed {
 	return &feed{run: hex.EncodeToString(id[:])}
 }
 
-func (f *feed) add(e NodeEvent) {
+func (f *feed) add(e nodeEvent) {
 	f.mu.Lock()
 	f.cursor++
 	e.Cursor, e.At = f.cursor, time.Now()
@@ -61,10 +61,10 @@ func (f *feed) add(e NodeEvent) {
 	f.changed.wake()
 }
 
-func (f *feed) after(cursor uint64) []NodeEvent {
+func (f *feed) after(cursor uint64) []nodeEvent {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	i, _ := slices.BinarySearchFunc(f.recent, cursor+1, func(e NodeEvent, c uint64) int {
+	i, _ := slices.BinarySearchFunc(f.recent, cursor+1, func(e nodeEvent, c uint64) int {
 		switch {
 		case e.Cursor < c:
 			return -1
@@ -86,7 +86,7 @@ func (f *feed) newest() uint64 {
 // subscribe calls emit for what happened on the node after a cursor, as far as
 // it is remembered, and for what happens from now on, until ctx ends, emit fails or the node closes.
 // ErrCursor: the cursor lies beyond what has happened in this run.
-func (f *feed) subscribe(ctx context.Context, closed <-chan struct{}, after uint64, emit func(NodeEvent) error) error {
+func (f *feed) subscribe(ctx context.Context, closed <-chan struct{}, after uint64, emit func(nodeEvent) error) error {
 	if newest := f.newest(); after > newest {
 		return fmt.Errorf("%w: the newest event of this run of the node has cursor %d, and what comes after %d was asked for", ErrCursor, newest, after)
 	}

@@ -21,8 +21,8 @@ import (
 // own log, which the others hold, and must not write the same sequence numbers again. So
 // it begins a log of another incarnation.
 
-// ErrUnsent says that a group holds own messages that nobody else is known to have.
-var ErrUnsent = errors.New("messages would be lost")
+// errUnsent says that a group holds own messages that nobody else is known to have.
+var errUnsent = errors.New("messages would be lost")
 
 // forgotRow is what is left of a group that was forgotten.
 type forgotRow struct {
@@ -32,27 +32,27 @@ type forgotRow struct {
 // forgetChunk is how many rows one transaction deletes.
 const forgetChunk = 500
 
-// Forgotten says what was forgotten.
-type Forgotten struct {
+// forgotten says what was forgotten.
+type forgotten struct {
 	Messages int // that this device could show
 	Unsent   int // of them, own ones that nobody else is known to have
 }
 
 // forget removes a group that this device is out of, or waits to get into: its messages,
 // its log, its keys. Own messages that nobody else is known to have are lost too; if there
-// are any, discard has to say that this is wanted. Errors: ErrNoGroup; ErrUnsent;
+// are any, discard has to say that this is wanted. Errors: ErrNoGroup; errUnsent;
 // group.ErrState for a group that this device is in.
-func (n *Node) forget(ctx context.Context, id wire.GroupID, discard bool) (Forgotten, error) {
+func (n *Node) forget(ctx context.Context, id wire.GroupID, discard bool) (forgotten, error) {
 	n.groups.joining.Lock() // nobody joins it meanwhile
 	defer n.groups.joining.Unlock()
 	if ended, err := n.endLookup(id); ended || err != nil {
-		return Forgotten{}, err
+		return forgotten{}, err
 	}
 	g, err := n.groups.must(id)
 	if err != nil {
-		return Forgotten{}, err
+		return forgotten{}, err
 	}
-	var out Forgotten
+	var out forgotten
 	if err := g.loop.look(ctx, func(m *group.Machine) error {
 		if m.In() {
 			return fmt.Errorf("forgetting a group: %w: this device is in it; leave it first", group.ErrState)
@@ -60,10 +60,10 @@ func (n *Node) forget(ctx context.Context, id wire.GroupID, discard bool) (Forgo
 		out.Messages, out.Unsent = m.OnlyHere()
 		return nil
 	}); err != nil {
-		return Forgotten{}, err
+		return forgotten{}, err
 	}
 	if out.Unsent > 0 && !discard {
-		return out, fmt.Errorf("forgetting a group: %w: %d of your messages there are with nobody else, as far as this device knows", ErrUnsent, out.Unsent)
+		return out, fmt.Errorf("forgetting a group: %w: %d of your messages there are with nobody else, as far as this device knows", errUnsent, out.Unsent)
 	}
 	var salt [16]byte
 	_, _ = rand.Read(salt[:])

@@ -42,7 +42,7 @@ func TestRemovedAndInvitedAgain(t *testing.T) {
 				a := w.open(0)
 				b, c := w.open(1, 0), w.open(2, 0)
 				id := w.found(a, wire.PolicyInvite)
-				_, link := w.invite(a, id, NewInvite{})
+				_, link := w.invite(a, id, inviteTerms{})
 				w.joinByLink(b, link)
 				w.joinByLink(c, link)
 				for round := range 6 {
@@ -52,7 +52,7 @@ func TestRemovedAndInvitedAgain(t *testing.T) {
 					if err := a.step(w.within(time.Minute), id, group.RemoveUser{User: b.Device().User}); err != nil {
 						w.Fatal(err)
 					}
-					_, fresh := w.invite(a, id, NewInvite{Uses: 1})
+					_, fresh := w.invite(a, id, inviteTerms{Uses: 1})
 					if off {
 						time.Sleep(time.Minute) // virtual
 						b = w.open(1, 0)
@@ -77,9 +77,9 @@ func TestMemberSpendsNoLink(t *testing.T) {
 		a := w.open(0)
 		b, c := w.open(1, 0), w.open(2, 0)
 		id := w.found(a, wire.PolicyInvite)
-		_, link := w.invite(a, id, NewInvite{})
+		_, link := w.invite(a, id, inviteTerms{})
 		w.joinByLink(b, link)
-		_, once := w.invite(a, id, NewInvite{Uses: 1})
+		_, once := w.invite(a, id, inviteTerms{Uses: 1})
 		w.joinByLink(b, once)
 		w.joinByLink(c, once)
 	})
@@ -109,7 +109,7 @@ func TestCallingAJoinOff(t *testing.T) {
 			}
 			w.eventually(b, time.Minute, "waits for an admin", func() bool {
 				p, err := b.joinProgress(w.Context(), id)
-				return err == nil && p.Stage == StageWaiting
+				return err == nil && p.Stage == stageWaiting
 			})
 			if err := how(); err != nil {
 				w.Fatal(err)
@@ -173,7 +173,7 @@ func TestFinalNoEndsAJoin(t *testing.T) {
 		if g := b.groups.get(id); g.joiner.wanted() != nil {
 			w.Error("it asks again")
 		}
-		_, link := w.invite(a, id, NewInvite{Uses: 1})
+		_, link := w.invite(a, id, inviteTerms{Uses: 1})
 		w.joinByLink(b, link)
 	})
 }
@@ -184,7 +184,7 @@ func TestHostileNoEndsNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.found(a, wire.PolicyInvite)
-		_, link := w.invite(a, id, NewInvite{Uses: 1})
+		_, link := w.invite(a, id, inviteTerms{Uses: 1})
 		w.net.Cut(0, 1)
 		hostile := w.hostile(2)
 		asked := make(chan struct{}, 100)
@@ -210,7 +210,7 @@ func TestHostileNoEndsNothing(t *testing.T) {
 		w.net.HealAll()
 		w.eventually(b, 3*time.Hour, "in", func() bool {
 			p, err := b.joinProgress(w.Context(), id)
-			return err == nil && p.Stage == StageSynced
+			return err == nil && p.Stage == stageSynced
 		})
 	})
 }
@@ -280,7 +280,7 @@ func TestForget(t *testing.T) {
 				}
 				w.eventually(b, 3*time.Hour, "in", func() bool {
 					p, err := b.joinProgress(w.Context(), id)
-					return err == nil && p.Stage == StageSynced
+					return err == nil && p.Stage == stageSynced
 				})
 				w.send(b, id, "second")
 				w.shows(a, id, time.Minute, "first", "second")
@@ -328,7 +328,7 @@ func TestForgetKeepsWhatNobodyHas(t *testing.T) {
 			st, err := b.GroupStatus(w.Context(), id)
 			return err == nil && st.State == group.StateOut
 		})
-		if _, err := b.forget(w.Context(), id, false); !errors.Is(err, ErrUnsent) {
+		if _, err := b.forget(w.Context(), id, false); !errors.Is(err, errUnsent) {
 			w.Fatalf("it was forgotten: %v", err)
 		}
 		w.shows(b, id, time.Minute, "nobody has this")

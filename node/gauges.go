@@ -91,11 +91,11 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 			put(gaugeFree, float64(size.Free))
 		}
 	}
-	mail, waiting := make(map[MailHealth]int), 0
+	mail, waiting := make(map[mailboxHealth]int), 0
 	for _, h := range n.groups.all() {
 		waiting += h.mail.healths(mail)
 	}
-	for _, h := range MailHealths {
+	for _, h := range mailboxHealths {
 		put(gaugeMail, float64(mail[h]), string(h))
 	}
 	put(gaugePosts, float64(waiting))

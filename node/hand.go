@@ -38,11 +38,7 @@ func (g *groupSession) tell(out group.Tell) {
 		switch {
 		case ctx.Err() != nil:
 		case out.Gossip && !g.n.hooks.mute.Load():
-			t, err := g.topics.get(out.Topic)
-			if err == nil {
-				err = t.publish(ctx, out.Envelope)
-			}
-			if err != nil {
+			if err := g.topics.publish(ctx, out.Topic, out.Envelope); err != nil {
 				g.log.Debug("publishing", "err", err)
 			}
 		case connected:
@@ -52,7 +48,7 @@ func (g *groupSession) tell(out group.Tell) {
 }
 
 // hand gives an envelope to a connected peer and waits until it has taken it.
-func hand(ctx context.Context, h host.Host, metrics *Metrics, p peer.ID, envelope []byte) error {
+func hand(ctx context.Context, h host.Host, metrics *nodeMetrics, p peer.ID, envelope []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, handTimeout)
 	defer cancel()
 	s, err := openStream(ctx, h, p, wire.ProtocolHand)

@@ -42,7 +42,7 @@ func BenchmarkHistory(b *testing.B) {
 		var contents []wire.Content
 		for i := range messages {
 			contents = append(contents, wire.Content{MediaType: "text/plain", Data: []byte(fmt.Sprintf("This is message number %08d of many.", i))})
-			if len(contents) == MaxTogether || i == messages-1 {
+			if len(contents) == maxSendTogether || i == messages-1 {
 				if _, err := n.sendAll(b.Context(), id, contents); err != nil {
 					b.Fatal(err)
 				}

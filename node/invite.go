@@ -21,8 +21,8 @@ import (
 // connected, since any of them can serve the invite.
 const linkPeers = 3
 
-// NewInvite says what an invite gives.
-type NewInvite struct {
+// inviteTerms says what an invite gives.
+type inviteTerms struct {
 	Role    wire.Role     // 0: member
 	Expires time.Duration // from now; 0: never
 	Uses    uint64        // 0: any number
@@ -30,7 +30,7 @@ type NewInvite struct {
 
 // createInvite gives out an invite and its link. The link is a secret that this node
 // does not keep: whoever has it can join the group with the invite.
-func (g *groupSession) createInvite(ctx context.Context, c NewInvite) (wire.InviteID, *wire.Link, error) {
+func (g *groupSession) createInvite(ctx context.Context, c inviteTerms) (wire.InviteID, *wire.Link, error) {
 	if c.Role == 0 {
 		c.Role = wire.RoleMember
 	}

@@ -23,7 +23,7 @@ func (w *world) found(n *Node, policy wire.Policy) wire.GroupID {
 	return id
 }
 
-func (w *world) invite(n *Node, id wire.GroupID, c NewInvite) (wire.InviteID, *wire.Link) {
+func (w *world) invite(n *Node, id wire.GroupID, c inviteTerms) (wire.InviteID, *wire.Link) {
 	w.Helper()
 	invite, link, err := n.groups.get(id).createInvite(w.within(time.Minute), c)
 	if err != nil {
@@ -42,7 +42,7 @@ func (w *world) in(n *Node, id wire.GroupID) {
 	w.Helper()
 	w.eventually(n, 5*time.Minute, "in", func() bool {
 		p, err := n.joinProgress(w.Context(), id)
-		return err == nil && p.Stage == StageSynced
+		return err == nil && p.Stage == stageSynced
 	})
 }
 
@@ -62,12 +62,12 @@ func TestJoinByLinkWithoutTheInviter(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		id := w.found(a, wire.PolicyInvite)
-		_, first := w.invite(a, id, NewInvite{Uses: 1})
+		_, first := w.invite(a, id, inviteTerms{Uses: 1})
 		if got := w.joinByLink(b, first); got != id {
 			w.Fatalf("joined %v, not %v", got, id)
 		}
 		// The link names both, and only ben will be there.
-		_, link := w.invite(a, id, NewInvite{Expires: 24 * time.Hour})
+		_, link := w.invite(a, id, inviteTerms{Expires: 24 * time.Hour})
 		if len(link.Peers) != 2 {
 			w.Fatalf("the link names %d members, want 2", len(link.Peers))
 		}
@@ -83,7 +83,7 @@ func TestJoinByLinkWithoutTheInviter(t *testing.T) {
 			return strings.Contains(g.joiner.where().Detail, "none can be reached")
 		})
 		e, err := c.explainJoin(w.Context(), id)
-		if err != nil || e.State != string(StageContacting) || !strings.Contains(strings.Join(e.Facts, "\n"), "the invite link names 2 members, of whom 0 are connected") {
+		if err != nil || e.State != string(stageContacting) || !strings.Contains(strings.Join(e.Facts, "\n"), "the invite link names 2 members, of whom 0 are connected") {
 			w.Fatalf("%+v, %v", e, err)
 		}
 		w.close(2)
@@ -117,7 +117,7 @@ func TestLinksThatLetNobodyIn(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a, b, c := w.open(0), w.open(1, 0), w.open(2, 0)
 		id := w.found(a, wire.PolicyInvite)
-		_, once := w.invite(a, id, NewInvite{Uses: 1})
+		_, once := w.invite(a, id, inviteTerms{Uses: 1})
 		w.joinByLink(b, once)
 
 		denied := func(link *wire.Link, says string) {
@@ -131,7 +131,7 @@ func TestLinksThatLetNobodyIn(t *testing.T) {
 			})
 		}
 		denied(once, "used up")
-		invite, revoked := w.invite(a, id, NewInvite{})
+		invite, revoked := w.invite(a, id, inviteTerms{})
 		if err := a.step(w.within(time.Minute), id, group.RevokeInvite{Invite: invite}); err != nil {
 			w.Fatal(err)
 		}
@@ -140,25 +140,25 @@ func TestLinksThatLetNobodyIn(t *testing.T) {
 		if err != nil || len(e.Next) == 0 || !strings.Contains(e.Next[0], "an invite from an owner or admin") {
 			w.Fatalf("%+v, %v", e, err)
 		}
-		_, short := w.invite(a, id, NewInvite{Expires: time.Minute})
+		_, short := w.invite(a, id, inviteTerms{Expires: time.Minute})
 		time.Sleep(2 * time.Minute) // virtual
-		if _, err := c.joinByLink(w.Context(), short); !errors.Is(err, group.ErrInviteExpired) || !errors.Is(err, ErrDenied) {
+		if _, err := c.joinByLink(w.Context(), short); !errors.Is(err, group.ErrInviteExpired) || !errors.Is(err, errDenied) {
 			w.Fatalf("expired: %v", err)
 		}
 		if err := b.step(w.Context(), id, group.SetRole{User: a.Device().User, Role: wire.RoleMember}); !errors.Is(err, group.ErrNotPermitted) {
 			w.Fatalf("a member changes a role: %v", err)
 		}
-		if _, _, err := b.groups.get(id).createInvite(w.Context(), NewInvite{}); !errors.Is(err, group.ErrNotPermitted) {
+		if _, _, err := b.groups.get(id).createInvite(w.Context(), inviteTerms{}); !errors.Is(err, group.ErrNotPermitted) {
 			w.Fatalf("a member invites: %v", err)
 		}
-		if _, _, err := a.groups.get(id).createInvite(w.Context(), NewInvite{Expires: -time.Second}); !errors.Is(err, ErrInvalid) {
+		if _, _, err := a.groups.get(id).createInvite(w.Context(), inviteTerms{Expires: -time.Second}); !errors.Is(err, ErrInvalid) {
 			w.Fatalf("expired before it was made: %v", err)
 		}
 
 		// Links put together from two.
-		_, good := w.invite(a, id, NewInvite{})
+		_, good := w.invite(a, id, inviteTerms{})
 		other := w.found(a, wire.PolicyInvite)
-		_, foreign := w.invite(a, other, NewInvite{})
+		_, foreign := w.invite(a, other, inviteTerms{})
 		for name, change := range map[string]func(*wire.Link){
 			"another's secret":  func(l *wire.Link) { l.Secret = foreign.Secret },
 			"another's invite":  func(l *wire.Link) { l.Invite, l.Secret = foreign.Invite, foreign.Secret },
@@ -183,7 +183,7 @@ func TestRequestApprovedByAnotherMembersAdmin(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		id := w.found(a, wire.PolicyRequest)
-		_, link := w.invite(a, id, NewInvite{})
+		_, link := w.invite(a, id, inviteTerms{})
 		w.joinByLink(b, link)
 		c := w.open(2, 1)
 		for {
@@ -198,7 +198,7 @@ func TestRequestApprovedByAnotherMembersAdmin(t *testing.T) {
 		}
 		w.eventually(c, 5*time.Minute, "waiting for an admin", func() bool {
 			p, err := c.joinProgress(w.Context(), id)
-			return err == nil && p.Stage == StageWaiting && strings.Contains(p.Detail, "an admin has to approve")
+			return err == nil && p.Stage == stageWaiting && strings.Contains(p.Detail, "an admin has to approve")
 		})
 		var asked []group.Request
 		w.eventually(a, 5*time.Minute, "the admin sees the request", func() bool {
@@ -231,7 +231,7 @@ func TestRequestApprovedByAnotherMembersAdmin(t *testing.T) {
 		// It catches up with the member that welcomed it, although no log here names it yet.
 		w.eventually(c, 5*time.Second, "caught up", func() bool {
 			p, err := c.joinProgress(w.Context(), id)
-			return err == nil && p.Stage == StageSynced
+			return err == nil && p.Stage == stageSynced
 		})
 		members, err := b.Members(w.Context(), id)
 		if err != nil || !slices.ContainsFunc(members, func(m group.Member) bool { return m.User == c.Device().User && m.Role == wire.RoleAdmin }) {
@@ -259,7 +259,7 @@ func TestComeBackByLink(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		id := w.found(a, wire.PolicyInvite)
-		_, link := w.invite(a, id, NewInvite{})
+		_, link := w.invite(a, id, inviteTerms{})
 		w.joinByLink(b, link)
 		if _, err := b.leave(w.within(time.Minute), id); err != nil {
 			w.Fatal(err)
@@ -401,7 +401,7 @@ func TestCrashWhileJoiningByLink(t *testing.T) {
 			var f fuse
 			w.crash[victim] = f.pass
 			b := w.open(victim)
-			_, link := w.invite(a, id, NewInvite{Uses: 1})
+			_, link := w.invite(a, id, inviteTerms{Uses: 1})
 			blown := f.light(at, 1)
 			ctx := w.within(time.Minute)
 			go func() { _, _ = b.joinByLink(ctx, link) }()

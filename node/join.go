@@ -16,21 +16,21 @@ import (
 	"github.com/pandanode/pandanode/storage"
 )
 
-// JoinStage says how far this device's way into a group is.
-type JoinStage string
+// joinStage says how far this device's way into a group is.
+type joinStage string
 
 // Stages, in their order; a stuck join repeats one with another Detail.
 const (
-	StageLookingUp  JoinStage = "looking-up"         // the group's public record is not found yet
-	StageContacting JoinStage = "contacting"         // members are looked for and dialled
-	StageWaiting    JoinStage = "waiting-for-member" // one has the request; its commit, or an admin's approval, is not there yet
-	StageWelcomed   JoinStage = "welcomed"           // in, but behind the group
-	StageSynced     JoinStage = "synced"             // in
+	stageLookingUp  joinStage = "looking-up"         // the group's public record is not found yet
+	stageContacting joinStage = "contacting"         // members are looked for and dialled
+	stageWaiting    joinStage = "waiting-for-member" // one has the request; its commit, or an admin's approval, is not there yet
+	stageWelcomed   joinStage = "welcomed"           // in, but behind the group
+	stageSynced     joinStage = "synced"             // in
 )
 
 // joinProgress is where a join stands and why.
-type JoinProgress struct {
-	Stage  JoinStage
+type joinProgress struct {
+	Stage  joinStage
 	Detail string // what is stuck, for people
 	Denied bool   // every member that was reached says no, and others will too
 	Ended  bool   // and this device asks no more: somebody said so who may
@@ -38,7 +38,7 @@ type JoinProgress struct {
 }
 
 // Join asks to be let into a group. When it returns, the request is durable: the
-// node goes on trying, also after a restart, until a member has answered. JoinProgress
+// node goes on trying, also after a restart, until a member has answered. joinProgress
 // tells how far it is. Joining a group that one is in calls off a leave
 // that waits, and else asks the members whether one still is; one that this device is out of, or waits to get
 // into, is asked again at once.
@@ -93,8 +93,8 @@ func (n *Node) joinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, erro
 		return wire.GroupID{}, err
 	}
 	if invite, err := wire.DecodeInvite(l.Invite.Payload); err == nil && invite.Expires != 0 && uint64(time.Now().UnixMilli()) >= invite.Expires { //nolint:gosec // after 1970
-		// Refused here, where a person reads it; members judge it by their own clocks.
-		return genesis.ID, fmt.Errorf("%w: %w", ErrDenied, group.ErrInviteExpired)
+		// refusedCount here, where a person reads it; members judge it by their own clocks.
+		return genesis.ID, fmt.Errorf("%w: %w", errDenied, group.ErrInviteExpired)
 	}
 	g, made, err := n.sessionOfJoiner(genesis, l, nil)
 	if err != nil {
@@ -153,18 +153,18 @@ func readLink(l *wire.Link) (*identity.Genesis, *identity.Key, error) {
 	return genesis, key, nil
 }
 
-// JoinProgress tells how far the way into a group is.
-func (n *Node) joinProgress(ctx context.Context, id wire.GroupID) (JoinProgress, error) {
+// joinProgress tells how far the way into a group is.
+func (n *Node) joinProgress(ctx context.Context, id wire.GroupID) (joinProgress, error) {
 	if l := n.groups.lookup(id); l != nil {
 		return l.at(), nil
 	}
 	g, err := n.groups.must(id)
 	if err != nil {
-		return JoinProgress{}, err
+		return joinProgress{}, err
 	}
 	st, err := g.status(ctx)
 	if err != nil {
-		return JoinProgress{}, err
+		return joinProgress{}, err
 	}
 	p := g.joiner.where()
 	ended := g.joiner.hasEnded()
@@ -172,61 +172,61 @@ func (n *Node) joinProgress(ctx context.Context, id wire.GroupID) (JoinProgress,
 	case group.StateMember, group.StateSyncing, group.StateJoining:
 	case group.StateNew, group.StateOut:
 		if ended != "" {
-			return JoinProgress{Stage: StageContacting, Detail: "denied: " + ended, Denied: true, Ended: true, Since: p.Since}, nil
+			return joinProgress{Stage: stageContacting, Detail: "denied: " + ended, Denied: true, Ended: true, Since: p.Since}, nil
 		}
 	}
 	switch st.State {
 	case group.StateMember:
 		sure, err := g.joiner.sure(ctx, st)
 		if err != nil {
-			return JoinProgress{}, err
+			return joinProgress{}, err
 		}
 		if !sure {
-			return JoinProgress{Stage: StageContacting, Detail: unsure, Since: p.Since}, nil
+			return joinProgress{Stage: stageContacting, Detail: unsure, Since: p.Since}, nil
 		}
 		if missing := g.missing(st); missing != "" {
-			return JoinProgress{Stage: StageWelcomed, Detail: missing, Since: p.Since}, nil
+			return joinProgress{Stage: stageWelcomed, Detail: missing, Since: p.Since}, nil
 		}
-		return JoinProgress{Stage: StageSynced, Since: p.Since}, nil
+		return joinProgress{Stage: stageSynced, Since: p.Since}, nil
 	case group.StateSyncing:
-		return JoinProgress{Stage: StageWelcomed, Detail: g.missing(st), Since: p.Since}, nil
+		return joinProgress{Stage: stageWelcomed, Detail: g.missing(st), Since: p.Since}, nil
 	case group.StateOut:
-		return JoinProgress{}, fmt.Errorf("%w: this device was removed from the group, or left it", ErrDenied)
+		return joinProgress{}, fmt.Errorf("%w: this device was removed from the group, or left it", errDenied)
 	case group.StateNew, group.StateJoining:
 	}
 	if p.Stage == "" {
-		p = JoinProgress{Stage: StageContacting, Since: n.opened}
+		p = joinProgress{Stage: stageContacting, Since: n.opened}
 	}
 	return p, nil
 }
 
-// Leaving says what a Leave did.
-type Leaving struct {
+// leaving says what a Leave did.
+type leaving struct {
 	Waits bool // it goes as soon as what it wrote is with a member who stays
 	Ended bool // it was not in: the join that waited, or was refused, is over
 }
 
 // leave takes this user out of a group, or ends a join that waits or was refused.
-func (n *Node) leave(ctx context.Context, id wire.GroupID) (Leaving, error) {
+func (n *Node) leave(ctx context.Context, id wire.GroupID) (leaving, error) {
 	n.groups.joining.Lock()
 	ended, err := n.endLookup(id)
 	n.groups.joining.Unlock()
 	if ended || err != nil {
-		return Leaving{Ended: ended}, err
+		return leaving{Ended: ended}, err
 	}
 	g, err := n.groups.must(id)
 	if err != nil {
-		return Leaving{}, err
+		return leaving{}, err
 	}
 	st, err := g.status(ctx)
 	if err != nil {
-		return Leaving{}, err
+		return leaving{}, err
 	}
 	if st.State == group.StateJoining || st.State == group.StateNew {
-		return Leaving{Ended: true}, n.endJoin(ctx, g, st)
+		return leaving{Ended: true}, n.endJoin(ctx, g, st)
 	}
 	out, err := g.loop.step(ctx, group.Leave{})
-	return Leaving{Waits: err == nil && out.Entry == (wire.EntryHash{})}, err
+	return leaving{Waits: err == nil && out.Entry == (wire.EntryHash{})}, err
 }
 
 // lookup is a join whose group's genesis is not known yet.
@@ -235,11 +235,11 @@ type lookup struct {
 	stop chan struct{} // closed when it is called off
 
 	mu       sync.Mutex
-	progress JoinProgress
+	progress joinProgress
 }
 
 // at is where the join stands.
-func (l *lookup) at() JoinProgress {
+func (l *lookup) at() joinProgress {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.progress
@@ -259,7 +259,7 @@ type lookupRow struct {
 
 // lookUp searches for a group's record until it is found, and joins the group then.
 func (n *Node) lookUp(id wire.GroupID) error {
-	l := &lookup{kick: make(chan struct{}, 1), stop: make(chan struct{}), progress: JoinProgress{Stage: StageLookingUp, Since: time.Now()}}
+	l := &lookup{kick: make(chan struct{}, 1), stop: make(chan struct{}), progress: joinProgress{Stage: stageLookingUp, Since: time.Now()}}
 	if !n.groups.addLookup(id, l) {
 		return nil
 	}
@@ -406,7 +406,7 @@ func (s groupRoutes) Join(ctx context.Context, r api.JoinRequest, emit func(api.
 	if err != nil {
 		return err
 	}
-	var last JoinProgress
+	var last joinProgress
 	for {
 		changed := s.n.changed.wait()
 		p, err := s.n.joinProgress(ctx, id)
@@ -477,11 +477,11 @@ func (n *Node) explainJoin(ctx context.Context, id wire.GroupID) (group.Explanat
 		say("%s", p.Detail)
 	}
 	peers := len(n.host.Network().Peers())
-	if p.Stage != StageSynced {
+	if p.Stage != stageSynced {
 		say("%d peers are connected, and the DHT's table has %d", peers, n.directory.dht.Size())
 	}
 	g := n.groups.get(id)
-	if g != nil && p.Stage != StageSynced {
+	if g != nil && p.Stage != stageSynced {
 		hints, connected := g.joiner.hinted(), 0
 		for _, h := range hints {
 			if n.isConnected(h.ID) {
@@ -502,18 +502,18 @@ func (n *Node) explainJoin(ctx context.Context, id wire.GroupID) (group.Explanat
 	switch {
 	case p.Denied:
 		then("an invite from an owner or admin, or their approval, lets this device in: pandanode group join - reads an invite link")
-	case p.Stage == StageLookingUp:
+	case p.Stage == stageLookingUp:
 		then("the group's record is looked for again, with pauses of up to a minute; an invite link needs no record")
-	case p.Stage == StageContacting:
+	case p.Stage == stageContacting:
 		then("members are looked for again, with pauses of up to a minute, and at once when a peer connects")
-	case p.Stage == StageWaiting:
+	case p.Stage == stageWaiting:
 		then("the node goes on asking; it hears of an answer from any member")
-	case p.Stage == StageWelcomed:
+	case p.Stage == stageWelcomed:
 		then("a sync with any member brings the rest: pandanode group heal GROUP")
-	case p.Stage == StageSynced:
+	case p.Stage == stageSynced:
 		say("this device is in, and has caught up with a member")
 	}
-	if peers == 0 && p.Stage != StageSynced {
+	if peers == 0 && p.Stage != stageSynced {
 		then("this node is alone: pandanode status shows what it lacks")
 	}
 	return e, nil

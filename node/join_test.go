@@ -23,7 +23,7 @@ func (w *world) looksUp(n *Node, id wire.GroupID) {
 		if err == nil {
 			return
 		}
-		if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNoPeers) {
+		if !errors.Is(err, errNotFound) && !errors.Is(err, errNoPeers) {
 			w.Fatal(err)
 		}
 		time.Sleep(time.Second) // virtual
@@ -87,7 +87,7 @@ func TestJoinAgainAfterAFailure(t *testing.T) {
 				full.Store(true)
 				join := func() error { return b.Join(w.within(time.Minute), id) }
 				if byLink {
-					_, link := w.invite(a, id, NewInvite{})
+					_, link := w.invite(a, id, inviteTerms{})
 					join = func() error { _, err := b.joinByLink(w.within(time.Minute), link); return err }
 				}
 				for range 3 {
@@ -109,7 +109,7 @@ func TestStrangerTakesNoInvite(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.found(a, wire.PolicyInvite)
-		_, link := w.invite(a, id, NewInvite{Uses: 1})
+		_, link := w.invite(a, id, inviteTerms{Uses: 1})
 		w.net.Cut(0, 1)
 		stranger := w.hostile(2)
 		var told atomic.Int64
@@ -133,7 +133,7 @@ func TestStrangerTakesNoInvite(t *testing.T) {
 		w.net.HealAll()
 		w.eventually(b, 20*time.Minute, "in", func() bool { // libp2p waits for minutes before it dials again
 			p, err := b.joinProgress(w.Context(), id)
-			return err == nil && p.Stage == StageSynced
+			return err == nil && p.Stage == stageSynced
 		})
 	})
 }

@@ -43,7 +43,7 @@ type joiner struct {
 	mu       sync.Mutex
 	request  *group.RequestJoin // nil: nothing is asked
 	stop     context.CancelFunc // of the try with it; nil: none runs
-	progress JoinProgress
+	progress joinProgress
 	kick     chan struct{} // holds one
 
 	invited  *wire.MeetSecret // where members of a private group are found, as an invite link says
@@ -59,7 +59,7 @@ func newJoiner(g *groupSession) *joiner { return &joiner{g: g, kick: make(chan s
 // listened to no longer.
 func (j *joiner) requested(r group.RequestJoin) {
 	j.change(&r)
-	j.report(StageContacting, "looking for members")
+	j.report(stageContacting, "looking for members")
 	j.poke()
 }
 
@@ -81,7 +81,7 @@ func (j *joiner) again() {
 		return
 	}
 	if at := j.where(); at.Denied {
-		j.report(StageContacting, "asking again")
+		j.report(stageContacting, "asking again")
 	}
 	j.poke()
 }
@@ -94,11 +94,11 @@ func (j *joiner) poke() {
 	}
 }
 
-func (j *joiner) report(stage JoinStage, detail string) {
-	j.tell(JoinProgress{Stage: stage, Detail: detail})
+func (j *joiner) report(stage joinStage, detail string) {
+	j.tell(joinProgress{Stage: stage, Detail: detail})
 }
 
-func (j *joiner) tell(p JoinProgress) {
+func (j *joiner) tell(p joinProgress) {
 	stage, detail := p.Stage, p.Detail
 	p.Since = time.Now()
 	j.mu.Lock()
@@ -108,13 +108,13 @@ func (j *joiner) tell(p JoinProgress) {
 		}
 		j.progress = p
 		j.g.log.Info("joining", "stage", stage, "detail", detail)
-		j.g.n.feed.add(NodeEvent{Group: j.g.id, Event: group.Event{Kind: EventJoinStage, Detail: joined(string(stage), detail)}})
+		j.g.n.feed.add(nodeEvent{Group: j.g.id, Event: group.Event{Kind: eventJoinStage, Detail: joined(string(stage), detail)}})
 	}
 	j.mu.Unlock()
 	j.g.changed.wake()
 }
 
-func (j *joiner) where() JoinProgress {
+func (j *joiner) where() joinProgress {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.progress
@@ -208,11 +208,11 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 	ended := "" // why, by somebody who may say so
 	for p := range j.g.joiner.candidates(ctx) {
 		asked++
-		if at := j.where(); waits == 0 && at.Stage != StageWaiting && !at.Denied {
-			j.report(StageContacting, "member "+p.ID.String())
+		if at := j.where(); waits == 0 && at.Stage != stageWaiting && !at.Denied {
+			j.report(stageContacting, "member "+p.ID.String())
 		}
 		reply, tree, err := askToJoin(ctx, j.g.n, p, r, func(reason string) {
-			j.report(StageWaiting, joined("member "+p.ID.String()+" has the request", reason))
+			j.report(stageWaiting, joined("member "+p.ID.String()+" has the request", reason))
 		})
 		if err != nil {
 			j.g.log.Debug("a member could not be asked", "peer", p.ID, "err", err)
@@ -243,7 +243,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 				denied = "a member sent a Welcome that does not hold: " + api.Words(err.Error())
 				continue
 			}
-			j.report(StageWelcomed, "by member "+p.ID.String())
+			j.report(stageWelcomed, "by member "+p.ID.String())
 			j.mu.Lock()
 			j.welcomer = p.ID
 			j.mu.Unlock()
@@ -257,16 +257,16 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 	case ended != "" && waits == 0 && !renewal:
 		j.conclude(take, &r, ended)
 	case denied != "" && waits == 0:
-		j.tell(JoinProgress{Stage: StageContacting, Detail: "denied: " + denied, Denied: final})
+		j.tell(joinProgress{Stage: stageContacting, Detail: "denied: " + denied, Denied: final})
 	case asked == 0 && len(j.g.n.host.Network().Peers()) == 0:
-		j.report(StageContacting, "no peer is connected")
+		j.report(stageContacting, "no peer is connected")
 	case asked == 0:
-		j.report(StageContacting, "no member is known yet")
+		j.report(stageContacting, "no member is known yet")
 	case reached == 0:
-		j.report(StageContacting, fmt.Sprintf("%d members are known, none can be reached", asked))
+		j.report(stageContacting, fmt.Sprintf("%d members are known, none can be reached", asked))
 	default:
-		if j.where().Stage != StageWaiting {
-			j.report(StageWaiting, "a member has the request")
+		if j.where().Stage != stageWaiting {
+			j.report(stageWaiting, "a member has the request")
 		}
 	}
 	return false
@@ -323,7 +323,7 @@ func (j *joiner) conclude(ctx context.Context, r *wire.JoinRequest, why string) 
 		}
 		return
 	}
-	j.tell(JoinProgress{Stage: StageContacting, Detail: "denied: " + why, Denied: true, Ended: true})
+	j.tell(joinProgress{Stage: stageContacting, Detail: "denied: " + why, Denied: true, Ended: true})
 }
 
 // confirm has this device ask the connected members, now, whether it is still in.

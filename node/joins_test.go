@@ -36,7 +36,7 @@ func TestJoinsAtOnce(t *testing.T) {
 				}
 				var link *wire.Link
 				if c.policy == wire.PolicyInvite {
-					_, link = w.invite(founder, id, NewInvite{Uses: joiners})
+					_, link = w.invite(founder, id, inviteTerms{Uses: joiners})
 				}
 				time.Sleep(3 * time.Minute) // virtual
 				begun := time.Now()

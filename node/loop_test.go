@@ -173,7 +173,7 @@ func TestSendAll(t *testing.T) {
 		time.Sleep(time.Minute) // virtual: the group's own writes are over
 		var contents []wire.Content
 		var want []string
-		for i := range MaxTogether {
+		for i := range maxSendTogether {
 			want = append(want, fmt.Sprint("message ", i))
 			contents = append(contents, wire.Content{MediaType: "text/plain", Data: []byte(want[i])})
 		}

@@ -94,14 +94,14 @@ type mailboxClient struct {
 
 // mailboxState is what people are told of one mailbox.
 type mailboxState struct {
-	reached time.Time  // when it last answered, also before this run
-	visited time.Time  // the same, in this run
-	err     error      // of the last visit
-	health  MailHealth // as the log was told; empty: not yet
-	since   time.Time  // when the visit began that goes on; zero: none does
-	gone    time.Time  // when it was last visited since it had gone
-	busy    bool       // it is visited now
-	shunned bool       // it failed: what is published does not wait for it, the next visit has its time
+	reached time.Time     // when it last answered, also before this run
+	visited time.Time     // the same, in this run
+	err     error         // of the last visit
+	health  mailboxHealth // as the log was told; empty: not yet
+	since   time.Time     // when the visit began that goes on; zero: none does
+	gone    time.Time     // when it was last visited since it had gone
+	busy    bool          // it is visited now
+	shunned bool          // it failed: what is published does not wait for it, the next visit has its time
 }
 
 func newMailboxClient(g *groupSession) *mailboxClient {

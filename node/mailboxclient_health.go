@@ -31,41 +31,41 @@ var (
 	errMailSilent    = errors.New("it does not answer as it should: it hangs, hung up, or has no time")
 )
 
-// MailHealth is how a mailbox is doing, in a word.
-type MailHealth string
+// mailboxHealth is how a mailbox is doing, in a word.
+type mailboxHealth string
 
-// Values of MailHealth.
+// Values of mailboxHealth.
 const (
-	MailUntried   MailHealth = "untried" // not asked yet, in this run
-	MailOK        MailHealth = "ok"
-	MailFull      MailHealth = "full"      // it takes nothing more
-	MailClosed    MailHealth = "closed"    // it opens no box for this device
-	MailNone      MailHealth = "none"      // the peer is no mailbox
-	MailUnreached MailHealth = "unreached" // nobody answers at its address
-	MailFailed    MailHealth = "failed"    // it answers, and not as it should
+	mailUntried   mailboxHealth = "untried" // not asked yet, in this run
+	mailOK        mailboxHealth = "ok"
+	mailFull      mailboxHealth = "full"      // it takes nothing more
+	mailClosed    mailboxHealth = "closed"    // it opens no box for this device
+	mailNone      mailboxHealth = "none"      // the peer is no mailbox
+	mailUnreached mailboxHealth = "unreached" // nobody answers at its address
+	mailFailed    mailboxHealth = "failed"    // it answers, and not as it should
 )
 
-// MailHealths lists them.
-var MailHealths = []MailHealth{MailUntried, MailOK, MailFull, MailClosed, MailNone, MailUnreached, MailFailed}
+// mailboxHealths lists them.
+var mailboxHealths = []mailboxHealth{mailUntried, mailOK, mailFull, mailClosed, mailNone, mailUnreached, mailFailed}
 
 // mailHealth gives the health that the end of a visit tells of.
-func mailHealth(err error) MailHealth {
+func mailHealth(err error) mailboxHealth {
 	for _, c := range []struct {
 		err error
-		is  MailHealth
-	}{{errMailFull, MailFull}, {errMailClosed, MailClosed}, {errMailNone, MailNone}, {errMailUnreached, MailUnreached}} {
+		is  mailboxHealth
+	}{{errMailFull, mailFull}, {errMailClosed, mailClosed}, {errMailNone, mailNone}, {errMailUnreached, mailUnreached}} {
 		if errors.Is(err, c.err) {
 			return c.is
 		}
 	}
 	if err == nil {
-		return MailOK
+		return mailOK
 	}
-	return MailFailed
+	return mailFailed
 }
 
 // answered says whether a mailbox was there: one that takes nothing is, too.
-func (h MailHealth) answered() bool { return h == MailOK || h == MailFull || h == MailClosed }
+func (h mailboxHealth) answered() bool { return h == mailOK || h == mailFull || h == mailClosed }
 
 // mailTrouble puts the error of a visit into words for people. The log has what libp2p said.
 func mailTrouble(err error) error {
@@ -87,18 +87,18 @@ func noMailbox(err error) bool {
 }
 
 // joiner.hint says what helps a member of the group.
-func (h MailHealth) hint(group string) string {
+func (h mailboxHealth) hint(group string) string {
 	other := fmt.Sprintf("or have the group use another one: pandanode group mailbox add %s ADDRESS", group)
 	switch h {
-	case MailFull:
+	case mailFull:
 		return "whoever runs it can give it more room (mailbox_quota, mailbox_box_quota) or keep envelopes shorter (mailbox_lifetime); what its readers have read goes when that is over; " + other
-	case MailClosed:
+	case mailClosed:
 		return "whoever runs it can list this peer in mailbox_allow; " + other
-	case MailNone:
+	case mailNone:
 		return "start it with --mailbox, " + other
-	case MailUnreached, MailFailed:
+	case mailUnreached, mailFailed:
 		return "does it run, and is its address right? pandanode doctor there says; " + other
-	case MailUntried, MailOK:
+	case mailUntried, mailOK:
 	}
 	return ""
 }
@@ -106,8 +106,8 @@ func (h MailHealth) hint(group string) string {
 // patience is how long a mailbox may take before people are told that it is asked still.
 const mailPatience = 3 * time.Second
 
-// Trouble says in words what is wrong with the mailbox; empty: nothing, as far as is known.
-func (m GroupMailbox) Trouble() string {
+// trouble says in words what is wrong with the mailbox; empty: nothing, as far as is known.
+func (m groupMailbox) trouble() string {
 	switch {
 	case m.Err != nil && m.Asked > mailPatience:
 		return fmt.Sprintf("%v; it is asked again since %v", m.Err, m.Asked.Round(time.Second))
@@ -156,10 +156,10 @@ func (x *mailboxClient) ended(ctx context.Context, p peer.ID, raw error) {
 }
 
 // tell logs a change.
-func (x *mailboxClient) tell(p peer.ID, was, now MailHealth, err error, waiting int) {
+func (x *mailboxClient) tell(p peer.ID, was, now mailboxHealth, err error, waiting int) {
 	switch {
-	case was == now || was == "" && now == MailOK:
-	case now == MailOK:
+	case was == now || was == "" && now == mailOK:
+	case now == mailOK:
 		x.g.log.Info("a mailbox of the group is well again", "peer", p)
 	default:
 		x.g.log.Warn("a mailbox of the group does not do its work", "peer", p, "why", err, "waiting", waiting, "help", now.hint(x.g.id.String()[:10]))
@@ -212,11 +212,11 @@ func (x *mailboxClient) inContact() bool {
 }
 
 // healths counts the group's mailboxes by health, and the envelopes that wait for one.
-func (x *mailboxClient) healths(into map[MailHealth]int) (waiting int) {
+func (x *mailboxClient) healths(into map[mailboxHealth]int) (waiting int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, st := range x.state {
-		into[cmp.Or(st.health, MailUntried)]++
+		into[cmp.Or(st.health, mailUntried)]++
 	}
 	return x.waiting
 }
@@ -230,11 +230,11 @@ func (x *mailboxClient) used() bool {
 // mailTroubled is a mailbox of a group that does not do its work.
 type mailTroubled struct {
 	group wire.GroupID
-	GroupMailbox
+	groupMailbox
 }
 
 func (m mailTroubled) String() string {
-	return fmt.Sprintf("group %s: the mailbox %v: %s; %d envelopes wait here", m.group.String()[:10], m.Peer, m.Trouble(), m.Waiting)
+	return fmt.Sprintf("group %s: the mailbox %v: %s; %d envelopes wait here", m.group.String()[:10], m.Peer, m.trouble(), m.Waiting)
 }
 
 // mailTroubles lists them, and how many mailboxes there are. Groups that are being loaded
@@ -252,7 +252,7 @@ func mailTroubles(ctx context.Context, groups []*groupSession, self peer.ID) (ou
 			if m.Peer == self {
 				continue
 			}
-			if all++; m.Trouble() != "" {
+			if all++; m.trouble() != "" {
 				out = append(out, mailTroubled{g.id, m})
 			}
 		}
@@ -282,7 +282,7 @@ func (m *mailboxServer) findings() []api.Finding {
 	return []api.Finding{keeperFinding(status)}
 }
 
-func keeperFinding(m MailboxStatus) api.Finding {
+func keeperFinding(m mailboxStatus) api.Finding {
 	const check = "mailbox"
 	detail := fmt.Sprintf("it keeps %d envelopes in %d boxes for others, %d%% of its room", m.Envelopes, m.Boxes, 100*m.Bytes/max(m.Quota, 1))
 	switch {
@@ -322,14 +322,14 @@ func aloneNote(t clock.Time) string {
 	return note + ", dated by this clock, which was compared with nobody's yet"
 }
 
-func mailNote(all []GroupMailbox, self peer.ID) string {
+func mailNote(all []groupMailbox, self peer.ID) string {
 	var wrong []string
 	for _, m := range all {
 		switch {
-		case m.Peer == self, m.Trouble() == "" && !m.Visited.IsZero():
+		case m.Peer == self, m.trouble() == "" && !m.Visited.IsZero():
 			return "no member is connected: it is left at a mailbox for them"
-		case m.Trouble() != "":
-			wrong = append(wrong, fmt.Sprintf("%v: %s", m.Peer, m.Trouble()))
+		case m.trouble() != "":
+			wrong = append(wrong, fmt.Sprintf("%v: %s", m.Peer, m.trouble()))
 		default:
 			wrong = append(wrong, fmt.Sprintf("%v: it was not reached yet", m.Peer))
 		}

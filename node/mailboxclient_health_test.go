@@ -22,17 +22,17 @@ import (
 func TestMailTroubleInWords(t *testing.T) {
 	for _, c := range []struct {
 		err   error
-		is    MailHealth
+		is    mailboxHealth
 		words string
 	}{
-		{nil, MailOK, ""},
-		{errors.Join(errMailFull, errMailFull), MailFull, "it is full"},
-		{fmt.Errorf("putting: %w", errMailClosed), MailClosed, "it opens boxes only for peers that it lists"},
-		{errMailNone, MailNone, "it is no mailbox: the node runs without --mailbox"},
-		{fmt.Errorf("%w: failed to dial 12D3: all dials failed", errMailUnreached), MailUnreached, "it cannot be reached"},
-		{fmt.Errorf("opening a stream: %w", context.DeadlineExceeded), MailFailed, errMailSilent.Error()},
-		{io.ErrUnexpectedEOF, MailFailed, errMailSilent.Error()},
-		{os.ErrDeadlineExceeded, MailFailed, errMailSilent.Error()},
+		{nil, mailOK, ""},
+		{errors.Join(errMailFull, errMailFull), mailFull, "it is full"},
+		{fmt.Errorf("putting: %w", errMailClosed), mailClosed, "it opens boxes only for peers that it lists"},
+		{errMailNone, mailNone, "it is no mailbox: the node runs without --mailbox"},
+		{fmt.Errorf("%w: failed to dial 12D3: all dials failed", errMailUnreached), mailUnreached, "it cannot be reached"},
+		{fmt.Errorf("opening a stream: %w", context.DeadlineExceeded), mailFailed, errMailSilent.Error()},
+		{io.ErrUnexpectedEOF, mailFailed, errMailSilent.Error()},
+		{os.ErrDeadlineExceeded, mailFailed, errMailSilent.Error()},
 	} {
 		err := mailTrouble(c.err)
 		got := ""
@@ -43,27 +43,27 @@ func TestMailTroubleInWords(t *testing.T) {
 		if h != c.is || got != c.words {
 			t.Errorf("%v: %s, %q", c.err, h, got)
 		}
-		if (h.hint("tea") == "") != (h == MailOK) {
+		if (h.hint("tea") == "") != (h == mailOK) {
 			t.Errorf("%s: hint %q", h, h.hint("tea"))
 		}
 	}
-	if got := (GroupMailbox{Asked: 12 * time.Second}).Trouble(); got != "no answer for 12s" {
+	if got := (groupMailbox{Asked: 12 * time.Second}).trouble(); got != "no answer for 12s" {
 		t.Errorf("a mailbox that is asked: %q", got)
 	}
-	if got := (GroupMailbox{Asked: time.Second}).Trouble(); got != "" {
+	if got := (groupMailbox{Asked: time.Second}).trouble(); got != "" {
 		t.Errorf("a mailbox that is asked since a second: %q", got)
 	}
 }
 
 func TestKeeperFinding(t *testing.T) {
 	for _, c := range []struct {
-		of     MailboxStatus
+		of     mailboxStatus
 		health api.Health
 		detail string
 	}{
-		{MailboxStatus{Quota: 100}, api.HealthOK, "0 envelopes in 0 boxes for others, 0% of its room"},
-		{MailboxStatus{Quota: 100, Bytes: 95, Boxes: 1, Envelopes: 3}, api.HealthWarn, "95% of its room: it takes little more"},
-		{MailboxStatus{Quota: 100, Bytes: 20, Boxes: 3, Full: 2}, api.HealthWarn, "2 boxes are full"},
+		{mailboxStatus{Quota: 100}, api.HealthOK, "0 envelopes in 0 boxes for others, 0% of its room"},
+		{mailboxStatus{Quota: 100, Bytes: 95, Boxes: 1, Envelopes: 3}, api.HealthWarn, "95% of its room: it takes little more"},
+		{mailboxStatus{Quota: 100, Bytes: 20, Boxes: 3, Full: 2}, api.HealthWarn, "2 boxes are full"},
 	} {
 		if f := keeperFinding(c.of); f.Health != c.health || !strings.Contains(f.Detail, c.detail) || f.Health == api.HealthWarn && f.Hint == "" {
 			t.Errorf("%+v: %+v", c.of, f)
@@ -73,18 +73,18 @@ func TestKeeperFinding(t *testing.T) {
 
 func TestMailNote(t *testing.T) {
 	at := time.Unix(1, 0)
-	box := func(err error, visited time.Time) GroupMailbox {
-		return GroupMailbox{Peer: "box", Err: err, Visited: visited}
+	box := func(err error, visited time.Time) groupMailbox {
+		return groupMailbox{Peer: "box", Err: err, Visited: visited}
 	}
 	for _, c := range []struct {
-		all  []GroupMailbox
+		all  []groupMailbox
 		want string
 	}{
 		{nil, ""},
-		{[]GroupMailbox{box(nil, at)}, "it is left at a mailbox for them"},
-		{[]GroupMailbox{box(errMailFull, at), box(nil, at)}, "it is left at a mailbox for them"},
-		{[]GroupMailbox{box(errMailFull, at)}, "it waits here for a mailbox: " + peer.ID("box").String() + ": it is full"},
-		{[]GroupMailbox{box(nil, time.Time{})}, "it was not reached yet"},
+		{[]groupMailbox{box(nil, at)}, "it is left at a mailbox for them"},
+		{[]groupMailbox{box(errMailFull, at), box(nil, at)}, "it is left at a mailbox for them"},
+		{[]groupMailbox{box(errMailFull, at)}, "it waits here for a mailbox: " + peer.ID("box").String() + ": it is full"},
+		{[]groupMailbox{box(nil, time.Time{})}, "it was not reached yet"},
 	} {
 		if got := mailNote(c.all, "self"); !strings.Contains(got, c.want) || c.want == "" && got != "" {
 			t.Errorf("%+v: %q, wants %q", c.all, got, c.want)
@@ -93,7 +93,7 @@ func TestMailNote(t *testing.T) {
 }
 
 // mailSays is what each way to look at a node tells of its mailbox's trouble.
-func (w *world) mailSays(n *Node, id wire.GroupID, health MailHealth, words string) {
+func (w *world) mailSays(n *Node, id wire.GroupID, health mailboxHealth, words string) {
 	w.Helper()
 	f := healths(checkup(w.Context(), n, false))["mailboxes"]
 	if f.Health != api.HealthWarn || !strings.Contains(f.Detail, words) || f.Hint == "" {
@@ -161,7 +161,7 @@ func TestMailboxTroubleIsSaid(t *testing.T) {
 			all, err := a.groups.get(id).mailboxes(w.Context())
 			return err == nil && errors.Is(all[0].Err, errMailFull)
 		})
-		w.mailSays(a, id, MailFull, "it is full")
+		w.mailSays(a, id, mailFull, "it is full")
 		if f := healths(checkup(w.Context(), office, false))["mailbox"]; f.Health != api.HealthWarn || !strings.Contains(f.Detail, "1 boxes are full") {
 			t.Errorf("doctor of the mailbox: %+v", f)
 		}
@@ -176,13 +176,13 @@ func TestMailboxTroubleIsSaid(t *testing.T) {
 		w.eventually(a, time.Minute, "it is gone", func() bool {
 			all, err := a.groups.get(id).mailboxes(w.Context())
 			time.AfterFunc(time.Second, a.changed.wake)
-			return err == nil && (all[0].Health == MailUnreached || strings.Contains(all[0].Trouble(), "it is asked again"))
+			return err == nil && (all[0].Health == mailUnreached || strings.Contains(all[0].trouble(), "it is asked again"))
 		})
 		w.eventually(a, 5*time.Minute, "it cannot be reached", func() bool {
 			all, err := a.groups.get(id).mailboxes(w.Context())
-			return err == nil && all[0].Health == MailUnreached
+			return err == nil && all[0].Health == mailUnreached
 		})
-		w.mailSays(a, id, MailUnreached, "it cannot be reached")
+		w.mailSays(a, id, mailUnreached, "it cannot be reached")
 		time.Sleep(time.Hour) // virtual
 		if n := warned(log, "node=1", "does not do its work", "it cannot be reached"); n != 1 {
 			t.Errorf("the log says %d times that it is gone", n)
@@ -207,7 +207,7 @@ func TestDeadMailboxDoesNotLookWell(t *testing.T) {
 		w.send(a, id, "anybody?")
 		time.Sleep(10 * time.Second) // virtual
 		all, err := a.groups.get(id).mailboxes(w.Context())
-		if err != nil || !strings.HasPrefix(all[0].Trouble(), "no answer for ") {
+		if err != nil || !strings.HasPrefix(all[0].trouble(), "no answer for ") {
 			t.Errorf("after 10 s: %+v, %v", all, err)
 		}
 		w.eventually(a, 2*time.Minute, "it does not answer", func() bool {
@@ -235,7 +235,7 @@ func TestAddWhatIsNoMailbox(t *testing.T) {
 		}
 		w.eventually(a, 5*time.Minute, "it is no mailbox", func() bool {
 			all, err := a.groups.get(id).mailboxes(w.Context())
-			return err == nil && slices.ContainsFunc(all, func(m GroupMailbox) bool { return m.Health == MailNone })
+			return err == nil && slices.ContainsFunc(all, func(m groupMailbox) bool { return m.Health == mailNone })
 		})
 	})
 }

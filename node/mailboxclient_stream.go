@@ -68,12 +68,12 @@ func (v *mailVisit) prove(ctx context.Context, s *mailStream, b group.Box, vouch
 	if err := v.x.g.loop.look(ctx, func(m *group.Machine) error {
 		var ok bool
 		if proof.Signature, ok = m.ProveBox(b.Key, []byte(v.p), payload); !ok {
-			return fmt.Errorf("%w: transport key", ErrNotFound)
+			return fmt.Errorf("%w: transport key", errNotFound)
 		}
 		if voucher != nil {
 			proof.Voucher = &wire.MailVoucher{Box: voucher.ID}
 			if proof.Voucher.Signature, ok = m.ProveBox(voucher.Key, []byte(v.p), payload); !ok {
-				return fmt.Errorf("%w: transport key", ErrNotFound)
+				return fmt.Errorf("%w: transport key", errNotFound)
 			}
 		}
 		return nil

@@ -38,7 +38,7 @@ func (w *world) assign(n *Node, id wire.GroupID, box int) {
 // delivered waits until a node has put all that waits.
 func (w *world) delivered(n *Node, id wire.GroupID) {
 	w.Helper()
-	var all []GroupMailbox
+	var all []groupMailbox
 	defer func() {
 		if w.Failed() {
 			w.Logf("%s: %+v", n.Device().Cert.Name, all)
@@ -49,7 +49,7 @@ func (w *world) delivered(n *Node, id wire.GroupID) {
 		if all, err = n.groups.get(id).mailboxes(w.Context()); err != nil {
 			w.Fatal(err)
 		}
-		return len(all) > 0 && !slices.ContainsFunc(all, func(m GroupMailbox) bool { return m.Waiting > 0 || m.Lacks || m.Visited.IsZero() || m.Err != nil })
+		return len(all) > 0 && !slices.ContainsFunc(all, func(m groupMailbox) bool { return m.Waiting > 0 || m.Lacks || m.Visited.IsZero() || m.Err != nil })
 	})
 }
 

@@ -14,21 +14,21 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// GroupMailbox is a mailbox of a group, as this device sees it.
-type GroupMailbox struct {
+// groupMailbox is a mailbox of a group, as this device sees it.
+type groupMailbox struct {
 	Peer    peer.ID
 	Addrs   []multiaddr.Multiaddr
 	Reached time.Time // when it last answered, to some minutes where that was before this run; zero: never
 	Visited time.Time // the same, in this run
 	Err     error     // of the last visit, in words for people
-	Health  MailHealth
+	Health  mailboxHealth
 	Asked   time.Duration // how long it is being asked now; 0: it is not
 	Waiting int           // envelopes that it has not taken
 	Lacks   bool          // it may lack more of what this device wrote, which is brought from the log
 }
 
 // mailboxes lists the mailboxes of the group.
-func (g *groupSession) mailboxes(ctx context.Context) ([]GroupMailbox, error) {
+func (g *groupSession) mailboxes(ctx context.Context) ([]groupMailbox, error) {
 	assigned, err := lookAt(ctx, g, (*group.Machine).Mailboxes)
 	if err != nil {
 		return nil, err
@@ -39,9 +39,9 @@ func (g *groupSession) mailboxes(ctx context.Context) ([]GroupMailbox, error) {
 	}
 	g.mail.mu.Lock()
 	defer g.mail.mu.Unlock()
-	out := make([]GroupMailbox, len(assigned))
+	out := make([]groupMailbox, len(assigned))
 	for i, a := range assigned {
-		m := GroupMailbox{Peer: peer.ID(a.Peer), Health: MailUntried}
+		m := groupMailbox{Peer: peer.ID(a.Peer), Health: mailUntried}
 		for _, b := range a.Addrs {
 			if addr, err := multiaddr.NewMultiaddrBytes(b); err == nil {
 				m.Addrs = append(m.Addrs, addr)
@@ -50,7 +50,7 @@ func (g *groupSession) mailboxes(ctx context.Context) ([]GroupMailbox, error) {
 		if st := g.mail.state[m.Peer]; st != nil {
 			m.Reached, m.Visited, m.Err = st.reached, st.visited, st.err
 			if m.Health = mailHealth(st.err); st.err == nil && st.visited.IsZero() {
-				m.Health = MailUntried
+				m.Health = mailUntried
 			}
 			if !st.since.IsZero() {
 				m.Asked = time.Since(st.since)
@@ -81,7 +81,7 @@ func (g *groupSession) addMailbox(ctx context.Context, at peer.AddrInfo) error {
 		defer cancel()
 		found, err := g.n.directory.dht.Locate(find, at)
 		if err != nil {
-			return fmt.Errorf("%w: an address of the peer %v: %w", ErrNotFound, at.ID, err)
+			return fmt.Errorf("%w: an address of the peer %v: %w", errNotFound, at.ID, err)
 		}
 		at = found
 	}
@@ -102,7 +102,7 @@ func (g *groupSession) removeMailbox(ctx context.Context, p peer.ID) error {
 	return g.setMailboxes(ctx, func(old []wire.LinkPeer) ([]wire.LinkPeer, error) {
 		left := slices.DeleteFunc(slices.Clone(old), func(o wire.LinkPeer) bool { return peer.ID(o.Peer) == p })
 		if len(left) == len(old) {
-			return nil, fmt.Errorf("%w: the group does not use the mailbox %v", ErrNotFound, p)
+			return nil, fmt.Errorf("%w: the group does not use the mailbox %v", errNotFound, p)
 		}
 		return left, nil
 	})
@@ -139,7 +139,7 @@ func (g *groupSession) setMailboxes(ctx context.Context, change func([]wire.Link
 // used.
 func findMailboxes(ctx context.Context, dht *discovery.DHT) (<-chan peer.AddrInfo, error) {
 	if dht.Size() == 0 {
-		return nil, ErrNoPeers
+		return nil, errNoPeers
 	}
 	return dht.Mailboxes(ctx), nil
 }

@@ -570,8 +570,8 @@ func (m *mailboxServer) dropOld(id wire.BoxID, box *mailBoxRow, limit time.Time)
 	return writes, err
 }
 
-// MailboxStatus is what this node keeps for others.
-type MailboxStatus struct {
+// mailboxStatus is what this node keeps for others.
+type mailboxStatus struct {
 	Boxes     int
 	Full      int // of them: boxes that take nothing more
 	Envelopes int
@@ -581,9 +581,9 @@ type MailboxStatus struct {
 }
 
 // status says what this node keeps for others; false: it is no mailbox.
-func (m *mailboxServer) status() (MailboxStatus, bool) {
+func (m *mailboxServer) status() (mailboxStatus, bool) {
 	if m == nil {
-		return MailboxStatus{}, false
+		return mailboxStatus{}, false
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -593,5 +593,5 @@ func (m *mailboxServer) status() (MailboxStatus, bool) {
 			full++
 		}
 	}
-	return MailboxStatus{Boxes: len(m.boxes), Full: full, Envelopes: m.envelopes, Bytes: m.bytes, Quota: m.cfg.Quota, Lifetime: m.cfg.Lifetime}, true
+	return mailboxStatus{Boxes: len(m.boxes), Full: full, Envelopes: m.envelopes, Bytes: m.bytes, Quota: m.cfg.Quota, Lifetime: m.cfg.Lifetime}, true
 }

@@ -34,13 +34,13 @@ func (n *Node) Send(ctx context.Context, id wire.GroupID, c wire.Content) (wire.
 
 // Bounds of sendAll: what it makes durable fits into one transaction.
 const (
-	MaxTogether      = 256
-	MaxTogetherBytes = 512 << 10
+	maxSendTogether = 256
+	maxSendBytes    = 512 << 10
 )
 
 // sendAll accepts several messages, in their order and in one transaction: all of them
 // or none. It is Send with one wait for the disk. Errors: also ErrInvalid for more than
-// MaxTogether, or more than MaxTogetherBytes of content.
+// maxSendTogether, or more than maxSendBytes of content.
 func (n *Node) sendAll(ctx context.Context, id wire.GroupID, contents []wire.Content) ([]wire.MessageID, error) {
 	g, err := n.groups.must(id)
 	if err != nil {
@@ -55,8 +55,8 @@ func (n *Node) sendAll(ctx context.Context, id wire.GroupID, contents []wire.Con
 		size += len(c.Data)
 	}
 	switch {
-	case len(contents) == 0 || len(contents) > MaxTogether || size > MaxTogetherBytes:
-		return nil, fmt.Errorf("%w: %d messages of %d bytes at once; 1 to %d are taken, of %d bytes together", ErrInvalid, len(contents), size, MaxTogether, MaxTogetherBytes)
+	case len(contents) == 0 || len(contents) > maxSendTogether || size > maxSendBytes:
+		return nil, fmt.Errorf("%w: %d messages of %d bytes at once; 1 to %d are taken, of %d bytes together", ErrInvalid, len(contents), size, maxSendTogether, maxSendBytes)
 	case len(contents) == 1: // alone it can be shown as an envelope again
 		one, err := n.Send(ctx, id, contents[0])
 		return []wire.MessageID{one}, err
@@ -89,12 +89,12 @@ func checkContent(c wire.Content) (wire.Content, error) {
 	return c, nil
 }
 
-// message is one message by its ID; ErrNotFound if it is not here.
+// message is one message by its ID; errNotFound if it is not here.
 func (g *groupSession) message(ctx context.Context, id wire.MessageID) (out group.Message, err error) {
 	err = g.loop.look(ctx, func(m *group.Machine) (err error) {
 		var ok bool
 		if out, ok, err = m.Message(id); err == nil && !ok {
-			err = fmt.Errorf("%w: message %v", ErrNotFound, id)
+			err = fmt.Errorf("%w: message %v", errNotFound, id)
 		}
 		return err
 	})

@@ -18,9 +18,9 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Metrics are what the node counts since it was opened. Labels have a fixed set of
+// nodeMetrics are what the node counts since it was opened. Labels have a fixed set of
 // values: nothing that others choose makes a new series.
-type Metrics struct {
+type nodeMetrics struct {
 	Envelopes      *prometheus.CounterVec // from gossip, by verdict
 	Published      prometheus.Counter     // envelopes given to gossip
 	Syncs          *prometheus.CounterVec // exchanges, both sides', by result
@@ -61,14 +61,14 @@ const (
 
 // newMetrics makes the metrics of a node, every series at zero: a rate over one that
 // begins with its first event would miss that event.
-func newMetrics(n *Node) *Metrics {
+func newMetrics(n *Node) *nodeMetrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "pandanode_" + name, Help: help})
 	}
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pandanode_" + name, Help: help}, labels)
 	}
-	m := &Metrics{
+	m := &nodeMetrics{
 		Envelopes:      counters("envelopes_total", "Envelopes that came by gossip, by what became of them.", "verdict"),
 		Published:      counter("envelopes_published_total", "Envelopes given to gossip."),
 		Syncs:          counters("catchups_total", "Exchanges with members, opened by either side.", "result"),
@@ -126,7 +126,7 @@ func newMetrics(n *Node) *Metrics {
 }
 
 // walked counts a walk through the DHT.
-func (m *Metrics) walked(w discovery.Walked) {
+func (m *nodeMetrics) walked(w discovery.Walked) {
 	result := resultOf(w.Err)
 	switch {
 	case errors.Is(w.Err, discovery.ErrNotFound):
@@ -160,7 +160,7 @@ func (n *Node) happened(e group.Event) {
 
 // counters gives the counters by name, those with labels by "name_value", and what
 // the process uses now.
-func (m *Metrics) counters() map[string]int64 {
+func (m *nodeMetrics) counters() map[string]int64 {
 	out := map[string]int64{"goroutines": int64(runtime.NumGoroutine())}
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}} // what the last collection left
 	if metrics.Read(live); live[0].Value.Kind() == metrics.KindUint64 {
@@ -196,7 +196,7 @@ type countedStream struct {
 	in, out prometheus.Counter
 }
 
-func (m *Metrics) stream(s network.Stream) network.Stream {
+func (m *nodeMetrics) stream(s network.Stream) network.Stream {
 	return countedStream{s, m.CatchUpBytes.WithLabelValues(directionIn), m.CatchUpBytes.WithLabelValues(directionOut)}
 }
 

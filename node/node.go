@@ -131,7 +131,7 @@ type Node struct {
 	life      *life
 	feed      *feed
 	changed   *signal // woken whenever readiness may have changed
-	metrics   *Metrics
+	metrics   *nodeMetrics
 	tracing   *tracing
 	twins     *twins
 	clock     *wallClock
@@ -402,7 +402,7 @@ func (n *Node) connected(p peer.ID) {
 	}
 	n.groups.pokeLookups()
 	n.twins.connected(p)
-	n.feed.add(NodeEvent{Event: group.Event{Kind: EventPeerConnected}, Peer: p.String()})
+	n.feed.add(nodeEvent{Event: group.Event{Kind: eventPeerConnected}, Peer: p.String()})
 	n.changed.wake()
 }
 
@@ -414,7 +414,7 @@ func (n *Node) disconnected(p peer.ID) {
 		g.scheduler.disconnected(p)
 		g.mail.disconnected(p)
 	}
-	n.feed.add(NodeEvent{Event: group.Event{Kind: EventPeerDisconnected}, Peer: p.String()})
+	n.feed.add(nodeEvent{Event: group.Event{Kind: eventPeerDisconnected}, Peer: p.String()})
 	n.changed.wake()
 }
 

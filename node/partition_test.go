@@ -33,7 +33,7 @@ func TestJoinAcrossACut(t *testing.T) {
 		}
 		w.eventually(joiner, time.Minute, "the joiner is a member", func() bool {
 			p, err := joiner.joinProgress(w.Context(), id)
-			return err == nil && p.Stage == StageSynced
+			return err == nil && p.Stage == stageSynced
 		})
 		if took := time.Since(begun); took > 5*time.Second {
 			t.Errorf("joining took %v", took)

@@ -53,7 +53,7 @@ func TestPrivateGroup(t *testing.T) {
 		}
 		joiners := []*Node{w.open(2, 0), w.open(3, 0)}
 		for _, n := range joiners {
-			_, link := w.invite(a, id, NewInvite{})
+			_, link := w.invite(a, id, inviteTerms{})
 			if link.Meet == nil {
 				w.Fatal("the link says nowhere to meet")
 			}
@@ -66,7 +66,7 @@ func TestPrivateGroup(t *testing.T) {
 		w.shows(b, id, time.Minute, "psst")
 		w.shows(c, id, time.Minute, "psst")
 
-		if _, err := stranger.directory.lookup(w.within(time.Minute), id); !errors.Is(err, ErrNotFound) {
+		if _, err := stranger.directory.lookup(w.within(time.Minute), id); !errors.Is(err, errNotFound) {
 			w.Errorf("its record: %v", err)
 		}
 		for p := range stranger.directory.dht.Members(w.within(30*time.Second), id) {
@@ -140,7 +140,7 @@ func TestPrivateGroupWithAMailbox(t *testing.T) {
 		if err != nil {
 			w.Fatal(err)
 		}
-		_, link := w.invite(a, id, NewInvite{})
+		_, link := w.invite(a, id, inviteTerms{})
 		w.joinByLink(b, link)
 		w.send(a, id, "together")
 		w.shows(b, id, time.Minute, "together")

@@ -48,7 +48,7 @@ func (s adminRoutes) CreateInvite(ctx context.Context, r api.CreateInviteRequest
 	if err != nil {
 		return api.Invite{}, err
 	}
-	invite, link, err := g.createInvite(ctx, NewInvite{Role: role, Expires: time.Duration(r.Expires), Uses: r.Uses})
+	invite, link, err := g.createInvite(ctx, inviteTerms{Role: role, Expires: time.Duration(r.Expires), Uses: r.Uses})
 	if err != nil {
 		return api.Invite{}, APIError(err)
 	}

@@ -126,7 +126,7 @@ func (s deviceRoutes) Events(ctx context.Context, r api.EventsRequest, emit func
 		return APIError(fmt.Errorf("%w: this run of the node is %s, and the cursor is of %s", ErrCursor, s.n.feed.run, r.Run))
 	}
 	return streamed(emit, func(emit func(api.Event) error) error {
-		return s.n.feed.subscribe(ctx, s.n.life.done, r.Since, func(e NodeEvent) error {
+		return s.n.feed.subscribe(ctx, s.n.life.done, r.Since, func(e nodeEvent) error {
 			out := apiEvent(e.Group, e.Event)
 			out.Cursor, out.Run, out.At, out.Peer = e.Cursor, s.n.feed.run, e.At, e.Peer
 			return emit(out)

@@ -119,7 +119,7 @@ func (s groupRoutes) beforeAnotherSearch(ctx, search context.Context, asked [2]i
 			case ctx.Err() != nil:
 				return false, APIError(ctx.Err())
 			case len(s.n.host.Network().Peers()) == 0:
-				return false, APIError(fmt.Errorf("%w, so nobody could be asked", ErrNoPeers))
+				return false, APIError(fmt.Errorf("%w, so nobody could be asked", errNoPeers))
 			}
 			return false, nil
 		}
@@ -170,13 +170,13 @@ func (s groupRoutes) findOne(ctx context.Context, id wire.GroupID, emit func(api
 		case errors.Is(err, ErrClosed):
 			return APIError(err)
 		case len(s.n.host.Network().Peers()) == 0:
-			return APIError(fmt.Errorf("%w, so nobody could be asked", ErrNoPeers))
+			return APIError(fmt.Errorf("%w, so nobody could be asked", errNoPeers))
 		}
 		return nil
 	}
 	i, err := s.n.directory.lookup(ctx, id)
 	if err != nil {
-		if errors.Is(err, ErrNotFound) || errors.Is(err, context.DeadlineExceeded) {
+		if errors.Is(err, errNotFound) || errors.Is(err, context.DeadlineExceeded) {
 			return nil // as a search that finds nothing
 		}
 		return APIError(err)

@@ -51,12 +51,12 @@ func (s mailboxRoutes) Mailboxes(ctx context.Context, r api.MailboxesRequest) (a
 }
 
 // untaken says what a mailbox has not taken yet, for people; empty: nothing.
-func untaken(all []GroupMailbox, self peer.ID) string {
+func untaken(all []groupMailbox, self peer.ID) string {
 	for _, m := range all {
 		switch {
 		case m.Peer == self:
-		case m.Trouble() != "":
-			return fmt.Sprintf("%d envelopes are not at %v: %s", m.Waiting, m.Peer, m.Trouble())
+		case m.trouble() != "":
+			return fmt.Sprintf("%d envelopes are not at %v: %s", m.Waiting, m.Peer, m.trouble())
 		case m.Visited.IsZero():
 			return fmt.Sprintf("%v was not reached yet", m.Peer)
 		case m.Waiting > 0:
@@ -68,10 +68,10 @@ func untaken(all []GroupMailbox, self peer.ID) string {
 	return ""
 }
 
-func apiMailboxes(all []GroupMailbox) api.Mailboxes {
+func apiMailboxes(all []groupMailbox) api.Mailboxes {
 	out := api.Mailboxes{Mailboxes: []api.GroupMailbox{}}
 	for _, m := range all {
-		one := api.GroupMailbox{Peer: m.Peer.String(), Addrs: texts(m.Addrs), Reached: m.Reached, Waiting: m.Waiting, Health: string(m.Health), Error: m.Trouble()}
+		one := api.GroupMailbox{Peer: m.Peer.String(), Addrs: texts(m.Addrs), Reached: m.Reached, Waiting: m.Waiting, Health: string(m.Health), Error: m.trouble()}
 		out.Mailboxes = append(out.Mailboxes, one)
 	}
 	return out
@@ -90,7 +90,7 @@ func (s mailboxRoutes) AddMailbox(ctx context.Context, r api.AddMailboxRequest) 
 		return api.AddedMailbox{}, err
 	}
 	err = g.addMailbox(ctx, at)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, errNotFound) {
 		return api.AddedMailbox{}, api.Errorf(api.CodeNotFound, "no address of the peer %v is known here, and the DHT has none", at.ID).
 			WithHint("give its address: pandanode status, on the mailbox, shows it")
 	}
@@ -107,8 +107,8 @@ func (s mailboxRoutes) AddMailbox(ctx context.Context, r api.AddMailboxRequest) 
 	try, cancel := context.WithTimeout(ctx, mailTry)
 	defer cancel()
 	switch health := tryMailbox(try, s.n.host, at); health {
-	case MailOK:
-	case MailNone:
+	case mailOK:
+	case mailNone:
 		out.Warning = fmt.Sprintf("the peer %v is there and is no mailbox: nothing is kept there until it runs with --mailbox", at.ID)
 	default:
 		out.Warning = fmt.Sprintf("the peer %v was not reached within %v: pandanode group mailbox list shows when it is", at.ID, mailTry)
@@ -117,16 +117,16 @@ func (s mailboxRoutes) AddMailbox(ctx context.Context, r api.AddMailboxRequest) 
 }
 
 // tryMailbox says whether a peer is there and serves mailboxes. It opens no box.
-func tryMailbox(ctx context.Context, h host.Host, at peer.AddrInfo) MailHealth {
+func tryMailbox(ctx context.Context, h host.Host, at peer.AddrInfo) mailboxHealth {
 	if err := h.Connect(ctx, at); err != nil {
-		return MailUnreached
+		return mailUnreached
 	}
 	stream, err := openStream(ctx, h, at.ID, wire.ProtocolMail)
 	if noMailbox(err) {
-		return MailNone
+		return mailNone
 	}
 	if err != nil {
-		return MailUnreached
+		return mailUnreached
 	}
 	defer func() { _ = stream.Reset() }()
 	defer context.AfterFunc(ctx, func() { _ = stream.Reset() })()
@@ -137,11 +137,11 @@ func tryMailbox(ctx context.Context, h host.Host, at peer.AddrInfo) MailHealth {
 	}
 	switch {
 	case noMailbox(err):
-		return MailNone
+		return mailNone
 	case err != nil:
-		return MailUnreached
+		return mailUnreached
 	}
-	return MailOK
+	return mailOK
 }
 
 func (s mailboxRoutes) RemoveMailbox(ctx context.Context, r api.MailboxRequest) (api.Empty, error) {

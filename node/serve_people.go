@@ -23,7 +23,7 @@ func (s groupRoutes) SetProfile(ctx context.Context, r api.ProfileRequest) (api.
 	if r.Name == nil && r.Description == nil && r.Tags == nil {
 		return api.Group{}, api.Errorf(api.CodeInvalid, "nothing is to be changed: give a name, a description or tags")
 	}
-	if err := g.setProfile(ctx, NewProfile{Name: r.Name, Description: r.Description, Tags: r.Tags}); err != nil {
+	if err := g.setProfile(ctx, profileChange{Name: r.Name, Description: r.Description, Tags: r.Tags}); err != nil {
 		return api.Group{}, APIError(err)
 	}
 	return s.group(ctx, g.id)
@@ -43,7 +43,7 @@ func (s messageRoutes) Timeline(ctx context.Context, r api.TimelineRequest, emit
 		return err
 	}
 	return streamed(emit, func(emit func(api.Happening) error) error {
-		show := func(h Happening) error {
+		show := func(h happening) error {
 			r.Since = h.Event.Cursor
 			return emit(s.happening(id, h))
 		}
@@ -80,7 +80,7 @@ func (s messageRoutes) Timeline(ctx context.Context, r api.TimelineRequest, emit
 	})
 }
 
-func (s messageRoutes) happening(id wire.GroupID, h Happening) api.Happening {
+func (s messageRoutes) happening(id wire.GroupID, h happening) api.Happening {
 	out := api.Happening{Cursor: h.Event.Cursor, At: time.UnixMilli(int64(h.Event.At)), More: h.More} //nolint:gosec // this device's clock
 	if h.Message != nil {
 		m := apiMessage(id, *h.Message)

@@ -234,11 +234,7 @@ func (g *groupSession) send(ctx context.Context, out group.Outbound) {
 	case group.Publish:
 		g.scheduler.passes()
 		if !g.n.hooks.mute.Load() {
-			t, err := g.topics.get(out.Topic)
-			if err == nil {
-				err = t.publish(ctx, out.Envelope)
-			}
-			if err != nil {
+			if err := g.topics.publish(ctx, out.Topic, out.Envelope); err != nil {
 				g.log.Debug("publishing", "err", err)
 			}
 			g.n.metrics.Published.Inc()
@@ -265,7 +261,7 @@ func (g *groupSession) notify(e group.Event) {
 	g.logEvent(e)
 	g.noteEpoch(e)
 	g.n.happened(e)
-	g.n.feed.add(NodeEvent{Group: g.id, Event: e})
+	g.n.feed.add(nodeEvent{Group: g.id, Event: e})
 }
 
 // called is the group's name as the profile says; empty: it says none. It is kept until an

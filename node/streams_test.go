@@ -29,7 +29,7 @@ func TestForeignCursorsAreRefused(t *testing.T) {
 		const beyond = 1 << 40
 		for what, f := range map[string]func(context.Context) error{
 			"events of the node": func(ctx context.Context) error {
-				return n.feed.subscribe(ctx, n.life.done, beyond, func(NodeEvent) error { return nil })
+				return n.feed.subscribe(ctx, n.life.done, beyond, func(nodeEvent) error { return nil })
 			},
 			"messages": func(ctx context.Context) error { return second(n.Messages(ctx, id, beyond, 1)) },
 			"events":   func(ctx context.Context) error { return second(n.Events(ctx, id, beyond, 1)) },
@@ -146,8 +146,8 @@ func TestStreamsWaitForAJoin(t *testing.T) {
 // One name is one error, whichever package it is compared with.
 func TestSentinelsOfOneNameAreEqual(t *testing.T) {
 	for name, pair := range map[string][2]error{
-		"ErrExists": {ErrExists, storage.ErrExists}, "ErrClosed": {ErrClosed, storage.ErrClosed}, "ErrNotFound": {ErrNotFound, storage.ErrNotFound},
-		"ErrInvalid": {ErrInvalid, storage.ErrInvalid}, "ErrNoPeers": {ErrNoPeers, discovery.ErrNoPeers},
+		"ErrExists": {ErrExists, storage.ErrExists}, "ErrClosed": {ErrClosed, storage.ErrClosed}, "ErrNotFound": {errNotFound, storage.ErrNotFound},
+		"ErrInvalid": {ErrInvalid, storage.ErrInvalid}, "ErrNoPeers": {errNoPeers, discovery.ErrNoPeers},
 	} {
 		for i := range pair {
 			if err := fmt.Errorf("doing: %w", pair[i]); !errors.Is(err, pair[1-i]) {

@@ -11,8 +11,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Happening is one thing that people see of a group: a message, or an event that is none.
-type Happening struct {
+// happening is one thing that people see of a group: a message, or an event that is none.
+type happening struct {
 	Event   group.Event
 	Message *group.Message // of EventMessage
 	More    bool           // others before it were left out
@@ -27,8 +27,8 @@ func inTimeline(k group.EventKind) bool {
 
 // timeline gives up to limit of what happened in a group after a cursor, as Node.Messages
 // does for messages alone.
-func timeline(ctx context.Context, t *groupTable, id wire.GroupID, after uint64, limit int) ([]Happening, error) {
-	return rowsAfter(ctx, t, id, after, func(m *group.Machine) ([]Happening, error) {
+func timeline(ctx context.Context, t *groupTable, id wire.GroupID, after uint64, limit int) ([]happening, error) {
+	return rowsAfter(ctx, t, id, after, func(m *group.Machine) ([]happening, error) {
 		events, err := m.Happened(after, limit, inTimeline)
 		if err != nil {
 			return nil, err
@@ -39,8 +39,8 @@ func timeline(ctx context.Context, t *groupTable, id wire.GroupID, after uint64,
 
 // latest gives the newest of a group's timeline, at most count; the first has More if
 // there are others before.
-func latest(ctx context.Context, t *groupTable, id wire.GroupID, count int) ([]Happening, error) {
-	return rowsAfter(ctx, t, id, 0, func(m *group.Machine) ([]Happening, error) {
+func latest(ctx context.Context, t *groupTable, id wire.GroupID, count int) ([]happening, error) {
+	return rowsAfter(ctx, t, id, 0, func(m *group.Machine) ([]happening, error) {
 		events, more, err := m.LastHappened(count, 0, inTimeline)
 		if err != nil {
 			return nil, err
@@ -53,11 +53,11 @@ func latest(ctx context.Context, t *groupTable, id wire.GroupID, count int) ([]H
 	})
 }
 
-func happenings(m *group.Machine, events []group.Event) ([]Happening, error) {
-	out := make([]Happening, 0, len(events))
+func happenings(m *group.Machine, events []group.Event) ([]happening, error) {
+	out := make([]happening, 0, len(events))
 	var names map[wire.UserID]string
 	for _, e := range events {
-		h := Happening{Event: e}
+		h := happening{Event: e}
 		if e.Kind == group.EventMessage {
 			msg, ok, err := m.Message(e.Message)
 			if err != nil {
@@ -80,11 +80,11 @@ func happenings(m *group.Machine, events []group.Event) ([]Happening, error) {
 
 // followTimeline calls emit for what happens in a group after a cursor, as Node.Subscribe
 // does for messages alone.
-func followTimeline(ctx context.Context, t *groupTable, id wire.GroupID, after uint64, emit func(Happening) error) error {
-	read := func(ctx context.Context, id wire.GroupID, after uint64, limit int) ([]Happening, error) {
+func followTimeline(ctx context.Context, t *groupTable, id wire.GroupID, after uint64, emit func(happening) error) error {
+	read := func(ctx context.Context, id wire.GroupID, after uint64, limit int) ([]happening, error) {
 		return timeline(ctx, t, id, after, limit)
 	}
-	return follow(ctx, t, id, after, read, func(h Happening) uint64 { return h.Event.Cursor }, emit)
+	return follow(ctx, t, id, after, read, func(h happening) uint64 { return h.Event.Cursor }, emit)
 }
 
 // seenRow says how far people have seen a group.
@@ -136,8 +136,8 @@ func (g *groupSession) activity(m *group.Machine) (last time.Time, unseen int, e
 	return last, unseen, err
 }
 
-// NewProfile changes what a group says of itself; what is nil stays as it is.
-type NewProfile struct {
+// profileChange changes what a group says of itself; what is nil stays as it is.
+type profileChange struct {
 	Name        *string
 	Description *string   // empty: none
 	Tags        *[]string // in place of those before
@@ -145,7 +145,7 @@ type NewProfile struct {
 
 // setProfile changes the profile of a group: an owner's or admin's word, which every
 // member follows. Of two who speak at once the later one's word holds.
-func (g *groupSession) setProfile(ctx context.Context, p NewProfile) error {
+func (g *groupSession) setProfile(ctx context.Context, p profileChange) error {
 	if p.Name != nil && wire.Blank(*p.Name) {
 		return fmt.Errorf("%w: a group needs a name", ErrInvalid)
 	}

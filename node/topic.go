@@ -225,12 +225,12 @@ func (ts *topics) listenOn(names []string) {
 func (ts *topics) leave() { ts.listenOn(nil) }
 
 // publish gives an envelope to the topic that it is for.
-func (ts *topics) publish(ctx context.Context, out group.Publish) error {
-	t, err := ts.get(out.Topic)
+func (ts *topics) publish(ctx context.Context, name string, envelope []byte) error {
+	t, err := ts.get(name)
 	if err != nil {
 		return err
 	}
-	return t.publish(ctx, out.Envelope)
+	return t.publish(ctx, envelope)
 }
 
 // directory.peers are the peers that gossip reaches.

@@ -47,14 +47,14 @@ type twins struct {
 	asking map[peer.ID]bool // peers that are being asked; true: once more
 }
 
-// Twin is another node that runs as this device.
-type Twin struct {
+// twin is another node that runs as this device.
+type twin struct {
 	Seen time.Time // last; zero: never, in this run
 	How  string    // it showed
 }
 
 // now says whether it is there, as far as is known.
-func (t Twin) now(at time.Time) bool { return !t.Seen.IsZero() && at.Sub(t.Seen) < twinRecent }
+func (t twin) now(at time.Time) bool { return !t.Seen.IsZero() && at.Sub(t.Seen) < twinRecent }
 
 const (
 	twinIs   = "another node runs as this device, with its keys: a copy of this home, or a backup restored beside the original"
@@ -71,7 +71,7 @@ func newTwins(n *Node) *twins {
 func (t *twins) met(how string) {
 	now := time.Now()
 	t.mu.Lock()
-	known := Twin{Seen: t.last}.now(now)
+	known := twin{Seen: t.last}.now(now)
 	t.last, t.how = now, how
 	t.mu.Unlock()
 	if !known {
@@ -81,10 +81,10 @@ func (t *twins) met(how string) {
 }
 
 // seen says whether another node was seen that runs as this device.
-func (t *twins) seen() Twin {
+func (t *twins) seen() twin {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return Twin{Seen: t.last, How: t.how}
+	return twin{Seen: t.last, How: t.how}
 }
 
 // connected has a peer asked that is connected more than once.
@@ -261,7 +261,7 @@ func (t *twins) serve(ctx context.Context, s network.Stream, _ *admission.Slot) 
 	return nil
 }
 
-func twinFinding(t Twin, now time.Time) api.Finding {
+func twinFinding(t twin, now time.Time) api.Finding {
 	const check = "device"
 	switch {
 	case t.now(now):
@@ -276,7 +276,7 @@ func twinFinding(t Twin, now time.Time) api.Finding {
 }
 
 // text is the same for status; empty: there is none.
-func (t Twin) text() string {
+func (t twin) text() string {
 	switch {
 	case t.now(time.Now()):
 		return fmt.Sprintf("%s (%s; last heard of at %s)", twinIs, t.How, t.Seen.UTC().Format("15:04:05 UTC"))

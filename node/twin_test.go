@@ -97,7 +97,7 @@ func TestCopiedHomeSaysSo(t *testing.T) {
 				t.Errorf("the log of node %d says %q", i+1, lines)
 			}
 		}
-		if a.twins.seen() != (Twin{}) {
+		if a.twins.seen() != (twin{}) {
 			t.Errorf("the other member has a twin: %+v", a.twins.seen())
 		}
 		all := []string{"before"}
@@ -188,7 +188,7 @@ func TestTwinsThatOnlyWrite(t *testing.T) {
 		w.send(c, id, "after that")
 		w.shows(a, id, time.Minute, "lost by the store", "after that")
 		time.Sleep(time.Minute) // virtual
-		if c.twins.seen() != (Twin{}) {
+		if c.twins.seen() != (twin{}) {
 			t.Errorf("a store that went back: %+v", c.twins.seen())
 		}
 		// Now the first one runs too, where the second is not connected.
@@ -237,7 +237,7 @@ func TestNobodyMakesUpATwin(t *testing.T) {
 			}
 			r.close()
 			time.Sleep(time.Second) // virtual
-			if a.twins.seen() != (Twin{}) {
+			if a.twins.seen() != (twin{}) {
 				t.Fatalf("it believes in a twin: %+v", a.twins.seen())
 			}
 		}

@@ -162,7 +162,7 @@ func (w *world) join(n *Node, id wire.GroupID) {
 	if err := n.Join(w.within(time.Minute), id); err != nil {
 		w.Fatal(err)
 	}
-	var p JoinProgress
+	var p joinProgress
 	defer func() {
 		if w.Failed() {
 			w.Logf("the join was at %+v", p)
@@ -171,7 +171,7 @@ func (w *world) join(n *Node, id wire.GroupID) {
 	w.eventually(n, 5*time.Minute, "joined", func() bool {
 		var err error
 		p, err = n.joinProgress(w.Context(), id)
-		return err == nil && p.Stage == StageSynced
+		return err == nil && p.Stage == stageSynced
 	})
 }
 
@@ -316,21 +316,21 @@ func TestLoneNodeQueues(t *testing.T) {
 		id := w.create(a, "alone")
 		w.send(a, id, "to nobody")
 		w.shows(a, id, time.Minute, "to nobody")
-		if _, err := a.directory.lookup(w.within(time.Minute), wire.GroupID{1}); !errors.Is(err, ErrNoPeers) {
+		if _, err := a.directory.lookup(w.within(time.Minute), wire.GroupID{1}); !errors.Is(err, errNoPeers) {
 			w.Fatalf("a lookup by a lone node: %v", err)
 		}
 		b := w.open(1)
 		if err := b.Join(w.within(time.Minute), id); err != nil {
 			w.Fatalf("a lone node's join is queued: %v", err)
 		}
-		if p, err := b.joinProgress(w.Context(), id); err != nil || p.Stage != StageLookingUp {
+		if p, err := b.joinProgress(w.Context(), id); err != nil || p.Stage != stageLookingUp {
 			w.Fatalf("%+v, %v", p, err)
 		}
 		w.close(1)
 		b = w.open(1, 0) // the request survived
 		w.eventually(b, 10*time.Minute, "joined", func() bool {
 			p, err := b.joinProgress(w.Context(), id)
-			return err == nil && p.Stage == StageSynced
+			return err == nil && p.Stage == stageSynced
 		})
 		w.send(b, id, "to somebody")
 		w.shows(a, id, time.Minute, "to nobody", "to somebody")
@@ -377,7 +377,7 @@ func TestCommitsOnOneParent(t *testing.T) {
 			for {
 				if _, err := n.directory.lookup(w.within(time.Minute), id); err == nil {
 					break
-				} else if !errors.Is(err, ErrNotFound) {
+				} else if !errors.Is(err, errNotFound) {
 					w.Fatal(err)
 				}
 				time.Sleep(time.Second) // virtual: the record is on its way into the DHT

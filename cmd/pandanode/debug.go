@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/pandanode/pandanode/node"
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/wire"
 )
 
 // debugCmd is for tests and the curious: it is not shown in the help.
@@ -140,7 +140,7 @@ explain. It needs no node.`,
 			if err != nil {
 				return api.Errorf(api.CodeInvalid, "stdin: %v", err)
 			}
-			shown, err := node.ShowObject(strings.Join(args, ""), b)
+			shown, err := showObject(strings.Join(args, ""), b)
 			if err != nil {
 				return explain(err)
 			}
@@ -155,6 +155,27 @@ explain. It needs no node.`,
 	return cmd
 }
 
+// showObject gives one object of the wire as JSON, secrets included; name is its type, or
+// empty where only one fits.
+func showObject(name string, b []byte) ([]byte, error) {
+	if name == "" {
+		names := wire.Recognise(b)
+		switch len(names) {
+		case 0:
+			return nil, fmt.Errorf("%w: %d bytes are no object that this program knows; name its type to hear why: %s", wire.ErrMalformed, len(b), strings.Join(wire.Types(), ", "))
+		case 1:
+			name = names[0]
+		default:
+			e := api.Errorf(api.CodeAmbiguous, "the bytes can be of %d types: name one", len(names))
+			for _, n := range names {
+				e.Candidates = append(e.Candidates, api.Candidate{ID: n})
+			}
+			return nil, e
+		}
+	}
+	return wire.ToJSON(name, b)
+}
+
 func (a *app) encodeCmd() *cobra.Command {
 	var inHex bool
 	cmd := &cobra.Command{
@@ -166,7 +187,7 @@ func (a *app) encodeCmd() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("reading stdin: %w", err)
 			}
-			b, err := node.ReadObject(text)
+			b, err := wire.FromJSON(text)
 			if err != nil {
 				return explain(err)
 			}

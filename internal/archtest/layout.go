@@ -5,7 +5,7 @@ const Module = "github.com/pandanode/pandanode"
 
 // Layout is the map: the arrows of docs/ARCHITECTURE.md.
 var Layout = map[string]Row{
-	"cmd/pandanode": {Imports: []string{"node", "node/api", "node/config", "sim", "internal/filelock"}, Tests: []string{"node/api/apitest"}},
+	"cmd/pandanode": {Imports: []string{"node", "node/api", "node/config", "node/wire", "sim", "internal/filelock"}, Tests: []string{"node/api/apitest"}},
 
 	"node": {
 		Imports: []string{"node/admission", "node/clock", "node/group", "node/identity", "node/wire", "node/api", "node/config", "mls", "discovery", "storage", "crdt"},
