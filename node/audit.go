@@ -19,8 +19,8 @@ import (
 
 // The audit of a group is its operations, which every member has alike
 // (group.Machine.History), and its incidents, which are this device's own: evidence, a
-// store that went back, what was refused. Incidents are among the group's events. What
-// others sent and this node refused whole changes nothing in the group, so that it is no
+// store that went back, what was refused. Incidents are among the group's events. An input
+// that this node refused whole changes nothing in the group, so that it is no
 // event: it is tallied here, by reason, in one row that a flood does not grow.
 
 // security is the events that the log tells at a level of their own.
@@ -96,7 +96,7 @@ type refusedRow struct {
 	All []refusedCount `cbor:"1,keyasint"` // by source and reason
 }
 
-// Bounds of a tally. What came between a write and a crash is not counted.
+// Bounds of a tally. Refusals between a write and a crash are not counted.
 const (
 	tallyEvery = time.Minute
 	maxDetail  = 256 // bytes

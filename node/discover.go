@@ -197,8 +197,8 @@ func (g *groupSession) publish(ctx context.Context) {
 	}
 }
 
-// addOwnStatements puts into a record what this device's user may say. What it may not, or
-// what the record has already, stays as it is.
+// addOwnStatements puts into a record the statements that this device's user
+// may make. All others, and those that the record has already, stay as they are.
 func (g *groupSession) addOwnStatements(info *discovery.Info, st group.Status, now time.Time) (*discovery.Info, error) {
 	me := g.n.me
 	own := me.user.Public()

@@ -5,14 +5,20 @@
 // Per group, one goroutine owns the machine (loop.go). After every Step it carries
 // out the Ready in the order of the type: the writes in one synced transaction,
 // then the messages, then the events, then Advance, and only then is the caller
-// answered. What is not durable is never sent, and a machine whose writes failed is
+// answered. Nothing is sent before it is durable, and a machine whose writes failed is
 // thrown away and made again of what is durable.
 //
 // Three paths lead in and out, and none of them is needed for the others: gossip
 // (topic.go), catch-up between members on direct streams (exchange.go, scheduler.go), and
-// a joiner's request (join.go). Package discovery finds groups and peers.
+// a joiner's request (join.go, joiner.go, joinstream.go). Package admission says which
+// peers may use them and how much; package discovery finds groups and peers.
 //
-// # Who stops what
+// A Node owns a session for each of its groups (session.go; the table of them is
+// groups.go). A session has the machine's loop, its topics, the scheduler of exchanges, the
+// joiner and the client of the group's mailboxes (mailboxclient.go). The local API is
+// answered by one type for each of its areas (routes.go, serve_*.go).
+//
+// # How it stops
 //
 // Every goroutine of a node is started by its life (life.go), or by the life of one
 // of its groups, and gets that life's context. [Node.Close] ends the lives, which

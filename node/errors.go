@@ -43,3 +43,6 @@ var ErrWrongPassphrase = storage.ErrWrongPassphrase
 
 // errCrashed ends a loop at a boundary where a test lets it crash.
 var errCrashed = errors.New("crashed by a test")
+
+// errEnough ends a scan or a stream early, and is no error.
+var errEnough = errors.New("enough")

@@ -110,8 +110,8 @@ func openStream(ctx context.Context, h host.Host, p peer.ID, protocol string) (n
 	return h.NewStream(network.WithNoDial(network.WithAllowLimitedConn(ctx, protocol), protocol), p, protocolID(protocol))
 }
 
-// serveSync answers a sync stream. Whoever does not prove that it may have the
-// log sees what a node shows that does not have the group: a hello, and the end.
+// serveSync answers a sync stream. A peer that does not prove that it may have
+// the log sees what a node without the group shows: a hello, and the end.
 func serveSync(ctx context.Context, n *Node, s network.Stream, at *admission.Slot) (err error) {
 	f := newFrames(n.metrics.stream(s))
 	defer f.abandon()
@@ -189,7 +189,7 @@ type task struct {
 
 // silent says that the other end learns nothing yet. It is a stranger whose key somebody
 // who was taken out has too: a member of a branch that does not know of that, or who was
-// taken out, with another device. Who was let in shows it by the entries that it sends.
+// taken out, with another device. A device that was let in shows it by the entries that it sends.
 func (x *exchange) silent(m *group.Machine) bool {
 	return m.Standing(x.device) == group.Stranger && !m.Vouches(x.key)
 }
@@ -200,8 +200,8 @@ func (x *exchange) over() bool { return time.Since(x.begun) > syncTurn }
 
 func isLast(w *wire.SyncWant) bool { return len(w.Messages) == 0 && len(w.Trees) == 0 }
 
-// run is both directions of an exchange. Whoever opened or serves the stream
-// resets it when ctx ends.
+// run is both directions of an exchange. The caller, which opened or
+// serves the stream, resets it when ctx ends.
 func (x *exchange) run(ctx context.Context) error {
 	x.begun, x.tasks = time.Now(), make(chan task, maxTasks)
 	both, inner := errgroup.WithContext(ctx)
@@ -316,7 +316,7 @@ func (x *exchange) writeWanted(ctx context.Context, w *wire.SyncWant) error {
 			x.stats.leftOut = true
 			break
 		}
-		// What it had from us before, and asks for again, it cannot open: it lacks the epoch.
+		// It cannot open what it had from us before and asks for again: it lacks the epoch.
 		if again := x.g.scheduler.askedBefore(x.device, messages); len(again) > 0 {
 			if _, err := x.take(ctx, group.PeerVector{Device: x.device, Gaps: again}); err != nil {
 				return err
@@ -495,8 +495,8 @@ func (x *exchange) readAll(ctx context.Context) error {
 	}
 }
 
-// take steps what the peer sent. What the machine rejects ends the exchange: the
-// peer should have refused it as well.
+// take steps what the peer sent. A rejection ends the exchange: the peer
+// should have refused the input as well.
 func (x *exchange) take(ctx context.Context, in group.Input) (group.Outcome, error) {
 	out, err := x.g.loop.step(ctx, in)
 	x.g.refused(sourceSync, x.device.String(), err)

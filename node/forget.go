@@ -17,7 +17,7 @@ import (
 // marks the group's row, and from then on the node does not have the group; the last one
 // deletes that row. A node that starts goes on with what a crash has left.
 //
-// What stays is a row of 16 random bytes: whoever joins that group again has forgotten its
+// A row of 16 random bytes stays: a device that joins that group again has forgotten its
 // own log, which the others hold, and must not write the same sequence numbers again. So
 // it begins a log of another incarnation.
 

@@ -72,8 +72,8 @@ func hand(ctx context.Context, h host.Host, metrics *nodeMetrics, p peer.ID, env
 	return nil
 }
 
-// serveHand takes an envelope from a member, as it does from gossip. Whoever is none, or
-// hands an envelope of a group that is not here, sees the same end of the stream.
+// serveHand takes an envelope from a member, as it does from gossip. A stranger, or a
+// peer that hands an envelope of a group that is not here, sees the same end of the stream.
 func serveHand(ctx context.Context, n *Node, s network.Stream, at *admission.Slot) error {
 	f := newFrames(n.metrics.stream(s))
 	defer f.abandon()

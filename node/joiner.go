@@ -200,7 +200,7 @@ func (j *joiner) run(ctx context.Context) {
 
 // try asks every member it can find, one after the other, and says whether this
 // device is in. That a renewal is denied says nothing of the request that is next.
-// What a member has answered is taken also when ctx ends.
+// A member's answer is taken also when ctx ends.
 func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool {
 	take := context.WithoutCancel(ctx)
 	var asked, reached, waits int

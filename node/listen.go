@@ -182,8 +182,8 @@ func listenFinding(unheard []string) api.Finding {
 	}
 }
 
-// topics.listenOn gives the addresses that the node's host can listen on now. What else the
-// configuration names is logged, and tried again.
+// listenOn gives the addresses that the node's host can listen on now. The others of
+// the configuration are logged, and tried again.
 func (e *ears) listenOn(ctx context.Context, cfg *Config, log *slog.Logger) ([]multiaddr.Multiaddr, error) {
 	if cfg.NewHost != nil {
 		return nil, nil // whoever makes the host says where

@@ -26,8 +26,8 @@ const (
 	afterAdvance  boundary = "after advance"
 )
 
-// maxWaiting is how many requests may wait for one machine. Whoever does not fit
-// in waits outside for as long as its context lets it.
+// maxWaiting is how many requests may wait for one machine. A caller beyond that
+// waits outside for as long as its context lets it.
 const maxWaiting = 128
 
 // loop owns one group's machine: its goroutine alone touches it.

@@ -30,8 +30,8 @@ type loss struct {
 	meshed bool
 }
 
-// losses takes them up inside GossipSub, where nothing may wait. What does not fit in is
-// the same few losses over and over.
+// losses takes them up inside GossipSub, where nothing may wait. Losses beyond its
+// room are the same few over and over.
 type losses chan loss
 
 func newLosses() losses { return make(losses, 256) }

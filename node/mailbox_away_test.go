@@ -600,7 +600,7 @@ func TestMailboxKeyOnTheWay(t *testing.T) {
 			w.Fatal(err)
 		}
 		row := new(mailingRow)
-		row.owe(time.Now().Add(-100 * owingTurn))
+		row.owe(time.Now().Add(-100 * backlogTurn))
 		x.at[p] = row
 		x.late[entry] = time.Now().Add(-100 * lateTurn)
 		r := &mailReading{boxes: make(map[wire.KeyID]*boxReading)}

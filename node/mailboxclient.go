@@ -65,8 +65,8 @@ func (r *mailingRow) taken(p pendingPut) bool {
 }
 
 // mailboxClient puts what this device publishes in a group into the group's mailboxes, until
-// each has taken it, and steps what it finds there. What is to be put is written in
-// the transaction that makes it durable, so that a crash loses none of it.
+// each has taken it, and steps what it finds there. Envelopes to put are written in
+// the transaction that makes them durable, so that a crash loses none of it.
 type mailboxClient struct {
 	g          *groupSession
 	keys       mailKeys

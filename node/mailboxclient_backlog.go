@@ -14,15 +14,15 @@ import (
 
 // A mailbox can lack what members need: its author may be gone without having put it, it
 // may have been too much to wait, the mailbox may be new, have lost its store, or have
-// deleted it since it was old. What is not in a mailbox holds up all that builds on it, so
+// deleted it since it was old. An entry that is missing there holds up all that builds on it, so
 // members look after what is there, each for what it wrote itself, and by turns for what
 // others wrote. None puts what it knows to be there.
 
 const (
-	owingEvery = time.Hour        // between looks at what a mailbox lacks, and after one that got nowhere
-	owingTurn  = time.Hour        // between members who could put what others wrote
-	lateTurn   = 30 * time.Minute // the same where its author could still put it
-	owingPart  = 384 << 10        // bytes of entries and seals put at once, about
+	backlogEvery = time.Hour        // between looks at what a mailbox lacks, and after one that got nowhere
+	backlogTurn  = time.Hour        // between members who could put what others wrote
+	lateTurn     = 30 * time.Minute // the same where its author could still put it
+	backlogPart  = 384 << 10        // bytes of entries and seals put at once, about
 )
 
 // owe has a mailbox looked at for all that it lacks. The caller holds mu.
@@ -73,7 +73,7 @@ func (v *mailVisit) missing(ctx context.Context) (l missing, err error) {
 	turn, back := 0, false
 	if err := v.x.g.loop.look(ctx, func(m *group.Machine) error {
 		turn = m.MailboxTurn()
-		if row.Owed == 0 && row.Checked != 0 && now.Sub(v.r.asked) >= owingEvery {
+		if row.Owed == 0 && row.Checked != 0 && now.Sub(v.r.asked) >= backlogEvery {
 			v.r.asked = now
 			back = m.CameBack(time.UnixMilli(int64(row.Checked))) //nolint:gosec // written by this node
 		}
@@ -89,9 +89,9 @@ func (v *mailVisit) missing(ctx context.Context) (l missing, err error) {
 	v.x.mu.Lock()
 	defer v.x.mu.Unlock()
 	l.overflows = v.x.overflows
-	if at := v.x.at[v.p]; at != nil && at.Owed != 0 && now.Sub(v.r.tried) >= owingEvery {
+	if at := v.x.at[v.p]; at != nil && at.Owed != 0 && now.Sub(v.r.tried) >= backlogEvery {
 		l.owed = true
-		l.others = passed(time.UnixMilli(int64(at.Owed)), now, time.Duration(turn)*owingTurn) //nolint:gosec // written by this node
+		l.others = passed(time.UnixMilli(int64(at.Owed)), now, time.Duration(turn)*backlogTurn) //nolint:gosec // written by this node
 	}
 	l.late = make(map[wire.EntryHash]bool)
 	for e, came := range v.x.late {
@@ -159,7 +159,7 @@ func (v *mailVisit) bringTo(ctx context.Context, b group.Box, boxes []group.Box,
 		var parcels []parcel
 		taken := 0
 		if err := v.x.g.loop.look(ctx, func(m *group.Machine) error {
-			envelopes, n, err := m.EnvelopesWith(b.Key, entries, owingPart)
+			envelopes, n, err := m.EnvelopesWith(b.Key, entries, backlogPart)
 			for _, e := range envelopes {
 				parcels = append(parcels, parcel{envelope: e})
 			}

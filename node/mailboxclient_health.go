@@ -18,7 +18,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// What is told of a group's mailboxes. Nothing is lost while one takes nothing, since what
+// This file says how a group's mailboxes are doing. Nothing is lost while one takes nothing, since what
 // it has not taken is on this disk; but who is never online together hears nothing then,
 // so that people are told at once: in the log, status, doctor, metrics, and by send.
 
@@ -86,7 +86,7 @@ func noMailbox(err error) bool {
 	return is
 }
 
-// joiner.hint says what helps a member of the group.
+// hint says what helps a member of the group.
 func (h mailboxHealth) hint(group string) string {
 	other := fmt.Sprintf("or have the group use another one: pandanode group mailbox add %s ADDRESS", group)
 	switch h {
@@ -119,7 +119,7 @@ func (m groupMailbox) trouble() string {
 	return ""
 }
 
-// joiner.ended notes how a visit ended. The log tells it when it is another end than that of the
+// ended notes how a visit ended. The log tells it when it is another end than that of the
 // visit before, not each time.
 func (x *mailboxClient) ended(ctx context.Context, p peer.ID, raw error) {
 	err := mailTrouble(raw)

@@ -13,7 +13,7 @@ import (
 	"github.com/pandanode/pandanode/storage"
 )
 
-// What is known of the entries in mailboxes: which box has which, and which came to this
+// The index of the entries in mailboxes: which box has which, and which came to this
 // device and are in none. Without it members would put again, and again after each start,
 // what is there.
 
@@ -153,7 +153,7 @@ func (v *mailVisit) saveBoxed(k wire.KeyID, r *boxReading) error {
 // the order of their cursors, so that it is all up to the first that is left.
 func (v *mailVisit) look(s *mailStream, r *boxReading) error {
 	known := v.x.durable(s.peer, s.box.Key)
-	if time.Since(r.looked) < owingEvery || known.Life == 0 {
+	if time.Since(r.looked) < backlogEvery || known.Life == 0 {
 		return nil
 	}
 	r.looked = time.Now()

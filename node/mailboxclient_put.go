@@ -15,8 +15,8 @@ import (
 	"github.com/pandanode/pandanode/storage"
 )
 
-// Bounds of what waits to be put, of one group. What exceeds them is not lost: it is
-// in the log, and brought from there.
+// Bounds of what waits to be put, of one group. Envelopes beyond them are not lost:
+// they are in the log, and brought from there.
 const (
 	maxPending      = 1 << 14
 	maxPendingBytes = 64 << 20

@@ -96,8 +96,8 @@ func (g *groupSession) addMailbox(ctx context.Context, at peer.AddrInfo) error {
 	})
 }
 
-// removeMailbox has the group use a mailbox no more. What it keeps stays there until it
-// is too old.
+// removeMailbox has the group use a mailbox no more. Its envelopes stay there until
+// they are too old.
 func (g *groupSession) removeMailbox(ctx context.Context, p peer.ID) error {
 	return g.setMailboxes(ctx, func(old []wire.LinkPeer) ([]wire.LinkPeer, error) {
 		left := slices.DeleteFunc(slices.Clone(old), func(o wire.LinkPeer) bool { return peer.ID(o.Peer) == p })

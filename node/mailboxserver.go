@@ -56,7 +56,7 @@ const (
 	mailboxProvideRetry = 10 * time.Second // doubles up to mailboxProvideEvery
 )
 
-// mailboxServer keeps the boxes. What is durable of one is its row, and for each envelope
+// mailboxServer keeps the boxes. Durable of one are its row, and for each envelope
 // the head, the bytes, and the cursor by hash; all change in one transaction.
 type mailboxServer struct {
 	n   *Node
@@ -232,7 +232,7 @@ func (m *mailboxServer) serve(ctx context.Context, s network.Stream, at *admissi
 			m.proved(p)
 			at.Prove()
 		}
-		// Who asks for much waits before the next answer. It costs this node a stream.
+		// A client that asks for much waits before the next answer. It costs this node a stream.
 		if err := m.rate(p).WaitN(ctx, min(cost, mailBurst)); err != nil {
 			return err
 		}
@@ -426,9 +426,6 @@ func (m *mailboxServer) put(now time.Time, c *mailCaller, envelopes [][]byte) (c
 	m.n.metrics.MailRefused.Add(float64(uint64(len(envelopes)) - taken))
 	return code, taken, nil
 }
-
-// errEnough ends a scan early.
-var errEnough = errors.New("enough")
 
 // list gives what a box holds after a cursor, the oldest first.
 func (m *mailboxServer) list(box wire.BoxID, after uint64) ([]wire.MailHead, error) {

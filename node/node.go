@@ -224,7 +224,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 		return nil, err
 	}
 	if cfg.NewHost == nil || len(through) > 0 {
-		if n.relays.held, err = holdPlaces(n.host, relayOptions(through, func(ctx context.Context, most int) <-chan peer.AddrInfo {
+		if n.relays.held, err = holdReservations(n.host, relayOptions(through, func(ctx context.Context, most int) <-chan peer.AddrInfo {
 			return relayCandidates(ctx, n.relays.ready, n.life.done, most)
 		})); err != nil {
 			return nil, err
@@ -270,7 +270,7 @@ func (n *Node) gossip() error {
 	return <-ready
 }
 
-// joiner.reopen starts the groups that the store holds.
+// resume starts the groups that the store holds.
 func (n *Node) resume() error {
 	var found []*groupSession
 	var forgotten []wire.GroupID

@@ -65,7 +65,7 @@ func relayOptions(through []peer.AddrInfo, candidates autorelay.PeerSource) libp
 		append(options, autorelay.WithNumRelays(relaysHeld), autorelay.WithMinCandidates(1))...)
 }
 
-// relayCandidates gives connected peers that relay. Whoever is found through the DHT or
+// relayCandidates gives connected peers that relay. A peer that is found through the DHT or
 // otherwise is among them as soon as it is connected.
 func relayCandidates(ctx context.Context, ready chan host.Host, closed <-chan struct{}, most int) <-chan peer.AddrInfo {
 	out := make(chan peer.AddrInfo, most)

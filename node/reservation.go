@@ -28,21 +28,21 @@ import (
 // How long a place is taken to be held: half of what relays give, and what a relay says
 // if that is shorter and can be true.
 const (
-	placeHeld  = 30 * time.Minute
-	placeLeast = 5 * time.Minute
+	reservationHeld  = 30 * time.Minute
+	reservationLeast = 5 * time.Minute
 )
 
-// placeEnds is when a place is to be renewed that a relay says to hold until then.
-func placeEnds(says, now time.Time) time.Time {
-	if left := says.Sub(now); left >= placeLeast && left <= placeHeld {
+// reservationEnds is when a place is to be renewed that a relay says to hold until then.
+func reservationEnds(says, now time.Time) time.Time {
+	if left := says.Sub(now); left >= reservationLeast && left <= reservationHeld {
 		return says
 	}
-	return now.Add(placeHeld)
+	return now.Add(reservationHeld)
 }
 
-// holdPlaces has a host hold places at relays, as these options say. Close the result
+// holdReservations has a host hold places at relays, as these options say. Close the result
 // before the host.
-func holdPlaces(h host.Host, options libp2p.Option) (io.Closer, error) {
+func holdReservations(h host.Host, options libp2p.Option) (io.Closer, error) {
 	var c libp2p.Config
 	if err := options(&c); err != nil {
 		return nil, fmt.Errorf("holding places at relays: %w", err)
@@ -74,24 +74,24 @@ func (h ownClock) NewStream(ctx context.Context, p peer.ID, ids ...protocol.ID) 
 	if err != nil || s.Protocol() != proto.ProtoIDv2Hop {
 		return s, err
 	}
-	return &placeStream{Stream: s}, nil
+	return &reservationStream{Stream: s}, nil
 }
 
-// placeStream is a stream to a relay.
-type placeStream struct {
+// reservationStream is a stream to a relay.
+type reservationStream struct {
 	network.Stream
 	read   bool // the relay's answer, which is the first message
 	answer bytes.Buffer
 }
 
-// maxPlaceAnswer is what libp2p takes of a relay.
-const maxPlaceAnswer = 4096
+// maxReservationAnswer is what libp2p takes of a relay.
+const maxReservationAnswer = 4096
 
 // Read gives the relay's answer with the end that this node's clock gives it, then what follows.
-func (s *placeStream) Read(b []byte) (int, error) {
+func (s *reservationStream) Read(b []byte) (int, error) {
 	if !s.read {
 		s.read = true
-		r := util.NewDelimitedReader(s.Stream, maxPlaceAnswer)
+		r := util.NewDelimitedReader(s.Stream, maxReservationAnswer)
 		defer r.Close()
 		var m pb.HopMessage
 		if err := r.ReadMsg(&m); err != nil {
@@ -99,7 +99,7 @@ func (s *placeStream) Read(b []byte) (int, error) {
 		}
 		if r := m.GetReservation(); r != nil {
 			now := time.Now()
-			end := uint64(max(placeEnds(time.Unix(int64(min(r.GetExpire(), math.MaxInt32<<8)), 0), now).Unix(), 0)) //nolint:gosec // bounded
+			end := uint64(max(reservationEnds(time.Unix(int64(min(r.GetExpire(), math.MaxInt32<<8)), 0), now).Unix(), 0)) //nolint:gosec // bounded
 			r.Expire = &end
 		}
 		if err := util.NewDelimitedWriter(&s.answer).WriteMsg(&m); err != nil {

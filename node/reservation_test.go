@@ -29,7 +29,7 @@ func TestPlaceByOwnClock(t *testing.T) {
 		refuse := false
 		relay.SetStreamHandler(proto.ProtoIDv2Hop, func(s network.Stream) {
 			var m pb.HopMessage
-			if err := util.NewDelimitedReader(s, maxPlaceAnswer).ReadMsg(&m); err != nil {
+			if err := util.NewDelimitedReader(s, maxReservationAnswer).ReadMsg(&m); err != nil {
 				w.Error(err)
 			}
 			expire := uint64(time.Now().Add(time.Hour + off).Unix()) //nolint:gosec // after 1970
@@ -54,7 +54,7 @@ func TestPlaceByOwnClock(t *testing.T) {
 				w.Errorf("a relay whose clock is off by %v: %v", off, err)
 				continue
 			}
-			if left := time.Until(place.Expiration); left < placeLeast-time.Second || left > placeHeld {
+			if left := time.Until(place.Expiration); left < reservationLeast-time.Second || left > reservationHeld {
 				w.Errorf("a relay whose clock is off by %v: the place is renewed in %v", off, left)
 			}
 		}

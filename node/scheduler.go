@@ -47,7 +47,7 @@ const (
 //     is soon found by somebody who has it.
 //
 // Exchanges run beside each other, one at most with each member, whoever opened it: two
-// would bring the same over one line. Whoever fails is let alone for a while and comes
+// would bring the same over one line. A member that fails is let alone for a while and comes
 // last, so that it holds up nobody.
 type scheduler struct {
 	g *groupSession
@@ -206,8 +206,8 @@ func (s *scheduler) serves(p peer.ID) time.Time {
 	return time.Now()
 }
 
-// served notes that it is over. What it has left the other side asks for again, and if
-// that does not, this one brings it.
+// served notes that it is over. The other side asks again for what is left, and if it
+// does not, this one brings it.
 func (s *scheduler) served(p peer.ID, stats syncStats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -467,7 +467,7 @@ func (s *scheduler) claimFree(p peer.ID) bool {
 }
 
 // withAny waits until one of the exchanges that were begun is good, and opens one with
-// one after another of the others while none is. Who came into a group a moment ago has
+// one after another of the others while none is. A device that came in a moment ago has
 // no tree of an epoch before that, and others do: it is asked for until one had it, or
 // all were asked.
 func (s *scheduler) withAny(ctx context.Context, results chan error, running int, others []peer.ID, begin func(func())) {

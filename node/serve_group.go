@@ -111,22 +111,19 @@ func (s groupRoutes) GroupEvents(ctx context.Context, r api.GroupEventsRequest, 
 	return streamed(emit, func(emit func(api.Event) error) error {
 		err := followEvents(ctx, s.n.groups, id, r.Since, func(e group.Event) error {
 			if r.Until != 0 && e.Cursor > r.Until {
-				return errUntil
+				return errEnough
 			}
 			if err := emit(apiEvent(id, e)); err != nil || e.Cursor != r.Until {
 				return err
 			}
-			return errUntil
+			return errEnough
 		})
-		if errors.Is(err, errUntil) {
+		if errors.Is(err, errEnough) {
 			return nil
 		}
 		return err
 	})
 }
-
-// errUntil ends a stream that was to end here.
-var errUntil = errors.New("that is all")
 
 // entriesPage is how many bytes of entries are read in one turn at the machine.
 const entriesPage = 256 << 10

@@ -109,8 +109,8 @@ func (g *groupSession) start() error {
 	return nil
 }
 
-// onGossip puts the group on gossip, if it is not. What topics a private group has only
-// its machine knows, which watch asks.
+// onGossip puts the group on gossip, if it is not. Only the machine knows the topics
+// of a private group; watch asks it.
 func (g *groupSession) onGossip() error {
 	if g.genesis.Private {
 		return nil
@@ -151,7 +151,7 @@ func (g *groupSession) watch(ctx context.Context) {
 			if now.state != last.state {
 				g.log.Debug("state", "state", st.State, "epoch", st.Epoch, "members", st.Members)
 			}
-			if sum, ok := g.places(ctx); ok {
+			if sum, ok := g.followRendezvous(ctx); ok {
 				now.places = sum
 			} else {
 				now.places = last.places
@@ -208,9 +208,9 @@ func (g *groupSession) befriend(ctx context.Context, friends *map[peer.ID]bool) 
 	*friends = now
 }
 
-// relays.held listens where the machine says, notes where the members of a private group are
+// followRendezvous listens where the machine says, notes where the members of a private group are
 // found, and gives a sum of that, which changes when it does.
-func (g *groupSession) places(ctx context.Context) (sum [32]byte, ok bool) {
+func (g *groupSession) followRendezvous(ctx context.Context) (sum [32]byte, ok bool) {
 	var topics []string
 	var meets []wire.MeetSecret
 	if err := g.loop.look(ctx, func(m *group.Machine) error { topics, meets = m.Topics(), m.Meets(); return nil }); err != nil {

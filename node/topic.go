@@ -23,7 +23,7 @@ import (
 )
 
 // How long an envelope may wait for its machine, and how many of a topic may wait at once,
-// and in how many bytes. What exceeds any of it is ignored, which blames nobody; catch-up
+// and in how many bytes. An envelope beyond any of these is ignored, which blames nobody; catch-up
 // brings it later. A burst is more than GossipSub takes by default: 32 envelopes that came
 // together, of which it drops the others without a word.
 const (
@@ -57,7 +57,7 @@ func newPubSub(ctx context.Context, h host.Host, l *admission.Limits, member fun
 	return ps, nil
 }
 
-// topics.get is a group's place on gossip; a private group has several. Delivery is the validator's work, since only
+// topic is a group's place on gossip; a private group has several. Delivery is the validator's work, since only
 // the machine can tell what to pass on; the subscription is there so that the node
 // takes part in the mesh, and is drained.
 type topic struct {
@@ -155,7 +155,7 @@ func (t *topic) publish(ctx context.Context, envelope []byte) error {
 	return t.topic.Publish(ctx, envelope)
 }
 
-// directory.peers are those who listen: they get what is published, or will be in the mesh soon.
+// peers are those who listen: they get what is published, or will be in the mesh soon.
 func (t *topic) peers() []peer.ID { return t.topic.ListPeers() }
 
 // close leaves the topic. Afterwards it can be joined anew: GossipSub closes no topic that
@@ -233,7 +233,7 @@ func (ts *topics) publish(ctx context.Context, name string, envelope []byte) err
 	return t.publish(ctx, envelope)
 }
 
-// directory.peers are the peers that gossip reaches.
+// peers are the peers that gossip reaches.
 func (ts *topics) peers() []peer.ID {
 	if ts.g.n.hooks.mute.Load() {
 		return nil

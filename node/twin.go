@@ -23,10 +23,10 @@ import (
 
 // One device is to run once. A home that was copied, or a backup that was restored beside
 // the original, makes two nodes of one peer ID: they cannot call each other, and each takes
-// the group's keys from the other. Who sees both is any peer that is connected to both. It
+// the group's keys from the other. Any peer that is connected to both sees them. It
 // asks each which run it is, and hands each a signature of the other: nobody without the
 // device's key can make a node believe that it has a twin, nor can an earlier run's word be
-// kept for that. What a twin writes in a group tells too (group.EventTwin).
+// kept for that. An entry that a twin writes in a group tells too (group.EventTwin).
 
 const (
 	twinPause  = time.Second      // from a further connection of a peer to asking: most are gone by then
@@ -140,7 +140,7 @@ type twinRun struct {
 	run [32]byte
 }
 
-// requested finds out whether two runs of a peer are connected, and if so tells both.
+// ask finds out whether two runs of a peer are connected, and if so tells both.
 func (t *twins) ask(ctx context.Context, p peer.ID) (twice bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, twinAsk)
 	defer cancel()

@@ -45,7 +45,7 @@ func NewConnManager(connections int) (*connmgr.BasicConnMgr, error) {
 	return cm, nil
 }
 
-// What libp2p may use, whatever peers do: a laptop's share. libp2p's own limits grow
+// The most that libp2p uses, whatever peers do: a laptop's share. libp2p's own limits grow
 // with the machine, these do not.
 const (
 	resourceMemory = 512 << 20

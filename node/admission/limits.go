@@ -48,7 +48,7 @@ var (
 	GarbageTerms = Terms{Allowance{120, 60}, Allowance{2000, 2000}, Allowance{1200, 600}}
 )
 
-// What the metrics call what was refused, besides protocols.
+// Names that the metrics give to refusals, besides protocols.
 const (
 	LimitedJoinBytes = "join-bytes"
 	LimitedEnvelopes = "envelopes"

@@ -6,7 +6,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 )
 
-// What a relay takes on. Reservations are few: each may carry as much as its holder likes.
+// The most that a relay takes on. Reservations are few: each may carry as much as its holder likes.
 const (
 	relayReservations   = 64
 	relayReservationsIP = 16 // of one address: a household
