@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -156,6 +157,9 @@ func readBackup(ctx context.Context, r io.Reader, with []age.Identity, keep func
 	}
 	if errors.Is(err, errIdentity) {
 		return BackupSummary{}, err
+	}
+	if _, unread := errors.AsType[*fs.PathError](err); err != nil && !unread {
+		return damaged(errors.New("it does not begin as a file of age does")) // age's own words show what is in the file
 	}
 	if err != nil {
 		return damaged(err)

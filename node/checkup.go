@@ -124,7 +124,7 @@ func checkDHT(ctx context.Context, self peer.ID, dht *discovery.DHT) api.Finding
 	began := time.Now()
 	near, err := dht.Kad().GetClosestPeers(ctx, string(self))
 	if err != nil || len(near) == 0 {
-		return api.Failed(check, api.Errorf(api.CodeNoPeers, "%d peers are in the routing table, and none answers: %v", dht.Size(), err).WithHint("pandanode peers"))
+		return api.Failed(check, api.Errorf(api.CodeNoPeers, "%d peers are in the routing table, and none answers", dht.Size()).WithHint("pandanode peers"))
 	}
 	role := "as a client"
 	if dht.Serving() {
@@ -204,7 +204,7 @@ func (s clockSigns) judge() api.Finding {
 	const check = "clock"
 	if s.ahead > clockSlack {
 		return api.Finding{
-			Check: check, Health: api.HealthWarn, Detail: fmt.Sprintf("the newest entry of another device is dated %v ahead of this clock: this one is slow, or that one fast", s.ahead.Round(time.Second)),
+			Check: check, Health: api.HealthWarn, Detail: fmt.Sprintf("the newest entry of another device is dated %s ahead of this clock: this one is slow, or that one fast", spell(s.ahead)),
 			Hint: "compare this machine's clock with a time server",
 		}
 	}
@@ -215,11 +215,11 @@ func (s clockSigns) judge() api.Finding {
 	switch {
 	case best < -clockSlack:
 		return api.Finding{
-			Check: check, Health: api.HealthWarn, Detail: fmt.Sprintf("messages came up to %v before they were sent, by the clocks of both ends: this one is slow, or the others fast", (-best).Round(time.Second)),
+			Check: check, Health: api.HealthWarn, Detail: fmt.Sprintf("messages came up to %s before they were sent, by the clocks of both ends: this one is slow, or the others fast", spell(-best)),
 			Hint: "compare this machine's clock with a time server",
 		}
 	case best > clockSlow:
-		return api.HealthUnknown.Found(check, fmt.Sprintf("of %d messages the fastest took %v: this clock is fast, or they were long under way", len(s.delays), best.Round(time.Second)))
+		return api.HealthUnknown.Found(check, fmt.Sprintf("of %d messages the fastest took %s: this clock is fast, or they were long under way", len(s.delays), spell(best)))
 	}
 	return api.HealthOK.Found(check, fmt.Sprintf("of %d messages the fastest took %v by the clocks of both ends", len(s.delays), best.Round(time.Millisecond)))
 }

@@ -21,10 +21,11 @@ func TestClockSigns(t *testing.T) {
 	}{
 		{clockSigns{}, api.HealthUnknown, "nothing to compare with"},
 		{clockSigns{ahead: 4 * time.Second}, api.HealthUnknown, "nothing to compare with"},
-		{clockSigns{ahead: time.Hour}, api.HealthWarn, "dated 1h0m0s ahead of this clock: this one is slow, or that one fast"},
+		{clockSigns{ahead: time.Hour}, api.HealthWarn, "dated 1 h ahead of this clock: this one is slow, or that one fast"},
+		{clockSigns{ahead: 50*365*24*time.Hour - time.Second}, api.HealthWarn, "dated 49 y 364 d ahead of this clock"},
 		{clockSigns{delays: []time.Duration{time.Hour, 20 * time.Millisecond}}, api.HealthOK, "of 2 messages the fastest took 20ms"},
 		{clockSigns{delays: []time.Duration{time.Hour, -2 * time.Second}}, api.HealthOK, "of 2 messages the fastest took -2s"},
-		{clockSigns{delays: []time.Duration{-time.Minute, time.Second}}, api.HealthWarn, "up to 1m0s before they were sent"},
+		{clockSigns{delays: []time.Duration{-time.Minute, time.Second}}, api.HealthWarn, "up to 1 min before they were sent"},
 		{clockSigns{delays: []time.Duration{time.Hour}}, api.HealthUnknown, "this clock is fast, or they were long under way"},
 	} {
 		if f := c.signs.judge(); f.Health != c.health || !strings.Contains(f.Detail, c.detail) || f.Health == api.HealthWarn && f.Hint == "" {

@@ -79,7 +79,7 @@ func initAt(ctx context.Context, cfg InitConfig, at func(point string)) (err err
 		return err
 	}
 	if isStore(storeDir(cfg.Home)) {
-		return fmt.Errorf("%w: %s", storage.ErrExists, storeDir(cfg.Home))
+		return fmt.Errorf("a device %w in %s", storage.ErrExists, cfg.Home)
 	}
 	o := storage.Options{KeyFile: cfg.KeyFile, KDF: cfg.KDF}
 	if cfg.Passphrase != nil && cfg.KeyFile == "" {

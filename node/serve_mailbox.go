@@ -111,7 +111,7 @@ func (s mailboxRoutes) AddMailbox(ctx context.Context, r api.AddMailboxRequest) 
 	case mailNone:
 		out.Warning = fmt.Sprintf("the peer %v is there and is no mailbox: nothing is kept there until it runs with --mailbox", at.ID)
 	default:
-		out.Warning = fmt.Sprintf("the peer %v was not reached within %v: pandanode group mailbox list shows when it is", at.ID, mailTry)
+		out.Warning = fmt.Sprintf("the peer %v was not reached: pandanode group mailbox list shows when it is", at.ID)
 	}
 	return out, nil
 }

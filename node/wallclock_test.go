@@ -17,7 +17,7 @@ func TestClockInWords(t *testing.T) {
 		{clock.Time{Peers: 3, Sure: true, Ahead: time.Second}, ""},
 		{clock.Time{Peers: 3, Wrong: true, Ahead: 2*time.Hour + 3*time.Minute + 4*time.Second}, "this clock is 2 h 3 min ahead of 3 peers"},
 		{clock.Time{Peers: 1, Sure: true, Ahead: -90 * time.Second}, "this clock is 1 min 30 s behind 1 peer"},
-		{clock.Time{Peers: 2, Wrong: true, Ahead: 365 * 24 * time.Hour}, "this clock is 365 d ahead of 2 peers"},
+		{clock.Time{Peers: 2, Wrong: true, Ahead: 365 * 24 * time.Hour}, "this clock is 1 y ahead of 2 peers"},
 		{clock.Time{Wrong: true}, "this clock has jumped"},
 	} {
 		if got := clockText(c.at); !strings.HasPrefix(got, c.want) || c.want == "" && got != "" {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,12 +69,70 @@ func usage(cmd *cobra.Command, err error) string {
 		return fmt.Sprintf("%s: %v", flag, bad.Unwrap())
 	}
 	text := err.Error()
-	for _, count := range []string{"accepts ", "requires at "} { // cobra's words on how many arguments there are
+	if word, ok := unknownWord(text); ok && cmd.HasSubCommands() {
+		return fmt.Sprintf("%s has no command %q%s", cmd.CommandPath(), word, meant(cmd, word))
+	}
+	for _, count := range []string{"accepts ", "requires at ", unknownCommand} { // cobra's words on how many arguments there are
 		if strings.HasPrefix(text, count) {
 			return "that is not what the command wants: " + strings.TrimSuffix(cmd.UseLine(), " [flags]")
 		}
 	}
+	if _, set, ok := strings.Cut(text, "none of the others can be; ["); ok { // cobra's words on flags that exclude each other
+		set, _, _ = strings.Cut(set, "]")
+		return "--" + strings.Join(strings.Fields(set), " and --") + " do not go together"
+	}
 	return text
+}
+
+// unknownCommand begins cobra's words on an argument where none, or a command, is wanted.
+const unknownCommand = "unknown command "
+
+// unknownWord is the argument that cobra says so of.
+func unknownWord(text string) (string, bool) {
+	rest, ok := strings.CutPrefix(text, unknownCommand)
+	if !ok {
+		return "", false
+	}
+	quoted, err := strconv.QuotedPrefix(rest)
+	if err != nil {
+		return "", false
+	}
+	word, err := strconv.Unquote(quoted)
+	return word, err == nil
+}
+
+// meant asks for the commands that are called much like what was typed.
+func meant(cmd *cobra.Command, typed string) string {
+	cmd.SuggestionsMinimumDistance = 1
+	if len(typed) > 4 {
+		cmd.SuggestionsMinimumDistance = 2 // as of two letters that changed places
+	}
+	names := cmd.SuggestionsFor(typed)
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": did you mean %s?", strings.Join(names, " or "))
+}
+
+// notNegative looks at the times among the flags that were given.
+func notNegative(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		if d, wrong := flags.GetDuration(f.Name); wrong == nil && d < 0 {
+			err = fmt.Errorf("--%s: %v is less than no time", f.Name, d)
+		}
+	})
+	return err
+}
+
+// needsCommand has each command that is there for others say so of an argument that is
+// none of them. Left to itself, cobra shows the help and has the exit code be 0.
+func needsCommand(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		if c.HasSubCommands() && !c.Runnable() {
+			c.Args, c.RunE = cobra.NoArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+		needsCommand(c)
+	}
 }
 
 func (a *app) root() *cobra.Command {
@@ -92,7 +151,10 @@ Start here:
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		PersistentPreRun:  func(cmd *cobra.Command, _ []string) { a.flags = cmd.Flags() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			a.flags = cmd.Flags()
+			return notNegative(a.flags)
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asked {
 				return a.printVersion()
@@ -122,6 +184,7 @@ Start here:
 			unlockFlags(c.Flags())
 		}
 	}
+	needsCommand(cmd)
 	return cmd
 }
 

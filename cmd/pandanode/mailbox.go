@@ -103,8 +103,10 @@ list" shows its peer ID.
 ` + namingHelp,
 		Args: cobra.ExactArgs(2),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
-			_, err := c.RemoveMailbox(ctx, api.MailboxRequest{Group: args[0], Peer: args[1]})
-			return err
+			if _, err := c.RemoveMailbox(ctx, api.MailboxRequest{Group: args[0], Peer: args[1]}); err != nil {
+				return err
+			}
+			return a.show(api.AddedMailbox{Peer: args[1]}, func() { fmt.Fprintf(a.out, "the group uses the mailbox %s no more\n", args[1]) })
 		}),
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pandanode/pandanode/node"
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/config"
 )
 
@@ -71,6 +72,9 @@ given here are written into the configuration file.`,
 	cmd.Flags().StringVar(&name, "name", "", "name of this device, for people (default: the host's)")
 	configFlags(cmd.Flags())
 	cmd.RunE = does(func(ctx context.Context, _ []string) error {
+		if cmd.Flags().Changed("name") && strings.TrimSpace(name) == "" {
+			return api.Errorf(api.CodeInvalid, "--name: a device needs a name; without --name it has the host's")
+		}
 		flags := givenFlags(cmd.Flags())
 		paths, c, err := a.config(flags)
 		if err != nil {

@@ -29,7 +29,7 @@ func (n *Node) AddMailbox(_ context.Context, r api.AddMailboxRequest) (out api.A
 		}
 		g.Mailboxes++
 		g.mailboxes = append(g.mailboxes, api.GroupMailbox{Peer: p, Addrs: []string{r.Mailbox}, Waiting: 2, Health: "unreached", Error: "it cannot be reached"})
-		out = api.AddedMailbox{Peer: p, Warning: "the peer " + p + " was not reached within 10s: pandanode group mailbox list shows when it is"}
+		out = api.AddedMailbox{Peer: p, Warning: "the peer " + p + " was not reached: pandanode group mailbox list shows when it is"}
 		return nil
 	})
 	return out, err
