@@ -468,6 +468,9 @@ func (n *Node) explainJoin(ctx context.Context, id wire.GroupID) (group.Explanat
 		return group.Explanation{}, err
 	}
 	e := group.Explanation{State: string(p.Stage)}
+	if p.Denied && p.Ended { // the list of groups says so too
+		e.State = string(api.StateRefused)
+	}
 	say := func(format string, args ...any) { e.Facts = append(e.Facts, fmt.Sprintf(format, args...)) }
 	then := func(what string) { e.Next = append(e.Next, what) }
 	if !p.Since.IsZero() {
