@@ -33,7 +33,7 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 	}
 	start := at
 	for _, n := range chain(at, target) {
-		if m.rolling = at != start && m.tx.full(); m.rolling {
+		if m.settling.rolling = at != start && m.tx.full(); m.settling.rolling {
 			break
 		}
 		if m.epochs.outAt[n.id] {
@@ -75,7 +75,7 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 		return false
 	}
 	m.moved(now, position, at)
-	return !m.rolling
+	return !m.settling.rolling
 }
 
 // moved takes up a new position.

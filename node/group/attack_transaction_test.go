@@ -90,11 +90,11 @@ func TestPassesEpochs(t *testing.T) {
 	for range 100 {
 		w.now = w.now.Add(time.Second)
 		b.must(Tick{})
-		if b.m.rolling {
+		if b.m.settling.rolling {
 			break
 		}
 	}
-	if !b.m.rolling {
+	if !b.m.settling.rolling {
 		t.Fatal("b does not roll")
 	}
 	it, err := c.m.append(w.now, wire.KindVote, &wire.Vote{Position: c.m.own.Position})

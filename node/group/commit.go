@@ -119,7 +119,7 @@ func (m *Machine) planUpdate(n *node) {
 	m.plan.updateAt = n
 	at := n
 	for ; at.parent != nil && at.parent.parent != nil; at = at.parent {
-		if slices.ContainsFunc(at.claims, func(c *item) bool { return c.log.Device == m.log.Device }) || m.addsSelf(at) {
+		if slices.ContainsFunc(at.claims, func(c *item) bool { return c.log.Device == m.log.Device }) || m.leaf.addedBy(at) {
 			break
 		}
 	}
@@ -133,15 +133,6 @@ func (m *Machine) planUpdate(n *node) {
 		// Its newest keys were on a branch that lost. Spread, for others lost theirs too.
 		m.timers.sooner(timerUpdate, m.next(m.now).Time().Add(5*time.Second+m.rank()*gapStep))
 	}
-}
-
-// addsSelf says whether the commit that makes n adds this device, by a KeyPackage whose
-// secrets are here.
-func (m *Machine) addsSelf(n *node) bool {
-	adds := n.adds()
-	return len(adds) > 0 && n.leaves.leafOf(m.log.Device) != n.parent.leaves.leafOf(m.log.Device) && slices.ContainsFunc(adds, func(kp [32]byte) bool {
-		return m.leaf.holds(kp)
-	})
 }
 
 // plan is what this device knows of the commit that it is to make next.

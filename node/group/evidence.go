@@ -12,49 +12,60 @@ type evidenceRow struct {
 	Pair [2][]byte `cbor:"1,keyasint"`
 }
 
-// checkEquivocation looks whether an entry that arrived is the second one with its sequence
+// watch looks for logs that fork, and keeps the evidence.
+type watch struct {
+	tx       *tx
+	group    wire.GroupID
+	logs     *logs
+	rosters  *rosters
+	keys     *keyring
+	read     reader
+	outgoing *outgoing
+}
+
+// check looks whether an entry that arrived is the second one with its sequence
 // number. Then the two are kept, told to people and to the group, and what was derived from
 // the entries is derived again. This device's own log forks if its store went back in time;
 // it begins another.
-func (m *Machine) checkEquivocation(now time.Time, s *signedEntry) error {
-	e, err := m.logs.detectEquivocation(m.group, s, m.read.raw)
+func (w *watch) check(now time.Time, s *signedEntry) error {
+	e, err := w.logs.detectEquivocation(w.group, s, w.read.raw)
 	if e == nil {
 		return err
 	}
-	m.tx.put(rowEvidence+logKey(e.log), wire.Marshal(&evidenceRow{Pair: e.pair}))
-	m.recordEvidence(e)
-	m.outgoing.Entries = append(m.outgoing.Entries, e.pair[:]...)
-	d := m.logs.devices[e.log.Device]
-	m.tx.emit(now, Event{
+	w.tx.put(rowEvidence+logKey(e.log), wire.Marshal(&evidenceRow{Pair: e.pair}))
+	w.record(e)
+	w.outgoing.Entries = append(w.outgoing.Entries, e.pair[:]...)
+	d := w.logs.devices[e.log.Device]
+	w.tx.emit(now, Event{
 		Kind: EventEvidence, User: d.User, Device: d.ID,
 		Detail: fmt.Sprintf("the device signed two different entries with sequence number %d: it was restored wrongly, or somebody else has its key", s.entry.Seq),
 	})
 	return nil
 }
 
-func (m *Machine) recordEvidence(e *evidence) {
-	m.logs.recordEvidence(e)
-	m.recount()
+func (w *watch) record(e *evidence) {
+	w.logs.recordEvidence(e)
+	w.recount()
 }
 
 // recount derives again what depends on which entries count.
-func (m *Machine) recount() {
-	m.logs.recounted()
-	m.rosters.recount()
-	m.keys.recount()
+func (w *watch) recount() {
+	w.logs.recounted()
+	w.rosters.recount()
+	w.keys.recount()
 }
 
-func (m *Machine) loadEvidence() error {
-	return m.tx.scan(rowEvidence, func(_ string, v []byte) error {
+func (w *watch) load() error {
+	return w.tx.scan(rowEvidence, func(_ string, v []byte) error {
 		var row evidenceRow
 		if err := wire.Unmarshal(v, &row); err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
-		s, err := readEntry(m.group, row.Pair[0])
+		s, err := readEntry(w.group, row.Pair[0])
 		if err != nil {
 			return fmt.Errorf("%w: evidence: %w", ErrCorrupt, err)
 		}
-		m.recordEvidence(&evidence{log: s.entry.Log(), pair: row.Pair})
+		w.record(&evidence{log: s.entry.Log(), pair: row.Pair})
 		return nil
 	})
 }

@@ -61,7 +61,7 @@ func (m *Machine) target(now time.Time) *node {
 		return chosen
 	}
 	for n := chosen; n != nil; n = n.parent {
-		if m.addsSelf(n) && n.parent != nil {
+		if m.leaf.addedBy(n) && n.parent != nil {
 			break // added there again: what it could not process before is behind it
 		}
 		if !m.refused.has(n.id) {
@@ -97,16 +97,17 @@ func (m *Machine) disturbed(now time.Time, it *item) {
 	m.settling.disturbed(now, written, jitter)
 }
 
-// noteFork tells of a commit that came in and is the first to take its side of a fork.
-func (m *Machine) noteFork(now time.Time, it *item) {
-	if it.commit == nil || !m.own.Joined {
-		return // no news: it was before this device's time
+// forks says whether an entry is a COMMIT that came in as the first to take its side of a
+// fork, and where that fork is.
+func (t *epochTree) forks(it *item) (bool, wire.EpochID) {
+	if it.commit == nil {
+		return false, wire.EpochID{}
 	}
-	n := m.tree.nodes[it.commit.Child]
-	if n == nil || n.void || len(n.claims) > 1 || len(n.parent.children) < 2 || n.parent == m.tree.root {
-		return
+	n := t.nodes[it.commit.Child]
+	if n == nil || n.void || len(n.claims) > 1 || len(n.parent.children) < 2 || n.parent == t.root {
+		return false, wire.EpochID{}
 	}
-	m.tx.emit(now, Event{Kind: EventFork, Epoch: n.parent.id, By: it.user, Device: it.log.Device})
+	return true, n.parent.id
 }
 
 // follow moves to the target, as far as the keys at hand lead. Along a chain
@@ -116,7 +117,7 @@ func (m *Machine) follow(now time.Time) bool {
 	target := m.target(now)
 	m.settling.look(target, m.tree)
 	if target == nil {
-		m.rolling = false
+		m.settling.rolling = false
 		if m.timers.due(now, timerSettle) { // judged, and found invalid
 			m.settling.over()
 		}
@@ -125,14 +126,14 @@ func (m *Machine) follow(now time.Time) bool {
 	position := m.tree.nodes[m.own.Position]
 	if position != nil && target != position && m.settling.waits(now) {
 		if certain := undisputed(position, target); certain != target {
-			m.settling.awaited, m.rolling = target.id, false
+			m.settling.awaited, m.settling.rolling = target.id, false
 			return certain != position && m.settling.meanwhile(func() bool { return m.moveTo(now, position, certain) })
 		}
 	}
 	if target == position || !m.settling.waits(now) {
 		m.settling.over()
 	}
-	m.rolling = false
+	m.settling.rolling = false
 	if target == position || target == m.tree.root {
 		return false
 	}

@@ -100,7 +100,7 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 		return 0, nil
 	}
 	m.recognise(s)
-	if err := m.checkEquivocation(now, s); err != nil {
+	if err := m.evidence.check(now, s); err != nil {
 		return 0, err
 	}
 	s.second = m.logs.rival(s) != nil
@@ -153,14 +153,16 @@ func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
 	switch it.kind {
 	case wire.KindCommit, wire.KindVote:
 		m.disturbed(now, it)
-		m.noteFork(now, it)
+		if by, at := m.tree.forks(it); by && m.own.Joined { // else it was before this device's time
+			m.tx.emit(now, Event{Kind: EventFork, Epoch: at, By: it.user, Device: it.log.Device})
+		}
 	case wire.KindRecord:
 		m.resolveRoster(now)
 		m.messages.arrived(now, it)
 	case wire.KindOp:
 		if it.op != nil && it.op.Type == wire.OpReboot {
 			m.disturbed(now, nil)
-			m.noteReboot(now, it)
+			m.own.noteReboot(now, it)
 		}
 	case wire.KindTKey, wire.KindTKeyWrap:
 	}

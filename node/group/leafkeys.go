@@ -215,3 +215,10 @@ func (k *leafKeys) age(now time.Time, public []byte) (time.Duration, bool) {
 	made := time.UnixMilli(int64(kp.Until)).Add(-keyPackageLifetime) //nolint:gosec // written by this machine
 	return k.timers.kept(now).Sub(made), true
 }
+
+// addedBy says whether the commit that makes a node adds this device, by a KeyPackage whose
+// secrets are here.
+func (k *leafKeys) addedBy(n *node) bool {
+	adds, d := n.adds(), k.cfg.Device.ID
+	return len(adds) > 0 && n.leaves.leafOf(d) != n.parent.leaves.leafOf(d) && slices.ContainsFunc(adds, k.holds)
+}

@@ -70,6 +70,7 @@ type Machine struct {
 	messages *messages
 	receipts *receipts
 	packs    packs
+	evidence *watch
 	timers   timers
 
 	joining  *joining
@@ -78,7 +79,6 @@ type Machine struct {
 	tx       *tx
 	read     reader
 	outgoing outgoing
-	rolling  bool      // more commits of the target's chain are to be processed: the position is a passing one
 	now      time.Time // of this turn
 }
 
@@ -100,6 +100,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m.packs = packs{tx: m.tx, logs: m.logs, group: m.group, engine: cfg.Engine, insert: m.insert}
 	m.differ = differ{engine: cfg.Engine, deviceOf: m.epochs.deviceOf, unusable: map[[32]byte]bool{}}
 	m.read = reader{tx: m.tx, group: m.group, engine: cfg.Engine}
+	m.evidence = &watch{tx: m.tx, group: m.group, logs: m.logs, rosters: m.rosters, keys: m.keys, read: m.read, outgoing: &m.outgoing}
 	m.judge = judge{read: m.read, rosters: m.rosters, deviceOf: m.epochs.deviceOf, checkCredential: m.epochs.checkCredential, rejoins: m.read.rejoins}
 	known := records{logs: m.logs, rosters: m.rosters, self: &m.log}
 	m.receipts = newReceipts(known, m.tx, &m.timers, m.keys, cfg.LogKey)
@@ -150,7 +151,7 @@ func (m *Machine) load() error {
 	m.refused.load()
 	m.own.incarnate(m.cfg.Incarnation, known)
 	m.log.Incarnation = m.own.Incarnation
-	if err := errors.Join(m.keys.load(), m.leaf.load(), m.epochs.load(), m.joining.load(), m.loadEvidence()); err != nil {
+	if err := errors.Join(m.keys.load(), m.leaf.load(), m.epochs.load(), m.joining.load(), m.evidence.load()); err != nil {
 		return err
 	}
 	// The two that take long touch nothing of each other's.
@@ -340,7 +341,7 @@ func (m *Machine) insert(it *item, e *wire.Entry) error {
 	m.tree.stand(it, m.logs.inPast)
 	m.rosters.came(it)
 	if m.logs.grew {
-		m.recount()
+		m.evidence.recount()
 	}
 	m.keys.note(it)
 	if it.commit != nil {

@@ -27,16 +27,16 @@ func (Reboot) act(m *Machine, now time.Time, out *Outcome) error {
 	}
 	out.Entry, err = m.newRoot(now, from, from.generation+1)
 	if err == nil {
-		m.noteReboot(now, m.logs.items.at(out.Entry))
+		m.own.noteReboot(now, m.logs.items.at(out.Entry))
 	}
 	return err
 }
 
 // noteReboot tells of fresh keys that their author could give the group. The founder's
 // are generation 0; those of before this device's time are no news.
-func (m *Machine) noteReboot(now time.Time, it *item) {
-	if m.own.Joined && it.facts.has(isPermitted) && it.op.Reboot.Generation > 0 {
-		m.tx.emit(now, Event{Kind: EventReboot, Epoch: it.op.Reboot.Root, By: it.user, Device: it.log.Device})
+func (o *ownState) noteReboot(now time.Time, it *item) {
+	if o.Joined && it.facts.has(isPermitted) && it.op.Reboot.Generation > 0 {
+		o.tx.emit(now, Event{Kind: EventReboot, Epoch: it.op.Reboot.Root, By: it.user, Device: it.log.Device})
 	}
 }
 

@@ -64,7 +64,7 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 // sealDue seals this device's messages that wait, and what others lack, if the gate is open:
 // nobody seals under a tree that holds a removed user or a revoked device.
 func (m *Machine) sealDue(now time.Time) {
-	own, others := len(m.messages.outbox) > 0 && !m.rolling, m.timers.due(now, timerReseal)
+	own, others := len(m.messages.outbox) > 0 && !m.settling.rolling, m.timers.due(now, timerReseal)
 	if !own && !others {
 		return
 	}

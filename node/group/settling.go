@@ -22,6 +22,7 @@ type settling struct {
 	since   time.Time    // first disturbance that is not yet judged; zero: there is none
 	awaited wire.EpochID // the choice, while a fork is left alone; zero: none is
 	calm    time.Time    // timerSettle before what disturbed it in this turn; zero: that stays
+	rolling bool         // more commits of the target's chain are to be processed: the position is a passing one
 	stirred bool         // in this turn, by what may have been written before the fork was known
 }
 

@@ -10,7 +10,7 @@ import (
 
 // castVote says where this device is, when that is due.
 func (m *Machine) castVote(now time.Time) {
-	if !m.timers.due(now, timerVote) || m.rolling {
+	if !m.timers.due(now, timerVote) || m.settling.rolling {
 		return
 	}
 	m.timers.stop(timerVote)
