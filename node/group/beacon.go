@@ -63,7 +63,7 @@ func (m *Machine) sendBeacon(now time.Time) {
 	}
 	public := m.leaf.public()
 	b.TransportKey = public[:]
-	m.outgoing.Beacons = append(m.outgoing.Beacons, m.cfg.LogKey.Sign(wire.DomainBeacon, m.group, b.Encode()).Encode())
+	m.tx.outgoing.Beacons = append(m.tx.outgoing.Beacons, m.cfg.LogKey.Sign(wire.DomainBeacon, m.group, b.Encode()).Encode())
 	if !asking {
 		return
 	}

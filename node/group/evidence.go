@@ -14,13 +14,12 @@ type evidenceRow struct {
 
 // watch looks for logs that fork, and keeps the evidence.
 type watch struct {
-	tx       *tx
-	group    wire.GroupID
-	logs     *logs
-	rosters  *rosters
-	keys     *keyring
-	read     reader
-	outgoing *outgoing
+	tx      *tx
+	group   wire.GroupID
+	logs    *logs
+	rosters *rosters
+	keys    *keyring
+	read    reader
 }
 
 // check looks whether an entry that arrived is the second one with its sequence
@@ -34,7 +33,7 @@ func (w *watch) check(now time.Time, s *signedEntry) error {
 	}
 	w.tx.put(rowEvidence+logKey(e.log), wire.Marshal(&evidenceRow{Pair: e.pair}))
 	w.record(e)
-	w.outgoing.Entries = append(w.outgoing.Entries, e.pair[:]...)
+	w.tx.outgoing.Entries = append(w.tx.outgoing.Entries, e.pair[:]...)
 	d := w.logs.devices[e.log.Device]
 	w.tx.emit(now, Event{
 		Kind: EventEvidence, User: d.User, Device: d.ID,

@@ -73,13 +73,12 @@ type Machine struct {
 	evidence *watch
 	timers   timers
 
-	joining  *joining
-	twins    twins
-	peers    *peers
-	tx       *tx
-	read     reader
-	outgoing outgoing
-	now      time.Time // of this turn
+	joining *joining
+	twins   twins
+	peers   *peers
+	tx      *tx
+	read    reader
+	now     time.Time // of this turn
 }
 
 // New makes the machine of what is durable; a restart is the same call.
@@ -100,13 +99,13 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m.packs = packs{tx: m.tx, logs: m.logs, group: m.group, engine: cfg.Engine, insert: m.insert}
 	m.differ = differ{engine: cfg.Engine, deviceOf: m.epochs.deviceOf, unusable: map[[32]byte]bool{}}
 	m.read = reader{tx: m.tx, group: m.group, engine: cfg.Engine}
-	m.evidence = &watch{tx: m.tx, group: m.group, logs: m.logs, rosters: m.rosters, keys: m.keys, read: m.read, outgoing: &m.outgoing}
+	m.evidence = &watch{tx: m.tx, group: m.group, logs: m.logs, rosters: m.rosters, keys: m.keys, read: m.read}
 	m.judge = judge{read: m.read, rosters: m.rosters, deviceOf: m.epochs.deviceOf, checkCredential: m.epochs.checkCredential, rejoins: m.read.rejoins}
 	known := records{logs: m.logs, rosters: m.rosters, self: &m.log}
 	m.receipts = newReceipts(known, m.tx, &m.timers, m.keys, cfg.LogKey)
 	m.messages = newMessages(known, m.tx, &m.timers, m.tree, m.epochs)
 	m.messages.own, m.messages.engine, m.messages.rand, m.messages.read = m.own, cfg.Engine, cfg.Rand, m.read
-	m.messages.outgoing, m.messages.receipts, m.messages.reseal.rank = &m.outgoing, m.receipts, m.rank
+	m.messages.receipts, m.messages.reseal.rank = m.receipts, m.rank
 	m.receipts.deliveredTo = m.messages.deliveredTo
 	m.peers = &peers{
 		tx: m.tx, timers: &m.timers, logs: m.logs, read: m.read, changed: m.differ.changed, of: map[wire.DeviceID]*peerState{},
@@ -236,7 +235,7 @@ func (m *Machine) settle(now time.Time) {
 	m.sendBeacon(now)
 	m.retire(now)
 	m.receipts.send(now)
-	m.outgoing.publish(m.tx, m.keys, m.messages.record)
+	publish(m.tx, m.keys, m.messages.record)
 	m.packs.write()
 	m.own.flush()
 	if m.timers.stop(timerMore); m.tx.deferred {
@@ -308,7 +307,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 	m.tx.put(itemKey(it), s.raw)
 	m.twins.wrote(it)
 	m.packs.note(it, e)
-	m.outgoing.Entries = append(m.outgoing.Entries, s.raw)
+	m.tx.outgoing.Entries = append(m.tx.outgoing.Entries, s.raw)
 	return it, nil
 }
 

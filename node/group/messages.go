@@ -25,7 +25,6 @@ type messages struct {
 	rand     io.Reader
 	read     reader
 	epochs   *epochStore
-	outgoing *outgoing
 	receipts *receipts
 
 	gaps      map[wire.MessageID]bool // owed to this device and without plaintext here
@@ -277,8 +276,8 @@ func (m *messages) seal(n *node, e Epoch, id wire.MessageID) {
 	m.epochs.putKeys(n.id, rows)
 	raw := wire.Marshal(s)
 	m.kept.keep(s, raw)
-	m.outgoing.Seals = append(m.outgoing.Seals, raw)
-	m.outgoing.sealed = append(m.outgoing.sealed, id)
+	m.tx.outgoing.Seals = append(m.tx.outgoing.Seals, raw)
+	m.tx.outgoing.sealed = append(m.tx.outgoing.sealed, id)
 	m.kept.noteSealed(m.record(id), n.id)
 }
 

@@ -16,7 +16,8 @@ type outgoing struct {
 }
 
 // publish puts what this Step made into envelopes. record finds a RECORD of the set.
-func (o *outgoing) publish(tx *tx, keys *keyring, record func(wire.MessageID) *item) {
+func publish(tx *tx, keys *keyring, record func(wire.MessageID) *item) {
+	o := &tx.outgoing
 	u, sealed := o.Bundle, o.sealed
 	o.Bundle, o.sealed = wire.Bundle{}, nil
 	if len(u.Entries)+len(u.Seals)+len(u.Beacons) == 0 {

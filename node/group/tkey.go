@@ -72,7 +72,7 @@ func (m *Machine) rotate(now time.Time, e Epoch) error {
 	}
 	m.keys.take(key)
 	// This turn's envelopes still travel under the key that everybody has.
-	m.outgoing.under = &old
+	m.tx.outgoing.under = &old
 	return nil
 }
 

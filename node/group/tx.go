@@ -20,6 +20,7 @@ type tx struct {
 	pending  map[string]int // key → index in ready.Writes
 	size     int            // bytes of ready.Writes, about
 	most     int            // maxTurn, but in tests
+	outgoing outgoing       // what this device wrote, not yet in envelopes
 	deferred bool           // something waits for the next turn
 	cursor   uint64         // of the newest event
 	broken   error          // memory may be ahead of what is durable
