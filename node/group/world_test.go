@@ -32,6 +32,8 @@ type world struct {
 	gossip  bool // envelopes travel; else only syncs do
 	cut     func(a, b *device) bool
 	hold    func(from, to *device, env []byte) bool // true: the envelope stays back
+	heard   func(d *device, in Input, err error)    // sees each input, after its Step
+	watch   func(d *device, r Ready)                // sees each Ready, before it is carried out
 }
 
 type event struct {
@@ -222,6 +224,9 @@ func (d *device) step(in Input) (Outcome, error) {
 		return Outcome{}, errCrash
 	}
 	out, err := d.m.Step(d.clock(), in)
+	if d.w.heard != nil {
+		d.w.heard(d, in, err)
+	}
 	if cerr := d.carryOut(); cerr != nil {
 		return out, cerr
 	}
@@ -245,6 +250,9 @@ func (d *device) carryOut() error {
 	r, ok := d.m.Ready()
 	if !ok {
 		return nil
+	}
+	if d.w.watch != nil {
+		d.w.watch(d, r)
 	}
 	if d.at("before writes") {
 		d.down = true
