@@ -33,14 +33,14 @@ const (
 	redialAtOne  = 4 // peers dialled in one round
 	lonelyEvery  = 5 * time.Second
 	lonelyAtOnce = 16
-	// A peer that does not answer is tried less often, so that a thousand dead ones
-	// do not keep a living one waiting: twice the time after each failure, up to these.
+	// A peer that does not answer rests twice as long after each failed dial, up to these
+	// limits, so that a thousand dead peers do not keep a live one waiting.
 	restLonely   = 20 * time.Second // of members and bootstrap peers, for a node that has no member connected
 	restMember   = time.Minute
 	restStranger = 10 * time.Minute
 )
 
-// book is what is remembered of peers. It has no clock, lock or network of its own.
+// book holds what the node remembers of peers. It has no clock, lock or network of its own.
 type book struct {
 	peers map[peer.ID]*entry
 }
@@ -58,7 +58,7 @@ type entry struct {
 	unstored bool      // changed since it was last stored
 }
 
-// stored is an entry as it is kept on disk.
+// stored is the form of an entry on disk.
 type stored struct {
 	V     uint64   `cbor:"1,keyasint"`
 	Addrs [][]byte `cbor:"2,keyasint"`
@@ -97,9 +97,9 @@ func decodeEntry(id string, b []byte) (*entry, error) {
 	return e, nil
 }
 
-// note takes up a peer, or newer addresses of one. The first source that named a
-// peer stays; a remembered one is relabelled by a source of this run until it has
-// been reached, and a mere connection names nobody.
+// note adds a peer, or newer addresses of a known one. A peer keeps the first source that
+// named it. A source of this run replaces SourceRemembered until the peer has been reached;
+// a mere connection replaces nothing.
 func (b *book) note(p peer.AddrInfo, source Source, now time.Time) *entry {
 	e := b.peers[p.ID]
 	if e == nil {
@@ -124,9 +124,8 @@ func (b *book) note(p peer.AddrInfo, source Source, now time.Time) *entry {
 	return e
 }
 
-// connected notes that there is a connection. If the peer did not answer for a while, a
-// cut may have ended: then no member and no bootstrap peer rests any more, and news says
-// that it is time to dial.
+// connected notes a connection. If the peer had not answered for a while, a cut may have
+// ended: then all members and bootstrap peers may be dialled at once, and news says so.
 func (b *book) connected(p peer.AddrInfo, source Source, now time.Time) (news bool) {
 	e := b.note(p, source, now)
 	news = e.fails > 1 // the first is the dial that may have led here
@@ -142,8 +141,9 @@ func (b *book) connected(p peer.AddrInfo, source Source, now time.Time) (news bo
 	return news
 }
 
-// gone notes that the last connection ended, or that this node ends: the peer was there
-// until now. Who answered last is dialled first, so that is stored to the minute.
+// gone notes that the last connection to a peer ended, or that this node stops: the peer
+// was there until now. Peers seen last are dialled first, so the time is stored to the
+// minute.
 func (b *book) gone(p peer.ID, now time.Time) {
 	if e := b.peers[p]; e != nil {
 		e.unstored = e.unstored || now.Sub(e.seen).Abs() >= time.Minute
@@ -151,7 +151,7 @@ func (b *book) gone(p peer.ID, now time.Time) {
 	}
 }
 
-// failed notes a dial that did not succeed, of a node that may be lonely.
+// failed notes a failed dial. lonely says that the node has no member connected.
 func (b *book) failed(p peer.ID, now time.Time, lonely bool) {
 	e := b.peers[p]
 	if e == nil {
@@ -177,8 +177,9 @@ type appetite struct {
 
 func (a appetite) lonely() bool { return a.every == lonelyEvery }
 
-// appetite follows from who is connected. With nobody there, much is tried at once;
-// with no member there, or members that were not tried yet, as many of those.
+// appetite depends on the connected peers. A node without any connection dials many peers
+// at once. A node without a connected member, or with members it has not tried yet, dials
+// as many members.
 func (b *book) appetite(now time.Time, isConnected func(peer.ID) bool) appetite {
 	anybody, fellows, fellow, untried := false, 0, false, 0
 	for id, e := range b.peers {
@@ -202,10 +203,10 @@ func (b *book) appetite(now time.Time, isConnected func(peer.ID) bool) appetite 
 	return appetite{max(redialAtOne, min(untried, lonelyAtOnce)), redialAtOne, redialEvery}
 }
 
-// next is whom to dial now: peers that are not connected and not at rest, members
-// first, then bootstrap peers, then those seen most recently. Of many a quarter is drawn
-// from all the others, those that failed least often first, so that no order keeps a living
-// one waiting behind the dead.
+// next picks the peers to dial now, among those that are neither connected nor resting:
+// members first, then bootstrap peers, then the most recently seen. If there are many, a
+// quarter is drawn at random from the rest, those with the fewest failures first, so that
+// no fixed order keeps a live peer waiting behind dead ones.
 func (b *book) next(a appetite, now time.Time, isConnected func(peer.ID) bool) []peer.AddrInfo {
 	var due []*entry
 	for _, e := range b.peers {
@@ -232,9 +233,9 @@ func (b *book) next(a appetite, now time.Time, isConnected func(peer.ID) bool) [
 	return out
 }
 
-// nextOfMany is whom to dial where there are connections enough: one member at random,
-// whoever was seen last, so that two halves of a large group that a cut has parted find
-// each other, though each has enough within itself.
+// nextOfMany picks the peer to dial when the node has connections enough: one member at
+// random, no matter when it was seen. So the two halves of a large group find each other
+// after a cut, although each half has enough connections within itself.
 func (b *book) nextOfMany(now time.Time, isConnected func(peer.ID) bool) []peer.AddrInfo {
 	var due []peer.AddrInfo
 	for _, e := range b.peers {
@@ -259,9 +260,9 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// prune forgets peers beyond maxPeers, those that matter least, and gives them.
-// Bootstrap peers stay. No age alone makes a peer forgotten: a clock that is a year ahead
-// would make it forget everybody.
+// prune forgets the least useful peers beyond maxPeers and returns them. Bootstrap peers
+// stay. Age alone is no reason to forget a peer: a clock that is a year ahead would forget
+// them all.
 func (b *book) prune(isConnected func(peer.ID) bool) []peer.ID {
 	var loose []*entry
 	var out []peer.ID

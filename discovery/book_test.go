@@ -192,8 +192,8 @@ func TestBookWithEnough(t *testing.T) {
 	}
 }
 
-// Who answered last is dialled first. With nobody connected, or no member, much is tried
-// at once, and nobody waits for ever behind others.
+// The peers that answered last are dialled first. With nobody connected, or no member, much
+// is tried at once, and nobody waits for ever behind others.
 func TestBookWhenLonely(t *testing.T) {
 	b := newBook()
 	const members = 60

@@ -20,8 +20,8 @@ import (
 )
 
 var (
-	// ErrNoPeers says that the routing table is empty: this node is alone. What was
-	// to be published is queued, not lost.
+	// ErrNoPeers says that the routing table is empty: this node is alone. Records to be
+	// published are queued, not lost.
 	ErrNoPeers = errors.New("no peers are connected")
 	// ErrNotFound says that neither the DHT nor this node knows the group.
 	ErrNotFound = errors.New("no record of the group was found")
@@ -155,19 +155,19 @@ func (d *DHT) Kad() *dht.IpfsDHT { return d.kad }
 
 const rpcTimeout = 10 * time.Second
 
-// held is what a peer holds under a key; nil if nothing usable.
+// held is the value that a peer holds under a key. info is nil if there is none that can be
+// used.
 type held struct {
 	peer  peer.ID
 	info  *Info
 	ahead *Info // instead of info: a record whose dates lie ahead of this clock
-	near  bool  // one of those nearest to the key, who are to hold it
+	near  bool  // it is one of the peers nearest to the key, which should hold it
 }
 
-// read asks each of the peers nearest to the group's key for its value: all of
-// them, since SearchValue shows only values that rank higher than the one before, and
-// a merge wants those that rank lower too. It asks connected peers as well: one of them
-// may be a member of the group, and where the nearest have lost the record that is who
-// has it.
+// read asks each of the peers nearest to the group's key for its value: all of them, since
+// SearchValue shows only values that rank higher than the one before, and a merge wants
+// those that rank lower too. It asks connected peers as well: one of them may be a member
+// of the group, and still have a record that the nearest peers have lost.
 func (d *DHT) read(ctx context.Context, g wire.GroupID) ([]held, error) {
 	key := recordKey(g)
 	if d.Size() == 0 {
@@ -195,7 +195,7 @@ func (d *DHT) read(ctx context.Context, g wire.GroupID) ([]held, error) {
 	return out, ctx.Err()
 }
 
-// ask gives the record that a peer holds; one whose dates lie ahead of this clock is ahead.
+// ask returns the record that a peer holds, in ahead if its dates lie ahead of this clock.
 // A peer that does not answer, or answers with rubbish, holds nothing.
 func (d *DHT) ask(ctx context.Context, p peer.ID, g wire.GroupID) (i, ahead *Info) {
 	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
@@ -213,7 +213,8 @@ func (d *DHT) ask(ctx context.Context, p peer.ID, g wire.GroupID) (i, ahead *Inf
 // maxConnected is how many connected peers are asked beside those that are nearest.
 const maxConnected = 16
 
-// connected gives connected peers that serve the DHT, drawn at random, without some.
+// connected returns connected peers that serve the DHT, drawn at random, except those in
+// without.
 func (d *DHT) connected(without []peer.ID) []peer.ID {
 	all := d.kad.Host().Network().Peers()
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] }) //nolint:gosec // no secret
@@ -230,10 +231,10 @@ func (d *DHT) connected(without []peer.ID) []peer.ID {
 	return out
 }
 
-// Lookup gives the best record of a group: all values that the DHT has, and what is
-// known already, collected. The result is remembered and put back where peers
-// held less. Without peers it is what is known, with ErrNoPeers beside it;
-// ErrNotFound says that there is nothing.
+// Lookup returns the best record of a group, collected from all values in the DHT and the
+// record that this node knows already. It remembers the result, and puts it back at peers
+// that held less. Without peers it returns the known record together with ErrNoPeers.
+// ErrNotFound says that there is no record.
 func (d *DHT) Lookup(ctx context.Context, g wire.GroupID) (*Info, error) {
 	var i *Info
 	var err error
@@ -241,9 +242,9 @@ func (d *DHT) Lookup(ctx context.Context, g wire.GroupID) (*Info, error) {
 	return i, err
 }
 
-// First gives any record of a group, the first that is found: its genesis is the same
-// in all of them. Unlike Lookup it waits for nobody else, such as peers behind a cut,
-// who take half a minute to look dead. Errors as Lookup.
+// First returns the first record of a group that it finds; the genesis is the same in all
+// of them. Unlike Lookup it does not wait for other peers, such as those behind a cut,
+// which seem alive for half a minute. Errors as Lookup.
 func (d *DHT) First(ctx context.Context, g wire.GroupID) (i *Info, err error) {
 	d.walk(walkFirst, func() error { i, err = d.first(ctx, g); return err })
 	return i, err
@@ -354,7 +355,7 @@ func infos(all []held) []*Info {
 	return out
 }
 
-// putBack gives the record to peers that hold another. Failures are theirs.
+// putBack sends the record to peers that hold another one. It ignores failures.
 func (d *DHT) putBack(ctx context.Context, best *Info, all []held) {
 	rec := record.MakePutRecord(recordKey(best.Group), best.Bytes())
 	var wg sync.WaitGroup
@@ -374,7 +375,7 @@ func (d *DHT) putBack(ctx context.Context, best *Info, all []held) {
 // publishRounds bounds how often publish starts over because others published meanwhile.
 const publishRounds = 3
 
-// put is what publishing a record came to.
+// put is the result of publishing a record.
 type put struct {
 	best    *Info
 	before  int // of the nearest peers, how many held a record of the group already
@@ -491,8 +492,8 @@ func (d *DHT) providers(ctx context.Context, c cid.Cid) <-chan peer.AddrInfo {
 	return out
 }
 
-// Members streams peers that say they are members of the group. Who really is one
-// shows when they are talked to.
+// Members streams peers that say they are members of the group. Whether a peer is a member
+// shows only when it is talked to.
 func (d *DHT) Members(ctx context.Context, g wire.GroupID) <-chan peer.AddrInfo {
 	return d.providers(ctx, membersCID(g))
 }
@@ -502,8 +503,7 @@ func (d *DHT) Meeting(ctx context.Context, s wire.MeetSecret) <-chan peer.AddrIn
 	return d.providers(ctx, rendezvousCID(s))
 }
 
-// ProvideMailbox announces this node as a mailbox, for 48 h. ErrNoPeers: there is
-// nobody to tell.
+// ProvideMailbox announces this node as a mailbox, for 48 h. Error: ErrNoPeers.
 func (d *DHT) ProvideMailbox(ctx context.Context) error { return d.provide(ctx, mailboxCID()) }
 
 // Mailboxes streams peers that say they are mailboxes.
@@ -511,7 +511,7 @@ func (d *DHT) Mailboxes(ctx context.Context) <-chan peer.AddrInfo {
 	return d.providers(ctx, mailboxCID())
 }
 
-// Locate gives a peer with addresses, looked up if none are known.
+// Locate returns a peer with its addresses, which it looks up if none are known.
 func (d *DHT) Locate(ctx context.Context, p peer.AddrInfo) (peer.AddrInfo, error) {
 	return d.withAddrs(ctx, p)
 }

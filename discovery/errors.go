@@ -2,7 +2,7 @@ package discovery
 
 import "errors"
 
-// Why a record is refused. Refusals for their form wrap wire.ErrMalformed,
+// Reasons to refuse a record. Refusals of a malformed one wrap wire.ErrMalformed,
 // wire.ErrVersion or wire.ErrTooLarge; a signature that does not hold wraps
 // identity.ErrForged; a head signed after its device's certificate ran out wraps
 // identity.ErrExpired.

@@ -76,9 +76,9 @@ type Catalog interface {
 	PublicGroups() []*Info
 }
 
-// FinderConfig configures a Finder. Peers may be nil; then no peer is known to
-// come from mDNS. Catalog may be nil; then this node answers with nothing.
-// Admit says whether a peer may search now; nil: whoever likes.
+// FinderConfig configures a Finder. Peers may be nil; then no peer is known to come from
+// mDNS. Catalog may be nil; then this node answers with nothing. Admit says whether a peer
+// may search now; nil: every peer may.
 type FinderConfig struct {
 	Host    host.Host
 	DHT     *DHT
@@ -215,11 +215,11 @@ func (f *Finder) ask(ctx context.Context, p peer.AddrInfo, q *wanted) ([]*Info, 
 	return out, nil
 }
 
-// Find looks for groups: connected peers are asked, and the providers that the DHT
-// has for the words of the name and the tag, or for all public groups if those give nothing.
-// Each answer is verified, and checked against the record in the DHT. Results come
-// as they are found; the channel is closed when all were asked, the limit is
-// reached, ctx is done or the Finder is closed. Drain it or cancel ctx.
+// Find looks for groups. It asks connected peers, and the providers that the DHT has for
+// the words of the name and the tag, or for all public groups if those find nothing. Each
+// answer is verified, and checked against the record in the DHT. Results come as they are
+// found; the channel is closed when all were asked, the limit is reached, ctx is done or
+// the Finder is closed. Drain it or cancel ctx.
 func (f *Finder) Find(ctx context.Context, q Query) (<-chan Result, error) {
 	if q.Limit <= 0 || q.Limit > wire.MaxFindLimit {
 		q.Limit = defaultLimit
@@ -261,8 +261,9 @@ type asked struct {
 	infos []*Info
 }
 
-// finding is what a search knows of one group. All but checked is under the
-// search's lock, which is never held across a wait: in a bubble that would stop time.
+// finding holds the facts that a search has about one group. The search's lock guards all
+// fields but checked. It is never held across a wait: that would stop time in a synctest
+// bubble.
 type finding struct {
 	checked chan struct{} // closed when the DHT was asked, once
 	inDHT   bool

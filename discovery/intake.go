@@ -14,10 +14,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Judging a record takes up to 60 signature checks, some 4 ms, and anyone may bring one. So
-// each peer has tokens, and so have its network and all who brought no good record before.
-// A record costs one, a bad one badRecord. An honest node brings those of its own groups,
-// each again every few hours.
+// Judging a record takes up to 60 signature checks, some 4 ms, and any peer may bring one.
+// So each peer draws from a token bucket, and so do its network and all peers together that
+// have brought no good record yet. A record costs one token, a bad one badRecord. An honest
+// node brings the records of its own groups, each again every few hours.
 const (
 	badRecord = 20
 
@@ -28,17 +28,17 @@ const (
 
 const (
 	maxBringers = 2048 // peers and networks with tokens of their own
-	maxBringing = 4096 // records that are remembered with who brought them
+	maxBringing = 4096 // records that are remembered with the peers that brought them
 )
 
-// intake knows who brought which record, and meters what judging them costs.
+// intake knows which peer brought which record, and limits the cost of judging them.
 type intake struct {
 	mu       sync.Mutex
 	from     *simplelru.LRU[[32]byte, holder]
-	peers    *simplelru.LRU[peer.ID, *rate.Limiter] // of those who brought nothing good yet, or something bad last
+	peers    *simplelru.LRU[peer.ID, *rate.Limiter] // of peers that brought nothing good yet, or something bad last
 	good     *simplelru.LRU[peer.ID, *rate.Limiter] // of the others: no number of strangers displaces them
 	networks *simplelru.LRU[string, *rate.Limiter]
-	others   *rate.Limiter // of all who brought nothing good yet
+	others   *rate.Limiter // of all peers together that brought nothing good yet
 }
 
 func newIntake() *intake {
@@ -50,7 +50,7 @@ func newIntake() *intake {
 	return in
 }
 
-// watch gives what the DHT calls with each request before it serves it.
+// watch returns the function that the DHT calls with each request before it serves it.
 func (in *intake) watch(h host.Host) func(context.Context, network.Stream, *pb.Message) {
 	return func(_ context.Context, s network.Stream, m *pb.Message) {
 		if rec := m.GetRecord(); m.GetType() == pb.Message_PUT_VALUE && rec != nil {
@@ -66,7 +66,7 @@ func (in *intake) brought(key string, value []byte, by holder) {
 	in.from.Add(id, by)
 }
 
-// bringerOf gives who brought a record; the zero holder: this node itself.
+// bringerOf returns the peer that brought a record; the zero holder is this node itself.
 func (in *intake) bringerOf(id [32]byte) holder {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -74,7 +74,8 @@ func (in *intake) bringerOf(id [32]byte) holder {
 	return by
 }
 
-// buckets are those that a holder draws from, its own first. in.mu is held.
+// buckets returns the token buckets that a holder draws from, its own first. The caller
+// holds in.mu.
 func (in *intake) buckets(by holder) []*rate.Limiter {
 	n, ok := in.networks.Get(by.network)
 	if !ok {
@@ -107,8 +108,8 @@ func (in *intake) admit(now time.Time, by holder) error {
 	return nil
 }
 
-// judged notes what became of a record. What a bad one costs may exceed what is left: it
-// is paid off before the next one is judged.
+// judged notes the verdict on a record. A bad record may cost more tokens than are left:
+// the debt is paid off before the next one is judged.
 func (in *intake) judged(now time.Time, by holder, good bool) {
 	if by == (holder{}) {
 		return

@@ -12,9 +12,9 @@ import (
 // maxKnown is how many groups a Known holds, apart from those it is told to keep.
 const maxKnown = 1024
 
-// Known remembers the best record that this node has seen of each group. It only
-// ever grows, record by record: whatever the DHT or a peer says later, a reader is
-// never given less than what it was given before. Safe for concurrent use.
+// Known remembers the best record that this node has seen of each group. Each record only
+// ever grows: whatever the DHT or a peer says later, a reader never gets less than it got
+// before. Safe for concurrent use.
 type Known struct {
 	save func(group wire.GroupID, record []byte)
 
@@ -25,14 +25,14 @@ type Known struct {
 
 type known struct {
 	info *Info
-	news *Info // what others stored with us and info lacks; nil if nothing
+	news *Info // stored with us by others, and more than info; nil if there is none
 	kept bool
 	used uint64
 }
 
-// NewKnown makes an empty one. Every record that changes is handed to save, and a
-// group that made room for another with a nil record; save may be nil, and must not
-// call back. Load takes the records back after a restart.
+// NewKnown makes an empty Known. It hands every record that changes to save, and a nil
+// record for a group that had to make room for another. save may be nil, and must not call
+// back. Load takes the records back after a restart.
 func NewKnown(save func(group wire.GroupID, record []byte)) *Known {
 	if save == nil {
 		save = func(wire.GroupID, []byte) {}
@@ -112,7 +112,7 @@ func (k *Known) add(save bool, records ...*Info) (*Info, bool, error) {
 	return best, more, nil
 }
 
-// keep protects a group from being dropped, or stops to.
+// keep protects a group from being dropped, or ends that protection.
 func (k *Known) keep(g wire.GroupID, kept bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -121,9 +121,9 @@ func (k *Known) keep(g wire.GroupID, kept bool) {
 	}
 }
 
-// note remembers what a passing record adds to a kept group, until the next Add.
-// It stays apart from what is known: the DHT's store judges its own old record
-// against that, and must not find it stale before the new one is put.
+// note remembers, until the next Add, what a passing record adds to a kept group. It keeps
+// that apart from the known record: the DHT's store judges its own old record against the
+// known one, and must not find it stale before the new one is put.
 func (k *Known) note(i *Info) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -139,7 +139,7 @@ func (k *Known) note(i *Info) {
 	e.news = i
 }
 
-// news says whether a group has something that others stored with us.
+// hasNews says whether others have stored something new about a group with us.
 func (k *Known) hasNews(g wire.GroupID) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

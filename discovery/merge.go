@@ -19,10 +19,10 @@ import (
 // the newest wire.MaxHeads). This lexicographic product is a semilattice, exactly:
 // commutative, associative, idempotent, for all records that verify accepts.
 //
-// Filtering the other record's fields by the winning chain instead would carry
-// more over, and would not be associative: a field of X, who is in chain A, not in
-// B and again in C above both, would survive A ⊔ (B ⊔ C) and not (A ⊔ B) ⊔ C.
-// Readers who hold all values at once carry fields over with collect.
+// Filtering the other record's fields by the winning chain instead would carry more over,
+// and would not be associative: a field of X, who is in chain A, not in B and again in C
+// above both, would survive A ⊔ (B ⊔ C) and not (A ⊔ B) ⊔ C. Readers that hold all values
+// at once carry fields over with collect.
 func merge(a, b *Info) (*Info, error) {
 	if a.Group != b.Group {
 		return nil, fmt.Errorf("merging: %w", errForeignGroup)
@@ -53,9 +53,9 @@ func mergeParts(a, b *Info) *parts {
 	return p
 }
 
-// mergeHeads keeps the newest head of each device, and of those the newest
-// wire.MaxHeads. What falls off never comes back: the heads that pushed it off only
-// get newer. So cutting early or late is the same.
+// mergeHeads keeps the newest head of each device, and of those the newest wire.MaxHeads. A
+// head that falls off never comes back, because the heads that displaced it only get newer.
+// So it does not matter when the list is cut.
 func mergeHeads(a, b []Head) []Head {
 	all := slices.Concat(a, b)
 	slices.SortFunc(all, func(x, y Head) int { return compareHeads(y, x) })
@@ -92,13 +92,13 @@ func (i *Info) onto(chain *authority) *parts {
 	return p
 }
 
-// collect is the merge of all values at hand, together with those fields of
-// lower chains that count under the highest one. It depends on the set of
-// values only, not on their order, and stands at or above the merge of them. It
-// is what readers put back, so that a name that an admin set while an owner changed
-// the authority is kept as long as one reader sees both. It is no fold of merge: in
-// the corner that merge names, what is carried over depends on who saw what
-// together; all readers who then exchange their results still agree.
+// collect is the merge of all values at hand, together with those fields of lower chains
+// that count under the highest one. It depends on the set of values only, not on their
+// order, and stands at or above the merge of them. Readers put its result back, so that a
+// name that an admin set while an owner changed the authority survives if one reader sees
+// both. It is no fold of merge: in the case that merge describes, the fields that are
+// carried over depend on which values a reader saw together. Readers that then exchange
+// their results still agree.
 func collect(values ...*Info) (*Info, error) {
 	if len(values) == 0 {
 		return nil, fmt.Errorf("collecting: %w: no record", wire.ErrMalformed)
@@ -141,8 +141,8 @@ func compare(a, b *Info) int {
 	return cmp.Or(bytes.Compare(t[:], s[:]), bytes.Compare(b.raw.Signature, a.raw.Signature))
 }
 
-// adds says whether b holds anything that a lacks, also what only collect would
-// carry over.
+// adds says whether b holds anything that a lacks, fields that only collect would carry
+// over included.
 func adds(a, b *Info) bool {
 	c, err := collect(a, b)
 	return err == nil && !c.equal(a)

@@ -10,7 +10,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Bounds on what a name is searched by.
+// Bounds on the words that a name is searched by.
 const (
 	maxWords    = 8  // of a name or query; more are not looked at
 	maxWordSize = 64 // bytes of a word after normalisation; longer ones are cut
@@ -42,15 +42,15 @@ func words(name string) []string {
 	return out
 }
 
-// letters are those that stand for others in words and have no accent that Unicode could
-// take off.
+// letters replaces letters that people type as others, and that Unicode does not decompose
+// into a letter and an accent.
 var letters = strings.NewReplacer("ß", "ss", "æ", "ae", "œ", "oe", "ø", "o", "đ", "d", "ð", "d", "ł", "l", "ħ", "h", "ı", "i", "þ", "th", "ς", "σ")
 
-// unaccented takes the accents off letters of Latin, Greek and Cyrillic: people type names
-// without them. Marks of other scripts are vowels and the like, and stay.
+// unaccented removes the accents of Latin, Greek and Cyrillic letters, because people type
+// names without them. Marks of other scripts stay: they are vowels and the like.
 func unaccented(s string) string {
 	var b strings.Builder
-	accents := false // the last letter is one that loses them
+	accents := false // the last letter loses its accents
 	for _, r := range norm.NFKD.String(letters.Replace(s)) {
 		if !unicode.Is(unicode.Mn, r) {
 			accents = unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic)
@@ -65,8 +65,8 @@ func unaccented(s string) string {
 // tagText is a tag as it is announced and compared.
 func tagText(tag string) string { return strings.Join(words(tag), " ") }
 
-// pattern is what a name is searched by: words that it must contain, and words with
-// stars, each of which stands for any letters.
+// pattern holds the words that a name must contain, and words with stars, each of which
+// stands for any letters.
 type pattern struct {
 	words []string
 	globs []string // normalised, stars kept
@@ -92,7 +92,7 @@ func parsePattern(name string) pattern {
 	return p
 }
 
-// String is the pattern as it travels: what of it fits into a request.
+// String is the pattern as it travels: as many of its words as fit into a request.
 func (p pattern) String() string {
 	all := append(slices.Clone(p.words), p.globs...)
 	for len(all) > 0 && len(strings.Join(all, " ")) > wire.MaxQuery {
@@ -116,7 +116,7 @@ func (p pattern) fits(name string) bool {
 	return true
 }
 
-// fitsGlob says whether a word is what a glob stands for.
+// fitsGlob says whether a glob matches a word.
 func fitsGlob(glob, word string) bool {
 	pieces := strings.Split(glob, "*")
 	word, ok := strings.CutPrefix(word, pieces[0])

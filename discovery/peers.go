@@ -30,16 +30,16 @@ type PeersConfig struct {
 	Host      host.Host
 	Bootstrap []peer.AddrInfo
 	Book      PeerBook
-	Enough    int          // connections with which nobody new is needed; 0: there is no such number
+	Enough    int          // connections with which the node needs no new ones; 0: no number is enough
 	Log       *slog.Logger // nil is slog.Default
 }
 
-// Peers remembers peers and dials them again for ever. libp2p alone does not:
-// after a cut of more than some ten minutes it has forgotten the addresses, and two
-// halves stay apart. Every redialEvery, give or take a tenth, up to four known
-// peers without a connection are dialled; with connections enough it is one member,
-// and with nobody connected it is many, more often.
-// When one answers that did not for a while, the others are tried at once.
+// Peers remembers peers and keeps dialling them. libp2p alone does not: after a cut of more
+// than about ten minutes it has forgotten the addresses, and the two halves stay apart.
+// Every redialEvery, give or take a tenth, Peers dials up to four known peers without a
+// connection. With connections enough it dials one member, and without any connection it
+// dials many peers, more often. When a peer answers that had not for a while, it tries the
+// others at once.
 type Peers struct {
 	cfg    PeersConfig
 	sub    event.Subscription
@@ -51,7 +51,7 @@ type Peers struct {
 	book book
 }
 
-// SourceCount is what one source has contributed.
+// SourceCount counts the peers that one source has contributed.
 type SourceCount struct {
 	Known     int // peers that it named first
 	Worked    int // of those, connected at some time in this run
@@ -114,8 +114,8 @@ func (p *Peers) Close() error {
 	return errors.Join(p.sub.Close(), p.store())
 }
 
-// Found takes up a peer that a source named. One on the local network is dialled at
-// once; others wait for their turn, so that many of them cause no burst of dials.
+// Found adds a peer that a source named. A peer on the local network is dialled at once.
+// Others wait for their turn, so that many new peers cause no burst of dials.
 func (p *Peers) Found(info peer.AddrInfo, source Source) {
 	if info.ID == p.cfg.Host.ID() {
 		return
@@ -151,7 +151,7 @@ func (p *Peers) Source(id peer.ID) Source {
 	return ""
 }
 
-// Counts is what each source has contributed so far.
+// Counts returns what each source has contributed so far.
 func (p *Peers) Counts() map[Source]SourceCount {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -258,15 +258,15 @@ func (p *Peers) redial(ctx context.Context, dials *sync.WaitGroup) time.Duration
 		targets = p.book.next(a, now, p.isConnected)
 	}
 	for _, t := range targets {
-		p.book.failed(t.ID, now, a.lonely()) // until it answers; keeps the next round off it
+		p.book.failed(t.ID, now, a.lonely()) // until it answers; the next round leaves it alone
 	}
 	p.mu.Unlock()
 	for _, t := range targets {
 		dials.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 			defer cancel()
-			// The swarm's own backoff, up to five minutes, would refuse the dial; ours has
-			// decided that it is time.
+			// The swarm's own backoff, up to five minutes, would refuse the dial. Our own
+			// backoff has decided that it is time.
 			if s, ok := p.cfg.Host.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {
 				s.Backoff().Clear(t.ID)
 			}
@@ -278,7 +278,7 @@ func (p *Peers) redial(ctx context.Context, dials *sync.WaitGroup) time.Duration
 	return a.every
 }
 
-// store writes what changed, and forgets what is too much.
+// store writes the entries that changed, and forgets peers beyond the limit.
 func (p *Peers) store() error {
 	p.mu.Lock()
 	dropped := p.book.prune(p.isConnected)

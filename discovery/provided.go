@@ -21,9 +21,9 @@ const (
 	providedSweep    = time.Hour
 )
 
-// providerTable is the provider records of the DHT's server half, in memory. libp2p's own
-// store keeps the newest, whoever's: one peer could displace all others in a fraction of a
-// second.
+// providerTable holds the provider records of the DHT's server half in memory. libp2p's own
+// store keeps the newest records of any peer, so that one peer could displace all others in
+// a fraction of a second.
 type providerTable struct {
 	host  host.Host
 	limit int
@@ -51,7 +51,7 @@ func newProviderTable(h host.Host, limit int) *providerTable {
 	return &providerTable{host: h, limit: limit, keys: make(map[string]map[peer.ID]*provided), shares: newShares[providedKey](), swept: time.Now()}
 }
 
-// AddProvider keeps that a peer provides a key. The caller has seen to it that the peer
+// AddProvider records that a peer provides a key. The caller has checked that the peer
 // itself says so.
 func (t *providerTable) AddProvider(_ context.Context, key []byte, who peer.AddrInfo) error {
 	var by holder
@@ -82,8 +82,8 @@ func (t *providerTable) AddProvider(_ context.Context, key []byte, who peer.Addr
 	return nil
 }
 
-// GetProviders gives those who provide a key, at most maxProviders, in an order by chance
-// in which the networks take turns: a crowd from one network hides nobody of another.
+// GetProviders returns at most maxProviders peers that provide a key, in a random order in
+// which the networks take turns: a crowd from one network does not hide peers of another.
 func (t *providerTable) GetProviders(_ context.Context, key []byte) ([]peer.AddrInfo, error) {
 	now := time.Now()
 	t.mu.Lock()

@@ -8,8 +8,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// What provider records announce. Each is the CID (version 1, raw) of the
-// SHA-256 of "panda/provider/1" ‖ 0 ‖ kind ‖ value: kind is one byte, value the rest.
+// Kinds of provider records. Each announces the CID (version 1, raw) of the SHA-256 of
+// "panda/provider/1" ‖ 0 ‖ kind ‖ value: kind is one byte, value the rest.
 const (
 	provideMembers byte = 1 // value: the group's ID, 32 bytes
 	providePublic  byte = 2 // no value
@@ -31,7 +31,8 @@ func providerCID(kind byte, value []byte) cid.Cid {
 // membersCID is what the members of a group announce.
 func membersCID(g wire.GroupID) cid.Cid { return providerCID(provideMembers, g[:]) }
 
-// rendezvousCID is what the members of a private group announce, who alone know the secret.
+// rendezvousCID is what the members of a private group announce. They alone know the
+// secret.
 func rendezvousCID(s wire.MeetSecret) cid.Cid {
 	key := s.MeetKey()
 	return providerCID(provideMeet, key[:])
@@ -50,7 +51,7 @@ func mailboxCID() cid.Cid { return providerCID(provideMailbox, nil) }
 // tagCID is the same for a tag.
 func tagCID(tag string) cid.Cid { return providerCID(provideTag, []byte(tagText(tag))) }
 
-// announcements is all that a member with this record announces, each once.
+// announcements lists all that a member with this record announces, each CID once.
 func (i *Info) announcements() []cid.Cid {
 	out := []cid.Cid{membersCID(i.Group), publicCID()}
 	for _, w := range words(i.Name) {

@@ -53,7 +53,7 @@ type Info struct {
 	encoded []byte
 }
 
-// Head is a device's checked word on where the group is.
+// Head is a device's checked statement of the epoch and size of the group.
 type Head struct {
 	wire.Head
 	Device *identity.Device
@@ -81,9 +81,9 @@ func (i *Info) Members() uint64 {
 	return i.Heads[0].Members
 }
 
-// verify judges a record from its bytes alone. Cheap refusals come first; the
-// dearest record costs some 60 signature checks. What is valid once stays valid:
-// of the clock it is only asked that nothing lies more than maxAhead in the future.
+// verify judges a record from its bytes alone. Cheap refusals come first; the most
+// expensive record costs some 60 signature checks. A record that is valid once stays valid:
+// the clock only rules out dates more than maxAhead in the future.
 func verify(group wire.GroupID, b []byte, now time.Time) (*Info, error) {
 	rec, err := wire.DecodePublicInfo(b)
 	if err != nil {
@@ -120,8 +120,8 @@ type parts struct {
 	heads   []Head // ascending by device
 }
 
-// parse checks who may say what, and when. That the parts are well-formed and in
-// order has been checked when the record was decoded.
+// parse checks that each part is by somebody who may sign it, at a time at which it may.
+// Decoding the record has checked that the parts are well-formed and in order.
 func parse(rec *wire.PublicInfo, now time.Time) (*parts, error) {
 	if n := len(wire.Marshal(rec.Genesis)); n > maxGenesisShare {
 		return nil, fmt.Errorf("%w: genesis of %d bytes", wire.ErrTooLarge, n)
@@ -193,8 +193,7 @@ func register(it *wire.ProfileItem, raw wire.Signed) crdt.LWW[*profileItem] {
 	return crdt.LWW[*profileItem]{Value: &profileItem{ProfileItem: *it, raw: raw}, At: crdt.HLC(it.HLC), Tie: lowWins(raw)}
 }
 
-// lowWins turns the hash of a signed object round, so that the lower hash is the
-// higher tie.
+// lowWins inverts the hash of a signed object, so that the lower hash is the higher tie.
 func lowWins(s wire.Signed) [32]byte {
 	h := sha256.Sum256(wire.Marshal(s))
 	for i := range h {
@@ -219,7 +218,8 @@ func parseHead(s wire.Signed) (Head, error) {
 	if err != nil {
 		return Head{}, fmt.Errorf("head: %w", err)
 	}
-	// Against the head's own time, so that the verdict does not change with the clock.
+	// Check against the head's own time, so that the verdict does not change with the
+	// clock.
 	if err := d.CheckExpiry(crdt.HLC(h.HLC).Time()); err != nil {
 		return Head{}, fmt.Errorf("head: %w", err)
 	}
@@ -291,15 +291,15 @@ func (i *Info) parts() *parts {
 	return &parts{genesis: i.Genesis, raw: i.raw, chain: i.chain, profile: i.profile, heads: slices.Clone(i.heads)}
 }
 
-// New is the record of a group that has nothing but its genesis.
+// New returns the record of a group that has nothing but its genesis.
 func New(genesis wire.Signed, now time.Time) (*Info, error) {
 	rec := wire.PublicInfo{V: wire.Version, Genesis: genesis}
 	return verifyAny(rec.Encode(), now)
 }
 
-// SetProfile is the record with one profile field set, signed by an owner or
-// admin. It fills in version, time and signer of the item. Where the record holds
-// a newer write of that field the result is ErrStale: take a later time.
+// SetProfile returns the record with one profile field set, signed by an owner or admin. It
+// fills in version, time and signer of the item. If the record holds a newer write of that
+// field it returns ErrStale: take a later time.
 func (i *Info) SetProfile(signer *identity.Key, at crdt.HLC, item wire.ProfileItem) (*Info, error) {
 	item.V, item.HLC, item.Signer = wire.Version, uint64(at), signer.Public()
 	if int(item.Field) > fields { //nolint:gosec // compared, not kept
@@ -321,10 +321,10 @@ func (i *Info) SetProfile(signer *identity.Key, at crdt.HLC, item wire.ProfileIt
 	return p.info(), nil
 }
 
-// nextAuthority is the record with a new authority, signed by an owner of the
-// current one. Fields whose signer is no longer entitled are signed again by the
-// owner, with the time at, so that a removed admin does not take the group's name
-// along; if the owner itself steps down, those fields go.
+// nextAuthority returns the record with a new authority, signed by an owner of the current
+// one. The owner signs fields again whose signer is no longer entitled, with the time at,
+// so that a removed admin does not take the group's name along. If the owner itself steps
+// down, those fields are dropped.
 func (i *Info) nextAuthority(owner *identity.Key, at crdt.HLC, keys []wire.AuthorityKey) (*Info, error) {
 	keys = slices.Clone(keys)
 	slices.SortFunc(keys, func(a, b wire.AuthorityKey) int { return bytes.Compare(a.User, b.User) })
@@ -354,10 +354,10 @@ func (i *Info) nextAuthority(owner *identity.Key, at crdt.HLC, keys []wire.Autho
 	return out, nil
 }
 
-// SetHead is the record with a newer head of a device, signed by its log key. It
-// fills in version, certificate and time, and rounds the number of members. One
-// head an hour is what a device should publish; older than the device's present
-// head, or below the top wire.MaxHeads, is ErrStale.
+// SetHead returns the record with a newer head of a device, signed by its log key. It fills
+// in version, certificate and time, and rounds the number of members. A device should
+// publish at most one head an hour. A head that is older than the device's present one, or
+// below the top wire.MaxHeads, is ErrStale.
 func (i *Info) SetHead(d *identity.Device, log *identity.Key, at crdt.HLC, h wire.Head) (*Info, error) {
 	if !bytes.Equal(log.Public(), d.Cert.LogKey) || len(d.Cert.LogKey) != ed25519.PublicKeySize {
 		return nil, fmt.Errorf("setting the head: %w: not the key of device %q", identity.ErrForged, d.Cert.Name)

@@ -15,7 +15,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// PublishState says where the publication of a group stands.
+// PublishState says how far the publication of a group is.
 type PublishState int
 
 // States.
@@ -51,12 +51,11 @@ type PublisherConfig struct {
 	Interval time.Duration // between republications; 0 is 6 hours, an eighth of maxRecordAge
 }
 
-// Publisher keeps the records of the groups it is given in the DHT, and this node
-// in the lists of providers for them: at once when something changes, and again with
-// jitter, since the DHT forgets. That is after firstPause, and then after pauses that
-// double up to the interval, as long as the record was still there; whatever displaced it
-// is answered at firstPause again. A node that is alone queues, and publishes as the first
-// peer appears.
+// Publisher keeps the records of its groups in the DHT, and this node in their lists of
+// providers. It publishes at once when something changes, and again with jitter, since the
+// DHT forgets: first after firstPause, then after pauses that double up to the interval
+// while the record is still found there. If it is not, the pause is firstPause again. A
+// node without peers queues its records, and publishes them when the first peer appears.
 type Publisher struct {
 	dht      *DHT
 	interval time.Duration
@@ -102,14 +101,14 @@ func NewPublisher(cfg PublisherConfig) *Publisher {
 	return p
 }
 
-// Close stops publishing. What was published stays until it expires.
+// Close stops publishing. Published records stay in the DHT until they expire.
 func (p *Publisher) Close() {
 	p.cancel()
 	<-p.done
 }
 
-// Publish takes up a group, or news of one: the record is collected into what is
-// known of the group and published at once. It gives what will be published.
+// Publish adds a group, or news of one. It collects the record into the known one of the
+// group, publishes the result at once and returns it.
 func (p *Publisher) Publish(i *Info) (*Info, error) {
 	best, more, err := p.dht.known.Add(i)
 	if err != nil {
@@ -130,8 +129,8 @@ func (p *Publisher) Publish(i *Info) (*Info, error) {
 	return best, nil
 }
 
-// Meet announces this node as a member of a private group, by the secrets that its
-// members know, and by no other any more.
+// Meet announces this node as a member of a private group under the given secrets, which
+// its members alone know, and no longer under others.
 func (p *Publisher) Meet(g wire.GroupID, secrets []wire.MeetSecret) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -215,7 +214,8 @@ func (p *Publisher) run(ctx context.Context) {
 	}
 }
 
-// due gives the groups whose turn it is, marked busy, and when to look again.
+// due returns the groups whose turn it is, marked busy, and the time until it should be
+// called again.
 func (p *Publisher) due(now time.Time) ([]wire.GroupID, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -286,7 +286,7 @@ func (p *Publisher) once(ctx context.Context, g wire.GroupID) (put, error) {
 func (p *Publisher) finish(g wire.GroupID, out put, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	defer p.wake() // a place is free
+	defer p.wake() // another group can go
 	e, ok := p.groups[g]
 	if !ok {
 		return // withdrawn meanwhile
@@ -314,7 +314,7 @@ func (p *Publisher) finish(g wire.GroupID, out put, err error) {
 	}
 }
 
-// jitter is d, give or take a tenth, so that nodes do not move in step.
+// jitter returns d, give or take a tenth, so that nodes do not move in step.
 func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1) //nolint:gosec // not a secret
 }

@@ -9,15 +9,15 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// holder is on whose behalf something is kept: a peer, and the network that it is in. Peer
-// IDs cost nothing, addresses cost a little. The zero holder is this node.
+// holder names the peer that brought something, and its network. Peer IDs cost nothing,
+// addresses cost a little. The zero holder is this node.
 type holder struct {
 	network string // an IPv4 /24 or an IPv6 /48; empty: not known
 	peer    peer.ID
 }
 
-// holderOf gives a connected peer with its network, which is that of its relay if it is
-// behind one.
+// holderOf returns a connected peer with its network. Behind a relay, that is the relay's
+// network.
 func holderOf(h host.Host, p peer.ID) holder {
 	out := holder{peer: p}
 	for _, c := range h.Network().ConnsToPeer(p) {
@@ -35,12 +35,12 @@ func holderOf(h host.Host, p peer.ID) holder {
 	return out
 }
 
-// shares says what makes room in a full table that anybody may write to: something of the
-// peer that holds most of the network that holds most. So a flood by one peer, or by many
-// of one network, displaces itself, and not what a few others have in the table. Something
-// that several brought is judged by the one of them who holds least: else a flood could
-// take it along by bringing it too. What this node holds itself is never displaced. It is
-// not safe for concurrent use.
+// shares decides which entry makes room in a full table that any peer may write to: one of
+// the peer that holds most, in the network that holds most. So a flood by one peer, or by
+// many peers of one network, displaces its own entries and not the few of others. An entry
+// that several peers brought counts for the one of them that holds least: else a flood
+// could displace it by bringing it too. Entries of this node itself are never displaced. It
+// is not safe for concurrent use.
 type shares[K comparable] struct {
 	all       []*share[K]
 	at        map[K]*share[K]
@@ -51,7 +51,7 @@ type shares[K comparable] struct {
 
 type share[K comparable] struct {
 	key     K
-	holders []holder // who brought it; none: it is this node's own
+	holders []holder // the peers that brought it; none: it is this node's own
 	weight  int
 	index   int // in all; -1: this node's own
 }
@@ -65,8 +65,7 @@ func newShares[K comparable]() *shares[K] {
 
 func (s *shares[K]) len() int { return len(s.at) }
 
-// put notes who brought something, and what it weighs. What was there under the key is
-// gone.
+// put notes the holders of an entry and its weight. It replaces an entry of the same key.
 func (s *shares[K]) put(key K, weight int, holders ...holder) {
 	s.drop(key)
 	e := &share[K]{key, holders, weight, -1}
@@ -81,7 +80,7 @@ func (s *shares[K]) put(key K, weight int, holders ...holder) {
 	s.weigh(e, weight)
 }
 
-// weigh adds to what the holders of e hold.
+// weigh adds weight to the account of each holder of e.
 func (s *shares[K]) weigh(e *share[K], weight int) {
 	for _, h := range e.holders {
 		if s.ofNetwork[h.network] += weight; s.ofNetwork[h.network] == 0 {
@@ -93,8 +92,8 @@ func (s *shares[K]) weigh(e *share[K], weight int) {
 	}
 }
 
-// with gives the holders of what is under a key, and one more. Of too many the one that
-// holds most is left out.
+// with returns the holders of the entry under a key, and one more. If there are too many,
+// it leaves out the one that holds most.
 func (s *shares[K]) with(key K, h holder) []holder {
 	e := s.at[key]
 	if e == nil {
@@ -132,13 +131,13 @@ func (s *shares[K]) drop(key K) {
 	s.weigh(e, -e.weight)
 }
 
-// drawn is how many entries are looked at to find a heavy holder. One that holds half of
-// the table is missed once in 2^32.
+// drawn is how many entries heaviest looks at. It misses a holder of half the table once in
+// 2^32.
 const drawn = 32
 
-// heaviest gives something of a heavy holder, at random; false if all that is there is
-// this node's own. Entries are drawn with equal chances, so that the more somebody holds
-// the surer it is found, and the cost does not grow with the table.
+// heaviest returns a random entry of a heavy holder, or false if all entries are this
+// node's own. It draws entries with equal chances: a holder of more entries is found more
+// surely, and the cost does not grow with the table.
 func (s *shares[K]) heaviest() (key K, ok bool) {
 	var worst *share[K]
 	for range drawn {
@@ -153,7 +152,7 @@ func (s *shares[K]) heaviest() (key K, ok bool) {
 	return worst.key, true
 }
 
-// lightest gives the one of the holders of e who holds least.
+// lightest returns the holder of e that holds least.
 func (s *shares[K]) lightest(e *share[K]) holder {
 	least := e.holders[0]
 	for _, h := range e.holders[1:] {

@@ -12,15 +12,15 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Bounds of the records that this node keeps for others. Anyone can make groups, so anyone
-// can make valid records.
+// Bounds of the records that this node keeps for others. Any peer can make groups, and so
+// valid records.
 const (
 	maxStoreEntries = 16 << 10
 	maxStoreBytes   = 32 << 20
 )
 
-// valueStore is the datastore of the DHT's values, in memory. When it is full, those who
-// hold most of it make room: see shares.
+// valueStore is the datastore of the DHT's values, in memory. When it is full, the peers
+// that hold most of it make room: see shares.
 type valueStore struct {
 	mu      sync.Mutex
 	m       *ds.MapDatastore
@@ -33,12 +33,13 @@ type valueStore struct {
 
 var _ ds.Batching = (*valueStore)(nil)
 
-// newValueStore makes a store; from says who brought a record.
+// newValueStore makes a store. from returns the peer that brought a record.
 func newValueStore(entries, bytes int, from func(key string, value []byte) holder) *valueStore {
 	return &valueStore{m: ds.NewMapDatastore(), shares: newShares[ds.Key](), ids: make(map[ds.Key][32]byte), from: from, entries: entries, limit: bytes}
 }
 
-// Put keeps an encoded record. The same value again is on behalf of all who brought it.
+// Put keeps an encoded record. If several peers bring the same value, all of them are its
+// holders.
 func (s *valueStore) Put(ctx context.Context, k ds.Key, v []byte) error {
 	var rec recpb.Record
 	if err := proto.Unmarshal(v, &rec); err != nil {

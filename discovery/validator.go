@@ -41,9 +41,9 @@ func parseRecordKey(key string) (wire.GroupID, error) {
 	return g, nil
 }
 
-// Bounds on what judging records costs: each takes up to 60 signature checks, some
-// 4 ms, and a remembered one some tens of kilobytes. Records that others bring have turns
-// of their own, so that a flood of them keeps no lookup of this node waiting.
+// Bounds on what judging records costs: each takes up to 60 signature checks, some 4 ms,
+// and a remembered one some tens of kilobytes. Records that others bring have slots of
+// their own, so that a flood of them does not delay lookups of this node.
 const (
 	maxVerifying = 4
 	maxBrought   = 2
@@ -65,8 +65,8 @@ type validator struct {
 
 var _ record.Validator = (*validator)(nil)
 
-// newValidator makes a validator. It refuses as ErrStale what adds nothing to
-// known, and shows known what adds something; known may be nil. now may be nil for
+// newValidator makes a validator. It refuses a record that adds nothing to known as
+// ErrStale, and notes in known one that does; known may be nil. now may be nil for
 // time.Now.
 func newValidator(known *Known, now func() time.Time) *validator {
 	if now == nil {
@@ -102,8 +102,8 @@ func (v *validator) Validate(key string, value []byte) error {
 	return nil
 }
 
-// Select gives the index of the value that ranks highest by compare; of equal ones
-// the first. Values that do not verify are passed over.
+// Select returns the index of the value that ranks highest by compare, the first of equal
+// ones. It passes over values that do not verify.
 func (v *validator) Select(key string, values [][]byte) (int, error) {
 	best, at := (*Info)(nil), -1
 	var errs []error
@@ -132,7 +132,7 @@ func (v *validator) judge(key string, value []byte) (*Info, error) {
 		return nil, fmt.Errorf("%w: record of %d bytes, at most %d", wire.ErrTooLarge, len(value), wire.MaxPublicInfo)
 	}
 	id := recordID(key, value)
-	if i, ok := v.done.Get(id); ok { // what was valid once stays valid
+	if i, ok := v.done.Get(id); ok { // a valid record stays valid
 		return i, nil
 	}
 	if err, ok := v.refused.Get(id); ok {
@@ -158,12 +158,13 @@ func (v *validator) judge(key string, value []byte) (*Info, error) {
 	return i, err
 }
 
-// noClock is later than any date: by it no date lies ahead.
+// noClock is later than any date, so that no date lies ahead of it.
 var noClock = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// timeless judges a record of a group that nothing is known of, for this node to read: if
-// its dates lie ahead of this clock, it may be this clock that is behind, and a device has
-// nobody to compare it with before it is in a group. Such a record is never kept for others.
+// timeless judges a record of an unknown group without regard to dates, for this node
+// alone. If the dates lie ahead of this clock, the clock may be behind, and a device has no
+// other clock to compare it with before it is in a group. Such a record is never kept for
+// others.
 func (v *validator) timeless(g wire.GroupID, value []byte) *Info {
 	if len(value) > wire.MaxPublicInfo || v.known != nil && v.known.Get(g) != nil {
 		return nil

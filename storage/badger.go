@@ -22,9 +22,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// openBadger opens the database at path. Sealed values do not compress; without compression blocks are read where they
-// are mapped, and a block cache would only cost memory. For reading alone nothing is written, so that a full disk ends
-// nobody.
+// openBadger opens the database at path. Sealed values do not compress; without compression
+// blocks are read where they are mapped, and a block cache would only cost memory. A
+// database that is opened for reading only writes nothing, so that a full disk does not end
+// the process.
 func openBadger(path string, o Options, reading bool) (db *badger.DB, err error) {
 	defer recovered(&err, "opening")
 	opt := badger.DefaultOptions(path)
@@ -65,11 +66,13 @@ func openBadger(path string, o Options, reading bool) (db *badger.DB, err error)
 	return db, nil
 }
 
-// memTable is the size of Badger's memory tables: it takes batches of up to 15 percent of one.
+// memTable is the size of Badger's memory tables. Badger takes batches of up to 15 percent
+// of it.
 func (o Options) memTable() int64 { return o.maxBatch() * 100 / 15 }
 
-// reserve is how much space has to be left on the disk for a transaction to begin. Badger maps its files into memory and
-// writes there: where the disk is full, the kernel ends the process. So nothing is begun that might not fit: the log of a
+// reserve is how much space has to be left on the disk for a transaction to begin. Badger
+// maps its files into memory and writes there, so on a full disk the kernel ends the
+// process. The reserve therefore covers all that a transaction may cause: the log of a
 // memory table, its table, and a compaction.
 func (o Options) reserve() uint64 {
 	if o.keep != 0 {
@@ -78,7 +81,7 @@ func (o Options) reserve() uint64 {
 	return uint64(6 * o.memTable())
 }
 
-// roomIn gives ErrNoSpace if a file system has less than the reserve left.
+// roomIn returns ErrNoSpace if a file system has less than the reserve left.
 func roomIn(dir string, reserve uint64) error {
 	if free, known := freeSpace(dir); known && free < reserve {
 		return fmt.Errorf("%w: %d MiB in %s, %d MiB are kept free", ErrNoSpace, free>>20, dir, reserve>>20)
@@ -98,9 +101,10 @@ func memTable(path string) (size int64) {
 	return size
 }
 
-// checkTables checks the footer and all checksums of every table that the manifest names. Badger ends the process
-// when a length in a footer points outside of the file; checking first turns that into an error. A table that the manifest does not name is what a crash
-// left of one being written: Badger removes it, whatever is in it.
+// checkTables checks the footer and all checksums of every table that the manifest names.
+// Badger ends the process when a length in a footer points outside of the file; checking
+// first turns that into an error. A table that the manifest does not name was being written
+// when the process crashed. Badger removes it, so its content does not matter.
 func checkTables(path string, o badger.Options) (err error) {
 	defer recovered(&err, "reading the manifest")
 	f, err := os.Open(filepath.Join(path, badger.ManifestFilename))
@@ -127,9 +131,10 @@ func checkTables(path string, o badger.Options) (err error) {
 	return nil
 }
 
-// checkTorn looks at what follows the last whole record of a manifest: length, checksum, both of 4 bytes, payload. Badger
-// takes it for one that a loss of power tore, forgets it and all behind it, and removes the tables that they name. If a
-// shorter payload fits the checksum, it is the length that is damaged.
+// checkTorn looks at what follows the last whole record of a manifest: length, checksum,
+// both of 4 bytes, payload. Badger takes it for a record that a loss of power tore: it
+// forgets the record and all that follows, and removes the tables that they name. If a
+// shorter payload fits the checksum, only the length is damaged, and that is an error.
 func checkTorn(manifest io.ReaderAt, end int64) error {
 	rest, err := io.ReadAll(io.NewSectionReader(manifest, end, 1<<30))
 	if err != nil || len(rest) < 8 {
@@ -194,8 +199,9 @@ func checkTable(path string) (err error) {
 	return checkBlocks(path)
 }
 
-// checkBlocks checks the checksum of every block of a table. Badger checks a block when it reads it, but an iterator that
-// meets a bad one ends or jumps without a word: records would be missing, or there twice.
+// checkBlocks checks the checksum of every block of a table. Badger checks a block when it
+// reads it, but an iterator that meets a bad block ends or jumps without an error: records
+// would be missing or appear twice.
 func checkBlocks(path string) (err error) {
 	m, err := z.OpenMmapFile(path, os.O_RDONLY, 0)
 	if err != nil {

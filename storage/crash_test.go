@@ -266,7 +266,8 @@ func startChild(t *testing.T, mode, dir string) (*exec.Cmd, io.Reader) {
 	return cmd, out
 }
 
-// A process that applies as fast as it can is killed, again and again. What it had acknowledged is there, whole.
+// A process that applies as fast as it can is killed, again and again. All that it had
+// acknowledged is there, whole.
 func TestKill(t *testing.T) {
 	dir, s := newStore(t)
 	check(t, s.Close())

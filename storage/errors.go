@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// Each of these asks for another decision by the caller. Compare with [errors.Is].
+// Each of these errors asks for a decision of its own by the caller. Compare with
+// [errors.Is].
 var (
 	ErrNotInitialised  = errors.New("storage: no store here")
 	ErrExists          = errors.New("exists already")

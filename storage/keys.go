@@ -61,8 +61,8 @@ type vault struct {
 
 func newVault(key *secret) *vault { return &vault{key: key, sealer: newSealer(key)} }
 
-// lock is how keys is sealed: its header and the key-encryption key. It stays in memory while the store is open, so
-// that replacing keys costs no Argon2id.
+// lock holds what seals the file keys: the file's header and the key-encryption key. It
+// stays in memory while the store is open, so that replacing keys costs no Argon2id.
 type lock struct {
 	opaque
 	kind byte
@@ -131,7 +131,7 @@ func (l *lock) derive(o Options) error {
 	return nil
 }
 
-// derived is 32 bytes of HKDF-SHA256.
+// derived returns 32 bytes of HKDF-SHA256.
 func derived(key, salt []byte, info string) *secret {
 	b, err := hkdf.Key(sha256.New, key, salt, info, 32)
 	if err != nil {
@@ -141,10 +141,10 @@ func derived(key, salt []byte, info string) *secret {
 	return &secret{b: [32]byte(b)}
 }
 
-// makeKeyFile makes a key file, whole or not at all, unless it is there.
+// makeKeyFile writes a new key file, whole or not at all. It leaves an existing one alone.
 func makeKeyFile(path string) error {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return nil // what is wrong with it is noticed when it is read
+		return nil // reading it will tell if something is wrong with it
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".part-*") // mode 0600
 	if err != nil {
@@ -162,8 +162,8 @@ func makeKeyFile(path string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// placeNew gives a file a second name, unless somebody was faster and has made another of
-// that name. Where the file system has no second names, it is copied.
+// placeNew links a file to a second name, unless another process has created a file of that
+// name meanwhile. Where the file system has no hard links, it copies the file.
 func placeNew(from, to string) error {
 	err := os.Link(from, to)
 	if err == nil || errors.Is(err, fs.ErrExist) {
@@ -191,7 +191,7 @@ func (l *lock) header(schema uint32) []byte {
 	return append(b, l.salt[:]...)
 }
 
-// encode is the file keys that holds r.
+// encode returns the content of the file keys for r.
 func (l *lock) encode(r *keyring) []byte {
 	payload := append(make([]byte, 0, 100+64*len(r.vaults)), r.store[:]...)
 	payload = append(payload, r.data.b[:]...)
@@ -212,8 +212,8 @@ func checksummed(file []byte) []byte {
 	return append(file, sum[:]...)
 }
 
-// readKeys reads the file and undoes encode. Nothing in the file is believed before the checksum fits, and nothing
-// secret before it authenticates.
+// readKeys reads the file and reverses encode. Nothing in the file is believed before the
+// checksum fits, and nothing secret before it authenticates.
 func readKeys(dir string, o Options) (*lock, *keyring, error) {
 	path := filepath.Join(dir, keysName)
 	if info, err := os.Stat(path); err != nil {

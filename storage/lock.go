@@ -28,7 +28,7 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// holder is the process that holds a lock, as far as it has said so.
+// holder names the process that holds a lock, if the file says it.
 func holder(path string) string {
 	f, err := os.Open(path)
 	if err != nil {
@@ -43,5 +43,5 @@ func holder(path string) string {
 	return "unknown"
 }
 
-// SyncDir makes the names in a directory durable, where the system has a way to.
+// SyncDir makes the names in a directory durable, on systems that offer a way.
 func SyncDir(dir string) error { return syncDir(dir) }

@@ -12,9 +12,10 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// A process that was killed leaves the log of a memory table, which Badger makes long in advance: what follows its last whole
-// transaction is zeros, or torn. Badger cuts that off when it opens a database for writing, and refuses to open one for
-// reading alone that has it. Cutting takes no space, so it is done here first.
+// A killed process leaves the log of a memory table. Badger allocates that file in advance,
+// so its last whole transaction is followed by zeros or by a torn one. Badger cuts this
+// rest off when it opens a database for writing, and refuses to open such a database for
+// reading only. Cutting takes no space, so this file does it first.
 
 // The layout of Badger's logs (v4, structs.go and value.go): a header, then entries, each of meta, user meta, lengths of key
 // and value and an expiry as varints, key, value, CRC-32C over all of that. The entries of a transaction have one version, at
@@ -26,7 +27,7 @@ const (
 	logMaxKey  = 1 << 16
 )
 
-// logEnd is where the last whole transaction of a log ends.
+// logEnd returns the offset at which the last whole transaction of a log ends.
 func logEnd(b []byte) int {
 	end, at := logHeader, logHeader
 	var open uint64 // the transaction that has begun; 0: none has
@@ -77,8 +78,8 @@ func logEnd(b []byte) int {
 	return end
 }
 
-// cutLogs cuts the logs of all memory tables. mend makes the files as long as they were, with holes: their lengths say how large the
-// tables were.
+// cutLogs cuts the logs of all memory tables. mend restores the lengths of the files, with
+// holes, because the lengths tell how large the tables were.
 func cutLogs(path string) (mend func() error, err error) {
 	logs, err := filepath.Glob(filepath.Join(path, "*.mem"))
 	if err != nil {

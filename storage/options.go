@@ -15,8 +15,8 @@ type Options struct {
 	// 0600, if it does not exist, and prefers it if both are given. Empty: there is none.
 	KeyFile string
 
-	// KDF is what [Create] makes the passphrase cost to guess. The zero value is [DefaultKDF]. [Open] takes what the
-	// store was created with.
+	// KDF is the cost of one guess at the passphrase, as [Create] sets it. The zero value
+	// is [DefaultKDF]. [Open] uses the cost that the store was created with.
 	KDF KDF
 
 	// MaxBatch is how many bytes one transaction may hold, keys and sealing included; beyond it [Store.Apply] returns
@@ -24,7 +24,8 @@ type Options struct {
 	// seven times as large. Zero means 4 MiB; less than 256 KiB means 256 KiB, more than 64 MiB means 64 MiB.
 	MaxBatch int
 
-	// Logger gets what Badger has to say: errors and warnings as warnings, the rest at debug level. Nil discards it.
+	// Logger gets Badger's log: errors and warnings as warnings, the rest at debug level.
+	// Nil discards it.
 	Logger *slog.Logger
 
 	keep uint64 // bytes of the reserve; tests only. 0: what follows from MaxBatch
@@ -61,7 +62,7 @@ type KDF struct {
 // second, once per Open.
 var DefaultKDF = KDF{MemoryKiB: 64 << 10, Passes: 3, Lanes: 4}
 
-// validate bounds what a file may claim: at most 256 MiB and 16 passes.
+// validate bounds the cost that a file may claim: at most 256 MiB and 16 passes.
 func (k KDF) validate() error {
 	if k.Lanes < 1 || k.Lanes > 16 || k.Passes < 1 || k.Passes > 16 || k.MemoryKiB < 8*uint32(k.Lanes) || k.MemoryKiB > 256<<10 {
 		return fmt.Errorf("Argon2id parameters out of bounds: %d KiB, %d passes, %d lanes", k.MemoryKiB, k.Passes, k.Lanes)

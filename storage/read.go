@@ -7,7 +7,8 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// Get is the value of key, as a slice of the caller's own. Errors: ErrNotFound, ErrCorrupt, ErrClosed.
+// Get returns the value of key. The slice is the caller's own. Errors: ErrNotFound,
+// ErrCorrupt, ErrClosed.
 func (s *Store) Get(key []byte) ([]byte, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -29,14 +30,17 @@ func (s *Store) Get(key []byte) ([]byte, error) {
 	}
 }
 
-// Scan calls fn with each key that begins with prefix and its value, in the order of the keys, as they were at one moment
-// during the call; of a vault that is dropped meanwhile, some or all records may be left out. The slices are fn's own. An
-// error by fn ends the scan and is returned as it is. fn may use the store. Errors: ErrCorrupt, ErrClosed.
+// Scan calls fn with each key that begins with prefix and its value, in the order of the
+// keys. It sees the store as it was at one moment during the call, but may leave out
+// records of a vault that is dropped meanwhile. The slices are fn's own. An error of fn
+// ends the scan and is returned unchanged. fn may use the store. Errors: ErrCorrupt,
+// ErrClosed.
 func (s *Store) Scan(prefix []byte, fn func(key, value []byte) error) error {
 	return s.ScanFrom(prefix, nil, fn)
 }
 
-// ScanFrom is Scan beginning at the first key that is not below from: how a reader with a cursor goes on.
+// ScanFrom is Scan beginning at the first key that is not below from. A reader with a
+// cursor continues by it.
 func (s *Store) ScanFrom(prefix, from []byte, fn func(key, value []byte) error) error {
 	return s.scan(prefix, from, func(item *badger.Item) error {
 		k, value, err := s.value(item)
@@ -47,7 +51,8 @@ func (s *Store) ScanFrom(prefix, from []byte, fn func(key, value []byte) error) 
 	})
 }
 
-// Export calls fn with every record that is in no vault, as Scan does: what a vault holds does not leave the store.
+// Export calls fn, as Scan does, with every record that is in no vault. The records of
+// vaults do not leave the store.
 func (s *Store) Export(fn func(key, value []byte) error) error {
 	return s.scan(nil, nil, func(item *badger.Item) error {
 		inside := false
@@ -69,7 +74,8 @@ func (s *Store) Export(fn func(key, value []byte) error) error {
 	})
 }
 
-// ScanKeys is Scan without the values: cheaper, and nothing is authenticated. The slice is fn's until it returns.
+// ScanKeys is Scan without the values. It is cheaper, and authenticates nothing. The slice
+// is fn's until it returns.
 func (s *Store) ScanKeys(prefix []byte, fn func(key []byte) error) error {
 	return s.scan(prefix, nil, func(item *badger.Item) error { return fn(item.Key()[1:]) })
 }
@@ -82,8 +88,8 @@ func (s *Store) scan(prefix, from []byte, fn func(*badger.Item) error) error {
 	return s.iterate(recordKey(prefix), recordKey(from), fn)
 }
 
-// value opens an item of a snapshot. It is nil without an error if the record has changed since and can therefore not
-// be opened any more: its vault was dropped.
+// value opens an item of a snapshot. It returns nil without an error if the record's vault
+// was dropped after the snapshot, so that the record cannot be opened any more.
 func (s *Store) value(item *badger.Item) (key, value []byte, err error) {
 	key = item.KeyCopy(nil)
 	stored, err := item.ValueCopy(nil)
@@ -100,7 +106,7 @@ func (s *Store) value(item *badger.Item) (key, value []byte, err error) {
 	return key, value, nil
 }
 
-// changed reports whether key is stored otherwise by now.
+// changed reports whether the stored value of key is another one by now.
 func (s *Store) changed(key, stored []byte) bool {
 	now, err := s.stored(key)
 	return errors.Is(err, ErrNotFound) || err == nil && !bytes.Equal(now, stored)
@@ -124,8 +130,8 @@ func (s *Store) Stat() (Stat, error) {
 	return Stat{s.head.records, len(s.ring.vaults), s.head.seq}, nil
 }
 
-// Compact gives the space of what was deleted and replaced back to the file system. It may take long and may run beside
-// everything else.
+// Compact returns the space of deleted and replaced records to the file system. It may take
+// long and may run beside everything else.
 func (s *Store) Compact() (err error) {
 	if err := s.enter(); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"fmt"
 )
 
-// What is in Badger, by the first byte of its key:
+// The entries of Badger, by the first byte of their keys:
 //
 //	0 "i"            the store's id and eight bytes of its SHA-256, in the clear
 //	0 "h"            the head, sealed
@@ -89,7 +89,7 @@ func associated(header, key []byte) []byte {
 	return append(append(append(ad, recordDomain...), header...), key...)
 }
 
-// vaultOf is the vault that a stored value says it is in, and the length of its header.
+// vaultOf returns the vault that a stored value names, and the length of its header.
 func vaultOf(stored []byte) (VaultID, int, error) {
 	switch {
 	case len(stored) >= 2 && stored[1] == inData:
@@ -122,7 +122,7 @@ func (s *Store) unseal(key, stored []byte) ([]byte, error) {
 	return opener.open(stored[n:], associated(stored[:n], key))
 }
 
-// class names what a key in Badger stands for, as far as an error message should go.
+// class names the kind of a key in Badger, for error messages.
 func class(key []byte) string {
 	switch {
 	case len(key) > 1 && key[0] == classRecord:

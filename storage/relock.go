@@ -4,7 +4,8 @@ import (
 	"fmt"
 )
 
-// Unlocks reports whether o holds what unlocks the store, as it is locked now: nil, or an error of Open.
+// Unlocks reports whether o holds what unlocks the store at present. It returns nil or an
+// error of Open.
 func (s *Store) Unlocks(o Options) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -19,9 +20,11 @@ func (s *Store) Unlocks(o Options) error {
 	return nil
 }
 
-// Relock locks the store with another passphrase or key file, of which o holds one, as for [Create]. The file keys is
-// replaced as a whole: after a crash it is locked in the old way or in the new one. What it seals stays as it is, so
-// that a copy of keys from before still opens the store with the old passphrase. Errors: ErrLocked, ErrClosed, ErrFailed.
+// Relock locks the store with another passphrase or key file. o holds one of them, as for
+// [Create]. Relock replaces the file keys as a whole, so that after a crash the store has
+// its old lock or its new one. The keys inside do not change, so an earlier copy of the
+// file still opens the store with the old passphrase. Errors: ErrLocked, ErrClosed,
+// ErrFailed.
 func (s *Store) Relock(o Options) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -41,7 +44,8 @@ func (s *Store) Relock(o Options) error {
 	old := s.lock
 	s.lock = next
 	if err := s.replaceKeys(nil, nil); err != nil {
-		// Whether the file is the old or the new one is not known; either opens, and nothing more is written.
+		// The file on disk may be the old one or the new one. Either opens the store, and
+		// nothing more is written.
 		s.failed = fmt.Errorf("%w: %w", ErrFailed, err)
 		return s.failed
 	}

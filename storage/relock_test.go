@@ -79,8 +79,8 @@ func TestRelockAtEveryBoundary(t *testing.T) {
 	wantErr(t, s.Relock(locks[0]), ErrClosed)
 }
 
-// What cannot be written changes nothing: the old lock stays, and the store refuses to write on, as nobody knows what is
-// on the disk.
+// A relock that fails to write changes nothing: the old lock stays, and the store refuses
+// further writes, because the state of the disk is unknown.
 func TestRelockThatFails(t *testing.T) {
 	dir, s := newStore(t)
 	wantErr(t, s.Relock(Options{}), ErrLocked)

@@ -20,8 +20,9 @@ const (
 	tagSize   = 16
 )
 
-// opaque, embedded, keeps a type from being printed. Types that point to a secret need it as well as the secret: for a
-// wrong verb fmt follows the pointers in unexported fields, and does not call their methods.
+// opaque keeps a type that embeds it from being printed. A type that points to a secret
+// needs it as well: for a wrong verb, fmt follows pointers in unexported fields without
+// calling their methods.
 type opaque struct{}
 
 // Format prints a placeholder, whatever the verb.
@@ -70,7 +71,7 @@ func mustAES(key *secret) cipher.Block {
 	return block
 }
 
-// aead is AES-256-GCM under the key that belongs to the first half of a nonce.
+// aead returns AES-256-GCM under the key that the first half of a nonce derives.
 func (s *sealer) aead(half []byte) cipher.AEAD {
 	var key secret
 	defer key.wipe()
@@ -97,7 +98,8 @@ func (s *sealer) seal(dst, plaintext, ad []byte) []byte {
 
 var errOpen = errors.New("does not authenticate")
 
-// open is the plaintext of what seal appended: a new slice, never nil without an error.
+// open returns the plaintext of what seal appended, in a new slice that is never nil
+// without an error.
 func (s *sealer) open(sealed, ad []byte) ([]byte, error) {
 	if len(sealed) < nonceSize+tagSize {
 		return nil, errOpen

@@ -9,7 +9,8 @@ type Size struct {
 	Reserve   uint64 // what a transaction leaves free: below it the store takes none
 }
 
-// Size measures; the two parts are Badger's own, which it renews once a minute. Error: ErrClosed.
+// Size measures the store. Tables and ValueLog are Badger's figures, which it renews once a
+// minute. Error: ErrClosed.
 func (s *Store) Size() (Size, error) {
 	if err := s.enter(); err != nil {
 		return Size{}, err

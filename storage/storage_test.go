@@ -463,7 +463,7 @@ func TestDroppedVaultStaysUnreadable(t *testing.T) {
 	_, err := Open(past, testOptions())
 	wantErr(t, err, ErrCorrupt)
 
-	// Whoever reads around Open finds no key that opens the record.
+	// A reader that goes around Open finds no key that opens the record.
 	l, ring, err := readKeys(past, testOptions())
 	check(t, err)
 	defer l.kek.wipe()

@@ -43,7 +43,7 @@ type Store struct {
 	closed bool
 	active sync.WaitGroup
 
-	at func(point string) // called where a crash would matter; tests only
+	at func(point string) // called at points where a crash matters; tests only
 }
 
 // Format prints the directory and none of the secrets, whatever the verb.
@@ -126,9 +126,11 @@ func (s *Store) create(o Options) (err error) {
 	return nil
 }
 
-// Open opens the store in dir. With less space than writing takes it is opened for reading alone; [Store.Apply] gives
-// ErrNoSpace then, and opens it for writing as soon as there is room. Errors: ErrNotInitialised, ErrInUse, ErrLocked, ErrWrongPassphrase, ErrSchemaNewer,
-// ErrForeign, ErrCorrupt, ErrNoSpace. It checks keys, the head and the checksums of the files, not every record: see [Store.Verify].
+// Open opens the store in dir. Without the space that writing takes, Open opens the store
+// for reading only. [Store.Apply] then returns ErrNoSpace, and opens the store for writing
+// as soon as there is room. Errors: ErrNotInitialised, ErrInUse, ErrLocked,
+// ErrWrongPassphrase, ErrSchemaNewer, ErrForeign, ErrCorrupt, ErrNoSpace. It checks keys,
+// the head and the checksums of the files, not every record: see [Store.Verify].
 func Open(dir string, o Options) (*Store, error) { return open(dir, o, nil) }
 
 func open(dir string, o Options, at func(string)) (*Store, error) {
@@ -189,12 +191,12 @@ func (s *Store) open(o Options) (err error) {
 	return s.forgetEmptyVaults()
 }
 
-// leastRoom is how much has to be free for a store to be opened at all: a node that has
-// less can keep no log, and not even say what is wrong.
+// leastRoom is the free space, in bytes, without which no store is opened at all. A node
+// with less could not even write to its log what is wrong.
 const leastRoom = 1 << 20
 
-// unwait opens the database for writing, if it is not and there is room by now. Who reads
-// goes on reading what was open before. s.writeMu is held.
+// unwait opens the database for writing if it is open for reading only and there is room by
+// now. Readers keep the database that was open before. The caller holds s.writeMu.
 func (s *Store) unwait() error {
 	if s.waits == nil {
 		return nil
@@ -235,8 +237,8 @@ func (s *Store) checkHead() error {
 	return nil
 }
 
-// forgetEmptyVaults takes the vaults without records out of keys: a crash came between the two halves of adding or of
-// dropping them.
+// forgetEmptyVaults takes vaults without records out of keys. A crash halfway through
+// adding or dropping a vault leaves one.
 func (s *Store) forgetEmptyVaults() error {
 	var empty []VaultID
 	for id := range s.ring.vaults {
@@ -257,8 +259,8 @@ func (s *Store) forgetEmptyVaults() error {
 	return s.replaceKeys(nil, empty)
 }
 
-// Close ends the use of the store: it waits for calls that are under way, writes the anchor and wipes the secrets.
-// The second call returns ErrClosed.
+// Close waits for calls that are under way, writes the anchor, wipes the secrets and closes
+// the database. The second call returns ErrClosed.
 func (s *Store) Close() error {
 	s.lifeMu.Lock()
 	was := s.closed
@@ -275,7 +277,7 @@ func (s *Store) Close() error {
 	return errors.Join(err, s.release())
 }
 
-// release lets go of whatever was acquired.
+// release frees all that was acquired.
 func (s *Store) release() (err error) {
 	for _, db := range []*badger.DB{s.former, s.db.Load()} {
 		if db != nil {
@@ -322,7 +324,7 @@ func (s *Store) point(name string) {
 	}
 }
 
-// derive makes what follows from the data key.
+// derive computes the keys that follow from the data key.
 func (s *Store) derive() {
 	s.data = newSealer(s.ring.data)
 	s.sums = derived(s.ring.data.b[:], nil, sumDomain)

@@ -6,10 +6,11 @@ import (
 	"path/filepath"
 )
 
-// The file tip holds the head as it was after the last transaction, sealed. It is written over after each one and never
-// synced: after the death of the process it is up to date, after a loss of power it may be older or torn, and one that
-// does not open is ignored. So it is never ahead of the database, and if the database is behind it, the database has lost
-// the end of its log.
+// The file tip holds the head as it was after the last transaction, sealed. It is
+// overwritten after each transaction and never synced: it is up to date after the process
+// dies, and may be older or torn after a loss of power. A tip that does not open is
+// ignored. So tip is never ahead of the database, unless the database has lost the end of
+// its log.
 const (
 	tipName   = "tip"
 	tipDomain = "panda/store-tip/1\x00"
@@ -36,7 +37,8 @@ func (s *Store) readTip() (head, bool) {
 	return decodeHead(b), true
 }
 
-// writeTip cannot fail the transaction, which is on the disk; without a new tip, less is detected.
+// writeTip ignores errors: the transaction is on the disk already, and without a new tip
+// only less is detected.
 func (s *Store) writeTip() {
 	_, _ = s.tip.WriteAt(s.data.seal(nil, s.head.append(nil), []byte(tipDomain)), 0)
 }

@@ -13,12 +13,12 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// Usage is what a store holds and what that takes on the disk.
+// Usage says how many records a store holds and how many bytes they take on the disk.
 type Usage struct {
 	Records uint64
 	Vaults  int
 	Live    int64 // bytes of all records as they are stored, keys included
-	Disk    int64 // bytes of the database's files; what is beyond Live is garbage, indexes and logs
+	Disk    int64 // bytes of the database's files: Live, and garbage, indexes and logs
 	Kinds   []KindUsage
 }
 
@@ -29,7 +29,7 @@ type KindUsage struct {
 	Bytes   int64
 }
 
-// Usage counts the records, by what kind says of their keys. It opens none.
+// Usage counts the records by their kind, which kind tells from a key. It opens none.
 func (s *Store) Usage(kind func(key []byte) string) (Usage, error) {
 	if err := s.enter(); err != nil {
 		return Usage{}, err
@@ -68,7 +68,7 @@ func (s *Store) Usage(kind func(key []byte) string) (Usage, error) {
 	return u, err
 }
 
-// diskUsage is what the files below dir take, without their holes.
+// diskUsage returns the bytes that the files below dir take, without their holes.
 func diskUsage(dir string) (total int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
@@ -89,16 +89,17 @@ func diskUsage(dir string) (total int64, err error) {
 	return total, nil
 }
 
-// Problem is something that Check found.
+// Problem is a defect that Check found.
 type Problem struct {
 	Key  []byte // of the record; nil: of none in particular
 	What string
 }
 
-// Check reads the whole store and reports every record that does not open, and that records are missing, were added or
-// put back (see the package comment): which those are shows for records in vaults alone. It sees the store as it is at
-// one moment, and may run beside everything else. It gives how many records it looked at. Errors: ErrCorrupt if the
-// database cannot be read to its end, ErrClosed.
+// Check reads the whole store. It reports every record that does not open, and whether
+// records are missing, were added or were put back (see the package comment); it can name
+// those only if they are in vaults. It sees the store as it is at one moment, and may run
+// beside everything else. It returns how many records it looked at. Errors: ErrCorrupt if
+// the database cannot be read to its end, ErrClosed.
 func (s *Store) Check(report func(Problem)) (records uint64, err error) {
 	if err := s.enter(); err != nil {
 		return 0, err
@@ -175,7 +176,8 @@ func (s *Store) Check(report func(Problem)) (records uint64, err error) {
 	return found.records, nil
 }
 
-// Verify is Check that ends in one error: ErrCorrupt with the first problem, and how many there are.
+// Verify runs Check and returns one error: ErrCorrupt with the first problem and the number
+// of problems.
 func (s *Store) Verify() error {
 	var first Problem
 	n := 0

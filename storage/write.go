@@ -19,8 +19,9 @@ type Write struct {
 	Vault VaultID // zero: none, the data key
 }
 
-// Batch is what happens together: first the writes in order, then the vaults are dropped, each with all of its records.
-// A batch does not write into a vault that it drops; a later batch may begin it anew.
+// Batch is one atomic change: first the writes in order, then the vaults are dropped, each
+// with all of its records. A batch does not write into a vault that it drops; a later batch
+// may begin it anew.
 type Batch struct {
 	Writes []Write
 	Drop   []VaultID
@@ -36,9 +37,11 @@ type request struct {
 // Apply is ApplyAll of one batch.
 func (s *Store) Apply(b Batch) error { return s.ApplyAll([]Batch{b}) }
 
-// ApplyAll applies the batches in order, in one atomic and synced transaction: when it returns nil they are on the disk,
-// when it returns an error none of them took place (after ErrFailed: the next Open finds all of them or none). Calls that wait
-// at the same time are put into one transaction. Errors: ErrInvalid, ErrTooLarge, ErrNoSpace, ErrClosed, ErrFailed.
+// ApplyAll applies the batches in order, in one atomic and synced transaction. When it
+// returns nil they are on the disk. When it returns an error none of them took place,
+// except that after ErrFailed the next Open finds all of them or none. Calls that wait at
+// the same time are put into one transaction. Errors: ErrInvalid, ErrTooLarge, ErrNoSpace,
+// ErrClosed, ErrFailed.
 func (s *Store) ApplyAll(batches []Batch) error {
 	if err := validate(batches); err != nil {
 		return err
@@ -53,7 +56,8 @@ func (s *Store) ApplyAll(batches []Batch) error {
 	s.queue = append(s.queue, r)
 	s.queueMu.Unlock()
 
-	// Whoever gets the lock writes for all that wait; most find their request done when their turn comes.
+	// The call that gets the lock writes for all that wait. Most calls find their request
+	// done when their turn comes.
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
 	if !r.done {
@@ -87,10 +91,10 @@ func validate(batches []Batch) error {
 	return nil
 }
 
-// errSplit: these requests cannot share a transaction.
+// errSplit says that these requests cannot share a transaction.
 var errSplit = errors.New("storage: needs another transaction")
 
-// commit carries out the requests, together if that is possible.
+// commit carries out the requests, in one transaction if they fit.
 func (s *Store) commit(group []*request) {
 	err := s.failed
 	if err == nil {
@@ -198,7 +202,7 @@ func (s *Store) replaceKeys(add map[VaultID]*vault, remove []VaultID) error {
 	return nil
 }
 
-// transaction is a Badger transaction and what it changes beside the records.
+// transaction is a Badger transaction, with the changes that it makes beside the records.
 type transaction struct {
 	*Store
 	txn     *badger.Txn
@@ -259,7 +263,7 @@ func (t *transaction) write(w Write) error {
 	return t.set(key, old, seals.seal(header, w.Value, associated(header, key)))
 }
 
-// vault is the named vault, a new one if need be.
+// vault returns the named vault, or a new one of that name.
 func (t *transaction) vault(id VaultID) (*vault, error) {
 	if t.dropped[id] {
 		return nil, errSplit
@@ -294,7 +298,7 @@ func (t *transaction) drop(id VaultID) error {
 	return nil
 }
 
-// set stores a value in place of old, nil if there was none.
+// set stores a value in place of old, which is nil if there was none.
 func (t *transaction) set(key, old, stored []byte) error {
 	if old != nil {
 		t.head.toggle(t.sums, key, old)
@@ -309,7 +313,7 @@ func (t *transaction) set(key, old, stored []byte) error {
 	return t.txn.Set(key, stored)
 }
 
-// unset deletes a stored value, nil if there is none.
+// unset deletes the stored value old, which is nil if there is none.
 func (t *transaction) unset(key, old []byte) error {
 	if old == nil {
 		return nil

@@ -1,8 +1,7 @@
-// Package archtest guards the map of the project: which package may import which,
-// which packages are pure, that each says what it is for, and that nobody sleeps
-// except in virtual time. The map is the table
-// in layout.go; docs/ARCHITECTURE.md draws it. A new package is drawn there first,
-// then gets its row, then is written.
+// Package archtest guards the map of the project: which package may import which, which
+// packages are pure, that each package says what it is for, and that no code sleeps except
+// in virtual time. The map is the table in layout.go; docs/ARCHITECTURE.md draws it. A new
+// package is drawn there first, then gets its row, then is written.
 //
 // It counts, too: how large the types and files of some packages are, and which exported names
 // nobody outside uses (counts.go).
@@ -26,8 +25,8 @@ import (
 	"strings"
 )
 
-// Row is what the map says about one package. Packages are named by their
-// directory below the root of the module.
+// Row is the entry of one package in the map. Packages are named by their directory below
+// the root of the module.
 type Row struct {
 	Imports []string // packages of the project that it may import
 	Tests   []string // those that its test files may import besides; itself always
@@ -35,8 +34,8 @@ type Row struct {
 	Planned bool     // drawn but not written yet
 }
 
-// Check compares the files of a module with its map and gives what does not fit,
-// sorted, each with the file and line where there is one.
+// Check compares the files of a module with its map. It returns the violations, sorted,
+// each with its file and line where there is one.
 func Check(root fs.FS, module string, layout map[string]Row) ([]string, error) {
 	c := &check{module: module, layout: layout, seen: map[string]*seen{}}
 	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
@@ -82,7 +81,7 @@ type check struct {
 	wrong  []string
 }
 
-// seen is what was seen of a package.
+// seen holds the facts that Check gathers about one package.
 type seen struct {
 	name      string
 	commented bool
@@ -171,13 +170,13 @@ func (c *check) arrow(at, dir, imported string, row Row, test bool) {
 	}
 }
 
-// impureImports is what a pure package does not import. log/slog is allowed, for
-// the LogValue of a secret.
+// impureImports are the packages that a pure package may not import. log/slog is allowed,
+// for the LogValue of a secret.
 var impureImports = []string{
 	"crypto/rand", "io/ioutil", "log", "math/rand", "math/rand/v2", "net", "net/http", "os", "os/exec", "os/signal", "plugin", "syscall",
 }
 
-// impureNames is what a pure package does not use of packages that it may import.
+// impureNames are the names that a pure package may not use, by package.
 var impureNames = map[string][]string{
 	"time":    {"After", "AfterFunc", "NewTicker", "NewTimer", "Now", "Since", "Sleep", "Tick", "Until"},
 	"context": {"WithTimeout", "WithTimeoutCause", "WithDeadline", "WithDeadlineCause"},

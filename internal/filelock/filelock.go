@@ -1,8 +1,8 @@
 // Package filelock locks files between processes. The kernel gives a lock back when
 // the process that holds it ends, however it ends, so that none is ever stale.
 //
-// What it does not do: it keeps nothing apart within one process, and guards nothing
-// against programs that do not ask for the lock.
+// The package does not exclude users of a file within one process, nor programs that do not
+// ask for the lock.
 package filelock
 
 import (
@@ -15,9 +15,9 @@ import (
 // ErrHeld says that another process, or another open file of this one, holds the lock.
 var ErrHeld = errors.New("the lock is held")
 
-// Lock takes the lock of a file, which it makes, mode 0600, if it is not there. To close
-// the file is to give the lock back. What the file holds is the caller's, and others can
-// read it meanwhile. Errors: ErrHeld.
+// Lock takes the lock of a file, which it makes, mode 0600, if it is not there. Closing the
+// file releases the lock. The content of the file is the caller's, and others can read it
+// meanwhile. Errors: ErrHeld.
 func Lock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -29,8 +29,8 @@ func Lock(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Held says whether somebody holds the lock of a file; nobody does where there is no file.
-// For a moment it holds a lock that was free.
+// Held says whether somebody holds the lock of a file. Without a file nobody does. Held
+// takes a free lock itself for a moment.
 func Held(path string) (bool, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {

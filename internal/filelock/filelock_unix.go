@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// take and share ask for the lock alone, or with others who look at the same time.
+// take asks for the exclusive lock, share for one that several lookers can have at the same
+// time.
 func take(f *os.File) error  { return flock(f, syscall.LOCK_EX) }
 func share(f *os.File) error { return flock(f, syscall.LOCK_SH) }
 

@@ -7,11 +7,12 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Locks of Windows keep others from reading what they cover, so a byte is locked that no
-// file is long enough to have.
+// A lock of Windows keeps others from reading the bytes that it covers, so the locked byte
+// lies beyond the end of any file.
 const far = 1 << 30
 
-// take and share ask for the lock alone, or with others who look at the same time.
+// take asks for the exclusive lock, share for one that several lookers can have at the same
+// time.
 func take(f *os.File) error  { return lock(f, windows.LOCKFILE_EXCLUSIVE_LOCK) }
 func share(f *os.File) error { return lock(f, 0) }
 

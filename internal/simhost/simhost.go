@@ -2,11 +2,11 @@
 // network, for tests and simulations inside a testing/synctest bubble: an hour of
 // protocol time costs seconds, and no socket of the machine is touched.
 //
-// Everything above the packets is the real thing: QUIC, TLS, identify, the DHT,
-// GossipSub. Between any two hosts the link can be cut and healed, and packets can
-// be lost at a seeded rate; a cut is silence, as on a real network, and nobody is
-// told. Identities and addresses follow from a host's index, so a host that is
-// closed and made again is the same peer at the same address.
+// Everything above the packets is the real thing: QUIC, TLS, identify, the DHT, GossipSub.
+// Between any two hosts the link can be cut and healed, and packets can be lost at a seeded
+// rate; a cut is silent, as on a real network. Identities and addresses follow from a
+// host's index, so a host that is closed and made again is the same peer at the same
+// address.
 //
 // The package does not make runs repeat bit for bit: goroutines are scheduled by
 // the Go runtime. Seeds fix identities, topology and loss, nothing more.
@@ -89,7 +89,8 @@ func New(cfg Config) *Net {
 		loss: cfg.Loss,
 		sim: &simnet.Simnet{
 			LatencyFunc: simnet.StaticLatency(cfg.Latency),
-			// The router complains of packets to hosts that were never made; that is what a dead address is.
+			// The router logs packets to hosts that were never made. Tests use such
+			// addresses as dead ones, so the log is discarded.
 			Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		},
 	}
@@ -186,8 +187,8 @@ func (n *Net) passes(from, to int) bool {
 	return true
 }
 
-// Cut makes the network swallow every packet between a and b, both ways. What is
-// already under way still arrives.
+// Cut makes the network swallow every packet between a and b, both ways. Packets that are
+// already under way still arrive.
 func (n *Net) Cut(a, b int) { n.set(a, b, true) }
 
 // Heal undoes Cut.

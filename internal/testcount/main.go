@@ -1,11 +1,10 @@
-// Command testcount reads the events of `go test -json` and says what a run of the
-// tests proved: it shows failures with their output, counts what ran, and ends with
-// exit code 1 unless everything passed. A skipped test is a failure unless
-// allowedSkips names it, a package that never ended is one, and so is a run without
-// tests. The last line says whether the official MLS vectors were there, if package
-// mls was tested.
+// Command testcount reads the events of `go test -json` and says what a run of the tests
+// proved: it shows failures with their output, counts what ran, and ends with exit code 1
+// unless everything passed. A skipped test is a failure unless allowedSkips names it. A
+// package that never ended and a run without tests are failures too. The last line says
+// whether the official MLS vectors were there, if package mls was tested.
 //
-// It runs nothing itself, and a count is a count, not a coverage.
+// It runs nothing itself, and its count says nothing of coverage.
 package main
 
 import (
@@ -48,7 +47,7 @@ type count struct {
 	allowed map[string]string
 	module  string // prefix that names are shown without
 
-	output  map[name][]string // of what has not ended
+	output  map[name][]string // of tests and packages that have not ended
 	running map[name]bool
 	parents map[name]bool // tests that have subtests: only leaves are counted
 	passed  map[string]int

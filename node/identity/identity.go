@@ -39,9 +39,9 @@ func Certify(user *Key, cert wire.DeviceCert) (*Device, error) {
 	return VerifyDevice(user.Sign(wire.DomainDeviceCert, wire.GroupID{}, cert.Encode()))
 }
 
-// VerifyDevice checks a certificate's form and the user's signature. The caller judges
-// expiry: it is checked when a commit is made or a KeyPackage accepted, never when a commit
-// is processed, since receivers' clocks differ.
+// VerifyDevice checks a certificate's form and the user's signature. The caller checks
+// expiry, when it makes a commit or accepts a KeyPackage. It does not when it processes a
+// commit, since receivers' clocks differ.
 func VerifyDevice(s wire.Signed) (*Device, error) {
 	c, err := wire.DecodeDeviceCert(s.Payload)
 	if err != nil {
@@ -61,23 +61,23 @@ func (d *Device) CheckExpiry(now time.Time) error {
 	return nil
 }
 
-// NewCredential makes the identity of an MLS Basic credential for a leaf of this
-// device in a group: certificate and the log key's word on the leaf's key.
+// NewCredential makes the identity of an MLS Basic credential for a leaf of this device in
+// a group: the certificate, and the log key's signature over the leaf's key.
 func NewCredential(d *Device, log *Key, group wire.GroupID, suite uint16, leafKey []byte, transportKey [32]byte) []byte {
 	b := wire.LeafBinding{V: wire.Version, Device: d.ID, Suite: suite, LeafKey: leafKey, TransportKey: transportKey}
 	c := wire.Credential{V: wire.Version, Cert: d.Raw, Binding: log.Sign(wire.DomainLeaf, group, b.Encode())}
 	return c.Encode()
 }
 
-// Leaf is what a leaf's credential proves: the device, and its first key for
-// transport keys.
+// Leaf holds what a leaf's credential proves: the device, and its first key for transport
+// keys.
 type Leaf struct {
 	*Device
 	TransportKey [32]byte // X25519
 }
 
-// VerifyCredential checks the whole chain of a leaf's credential in a group and
-// gives what it proves. It holds wherever a leaf can come in.
+// VerifyCredential checks the whole chain of a leaf's credential in a group and returns
+// what it proves. Every way by which a leaf can come in uses it.
 func VerifyCredential(group wire.GroupID, suite uint16, credential, leafKey []byte) (*Leaf, error) {
 	c, err := wire.DecodeCredential(credential)
 	if err != nil {
@@ -113,7 +113,7 @@ func ClaimedDevice(credential []byte) (wire.DeviceID, error) {
 	return cert.ID(), nil
 }
 
-// Founding is what a group's founder decides, for ever.
+// Founding holds the founder's choices, which stay for ever.
 type Founding struct {
 	Suite   uint16 // MLS ciphersuite
 	Policy  wire.Policy

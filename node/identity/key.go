@@ -15,9 +15,9 @@ import (
 type Key struct {
 	_      [0]func()
 	public [ed25519.PublicKeySize]byte
-	// secret is seed ‖ public; nil when wiped. In an unexported field of somebody's
-	// struct fmt calls no methods, and follows one pointer for a verb that does not
-	// fit: so there are two.
+	// secret is seed ‖ public; nil when wiped. In an unexported field of another struct fmt
+	// calls no methods, and follows one pointer for a verb that does not fit: so there are
+	// two pointers.
 	secret **[ed25519.PrivateKeySize]byte
 }
 
@@ -31,7 +31,7 @@ func NewKey(rand io.Reader) (*Key, error) {
 	return KeyFromSeed(seed)
 }
 
-// KeyFromSeed restores a key from what SecretSeed gave. It keeps its own copy.
+// KeyFromSeed restores a key from the result of SecretSeed. It keeps its own copy.
 func KeyFromSeed(seed []byte) (*Key, error) {
 	if len(seed) != ed25519.SeedSize {
 		return nil, fmt.Errorf("a key's seed has %d bytes, not %d", ed25519.SeedSize, len(seed))
@@ -42,8 +42,8 @@ func KeyFromSeed(seed []byte) (*Key, error) {
 	return k, nil
 }
 
-// SecretSeed gives the 32 bytes to be sealed at rest, nil if the key is wiped;
-// the caller wipes them.
+// SecretSeed returns the 32 bytes to be sealed at rest, nil if the key is wiped. The caller
+// wipes them.
 func (k *Key) SecretSeed() []byte {
 	if k.secret == nil {
 		return nil
@@ -54,8 +54,8 @@ func (k *Key) SecretSeed() []byte {
 // Public gives the 32-byte public key.
 func (k *Key) Public() []byte { return append([]byte(nil), k.public[:]...) }
 
-// Sign signs a payload in a domain and group. A wiped key gives no signature,
-// which nobody accepts.
+// Sign signs a payload in a domain and group. A wiped key returns an empty signature, which
+// no receiver accepts.
 func (k *Key) Sign(d wire.Domain, group wire.GroupID, payload []byte) wire.Signed {
 	if k.secret == nil {
 		return wire.Signed{Payload: payload}

@@ -63,11 +63,11 @@ type (
 	validated interface{ validate() error }
 )
 
-// Unmarshal decodes b into v, a pointer, and is the one place where an object's
-// rules are enforced. Whatever v held before is gone. Errors: ErrVersion if v
-// begins with a version and b announces another, and the rest is then not looked
-// at; ErrMalformed unless b is exactly the deterministic encoding of what v then
-// holds; ErrMalformed or ErrTooLarge if that breaks a rule of its type.
+// Unmarshal decodes b into v, a pointer, and is the one place where an object's rules are
+// enforced. It replaces all that v held before. Errors: ErrVersion if v begins with a
+// version and b announces another, and the rest is then not looked at; ErrMalformed unless
+// b is exactly the deterministic encoding of what v then holds; ErrMalformed or ErrTooLarge
+// if that breaks a rule of its type.
 func Unmarshal(b []byte, v any) error {
 	// Most objects say at once that they are of this version; whether the rest of them
 	// is in order shows below.

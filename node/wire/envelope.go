@@ -12,8 +12,8 @@ import (
 	"math/bits"
 )
 
-// An envelope hides from relays, mailboxes and watchers who wrote what in a
-// group. In bytes:
+// An envelope hides from relays, mailboxes and observers who wrote what in a group. Its
+// layout, in bytes:
 //
 //	version   1   = 1
 //	tag       8   TopicTag of the group; of a private one, PrivateTopicTag of the key
@@ -30,7 +30,7 @@ const (
 	gcmTag         = 16
 )
 
-// EnvelopeHeader is what everybody can read of an envelope.
+// EnvelopeHeader is the part of an envelope that everybody can read.
 type EnvelopeHeader struct {
 	Tag  [8]byte
 	Key  KeyID

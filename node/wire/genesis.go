@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Signed is an object and the signature over it. Payload is kept as it arrived:
-// it is what the signature covers and what hashes are made of.
+// Signed is an object and the signature over it. Payload is kept as it arrived, because
+// signature and hashes cover these bytes.
 type Signed struct {
 	Payload   []byte `cbor:"1,keyasint"`
 	Signature []byte `cbor:"2,keyasint"` // Ed25519, 64 bytes
@@ -36,7 +36,7 @@ type Policy uint64
 
 // Policies.
 const (
-	PolicyOpen    Policy = 1 // any member may add whoever asks
+	PolicyOpen    Policy = 1 // any member may add a device that asks
 	PolicyRequest Policy = 2 // an admin approves
 	PolicyInvite  Policy = 3 // an invite signed by an admin
 )
@@ -111,7 +111,7 @@ type Genesis struct {
 	Policy  Policy   `cbor:"5,keyasint"`
 	Founder []byte   `cbor:"6,keyasint"`           // user identity key, 32 bytes
 	Cert    Signed   `cbor:"7,keyasint"`           // DeviceCert of the founder's first device
-	Private bool     `cbor:"8,keyasint,omitempty"` // not published; found by who has an invite link
+	Private bool     `cbor:"8,keyasint,omitempty"` // not published; only an invite link leads to it
 }
 
 func (g *Genesis) version() uint64 { return g.V }

@@ -144,15 +144,15 @@ func (id GroupID) Topic() string {
 	return "/panda/topic/1/" + idEncoding.EncodeToString(h[:])
 }
 
-// TopicTag is what an envelope carries so that a store can sort it: the first
-// eight bytes of the hash that the topic's name shows.
+// TopicTag stands in an envelope so that a store can sort it: the first eight bytes of the
+// hash in the topic's name.
 func (id GroupID) TopicTag() [8]byte {
 	h := HashOf(DomainTopic, id[:])
 	return [8]byte(h[:8])
 }
 
-// A private group has a topic for each transport key, which nobody without that key
-// can name, and meets in the DHT under a secret made from it.
+// A private group has a topic for each transport key. Nobody without that key can name the
+// topic. The members find each other in the DHT under a secret derived from the key.
 
 // PrivateTopic is the name of the topic of a transport key.
 func (id GroupID) PrivateTopic(transportKey []byte) string {
@@ -170,16 +170,16 @@ func (id GroupID) privateTopic(transportKey []byte) Hash {
 	return keyed(DomainPrivateTopic, transportKey, id[:])
 }
 
-// MeetSecret is what members of a private group announce themselves by: it names no
-// topic and opens nothing.
+// MeetSecret is the secret under which members of a private group announce themselves. It
+// names no topic and opens nothing.
 func (id GroupID) MeetSecret(transportKey []byte) MeetSecret {
 	return MeetSecret(keyed(DomainMeet, transportKey, id[:]))
 }
 
-// MeetKey is the name under which they do.
+// MeetKey is the key in the DHT under which they do.
 func (s MeetSecret) MeetKey() Hash { return keyed(DomainMeetKey, s[:], nil) }
 
-// keyed is HMAC-SHA-256 with the domain as HashOf has it.
+// keyed returns HMAC-SHA-256 with the domain encoded as in HashOf.
 func keyed(d Domain, key, data []byte) Hash {
 	h := hmac.New(sha256.New, key)
 	h.Write([]byte(d))

@@ -45,9 +45,9 @@ func (i *Invite) validate() error {
 	return nil
 }
 
-// Claim is the word of an invite's key that one KeyPackage of one device uses it: so
-// that who sees the invite in the log, or is asked to serve it, cannot use it for
-// somebody else.
+// Claim is a statement, signed by an invite's key, that one KeyPackage of one device uses
+// the invite. So a member that sees the invite in the log, or is asked to serve it, cannot
+// use it for another device.
 type Claim struct {
 	V          uint64   `cbor:"1,keyasint"`
 	Invite     InviteID `cbor:"2,keyasint"`

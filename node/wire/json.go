@@ -42,7 +42,7 @@ func objectOf[T any](name string, max int) object {
 	return object{name, max, func() any { return new(T) }, Unmarshal, Marshal}
 }
 
-// sealedEnvelope is an envelope as those see it who have no key; see envelope.go.
+// sealedEnvelope is an envelope as it looks without the key; see envelope.go.
 type sealedEnvelope struct {
 	Version uint8
 	Tag     [8]byte
@@ -359,7 +359,7 @@ func snake(name string) string {
 	return b.String()
 }
 
-// FromJSON gives the bytes of an object that ToJSON showed. Errors name the field;
+// FromJSON returns the bytes of an object that ToJSON showed. Errors name the field;
 // ErrMalformed and the other errors of the object's decoder say that it would be refused.
 func FromJSON(text []byte) ([]byte, error) {
 	d := json.NewDecoder(bytes.NewReader(text))

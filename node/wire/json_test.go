@@ -54,7 +54,7 @@ func TestJSONRoundTrip(t *testing.T) {
 	}
 }
 
-// What is inside of bytes is shown, as far as there is something.
+// ToJSON shows the object inside of bytes, if there is one.
 func TestJSONShowsWhatIsInside(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -103,7 +103,7 @@ func TestJSONShowsWhatIsInside(t *testing.T) {
 	}
 }
 
-// What cannot be right is refused, and the error names the place.
+// FromJSON refuses a value that cannot be right, and the error names the place.
 func TestJSONErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		``:                                       "JSON",

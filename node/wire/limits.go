@@ -1,7 +1,7 @@
 package wire
 
-// Limits, in bytes unless said otherwise. What exceeds one is refused by its
-// author's node before it is signed and by everybody else's when it arrives.
+// Limits, in bytes unless said otherwise. The author's node refuses an object that exceeds
+// one before it signs it, and every other node refuses it when it arrives.
 const (
 	MaxBody         = 64 << 10  // a message as people see it
 	MaxEntry        = 384 << 10 // a COMMIT that adds some hundreds of members, with its Welcome

@@ -12,9 +12,9 @@ import (
 // LinkPrefix is how every invite link begins.
 const LinkPrefix = "pandanode:invite/"
 
-// Link is what an invite link says: all that a joiner needs to find the group, to
-// check that it is the one, and to show that it holds the invite. Whoever has the
-// link can use the invite.
+// Link is the content of an invite link: all that a joiner needs to find the group, to
+// check that it is the right one, and to prove that it holds the invite. The link is a
+// secret: anybody who has it can use the invite.
 type Link struct {
 	V       uint64      `cbor:"1,keyasint"`
 	Genesis Signed      `cbor:"2,keyasint"`           // Genesis: names the group and proves it
@@ -30,7 +30,8 @@ type LinkPeer struct {
 	Addrs [][]byte `cbor:"2,keyasint"` // multiaddrs in binary
 }
 
-// MeetSecret is where a private group's members find each other. It prints as a placeholder.
+// MeetSecret is the secret under which a private group's members find each other. It prints
+// as a placeholder.
 type MeetSecret [32]byte
 
 // Format, LogValue and MarshalText keep the secret out of logs and errors.
@@ -93,8 +94,8 @@ func (l *Link) Text() string {
 }
 
 // ParseLink reads an invite link. White space anywhere in it is skipped, since mail
-// programs break long lines. Errors are for whoever pasted it, and quote nothing of
-// it: most of a link is a secret.
+// programs break long lines. Errors are for the person who pasted it. They quote nothing of
+// the link, because most of it is secret.
 func ParseLink(s string) (*Link, error) {
 	s = strings.Join(strings.Fields(s), "")
 	if s == "" {

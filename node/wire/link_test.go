@@ -98,7 +98,7 @@ func TestLinkSecretIsNotPrinted(t *testing.T) {
 	}
 }
 
-// What a link's text decodes to has one text.
+// Each link has one text: what a text decodes to encodes to that text again.
 func FuzzParseLink(f *testing.F) {
 	f.Add(sampleInviteLink.Text())
 	f.Add(LinkPrefix)

@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// A mailbox keeps envelopes in boxes. A box is named by an Ed25519 public key that
-// is derived from a group's transport key: whoever holds the transport key can
-// write and read, and the mailbox can check that without learning more than the
-// name. A new transport key is another box.
+// A mailbox keeps envelopes in boxes. A box is named by an Ed25519 public key that is
+// derived from a group's transport key. Holders of the transport key can write and read,
+// and the mailbox can check that without learning more than the name. A new transport key
+// means another box.
 
 // BoxID names a box at one mailbox: the box's public key.
 type BoxID [32]byte
@@ -29,26 +29,26 @@ func BoxSeed(group GroupID, transportKey, mailbox []byte) ([]byte, error) {
 	return seed, nil
 }
 
-// boxedFrom is where a boxed envelope begins: what stands before it, version, tag and
-// key ID, is the same in all of a box, and would tell the mailbox of which public group
-// they are.
+// boxedFrom is where a boxed envelope begins. The bytes before it (version, tag and key ID)
+// are the same in all envelopes of a box, and would tell the mailbox which public group
+// they belong to.
 const boxedFrom = envelopeSaltAt
 
-// Boxed is an envelope as a mailbox gets it: without what tells its group.
+// Boxed returns an envelope as a mailbox gets it, without the header that tells its group.
 func Boxed(envelope []byte) []byte { return envelope[min(boxedFrom, len(envelope)):] }
 
-// Unboxed gives back the envelope, of this topic tag and under this transport key.
+// Unboxed restores the envelope, with this topic tag and the ID of its transport key.
 func Unboxed(tag [8]byte, key KeyID, boxed []byte) []byte {
 	return slices.Concat([]byte{Version}, tag[:], key[:], boxed)
 }
 
-// CheckBoxed says whether bytes can be a boxed envelope: a mailbox cannot tell more.
+// CheckBoxed says whether bytes can be a boxed envelope. A mailbox cannot check more.
 func CheckBoxed(b []byte) error {
 	_, err := ParseEnvelopeHeader(Unboxed([8]byte{}, KeyID{}, b))
 	return err
 }
 
-// MailHello opens a stream to a mailbox: whose box it is about.
+// MailHello opens a stream to a mailbox and names the box.
 type MailHello struct {
 	V   uint64 `cbor:"1,keyasint"`
 	Box BoxID  `cbor:"2,keyasint"`
@@ -61,9 +61,9 @@ type MailChallenge struct {
 	Nonce [32]byte `cbor:"1,keyasint"`
 }
 
-// MailProof shows that its sender holds the box's key. A voucher is another box of
-// the same mailbox whose key the sender holds too: a box may be opened on the account
-// of whoever opened that one. Both sign MailProofPayload.
+// MailProof shows that its sender holds the box's key. A voucher is another box of the same
+// mailbox whose key the sender holds too: the mailbox may open a box on the account of the
+// peer that opened that one. Both sign MailProofPayload.
 type MailProof struct {
 	Signature []byte       `cbor:"1,keyasint"`
 	Voucher   *MailVoucher `cbor:"2,keyasint,omitempty"`
@@ -122,7 +122,7 @@ func (r *MailRequest) validate() error {
 	return nil
 }
 
-// MailCode says why a mailbox did not do all of what it was asked.
+// MailCode says why a mailbox did not carry out a request in full.
 type MailCode uint64
 
 // Codes of a mailbox.
@@ -142,7 +142,7 @@ type MailReply struct {
 	Items []MailItem `cbor:"5,keyasint,omitempty"` // of a Fetch: ascending; as many as fit; none: they are gone
 }
 
-// MailHead is what a box holds at a cursor: the SHA-256 of a boxed envelope.
+// MailHead names the envelope at a cursor of a box by the SHA-256 of the boxed envelope.
 type MailHead struct {
 	At   uint64 `cbor:"1,keyasint"`
 	Hash Hash   `cbor:"2,keyasint"`

@@ -160,8 +160,8 @@ type ProfileItem struct {
 	Policy Policy       `cbor:"6,keyasint,omitempty"`
 	Signer []byte       `cbor:"7,keyasint"` // user identity key
 
-	// Mailboxes are those that members put their envelopes into, with addresses. What
-	// the group's boxes there are called, members alone can tell.
+	// Mailboxes are the peers, with addresses, that keep envelopes for the members. Only
+	// members can compute the IDs of the group's boxes there.
 	Mailboxes []LinkPeer `cbor:"8,keyasint,omitempty"`
 }
 
@@ -223,8 +223,8 @@ func (p *ProfileItem) validate() error {
 	return nil
 }
 
-// Head is a device's word on where the group is. It is signed by the device's
-// log key and published at most hourly.
+// Head is a device's statement of the epoch and size of the group. It is signed by the
+// device's log key and published at most hourly.
 type Head struct {
 	V        uint64  `cbor:"1,keyasint"`
 	Cert     Signed  `cbor:"2,keyasint"` // DeviceCert

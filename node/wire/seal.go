@@ -41,7 +41,7 @@ func (o *Opened) Commitment() Hash {
 	return Hash(h.Sum(nil))
 }
 
-// Fits says whether o is what the commitment was made over.
+// Fits says whether the commitment was made over o.
 func (o *Opened) Fits(commitment Hash) bool {
 	c := o.Commitment()
 	return subtle.ConstantTimeCompare(c[:], commitment[:]) == 1
@@ -92,10 +92,10 @@ func DecodeBundle(b []byte) (*Bundle, error) {
 	return decode[Bundle](b, MaxEnvelope)
 }
 
-// Mark is how far a log is known: the hash of the entry with this seq. The causal
-// past of a log hangs on that one hash, so equal marks mean equal logs. Seq 0 and
-// no hash: its device signed two entries with one sequence number, and what counts
-// of the log lies in the pasts of the other marks.
+// Mark says how far a log is known: it has the hash of the entry with this seq. That hash
+// fixes the causal past of the entry, so equal marks mean equal logs. A mark with seq 0 and
+// no hash says that the log's device signed two entries with one sequence number. The
+// entries of such a log that count are those in the pasts of the other marks.
 type Mark struct {
 	Log  LogID     `cbor:"1,keyasint"`
 	Seq  uint64    `cbor:"2,keyasint"` // a log of which nothing is known has no mark

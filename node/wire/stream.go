@@ -90,13 +90,13 @@ func ReadFrame(r io.Reader, v any) error {
 	return Unmarshal(b, v)
 }
 
-// SyncHello opens a sync stream, in both directions: which group, and a nonce.
-// A node that does not have the group answers just the same.
+// SyncHello opens a sync stream, in both directions: it names the group and has a nonce. A
+// node that does not have the group answers in the same way.
 type SyncHello struct {
 	V     uint64   `cbor:"1,keyasint"`
 	Topic Hash     `cbor:"2,keyasint"` // HashOf(DomainTopic, group)
 	Nonce [32]byte `cbor:"3,keyasint"`
-	Now   uint64   `cbor:"4,keyasint"` // what its sender's clock says: milliseconds since 1970
+	Now   uint64   `cbor:"4,keyasint"` // by its sender's clock: milliseconds since 1970
 }
 
 func (h *SyncHello) version() uint64 { return h.V }
@@ -114,9 +114,9 @@ type SyncProof struct {
 
 func (p *SyncProof) validate() error { return p.Cert.validate() }
 
-// SyncMessage is what follows the proofs; exactly one field is set. Each side
-// sends its Vector first, then whatever the other lacks, then Done. Wants may
-// come at any time and are answered before Done is.
+// SyncMessage is a frame after the proofs; exactly one field is set. Each side sends its
+// Vector first, then the entries that the other lacks, then Done. Wants may come at any
+// time and are answered before Done is.
 type SyncMessage struct {
 	Vector  *SyncVector `cbor:"1,keyasint,omitempty"`
 	Entries [][]byte    `cbor:"2,keyasint,omitempty"` // encoded Signed, causal order
@@ -146,14 +146,14 @@ func (m *SyncMessage) validate() error {
 	return nil
 }
 
-// SyncVector is a version vector, ascending by log, and which of the records in it
-// its sender cannot read, the oldest of them if there are too many.
+// SyncVector is a version vector, ascending by log, with the records in it that its sender
+// cannot read (the oldest of them, if there are too many).
 type SyncVector struct {
 	Marks  []Mark      `cbor:"1,keyasint"`
 	Lacks  []MessageID `cbor:"2,keyasint,omitempty"` // ascending
 	Rejoin *Signed     `cbor:"3,keyasint,omitempty"` // Rejoin: it asks to be added again
 
-	Receipts []Signed `cbor:"4,keyasint,omitempty"` // Receipt: what it has read of the logs of the device at the other end
+	Receipts []Signed `cbor:"4,keyasint,omitempty"` // Receipt: how far it has read the logs of the device at the other end
 }
 
 func (v *SyncVector) validate() error {
@@ -177,8 +177,8 @@ func (v *SyncVector) validate() error {
 	return checkMarks("version vector", v.Marks)
 }
 
-// Handed is an envelope for one member, which would be too much for all: a receipt goes to
-// the author. Whoever takes it ends the stream.
+// Handed is an envelope for one member alone, such as a receipt for its author, which need
+// not burden the others. The receiver ends the stream.
 type Handed struct {
 	Envelope []byte `cbor:"1,keyasint"`
 }

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// TwinHello says which run of a node its sender is; the opener of the stream says
-// which other run it is connected to, of the same peer. One device is to run once.
+// TwinHello names the run of a node that sent it. The opener of the stream also names
+// another run of the same peer that it is connected to. A device must run only once.
 type TwinHello struct {
 	V   uint64   `cbor:"1,keyasint"`
 	Run [32]byte `cbor:"2,keyasint"` // drawn at random at each start

@@ -163,7 +163,7 @@ func TestDocument(t *testing.T) {
 			missing("a golden name", "`"+name+"`")
 		}
 	}
-	// What the document claims to be golden is: no row outlives its value.
+	// Every golden value of the document is a real one: no row outlives its value.
 	rows := regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| `([^`]*)` \\|").FindAllStringSubmatch(doc, -1)
 	for _, row := range rows {
 		if values[row[1]] != row[2] {
