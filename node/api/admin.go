@@ -5,7 +5,7 @@ import "time"
 // CreateInviteRequest gives out an invite, by an owner or admin.
 type CreateInviteRequest struct {
 	Group   string   `path:"group"`
-	Role    string   `json:"role,omitempty"`    // of those it lets in: owner, admin, member or read-only; empty: member
+	Role    string   `json:"role,omitempty"`    // of the users it lets in: owner, admin, member or read-only; empty: member
 	Expires Duration `json:"expires,omitempty"` // from now; 0: never
 	Uses    uint64   `json:"uses,omitempty"`    // how many it lets in; 0: any number
 }
@@ -15,8 +15,8 @@ type Invites struct {
 	Invites []Invite `json:"invites"`
 }
 
-// Invite is an invite to a group. Link is in the answer to CreateInvite alone: it is a
-// secret that no node keeps, and whoever has it can join.
+// Invite is an invite to a group. Only the answer to CreateInvite has the Link. It is a
+// secret that no node keeps: anybody who has it can join.
 type Invite struct {
 	ID      string    `json:"id"`
 	Link    string    `json:"link,omitempty"`
@@ -38,7 +38,7 @@ type InviteRequest struct {
 	Invite string `path:"invite"` // full ID, or a prefix that only one fits
 }
 
-// Requests is everyone who asks to be let into a group.
+// Requests lists the users who ask to be let into a group.
 type Requests struct {
 	Requests []Request `json:"requests"`
 }
@@ -72,10 +72,10 @@ type ApproveRequest struct {
 	Role  string `json:"role,omitempty"` // empty: member
 }
 
-// Deed is what an owner's or admin's word does.
+// Deed is a kind of change that an owner or admin makes.
 type Deed string
 
-// Deeds; those that are events as well are called as these.
+// Deeds. A deed that is an event as well has the event's name.
 const (
 	DeedAdded         Deed = Deed(EventMemberAdded)
 	DeedRemoved       Deed = Deed(EventMemberRemoved)
@@ -84,7 +84,7 @@ const (
 	DeedInviteRevoked Deed = "invite-revoked"
 )
 
-// Change is what an owner's or admin's word has done, for whoever gave it to read again.
+// Change says what an owner or admin has changed, so that they can check it.
 type Change struct {
 	Did       Deed   `json:"did"`
 	Group     string `json:"group"` // full ID
@@ -96,7 +96,7 @@ type Change struct {
 	Invite    string `json:"invite,omitempty"` // full ID
 }
 
-// UserRequest names a user in, or at the door of, a group.
+// UserRequest names a user who is in a group or asks to be let in.
 type UserRequest struct {
 	Group string `path:"group"`
 	User  string `path:"user"`
@@ -132,8 +132,8 @@ type Operation struct {
 	Void    string    `json:"void,omitempty"`   // why it does not count
 }
 
-// Incidents is what this device saw of a group that no operation tells, and that members
-// need not have alike.
+// Incidents are the events of a group that this device saw and that are no operations.
+// Other members may have seen others.
 type Incidents struct {
 	Incidents []Event   `json:"incidents"` // oldest first
 	Refusals  []Refused `json:"refusals"`  // of what others sent, by source and reason
@@ -146,11 +146,11 @@ type Refused struct {
 	Count  uint64    `json:"count"`
 	First  time.Time `json:"first"`
 	Last   time.Time `json:"last"`
-	From   string    `json:"from"`   // whom the last came from: a peer, or a device
+	From   string    `json:"from"`   // the peer or device that sent the last one
 	Detail string    `json:"detail"` // what was wrong with the last
 }
 
-// GroupStatus is all that a device can tell of a group's state.
+// GroupStatus is all that a device knows of a group's state.
 type GroupStatus struct {
 	Group
 	Branches  []Branch      `json:"branches"` // the chosen one first
@@ -185,14 +185,14 @@ type Branch struct {
 	Voters []string `json:"voters"` // users
 }
 
-// Suggestion names a user whom the admins should think of removing, and why.
+// Suggestion names a user whom the admins should consider removing, and says why.
 type Suggestion struct {
 	User   string    `json:"user"`
 	Silent time.Time `json:"silent_since,omitzero"` // if that is 90 days ago
 	Broken int       `json:"invalid,omitempty"`     // epochs of its making that members found invalid, if they are many
 }
 
-// GroupDevice is what is known here of how far a member's device is.
+// GroupDevice says how far a member's device is, as far as this device knows.
 type GroupDevice struct {
 	Device  string    `json:"device"`
 	User    string    `json:"user"`
@@ -222,14 +222,15 @@ type Left struct {
 	Ended bool `json:"ended,omitempty"`
 }
 
-// ForgetRequest removes what this node has of a group that it is out of.
+// ForgetRequest removes the data of a group that this node is out of.
 type ForgetRequest struct {
 	Group string `path:"group"`
-	// DiscardUnsent: also if own messages are lost that nobody else is known to have.
+	// DiscardUnsent forgets the group even if own messages are lost that nobody else is
+	// known to have.
 	DiscardUnsent bool `json:"discard_unsent,omitempty"`
 }
 
-// Forgotten says what is not on this device any more.
+// Forgotten counts what is not on this device any more.
 type Forgotten struct {
 	Group    string `json:"group"`
 	Messages int    `json:"messages"`         // that it could show

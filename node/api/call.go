@@ -17,7 +17,8 @@ import (
 // message of 64 KiB of which every byte is escaped.
 const maxRequest = 1 << 20
 
-// call is a route that answers once: its two sides, side by side.
+// call is a route that answers once. Its client side and its server side stand side by
+// side.
 type call[Req, Resp any] struct{ method, path string }
 
 func (c call[Req, Resp]) with(m func(API, context.Context, Req) (Resp, error)) binding {
@@ -118,8 +119,9 @@ func (r *GroupEventsRequest) resumeAt(_ string, cursor uint64) { r.Since = curso
 func (r *TailRequest) resumeAt(_ string, cursor uint64)        { r.Since = cursor }
 func (r *TimelineRequest) resumeAt(_ string, cursor uint64)    { r.Since, r.Last = cursor, 0 }
 
-// resume has a stream go on after the event whose SSE id is given, as who reconnects
-// says in Last-Event-ID; it goes before what the URL says, which is of the first time.
+// resume has a stream go on after the event with an SSE id, which a client that reconnects
+// sends in Last-Event-ID. That id overrides the cursor in the URL, which is still that of
+// the first connection.
 func resume(req any, id string) error {
 	r, ok := req.(resumable)
 	if !ok || id == "" {
@@ -137,8 +139,8 @@ func resume(req any, id string) error {
 	return nil
 }
 
-// cursorOf gives what a stream's item is numbered with, as its SSE id. Where cursors
-// count in a run of the node, that comes first.
+// cursorOf returns the SSE id of a stream's item: its cursor, preceded by the run of the
+// node if cursors count in a run.
 func cursorOf(item any) string {
 	switch v := item.(type) {
 	case Event:
@@ -215,7 +217,8 @@ func send(ctx context.Context, client *Client, method, path, accept string, req 
 	return nil, parseError(text, answer.StatusCode)
 }
 
-// broken says that the node went away in the middle, unless the caller did.
+// broken says that the node went away in the middle of a stream, unless the caller ended
+// it.
 func broken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return AsError(context.Cause(ctx))

@@ -5,27 +5,27 @@ type CheckupRequest struct {
 	Verify bool `query:"verify"` // read and authenticate the whole store, too
 }
 
-// Checkup is what a node found out about itself.
+// Checkup is the result of a node's checks of itself.
 type Checkup struct {
 	Findings []Finding `json:"findings"`
 }
 
-// Health says how something is.
+// Health says how well something works.
 type Health string
 
 // Healths.
 const (
 	HealthOK      Health = "ok"
-	HealthWarn    Health = "warn"    // it works, and may not go on to
+	HealthWarn    Health = "warn"    // it works, but may stop working
 	HealthFail    Health = "fail"    // it does not work
-	HealthUnknown Health = "unknown" // it cannot be told from here
+	HealthUnknown Health = "unknown" // the node cannot tell
 )
 
 // Finding is the result of one check.
 type Finding struct {
 	Check  string `json:"check"`
 	Health Health `json:"health"`
-	Detail string `json:"detail"`         // what is so
+	Detail string `json:"detail"`         // what was found
 	Hint   string `json:"hint,omitempty"` // what helps
 	Code   Code   `json:"code,omitempty"` // of a failure
 }

@@ -25,7 +25,7 @@ func NewClient(socket string) *Client {
 	}
 	return &Client{socket, &http.Client{
 		Transport: &http.Transport{DialContext: dial, DisableCompression: true},
-		// The node never redirects; 300 is an ambiguous name.
+		// The node never redirects: status 300 means an ambiguous name.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }

@@ -2,30 +2,30 @@
 // /v1. It holds the types of every request and answer, the table of routes, the
 // client, and the half of the server that does not depend on a node.
 //
-// [API] is the contract. A node implements it, [Handler] serves any implementation,
-// and [Client] is an implementation that calls a served one: what a route takes and
-// gives is written once, in the table of routes.go, so client and server cannot
-// drift. The field tags of a request say where a field travels: `path` and `query`
-// in the URL, everything else in the JSON body.
+// [API] is the contract. A node implements it, [Handler] serves any implementation, and
+// [Client] is an implementation that calls a served one: the table in routes.go states
+// request and answer of each route once, so client and server cannot drift apart. The field
+// tags of a request say where a field travels: `path` and `query` in the URL, everything
+// else in the JSON body.
 //
-// Calls either answer once or stream. A stream is Server-Sent Events: one event per
-// item, and an event "end" or "error" last, so that a stream that was cut is not
-// mistaken for one that ended. Items with a cursor have it as their SSE id; who connects
-// again with that id in the header Last-Event-ID gets what comes after it. A cursor that
-// is not of this run of the node, or of this store, is refused with [CodeConflict].
+// Calls either answer once or stream. A stream is Server-Sent Events: one event per item,
+// and an event "end" or "error" last, so that a stream that was cut is not mistaken for one
+// that ended. Items with a cursor have it as their SSE id. A client that connects again
+// with that id in the header Last-Event-ID gets the items after it. A cursor that is not of
+// this run of the node, or of this store, is refused with [CodeConflict].
 //
 // Errors are [Error]: {code, message, hint, retryable}. The table in errors.go maps
 // each code to its HTTP status and its exit code.
 //
 // # Names
 //
-// IDs are text as node/wire prints it. Wherever a request says Group or User, three
-// things are accepted: the full ID, a prefix of it of at least six characters that
-// only one fits, or a name that only one has. What fits several is refused with
+// IDs are text as node/wire prints it. Wherever a request says Group or User, three things
+// are accepted: the full ID, a prefix of it of at least six characters that only one fits,
+// or a name that only one has. A name or prefix that fits several is refused with
 // [CodeAmbiguous] and the candidates. [Resolve] is that rule.
 //
 // # What this package does not do
 //
-// It knows nothing of groups, keys or networks and imports nothing of the project.
-// It does not authenticate: whoever may open the socket (mode 0600) is the owner.
+// It knows nothing of groups, keys or networks and imports nothing of the project. It does
+// not authenticate: a process that may open the socket (mode 0600) acts as the owner.
 package api

@@ -49,11 +49,11 @@ const (
 	ExitInterrupted  = 130 // by SIGINT, as shells have it; by another signal 128 and its number
 )
 
-// statusClientClosedRequest is what proxies log where the caller hung up. The caller
-// itself never reads it.
+// statusClientClosedRequest is the status that proxies log when the caller hung up. The
+// caller never reads it.
 const statusClientClosedRequest = 499
 
-// codes is the one table of what a code means on either side.
+// codes maps each code to its HTTP status and its exit code. It is the only such table.
 var codes = map[Code]struct{ status, exit int }{
 	CodeInternal:     {http.StatusInternalServerError, ExitError},
 	CodeInvalid:      {http.StatusBadRequest, ExitUsage},
@@ -72,13 +72,13 @@ var codes = map[Code]struct{ status, exit int }{
 	CodeInterrupted:  {statusClientClosedRequest, ExitInterrupted},
 }
 
-// Error is how every call fails. Compare codes with [CodeOf].
+// Error is the error of every call that fails. Compare codes with [CodeOf].
 type Error struct {
 	Code      Code   `json:"code"`
 	Message   string `json:"message"`        // what happened: why
 	Hint      string `json:"hint,omitempty"` // the command that helps
 	Retryable bool   `json:"retryable"`      // the same request may succeed later
-	// Candidates is what an ambiguous name fits.
+	// Candidates are what an ambiguous name fits.
 	Candidates []Candidate `json:"candidates,omitempty"`
 }
 
@@ -90,7 +90,7 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: Words(fmt.Sprintf(format, args...)), Retryable: retryable}
 }
 
-// words are what Go calls things that people know by other names.
+// words replaces Go's wording of some errors by one for people.
 var words = strings.NewReplacer(
 	context.DeadlineExceeded.Error(), "the time was over",
 	context.Canceled.Error(), "interrupted",
@@ -98,7 +98,7 @@ var words = strings.NewReplacer(
 	"i/o deadline reached", "the time was over", // of streams
 )
 
-// Words puts what Go says of contexts and deadlines into words for people. Every error and
+// Words puts Go's errors of contexts and deadlines into words for people. Every error and
 // finding goes through it.
 func Words(text string) string { return words.Replace(text) }
 

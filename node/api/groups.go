@@ -7,7 +7,7 @@ type Policy string
 
 // Policies.
 const (
-	PolicyOpen    Policy = "open"    // any member lets in whoever asks
+	PolicyOpen    Policy = "open"    // any member lets in a user who asks
 	PolicyRequest Policy = "request" // an admin approves
 	PolicyInvite  Policy = "invite"  // an invite signed by an admin
 )
@@ -42,7 +42,7 @@ type GroupRequest struct {
 	Group string `path:"group"`
 }
 
-// Groups is every group of this node.
+// Groups lists the groups of this node.
 type Groups struct {
 	Groups []Group `json:"groups"`
 }
@@ -60,7 +60,7 @@ type Group struct {
 	Missing       string     `json:"missing,omitempty"` // why it is not synced, for people
 	Leaving       bool       `json:"leaving,omitempty"` // this user goes once what it wrote is with a member who stays
 	Left          bool       `json:"left,omitempty"`    // out by this user's own word
-	Active        time.Time  `json:"active,omitzero"`   // when something that people see last happened here; without anything, when it was founded
+	Active        time.Time  `json:"active,omitzero"`   // when something that people see last happened here; if nothing did, when the group was founded
 	Unseen        int        `json:"unseen"`            // messages of others that were not seen (see SeenRequest), at most 100
 	Role          string     `json:"role,omitempty"`    // of this user
 	Members       int        `json:"members"`
@@ -79,8 +79,8 @@ type Group struct {
 	Entries       int        `json:"entries"`
 }
 
-// FindRequest looks for groups by name, everywhere at once. The answer streams:
-// each result when it is known, sooner known ones first.
+// FindRequest looks for groups by name, everywhere at once. The answer is a stream that has
+// each result as soon as it is known.
 type FindRequest struct {
 	Name       string    `query:"name"` // words of the name, with * for any letters; a full group ID finds just that group
 	Tag        string    `query:"tag"`  // that the group must have
@@ -99,10 +99,10 @@ type Found struct {
 	Description string    `json:"description,omitempty"`
 	Tags        []string  `json:"tags,omitempty"`
 	Policy      Policy    `json:"policy"`
-	Members     int       `json:"members"` // as a member said, rounded
+	Members     int       `json:"members"` // as a member published it, rounded
 	Created     time.Time `json:"created"`
 	Source      Source    `json:"source"`
-	Peer        string    `json:"peer,omitempty"` // who answered
+	Peer        string    `json:"peer,omitempty"` // that answered
 	Verified    bool      `json:"verified"`       // every signature of the record holds
 }
 
@@ -134,11 +134,11 @@ type JoinRequest struct {
 type JoinUpdate struct {
 	Group  string    `json:"group"` // full ID
 	Stage  Stage     `json:"stage"`
-	Detail string    `json:"detail,omitempty"` // whom it asks, why it is stuck
+	Detail string    `json:"detail,omitempty"` // whom it asks, or why it is stuck
 	At     time.Time `json:"at"`
 }
 
-// Members is everyone in a group.
+// Members lists the users in a group.
 type Members struct {
 	Members []Member `json:"members"`
 }
@@ -154,8 +154,8 @@ type Member struct {
 	InTree  bool      `json:"in_tree"` // every device can read what is sealed now
 }
 
-// ProfileRequest changes what a group says of itself, by an owner or admin; what is nil
-// stays as it is.
+// ProfileRequest changes the profile of a group, by an owner or admin. Fields that are nil
+// stay as they are.
 type ProfileRequest struct {
 	Group       string    `path:"group"`
 	Name        *string   `json:"name,omitempty"`
@@ -163,8 +163,8 @@ type ProfileRequest struct {
 	Tags        *[]string `json:"tags,omitempty"`        // in place of those before
 }
 
-// SeenRequest says that people have seen what a group has shown, up to a cursor. It is
-// kept on this device and tells nobody.
+// SeenRequest says up to which cursor people have seen a group's messages. It stays on this
+// device.
 type SeenRequest struct {
 	Group  string `path:"group"`
 	Cursor uint64 `json:"cursor"`

@@ -20,15 +20,15 @@ type AddedMailbox struct {
 	Warning string `json:"warning,omitempty"` // why it may take nothing, as far as this node sees
 }
 
-// MailboxesRequest asks for the mailboxes of a group, or waits until each has taken
-// what this device has for it.
+// MailboxesRequest asks for the mailboxes of a group, or waits until each has taken all
+// envelopes that this device has for it.
 type MailboxesRequest struct {
 	Group   string   `path:"group"`
 	Wait    string   `query:"wait"`    // "taken", or empty: answer at once
 	Timeout Duration `query:"timeout"` // 0: until the caller hangs up; then CodeTimeout, naming what is missing
 }
 
-// Mailboxes is every mailbox of a group.
+// Mailboxes lists the mailboxes of a group.
 type Mailboxes struct {
 	Mailboxes []GroupMailbox `json:"mailboxes"`
 }
@@ -55,7 +55,7 @@ type FoundMailbox struct {
 	Addrs []string `json:"addrs"`
 }
 
-// MailboxStatus is what a node keeps for others, as a mailbox.
+// MailboxStatus says what a node keeps for others as a mailbox.
 type MailboxStatus struct {
 	Boxes     int      `json:"boxes"`
 	Envelopes int      `json:"envelopes"`

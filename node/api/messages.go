@@ -15,13 +15,13 @@ const (
 // Deliveries lists the deliveries in ascending order.
 var Deliveries = []Delivery{DeliveryQueued, DeliveryPublished, DeliveryHeld}
 
-// SendRequest sends a message. It is answered after the synced write: what was
-// answered is never lost.
+// SendRequest sends a message. The answer comes after the synced write, so an answered
+// message is never lost.
 type SendRequest struct {
 	Group   string   `path:"group"`
 	Text    string   `json:"text"`              // UTF-8, at most 64 KiB
 	Texts   []string `json:"texts,omitempty"`   // in place of Text: several messages, all or none; at most 256, and 512 KiB together
-	Wait    Delivery `json:"wait,omitempty"`    // answer when this is reached, or at Timeout with what is
+	Wait    Delivery `json:"wait,omitempty"`    // answer when this is reached, or at Timeout with the state that is reached then
 	Timeout Duration `json:"timeout,omitempty"` // for Wait; 0: until the caller hangs up
 }
 
@@ -39,7 +39,7 @@ type Sent struct {
 // MessagesRequest asks for messages after a cursor, oldest first.
 type MessagesRequest struct {
 	Group string `path:"group"`
-	Since uint64 `query:"since"` // cursor of the last message one has; 0: from the first
+	Since uint64 `query:"since"` // cursor of the last message that the caller has; 0: from the first
 	Limit int    `query:"limit"` // 0: 1000
 }
 
@@ -57,19 +57,19 @@ type TailRequest struct {
 }
 
 // TimelineRequest streams what people see of a group, oldest first: its messages, and
-// who came, went and changed what (see TimelineKinds).
+// events such as members who came or left (see TimelineKinds).
 type TimelineRequest struct {
 	Group  string `path:"group"`
-	Since  uint64 `query:"since"`  // cursor of the last one that one has
-	Last   int    `query:"last"`   // not 0: begin with the newest so many, whatever Since is
-	Follow bool   `query:"follow"` // go on with new ones; else the stream ends where all were given
+	Since  uint64 `query:"since"`  // cursor of the last item that the caller has
+	Last   int    `query:"last"`   // not 0: begin with this many of the newest, whatever Since is
+	Follow bool   `query:"follow"` // go on with new ones; else the stream ends after the newest
 }
 
-// Happening is one item of a timeline: a message, or an event that is none.
+// Happening is one item of a timeline: a message or another event.
 type Happening struct {
 	Cursor  uint64    `json:"cursor"`
 	At      time.Time `json:"at"`             // when this device showed it
-	More    bool      `json:"more,omitempty"` // of the first: others, before it, are left out
+	More    bool      `json:"more,omitempty"` // of the first: there are earlier ones, which are left out
 	Message *Message  `json:"message,omitempty"`
 	Event   *Event    `json:"event,omitempty"`
 }
@@ -91,7 +91,7 @@ type Message struct {
 	HeldBy    int       `json:"held_by,omitempty"`
 	Readers   int       `json:"readers,omitempty"`
 
-	// In a timeline, where other things are as well.
+	// Only in a timeline, which has other events as well.
 	Kind      EventKind `json:"kind,omitempty"` // EventMessage
 	GroupName string    `json:"group_name,omitempty"`
 }
@@ -137,7 +137,7 @@ var TimelineKinds = []EventKind{
 // without one.
 type EventsRequest struct {
 	Since uint64 `query:"since"`
-	Run   string `query:"run"` // that Since counts in; empty: taken to be this one
+	Run   string `query:"run"` // that Since counts in; empty: the present one
 }
 
 // GroupEventsRequest streams the events of one group.
@@ -147,7 +147,7 @@ type GroupEventsRequest struct {
 	Until uint64 `query:"until"` // the stream ends with this cursor; 0: it does not end
 }
 
-// Entry is one piece of what all members of a group share, as it was signed.
+// Entry is a signed object that all members of a group share: the genesis or a log entry.
 type Entry struct {
 	Genesis []byte `json:"genesis,omitempty"` // the first in the stream; all others are entries
 	Entry   []byte `json:"entry,omitempty"`
@@ -167,7 +167,7 @@ type Event struct {
 	Device  string    `json:"device,omitempty"`
 	By      string    `json:"by,omitempty"` // the user who did it
 
-	// In a timeline alone: what the group and the users are called.
+	// Only in a timeline: the names of the group and of the users.
 	GroupName string `json:"group_name,omitempty"`
 	UserName  string `json:"user_name,omitempty"`
 	ByName    string `json:"by_name,omitempty"`
@@ -183,7 +183,7 @@ type EnvelopeRequest struct {
 	Envelope []byte `json:"envelope"`
 }
 
-// Verdict is what a node would tell the network about what it was handed.
+// Verdict is what a node would tell GossipSub about an envelope.
 type Verdict string
 
 // Verdicts.
@@ -228,8 +228,8 @@ var Refusals = []Refusal{
 	RefusalCommit, RefusalKeyPackage, RefusalWelcome, RefusalUsed, RefusalFull, RefusalOther,
 }
 
-// EnvelopeResult is what became of an envelope. A refusal is a result, not an
-// error of the call.
+// EnvelopeResult says how a node judged an envelope. A refusal is a result, not an error of
+// the call.
 type EnvelopeResult struct {
 	Verdict  Verdict  `json:"verdict"`
 	Refusal  Refusal  `json:"refusal,omitempty"` // empty: accepted

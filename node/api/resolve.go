@@ -10,10 +10,10 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// MinPrefix is how many characters of an ID are needed to name what it is of.
+// MinPrefix is the number of characters of an ID, at the least, that can stand for it.
 const MinPrefix = 6
 
-// Candidate is something that can be named.
+// Candidate is something that a query can name.
 type Candidate struct {
 	ID   string `json:"id"`
 	Name string `json:"name,omitempty"`
@@ -52,8 +52,8 @@ func Resolve(kind, query string, candidates []Candidate) (string, error) {
 	return "", e
 }
 
-// SameName says whether two names are one but for case, spaces and the way in which
-// letters are composed. A name without anything in it is like no other.
+// SameName says whether two names are equal but for case, spaces and the composition of
+// letters. A name without visible letters equals no other.
 func SameName(a, b string) bool {
 	a = folded(a)
 	return a != "" && a == folded(b)
@@ -73,7 +73,7 @@ func bare(s string) string {
 	}, norm.NFKD.String(folded(s)))
 }
 
-// Suggestions are at most so many names, and name at most so much.
+// Bounds of suggestions.
 const (
 	maxSuggestions = 3
 	maxSuggestable = 64 // runes: comparing takes the product of two lengths
@@ -116,8 +116,8 @@ func DidYouMean(query string, candidates []Candidate) string {
 	}
 }
 
-// distance is how many letters have to be changed, put in, taken out, or swapped with
-// the next one, to make b of a.
+// distance is how many letters have to be changed, inserted, removed, or swapped with the
+// next one, to turn a into b.
 func distance(a, b []rune) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

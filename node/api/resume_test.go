@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Who connects again says in Last-Event-ID what it had, as the standard of Server-Sent
-// Events wants of every client, and goes on after that.
+// A client that connects again sends the id of its last event in Last-Event-ID, as the
+// standard of Server-Sent Events requires, and the stream goes on after that event.
 func TestStreamsGoOnAfterLastEventID(t *testing.T) {
 	for _, c := range []struct {
 		path, id string

@@ -6,10 +6,9 @@ import (
 	"reflect"
 )
 
-// API is what a node offers on its socket. Errors are or wrap [Error]; others
-// reach the caller as CodeInternal. A method that streams calls emit for each item,
-// from one goroutine, and returns when the stream ends; an error of emit is
-// returned as it is.
+// API lists the calls that a node offers on its socket. Errors are or wrap [Error]; others
+// reach the caller as CodeInternal. A method that streams calls emit for each item, from
+// one goroutine, and returns when the stream ends; an error of emit is returned as it is.
 type API interface {
 	DeviceAPI
 	GroupAPI

@@ -23,8 +23,8 @@ func Handler(a API) http.Handler {
 	return mux
 }
 
-// NewServer gives an HTTP server, as for a socket of [Listen]. Requests have a time
-// limit for their header alone, since streams last.
+// NewServer gives an HTTP server, as for a socket of [Listen]. Only the header of a request
+// has a time limit, since streams may last.
 func NewServer(h http.Handler) *http.Server {
 	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
 }

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Store is the part of API that a device offers without running, too: what is at rest.
+// Store is the part of API that a device also offers while no node runs: what concerns the
+// store.
 type Store interface {
 	// Backup streams a backup in its parts.
 	Backup(ctx context.Context, r BackupRequest, emit func(BackupPart) error) error
@@ -16,7 +17,7 @@ type Store interface {
 	Relock(context.Context, RelockRequest) (Empty, error)
 }
 
-// BackupRequest says whom a backup is sealed to: recipients, or who knows a passphrase.
+// BackupRequest says for whom a backup is sealed: for recipients, or under a passphrase.
 type BackupRequest struct {
 	Recipients []string `json:"recipients,omitempty"` // age or SSH public keys
 	Passphrase string   `json:"passphrase,omitempty"` // if there are none
@@ -28,7 +29,7 @@ type BackupPart struct {
 	Backup *Backup `json:"backup,omitempty"`
 }
 
-// Backup is what a backup holds.
+// Backup describes the content of a backup.
 type Backup struct {
 	Created time.Time     `json:"created"`
 	User    string        `json:"user"`
@@ -47,7 +48,7 @@ type BackupGroup struct {
 	Messages int    `json:"messages"`
 }
 
-// StoreUsage is what the store holds and takes on the disk.
+// StoreUsage says how much the store holds, and how much of the disk it takes.
 type StoreUsage struct {
 	Records uint64      `json:"records"`
 	Vaults  int         `json:"vaults"` // sets of keys that are destroyed as one
@@ -56,14 +57,14 @@ type StoreUsage struct {
 	Kinds   []StoreKind `json:"kinds"`
 }
 
-// StoreKind is a part of the store.
+// StoreKind is the part of the store with one kind of records.
 type StoreKind struct {
 	Kind    string `json:"kind"`
 	Records int    `json:"records"`
 	Bytes   int64  `json:"bytes"`
 }
 
-// StoreCheck is what a look at every record found.
+// StoreCheck is the result of a check of every record.
 type StoreCheck struct {
 	Records  uint64         `json:"records"` // looked at
 	Problems []StoreProblem `json:"problems"`
@@ -76,13 +77,14 @@ type StoreProblem struct {
 	What   string `json:"what"`
 }
 
-// Compacted is what compacting gave back.
+// Compacted says how much space compacting freed.
 type Compacted struct {
 	Before StoreUsage `json:"before"`
 	After  StoreUsage `json:"after"`
 }
 
-// RelockRequest changes what unlocks the store: first what does now, then what shall.
+// RelockRequest changes what unlocks the store: the first fields unlock it now, those named
+// New will.
 type RelockRequest struct {
 	Passphrase    string `json:"passphrase,omitempty"`
 	KeyFile       string `json:"key_file,omitempty"` // an absolute path

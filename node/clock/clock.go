@@ -1,11 +1,12 @@
-// Package clock says what time it is, as far as can be known where a wall clock is an input
-// that may be wrong. It compares this device's clock with what others' say, and with how long
-// the process has been running. It reads no clock itself.
+// Package clock estimates the time where a wall clock is an input that may be wrong. It
+// compares this device's clock with the clocks of others, and with the time for which the
+// process has been running. It reads no clock itself.
 //
-// Two times come of it. Now is for dates and timers: the wall clock's, unless most of those
-// who were heard, or a jump, say that it is wrong. Kept is for what is destroyed when it is
-// old enough: it goes on as the process runs, and leaps only to a wall clock that others
-// bear out. So a wrong clock destroys nothing, and neither do others' wrong clocks.
+// The result is two times. Now is for dates and timers: it is the wall clock's time, unless
+// a jump, or most of the clocks that were heard, show that to be wrong. Kept decides when
+// old things are destroyed: it advances as the process runs, and leaps only to a wall clock
+// that others confirm. So a wrong clock destroys nothing, neither this device's nor that of
+// others.
 package clock
 
 import (
@@ -19,16 +20,16 @@ const Slack = 10 * time.Minute
 // step is what a clock may be moved by at once without that being a jump.
 const step = time.Minute
 
-// maxHeard bounds whose clocks are remembered.
+// maxHeard is how many users' clocks are remembered.
 const maxHeard = 64
 
-// Reading is what the clocks of this machine show.
+// Reading is one reading of this machine's clocks.
 type Reading struct {
 	Wall time.Time
-	Run  time.Duration // since the process began, as far as is known with the time that the machine slept
+	Run  time.Duration // since the process began, including the time that the machine slept if the system tells it
 }
 
-// line is a time line by what it shows when the process begins.
+// line is a time line, named by the time that it shows when the process begins.
 type line = time.Time
 
 func lineOf(wall time.Time, run time.Duration) line { return wall.Round(0).Add(-run) }
@@ -36,7 +37,7 @@ func lineOf(wall time.Time, run time.Duration) line { return wall.Round(0).Add(-
 // Clock compares clocks. It has a single owner.
 type Clock struct {
 	own       line // of this device, before any jump
-	confirmed bool // others bore it out
+	confirmed bool // others confirmed it
 	mayJump   bool // the machine may sleep without Run showing it
 	kept      line
 	now       line
@@ -50,14 +51,14 @@ type heard struct {
 	count uint64
 }
 
-// Time is what time it is.
+// Time is the estimate of the time at a reading.
 type Time struct {
 	Now   time.Time
-	Kept  time.Time     // what is older by this may be destroyed
+	Kept  time.Time     // by this time old things are destroyed
 	Ahead time.Duration // of the wall clock before that of most others; negative: behind
-	Peers int           // whose clocks were heard: users
+	Peers int           // users whose clocks were heard
 	Wrong bool          // Now is not the wall clock's
-	Sure  bool          // others bear the wall clock out
+	Sure  bool          // others confirm the wall clock
 	Steps uint64        // how often Now was set back
 }
 
@@ -72,7 +73,7 @@ func New(r Reading, kept time.Time, mayJump bool) *Clock {
 	return c
 }
 
-// Hear notes what the clock of another user says. Each has one voice, however many devices.
+// Hear notes the clock of another user. A user has one voice, however many devices it has.
 func (c *Clock) Hear(r Reading, user string, theirs time.Time) {
 	c.count++
 	c.heard[user] = heard{lineOf(theirs, r.Run), c.count}
@@ -125,8 +126,9 @@ func (c *Clock) At(r Reading) Time {
 	return t
 }
 
-// follow takes this device's line along with its wall clock, but for jumps. One that was
-// never borne out may be corrected: back, or to a time after the last that was known.
+// follow moves this device's line along with its wall clock, but not by jumps. A line that
+// was never confirmed may be corrected: backwards, or to a time after the last one that was
+// known.
 func (c *Clock) follow(wall line) {
 	switch back := wall.Before(c.own); {
 	case near(wall, c.own, step):
@@ -140,7 +142,8 @@ func (c *Clock) follow(wall line) {
 
 func near(a, b line, most time.Duration) bool { return a.Sub(b).Abs() <= most }
 
-// median is the middle of some lines; of two, the one that is nearer to a third.
+// median returns the middle one of some lines. Of two in the middle it returns the one
+// nearer to a third line.
 func median(lines []line, to line) line {
 	lines = slices.SortedFunc(slices.Values(lines), line.Compare)
 	low, high := lines[(len(lines)-1)/2], lines[len(lines)/2]

@@ -7,8 +7,8 @@
 // the check for unknown keys are made of it. Unknown keys and variables are errors
 // that name the line and the nearest known key.
 //
-// What this package does not do: it imports nothing of the project, opens no store
-// and no connection, and never reads a passphrase, only where one lies.
+// The package imports nothing of the project and opens no store and no connection. It never
+// reads a passphrase, only the path of a file that holds one.
 package config
 
 import (
@@ -39,13 +39,13 @@ type Config struct {
 	// KeyFile is a file of 32 random bytes that takes the passphrase's place.
 	KeyFile string `toml:"key_file"`
 
-	// IsMailbox says whether this node keeps envelopes for groups that it is no member of.
+	// IsMailbox says whether this node keeps envelopes for groups of which it is no member.
 	IsMailbox bool `toml:"mailbox"`
 	// MailboxQuota, MailboxBoxQuota and MailboxLifetime bound it: see [Config.Mailbox].
 	MailboxQuota    string `toml:"mailbox_quota"`
 	MailboxBoxQuota string `toml:"mailbox_box_quota"`
 	MailboxLifetime string `toml:"mailbox_lifetime"`
-	// MailboxAllow is the peer IDs that may open boxes; none: anybody may.
+	// MailboxAllow lists the peer IDs that may open boxes; empty: every peer may.
 	MailboxAllow []string `toml:"mailbox_allow"`
 
 	Log     Log     `toml:"log"`
@@ -65,7 +65,7 @@ type Trace struct {
 type Relay struct {
 	// Through is multiaddrs, with /p2p/<peer ID>, of relays to be called through.
 	Through []string `toml:"through"`
-	// For is whom this node relays for without limits.
+	// For says for whom this node relays without limits.
 	For string `toml:"for"` // nobody, members, anyone
 }
 
@@ -77,14 +77,14 @@ type Limits struct {
 // minConnections is the least that [Limits] may ask for.
 const minConnections = 8
 
-// Metrics says who may watch the node beside its local API.
+// Metrics says where the node's metrics are served beside its local API.
 type Metrics struct {
-	// Address is the TCP address that serves /metrics, /healthz and /readyz; empty: none
-	// does, and the API's socket alone has them. On loopback, unless Public.
+	// Address is the TCP address that serves /metrics, /healthz and /readyz; empty: the
+	// API's socket alone serves them. On loopback, unless Public.
 	Address string `toml:"address"`
 	// Public lets Address be reachable from other machines.
 	Public bool `toml:"public"`
-	// Groups has metrics of each group, which tell the groups' IDs.
+	// Groups adds metrics of each group, which tell the groups' IDs.
 	Groups bool `toml:"groups"`
 }
 
@@ -124,7 +124,7 @@ func Default(p Paths) Config {
 	}
 }
 
-// Validate says what cannot be right, all of it at once, each with its key.
+// Validate returns everything that cannot be right in one error, each problem with its key.
 func (c Config) Validate() error {
 	var errs []error
 	bad := func(key, format string, args ...any) {

@@ -84,7 +84,8 @@ func TestErrorsNameTheLineAndTheKey(t *testing.T) {
 // goWords are words that a person who has written a configuration has never seen.
 var goWords = regexp.MustCompile(`struct|config\.Config|int64|\[\]string|\bbool\b|decode|strconv|[^.]toml:`)
 
-// What unlocks the store is one thing: the highest source that has one says which.
+// One thing unlocks the store: the passphrase file or key file of the highest source that
+// names one.
 func TestOneKeyOfTheStore(t *testing.T) {
 	for _, c := range []struct {
 		file      string

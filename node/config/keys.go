@@ -78,7 +78,8 @@ func (k Key) expects() string {
 
 const envPrefix = "PANDANODE_"
 
-// envHome is --home as a variable: it names no key but where the file lies.
+// envHome is the variable for --home. It stands for no key of the file, but says where the
+// file lies.
 const envHome = envPrefix + "HOME"
 
 // keys is the one table of keys, in the order of the file: those of a section

@@ -12,14 +12,13 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// ErrInvalid is wrapped by every error about what is configured; other errors are
-// about reading it.
+// ErrInvalid is wrapped by every error about a configured value; other errors are about
+// reading the configuration.
 var ErrInvalid = errors.New("configuration")
 
-// Load reads the configuration: defaults, the file if there is one, the variables
-// of environ ("NAME=value") and the flags, by name, that were given. Relative paths
-// of files count from the directory of the configuration file in the file, and
-// from the working directory elsewhere.
+// Load reads the configuration: defaults, the file if there is one, the variables of
+// environ ("NAME=value") and the flags, by name, that were given. Relative paths in the
+// file count from the directory of the file, all others from the working directory.
 func Load(p Paths, environ []string, flags map[string]string) (Config, error) {
 	c := Default(p)
 	if err := c.loadFile(p.File); err != nil {
@@ -51,8 +50,8 @@ func Load(p Paths, environ []string, flags map[string]string) (Config, error) {
 	return c, nil
 }
 
-// unlockOnce lets a passphrase file that a source gives take the place of a key file of a
-// lower one, and the other way round. A source that gives both is wrong.
+// unlockOnce lets the passphrase file of one source replace the key file of a lower source,
+// and the other way round. A source that gives both is an error.
 func (c *Config) unlockOnce(passphraseFile, keyFile string) {
 	switch {
 	case passphraseFile != "" && keyFile == "":
@@ -100,8 +99,8 @@ func (c *Config) loadFile(path string) error {
 	return nil
 }
 
-// mistyped says which key of a file holds something of another kind than it should, and
-// what it should hold. Empty: none does, or the file is no TOML.
+// mistyped names the first key of a file whose value has the wrong type, and the type it
+// should have. It returns an empty text if there is none, or if the file is no TOML.
 func mistyped(text []byte) string {
 	var all map[string]any
 	if toml.Unmarshal(text, &all) != nil {
@@ -126,7 +125,7 @@ func mistyped(text []byte) string {
 	return ""
 }
 
-// found names a value of TOML for people.
+// found names the type of a TOML value for people.
 func found(v any) string {
 	switch v := v.(type) {
 	case string:

@@ -12,14 +12,14 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// MailboxLimits is what a mailbox keeps at the most, read from the keys mailbox_*.
+// MailboxLimits bounds what a mailbox keeps. It is read from the keys mailbox_*.
 type MailboxLimits struct {
 	Quota    int64 // bytes
 	BoxQuota int64
 	Lifetime time.Duration
 }
 
-// smallestBox is the least that a box is worth: an envelope has up to 512 KiB.
+// smallestBox is the lowest bound of a box that makes sense: an envelope has up to 512 KiB.
 const smallestBox = 1 << 20
 
 // Mailbox reads the limits. The errors name their keys.

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Paths is where things lie; absolute paths.
+// Paths are the places of configuration and store, as absolute paths.
 type Paths struct {
 	File string // the configuration file
 	Data string // the store, unless data_dir says otherwise

@@ -13,7 +13,7 @@ import (
 // Link is the only invite link that the fake knows.
 const Link = "pandanode:invite/AAAA"
 
-// AddRequest puts somebody at the door of a group.
+// AddRequest adds a user who asks to be let into a group.
 func (n *Node) AddRequest(groupID, name string) api.Request {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -73,7 +73,7 @@ func (n *Node) Invites(_ context.Context, r api.GroupRequest) (out api.Invites, 
 	return out, err
 }
 
-// did is what an admin's word has done.
+// did describes what an admin has changed.
 func (g *group) did(what api.Deed, user, name string) api.Change {
 	return api.Change{Did: what, Group: g.ID, GroupName: g.Name, User: user, UserName: name}
 }
@@ -102,7 +102,7 @@ func (n *Node) RevokeInvite(_ context.Context, r api.InviteRequest) (out api.Cha
 	return out, err
 }
 
-// Requests lists who was put at the door.
+// Requests lists the users that AddRequest added.
 func (n *Node) Requests(_ context.Context, r api.GroupRequest) (out api.Requests, err error) {
 	err = n.in("Requests", r.Group, func(g *group) error { out.Requests = slices.Clone(g.requests); return nil })
 	return out, err
@@ -121,7 +121,7 @@ func (g *group) asks(query string) (*api.Request, error) {
 	return &g.requests[slices.IndexFunc(g.requests, func(q api.Request) bool { return q.User == id })], nil
 }
 
-// Approve makes a member of who asked.
+// Approve makes a user who asked a member.
 func (n *Node) Approve(_ context.Context, r api.ApproveRequest) (out api.Change, err error) {
 	err = n.in("Approve", r.Group, func(g *group) error {
 		q, err := g.asks(r.User)

@@ -1,9 +1,9 @@
-// Package apitest has a small working node behind the local API: groups, members
-// and messages in memory, without keys, disk or network. Tests of whatever talks to
-// a node use it.
+// Package apitest has a small working node behind the local API: groups, members and
+// messages in memory, without keys, disk or network. Tests of programs that talk to a node
+// use it.
 //
-// What it does not do: it is no model of a group. Members appear when a test adds
-// them, and nothing is delivered to anybody.
+// It is no model of a group: members appear when a test adds them, and nothing is delivered
+// to anybody.
 package apitest
 
 import (
@@ -293,7 +293,7 @@ func (n *Node) Group(_ context.Context, r api.GroupRequest) (api.Group, error) {
 	return g.Group, nil
 }
 
-// Find gives what of Findable has the name in its name.
+// Find returns the groups of Findable whose names contain the name.
 func (n *Node) Find(_ context.Context, r api.FindRequest, emit func(api.Found) error) error {
 	if err := n.Fail["Find"]; err != nil {
 		return err
@@ -364,7 +364,7 @@ func (n *Node) Forget(_ context.Context, r api.ForgetRequest) (api.Forgotten, er
 	return api.Forgotten{Group: id}, nil
 }
 
-// Leave puts the group out.
+// Leave marks the group as left.
 func (n *Node) Leave(_ context.Context, r api.GroupRequest) (api.Left, error) {
 	if err := n.enter("Leave"); err != nil {
 		return api.Left{}, err
@@ -409,7 +409,7 @@ func (n *Node) Remove(_ context.Context, r api.RemoveRequest) (out api.Change, e
 	return out, err
 }
 
-// Entries gives nothing.
+// Entries emits nothing.
 func (n *Node) Entries(context.Context, api.GroupRequest, func(api.Entry) error) error {
 	return n.Fail["Entries"]
 }

@@ -8,12 +8,13 @@ import (
 
 // add carries out an addition, unless it is void.
 //
-// What speaks against one are its blockers: standing losses that hit it or what it rests
-// on, those that made its author's own addition void, and of an invite those of its
-// signer's. An addition that has some stays, with the role member at best, if a member
-// adopts it (see adopted): who serves an invite is a clerk, and any member who was there
-// can vouch for whom it let in. Else the removal of one member, back-dated by an admin,
-// would throw out everybody who came in through that member.
+// The operations against an addition are its blockers: standing losses that hit it or what
+// it rests on, losses that made its author's own addition void, and, for an addition by
+// invite, losses of the signer's right to give it out. An addition with blockers counts
+// nevertheless, with the role member at best, if a member adopts it (see adopted): serving
+// an invite takes no authority, and any member who was there can vouch for the newcomer.
+// Otherwise an admin could throw out everybody who came in through one member, by
+// back-dating the removal of that member.
 func (s *resolution) add(to *Roster, x *Op) {
 	if ops := s.removals(x); len(ops) > 0 {
 		s.turnAway(to, x, ops[0], s.besides(x))
@@ -82,8 +83,8 @@ func (s *resolution) turnAway(to *Roster, x, by *Op, against []*Op) {
 	}
 }
 
-// removals are standing removals of whom an addition brings in, concurrent to it: an
-// addition counts only if it follows every removal of that user or device.
+// removals returns standing removals of the user or device that an addition brings in, if
+// they are concurrent to it: an addition counts only if it follows all of them.
 func (s *resolution) removals(x *Op) (out []*Op) {
 	for _, lists := range s.losses.lists(x.Target, x.Subject) {
 		for _, l := range lists {
@@ -99,8 +100,8 @@ func (s *resolution) removals(x *Op) (out []*Op) {
 	return out
 }
 
-// besides are, of each log, the first standing loss that an operation does not know, nor
-// it the operation.
+// besides returns, for each log, the first standing loss that is concurrent to an
+// operation.
 func (s *resolution) besides(x *Op) (out []*Op) {
 	for log, ops := range s.losses.byLog {
 		if c := s.concurrentIn(ops, log, x.Ref); len(c) > 0 {
@@ -111,7 +112,7 @@ func (s *resolution) besides(x *Op) (out []*Op) {
 	return out
 }
 
-// blockers are what speaks against an addition.
+// blockers returns the operations that speak against an addition.
 func (s *resolution) blockers(to *Roster, x *Op, isIn bool) []*Op {
 	out := s.hitting(s.losses, x)
 	if !isIn {
@@ -131,19 +132,21 @@ func (s *resolution) blockers(to *Roster, x *Op, isIn bool) []*Op {
 	return slices.Compact(out)
 }
 
-// issue is the operation that gave out the invite of an addition.
-// One that has all in its past is applied without a list of them: its invite holds.
+// issue returns the operation that gave out the invite of an addition, or nil. An addition
+// that has all other operations in its past is applied without the list of invites: its
+// invite holds.
 func (s *resolution) issue(x *Op) *Op { return s.issued[x.Invite.ID] }
 
-// againstSigner are losses of the right to give out invites, of whoever signed that of an
-// addition, that neither know the invite nor the addition, nor it them.
+// againstSigner returns losses that take the right to give out invites from the signer of
+// an addition's invite, that do not know the invite, and that are concurrent to the
+// addition.
 func (s *resolution) againstSigner(ix *lossIndex, x *Op) (out []*Op) {
 	i := s.issue(x)
 	for _, l := range ix.byUser[x.Invite.Signer] {
 		for _, q := range s.concurrentIn(l.ops, l.log, x.Ref) {
 			if (q.Type != wire.OpRole || q.Role > wire.RoleAdmin) && (i == nil || !s.knows(q.Ref, i.Ref)) {
 				out = append(out, q)
-				break // of one log the first says most
+				break // the first one of a log has the least in its past
 			}
 		}
 	}
@@ -156,10 +159,10 @@ func (s *resolution) inviteHolds(to *Roster, x *Op) bool {
 	return len(s.againstSigner(s.losses, x)) == 0 && (i == nil || !to.void.has(i.Hash))
 }
 
-// adopted says whether a member stands by an addition: one, neither its author nor whom it
-// brings in, who by what counts of the addition's past could have made it, who has it in
-// its past in an entry that knows of nothing against it, and who had not lost the right to
-// by then.
+// adopted says whether a member vouches for an addition. That member is neither the
+// addition's author nor the newcomer, could have made the addition by what counts of its
+// past, has it in the past of an entry that knows of no blocker, and had not lost that
+// right by then.
 func (s *resolution) adopted(to *Roster, x *Op, blockers []*Op, need wire.Role) bool {
 	for _, q := range blockers {
 		s.ask(x.Ref, q.Ref)
@@ -189,8 +192,8 @@ func (s *resolution) standsBy(to *Roster, logs []int, x *Op, blockers []*Op, nee
 	return false
 }
 
-// rightUntil is the last entry of a log that every standing loss which ends the log, or
-// lowers its user below a role, has in its past.
+// rightUntil returns the last entry of a log that is in the past of every standing loss
+// that ends the log or lowers its user below a role.
 func (r *Resolver) rightUntil(to *Roster, log int, need wire.Role, end uint64) uint64 {
 	l := r.logs[log]
 	for _, q := range to.authority.at(l.User) {

@@ -251,7 +251,7 @@ func (t *town) attack(hostile []string) {
 	names := t.devices()
 	for range 1 + t.rand.IntN(5) {
 		d := hostile[t.rand.IntN(len(hostile))]
-		// What adds its device is in its past, or nobody takes the entry.
+		// The operation that adds its device is in its past, or nobody takes the entry.
 		named := []*entry{t.all.order[0]}
 		for _, e := range t.all.order {
 			if e.op != nil && e.op.Subject == id[wire.DeviceID](d) && (e.op.Type == wire.OpAdd || e.op.Type == wire.OpDeviceAdd) {
@@ -330,8 +330,9 @@ func differ(before, after map[string]wire.Role, matters func(string) bool) strin
 	return ""
 }
 
-// Who is out (removed, left, revoked) changes nothing, together, whatever it writes: not
-// who is in, not the policy, not what is owed; and it says nothing that is owed.
+// Users and devices that are out (removed, left, revoked) change nothing, even together,
+// whatever they write: not the members, not the policy, not the messages that are owed. No
+// new message of theirs is owed either.
 func TestWhoIsOut(t *testing.T) {
 	t.Parallel()
 	tried := 0
@@ -414,7 +415,7 @@ func (t *town) wrote(user, rec string) bool {
 	})
 }
 
-// Whatever anybody writes, a group that has members has an owner.
+// A group that has members has an owner, whatever anybody writes.
 func TestSomebodyIsOwner(t *testing.T) {
 	t.Parallel()
 	for seed := range *attacks {
@@ -550,8 +551,8 @@ func TestVoidGuestsSayNothing(t *testing.T) {
 	}
 }
 
-// Whoever came in as an admin by an invite that was revoked, served by a member that plays
-// back its own past, removes nobody.
+// A user who came in as an admin by a revoked invite, served by a member that replays its
+// own past, removes nobody.
 func TestVoidAdminsRemoveNobody(t *testing.T) {
 	t.Parallel()
 	s := quarrelling()

@@ -6,8 +6,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// carryOut applies operations in order, those that stand and those that nothing that
-// stands makes void.
+// carryOut applies operations in order: the losses and grants that stand, and the other
+// operations that none of those makes void.
 func (s *resolution) carryOut(ops, stand []*Op) *Roster {
 	to := founded(s.genesis)
 	s.issued = map[wire.InviteID]*Op{}
@@ -20,8 +20,8 @@ func (s *resolution) carryOut(ops, stand []*Op) *Roster {
 	for _, x := range stand {
 		s.stand[x] = true
 	}
-	// All that stands is known from the start: what an operation may be hit by comes later
-	// in the order, too.
+	// All standing losses and grants are known from the start, because an operation may be
+	// hit by one that comes later in the order.
 	for _, x := range stand {
 		to.noteStanding(x)
 	}
@@ -32,12 +32,14 @@ func (s *resolution) carryOut(ops, stand []*Op) *Roster {
 	return to
 }
 
-// isIn says whether an operation's author is in by what counts of its past.
+// isIn says whether an operation's author is a member by the operations in its past that
+// count.
 func (s *resolution) isIn(to *Roster, x *Op) bool {
 	return s.memberIn(to, x.User, x.Ref) && to.counted.has(x.Device)
 }
 
-// mayStill says whether an operation's author has the authority for it by what stands.
+// mayStill says whether an operation's author has the authority for it by the losses and
+// grants that stand.
 func (s *resolution) mayStill(to *Roster, x *Op) bool {
 	return x.need > wire.RoleAdmin || !to.users.has(x.User) || s.roleBy(to.authority.at(x.User), x.User, x) <= x.need
 }
@@ -116,7 +118,7 @@ func (s *resolution) applyStanding(to *Roster, x *Op) {
 	}
 }
 
-// revocationsBeside are revocations of the device that a user adds to its own.
+// revocationsBeside returns concurrent revocations of a device that a user adds to its own.
 func (s *resolution) revocationsBeside(x *Op) (out []*Op) {
 	for _, l := range s.losses.byDevice[x.Subject] {
 		if c := s.concurrentIn(l.ops, l.log, x.Ref); len(c) > 0 {
@@ -126,7 +128,8 @@ func (s *resolution) revocationsBeside(x *Op) (out []*Op) {
 	return out
 }
 
-// againstDevice is what speaks against a device that a user adds to its own.
+// againstDevice returns the operations that speak against a device that a user adds to its
+// own.
 func (s *resolution) againstDevice(to *Roster, x *Op) []*Op {
 	out := append(s.hitting(s.losses, x), s.revocationsBeside(x)...)
 	if !to.counted.has(x.Device) {
@@ -139,7 +142,7 @@ func (s *resolution) againstDevice(to *Roster, x *Op) []*Op {
 	return slices.Compact(out)
 }
 
-// noteTaken keeps what took away an owner.
+// noteTaken keeps the operation that took an owner from the group.
 func (s *resolution) noteTaken(to *Roster, id wire.UserID, by *Op) {
 	if to.roleOf(id) == wire.RoleOwner {
 		s.took = append(s.took, taken{by, id})
@@ -151,8 +154,8 @@ type taken struct {
 	user wire.UserID
 }
 
-// lastOwner keeps a group from losing its last owner: if members are left and no owner, it
-// names the operation that is not carried out, of those that took away an owner the one
+// lastOwner keeps a group from losing its last owner. If there are members and no owner, it
+// returns the operation that is not carried out: of those that took an owner away, the one
 // whose target has the lowest hash.
 func (s *resolution) lastOwner(to *Roster) *Op {
 	if to.owners > 0 || to.users.len() == 0 && s.everybodyLeft(to) {

@@ -2,9 +2,9 @@ package roster
 
 import "github.com/pandanode/pandanode/node/wire"
 
-// rests gives the grants and additions of devices that the authority of an operation rests
-// on: the last grant to its author that the author knew, if it needs one, the addition of
-// its device, and what those rest on.
+// rests returns the operations that the authority of an operation rests on: the last grant
+// to its author that the author knew, if it needs one; the addition of the author's device;
+// and the operations that these rest on.
 func (s *resolution) rests(x *Op) []*Op {
 	if x.grant == nil && x.admitted == nil {
 		return nil
@@ -29,19 +29,19 @@ func (s *resolution) rests(x *Op) []*Op {
 		}
 	}
 	if len(out) <= 8 {
-		s.restsOf[x] = out // longer ones are found again: kept for each, a chain of n takes n²
+		s.restsOf[x] = out // longer lists are not kept: for a chain of n operations they would take n²
 	}
 	return out
 }
 
 // rooted says whether an operation's author has the authority for it by the grants and
-// losses that stand and that it knew.
+// losses that stand and that the author knew.
 func (s *resolution) rooted(x *Op) bool {
 	return x.need > wire.RoleAdmin || s.roleBy(s.authority[x.User], x.User, x) <= x.need
 }
 
-// roleBy is the authority of a user by the grants and losses about it that an operation
-// has in its past.
+// roleBy returns the role of a user by the grants and losses about that user in an
+// operation's past.
 func (r *Resolver) roleBy(about []*Op, u wire.UserID, x *Op) wire.Role {
 	for i := len(about) - 1; i >= 0; i-- {
 		if g := about[i]; g != x && r.knows(x.Ref, g.Ref) {
@@ -57,7 +57,7 @@ func (r *Resolver) roleBy(about []*Op, u wire.UserID, x *Op) wire.Role {
 	return out
 }
 
-// memberIn says whether a user is in by what counts of an entry's past.
+// memberIn says whether a user is a member by the operations in an entry's past that count.
 func (r *Resolver) memberIn(to *Roster, u wire.UserID, past Ref) bool {
 	added := false
 	var last *Op // the last addition that it knows; nil: the genesis
@@ -83,7 +83,8 @@ func (r *Resolver) memberIn(to *Roster, u wire.UserID, past Ref) bool {
 	return true
 }
 
-// roleIn is the role of a user by what counts of an entry's past, or out.
+// roleIn returns the role of a user by the operations in an entry's past that count, or
+// out.
 func (r *Resolver) roleIn(to *Roster, u wire.UserID, past Ref) wire.Role {
 	if !r.memberIn(to, u, past) {
 		return out

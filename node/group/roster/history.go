@@ -10,17 +10,17 @@ import (
 // for each entry its causal past as a version vector. A log whose device signed two
 // entries with one sequence number is one log for each branch.
 //
-// The set only grows, in causal order. It says nothing of what entries hold: the
-// resolver is given operations by [Resolver.Add], and of all other entries it asks only
-// what their authors knew.
+// The set only grows, in causal order. It does not give the content of entries: the
+// resolver gets operations by [Resolver.Add], and of other entries it asks only for their
+// causal pasts.
 type History interface {
 	// Logs is how many logs there are. They are numbered from 0 by order of arrival:
 	// nothing that the resolver decides depends on these numbers.
 	Logs() int
 	// Log describes one. User and LogID never change, Len only rises.
 	Log(i int) Log
-	// Seen is up to which sequence number a log lies in the causal past of an entry, the
-	// entry itself included; 0: nothing of it.
+	// Seen returns the last sequence number of a log that lies in the causal past of an
+	// entry, the entry itself included; 0 if none does.
 	Seen(e Ref, log int) uint64
 }
 
@@ -44,8 +44,8 @@ func (r *Resolver) knows(b, a Ref) bool { return r.history.Seen(b, a.Log) >= a.S
 // concurrent says whether neither entry lies in the other's past.
 func (r *Resolver) concurrent(a, b Ref) bool { return a != b && !r.knows(a, b) && !r.knows(b, a) }
 
-// firstWith is the lowest sequence number of a log at which a lies in the past. Those
-// behind it have a in their pasts too. Without one it is above end.
+// firstWith returns the lowest sequence number of a log whose entry has a in its past, or
+// one above end if there is none. All later entries of the log have a in their pasts too.
 func (r *Resolver) firstWith(log int, a Ref, end uint64) uint64 {
 	if log == a.Log {
 		return a.Seq

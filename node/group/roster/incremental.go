@@ -9,16 +9,16 @@ import (
 )
 
 // An operation that has all others in its past is concurrent to none: no loss hits it and
-// it hits nothing, so it is applied on top of the roster that there is. This is the usual
-// case, and costs nothing that grows with the group. Its own view, the roster of its past,
-// is then the same roster too.
+// it hits nothing, so it is applied on top of the current roster. This is the usual case,
+// and its cost does not grow with the group. The roster of the operation's own past is then
+// the current roster too.
 //
-// What witnesses said may change with any entry that comes in. But an entry that has in
-// its past all that was asked about (Roster.asked) had both sides, and has nothing to say.
-// So the answers are the same in two sets of entries that hold the same operations and
-// differ in such entries alone. All else is resolved from scratch.
+// Any new entry may be a witness and change an answer. But an entry that has in its past
+// all entries that were asked about (Roster.asked) knew both sides, and is no witness for
+// either. So two sets of entries give the same answers if they hold the same operations and
+// differ only in such entries. Everything else is resolved from scratch.
 
-// maxKept bounds the rosters of pasts that are kept, in operations: one resolved from
+// maxKept bounds the kept rosters of pasts, in operations: a roster that is resolved from
 // scratch shares nothing with others.
 const maxKept = 50_000
 
@@ -29,8 +29,8 @@ type view struct {
 	weight int
 }
 
-// Add takes in an operation that is in the history now, judges it in its own past, and
-// gives it back. All operations in its past were added before it.
+// Add adds an operation that is in the history by now, judges it in its own past, and
+// returns it. All operations in its past must have been added before.
 func (r *Resolver) Add(op Op) *Op {
 	r.grow()
 	x := &op
@@ -64,7 +64,7 @@ func (r *Resolver) insert(x *Op) {
 	}
 }
 
-// Note takes in an entry of the history that is no operation.
+// Note adds an entry of the history that is no operation.
 func (r *Resolver) Note(e Ref) {
 	r.grow()
 	r.note(e)
@@ -76,14 +76,14 @@ func (r *Resolver) note(e Ref) {
 	}
 }
 
-// Recount says that other entries count than before: there is evidence against a log, or
-// somebody named an entry of one.
+// Recount says that the set of counting entries has changed: there is new evidence against
+// a log, or an entry now names one of such a log.
 func (r *Resolver) Recount() {
 	r.grow()
 	r.current = nil
 }
 
-// Roster is that of all entries that count.
+// Roster returns the roster of all entries that count.
 func (r *Resolver) Roster() *Roster {
 	r.grow()
 	if r.current == nil {
@@ -94,7 +94,7 @@ func (r *Resolver) Roster() *Roster {
 	return r.current
 }
 
-// At is the roster of an entry's past, the entry apart.
+// At returns the roster of an entry's past, without the entry.
 func (r *Resolver) At(e Ref) *Roster {
 	r.grow()
 	return r.viewAt(e).roster
@@ -118,9 +118,9 @@ func (r *Resolver) extend(x *Op, after, past *Roster) {
 	}
 }
 
-// saysNothing says whether an entry changes nothing about the answers that a roster
-// depends on: it had all that was asked about, and knows the operations in the other logs
-// of its device.
+// saysNothing says whether an entry cannot change the answers that a roster depends on: it
+// knew all entries that were asked about, and the operations in the other logs of its
+// device.
 func (r *Resolver) saysNothing(to *Roster, e Ref) bool {
 	if slices.ContainsFunc(to.asked, func(a Ref) bool { return !r.knows(e, a) }) {
 		return false
@@ -166,8 +166,8 @@ func (r *Resolver) viewAt(e Ref) view {
 	return v
 }
 
-// same says whether a view is that of other places in the logs too, which hold the same
-// operations.
+// same says whether a view is also the view at other places in the logs, because those hold
+// the same operations.
 func (r *Resolver) same(v view, upTo []uint64) bool {
 	for log, to := range upTo {
 		if len(v.roster.asked) == 0 && len(r.byDevice[r.logs[log].Device]) == 1 {
@@ -180,7 +180,7 @@ func (r *Resolver) same(v view, upTo []uint64) bool {
 		if at == to {
 			continue
 		}
-		// Of entries behind each other the first knows least.
+		// Of consecutive entries the first one knows least.
 		if next := (Ref{log, max(min(at, to), r.logs[log].From) + 1}); !r.saysNothing(v.roster, next) {
 			return false
 		}
@@ -231,7 +231,7 @@ func (r *Resolver) keep(key string, v view) {
 	}
 }
 
-// then is the roster after an operation that has all in its past that this one is of.
+// then returns the roster after an operation whose past holds all operations of this one.
 func (to *Roster) then(r *Resolver, x *Op) *Roster {
 	next := *to
 	s := &resolution{Resolver: r, losses: newLossIndex(), stand: map[*Op]bool{}, restsOf: map[*Op][]*Op{}, asked: map[Ref]bool{}}

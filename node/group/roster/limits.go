@@ -6,7 +6,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Bounds of the logs that one device can begin before all of them count only as far as
+// Bounds of the logs that one device can begin. Beyond them its logs count only as far as
 // others name them.
 const (
 	MaxUnnamed = 16 // logs whose first entries no other log of the device names

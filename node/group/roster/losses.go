@@ -8,9 +8,10 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// lossIndex finds losses by whom they hit. Those of one log are together: which of them an
-// entry has in its past is a prefix, which have the entry in theirs a suffix, and what is
-// concurrent lies between. So it costs two binary searches a log and no pairs.
+// lossIndex finds losses by the user or device that they hit. The losses of one log are
+// kept in order: those in the past of an entry are a prefix, those with the entry in their
+// past are a suffix, and the concurrent ones lie between. So a search costs two binary
+// searches for each log, and no comparison of pairs.
 type lossIndex struct {
 	byUser   map[wire.UserID][]lossesOfLog
 	byDevice map[wire.DeviceID][]lossesOfLog
@@ -58,8 +59,8 @@ func (ix *lossIndex) lists(user wire.UserID, device wire.DeviceID) [2][]lossesOf
 	return [2][]lossesOfLog{ix.byUser[user], ix.byDevice[device]}
 }
 
-// concurrentIn gives those of a list, of one log and ascending, that are concurrent to an
-// entry.
+// concurrentIn returns the operations of an ascending list of one log that are concurrent
+// to an entry.
 func (r *Resolver) concurrentIn(ops []*Op, log int, x Ref) []*Op {
 	if log == x.Log {
 		return nil
@@ -71,9 +72,9 @@ func (r *Resolver) concurrentIn(ops []*Op, log int, x Ref) []*Op {
 }
 
 // hits says whether a loss takes from a concurrent operation's author what the operation
-// needs. What users take from themselves does not take back what others knew to come
-// first: else a stolen phone undoes all that its owner ever did by leaving in the name of
-// the day on which the group was founded.
+// needs. A user's own leave or revocation does not take back an operation that others knew
+// to come first. Otherwise a stolen phone could undo all that its owner ever did, by a
+// leave whose past is that of the day on which the group was founded.
 func (s *resolution) hits(q, x *Op) bool {
 	if !q.takes(x) || !s.concurrent(q.Ref, x.Ref) {
 		return false
@@ -85,7 +86,7 @@ func (s *resolution) hits(q, x *Op) bool {
 	return n > 0 || n == 0 && s.better(q, x, s.everybody()) >= 0
 }
 
-// hitting gives of each log the first loss of an index that hits an operation.
+// hitting returns, for each log, the first loss of an index that hits an operation.
 func (s *resolution) hitting(ix *lossIndex, x *Op) (out []*Op) {
 	for _, lists := range ix.lists(x.User, x.Device) {
 		for _, l := range lists {
@@ -100,8 +101,8 @@ func (s *resolution) hitting(ix *lossIndex, x *Op) (out []*Op) {
 	return out
 }
 
-// undermining gives of each log the first losses of an index that hit an operation or what
-// its authority rests on.
+// undermining returns, for each log, the first losses of an index that hit an operation or
+// what its authority rests on.
 func (s *resolution) undermining(ix *lossIndex, x *Op) []*Op {
 	out := s.hitting(ix, x)
 	for _, g := range s.rests(x) {
@@ -115,10 +116,11 @@ func (s *resolution) under(q, x *Op) bool {
 	return slices.ContainsFunc(s.rests(x), func(g *Op) bool { return s.hits(q, g) })
 }
 
-// voids says whether a loss, if it stands, makes another loss or grant void. Where each
-// takes out the other's author, the higher role stays; of equals, the one that the others
-// knew to be first, if they did; else both stand, and both go. What rests on something that
-// the other takes away does not void it: nobody escapes its removal through a puppet.
+// voids says whether a loss, if it stands, makes another loss or grant void. If each takes
+// out the other's author, the higher role stays. Of equal roles the one stays that the
+// others knew to be first; if they knew of none, both losses stand and both authors go. A
+// loss does not void another one that takes away what it rests on: nobody escapes its own
+// removal through a puppet.
 func (s *resolution) voids(q, x *Op) bool {
 	switch {
 	case !s.hits(q, x):
@@ -133,8 +135,8 @@ func (s *resolution) voids(q, x *Op) bool {
 	return s.first != nil && s.better(q, x, s.bystanders(q, x)) > 0
 }
 
-// rank is when it is decided whether a loss or grant stands: first what users take from
-// themselves, then what owners do, and so on.
+// rank is the order in which it is decided whether losses and grants stand: first those
+// that users take from themselves, then those of owners, and so on.
 func rank(x *Op) int {
 	if x.own() {
 		return 0
@@ -142,7 +144,7 @@ func rank(x *Op) int {
 	return int(x.role) //nolint:gosec // four roles
 }
 
-// standing finds out which losses and grants stand, and gives them in order.
+// standing decides which losses and grants stand, and returns them in order.
 func (s *resolution) standing(ops []*Op) []*Op {
 	var ranks [int(out) + 1][]*Op
 	for _, x := range ops {
@@ -198,7 +200,7 @@ func (s *resolution) stands(x *Op, ops []*Op) bool {
 }
 
 // madeOwner says whether the target of an admin's removal was made an owner concurrently:
-// no admin removes an owner by not knowing that it is one.
+// an admin cannot remove an owner by not knowing of the promotion.
 func (s *resolution) madeOwner(x *Op) bool {
 	victim := x.victim
 	if x.Type == wire.OpRemove {
@@ -209,10 +211,10 @@ func (s *resolution) madeOwner(x *Op) bool {
 	})
 }
 
-// decide takes losses and grants of one rank one after the other, each once nothing that
-// is open may void it, nor it rests on it. Among those that are ready, and where they void
-// each other in a circle, the lowest hash of the author comes first, which depends on
-// nothing that an author chooses for one operation.
+// decide calls take for the losses and grants of one rank one after the other, each once no
+// undecided one may void it or is one that it rests on. Among those that are ready, and
+// among those that void each other in a circle, the author with the lowest hash comes
+// first. That order depends on nothing that an author can choose for one operation.
 func (s *resolution) decide(nodes []*Op, take func(*Op)) {
 	slices.SortFunc(nodes, func(a, b *Op) int { return s.byPriority(a, b) })
 	w := &waits{s: s, at: make(map[*Op]int, len(nodes)), open: make([]bool, len(nodes)), waiting: make([][]int, len(nodes)), losses: newLossIndex()}
@@ -252,19 +254,19 @@ func (s *resolution) decide(nodes []*Op, take func(*Op)) {
 	}
 }
 
-// waits are the losses and grants of one rank that are not decided, and for which each of
-// them waits: for one at a time, so that there are no pairs to keep.
+// waits holds the undecided losses and grants of one rank, and which one each of them waits
+// for. Each waits for one at a time, so that no pairs are kept.
 type waits struct {
 	s       *resolution
 	losses  *lossIndex
 	at      map[*Op]int
 	open    []bool
-	waiting [][]int // for each, who waits for it
+	waiting [][]int // for each, those that wait for it
 	iters   []*obstacles
 	ready   indexHeap
 }
 
-// obstacles go through all that may void an operation or that it rests on.
+// obstacles iterates over the operations that may void an operation or that it rests on.
 type obstacles struct {
 	x      *Op
 	lists  [][]*Op // of losses; of them those that void it count
@@ -286,7 +288,7 @@ func (w *waits) obstacles(x *Op) *obstacles {
 	return o
 }
 
-// advance finds the next for which an operation waits, or says that it is ready.
+// advance finds the next operation that an operation waits for, or marks it ready.
 func (w *waits) advance(i int) {
 	o := w.iters[i]
 	for ; o.i < len(o.lists); o.i, o.pos = o.i+1, 0 {

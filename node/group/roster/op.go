@@ -8,7 +8,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Op is an operation, with what the resolver needs of it. Its maker has checked all
+// Op is an operation with the fields that the resolver needs. The caller has checked all
 // signatures.
 type Op struct {
 	Ref
@@ -49,8 +49,8 @@ type Register struct {
 	Policy wire.Policy // of the field of that name
 }
 
-// judgement is what an operation is in the roster of its own past. It is made once, when
-// the operation comes in, and is the same wherever that is.
+// judgement is the verdict on an operation in the roster of its own past. It is made once,
+// when the operation arrives, and is the same on every device.
 type judgement struct {
 	permitted bool
 	role      wire.Role   // of the author
@@ -63,7 +63,7 @@ type judgement struct {
 }
 
 // Permitted says whether its author could make it as far as the author knew. Whether it
-// counts is for a roster to say.
+// counts depends on a roster.
 func (o *Op) Permitted() bool { return o.permitted }
 
 // compare is the order in which operations are carried out. An entry's HLC is above that
@@ -72,7 +72,7 @@ func (o *Op) compare(p *Op) int {
 	return cmp.Or(cmp.Compare(o.HLC, p.HLC), bytes.Compare(o.Hash[:], p.Hash[:]))
 }
 
-// loss says whether it takes something from somebody.
+// loss says whether it takes a right or a membership from somebody.
 func (o *Op) loss() bool {
 	return o.Type == wire.OpRemove || o.Type == wire.OpLeave || o.Type == wire.OpDeviceRevoke || o.Type == wire.OpRole && o.lowers
 }
@@ -83,12 +83,13 @@ func (o *Op) grants() bool {
 	return o.Type == wire.OpRole || o.Type == wire.OpAdd && o.Role <= wire.RoleAdmin
 }
 
-// own says whether a user takes it from itself: by leaving, or by revoking its own device.
+// own says whether the author takes it from itself, by leaving or by revoking its own
+// device.
 func (o *Op) own() bool {
 	return o.Type == wire.OpLeave || o.Type == wire.OpDeviceRevoke && o.victim == o.User
 }
 
-// whom is the user that a loss or grant is about; of an OpDeviceRevoke nobody.
+// whom returns the user that a loss or grant is about; an OpDeviceRevoke is about none.
 func (o *Op) whom() (user wire.UserID, ok bool) {
 	if o.Type == wire.OpLeave {
 		return o.User, true

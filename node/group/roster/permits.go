@@ -14,16 +14,16 @@ const (
 	MaxDevicesIn = 64 // of one user since it came in
 )
 
-// Bounds of requests to be let in. Honest members write few; what a flood of strangers
-// costs the group is bounded by these.
+// Bounds of requests to be let in. Honest members write few of them. The bounds limit what
+// a flood of strangers costs the group.
 const (
 	MaxRequests = 64
 	RequestFor  = 14 * 24 * time.Hour // by the clocks of entries
 	RequestGap  = time.Hour           // between two of one user, with another KeyPackage
-	DenialFor   = 7 * 24 * time.Hour  // in which who was denied is not heard again
+	DenialFor   = 7 * 24 * time.Hour  // in which a denied user is not heard again
 )
 
-// out is weaker than every role: that of who is not in.
+// out is the role of a user who is not in. It is weaker than every other role.
 const out = wire.RoleReadOnly + 1
 
 // roleOf is the role of a user, or out.
@@ -39,8 +39,8 @@ func (r *Roster) lastOwner(id wire.UserID) bool {
 	return r.owners == 1 && r.roleOf(id) == wire.RoleOwner
 }
 
-// judge finds out what an operation is in the roster of its own past: may its author make
-// it, and what does it need for that?
+// judge judges an operation in the roster of its own past: whether its author may make it,
+// and which role that needs.
 func (r *Resolver) judge(view *Roster, op *Op) judgement {
 	author, in := view.users.get(op.User)
 	device, has := view.devices.get(op.Device)
@@ -112,7 +112,7 @@ func (r *Resolver) mayAdd(view *Roster, op *Op) bool {
 	case wire.WhyRole:
 		return true
 	case wire.WhyOpen:
-		// Somebody who was taken out comes back through an admin, not the open door.
+		// A user who was removed comes back through an admin, not through the open door.
 		removal := view.gone.at(op.Target)
 		return r.policy(view) == wire.PolicyOpen && op.Role >= wire.RoleMember &&
 			(removal == nil || removal.Type == wire.OpLeave) && !view.revoked.has(op.Subject)
@@ -131,7 +131,7 @@ func (r *Resolver) mayServe(view *Roster, op *Op) bool {
 		signer > wire.RoleAdmin || op.Role != op.Invite.Role || op.Role < signer {
 		return false
 	}
-	// Who was removed comes back by an invite that was given out afterwards.
+	// A removed user comes back by an invite that was given out afterwards.
 	for _, removal := range []*Op{view.gone.at(op.Target), view.revoked.at(op.Subject)} {
 		if removal != nil && removal.Type != wire.OpLeave && !r.knows(i.Issued.Ref, removal.Ref) {
 			return false
@@ -145,7 +145,7 @@ func (i *Invite) over(at crdt.HLC) bool {
 	return i.Expires != 0 && uint64(at.Time().UnixMilli()) >= i.Expires //nolint:gosec // an HLC is after 1970
 }
 
-// policy is who may come in.
+// policy returns the policy that says who may come in.
 func (r *Resolver) policy(view *Roster) wire.Policy {
 	if p := view.Profile(wire.FieldPolicy); p != nil {
 		return p.Profile.Policy

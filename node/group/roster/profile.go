@@ -18,9 +18,9 @@ func fieldKey(f wire.ProfileField) (k field) {
 	return k
 }
 
-// setRegister takes in a register of the profile. Of one field all are kept that no other
-// has in its past: so what is causally later wins whatever the clocks say, and a register
-// that a wrong clock dated far ahead is outdone by the next.
+// setRegister adds a register of the profile. For each field it keeps all registers that no
+// other one has in its past. So a causally later register wins whatever the clocks say, and
+// the next one replaces a register that a wrong clock dated far ahead.
 func (r *Resolver) setRegister(to *Roster, op *Op) {
 	k := fieldKey(op.Profile.Field)
 	tops := slices.DeleteFunc(slices.Clone(to.profile.at(k)), func(old *Op) bool { return r.knows(op.Ref, old.Ref) })

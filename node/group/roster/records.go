@@ -2,11 +2,12 @@ package roster
 
 import "github.com/pandanode/pandanode/node/wire"
 
-// Owed says whether a message is owed to the members: its author could write as far as it
-// knew, which view, the roster of the record's past, says; and it is in, or every loss that
-// ended its log or took its right to write has the record in its past, or another member
-// had the record without knowing of that loss. So what somebody acknowledged stays owed
-// whatever anybody dates back, and who is out says nothing that nobody had.
+// Owed says whether a message is owed to the members. view is the roster of the record's
+// past: by it, the author must have been allowed to write. Besides, the author must be in;
+// or, for every loss that ended its log or took its right to write, the loss must have the
+// record in its past, or another member must have had the record without knowing of the
+// loss. So a message that a member acknowledged stays owed, whatever anybody dates back,
+// and an author who is out can add no message that nobody had.
 func (r *Resolver) Owed(to, view *Roster, rec Ref) bool {
 	l := r.logs[rec.Log]
 	d, has := view.devices.get(l.Device)
@@ -27,13 +28,13 @@ func (r *Resolver) Owed(to, view *Roster, rec Ref) bool {
 			}
 		}
 	}
-	// A user or device that never came in is told by what made its addition void, whatever
-	// it then wrote against itself.
+	// A user or device that never came in is judged by the losses that made its addition
+	// void, whatever it then wrote against itself.
 	switch {
 	case !in && (len(against) == 0 || len(to.additions.at(l.User)) == 0):
 		lost := to.lost.at(l.User)
 		if len(lost) == 0 {
-			return false // nobody who counts ever let it in
+			return false // no addition of it ever counted
 		}
 		against = append(against, lost...)
 	case in && !to.counted.has(l.Device):

@@ -8,7 +8,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Genesis is what a group begins with.
+// Genesis holds the roster with which a group begins.
 type Genesis struct {
 	ID      wire.GroupID
 	Founder wire.UserID
@@ -23,8 +23,8 @@ func FoundersIncarnation(g wire.GroupID) uint64 { return binary.BigEndian.Uint64
 // operation that added it.
 func FirstIncarnation(h wire.EntryHash) uint64 { return binary.BigEndian.Uint64(h[:8]) }
 
-// Resolver resolves rosters of a history that grows. The rosters that it gives are
-// functions of the set of entries alone: not of the order in which they came.
+// Resolver resolves rosters of a growing history. Its rosters are functions of the set of
+// entries alone, not of the order in which they came.
 type Resolver struct {
 	genesis Genesis
 	history History
@@ -76,7 +76,7 @@ func (r *Resolver) byPriority(a, b *Op) int {
 	return bytes.Compare(a.Hash[:], b.Hash[:])
 }
 
-// all is up to where each log of the history counts.
+// all returns, for each log of the history, the last sequence number that counts.
 func (r *Resolver) all() []uint64 {
 	out := make([]uint64, len(r.logs))
 	for i := range out {
@@ -85,7 +85,8 @@ func (r *Resolver) all() []uint64 {
 	return out
 }
 
-// before is up to where each log lies in the past of an entry, the entry apart.
+// before returns, for each log, the last sequence number in the past of an entry, without
+// the entry.
 func (r *Resolver) before(e Ref) []uint64 {
 	out := make([]uint64, len(r.logs))
 	for i := range out {
@@ -95,12 +96,12 @@ func (r *Resolver) before(e Ref) []uint64 {
 	return out
 }
 
-// resolution is the work on one set of entries: those of the history up to a place in
-// each log.
+// resolution is the state of resolving one set of entries: those of the history up to a
+// place in each log.
 type resolution struct {
 	*Resolver
 	upTo  []uint64
-	first *witnesses // what the first pass found; nil in it
+	first *witnesses // the result of the first pass; nil during it
 
 	losses    *lossIndex            // that stand
 	authority map[wire.UserID][]*Op // grants and losses that stand, by whom they are about
@@ -114,9 +115,9 @@ type resolution struct {
 
 // resolve finds the roster of a set of entries.
 //
-// It goes over the losses twice. What users knew decides some conflicts, and who counts as
-// a witness depends on who was taken out: so a first pass decides without witnesses, and
-// whoever it takes out is none in the second.
+// It decides the losses in two passes. Some conflicts depend on what users knew, and a user
+// who was taken out is no witness of that. So the first pass decides without witnesses, and
+// the users that it takes out are no witnesses in the second.
 func (r *Resolver) resolve(upTo []uint64) *Roster {
 	s := &resolution{Resolver: r, upTo: upTo, restsOf: map[*Op][]*Op{}, asked: map[Ref]bool{}}
 	ops := slices.DeleteFunc(slices.Clone(r.ops), func(x *Op) bool { return x.Seq > upTo[x.Log] })
@@ -184,8 +185,8 @@ func (s *resolution) ask(refs ...Ref) {
 	}
 }
 
-// lastAsked gives those of them that are in no other's past: an entry that has all these
-// in its past has nothing to say that was not heard.
+// lastAsked returns those of them that are in no other's past. An entry that has all these
+// in its past cannot change an answer.
 func (s *resolution) lastAsked() (out []Ref) {
 	for e := range s.asked {
 		if !slices.ContainsFunc(out, func(f Ref) bool { return s.knows(f, e) }) {

@@ -6,8 +6,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Roster is who is in the group and what a set of entries makes of its operations. It
-// never changes.
+// Roster is the result of resolving a set of entries: the members of the group, and which
+// operations count. It never changes.
 type Roster struct {
 	users   table[wire.UserID, User]
 	devices table[wire.DeviceID, Device]
@@ -27,11 +27,11 @@ type Roster struct {
 	additions   table[wire.UserID, []*Op]   // that count, in order; of the founder nil comes first
 	authority   table[wire.UserID, []*Op]   // grants and losses about a user that stand, in order
 	revocations table[wire.DeviceID, []*Op] // that stand, in order
-	lost        table[wire.UserID, []*Op]   // of whose addition is void: what speaks against it
+	lost        table[wire.UserID, []*Op]   // by user whose addition is void: the operations that speak against it
 
 	lostDevices table[wire.DeviceID, []*Op] // the same of devices that users added to their own
 
-	asked []Ref // what the answer of witnesses depended on: the last of it in causal order
+	asked []Ref // entries that the witnesses' answers depended on: the causally last of them
 }
 
 // User is a member.
@@ -51,24 +51,24 @@ type Device struct {
 	By   *Op // that added it; nil: the genesis
 }
 
-// Void is an operation that its author could make and that does not count.
+// Void is a permitted operation that does not count.
 type Void struct {
 	Op *Op
-	By *Op // a loss that speaks against it; nil: the user was in already, or its author had not the authority
+	By *Op // a loss that speaks against it; nil: the user was in already, or the author lacked the authority
 }
 
-// Invitation is what became of an invite.
+// Invitation is the state of an invite.
 type Invitation struct {
 	Issued  *Op                    // nil: no operation gave it out that counts
 	Revoked *Op                    // nil: none revoked it
 	uses    table[wire.Hash, *Op]  // the claims that let somebody in
-	open    table[wire.Hash, Void] // the claims whose additions are void, and who is not in
+	open    table[wire.Hash, Void] // the claims whose additions are void and whose users are not in
 }
 
 // Uses is how many claims to it let somebody in.
 func (i Invitation) Uses() int { return i.uses.len() }
 
-// User gives a member.
+// User returns a member.
 func (r *Roster) User(id wire.UserID) (User, bool) { return r.users.get(id) }
 
 // Users are the members, in ascending order.
@@ -84,38 +84,38 @@ func (r *Roster) Devices(yield func(Device) bool) {
 	r.devices.all(func(_ wire.DeviceID, d Device) bool { return yield(d) })
 }
 
-// Gone is the operation that took out a user who was in and is not.
+// Gone returns the operation that took out a user who was in and is not any more.
 func (r *Roster) Gone(id wire.UserID) *Op { return r.gone.at(id) }
 
 // Revoked is the operation that revoked a device.
 func (r *Roster) Revoked(id wire.DeviceID) *Op { return r.revoked.at(id) }
 
-// Void are the operations that their authors could make and that do not count.
+// Void yields the permitted operations that do not count.
 func (r *Roster) Void(yield func(Void) bool) {
 	r.void.all(func(_ wire.EntryHash, v Void) bool { return yield(v) })
 }
 
-// Counts says whether a permitted operation of the set counts. One that was kept back to
-// leave the group an owner does not, and is not void.
+// Counts says whether a permitted operation of the set counts. One that is not carried out
+// so that the group keeps an owner does not count, and is not void either.
 func (r *Roster) Counts(op *Op) bool {
 	return op.permitted && !r.void.has(op.Hash) && !slices.Contains(r.kept, op)
 }
 
-// Adopted says whether an addition counts only since a member who knew of nothing against
-// it stands by it.
+// Adopted says whether an addition counts only because a member who knew of nothing against
+// it vouches for it.
 func (r *Roster) Adopted(op *Op) bool { return r.adopted.has(op.Hash) }
 
-// Cancelled are the removals of users that their authors could make and that are void.
+// Cancelled returns the permitted removals of users that are void.
 func (r *Roster) Cancelled() []*Op { return slices.Clone(r.cancelled) }
 
-// Kept are the losses that were not carried out, so that the group has an owner.
+// Kept returns the losses that were not carried out, so that the group keeps an owner.
 func (r *Roster) Kept() []*Op { return slices.Clone(r.kept) }
 
-// Invitation gives the state of an invite.
+// Invitation returns the state of an invite.
 func (r *Roster) Invitation(id wire.InviteID) Invitation { return r.invites.at(id) }
 
-// OpenClaims are the additions by invite that are void and whose users are not in. Such a
-// claim is not used up: any member may serve it again.
+// OpenClaims yields the additions by invite that are void and whose users are not in. Such
+// a claim is not used up: any member may serve it again.
 func (r *Roster) OpenClaims(yield func(*Op) bool) {
 	r.invites.all(func(_ wire.InviteID, i Invitation) bool {
 		more := true
@@ -132,7 +132,7 @@ func (r *Roster) OpenClaims(yield func(*Op) bool) {
 // Profile is the operation that a field of the profile is taken from; nil: the genesis.
 func (r *Roster) Profile(f wire.ProfileField) *Op { return lastSet(r.profile.at(fieldKey(f))) }
 
-// founded is the roster of a group in which nobody did anything yet.
+// founded returns the roster of a group without operations.
 func founded(g Genesis) *Roster {
 	r := &Roster{owners: 1}
 	r.users = r.users.with(g.Founder, User{ID: g.Founder, Role: wire.RoleOwner, Devices: []wire.DeviceID{g.Device}})

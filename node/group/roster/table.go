@@ -1,11 +1,11 @@
 package roster
 
-// table is a map that is never changed in place: with and without give another one that
-// shares most of its nodes. So the roster before each operation and the one after it can
-// both be kept, and applying an operation costs the depth of the tree and not its size.
+// table is a persistent map: with and without return another table that shares most of its
+// nodes. So the rosters before and after each operation can both be kept, and applying an
+// operation costs the depth of the tree, not its size.
 //
-// It is a trie with sixteen children a node. Keys are hashes; people who choose theirs
-// can make it deeper by one level for sixteen times the work.
+// It is a trie with sixteen children a node. Keys are hashes. An attacker who searches for
+// keys makes the tree one level deeper for sixteen times the work.
 type table[K ~[32]byte, V any] struct {
 	root *branch[K, V]
 	n    int
@@ -103,7 +103,7 @@ func cut[K ~[32]byte, V any](b *branch[K, V], k K, depth int) *branch[K, V] {
 	case n == 0:
 		return nil
 	case n == 1 && last.kids == nil:
-		return last // so that equal tables have equal trees, whatever became of their keys
+		return last // so that equal tables have equal trees, in whatever order keys came and went
 	}
 	return &branch[K, V]{kids: &kids}
 }

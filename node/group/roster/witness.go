@@ -6,15 +6,15 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// electors are the users who are asked what they knew.
+// electors selects the users who are asked what they knew.
 type electors func(wire.UserID) bool
 
-// witnesses is what the second pass of a resolution knows of who may say what it knew.
+// witnesses says, for the second pass of a resolution, whose entries are witnesses.
 type witnesses struct {
-	losses   *lossIndex              // that stand in the first pass and that no other of them hits
+	losses   *lossIndex              // standing in the first pass, and not hit by another of them
 	sound    map[wire.UserID]bool    // users with an addition that nothing there speaks against
 	adds     map[wire.UserID][]*Op   // the permitted additions of each user
-	limits   []uint64                // up to where entries of a log are witnesses, +1; 0: not asked yet
+	limits   []uint64                // by log, the end of the entries that are witnesses, +1; 0: not asked yet
 	primary  map[int]bool            // logs that are the first of their devices
 	admitted map[wire.DeviceID][]*Op // the permitted additions of each device
 	well     map[wire.DeviceID]bool  // nil: not asked yet
@@ -25,12 +25,12 @@ type witnesses struct {
 	of          *Op
 }
 
-// better says what others know of which of two concurrent entries came first: how many
-// electors have a witness that has a in its past and not b, less those that have one with
-// b and not a. Users with both are counted on neither side.
+// better compares two concurrent entries by what others knew: it counts the electors with a
+// witness that has a and not b in its past, and subtracts those with a witness that has b
+// and not a. Users with both kinds count on neither side.
 func (s *resolution) better(a, b *Op, who electors) int { return s.count(a.Ref, b.Ref, b.User, who) }
 
-// count does it for any two entries; one user, whose entries they are, is not asked.
+// count does the same for any two entries, without asking the user whose entries they are.
 func (s *resolution) count(a, b Ref, but wire.UserID, who electors) (n int) {
 	s.ask(a, b)
 	for u, logs := range s.byUser {
@@ -47,7 +47,8 @@ func (s *resolution) count(a, b Ref, but wire.UserID, who electors) (n int) {
 	return n
 }
 
-// testifies says whether logs of a user have a witness with a and without b in its past.
+// testifies says whether the logs of a user have a witness with a, and without b, in its
+// past.
 func (s *resolution) testifies(logs []int, a, b Ref) bool {
 	for _, log := range logs {
 		end := s.witnessesEnd(log)
@@ -65,8 +66,8 @@ func (s *resolution) testifies(logs []int, a, b Ref) bool {
 	return false
 }
 
-// witnessesEnd is up to where the entries of a log are witnesses: what its author writes
-// without its own removal having it in its past is none.
+// witnessesEnd returns the end of the entries of a log that are witnesses: an entry that is
+// not in the past of its author's own removal is none.
 func (s *resolution) witnessesEnd(log int) uint64 {
 	w := s.first
 	if w.limits[log] == 0 {
@@ -131,7 +132,7 @@ func (s *resolution) wellAdmitted(d wire.DeviceID) bool {
 	w := s.first
 	if w.well == nil {
 		w.well = map[wire.DeviceID]bool{s.genesis.Device: true}
-		// What admitted an addition's author is before it in the order.
+		// The addition that admitted an addition's author comes before it in the order.
 		for _, y := range w.admissions {
 			if !w.well[y.Subject] && w.well[y.Device] && !s.spokenAgainst(y) && s.hasWord(y.Log, y.Seq, y.Seq) {
 				w.well[y.Subject] = true
@@ -161,9 +162,9 @@ func (s *resolution) isPrimary(log int) bool {
 	return is
 }
 
-// soundUser says whether a user has an addition, by somebody who has one too, that no
-// other user's loss of the first pass speaks against. Without this whoever is out, or was
-// never anybody, would bring in any number of witnesses by additions that are void.
+// soundUser says whether a user has an addition, by somebody who has one too, that no other
+// user's loss of the first pass speaks against. Without this rule a user who is out, or
+// never was in, could bring in any number of witnesses by void additions.
 func (s *resolution) soundUser(u wire.UserID) bool {
 	w := s.first
 	if w.sound == nil {
@@ -256,7 +257,7 @@ func (s *resolution) consistent(x Ref) bool {
 		return true
 	}
 	for _, log := range logs {
-		// The first entry that it does not know is known best.
+		// Of the entries that it does not know, the first one is known to the most users.
 		f := Ref{log, max(s.history.Seen(x, log), s.logs[log].From) + 1}
 		if log == x.Log || f.Seq > s.upTo[log] || s.knows(f, x) {
 			continue
