@@ -149,8 +149,8 @@ func TestSkippedBoundInOneChange(t *testing.T) {
 	}
 }
 
-// What a change derived is wiped, whether the change is made or given up; what the tree
-// holds is not touched by a change that is given up.
+// The secrets that a change derived are wiped, whether the change is made or given up. A
+// change that is given up leaves the tree's secrets alone.
 func TestChangesAreWiped(t *testing.T) {
 	alice, bob, _ := trio(t, 1)
 	zero := func(what string, list ...[]byte) {
@@ -228,8 +228,8 @@ func TestSignatureKeysAreWiped(t *testing.T) {
 	}
 }
 
-// What arrives decides over no more work than its length does: a KeyPackage, or a tree with
-// its required_capabilities, whose lists of types are as long as a message can be.
+// A message causes no more work than its length warrants, even if a KeyPackage, or a tree
+// with its required_capabilities, has lists of types as long as a message can be.
 func TestLongLists(t *testing.T) {
 	m := newMatrix(t)
 	types := make([]ExtensionType, 0, 1<<16)

@@ -24,8 +24,8 @@
 //     never copied: using a key destroys it, and every change comes back as a
 //     [Delta] of rows, to be stored before its result is used.
 //
-// After an error neither has changed. Who follows one line of epochs and wants no more
-// than a handle on it uses a [Group], which has both parts behind one lock.
+// After an error neither has changed. A program that follows one line of epochs can use a
+// [Group], which has both parts behind one lock.
 //
 // # Storing
 //
@@ -40,9 +40,9 @@
 // # Cost
 //
 // With n members, a commit or its processing in a tree whose nodes are filled costs a
-// number of key operations that grows with log n; nothing in it looks at all members.
-// What looks at all of them: joining, which verifies every signature; a commit in a tree
-// with blank nodes, which seals to each of their members; a change of the GroupContext's
-// extensions; handing out the tree in a Welcome. Signatures and sealing run on all
-// processors. BenchmarkTable prints the figures.
+// number of key operations that grows with log n; no step looks at all members. These
+// operations do look at all of them: joining, which verifies every signature; a commit in a
+// tree with blank nodes, which seals to each of their members; a change of the
+// GroupContext's extensions; and encoding the tree for a Welcome. Signatures and sealing
+// run on all processors. BenchmarkTable prints the figures.
 package mls

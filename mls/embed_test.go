@@ -201,8 +201,8 @@ func TestGroupConversation(t *testing.T) {
 	}
 }
 
-// What Store was given is enough to go on after a restart, and nothing is used before it
-// was stored.
+// The rows that Store was given are enough to go on after a restart, and nothing is used
+// before it was stored.
 func TestGroupStore(t *testing.T) {
 	var epoch []byte
 	rows := map[string][]byte{}

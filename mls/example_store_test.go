@@ -84,8 +84,8 @@ func (d database) sweep() (swept int) {
 	return swept
 }
 
-// An epoch change writes a head, the keys, and the pages of the tree that changed. What is
-// past is kept thin, and what nobody needs any more is swept.
+// An epoch change writes a head, the keys, and the pages of the tree that changed. It keeps
+// past epochs thin, and deletes the pages that no epoch needs any more.
 func ExampleEpoch_Snapshot() {
 	const suite = mls.X25519_AES128GCM_SHA256_Ed25519
 	check := func(err error) {

@@ -22,7 +22,7 @@ func Example() {
 	bobKey, err := mls.NewSignatureKey(suite, rand.Reader)
 	check(err)
 
-	// Who may stand behind a credential is the application's to say.
+	// The application decides who may stand behind a credential.
 	known := func(c mls.Credential, _ []byte) error {
 		switch string(c.Identity) {
 		case "alice", "bob":

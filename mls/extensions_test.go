@@ -96,7 +96,8 @@ func TestRequiredCapabilities(t *testing.T) {
 			t.Errorf("%v: %v", list, err)
 		}
 	}
-	// What the RFC has as default may be required, and is not listed: Section 7.2.
+	// The RFC's default types may be required although no capabilities list them: Section
+	// 7.2.
 	out := alice.commit(CommitConfig{Proposals: []Proposal{GroupContextExtensions{
 		required([]ExtensionType{ExtensionApplicationID, ExtensionExternalSenders}, []ProposalType{ProposalReInit}, []CredentialType{CredentialX509}),
 	}}})

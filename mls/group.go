@@ -16,7 +16,8 @@ import (
 // merged, and a settable number of past epochs. Its methods may be called from many
 // goroutines; each holds the group's one lock.
 //
-// It follows one line of epochs. Who has to follow forks works with Epoch itself.
+// It follows one line of epochs. A program that has to follow forks works with Epoch
+// itself.
 type Group struct {
 	mu       sync.Mutex
 	options  Options
@@ -42,10 +43,10 @@ type Options struct {
 	SameClient SameClient // nil: EqualCredentials
 	Past       int        // how many past epochs' messages can still be opened
 	Handshake  WireFormat // of own proposals and commits; zero: WirePublic
-	// Store is called with what an operation changed, before its result is given: the
-	// current epoch, which an own Update changes too, and rows of its Ratchets, all of
-	// them when it is new. If it fails, so does the operation, and what it used is used.
-	// Waiting proposals, an unmerged commit and past epochs are not stored. Nil: nothing is.
+	// Store is called with the changes of an operation before its result is returned: the
+	// current epoch, which an own Update changes too, and rows of its Ratchets, all of them
+	// when it is new. If it fails, so does the operation, and what it used is used. Waiting
+	// proposals, an unmerged commit and past epochs are not stored. Nil: nothing is.
 	Store func(e *Epoch, changed Delta) error
 }
 

@@ -271,7 +271,7 @@ func TestForks(t *testing.T) {
 	if bytes.Equal(carolA.e.EpochAuthenticator(), carolB.e.EpochAuthenticator()) {
 		t.Error("the branches are one epoch")
 	}
-	// What a node without state computes from the log is what members have.
+	// A node without state computes from the log the same values that members have.
 	got, err := NextInterimTranscriptHash(1, carol.e.InterimTranscriptHash(), a.Commit)
 	must(t, err)
 	equal(t, "NextInterimTranscriptHash", got, carolA.e.InterimTranscriptHash())

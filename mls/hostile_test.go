@@ -467,7 +467,7 @@ func secretTypes(t *testing.T) []string {
 	return found
 }
 
-// What was used is gone from memory as far as this package holds it.
+// A used key is gone from the memory that this package holds.
 func TestUsedKeysAreWiped(t *testing.T) {
 	alice, bob, _ := trio(t, 1)
 	root := bob.r.tree.nodes[bob.e.tree.rootIndex()]

@@ -75,7 +75,7 @@ func TestExternalSender(t *testing.T) {
 	agree(t, alice, bob, dave)
 	talk(t, alice, bob, dave)
 
-	// What an external sender may not: Section 12.1.8.
+	// Proposals that an external sender may not send: Section 12.1.8.
 	o = alice.observed()
 	for _, p := range []Proposal{nil, Update{}, ExternalInit{}, Add{}} {
 		if _, err := o.ProposeAs(testNow, server.signer, 1, p, nil); !errors.Is(err, ErrUsage) {

@@ -17,7 +17,7 @@ const pageLevels = 4
 
 const pageVersion = 1
 
-// What stands for a node in a page.
+// The kinds of nodes in a page.
 const (
 	pageBlank = 0 // nobody below
 	pageNode  = 1 // its content, and its children's

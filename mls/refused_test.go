@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What a committer must not do: RFC 9420, Section 12.2 and 12.4.
+// Commits that a committer must not make: RFC 9420, Section 12.2 and 12.4.
 func TestRefusedCommits(t *testing.T) {
 	alice, bob, carol := trio(t, 1)
 	dave, other := newClient(t, 1, "dave"), newClient(t, 2, "other")

@@ -153,7 +153,7 @@ type unknownProposal struct{}
 func (unknownProposal) Type() ProposalType { return 0x0a0a }
 func (unknownProposal) encode(*writer)     {}
 
-// What a committer may put into its path: RFC 9420, Sections 7.3, 7.9.2, 12.2 and 12.4.2.
+// The paths that a committer may make: RFC 9420, Sections 7.3, 7.9.2, 12.2 and 12.4.2.
 func TestPathRules(t *testing.T) {
 	m := newMatrix(t)
 	e, s := m.alice.e, m.alice.e.suite()
@@ -217,7 +217,7 @@ func TestPathRules(t *testing.T) {
 	m.refuses(m.bob, ErrInvalid, m.process(m.bob, a.publicMessage(s, e.secrets.membership, e.context)), "path secret does not give the key of node 1")
 }
 
-// What a member may put into a Welcome that it makes: RFC 9420, Section 12.4.3.1.
+// The Welcomes that a member may make: RFC 9420, Section 12.4.3.1.
 func TestWelcomeRules(t *testing.T) {
 	m := newMatrix(t)
 	out := m.added()
@@ -257,7 +257,7 @@ func TestWelcomeRules(t *testing.T) {
 	refuses(ErrInvalid, "confirmation tag", func(g *groupInfo, _ *groupSecrets) { g.confirmationTag = nonce() })
 	refuses(ErrInvalid, "path secret does not give", func(_ *groupInfo, x *groupSecrets) { x.hasPath, x.pathSecret = true, nonce() })
 	refuses(ErrInvalid, "common ancestor", func(g *groupInfo, x *groupSecrets) {
-		// Whoever signs as the joiner itself shares no node with it.
+		// A signer that is the joiner itself shares no node with it.
 		g.signer, x.hasPath, x.pathSecret = out.Added[0], true, nonce()
 		m.alice.signer, m.dave.signer = m.dave.signer, m.alice.signer
 	})

@@ -93,7 +93,7 @@ func freshGroup(t testing.TB, n int) (alice, bob *client, welcome *CommitResult)
 	return alice, bob, welcome
 }
 
-// What the benchmarks call a warm group is one: every node is filled, everything that a
+// The warm group of the benchmarks is a real one: every node is filled, everything that a
 // joiner verifies holds, and its members understand each other.
 func TestWarmGroup(t *testing.T) {
 	for _, n := range []int{2, 5, 64, 100} {
@@ -119,8 +119,8 @@ func TestWarmGroup(t *testing.T) {
 	}
 }
 
-// What a commit changes in a warm tree, and so what is checked and stored, is its path:
-// the number of nodes grows with log n.
+// A commit changes its path in a warm tree, and so only the path is checked and stored: the
+// number of nodes grows with log n.
 func TestCommitTouchesItsPath(t *testing.T) {
 	for _, n := range []int{64, 1024} {
 		member := warmGroup(t, n)

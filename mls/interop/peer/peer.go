@@ -38,9 +38,9 @@ var Scripts = map[string]struct{ file, module string }{
 	"core-crypto": {"corecrypto.mjs", "@wireapp/core-crypto"},
 }
 
-// Install puts the adapters and the implementations into dir. It needs node, npm and
-// the npm registry, and says which of them is missing. What is there already is
-// checked against the lock and kept.
+// Install puts the adapters and the implementations into dir. It needs node, npm and the
+// npm registry, and says which of them is missing. It checks files that are there already
+// against the lock, and keeps them.
 func Install(ctx context.Context, dir string, log io.Writer) error {
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {

@@ -3,8 +3,8 @@
 // verifies what the clients can compare: epoch authenticators, exported secrets and
 // each other's messages.
 //
-// It knows nothing of any implementation but the RPCs. What an implementation
-// answers with codes.Unimplemented is told apart from what it gets wrong.
+// It knows nothing of any implementation but the RPCs. An RPC that an implementation
+// answers with codes.Unimplemented is told apart from one that it gets wrong.
 package scenario
 
 import (
