@@ -89,6 +89,19 @@ func commentsOf(f *ast.File) []string {
 // apart are files that are counted by themselves.
 var apart = []string{"docs/ARCHITECTURE.md"}
 
+// house gives the folder that a folder is counted with: what the house of the group
+// machine, or of the node, is made of is counted with it.
+func house(dir string) string {
+	_, rest, ok := strings.Cut(dir, "node/group/")
+	switch {
+	case ok && rest != "roster" && !strings.HasPrefix(rest, "roster/"):
+		return "node/group"
+	case dir == "node/admission":
+		return "node"
+	}
+	return dir
+}
+
 // prose gives the riddles of each folder of the project.
 func prose(root fs.FS) (map[string][]string, error) {
 	out := map[string][]string{}
@@ -120,7 +133,7 @@ func prose(root fs.FS) (map[string][]string, error) {
 		}
 		for _, p := range found {
 			for _, r := range riddles(p) {
-				of := path.Dir(name)
+				of := house(path.Dir(name))
 				if slices.Contains(apart, name) {
 					of = name
 				}
