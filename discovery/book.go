@@ -27,17 +27,17 @@ const (
 
 // Bounds of the book of peers.
 const (
-	maxPeers     = 1000
-	maxAddrs     = 8 // of one peer
-	redialEvery  = 15 * time.Second
-	redialAtOne  = 4 // peers dialled in one round
-	lonelyEvery  = 5 * time.Second
-	lonelyAtOnce = 16
+	maxPeers            = 1000
+	maxAddrs            = 8 // of one peer
+	redialEvery         = 15 * time.Second
+	dialsPerRound       = 4 // peers dialled in one round
+	lonelyEvery         = 5 * time.Second
+	lonelyDialsPerRound = 16
 	// A peer that does not answer rests twice as long after each failed dial, up to these
 	// limits, so that a thousand dead peers do not keep a live one waiting.
-	restLonely   = 20 * time.Second // of members and bootstrap peers, for a node that has no member connected
-	restMember   = time.Minute
-	restStranger = 10 * time.Minute
+	backoffLonely   = 20 * time.Second // of members and bootstrap peers, for a node that has no member connected
+	backoffMember   = time.Minute
+	backoffStranger = 10 * time.Minute
 )
 
 // book holds what the node remembers of peers. It has no clock, lock or network of its own.
@@ -51,7 +51,7 @@ type entry struct {
 	seen     time.Time // last connected; zero if never
 	found    time.Time // last heard of
 	fails    int       // dials in a row that failed
-	rest     time.Time // not dialled before
+	retryAt  time.Time // not dialled before
 	member   bool      // of a group of ours
 	fixed    bool      // a bootstrap peer: never forgotten
 	worked   bool      // connected in this run
@@ -130,11 +130,11 @@ func (b *book) connected(p peer.AddrInfo, source Source, now time.Time) (news bo
 	e := b.note(p, source, now)
 	news = e.fails > 1 // the first is the dial that may have led here
 	e.unstored = e.unstored || now.Sub(e.seen) >= time.Hour
-	e.seen, e.fails, e.rest, e.worked = now, 0, time.Time{}, true
+	e.seen, e.fails, e.retryAt, e.worked = now, 0, time.Time{}, true
 	if news {
 		for _, o := range b.peers {
 			if o.member || o.fixed {
-				o.rest = time.Time{}
+				o.retryAt = time.Time{}
 			}
 		}
 	}
@@ -157,60 +157,60 @@ func (b *book) failed(p peer.ID, now time.Time, lonely bool) {
 	if e == nil {
 		return
 	}
-	most := restStranger
+	most := backoffStranger
 	if e.member || e.fixed {
-		most = restMember
+		most = backoffMember
 		if lonely {
-			most = restLonely
+			most = backoffLonely
 		}
 	}
-	e.rest = now.Add(jitter(min(redialEvery<<min(e.fails, 10), most)))
+	e.retryAt = now.Add(jitter(min(redialEvery<<min(e.fails, 10), most)))
 	e.fails++
 }
 
-// appetite is how many peers are dialled in one round.
-type appetite struct {
+// dialBudget is how many peers are dialled in one round.
+type dialBudget struct {
 	most      int
 	strangers int // of these, no members
 	every     time.Duration
 }
 
-func (a appetite) lonely() bool { return a.every == lonelyEvery }
+func (d dialBudget) lonely() bool { return d.every == lonelyEvery }
 
-// appetite depends on the connected peers. A node without any connection dials many peers
+// budget depends on the connected peers. A node without any connection dials many peers
 // at once. A node without a connected member, or with members it has not tried yet, dials
 // as many members.
-func (b *book) appetite(now time.Time, isConnected func(peer.ID) bool) appetite {
-	anybody, fellows, fellow, untried := false, 0, false, 0
+func (b *book) budget(now time.Time, isConnected func(peer.ID) bool) dialBudget {
+	anybody, members, memberConnected, untried := false, 0, false, 0
 	for id, e := range b.peers {
 		there := isConnected(id)
 		anybody = anybody || there
 		if !e.member {
 			continue
 		}
-		fellows++
-		fellow = fellow || there
-		if !there && e.fails == 0 && !now.Before(e.rest) && len(e.info.Addrs) > 0 {
+		members++
+		memberConnected = memberConnected || there
+		if !there && e.fails == 0 && !now.Before(e.retryAt) && len(e.info.Addrs) > 0 {
 			untried++
 		}
 	}
 	switch {
 	case !anybody:
-		return appetite{lonelyAtOnce, lonelyAtOnce, lonelyEvery}
-	case fellows > 0 && !fellow:
-		return appetite{lonelyAtOnce, redialAtOne, lonelyEvery}
+		return dialBudget{lonelyDialsPerRound, lonelyDialsPerRound, lonelyEvery}
+	case members > 0 && !memberConnected:
+		return dialBudget{lonelyDialsPerRound, dialsPerRound, lonelyEvery}
 	}
-	return appetite{max(redialAtOne, min(untried, lonelyAtOnce)), redialAtOne, redialEvery}
+	return dialBudget{max(dialsPerRound, min(untried, lonelyDialsPerRound)), dialsPerRound, redialEvery}
 }
 
 // next picks the peers to dial now, among those that are neither connected nor resting:
 // members first, then bootstrap peers, then the most recently seen. If there are many, a
 // quarter is drawn at random from the rest, those with the fewest failures first, so that
 // no fixed order keeps a live peer waiting behind dead ones.
-func (b *book) next(a appetite, now time.Time, isConnected func(peer.ID) bool) []peer.AddrInfo {
+func (b *book) next(d dialBudget, now time.Time, isConnected func(peer.ID) bool) []peer.AddrInfo {
 	var due []*entry
 	for _, e := range b.peers {
-		if len(e.info.Addrs) > 0 && !now.Before(e.rest) && !isConnected(e.info.ID) {
+		if len(e.info.Addrs) > 0 && !now.Before(e.retryAt) && !isConnected(e.info.ID) {
 			due = append(due, e)
 		}
 	}
@@ -218,28 +218,28 @@ func (b *book) next(a appetite, now time.Time, isConnected func(peer.ID) bool) [
 		return cmp.Or(-compareBool(x.member, y.member), -compareBool(x.fixed, y.fixed), y.seen.Compare(x.seen), y.found.Compare(x.found), cmp.Compare(x.info.ID, y.info.ID))
 	})
 	if strangers := slices.IndexFunc(due, func(e *entry) bool { return !e.member }); strangers >= 0 {
-		due = due[:min(len(due), strangers+a.strangers)]
+		due = due[:min(len(due), strangers+d.strangers)]
 	}
-	if len(due) > a.most && a.most > redialAtOne {
-		ranked := a.most - a.most/4
+	if len(due) > d.most && d.most > dialsPerRound {
+		ranked := d.most - d.most/4
 		rest := due[ranked:]
 		rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] }) //nolint:gosec // whom is no secret
 		slices.SortStableFunc(rest, func(x, y *entry) int { return cmp.Compare(x.fails, y.fails) })
 	}
-	out := make([]peer.AddrInfo, 0, a.most)
-	for _, e := range due[:min(a.most, len(due))] {
+	out := make([]peer.AddrInfo, 0, d.most)
+	for _, e := range due[:min(d.most, len(due))] {
 		out = append(out, e.info)
 	}
 	return out
 }
 
-// nextOfMany picks the peer to dial when the node has connections enough: one member at
+// randomMember picks the peer to dial when the node has connections enough: one member at
 // random, no matter when it was seen. So the two halves of a large group find each other
 // after a cut, although each half has enough connections within itself.
-func (b *book) nextOfMany(now time.Time, isConnected func(peer.ID) bool) []peer.AddrInfo {
+func (b *book) randomMember(now time.Time, isConnected func(peer.ID) bool) []peer.AddrInfo {
 	var due []peer.AddrInfo
 	for _, e := range b.peers {
-		if e.member && len(e.info.Addrs) > 0 && !now.Before(e.rest) && !isConnected(e.info.ID) {
+		if e.member && len(e.info.Addrs) > 0 && !now.Before(e.retryAt) && !isConnected(e.info.ID) {
 			due = append(due, e.info)
 		}
 	}

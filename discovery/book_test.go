@@ -34,7 +34,7 @@ func TestBookPrefersMembersThenRecent(t *testing.T) {
 	b.peers[peerInfo(t, 2).ID].member = true
 	b.note(peerInfo(t, 10), sourceBootstrap, t0)
 	now := t0.Add(time.Hour)
-	got := b.next(appetite{most: redialAtOne, strangers: redialAtOne}, now, func(p peer.ID) bool { return p == peerInfo(t, 9).ID })
+	got := b.next(dialBudget{most: dialsPerRound, strangers: dialsPerRound}, now, func(p peer.ID) bool { return p == peerInfo(t, 9).ID })
 	for k, want := range []int{2, 10, 8, 7} {
 		if len(got) != 4 || got[k].ID != peerInfo(t, want).ID {
 			t.Fatalf("%d: %v", k, got)
@@ -57,14 +57,14 @@ func TestBookAfterCut(t *testing.T) {
 		}
 	}
 	now = now.Add(time.Second)
-	if due := b.next(appetite{most: 6, strangers: 6}, now, nobody); len(due) != 0 {
+	if due := b.next(dialBudget{most: 6, strangers: 6}, now, nobody); len(due) != 0 {
 		t.Fatalf("%d peers are not at rest", len(due))
 	}
 	back := peerInfo(t, 1).ID
 	if !b.connected(peerInfo(t, 1), sourceIncoming, now) {
 		t.Error("that a peer is back is no news")
 	}
-	due := b.next(appetite{most: 6, strangers: 6}, now, func(p peer.ID) bool { return p == back })
+	due := b.next(dialBudget{most: 6, strangers: 6}, now, func(p peer.ID) bool { return p == back })
 	if len(due) != 3 {
 		t.Errorf("%d peers are dialled, want the three other members", len(due))
 	}
@@ -76,7 +76,7 @@ func TestBookAfterCut(t *testing.T) {
 }
 
 // A thousand dead peers do not keep a living one waiting for long, and a dead
-// member is tried at least once in restMember and a redial round.
+// member is tried at least once in backoffMember and a redial round.
 func TestBookTriesEverybodyForEver(t *testing.T) {
 	b := newBook()
 	const size = 40
@@ -93,7 +93,7 @@ func TestBookTriesEverybodyForEver(t *testing.T) {
 	}
 	for range 24 * 60 * 4 { // a day of rounds
 		now = now.Add(redialEvery)
-		for _, p := range b.next(appetite{most: redialAtOne, strangers: redialAtOne}, now, nobody) {
+		for _, p := range b.next(dialBudget{most: dialsPerRound, strangers: dialsPerRound}, now, nobody) {
 			gap := now.Sub(last[p.ID])
 			last[p.ID] = now
 			b.failed(p.ID, now, false)
@@ -107,7 +107,7 @@ func TestBookTriesEverybodyForEver(t *testing.T) {
 	for _, at := range last {
 		worst = max(worst, now.Sub(at))
 	}
-	if worstMember > restMember*11/10+redialEvery || worst > restStranger+5*time.Minute {
+	if worstMember > backoffMember*11/10+redialEvery || worst > backoffStranger+5*time.Minute {
 		t.Fatalf("a member waited %v, another %v", worstMember, worst)
 	}
 }
@@ -176,7 +176,7 @@ func TestBookWithEnough(t *testing.T) {
 	b.note(peerInfo(t, members), SourceDHT, now) // a stranger
 	dialled := make(map[peer.ID]bool)
 	for range 40 * members {
-		due := b.nextOfMany(now, nobody)
+		due := b.randomMember(now, nobody)
 		if len(due) > 1 {
 			t.Fatalf("%d at once", len(due))
 		}
@@ -205,19 +205,19 @@ func TestBookWhenLonely(t *testing.T) {
 		b.connected(peerInfo(t, 100+n), SourceDHT, t0)
 	}
 	now := t0.Add(time.Hour)
-	a := b.appetite(now, nobody)
+	a := b.budget(now, nobody)
 	got := b.next(a, now, nobody)
-	if len(got) != lonelyAtOnce || a.every != lonelyEvery {
+	if len(got) != lonelyDialsPerRound || a.every != lonelyEvery {
 		t.Fatalf("%d at once, again after %v", len(got), a.every)
 	}
-	for n := range lonelyAtOnce / 2 {
+	for n := range lonelyDialsPerRound / 2 {
 		if got[n].ID != peerInfo(t, n).ID {
 			t.Errorf("place %d is not of who answered %d hours ago", n, n)
 		}
 	}
 	tried := make(map[peer.ID]int)
 	for range 12 { // a minute
-		for _, p := range b.next(b.appetite(now, nobody), now, nobody) {
+		for _, p := range b.next(b.budget(now, nobody), now, nobody) {
 			tried[p.ID]++
 			b.failed(p.ID, now, true)
 		}
@@ -232,19 +232,19 @@ func TestBookWhenLonely(t *testing.T) {
 	// A stranger is there and no member: strangers get no more than ever.
 	now = now.Add(time.Hour)
 	stranger := func(p peer.ID) bool { return p == peerInfo(t, 100).ID }
-	a = b.appetite(now, stranger)
+	a = b.budget(now, stranger)
 	strangers := 0
 	for _, p := range b.next(a, now, stranger) {
 		if !b.peers[p.ID].member {
 			strangers++
 		}
 	}
-	if a.most != lonelyAtOnce || a.strangers != redialAtOne || strangers > redialAtOne {
+	if a.most != lonelyDialsPerRound || a.strangers != dialsPerRound || strangers > dialsPerRound {
 		t.Errorf("%+v, %d strangers", a, strangers)
 	}
 	// One member is there, and all others did not answer: no hurry.
-	fellow := func(p peer.ID) bool { return p == peerInfo(t, 0).ID }
-	if a := b.appetite(now, fellow); a.most != redialAtOne || a.every != redialEvery {
+	isTheMember := func(p peer.ID) bool { return p == peerInfo(t, 0).ID }
+	if a := b.budget(now, isTheMember); a.most != dialsPerRound || a.every != redialEvery {
 		t.Errorf("%+v with a member there", a)
 	}
 }

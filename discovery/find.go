@@ -27,36 +27,36 @@ type Query struct {
 	Limit      int       // of groups; 0 is 64
 }
 
-// fits says whether a query is for a group.
-func (q *wanted) fits(i *Info) bool {
+// matches says whether a group matches the query.
+func (q *preparedQuery) matches(i *Info) bool {
 	m := i.Members()
-	return q.name.fits(i.Name) && (q.tag == "" || slices.ContainsFunc(i.Tags, func(t string) bool { return tagText(t) == q.tag })) &&
+	return q.name.matches(i.Name) && (q.tag == "" || slices.ContainsFunc(i.Tags, func(t string) bool { return tagText(t) == q.tag })) &&
 		m >= q.MinMembers && (q.MaxMembers == 0 || m <= q.MaxMembers) && i.Genesis.Created >= q.after()
 }
 
-func (q *wanted) after() uint64 {
+func (q *preparedQuery) after() uint64 {
 	if q.After.IsZero() {
 		return 0
 	}
 	return uint64(max(q.After.UnixMilli(), 0)) //nolint:gosec // not negative
 }
 
-// wanted is a Query made ready.
-type wanted struct {
+// preparedQuery is a Query made ready.
+type preparedQuery struct {
 	Query
 	name pattern
 	tag  string
 }
 
-func (q Query) prepare() *wanted {
-	return &wanted{Query: q, name: parsePattern(q.Name), tag: tagText(q.Tag)}
+func (q Query) prepare() *preparedQuery {
+	return &preparedQuery{Query: q, name: parsePattern(q.Name), tag: tagText(q.Tag)}
 }
 
-// Fits says whether a query is for a group.
-func (q Query) Fits(i *Info) bool { return q.prepare().fits(i) }
+// Fits says whether a group matches the query.
+func (q Query) Fits(i *Info) bool { return q.prepare().matches(i) }
 
 // request is the query as it travels.
-func (q *wanted) request() *wire.FindRequest {
+func (q *preparedQuery) request() *wire.FindRequest {
 	return &wire.FindRequest{
 		V: wire.Version, Name: q.name.String(), Limit: uint64(q.Limit), Tag: q.tag, MinMembers: q.MinMembers, MaxMembers: q.MaxMembers, After: q.after(), //nolint:gosec // positive
 	}
@@ -159,7 +159,7 @@ func (f *Finder) answer(s network.Stream) error {
 		if left == 0 {
 			break
 		}
-		if !want.fits(i) {
+		if !want.matches(i) {
 			continue
 		}
 		left--
@@ -171,7 +171,7 @@ func (f *Finder) answer(s network.Stream) error {
 }
 
 // ask asks one peer. Records that do not verify, or do not fit, are left out.
-func (f *Finder) ask(ctx context.Context, p peer.AddrInfo, q *wanted) ([]*Info, error) {
+func (f *Finder) ask(ctx context.Context, p peer.AddrInfo, q *preparedQuery) ([]*Info, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	p, err := f.cfg.DHT.withAddrs(ctx, p)
@@ -207,7 +207,7 @@ func (f *Finder) ask(ctx context.Context, p peer.AddrInfo, q *wanted) ([]*Info, 
 				continue // it is known otherwise
 			}
 		}
-		if err != nil || !q.fits(i) {
+		if err != nil || !q.matches(i) {
 			continue
 		}
 		out = append(out, i)
@@ -245,7 +245,7 @@ func (f *Finder) Find(ctx context.Context, q Query) (<-chan Result, error) {
 // search is one Find.
 type search struct {
 	f      *Finder
-	q      *wanted
+	q      *preparedQuery
 	cancel context.CancelFunc
 	out    chan Result
 	turns  chan struct{}
@@ -395,7 +395,7 @@ func (s *search) take(g *finding, i *Info, source Source) (Result, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	best, err := collect(i, g.best)
-	if err != nil || !s.q.fits(best) { // the newer record is another
+	if err != nil || !s.q.matches(best) { // the newer record is another
 		return Result{}, false
 	}
 	known := slices.Contains(g.sources, source)

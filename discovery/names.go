@@ -101,7 +101,7 @@ func (p pattern) String() string {
 	return strings.Join(all, " ")
 }
 
-func (p pattern) fits(name string) bool {
+func (p pattern) matches(name string) bool {
 	have := words(name)
 	for _, w := range p.words {
 		if !slices.Contains(have, w) {
@@ -109,15 +109,15 @@ func (p pattern) fits(name string) bool {
 		}
 	}
 	for _, g := range p.globs {
-		if !slices.ContainsFunc(have, func(h string) bool { return fitsGlob(g, h) }) {
+		if !slices.ContainsFunc(have, func(h string) bool { return matchesGlob(g, h) }) {
 			return false
 		}
 	}
 	return true
 }
 
-// fitsGlob says whether a glob matches a word.
-func fitsGlob(glob, word string) bool {
+// matchesGlob says whether a glob matches a word.
+func matchesGlob(glob, word string) bool {
 	pieces := strings.Split(glob, "*")
 	word, ok := strings.CutPrefix(word, pieces[0])
 	if !ok {

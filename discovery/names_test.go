@@ -86,10 +86,10 @@ func TestPatterns(t *testing.T) {
 		{"*afé", "CAFE", true},
 		{"re-d*", "Red Pandas", true}, // normalised as a name is
 	} {
-		if got := parsePattern(c.pattern).fits(c.name); got != c.fits {
+		if got := parsePattern(c.pattern).matches(c.name); got != c.fits {
 			t.Errorf("%q fits %q: %t", c.pattern, c.name, got)
 		}
-		if p := parsePattern(c.pattern); parsePattern(p.String()).fits(c.name) != c.fits {
+		if p := parsePattern(c.pattern); parsePattern(p.String()).matches(c.name) != c.fits {
 			t.Errorf("%q travels as %q", c.pattern, p)
 		}
 	}

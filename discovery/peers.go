@@ -250,11 +250,11 @@ func (p *Peers) redial(ctx context.Context, dials *sync.WaitGroup) time.Duration
 	p.mu.Lock()
 	now := time.Now()
 	var targets []peer.AddrInfo
-	a := appetite{every: redialEvery}
+	a := dialBudget{every: redialEvery}
 	if p.cfg.Enough > 0 && len(p.cfg.Host.Network().Peers()) >= p.cfg.Enough {
-		targets = p.book.nextOfMany(now, p.isConnected)
+		targets = p.book.randomMember(now, p.isConnected)
 	} else {
-		a = p.book.appetite(now, p.isConnected)
+		a = p.book.budget(now, p.isConnected)
 		targets = p.book.next(a, now, p.isConnected)
 	}
 	for _, t := range targets {

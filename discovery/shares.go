@@ -131,16 +131,16 @@ func (s *shares[K]) drop(key K) {
 	s.weigh(e, -e.weight)
 }
 
-// drawn is how many entries heaviest looks at. It misses a holder of half the table once in
+// sampleSize is how many entries heaviest looks at. It misses a holder of half the table once in
 // 2^32.
-const drawn = 32
+const sampleSize = 32
 
 // heaviest returns a random entry of a heavy holder, or false if all entries are this
 // node's own. It draws entries with equal chances: a holder of more entries is found more
 // surely, and the cost does not grow with the table.
 func (s *shares[K]) heaviest() (key K, ok bool) {
 	var worst *share[K]
-	for range drawn {
+	for range sampleSize {
 		if len(s.all) == 0 {
 			return key, false
 		}

@@ -58,7 +58,7 @@ type validator struct {
 	now     func() time.Time
 	intake  *intake
 	turns   chan struct{}
-	brought chan struct{}               // turns for records that others bring
+	brought chan struct{}               // slots for records that others bring
 	done    *lru.Cache[[32]byte, *Info] // recordID → what it verified to
 	refused *lru.Cache[[32]byte, error] // recordID → why it never will
 }

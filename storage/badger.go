@@ -81,8 +81,8 @@ func (o Options) reserve() uint64 {
 	return uint64(6 * o.memTable())
 }
 
-// roomIn returns ErrNoSpace if a file system has less than the reserve left.
-func roomIn(dir string, reserve uint64) error {
+// checkSpace returns ErrNoSpace if a file system has less than the reserve left.
+func checkSpace(dir string, reserve uint64) error {
 	if free, known := freeSpace(dir); known && free < reserve {
 		return fmt.Errorf("%w: %d MiB in %s, %d MiB are kept free", ErrNoSpace, free>>20, dir, reserve>>20)
 	}

@@ -21,7 +21,7 @@ import (
 //
 //	 0   8  "pandakey"
 //	 8   1  version of this layout: 1
-//	 9   1  how the key-encryption key comes about: 1 Argon2id of a passphrase, 2 HKDF-SHA256 of a key file
+//	 9   1  how the key-encryption key is derived: 1 Argon2id of a passphrase, 2 HKDF-SHA256 of a key file
 //	10   2  zero
 //	12   4  schema of the store
 //	16  12  Argon2id: memory in KiB, passes, lanes; zero for a key file
@@ -154,7 +154,7 @@ func makeKeyFile(path string) error {
 	defer s.wipe()
 	_, err = f.Write(s.b[:])
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = placeNew(f.Name(), path)
+		err = linkNew(f.Name(), path)
 	}
 	if err := errors.Join(err, os.Remove(f.Name())); err != nil {
 		return fmt.Errorf("storage: making the key file: %w", err)
@@ -162,9 +162,9 @@ func makeKeyFile(path string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// placeNew links a file to a second name, unless another process has created a file of that
+// linkNew links a file to a second name, unless another process has created a file of that
 // name meanwhile. Where the file system has no hard links, it copies the file.
-func placeNew(from, to string) error {
+func linkNew(from, to string) error {
 	err := os.Link(from, to)
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		return nil

@@ -138,11 +138,11 @@ func (s *Store) Compact() (err error) {
 	}
 	defer s.active.Done()
 	defer recovered(&err, "compacting")
-	if err := roomIn(s.dir, s.keep); err != nil {
+	if err := checkSpace(s.dir, s.keep); err != nil {
 		return err
 	}
 	s.writeMu.Lock()
-	err = s.unwait()
+	err = s.reopenForWriting()
 	s.writeMu.Unlock()
 	if err != nil {
 		return err

@@ -5,7 +5,7 @@ type Size struct {
 	Tables    int64  // of Badger, its logs of memory tables included
 	ValueLog  int64  // large values
 	Free      uint64 // on the disk, for this process
-	FreeKnown bool   // false: the system does not say
+	FreeKnown bool   // false: the system does not tell
 	Reserve   uint64 // what a transaction leaves free: below it the store takes none
 }
 

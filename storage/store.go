@@ -36,8 +36,10 @@ type Store struct {
 	writeMu sync.Mutex // held by the writer, one at a time
 	head    head
 	failed  error
-	waits   *Options   // the database is open for reading alone, until there is room to open it like this
-	former  *badger.DB // what was open then, and may still be read
+	// reopenBy is not nil while the database is open for reading only: once there is room
+	// it is opened for writing by these options.
+	reopenBy   *Options
+	readOnlyDB *badger.DB // the one that was open for reading only, which readers may still use
 
 	lifeMu sync.Mutex
 	closed bool
@@ -92,7 +94,7 @@ func (s *Store) create(o Options) (err error) {
 	if s.lock, err = newLock(o); err != nil {
 		return err
 	}
-	if err := roomIn(dir, s.keep); err != nil {
+	if err := checkSpace(dir, s.keep); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, creating), nil, 0o600); err != nil {
@@ -163,12 +165,12 @@ func (s *Store) open(o Options) (err error) {
 		return corrupt("the database is missing")
 	}
 	s.derive()
-	full := roomIn(dir, s.keep)
+	full := checkSpace(dir, s.keep)
 	if full != nil {
-		if s.ring.schema < schema || roomIn(dir, leastRoom) != nil {
+		if s.ring.schema < schema || checkSpace(dir, minFree) != nil {
 			return full
 		}
-		s.waits = &o
+		s.reopenBy = &o
 	}
 	if s.tip, err = openTip(dir); err != nil {
 		return err
@@ -191,21 +193,21 @@ func (s *Store) open(o Options) (err error) {
 	return s.forgetEmptyVaults()
 }
 
-// leastRoom is the free space, in bytes, without which no store is opened at all. A node
+// minFree is the free space, in bytes, without which no store is opened at all. A node
 // with less could not even write to its log what is wrong.
-const leastRoom = 1 << 20
+const minFree = 1 << 20
 
-// unwait opens the database for writing if it is open for reading only and there is room by
+// reopenForWriting opens the database for writing if it is open for reading only and there is room by
 // now. Readers keep the database that was open before. The caller holds s.writeMu.
-func (s *Store) unwait() error {
-	if s.waits == nil {
+func (s *Store) reopenForWriting() error {
+	if s.reopenBy == nil {
 		return nil
 	}
-	db, err := openBadger(filepath.Join(s.dir, "db"), *s.waits, false)
+	db, err := openBadger(filepath.Join(s.dir, "db"), *s.reopenBy, false)
 	if err != nil {
 		return err
 	}
-	s.former, s.waits = s.db.Swap(db), nil
+	s.readOnlyDB, s.reopenBy = s.db.Swap(db), nil
 	return s.forgetEmptyVaults()
 }
 
@@ -271,7 +273,7 @@ func (s *Store) Close() error {
 	}
 	s.active.Wait()
 	var err error
-	if s.failed == nil && s.waits == nil && s.head != s.ring.anchor {
+	if s.failed == nil && s.reopenBy == nil && s.head != s.ring.anchor {
 		err = s.replaceKeys(nil, nil)
 	}
 	return errors.Join(err, s.release())
@@ -279,7 +281,7 @@ func (s *Store) Close() error {
 
 // release frees all that was acquired.
 func (s *Store) release() (err error) {
-	for _, db := range []*badger.DB{s.former, s.db.Load()} {
+	for _, db := range []*badger.DB{s.readOnlyDB, s.db.Load()} {
 		if db != nil {
 			err = errors.Join(err, closeBadger(db))
 		}

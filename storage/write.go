@@ -98,10 +98,10 @@ var errSplit = errors.New("storage: needs another transaction")
 func (s *Store) commit(group []*request) {
 	err := s.failed
 	if err == nil {
-		err = roomIn(s.dir, s.keep)
+		err = checkSpace(s.dir, s.keep)
 	}
 	if err == nil {
-		err = s.unwait()
+		err = s.reopenForWriting()
 	}
 	if err == nil {
 		err = s.transact(group)
