@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// InBubble runs f in virtual time, in a program that is no test. It may be called once
-// in a process that does nothing else, and nothing may come from outside: a channel made
+// InBubble runs f in virtual time, in a program that is no test. It may be called once in a
+// process that does nothing else. f must use nothing that was made outside: a channel from
 // before stops the clock. testing.MainStart is outside Go's compatibility promise; this
 // file is all that depends on it, and testdata/script/sim-net.txtar of the command line
 // fails when it breaks.
@@ -48,8 +48,8 @@ type corpusEntry = struct {
 	IsSeed     bool
 }
 
-// stubDeps is what testing asks of whoever starts it, as a program without fuzzing,
-// profiles and coverage answers.
+// stubDeps answers what testing asks of the program that starts it, for a program without
+// fuzzing, profiles and coverage.
 type stubDeps struct{}
 
 func (stubDeps) ImportPath() string                       { return "" }

@@ -21,15 +21,15 @@ import (
 // epochZero is the first moment of every core world.
 var epochZero = time.UnixMilli(1_790_000_000_000).UTC()
 
-// core is a world of group machines: the core backend. One goroutine runs it; all
-// that happens comes off one heap ordered by time and then by sequence, and all
-// chance from streams of one seed, so that a run repeats to the last bit.
+// core is a world of group machines: the core backend. One goroutine runs it. All events
+// come from one heap, ordered by time and then by sequence, and all chance from streams of
+// one seed, so that a run repeats to the last bit.
 type core struct {
 	sc     *Scenario
 	now    time.Time
 	seq    uint64
 	events eventHeap
-	chance *rand.Rand // of the network and of the hands that act; machines have streams of their own
+	chance *rand.Rand // of the network and of the actions; machines have streams of their own
 	nodes  []*cnode
 	groups []*cgroup
 	net    *network
@@ -46,7 +46,7 @@ type cgroup struct {
 	index   int
 	genesis *identity.Genesis
 	suite   uint16
-	seats   []*seat // by node, those who founded or asked to join; in the order of nodes
+	seats   []*seat // of the nodes that founded it or asked to join, in the order of nodes
 	links   map[string]link
 
 	exchanges []*exchange
@@ -72,13 +72,13 @@ type cnode struct {
 	up       bool          // its process runs
 	online   bool
 	hostile  bool
-	keeps    bool          // it will be hostile, and destroys no keys
+	keeps    bool          // it turns hostile later, and destroys no keys
 	seats    map[int]*seat // by group
 	crash    *crashPlan
 	backups  map[string]map[int]*disk
 }
 
-// crashPlan kills a node's process at the nth boundary of this kind.
+// crashPlan says to kill a node's process at the nth boundary of this kind.
 type crashPlan struct {
 	at      string
 	nth     int
@@ -145,7 +145,7 @@ func newCore(sc *Scenario, opt Options) (*core, error) {
 	return w, nil
 }
 
-// sit gives the node's seat in a group; it has no machine before open.
+// sit returns the node's seat in a group. The seat has no machine before open.
 func (w *core) sit(n *cnode, g *cgroup) *seat {
 	if s := n.seats[g.index]; s != nil {
 		return s
@@ -166,7 +166,7 @@ func (n *cnode) eachSeat() []*seat {
 	return out
 }
 
-// die ends a node's process: what was not durable is gone.
+// die ends a node's process: only durable state survives.
 func (n *cnode) die(where string) {
 	if !n.up {
 		return
@@ -202,10 +202,10 @@ func (n *cnode) start() {
 	n.w.net.changed()
 }
 
-// clock is what the node's own clock says.
+// clock returns the time by the node's own clock.
 func (n *cnode) clock() time.Time { return n.w.now.Add(n.skew) }
 
-// boot begins to judge the clock, as a process does when it starts.
+// boot begins to estimate the time, as a process does when it starts.
 func (n *cnode) boot() {
 	n.started = n.w.now
 	n.judge = clock.New(n.reading(), n.kept, false)
@@ -215,7 +215,7 @@ func (n *cnode) reading() clock.Reading {
 	return clock.Reading{Wall: n.clock(), Run: n.w.now.Sub(n.started)}
 }
 
-// time is what time it is, as far as the node knows.
+// time returns the node's estimate of the time.
 func (n *cnode) time() clock.Time { return n.judge.At(n.reading()) }
 
 // compare lets two nodes that meet hear each other's clock.
@@ -263,8 +263,8 @@ func (w *core) at(at time.Time, run func()) {
 
 func (w *core) after(d time.Duration, run func()) { w.at(w.now.Add(d), run) }
 
-// restless is how many events one virtual second may take for each seat before the
-// world is taken for one that does not come to rest.
+// restless is how many events for each seat one virtual second may have. With more, the
+// world counts as one that does not come to rest.
 const restless = 20_000
 
 // until lets virtual time pass.
@@ -288,9 +288,9 @@ func (w *core) until(ctx context.Context, end time.Time) error {
 	return nil
 }
 
-// digest is a hash of all that is durable on all devices and of all that was
-// notified: two runs that agree on it went alike. Without words it leaves out the
-// details of events, which say in words why something was refused.
+// digest hashes all durable rows and all notifications of all devices: two runs with equal
+// digests went alike. Without words it leaves out the details of events, which say in words
+// why something was refused.
 func (w *core) digest(words bool) [32]byte {
 	h := sha256.New()
 	for _, n := range w.nodes {

@@ -11,8 +11,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// dag is all entries of a group that any running honest device holds, read without
-// the machine's own code: the deliberately dumb oracle that invariants ask.
+// dag holds all entries of a group that any running honest device holds, read without the
+// machine's own code. It is the deliberately dumb oracle of the invariants.
 type dag struct {
 	entries []*dagEntry // in causal order
 	by      map[wire.EntryHash]*dagEntry
@@ -98,8 +98,8 @@ func readDag(genesis *identity.Genesis, engine group.Engine, raws map[wire.Entry
 	return d
 }
 
-// inOrder sorts entries so that each comes after what it builds on, whatever it is dated:
-// of those that may come next, the one with the earliest date does.
+// inOrder sorts entries so that each comes after those that it builds on, whatever its
+// date. Of the entries that may come next, the one with the earliest date does.
 func inOrder(entries []*dagEntry, by map[wire.EntryHash]*dagEntry) []*dagEntry {
 	lacks := map[*dagEntry]int{}
 	then := map[wire.EntryHash][]*dagEntry{}
@@ -197,8 +197,8 @@ func (d *dag) forks() (n int) {
 	return n
 }
 
-// branches tells of how many children of one fork a device has keys in the subtree, at
-// most, by the rows that say which epochs it holds.
+// branches returns for how many children of one fork, at most, a device has keys somewhere
+// in the subtree, by the rows that say which epochs it holds.
 func (d *dag) branches(held []string) (most int) {
 	under := map[*dagEpoch]int{}
 	has := map[*dagEpoch]bool{}
@@ -247,8 +247,8 @@ func (d *dag) ops(types ...wire.OpType) (out []*dagEntry) {
 	return out
 }
 
-// takenOut lists the operations that take a user out of the group, in the users
-// whom they name, where their authors were not themselves taken out concurrently.
+// takenOut lists, by user, the operations that take the user out of the group, except those
+// whose authors were themselves taken out concurrently.
 func (d *dag) takenOut(user wire.UserID) (out []*dagEntry) {
 	all := d.ops(wire.OpRemove, wire.OpLeave)
 	of := func(e *dagEntry) wire.UserID {
@@ -272,9 +272,9 @@ func (d *dag) takenOut(user wire.UserID) (out []*dagEntry) {
 	return out
 }
 
-// owed says whether a record must reach a device, read so that it errs towards no: the device is in the roster; the
-// record is in the past of none of its additions; and if its author was ever taken
-// out, the record was known to whoever did it.
+// owed says whether a record must reach a device. In doubt it says no. The device must be
+// in the roster; the record must be in the past of none of its additions; and if the
+// record's author was ever taken out, whoever did that must have known the record.
 func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 	if !d.mayWrite(r) {
 		return false
@@ -307,8 +307,8 @@ func (d *dag) before(r *dagEntry, device wire.DeviceID) bool {
 	})
 }
 
-// mayWrite says whether what brought a record's author in stands: it was not done
-// by somebody who was taken out concurrently.
+// mayWrite says whether the addition of a record's author stands: it was not made by
+// somebody who was taken out concurrently.
 func (d *dag) mayWrite(r *dagEntry) bool {
 	brought, stands := false, false
 	for _, add := range d.ops(wire.OpAdd, wire.OpDeviceAdd) {
@@ -323,7 +323,7 @@ func (d *dag) mayWrite(r *dagEntry) bool {
 	return !brought || stands
 }
 
-// raw gives all entries as they came, in causal order.
+// raw returns all entries as they arrived, in causal order.
 func (d *dag) raw() [][]byte {
 	out := make([][]byte, len(d.entries))
 	for i, e := range d.entries {

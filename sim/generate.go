@@ -10,14 +10,14 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Faults is how much befalls a random world.
+// Faults says how many faults a random world has.
 type Faults int
 
 // Levels of faults.
 const (
 	FaultsNone Faults = iota // links are perfect
 	FaultsSome               // lossy links, partitions, churn, crashes, removals
-	FaultsMany               // more of it
+	FaultsMany               // more of them
 )
 
 // ParseFaults is the inverse of String.
@@ -32,12 +32,12 @@ func ParseFaults(s string) (Faults, error) {
 
 func (f Faults) String() string { return [...]string{"none", "some", "many"}[f] }
 
-// Spec is what a random world is drawn from. Zero values: drawn too.
+// Spec bounds a random world. Fields with zero values are drawn too.
 type Spec struct {
 	Seed     uint64
 	Nodes    int           // 4 to 12
 	Groups   int           // 1
-	Duration time.Duration // 1 to 4 h, of which the last 20 minutes are quiet
+	Duration time.Duration // 1 to 4 h, the last 20 minutes are quiet
 	Faults   Faults        // some
 	Engine   string        // mls
 }
@@ -67,9 +67,9 @@ func (s Spec) Command() string {
 
 const tail = 40 * time.Minute // quiet at the end of a random world
 
-// Generate draws a scenario: every device of a world joins, sends, is cut off, and
-// may crash or be removed; every world with faults has at least one fork, one
-// removal, one crash and 50 records, each in its first group.
+// Generate draws a scenario: Every device joins, sends, is cut off, and may crash or be
+// removed. Every world with faults has at least one fork, one removal, one crash and 50
+// records, each in its first group.
 func Generate(spec Spec) (*Scenario, error) {
 	g := &generator{r: rand.New(stream(spec.Seed, "generate")), spec: spec} //nolint:gosec // a simulation
 	if spec.Nodes == 0 {
@@ -98,9 +98,9 @@ type generator struct {
 	spec  Spec
 	b     strings.Builder
 	in    []string // members, as far as the generator knows
-	later []string // who joins during the partition
+	later []string // those that join during the partition
 	gone  map[string]bool
-	cut   [2]time.Duration // the first partition, which n1 and n2 get through in one piece
+	cut   [2]time.Duration // the first partition; other faults spare n1 and n2 during it
 }
 
 func (g *generator) between(from, to time.Duration) time.Duration {
@@ -129,7 +129,8 @@ func (g *generator) write() {
 		fmt.Fprintf(&g.b, "group g%d founder=n%d policy=%v%s\n", i+1, i%g.spec.Nodes+1, wire.PolicyOpen, retention)
 	}
 	if g.spec.Faults > FaultsNone {
-		// Of a stream of its own: a draw more would make every world another one.
+		// From a stream of its own: one more draw from the common stream would change every
+		// world.
 		overtake := rand.New(stream(g.spec.Seed, "overtake")).IntN(10) //nolint:gosec // a simulation
 		fmt.Fprintf(&g.b, "link latency=%s jitter=%s loss=%.2f duplicate=%.2f reorder=%.2f overtake=0.%d\n", span(time.Duration(5+g.r.IntN(100))*time.Millisecond),
 			span(time.Duration(1+g.r.IntN(200))*time.Millisecond), float64(g.r.IntN(10))/100, float64(g.r.IntN(5))/100, float64(g.r.IntN(10))/100, overtake)
@@ -158,7 +159,7 @@ func (g *generator) write() {
 	if len(g.in) > 2 {
 		g.do(start, "role n1 n2 admin")
 	}
-	// Talk all along: 50 messages at least, by those who cannot be removed.
+	// Messages all along, at least 50, by devices that cannot be removed.
 	for range 60 + g.r.IntN(60) {
 		g.do(g.between(start, end), "send %s", g.pick(g.in))
 	}
@@ -211,7 +212,7 @@ func (g *generator) partitions(start, end time.Duration) {
 		g.do(from, "partition %s", strings.Join(text, " | "))
 		if i == 0 {
 			g.cut = [2]time.Duration{from - 10*time.Minute, to}
-			// Both sides add somebody: a fork.
+			// Both sides add somebody, which makes a fork.
 			g.do(from+10*time.Second, "join %s", g.later[0])
 			g.do(from+10*time.Second, "join %s", g.later[1])
 		}
@@ -231,8 +232,8 @@ func (g *generator) partitions(start, end time.Duration) {
 	}
 }
 
-// spare says whether a fault from one time on would disturb the fork that the
-// first partition is there for.
+// spare says whether a fault that begins at a time would disturb the fork for which the
+// first partition exists.
 func (g *generator) spare(n string, at time.Duration) bool {
 	return (n == "n1" || n == "n2") && at+20*time.Minute > g.cut[0] && at < g.cut[1]
 }

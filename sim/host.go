@@ -14,10 +14,10 @@ import (
 // hostPoll is how long the host backend pauses between two looks at its nodes.
 const hostPoll = 200 * time.Millisecond
 
-// RunHost plays a scenario on real processes in network namespaces, in real time.
-// It needs Linux, root, iproute2 and iptables, and says so. When it returns, the
-// processes and namespaces are gone. An error means that it could not be played;
-// what did not hold is in the report.
+// RunHost plays a scenario on real processes in network namespaces, in real time. It needs
+// Linux, root, iproute2 and iptables; an error names what is missing. When it returns, the
+// processes and namespaces are gone. An error means that the scenario could not be played.
+// Invariants that did not hold are in the report.
 func RunHost(ctx context.Context, sc *Scenario, opt RealOptions) (r *RealReport, err error) {
 	actions, err := realActions(sc)
 	if err != nil {
@@ -88,7 +88,7 @@ func newRealWorld(sc *Scenario, opt RealOptions, backend string, poll time.Durat
 	}, nil
 }
 
-// close ends what was begun, whatever happened.
+// close ends all processes and removes the network, also after errors.
 func (h *realWorld) close() error {
 	for _, p := range h.nodes {
 		p.kill()

@@ -13,10 +13,9 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Hostile members hold real keys. From `hostile NODE` on, the device's own machine
-// only looks on: what it would say is not heard, nobody syncs with it, and what the
-// others hear of the device are entries crafted here with its log key and the MLS
-// epochs that its spy kept.
+// Hostile members hold real keys. From `hostile NODE` on, the device's own machine only
+// watches: nobody hears it or syncs with it. The others hear only entries that are crafted
+// here with the device's log key and the MLS epochs that its spy kept.
 var hostileVerbs = map[string]*verb{
 	"hostile":    {usage: "hostile NODE", check: nodesAt(1, 1), do: doHostile},
 	"late":       {usage: "late NODE [from=EPOCH] [n=COUNT]: a chain of commits from an old epoch", opts: []string{"from", "n"}, check: withCount(nodesAt(1, 1)), do: doLate},
@@ -29,7 +28,7 @@ var hostileVerbs = map[string]*verb{
 	"bully":      {usage: "bully NODE WHOM…: operations that remove them, whatever its role", check: nodesAt(2, 64), do: doBully},
 }
 
-// puppet is the hostile hand on a device's log.
+// puppet crafts entries for a device's log.
 type puppet struct {
 	s    *seat
 	seq  uint64
@@ -55,7 +54,7 @@ func doHostile(w *core, a Action) error {
 	s.n.hostile, s.puppet = true, p
 	for _, x := range w.hist.sent {
 		if x.Seat.n == s.n {
-			x.Void = true // it may withhold what it promised
+			x.Void = true // it may withhold a promised message
 		}
 	}
 	w.hist.mark(w, s.n, "hostile", "")
@@ -73,13 +72,13 @@ func (w *core) puppetOf(a Action) (*puppet, error) {
 	return s.puppet, nil
 }
 
-// known is what of the world the device may build on: what is public.
+// known holds the entries that the device may build on: the public ones.
 func (p *puppet) known() (*dag, error) {
 	all, _, err := p.s.m.EntriesAfter(p.s.n.dev.ID, nil, wire.EntryHash{}, 64<<20)
 	if err != nil {
 		return nil, err
 	}
-	if o := p.honest(); o != nil { // with whom it would have a stream
+	if o := p.honest(); o != nil { // a member that it could have a stream with
 		more, _, err := o.m.EntriesAfter(p.s.n.dev.ID, nil, wire.EntryHash{}, 64<<20)
 		if err != nil {
 			return nil, err
@@ -102,11 +101,11 @@ func (p *puppet) known() (*dag, error) {
 	return readDag(p.s.g.genesis, p.s.g.engine(p.s.w()), raws), nil
 }
 
-// from is the seq up to which the log is what the device's own machine wrote.
+// from is the last seq of the log that the device's own machine wrote.
 func (p *puppet) from() uint64 { return p.seq - uint64(len(p.mine)) }
 
-// craft signs an entry of the device's log, after what it knows. It does not move
-// the log on, so that two calls in a row equivocate.
+// craft signs an entry of the device's log, after the entries it knows. It does not advance
+// the log, so that two calls in a row equivocate.
 func (p *puppet) craft(d *dag, kind wire.Kind, body any) ([]byte, *wire.Entry) {
 	e := &wire.Entry{
 		V: wire.Version, Group: p.s.g.genesis.ID, Device: p.s.n.dev.ID, Incarnation: p.s.n.inc, Seq: p.seq + 1, Prev: p.prev,
@@ -130,13 +129,13 @@ func (p *puppet) craft(d *dag, kind wire.Kind, body any) ([]byte, *wire.Entry) {
 	return signed.Encode(), e
 }
 
-// went moves the log on behind an entry.
+// went advances the log to an entry.
 func (p *puppet) went(e *wire.Entry) {
 	p.seq, p.prev, p.hlc = e.Seq, wire.EntryHashOf(e.Group, e.Encode()), e.HLC
 	p.mine[p.prev] = true
 }
 
-// hand gives entries to devices as on a sync stream; nil: to all that it reaches.
+// hand gives entries to devices as a sync stream does; nil: to all that the device reaches.
 func (p *puppet) hand(to map[*cnode]bool, entries ...[]byte) {
 	w := p.s.w()
 	for _, o := range p.s.g.seats {
@@ -272,8 +271,8 @@ func doEquivocate(w *core, a Action) error {
 	return nil
 }
 
-// honest is a member that the device reaches and that knows what was chosen. The
-// device's own machine, which nobody hears, may be elsewhere by commits of its own.
+// honest returns a member that the device reaches and that knows the chosen epoch. The
+// device's own machine, which nobody hears, may be in another epoch by its own commits.
 func (p *puppet) honest() *seat {
 	for _, o := range p.s.g.seats {
 		if !o.n.hostile && o.isIn() && p.s.w().net.reaches(o.n, p.s.n) {
@@ -380,7 +379,7 @@ func doBroken(w *core, a Action) error {
 		return err
 	}
 	// The last 33 bytes are the membership_tag and its length, the 33 before them the
-	// confirmation_tag and its: no signature covers that (RFC 9420, Section 6.1).
+	// confirmation_tag and its: no signature covers these bytes (RFC 9420, Section 6.1).
 	c.Commit[len(c.Commit)-40] ^= 1
 	interim, err := p.s.spy.NextInterim(at.interim, c.Commit)
 	if err != nil {

@@ -117,9 +117,9 @@ func (a *acks) add(text string) {
 	a.texts[text], a.last = true, time.Now()
 }
 
-// TestKill sends SIGKILL, round after round, to one of three real processes that talk
-// to each other, in the middle of what they send and receive. What was acknowledged
-// must be shown everywhere, once. Rounds: 20, or as many as PANDANODE_KILLS says.
+// TestKill sends SIGKILL, round after round, to one of three real processes that talk to
+// each other, in the middle of what they send and receive. Every acknowledged message must
+// be shown everywhere, once. Rounds: 20, or as many as PANDANODE_KILLS says.
 func TestKill(t *testing.T) {
 	const perRound = 40
 	rounds := 20

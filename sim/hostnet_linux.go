@@ -20,10 +20,11 @@ type hostNet struct {
 	made   []string // namespaces
 }
 
-// hostNetName is how namespaces are called, with the process that made them.
+// hostNetName matches the names of namespaces, and in them the process that made them.
 var hostNetName = regexp.MustCompile(`^panda([0-9]+)-`)
 
-// newHostNet makes the namespaces; close removes what was made, also after an error.
+// newHostNet makes the namespaces. close removes them, also those of a newHostNet that
+// failed.
 func newHostNet(ctx context.Context, names []string) (*hostNet, error) {
 	n := &hostNet{prefix: fmt.Sprintf("panda%d-", os.Getpid()), names: names}
 	if os.Geteuid() != 0 {
@@ -79,7 +80,7 @@ func (n *hostNet) all(ctx context.Context, commands ...string) error {
 	return nil
 }
 
-// sweep removes the namespaces of processes that were killed and could not.
+// sweep removes the namespaces of killed processes, which could not do it themselves.
 func (n *hostNet) sweep(ctx context.Context) {
 	out, err := exec.CommandContext(ctx, "ip", "netns", "list").Output()
 	if err != nil {
@@ -121,7 +122,7 @@ func (n *hostNet) cut(ctx context.Context, links map[[2]int]bool) error {
 	return nil
 }
 
-// within gives the words that run a command as node i.
+// within returns the words before a command that run it as node i.
 func (n *hostNet) within(i int) []string {
 	return []string{"ip", "netns", "exec", n.prefix + n.names[i]}
 }

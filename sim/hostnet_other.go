@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// hostNet is there on Linux alone.
+// hostNet exists only on Linux.
 type hostNet struct{}
 
 func newHostNet(context.Context, []string) (*hostNet, error) {

@@ -49,7 +49,7 @@ func (e *exitError) Error() string {
 	return fmt.Sprintf("%s: exit code %d: %s", e.command, e.code, strings.TrimSpace(e.stderr))
 }
 
-// hostEnv is the environment without what would change the nodes.
+// hostEnv is the environment without variables that would change the nodes.
 func hostEnv() []string {
 	var out []string
 	for _, v := range os.Environ() {
@@ -138,7 +138,7 @@ func (p *hostProc) start(ctx context.Context) error {
 	p.starts++
 	p.done = make(chan struct{})
 	go func(cmd *exec.Cmd, done chan struct{}) {
-		_ = cmd.Wait() // whether it should have ended is asked elsewhere
+		_ = cmd.Wait() // whether it should have ended is checked elsewhere
 		close(done)
 	}(p.cmd, p.done)
 	st, err := hostAskOne[api.Status](ctx, p, "status", "--wait", string(api.LevelReady), "--timeout", "30s")
@@ -209,12 +209,12 @@ func (p *hostProc) as() string     { return p.user }
 func (p *hostProc) device() string { return p.dev }
 func (p *hostProc) lives() int     { return p.starts }
 
-// address is what others can take as bootstrap.
+// address returns the address that others can use as bootstrap.
 func (p *hostProc) address() string {
 	return fmt.Sprintf("/ip4/%s/udp/%d/quic-v1/p2p/%s", p.addr, hostPort, p.peer)
 }
 
-// alive says whether the process that start started still runs.
+// alive says whether the process still runs.
 func (p *hostProc) alive() bool {
 	if p.cmd == nil {
 		return false

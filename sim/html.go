@@ -19,8 +19,8 @@ var pageText string
 
 var page = template.Must(template.New("page").Parse(pageText))
 
-// WriteHTML writes the report as one page that needs nothing else: it loads no
-// script, font or picture.
+// WriteHTML writes the report as one self-contained page: it loads no script, font or
+// picture.
 func (r *Report) WriteHTML(out io.Writer) error {
 	type figure struct {
 		Title, Note string
@@ -85,8 +85,8 @@ const (
 	rightEdge = drawWidth - 14
 )
 
-// lanes gives the height of a device's lane and of the bar in it: what many devices
-// need to be looked at together.
+// lanes returns the height of a device's lane and of the bar in it. With many devices they
+// are smaller.
 func lanes(devices int) (lane, bar int) {
 	switch {
 	case devices <= 24:
@@ -214,7 +214,7 @@ func (d *drawing) timeline() template.HTML {
 	return d.svg(bottom+24, "timeline of each device")
 }
 
-// place is where a side is drawn: those whom the partition does not name come last.
+// place is where a side is drawn. The devices that the partition does not name come last.
 func (p *partition) place(n *cnode) int {
 	if side := p.Side[n.index]; side > 0 {
 		return side
@@ -242,8 +242,8 @@ func (d *drawing) partition(p *partition, top int) {
 	}
 }
 
-// line draws where a device stood, as long as its process ran; what of it was
-// spent offline is pale.
+// line draws the epochs of a device while its process ran. Time that it spent offline is
+// pale.
 func (d *drawing) line(s *seat, y int) {
 	bar := d.bar
 	type stretch struct {
@@ -448,7 +448,8 @@ func (d *drawing) tree() template.HTML {
 	return d.svg(top+len(busy)*rowHeight-8, "the tree of epochs")
 }
 
-// stoodLast tells at which end of a branch each device stood before it left it.
+// stoodLast returns the last epoch of a branch at which each device stood before it left
+// the branch.
 func (d *drawing) stoodLast() map[*dagEpoch][]string {
 	out := map[*dagEpoch][]string{}
 	for _, s := range d.seats {

@@ -25,10 +25,10 @@ const netPoll = 5 * time.Second
 // netBuckets is the bucket size of the DHT: small ones mean few connections.
 const netBuckets = 8
 
-// RunNet plays a scenario on whole nodes, with their stores on disk, over simulated
-// QUIC in virtual time. It runs in a bubble (InBubble, or synctest.Test). Runs do not
-// repeat bit for bit: what holds must hold in any order. An error means that it could
-// not be played; what did not hold is in the report.
+// RunNet plays a scenario on whole nodes, with their stores on disk, over simulated QUIC in
+// virtual time. It runs in a bubble (InBubble, or synctest.Test). Runs do not repeat bit
+// for bit: the invariants must hold in any order of events. An error means that the
+// scenario could not be played. Invariants that did not hold are in the report.
 func RunNet(ctx context.Context, sc *Scenario, opt RealOptions) (r *RealReport, err error) {
 	actions, err := realActions(sc)
 	if err != nil {
@@ -94,12 +94,12 @@ type netNode struct {
 	starts int
 
 	node *node.Node // nil: down
-	log  *os.File   // of its life, for who keeps the homes
+	log  *os.File   // the log of its present life, if the homes are kept
 	user string
 	dev  string
 }
 
-// seeds are the nodes that a node knows at first.
+// seeds returns the nodes that a node knows at the start.
 func (p *netNode) seeds() (out []string) {
 	for _, i := range []int{0, 1} {
 		if i < p.index {
@@ -131,7 +131,7 @@ func (p *netNode) start(ctx context.Context) error {
 	return err
 }
 
-// kill leaves the store as it is at a moment at which nothing moves, and tells nobody.
+// kill leaves the store as it is at a moment when no goroutine runs, and tells nobody.
 func (p *netNode) kill() {
 	if p.node == nil {
 		return
@@ -147,7 +147,8 @@ func (p *netNode) kill() {
 	synctest.Wait()
 	copied := p.home + ".killed"
 	err := os.CopyFS(copied, os.DirFS(p.home))
-	// What closing writes and says is lost with the home and behind the cut.
+	// Closing writes to a home that is dropped and sends behind the cut, so all of it is
+	// lost.
 	err = cmp.Or(err, p.node.Close())
 	if p.log != nil {
 		err = cmp.Or(err, p.log.Close())

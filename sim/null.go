@@ -16,10 +16,10 @@ import (
 )
 
 // nullEngine has the shape of MLS and none of its secrecy: epochs, leaves, commits,
-// Welcomes and replays behave as the machine expects, and everything is in the
-// clear, with hashes in place of keys. It is for worlds so large that only what the
-// machine decides is of interest; reports say when it ran. It is not exported, so
-// that nothing but this package can hand it to a machine.
+// Welcomes and replays behave as the machine expects, and everything is in the clear, with
+// hashes in place of keys. It is for worlds so large that only the machine's decisions
+// matter; reports say when it ran. It is not exported, so that only this package can give
+// it to a machine.
 type nullEngine struct{}
 
 var (
@@ -99,8 +99,8 @@ func nullDraw(rand io.Reader) ([]byte, error) {
 	return b, err
 }
 
-// selfRemoved is the machine's own sentinel for a commit that removes this device.
-// It is not exported, so it is got the way anybody gets it: from the real engine.
+// selfRemoved is the machine's sentinel for a commit that removes this device. It is not
+// exported, so it is taken from the real engine, by such a commit.
 var selfRemoved = sync.OnceValue(func() error {
 	rand, engine, now := stream(0, "self removed"), group.MLS(1), epochZero
 	check := func(_, _ []byte) error { return nil }
@@ -264,7 +264,7 @@ func (n nullEngine) LoadThin(head []byte, pages group.PageSource) (group.ThinEpo
 // MarkPages is the Engine's: a null epoch has none.
 func (nullEngine) MarkPages([]byte, group.PageSource, map[string]struct{}) error { return nil }
 
-// nullThin is a null epoch that opens nothing.
+// nullThin is a null epoch that opens no message.
 type nullThin struct{ e *nullEpoch }
 
 func (t nullThin) Own() uint32          { return t.e.Own() }
@@ -346,7 +346,8 @@ func (e *nullEpoch) Export(label string, context []byte, length int) ([]byte, er
 	return out[:length], nil
 }
 
-// after gives the state that a commit leads to, and the leaves of those it adds.
+// after returns the state that a commit leads to, and the leaves of the devices that it
+// adds.
 func (e *nullEpoch) after(c *nullCommit, raw []byte, check group.CheckCredential) (nullState, []uint32, [][]byte, error) {
 	next := nullState{
 		Group: e.Group, Number: e.nullState.Number + 1, Hash: nullHash("interim", e.Hash, raw),

@@ -13,8 +13,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// observation is what is looked at of one group after a run, as plain values: the
-// invariants are functions of it and of nothing else.
+// observation holds the facts of one group after a run, as plain values. The invariants are
+// functions of it alone.
 type observation struct {
 	Group   string
 	Devices []*deviceView // in the order of the scenario's nodes
@@ -23,14 +23,14 @@ type observation struct {
 	Seals   []*sealView
 	Traffic []*exchange
 	Twice   []string
-	Hostile bool // somebody is
+	Hostile bool // a device is
 	Head    *dagEpoch
 
-	Rest    time.Duration // since when nothing was done to the world, before the end
+	Rest    time.Duration // how long before the end nothing was done to the world any more
 	Forks   int
-	Probed  map[wire.MessageID]string // the last messages of the run → author, if they were sent
+	Probed  map[wire.MessageID]string // the messages of the final probe → author
 	Orders  []orderView
-	Justify []string // what 13 found: it needs keys, so it is looked at where they are
+	Justify []string // the findings of invariant 13, which needs the machines' keys
 }
 
 // deviceView is one device in one group.
@@ -51,17 +51,17 @@ type deviceView struct {
 	Switches   int
 	LateMoves  int // positions taken up in the time of rest
 	Spins      int // times that its machine wanted to be woken at once, over and over
-	Insisted   int // asks for a sync beyond 900 within an hour
+	Insisted   int // requests for a sync beyond 900 within an hour
 	PeakEpochs int
 	PeakParked int
 	PeakTurn   int // bytes of one transaction
-	Branches   int // of one fork, whose keys it has in the end, at most
+	Branches   int // most children of one fork whose keys it has in the end
 	Secrets    []secretView
 	Cursors    bool     // the events' cursors rise by one
 	Early      []string // what it destroyed before its time
 }
 
-// mayWrite says whether the device's user is none who may only read.
+// mayWrite says whether the device's user may write messages.
 func (v *deviceView) mayWrite() bool {
 	return !slices.ContainsFunc(v.Members, func(m memberView) bool { return m.User == v.User && m.Role == wire.RoleReadOnly })
 }
@@ -86,13 +86,14 @@ type sealView struct {
 	Openers   []string // devices that hold the epoch's keys and were not in the sealer's roster
 }
 
-// orderView is the choice of a fresh machine that got all entries in some order.
+// orderView is the epoch that a fresh machine chose after it got all entries in some order.
 type orderView struct {
 	Seed uint64
 	Head wire.EpochID
 }
 
-// limits of what a device may keep (docs/ARCHITECTURE.md, What is kept).
+// Limits of the keys and secrets that a device may keep (docs/ARCHITECTURE.md, What is
+// kept).
 const (
 	maxEpochs   = 64
 	maxBranches = 4
@@ -206,8 +207,9 @@ func (w *core) view(s *seat, rest time.Time, d *dag) *deviceView {
 	return v
 }
 
-// secrets lists what a device still has, each kind with the age of its oldest: of an
-// epoch's keys since the device left that epoch, of a KeyPackage's since it was made.
+// secrets lists the kinds of secrets that a device still has, with the age of the oldest of
+// each kind. Keys of an epoch age from when the device left the epoch, secrets of a
+// KeyPackage from when it was made.
 func (w *core) secrets(s *seat) (out []secretView) {
 	left := map[string]time.Time{} // epoch, in hex → when the device was last at it
 	at := ""
@@ -240,7 +242,7 @@ func (w *core) secrets(s *seat) (out []secretView) {
 	return out
 }
 
-// epochAt gives the keys at a position, if the spy saw the device derive them.
+// epochAt returns the epoch at a position, if the spy saw the device derive it.
 func (s *seat) epochAt(d *dag, id wire.EpochID) *spiedEpoch {
 	if e := d.epochs[id]; e != nil {
 		return s.spy.epochs[string(e.interim)]
@@ -248,8 +250,9 @@ func (s *seat) epochAt(d *dag, id wire.EpochID) *spiedEpoch {
 	return nil
 }
 
-// findLive decides who are the live members: of the rosters that running devices
-// hold, the one that most of those in it hold, and of these the newest.
+// findLive picks the roster that most running members hold. Its devices that run are the
+// live ones. Of the devices that hold it, the one with the most entries says which epoch is
+// chosen.
 func (w *core) findLive(o *observation) {
 	holders := map[string]int{}
 	rosters := map[string]*deviceView{}
@@ -366,12 +369,12 @@ func (w *core) unjustified(g *cgroup, o *observation) []string {
 				case !o.Dag.inPast(op, e):
 					return false
 				case op.op.Type == wire.OpRemove:
-					return *op.op.User == user || *op.op.User == o.Dag.user(op) // or whoever added it was removed, below
+					return *op.op.User == user || *op.op.User == o.Dag.user(op) // or its adder was removed, see below
 				case op.op.Type == wire.OpDeviceRevoke:
 					return *op.op.Device == d
 				case op.op.Type == wire.OpLeave:
 					return o.Dag.user(op) == user
-				default: // its addition was voided by the removal of whoever added it
+				default: // the removal of its adder voided its addition
 					return op.target == d && len(o.Dag.takenOut(o.Dag.user(op))) > 0
 				}
 			})
@@ -383,8 +386,8 @@ func (w *core) unjustified(g *cgroup, o *observation) []string {
 	return out
 }
 
-// reorder gives a fresh machine all entries in an order drawn from a seed, each
-// after what it builds on, and tells which epoch it would choose.
+// reorder gives a fresh machine all entries in an order drawn from a seed, each after those
+// that it builds on, and returns the epoch that the machine chooses.
 func (w *core) reorder(g *cgroup, d *dag, raws map[wire.EntryHash][]byte, seed uint64) (wire.EpochID, error) {
 	f, rows := g.seats[0], newDisk()
 	m, err := group.New(group.Config{

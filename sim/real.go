@@ -21,7 +21,7 @@ type RealOptions struct {
 	Progress func(format string, args ...any) // the transcript; nil: nobody listens
 }
 
-// RealReport is what came of a run on whole nodes: processes, or nodes in virtual time.
+// RealReport is the result of a run on whole nodes: processes, or nodes in virtual time.
 type RealReport struct {
 	Scenario   string      `json:"scenario"`
 	Title      string      `json:"title"`
@@ -61,7 +61,7 @@ func (r *RealReport) violate(invariant int, group, format string, args ...any) {
 	r.Violations = append(r.Violations, Violation{invariant, Invariants[i].Name, group, fmt.Sprintf(format, args...)})
 }
 
-// realSeat is a node's place in a group, as the one who gives the orders knows it.
+// realSeat is a node's place in a group, as the player of the scenario knows it.
 type realSeat struct {
 	asked, in  int // when it asked, and when it was in; 0: not (yet)
 	net        int // the state of the network it was in by
@@ -87,9 +87,9 @@ type realGroup struct {
 	sent  []*realMessage
 }
 
-// realNode is a whole node as the one who gives the orders sees it. IDs are in text form.
+// realNode is a whole node as the player of the scenario sees it. IDs are in text form.
 type realNode interface {
-	met(ctx context.Context) error // waits until it knows others
+	met(ctx context.Context) error // waits until it knows other nodes
 	create(ctx context.Context, name, policy string) (group string, err error)
 	join(ctx context.Context, group string) error // waits until it is in
 	send(ctx context.Context, group, text string) (message string, err error)
@@ -133,23 +133,23 @@ type realWorld struct {
 	starts map[int]int  // that the scenario asked for
 	down   map[int]bool // that it wants down
 
-	history []map[[2]int]bool // what was cut in each state of the network
-	marks   []realMark        // what was done to the nodes, for the page
+	history []map[[2]int]bool // the cut links in each state of the network
+	marks   []realMark        // actions on the nodes, for the page
 	sides   []*partition
 
 	mu    sync.Mutex
-	now   int // counts what was asked and what was accepted
+	now   int // counts requests and acceptances
 	state int // of the network, counted
 }
 
-// realVerbs are what can be done to whole nodes from outside.
+// realVerbs are the actions that are possible on whole nodes, from outside.
 var realVerbs = map[string]func(*realWorld, context.Context, Action) error{
 	"join": (*realWorld).join, "send": (*realWorld).send, "remove": (*realWorld).remove, "role": (*realWorld).role, "leave": (*realWorld).leave,
 	"partition": (*realWorld).partition, "heal": (*realWorld).heal, "cut": (*realWorld).cutOne, "mend": (*realWorld).cutOne,
 	"offline": (*realWorld).online, "online": (*realWorld).online, "crash": (*realWorld).crash, "restart": (*realWorld).restart,
 }
 
-// play does what a scenario says to nodes that run, and looks at what came of it.
+// play carries out a scenario on running nodes, and checks the result.
 func (h *realWorld) play(ctx context.Context, actions []Action) error {
 	for _, a := range actions {
 		if err := h.until(ctx, h.begun.Add(a.At)); err != nil {
@@ -181,8 +181,8 @@ func (h *realWorld) play(ctx context.Context, actions []Action) error {
 	return ctx.Err()
 }
 
-// realActions are the scenario's, with a restart of its own for each crash that asks
-// for one. What only other backends can do is refused.
+// realActions are the scenario's, with a restart of its own for each crash that asks for
+// one. It refuses actions that only other backends can carry out.
 func realActions(sc *Scenario) ([]Action, error) {
 	if sc.Engine != "mls" {
 		return nil, fmt.Errorf("%w: whole nodes have no engine %q", ErrScenario, sc.Engine)
@@ -350,7 +350,7 @@ func (h *realWorld) remove(ctx context.Context, a Action) error {
 	return nil
 }
 
-// role waits until the one who is given the role knows it.
+// role waits until the user that gets the role knows it.
 func (h *realWorld) role(ctx context.Context, a Action) error {
 	g, by, whom := h.groupOf(a), h.sc.node(a.Args[0]), h.sc.node(a.Args[1])
 	if err := h.nodes[by].role(ctx, g.id, h.nodes[whom].as(), a.Args[2]); err != nil {

@@ -94,12 +94,12 @@ func (h *realWorld) converge(ctx context.Context, limit time.Duration) error {
 		}
 		if err := h.until(waits, time.Now().Add(h.poll)); err != nil {
 			h.say("NOT CONVERGED %v after the last action: %s", limit, said)
-			return ctx.Err() // judge tells the rest
+			return ctx.Err() // judge reports the rest
 		}
 	}
 }
 
-// lacking says what keeps a group from being at rest; empty: nothing.
+// lacking says why a group is not at rest; empty: it is.
 func (h *realWorld) lacking(g *realGroup, views []*realView) string {
 	for _, v := range views {
 		name, st := h.name(v.node), v.status
@@ -128,9 +128,9 @@ type realDelivery struct {
 	wrong                   []string
 }
 
-// owes says whether a node must show a message. It is sure of what it says yes to: a
-// message from before a node was let in is owed if it cannot have been in the past
-// of the addition, since the two were on different sides of one cut.
+// owes says whether a node certainly must show a message. A message from before the node
+// was let in is owed only if it cannot have been in the past of the addition, because the
+// two were on different sides of one cut.
 func (g *realGroup) owes(m *realMessage, i int, apart func(a, b, state int) bool) bool {
 	s := g.seats[i]
 	switch {
@@ -143,8 +143,8 @@ func (g *realGroup) owes(m *realMessage, i int, apart func(a, b, state int) bool
 	}
 }
 
-// forbids says whether a node must not show a message: whoever removed it sent it
-// later, or everybody knew.
+// forbids says whether a node must not show a message: the member that removed the node
+// sent it later, or everybody knew of the removal.
 func (g *realGroup) forbids(m *realMessage, i int) bool {
 	s := g.seats[i]
 	return s == nil || s.out > 0 && m.when > s.out && (m.node == s.by || m.net < 0)
@@ -226,7 +226,7 @@ func (h *realWorld) probe(ctx context.Context) {
 				break
 			}
 			if err := h.until(waits, time.Now().Add(h.poll)); err != nil {
-				break // judge tells what is missing
+				break // judge reports what is missing
 			}
 		}
 		cancel()

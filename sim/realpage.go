@@ -14,10 +14,10 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// The page of whole nodes is that of group machines: what the nodes remember, and what
-// was done to them, is put where the core backend keeps what it saw.
+// Whole nodes have the same page as group machines: the entries and events of the nodes,
+// and the actions on them, are put where the core backend keeps its history.
 
-// realMark is something that was done to a node.
+// realMark is an action on a node.
 type realMark struct {
 	at   time.Time
 	node int
@@ -44,8 +44,7 @@ func (h *realWorld) sided(side []int) {
 // virtual is a time of the run as the core backend counts it.
 func (h *realWorld) virtual(t time.Time) time.Time { return epochZero.Add(t.Sub(h.begun)) }
 
-// WriteHTML writes the report as one self-contained page, if RealOptions.Page asked for
-// what that needs.
+// WriteHTML writes the report as one self-contained page, if RealOptions.Page was set.
 func (r *RealReport) WriteHTML(out io.Writer) error {
 	if r.page == nil {
 		return errors.New("no page was asked for")
@@ -53,7 +52,7 @@ func (r *RealReport) WriteHTML(out io.Writer) error {
 	return r.page.WriteHTML(out)
 }
 
-// draw collects what the page shows.
+// draw collects the data of the page.
 func (h *realWorld) draw(ctx context.Context) error {
 	sc := *h.sc
 	sc.Run = time.Since(h.begun).Round(time.Second)
@@ -97,7 +96,7 @@ func (h *realWorld) draw(ctx context.Context) error {
 	return nil
 }
 
-// observe reads what a group's nodes remember of it.
+// observe reads a group's entries and events from its nodes.
 func (h *realWorld) observe(ctx context.Context, w *core, i int, g *realGroup) (*observation, error) {
 	o := &observation{Group: g.decl.Name}
 	live := h.live(g)
@@ -183,7 +182,7 @@ func (h *realWorld) shared(ctx context.Context, g *realGroup, node int) (*identi
 	return genesis, raws, nil
 }
 
-// happened puts an event of a node where the page looks for it.
+// happened adds an event of a node to the data of the page.
 func (h *realWorld) happened(w *core, s *seat, e api.Event) error {
 	at := h.virtual(e.At)
 	switch e.Kind {

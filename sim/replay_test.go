@@ -93,7 +93,7 @@ func TestShrink(t *testing.T) {
 	if len(r.Violations) == 0 || len(small.Actions) >= len(sc.Actions) || !slices.ContainsFunc(small.Actions, func(a Action) bool { return a.Verb == "broken" }) {
 		t.Errorf("%d actions of %d are left, and they violate %v:\n%s", len(small.Actions), len(sc.Actions), r.failures(), small)
 	}
-	// What is printed is a scenario that fails by itself, and needs each of its actions.
+	// It prints a scenario that fails by itself and needs each of its actions.
 	again, err := ParseBytes("small", []byte(small.String()))
 	if err != nil {
 		t.Fatal(err)

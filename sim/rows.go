@@ -15,9 +15,9 @@ import (
 // errVault says that a row lies in a vault whose keys were destroyed.
 var errVault = errors.New("the vault of this row is gone")
 
-// disk is what one machine has made durable: its rows, copied, and the vaults that
-// they are sealed in. It is group.Rows. A Ready is applied whole or not at all, as
-// the store's transactions are.
+// disk holds the durable rows of one machine, copied, and the vaults that they are sealed
+// in. It is group.Rows. A Ready is applied whole or not at all, as the store's transactions
+// are.
 type disk struct {
 	rows   map[string]*durable
 	index  map[string][]string // first part of the key → keys, ascending
@@ -32,8 +32,8 @@ type durable struct {
 	at    time.Time
 }
 
-// vault is a key under which rows are sealed. A vault of one name can be made
-// again after it was dropped; what lay in the old one stays unreadable.
+// vault is a key under which rows are sealed. A vault of one name can be made again after
+// it was dropped; the rows in the old one stay unreadable.
 type vault struct {
 	name    group.Vault
 	made    time.Time
@@ -153,8 +153,7 @@ func (d *disk) clone() *disk {
 	return c
 }
 
-// digest is a canonical hash of everything durable; without words, of all but what is
-// in the rows of events.
+// digest is a canonical hash of all rows; without words, of all but the rows of events.
 func (d *disk) digest(words bool) [32]byte {
 	h := sha256.New()
 	for _, b := range sortedKeys(d.index) {

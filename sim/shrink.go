@@ -67,7 +67,7 @@ func Shrink(ctx context.Context, sc *Scenario, tries int, opt Options) (*Scenari
 	return best, report, nil
 }
 
-// First is the first thing that went wrong.
+// First returns the first violation or failed expectation.
 func (r *Report) First() string {
 	if len(r.Violations) > 0 {
 		return r.Violations[0].String()

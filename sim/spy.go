@@ -10,10 +10,10 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// spy is the Engine that a machine gets: the real one, watched. It knows which
-// epochs the device ever derived and what it sealed, which invariants 2, 6 and 13
-// look at; a hostile device keeps through it what an honest one destroys; and it
-// makes commits unprocessable for those for whom a scenario wants that.
+// spy is the Engine that a machine gets: the real one, watched. It records the epochs that
+// the device ever derived and the seals that it made, for invariants 2, 6 and 13. By it a
+// hostile device keeps keys that an honest one destroys. And it makes commits unprocessable
+// for the devices for which a scenario wants that.
 type spy struct {
 	group.Engine
 	s       *seat
@@ -168,15 +168,15 @@ func (e *spiedEpoch) Seal(rand io.Reader, signer, authenticatedData, plaintext [
 	return b, rows, err
 }
 
-// Wipe is the Epoch's; who turns hostile one day keeps its keys from the beginning.
+// Wipe is the Epoch's. A device that turns hostile later keeps its keys from the beginning.
 func (e *spiedEpoch) Wipe() {
 	if !e.spy.s.n.keeps {
 		e.Epoch.Wipe()
 	}
 }
 
-// judgeSeals notes, right after a Step, for whom the seals it made open although
-// the sealer knew that they are out.
+// judgeSeals notes, right after a Step, which devices can open the seals of that Step
+// although the sealer knew that they are out.
 func (s *seat) judgeSeals(from int) {
 	in := map[wire.DeviceID]bool{}
 	for _, m := range s.m.Members() {

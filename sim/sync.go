@@ -9,12 +9,12 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// How devices catch up: as package node does it, without the streams.
+// Devices catch up as in package node, but without streams.
 const (
 	syncDelay  = 150 * time.Millisecond // from a reason to the exchange
 	entriesAt  = 64 << 10               // bytes of entries or seals in one message
 	syncRounds = 4                      // of wants, in one exchange
-	settling   = 20 * time.Second       // in which a device that meets others sorts itself out
+	settling   = 20 * time.Second       // the time in which a device that meets others catches up
 	joinRetry  = time.Second
 
 	joinRetryMax = time.Minute
@@ -22,7 +22,7 @@ const (
 	insistence   = 900  // how often within an hour a machine may ask for a sync
 )
 
-// exchange is what a sync cost, and what of it was news.
+// exchange counts the cost of a sync, and how much of it was news.
 type exchange struct {
 	At            time.Duration
 	A, B          string
@@ -47,7 +47,7 @@ func (w *core) askSync(s *seat) {
 		s.hour, s.asks = w.now, 0
 	}
 	if s.asks++; s.asks > insistence {
-		// It would go on like this. That is noted, and the world goes on.
+		// The machine would go on asking. Note it, and let the world go on.
 		s.insisted++
 		wait += time.Minute
 	}
@@ -139,8 +139,8 @@ func (w *core) sync(a, b *seat) {
 	a.g.exchanges = append(a.g.exchanges, x)
 }
 
-// half brings to one side what the other has; false: a process ended. Each message
-// and tree is asked for once in an exchange.
+// half brings one side what the other has. It returns false if a process ended. Each
+// message and tree is asked for once in an exchange.
 func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 	up := func() bool { return from.m != nil && to.m != nil }
 	if !up() {
@@ -197,7 +197,7 @@ func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 	}
 	for _, b := range seals {
 		x.Seals += len(b)
-		// Several members who are met at once may each bring what all of them have.
+		// Several members that are met at once may each bring the same entries.
 		h := sha256.Sum256(b)
 		if first, ok := to.given[h]; !ok || w.now.Sub(first) < settling {
 			x.SealNews += len(b)
@@ -230,8 +230,8 @@ func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 	return up()
 }
 
-// silent says that from tells to nothing yet: it is a stranger with a key that somebody
-// who was taken out has too, until what it brings shows that it was let in.
+// silent says that from sends to nothing yet. It is a stranger with a key that a removed
+// device has too, until its entries show that it was let in.
 func silent(from, to *seat) bool {
 	if from.m.Standing(to.n.dev.ID) != group.Stranger {
 		return false
@@ -240,7 +240,7 @@ func silent(from, to *seat) bool {
 	return !ok || !from.m.Vouches(key)
 }
 
-// askedBefore gives the messages that a device asks for not for the first time.
+// askedBefore returns the messages that a device has asked for before.
 func (s *seat) askedBefore(d wire.DeviceID, messages []wire.MessageID) (again []wire.MessageID) {
 	if s.wanted[d] == nil {
 		s.wanted[d] = map[wire.MessageID]bool{}

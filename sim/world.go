@@ -27,9 +27,8 @@ type Config struct {
 	Logger  *slog.Logger   // nil: nothing is logged
 }
 
-// World is whole nodes, named by index, over one simulated network. It is made,
-// used and closed in one bubble of testing/synctest by one goroutine; the nodes
-// have their own.
+// World holds whole nodes, named by index, over one simulated network. It is made, used and
+// closed in one bubble of testing/synctest by one goroutine; the nodes have their own.
 type World struct {
 	cfg   Config
 	net   *simhost.Net
@@ -120,7 +119,7 @@ func (w *World) running() []int {
 	return out
 }
 
-// Join brings a running node into a group and waits until it is caught up.
+// Join lets a running node join a group, and waits until it has caught up.
 func (w *World) Join(ctx context.Context, i int, id wire.GroupID) error {
 	n := w.nodes[i]
 	if err := n.Join(ctx, id); err != nil {
@@ -132,7 +131,7 @@ func (w *World) Join(ctx context.Context, i int, id wire.GroupID) error {
 	return nil
 }
 
-// Send has a running node send a text, and remembers that it was accepted.
+// Send sends a text from a running node, and remembers that the node accepted it.
 func (w *World) Send(ctx context.Context, i int, id wire.GroupID, text string) error {
 	m, err := w.nodes[i].Send(ctx, id, wire.Content{MediaType: "text/plain", Data: []byte(text)})
 	if err != nil {
@@ -142,11 +141,11 @@ func (w *World) Send(ctx context.Context, i int, id wire.GroupID, text string) e
 	return nil
 }
 
-// Check looks at a group on the running nodes, all of which were members before
-// the first message, and says what does not hold of the invariants of docs/SCENARIOS.md,
-// Section 10, that can be seen from outside: 1, all agree on epoch, authenticator
-// and roster; 2, the tree equals the roster; 4, every accepted message is shown once,
-// in its author's order; 5, nothing waits. Nil: all hold.
+// Check looks at a group on the running nodes, all of which were members before the first
+// message, and returns the violated ones of those invariants of docs/SCENARIOS.md that can
+// be seen from outside: 1, all agree on epoch, authenticator and roster; 2, the tree equals
+// the roster; 4, every accepted message is shown once, in its author's order; 5, nothing
+// waits. Nil: all hold.
 func (w *World) Check(ctx context.Context, id wire.GroupID) error {
 	var errs []error
 	var first *view
