@@ -129,14 +129,14 @@ func (p *puppet) craft(d *dag, kind wire.Kind, body any) ([]byte, *wire.Entry) {
 	return signed.Encode(), e
 }
 
-// went advances the log to an entry.
-func (p *puppet) went(e *wire.Entry) {
+// advance moves the log on, past an entry.
+func (p *puppet) advance(e *wire.Entry) {
 	p.seq, p.prev, p.hlc = e.Seq, wire.EntryHashOf(e.Group, e.Encode()), e.HLC
 	p.mine[p.prev] = true
 }
 
-// hand gives entries to devices as a sync stream does; nil: to all that the device reaches.
-func (p *puppet) hand(to map[*cnode]bool, entries ...[]byte) {
+// deliver gives entries to devices as a sync stream does; nil: to all that the device reaches.
+func (p *puppet) deliver(to map[*cnode]bool, entries ...[]byte) {
 	w := p.s.w()
 	for _, o := range p.s.g.seats {
 		if o == p.s || to != nil && !to[o.n] || !w.net.reaches(p.s.n, o.n) {
@@ -212,7 +212,7 @@ func doLate(w *core, a Action) error {
 			return err
 		}
 		raw, e := p.craft(d, wire.KindCommit, c)
-		p.went(e)
+		p.advance(e)
 		entries = append(entries, raw)
 		interim, err := p.s.spy.NextInterim(at.interim, c.Commit)
 		if err != nil {
@@ -220,7 +220,7 @@ func doLate(w *core, a Action) error {
 		}
 		at = &dagEpoch{id: c.Child, number: at.number + 1, interim: interim, parent: at}
 	}
-	p.hand(nil, entries...)
+	p.deliver(nil, entries...)
 	return nil
 }
 
@@ -259,13 +259,13 @@ func doEquivocate(w *core, a Action) error {
 		branch := *p
 		branch.mine = map[wire.EntryHash]bool{}
 		raw, e := branch.craft(d, wire.KindCommit, c)
-		branch.went(e)
+		branch.advance(e)
 		victim := w.nodeOf([][]string{s[1], s[0][1:]}[i][0]).dev.User
 		op, e2 := branch.craft(d, wire.KindOp, &wire.Op{Type: wire.OpRemove, User: &victim})
-		p.hand(to, raw, op)
+		p.deliver(to, raw, op)
 		if i == 1 {
-			p.went(e)
-			p.went(e2)
+			p.advance(e)
+			p.advance(e2)
 		}
 	}
 	return nil
@@ -317,8 +317,8 @@ func doSwing(w *core, a Action) error {
 		return errors.New("no branch is losing")
 	}
 	raw, e := p.craft(d, wire.KindVote, &wire.Vote{Position: loser.id})
-	p.went(e)
-	p.hand(nil, append(d.raw(), raw)...)
+	p.advance(e)
+	p.deliver(nil, append(d.raw(), raw)...)
 	return nil
 }
 
@@ -387,8 +387,8 @@ func doBroken(w *core, a Action) error {
 	}
 	c.Child = wire.EpochIDOf(p.s.g.genesis.ID, at.generation, at.number+1, interim)
 	raw, e := p.craft(d, wire.KindCommit, c)
-	p.went(e)
-	p.hand(nil, raw)
+	p.advance(e)
+	p.deliver(nil, raw)
 	return nil
 }
 
@@ -411,7 +411,7 @@ func doClaim(w *core, a Action) error {
 	}
 	c.Child = at.id
 	raw, _ := p.craft(d, wire.KindCommit, c)
-	p.hand(nil, raw)
+	p.deliver(nil, raw)
 	return nil
 }
 
@@ -428,9 +428,9 @@ func doBully(w *core, a Action) error {
 	for _, whom := range a.Args[1:] {
 		victim := w.nodeOf(whom).dev.User
 		raw, e := p.craft(d, wire.KindOp, &wire.Op{Type: wire.OpRemove, User: &victim})
-		p.went(e)
+		p.advance(e)
 		entries = append(entries, raw)
 	}
-	p.hand(nil, entries...)
+	p.deliver(nil, entries...)
 	return nil
 }

@@ -226,15 +226,15 @@ func File(p Paths, c Config, set ...string) string {
 func nearest(name string, candidates []string) string {
 	best, distance := "", len(name)/2+1
 	for _, c := range candidates {
-		if d := edits(name, c); d < distance {
+		if d := levenshtein(name, c); d < distance {
 			best, distance = c, d
 		}
 	}
 	return best
 }
 
-// edits is the Levenshtein distance in bytes.
-func edits(a, b string) int {
+// levenshtein is the Levenshtein distance in bytes.
+func levenshtein(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

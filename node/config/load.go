@@ -119,14 +119,14 @@ func mistyped(text []byte) string {
 			name = rest
 		}
 		if v, ok := at[name]; ok && !k.fits(v) {
-			return fmt.Sprintf("%s is to be %s, not %s", k.Path, k.expects(), found(v))
+			return fmt.Sprintf("%s is to be %s, not %s", k.Path, k.expects(), typeName(v))
 		}
 	}
 	return ""
 }
 
-// found names the type of a TOML value for people.
-func found(v any) string {
+// typeName names the type of a TOML value for people.
+func typeName(v any) string {
 	switch v := v.(type) {
 	case string:
 		return fmt.Sprintf("text in quotes (%q)", v)

@@ -17,7 +17,7 @@ import (
 // back-dating the removal of that member.
 func (s *resolution) add(to *Roster, x *Op) {
 	if ops := s.removals(x); len(ops) > 0 {
-		s.turnAway(to, x, ops[0], s.besides(x))
+		s.turnAway(to, x, ops[0], s.concurrentLosses(x))
 		return
 	}
 	isIn := s.isIn(to, x)
@@ -37,7 +37,7 @@ func (s *resolution) add(to *Roster, x *Op) {
 		if len(blockers) == 0 || !s.adopted(to, x, blockers, need) {
 			against := blockers
 			if len(against) == 0 {
-				against = s.besides(x)
+				against = s.concurrentLosses(x)
 			}
 			s.turnAway(to, x, earliest(blockers), against)
 			return
@@ -100,9 +100,9 @@ func (s *resolution) removals(x *Op) (out []*Op) {
 	return out
 }
 
-// besides returns, for each log, the first standing loss that is concurrent to an
+// concurrentLosses returns, for each log, the first standing loss that is concurrent to an
 // operation.
-func (s *resolution) besides(x *Op) (out []*Op) {
+func (s *resolution) concurrentLosses(x *Op) (out []*Op) {
 	for log, ops := range s.losses.byLog {
 		if c := s.concurrentIn(ops, log, x.Ref); len(c) > 0 {
 			out = append(out, c[0])

@@ -41,7 +41,7 @@ func (r *Resolver) Add(op Op) *Op {
 		return x
 	}
 	r.insert(x)
-	after := past.roster.then(r, x)
+	after := past.roster.after(r, x)
 	r.extend(x, after, past.roster)
 	seen := slices.Clone(past.upTo)
 	seen[x.Log]++
@@ -71,7 +71,7 @@ func (r *Resolver) Note(e Ref) {
 }
 
 func (r *Resolver) note(e Ref) {
-	if r.current != nil && !r.saysNothing(r.current, e) {
+	if r.current != nil && !r.changesNoAnswer(r.current, e) {
 		r.current = nil
 	}
 }
@@ -108,20 +108,20 @@ func (r *Resolver) extend(x *Op, after, past *Roster) {
 	}
 	r.current = nil
 	if slices.ContainsFunc(r.heads, func(y *Op) bool { return !r.knows(x.Ref, y.Ref) }) ||
-		!r.saysNothing(to, x.Ref) || len(to.kept) > 0 && (x.loss() || x.grants()) || !r.restSaysNothing(to, x.Ref) {
+		!r.changesNoAnswer(to, x.Ref) || len(to.kept) > 0 && (x.loss() || x.grants()) || !r.restChangesNoAnswer(to, x.Ref) {
 		return
 	}
 	if to == past {
 		r.current = after
 	} else {
-		r.current = to.then(r, x)
+		r.current = to.after(r, x)
 	}
 }
 
-// saysNothing says whether an entry cannot change the answers that a roster depends on: it
-// knew all entries that were asked about, and the operations in the other logs of its
+// changesNoAnswer says whether an entry cannot change the answers that a roster depends on:
+// it knew all entries that were asked about, and the operations in the other logs of its
 // device.
-func (r *Resolver) saysNothing(to *Roster, e Ref) bool {
+func (r *Resolver) changesNoAnswer(to *Roster, e Ref) bool {
 	if slices.ContainsFunc(to.asked, func(a Ref) bool { return !r.knows(e, a) }) {
 		return false
 	}
@@ -134,8 +134,8 @@ func (r *Resolver) saysNothing(to *Roster, e Ref) bool {
 	return len(to.asked) == 0 || !r.begins[r.logs[e.Log].LogID] || len(r.byDevice[device]) == 1
 }
 
-// restSaysNothing says the same of all entries that are not in the past of one.
-func (r *Resolver) restSaysNothing(to *Roster, x Ref) bool {
+// restChangesNoAnswer says the same of all entries that are not in the past of one.
+func (r *Resolver) restChangesNoAnswer(to *Roster, x Ref) bool {
 	rest := r.byDevice[r.logs[x.Log].Device]
 	if len(to.asked) > 0 {
 		rest = nil
@@ -145,7 +145,7 @@ func (r *Resolver) restSaysNothing(to *Roster, x Ref) bool {
 	}
 	for _, log := range rest {
 		next := Ref{log, max(r.history.Seen(x, log), r.logs[log].From) + 1}
-		if next.Seq <= r.history.Log(log).Len && (!r.saysNothing(to, next) || r.logs[log].Device == r.logs[x.Log].Device) {
+		if next.Seq <= r.history.Log(log).Len && (!r.changesNoAnswer(to, next) || r.logs[log].Device == r.logs[x.Log].Device) {
 			return false
 		}
 	}
@@ -181,7 +181,7 @@ func (r *Resolver) same(v view, upTo []uint64) bool {
 			continue
 		}
 		// Of consecutive entries the first one knows least.
-		if next := (Ref{log, max(min(at, to), r.logs[log].From) + 1}); !r.saysNothing(v.roster, next) {
+		if next := (Ref{log, max(min(at, to), r.logs[log].From) + 1}); !r.changesNoAnswer(v.roster, next) {
 			return false
 		}
 	}
@@ -231,8 +231,8 @@ func (r *Resolver) keep(key string, v view) {
 	}
 }
 
-// then returns the roster after an operation whose past holds all operations of this one.
-func (to *Roster) then(r *Resolver, x *Op) *Roster {
+// after returns the roster after an operation whose past holds all operations of this one.
+func (to *Roster) after(r *Resolver, x *Op) *Roster {
 	next := *to
 	s := &resolution{Resolver: r, losses: newLossIndex(), stand: map[*Op]bool{}, restsOf: map[*Op][]*Op{}, asked: map[Ref]bool{}}
 	if (x.loss() || x.grants()) && (x.need > wire.RoleAdmin || r.roleBy(to.authority.at(x.User), x.User, x) <= x.need) {
