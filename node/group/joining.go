@@ -178,10 +178,10 @@ func (j *joining) lapsed(now time.Time) bool {
 }
 
 // renew asks also with a fresh KeyPackage and a request to be added again: this device is
-// in the roster, but nobody can serve the Welcome for the KeyPackage of r any more. Whoever
-// says so may be no member at all, so this device does not give its first request up for
-// that: an invite in it is claimed for its KeyPackage alone. At most once an hour, whatever
-// members say.
+// in the roster, but nobody can serve the Welcome for the KeyPackage of r any more. The
+// peer that says so may be no member at all, so this device does not give up its first
+// request: an invite in it is claimed for its KeyPackage alone. At most once an hour,
+// whatever members say.
 func (j *joining) renew(now time.Time, r *wire.JoinRequest) error {
 	if j.renewal != nil && r != j.renewal {
 		return fmt.Errorf("request to join: %w: it asks with another KeyPackage already", ErrState)
