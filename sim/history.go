@@ -10,13 +10,13 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// history is what a run leaves behind beside the devices themselves.
+// history holds the records of a run, beside the devices themselves.
 type history struct {
 	marks         []mark
 	moves         []move
 	sent          []*accepted
 	byHex         map[string]*accepted      // by the ID, as the keys of rows have it
-	own           map[ownKey]ownEntry       // what honest devices signed
+	own           map[ownKey]ownEntry       // entries that honest devices signed
 	twice         map[wire.GroupID][]string // two entries with one (incarnation, seq)
 	copied        map[ownKey]bool           // logs, with seq 0, that two write, since one's home was copied
 	refused       []string                  // actions that could not be carried out
@@ -24,7 +24,7 @@ type history struct {
 	crashes       int
 	removals      int
 	lostEnvelopes int
-	overtaken     int // envelopes that the next one passed inside a node
+	overtaken     int // envelopes that a later one of the same sender passed inside a node
 	shownTotal    int
 	reads         []read
 }
@@ -36,7 +36,7 @@ type read struct {
 	ID   wire.MessageID
 }
 
-// mark is something to see on a device's line.
+// mark is a sign on a device's line of the page.
 type mark struct {
 	At   time.Time
 	Node *cnode
@@ -56,7 +56,7 @@ type accepted struct {
 	ID    wire.MessageID
 	Seat  *seat
 	At    time.Time
-	Void  bool // the promise fell: its author's disk was rolled back behind it, or its author is hostile
+	Void  bool // the message need not arrive: its author's disk was rolled back behind it, or its author is hostile
 	Probe bool
 }
 
@@ -89,8 +89,8 @@ func (h *history) shown(s *seat, id wire.MessageID) {
 	h.reads = append(h.reads, read{At: s.w().now, Seat: s, ID: id})
 }
 
-// wrote looks at the entries of a device's own that became durable: from here on
-// they may be out in the world.
+// wrote notes own entries of a device that became durable: from here on others may have
+// them.
 func (h *history) wrote(s *seat, writes []group.Write) {
 	prefix := fmt.Sprintf("entry/%x/", s.n.dev.ID[:])
 	for _, w := range writes {

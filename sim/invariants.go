@@ -10,8 +10,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Invariant is one of what must hold after every run (docs/SCENARIOS.md lists them).
-// Number 0 is that no machine breaks or panics.
+// Invariant is one property that must hold after every run. Number 0 is that no machine
+// breaks or panics.
 type Invariant struct {
 	Number int
 	Name   string
@@ -105,7 +105,7 @@ func orderFree(o *observation) (bad []string) {
 	return bad
 }
 
-// tally counts records and readers: what the report's table says.
+// tally counts records and readers for the report's table.
 type tally struct {
 	Sent, Owed, Held, Twice, Lost int
 	bad                           []string
@@ -143,7 +143,7 @@ func (o *observation) deliveries() tally {
 			continue
 		}
 		if a.Void || heldBy[a.ID] == 0 {
-			continue // only a device that is gone holds it
+			continue // only a device that is gone for good holds it
 		}
 		for _, d := range o.live() {
 			if !o.Dag.owed(r, d.Device) {
@@ -198,7 +198,7 @@ func (o *observation) deliveries() tally {
 
 func delivery(o *observation) []string { return o.deliveries().bad }
 
-// goneFor counts the messages that a device is owed and that no live member holds.
+// goneFor counts the messages that are owed to a device and that no live member holds.
 func (o *observation) goneFor(d *deviceView) (n int) {
 	held := map[wire.MessageID]bool{}
 	for _, l := range o.live() {
@@ -338,8 +338,8 @@ func keptInTime(o *observation) (bad []string) {
 
 func noReuse(o *observation) []string { return slices.Clone(o.Twice) }
 
-// comesToRest: a world that was left alone for a while is still, and nobody
-// changed sides more often than there was reason to.
+// comesToRest checks that a world that is left alone for a while is still, and that no
+// device changed sides more often than it had reason to.
 func comesToRest(o *observation) (bad []string) {
 	for _, d := range o.Devices {
 		if d.Spins > 0 && !d.Hostile {
@@ -363,9 +363,9 @@ func comesToRest(o *observation) (bad []string) {
 
 func justified(o *observation) []string { return slices.Clone(o.Justify) }
 
-// noRollback: an epoch under which more than half of the members' newest votes lay
-// for an hour, by the clocks of the voters, is in the chosen history. Worlds
-// without a hostile member may change their minds; there is nothing to check.
+// noRollback checks that an epoch is in the chosen history if more than half of the
+// members' newest votes lay under it for an hour, by the clocks of the voters. Worlds
+// without a hostile member may change their choice, so nothing is checked there.
 func noRollback(o *observation) (bad []string) {
 	if !o.Hostile || o.Head == nil || len(o.live()) == 0 {
 		return nil
@@ -421,9 +421,9 @@ func noRollback(o *observation) (bad []string) {
 	return bad
 }
 
-// givenUp says whether more than half of the live users named an epoch, or one above
-// it, that nobody could bring them to: then the votes of the dead hold nobody there
-// (docs/ARCHITECTURE.md, Fork choice).
+// givenUp says whether more than half of the live users named an epoch, or one above it, as
+// unheld: then the votes of users who are gone hold nobody there (docs/ARCHITECTURE.md,
+// Fork choice).
 func (o *observation) givenUp(e *dagEpoch, electorate map[wire.UserID]bool, unheld map[wire.UserID][]wire.EpochID) bool {
 	live, named := map[wire.UserID]bool{}, 0
 	for _, d := range o.Devices {
@@ -450,8 +450,9 @@ func (d *dag) inOrder() []*dagEpoch {
 	return out
 }
 
-// proportional: beyond the version vectors, the exchanges of two devices cost at
-// most some times what they brought, and no single one costs much for nothing.
+// proportional checks that, beyond the version vectors, the exchanges of two devices cost
+// at most some times the bytes that they brought, and that no single one costs much for
+// nothing.
 func proportional(o *observation) (bad []string) {
 	cost, useful, n := 0, 0, 0
 	for _, x := range o.Traffic {

@@ -6,8 +6,9 @@ import (
 	"github.com/pandanode/pandanode/node/group"
 )
 
-// network says who reaches whom. Gossip goes from a device straight to all whom it
-// reaches, as in a full mesh; where reach is not transitive, syncs carry further.
+// network says which devices reach each other. Gossip goes from a device straight to all
+// that it reaches, as in a full mesh. Where reach is not transitive, syncs carry messages
+// further.
 type network struct {
 	w     *core
 	side  []int           // partition: nodes of different sides do not reach each other
@@ -39,7 +40,7 @@ func (n *network) link(a, b int) Link {
 	return n.w.sc.Link
 }
 
-// reaches says whether what a sends gets to b.
+// reaches says whether messages of a get to b.
 func (n *network) reaches(a, b *cnode) bool {
 	return a != b && a.up && b.up && a.online && b.online && n.side[a.index] == n.side[b.index] && !n.cut[[2]int{a.index, b.index}] && !twins(a, b)
 }
@@ -53,8 +54,7 @@ func (n *network) hears(a, b *cnode) bool {
 // connected says whether the two can have a stream.
 func (n *network) connected(a, b *cnode) bool { return n.reaches(a, b) && n.reaches(b, a) }
 
-// changed lets devices that can reach each other again exchange what they have:
-// each with a few others.
+// changed lets devices that can reach each other again sync, each with a few others.
 func (n *network) changed() {
 	for _, a := range n.w.nodes {
 		var fresh []*cnode
@@ -88,7 +88,7 @@ func (n *network) jitter(most time.Duration) time.Duration {
 	return time.Duration(n.w.chance.Int64N(int64(most)))
 }
 
-// split makes sides; -1 is the side of those not named.
+// split makes sides; -1 is the side of the devices that are not named.
 func (n *network) split(side []int) {
 	n.heal()
 	n.side = side
@@ -104,7 +104,7 @@ func (n *network) heal() {
 	n.changed()
 }
 
-// publish sends an envelope to all whom the device reaches, or to some of them.
+// publish sends an envelope to all devices that the device reaches, or to some of them.
 func (n *network) publish(s *seat, envelope []byte, only map[*cnode]bool) {
 	if n.quiet {
 		return
@@ -133,7 +133,7 @@ func (n *network) publish(s *seat, envelope []byte, only map[*cnode]bool) {
 	}
 }
 
-// tell gives an envelope to one device, or to all if there is no way to that one.
+// tell gives an envelope to one device, or to all if it does not reach that one.
 func (n *network) tell(s *seat, t group.Tell) {
 	var to []*seat // two, if that device runs twice
 	for _, o := range s.g.seats {
@@ -167,7 +167,7 @@ func (n *network) deliver(from, to *seat, envelope []byte) {
 	_, _ = to.step(group.Envelope{Bytes: envelope})
 }
 
-// overtaken is how long an envelope waits inside its receiver to be passed by the next one.
+// overtaken is how long an envelope waits inside its receiver for the next one to pass it.
 const overtaken = 50 * time.Millisecond
 
 // overtake has an envelope wait inside its receiver until the next one of the same sender

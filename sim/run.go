@@ -24,7 +24,7 @@ func (v Violation) String() string {
 	return fmt.Sprintf("invariant %d (%s): %s", v.Invariant, v.Name, v.Detail)
 }
 
-// Report is what came of a run.
+// Report is the result of a run.
 type Report struct {
 	Scenario   string         `json:"scenario"`
 	Title      string         `json:"title"`
@@ -33,7 +33,7 @@ type Report struct {
 	Backend    string         `json:"backend,omitempty"` // empty: core
 	Digest     string         `json:"digest"`
 	Violations []Violation    `json:"violations"`
-	Unexpected []string       `json:"unexpected"` // what the scenario expects and did not get
+	Unexpected []string       `json:"unexpected"` // expectations of the scenario that did not come true
 	Records    Records        `json:"records"`
 	Counts     map[string]int `json:"counts"`
 	Devices    []DeviceReport `json:"devices"`
@@ -86,8 +86,8 @@ type Options struct {
 	alternative group.Alternative // to measure: another fork choice, on all devices
 }
 
-// quietTail is the part of a run, at its end, in which nothing is done to the world
-// and in which it must have come to rest; half of what the scenario leaves.
+// quietTail is the part of a run, at its end, in which nothing is done to the world and in
+// which the world must be at rest. It is half of the time after the last action.
 func quietTail(sc *Scenario) time.Duration {
 	var last time.Duration
 	for _, a := range sc.Actions {
@@ -96,8 +96,8 @@ func quietTail(sc *Scenario) time.Duration {
 	return (sc.Run - last) / 2
 }
 
-// Run plays a scenario in the core backend. An error means that it could not be
-// played; what did not hold is in the report.
+// Run plays a scenario in the core backend. An error means that the scenario could not be
+// played. Invariants that did not hold are in the report.
 func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 	if opt.Progress == nil {
 		opt.Progress = func(string, ...any) {}
@@ -150,7 +150,7 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 	return r, nil
 }
 
-// probe lets every live member send once more, and looks who can read it.
+// probe lets every live member send once more, and notes which devices can read that.
 func (w *core) probe(ctx context.Context, r *Report) {
 	for i, g := range w.groups {
 		o := r.obs[i]
@@ -202,7 +202,7 @@ func (r *Report) judge() {
 	}
 }
 
-// count fills the tables, and compares with what the scenario expects.
+// count fills the tables, and compares them with the scenario's expectations.
 func (r *Report) count() {
 	w := r.world
 	for i, o := range r.obs {

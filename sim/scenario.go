@@ -15,11 +15,12 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// ErrScenario says that a scenario is not well-formed; what wraps it names the line.
+// ErrScenario says that a scenario is not well-formed. The error that wraps it names the
+// line.
 var ErrScenario = errors.New("not a scenario")
 
-// Scenario is what happens in a run: who is there, over which links, and what
-// befalls them when. Together with a seed it fixes the run to the last bit.
+// Scenario says what happens in a run: the devices, the links between them, and the actions
+// and faults with their times. Together with a seed it fixes the run to the last bit.
 // docs/SCENARIOS.md describes the text form.
 type Scenario struct {
 	Name    string // of the file
@@ -49,7 +50,7 @@ type GroupDecl struct {
 	Retention     time.Duration // 0: the machine's default
 }
 
-// Link is how messages travel between two nodes.
+// Link says how messages travel between two nodes.
 type Link struct {
 	Latency, Jitter          time.Duration // one way; jitter is added, uniform from 0
 	Loss, Duplicate, Reorder float64       // probabilities; a reordered message comes up to 2 s late
@@ -62,7 +63,7 @@ type LinkDecl struct {
 	Link Link
 }
 
-// Action is one thing that happens.
+// Action is one line of a scenario that does something at a time.
 type Action struct {
 	At    time.Duration // since the first moment
 	Group string        // "" for the first group
@@ -71,7 +72,7 @@ type Action struct {
 	Opts  []string // those, sorted
 }
 
-// opt gives the value of key=value among the options.
+// opt returns the value of a key among the options, which have the form key=value.
 func (a Action) opt(key string) (string, bool) {
 	for _, o := range a.Opts {
 		if v, ok := strings.CutPrefix(o, key+"="); ok {
@@ -90,7 +91,7 @@ func (a Action) String() string {
 	return strings.Join(append(append(parts, a.Args...), a.Opts...), " ")
 }
 
-// Expectation is what the scenario wants of the run beside the invariants.
+// Expectation is a property of the run that the scenario demands beside the invariants.
 type Expectation struct {
 	What  string   // "members", "out", or the name of a count
 	Nodes []string // of members and out
@@ -98,7 +99,7 @@ type Expectation struct {
 	Count int
 }
 
-// met says whether a count is what is expected.
+// met says whether a count is as expected.
 func (e Expectation) met(got int) bool {
 	switch e.Op {
 	case ">=":
@@ -415,11 +416,12 @@ func (p *parser) link(args []string) error {
 	})
 }
 
-// counts are what an expectation can count of group machines; Report.count computes them.
+// counts lists the counts of group machines that an expectation can name; Report.count
+// computes them.
 var counts = []string{"records", "held", "lost", "forks", "epochs", "switches", "commits", "removals", "crashes", "refused", "evidence", "twins", "destroyed"}
 
-// realCounts are what can be counted on whole nodes; settled is the seconds from the last
-// heal until all is at rest.
+// realCounts lists the counts of whole nodes; settled is the seconds from the last heal
+// until all is at rest.
 var realCounts = []string{"records", "lost", "settled"}
 
 func (p *parser) expect(args []string) error {

@@ -17,10 +17,10 @@ var (
 	errCrash = errors.New("the process crashed")
 )
 
-// boundaries at which a process can be killed in the carrying out of a Ready.
+// boundaries at which a process can be killed while it carries out a Ready.
 var boundaries = []string{"writes", "torn", "messages", "within", "events", "advance"}
 
-// seat is a device in a group: its machine, and what of it is durable.
+// seat is a device in a group: its machine, and its durable rows.
 type seat struct {
 	n      *cnode
 	g      *cgroup
@@ -56,7 +56,7 @@ type seat struct {
 	puppet *puppet // of a hostile device
 	tape   [][]byte
 
-	// What was seen.
+	// Records of the run.
 	events    []group.Event // as notified
 	position  wire.EpochID
 	moves     []move
@@ -82,7 +82,7 @@ func newSeat(n *cnode, g *cgroup) *seat {
 
 func (s *seat) w() *core { return s.n.w }
 
-// open makes the machine of what is durable.
+// open makes the machine from the durable rows.
 func (s *seat) open() (err error) {
 	defer s.caught(&err)
 	s.opened = true
@@ -119,7 +119,7 @@ func (s *seat) caught(err *error) {
 	}
 }
 
-// broke notes that the machine failed by itself: a violation by its own.
+// broke notes that the machine failed by itself, which is a violation of its own.
 func (s *seat) broke(err error) {
 	if s.bad == nil {
 		s.bad = err
@@ -128,7 +128,7 @@ func (s *seat) broke(err error) {
 	s.m = nil
 }
 
-// step gives an input to the machine and carries out what follows.
+// step gives an input to the machine and carries out its Ready.
 func (s *seat) step(in group.Input) (out group.Outcome, err error) {
 	if s.m == nil {
 		return out, errDown
@@ -137,7 +137,7 @@ func (s *seat) step(in group.Input) (out group.Outcome, err error) {
 	before := len(s.spy.seals)
 	at := s.n.time()
 	if s.steps != at.Steps {
-		// As node does: what waits for a time waits for the wrong one.
+		// As in package node: timers of before would wait for the wrong time.
 		if err = s.open(); err != nil || s.m == nil {
 			return out, errors.Join(err, errCrash)
 		}
@@ -175,7 +175,7 @@ func (s *seat) at(boundary string) bool {
 	return true
 }
 
-// carryOut does what Ready says, in its order, and may crash at each boundary.
+// carryOut carries out the Ready in its order, and may crash at each boundary.
 func (s *seat) carryOut() error {
 	r, ok := s.m.Ready()
 	if !ok {
@@ -226,7 +226,7 @@ func (s *seat) carryOut() error {
 	return nil
 }
 
-// send hands something to the network. A hostile device's own machine only looks on.
+// send hands something to the network. A hostile device's own machine only watches.
 func (s *seat) send(o group.Outbound) {
 	if s.n.hostile {
 		return
@@ -283,10 +283,10 @@ func (s *seat) moved(to wire.EpochID, at time.Time) {
 	}
 }
 
-// patience is how often in one moment a machine may ask to be woken at once.
+// patience is how often a machine may ask to be woken at once in one moment.
 const patience = 64
 
-// plan makes sure that the machine is woken when it wants.
+// plan schedules the time at which the machine wants to be woken.
 func (s *seat) plan() {
 	local := s.m.NextWake()
 	if local.IsZero() {
@@ -300,7 +300,8 @@ func (s *seat) plan() {
 			s.ticked, s.atOnce = now, 0
 		}
 		if at = now; s.atOnce > patience {
-			// It would spin until its time comes. That is noted, and the world goes on.
+			// The machine would spin until its time comes. Note that, and let the world go
+			// on.
 			s.spins++
 			at = now.Add(100 * time.Millisecond)
 		}
@@ -318,7 +319,7 @@ func (s *seat) plan() {
 	})
 }
 
-// status is the machine's, or none if it does not run.
+// status returns the machine's status, or none if the machine does not run.
 func (s *seat) status() (st group.Status, ok bool) {
 	if s.m == nil {
 		return st, false
@@ -326,7 +327,7 @@ func (s *seat) status() (st group.Status, ok bool) {
 	return s.m.Status(), true
 }
 
-// isIn says whether the device is, as it knows, a member that can be asked things.
+// isIn says whether the device is a member, as far as it knows, that others can ask.
 func (s *seat) isIn() bool {
 	st, ok := s.status()
 	return ok && (st.State == group.StateMember || st.State == group.StateSyncing)

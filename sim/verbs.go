@@ -13,8 +13,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// verb is one kind of action: how it is written, whether it is written rightly,
-// and what it does.
+// verb is one kind of action: its form, the check of its arguments, and its effect.
 type verb struct {
 	usage string
 	opts  []string
@@ -22,8 +21,7 @@ type verb struct {
 	do    func(*core, Action) error
 }
 
-// verbs are all of them; docs/SCENARIOS.md says what each is for, and a test holds
-// the two together.
+// verbs lists all of them. docs/SCENARIOS.md explains each, and a test compares the two.
 var verbs map[string]*verb
 
 func init() {
@@ -104,7 +102,7 @@ func oneOf(words ...string) func(*Scenario, Action) error {
 	}
 }
 
-// act does one action of the scenario.
+// act carries out one action of the scenario.
 func (w *core) act(a Action) {
 	if err := verbs[a.Verb].do(w, a); err != nil {
 		w.hist.refused = append(w.hist.refused, fmt.Sprintf("%v: %v", a, err))
@@ -115,7 +113,7 @@ func (w *core) nodeOf(name string) *cnode { return w.nodes[w.sc.node(name)] }
 
 func (w *core) groupOf(a Action) *cgroup { return w.groups[w.sc.groupIndex(a.Group)] }
 
-// seatOf gives a node's seat in the group of an action; its machine may be nil.
+// seatOf returns a node's seat in the group of an action; its machine may be nil.
 func (w *core) seatOf(a Action, name string) (*seat, error) {
 	n := w.nodeOf(name)
 	s := n.seats[w.groupOf(a).index]
@@ -125,7 +123,7 @@ func (w *core) seatOf(a Action, name string) (*seat, error) {
 	return s, nil
 }
 
-// seats gives those of the action's arguments.
+// seats returns the seats of the action's arguments.
 func (w *core) eachArg(a Action, do func(*seat) error) error {
 	var errs []error
 	for _, name := range a.Args {
@@ -344,7 +342,7 @@ func doCrash(w *core, a Action) error {
 func doRestart(w *core, a Action) error {
 	for _, name := range a.Args {
 		n := w.nodeOf(name)
-		n.crash = nil // a plan that did not come about
+		n.crash = nil // a planned crash that did not happen
 		n.start()
 	}
 	return nil
@@ -380,7 +378,7 @@ func doRestore(w *core, a Action) error {
 			s.disk = old.clone()
 		}
 		s.synced = map[*seat][2]int{}
-		// What it accepted since then was promised on a disk that is gone.
+		// The disk that held the messages accepted since then is gone.
 		for _, x := range w.hist.sent {
 			if x.Seat == s && s.disk.rows[fmt.Sprintf("plain/%x", x.ID[:])] == nil {
 				x.Void = true

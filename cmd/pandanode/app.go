@@ -19,7 +19,7 @@ import (
 	"github.com/pandanode/pandanode/node/config"
 )
 
-// app is one run of the command line, with the world it runs in.
+// app is one run of the command line, with its environment.
 type app struct {
 	in       io.Reader
 	out, err io.Writer
@@ -53,7 +53,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return exitCode(ctx, err)
 }
 
-// usage says in words what is wrong with the arguments of a command.
+// usage turns cobra's error about the arguments of a command into words for people.
 func usage(cmd *cobra.Command, err error) string {
 	var bad *pflag.InvalidValueError
 	if errors.As(err, &bad) {
@@ -193,7 +193,7 @@ type failure struct{ error }
 
 func (f *failure) Unwrap() error { return f.error }
 
-// does makes a function the body of a command.
+// does turns a function into the body of a command.
 func does(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := f(cmd.Context(), args); err != nil {
@@ -203,8 +203,8 @@ func does(f func(ctx context.Context, args []string) error) func(*cobra.Command,
 	}
 }
 
-// named puts the group that a command was given into the hint of its error, where that
-// has GROUP, so that the hint can be typed as it is.
+// named replaces GROUP in the hint of an error by the group that the command was given, so
+// that the hint can be typed as it is.
 func named(cmd *cobra.Command, args []string, err error) error {
 	e, ok := errors.AsType[*api.Error](err)
 	if !ok || !strings.HasPrefix(e.Hint, "pandanode ") { // else it may be about a group of that name
@@ -217,7 +217,7 @@ func named(cmd *cobra.Command, args []string, err error) error {
 	return e.WithHint("%s", strings.ReplaceAll(e.Hint, "GROUP", word(args[at])))
 }
 
-// asks makes a function that needs the running node the body of a command.
+// asks turns a function that needs the running node into the body of a command.
 func (a *app) asks(f func(ctx context.Context, c *api.Client, args []string) error) func(*cobra.Command, []string) error {
 	return does(func(ctx context.Context, args []string) error {
 		c, err := a.client()
@@ -238,7 +238,7 @@ func (a *app) getenv(name string) string {
 	return ""
 }
 
-// config reads the configuration; flags go before the file. Nil: those of the command.
+// config reads the configuration. Flags override the file; nil: the flags of the command.
 func (a *app) config(flags map[string]string) (config.Paths, config.Config, error) {
 	if flags == nil && a.flags != nil {
 		flags = givenFlags(a.flags)
@@ -261,7 +261,7 @@ func configError(err error) error {
 	return err
 }
 
-// client gives a client of the node that runs on this home.
+// client returns a client of the node that runs on this home.
 func (a *app) client() (*api.Client, error) {
 	_, c, err := a.config(nil)
 	if err != nil {
@@ -277,7 +277,7 @@ func (a *app) client() (*api.Client, error) {
 	return api.NewClient(socket), nil
 }
 
-// atHome gives commands as they are to be typed for the home of this one.
+// atHome rewrites commands in a text so that they work for this home when they are typed.
 func (a *app) atHome(commands string) string {
 	if a.home == "" {
 		return commands
@@ -285,7 +285,7 @@ func (a *app) atHome(commands string) string {
 	return strings.ReplaceAll(commands, "pandanode ", "pandanode --home "+word(a.home)+" ")
 }
 
-// helping has the hint of an error name the home of this command.
+// helping adds the home of this command to the hint of an error.
 func (a *app) helping(err error) error {
 	e := *api.AsError(err)
 	e.Hint = a.atHome(e.Hint)

@@ -47,7 +47,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// outcome is what a command did.
+// outcome is the result of a command.
 type outcome struct {
 	out, err string
 	code     int
@@ -473,8 +473,8 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// What a hint names, the command has: each command that asks for a passphrase is run where
-// nobody can be asked.
+// A hint names only flags that its command has: each command that asks for a passphrase
+// runs where nobody can be asked.
 func TestHintsNameFlagsThatThereAre(t *testing.T) {
 	w := &world{t: t, home: t.TempDir()}
 	pass := filepath.Join(w.home, "pass")
@@ -545,8 +545,8 @@ func TestHintsNameFlagsThatThereAre(t *testing.T) {
 	}
 }
 
-// Who breaks off a wait is told so, and by the exit code by which signal; nothing is said
-// of a time that was not given.
+// An interrupted wait says so, and its exit code tells the signal. It does not mention a
+// timeout that was not given.
 func TestInterrupted(t *testing.T) {
 	w := newWorld(t)
 	w.ok("group", "create", "tea")

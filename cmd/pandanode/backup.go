@@ -108,7 +108,7 @@ func readLines(path string) (lines []string, err error) {
 	return lines, nil
 }
 
-// newFile writes a file that was not there before, whole or not at all.
+// newFile writes a new file, whole or not at all.
 func newFile(path string, write func(io.Writer) error) error {
 	if _, err := os.Lstat(path); err == nil {
 		return api.Errorf(api.CodeConflict, "%s exists already", path)
@@ -152,7 +152,7 @@ func (a *app) showBackup(file string, b *api.Backup) error {
 	})
 }
 
-// size gives a number of bytes for people.
+// size formats a number of bytes for people.
 func size(n int64) string {
 	for _, u := range []string{"B", "KiB", "MiB"} {
 		if n < 10<<10 {
@@ -163,7 +163,8 @@ func size(n int64) string {
 	return fmt.Sprintf("%d GiB", n)
 }
 
-// opening gives flags for what opens a backup, and a function that reads them.
+// opening adds flags for the keys that open a backup, and returns a function that reads
+// them.
 func (a *app) opening(cmd *cobra.Command) func() ([]age.Identity, error) {
 	var identities []string
 	var passphraseFile string
@@ -218,7 +219,7 @@ that is cut short or altered is exit code 10; one that does not open, 6.`,
 	return cmd
 }
 
-// restored says what there is to do after a backup was restored.
+// restored prints what to do after a backup was restored.
 func (a *app) restored(b *api.Backup) {
 	command := "pandanode"
 	if a.home != "" {

@@ -19,11 +19,12 @@ import (
 	"github.com/pandanode/pandanode/node/api"
 )
 
-// TestBenchBurst measures bursts between real nodes: a closed loop that keeps eight messages
-// in flight, and an open loop that sends at a fixed rate, with the time in the sender's queue
-// apart. It fails if a delivery takes more than a second. `make bench-burst` runs it; with
-// PANDANODE_BEFORE it runs another program beside this one, in the same run, without a bar.
-// PANDANODE_DELIVERIES is how many each figure is of, 10,000 if it is not set.
+// TestBenchBurst measures bursts between real nodes: a closed loop that keeps eight
+// messages in flight, and an open loop that sends at a fixed rate, with the time in the
+// sender's queue apart. It fails if a delivery takes more than a second. `make bench-burst`
+// runs it; with PANDANODE_BEFORE it runs another program beside this one, in the same run,
+// without a bar. PANDANODE_DELIVERIES is the number of messages behind each figure, 10,000
+// if it is not set.
 func TestBenchBurst(t *testing.T) {
 	now, err := exec.LookPath("pandanode")
 	if err != nil {
@@ -77,15 +78,15 @@ func TestBenchBurst(t *testing.T) {
 	t.Log("\n" + out.String())
 }
 
-// bursts are what a burst showed: from the sender's word that a message is durable to each
-// reader's screen, what passed before that, and from it to the first reader's receipt.
+// bursts holds the times of a burst, for each message: until it is durable at the sender,
+// from then to each reader's screen, and from then to the first reader's receipt.
 type bursts struct {
 	delivered, queued, held []time.Duration
-	unheld                  int // by nobody after ten seconds
+	unheld                  int // held by nobody after ten seconds
 }
 
-// burst sends n messages: each as soon as there are fewer than eight under way, or so many a
-// second, whatever becomes of them.
+// burst sends n messages: each as soon as fewer than eight are under way, or, with a rate,
+// that many a second in any case.
 func (c *cluster) burst(group string, members, n, rate int) (b bursts) {
 	c.Helper()
 	var mu sync.Mutex

@@ -14,7 +14,7 @@ import (
 	"github.com/pandanode/pandanode/node/api"
 )
 
-// phase is how far a process is that runs a node.
+// phase says how far a process is in running a node.
 type phase string
 
 const (
@@ -32,9 +32,10 @@ type runner struct {
 	Log   string `json:"log,omitempty"` // the file that it logs to, if it is in the background
 }
 
-// claimName is the file in a data directory whose lock the process holds that runs the
-// node, and in which it says how far it is. It tells a node that waits for its passphrase,
-// or starts, from none, and keeps a second one off before that asks for a passphrase.
+// claimName is a file in the data directory. The process that runs the node holds its lock,
+// and writes its phase into it. So other commands can tell a node that waits for its
+// passphrase, or starts, from none, and a second process stops before it asks for a
+// passphrase.
 const claimName = "running"
 
 // claim is this process's hold on a data directory.
@@ -43,8 +44,8 @@ type claim struct {
 	runner
 }
 
-// claimPause is how often a claim that somebody has is tried again; claimTries how often
-// at least, since whoever looks at a claim has it for a moment.
+// claimPause is the pause between tries to get a claim that another process has. There are
+// at least claimTries, because a process that only looks at a claim has it for a moment.
 const (
 	claimPause = 20 * time.Millisecond
 	claimTries = 5
@@ -114,11 +115,12 @@ func (c *claim) say(p phase) error {
 	return nil
 }
 
-// release gives the claim back. What it says goes with it: what is left behind is of a
+// release gives the claim back and empties the file. A file with content is left only by a
 // process that was killed.
 func (c *claim) release() { _ = errors.Join(c.file.Truncate(0), c.file.Close()) }
 
-// readRunner reads what a claim says; a process that has not said anything yet starts.
+// readRunner reads the content of a claim. A process that has written nothing yet is
+// starting.
 func readRunner(path string) runner {
 	r := runner{Phase: phaseStarting}
 	text, err := os.ReadFile(filepath.Clean(path))
@@ -132,8 +134,9 @@ func readRunner(path string) runner {
 	return r
 }
 
-// runnerOf says which process runs the node of a data directory. Where none does, the
-// phase is phaseNone, and a process is named that was killed while it ran one.
+// runnerOf returns the process that runs the node of a data directory. If there is none,
+// the phase is phaseNone, and the process is one that was killed while it ran the node, if
+// there was one.
 func runnerOf(dir string) runner {
 	path := filepath.Join(dir, claimName)
 	held, err := filelock.Held(path)
@@ -144,13 +147,13 @@ func runnerOf(dir string) runner {
 	return r
 }
 
-// told is an error that says all there is to say of why no node answers.
+// told is an error that fully explains why no node answers.
 type told struct{ e *api.Error }
 
 func (t *told) Error() string { return t.e.Message }
 func (t *told) Unwrap() error { return t.e }
 
-// absent says why no node answers, in the place of what the client says of its socket.
+// absent explains why no node answers, in place of the client's error about its socket.
 func (a *app) absent(err error) error {
 	e := api.AsError(err)
 	if _, said := errors.AsType[*told](err); said || e == nil || e.Code != api.CodeUnavailable {
@@ -192,7 +195,7 @@ func (a *app) absent(err error) error {
 	return err
 }
 
-// nobodyAnswers begins what the client of the local API says where nobody answers.
+// nobodyAnswers is how the error of the API's client begins when nobody answers.
 const nobodyAnswers = "no node is running"
 
 func isDir(path string) bool {

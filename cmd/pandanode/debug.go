@@ -17,7 +17,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// debugCmd is for tests and the curious: it is not shown in the help.
+// debugCmd is for tests and the curious. The help does not show it.
 func (a *app) debugCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "debug", Short: "Look underneath", Hidden: true}
 	cmd.AddCommand(a.decodeCmd(), a.encodeCmd())

@@ -290,7 +290,7 @@ func (d *demo) send(ctx context.Context, p *process, text string) (string, error
 	return fmt.Sprintf("%s: pandanode send … %q → %s…, %s", p.name, text, short(s.ID), s.State), nil
 }
 
-// messages are those that a node shows of a group.
+// messages returns the messages that a node shows of a group.
 func messages(ctx context.Context, p *process, group string) ([]api.Message, error) {
 	all, err := ask[api.Message](ctx, p, "tail", group)
 	return slices.DeleteFunc(all, func(m api.Message) bool { return m.Kind != api.EventMessage }), err
@@ -326,7 +326,7 @@ func (d *demo) reads(ctx context.Context, p *process) (string, error) {
 	return fmt.Sprintf("%s: pandanode tail → %d messages, each once", p.name, len(all)), nil
 }
 
-// talk sends messages, each by its author, and checks that the readers have all.
+// talk sends messages, each by its author, and checks that the readers have all of them.
 func (d *demo) talk(ctx context.Context, messages []utterance, readers ...*process) ([]string, error) {
 	var seen []string
 	for _, u := range messages {
@@ -427,7 +427,7 @@ func (d *demo) stepHand(ctx context.Context) ([]string, error) {
 	if err != nil || len(results) != 1 {
 		return nil, fmt.Errorf("cleo's refusal is %q: %w", out, unexpected(err))
 	}
-	// What only broken bytes cause would prove nothing.
+	// A refusal for broken bytes alone would prove nothing.
 	named := []api.Refusal{api.RefusalUnknownKey, api.RefusalRemoved, api.RefusalOut, api.RefusalNoEpoch}
 	if r := results[0]; !slices.Contains(named, r.Refusal) || len(r.Messages) != 0 {
 		return nil, fmt.Errorf("cleo refused for another reason than the removal: %+v", r)

@@ -29,7 +29,7 @@ type process struct {
 	done chan error // closed when the process has ended, with its error before
 }
 
-// environment is the demo's without what would change the nodes.
+// environment returns the demo's environment without variables that would change the nodes.
 func environment() []string {
 	var out []string
 	for _, v := range os.Environ() {
@@ -50,7 +50,7 @@ func (p *process) command(ctx context.Context, stdin string, args ...string) *ex
 	return cmd
 }
 
-// exit is a command that ended with another code than 0.
+// exit is the error of a command that ended with another code than 0.
 type exit struct {
 	command string
 	code    int
@@ -72,7 +72,7 @@ func exitOf(err error) int {
 	return -1
 }
 
-// unexpected is an error for where there should have been another, or one.
+// unexpected returns an error where another error, or any error, was expected.
 func unexpected(err error) error {
 	if err == nil {
 		return errors.New("it succeeded")

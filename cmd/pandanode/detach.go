@@ -20,12 +20,12 @@ import (
 )
 
 // `run --detach` starts this program again, in a session of its own, as `run --detached`.
-// That process, the node's, writes reports to its stdout, each a line of JSON, and the one
-// in front answers each that asks with the passphrase and a line end on its stdin. The one
-// in front ends when the other is ready, or has said why it is not. So the node's process
-// decides whether a passphrase is needed at all, and whether it was the right one.
+// That process runs the node. It writes reports to its stdout, each a line of JSON. The
+// process in front answers each report that asks, with the passphrase and a line end on the
+// other's stdin, and ends when the other is ready or has said why it is not. So the node's
+// process decides whether a passphrase is needed at all, and whether it was the right one.
 type report struct {
-	Ask   int        `json:"ask,omitempty"` // the passphrase is needed, for the how manieth time
+	Ask   int        `json:"ask,omitempty"` // the passphrase is needed: the number of this try
 	Ready *started   `json:"ready,omitempty"`
 	Error *api.Error `json:"error,omitempty"`
 }
@@ -40,9 +40,9 @@ type started struct {
 }
 
 const (
-	detachedFlag = "detached" // hidden: this process is the one in the background
+	detachedFlag = "detached" // hidden: this process runs in the background
 	logName      = "node.log"
-	maxLog       = 8 << 20 // a log that is longer at the start is put aside
+	maxLog       = 8 << 20 // a longer log is put aside at the start
 )
 
 // detach starts a node in the background and waits until it is ready.
@@ -106,7 +106,8 @@ func (a *app) detach(ctx context.Context, c config.Config) error {
 	})
 }
 
-// attend answers the node's process until it is ready. Nil without an error: it ended.
+// attend answers the node's process until it is ready. It returns nil without an error if
+// the process ended.
 func (a *app) attend(ctx context.Context, c config.Config, reports <-chan report, secrets io.Writer) (*started, error) {
 	for {
 		select {
@@ -137,10 +138,11 @@ func (a *app) attend(ctx context.Context, c config.Config, reports <-chan report
 	}
 }
 
-// childPatience is how long a node that is not ready yet may take to end.
+// childPatience is how long a node that is not ready yet may take to end, before it is
+// killed.
 const childPatience = 10 * time.Second
 
-// endChild ends a node's process that nobody wants any more.
+// endChild ends a node's process whose start was given up.
 func endChild(cmd *exec.Cmd, reports <-chan report) {
 	_ = terminate(cmd.Process) // it may have ended by itself
 	late := time.AfterFunc(childPatience, func() { _ = cmd.Process.Kill() })
@@ -150,7 +152,8 @@ func endChild(cmd *exec.Cmd, reports <-chan report) {
 	_ = cmd.Wait() // that it was ended
 }
 
-// endedEarly says that a node's process ended without a word, as one that is killed.
+// endedEarly says that a node's process ended without a report, for example because it was
+// killed.
 func endedEarly(err error, log string) error {
 	why := "it ended before it was ready"
 	if err != nil {
@@ -173,15 +176,14 @@ func openLog(path string) (*os.File, error) {
 	return f, nil
 }
 
-// front is the process in front of a node that goes to the background, as the node's
-// process sees it.
+// front is the node's end of the conversation with the process in front.
 type front struct {
 	in    *bufio.Reader
 	out   io.Writer
 	asked int
 }
 
-// report says something to the process in front.
+// report sends a report to the process in front.
 func (f *front) report(r report) error { return json.NewEncoder(f.out).Encode(r) }
 
 // passphrase asks the process in front for the passphrase.
@@ -198,7 +200,7 @@ func (f *front) passphrase() ([]byte, error) {
 	return line[:len(line)-1], nil
 }
 
-// homeIsThere says that init has made the data directory.
+// homeIsThere checks that init has made the data directory.
 func homeIsThere(dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, "store")); errors.Is(err, fs.ErrNotExist) {
 		return api.Errorf(api.CodeNotFound, "there is no device in %s yet", dir).WithHint("pandanode init")
@@ -206,8 +208,8 @@ func homeIsThere(dir string) error {
 	return nil
 }
 
-// runDetached runs the node as the process that --detach started; wrong is what is wrong
-// with the configuration.
+// runDetached runs the node in the process that --detach started. wrong is the error of the
+// configuration, if it has one.
 func (a *app) runDetached(ctx context.Context, c config.Config, wrong error) error {
 	behind := &front{in: bufio.NewReader(a.in), out: a.out}
 	err := wrong
@@ -220,7 +222,7 @@ func (a *app) runDetached(ctx context.Context, c config.Config, wrong error) err
 	return err
 }
 
-// runNode runs the node until ctx ends or somebody stops it. Behind is nil for a node in
+// runNode runs the node until ctx ends or somebody stops it. behind is nil for a node in
 // the foreground.
 func (a *app) runNode(ctx context.Context, c config.Config, behind *front) error {
 	log := ""
@@ -261,8 +263,8 @@ func (a *app) runNode(ctx context.Context, c config.Config, behind *front) error
 	return explain(err)
 }
 
-// announce says that the node serves: to other processes, to whoever waits in front of
-// it, and in its log.
+// announce says that the node serves: to other processes, to the process in front, and in
+// the log.
 func (a *app) announce(s started, log config.Log, held *claim, behind *front) error {
 	err := held.say(phaseRunning)
 	if log.Format == "text" {
@@ -284,8 +286,8 @@ func (a *app) announce(s started, log config.Log, held *claim, behind *front) er
 	return err
 }
 
-// unlocking gives a function that gets the passphrase for a node and says meanwhile that
-// the node is locked. Nil if there is a key file in its place.
+// unlocking returns a function that gets the passphrase for a node, and marks the node as
+// locked meanwhile. It returns nil if there is a key file instead.
 func (a *app) unlocking(c config.Config, held *claim, behind *front) func() ([]byte, error) {
 	ask := a.passphrase(c, false)
 	if ask == nil {
@@ -306,12 +308,12 @@ func (a *app) unlocking(c config.Config, held *claim, behind *front) func() ([]b
 	}
 }
 
-// garbage is how much of the heap that is in use may be garbage, in percent, before it is
-// collected. A node waits for its disk and its peers, and has time for that: with Go's 100
-// a burst of 100,000 messages takes half as much memory again (docs/LIMITS.md).
+// garbage is GOGC: the garbage, in percent of the live heap, that starts a collection. A
+// node waits for its disk and its peers, and so has time to collect more often: with Go's
+// 100, a burst of 100,000 messages takes half as much memory again (docs/LIMITS.md).
 const garbage = 40
 
-// openNode opens a node, and again where a person may have mistyped the passphrase.
+// openNode opens a node. It tries again if a person may have mistyped the passphrase.
 func (a *app) openNode(ctx context.Context, cfg node.Config, c config.Config) (*node.Node, error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)

@@ -120,7 +120,8 @@ func (a *app) diagnose(ctx context.Context, verify bool) []api.Finding {
 	return append(out, node.CheckHome(c.DataDir, a.passphrase(c, false), c.KeyFile, verify)...)
 }
 
-// ofRunning is what a running node says of itself, and of how it fits this program.
+// ofRunning returns the findings of a running node about itself, and whether its version
+// fits this program.
 func (a *app) ofRunning(ctx context.Context, client *api.Client, running api.Version, verify bool) []api.Finding {
 	own := thisVersion()
 	v := api.HealthOK.Found("version", own.Version)
@@ -150,12 +151,12 @@ func homeFinding(dir string) api.Finding {
 	return api.HealthOK.Found("home", dir)
 }
 
-// permissions says whether others can read a secret, or write what this node goes by.
-// Files that are not there are other checks' business.
+// permissions checks whether other users can read a secret, or write files that this node
+// obeys. Other checks report missing files.
 func permissions(paths config.Paths, c config.Config) api.Finding {
 	const (
-		reads  = 0o077 // whoever reads it has a secret
-		writes = 0o022 // whoever writes it decides what this node does
+		reads  = 0o077 // of a secret: nobody else may read it
+		writes = 0o022 // of a file that the node obeys: nobody else may write it
 	)
 	socket, _ := config.FindSocket(c.DataDir) // "" if no node has run
 	var open, fixes []string

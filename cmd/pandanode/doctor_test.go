@@ -48,7 +48,7 @@ func TestDoctorOfRunning(t *testing.T) {
 	}
 }
 
-// What others can read or write is told, with what mends it.
+// The doctor names files that others can read or write, and the command that mends it.
 func TestDoctorPermissions(t *testing.T) {
 	for _, c := range []struct {
 		file string
@@ -58,7 +58,7 @@ func TestDoctorPermissions(t *testing.T) {
 		{"store/keys", 0o640, true},
 		{"store", 0o755, true},
 		{"", 0o777, true},
-		{"", 0o755, false}, // what is in it is protected by itself
+		{"", 0o755, false}, // the files in it are protected by themselves
 		{"config.toml", 0o644, false},
 		{"config.toml", 0o664, true},
 		{"key", 0o604, true},

@@ -2,5 +2,5 @@ package main
 
 import "github.com/pandanode/pandanode/node"
 
-// explain gives errors of package node, which has no hints for people, theirs.
+// explain adds hints for people to errors of package node, which have none.
 func explain(err error) error { return node.APIError(err) }

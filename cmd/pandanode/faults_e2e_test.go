@@ -25,7 +25,7 @@ import (
 // Faults of disks, on real stores, through the real command line. `make e2e` runs
 // them; they need root, to mount small file systems.
 
-// rounds gives a small number, or what an environment variable of `make long` says.
+// rounds returns a small number, or the one in an environment variable of `make long`.
 func rounds(t *testing.T, name string, small int) int {
 	t.Helper()
 	s := os.Getenv(name)
@@ -163,8 +163,8 @@ func (l *lone) say(text string) error {
 	return err
 }
 
-// shows checks that what the node shows is what was acknowledged, once, in order;
-// texts that were tried and not acknowledged may be there, once.
+// shows checks that the node shows every acknowledged text, once and in order. Texts that
+// were tried and not acknowledged may be there, once.
 func (l *lone) shows() error {
 	l.Helper()
 	out, err := l.try("tail", l.group)
@@ -221,10 +221,10 @@ func fill(t *testing.T, dir string, leave uint64) string {
 	}
 }
 
-// TestDiskFull fills the disk of a running node, slowly with its own messages and at
-// once by others. What does not fit is refused, with a code of its own; the node
-// lives, shows what it acknowledged, goes on when there is room, and loses nothing
-// to a kill in between.
+// TestDiskFull fills the disk of a running node, slowly with its own messages and at once
+// by others. A message that does not fit is refused, with a code of its own. The node
+// lives, shows every message that it acknowledged, goes on when there is room, and loses
+// nothing if it is killed in between.
 func TestDiskFull(t *testing.T) {
 	dir, _ := mounted(t, "600m")
 	l := newLone(t, filepath.Join(dir, "home"), filepath.Join(shortDir(t), "key"))
@@ -310,7 +310,7 @@ func TestDiskFull(t *testing.T) {
 }
 
 // TestLittleSpace: a node starts where little space is left, after a stop and after a kill,
-// and shows what it has; it takes no message, and goes on by itself when there is room.
+// and shows its messages. It takes no message, and goes on by itself when there is room.
 func TestLittleSpace(t *testing.T) {
 	dir, _ := mounted(t, "600m")
 	l := newLone(t, filepath.Join(dir, "home"), filepath.Join(shortDir(t), "key"))
@@ -385,9 +385,9 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// TestFlippedBits flips one bit at random places of a stopped and of a killed
-// store. The node does not start, or it starts and shows everything, or it says that
-// its store is corrupt: never a wrong text, never less than there was without a word.
+// TestFlippedBits flips one bit at random places of a stopped and of a killed store. The
+// node does not start, or it starts and shows everything, or it says that its store is
+// corrupt: never a wrong text, and never fewer texts without an error.
 func TestFlippedBits(t *testing.T) {
 	dir := shortDir(t)
 	l := newLone(t, filepath.Join(dir, "home"), filepath.Join(dir, "key"))
@@ -453,7 +453,7 @@ func TestFlippedBits(t *testing.T) {
 	}
 }
 
-// afterFlip runs the node and says how it took the damage.
+// afterFlip runs the node and returns how it reacted to the damage.
 func (l *lone) afterFlip(place string) string {
 	l.Helper()
 	if err := l.up(); err != nil { // the process ended, or waiting for it to be ready did
@@ -509,7 +509,7 @@ func flipIn(t *testing.T, rng *rand.Rand, dir string) string {
 			}
 			at := rng.Int64N(end)
 			if end > 1<<20 {
-				at = rng.Int64N(256 << 10) // where a log that was just begun has something
+				at = rng.Int64N(256 << 10) // in the part of a new log that is written
 			}
 			if _, err := f.ReadAt(b[:], at); err != nil {
 				t.Fatal(err)

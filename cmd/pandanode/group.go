@@ -105,7 +105,7 @@ func (a *app) printGroups(groups []api.Group) error {
 // maxUnseen is how many unseen messages a node counts.
 const maxUnseen = 100
 
-// brief is a group's state in a word or two.
+// brief describes a group's state in a word or two.
 func brief(g api.Group) string {
 	unseen := ""
 	switch {
@@ -246,7 +246,8 @@ exit code 4, and nobody to ask is 8.`,
 	return cmd
 }
 
-// moment is a flag for a point in time: a date, a time of RFC 3339, or so long ago.
+// moment is a flag for a point in time: a date, a time of RFC 3339, or a duration before
+// now.
 type moment time.Time
 
 func (m *moment) String() string {
@@ -288,7 +289,7 @@ func notFound(r api.FindRequest, others []api.Candidate) error {
 	return e.WithHint("pandanode status shows whether this node is online; a new group takes a moment to be found")
 }
 
-// result is a group with every source that knew it.
+// result is a group, with all sources that knew it.
 type result struct {
 	api.Found
 	sources []string
@@ -374,8 +375,9 @@ invite is not spent.`,
 // idLength is how long the text of a group's ID is.
 const idLength = 56
 
-// lookUp gives the ID of the group that a name stands for: this node's own, else
-// what a search finds, which takes as long as it is given; 0: as long as a search takes.
+// lookUp returns the ID of the group that a name stands for: one of this node's groups, or
+// else one that a search finds. The search takes as long as it is given; 0: the usual time
+// of a search.
 func (a *app) lookUp(ctx context.Context, c *api.Client, name string, timeout time.Duration) (string, error) {
 	if len(name) == idLength && !strings.Contains(name, " ") {
 		return name, nil
@@ -546,7 +548,7 @@ name that only one member has; "group members" lists them.
 	}
 }
 
-// called is what a group or user is called, in a sentence.
+// called names a group or user in a sentence.
 func called(name, id string) string {
 	if name == "" {
 		return short(id)
@@ -554,7 +556,7 @@ func called(name, id string) string {
 	return fmt.Sprintf("%q", clean(name))
 }
 
-// changed says what a command has done in a group.
+// changed prints what a command has changed in a group.
 func (a *app) changed(did api.Change) error {
 	return a.show(did, func() {
 		who, group := short(did.User), called(did.GroupName, did.Group)
@@ -581,7 +583,7 @@ func (a *app) changed(did api.Change) error {
 	})
 }
 
-// setProfile shows a group whose profile was changed, and says what it is now.
+// setProfile changes a group's profile and prints the new one.
 func (a *app) setProfile(ctx context.Context, c *api.Client, r api.ProfileRequest, now func(api.Group) string) error {
 	g, err := c.SetProfile(ctx, r)
 	if err != nil {

@@ -72,7 +72,7 @@ func (a *app) showIncidents(ctx context.Context, c *api.Client, group string) er
 	})
 }
 
-// deed says what an operation does.
+// deed describes an operation.
 func deed(o api.Operation) string {
 	whom := o.Called
 	if o.Subject != "" {

@@ -10,7 +10,7 @@ import (
 	"github.com/pandanode/pandanode/node/api"
 )
 
-// interrupted is why a command ended before it was done: somebody sent it a signal.
+// interrupted is the cause of a command that a signal ended before it was done.
 type interrupted struct{ signal syscall.Signal }
 
 func (i *interrupted) Error() string {
@@ -26,8 +26,8 @@ func (i *interrupted) Error() string {
 // Unwrap makes it an end of a context like any other.
 func (i *interrupted) Unwrap() error { return context.Canceled }
 
-// untilSignalled gives a context that ends, with an [interrupted] as its cause, at the
-// first signal that asks the program to end. The second one ends the program at once.
+// untilSignalled returns a context that ends, with an [interrupted] as its cause, at the
+// first signal that asks the program to end. The second signal ends the program at once.
 func untilSignalled(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	arrived := make(chan os.Signal, 1)
@@ -48,8 +48,8 @@ func untilSignalled(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { cancel(nil) }
 }
 
-// brokenOff says what a command's error is once ctx has ended: that it was interrupted,
-// if the error is about nothing else.
+// brokenOff returns the error of a command after ctx has ended: that it was interrupted,
+// unless the error is about something else.
 func brokenOff(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err

@@ -18,14 +18,13 @@ import (
 	"github.com/pandanode/pandanode/node/api"
 )
 
-// linkPrefix is how an invite link begins, as docs/WIRE.md has it.
+// linkPrefix is the beginning of every invite link (docs/WIRE.md).
 const linkPrefix = "pandanode:invite/"
 
 // maxLink is more than any link has, in bytes.
 const maxLink = 32 << 10
 
-// lifetime is a flag for how long something holds: a Go duration, a number of days, or
-// never.
+// lifetime is a flag for a length of time: a Go duration, a number of days, or never.
 type lifetime time.Duration
 
 func (l *lifetime) String() string {
@@ -109,7 +108,7 @@ func checkRole(role string) error {
 	return nil
 }
 
-// terms says whom and how long an invite lets in.
+// terms describes for how many users and for how long an invite is valid.
 func terms(i api.Invite) string {
 	often, long := "any number of people", "without an end"
 	switch {
@@ -124,7 +123,7 @@ func terms(i api.Invite) string {
 	return fmt.Sprintf("%s as %s, %s", often, i.Role, long)
 }
 
-// word quotes an argument that a shell would take apart.
+// word quotes an argument that a shell would split or expand.
 func word(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_./", r)
@@ -291,7 +290,7 @@ USER is a full ID, its first characters (6 or more), or a name that only one mem
 	}
 }
 
-// readLink gives the invite link of a file, or of stdin for "-".
+// readLink reads the invite link from a file, or from stdin for "-".
 func (a *app) readLink(file string) (string, error) {
 	in := a.in
 	if file != "-" {

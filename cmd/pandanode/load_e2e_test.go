@@ -23,7 +23,7 @@ import (
 	"github.com/pandanode/pandanode/node/config"
 )
 
-// cluster is real nodes on 127.0.0.1, each a process, driven through their APIs.
+// cluster holds real nodes on 127.0.0.1, each a process, driven through their APIs.
 type cluster struct {
 	*testing.T
 	ctx   context.Context //nolint:containedctx // of one test
@@ -74,7 +74,7 @@ func newClusterOf(t *testing.T, binary string, n int, limit time.Duration) *clus
 	return c
 }
 
-// start starts a node and gives how long it took until it was ready.
+// start starts a node and returns the time until it was ready.
 func (c *cluster) start(i int) time.Duration {
 	c.Helper()
 	p := c.procs[i]
@@ -125,7 +125,7 @@ func (c *cluster) join(i int, group string) {
 	}
 }
 
-// batches sends so many short messages, as many at once as the node takes.
+// batches sends n short messages, as many at once as the node takes.
 func (c *cluster) batches(i int, group string, n int) time.Duration {
 	c.Helper()
 	begun := time.Now()
@@ -167,7 +167,7 @@ func percentile(all []time.Duration, p int) time.Duration {
 	return all[(len(all)-1)*p/100].Round(100 * time.Microsecond)
 }
 
-// cpu is how many seconds of processor node i has used.
+// cpu returns the seconds of processor time that node i has used.
 func (c *cluster) cpu(i int) float64 {
 	c.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.procs[i].cmd.Process.Pid))
@@ -183,8 +183,8 @@ func (c *cluster) cpu(i int) float64 {
 	return (user + system) / 100 // ticks, on every Linux there is
 }
 
-// readers are the nodes on whose screens a message of the first node is awaited: all
-// other members, or itself if it is alone.
+// readers returns the nodes that must show a message of the first node: all other members,
+// or the node itself if it is alone.
 func readers(members int) (out []int) {
 	for i := 1; i < members; i++ {
 		out = append(out, i)
@@ -251,8 +251,8 @@ func (c *cluster) spread(groups []string, members, n int, oneByOne bool) (all []
 	return all, float64(len(all)) / time.Since(start).Seconds()
 }
 
-// floor is how many messages a second the signatures alone would let this machine carry
-// to so many readers: two made by the sender, two verified by each reader.
+// floor returns how many messages a second this machine could carry to n readers if only
+// signatures took time: the sender makes two, and each reader verifies two.
 func floor(readers int) float64 {
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	text := make([]byte, 300)
@@ -271,7 +271,7 @@ func floor(readers int) float64 {
 	return float64(runtime.NumCPU()) / (2*sign + time.Duration(readers)*2*verify).Seconds()
 }
 
-// bars are what the figures have to reach.
+// bars are the bounds that the figures have to reach.
 type bar struct {
 	what, got, want string
 	missed          bool

@@ -1,13 +1,11 @@
 // Command pandanode runs a node of the pandanode network and talks to one.
 //
-// It is thin: `init` and `run` call package node, and so do the commands that look
-// after what is at rest, where no node runs. `demo` runs this binary several times.
-// Every other command is one or two calls of the running node's local API (node/api)
-// and a way to print the answer. Data goes to stdout, the rest to stderr; exit codes
-// are those of api.ExitCode.
+// It is thin: `init` and `run` call package node, and so do the commands that look after
+// the store while no node runs. `demo` runs this binary several times. Every other command
+// is one or two calls of the running node's local API (node/api) and a way to print the
+// answer. Data goes to stdout, the rest to stderr; exit codes are those of api.ExitCode.
 //
-// What it does not do: it opens no store that a node has open, and takes no secret as
-// an argument.
+// It opens no store that a node has open, and takes no secret as an argument.
 package main
 
 import (

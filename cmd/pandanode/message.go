@@ -94,7 +94,7 @@ Text that begins with "-" stands after "--": pandanode send tea -- -5
 	return cmd
 }
 
-// dashed explains a flag that send does not have: it may be text.
+// dashed explains a flag that send does not have: it may be the text of a message.
 func (a *app) dashed(cmd *cobra.Command, err error) error {
 	text := ""
 	switch e := err.(type) { //nolint:errorlint // as pflag gives it, unwrapped
@@ -120,13 +120,13 @@ func (a *app) dashed(cmd *cobra.Command, err error) error {
 		WithHint("pandanode send %s -- %s", group, strings.Join(typed, " "))}
 }
 
-// Lines that are sent together: no more than the node takes at once.
+// Bounds of the lines that are sent together: no more than the node takes at once.
 const (
 	maxLines     = 256
 	maxLineBytes = 128 << 10 // in JSON, where a byte may take six
 )
 
-// sendLines sends every line of stdin, those together that are there already.
+// sendLines sends every line of stdin, and together those that are there already.
 func (a *app) sendLines(ctx context.Context, c *api.Client, group string) error {
 	in := bufio.NewReaderSize(a.in, 2*maxText)
 	var texts []string
@@ -179,7 +179,7 @@ func (a *app) sendLines(ctx context.Context, c *api.Client, group string) error 
 	}
 }
 
-// text gives the message of the arguments, or of stdin.
+// text returns the message in the arguments, or on stdin.
 func (a *app) text(args []string) (string, error) {
 	text := strings.Join(args, " ")
 	if len(args) == 1 && args[0] == "-" {
@@ -206,6 +206,6 @@ func checkText(text string) error {
 	return nil
 }
 
-// blank says whether there is nothing but spaces in a text. What else cannot be seen the
-// node knows.
+// blank says whether there is nothing but spaces in a text. The node refuses other text
+// that cannot be seen.
 func blank(text string) bool { return strings.TrimSpace(text) == "" }

@@ -18,8 +18,8 @@ import (
 	"github.com/pandanode/pandanode/node/api"
 )
 
-// What a real network shows and loopback does not, on real processes in network
-// namespaces. `make e2e` runs these; they need root and iproute2.
+// These tests run real processes in network namespaces, for effects that loopback does not
+// show. `make e2e` runs them; they need root and iproute2.
 
 // wire is a switch with hosts on it, each a network namespace.
 type wire struct {
@@ -73,7 +73,7 @@ func (w *wire) host(addrs ...string) (binary string) {
 	return binary
 }
 
-// newcomer makes a node that runs as this binary and listens here.
+// newcomer makes a node that runs this binary and listens on this host.
 func newcomer(t *testing.T, binary, seeds string, listen ...string) *lone {
 	t.Helper()
 	home := filepath.Join(shortDir(t), "home")
@@ -99,7 +99,7 @@ func (l *lone) status() api.Status {
 	return s[0]
 }
 
-// until asks again and again whether something is so, for as long as limit.
+// until asks again and again whether something holds, at most for limit.
 func until(t *testing.T, limit time.Duration, is func() bool) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -125,8 +125,8 @@ func (l *lone) meets(peer string, limit time.Duration) bool {
 	})
 }
 
-// TestManyBehindOneAddress: an office of 24 devices has one address of IPv4 and one
-// network of IPv6. All of them reach a node outside, and all come back when it was away.
+// TestManyBehindOneAddress: an office of 24 devices has one address of IPv4 and one network
+// of IPv6. All of them reach a node outside, and all come back after it was away.
 func TestManyBehindOneAddress(t *testing.T) {
 	w := newWire(t)
 	outside, office := w.host("10.99.0.1/24", "fd99::1/64"), w.host("10.99.0.2/24", "fd99:0:0:1::2/32")

@@ -103,7 +103,7 @@ given here are written into the configuration file.`,
 	return cmd
 }
 
-// newConfig is the configuration of a new home, with the flags that were given and
+// newConfig returns the configuration of a new home, with the given flags and with
 // addresses of its own.
 func (a *app) newConfig(ctx context.Context, paths config.Paths, c config.Config, flags map[string]string) (text string, err error) {
 	set := []string{"listen"}
@@ -142,7 +142,7 @@ func isThere(path string) bool {
 	return err == nil
 }
 
-// initialised is what init has made.
+// initialised is the output of init.
 type initialised struct {
 	Name   string `json:"name"`
 	Data   string `json:"data"`
@@ -226,7 +226,8 @@ before a variable, a variable before the file.`,
 	return cmd
 }
 
-// nodeConfig is what the configuration says of the node, but for what needs the process.
+// nodeConfig returns the node's part of the configuration, without the fields that need the
+// process.
 func (a *app) nodeConfig(c config.Config) (node.Config, error) {
 	socket, err := config.MakeSocket(c.DataDir, a.getenv)
 	if err != nil {
@@ -246,7 +247,7 @@ func (a *app) nodeConfig(c config.Config) (node.Config, error) {
 	}, nil
 }
 
-// mailboxConfig is what the configuration says of keeping envelopes for others.
+// mailboxConfig returns the mailbox's part of the configuration.
 func mailboxConfig(c config.Config) (*node.MailboxConfig, error) {
 	limits, err := c.Mailbox()
 	if err != nil {
@@ -263,7 +264,7 @@ func mailboxConfig(c config.Config) (*node.MailboxConfig, error) {
 	return out, nil
 }
 
-// logger gives the logger that the configuration, which is valid, asks for.
+// logger returns the logger for a valid configuration.
 func (a *app) logger(c config.Log) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.Level))

@@ -25,7 +25,7 @@ func (a *app) paint(w io.Writer, colour, text string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
-// note tells people something that is no data; --json leaves it out.
+// note prints a remark for people that is no data. --json leaves it out.
 func (a *app) note(format string, args ...any) {
 	if !a.json {
 		fmt.Fprintf(a.err, format+"\n", args...)
@@ -35,8 +35,8 @@ func (a *app) note(format string, args ...any) {
 // line prints one object as a line of JSON.
 func (a *app) line(v any) error { return lineTo(a.out, v) }
 
-// lineTo writes one object as a line of JSON. For a terminal, what could control it is
-// escaped; the object is the same.
+// lineTo writes one object as a line of JSON. On a terminal it escapes characters that
+// could control the terminal; the object stays the same.
 func lineTo(w io.Writer, v any) error {
 	if !isTerminal(w) {
 		return json.NewEncoder(w).Encode(v)
@@ -58,8 +58,8 @@ func (a *app) show(v any, human func()) error {
 	return nil
 }
 
-// list prints a list: an object per line, or a table with a header. What comes from
-// other people is cleaned.
+// list prints a list: an object per line, or a table with a header. It cleans text of other
+// people.
 func list[T any](a *app, items []T, header string, row func(T) []string) error {
 	if a.json {
 		for _, it := range items {
@@ -90,7 +90,7 @@ func list[T any](a *app, items []T, header string, row func(T) []string) error {
 	return nil
 }
 
-// columns gives the lines of a table, with two spaces between its columns.
+// columns returns the lines of a table, with two spaces between its columns.
 func columns(rows [][]string) []string {
 	var widths []int
 	for _, cells := range rows {
@@ -128,7 +128,7 @@ func (a *app) facts(pairs ...string) {
 	}
 }
 
-// short gives the beginning of an ID, long enough to name it by.
+// short returns the beginning of an ID, long enough to name it.
 func short(id string) string {
 	const length = 10
 	if len(id) > length {

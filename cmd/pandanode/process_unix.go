@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownSession makes a child the leader of a session of its own: no terminal, and what is
-// typed or closed there, reaches it.
+// ownSession makes a child the leader of a session of its own, so that it has no terminal,
+// and no key and no hangup of one reaches it.
 func ownSession() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
 // terminate asks a process to end.

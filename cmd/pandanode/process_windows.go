@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// ownSession makes a child one without a console: what is typed or closed there does not
-// reach it.
+// ownSession starts a child without a console, so that neither keys nor the closing of the
+// console reach it.
 func ownSession() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP}
 }
@@ -16,7 +16,7 @@ func ownSession() *syscall.SysProcAttr {
 // terminate ends a process: Windows cannot ask one that has no console.
 func terminate(p *os.Process) error { return p.Kill() }
 
-// killGroup ends a process. What it has started goes on.
+// killGroup ends a process. Processes that it has started go on.
 func killGroup(p *os.Process) error { return p.Kill() }
 
 // dieWithParent does nothing: on Windows a child outlives a parent that is killed.

@@ -16,12 +16,12 @@ import (
 	"github.com/pandanode/pandanode/node/config"
 )
 
-// minPassphrase is how long a new passphrase has to be, in bytes.
+// minPassphrase is the length of the shortest new passphrase, in bytes.
 const minPassphrase = 8
 
-// passphrase gives a function that gets the passphrase: from the file that the
-// configuration names, else from the terminal without echo. A new one is asked for
-// twice and has a minimum. Nil if there is a key file in its place.
+// passphrase returns a function that gets the passphrase: from the file that the
+// configuration names, or else from the terminal without echo. It asks for a new passphrase
+// twice, and refuses a short one. It returns nil if there is a key file instead.
 func (a *app) passphrase(c config.Config, fresh bool) func() ([]byte, error) {
 	switch {
 	case c.KeyFile != "":
@@ -32,7 +32,7 @@ func (a *app) passphrase(c config.Config, fresh bool) func() ([]byte, error) {
 	return func() ([]byte, error) { return a.askPassphrase("Passphrase: ", fresh) }
 }
 
-// somePassphrase gets another passphrase than the store's: from a file, or from the
+// somePassphrase gets a passphrase other than the store's, from a file or from the
 // terminal.
 func (a *app) somePassphrase(prompt, file string, fresh bool) ([]byte, error) {
 	if file != "" {
@@ -72,10 +72,10 @@ func strongEnough(b []byte, fresh bool) error {
 	return nil
 }
 
-// passphraseTries is how often a person is asked for a passphrase.
+// passphraseTries is how often a person is asked for a passphrase, at most.
 const passphraseTries = 3
 
-// askPassphrase asks on the terminal, and again where what was typed cannot be it.
+// askPassphrase asks on the terminal, and again if the input cannot be a passphrase.
 func (a *app) askPassphrase(prompt string, fresh bool) ([]byte, error) {
 	in, ok := a.in.(*os.File)
 	if !ok || !isTerminal(in) {
@@ -95,7 +95,7 @@ func (a *app) askPassphrase(prompt string, fresh bool) ([]byte, error) {
 	}
 }
 
-// askOnce asks, for a new passphrase twice. CodeInvalid: another one may do.
+// askOnce asks once, or twice for a new passphrase. CodeInvalid: another passphrase may do.
 func (a *app) askOnce(in *os.File, prompt string, fresh bool) ([]byte, error) {
 	first, err := a.readHidden(in, prompt)
 	if err != nil {
@@ -140,7 +140,7 @@ func (a *app) passphraseHint(prompt string) string {
 	return strings.Join(ways, ", or ")
 }
 
-// unlockFlags gives a command that opens the store the flags of what unlocks it.
+// unlockFlags adds the flags for passphrase and key file to a command that opens the store.
 func unlockFlags(set *pflag.FlagSet) {
 	for _, k := range config.Keys() {
 		if k.Flag() == "passphrase-file" || k.Flag() == "key-file" {
@@ -149,8 +149,8 @@ func unlockFlags(set *pflag.FlagSet) {
 	}
 }
 
-// readHidden asks without echo. It gives the terminal its echo back also where somebody
-// interrupts it.
+// readHidden asks without echo. It turns the echo of the terminal on again, also after an
+// interrupt.
 func (a *app) readHidden(in *os.File, prompt string) ([]byte, error) {
 	terminal := int(in.Fd())
 	before, err := term.GetState(terminal)

@@ -19,12 +19,12 @@ import (
 // exitViolated is the exit code of a simulation in which an invariant does not hold.
 const exitViolated = 30
 
-// violated is what such a simulation ends with.
+// violated is the error of such a simulation.
 type violated struct{ what string }
 
 func (v *violated) Error() string { return v.what }
 
-// simCode gives the exit code of a simulation that did not hold, else what it got.
+// simCode returns exitViolated for a simulation with a violation, else the given code.
 func simCode(err error, code int) int {
 	if _, ok := errors.AsType[*violated](err); ok {
 		return exitViolated
@@ -61,7 +61,7 @@ func (f *simFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.spec.Engine, "engine", "", "mls, or null for very large worlds: no cryptography")
 }
 
-// load gives the scenario that the arguments name, or draws one.
+// load returns the scenario that the arguments name, or draws one.
 func (f *simFlags) load(cmd *cobra.Command, args []string) (*sim.Scenario, error) {
 	if f.spec.Engine != "" && f.spec.Engine != "mls" && f.spec.Engine != "null" {
 		return nil, api.Errorf(api.CodeInvalid, "--engine %q: there are mls and null", f.spec.Engine)
@@ -174,7 +174,7 @@ func (a *app) simulate(ctx context.Context, sc *sim.Scenario) (*sim.Report, erro
 	return r, err
 }
 
-// simReport prints a report and gives the error that makes the exit code.
+// simReport prints a report and returns the error for the exit code.
 func (a *app) simReport(r *sim.Report, page string) error {
 	if err := a.writePage(page, r); err != nil {
 		return err

@@ -43,7 +43,7 @@ func TestSimRun(t *testing.T) {
 	}
 }
 
-// A run in which something does not hold is exit code 30, and says how to run it again.
+// A run with a violation ends with exit code 30, and prints the command that runs it again.
 func TestSimViolation(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "wrong.sim")
 	text := "# It expects what does not come\nnodes anna ben carl\ngroup tea founder=anna\nrun 10m\nexpect records = 7\n0s join ben carl\n1m send anna\n2m send ben\n"

@@ -44,8 +44,8 @@ func (a *app) writePage(page string, r interface{ WriteHTML(io.Writer) error }) 
 	return writeFile(page, r.WriteHTML)
 }
 
-// simWhole prints what came of a run on whole nodes and gives the error that makes the
-// exit code.
+// simWhole prints the report of a run on whole nodes and returns the error for the exit
+// code.
 func (a *app) simWhole(r *sim.RealReport, sc *sim.Scenario) error {
 	if err := a.show(r, func() { a.printRealReport(r) }); err != nil {
 		return err

@@ -18,8 +18,8 @@ import (
 // bubbleCmd is the command by which this program runs itself in virtual time.
 const bubbleCmd = "bubble"
 
-// simNet runs a scenario on whole nodes in virtual time: in a child, since a process
-// enters virtual time with all it is.
+// simNet runs a scenario on whole nodes in virtual time. It does so in a child, because a
+// process enters virtual time as a whole.
 func (a *app) simNet(ctx context.Context, sc *sim.Scenario, keep bool, page string) error {
 	binary, err := os.Executable()
 	if err != nil {
@@ -63,7 +63,7 @@ func (a *app) simBubbleCmd() *cobra.Command {
 		var r *sim.RealReport
 		var failed error
 		err = sim.InBubble(func() {
-			// Nothing of the outside: whoever wants this to end kills the process.
+			// Nothing from outside may reach virtual time: to end this, kill the process.
 			r, failed = sim.RunNet(context.Background(), sc, sim.RealOptions{Keep: keep, Page: page != "", Progress: a.note})
 		})
 		if err := errors.Join(failed, err); err != nil {

@@ -30,8 +30,8 @@ expect settled <= 60
 80s send carl
 `
 
-// The program itself, as it is built for people, runs whole nodes in virtual time: what
-// that takes of package testing is outside Go's promises.
+// The program itself, as it is built for people, runs whole nodes in virtual time: the
+// parts of package testing that this uses are outside Go's compatibility promise.
 func TestSimNet(t *testing.T) {
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "pandanode")

@@ -52,7 +52,7 @@ func (s *series) third(n int) float64 {
 	return mean(s.value[len(s.value)*n/3 : len(s.value)*(n+1)/3])
 }
 
-// allocated is how much disk is used below dir.
+// allocated returns the bytes of disk that are used below dir.
 func allocated(t *testing.T, dir string) (sum int64) {
 	t.Helper()
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
@@ -70,8 +70,8 @@ func allocated(t *testing.T, dir string) (sum int64) {
 }
 
 // TestSoak lets three nodes talk while a fourth comes and goes and one of the three is
-// killed again and again: two minutes, or as long as PANDANODE_SOAK says. What the two
-// that stay use must level off, and everything sent is everywhere, once.
+// killed again and again: two minutes, or as long as PANDANODE_SOAK says. The resources of
+// the two that stay must level off, and every message must be everywhere, once.
 func TestSoak(t *testing.T) {
 	long := 2 * time.Minute
 	if s := os.Getenv("PANDANODE_SOAK"); s != "" {

@@ -113,8 +113,8 @@ func (a *app) peersCmd() *cobra.Command {
 	}
 }
 
-// stopPatience is how long a node may take to end that was asked to: the answers under
-// way, what is left to write, and the store.
+// stopPatience is how long a node may take to stop: it finishes answers that are under way,
+// writes pending data, and closes the store.
 const stopPatience = 30 * time.Second
 
 func (a *app) stopCmd() *cobra.Command {
@@ -220,11 +220,11 @@ first, it says what is missing and exits with 7.`,
 	return cmd
 }
 
-// retryPause is how often a node that is not there yet is looked for.
+// retryPause is the pause between two looks for a node that is not there yet.
 const retryPause = 50 * time.Millisecond
 
-// status asks for the state. With a level it waits for the node to appear, and for
-// the level, and says what it waits for whenever that changes.
+// status asks for the state. With a level it waits for the node to appear and to reach the
+// level, and says what it waits for whenever that changes.
 func (a *app) status(ctx context.Context, level api.Level, timeout time.Duration) (api.Status, error) {
 	if level == "" {
 		return a.statusOnce(ctx, api.StatusRequest{})
@@ -258,7 +258,7 @@ func (a *app) status(ctx context.Context, level api.Level, timeout time.Duration
 		case e.Code != api.CodeUnavailable && e.Code != api.CodeLocked:
 			return s, err
 		case runnerOf(conf.DataDir).Phase == phaseNone && !isDir(filepath.Join(conf.DataDir, "store")):
-			return s, e // and none will ever run
+			return s, e // and none will run
 		}
 		say(e.Message)
 		select {
@@ -286,7 +286,7 @@ func (a *app) statusAt(ctx context.Context, level api.Level, timeout time.Durati
 	return a.statusOnce(ctx, api.StatusRequest{Wait: level, Timeout: api.Duration(timeout)})
 }
 
-// lacks says what a node lacks for a level; empty: it has reached it.
+// lacks says what a node lacks for a level; empty: the node has reached it.
 func lacks(s api.Status, level api.Level) string {
 	for _, l := range s.Levels {
 		if l.Level == level && !l.Reached {
@@ -349,7 +349,7 @@ func (a *app) printStatus(s api.Status) {
 	}
 }
 
-// column gives a name for the first value and blanks for the others.
+// column returns a name for the first value and blanks for the others.
 func column(name string, values []string) []string {
 	var out []string
 	for _, v := range values {

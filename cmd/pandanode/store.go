@@ -64,7 +64,7 @@ func (a *app) storeCmd() *cobra.Command {
 	return cmd
 }
 
-// tends makes a function that needs the store the body of a command.
+// tends turns a function that needs the store into the body of a command.
 func (a *app) tends(f func(context.Context, api.Store) error) func(*cobra.Command, []string) error {
 	return does(func(ctx context.Context, _ []string) error {
 		return a.store(ctx, func(s api.Store) error { return f(ctx, s) })
@@ -144,7 +144,7 @@ runs beside everything else.`,
 	}
 }
 
-// compacted says why little came back.
+// compacted explains why compacting freed little space.
 func compacted(c api.Compacted) string {
 	back, beyond := c.Before.Disk-c.After.Disk, max(0, c.After.Disk-c.After.Live)
 	switch {

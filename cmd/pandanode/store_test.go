@@ -7,7 +7,8 @@ import (
 	"github.com/pandanode/pandanode/node/api"
 )
 
-// What did not come back is explained, and what did is not.
+// The command explains space that it could not free, and says nothing if all of it was
+// freed.
 func TestCompactedSaysWhy(t *testing.T) {
 	const mib = 1 << 20
 	for _, c := range []struct {

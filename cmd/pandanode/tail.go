@@ -15,7 +15,7 @@ import (
 	"github.com/pandanode/pandanode/node/api"
 )
 
-// lastLines is how much tail shows if it is not told.
+// lastLines is the number of lines that tail shows by default.
 const lastLines = 20
 
 func (a *app) tailCmd() *cobra.Command {
@@ -55,7 +55,7 @@ until so many messages were shown and stops; when --timeout is over first, the e
 	return cmd
 }
 
-// tailing is what tail was asked for.
+// tailing holds the flags of tail.
 type tailing struct {
 	follow  bool
 	last    lineCount
@@ -84,7 +84,7 @@ func (l *lineCount) Set(s string) error {
 
 func (l *lineCount) Type() string { return "number" }
 
-// limit is how many lines to begin with; negative: all.
+// limit returns with how many lines to begin; negative: all.
 func (t *tailing) limit(json bool) int {
 	switch {
 	case t.last.given:
@@ -100,10 +100,10 @@ var errEnough = errors.New("enough")
 // tailed is a group that tail shows.
 type tailed struct {
 	id, name string
-	cursor   uint64 // of what was shown last
+	cursor   uint64 // of the last item that was shown
 }
 
-// happened is one thing that happened, with its group.
+// happened is an item of a timeline, with its group.
 type happened struct {
 	*tailed
 	api.Happening
@@ -145,7 +145,7 @@ func (a *app) tail(ctx context.Context, c *api.Client, t tailing, args []string)
 	}
 	if !a.json {
 		for _, g := range groups {
-			if g.cursor > 0 { // what is not noted is only counted again
+			if g.cursor > 0 { // a message that is not marked as seen is only counted again
 				_, _ = c.MarkSeen(context.WithoutCancel(ctx), api.SeenRequest{Group: g.id, Cursor: g.cursor})
 			}
 		}
@@ -154,14 +154,14 @@ func (a *app) tail(ctx context.Context, c *api.Client, t tailing, args []string)
 	case errors.Is(err, errEnough):
 		return nil
 	case api.CodeOf(err) == api.CodeTimeout && t.count == 0:
-		return nil // the time that was given is how following ends
+		return nil // following ends when the given time is over
 	case api.CodeOf(err) == api.CodeTimeout:
 		return api.Errorf(api.CodeTimeout, "%d of %d messages after %v", shown, t.count, t.timeout)
 	}
 	return err
 }
 
-// tailedGroups gives the groups that were named; without one all of this node.
+// tailedGroups returns the named groups, or all groups of this node if none was named.
 func (a *app) tailedGroups(ctx context.Context, c *api.Client, args []string) ([]*tailed, error) {
 	var out []*tailed
 	add := func(g api.Group) {
@@ -192,11 +192,11 @@ func (a *app) tailedGroups(ctx context.Context, c *api.Client, args []string) ([
 	return out, nil
 }
 
-// tailPast shows what there is.
+// tailPast shows the items that are there already.
 func (a *app) tailPast(ctx context.Context, c *api.Client, t tailing, groups []*tailed, named bool, show func(happened) error) error {
 	limit := t.limit(a.json)
 	if limit == 0 {
-		for _, g := range groups { // what comes after the newest of now
+		for _, g := range groups { // items after the newest one of now
 			one, err := c.Group(ctx, api.GroupRequest{Group: g.id})
 			if err != nil {
 				return err
@@ -212,7 +212,7 @@ func (a *app) tailPast(ctx context.Context, c *api.Client, t tailing, groups []*
 		g.cursor = t.since
 		if err := c.Timeline(ctx, r, func(h api.Happening) error {
 			if more = more || h.More; !named {
-				return show(happened{g, h}) // as it comes: there may be much
+				return show(happened{g, h}) // each as it comes: there may be many
 			}
 			past = append(past, happened{g, h})
 			return nil
@@ -242,7 +242,7 @@ func (a *app) tailPast(ctx context.Context, c *api.Client, t tailing, groups []*
 	return nil
 }
 
-// follow shows what comes, of all groups at once, until one of them fails.
+// follow shows new items of all groups at once, until one of the streams fails.
 func follow(ctx context.Context, c *api.Client, groups []*tailed, show func(happened) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -294,7 +294,7 @@ func (a *app) printHappening(h happened, me string, named bool) error {
 	return err
 }
 
-// said is a message with its author.
+// said formats a message with its author.
 func (a *app) said(m api.Message) string {
 	text := m.Text
 	if m.Data != nil {
@@ -311,7 +311,7 @@ func (a *app) said(m api.Message) string {
 	return a.paint(a.out, bold, who+":") + " " + strings.Join(lines, "\n    ")
 }
 
-// deedOf says in words what an event of a timeline tells the user me.
+// deedOf describes an event of a timeline in words, for the user me.
 func deedOf(e api.Event, me string) string {
 	person := func(name, id string) string {
 		switch {
@@ -330,7 +330,7 @@ func deedOf(e api.Event, me string) string {
 	return string(e.Kind)
 }
 
-// deeds says how each event of a timeline is told: who it is about, and by whom it is.
+// deeds says how each kind of event is described: whom it is about, and who did it.
 var deeds = map[api.EventKind]func(e api.Event, who, by string) string{
 	api.EventMemberAdded:   func(_ api.Event, who, by string) string { return fmt.Sprintf("%s joined, let in by %s", who, by) },
 	api.EventMemberRemoved: func(_ api.Event, who, by string) string { return fmt.Sprintf("%s removed %s", by, who) },
@@ -360,7 +360,7 @@ var deeds = map[api.EventKind]func(e api.Event, who, by string) string{
 	},
 }
 
-// profiled says what somebody has done to a group's profile, of the detail of an event.
+// profiled describes a change of a group's profile, from the detail of an event.
 func profiled(detail string) string {
 	field, value, _ := strings.Cut(detail, " ")
 	if text, err := strconv.Unquote(value); err == nil {

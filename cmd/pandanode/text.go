@@ -7,11 +7,11 @@ import (
 	"unicode"
 )
 
-// clean makes text of other people safe to be part of a line of a terminal. What could
-// control the terminal, or reorders its neighbours beyond the text's own end, becomes
-// U+FFFD, and so does what is there to hide: text that cannot be seen at all, more invisible
-// characters in a row than any script has, and tags that are no flag. Line ends and tabs become
-// spaces. What scripts and emoji are made of stays.
+// clean makes text of other people safe to be part of a line of a terminal. Characters that
+// could control the terminal, or that reorder their neighbours beyond the text's own end,
+// become U+FFFD. So does text that hides: text that cannot be seen at all, more invisible
+// characters in a row than any script has, and tags that are no flag. Line ends and tabs
+// become spaces. Characters of scripts and emoji stay.
 func clean(s string) string {
 	in := []rune(strings.ReplaceAll(s, "\r\n", "\n"))
 	out := make([]rune, len(in))
@@ -41,9 +41,9 @@ func clean(s string) string {
 	return string(out)
 }
 
-// controls says whether a character could do something to a terminal, or to the text
-// around its own, that nobody sees: control characters, bidi embeddings, overrides and
-// isolates, annotations, and what Unicode has set aside for more of them.
+// controls says whether a character could act on a terminal, or on the text around it,
+// unseen: control characters, bidi embeddings, overrides and isolates, annotations, and the
+// code points that Unicode has reserved for more of them.
 func controls(r rune) bool {
 	switch {
 	case unicode.Is(unicode.Cf, r):
@@ -54,9 +54,9 @@ func controls(r rune) bool {
 	return unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) && !unicode.IsGraphic(r) // not assigned yet
 }
 
-// shaping is the format characters that text is written with: joiners and non-joiners, the
-// marks of direction that reorder nothing beyond their neighbours, spaces without width and
-// soft hyphens, and the signs of scripts that Unicode counts as such.
+// shaping lists the format characters of ordinary text: joiners and non-joiners, the marks
+// of direction that reorder nothing beyond their neighbours, spaces without width and soft
+// hyphens, and the signs of scripts that Unicode counts as such.
 var shaping = &unicode.RangeTable{
 	R16: []unicode.Range16{
 		{Lo: 0x00ad, Hi: 0x00ad, Stride: 1}, // soft hyphen
@@ -78,12 +78,12 @@ var shaping = &unicode.RangeTable{
 	LatinOffset: 1,
 }
 
-// maxHidden is how many different invisible characters follow each other in text: an emoji
-// that is joined has a variation selector and a joiner.
+// maxHidden is how many different invisible characters may follow each other: a joined
+// emoji has a variation selector and a joiner.
 const maxHidden = 2
 
-// isHidden says whether a character takes no room, or is a letter that is blank: many in a
-// row, or nothing else, say what nobody sees.
+// isHidden says whether a character takes no room, or is a blank letter. Many in a row, or
+// a text of nothing else, hide something.
 func isHidden(r rune) bool {
 	switch {
 	case unicode.Is(unicode.Variation_Selector, r), unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r):
@@ -123,7 +123,7 @@ func inFlag(text []rune, i int) bool {
 	return true
 }
 
-// escaped gives JSON in which what clean would not let pass is written as an escape.
+// escaped returns JSON in which characters that clean would replace are escaped.
 func escaped(text []byte) []byte {
 	var b strings.Builder
 	for _, r := range string(text) {

@@ -12,8 +12,8 @@ import (
 	"github.com/rivo/uniseg"
 )
 
-// What scripts and emoji are made of passes; what could control a terminal, or is there to
-// hide, does not.
+// Characters of scripts and emoji pass. Characters that could control a terminal, or that
+// hide text, do not.
 func TestClean(t *testing.T) {
 	const (
 		family  = "👨\u200d👩\u200d👧\u200d👦"
@@ -31,7 +31,7 @@ func TestClean(t *testing.T) {
 		family: family, flag: flag, persian: persian, hindi: hindi, "❤\ufe0f\u200d🔥": "❤\ufe0f\u200d🔥", "🏳\ufe0f\u200d🌈 🇩🇪 1\ufe0f\u20e3 👋🏽": "🏳\ufe0f\u200d🌈 🇩🇪 1\ufe0f\u20e3 👋🏽",
 		"Donau\u00addampf ខ្មែរ\u200bភាសា \u0601١": "Donau\u00addampf ខ្មែរ\u200bភាសា \u0601١", "葛\U000e0100": "葛\U000e0100", "new: \U0001fae9": "new: \U0001fae9",
 		"a\u034f\u0308": "a\u034f\u0308", "\u180e\u182e": "\u180e\u182e", "ه\u200d": "ه\u200d",
-		// What is there to hide.
+		// Text that hides.
 		"\u200d": "\ufffd", "\u3164\u200b": "\ufffd", "\ufe0f\ufe0e": "\ufffd", "": "",
 		"a\u200b\u200b\u200b": "a\u200b\ufffd\ufffd", "x\u200d\u200c\u200d\u200c": "x\u200d\u200c\ufffd\ufffd",
 		"😀\ufe01\ufe02\ufe03": "😀\ufe01\ufe02\ufffd", "\ufeffx": "\ufffdx", "a\ufff9b\u206ac": "a\ufffdb\ufffdc", "\U000e0001": "\ufffd",
@@ -59,8 +59,8 @@ func TestColumnsByWidth(t *testing.T) {
 	}
 }
 
-// On a terminal JSON holds nothing that could control it, and says the same; elsewhere its
-// bytes are what they were.
+// JSON on a terminal holds no character that could control it, and has the same meaning.
+// Elsewhere its bytes do not change.
 func TestJSONOnATerminal(t *testing.T) {
 	v := map[string]string{"text": "C1 \u009b31m, \u0085, DEL \x7f, escape \x1b[2J, reversed \u202e, isolated \u2067, tag \U000e0041, ü 👨\u200d👩 <&> \\ \" \u200c"}
 	var plain bytes.Buffer

@@ -21,9 +21,10 @@ import (
 	"github.com/pandanode/pandanode/node/api"
 )
 
-// The README's tour, typed as it stands there into two terminals with a shell in each. Only
-// what a test may not do is kept from it by the environment: the nodes listen on loopback
-// and do not look for others, and Ben's is told of Anna's, as by the README's --bootstrap.
+// The README's tour, typed as it stands there into two terminals with a shell in each. The
+// environment changes only what a test may not do: the nodes listen on loopback and do not
+// look for others, and Ben's node knows the address of Anna's, as by the README's
+// --bootstrap.
 func TestTour(t *testing.T) {
 	blocks := readmeBlocks(t, "## Five minutes, two terminals", "## What a partition does to a group")
 	if len(blocks) != 5 || !slices.Equal(blocks[0], []string{"go build -o pandanode ./cmd/pandanode"}) {
@@ -84,8 +85,9 @@ func TestTour(t *testing.T) {
 	}
 }
 
-// What a newcomer types first, before there was --detach: it is refused with a hint, at
-// once, instead of being stopped by the shell; and who waits for a node hears so.
+// A newcomer's first try, a node in the background of the shell: it is refused at once with
+// a hint, instead of being stopped by the shell, and a command that waits for a node says
+// so.
 func TestRunInTheBackgroundOfATerminal(t *testing.T) {
 	dir, err := os.MkdirTemp("", "tour")
 	if err != nil {
@@ -98,8 +100,8 @@ func TestRunInTheBackgroundOfATerminal(t *testing.T) {
 		"PANDANODE_LISTEN=/ip4/127.0.0.1/udp/0/quic-v1", "PANDANODE_MDNS=false",
 	})
 
-	// A passphrase is asked for again where it cannot be meant, and an interrupted init
-	// leaves nothing and gives the terminal its echo back.
+	// A passphrase is asked for again if it cannot be meant. An interrupted init leaves
+	// nothing behind and turns the terminal's echo on again.
 	sh.write("./pandanode init --name anna\n")
 	for _, typed := range []string{"Passphrase: ", "short\n", "at least 8", "", "Passphrase: ", "long enough\n", "Again: ", "longer than that\n", "differ", "", "Passphrase: ", "\x03"} {
 		if strings.HasSuffix(typed, "\n") || typed == "\x03" {
@@ -123,7 +125,7 @@ func TestRunInTheBackgroundOfATerminal(t *testing.T) {
 		t.Errorf("Ctrl-C in a wait: exit code %s", code)
 	}
 
-	// Locked is told from none, in front and from elsewhere.
+	// A locked node is told from none, in its own terminal and elsewhere.
 	other := openTerminal(t, dir, sh.env)
 	sh.write("./pandanode run --detach\n")
 	sh.expect("Passphrase: ")
@@ -257,7 +259,7 @@ func (w *terminal) write(text string) {
 	}
 }
 
-// until gives what look finds in what has come, as soon as it finds something.
+// until returns what look finds in the output, as soon as it finds something.
 func (w *terminal) until(what string, look func([]byte) []int) []string {
 	w.t.Helper()
 	late := time.AfterFunc(typingPatience, func() {
