@@ -143,7 +143,7 @@ func (a *app) root() *cobra.Command {
 		Long: `pandanode is a node of a peer-to-peer network for encrypted group messaging.
 
 Start here:
-  pandanode init             make this machine a device with an identity of its own
+  pandanode init             set up this machine as a device with an identity of its own
   pandanode run              run its node; the other commands talk to it
   pandanode group create tea found a group
   pandanode demo             watch three nodes do all of it`,
@@ -165,7 +165,7 @@ Start here:
 	cmd.Flags().BoolVar(&asked, "version", false, "say which version this is")
 	cmd.PersistentFlags().StringVar(&a.home, "home", "", "directory of everything of this node (default: PANDANODE_HOME, else the XDG directories)")
 	cmd.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON: one object per line")
-	cmd.AddGroup(&cobra.Group{ID: "node", Title: "The node:"}, &cobra.Group{ID: "talk", Title: "Groups and messages:"}, &cobra.Group{ID: "rest", Title: "What is at rest:"})
+	cmd.AddGroup(&cobra.Group{ID: "node", Title: "The node:"}, &cobra.Group{ID: "talk", Title: "Groups and messages:"}, &cobra.Group{ID: "rest", Title: "Store and backups:"})
 	for _, c := range []*cobra.Command{a.initCmd(), a.runCmd(), a.stopCmd(), a.statusCmd(), a.doctorCmd(), a.idCmd(), a.nameCmd(), a.peersCmd()} {
 		c.GroupID = "node"
 		cmd.AddCommand(c)

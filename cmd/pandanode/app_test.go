@@ -260,7 +260,7 @@ func TestAmbiguousNamesListTheCandidates(t *testing.T) {
 	}
 	w.node.Findable = []api.Found{{ID: apitest.ID("a"), Name: "x", Verified: true}, {ID: apitest.ID("b"), Name: "X", Verified: true}, {ID: apitest.ID("c"), Name: "x"}}
 	r = w.run("", "group", "join", "x")
-	if r.code != api.ExitUsage || !strings.Contains(r.err, "2 groups are called") || strings.Contains(r.err, apitest.ID("c")) {
+	if r.code != api.ExitUsage || !strings.Contains(r.err, "2 groups have the name") || strings.Contains(r.err, apitest.ID("c")) {
 		t.Errorf("got %d\n%s", r.code, r.err)
 	}
 }

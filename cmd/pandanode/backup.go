@@ -24,9 +24,10 @@ func (a *app) backupCmd() *cobra.Command {
 		Long: `Make, check and restore backups: one file, encrypted with age (age-encryption.org), to age or
 SSH public keys or under a passphrase of its own.
 
-A backup holds the identity of this device, its groups, and all that it can read. It holds
-no keys that open anything else: a restored device asks its groups to be added again, which
-takes one member online. Whoever opens a backup can be you: guard it like the device.`,
+A backup holds the identity of this device, its groups, and all messages that it can read.
+It holds no keys that open anything else: a restored device asks its groups to be added
+again, which takes one member online. Anybody who can open the backup can act as you: guard
+it like the device.`,
 	}
 	cmd.AddCommand(a.backupCreateCmd(), a.backupVerifyCmd(), a.backupRestoreCmd())
 	return cmd
@@ -37,12 +38,13 @@ func (a *app) backupCreateCmd() *cobra.Command {
 	var recipientsFile, passphraseFile string
 	cmd := &cobra.Command{
 		Use:   "create FILE",
-		Short: "Write a backup into a new file, or to stdout (-)",
-		Long: `Write a backup into a new file, or to stdout (-): of the running node, as it is at one moment,
-or of the store, if no node runs. The file is there whole or not at all.
+		Short: "Write a backup to a new file, or to stdout (-)",
+		Long: `Write a backup to a new file, or to stdout (-). It is a backup of the running node at one
+moment, or of the store if no node runs. The file is written whole or not at all.
 
-It is encrypted to recipients (age1..., ssh-ed25519 ..., ssh-rsa ...); without any, under a
-passphrase: asked for twice, or the first line of --backup-passphrase-file.`,
+It is encrypted to recipients (age1..., ssh-ed25519 ..., ssh-rsa ...). Without any, it is
+encrypted under a passphrase, which is asked for twice or is the first line of
+--backup-passphrase-file.`,
 		Example: "  age-keygen -o backup.key   # keep it elsewhere\n  pandanode backup create monday.age --recipient age1...\n  pandanode backup create - --recipients-file backup.pub | ssh safe 'cat > panda.age'",
 		Args:    cobra.ExactArgs(1),
 	}
@@ -59,7 +61,7 @@ passphrase: asked for twice, or the first line of --backup-passphrase-file.`,
 			r.Recipients = append(r.Recipients, lines...)
 		}
 		if args[0] == "-" && isTerminal(a.out) {
-			return api.Errorf(api.CodeInvalid, "a backup is no text for a terminal").WithHint("pandanode backup create - > FILE")
+			return api.Errorf(api.CodeInvalid, "a backup is not text, and stdout is a terminal").WithHint("pandanode backup create - > FILE")
 		}
 		if len(r.Recipients) == 0 {
 			p, err := a.somePassphrase("Passphrase of the backup: ", passphraseFile, true)
@@ -193,9 +195,9 @@ func (a *app) opening(cmd *cobra.Command) func() ([]age.Identity, error) {
 func (a *app) backupVerifyCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
-		Short: "Read a backup to its end and say what is in it",
-		Long: `Read a backup, or stdin (-), to its end and say what is in it, without writing anything. One
-that is cut short or altered is exit code 10; one that does not open, 6.`,
+		Short: "Check a backup and list its content",
+		Long: `Read a backup file, or stdin (-), to its end and list its content. Nothing is written. The
+exit code is 10 if the backup is cut short or altered, and 6 if it does not open.`,
 		Example: "  pandanode backup verify monday.age --identity backup.key --json | jq .groups",
 		Args:    cobra.ExactArgs(1),
 	}
@@ -255,14 +257,14 @@ func (a *app) input(path string) (io.ReadCloser, error) {
 func (a *app) backupRestoreCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
-		Short: "Make this machine the device of a backup",
-		Long: `Make this machine the device that a backup, or stdin (-), is of. The home must not hold a node.
-As with init, the new store is locked with a passphrase or --key-file, which need not be the
-old one's, and the flags that are given go into the configuration file.
+		Short: "Restore a device from a backup",
+		Long: `Restore a device from a backup file, or from stdin (-). The home must not hold a node. As
+with init, a passphrase or --key-file locks the new store; it need not be the old one. The
+given flags are written into the configuration file.
 
-What the backup holds can be read at once. For the rest the device asks its groups to be
-added again as soon as a member is online. The device that the backup is of must not run
-any more: two that are one lock each other out, over and over.`,
+The messages in the backup can be read at once. To get the others, the device asks its
+groups to be added again as soon as a member is online. The old device must not run any
+more: two nodes that run as one device lock each other out, over and over.`,
 		Example: "  pandanode --home /srv/panda backup restore monday.age --identity backup.key\n  pandanode run",
 		Args:    cobra.ExactArgs(1),
 	}

@@ -35,8 +35,8 @@ func (a *app) debugCmd() *cobra.Command {
 	}, &cobra.Command{
 		Use:   "hand GROUP",
 		Short: "Hand an envelope (base64, on stdin) to a group as if it had come from the network",
-		Long: `Hand an envelope (base64, on stdin) to a group as if it had come from the network, and say
-what became of it. A refusal is exit code 10.`,
+		Long: `Hand an envelope (base64, on stdin) to a group as if it had come from the network, and print
+the verdict. The exit code is 10 if it was refused.`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			text, err := io.ReadAll(a.in)
@@ -64,8 +64,8 @@ what became of it. A refusal is exit code 10.`,
 	}, &cobra.Command{
 		Use:   "entries GROUP",
 		Short: "Print the genesis of a group, and its entries in causal order, in base64",
-		Long: `Print the genesis of a group, and its entries in causal order, in base64, one in a line, as
-they were signed: what all members share. "debug decode" shows what one says.`,
+		Long: `Print the genesis of a group and its entries in causal order, as they were signed, one a
+line in base64. All members share these. "debug decode" shows one of them as JSON.`,
 		Example: "  pandanode debug entries tea | tail -1 | pandanode debug decode",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
@@ -112,7 +112,7 @@ func (a *app) eventsCmd() *cobra.Command {
 			return err
 		}),
 	}
-	cmd.Flags().BoolVar(&past, "past", false, "of a group: end with the newest")
+	cmd.Flags().BoolVar(&past, "past", false, "with a group: end after the newest event")
 	return cmd
 }
 
@@ -121,9 +121,9 @@ func (a *app) decodeCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "decode [TYPE]",
 		Short: "Show an object of the wire (base64, on stdin) as JSON",
-		Long: `Show an object of the wire (base64, on stdin) as JSON, with what is inside of it. TYPE can be
-left out where only one fits. Secrets are shown: of an invite link, and of those who are
-welcomed. "debug encode" makes the same bytes of it again; fields that begin with "#" only
+		Long: `Show an object of the wire (base64, on stdin) as JSON, with the objects inside of it. TYPE
+can be left out if only one fits. Secrets are shown: those of invite links and of Welcomes.
+"debug encode" makes the same bytes of the JSON again; fields that begin with "#" only
 explain. It needs no node.`,
 		Example: "  pandanode debug envelope tea rdvbok | pandanode debug decode",
 		Args:    cobra.MaximumNArgs(1),

@@ -26,12 +26,13 @@ func (a *app) doctorCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Find out what keeps the node from working well",
-		Long: `Look at the configuration, at who can read and write what is on disk, and at the store and
-its disk; and, if the node runs, at peers, DHT, reachability, clock and groups. Without a
-running node the store is opened, with its passphrase.
+		Long: `Check the configuration, the permissions of files, and the store and its disk. If the node
+runs, also check peers, DHT, reachability, clock and groups. If no node runs, the store is
+opened with its passphrase.
 
-Each check is ok, warn, fail, or unknown, where it cannot be told from here; what is not ok
-says what helps. The exit code is that of the first failure, and 0 if there are only warnings.`,
+The result of each check is ok, warn, fail, or unknown if the node cannot tell. A check that
+is not ok says what helps. The exit code is that of the first failure, and 0 if there are
+only warnings.`,
 		Example: "  pandanode doctor\n  pandanode doctor --json | jq '.findings[] | select(.health != \"ok\")'",
 		Args:    cobra.NoArgs,
 	}
@@ -130,7 +131,7 @@ func (a *app) ofRunning(ctx context.Context, client *api.Client, running api.Ver
 	}
 	r, err := client.Checkup(ctx, api.CheckupRequest{Verify: verify})
 	if api.CodeOf(err) == api.CodeTimeout {
-		err = api.Errorf(api.CodeTimeout, "it runs and does not answer in time").WithHint("give it more with --timeout; if it still does not answer, start it again")
+		err = api.Errorf(api.CodeTimeout, "the node runs but does not answer in time").WithHint("give it more with --timeout; if it still does not answer, start it again")
 	}
 	if err != nil {
 		return []api.Finding{v, api.Failed("node", err)}
@@ -187,5 +188,5 @@ func permissions(paths config.Paths, c config.Config) api.Finding {
 		return api.HealthOK.Found("permissions", "home, keys and socket are this user's alone")
 	}
 	slices.Sort(fixes)
-	return api.Failed("permissions", api.Errorf(api.CodeNotPermitted, "others of this machine can use %s", strings.Join(open, ", ")).WithHint("%s", strings.Join(slices.Compact(fixes), "; ")))
+	return api.Failed("permissions", api.Errorf(api.CodeNotPermitted, "other users of this machine can use %s", strings.Join(open, ", ")).WithHint("%s", strings.Join(slices.Compact(fixes), "; ")))
 }

@@ -37,16 +37,17 @@ func (a *app) createCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Found a group",
-		Long: `Found a group, with this user as its owner. A group is public unless --private: its name,
-description and rounded number of members are published for everyone to find. A private one
-is in no search and in no DHT record; its members find each other by a secret that only they
-and invite links hold, and that is new after each removal. That is decided for ever.
+		Long: `Found a group, with this user as its owner. A group is public unless --private is given: its
+name, description and rounded number of members are published for everyone to find. A
+private group is in no search and in no DHT record. Its members find each other by a secret
+that only they and invite links hold, and that changes with each removal. Whether a group is
+private cannot be changed later.
 
 A name has one line of up to 64 bytes, a description up to 1024 bytes, and there are up to 8
 tags of up to 32 bytes each.
 
-Policies: open (any member lets in whoever asks), request (an admin approves),
-invite (only with an invite signed by an admin; the default of private groups).`,
+Policies: open (any member lets in users who ask), request (an admin approves), invite
+(users need an invite that an admin signed; the default of private groups).`,
 		Example: "  pandanode group create \"tea house\" --description \"Leaves and kettles\" --policy open\n  pandanode group create board --policy invite",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
@@ -55,7 +56,7 @@ invite (only with an invite signed by an admin; the default of private groups).`
 			}
 			r.Name, r.Policy = args[0], api.Policy(cmp.Or(policy, string(api.PolicyOpen)))
 			if !slices.Contains(api.Policies, r.Policy) {
-				return api.Errorf(api.CodeInvalid, "--policy %q: there are open, request and invite", policy)
+				return api.Errorf(api.CodeInvalid, "--policy must be open, request or invite, not %q", policy)
 			}
 			if strings.TrimSpace(r.Name) == "" {
 				return api.Errorf(api.CodeInvalid, "a group needs a name").WithHint("pandanode group create NAME")
@@ -81,9 +82,9 @@ func (a *app) listCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List this node's groups",
-		Long: `List this node's groups, the one where something happened last first. STATE is short:
-messages that were not shown by "pandanode tail" yet, messages that wait to go out, what a
-join waits for, or that this device has left or was removed. "group show" tells all.`,
+		Long: `List this node's groups, the most recently active first. STATE is a summary: messages that
+"pandanode tail" has not shown yet, messages that wait to go out, what a join waits for, or
+that this device has left or was removed. "group show" shows everything.`,
 		Args: cobra.NoArgs,
 		RunE: a.asks(func(ctx context.Context, c *api.Client, _ []string) error {
 			g, err := c.Groups(ctx, api.Empty{})
@@ -159,7 +160,7 @@ func (a *app) showCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show GROUP",
 		Short: "Show one group",
-		Long:  "Show one group: its profile, its MLS epoch, and what is still owed.\n" + namingHelp,
+		Long:  "Show one group: its profile, its MLS epoch, and the messages that are missing or wait.\n" + namingHelp,
 		Args:  cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			g, err := c.Group(ctx, api.GroupRequest{Group: args[0]})
@@ -191,16 +192,16 @@ func (a *app) findCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "find [NAME]",
 		Short: "Look for public groups by name, tag, size or age",
-		Long: `Look for public groups, in the DHT and on the local network at once: by the words of their
-name, in any order, by a tag, by how many members a member told last (rounded), and by when
-they were founded. Without any of these every public group fits. Words are whole and are
-compared without case and accents; a star finds parts of words: 'te*' what begins with te,
-'*house*' what has house in it. SOURCE says which of the sources knew the group. With --json
-each result is printed as it comes, and a group that two sources know comes twice. The
-signatures of what is shown were checked.
+		Long: `Search for public groups in the DHT and on the local network: by the words of their names in
+any order, by a tag, by their published number of members (rounded), and by the time of
+their founding. Without any of these, every public group fits. Words must match whole, but
+without case and accents. A star stands for any letters: 'te*' finds words that begin with
+te, '*house*' words that contain house. SOURCE says which sources knew the group. With
+--json each result is printed as it comes, and a group that two sources know comes twice.
+All signatures of the results were checked.
 
-While no peer is connected it waits for one, for as long as --timeout says. Nothing found is
-exit code 4, and nobody to ask is 8.`,
+While no peer is connected, the search waits for one, until --timeout is over. The exit code
+is 4 if nothing was found, and 8 if there was nobody to ask.`,
 		Example: "  pandanode group find tea\n  pandanode group find 'te*' --tag leaves --min-members 3 --created-after 30d\n  pandanode group find tea --json | jq -r .id",
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			r.Name, r.Timeout, r.After = strings.Join(args, " "), api.Duration(timeout), time.Time(after)
@@ -240,8 +241,8 @@ exit code 4, and nobody to ask is 8.`,
 	cmd.Flags().StringVar(&r.Tag, "tag", "", "only groups with this tag")
 	cmd.Flags().Uint64Var(&r.MinMembers, "min-members", 0, "only groups with as many members")
 	cmd.Flags().Uint64Var(&r.MaxMembers, "max-members", 0, "only groups with no more members; 0: any number")
-	cmd.Flags().Var(&after, "created-after", "only groups founded since: a date such as 2026-01-31, or so long ago, such as 30d")
-	cmd.Flags().IntVar(&r.Limit, "limit", 20, "stop after so many groups")
+	cmd.Flags().Var(&after, "created-after", "only groups founded since then: a date such as 2026-01-31, or an age such as 30d")
+	cmd.Flags().IntVar(&r.Limit, "limit", 20, "stop after this many groups")
 	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how long to look")
 	return cmd
 }
@@ -266,7 +267,7 @@ func (m *moment) Set(s string) error {
 	}
 	var ago lifetime
 	if err := ago.Set(s); err != nil || ago == 0 {
-		return fmt.Errorf("%q: want a date such as 2026-01-31, or so long ago, such as 12h or 30d", s)
+		return fmt.Errorf("%q is neither a date such as 2026-01-31 nor an age such as 12h or 30d", s)
 	}
 	*m = moment(time.Now().Add(-time.Duration(ago)))
 	return nil
@@ -314,28 +315,28 @@ func (a *app) joinCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "join GROUP | join - | join --link-file FILE",
 		Short: "Ask to be let into a group",
-		Long: `Ask to be let into a group, named by its full ID or by its name, which is then looked for
-as with "group find", for as long as --timeout says: 10 seconds without it. The node keeps
-asking, also after a restart, until a member answers.
+		Long: `Ask to be let into a group. Name it by its full ID, or by its name, which is then searched
+for as with "group find", for --timeout or else 10 seconds. The node keeps asking until a
+member answers, also after a restart.
 
-"-" reads an invite link from stdin, and --link-file from a file: it needs no search. A
-link is a secret, so it is no argument.
+"-" reads an invite link from stdin, --link-file reads it from a file. A join by link needs
+no search. A link is a secret, so it cannot be an argument.
 
 With --wait the stages are shown on stderr as they are reached: looking-up, contacting,
-waiting-for-member (it has the request, and in a group with the policy request an admin
-has to approve it), welcomed, synced. When --timeout is over first, the exit code is 7 and
-the request stays; when the group says no, it is 5, and "pandanode why GROUP join" tells
-more. The no of an owner's or admin's device ends the join; after another member's the node
-goes on asking others. "group leave" or "group forget" ends a join too.
+waiting-for-member (a member has the request; with the policy request an admin has to
+approve it), welcomed, synced. If --timeout is over first, the exit code is 7 and the node
+keeps asking. If the group refuses, the exit code is 5, and "pandanode why GROUP join" tells
+more. A refusal by a device of an owner or admin ends the join; after another member's
+refusal the node asks others. "group leave" or "group forget" ends a join too.
 
-An invite of a group that this node is in is kept until it shows whether it is still in:
-if it was removed and does not know it, it comes back in by the invite, and if not, the
-invite is not spent.`,
+An invite to a group that this node is in already is kept until the node knows whether it is
+still a member. If it was removed and has not heard of it, it comes back by the invite. If
+it was not, the invite is not used.`,
 		Example: "  pandanode group join \"tea house\" --wait --timeout 1m\n  pandanode group join - --wait < link\n  pandanode group join --link-file link --wait",
 		Args:    cobra.RangeArgs(0, 1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			if !slices.Contains(api.Stages, api.Stage(until)) {
-				return api.Errorf(api.CodeInvalid, "--until %q: there are looking-up, contacting, waiting-for-member, welcomed and synced", until)
+				return api.Errorf(api.CodeInvalid, "--until must be looking-up, contacting, waiting-for-member, welcomed or synced, not %q", until)
 			}
 			r := api.JoinRequest{}
 			if wait {
@@ -411,7 +412,7 @@ func (a *app) lookUp(ctx context.Context, c *api.Client, name string, timeout ti
 	case 1:
 		return found[0].ID, nil
 	}
-	e := api.Errorf(api.CodeAmbiguous, "%d groups are called %q: anybody may use any name", len(found), name).
+	e := api.Errorf(api.CodeAmbiguous, "%d groups have the name %q: anybody may use any name", len(found), name).
 		WithHint("pandanode group join %s, or another of these IDs", found[0].ID)
 	e.Candidates = found
 	return "", e
@@ -474,9 +475,10 @@ func (a *app) leaveCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "leave GROUP",
 		Short: "Leave a group",
-		Long: `Leave a group, with all devices of this user. What was read stays on this device. Messages
-that nobody else has yet are handed over first: the node goes on until a member has them.
-Until then "group join" calls it off. A join that waits, or was refused, is ended.
+		Long: `Leave a group, with all devices of this user. The messages that were read stay on this
+device. Messages that nobody else has yet are handed over first: the node stays in the group
+until a member has them. Until then "group join" cancels the leave. A join that waits, or
+was refused, is ended.
 ` + namingHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
@@ -503,12 +505,12 @@ func (a *app) forgetCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "forget GROUP",
 		Short: "Remove a group that this node is out of",
-		Long: `Remove a group that this node is out of, or waits to get into: a join ends, and what this
-node has of the group goes, for ever: its messages, its members, its log. Others keep
-theirs. Leave a group first that you are in. Other devices of yours are not touched.
+		Long: `Remove a group from this node, for ever: its messages, its members, its log. The node must
+be out of the group, or waiting to get in; a join that waits is ended. Leave a group first
+if you are in it. Other members keep their copies, and so do your other devices.
 
-Messages of yours that nobody else is known to have would be lost with it: then nothing is
-removed without --discard-unsent.
+If this would lose messages of yours that nobody else is known to have, nothing is removed
+without --discard-unsent.
 ` + namingHelp,
 		Example: "  pandanode group forget \"tea house\"",
 		Args:    cobra.ExactArgs(1),
@@ -525,7 +527,7 @@ removed without --discard-unsent.
 			})
 		}),
 	}
-	cmd.Flags().BoolVar(&discard, "discard-unsent", false, "also if messages of yours are lost that nobody else is known to have")
+	cmd.Flags().BoolVar(&discard, "discard-unsent", false, "remove it even if messages of yours are lost that nobody else is known to have")
 	return cmd
 }
 
@@ -533,9 +535,9 @@ func (a *app) removeCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove GROUP USER",
 		Short: "Take a user out of a group",
-		Long: `Take a user, with all devices, out of a group. Messages sent afterwards cannot be read by
-the user; those sent before can. USER is a full ID, its first characters (6 or more), or a
-name that only one member has; "group members" lists them.
+		Long: `Take a user, with all devices, out of a group. The user cannot read messages that are sent
+afterwards, but keeps those from before. USER is a full ID, its first characters (6 or
+more), or a name that only one member has; "group members" lists them.
 ` + namingHelp,
 		Args: cobra.ExactArgs(2),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
@@ -596,8 +598,8 @@ func (a *app) renameCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rename GROUP NAME",
 		Short: "Give a group another name",
-		Long: `Give a group another name, for everybody. Only owners and admins may. A name has one line of
-up to 64 bytes.
+		Long: `Give a group another name, for everybody. Only owners and admins may do so. A name has one
+line of up to 64 bytes.
 ` + namingHelp,
 		Example: "  pandanode group rename tea \"tea house\"",
 		Args:    cobra.ExactArgs(2),
@@ -617,8 +619,8 @@ func (a *app) describeCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "describe GROUP TEXT",
 		Short: "Say what a group is about",
-		Long: `Say what a group is about, for everybody; "" takes the description away. Only owners and
-admins may. A description has up to 1024 bytes.
+		Long: `Set the description of a group, for everybody; "" removes it. Only owners and admins may do
+so. A description has up to 1024 bytes.
 ` + namingHelp,
 		Example: "  pandanode group describe tea \"Leaves and kettles\"",
 		Args:    cobra.MinimumNArgs(2),
@@ -638,9 +640,9 @@ func (a *app) tagCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "tag GROUP [TAG...]",
 		Short: "Say by which words a group is found",
-		Long: `Say by which words a group is found, beside those of its name, in place of the tags it has;
-without a TAG it has none. Only owners and admins may. There are up to 8 tags of up to 32
-bytes each.
+		Long: `Replace the tags of a group: words by which it is found, beside those of its name. Without a
+TAG it has none. Only owners and admins may do so. There are up to 8 tags of up to 32 bytes
+each.
 ` + namingHelp,
 		Example: "  pandanode group tag tea leaves kettles",
 		Args:    cobra.MinimumNArgs(1),

@@ -17,14 +17,14 @@ func (a *app) logCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log GROUP",
 		Short: "Show who changed what in a group",
-		Long: `Show the operations of a group, oldest first: who did what when, by its own clock, and the
-hash that names it. Every member has the same list. One that does not count, since its
-author could not do that or was removed at the same time, says why.
+		Long: `Show the operations of a group, oldest first: who did what, when by the author's clock, and
+the hash that names the operation. Every member has the same list. An operation that does
+not count says why: its author was not allowed to do it, or was removed at the same time.
 
-With --incidents it shows what this device alone saw: evidence that a device signed two
-entries with one number, entries and commits of members that were refused, removals that do
-not stand, this device's own removal, a store that went back in time; and, by reason, how
-often it refused what others sent.
+With --incidents it shows events that only this device saw: evidence that a device signed
+two entries with one number, entries and commits of members that were refused, removals that
+do not stand, this device's own removal, a store that went back in time; and, by reason, how
+often it refused input of others.
 ` + namingHelp,
 		Example: "  pandanode group log tea\n  pandanode group log tea --incidents\n  pandanode group log tea --json | jq -r 'select(.kind == \"remove\") | .hash'",
 		Args:    cobra.ExactArgs(1),
@@ -112,9 +112,9 @@ func (a *app) groupStatusCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status GROUP",
 		Short: "Show the state of a group in full",
-		Long: `Show all that this device knows of a group's state: its epoch and what it has to do, the
-branches where members changed the keys at the same time with who voted for which, and how
-far every device is.
+		Long: `Show all that this device knows of a group's state: its epoch and pending work, the branches
+where members changed the keys at the same time and the votes for each, and how far every
+device is.
 
 Two members whose epoch authenticators are equal are in one epoch with the same members and
 keys: compare them over another channel to be sure.
@@ -227,9 +227,10 @@ func (a *app) rebootCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "reboot GROUP",
 		Short: "Give a group fresh keys, when nobody can go on with the old ones",
-		Long: `Begin the group's MLS keys anew. Members, roles and messages stay; every other device asks to
-be added to the new keys and is, by itself. For owners and admins, when "group status" shows
-that the members cannot get to one epoch: groups heal without it from all that was foreseen.
+		Long: `Give the group fresh MLS keys. Members, roles and messages stay; the other devices ask to be
+added to the new keys, and are, by themselves. This is a last resort for owners and admins,
+if "group status" shows that the members cannot get to one epoch: groups heal from every
+foreseen fault without it.
 ` + namingHelp,
 		Example: "  pandanode group reboot tea",
 		Args:    cobra.ExactArgs(1),
@@ -243,11 +244,12 @@ that the members cannot get to one epoch: groups heal without it from all that w
 func (a *app) healCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "heal GROUP",
-		Short: "Do now what a group would do by itself",
-		Long: `Exchange with every connected member, and do now what this device would do when its turn
-comes: carry out what the members decided, seal again what others cannot read, ask for what
-is missing here. Groups heal without it; it saves waiting, and says what it did, or why
-nothing was to be done. If no member is connected the exit code is 8.
+		Short: "Do at once what a group would do by itself",
+		Long: `Sync with every connected member, and do at once what this device would do later by itself:
+commit pending changes of the members, seal messages again that others cannot read, ask for
+messages that are missing here. Groups heal without this command; it saves waiting. It
+prints what it did, or why there was nothing to do. If no member is connected the exit code
+is 8.
 ` + namingHelp,
 		Example: "  pandanode group heal tea",
 		Args:    cobra.ExactArgs(1),
@@ -273,7 +275,7 @@ nothing was to be done. If no member is connected the exit code is 8.
 				return err
 			}
 			if h.Alone {
-				return api.Errorf(api.CodeNoPeers, "no member of the group is connected, so that nothing could be asked for").WithHint("pandanode doctor")
+				return api.Errorf(api.CodeNoPeers, "no member of the group is connected, so there was nobody to ask").WithHint("pandanode doctor")
 			}
 			return nil
 		}),
@@ -284,8 +286,8 @@ func (a *app) whyCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "why GROUP MESSAGE|join",
 		Short: "Explain a message or a join that is stuck",
-		Long: `Explain, from what this node itself knows, why a message was not read, sent or delivered
-yet, or why a join is not further: what is so, and what happens next or helps.
+		Long: `Explain why a message was not read, sent or delivered yet, or why a join is stuck: what this
+node knows, what happens next, and what helps.
 
 MESSAGE is an ID as "send" prints it and "tail --json" shows it, or its first characters (6
 or more).

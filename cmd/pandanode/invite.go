@@ -51,7 +51,7 @@ func (l *lifetime) Set(s string) error {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d <= 0 {
-		return fmt.Errorf("%q: want a time such as 30m, 12h or 7d, or never", s)
+		return fmt.Errorf("%q is neither a time such as 30m, 12h or 7d, nor never", s)
 	}
 	*l = lifetime(d)
 	return nil
@@ -65,15 +65,15 @@ func (a *app) inviteCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "invite GROUP",
 		Short: "Give out an invite link",
-		Long: `Give out an invite, and print its link. Only owners and admins may; nobody gives a role
-above its own.
+		Long: `Give out an invite, and print its link. Only owners and admins may do so, and nobody can
+give a role above their own.
 
-The link is a secret: whoever has it can join with it, as often and as long as the invite
-says, so pass it on as you would a password. It is shown once and not kept. It needs
-neither you nor an admin to be online: any member who may write lets its bearer in. The
-group's log shows that there is an invite and who came by it, and what it shows lets nobody
-in. Uses are counted as far as members know of each other: in two halves of a cut network
-an invite for one can let in one on each side.`,
+The link is a secret: anybody who has it can join with it, as often and as long as the
+invite allows, so pass it on as you would a password. It is shown once and not kept. Neither
+you nor an admin needs to be online: any member who may write lets the bearer in. The
+group's log shows that there is an invite and who came by it, but nobody can join with that.
+Uses are counted as far as members know of each other: in two halves of a cut network an
+invite for one user can let in one on each side.`,
 		Example: "  pandanode group invite tea > link\n  pandanode group invite tea --expires 12h --uses 1 --role read-only\n" +
 			"  pandanode group invite tea --json | jq -r .link | qrencode -t ansiutf8",
 		Args: cobra.ExactArgs(1),
@@ -93,9 +93,9 @@ an invite for one can let in one on each side.`,
 			})
 		}),
 	}
-	cmd.Flags().Var(&expires, "expires", "when it ends: a time such as 30m, 12h or 7d, or never")
-	cmd.Flags().Uint64Var(&r.Uses, "uses", 0, "how many it lets in; 0: any number")
-	cmd.Flags().StringVar(&r.Role, "role", "member", "of those it lets in: owner, admin, member or read-only")
+	cmd.Flags().Var(&expires, "expires", "how long it is valid: a time such as 30m, 12h or 7d, or never")
+	cmd.Flags().Uint64Var(&r.Uses, "uses", 0, "how many users it lets in; 0: any number")
+	cmd.Flags().StringVar(&r.Role, "role", "member", "role of the users it lets in: owner, admin, member or read-only")
 	return cmd
 }
 
@@ -103,7 +103,7 @@ var roles = []string{"owner", "admin", "member", "read-only"}
 
 func checkRole(role string) error {
 	if !slices.Contains(roles, role) {
-		return api.Errorf(api.CodeInvalid, "there is no role %q: there are owner, admin, member and read-only", role)
+		return api.Errorf(api.CodeInvalid, "the role must be owner, admin, member or read-only, not %q", role)
 	}
 	return nil
 }
@@ -137,8 +137,8 @@ func (a *app) invitesCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "invites GROUP",
 		Short: "List the invites of a group",
-		Long: `List the invites that the group's log knows of, with how often they were used. Their links
-are secrets that no node keeps.
+		Long: `List the invites in the group's log, with the number of their uses. Their links are secrets
+that no node keeps.
 ` + namingHelp,
 		Example: "  pandanode group invites tea\n  pandanode group invites tea --json | jq -r 'select(.valid).id'",
 		Args:    cobra.ExactArgs(1),
@@ -172,9 +172,9 @@ func (a *app) revokeInviteCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke-invite GROUP INVITE",
 		Short: "Take an invite back",
-		Long: `Take an invite back: its link lets nobody in any more. Who came by it stays; members that
-have not heard of this yet, because the network is cut, may still let somebody in. INVITE
-is an ID as "group invites" lists them, or its first characters (6 or more).
+		Long: `Take an invite back: its link lets nobody in any more. Users who came by it stay. Members
+that have not heard of this yet, because the network is cut, may still let somebody in.
+INVITE is an ID as "group invites" lists them, or its first characters (6 or more).
 ` + namingHelp,
 		Example: "  pandanode group revoke-invite tea c7x2mq",
 		Args:    cobra.ExactArgs(2),
@@ -192,10 +192,10 @@ func (a *app) requestsCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "requests GROUP",
 		Short: "List who asks to be let in",
-		Long: `List who asks to be let into a group with the policy request, wherever it came in: a member
-that is asked writes it into the group's log. STATE is waiting, denied, or lapsed (nobody
-answered within two weeks). Anybody may call itself by any name: compare the USER, which is
-what "pandanode id" shows.
+		Long: `List the users who ask to be let into a group with the policy request. Any member that is
+asked writes the request into the group's log. STATE is waiting, denied, or lapsed (nobody
+answered within two weeks). Anybody can use any name: compare the USER with the one that
+"pandanode id" shows there.
 ` + namingHelp,
 		Example: "  pandanode group requests tea",
 		Args:    cobra.ExactArgs(1),
@@ -224,7 +224,7 @@ func (a *app) approveCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "approve GROUP USER",
 		Short:   "Let in a user who asks",
-		Long:    "Let in a user who asks, also one who was denied before. Only owners and admins may.\n\n" + askerHelp + namingHelp,
+		Long:    "Let in a user who asks, even one who was denied before. Only owners and admins may do so.\n\n" + askerHelp + namingHelp,
 		Example: "  pandanode group approve tea ben\n  pandanode group approve tea m3tpfkwmsd --role read-only",
 		Args:    cobra.ExactArgs(2),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
@@ -246,8 +246,8 @@ func (a *app) denyCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "deny GROUP USER",
 		Short: "Turn down a user who asks",
-		Long: `Turn down a user who asks. It is told so, and not heard again for a week. Only owners and
-admins may.
+		Long: `Turn down a user who asks. The user is told so, and cannot ask again for a week. Only owners
+and admins may do so.
 
 ` + askerHelp + namingHelp,
 		Example: "  pandanode group deny tea m3tpfkwmsd",
@@ -266,7 +266,7 @@ func (a *app) roleCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "role GROUP USER owner|admin|member|read-only",
 		Short: "Change what a member may do",
-		Long: `Change what a member may do. Only an owner may, and a group keeps its last owner.
+		Long: `Change the role of a member. Only owners may do so, and a group keeps its last owner.
 
   owner      all of it
   admin      invite, approve, deny, remove members, change the profile
@@ -314,7 +314,7 @@ func (a *app) readLink(file string) (string, error) {
 	}
 	link := strings.TrimSpace(string(b))
 	if link == "" {
-		return "", api.Errorf(api.CodeInvalid, "there is no invite link in what was given")
+		return "", api.Errorf(api.CodeInvalid, "the input has no invite link")
 	}
 	return link, nil
 }

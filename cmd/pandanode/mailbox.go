@@ -16,11 +16,11 @@ func (a *app) mailboxCmd() *cobra.Command {
 		Use:   "mailbox",
 		Short: "Choose the mailboxes of a group",
 		Long: `Choose the mailboxes of a group. A mailbox is a node that runs with --mailbox: it keeps the
-group's envelopes for members who are never online together, and can open none of them.
-An owner or admin says which ones the group uses, at most 4; every member learns it, and
-nobody else. Whoever comes to know a mailbox gets by it what was written since, and some of
-what was written before, as far as the mailbox's quota and lifetime go. Getting into a group
-still takes a member who is online.
+group's envelopes for members who are never online together, and can open none of them. An
+owner or admin chooses which mailboxes the group uses, at most 4. Members learn of the
+choice, and nobody else. A device that learns of a mailbox gets from it the messages that
+are written from then on, and earlier ones as far as the mailbox's quota and lifetime allow.
+Joining a group still takes a member who is online.
 ` + namingHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -37,9 +37,9 @@ func (a *app) mailboxListCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list GROUP",
 		Short: "List the mailboxes of a group",
-		Long: `List the mailboxes of a group: when the mailbox last answered this node, how many of its
-envelopes the mailbox has not taken, and what went wrong if anything did. With --wait it answers when each
-mailbox has been reached and has taken all, so that this node can go; when --timeout is over
+		Long: `List the mailboxes of a group: when each last answered this node, how many envelopes of this
+node it has not taken, and its last error. With --wait the command ends once each mailbox
+was reached and has taken all envelopes, so that this node can stop. If --timeout is over
 first, the exit code is 7.
 ` + namingHelp,
 		Args: cobra.ExactArgs(1),
@@ -72,10 +72,11 @@ first, the exit code is 7.
 func (a *app) mailboxAddCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "add GROUP PEER-or-ADDRESS",
-		Short: "Have a group use a mailbox",
-		Long: `Have a group use a mailbox, named by its peer ID or by an address that ends in one, such as
-"pandanode status" shows there; "group mailbox find" looks for some. It is asked at once, and
-what it does not answer is told; the group uses it all the same.
+		Short: "Make a group use a mailbox",
+		Long: `Make a group use a mailbox. Name it by its peer ID, or by an address that ends in one, as
+"pandanode status" on the mailbox shows it; "group mailbox find" searches for mailboxes. The
+node tries the mailbox at once and warns if it does not answer or opens no box; the group
+uses it all the same.
 ` + namingHelp,
 		Example: "  pandanode group mailbox add \"tea house\" /ip4/192.0.2.7/udp/4001/quic-v1/p2p/12D3KooW...",
 		Args:    cobra.ExactArgs(2),
@@ -97,9 +98,9 @@ what it does not answer is told; the group uses it all the same.
 func (a *app) mailboxRemoveCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove GROUP PEER",
-		Short: "Have a group use a mailbox no more",
-		Long: `Have a group use a mailbox no more. What it keeps stays there until it is too old. "group mailbox
-list" shows its peer ID.
+		Short: "Make a group stop using a mailbox",
+		Long: `Make a group stop using a mailbox. The envelopes in the mailbox stay there until they are
+too old. "group mailbox list" shows the peer ID.
 ` + namingHelp,
 		Args: cobra.ExactArgs(2),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
@@ -117,9 +118,9 @@ func (a *app) mailboxFindCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "find",
 		Short: "Look for mailboxes in the DHT",
-		Long: `Look for nodes that say in the DHT that they are mailboxes. Each may have an operator who
-opens boxes only for some: "group mailbox list" shows whether one takes what it is given.
-Nothing found is exit code 4.`,
+		Long: `Search the DHT for nodes that are mailboxes. The operator of a mailbox may open boxes only
+for some peers: "group mailbox list" shows whether a mailbox takes envelopes. The exit code
+is 4 if nothing was found.`,
 		Args: cobra.NoArgs,
 		RunE: a.asks(func(ctx context.Context, c *api.Client, _ []string) error {
 			var found []api.FoundMailbox
@@ -143,7 +144,7 @@ Nothing found is exit code 4.`,
 			return list(a, found, "PEER ADDRESS", func(m api.FoundMailbox) []string { return []string{m.Peer, strings.Join(m.Addrs, ", ")} })
 		}),
 	}
-	cmd.Flags().IntVar(&r.Limit, "limit", 20, "stop after so many")
+	cmd.Flags().IntVar(&r.Limit, "limit", 20, "stop after this many")
 	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how long to look")
 	return cmd
 }

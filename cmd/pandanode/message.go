@@ -29,18 +29,20 @@ func (a *app) sendCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "send GROUP TEXT... | send GROUP - | send GROUP --stdin",
 		Short: "Send a message",
-		Long: `Send a message of up to 64 KiB (65536 bytes); "-" reads it from stdin. Its ID is printed once it is written and synced to
-the disk: from then on it is not lost, also if nobody is connected or the power fails.
+		Long: `Send a message of up to 64 KiB (65536 bytes); "-" reads it from stdin. Its ID is printed
+once it is written and synced to the disk. From then on it is not lost, even if nobody is
+connected or the power fails.
 
 Its state is queued (durable here), published (sealed and given to the network) or held
-(another device can read it, and how many of how many is told). With --wait it answers when that state is reached; when --timeout
-is over first, the ID is printed, the exit code is 7, and the message stays queued.
+(another device has said that it can read it; the count of such devices is shown). With
+--wait the command ends when that state is reached. If --timeout is over first, the ID is
+printed, the exit code is 7, and the message stays queued.
 
-With --stdin every line of stdin is a message. Lines that are there at the same time are
-written together, which is much faster than one command for each; the IDs are printed in
-the order of the lines, each once its message is durable. Blank lines are left out.
+With --stdin every line of stdin is a message. Lines that are available at the same time are
+written together, which is much faster than one command for each. The IDs are printed in the
+order of the lines, each once its message is durable. Blank lines are skipped.
 
-Text that begins with "-" stands after "--": pandanode send tea -- -5
+Write text that begins with "-" after "--": pandanode send tea -- -5
 ` + namingHelp,
 		Example: "  pandanode send tea \"The kettle is on\"\n  git log -1 | pandanode send builds -\n  seq 1000 | pandanode send tea --stdin",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -51,7 +53,7 @@ Text that begins with "-" stands after "--": pandanode send tea -- -5
 		},
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			if wait != "" && !slices.Contains(api.Deliveries, api.Delivery(wait)) {
-				return api.Errorf(api.CodeInvalid, "--wait %q: there are queued, published and held", wait)
+				return api.Errorf(api.CodeInvalid, "--wait must be queued, published or held, not %q", wait)
 			}
 			if lines {
 				if wait != "" {
@@ -81,7 +83,7 @@ Text that begins with "-" stands after "--": pandanode send tea -- -5
 				return err
 			}
 			if slices.Index(api.Deliveries, sent.State) < slices.Index(api.Deliveries, api.Delivery(wait)) {
-				return api.Errorf(api.CodeTimeout, "still %s after %v; the message is not lost and goes out when it can", sent.State, timeout).
+				return api.Errorf(api.CodeTimeout, "still %s after %v; the message is not lost, and goes out once it can", sent.State, timeout).
 					WithHint("pandanode why %s %s", word(args[0]), sent.ID)
 			}
 			return nil
@@ -116,7 +118,7 @@ func (a *app) dashed(cmd *cobra.Command, err error) error {
 			typed = append(typed, word(s))
 		}
 	}
-	return &failure{api.Errorf(api.CodeInvalid, "send has no flag %s; text that begins with \"-\" stands after \"--\"", text).
+	return &failure{api.Errorf(api.CodeInvalid, "send has no flag %s; write text that begins with \"-\" after \"--\"", text).
 		WithHint("pandanode send %s -- %s", group, strings.Join(typed, " "))}
 }
 
@@ -201,7 +203,7 @@ func checkText(text string) error {
 	case !utf8.ValidString(text):
 		return api.Errorf(api.CodeInvalid, "the message is not UTF-8")
 	case blank(text):
-		return api.Errorf(api.CodeInvalid, "the message is blank: there is nothing in it that can be seen")
+		return api.Errorf(api.CodeInvalid, "the message is blank: it has no visible characters")
 	}
 	return nil
 }

@@ -58,14 +58,14 @@ func (a *app) initCmd() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use:   "init",
-		Short: "Make this machine a device with an identity of its own",
-		Long: `Make this machine a device with an identity of its own: keys, an encrypted store, and a
-configuration file in which every key is explained.
+		Short: "Set up this machine as a device with an identity of its own",
+		Long: `Set up this machine as a device with an identity of its own: keys, an encrypted store, and a
+configuration file that explains every key.
 
-The store is locked with a passphrase, asked for twice, or read from the first line of
---passphrase-file (or PANDANODE_PASSPHRASE_FILE); or with --key-file, a file of 32 random
-bytes that is made if it is not there. Whoever loses it loses the store. The flags that are
-given here are written into the configuration file.`,
+A passphrase locks the store. It is asked for twice, or read from the first line of
+--passphrase-file (or PANDANODE_PASSPHRASE_FILE). --key-file uses a file of 32 random bytes
+instead, and makes it if it does not exist. If you lose the passphrase or key file, you lose
+the store. The given flags are written into the configuration file.`,
 		Example: "  pandanode init --name laptop\n  pandanode --home /srv/panda init --key-file /etc/panda.key",
 		Args:    cobra.NoArgs,
 	}
@@ -196,14 +196,14 @@ func (a *app) runCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the node",
-		Long: `Run the node until it is interrupted, terminated or told to stop. Logs go to stderr.
+		Long: `Run the node until it is interrupted, terminated or stopped. Logs go to stderr.
 
-With --detach the node goes to the background: it asks for the passphrase first, and the
-command ends when the node is ready, or says why it is not. "pandanode stop" ends it. Its
-log is node.log in the directory of the node.
+With --detach the node goes to the background. The command asks for the passphrase first,
+and ends when the node is ready, or with the reason why it is not. "pandanode stop" ends it.
+Its log is node.log in the directory of the node.
 
-Every flag is also a key of the configuration file and a variable PANDANODE_*; a flag goes
-before a variable, a variable before the file.`,
+Every flag is also a key of the configuration file and a variable PANDANODE_*; a flag
+overrides a variable, and a variable overrides the file.`,
 		Example: "  pandanode run --detach\n  pandanode run --bootstrap /ip4/192.0.2.7/udp/4001/quic-v1/p2p/12D3KooW...",
 		Args:    cobra.NoArgs,
 	}

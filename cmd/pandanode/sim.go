@@ -38,7 +38,7 @@ func (a *app) simCmd() *cobra.Command {
 		Short: "Simulate groups of many devices, and check that nothing is lost",
 		Long: `Run worlds of group machines in virtual time: partitions, crashes, hostile members. A world
 repeats to the last bit from its scenario and its seed. After each run the invariants of
-docs/ARCHITECTURE.md are checked: exit code 0 if all of them hold, 30 if one does not.`,
+docs/SCENARIOS.md are checked: the exit code is 0 if all of them hold, 30 if one does not.`,
 	}
 	cmd.AddCommand(a.simRunCmd(), a.simReplayCmd(), a.simShrinkCmd(), a.simListCmd(), a.simBubbleCmd())
 	return cmd
@@ -57,14 +57,14 @@ func (f *simFlags) register(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.spec.Groups, "groups", 0, "random world: groups (default: 1)")
 	cmd.Flags().DurationVar(&f.spec.Duration, "duration", 0, "random world: virtual time, from 1h (default: 1h to 4h)")
 	cmd.Flags().StringVar(&f.faults, "faults", "some", "random world: none, some or many")
-	cmd.Flags().Uint64Var(&f.spec.Seed, "seed", 1, "what everything is drawn from; of a scenario, instead of its own")
+	cmd.Flags().Uint64Var(&f.spec.Seed, "seed", 1, "source of all chance; replaces a scenario's own seed")
 	cmd.Flags().StringVar(&f.spec.Engine, "engine", "", "mls, or null for very large worlds: no cryptography")
 }
 
 // load returns the scenario that the arguments name, or draws one.
 func (f *simFlags) load(cmd *cobra.Command, args []string) (*sim.Scenario, error) {
 	if f.spec.Engine != "" && f.spec.Engine != "mls" && f.spec.Engine != "null" {
-		return nil, api.Errorf(api.CodeInvalid, "--engine %q: there are mls and null", f.spec.Engine)
+		return nil, api.Errorf(api.CodeInvalid, "--engine must be mls or null, not %q", f.spec.Engine)
 	}
 	var err error
 	if f.spec.Faults, err = sim.ParseFaults(f.faults); err != nil {
@@ -124,15 +124,15 @@ func (a *app) simRunCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [SCENARIO|FILE]",
 		Short: "Run a scenario, or a random world",
-		Long: `Run a scenario, or a random world, and check what must hold.
+		Long: `Run a scenario, or a random world, and check the invariants.
 
 With --backend net the scenario's nodes are whole nodes, with DHT, GossipSub and a store on
-disk, over simulated QUIC in virtual time: for 20 to 100 nodes and days. Only a scenario's
-seed repeats, not each packet.
+disk, over simulated QUIC in virtual time: for 20 to 100 nodes and days of virtual time. A
+seed repeats the scenario, not each packet.
 
-With --backend host they are processes of this program, each in a network namespace of its
-own, cut off with iptables, in real time: for a few nodes and minutes. It needs Linux, root,
-iproute2 and iptables, and leaves nothing behind.`,
+With --backend host the nodes are processes of this program, each in a network namespace of
+its own, cut off with iptables, in real time: for a few nodes and minutes. It needs Linux,
+root, iproute2 and iptables, and leaves nothing behind.`,
 		Example: `  pandanode sim run 1 --html three-way.html
   pandanode sim run --nodes 12 --duration 4h --faults many --seed 7`,
 		Args: cobra.MaximumNArgs(1),
@@ -259,8 +259,8 @@ func (a *app) simShrinkCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shrink [SCENARIO|FILE]",
 		Short: "Reduce a failing scenario to the few actions that make it fail",
-		Long: `Reduce a failing scenario to the few actions that make it fail, and print it: write it to a
-file and run that. Exit code 30 if it fails, 0 if there is nothing to reduce.`,
+		Long: `Reduce a failing scenario to the few actions that make it fail, and print it. Write it to a
+file to run it. The exit code is 30 if it fails, 0 if there is nothing to reduce.`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	f.register(cmd)

@@ -86,7 +86,7 @@ func (a *app) printRealReport(r *sim.RealReport) {
 
 func checkBackend(name string) error {
 	if name != backendCore && name != backendNet && name != backendHost {
-		return api.Errorf(api.CodeInvalid, "--backend %q: there are core, net and host", name)
+		return api.Errorf(api.CodeInvalid, "--backend must be core, net or host, not %q", name)
 	}
 	return nil
 }

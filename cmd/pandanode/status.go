@@ -50,8 +50,8 @@ func (a *app) idCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "id",
 		Short: "Show who this node is",
-		Long: `Show who this node is: the user (the same on all devices of a person), the device,
-and the libp2p peer that it is on the network.`,
+		Long: `Show the IDs of this node: the user (the same on all devices of a person), the device, and
+the libp2p peer ID.`,
 		Example: "  pandanode id --json | jq -r .user",
 		Args:    cobra.NoArgs,
 		RunE: a.asks(func(ctx context.Context, c *api.Client, _ []string) error {
@@ -68,9 +68,9 @@ func (a *app) nameCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "name NEW",
 		Short: "Give this device another name",
-		Long: `Give this device another name: one line of up to 64 bytes. Groups know a device by the
-certificate that it came in with, so the name is seen in groups that are founded or joined
-from now on; those of before go on showing the old one.`,
+		Long: `Give this device another name: one line of up to 64 bytes. A group knows a device by the
+certificate with which it came in. So groups that are founded or joined from now on show the
+new name, and earlier groups keep showing the old one.`,
 		Example: "  pandanode name \"Anna's phone\"",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
@@ -197,16 +197,16 @@ the level it has reached:
 
   ready   the store is open and the node listens
   online  a peer is connected and the DHT answers
-  synced  every group is caught up with a connected member
+  synced  every group has caught up with a connected member
 
-With --wait it answers when the level is reached. It waits for a node that starts, and for
-one that does not run yet, and says on stderr what it waits for. When --timeout is over
-first, it says what is missing and exits with 7.`,
+With --wait the command ends when the level is reached. It also waits for a node that is
+starting or does not run yet, and says on stderr what it waits for. If --timeout is over
+first, it says what is missing, and the exit code is 7.`,
 		Example: "  pandanode run --detach && pandanode status --wait online --timeout 30s",
 		Args:    cobra.NoArgs,
 		RunE: does(func(ctx context.Context, _ []string) error {
 			if level != "" && !slices.Contains(api.Levels, api.Level(level)) {
-				return api.Errorf(api.CodeInvalid, "--wait %q: there are ready, online and synced", level)
+				return api.Errorf(api.CodeInvalid, "--wait must be ready, online or synced, not %q", level)
 			}
 			s, err := a.status(ctx, api.Level(level), timeout)
 			if err != nil {

@@ -58,7 +58,7 @@ func (a *app) storeCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "store",
 		Short: "Look after the store",
-		Long:  `Look after the store: through the running node, or, if none runs, by itself.`,
+		Long:  `Look after the store, through the running node or, if none runs, directly.`,
 	}
 	cmd.AddCommand(a.storeStatCmd(), a.storeVerifyCmd(), a.storeCompactCmd())
 	return cmd
@@ -74,9 +74,9 @@ func (a *app) tends(f func(context.Context, api.Store) error) func(*cobra.Comman
 func (a *app) storeStatCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stat",
-		Short: "Say what the store holds and what that takes",
-		Long: `Say what the store holds, by kind, and what that takes on the disk. What the disk holds
-beyond what is live is garbage, indexes and logs: "store compact" gives some of it back.`,
+		Short: "Show what the store holds and how much disk it takes",
+		Long: `Show how much the store holds, by kind, and how much of the disk it takes. The difference is
+garbage, indexes and logs: "store compact" frees some of it.`,
 		Args: cobra.NoArgs,
 		RunE: a.tends(func(ctx context.Context, s api.Store) error {
 			u, err := s.StoreUsage(ctx, api.Empty{})
@@ -97,9 +97,9 @@ beyond what is live is garbage, indexes and logs: "store compact" gives some of 
 func (a *app) storeVerifyCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify",
-		Short: "Open every record and look for those that are missing",
-		Long: `Open every record of the store and look for those that are missing. Each that is damaged or
-missing is named, and the exit code is 11.`,
+		Short: "Open every record and look for missing ones",
+		Long: `Open every record of the store and look for missing ones. Damaged and missing records are
+listed, and the exit code is 11 if there are any.`,
 		Args: cobra.NoArgs,
 		RunE: a.tends(func(ctx context.Context, s api.Store) error {
 			found, err := s.CheckStore(ctx, api.Empty{})
@@ -125,9 +125,9 @@ missing is named, and the exit code is 11.`,
 func (a *app) storeCompactCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "compact",
-		Short: "Give the space of what was deleted back to the disk",
-		Long: `Give the space of what was deleted and replaced back to the disk. It may take a while and
-runs beside everything else.`,
+		Short: "Return the space of deleted records to the disk",
+		Long: `Return the space of deleted and replaced records to the disk. It may take a while and runs
+beside everything else.`,
 		Args: cobra.NoArgs,
 		RunE: a.tends(func(ctx context.Context, s api.Store) error {
 			c, err := s.CompactStore(ctx, api.Empty{})
@@ -170,13 +170,13 @@ func (a *app) passphraseChangeCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "change",
 		Short: "Lock the store with another passphrase or key file",
-		Long: `Lock the store with another passphrase: asked for twice, or the first line of
---new-passphrase-file; or with --new-key-file, a file of 32 random bytes that is made if it
-is not there. What unlocks it now is given as for run. With a running node the change goes
-through it.
+		Long: `Lock the store with another passphrase. It is asked for twice, or is the first line of
+--new-passphrase-file. --new-key-file uses a file of 32 random bytes instead, and makes it
+if it does not exist. The present passphrase or key file is given as for run. If a node
+runs, it makes the change.
 
-The change is whole or not at all. It does not reach copies: who has an old copy of the
-store's file "keys" and the old passphrase can still open what that copy could.`,
+The change is made whole or not at all. It does not reach copies: an old copy of the store's
+file "keys" still opens with the old passphrase.`,
 		Example: "  pandanode passphrase change\n  pandanode passphrase change --new-key-file /etc/panda.key",
 		Args:    cobra.NoArgs,
 	}

@@ -22,32 +22,32 @@ func (a *app) tailCmd() *cobra.Command {
 	var t tailing
 	cmd := &cobra.Command{
 		Use:   "tail [GROUP...]",
-		Short: "Show messages and who came and went, and wait for new ones",
-		Long: `Show the messages of a group in the order in which this device got them, and who came,
-went, got another role or renamed the group. With several groups, or without one (all
-groups of this node), each line says which group it is of.
+		Short: "Show messages, and members who came or left, and wait for new ones",
+		Long: `Show the messages of a group in the order in which this device got them, and events: members
+who came, left or got another role, and changes of the group's profile. With several groups,
+or with none named (all groups of this node), each line names its group.
 
 It shows the last 20 lines; -n N shows the last N, --all everything. With --json everything
-is printed unless -n is given: a message has the kind "message", whatever else happened has
-its own, such as "member-added", "member-removed", "member-left", "role" or "profile".
+is printed unless -n is given: a message has the kind "message"; other events have kinds
+such as "member-added", "member-removed", "member-left", "role" or "profile".
 
-With --follow it goes on with new ones. With --count it begins with the first message, waits
-until so many messages were shown and stops; when --timeout is over first, the exit code is
-7. Each line has a cursor (in --json): --since takes the cursor of the last one that was seen.
+With --follow it goes on with new lines. With --count it begins with the first message and
+stops after that many messages; if --timeout is over first, the exit code is 7. Each line
+has a cursor (in --json): --since takes the cursor of the last line that you have.
 ` + namingHelp,
 		Example: "  pandanode tail tea --follow\n  pandanode tail tea -n 5\n  pandanode tail\n  pandanode tail tea --since 17 --count 1 --timeout 30s --json",
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			if t.count < 0 {
-				return api.Errorf(api.CodeInvalid, "--count %d", t.count)
+				return api.Errorf(api.CodeInvalid, "--count must be 0 or more, not %d", t.count)
 			}
 			return a.tail(ctx, c, t, args)
 		}),
 	}
 	cmd.Flags().BoolVarP(&t.follow, "follow", "f", false, "go on with new lines")
-	cmd.Flags().VarP(&t.last, "lines", "n", "show the last so many lines (default 20)")
+	cmd.Flags().VarP(&t.last, "lines", "n", "show this many of the last lines (default 20)")
 	cmd.Flags().BoolVar(&t.all, "all", false, "show everything, from the first line")
 	cmd.Flags().Uint64Var(&t.since, "since", 0, "start after this cursor")
-	cmd.Flags().IntVar(&t.count, "count", 0, "stop after so many messages, and wait for them; 0: no number")
+	cmd.Flags().IntVar(&t.count, "count", 0, "wait for this many messages, then stop; 0: no limit")
 	cmd.Flags().DurationVar(&t.timeout, "timeout", 0, "how long to wait; 0: for ever")
 	cmd.MarkFlagsMutuallyExclusive("lines", "all")
 	cmd.MarkFlagsMutuallyExclusive("lines", "since")
@@ -76,7 +76,7 @@ func (l *lineCount) String() string { return "" }
 func (l *lineCount) Set(s string) error {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 {
-		return errors.New("want a number of lines, 0 or more")
+		return errors.New("the number of lines must be 0 or more")
 	}
 	*l = lineCount{true, n}
 	return nil

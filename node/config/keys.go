@@ -85,7 +85,7 @@ const envHome = envPrefix + "HOME"
 // keys is the one table of keys, in the order of the file: those of a section
 // follow each other.
 var keys = []Key{
-	{"data_dir", "Where the store lies. An absolute path.", "where the store lies", func(c *Config) any { return &c.DataDir }},
+	{"data_dir", "The directory of the store, as an absolute path.", "directory of the store", func(c *Config) any { return &c.DataDir }},
 	{"listen", "Addresses to listen on, as multiaddrs. `pandanode init` draws a port, so that the\n" +
 		"addresses that other nodes remember stay true.", "addresses to listen on (multiaddrs)", func(c *Config) any { return &c.Listen }},
 	{"bootstrap", "Nodes to dial at the start, as multiaddrs that end in /p2p/<peer ID>: the addresses\n" +
@@ -95,26 +95,26 @@ var keys = []Key{
 		"key_file, `pandanode run` asks on the terminal.", "file whose first line is the passphrase", func(c *Config) any { return &c.PassphraseFile }},
 	{"key_file", "A file of 32 random bytes that takes the passphrase's place: for machines that\n" +
 		"start alone. Keep it on another disk than the store.", "file of 32 random bytes in place of a passphrase", func(c *Config) any { return &c.KeyFile }},
-	{"mailbox", "Whether to keep envelopes for groups that this node is no member of and cannot open, so\n" +
-		"that members who are never online together can talk. The node then says so in the DHT.", "keep envelopes for groups that this node is no member of", func(c *Config) any { return &c.IsMailbox }},
-	{"mailbox_quota", "How much a mailbox keeps of everybody together.", "what a mailbox keeps of everybody together", func(c *Config) any { return &c.MailboxQuota }},
-	{"mailbox_box_quota", "How much it keeps in one box: of one group between two removals of members.", "what it keeps in one box", func(c *Config) any { return &c.MailboxBoxQuota }},
-	{"mailbox_lifetime", "How long it keeps an envelope: such as 12h or 30d.", "how long it keeps an envelope", func(c *Config) any { return &c.MailboxLifetime }},
+	{"mailbox", "Whether to keep envelopes for groups of which this node is no member, so that members who\n" +
+		"are never online together can talk. It cannot open them. The node then says so in the DHT.", "keep envelopes for groups that this node is no member of", func(c *Config) any { return &c.IsMailbox }},
+	{"mailbox_quota", "How many bytes a mailbox keeps for all peers together.", "most bytes kept for all peers together (default 1GiB)", func(c *Config) any { return &c.MailboxQuota }},
+	{"mailbox_box_quota", "How many bytes it keeps in one box, which is for one group between two removals of members.", "most bytes kept in one box (default 64MiB)", func(c *Config) any { return &c.MailboxBoxQuota }},
+	{"mailbox_lifetime", "How long it keeps an envelope, such as 12h or 30d.", "how long an envelope is kept (default 30d)", func(c *Config) any { return &c.MailboxLifetime }},
 	{"mailbox_allow", "Peer IDs that may open boxes, as `pandanode id` shows them. Other members of their groups\n" +
-		"may use these boxes, and open those that follow a removal. None: anybody may.", "peer IDs that may open boxes; none: anybody may", func(c *Config) any { return &c.MailboxAllow }},
-	{"log.level", "What to log, to stderr: debug, info, warn or error.", "what to log: debug, info, warn, error", func(c *Config) any { return &c.Log.Level }},
-	{"log.format", "text or json.", "text or json", func(c *Config) any { return &c.Log.Format }},
+		"may use these boxes, and open the boxes that follow a removal. Empty: every peer may.", "peer IDs that may open boxes; empty: every peer may", func(c *Config) any { return &c.MailboxAllow }},
+	{"log.level", "The least severe level to log, to stderr: debug, info, warn or error.", "least level to log: debug, info, warn, error", func(c *Config) any { return &c.Log.Level }},
+	{"log.format", "The format of the log: text or json.", "format of the log: text or json", func(c *Config) any { return &c.Log.Format }},
 	{"metrics.address", "A TCP address, like 127.0.0.1:9464, that serves /metrics for Prometheus, /healthz and\n" +
-		"/readyz. The socket of the local API serves them at any rate.", "TCP address for metrics and health (default: none)", func(c *Config) any { return &c.Metrics.Address }},
-	{"metrics.public", "Whether that address may be reachable from other machines. Whoever reaches it sees how\n" +
+		"/readyz. The socket of the local API always serves them.", "TCP address for metrics and health (default: none)", func(c *Config) any { return &c.Metrics.Address }},
+	{"metrics.public", "Whether that address may be reachable from other machines. Anybody who reaches it sees how\n" +
 		"much this node is used, though not by whom or for what.", "let the metrics be reachable from other machines", func(c *Config) any { return &c.Metrics.Public }},
-	{"metrics.groups", "Whether there are metrics of each group, labelled with its ID.", "have metrics of each group, labelled with its ID", func(c *Config) any { return &c.Metrics.Groups }},
-	{"trace.file", "A file that spans of OpenTelemetry are appended to, as lines of JSON: how long joins, commits\n" +
+	{"metrics.groups", "Whether there are metrics of each group, labelled with its ID.", "add metrics of each group, labelled with its ID", func(c *Config) any { return &c.Metrics.Groups }},
+	{"trace.file", "A file to which spans of OpenTelemetry are appended, as lines of JSON: how long joins, commits\n" +
 		"and catch-up take. No content, no names, IDs cut short.", "file for spans of joins, commits, catch-up (default: none)", func(c *Config) any { return &c.Trace.File }},
-	{"relay.through", "Nodes that this one is called through where nobody can call it directly, as multiaddrs that\n" +
+	{"relay.through", "Relays through which others call this node if they cannot dial it directly, as multiaddrs that\n" +
 		"end in /p2p/<peer ID>. Without any, connected peers that relay are used.", "relays to be called through (multiaddrs with /p2p/ID)", func(c *Config) any { return &c.Relay.Through }},
-	{"relay.for", "Whom this node relays for, without limits: nobody, members (of its groups; whoever likes may\n" +
-		"call them) or anyone. For a machine that others can reach.", "whom to relay for: nobody, members, anyone", func(c *Config) any { return &c.Relay.For }},
+	{"relay.for", "For whom this node relays, without limits: nobody, members (of its groups; any peer may\n" +
+		"call them) or anyone. For a machine that others can reach.", "for whom to relay: nobody, members, anyone", func(c *Config) any { return &c.Relay.For }},
 	{"limits.connections", "How many connections to keep, at least 8. Above it the least useful ones are closed until\n" +
 		"half of them are left; those with members of this device's groups are kept as long as possible.", "how many connections to keep", func(c *Config) any { return &c.Limits.Connections }},
 }
