@@ -7,8 +7,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// checkJoin checks that merge is a join on what draw draws: commutative, associative, idempotent, and above both of
-// its sides. merge must not change its operands; view is all that can be observed of a value.
+// checkJoin checks that merge is a join on the values that draw draws: commutative,
+// associative, idempotent, and above both of its sides. merge must not change its operands;
+// view is all that can be observed of a value.
 func checkJoin[S any](t *testing.T, draw func(*rapid.T, string) S, merge func(a, b S) S, leq func(a, b S) bool, view func(S) any) {
 	t.Helper()
 	rapid.Check(t, func(t *rapid.T) {

@@ -42,8 +42,8 @@ func TestBookPrefersMembersThenRecent(t *testing.T) {
 	}
 }
 
-// After a cut the first who answers brings all members back to be dialled, and nobody
-// else; who answers the first dial brings nothing.
+// After a cut, the first peer that answers lets all members be dialled again, and no other
+// peers. A peer that answers the first dial changes nothing.
 func TestBookAfterCut(t *testing.T) {
 	b := newBook()
 	for n := range 6 {

@@ -2,11 +2,11 @@
 // (GroupPublicInfo), its life in the DHT, provider records, queries to providers,
 // mDNS, and the book of remembered peers with its redial loop.
 //
-// A record is judged from itself alone (publicinfo.go): the genesis fixes the group's
-// ID, a chain of links says who may speak for the group, and every field is signed
-// by someone whom the chain's end names. Records merge (merge.go): commutative,
-// associative, idempotent. One order over all records never ranks a merge below
-// what went into it, so that the DHT's Select and the merge pull the same way.
+// A record is judged from itself alone (publicinfo.go): the genesis fixes the group's ID, a
+// chain of links says who may speak for the group, and every field is signed by a user whom
+// the chain's last link names. Records merge (merge.go): commutative, associative,
+// idempotent. One order over all records never ranks a merge below its inputs, so that the
+// DHT's Select and the merge agree.
 //
 // The record half is pure: time and keys are arguments. The network half ([DHT],
 // [Publisher], [Finder], [Peers]) owns goroutines, each ended by its Close, and

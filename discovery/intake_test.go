@@ -57,7 +57,7 @@ func TestBadRecordsAreMetered(t *testing.T) {
 	if err := comes(honest, good.Bytes()); err != nil {
 		t.Errorf("of somebody else: %v", err)
 	}
-	// A crowd of one network, and then strangers from everywhere, have a bound too; whoever
+	// A crowd of one network, and strangers from everywhere, have a bound too. A peer that
 	// brought something good is heard all the same, and so is this node itself.
 	n := 2000
 	flood := func(network func(n int) string) (judged int) {

@@ -74,8 +74,8 @@ func (k *Known) all() []*Info {
 	return out
 }
 
-// Add collects records of one group into what is known and gives the result, and
-// whether it is more than before.
+// Add collects records of one group into the known one. It returns the result, and whether
+// that is more than before.
 func (k *Known) Add(records ...*Info) (best *Info, more bool, err error) {
 	return k.add(true, records...)
 }

@@ -97,7 +97,7 @@ func TestMergeLaws(t *testing.T) {
 		}
 		same("what it decodes to", again, ab)
 
-		// compare is a total order, and a merge is at or above what went into it.
+		// compare is a total order, and a merge is at or above its inputs.
 		if compare(ab, a) < 0 || compare(ab, b) < 0 {
 			rt.Fatal("a merge is below what went into it")
 		}
@@ -108,7 +108,7 @@ func TestMergeLaws(t *testing.T) {
 			rt.Fatal("not transitive")
 		}
 
-		// collect depends on the set alone, keeps what it gives, and is above the merge.
+		// collect depends on the set alone, is idempotent, and is at or above the merge.
 		col, err := collect(a, b, c)
 		if err != nil {
 			rt.Fatal(err)

@@ -374,9 +374,8 @@ func TestRememberedPeers(t *testing.T) {
 	})
 }
 
-// Hostile providers: silent, endless, lying, and asking too much.
-// Tag, size and age are looked at by who answers and by who asks; a tag finds its
-// providers in the DHT by itself.
+// Hostile providers: silent, endless, lying, and asking too much. Both the answering and
+// the asking side check tag, size and age. A tag alone finds its providers in the DHT.
 func TestFindByMore(t *testing.T) {
 	bubble(t, func(t *testing.T, n *simhost.Net) {
 		three := newStation(t, n, 3)
@@ -466,7 +465,7 @@ func TestFindAmongLiars(t *testing.T) {
 				t.Errorf("%s: the liar hid the truth", name)
 			}
 		}
-		// The server refuses what is no request, and goes on serving.
+		// The server refuses bytes that are no request, and goes on serving.
 		for _, raw := range [][]byte{{}, {0xff, 0xff, 0xff, 0xff}, bytes.Repeat([]byte{0}, 4096)} {
 			s := must(two.host.NewStream(t.Context(), one.host.ID(), wire.ProtocolFind))(t)
 			_, _ = s.Write(raw)
@@ -488,8 +487,8 @@ func read(s network.Stream, b []byte) int {
 	return n
 }
 
-// A newcomer whose clock is a year behind finds a group and its record all the same; what
-// lies ahead of its clock it reads, and keeps for nobody.
+// A newcomer whose clock is a year behind finds a group and its record all the same. It
+// reads records that lie ahead of its clock, and keeps them for nobody else.
 func TestNewcomerWhoseClockIsBehind(t *testing.T) {
 	bubble(t, func(t *testing.T, n *simhost.Net) {
 		three := newStation(t, n, 3)

@@ -14,8 +14,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// A flood displaces itself: what a hundred others hold, one thing each, stays, whether the
-// flood is one peer's or that of a crowd in one network.
+// A flood displaces itself: the entries of a hundred others, one each, stay, whether the
+// flood comes from one peer or from a crowd in one network.
 func TestSharesDisplaceTheHeaviest(t *testing.T) {
 	for name, flood := range map[string]func(n int) holder{
 		"one peer":    func(int) holder { return holder{"flood", "flooder"} },
@@ -118,8 +118,8 @@ func TestValueStoreDisplacesTheHeaviest(t *testing.T) {
 	}
 }
 
-// Of many that provide one key those of each network take turns, and what is over does not
-// come back.
+// Among many providers of one key the networks take turns, and expired ones do not come
+// back.
 func TestProvidersTakeTurns(t *testing.T) {
 	bubble(t, func(t *testing.T, n *simhost.Net) {
 		h := must(n.Host(1))(t)

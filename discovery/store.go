@@ -107,7 +107,7 @@ func (s *valueStore) GetSize(ctx context.Context, k ds.Key) (int, error) {
 	return s.m.GetSize(ctx, k)
 }
 
-// Query goes through a copy of what is there.
+// Query goes through a copy of the store.
 func (s *valueStore) Query(ctx context.Context, q query.Query) (query.Results, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -41,7 +41,7 @@ func parseRecordKey(key string) (wire.GroupID, error) {
 	return g, nil
 }
 
-// Bounds on what judging records costs: each takes up to 60 signature checks, some 4 ms,
+// Bounds on the cost of judging records: each takes up to 60 signature checks, some 4 ms,
 // and a remembered one some tens of kilobytes. Records that others bring have slots of
 // their own, so that a flood of them does not delay lookups of this node.
 const (

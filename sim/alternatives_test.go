@@ -35,7 +35,7 @@ func title(a group.Alternative) string {
 	return string(a)
 }
 
-// loss is what a fork choice loses in a scenario.
+// loss counts the losses of a fork choice in a scenario.
 type loss struct {
 	invariants []int
 	back       int // epochs that a device left behind itself in one move, at most
@@ -158,7 +158,7 @@ func measureAll(t *testing.T, scenarios []string) map[group.Alternative][]string
 	return out
 }
 
-// marks around what is generated in a document.
+// marks around the generated part of a document.
 const tableBegin, tableEnd = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 
 // between gives what lies before, in and behind the table of a document.
@@ -175,8 +175,8 @@ func between(file string) (before, table, behind []byte, err error) {
 	return before, table, behind, nil
 }
 
-// TestAlternatives holds docs/FORKCHOICE.md to what is measured: three scenarios
-// of it in every run, all of it with -update, which writes it.
+// TestAlternatives compares docs/FORKCHOICE.md with measurements: three scenarios in every
+// run, and all of them with -update, which writes the table.
 func TestAlternatives(t *testing.T) {
 	if *update {
 		writeAlternatives(t)

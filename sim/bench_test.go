@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// cost is what a run cost the machine it ran on.
+// cost is the cost of a run on the machine it ran on.
 type cost struct {
 	wall, cpu time.Duration
 	heap      uint64 // most bytes of live and not yet collected objects
 }
 
-// meter runs f and tells what it cost.
+// meter runs f and returns its cost.
 func meter(f func()) (c cost) {
 	runtime.GC()
 	stop := make(chan struct{})

@@ -185,7 +185,7 @@ func (n *cnode) die(where string) {
 	n.w.net.changed()
 }
 
-// start begins a node's process anew from what is durable.
+// start begins a node's process anew from the durable rows.
 func (n *cnode) start() {
 	if n.up {
 		return

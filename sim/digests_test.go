@@ -12,10 +12,10 @@ import (
 	"testing"
 )
 
-// The insides of the group machine are being moved about while what it does stays as it
-// is: testdata/digests.txt holds what came of every scenario and of a hundred random
-// worlds before. A line is the name of a world, the digest of all that is durable and
-// notified in it, and that digest without what errors say.
+// The code of the group machine is being moved while its behaviour stays:
+// testdata/digests.txt holds the digests of every scenario and of a hundred random worlds
+// from before. A line is the name of a world, the digest of all that is durable and
+// notified in it, and that digest without the texts of errors.
 const digestsFile = "testdata/digests.txt"
 
 var updateDigests = flag.Bool("update-digests", false, "write "+digestsFile+" anew, from what this run plays")
@@ -58,7 +58,7 @@ func checkDigest(t *testing.T, name string, r *Report) {
 	}
 }
 
-// writeDigests writes what was played, with -update-digests.
+// writeDigests writes the digests of this run, with -update-digests.
 func writeDigests() error {
 	if !*updateDigests || digests.played == nil {
 		return nil

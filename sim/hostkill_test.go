@@ -118,8 +118,8 @@ func (a *acks) add(text string) {
 }
 
 // TestKill sends SIGKILL, round after round, to one of three real processes that talk to
-// each other, in the middle of what they send and receive. Every acknowledged message must
-// be shown everywhere, once. Rounds: 20, or as many as PANDANODE_KILLS says.
+// each other, while they send and receive. Every acknowledged message must be shown
+// everywhere, once. Rounds: 20, or as many as PANDANODE_KILLS says.
 func TestKill(t *testing.T) {
 	const perRound = 40
 	rounds := 20
@@ -207,7 +207,7 @@ func TestKill(t *testing.T) {
 		case <-ctx.Done():
 			t.Fatal("the victim acknowledges nothing")
 		}
-		time.Sleep(delay) // what the victim does meanwhile is what the kill hits
+		time.Sleep(delay) // the kill hits whatever the victim does meanwhile
 		acked[victim].mu.Lock()
 		if time.Since(acked[victim].last) < 50*time.Millisecond {
 			closeKills++

@@ -181,7 +181,7 @@ func (o *observation) deliveries() tally {
 		for _, id := range d.Shown {
 			r := o.Dag.by[id]
 			if r == nil || o.Dag.before(r, d.Device) {
-				continue // of two additions it may know the later one first, and shows then what lies between
+				continue // of two additions it may know the later one first; then it also shows the messages between
 			}
 			log := r.entry.Log()
 			if after := last[log]; after != nil && r.entry.Seq < after.entry.Seq && o.Dag.inPast(r, after) { // of a log that forks there is no one order
@@ -218,7 +218,7 @@ func endsEmpty(o *observation) (bad []string) {
 	for _, d := range o.live() {
 		s := d.Status
 		if o.Hostile {
-			s.Parked, s.Gaps = 0, 0 // a hostile member may withhold what its entries build on, and seals
+			s.Parked, s.Gaps = 0, 0 // a hostile member may withhold seals and the past of its entries
 		}
 		if s.Gaps > 0 {
 			s.Gaps -= min(s.Gaps, o.goneFor(d))

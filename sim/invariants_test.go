@@ -31,7 +31,7 @@ expect forks >= 1
 4h send anna
 `
 
-// watch plays it and gives what is looked at.
+// watch plays it and returns the observations.
 func watch(t *testing.T) (*Report, *observation) {
 	t.Helper()
 	sc, err := ParseBytes("held", []byte(held))
@@ -48,8 +48,9 @@ func watch(t *testing.T) (*Report, *observation) {
 	return r, r.obs[0]
 }
 
-// TestAsItShouldBe looks at what is like a fault and is none: who may only read does not
-// send, and who waits to be let in keeps what it takes to come in.
+// TestAsItShouldBe checks states that look like faults and are none: a read-only member
+// does not send, and a device that waits to be let in keeps the secrets that it needs to
+// come in.
 func TestAsItShouldBe(t *testing.T) {
 	d := &deviceView{
 		Name: "carl", Live: true, Members: []memberView{{Role: wire.RoleReadOnly}},
@@ -75,7 +76,7 @@ func invariant(t *testing.T, name string) Invariant {
 	return Invariants[i]
 }
 
-// breakage is one thing that is not as it should be, and what the invariant says.
+// breakage is one fault, and the report of the invariant.
 type breakage struct {
 	name string
 	do   func(w *core, o *observation)
@@ -291,8 +292,8 @@ func TestInvariantsCanFail(t *testing.T) {
 	}
 }
 
-// TestGivenUp: what only the dead voted for may be left once the living say that they
-// cannot get there, and not before.
+// TestGivenUp: an epoch for which only users voted who are gone may be left once the live
+// ones say that they cannot get there, and not before.
 func TestGivenUp(t *testing.T) {
 	_, o := watch(t)
 	o.Hostile, o.Head = true, o.Dag.roots[0]

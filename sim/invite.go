@@ -10,7 +10,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// link is what an invite link holds, passed on outside of the network.
+// link is the content of an invite link, passed on outside of the network.
 type link struct {
 	invite wire.Signed
 	key    *identity.Key

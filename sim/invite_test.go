@@ -2,8 +2,8 @@ package sim
 
 import "testing"
 
-// Invites and requests in a simulated world, across a partition: what must hold is what
-// the invariants say, and who is in at the end.
+// Invites and requests in a simulated world, across a partition: the invariants must hold,
+// and the right members must be in at the end.
 func TestInvitesAndRequests(t *testing.T) {
 	for name, text := range map[string]string{
 		"invite": `# Invites under partition

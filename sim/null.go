@@ -222,7 +222,7 @@ func (nullEngine) InspectCommit(b []byte) (group.CommitInfo, error) {
 	return info, nil
 }
 
-// InspectMessage reads what a real PrivateMessage shows without keys.
+// InspectMessage reads the fields that a real PrivateMessage shows without keys.
 func (nullEngine) InspectMessage(b []byte) ([]byte, error) {
 	var m nullMessage
 	if err := wire.Unmarshal(b, &m); err != nil {

@@ -98,9 +98,9 @@ const (
 	maxEpochs   = 64
 	maxBranches = 4
 	maxParked   = 256
-	maxTurn     = 4 << 20            // bytes: what storage takes in one transaction
+	maxTurn     = 4 << 20            // bytes that storage takes in one transaction
 	keysFor     = 48 * time.Hour     // message keys of an epoch that the device left
-	secretsFor  = 7 * 24 * time.Hour // what late commits on it need, and init keys
+	secretsFor  = 7 * 24 * time.Hour // keys that late commits on it need, and init keys
 	grace       = time.Hour          // for timers to come round
 )
 

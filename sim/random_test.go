@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// knownBadSeeds are random worlds that fail today, with what they violate.
+// knownBadSeeds are random worlds that fail today, with the violated invariants.
 var knownBadSeeds = map[uint64][]string{}
 
 // TestRandomWorlds runs a hundred worlds, or as many as PANDANODE_SIM_SEEDS says.

@@ -16,7 +16,7 @@ import (
 // RealOptions say how to run a scenario on whole nodes.
 type RealOptions struct {
 	Binary   string                           // the pandanode program; host only
-	Page     bool                             // keep what WriteHTML needs
+	Page     bool                             // keep the data that WriteHTML needs
 	Keep     bool                             // leave the homes behind
 	Progress func(format string, args ...any) // the transcript; nil: nobody listens
 }
@@ -27,7 +27,7 @@ type RealReport struct {
 	Title      string      `json:"title"`
 	Backend    string      `json:"backend"` // host or net
 	Violations []Violation `json:"violations"`
-	Unexpected []string    `json:"unexpected"` // what the scenario expects and did not get
+	Unexpected []string    `json:"unexpected"` // expectations of the scenario that did not come true
 	Records    Records     `json:"records"`
 	Nodes      []RealNode  `json:"nodes"`
 	Seconds    float64     `json:"seconds"`             // real ones of host, virtual ones of net

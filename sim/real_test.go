@@ -53,8 +53,8 @@ func TestHostRefusesWhatItCannotDo(t *testing.T) {
 	}
 }
 
-// TestHostDeliveries: what the host backend would say of nodes that lose messages,
-// show them twice, out of order, altered, or to somebody who is out.
+// TestHostDeliveries checks that the host backend reports nodes that lose messages, show
+// them twice, out of order, altered, or to somebody who is out.
 func TestHostDeliveries(t *testing.T) {
 	const anna, ben, carl, gil = 0, 1, 2, 3 // anna removed gil; carl came in the cut, on ben's side
 	cut := map[[2]int]bool{{anna, ben}: true, {anna, carl}: true, {ben, anna}: true, {carl, anna}: true}

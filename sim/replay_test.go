@@ -78,8 +78,8 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// TestShrink: a world that fails, since nobody stands up for a sibling of a commit that
-// nobody can process, is reduced to what makes it fail.
+// TestShrink reduces a failing world to the actions that make it fail: nobody votes for a
+// sibling of a commit that nobody can process.
 func TestShrink(t *testing.T) {
 	sc, err := Load("21")
 	if err != nil {

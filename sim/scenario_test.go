@@ -23,7 +23,7 @@ func TestScenarioTextRoundTrip(t *testing.T) {
 	}
 }
 
-// TestScenarioErrors: what is not understood is refused, with the line.
+// TestScenarioErrors checks that unknown words are refused, with the line.
 func TestScenarioErrors(t *testing.T) {
 	const head = "# t\nnodes anna ben\ngroup tea founder=anna\nrun 1h\n"
 	for _, c := range []struct{ text, says string }{

@@ -65,7 +65,7 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// failures names what a report says is wrong, in order.
+// failures lists the violations and failed expectations of a report, in order.
 func (r *Report) failures() []string {
 	var out []string
 	for _, i := range Invariants {

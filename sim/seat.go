@@ -39,7 +39,7 @@ type seat struct {
 	asks     int  // since hour
 	insisted int  // asks beyond all patience
 	asked    bool // a sync is on its way
-	version  int  // rises with what the machine learns; a sync of two that stand still is skipped
+	version  int  // rises whenever the machine learns something; a sync of two seats without news is skipped
 	synced   map[*seat][2]int
 	wanted   map[wire.DeviceID]map[wire.MessageID]bool // asked for before on streams
 	given    map[[32]byte]time.Time                    // seals got on streams

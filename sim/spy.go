@@ -148,7 +148,7 @@ func (p *spy) LoadThin(head []byte, pages group.PageSource) (group.ThinEpoch, er
 	return spiedThin{ThinEpoch: t, spy: p}, nil
 }
 
-// spiedThin is what is left of an epoch that the device derived.
+// spiedThin is the thin form of an epoch that the device derived.
 type spiedThin struct {
 	group.ThinEpoch
 	spy *spy

@@ -285,7 +285,7 @@ func TestKill(t *testing.T) {
 			}
 			acknowledged[n] = true
 			if got++; got == kill {
-				check(t, cmd.Process.Kill()) // and read on what it had still printed
+				check(t, cmd.Process.Kill()) // and read the rest of its output
 			}
 		}
 		var exit *exec.ExitError

@@ -46,8 +46,8 @@ func TestFlippedBlocksAreFoundByOpen(t *testing.T) {
 	check(t, s.Close())
 }
 
-// TestFlippedManifestIsFoundByOpen: a bit that flipped anywhere in the manifest is an error
-// of Open, and removes no table; what a loss of power tore off its end is none.
+// TestFlippedManifestIsFoundByOpen: a flipped bit anywhere in the manifest is an error of
+// Open, and removes no table. A torn end, as a loss of power leaves it, is no error.
 func TestFlippedManifestIsFoundByOpen(t *testing.T) {
 	dir, s := newStore(t)
 	for round := range 4 { // a table each

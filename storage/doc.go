@@ -28,13 +28,14 @@
 //
 // # What must not vanish
 //
-// A running set hash over all records (the XOR of a keyed hash of each key and its sealed value), with their number
-// and the number of the transaction, is sealed and updated in every transaction. [Store.Verify] authenticates each
-// record and computes the hash anew, so it detects records that were removed, added, altered, or put back in an
-// earlier version, one or many: whoever does that without the data key cannot make the hash fit. Two
-// files beside the database say how far it was: keys at its last replacement (every clean [Store.Close] makes one), and
-// tip after the last transaction, as long as the power did not fail. [Open] detects a database that is behind
-// either, such as one that lost the end of its log.
+// A running set hash over all records (the XOR of a keyed hash of each key and its sealed
+// value), with their number and the number of the transaction, is sealed and updated in
+// every transaction. [Store.Verify] authenticates each record and computes the hash anew,
+// so it detects records that were removed, added, altered, or put back in an earlier
+// version, one or many: nobody without the data key can make the hash fit. Two files beside
+// the database say how far it was: keys at its last replacement (every clean [Store.Close]
+// makes one), and tip after the last transaction, as long as the power did not fail. [Open]
+// detects a database that is behind either, such as one that lost the end of its log.
 //
 // Not detected: the whole directory put back to an earlier state; after a shutdown that was not clean, a database put
 // back to what keys has seen, if tip is removed, torn or put back too; and before a Verify, a [Store.Get] or
@@ -43,8 +44,9 @@
 //
 // # What this package does not do
 //
-// It does not encode values, know what they mean, replicate them or write backups ([Store.Export] gives what one may hold).
-// A changed passphrase ([Store.Relock]) does not reach copies of keys made before. It does not hide access patterns, and
-// does not protect the memory of a running process: secrets are wiped where Go lets them be, which the expanded keys inside crypto/aes are not.
-// It runs on Unix only, because of the lock.
+// It does not encode values, know what they mean, replicate them or write backups
+// ([Store.Export] gives the records for one). A changed passphrase ([Store.Relock]) does
+// not reach copies of keys made before. It does not hide access patterns, and does not
+// protect the memory of a running process: secrets are wiped where Go lets them be, which
+// the expanded keys inside crypto/aes are not. It runs on Unix only, because of the lock.
 package storage

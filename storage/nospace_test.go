@@ -93,8 +93,8 @@ func TestOpenWithoutRoom(t *testing.T) {
 	}
 }
 
-// TestTornLogIsCutAlike: whatever a crash leaves of a log, who opens it for reading alone
-// sees what Badger does when it opens it for writing.
+// TestTornLogIsCutAlike: whatever a crash leaves of a log, a store that is opened for
+// reading only sees the same records as Badger when it opens the log for writing.
 func TestTornLogIsCutAlike(t *testing.T) {
 	dir, s := newStore(t)
 	for i := range 20 {

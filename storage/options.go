@@ -28,7 +28,7 @@ type Options struct {
 	// Nil discards it.
 	Logger *slog.Logger
 
-	keep uint64 // bytes of the reserve; tests only. 0: what follows from MaxBatch
+	keep uint64 // bytes of the reserve; tests only. 0: derived from MaxBatch
 }
 
 const (

@@ -6,7 +6,7 @@ type Size struct {
 	ValueLog  int64  // large values
 	Free      uint64 // on the disk, for this process
 	FreeKnown bool   // false: the system does not tell
-	Reserve   uint64 // what a transaction leaves free: below it the store takes none
+	Reserve   uint64 // free bytes without which the store takes no transaction
 }
 
 // Size measures the store. Tables and ValueLog are Badger's figures, which it renews once a

@@ -341,7 +341,8 @@ func TestKeysHeaderIsNotBelieved(t *testing.T) {
 	}
 }
 
-// No file makes readKeys panic or allocate what it claims; its errors are classified, and what it accepts encodes the same.
+// No file makes readKeys panic or allocate as much as it claims. Its errors are classified,
+// and a file that it accepts encodes to the same bytes.
 func FuzzReadKeys(f *testing.F) {
 	dir, s := newStore(f)
 	check(f, s.Apply(Batch{Writes: []Write{put("a", "1", VaultID{1})}}))

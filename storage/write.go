@@ -303,7 +303,7 @@ func (t *transaction) set(key, old, stored []byte) error {
 	if old != nil {
 		t.head.toggle(t.sums, key, old)
 	}
-	if t.size += int64(len(key) + len(stored)); t.size > t.max { // Badger does not count what goes to its value log
+	if t.size += int64(len(key) + len(stored)); t.size > t.max { // Badger does not count bytes that go to its value log
 		return ErrTooLarge
 	}
 	t.head.toggle(t.sums, key, stored)

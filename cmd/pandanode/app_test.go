@@ -523,7 +523,7 @@ func TestHintsNameFlagsThatThereAre(t *testing.T) {
 			}
 		}
 	}
-	// And what it names works: the passphrase is changed with files alone.
+	// And the named flags work: the passphrase is changed with files alone.
 	next := filepath.Join(filepath.Dir(pass), "next")
 	if err := os.WriteFile(next, []byte("another one\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ const (
 	phaseLocked   phase = "locked"   // it waits for the passphrase
 	phaseStarting phase = "starting" // it opens the store, or starts to listen
 	phaseRunning  phase = "running"  // its local API answers
-	phaseStopping phase = "stopping" // it writes what is left and ends
+	phaseStopping phase = "stopping" // it writes pending data and ends
 )
 
 // runner is the process that runs the node of a data directory.

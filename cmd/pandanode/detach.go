@@ -217,7 +217,7 @@ func (a *app) runDetached(ctx context.Context, c config.Config, wrong error) err
 		err = a.runNode(ctx, c, behind)
 	}
 	if err != nil {
-		_ = behind.report(report{Error: api.AsError(err)}) // whoever was in front may have gone
+		_ = behind.report(report{Error: api.AsError(err)}) // the process in front may have ended
 	}
 	return err
 }
@@ -242,7 +242,7 @@ func (a *app) runNode(ctx context.Context, c config.Config, behind *front) error
 		return explain(configError(err))
 	}
 	var n *node.Node
-	serves := make(chan error, 1) // what went wrong while it was said that the node serves
+	serves := make(chan error, 1) // an error while announcing that the node serves
 	cfg.Passphrase = a.unlocking(c, held, behind)
 	cfg.Serving = func(yes bool) {
 		if !yes {

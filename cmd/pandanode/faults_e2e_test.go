@@ -265,7 +265,7 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("after space was freed: %v", err)
 	}
 
-	// By its own messages, from not much above what it keeps free.
+	// By its own messages, from little more free space than the reserve.
 	filler = fill(t, dir, 190<<20)
 	big := strings.Repeat("x", 60<<10)
 	taken := 0

@@ -14,9 +14,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestScript drives real node processes through the real command line: each
-// pandanode in testdata/script is this test binary run again as the command.
-// Nothing sleeps: what has to be waited for is waited for by the command itself.
+// TestScript drives real node processes through the real command line: each pandanode in
+// testdata/script is this test binary run again as the command. Nothing sleeps: the
+// commands themselves wait.
 func TestScript(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil || len(scripts) < 2 {

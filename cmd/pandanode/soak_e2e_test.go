@@ -26,7 +26,7 @@ func (s *series) add(at time.Duration, v int64) {
 }
 
 // slope is the least squares line through the last third: percent of its mean in 10
-// minutes. In a short run it is mostly noise, so third is what is judged there.
+// minutes. In a short run it is mostly noise, so the test judges third there.
 func (s *series) slope() float64 {
 	from := len(s.at) * 2 / 3
 	x, y := s.at[from:], s.value[from:]

@@ -48,7 +48,7 @@ func TestClean(t *testing.T) {
 	}
 }
 
-// Columns stand below each other by what is seen, not by bytes or code points.
+// Columns are aligned by the visible width of text, not by bytes or code points.
 func TestColumnsByWidth(t *testing.T) {
 	lines := columns([][]string{{"NAME", "N"}, {"茶館", "1"}, {"👨\u200d👩\u200d👧", "2"}, {"می\u200cخواهم", "3"}, {"cafe\u0301", "4"}, {"longest one", "5"}})
 	for i, l := range lines {

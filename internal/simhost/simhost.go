@@ -162,7 +162,7 @@ func (s sourceIP) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error) 
 	return net.IP(s), nil
 }
 
-// conn drops what the cuts and the loss rate forbid; simnet itself loses nothing.
+// conn drops packets by the cuts and the loss rate; simnet itself loses nothing.
 type conn struct {
 	*simnet.SimConn
 	net  *Net

@@ -160,7 +160,8 @@ func (c *count) packageEnd(n name, e event) {
 	c.packages++
 }
 
-// show prints what was written on the way, without the frame that go test puts around it.
+// show prints the output of a test or package, without the frame that go test puts around
+// it.
 func (c *count) show(n name) {
 	for _, l := range c.output[n] {
 		if !strings.HasPrefix(strings.TrimLeft(l, " "), "=== ") {

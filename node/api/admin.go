@@ -114,7 +114,8 @@ type Log struct {
 	Operations []Operation `json:"operations"`
 }
 
-// Operation is one operation of a group: who did what, when, and what became of it.
+// Operation is one operation of a group: its author, its time, its effect, and whether it
+// counts.
 type Operation struct {
 	Hash    string    `json:"hash"`
 	At      time.Time `json:"at"` // as its author's clock said
@@ -136,7 +137,7 @@ type Operation struct {
 // Other members may have seen others.
 type Incidents struct {
 	Incidents []Event   `json:"incidents"` // oldest first
-	Refusals  []Refused `json:"refusals"`  // of what others sent, by source and reason
+	Refusals  []Refused `json:"refusals"`  // of input from others, by source and reason
 }
 
 // Refused is how often something was refused for a reason.
@@ -147,7 +148,7 @@ type Refused struct {
 	First  time.Time `json:"first"`
 	Last   time.Time `json:"last"`
 	From   string    `json:"from"`   // the peer or device that sent the last one
-	Detail string    `json:"detail"` // what was wrong with the last
+	Detail string    `json:"detail"` // why the last one was refused
 }
 
 // GroupStatus is all that a device knows of a group's state.
@@ -214,7 +215,8 @@ type GroupDevice struct {
 
 // Left says how far a leave is.
 type Left struct {
-	// Waits: this user goes as soon as what it wrote is with a member who stays.
+	// Waits says that this user goes as soon as a member who stays has all that the user
+	// wrote.
 	Waits     bool   `json:"waits"`
 	Group     string `json:"group"` // full ID
 	GroupName string `json:"group_name"`
@@ -237,7 +239,7 @@ type Forgotten struct {
 	Unsent   int    `json:"unsent,omitempty"` // of them, own ones that nobody else is known to have
 }
 
-// Healed is what a heal did.
+// Healed is the result of a heal.
 type Healed struct {
 	Did    []string          `json:"did"` // and why not more
 	Synced []string          `json:"synced"`
@@ -257,5 +259,5 @@ type Explanation struct {
 	Subject string   `json:"subject"`
 	State   string   `json:"state"`
 	Facts   []string `json:"facts"`
-	Next    []string `json:"next"` // what happens by itself, and what helps
+	Next    []string `json:"next"` // what will happen by itself, and what helps
 }

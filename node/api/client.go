@@ -67,7 +67,7 @@ func (c *Client) Checkup(ctx context.Context, r CheckupRequest) (Checkup, error)
 	return routeCheckup.do(ctx, c, r)
 }
 
-// Version says what is running.
+// Version returns the version of the node.
 func (c *Client) Version(ctx context.Context, r Empty) (Version, error) {
 	return routeVersion.do(ctx, c, r)
 }
@@ -77,7 +77,7 @@ func (c *Client) Shutdown(ctx context.Context, r Empty) (Empty, error) {
 	return routeShutdown.do(ctx, c, r)
 }
 
-// Events streams what happens on the node.
+// Events streams the events of the node.
 func (c *Client) Events(ctx context.Context, r EventsRequest, emit func(Event) error) error {
 	return routeEvents.do(ctx, c, r, emit)
 }
@@ -112,7 +112,7 @@ func (c *Client) Reboot(ctx context.Context, r GroupRequest) (Empty, error) {
 	return routeReboot.do(ctx, c, r)
 }
 
-// Forget removes what the node has of a group that it is out of, or ends a join.
+// Forget removes the data of a group that the node is out of, or ends a join.
 func (c *Client) Forget(ctx context.Context, r ForgetRequest) (Forgotten, error) {
 	return routeForget.do(ctx, c, r)
 }
@@ -122,12 +122,12 @@ func (c *Client) Leave(ctx context.Context, r GroupRequest) (Left, error) {
 	return routeLeave.do(ctx, c, r)
 }
 
-// SetProfile changes what a group says of itself.
+// SetProfile changes the profile of a group.
 func (c *Client) SetProfile(ctx context.Context, r ProfileRequest) (Group, error) {
 	return routeSetProfile.do(ctx, c, r)
 }
 
-// MarkSeen says that people have seen what a group has shown.
+// MarkSeen says that people have seen a group's messages.
 func (c *Client) MarkSeen(ctx context.Context, r SeenRequest) (Empty, error) {
 	return routeSeen.do(ctx, c, r)
 }
@@ -147,12 +147,12 @@ func (c *Client) Remove(ctx context.Context, r RemoveRequest) (Change, error) {
 	return routeRemove.do(ctx, c, r)
 }
 
-// Entries streams what the members of a group share.
+// Entries streams the signed objects that the members of a group share.
 func (c *Client) Entries(ctx context.Context, r GroupRequest, emit func(Entry) error) error {
 	return routeEntries.do(ctx, c, r, emit)
 }
 
-// GroupEvents streams what happens in a group.
+// GroupEvents streams the events of a group.
 func (c *Client) GroupEvents(ctx context.Context, r GroupEventsRequest, emit func(Event) error) error {
 	return routeGroupEvents.do(ctx, c, r, emit)
 }
@@ -212,7 +212,7 @@ func (c *Client) Deny(ctx context.Context, r UserRequest) (Change, error) {
 	return routeDeny.do(ctx, c, r)
 }
 
-// SetRole changes what a member may do.
+// SetRole changes the role of a member.
 func (c *Client) SetRole(ctx context.Context, r RoleRequest) (Change, error) {
 	return routeSetRole.do(ctx, c, r)
 }
@@ -227,12 +227,12 @@ func (c *Client) GroupStatus(ctx context.Context, r GroupRequest) (GroupStatus, 
 	return routeGroupStatus.do(ctx, c, r)
 }
 
-// Incidents tells what this device saw of a group beside its operations.
+// Incidents returns the events of a group that this device saw beside the operations.
 func (c *Client) Incidents(ctx context.Context, r GroupRequest) (Incidents, error) {
 	return routeIncidents.do(ctx, c, r)
 }
 
-// Heal does now what would be due later.
+// Heal does at once the work that would be due later.
 func (c *Client) Heal(ctx context.Context, r GroupRequest) (Healed, error) {
 	return routeHeal.do(ctx, c, r)
 }
@@ -247,7 +247,7 @@ func (c *Client) Backup(ctx context.Context, r BackupRequest, emit func(BackupPa
 	return routeBackup.do(ctx, c, r, emit)
 }
 
-// StoreUsage says what the store holds.
+// StoreUsage says how much the store holds.
 func (c *Client) StoreUsage(ctx context.Context, r Empty) (StoreUsage, error) {
 	return routeStoreUsage.do(ctx, c, r)
 }

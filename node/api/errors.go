@@ -21,14 +21,14 @@ const (
 	CodeNotFound     Code = "not-found"           // there is no such thing here
 	CodeNotPermitted Code = "not-permitted"       // the group's rules do not allow it
 	CodeLocked       Code = "locked"              // the store needs a passphrase or key file, or another process has it
-	CodeTimeout      Code = "timeout"             // it did not happen in time; what was accepted stays queued
+	CodeTimeout      Code = "timeout"             // it did not happen in time; accepted messages stay queued
 	CodeNoPeers      Code = "no-peers"            // nobody could be asked
 	CodeConflict     Code = "conflict"            // it exists already, or does not fit the present state
 	CodeVerification Code = "verification-failed" // a signature, hash or key does not hold
 	CodeCorrupt      Code = "store-corrupt"       // the store is damaged
 	CodeNewer        Code = "store-newer"         // the store was written by a newer version
 	CodeLimited      Code = "limited"             // a limit was reached
-	CodeInterrupted  Code = "interrupted"         // the caller broke it off; what was accepted stays queued
+	CodeInterrupted  Code = "interrupted"         // the caller broke it off; accepted messages stay queued
 )
 
 // Exit codes of the command line, as the README lists them.
@@ -75,7 +75,7 @@ var codes = map[Code]struct{ status, exit int }{
 // Error is the error of every call that fails. Compare codes with [CodeOf].
 type Error struct {
 	Code      Code   `json:"code"`
-	Message   string `json:"message"`        // what happened: why
+	Message   string `json:"message"`        // what happened, and why
 	Hint      string `json:"hint,omitempty"` // the command that helps
 	Retryable bool   `json:"retryable"`      // the same request may succeed later
 	// Candidates are what an ambiguous name fits.

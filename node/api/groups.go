@@ -20,7 +20,7 @@ type GroupState string
 
 // States of a group on this device.
 const (
-	StateLoading GroupState = "loading" // of what is stored; a status alone does not wait for it
+	StateLoading GroupState = "loading" // the stored state is being loaded; a status alone does not wait for it
 	StateJoining GroupState = "joining" // asked, not welcomed yet
 	StateSyncing GroupState = "syncing" // welcomed, but behind
 	StateMember  GroupState = "member"
@@ -58,7 +58,7 @@ type Group struct {
 	Created       time.Time  `json:"created"`
 	State         GroupState `json:"state"`
 	Missing       string     `json:"missing,omitempty"` // why it is not synced, for people
-	Leaving       bool       `json:"leaving,omitempty"` // this user goes once what it wrote is with a member who stays
+	Leaving       bool       `json:"leaving,omitempty"` // this user goes once a member who stays has all that the user wrote
 	Left          bool       `json:"left,omitempty"`    // out by this user's own word
 	Active        time.Time  `json:"active,omitzero"`   // when something that people see last happened here; if nothing did, when the group was founded
 	Unseen        int        `json:"unseen"`            // messages of others that were not seen (see SeenRequest), at most 100
@@ -75,7 +75,7 @@ type Group struct {
 	Cursor        uint64     `json:"cursor"`      // of its newest event
 	Outbox        int        `json:"outbox"`      // own messages not published yet
 	Gaps          int        `json:"gaps"`        // messages known but not readable yet
-	Parked        int        `json:"parked"`      // entries that wait for what they build on
+	Parked        int        `json:"parked"`      // entries that wait for entries of their past
 	Entries       int        `json:"entries"`
 }
 
@@ -125,7 +125,7 @@ var Stages = []Stage{StageLookingUp, StageContacting, StageWaiting, StageWelcome
 // request is durable and the node keeps trying, also after a restart and when the
 // caller has hung up. Joining a group one is in streams StageSynced.
 type JoinRequest struct {
-	Group string `json:"group,omitempty"` // full ID, or what names a group this node is joining already
+	Group string `json:"group,omitempty"` // full ID, or a name or prefix of a group that this node is joining already
 	Link  string `json:"link,omitempty"`  // an invite link, in place of Group: a secret
 	Until Stage  `json:"until,omitempty"` // the stream ends when it is reached; empty: at once
 }
@@ -151,7 +151,7 @@ type Member struct {
 	Self    bool      `json:"self"`
 	Devices []string  `json:"devices"`
 	Since   time.Time `json:"since"`
-	InTree  bool      `json:"in_tree"` // every device can read what is sealed now
+	InTree  bool      `json:"in_tree"` // every device can read messages that are sealed now
 }
 
 // ProfileRequest changes the profile of a group, by an owner or admin. Fields that are nil

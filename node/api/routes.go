@@ -50,7 +50,7 @@ type GroupAPI interface {
 	Entries(ctx context.Context, r GroupRequest, emit func(Entry) error) error
 }
 
-// AdminAPI is who may come in and what they may do, and how a group fares.
+// AdminAPI has the calls about invites, requests, roles and the state of a group.
 type AdminAPI interface {
 	CreateInvite(context.Context, CreateInviteRequest) (Invite, error)
 	Invites(context.Context, GroupRequest) (Invites, error)
@@ -74,7 +74,7 @@ type MailboxAPI interface {
 	FindMailboxes(ctx context.Context, r FindMailboxesRequest, emit func(FoundMailbox) error) error
 }
 
-// MessageAPI is what is said in groups.
+// MessageAPI has the calls about messages.
 type MessageAPI interface {
 	Send(context.Context, SendRequest) (Sent, error)
 	Messages(context.Context, MessagesRequest) (Messages, error)

@@ -29,7 +29,7 @@ type Level string
 
 // Levels, each of which includes those before it.
 const (
-	LevelReady  Level = "ready"  // the store is open and the node listens; groups may still be loading, and what needs one waits for it
+	LevelReady  Level = "ready"  // the store is open and the node listens; groups may still be loading, and calls that need one wait for it
 	LevelOnline Level = "online" // at least one peer is connected and the DHT answers
 	LevelSynced Level = "synced" // every group of this node is caught up with a connected member
 )
@@ -67,7 +67,7 @@ type Status struct {
 	Home     string           `json:"home"`
 	Started  time.Time        `json:"started"`
 	Uptime   Duration         `json:"uptime"`
-	Listen   []string         `json:"listen"`                  // multiaddrs, with the peer ID: what another node can take as bootstrap
+	Listen   []string         `json:"listen"`                  // multiaddrs with the peer ID, which another node can use as bootstrap
 	Unheard  []string         `json:"not_listening,omitempty"` // addresses of the configuration that it does not listen on, and why
 	Clock    string           `json:"clock,omitempty"`         // how it is off others; empty: it is not, as far as is known
 	Peers    int              `json:"peers"`                   // connected
@@ -77,14 +77,14 @@ type Status struct {
 	Levels   []LevelState     `json:"levels"` // in the order of Levels
 	Metrics  string           `json:"metrics,omitempty"`
 	Relays   []string         `json:"relays,omitempty"`    // peers that this node can be called through
-	RelayFor string           `json:"relay_for,omitempty"` // whom it relays for without limits: members or anyone; else empty
+	RelayFor string           `json:"relay_for,omitempty"` // for whom it relays without limits: members or anyone; else empty
 	Extra    map[string]int64 `json:"counters,omitempty"`
 	Mailless []string         `json:"mailbox_troubles,omitempty"` // mailboxes of groups that take nothing, and why
 	Twin     string           `json:"twin,omitempty"`             // another node that runs as this device, and how it showed
-	Mailbox  MailboxStatus    `json:"mailbox,omitzero"`           // what this node keeps for others; Quota 0: it is no mailbox
+	Mailbox  MailboxStatus    `json:"mailbox,omitzero"`           // the mailbox of this node; Quota 0: it is none
 }
 
-// LevelState says whether a level is reached, and if not what is missing.
+// LevelState says whether a level is reached, and if not why.
 type LevelState struct {
 	Level   Level  `json:"level"`
 	Reached bool   `json:"reached"`
@@ -129,7 +129,7 @@ type Peer struct {
 	Limited   bool      `json:"limited"` // over a relay only
 }
 
-// Version is what is running.
+// Version is the version of a node.
 type Version struct {
 	Version  string `json:"version"`
 	Revision string `json:"revision,omitempty"`

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// No error or finding says what Go calls a time that is over.
+// No error or finding has Go's words for a time that is over.
 func TestNobodyReadsGoWords(t *testing.T) {
 	for _, err := range []error{context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded} {
 		wrapped := fmt.Errorf("asking a member: %w", err)

@@ -17,7 +17,7 @@ import (
 // Slack is how far clocks may be apart before one of them is wrong.
 const Slack = 10 * time.Minute
 
-// step is what a clock may be moved by at once without that being a jump.
+// step is how far a clock may move at once without a jump.
 const step = time.Minute
 
 // maxHeard is how many users' clocks are remembered.
@@ -88,7 +88,7 @@ func (c *Clock) Hear(r Reading, user string, theirs time.Time) {
 	}
 }
 
-// At says what time it is at a reading.
+// At returns the estimate of the time at a reading.
 func (c *Clock) At(r Reading) Time {
 	wall := lineOf(r.Wall, r.Run)
 	others := make([]line, 0, len(c.heard)+1)

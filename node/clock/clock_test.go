@@ -130,7 +130,7 @@ func TestLiars(t *testing.T) {
 		}
 		b.is(t, "kept", b.at().Kept, 0)
 	}
-	// It repeats what a clock says that has just jumped.
+	// It repeats the time of a clock that has just jumped.
 	b := begin(0, time.Time{})
 	b.at()
 	b.skew = year

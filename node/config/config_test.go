@@ -154,8 +154,8 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// The file of init, as it is and with every key switched on, says what Default says;
-// so no default in it is out of date and every key is in it.
+// The file of init, as it is and with every key switched on, gives the values of Default.
+// So no default in it is out of date, and every key is in it.
 func TestFileHoldsEveryDefault(t *testing.T) {
 	dir := t.TempDir()
 	p := Paths{File: filepath.Join(dir, "config.toml"), Data: dir}

@@ -190,8 +190,8 @@ func quote(s string) string {
 	return b.String()
 }
 
-// File gives the text of a configuration file: every key with its meaning, as a
-// comment with its default, except those (by path) that are to be set to what c has.
+// File gives the text of a configuration file: every key with its meaning, as a comment
+// with its default, except the keys in set (by path), which get the values of c.
 func File(p Paths, c Config, set ...string) string {
 	var b strings.Builder
 	b.WriteString("# Configuration of pandanode. Every key is shown with its default; remove the \"#\" to\n" +

@@ -98,10 +98,10 @@ func Unmarshal(b []byte, v any) error {
 // scratch holds buffers for deterministic, empty and with zeros behind.
 var scratch = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// maxScratch bounds what a buffer in scratch holds on to.
+// maxScratch bounds the bytes that a buffer in scratch keeps.
 const maxScratch = 64 << 10
 
-// deterministic says that b is not what v encodes to.
+// deterministic returns an error unless b is the encoding of v.
 func deterministic(b []byte, v any) error {
 	again, _ := scratch.Get().(*bytes.Buffer)
 	defer func() {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// fuzz checks that what a wire type accepts re-encodes to the same bytes.
+// fuzz checks that bytes that a wire type accepts re-encode to the same bytes.
 func fuzz(f *testing.F) {
 	name := f.Name()
 	var w wireType
@@ -66,8 +66,8 @@ func FuzzInvite(f *testing.F)        { fuzz(f) }
 func FuzzClaim(f *testing.F)         { fuzz(f) }
 func FuzzLink(f *testing.F)          { fuzz(f) }
 
-// FuzzOpenEnvelope looks behind the encryption: whatever bytes are sealed, opening
-// them never panics, and what opens seals to the same bytes again.
+// FuzzOpenEnvelope looks behind the encryption: opening an envelope never panics, whatever
+// bytes are sealed in it, and a bundle that opens seals to the same bytes again.
 func FuzzOpenEnvelope(f *testing.F) {
 	plain := Marshal(sampleBundle)
 	f.Add(append([]byte{0, 0, byte(len(plain) >> 8), byte(len(plain))}, plain...))

@@ -58,7 +58,7 @@ func TestIDText(t *testing.T) {
 	}
 }
 
-// The sampled keys of JoinSecrets are nowhere in what a log shows.
+// The sampled keys of JoinSecrets are nowhere in the output of a log.
 func TestJoinSecretsDoNotPrint(t *testing.T) {
 	j := JoinSecrets{1, [][]byte{[]byte("a transport key of thirty-two b.")}}
 	var out strings.Builder

@@ -13,8 +13,8 @@ func InviteIDOf(group GroupID, payload []byte) InviteID {
 	return InviteID(HashOf(DomainInvite, group[:], payload))
 }
 
-// Invite lets whoever holds the secret half of Key into the group of the domain it
-// is signed in, by any member. It is signed by the user key of an owner or admin, so
+// Invite lets any holder of the secret half of Key into the group in whose domain it is
+// signed. Any member can serve it. It is signed by the user key of an owner or admin, so
 // that it can be judged without its signer and by everyone alike. It is no secret:
 // operations carry it, and the secret half of Key is in invite links alone.
 type Invite struct {

@@ -18,8 +18,8 @@ import (
 	"github.com/pandanode/pandanode/crdt"
 )
 
-// ToJSON and FromJSON show objects to people and read them back: to look underneath,
-// and to write by hand what no honest program sends. An object is
+// ToJSON and FromJSON show objects to people and read them back: to look underneath, and to
+// write objects by hand that no honest program sends. An object is
 //
 //	{"type": "vote", "value": {"position": "6w4…", "refused": []}}
 //

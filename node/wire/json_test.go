@@ -132,7 +132,8 @@ func TestJSONErrors(t *testing.T) {
 	}
 }
 
-// FuzzToJSON: whatever a decoder accepts is shown, and read back as the same bytes.
+// FuzzToJSON checks that all bytes that a decoder accepts are shown, and read back as the
+// same bytes.
 func FuzzToJSON(f *testing.F) {
 	for _, w := range registry() {
 		f.Add(Marshal(w.sample))
@@ -150,8 +151,8 @@ func FuzzToJSON(f *testing.F) {
 	})
 }
 
-// FuzzFromJSON: what is read from any text is an object, and is shown as one that is
-// read as the same bytes.
+// FuzzFromJSON checks that any text that is read gives an object, whose JSON is read as the
+// same bytes again.
 func FuzzFromJSON(f *testing.F) {
 	for _, w := range registry() {
 		b := Marshal(w.sample)

@@ -38,7 +38,7 @@ func TestLinkText(t *testing.T) {
 	}
 }
 
-// Errors say what is wrong to whoever pasted the link, and quote none of it.
+// Errors tell the person who pasted the link what is wrong, and quote nothing of it.
 func TestLinkErrors(t *testing.T) {
 	text := sampleInviteLink.Text()
 	newer := *sampleInviteLink

@@ -129,9 +129,9 @@ type Rejoin struct {
 	MAC        []byte   `cbor:"6,keyasint"` // under a key exported from Known; empty if none is held
 }
 
-// Receipt says how far a device has read another's log: whatever of it the device may read
-// is in plaintext there, up to the entry of the mark. Of one reader the highest count wins.
-// It is signed by the reader's log key and kept out of the log.
+// Receipt says how far a device has read another's log: up to the entry of the mark, it has
+// the plaintext of every message that it may read. Of one reader the highest count wins. It
+// is signed by the reader's log key and kept out of the log.
 type Receipt struct {
 	V     uint64 `cbor:"1,keyasint"`
 	Log   LogID  `cbor:"2,keyasint"` // of the reader

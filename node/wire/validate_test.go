@@ -2,7 +2,7 @@ package wire
 
 import "testing"
 
-// Nothing is sent, and nothing is called by, what nobody can see.
+// Neither messages nor names may consist of characters that nobody can see.
 func TestBlank(t *testing.T) {
 	for s, want := range map[string]bool{
 		"": true, " \t\n\u3000\u00a0": true, "\u200b\u2060\ufeff": true, "\u200d\ufe0f": true, "\u2800\u3164": true, "\x00\x1b": true,

@@ -216,7 +216,7 @@ func (n *Node) MarkSeen(_ context.Context, r api.SeenRequest) (out api.Empty, er
 	return out, n.in("MarkSeen", r.Group, func(g *group) error { g.Unseen = 0; return nil })
 }
 
-// Log lists what was done through the fake.
+// Log lists the operations that were made through the fake.
 func (n *Node) Log(_ context.Context, r api.GroupRequest) (out api.Log, err error) {
 	err = n.in("Log", r.Group, func(g *group) error { out.Operations = slices.Clone(g.log); return nil })
 	return out, err

@@ -27,13 +27,13 @@ type Node struct {
 	Self     api.ID
 	Now      func() time.Time // default: one second later at each call, from 2026-01-02 15:04:05 UTC
 	Peered   []api.Peer
-	Findable []api.Found          // what a search may find
+	Findable []api.Found          // groups that a search may find
 	Missing  map[api.Level]string // why a level is not reached
 	Fail     map[string]error     // by the name of the method
 	Stuck    api.Stage            // joins get no further than this
 	Denied   bool                 // such a join ends there
 	Delivers api.Delivery         // how far messages get; empty: published
-	Report   api.GroupStatus      // what GroupStatus gives beside the group
+	Report   api.GroupStatus      // the answer of GroupStatus, beside the group
 	Healed   api.Healed
 	Reason   api.Explanation
 	Findings []api.Finding
@@ -509,7 +509,7 @@ func (n *Node) Tail(ctx context.Context, r api.TailRequest, emit func(api.Messag
 	return follow(ctx, n, r.Group, func(g *group) []api.Message { return since(g, r.Since) }, emit)
 }
 
-// Timeline streams messages and what else happened.
+// Timeline streams messages and other events.
 func (n *Node) Timeline(ctx context.Context, r api.TimelineRequest, emit func(api.Happening) error) error {
 	if err := n.Fail["Timeline"]; err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 	"github.com/pandanode/pandanode/node/api"
 )
 
-// Mailboxes lists what AddMailbox added.
+// Mailboxes lists the mailboxes that AddMailbox added.
 func (n *Node) Mailboxes(_ context.Context, r api.MailboxesRequest) (out api.Mailboxes, err error) {
 	err = n.in("Mailboxes", r.Group, func(g *group) error {
 		out.Mailboxes = append([]api.GroupMailbox{}, g.mailboxes...)

@@ -50,7 +50,7 @@ func (t *town) side(d string) []string {
 	return []string{d}
 }
 
-// tips are entries that have in their pasts what a device has.
+// tips are entries whose pasts together are all that a device has.
 func (t *town) tips(known []uint64) (out []*entry) {
 	out = []*entry{}
 	for log, seq := range known {
@@ -108,7 +108,7 @@ func (t *town) name() string {
 	return fmt.Sprint("x", t.fresh)
 }
 
-// rosterOf is what a device shows its people.
+// rosterOf is the roster that a device shows to people.
 func (t *town) rosterOf(d string) *Roster {
 	upTo := slices.Clone(t.known[d])
 	t.r.grow()
@@ -300,7 +300,7 @@ func (t *town) attack(hostile []string) {
 	}
 }
 
-// said is what people see: roles, devices, the policy.
+// said is the visible part of a roster: roles, devices, the policy.
 func (t *town) said() map[string]wire.Role {
 	out := map[string]wire.Role{}
 	to := t.r.Roster()
@@ -363,8 +363,8 @@ func TestWhoIsOut(t *testing.T) {
 	}
 }
 
-// A member who was silent takes out no owner, and as a plain member nobody; and what others
-// had of messages of others stays owed.
+// A member who was silent cannot take out an owner, and a plain member can take out nobody.
+// Messages that other members had stay owed.
 func TestSilentMember(t *testing.T) {
 	t.Parallel()
 	tried := 0
@@ -450,9 +450,9 @@ func quarrelling() *script {
 	return s
 }
 
-// In a quarrel of two admins nobody is asked whose addition is void: neither guests whom a
-// removed admin let in afterwards, by a past of its choice, nor those whom a plain member
-// never might let in.
+// In a quarrel of two admins, users with a void addition are not asked: neither guests whom
+// a removed admin let in afterwards, by a past of its choice, nor guests whom a plain
+// member was never allowed to let in.
 func TestVoidGuestsDoNotVote(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{"u1", "u5"} {
@@ -578,8 +578,8 @@ func TestVoidAdminsRemoveNobody(t *testing.T) {
 	}
 }
 
-// A member says nothing through a device that it adds by an operation of an old past: its
-// own log says what it knew.
+// A member is no witness through a device that it adds by an operation of an old past: its
+// own log shows what it knew.
 func TestDevicesOfAnOldPastDoNotVote(t *testing.T) {
 	t.Parallel()
 	s := quarrelling()

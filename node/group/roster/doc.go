@@ -5,14 +5,16 @@
 // author had seen. A [Resolver] is given the operations among them, one by one in causal
 // order, judges each in its author's own past, and gives a [Roster]. That is a function of
 // the set alone: not of the order in which entries came, nor of any clock but those inside
-// the entries, nor of who asks. So all members come to the same roster by themselves.
+// the entries, nor of the device that computes it. So all members come to the same roster
+// by themselves.
 //
-// Everybody chooses what its entries name as their past. A removed admin can write today
-// an entry that names only what was there before its removal, and nothing in the entry
-// shows that. So a removal voids what its target does concurrently; and since that would be
-// a weapon in the hand of a current admin who dates a removal back, what others had seen
-// before it stands. docs/AUTHORITY.md states the eight rules, the attack that each stops,
-// and what is left undefended. They are carried out in these files:
+// Every author chooses which entries its own entries name as their past. A removed admin
+// can write today an entry that names only what was there before its removal, and nothing
+// in the entry shows that. So a removal voids what its target does concurrently; and since
+// that would be a weapon in the hand of a current admin who dates a removal back,
+// operations that others had seen before the removal stand. docs/AUTHORITY.md states the
+// eight rules, the attack that each stops, and what is left undefended. They are carried
+// out in these files:
 //
 //   - permits.go judges an operation in its own past: may its author make it, and which
 //     role does it need for that;

@@ -75,7 +75,7 @@ func id[T ~[32]byte](name string) T { return T(sha256.Sum256([]byte(name))) }
 
 var testGenesis = Genesis{ID: id[wire.GroupID]("group"), Founder: id[wire.UserID]("u0"), Device: id[wire.DeviceID]("u0"), Policy: wire.PolicyInvite}
 
-// world is a set of entries as the model wrote it, with what the model says of it.
+// world is a set of entries as the model wrote it, with the model's verdicts.
 type world struct {
 	name  string
 	m     *memory
@@ -83,7 +83,7 @@ type world struct {
 	want  map[string]string
 }
 
-// verdicts are what the model says of a world.
+// verdicts are the model's verdicts on a world.
 var verdicts = []string{"permitted", "users", "devices", "policy", "void", "kept", "adopted", "owed"}
 
 // readWorlds reads worlds. Each line of one is an entry: device, incarnation, kind with

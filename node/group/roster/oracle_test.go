@@ -38,7 +38,7 @@ func worldsOf(t testing.TB, file string, least int) []*world {
 	return out
 }
 
-// verdict says of a world what the model says of it, in the same words.
+// verdict describes a world in the same words as the model.
 func (w *world) verdict(p *player) map[string]string {
 	names := map[wire.UserID]string{}
 	devices := map[wire.DeviceID]string{}

@@ -27,7 +27,7 @@ func TestOrder(t *testing.T) {
 			for _, e := range m.order {
 				p.next(e)
 				if r.IntN(8) == 0 {
-					p.r.Roster() // whoever looks changes nothing
+					p.r.Roster() // queries change nothing
 				}
 			}
 			got, now := fingerprint(p.r.Roster()), p.owedOf()

@@ -35,7 +35,7 @@ type Resolver struct {
 	ops      []*Op         // permitted ones, in order
 	ofLog    map[int][]*Op // the same, ascending
 	prio     map[wire.UserID]priority
-	begins   map[wire.LogID]bool // what may be the first log of its device
+	begins   map[wire.LogID]bool // logs that may be the first of their devices
 
 	current *Roster // nil: resolve it again
 	heads   []*Op   // operations that are in no other's past

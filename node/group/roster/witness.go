@@ -195,8 +195,8 @@ func (s *resolution) reach(use func(*Op) bool) map[wire.UserID]bool {
 	return in
 }
 
-// spokenAgainst says whether a loss of the first pass, of another user than the author of
-// an addition, takes out the author, whom it brings in, or the signer of its invite.
+// spokenAgainst says whether a loss of the first pass, by a user other than the addition's
+// author, takes out the author, the newcomer, or the signer of the invite.
 func (s *resolution) spokenAgainst(y *Op) bool {
 	ix := s.first.losses
 	for _, lists := range ix.lists(y.User, y.Device) {
@@ -232,8 +232,8 @@ func (s *resolution) addedIn(u wire.UserID, in func(*Op) bool) bool {
 	return u == s.genesis.Founder || slices.ContainsFunc(s.first.adds[u], in)
 }
 
-// independentOf are users whose membership does not rest on what the author of a loss did
-// beside it.
+// independentOf returns the users whose membership does not rest on operations that the
+// author of a loss made beside it.
 func (s *resolution) independentOf(q *Op) electors {
 	w := s.first
 	if w.of != q {
