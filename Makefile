@@ -12,7 +12,7 @@ PURE    := ./mls/... ./crdt/... ./node/wire/... ./node/identity/... ./node/group
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/pandanode
@@ -47,7 +47,7 @@ check: ## formatting, go vet, linters, forbidden imports, go.mod
 
 PLATFORMS ?= windows darwin freebsd
 .PHONY: cross
-cross: ## build for the systems that nothing runs on here: windows, darwin, freebsd (6 min cold)
+cross: ## build for windows, darwin and freebsd, on which no test runs here (6 min cold)
 	@for os in $(PLATFORMS); do \
 	  CGO_ENABLED=0 GOOS=$$os GOARCH=amd64 $(GO) build ./... || { echo "cross: $$os does not build"; exit 1; }; \
 	done
@@ -65,11 +65,11 @@ race: ## the race detector on the pure packages (needs a C compiler)
 	@CGO_ENABLED=1 $(GO) test -race -short -count=1 -timeout 25m -json $(PURE) | bin/testcount
 
 .PHONY: clean
-clean: ## remove what was built, but not the node of `make run`
+clean: ## remove built files, but not the node of `make run`
 	@rm -rf $(BIN) bin/testcount bin/fuzz
 
 .PHONY: sim
-sim: ## the simulator: 28 scenarios, 100 random worlds (3 min on two cores)
+sim: ## the simulator: all scenarios, 100 random worlds (3 min on two cores)
 	@$(GO) test -count=1 -timeout 20m -v -run 'TestScenarios|TestRandomWorlds' ./sim | grep -v '^=== '
 
 .PHONY: sim-net
@@ -82,7 +82,7 @@ bench: ## the costs of package mls as one table; fails where a ratio is missed (
 	@$(GO) test ./mls -count=1 -timeout 9m -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x
 
 .PHONY: bench-group
-bench-group: ## the same for the group machine
+bench-group: ## the costs of the group machine as one table
 	@$(GO) test ./node/group -count=1 -timeout 9m -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x
 
 FUZZTIME ?= 10s
@@ -100,25 +100,25 @@ e2e: build ## real processes: cut for a minute, full and broken disks, many behi
 	@$(GO) test -count=1 -tags e2e -timeout 15m -run '^(TestDiskFull|TestLittleSpace|TestReadOnly|TestFlippedBits|TestManyBehindOneAddress|TestClocksApart)$$' -v ./cmd/pandanode
 
 .PHONY: soak
-soak: ## four real nodes with churn for two minutes: what grows
+soak: ## four real nodes with churn for two minutes: their use of resources must level off
 	@$(GO) test -count=1 -tags e2e -timeout 15m -run '^TestSoak$$' -v ./cmd/pandanode
 
 .PHONY: e2e-long
-e2e-long: build ## the same, with 200 kills, 500 flipped bits and half an hour of soak (45 min)
+e2e-long: build ## longer faults: 200 kills, 500 flipped bits and half an hour of soak (45 min)
 	@PANDANODE_KILLS=200 $(GO) test -count=1 -timeout 60m -run '^TestKill$$' -v ./sim
 	@PANDANODE_FLIPS=500 PANDANODE_SOAK=30m $(GO) test -count=1 -tags e2e -timeout 90m -run '^(TestFlippedBits|TestSoak)$$' -v ./cmd/pandanode
 
 .PHONY: bench-node
-bench-node: ## what real nodes do on this machine, as one table; fails where a bar is missed (4 min)
+bench-node: ## figures of real nodes on this machine as one table; fails where a bound is missed (4 min)
 	@$(GO) test -count=1 -tags e2e -timeout 15m -run '^TestBenchNode$$' -v ./cmd/pandanode
 	@$(GO) test ./node -count=1 -run '^$$' -bench '^BenchmarkAtRest$$' -benchtime 1x
 
 .PHONY: bench-burst
-bench-burst: build ## bursts between real nodes, 2 and 10 members; PANDANODE_BEFORE=PROGRAM measures another one too (15 min)
+bench-burst: build ## bursts between real nodes, 2 and 10 members; PANDANODE_BEFORE=PROGRAM also measures that program (15 min)
 	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 60m -run '^TestBenchBurst$$' -v ./cmd/pandanode
 
 .PHONY: bench-idle
-bench-idle: ## what a node costs that shares 1, 20 and 500 groups in which nothing happens (2 min)
+bench-idle: ## the cost of a node in 1, 20 and 500 groups in which nothing happens (2 min)
 	@PANDANODE_TEST_IDLE=1,20,500 $(GO) test ./node -count=1 -timeout 15m -run '^TestIdleCost$$' -v
 
 .PHONY: long
