@@ -153,11 +153,16 @@ func TestAPI(t *testing.T) {
 			"a policy there is not":   {second(one.CreateGroup(ctx, api.CreateGroupRequest{Name: "x", Policy: "closed"})), api.CodeInvalid},
 			"a private group":         {second(one.CreateGroup(ctx, api.CreateGroupRequest{Name: "x", Policy: api.PolicyOpen, Private: true})), api.CodeInvalid},
 			"a message too large":     {second(one.Send(ctx, api.SendRequest{Group: "api", Text: string(make([]byte, 65<<10))})), api.CodeInvalid},
+			"a delivery there is not": {second(two.Delivery(ctx, api.DeliveryRequest{Group: "api", Message: sent.ID, Wait: "read"})), api.CodeInvalid},
+			"a message of another":    {second(one.Delivery(ctx, api.DeliveryRequest{Group: "api", Message: sent.ID})), api.CodeInvalid},
 			"a level that is not met": {second(one.Status(ctx, api.StatusRequest{Wait: "perfect"})), api.CodeInvalid},
 		} {
 			if got := api.CodeOf(c.err); got != c.code {
 				t.Errorf("%s: %q (%v), wants %q", name, got, c.err, c.code)
 			}
+		}
+		if far, err := two.Delivery(ctx, api.DeliveryRequest{Group: "api", Message: sent.ID, Wait: api.DeliveryHeld}); err != nil || far.ID != sent.ID || far.State != api.DeliveryHeld || far.HeldBy != 1 {
+			t.Errorf("%+v, %v", far, err)
 		}
 		envelope, err := two.MessageEnvelope(ctx, api.MessageEnvelopeRequest{Group: "api", Message: sent.ID[:12]})
 		if err != nil {

@@ -49,7 +49,39 @@ func (s messageRoutes) Send(ctx context.Context, r api.SendRequest) (api.Sent, e
 	if err != nil {
 		return sent, nil
 	}
-	wait, cancel := within(ctx, r.Timeout)
+	return s.delivered(ctx, g, message, sent, until, r.Timeout), nil
+}
+
+func (s messageRoutes) Delivery(ctx context.Context, r api.DeliveryRequest) (api.Sent, error) {
+	g, err := s.session(ctx, r.Group)
+	if err != nil {
+		return api.Sent{}, err
+	}
+	until := 0
+	if r.Wait != "" {
+		if until = slices.Index(api.Deliveries, r.Wait); until < 0 {
+			return api.Sent{}, api.Errorf(api.CodeInvalid, "there is no delivery %q", r.Wait)
+		}
+	}
+	message, err := wire.ParseEntryHash(r.Message)
+	if err != nil {
+		return api.Sent{}, api.Errorf(api.CodeInvalid, "%q is no full ID of a message", r.Message)
+	}
+	m, err := g.message(ctx, message)
+	if err != nil {
+		return api.Sent{}, APIError(err)
+	}
+	if !m.Own {
+		return api.Sent{}, api.Errorf(api.CodeInvalid, "the message is of another device: only that one follows its delivery")
+	}
+	sent := api.Sent{ID: message.String(), Group: g.id.String(), State: api.DeliveryQueued}
+	return s.delivered(ctx, g, message, sent, until, r.Timeout), nil
+}
+
+// delivered waits until a message is as far as that, or the time is over, and says how
+// far it is.
+func (s messageRoutes) delivered(ctx context.Context, g *groupSession, message wire.MessageID, sent api.Sent, until int, timeout api.Duration) api.Sent {
+	wait, cancel := within(ctx, timeout)
 	defer cancel()
 	look := func(ctx context.Context) {
 		if m, err := g.message(ctx, message); err == nil {
@@ -60,15 +92,15 @@ func (s messageRoutes) Send(ctx context.Context, r api.SendRequest) (api.Sent, e
 		changed := g.changed.wait()
 		look(wait)
 		if slices.Index(api.Deliveries, sent.State) >= until {
-			return s.left(ctx, g, sent), nil
+			return s.left(ctx, g, sent)
 		}
 		select {
 		case <-changed:
 		case <-wait.Done():
 			look(ctx) // what is so now, not what was when something last happened
-			return s.left(ctx, g, sent), nil
+			return s.left(ctx, g, sent)
 		case <-s.n.life.done:
-			return s.left(ctx, g, sent), nil
+			return s.left(ctx, g, sent)
 		}
 	}
 }

@@ -207,7 +207,7 @@ func does(f func(ctx context.Context, args []string) error) func(*cobra.Command,
 // that the hint can be typed as it is.
 func named(cmd *cobra.Command, args []string, err error) error {
 	e, ok := errors.AsType[*api.Error](err)
-	if !ok || !strings.HasPrefix(e.Hint, "pandanode ") { // else it may be about a group of that name
+	if !ok || !strings.HasPrefix(e.Hint, "pandanode ") || !strings.Contains(e.Hint, "GROUP") { // else it may be about a group of that name
 		return err
 	}
 	at := slices.Index(strings.Fields(cmd.Use), "GROUP") - 1

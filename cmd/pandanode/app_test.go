@@ -582,3 +582,67 @@ func TestInterrupted(t *testing.T) {
 		}
 	}
 }
+
+// However the wait for a message ends, its ID is told, with what is known of it and how to go
+// on: by Ctrl-C, by the time, by a node that ends. It is sent once.
+func TestWaitForAMessageEnds(t *testing.T) {
+	for _, how := range []struct {
+		name, says string
+		code       int
+		timeout    string
+		fail       error
+	}{
+		{name: "interrupted", code: 130, says: "interrupted: message %s is written down here and not lost; it is queued"},
+		{name: "late", code: api.ExitCode(api.Errorf(api.CodeTimeout, "")), timeout: "50ms", says: "still queued after 50ms: message %s is not lost and goes out once it can"},
+		{name: "gone", code: api.ExitCode(api.Errorf(api.CodeUnavailable, "")), fail: api.Errorf(api.CodeUnavailable, "broken off"), says: "the node no longer answers: message %s is written down here; it was queued when last known"},
+	} {
+		for _, form := range []string{"", "--json"} {
+			w := newWorld(t)
+			w.ok("group", "create", "tea")
+			w.node.Delivers = api.DeliveryQueued
+			if how.fail != nil {
+				w.node.Fail = map[string]error{"Delivery": how.fail}
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			args := []string{"send", "tea", "hello", "--wait", "held"}
+			if form != "" {
+				args = append(args, form)
+			}
+			if how.timeout != "" {
+				args = append(args, "--timeout", how.timeout)
+			} else if how.fail == nil {
+				time.AfterFunc(100*time.Millisecond, func() { cancel(&interrupted{syscall.SIGINT}) })
+			}
+			var out, diag bytes.Buffer
+			a := &app{in: strings.NewReader(""), out: &out, err: &diag, environ: []string{"PANDANODE_HOME=" + w.home}}
+			code := a.run(ctx, args)
+			cancel(nil)
+			all := messagesOf(t, w, "tea")
+			if len(all) != 1 {
+				t.Fatalf("%s: %d messages were sent", how.name, len(all))
+			}
+			id := all[0]
+			if code != how.code || !strings.Contains(out.String(), id) ||
+				!strings.Contains(diag.String(), fmt.Sprintf(how.says, short(id))) || !strings.Contains(diag.String(), "why tea "+id) {
+				t.Errorf("%s %s: exit code %d, want %d\n%s%s", how.name, form, code, how.code, out.String(), diag.String())
+			}
+			if form != "" && !json.Valid(bytes.TrimSpace(diag.Bytes())) {
+				t.Errorf("%s: no JSON: %s", how.name, diag.String())
+			}
+		}
+	}
+}
+
+// messagesOf gives the IDs of what was sent to a group.
+func messagesOf(t *testing.T, w *world, group string) []string {
+	t.Helper()
+	page, err := w.node.Messages(t.Context(), api.MessagesRequest{Group: group})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, m := range page.Messages {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}

@@ -147,7 +147,7 @@ func runnerOf(dir string) runner {
 	return r
 }
 
-// told is an error that fully explains why no node answers.
+// told is an error that fully explains why no node answers, or how a wait ended.
 type told struct{ e *api.Error }
 
 func (t *told) Error() string { return t.e.Message }

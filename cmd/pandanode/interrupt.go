@@ -61,6 +61,9 @@ func brokenOff(ctx context.Context, err error) error {
 			return err
 		}
 	}
+	if _, said := errors.AsType[*told](err); said {
+		return err
+	}
 	why := "interrupted"
 	if i, ok := errors.AsType[*interrupted](context.Cause(ctx)); ok {
 		why = i.Error()

@@ -65,9 +65,15 @@ Write text that begins with "-" after "--": pandanode send tea -- -5
 			if err != nil {
 				return err
 			}
-			sent, err := c.Send(ctx, api.SendRequest{Group: args[0], Text: text, Wait: api.Delivery(wait), Timeout: api.Duration(timeout)})
+			// Sent first, and waited for then: how ever the wait ends, the message has an ID to tell.
+			sent, err := c.Send(ctx, api.SendRequest{Group: args[0], Text: text})
 			if err != nil {
 				return err
+			}
+			var stopped error
+			current, asked := true, time.Now()
+			if !reached(sent.State, wait) {
+				sent, current, stopped = waitFor(ctx, c, sent, api.Delivery(wait), timeout)
 			}
 			if err := a.show(sent, func() {
 				if sent.State == api.DeliveryHeld {
@@ -82,11 +88,10 @@ Write text that begins with "-" after "--": pandanode send tea -- -5
 			}); err != nil {
 				return err
 			}
-			if slices.Index(api.Deliveries, sent.State) < slices.Index(api.Deliveries, api.Delivery(wait)) {
-				return api.Errorf(api.CodeTimeout, "still %s after %v; the message is not lost, and goes out once it can", sent.State, timeout).
-					WithHint("pandanode why %s %s", word(args[0]), sent.ID)
+			if reached(sent.State, wait) {
+				return nil
 			}
-			return nil
+			return &told{missed(ctx, sent, current, stopped, time.Since(asked), timeout).WithHint("pandanode why %s %s", word(args[0]), sent.ID)}
 		}),
 	}
 	cmd.SetFlagErrorFunc(a.dashed)
@@ -94,6 +99,48 @@ Write text that begins with "-" after "--": pandanode send tea -- -5
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait; 0: for ever")
 	cmd.Flags().BoolVar(&lines, "stdin", false, "send every line of stdin as a message")
 	return cmd
+}
+
+// reached says whether a message is as far as was asked for.
+func reached(state api.Delivery, wait string) bool {
+	return slices.Index(api.Deliveries, state) >= slices.Index(api.Deliveries, api.Delivery(wait))
+}
+
+// waitFor waits until a sent message is as far as that. Also where the wait was broken off
+// it gives the last state that the node told, and whether that is the state now.
+func waitFor(ctx context.Context, c *api.Client, sent api.Sent, level api.Delivery, timeout time.Duration) (last api.Sent, current bool, err error) {
+	r := api.DeliveryRequest{Group: sent.Group, Message: sent.ID, Wait: level, Timeout: api.Duration(timeout)}
+	now, stopped := c.Delivery(ctx, r)
+	if stopped == nil {
+		return now, true, nil
+	}
+	const moment = time.Second // a person who has pressed Ctrl-C does not wait for long
+	once, cancel := context.WithTimeout(context.WithoutCancel(ctx), moment)
+	defer cancel()
+	r.Wait = ""
+	if now, err := c.Delivery(once, r); err == nil {
+		return now, true, stopped
+	}
+	return sent, false, stopped
+}
+
+// missed says that a message is not as far as was asked for, why the wait is over, and
+// what is known of the message: its state, or, if the node does not answer, its last one.
+func missed(ctx context.Context, sent api.Sent, current bool, stopped error, waited, timeout time.Duration) *api.Error {
+	state := "it is " + string(sent.State)
+	if !current {
+		state = fmt.Sprintf("it was %s when last known", sent.State)
+	}
+	message := fmt.Sprintf("message %s is written down here and not lost; %s", short(sent.ID), state)
+	switch {
+	case ctx.Err() != nil:
+		return api.Errorf(api.CodeInterrupted, "%s: %s", api.AsError(brokenOff(ctx, context.Canceled)).Message, message)
+	case stopped != nil:
+		return api.Errorf(api.CodeOf(stopped), "the node no longer answers: %s", message)
+	case timeout == 0 || waited < timeout: // it answers before its time when it ends
+		return api.Errorf(api.CodeUnavailable, "the node stops: %s, and goes on when the node runs again", message)
+	}
+	return api.Errorf(api.CodeTimeout, "still %s after %v: message %s is not lost and goes out once it can", sent.State, timeout, short(sent.ID))
 }
 
 // dashed explains a flag that send does not have: it may be the text of a message.

@@ -137,6 +137,10 @@ func (e *echo) Envelope(_ context.Context, r EnvelopeRequest) (EnvelopeResult, e
 	return answer[EnvelopeRequest, EnvelopeResult](e, r)
 }
 
+func (e *echo) Delivery(_ context.Context, r DeliveryRequest) (Sent, error) {
+	return answer[DeliveryRequest, Sent](e, r)
+}
+
 func (e *echo) MessageEnvelope(_ context.Context, r MessageEnvelopeRequest) (Envelope, error) {
 	return answer[MessageEnvelopeRequest, Envelope](e, r)
 }

@@ -162,6 +162,11 @@ func (c *Client) Send(ctx context.Context, r SendRequest) (Sent, error) {
 	return routeSend.do(ctx, c, r)
 }
 
+// Delivery says how far an own message is, or waits for it.
+func (c *Client) Delivery(ctx context.Context, r DeliveryRequest) (Sent, error) {
+	return routeDelivery.do(ctx, c, r)
+}
+
 // Messages gives a page of messages.
 func (c *Client) Messages(ctx context.Context, r MessagesRequest) (Messages, error) {
 	return routeMessages.do(ctx, c, r)

@@ -36,6 +36,14 @@ type Sent struct {
 	Note    string   `json:"note,omitempty"` // where it waits, if it waits for a mailbox
 }
 
+// DeliveryRequest asks how far an own message is, or waits until it is as far as that.
+type DeliveryRequest struct {
+	Group   string   `path:"group"`
+	Message string   `path:"message"`  // its full ID
+	Wait    Delivery `query:"wait"`    // answer when this is reached, or at Timeout with what is; empty: at once
+	Timeout Duration `query:"timeout"` // for Wait; 0: until the caller hangs up
+}
+
 // MessagesRequest asks for messages after a cursor, oldest first.
 type MessagesRequest struct {
 	Group string `path:"group"`

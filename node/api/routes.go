@@ -77,6 +77,7 @@ type MailboxAPI interface {
 // MessageAPI has the calls about messages.
 type MessageAPI interface {
 	Send(context.Context, SendRequest) (Sent, error)
+	Delivery(context.Context, DeliveryRequest) (Sent, error)
 	Messages(context.Context, MessagesRequest) (Messages, error)
 	Tail(ctx context.Context, r TailRequest, emit func(Message) error) error
 	Timeline(ctx context.Context, r TimelineRequest, emit func(Happening) error) error
@@ -142,6 +143,7 @@ var (
 	routeFindMailboxes = stream[FindMailboxesRequest, FoundMailbox]{http.MethodGet, "/v1/mailboxes"}
 
 	routeSend     = call[SendRequest, Sent]{http.MethodPost, "/v1/groups/{group}/messages"}
+	routeDelivery = call[DeliveryRequest, Sent]{http.MethodGet, "/v1/groups/{group}/messages/{message}/delivery"}
 	routeMessages = call[MessagesRequest, Messages]{http.MethodGet, "/v1/groups/{group}/messages"}
 	routeTail     = stream[TailRequest, Message]{http.MethodGet, "/v1/groups/{group}/tail"}
 	routeTimeline = stream[TimelineRequest, Happening]{http.MethodGet, "/v1/groups/{group}/timeline"}
@@ -211,6 +213,7 @@ var table = []binding{
 	routeRemoveMailbox.with(API.RemoveMailbox),
 	routeFindMailboxes.with(API.FindMailboxes),
 	routeSend.with(API.Send),
+	routeDelivery.with(API.Delivery),
 	routeMessages.with(API.Messages),
 	routeTail.with(API.Tail),
 	routeTimeline.with(API.Timeline),

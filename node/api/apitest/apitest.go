@@ -7,6 +7,7 @@
 package apitest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
@@ -473,6 +474,29 @@ func (n *Node) Send(_ context.Context, r api.SendRequest) (api.Sent, error) {
 		}
 	}
 	return sent, nil
+}
+
+// Delivery gives what Send gave; where it is less than what is waited for it waits, as far
+// as anybody does.
+func (n *Node) Delivery(ctx context.Context, r api.DeliveryRequest) (api.Sent, error) {
+	if err := n.enter("Delivery"); err != nil {
+		return api.Sent{}, err
+	}
+	g, err := n.named(r.Group)
+	state := cmp.Or(n.Delivers, api.DeliveryPublished)
+	n.mu.Unlock()
+	if err != nil {
+		return api.Sent{}, err
+	}
+	if slices.Index(api.Deliveries, state) < slices.Index(api.Deliveries, r.Wait) {
+		if r.Timeout != 0 {
+			limited, cancel := context.WithTimeout(ctx, time.Duration(r.Timeout))
+			defer cancel()
+			ctx = limited
+		}
+		<-ctx.Done()
+	}
+	return api.Sent{ID: r.Message, Group: g.ID, State: state}, nil
 }
 
 // Messages gives a page.
