@@ -28,9 +28,10 @@ type app struct {
 	home string // --home
 	json bool   // --json
 
-	args  []string        // all of them
-	flags *pflag.FlagSet  // of the command that runs
-	done  <-chan struct{} // closed when somebody asks the command to end
+	args    []string        // all of them
+	flags   *pflag.FlagSet  // of the command that runs
+	excerpt [2]string       // of a configuration that is wrong: the line, and what points at the place
+	done    <-chan struct{} // closed when somebody asks the command to end
 }
 
 // run carries out a command and gives its exit code.
@@ -249,6 +250,9 @@ func (a *app) config(flags map[string]string) (config.Paths, config.Config, erro
 	}
 	c, err := config.Load(paths, a.environ, flags)
 	if err != nil {
+		if e, ok := errors.AsType[*config.SyntaxError](err); ok && e.Text != "" {
+			a.excerpt = e.Excerpt()
+		}
 		return paths, c, configError(err)
 	}
 	return paths, c, nil
@@ -302,6 +306,9 @@ func (a *app) complain(err error) {
 		return
 	}
 	fmt.Fprintf(a.err, "%s %s\n", a.paint(a.err, red, "pandanode:"), clean(e.Message))
+	if e.Code == api.CodeInvalid && a.excerpt[0] != "" {
+		fmt.Fprintf(a.err, "  %s\n  %s\n", clean(a.excerpt[0]), a.excerpt[1])
+	}
 	for _, c := range e.Candidates {
 		fmt.Fprintf(a.err, "  %s  %s\n", c.ID, clean(c.Name))
 	}

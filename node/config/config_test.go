@@ -26,23 +26,56 @@ const peer = "/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7
 
 func TestErrorsNameTheLineAndTheKey(t *testing.T) {
 	for _, c := range []struct{ file, env, flag, want string }{
-		{file: "mdns = true\nbootsrap = []\n", want: `config.toml:2: there is no key "bootsrap"; did you mean "bootstrap"?`},
-		{file: "[log]\nlevell = \"info\"\n", want: `config.toml:2: there is no key "log.levell"; did you mean "log.level"?`},
+		{file: "mdns = true\nbootsrap = []\n", want: `config.toml:2:1: there is no key "bootsrap"; did you mean "bootstrap"?`},
+		{file: "[log]\nlevell = \"info\"\n", want: `config.toml:2:1: there is no key "log.levell"; did you mean "log.level"?`},
 		{file: "[logs]\nlevel = \"info\"\n", want: `there is no key "logs`},
 		{file: "xyzzyx = 1\n", want: `there is no key "xyzzyx"`},
-		{file: "mdns = \"yes\"\n", want: `config.toml:1: mdns is to be true or false, not text in quotes ("yes")`},
-		{file: "\n[log]\nlevel = 3\n", want: "config.toml:3: log.level is to be text in quotes, not the number 3"},
-		{file: "listen = \"/ip4/127.0.0.1/tcp/0\"\n", want: `config.toml:1: listen is to be a list of texts in quotes, such as ["one", "two"], not text`},
-		{file: "listen = [\n\"/ip4/127.0.0.1/tcp/0\",\n4001]\n", want: "config.toml:3: listen is to be a list"},
-		{file: "[limits]\nconnections = 8.5\n", want: "config.toml:2: limits.connections is to be a whole number, not the number 8.5"},
+		{file: "mdns = \"yes\"\n", want: `config.toml:1:8: mdns is to be true or false, not text in quotes ("yes")`},
+		{file: "\n[log]\nlevel = 3\n", want: "config.toml:3:9: log.level is to be text in quotes, not the number 3"},
+		{file: "listen = \"/ip4/127.0.0.1/tcp/0\"\n", want: `config.toml:1:10: listen is to be a list of texts in quotes, such as ["one", "two"], not text`},
+		{file: "listen = [\n\"/ip4/127.0.0.1/tcp/0\",\n4001]\n", want: "config.toml:3:1: listen is to be a list"},
+		{file: "[limits]\nconnections = 8.5\n", want: "config.toml:2:15: limits.connections is to be a whole number, not the number 8.5"},
 		{file: "[limits]\nconnections = true\n", want: "is to be a whole number, not true"},
-		{file: "log = \"debug\"\n", want: "config.toml:1: log is a section, [log], and no key of its own"},
+		{file: "log = \"debug\"\n", want: "config.toml:1:7: log is a section, [log], and no key of its own"},
 		{file: "[mdns]\non = true\n", want: "mdns is to be true or false, not a section"},
 		{file: "data_dir = 2020-01-01\n", want: "data_dir is to be text in quotes, not a date"},
-		{file: "mdns = \n", want: "config.toml:1:8: this is no TOML: "},
-		{file: "mdns = yes\n", want: "config.toml:1:8: this is no TOML: "},
-		{file: "mdns = true\nmdns = false\n", want: "config.toml:2:"},
-		{file: "[limits]\nconnections = 99999999999999999999\n", want: "config.toml:2:"},
+		{file: "mdns = \n", want: `config.toml:1:8: mdns has no value after "="`},
+		{file: "mdns = yes\n", want: "config.toml:1:8: mdns is to be true or false, not yes"},
+		{file: "mdns = true\nmdns = false\n", want: `config.toml:2:1: the key "mdns" is there twice`},
+		{file: "[log]\nlevel = \"info\"\nlevel = \"warn\"\n", want: `config.toml:3:1: the key "level" is there twice`},
+		{file: "[log]\n[relay]\n[log]\n", want: "config.toml:3:2: the section [log] is there twice"},
+		{file: "log.level = \"info\"\n[log]\n", want: "config.toml:2:2: the section [log] is there twice"},
+		{file: "[[log]]\nlevel = \"info\"\n", want: "config.toml:1:3: log is a section, [log]"},
+		{file: "[limits]\nconnections = 99999999999999999999\n", want: "config.toml:2:15: the number is too large"},
+		{file: "[limits]\nconnections = 12x\n", want: "config.toml:2:17: limits.connections is to be a whole number, not 12x"},
+		{file: "[limits]\nconnections = 012\n", want: "limits.connections is to be a whole number, not 012"},
+		{file: "[limits]\nconnections = 1_\n", want: "limits.connections is to be a whole number, not 1_"},
+		{file: "[limits]\nconnections = 1e\n", want: "limits.connections is to be a whole number, not 1e"},
+		{file: "mdns = tru\n", want: "config.toml:1:8: mdns is to be true or false, not tru"},
+		{file: "mdns true\n", want: `config.toml:1:6: "=" is missing after the key`},
+		{file: "mdns: true\n", want: `config.toml:1:5: there is ":" where "=" belongs`},
+		{file: "mdns == true\n", want: "config.toml:1:7: mdns is to be true or false, not = true"},
+		{file: "mdns = true false\n", want: "config.toml:1:13: nothing may follow here"},
+		{file: "= 3\n", want: `config.toml:1:1: there is no key before "="`},
+		{file: "data_dir = \"abc\nmdns = true\n", want: "config.toml:1:16: a quote is missing"},
+		{file: "data_dir = 'abc", want: "a quote is missing"},
+		{file: "data_dir = \"\"\"abc\n", want: "a quote is missing"},
+		{file: "data_dir = /srv/panda\n", want: "data_dir is to be text in quotes, not /srv/panda"},
+		{file: "data_dir = \u201c/srv\u201d\n", want: "config.toml:1:12: these quotes are curly"},
+		{file: "mailbox_quota = 1GiB\n", want: "mailbox_quota is to be text in quotes, not 1GiB"},
+		{file: "data_dir = \"C:\\home\"\n", want: "config.toml:1:15: in double quotes a backslash begins an escape"},
+		{file: "data_dir = \"C:\\users\"\n", want: "in double quotes a backslash begins an escape"},
+		{file: "data_dir = \"\\uD800\"\n", want: "in double quotes a backslash begins an escape"},
+		{file: "# caf\u00e9 \xff\n", want: "config.toml:1:8: this character is not UTF-8"},
+		{file: "mdns = true\ndata_dir = \"\xff\"\n", want: "config.toml:2:13: this character is not UTF-8"},
+		{file: "data_dir = \"a\x02\"\n", want: "a character that cannot be seen"},
+		{file: "listen = [\"a\" \"b\"]\n", want: `config.toml:1:15: in a list, "," or "]" is missing`},
+		{file: "listen = [\"a\",\n", want: `the list has no "]"`},
+		{file: "[log\nlevel = 1\n", want: `config.toml:1:5: "]" is missing`},
+		{file: "log = {level = \"info\"\n", want: `"}" is missing`},
+		{file: "data_dir = 2020-13-01\n", want: "data_dir is to be text in quotes, not 2020-13-01"},
+		{file: "{\"mdns\": true}\n", want: "config.toml:1:1: no key can begin with this"},
+		{file: "mdns.x = true\nmdns = true\n", want: "config.toml:1:6: "},
 		{file: "[log]\nlevel = \"loud\"\n", want: `log.level: "loud" is none of debug, info, warn, error`},
 		{file: "listen = []\n", want: "listen: at least one"},
 		{file: "listen = [\"here\"]\n", want: "listen: "},
@@ -82,7 +115,7 @@ func TestErrorsNameTheLineAndTheKey(t *testing.T) {
 }
 
 // goWords are words that a person who has written a configuration has never seen.
-var goWords = regexp.MustCompile(`struct|config\.Config|int64|\[\]string|\bbool\b|decode|strconv|[^.]toml:`)
+var goWords = regexp.MustCompile(`struct|config\.Config|int64|\[\]string|\bbool\b|decode|strconv|[^.]toml:|U\+|unexpected|basic string|keyword|literal`)
 
 // One thing unlocks the store: the passphrase file or key file of the highest source that
 // names one.
@@ -300,5 +333,27 @@ func TestSocket(t *testing.T) {
 	_ = os.RemoveAll(filepath.Dir(other))
 	if _, err := FindSocket(t.TempDir()); !errors.Is(err, ErrNoSocket) {
 		t.Errorf("no node has run: %v", err)
+	}
+}
+
+// A person is shown the line, with a caret below the place, also where characters take several
+// bytes; a byte order mark is no mistake.
+func TestExcerpt(t *testing.T) {
+	for text, want := range map[string][2]string{
+		"mdns = true\r\n\tmailbox = yes\r\n":     {" mailbox = yes", strings.Repeat(" ", 11) + "^"},
+		"data_dir = \"\u00e9\u00e9\n":            {"data_dir = \"\u00e9\u00e9", strings.Repeat(" ", 14) + "^"},
+		"# " + strings.Repeat("x", 300) + "\xff": {strings.Repeat("x", 50) + "\uFFFD", strings.Repeat(" ", 50) + "^"},
+	} {
+		_, err := Load(write(t, text), nil, nil)
+		e, ok := errors.AsType[*SyntaxError](err)
+		if !ok || !errors.Is(err, ErrInvalid) {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if got := e.Excerpt(); got != want {
+			t.Errorf("%q:\ngot  %q\nwant %q", text, got, want)
+		}
+	}
+	if _, err := Load(write(t, "\uFEFFmdns = true\n"), nil, nil); err != nil {
+		t.Error(err)
 	}
 }

@@ -69,26 +69,30 @@ func (c *Config) loadFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("reading the configuration: %w", err)
 	}
+	text = bytes.TrimPrefix(text, []byte("\uFEFF")) // some editors write one
+	if wrong := notUTF8(path, text); wrong != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, wrong)
+	}
 	err = toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(c)
 	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		errs := make([]error, len(strict.Errors))
 		for i, e := range strict.Errors {
-			line, _ := e.Position()
+			line, column := e.Position()
 			key := strings.Join(e.Key(), ".")
-			errs[i] = fmt.Errorf("%w: %s:%d: there is no key %q%s", ErrInvalid, path, line, key, meant(key, paths()))
+			errs[i] = fmt.Errorf("%w: %w", ErrInvalid, mistake(path, text, line, column, fmt.Sprintf("there is no key %q%s", key, meant(key, paths()))))
 		}
 		return errors.Join(errs...)
 	}
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, column := e.Position()
-		why := strings.TrimPrefix(e.Error(), "toml: ")
-		if wrong := mistyped(text); wrong != "" {
-			return fmt.Errorf("%w: %s:%d: %s", ErrInvalid, path, line, wrong)
+		why := mistyped(text)
+		if why == "" {
+			why = wordsFor(e.Error(), text, line, column)
 		}
-		return fmt.Errorf("%w: %s:%d:%d: this is no TOML: %s", ErrInvalid, path, line, column, why)
+		return fmt.Errorf("%w: %w", ErrInvalid, mistake(path, text, line, column, why))
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrInvalid, path, err)
+		return fmt.Errorf("%w: %s: %s", ErrInvalid, path, unreadable)
 	}
 	dir := filepath.Dir(path)
 	for _, f := range []*string{&c.PassphraseFile, &c.KeyFile, &c.DataDir, &c.Trace.File} {
