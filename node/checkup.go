@@ -103,7 +103,7 @@ func checkPeers(h host.Host) api.Finding {
 	switch {
 	case len(peers) == 0:
 		return api.Failed("peers", api.Errorf(api.CodeNoPeers, "no peer is connected").
-			WithHint("on another node, pandanode status shows its addresses: give one of them as bootstrap; or let UDP and TCP through the firewall"))
+			WithHint("the status of another node shows its addresses: give one of them as bootstrap; or let UDP and TCP through the firewall"))
 	case direct == 0:
 		return api.Finding{Check: "peers", Health: api.HealthWarn, Detail: fmt.Sprintf("%d are connected, all of them over relays", len(peers)), Hint: "messages take longer so: forward the port of listen, UDP and TCP"}
 	}

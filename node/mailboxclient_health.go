@@ -97,7 +97,7 @@ func (h mailboxHealth) hint(group string) string {
 	case mailNone:
 		return "start it with --mailbox, " + other
 	case mailUnreached, mailFailed:
-		return "does it run, and is its address right? pandanode doctor there says; " + other
+		return "does it run, and is its address right? its own doctor says; " + other
 	case mailUntried, mailOK:
 	}
 	return ""

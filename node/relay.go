@@ -176,7 +176,7 @@ func relayFinding(s relayState) api.Finding {
 		return api.Finding{Check: check, Health: api.HealthWarn, Detail: detail + "; but others cannot call it", Hint: "forward the port of listen, UDP and TCP, to this machine, or relay elsewhere"}
 	case len(s.held) > 0:
 	case s.named > 0 && s.connected == 0 && !s.public:
-		return api.Finding{Check: check, Health: api.HealthWarn, Detail: joinDetail(detail, fmt.Sprintf("none of the %d relays of relay.through can be reached", s.named)), Hint: "does it run, and is its address right? pandanode status there shows its addresses"}
+		return api.Finding{Check: check, Health: api.HealthWarn, Detail: joinDetail(detail, fmt.Sprintf("none of the %d relays of relay.through can be reached", s.named)), Hint: "does it run, and is its address right? its own status shows its addresses"}
 	case s.named > 0 && s.private:
 		return api.Finding{Check: check, Health: api.HealthWarn, Detail: "no relay of relay.through has taken this node", Hint: "its doctor says whom it relays for (relay.for); is its address right?"}
 	case s.private:

@@ -92,7 +92,7 @@ func (s mailboxRoutes) AddMailbox(ctx context.Context, r api.AddMailboxRequest) 
 	err = g.addMailbox(ctx, at)
 	if errors.Is(err, errNotFound) {
 		return api.AddedMailbox{}, api.Errorf(api.CodeNotFound, "no address of the peer %v is known here, and the DHT has none", at.ID).
-			WithHint("give its address: pandanode status, on the mailbox, shows it")
+			WithHint("give its address: status, on the mailbox, shows it")
 	}
 	if err != nil {
 		return api.AddedMailbox{}, APIError(err)
@@ -182,7 +182,7 @@ func parsePeer(text string) (peer.AddrInfo, error) {
 	info, err := peer.AddrInfoFromString(text)
 	if err != nil {
 		return peer.AddrInfo{}, api.Errorf(api.CodeInvalid, "%q is neither a peer ID nor an address that ends in /p2p/ and one", text).
-			WithHint("pandanode status, on the mailbox, shows both")
+			WithHint("status, on the mailbox, shows both")
 	}
 	return *info, nil
 }

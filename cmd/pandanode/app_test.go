@@ -594,7 +594,7 @@ func TestWaitForAMessageEnds(t *testing.T) {
 	}{
 		{name: "interrupted", code: 130, says: "interrupted: message %s is written down here and not lost; it is queued"},
 		{name: "late", code: api.ExitCode(api.Errorf(api.CodeTimeout, "")), timeout: "50ms", says: "still queued after 50ms: message %s is not lost and goes out once it can"},
-		{name: "gone", code: api.ExitCode(api.Errorf(api.CodeUnavailable, "")), fail: api.Errorf(api.CodeUnavailable, "broken off"), says: "the node no longer answers: message %s is written down here; it was queued when last known"},
+		{name: "gone", code: api.ExitCode(api.Errorf(api.CodeUnavailable, "")), fail: api.Errorf(api.CodeUnavailable, "broken off"), says: "the node no longer answers: message %s is written down here and not lost; it was queued when last known"},
 	} {
 		for _, form := range []string{"", "--json"} {
 			w := newWorld(t)

@@ -102,7 +102,7 @@ func (a *app) detach(ctx context.Context, c config.Config) error {
 	}
 	return a.show(up, func() {
 		a.facts(append(append([]string{"name", up.Name, "process", fmt.Sprint(up.PID), "home", up.Home}, column("listen", up.Listen)...), "log", up.Log)...)
-		a.note("the node runs in the background; pandanode stop ends it")
+		a.note("the node runs in the background; %s ends it", a.atHome("pandanode stop"))
 	})
 }
 

@@ -42,6 +42,9 @@ only warnings.`,
 		ctx, cancel := waiting(ctx, timeout)
 		defer cancel()
 		findings := a.diagnose(ctx, verify)
+		for i := range findings {
+			findings[i].Hint = a.atHome(findings[i].Hint)
+		}
 		if err := a.show(api.Checkup{Findings: findings}, func() { a.printFindings(findings) }); err != nil {
 			return err
 		}

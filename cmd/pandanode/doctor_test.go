@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -83,6 +84,20 @@ func TestDoctorPermissions(t *testing.T) {
 		r := w.run("", "doctor")
 		if (r.code == api.ExitNotPermitted) != c.bad || strings.Contains(r.out, "chmod ") != c.bad || c.bad && !strings.Contains(r.out, " "+path) {
 			t.Errorf("%s %v: exit code %d\n%s%s", c.file, c.mode, r.code, r.out, r.err)
+		}
+	}
+}
+
+// A hint of a finding is typed as it stands: it names the home that was given, for people and
+// for programs.
+func TestHintsOfFindingsNameTheHome(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "none")
+	for _, form := range [][]string{nil, {"--json"}} {
+		var out, diag bytes.Buffer
+		a := &app{in: strings.NewReader(""), out: &out, err: &diag}
+		a.run(t.Context(), append([]string{"doctor", "--home", home}, form...))
+		if want := "pandanode --home " + home + " init"; !strings.Contains(out.String(), want) {
+			t.Errorf("%v: no %q in\n%s%s", form, want, out.String(), diag.String())
 		}
 	}
 }

@@ -175,7 +175,7 @@ func (a *app) printGroupStatus(s api.GroupStatus) error {
 		if !x.Silent.IsZero() {
 			why = "nothing was heard of it since " + when(x.Silent) + ", and keys are kept until it comes back"
 		}
-		fmt.Fprintf(a.out, "think of removing %s/%s: %s (pandanode group remove %s %s)\n", names[x.User], short(x.User), why, short(s.ID), short(x.User))
+		fmt.Fprintf(a.out, "think of removing %s/%s: %s (%s)\n", names[x.User], short(x.User), why, a.atHome(fmt.Sprintf("pandanode group remove %s %s", short(s.ID), short(x.User))))
 	}
 	fmt.Fprintln(a.out)
 	if err := list(a, s.Branches, "BRANCH EPOCH SINCE LENGTH VOTES STATE", func(b api.Branch) []string {
@@ -309,7 +309,7 @@ or more).
 					fmt.Fprintf(a.out, "  %s\n", clean(f))
 				}
 				for _, n := range e.Next {
-					fmt.Fprintf(a.out, "  next: %s\n", clean(n))
+					fmt.Fprintf(a.out, "  next: %s\n", clean(a.atHome(n)))
 				}
 			})
 		}),

@@ -88,7 +88,7 @@ invite for one user can let in one on each side.`,
 			}
 			return a.show(i, func() {
 				a.note("invite %s lets in %s: whoever has this link is one of them", short(i.ID), terms(i))
-				a.note("take it back with: pandanode group revoke-invite %s %s", word(args[0]), short(i.ID))
+				a.note("take it back with: %s", a.atHome(fmt.Sprintf("pandanode group revoke-invite %s %s", word(args[0]), short(i.ID))))
 				fmt.Fprintln(a.out, i.Link)
 			})
 		}),

@@ -237,7 +237,7 @@ func (a *app) tailPast(ctx context.Context, c *api.Client, t tailing, groups []*
 				which = " " + short(groups[0].id)
 			}
 		}
-		a.note("these are the last %d lines; everything: pandanode tail%s --all", limit, which)
+		a.note("these are the last %d lines; everything: %s", limit, a.atHome("pandanode tail"+which+" --all"))
 	}
 	return nil
 }
