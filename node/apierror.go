@@ -7,7 +7,7 @@ import (
 	"syscall"
 
 	"github.com/pandanode/pandanode/node/api"
-	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
@@ -29,7 +29,7 @@ func APIError(err error) error {
 		hint string
 	}{
 		{storage.ErrCorrupt, api.CodeCorrupt, "restore the home from a backup"},
-		{group.ErrCorrupt, api.CodeCorrupt, "restore the home from a backup"},
+		{verdict.ErrCorrupt, api.CodeCorrupt, "restore the home from a backup"},
 		{storage.ErrSchemaNewer, api.CodeNewer, "install the newer version again"},
 		{storage.ErrLocked, api.CodeLocked, "give the passphrase or the key file"},
 		{storage.ErrWrongPassphrase, api.CodeLocked, "give the passphrase or key file of this home"},
@@ -46,23 +46,23 @@ func APIError(err error) error {
 		{ErrClosed, api.CodeUnavailable, "pandanode run"},
 		{ErrNoGroup, api.CodeNotFound, "pandanode group list"},
 		{errNotFound, api.CodeNotFound, ""},
-		{group.ErrUnknown, api.CodeNotFound, ""},
+		{verdict.ErrUnknown, api.CodeNotFound, ""},
 		{errNoPeers, api.CodeNoPeers, "pandanode status"},
 		{errDenied, api.CodeNotPermitted, ""},
 		{errUnsent, api.CodeConflict, "pandanode group forget GROUP --discard-unsent"},
 		{errBackup, api.CodeVerification, "take another backup"},
 		{errIdentity, api.CodeLocked, "give the passphrase, or the identity file with --identity"},
-		{group.ErrNotPermitted, api.CodeNotPermitted, "pandanode group members GROUP"},
-		{group.ErrNotMember, api.CodeNotPermitted, ""},
-		{group.ErrOut, api.CodeConflict, "pandanode group show GROUP"},
-		{group.ErrState, api.CodeConflict, "pandanode group show GROUP"},
+		{verdict.ErrNotPermitted, api.CodeNotPermitted, "pandanode group members GROUP"},
+		{verdict.ErrNotMember, api.CodeNotPermitted, ""},
+		{verdict.ErrOut, api.CodeConflict, "pandanode group show GROUP"},
+		{verdict.ErrState, api.CodeConflict, "pandanode group show GROUP"},
 		{ErrExists, api.CodeConflict, ""},
-		{group.ErrFull, api.CodeLimited, ""},
+		{verdict.ErrFull, api.CodeLimited, ""},
 		{wire.ErrTooLarge, api.CodeInvalid, ""},
 		{identity.ErrForged, api.CodeVerification, ""},
-		{group.ErrForged, api.CodeVerification, ""},
-		{group.ErrInvalidWelcome, api.CodeVerification, ""},
-		{group.ErrInvalidKeyPackage, api.CodeConflict, "pandanode group requests GROUP"},
+		{verdict.ErrForged, api.CodeVerification, ""},
+		{verdict.ErrInvalidWelcome, api.CodeVerification, ""},
+		{verdict.ErrInvalidKeyPackage, api.CodeConflict, "pandanode group requests GROUP"},
 		{wire.ErrVersion, api.CodeInvalid, "install the newest version of pandanode"},
 		{wire.ErrMalformed, api.CodeInvalid, ""},
 	} {
@@ -92,25 +92,25 @@ func refusal(err error) api.Refusal {
 		err  error
 		name api.Refusal
 	}{
-		{group.ErrRemoved, api.RefusalRemoved},
-		{group.ErrOut, api.RefusalOut},
-		{group.ErrNoEpoch, api.RefusalNoEpoch},
+		{verdict.ErrRemoved, api.RefusalRemoved},
+		{verdict.ErrOut, api.RefusalOut},
+		{verdict.ErrNoEpoch, api.RefusalNoEpoch},
 		{wire.ErrUnknownKey, api.RefusalUnknownKey},
 		{wire.ErrNotAuthentic, api.RefusalNotAuthentic},
 		{wire.ErrVersion, api.RefusalVersion},
 		{wire.ErrTooLarge, api.RefusalTooLarge},
-		{group.ErrNotMember, api.RefusalNotMember},
-		{group.ErrNotPermitted, api.RefusalNotPermitted},
-		{group.ErrForeign, api.RefusalForeign},
-		{group.ErrEquivocation, api.RefusalEquivocation},
-		{group.ErrFuture, api.RefusalFuture},
-		{group.ErrIncomplete, api.RefusalIncomplete},
-		{group.ErrInvalidCommit, api.RefusalCommit},
-		{group.ErrInvalidKeyPackage, api.RefusalKeyPackage},
-		{group.ErrInvalidWelcome, api.RefusalWelcome},
-		{group.ErrUsed, api.RefusalUsed},
-		{group.ErrFull, api.RefusalFull},
-		{group.ErrForged, api.RefusalForged},
+		{verdict.ErrNotMember, api.RefusalNotMember},
+		{verdict.ErrNotPermitted, api.RefusalNotPermitted},
+		{verdict.ErrForeign, api.RefusalForeign},
+		{verdict.ErrEquivocation, api.RefusalEquivocation},
+		{verdict.ErrFuture, api.RefusalFuture},
+		{verdict.ErrIncomplete, api.RefusalIncomplete},
+		{verdict.ErrInvalidCommit, api.RefusalCommit},
+		{verdict.ErrInvalidKeyPackage, api.RefusalKeyPackage},
+		{verdict.ErrInvalidWelcome, api.RefusalWelcome},
+		{verdict.ErrUsed, api.RefusalUsed},
+		{verdict.ErrFull, api.RefusalFull},
+		{verdict.ErrForged, api.RefusalForged},
 		{identity.ErrForged, api.RefusalForged},
 		{wire.ErrMalformed, api.RefusalMalformed},
 	} {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
@@ -34,12 +35,12 @@ func BenchmarkAtRest(b *testing.B) {
 			b.Fatal(err)
 		}
 		r := rows{store: s, prefix: groupPrefix(wire.GroupID{1})}
-		engine := group.MLS(suite)
-		first, signer := crowd(b, engine, members)
+		mlsEngine := engine.MLS(suite)
+		first, signer := crowd(b, mlsEngine, members)
 		var saves, loads []time.Duration
 		last, _ := save(b, r, first, nil)
 		for range runs {
-			c, err := last.Commit(rand.Reader, group.Change{Now: time.Now(), Signer: signer, Check: anyCredential})
+			c, err := last.Commit(rand.Reader, engine.Change{Now: time.Now(), Signer: signer, Check: anyCredential})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -49,7 +50,7 @@ func BenchmarkAtRest(b *testing.B) {
 		}
 		for range runs {
 			begun := processClock(b)
-			e := load(b, engine, r)
+			e := load(b, mlsEngine, r)
 			loads = append(loads, processClock(b)-begun)
 			if string(e.Authenticator()) != string(last.Authenticator()) || len(e.Leaves()) != members {
 				b.Fatal("another epoch was loaded")
@@ -91,16 +92,16 @@ func processClock(b testing.TB) time.Duration {
 func anyCredential(_, _ []byte) error { return nil }
 
 // crowd gives an epoch with so many members, and the signature key of the first.
-func crowd(b *testing.B, engine group.Engine, members int) (group.Epoch, []byte) {
+func crowd(b *testing.B, mlsEngine engine.Engine, members int) (engine.Epoch, []byte) {
 	b.Helper()
-	var e group.Epoch
+	var e engine.Epoch
 	var founder []byte
 	var adds [][]byte
 	now := time.Now()
 	for i := range members {
 		user, err1 := identity.NewKey(rand.Reader)
 		log, err2 := identity.NewKey(rand.Reader)
-		signer, public, err3 := engine.NewSigner(rand.Reader)
+		signer, public, err3 := mlsEngine.NewSigner(rand.Reader)
 		if err1 != nil || err2 != nil || err3 != nil {
 			b.Fatal(err1, err2, err3)
 		}
@@ -111,18 +112,18 @@ func crowd(b *testing.B, engine group.Engine, members int) (group.Epoch, []byte)
 		credential := identity.NewCredential(d, log, wire.GroupID{1}, suite, public, [32]byte{1})
 		if i == 0 {
 			founder = signer
-			if e, err = engine.Create(rand.Reader, now, make([]byte, 32), signer, credential); err != nil {
+			if e, err = mlsEngine.Create(rand.Reader, now, make([]byte, 32), signer, credential); err != nil {
 				b.Fatal(err)
 			}
 			continue
 		}
-		kp, err := engine.NewKeyPackage(rand.Reader, now, signer, credential)
+		kp, err := mlsEngine.NewKeyPackage(rand.Reader, now, signer, credential)
 		if err != nil {
 			b.Fatal(err)
 		}
 		adds = append(adds, kp.Public)
 	}
-	c, err := e.Commit(rand.Reader, group.Change{Now: now, Signer: founder, Adds: adds, Check: anyCredential})
+	c, err := e.Commit(rand.Reader, engine.Change{Now: now, Signer: founder, Adds: adds, Check: anyCredential})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -131,7 +132,7 @@ func crowd(b *testing.B, engine group.Engine, members int) (group.Epoch, []byte)
 
 // save makes an epoch durable as the machine does: what since does not have of its
 // tree, its head and its keys, in a vault of its own that takes the place of the last.
-func save(b *testing.B, r rows, e, since group.Epoch) (group.Epoch, time.Duration) {
+func save(b *testing.B, r rows, e, since engine.Epoch) (engine.Epoch, time.Duration) {
 	b.Helper()
 	begun := time.Now()
 	vault := group.Vault{1, byte(e.Number())}
@@ -149,21 +150,21 @@ func save(b *testing.B, r rows, e, since group.Epoch) (group.Epoch, time.Duratio
 	return e, time.Since(begun)
 }
 
-func load(b *testing.B, engine group.Engine, r rows) group.Epoch {
+func load(b *testing.B, mlsEngine engine.Engine, r rows) engine.Epoch {
 	b.Helper()
 	head, err := r.Get("epoch")
 	if err != nil {
 		b.Fatal(err)
 	}
-	var keys []group.KeyRow
+	var keys []engine.KeyRow
 	if err := r.Scan("keys/", func(key string, value []byte) error {
 		k, err := hex.DecodeString(key[len("keys/"):])
-		keys = append(keys, group.KeyRow{Key: k, Value: value})
+		keys = append(keys, engine.KeyRow{Key: k, Value: value})
 		return err
 	}); err != nil {
 		b.Fatal(err)
 	}
-	e, err := engine.Load(head, func(key []byte) ([]byte, error) { return r.Get("page/" + hex.EncodeToString(key)) }, keys)
+	e, err := mlsEngine.Load(head, func(key []byte) ([]byte, error) { return r.Get("page/" + hex.EncodeToString(key)) }, keys)
 	if err != nil {
 		b.Fatal(err)
 	}

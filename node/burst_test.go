@@ -10,7 +10,7 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 
-	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -36,7 +36,7 @@ func TestBurst(t *testing.T) {
 				m := n.metrics
 				out[i] = count{
 					counted(m.CatchUpEntries.WithLabelValues(directionIn)),
-					counted(m.Envelopes.WithLabelValues(group.Ignore.String())) + counted(m.Envelopes.WithLabelValues(group.Reject.String())),
+					counted(m.Envelopes.WithLabelValues(verdict.Ignore.String())) + counted(m.Envelopes.WithLabelValues(verdict.Reject.String())),
 					counted(m.Syncs.WithLabelValues(resultOf(nil))),
 				}
 			}
@@ -74,7 +74,7 @@ func TestBurst(t *testing.T) {
 		}
 		early := uint64(0)
 		for _, n := range w.nodes {
-			early += counted(n.metrics.Refusals.WithLabelValues(sourceGossip, string(refusal(group.ErrIncomplete))))
+			early += counted(n.metrics.Refusals.WithLabelValues(sourceGossip, string(refusal(verdict.ErrIncomplete))))
 		}
 		if early == 0 {
 			w.Error("nothing overtook anything: the test shows nothing")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -500,7 +501,7 @@ func (x *exchange) readAll(ctx context.Context) error {
 func (x *exchange) take(ctx context.Context, in group.Input) (group.Outcome, error) {
 	out, err := x.g.loop.step(ctx, in)
 	x.g.refused(sourceSync, x.device.String(), err)
-	if err != nil && verdictOf(out, err) == group.Reject {
+	if err != nil && verdictOf(out, err) == verdict.Reject {
 		return out, fmt.Errorf("%w: %w", errMisbehaved, err)
 	}
 	if undecided(err) || ctx.Err() != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
 )
@@ -55,7 +56,7 @@ func (n *Node) forget(ctx context.Context, id wire.GroupID, discard bool) (forgo
 	var out forgotten
 	if err := g.loop.look(ctx, func(m *group.Machine) error {
 		if m.In() {
-			return fmt.Errorf("forgetting a group: %w: this device is in it; leave it first", group.ErrState)
+			return fmt.Errorf("forgetting a group: %w: this device is in it; leave it first", verdict.ErrState)
 		}
 		out.Messages, out.Unsent = m.OnlyHere()
 		return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -155,7 +156,7 @@ func TestFinalNoEndsAJoin(t *testing.T) {
 			w.Helper()
 			w.eventually(b, time.Minute, "refused", func() bool {
 				p, err := b.joinProgress(w.Context(), id)
-				return err == nil && p.Ended && p.Denied && strings.Contains(p.Detail, group.ErrInviteOnly.Error())
+				return err == nil && p.Ended && p.Denied && strings.Contains(p.Detail, verdict.ErrInviteOnly.Error())
 			})
 			w.eventually(b, time.Minute, "synced", func() bool {
 				missing, err := b.Missing(w.Context(), LevelSynced)
@@ -191,7 +192,7 @@ func TestHostileNoEndsNothing(t *testing.T) {
 		hostile.SetStreamHandler(protocolID(wire.ProtocolJoin), func(s network.Stream) {
 			f := newFrames(s)
 			var r wire.JoinRequest
-			if f.read(&r) == nil && deny(f, group.ErrInviteUsed.Error(), true) == nil {
+			if f.read(&r) == nil && deny(f, verdict.ErrInviteUsed.Error(), true) == nil {
 				asked <- struct{}{}
 			}
 		})
@@ -232,7 +233,7 @@ func TestForget(t *testing.T) {
 				w.join(b, id)
 				w.send(b, id, "first")
 				w.shows(a, id, time.Minute, "first")
-				if _, err := b.forget(w.Context(), id, true); !errors.Is(err, group.ErrState) {
+				if _, err := b.forget(w.Context(), id, true); !errors.Is(err, verdict.ErrState) {
 					w.Fatalf("a group that it is in: %v", err)
 				}
 				if _, err := b.leave(w.within(time.Minute), id); err != nil {

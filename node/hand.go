@@ -13,6 +13,7 @@ import (
 
 	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -88,7 +89,7 @@ func serveHand(ctx context.Context, n *Node, s network.Stream, at *admission.Slo
 			return err
 		}
 		g.refused(sourceGossip, from.String(), err)
-		if verdictOf(out, err) == group.Accept {
+		if verdictOf(out, err) == verdict.Accept {
 			at.Prove()
 		}
 	}

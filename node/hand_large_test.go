@@ -8,6 +8,7 @@ import (
 
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -34,7 +35,7 @@ func (w *world) absentees(n *Node, id wire.GroupID, count int) {
 			w.Fatal(err)
 		}
 		m, err := group.New(group.Config{
-			Genesis: g.genesis, Device: d, LogKey: log, Incarnation: 1, Engine: group.MLS(g.genesis.Suite), Rand: rand.Reader, Rows: noRows{},
+			Genesis: g.genesis, Device: d, LogKey: log, Incarnation: 1, Engine: engine.MLS(g.genesis.Suite), Rand: rand.Reader, Rows: noRows{},
 		}, now)
 		if err == nil {
 			_, err = m.Step(now, group.Join{})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -105,7 +106,7 @@ func TestJoinByLinkWithoutTheInviter(t *testing.T) {
 			return err == nil && len(m) == 3
 		})
 		invites, err := a.groups.get(id).invites(w.Context())
-		if err != nil || len(invites) != 2 || invites[0].Used != 1 || !errors.Is(invites[0].Void, group.ErrInviteUsed) || invites[1].Used != 1 || invites[1].Void != nil {
+		if err != nil || len(invites) != 2 || invites[0].Used != 1 || !errors.Is(invites[0].Void, verdict.ErrInviteUsed) || invites[1].Used != 1 || invites[1].Void != nil {
 			w.Fatalf("%+v, %v", invites, err)
 		}
 	})
@@ -142,13 +143,13 @@ func TestLinksThatLetNobodyIn(t *testing.T) {
 		}
 		_, short := w.invite(a, id, inviteTerms{Expires: time.Minute})
 		time.Sleep(2 * time.Minute) // virtual
-		if _, err := c.joinByLink(w.Context(), short); !errors.Is(err, group.ErrInviteExpired) || !errors.Is(err, errDenied) {
+		if _, err := c.joinByLink(w.Context(), short); !errors.Is(err, verdict.ErrInviteExpired) || !errors.Is(err, errDenied) {
 			w.Fatalf("expired: %v", err)
 		}
-		if err := b.step(w.Context(), id, group.SetRole{User: a.Device().User, Role: wire.RoleMember}); !errors.Is(err, group.ErrNotPermitted) {
+		if err := b.step(w.Context(), id, group.SetRole{User: a.Device().User, Role: wire.RoleMember}); !errors.Is(err, verdict.ErrNotPermitted) {
 			w.Fatalf("a member changes a role: %v", err)
 		}
-		if _, _, err := b.groups.get(id).createInvite(w.Context(), inviteTerms{}); !errors.Is(err, group.ErrNotPermitted) {
+		if _, _, err := b.groups.get(id).createInvite(w.Context(), inviteTerms{}); !errors.Is(err, verdict.ErrNotPermitted) {
 			w.Fatalf("a member invites: %v", err)
 		}
 		if _, _, err := a.groups.get(id).createInvite(w.Context(), inviteTerms{Expires: -time.Second}); !errors.Is(err, ErrInvalid) {
@@ -209,7 +210,7 @@ func TestRequestApprovedByAnotherMembersAdmin(t *testing.T) {
 		if q := asked[0]; q.User != c.Device().User || q.Name != "device 2" || q.By != b.Device().User {
 			w.Fatalf("%+v", q)
 		}
-		if err := b.step(w.Context(), id, group.Approve{User: asked[0].User, Role: 0}); !errors.Is(err, group.ErrNotPermitted) {
+		if err := b.step(w.Context(), id, group.Approve{User: asked[0].User, Role: 0}); !errors.Is(err, verdict.ErrNotPermitted) {
 			w.Fatalf("a member approves: %v", err)
 		}
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
@@ -94,7 +95,7 @@ func (n *Node) joinByLink(ctx context.Context, l *wire.Link) (wire.GroupID, erro
 	}
 	if invite, err := wire.DecodeInvite(l.Invite.Payload); err == nil && invite.Expires != 0 && uint64(time.Now().UnixMilli()) >= invite.Expires { //nolint:gosec // after 1970
 		// refusedCount here, where a person reads it; members judge it by their own clocks.
-		return genesis.ID, fmt.Errorf("%w: %w", errDenied, group.ErrInviteExpired)
+		return genesis.ID, fmt.Errorf("%w: %w", errDenied, verdict.ErrInviteExpired)
 	}
 	g, made, err := n.sessionOfJoiner(genesis, l, nil)
 	if err != nil {

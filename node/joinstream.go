@@ -16,6 +16,7 @@ import (
 	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -119,7 +120,7 @@ func serveJoin(ctx context.Context, n *Node, s network.Stream, at *admission.Slo
 	}
 	if _, err := g.loop.step(ctx, group.JoinAsked{Request: r}); err != nil {
 		g.refused(sourceJoin, s.Conn().RemotePeer().String(), err)
-		return errors.Join(err, deny(f, denial(err), group.Final(err)))
+		return errors.Join(err, deny(f, denial(err), verdict.Final(err)))
 	}
 	at.Prove() // it is let in, or waits for an admin
 	patience := time.NewTimer(joinAnswer)
@@ -169,7 +170,7 @@ func serveJoin(ctx context.Context, n *Node, s network.Stream, at *admission.Slo
 // denial is why a request is refused, without what this node was doing.
 func denial(err error) string {
 	s := strings.TrimPrefix(api.Words(err.Error()), "request to join: ")
-	return strings.TrimPrefix(s, group.ErrNotPermitted.Error()+": ")
+	return strings.TrimPrefix(s, verdict.ErrNotPermitted.Error()+": ")
 }
 
 func deny(f *frames, reason string, final bool) error {

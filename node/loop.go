@@ -11,6 +11,7 @@ import (
 
 	"github.com/pandanode/pandanode/node/clock"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/storage"
 )
 
@@ -249,7 +250,7 @@ func (l *loop) serve(ctx context.Context, together []request, answers []answer) 
 	l.machine.Keep(at.Kept, at.Now)
 	for i, r := range together {
 		outcome, refused := l.machine.Step(at.Now, r.input)
-		if errors.Is(refused, ErrStore) || errors.Is(refused, group.ErrCorrupt) {
+		if errors.Is(refused, ErrStore) || errors.Is(refused, verdict.ErrCorrupt) {
 			l.fail(refused) // it may be ahead of what is durable
 			fail(refused)
 			return

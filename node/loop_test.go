@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
@@ -70,7 +72,7 @@ func TestWhatIsNotDurableIsNotSent(t *testing.T) {
 				opens++
 				return group.New(group.Config{
 					Genesis: genesis, Device: me.device, LogKey: me.log, Incarnation: me.incarnation,
-					Engine: group.MLS(genesis.Suite), Rand: rand.Reader, Rows: r,
+					Engine: engine.MLS(genesis.Suite), Rand: rand.Reader, Rows: r,
 				}, now)
 			},
 		}
@@ -278,13 +280,13 @@ func TestStoreThatTakesNothing(t *testing.T) {
 // TestNoVerdict has the node come to no verdict: nobody is blamed, and nothing is taken for
 // read, which would lose it.
 func TestNoVerdict(t *testing.T) {
-	for _, ours := range []error{ErrStore, group.ErrCorrupt, ErrClosed, errCrashed, context.Canceled, context.DeadlineExceeded} {
-		if v := verdictOf(group.Outcome{}, fmt.Errorf("a step: %w", ours)); v != group.Ignore {
+	for _, ours := range []error{ErrStore, verdict.ErrCorrupt, ErrClosed, errCrashed, context.Canceled, context.DeadlineExceeded} {
+		if v := verdictOf(group.Outcome{}, fmt.Errorf("a step: %w", ours)); v != verdict.Ignore {
 			t.Errorf("%v: %v", ours, v)
 		}
 	}
-	for _, v := range []group.Verdict{group.Accept, group.Ignore, group.Reject} {
-		if got := verdictOf(group.Outcome{Verdict: v}, group.ErrForged); got != v {
+	for _, v := range []verdict.Verdict{verdict.Accept, verdict.Ignore, verdict.Reject} {
+		if got := verdictOf(group.Outcome{Verdict: v}, verdict.ErrForged); got != v {
 			t.Errorf("the machine said %v: %v", v, got)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
 )
@@ -109,7 +110,7 @@ func (v *mailVisit) bring(ctx context.Context, boxes []group.Box) error {
 		return err
 	}
 	var all []group.Owing
-	if err := v.x.g.loop.look(ctx, func(m *group.Machine) (err error) { all, err = m.Owing(v.x.g.n.clock.now()); return err }); errors.Is(err, group.ErrOut) || errors.Is(err, group.ErrState) {
+	if err := v.x.g.loop.look(ctx, func(m *group.Machine) (err error) { all, err = m.Owing(v.x.g.n.clock.now()); return err }); errors.Is(err, verdict.ErrOut) || errors.Is(err, verdict.ErrState) {
 		return nil // it waits until this device is a member again
 	} else if err != nil {
 		return err

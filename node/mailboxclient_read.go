@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -313,14 +314,14 @@ func (v *mailVisit) takeSome(ctx context.Context, s *mailStream, r *boxReading, 
 		envelope := wire.Unboxed(s.box.Tag, s.box.Key, item.Boxed)
 		out, err := v.x.g.loop.step(ctx, group.Envelope{Bytes: envelope})
 		v.x.boxed(r, item.At, out.Entries)
-		switch verdict := verdictOf(out, err); {
+		switch worst := verdictOf(out, err); {
 		case undecided(err), ctx.Err() != nil:
 			return nil, err // it is read again
 		case err == nil:
 			v.x.saw(envelope, out.Entries)
-		case verdict == group.Reject:
+		case worst == verdict.Reject:
 			v.x.g.log.Debug("an envelope from a mailbox is no good", "peer", s.peer, "err", err)
-		case group.Waits(err):
+		case verdict.Waits(err):
 			r.vain += len(item.Boxed)
 			if r.open = append(r.open, item.At); len(r.open) > maxOpenMail {
 				r.open, r.missed = r.open[1:], true

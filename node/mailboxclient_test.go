@@ -16,6 +16,7 @@ import (
 
 	"github.com/pandanode/pandanode/discovery"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -101,7 +102,7 @@ func TestMailbox(t *testing.T) {
 		w.assign(a, id, 0)
 		w.uses(b, id)
 		w.delivered(b, id)
-		if err := b.groups.get(id).addMailbox(w.Context(), w.net.AddrInfo(1)); !errors.Is(err, group.ErrNotPermitted) {
+		if err := b.groups.get(id).addMailbox(w.Context(), w.net.AddrInfo(1)); !errors.Is(err, verdict.ErrNotPermitted) {
 			w.Fatalf("a member chose a mailbox: %v", err)
 		}
 		if err := a.groups.get(id).addMailbox(w.Context(), w.net.AddrInfo(0)); !errors.Is(err, ErrExists) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pandanode/pandanode/discovery"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -90,7 +91,7 @@ func (g *groupSession) addMailbox(ctx context.Context, at peer.AddrInfo) error {
 		case slices.ContainsFunc(old, func(p wire.LinkPeer) bool { return peer.ID(p.Peer) == at.ID }):
 			return nil, fmt.Errorf("%w: the group uses the mailbox %v", ErrExists, at.ID)
 		case len(old) >= wire.MaxMailboxes:
-			return nil, fmt.Errorf("%w: a group has at most %d mailboxes: remove one first", group.ErrFull, wire.MaxMailboxes)
+			return nil, fmt.Errorf("%w: a group has at most %d mailboxes: remove one first", verdict.ErrFull, wire.MaxMailboxes)
 		}
 		return append(slices.Clone(old), linkPeer(at.ID, at.Addrs)), nil
 	})

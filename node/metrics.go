@@ -15,6 +15,7 @@ import (
 	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -93,7 +94,7 @@ func newMetrics(n *Node) *nodeMetrics {
 		}, []string{"query", "result"}),
 		counted: prometheus.NewRegistry(), all: prometheus.NewRegistry(),
 	}
-	for v := range group.Reject + 1 {
+	for v := range verdict.Reject + 1 {
 		m.Envelopes.WithLabelValues(v.String())
 	}
 	for _, result := range []string{resultOK, resultFailed} {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -83,7 +84,7 @@ func (s adminRoutes) invites(ctx context.Context, g *groupSession) ([]api.Invite
 			Uses: i.Uses, Used: i.Used, Revoked: textUnlessZero(i.Revoked), Valid: i.Void == nil,
 		}
 		if i.Void != nil {
-			one.Void = strings.TrimPrefix(i.Void.Error(), group.ErrNotPermitted.Error()+": ")
+			one.Void = strings.TrimPrefix(i.Void.Error(), verdict.ErrNotPermitted.Error()+": ")
 		}
 		out = append(out, one)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -161,7 +162,7 @@ func (s messageRoutes) Envelope(ctx context.Context, r api.EnvelopeRequest) (api
 		return api.EnvelopeResult{}, err
 	}
 	out, refused := g.loop.step(ctx, group.Envelope{Bytes: r.Envelope})
-	if ours := verdictOf(out, refused); refused != nil && (ours == group.Ignore && out.Verdict != group.Ignore || errors.Is(refused, ErrNoGroup)) {
+	if ours := verdictOf(out, refused); refused != nil && (ours == verdict.Ignore && out.Verdict != verdict.Ignore || errors.Is(refused, ErrNoGroup)) {
 		return api.EnvelopeResult{}, APIError(refused)
 	}
 	res := api.EnvelopeResult{Verdict: api.Verdict(out.Verdict.String()), New: out.New, Messages: []string{}}

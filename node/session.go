@@ -15,6 +15,7 @@ import (
 
 	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -79,7 +80,7 @@ func (n *Node) newSession(genesis *identity.Genesis) *groupSession {
 			}
 			return group.New(group.Config{
 				Genesis: genesis, Device: device, LogKey: n.me.log, Incarnation: incarnation,
-				Engine: group.MLS(genesis.Suite), Rand: rand.Reader, Rows: r, Kept: n.clock.kept(),
+				Engine: engine.MLS(genesis.Suite), Rand: rand.Reader, Rows: r, Kept: n.clock.kept(),
 			}, now)
 		},
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -79,26 +80,26 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *groupSession, name string) (*
 		size := int64(len(m.Data))
 		defer waiting.Add(-size)
 		if waiting.Add(size) > validatorBytes {
-			g.n.metrics.Envelopes.WithLabelValues(group.Ignore.String()).Inc()
+			g.n.metrics.Envelopes.WithLabelValues(verdict.Ignore.String()).Inc()
 			return pubsub.ValidationIgnore
 		}
 		out, err := g.loop.step(ctx, group.From{Input: group.Envelope{Bytes: m.Data}, Peer: []byte(from)})
-		verdict := verdictOf(out, err)
-		g.n.metrics.Envelopes.WithLabelValues(verdict.String()).Inc()
+		judged := verdictOf(out, err)
+		g.n.metrics.Envelopes.WithLabelValues(judged.String()).Inc()
 		g.refused(sourceGossip, from.String(), err)
 		if err == nil {
 			g.mail.saw(m.Data, out.Entries)
 		}
-		if verdict != group.Accept {
+		if judged != verdict.Accept {
 			g.n.door.limits.Wasted(from)
-			g.log.Debug("envelope not passed on", "verdict", verdict, "from", from, "err", err)
+			g.log.Debug("envelope not passed on", "verdict", judged, "from", from, "err", err)
 		}
-		switch verdict {
-		case group.Accept:
+		switch judged {
+		case verdict.Accept:
 			g.scheduler.passes()
 			g.scheduler.stirred()
 			return pubsub.ValidationAccept
-		case group.Reject:
+		case verdict.Reject:
 			return pubsub.ValidationReject
 		default:
 			return pubsub.ValidationIgnore
@@ -135,9 +136,9 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *groupSession, name string) (*
 }
 
 // verdictOf is the machine's verdict, or Ignore where it did not come to one.
-func verdictOf(out group.Outcome, err error) group.Verdict {
+func verdictOf(out group.Outcome, err error) verdict.Verdict {
 	if undecided(err) {
-		return group.Ignore
+		return verdict.Ignore
 	}
 	return out.Verdict
 }
@@ -146,7 +147,7 @@ func verdictOf(out group.Outcome, err error) group.Verdict {
 // could not write, or cannot read what it wrote.
 func undecided(err error) bool {
 	return slices.ContainsFunc([]error{
-		ErrStore, group.ErrCorrupt, ErrClosed, errCrashed, context.Canceled, context.DeadlineExceeded,
+		ErrStore, verdict.ErrCorrupt, ErrClosed, errCrashed, context.Canceled, context.DeadlineExceeded,
 	}, func(ours error) bool { return errors.Is(err, ours) })
 }
 

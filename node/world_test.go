@@ -18,6 +18,7 @@ import (
 	"github.com/pandanode/pandanode/discovery"
 	"github.com/pandanode/pandanode/internal/simhost"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -443,7 +444,7 @@ func TestRemoved(t *testing.T) {
 		w.join(c, id)
 		w.send(a, id, "before")
 		w.shows(c, id, time.Minute, "before")
-		if err := c.step(w.within(time.Minute), id, group.RemoveUser{User: a.Device().User}); !errors.Is(err, group.ErrNotPermitted) {
+		if err := c.step(w.within(time.Minute), id, group.RemoveUser{User: a.Device().User}); !errors.Is(err, verdict.ErrNotPermitted) {
 			w.Fatalf("a member removed the owner: %v", err)
 		}
 		if err := a.step(w.within(time.Minute), id, group.RemoveUser{User: c.Device().User}); err != nil {
@@ -466,7 +467,7 @@ func TestRemoved(t *testing.T) {
 			w.Fatal(err)
 		}
 		out, err := c.groups.get(id).loop.step(w.Context(), group.Envelope{Bytes: envelope})
-		if !errors.Is(err, group.ErrRemoved) || len(out.Messages) != 0 {
+		if !errors.Is(err, verdict.ErrRemoved) || len(out.Messages) != 0 {
 			w.Fatalf("the removed member: %+v, %v", out, err)
 		}
 		out, err = b.groups.get(id).loop.step(w.Context(), group.Envelope{Bytes: envelope})
@@ -474,7 +475,7 @@ func TestRemoved(t *testing.T) {
 			w.Fatalf("a member: %+v, %v", out, err)
 		}
 		w.shows(c, id, time.Minute, "before")
-		if _, err := c.Send(w.Context(), id, wire.Content{Data: []byte("too late")}); !errors.Is(err, group.ErrOut) {
+		if _, err := c.Send(w.Context(), id, wire.Content{Data: []byte("too late")}); !errors.Is(err, verdict.ErrOut) {
 			w.Fatalf("the removed member sends: %v", err)
 		}
 	})

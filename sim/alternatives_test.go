@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/epochs"
 )
 
 var update = flag.Bool("update", false, "write the tables in docs anew: the fork choices (minutes)")
@@ -26,9 +27,9 @@ var (
 )
 
 // ours is the fork choice that nodes run.
-const ours = group.Alternative("")
+const ours = epochs.Alternative("")
 
-func title(a group.Alternative) string {
+func title(a epochs.Alternative) string {
 	if a == ours {
 		return "**ours**"
 	}
@@ -67,7 +68,7 @@ func (l loss) String() string {
 }
 
 // measure runs a scenario under a fork choice.
-func measure(t *testing.T, a group.Alternative, scenario string) (loss, error) {
+func measure(t *testing.T, a epochs.Alternative, scenario string) (loss, error) {
 	sc, err := Load(scenario)
 	if err != nil {
 		return loss{}, err
@@ -121,11 +122,11 @@ func (r *Report) furthestBack() (most int) {
 }
 
 // measureAll runs scenarios under every fork choice: the cells of the table, by row.
-func measureAll(t *testing.T, scenarios []string) map[group.Alternative][]string {
+func measureAll(t *testing.T, scenarios []string) map[epochs.Alternative][]string {
 	t.Helper()
-	out := map[group.Alternative][]string{}
+	out := map[epochs.Alternative][]string{}
 	type cell struct {
-		a group.Alternative
+		a epochs.Alternative
 		i int
 	}
 	work := make(chan cell)
@@ -144,7 +145,7 @@ func measureAll(t *testing.T, scenarios []string) map[group.Alternative][]string
 			}
 		})
 	}
-	rows := append([]group.Alternative{ours}, group.Alternatives...)
+	rows := append([]epochs.Alternative{ours}, epochs.Alternatives...)
 	for _, a := range rows {
 		mu.Lock()
 		out[a] = make([]string, len(scenarios))
@@ -211,7 +212,7 @@ func TestAlternatives(t *testing.T) {
 		}
 	}
 	t.Logf("%d cells compared, %d of them with a violation", compared, losses)
-	if compared != len(cheap)*(len(group.Alternatives)+1) || losses < 3 {
+	if compared != len(cheap)*(len(epochs.Alternatives)+1) || losses < 3 {
 		t.Errorf("%d cells compared, %d of them with a violation: the switch does nothing", compared, losses)
 	}
 }
@@ -227,7 +228,7 @@ func writeAlternatives(t *testing.T) {
 	b.WriteString(tableBegin)
 	fmt.Fprintf(&b, "| fork choice | %s |\n|---|%s\n", strings.Join(measured, " | "), strings.Repeat("---|", len(measured)))
 	all := measureAll(t, measured)
-	for _, a := range append([]group.Alternative{ours}, group.Alternatives...) {
+	for _, a := range append([]epochs.Alternative{ours}, epochs.Alternatives...) {
 		fmt.Fprintf(&b, "| %s | %s |\n", title(a), strings.Join(all[a], " | "))
 	}
 	b.WriteString(tableEnd)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pandanode/pandanode/node/clock"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/epochs"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -37,7 +38,7 @@ type core struct {
 	done   uint64 // events
 	tell   func(format string, args ...any)
 
-	alternative group.Alternative // of all machines
+	alternative epochs.Alternative // of all machines
 }
 
 // cgroup is one group of a core world.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -32,7 +32,7 @@ type dagEntry struct {
 	op     *wire.Op
 	target wire.DeviceID // of an addition
 	commit *wire.Commit
-	info   *group.CommitInfo
+	info   *engine.CommitInfo
 	vote   *wire.Vote
 }
 
@@ -65,7 +65,7 @@ func (e *dagEpoch) under(root *dagEpoch) bool {
 }
 
 // readDag reads entries, encoded Signeds from anywhere, in any order.
-func readDag(genesis *identity.Genesis, engine group.Engine, raws map[wire.EntryHash][]byte) *dag {
+func readDag(genesis *identity.Genesis, mlsEngine engine.Engine, raws map[wire.EntryHash][]byte) *dag {
 	d := &dag{by: map[wire.EntryHash]*dagEntry{}, users: map[wire.DeviceID]wire.UserID{genesis.Device.ID: genesis.Device.User}, epochs: map[wire.EpochID]*dagEpoch{}}
 	for hash, raw := range raws {
 		signed, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
@@ -93,7 +93,7 @@ func readDag(genesis *identity.Genesis, engine group.Engine, raws map[wire.Entry
 			}
 			e.past[p.index/64] |= 1 << (p.index % 64)
 		}
-		d.read(e, engine)
+		d.read(e, mlsEngine)
 	}
 	return d
 }
@@ -136,7 +136,7 @@ func inOrder(entries []*dagEntry, by map[wire.EntryHash]*dagEntry) []*dagEntry {
 	return out
 }
 
-func (d *dag) read(e *dagEntry, engine group.Engine) {
+func (d *dag) read(e *dagEntry, mlsEngine engine.Engine) {
 	switch e.entry.Kind {
 	case wire.KindOp:
 		e.op, _ = wire.DecodeOp(e.entry.Body)
@@ -165,14 +165,14 @@ func (d *dag) read(e *dagEntry, engine group.Engine) {
 		if e.commit == nil {
 			return
 		}
-		if info, err := engine.InspectCommit(e.commit.Commit); err == nil {
+		if info, err := mlsEngine.InspectCommit(e.commit.Commit); err == nil {
 			e.info = &info
 		}
 		p := d.epochs[e.commit.Parent]
 		if p == nil || d.epochs[e.commit.Child] != nil {
 			return
 		}
-		interim, err := engine.NextInterim(p.interim, e.commit.Commit)
+		interim, err := mlsEngine.NextInterim(p.interim, e.commit.Commit)
 		if err != nil {
 			return
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -151,7 +152,7 @@ func (p *puppet) deliver(to map[*cnode]bool, entries ...[]byte) {
 }
 
 // commit makes a commit on an epoch that the device once held.
-func (p *puppet) commit(parent *dagEpoch, c group.Change) (*wire.Commit, error) { //nolint:unparam // later scenarios change the tree
+func (p *puppet) commit(parent *dagEpoch, c engine.Change) (*wire.Commit, error) { //nolint:unparam // later scenarios change the tree
 	e := p.s.spy.epochs[string(parent.interim)]
 	if e == nil {
 		return nil, fmt.Errorf("it never held epoch %d", parent.number)
@@ -207,7 +208,7 @@ func doLate(w *core, a Action) error {
 	}
 	var entries [][]byte
 	for range a.count() {
-		c, err := p.commit(at, group.Change{})
+		c, err := p.commit(at, engine.Change{})
 		if err != nil {
 			return err
 		}
@@ -252,7 +253,7 @@ func doEquivocate(w *core, a Action) error {
 		for _, n := range names {
 			to[w.nodeOf(n)] = true
 		}
-		c, err := p.commit(at, group.Change{})
+		c, err := p.commit(at, engine.Change{})
 		if err != nil {
 			return err
 		}
@@ -374,7 +375,7 @@ func doBroken(w *core, a Action) error {
 	if err != nil {
 		return err
 	}
-	c, err := p.commit(at, group.Change{})
+	c, err := p.commit(at, engine.Change{})
 	if err != nil {
 		return err
 	}
@@ -405,7 +406,7 @@ func doClaim(w *core, a Action) error {
 	if err != nil || at.parent == nil {
 		return errors.Join(err, errors.New("nothing to claim"))
 	}
-	c, err := p.commit(at.parent, group.Change{})
+	c, err := p.commit(at.parent, engine.Change{})
 	if err != nil {
 		return err
 	}

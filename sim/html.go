@@ -60,13 +60,13 @@ func percent(n, of int) string {
 	return strings.TrimSuffix(s, ".0") + " %"
 }
 
-type verdict struct {
+type ruling struct {
 	Invariant
 	Bad []string
 }
 
-func (r *Report) verdicts() []verdict {
-	out := make([]verdict, len(Invariants))
+func (r *Report) verdicts() []ruling {
+	out := make([]ruling, len(Invariants))
 	for i, inv := range Invariants {
 		out[i].Invariant = inv
 		for _, v := range r.Violations {

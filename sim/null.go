@@ -11,7 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -23,8 +24,8 @@ import (
 type nullEngine struct{}
 
 var (
-	_ group.Engine = nullEngine{}
-	_ group.Epoch  = (*nullEpoch)(nil)
+	_ engine.Engine = nullEngine{}
+	_ engine.Epoch  = (*nullEpoch)(nil)
 )
 
 type nullKeyPackage struct {
@@ -102,33 +103,33 @@ func nullDraw(rand io.Reader) ([]byte, error) {
 // selfRemoved is the machine's sentinel for a commit that removes this device. It is not
 // exported, so it is taken from the real engine, by such a commit.
 var selfRemoved = sync.OnceValue(func() error {
-	rand, engine, now := stream(0, "self removed"), group.MLS(1), epochZero
+	rand, genuine, now := stream(0, "self removed"), engine.MLS(1), epochZero
 	check := func(_, _ []byte) error { return nil }
-	aSecret, _, err := engine.NewSigner(rand)
+	aSecret, _, err := genuine.NewSigner(rand)
 	if err != nil {
 		return err
 	}
-	bSecret, _, err := engine.NewSigner(rand)
+	bSecret, _, err := genuine.NewSigner(rand)
 	if err != nil {
 		return err
 	}
-	root, err := engine.Create(rand, now, make([]byte, 32), aSecret, []byte("a"))
+	root, err := genuine.Create(rand, now, make([]byte, 32), aSecret, []byte("a"))
 	if err != nil {
 		return err
 	}
-	kp, err := engine.NewKeyPackage(rand, now, bSecret, []byte("b"))
+	kp, err := genuine.NewKeyPackage(rand, now, bSecret, []byte("b"))
 	if err != nil {
 		return err
 	}
-	both, err := root.Commit(rand, group.Change{Now: now, Signer: aSecret, Adds: [][]byte{kp.Public}, Check: check})
+	both, err := root.Commit(rand, engine.Change{Now: now, Signer: aSecret, Adds: [][]byte{kp.Public}, Check: check})
 	if err != nil {
 		return err
 	}
-	b, _, err := engine.Join(both.Welcome, both.Epoch.Tree(), kp, check)
+	b, _, err := genuine.Join(both.Welcome, both.Epoch.Tree(), kp, check)
 	if err != nil {
 		return err
 	}
-	without, err := both.Epoch.Commit(rand, group.Change{Now: now, Signer: aSecret, Removes: []uint32{b.Own()}, Check: check})
+	without, err := both.Epoch.Commit(rand, engine.Change{Now: now, Signer: aSecret, Removes: []uint32{b.Own()}, Check: check})
 	if err != nil {
 		return err
 	}
@@ -146,20 +147,20 @@ func (nullEngine) NewSigner(rand io.Reader) (secret, public []byte, err error) {
 }
 
 // NewKeyPackage is the Engine's.
-func (nullEngine) NewKeyPackage(rand io.Reader, now time.Time, signer, credential []byte) (group.KeyPackage, error) {
+func (nullEngine) NewKeyPackage(rand io.Reader, now time.Time, signer, credential []byte) (engine.KeyPackage, error) {
 	secret, err := nullDraw(rand)
 	kp := nullKeyPackage{
 		Credential: credential, Signer: nullHash("signer", signer), Init: nullHash("init", secret),
 		NotAfter: uint64(now.Add(100 * 365 * 24 * time.Hour).Unix()), //nolint:gosec // after 1970
 	}
-	return group.KeyPackage{Public: wire.Marshal(&kp), Secret: secret}, err
+	return engine.KeyPackage{Public: wire.Marshal(&kp), Secret: secret}, err
 }
 
 // InspectKeyPackage is the Engine's.
-func (nullEngine) InspectKeyPackage(b []byte) (group.KeyPackageInfo, error) {
+func (nullEngine) InspectKeyPackage(b []byte) (engine.KeyPackageInfo, error) {
 	var kp nullKeyPackage
 	err := wire.Unmarshal(b, &kp)
-	return group.KeyPackageInfo{Credential: kp.Credential, SignatureKey: kp.Signer}, err
+	return engine.KeyPackageInfo{Credential: kp.Credential, SignatureKey: kp.Signer}, err
 }
 
 // CheckLifetime is the Engine's.
@@ -175,7 +176,7 @@ func (nullEngine) CheckLifetime(b []byte, now time.Time) error {
 }
 
 // Create is the Engine's.
-func (nullEngine) Create(rand io.Reader, _ time.Time, mlsGroup, signer, credential []byte) (group.Epoch, error) {
+func (nullEngine) Create(rand io.Reader, _ time.Time, mlsGroup, signer, credential []byte) (engine.Epoch, error) {
 	secret, err := nullDraw(rand)
 	return newNullEpoch(nullState{
 		Group: mlsGroup, Hash: nullHash("root", mlsGroup, secret), Secret: secret,
@@ -184,7 +185,7 @@ func (nullEngine) Create(rand io.Reader, _ time.Time, mlsGroup, signer, credenti
 }
 
 // Join is the Engine's.
-func (nullEngine) Join(welcome, tree []byte, kp group.KeyPackage, check group.CheckCredential) (group.Epoch, []byte, error) {
+func (nullEngine) Join(welcome, tree []byte, kp engine.KeyPackage, check engine.CheckCredential) (engine.Epoch, []byte, error) {
 	var w nullWelcome
 	var t nullTree
 	if err := errors.Join(wire.Unmarshal(welcome, &w), wire.Unmarshal(tree, &t)); err != nil {
@@ -206,16 +207,16 @@ func (nullEngine) Join(welcome, tree []byte, kp group.KeyPackage, check group.Ch
 }
 
 // InspectCommit is the Engine's.
-func (nullEngine) InspectCommit(b []byte) (group.CommitInfo, error) {
+func (nullEngine) InspectCommit(b []byte) (engine.CommitInfo, error) {
 	var c nullCommit
 	if err := wire.Unmarshal(b, &c); err != nil {
-		return group.CommitInfo{}, err
+		return engine.CommitInfo{}, err
 	}
-	info := group.CommitInfo{MLSGroup: c.Group, Epoch: c.Number, Sender: c.Sender, Adds: c.Adds, Removes: c.Removes, Path: true, Own: c.Own}
+	info := engine.CommitInfo{MLSGroup: c.Group, Epoch: c.Number, Sender: c.Sender, Adds: c.Adds, Removes: c.Removes, Path: true, Own: c.Own}
 	for _, add := range c.Adds {
 		var kp nullKeyPackage
 		if err := wire.Unmarshal(add, &kp); err != nil {
-			return group.CommitInfo{}, err
+			return engine.CommitInfo{}, err
 		}
 		info.Added = append(info.Added, kp.Credential)
 	}
@@ -237,7 +238,7 @@ func (nullEngine) NextInterim(parent, commit []byte) ([]byte, error) {
 }
 
 // Load is the Engine's.
-func (nullEngine) Load(head []byte, _ group.PageSource, keys []group.KeyRow) (group.Epoch, error) {
+func (nullEngine) Load(head []byte, _ engine.PageSource, keys []engine.KeyRow) (engine.Epoch, error) {
 	var s nullState
 	if err := wire.Unmarshal(head, &s); err != nil {
 		return nil, err
@@ -253,7 +254,7 @@ func (nullEngine) Load(head []byte, _ group.PageSource, keys []group.KeyRow) (gr
 }
 
 // LoadThin is the Engine's.
-func (n nullEngine) LoadThin(head []byte, pages group.PageSource) (group.ThinEpoch, error) {
+func (n nullEngine) LoadThin(head []byte, pages engine.PageSource) (engine.ThinEpoch, error) {
 	e, err := n.Load(head, pages, nil)
 	if err != nil {
 		return nil, err
@@ -262,20 +263,20 @@ func (n nullEngine) LoadThin(head []byte, pages group.PageSource) (group.ThinEpo
 }
 
 // MarkPages is the Engine's: a null epoch has none.
-func (nullEngine) MarkPages([]byte, group.PageSource, map[string]struct{}) error { return nil }
+func (nullEngine) MarkPages([]byte, engine.PageSource, map[string]struct{}) error { return nil }
 
 // nullThin is a null epoch that opens no message.
 type nullThin struct{ e *nullEpoch }
 
-func (t nullThin) Own() uint32          { return t.e.Own() }
-func (t nullThin) Leaves() []group.Leaf { return t.e.Leaves() }
-func (t nullThin) Tree() []byte         { return t.e.Tree() }
-func (t nullThin) Leaf(index uint32) (group.Leaf, bool) {
+func (t nullThin) Own() uint32           { return t.e.Own() }
+func (t nullThin) Leaves() []engine.Leaf { return t.e.Leaves() }
+func (t nullThin) Tree() []byte          { return t.e.Tree() }
+func (t nullThin) Leaf(index uint32) (engine.Leaf, bool) {
 	return t.e.Leaf(index)
 }
 func (t nullThin) Head() []byte { return wire.Marshal(&t.e.nullState) }
 func (t nullThin) Wipe()        {}
-func (t nullThin) Process(commit []byte, check group.CheckCredential) (group.Epoch, error) {
+func (t nullThin) Process(commit []byte, check engine.CheckCredential) (engine.Epoch, error) {
 	return t.e.Process(commit, check)
 }
 
@@ -299,40 +300,40 @@ func (e *nullEpoch) Authenticator() []byte { return nullHash("authenticator", e.
 func (e *nullEpoch) TreeHash() []byte      { return nullHash("tree", e.Tree()) }
 func (e *nullEpoch) Tree() []byte          { return wire.Marshal(&nullTree{Leaves: e.Nodes}) }
 func (e *nullEpoch) Own() uint32           { return e.nullState.Own }
-func (e *nullEpoch) Snapshot(group.Epoch) ([]byte, []group.KeyRow) {
+func (e *nullEpoch) Snapshot(engine.Epoch) ([]byte, []engine.KeyRow) {
 	return wire.Marshal(&e.nullState), nil
 }
 
-func (e *nullEpoch) Thin() (group.ThinEpoch, error) {
+func (e *nullEpoch) Thin() (engine.ThinEpoch, error) {
 	s := e.nullState
 	s.Secret = slices.Clone(s.Secret)
 	return nullThin{newNullEpoch(s)}, nil
 }
 func (e *nullEpoch) Wipe() { clear(e.Secret) }
 
-func (e *nullEpoch) Keys() []group.KeyRow {
-	var out []group.KeyRow
+func (e *nullEpoch) Keys() []engine.KeyRow {
+	var out []engine.KeyRow
 	for _, k := range sortedKeys(e.used) {
-		out = append(out, group.KeyRow{Key: []byte(k), Value: []byte{1}})
+		out = append(out, engine.KeyRow{Key: []byte(k), Value: []byte{1}})
 	}
 	return out
 }
 
 // Leaf gives one of the Leaves.
-func (e *nullEpoch) Leaf(index uint32) (group.Leaf, bool) {
+func (e *nullEpoch) Leaf(index uint32) (engine.Leaf, bool) {
 	for _, l := range e.Leaves() {
 		if l.Index == index {
 			return l, true
 		}
 	}
-	return group.Leaf{}, false
+	return engine.Leaf{}, false
 }
 
-func (e *nullEpoch) Leaves() []group.Leaf {
-	var out []group.Leaf
+func (e *nullEpoch) Leaves() []engine.Leaf {
+	var out []engine.Leaf
 	for i, l := range e.Nodes {
 		if len(l.Credential) > 0 {
-			out = append(out, group.Leaf{Index: uint32(i), Credential: l.Credential, SignatureKey: l.Signer}) //nolint:gosec // a tree's index
+			out = append(out, engine.Leaf{Index: uint32(i), Credential: l.Credential, SignatureKey: l.Signer}) //nolint:gosec // a tree's index
 		}
 	}
 	return out
@@ -348,7 +349,7 @@ func (e *nullEpoch) Export(label string, context []byte, length int) ([]byte, er
 
 // after returns the state that a commit leads to, and the leaves of the devices that it
 // adds.
-func (e *nullEpoch) after(c *nullCommit, raw []byte, check group.CheckCredential) (nullState, []uint32, [][]byte, error) {
+func (e *nullEpoch) after(c *nullCommit, raw []byte, check engine.CheckCredential) (nullState, []uint32, [][]byte, error) {
 	next := nullState{
 		Group: e.Group, Number: e.nullState.Number + 1, Hash: nullHash("interim", e.Hash, raw),
 		Secret: nullHash("secret", e.Secret, raw), Own: e.nullState.Own, Nodes: slices.Clone(e.Nodes),
@@ -391,10 +392,10 @@ func (e *nullEpoch) after(c *nullCommit, raw []byte, check group.CheckCredential
 	return next, at, inits, nil
 }
 
-func (e *nullEpoch) Commit(rand io.Reader, ch group.Change) (group.Committed, error) {
+func (e *nullEpoch) Commit(rand io.Reader, ch engine.Change) (engine.Committed, error) {
 	nonce, err := nullDraw(rand)
 	if err != nil {
-		return group.Committed{}, err
+		return engine.Committed{}, err
 	}
 	c := &nullCommit{Group: e.Group, Number: e.nullState.Number, Sender: e.nullState.Own, Adds: ch.Adds, Removes: ch.Removes, Nonce: nonce, Own: ch.Credential}
 	if c.Own == nil {
@@ -404,9 +405,9 @@ func (e *nullEpoch) Commit(rand io.Reader, ch group.Change) (group.Committed, er
 	raw := wire.Marshal(c)
 	next, at, inits, err := e.after(c, raw, ch.Check)
 	if err != nil {
-		return group.Committed{}, err
+		return engine.Committed{}, err
 	}
-	out := group.Committed{Commit: raw, Epoch: newNullEpoch(next)}
+	out := engine.Committed{Commit: raw, Epoch: newNullEpoch(next)}
 	if len(at) > 0 {
 		out.Welcome = wire.Marshal(&nullWelcome{
 			Group: next.Group, Number: next.Number, Hash: next.Hash, Secret: next.Secret, Init: inits, Leaf: at, Data: ch.JoinSecrets,
@@ -415,7 +416,7 @@ func (e *nullEpoch) Commit(rand io.Reader, ch group.Change) (group.Committed, er
 	return out, nil
 }
 
-func (e *nullEpoch) Process(raw []byte, check group.CheckCredential) (group.Epoch, error) {
+func (e *nullEpoch) Process(raw []byte, check engine.CheckCredential) (engine.Epoch, error) {
 	var c nullCommit
 	if err := wire.Unmarshal(raw, &c); err != nil {
 		return nil, err
@@ -433,27 +434,27 @@ func (e *nullEpoch) Process(raw []byte, check group.CheckCredential) (group.Epoc
 	return newNullEpoch(next), nil
 }
 
-func (e *nullEpoch) Seal(_ io.Reader, _, authenticatedData, plaintext []byte) ([]byte, []group.KeyRow, error) {
+func (e *nullEpoch) Seal(_ io.Reader, _, authenticatedData, plaintext []byte) ([]byte, []engine.KeyRow, error) {
 	m := nullMessage{Sender: e.nullState.Own, Generation: e.next, AD: authenticatedData, Plaintext: plaintext}
 	m.Tag = nullHash("message", e.Secret, nullRow(m.Sender, m.Generation), m.AD, m.Plaintext)
 	row := nullRow(m.Sender, m.Generation)
 	e.next++
 	e.used[string(row)] = true
-	return wire.Marshal(&m), []group.KeyRow{{Key: row, Value: []byte{1}}}, nil
+	return wire.Marshal(&m), []engine.KeyRow{{Key: row, Value: []byte{1}}}, nil
 }
 
-func (e *nullEpoch) Open(b []byte) (group.OpenedMessage, []group.KeyRow, error) {
+func (e *nullEpoch) Open(b []byte) (engine.OpenedMessage, []engine.KeyRow, error) {
 	var m nullMessage
 	if err := wire.Unmarshal(b, &m); err != nil {
-		return group.OpenedMessage{}, nil, fmt.Errorf("%w: %w", group.ErrForged, err)
+		return engine.OpenedMessage{}, nil, fmt.Errorf("%w: %w", verdict.ErrForged, err)
 	}
 	row := nullRow(m.Sender, m.Generation)
 	if !bytes.Equal(m.Tag, nullHash("message", e.Secret, row, m.AD, m.Plaintext)) {
-		return group.OpenedMessage{}, nil, fmt.Errorf("%w: not sealed in this epoch", group.ErrForged)
+		return engine.OpenedMessage{}, nil, fmt.Errorf("%w: not sealed in this epoch", verdict.ErrForged)
 	}
 	if e.used[string(row)] {
-		return group.OpenedMessage{}, nil, group.ErrUsed
+		return engine.OpenedMessage{}, nil, verdict.ErrUsed
 	}
 	e.used[string(row)] = true
-	return group.OpenedMessage{Sender: m.Sender, AuthenticatedData: m.AD, Plaintext: m.Plaintext}, []group.KeyRow{{Key: row, Value: []byte{1}}}, nil
+	return engine.OpenedMessage{Sender: m.Sender, AuthenticatedData: m.AD, Plaintext: m.Plaintext}, []engine.KeyRow{{Key: row, Value: []byte{1}}}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -151,11 +152,11 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 	return o
 }
 
-func (g *cgroup) engine(w *core) group.Engine {
+func (g *cgroup) engine(w *core) engine.Engine {
 	if w.sc.Engine == "null" {
 		return nullEngine{}
 	}
-	return group.MLS(g.suite)
+	return engine.MLS(g.suite)
 }
 
 func (w *core) view(s *seat, rest time.Time, d *dag) *deviceView {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -107,7 +108,7 @@ func (h *realWorld) observe(ctx context.Context, w *core, i int, g *realGroup) (
 	if err != nil {
 		return nil, err
 	}
-	o.Dag = readDag(genesis, group.MLS(genesis.Suite), raws)
+	o.Dag = readDag(genesis, engine.MLS(genesis.Suite), raws)
 	o.Forks = o.Dag.forks()
 	cg := &cgroup{decl: g.decl, index: i, genesis: genesis}
 	w.groups = append(w.groups, cg)

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/epochs"
 )
 
 // The test binary plays a world and prints its digest when it is started with this in
@@ -85,7 +85,7 @@ func TestShrink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opt := Options{alternative: group.WithoutRefused}
+	opt := Options{alternative: epochs.WithoutRefused}
 	small, r, err := Shrink(t.Context(), sc, 200, opt)
 	if err != nil || small == nil {
 		t.Fatalf("it does not fail: %v", err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/epochs"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -83,7 +84,7 @@ type Options struct {
 	Progress func(format string, args ...any) // nil: nobody listens
 	NoProbe  bool                             // do not let everybody send once more at the end
 
-	alternative group.Alternative // to measure: another fork choice, on all devices
+	alternative epochs.Alternative // to measure: another fork choice, on all devices
 }
 
 // quietTail is the part of a run, at its end, in which nothing is done to the world and in

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -144,7 +145,7 @@ func (s *seat) step(in group.Input) (out group.Outcome, err error) {
 	}
 	s.m.Keep(at.Kept, at.Now)
 	out, err = s.m.Step(at.Now, in)
-	if errors.Is(err, group.ErrCorrupt) || errors.Is(err, errVault) {
+	if errors.Is(err, verdict.ErrCorrupt) || errors.Is(err, errVault) {
 		s.broke(err)
 		return out, err
 	}

@@ -6,7 +6,8 @@ import (
 	"io"
 	"time"
 
-	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -15,7 +16,7 @@ import (
 // hostile device keeps keys that an honest one destroys. And it makes commits unprocessable
 // for the devices for which a scenario wants that.
 type spy struct {
-	group.Engine
+	engine.Engine
 	s       *seat
 	signer  []byte
 	epochs  map[string]*spiedEpoch // by interim_transcript_hash
@@ -26,7 +27,7 @@ type spy struct {
 
 // spiedEpoch is an epoch that the device derived.
 type spiedEpoch struct {
-	group.Epoch
+	engine.Epoch
 	spy    *spy
 	number uint64
 	leaves map[uint32]wire.DeviceID
@@ -43,14 +44,14 @@ type sealed struct {
 }
 
 func newSpy(s *seat) *spy {
-	engine := group.MLS(1)
+	engine := engine.MLS(1)
 	if s.n.w.sc.Engine == "null" {
 		engine = nullEngine{}
 	}
 	return &spy{Engine: engine, s: s, epochs: map[string]*spiedEpoch{}, choking: map[[32]byte]bool{}}
 }
 
-func (p *spy) wrap(e group.Epoch) *spiedEpoch {
+func (p *spy) wrap(e engine.Epoch) *spiedEpoch {
 	x := &spiedEpoch{Epoch: e, spy: p, number: e.Number(), auth: string(e.Authenticator()), at: p.s.w().now, leaves: map[uint32]wire.DeviceID{}}
 	for _, l := range e.Leaves() {
 		x.leaves[l.Index] = p.s.w().hist.deviceOf(l.Credential)
@@ -71,7 +72,7 @@ func (p *spy) NewSigner(rand io.Reader) (secret, public []byte, err error) {
 }
 
 // Create is the Engine's.
-func (p *spy) Create(rand io.Reader, now time.Time, mlsGroup, signer, credential []byte) (group.Epoch, error) {
+func (p *spy) Create(rand io.Reader, now time.Time, mlsGroup, signer, credential []byte) (engine.Epoch, error) {
 	e, err := p.Engine.Create(rand, now, mlsGroup, signer, credential)
 	if err != nil {
 		return nil, err
@@ -80,7 +81,7 @@ func (p *spy) Create(rand io.Reader, now time.Time, mlsGroup, signer, credential
 }
 
 // Join is the Engine's.
-func (p *spy) Join(welcome, tree []byte, kp group.KeyPackage, check group.CheckCredential) (group.Epoch, []byte, error) {
+func (p *spy) Join(welcome, tree []byte, kp engine.KeyPackage, check engine.CheckCredential) (engine.Epoch, []byte, error) {
 	e, data, err := p.Engine.Join(welcome, tree, kp, check)
 	if err != nil {
 		return nil, nil, err
@@ -89,7 +90,7 @@ func (p *spy) Join(welcome, tree []byte, kp group.KeyPackage, check group.CheckC
 }
 
 // Load is the Engine's.
-func (p *spy) Load(head []byte, pages group.PageSource, keys []group.KeyRow) (group.Epoch, error) {
+func (p *spy) Load(head []byte, pages engine.PageSource, keys []engine.KeyRow) (engine.Epoch, error) {
 	e, err := p.Engine.Load(head, pages, keys)
 	if err != nil {
 		return nil, err
@@ -98,7 +99,7 @@ func (p *spy) Load(head []byte, pages group.PageSource, keys []group.KeyRow) (gr
 }
 
 // Commit is the Epoch's.
-func (e *spiedEpoch) Commit(rand io.Reader, c group.Change) (group.Committed, error) {
+func (e *spiedEpoch) Commit(rand io.Reader, c engine.Change) (engine.Committed, error) {
 	out, err := e.Epoch.Commit(rand, c)
 	if err == nil {
 		out.Epoch = e.spy.wrap(out.Epoch)
@@ -107,13 +108,13 @@ func (e *spiedEpoch) Commit(rand io.Reader, c group.Change) (group.Committed, er
 }
 
 // Process is the Epoch's.
-func (e *spiedEpoch) Process(commit []byte, check group.CheckCredential) (group.Epoch, error) {
+func (e *spiedEpoch) Process(commit []byte, check engine.CheckCredential) (engine.Epoch, error) {
 	return e.spy.process(e.Epoch, commit, check)
 }
 
-func (p *spy) process(parent group.Parent, commit []byte, check group.CheckCredential) (group.Epoch, error) {
+func (p *spy) process(parent engine.Parent, commit []byte, check engine.CheckCredential) (engine.Epoch, error) {
 	if p.choking[sha256.Sum256(commit)] {
-		return nil, fmt.Errorf("%w: this device cannot process it (the scenario wants so)", group.ErrInvalidCommit)
+		return nil, fmt.Errorf("%w: this device cannot process it (the scenario wants so)", verdict.ErrInvalidCommit)
 	}
 	child, err := parent.Process(commit, check)
 	if err != nil {
@@ -123,7 +124,7 @@ func (p *spy) process(parent group.Parent, commit []byte, check group.CheckCrede
 }
 
 // Snapshot is the Epoch's.
-func (e *spiedEpoch) Snapshot(since group.Epoch) (head []byte, pages []group.KeyRow) {
+func (e *spiedEpoch) Snapshot(since engine.Epoch) (head []byte, pages []engine.KeyRow) {
 	if o, ok := since.(*spiedEpoch); ok {
 		since = o.Epoch
 	}
@@ -131,7 +132,7 @@ func (e *spiedEpoch) Snapshot(since group.Epoch) (head []byte, pages []group.Key
 }
 
 // Thin is the Epoch's.
-func (e *spiedEpoch) Thin() (group.ThinEpoch, error) {
+func (e *spiedEpoch) Thin() (engine.ThinEpoch, error) {
 	t, err := e.Epoch.Thin()
 	if err != nil {
 		return nil, err
@@ -140,7 +141,7 @@ func (e *spiedEpoch) Thin() (group.ThinEpoch, error) {
 }
 
 // LoadThin is the Engine's.
-func (p *spy) LoadThin(head []byte, pages group.PageSource) (group.ThinEpoch, error) {
+func (p *spy) LoadThin(head []byte, pages engine.PageSource) (engine.ThinEpoch, error) {
 	t, err := p.Engine.LoadThin(head, pages)
 	if err != nil {
 		return nil, err
@@ -150,17 +151,17 @@ func (p *spy) LoadThin(head []byte, pages group.PageSource) (group.ThinEpoch, er
 
 // spiedThin is the thin form of an epoch that the device derived.
 type spiedThin struct {
-	group.ThinEpoch
+	engine.ThinEpoch
 	spy *spy
 }
 
 // Process is the ThinEpoch's.
-func (t spiedThin) Process(commit []byte, check group.CheckCredential) (group.Epoch, error) {
+func (t spiedThin) Process(commit []byte, check engine.CheckCredential) (engine.Epoch, error) {
 	return t.spy.process(t.ThinEpoch, commit, check)
 }
 
 // Seal is the Epoch's.
-func (e *spiedEpoch) Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) ([]byte, []group.KeyRow, error) {
+func (e *spiedEpoch) Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) ([]byte, []engine.KeyRow, error) {
 	b, rows, err := e.Epoch.Seal(rand, signer, authenticatedData, plaintext)
 	if err == nil && len(authenticatedData) == 32 {
 		e.spy.seals = append(e.spy.seals, &sealed{At: e.spy.s.w().now, Message: wire.MessageID(authenticatedData), Epoch: e})

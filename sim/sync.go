@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -282,7 +283,7 @@ func (w *core) carryJoin(s *seat) {
 	for _, o := range all[:min(len(all), 3)] {
 		s.traffic.join += len(wire.Marshal(&r))
 		if _, err := o.step(group.JoinAsked{Request: r}); err != nil {
-			if group.Final(err) {
+			if verdict.Final(err) {
 				pause = joinRetryMax // as node does, when everybody has said no for a while
 			}
 			continue

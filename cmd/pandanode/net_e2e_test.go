@@ -21,15 +21,15 @@ import (
 // These tests run real processes in network namespaces, for effects that loopback does not
 // show. `make e2e` runs them; they need root and iproute2.
 
-// wire is a switch with hosts on it, each a network namespace.
-type wire struct {
+// bridge is a switch with hosts on it, each a network namespace.
+type bridge struct {
 	*testing.T
 	prefix string
 	hosts  int
 }
 
-func newWire(t *testing.T) *wire {
-	w := &wire{T: t, prefix: fmt.Sprintf("pn%d", os.Getpid()%100000)}
+func newBridge(t *testing.T) *bridge {
+	w := &bridge{T: t, prefix: fmt.Sprintf("pn%d", os.Getpid()%100000)}
 	w.ip("netns add " + w.prefix + "hub")
 	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", w.prefix+"hub").Run() })
 	w.ip("-n " + w.prefix + "hub link add br0 type bridge")
@@ -37,7 +37,7 @@ func newWire(t *testing.T) *wire {
 	return w
 }
 
-func (w *wire) ip(command string) {
+func (w *bridge) ip(command string) {
 	w.Helper()
 	if out, err := exec.CommandContext(context.Background(), "ip", strings.Fields(command)...).CombinedOutput(); err != nil {
 		w.Fatalf("ip %s, which needs root: %v: %s", command, err, out)
@@ -45,7 +45,7 @@ func (w *wire) ip(command string) {
 }
 
 // host adds a host with these addresses and gives a program that runs another in it.
-func (w *wire) host(addrs ...string) (binary string) {
+func (w *bridge) host(addrs ...string) (binary string) {
 	w.Helper()
 	w.hosts++
 	ns, port := fmt.Sprint(w.prefix, "h", w.hosts), fmt.Sprint("p", w.hosts)
@@ -128,7 +128,7 @@ func (l *lone) meets(peer string, limit time.Duration) bool {
 // TestManyBehindOneAddress: an office of 24 devices has one address of IPv4 and one network
 // of IPv6. All of them reach a node outside, and all come back after it was away.
 func TestManyBehindOneAddress(t *testing.T) {
-	w := newWire(t)
+	w := newBridge(t)
 	outside, office := w.host("10.99.0.1/24", "fd99::1/64"), w.host("10.99.0.2/24", "fd99:0:0:1::2/32")
 	w.ip("-n " + w.prefix + "h1 addr add fd99:0:0:2::1/32 dev eth0 nodad")
 	seed := newcomer(t, outside, "", "/ip4/0.0.0.0/udp/4001/quic-v1", "/ip4/0.0.0.0/tcp/4001", "/ip6/::/udp/4001/quic-v1", "/ip6/::/tcp/4001")

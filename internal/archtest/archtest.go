@@ -186,7 +186,7 @@ var impureNames = map[string][]string{
 // measuring are the packages that may name it: a node runs ours.
 const measured = "Alternative"
 
-var measuring = []string{"node/group", "sim"}
+var measuring = []string{"node/group", "sim", "node/group/epochs"}
 
 // uses finds where a file uses names of packages, called or not.
 func uses(f *ast.File, names map[string][]string, found func(n ast.Node, what string)) {

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/roster"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -21,7 +24,7 @@ func (in JoinAsked) act(m *Machine, now time.Time, _ *Outcome) error {
 	if err != nil {
 		return err
 	}
-	if m.roster.has(d.ID) {
+	if m.roster.Has(d.ID) {
 		return m.peers.askedAgain(now, m.roster, r) // JoinStatus tells how far it is
 	}
 	op, err := a.admit(r, d)
@@ -37,13 +40,13 @@ func (a member) asker(r wire.JoinRequest) (*identity.Device, error) {
 		return nil, err
 	}
 	if r.Group != a.group {
-		return nil, fmt.Errorf("request to join: %w", ErrForeign)
+		return nil, fmt.Errorf("request to join: %w", verdict.ErrForeign)
 	}
 	d, err := identity.VerifyDevice(r.Cert)
 	if err != nil {
 		return nil, fmt.Errorf("request to join: %w", err)
 	}
-	if err := checkKeyPackage(a.group, d, r.KeyPackage, a.engine); err != nil {
+	if err := dag.CheckKeyPackage(a.group, d, r.KeyPackage, a.engine); err != nil {
 		return nil, fmt.Errorf("request to join: %w", err)
 	}
 	return d, nil
@@ -57,50 +60,50 @@ func (a member) admit(r wire.JoinRequest, d *identity.Device) (*wire.Op, error) 
 		return nil, err
 	}
 	if err := errors.Join(d.CheckExpiry(a.now), a.engine.CheckLifetime(r.KeyPackage, a.now)); err != nil {
-		return nil, fmt.Errorf("request to join: %w: %w", ErrInvalidKeyPackage, err)
+		return nil, fmt.Errorf("request to join: %w: %w", verdict.ErrInvalidKeyPackage, err)
 	}
-	if d.User == u.id {
+	if d.User == u.Id {
 		// A further device of this device's own user, which its user key certified.
 		return &wire.Op{Type: wire.OpDeviceAdd, Cert: &r.Cert, KeyPackage: r.KeyPackage}, nil
 	}
-	switch policy := a.roster.policy(a.genesis); {
-	case a.roster.users[d.User] != nil:
-		return nil, fmt.Errorf("request to join: %w: a further device is added by another device of its own user", ErrNotPermitted)
-	case u.role > wire.RoleMember:
-		return nil, fmt.Errorf("request to join: %w: this member may only read; ask another", ErrNotPermitted)
+	switch policy := a.roster.Policy(a.genesis); {
+	case a.roster.Users[d.User] != nil:
+		return nil, fmt.Errorf("request to join: %w: a further device is added by another device of its own user", verdict.ErrNotPermitted)
+	case u.Role > wire.RoleMember:
+		return nil, fmt.Errorf("request to join: %w: this member may only read; ask another", verdict.ErrNotPermitted)
 	case r.Invite != nil:
 		return a.admitInvited(r, d)
 	case policy == wire.PolicyRequest && r.Rejoin != nil && a.waits(d.User):
 		// It was told that it is in, and is not: the request that it asks with in turn stands.
-		return nil, fmt.Errorf("request to join: %w: its first request waits for an admin", ErrState)
+		return nil, fmt.Errorf("request to join: %w: its first request waits for an admin", verdict.ErrState)
 	case policy == wire.PolicyRequest:
 		return a.request(r, d)
 	case policy != wire.PolicyOpen:
-		return nil, fmt.Errorf("request to join: %w: %w", ErrNotPermitted, ErrInviteOnly)
-	case a.roster.wasRemoved(d):
-		return nil, fmt.Errorf("request to join: %w: %w", ErrNotPermitted, ErrWasRemoved)
+		return nil, fmt.Errorf("request to join: %w: %w", verdict.ErrNotPermitted, verdict.ErrInviteOnly)
+	case a.roster.WasRemoved(d):
+		return nil, fmt.Errorf("request to join: %w: %w", verdict.ErrNotPermitted, verdict.ErrWasRemoved)
 	}
 	return &wire.Op{Type: wire.OpAdd, Cert: &r.Cert, Role: wire.RoleMember, KeyPackage: r.KeyPackage, Why: wire.WhyOpen}, nil
 }
 
 // admitInvited adds a joiner by its invite.
 func (a member) admitInvited(r wire.JoinRequest, d *identity.Device) (*wire.Op, error) {
-	in, err := readClaim(a.group, *r.Invite, *r.Claim, d, r.KeyPackage)
+	in, err := dag.ReadClaim(a.group, *r.Invite, *r.Claim, d, r.KeyPackage)
 	if err != nil {
 		return nil, fmt.Errorf("request to join: %w", err)
 	}
-	if err := a.roster.judgeInvite(in, d, a.at); err != nil {
+	if err := a.roster.JudgeInvite(in, d, a.at); err != nil {
 		return nil, fmt.Errorf("request to join: %w", err)
 	}
 	return &wire.Op{
-		Type: wire.OpAdd, Cert: &r.Cert, Role: in.invite.Role, KeyPackage: r.KeyPackage, Why: wire.WhyInvite, Invite: r.Invite, Claim: r.Claim,
+		Type: wire.OpAdd, Cert: &r.Cert, Role: in.Invite.Role, KeyPackage: r.KeyPackage, Why: wire.WhyInvite, Invite: r.Invite, Claim: r.Claim,
 	}, nil
 }
 
 // request puts a joiner's request into the log for the admins.
 func (a member) request(r wire.JoinRequest, d *identity.Device) (*wire.Op, error) {
-	err := a.roster.judgeRequest(d, r.KeyPackage, a.at, a.genesis)
-	if errors.Is(err, errAsked) {
+	err := a.roster.JudgeRequest(d, r.KeyPackage, a.at, a.genesis)
+	if errors.Is(err, roster.ErrAsked) {
 		return nil, nil
 	}
 	if err != nil {
@@ -111,12 +114,12 @@ func (a member) request(r wire.JoinRequest, d *identity.Device) (*wire.Op, error
 
 // waits says whether a request of this user is before the admins.
 func (a member) waits(user wire.UserID) bool {
-	asks := a.roster.asking[user]
-	return asks != nil && asks.open(a.at)
+	asks := a.roster.Asking[user]
+	return asks != nil && asks.Open(a.at)
 }
 
 // askedAgain takes the request to be added again of a device that never got here.
-func (p *peers) askedAgain(now time.Time, ros *roster, r wire.JoinRequest) error {
+func (p *peers) askedAgain(now time.Time, ros *roster.Roster, r wire.JoinRequest) error {
 	if r.Rejoin == nil {
 		return nil
 	}
@@ -125,7 +128,7 @@ func (p *peers) askedAgain(now time.Time, ros *roster, r wire.JoinRequest) error
 		return fmt.Errorf("request to join: %w", err)
 	}
 	if !bytes.Equal(again.KeyPackage, r.KeyPackage) {
-		return fmt.Errorf("request to join: %w: it asks with one KeyPackage to be added with another", ErrForged)
+		return fmt.Errorf("request to join: %w: it asks with one KeyPackage to be added with another", verdict.ErrForged)
 	}
 	p.addAgain(now, p.at(again.Device), again)
 	return nil
@@ -133,26 +136,26 @@ func (p *peers) askedAgain(now time.Time, ros *roster, r wire.JoinRequest) error
 
 // JoinStatus tells how far the request with this KeyPackage is.
 func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
-	if s, ok := m.roster.requestStatus(keyPackage); ok {
+	if s, ok := requestStatus(m.roster, keyPackage); ok {
 		return s, nil
 	}
 	waiting := JoinStatus{Stage: wire.JoinWaiting, Reason: "the commit that adds this device is being made"}
-	for n, kp := m.tree.nodes[m.own.Position], sha256.Sum256(keyPackage); n != nil; n = n.parent {
-		if !n.hasWelcome() || !slices.Contains(n.adds(), kp) {
+	for n, kp := m.tree.Nodes[m.own.Position], sha256.Sum256(keyPackage); n != nil; n = n.Parent {
+		if !n.HasWelcome() || !slices.Contains(n.Adds(), kp) {
 			continue
 		}
 		welcomes, err1 := m.read.welcomes(n)
-		e, err2 := m.epochs.parent(n.id)
+		e, err2 := m.epochs.parent(n.Id)
 		if err := errors.Join(err1, err2); err != nil {
 			return JoinStatus{}, err
 		}
 		if e == nil {
 			return JoinStatus{Stage: wire.JoinRenew}, nil
 		}
-		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.id, Welcome: welcomes[0], Tree: e.Tree()}, nil
+		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.Id, Welcome: welcomes[0], Tree: e.Tree()}, nil
 	}
-	for _, d := range m.roster.devices {
-		if bytes.Equal(d.keyPackage, keyPackage) && d.by.lapsed(m.now) {
+	for _, d := range m.roster.Devices {
+		if bytes.Equal(d.KeyPackage, keyPackage) && d.By.Lapsed(m.now) {
 			return JoinStatus{Stage: wire.JoinRenew}, nil // nobody can add it any more
 		}
 	}
@@ -160,7 +163,7 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 		return JoinStatus{Stage: wire.JoinRenew}, nil
 	}
 	for id := range m.epochs.inTree(m.own.Position) {
-		if d := m.roster.devices[id]; d != nil && bytes.Equal(d.keyPackage, keyPackage) {
+		if d := m.roster.Devices[id]; d != nil && bytes.Equal(d.KeyPackage, keyPackage) {
 			// It left and came back before a commit took its leaf out: no commit adds it again.
 			// A device that still has that leaf's keys asks no more; one that forgot the group
 			// has to ask to be added again.
@@ -171,13 +174,13 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 }
 
 // requestStatus tells a joiner how its request is, if it is one that waits for an admin.
-func (r *roster) requestStatus(keyPackage []byte) (JoinStatus, bool) {
-	for _, a := range r.asking {
-		if !bytes.Equal(a.by.op.KeyPackage, keyPackage) {
+func requestStatus(r *roster.Roster, keyPackage []byte) (JoinStatus, bool) {
+	for _, a := range r.Asking {
+		if !bytes.Equal(a.By.Op.KeyPackage, keyPackage) {
 			continue
 		}
-		if a.denied != nil {
-			return JoinStatus{Stage: wire.JoinDenied, Reason: ErrDenied.Error(), Final: true}, true
+		if a.Denied != nil {
+			return JoinStatus{Stage: wire.JoinDenied, Reason: verdict.ErrDenied.Error(), Final: true}, true
 		}
 		return JoinStatus{Stage: wire.JoinWaiting, Reason: "an admin has to approve the request"}, true
 	}
@@ -187,7 +190,7 @@ func (r *roster) requestStatus(keyPackage []byte) (JoinStatus, bool) {
 // joinedAnew says whether a KeyPackage is of a device that an operation brought in
 // with another one, and that has not asked to be added again with this: it never got its
 // Welcome, and drew a fresh KeyPackage when that one's time was over.
-func (p *peers) joinedAnew(r *roster, keyPackage []byte) bool {
+func (p *peers) joinedAnew(r *roster.Roster, keyPackage []byte) bool {
 	kp, err := p.read.engine.InspectKeyPackage(keyPackage)
 	if err != nil {
 		return false
@@ -197,6 +200,6 @@ func (p *peers) joinedAnew(r *roster, keyPackage []byte) bool {
 	if err != nil {
 		return false
 	}
-	d, of := r.devices[leaf.ID], p.of[leaf.ID]
-	return d != nil && !bytes.Equal(d.keyPackage, keyPackage) && (of == nil || of.rejoin == nil || !bytes.Equal(of.rejoin.KeyPackage, keyPackage))
+	d, of := r.Devices[leaf.ID], p.of[leaf.ID]
+	return d != nil && !bytes.Equal(d.KeyPackage, keyPackage) && (of == nil || of.rejoin == nil || !bytes.Equal(of.rejoin.KeyPackage, keyPackage))
 }

@@ -5,68 +5,72 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/epochs"
 )
 
 // undisputed is how far the way from position to target goes without a fork; position if
 // that is not on the way.
-func undisputed(position, target *node) *node {
+func undisputed(position, target *epochs.Node) *epochs.Node {
 	at := target
-	for n := target; n != position; n = n.parent {
-		if n.parent == nil {
+	for n := target; n != position; n = n.Parent {
+		if n.Parent == nil {
 			return position
 		}
-		if len(n.parent.children) > 1 {
-			at = n.parent
+		if len(n.Parent.Children) > 1 {
+			at = n.Parent
 		}
 	}
 	return at
 }
 
 // moveTo derives the epochs from the nearest one held down to the target.
-func (m *Machine) moveTo(now time.Time, position, target *node) bool {
+func (m *Machine) moveTo(now time.Time, position, target *epochs.Node) bool {
 	at := target
-	for at != nil && !m.epochs.has(at.id) {
-		at = at.parent
+	for at != nil && !m.epochs.has(at.Id) {
+		at = at.Parent
 	}
 	if at == nil {
 		return m.joining.fromLog(now, target)
 	}
 	start := at
-	for _, n := range chain(at, target) {
+	for _, n := range epochs.Chain(at, target) {
 		if m.settling.rolling = at != start && m.tx.full(); m.settling.rolling {
 			break
 		}
-		if m.epochs.outAt[n.id] {
+		if m.epochs.outAt[n.Id] {
 			return m.joining.fromLog(now, target)
 		}
-		if m.refused.has(n.id) {
+		if m.refused.has(n.Id) {
 			return m.joining.fromLog(now, target)
 		}
-		parent, err := m.epochs.parent(at.id)
+		parent, err := m.epochs.parent(at.Id)
 		if err != nil {
 			m.tx.fail(err)
 			return false
 		}
-		if info := n.info(); info == nil || info.Sender == parent.Own() {
+		if info := n.Info(); info == nil || info.Sender == parent.Own() {
 			// A root, which nobody derives, or a commit that this device made before its
 			// store went back: the way there is to be added again.
 			return m.joining.fromLog(now, target)
 		}
 		child, err := m.judge.derive(parent, n)
 		switch {
-		case errors.Is(err, errSelfRemoved):
-			m.epochs.outAt[n.id] = true
+		case errors.Is(err, engine.ErrSelfRemoved):
+			m.epochs.outAt[n.Id] = true
 			return m.joining.fromLog(now, target)
 		case err != nil:
 			m.refused.refuse(now, n, err)
 			return true // judge again
 		}
-		since, _ := parent.(Epoch)
-		m.epochs.hold(now, n.id, n.generation, child, since)
-		m.messages.openWaiting(now, n.id)
+		since, _ := parent.(engine.Epoch)
+		m.epochs.hold(now, n.Id, n.Generation, child, since)
+		m.messages.openWaiting(now, n.Id)
 		at = n
 	}
-	if m.epochs.isThin(at.id) {
+	if m.epochs.isThin(at.Id) {
 		// This device was there, and its message keys are destroyed: it seals nothing
 		// there ever again, and comes back with a new leaf.
 		return m.joining.fromLog(now, target)
@@ -79,20 +83,20 @@ func (m *Machine) moveTo(now time.Time, position, target *node) bool {
 }
 
 // moved takes up a new position.
-func (m *Machine) moved(now time.Time, from, to *node) {
-	m.own.Position = to.id
+func (m *Machine) moved(now time.Time, from, to *epochs.Node) {
+	m.own.Position = to.Id
 	m.own.save()
-	e := Event{Kind: EventEpoch, Epoch: to.id, Detail: fmt.Sprintf("epoch %d", to.number)}
-	if by := to.by(); by != nil && to.parent != m.tree.root {
-		e.By, e.Device = by.user, by.log.Device
+	e := Event{Kind: EventEpoch, Epoch: to.Id, Detail: fmt.Sprintf("epoch %d", to.Number)}
+	if by := to.By(); by != nil && to.Parent != m.tree.Root {
+		e.By, e.Device = by.User, by.Log.Device
 	}
 	m.tx.emit(now, e)
-	switched := from != nil && !from.contains(to)
+	switched := from != nil && !from.Contains(to)
 	if switched {
-		for lost := from; lost != nil && !lost.contains(to); lost = lost.parent {
-			m.plan.lostUpdate = m.plan.lostUpdate || slices.ContainsFunc(lost.claims, func(c *item) bool { return c.log.Device == m.log.Device })
+		for lost := from; lost != nil && !lost.Contains(to); lost = lost.Parent {
+			m.plan.lostUpdate = m.plan.lostUpdate || slices.ContainsFunc(lost.Claims, func(c *dag.Item) bool { return c.Log.Device == m.log.Device })
 		}
-		m.tx.emit(now, Event{Kind: EventSwitch, Epoch: to.id, Detail: "the fork choice picked another branch"})
+		m.tx.emit(now, Event{Kind: EventSwitch, Epoch: to.Id, Detail: "the fork choice picked another branch"})
 	}
 	m.settling.over()
 	m.timers.stop(timerHeal)

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -15,7 +17,7 @@ func TestCopiedReboot(t *testing.T) {
 	copies := map[string]func(a *device, r *wire.Reboot){
 		"as it is":          func(*device, *wire.Reboot) {},
 		"another group_id":  func(_ *device, r *wire.Reboot) { r.MLSGroup[0] ^= 1 },
-		"under another one": func(a *device, r *wire.Reboot) { r.From = a.m.tree.nodes[r.From].parent.id },
+		"under another one": func(a *device, r *wire.Reboot) { r.From = a.m.tree.Nodes[r.From].Parent.Id },
 	}
 	for name, change := range copies {
 		t.Run(name, func(t *testing.T) {
@@ -24,17 +26,17 @@ func TestCopiedReboot(t *testing.T) {
 			w.run(time.Minute)
 			w.gossip = false
 			w.cut = func(_, _ *device) bool { return true }
-			seen := a.m.logs.head(a.m.log).hash
+			seen := a.m.logs.Head(a.m.log).Hash
 			hash := a.must(Reboot{}).Entry
-			honest, err := a.m.tx.get(itemKey(a.m.logs.items.at(hash)))
+			honest, err := a.m.tx.get(itemKey(a.m.logs.Items.At(hash)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := *a.m.logs.items.at(hash).op.Reboot
+			r := *a.m.logs.Items.At(hash).Op.Reboot
 			change(a, &r)
 			dated := func(e *wire.Entry) { b.next(a)(e) }
 			copied := b.forge(wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: &r}, []wire.EntryHash{seen}, dated)
-			if _, err := c.step(Entries{Entries: [][]byte{copied}}); !errors.Is(err, ErrForged) {
+			if _, err := c.step(Entries{Entries: [][]byte{copied}}); !errors.Is(err, verdict.ErrForged) {
 				t.Errorf("the copy gives %v", err)
 			}
 			// With a name of its own it is one more root.
@@ -45,16 +47,16 @@ func TestCopiedReboot(t *testing.T) {
 
 			a.m.timers.set(timerUpdate, w.now)
 			a.must(Tick{})
-			commit := a.m.logs.head(a.m.log)
-			if commit.commit == nil {
-				t.Fatalf("anna's newest entry is a %v", commit.kind)
+			commit := a.m.logs.Head(a.m.log)
+			if commit.Commit == nil {
+				t.Fatalf("anna's newest entry is a %v", commit.Kind)
 			}
 			entries, _, err := a.m.EntriesAfter(b.dev.ID, nil, wire.EntryHash{}, 1<<30)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, d := range []*device{b, c} {
-				if _, err := d.step(Entries{Entries: entries}); err != nil || d.m.logs.items.at(commit.hash) == nil {
+				if _, err := d.step(Entries{Entries: entries}); err != nil || d.m.logs.Items.At(commit.Hash) == nil {
 					t.Errorf("%s does not take what anna commits under her root: %v", d.name, err)
 				}
 			}
@@ -69,28 +71,28 @@ func TestCopiedChainIsRefused(t *testing.T) {
 	w.join(w.device("dora"))
 	w.join(w.device("emil"))
 	w.run(time.Minute)
-	path := chain(a.m.tree.root, a.m.tree.nodes[a.m.own.Position])
+	path := epochs.Chain(a.m.tree.Root, a.m.tree.Nodes[a.m.own.Position])
 	tip := path[len(path)-1]
-	before := len(a.m.rosters.at(tip.claim(a.m.logs.counts)).users)
-	add := a.m.roster.devices[c.dev.ID].by
+	before := len(a.m.rosters.at(tip.Claim(a.m.logs.Counts)).Users)
+	add := a.m.roster.Devices[c.dev.ID].By
 	for _, n := range path[1:] {
-		if n.by().log.Device == c.dev.ID {
+		if n.By().Log.Device == c.dev.ID {
 			t.Fatal("carl made one of the commits")
 		}
-		commit, _, err := a.m.read.commit(n.by())
+		commit, _, err := a.m.read.commit(n.By())
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw, _ := forged(c, wire.KindCommit, commit, slices.SortedFunc(slices.Values([]wire.EntryHash{path[0].by().hash, add.hash}), func(a, b wire.EntryHash) int {
+		raw, _ := forged(c, wire.KindCommit, commit, slices.SortedFunc(slices.Values([]wire.EntryHash{path[0].By().Hash, add.Hash}), func(a, b wire.EntryHash) int {
 			return slices.Compare(a[:], b[:])
 		}), func(e *wire.Entry) {
-			e.Incarnation, e.Seq, e.Prev, e.HLC = w.rand.Uint64(), 1, wire.EntryHash{}, uint64(add.hlc)+1
+			e.Incarnation, e.Seq, e.Prev, e.HLC = w.rand.Uint64(), 1, wire.EntryHash{}, uint64(add.Hlc)+1
 		})
-		if _, err := a.step(Entries{Entries: [][]byte{raw}}); !errors.Is(err, ErrForged) && !errors.Is(err, ErrInvalidCommit) {
+		if _, err := a.step(Entries{Entries: [][]byte{raw}}); !errors.Is(err, verdict.ErrForged) && !errors.Is(err, verdict.ErrInvalidCommit) {
 			t.Errorf("a copied commit gives %v", err)
 		}
 	}
-	if after := len(a.m.rosters.at(tip.claim(a.m.logs.counts)).users); after != before || before != 5 {
+	if after := len(a.m.rosters.at(tip.Claim(a.m.logs.Counts)).Users); after != before || before != 5 {
 		t.Errorf("members at the tip were %d and are %d", before, after)
 	}
 }

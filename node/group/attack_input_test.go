@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -30,8 +33,8 @@ func (d *device) forge(kind wire.Kind, body any, deps []wire.EntryHash, change f
 func (d *device) next(o *device) func(*wire.Entry) {
 	return func(e *wire.Entry) {
 		e.Incarnation = d.inc
-		if h := o.m.logs.head(wire.LogID{Device: d.dev.ID, Incarnation: d.inc}); h != nil {
-			e.Seq, e.Prev = h.seq+1, h.hash
+		if h := o.m.logs.Head(wire.LogID{Device: d.dev.ID, Incarnation: d.inc}); h != nil {
+			e.Seq, e.Prev = h.Seq+1, h.Hash
 		}
 		e.HLC = max(uint64(crdt.HLCFromTime(d.w.now)), uint64(o.m.clock.Last())+1)
 	}
@@ -63,24 +66,24 @@ func (d *device) rests() {
 // evict is a commit by c, with its real keys, that removes a member whom nobody removed.
 func evict(w *world, c, victim, o *device) (raw []byte, child wire.EpochID) {
 	w.t.Helper()
-	n := c.m.tree.nodes[c.m.own.Position]
-	e, err := c.m.epochs.whole(n.id)
+	n := c.m.tree.Nodes[c.m.own.Position]
+	e, err := c.m.epochs.whole(n.Id)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	i := slices.IndexFunc(e.Leaves(), func(l Leaf) bool {
+	i := slices.IndexFunc(e.Leaves(), func(l engine.Leaf) bool {
 		d, err := c.m.epochs.deviceOf(l)
 		return err == nil && d.ID == victim.dev.ID
 	})
-	made, err := e.Commit(w.rand, Change{
+	made, err := e.Commit(w.rand, engine.Change{
 		Now: w.now, Signer: c.m.own.Signer, Removes: []uint32{e.Leaves()[i].Index}, JoinSecrets: []byte{1}, Check: c.m.epochs.checkCredential,
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	child = wire.EpochIDOf(w.group, n.generation, n.number+1, made.Epoch.Interim())
-	body := &wire.Commit{Parent: n.id, Child: child, Commit: made.Commit}
-	return c.forge(wire.KindCommit, body, []wire.EntryHash{o.m.logs.head(o.m.log).hash}, c.next(o)), child
+	child = wire.EpochIDOf(w.group, n.Generation, n.Number+1, made.Epoch.Interim())
+	body := &wire.Commit{Parent: n.Id, Child: child, Commit: made.Commit}
+	return c.forge(wire.KindCommit, body, []wire.EntryHash{o.m.logs.Head(o.m.log).Hash}, c.next(o)), child
 }
 
 // A member evicts another without any operation. Nobody follows it, the votes name
@@ -101,8 +104,8 @@ func TestUnjustifiedCommitIsRefusedAndAnsweredOnce(t *testing.T) {
 			if p := x.m.Status().Position; p != before.Position {
 				t.Errorf("seed %d: %s moved to %v", seed, x.name, p)
 			}
-			vote := x.m.logs.votes[x.dev.ID]
-			if vote == nil || vote.vote == nil || !slices.Contains(vote.vote.Refused, child) {
+			vote := x.m.logs.Votes[x.dev.ID]
+			if vote == nil || vote.Vote == nil || !slices.Contains(vote.Vote.Refused, child) {
 				t.Errorf("seed %d: %s does not name the child in its vote", seed, x.name)
 			}
 		}
@@ -128,29 +131,29 @@ func TestUnjustifiedCommitIsRefusedAndAnsweredOnce(t *testing.T) {
 func TestCopiedCommitIsRefused(t *testing.T) {
 	w, a, b, c := three(t, 510)
 	b.online = false
-	parent := a.m.tree.nodes[a.m.own.Position]
+	parent := a.m.tree.Nodes[a.m.own.Position]
 	before := a.m.clock.Last()
 	w.run(time.Second)
 	d := w.device("dora")
 	w.join(d)
-	n := a.m.tree.nodes[a.m.own.Position]
+	n := a.m.tree.Nodes[a.m.own.Position]
 	if n == parent {
 		t.Fatal("no commit was made")
 	}
-	good, _, err := a.m.read.commit(n.by())
+	good, _, err := a.m.read.commit(n.By())
 	if err != nil {
 		t.Fatal(err)
 	}
 	bad := *good
 	bad.Commit = bytes.Clone(bad.Commit)
 	bad.Commit[len(bad.Commit)-1] ^= 1 // the membership_tag comes last (RFC 9420, Section 6.2)
-	raw := c.forge(wire.KindCommit, &bad, []wire.EntryHash{parent.by().hash}, func(e *wire.Entry) {
-		e.HLC = uint64(max(before, parent.by().hlc) + 1)
+	raw := c.forge(wire.KindCommit, &bad, []wire.EntryHash{parent.By().Hash}, func(e *wire.Entry) {
+		e.HLC = uint64(max(before, parent.By().Hlc) + 1)
 	})
-	for _, body := range [][]byte{raw, c.forge(wire.KindCommit, good, []wire.EntryHash{parent.by().hash}, func(e *wire.Entry) {
-		e.HLC = uint64(max(before, parent.by().hlc) + 1)
+	for _, body := range [][]byte{raw, c.forge(wire.KindCommit, good, []wire.EntryHash{parent.By().Hash}, func(e *wire.Entry) {
+		e.HLC = uint64(max(before, parent.By().Hlc) + 1)
 	})} {
-		if _, err := a.step(Entries{Entries: [][]byte{body}}); !errors.Is(err, ErrForged) {
+		if _, err := a.step(Entries{Entries: [][]byte{body}}); !errors.Is(err, verdict.ErrForged) {
 			t.Errorf("a copied commit gives %v", err)
 		}
 	}
@@ -209,7 +212,7 @@ func TestRemovedDeviceRests(t *testing.T) {
 // back with another one, and the syncs come to rest.
 func TestUnusableRejoinDoesNotStrand(t *testing.T) {
 	w, a, b, c := three(t, 540)
-	kp, err := MLS(1).NewKeyPackage(w.rand, w.now.Add(-365*24*time.Hour), c.m.own.Signer, c.m.leaf.credential())
+	kp, err := engine.MLS(1).NewKeyPackage(w.rand, w.now.Add(-365*24*time.Hour), c.m.own.Signer, c.m.leaf.credential())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,13 +259,13 @@ func TestEnvelopeOfGivesPublishedBytes(t *testing.T) {
 		w.run(time.Second)
 		for _, x := range []*device{a, b} {
 			for it := range x.records() {
-				id := it.hash
-				if it.log.Device != x.dev.ID {
+				id := it.Hash
+				if it.Log.Device != x.dev.ID {
 					continue
 				}
 				env, err := x.m.EnvelopeOf(id)
 				switch {
-				case isErr(err, ErrUnknown):
+				case isErr(err, verdict.ErrUnknown):
 					absent++
 				case err != nil:
 					t.Error(err)
@@ -284,7 +287,7 @@ type refusal struct {
 	name    string
 	in      Input
 	want    error
-	verdict Verdict
+	verdict verdict.Verdict
 }
 
 // check steps a refusal: its error, its verdict, nothing to write, and rows that
@@ -319,11 +322,11 @@ func flipped(b []byte, at int) []byte {
 // keyPackage makes one for a leaf of a device in a group.
 func (d *device) keyPackage(group wire.GroupID, at time.Time) []byte {
 	d.w.t.Helper()
-	secret, public, err := MLS(1).NewSigner(d.w.rand)
+	secret, public, err := engine.MLS(1).NewSigner(d.w.rand)
 	if err != nil {
 		d.w.t.Fatal(err)
 	}
-	kp, err := MLS(1).NewKeyPackage(d.w.rand, at, secret, identity.NewCredential(d.dev, d.log, group, 1, public, [32]byte{9}))
+	kp, err := engine.MLS(1).NewKeyPackage(d.w.rand, at, secret, identity.NewCredential(d.dev, d.log, group, 1, public, [32]byte{9}))
 	if err != nil {
 		d.w.t.Fatal(err)
 	}
@@ -354,19 +357,19 @@ func TestEnvelopesRefused(t *testing.T) {
 	version[0] = 9
 	entry := c.forge(wire.KindRecord, &wire.Record{}, nil, c.next(a))
 	for _, r := range []refusal{
-		{"nothing", Envelope{}, wire.ErrMalformed, Reject},
-		{"half of one", Envelope{good[:len(good)/2]}, wire.ErrMalformed, Reject},
-		{"too large", Envelope{make([]byte, wire.MaxEnvelope+1)}, wire.ErrTooLarge, Reject},
-		{"of a later version", Envelope{version}, wire.ErrVersion, Ignore},
-		{"of another group", seal(other, key, wire.Bundle{}), wire.ErrMalformed, Reject},
-		{"under another key", seal(w.group, slices.Repeat([]byte{7}, 32), wire.Bundle{}), wire.ErrUnknownKey, Ignore},
-		{"flipped salt", Envelope{flipped(good, 20)}, wire.ErrNotAuthentic, Reject},
-		{"flipped last bit", Envelope{flipped(good, -1)}, wire.ErrNotAuthentic, Reject},
-		{"garbage entry", seal(w.group, key, wire.Bundle{Entries: [][]byte{{1, 2, 3}}}), wire.ErrMalformed, Reject},
-		{"garbage seal", seal(w.group, key, wire.Bundle{Seals: [][]byte{{1, 2, 3}}}), wire.ErrMalformed, Reject},
-		{"garbage beacon", seal(w.group, key, wire.Bundle{Beacons: [][]byte{{1, 2, 3}}}), wire.ErrMalformed, Reject},
-		{"a good entry before a garbage one", seal(w.group, key, wire.Bundle{Entries: [][]byte{entry, {1}}}), wire.ErrMalformed, Reject},
-		{"a good entry before a garbage seal", seal(w.group, key, wire.Bundle{Entries: [][]byte{entry}, Seals: [][]byte{{1}}}), wire.ErrMalformed, Reject},
+		{"nothing", Envelope{}, wire.ErrMalformed, verdict.Reject},
+		{"half of one", Envelope{good[:len(good)/2]}, wire.ErrMalformed, verdict.Reject},
+		{"too large", Envelope{make([]byte, wire.MaxEnvelope+1)}, wire.ErrTooLarge, verdict.Reject},
+		{"of a later version", Envelope{version}, wire.ErrVersion, verdict.Ignore},
+		{"of another group", seal(other, key, wire.Bundle{}), wire.ErrMalformed, verdict.Reject},
+		{"under another key", seal(w.group, slices.Repeat([]byte{7}, 32), wire.Bundle{}), wire.ErrUnknownKey, verdict.Ignore},
+		{"flipped salt", Envelope{flipped(good, 20)}, wire.ErrNotAuthentic, verdict.Reject},
+		{"flipped last bit", Envelope{flipped(good, -1)}, wire.ErrNotAuthentic, verdict.Reject},
+		{"garbage entry", seal(w.group, key, wire.Bundle{Entries: [][]byte{{1, 2, 3}}}), wire.ErrMalformed, verdict.Reject},
+		{"garbage seal", seal(w.group, key, wire.Bundle{Seals: [][]byte{{1, 2, 3}}}), wire.ErrMalformed, verdict.Reject},
+		{"garbage beacon", seal(w.group, key, wire.Bundle{Beacons: [][]byte{{1, 2, 3}}}), wire.ErrMalformed, verdict.Reject},
+		{"a good entry before a garbage one", seal(w.group, key, wire.Bundle{Entries: [][]byte{entry, {1}}}), wire.ErrMalformed, verdict.Reject},
+		{"a good entry before a garbage seal", seal(w.group, key, wire.Bundle{Entries: [][]byte{entry}, Seals: [][]byte{{1}}}), wire.ErrMalformed, verdict.Reject},
 	} {
 		r.check(t, a)
 	}
@@ -374,7 +377,7 @@ func TestEnvelopesRefused(t *testing.T) {
 
 func TestEntriesRefused(t *testing.T) {
 	w, a, b, c := three(t, 610)
-	log := func(d *device) *item { return a.m.logs.head(wire.LogID{Device: d.dev.ID, Incarnation: d.inc}) }
+	log := func(d *device) *dag.Item { return a.m.logs.Head(wire.LogID{Device: d.dev.ID, Incarnation: d.inc}) }
 	stranger := w.device("mallory")
 	w.devices = w.devices[:3]
 	record := &wire.Record{}
@@ -387,7 +390,7 @@ func TestEntriesRefused(t *testing.T) {
 		return wrong(func(e *wire.Entry) { e.Kind, e.Body = kind, []byte{0xff} })
 	}
 	with := func(kind wire.Kind, body any) Entries {
-		return one(c.forge(kind, body, []wire.EntryHash{log(a).hash}, c.next(a)))
+		return one(c.forge(kind, body, []wire.EntryHash{log(a).Hash}, c.next(a)))
 	}
 	good := c.forge(wire.KindRecord, record, nil, c.next(a))
 	add := func(kp []byte) Entries {
@@ -399,16 +402,16 @@ func TestEntriesRefused(t *testing.T) {
 	bens := b.profile()
 
 	// A good commit, to be claimed wrongly.
-	n := c.m.tree.nodes[c.m.own.Position]
-	e, err := c.m.epochs.whole(n.id)
+	n := c.m.tree.Nodes[c.m.own.Position]
+	e, err := c.m.epochs.whole(n.Id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := MLS(1).Create(w.rand, w.now, []byte("another MLS group"), c.m.own.Signer, c.m.leaf.credential())
+	foreign, err := engine.MLS(1).Create(w.rand, w.now, []byte("another MLS group"), c.m.own.Signer, c.m.leaf.credential())
 	if err != nil {
 		t.Fatal(err)
 	}
-	change := Change{Now: w.now, Signer: c.m.own.Signer, JoinSecrets: []byte{1}, Check: c.m.epochs.checkCredential}
+	change := engine.Change{Now: w.now, Signer: c.m.own.Signer, JoinSecrets: []byte{1}, Check: c.m.epochs.checkCredential}
 	made, err := e.Commit(w.rand, change)
 	if err != nil {
 		t.Fatal(err)
@@ -417,7 +420,7 @@ func TestEntriesRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := wire.EpochIDOf(w.group, n.generation, n.number+1, made.Epoch.Interim())
+	child := wire.EpochIDOf(w.group, n.Generation, n.Number+1, made.Epoch.Interim())
 	unknown := child
 	unknown[0] ^= 1
 	commit := func(parent, child wire.EpochID, b []byte) Entries {
@@ -430,46 +433,46 @@ func TestEntriesRefused(t *testing.T) {
 	}
 
 	cases := []refusal{
-		{"garbage", one([]byte{1, 2, 3}), wire.ErrMalformed, Reject},
-		{"cut short", one(good[:len(good)-1]), wire.ErrMalformed, Reject},
-		{"with a trailing byte", one(append(bytes.Clone(good), 0)), wire.ErrMalformed, Reject},
-		{"of another group", wrong(func(e *wire.Entry) { e.Group[0] ^= 1 }), ErrForeign, Reject},
-		{"bad signature", one(flipped(good, -1)), ErrForged, Reject},
-		{"by a device nobody knows", one(stranger.forge(wire.KindRecord, record, nil, nil)), ErrNotMember, Ignore},
-		{"in another device's name", wrong(func(e *wire.Entry) { b.next(a)(e); e.Device = b.dev.ID }), ErrForged, Reject},
-		{"after another log's entry", wrong(func(e *wire.Entry) { e.Prev = log(b).hash }), ErrForged, Reject},
-		{"leaving out a number", wrong(func(e *wire.Entry) { e.Seq++ }), ErrForged, Reject},
-		{"at the end of time", inLog(2, func(e *wire.Entry) { e.HLC = 1<<64 - 1 }), ErrFuture, Ignore},
-		{"dated as the one before", wrong(func(e *wire.Entry) { e.HLC = uint64(log(c).hlc) }), ErrForged, Reject},
-		{"dated as what it builds on", one(c.forge(wire.KindRecord, record, []wire.EntryHash{log(a).hash}, func(e *wire.Entry) {
-			e.HLC = uint64(log(a).hlc)
-		})), ErrForged, Reject},
-		{"on something unknown", inLog(3, func(e *wire.Entry) { e.Deps = []wire.EntryHash{{1}} }), ErrIncomplete, Accept},
+		{"garbage", one([]byte{1, 2, 3}), wire.ErrMalformed, verdict.Reject},
+		{"cut short", one(good[:len(good)-1]), wire.ErrMalformed, verdict.Reject},
+		{"with a trailing byte", one(append(bytes.Clone(good), 0)), wire.ErrMalformed, verdict.Reject},
+		{"of another group", wrong(func(e *wire.Entry) { e.Group[0] ^= 1 }), verdict.ErrForeign, verdict.Reject},
+		{"bad signature", one(flipped(good, -1)), verdict.ErrForged, verdict.Reject},
+		{"by a device nobody knows", one(stranger.forge(wire.KindRecord, record, nil, nil)), verdict.ErrNotMember, verdict.Ignore},
+		{"in another device's name", wrong(func(e *wire.Entry) { b.next(a)(e); e.Device = b.dev.ID }), verdict.ErrForged, verdict.Reject},
+		{"after another log's entry", wrong(func(e *wire.Entry) { e.Prev = log(b).Hash }), verdict.ErrForged, verdict.Reject},
+		{"leaving out a number", wrong(func(e *wire.Entry) { e.Seq++ }), verdict.ErrForged, verdict.Reject},
+		{"at the end of time", inLog(2, func(e *wire.Entry) { e.HLC = 1<<64 - 1 }), verdict.ErrFuture, verdict.Ignore},
+		{"dated as the one before", wrong(func(e *wire.Entry) { e.HLC = uint64(log(c).Hlc) }), verdict.ErrForged, verdict.Reject},
+		{"dated as what it builds on", one(c.forge(wire.KindRecord, record, []wire.EntryHash{log(a).Hash}, func(e *wire.Entry) {
+			e.HLC = uint64(log(a).Hlc)
+		})), verdict.ErrForged, verdict.Reject},
+		{"on something unknown", inLog(3, func(e *wire.Entry) { e.Deps = []wire.EntryHash{{1}} }), verdict.ErrIncomplete, verdict.Accept},
 
-		{"OP of garbage", garbage(wire.KindOp), wire.ErrMalformed, Reject},
-		{"COMMIT of garbage", garbage(wire.KindCommit), wire.ErrMalformed, Reject},
-		{"RECORD of garbage", garbage(wire.KindRecord), wire.ErrMalformed, Reject},
-		{"VOTE of garbage", garbage(wire.KindVote), wire.ErrMalformed, Reject},
-		{"TKEY of garbage", garbage(wire.KindTKey), wire.ErrMalformed, Reject},
-		{"TKEY-WRAP of garbage", garbage(wire.KindTKeyWrap), wire.ErrMalformed, Reject},
-		{"OP without its field", with(wire.KindOp, &wire.Op{Type: wire.OpRemove}), wire.ErrMalformed, Reject},
-		{"profile signed by another", with(wire.KindOp, &wire.Op{Type: wire.OpProfile, Profile: &bens}), ErrForged, Reject},
+		{"OP of garbage", garbage(wire.KindOp), wire.ErrMalformed, verdict.Reject},
+		{"COMMIT of garbage", garbage(wire.KindCommit), wire.ErrMalformed, verdict.Reject},
+		{"RECORD of garbage", garbage(wire.KindRecord), wire.ErrMalformed, verdict.Reject},
+		{"VOTE of garbage", garbage(wire.KindVote), wire.ErrMalformed, verdict.Reject},
+		{"TKEY of garbage", garbage(wire.KindTKey), wire.ErrMalformed, verdict.Reject},
+		{"TKEY-WRAP of garbage", garbage(wire.KindTKeyWrap), wire.ErrMalformed, verdict.Reject},
+		{"OP without its field", with(wire.KindOp, &wire.Op{Type: wire.OpRemove}), wire.ErrMalformed, verdict.Reject},
+		{"profile signed by another", with(wire.KindOp, &wire.Op{Type: wire.OpProfile, Profile: &bens}), verdict.ErrForged, verdict.Reject},
 
-		{"KeyPackage of garbage", add([]byte{1, 2, 3}), ErrInvalidKeyPackage, Ignore},
-		{"KeyPackage with a flipped bit", add(flipped(stranger.keyPackage(w.group, w.now), -1)), ErrInvalidKeyPackage, Ignore},
-		{"KeyPackage of another device", add(c.keyPackage(w.group, w.now)), ErrInvalidKeyPackage, Ignore},
-		{"KeyPackage for another group", add(stranger.keyPackage(other, w.now)), ErrInvalidKeyPackage, Ignore},
+		{"KeyPackage of garbage", add([]byte{1, 2, 3}), verdict.ErrInvalidKeyPackage, verdict.Ignore},
+		{"KeyPackage with a flipped bit", add(flipped(stranger.keyPackage(w.group, w.now), -1)), verdict.ErrInvalidKeyPackage, verdict.Ignore},
+		{"KeyPackage of another device", add(c.keyPackage(w.group, w.now)), verdict.ErrInvalidKeyPackage, verdict.Ignore},
+		{"KeyPackage for another group", add(stranger.keyPackage(other, w.now)), verdict.ErrInvalidKeyPackage, verdict.Ignore},
 
-		{"commit of garbage", commit(n.id, child, []byte{1, 2, 3}), ErrInvalidCommit, Ignore},
-		{"commit that names another child", commit(n.id, unknown, made.Commit), ErrForged, Reject},
-		{"commit on another epoch", commit(n.parent.id, child, made.Commit), ErrInvalidCommit, Ignore},
-		{"commit on an unknown epoch", commit(unknown, child, made.Commit), ErrInvalidCommit, Ignore},
-		{"commit on the virtual root", commit(wire.RootEpochID(w.group), child, made.Commit), ErrInvalidCommit, Ignore},
-		{"commit of another MLS group", commit(n.id, child, elsewhere.Commit), ErrInvalidCommit, Ignore},
-		{"commit with another confirmation tag", commit(n.id, child, flipped(made.Commit, -40)), ErrForged, Reject},
-		{"reboot from an unknown epoch", reboot(wire.Reboot{From: unknown}), ErrUnknown, Ignore},
-		{"reboot into the same generation", reboot(wire.Reboot{From: n.id, Root: unknown}), ErrUnknown, Ignore},
-		{"reboot to another root", reboot(wire.Reboot{From: n.id, Generation: 1, Root: unknown}), ErrForged, Reject},
+		{"commit of garbage", commit(n.Id, child, []byte{1, 2, 3}), verdict.ErrInvalidCommit, verdict.Ignore},
+		{"commit that names another child", commit(n.Id, unknown, made.Commit), verdict.ErrForged, verdict.Reject},
+		{"commit on another epoch", commit(n.Parent.Id, child, made.Commit), verdict.ErrInvalidCommit, verdict.Ignore},
+		{"commit on an unknown epoch", commit(unknown, child, made.Commit), verdict.ErrInvalidCommit, verdict.Ignore},
+		{"commit on the virtual root", commit(wire.RootEpochID(w.group), child, made.Commit), verdict.ErrInvalidCommit, verdict.Ignore},
+		{"commit of another MLS group", commit(n.Id, child, elsewhere.Commit), verdict.ErrInvalidCommit, verdict.Ignore},
+		{"commit with another confirmation tag", commit(n.Id, child, flipped(made.Commit, -40)), verdict.ErrForged, verdict.Reject},
+		{"reboot from an unknown epoch", reboot(wire.Reboot{From: unknown}), verdict.ErrUnknown, verdict.Ignore},
+		{"reboot into the same generation", reboot(wire.Reboot{From: n.Id, Root: unknown}), verdict.ErrUnknown, verdict.Ignore},
+		{"reboot to another root", reboot(wire.Reboot{From: n.Id, Generation: 1, Root: unknown}), verdict.ErrForged, verdict.Reject},
 	}
 	for _, r := range cases {
 		r.check(t, a)
@@ -501,26 +504,26 @@ func TestSealsRefused(t *testing.T) {
 		f(s)
 		return one(wire.Marshal(s))
 	}
-	refusal{"before its record", one(raw), ErrIncomplete, Ignore}.check(t, c)
+	refusal{"before its record", one(raw), verdict.ErrIncomplete, verdict.Ignore}.check(t, c)
 	entries, _, err := b.m.EntriesAfter(a.dev.ID, a.m.Marks(), wire.EntryHash{}, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.must(Entries{Entries: entries})
 	for _, r := range []refusal{
-		{"garbage", one([]byte{1}), wire.ErrMalformed, Reject},
-		{"cut short", one(raw[:len(raw)-1]), wire.ErrMalformed, Reject},
-		{"of an unknown record", change(func(s *wire.Seal) { s.Message[0] ^= 1 }), ErrForged, Reject},
-		{"under an unknown epoch", change(func(s *wire.Seal) { s.Epoch[0] ^= 1 }), ErrNoEpoch, Accept},
-		{"a PrivateMessage of garbage", change(func(s *wire.Seal) { s.PrivateMessage = []byte{1, 2, 3} }), ErrForged, Reject},
-		{"a flipped bit", change(func(s *wire.Seal) { s.PrivateMessage = flipped(s.PrivateMessage, -1) }), ErrForged, Reject},
+		{"garbage", one([]byte{1}), wire.ErrMalformed, verdict.Reject},
+		{"cut short", one(raw[:len(raw)-1]), wire.ErrMalformed, verdict.Reject},
+		{"of an unknown record", change(func(s *wire.Seal) { s.Message[0] ^= 1 }), verdict.ErrForged, verdict.Reject},
+		{"under an unknown epoch", change(func(s *wire.Seal) { s.Epoch[0] ^= 1 }), verdict.ErrNoEpoch, verdict.Accept},
+		{"a PrivateMessage of garbage", change(func(s *wire.Seal) { s.PrivateMessage = []byte{1, 2, 3} }), verdict.ErrForged, verdict.Reject},
+		{"a flipped bit", change(func(s *wire.Seal) { s.PrivateMessage = flipped(s.PrivateMessage, -1) }), verdict.ErrForged, verdict.Reject},
 	} {
 		r.check(t, a)
 	}
 	if out := a.must(one(raw)); !slices.Equal(out.Messages, []wire.MessageID{id}) {
 		t.Errorf("the good seal: %+v", out)
 	}
-	refusal{"the same again", one(raw), nil, Accept}.check(t, a)
+	refusal{"the same again", one(raw), nil, verdict.Accept}.check(t, a)
 	if got := a.texts(); !slices.Equal(got, []string{"hello"}) {
 		t.Errorf("anna shows %q", got)
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -78,7 +80,7 @@ func TestReadOnlyMemberCannotSpeak(t *testing.T) {
 	a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
 	w.run(time.Minute)
 	o := wire.Opened{Body: wire.Marshal(&wire.Content{MediaType: "text/plain", Data: []byte("not allowed")})}
-	raw, hash := forged(c, wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, c.next(a))
+	raw, hash := forged(c, wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, c.next(a))
 	e, _ := c.m.epochs.whole(c.m.own.Position)
 	pm, _, err := e.Seal(w.rand, c.m.own.Signer, hash[:], wire.Marshal(&o))
 	if err != nil {
@@ -98,7 +100,7 @@ func puppet(t *testing.T, w *world, name string, signer, public []byte, now time
 	p := w.device(name)
 	w.devices = w.devices[:len(w.devices)-1]
 	cred := identity.NewCredential(p.dev, p.log, w.group, 1, public, [32]byte{9})
-	kp, err := MLS(1).NewKeyPackage(w.rand, now, signer, cred)
+	kp, err := engine.MLS(1).NewKeyPackage(w.rand, now, signer, cred)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,10 +111,10 @@ func puppet(t *testing.T, w *world, name string, signer, public []byte, now time
 // hold both, so no commit is ever made again, and the gate stays closed.
 func TestSharedSignatureKeyDoesNotStopHealing(t *testing.T) {
 	w, a, b, c := three(t, 407)
-	secret, public, _ := MLS(1).NewSigner(w.rand)
+	secret, public, _ := engine.MLS(1).NewSigner(w.rand)
 	for _, name := range []string{"p1", "p2"} {
 		_, op := puppet(t, w, name, secret, public, w.now)
-		raw, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, c.next(a))
+		raw, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, c.next(a))
 		for _, x := range []*device{a, b} {
 			x.must(Entries{Entries: [][]byte{raw}})
 		}
@@ -131,14 +133,14 @@ func TestSharedSignatureKeyDoesNotStopHealing(t *testing.T) {
 func TestForgedEntriesDoNotTakeAVictimsRoom(t *testing.T) {
 	w, a, b, c := three(t, 451)
 	_ = a
-	for range maxParked {
+	for range dag.MaxParked {
 		raw, _ := forged(c, wire.KindRecord, &wire.Record{}, nil, func(e *wire.Entry) {
 			e.Device, e.Seq = a.dev.ID, 9
 			e.Prev[0], e.Prev[1] = byte(w.rand.Uint64()|1), byte(w.rand.Uint64())
 		})
 		_, _ = b.step(Entries{Entries: [][]byte{raw}})
 	}
-	if n := b.m.logs.parking.quota[a.dev.ID]; n > 0 {
+	if n := b.m.logs.Parking.Quota[a.dev.ID]; n > 0 {
 		t.Errorf("%d entries with forged signatures are kept in anna's name", n)
 	}
 }
@@ -164,7 +166,7 @@ func TestRemovedDeviceCannotNameTheTransportKey(t *testing.T) {
 		tkey.Wraps = append(tkey.Wraps, wr)
 	}
 	slices.SortFunc(tkey.Wraps, func(x, y wire.Wrap) int { return slices.Compare(x.Device[:], y.Device[:]) })
-	raw, _ := forged(c, wire.KindTKey, tkey, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, c.next(a))
+	raw, _ := forged(c, wire.KindTKey, tkey, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, c.next(a))
 	_, err := a.step(Entries{Entries: [][]byte{raw}})
 	t.Log(err)
 	if id, _ := a.m.TransportKey(); id == tkey.ID {

@@ -11,6 +11,10 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/roster"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -20,13 +24,13 @@ import (
 // the entry.
 func TestEntryThatDoesNotKnowItsDevice(t *testing.T) {
 	w, a, b, c := three(t, 700)
-	secret, public, _ := MLS(1).NewSigner(w.rand)
+	secret, public, _ := engine.MLS(1).NewSigner(w.rand)
 	p, op := puppet(t, w, "puppet", secret, public, w.now)
-	add, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, c.next(a))
+	add, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, c.next(a))
 	a.must(Entries{Entries: [][]byte{add}})
 	for _, hlc := range []uint64{1 << 16, uint64(a.m.clock.Last()) + 1} {
 		old, _ := forged(p, wire.KindRecord, &wire.Record{}, nil, func(e *wire.Entry) { e.HLC = hlc })
-		if _, err := a.step(Entries{Entries: [][]byte{old}}); !isErr(err, ErrNotMember) {
+		if _, err := a.step(Entries{Entries: [][]byte{old}}); !isErr(err, verdict.ErrNotMember) {
 			t.Errorf("it is taken: %v", err)
 		}
 	}
@@ -91,7 +95,7 @@ func TestBackToAThinEpoch(t *testing.T) {
 		side[c] = side[a]
 		w.sync(a, c)
 		w.run(2 * time.Minute)
-		if a.m.tree.nodes[one].contains(a.m.tree.nodes[a.m.own.Position]) {
+		if a.m.tree.Nodes[one].Contains(a.m.tree.Nodes[a.m.own.Position]) {
 			continue // the tie-break went the other way
 		}
 		c.online = false
@@ -129,14 +133,14 @@ func TestRubbishForAWelcome(t *testing.T) {
 	first := *d.request()
 	a.must(JoinAsked{Request: first})
 	w.run(time.Second)
-	n := a.m.tree.nodes[a.m.own.Position]
-	if !slices.Contains(n.adds(), sha256.Sum256(first.KeyPackage)) {
+	n := a.m.tree.Nodes[a.m.own.Position]
+	if !slices.Contains(n.Adds(), sha256.Sum256(first.KeyPackage)) {
 		t.Fatal("dora was not added")
 	}
 	for _, minutes := range []time.Duration{0, 30, 25} {
 		w.run(minutes * time.Minute)
 		before := d.rows.digest()
-		if _, err := d.step(JoinAnswered{Epoch: n.id, Welcome: []byte{1, 2, 3}, Tree: must(a.m.epochs.whole(n.id)).Tree()}); !errors.Is(err, ErrInvalidWelcome) {
+		if _, err := d.step(JoinAnswered{Epoch: n.Id, Welcome: []byte{1, 2, 3}, Tree: must(a.m.epochs.whole(n.Id)).Tree()}); !errors.Is(err, verdict.ErrInvalidWelcome) {
 			t.Fatalf("rubbish gives %v", err)
 		}
 		if d.rows.digest() != before || !bytes.Equal(d.request().KeyPackage, first.KeyPackage) {
@@ -184,7 +188,7 @@ func TestLongBranch(t *testing.T) {
 			held := true
 			w.cut = func(x, y *device) bool { return held }
 			inc := w.rand.Uint64()
-			deps := []wire.EntryHash{a.m.logs.head(a.m.log).hash}
+			deps := []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}
 			at := max(crdt.HLCFromTime(w.now), a.m.clock.Last()+1, b.m.clock.Last()+1)
 			one, _ := branch(c, inc, 1, deps, at)
 			two, hashes := branch(c, inc, n, deps, at)
@@ -193,7 +197,7 @@ func TestLongBranch(t *testing.T) {
 			b.send("on the other branch")
 			if flooded {
 				// Its own entries, and some of nobody, fill what a keeps of those that wait.
-				for i := range maxParked {
+				for i := range dag.MaxParked {
 					raw, _ := forged(c, wire.KindRecord, &wire.Record{}, nil, func(e *wire.Entry) { e.Seq, e.Prev = 9, wire.EntryHash{byte(i), 1} })
 					_, _ = a.step(Entries{Entries: [][]byte{raw}})
 				}
@@ -207,8 +211,8 @@ func TestLongBranch(t *testing.T) {
 				w.sync(a, b)
 				w.run(time.Minute)
 			}
-			if it := a.m.logs.items.at(hashes[n-1]); it == nil || !a.m.logs.counts(it) || !slices.Contains(a.texts(), "on the other branch") {
-				t.Errorf("branch of %d, flooded %v: anna does not take what ben built upon: %d parked, %d aside", n, flooded, len(a.m.logs.parking.entries), len(a.m.logs.quarantine.entries))
+			if it := a.m.logs.Items.At(hashes[n-1]); it == nil || !a.m.logs.Counts(it) || !slices.Contains(a.texts(), "on the other branch") {
+				t.Errorf("branch of %d, flooded %v: anna does not take what ben built upon: %d parked, %d aside", n, flooded, len(a.m.logs.Parking.Entries), len(a.m.logs.Quarantine.Entries))
 			}
 		}
 	}
@@ -222,7 +226,7 @@ func TestManyIncarnations(t *testing.T) {
 	held := true
 	w.cut = func(x, y *device) bool { return held }
 	var raws [][]byte
-	for range 2 * maxLogs {
+	for range 2 * dag.MaxLogs {
 		raw, _ := branch(c, w.rand.Uint64(), 1, nil, max(crdt.HLCFromTime(w.now), a.m.clock.Last()+1))
 		raws = append(raws, raw...)
 	}
@@ -233,7 +237,7 @@ func TestManyIncarnations(t *testing.T) {
 	for _, raw := range raws {
 		_, _ = b.step(Entries{Entries: [][]byte{raw}})
 	}
-	if n := a.m.logs.logsOf(c.dev.ID); n > maxLogs {
+	if n := a.m.logs.LogsOf(c.dev.ID); n > dag.MaxLogs {
 		t.Errorf("anna took %d logs that nobody named", n)
 	}
 	a.send("from anna")
@@ -261,14 +265,14 @@ func TestEvidenceWithoutItsPast(t *testing.T) {
 		e.Incarnation, e.Seq, e.Prev, e.HLC = inc, 2, hashes[0], uint64(at)+9
 	})
 	_, _ = a.step(Entries{Entries: append(raws, rival)})
-	if !a.m.logs.accused(c.dev.ID) {
+	if !a.m.logs.Accused(c.dev.ID) {
 		t.Fatal("anna has no evidence")
 	}
 	for range 3 {
 		w.sync(a, b)
 		w.run(time.Minute)
 	}
-	if !b.m.logs.accused(c.dev.ID) {
+	if !b.m.logs.Accused(c.dev.ID) {
 		t.Error("carl weighs something for ben and nothing for anna")
 	}
 	w.agree(a, b)
@@ -283,7 +287,7 @@ func TestFutureMarksStarveNobody(t *testing.T) {
 	a.send("while ben is away")
 	inc := w.rand.Uint64()
 	// Everybody but ben has a log of carl's that builds upon everything.
-	one, _ := branch(c, inc, 1, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, a.m.clock.Last()+1)
+	one, _ := branch(c, inc, 1, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, a.m.clock.Last()+1)
 	a.must(Entries{Entries: one})
 	// Ben has one with more entries, far ahead.
 	two, _ := branch(c, inc, 3, nil, crdt.HLCFromTime(w.now.Add(1000*24*time.Hour)))
@@ -321,7 +325,7 @@ func TestLeaveWithAForkedLog(t *testing.T) {
 	w.sync(a, b)
 	w.run(5 * time.Minute)
 	w.agree(a, b)
-	if !a.m.logs.accused(b.dev.ID) {
+	if !a.m.logs.Accused(b.dev.ID) {
 		t.Fatal("no evidence")
 	}
 	a.open() // what was said before is forgotten
@@ -367,7 +371,7 @@ func TestRevokedDeviceCannotComeBack(t *testing.T) {
 	w, a, b, c := three(t, 720)
 	a.must(SetRole{User: c.dev.User, Role: wire.RoleAdmin})
 	w.run(time.Minute)
-	before := []wire.EntryHash{a.m.logs.head(a.m.log).hash}
+	before := []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}
 	a.must(RevokeDevice{Device: c.dev.ID})
 	w.run(time.Minute)
 	c.online = false
@@ -380,10 +384,10 @@ func TestRevokedDeviceCannotComeBack(t *testing.T) {
 	}
 	w.run(time.Minute)
 	for _, x := range []*device{a, b} {
-		if x.m.roster.has(c.dev.ID) {
+		if x.m.roster.Has(c.dev.ID) {
 			t.Errorf("%s: the revoked device is back", x.name)
 		}
-		if !x.m.roster.has(b.dev.ID) {
+		if !x.m.roster.Has(b.dev.ID) {
 			t.Errorf("%s: the revoked device removed ben", x.name)
 		}
 	}
@@ -423,9 +427,9 @@ func TestRostersAreSharedWithEvidence(t *testing.T) {
 		b.send("x")
 	}
 	w.run(time.Minute)
-	seen := map[*roster]bool{}
+	seen := map[*roster.Roster]bool{}
 	for it := range a.records() {
-		if it.log.Device == b.dev.ID {
+		if it.Log.Device == b.dev.ID {
 			seen[a.m.rosters.at(it)] = true
 		}
 	}

@@ -86,7 +86,7 @@ func TestPassesEpochs(t *testing.T) {
 		}
 		b.must(Entries{Entries: entries})
 	}
-	before := len(b.record(id).sealed)
+	before := len(b.record(id).Sealed)
 	for range 100 {
 		w.now = w.now.Add(time.Second)
 		b.must(Tick{})
@@ -103,8 +103,8 @@ func TestPassesEpochs(t *testing.T) {
 	}
 	raw, _ := c.m.tx.get(itemKey(it))
 	b.must(Entries{Entries: [][]byte{raw}})
-	if len(b.record(id).sealed) > before && b.m.own.Position != b.m.choose().id {
-		t.Errorf("b, at epoch %d on its way to %d, has sealed, and voted for %v", b.m.tree.nodes[b.m.own.Position].number, b.m.choose().number, b.m.tree.positionOf(b.m.logs.votes[b.dev.ID]).number)
+	if len(b.record(id).Sealed) > before && b.m.own.Position != b.m.choose().Id {
+		t.Errorf("b, at epoch %d on its way to %d, has sealed, and voted for %v", b.m.tree.Nodes[b.m.own.Position].Number, b.m.choose().Number, b.m.tree.PositionOf(b.m.logs.Votes[b.dev.ID]).Number)
 	}
 }
 

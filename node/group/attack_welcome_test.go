@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -19,16 +21,16 @@ func TestFalseWelcomeSpendsNoKeyPackage(t *testing.T) {
 	kp := d.asks(&l).KeyPackage
 	x := w.device("mallory")
 	w.devices = w.devices[:len(w.devices)-1]
-	secret, public, err := MLS(1).NewSigner(w.rand)
+	secret, public, err := engine.MLS(1).NewSigner(w.rand)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := MLS(1).Create(w.rand, w.now, []byte("mine"), secret, identity.NewCredential(x.dev, x.log, w.group, 1, public, [32]byte{7}))
+	e, err := engine.MLS(1).Create(w.rand, w.now, []byte("mine"), secret, identity.NewCredential(x.dev, x.log, w.group, 1, public, [32]byte{7}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	js := wire.Marshal(&wire.JoinSecrets{TransportKeys: [][]byte{slices.Repeat([]byte{5}, 32)}})
-	c, err := e.Commit(w.rand, Change{Now: w.now, Signer: secret, Adds: [][]byte{kp}, JoinSecrets: js, Check: d.m.epochs.checkCredential})
+	c, err := e.Commit(w.rand, engine.Change{Now: w.now, Signer: secret, Adds: [][]byte{kp}, JoinSecrets: js, Check: d.m.epochs.checkCredential})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,11 +58,11 @@ func TestWelcomeAfterTheKeyPackage(t *testing.T) {
 	l := a.mustInvite(nil)
 	r := d.asks(&l)
 	a.must(JoinAsked{Request: r})
-	w.run(keyPackageLifetime + 24*time.Hour)
+	w.run(engine.KeyPackageLifetime + 24*time.Hour)
 	if d.keyPackages() != 0 || d.request() == nil || d.request().Claim == nil {
 		t.Fatal("its KeyPackage is not past its time")
 	}
-	if _, err := d.step(JoinAnswered{Epoch: wire.EpochID{1}, Welcome: []byte{1}}); !isErr(err, ErrState) || isErr(err, ErrCorrupt) {
+	if _, err := d.step(JoinAnswered{Epoch: wire.EpochID{1}, Welcome: []byte{1}}); !isErr(err, verdict.ErrState) || isErr(err, verdict.ErrCorrupt) {
 		t.Errorf("a Welcome that nothing can open: %v", err)
 	}
 	d.online = true
@@ -79,14 +81,14 @@ func TestFalseWelcomeDoesNotStrandAJoiner(t *testing.T) {
 	d.must(Join{})
 	x := w.device("mallory")
 	w.devices = w.devices[:len(w.devices)-1]
-	secret, public, _ := MLS(1).NewSigner(w.rand)
+	secret, public, _ := engine.MLS(1).NewSigner(w.rand)
 	cred := identity.NewCredential(x.dev, x.log, w.group, 1, public, [32]byte{7})
-	e, err := MLS(1).Create(w.rand, w.now, []byte("mine"), secret, cred)
+	e, err := engine.MLS(1).Create(w.rand, w.now, []byte("mine"), secret, cred)
 	if err != nil {
 		t.Fatal(err)
 	}
 	js := wire.Marshal(&wire.JoinSecrets{TransportKeys: [][]byte{slices.Repeat([]byte{5}, 32)}})
-	cm, err := e.Commit(w.rand, Change{Now: w.now, Signer: secret, Adds: [][]byte{d.request().KeyPackage}, JoinSecrets: js, Check: d.m.epochs.checkCredential})
+	cm, err := e.Commit(w.rand, engine.Change{Now: w.now, Signer: secret, Adds: [][]byte{d.request().KeyPackage}, JoinSecrets: js, Check: d.m.epochs.checkCredential})
 	if err != nil {
 		t.Fatal(err)
 	}

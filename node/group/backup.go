@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -47,19 +48,19 @@ func (o *ownState) restored(now time.Time, device wire.DeviceID) {
 // if it is the only device of the group, begins anew with keys of its own. Before
 // that it waits a little, since others may have come in after the backup was made.
 func (m *Machine) askForKeys(now time.Time) {
-	keyless := !m.own.Joined && !m.own.Out && m.tree.nodes[m.own.Position] != nil && !m.epochs.has(m.own.Position)
+	keyless := !m.own.Joined && !m.own.Out && m.tree.Nodes[m.own.Position] != nil && !m.epochs.has(m.own.Position)
 	switch {
 	case !keyless:
 		m.timers.stop(timerLone)
 		return
-	case !m.roster.has(m.log.Device): // it was taken out meanwhile
+	case !m.roster.Has(m.log.Device): // it was taken out meanwhile
 		m.joining.removed()
 		m.own.Out = true
 		m.own.save()
 		m.tx.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
 		return
 	}
-	if len(m.roster.devices) > 1 {
+	if len(m.roster.Devices) > 1 {
 		m.timers.stop(timerLone)
 		if j := m.joining; j.request == nil {
 			r, err := j.requestAgain(now)
@@ -77,7 +78,7 @@ func (m *Machine) askForKeys(now time.Time) {
 	}
 	if m.timers.due(now, timerLone) {
 		err := Reboot{}.act(m, now, &Outcome{})
-		if errors.Is(err, ErrNotPermitted) {
+		if errors.Is(err, verdict.ErrNotPermitted) {
 			m.timers.set(timerLone, now.Add(time.Hour)) // the owner's devices are all revoked; it may get another
 			return
 		}

@@ -71,8 +71,8 @@ func TestRestoredFromBackup(t *testing.T) {
 		t.Errorf("%d in outbox and gaps", n)
 	}
 	for it := range b.records() { // what was sealed before is not sealed again
-		if it.log == log && len(it.sealed) > 1 {
-			t.Errorf("message %v was sealed again", it.hash)
+		if it.Log == log && len(it.Sealed) > 1 {
+			t.Errorf("message %v was sealed again", it.Hash)
 		}
 	}
 }
@@ -92,7 +92,7 @@ func TestRestoredAloneOrRemoved(t *testing.T) {
 		t.Error("it seals without keys")
 	}
 	w.run(time.Minute)
-	if n := a.m.tree.nodes[a.m.own.Position]; a.m.Status().Outbox != 0 || n.generation != 1 || a.m.Status().State != StateMember {
+	if n := a.m.tree.Nodes[a.m.own.Position]; a.m.Status().Outbox != 0 || n.Generation != 1 || a.m.Status().State != StateMember {
 		t.Fatalf("%+v", a.m.Status())
 	}
 	b := w.device("ben")
@@ -164,7 +164,7 @@ func TestRestoredAloneAndNoAdmin(t *testing.T) {
 		b.must(Entries{Entries: entries})
 	}
 	w.run(time.Minute)
-	if n := len(b.m.roster.devices); n != 1 || b.m.roster.users[b.dev.User].role != wire.RoleMember {
+	if n := len(b.m.roster.Devices); n != 1 || b.m.roster.Users[b.dev.User].Role != wire.RoleMember {
 		t.Fatalf("%d devices are left", n)
 	}
 	a.online, other.online = false, false

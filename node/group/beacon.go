@@ -14,14 +14,14 @@ const maxGapsTold = 256
 // asks for again it could not open before. Its request to be added again comes this way
 // too: who has no transport key in common with others is heard on no topic.
 func (in PeerVector) act(m *Machine, now time.Time, _ *Outcome) error {
-	if m.logs.devices[in.Device] == nil {
+	if m.logs.Devices[in.Device] == nil {
 		return nil
 	}
 	p := m.peers.at(in.Device)
 	var again *rejoin
 	if in.Vector != nil {
 		v := *in.Vector
-		if v.Rejoin != nil && m.roster.has(in.Device) {
+		if v.Rejoin != nil && m.roster.Has(in.Device) {
 			var err error
 			if again, err = m.peers.rejoinOf(m.roster, p, in.Device, *v.Rejoin); err != nil {
 				return err
@@ -58,7 +58,7 @@ func (m *Machine) sendBeacon(now time.Time) {
 	gaps = gaps[:min(len(gaps), maxGapsTold)]
 	slices.SortFunc(gaps, func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) })
 	b := wire.Beacon{
-		V: wire.Version, Log: m.log, HLC: uint64(m.peers.beaconDate(now, m.next(now))), Vector: m.logs.marks(), Gaps: gaps, Position: n.id,
+		V: wire.Version, Log: m.log, HLC: uint64(m.peers.beaconDate(now, m.next(now))), Vector: m.logs.Marks(), Gaps: gaps, Position: n.Id,
 		Check: wire.HashOf(wire.DomainBeacon, e.Authenticator()), Rejoin: m.joining.rejoin,
 	}
 	public := m.leaf.public()

@@ -9,6 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -120,7 +122,7 @@ func measureReceive() stepCost {
 	a, b, envelopes := talk()
 	keys := func(id wire.KeyID) []byte { return b.key(id) }
 	bundles := make([]*wire.Bundle, len(envelopes))
-	entries := make([]*signedEntry, len(envelopes))
+	entries := make([]*dag.SignedEntry, len(envelopes))
 	seals := make([]*wire.Seal, len(envelopes))
 	twin := twinOf(b)
 	// The cryptography alone: the envelope's AEAD, the entry's signature, and MLS's own
@@ -129,11 +131,11 @@ func measureReceive() stepCost {
 		len(envelopes),
 		func(i int) { bundles[i] = must(wire.OpenEnvelope(b.w.group, keys, envelopes[i])) },
 		func(i int) {
-			entries[i] = must(readEntry(b.w.group, bundles[i].Entries[0]))
+			entries[i] = must(dag.ReadEntry(b.w.group, bundles[i].Entries[0]))
 			seals[i] = must(wire.DecodeSeal(bundles[i].Seals[0]))
 		},
 		func(i int) {
-			if err := identity.Verify(a.dev.Cert.LogKey, wire.DomainEntry, b.w.group, entries[i].signed); err != nil {
+			if err := identity.Verify(a.dev.Cert.LogKey, wire.DomainEntry, b.w.group, entries[i].Signed); err != nil {
 				panic(err)
 			}
 		},
@@ -166,7 +168,7 @@ func must[T any](v T, err error) T {
 
 // twinOf is the epoch at a device's position once more, so that no key is used up
 // for the machine.
-func twinOf(d *device) Epoch {
+func twinOf(d *device) engine.Epoch {
 	e := must(d.m.epochs.whole(d.m.own.Position))
 	head, _ := e.Snapshot(nil)
 	return must(d.m.cfg.Engine.Load(head, d.m.epochs.page, e.Keys()))
@@ -215,7 +217,7 @@ func measureSend() stepCost {
 // a thousand users vote all over it.
 func measureForkChoice() time.Duration {
 	p := newPoll(1000)
-	at := p.root
+	at := p.Root
 	for range 16 {
 		at = p.child(at, 1)
 	}
@@ -230,7 +232,7 @@ func measureForkChoice() time.Duration {
 	}
 	var runs []time.Duration
 	for range 9 {
-		runs = append(runs, processorTime(20, func(int) { p.choose() }))
+		runs = append(runs, processorTime(20, func(int) { p.Choose() }))
 	}
 	slices.Sort(runs)
 	return runs[len(runs)/2]

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/dag/dagtest"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -37,7 +40,7 @@ func newGroupOf(n int, deviceOf func(i int) int) *longGroup {
 	for i := range n {
 		d := deviceOf(i)
 		e := &wire.Entry{
-			V: wire.Version, Group: wire.GroupID{1}, Device: testDevice(d), Incarnation: 1 << 60, Seq: 1, Kind: wire.KindRecord,
+			V: wire.Version, Group: wire.GroupID{1}, Device: dagtest.TestDevice(d), Incarnation: 1 << 60, Seq: 1, Kind: wire.KindRecord,
 			HLC: uint64(day(100)) + uint64(i+1)<<16, Body: wire.Marshal(&wire.Record{Commitment: sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(i)))}),
 		}
 		if at := heads[d]; at > 0 {
@@ -56,17 +59,17 @@ func newGroupOf(n int, deviceOf func(i int) int) *longGroup {
 }
 
 // without puts all entries but some into a set.
-func (g *longGroup) without(t testing.TB, left func(i int) bool) *logs {
+func (g *longGroup) without(t testing.TB, left func(i int) bool) *dag.Logs {
 	t.Helper()
-	l := newLogs(&identity.Device{ID: testDevice(0), User: testUser(0)})
+	l := dag.NewLogs(&identity.Device{ID: dagtest.TestDevice(0), User: dagtest.TestUser(0)})
 	for i, e := range g.entries {
 		if left != nil && left(i) {
 			continue
 		}
-		if gone := l.missing(e); len(gone) > 0 {
+		if gone := l.Missing(e); len(gone) > 0 {
 			t.Fatalf("entry %d lacks %d others", i, len(gone))
 		}
-		l.add(&item{author: l.author(e.Log(), wire.UserID{}), body: unsealed, hash: g.hashes[i], seq: e.Seq, hlc: crdt.HLC(e.HLC)}, e)
+		l.Add(&dag.Item{Author: l.Author(e.Log(), wire.UserID{}), Body: dag.Unsealed, Hash: g.hashes[i], Seq: e.Seq, Hlc: crdt.HLC(e.HLC)}, e)
 	}
 	return l
 }
@@ -77,32 +80,32 @@ func TestCatchUpIsProportional(t *testing.T) {
 	const entries, devices = 100_000, 32
 	g := newLongGroup(entries, devices)
 	full := g.without(t, nil)
-	if full.count != entries {
-		t.Fatalf("%d entries", full.count)
+	if full.Count != entries {
+		t.Fatalf("%d entries", full.Count)
 	}
-	everybody := func(*item) bool { return true }
+	everybody := func(*dag.Item) bool { return true }
 	vectors := []int{}
 	costs := map[int]int{}
 	for _, k := range []int{10, 100, 1000} {
 		behind := g.without(t, func(i int) bool { return i >= entries-k })
-		marks := behind.marks()
+		marks := behind.Marks()
 		vector := wire.SyncVector{Marks: marks}
 		vectors = append(vectors, len(wire.Marshal(&vector)))
 		want := entries - k
-		for it := range full.after(marks, nil, everybody) {
-			if i := g.number[it.hash]; i != want {
+		for it := range full.After(marks, nil, everybody) {
+			if i := g.number[it.Hash]; i != want {
 				t.Fatalf("k = %d: entry %d comes where %d is wanted", k, i, want)
 			}
 			want++
-			costs[k] += g.size[it.hash]
+			costs[k] += g.size[it.Hash]
 		}
 		if want != entries {
 			t.Fatalf("k = %d: %d entries came", k, want-entries+k)
 		}
 		// The other way nothing travels, although the one who is behind does not know
 		// the entries that the marks name.
-		for it := range behind.after(full.marks(), nil, everybody) {
-			t.Fatalf("k = %d: entry %d goes the other way", k, g.number[it.hash])
+		for it := range behind.After(full.Marks(), nil, everybody) {
+			t.Fatalf("k = %d: entry %d goes the other way", k, g.number[it.Hash])
 		}
 		if most := k * 320; costs[k] > most {
 			t.Errorf("k = %d: %d bytes, at most %d", k, costs[k], most)
@@ -121,30 +124,30 @@ func TestCatchUpIsProportional(t *testing.T) {
 	// Who is behind and wrote meanwhile: it lacks k of the others, and they 5 of it.
 	for _, k := range []int{10, 100, 1000} {
 		from := entries - k
-		mine := testDevice(3)
+		mine := dagtest.TestDevice(3)
 		other := g.without(t, func(i int) bool { return i >= from })
 		alone := 0
 		for ; alone < 5; alone++ {
-			head := other.head(wire.LogID{Device: mine, Incarnation: 1 << 60})
+			head := other.Head(wire.LogID{Device: mine, Incarnation: 1 << 60})
 			if alone > 0 {
-				head = other.head(wire.LogID{Device: mine, Incarnation: 7})
+				head = other.Head(wire.LogID{Device: mine, Incarnation: 7})
 			}
-			e := &wire.Entry{Device: mine, Incarnation: 7, Seq: uint64(alone + 1), Kind: wire.KindRecord, HLC: uint64(head.hlc) + 1}
+			e := &wire.Entry{Device: mine, Incarnation: 7, Seq: uint64(alone + 1), Kind: wire.KindRecord, HLC: uint64(head.Hlc) + 1}
 			hash := wire.EntryHash(sha256.Sum256([]byte{byte(alone), 9}))
-			it := &item{author: &author{log: e.Log()}, body: unsealed, hash: hash, seq: e.Seq, hlc: crdt.HLC(e.HLC)}
+			it := &dag.Item{Author: &dag.Author{Log: e.Log()}, Body: dag.Unsealed, Hash: hash, Seq: e.Seq, Hlc: crdt.HLC(e.HLC)}
 			if alone == 0 {
-				e.Deps = []wire.EntryHash{head.hash}
+				e.Deps = []wire.EntryHash{head.Hash}
 			} else {
-				e.Prev = head.hash
+				e.Prev = head.Hash
 			}
-			other.add(it, e)
+			other.Add(it, e)
 		}
 		came, bytes, back := 0, 0, 0
-		for it := range full.after(other.marks(), nil, everybody) {
+		for it := range full.After(other.Marks(), nil, everybody) {
 			came++
-			bytes += g.size[it.hash]
+			bytes += g.size[it.Hash]
 		}
-		for range other.after(full.marks(), nil, everybody) {
+		for range other.After(full.Marks(), nil, everybody) {
 			back++
 		}
 		if came != k || bytes != costs[k] || back != alone {
@@ -169,7 +172,7 @@ func TestAsksOnForPast(t *testing.T) {
 	w.cut = func(x, y *device) bool { return x == a || y == a }
 	a.send("lost on the way")
 	a.send("the next")
-	if _, err := c.step(Envelope{Bytes: a.last}); !errors.Is(err, ErrIncomplete) {
+	if _, err := c.step(Envelope{Bytes: a.last}); !errors.Is(err, verdict.ErrIncomplete) {
 		t.Fatalf("the entry without its past: %v", err)
 	}
 	w.run(30 * time.Second)

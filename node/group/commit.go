@@ -9,6 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -30,7 +34,7 @@ func (m *Machine) rank() time.Duration {
 		return wire.HashOf(wire.DomainPrio, m.group[:], m.own.Position[:], d[:])
 	}
 	mine, place := rankOf(m.log.Device), 0
-	for d := range m.roster.devices {
+	for d := range m.roster.Devices {
 		if r := rankOf(d); bytes.Compare(r[:], mine[:]) < 0 {
 			place++
 		}
@@ -39,8 +43,8 @@ func (m *Machine) rank() time.Duration {
 }
 
 // compareTree tells what separates the tree at the position from the roster.
-func (m *Machine) compareTree(now time.Time, e Epoch) difference {
-	position := m.tree.nodes[m.own.Position]
+func (m *Machine) compareTree(now time.Time, e engine.Epoch) difference {
+	position := m.tree.Nodes[m.own.Position]
 	again := func() []*rejoin { return m.peers.wantedAgain(m.roster, m.tree, position) }
 	d, err := m.differ.compare(now, m.log, position, e, m.roster, again)
 	m.tx.fail(err)
@@ -49,12 +53,12 @@ func (m *Machine) compareTree(now time.Time, e Epoch) difference {
 
 // position gives the epoch to act under: this device is in the roster and at the
 // epoch that the fork choice picks, and no fork is waiting to be judged.
-func (m *Machine) position() (*node, Epoch) {
-	n := m.tree.nodes[m.own.Position]
-	if n == nil || !m.roster.has(m.log.Device) {
+func (m *Machine) position() (*epochs.Node, engine.Epoch) {
+	n := m.tree.Nodes[m.own.Position]
+	if n == nil || !m.roster.Has(m.log.Device) {
 		return nil, nil
 	}
-	e, err := m.epochs.whole(n.id)
+	e, err := m.epochs.whole(n.Id)
 	m.tx.fail(err)
 	if e == nil {
 		return nil, nil
@@ -75,7 +79,7 @@ func (m *Machine) heal(now time.Time) bool {
 	}
 	m.planUpdate(n)
 	d := m.compareTree(now, e)
-	sibling := slices.ContainsFunc(n.children, func(c *node) bool { return m.refused.has(c.id) && c.contains(m.choose()) })
+	sibling := slices.ContainsFunc(n.Children, func(c *epochs.Node) bool { return m.refused.has(c.Id) && c.Contains(m.choose()) })
 	outOfReach := m.messages.ratchetOutOfReach(now, m.rank)
 	alone := m.timers.due(now, timerUpdate) || sibling || outOfReach || m.mustRenew(n)
 	if d.empty() && !alone {
@@ -84,7 +88,7 @@ func (m *Machine) heal(now time.Time) bool {
 	}
 	if !m.timers.running(timerHeal) {
 		m.timers.set(timerHeal, now)
-		if !d.mine && !alone && m.plan.unfinished != n.id {
+		if !d.mine && !alone && m.plan.unfinished != n.Id {
 			m.timers.set(timerHeal, now.Add(rankStep+m.rank()*rankStep))
 		}
 	}
@@ -104,7 +108,7 @@ func (m *Machine) heal(now time.Time) bool {
 	if err != nil {
 		m.timers.set(timerHeal, now.Add(time.Minute)) // others may do better; try again then
 		m.timers.set(timerUpdate, m.timers.at(timerHeal))
-		m.tx.emit(now, Event{Kind: EventRefused, Epoch: n.id, Detail: err.Error()})
+		m.tx.emit(now, Event{Kind: EventRefused, Epoch: n.Id, Detail: err.Error()})
 		return false
 	}
 	return true
@@ -112,22 +116,22 @@ func (m *Machine) heal(now time.Time) bool {
 
 // planUpdate says when this device must renew its keys: so long after its leaf
 // last changed on the chain to its position, or up to an eighth of that earlier.
-func (m *Machine) planUpdate(n *node) {
+func (m *Machine) planUpdate(n *epochs.Node) {
 	if m.plan.updateAt == n {
 		return
 	}
 	m.plan.updateAt = n
 	at := n
-	for ; at.parent != nil && at.parent.parent != nil; at = at.parent {
-		if slices.ContainsFunc(at.claims, func(c *item) bool { return c.log.Device == m.log.Device }) || m.leaf.addedBy(at) {
+	for ; at.Parent != nil && at.Parent.Parent != nil; at = at.Parent {
+		if slices.ContainsFunc(at.Claims, func(c *dag.Item) bool { return c.Log.Device == m.log.Device }) || m.leaf.addedBy(at) {
 			break
 		}
 	}
-	if by := at.by(); by != nil {
+	if by := at.By(); by != nil {
 		// Those who came in together do not all renew at one moment.
-		spread := wire.HashOf(wire.DomainPrio, m.group[:], by.hash[:], m.log.Device[:])
+		spread := wire.HashOf(wire.DomainPrio, m.group[:], by.Hash[:], m.log.Device[:])
 		early := time.Duration(binary.BigEndian.Uint16(spread[:])) * (m.cfg.UpdateEvery / 8 >> 16)
-		m.timers.set(timerUpdate, by.since(m.now).Add(m.cfg.UpdateEvery-early))
+		m.timers.set(timerUpdate, by.Since(m.now).Add(m.cfg.UpdateEvery-early))
 	}
 	if m.plan.lostUpdate {
 		// Its newest keys were on a branch that lost. Spread, for others lost theirs too.
@@ -137,7 +141,7 @@ func (m *Machine) planUpdate(n *node) {
 
 // plan is what this device knows of the commit that it is to make next.
 type plan struct {
-	updateAt   *node        // the position that timerUpdate was planned at
+	updateAt   *epochs.Node // the position that timerUpdate was planned at
 	lostUpdate bool         // an own commit was on a branch that lost
 	unfinished wire.EpochID // made by an own commit that could not hold all there was to add; not durable
 }
@@ -148,9 +152,9 @@ var errLeftOut = errors.New("a KeyPackage cannot be used")
 
 // commit makes the child, keeps its keys and appends the COMMIT: all in one
 // transaction, before anything is published.
-func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
-	change := Change{
-		Now: now, Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.keys.joinSecrets(n.generation), Check: m.epochs.checkCredential,
+func (m *Machine) commit(now time.Time, n *epochs.Node, e engine.Epoch, d difference) error {
+	change := engine.Change{
+		Now: now, Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.keys.joinSecrets(n.Generation), Check: m.epochs.checkCredential,
 	}
 	change.Adds = d.adds
 	// The key for transport keys is renewed with the others.
@@ -181,12 +185,12 @@ func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 	if err != nil {
 		return fmt.Errorf("committing: %w", err)
 	}
-	child := wire.EpochIDOf(m.group, n.generation, n.number+1, c.Epoch.Interim())
-	it, err := m.append(now, wire.KindCommit, &wire.Commit{Parent: n.id, Child: child, Commit: c.Commit, Welcome: c.Welcome, Ops: d.ops, Rejoins: d.rejoins})
+	child := wire.EpochIDOf(m.group, n.Generation, n.Number+1, c.Epoch.Interim())
+	it, err := m.append(now, wire.KindCommit, &wire.Commit{Parent: n.Id, Child: child, Commit: c.Commit, Welcome: c.Welcome, Ops: d.ops, Rejoins: d.rejoins})
 	if err != nil {
 		return err
 	}
-	m.epochs.hold(now, child, n.generation, c.Epoch, e)
+	m.epochs.hold(now, child, n.Generation, c.Epoch, e)
 	if transport != nil {
 		m.leaf.replace(now, transport)
 	}
@@ -194,14 +198,14 @@ func (m *Machine) commit(now time.Time, n *node, e Epoch, d difference) error {
 	if m.plan.unfinished = (wire.EpochID{}); d.more {
 		m.plan.unfinished = child
 	}
-	m.moved(now, n, m.tree.nodes[it.commit.Child])
+	m.moved(now, n, m.tree.Nodes[it.Commit.Child])
 	return nil
 }
 
 func unhex(s string) ([]byte, error) {
 	b, err := hex.DecodeString(s)
 	if err != nil {
-		return nil, fmt.Errorf("%w: key %q", ErrCorrupt, s)
+		return nil, fmt.Errorf("%w: key %q", verdict.ErrCorrupt, s)
 	}
 	return b, nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -15,12 +16,12 @@ import (
 func TestMoreAddsThanACommitHolds(t *testing.T) {
 	w, a, b, c := three(t, 790)
 	c.online = false
-	deps := []wire.EntryHash{a.m.logs.head(a.m.log).hash}
+	deps := []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}
 	var raws [][]byte
 	follows := c.next(a)
 	var last wire.EntryHash
 	for i := range 430 {
-		secret, public, _ := MLS(1).NewSigner(w.rand)
+		secret, public, _ := engine.MLS(1).NewSigner(w.rand)
 		_, op := puppet(t, w, fmt.Sprintf("puppet of a long name, as long as may be, number %4d", i), secret, public, w.now)
 		raw, hash := forged(c, wire.KindOp, op, nil, func(e *wire.Entry) {
 			follows(e)

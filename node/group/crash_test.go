@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -41,7 +42,7 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 		send := func(d *device, text string) {
 			if _, err := d.step(Send{Content: wire.Content{MediaType: "text/plain", Data: []byte(text)}}); err == nil {
 				accepted[text] = true
-			} else if !errors.Is(err, errCrash) && !(d == c && errors.Is(err, ErrOut)) {
+			} else if !errors.Is(err, errCrash) && !(d == c && errors.Is(err, verdict.ErrOut)) {
 				t.Fatalf("%s sends: %v", d.name, err)
 			}
 		}

@@ -9,6 +9,10 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/roster"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -16,9 +20,9 @@ const year = 365 * 24 * time.Hour
 
 // datesOf are the dates of what a device wrote that reads a set.
 func (d *device) datesOf(o *device) (out []time.Time) {
-	for _, it := range slices.SortedFunc(d.m.logs.items.all(), (*item).compare) {
-		if it.log.Device == o.dev.ID {
-			out = append(out, it.dated().Time())
+	for _, it := range slices.SortedFunc(d.m.logs.Items.All(), (*dag.Item).Compare) {
+		if it.Log.Device == o.dev.ID {
+			out = append(out, it.Dated().Time())
 		}
 	}
 	return out
@@ -42,20 +46,20 @@ func TestAheadForOneMessage(t *testing.T) {
 					w.run(time.Second)
 				}
 			}
-			logs := len(a.m.logs.lists)
+			logs := len(a.m.logs.Lists)
 			w.run(time.Minute)
 			w.agree(a, b, c)
 			for _, d := range []*device{a, b, c} {
 				if got := d.texts(); len(got) != 10 {
 					t.Errorf("%s shows %v", d.name, got)
 				}
-				if len(d.m.logs.lists) != logs {
-					t.Errorf("%s knows %d logs, it was %d", d.name, len(d.m.logs.lists), logs)
+				if len(d.m.logs.Lists) != logs {
+					t.Errorf("%s knows %d logs, it was %d", d.name, len(d.m.logs.Lists), logs)
 				}
 				wrong := 0
 				for _, o := range []*device{a, b, c} {
 					for _, at := range d.datesOf(o) {
-						if at.After(w.now.Add(maxAhead)) {
+						if at.After(w.now.Add(dag.MaxAhead)) {
 							wrong++
 						}
 					}
@@ -148,24 +152,24 @@ func TestHostileDates(t *testing.T) {
 	until := time.Date(2106, 1, 1, 0, 0, 0, 0, time.UTC)
 	c.online = false
 	vote := &wire.Vote{Position: a.m.own.Position}
-	first := c.forge(wire.KindVote, vote, a.m.logs.frontier(c.m.log, 16), func(e *wire.Entry) {
+	first := c.forge(wire.KindVote, vote, a.m.logs.Frontier(c.m.log, 16), func(e *wire.Entry) {
 		c.next(a)(e)
 		e.HLC = uint64(crdt.HLCFromTime(until))
 	})
 	a.must(Entries{Entries: [][]byte{first}})
 	w.run(time.Minute)
-	liar := a.m.logs.head(wire.LogID{Device: c.dev.ID, Incarnation: c.inc})
-	if liar == nil || liar.dated().Time() != until {
+	liar := a.m.logs.Head(wire.LogID{Device: c.dev.ID, Incarnation: c.inc})
+	if liar == nil || liar.Dated().Time() != until {
 		t.Fatalf("it is not in the set: %v", liar)
 	}
 	for _, d := range []*device{a, b} {
-		choice := choice{roster: d.m.roster, newest: d.m.logs.heard(d.m.now)}
-		now := choice.now()
-		if now.Time().After(w.now.Add(maxAhead)) {
+		choice := epochs.Choice{Roster: d.m.roster, Newest: d.m.logs.Heard(d.m.now)}
+		now := choice.Now()
+		if now.Time().After(w.now.Add(dag.MaxAhead)) {
 			t.Errorf("%s believes that it is %v", d.name, now)
 		}
 		for _, o := range []*device{a, b, c} {
-			if !choice.isLive(o.dev.User, now) {
+			if !choice.IsLive(o.dev.User, now) {
 				t.Errorf("%s takes %s for gone", d.name, o.name)
 			}
 		}
@@ -194,19 +198,19 @@ func TestHostileDates(t *testing.T) {
 			_, _ = e.step(Entries{Entries: [][]byte{raw}})
 		}
 	}
-	if !slices.Equal(e.m.logs.marks(), a.m.logs.marks()) || e.m.choose().id != a.m.choose().id {
+	if !slices.Equal(e.m.logs.Marks(), a.m.logs.Marks()) || e.m.choose().Id != a.m.choose().Id {
 		t.Error("in another order it comes to something else")
 	}
-	for it := range a.m.logs.items.all() {
-		if o := e.m.logs.items.at(it.hash); o == nil || o.hlc != it.hlc || o.dated() != it.dated() {
-			t.Errorf("entry %v has another place or date: %v, %v", it.hash, o, it)
+	for it := range a.m.logs.Items.All() {
+		if o := e.m.logs.Items.At(it.Hash); o == nil || o.Hlc != it.Hlc || o.Dated() != it.Dated() {
+			t.Errorf("entry %v has another place or date: %v, %v", it.Hash, o, it)
 		}
 	}
 	last := c.forge(wire.KindVote, vote, nil, func(e *wire.Entry) {
 		c.next(a)(e)
-		e.HLC = uint64(endOfTime)
+		e.HLC = uint64(dag.EndOfTime)
 	})
-	if _, err := a.step(Entries{Entries: [][]byte{last}}); !errors.Is(err, ErrFuture) {
+	if _, err := a.step(Entries{Entries: [][]byte{last}}); !errors.Is(err, verdict.ErrFuture) {
 		t.Errorf("dated after the end of time: %v", err)
 	}
 }
@@ -228,9 +232,9 @@ func TestAheadAndThenSilent(t *testing.T) {
 		b.send("day")
 		w.run(time.Minute)
 	}
-	choice := choice{roster: a.m.roster, newest: a.m.logs.heard(a.m.now)}
-	if now := choice.now(); choice.isLive(c.dev.User, now) || !choice.isLive(b.dev.User, now) {
-		t.Errorf("as of %v: %v", now, a.m.logs.heard(a.m.now))
+	choice := epochs.Choice{Roster: a.m.roster, Newest: a.m.logs.Heard(a.m.now)}
+	if now := choice.Now(); choice.IsLive(c.dev.User, now) || !choice.IsLive(b.dev.User, now) {
+		t.Errorf("as of %v: %v", now, a.m.logs.Heard(a.m.now))
 	}
 }
 
@@ -248,13 +252,13 @@ func TestRequestsDatedAhead(t *testing.T) {
 	b.open()
 	w.run(2 * time.Minute)
 	if got := a.m.Requests(w.now); len(got) != 1 || got[0].Asked.After(w.now) {
-		t.Fatalf("before the admin there are %+v, refused: %v, %v", got, d.errs, a.m.roster.asking[d.dev.User])
+		t.Fatalf("before the admin there are %+v, refused: %v, %v", got, d.errs, a.m.roster.Asking[d.dev.User])
 	}
 	a.skew = year
 	a.must(Deny{User: d.dev.User})
 	a.skew = 0
 	d.online = false
-	w.run(denialFor + time.Hour)
+	w.run(roster.DenialFor + time.Hour)
 	a.must(JoinAsked{Request: *d.request()})
 	if got := a.m.Requests(w.now); len(got) != 1 {
 		t.Fatalf("after the denial there are %+v", got)
@@ -280,11 +284,11 @@ func TestInvitesInADraggedGroup(t *testing.T) {
 	d.online, e.online = false, false
 	b.must(JoinAsked{Request: d.asks(&link)})
 	w.run(time.Hour)
-	if _, err := c.step(JoinAsked{Request: e.asks(&link)}); !errors.Is(err, ErrInviteExpired) {
+	if _, err := c.step(JoinAsked{Request: e.asks(&link)}); !errors.Is(err, verdict.ErrInviteExpired) {
 		t.Errorf("after its end: %v", err)
 	}
-	if !a.m.roster.has(d.dev.ID) || a.m.roster.has(e.dev.ID) {
-		t.Errorf("who is in is not who came in time: %v, %v, %v", a.m.roster.has(d.dev.ID), a.m.roster.has(e.dev.ID), d.errs)
+	if !a.m.roster.Has(d.dev.ID) || a.m.roster.Has(e.dev.ID) {
+		t.Errorf("who is in is not who came in time: %v, %v, %v", a.m.roster.Has(d.dev.ID), a.m.roster.Has(e.dev.ID), d.errs)
 	}
 }
 
@@ -302,7 +306,7 @@ func TestBehindIsNotOld(t *testing.T) {
 	if n := len(must(a.m.SealsFor(b.dev.ID, []wire.MessageID{id}))); n == 0 {
 		t.Error("its seal is gone")
 	}
-	if !slices.ContainsFunc(unproven(a.m.logs, a.m.roster, a.dev.ID, w.now, a.m.now), func(it *item) bool { return it.hash == id }) {
+	if !slices.ContainsFunc(unproven(a.m.logs, a.m.roster, a.dev.ID, w.now, a.m.now), func(it *dag.Item) bool { return it.Hash == id }) {
 		t.Error("nobody keeps it for carl")
 	}
 	_ = c

@@ -8,6 +8,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/roster"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -43,13 +48,13 @@ func (d difference) empty() bool { return len(d.removes)+len(d.adds) == 0 }
 // differ compares the tree at the position with the roster. It keeps the last difference
 // until something that it was computed from changes.
 type differ struct {
-	engine   Engine
-	deviceOf func(Leaf) (*identity.Leaf, error) // that a leaf's credential proves
-	unusable map[[32]byte]bool                  // KeyPackages, by hash, that no commit can add
+	engine   engine.Engine
+	deviceOf func(engine.Leaf) (*identity.Leaf, error) // that a leaf's credential proves
+	unusable map[[32]byte]bool                         // KeyPackages, by hash, that no commit can add
 
 	last     *difference // at position by roster; nil: find it again
-	position *node
-	roster   *roster
+	position *epochs.Node
+	roster   *roster.Roster
 }
 
 // changed says that other devices ask to be added again than did.
@@ -63,13 +68,13 @@ func (d *differ) leaveOut(keyPackage []byte) {
 
 // usable says whether a KeyPackage that an operation brought may be added now. by: nil of
 // one whose device asks with it by itself.
-func (d *differ) usable(now time.Time, keyPackage []byte, by *item) bool {
-	return !d.unusable[sha256.Sum256(keyPackage)] && !by.lapsed(now) && d.engine.CheckLifetime(keyPackage, now) == nil
+func (d *differ) usable(now time.Time, keyPackage []byte, by *dag.Item) bool {
+	return !d.unusable[sha256.Sum256(keyPackage)] && !by.Lapsed(now) && d.engine.CheckLifetime(keyPackage, now) == nil
 }
 
 // compare tells what separates the tree of an epoch at a position from the roster; again
 // lists those who ask to be added again.
-func (d *differ) compare(now time.Time, own wire.LogID, position *node, e Epoch, r *roster, again func() []*rejoin) (difference, error) {
+func (d *differ) compare(now time.Time, own wire.LogID, position *epochs.Node, e engine.Epoch, r *roster.Roster, again func() []*rejoin) (difference, error) {
 	if d.last == nil || d.position != position || d.roster != r {
 		found, err := d.find(now, own, position, e, r, again())
 		d.last, d.position, d.roster = &found, position, r
@@ -78,12 +83,12 @@ func (d *differ) compare(now time.Time, own wire.LogID, position *node, e Epoch,
 	return *d.last, nil
 }
 
-func (d *differ) find(now time.Time, own wire.LogID, position *node, e Epoch, r *roster, rejoins []*rejoin) (out difference, err error) {
+func (d *differ) find(now time.Time, own wire.LogID, position *epochs.Node, e engine.Epoch, r *roster.Roster, rejoins []*rejoin) (out difference, err error) {
 	in := map[wire.DeviceID]bool{}
-	cite := func(op *item) {
+	cite := func(op *dag.Item) {
 		if op != nil {
-			out.ops = append(out.ops, op.hash)
-			out.mine = out.mine || op.log == own
+			out.ops = append(out.ops, op.Hash)
+			out.mine = out.mine || op.Log == own
 		}
 	}
 	again, waits := map[wire.DeviceID]*rejoin{}, map[wire.DeviceID]bool{}
@@ -102,27 +107,27 @@ func (d *differ) find(now time.Time, own wire.LogID, position *node, e Epoch, r 
 	for _, l := range e.Leaves() {
 		device, err := d.deviceOf(l)
 		if err != nil {
-			return out, fmt.Errorf("%w: a leaf at the position: %w", ErrCorrupt, err)
+			return out, fmt.Errorf("%w: a leaf at the position: %w", verdict.ErrCorrupt, err)
 		}
 		if again[device.ID] != nil {
 			out.removes = append(out.removes, l.Index) // RFC 9420, Section 12.2: its new leaf comes in the same commit
 			continue
 		}
-		if r.has(device.ID) {
+		if r.Has(device.ID) {
 			in[device.ID] = true
 			continue
 		}
 		out.gate = true
 		out.removes = append(out.removes, l.Index)
-		cite(cmp.Or(r.gone[device.User], r.revoked[device.ID]))
+		cite(cmp.Or(r.Gone[device.User], r.Revoked[device.ID]))
 	}
-	for _, id := range r.deviceIDs() {
-		wants := r.devices[id]
-		if in[id] || waits[id] || wants.keyPackage == nil || position.used(wants.keyPackage) || !d.usable(now, wants.keyPackage, wants.by) || !out.fits(len(wants.keyPackage)) {
+	for _, id := range r.DeviceIDs() {
+		wants := r.Devices[id]
+		if in[id] || waits[id] || wants.KeyPackage == nil || position.Used(wants.KeyPackage) || !d.usable(now, wants.KeyPackage, wants.By) || !out.fits(len(wants.KeyPackage)) {
 			continue
 		}
-		out.adds = append(out.adds, wants.keyPackage)
-		cite(wants.by)
+		out.adds = append(out.adds, wants.KeyPackage)
+		cite(wants.By)
 	}
 	slices.SortFunc(out.ops, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
 	out.ops = slices.Compact(out.ops)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -17,8 +18,8 @@ import (
 // Bounds of the seals kept for records that may still come.
 const (
 	maxEarlyPerMsg     = 4
-	maxEarly           = maxParked // of one device's records; of all that are unknown
-	maxEarlyBytes      = 2 << 20   // of these
+	maxEarly           = dag.MaxParked // of one device's records; of all that are unknown
+	maxEarlyBytes      = 2 << 20       // of these
 	maxEarlyBytesInAll = 16 << 20
 )
 
@@ -125,10 +126,10 @@ func (e *early) arrived(id wire.MessageID) {
 
 // take keeps a seal whose record is not in the set, parked being that record's entry if it is
 // parked, and says whether a member signed it: then it waits for nothing but its past.
-func (e *early) take(parked *signedEntry, s rawSeal) (vouched bool) {
+func (e *early) take(parked *dag.SignedEntry, s rawSeal) (vouched bool) {
 	var bucket wire.DeviceID
 	if parked != nil {
-		bucket, vouched = parked.bucket, parked.vouched
+		bucket, vouched = parked.Bucket, parked.Vouched
 	}
 	e.keep(bucket, s)
 	return vouched

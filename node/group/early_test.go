@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -45,7 +47,7 @@ func TestOvertakenEnvelopes(t *testing.T) {
 		asked := c.asked()
 		for _, i := range order {
 			out, err := c.step(Envelope{Bytes: envelopes[i]})
-			if out.Verdict != Accept || err != nil && !errors.Is(err, ErrIncomplete) {
+			if out.Verdict != verdict.Accept || err != nil && !errors.Is(err, verdict.ErrIncomplete) {
 				t.Errorf("%v: message %d: %v, %v", order, i, out.Verdict, err)
 			}
 		}
@@ -75,7 +77,7 @@ func TestSealBeforeItsRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := c.step(Envelope{Bytes: a.envelope(wire.Bundle{Seals: u.Seals})}); out.Verdict != Ignore || !errors.Is(err, ErrIncomplete) {
+	if out, err := c.step(Envelope{Bytes: a.envelope(wire.Bundle{Seals: u.Seals})}); out.Verdict != verdict.Ignore || !errors.Is(err, verdict.ErrIncomplete) {
 		t.Errorf("the seal alone: %v, %v", out.Verdict, err)
 	}
 	if _, err := c.step(Envelope{Bytes: a.envelope(wire.Bundle{Entries: u.Entries})}); err != nil {
@@ -118,7 +120,7 @@ func TestParkedIsPassedOnOnce(t *testing.T) {
 			e.Incarnation, e.Seq, e.Prev = d.inc, seq, wire.EntryHash(w.bytes())
 		})
 	}
-	give := func(raw []byte) Verdict {
+	give := func(raw []byte) verdict.Verdict {
 		out, err := c.step(Envelope{Bytes: b.envelope(wire.Bundle{Entries: [][]byte{raw}})})
 		if err == nil {
 			t.Fatal("an entry without its past was taken")
@@ -126,24 +128,24 @@ func TestParkedIsPassedOnOnce(t *testing.T) {
 		return out.Verdict
 	}
 	first := orphan(b)
-	if v := give(first); v != Accept {
+	if v := give(first); v != verdict.Accept {
 		t.Errorf("the first: %v", v)
 	}
-	if v := give(first); v != Ignore {
+	if v := give(first); v != verdict.Ignore {
 		t.Errorf("the same again, in another envelope: %v", v)
 	}
 	forged := flipped(orphan(b), -1)
-	if v := give(forged); v != Reject {
+	if v := give(forged); v != verdict.Reject {
 		t.Errorf("a forged one: %v", v)
 	}
 	passed := 1
-	for range 2 * maxParked {
-		if give(orphan(b)) == Accept {
+	for range 2 * dag.MaxParked {
+		if give(orphan(b)) == verdict.Accept {
 			passed++
 		}
 	}
-	if passed > maxParked || c.m.Parked() > maxParked {
-		t.Errorf("%d were passed on and %d are parked, at most %d", passed, c.m.Parked(), maxParked)
+	if passed > dag.MaxParked || c.m.Parked() > dag.MaxParked {
+		t.Errorf("%d were passed on and %d are parked, at most %d", passed, c.m.Parked(), dag.MaxParked)
 	}
 }
 
@@ -158,7 +160,7 @@ func TestParkedOfARemovedMember(t *testing.T) {
 		e.Incarnation, e.Seq, e.Prev = b.inc, 1000, wire.EntryHash(w.bytes())
 	})
 	out, err := c.step(Envelope{Bytes: c.envelope(wire.Bundle{Entries: [][]byte{raw}})})
-	if out.Verdict != Ignore || !errors.Is(err, ErrIncomplete) {
+	if out.Verdict != verdict.Ignore || !errors.Is(err, verdict.ErrIncomplete) {
 		t.Errorf("%v, %v", out.Verdict, err)
 	}
 }
@@ -178,7 +180,7 @@ func TestEarlySealsAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		seal := wire.Marshal(&wire.Seal{Message: id, Epoch: n.id, Sealer: b.dev.ID, PrivateMessage: message})
+		seal := wire.Marshal(&wire.Seal{Message: id, Epoch: n.Id, Sealer: b.dev.ID, PrivateMessage: message})
 		_, _ = c.step(Envelope{Bytes: b.envelope(wire.Bundle{Seals: [][]byte{seal}})})
 		if k := c.m.messages.early; i%64 == 0 && (k.bytes > 2*maxEarlyBytes || len(k.seals) > 2*maxEarly) {
 			t.Fatalf("%d seals of %d bytes are kept", len(k.seals), k.bytes)

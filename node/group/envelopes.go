@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -92,7 +93,7 @@ func (k *keyring) inUse() []wire.KeyID {
 	}
 	since := func(id wire.KeyID) int64 {
 		if by := k.of(id).since; by != nil {
-			return by.hlc.Time().UnixMilli()
+			return by.Hlc.Time().UnixMilli()
 		}
 		return 0
 	}
@@ -154,7 +155,7 @@ func (k *keyring) proveBox(id wire.KeyID, mailbox, payload []byte) ([]byte, bool
 func boxKey(group wire.GroupID, key, mailbox []byte) (ed25519.PrivateKey, error) {
 	seed, err := wire.BoxSeed(group, key, mailbox)
 	if err != nil {
-		return make([]byte, ed25519.PrivateKeySize), fmt.Errorf("%w: transport key: %w", ErrCorrupt, err)
+		return make([]byte, ed25519.PrivateKeySize), fmt.Errorf("%w: transport key: %w", verdict.ErrCorrupt, err)
 	}
 	defer clear(seed)
 	return ed25519.NewKeyFromSeed(seed), nil

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -18,7 +20,7 @@ import (
 type epochStore struct {
 	tx        *tx
 	timers    *timers
-	engine    Engine
+	engine    engine.Engine
 	group     wire.GroupID
 	retention time.Duration // Config.Retention
 
@@ -34,7 +36,7 @@ type epochStore struct {
 	verified  map[[32]byte]*identity.Leaf // by credential and signature key; see deviceOf
 }
 
-func newEpochStore(tx *tx, timers *timers, engine Engine, group wire.GroupID, retention time.Duration) *epochStore {
+func newEpochStore(tx *tx, timers *timers, engine engine.Engine, group wire.GroupID, retention time.Duration) *epochStore {
 	return &epochStore{
 		tx: tx, timers: timers, engine: engine, group: group, retention: retention,
 		held: map[wire.EpochID]*heldEpoch{}, outAt: map[wire.EpochID]bool{}, verified: map[[32]byte]*identity.Leaf{},
@@ -49,7 +51,7 @@ func (s *epochStore) load() error {
 		}
 		h := &heldEpoch{}
 		if err := wire.Unmarshal(v, &h.row); err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			return fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 		}
 		s.held[wire.EpochID(id)] = h
 		return nil
@@ -68,8 +70,8 @@ func (s *epochStore) isWhole(id wire.EpochID) bool { return s.has(id) && !s.held
 // heldEpoch is an epoch whose keys are here. It is loaded when it is needed.
 type heldEpoch struct {
 	row   heldRow
-	epoch Epoch
-	thin  ThinEpoch
+	epoch engine.Epoch
+	thin  engine.ThinEpoch
 
 	senders map[uint32]wire.DeviceID // of opened messages, by leaf
 }
@@ -83,7 +85,7 @@ func thinVault(id wire.EpochID) Vault {
 func (s *epochStore) page(key []byte) ([]byte, error) {
 	b, err := s.tx.get(rowPage + hexed(key))
 	if err == nil && b == nil {
-		err = fmt.Errorf("%w: a page of a ratchet tree is gone", ErrCorrupt)
+		err = fmt.Errorf("%w: a page of a ratchet tree is gone", verdict.ErrCorrupt)
 	}
 	return b, err
 }
@@ -96,13 +98,13 @@ func (s *epochStore) head(id wire.EpochID) ([]byte, error) {
 	}
 	b, err := s.tx.get(row + hexed(id[:]))
 	if err == nil && b == nil {
-		err = fmt.Errorf("%w: epoch %v has no snapshot", ErrCorrupt, id)
+		err = fmt.Errorf("%w: epoch %v has no snapshot", verdict.ErrCorrupt, id)
 	}
 	return b, err
 }
 
 // whole gives an epoch with its message keys; nil if they are not here.
-func (s *epochStore) whole(id wire.EpochID) (Epoch, error) {
+func (s *epochStore) whole(id wire.EpochID) (engine.Epoch, error) {
 	h := s.held[id]
 	if h == nil || h.row.Thin || h.epoch != nil {
 		if h == nil || h.row.Thin {
@@ -115,10 +117,10 @@ func (s *epochStore) whole(id wire.EpochID) (Epoch, error) {
 		return nil, err
 	}
 	prefix := rowKeys + hexed(id[:]) + "/"
-	var keys []KeyRow
+	var keys []engine.KeyRow
 	err = s.tx.scan(prefix, func(key string, v []byte) error {
 		k, err := unhex(key[len(prefix):])
-		keys = append(keys, KeyRow{Key: k, Value: v})
+		keys = append(keys, engine.KeyRow{Key: k, Value: v})
 		return err
 	})
 	if err != nil {
@@ -126,13 +128,13 @@ func (s *epochStore) whole(id wire.EpochID) (Epoch, error) {
 	}
 	h.epoch, err = s.engine.Load(head, s.page, keys)
 	if err != nil {
-		return nil, fmt.Errorf("%w: epoch %v: %w", ErrCorrupt, id, err)
+		return nil, fmt.Errorf("%w: epoch %v: %w", verdict.ErrCorrupt, id, err)
 	}
 	return h.epoch, nil
 }
 
 // parent gives what the commits on an epoch held here are processed on.
-func (s *epochStore) parent(id wire.EpochID) (Parent, error) {
+func (s *epochStore) parent(id wire.EpochID) (engine.Parent, error) {
 	h := s.held[id]
 	if h == nil {
 		return nil, nil
@@ -146,7 +148,7 @@ func (s *epochStore) parent(id wire.EpochID) (Parent, error) {
 			return nil, err
 		}
 		if h.thin, err = s.engine.LoadThin(head, s.page); err != nil {
-			return nil, fmt.Errorf("%w: epoch %v: %w", ErrCorrupt, id, err)
+			return nil, fmt.Errorf("%w: epoch %v: %w", verdict.ErrCorrupt, id, err)
 		}
 	}
 	return h.thin, nil
@@ -154,7 +156,7 @@ func (s *epochStore) parent(id wire.EpochID) (Parent, error) {
 
 // hold keeps an epoch: its keys are durable before anything is published under it.
 // Of its tree it writes what since does not have; nil: all.
-func (s *epochStore) hold(now time.Time, id wire.EpochID, generation uint64, e, since Epoch) {
+func (s *epochStore) hold(now time.Time, id wire.EpochID, generation uint64, e, since engine.Epoch) {
 	s.keepRejoinKey(s.timers.kept(now), id, e)
 	s.held[id] = &heldEpoch{row: heldRow{Generation: generation}, epoch: e}
 	head, pages := e.Snapshot(since)
@@ -167,7 +169,7 @@ func (s *epochStore) hold(now time.Time, id wire.EpochID, generation uint64, e, 
 	s.gained()
 }
 
-func (s *epochStore) putKeys(id wire.EpochID, rows []KeyRow) {
+func (s *epochStore) putKeys(id wire.EpochID, rows []engine.KeyRow) {
 	for _, r := range rows {
 		s.tx.putIn(Vault(id), rowKeys+hexed(id[:])+"/"+hexed(r.Key), r.Value)
 	}
@@ -288,12 +290,12 @@ func (s *epochStore) sweepPages() {
 
 // checkCredential is the validator wherever a leaf can come in.
 func (s *epochStore) checkCredential(credential, signatureKey []byte) error {
-	_, err := s.deviceOf(Leaf{Credential: credential, SignatureKey: signatureKey})
+	_, err := s.deviceOf(engine.Leaf{Credential: credential, SignatureKey: signatureKey})
 	return err
 }
 
 // deviceOf gives the device that a leaf's credential proves.
-func (s *epochStore) deviceOf(l Leaf) (*identity.Leaf, error) {
+func (s *epochStore) deviceOf(l engine.Leaf) (*identity.Leaf, error) {
 	key := sha256.Sum256(append(slices.Clone(l.SignatureKey), l.Credential...))
 	if d := s.verified[key]; d != nil {
 		return d, nil
@@ -307,18 +309,18 @@ func (s *epochStore) deviceOf(l Leaf) (*identity.Leaf, error) {
 }
 
 // sender gives the device that has a leaf of a whole epoch held here.
-func (s *epochStore) sender(id wire.EpochID, e Epoch, leaf uint32) (wire.DeviceID, error) {
+func (s *epochStore) sender(id wire.EpochID, e engine.Epoch, leaf uint32) (wire.DeviceID, error) {
 	h := s.held[id]
 	if sender, ok := h.senders[leaf]; ok {
 		return sender, nil
 	}
 	l, ok := e.Leaf(leaf)
 	if !ok {
-		return wire.DeviceID{}, fmt.Errorf("%w: no such sender", ErrForged)
+		return wire.DeviceID{}, fmt.Errorf("%w: no such sender", verdict.ErrForged)
 	}
 	d, err := s.deviceOf(l)
 	if err != nil {
-		return wire.DeviceID{}, fmt.Errorf("%w: its sender: %w", ErrForged, err)
+		return wire.DeviceID{}, fmt.Errorf("%w: its sender: %w", verdict.ErrForged, err)
 	}
 	if h.senders == nil {
 		h.senders = map[uint32]wire.DeviceID{}
@@ -328,7 +330,7 @@ func (s *epochStore) sender(id wire.EpochID, e Epoch, leaf uint32) (wire.DeviceI
 }
 
 // members goes through the devices in the tree of an epoch.
-func (s *epochStore) members(e Epoch) iter.Seq[*identity.Leaf] {
+func (s *epochStore) members(e engine.Epoch) iter.Seq[*identity.Leaf] {
 	return func(yield func(*identity.Leaf) bool) {
 		for _, l := range e.Leaves() {
 			if d, err := s.deviceOf(l); err == nil && !yield(d) {
@@ -401,12 +403,12 @@ func (x reader) rejoinKey(id wire.EpochID) ([]byte, error) {
 	}
 	var row rejoinRow
 	if err := wire.Unmarshal(b, &row); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 	}
 	return row.Key, nil
 }
 
-func (s *epochStore) keepRejoinKey(now time.Time, id wire.EpochID, e Epoch) {
+func (s *epochStore) keepRejoinKey(now time.Time, id wire.EpochID, e engine.Epoch) {
 	key, err := e.Export(string(wire.DomainRejoin), id[:], sha256.Size)
 	if err != nil {
 		s.tx.fail(fmt.Errorf("exporting a rejoin key: %w", err))
@@ -421,7 +423,7 @@ func (s *epochStore) retireRejoinKeys(now time.Time) {
 	s.tx.fail(s.tx.scan(rowRejoin, func(key string, v []byte) error {
 		var row rejoinRow
 		if err := wire.Unmarshal(v, &row); err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			return fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 		}
 		if now.Sub(time.UnixMilli(int64(row.Since))) > rejoinKeyFor { //nolint:gosec // written by this machine
 			old = append(old, key)

@@ -112,8 +112,8 @@ func TestLateCommitOnAThinEpoch(t *testing.T) {
 	w.run(5 * time.Minute)
 	w.agree(a, b, c, d, e)
 	rejoined := 0
-	for _, it := range a.m.logs.commits {
-		rejoined += len(it.commit.Rejoins)
+	for _, it := range a.m.logs.Commits {
+		rejoined += len(it.Commit.Rejoins)
 	}
 	// Nobody had to be added again to a branch that it could derive.
 	for _, x := range []*device{a, b, c} {

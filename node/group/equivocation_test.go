@@ -8,43 +8,29 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/dag/dagtest"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
-
-// fork adds an entry that follows any entry of a log but its newest one.
-func (g *graph) fork(log wire.LogID, deps []wire.EntryHash) {
-	var at []int
-	for i, e := range g.entries {
-		if e.Log() == log {
-			at = append(at, i)
-		}
-	}
-	if len(at) < 2 {
-		return
-	}
-	h := g.grow(log, deps, new(body))
-	i := slices.Index(g.hashes, h)
-	prev := g.entries[at[g.rand.IntN(len(at)-1)]]
-	g.entries[i].Seq, g.entries[i].Prev = prev.Seq+1, g.hashes[slices.Index(g.entries, prev)]
-}
 
 // TestBranches holds a set with forked logs against reachability, in any order of
 // arrival: what is in a past, which entries count, and what a peer is given.
 func TestBranches(t *testing.T) {
 	forks, uncounted, given := 0, 0, 0
 	for seed := range uint64(60) {
-		g := newGraph(1000 + seed)
+		g := dagtest.NewGraph(1000 + seed)
 		for range 8 {
-			g.random(7, 4)
-			if n := g.rand.IntN(3); n > 0 {
-				log := g.entries[g.rand.IntN(len(g.entries))].Log()
-				g.fork(log, g.hashes[:g.rand.IntN(2)])
+			g.Random(7, 4)
+			if n := g.Rand.IntN(3); n > 0 {
+				log := g.Entries[g.Rand.IntN(len(g.Entries))].Log()
+				g.Fork(log, g.Hashes[:g.Rand.IntN(2)])
 			}
 		}
 		seqs := map[wire.LogID]map[uint64]int{}
 		accused := map[wire.LogID]bool{}
-		for _, e := range g.entries {
+		for _, e := range g.Entries {
 			if seqs[e.Log()] == nil {
 				seqs[e.Log()] = map[uint64]int{}
 			}
@@ -53,69 +39,69 @@ func TestBranches(t *testing.T) {
 			}
 		}
 		forks += len(accused)
-		build := func() *logs {
-			l := g.insert(t, g.rand, nil)
+		build := func() *dag.Logs {
+			l := g.Insert(t, g.Rand, nil)
 			for log := range accused {
-				l.evidence[log] = &evidence{log: log}
-				l.adders[log.Device] = []*item{{author: new(author)}} // an entry that counts
+				l.Evidence[log] = &dag.Evidence{Log: log}
+				l.Adders[log.Device] = []*dag.Item{{Author: new(dag.Author)}} // an entry that counts
 			}
-			l.covered = nil
+			l.Covered = nil
 			return l
 		}
 		a, b := build(), build()
 		covered := map[wire.EntryHash]bool{}
-		for i, h := range g.hashes {
-			if !accused[g.entries[i].Log()] {
-				maps.Copy(covered, g.past(h, map[wire.EntryHash]bool{}))
+		for i, h := range g.Hashes {
+			if !accused[g.Entries[i].Log()] {
+				maps.Copy(covered, g.Past(h, map[wire.EntryHash]bool{}))
 			}
 		}
-		for i, h := range g.hashes {
-			past := g.past(h, map[wire.EntryHash]bool{})
-			for _, o := range g.hashes {
-				if got := a.inPast(a.items.at(o), a.items.at(h)); got != past[o] {
+		for i, h := range g.Hashes {
+			past := g.Past(h, map[wire.EntryHash]bool{})
+			for _, o := range g.Hashes {
+				if got := a.InPast(a.Items.At(o), a.Items.At(h)); got != past[o] {
 					t.Fatalf("seed %d: inPast is %v, reachability %v", seed, got, past[o])
 				}
 			}
-			want := !accused[g.entries[i].Log()] || covered[h]
+			want := !accused[g.Entries[i].Log()] || covered[h]
 			if !want {
 				uncounted++
 			}
-			if a.counts(a.items.at(h)) != want || b.counts(b.items.at(h)) != want {
-				t.Fatalf("seed %d: counts: %v and %v, want %v", seed, a.counts(a.items.at(h)), b.counts(b.items.at(h)), want)
+			if a.Counts(a.Items.At(h)) != want || b.Counts(b.Items.At(h)) != want {
+				t.Fatalf("seed %d: counts: %v and %v, want %v", seed, a.Counts(a.Items.At(h)), b.Counts(b.Items.At(h)), want)
 			}
 		}
-		if !slices.Equal(a.marks(), b.marks()) {
+		if !slices.Equal(a.Marks(), b.Marks()) {
 			t.Fatalf("seed %d: the vectors differ with the order of arrival", seed)
 		}
-		got, _ := a.lastHeard(endOfTime)
-		if want, _ := b.lastHeard(endOfTime); !maps.Equal(got, want) {
+		got, _ := a.LastHeard(dag.EndOfTime)
+		if want, _ := b.LastHeard(dag.EndOfTime); !maps.Equal(got, want) {
 			t.Fatalf("seed %d: who was heard when differs with the order of arrival", seed)
 		}
-		all := func(*item) bool { return true }
-		if out, evid := slices.Collect(a.after(b.marks(), nil, all)), a.accusedBeyond(b.marks()); len(out)+len(evid) != 0 {
+		all := func(*dag.Item) bool { return true }
+		if out, evid := slices.Collect(a.After(b.Marks(), nil, all)), a.AccusedBeyond(b.Marks()); len(out)+len(evid) != 0 {
 			t.Fatalf("seed %d: equals give each other %d entries and %d pieces of evidence", seed, len(out), len(evid))
 		}
 		// Somebody who knows nothing gets all that counts, causes first, and the evidence.
-		out, evid := slices.Collect(a.after(nil, nil, all)), a.accusedBeyond(nil)
+		out, evid := slices.Collect(a.After(nil, nil, all)), a.AccusedBeyond(nil)
 		for i, it := range out {
-			if rest := slices.Collect(a.after(nil, it, all)); !slices.Equal(rest, out[i+1:]) {
+			if rest := slices.Collect(a.After(nil, it, all)); !slices.Equal(rest, out[i+1:]) {
 				t.Fatalf("seed %d: behind entry %d there are %d, want %d", seed, i, len(rest), len(out)-i-1)
 			}
 		}
 		if len(evid) != len(accused) {
 			t.Fatalf("seed %d: %d pieces of evidence, want %d", seed, len(evid), len(accused))
 		}
-		fresh := newLogs(&identity.Device{ID: testDevice(0)})
+		fresh := dag.NewLogs(&identity.Device{ID: dagtest.TestDevice(0)})
 		for _, it := range out {
-			i := slices.Index(g.hashes, it.hash)
-			if len(fresh.missing(g.entries[i])) > 0 {
+			i := slices.Index(g.Hashes, it.Hash)
+			if len(fresh.Missing(g.Entries[i])) > 0 {
 				t.Fatalf("seed %d: an entry is given before its causes", seed)
 			}
-			fresh.add(g.item(fresh, i), g.entries[i])
+			fresh.Add(g.Item(fresh, i), g.Entries[i])
 			given++
 		}
-		for _, h := range g.hashes {
-			if (fresh.items.at(h) != nil) != a.counts(a.items.at(h)) {
+		for _, h := range g.Hashes {
+			if (fresh.Items.At(h) != nil) != a.Counts(a.Items.At(h)) {
 				t.Fatalf("seed %d: what is given is not what counts", seed)
 			}
 		}
@@ -130,14 +116,14 @@ func forked(c *device, at *device) (raws [2][]byte, hashes [2]wire.EntryHash) {
 	inc := c.w.rand.Uint64()
 	for i := range raws {
 		o := wire.Opened{Body: []byte{byte(i)}}
-		raws[i] = c.forge(wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{at.m.logs.head(at.m.log).hash}, func(e *wire.Entry) {
+		raws[i] = c.forge(wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{at.m.logs.Head(at.m.log).Hash}, func(e *wire.Entry) {
 			e.Incarnation, e.HLC = inc, uint64(max(crdt.HLCFromTime(c.w.now), at.m.clock.Last()+1))
 		})
-		s, err := readEntry(c.w.group, raws[i])
+		s, err := dag.ReadEntry(c.w.group, raws[i])
 		if err != nil {
 			c.w.t.Fatal(err)
 		}
-		hashes[i] = s.hash
+		hashes[i] = s.Hash
 	}
 	return raws, hashes
 }
@@ -159,7 +145,7 @@ func TestEquivocation(t *testing.T) {
 
 	before := a.rows.digest()
 	out, err := a.step(Entries{Entries: raws[1:]})
-	if !isErr(err, ErrEquivocation) || out.Verdict != Ignore || a.m.logs.items.at(hashes[1]) != nil {
+	if !isErr(err, verdict.ErrEquivocation) || out.Verdict != verdict.Ignore || a.m.logs.Items.At(hashes[1]) != nil {
 		t.Fatalf("the second: %v, %v", out, err)
 	}
 	if a.rows.digest() == before {
@@ -178,10 +164,10 @@ func TestEquivocation(t *testing.T) {
 		return n
 	}
 	held := a.rows.digest()
-	if _, err := a.step(Entries{Entries: raws[:]}); !isErr(err, ErrEquivocation) || a.rows.digest() != held || told(a) != 1 {
+	if _, err := a.step(Entries{Entries: raws[:]}); !isErr(err, verdict.ErrEquivocation) || a.rows.digest() != held || told(a) != 1 {
 		t.Errorf("once more: %v, told %d times, or the rows have changed", err, told(a))
 	}
-	if a.m.logs.counts(a.m.logs.items.at(hashes[0])) {
+	if a.m.logs.Counts(a.m.logs.Items.At(hashes[0])) {
 		t.Error("an entry counts that nobody built upon")
 	}
 
@@ -192,10 +178,10 @@ func TestEquivocation(t *testing.T) {
 	w.sync(a, b)
 	w.run(2 * time.Minute)
 	for _, d := range []*device{a, b} {
-		if told(d) != 1 || !d.m.logs.accused(c.dev.ID) {
+		if told(d) != 1 || !d.m.logs.Accused(c.dev.ID) {
 			t.Errorf("%s was told %d times", d.name, told(d))
 		}
-		if it := d.m.logs.items.at(hashes[1]); it == nil || !d.m.logs.counts(it) {
+		if it := d.m.logs.Items.At(hashes[1]); it == nil || !d.m.logs.Counts(it) {
 			t.Errorf("%s: what ben built upon does not count", d.name)
 		}
 		if !slices.Contains(d.texts(), "on the other branch") {
@@ -204,7 +190,7 @@ func TestEquivocation(t *testing.T) {
 	}
 	digest, marks := a.rows.digest(), a.m.Marks()
 	a.open()
-	if a.rows.digest() != digest || !slices.Equal(a.m.Marks(), marks) || !a.m.logs.accused(c.dev.ID) || told(a) != 1 {
+	if a.rows.digest() != digest || !slices.Equal(a.m.Marks(), marks) || !a.m.logs.Accused(c.dev.ID) || told(a) != 1 {
 		t.Error("a restart changes what is held against mallory")
 	}
 
@@ -212,7 +198,7 @@ func TestEquivocation(t *testing.T) {
 	x, _ := forked(b, a)
 	a.must(Entries{Entries: x[:1]})
 	held = a.rows.digest()
-	if _, err := a.step(Entries{Entries: [][]byte{flipped(x[1], len(x[1])-5)}}); err == nil || a.rows.digest() != held || a.m.logs.accused(b.dev.ID) {
+	if _, err := a.step(Entries{Entries: [][]byte{flipped(x[1], len(x[1])-5)}}); err == nil || a.rows.digest() != held || a.m.logs.Accused(b.dev.ID) {
 		t.Errorf("a forged accusation: %v", err)
 	}
 }
@@ -242,7 +228,7 @@ func TestStoreGoesBack(t *testing.T) {
 	if b.m.log == log || b.m.log.Device != log.Device {
 		t.Fatal("the device goes on with a log that others know better")
 	}
-	if b.m.own.Position == epoch || b.m.mustRenew(b.m.tree.nodes[b.m.own.Position]) {
+	if b.m.own.Position == epoch || b.m.mustRenew(b.m.tree.Nodes[b.m.own.Position]) {
 		t.Error("the device did not renew its keys")
 	}
 	b.send("four")
@@ -262,7 +248,7 @@ func TestStoreGoesBack(t *testing.T) {
 	b.inc++
 	stale := b.m.own.Position
 	b.open()
-	if b.m.log.Incarnation != b.inc || b.m.own.Position == stale || !b.m.mustRenew(b.m.tree.nodes[stale]) {
+	if b.m.log.Incarnation != b.inc || b.m.own.Position == stale || !b.m.mustRenew(b.m.tree.Nodes[stale]) {
 		t.Error("a restored backup goes on with its old log or keys")
 	}
 	b.send("five")
@@ -281,7 +267,7 @@ func TestReboot(t *testing.T) {
 	w.found(a, wire.PolicyOpen)
 	w.join(b)
 	w.join(c)
-	if _, err := c.step(Reboot{}); !isErr(err, ErrNotPermitted) {
+	if _, err := c.step(Reboot{}); !isErr(err, verdict.ErrNotPermitted) {
 		t.Errorf("a member reboots: %v", err)
 	}
 	a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
@@ -295,8 +281,8 @@ func TestReboot(t *testing.T) {
 	w.sync(b, c)
 	w.run(3 * time.Minute)
 	w.agree(a, b, c)
-	if n := a.m.tree.nodes[a.m.own.Position]; n.generation != 1 {
-		t.Errorf("generation %d", n.generation)
+	if n := a.m.tree.Nodes[a.m.own.Position]; n.Generation != 1 {
+		t.Errorf("generation %d", n.Generation)
 	}
 	a.send("with new keys")
 	w.run(time.Minute)
@@ -316,22 +302,22 @@ func TestSidesOnBranchesOfALog(t *testing.T) {
 	w.join(e)
 	w.run(time.Minute)
 	w.cut = func(x, y *device) bool { return x == c || y == c }
-	parent := a.m.tree.nodes[a.m.own.Position]
-	if c.m.own.Position != parent.id {
+	parent := a.m.tree.Nodes[a.m.own.Position]
+	if c.m.own.Position != parent.Id {
 		t.Fatal("carl is elsewhere")
 	}
 	a.m.timers.set(timerUpdate, w.now)
 	a.must(Tick{})
 	w.run(time.Minute)
-	x := a.m.tree.nodes[a.m.own.Position]
-	if x.parent != parent || b.m.own.Position != x.id || e.m.own.Position != x.id {
+	x := a.m.tree.Nodes[a.m.own.Position]
+	if x.Parent != parent || b.m.own.Position != x.Id || e.m.own.Position != x.Id {
 		t.Fatal("anna made no epoch")
 	}
 	c.m.timers.set(timerUpdate, w.now)
 	c.must(Tick{})
-	own := c.m.tree.nodes[c.m.own.Position].by()
+	own := c.m.tree.Nodes[c.m.own.Position].By()
 	commit, _, err := c.m.read.commit(own)
-	if err != nil || commit.Parent != parent.id {
+	if err != nil || commit.Parent != parent.Id {
 		t.Fatal(err)
 	}
 	at := uint64(crdt.HLCFromTime(w.now)) + 1<<20
@@ -341,9 +327,9 @@ func TestSidesOnBranchesOfALog(t *testing.T) {
 		at++
 		return forged(c, kind, body, deps, func(e *wire.Entry) { e.Incarnation, e.Seq, e.Prev, e.HLC = inc, seq, prev, at })
 	}
-	first, one := entry(wire.KindVote, &wire.Vote{Position: parent.id}, 1, wire.EntryHash{}, x.by().hash)
-	refuses, two := entry(wire.KindVote, &wire.Vote{Position: parent.id, Refused: []wire.EpochID{x.id}}, 2, one)
-	takes, other := entry(wire.KindVote, &wire.Vote{Position: x.id}, 2, one)
+	first, one := entry(wire.KindVote, &wire.Vote{Position: parent.Id}, 1, wire.EntryHash{}, x.By().Hash)
+	refuses, two := entry(wire.KindVote, &wire.Vote{Position: parent.Id, Refused: []wire.EpochID{x.Id}}, 2, one)
+	takes, other := entry(wire.KindVote, &wire.Vote{Position: x.Id}, 2, one)
 	both, three := entry(wire.KindCommit, commit, 3, other, two)
 	inc = w.rand.Uint64()
 	names, _ := entry(wire.KindRecord, &wire.Record{}, 1, wire.EntryHash{}, three)
@@ -355,18 +341,18 @@ func TestSidesOnBranchesOfALog(t *testing.T) {
 		_, _ = b.step(Entries{Entries: [][]byte{raw}})
 	}
 	for _, d := range []*device{a, b} {
-		if it := d.m.logs.items.at(three); it == nil || !d.m.logs.counts(it) {
+		if it := d.m.logs.Items.At(three); it == nil || !d.m.logs.Counts(it) {
 			t.Fatalf("%s: the commit does not count", d.name)
 		}
 	}
-	na, nb := a.m.tree.nodes[commit.Child], b.m.tree.nodes[commit.Child]
-	if na.void != nb.void {
-		t.Errorf("void here %v, there %v", na.void, nb.void)
+	na, nb := a.m.tree.Nodes[commit.Child], b.m.tree.Nodes[commit.Child]
+	if na.Void != nb.Void {
+		t.Errorf("void here %v, there %v", na.Void, nb.Void)
 	}
 	for _, d := range []*device{a, b} {
-		before := d.m.tree.nodes[commit.Child].void
+		before := d.m.tree.Nodes[commit.Child].Void
 		d.open()
-		if after := d.m.tree.nodes[commit.Child].void; after != before {
+		if after := d.m.tree.Nodes[commit.Child].Void; after != before {
 			t.Errorf("%s: void %v, after a restart %v", d.name, before, after)
 		}
 	}

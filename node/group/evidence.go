@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -16,7 +18,7 @@ type evidenceRow struct {
 type watch struct {
 	tx      *tx
 	group   wire.GroupID
-	logs    *logs
+	logs    *dag.Logs
 	rosters *rosters
 	keys    *keyring
 	read    reader
@@ -26,30 +28,30 @@ type watch struct {
 // number. Then the two are kept, told to people and to the group, and what was derived from
 // the entries is derived again. This device's own log forks if its store went back in time;
 // it begins another.
-func (w *watch) check(now time.Time, s *signedEntry) error {
-	e, err := w.logs.detectEquivocation(w.group, s, w.read.raw)
+func (w *watch) check(now time.Time, s *dag.SignedEntry) error {
+	e, err := w.logs.DetectEquivocation(w.group, s, w.read.raw)
 	if e == nil {
 		return err
 	}
-	w.tx.put(rowEvidence+logKey(e.log), wire.Marshal(&evidenceRow{Pair: e.pair}))
+	w.tx.put(rowEvidence+logKey(e.Log), wire.Marshal(&evidenceRow{Pair: e.Pair}))
 	w.record(e)
-	w.tx.outgoing.Entries = append(w.tx.outgoing.Entries, e.pair[:]...)
-	d := w.logs.devices[e.log.Device]
+	w.tx.outgoing.Entries = append(w.tx.outgoing.Entries, e.Pair[:]...)
+	d := w.logs.Devices[e.Log.Device]
 	w.tx.emit(now, Event{
 		Kind: EventEvidence, User: d.User, Device: d.ID,
-		Detail: fmt.Sprintf("the device signed two different entries with sequence number %d: it was restored wrongly, or somebody else has its key", s.entry.Seq),
+		Detail: fmt.Sprintf("the device signed two different entries with sequence number %d: it was restored wrongly, or somebody else has its key", s.Entry.Seq),
 	})
 	return nil
 }
 
-func (w *watch) record(e *evidence) {
-	w.logs.recordEvidence(e)
+func (w *watch) record(e *dag.Evidence) {
+	w.logs.RecordEvidence(e)
 	w.recount()
 }
 
 // recount derives again what depends on which entries count.
 func (w *watch) recount() {
-	w.logs.recounted()
+	w.logs.Recounted()
 	w.rosters.recount()
 	w.keys.recount()
 }
@@ -58,13 +60,13 @@ func (w *watch) load() error {
 	return w.tx.scan(rowEvidence, func(_ string, v []byte) error {
 		var row evidenceRow
 		if err := wire.Unmarshal(v, &row); err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			return fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 		}
-		s, err := readEntry(w.group, row.Pair[0])
+		s, err := dag.ReadEntry(w.group, row.Pair[0])
 		if err != nil {
-			return fmt.Errorf("%w: evidence: %w", ErrCorrupt, err)
+			return fmt.Errorf("%w: evidence: %w", verdict.ErrCorrupt, err)
 		}
-		w.record(&evidence{log: s.entry.Log(), pair: row.Pair})
+		w.record(&dag.Evidence{Log: s.Entry.Log(), Pair: row.Pair})
 		return nil
 	})
 }

@@ -8,56 +8,62 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/dag/dagtest"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/roster"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
 // poll is a tree of epochs with votes, all made by hand.
 type poll struct {
-	choice
-	nodes []*node
+	epochs.Choice
+	nodes []*epochs.Node
 }
 
 func newPoll(users int) *poll {
-	p := &poll{choice: choice{
-		root: &node{id: wire.EpochID{0xff}}, votes: map[wire.DeviceID]*ballot{}, newest: map[wire.UserID]crdt.HLC{},
-		roster: &roster{users: map[wire.UserID]*rosterUser{}},
+	p := &poll{Choice: epochs.Choice{
+		Root: &epochs.Node{Id: wire.EpochID{0xff}}, Votes: map[wire.DeviceID]*epochs.Ballot{}, Newest: map[wire.UserID]crdt.HLC{},
+		Roster: &roster.Roster{Users: map[wire.UserID]*roster.User{}},
 	}}
-	p.at = func(*node) *roster { return p.roster }
-	p.nodes = []*node{p.root}
+	p.At = func(*epochs.Node) *roster.Roster { return p.Roster }
+	p.nodes = []*epochs.Node{p.Root}
 	for i := range users {
-		p.roster.users[testUser(i)] = &rosterUser{id: testUser(i), role: wire.RoleMember, devices: []wire.DeviceID{testDevice(i)}}
-		p.newest[testUser(i)] = day(100)
+		p.Roster.Users[dagtest.TestUser(i)] = &roster.User{Id: dagtest.TestUser(i), Role: wire.RoleMember, Devices: []wire.DeviceID{dagtest.TestDevice(i)}}
+		p.Newest[dagtest.TestUser(i)] = day(100)
 	}
 	return p
 }
 
 func day(n int) crdt.HLC { return crdt.HLCFromTime(time.Unix(int64(n)*86400, 0)) }
 
-func (p *poll) child(parent *node, by int) *node {
+func (p *poll) child(parent *epochs.Node, by int) *epochs.Node {
 	hash := sha256.Sum256([]byte{byte(len(p.nodes)), byte(len(p.nodes) >> 8)})
-	n := &node{id: wire.EpochID(hash), parent: parent, claims: []*item{{author: &author{user: testUser(by)}, body: unsealed, hash: wire.EntryHash(hash)}}}
-	parent.children = append(parent.children, n)
+	n := &epochs.Node{Id: wire.EpochID(hash), Parent: parent, Claims: []*dag.Item{{Author: &dag.Author{User: dagtest.TestUser(by)}, Body: dag.Unsealed, Hash: wire.EntryHash(hash)}}}
+	parent.Children = append(parent.Children, n)
 	p.nodes = append(p.nodes, n)
 	return n
 }
 
-func (p *poll) vote(user int, n *node) { p.votes[testDevice(user)] = &ballot{position: n} }
+func (p *poll) vote(user int, n *epochs.Node) {
+	p.Votes[dagtest.TestDevice(user)] = &epochs.Ballot{Position: n}
+}
 
-func (p *poll) expect(t *testing.T, what string, want *node) {
+func (p *poll) expect(t *testing.T, what string, want *epochs.Node) {
 	t.Helper()
-	if got := p.choose(); got != want {
-		t.Errorf("%s: chosen %v, want %v", what, got.id, want.id)
+	if got := p.Choose(); got != want {
+		t.Errorf("%s: chosen %v, want %v", what, got.Id, want.Id)
 	}
 }
 
 // docs/ARCHITECTURE.md, Fork choice, rule by rule.
 func TestForkChoiceRules(t *testing.T) {
 	// fork is two children of a chain of one; loser is what the tie-break leaves.
-	fork := func(users int) (p *poll, winner, loser *node) {
+	fork := func(users int) (p *poll, winner, loser *epochs.Node) {
 		p = newPoll(users)
-		at := p.child(p.root, 0)
+		at := p.child(p.Root, 0)
 		winner, loser = p.child(at, 1), p.child(at, 2)
-		if !p.before(winner, loser) {
+		if !p.Before(winner, loser) {
 			winner, loser = loser, winner
 		}
 		return p, winner, loser
@@ -77,24 +83,24 @@ func TestForkChoiceRules(t *testing.T) {
 	p.expect(t, "4: weight counts in the whole subtree", tip)
 
 	p, winner, loser = fork(4)
-	loser.void = true
+	loser.Void = true
 	p.vote(0, loser)
 	p.vote(1, loser)
 	p.expect(t, "1: a void node is left out", winner)
 
 	p, winner, loser = fork(4)
 	p.vote(0, loser)
-	p.roster.users[testUser(0)].role = wire.RoleReadOnly
+	p.Roster.Users[dagtest.TestUser(0)].Role = wire.RoleReadOnly
 	p.expect(t, "4: who may only read weighs nothing", winner)
 
 	p, winner, loser = fork(4)
-	p.roster.users[testUser(0)].devices = append(p.roster.users[testUser(0)].devices, testDevice(20), testDevice(21))
+	p.Roster.Users[dagtest.TestUser(0)].Devices = append(p.Roster.Users[dagtest.TestUser(0)].Devices, dagtest.TestDevice(20), dagtest.TestDevice(21))
 	p.vote(0, loser)
 	p.vote(20, loser)
 	p.vote(1, winner)
 	p.expect(t, "4: a user's weight is split over its devices", winner)
 	p.vote(21, loser)
-	p.roster.users[testUser(0)].devices = nil
+	p.Roster.Users[dagtest.TestUser(0)].Devices = nil
 	p.expect(t, "4: a user without devices weighs nothing", winner)
 
 	// Seven of ten are dead and stand on one branch, three live ones on the other.
@@ -104,45 +110,45 @@ func TestForkChoiceRules(t *testing.T) {
 		if i >= 7 {
 			p.vote(i, loser)
 		} else {
-			p.newest[testUser(i)] = day(80)
+			p.Newest[dagtest.TestUser(i)] = day(80)
 		}
 	}
 	p.expect(t, "2: a dead majority does not count without a live vote", loser)
-	p.without = rules{liveVoter: true}
+	p.Without = epochs.Rules{LiveVoter: true}
 	p.expect(t, "2 left out", winner)
-	p.without = rules{}
+	p.Without = epochs.Rules{}
 	p.vote(9, winner)
 	p.expect(t, "2: with a live vote it does", winner)
 	for i := 7; i < 10; i++ {
-		p.votes[testDevice(i)].unheld = []wire.EpochID{winner.id}
+		p.Votes[dagtest.TestDevice(i)].Unheld = []wire.EpochID{winner.Id}
 	}
 	p.expect(t, "2: unless more than half of the live name it unheld", loser)
 	p.vote(9, winner)
-	p.votes[testDevice(9)].unheld = []wire.EpochID{winner.id}
-	p.votes[testDevice(8)].unheld = nil
+	p.Votes[dagtest.TestDevice(9)].Unheld = []wire.EpochID{winner.Id}
+	p.Votes[dagtest.TestDevice(8)].Unheld = nil
 	p.expect(t, "2: who stands under it cannot name it", winner)
 
 	// Puppets, invited after the fork, vote for the founder's branch; a majority of
 	// old members stands on the other.
 	p, winner, loser = fork(6)
-	founder := &roster{users: map[wire.UserID]*rosterUser{testUser(0): p.roster.users[testUser(0)]}}
-	p.at = func(n *node) *roster {
-		if n == winner.parent {
+	founder := &roster.Roster{Users: map[wire.UserID]*roster.User{dagtest.TestUser(0): p.Roster.Users[dagtest.TestUser(0)]}}
+	p.At = func(n *epochs.Node) *roster.Roster {
+		if n == winner.Parent {
 			return founder // only the founder was a member there
 		}
-		return p.roster
+		return p.Roster
 	}
 	p.vote(0, winner)
 	for i := 1; i < 6; i++ {
-		p.roster.users[testUser(i)].since = &item{hlc: day(50)}
+		p.Roster.Users[dagtest.TestUser(i)].Since = &dag.Item{Hlc: day(50)}
 		p.vote(i, loser)
 	}
 	p.expect(t, "3: the electorate counts those added long ago", loser)
-	p.without = rules{electorate: true}
+	p.Without = epochs.Rules{Electorate: true}
 	p.expect(t, "3 without its electorate", winner)
-	p.without = rules{}
+	p.Without = epochs.Rules{}
 	for i := 1; i < 6; i++ {
-		p.roster.users[testUser(i)].since = &item{hlc: day(95)}
+		p.Roster.Users[dagtest.TestUser(i)].Since = &dag.Item{Hlc: day(95)}
 	}
 	p.expect(t, "3: not those added lately", winner)
 }
@@ -150,7 +156,7 @@ func TestForkChoiceRules(t *testing.T) {
 // shuffled is the same set in another order of arrival.
 func (p *poll) shuffled(r *rand.Rand) {
 	for _, n := range p.nodes {
-		r.Shuffle(len(n.children), func(i, j int) { n.children[i], n.children[j] = n.children[j], n.children[i] })
+		r.Shuffle(len(n.Children), func(i, j int) { n.Children[i], n.Children[j] = n.Children[j], n.Children[i] })
 	}
 }
 
@@ -162,45 +168,45 @@ func TestForkChoiceIsAFunctionOfTheSet(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		p := newPoll(2 + r.IntN(8))
 		for range 25 {
-			p.child(p.nodes[max(0, len(p.nodes)-1-r.IntN(6))], r.IntN(len(p.roster.users))).void = r.IntN(10) == 0
+			p.child(p.nodes[max(0, len(p.nodes)-1-r.IntN(6))], r.IntN(len(p.Roster.Users))).Void = r.IntN(10) == 0
 		}
-		for i := range len(p.roster.users) {
+		for i := range len(p.Roster.Users) {
 			if r.IntN(5) > 0 {
 				p.vote(i, p.nodes[r.IntN(len(p.nodes))])
 			}
-			p.newest[testUser(i)] = day(100 - r.IntN(20))
+			p.Newest[dagtest.TestUser(i)] = day(100 - r.IntN(20))
 		}
 		for _, n := range p.nodes {
-			if len(n.children) > 1 {
+			if len(n.Children) > 1 {
 				forks++
 			}
 		}
-		want := p.choose()
-		for _, c := range want.children {
-			if !c.void {
+		want := p.Choose()
+		for _, c := range want.Children {
+			if !c.Void {
 				t.Fatalf("seed %d: the chosen epoch has a child", seed)
 			}
 		}
-		for n := want; n != p.root; n = n.parent {
-			if n.void {
+		for n := want; n != p.Root; n = n.Parent {
+			if n.Void {
 				t.Fatalf("seed %d: a void epoch is chosen", seed)
 			}
 		}
 		for range 5 {
 			p.shuffled(r)
-			if got := p.choose(); got != want {
-				t.Fatalf("seed %d: %v in one order, %v in another", seed, bytes.Clone(want.id[:2]), bytes.Clone(got.id[:2]))
+			if got := p.Choose(); got != want {
+				t.Fatalf("seed %d: %v in one order, %v in another", seed, bytes.Clone(want.Id[:2]), bytes.Clone(got.Id[:2]))
 			}
 		}
-		for i := range len(p.roster.users) {
-			before := p.votes[testDevice(i)]
+		for i := range len(p.Roster.Users) {
+			before := p.Votes[dagtest.TestDevice(i)]
 			p.vote(i, want)
-			if got := p.choose(); got != want {
+			if got := p.Choose(); got != want {
 				t.Fatalf("seed %d: a vote for the chosen epoch unseats it", seed)
 			}
-			p.votes[testDevice(i)] = before
+			p.Votes[dagtest.TestDevice(i)] = before
 			if before == nil {
-				delete(p.votes, testDevice(i))
+				delete(p.Votes, dagtest.TestDevice(i))
 			}
 		}
 	}
@@ -212,8 +218,8 @@ func TestForkChoiceIsAFunctionOfTheSet(t *testing.T) {
 // A choice over 64 epochs, 4 branches and 1,000 votes takes at most 1 ms.
 func BenchmarkForkChoice(b *testing.B) {
 	p := newPoll(1000)
-	at := p.root
-	var tips []*node
+	at := p.Root
+	var tips []*epochs.Node
 	for range 16 {
 		at = p.child(at, 0)
 	}
@@ -228,7 +234,7 @@ func BenchmarkForkChoice(b *testing.B) {
 		p.vote(i, tips[i%4])
 	}
 	for b.Loop() {
-		p.choose()
+		p.Choose()
 	}
 }
 
@@ -236,96 +242,96 @@ func BenchmarkForkChoice(b *testing.B) {
 // where it should, and nowhere does it change ours.
 func TestAlternatives(t *testing.T) {
 	var p *poll
-	var at, winner, loser *node
+	var at, winner, loser *epochs.Node
 	fork := func(users int) {
 		p = newPoll(users)
-		at = p.child(p.root, 0)
+		at = p.child(p.Root, 0)
 		winner, loser = p.child(at, 1), p.child(at, 2)
-		if !p.before(winner, loser) {
+		if !p.Before(winner, loser) {
 			winner, loser = loser, winner
 		}
 	}
-	down := func(n *node, epochs int) *node {
+	down := func(n *epochs.Node, epochs int) *epochs.Node {
 		for range epochs {
 			n = p.child(n, 3)
 		}
 		return n
 	}
 	seen := 0
-	expect := func(a Alternative, position, own, other *node) {
+	expect := func(a epochs.Alternative, position, own, other *epochs.Node) {
 		t.Helper()
 		seen++
 		p.expect(t, "ours, beside "+string(a), own)
-		p.without = a.rules()
-		if got := p.chooseOtherwise(a, position); got != other {
-			t.Errorf("%s: chosen %v, want %v", a, got.id, other.id)
+		p.Without = a.Rules()
+		if got := p.ChooseOtherwise(a, position); got != other {
+			t.Errorf("%s: chosen %v, want %v", a, got.Id, other.Id)
 		}
 	}
 
 	fork(4)
 	lowest := winner
-	if byID(loser, winner) < 0 {
+	if epochs.ByID(loser, winner) < 0 {
 		lowest = loser
 	}
-	higher := map[*node]*node{winner: loser, loser: winner}[lowest]
+	higher := map[*epochs.Node]*epochs.Node{winner: loser, loser: winner}[lowest]
 	for i := range 4 {
 		p.vote(i, higher)
 	}
-	expect(LowestHash, nil, higher, lowest)
+	expect(epochs.LowestHash, nil, higher, lowest)
 
 	fork(4)
 	p.vote(0, loser)
-	expect(LongestChain, nil, loser, down(winner, 5))
+	expect(epochs.LongestChain, nil, loser, down(winner, 5))
 
 	fork(4)
 	for i := range 4 {
 		p.vote(i, loser)
 	}
-	tip := down(winner, rewindMost)
-	expect(RewindHorizon, tip, loser, tip)
+	tip := down(winner, epochs.RewindMost)
+	expect(epochs.RewindHorizon, tip, loser, tip)
 	fork(4)
 	p.vote(0, loser)
-	expect(RewindHorizon, down(winner, rewindMost-2), loser, loser)
+	expect(epochs.RewindHorizon, down(winner, epochs.RewindMost-2), loser, loser)
 
 	fork(4)
-	winner.void = true
-	expect(WithoutVoid, nil, loser, winner)
+	winner.Void = true
+	expect(epochs.WithoutVoid, nil, loser, winner)
 
 	fork(5)
 	for i := range 5 {
 		p.vote(i, winner)
 		if i < 3 {
-			p.newest[testUser(i)] = day(80)
+			p.Newest[dagtest.TestUser(i)] = day(80)
 		} else {
 			p.vote(i, loser)
 		}
 	}
-	expect(WithoutLiveVoter, nil, loser, winner)
+	expect(epochs.WithoutLiveVoter, nil, loser, winner)
 
 	puppets := func() {
 		fork(6)
-		founder := &roster{users: map[wire.UserID]*rosterUser{testUser(0): p.roster.users[testUser(0)]}}
-		p.at = func(*node) *roster { return founder }
+		founder := &roster.Roster{Users: map[wire.UserID]*roster.User{dagtest.TestUser(0): p.Roster.Users[dagtest.TestUser(0)]}}
+		p.At = func(*epochs.Node) *roster.Roster { return founder }
 		p.vote(0, winner)
 		for i := 1; i < 6; i++ {
-			p.roster.users[testUser(i)].since = &item{hlc: day(50)}
+			p.Roster.Users[dagtest.TestUser(i)].Since = &dag.Item{Hlc: day(50)}
 			p.vote(i, loser)
 		}
 	}
 	puppets()
-	expect(WithoutMajority, nil, loser, winner)
+	expect(epochs.WithoutMajority, nil, loser, winner)
 	puppets()
-	expect(WithoutSettled, nil, loser, winner)
+	expect(epochs.WithoutSettled, nil, loser, winner)
 
 	fork(4)
 	p.vote(0, loser)
-	expect(WithoutWeight, nil, loser, winner)
+	expect(epochs.WithoutWeight, nil, loser, winner)
 
 	fork(4)
-	at.children = []*node{loser, winner}
-	expect(WithoutTieBreak, nil, winner, loser)
+	at.Children = []*epochs.Node{loser, winner}
+	expect(epochs.WithoutTieBreak, nil, winner, loser)
 
-	if seen != len(Alternatives) { // WithoutRefused is the machine's, not the choice's; RewindHorizon was twice
-		t.Errorf("%d alternatives were tried, of %d", seen, len(Alternatives))
+	if seen != len(epochs.Alternatives) { // WithoutRefused is the machine's, not the choice's; RewindHorizon was twice
+		t.Errorf("%d alternatives were tried, of %d", seen, len(epochs.Alternatives))
 	}
 }

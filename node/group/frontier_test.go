@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -12,19 +13,19 @@ import (
 func TestOwnHeadsAreNamedFirst(t *testing.T) {
 	w, a, _, c := three(t, 919)
 	w.cut = func(_, _ *device) bool { return true }
-	deps := []wire.EntryHash{a.m.logs.head(a.m.log).hash}
+	deps := []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}
 	at := uint64(a.m.clock.Last())
 	old, hash := forged(a, wire.KindRecord, &wire.Record{}, deps, func(e *wire.Entry) { e.HLC = at + 1 })
 	a.must(Entries{Entries: [][]byte{old}})
-	for i := range uint64(maxLogs - 1) {
+	for i := range uint64(dag.MaxLogs - 1) {
 		raw, _ := forged(c, wire.KindRecord, &wire.Record{}, deps, func(e *wire.Entry) { e.HLC = at + 2 + i })
 		a.must(Entries{Entries: [][]byte{raw}})
 	}
 	a.send("names it")
-	if it := a.m.logs.items.at(hash); !a.m.logs.inPast(it, a.m.logs.head(a.m.log)) {
+	if it := a.m.logs.Items.At(hash); !a.m.logs.InPast(it, a.m.logs.Head(a.m.log)) {
 		t.Error("it is not named")
 	}
-	if deps := a.m.logs.frontier(a.m.log, wire.MaxDeps); slices.Contains(deps, hash) {
+	if deps := a.m.logs.Frontier(a.m.log, wire.MaxDeps); slices.Contains(deps, hash) {
 		t.Error("it is named twice")
 	}
 }

@@ -39,10 +39,10 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 		did("no commit: the tree of keys equals the roster")
 	} else {
 		m.timers.set(timerHeal, now)
-		before := m.logs.head(m.log)
+		before := m.logs.Head(m.log)
 		m.heal(now)
-		if head := m.logs.head(m.log); head != before && head.kind == wire.KindCommit {
-			did("a commit: epoch %d, adds %d devices and removes %d", m.tree.nodes[head.commit.Child].number, len(d.adds), len(d.removes))
+		if head := m.logs.Head(m.log); head != before && head.Kind == wire.KindCommit {
+			did("a commit: epoch %d, adds %d devices and removes %d", m.tree.Nodes[head.Commit.Child].Number, len(d.adds), len(d.removes))
 		} else {
 			did("no commit could be made: pandanode group status GROUP")
 		}

@@ -1,10 +1,9 @@
 package group
 
 import (
-	"fmt"
-	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -31,7 +30,7 @@ type Act struct {
 // well: of a user with several devices the first in the alphabet.
 func (m *Machine) Names() map[wire.UserID]string {
 	names := map[wire.UserID]string{}
-	for _, d := range m.logs.devices {
+	for _, d := range m.logs.Devices {
 		if old, ok := names[d.User]; !ok || d.Cert.Name < old {
 			names[d.User] = d.Cert.Name
 		}
@@ -42,14 +41,14 @@ func (m *Machine) Names() map[wire.UserID]string {
 // History lists the operations of the group in causal order.
 func (m *Machine) History() []Act {
 	names := m.Names()
-	out := make([]Act, 0, len(m.logs.ops))
-	for _, op := range m.logs.ops {
-		a := Act{Hash: op.hash, At: op.dated().Time(), User: op.user, Device: op.log.Device, Name: m.logs.devices[op.log.Device].Cert.Name, Void: m.roster.voidness(op, names)}
-		if o := op.op; o != nil {
-			a.Type, a.Role, a.Why, a.Profile = o.Type, o.Role, o.Why, op.profile
-			for _, t := range []*target{op.target, op.asker} {
+	out := make([]Act, 0, len(m.logs.Ops))
+	for _, op := range m.logs.Ops {
+		a := Act{Hash: op.Hash, At: op.Dated().Time(), User: op.User, Device: op.Log.Device, Name: m.logs.Devices[op.Log.Device].Cert.Name, Void: m.roster.Voidness(op, names)}
+		if o := op.Op; o != nil {
+			a.Type, a.Role, a.Why, a.Profile = o.Type, o.Role, o.Why, op.Profile
+			for _, t := range []*dag.Target{op.Target, op.Asker} {
 				if t != nil {
-					a.Subject, a.About, a.Called = t.device.User, t.device.ID, t.device.Cert.Name
+					a.Subject, a.About, a.Called = t.Device.User, t.Device.ID, t.Device.Cert.Name
 				}
 			}
 			if o.User != nil {
@@ -57,44 +56,18 @@ func (m *Machine) History() []Act {
 			}
 			if o.Device != nil {
 				a.About = *o.Device
-				if d := m.logs.devices[*o.Device]; d != nil {
+				if d := m.logs.Devices[*o.Device]; d != nil {
 					a.Subject, a.Called = d.User, d.Cert.Name
 				}
 			}
 			if o.Revokes != nil {
 				a.Invite = *o.Revokes
 			}
-			if op.invited != nil {
-				a.Invite = op.invited.id
+			if op.Invited != nil {
+				a.Invite = op.Invited.Id
 			}
 		}
 		out = append(out, a)
 	}
 	return out
-}
-
-// voidness says why an operation does not count; empty: it does.
-func (r *roster) voidness(op *item, names map[wire.UserID]string) string {
-	by, void := r.void[op]
-	switch {
-	case op.op == nil:
-		return "it is of a newer program"
-	case !op.facts.has(isPermitted) && op.role == 0:
-		return "its author was no member"
-	case !op.facts.has(isPermitted):
-		return fmt.Sprintf("its author, %s, could not do that then", op.role.Article())
-	case slices.Contains(r.kept, op):
-		return "it would have taken the last owner"
-	case slices.Contains(r.cancelled, op):
-		return "its author was removed at the same time"
-	case void && by == nil:
-		return "that user was in already"
-	case void && by.takesOut(op.user, op.log.Device):
-		return fmt.Sprintf("%s removed its author at the same time", names[by.user])
-	case void && op.invited != nil && by.op.Type == wire.OpRemove && *by.op.User == op.invited.signer:
-		return fmt.Sprintf("%s removed who gave out the invite at the same time", names[by.user])
-	case void:
-		return fmt.Sprintf("%s removed that user or device at the same time", names[by.user])
-	}
-	return ""
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/epochs"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -31,8 +33,8 @@ func (o *ownState) incarnate(given uint64, known bool) {
 }
 
 // recognise looks whether an entry that arrived is this device's own and unknown to it.
-func (m *Machine) recognise(s *signedEntry) {
-	if s.entry.Log() != m.log || identity.Verify(m.cfg.LogKey.Public(), wire.DomainEntry, m.group, s.signed) != nil {
+func (m *Machine) recognise(s *dag.SignedEntry) {
+	if s.Entry.Log() != m.log || identity.Verify(m.cfg.LogKey.Public(), wire.DomainEntry, m.group, s.Signed) != nil {
 		return
 	}
 	var b [8]byte
@@ -44,12 +46,12 @@ func (m *Machine) recognise(s *signedEntry) {
 	m.log.Incarnation = m.own.Incarnation
 	m.own.save()
 	why := "its store went back in time, or a copy of it wrote that"
-	if crdt.HLC(s.entry.HLC).Time().After(m.twins.started) {
+	if crdt.HLC(s.Entry.HLC).Time().After(m.twins.started) {
 		why = "it is dated after this node started, so that a copy of this device wrote it"
 	}
 	m.tx.emit(m.now, Event{
 		Kind: EventIncarnation, Device: m.log.Device,
-		Detail: fmt.Sprintf("others hold entry %d of this device's log, which it does not know: %s", s.entry.Seq, why),
+		Detail: fmt.Sprintf("others hold entry %d of this device's log, which it does not know: %s", s.Entry.Seq, why),
 	})
 }
 
@@ -75,19 +77,19 @@ func (TwinSeen) act(m *Machine, now time.Time, _ *Outcome) error { //nolint:unpa
 // twins is what this device knows of another node that runs as the same device.
 type twins struct {
 	tx   *tx
-	logs *logs
+	logs *dag.Logs
 	own  wire.DeviceID
 
-	started  time.Time // this machine
-	firsts   []*item   // the first entry that it wrote, of each log
-	seen     time.Time // the last sign of a twin; zero: there was none
-	told     time.Time // when an event said so
-	lockouts int       // times that this device was left behind since then
+	started  time.Time   // this machine
+	firsts   []*dag.Item // the first entry that it wrote, of each log
+	seen     time.Time   // the last sign of a twin; zero: there was none
+	told     time.Time   // when an event said so
+	lockouts int         // times that this device was left behind since then
 }
 
 // wrote notes an entry that this machine wrote.
-func (t *twins) wrote(it *item) {
-	if !slices.ContainsFunc(t.firsts, func(f *item) bool { return f.log == it.log && f.list == it.list }) {
+func (t *twins) wrote(it *dag.Item) {
+	if !slices.ContainsFunc(t.firsts, func(f *dag.Item) bool { return f.Log == it.Log && f.List == it.List }) {
 		t.firsts = append(t.firsts, it)
 	}
 }
@@ -95,23 +97,23 @@ func (t *twins) wrote(it *item) {
 // since says whether an entry of this device was written after this machine started: it
 // knows what the machine wrote, or its author's clock says so, and not that of somebody
 // whom it had read.
-func (t *twins) since(now time.Time, it *item, e *wire.Entry) bool {
-	if slices.ContainsFunc(t.firsts, func(own *item) bool { return t.logs.inPast(own, it) }) {
+func (t *twins) since(now time.Time, it *dag.Item, e *wire.Entry) bool {
+	if slices.ContainsFunc(t.firsts, func(own *dag.Item) bool { return t.logs.InPast(own, it) }) {
 		return true
 	}
 	read := t.started
 	for _, h := range append([]wire.EntryHash{e.Prev}, e.Deps...) {
-		if named := t.logs.items.at(h); named != nil && named.hlc.Time().After(read) {
-			read = named.hlc.Time()
+		if named := t.logs.Items.At(h); named != nil && named.Hlc.Time().After(read) {
+			read = named.Hlc.Time()
 		}
 	}
-	return it.hlc.Time().After(read) && it.hlc.Ahead(now) < twinAhead
+	return it.Hlc.Time().After(read) && it.Hlc.Ahead(now) < twinAhead
 }
 
 // came looks whether an entry that came is this device's and was written since this machine
 // started: by another node, then.
-func (t *twins) came(now time.Time, it *item, e *wire.Entry) {
-	if it.log.Device != t.own || !t.since(now, it, e) {
+func (t *twins) came(now time.Time, it *dag.Item, e *wire.Entry) {
+	if it.Log.Device != t.own || !t.since(now, it, e) {
 		return
 	}
 	t.seen = now
@@ -120,8 +122,8 @@ func (t *twins) came(now time.Time, it *item, e *wire.Entry) {
 	}
 	t.told = now
 	t.tx.emit(now, Event{
-		Kind: EventTwin, User: it.user, Device: it.log.Device,
-		Detail: fmt.Sprintf("it wrote a %v at %s, which this node did not", it.kind, stamp(it.hlc.Time())),
+		Kind: EventTwin, User: it.User, Device: it.Log.Device,
+		Detail: fmt.Sprintf("it wrote a %v at %s, which this node did not", it.Kind, stamp(it.Hlc.Time())),
 	})
 }
 
@@ -153,13 +155,13 @@ func (t *twins) rejoinFor(now time.Time, renewed bool) time.Duration {
 
 // mustRenew says whether message keys of the epoch at n may have been used before
 // the store went back: this log has made no commit on the chain to it.
-func (m *Machine) mustRenew(n *node) bool {
+func (m *Machine) mustRenew(n *epochs.Node) bool {
 	if !m.own.Renew {
 		return false
 	}
-	for ; n != nil; n = n.parent {
-		for _, claim := range n.claims {
-			if claim.log == m.log {
+	for ; n != nil; n = n.Parent {
+		for _, claim := range n.Claims {
+			if claim.Log == m.log {
 				return false
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -100,7 +101,7 @@ func (Tick) act(*Machine, time.Time, *Outcome) error { return nil }
 
 // act refuses what From holds: Step takes the input out of it.
 func (in From) act(*Machine, time.Time, *Outcome) error {
-	return fmt.Errorf("%w: input %T", ErrUnknown, in)
+	return fmt.Errorf("%w: input %T", verdict.ErrUnknown, in)
 }
 
 func (in RemoveUser) act(m *Machine, now time.Time, out *Outcome) error {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/pandanode/pandanode/node/group/verdict"
 )
 
 // Nothing, and what holds nothing, is no input: it is refused and changes nothing durable.
@@ -12,8 +14,8 @@ func TestNoInput(t *testing.T) {
 	w.run(time.Minute)
 	before := b.rows.digest()
 	for name, in := range map[string]Input{"nil": nil, "of nobody": From{}, "of somebody of somebody": From{Input: From{Input: Tick{}}}} {
-		if _, err := b.step(in); !errors.Is(err, ErrUnknown) {
-			t.Errorf("%s: error %v, want %v", name, err, ErrUnknown)
+		if _, err := b.step(in); !errors.Is(err, verdict.ErrUnknown) {
+			t.Errorf("%s: error %v, want %v", name, err, verdict.ErrUnknown)
 		}
 	}
 	if b.rows.digest() != before {

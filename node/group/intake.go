@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -17,7 +19,7 @@ func (in Envelope) act(m *Machine, now time.Time, out *Outcome) error {
 	u, err := m.keys.open(in.Bytes)
 	if errors.Is(err, wire.ErrUnknownKey) {
 		if m.own.Out {
-			return fmt.Errorf("envelope: %w: %w", ErrRemoved, err)
+			return fmt.Errorf("envelope: %w: %w", verdict.ErrRemoved, err)
 		}
 		m.peers.ask(now, "an envelope is under a key that is not here")
 	}
@@ -34,7 +36,7 @@ func (in Envelope) act(m *Machine, now time.Time, out *Outcome) error {
 	}
 	*out, err = m.takeEntries(now, entries)
 	for _, s := range entries {
-		out.Entries = append(out.Entries, s.hash)
+		out.Entries = append(out.Entries, s.Hash)
 	}
 	m.resolveRoster(now)
 	m.follow(now)
@@ -64,10 +66,10 @@ func (in Seals) act(m *Machine, now time.Time, out *Outcome) error {
 	return err
 }
 
-func readEntries(group wire.GroupID, raws [][]byte) (entries []*signedEntry, err error) {
-	entries = make([]*signedEntry, len(raws))
+func readEntries(group wire.GroupID, raws [][]byte) (entries []*dag.SignedEntry, err error) {
+	entries = make([]*dag.SignedEntry, len(raws))
 	for i, raw := range raws {
-		if entries[i], err = readEntry(group, raw); err != nil {
+		if entries[i], err = dag.ReadEntry(group, raw); err != nil {
 			return nil, err
 		}
 	}
@@ -75,7 +77,7 @@ func readEntries(group wire.GroupID, raws [][]byte) (entries []*signedEntry, err
 }
 
 // takeEntries verifies and adds entries; the errors of those refused come joined.
-func (m *Machine) takeEntries(now time.Time, entries []*signedEntry) (Outcome, error) {
+func (m *Machine) takeEntries(now time.Time, entries []*dag.SignedEntry) (Outcome, error) {
 	var out Outcome
 	var errs []error
 	for _, s := range entries {
@@ -83,10 +85,10 @@ func (m *Machine) takeEntries(now time.Time, entries []*signedEntry) (Outcome, e
 		out.New += n
 		if err != nil {
 			errs = append(errs, err)
-			out.Verdict = max(out.Verdict, verdictOf(err))
+			out.Verdict = max(out.Verdict, verdict.Of(err))
 		}
 	}
-	for named := m.logs.referenced(); len(named) > 0; named = m.logs.referenced() {
+	for named := m.logs.Referenced(); len(named) > 0; named = m.logs.Referenced() {
 		for _, s := range named {
 			out.New += m.takeWaiting(now, s)
 		}
@@ -95,93 +97,93 @@ func (m *Machine) takeEntries(now time.Time, entries []*signedEntry) (Outcome, e
 }
 
 // takeEntry adds an entry and those that waited for it, or parks it.
-func (m *Machine) takeEntry(now time.Time, s *signedEntry) (int, error) {
-	if m.logs.items.at(s.hash) != nil {
+func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
+	if m.logs.Items.At(s.Hash) != nil {
 		return 0, nil
 	}
 	m.recognise(s)
 	if err := m.evidence.check(now, s); err != nil {
 		return 0, err
 	}
-	s.second = m.logs.rival(s) != nil
-	called := m.logs.quarantine.wasCalled(s.hash)
-	unwanted := !called && m.logs.unreferenced(s.entry) && !m.logs.needed(s.hash, s.entry)
-	if gone := m.logs.missing(s.entry); len(gone) > 0 {
-		d := m.logs.devices[s.entry.Device]
+	s.Second = m.logs.Rival(s) != nil
+	called := m.logs.Quarantine.WasCalled(s.Hash)
+	unwanted := !called && m.logs.Unreferenced(s.Entry) && !m.logs.Needed(s.Hash, s.Entry)
+	if gone := m.logs.Missing(s.Entry); len(gone) > 0 {
+		d := m.logs.Devices[s.Entry.Device]
 		if d != nil {
-			if err := identity.Verify(d.Cert.LogKey, wire.DomainEntry, m.group, s.signed); err != nil {
-				return 0, fmt.Errorf("%v of device %v: %w: %w", s.entry.Kind, s.entry.Device, ErrForged, err)
+			if err := identity.Verify(d.Cert.LogKey, wire.DomainEntry, m.group, s.Signed); err != nil {
+				return 0, fmt.Errorf("%v of device %v: %w: %w", s.Entry.Kind, s.Entry.Device, verdict.ErrForged, err)
 			}
 		}
 		if unwanted {
-			return 0, m.logs.putAside(s)
+			return 0, m.logs.PutAside(s)
 		}
-		why := ErrIncomplete
-		if m.logs.parking.entries[s.hash] == nil {
+		why := verdict.ErrIncomplete
+		if m.logs.Parking.Entries[s.Hash] == nil {
 			// Once, and no more of them than are kept: a member cannot have others carry any
 			// amount of what never finds its past.
-			if s.vouched = d != nil && m.roster.has(d.ID) && m.logs.parking.quota[d.ID] < maxParked; s.vouched {
-				why = errVouched
+			if s.Vouched = d != nil && m.roster.Has(d.ID) && m.logs.Parking.Quota[d.ID] < dag.MaxParked; s.Vouched {
+				why = verdict.ErrVouched
 			}
-			s.since = now
+			s.Since = now
 			m.peers.parked(now)
-			if s.entry.Kind != wire.KindRecord {
+			if s.Entry.Kind != wire.KindRecord {
 				// Not the next in a burst: it may build on the other half of an equivocation,
 				// of which both sides have to learn before they act on theirs.
 				m.peers.ask(now, "the past of a change is missing")
 			}
-			m.logs.parking.park(s, gone)
+			m.logs.Parking.Park(s, gone)
 		}
-		return 0, fmt.Errorf("%v of device %v: %w", s.entry.Kind, s.entry.Device, why)
+		return 0, fmt.Errorf("%v of device %v: %w", s.Entry.Kind, s.Entry.Device, why)
 	}
-	it, err := m.logs.check(s, m.group, m.cfg.Engine)
+	it, err := m.logs.Check(s, m.group, m.cfg.Engine)
 	if err != nil {
 		return 0, err
 	}
 	if unwanted {
-		return 0, m.logs.putAside(s)
+		return 0, m.logs.PutAside(s)
 	}
-	if err := m.insert(it, s.entry); err != nil {
+	if err := m.insert(it, s.Entry); err != nil {
 		return 0, err
 	}
-	m.twins.came(now, it, s.entry)
-	m.logs.quarantine.remove(s.hash)
-	m.tx.put(itemKey(it), s.raw)
+	m.twins.came(now, it, s.Entry)
+	m.logs.Quarantine.Remove(s.Hash)
+	m.tx.put(itemKey(it), s.Raw)
 	m.receipts.noteIncarnation(it)
-	m.tx.ready.Came = append(m.tx.ready.Came, it.hash)
-	m.packs.note(it, s.entry)
-	switch it.kind {
+	m.tx.ready.Came = append(m.tx.ready.Came, it.Hash)
+	m.packs.note(it, s.Entry)
+	switch it.Kind {
 	case wire.KindCommit, wire.KindVote:
 		m.disturbed(now, it)
-		if by, at := m.tree.forks(it); by && m.own.Joined { // else it was before this device's time
-			m.tx.emit(now, Event{Kind: EventFork, Epoch: at, By: it.user, Device: it.log.Device})
+		if by, at := m.tree.Forks(it); by && m.own.Joined { // else it was before this device's time
+			m.tx.emit(now, Event{Kind: EventFork, Epoch: at, By: it.User, Device: it.Log.Device})
 		}
 	case wire.KindRecord:
 		m.resolveRoster(now)
 		m.messages.arrived(now, it)
 	case wire.KindOp:
-		if it.op != nil && it.op.Type == wire.OpReboot {
+		if it.Op != nil && it.Op.Type == wire.OpReboot {
 			m.disturbed(now, nil)
 			m.own.noteReboot(now, it)
 		}
 	case wire.KindTKey, wire.KindTKeyWrap:
 	}
 	n := 1
-	for _, w := range m.logs.parking.unpark(s.hash) {
+	for _, w := range m.logs.Parking.Unpark(s.Hash) {
 		n += m.takeWaiting(now, w)
 	}
 	return n, nil
 }
 
 // takeWaiting takes an entry that was parked, or, in a turn that is full, later.
-func (m *Machine) takeWaiting(now time.Time, s *signedEntry) (n int) {
+func (m *Machine) takeWaiting(now time.Time, s *dag.SignedEntry) (n int) {
 	if m.tx.full() {
-		m.logs.parking.deferred = append(m.logs.parking.deferred, s)
+		m.logs.Parking.Deferred = append(m.logs.Parking.Deferred, s)
 		return 0
 	}
 	n, err := m.takeEntry(now, s)
 	if err != nil {
-		m.tx.emit(now, Event{Kind: EventRefused, Device: s.entry.Device, Detail: err.Error()})
+		m.tx.emit(now, Event{Kind: EventRefused, Device: s.Entry.Device, Detail: err.Error()})
 	}
 	return n
 }
@@ -189,9 +191,9 @@ func (m *Machine) takeWaiting(now time.Time, s *signedEntry) (n int) {
 // goOn goes on with what did not fit into the last turn.
 func (m *Machine) goOn(now time.Time) {
 	m.tx.deferred = false
-	for p := &m.logs.parking; len(p.deferred) > 0 && !m.tx.full(); {
-		s := p.deferred[0]
-		p.deferred = p.deferred[1:]
+	for p := &m.logs.Parking; len(p.Deferred) > 0 && !m.tx.full(); {
+		s := p.Deferred[0]
+		p.Deferred = p.Deferred[1:]
 		m.takeWaiting(now, s)
 	}
 	m.messages.goOn(now)

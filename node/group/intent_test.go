@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -82,7 +83,7 @@ func TestTwoIntents(t *testing.T) {
 	if r == nil || wire.InviteIDOf(w.group, r.Invite.Payload) != revoked.id {
 		t.Fatal("carl does not ask with the newest")
 	}
-	if !slices.ContainsFunc(c.errs, func(err error) bool { return errors.Is(err, ErrInviteRevoked) }) {
+	if !slices.ContainsFunc(c.errs, func(err error) bool { return errors.Is(err, verdict.ErrInviteRevoked) }) {
 		t.Fatalf("it was told %v", c.errs)
 	}
 	c.must(EndJoin{Request: r}) // as the node does after a final no
@@ -111,7 +112,7 @@ func TestEndJoin(t *testing.T) {
 	if st := d.m.Status(); st.State != StateNew {
 		t.Fatalf("it is %s", st.State)
 	}
-	if _, err := d.step(EndJoin{Request: &wire.JoinRequest{V: wire.Version}}); !errors.Is(err, ErrState) {
+	if _, err := d.step(EndJoin{Request: &wire.JoinRequest{V: wire.Version}}); !errors.Is(err, verdict.ErrState) {
 		t.Errorf("a join that is not there ended: %v", err)
 	}
 }

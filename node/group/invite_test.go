@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -139,9 +140,9 @@ func TestBadInvitesAreRefused(t *testing.T) {
 	left := w.device("lena")
 	w.joinBy(left, good)
 	spent := wire.JoinRequest{}
-	for _, op := range c.m.logs.ops {
-		if op.target != nil && op.target.device.ID == left.dev.ID {
-			spent = wire.JoinRequest{V: 1, Group: w.group, Cert: *op.op.Cert, KeyPackage: op.op.KeyPackage, Invite: op.op.Invite, Claim: op.op.Claim}
+	for _, op := range c.m.logs.Ops {
+		if op.Target != nil && op.Target.Device.ID == left.dev.ID {
+			spent = wire.JoinRequest{V: 1, Group: w.group, Cert: *op.Op.Cert, KeyPackage: op.Op.KeyPackage, Invite: op.Op.Invite, Claim: op.Op.Claim}
 		}
 	}
 	left.must(Leave{})
@@ -171,54 +172,54 @@ func TestBadInvitesAreRefused(t *testing.T) {
 	members := c.signInvite(nil)
 	owners := b.signInvite(func(i *wire.Invite) { i.Role = wire.RoleOwner })
 	for _, r := range []refusal{
-		{"expired", JoinAsked{Request: ask(short)}, ErrInviteExpired, Ignore},
-		{"revoked", JoinAsked{Request: ask(revoked)}, ErrInviteRevoked, Ignore},
-		{"used up", JoinAsked{Request: ask(once)}, ErrInviteUsed, Ignore},
-		{"signed by a member", JoinAsked{Request: ask(members)}, ErrInviteSigner, Ignore},
-		{"signed by a stranger", JoinAsked{Request: ask(d.signInvite(nil))}, ErrInviteSigner, Ignore},
-		{"gives more than its signer has", JoinAsked{Request: ask(owners)}, ErrInviteSigner, Ignore},
-		{"none", with(fine, func(r *wire.JoinRequest) { r.Invite, r.Claim = nil, nil }), ErrInviteOnly, Ignore},
+		{"expired", JoinAsked{Request: ask(short)}, verdict.ErrInviteExpired, verdict.Ignore},
+		{"revoked", JoinAsked{Request: ask(revoked)}, verdict.ErrInviteRevoked, verdict.Ignore},
+		{"used up", JoinAsked{Request: ask(once)}, verdict.ErrInviteUsed, verdict.Ignore},
+		{"signed by a member", JoinAsked{Request: ask(members)}, verdict.ErrInviteSigner, verdict.Ignore},
+		{"signed by a stranger", JoinAsked{Request: ask(d.signInvite(nil))}, verdict.ErrInviteSigner, verdict.Ignore},
+		{"gives more than its signer has", JoinAsked{Request: ask(owners)}, verdict.ErrInviteSigner, verdict.Ignore},
+		{"none", with(fine, func(r *wire.JoinRequest) { r.Invite, r.Claim = nil, nil }), verdict.ErrInviteOnly, verdict.Ignore},
 		{"signature changed", with(fine, func(r *wire.JoinRequest) {
 			r.Invite = &wire.Signed{Payload: good.invite.Payload, Signature: flipped(good.invite.Signature, 5)}
-		}), ErrForged, Reject},
-		{"of another group", with(fine, func(r *wire.JoinRequest) { r.Invite = &foreign }), ErrForged, Reject},
+		}), verdict.ErrForged, verdict.Reject},
+		{"of another group", with(fine, func(r *wire.JoinRequest) { r.Invite = &foreign }), verdict.ErrForged, verdict.Reject},
 		{"payload of rubbish", with(fine, func(r *wire.JoinRequest) {
 			s := a.user.Sign(wire.DomainInvite, w.group, []byte("rubbish"))
 			r.Invite = &s
-		}), wire.ErrMalformed, Reject},
+		}), wire.ErrMalformed, verdict.Reject},
 		{"claim of rubbish", with(fine, func(r *wire.JoinRequest) {
 			s := good.key.Sign(wire.DomainJoin, w.group, []byte("rubbish"))
 			r.Claim = &s
-		}), wire.ErrMalformed, Reject},
+		}), wire.ErrMalformed, verdict.Reject},
 		{"claim to another invite", with(fine, func(r *wire.JoinRequest) {
 			s := good.key.Sign(wire.DomainJoin, w.group, (&wire.Claim{V: 1, Invite: once.id, Device: d.dev.ID, KeyPackage: sha256.Sum256(r.KeyPackage)}).Encode())
 			r.Claim = &s
-		}), ErrForged, Reject},
+		}), verdict.ErrForged, verdict.Reject},
 		{"claim for another device", with(fine, func(r *wire.JoinRequest) {
 			s := good.key.Sign(wire.DomainJoin, w.group, (&wire.Claim{V: 1, Invite: good.id, Device: c.dev.ID, KeyPackage: sha256.Sum256(r.KeyPackage)}).Encode())
 			r.Claim = &s
-		}), ErrForged, Reject},
+		}), verdict.ErrForged, verdict.Reject},
 		{"claim for another KeyPackage", with(fine, func(r *wire.JoinRequest) {
 			s := good.key.Sign(wire.DomainJoin, w.group, (&wire.Claim{V: 1, Invite: good.id, Device: d.dev.ID}).Encode())
 			r.Claim = &s
-		}), ErrForged, Reject},
-		{"replayed by a thief", with(stolen, func(r *wire.JoinRequest) { r.Invite, r.Claim = fine.Invite, fine.Claim }), ErrForged, Reject},
+		}), verdict.ErrForged, verdict.Reject},
+		{"replayed by a thief", with(stolen, func(r *wire.JoinRequest) { r.Invite, r.Claim = fine.Invite, fine.Claim }), verdict.ErrForged, verdict.Reject},
 		{"claimed with a key that is not the invite's", with(stolen, func(r *wire.JoinRequest) {
 			r.Invite, r.Claim = fine.Invite, &forgedClaim
-		}), ErrForged, Reject},
-		{"the very request of somebody who has left", JoinAsked{Request: spent}, ErrInviteReplayed, Ignore},
+		}), verdict.ErrForged, verdict.Reject},
+		{"the very request of somebody who has left", JoinAsked{Request: spent}, verdict.ErrInviteReplayed, verdict.Ignore},
 
-		{"giving out a member's", GiveInvite{Invite: members.invite}, ErrInviteSigner, Ignore},
-		{"giving out another user's", GiveInvite{Invite: good.invite}, ErrForged, Reject},
-		{"revoking, by a member", RevokeInvite{Invite: good.id}, ErrNotPermitted, Ignore},
+		{"giving out a member's", GiveInvite{Invite: members.invite}, verdict.ErrInviteSigner, verdict.Ignore},
+		{"giving out another user's", GiveInvite{Invite: good.invite}, verdict.ErrForged, verdict.Reject},
+		{"revoking, by a member", RevokeInvite{Invite: good.id}, verdict.ErrNotPermitted, verdict.Ignore},
 	} {
 		r.check(t, c)
 	}
 	for _, r := range []refusal{
-		{"giving out twice", GiveInvite{Invite: good.invite}, ErrState, Ignore},
-		{"giving out what is over", GiveInvite{Invite: a.signInvite(hour(-1)).invite}, ErrInviteExpired, Ignore},
-		{"revoking what nobody gave out", RevokeInvite{Invite: wire.InviteID{1}}, ErrUnknown, Ignore},
-		{"revoking twice", RevokeInvite{Invite: revoked.id}, ErrState, Ignore},
+		{"giving out twice", GiveInvite{Invite: good.invite}, verdict.ErrState, verdict.Ignore},
+		{"giving out what is over", GiveInvite{Invite: a.signInvite(hour(-1)).invite}, verdict.ErrInviteExpired, verdict.Ignore},
+		{"revoking what nobody gave out", RevokeInvite{Invite: wire.InviteID{1}}, verdict.ErrUnknown, verdict.Ignore},
+		{"revoking twice", RevokeInvite{Invite: revoked.id}, verdict.ErrState, verdict.Ignore},
 	} {
 		r.check(t, a)
 	}
@@ -226,11 +227,11 @@ func TestBadInvitesAreRefused(t *testing.T) {
 	for _, x := range []wire.JoinRequest{ask(short), ask(revoked), ask(once), ask(members)} {
 		raw := c.forge(wire.KindOp, &wire.Op{
 			Type: wire.OpAdd, Cert: &x.Cert, Role: wire.RoleMember, KeyPackage: x.KeyPackage, Why: wire.WhyInvite, Invite: x.Invite, Claim: x.Claim,
-		}, c.m.logs.frontier(wire.LogID{}, wire.MaxDeps), c.next(b))
+		}, c.m.logs.Frontier(wire.LogID{}, wire.MaxDeps), c.next(b))
 		if out, err := b.step(Entries{Entries: [][]byte{raw}}); err != nil || out.New != 1 {
 			t.Fatalf("%+v, %v", out, err)
 		}
-		if b.m.roster.users[d.dev.User] != nil {
+		if b.m.roster.Users[d.dev.User] != nil {
 			t.Error("a void addition adds")
 		}
 	}
@@ -253,15 +254,15 @@ func TestForgedInvitesInEntries(t *testing.T) {
 			Type: wire.OpAdd, Cert: &x.Cert, Role: wire.RoleMember, KeyPackage: x.KeyPackage, Why: wire.WhyInvite, Invite: x.Invite, Claim: x.Claim,
 		}
 		change(op)
-		return c.forge(wire.KindOp, op, c.m.logs.frontier(wire.LogID{}, wire.MaxDeps), c.next(b))
+		return c.forge(wire.KindOp, op, c.m.logs.Frontier(wire.LogID{}, wire.MaxDeps), c.next(b))
 	}
 	broken := func(s *wire.Signed) *wire.Signed {
 		return &wire.Signed{Payload: s.Payload, Signature: flipped(s.Signature, 3)}
 	}
 	for _, r := range []refusal{
-		{"the invite's signature", Entries{[][]byte{add(func(o *wire.Op) { o.Invite = broken(o.Invite) })}}, ErrForged, Reject},
-		{"the claim's signature", Entries{[][]byte{add(func(o *wire.Op) { o.Claim = broken(o.Claim) })}}, ErrForged, Reject},
-		{"an invite that another user signed, given out", Entries{[][]byte{c.forge(wire.KindOp, &wire.Op{Type: wire.OpInvite, Invite: x.Invite}, nil, c.next(b))}}, ErrForged, Reject},
+		{"the invite's signature", Entries{[][]byte{add(func(o *wire.Op) { o.Invite = broken(o.Invite) })}}, verdict.ErrForged, verdict.Reject},
+		{"the claim's signature", Entries{[][]byte{add(func(o *wire.Op) { o.Claim = broken(o.Claim) })}}, verdict.ErrForged, verdict.Reject},
+		{"an invite that another user signed, given out", Entries{[][]byte{c.forge(wire.KindOp, &wire.Op{Type: wire.OpInvite, Invite: x.Invite}, nil, c.next(b))}}, verdict.ErrForged, verdict.Reject},
 	} {
 		r.check(t, b)
 	}
@@ -280,7 +281,7 @@ func TestRemovedComesBackByANewInvite(t *testing.T) {
 	}
 	c.must(Join{Invite: &before.invite, Key: before.key})
 	r := *c.request()
-	refusal{"with an invite from before", JoinAsked{Request: r}, ErrWasRemoved, Ignore}.check(t, b)
+	refusal{"with an invite from before", JoinAsked{Request: r}, verdict.ErrWasRemoved, verdict.Ignore}.check(t, b)
 	w.run(5 * time.Second)
 	after := a.mustInvite(nil)
 	w.run(time.Second)
@@ -300,13 +301,13 @@ func TestInviteAfterAsking(t *testing.T) {
 	w, a, _, _ := closed(t, 604, wire.PolicyInvite)
 	d := w.device("dora")
 	w.join(d)
-	if !slices.ContainsFunc(d.errs, func(err error) bool { return errors.Is(err, ErrInviteOnly) && Final(err) }) {
+	if !slices.ContainsFunc(d.errs, func(err error) bool { return errors.Is(err, verdict.ErrInviteOnly) && verdict.Final(err) }) {
 		t.Fatalf("dora was told %v", d.errs)
 	}
 	l := a.mustInvite(nil)
 	other := a.mustInvite(nil)
-	refusal{"the key of another invite", Join{Invite: &l.invite, Key: other.key}, ErrForged, Reject}.check(t, d)
-	refusal{"no key", Join{Invite: &l.invite}, ErrState, Ignore}.check(t, d)
+	refusal{"the key of another invite", Join{Invite: &l.invite, Key: other.key}, verdict.ErrForged, verdict.Reject}.check(t, d)
+	refusal{"no key", Join{Invite: &l.invite}, verdict.ErrState, verdict.Ignore}.check(t, d)
 	d.must(Join{Invite: &l.invite, Key: l.key})
 	d.open()
 	w.run(time.Minute)
@@ -324,7 +325,7 @@ func TestNobodyTakesAnInviteAway(t *testing.T) {
 		},
 		"a bogus Welcome": func(d *device) error {
 			_, err := d.step(JoinAnswered{KeyPackage: d.request().KeyPackage, Epoch: wire.EpochID{1}, Welcome: []byte("welcome")})
-			if !errors.Is(err, ErrInvalidWelcome) {
+			if !errors.Is(err, verdict.ErrInvalidWelcome) {
 				return err
 			}
 			return nil

@@ -6,31 +6,34 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
 // A join asks to be let in with a fresh KeyPackage; a repetition asks with the same, for
 // as long as that can be used. A member that waits to leave stays.
 func (in Join) act(m *Machine, now time.Time, _ *Outcome) error {
-	member := m.own.Joined && m.roster.has(m.log.Device)
+	member := m.own.Joined && m.roster.Has(m.log.Device)
 	if member && in.Invite == nil {
 		if !m.own.Leaving {
-			return fmt.Errorf("joining: %w: already in the group", ErrState)
+			return fmt.Errorf("joining: %w: already in the group", verdict.ErrState)
 		}
 		m.own.Leaving = false
 		m.own.save()
 		return nil
 	}
 	if (in.Invite == nil) != (in.Key == nil) {
-		return fmt.Errorf("joining: %w: an invite comes with its key", ErrState)
+		return fmt.Errorf("joining: %w: an invite comes with its key", verdict.ErrState)
 	}
 	if in.Invite != nil {
-		i, err := readInvite(m.group, *in.Invite)
+		i, err := dag.ReadInvite(m.group, *in.Invite)
 		if err != nil {
 			return fmt.Errorf("joining: %w", err)
 		}
-		if !bytes.Equal(i.invite.Key[:], in.Key.Public()) {
-			return fmt.Errorf("joining: %w: the key is not the invite's", ErrForged)
+		if !bytes.Equal(i.Invite.Key[:], in.Key.Public()) {
+			return fmt.Errorf("joining: %w: the key is not the invite's", verdict.ErrForged)
 		}
 	}
 	if member {
@@ -73,7 +76,7 @@ func (in Join) intend(m *Machine, now time.Time) error {
 	}
 	id := wire.InviteIDOf(m.group, in.Invite.Payload)
 	m.peers.ask(now, "an invite came: does it need it?")
-	if m.logs.issued(id) || m.joining.wants(id) {
+	if m.logs.Issued(id) || m.joining.wants(id) {
 		return nil
 	}
 	kp, err := m.leaf.newPackage(now)
@@ -93,24 +96,24 @@ func (in JoinAnswered) act(m *Machine, now time.Time, _ *Outcome) error {
 	j := m.joining
 	r := j.asksWith(in.KeyPackage)
 	if r == nil {
-		return fmt.Errorf("Welcome: %w: this device did not ask", ErrState)
+		return fmt.Errorf("Welcome: %w: this device did not ask", verdict.ErrState)
 	}
 	if in.Renew {
 		return j.renew(now, r)
 	}
 	kp, ok := m.leaf.keyPackage(r.KeyPackage)
 	if !ok {
-		return fmt.Errorf("Welcome: %w: the secrets of the KeyPackage are past their time", ErrState)
+		return fmt.Errorf("Welcome: %w: the secrets of the KeyPackage are past their time", verdict.ErrState)
 	}
 	before := m.keys.ids()
 	if err := m.welcomed(now, in.Epoch, in.Welcome, in.Tree, kp); err != nil {
-		if errors.Is(err, ErrInvalidWelcome) {
+		if errors.Is(err, verdict.ErrInvalidWelcome) {
 			j.welcomeFailed(now, r.KeyPackage)
 		}
 		return err
 	}
 	j.badWelcome = nil
-	if old := m.own.Position; old != in.Epoch && !m.own.Out && m.tree.nodes[old] == nil && m.epochs.has(old) {
+	if old := m.own.Position; old != in.Epoch && !m.own.Out && m.tree.Nodes[old] == nil && m.epochs.has(old) {
 		m.epochs.forget(old) // an earlier Welcome that the logs did not bear out, with all it brought
 		m.keys.forget(before...)
 	}
@@ -124,29 +127,29 @@ func (in JoinAnswered) act(m *Machine, now time.Time, _ *Outcome) error {
 }
 
 // welcomed holds the epoch that a Welcome leads to, if it is the one it was said to be.
-func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte, kp KeyPackage) error {
+func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte, kp engine.KeyPackage) error {
 	if m.epochs.has(id) {
 		return nil
 	}
 	e, data, err := m.cfg.Engine.Join(welcome, tree, kp, m.epochs.checkCredential)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalidWelcome, err)
+		return fmt.Errorf("%w: %w", verdict.ErrInvalidWelcome, err)
 	}
 	secrets, err := wire.DecodeJoinSecrets(data)
 	if err != nil {
-		return fmt.Errorf("%w: join secrets: %w", ErrInvalidWelcome, err)
+		return fmt.Errorf("%w: join secrets: %w", verdict.ErrInvalidWelcome, err)
 	}
 	if got := wire.EpochIDOf(m.group, secrets.Generation, e.Number(), e.Interim()); got != id {
-		return fmt.Errorf("%w: it leads to another epoch than the one announced", ErrInvalidWelcome)
+		return fmt.Errorf("%w: it leads to another epoch than the one announced", verdict.ErrInvalidWelcome)
 	}
 	for _, key := range secrets.TransportKeys {
 		m.keys.take(key)
 	}
-	if m.tree.nodes[id] != nil { // else it may be another group's: noteJoined does
+	if m.tree.Nodes[id] != nil { // else it may be another group's: noteJoined does
 		m.leaf.spend(now, kp.Public)
 	}
 	m.epochs.hold(now, id, secrets.Generation, e, nil)
-	m.refused.withdraw(now, m.tree.nodes[id])
+	m.refused.withdraw(now, m.tree.Nodes[id])
 	m.messages.openWaiting(now, id)
 	return nil
 }
@@ -154,17 +157,17 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 // A Tree is a ratchet tree that Wants asked for. Whether it is the right one
 // shows when the Welcome is opened: the GroupInfo holds its hash.
 func (in Tree) act(m *Machine, now time.Time, _ *Outcome) error {
-	n := m.tree.nodes[in.Epoch]
-	if n == nil || n.info() == nil || !m.joining.trees[in.Epoch] {
-		return fmt.Errorf("ratchet tree: %w: nobody asked for it", ErrState)
+	n := m.tree.Nodes[in.Epoch]
+	if n == nil || n.Info() == nil || !m.joining.trees[in.Epoch] {
+		return fmt.Errorf("ratchet tree: %w: nobody asked for it", verdict.ErrState)
 	}
-	for _, hash := range n.adds() {
+	for _, hash := range n.Adds() {
 		if kp, ok := m.leaf.byHash(hash); ok {
 			// Tried at once, so that a wrong tree is refused and asks for another.
 			welcomes, err := m.read.welcomes(n)
 			errs := []error{err}
 			for _, welcome := range welcomes {
-				err := m.welcomed(now, n.id, welcome, in.Bytes, kp)
+				err := m.welcomed(now, n.Id, welcome, in.Bytes, kp)
 				if err == nil {
 					delete(m.joining.trees, in.Epoch)
 					return nil
@@ -174,14 +177,14 @@ func (in Tree) act(m *Machine, now time.Time, _ *Outcome) error {
 			return fmt.Errorf("ratchet tree: %w", errors.Join(errs...))
 		}
 	}
-	return fmt.Errorf("ratchet tree: %w: nobody asked for it", ErrState)
+	return fmt.Errorf("ratchet tree: %w: nobody asked for it", verdict.ErrState)
 }
 
 // noteJoined tells, once per membership, that this device is in the group by its
 // own logs too, and says so to the others.
 func (m *Machine) noteJoined(now time.Time) {
-	n := m.tree.nodes[m.own.Position]
-	if m.own.Joined || n == nil || !m.epochs.has(n.id) || !m.roster.has(m.log.Device) {
+	n := m.tree.Nodes[m.own.Position]
+	if m.own.Joined || n == nil || !m.epochs.has(n.Id) || !m.roster.Has(m.log.Device) {
 		return
 	}
 	m.own.Joined, m.own.Out = true, false
@@ -198,15 +201,15 @@ type EndJoin struct{ Request *wire.JoinRequest }
 func (in EndJoin) act(m *Machine, now time.Time, _ *Outcome) error {
 	switch {
 	case in.Request == nil && m.In():
-		return fmt.Errorf("ending a join: %w: this device is in the group and waits for its keys", ErrState)
+		return fmt.Errorf("ending a join: %w: this device is in the group and waits for its keys", verdict.ErrState)
 	case in.Request == nil:
 		m.joining.setIntents(now, nil)
 	case m.joining.request == nil || !bytes.Equal(wire.Marshal(m.joining.request), wire.Marshal(in.Request)):
-		return fmt.Errorf("ending a join: %w: this device does not ask with that request", ErrState)
+		return fmt.Errorf("ending a join: %w: this device does not ask with that request", verdict.ErrState)
 	}
 	m.joining.end(now)
 	return nil
 }
 
 // In says whether this device is in the group by its own logs, with or without keys.
-func (m *Machine) In() bool { return m.roster.has(m.log.Device) }
+func (m *Machine) In() bool { return m.roster.Has(m.log.Device) }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -36,8 +37,8 @@ func TestFloorMovesBack(t *testing.T) {
 	w.sync(b, d)
 	w.run(5 * time.Minute)
 	w.agree(a, b, d)
-	floor := d.m.roster.devices[d.dev.ID].by
-	if floor.log != a.m.log {
+	floor := d.m.roster.Devices[d.dev.ID].By
+	if floor.Log != a.m.log {
 		t.Fatal("the other addition counts")
 	}
 	live := d.texts()
@@ -58,16 +59,16 @@ func TestUnspeakableRecordIsPassedOver(t *testing.T) {
 	a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
 	w.run(time.Minute)
 	o := wire.Opened{Body: wire.Marshal(&wire.Content{MediaType: "text/plain", Data: []byte("not allowed")})}
-	raw, hash := forged(c, wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, c.next(a))
+	raw, hash := forged(c, wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, c.next(a))
 	b.must(Entries{Entries: [][]byte{raw}})
-	it := b.m.logs.items.at(hash)
+	it := b.m.logs.Items.At(hash)
 	for range 3 {
 		raw, hash = forged(c, wire.KindRecord, &wire.Record{}, nil, c.next(b))
 		b.must(Entries{Entries: [][]byte{raw}})
 	}
-	last := b.m.logs.items.at(hash)
-	if at := b.m.messages.delivered[int(it.list)]; at != last.seq {
-		t.Errorf("of %d entries %d are done with", last.seq, at)
+	last := b.m.logs.Items.At(hash)
+	if at := b.m.messages.delivered[int(it.List)]; at != last.Seq {
+		t.Errorf("of %d entries %d are done with", last.Seq, at)
 	}
 }
 
@@ -95,9 +96,9 @@ func TestRecordSyncedBeforeOwnAddition(t *testing.T) {
 		w.syncSomebody(d)
 		w.run(time.Minute)
 	}
-	if !d.m.messages.readable(c.m.logs.head(c.m.log).hash) {
+	if !d.m.messages.readable(c.m.logs.Head(c.m.log).Hash) {
 		for it := range d.records() {
-			t.Logf("record %v plain %v gap %v", it.hash, it.facts.has(isPlain), d.lacks(it.hash))
+			t.Logf("record %v plain %v gap %v", it.Hash, it.Facts.Has(dag.IsPlain), d.lacks(it.Hash))
 		}
 	}
 	if got := d.texts(); !slices.Contains(got, "early") {

@@ -8,6 +8,10 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -32,7 +36,7 @@ type joining struct {
 	timers *timers
 	group  wire.GroupID
 	device *identity.Device
-	engine Engine
+	engine engine.Engine
 	leaf   *leafKeys
 	epochs *epochStore
 	peers  *peers
@@ -103,12 +107,12 @@ func (j *joining) loadIntents() error {
 	}
 	var row intentsRow
 	if err := wire.Unmarshal(v, &row); err != nil {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 	}
 	for _, b := range row.Requests {
 		r, err := wire.DecodeJoinRequest(b)
 		if err != nil || r.Invite == nil {
-			return fmt.Errorf("%w: the invite of a join: %w", ErrCorrupt, err)
+			return fmt.Errorf("%w: the invite of a join: %w", verdict.ErrCorrupt, err)
 		}
 		j.intents = append(j.intents, intent{wire.InviteIDOf(j.group, r.Invite.Payload), *r})
 	}
@@ -174,7 +178,7 @@ func (j *joining) lapsed(now time.Time) bool {
 		return false
 	}
 	age, here := j.leaf.age(now, j.request.KeyPackage)
-	return !here || age >= keyPackageLifetime
+	return !here || age >= engine.KeyPackageLifetime
 }
 
 // renew asks also with a fresh KeyPackage and a request to be added again: this device is
@@ -184,10 +188,10 @@ func (j *joining) lapsed(now time.Time) bool {
 // whatever members say.
 func (j *joining) renew(now time.Time, r *wire.JoinRequest) error {
 	if j.renewal != nil && r != j.renewal {
-		return fmt.Errorf("request to join: %w: it asks with another KeyPackage already", ErrState)
+		return fmt.Errorf("request to join: %w: it asks with another KeyPackage already", verdict.ErrState)
 	}
 	if age, here := j.leaf.age(now, r.KeyPackage); here && age < time.Hour {
-		return fmt.Errorf("request to join: %w: its KeyPackage is fresh", ErrState)
+		return fmt.Errorf("request to join: %w: its KeyPackage is fresh", verdict.ErrState)
 	}
 	again, err := j.requestAgain(now)
 	if err != nil {
@@ -243,17 +247,17 @@ func (j *joining) welcomeFailed(now time.Time, keyPackage []byte) {
 // fromLog gets this device onto a chain that none of its keys lead to, by the Welcome of the
 // newest commit on it that adds one of its KeyPackages: it asks for the ratchet tree, and Tree
 // goes on. False: it is not there yet.
-func (j *joining) fromLog(now time.Time, chosen *node) bool {
-	for n := chosen; n != nil; n = n.parent {
-		if !n.hasWelcome() {
+func (j *joining) fromLog(now time.Time, chosen *epochs.Node) bool {
+	for n := chosen; n != nil; n = n.Parent {
+		if !n.HasWelcome() {
 			continue
 		}
-		for _, hash := range n.adds() {
-			if !j.leaf.holds(hash) || j.epochs.has(n.id) {
+		for _, hash := range n.Adds() {
+			if !j.leaf.holds(hash) || j.epochs.has(n.Id) {
 				continue // a held one leads nowhere new: this device was taken out after it
 			}
-			if !j.trees[n.id] {
-				j.trees[n.id] = true
+			if !j.trees[n.Id] {
+				j.trees[n.Id] = true
 				j.peers.ask(now, "a Welcome needs its ratchet tree")
 			}
 			return false
@@ -284,7 +288,7 @@ func (j *joining) takeEnded(now time.Time) (*wire.JoinRequest, error) {
 	j.tx.del(rowEnded)
 	r, err := wire.DecodeJoinRequest(v)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 	}
 	_, here := j.leaf.age(now, r.KeyPackage)
 	if usable := here && j.engine.CheckLifetime(r.KeyPackage, now) == nil && r.Rejoin == nil; !usable {
@@ -334,11 +338,11 @@ func (j *joining) keep(now time.Time, id wire.InviteID, r *wire.JoinRequest) {
 
 // settleIntents drops the invites that a member does not need, or asks with the newest once
 // this device is out.
-func (j *joining) settleIntents(now time.Time, l *logs, member, out bool) {
+func (j *joining) settleIntents(now time.Time, l *dag.Logs, member, out bool) {
 	switch {
 	case len(j.intents) == 0:
 	case member:
-		left := slices.DeleteFunc(slices.Clone(j.intents), func(i intent) bool { return l.issued(i.id) })
+		left := slices.DeleteFunc(slices.Clone(j.intents), func(i intent) bool { return l.Issued(i.id) })
 		if len(left) < len(j.intents) {
 			j.setIntents(now, left)
 		}
@@ -407,13 +411,13 @@ func (j *joining) lost(hash [32]byte) bool {
 // stopRejoin ends asking to be added again once this device, at n, is where it wanted to be.
 // If it was not added there, it tells the others, who otherwise would do so whenever their
 // branch changes.
-func (j *joining) stopRejoin(now time.Time, n *node) {
+func (j *joining) stopRejoin(now time.Time, n *epochs.Node) {
 	if j.rejoin == nil {
 		return
 	}
 	if r, err := wire.DecodeRejoin(j.rejoin.Payload); err == nil {
 		j.leaf.spend(now, r.KeyPackage) // a commit on another branch may have used it
-		if n != nil && !n.used(r.KeyPackage) {
+		if n != nil && !n.Used(r.KeyPackage) {
 			j.retract = true
 			j.timers.set(timerBeacon, now)
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -28,7 +30,7 @@ func (t *tx) scanAfter(prefix string, after uint64, limit int, fn func(uint64, [
 		n++
 		b, err := unhex(key[len(prefix):])
 		if err != nil || len(b) != 8 {
-			return fmt.Errorf("%w: key %q", ErrCorrupt, key)
+			return fmt.Errorf("%w: key %q", verdict.ErrCorrupt, key)
 		}
 		return fn(binary.BigEndian.Uint64(b), v)
 	})
@@ -45,7 +47,7 @@ func (t *tx) eventsAfter(after uint64, limit int, shows func(EventKind) bool) ([
 	err := t.scanAfter(rowEvent, after, 0, func(cursor uint64, v []byte) error {
 		var e Event
 		if err := wire.Unmarshal(v, &e); err != nil {
-			return fmt.Errorf("%w: event %d: %w", ErrCorrupt, cursor, err)
+			return fmt.Errorf("%w: event %d: %w", verdict.ErrCorrupt, cursor, err)
 		}
 		if !shows(e.Kind) {
 			return nil
@@ -81,7 +83,7 @@ func (m *messages) list(after uint64, limit int) ([]Message, error) {
 	var out []Message
 	err := m.tx.scanAfter(rowShown, after, limit, func(cursor uint64, v []byte) error {
 		if len(v) != 32 {
-			return fmt.Errorf("%w: message at cursor %d", ErrCorrupt, cursor)
+			return fmt.Errorf("%w: message at cursor %d", verdict.ErrCorrupt, cursor)
 		}
 		msg, ok, err := m.message(wire.MessageID(v), cursor)
 		if ok {
@@ -105,15 +107,15 @@ func (m *messages) message(id wire.MessageID, cursor uint64) (Message, bool, err
 	it := m.record(id)
 	v, err := m.tx.get(rowPlain + hexed(id[:]))
 	if it == nil || v == nil || err != nil {
-		return Message{}, false, errors.Join(err, fmt.Errorf("%w: message %v was shown and is gone", ErrCorrupt, id))
+		return Message{}, false, errors.Join(err, fmt.Errorf("%w: message %v was shown and is gone", verdict.ErrCorrupt, id))
 	}
 	o, err := wire.DecodeOpened(v)
 	if err != nil {
-		return Message{}, false, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return Message{}, false, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 	}
 	msg := Message{
-		Cursor: cursor, ID: id, User: it.user, Device: it.log.Device, Name: m.logs.devices[it.log.Device].Cert.Name,
-		Sent: it.dated().Time(), Own: it.log.Device == m.self.Device,
+		Cursor: cursor, ID: id, User: it.User, Device: it.Log.Device, Name: m.logs.Devices[it.Log.Device].Cert.Name,
+		Sent: it.Dated().Time(), Own: it.Log.Device == m.self.Device,
 	}
 	if c, err := wire.DecodeContent(o.Body); err == nil {
 		msg.Content = *c
@@ -129,10 +131,10 @@ func (m *messages) message(id wire.MessageID, cursor uint64) (Message, bool, err
 
 // delivery says how far an own message is: how many other devices are known to read
 // it, of how many that it is for.
-func (m *messages) delivery(it *item) (d Delivery, held, readers int) {
+func (m *messages) delivery(it *dag.Item) (d Delivery, held, readers int) {
 	held, readers = m.receipts.heldBy(it)
 	switch {
-	case slices.Contains(m.outbox, it.hash):
+	case slices.Contains(m.outbox, it.Hash):
 		return DeliveryQueued, held, readers
 	case held > 0:
 		return DeliveryHeld, held, readers
@@ -145,9 +147,9 @@ func (m *messages) unseen(after uint64, most int, user wire.UserID) (int, error)
 	count := 0
 	err := m.tx.scanAfter(rowShown, after, 0, func(_ uint64, v []byte) error {
 		if len(v) != 32 {
-			return fmt.Errorf("%w: a message that was shown", ErrCorrupt)
+			return fmt.Errorf("%w: a message that was shown", verdict.ErrCorrupt)
 		}
-		if it := m.record(wire.MessageID(v)); it == nil || it.user != user {
+		if it := m.record(wire.MessageID(v)); it == nil || it.User != user {
 			if count++; count == most {
 				return errEnough
 			}

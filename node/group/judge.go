@@ -7,6 +7,11 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/roster"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -16,17 +21,17 @@ import (
 type judge struct {
 	read            reader
 	rosters         *rosters
-	deviceOf        func(Leaf) (*identity.Leaf, error) // that a leaf's credential proves
-	checkCredential CheckCredential
-	rejoins         func(*roster, *item) (map[wire.DeviceID]*rejoin, error) // that a COMMIT cites, checked
+	deviceOf        func(engine.Leaf) (*identity.Leaf, error) // that a leaf's credential proves
+	checkCredential engine.CheckCredential
+	rejoins         func(*roster.Roster, *dag.Item) (map[wire.DeviceID]*rejoin, error) // that a COMMIT cites, checked
 }
 
 // derive derives the child of an epoch held here, if the commit is valid MLS,
 // by the device that signed the entry, and does to the tree only what the roster
 // resolved from the commit's own past wants.
-func (j judge) derive(parent Parent, n *node) (Epoch, error) {
-	if n.info() == nil {
-		return nil, fmt.Errorf("%w: a root cannot be derived", ErrInvalidCommit)
+func (j judge) derive(parent engine.Parent, n *epochs.Node) (engine.Epoch, error) {
+	if n.Info() == nil {
+		return nil, fmt.Errorf("%w: a root cannot be derived", verdict.ErrInvalidCommit)
 	}
 	claim, err := j.justified(parent, n)
 	if err != nil {
@@ -37,16 +42,16 @@ func (j judge) derive(parent Parent, n *node) (Epoch, error) {
 		return nil, err
 	}
 	child, err := parent.Process(c.Commit, j.checkCredential)
-	if err != nil && !errors.Is(err, errSelfRemoved) {
-		return nil, fmt.Errorf("%w: %w", ErrInvalidCommit, err)
+	if err != nil && !errors.Is(err, engine.ErrSelfRemoved) {
+		return nil, fmt.Errorf("%w: %w", verdict.ErrInvalidCommit, err)
 	}
 	return child, err
 }
 
 // justified checks a commit against the roster of its own past and gives the claim to
 // it that is.
-func (j judge) justified(parent Parent, n *node) (claim *item, err error) {
-	for _, claim = range n.claims {
+func (j judge) justified(parent engine.Parent, n *epochs.Node) (claim *dag.Item, err error) {
+	for _, claim = range n.Claims {
 		if err = j.justifies(parent, n, claim); err == nil {
 			break
 		}
@@ -54,7 +59,7 @@ func (j judge) justified(parent Parent, n *node) (claim *item, err error) {
 	return claim, err
 }
 
-func (j judge) justifies(parent Parent, n *node, claim *item) error {
+func (j judge) justifies(parent engine.Parent, n *epochs.Node, claim *dag.Item) error {
 	_, info, err := j.read.commit(claim)
 	if err != nil {
 		return err
@@ -70,15 +75,15 @@ func (j judge) justifies(parent Parent, n *node, claim *item) error {
 		}
 		return d
 	}
-	if by := at(info.Sender); by == nil || by.ID != claim.log.Device {
-		return fmt.Errorf("%w: the entry is not by the committer", ErrInvalidCommit)
+	if by := at(info.Sender); by == nil || by.ID != claim.Log.Device {
+		return fmt.Errorf("%w: the entry is not by the committer", verdict.ErrInvalidCommit)
 	}
 	past := j.rosters.at(claim)
 	if info.Other > 0 || !info.Path {
-		return fmt.Errorf("%w: it has no path, or proposals that nodes do not make", ErrInvalidCommit)
+		return fmt.Errorf("%w: it has no path, or proposals that nodes do not make", verdict.ErrInvalidCommit)
 	}
-	if d, err := identity.ClaimedDevice(info.Own); err != nil || d != claim.log.Device {
-		return fmt.Errorf("%w: it gives the committer's leaf to another device", ErrInvalidCommit)
+	if d, err := identity.ClaimedDevice(info.Own); err != nil || d != claim.Log.Device {
+		return fmt.Errorf("%w: it gives the committer's leaf to another device", verdict.ErrInvalidCommit)
 	}
 	rejoins, err := j.rejoins(past, claim)
 	if err != nil {
@@ -90,17 +95,17 @@ func (j judge) justifies(parent Parent, n *node, claim *item) error {
 		}
 	}
 	for _, leaf := range info.Removes {
-		if d := at(leaf); d != nil && past.has(d.ID) && rejoins[d.ID] == nil {
-			return fmt.Errorf("%w: it removes device %v, a member", ErrInvalidCommit, d.ID)
+		if d := at(leaf); d != nil && past.Has(d.ID) && rejoins[d.ID] == nil {
+			return fmt.Errorf("%w: it removes device %v, a member", verdict.ErrInvalidCommit, d.ID)
 		}
 	}
 	for _, kp := range info.Adds {
-		operation := slices.ContainsFunc(past.deviceIDs(), func(d wire.DeviceID) bool { return bytes.Equal(past.devices[d].keyPackage, kp) })
-		rejoin := slices.ContainsFunc(past.deviceIDs(), func(d wire.DeviceID) bool {
+		operation := slices.ContainsFunc(past.DeviceIDs(), func(d wire.DeviceID) bool { return bytes.Equal(past.Devices[d].KeyPackage, kp) })
+		rejoin := slices.ContainsFunc(past.DeviceIDs(), func(d wire.DeviceID) bool {
 			return rejoins[d] != nil && bytes.Equal(rejoins[d].KeyPackage, kp)
 		})
 		if !operation && !rejoin {
-			return fmt.Errorf("%w: it adds a device that no operation adds", ErrInvalidCommit)
+			return fmt.Errorf("%w: it adds a device that no operation adds", verdict.ErrInvalidCommit)
 		}
 	}
 	return nil
@@ -108,14 +113,14 @@ func (j judge) justifies(parent Parent, n *node, claim *item) error {
 
 // answers checks that a commit adds the device whose request it cites, and that no
 // commit before it did: a request replayed must not evict who made it.
-func answers(n *node, r *rejoin) error {
+func answers(n *epochs.Node, r *rejoin) error {
 	kp := sha256.Sum256(r.KeyPackage)
-	if !slices.Contains(n.adds(), kp) {
-		return fmt.Errorf("%w: it cites a request to be added again and does not add", ErrInvalidCommit)
+	if !slices.Contains(n.Adds(), kp) {
+		return fmt.Errorf("%w: it cites a request to be added again and does not add", verdict.ErrInvalidCommit)
 	}
-	for at := n.parent; at != nil; at = at.parent {
-		if slices.Contains(at.adds(), kp) {
-			return fmt.Errorf("%w: it cites a request that was answered before", ErrInvalidCommit)
+	for at := n.Parent; at != nil; at = at.Parent {
+		if slices.Contains(at.Adds(), kp) {
+			return fmt.Errorf("%w: it cites a request that was answered before", verdict.ErrInvalidCommit)
 		}
 	}
 	return nil

@@ -4,16 +4,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
 // A member adds two puppets whose KeyPackages are out of date.
 func TestExpiredKeyPackagesDoNotMakeCommitsForEver(t *testing.T) {
 	w, a, b, c := three(t, 408)
-	secret, public, _ := MLS(1).NewSigner(w.rand)
+	secret, public, _ := engine.MLS(1).NewSigner(w.rand)
 	for _, name := range []string{"p1", "p2"} {
 		_, op := puppet(t, w, name, secret, public, w.now.Add(-365*24*time.Hour))
-		raw, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, c.next(a))
+		raw, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, c.next(a))
 		for _, x := range []*device{a, b} {
 			x.must(Entries{Entries: [][]byte{raw}})
 		}

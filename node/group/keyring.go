@@ -9,16 +9,19 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/roster"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
 // transportKey is a key that a TKEY entry brought, or the group's first one.
 type transportKey struct {
 	id         wire.KeyID
-	by         *item // the TKEY; nil for the first key
+	by         *dag.Item // the TKEY; nil for the first key
 	superseded bool
-	since      *item // the first TKEY that supersedes it
-	idle       bool  // a TKEY brought it that does not count: others may never get that
+	since      *dag.Item // the first TKEY that supersedes it
+	idle       bool      // a TKEY brought it that does not count: others may never get that
 	wrapped    map[wire.DeviceID]bool
 }
 
@@ -38,7 +41,7 @@ type keyring struct {
 	group   wire.GroupID
 	own     *ownState
 	leaf    *leafKeys
-	logs    *logs
+	logs    *dag.Logs
 	rosters *rosters
 
 	keys  map[wire.KeyID][]byte        // held
@@ -49,20 +52,20 @@ type keyring struct {
 
 // sendKey is the key to send under by one roster.
 type sendKey struct {
-	roster *roster
+	roster *roster.Roster
 	id     *wire.KeyID // nil: find it again
 }
 
 // leftOut is who has no way to a key, and what that was found out of.
 type leftOut struct {
-	roster  *roster
+	roster  *roster.Roster
 	of      *transportKey
-	by      *item
+	by      *dag.Item
 	wraps   int
 	devices []wire.DeviceID
 }
 
-func newKeyring(tx *tx, cfg *Config, own *ownState, leaf *leafKeys, logs *logs, rosters *rosters) *keyring {
+func newKeyring(tx *tx, cfg *Config, own *ownState, leaf *leafKeys, logs *dag.Logs, rosters *rosters) *keyring {
 	return &keyring{
 		tx: tx, cfg: cfg, group: cfg.Genesis.ID, own: own, leaf: leaf, logs: logs, rosters: rosters,
 		keys: map[wire.KeyID][]byte{}, known: map[wire.KeyID]*transportKey{},
@@ -85,40 +88,40 @@ func (k *keyring) ids() []wire.KeyID {
 }
 
 // note takes a TKEY or TKEY-WRAP of the set into account.
-func (k *keyring) note(it *item) {
-	if (it.tkey != nil || it.wrap != nil) && !k.rosters.at(it).has(it.log.Device) {
+func (k *keyring) note(it *dag.Item) {
+	if (it.Tkey != nil || it.Wrap != nil) && !k.rosters.at(it).Has(it.Log.Device) {
 		return // its author was out
 	}
 	var id wire.KeyID
 	var wraps []wire.Wrap
 	switch {
-	case (it.tkey != nil || it.wrap != nil) && !k.logs.counts(it):
-		if it.tkey != nil {
-			k.of(it.tkey.ID).idle = true
+	case (it.Tkey != nil || it.Wrap != nil) && !k.logs.Counts(it):
+		if it.Tkey != nil {
+			k.of(it.Tkey.ID).idle = true
 			k.sends.id = nil
 		}
 		return
-	case it.tkey != nil:
-		id, wraps = it.tkey.ID, it.tkey.Wraps
+	case it.Tkey != nil:
+		id, wraps = it.Tkey.ID, it.Tkey.Wraps
 		t := k.of(id)
-		if t.by == nil || it.compare(t.by) < 0 {
+		if t.by == nil || it.Compare(t.by) < 0 {
 			t.by = it
 		}
-		for _, old := range it.tkey.Supersedes {
+		for _, old := range it.Tkey.Supersedes {
 			if t := k.of(old); old != id {
 				t.superseded = true
-				if t.since == nil || it.compare(t.since) < 0 {
+				if t.since == nil || it.Compare(t.since) < 0 {
 					t.since = it
 				}
 			}
 		}
-	case it.wrap != nil:
-		id, wraps = it.wrap.ID, []wire.Wrap{it.wrap.Wrap}
+	case it.Wrap != nil:
+		id, wraps = it.Wrap.ID, []wire.Wrap{it.Wrap.Wrap}
 	default:
 		return
 	}
 	t := k.of(id)
-	t.wrapped[it.log.Device] = true
+	t.wrapped[it.Log.Device] = true
 	for _, w := range wraps {
 		t.wrapped[w.Device] = true
 		if w.Device != k.cfg.Device.ID || k.keys[id] != nil {
@@ -138,7 +141,7 @@ func (k *keyring) recount() {
 	for id := range k.keys {
 		k.of(id)
 	}
-	for _, it := range k.logs.keys {
+	for _, it := range k.logs.Keys {
 		k.note(it)
 	}
 }
@@ -157,16 +160,16 @@ func (k *keyring) of(id wire.KeyID) *transportKey {
 // who knew of every removal and departure that stands. A group's first key is
 // clean while nobody has gone.
 func (k *keyring) clean(t *transportKey) bool {
-	if t.by != nil && !k.rosters.now.has(t.by.log.Device) {
+	if t.by != nil && !k.rosters.now.Has(t.by.Log.Device) {
 		return false // its author is out
 	}
-	knew := func(op *item) bool { return t.by != nil && k.logs.inPast(op, t.by) }
-	for _, op := range k.rosters.now.gone {
+	knew := func(op *dag.Item) bool { return t.by != nil && k.logs.InPast(op, t.by) }
+	for _, op := range k.rosters.now.Gone {
 		if !knew(op) {
 			return false
 		}
 	}
-	for _, op := range k.rosters.now.revoked {
+	for _, op := range k.rosters.now.Revoked {
 		if !knew(op) {
 			return false
 		}
@@ -212,10 +215,10 @@ func (k *keyring) leftOut(t *transportKey) []wire.DeviceID {
 		return l.devices
 	}
 	*l = leftOut{roster: r, of: t, by: t.by, wraps: len(t.wrapped)}
-	for _, id := range r.deviceIDs() {
-		d := r.devices[id]
-		welcomed := d.by != nil && (t.by == nil || k.logs.inPast(t.by, d.by))
-		if !t.wrapped[id] && !welcomed && !(t.by == nil && d.by == nil) {
+	for _, id := range r.DeviceIDs() {
+		d := r.Devices[id]
+		welcomed := d.By != nil && (t.by == nil || k.logs.InPast(t.by, d.By))
+		if !t.wrapped[id] && !welcomed && !(t.by == nil && d.By == nil) {
 			l.devices = append(l.devices, id)
 		}
 	}
@@ -256,7 +259,7 @@ func (k *keyring) newTKey(publicOf func(wire.DeviceID) ([32]byte, bool)) (*wire.
 	})
 	tkey.Supersedes = tkey.Supersedes[:min(len(tkey.Supersedes), wire.MaxSupersedes)]
 	slices.SortFunc(tkey.Supersedes, byID)
-	for _, d := range k.rosters.now.deviceIDs() {
+	for _, d := range k.rosters.now.DeviceIDs() {
 		public, ok := publicOf(d)
 		if d == k.cfg.Device.ID || !ok || len(tkey.Wraps) == maxWrapped {
 			continue
@@ -292,13 +295,13 @@ const transportFor = 30 * 24 * time.Hour
 // A device that comes back later and still sends under one is heard on streams.
 // Their age is by the time kept.
 func (k *keyring) retire(now, kept time.Time) {
-	c := choice{roster: k.rosters.now, newest: k.logs.heard(now)}
-	newest := c.now()
-	known := func(by *item) bool {
-		for user, u := range k.rosters.now.users {
-			for _, d := range u.devices {
-				if c.isLive(user, newest) && !slices.ContainsFunc(k.logs.lists, func(l *logList) bool {
-					return l.id.Device == d && k.logs.inPast(by, l.head())
+	c := epochs.Choice{Roster: k.rosters.now, Newest: k.logs.Heard(now)}
+	newest := c.Now()
+	known := func(by *dag.Item) bool {
+		for user, u := range k.rosters.now.Users {
+			for _, d := range u.Devices {
+				if c.IsLive(user, newest) && !slices.ContainsFunc(k.logs.Lists, func(l *dag.LogList) bool {
+					return l.Id.Device == d && k.logs.InPast(by, l.Head())
 				}) {
 					return false
 				}
@@ -309,7 +312,7 @@ func (k *keyring) retire(now, kept time.Time) {
 	current, _ := k.current()
 	for id := range k.keys {
 		t := k.of(id)
-		if id != current && t.superseded && kept.Sub(t.since.when(now)) > transportFor && known(t.since) {
+		if id != current && t.superseded && kept.Sub(t.since.When(now)) > transportFor && known(t.since) {
 			k.forget(id)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/mls"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/roster"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -67,23 +69,23 @@ func TestCommitThatGivesItsLeafAway(t *testing.T) {
 	w, a, b, c := three(t, 771)
 	w.gossip = false
 	w.cut = func(_, _ *device) bool { return true }
-	n := c.m.tree.nodes[c.m.own.Position]
-	e := must(c.m.epochs.whole(n.id))
+	n := c.m.tree.Nodes[c.m.own.Position]
+	e := must(c.m.epochs.whole(n.Id))
 	signer := must(mls.ParseSignatureKey(mls.CipherSuite(c.m.cfg.Engine.Suite()), c.m.own.Signer))
 	change := mls.CommitConfig{
 		Signer: signer, Validator: mls.AcceptAnyCredential,
 		Leaf: &mls.LeafUpdate{Credential: &mls.Credential{Type: mls.CredentialBasic, Identity: b.m.leaf.credential()}},
 	}
-	if _, err := e.(*mlsEpoch).epoch.Commit(w.rand, change); !errors.Is(err, mls.ErrCredential) {
+	if _, err := e.(*engine.MlsEpoch).Epoch.Commit(w.rand, change); !errors.Is(err, mls.ErrCredential) {
 		t.Errorf("the engine commits another device's credential: %v", err)
 	}
 	change.SameClient = func(_, _ *mls.LeafNode) bool { return true } // an engine of carl's own
-	out, err := e.(*mlsEpoch).epoch.Commit(w.rand, change)
+	out, err := e.(*engine.MlsEpoch).Epoch.Commit(w.rand, change)
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := wire.EpochIDOf(w.group, n.generation, n.number+1, out.Epoch.InterimTranscriptHash())
-	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.id, Child: child, Commit: out.Commit}, c.m.logs.frontier(c.m.log, 16), c.next(c))
+	child := wire.EpochIDOf(w.group, n.Generation, n.Number+1, out.Epoch.InterimTranscriptHash())
+	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.Id, Child: child, Commit: out.Commit}, c.m.logs.Frontier(c.m.log, 16), c.next(c))
 	a.must(Entries{Entries: [][]byte{raw}})
 	w.run(time.Minute)
 	if a.m.own.Position == child || !a.m.refused.has(child) {
@@ -98,15 +100,15 @@ func TestKeyForTransportKeysOfLowOrder(t *testing.T) {
 	d := w.device("dora")
 	w.join(d)
 	w.run(time.Minute)
-	n := c.m.tree.nodes[c.m.own.Position]
-	e := must(c.m.epochs.whole(n.id))
+	n := c.m.tree.Nodes[c.m.own.Position]
+	e := must(c.m.epochs.whole(n.Id))
 	bad := identity.NewCredential(c.dev, c.log, w.group, 1, c.m.own.Public, [32]byte{})
-	out, err := e.Commit(w.rand, Change{Now: w.now, Signer: c.m.own.Signer, Check: c.m.epochs.checkCredential, Credential: bad})
+	out, err := e.Commit(w.rand, engine.Change{Now: w.now, Signer: c.m.own.Signer, Check: c.m.epochs.checkCredential, Credential: bad})
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := wire.EpochIDOf(w.group, n.generation, n.number+1, out.Epoch.Interim())
-	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.id, Child: child, Commit: out.Commit}, c.m.logs.frontier(c.m.log, 16), c.next(c))
+	child := wire.EpochIDOf(w.group, n.Generation, n.Number+1, out.Epoch.Interim())
+	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.Id, Child: child, Commit: out.Commit}, c.m.logs.Frontier(c.m.log, 16), c.next(c))
 	c.online = false
 	a.must(Entries{Entries: [][]byte{raw}})
 	d.must(Entries{Entries: [][]byte{raw}})
@@ -130,12 +132,12 @@ func TestKeyForTransportKeysOfLowOrder(t *testing.T) {
 // In a group so large that one TKEY cannot hold all wraps, the rest is wrapped apart.
 func TestMoreWrapsThanATKEYHolds(t *testing.T) {
 	_, a, _, _ := three(t, 782)
-	known := len(a.m.roster.devices)
+	known := len(a.m.roster.Devices)
 	r := *a.m.roster
-	r.devices = maps.Clone(r.devices)
+	r.Devices = maps.Clone(r.Devices)
 	for i := range wire.MaxEntry / 100 {
 		id := wire.DeviceID(wire.HashOf(wire.DomainDevice, wire.U64(uint64(i))))
-		r.devices[id] = &rosterDevice{by: a.m.logs.ops[0]}
+		r.Devices[id] = &roster.Device{By: a.m.logs.Ops[0]}
 		public := a.wrapKey()
 		a.m.peers.at(id).transport = &public
 	}
@@ -143,9 +145,9 @@ func TestMoreWrapsThanATKEYHolds(t *testing.T) {
 	if err := a.rotate(); err != nil {
 		t.Fatal(err)
 	}
-	tkey := a.m.logs.head(a.m.log).tkey
-	if left := a.m.keys.leftOut(a.m.keys.of(tkey.ID)); len(tkey.Wraps) != maxWrapped || len(tkey.Wraps)+len(left) != len(r.devices)-1 || known != 3 {
-		t.Errorf("%d wraps, %d devices left out, of %d", len(tkey.Wraps), len(left), len(r.devices))
+	tkey := a.m.logs.Head(a.m.log).Tkey
+	if left := a.m.keys.leftOut(a.m.keys.of(tkey.ID)); len(tkey.Wraps) != maxWrapped || len(tkey.Wraps)+len(left) != len(r.Devices)-1 || known != 3 {
+		t.Errorf("%d wraps, %d devices left out, of %d", len(tkey.Wraps), len(left), len(r.Devices))
 	}
 }
 
@@ -181,7 +183,7 @@ func TestKeyOfAForkedLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deps := []wire.EntryHash{a.m.logs.head(a.m.log).hash}
+	deps := []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}
 	inc, at := w.rand.Uint64(), uint64(a.m.clock.Last())+1
 	change := func(e *wire.Entry) { e.Incarnation, e.HLC = inc, at }
 	tkey, _ := forged(c, wire.KindTKey, &wire.TKey{ID: id, Supersedes: []wire.KeyID{before}, Wraps: []wire.Wrap{wrapped}}, deps, change)

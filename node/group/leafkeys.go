@@ -10,6 +10,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -45,7 +48,7 @@ func (k *leafKeys) load() error {
 	return k.tx.scan(rowKeyPkg, func(_ string, v []byte) error {
 		kp := &ownKeyPackage{}
 		if err := wire.Unmarshal(v, kp); err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			return fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 		}
 		k.packages[sha256.Sum256(kp.Public)] = kp
 		k.timers.sooner(timerKeyPackages, time.UnixMilli(int64(kp.Until))) //nolint:gosec // written by this machine
@@ -114,7 +117,7 @@ func (k *leafKeys) public() [32]byte { return k.publicOf(k.own.Transport) }
 func (k *leafKeys) publicOf(transport []byte) [32]byte {
 	private, err := ecdh.X25519().NewPrivateKey(transport)
 	if err != nil {
-		k.tx.fail(fmt.Errorf("%w: key for transport keys: %w", ErrCorrupt, err))
+		k.tx.fail(fmt.Errorf("%w: key for transport keys: %w", verdict.ErrCorrupt, err))
 		return [32]byte{}
 	}
 	return [32]byte(private.PublicKey().Bytes())
@@ -133,12 +136,12 @@ type ownKeyPackage struct {
 
 // newPackage draws a KeyPackage and keeps its secrets for as long as it may be
 // added to the group.
-func (k *leafKeys) newPackage(now time.Time) (KeyPackage, error) {
+func (k *leafKeys) newPackage(now time.Time) (engine.KeyPackage, error) {
 	kp, err := k.cfg.Engine.NewKeyPackage(k.cfg.Rand, now, k.own.Signer, k.credential())
 	if err != nil {
-		return KeyPackage{}, fmt.Errorf("making a KeyPackage: %w", err)
+		return engine.KeyPackage{}, fmt.Errorf("making a KeyPackage: %w", err)
 	}
-	k.keep(&ownKeyPackage{Public: kp.Public, Secret: kp.Secret}, k.timers.kept(now).Add(keyPackageLifetime))
+	k.keep(&ownKeyPackage{Public: kp.Public, Secret: kp.Secret}, k.timers.kept(now).Add(engine.KeyPackageLifetime))
 	return kp, nil
 }
 
@@ -158,7 +161,7 @@ func (k *leafKeys) keep(kp *ownKeyPackage, until time.Time) {
 }
 
 // keyPackage gives an own KeyPackage whose secrets are here.
-func (k *leafKeys) keyPackage(public []byte) (KeyPackage, bool) {
+func (k *leafKeys) keyPackage(public []byte) (engine.KeyPackage, bool) {
 	return k.byHash(sha256.Sum256(public))
 }
 
@@ -166,12 +169,12 @@ func (k *leafKeys) keyPackage(public []byte) (KeyPackage, bool) {
 func (k *leafKeys) holds(hash [32]byte) bool { return k.packages[hash] != nil }
 
 // byHash gives an own KeyPackage whose secrets are here.
-func (k *leafKeys) byHash(hash [32]byte) (KeyPackage, bool) {
+func (k *leafKeys) byHash(hash [32]byte) (engine.KeyPackage, bool) {
 	kp := k.packages[hash]
 	if kp == nil {
-		return KeyPackage{}, false
+		return engine.KeyPackage{}, false
 	}
-	return KeyPackage{Public: kp.Public, Secret: kp.Secret}, true
+	return engine.KeyPackage{Public: kp.Public, Secret: kp.Secret}, true
 }
 
 // spend notes that a KeyPackage led into an epoch, or is not needed any more.
@@ -212,13 +215,13 @@ func (k *leafKeys) age(now time.Time, public []byte) (time.Duration, bool) {
 	if kp == nil {
 		return 0, false
 	}
-	made := time.UnixMilli(int64(kp.Until)).Add(-keyPackageLifetime) //nolint:gosec // written by this machine
+	made := time.UnixMilli(int64(kp.Until)).Add(-engine.KeyPackageLifetime) //nolint:gosec // written by this machine
 	return k.timers.kept(now).Sub(made), true
 }
 
 // addedBy says whether the commit that makes a node adds this device, by a KeyPackage whose
 // secrets are here.
-func (k *leafKeys) addedBy(n *node) bool {
-	adds, d := n.adds(), k.cfg.Device.ID
-	return len(adds) > 0 && n.leaves.leafOf(d) != n.parent.leaves.leafOf(d) && slices.ContainsFunc(adds, k.holds)
+func (k *leafKeys) addedBy(n *epochs.Node) bool {
+	adds, d := n.Adds(), k.cfg.Device.ID
+	return len(adds) > 0 && n.Leaves.LeafOf(d) != n.Parent.Leaves.LeafOf(d) && slices.ContainsFunc(adds, k.holds)
 }

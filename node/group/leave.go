@@ -1,10 +1,10 @@
 package group
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -18,13 +18,13 @@ func (Leave) act(m *Machine, now time.Time, out *Outcome) error {
 	if err != nil {
 		return err
 	}
-	if err := m.roster.mayLeave(u); err != nil {
+	if err := m.roster.MayLeave(u); err != nil {
 		return err
 	}
 	if m.messages.handedOver(m.cfg.Device.User, !m.stranded()) {
 		it, err := m.append(now, wire.KindOp, &wire.Op{Type: wire.OpLeave})
 		if err == nil {
-			out.Entry = it.hash
+			out.Entry = it.Hash
 		}
 		return err
 	}
@@ -34,25 +34,18 @@ func (Leave) act(m *Machine, now time.Time, out *Outcome) error {
 	return nil
 }
 
-func (r *roster) mayLeave(u *rosterUser) error {
-	if r.lastOwner(u) && len(r.users) > 1 {
-		return fmt.Errorf("leaving: %w: this is the last owner; make somebody else owner first", ErrNotPermitted)
-	}
-	return nil
-}
-
 // leaveWhenDone carries out a leave that waited.
 func (m *Machine) leaveWhenDone(now time.Time) {
 	if !m.own.Leaving {
 		return
 	}
-	u := m.roster.users[m.cfg.Device.User]
+	u := m.roster.Users[m.cfg.Device.User]
 	switch {
 	case u == nil:
 		m.own.Leaving = false // it was taken out meanwhile
-	case m.roster.mayLeave(u) != nil:
+	case m.roster.MayLeave(u) != nil:
 		m.own.Leaving = false
-		m.tx.emit(now, Event{Kind: EventRefused, User: u.id, Detail: m.roster.mayLeave(u).Error()})
+		m.tx.emit(now, Event{Kind: EventRefused, User: u.Id, Detail: m.roster.MayLeave(u).Error()})
 	case !m.messages.handedOver(m.cfg.Device.User, !m.stranded()):
 		return
 	default:
@@ -67,25 +60,25 @@ func (m *Machine) leaveWhenDone(now time.Time) {
 // OnlyHere counts the messages that this device can show, and those it wrote that no other
 // device is known to have.
 func (m *Machine) OnlyHere() (messages, unsent int) {
-	var others []*item // the newest entries of other devices
+	var others []*dag.Item // the newest entries of other devices
 	for _, mark := range m.Marks() {
-		if at := m.logs.items.at(mark.Hash); at != nil && at.log.Device != m.log.Device {
+		if at := m.logs.Items.At(mark.Hash); at != nil && at.Log.Device != m.log.Device {
 			others = append(others, at)
 		}
 	}
 	for it := range m.messages.all() {
-		if !it.facts.has(isPlain) {
+		if !it.Facts.Has(dag.IsPlain) {
 			continue
 		}
 		messages++
-		if it.log.Device != m.log.Device {
+		if it.Log.Device != m.log.Device {
 			continue
 		}
 		held := false
 		for _, at := range others { // it had what it named
-			held = held || m.logs.inPast(it, at)
+			held = held || m.logs.InPast(it, at)
 		}
-		if held = held || m.receipts.isHeld(it); !held || slices.Contains(m.messages.outbox, it.hash) {
+		if held = held || m.receipts.isHeld(it); !held || slices.Contains(m.messages.outbox, it.Hash) {
 			unsent++
 		}
 	}

@@ -9,6 +9,11 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/roster"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -19,7 +24,7 @@ type Config struct {
 	Device      *identity.Device  // this device
 	LogKey      *identity.Key     // of this device
 	Incarnation uint64            // of this device's store
-	Engine      Engine            // MLS
+	Engine      engine.Engine     // MLS
 	Rand        io.Reader
 	Rows        Rows
 
@@ -35,7 +40,7 @@ type Config struct {
 	Kept time.Time
 
 	// Alternative is for measurements of fork choices only. No node sets it.
-	Alternative Alternative
+	Alternative epochs.Alternative
 }
 
 const (
@@ -51,9 +56,9 @@ type Machine struct {
 	own   *ownState
 	clock crdt.Clock
 
-	logs     *logs
-	tree     *epochTree
-	roster   *roster
+	logs     *dag.Logs
+	tree     *epochs.Tree
+	roster   *roster.Roster
 	chosen   chosen
 	settling settling
 	differ   differ
@@ -87,7 +92,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	cfg.UpdateEvery = cmp.Or(cfg.UpdateEvery, defaultUpdateEvery)
 	m := &Machine{
 		cfg: cfg, group: cfg.Genesis.ID, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation},
-		logs: newLogs(cfg.Genesis.Device), tree: newEpochTree(cfg.Genesis.ID),
+		logs: dag.NewLogs(cfg.Genesis.Device), tree: epochs.NewTree(cfg.Genesis.ID),
 		tx: newTx(cfg.Rows),
 	}
 	m.settling.timers, m.rosters = &m.timers, newRosters(cfg.Genesis, m.logs)
@@ -171,7 +176,7 @@ func (m *Machine) load() error {
 	}
 	m.messages.load(found)
 	m.packs.dropUnsound()
-	m.messages.requeue(cmp.Or(m.tree.nodes[m.own.Position], m.tree.root))
+	m.messages.requeue(cmp.Or(m.tree.Nodes[m.own.Position], m.tree.Root))
 	return nil
 }
 
@@ -181,26 +186,26 @@ func (m *Machine) load() error {
 // what is durable.
 func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 	if m.tx.broken != nil {
-		return Outcome{Verdict: Ignore}, m.tx.broken
+		return Outcome{Verdict: verdict.Ignore}, m.tx.broken
 	}
 	m.now = now
 	in = m.receipts.from(in)
 	m.goOn(now)
 	m.hearAgain(now)
 	if in == nil {
-		return Outcome{}, fmt.Errorf("%w: input %T", ErrUnknown, in)
+		return Outcome{}, fmt.Errorf("%w: input %T", verdict.ErrUnknown, in)
 	}
 	var out Outcome
 	err := in.act(m, now, &out)
-	if out.Verdict == Accept {
-		out.Verdict = verdictOf(err)
+	if out.Verdict == verdict.Accept {
+		out.Verdict = verdict.Of(err)
 	}
 	if out.New > 0 {
 		m.peers.news()
 	}
 	m.settle(now)
 	if m.tx.broken != nil {
-		return Outcome{Verdict: Ignore}, m.tx.broken
+		return Outcome{Verdict: verdict.Ignore}, m.tx.broken
 	}
 	return out, err
 }
@@ -269,34 +274,34 @@ func (m *Machine) Cursor() uint64 { return m.tx.cursor }
 
 // append adds an entry to this device's own log: signed, in the set, in the next
 // transaction and in the next envelope.
-func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error) {
+func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*dag.Item, error) {
 	most := wire.MaxDeps
-	first := m.logs.head(m.log) == nil
+	first := m.logs.Head(m.log) == nil
 	if kind == wire.KindRecord && !first {
 		most = 16 // enough to link the logs; what is left out, the next entries name
 	}
 	e := &wire.Entry{
 		V: wire.Version, Group: m.group, Device: m.log.Device, Incarnation: m.log.Incarnation, Seq: 1,
-		Deps: m.logs.frontier(m.log, most), Kind: kind, Body: wire.Marshal(body),
+		Deps: m.logs.Frontier(m.log, most), Kind: kind, Body: wire.Marshal(body),
 	}
-	if head := m.logs.head(m.log); head != nil {
-		e.Seq, e.Prev = head.seq+1, head.hash
-	} else if d := m.roster.devices[m.log.Device]; d != nil && d.by != nil && !slices.Contains(e.Deps, d.by.hash) {
-		e.Deps = append(e.Deps[:min(len(e.Deps), most-1)], d.by.hash) // see logs.introduced
+	if head := m.logs.Head(m.log); head != nil {
+		e.Seq, e.Prev = head.Seq+1, head.Hash
+	} else if d := m.roster.Devices[m.log.Device]; d != nil && d.By != nil && !slices.Contains(e.Deps, d.By.Hash) {
+		e.Deps = append(e.Deps[:min(len(e.Deps), most-1)], d.By.Hash) // see logs.introduced
 		slices.SortFunc(e.Deps, func(a, b wire.EntryHash) int { return slices.Compare(a[:], b[:]) })
 	}
-	e.HLC = uint64(dateAfter(now, m.clock.Last(), m.logs.newestOf(e)))
+	e.HLC = uint64(dag.DateAfter(now, m.clock.Last(), m.logs.NewestOf(e)))
 	signed := m.cfg.LogKey.Sign(wire.DomainEntry, m.group, e.Encode())
-	s := &signedEntry{raw: signed.Encode(), signed: signed, entry: e, hash: wire.EntryHashOf(m.group, signed.Payload)}
-	if len(s.raw) > wire.MaxEntry {
-		return nil, fmt.Errorf("%v: %w: %d bytes", kind, wire.ErrTooLarge, len(s.raw))
+	s := &dag.SignedEntry{Raw: signed.Encode(), Signed: signed, Entry: e, Hash: wire.EntryHashOf(m.group, signed.Payload)}
+	if len(s.Raw) > wire.MaxEntry {
+		return nil, fmt.Errorf("%v: %w: %d bytes", kind, wire.ErrTooLarge, len(s.Raw))
 	}
-	it := m.logs.item(s, m.cfg.Device)
+	it := m.logs.Item(s, m.cfg.Device)
 	var err error
 	if kind == wire.KindRecord { // just made: there is nothing to read
-		it = m.logs.fillPast(it, e)
+		it = m.logs.FillPast(it, e)
 	} else {
-		it, err = m.logs.fill(it, e, m.group, m.cfg.Engine)
+		it, err = m.logs.Fill(it, e, m.group, m.cfg.Engine)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("own %v: %w", kind, err)
@@ -304,47 +309,47 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*item, error)
 	if err := m.insert(it, e); err != nil {
 		return nil, fmt.Errorf("own %v: %w", kind, err)
 	}
-	m.tx.put(itemKey(it), s.raw)
+	m.tx.put(itemKey(it), s.Raw)
 	m.twins.wrote(it)
 	m.packs.note(it, e)
-	m.tx.outgoing.Entries = append(m.tx.outgoing.Entries, s.raw)
+	m.tx.outgoing.Entries = append(m.tx.outgoing.Entries, s.Raw)
 	return it, nil
 }
 
 // next is the date of an entry that this device would write now.
-func (m *Machine) next(now time.Time) crdt.HLC { return dateAfter(now, m.clock.Last()) }
+func (m *Machine) next(now time.Time) crdt.HLC { return dag.DateAfter(now, m.clock.Last()) }
 
 // insert puts a checked item into the set and into what is derived from it.
-func (m *Machine) insert(it *item, e *wire.Entry) error {
-	var n *node
+func (m *Machine) insert(it *dag.Item, e *wire.Entry) error {
+	var n *epochs.Node
 	var err error
-	it.date(crdt.HLC(e.HLC))
+	it.Date(crdt.HLC(e.HLC))
 	switch {
-	case it.commit != nil:
-		n, err = m.tree.commit(it, m.cfg.Engine, m.logs.inPast)
-	case it.op != nil && it.op.Type == wire.OpReboot:
-		n, err = m.tree.reboot(it, m.logs.inPast)
+	case it.Commit != nil:
+		n, err = m.tree.Commit(it, m.cfg.Engine, m.logs.InPast)
+	case it.Op != nil && it.Op.Type == wire.OpReboot:
+		n, err = m.tree.Reboot(it, m.logs.InPast)
 	}
 	if err != nil {
-		delete(it.author.dates, it.hash)
+		delete(it.Author.Dates, it.Hash)
 		return err
 	}
-	if it.op != nil {
-		m.rosters.at(it).judge(it, m.cfg.Genesis)
+	if it.Op != nil {
+		m.rosters.at(it).Judge(it, m.cfg.Genesis)
 	}
-	m.logs.add(it, e)
-	m.clock.Observe(it.hlc)
-	if n != nil && (it.commit != nil || it.facts.has(isPermitted)) {
-		m.tree.add(n)
+	m.logs.Add(it, e)
+	m.clock.Observe(it.Hlc)
+	if n != nil && (it.Commit != nil || it.Facts.Has(dag.IsPermitted)) {
+		m.tree.Add(n)
 	}
-	m.tree.stand(it, m.logs.inPast)
+	m.tree.Stand(it, m.logs.InPast)
 	m.rosters.came(it)
-	if m.logs.grew {
+	if m.logs.Grew {
 		m.evidence.recount()
 	}
 	m.keys.note(it)
-	if it.commit != nil {
-		it.slim()
+	if it.Commit != nil {
+		it.Slim()
 	}
 	return nil
 }

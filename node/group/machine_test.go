@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -74,15 +75,15 @@ func TestRemovedMemberCannotOpenTheNextMessage(t *testing.T) {
 	if s := c.m.Status().State; s != StateOut {
 		t.Errorf("carl's state is %q, want %q", s, StateOut)
 	}
-	if _, err := c.step(Envelope{Bytes: env}); !isErr(err, ErrRemoved) {
-		t.Errorf("carl, handed the envelope: %v, want %v", err, ErrRemoved)
+	if _, err := c.step(Envelope{Bytes: env}); !isErr(err, verdict.ErrRemoved) {
+		t.Errorf("carl, handed the envelope: %v, want %v", err, verdict.ErrRemoved)
 	}
 	out, err := b.step(Envelope{Bytes: env})
 	if err != nil || len(out.Messages) != 0 && out.Messages[0] != a.shown[len(a.shown)-1] {
 		t.Errorf("ben, handed the envelope: %+v, %v", out, err)
 	}
-	if _, err := c.step(Send{Content: wire.Content{MediaType: "text/plain"}}); !isErr(err, ErrOut) {
-		t.Errorf("carl sends: %v, want %v", err, ErrOut)
+	if _, err := c.step(Send{Content: wire.Content{MediaType: "text/plain"}}); !isErr(err, verdict.ErrOut) {
+		t.Errorf("carl sends: %v, want %v", err, verdict.ErrOut)
 	}
 	if got := b.texts(); !slices.Contains(got, "without carl") {
 		t.Errorf("ben shows %q", got)

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/roster"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -14,19 +17,19 @@ import (
 
 // Mailboxes lists the mailboxes of the group.
 func (m *Machine) Mailboxes() []wire.LinkPeer {
-	if it := m.roster.profile[wire.FieldMailboxes]; it != nil {
-		return it.profile.Mailboxes
+	if it := m.roster.Profile[wire.FieldMailboxes]; it != nil {
+		return it.Profile.Mailboxes
 	}
 	return nil
 }
 
 // MailboxesSet says whether this device was the last to set them, and when that was.
 func (m *Machine) MailboxesSet() (own bool, hlc uint64) {
-	it := m.roster.profile[wire.FieldMailboxes]
+	it := m.roster.Profile[wire.FieldMailboxes]
 	if it == nil {
 		return false, 0
 	}
-	return it.log == m.log, it.profile.HLC
+	return it.Log == m.log, it.Profile.HLC
 }
 
 // Box is the group's place at a mailbox under one transport key.
@@ -71,19 +74,19 @@ type OwingEntry struct {
 // was away holds an old key: the TKEY that replaced it, with all that this builds on,
 // travelled under it before, and goes into that key's box again. The newest key is the last.
 func (m *Machine) Owing(now time.Time) ([]Owing, error) {
-	if !m.own.Joined || !m.roster.has(m.log.Device) {
-		return nil, fmt.Errorf("telling what members may lack: %w", ErrOut)
+	if !m.own.Joined || !m.roster.Has(m.log.Device) {
+		return nil, fmt.Errorf("telling what members may lack: %w", verdict.ErrOut)
 	}
 	current, ok := m.keys.current()
 	if !ok {
-		return nil, fmt.Errorf("telling what members may lack: %w: no transport key", ErrState)
+		return nil, fmt.Errorf("telling what members may lack: %w: no transport key", verdict.ErrState)
 	}
 	items := unproven(m.logs, m.roster, m.log.Device, now, m.now)
-	under := func(key wire.KeyID, holds func(*item) bool) Owing {
+	under := func(key wire.KeyID, holds func(*dag.Item) bool) Owing {
 		o := Owing{Key: key}
 		for _, it := range items {
 			if holds(it) {
-				o.Entries = append(o.Entries, OwingEntry{it.hash, it.log.Device == m.log.Device})
+				o.Entries = append(o.Entries, OwingEntry{it.Hash, it.Log.Device == m.log.Device})
 			}
 		}
 		return o
@@ -91,51 +94,51 @@ func (m *Machine) Owing(now time.Time) ([]Owing, error) {
 	var out []Owing
 	for _, id := range m.keys.ids() {
 		if t := m.keys.known[id]; id != current && t != nil && t.since != nil {
-			out = append(out, under(id, func(it *item) bool { return it == t.since || m.logs.inPast(it, t.since) }))
+			out = append(out, under(id, func(it *dag.Item) bool { return it == t.since || m.logs.InPast(it, t.since) }))
 		}
 	}
-	return append(out, under(current, func(*item) bool { return true })), nil
+	return append(out, under(current, func(*dag.Item) bool { return true })), nil
 }
 
 // unproven lists entries, in causal order, that are not in the past of what each other
 // device of the roster wrote last: somebody may lack them. Devices that have been silent
 // for so long that members suggest to remove them do not count, or all that was ever
 // written since would be kept for them.
-func unproven(l *logs, r *roster, own wire.DeviceID, now, turn time.Time) []*item {
-	heads := map[wire.DeviceID][]*item{}
-	for _, list := range l.lists {
-		heads[list.id.Device] = append(heads[list.id.Device], list.head())
+func unproven(l *dag.Logs, r *roster.Roster, own wire.DeviceID, now, turn time.Time) []*dag.Item {
+	heads := map[wire.DeviceID][]*dag.Item{}
+	for _, list := range l.Lists {
+		heads[list.Id.Device] = append(heads[list.Id.Device], list.Head())
 	}
 	waits := map[wire.DeviceID]bool{}
-	for id, d := range r.devices {
+	for id, d := range r.Devices {
 		var last time.Time
-		if d.by != nil {
-			last = d.by.when(turn)
+		if d.By != nil {
+			last = d.By.When(turn)
 		}
 		for _, head := range heads[id] {
-			if t := head.when(turn); t.After(last) {
+			if t := head.When(turn); t.After(last) {
 				last = t
 			}
 		}
 		waits[id] = id != own && now.Sub(last) < silentFor
 	}
-	proven := func(it *item) bool {
+	proven := func(it *dag.Item) bool {
 		for id, waits := range waits {
-			if waits && id != it.log.Device && !slices.ContainsFunc(heads[id], func(head *item) bool { return l.inPast(it, head) }) {
+			if waits && id != it.Log.Device && !slices.ContainsFunc(heads[id], func(head *dag.Item) bool { return l.InPast(it, head) }) {
 				return false
 			}
 		}
 		return true
 	}
-	var out []*item
-	for _, list := range l.lists {
-		for _, it := range list.items {
+	var out []*dag.Item
+	for _, list := range l.Lists {
+		for _, it := range list.Items {
 			if !proven(it) {
 				out = append(out, it)
 			}
 		}
 	}
-	slices.SortFunc(out, (*item).compare)
+	slices.SortFunc(out, (*dag.Item).Compare)
 	return out
 }
 
@@ -144,10 +147,10 @@ func unproven(l *logs, r *roster, own wire.DeviceID, now, turn time.Time) []*ite
 func (m *Machine) CameBack(since time.Time) bool {
 	type silence struct{ last, next time.Time }
 	by := map[wire.DeviceID]silence{}
-	for _, l := range m.logs.lists {
-		s := by[l.id.Device]
-		for _, it := range slices.Backward(l.items) {
-			t := it.when(m.now)
+	for _, l := range m.logs.Lists {
+		s := by[l.Id.Device]
+		for _, it := range slices.Backward(l.Items) {
+			t := it.When(m.now)
 			if !t.After(since) {
 				if t.After(s.last) {
 					s.last = t
@@ -158,10 +161,10 @@ func (m *Machine) CameBack(since time.Time) bool {
 				s.next = t
 			}
 		}
-		by[l.id.Device] = s
+		by[l.Id.Device] = s
 	}
 	for id, s := range by {
-		if m.roster.has(id) && !s.last.IsZero() && !s.next.IsZero() && s.next.Sub(s.last) >= silentFor {
+		if m.roster.Has(id) && !s.last.IsZero() && !s.next.IsZero() && s.next.Sub(s.last) >= silentFor {
 			return true
 		}
 	}
@@ -177,9 +180,9 @@ func (m *Machine) EnvelopesWith(key wire.KeyID, entries []wire.EntryHash, limit 
 	}
 	var u wire.Bundle
 	for size := 0; taken < len(entries) && size < limit; taken++ {
-		it := m.logs.items.at(entries[taken])
+		it := m.logs.Items.At(entries[taken])
 		if it == nil {
-			return nil, 0, fmt.Errorf("envelopes for a mailbox: entry %v: %w", entries[taken], ErrUnknown)
+			return nil, 0, fmt.Errorf("envelopes for a mailbox: entry %v: %w", entries[taken], verdict.ErrUnknown)
 		}
 		raw, err := m.tx.get(itemKey(it))
 		if err != nil {
@@ -187,10 +190,10 @@ func (m *Machine) EnvelopesWith(key wire.KeyID, entries []wire.EntryHash, limit 
 		}
 		u.Entries = append(u.Entries, raw)
 		size += len(raw)
-		if it.kind != wire.KindRecord {
+		if it.Kind != wire.KindRecord {
 			continue
 		}
-		if err := m.tx.scan(rowSeal+hexed(it.hash[:])+"/", func(_ string, seal []byte) error {
+		if err := m.tx.scan(rowSeal+hexed(it.Hash[:])+"/", func(_ string, seal []byte) error {
 			u.Seals = append(u.Seals, seal)
 			size += len(seal)
 			return nil

@@ -63,7 +63,7 @@ func TestOwing(t *testing.T) {
 	w.run(time.Minute)
 	for _, e := range entries {
 		if out, _ := a.m.Owing(w.now); slices.ContainsFunc(out[0].Entries, func(o OwingEntry) bool { return o.Hash == e }) {
-			t.Errorf("entry %v, a %v, is told of though all have it", e, a.m.logs.items.at(e).kind)
+			t.Errorf("entry %v, a %v, is told of though all have it", e, a.m.logs.Items.At(e).Kind)
 		}
 	}
 	c.m = nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/roster"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -26,13 +27,13 @@ func (m *Machine) resolveRoster(now time.Time) {
 	if old == nil || !m.own.Joined {
 		return
 	}
-	for _, e := range rosterEvents(old, m.roster, m.logs.devices) {
+	for _, e := range rosterEvents(old, m.roster, m.logs.Devices) {
 		m.tx.emit(now, e)
 	}
-	if !m.roster.has(m.log.Device) {
+	if !m.roster.Has(m.log.Device) {
 		m.own.Out, m.own.Joined = true, false
 		m.tx.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
-		if m.roster.gone[m.cfg.Device.User] == nil && m.roster.revoked[m.log.Device] == nil {
+		if m.roster.Gone[m.cfg.Device.User] == nil && m.roster.Revoked[m.log.Device] == nil {
 			// Nobody took it out: who let it in was taken out at the same time. It asks again.
 			m.tx.fail(Join{}.act(m, now, &Outcome{}))
 		}
@@ -40,56 +41,56 @@ func (m *Machine) resolveRoster(now time.Time) {
 }
 
 // rosterEvents tells people what has changed from one roster to the next.
-func rosterEvents(old, r *roster, devices map[wire.DeviceID]*identity.Device) (events []Event) {
-	for _, id := range sortedUsers(r.users) {
-		u, was := r.users[id], old.users[id]
+func rosterEvents(old, r *roster.Roster, devices map[wire.DeviceID]*identity.Device) (events []Event) {
+	for _, id := range sortedUsers(r.Users) {
+		u, was := r.Users[id], old.Users[id]
 		switch {
-		case was == nil && u.since != nil:
-			events = append(events, Event{Kind: EventAdded, User: id, By: u.since.user, Device: u.since.target.device.ID})
-		case was != nil && was.role != u.role:
-			e := Event{Kind: EventRole, User: id, Detail: u.role.String()}
-			if u.roleBy != nil {
-				e.By = u.roleBy.user
+		case was == nil && u.Since != nil:
+			events = append(events, Event{Kind: EventAdded, User: id, By: u.Since.User, Device: u.Since.Target.Device.ID})
+		case was != nil && was.Role != u.Role:
+			e := Event{Kind: EventRole, User: id, Detail: u.Role.String()}
+			if u.RoleBy != nil {
+				e.By = u.RoleBy.User
 			}
 			events = append(events, e)
 		}
 	}
-	for _, id := range sortedUsers(old.users) {
-		if by := r.gone[id]; r.users[id] == nil && by != nil {
+	for _, id := range sortedUsers(old.Users) {
+		if by := r.Gone[id]; r.Users[id] == nil && by != nil {
 			kind := EventRemoved
-			if by.op.Type == wire.OpLeave {
+			if by.Op.Type == wire.OpLeave {
 				kind = EventLeft
 			}
-			events = append(events, Event{Kind: kind, User: id, By: by.user})
+			events = append(events, Event{Kind: kind, User: id, By: by.User})
 		}
 	}
-	for _, id := range sortedKeys(r.revoked) {
-		if by := r.revoked[id]; old.revoked[id] == nil {
-			e := Event{Kind: EventRevoked, Device: id, By: by.user}
+	for _, id := range sortedKeys(r.Revoked) {
+		if by := r.Revoked[id]; old.Revoked[id] == nil {
+			e := Event{Kind: EventRevoked, Device: id, By: by.User}
 			if d := devices[id]; d != nil {
 				e.User = d.User
 			}
 			events = append(events, e)
 		}
 	}
-	for _, id := range sortedKeys(r.asking) {
-		switch a, was := r.asking[id], old.asking[id]; {
-		case a.denied != nil && (was == nil || was.denied == nil):
-			events = append(events, Event{Kind: EventDenied, User: id, By: a.denied.user})
-		case a.denied == nil && (was == nil || was.by != a.by):
-			events = append(events, Event{Kind: EventAsked, User: id, Detail: a.by.asker.device.Cert.Name})
+	for _, id := range sortedKeys(r.Asking) {
+		switch a, was := r.Asking[id], old.Asking[id]; {
+		case a.Denied != nil && (was == nil || was.Denied == nil):
+			events = append(events, Event{Kind: EventDenied, User: id, By: a.Denied.User})
+		case a.Denied == nil && (was == nil || was.By != a.By):
+			events = append(events, Event{Kind: EventAsked, User: id, Detail: a.By.Asker.Device.Cert.Name})
 		}
 	}
-	for _, f := range slices.Sorted(maps.Keys(r.profile)) {
-		op, was := r.profile[f], old.profile[f]
-		if was == op || was != nil && profileDetail(was.profile) == profileDetail(op.profile) {
+	for _, f := range slices.Sorted(maps.Keys(r.Profile)) {
+		op, was := r.Profile[f], old.Profile[f]
+		if was == op || was != nil && profileDetail(was.Profile) == profileDetail(op.Profile) {
 			continue
 		}
-		events = append(events, Event{Kind: EventProfile, User: op.user, Device: op.log.Device, By: op.user, Detail: profileDetail(op.profile)})
+		events = append(events, Event{Kind: EventProfile, User: op.User, Device: op.Log.Device, By: op.User, Detail: profileDetail(op.Profile)})
 	}
-	for _, op := range r.cancelled {
-		if !slices.Contains(old.cancelled, op) {
-			events = append(events, Event{Kind: EventCancelled, User: *op.op.User, By: op.user})
+	for _, op := range r.Cancelled {
+		if !slices.Contains(old.Cancelled, op) {
+			events = append(events, Event{Kind: EventCancelled, User: *op.Op.User, By: op.User})
 		}
 	}
 	return events

@@ -9,6 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -19,9 +23,9 @@ type messages struct {
 
 	tx       *tx
 	timers   *timers
-	tree     *epochTree
+	tree     *epochs.Tree
 	own      *ownState
-	engine   Engine
+	engine   engine.Engine
 	rand     io.Reader
 	read     reader
 	epochs   *epochStore
@@ -48,7 +52,7 @@ type deferredMessages struct {
 }
 
 // newMessages makes them of what they work on; what is not given here is set before load.
-func newMessages(r records, t *tx, timers *timers, tree *epochTree, epochs *epochStore) *messages {
+func newMessages(r records, t *tx, timers *timers, tree *epochs.Tree, epochs *epochStore) *messages {
 	m := &messages{
 		records: r, tx: t, timers: timers, tree: tree, epochs: epochs,
 		gaps: map[wire.MessageID]bool{}, owedStale: true, delivered: map[int]uint64{},
@@ -65,18 +69,18 @@ func newMessages(r records, t *tx, timers *timers, tree *epochTree, epochs *epoc
 func (m *messages) load(d durableMessages) {
 	for _, id := range d.plain {
 		if it := m.record(id); it != nil {
-			it.note(isPlain)
-			it.body = unsealed
+			it.Note(dag.IsPlain)
+			it.Body = dag.Unsealed
 		}
 	}
 	for _, id := range d.delivered {
 		if it := m.record(id); it != nil {
-			it.note(isDelivered)
+			it.Note(dag.IsDelivered)
 		}
 	}
 	for id, n := range d.seals {
 		if it := m.record(id); it != nil {
-			it.seals = n
+			it.Seals = n
 		}
 	}
 	for id, epochs := range d.sealed {
@@ -90,28 +94,28 @@ func (m *messages) load(d durableMessages) {
 
 // accept keeps a message that this device wrote, given as wire.Opened, encoded. It is
 // sealed as soon as it may be.
-func (m *messages) accept(now time.Time, it *item, opened []byte) {
+func (m *messages) accept(now time.Time, it *dag.Item, opened []byte) {
 	m.keepPlain(it, opened)
-	m.outbox = append(m.outbox, it.hash)
-	m.deliver(now, it.log)
+	m.outbox = append(m.outbox, it.Hash)
+	m.deliver(now, it.Log)
 }
 
 // keepPlain keeps a message's wire.Opened, encoded.
-func (m *messages) keepPlain(it *item, opened []byte) {
-	m.tx.put(rowPlain+hexed(it.hash[:]), opened)
-	it.note(isPlain)
-	it.body = unsealed
-	delete(m.gaps, it.hash)
-	delete(m.tried, it.hash)
+func (m *messages) keepPlain(it *dag.Item, opened []byte) {
+	m.tx.put(rowPlain+hexed(it.Hash[:]), opened)
+	it.Note(dag.IsPlain)
+	it.Body = dag.Unsealed
+	delete(m.gaps, it.Hash)
+	delete(m.tried, it.Hash)
 }
 
 // arrived notes a RECORD that came into the set.
-func (m *messages) arrived(now time.Time, it *item) {
-	m.early.arrived(it.hash)
+func (m *messages) arrived(now time.Time, it *dag.Item) {
+	m.early.arrived(it.Hash)
 	if m.owed(it) {
-		m.gap(now, it.hash)
+		m.gap(now, it.Hash)
 	}
-	m.deliver(now, it.log)
+	m.deliver(now, it.Log)
 }
 
 // gap notes a message owed to this device that it cannot read yet.
@@ -131,15 +135,15 @@ func (m *messages) refreshOwed(now time.Time) {
 	m.owedStale = false
 	for it := range m.all() {
 		switch {
-		case it.facts.has(isDelivered | isPlain):
+		case it.Facts.Has(dag.IsDelivered | dag.IsPlain):
 		case !m.owed(it):
-			delete(m.gaps, it.hash)
-		case !m.gaps[it.hash]:
-			m.gap(now, it.hash)
+			delete(m.gaps, it.Hash)
+		case !m.gaps[it.Hash]:
+			m.gap(now, it.Hash)
 		}
 	}
 	clear(m.delivered) // this device's join point may lie elsewhere now
-	for i := range m.logs.lists {
+	for i := range m.logs.Lists {
 		m.deliverBranch(now, i)
 	}
 }
@@ -149,28 +153,28 @@ func (m *messages) refreshOwed(now time.Time) {
 // that is not owed now may be later, when more of the roster is known: it is
 // passed over and looked at again.
 func (m *messages) deliver(now time.Time, log wire.LogID) {
-	for _, i := range m.logs.index[log] {
+	for _, i := range m.logs.Index[log] {
 		m.deliverBranch(now, i)
 	}
 }
 
 func (m *messages) deliverBranch(now time.Time, i int) {
-	list := m.logs.lists[i]
+	list := m.logs.Lists[i]
 	settled := true
-	upTo := max(m.delivered[i], list.from)
-	for _, it := range list.items[upTo-list.from:] {
-		if it.kind == wire.KindRecord && !it.facts.has(isDelivered) {
-			owed := it.log == *m.self || m.owed(it)
+	upTo := max(m.delivered[i], list.From)
+	for _, it := range list.Items[upTo-list.From:] {
+		if it.Kind == wire.KindRecord && !it.Facts.Has(dag.IsDelivered) {
+			owed := it.Log == *m.self || m.owed(it)
 			switch {
-			case owed && it.facts.has(isPlain) && m.tx.full():
+			case owed && it.Facts.Has(dag.IsPlain) && m.tx.full():
 				m.delivered[i], m.deferred.branches[i] = upTo, true
 				return
-			case owed && it.facts.has(isPlain):
-				it.note(isDelivered)
+			case owed && it.Facts.Has(dag.IsPlain):
+				it.Note(dag.IsDelivered)
 				m.receipts.plan(now, i, it)
-				cursor := m.tx.emit(now, Event{Kind: EventMessage, Message: it.hash, User: it.user, Device: it.log.Device})
-				m.tx.put(rowShown+num(cursor), it.hash[:])
-				m.tx.put(rowIndex+hexed(it.hash[:]), wire.U64(cursor))
+				cursor := m.tx.emit(now, Event{Kind: EventMessage, Message: it.Hash, User: it.User, Device: it.Log.Device})
+				m.tx.put(rowShown+num(cursor), it.Hash[:])
+				m.tx.put(rowIndex+hexed(it.Hash[:]), wire.U64(cursor))
 			case m.beforeJoinPoint(it), !owed && !m.maySpeak(it):
 			case owed:
 				m.delivered[i] = upTo
@@ -180,7 +184,7 @@ func (m *messages) deliverBranch(now time.Time, i int) {
 			}
 		}
 		if settled {
-			upTo = it.seq
+			upTo = it.Seq
 		}
 	}
 	m.delivered[i] = upTo
@@ -188,7 +192,9 @@ func (m *messages) deliverBranch(now time.Time, i int) {
 
 // deliveredTo gives the last entry of a branch up to which nothing is left to deliver; nil:
 // none.
-func (m *messages) deliveredTo(branch int) *item { return m.logs.lists[branch].at(m.delivered[branch]) }
+func (m *messages) deliveredTo(branch int) *dag.Item {
+	return m.logs.Lists[branch].At(m.delivered[branch])
+}
 
 // goOn goes on with what did not fit into the last turn.
 func (m *messages) goOn(now time.Time) {
@@ -219,18 +225,18 @@ func (m *messages) wants(now time.Time) []wire.MessageID {
 
 // requeue finds the own RECORDs that no seal of this device covers on the chain
 // to n: they are sealed again.
-func (m *messages) requeue(n *node) {
+func (m *messages) requeue(n *epochs.Node) {
 	on := map[wire.EpochID]bool{}
-	for a := n; a != nil; a = a.parent {
-		on[a.id] = true
+	for a := n; a != nil; a = a.Parent {
+		on[a.Id] = true
 	}
 	m.outbox = m.outbox[:0]
 	for it := range m.all() {
-		if it.log.Device != m.self.Device || !it.facts.has(isPlain) {
+		if it.Log.Device != m.self.Device || !it.Facts.Has(dag.IsPlain) {
 			continue
 		}
-		if !slices.ContainsFunc(it.sealed, func(e wire.EpochID) bool { return on[e] }) {
-			m.outbox = append(m.outbox, it.hash)
+		if !slices.ContainsFunc(it.Sealed, func(e wire.EpochID) bool { return on[e] }) {
+			m.outbox = append(m.outbox, it.Hash)
 		}
 	}
 	slices.SortFunc(m.outbox, m.byTime)
@@ -239,20 +245,20 @@ func (m *messages) requeue(n *node) {
 // handedOver says whether a device of another user can read all that this device wrote: it
 // is sealed on the chosen chain, which this device can get to, and one of them has said so.
 func (m *messages) handedOver(user wire.UserID, reachable bool) bool {
-	last := map[int32]*item{} // by branch
+	last := map[int32]*dag.Item{} // by branch
 	for it := range m.all() {
-		if o := last[it.list]; it.log.Device == m.self.Device && it.facts.has(isPlain) && (o == nil || o.seq < it.seq) {
-			last[it.list] = it
+		if o := last[it.List]; it.Log.Device == m.self.Device && it.Facts.Has(dag.IsPlain) && (o == nil || o.Seq < it.Seq) {
+			last[it.List] = it
 		}
 	}
-	if len(last) == 0 || len(m.rosters.now.users) == 1 {
+	if len(last) == 0 || len(m.rosters.now.Users) == 1 {
 		return true
 	}
 	return len(m.outbox) == 0 && reachable && m.receipts.handedOver(user, slices.Collect(maps.Values(last)))
 }
 
 // sealOutbox seals what waits, under the epoch at n.
-func (m *messages) sealOutbox(n *node, e Epoch) {
+func (m *messages) sealOutbox(n *epochs.Node, e engine.Epoch) {
 	sealed := 0
 	for ; sealed < len(m.outbox) && !m.tx.full(); sealed++ {
 		m.seal(n, e, m.outbox[sealed])
@@ -261,10 +267,10 @@ func (m *messages) sealOutbox(n *node, e Epoch) {
 }
 
 // seal makes a seal of a message held in plaintext.
-func (m *messages) seal(n *node, e Epoch, id wire.MessageID) {
+func (m *messages) seal(n *epochs.Node, e engine.Epoch, id wire.MessageID) {
 	plain, err := m.tx.get(rowPlain + hexed(id[:]))
 	if err != nil || plain == nil {
-		m.tx.fail(errors.Join(err, fmt.Errorf("%w: message %v has no plaintext", ErrCorrupt, id)))
+		m.tx.fail(errors.Join(err, fmt.Errorf("%w: message %v has no plaintext", verdict.ErrCorrupt, id)))
 		return
 	}
 	message, rows, err := e.Seal(m.rand, m.own.Signer, id[:], plain)
@@ -272,13 +278,13 @@ func (m *messages) seal(n *node, e Epoch, id wire.MessageID) {
 		m.tx.fail(fmt.Errorf("sealing: %w", err))
 		return
 	}
-	s := &wire.Seal{Message: id, Epoch: n.id, Sealer: m.self.Device, PrivateMessage: message}
-	m.epochs.putKeys(n.id, rows)
+	s := &wire.Seal{Message: id, Epoch: n.Id, Sealer: m.self.Device, PrivateMessage: message}
+	m.epochs.putKeys(n.Id, rows)
 	raw := wire.Marshal(s)
 	m.kept.keep(s, raw)
 	m.tx.outgoing.Seals = append(m.tx.outgoing.Seals, raw)
 	m.tx.outgoing.sealed = append(m.tx.outgoing.sealed, id)
-	m.kept.noteSealed(m.record(id), n.id)
+	m.kept.noteSealed(m.record(id), n.Id)
 }
 
 // takeSeals opens seals; the errors of those refused come joined.
@@ -295,7 +301,7 @@ func (m *messages) takeSeals(now time.Time, seals []rawSeal) (Outcome, error) {
 		}
 		if err != nil {
 			errs = append(errs, err)
-			out.Verdict = max(out.Verdict, verdictOf(err))
+			out.Verdict = max(out.Verdict, verdict.Of(err))
 		}
 	}
 	return out, errors.Join(errs...)
@@ -310,13 +316,13 @@ func (m *messages) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	}
 	if aad, err := m.engine.InspectMessage(s.PrivateMessage); err != nil || !bytes.Equal(aad, s.Message[:]) {
 		// Seen before its key is used up: somebody put another label on it.
-		return false, what(fmt.Errorf("%w: it was sealed for another message", errors.Join(ErrForged, err)))
+		return false, what(fmt.Errorf("%w: it was sealed for another message", errors.Join(verdict.ErrForged, err)))
 	}
 	if it == nil {
-		if m.early.take(m.logs.parking.entries[s.Message], s) {
+		if m.early.take(m.logs.Parking.Entries[s.Message], s) {
 			return false, nil
 		}
-		return false, what(fmt.Errorf("%w: its record", ErrIncomplete))
+		return false, what(fmt.Errorf("%w: its record", verdict.ErrIncomplete))
 	}
 	known, err := m.tx.get(sealKey(s.Seal))
 	if err != nil {
@@ -326,8 +332,8 @@ func (m *messages) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	switch {
 	case known != nil:
 		return false, nil
-	case it.seals >= maxSealsPerMsg:
-		return false, what(ErrFull)
+	case it.Seals >= maxSealsPerMsg:
+		return false, what(verdict.ErrFull)
 	}
 	e, err := m.epochs.whole(s.Epoch)
 	if err != nil {
@@ -335,7 +341,7 @@ func (m *messages) takeSeal(now time.Time, s rawSeal) (bool, error) {
 		return false, err
 	}
 	if e == nil {
-		if it.facts.has(isPlain) || m.beforeJoinPoint(it) {
+		if it.Facts.Has(dag.IsPlain) || m.beforeJoinPoint(it) {
 			return false, nil // nothing that this device lacks, or may have
 		}
 		m.tried.inVain(now, s.Message)
@@ -365,16 +371,16 @@ func (m *messages) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	}
 	m.kept.keep(s.Seal, s.raw)
 	m.reseal.came(now, s.Message)
-	if !it.facts.has(isPlain) {
+	if !it.Facts.Has(dag.IsPlain) {
 		m.keepPlain(it, o.Plaintext)
-		m.deliver(now, it.log)
+		m.deliver(now, it.Log)
 	}
 	return true, nil
 }
 
 // checkOpened checks what a seal held, and gives who sealed it: that is what MLS proves,
 // whatever the label says.
-func (m *messages) checkOpened(e Epoch, commitment wire.Hash, id wire.EpochID, o OpenedMessage) (wire.DeviceID, error) {
+func (m *messages) checkOpened(e engine.Epoch, commitment wire.Hash, id wire.EpochID, o engine.OpenedMessage) (wire.DeviceID, error) {
 	sealer, err := m.epochs.sender(id, e, o.Sender)
 	if err != nil {
 		return sealer, err
@@ -384,7 +390,7 @@ func (m *messages) checkOpened(e Epoch, commitment wire.Hash, id wire.EpochID, o
 		return sealer, err
 	}
 	if !opened.Fits(commitment) {
-		return sealer, fmt.Errorf("%w: it is not what the record committed to", ErrForged)
+		return sealer, fmt.Errorf("%w: it is not what the record committed to", verdict.ErrForged)
 	}
 	return sealer, nil
 }
@@ -392,13 +398,13 @@ func (m *messages) checkOpened(e Epoch, commitment wire.Hash, id wire.EpochID, o
 // noEpoch says why a seal cannot be opened and keeps it if it may be later.
 func (m *messages) noEpoch(s rawSeal) error {
 	if m.own.Out {
-		return ErrRemoved
+		return verdict.ErrRemoved
 	}
 	if m.epochs.has(s.Epoch) {
-		return ErrNoEpoch // its message keys are destroyed: a gap, if nobody seals it again
+		return verdict.ErrNoEpoch // its message keys are destroyed: a gap, if nobody seals it again
 	}
-	m.waiting.keep(s, m.tree.nodes[s.Epoch] != nil)
-	return ErrNoEpoch
+	m.waiting.keep(s, m.tree.Nodes[s.Epoch] != nil)
+	return verdict.ErrNoEpoch
 }
 
 // openWaiting opens the seals that came before the keys of their epoch.

@@ -5,6 +5,10 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/roster"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -14,16 +18,16 @@ import (
 func (Found) act(m *Machine, now time.Time, _ *Outcome) error {
 	switch {
 	case m.cfg.Genesis.Device.ID != m.log.Device:
-		return fmt.Errorf("founding: %w: the genesis is by another device", ErrNotPermitted)
+		return fmt.Errorf("founding: %w: the genesis is by another device", verdict.ErrNotPermitted)
 	case m.own.Joined:
-		return fmt.Errorf("founding: %w: the group is there", ErrState)
+		return fmt.Errorf("founding: %w: the group is there", verdict.ErrState)
 	}
 	key, err := drawTransportKey(m.cfg.Rand)
 	if err != nil {
 		return err
 	}
 	m.keys.take(key)
-	_, err = m.newRoot(now, m.tree.root, 0)
+	_, err = m.newRoot(now, m.tree.Root, 0)
 	return err
 }
 
@@ -32,8 +36,8 @@ type member struct {
 	group   wire.GroupID
 	genesis *identity.Genesis
 	device  *identity.Device
-	engine  Engine
-	roster  *roster
+	engine  engine.Engine
+	roster  *roster.Roster
 	now     time.Time
 	at      crdt.HLC // of what it writes now
 }
@@ -43,10 +47,10 @@ func (m *Machine) member(now time.Time) member {
 }
 
 // self gives its user in the roster.
-func (a member) self(doing string) (*rosterUser, error) {
-	u := a.roster.users[a.device.User]
-	if u == nil || !a.roster.has(a.device.ID) {
-		return nil, fmt.Errorf("%s: %w", doing, ErrOut)
+func (a member) self(doing string) (*roster.User, error) {
+	u := a.roster.Users[a.device.User]
+	if u == nil || !a.roster.Has(a.device.ID) {
+		return nil, fmt.Errorf("%s: %w", doing, verdict.ErrOut)
 	}
 	return u, nil
 }
@@ -65,7 +69,7 @@ func (m *Machine) decide(now time.Time, d decision, out *Outcome) error {
 	}
 	it, err := m.append(now, wire.KindOp, op)
 	if err == nil {
-		out.Entry = it.hash
+		out.Entry = it.Hash
 	}
 	return err
 }
@@ -75,16 +79,16 @@ func (in RemoveUser) op(a member) (*wire.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	victim := a.roster.users[in.User]
+	victim := a.roster.Users[in.User]
 	switch {
 	case victim == nil:
-		return nil, fmt.Errorf("removing: %w: no member is user %v", ErrUnknown, in.User)
-	case in.User == u.id:
-		return nil, fmt.Errorf("removing: %w: nobody removes itself; leave instead", ErrNotPermitted)
-	case u.role > wire.RoleAdmin || victim.role < u.role:
-		return nil, fmt.Errorf("removing: %w: %s may not remove %s", ErrNotPermitted, u.role.Article(), victim.role.Article())
-	case a.roster.lastOwner(victim):
-		return nil, fmt.Errorf("removing: %w: that is the last owner", ErrNotPermitted)
+		return nil, fmt.Errorf("removing: %w: no member is user %v", verdict.ErrUnknown, in.User)
+	case in.User == u.Id:
+		return nil, fmt.Errorf("removing: %w: nobody removes itself; leave instead", verdict.ErrNotPermitted)
+	case u.Role > wire.RoleAdmin || victim.Role < u.Role:
+		return nil, fmt.Errorf("removing: %w: %s may not remove %s", verdict.ErrNotPermitted, u.Role.Article(), victim.Role.Article())
+	case a.roster.LastOwner(victim):
+		return nil, fmt.Errorf("removing: %w: that is the last owner", verdict.ErrNotPermitted)
 	}
 	return &wire.Op{Type: wire.OpRemove, User: &in.User}, nil
 }
@@ -94,16 +98,16 @@ func (in SetRole) op(a member) (*wire.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	subject := a.roster.users[in.User]
+	subject := a.roster.Users[in.User]
 	switch {
 	case in.Role < wire.RoleOwner || in.Role > wire.RoleReadOnly:
-		return nil, fmt.Errorf("changing a role: %w: %v", ErrUnknown, in.Role)
+		return nil, fmt.Errorf("changing a role: %w: %v", verdict.ErrUnknown, in.Role)
 	case subject == nil:
-		return nil, fmt.Errorf("changing a role: %w: no member is user %v", ErrUnknown, in.User)
-	case u.role != wire.RoleOwner:
-		return nil, fmt.Errorf("changing a role: %w: only an owner may", ErrNotPermitted)
-	case in.Role != wire.RoleOwner && a.roster.lastOwner(subject):
-		return nil, fmt.Errorf("changing a role: %w: that is the last owner; make somebody else owner first", ErrNotPermitted)
+		return nil, fmt.Errorf("changing a role: %w: no member is user %v", verdict.ErrUnknown, in.User)
+	case u.Role != wire.RoleOwner:
+		return nil, fmt.Errorf("changing a role: %w: only an owner may", verdict.ErrNotPermitted)
+	case in.Role != wire.RoleOwner && a.roster.LastOwner(subject):
+		return nil, fmt.Errorf("changing a role: %w: that is the last owner; make somebody else owner first", verdict.ErrNotPermitted)
 	}
 	return &wire.Op{Type: wire.OpRole, User: &in.User, Role: in.Role}, nil
 }
@@ -113,14 +117,14 @@ func (in RevokeDevice) op(a member) (*wire.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := a.roster.devices[in.Device]
+	d := a.roster.Devices[in.Device]
 	switch {
 	case d == nil:
-		return nil, fmt.Errorf("revoking a device: %w: no member has device %v", ErrUnknown, in.Device)
+		return nil, fmt.Errorf("revoking a device: %w: no member has device %v", verdict.ErrUnknown, in.Device)
 	case in.Device == a.device.ID:
-		return nil, fmt.Errorf("revoking a device: %w: not its own; revoke it from another one, or leave", ErrNotPermitted)
-	case d.device.User != u.id && (u.role > wire.RoleAdmin || a.roster.users[d.device.User].role < u.role):
-		return nil, fmt.Errorf("revoking a device: %w: it is another user's", ErrNotPermitted)
+		return nil, fmt.Errorf("revoking a device: %w: not its own; revoke it from another one, or leave", verdict.ErrNotPermitted)
+	case d.Device.User != u.Id && (u.Role > wire.RoleAdmin || a.roster.Users[d.Device.User].Role < u.Role):
+		return nil, fmt.Errorf("revoking a device: %w: it is another user's", verdict.ErrNotPermitted)
 	}
 	return &wire.Op{Type: wire.OpDeviceRevoke, Device: &in.Device}, nil
 }
@@ -130,10 +134,10 @@ func (in SetProfile) op(a member) (*wire.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.role > wire.RoleAdmin {
-		return nil, fmt.Errorf("changing the profile: %w: %s may not, only owners and admins may", ErrNotPermitted, u.role.Article())
+	if u.Role > wire.RoleAdmin {
+		return nil, fmt.Errorf("changing the profile: %w: %s may not, only owners and admins may", verdict.ErrNotPermitted, u.Role.Article())
 	}
-	if _, err := readProfile(a.group, in.Item, u.id); err != nil {
+	if _, err := dag.ReadProfile(a.group, in.Item, u.Id); err != nil {
 		return nil, fmt.Errorf("changing the profile: %w", err)
 	}
 	return &wire.Op{Type: wire.OpProfile, Profile: &in.Item}, nil

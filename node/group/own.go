@@ -3,6 +3,7 @@ package group
 import (
 	"fmt"
 
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -21,7 +22,7 @@ func (o *ownState) load() (bool, error) {
 		return false, err
 	}
 	if err := wire.Unmarshal(b, &o.ownRow); err != nil {
-		return false, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return false, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 	}
 	return true, nil
 }

@@ -9,6 +9,9 @@ import (
 	"strings"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -25,7 +28,7 @@ const (
 
 // packed is a RECORD with what links it.
 type packed struct {
-	it   *item
+	it   *dag.Item
 	prev wire.EntryHash
 	deps []wire.EntryHash
 	date crdt.HLC // of one that was read
@@ -34,10 +37,10 @@ type packed struct {
 // packs writes packs of RECORDs, and reads the set when the machine starts.
 type packs struct {
 	tx     *tx
-	logs   *logs
+	logs   *dag.Logs
 	group  wire.GroupID
-	engine Engine
-	insert func(*item, *wire.Entry) error // puts a checked item into the set
+	engine engine.Engine
+	insert func(*dag.Item, *wire.Entry) error // puts a checked item into the set
 
 	next    uint64 // number of the next pack
 	waiting []packed
@@ -46,15 +49,15 @@ type packs struct {
 }
 
 // note notes an entry that a pack may hold.
-func (p *packs) note(it *item, e *wire.Entry) {
-	if it.kind == wire.KindRecord && len(p.logs.evidence) == 0 {
+func (p *packs) note(it *dag.Item, e *wire.Entry) {
+	if it.Kind == wire.KindRecord && len(p.logs.Evidence) == 0 {
 		p.waiting = append(p.waiting, packed{it: it, prev: e.Prev, deps: e.Deps})
 	}
 }
 
 // write writes what there is enough of. It stops for good once a log has forked.
 func (p *packs) write() {
-	if len(p.logs.evidence) > 0 {
+	if len(p.logs.Evidence) > 0 {
 		p.waiting = nil
 	}
 	for range packsAtOnce {
@@ -75,21 +78,21 @@ func encodePack(all []packed) []byte {
 	place := map[wire.LogID]uint64{}
 	var logs []byte
 	for _, p := range all {
-		if _, ok := place[p.it.log]; !ok {
-			place[p.it.log] = uint64(len(place))
-			logs = append(logs, p.it.log.Device[:]...)
-			logs = binary.BigEndian.AppendUint64(logs, p.it.log.Incarnation)
+		if _, ok := place[p.it.Log]; !ok {
+			place[p.it.Log] = uint64(len(place))
+			logs = append(logs, p.it.Log.Device[:]...)
+			logs = binary.BigEndian.AppendUint64(logs, p.it.Log.Incarnation)
 		}
 	}
 	b := binary.AppendUvarint([]byte{packVersion}, uint64(len(place)))
 	b = append(b, logs...)
 	for _, p := range all {
-		b = binary.AppendUvarint(b, place[p.it.log])
-		b = binary.AppendUvarint(b, p.it.seq)
-		b = binary.BigEndian.AppendUint64(b, uint64(p.it.hlc))
-		b = binary.AppendUvarint(b, uint64(p.it.hlc-p.it.dated()))
-		b = append(b, p.it.hash[:]...)
-		if p.it.seq > 1 {
+		b = binary.AppendUvarint(b, place[p.it.Log])
+		b = binary.AppendUvarint(b, p.it.Seq)
+		b = binary.BigEndian.AppendUint64(b, uint64(p.it.Hlc))
+		b = binary.AppendUvarint(b, uint64(p.it.Hlc-p.it.Dated()))
+		b = append(b, p.it.Hash[:]...)
+		if p.it.Seq > 1 {
 			b = append(b, p.prev[:]...)
 		}
 		b = binary.AppendUvarint(b, uint64(len(p.deps)))
@@ -130,22 +133,22 @@ func decodePack(b []byte) ([]packed, error) {
 	if n > uint64(len(b)) {
 		return nil, errPack
 	}
-	logs := make([]author, n)
+	logs := make([]dag.Author, n)
 	for i := range logs {
-		logs[i].log = wire.LogID{Device: wire.DeviceID(take(32)), Incarnation: binary.BigEndian.Uint64(take(8))}
+		logs[i].Log = wire.LogID{Device: wire.DeviceID(take(32)), Incarnation: binary.BigEndian.Uint64(take(8))}
 	}
 	out := make([]packed, 0, packSize)
-	items := make([]item, packSize)
+	items := make([]dag.Item, packSize)
 	for ok && len(b) > 0 && len(out) < packSize {
 		it := &items[len(out)]
 		log := number()
 		if log >= n {
 			return nil, errPack
 		}
-		*it = item{author: &logs[log], body: unsealed, seq: number(), hlc: crdt.HLC(binary.BigEndian.Uint64(take(8))), list: -1}
-		p := packed{it: it, date: it.hlc - crdt.HLC(number())}
-		it.hash = wire.EntryHash(take(32))
-		if it.seq > 1 {
+		*it = dag.Item{Author: &logs[log], Body: dag.Unsealed, Seq: number(), Hlc: crdt.HLC(binary.BigEndian.Uint64(take(8))), List: -1}
+		p := packed{it: it, date: it.Hlc - crdt.HLC(number())}
+		it.Hash = wire.EntryHash(take(32))
+		if it.Seq > 1 {
 			p.prev = wire.EntryHash(take(32))
 		}
 		deps := number()
@@ -168,7 +171,7 @@ func decodePack(b []byte) ([]packed, error) {
 func (p *packs) read() (all []packed, err error) {
 	var rows []string
 	p.seqs = map[string]map[uint64]bool{}
-	sound := len(p.logs.evidence) == 0
+	sound := len(p.logs.Evidence) == 0
 	if err := p.tx.scan(rowPack, func(key string, v []byte) error {
 		rows = append(rows, key)
 		if !sound {
@@ -184,16 +187,16 @@ func (p *packs) read() (all []packed, err error) {
 	var log wire.LogID
 	var seqs map[uint64]bool
 	for _, r := range all {
-		if seqs == nil || r.it.log != log {
-			log = r.it.log
+		if seqs == nil || r.it.Log != log {
+			log = r.it.Log
 			key := logKey(log)
 			if seqs = p.seqs[key]; seqs == nil {
 				seqs = map[uint64]bool{}
 				p.seqs[key] = seqs
 			}
 		}
-		sound = sound && !seqs[r.it.seq]
-		seqs[r.it.seq] = true
+		sound = sound && !seqs[r.it.Seq]
+		seqs[r.it.Seq] = true
 	}
 	if !sound {
 		clear(p.seqs)
@@ -212,14 +215,14 @@ func (p *packs) dropUnsound() {
 }
 
 // readOthers reads the entries that no pack holds.
-func (p *packs) readOthers() ([]*signedEntry, error) {
-	var all []*signedEntry
+func (p *packs) readOthers() ([]*dag.SignedEntry, error) {
+	var all []*dag.SignedEntry
 	take := func(key string, v []byte) error {
-		s, err := readEntry(p.group, v)
+		s, err := dag.ReadEntry(p.group, v)
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			return fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 		}
-		s.second = strings.HasSuffix(key, hexed(s.hash[:]))
+		s.Second = strings.HasSuffix(key, hexed(s.Hash[:]))
 		all = append(all, s)
 		return nil
 	}
@@ -234,7 +237,7 @@ func (p *packs) readOthers() ([]*signedEntry, error) {
 		rest := key[len(rowEntry):]
 		const size = 64 + 1 + 16 // of a logKey
 		if len(rest) < size+1 {
-			return fmt.Errorf("%w: key %q", ErrCorrupt, key)
+			return fmt.Errorf("%w: key %q", verdict.ErrCorrupt, key)
 		}
 		if rest[:size] != log {
 			log, seqs = rest[:size], p.seqs[rest[:size]]
@@ -252,12 +255,12 @@ func (p *packs) readOthers() ([]*signedEntry, error) {
 		found -= len(seqs)
 	}
 	if found != 0 {
-		return nil, fmt.Errorf("%w: %d entries that were there are gone", ErrCorrupt, -found)
+		return nil, fmt.Errorf("%w: %d entries that were there are gone", verdict.ErrCorrupt, -found)
 	}
 	for _, key := range keys {
 		v, err := p.tx.get(key)
 		if err == nil && v == nil {
-			err = fmt.Errorf("%w: %q is gone", ErrCorrupt, key)
+			err = fmt.Errorf("%w: %q is gone", verdict.ErrCorrupt, key)
 		}
 		if err == nil {
 			err = take(key, v)
@@ -280,51 +283,51 @@ func (p *packs) load() error {
 		return err
 	}
 	p.seqs = nil
-	rest := make(map[wire.EntryHash]*signedEntry, len(signed))
+	rest := make(map[wire.EntryHash]*dag.SignedEntry, len(signed))
 	for _, s := range signed {
-		rest[s.hash] = s
-		all = append(all, packed{it: &item{hlc: crdt.HLC(s.entry.HLC), hash: s.hash}})
+		rest[s.Hash] = s
+		all = append(all, packed{it: &dag.Item{Hlc: crdt.HLC(s.Entry.HLC), Hash: s.Hash}})
 	}
-	slices.SortFunc(all, func(a, b packed) int { return a.it.compare(b.it) })
-	p.logs.items = newIndex(len(all))
+	slices.SortFunc(all, func(a, b packed) int { return a.it.Compare(b.it) })
+	p.logs.Items = dag.NewIndex(len(all))
 	// Of an entry that was not packed only the date is known here, and it may be dated
 	// before what it builds on: then it waits for that.
 	waiting := map[wire.EntryHash][]packed{}
 	for _, r := range all {
 		for ready := []packed{r}; len(ready) > 0; {
 			r, ready = ready[len(ready)-1], ready[:len(ready)-1]
-			lacks, err := p.loadEntry(r, rest[r.it.hash])
+			lacks, err := p.loadEntry(r, rest[r.it.Hash])
 			if err != nil {
-				return fmt.Errorf("%w: %w", ErrCorrupt, err)
+				return fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 			}
 			if lacks != nil {
 				waiting[*lacks] = append(waiting[*lacks], r)
 				continue
 			}
-			ready = append(ready, waiting[r.it.hash]...)
-			delete(waiting, r.it.hash)
+			ready = append(ready, waiting[r.it.Hash]...)
+			delete(waiting, r.it.Hash)
 		}
 	}
 	for lacks := range waiting {
-		return fmt.Errorf("%w: entries lack what they build on, %v", ErrCorrupt, lacks)
+		return fmt.Errorf("%w: entries lack what they build on, %v", verdict.ErrCorrupt, lacks)
 	}
 	return nil
 }
 
 // loadEntry puts an entry into the set: as it was signed, or, if that is nil, as a pack has
 // it. lacks is one that it builds on and that is not in the set yet.
-func (p *packs) loadEntry(r packed, s *signedEntry) (lacks *wire.EntryHash, err error) {
+func (p *packs) loadEntry(r packed, s *dag.SignedEntry) (lacks *wire.EntryHash, err error) {
 	e := new(wire.Entry)
 	if s != nil {
-		e = s.entry
+		e = s.Entry
 	} else {
-		*e = wire.Entry{Device: r.it.log.Device, Incarnation: r.it.log.Incarnation, Seq: r.it.seq, Prev: r.prev, Deps: r.deps, HLC: uint64(r.date)}
+		*e = wire.Entry{Device: r.it.Log.Device, Incarnation: r.it.Log.Incarnation, Seq: r.it.Seq, Prev: r.prev, Deps: r.deps, HLC: uint64(r.date)}
 	}
-	if gone := p.logs.missing(e); len(gone) > 0 {
+	if gone := p.logs.Missing(e); len(gone) > 0 {
 		return &gone[0], nil
 	}
 	if s != nil {
-		it, err := p.logs.checkLoaded(s, p.group, p.engine)
+		it, err := p.logs.CheckLoaded(s, p.group, p.engine)
 		if err == nil {
 			err = p.insert(it, e)
 		}
@@ -333,10 +336,10 @@ func (p *packs) loadEntry(r packed, s *signedEntry) (lacks *wire.EntryHash, err 
 		}
 		return nil, err
 	}
-	d := p.logs.devices[e.Device]
+	d := p.logs.Devices[e.Device]
 	if d == nil {
-		return nil, fmt.Errorf("entry %v: %w: device %v", r.it.hash, ErrNotMember, e.Device)
+		return nil, fmt.Errorf("entry %v: %w: device %v", r.it.Hash, verdict.ErrNotMember, e.Device)
 	}
-	r.it.author = p.logs.author(e.Log(), d.User)
-	return nil, p.insert(p.logs.fillPast(r.it, e), e)
+	r.it.Author = p.logs.Author(e.Log(), d.User)
+	return nil, p.insert(p.logs.FillPast(r.it, e), e)
 }

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -25,15 +28,15 @@ func count[T any](all iter.Seq[T]) (n int) {
 // state is all of the set and of the mail that a restart has to bring back.
 func (m *Machine) state() string {
 	var b strings.Builder
-	all := slices.SortedFunc(m.logs.items.all(), (*item).compare)
+	all := slices.SortedFunc(m.logs.Items.All(), (*dag.Item).Compare)
 	for _, it := range all {
-		fmt.Fprintf(&b, "%x %x %d %d %d %d %d %x %v %d %v", it.hash[:], it.log.Device[:], it.log.Incarnation, it.seq, it.kind, it.hlc, it.dated(), it.user[:], vector(nil).join(it), it.list, it.facts.has(isSecond))
-		if it.kind == wire.KindRecord {
-			fmt.Fprintf(&b, " plain %v told %v seals %d sealed %v", it.facts.has(isPlain), it.facts.has(isDelivered), it.seals, slices.SortedFunc(slices.Values(it.sealed), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }))
+		fmt.Fprintf(&b, "%x %x %d %d %d %d %d %x %v %d %v", it.Hash[:], it.Log.Device[:], it.Log.Incarnation, it.Seq, it.Kind, it.Hlc, it.Dated(), it.User[:], dag.Vector(nil).Join(it), it.List, it.Facts.Has(dag.IsSecond))
+		if it.Kind == wire.KindRecord {
+			fmt.Fprintf(&b, " plain %v told %v seals %d sealed %v", it.Facts.Has(dag.IsPlain), it.Facts.Has(dag.IsDelivered), it.Seals, slices.SortedFunc(slices.Values(it.Sealed), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }))
 		}
 		b.WriteByte('\n')
 	}
-	fmt.Fprintln(&b, m.logs.marks(), m.logs.frontier(m.log, wire.MaxDeps), m.logs.count, count(m.messages.all()), len(m.messages.gaps), m.messages.outbox, m.choose().id, m.tx.cursor)
+	fmt.Fprintln(&b, m.logs.Marks(), m.logs.Frontier(m.log, wire.MaxDeps), m.logs.Count, count(m.messages.all()), len(m.messages.gaps), m.messages.outbox, m.choose().Id, m.tx.cursor)
 	return b.String()
 }
 
@@ -132,14 +135,14 @@ func TestUnsoundPacks(t *testing.T) {
 	a.rows = maps.Clone(whole)
 	entry := ""
 	for it := range a.records() {
-		if entry = itemKey(it); it.seq < 100 {
+		if entry = itemKey(it); it.Seq < 100 {
 			break
 		}
 	}
 	delete(a.rows, entry)
 	if _, err := New(Config{
-		Genesis: w.genesis, Device: a.dev, LogKey: a.log, Incarnation: a.inc, Engine: MLS(1), Rand: w.rand, Rows: a.rows,
-	}, w.now); !errors.Is(err, ErrCorrupt) {
+		Genesis: w.genesis, Device: a.dev, LogKey: a.log, Incarnation: a.inc, Engine: engine.MLS(1), Rand: w.rand, Rows: a.rows,
+	}, w.now); !errors.Is(err, verdict.ErrCorrupt) {
 		t.Errorf("an entry is gone: %v", err)
 	}
 
@@ -169,7 +172,7 @@ func TestPacksEndWithAFork(t *testing.T) {
 	b.online = true
 	w.sync(a, b)
 	w.run(5 * time.Minute)
-	if len(a.m.logs.evidence) == 0 {
+	if len(a.m.logs.Evidence) == 0 {
 		t.Fatal("the log has not forked")
 	}
 	want := a.restarted()

@@ -9,6 +9,10 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/roster"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -18,7 +22,7 @@ import (
 type peers struct {
 	tx      *tx
 	timers  *timers
-	logs    *logs
+	logs    *dag.Logs
 	read    reader
 	own     wire.DeviceID
 	idle    func() bool // this device is out: others are further than it may follow
@@ -60,13 +64,13 @@ func (p *peers) at(d wire.DeviceID) *peerState {
 }
 
 // holds says whether a device is known to have a record and to read it.
-func (p *peerState) holds(it *item) bool {
-	return p != nil && !p.more && p.marks[it.log] >= it.seq && !p.lacks[it.hash]
+func (p *peerState) holds(it *dag.Item) bool {
+	return p != nil && !p.more && p.marks[it.Log] >= it.Seq && !p.lacks[it.Hash]
 }
 
 // newerRejoin keeps the newest request of a device. One that is dated ahead makes room for any.
 func (p *peerState) newerRejoin(now time.Time, r *rejoin) bool {
-	if p.rejoin != nil && crdt.HLC(r.HLC) <= crdt.HLC(p.rejoin.HLC) && crdt.HLC(p.rejoin.HLC).Ahead(now) <= maxAhead {
+	if p.rejoin != nil && crdt.HLC(r.HLC) <= crdt.HLC(p.rejoin.HLC) && crdt.HLC(p.rejoin.HLC).Ahead(now) <= dag.MaxAhead {
 		return false
 	}
 	p.rejoin = r
@@ -74,13 +78,13 @@ func (p *peerState) newerRejoin(now time.Time, r *rejoin) bool {
 }
 
 // rejoinOf checks a request of a device to be added again, unless it is the one that is known.
-func (p *peers) rejoinOf(ros *roster, of *peerState, d wire.DeviceID, s wire.Signed) (*rejoin, error) {
+func (p *peers) rejoinOf(ros *roster.Roster, of *peerState, d wire.DeviceID, s wire.Signed) (*rejoin, error) {
 	if of.rejoin != nil && bytes.Equal(of.rejoin.raw.Encode(), s.Encode()) {
 		return of.rejoin, nil
 	}
 	r, err := p.read.rejoin(ros, s)
 	if err == nil && r.Device != d {
-		err = fmt.Errorf("rejoin: %w: it is another device's", ErrForged)
+		err = fmt.Errorf("rejoin: %w: it is another device's", verdict.ErrForged)
 	}
 	return r, err
 }
@@ -94,14 +98,14 @@ func (p *peers) addAgain(now time.Time, of *peerState, r *rejoin) {
 
 // wantedAgain lists the requests to be added again by devices of the roster that the chain to
 // the position has not satisfied: their KeyPackage is on none of its commits.
-func (p *peers) wantedAgain(r *roster, t *epochTree, position *node) []*rejoin {
+func (p *peers) wantedAgain(r *roster.Roster, t *epochs.Tree, position *epochs.Node) []*rejoin {
 	var out []*rejoin
-	for _, id := range r.deviceIDs() {
+	for _, id := range r.DeviceIDs() {
 		of := p.of[id]
 		if of == nil || of.rejoin == nil || id == p.own {
 			continue
 		}
-		if !position.used(of.rejoin.KeyPackage) && !t.foundItsWay(position, p.logs.votes[id], of.rejoin) {
+		if !position.Used(of.rejoin.KeyPackage) && !foundItsWay(t, position, p.logs.Votes[id], of.rejoin) {
 			out = append(out, of.rejoin)
 		}
 	}
@@ -122,7 +126,7 @@ func (p *peers) takeVector(now time.Time, of *peerState, v wire.SyncVector, most
 	}
 	of.vector = v.Marks
 	for _, mark := range v.Marks {
-		if len(p.logs.index[mark.Log]) > 0 {
+		if len(p.logs.Index[mark.Log]) > 0 {
 			of.marks[mark.Log] = max(of.marks[mark.Log], mark.Seq)
 		}
 	}
@@ -131,7 +135,7 @@ func (p *peers) takeVector(now time.Time, of *peerState, v wire.SyncVector, most
 	for _, id := range v.Lacks {
 		of.lacks[id] = true
 	}
-	if p.logs.behind(v.Marks) {
+	if p.logs.Behind(v.Marks) {
 		p.ask(now, "a peer is further")
 	}
 }
@@ -200,14 +204,14 @@ func (p *peers) parked(now time.Time) {
 // something else is parked.
 func (p *peers) askForPast(now time.Time) {
 	switch {
-	case len(p.logs.parking.waiting) == 0:
+	case len(p.logs.Parking.Waiting) == 0:
 		p.timers.stop(timerPast)
 		p.askedPast = 0
 		return
 	case !p.timers.due(now, timerPast) && p.timers.running(timerPast):
 		return
 	}
-	since, lacks := p.logs.parking.lacksPast()
+	since, lacks := p.logs.Parking.LacksPast()
 	switch {
 	case !lacks:
 		p.timers.stop(timerPast)
@@ -223,20 +227,20 @@ func (p *peers) askForPast(now time.Time) {
 
 // beaconDate is the date of this device's next beacon, next being that of its next entry: it rises from beacon to beacon, as long as dates are believed.
 func (p *peers) beaconDate(now time.Time, next crdt.HLC) crdt.HLC {
-	if p.beaconed = max(next, p.beaconed+1); p.beaconed.Ahead(now) > maxAhead {
+	if p.beaconed = max(next, p.beaconed+1); p.beaconed.Ahead(now) > dag.MaxAhead {
 		p.beaconed = crdt.HLCFromTime(now)
 	}
 	return p.beaconed
 }
 
 // takeBeacons takes the beacons of an envelope.
-func (p *peers) takeBeacons(now time.Time, r *roster, raws [][]byte, lacking bool) (Verdict, error) {
-	var worst Verdict
+func (p *peers) takeBeacons(now time.Time, r *roster.Roster, raws [][]byte, lacking bool) (verdict.Verdict, error) {
+	var worst verdict.Verdict
 	var errs []error
 	for _, raw := range raws {
 		if err := p.takeBeacon(now, r, raw, lacking); err != nil {
 			errs = append(errs, fmt.Errorf("beacon: %w", err))
-			worst = max(worst, verdictOf(err))
+			worst = max(worst, verdict.Of(err))
 		}
 	}
 	return worst, errors.Join(errs...)
@@ -244,7 +248,7 @@ func (p *peers) takeBeacons(now time.Time, r *roster, raws [][]byte, lacking boo
 
 // takeBeacon replaces what a device said before and plans to fill its gaps, after
 // rank × 4 s, so that one holder usually acts and any can.
-func (p *peers) takeBeacon(now time.Time, r *roster, raw []byte, lacking bool) error {
+func (p *peers) takeBeacon(now time.Time, r *roster.Roster, raw []byte, lacking bool) error {
 	s, err := wire.DecodeSigned(raw, wire.MaxEnvelope)
 	if err != nil {
 		return err
@@ -256,15 +260,15 @@ func (p *peers) takeBeacon(now time.Time, r *roster, raw []byte, lacking bool) e
 	if b.Log.Device == p.own {
 		return nil
 	}
-	d := p.logs.devices[b.Log.Device]
-	if d == nil || !r.has(d.ID) {
-		return fmt.Errorf("%w: device %v", ErrNotMember, b.Log.Device)
+	d := p.logs.Devices[b.Log.Device]
+	if d == nil || !r.Has(d.ID) {
+		return fmt.Errorf("%w: device %v", verdict.ErrNotMember, b.Log.Device)
 	}
 	if err := identity.Verify(d.Cert.LogKey, wire.DomainBeacon, p.read.group, s); err != nil {
-		return fmt.Errorf("%w: %w", ErrForged, err)
+		return fmt.Errorf("%w: %w", verdict.ErrForged, err)
 	}
 	of := p.at(d.ID)
-	if hlc := crdt.HLC(b.HLC); hlc <= of.hlc && of.hlc.Ahead(now) <= maxAhead || hlc.Ahead(now) > maxAhead {
+	if hlc := crdt.HLC(b.HLC); hlc <= of.hlc && of.hlc.Ahead(now) <= dag.MaxAhead || hlc.Ahead(now) > dag.MaxAhead {
 		return nil // an older one than is known, or from the future
 	}
 	var again *rejoin

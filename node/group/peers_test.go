@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
 )
 
 // asks counts the syncs that a turn asks for, and begins the next turn.
@@ -77,7 +78,7 @@ func TestBeaconDatesRise(t *testing.T) {
 	p, now := &peers{}, time.Unix(1_800_000_000, 0)
 	first := p.beaconDate(now, crdt.HLCFromTime(now))
 	second := p.beaconDate(now, first-5)
-	if second <= first || second.Ahead(now) > maxAhead {
+	if second <= first || second.Ahead(now) > dag.MaxAhead {
 		t.Errorf("the second beacon is dated %v, the first %v", second, first)
 	}
 	p.beaconed = second + 1<<40 // as if the clock had been far ahead

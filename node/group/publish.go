@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -16,7 +18,7 @@ type outgoing struct {
 }
 
 // publish puts what this Step made into envelopes. record finds a RECORD of the set.
-func publish(tx *tx, keys *keyring, record func(wire.MessageID) *item) {
+func publish(tx *tx, keys *keyring, record func(wire.MessageID) *dag.Item) {
 	o := &tx.outgoing
 	u, sealed := o.Bundle, o.sealed
 	o.Bundle, o.sealed = wire.Bundle{}, nil
@@ -94,14 +96,14 @@ type publishedRow struct {
 }
 
 // savePublished keeps what it takes to make the envelope of an own message again.
-func savePublished(tx *tx, it *item, salt [32]byte, key wire.KeyID, u wire.Bundle) {
+func savePublished(tx *tx, it *dag.Item, salt [32]byte, key wire.KeyID, u wire.Bundle) {
 	record, err := tx.get(itemKey(it))
 	tx.fail(err)
 	if len(u.Entries) == 1 && !bytes.Equal(u.Entries[0], record) {
 		return // with another entry in it, what EnvelopeOf makes would be a second plaintext under one key
 	}
-	row := publishedRow{Salt: salt, Key: key, Entry: len(u.Entries) == 1, Epoch: it.sealed[len(it.sealed)-1]}
-	tx.put(rowSalt+hexed(it.hash[:]), wire.Marshal(&row))
+	row := publishedRow{Salt: salt, Key: key, Entry: len(u.Entries) == 1, Epoch: it.Sealed[len(it.Sealed)-1]}
+	tx.put(rowSalt+hexed(it.Hash[:]), wire.Marshal(&row))
 }
 
 // EnvelopeOf gives the bytes of the envelope in which this device last published
@@ -112,11 +114,11 @@ func (m *Machine) EnvelopeOf(id wire.MessageID) ([]byte, error) {
 		return nil, err
 	}
 	if b == nil {
-		return nil, fmt.Errorf("envelope of message %v: %w", id, ErrUnknown)
+		return nil, fmt.Errorf("envelope of message %v: %w", id, verdict.ErrUnknown)
 	}
 	var row publishedRow
 	if err := wire.Unmarshal(b, &row); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 	}
 	if !m.keys.has(row.Key) {
 		return nil, fmt.Errorf("envelope of message %v: %w", id, wire.ErrUnknownKey)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -17,14 +19,14 @@ import (
 // Status is the machine's state for people.
 func (m *Machine) Status() Status {
 	s := Status{
-		Group: m.group, Position: m.own.Position, Members: len(m.roster.users), Entries: m.logs.count,
-		Gaps: len(m.messages.gaps), Outbox: len(m.messages.outbox), Parked: len(m.logs.parking.entries), Head: m.choose().id, Leaving: m.own.Leaving,
-		Intents: len(m.joining.intents), Was: m.own.Joined || m.own.Out || m.logs.head(m.log) != nil,
+		Group: m.group, Position: m.own.Position, Members: len(m.roster.Users), Entries: m.logs.Count,
+		Gaps: len(m.messages.gaps), Outbox: len(m.messages.outbox), Parked: len(m.logs.Parking.Entries), Head: m.choose().Id, Leaving: m.own.Leaving,
+		Intents: len(m.joining.intents), Was: m.own.Joined || m.own.Out || m.logs.Head(m.log) != nil,
 	}
-	for _, f := range slices.Sorted(maps.Keys(m.roster.profile)) {
-		s.Profile = append(s.Profile, *m.roster.profile[f].profile)
+	for _, f := range slices.Sorted(maps.Keys(m.roster.Profile)) {
+		s.Profile = append(s.Profile, *m.roster.Profile[f].Profile)
 	}
-	n := m.tree.nodes[m.own.Position]
+	n := m.tree.Nodes[m.own.Position]
 	switch {
 	case m.joining.request != nil && (m.own.Position == (wire.EpochID{}) || m.own.Out || n != nil):
 		s.State = StateJoining
@@ -32,11 +34,11 @@ func (m *Machine) Status() Status {
 		s.State = StateNew
 	case n == nil:
 		s.State = StateSyncing
-	case !m.roster.has(m.log.Device):
+	case !m.roster.Has(m.log.Device):
 		s.State = StateOut
-		gone := m.roster.gone[m.cfg.Device.User]
-		s.Left = gone != nil && gone.op.Type == wire.OpLeave
-	case n.id != s.Head:
+		gone := m.roster.Gone[m.cfg.Device.User]
+		s.Left = gone != nil && gone.Op.Type == wire.OpLeave
+	case n.Id != s.Head:
 		s.State = StateSyncing
 	default:
 		s.State = StateMember
@@ -49,17 +51,17 @@ func (m *Machine) Status() Status {
 
 // Tips is how many ends the tree of epochs has: one, unless members committed
 // concurrently at some time.
-func (m *Machine) Tips() int { return m.tree.tips }
+func (m *Machine) Tips() int { return m.tree.Tips }
 
 // Parked is how many entries wait here for what they build on.
-func (m *Machine) Parked() int { return len(m.logs.parking.entries) }
+func (m *Machine) Parked() int { return len(m.logs.Parking.Entries) }
 
 // Profile lists the registers of the profile as their authors signed them,
 // ascending by field, for the group's public record.
 func (m *Machine) Profile() []wire.Signed {
 	var out []wire.Signed
-	for _, f := range slices.Sorted(maps.Keys(m.roster.profile)) {
-		out = append(out, *m.roster.profile[f].op.Profile)
+	for _, f := range slices.Sorted(maps.Keys(m.roster.Profile)) {
+		out = append(out, *m.roster.Profile[f].Op.Profile)
 	}
 	return out
 }
@@ -67,14 +69,14 @@ func (m *Machine) Profile() []wire.Signed {
 // Members lists the roster, by role and then by ID.
 func (m *Machine) Members() []Member {
 	in := m.epochs.inTree(m.own.Position)
-	out := make([]Member, 0, len(m.roster.users))
-	for id, u := range m.roster.users {
-		member := Member{User: id, Role: u.role, InTree: len(u.devices) > 0, Since: time.UnixMilli(int64(m.cfg.Genesis.Created))} //nolint:gosec // a date
-		if u.since != nil {
-			member.Since = u.since.dated().Time()
+	out := make([]Member, 0, len(m.roster.Users))
+	for id, u := range m.roster.Users {
+		member := Member{User: id, Role: u.Role, InTree: len(u.Devices) > 0, Since: time.UnixMilli(int64(m.cfg.Genesis.Created))} //nolint:gosec // a date
+		if u.Since != nil {
+			member.Since = u.Since.Dated().Time()
 		}
-		for i, d := range u.devices {
-			cert := m.roster.devices[d].device.Cert
+		for i, d := range u.Devices {
+			cert := m.roster.Devices[d].Device.Cert
 			if i == 0 {
 				member.Name = cert.Name
 			}
@@ -94,9 +96,9 @@ func (m *Machine) Members() []Member {
 // wire.SyncProof holds the transport key is a member of another branch.
 func (m *Machine) Standing(d wire.DeviceID) Standing {
 	switch {
-	case m.roster.has(d):
+	case m.roster.Has(d):
 		return Current
-	case m.logs.devices[d] != nil:
+	case m.logs.Devices[d] != nil:
 		return Removed
 	}
 	return Stranger
@@ -162,7 +164,7 @@ func (m *Machine) Vector() wire.SyncVector {
 }
 
 // Marks is this device's version vector, ascending by log.
-func (m *Machine) Marks() []wire.Mark { return m.logs.marks() }
+func (m *Machine) Marks() []wire.Mark { return m.logs.Marks() }
 
 // EntriesAfter gives the entries that a device with this vector lacks and may have,
 // in causal order, encoded Signeds, at most most bytes of them (at least one). next
@@ -172,51 +174,51 @@ func (m *Machine) Marks() []wire.Mark { return m.logs.marks() }
 // knows and asks again. A stranger whose wire.SyncProof holds the transport key is a
 // member of another branch and gets everything.
 func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, from wire.EntryHash, most int) (entries [][]byte, next wire.EntryHash, err error) {
-	may := func(*item) bool { return true }
+	may := func(*dag.Item) bool { return true }
 	if m.Standing(device) == Removed {
-		ends := endsOf(m.rosters, m.logs.devices[device])
-		may = func(it *item) bool {
-			return slices.ContainsFunc(ends, func(end *item) bool { return m.logs.inPast(it, end) })
+		ends := endsOf(m.rosters, m.logs.Devices[device])
+		may = func(it *dag.Item) bool {
+			return slices.ContainsFunc(ends, func(end *dag.Item) bool { return m.logs.InPast(it, end) })
 		}
 	}
-	place := m.logs.items.at(from)
+	place := m.logs.Items.At(from)
 	if place == nil {
-		for _, e := range m.logs.accusedBeyond(marks) {
-			entries = append(entries, e.pair[:]...)
+		for _, e := range m.logs.AccusedBeyond(marks) {
+			entries = append(entries, e.Pair[:]...)
 		}
 	}
 	size := 0
 	var last wire.EntryHash
-	for it := range m.logs.after(marks, place, may) {
+	for it := range m.logs.After(marks, place, may) {
 		b, err := m.tx.get(itemKey(it))
 		if err != nil {
 			return nil, next, err
 		}
 		if b == nil {
-			return nil, next, fmt.Errorf("%w: entry %v is gone", ErrCorrupt, it.hash)
+			return nil, next, fmt.Errorf("%w: entry %v is gone", verdict.ErrCorrupt, it.Hash)
 		}
 		if size += len(b); size > most && last != (wire.EntryHash{}) {
 			return entries, last, nil
 		}
-		entries, last = append(entries, b), it.hash
+		entries, last = append(entries, b), it.Hash
 	}
 	return entries, next, nil
 }
 
 // endsOf lists the operations that ended a device's membership: what took it out, or,
 // if nothing did, what may have voided its addition, which is concurrent with it.
-func endsOf(rosters *rosters, device *identity.Device) []*item {
+func endsOf(rosters *rosters, device *identity.Device) []*dag.Item {
 	r := rosters.now
-	if end := cmp.Or(r.gone[device.User], r.revoked[device.ID]); end != nil {
-		return []*item{end}
+	if end := cmp.Or(r.Gone[device.User], r.Revoked[device.ID]); end != nil {
+		return []*dag.Item{end}
 	}
-	var ends []*item
-	for _, add := range rosters.logs.ops {
-		if add.target == nil || add.target.device.ID != device.ID {
+	var ends []*dag.Item
+	for _, add := range rosters.logs.Ops {
+		if add.Target == nil || add.Target.Device.ID != device.ID {
 			continue
 		}
-		for _, out := range r.gone {
-			if rosters.concurrent(out, add) {
+		for _, out := range r.Gone {
+			if rosters.Concurrent(out, add) {
 				ends = append(ends, out)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -45,10 +46,10 @@ func (r *ratchets) restart() { clear(r.since) }
 // noteOutOfReach notes that a seal of a message owed to this device, under the epoch that
 // it is at, did not open for want of the key.
 func (m *messages) noteOutOfReach(now time.Time, s rawSeal, err error) {
-	if s.Epoch != m.own.Position || !m.gaps[s.Message] || !errors.Is(err, ErrUsed) && !errors.Is(err, ErrIncomplete) {
+	if s.Epoch != m.own.Position || !m.gaps[s.Message] || !errors.Is(err, verdict.ErrUsed) && !errors.Is(err, verdict.ErrIncomplete) {
 		return
 	}
-	if !m.rosters.now.has(s.Sealer) {
+	if !m.rosters.now.Has(s.Sealer) {
 		return // anybody can make up labels
 	}
 	m.tried.inVain(now, s.Message)

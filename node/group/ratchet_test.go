@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/mls"
+	"github.com/pandanode/pandanode/node/group/dag/dagtest"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -23,7 +24,7 @@ func TestSealsOnceAnEpoch(t *testing.T) {
 		a.must(PeerVector{Device: b.dev.ID, Gaps: []wire.MessageID{id}})
 		w.run(2 * resealAfter)
 	}
-	if at := a.record(id).sealed; len(at) != 1 {
+	if at := a.record(id).Sealed; len(at) != 1 {
 		t.Errorf("it is sealed %d times, in %d epochs", len(at), len(slices.Compact(at)))
 	}
 	a.m.timers.set(timerUpdate, w.now)
@@ -33,7 +34,7 @@ func TestSealsOnceAnEpoch(t *testing.T) {
 		a.must(PeerVector{Device: b.dev.ID, Gaps: []wire.MessageID{id}})
 		w.run(2 * resealAfter)
 	}
-	if at := a.record(id).sealed; len(at) != 2 {
+	if at := a.record(id).Sealed; len(at) != 2 {
 		t.Errorf("in two epochs it is sealed %d times", len(at))
 	}
 }
@@ -150,7 +151,7 @@ func TestWornLabels(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 100 {
-		s.Sealer = testDevice(1000 + i)
+		s.Sealer = dagtest.TestDevice(1000 + i)
 		_, _ = b.step(Seals{Seals: [][]byte{wire.Marshal(s)}})
 	}
 	if n := b.outOfReach(); n != 1 {

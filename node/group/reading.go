@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -13,69 +17,69 @@ import (
 type reader struct {
 	tx     *tx
 	group  wire.GroupID
-	engine Engine
+	engine engine.Engine
 }
 
 // raw reads an entry of the set, encoded.
-func (r reader) raw(it *item) ([]byte, error) {
+func (r reader) raw(it *dag.Item) ([]byte, error) {
 	raw, err := r.tx.get(itemKey(it))
 	if err == nil && raw == nil {
-		err = fmt.Errorf("%w: entry %v is gone", ErrCorrupt, it.hash)
+		err = fmt.Errorf("%w: entry %v is gone", verdict.ErrCorrupt, it.Hash)
 	}
 	r.tx.fail(err)
 	return raw, err
 }
 
 // again reads an entry of the set as it was signed.
-func (r reader) again(it *item) (*signedEntry, error) {
+func (r reader) again(it *dag.Item) (*dag.SignedEntry, error) {
 	raw, err := r.raw(it)
 	if err != nil {
 		return nil, err
 	}
-	s, err := readEntry(r.group, raw)
+	s, err := dag.ReadEntry(r.group, raw)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 	}
 	return s, nil
 }
 
 // commitment is what a RECORD commits to.
-func (r reader) commitment(it *item) (wire.Hash, error) {
-	if it.record != nil {
-		return it.record.Commitment, nil
+func (r reader) commitment(it *dag.Item) (wire.Hash, error) {
+	if it.Record != nil {
+		return it.Record.Commitment, nil
 	}
 	s, err := r.again(it)
 	if err != nil {
 		return wire.Hash{}, err
 	}
-	record, err := wire.DecodeRecord(s.entry.Body)
+	record, err := wire.DecodeRecord(s.Entry.Body)
 	if err != nil {
-		return wire.Hash{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return wire.Hash{}, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 	}
 	return record.Commitment, nil
 }
 
 // commit reads a COMMIT and what it shows again, whole.
-func (r reader) commit(it *item) (*wire.Commit, CommitInfo, error) {
+func (r reader) commit(it *dag.Item) (*wire.Commit, engine.CommitInfo, error) {
 	s, err := r.again(it)
 	if err != nil {
-		return nil, CommitInfo{}, err
+		return nil, engine.CommitInfo{}, err
 	}
-	c, err := wire.DecodeCommit(s.entry.Body)
+	c, err := wire.DecodeCommit(s.Entry.Body)
 	if err != nil {
-		return nil, CommitInfo{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return nil, engine.CommitInfo{}, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 	}
 	info, err := r.engine.InspectCommit(c.Commit)
 	if err != nil {
-		return nil, CommitInfo{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return nil, engine.CommitInfo{}, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 	}
 	return c, info, nil
 }
 
 // welcomes lists the different Welcomes that n's committer gave out.
-func (r reader) welcomes(n *node) (out [][]byte, err error) {
-	for _, claim := range n.claims {
-		if claim.commit == nil || !claim.commit.hasWelcome {
+func (r reader) welcomes(n *epochs.Node) (out [][]byte, err error) {
+	for _, claim := range n.Claims {
+		if claim.Commit == nil || !claim.Commit.HasWelcome {
 			continue
 		}
 		c, _, err := r.commit(claim)

@@ -3,6 +3,7 @@ package group
 import (
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -146,7 +147,7 @@ type Event struct {
 
 // Outcome is what a Step made of an input.
 type Outcome struct {
-	Verdict  Verdict
+	Verdict  verdict.Verdict
 	Entry    wire.EntryHash   // of a Send: the MessageID; of an operation: its OP
 	Entries  []wire.EntryHash // in an envelope
 	Messages []wire.MessageID // of an envelope or seals: records whose plaintext is now held, also from before; of a SendAll: its messages

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -20,29 +23,29 @@ func (Reboot) act(m *Machine, now time.Time, out *Outcome) error {
 	}
 	from := m.choose()
 	switch {
-	case u.role > wire.RoleAdmin:
-		return fmt.Errorf("rebooting: %w: %s may not, only owners and admins may", ErrNotPermitted, u.role.Article())
-	case from == m.tree.root:
-		return fmt.Errorf("rebooting: %w: the group has no keys yet", ErrState)
+	case u.Role > wire.RoleAdmin:
+		return fmt.Errorf("rebooting: %w: %s may not, only owners and admins may", verdict.ErrNotPermitted, u.Role.Article())
+	case from == m.tree.Root:
+		return fmt.Errorf("rebooting: %w: the group has no keys yet", verdict.ErrState)
 	}
-	out.Entry, err = m.newRoot(now, from, from.generation+1)
+	out.Entry, err = m.newRoot(now, from, from.Generation+1)
 	if err == nil {
-		m.own.noteReboot(now, m.logs.items.at(out.Entry))
+		m.own.noteReboot(now, m.logs.Items.At(out.Entry))
 	}
 	return err
 }
 
 // noteReboot tells of fresh keys that their author could give the group. The founder's
 // are generation 0; those of before this device's time are no news.
-func (o *ownState) noteReboot(now time.Time, it *item) {
-	if o.Joined && it.facts.has(isPermitted) && it.op.Reboot.Generation > 0 {
-		o.tx.emit(now, Event{Kind: EventReboot, Epoch: it.op.Reboot.Root, By: it.user, Device: it.log.Device})
+func (o *ownState) noteReboot(now time.Time, it *dag.Item) {
+	if o.Joined && it.Facts.Has(dag.IsPermitted) && it.Op.Reboot.Generation > 0 {
+		o.tx.emit(now, Event{Kind: EventReboot, Epoch: it.Op.Reboot.Root, By: it.User, Device: it.Log.Device})
 	}
 }
 
 // newRoot makes a root of MLS epochs with this device alone in its tree, and moves
 // to it if the fork choice agrees.
-func (m *Machine) newRoot(now time.Time, from *node, generation uint64) (wire.EntryHash, error) {
+func (m *Machine) newRoot(now time.Time, from *epochs.Node, generation uint64) (wire.EntryHash, error) {
 	var salt [16]byte
 	if _, err := io.ReadFull(m.cfg.Rand, salt[:]); err != nil {
 		return wire.EntryHash{}, fmt.Errorf("drawing an MLS group_id: %w", err)
@@ -52,7 +55,7 @@ func (m *Machine) newRoot(now time.Time, from *node, generation uint64) (wire.En
 	if err != nil {
 		return wire.EntryHash{}, fmt.Errorf("creating the MLS group: %w", err)
 	}
-	r := &wire.Reboot{From: from.id, Generation: generation, MLSGroup: mlsGroup, Interim: e.Interim()}
+	r := &wire.Reboot{From: from.Id, Generation: generation, MLSGroup: mlsGroup, Interim: e.Interim()}
 	r.Root = wire.RebootEpochID(m.group, m.log.Device, r)
 	it, err := m.append(now, wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: r})
 	if err != nil {
@@ -60,9 +63,9 @@ func (m *Machine) newRoot(now time.Time, from *node, generation uint64) (wire.En
 	}
 	m.epochs.hold(now, r.Root, generation, e, nil)
 	m.resolveRoster(now)
-	if m.choose() == m.tree.nodes[r.Root] {
-		m.moved(now, m.tree.nodes[m.own.Position], m.tree.nodes[r.Root])
+	if m.choose() == m.tree.Nodes[r.Root] {
+		m.moved(now, m.tree.Nodes[m.own.Position], m.tree.Nodes[r.Root])
 		m.timers.set(timerVote, now)
 	}
-	return it.hash, nil
+	return it.Hash, nil
 }

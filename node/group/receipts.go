@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -46,8 +48,8 @@ type receipts struct {
 	tx          *tx
 	timers      *timers
 	group       wire.GroupID
-	key         *identity.Key          // of this device's log
-	deliveredTo func(branch int) *item // see messages
+	key         *identity.Key              // of this device's log
+	deliveredTo func(branch int) *dag.Item // see messages
 	keys        *keyring
 
 	due   map[int]time.Time // by branch
@@ -78,24 +80,24 @@ func (r *receipts) from(in Input) Input {
 
 // fromAuthor says whether the input of this turn comes from a device itself.
 func (r *receipts) fromAuthor(d wire.DeviceID) bool {
-	return d == r.fromDevice || len(r.fromPeer) > 0 && r.logs.devices[d] != nil && bytes.Equal(r.logs.devices[d].Cert.Peer, r.fromPeer)
+	return d == r.fromDevice || len(r.fromPeer) > 0 && r.logs.Devices[d] != nil && bytes.Equal(r.logs.Devices[d].Cert.Peer, r.fromPeer)
 }
 
 // place is about where this device stands in the order in which the devices of the group
 // tell an author what they have read.
 func (r *receipts) place(author wire.DeviceID) int {
 	h := wire.HashOf(wire.DomainPrio, r.group[:], author[:], r.self.Device[:])
-	return int(uint64(binary.BigEndian.Uint32(h[:4])) * uint64(len(r.rosters.now.devices)) >> 32) //nolint:gosec // below the number of devices
+	return int(uint64(binary.BigEndian.Uint32(h[:4])) * uint64(len(r.rosters.now.Devices)) >> 32) //nolint:gosec // below the number of devices
 }
 
 // plan plans a receipt for a RECORD of somebody else's that can be read now.
-func (r *receipts) plan(now time.Time, branch int, it *item) {
-	author := it.log.Device
+func (r *receipts) plan(now time.Time, branch int, it *dag.Item) {
+	author := it.Log.Device
 	if author == r.self.Device {
 		return
 	}
 	at := now.Add(receiptWait)
-	if len(r.rosters.now.devices) > receiptSmall && !r.fromAuthor(author) {
+	if len(r.rosters.now.Devices) > receiptSmall && !r.fromAuthor(author) {
 		if place := r.place(author); place >= receiptFew {
 			at = at.Add(receiptBatch * time.Duration(place/receiptFew))
 		}
@@ -115,19 +117,19 @@ func (r *receipts) send(now time.Time) {
 	}
 	r.timers.stop(timerReceipt)
 	key, ok := r.keys.current()
-	if !ok || !r.rosters.now.has(r.self.Device) {
+	if !ok || !r.rosters.now.Has(r.self.Device) {
 		clear(r.due)
 		return
 	}
-	small := len(r.rosters.now.devices) <= receiptSmall
+	small := len(r.rosters.now.Devices) <= receiptSmall
 	sent := 0
 	for _, i := range slices.Sorted(maps.Keys(r.due)) {
 		if !due(now, r.due[i]) {
 			continue
 		}
-		author := r.logs.lists[i].id.Device
+		author := r.logs.Lists[i].Id.Device
 		receipt, ok := r.receiptFor(i)
-		if !ok || !r.rosters.now.has(author) {
+		if !ok || !r.rosters.now.Has(author) {
 			delete(r.due, i)
 			continue
 		}
@@ -141,7 +143,7 @@ func (r *receipts) send(now time.Time) {
 			return
 		}
 		few := small || r.place(author) < receiptFew
-		r.tx.send(Tell{Device: author, Peer: r.logs.devices[author].Cert.Peer, Envelope: envelope, Topic: r.keys.topic(key), Gossip: few})
+		r.tx.send(Tell{Device: author, Peer: r.logs.Devices[author].Cert.Peer, Envelope: envelope, Topic: r.keys.topic(key), Gossip: few})
 		r.last[i] = now
 		delete(r.due, i)
 	}
@@ -160,8 +162,8 @@ func (in Untold) act(m *Machine, now time.Time, _ *Outcome) error { //nolint:unp
 
 // untold plans again what did not get to a device.
 func (r *receipts) untold(now time.Time, d wire.DeviceID) {
-	for i, l := range r.logs.lists {
-		if l.id.Device != d || r.last[i].IsZero() || r.tries[i] >= receiptTries {
+	for i, l := range r.logs.Lists {
+		if l.Id.Device != d || r.last[i].IsZero() || r.tries[i] >= receiptTries {
 			continue
 		}
 		r.due[i] = earliest(r.due[i], now.Add(receiptRetry<<r.tries[i]))
@@ -178,19 +180,19 @@ func (r *receipts) receiptFor(branch int) (wire.Signed, bool) {
 	}
 	w := wire.Receipt{
 		V: wire.Version, Log: *r.self, Count: r.tx.cursor,
-		Read: wire.Mark{Log: r.logs.lists[branch].id, Seq: it.seq, Hash: it.hash},
+		Read: wire.Mark{Log: r.logs.Lists[branch].Id, Seq: it.Seq, Hash: it.Hash},
 	}
 	return r.key.Sign(wire.DomainReceipt, r.group, w.Encode()), true
 }
 
 // receiptsFor are those for the logs of one device.
 func (r *receipts) receiptsFor(author wire.DeviceID) []wire.Signed {
-	if author == r.self.Device || !r.rosters.now.has(r.self.Device) {
+	if author == r.self.Device || !r.rosters.now.Has(r.self.Device) {
 		return nil
 	}
 	var out []wire.Signed
-	for i, l := range r.logs.lists {
-		if l.id.Device != author {
+	for i, l := range r.logs.Lists {
+		if l.Id.Device != author {
 			continue
 		}
 		if s, ok := r.receiptFor(i); ok {
@@ -204,8 +206,8 @@ func (r *receipts) receiptsFor(author wire.DeviceID) []wire.Signed {
 type reading struct {
 	log    wire.LogID // the incarnation that said so
 	counts map[wire.LogID]uint64
-	marks  map[wire.LogID]*item // of this device's logs
-	stale  map[uint64]bool      // incarnations that are over: what they had may be gone
+	marks  map[wire.LogID]*dag.Item // of this device's logs
+	stale  map[uint64]bool          // incarnations that are over: what they had may be gone
 
 	since  time.Time // of the second in which
 	passed int       // so many were passed on
@@ -217,32 +219,32 @@ func (r *reading) begin(log wire.LogID) {
 		if r.stale == nil {
 			r.stale = map[uint64]bool{}
 		}
-		if r.log != (wire.LogID{}) && len(r.stale) < maxLogs {
+		if r.log != (wire.LogID{}) && len(r.stale) < dag.MaxLogs {
 			r.stale[r.log.Incarnation] = true
 		}
-		r.log, r.counts, r.marks = log, map[wire.LogID]uint64{}, map[wire.LogID]*item{}
+		r.log, r.counts, r.marks = log, map[wire.LogID]uint64{}, map[wire.LogID]*dag.Item{}
 	}
 }
 
 // hasRead says whether a device has said that it can read a RECORD of this device's.
-func (r *receipts) hasRead(d wire.DeviceID, it *item) bool {
+func (r *receipts) hasRead(d wire.DeviceID, it *dag.Item) bool {
 	of := r.read[d]
 	if of == nil {
 		return false
 	}
-	at := of.marks[it.log]
-	return at != nil && r.logs.inPast(it, at)
+	at := of.marks[it.Log]
+	return at != nil && r.logs.InPast(it, at)
 }
 
 // handedOver says whether one device, of another user than this one's, has read all of these
 // RECORDs of this device's.
-func (r *receipts) handedOver(user wire.UserID, written []*item) bool {
+func (r *receipts) handedOver(user wire.UserID, written []*dag.Item) bool {
 	for d := range r.read {
-		in := r.rosters.now.devices[d]
-		if in == nil || in.device.User == user {
+		in := r.rosters.now.Devices[d]
+		if in == nil || in.Device.User == user {
 			continue
 		}
-		if !slices.ContainsFunc(written, func(it *item) bool { return !r.hasRead(d, it) }) {
+		if !slices.ContainsFunc(written, func(it *dag.Item) bool { return !r.hasRead(d, it) }) {
 			return true
 		}
 	}
@@ -250,7 +252,7 @@ func (r *receipts) handedOver(user wire.UserID, written []*item) bool {
 }
 
 // isHeld says whether any other device has said that it can read a RECORD of this device's.
-func (r *receipts) isHeld(it *item) bool {
+func (r *receipts) isHeld(it *dag.Item) bool {
 	for d := range r.read {
 		if r.hasRead(d, it) {
 			return true
@@ -261,8 +263,8 @@ func (r *receipts) isHeld(it *item) bool {
 
 // heldBy counts the other devices that an own RECORD is for, and those of them that have
 // said that they can read it.
-func (r *receipts) heldBy(it *item) (held, readers int) {
-	for d := range r.rosters.now.devices {
+func (r *receipts) heldBy(it *dag.Item) (held, readers int) {
+	for d := range r.rosters.now.Devices {
 		if d == r.self.Device || !r.mayRead(d, it) {
 			continue
 		}
@@ -274,8 +276,8 @@ func (r *receipts) heldBy(it *item) (held, readers int) {
 	return held, readers
 }
 
-func (r *receipts) takeAll(now time.Time, raws [][]byte) (Verdict, error) {
-	var worst Verdict
+func (r *receipts) takeAll(now time.Time, raws [][]byte) (verdict.Verdict, error) {
+	var worst verdict.Verdict
 	var errs []error
 	for _, raw := range raws {
 		s, err := wire.DecodeSigned(raw, wire.MaxReceipt+128)
@@ -285,7 +287,7 @@ func (r *receipts) takeAll(now time.Time, raws [][]byte) (Verdict, error) {
 		if err != nil {
 			err = fmt.Errorf("receipt: %w", err)
 			errs = append(errs, err)
-			worst = max(worst, verdictOf(err))
+			worst = max(worst, verdict.Of(err))
 		}
 	}
 	return worst, errors.Join(errs...)
@@ -300,12 +302,12 @@ func (r *receipts) take(now time.Time, s wire.Signed) error {
 	if w.Log.Device == r.self.Device {
 		return nil
 	}
-	d := r.logs.devices[w.Log.Device]
-	if d == nil || !r.rosters.now.has(d.ID) {
-		return fmt.Errorf("%w: device %v", ErrNotMember, w.Log.Device)
+	d := r.logs.Devices[w.Log.Device]
+	if d == nil || !r.rosters.now.Has(d.ID) {
+		return fmt.Errorf("%w: device %v", verdict.ErrNotMember, w.Log.Device)
 	}
 	if err := identity.Verify(d.Cert.LogKey, wire.DomainReceipt, r.group, s); err != nil {
-		return fmt.Errorf("%w: %w", ErrForged, err)
+		return fmt.Errorf("%w: %w", verdict.ErrForged, err)
 	}
 	p := r.read[d.ID]
 	if p == nil {
@@ -320,18 +322,18 @@ func (r *receipts) take(now time.Time, s wire.Signed) error {
 		p.since, p.passed = now, 0
 	}
 	if p.passed++; p.passed > receiptsPassed {
-		return fmt.Errorf("%w: receipts of device %v", ErrFull, d.ID)
+		return fmt.Errorf("%w: receipts of device %v", verdict.ErrFull, d.ID)
 	}
 	own := of.Device == r.self.Device
-	at := r.logs.items.at(w.Read.Hash)
-	if own && (at == nil || at.log != of || at.seq != w.Read.Seq) {
-		return fmt.Errorf("%w: the entry that was read", ErrIncomplete)
+	at := r.logs.Items.At(w.Read.Hash)
+	if own && (at == nil || at.Log != of || at.Seq != w.Read.Seq) {
+		return fmt.Errorf("%w: the entry that was read", verdict.ErrIncomplete)
 	}
 	p.begin(w.Log)
 	if len(p.counts) >= maxReceiptCounts {
 		maps.DeleteFunc(p.counts, func(log wire.LogID, _ uint64) bool { return p.marks[log] == nil })
 	}
-	if own || len(r.logs.index[of]) > 0 && len(p.counts) < maxReceiptCounts {
+	if own || len(r.logs.Index[of]) > 0 && len(p.counts) < maxReceiptCounts {
 		p.counts[of] = w.Count
 	}
 	if own && p.marks[of] != at {
@@ -342,19 +344,19 @@ func (r *receipts) take(now time.Time, s wire.Signed) error {
 }
 
 // errOld says that a newer receipt is known.
-var errOld = fmt.Errorf("%w: a newer one is known", ErrUsed)
+var errOld = fmt.Errorf("%w: a newer one is known", verdict.ErrUsed)
 
 // isOver says whether another incarnation of a log's device has begun since.
 func (r *receipts) isOver(log wire.LogID) bool {
 	if p := r.read[log.Device]; p != nil && p.stale[log.Incarnation] {
 		return true
 	}
-	head := r.logs.head(log)
+	head := r.logs.Head(log)
 	if head == nil {
 		return false // it has written nothing that is here: it may have just begun
 	}
-	for id, branches := range r.logs.index {
-		if id.Device == log.Device && id != log && r.logs.lists[branches[0]].items[0].hlc > head.hlc {
+	for id, branches := range r.logs.Index {
+		if id.Device == log.Device && id != log && r.logs.Lists[branches[0]].Items[0].Hlc > head.Hlc {
 			return true
 		}
 	}
@@ -363,11 +365,11 @@ func (r *receipts) isOver(log wire.LogID) bool {
 
 // noteIncarnation forgets what a device has said once a later incarnation of it has written
 // something: its store is another one.
-func (r *receipts) noteIncarnation(it *item) {
-	p := r.read[it.log.Device]
-	if it.seq > 1 || p == nil || p.log == (wire.LogID{}) || p.log == it.log || !r.isOver(p.log) {
+func (r *receipts) noteIncarnation(it *dag.Item) {
+	p := r.read[it.Log.Device]
+	if it.Seq > 1 || p == nil || p.log == (wire.LogID{}) || p.log == it.Log || !r.isOver(p.log) {
 		return
 	}
-	p.begin(it.log)
+	p.begin(it.Log)
 	r.tx.ready.Heard = true
 }

@@ -8,6 +8,10 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/dag/dagtest"
+	"github.com/pandanode/pandanode/node/group/roster"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -34,8 +38,8 @@ func (d *device) vectorTo(o *device) {
 }
 
 // receipt is one by d as it travels, changed before it is signed.
-func (d *device) receipt(it *item, change func(*wire.Receipt)) []byte {
-	r := &wire.Receipt{V: wire.Version, Log: d.m.log, Count: d.m.tx.cursor, Read: wire.Mark{Log: it.log, Seq: it.seq, Hash: it.hash}}
+func (d *device) receipt(it *dag.Item, change func(*wire.Receipt)) []byte {
+	r := &wire.Receipt{V: wire.Version, Log: d.m.log, Count: d.m.tx.cursor, Read: wire.Mark{Log: it.Log, Seq: it.Seq, Hash: it.Hash}}
 	if change != nil {
 		change(r)
 	}
@@ -137,15 +141,15 @@ func TestReceiptsRefused(t *testing.T) {
 		name    string
 		raw     []byte
 		want    error
-		verdict Verdict
+		verdict verdict.Verdict
 	}{
-		{"garbage", []byte{1}, wire.ErrMalformed, Reject},
-		{"by another key", c.receipt(it, func(r *wire.Receipt) { r.Log = b.m.log }), ErrForged, Reject},
-		{"by a stranger", stranger.log.Sign(wire.DomainReceipt, w.group, (&wire.Receipt{V: wire.Version, Log: wire.LogID{Device: stranger.dev.ID}, Count: 1, Read: wire.Mark{Log: it.log, Seq: it.seq, Hash: it.hash}}).Encode()).Encode(), ErrNotMember, Ignore},
-		{"for an entry that is not here", b.receipt(it, elsewhere), ErrIncomplete, Ignore},
-		{"with another number", b.receipt(it, func(r *wire.Receipt) { r.Read.Seq++ }), ErrIncomplete, Ignore},
-		{"for an entry of somebody else", b.receipt(it, func(r *wire.Receipt) { r.Read.Hash = c.m.logs.head(c.m.log).hash }), ErrIncomplete, Ignore},
-		{"of this device", a.receipt(c.m.logs.head(c.m.log), nil), nil, Accept},
+		{"garbage", []byte{1}, wire.ErrMalformed, verdict.Reject},
+		{"by another key", c.receipt(it, func(r *wire.Receipt) { r.Log = b.m.log }), verdict.ErrForged, verdict.Reject},
+		{"by a stranger", stranger.log.Sign(wire.DomainReceipt, w.group, (&wire.Receipt{V: wire.Version, Log: wire.LogID{Device: stranger.dev.ID}, Count: 1, Read: wire.Mark{Log: it.Log, Seq: it.Seq, Hash: it.Hash}}).Encode()).Encode(), verdict.ErrNotMember, verdict.Ignore},
+		{"for an entry that is not here", b.receipt(it, elsewhere), verdict.ErrIncomplete, verdict.Ignore},
+		{"with another number", b.receipt(it, func(r *wire.Receipt) { r.Read.Seq++ }), verdict.ErrIncomplete, verdict.Ignore},
+		{"for an entry of somebody else", b.receipt(it, func(r *wire.Receipt) { r.Read.Hash = c.m.logs.Head(c.m.log).Hash }), verdict.ErrIncomplete, verdict.Ignore},
+		{"of this device", a.receipt(c.m.logs.Head(c.m.log), nil), nil, verdict.Accept},
 	} {
 		refusal{r.name, Envelope{Bytes: c.envelope(wire.Bundle{Receipts: [][]byte{r.raw}})}, r.want, r.verdict}.check(t, a)
 	}
@@ -163,7 +167,7 @@ func TestReceiptsRefused(t *testing.T) {
 	if n := a.heldBy(id); n > 1 {
 		t.Errorf("held by %d, a removed one among them", n)
 	}
-	refusal{"of a removed member", Envelope{Bytes: c.envelope(wire.Bundle{Receipts: [][]byte{b.receipt(it, nil)}})}, ErrNotMember, Ignore}.check(t, a)
+	refusal{"of a removed member", Envelope{Bytes: c.envelope(wire.Bundle{Receipts: [][]byte{b.receipt(it, nil)}})}, verdict.ErrNotMember, verdict.Ignore}.check(t, a)
 }
 
 // TestReceiptsAcrossARollback: what a device said before its store went back counts no more
@@ -184,7 +188,7 @@ func TestReceiptsAcrossARollback(t *testing.T) {
 	b.rows, b.inc = old, b.inc+1
 	b.open()
 	// Its first entry says that it began anew.
-	raw := b.forge(wire.KindVote, &wire.Vote{Position: b.m.own.Position}, []wire.EntryHash{a.m.logs.head(a.m.log).hash}, func(e *wire.Entry) {
+	raw := b.forge(wire.KindVote, &wire.Vote{Position: b.m.own.Position}, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, func(e *wire.Entry) {
 		e.Incarnation = b.inc
 		e.HLC = max(uint64(crdt.HLCFromTime(w.now)), uint64(a.m.clock.Last())+1)
 	})
@@ -192,9 +196,9 @@ func TestReceiptsAcrossARollback(t *testing.T) {
 	if n := a.heldBy(id); n != 0 {
 		t.Errorf("held by %d after its store went back", n)
 	}
-	refusal{"from before", Envelope{Bytes: c.envelope(wire.Bundle{Receipts: [][]byte{recorded}})}, ErrUsed, Ignore}.check(t, a)
+	refusal{"from before", Envelope{Bytes: c.envelope(wire.Bundle{Receipts: [][]byte{recorded}})}, verdict.ErrUsed, verdict.Ignore}.check(t, a)
 	a.open()
-	refusal{"from before, after a restart of the author", Envelope{Bytes: c.envelope(wire.Bundle{Receipts: [][]byte{recorded}})}, ErrUsed, Ignore}.check(t, a)
+	refusal{"from before, after a restart of the author", Envelope{Bytes: c.envelope(wire.Bundle{Receipts: [][]byte{recorded}})}, verdict.ErrUsed, verdict.Ignore}.check(t, a)
 	if n := a.heldBy(id); n != 0 {
 		t.Errorf("held by %d by its old word", n)
 	}
@@ -260,7 +264,7 @@ func TestHeardWakes(t *testing.T) {
 func TestReceiptsAreBounded(t *testing.T) {
 	w, a, b, c := trio(t, 76)
 	w.cut = func(_, _ *device) bool { return true }
-	it := c.m.logs.head(c.m.log)
+	it := c.m.logs.Head(c.m.log)
 	passed := 0
 	for i := range 500 {
 		raw := b.receipt(it, func(r *wire.Receipt) {
@@ -269,19 +273,19 @@ func TestReceiptsAreBounded(t *testing.T) {
 				r.Read.Log = wire.LogID{Device: wire.DeviceID(w.bytes()), Incarnation: 1}
 			}
 		})
-		if out, _ := a.step(Envelope{Bytes: b.envelope(wire.Bundle{Receipts: [][]byte{raw}})}); out.Verdict == Accept {
+		if out, _ := a.step(Envelope{Bytes: b.envelope(wire.Bundle{Receipts: [][]byte{raw}})}); out.Verdict == verdict.Accept {
 			passed++
 		}
 	}
 	if n := len(a.m.receipts.read[b.dev.ID].counts); passed > receiptsPassed || n > maxReceiptCounts {
 		t.Errorf("%d were passed on, %d logs are remembered", passed, n)
 	}
-	for range 4 * maxLogs {
+	for range 4 * dag.MaxLogs {
 		w.now = w.now.Add(time.Second)
 		raw := b.receipt(it, func(r *wire.Receipt) { r.Log.Incarnation = w.rand.Uint64() })
 		_, _ = a.step(Envelope{Bytes: b.envelope(wire.Bundle{Receipts: [][]byte{raw}})})
 	}
-	if n := len(a.m.receipts.read[b.dev.ID].stale); n > maxLogs {
+	if n := len(a.m.receipts.read[b.dev.ID].stale); n > dag.MaxLogs {
 		t.Errorf("%d incarnations are remembered", n)
 	}
 	raw := b.receipt(it, func(r *wire.Receipt) { r.Count, r.Read.Seq = 1<<40, 1<<40 })
@@ -295,15 +299,15 @@ func TestReceiptsAreBounded(t *testing.T) {
 func TestReceiptsInALargeGroup(t *testing.T) {
 	const members = 1000
 	w, a, b, _ := trio(t, 77)
-	it := a.m.logs.head(a.m.log)
+	it := a.m.logs.Head(a.m.log)
 	b0 := b.m.log.Device
 	for i := range members {
-		b.m.roster.devices[testDevice(i)] = &rosterDevice{}
+		b.m.roster.Devices[dagtest.TestDevice(i)] = &roster.Device{}
 	}
 	at := map[time.Duration]int{}
 	var last time.Duration
 	for i := range members {
-		b.m.log.Device = testDevice(i)
+		b.m.log.Device = dagtest.TestDevice(i)
 		b.forgetReceipts()
 		b.m.receipts.plan(w.now, 0, it)
 		d := b.m.receipts.due[0].Sub(w.now)

@@ -8,20 +8,22 @@ import (
 	"math"
 	"strings"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
 // records are the messages whose RECORDs are in the set, and which devices each of them
 // is for.
 type records struct {
-	logs    *logs
+	logs    *dag.Logs
 	rosters *rosters
 	self    *wire.LogID // this device's log
 }
 
 // record gives the item of a message; nil if its RECORD is not here.
-func (r records) record(id wire.MessageID) *item {
-	if it := r.logs.items.at(id); it != nil && it.kind == wire.KindRecord {
+func (r records) record(id wire.MessageID) *dag.Item {
+	if it := r.logs.Items.At(id); it != nil && it.Kind == wire.KindRecord {
 		return it
 	}
 	return nil
@@ -30,14 +32,14 @@ func (r records) record(id wire.MessageID) *item {
 // readable says whether a message's plaintext is durable here.
 func (r records) readable(id wire.MessageID) bool {
 	it := r.record(id)
-	return it != nil && it.facts.has(isPlain)
+	return it != nil && it.Facts.Has(dag.IsPlain)
 }
 
 // all are all messages there are RECORDs of, in no order.
-func (r records) all() iter.Seq[*item] {
-	return func(yield func(*item) bool) {
-		for it := range r.logs.items.all() {
-			if it.kind == wire.KindRecord && !yield(it) {
+func (r records) all() iter.Seq[*dag.Item] {
+	return func(yield func(*dag.Item) bool) {
+		for it := range r.logs.Items.All() {
+			if it.Kind == wire.KindRecord && !yield(it) {
 				return
 			}
 		}
@@ -45,48 +47,48 @@ func (r records) all() iter.Seq[*item] {
 }
 
 // byTime is the order of messages whose RECORDs are here.
-func (r records) byTime(a, b wire.MessageID) int { return r.record(a).compare(r.record(b)) }
+func (r records) byTime(a, b wire.MessageID) int { return r.record(a).Compare(r.record(b)) }
 
 // owed says whether a RECORD must reach this device: it was not written before
 // the device came in, and its author is in the roster or wrote it before it was
 // taken out.
-func (r records) owed(it *item) bool {
+func (r records) owed(it *dag.Item) bool {
 	roster := r.rosters.now
-	if !roster.has(r.self.Device) || r.beforeJoinPoint(it) || !r.logs.counts(it) || !r.maySpeak(it) {
+	if !roster.Has(r.self.Device) || r.beforeJoinPoint(it) || !r.logs.Counts(it) || !r.maySpeak(it) {
 		return false
 	}
-	if roster.users[it.user] != nil {
+	if roster.Users[it.User] != nil {
 		return true
 	}
-	out := roster.gone[it.user]
-	return out != nil && r.logs.inPast(it, out)
+	out := roster.Gone[it.User]
+	return out != nil && r.logs.InPast(it, out)
 }
 
 // maySpeak says whether the author of a RECORD could write to the group in the
 // RECORD's own past: a member, and not one who may only read. It never changes.
-func (r records) maySpeak(it *item) bool {
-	if !it.facts.has(speaks | mute) {
-		can := mute
+func (r records) maySpeak(it *dag.Item) bool {
+	if !it.Facts.Has(dag.Speaks | dag.Mute) {
+		can := dag.Mute
 		known := r.rosters.at(it)
-		if u := known.users[it.user]; u != nil && known.has(it.log.Device) && u.role != wire.RoleReadOnly {
-			can = speaks
+		if u := known.Users[it.User]; u != nil && known.Has(it.Log.Device) && u.Role != wire.RoleReadOnly {
+			can = dag.Speaks
 		}
-		it.note(can)
+		it.Note(can)
 	}
-	return it.facts.has(speaks)
+	return it.Facts.Has(dag.Speaks)
 }
 
 // beforeJoinPoint says whether a RECORD was written before this device came in.
-func (r records) beforeJoinPoint(it *item) bool {
-	d := r.rosters.now.devices[r.self.Device]
-	return d != nil && d.by != nil && r.logs.inPast(it, d.by)
+func (r records) beforeJoinPoint(it *dag.Item) bool {
+	d := r.rosters.now.Devices[r.self.Device]
+	return d != nil && d.By != nil && r.logs.InPast(it, d.By)
 }
 
 // mayRead says whether a device is in the audience of a RECORD: it was written
 // after the device came in, or concurrently.
-func (r records) mayRead(d wire.DeviceID, it *item) bool {
-	in := r.rosters.now.devices[d]
-	return in != nil && it != nil && (in.by == nil || !r.logs.inPast(it, in.by))
+func (r records) mayRead(d wire.DeviceID, it *dag.Item) bool {
+	in := r.rosters.now.Devices[d]
+	return in != nil && it != nil && (in.By == nil || !r.logs.InPast(it, in.By))
 }
 
 // durableMessages is what the keys of rows say of messages.
@@ -133,12 +135,12 @@ func splitSealKey(key string) (wire.MessageID, wire.EpochID, wire.DeviceID, erro
 	parts := strings.Split(strings.TrimPrefix(key, rowSeal), "/")
 	var ids [3]wire.Hash
 	if len(parts) != len(ids) {
-		return wire.MessageID{}, wire.EpochID{}, wire.DeviceID{}, fmt.Errorf("%w: key %q", ErrCorrupt, key)
+		return wire.MessageID{}, wire.EpochID{}, wire.DeviceID{}, fmt.Errorf("%w: key %q", verdict.ErrCorrupt, key)
 	}
 	for i, p := range parts {
 		b, err := hex.DecodeString(p)
 		if err != nil || len(b) != len(ids[i]) {
-			return wire.MessageID{}, wire.EpochID{}, wire.DeviceID{}, fmt.Errorf("%w: key %q", ErrCorrupt, key)
+			return wire.MessageID{}, wire.EpochID{}, wire.DeviceID{}, fmt.Errorf("%w: key %q", verdict.ErrCorrupt, key)
 		}
 		ids[i] = wire.Hash(b)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/epochs"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -45,10 +46,10 @@ func (r *refusals) at(now time.Time, id wire.EpochID) time.Time {
 }
 
 // withdraw takes back the refusals at and above a node that this device was added to again.
-func (r *refusals) withdraw(now time.Time, n *node) {
+func (r *refusals) withdraw(now time.Time, n *epochs.Node) {
 	before := len(r.since)
-	for ; n != nil; n = n.parent {
-		delete(r.since, n.id)
+	for ; n != nil; n = n.Parent {
+		delete(r.since, n.Id)
 	}
 	if len(r.since) == before {
 		return
@@ -59,17 +60,17 @@ func (r *refusals) withdraw(now time.Time, n *node) {
 }
 
 // refuse notes that a child is invalid, and has this device's vote say so.
-func (r *refusals) refuse(now time.Time, n *node, why error) {
-	r.since[n.id] = now
+func (r *refusals) refuse(now time.Time, n *epochs.Node, why error) {
+	r.since[n.Id] = now
 	if len(r.own.Refused) < wire.MaxRefused {
-		r.own.Refused = append(r.own.Refused, slices.Clone(n.id[:]))
+		r.own.Refused = append(r.own.Refused, slices.Clone(n.Id[:]))
 		slices.SortFunc(r.own.Refused, bytes.Compare)
 	}
 	r.own.save()
 	r.timers.set(timerVote, now)
-	e := Event{Kind: EventRefused, Epoch: n.id, Detail: why.Error()}
-	if by := n.by(); by != nil {
-		e.User, e.Device = by.user, by.log.Device
+	e := Event{Kind: EventRefused, Epoch: n.Id, Detail: why.Error()}
+	if by := n.By(); by != nil {
+		e.User, e.Device = by.User, by.Log.Device
 	}
 	r.tx.emit(now, e)
 }

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -17,10 +20,10 @@ func forgeEntry(t *testing.T, d *device, kind wire.Kind, body any, change func(*
 	t.Helper()
 	e := &wire.Entry{
 		V: wire.Version, Group: d.w.group, Device: d.dev.ID, Incarnation: d.inc, Seq: 1,
-		Deps: d.m.logs.frontier(d.m.log, wire.MaxDeps), Kind: kind, HLC: uint64(d.m.clock.Last()) + 1, Body: wire.Marshal(body),
+		Deps: d.m.logs.Frontier(d.m.log, wire.MaxDeps), Kind: kind, HLC: uint64(d.m.clock.Last()) + 1, Body: wire.Marshal(body),
 	}
-	if head := d.m.logs.head(d.m.log); head != nil {
-		e.Seq, e.Prev = head.seq+1, head.hash
+	if head := d.m.logs.Head(d.m.log); head != nil {
+		e.Seq, e.Prev = head.Seq+1, head.Hash
 	}
 	if change != nil {
 		change(e)
@@ -63,7 +66,7 @@ func TestBadInputIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	position := a.m.own.Position
-	carol, _, err := c.m.read.commit(c.m.tree.nodes[position].by())
+	carol, _, err := c.m.read.commit(c.m.tree.Nodes[position].By())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,11 +77,11 @@ func TestBadInputIsRefused(t *testing.T) {
 	}
 	entry := func(raw []byte) Input { return Entries{Entries: [][]byte{raw}} }
 	kpOf := func(x *device, group wire.GroupID, at time.Time) []byte {
-		secret, public, err := MLS(1).NewSigner(w.rand)
+		secret, public, err := engine.MLS(1).NewSigner(w.rand)
 		if err != nil {
 			t.Fatal(err)
 		}
-		kp, err := MLS(1).NewKeyPackage(w.rand, at, secret, identity.NewCredential(x.dev, x.log, group, 1, public, [32]byte{9}))
+		kp, err := engine.MLS(1).NewKeyPackage(w.rand, at, secret, identity.NewCredential(x.dev, x.log, group, 1, public, [32]byte{9}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,63 +98,63 @@ func TestBadInputIsRefused(t *testing.T) {
 		name    string
 		in      Input
 		want    error
-		verdict Verdict
+		verdict verdict.Verdict
 	}{
-		{"envelope: empty", Envelope{}, wire.ErrMalformed, Reject},
-		{"envelope: cut short", Envelope{Bytes: good[:40]}, wire.ErrMalformed, Reject},
-		{"envelope: a gigabyte claimed", Envelope{Bytes: make([]byte, wire.MaxEnvelope+1)}, wire.ErrTooLarge, Reject},
-		{"envelope: of a later version", Envelope{Bytes: append([]byte{2}, good[1:]...)}, wire.ErrVersion, Ignore},
-		{"envelope: of another group", Envelope{Bytes: flip(good, 3)}, wire.ErrMalformed, Reject},
-		{"envelope: under an unknown key", Envelope{Bytes: flip(good, 10)}, wire.ErrUnknownKey, Ignore},
-		{"envelope: flipped bit", Envelope{Bytes: flip(good, len(good)-1)}, wire.ErrNotAuthentic, Reject},
-		{"envelope: rubbish inside", Envelope{Bytes: envelopeBy(t, a, wire.Bundle{Entries: [][]byte{{1, 2, 3}}})}, wire.ErrMalformed, Reject},
-		{"envelope: rubbish seal", Envelope{Bytes: envelopeBy(t, a, wire.Bundle{Seals: [][]byte{{1, 2, 3}}})}, wire.ErrMalformed, Reject},
+		{"envelope: empty", Envelope{}, wire.ErrMalformed, verdict.Reject},
+		{"envelope: cut short", Envelope{Bytes: good[:40]}, wire.ErrMalformed, verdict.Reject},
+		{"envelope: a gigabyte claimed", Envelope{Bytes: make([]byte, wire.MaxEnvelope+1)}, wire.ErrTooLarge, verdict.Reject},
+		{"envelope: of a later version", Envelope{Bytes: append([]byte{2}, good[1:]...)}, wire.ErrVersion, verdict.Ignore},
+		{"envelope: of another group", Envelope{Bytes: flip(good, 3)}, wire.ErrMalformed, verdict.Reject},
+		{"envelope: under an unknown key", Envelope{Bytes: flip(good, 10)}, wire.ErrUnknownKey, verdict.Ignore},
+		{"envelope: flipped bit", Envelope{Bytes: flip(good, len(good)-1)}, wire.ErrNotAuthentic, verdict.Reject},
+		{"envelope: rubbish inside", Envelope{Bytes: envelopeBy(t, a, wire.Bundle{Entries: [][]byte{{1, 2, 3}}})}, wire.ErrMalformed, verdict.Reject},
+		{"envelope: rubbish seal", Envelope{Bytes: envelopeBy(t, a, wire.Bundle{Seals: [][]byte{{1, 2, 3}}})}, wire.ErrMalformed, verdict.Reject},
 
-		{"entry: malformed", entry([]byte{0xa0}), wire.ErrMalformed, Reject},
-		{"entry: flipped bit in the signature", entry(flip(raw, len(raw)-1)), ErrForged, Reject},
-		{"entry: of another group", entry(forgeEntry(t, a, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) { e.Group[0] ^= 1 })), ErrForeign, Reject},
+		{"entry: malformed", entry([]byte{0xa0}), wire.ErrMalformed, verdict.Reject},
+		{"entry: flipped bit in the signature", entry(flip(raw, len(raw)-1)), verdict.ErrForged, verdict.Reject},
+		{"entry: of another group", entry(forgeEntry(t, a, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) { e.Group[0] ^= 1 })), verdict.ErrForeign, verdict.Reject},
 		{"entry: by a stranger", entry(forgeEntry(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) {
 			e.Device, e.Seq, e.Prev = d.dev.ID, 1, wire.EntryHash{}
-		})), ErrNotMember, Ignore},
+		})), verdict.ErrNotMember, verdict.Ignore},
 		{"entry: signed by another member", entry(func() []byte {
 			e := forgeEntry(t, c, wire.KindVote, &wire.Vote{}, nil)
 			s, _ := wire.DecodeSigned(e, wire.MaxEntry)
 			return a.log.Sign(wire.DomainEntry, w.group, s.Payload).Encode()
-		}()), ErrForged, Reject},
-		{"entry: dated after the end of time", entry(forgeEntry(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) { e.HLC = uint64(endOfTime) })), ErrFuture, Ignore},
-		{"entry: dated at the last date of all", entry(forgeEntry(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) { e.HLC = 1<<64 - 1 })), ErrFuture, Ignore},
-		{"entry: dated a little before its past", entry(forgeEntry(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) { e.HLC -= uint64(maxAhead.Milliseconds()) << 16 })), ErrForged, Reject},
+		}()), verdict.ErrForged, verdict.Reject},
+		{"entry: dated after the end of time", entry(forgeEntry(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) { e.HLC = uint64(dag.EndOfTime) })), verdict.ErrFuture, verdict.Ignore},
+		{"entry: dated at the last date of all", entry(forgeEntry(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) { e.HLC = 1<<64 - 1 })), verdict.ErrFuture, verdict.Ignore},
+		{"entry: dated a little before its past", entry(forgeEntry(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) { e.HLC -= uint64(dag.MaxAhead.Milliseconds()) << 16 })), verdict.ErrForged, verdict.Reject},
 		{"entry: dep of another log as prev", entry(forgeEntry(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) {
 			e.Seq++
-			e.Prev = b.m.logs.head(b.m.log).hash
+			e.Prev = b.m.logs.Head(b.m.log).Hash
 			e.Deps = []wire.EntryHash{}
-		})), ErrForged, Reject},
-		{"OP: body of rubbish", entry(forgeEntry(t, c, wire.KindOp, &wire.Vote{}, nil)), wire.ErrMalformed, Reject},
-		{"OP: KeyPackage of rubbish", entry(forgeEntry(t, c, wire.KindOp, add([]byte("no KeyPackage")), nil)), ErrInvalidKeyPackage, Ignore},
-		{"OP: KeyPackage of another device", entry(forgeEntry(t, c, wire.KindOp, add(kpOf(c, w.group, w.now)), nil)), ErrInvalidKeyPackage, Ignore},
-		{"OP: KeyPackage for another group", entry(forgeEntry(t, c, wire.KindOp, add(kpOf(d, wire.GroupID{1}, w.now)), nil)), ErrInvalidKeyPackage, Ignore},
-		{"VOTE: body of rubbish", entry(forgeEntry(t, c, wire.KindVote, &wire.Op{Type: wire.OpLeave}, nil)), wire.ErrMalformed, Reject},
+		})), verdict.ErrForged, verdict.Reject},
+		{"OP: body of rubbish", entry(forgeEntry(t, c, wire.KindOp, &wire.Vote{}, nil)), wire.ErrMalformed, verdict.Reject},
+		{"OP: KeyPackage of rubbish", entry(forgeEntry(t, c, wire.KindOp, add([]byte("no KeyPackage")), nil)), verdict.ErrInvalidKeyPackage, verdict.Ignore},
+		{"OP: KeyPackage of another device", entry(forgeEntry(t, c, wire.KindOp, add(kpOf(c, w.group, w.now)), nil)), verdict.ErrInvalidKeyPackage, verdict.Ignore},
+		{"OP: KeyPackage for another group", entry(forgeEntry(t, c, wire.KindOp, add(kpOf(d, wire.GroupID{1}, w.now)), nil)), verdict.ErrInvalidKeyPackage, verdict.Ignore},
+		{"VOTE: body of rubbish", entry(forgeEntry(t, c, wire.KindVote, &wire.Op{Type: wire.OpLeave}, nil)), wire.ErrMalformed, verdict.Reject},
 
-		{"COMMIT: rubbish", entry(forgeEntry(t, c, wire.KindCommit, &wire.Commit{Parent: position, Commit: []byte("no commit")}, nil)), ErrInvalidCommit, Ignore},
-		{"COMMIT: unknown parent", entry(forgeEntry(t, c, wire.KindCommit, &wire.Commit{Parent: wire.EpochID{1}, Commit: carol.Commit}, nil)), ErrInvalidCommit, Ignore},
-		{"COMMIT: for another epoch", entry(forgeEntry(t, c, wire.KindCommit, &wire.Commit{Parent: position, Commit: carol.Commit}, nil)), ErrInvalidCommit, Ignore},
-		{"COMMIT: another child than its own", entry(forgeEntry(t, c, wire.KindCommit, &wire.Commit{Parent: carol.Parent, Child: wire.EpochID{7}, Commit: carol.Commit}, nil)), ErrForged, Reject},
+		{"COMMIT: rubbish", entry(forgeEntry(t, c, wire.KindCommit, &wire.Commit{Parent: position, Commit: []byte("no commit")}, nil)), verdict.ErrInvalidCommit, verdict.Ignore},
+		{"COMMIT: unknown parent", entry(forgeEntry(t, c, wire.KindCommit, &wire.Commit{Parent: wire.EpochID{1}, Commit: carol.Commit}, nil)), verdict.ErrInvalidCommit, verdict.Ignore},
+		{"COMMIT: for another epoch", entry(forgeEntry(t, c, wire.KindCommit, &wire.Commit{Parent: position, Commit: carol.Commit}, nil)), verdict.ErrInvalidCommit, verdict.Ignore},
+		{"COMMIT: another child than its own", entry(forgeEntry(t, c, wire.KindCommit, &wire.Commit{Parent: carol.Parent, Child: wire.EpochID{7}, Commit: carol.Commit}, nil)), verdict.ErrForged, verdict.Reject},
 
-		{"seal: of no record", Seals{Seals: [][]byte{wire.Marshal(&wire.Seal{Message: wire.MessageID{1}, Epoch: position, PrivateMessage: []byte{1}})}}, ErrForged, Reject},
-		{"tree: nobody asked", Tree{Epoch: position, Bytes: []byte("tree")}, ErrState, Ignore},
-		{"Welcome: nobody asked", JoinAnswered{Epoch: position, Welcome: []byte("welcome")}, ErrState, Ignore},
+		{"seal: of no record", Seals{Seals: [][]byte{wire.Marshal(&wire.Seal{Message: wire.MessageID{1}, Epoch: position, PrivateMessage: []byte{1}})}}, verdict.ErrForged, verdict.Reject},
+		{"tree: nobody asked", Tree{Epoch: position, Bytes: []byte("tree")}, verdict.ErrState, verdict.Ignore},
+		{"Welcome: nobody asked", JoinAnswered{Epoch: position, Welcome: []byte("welcome")}, verdict.ErrState, verdict.Ignore},
 
-		{"request: KeyPackage of rubbish", join([]byte("no KeyPackage")), ErrInvalidKeyPackage, Ignore},
-		{"request: KeyPackage of another device", join(kpOf(c, w.group, w.now)), ErrInvalidKeyPackage, Ignore},
-		{"request: KeyPackage for another group", join(kpOf(d, wire.GroupID{1}, w.now)), ErrInvalidKeyPackage, Ignore},
-		{"request: for another group", JoinAsked{Request: wire.JoinRequest{Group: wire.GroupID{1}, Cert: d.dev.Raw}}, ErrForeign, Reject},
+		{"request: KeyPackage of rubbish", join([]byte("no KeyPackage")), verdict.ErrInvalidKeyPackage, verdict.Ignore},
+		{"request: KeyPackage of another device", join(kpOf(c, w.group, w.now)), verdict.ErrInvalidKeyPackage, verdict.Ignore},
+		{"request: KeyPackage for another group", join(kpOf(d, wire.GroupID{1}, w.now)), verdict.ErrInvalidKeyPackage, verdict.Ignore},
+		{"request: for another group", JoinAsked{Request: wire.JoinRequest{Group: wire.GroupID{1}, Cert: d.dev.Raw}}, verdict.ErrForeign, verdict.Reject},
 
-		{"removing a stranger", RemoveUser{User: d.dev.User}, ErrUnknown, Ignore},
-		{"removing the owner", RemoveUser{User: a.dev.User}, ErrNotPermitted, Ignore},
-		{"changing a role", SetRole{User: c.dev.User, Role: wire.RoleAdmin}, ErrNotPermitted, Ignore},
-		{"sending too much", Send{Content: wire.Content{Data: make([]byte, wire.MaxBody+1)}}, wire.ErrTooLarge, Reject},
-		{"founding again", Found{}, ErrNotPermitted, Ignore},
-		{"joining again", Join{}, ErrState, Ignore},
+		{"removing a stranger", RemoveUser{User: d.dev.User}, verdict.ErrUnknown, verdict.Ignore},
+		{"removing the owner", RemoveUser{User: a.dev.User}, verdict.ErrNotPermitted, verdict.Ignore},
+		{"changing a role", SetRole{User: c.dev.User, Role: wire.RoleAdmin}, verdict.ErrNotPermitted, verdict.Ignore},
+		{"sending too much", Send{Content: wire.Content{Data: make([]byte, wire.MaxBody+1)}}, wire.ErrTooLarge, verdict.Reject},
+		{"founding again", Found{}, verdict.ErrNotPermitted, verdict.Ignore},
+		{"joining again", Join{}, verdict.ErrState, verdict.Ignore},
 	}
 	for _, x := range cases {
 		before := b.rows.digest()

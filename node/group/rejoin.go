@@ -7,6 +7,10 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/roster"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -26,19 +30,19 @@ type rejoin struct {
 
 // rejoin checks a request by a device of the roster: its signature, and a
 // KeyPackage that is its own.
-func (x reader) rejoin(r *roster, s wire.Signed) (*rejoin, error) {
+func (x reader) rejoin(r *roster.Roster, s wire.Signed) (*rejoin, error) {
 	w, err := wire.DecodeRejoin(s.Payload)
 	if err != nil {
 		return nil, err
 	}
-	d := r.devices[w.Device]
+	d := r.Devices[w.Device]
 	if d == nil {
-		return nil, fmt.Errorf("rejoin: %w: device %v", ErrNotMember, w.Device)
+		return nil, fmt.Errorf("rejoin: %w: device %v", verdict.ErrNotMember, w.Device)
 	}
-	if err := identity.Verify(d.device.Cert.LogKey, wire.DomainRejoin, x.group, s); err != nil {
-		return nil, fmt.Errorf("rejoin: %w: %w", ErrForged, err)
+	if err := identity.Verify(d.Device.Cert.LogKey, wire.DomainRejoin, x.group, s); err != nil {
+		return nil, fmt.Errorf("rejoin: %w: %w", verdict.ErrForged, err)
 	}
-	if err := checkKeyPackage(x.group, d.device, w.KeyPackage, x.engine); err != nil {
+	if err := dag.CheckKeyPackage(x.group, d.Device, w.KeyPackage, x.engine); err != nil {
 		return nil, fmt.Errorf("rejoin: %w", err)
 	}
 	key, err := x.rejoinKey(w.Known)
@@ -48,18 +52,18 @@ func (x reader) rejoin(r *roster, s wire.Signed) (*rejoin, error) {
 	// Who does not hold that epoch's key cannot check the MAC, and being unable to
 	// check is never a refusal.
 	if key != nil && len(w.MAC) > 0 && !hmac.Equal(w.MAC, rejoinMAC(key, w)) {
-		return nil, fmt.Errorf("rejoin: %w: its MAC does not hold", ErrForged)
+		return nil, fmt.Errorf("rejoin: %w: its MAC does not hold", verdict.ErrForged)
 	}
 	return &rejoin{Rejoin: *w, raw: s}, nil
 }
 
 // rejoins checks the requests that a COMMIT cites.
-func (x reader) rejoins(r *roster, it *item) (map[wire.DeviceID]*rejoin, error) {
+func (x reader) rejoins(r *roster.Roster, it *dag.Item) (map[wire.DeviceID]*rejoin, error) {
 	out := map[wire.DeviceID]*rejoin{}
-	for _, s := range it.commit.Rejoins {
+	for _, s := range it.Commit.Rejoins {
 		w, err := x.rejoin(r, s)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalidCommit, err)
+			return nil, fmt.Errorf("%w: %w", verdict.ErrInvalidCommit, err)
 		}
 		out[w.Device] = w
 	}
@@ -79,14 +83,14 @@ func rejoinMAC(key []byte, r *wire.Rejoin) []byte {
 // stranded says whether this device is a member that cannot get to the chosen
 // epoch by the keys and commits it has.
 func (m *Machine) stranded() bool {
-	position := m.tree.nodes[m.own.Position]
-	return position != nil && m.own.Joined && m.roster.has(m.log.Device) && m.choose() != position
+	position := m.tree.Nodes[m.own.Position]
+	return position != nil && m.own.Joined && m.roster.Has(m.log.Device) && m.choose() != position
 }
 
 // askAgain asks to be added again while this device is stranded.
 func (m *Machine) askAgain(now time.Time) {
 	if !m.stranded() {
-		m.joining.stopRejoin(now, m.tree.nodes[m.own.Position])
+		m.joining.stopRejoin(now, m.tree.Nodes[m.own.Position])
 		m.timers.stop(timerRejoin)
 		return
 	}
@@ -101,13 +105,13 @@ func (m *Machine) newRejoin(now time.Time) (s wire.Signed, r *wire.Rejoin, err e
 		return s, nil, err
 	}
 	r = &wire.Rejoin{V: wire.Version, Device: m.log.Device, HLC: uint64(m.clock.Now(now)), KeyPackage: kp.Public}
-	for n := m.choose(); n != nil; n = n.parent {
-		key, err := m.read.rejoinKey(n.id)
+	for n := m.choose(); n != nil; n = n.Parent {
+		key, err := m.read.rejoinKey(n.Id)
 		if err != nil {
 			return s, nil, err
 		}
 		if key != nil {
-			r.Known = n.id
+			r.Known = n.Id
 			r.MAC = rejoinMAC(key, r)
 			break
 		}
@@ -117,13 +121,13 @@ func (m *Machine) newRejoin(now time.Time) (s wire.Signed, r *wire.Rejoin, err e
 
 // foundItsWay says whether a device, by its newest vote, has since it asked to be added again
 // voted for an epoch on the chain to the position that lies below the one it was stuck at.
-func (t *epochTree) foundItsWay(position *node, vote *item, r *rejoin) bool {
-	if vote == nil || vote.hlc <= crdt.HLC(r.HLC) {
+func foundItsWay(t *epochs.Tree, position *epochs.Node, vote *dag.Item, r *rejoin) bool {
+	if vote == nil || vote.Hlc <= crdt.HLC(r.HLC) {
 		return false
 	}
-	at, known := t.positionOf(vote), t.nodes[r.Known]
+	at, known := t.PositionOf(vote), t.Nodes[r.Known]
 	if known == nil {
-		known = t.root
+		known = t.Root
 	}
-	return at != nil && at != known && known.contains(at) && at.contains(position)
+	return at != nil && at != known && known.Contains(at) && at.Contains(position)
 }

@@ -4,13 +4,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
 // A joiner is added and goes offline before its Welcome reaches it. When it is back
 // after the keys of that epoch are gone everywhere, it is added again.
 func TestJoinerBackAfterItsWelcomeIsGone(t *testing.T) {
-	for _, away := range []time.Duration{3 * 24 * time.Hour, 30 * 24 * time.Hour, keyPackageLifetime + 24*time.Hour} {
+	for _, away := range []time.Duration{3 * 24 * time.Hour, 30 * 24 * time.Hour, engine.KeyPackageLifetime + 24*time.Hour} {
 		w := newWorld(t, 92)
 		a, b, d := w.device("anna"), w.device("ben"), w.device("dora")
 		w.found(a, wire.PolicyOpen)
@@ -62,8 +63,8 @@ func TestAddedAgainByStreams(t *testing.T) {
 	}
 	w.agree(a, b, c, d, e)
 	again := 0
-	for _, it := range a.m.logs.commits {
-		again += len(it.commit.Rejoins)
+	for _, it := range a.m.logs.Commits {
+		again += len(it.Commit.Rejoins)
 	}
 	if again == 0 {
 		t.Error("nobody had to be added again")

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/epochs"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -72,14 +73,14 @@ type DeviceReport struct {
 // Report tells the state of the group.
 func (m *Machine) Report(now time.Time) Report {
 	r := Report{
-		Status: m.Status(), Policy: m.roster.policy(m.cfg.Genesis), Branches: m.branches(), Devices: m.deviceReports(),
-		SettleAt: m.timers.at(timerSettle), Rejoining: m.joining.rejoin != nil, Waiting: m.messages.waiting.count, Lacking: len(m.logs.parking.waiting),
+		Status: m.Status(), Policy: m.roster.Policy(m.cfg.Genesis), Branches: m.branches(), Devices: m.deviceReports(),
+		SettleAt: m.timers.at(timerSettle), Rejoining: m.joining.rejoin != nil, Waiting: m.messages.waiting.count, Lacking: len(m.logs.Parking.Waiting),
 		Unsealed: slices.Clone(m.messages.outbox), Missing: m.messages.lacks(), Keys: len(m.keys.keys),
 	}
 	r.SendKey, _ = m.keys.current()
 	r.Suggest = suggestions(m.logs, m.tree, m.roster, m.now)
-	for _, a := range m.roster.asking {
-		if a.open(m.next(now)) {
+	for _, a := range m.roster.Asking {
+		if a.Open(m.next(now)) {
 			r.Requests++
 		}
 	}
@@ -95,31 +96,31 @@ func (m *Machine) Report(now time.Time) Report {
 
 // branches lists the tips of the tree of epochs, the chosen one first, then the newest.
 func (m *Machine) branches() []Branch {
-	chosen, here := m.choose(), m.tree.nodes[m.own.Position]
+	chosen, here := m.choose(), m.tree.Nodes[m.own.Position]
 	var out []Branch
-	for _, tip := range m.tree.nodes {
-		if len(tip.children) > 0 || tip == m.tree.root {
+	for _, tip := range m.tree.Nodes {
+		if len(tip.Children) > 0 || tip == m.tree.Root {
 			continue
 		}
 		b := Branch{
-			Tip: tip.id, Number: tip.number, Chosen: tip == chosen, Here: here != nil && here.contains(tip) && only(here, tip), Held: m.epochs.has(tip.id),
+			Tip: tip.Id, Number: tip.Number, Chosen: tip == chosen, Here: here != nil && here.Contains(tip) && only(here, tip), Held: m.epochs.has(tip.Id),
 		}
 		first := tip
-		for b.Length = 1; first.parent != m.tree.root && len(first.parent.children) == 1; first = first.parent {
+		for b.Length = 1; first.Parent != m.tree.Root && len(first.Parent.Children) == 1; first = first.Parent {
 			b.Length++
 		}
-		b.From = first.parent.id
-		if by := first.by(); by != nil {
-			b.By = by.user
+		b.From = first.Parent.Id
+		if by := first.By(); by != nil {
+			b.By = by.User
 		}
 		switch {
-		case tip.void || first.void:
+		case tip.Void || first.Void:
 			b.Reason = "its author had taken another side, or made too many commits"
-		case m.refused.has(tip.id) || m.refused.has(first.id):
+		case m.refused.has(tip.Id) || m.refused.has(first.Id):
 			b.Reason = "found invalid here"
 		}
-		for user, u := range m.roster.users {
-			if slices.ContainsFunc(u.devices, func(d wire.DeviceID) bool { return first.contains(m.tree.positionOf(m.logs.votes[d])) }) {
+		for user, u := range m.roster.Users {
+			if slices.ContainsFunc(u.Devices, func(d wire.DeviceID) bool { return first.Contains(m.tree.PositionOf(m.logs.Votes[d])) }) {
 				b.Voters = append(b.Voters, user)
 			}
 		}
@@ -139,9 +140,9 @@ func (m *Machine) branches() []Branch {
 }
 
 // only says whether no fork lies between a node and a tip under it.
-func only(n, tip *node) bool {
-	for ; tip != n; tip = tip.parent {
-		if len(tip.parent.children) > 1 {
+func only(n, tip *epochs.Node) bool {
+	for ; tip != n; tip = tip.Parent {
+		if len(tip.Parent.Children) > 1 {
 			return false
 		}
 	}
@@ -150,23 +151,23 @@ func only(n, tip *node) bool {
 
 func (m *Machine) deviceReports() []DeviceReport {
 	in := m.epochs.inTree(m.own.Position)
-	marks := m.logs.marks()
+	marks := m.logs.Marks()
 	last := map[wire.DeviceID]time.Time{}
-	for _, list := range m.logs.lists {
-		if at := list.head().dated().Time(); at.After(last[list.id.Device]) {
-			last[list.id.Device] = at
+	for _, list := range m.logs.Lists {
+		if at := list.Head().Dated().Time(); at.After(last[list.Id.Device]) {
+			last[list.Id.Device] = at
 		}
 	}
 	chosen := m.choose()
-	out := make([]DeviceReport, 0, len(m.roster.devices))
-	for _, id := range m.roster.deviceIDs() {
-		d := m.roster.devices[id].device
+	out := make([]DeviceReport, 0, len(m.roster.Devices))
+	for _, id := range m.roster.DeviceIDs() {
+		d := m.roster.Devices[id].Device
 		r := DeviceReport{Device: id, User: d.User, Name: d.Cert.Name, Own: id == m.log.Device, Last: last[id], InTree: in[id]}
-		if n := m.tree.positionOf(m.logs.votes[id]); n != nil {
-			it := m.logs.votes[id]
-			r.Vote, r.VotedAt, r.Number, r.Chosen = n.id, it.dated().Time(), n.number, n.contains(chosen)
-			if it.vote != nil {
-				r.Refused, r.Unheld = len(it.vote.Refused), len(it.vote.Unheld)
+		if n := m.tree.PositionOf(m.logs.Votes[id]); n != nil {
+			it := m.logs.Votes[id]
+			r.Vote, r.VotedAt, r.Number, r.Chosen = n.Id, it.Dated().Time(), n.Number, n.Contains(chosen)
+			if it.Vote != nil {
+				r.Refused, r.Unheld = len(it.Vote.Refused), len(it.Vote.Unheld)
 			}
 		}
 		if p := m.peers.of[id]; p != nil && len(p.marks) > 0 {

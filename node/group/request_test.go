@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/roster"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -28,8 +31,8 @@ func TestRequestIsSeenByEveryAdmin(t *testing.T) {
 		t.Errorf("carl's log grew by %d entries while dora asked again", got-entries)
 	}
 	for _, r := range []refusal{
-		{"approving, by a member", Approve{User: d.dev.User}, ErrNotPermitted, Ignore},
-		{"denying, by a member", Deny{User: d.dev.User}, ErrNotPermitted, Ignore},
+		{"approving, by a member", Approve{User: d.dev.User}, verdict.ErrNotPermitted, verdict.Ignore},
+		{"denying, by a member", Deny{User: d.dev.User}, verdict.ErrNotPermitted, verdict.Ignore},
 	} {
 		r.check(t, c)
 	}
@@ -52,11 +55,11 @@ func TestRequestIsSeenByEveryAdmin(t *testing.T) {
 		t.Errorf("ben was not told: %v", err)
 	}
 	for _, r := range []refusal{
-		{"approving nobody", Approve{User: wire.UserID{1}}, ErrUnknown, Ignore},
-		{"approving a member", Approve{User: c.dev.User}, ErrState, Ignore},
-		{"denying nobody", Deny{User: wire.UserID{1}}, ErrUnknown, Ignore},
-		{"giving more than one has", Approve{User: d.dev.User, Role: wire.RoleOwner}, ErrNotPermitted, Ignore},
-		{"giving what there is not", Approve{User: d.dev.User, Role: 9}, ErrUnknown, Ignore},
+		{"approving nobody", Approve{User: wire.UserID{1}}, verdict.ErrUnknown, verdict.Ignore},
+		{"approving a member", Approve{User: c.dev.User}, verdict.ErrState, verdict.Ignore},
+		{"denying nobody", Deny{User: wire.UserID{1}}, verdict.ErrUnknown, verdict.Ignore},
+		{"giving more than one has", Approve{User: d.dev.User, Role: wire.RoleOwner}, verdict.ErrNotPermitted, verdict.Ignore},
+		{"giving what there is not", Approve{User: d.dev.User, Role: 9}, verdict.ErrUnknown, verdict.Ignore},
 	} {
 		r.check(t, b)
 	}
@@ -70,7 +73,7 @@ func TestRequestIsSeenByEveryAdmin(t *testing.T) {
 	if n := len(b.m.Requests(w.now)); n != 0 {
 		t.Errorf("%d requests are left", n)
 	}
-	refusal{"dora may only read", Send{}, ErrNotPermitted, Ignore}.check(t, d)
+	refusal{"dora may only read", Send{}, verdict.ErrNotPermitted, verdict.Ignore}.check(t, d)
 }
 
 func TestDeniedRequest(t *testing.T) {
@@ -80,8 +83,8 @@ func TestDeniedRequest(t *testing.T) {
 	w.run(5 * time.Second)
 	b.must(Deny{User: d.dev.User})
 	w.run(5 * time.Second)
-	refusal{"denying twice", Deny{User: d.dev.User}, ErrState, Ignore}.check(t, a)
-	refusal{"asking again", JoinAsked{Request: *d.request()}, ErrDenied, Ignore}.check(t, c)
+	refusal{"denying twice", Deny{User: d.dev.User}, verdict.ErrState, verdict.Ignore}.check(t, a)
+	refusal{"asking again", JoinAsked{Request: *d.request()}, verdict.ErrDenied, verdict.Ignore}.check(t, c)
 	for _, x := range []*device{a, b, c} {
 		if s, err := x.m.JoinStatus(d.request().KeyPackage); err != nil || s.Stage != wire.JoinDenied || !s.Final {
 			t.Errorf("%s tells dora %+v, %v", x.name, s, err)
@@ -111,26 +114,26 @@ func TestFloodOfRequests(t *testing.T) {
 	w.hold = func(from, to *device, _ []byte) bool { return true }
 	full := 0
 	entries := c.m.Status().Entries
-	for range maxRequests + 20 {
+	for range roster.MaxRequests + 20 {
 		d := w.device("stranger")
 		w.devices = w.devices[:len(w.devices)-1]
 		r := d.asks(nil)
 		d.down = true
-		if _, err := c.step(JoinAsked{Request: r}); isErr(err, ErrFull) {
+		if _, err := c.step(JoinAsked{Request: r}); isErr(err, verdict.ErrFull) {
 			full++
 		} else if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := c.m.Status().Entries - entries; full != 20 || got != maxRequests {
+	if got := c.m.Status().Entries - entries; full != 20 || got != roster.MaxRequests {
 		t.Errorf("%d were refused, and the log grew by %d entries", full, got)
 	}
 	w.sync(b, c)
-	if got := len(b.m.Requests(w.now)); got != maxRequests {
-		t.Errorf("ben sees %d requests, want %d", got, maxRequests)
+	if got := len(b.m.Requests(w.now)); got != roster.MaxRequests {
+		t.Errorf("ben sees %d requests, want %d", got, roster.MaxRequests)
 	}
 	// Those lapse, and others are heard.
-	w.run(requestFor + time.Hour)
+	w.run(roster.RequestFor + time.Hour)
 	late := w.device("late")
 	w.devices = w.devices[:len(w.devices)-1]
 	r := late.asks(nil)
@@ -144,8 +147,8 @@ func TestFloodOfRequests(t *testing.T) {
 			lapsed++
 		}
 	}
-	if lapsed != maxRequests {
-		t.Errorf("%d requests have lapsed, want %d", lapsed, maxRequests)
+	if lapsed != roster.MaxRequests {
+		t.Errorf("%d requests have lapsed, want %d", lapsed, roster.MaxRequests)
 	}
 }
 
@@ -175,8 +178,8 @@ func TestRequestWithAnOldKeyPackage(t *testing.T) {
 	w.run(5 * time.Second)
 	d.down = true
 	old := string(d.request().KeyPackage)
-	w.run(keyPackageLifetime + time.Hour)
-	refusal{"out of date", Approve{User: d.dev.User}, ErrInvalidKeyPackage, Ignore}.check(t, a)
+	w.run(engine.KeyPackageLifetime + time.Hour)
+	refusal{"out of date", Approve{User: d.dev.User}, verdict.ErrInvalidKeyPackage, verdict.Ignore}.check(t, a)
 	d.open()
 	if string(d.request().KeyPackage) == old || d.m.JoinLapsed(w.now) {
 		t.Fatal("the KeyPackage is the old one")
@@ -198,7 +201,7 @@ func TestRequestStandsBesideItsRenewal(t *testing.T) {
 	entries := a.m.Status().Entries
 	d.must(JoinAnswered{KeyPackage: d.request().KeyPackage, Renew: true})
 	for range 5 {
-		if _, err := a.step(JoinAsked{Request: *d.renewal()}); !errors.Is(err, ErrState) || Final(err) {
+		if _, err := a.step(JoinAsked{Request: *d.renewal()}); !errors.Is(err, verdict.ErrState) || verdict.Final(err) {
 			t.Errorf("anna says %v", err)
 		}
 		a.must(JoinAsked{Request: *d.request()})
@@ -218,7 +221,7 @@ func TestStatusOfManyRequests(t *testing.T) {
 	w, a, _, _ := three(t, 913)
 	before := len(a.m.epochs.verified)
 	for range 20 {
-		secret, public, err := MLS(1).NewSigner(w.rand)
+		secret, public, err := engine.MLS(1).NewSigner(w.rand)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/epochs"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -24,13 +25,13 @@ type reseal struct {
 
 	tx      *tx
 	timers  *timers
-	tree    *epochTree
+	tree    *epochs.Tree
 	rank    func() time.Duration                           // see Machine.rank
 	planned map[wire.DeviceID]map[wire.MessageID]time.Time // gaps of others, and when this device seals for them
 	last    map[wire.MessageID]time.Time                   // when it last sealed for a gap, or found a seal that fills it
 }
 
-func newReseal(r records, t *tx, timers *timers, tree *epochTree) reseal {
+func newReseal(r records, t *tx, timers *timers, tree *epochs.Tree) reseal {
 	return reseal{
 		records: r, tx: t, timers: timers, tree: tree,
 		planned: map[wire.DeviceID]map[wire.MessageID]time.Time{}, last: map[wire.MessageID]time.Time{},
@@ -92,7 +93,7 @@ func (r *reseal) hurry(now time.Time) int {
 // a device that keeps asking would drive its ratchet further ahead than others can follow,
 // who have no use for those seals. A device that cannot open the existing seal starts a new
 // epoch instead (ratchet.go).
-func (r *reseal) fill(now time.Time, n *node, seal func(wire.MessageID)) {
+func (r *reseal) fill(now time.Time, n *epochs.Node, seal func(wire.MessageID)) {
 	done := map[wire.MessageID]bool{}
 	for _, device := range slices.SortedFunc(maps.Keys(r.planned), func(a, b wire.DeviceID) int { return bytes.Compare(a[:], b[:]) }) {
 		of := r.planned[device]
@@ -111,7 +112,7 @@ func (r *reseal) fill(now time.Time, n *node, seal func(wire.MessageID)) {
 				return
 			default:
 				delete(of, id)
-				if !done[id] && !slices.Contains(r.record(id).sealed, n.id) && r.needsSeal(now, id, reads) {
+				if !done[id] && !slices.Contains(r.record(id).Sealed, n.Id) && r.needsSeal(now, id, reads) {
 					seal(id)
 				}
 				done[id] = true
@@ -154,16 +155,16 @@ func (r *reseal) retire(now time.Time) {
 
 // readsAt lists the epochs on the chain to n whose keys a device has if it is at n:
 // those since it was added last. None, if it is not in the tree, or stands elsewhere.
-func (r *reseal) readsAt(d wire.DeviceID, n *node) map[wire.EpochID]bool {
-	if vote := r.logs.votes[d]; vote != nil {
-		if at := r.tree.positionOf(vote); at == nil || !at.contains(n) && !n.contains(at) {
+func (r *reseal) readsAt(d wire.DeviceID, n *epochs.Node) map[wire.EpochID]bool {
+	if vote := r.logs.Votes[d]; vote != nil {
+		if at := r.tree.PositionOf(vote); at == nil || !at.Contains(n) && !n.Contains(at) {
 			return nil
 		}
 	}
-	leaf := n.leaves.leafOf(d)
+	leaf := n.Leaves.LeafOf(d)
 	reads := map[wire.EpochID]bool{}
-	for ; leaf != nil && n != nil && n.leaves.leafOf(d) == leaf; n = n.parent {
-		reads[n.id] = true
+	for ; leaf != nil && n != nil && n.Leaves.LeafOf(d) == leaf; n = n.Parent {
+		reads[n.Id] = true
 	}
 	return reads
 }

@@ -68,7 +68,7 @@ func TestBeaconIsNoReceipt(t *testing.T) {
 		}
 		public := a.wrapKey()
 		beacon := wire.Beacon{
-			V: wire.Version, Log: a.m.log, HLC: uint64(a.m.clock.Now(w.now)) + 1, Vector: b.m.logs.marks(), Gaps: gaps,
+			V: wire.Version, Log: a.m.log, HLC: uint64(a.m.clock.Now(w.now)) + 1, Vector: b.m.logs.Marks(), Gaps: gaps,
 			Position: a.m.own.Position, TransportKey: public[:],
 		}
 		raw := a.log.Sign(wire.DomainBeacon, w.group, beacon.Encode()).Encode()

@@ -5,14 +5,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/roster"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
 // retire destroys what is old enough, by the time kept.
 func (m *Machine) retire(now time.Time) {
 	kept := m.timers.kept(now)
-	votes := sync.OnceValue(func() []*node { return liveVotes(now, m.roster, m.logs, m.tree) })
-	m.epochs.retire(kept, m.own.Position, func(id wire.EpochID) bool { return votedPast(m.tree.nodes[id], votes()) })
+	votes := sync.OnceValue(func() []*epochs.Node { return liveVotes(now, m.roster, m.logs, m.tree) })
+	m.epochs.retire(kept, m.own.Position, func(id wire.EpochID) bool { return votedPast(m.tree.Nodes[id], votes()) })
 	for _, keyPackage := range m.leaf.retirePackages(kept) {
 		if m.joining.lost(keyPackage) { // it still asks: with a fresh one from now on
 			m.tx.fail(Join{}.act(m, now, &Outcome{}))
@@ -35,13 +38,13 @@ func (m *Machine) retire(now time.Time) {
 
 // liveVotes gives where the newest vote of each device of a live user lies; nil: nowhere
 // that is known.
-func liveVotes(now time.Time, r *roster, logs *logs, tree *epochTree) (votes []*node) {
-	c := choice{roster: r, newest: logs.heard(now)}
-	newest := c.now()
-	for user, u := range r.users {
-		if c.isLive(user, newest) {
-			for _, d := range u.devices {
-				votes = append(votes, tree.positionOf(logs.votes[d]))
+func liveVotes(now time.Time, r *roster.Roster, logs *dag.Logs, tree *epochs.Tree) (votes []*epochs.Node) {
+	c := epochs.Choice{Roster: r, Newest: logs.Heard(now)}
+	newest := c.Now()
+	for user, u := range r.Users {
+		if c.IsLive(user, newest) {
+			for _, d := range u.Devices {
+				votes = append(votes, tree.PositionOf(logs.Votes[d]))
 			}
 		}
 	}
@@ -50,6 +53,6 @@ func liveVotes(now time.Time, r *roster, logs *logs, tree *epochTree) (votes []*
 
 // votedPast says whether all of these votes lie below an epoch: nobody seals under it
 // any more.
-func votedPast(n *node, votes []*node) bool {
-	return n != nil && !slices.ContainsFunc(votes, func(at *node) bool { return at == nil || at == n || !n.contains(at) })
+func votedPast(n *epochs.Node, votes []*epochs.Node) bool {
+	return n != nil && !slices.ContainsFunc(votes, func(at *epochs.Node) bool { return at == nil || at == n || !n.Contains(at) })
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -85,7 +86,7 @@ func TestRoles(t *testing.T) {
 				d.open()
 				continue
 			}
-			refusal{"a " + d.role().String() + " may not " + x.what, x.in(d), ErrNotPermitted, Ignore}.check(t, d)
+			refusal{"a " + d.role().String() + " may not " + x.what, x.in(d), verdict.ErrNotPermitted, verdict.Ignore}.check(t, d)
 			if x.op == nil {
 				continue
 			}
@@ -94,7 +95,7 @@ func TestRoles(t *testing.T) {
 			for k, v := range o.rows {
 				before[k] = v
 			}
-			raw := d.forge(wire.KindOp, x.op(d), o.m.logs.frontier(wire.LogID{}, wire.MaxDeps), d.next(o))
+			raw := d.forge(wire.KindOp, x.op(d), o.m.logs.Frontier(wire.LogID{}, wire.MaxDeps), d.next(o))
 			if out, err := o.step(Entries{Entries: [][]byte{raw}}); err != nil || out.New != 1 {
 				t.Fatalf("%s: %+v, %v", x.what, out, err)
 			}
@@ -109,7 +110,7 @@ func TestRoles(t *testing.T) {
 }
 
 // role is what a device's user is by its own roster.
-func (d *device) role() wire.Role { return d.m.roster.users[d.dev.User].role }
+func (d *device) role() wire.Role { return d.m.roster.Users[d.dev.User].Role }
 
 // Two owners demote each other concurrently.
 func TestMutualDemotionLeavesAnOwner(t *testing.T) {

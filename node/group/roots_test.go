@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -22,17 +23,17 @@ func TestOneEpochUnderTwoRoots(t *testing.T) {
 	w.agree(a, b, c, e)
 	w.cut = func(x, y *device) bool { return true }
 	from := a.m.own.Position
-	role := a.m.logs.head(a.m.log).hash
+	role := a.m.logs.Head(a.m.log).Hash
 	marks := b.m.Marks()
 	a.must(Reboot{})
-	root := a.m.tree.nodes[a.m.own.Position]
+	root := a.m.tree.Nodes[a.m.own.Position]
 	a.m.timers.set(timerUpdate, w.now)
 	a.must(Tick{})
-	x := a.m.tree.nodes[a.m.own.Position]
-	if x.parent != root || root.by().op == nil {
+	x := a.m.tree.Nodes[a.m.own.Position]
+	if x.Parent != root || root.By().Op == nil {
 		t.Fatal("anna made no epoch under her root")
 	}
-	commit, _, err := a.m.read.commit(x.by())
+	commit, _, err := a.m.read.commit(x.By())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,26 +41,26 @@ func TestOneEpochUnderTwoRoots(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := *root.by().op.Reboot
+	r := *root.By().Op.Reboot
 	r.From = from
 	r.Root = wire.RebootEpochID(w.group, c.dev.ID, &r)
 	at := uint64(crdt.HLCFromTime(w.now)) + 1<<20
 	inc := w.rand.Uint64()
-	deps := []wire.EntryHash{role, a.m.tree.nodes[from].by().hash}
+	deps := []wire.EntryHash{role, a.m.tree.Nodes[from].By().Hash}
 	slices.SortFunc(deps, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
 	deps = slices.Compact(deps)
 	copied, hash := forged(c, wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: &r}, deps, func(e *wire.Entry) { e.Incarnation, e.HLC = inc, at })
-	stolen, _ := forged(c, wire.KindCommit, &wire.Commit{Parent: r.Root, Child: x.id, Commit: commit.Commit}, nil, func(e *wire.Entry) {
+	stolen, _ := forged(c, wire.KindCommit, &wire.Commit{Parent: r.Root, Child: x.Id, Commit: commit.Commit}, nil, func(e *wire.Entry) {
 		e.Incarnation, e.Seq, e.Prev, e.HLC = inc, 2, hash, at+1
 	})
 	_, err1 := b.step(Entries{Entries: append(slices.Clone(honest), copied, stolen)})
 	_, err2 := e.step(Entries{Entries: append([][]byte{copied, stolen}, honest...)})
-	if !isErr(err1, ErrForged) || !isErr(err2, ErrForged) {
+	if !isErr(err1, verdict.ErrForged) || !isErr(err2, verdict.ErrForged) {
 		t.Errorf("it is taken: %v, %v", err1, err2)
 	}
 	for _, d := range []*device{b, e} {
-		n := d.m.tree.nodes[x.id]
-		if n == nil || n.parent.id != root.id {
+		n := d.m.tree.Nodes[x.Id]
+		if n == nil || n.Parent.Id != root.Id {
 			t.Errorf("%s: anna's epoch is not under her root: %v", d.name, n)
 		}
 	}

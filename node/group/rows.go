@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -76,10 +78,10 @@ func sealKey(s *wire.Seal) string {
 	return rowSeal + hexed(s.Message[:]) + "/" + hexed(s.Epoch[:]) + "/" + hexed(s.Sealer[:])
 }
 
-func itemKey(it *item) string {
-	key := rowEntry + logKey(it.log) + "/" + num(it.seq)
-	if it.facts.has(isSecond) {
-		key += "/" + hexed(it.hash[:])
+func itemKey(it *dag.Item) string {
+	key := rowEntry + logKey(it.Log) + "/" + num(it.Seq)
+	if it.Facts.Has(dag.IsSecond) {
+		key += "/" + hexed(it.Hash[:])
 	}
 	return key
 }
@@ -88,7 +90,7 @@ func itemKey(it *item) string {
 func lastHex(key string) (wire.Hash, error) {
 	b, err := hex.DecodeString(key[strings.LastIndexByte(key, '/')+1:])
 	if err != nil || len(b) != 32 {
-		return wire.Hash{}, fmt.Errorf("%w: key %q", ErrCorrupt, key)
+		return wire.Hash{}, fmt.Errorf("%w: key %q", verdict.ErrCorrupt, key)
 	}
 	return wire.Hash(b), nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -37,34 +38,34 @@ type keptSeals struct {
 
 	tx       *tx
 	timers   *timers
-	sealings map[sealing]*body // of messages that this device has sealed
+	sealings map[sealing]*dag.Body // of messages that this device has sealed
 }
 
 func newKeptSeals(r records, t *tx, timers *timers) keptSeals {
-	return keptSeals{records: r, tx: t, timers: timers, sealings: map[sealing]*body{}}
+	return keptSeals{records: r, tx: t, timers: timers, sealings: map[sealing]*dag.Body{}}
 }
 
 // sealing is one more seal that this device makes of a message.
 type sealing struct {
-	before *body
+	before *dag.Body
 	epoch  wire.EpochID
 }
 
 // noteSealed notes under which epoch this device has sealed a message. Those that were
 // sealed under the same share what says so.
-func (k *keptSeals) noteSealed(it *item, epoch wire.EpochID) {
-	s := sealing{it.body, epoch}
+func (k *keptSeals) noteSealed(it *dag.Item, epoch wire.EpochID) {
+	s := sealing{it.Body, epoch}
 	if k.sealings[s] == nil {
-		k.sealings[s] = &body{kind: wire.KindRecord, sealed: append(slices.Clip(it.sealed), epoch)}
+		k.sealings[s] = &dag.Body{Kind: wire.KindRecord, Sealed: append(slices.Clip(it.Sealed), epoch)}
 	}
-	it.body = k.sealings[s]
+	it.Body = k.sealings[s]
 }
 
 // keep keeps a seal, given as its encoding too.
 func (k *keptSeals) keep(s *wire.Seal, raw []byte) {
 	k.tx.put(sealKey(s), raw)
 	it := k.record(s.Message)
-	it.seals = min(it.seals, math.MaxUint8-1) + 1
+	it.Seals = min(it.Seals, math.MaxUint8-1) + 1
 }
 
 // of gives the seals at hand of a message.
@@ -87,15 +88,15 @@ func (k *keptSeals) retire(kept, now time.Time) {
 			k.timers.set(timerDaily, kept) // it goes on with the next turn
 			return
 		}
-		if it.seals == 0 || it.log.Device == k.self.Device || kept.Sub(it.when(now)) <= sealsFor {
+		if it.Seals == 0 || it.Log.Device == k.self.Device || kept.Sub(it.When(now)) <= sealsFor {
 			continue // one's own tell what is sealed where
 		}
-		k.tx.fail(k.tx.scanKeys(rowSeal+hexed(it.hash[:])+"/", func(key string) error {
+		k.tx.fail(k.tx.scanKeys(rowSeal+hexed(it.Hash[:])+"/", func(key string) error {
 			k.tx.del(key)
 			return nil
 		}))
-		it.seals = 0
-		it.body = unsealed
+		it.Seals = 0
+		it.Body = dag.Unsealed
 	}
 }
 

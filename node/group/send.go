@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -40,14 +41,14 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 	if len(c.Data) > wire.MaxBody || len(c.MediaType) > wire.MaxMediaType {
 		return wire.EntryHash{}, fmt.Errorf("message: %w: %d bytes, at most %d", wire.ErrTooLarge, len(c.Data), wire.MaxBody)
 	}
-	u := m.roster.users[m.cfg.Device.User]
+	u := m.roster.Users[m.cfg.Device.User]
 	switch {
-	case u == nil || !m.roster.has(m.log.Device):
-		return wire.EntryHash{}, fmt.Errorf("sending: %w", ErrOut)
+	case u == nil || !m.roster.Has(m.log.Device):
+		return wire.EntryHash{}, fmt.Errorf("sending: %w", verdict.ErrOut)
 	case m.own.Leaving:
-		return wire.EntryHash{}, fmt.Errorf("sending: %w: this user is leaving", ErrOut)
-	case u.role == wire.RoleReadOnly:
-		return wire.EntryHash{}, fmt.Errorf("sending: %w: this user may only read", ErrNotPermitted)
+		return wire.EntryHash{}, fmt.Errorf("sending: %w: this user is leaving", verdict.ErrOut)
+	case u.Role == wire.RoleReadOnly:
+		return wire.EntryHash{}, fmt.Errorf("sending: %w: this user may only read", verdict.ErrNotPermitted)
 	}
 	o := wire.Opened{Body: wire.Marshal(&c)}
 	if _, err := io.ReadFull(m.cfg.Rand, o.Salt[:]); err != nil {
@@ -58,7 +59,7 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 		return wire.EntryHash{}, err
 	}
 	m.messages.accept(now, it, wire.Marshal(&o))
-	return it.hash, nil
+	return it.Hash, nil
 }
 
 // sealDue seals this device's messages that wait, and what others lack, if the gate is open:

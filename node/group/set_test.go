@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -16,20 +18,20 @@ import (
 // vector, evidence, and which entries count.
 func (m *Machine) conclusions() string {
 	var b bytes.Buffer
-	for _, id := range sortedUsers(m.roster.users) {
-		u := m.roster.users[id]
-		fmt.Fprintf(&b, "user %v %v %v\n", id, u.role, slices.SortedFunc(slices.Values(u.devices), func(a, b wire.DeviceID) int { return bytes.Compare(a[:], b[:]) }))
+	for _, id := range sortedUsers(m.roster.Users) {
+		u := m.roster.Users[id]
+		fmt.Fprintf(&b, "user %v %v %v\n", id, u.Role, slices.SortedFunc(slices.Values(u.Devices), func(a, b wire.DeviceID) int { return bytes.Compare(a[:], b[:]) }))
 	}
-	for _, id := range sortedUsers(m.roster.gone) {
-		fmt.Fprintf(&b, "gone %v by %v\n", id, m.roster.gone[id].hash)
+	for _, id := range sortedUsers(m.roster.Gone) {
+		fmt.Fprintf(&b, "gone %v by %v\n", id, m.roster.Gone[id].Hash)
 	}
-	for _, id := range sortedKeys(m.roster.revoked) {
-		fmt.Fprintf(&b, "revoked %v by %v\n", id, m.roster.revoked[id].hash)
+	for _, id := range sortedKeys(m.roster.Revoked) {
+		fmt.Fprintf(&b, "revoked %v by %v\n", id, m.roster.Revoked[id].Hash)
 	}
-	fmt.Fprintf(&b, "chosen %v\n", m.choose().id)
-	for _, id := range slices.SortedFunc(maps.Keys(m.tree.nodes), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }) {
-		if n := m.tree.nodes[id]; n.parent != nil && m.logs.counts(n.by()) {
-			fmt.Fprintf(&b, "epoch %v under %v by %v, void %v, stands %v\n", id, n.parent.id, n.by().hash, n.void, n.stands(m.logs.counts))
+	fmt.Fprintf(&b, "chosen %v\n", m.choose().Id)
+	for _, id := range slices.SortedFunc(maps.Keys(m.tree.Nodes), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }) {
+		if n := m.tree.Nodes[id]; n.Parent != nil && m.logs.Counts(n.By()) {
+			fmt.Fprintf(&b, "epoch %v under %v by %v, void %v, stands %v\n", id, n.Parent.Id, n.By().Hash, n.Void, n.Stands(m.logs.Counts))
 		}
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(m.keys.known), func(a, b wire.KeyID) int { return bytes.Compare(a[:], b[:]) }) {
@@ -38,19 +40,19 @@ func (m *Machine) conclusions() string {
 			continue // nothing that counts says anything of it
 		}
 		fmt.Fprintf(&b, "key %v superseded %v wrapped %d", id, t.superseded, len(t.wrapped))
-		for _, it := range []*item{t.by, t.since} {
+		for _, it := range []*dag.Item{t.by, t.since} {
 			if it != nil {
-				fmt.Fprintf(&b, " %v", it.hash)
+				fmt.Fprintf(&b, " %v", it.Hash)
 			}
 		}
 		b.WriteByte('\n')
 	}
-	for _, k := range m.logs.marks() {
+	for _, k := range m.logs.Marks() {
 		fmt.Fprintf(&b, "mark %v\n", k)
 	}
-	for _, it := range slices.SortedFunc(m.logs.items.all(), func(a, b *item) int { return bytes.Compare(a.hash[:], b.hash[:]) }) {
-		if m.logs.counts(it) {
-			fmt.Fprintf(&b, "counts %v\n", it.hash)
+	for _, it := range slices.SortedFunc(m.logs.Items.All(), func(a, b *dag.Item) int { return bytes.Compare(a.Hash[:], b.Hash[:]) }) {
+		if m.logs.Counts(it) {
+			fmt.Fprintf(&b, "counts %v\n", it.Hash)
 		}
 	}
 	return b.String()
@@ -81,10 +83,10 @@ func TestConclusionsDoNotDependOnOrder(t *testing.T) {
 			seq  uint64
 			hlc  uint64
 		}
-		base := a.m.logs.head(a.m.log)
-		all := []made{{hash: base.hash, hlc: uint64(base.hlc)}}
+		base := a.m.logs.Head(a.m.log)
+		all := []made{{hash: base.Hash, hlc: uint64(base.Hlc)}}
 		positions := []wire.EpochID{a.m.own.Position}
-		secret, public, _ := MLS(1).NewSigner(w.rand)
+		secret, public, _ := engine.MLS(1).NewSigner(w.rand)
 		for range 60 {
 			by := authors[r.IntN(len(authors))]
 			e := made{by: by, inc: r.Uint64(), seq: 1}
@@ -182,7 +184,7 @@ func TestConclusionsDoNotDependOnOrder(t *testing.T) {
 			}
 		}
 		m := machines[0].m
-		evidence, gone, revoked, roots = evidence+len(m.logs.evidence), gone+len(m.roster.gone), revoked+len(m.roster.revoked), roots+len(m.tree.nodes)
+		evidence, gone, revoked, roots = evidence+len(m.logs.Evidence), gone+len(m.roster.Gone), revoked+len(m.roster.Revoked), roots+len(m.tree.Nodes)
 	}
 	if evidence < 20 || gone < 12 || revoked < 3 || roots < 40 {
 		t.Errorf("too tame: %d forked logs, %d gone, %d revoked, %d epochs", evidence, gone, revoked, roots)

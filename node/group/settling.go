@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/epochs"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -44,10 +45,10 @@ func (s *settling) disturbed(now, written time.Time, jitter time.Duration) {
 
 // look begins a look at the choice, which is now target, if there is one. A wait that was
 // prolonged for nothing ends when it would have ended.
-func (s *settling) look(target *node, t *epochTree) {
-	calm, awaited := s.calm, t.nodes[s.awaited]
+func (s *settling) look(target *epochs.Node, t *epochs.Tree) {
+	calm, awaited := s.calm, t.Nodes[s.awaited]
 	s.stirred, s.calm, s.awaited = false, time.Time{}, wire.EpochID{}
-	if target != nil && !calm.IsZero() && awaited != nil && awaited.contains(target) {
+	if target != nil && !calm.IsZero() && awaited != nil && awaited.Contains(target) {
 		s.timers.set(timerSettle, calm)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/pandanode/pandanode/node/group/verdict"
 )
 
 // update has a device commit alone at its position, and gives the envelope.
@@ -34,7 +36,7 @@ func TestForkHoldsNobodyBeforeIt(t *testing.T) {
 	}
 	w.cut = func(*device, *device) bool { return true }
 	for _, env := range [][]byte{a.update(), b.update(), way[1], way[0]} { // all but the last wait for it
-		if _, err := c.step(Envelope{Bytes: env}); err != nil && !errors.Is(err, ErrIncomplete) {
+		if _, err := c.step(Envelope{Bytes: env}); err != nil && !errors.Is(err, verdict.ErrIncomplete) {
 			t.Fatal(err)
 		}
 	}
@@ -72,7 +74,7 @@ func TestAgreementProlongsNoWait(t *testing.T) {
 		t.Fatal("c does not wait: take another seed")
 	}
 	winner, loser := a, b
-	if b.m.tree.nodes[b.m.own.Position].parent.id == c.m.choose().id {
+	if b.m.tree.Nodes[b.m.own.Position].Parent.Id == c.m.choose().Id {
 		winner, loser = b, a
 	}
 	w.run(time.Second)

@@ -3,6 +3,9 @@ package group
 import (
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/roster"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -23,12 +26,12 @@ type Suggestion struct {
 // suggestions lists whom to think of removing, ascending by user. Of the users who are
 // silent none is suggested if all are: then nobody has written for so long. at is what the
 // clock says.
-func suggestions(logs *logs, tree *epochTree, roster *roster, at time.Time) []Suggestion {
-	invalid := map[*node]bool{}
-	for _, stands := range tree.stood {
+func suggestions(logs *dag.Logs, tree *epochs.Tree, roster *roster.Roster, at time.Time) []Suggestion {
+	invalid := map[*epochs.Node]bool{}
+	for _, stands := range tree.Stood {
 		for _, s := range stands {
-			for _, id := range s.refused {
-				if n := tree.nodes[id]; n != nil && roster.has(s.by.log.Device) && logs.counts(s.by) {
+			for _, id := range s.Refused {
+				if n := tree.Nodes[id]; n != nil && roster.Has(s.By.Log.Device) && logs.Counts(s.By) {
 					invalid[n] = true
 				}
 			}
@@ -36,19 +39,19 @@ func suggestions(logs *logs, tree *epochTree, roster *roster, at time.Time) []Su
 	}
 	refused := map[wire.UserID]int{}
 	for n := range invalid {
-		if by := n.by(); by != nil {
-			refused[by.user]++
+		if by := n.By(); by != nil {
+			refused[by.User]++
 		}
 	}
-	heard := logs.heard(at)
-	c := choice{roster: roster, newest: heard}
-	now := c.now().Time()
+	heard := logs.Heard(at)
+	c := epochs.Choice{Roster: roster, Newest: heard}
+	now := c.Now().Time()
 	var out []Suggestion
-	for _, user := range sortedUsers(roster.users) {
+	for _, user := range sortedUsers(roster.Users) {
 		s := Suggestion{User: user}
 		last := heard[user].Time()
-		if since := roster.users[user].since; since != nil && since.when(at).After(last) {
-			last = since.when(at) // it may never have written
+		if since := roster.Users[user].Since; since != nil && since.When(at).After(last) {
+			last = since.When(at) // it may never have written
 		}
 		if now.Sub(last) >= silentFor {
 			s.Silent = last

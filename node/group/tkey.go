@@ -4,6 +4,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/roster"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -32,7 +34,7 @@ func (m *Machine) keepTransport(now time.Time) {
 	}
 	if !m.timers.running(timerTransport) {
 		m.timers.set(timerTransport, now)
-		if !fresh || !m.roster.removedBy(m.log) {
+		if !fresh || !m.roster.RemovedBy(m.log) {
 			m.timers.set(timerTransport, now.Add(rankStep+m.rank()*rankStep))
 		}
 	}
@@ -61,7 +63,7 @@ func (m *Machine) keepTransport(now time.Time) {
 }
 
 // rotate writes a TKEY: a fresh key for every device of the roster.
-func (m *Machine) rotate(now time.Time, e Epoch) error {
+func (m *Machine) rotate(now time.Time, e engine.Epoch) error {
 	tkey, key, err := m.keys.newTKey(func(d wire.DeviceID) ([32]byte, bool) { return wrapsWith(e, m.epochs, m.roster, m.peers, d) })
 	if err != nil {
 		return err
@@ -79,7 +81,7 @@ func (m *Machine) rotate(now time.Time, e Epoch) error {
 // wrapsWith gives the key under which a device of the roster takes transport keys: from
 // the credential of its leaf in the tree of an epoch, which it renews with its other keys,
 // else from its newest beacon, else from the KeyPackage that it is to be added with.
-func wrapsWith(e Epoch, s *epochStore, r *roster, p *peers, id wire.DeviceID) ([32]byte, bool) {
+func wrapsWith(e engine.Epoch, s *epochStore, r *roster.Roster, p *peers, id wire.DeviceID) ([32]byte, bool) {
 	if e != nil {
 		for leaf := range s.members(e) {
 			if leaf.ID == id {
@@ -90,9 +92,9 @@ func wrapsWith(e Epoch, s *epochStore, r *roster, p *peers, id wire.DeviceID) ([
 	if p := p.of[id]; p != nil && p.transport != nil {
 		return *p.transport, true
 	}
-	if d := r.devices[id]; d != nil && d.keyPackage != nil {
-		if kp, err := s.engine.InspectKeyPackage(d.keyPackage); err == nil {
-			if leaf, err := s.deviceOf(Leaf{Credential: kp.Credential, SignatureKey: kp.SignatureKey}); err == nil {
+	if d := r.Devices[id]; d != nil && d.KeyPackage != nil {
+		if kp, err := s.engine.InspectKeyPackage(d.KeyPackage); err == nil {
+			if leaf, err := s.deviceOf(engine.Leaf{Credential: kp.Credential, SignatureKey: kp.SignatureKey}); err == nil {
 				return leaf.TransportKey, true
 			}
 		}

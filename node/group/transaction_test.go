@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -59,13 +60,13 @@ func TestManyShownAtOnce(t *testing.T) {
 
 // firstOf gives the first message that a device wrote.
 func firstOf(d *device) wire.MessageID {
-	var first *item
+	var first *dag.Item
 	for it := range d.records() {
-		if it.log == d.m.log && (first == nil || it.seq < first.seq) {
+		if it.Log == d.m.log && (first == nil || it.Seq < first.Seq) {
 			first = it
 		}
 	}
-	return first.hash
+	return first.Hash
 }
 
 // Two sides of a cut write much; one of them seals all of its own again.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -43,15 +44,15 @@ func (m *Machine) Explain(now time.Time, id wire.MessageID) Explanation {
 	switch {
 	case it == nil:
 		e.absent(m.logs, id)
-	case it.log.Device == m.log.Device && slices.Contains(m.messages.outbox, it.hash):
+	case it.Log.Device == m.log.Device && slices.Contains(m.messages.outbox, it.Hash):
 		e.State = WhyQueued
 		e.say("it is durable here and not sealed under the epoch that the group is at")
 		e.sealing(now, m.sealingState(now))
-	case it.log.Device == m.log.Device:
+	case it.Log.Device == m.log.Device:
 		e.sent(it, m.receipts, m.peers)
-	case it.facts.has(isDelivered):
+	case it.Facts.Has(dag.IsDelivered):
 		e.State = WhyRead
-		e.say("%s wrote it at %s, and it was shown here", m.logs.nameOf(it.log.Device), stamp(it.dated().Time()))
+		e.say("%s wrote it at %s, and it was shown here", m.logs.NameOf(it.Log.Device), stamp(it.Dated().Time()))
 	default:
 		e.received(it, m.messages)
 	}
@@ -70,46 +71,39 @@ func (m *Machine) Explain(now time.Time, id wire.MessageID) Explanation {
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-func (l *logs) nameOf(d wire.DeviceID) string {
-	if k := l.devices[d]; k != nil {
-		return k.Cert.Name
-	}
-	return "an unknown device"
-}
-
 // absent is about a message whose RECORD is not in the set.
-func (e *Explanation) absent(l *logs, id wire.MessageID) {
-	if s := l.parking.entries[id]; s != nil {
+func (e *Explanation) absent(l *dag.Logs, id wire.MessageID) {
+	if s := l.Parking.Entries[id]; s != nil {
 		e.State = WhyParked
-		e.say("its entry, by %s, is here and waits for %d others that it builds on", l.nameOf(s.entry.Device), len(l.missing(s.entry)))
+		e.say("its entry, by %s, is here and waits for %d others that it builds on", l.NameOf(s.Entry.Device), len(l.Missing(s.Entry)))
 		e.then("a sync with a member brings them: pandanode group heal GROUP")
 		return
 	}
 	e.State = WhyUnknown
-	if o := l.items.at(id); o != nil {
-		e.say("this is no message but a %v by %s", o.kind, l.nameOf(o.log.Device))
+	if o := l.Items.At(id); o != nil {
+		e.say("this is no message but a %v by %s", o.Kind, l.NameOf(o.Log.Device))
 		return
 	}
-	e.say("no entry with this ID has come here, among %d of %d logs", l.count, len(l.lists))
+	e.say("no entry with this ID has come here, among %d of %d logs", l.Count, len(l.Lists))
 	e.then("if it was sent, a sync with a member who has it brings it: pandanode group heal GROUP")
 }
 
 // sent is about a message that this device wrote and has sealed.
-func (e *Explanation) sent(it *item, r *receipts, p *peers) {
+func (e *Explanation) sent(it *dag.Item, r *receipts, p *peers) {
 	e.State = WhySent
-	e.say("it was sealed here under %d epochs and given to the network", len(it.sealed))
+	e.say("it was sealed here under %d epochs and given to the network", len(it.Sealed))
 	var held, gap, unsaid, lacks, silent []string
-	for _, d := range r.rosters.now.deviceIDs() {
-		name, of := r.logs.nameOf(d), p.of[d]
+	for _, d := range r.rosters.now.DeviceIDs() {
+		name, of := r.logs.NameOf(d), p.of[d]
 		switch {
 		case d == r.self.Device || !r.mayRead(d, it):
 		case r.hasRead(d, it):
 			held = append(held, name)
 		case of == nil || len(of.marks) == 0:
 			silent = append(silent, name)
-		case of.marks[it.log] < it.seq:
+		case of.marks[it.Log] < it.Seq:
 			lacks = append(lacks, name)
-		case of.lacks[it.hash]:
+		case of.lacks[it.Hash]:
 			gap = append(gap, name)
 		default:
 			unsaid = append(unsaid, name)
@@ -146,9 +140,9 @@ type sealingState struct {
 func (m *Machine) sealingState(now time.Time) sealingState {
 	n, e := m.position()
 	return sealingState{
-		out: m.own.Out, welcomed: m.tree.nodes[m.own.Position] == nil, stranger: !m.roster.has(m.log.Device), keyless: n == nil || e == nil,
+		out: m.own.Out, welcomed: m.tree.Nodes[m.own.Position] == nil, stranger: !m.roster.Has(m.log.Device), keyless: n == nil || e == nil,
 		closed: n != nil && e != nil && m.compareTree(now, e).gate,
-		heal:   m.timers.at(timerHeal), stranded: m.stranded(), chosen: m.choose().id, asked: m.joining.rejoin != nil,
+		heal:   m.timers.at(timerHeal), stranded: m.stranded(), chosen: m.choose().Id, asked: m.joining.rejoin != nil,
 	}
 }
 
@@ -183,11 +177,11 @@ func (e *Explanation) sealing(now time.Time, s sealingState) {
 }
 
 // received is about a message of somebody else that was not shown here.
-func (e *Explanation) received(it *item, m *messages) {
-	author := m.logs.nameOf(it.log.Device)
+func (e *Explanation) received(it *dag.Item, m *messages) {
+	author := m.logs.NameOf(it.Log.Device)
 	e.State = WhyNotOwed
 	switch {
-	case !m.rosters.now.has(m.self.Device):
+	case !m.rosters.now.Has(m.self.Device):
 		e.say("this device is not in the group")
 		return
 	case m.beforeJoinPoint(it):
@@ -199,21 +193,21 @@ func (e *Explanation) received(it *item, m *messages) {
 	case !m.owed(it):
 		e.say("%s was removed, and wrote it without knowing or after that", author)
 		return
-	case it.facts.has(isPlain):
+	case it.Facts.Has(dag.IsPlain):
 		e.State = WhyHeld
 		e.say("it can be read here, and waits for an earlier one of %s's, so that they are shown in order", author)
 		return
 	}
 	e.State = WhyUnread
-	e.say("%s wrote it at %s; its entry is here and its content is not", author, stamp(it.dated().Time()))
+	e.say("%s wrote it at %s; its entry is here and its content is not", author, stamp(it.Dated().Time()))
 	waiting := 0
 	for epoch, seals := range m.waiting.of {
-		if !slices.ContainsFunc(seals, func(s rawSeal) bool { return s.Message == it.hash }) {
+		if !slices.ContainsFunc(seals, func(s rawSeal) bool { return s.Message == it.Hash }) {
 			continue
 		}
 		waiting++
-		if n := m.tree.nodes[epoch]; n != nil {
-			e.say("a seal of it is here, under epoch %d, whose keys are not", n.number)
+		if n := m.tree.Nodes[epoch]; n != nil {
+			e.say("a seal of it is here, under epoch %d, whose keys are not", n.Number)
 		} else {
 			e.say("a seal of it is here, under an epoch that no entry names yet")
 		}
@@ -224,11 +218,11 @@ func (e *Explanation) received(it *item, m *messages) {
 }
 
 // holders says which devices are known to have a message.
-func (e *Explanation) holders(it *item, r *receipts, p *peers) {
+func (e *Explanation) holders(it *dag.Item, r *receipts, p *peers) {
 	var names []string
-	for _, d := range r.rosters.now.deviceIDs() {
+	for _, d := range r.rosters.now.DeviceIDs() {
 		if p.of[d].holds(it) {
-			names = append(names, r.logs.nameOf(d))
+			names = append(names, r.logs.NameOf(d))
 		}
 	}
 	if len(names) > 0 {

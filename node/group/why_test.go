@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -38,7 +39,7 @@ func TestExplainMessages(t *testing.T) {
 	a.explains(id, WhySent, "held by ")
 	b.explains(id, WhyRead, "anna wrote it")
 	b.explains(wire.MessageID{1}, WhyUnknown, "no entry with this ID")
-	b.explains(b.m.logs.head(b.m.log).hash, WhyUnknown, "no message but a VOTE by ben")
+	b.explains(b.m.logs.Head(b.m.log).Hash, WhyUnknown, "no message but a VOTE by ben")
 
 	// A record without its seal, and then the one before it missing.
 	w.hold = func(*device, *device, []byte) bool { return true }
@@ -51,7 +52,7 @@ func TestExplainMessages(t *testing.T) {
 		}
 		return b
 	}
-	if _, err := b.step(Entries{[][]byte{raw(second)}}); !isErr(err, ErrIncomplete) {
+	if _, err := b.step(Entries{[][]byte{raw(second)}}); !isErr(err, verdict.ErrIncomplete) {
 		t.Fatal(err)
 	}
 	b.explains(second, WhyParked, "waits for 1 others")
@@ -87,8 +88,8 @@ func TestExplainAndHealAClosedGate(t *testing.T) {
 	w.hold = func(*device, *device, []byte) bool { return true }
 	a.must(RemoveUser{User: c.dev.User})
 	var op []byte
-	for _, it := range a.m.logs.ops {
-		if it.op.Type == wire.OpRemove {
+	for _, it := range a.m.logs.Ops {
+		if it.Op.Type == wire.OpRemove {
 			op, _ = a.m.tx.get(itemKey(it))
 		}
 	}
@@ -108,7 +109,7 @@ func TestExplainAndHealAClosedGate(t *testing.T) {
 	if r := b.m.Report(w.now); r.Gate || len(r.Unsealed) != 0 {
 		t.Errorf("after heal: %+v", r)
 	}
-	refusal{"healing, by somebody removed", Heal{}, ErrOut, Ignore}.check(t, func() *device { c.must(Entries{[][]byte{op}}); return c }())
+	refusal{"healing, by somebody removed", Heal{}, verdict.ErrOut, verdict.Ignore}.check(t, func() *device { c.must(Entries{[][]byte{op}}); return c }())
 }
 
 // A fork is in the report while it lasts, with who voted for what.

@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -205,7 +208,7 @@ func (w *world) found(d *device, policy wire.Policy) {
 func (d *device) open() {
 	d.w.t.Helper()
 	m, err := New(Config{
-		Genesis: d.w.genesis, Device: d.dev, LogKey: d.log, Incarnation: d.inc, Engine: MLS(1), Rand: d.w.rand, Rows: d.rows,
+		Genesis: d.w.genesis, Device: d.dev, LogKey: d.log, Incarnation: d.inc, Engine: engine.MLS(1), Rand: d.w.rand, Rows: d.rows,
 	}, d.clock())
 	if err != nil {
 		d.w.t.Fatalf("%s: opening: %v", d.name, err)
@@ -495,7 +498,7 @@ func (w *world) tryJoin(d *device, r wire.JoinRequest, wait time.Duration) {
 			again()
 			return
 		}
-		if _, err := d.step(JoinAnswered{KeyPackage: r.KeyPackage, Epoch: s.Epoch, Welcome: s.Welcome, Tree: s.Tree}); errors.Is(err, ErrInvalidWelcome) {
+		if _, err := d.step(JoinAnswered{KeyPackage: r.KeyPackage, Epoch: s.Epoch, Welcome: s.Welcome, Tree: s.Tree}); errors.Is(err, verdict.ErrInvalidWelcome) {
 			d.errs = append(d.errs, err)
 			again()
 		} else if err != nil && !d.down {
@@ -557,7 +560,7 @@ func (w *world) agree(devices ...*device) {
 // the tree: it seals nothing.
 func (d *device) closeGate() {
 	d.m.differ.last = &difference{gate: true}
-	d.m.differ.position, d.m.differ.roster = d.m.tree.nodes[d.m.own.Position], d.m.roster
+	d.m.differ.position, d.m.differ.roster = d.m.tree.Nodes[d.m.own.Position], d.m.roster
 }
 
 // count says how many durable rows have a prefix.
@@ -574,10 +577,10 @@ func (d *device) count(prefix string) (n int) {
 func (d *device) lacks(id wire.MessageID) bool { return d.m.messages.gaps[id] }
 
 // record is what the device knows of a message.
-func (d *device) record(id wire.MessageID) *item { return d.m.messages.record(id) }
+func (d *device) record(id wire.MessageID) *dag.Item { return d.m.messages.record(id) }
 
 // records are all messages that the device has RECORDs of.
-func (d *device) records() iter.Seq[*item] { return d.m.messages.all() }
+func (d *device) records() iter.Seq[*dag.Item] { return d.m.messages.all() }
 
 // defers counts the branches with messages that the device shows in a later turn.
 func (d *device) defers() int { return len(d.m.messages.deferred.branches) }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/pandanode/pandanode/mls"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -46,13 +47,13 @@ func unwrap(private []byte, group wire.GroupID, id wire.KeyID, to wire.DeviceID,
 	}
 	key, err := wrapSuite.HPKEOpen(private, w.Sealed[:wrapEnc], wrapInfo(group, id, to), nil, w.Sealed[wrapEnc:])
 	if errors.Is(err, mls.ErrMalformed) {
-		return nil, fmt.Errorf("transport key: %w: %w", ErrCorrupt, err) // the private key is none
+		return nil, fmt.Errorf("transport key: %w: %w", verdict.ErrCorrupt, err) // the private key is none
 	}
 	if err != nil {
-		return nil, fmt.Errorf("transport key: %w: %w", ErrForged, err)
+		return nil, fmt.Errorf("transport key: %w: %w", verdict.ErrForged, err)
 	}
 	if len(key) != wire.TransportKeyLen || wire.KeyIDOf(group, key) != id {
-		return nil, fmt.Errorf("transport key: %w: it is not the key it is called", ErrForged)
+		return nil, fmt.Errorf("transport key: %w: it is not the key it is called", verdict.ErrForged)
 	}
 	return key, nil
 }

@@ -1,70 +1,93 @@
 package roster
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/verdict"
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Asking is a user who asked to be let in.
-type Asking struct {
-	By     *Op // the newest request
-	Denied *Op // nil: nobody turned it down
+// In a group with the policy request, the member that is asked writes an OP, so that
+// every admin sees who waits, wherever it came in, and answers with an OP too. Honest
+// members write few: one a user, maxRequests that nobody has answered, each for
+// requestFor at most. What a flood of strangers costs a group is bounded by that.
+const (
+	MaxRequests = 64
+	RequestFor  = 14 * 24 * time.Hour // by the clocks of entries
+	requestGap  = time.Hour           // between two of one user, with another KeyPackage
+	DenialFor   = 7 * 24 * time.Hour  // in which who was denied is not heard again
+)
+
+// asking is a user who asked to be let in.
+type Request struct {
+	By     *dag.Item // the newest request
+	Denied *dag.Item // nil: nobody turned it down
 }
 
-// Open says whether the request waits for an admin, as of an entry's clock.
-func (a Asking) Open(at crdt.HLC) bool {
-	return a.By != nil && a.Denied == nil && at.Time().Sub(a.By.HLC.Time()) < RequestFor
+// open says whether the request waits for an admin, as of an entry's clock.
+func (a *Request) Open(at crdt.HLC) bool { return a.Denied == nil && within(at, a.By, RequestFor) }
+
+// within says whether an entry is dated less than so long before a date. One that is dated
+// well after it was written by a wrong clock: it does not count, or it would do so for years.
+func within(at crdt.HLC, op *dag.Item, most time.Duration) bool {
+	age := at.Time().Sub(op.Dated().Time())
+	return age < most && age >= -dag.MaxAhead
 }
 
-// Asking gives the request of a user who is not in. An addition that is void leaves it
-// open.
-func (r *Roster) Asking(id wire.UserID) (Asking, bool) {
-	if r.users.has(id) {
-		return Asking{}, false
+// errAsked says that a request is in the log already.
+var ErrAsked = errors.New("it is in the log already")
+
+// judgeRequest says why a request is not written down, by an entry with this clock.
+func (r *Roster) JudgeRequest(d *identity.Device, keyPackage []byte, at crdt.HLC, g *identity.Genesis) error {
+	if policy := r.Policy(g); policy != wire.PolicyRequest {
+		return fmt.Errorf("%w: the group's policy is %v", verdict.ErrNotPermitted, policy)
 	}
-	return r.asking.get(id)
-}
-
-// mayRequest says whether a request is to be written down.
-func (r *Resolver) mayRequest(view *Roster, op *Op) bool {
-	if r.policy(view) != wire.PolicyRequest {
-		return false
-	}
-	at := op.HLC
-	if old, ok := view.Asking(op.Target); ok {
+	if old := r.Asking[d.User]; old != nil {
 		switch {
-		case old.Denied != nil && at.Time().Sub(old.Denied.HLC.Time()) < DenialFor,
-			old.Open(at) && old.By.KeyPackage == op.KeyPackage,
-			old.Open(at) && at.Time().Sub(old.By.HLC.Time()) < RequestGap:
-			return false
+		case old.Denied != nil && within(at, old.Denied, DenialFor):
+			return fmt.Errorf("%w: %w", verdict.ErrNotPermitted, verdict.ErrDenied)
+		case old.Open(at) && bytes.Equal(old.By.Op.KeyPackage, keyPackage):
+			return ErrAsked
+		case old.Open(at) && within(at, old.By, requestGap):
+			return fmt.Errorf("%w: this user asked less than %v ago", verdict.ErrFull, requestGap)
 		}
 	}
 	waiting := 0
-	view.asking.all(func(id wire.UserID, a Asking) bool {
-		if id != op.Target && a.Open(at) && !view.users.has(id) {
+	for user, a := range r.Asking {
+		if user != d.User && a.Open(at) {
 			waiting++
 		}
-		return waiting < MaxRequests
-	})
-	return waiting < MaxRequests
+	}
+	if waiting >= MaxRequests {
+		return fmt.Errorf("%w: %d requests wait for an admin", verdict.ErrFull, waiting)
+	}
+	return nil
 }
 
-// takeRequest notes a request. One that did not know of a denial stays denied.
-func (r *Resolver) takeRequest(to *Roster, op *Op) {
-	old, ok := to.asking.get(op.Target)
-	switch {
-	case to.users.has(op.Target):
-		return
-	case ok && old.Denied != nil && !r.knows(op.Ref, old.Denied.Ref):
-		to.asking = to.asking.with(op.Target, Asking{By: op, Denied: old.Denied})
-	case !ok || old.Denied != nil || old.By.KeyPackage != op.KeyPackage || !old.Open(op.HLC):
-		to.asking = to.asking.with(op.Target, Asking{By: op})
+func (r *Roster) takeDenial(op *dag.Item) {
+	if old := r.Asking[*op.Op.User]; old != nil && old.Denied == nil {
+		r.Asking[*op.Op.User] = &Request{By: old.By, Denied: op}
 	}
 }
 
-// takeDenial turns down the request of a user.
-func takeDenial(to *Roster, op *Op) {
-	if old, ok := to.asking.get(op.Target); ok && old.Denied == nil {
-		to.asking = to.asking.with(op.Target, Asking{By: old.By, Denied: op})
+// takeRequest notes a request. One that did not know of a denial stays denied.
+func (r *Roster) takeRequest(op *dag.Item) {
+	user := op.Asker.Device.User
+	old := r.Asking[user]
+	switch {
+	case r.Users[user] != nil:
+		return
+	case old == nil:
+		r.Asking[user] = &Request{By: op}
+	case old.Denied != nil && !r.inPast(old.Denied, op):
+		r.Asking[user] = &Request{By: op, Denied: old.Denied}
+	case old.Denied != nil || !bytes.Equal(old.By.Op.KeyPackage, op.Op.KeyPackage) || !old.Open(op.Dated()):
+		r.Asking[user] = &Request{By: op}
 	}
 }

@@ -1,0 +1,215 @@
+package authority
+
+import (
+	"slices"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// add carries out an addition, unless it is void.
+//
+// The operations against an addition are its blockers: standing losses that hit it or what
+// it rests on, losses that made its author's own addition void, and, for an addition by
+// invite, losses of the signer's right to give it out. An addition with blockers counts
+// nevertheless, with the role member at best, if a member adopts it (see adopted): serving
+// an invite takes no authority, and any member who was there can vouch for the newcomer.
+// Otherwise an admin could throw out everybody who came in through one member, by
+// back-dating the removal of that member.
+func (s *resolution) add(to *Roster, x *Op) {
+	if ops := s.removals(x); len(ops) > 0 {
+		s.turnAway(to, x, ops[0], s.concurrentLosses(x))
+		return
+	}
+	isIn := s.isIn(to, x)
+	blockers := s.blockers(to, x, isIn)
+	need := wire.RoleMember
+	sound := isIn && len(blockers) == 0
+	switch {
+	case x.Why == wire.WhyRole:
+		need = wire.RoleAdmin
+		sound = sound && s.mayStill(to, x)
+	case x.Why == wire.WhyInvite && !s.inviteHolds(to, x):
+		need, sound = wire.RoleAdmin, false
+	}
+	sound = sound && (x.Role > wire.RoleAdmin || s.stand[x])
+	role := x.Role
+	if !sound {
+		if len(blockers) == 0 || !s.adopted(to, x, blockers, need) {
+			against := blockers
+			if len(against) == 0 {
+				against = s.concurrentLosses(x)
+			}
+			s.turnAway(to, x, earliest(blockers), against)
+			return
+		}
+		role = max(role, wire.RoleMember)
+		to.adopted = to.adopted.with(x.Hash, x)
+	}
+	s.letIn(to, x, role)
+}
+
+// letIn carries out an addition that counts. Of concurrent ones of one user the highest
+// role counts.
+func (s *resolution) letIn(to *Roster, x *Op, role wire.Role) {
+	to.additions = to.additions.with(x.Target, append(slices.Clip(to.additions.at(x.Target)), x))
+	if x.Why == wire.WhyInvite {
+		i := to.invites.at(x.Invite.ID)
+		i.uses, i.open = i.uses.with(x.Claim, x), i.open.without(x.Claim)
+		to.invites = to.invites.with(x.Invite.ID, i)
+	}
+	u, in := to.users.get(x.Target)
+	if in && !(role < u.Role && u.grant != nil && u.grant.Type == wire.OpAdd && s.concurrent(u.grant.Ref, x.Ref)) {
+		to.void = to.void.with(x.Hash, Void{Op: x})
+		return
+	}
+	if !in {
+		u = User{ID: x.Target}
+	}
+	u.Role, u.Since, u.grant = role, x, x
+	to.bringIn(u, x)
+	to.counted = to.counted.with(x.Subject, true)
+	to.gone = to.gone.without(x.Target)
+	to.asking = to.asking.without(x.Target)
+}
+
+// turnAway notes that an addition is void, and keeps its claim open.
+func (s *resolution) turnAway(to *Roster, x, by *Op, against []*Op) {
+	to.void = to.void.with(x.Hash, Void{x, by})
+	to.lost = to.lost.with(x.Target, against)
+	if x.Why == wire.WhyInvite {
+		i := to.invites.at(x.Invite.ID)
+		i.open = i.open.with(x.Claim, Void{x, by})
+		to.invites = to.invites.with(x.Invite.ID, i)
+	}
+}
+
+// removals returns standing removals of the user or device that an addition brings in, if
+// they are concurrent to it: an addition counts only if it follows all of them.
+func (s *resolution) removals(x *Op) (out []*Op) {
+	for _, lists := range s.losses.lists(x.Target, x.Subject) {
+		for _, l := range lists {
+			for _, q := range s.concurrentIn(l.ops, l.log, x.Ref) {
+				if q.Type == wire.OpRemove || q.Type == wire.OpDeviceRevoke {
+					out = append(out, q)
+					break
+				}
+			}
+		}
+	}
+	slices.SortFunc(out, (*Op).compare)
+	return out
+}
+
+// concurrentLosses returns, for each log, the first standing loss that is concurrent to an
+// operation.
+func (s *resolution) concurrentLosses(x *Op) (out []*Op) {
+	for log, ops := range s.losses.byLog {
+		if c := s.concurrentIn(ops, log, x.Ref); len(c) > 0 {
+			out = append(out, c[0])
+		}
+	}
+	slices.SortFunc(out, (*Op).compare)
+	return out
+}
+
+// blockers returns the operations that speak against an addition.
+func (s *resolution) blockers(to *Roster, x *Op, isIn bool) []*Op {
+	out := s.hitting(s.losses, x)
+	if !isIn {
+		out = append(out, to.lost.at(x.User)...)
+	}
+	switch x.Why {
+	case wire.WhyRole:
+		out = append(out, s.undermining(s.losses, x)...)
+	case wire.WhyInvite:
+		out = append(out, s.againstSigner(s.losses, x)...)
+		if i := s.issue(x); i != nil && to.void.has(i.Hash) {
+			out = append(out, s.undermining(s.losses, i)...)
+		}
+	case wire.WhyOpen: // the door was open
+	}
+	slices.SortFunc(out, (*Op).compare)
+	return slices.Compact(out)
+}
+
+// issue returns the operation that gave out the invite of an addition, or nil. An addition
+// that has all other operations in its past is applied without the list of invites: its
+// invite holds.
+func (s *resolution) issue(x *Op) *Op { return s.issued[x.Invite.ID] }
+
+// againstSigner returns losses that take the right to give out invites from the signer of
+// an addition's invite, that do not know the invite, and that are concurrent to the
+// addition.
+func (s *resolution) againstSigner(ix *lossIndex, x *Op) (out []*Op) {
+	i := s.issue(x)
+	for _, l := range ix.byUser[x.Invite.Signer] {
+		for _, q := range s.concurrentIn(l.ops, l.log, x.Ref) {
+			if (q.Type != wire.OpRole || q.Role > wire.RoleAdmin) && (i == nil || !s.knows(q.Ref, i.Ref)) {
+				out = append(out, q)
+				break // the first one of a log has the least in its past
+			}
+		}
+	}
+	return out
+}
+
+// inviteHolds says whether nothing speaks against the invite of an addition.
+func (s *resolution) inviteHolds(to *Roster, x *Op) bool {
+	i := s.issue(x)
+	return len(s.againstSigner(s.losses, x)) == 0 && (i == nil || !to.void.has(i.Hash))
+}
+
+// adopted says whether a member vouches for an addition. That member is neither the
+// addition's author nor the newcomer, could have made the addition by what counts of its
+// past, has it in the past of an entry that knows of no blocker, and had not lost that
+// right by then.
+func (s *resolution) adopted(to *Roster, x *Op, blockers []*Op, need wire.Role) bool {
+	for _, q := range blockers {
+		s.ask(x.Ref, q.Ref)
+	}
+	for u, logs := range s.byUser {
+		if u != x.User && u != x.Target && s.roleIn(to, u, x.Ref) <= need && s.standsBy(to, logs, x, blockers, need) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *resolution) standsBy(to *Roster, logs []int, x *Op, blockers []*Op, need wire.Role) bool {
+	for _, log := range logs {
+		end := s.rightUntil(to, log, need, s.upTo[log])
+		from := max(s.firstWith(log, x.Ref, end), s.logs[log].From+1)
+		if from > end {
+			continue
+		}
+		for _, q := range blockers {
+			end = min(end, s.firstWith(log, q.Ref, end)-1)
+		}
+		if from <= end && s.consistent(Ref{log, end}) {
+			return true
+		}
+	}
+	return false
+}
+
+// rightUntil returns the last entry of a log that is in the past of every standing loss
+// that ends the log or lowers its user below a role.
+func (r *Resolver) rightUntil(to *Roster, log int, need wire.Role, end uint64) uint64 {
+	l := r.logs[log]
+	for _, q := range to.authority.at(l.User) {
+		if q.loss() && (q.Type != wire.OpRole || q.Role > need) {
+			end = min(end, r.history.Seen(q.Ref, log))
+		}
+	}
+	for _, q := range to.revocations.at(l.Device) {
+		end = min(end, r.history.Seen(q.Ref, log))
+	}
+	return end
+}
+
+func earliest(ops []*Op) *Op {
+	if len(ops) == 0 {
+		return nil
+	}
+	return slices.MinFunc(ops, (*Op).compare)
+}

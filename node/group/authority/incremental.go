@@ -1,0 +1,244 @@
+package authority
+
+import (
+	"encoding/binary"
+	"slices"
+	"sort"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// An operation that has all others in its past is concurrent to none: no loss hits it and
+// it hits nothing, so it is applied on top of the current roster. This is the usual case,
+// and its cost does not grow with the group. The roster of the operation's own past is then
+// the current roster too.
+//
+// Any new entry may be a witness and change an answer. But an entry that has in its past
+// all entries that were asked about (Roster.asked) knew both sides, and is no witness for
+// either. So two sets of entries give the same answers if they hold the same operations and
+// differ only in such entries. Everything else is resolved from scratch.
+
+// maxKept bounds the kept rosters of pasts, in operations: a roster that is resolved from
+// scratch shares nothing with others.
+const maxKept = 50_000
+
+// view is a roster of the entries up to a place in each log.
+type view struct {
+	roster *Roster
+	upTo   []uint64
+	weight int
+}
+
+// Add adds an operation that is in the history by now, judges it in its own past, and
+// returns it. All operations in its past must have been added before.
+func (r *Resolver) Add(op Op) *Op {
+	r.grow()
+	x := &op
+	past := r.viewAt(x.Ref)
+	x.judgement = r.judge(past.roster, x)
+	if !x.permitted {
+		r.note(x.Ref)
+		return x
+	}
+	r.insert(x)
+	after := past.roster.after(r, x)
+	r.extend(x, after, past.roster)
+	seen := slices.Clone(past.upTo)
+	seen[x.Log]++
+	r.keep(headsKey([]*Op{x}), view{after, seen, 8})
+	r.heads = append(slices.DeleteFunc(r.heads, func(y *Op) bool { return r.knows(x.Ref, y.Ref) }), x)
+	return x
+}
+
+// insert puts an operation in its place in the order.
+func (r *Resolver) insert(x *Op) {
+	r.ofLog[x.Log] = append(r.ofLog[x.Log], x)
+	n := len(r.ops)
+	r.ops = append(r.ops, x)
+	for ; n > 0 && r.ops[n-1].compare(x) > 0; n-- {
+		r.ops[n] = r.ops[n-1]
+	}
+	r.ops[n] = x
+	if x.Type == wire.OpAdd || x.Type == wire.OpDeviceAdd {
+		r.begins[wire.LogID{Device: x.Subject, Incarnation: FirstIncarnation(x.Hash)}] = true
+	}
+}
+
+// Note adds an entry of the history that is no operation.
+func (r *Resolver) Note(e Ref) {
+	r.grow()
+	r.note(e)
+}
+
+func (r *Resolver) note(e Ref) {
+	if r.current != nil && !r.changesNoAnswer(r.current, e) {
+		r.current = nil
+	}
+}
+
+// Recount says that the set of counting entries has changed: there is new evidence against
+// a log, or an entry now names one of such a log.
+func (r *Resolver) Recount() {
+	r.grow()
+	r.current = nil
+}
+
+// Roster returns the roster of all entries that count.
+func (r *Resolver) Roster() *Roster {
+	r.grow()
+	if r.current == nil {
+		upTo := r.all()
+		r.current = r.resolve(upTo)
+		r.keep(headsKey(r.headsOf(upTo)), view{r.current, upTo, len(r.ops) + 8})
+	}
+	return r.current
+}
+
+// At returns the roster of an entry's past, without the entry.
+func (r *Resolver) At(e Ref) *Roster {
+	r.grow()
+	return r.viewAt(e).roster
+}
+
+// extend brings the current roster up to date with a new operation, or drops it.
+func (r *Resolver) extend(x *Op, after, past *Roster) {
+	to := r.current
+	if to == nil {
+		return
+	}
+	r.current = nil
+	if slices.ContainsFunc(r.heads, func(y *Op) bool { return !r.knows(x.Ref, y.Ref) }) ||
+		!r.changesNoAnswer(to, x.Ref) || len(to.kept) > 0 && (x.loss() || x.grants()) || !r.restChangesNoAnswer(to, x.Ref) {
+		return
+	}
+	if to == past {
+		r.current = after
+	} else {
+		r.current = to.after(r, x)
+	}
+}
+
+// changesNoAnswer says whether an entry cannot change the answers that a roster depends on:
+// it knew all entries that were asked about, and the operations in the other logs of its
+// device.
+func (r *Resolver) changesNoAnswer(to *Roster, e Ref) bool {
+	if slices.ContainsFunc(to.asked, func(a Ref) bool { return !r.knows(e, a) }) {
+		return false
+	}
+	device := r.logs[e.Log].Device
+	for _, log := range r.byDevice[device] {
+		if ops := r.ofLog[log]; log != e.Log && len(ops) > 0 && !r.knows(e, ops[len(ops)-1].Ref) {
+			return false
+		}
+	}
+	return len(to.asked) == 0 || !r.begins[r.logs[e.Log].LogID] || len(r.byDevice[device]) == 1
+}
+
+// restChangesNoAnswer says the same of all entries that are not in the past of one.
+func (r *Resolver) restChangesNoAnswer(to *Roster, x Ref) bool {
+	rest := r.byDevice[r.logs[x.Log].Device]
+	if len(to.asked) > 0 {
+		rest = nil
+		for log := range r.logs {
+			rest = append(rest, log)
+		}
+	}
+	for _, log := range rest {
+		next := Ref{log, max(r.history.Seen(x, log), r.logs[log].From) + 1}
+		if next.Seq <= r.history.Log(log).Len && (!r.changesNoAnswer(to, next) || r.logs[log].Device == r.logs[x.Log].Device) {
+			return false
+		}
+	}
+	return true
+}
+
+// viewAt gives the roster of an entry's past.
+func (r *Resolver) viewAt(e Ref) view {
+	upTo := r.before(e)
+	heads := r.headsOf(upTo)
+	key := headsKey(heads)
+	if v, ok := r.views[key]; ok && r.same(v, upTo) {
+		return view{v.roster, upTo, 0}
+	}
+	to := r.resolve(upTo)
+	v := view{to, upTo, len(r.ops) + 8}
+	r.keep(key, v)
+	return v
+}
+
+// same says whether a view is also the view at other places in the logs, because those hold
+// the same operations.
+func (r *Resolver) same(v view, upTo []uint64) bool {
+	for log, to := range upTo {
+		if len(v.roster.asked) == 0 && len(r.byDevice[r.logs[log].Device]) == 1 {
+			continue
+		}
+		at := uint64(0)
+		if log < len(v.upTo) {
+			at = v.upTo[log]
+		}
+		if at == to {
+			continue
+		}
+		// Of consecutive entries the first one knows least.
+		if next := (Ref{log, max(min(at, to), r.logs[log].From) + 1}); !r.changesNoAnswer(v.roster, next) {
+			return false
+		}
+	}
+	return true
+}
+
+// headsOf gives, of the operations up to a place in each log, those that are in no other's
+// past.
+func (r *Resolver) headsOf(upTo []uint64) []*Op {
+	var last []*Op
+	for log, ops := range r.ofLog {
+		if n := sort.Search(len(ops), func(i int) bool { return ops[i].Seq > upTo[log] }); n > 0 {
+			last = append(last, ops[n-1])
+		}
+	}
+	slices.SortFunc(last, func(a, b *Op) int { return b.compare(a) })
+	heads := last[:0]
+	for _, x := range last {
+		if !slices.ContainsFunc(heads, func(y *Op) bool { return r.knows(y.Ref, x.Ref) }) {
+			heads = append(heads, x)
+		}
+	}
+	return heads
+}
+
+func headsKey(heads []*Op) string {
+	b := make([]byte, 0, 32*len(heads))
+	for _, x := range heads {
+		b = append(b, x.Hash[:]...)
+	}
+	return string(binary.BigEndian.AppendUint32(b, uint32(len(heads)))) //nolint:gosec // not so many
+}
+
+// keep keeps a view in the place of the oldest.
+func (r *Resolver) keep(key string, v view) {
+	if old, ok := r.views[key]; ok {
+		r.weight -= old.weight
+	} else {
+		r.keys = append(r.keys, key)
+	}
+	r.views[key] = v
+	r.weight += v.weight
+	for r.weight > maxKept && len(r.keys) > 1 {
+		r.weight -= r.views[r.keys[0]].weight
+		delete(r.views, r.keys[0])
+		r.keys = r.keys[1:]
+	}
+}
+
+// after returns the roster after an operation whose past holds all operations of this one.
+func (to *Roster) after(r *Resolver, x *Op) *Roster {
+	next := *to
+	s := &resolution{Resolver: r, losses: newLossIndex(), stand: map[*Op]bool{}, restsOf: map[*Op][]*Op{}, asked: map[Ref]bool{}}
+	if (x.loss() || x.grants()) && (x.need > wire.RoleAdmin || r.roleBy(to.authority.at(x.User), x.User, x) <= x.need) {
+		s.stand[x] = true
+		next.noteStanding(x)
+	}
+	s.apply(&next, x)
+	return &next
+}

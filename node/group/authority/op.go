@@ -1,0 +1,114 @@
+package authority
+
+import (
+	"bytes"
+	"cmp"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Op is an operation with the fields that the resolver needs. The caller has checked all
+// signatures.
+type Op struct {
+	Ref
+	Hash   wire.EntryHash
+	HLC    crdt.HLC
+	User   wire.UserID // the author
+	Device wire.DeviceID
+
+	Type    wire.OpType
+	Target  wire.UserID   // OpAdd, OpRequest: of the certificate; OpRemove, OpRole, OpDeny
+	Subject wire.DeviceID // OpAdd, OpDeviceAdd, OpRequest: of the certificate; OpDeviceRevoke
+	Role    wire.Role     // OpAdd, OpRole
+	Why     wire.Why      // OpAdd
+	Invite  *Invite       // OpInvite; OpAdd by WhyInvite
+	Claim   wire.Hash     // OpAdd by WhyInvite: the claim that the joiner signed
+	Revokes wire.InviteID // OpRevoke
+	Profile *Register     // OpProfile
+
+	KeyPackage [32]byte // OpRequest: its hash
+	First      bool     // OpReboot: it makes the root of the group's first epoch
+
+	judgement
+}
+
+// Invite is an invite as an operation carries it.
+type Invite struct {
+	ID      wire.InviteID
+	Signer  wire.UserID
+	Role    wire.Role
+	Uses    uint64 // 0: any number
+	Expires uint64 // milliseconds since 1970; 0: never
+}
+
+// Register is a register of the profile.
+type Register struct {
+	Field  wire.ProfileField
+	HLC    crdt.HLC
+	Policy wire.Policy // of the field of that name
+}
+
+// judgement is the verdict on an operation in the roster of its own past. It is made once,
+// when the operation arrives, and is the same on every device.
+type judgement struct {
+	permitted bool
+	role      wire.Role   // of the author
+	need      wire.Role   // the weakest role that may make it
+	lowers    bool        // an OpRole that takes something from its target
+	alone     bool        // its author is the only user
+	victim    wire.UserID // of an OpDeviceRevoke: the user of the device
+	grant     *Op         // the last grant to its author; nil: the genesis
+	admitted  *Op         // the operation that added its device; nil: the genesis
+}
+
+// Permitted says whether its author could make it as far as the author knew. Whether it
+// counts depends on a roster.
+func (o *Op) Permitted() bool { return o.permitted }
+
+// compare is the order in which operations are carried out. An entry's HLC is above that
+// of everything in its past, so this is a causal order.
+func (o *Op) compare(p *Op) int {
+	return cmp.Or(cmp.Compare(o.HLC, p.HLC), bytes.Compare(o.Hash[:], p.Hash[:]))
+}
+
+// loss says whether it takes a right or a membership from somebody.
+func (o *Op) loss() bool {
+	return o.Type == wire.OpRemove || o.Type == wire.OpLeave || o.Type == wire.OpDeviceRevoke || o.Type == wire.OpRole && o.lowers
+}
+
+// grants says whether it gives authority to its target. Every OpRole does, also one that
+// leaves less than there was.
+func (o *Op) grants() bool {
+	return o.Type == wire.OpRole || o.Type == wire.OpAdd && o.Role <= wire.RoleAdmin
+}
+
+// own says whether the author takes it from itself, by leaving or by revoking its own
+// device.
+func (o *Op) own() bool {
+	return o.Type == wire.OpLeave || o.Type == wire.OpDeviceRevoke && o.victim == o.User
+}
+
+// whom returns the user that a loss or grant is about; an OpDeviceRevoke is about none.
+func (o *Op) whom() (user wire.UserID, ok bool) {
+	if o.Type == wire.OpLeave {
+		return o.User, true
+	}
+	return o.Target, o.Type != wire.OpDeviceRevoke
+}
+
+// ends says whether a loss ends the log that an entry is in: it removes the user, is the
+// user's leave, or revokes the device.
+func (o *Op) ends(user wire.UserID, device wire.DeviceID) bool {
+	return o.Type == wire.OpRemove && o.Target == user ||
+		o.Type == wire.OpLeave && o.User == user ||
+		o.Type == wire.OpDeviceRevoke && o.Subject == device
+}
+
+// takes says whether a loss takes from an operation's author what the operation needs.
+func (o *Op) takes(x *Op) bool {
+	if o.Type == wire.OpRole {
+		return o.lowers && o.Target == x.User && x.need < o.Role
+	}
+	return o.ends(x.User, x.Device)
+}

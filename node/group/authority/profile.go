@@ -1,0 +1,39 @@
+package authority
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// field is a field of the profile as a key of a table.
+type field [32]byte
+
+// fieldKey puts the number first, so that the table is not as deep as a hash is long.
+func fieldKey(f wire.ProfileField) (k field) {
+	binary.BigEndian.PutUint64(k[:], uint64(f)<<56|uint64(f)>>8)
+	return k
+}
+
+// setRegister adds a register of the profile. For each field it keeps all registers that no
+// other one has in its past. So a causally later register wins whatever the clocks say, and
+// the next one replaces a register that a wrong clock dated far ahead.
+func (r *Resolver) setRegister(to *Roster, op *Op) {
+	k := fieldKey(op.Profile.Field)
+	tops := slices.DeleteFunc(slices.Clone(to.profile.at(k)), func(old *Op) bool { return r.knows(op.Ref, old.Ref) })
+	to.profile = to.profile.with(k, append(tops, op))
+}
+
+// lastSet picks among registers that do not know each other: the highest clock, then the
+// higher hash of their entries.
+func lastSet(tops []*Op) *Op {
+	if len(tops) == 0 {
+		return nil
+	}
+	return slices.MaxFunc(tops, func(a, b *Op) int {
+		return cmp.Or(cmp.Compare(a.Profile.HLC, b.Profile.HLC), bytes.Compare(a.Hash[:], b.Hash[:]))
+	})
+}

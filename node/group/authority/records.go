@@ -1,0 +1,75 @@
+package authority
+
+import "github.com/pandanode/pandanode/node/wire"
+
+// Owed says whether a message is owed to the members. view is the roster of the record's
+// past: by it, the author must have been allowed to write. Besides, the author must be in;
+// or, for every loss that ended its log or took its right to write, the loss must have the
+// record in its past, or another member must have had the record without knowing of the
+// loss. So a message that a member acknowledged stays owed, whatever anybody dates back,
+// and an author who is out can add no message that nobody had.
+func (r *Resolver) Owed(to, view *Roster, rec Ref) bool {
+	l := r.logs[rec.Log]
+	d, has := view.devices.get(l.Device)
+	if !has || d.User != l.User || view.roleOf(l.User) > wire.RoleMember {
+		return false
+	}
+	in := to.users.has(l.User)
+	var against []*Op
+	if !in || !to.devices.has(l.Device) {
+		for _, q := range to.authority.at(l.User) {
+			if q.ends(l.User, l.Device) && !r.knows(rec, q.Ref) {
+				against = append(against, q)
+			}
+		}
+		for _, q := range to.revocations.at(l.Device) {
+			if !r.knows(rec, q.Ref) {
+				against = append(against, q)
+			}
+		}
+	}
+	// A user or device that never came in is judged by the losses that made its addition
+	// void, whatever it then wrote against itself.
+	switch {
+	case !in && (len(against) == 0 || len(to.additions.at(l.User)) == 0):
+		lost := to.lost.at(l.User)
+		if len(lost) == 0 {
+			return false // no addition of it ever counted
+		}
+		against = append(against, lost...)
+	case in && !to.counted.has(l.Device):
+		lost := to.lostDevices.at(l.Device)
+		if len(lost) == 0 {
+			return false
+		}
+		against = append(against, lost...)
+	}
+	for _, q := range to.authority.at(l.User) {
+		if q.Type == wire.OpRole && q.lowers && q.Role == wire.RoleReadOnly && r.concurrent(q.Ref, rec) {
+			against = append(against, q)
+		}
+	}
+	for _, q := range against {
+		if !r.knows(q.Ref, rec) && !r.acknowledged(to, rec, l.User, q) {
+			return false
+		}
+	}
+	return true
+}
+
+// acknowledged says whether another member had a record before it knew of a loss.
+func (r *Resolver) acknowledged(to *Roster, rec Ref, author wire.UserID, q *Op) bool {
+	for u, logs := range r.byUser {
+		if u == author || !r.memberIn(to, u, rec) {
+			continue
+		}
+		for _, log := range logs {
+			end := r.rightUntil(to, log, wire.RoleReadOnly, r.history.Log(log).Len)
+			from := max(r.firstWith(log, rec, end), r.logs[log].From+1)
+			if from <= end && from < r.firstWith(log, q.Ref, end) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,197 @@
+package authority
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Genesis holds the roster with which a group begins.
+type Genesis struct {
+	ID      wire.GroupID
+	Founder wire.UserID
+	Device  wire.DeviceID // the founder's first
+	Policy  wire.Policy
+}
+
+// FoundersIncarnation is the incarnation of the first log of the founder's first device.
+func FoundersIncarnation(g wire.GroupID) uint64 { return binary.BigEndian.Uint64(g[:8]) }
+
+// FirstIncarnation is the incarnation of the first log of a device, by the hash of the
+// operation that added it.
+func FirstIncarnation(h wire.EntryHash) uint64 { return binary.BigEndian.Uint64(h[:8]) }
+
+// Resolver resolves rosters of a growing history. Its rosters are functions of the set of
+// entries alone, not of the order in which they came.
+type Resolver struct {
+	genesis Genesis
+	history History
+	logs    []Log // of the history, as they were when they came
+
+	byUser   map[wire.UserID][]int
+	byDevice map[wire.DeviceID][]int
+	ops      []*Op         // permitted ones, in order
+	ofLog    map[int][]*Op // the same, ascending
+	prio     map[wire.UserID]priority
+	begins   map[wire.LogID]bool // logs that may be the first of their devices
+
+	current *Roster // nil: resolve it again
+	heads   []*Op   // operations that are in no other's past
+	views   map[string]view
+	keys    []string // of them, oldest first
+	weight  int
+}
+
+// New gives a resolver of a history, which holds no operations yet.
+func New(g Genesis, h History) *Resolver {
+	return &Resolver{
+		genesis: g, history: h, byUser: map[wire.UserID][]int{}, byDevice: map[wire.DeviceID][]int{},
+		ofLog: map[int][]*Op{}, prio: map[wire.UserID]priority{}, views: map[string]view{},
+		begins: map[wire.LogID]bool{{Device: g.Device, Incarnation: FoundersIncarnation(g.ID)}: true},
+	}
+}
+
+// priority is a hash of a user: an order among users that none of them chooses for the
+// occasion.
+type priority wire.Hash
+
+func (p priority) less(q priority) bool { return bytes.Compare(p[:], q[:]) < 0 }
+
+func (r *Resolver) priority(u wire.UserID) priority {
+	p, ok := r.prio[u]
+	if !ok {
+		p = priority(wire.HashOf(wire.DomainPrio, r.genesis.ID[:], u[:]))
+		r.prio[u] = p
+	}
+	return p
+}
+
+func (r *Resolver) byPriority(a, b *Op) int {
+	p, q := r.priority(a.User), r.priority(b.User)
+	if c := bytes.Compare(p[:], q[:]); c != 0 {
+		return c
+	}
+	return bytes.Compare(a.Hash[:], b.Hash[:])
+}
+
+// all returns, for each log of the history, the last sequence number that counts.
+func (r *Resolver) all() []uint64 {
+	out := make([]uint64, len(r.logs))
+	for i := range out {
+		out[i] = r.history.Log(i).Len
+	}
+	return out
+}
+
+// before returns, for each log, the last sequence number in the past of an entry, without
+// the entry.
+func (r *Resolver) before(e Ref) []uint64 {
+	out := make([]uint64, len(r.logs))
+	for i := range out {
+		out[i] = r.history.Seen(e, i)
+	}
+	out[e.Log]--
+	return out
+}
+
+// resolution is the state of resolving one set of entries: those of the history up to a
+// place in each log.
+type resolution struct {
+	*Resolver
+	upTo  []uint64
+	first *witnesses // the result of the first pass; nil during it
+
+	losses    *lossIndex            // that stand
+	authority map[wire.UserID][]*Op // grants and losses that stand, by whom they are about
+	stand     map[*Op]bool          // the same, all
+	issued    map[wire.InviteID]*Op // operations that gave out invites
+	restsOf   map[*Op][]*Op
+	took      []taken
+
+	asked map[Ref]bool
+}
+
+// resolve finds the roster of a set of entries.
+//
+// It decides the losses in two passes. Some conflicts depend on what users knew, and a user
+// who was taken out is no witness of that. So the first pass decides without witnesses, and
+// the users that it takes out are no witnesses in the second.
+func (r *Resolver) resolve(upTo []uint64) *Roster {
+	s := &resolution{Resolver: r, upTo: upTo, restsOf: map[*Op][]*Op{}, asked: map[Ref]bool{}}
+	ops := slices.DeleteFunc(slices.Clone(r.ops), func(x *Op) bool { return x.Seq > upTo[x.Log] })
+	s.first = s.firstPass(ops)
+	consistent := make([]*Op, 0, len(ops))
+	var beside []*Op
+	for _, x := range ops {
+		if s.consistent(x.Ref) {
+			consistent = append(consistent, x)
+		} else {
+			beside = append(beside, x)
+		}
+	}
+	var kept []*Op
+	for {
+		live := slices.DeleteFunc(slices.Clone(consistent), func(x *Op) bool { return slices.Contains(kept, x) })
+		to := s.carryOut(live, s.standing(live))
+		back := s.lastOwner(to)
+		if back == nil {
+			for _, x := range beside {
+				to.void = to.void.with(x.Hash, Void{Op: x})
+			}
+			to.kept = kept
+			to.asked = s.lastAsked()
+			return to
+		}
+		kept = append(kept, back)
+	}
+}
+
+// firstPass finds who can be a witness.
+func (s *resolution) firstPass(ops []*Op) *witnesses {
+	w := &witnesses{
+		losses: newLossIndex(), adds: map[wire.UserID][]*Op{}, limits: make([]uint64, len(s.upTo)),
+		primary: map[int]bool{}, admitted: map[wire.DeviceID][]*Op{},
+	}
+	stand := s.standing(ops)
+	for _, q := range stand {
+		if q.loss() && len(s.hitting(s.losses, q)) == 0 {
+			w.losses.add(q)
+		}
+	}
+	for _, y := range ops {
+		if y.Type == wire.OpAdd {
+			w.adds[y.Target] = append(w.adds[y.Target], y)
+		}
+		if y.Type == wire.OpAdd || y.Type == wire.OpDeviceAdd {
+			w.admitted[y.Subject] = append(w.admitted[y.Subject], y)
+			w.admissions = append(w.admissions, y)
+		}
+	}
+	s.issued = map[wire.InviteID]*Op{}
+	for _, x := range ops {
+		if x.Type == wire.OpInvite && s.issued[x.Invite.ID] == nil {
+			s.issued[x.Invite.ID] = x
+		}
+	}
+	return w
+}
+
+// ask notes that the answer of witnesses between entries mattered.
+func (s *resolution) ask(refs ...Ref) {
+	for _, e := range refs {
+		s.asked[e] = true
+	}
+}
+
+// lastAsked returns those of them that are in no other's past. An entry that has all these
+// in its past cannot change an answer.
+func (s *resolution) lastAsked() (out []Ref) {
+	for e := range s.asked {
+		if !slices.ContainsFunc(out, func(f Ref) bool { return s.knows(f, e) }) {
+			out = append(slices.DeleteFunc(out, func(f Ref) bool { return s.knows(e, f) }), e)
+		}
+	}
+	return out
+}

@@ -1,0 +1,203 @@
+package authority
+
+import (
+	"slices"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Roster is the result of resolving a set of entries: the members of the group, and which
+// operations count. It never changes.
+type Roster struct {
+	users   table[wire.UserID, User]
+	devices table[wire.DeviceID, Device]
+	gone    table[wire.UserID, *Op]
+	revoked table[wire.DeviceID, *Op]
+	invites table[wire.InviteID, Invitation]
+	asking  table[wire.UserID, Asking]
+	profile table[field, []*Op] // of each field those that no other has in its past
+	void    table[wire.EntryHash, Void]
+	adopted table[wire.EntryHash, *Op]
+	owners  int
+
+	kept      []*Op
+	cancelled []*Op
+
+	counted     table[wire.DeviceID, bool]  // devices that are or were in
+	additions   table[wire.UserID, []*Op]   // that count, in order; of the founder nil comes first
+	authority   table[wire.UserID, []*Op]   // grants and losses about a user that stand, in order
+	revocations table[wire.DeviceID, []*Op] // that stand, in order
+	lost        table[wire.UserID, []*Op]   // by user whose addition is void: the operations that speak against it
+
+	lostDevices table[wire.DeviceID, []*Op] // the same of devices that users added to their own
+
+	asked []Ref // entries that the witnesses' answers depended on: the causally last of them
+}
+
+// User is a member.
+type User struct {
+	ID      wire.UserID
+	Role    wire.Role
+	Since   *Op // the addition that brought it in; nil: the genesis
+	Devices []wire.DeviceID
+	grant   *Op // the last one; nil: the genesis
+	added   int // devices since it came in
+}
+
+// Device is a device of a member.
+type Device struct {
+	ID   wire.DeviceID
+	User wire.UserID
+	By   *Op // that added it; nil: the genesis
+}
+
+// Void is a permitted operation that does not count.
+type Void struct {
+	Op *Op
+	By *Op // a loss that speaks against it; nil: the user was in already, or the author lacked the authority
+}
+
+// Invitation is the state of an invite.
+type Invitation struct {
+	Issued  *Op                    // nil: no operation gave it out that counts
+	Revoked *Op                    // nil: none revoked it
+	uses    table[wire.Hash, *Op]  // the claims that let somebody in
+	open    table[wire.Hash, Void] // the claims whose additions are void and whose users are not in
+}
+
+// Uses is how many claims to it let somebody in.
+func (i Invitation) Uses() int { return i.uses.len() }
+
+// User returns a member.
+func (r *Roster) User(id wire.UserID) (User, bool) { return r.users.get(id) }
+
+// Users are the members, in ascending order.
+func (r *Roster) Users(yield func(User) bool) {
+	r.users.all(func(_ wire.UserID, u User) bool { return yield(u) })
+}
+
+// Device gives a device of a member.
+func (r *Roster) Device(id wire.DeviceID) (Device, bool) { return r.devices.get(id) }
+
+// Devices are the devices of members, in ascending order.
+func (r *Roster) Devices(yield func(Device) bool) {
+	r.devices.all(func(_ wire.DeviceID, d Device) bool { return yield(d) })
+}
+
+// Gone returns the operation that took out a user who was in and is not any more.
+func (r *Roster) Gone(id wire.UserID) *Op { return r.gone.at(id) }
+
+// Revoked is the operation that revoked a device.
+func (r *Roster) Revoked(id wire.DeviceID) *Op { return r.revoked.at(id) }
+
+// Void yields the permitted operations that do not count.
+func (r *Roster) Void(yield func(Void) bool) {
+	r.void.all(func(_ wire.EntryHash, v Void) bool { return yield(v) })
+}
+
+// Counts says whether a permitted operation of the set counts. One that is not carried out
+// so that the group keeps an owner does not count, and is not void either.
+func (r *Roster) Counts(op *Op) bool {
+	return op.permitted && !r.void.has(op.Hash) && !slices.Contains(r.kept, op)
+}
+
+// Adopted says whether an addition counts only because a member who knew of nothing against
+// it vouches for it.
+func (r *Roster) Adopted(op *Op) bool { return r.adopted.has(op.Hash) }
+
+// Cancelled returns the permitted removals of users that are void.
+func (r *Roster) Cancelled() []*Op { return slices.Clone(r.cancelled) }
+
+// Kept returns the losses that were not carried out, so that the group keeps an owner.
+func (r *Roster) Kept() []*Op { return slices.Clone(r.kept) }
+
+// Invitation returns the state of an invite.
+func (r *Roster) Invitation(id wire.InviteID) Invitation { return r.invites.at(id) }
+
+// OpenClaims yields the additions by invite that are void and whose users are not in. Such
+// a claim is not used up: any member may serve it again.
+func (r *Roster) OpenClaims(yield func(*Op) bool) {
+	r.invites.all(func(_ wire.InviteID, i Invitation) bool {
+		more := true
+		i.open.all(func(_ wire.Hash, v Void) bool {
+			if !r.users.has(v.Op.Target) {
+				more = yield(v.Op)
+			}
+			return more
+		})
+		return more
+	})
+}
+
+// Profile is the operation that a field of the profile is taken from; nil: the genesis.
+func (r *Roster) Profile(f wire.ProfileField) *Op { return lastSet(r.profile.at(fieldKey(f))) }
+
+// founded returns the roster of a group without operations.
+func founded(g Genesis) *Roster {
+	r := &Roster{owners: 1}
+	r.users = r.users.with(g.Founder, User{ID: g.Founder, Role: wire.RoleOwner, Devices: []wire.DeviceID{g.Device}})
+	r.devices = r.devices.with(g.Device, Device{ID: g.Device, User: g.Founder})
+	r.counted = r.counted.with(g.Device, true)
+	r.additions = r.additions.with(g.Founder, []*Op{nil})
+	return r
+}
+
+// setUser replaces or brings in a user, and counts owners.
+func (r *Roster) setUser(u User) {
+	if old, ok := r.users.get(u.ID); ok && old.Role == wire.RoleOwner {
+		r.owners--
+	}
+	if u.Role == wire.RoleOwner {
+		r.owners++
+	}
+	r.users = r.users.with(u.ID, u)
+}
+
+// takeOut carries out a removal or leave.
+func (r *Roster) takeOut(id wire.UserID, by *Op) {
+	u, ok := r.users.get(id)
+	if !ok {
+		return
+	}
+	for _, d := range u.Devices {
+		r.devices = r.devices.without(d)
+	}
+	if u.Role == wire.RoleOwner {
+		r.owners--
+	}
+	r.users = r.users.without(id)
+	r.gone = r.gone.with(id, by)
+}
+
+// revoke carries out the revocation of a device.
+func (r *Roster) revoke(by *Op) {
+	d, ok := r.devices.get(by.Subject)
+	if !ok {
+		return
+	}
+	r.devices = r.devices.without(d.ID)
+	r.revoked = r.revoked.with(d.ID, by)
+	u := r.users.at(d.User)
+	u.Devices = slices.DeleteFunc(slices.Clone(u.Devices), func(x wire.DeviceID) bool { return x == d.ID })
+	r.users = r.users.with(u.ID, u)
+}
+
+// bringIn gives a user a device.
+func (r *Roster) bringIn(u User, by *Op) {
+	if !slices.Contains(u.Devices, by.Subject) {
+		u.Devices = append(slices.Clone(u.Devices), by.Subject)
+		u.added++
+	}
+	r.setUser(u)
+	r.devices = r.devices.with(by.Subject, Device{ID: by.Subject, User: u.ID, By: by})
+	r.revoked = r.revoked.without(by.Subject)
+}
+
+// noteStanding keeps a loss or grant that stands, by whom it is about.
+func (r *Roster) noteStanding(op *Op) {
+	if u, ok := op.whom(); ok {
+		r.authority = r.authority.with(u, append(slices.Clip(r.authority.at(u)), op))
+	} else {
+		r.revocations = r.revocations.with(op.Subject, append(slices.Clip(r.revocations.at(op.Subject)), op))
+	}
+}

@@ -1,0 +1,94 @@
+package dag
+
+import (
+	"time"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// A date is what the clock of an entry's author said, and clocks are wrong. So no date keeps
+// an entry out of the set, and the order of entries follows from what builds on what: an
+// entry's place in it is its date, or above all that it builds on (logs.fillPast). One clock
+// that is far ahead drags that order along, where it does no harm, since nothing is measured
+// by it. Times are measured by dates, and a date beyond this device's clock is not believed.
+
+// believed is when an entry was written, as far as its place in the order and its date can
+// be believed up to some time: then not before what it builds on. ok: they can.
+func (it *Item) believed(until crdt.HLC) (at crdt.HLC, ok bool) {
+	if it.Hlc <= until {
+		return it.Hlc, true
+	}
+	at = it.Dated()
+	return at, at <= until
+}
+
+// lastHeard is when each user wrote last, of what counts, by dates that are believed up to
+// some time. Of somebody whose last entry is dated after that nobody can say when it was
+// written: it is heard with the others. ahead is the first such date, or zero.
+func (l *Logs) LastHeard(until crdt.HLC) (heard map[wire.UserID]crdt.HLC, ahead crdt.HLC) {
+	heard = make(map[wire.UserID]crdt.HLC)
+	later := map[wire.UserID]crdt.HLC{}
+	var newest crdt.HLC
+	for _, it := range l.lastEntries() {
+		at, ok := it.believed(until)
+		if !ok {
+			if later[it.User] = max(later[it.User], at); ahead == 0 || at < ahead {
+				ahead = at
+			}
+			continue
+		}
+		heard[it.User] = max(heard[it.User], at)
+		newest = max(newest, at)
+	}
+	if newest == 0 {
+		return later, ahead // this clock is the one that is wrong
+	}
+	for user := range later {
+		heard[user] = newest
+	}
+	return heard, ahead
+}
+
+// horizon is the last date that a device believes whose clock says now.
+func Horizon(now time.Time) crdt.HLC {
+	return crdt.HLCFromTime(now.Add(MaxAhead+time.Millisecond)) - 1 // with all of its millisecond
+}
+
+// when is about when an entry was written, to measure how long ago that is.
+func (it *Item) When(now time.Time) time.Time {
+	at, _ := it.believed(Horizon(now))
+	return at.Time()
+}
+
+// since is when an entry was written, or now, if it is dated ahead: what is to be done so
+// long after it is not put off until that date.
+func (it *Item) Since(now time.Time) time.Time {
+	at, ok := it.believed(Horizon(now))
+	if !ok {
+		return now
+	}
+	return at.Time()
+}
+
+// heard is lastHeard by a clock that says now.
+func (l *Logs) Heard(now time.Time) map[wire.UserID]crdt.HLC {
+	heard, _ := l.LastHeard(Horizon(now))
+	return heard
+}
+
+// dateAfter is the date of an entry that is written now. It rises above what is known and
+// then above what the entry builds on, but for dates that this device does not believe.
+func DateAfter(now time.Time, known ...crdt.HLC) crdt.HLC {
+	for _, last := range known {
+		if last.Ahead(now) <= MaxAhead {
+			return crdt.Next(last, now)
+		}
+	}
+	return crdt.HLCFromTime(now)
+}
+
+// millis is a time in milliseconds since 1970, in UTC.
+func Millis(ms uint64) time.Time {
+	return crdt.HLC(min(ms, 1<<48-1) << 16).Time()
+}

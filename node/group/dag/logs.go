@@ -1,0 +1,458 @@
+package dag
+
+import (
+	"cmp"
+	"container/heap"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/verdict"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Bounds of what others can make this device keep.
+const (
+	MaxParked          = 256 // entries waiting for others, per device that wrote them; all that are not known share one place
+	maxParkedBytes     = 16 << 20
+	maxQuarantineBytes = 16 << 20 // of entries that nobody needs
+	MaxLogs            = 64       // logs (incarnations) per device that nobody else needs
+)
+
+// logs is the set of entries, linked by hash, grown in causal order only. It knows
+// nothing of rosters or epochs. A log is one list, or, if its device signed two
+// entries with one sequence number, one for each branch (equivocation.go).
+type Logs struct {
+	Index map[wire.LogID][]int // positions in lists, in order of arrival
+	Lists []*LogList
+	Items *index
+	Heads map[wire.EntryHash]*Item // the frontier: entries that no other names
+
+	Devices map[wire.DeviceID]*identity.Device // everyone ever added, whatever became of it
+	Adders  map[wire.DeviceID][]*Item          // the operations that did
+	founder wire.DeviceID                      // whom none need add
+
+	Ops     []*Item                 // in causal order
+	Commits []*Item                 // in order of arrival
+	Keys    []*Item                 // TKEYs and TKEY-WRAPs, in order of arrival
+	Votes   map[wire.DeviceID]*Item // the newest VOTE or COMMIT
+	Words   map[wire.DeviceID]*Item // the newest VOTE
+	Count   int
+
+	Evidence map[wire.LogID]*Evidence
+	Covered  Vector // what logs without evidence have in their pasts; nil: find it again
+	scratch  Vector // for fillPast
+	Grew     bool   // covered took in something of a log with evidence
+	Changes  int    // rises with whatever the fork choice may look at
+
+	Parking    parking
+	Quarantine quarantine // of logs with evidence, or too many: nobody else references them
+	first      numbers
+}
+
+type LogList struct {
+	Id    wire.LogID
+	From  uint64  // seq up to which it is the same as another branch
+	Items []*Item // seq is from + index + 1
+}
+
+func (b *LogList) Head() *Item { return b.Items[len(b.Items)-1] }
+
+// at gives the entry with a seq, if it is on this branch and not before it.
+func (b *LogList) At(seq uint64) *Item {
+	if seq <= b.From || seq > b.From+uint64(len(b.Items)) {
+		return nil
+	}
+	return b.Items[seq-b.From-1]
+}
+
+func NewLogs(founder *identity.Device) *Logs {
+	l := &Logs{
+		Index: map[wire.LogID][]int{}, Items: NewIndex(0), Heads: map[wire.EntryHash]*Item{},
+		Devices: map[wire.DeviceID]*identity.Device{founder.ID: founder},
+		Adders:  map[wire.DeviceID][]*Item{}, founder: founder.ID,
+		Votes: map[wire.DeviceID]*Item{}, Words: map[wire.DeviceID]*Item{},
+		Evidence: map[wire.LogID]*Evidence{},
+	}
+	l.first = numbers{}
+	l.Parking = newParking(func(d wire.DeviceID) bool { return l.Devices[d] != nil }, l.Missing, l.first)
+	l.Quarantine = newQuarantine(l.first)
+	return l
+}
+
+// head is the newest entry of a log, or nil; of several branches, the first one's.
+func (l *Logs) Head(id wire.LogID) *Item {
+	branches := l.Index[id]
+	if len(branches) == 0 {
+		return nil
+	}
+	return l.Lists[branches[0]].Head()
+}
+
+// inPast says whether a lies in the causal past of b, or is b. Both are in the
+// set, or b is about to be.
+func (l *Logs) InPast(a, b *Item) bool { return b.seen(int(a.List)) >= a.Seq }
+
+// missing names what e builds on and the set does not hold.
+func (l *Logs) Missing(e *wire.Entry) []wire.EntryHash {
+	var out []wire.EntryHash
+	if e.Seq > 1 && l.Items.At(e.Prev) == nil {
+		out = append(out, e.Prev)
+	}
+	for _, d := range e.Deps {
+		if l.Items.At(d) == nil {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// check verifies an entry whose prev and deps are in the set, and gives the item
+// that add takes. The set does not change.
+func (l *Logs) Check(s *SignedEntry, group wire.GroupID, engine engine.Engine) (*Item, error) {
+	e := s.Entry
+	d := l.Devices[e.Device]
+	if d == nil {
+		return nil, fmt.Errorf("%v entry: %w: device %v", e.Kind, verdict.ErrNotMember, e.Device)
+	}
+	if err := identity.Verify(d.Cert.LogKey, wire.DomainEntry, group, s.Signed); err != nil {
+		return nil, fmt.Errorf("%v of device %v: %w: %w", e.Kind, e.Device, verdict.ErrForged, err)
+	}
+	it := l.Item(s, d)
+	if it.Hlc >= EndOfTime {
+		return nil, fmt.Errorf("%v of device %v: %w: %v", e.Kind, e.Device, verdict.ErrFuture, it.Hlc.Time())
+	}
+	prev := l.Items.At(e.Prev) // nil at seq 1
+	switch {
+	case prev == nil:
+	case prev.Log != it.Log || prev.Seq+1 != e.Seq:
+		return nil, fmt.Errorf("entry %d of device %v: %w: prev is not the entry before it", e.Seq, e.Device, verdict.ErrForged)
+	case !mayFollow(it.Hlc, prev.Hlc):
+		return nil, fmt.Errorf("%v of device %v: %w: its time does not rise", e.Kind, e.Device, verdict.ErrForged)
+	}
+	for _, dep := range e.Deps {
+		if !mayFollow(it.Hlc, l.Items.At(dep).Hlc) {
+			return nil, fmt.Errorf("%v of device %v: %w: it is dated before what it builds on", e.Kind, e.Device, verdict.ErrForged)
+		}
+	}
+	if it = l.FillPast(it, e); !l.introduced(it) {
+		return nil, fmt.Errorf("%v entry: %w: device %v, as far as it knew", e.Kind, verdict.ErrNotMember, e.Device)
+	}
+	return it, it.readBody(group, e, engine)
+}
+
+// mayFollow says whether an entry with this date may build on one at that place in the
+// order. Dates rise along the way, but for those of a device that does not believe the
+// date of what it builds on, and gives its own.
+func mayFollow(date, place crdt.HLC) bool { return date > place || place.Ahead(date.Time()) > MaxAhead }
+
+// newestOf is the last place in the order of what e builds on.
+func (l *Logs) NewestOf(e *wire.Entry) (last crdt.HLC) {
+	for _, h := range append([]wire.EntryHash{e.Prev}, e.Deps...) {
+		if it := l.Items.At(h); it != nil {
+			last = max(last, it.Hlc)
+		}
+	}
+	return last
+}
+
+// introduced says whether an entry has in its past what adds its device, so that
+// whoever needs the entry gets that too: else it may lie in a log that counts for nothing.
+func (l *Logs) introduced(it *Item) bool {
+	adders := l.Adders[it.Log.Device]
+	return it.Seq > 1 || it.Log.Device == l.founder || slices.ContainsFunc(adders, func(op *Item) bool { return l.InPast(op, it) })
+}
+
+func (l *Logs) Item(s *SignedEntry, d *identity.Device) *Item {
+	e := s.Entry
+	it := &Item{
+		Author: l.Author(e.Log(), d.User), Body: Unsealed, Hash: s.Hash, Seq: e.Seq, Hlc: crdt.HLC(e.HLC), List: -1,
+	}
+	if e.Kind != wire.KindRecord {
+		it.Body = &Body{Kind: e.Kind}
+	}
+	if s.Second {
+		it.Note(IsSecond)
+	}
+	return it
+}
+
+// author gives what all entries of a log share.
+func (l *Logs) Author(log wire.LogID, user wire.UserID) *Author {
+	if head := l.Head(log); head != nil {
+		return head.Author
+	}
+	return &Author{Log: log, User: user}
+}
+
+// fill gives an item its causal past and its body.
+func (l *Logs) Fill(it *Item, e *wire.Entry, group wire.GroupID, engine engine.Engine) (*Item, error) {
+	it = l.FillPast(it, e)
+	return it, it.readBody(group, e, engine)
+}
+
+// fillPast gives an item its causal past, and its place in the order: where its date puts
+// it, but above all that it builds on, so that (hlc, hash) is a causal order whatever
+// dates people's clocks gave out.
+func (l *Logs) FillPast(it *Item, e *wire.Entry) *Item {
+	v := l.scratch[:0]
+	var newest *Item // of what it names: the likeliest to have nearly the same past
+	join := func(named *Item) {
+		v = v.Join(named)
+		it.Hlc = max(it.Hlc, named.Hlc+1)
+		if newest == nil || newest.Compare(named) < 0 {
+			newest = named
+		}
+	}
+	if e.Seq > 1 {
+		join(l.Items.At(e.Prev))
+	}
+	for _, dep := range e.Deps {
+		join(l.Items.At(dep))
+	}
+	if l.scratch = v; newest != nil {
+		it.past = pastOf(v, int(it.List), newest.past)
+	}
+	return it
+}
+
+func (l *Logs) LogsOf(d wire.DeviceID) (n int) {
+	for id := range l.Index {
+		if id.Device == d {
+			n++
+		}
+	}
+	return n
+}
+
+// add puts a checked item into the set.
+func (l *Logs) Add(it *Item, e *wire.Entry) {
+	it.List = int32(l.branch(it, e)) //nolint:gosec // there is not the memory for so many
+	l.FillPast(it, e)                // again, without the branch that is now its own
+	l.Lists[it.List].Items = append(l.Lists[it.List].Items, it)
+	l.extendCover(it)
+	l.Items.add(it)
+	delete(l.Heads, e.Prev)
+	for _, d := range e.Deps {
+		delete(l.Heads, d)
+	}
+	l.Heads[it.Hash] = it
+	l.Count++
+	if it.Kind != wire.KindRecord {
+		l.Changes++
+	}
+	switch it.Kind {
+	case wire.KindOp:
+		at, _ := slices.BinarySearchFunc(l.Ops, it, (*Item).Compare)
+		l.Ops = slices.Insert(l.Ops, at, it)
+		if it.Target != nil {
+			id := it.Target.Device.ID
+			l.Devices[id] = it.Target.Device
+			l.Adders[id] = append(l.Adders[id], it)
+		}
+	case wire.KindCommit:
+		l.Commits = append(l.Commits, it)
+		l.takeVote(it)
+	case wire.KindVote:
+		l.takeVote(it)
+	case wire.KindTKey, wire.KindTKeyWrap:
+		l.Keys = append(l.Keys, it)
+	case wire.KindRecord:
+	}
+}
+
+// takeVote keeps the newest VOTE and the newest VOTE or COMMIT of each device.
+func (l *Logs) takeVote(it *Item) {
+	if old := l.Votes[it.Log.Device]; old == nil || old.Compare(it) < 0 {
+		l.Votes[it.Log.Device] = it
+	}
+	if old := l.Words[it.Log.Device]; it.Vote != nil && (old == nil || old.Compare(it) < 0) {
+		l.Words[it.Log.Device] = it
+	}
+}
+
+// branch gives the list that a new item continues, or a new one.
+func (l *Logs) branch(it *Item, e *wire.Entry) int {
+	for _, i := range l.Index[it.Log] {
+		if head := l.Lists[i].Head(); head.Seq+1 == it.Seq && head.Hash == e.Prev {
+			return i
+		}
+	}
+	i := len(l.Lists)
+	l.Index[it.Log] = append(l.Index[it.Log], i)
+	l.Lists = append(l.Lists, &LogList{Id: it.Log, From: it.Seq - 1})
+	return i
+}
+
+// frontier is what a new entry of this log names in deps: the heads of the other
+// logs that the log's own past does not cover, newest first up to most of them, and
+// those of its own device before others'.
+// What counts only if somebody names it nobody names but its own device: that is
+// how it gets what it wrote before its store went back into the set again.
+func (l *Logs) Frontier(own wire.LogID, most int) []wire.EntryHash {
+	var heads []*Item
+	for _, h := range l.Heads {
+		if h.Log != own && (h.Log.Device == own.Device || l.Counts(h)) {
+			heads = append(heads, h)
+		}
+	}
+	others := func(h *Item) int {
+		if h.Log.Device == own.Device {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(heads, func(a, b *Item) int { return cmp.Or(others(a)-others(b), b.Compare(a)) })
+	if len(heads) > most {
+		heads = heads[:most]
+	}
+	deps := make([]wire.EntryHash, len(heads))
+	for i, h := range heads {
+		deps[i] = h.Hash
+	}
+	slices.SortFunc(deps, func(a, b wire.EntryHash) int { return slices.Compare(a[:], b[:]) })
+	return deps
+}
+
+// marks is the version vector, ascending by log. What counts of a log with
+// evidence lies in the pasts of other marks; its own only says that there is evidence.
+func (l *Logs) Marks() []wire.Mark {
+	logs := maps.Clone(l.Evidence)
+	for id := range l.Index {
+		logs[id] = nil
+	}
+	out := make([]wire.Mark, 0, len(logs))
+	for _, id := range slices.SortedFunc(maps.Keys(logs), wire.LogID.Compare) {
+		if l.Evidence[id] != nil {
+			if l.matters(id.Device) {
+				out = append(out, wire.Mark{Log: id})
+			}
+			continue
+		}
+		h := l.Head(id)
+		out = append(out, wire.Mark{Log: id, Seq: h.Seq, Hash: h.Hash})
+	}
+	return out
+}
+
+// after gives what a holder of these marks lacks, in causal order, from behind a
+// place in that order; nil: from the beginning.
+func (l *Logs) After(marks []wire.Mark, place *Item, may func(*Item) bool) iter.Seq[*Item] {
+	var have Vector
+	for _, m := range marks {
+		switch it := l.Items.At(m.Hash); {
+		case it != nil:
+			have = have.Join(it)
+		case len(l.Index[m.Log]) == 1 && l.Evidence[m.Log] == nil && l.Head(m.Log).Seq < m.Seq:
+			have = have.Join(l.Head(m.Log)) // it is further there, so it has what is here
+		}
+	}
+	// Each branch is in the order already: they are merged.
+	var rest mergeHeap
+	for i, list := range l.Lists {
+		from := max(have.seq(i), list.From)
+		items := list.Items[min(from-list.From, uint64(len(list.Items))):]
+		if place != nil {
+			at, found := slices.BinarySearchFunc(items, place, (*Item).Compare)
+			if found {
+				at++
+			}
+			items = items[at:]
+		}
+		if len(items) > 0 {
+			rest = append(rest, items)
+		}
+	}
+	return func(yield func(*Item) bool) {
+		heap.Init(&rest)
+		for len(rest) > 0 {
+			it := rest[0][0]
+			if rest[0] = rest[0][1:]; len(rest[0]) == 0 {
+				heap.Pop(&rest)
+			} else {
+				heap.Fix(&rest, 0)
+			}
+			if may(it) && l.Counts(it) && !yield(it) {
+				return
+			}
+		}
+	}
+}
+
+// matters says whether evidence against a device says anything to others: if what added
+// it does not count, they need not know it, and it writes nothing that counts.
+func (l *Logs) matters(d wire.DeviceID) bool {
+	return d == l.founder || slices.ContainsFunc(l.Adders[d], l.Counts)
+}
+
+// accusedBeyond lists the evidence that a holder of these marks lacks.
+func (l *Logs) AccusedBeyond(marks []wire.Mark) (out []*Evidence) {
+	for _, id := range slices.SortedFunc(maps.Keys(l.Evidence), wire.LogID.Compare) {
+		if l.matters(id.Device) && !slices.ContainsFunc(marks, func(m wire.Mark) bool { return m.Seq == 0 && m.Log == id }) {
+			out = append(out, l.Evidence[id])
+		}
+	}
+	return out
+}
+
+// mergeHeap merges lists of items, each in order and none empty.
+type mergeHeap [][]*Item
+
+func (h mergeHeap) Len() int           { return len(h) }
+func (h mergeHeap) Less(i, j int) bool { return h[i][0].Compare(h[j][0]) < 0 }
+func (h mergeHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push is for package heap.
+func (h *mergeHeap) Push(x any) { *h = append(*h, x.([]*Item)) } //nolint:forcetypeassert // its own
+
+// Pop is for package heap.
+func (h *mergeHeap) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return last
+}
+
+// behind says whether a holder of these marks has something that is not here.
+func (l *Logs) Behind(marks []wire.Mark) bool {
+	return slices.ContainsFunc(marks, func(m wire.Mark) bool {
+		switch {
+		case l.Evidence[m.Log] != nil:
+			return false // what counts of it other marks tell
+		case m.Seq == 0:
+			return true
+		}
+		return l.Items.At(m.Hash) == nil && l.Parking.Entries[m.Hash] == nil
+	})
+}
+
+// checkLoaded is check for an entry that this device made or verified before.
+func (l *Logs) CheckLoaded(s *SignedEntry, group wire.GroupID, engine engine.Engine) (*Item, error) {
+	e := s.Entry
+	if gone := l.Missing(e); len(gone) > 0 {
+		return nil, fmt.Errorf("%w: entry %v lacks %v", verdict.ErrIncomplete, s.Hash, gone[0])
+	}
+	d := l.Devices[e.Device]
+	if d == nil {
+		return nil, fmt.Errorf("%w: device %v", verdict.ErrNotMember, e.Device)
+	}
+	return l.Fill(l.Item(s, d), e, group, engine)
+}
+
+// issued says whether the operation that gave an invite out is here, with its past.
+func (l *Logs) Issued(id wire.InviteID) bool {
+	return slices.ContainsFunc(l.Ops, func(op *Item) bool {
+		return op.Op.Type == wire.OpInvite && op.Invited != nil && op.Invited.Id == id
+	})
+}
+
+func (l *Logs) NameOf(d wire.DeviceID) string {
+	if k := l.Devices[d]; k != nil {
+		return k.Cert.Name
+	}
+	return "an unknown device"
+}

@@ -1,0 +1,125 @@
+package dag
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/pandanode/pandanode/node/group/verdict"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// quarantine keeps entries that count for nothing until somebody references them. They are
+// not durable: a sync brings them again, right before what needs them, so that the oldest
+// make room.
+type quarantine struct {
+	first numbers
+
+	Entries map[wire.EntryHash]*SignedEntry
+	order   []wire.EntryHash // as they came; some are gone
+	bytes   int
+	called  map[wire.EntryHash]bool // taken from here, since somebody references them
+}
+
+func newQuarantine(first numbers) quarantine {
+	return quarantine{first: first, Entries: map[wire.EntryHash]*SignedEntry{}, called: map[wire.EntryHash]bool{}}
+}
+
+func (q *quarantine) put(s *SignedEntry) {
+	if q.Entries[s.Hash] != nil {
+		return
+	}
+	q.Entries[s.Hash] = s
+	q.bytes += len(s.Raw)
+	q.order = append(q.order, s.Hash)
+	q.first.keep(s)
+	for q.bytes > maxQuarantineBytes {
+		q.Remove(q.order[0])
+		q.order = q.order[1:]
+	}
+	if len(q.order) > 2*len(q.Entries)+64 {
+		q.order = slices.DeleteFunc(q.order, func(h wire.EntryHash) bool { return q.Entries[h] == nil })
+	}
+}
+
+func (q *quarantine) Remove(h wire.EntryHash) {
+	if s := q.Entries[h]; s != nil {
+		delete(q.Entries, h)
+		q.bytes -= len(s.Raw)
+		q.first.unkeep(s)
+	}
+}
+
+// wasCalled says, once, whether an entry was taken from here since somebody references it.
+func (q *quarantine) WasCalled(h wire.EntryHash) bool {
+	called := q.called[h]
+	delete(q.called, h)
+	return called
+}
+
+// putAside keeps an entry that nobody needs in quarantine, and says why it is not taken.
+func (l *Logs) PutAside(s *SignedEntry) error {
+	l.Quarantine.put(s)
+	if l.Evidence[s.Entry.Log()] == nil {
+		return fmt.Errorf("log of device %v: %w: %d incarnations", s.Entry.Device, verdict.ErrFull, MaxLogs)
+	}
+	return fmt.Errorf("entry %d of device %v: %w", s.Entry.Seq, s.Entry.Device, verdict.ErrEquivocation)
+}
+
+// referenced takes out of quarantine what is now needed, with all it builds on there,
+// causes first.
+func (l *Logs) Referenced() []*SignedEntry {
+	if len(l.Quarantine.Entries) == 0 {
+		return nil
+	}
+	var out []*SignedEntry
+	var take []wire.EntryHash
+	for h := range l.Parking.Waiting {
+		if s := l.Quarantine.Entries[h]; s != nil && l.Needed(h, s.Entry) {
+			take = append(take, h)
+		}
+	}
+	for len(take) > 0 {
+		s := l.Quarantine.Entries[take[len(take)-1]]
+		if take = take[:len(take)-1]; s == nil {
+			continue
+		}
+		l.Quarantine.Remove(s.Hash)
+		l.Quarantine.called[s.Hash] = true
+		out = append(out, s)
+		take = append(take, l.Missing(s.Entry)...)
+	}
+	slices.SortFunc(out, func(a, b *SignedEntry) int {
+		return cmp.Or(cmp.Compare(a.Entry.HLC, b.Entry.HLC), slices.Compare(a.Hash[:], b.Hash[:]))
+	})
+	return out
+}
+
+// unreferenced says whether an entry is taken only if somebody else needs it: its log has
+// evidence against it, or would be one too many that its device begins.
+func (l *Logs) Unreferenced(e *wire.Entry) bool {
+	log := e.Log()
+	return l.Evidence[log] != nil || len(l.Index[log]) == 0 && l.LogsOf(log.Device) >= MaxLogs
+}
+
+// needed says whether something that waits here needs such an entry: in the
+// end something that is not, and for one log too many something of another device.
+func (l *Logs) Needed(h wire.EntryHash, e *wire.Entry) bool {
+	forked := l.Evidence[e.Log()] != nil
+	seen := map[wire.EntryHash]bool{}
+	var needs func(wire.EntryHash) bool
+	needs = func(h wire.EntryHash) bool {
+		if seen[h] {
+			return false
+		}
+		seen[h] = true
+		return slices.ContainsFunc(l.Parking.Waiting[h], func(w wire.EntryHash) bool {
+			s := l.Parking.Entries[w]
+			if s == nil {
+				return false
+			}
+			return l.Devices[s.Entry.Device] != nil && !l.Unreferenced(s.Entry) && (forked || s.Entry.Device != e.Device) || needs(w)
+		})
+	}
+	return needs(h)
+}
