@@ -20,7 +20,7 @@ func (n *Node) step(ctx context.Context, id wire.GroupID, in group.Input) error 
 	return err
 }
 
-// look gives what a query of a group's machine answers.
+// look returns the answer of a query of a group's machine.
 func look[T any](ctx context.Context, t *groupTable, id wire.GroupID, query func(*group.Machine) T) (out T, err error) {
 	g, err := t.must(id)
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 	"github.com/pandanode/pandanode/storage"
 )
 
-// APIError is the one table from errors of this node, its store and its groups to
-// what callers decide by: an *api.Error with a code and a hint, in which GROUP stands
-// for the group that was asked about. Others are CodeInternal, or CodeTimeout.
+// APIError maps errors of this node, its store and its groups to an *api.Error with a code
+// and a hint, by which callers decide. GROUP in the hint stands for the group of the call.
+// It is the only such table. Others are CodeInternal, or CodeTimeout.
 func APIError(err error) error {
 	if err == nil {
 		return nil
@@ -86,7 +86,7 @@ func inWords(err error) string {
 	return text
 }
 
-// refusal is the one table from what a machine refuses to its name.
+// refusal maps a machine's refusal to its name. It is the only such table.
 func refusal(err error) api.Refusal {
 	for _, r := range []struct {
 		err  error

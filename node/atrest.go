@@ -25,8 +25,8 @@ type AtRest struct {
 
 var _ api.Store = (*AtRest)(nil)
 
-// OpenAtRest opens the store of a device that is not running. Of the configuration it
-// needs what [Open] needs of the store. The caller closes it.
+// OpenAtRest opens the store of a device that is not running. It needs the same fields of
+// the configuration as [Open] for the store. The caller closes it.
 func OpenAtRest(cfg Config) (*AtRest, error) {
 	s, err := openStore(cfg)
 	if err != nil {
@@ -125,7 +125,7 @@ func kindOf(key []byte) string {
 	return kind
 }
 
-// StoreUsage counts what is there.
+// StoreUsage counts the records of the store.
 func (s *AtRest) StoreUsage(context.Context, api.Empty) (api.StoreUsage, error) {
 	u, err := s.store.Usage(kindOf)
 	if err != nil {
@@ -190,7 +190,7 @@ func recordName(key []byte) string {
 	return fmt.Sprintf("%q", key)
 }
 
-// CompactStore gives the space of what was deleted back.
+// CompactStore returns the space of deleted records to the disk.
 func (s *AtRest) CompactStore(ctx context.Context, r api.Empty) (out api.Compacted, err error) {
 	if out.Before, err = s.StoreUsage(ctx, r); err != nil {
 		return out, err

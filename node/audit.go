@@ -88,7 +88,7 @@ type refusedCount struct {
 	First  uint64 `cbor:"4,keyasint"` // milliseconds since 1970
 	Last   uint64 `cbor:"5,keyasint"`
 	From   string `cbor:"6,keyasint"` // whom the last came from: a peer, or a device
-	Detail string `cbor:"7,keyasint"` // what was wrong with the last
+	Detail string `cbor:"7,keyasint"` // why the last one was refused
 }
 
 // refusedRow is the tally of a group in the store.
@@ -102,7 +102,8 @@ const (
 	maxDetail  = 256 // bytes
 )
 
-// usual is what honest members cause every day: what is missing is asked for.
+// usual are refusals that honest members cause every day: the missing entries are asked
+// for.
 var usual = []api.Refusal{api.RefusalIncomplete, api.RefusalNoEpoch, api.RefusalUnknownKey, api.RefusalUsed}
 
 // tally counts what a group refused.
@@ -121,7 +122,7 @@ func newTally(g *groupSession) *tally {
 
 func (t *tally) key() string { return keyRefused + string(t.g.id[:]) }
 
-// load takes up what was counted before.
+// load takes up the counts of before.
 func (t *tally) load() error {
 	b, err := t.g.n.store.Get([]byte(t.key()))
 	if errors.Is(err, storage.ErrNotFound) {
@@ -142,7 +143,7 @@ func (t *tally) load() error {
 	return nil
 }
 
-// refused counts what somebody sent and the group refused; nil is nothing.
+// refused counts input of others that the group refused; nil is none.
 func (g *groupSession) refused(source, from string, err error) {
 	if err == nil {
 		return

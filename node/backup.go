@@ -56,7 +56,7 @@ const (
 	maxBackupFrame = 16 << 20
 )
 
-// BackupSummary says what is in a backup.
+// BackupSummary describes the content of a backup.
 type BackupSummary struct {
 	Created time.Time
 	Device  *identity.Device
@@ -81,9 +81,10 @@ func inBackup(key []byte) bool {
 	return bytes.HasPrefix(key, []byte("n/")) && !ofMailbox(key)
 }
 
-// ofMailbox says whether a row is of what this node keeps for others. Restored, it would
-// give out cursors a second time, for other envelopes: who had read up to them would miss
-// these. A mailbox without its boxes opens new ones, and members see that and put again.
+// ofMailbox says whether a row belongs to the mailbox that this node keeps for others. If
+// it were restored, it would give out cursors a second time, for other envelopes. Members
+// that had read up to those cursors would miss the new envelopes. A mailbox without its
+// boxes opens new ones, and members see that and put again.
 func ofMailbox(key []byte) bool { return bytes.HasPrefix(key, []byte(keyOfMailbox)) }
 
 // writeBackup writes a backup of a store as it is at one moment.
@@ -141,8 +142,8 @@ func writeBackup(ctx context.Context, s *storage.Store, d *identity.Device, w io
 	return sum.BackupSummary, nil
 }
 
-// VerifyBackup reads a backup to its end and says what is in it. Errors:
-// errBackup; errIdentity.
+// VerifyBackup reads a backup to its end and describes its content. Errors: errBackup;
+// errIdentity.
 func VerifyBackup(ctx context.Context, r io.Reader, with ...age.Identity) (BackupSummary, error) {
 	return readBackup(ctx, r, with, func([]backupRow) error { return nil })
 }
@@ -210,7 +211,7 @@ func readBackup(ctx context.Context, r io.Reader, with []age.Identity, keep func
 		}
 	}
 	if n, err := io.Copy(io.Discard, opened); err != nil || n > 0 {
-		return damaged(errors.Join(err, errors.New("something follows its end")))
+		return damaged(errors.Join(err, errors.New("bytes follow its end")))
 	}
 	if !whole {
 		return damaged(errors.New("it holds no identity"))
@@ -218,8 +219,8 @@ func readBackup(ctx context.Context, r io.Reader, with []age.Identity, keep func
 	return sum.BackupSummary, nil
 }
 
-// fits says whether an identity is the certified device's: whoever can seal a backup
-// to somebody does not have their keys.
+// fits says whether an identity is the certified device's: anybody can seal a backup to a
+// user without having the user's keys.
 func fits(value []byte, d *identity.Device) error {
 	var row identityRow
 	if err := wire.Unmarshal(value, &row); err != nil {

@@ -90,7 +90,7 @@ func TestBackupKeys(t *testing.T) {
 	}
 }
 
-// What opens a backup is said where nothing that was given does.
+// The error says what opens a backup if none of the given keys does.
 func TestBackupSaysWhatOpensIt(t *testing.T) {
 	key, err := age.GenerateX25519Identity()
 	if err != nil {

@@ -115,10 +115,10 @@ func TestLossIsMadeUp(t *testing.T) {
 	})
 }
 
-// TestSaidBeforeTheMesh: GossipSub knows for up to a second that somebody listens and brings
-// nothing to it: until a heartbeat takes it into the mesh. Afterwards it announces nothing to it.
-// What was said meanwhile comes with an exchange. Here the second is put off, since a topic
-// that was left is not meshed anew for some seconds.
+// TestSaidBeforeTheMesh: GossipSub knows for up to a second that somebody listens and
+// brings nothing to it: until a heartbeat takes it into the mesh. Afterwards it announces
+// nothing to it. Messages that were sent meanwhile come with an exchange. Here the second
+// is put off, since a topic that was left is not meshed anew for some seconds.
 func TestSaidBeforeTheMesh(t *testing.T) {
 	const step = 300 * time.Millisecond
 	for name, author := range map[string]int{"by a neighbour": 0, "by somebody behind a neighbour": 2} {

@@ -121,7 +121,7 @@ func (j *joiner) hinted() []peer.AddrInfo {
 	return j.hints
 }
 
-// invitedTo takes up what a link says of where members are found.
+// invitedTo takes the members' addresses from a link.
 func (j *joiner) invitedTo(l *wire.Link) {
 	j.mu.Lock()
 	j.invited = l.Meet

@@ -133,7 +133,7 @@ func checkDHT(ctx context.Context, self peer.ID, dht *discovery.DHT) api.Finding
 	return api.HealthOK.Found(check, fmt.Sprintf("it answers within %v; %d peers in the routing table; this node takes part %s", time.Since(began).Round(time.Millisecond), dht.Size(), role))
 }
 
-// checkReachability tells what other peers found when they tried to call this node.
+// checkReachability reports whether other peers could call this node.
 func checkReachability(h host.Host) api.Finding {
 	const check = "reachability"
 	known, err := reachability(h)
@@ -170,7 +170,7 @@ func addrsText(addrs []multiaddr.Multiaddr) string {
 	return text
 }
 
-// reachability is what the host knows now.
+// reachability is the host's present knowledge.
 func reachability(h host.Host) (network.Reachability, error) {
 	sub, err := h.EventBus().Subscribe(new(event.EvtLocalReachabilityChanged)) // its last event comes at once
 	if err != nil {
@@ -185,7 +185,7 @@ func reachability(h host.Host) (network.Reachability, error) {
 	}
 }
 
-// clockSigns is what entries of others tell of this device's clock.
+// clockSigns holds the signs, from entries of others, of an error of this device's clock.
 type clockSigns struct {
 	ahead  time.Duration // the newest of them is dated so far after now; 0: none is
 	delays []time.Duration
@@ -198,7 +198,7 @@ const (
 	recent     = 256 // events of a group that are looked at
 )
 
-// judge says what follows. An entry dated ahead says that two clocks differ and not
+// judge draws the conclusion. An entry dated ahead says that two clocks differ and not
 // which of them is wrong; one that comes late may just have come late.
 func (s clockSigns) judge() api.Finding {
 	const check = "clock"

@@ -12,7 +12,7 @@ import (
 	"github.com/pandanode/pandanode/storage"
 )
 
-// What the clocks of others tell, and what they do not.
+// The findings about clocks, from the clocks of others.
 func TestClockSigns(t *testing.T) {
 	for _, c := range []struct {
 		signs  clockSigns

@@ -11,7 +11,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// CreateGroup says what to found.
+// CreateGroup describes the group to found.
 type CreateGroup struct {
 	Name        string
 	Description string
@@ -34,7 +34,7 @@ func (n *Node) CreateGroup(ctx context.Context, c CreateGroup) (wire.GroupID, er
 		}
 	}
 	if c.Private && c.Policy == wire.PolicyOpen {
-		return wire.GroupID{}, fmt.Errorf("%w: a private group with an open door: whoever meets one member would be in; let people in by invite or request", ErrInvalid)
+		return wire.GroupID{}, fmt.Errorf("%w: a private group cannot have the policy open: anybody who reaches a member would get in; take invite or request", ErrInvalid)
 	}
 	if wire.Blank(c.Name) {
 		return wire.GroupID{}, fmt.Errorf("%w: a group needs a name", ErrInvalid)

@@ -18,8 +18,8 @@ import (
 	"github.com/pandanode/pandanode/storage"
 )
 
-// How often what this device says of a group is renewed, and how long a search for
-// a group's record pauses.
+// How often this device's statements about a group are renewed, and how long a search for a
+// group's record pauses.
 const (
 	headEvery     = time.Hour
 	renewEvery    = 10 * time.Minute
@@ -88,7 +88,7 @@ func (n *Node) discover() error {
 // peerBook keeps remembered peers in the node's store.
 type peerBook struct{ d *directory }
 
-// LoadPeers gives what SavePeer took.
+// LoadPeers returns the values that SavePeer stored.
 func (b peerBook) LoadPeers() (map[string][]byte, error) {
 	out := make(map[string][]byte)
 	err := b.d.store.Scan([]byte(keyPeers), func(key, value []byte) error {
@@ -162,8 +162,8 @@ func renewHeads(ctx context.Context, t *groupTable) {
 	}
 }
 
-// publish says in the DHT what this device may say of a group it is a member of:
-// that it is one, and, with a user in the group's authority, profile and head.
+// publish announces in the DHT that this device is a member of a group. If its user is in
+// the group's authority, it also publishes profile and head.
 func (g *groupSession) publish(ctx context.Context) {
 	st, err := g.status(ctx)
 	if err != nil {

@@ -29,7 +29,7 @@
 //
 // # What this package does not do
 //
-// It decides nothing about groups: who is a member, which epoch counts, what a
-// message needs. It does not encode (node/wire), keep keys in memory longer than
-// it needs them, or read a configuration file (node/config).
+// It decides nothing about groups: neither who is a member nor which epoch counts. It does
+// not encode (node/wire), keep keys in memory longer than it needs them, or read a
+// configuration file (node/config).
 package node

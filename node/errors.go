@@ -19,11 +19,11 @@ var (
 	errNoPeers = discovery.ErrNoPeers
 	// ErrExists says that it is there already.
 	ErrExists = storage.ErrExists
-	// ErrClosed says that the node is closed, or was while the call ran: what the
-	// call was for may or may not have happened.
+	// ErrClosed says that the node is closed, or was closed while the call ran: the call
+	// may or may not have had its effect.
 	ErrClosed = storage.ErrClosed
-	// ErrStore says that what the call needed could not be made durable. Nothing
-	// of it happened.
+	// ErrStore says that the writes of a call could not be made durable. Nothing of it
+	// happened.
 	ErrStore = errors.New("the store did not take it")
 	// ErrInvalid says that an argument cannot be right.
 	ErrInvalid = storage.ErrInvalid
@@ -38,7 +38,8 @@ var (
 	errDenied = errors.New("the group denied the request")
 )
 
-// ErrWrongPassphrase says that the store does not open with what was given.
+// ErrWrongPassphrase says that the store does not open with the given passphrase or key
+// file.
 var ErrWrongPassphrase = storage.ErrWrongPassphrase
 
 // errCrashed ends a loop at a boundary where a test lets it crash.

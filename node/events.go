@@ -33,7 +33,7 @@ const (
 	eventPeerDisconnected group.EventKind = "peer-disconnected"
 )
 
-// feed is what happened lately on the node, in memory.
+// feed holds the latest events of the node, in memory.
 type feed struct {
 	run string // names the run that cursors count in
 
@@ -76,7 +76,7 @@ func (f *feed) after(cursor uint64) []nodeEvent {
 	return slices.Clone(f.recent[i:])
 }
 
-// newest is the cursor of what happened last.
+// newest returns the cursor of the newest event.
 func (f *feed) newest() uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -88,7 +88,7 @@ func (f *feed) newest() uint64 {
 // ErrCursor: the cursor lies beyond what has happened in this run.
 func (f *feed) subscribe(ctx context.Context, closed <-chan struct{}, after uint64, emit func(nodeEvent) error) error {
 	if newest := f.newest(); after > newest {
-		return fmt.Errorf("%w: the newest event of this run of the node has cursor %d, and what comes after %d was asked for", ErrCursor, newest, after)
+		return fmt.Errorf("%w: the newest event of this run of the node has cursor %d, but events after %d were requested", ErrCursor, newest, after)
 	}
 	for {
 		changed := f.changed.wait()

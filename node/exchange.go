@@ -40,12 +40,12 @@ const (
 var (
 	errNotMember   = errors.New("the peer is no member of the group")
 	errProtocol    = errors.New("the peer broke the protocol")
-	errMisbehaved  = errors.New("the peer sent what it should have refused")
+	errMisbehaved  = errors.New("the peer sent input that it should have refused itself")
 	errSyncRefused = errors.New("the peer did not show that it is a member")
 	errTreeless    = errors.New("the peer does not have the ratchet tree that this device needs")
 )
 
-// syncStats says what an exchange moved.
+// syncStats counts the objects and bytes that an exchange moved.
 type syncStats struct {
 	entriesIn, entriesOut, sealsIn, sealsOut int
 
@@ -64,8 +64,8 @@ func (s *scheduler) open(ctx context.Context, p peer.ID) (stats syncStats, err e
 	if err != nil {
 		return syncStats{}, fmt.Errorf("opening a sync stream: %w", err)
 	}
-	// A reset lets go of whoever is in a read or write, from the first byte on: a
-	// peer that died silently answers nothing until its connection times out.
+	// A reset ends a read or write that is under way, from the first byte on: a peer that
+	// died silently answers nothing until its connection times out.
 	defer context.AfterFunc(ctx, func() { _ = stream.Reset() })()
 	x := &exchange{g: g, frames: newFrames(n.metrics.stream(stream))}
 	defer x.abandon()
@@ -166,10 +166,9 @@ func serveSync(ctx context.Context, n *Node, s network.Stream, at *admission.Slo
 	return nil
 }
 
-// exchange is what follows the proofs. One goroutine reads and steps, one writes,
-// so that two sides with much to say do not wait for each other; what the reader
-// wants written goes through tasks, and tasks never fills unless the peer breaks
-// the protocol.
+// exchange is the part of a sync after the proofs. One goroutine reads and steps, one
+// writes, so that two sides with much to send do not wait for each other. The reader hands
+// its writes over through tasks, which never fills unless the peer breaks the protocol.
 type exchange struct {
 	g *groupSession
 	*frames
@@ -195,8 +194,8 @@ func (x *exchange) silent(m *group.Machine) bool {
 	return m.Standing(x.device) == group.Stranger && !m.Vouches(x.key)
 }
 
-// over says that the turn of this exchange is: whoever has moved a lot begins anew, so
-// that what is new goes first and a stream is not held for hours.
+// over says that this exchange has to end: one that has moved a lot begins anew, so that
+// new entries go first and a stream is not held for hours.
 func (x *exchange) over() bool { return time.Since(x.begun) > syncTurn }
 
 func isLast(w *wire.SyncWant) bool { return len(w.Messages) == 0 && len(w.Trees) == 0 }
@@ -278,7 +277,7 @@ func (x *exchange) writeAll(ctx context.Context) error {
 	return x.s.CloseWrite()
 }
 
-// writeEntries sends what the peer's vector lacks, frame by frame, so that the
+// writeEntries sends the entries that the peer's vector lacks, frame by frame, so that the
 // machine is held for one frame at a time.
 func (x *exchange) writeEntries(ctx context.Context, theirs []wire.Mark) error {
 	var from wire.EntryHash
@@ -403,7 +402,7 @@ func (t *treeReader) add(p *wire.SyncTree) (done bool, err error) {
 	return uint64(len(t.bytes)) == t.total, nil
 }
 
-// readAll steps what the peer sends, and asks for what is still wanted.
+// readAll steps the peer's input, and asks for seals and trees that are still wanted.
 func (x *exchange) readAll(ctx context.Context) error {
 	var (
 		asked    = make(map[[32]byte]bool) // messages and epochs, once per exchange
@@ -510,7 +509,7 @@ func (x *exchange) take(ctx context.Context, in group.Input) (group.Outcome, err
 	return out, nil
 }
 
-// next is what this side wants and has not asked for in this exchange.
+// next returns the seals and trees that this side wants and has not asked for yet.
 func (x *exchange) next(ctx context.Context, asked map[[32]byte]bool) (*wire.SyncWant, error) {
 	var all wire.SyncWant
 	if err := x.g.loop.look(ctx, func(m *group.Machine) error { all = m.Wants(); return nil }); err != nil {

@@ -26,7 +26,7 @@ const (
 	roleAnswerer byte = 2
 )
 
-// proofEnds is what a proof's MAC covers besides the group and the role.
+// proofEnds are the nonces and peer IDs that a proof's MAC covers.
 type proofEnds struct {
 	opener, answerer         wire.SyncHello
 	openerPeer, answererPeer []byte

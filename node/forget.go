@@ -16,7 +16,7 @@ import (
 
 // Forgetting a group takes many transactions, since it may have many rows. The first one
 // marks the group's row, and from then on the node does not have the group; the last one
-// deletes that row. A node that starts goes on with what a crash has left.
+// deletes that row. A node that starts finishes what a crash has interrupted.
 //
 // A row of 16 random bytes stays: a device that joins that group again has forgotten its
 // own log, which the others hold, and must not write the same sequence numbers again. So
@@ -25,7 +25,7 @@ import (
 // errUnsent says that a group holds own messages that nobody else is known to have.
 var errUnsent = errors.New("messages would be lost")
 
-// forgotRow is what is left of a group that was forgotten.
+// forgotRow is the row that is left of a forgotten group.
 type forgotRow struct {
 	Salt []byte `cbor:"1,keyasint"`
 }
@@ -113,7 +113,7 @@ func erase(s *storage.Store, apply func(storage.Batch) error, id wire.GroupID) e
 		collect(keyBoxed+string(id[:])), collect(keyRefused+string(id[:])), collect(keySeen+string(id[:])), collect(keyInfo+string(id[:])), collect(keyLookup+string(id[:]))); err != nil {
 		return err
 	}
-	for _, key := range keys { // the keys of epochs first: nothing opens what is left after a crash
+	for _, key := range keys { // the keys of epochs first, so that no key is left after a crash to open the rest
 		if vault, ok := group.VaultOf(key, own); ok {
 			b.Drop = append(b.Drop, storage.VaultID(vault))
 		}

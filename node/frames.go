@@ -19,10 +19,10 @@ const (
 	slowest      = 1 << 10          // bytes a second
 )
 
-// frames reads and writes the frames of a stream, one goroutine each way. What is being
-// written counts for the reader too: the other end may answer only once it has all of
-// it, and some lies in buffers on the way. Whoever opened or serves the stream bounds it
-// as a whole.
+// frames reads and writes the frames of a stream, one goroutine each way. Progress of the
+// writer counts for the reader too: the other end may answer only once it has the whole
+// frame, and part of that lies in buffers on the way. The caller, who opened or serves the
+// stream, bounds it as a whole.
 type frames struct {
 	s      network.Stream
 	r      *bufio.Reader
@@ -30,7 +30,7 @@ type frames struct {
 
 	mu        sync.Mutex
 	reading   time.Time // when the frame that is read has to be here
-	delivered time.Time // when what was written is at the other end, at slowest
+	delivered time.Time // when the written bytes are at the other end, at the slowest
 }
 
 func newFrames(s network.Stream) *frames {
@@ -46,8 +46,8 @@ func (f *frames) close() {
 	_ = f.s.Close()
 }
 
-// abandon resets the stream of a conversation that did not come to its end. After
-// close it must do nothing: a reset takes back what is still under way.
+// abandon resets the stream of a conversation that did not come to its end. After close it
+// must do nothing: a reset would take back bytes that are still under way.
 func (f *frames) abandon() {
 	if !f.closed {
 		_ = f.s.Reset()

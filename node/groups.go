@@ -14,7 +14,7 @@ import (
 // not know yet. A group that moves from the second to the first does so in one step, so
 // that nobody sees it in neither.
 type groupTable struct {
-	changed *signal         // woken by whoever changes the table
+	changed *signal         // woken by every change of the table
 	done    <-chan struct{} // closed when the node is
 
 	joining sync.Mutex // held while a joiner's group is made

@@ -22,8 +22,7 @@ import (
 	"github.com/pandanode/pandanode/storage"
 )
 
-// InitConfig says what to make a device of. Home and one of Passphrase and
-// KeyFile are needed.
+// InitConfig configures a new device. Home and one of Passphrase and KeyFile are needed.
 type InitConfig struct {
 	Home       string                 // directory of the device; made with mode 0700
 	Name       string                 // of the device, for people; empty: "device"
@@ -35,7 +34,7 @@ type InitConfig struct {
 	PeerKey    crypto.PrivKey         // libp2p identity; nil: a new one
 }
 
-// identityRow is what a device is, in its store.
+// identityRow is the identity of a device in its store.
 type identityRow struct {
 	User        []byte      `cbor:"1,keyasint"` // seed of the user key
 	Log         []byte      `cbor:"2,keyasint"` // seed of the log key
@@ -63,8 +62,8 @@ func storeDir(home string) string { return filepath.Join(home, "store") }
 
 // Init makes a device: its home, its store, a user, keys and a certificate, and its
 // configuration. It is there whole or not at all: the store is made beside its place, and
-// moved there at the end. An Init that fails takes away what it has made; one that is
-// interrupted can be repeated. Errors: those of storage.Create, and of Passphrase.
+// moved there at the end. An Init that fails removes the files that it has made; one that
+// is interrupted can be repeated. Errors: those of storage.Create, and of Passphrase.
 func Init(ctx context.Context, cfg InitConfig) error { return initAt(ctx, cfg, func(string) {}) }
 
 // initAt is Init with points at which a test lets it crash.
@@ -147,8 +146,8 @@ func checkDeviceName(name string) error {
 	return nil
 }
 
-// isStore says whether Init or Restore has made a store. What an earlier version left of
-// an Init that failed is none.
+// isStore says whether Init or Restore has made a store. Files that an earlier version left
+// from a failed Init are none.
 func isStore(dir string) bool {
 	is := func(name string) bool {
 		_, err := os.Lstat(filepath.Join(dir, name))
@@ -229,7 +228,8 @@ func moveStore(from, to string) error {
 	return nil
 }
 
-// undoing takes away what an Init that fails has made, and nothing that was there before.
+// undoing removes the files that a failing Init has made, and nothing that was there
+// before.
 type undoing struct{ steps []func() error }
 
 // dirs is for a directory that may be made, with those above it: each that is not there

@@ -119,7 +119,7 @@ func TestInitIsWholeOrNotAtAll(t *testing.T) {
 		t.Errorf("%d points", points)
 	}
 
-	// What a person has written, or changed, is kept.
+	// Files that a person has written or changed are kept.
 	root := t.TempDir()
 	c := InitConfig{Home: root, KDF: quick, Passphrase: passphrase, ConfigFile: filepath.Join(root, "config.toml"), ConfigText: "ours"}
 	if err := os.WriteFile(c.ConfigFile, []byte("theirs"), 0o600); err != nil {

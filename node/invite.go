@@ -28,8 +28,8 @@ type inviteTerms struct {
 	Uses    uint64        // 0: any number
 }
 
-// createInvite gives out an invite and its link. The link is a secret that this node
-// does not keep: whoever has it can join the group with the invite.
+// createInvite gives out an invite and its link. The link is a secret that this node does
+// not keep: anybody who has it can join the group with the invite.
 func (g *groupSession) createInvite(ctx context.Context, c inviteTerms) (wire.InviteID, *wire.Link, error) {
 	if c.Role == 0 {
 		c.Role = wire.RoleMember

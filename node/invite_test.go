@@ -255,7 +255,7 @@ func TestRequestApprovedByAnotherMembersAdmin(t *testing.T) {
 	})
 }
 
-// Who left comes back by a link, and is on gossip again.
+// A user who left comes back by a link, and is on gossip again.
 func TestComeBackByLink(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
@@ -334,7 +334,7 @@ func TestAPIOfInvitesAndRequests(t *testing.T) {
 			{second(sa.SetRole(ctx, api.RoleRequest{Group: "tea", User: "device 0", Role: "admin"})), api.CodeNotPermitted, "the last owner"},
 			{second(sb.SetRole(ctx, api.RoleRequest{Group: "tea", User: "device 0", Role: "member"})), api.CodeNotPermitted, "only an owner may"},
 			{second(sb.Send(ctx, api.SendRequest{Group: "tea", Text: "x"})), api.CodeNotPermitted, "may only read"},
-			{b2.API().Join(ctx, api.JoinRequest{Group: made.ID, Until: api.StageSynced}, func(api.JoinUpdate) error { return nil }), api.CodeNotPermitted, "by an invite only"},
+			{b2.API().Join(ctx, api.JoinRequest{Group: made.ID, Until: api.StageSynced}, func(api.JoinUpdate) error { return nil }), api.CodeNotPermitted, "joined by an invite"},
 		} {
 			if api.CodeOf(x.err) != x.code || x.err == nil || !strings.Contains(x.err.Error(), x.says) {
 				t.Errorf("%v: want %s that says %q", x.err, x.code, x.says)

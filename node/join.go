@@ -203,7 +203,7 @@ func (n *Node) joinProgress(ctx context.Context, id wire.GroupID) (joinProgress,
 
 // leaving says what a Leave did.
 type leaving struct {
-	Waits bool // it goes as soon as what it wrote is with a member who stays
+	Waits bool // it goes as soon as a member who stays has all that it wrote
 	Ended bool // it was not in: the join that waited, or was refused, is over
 }
 
@@ -277,7 +277,7 @@ func (n *Node) lookUp(id wire.GroupID) error {
 			case <-ctx.Done():
 			case <-timer.C:
 				pause = min(2*pause, lookupMax)
-			case <-l.kick: // whoever has connected since may not have told yet what it serves
+			case <-l.kick: // a peer that has connected since may not have said yet what it serves
 				pause = lookupRetry
 			case <-l.stop:
 				timer.Stop()
@@ -345,7 +345,7 @@ func (n *Node) sessionOfJoiner(genesis *identity.Genesis, link *wire.Link, l *lo
 	return g, true, nil
 }
 
-// resumeJoins goes on with what Join accepted before a restart.
+// resumeJoins goes on with joins that were accepted before a restart.
 func (n *Node) resumeJoins(groups []*groupSession) error {
 	for _, g := range groups {
 		g.life.start(func(ctx context.Context) {

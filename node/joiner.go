@@ -104,7 +104,7 @@ func (j *joiner) tell(p joinProgress) {
 	j.mu.Lock()
 	if j.progress.Stage != stage || j.progress.Detail != detail || j.progress.Denied != p.Denied {
 		if j.progress.Stage == stage {
-			p.Since = j.progress.Since // only what it waits for is told anew
+			p.Since = j.progress.Since // only the reason of the wait has changed
 		}
 		j.progress = p
 		j.g.log.Info("joining", "stage", stage, "detail", detail)
@@ -126,7 +126,7 @@ func (j *joiner) wanted() *group.RequestJoin {
 	return j.request
 }
 
-// begin gives what is wanted, and a context that lasts until something else is.
+// begin returns the wanted request, and a context that lasts until another one is wanted.
 func (j *joiner) begin(ctx context.Context) (*group.RequestJoin, context.Context, context.CancelFunc) {
 	ctx, stop := context.WithCancel(ctx)
 	j.mu.Lock()
@@ -361,7 +361,7 @@ func (j *joiner) sure(ctx context.Context, st group.Status) (bool, error) {
 	return j.g.scheduler.toldBy(members, asked, st.Intents > 0), nil
 }
 
-// unsure is what a join of a member waits for.
+// unsure says what the join of a member waits for.
 const unsure = "asking the members whether this device is still in the group"
 
 // hasEnded is why the join has ended; empty: it has not.
@@ -414,8 +414,8 @@ func (j *joiner) askAgain(ctx context.Context, in group.Join) error {
 	return err
 }
 
-// firstAsk is what a machine that is new asks with: by the link that its row holds, if
-// it holds one. The caller holds asking.
+// firstAsk is the first request of a new machine: by the link in its row, if there is one.
+// The caller holds asking.
 func (j *joiner) firstAsk() (group.Join, error) {
 	if j.link == nil {
 		return group.Join{}, nil

@@ -167,7 +167,7 @@ func serveJoin(ctx context.Context, n *Node, s network.Stream, at *admission.Slo
 	}
 }
 
-// denial is why a request is refused, without what this node was doing.
+// denial returns the reason of a refusal, without this node's own context.
 func denial(err error) string {
 	s := strings.TrimPrefix(api.Words(err.Error()), "request to join: ")
 	return strings.TrimPrefix(s, verdict.ErrNotPermitted.Error()+": ")

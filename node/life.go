@@ -9,7 +9,7 @@ import (
 // is reached only through what start passes, so that none is kept in a struct.
 type life struct {
 	start func(func(context.Context)) bool // false: the life has ended, nothing was started
-	child func() *life                     // a life that this one's end cancels; whoever made it calls its end
+	child func() *life                     // a life that the end of this one cancels; its maker ends it
 	end   func()                           // cancels, and waits; may be called again
 	done  <-chan struct{}
 }

@@ -19,9 +19,9 @@ import (
 )
 
 // libp2p is content if it listens on one of many addresses, and on TCP it shares a port
-// with whoever else agrees to share. So a node that nobody reaches by TCP would look well,
-// and of two nodes with one port each would get half of the other's calls. Each address is
-// therefore tried first, without sharing.
+// with any program that agrees to share. So a node that nobody reaches by TCP would look
+// well, and of two nodes with one port each would get half of the other's calls. Each
+// address is therefore tried first, without sharing.
 
 // ErrListen says that of IPv4 or of IPv6 no address is left to listen on.
 var ErrListen = errors.New("no address is left to listen on")
@@ -133,7 +133,7 @@ func (e *ears) set(u []unheard) {
 // listenAgainEvery is how often a port that was taken is tried again.
 const listenAgainEvery = 30 * time.Second
 
-// listenAgain tries what was taken, until the node listens everywhere.
+// listenAgain tries the addresses that were taken, until the node listens on all of them.
 func (e *ears) listenAgain(ctx context.Context, h host.Host, log *slog.Logger) {
 	ticker := time.NewTicker(listenAgainEvery)
 	defer ticker.Stop()
@@ -147,7 +147,7 @@ func (e *ears) listenAgain(ctx context.Context, h host.Host, log *slog.Logger) {
 	}
 }
 
-// listenMore listens on what is free by now, and gives the rest.
+// listenMore listens on addresses that are free by now, and returns the rest.
 func listenMore(ctx context.Context, h host.Host, missing []unheard, free func(unheard)) (left []unheard) {
 	for _, u := range missing {
 		err := tryListen(ctx, u.addr)

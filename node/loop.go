@@ -37,7 +37,7 @@ type loop struct {
 	open     func(now time.Time) (*group.Machine, error) // of what is durable
 	rows     rows
 	apply    func(storage.Batch) error
-	outbox   func(*group.Machine, group.Ready) []storage.Write // what the mailboxes are to get; nil: there are none
+	outbox   func(*group.Machine, group.Ready) []storage.Write // envelopes for the mailboxes; nil: there are none
 	send     func(context.Context, group.Outbound)
 	notify   func(group.Event)
 	clock    func() clock.Time     // nil: the wall clock, as it is
@@ -49,7 +49,7 @@ type loop struct {
 	requests chan request
 
 	opened  atomic.Bool    // the machine was made once: nobody waits long for a look at it
-	machine *group.Machine // nil: to be made of what is durable
+	machine *group.Machine // nil: to be made from the durable rows
 	steps   uint64         // of the clock, that the machine knows of
 	failed  error          // why the last one was thrown away or not made; nil once a write succeeds
 	unmade  bool           // it was not made
@@ -57,8 +57,8 @@ type loop struct {
 	again   time.Time      // when that is over
 }
 
-// Inputs that wait at the same time share a transaction, up to these bounds: what
-// they make durable has to fit into one. An input alone may be larger.
+// Inputs that wait at the same time share a transaction, up to these bounds: their writes
+// have to fit into one. An input alone may be larger.
 const (
 	maxTogether      = 64
 	maxTogetherBytes = 256 << 10
@@ -104,8 +104,8 @@ func sizeOf(in group.Input) int {
 	return n
 }
 
-// step gives the machine an input and returns when its Ready is carried out: what
-// the input made necessary is then durable.
+// step gives the machine an input and returns when its Ready is carried out: its writes are
+// durable then.
 func (l *loop) step(ctx context.Context, in group.Input) (group.Outcome, error) {
 	a := l.ask(ctx, request{input: in})
 	return a.outcome, a.err
@@ -213,7 +213,7 @@ func (l *loop) serveAll(ctx context.Context, first request) (next request, more,
 	return next, more, false
 }
 
-// time is what time it is, as far as the node knows.
+// time returns the node's estimate of the time.
 func (l *loop) time() clock.Time {
 	if l.clock == nil {
 		now := time.Now()
@@ -232,7 +232,7 @@ func (l *loop) serve(ctx context.Context, together []request, answers []answer) 
 	}
 	look, at := together[0].look, l.time()
 	if l.machine != nil && l.steps != at.Steps {
-		l.machine = nil // what waits for a time waits for the wrong one; a restart does not
+		l.machine = nil // timers of before wait for the wrong time; a restart has none
 	}
 	if l.machine == nil && time.Now().Before(l.again) && l.canWait(together) {
 		fail(l.failed)
@@ -251,7 +251,7 @@ func (l *loop) serve(ctx context.Context, together []request, answers []answer) 
 	for i, r := range together {
 		outcome, refused := l.machine.Step(at.Now, r.input)
 		if errors.Is(refused, ErrStore) || errors.Is(refused, verdict.ErrCorrupt) {
-			l.fail(refused) // it may be ahead of what is durable
+			l.fail(refused) // it may be ahead of the durable rows
 			fail(refused)
 			return
 		}
@@ -266,9 +266,9 @@ func (l *loop) serve(ctx context.Context, together []request, answers []answer) 
 	}
 }
 
-// canWait tells whether nobody is served worse for not trying during a pause. To make
-// a machine costs as much as to start. Whoever looks does so at every change, and gets
-// what is durable unless that is what failed; what others sent comes again.
+// canWait tells whether nobody is served worse for not trying during a pause. Making a
+// machine costs as much as a start. Queries come at every change, and are answered from
+// durable rows unless those cannot be read. Input of others comes again.
 func (l *loop) canWait(together []request) bool {
 	return !slices.ContainsFunc(together, func(r request) bool {
 		if r.look != nil {
@@ -282,8 +282,8 @@ func (l *loop) canWait(together []request) bool {
 	})
 }
 
-// ready makes the machine of what is durable, if there is none, and tells those who
-// look when that fails and when it succeeds again.
+// ready makes the machine from the durable rows, if there is none, and tells observers when
+// that fails and when it succeeds again.
 func (l *loop) ready(ctx context.Context) error {
 	if l.machine != nil {
 		return nil
@@ -310,9 +310,8 @@ func (l *loop) restore(ctx context.Context) error {
 	return l.carryOut(ctx)
 }
 
-// carryOut does what the machine made necessary, in the order of group.Ready. If
-// the writes fail, nothing else is done, and the machine, which believes them
-// done, is thrown away.
+// carryOut carries out the machine's Ready, in the order of its type. If the writes fail,
+// nothing else is done, and the machine, which believes them done, is thrown away.
 func (l *loop) carryOut(ctx context.Context) error {
 	for {
 		ready, ok := l.machine.Ready()

@@ -273,7 +273,7 @@ func TestMailboxVouchers(t *testing.T) {
 				w.Errorf("box %d of who may open boxes: code %d", i, got)
 			}
 		}
-		// What it puts into a box that was opened on its word makes that one its own.
+		// Putting into a box that was opened on its voucher makes the box its own.
 		if got := put(&mailCaller{peer: allowed, box: voucher}, 10); got != wire.MailDone {
 			w.Errorf("a box of its group: code %d", got)
 		}

@@ -19,7 +19,7 @@ import (
 // When a group's mailboxes are visited.
 const (
 	mailEvery    = 3 * time.Minute  // ± a third
-	mailDebounce = time.Second      // from what is published to the visit that brings it
+	mailDebounce = time.Second      // from publishing an envelope to the visit that puts it
 	mailRetry    = 15 * time.Second // after a visit that failed with envelopes to put; doubles up to mailEvery
 	mailTimeout  = 5 * time.Minute  // for one visit
 	mailDial     = 30 * time.Second
@@ -92,7 +92,7 @@ type mailboxClient struct {
 	next int
 }
 
-// mailboxState is what people are told of one mailbox.
+// mailboxState is the state of one mailbox for people.
 type mailboxState struct {
 	reached time.Time     // when it last answered, also before this run
 	visited time.Time     // the same, in this run
@@ -111,7 +111,7 @@ func newMailboxClient(g *groupSession) *mailboxClient {
 	}
 }
 
-// load reads what is durable.
+// load reads the durable rows.
 func (x *mailboxClient) load() error {
 	store := x.g.n.store
 	prefix := x.keys.progress("")
@@ -305,7 +305,7 @@ func (x *mailboxClient) visitOnce(ctx context.Context, at wire.LinkPeer) {
 	x.ended(ctx, peer.ID(at.Peer), err)
 }
 
-// forget drops what is kept of mailboxes that the group does not use any more.
+// forget drops the rows of mailboxes that the group does not use any more.
 func (x *mailboxClient) forget(mailboxes []wire.LinkPeer) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -411,7 +411,7 @@ func (v *mailVisit) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// From here on what is published is kept for this mailbox.
+	// From here on published envelopes are kept for this mailbox.
 	if err := v.x.save(v.p, func(*mailingRow) {}); err != nil {
 		return err
 	}

@@ -20,8 +20,8 @@ import (
 // others wrote. None puts what it knows to be there.
 
 const (
-	backlogEvery = time.Hour        // between looks at what a mailbox lacks, and after one that got nowhere
-	backlogTurn  = time.Hour        // between members who could put what others wrote
+	backlogEvery = time.Hour        // between looks at the missing entries of a mailbox, and after one without success
+	backlogTurn  = time.Hour        // between members that could put entries of others
 	lateTurn     = 30 * time.Minute // the same where its author could still put it
 	backlogPart  = 384 << 10        // bytes of entries and seals put at once, about
 )
@@ -43,7 +43,7 @@ func (r *mailingRow) owe(now time.Time) {
 	}
 }
 
-// missing is what to put into a mailbox because it is not there.
+// missing lists the entries to put into a mailbox because they are not there.
 type missing struct {
 	owed      bool // all of this device, and with others of everybody
 	others    bool
@@ -62,7 +62,7 @@ func passed(since, now time.Time, much time.Duration) bool {
 	return ago < 0 || ago >= much
 }
 
-// missing says what it is time to look for in a mailbox.
+// missing says which entries it is time to look for in a mailbox.
 func (v *mailVisit) missing(ctx context.Context) (l missing, err error) {
 	now := time.Now()
 	v.x.mu.Lock()
@@ -103,7 +103,7 @@ func (v *mailVisit) missing(ctx context.Context) (l missing, err error) {
 	return l, nil
 }
 
-// bring puts into a mailbox what members may lack and what is not there.
+// bring puts entries into a mailbox that members may lack and that are not there.
 func (v *mailVisit) bring(ctx context.Context, boxes []group.Box) error {
 	l, err := v.missing(ctx)
 	if err != nil || !l.owed && len(l.late) == 0 {
@@ -196,8 +196,8 @@ func (x *mailboxClient) nobodyLacks(entries []wire.EntryHash) error {
 	})
 }
 
-// brought notes that a mailbox has what it was owed: of this device, or all. From then on
-// only what gets old there is to be looked for.
+// brought notes that a mailbox has all entries that it was owed: those of this device, or
+// all. From then on only what gets old there is to be looked for.
 func (v *mailVisit) brought(boxes []group.Box, l *missing, all []group.Owing) error {
 	v.r.tried = time.Now()
 	marks := make(map[wire.KeyID]uint64)

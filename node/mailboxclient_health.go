@@ -22,13 +22,13 @@ import (
 // it has not taken is on this disk; but who is never online together hears nothing then,
 // so that people are told at once: in the log, status, doctor, metrics, and by send.
 
-// Why a mailbox does not take envelopes, or give any: what people read.
+// Reasons, for people, why a mailbox does not take envelopes, or gives none.
 var (
 	errMailFull      = errors.New("it is full")
 	errMailClosed    = errors.New("it opens boxes only for peers that it lists")
 	errMailNone      = errors.New("it is no mailbox: the node runs without --mailbox")
 	errMailUnreached = errors.New("it cannot be reached")
-	errMailSilent    = errors.New("it does not answer as it should: it hangs, hung up, or has no time")
+	errMailSilent    = errors.New("it does not answer properly: it hangs, hung up, or is busy")
 )
 
 // mailboxHealth is how a mailbox is doing, in a word.

@@ -129,8 +129,9 @@ func warned(log *lockedBuffer, of ...string) int {
 }
 
 // TestMailboxTroubleIsSaid fills a mailbox, and then takes it away: everything that people
-// look at says so, and the log once a change. Who reads by mailbox alone is caught up as
-// long as it answers. A restart forgets neither what waits nor when it last answered.
+// look at says so, and the log once a change. A member that reads by mailbox alone catches
+// up as long as the mailbox answers. A restart forgets neither what waits nor when it last
+// answered.
 func TestMailboxTroubleIsSaid(t *testing.T) {
 	inWorld(t, func(w *world) {
 		log := new(lockedBuffer)
@@ -240,8 +241,8 @@ func TestAddWhatIsNoMailbox(t *testing.T) {
 	})
 }
 
-// Whoever sends while nobody is connected is told so, and whether the clock that dates the
-// message was compared with anybody's.
+// A send while nobody is connected says so, and whether the clock that dates the message
+// was compared with another.
 func TestSendAloneSaysSo(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)

@@ -61,7 +61,7 @@ func (x *mailboxClient) came(entries []wire.EntryHash) (out []storage.Write) {
 	return out
 }
 
-// newBoxReading gives what is durable of a box.
+// newBoxReading returns the durable state of reading a box.
 func (v *mailVisit) newBoxReading(k wire.KeyID) (*boxReading, error) {
 	known := v.x.durable(v.p, k)
 	r := &boxReading{at: known.After, has: make(map[wire.EntryHash]uint64)}
@@ -88,7 +88,7 @@ func (v *mailVisit) newBoxReading(k wire.KeyID) (*boxReading, error) {
 	})
 }
 
-// dropBoxed forgets what is known of boxes that are not kept.
+// dropBoxed forgets the index of boxes that are not kept.
 func (x *mailboxClient) dropBoxed(keep func(p peer.ID, k wire.KeyID) bool) error {
 	prefix := x.keys.boxedPrefix()
 	var gone [][]byte
@@ -130,7 +130,7 @@ func (x *mailboxClient) boxed(r *boxReading, at uint64, entries []wire.EntryHash
 	}
 }
 
-// saveBoxed makes durable what was learnt of a box.
+// saveBoxed makes the news about a box durable.
 func (v *mailVisit) saveBoxed(k wire.KeyID, r *boxReading) error {
 	life := v.x.durable(v.p, k).Life
 	if err := v.x.write(func(set func(key, value []byte)) {

@@ -29,7 +29,7 @@ type pendingPut struct {
 	size   uint32
 }
 
-// pending lists what waits to be put, in its order.
+// pending lists the envelopes that wait to be put, in their order.
 func (x *mailboxClient) pending() (out []pendingPut, err error) {
 	prefix := x.keys.pendingPrefix()
 	err = x.g.n.store.ScanKeys(prefix, func(key []byte) error {
@@ -93,8 +93,9 @@ func (x *mailboxClient) outbox(m *group.Machine, ready group.Ready) []storage.Wr
 	return out
 }
 
-// clean deletes what every mailbox has taken, and says how much waits. Where too much
-// does, a mailbox that cannot be reached holds up nothing: it gets it from the log.
+// clean deletes the envelopes that every mailbox has taken, and returns how many wait.
+// Where too much does, a mailbox that cannot be reached holds up nothing: it gets it from
+// the log.
 func (x *mailboxClient) clean(mailboxes []wire.LinkPeer, held map[wire.KeyID]bool) (waiting int, err error) {
 	all, err := x.pending()
 	if err != nil {
@@ -135,7 +136,8 @@ func (x *mailboxClient) clean(mailboxes []wire.LinkPeer, held map[wire.KeyID]boo
 	return waiting, x.recount()
 }
 
-// giveUp drops what is kept of mailboxes whose last visit failed. The caller holds mu.
+// giveUp drops the envelopes that are kept for mailboxes whose last visit failed. The
+// caller holds mu.
 func (x *mailboxClient) giveUp(mailboxes []wire.LinkPeer) error {
 	for _, m := range mailboxes {
 		p := peer.ID(m.Peer)
@@ -150,7 +152,7 @@ func (x *mailboxClient) giveUp(mailboxes []wire.LinkPeer) error {
 	return nil
 }
 
-// putAll puts what a mailbox has not taken into the boxes that it is for.
+// putAll puts the envelopes that a mailbox has not taken into their boxes.
 func (v *mailVisit) putAll(ctx context.Context, boxes []group.Box) error {
 	var errs []error
 	for _, b := range boxes {

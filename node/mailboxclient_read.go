@@ -15,14 +15,14 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Bounds of what reading remembers, in one run.
+// Bounds on the memory of reading, in one run.
 const (
 	maxOpenMail = maxInBox // cursors of one box, of envelopes that could not be used yet: all that a mailbox keeps
 	maxVainMail = 4 << 20  // bytes of one box that a visit fetches again in vain
 	maxSeenMail = 1 << 13  // hashes of envelopes
 )
 
-// mailReading is where reading is in one mailbox, beyond what is durable.
+// mailReading is the progress of reading one mailbox, beyond the durable one.
 type mailReading struct {
 	boxes map[wire.KeyID]*boxReading
 	tried time.Time // when all that is owed was last put, or could not be; zero: it is being put
@@ -85,8 +85,8 @@ func (v *mailVisit) boxes(ctx context.Context) (boxes []group.Box, entries int, 
 	return boxes, entries, err
 }
 
-// readAll reads what is new in the boxes of all transport keys, those that the reading
-// brings too.
+// readAll reads new envelopes in the boxes of all transport keys, also of keys that the
+// reading brings.
 func (v *mailVisit) readAll(ctx context.Context) ([]group.Box, error) {
 	read := make(map[wire.KeyID]bool)
 	for {
@@ -154,7 +154,7 @@ func (v *mailVisit) readAgain(ctx context.Context, boxes []group.Box) ([]group.B
 	return boxes, nil
 }
 
-// read steps what is new in a box.
+// read steps the new envelopes in a box.
 func (v *mailVisit) read(ctx context.Context, b group.Box, r *boxReading, entries int) error {
 	s, err := v.open(ctx, b, nil)
 	if err != nil {
@@ -191,7 +191,7 @@ func (v *mailVisit) read(ctx context.Context, b group.Box, r *boxReading, entrie
 			break
 		}
 		if reply.Heads[0].At <= r.at {
-			return fmt.Errorf("%w: the mailbox lists what came before", errProtocol)
+			return fmt.Errorf("%w: the mailbox lists envelopes from before the cursor", errProtocol)
 		}
 		for wanted := v.unseen(r, reply.Heads); len(wanted) > 0; {
 			rest, err := v.takeSome(ctx, s, r, wanted)
@@ -308,7 +308,7 @@ func (v *mailVisit) takeSome(ctx context.Context, s *mailStream, r *boxReading, 
 	}
 	for _, item := range reply.Items {
 		if !slices.Contains(some, item.At) {
-			return nil, fmt.Errorf("%w: the mailbox gave what was not asked for", errProtocol)
+			return nil, fmt.Errorf("%w: the mailbox gave envelopes that were not asked for", errProtocol)
 		}
 		v.x.g.n.metrics.MailGot.Add(1)
 		envelope := wire.Unboxed(s.box.Tag, s.box.Key, item.Boxed)

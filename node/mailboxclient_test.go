@@ -153,7 +153,7 @@ func TestMailbox(t *testing.T) {
 		if !ok || st.Boxes != 1 || st.Envelopes < 6 || st.Bytes <= 0 || len(office.Groups()) != 0 {
 			w.Fatalf("%+v, in the groups %v", st, office.Groups())
 		}
-		// What it keeps does not tell of which public group it is.
+		// The envelopes that it keeps do not tell to which public group they belong.
 		tag, kept := id.TopicTag(), 0
 		if err := office.store.Scan([]byte(keyBoxMail), func(_, value []byte) error {
 			if kept++; bytes.Contains(value, tag[:]) {
@@ -188,7 +188,7 @@ func TestMailbox(t *testing.T) {
 }
 
 // TestMailboxCrash kills a sender at each boundary of the Readies that a message makes
-// necessary. Whatever it had accepted gets to the other by the mailbox alone.
+// necessary. Every message that it had accepted gets to the other by the mailbox alone.
 func TestMailboxCrash(t *testing.T) {
 	inWorld(t, func(w *world) {
 		var f fuse

@@ -71,7 +71,7 @@ type mailboxServer struct {
 	customers *simplelru.LRU[peer.ID, struct{}] // who has held the key of a box, in this run
 }
 
-// mailBoxRow is what is kept of a box.
+// mailBoxRow is the durable state of a box.
 type mailBoxRow struct {
 	Life   uint64 `cbor:"1,keyasint"` // drawn at random when the box is opened
 	Next   uint64 `cbor:"2,keyasint"` // cursor of the next envelope
@@ -90,7 +90,7 @@ type mailBoxRow struct {
 	By    uint64 `cbor:"10,keyasint,omitempty"`
 }
 
-// mailHeadRow is what is kept of an envelope beside its bytes.
+// mailHeadRow is the durable state of an envelope beside its bytes.
 type mailHeadRow struct {
 	Hash wire.Hash `cbor:"1,keyasint"`
 	Size uint64    `cbor:"2,keyasint"`
@@ -141,7 +141,7 @@ func newMailboxServer(n *Node, cfg MailboxConfig) (*mailboxServer, error) {
 	return m, nil
 }
 
-// count adds a box to what is counted, or with times -1 takes it out.
+// count adds a box to the counts, or with times -1 takes it out.
 func (m *mailboxServer) count(box *mailBoxRow, times int) {
 	bytes := int64(times) * (int64(box.Bytes) + mailOverhead) //nolint:gosec // bounded by the quota
 	m.envelopes += times * int(box.Count)                     //nolint:gosec // bounded by maxInBox
@@ -157,7 +157,7 @@ func (m *mailboxServer) room(box *mailBoxRow, bytes int64) bool {
 	return m.bytes+bytes <= m.cfg.Quota && (len(box.Voucher) == 0 || m.vouched+bytes <= m.cfg.Quota/2)
 }
 
-// run deletes what is too old and tells the DHT of the mailbox until ctx ends.
+// run deletes old envelopes and boxes and announces the mailbox, until ctx ends.
 func (m *mailboxServer) run(ctx context.Context) {
 	sweep := time.NewTicker(min(sweepEvery, m.cfg.Lifetime))
 	defer sweep.Stop()
@@ -249,7 +249,7 @@ type mailCaller struct {
 	voucher *wire.BoxID
 }
 
-// trust is what the mailbox knows of a peer.
+// trust says what a peer has proven to the mailbox.
 func (m *mailboxServer) trust(p peer.ID) admission.Trust {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -287,7 +287,7 @@ func (m *mailboxServer) rate(p peer.ID) *rate.Limiter {
 	return l
 }
 
-// answer does one request; cost is what it moved.
+// answer carries out one request; cost is the number of bytes that it moved.
 func (m *mailboxServer) answer(now time.Time, c *mailCaller, r *wire.MailRequest) (reply *wire.MailReply, cost int, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -343,9 +343,9 @@ func (m *mailboxServer) open(c *mailCaller) (*mailBoxRow, wire.MailCode) {
 	return row, wire.MailDone
 }
 
-// alike is how many boxes count against the same bound: those of one opener, or those
-// that were opened on the word of one box. Whoever holds a key may be out of its group,
-// and no friend of whoever opened the box: it must not use up what that one may open.
+// alike is how many boxes count against the same bound: those of one opener, or those for
+// which one box vouched. A holder of a box's key may be out of the group, and hostile to
+// the peer that opened the box. It must not use up the boxes that this peer may open.
 func (m *mailboxServer) alike(row *mailBoxRow) (n int) {
 	for _, b := range m.boxes {
 		if string(b.Opener) == string(row.Opener) && string(b.Voucher) == string(row.Voucher) {
@@ -427,7 +427,7 @@ func (m *mailboxServer) put(now time.Time, c *mailCaller, envelopes [][]byte) (c
 	return code, taken, nil
 }
 
-// list gives what a box holds after a cursor, the oldest first.
+// list returns the envelopes of a box after a cursor, the oldest first.
 func (m *mailboxServer) list(box wire.BoxID, after uint64) ([]wire.MailHead, error) {
 	var out []wire.MailHead
 	if after == math.MaxUint64 || m.boxes[box] == nil {
@@ -443,7 +443,7 @@ func (m *mailboxServer) list(box wire.BoxID, after uint64) ([]wire.MailHead, err
 	return out, err
 }
 
-// heads goes through what a box holds from a cursor on, until fn says errEnough.
+// heads goes through the envelopes of a box from a cursor on, until fn returns errEnough.
 func (m *mailboxServer) heads(box wire.BoxID, from uint64, fn func(at uint64, row *mailHeadRow) error) error {
 	prefix := boxKey(keyBoxHead, box)
 	err := m.n.store.ScanFrom(prefix, cursorKey(keyBoxHead, box, from), func(key, value []byte) error {
@@ -481,9 +481,9 @@ func (m *mailboxServer) fetch(box wire.BoxID, cursors []uint64) ([]wire.MailItem
 	return out, nil
 }
 
-// sweep deletes envelopes that are older than the lifetime, and boxes into which none
-// came for two: members who find another one post again what somebody may lack, and
-// that is for a mailbox that lost something, not for one where it got old.
+// sweep deletes envelopes that are older than the lifetime, and boxes into which none came
+// for two lifetimes. A box outlives its content: clients upload again when a box has been
+// replaced, which must not happen merely because its content expired.
 func (m *mailboxServer) sweep(now time.Time) error {
 	m.mu.Lock()
 	boxes := slices.Collect(maps.Keys(m.boxes))

@@ -81,7 +81,7 @@ func checkContent(c wire.Content) (wire.Content, error) {
 	case text && !utf8.Valid(c.Data):
 		return c, fmt.Errorf("%w: the message is not UTF-8", ErrInvalid)
 	case text && wire.Blank(string(c.Data)):
-		return c, fmt.Errorf("%w: the message is blank: there is nothing in it that can be seen", ErrInvalid)
+		return c, fmt.Errorf("%w: the message is blank: it has no visible characters", ErrInvalid)
 	}
 	if err := wire.CheckMediaType(c.MediaType); err != nil {
 		return c, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -122,7 +122,7 @@ func rowsAfter[T any](ctx context.Context, t *groupTable, id wire.GroupID, after
 		if after <= newest {
 			return nil
 		}
-		return fmt.Errorf("%w: the newest event of this group has cursor %d here, and what comes after %d was asked for", ErrCursor, newest, after)
+		return fmt.Errorf("%w: the newest event of this group here has cursor %d, but events after %d were requested", ErrCursor, newest, after)
 	}
 	if t.looksFor(id) {
 		return nil, beyond(0)

@@ -31,7 +31,7 @@ type nodeMetrics struct {
 	Sent           prometheus.Counter     // messages accepted for sending
 	Received       prometheus.Counter     // messages of other devices, shown here
 	Refusals       *prometheus.CounterVec // by where it came from and the reason
-	Limited        *prometheus.CounterVec // what was not looked at, since its peer has asked for too much
+	Limited        *prometheus.CounterVec // input that was not looked at, since its peer has asked for too much
 	Events         *prometheus.CounterVec // of groups, by kind
 	Heals          prometheus.Counter     // own commits
 	WriteErrors    prometheus.Counter     // transactions that the store refused

@@ -27,8 +27,8 @@ import (
 	"github.com/pandanode/pandanode/storage"
 )
 
-// Config says how to run a device. Home and what unlocks its store are needed;
-// every other zero value is a default.
+// Config says how to run a device. Home, and the passphrase or key file of its store, are
+// needed; every other zero value is a default.
 type Config struct {
 	Home         string
 	Passphrase   func() ([]byte, error) // that unlocks the store; see storage.Options
@@ -44,8 +44,8 @@ type Config struct {
 	Mailbox      *MailboxConfig // nil: this node is no mailbox
 	Socket       string         // path of the local API's unix socket; empty: no socket
 	Metrics      string         // TCP address that serves metrics and health to all who reach it; empty: only the socket does
-	// GroupMetrics has metrics of each group, labelled with its ID: whoever reads them
-	// knows which groups this device is in.
+	// GroupMetrics adds metrics of each group, labelled with its ID: their readers learn
+	// which groups this device is in.
 	GroupMetrics bool
 	TraceFile    string                                    // that spans of joins, commits and catch-up are appended to, as lines of JSON; empty: none
 	Serving      func(yes bool)                            // called by Run when the local API can be used, and when the node begins to close; nil: nobody is told

@@ -18,8 +18,8 @@ import (
 // healthTimeout is how long a node may take to tell of itself before it counts as hung.
 const healthTimeout = 5 * time.Second
 
-// observation serves what watches a node wants: /metrics for Prometheus, /healthz and
-// /readyz for whatever restarts nodes. It tells nothing that can be used against the
+// observation serves the endpoints of monitoring: /metrics for Prometheus, and /healthz and
+// /readyz for supervisors that restart nodes. It tells nothing that can be used against the
 // node, and takes nothing.
 func observation(n *Node) *http.ServeMux {
 	process := prometheus.NewRegistry()

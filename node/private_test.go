@@ -41,9 +41,9 @@ func (w *world) dhtSays(d time.Duration, what string, is func() bool) {
 	}
 }
 
-// A private group is in no search and under no name that its ID gives. Who has a link
-// finds its members by the secret in it alone, all of them talk on topics that only the
-// members can name, and after a removal these and the secret are new.
+// A private group is in no search and under no name that its ID gives. A device with a link
+// finds the members by the secret in it alone. All of them talk on topics that only the
+// members can name, and after a removal topics and secret are new.
 func TestPrivateGroup(t *testing.T) {
 	inWorld(t, func(w *world) {
 		stranger, a := w.open(0), w.open(1, 0)

@@ -19,7 +19,7 @@ const (
 	LevelSynced              // every group is caught up with a connected member, or with a mailbox of the group
 )
 
-// Missing says what a level still lacks, for people; empty: it is reached.
+// Missing says why a level is not reached, for people; empty: it is.
 func (n *Node) Missing(ctx context.Context, level Level) (string, error) {
 	select {
 	case <-n.life.done:

@@ -25,22 +25,22 @@ import (
 )
 
 // A node that nobody can call holds a place at one or two relays and is called through
-// them. A relay sees who talks with whom and when, and nothing else: what it carries is
-// encrypted between the two ends. Where hole punching works, it is needed for the first
-// seconds alone.
+// them. A relay sees which peers are connected through it and when, and nothing else: the
+// bytes are encrypted between the two ends. Where hole punching works, it is needed for the
+// first seconds alone.
 //
 // There are two kinds. Any node that others can reach relays a little for anyone, so that
 // holes can be punched: libp2p's limits, 128 KiB and two minutes a connection. Gossip
 // passes over such connections; exchanges do not. And there are relays without limits,
 // which people run for their groups (RelayFor).
 
-// RelayFor says whom a node relays for without limits.
+// RelayFor says for whom a node relays without limits.
 type RelayFor string
 
 // Values of RelayFor.
 const (
 	RelayForNobody  RelayFor = "nobody"  // also the zero value
-	RelayForMembers RelayFor = "members" // of the groups of this device; whoever likes may call them
+	RelayForMembers RelayFor = "members" // of the groups of this device; any peer may call them
 	RelayForAnyone  RelayFor = "anyone"
 )
 
@@ -127,7 +127,7 @@ func heldRelays(addrs []multiaddr.Multiaddr) (out []peer.ID) {
 	return out
 }
 
-// checkRelay tells what the node does with relays.
+// checkRelay reports how the node uses relays.
 func checkRelay(n *Node) api.Finding {
 	const check = "relay"
 	known, err := reachability(n.host)
@@ -147,7 +147,7 @@ func checkRelay(n *Node) api.Finding {
 	})
 }
 
-// relayState is what a finding about relays follows from.
+// relayState is the input of a finding about relays.
 type relayState struct {
 	private   bool // others cannot call this node
 	public    bool // others can; neither: nobody has tried yet
@@ -178,7 +178,7 @@ func relayFinding(s relayState) api.Finding {
 	case s.named > 0 && s.connected == 0 && !s.public:
 		return api.Finding{Check: check, Health: api.HealthWarn, Detail: joinDetail(detail, fmt.Sprintf("none of the %d relays of relay.through can be reached", s.named)), Hint: "does it run, and is its address right? its own status shows its addresses"}
 	case s.named > 0 && s.private:
-		return api.Finding{Check: check, Health: api.HealthWarn, Detail: "no relay of relay.through has taken this node", Hint: "its doctor says whom it relays for (relay.for); is its address right?"}
+		return api.Finding{Check: check, Health: api.HealthWarn, Detail: "no relay of relay.through has taken this node", Hint: "pandanode doctor there shows for whom it relays (relay.for); is its address right?"}
 	case s.private:
 		return api.Finding{Check: check, Health: api.HealthWarn, Detail: "others cannot call this node, and no connected peer relays for it", Hint: "run a node with relay.for = \"members\" on a machine that others can reach, and name it in relay.through here"}
 	case s.named > 0 && s.public:

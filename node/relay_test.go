@@ -77,7 +77,7 @@ func TestTalkThroughARelay(t *testing.T) {
 					w.shows(n, id, 5*time.Minute, slices.Clone(all)...)
 				}
 
-				// What they say of it.
+				// The findings about it.
 				f := healths(checkup(w.Context(), a, false))["relay"]
 				if f.Health != api.HealthOK || f.Detail != "others can call it through "+relay.host.ID().String() {
 					w.Errorf("of the one behind the relay: %+v", f)

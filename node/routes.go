@@ -27,7 +27,8 @@ func localAPI(n *Node, stop func()) api.API {
 	}
 }
 
-// routes is what all areas of the API have: the node, and how texts name what it has.
+// routes is the part that all areas of the API share: the node, and the resolution of
+// names.
 type routes struct{ n *Node }
 
 type (
@@ -72,7 +73,7 @@ func (s routes) session(ctx context.Context, query string) (*groupSession, error
 	return g, APIError(err)
 }
 
-// groupName is what a group is called; empty if that is not known.
+// groupName returns the name of a group; empty if it is not known.
 func (s routes) groupName(ctx context.Context, id wire.GroupID) (string, error) {
 	if g := s.n.groups.get(id); g != nil {
 		if name, err := g.called(ctx); name != "" || err != nil {
@@ -85,7 +86,7 @@ func (s routes) groupName(ctx context.Context, id wire.GroupID) (string, error) 
 	return "", nil
 }
 
-// change is what an admin's word has done in a group.
+// change describes what an admin has changed in a group.
 func (s routes) change(ctx context.Context, id wire.GroupID, did api.Deed, user wire.UserID, name string) api.Change {
 	called, _ := s.groupName(ctx, id) // the change is made, whatever it is called
 	return api.Change{Did: did, Group: id.String(), GroupName: called, User: textUnlessZero(user), UserName: name}

@@ -9,8 +9,8 @@ import (
 	"github.com/pandanode/pandanode/storage"
 )
 
-// Keys of the store: what is the node's own begins with "n/", what is a group's
-// with "g/", its 32-byte ID and "/".
+// Keys of the store: the node's own begin with "n/", those of a group with "g/", its
+// 32-byte ID and "/".
 const (
 	keyIdentity = "n/identity"
 	keyGroups   = "n/group/"   // ‖ group ID: groupRow
@@ -26,7 +26,7 @@ const (
 
 func groupPrefix(id wire.GroupID) string { return "g/" + string(id[:]) + "/" }
 
-// rows is what is durable of one group, as its machine reads it.
+// rows are the durable rows of one group, as its machine reads them.
 type rows struct {
 	store  *storage.Store
 	prefix string

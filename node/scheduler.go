@@ -17,8 +17,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// When to catch up. Gossip delivers at once and remembers for seconds; the scheduler
-// brings whatever gossip did not.
+// When to catch up. Gossip delivers at once and remembers for seconds; the scheduler brings
+// the entries that gossip did not.
 const (
 	syncEvery    = 30 * time.Second       // with one connected member, ± a third
 	syncQuiet    = 10 * time.Minute       // at the most, as the pause doubles while nothing happens in the group
@@ -29,7 +29,7 @@ const (
 	syncYield    = 5 * time.Second        // until the second of two that are both to open an exchange does
 	syncRetry    = 3 * time.Second        // first pause after an exchange that failed, up to twice as long by chance
 	syncLost     = time.Second            // from a loss of gossip to the exchange that makes up for it
-	syncMeshed   = 10 * time.Second       // before the mesh took a peer in, what was passed on may not have gone to it: heartbeats are a second apart, or late
+	syncMeshed   = 10 * time.Second       // entries that were passed on shortly before the mesh took a peer in may not have gone to it: heartbeats are a second apart, or late
 	syncRetryMax = 2 * time.Minute        // at the most, as it doubles
 )
 
@@ -43,8 +43,8 @@ const (
 //   - with any connected member when the machine asks, and with another one if
 //     that fails or takes long;
 //   - with a random one every syncEvery, and ever less often while nothing happens.
-//     Whoever writes or receives is back at syncEvery, so that what gossip has lost
-//     is soon found by somebody who has it.
+//     A device that writes or receives is back at syncEvery, so that it soon finds a
+//     member with the entries that gossip has lost.
 //
 // Exchanges run beside each other, one at most with each member, whoever opened it: two
 // would bring the same over one line. A member that fails is let alone for a while and comes
@@ -82,7 +82,7 @@ type failing struct {
 	until time.Time // let alone
 }
 
-// Bounds on what scheduler.wanted remembers.
+// Bounds on the memory of scheduler.wanted.
 const (
 	maxWantedDevices  = 256
 	maxWantedMessages = 1024 // of one device

@@ -140,7 +140,7 @@ func (s adminRoutes) Requests(ctx context.Context, r api.GroupRequest) (api.Requ
 	return out, APIError(err)
 }
 
-// asker finds the user at the door that a text names, and what it is called.
+// asker finds the user who asks to be let in and whom a text names, with the user's name.
 func (s adminRoutes) asker(ctx context.Context, groupText, query string) (id wire.GroupID, user wire.UserID, name string, err error) {
 	g, err := s.session(ctx, groupText)
 	if err != nil {
@@ -271,7 +271,7 @@ func (s adminRoutes) Incidents(ctx context.Context, r api.GroupRequest) (api.Inc
 	return out, nil
 }
 
-// profileText says what a register of the profile sets.
+// profileText describes the change that a register of the profile makes.
 func profileText(p *wire.ProfileItem) string {
 	switch p.Field {
 	case wire.FieldName:

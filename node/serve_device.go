@@ -141,8 +141,8 @@ func apiSource(s discovery.Source) api.Source {
 	return api.Source(s)
 }
 
-// Addrs are the addresses that the node listens on, with its peer ID: what another
-// node can take as Bootstrap.
+// Addrs are the addresses that the node listens on, with its peer ID. Another node can use
+// them as Bootstrap.
 func (n *Node) Addrs() []string {
 	addrs, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: n.host.ID(), Addrs: n.host.Addrs()})
 	if err != nil {

@@ -87,7 +87,7 @@ const searchAgain = time.Second
 // moment ago is on its way to those who are asked.
 const freshGroup = 1500 * time.Millisecond
 
-// askable counts those whom a search can ask.
+// askable counts the peers that a search can ask.
 func (s groupRoutes) askable() [2]int {
 	return [2]int{len(s.n.host.Network().Peers()), s.n.directory.dht.Size()}
 }
@@ -126,7 +126,7 @@ func (s groupRoutes) beforeAnotherSearch(ctx, search context.Context, asked [2]i
 	}
 }
 
-// foundPrivate says so if what was looked for is a private group of this device's.
+// foundPrivate explains a search for a private group of this device.
 func (s groupRoutes) foundPrivate(ctx context.Context, q discovery.Query) error {
 	if q.Name == "" {
 		return nil

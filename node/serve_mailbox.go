@@ -50,7 +50,7 @@ func (s mailboxRoutes) Mailboxes(ctx context.Context, r api.MailboxesRequest) (a
 	}
 }
 
-// untaken says what a mailbox has not taken yet, for people; empty: nothing.
+// untaken says how many envelopes a mailbox has not taken yet, for people; empty: none.
 func untaken(all []groupMailbox, self peer.ID) string {
 	for _, m := range all {
 		switch {

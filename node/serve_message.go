@@ -98,7 +98,7 @@ func (s messageRoutes) delivered(ctx context.Context, g *groupSession, message w
 		select {
 		case <-changed:
 		case <-wait.Done():
-			look(ctx) // what is so now, not what was when something last happened
+			look(ctx) // the present state, not that of the last event
 			return s.left(ctx, g, sent)
 		case <-s.n.life.done:
 			return s.left(ctx, g, sent)

@@ -36,7 +36,7 @@ type groupSession struct {
 	topics    topics
 	changed   *signal
 
-	name  atomic.Pointer[string] // what the group is called; nil: to be looked up
+	name  atomic.Pointer[string] // the name of the group; nil: to be looked up
 	epoch *group.Event           // that the turn being carried out has told of; the loop's alone
 
 	mu         sync.Mutex

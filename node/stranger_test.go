@@ -61,7 +61,7 @@ func TestStrangerSeesNoGroup(t *testing.T) {
 			}
 		}
 
-		// What the member thought of it.
+		// The member's verdict.
 		g := member.groups.get(id)
 		peerID := stranger.host.ID()
 		ends := proofEnds{newHello(id), newHello(id), []byte(peerID), []byte(member.host.ID())}

@@ -10,7 +10,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// trust is what this node knows of a peer that opens a stream.
+// trust says what a peer that opens a stream has proven.
 func (n *Node) trust(protocol string, p peer.ID) admission.Trust {
 	switch {
 	case n.door.members.Has(p):

@@ -157,7 +157,8 @@ func TestSentinelsOfOneNameAreEqual(t *testing.T) {
 	}
 }
 
-// What is left out has a sensible value, and what cannot be right is refused.
+// Fields that are left out have sensible values, and values that cannot be right are
+// refused.
 func TestWhatIsLeftOut(t *testing.T) {
 	inWorld(t, func(w *world) {
 		n := w.open(0)

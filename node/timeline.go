@@ -108,7 +108,7 @@ func (n *Node) seen(ctx context.Context, id wire.GroupID, cursor uint64) error {
 	return err
 }
 
-// Bounds of what a list looks at in each group.
+// Bounds on the messages that a list looks at in each group.
 const (
 	maxUnseen = 100  // messages
 	maxLooked = 2048 // events

@@ -143,8 +143,8 @@ func verdictOf(out group.Outcome, err error) verdict.Verdict {
 	return out.Verdict
 }
 
-// undecided says that an error tells nothing of the input: the node is busy, closing,
-// could not write, or cannot read what it wrote.
+// undecided says that an error is no verdict on the input: the node is busy, closing, could
+// not write, or cannot read its own rows.
 func undecided(err error) bool {
 	return slices.ContainsFunc([]error{
 		ErrStore, verdict.ErrCorrupt, ErrClosed, errCrashed, context.Canceled, context.DeadlineExceeded,
@@ -156,7 +156,7 @@ func (t *topic) publish(ctx context.Context, envelope []byte) error {
 	return t.topic.Publish(ctx, envelope)
 }
 
-// peers are those who listen: they get what is published, or will be in the mesh soon.
+// peers returns the listeners: they get published envelopes, or will be in the mesh soon.
 func (t *topic) peers() []peer.ID { return t.topic.ListPeers() }
 
 // close leaves the topic. Afterwards it can be joined anew: GossipSub closes no topic that

@@ -20,11 +20,10 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// tracing makes spans of OpenTelemetry for joins, commits and catch-up, for whoever
-// hunts for what is slow: off unless Config.TraceFile names a file. A span tells how
-// long, how much and with what end, and the first or last letters of IDs, so that
-// spans of two nodes can be laid side by side: nothing that was written, no name, no
-// whole ID.
+// tracing makes spans of OpenTelemetry for joins, commits and catch-up, to find slow parts.
+// It is off unless Config.TraceFile names a file. A span tells how long, how much and with
+// what end, and the first or last letters of IDs, so that spans of two nodes can be laid
+// side by side: nothing that was written, no name, no whole ID.
 type tracing struct {
 	trace.Tracer
 	close func() error
@@ -71,8 +70,8 @@ func (t *tracing) begin(ctx context.Context, name string, g wire.GroupID, p peer
 	return t.Start(ctx, name, trace.WithAttributes(attrs...))
 }
 
-// finish ends a span with what became of it, which is not the error's text: that may
-// name somebody.
+// finish ends a span with its outcome. The outcome is not the error's text, which may name
+// somebody.
 func finish(span trace.Span, err error, attrs ...attribute.KeyValue) {
 	span.SetAttributes(attrs...)
 	if err != nil {
@@ -103,7 +102,7 @@ func failureOf(err error) string {
 	return "failed"
 }
 
-// moved is what an exchange moved.
+// moved returns the counts of an exchange as attributes of a span.
 func (s syncStats) moved() []attribute.KeyValue {
 	return []attribute.KeyValue{
 		attribute.Int("entries_in", s.entriesIn), attribute.Int("entries_out", s.entriesOut),

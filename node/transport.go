@@ -15,8 +15,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 )
 
-// A wall clock may be wrong, so no connection depends on one. What proves a peer's
-// identity has no date: its signature over the key of the handshake.
+// A wall clock may be wrong, so no connection depends on one. The proof of a peer's
+// identity has no date: it is a signature over the key of the handshake.
 //
 // TLS wants certificates, and certificates have dates, which libp2p sets an hour before
 // the start of the program and which the other end compares with its own clock. QUIC
@@ -48,7 +48,7 @@ func certTemplate() (*x509.Certificate, error) {
 	}, nil
 }
 
-// secured secures what is not QUIC: TCP, and what relays carry.
+// secured secures connections that are not QUIC: TCP, and connections over relays.
 func secured() libp2p.Option { return libp2p.Security(noise.ID, noise.New) }
 
 // transports are QUIC and TCP.

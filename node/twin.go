@@ -36,7 +36,7 @@ const (
 	twinRecent = 10 * time.Minute // a twin that was heard of so lately is there
 )
 
-// twins is what a node knows of devices that run twice: its own, and its peers'.
+// twins holds a node's knowledge of devices that run twice: its own, and its peers'.
 type twins struct {
 	n   *Node
 	run [32]byte // this run of this node
@@ -249,7 +249,7 @@ func (t *twins) serve(ctx context.Context, s network.Stream, _ *admission.Slot) 
 	}
 	theirs := wire.Signed{Payload: wire.TwinPayload(other.Run, t.run, []byte(n.host.ID())), Signature: proof.Signature}
 	if err := identity.Verify(n.me.log.Public(), wire.DomainTwin, wire.GroupID{}, theirs); err != nil {
-		return fmt.Errorf("%w: the word of a twin: %w", errProtocol, err)
+		return fmt.Errorf("%w: the proof of a twin: %w", errProtocol, err)
 	}
 	f.close()
 	t.met(fmt.Sprintf("the peer %v is connected to both", s.Conn().RemotePeer()))

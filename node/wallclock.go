@@ -75,7 +75,7 @@ func (w *wallClock) compare(ctx context.Context, g *groupSession, proof wire.Syn
 	}
 }
 
-// now is what time it is, as far as this node knows.
+// now returns the node's estimate of the time.
 func (w *wallClock) now() time.Time { return w.at().Now }
 
 // kept is the time by which things are destroyed, and by which it is noted since when.
@@ -167,14 +167,14 @@ func clockText(t clock.Time) string {
 	return ""
 }
 
-// clockFinding says what others' clocks tell of this one's; false: nothing.
+// clockFinding compares this clock with others' clocks; false: there is no finding.
 func clockFinding(t clock.Time) (api.Finding, bool) {
 	const check = "clock"
 	what := off(t)
 	switch {
 	case t.Wrong && what == "":
 		return api.Finding{
-			Check: check, Health: api.HealthWarn, Detail: "this clock has jumped: until others bear it out what is written is dated as if it had not, and nothing is destroyed for its age",
+			Check: check, Health: api.HealthWarn, Detail: "this clock has jumped: until others confirm it, messages are dated as if it had not, and nothing is destroyed for its age",
 			Hint: "compare this machine's clock with a time server",
 		}, true
 	case what == "":

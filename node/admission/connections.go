@@ -22,17 +22,17 @@ const (
 	MinConnections     = 8
 )
 
-// ConnGrace is how long a new connection is kept at any rate: identify and GossipSub
-// have to say first what it is good for.
+// ConnGrace is how long a new connection is kept in any case, until identify and GossipSub
+// show what it is good for.
 const ConnGrace = time.Minute
 
 // LowWater is how many of too many connections are left. A node that has as many dials
 // nobody new.
 func LowWater(connections int) int { return (connections + 1) / 2 }
 
-// MemberTag is what sharing a group is worth to the connection manager: more than the
-// DHT's uses. It is no protection, since a large group has more members than a node
-// has connections.
+// MemberTag is the weight of a shared group for the connection manager: more than that of
+// the DHT's uses. It is no protection, since a large group has more members than a node has
+// connections.
 const MemberTag = 50
 
 // NewConnManager closes the least useful connections when there are too many. Those of
@@ -116,7 +116,7 @@ func NewResourceManager(connections int) (network.ResourceManager, error) {
 	perProtocol := map[protocol.ID]rcmgr.ResourceLimits{}
 	perProtocolPeer := map[protocol.ID]rcmgr.ResourceLimits{}
 	for _, p := range []string{wire.ProtocolSync, wire.ProtocolJoin, wire.ProtocolFind, wire.ProtocolMail, wire.ProtocolTwin, wire.ProtocolHand} {
-		// More than what is served, so that it is the handler that resets what exceeds that.
+		// More than are served, so that the handler resets the streams beyond that.
 		perProtocol[protocol.ID(p)] = rcmgr.ResourceLimits{StreamsInbound: 2 * MaxStreams}
 		perProtocolPeer[protocol.ID(p)] = rcmgr.ResourceLimits{StreamsInbound: 2 * MaxPeerStreams}
 	}

@@ -1,8 +1,8 @@
-// Package admission decides which peers a node takes on and what each may cost it:
+// Package admission decides which peers a node takes on and how much each may cost it:
 // connections, streams, bytes, and envelopes on gossip. Peer IDs cost nothing, so an
-// attacker has as many as it likes. Every bound therefore has two parts: what one peer may
-// cost, and what all strangers together may cost. Peers that share a group with this device
-// are bounded apart from strangers, so that no number of strangers keeps them waiting.
+// attacker has as many as it likes. Every bound therefore has two parts: one for a single
+// peer, and one for all strangers together. Peers that share a group with this device are
+// bounded apart from strangers, so that no number of strangers keeps them waiting.
 //
 // Start with these types:
 //

@@ -14,7 +14,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Allowance is what a token bucket holds at most, and gets each minute.
+// Allowance is a token bucket: the most tokens that it holds, and how many it gets each
+// minute.
 type Allowance struct{ Burst, PerMinute int }
 
 func (a Allowance) rate() rate.Limit { return rate.Limit(float64(a.PerMinute) / 60) }
@@ -96,8 +97,8 @@ func (l *Limits) Opens(protocol string, p peer.ID, as Trust) bool {
 // Wasted notes an envelope that was not passed on.
 func (l *Limits) Wasted(p peer.ID) { l.garbage.take(p, l.members.Shared(p), 1) }
 
-// Inspect takes the envelopes out of what a peer sends that has wasted too much.
-// GossipSub has not seen them then, so that the same ones are taken from others.
+// Inspect takes the envelopes out of the RPCs of a peer that has wasted too much. GossipSub
+// has not seen them then, so that the same ones are taken from others.
 func (l *Limits) Inspect(p peer.ID, r *pubsub.RPC) error {
 	if len(r.Publish) > 0 && l.garbage.empty(p, l.members.Shared(p)) {
 		r.Publish = nil

@@ -14,7 +14,7 @@ const (
 	relayBuffer         = 16 << 10
 )
 
-// RelayResources is what a node relays without limits on each connection.
+// RelayResources are the resources of a relay without limits on each connection.
 func RelayResources() relayv2.Resources {
 	r := relayv2.DefaultResources()
 	r.Limit = nil

@@ -7,10 +7,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Scores of gossip peers. A peer that sends what no honest member sends loses score fast:
-// ten times the square of how often it did. Nothing else costs much. No peer is blamed for
-// being quiet (a group may say nothing for days), for a mesh that is small, or for sharing
-// an address with others, as a household does.
+// Scores of gossip peers. A peer that sends messages that no honest member sends loses
+// score fast: ten times the square of their number. Nothing else costs much. No peer is
+// blamed for being quiet (a group may say nothing for days), for a mesh that is small, or
+// for sharing an address with others, as a household does.
 //
 // So a stranger leaves the mesh with its first invalid envelope, a member with its third;
 // either gets no gossip after 4 and is not listened to after 11. All of it is forgiven in
@@ -78,8 +78,8 @@ func TopicScoring() *pubsub.TopicScoreParams {
 	}
 }
 
-// decay is what is left of a counter after each tick, so that nothing is after this
-// long.
+// decay returns the share of a counter that is left after each tick, so that it is zero
+// after this long.
 func decay(forgiven time.Duration) float64 {
 	return pubsub.ScoreParameterDecayWithBase(forgiven, scoreTick, decayToZero)
 }

@@ -14,7 +14,7 @@ const (
 	MaxPeerStreams = 8
 )
 
-// Trust is what this node knows of the peer at the other end of a stream.
+// Trust says what the peer at the other end of a stream has proven.
 type Trust int
 
 // Values of Trust, the lowest first.

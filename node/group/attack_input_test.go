@@ -230,8 +230,8 @@ func TestUnusableRejoinDoesNotStrand(t *testing.T) {
 	w.agree(a, b, c)
 }
 
-// What EnvelopeOf makes again was published: else one key of AES-GCM, under one
-// nonce, has sealed two plaintexts.
+// EnvelopeOf makes only envelopes that were published. Otherwise one key of AES-GCM would
+// have sealed two plaintexts under one nonce.
 func TestEnvelopeOfGivesPublishedBytes(t *testing.T) {
 	checked, absent := 0, 0
 	for seed := range uint64(6) {
@@ -427,7 +427,7 @@ func TestEntriesRefused(t *testing.T) {
 		return with(wire.KindCommit, &wire.Commit{Parent: parent, Child: child, Commit: b})
 	}
 
-	// What waits here is evidence against its log once something else has its number.
+	// A parked entry is evidence against its log once another entry has its number.
 	inLog := func(inc uint64, change func(*wire.Entry)) Entries {
 		return wrong(func(e *wire.Entry) { e.Incarnation, e.Seq, e.Prev = inc, 1, wire.EntryHash{}; change(e) })
 	}

@@ -37,7 +37,7 @@ func TestRelabelledSealDoesNotBurnTheKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Sealer[0] ^= 1
-	// Who sealed it is what MLS proves: a false label changes nothing.
+	// MLS proves who sealed it: a false label changes nothing.
 	_, err = b.step(Envelope{Bytes: b.envelope(wire.Bundle{Entries: u.Entries, Seals: [][]byte{wire.Marshal(s)}})})
 	t.Logf("the relabelled one: %v", err)
 	_, err = b.step(Envelope{Bytes: honest})

@@ -18,10 +18,10 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// A member writes an operation that adds a device, and with that device an entry
-// that does not know of it, dated before it. Who took that could not start again, and
-// where the operation counts for nothing others would never get it, nor what builds on
-// the entry.
+// A member writes an operation that adds a device, and with that device an entry that does
+// not know of it, dated before it. A member that took the entry could not start again.
+// Where the operation does not count, others would never get the entry, nor the entries
+// that build on it.
 func TestEntryThatDoesNotKnowItsDevice(t *testing.T) {
 	w, a, b, c := three(t, 700)
 	secret, public, _ := engine.MLS(1).NewSigner(w.rand)
@@ -42,7 +42,7 @@ func TestEntryThatDoesNotKnowItsDevice(t *testing.T) {
 	}
 }
 
-// What is asked about a group with evidence is answered.
+// Queries about a group with evidence are answered.
 func TestReportWithEvidence(t *testing.T) {
 	w, a, _, c := three(t, 701)
 	raws, _ := forked(c, a)
@@ -174,8 +174,9 @@ func branch(c *device, incarnation uint64, n int, deps []wire.EntryHash, at crdt
 	return raws, hashes
 }
 
-// A device was restored twice and wrote a lot on both branches of its log. Who saw
-// one of them takes what others built upon the other, however long that is.
+// A device was restored twice and wrote a lot on both branches of its log. A member that
+// saw one branch takes the entries that others built upon the other one, however long it
+// is.
 func TestLongBranch(t *testing.T) {
 	lengths := []int{2, 100, 700}
 	if testing.Short() { // the race detector
@@ -365,8 +366,8 @@ func TestFewEpochsAreKept(t *testing.T) {
 	}
 }
 
-// A device is revoked. What it signs without knowing that, at whatever time, has no
-// effect: it does not come back, and does nothing to others.
+// A device is revoked. Entries that it signs without knowing of that, at whatever time,
+// have no effect: it does not come back, and does nothing to others.
 func TestRevokedDeviceCannotComeBack(t *testing.T) {
 	w, a, b, c := three(t, 720)
 	a.must(SetRole{User: c.dev.User, Role: wire.RoleAdmin})

@@ -11,7 +11,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// What several logs have to show after a restart is shown in one order.
+// Messages of several logs that wait to be shown after a restart are shown in one order.
 func TestOrderAfterRestart(t *testing.T) {
 	w := newWorld(t, 73)
 	a := w.device("a")
@@ -108,8 +108,7 @@ func TestPassesEpochs(t *testing.T) {
 	}
 }
 
-// Whoever puts the label of another sealer on seals of its own keeps nobody from
-// renewing its keys.
+// A member that labels its seals as another member's keeps nobody from renewing its keys.
 func TestWrongLabelHidesNoWornRatchet(t *testing.T) {
 	w := newWorld(t, 75)
 	a, b, c := w.device("a"), w.device("b"), w.device("c")

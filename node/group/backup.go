@@ -10,13 +10,13 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// A backup holds what this device knows and has said, and nothing that opens what it
-// has not read: no epoch, and no KeyPackage's secret, with which the logged Welcome
-// and commits lead to every epoch since. So it is no way around forward secrecy, and
-// a device that was restored asks to be added again.
+// A backup holds the entries and messages of this device, and no key that opens messages
+// which it has not read: no epoch, and no secret of a KeyPackage, with which the logged
+// Welcome and commits lead to every epoch since. So it is no way around forward secrecy,
+// and a device that was restored asks to be added again.
 
-// inBackup are the kinds of rows that a backup holds. What refers to keys that are
-// left out is left out too.
+// inBackup are the kinds of rows that a backup holds. Rows that refer to missing keys are
+// left out too.
 var inBackup = []string{
 	rowOwn, rowEntry, rowEvidence, rowTransKey, rowPlain, rowSeal, rowSalt, rowShown, rowIndex, rowEvent, rowRejoin,
 }

@@ -116,7 +116,7 @@ func TestRestoredAloneOrRemoved(t *testing.T) {
 	}
 }
 
-// What opens messages is in no backup.
+// No backup holds keys that open messages.
 func TestBackupHoldsNoKeys(t *testing.T) {
 	_, a, b, _ := three(t, 83)
 	kinds := map[string]bool{}

@@ -10,9 +10,10 @@ import (
 // maxGapsTold bounds the gaps in one beacon; the oldest come first.
 const maxGapsTold = 256
 
-// A PeerVector tells how far a device is and asks for a sync if it is further. What it
-// asks for again it could not open before. Its request to be added again comes this way
-// too: who has no transport key in common with others is heard on no topic.
+// A PeerVector tells how far a device is and asks for a sync if it is further. The messages
+// that it asks for again are those that it could not open. Its request to be added again
+// comes this way too: a device without a transport key in common with others is heard on no
+// topic.
 func (in PeerVector) act(m *Machine, now time.Time, _ *Outcome) error {
 	if m.logs.Devices[in.Device] == nil {
 		return nil
@@ -28,7 +29,7 @@ func (in PeerVector) act(m *Machine, now time.Time, _ *Outcome) error {
 			}
 		}
 		for _, r := range v.Receipts {
-			_ = m.receipts.take(now, r) // its word for itself: what is wrong with it is its loss
+			_ = m.receipts.take(now, r) // a statement about itself: a wrong one harms its author alone
 		}
 		v.Rejoin, v.Receipts = nil, nil
 		m.peers.takeVector(now, p, v, wire.MaxGaps, m.lacking())

@@ -121,7 +121,8 @@ func TestCatchUpIsProportional(t *testing.T) {
 		t.Errorf("vectors of %v bytes for %d logs", vectors, devices)
 	}
 
-	// Who is behind and wrote meanwhile: it lacks k of the others, and they 5 of it.
+	// A device that is behind and wrote meanwhile: it lacks k entries of the others, and
+	// they lack 5 of it.
 	for _, k := range []int{10, 100, 1000} {
 		from := entries - k
 		mine := dagtest.TestDevice(3)
@@ -156,8 +157,8 @@ func TestCatchUpIsProportional(t *testing.T) {
 	}
 }
 
-// Whoever is asked for an entry's past may lack it too: a device asks on while
-// something is parked, each time later, and stops when nothing is.
+// The member that is asked for an entry's past may lack it too. So a device keeps asking
+// while an entry is parked, after growing pauses, and stops when none is.
 func TestAsksOnForPast(t *testing.T) {
 	w := newWorld(t, 41)
 	a, b, c := w.device("a"), w.device("b"), w.device("c")

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// RowCheck finds rows of one group that are missing, by what the keys of others say:
-// logs and events are numbered without gaps, and what was shown has its text.
+// RowCheck finds missing rows of one group by the keys of the other rows: logs and events
+// are numbered without gaps, and a shown message has its text.
 type RowCheck struct {
 	missing []string
 	log     string // the last entry's log
@@ -55,7 +55,7 @@ func (c *RowCheck) gap(format string, last, next uint64) {
 	}
 }
 
-// Missing says what is missing, for people, after all keys.
+// Missing names the missing rows for people, after all keys.
 func (c *RowCheck) Missing() []string {
 	out := slices.Clone(c.missing)
 	for _, id := range slices.Sorted(maps.Keys(c.told)) {

@@ -42,7 +42,7 @@ func (m *Machine) rank() time.Duration {
 	return time.Duration(place)
 }
 
-// compareTree tells what separates the tree at the position from the roster.
+// compareTree returns the difference between the tree at the position and the roster.
 func (m *Machine) compareTree(now time.Time, e engine.Epoch) difference {
 	position := m.tree.Nodes[m.own.Position]
 	again := func() []*rejoin { return m.peers.wantedAgain(m.roster, m.tree, position) }
@@ -139,7 +139,7 @@ func (m *Machine) planUpdate(n *epochs.Node) {
 	}
 }
 
-// plan is what this device knows of the commit that it is to make next.
+// plan is the next commit of this device, as far as it is known.
 type plan struct {
 	updateAt   *epochs.Node // the position that timerUpdate was planned at
 	lostUpdate bool         // an own commit was on a branch that lost
@@ -168,8 +168,8 @@ func (m *Machine) commit(now time.Time, n *epochs.Node, e engine.Epoch, d differ
 	}
 	c, err := e.Commit(m.cfg.Rand, change)
 	if err != nil && len(change.Adds) > 0 {
-		// One KeyPackage that cannot be used must not keep all others out, nor
-		// anybody in: what each of them alone makes impossible is left out from now on.
+		// One KeyPackage that cannot be used must not keep all others out, nor anybody in.
+		// So each addition that alone makes the commit impossible is left out from now on.
 		change.Adds = nil
 		for _, kp := range d.adds {
 			one := change

@@ -112,8 +112,8 @@ func TestJoinWithAWrongClock(t *testing.T) {
 	}
 }
 
-// What a restart reads of packs and of single entries is in the order that it had, also
-// when much of it is dated before what it builds on.
+// A restart reads entries, from packs and single ones, in their order before, even if many
+// are dated before those that they build on.
 func TestPacksKeepDates(t *testing.T) {
 	w := newWorld(t, 773)
 	a, b := w.device("anna"), w.device("ben")
@@ -215,7 +215,8 @@ func TestHostileDates(t *testing.T) {
 	}
 }
 
-// Who wrote ahead once and was silent since is not live for ever, nor are the others gone.
+// A user whose clock was ahead once and who is silent since does not count as live for
+// ever, nor do the others count as gone.
 func TestAheadAndThenSilent(t *testing.T) {
 	w, a, b, c := three(t, 775)
 	c.skew = year

@@ -17,7 +17,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// difference is what a commit must do so that the tree equals the roster.
+// difference lists the changes by which a commit makes the tree equal to the roster.
 type difference struct {
 	removes []uint32
 	adds    [][]byte
@@ -72,8 +72,8 @@ func (d *differ) usable(now time.Time, keyPackage []byte, by *dag.Item) bool {
 	return !d.unusable[sha256.Sum256(keyPackage)] && !by.Lapsed(now) && d.engine.CheckLifetime(keyPackage, now) == nil
 }
 
-// compare tells what separates the tree of an epoch at a position from the roster; again
-// lists those who ask to be added again.
+// compare returns the difference between the tree of an epoch at a position and the roster.
+// again lists the devices that ask to be added again.
 func (d *differ) compare(now time.Time, own wire.LogID, position *epochs.Node, e engine.Epoch, r *roster.Roster, again func() []*rejoin) (difference, error) {
 	if d.last == nil || d.position != position || d.roster != r {
 		found, err := d.find(now, own, position, e, r, again())

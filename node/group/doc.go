@@ -1,14 +1,14 @@
-// Package group is the group machine: it decides everything about one group on
-// one device. It keeps the logs of all devices, resolves the roster from them,
-// chooses among MLS epochs when members committed concurrently, heals the tree of
-// keys so that it equals the roster, and sees to it that what was accepted for
-// sending reaches every member who should read it.
+// Package group is the group machine: it decides everything about one group on one device.
+// It keeps the logs of all devices, resolves the roster from them, chooses among MLS epochs
+// when members committed concurrently, heals the tree of keys so that it equals the roster,
+// and makes sure that every message accepted for sending reaches every member who should
+// read it.
 //
-// The machine is pure. Time is an argument, randomness a reader, what is durable
-// an interface for reading (Rows), and everything that shall happen comes out of
-// Ready as values: Writes first, in one atomic and synced transaction, then
-// Messages, then Events. Package node carries them out and then calls Advance. A
-// crash between any two of these steps repeats work and loses nothing.
+// The machine is pure. Time is an argument, randomness a reader, and the durable rows an
+// interface for reading (Rows). Everything that shall happen comes out of Ready as values:
+// Writes first, in one atomic and synced transaction, then Messages, then Events. Package
+// node carries them out and then calls Advance. A crash between any two of these steps
+// repeats work and loses nothing.
 //
 // It has no sockets, files, clock or goroutines, and it is not safe for
 // concurrent use: its caller gives each machine one owner.

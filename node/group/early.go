@@ -11,8 +11,8 @@ import (
 
 // Envelopes of one sender overtake each other, on the way and inside a node. A seal whose
 // record is not in the set yet is kept until the record is, so that a burst needs no
-// exchange. It is not durable: after a crash an exchange brings it. Anybody who holds a
-// transport key can label a seal with any message, so that what is kept is bounded for each
+// exchange. It is not durable: after a crash an exchange brings it. Any holder of a
+// transport key can label a seal with any message. So the kept seals are bounded for each
 // device whose record is parked, and once for all records that are unknown.
 
 // Bounds of the seals kept for records that may still come.

@@ -76,7 +76,7 @@ type heldEpoch struct {
 	senders map[uint32]wire.DeviceID // of opened messages, by leaf
 }
 
-// thinVault is the vault of what is left of an epoch: the epoch's own is destroyed.
+// thinVault is the vault of a thin epoch: the vault of the whole epoch is destroyed.
 func thinVault(id wire.EpochID) Vault {
 	return sha256.Sum256(append([]byte("panda/thin/1\x00"), id[:]...))
 }
@@ -133,7 +133,7 @@ func (s *epochStore) whole(id wire.EpochID) (engine.Epoch, error) {
 	return h.epoch, nil
 }
 
-// parent gives what the commits on an epoch held here are processed on.
+// parent returns the epoch, held here, on which commits are processed.
 func (s *epochStore) parent(id wire.EpochID) (engine.Parent, error) {
 	h := s.held[id]
 	if h == nil {
@@ -154,8 +154,8 @@ func (s *epochStore) parent(id wire.EpochID) (engine.Parent, error) {
 	return h.thin, nil
 }
 
-// hold keeps an epoch: its keys are durable before anything is published under it.
-// Of its tree it writes what since does not have; nil: all.
+// hold keeps an epoch: its keys are durable before anything is published under it. Of its
+// tree it writes the pages that since does not have; nil: all.
 func (s *epochStore) hold(now time.Time, id wire.EpochID, generation uint64, e, since engine.Epoch) {
 	s.keepRejoinKey(s.timers.kept(now), id, e)
 	s.held[id] = &heldEpoch{row: heldRow{Generation: generation}, epoch: e}
@@ -175,7 +175,7 @@ func (s *epochStore) putKeys(id wire.EpochID, rows []engine.KeyRow) {
 	}
 }
 
-// Bounds on what is held.
+// Bounds on the epochs that are held.
 const (
 	maxHeld    = 64        // epochs
 	thinAfter  = time.Hour // at the earliest, once every live device has voted past an epoch
@@ -371,7 +371,7 @@ func (s *epochStore) forget(id wire.EpochID) {
 	s.lost(id)
 }
 
-// dropKeys destroys what is in the vault of an epoch.
+// dropKeys destroys the vault of an epoch.
 func (s *epochStore) dropKeys(id wire.EpochID) {
 	prefix := rowKeys + hexed(id[:]) + "/"
 	var keys []string

@@ -128,8 +128,9 @@ func forked(c *device, at *device) (raws [2][]byte, hashes [2]wire.EntryHash) {
 	return raws, hashes
 }
 
-// A member signs two entries with one number. Whoever sees both has evidence, keeps
-// and tells it, and takes the second only because somebody honest built upon it.
+// A member signs two entries with one number. A member that sees both has evidence. It
+// keeps the evidence and reports it, and takes the second entry only because an honest
+// member built upon it.
 func TestEquivocation(t *testing.T) {
 	w := newWorld(t, 77)
 	a, b, c := w.device("anna"), w.device("ben"), w.device("mallory")

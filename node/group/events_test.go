@@ -8,8 +8,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// What members see of each other's doing: every member has an event of a new role and of
-// each change of the profile, with who did it; a change that changes nothing has none.
+// Members see each other's changes: every member has an event of a new role and of each
+// change of the profile, with its author. A change that changes nothing has no event.
 func TestRolesAndProfilesAreTold(t *testing.T) {
 	w := newWorld(t, 7)
 	a := w.device("a")

@@ -24,8 +24,8 @@ type watch struct {
 	read    reader
 }
 
-// check looks whether an entry that arrived is the second one with its sequence
-// number. Then the two are kept, told to people and to the group, and what was derived from
+// check looks whether an entry that arrived is the second one with its sequence number.
+// Then the two are kept and reported to people and to the group, and all that follows from
 // the entries is derived again. This device's own log forks if its store went back in time;
 // it begins another.
 func (w *watch) check(now time.Time, s *dag.SignedEntry) error {
@@ -49,7 +49,7 @@ func (w *watch) record(e *dag.Evidence) {
 	w.recount()
 }
 
-// recount derives again what depends on which entries count.
+// recount derives again all that depends on which entries count.
 func (w *watch) recount() {
 	w.logs.Recounted()
 	w.rosters.recount()

@@ -17,7 +17,7 @@ func (m *Machine) choose() *epochs.Node {
 	return m.chosen.at
 }
 
-// chosen is what the fork choice picked, and from what.
+// chosen is the epoch that the fork choice picked, with its input.
 type chosen struct {
 	at      *epochs.Node
 	changes int
@@ -65,7 +65,7 @@ func (m *Machine) target(now time.Time) *epochs.Node {
 	}
 	for n := chosen; n != nil; n = n.Parent {
 		if m.leaf.addedBy(n) && n.Parent != nil {
-			break // added there again: what it could not process before is behind it
+			break // added there again: it need not process the commit that it could not
 		}
 		if !m.refused.has(n.Id) {
 			continue

@@ -8,8 +8,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// What a device wrote before its store went back counts only once it is named by its new
-// log. Another member's many new logs do not take that place.
+// Entries that a device wrote before its store went back count only once its new log names
+// them. Another member's many new logs do not take their place in the deps.
 func TestOwnHeadsAreNamedFirst(t *testing.T) {
 	w, a, _, c := three(t, 919)
 	w.cut = func(_, _ *device) bool { return true }

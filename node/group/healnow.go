@@ -7,8 +7,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Heal does now what this device would do when its rank comes, and asks for a sync.
-// Outcome.Did says what it did.
+// Heal does at once what this device would do when its rank comes, and asks for a sync.
+// Outcome.Did lists what it did.
 type Heal struct{}
 
 func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
@@ -16,7 +16,7 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 		return err
 	}
 	did := func(format string, args ...any) { out.Did = append(out.Did, fmt.Sprintf(format, args...)) }
-	m.peers.hurry() // whoever asks is not kept waiting
+	m.peers.hurry() // a person who asks is not kept waiting
 	m.peers.ask(now, "somebody asked for it")
 	n, e := m.position()
 	switch {

@@ -55,14 +55,14 @@ func (m *Machine) recognise(s *dag.SignedEntry) {
 	})
 }
 
-// A device that runs twice looks like one whose store went back: others hold what it did
-// not write. But what was lost was written before this node started, and knows nothing of
-// what it wrote since.
+// A device that runs twice looks like one whose store went back: others hold entries that
+// it did not write. But lost entries were written before this node started, and know
+// nothing of those that it wrote since.
 
 const (
 	twinRecent  = time.Hour        // after the last sign of a twin, the two do not hurry
 	twinTell    = 10 * time.Minute // from one event to the next
-	twinAhead   = time.Minute      // what is dated further ahead was written by a clock that was wrong, and tells nothing
+	twinAhead   = time.Minute      // an entry dated further ahead was written with a wrong clock, and shows nothing
 	twinLockout = 15 * time.Minute // at the most, before asking to be added again
 )
 

@@ -9,8 +9,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Input is what happened: something a person wants, something that arrived, or time. Each
-// carries itself out: it changes nothing if it gives an error.
+// Input is an event for the machine: a person's request, something that arrived, or time.
+// Each carries itself out: it changes nothing if it gives an error.
 type Input interface {
 	act(m *Machine, now time.Time, out *Outcome) error
 }
@@ -31,7 +31,7 @@ type Send struct{ Content wire.Content }
 // RemoveUser takes a user out of the group.
 type RemoveUser struct{ User wire.UserID }
 
-// SetRole changes what a user may do.
+// SetRole changes the role of a user.
 type SetRole struct {
 	User wire.UserID
 	Role wire.Role
@@ -54,8 +54,8 @@ type SetProfile struct{ Item wire.Signed }
 // Envelope is an envelope from the topic or from a mailbox.
 type Envelope struct{ Bytes []byte }
 
-// From is an Envelope, Entries or Seals, and who gave them: whoever has a message from its
-// author itself is the first to say that it has read it.
+// From is an Envelope, Entries or Seals, with the device that gave them: a device that has
+// a message from its author itself is among the first to acknowledge it.
 type From struct {
 	Input  Input
 	Device wire.DeviceID // zero: it does not say which

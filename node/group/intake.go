@@ -120,8 +120,8 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 		}
 		why := verdict.ErrIncomplete
 		if m.logs.Parking.Entries[s.Hash] == nil {
-			// Once, and no more of them than are kept: a member cannot have others carry any
-			// amount of what never finds its past.
+			// Once, and no more of them than are kept: a member cannot make others carry
+			// any amount of entries that never find their past.
 			if s.Vouched = d != nil && m.roster.Has(d.ID) && m.logs.Parking.Quota[d.ID] < dag.MaxParked; s.Vouched {
 				why = verdict.ErrVouched
 			}

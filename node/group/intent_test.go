@@ -157,8 +157,8 @@ func TestCrashWithAnIntent(t *testing.T) {
 	}
 }
 
-// Who was denied, and asks no more, is approved later: it gets in when it joins again, by
-// the KeyPackage that it was let in with.
+// A user who was denied, and has stopped asking, is approved later. A new join lets the
+// user in, by the KeyPackage of the approved request.
 func TestApprovedAfterItsJoinEnded(t *testing.T) {
 	w, a, b, c := closed(t, 625, wire.PolicyRequest)
 	d := w.device("dora")

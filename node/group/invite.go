@@ -14,9 +14,9 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// An invite is a word of an owner's or admin's user key, so that any member can
-// serve it and all judge it alike, without its signer. What an addition that cites
-// one is worth is decided in the addition's own causal past:
+// An invite is a word of an owner's or admin's user key, so that any member can serve it
+// and all judge it alike, without its signer. Whether an addition that cites an invite
+// counts is decided in the addition's own causal past:
 //
 //   - its signer is an owner or admin there, and gives no more than it has;
 //   - it is not revoked there, not used up there, and this claim is not answered there;
@@ -24,10 +24,10 @@ import (
 //   - the claim is by the invite's own key, for this device and KeyPackage;
 //   - who was removed comes in only by an invite given out after the removal.
 //
-// What is concurrent is best effort, as it must be: an addition stands that did not
-// know of a revocation, a demotion or other uses. One exception is the roster's strong
-// removal: what a removed user gave out concurrently with its removal lets nobody in,
-// or it would outrun its removal through puppets and honest members.
+// Concurrent operations are judged by best effort, as they must be: an addition stands if
+// it did not know of a revocation, a demotion or other uses. One exception is the roster's
+// strong removal: an invite that a removed user gave out concurrently with its removal lets
+// nobody in. Otherwise the user could evade the removal through puppets and honest members.
 
 // GiveInvite makes an invite known to the group: signed by the user of this device.
 type GiveInvite struct{ Invite wire.Signed }

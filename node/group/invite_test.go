@@ -122,8 +122,8 @@ func TestInviteNeedsNoAdmin(t *testing.T) {
 	}
 }
 
-// What a joiner, a thief or a member could ask with, and what a member must not sign
-// into the log: each is refused with an error of its own and changes nothing.
+// Requests that a joiner, a thief or a member could make, and operations that a member must
+// not sign into the log: each is refused with an error of its own and changes nothing.
 func TestBadInvitesAreRefused(t *testing.T) {
 	w, a, b, c := closed(t, 601, wire.PolicyInvite)
 	hour := func(h int) func(*wire.Invite) {
@@ -241,8 +241,8 @@ func TestBadInvitesAreRefused(t *testing.T) {
 	}
 }
 
-// What an entry with a forged invite shows by itself is refused whole: it is not even
-// kept (WIRE.md, Invites).
+// An entry whose invite is visibly forged is refused whole: it is not even kept (WIRE.md,
+// Invites).
 func TestForgedInvitesInEntries(t *testing.T) {
 	w, a, b, c := closed(t, 602, wire.PolicyInvite)
 	l := a.mustInvite(nil)
@@ -362,7 +362,7 @@ func TestNobodyTakesAnInviteAway(t *testing.T) {
 			if d.renewal() == nil || !slices.Equal(renewed, d.renewal().KeyPackage) {
 				t.Fatal("the other request is gone")
 			}
-			// Who says so of the second one has it replaced, and that is all.
+			// A member that says so of the second one only causes another replacement.
 			w.run(61 * time.Minute)
 			d.must(JoinAnswered{KeyPackage: renewed, Renew: true})
 			if d.request().Invite == nil || slices.Equal(renewed, d.renewal().KeyPackage) {

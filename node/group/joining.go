@@ -16,9 +16,9 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// joining is what this device asks others for until it is in the group, or in it again:
-// requests to be let in, which a member answers by a stream, the invites that it keeps
-// for later, and a request to be added again, which travels in its beacons.
+// joining holds the requests of this device until it is in the group, or in it again:
+// requests to be let in, which a member answers on a stream, the invites that it keeps for
+// later, and a request to be added again, which travels in its beacons.
 //
 // A member who is given an invite may be out of the group already without knowing it: it
 // was removed a moment ago, or while it was off. So a Join with an invite is an intent,
@@ -134,10 +134,10 @@ func (j *joining) claimed(r wire.JoinRequest, in Join) *wire.JoinRequest {
 	return &r
 }
 
-// carry has what this device asks with carried to members.
+// carry has the requests of this device carried to members.
 func (j *joining) carry() { j.tx.send(RequestJoin{Request: *j.request, Renewal: j.renewal}) }
 
-// setRequest changes what this device asks with; nil: it asks no more.
+// setRequest changes the request of this device; nil: it asks no more.
 func (j *joining) setRequest(r *wire.JoinRequest) {
 	putRequest(j.tx, rowJoin, j.request, r)
 	if r == nil && j.request != nil {
@@ -314,7 +314,7 @@ func (j *joining) done(now time.Time) {
 // removed goes on after this device was taken out while it asked to be added again: only
 // the invite that it asks with, if there is one, still stands.
 func (j *joining) removed() {
-	if r := j.request; r != nil && r.Invite != nil { // what it was let in by before is over, not this
+	if r := j.request; r != nil && r.Invite != nil { // the invite of before is over, not this one
 		again := *r
 		again.Rejoin = nil
 		j.setRequest(&again)

@@ -16,8 +16,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// judge says which commits of others are followed: such as are valid MLS and do what the
-// roster of their own past wants.
+// judge decides which commits of others are followed: those that are valid MLS and make the
+// changes that the roster of their own past wants.
 type judge struct {
 	read            reader
 	rosters         *rosters

@@ -327,7 +327,7 @@ func (k *keyring) forget(ids ...wire.KeyID) {
 	k.sends.id = nil
 }
 
-// joinSecrets is what a Welcome carries beside MLS: the keys that are not
+// joinSecrets returns the content of a Welcome beside MLS: the keys that are not
 // superseded, the one to send under first.
 func (k *keyring) joinSecrets(generation uint64) []byte {
 	j := wire.JoinSecrets{Generation: generation}

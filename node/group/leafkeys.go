@@ -86,7 +86,7 @@ func (k *leafKeys) unwrap(id wire.KeyID, w wire.Wrap) ([]byte, error) {
 }
 
 // unwrapFor is how long a private key for transport keys is kept once it is replaced:
-// who was away wraps for it.
+// devices that were away wrap for it.
 const unwrapFor = 90 * 24 * time.Hour
 
 // replace has another private key for transport keys from now on.

@@ -8,11 +8,11 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Who has left seals nothing any more, so what it wrote must be with somebody who
-// stays before it goes: a leave waits for that, across restarts.
+// A device that has left seals nothing any more. So a leave waits, across restarts, until a
+// member who stays has all that the device wrote.
 
-// A leave takes this device's user out, at once if nobody lacks what it wrote. The
-// zero hash says that it is decided and waits.
+// A leave takes this device's user out, at once if nobody lacks its entries. The zero hash
+// says that it is decided and waits.
 func (Leave) act(m *Machine, now time.Time, out *Outcome) error {
 	u, err := m.member(now).self("leaving")
 	if err != nil {

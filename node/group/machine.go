@@ -18,7 +18,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Config is what a machine is made of. All fields are needed.
+// Config has the parts of a machine. All fields are needed.
 type Config struct {
 	Genesis     *identity.Genesis // checked; its ID is the group's
 	Device      *identity.Device  // this device
@@ -28,15 +28,16 @@ type Config struct {
 	Rand        io.Reader
 	Rows        Rows
 
-	// Retention is how long the commits on an epoch can be followed after this device
-	// has left it; 0: 7 days. Forward secrecy begins there: with the logged commits,
-	// whoever takes the device can derive the keys of every epoch since. The message
-	// keys of the epoch itself are destroyed within 48 h.
+	// Retention is how long the commits on an epoch can be followed after this device has
+	// left it; 0: 7 days. Forward secrecy begins there: with the logged commits, a thief of
+	// the device can derive the keys of every epoch since. The message keys of the epoch
+	// itself are destroyed within 48 h.
 	Retention time.Duration
 	// UpdateEvery is how often this device renews its keys in the group; 0: 30 days.
 	UpdateEvery time.Duration
 
-	// Kept is the time by which New destroys what is old enough: see Machine.Keep. Zero: now.
+	// Kept is the time by which New destroys old keys and rows: see Machine.Keep. Zero:
+	// now.
 	Kept time.Time
 
 	// Alternative is for measurements of fork choices only. No node sets it.
@@ -86,7 +87,7 @@ type Machine struct {
 	now     time.Time // of this turn
 }
 
-// New makes the machine of what is durable; a restart is the same call.
+// New makes the machine from the durable rows; a restart is the same call.
 func New(cfg Config, now time.Time) (*Machine, error) {
 	cfg.Retention = cmp.Or(cfg.Retention, defaultRetention)
 	cfg.UpdateEvery = cmp.Or(cfg.UpdateEvery, defaultUpdateEvery)
@@ -180,10 +181,9 @@ func (m *Machine) load() error {
 	return nil
 }
 
-// Step takes an input. An error says why it was refused; what was refused changed
-// nothing. For what came from the network the Outcome's Verdict says whom to
-// blame. After ErrCorrupt or an error of Rows the machine must be made anew from
-// what is durable.
+// Step takes an input. An error says why it was refused. A refused input changes nothing.
+// For input from the network, the Outcome's Verdict says whom to blame. After ErrCorrupt or
+// an error of Rows the machine must be made anew from the durable rows.
 func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 	if m.tx.broken != nil {
 		return Outcome{Verdict: verdict.Ignore}, m.tx.broken
@@ -210,9 +210,9 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 	return out, err
 }
 
-// settle brings about what follows from the set of entries as it now is: roster,
-// position, heal commit, seals, votes. Each turn may add entries of this device,
-// from which more follows; a handful of turns is all there can be.
+// settle carries out all that follows from the set of entries as it now is: roster,
+// position, heal commit, seals, votes. Each turn may add entries of this device, from which
+// more follows; a handful of turns is all there can be.
 func (m *Machine) settle(now time.Time) {
 	for range 8 {
 		m.resolveRoster(now)
@@ -249,13 +249,13 @@ func (m *Machine) settle(now time.Time) {
 	m.tx.ready.NextWake = m.timers.next()
 }
 
-// Keep sets the time by which the machine destroys what is old enough, as of a time that is
-// given to Step: so a clock that is wrong destroys nothing. It is the later one where the
-// clock is behind: what would be noted as of long ago would be too old once the clock is
-// right. Without it the two are one.
+// Keep sets the time by which the machine destroys old keys and rows, as of a time that is
+// given to Step. So a wrong clock destroys nothing. It is the later one where the clock is
+// behind: what would be noted as of long ago would be too old once the clock is right.
+// Without it the two are one.
 func (m *Machine) Keep(kept, now time.Time) { m.timers.keep(kept, now) }
 
-// Ready gives what is to be done, and whether there is anything.
+// Ready returns the work that is to be done, and whether there is any.
 func (m *Machine) Ready() (Ready, bool) {
 	r := m.tx.ready
 	return r, r.Heard || len(r.Writes)+len(r.Drop)+len(r.Messages)+len(r.Events) > 0
@@ -278,7 +278,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*dag.Item, er
 	most := wire.MaxDeps
 	first := m.logs.Head(m.log) == nil
 	if kind == wire.KindRecord && !first {
-		most = 16 // enough to link the logs; what is left out, the next entries name
+		most = 16 // enough to link the logs; the next entries name the rest
 	}
 	e := &wire.Entry{
 		V: wire.Version, Group: m.group, Device: m.log.Device, Incarnation: m.log.Incarnation, Seq: 1,
@@ -319,7 +319,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*dag.Item, er
 // next is the date of an entry that this device would write now.
 func (m *Machine) next(now time.Time) crdt.HLC { return dag.DateAfter(now, m.clock.Last()) }
 
-// insert puts a checked item into the set and into what is derived from it.
+// insert adds a checked item to the set and to all that is derived from it.
 func (m *Machine) insert(it *dag.Item, e *wire.Entry) error {
 	var n *epochs.Node
 	var err error

@@ -39,18 +39,19 @@ type Box struct {
 	ID  wire.BoxID
 }
 
-// Boxes lists the group's boxes at a mailbox, one for each transport key held, the
-// one under which this device sends last: what is in the others may bring its key.
+// Boxes lists the group's boxes at a mailbox, one for each transport key held, the one
+// under which this device sends last: the others may bring its key.
 func (m *Machine) Boxes(mailbox []byte) []Box { return m.keys.boxes(mailbox) }
 
-// ProveBox signs what shows a mailbox that this device may use a box: the payload of
-// wire.MailProofPayload. False: the transport key is not here.
+// ProveBox signs the payload of wire.MailProofPayload, which shows a mailbox that this
+// device may use a box. False: the transport key is not here.
 func (m *Machine) ProveBox(key wire.KeyID, mailbox, payload []byte) ([]byte, bool) {
 	return m.keys.proveBox(key, mailbox, payload)
 }
 
-// MailboxTurn is this device's place in the order in which members put into a mailbox
-// what others wrote: the one that set the mailboxes comes first, it is likely to be there.
+// MailboxTurn returns this device's place in the order in which members put others' entries
+// into a mailbox. The member that set the mailboxes comes first, as it is likely to be
+// there.
 func (m *Machine) MailboxTurn() int {
 	if own, _ := m.MailboxesSet(); own {
 		return 0
@@ -58,7 +59,7 @@ func (m *Machine) MailboxTurn() int {
 	return 1 + int(m.rank())
 }
 
-// Owing is what somebody may lack who holds a transport key: causes first.
+// Owing lists the entries that a holder of a transport key may lack, causes first.
 type Owing struct {
 	Key     wire.KeyID
 	Entries []OwingEntry
@@ -70,9 +71,10 @@ type OwingEntry struct {
 	Own  bool // of this device
 }
 
-// Owing lists what members may lack, for each transport key under which one may wait. Who
-// was away holds an old key: the TKEY that replaced it, with all that this builds on,
-// travelled under it before, and goes into that key's box again. The newest key is the last.
+// Owing lists the entries that members may lack, by the transport keys that such members
+// may hold. A member that was away holds an old key. The TKEY that replaced that key, and
+// all that the TKEY builds on, travelled under it before, and goes into that key's box
+// again. The newest key is the last.
 func (m *Machine) Owing(now time.Time) ([]Owing, error) {
 	if !m.own.Joined || !m.roster.Has(m.log.Device) {
 		return nil, fmt.Errorf("telling what members may lack: %w", verdict.ErrOut)
@@ -100,8 +102,8 @@ func (m *Machine) Owing(now time.Time) ([]Owing, error) {
 	return append(out, under(current, func(*dag.Item) bool { return true })), nil
 }
 
-// unproven lists entries, in causal order, that are not in the past of what each other
-// device of the roster wrote last: somebody may lack them. Devices that have been silent
+// unproven lists entries, in causal order, that are not in the past of the last entry of
+// each other device of the roster: somebody may lack them. Devices that have been silent
 // for so long that members suggest to remove them do not count, or all that was ever
 // written since would be kept for them.
 func unproven(l *dag.Logs, r *roster.Roster, own wire.DeviceID, now, turn time.Time) []*dag.Item {

@@ -8,9 +8,9 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// TestOwing has two members be away: what they may lack is told, with all others, until
-// they have written on top of it, and no longer for who is silent for good. Whoever comes
-// back after that is noticed.
+// TestOwing has two members away. Owing lists the entries that they may lack until they
+// have written on top of them, and no longer for a member that is silent for good. A member
+// that comes back after that is noticed.
 func TestOwing(t *testing.T) {
 	w, a, b, c := three(t, 790)
 	owing := func(later time.Duration) (own, all int) {

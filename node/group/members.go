@@ -13,7 +13,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// resolveRoster brings the roster up to date and tells what changed in it.
+// resolveRoster brings the roster up to date and reports its changes.
 func (m *Machine) resolveRoster(now time.Time) {
 	old, changed := m.rosters.refresh()
 	if !changed {
@@ -34,7 +34,8 @@ func (m *Machine) resolveRoster(now time.Time) {
 		m.own.Out, m.own.Joined = true, false
 		m.tx.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
 		if m.roster.Gone[m.cfg.Device.User] == nil && m.roster.Revoked[m.log.Device] == nil {
-			// Nobody took it out: who let it in was taken out at the same time. It asks again.
+			// Nobody took the user out: its adder was taken out at the same time. It asks
+			// again.
 			m.tx.fail(Join{}.act(m, now, &Outcome{}))
 		}
 	}

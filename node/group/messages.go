@@ -378,7 +378,7 @@ func (m *messages) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	return true, nil
 }
 
-// checkOpened checks what a seal held, and gives who sealed it: that is what MLS proves,
+// checkOpened checks the content of a seal, and returns the sealer that MLS proves,
 // whatever the label says.
 func (m *messages) checkOpened(e engine.Epoch, commitment wire.Hash, id wire.EpochID, o engine.OpenedMessage) (wire.DeviceID, error) {
 	sealer, err := m.epochs.sender(id, e, o.Sender)

@@ -31,7 +31,8 @@ func (Found) act(m *Machine, now time.Time, _ *Outcome) error {
 	return err
 }
 
-// member is a user of the group who is about to write an operation: who it is, and what it knows.
+// member is a user of the group that is about to write an operation, with the roster that
+// it knows.
 type member struct {
 	group   wire.GroupID
 	genesis *identity.Genesis
@@ -84,7 +85,7 @@ func (in RemoveUser) op(a member) (*wire.Op, error) {
 	case victim == nil:
 		return nil, fmt.Errorf("removing: %w: no member is user %v", verdict.ErrUnknown, in.User)
 	case in.User == u.Id:
-		return nil, fmt.Errorf("removing: %w: nobody removes itself; leave instead", verdict.ErrNotPermitted)
+		return nil, fmt.Errorf("removing: %w: users cannot remove themselves; leave instead", verdict.ErrNotPermitted)
 	case u.Role > wire.RoleAdmin || victim.Role < u.Role:
 		return nil, fmt.Errorf("removing: %w: %s may not remove %s", verdict.ErrNotPermitted, u.Role.Article(), victim.Role.Article())
 	case a.roster.LastOwner(victim):
@@ -122,7 +123,7 @@ func (in RevokeDevice) op(a member) (*wire.Op, error) {
 	case d == nil:
 		return nil, fmt.Errorf("revoking a device: %w: no member has device %v", verdict.ErrUnknown, in.Device)
 	case in.Device == a.device.ID:
-		return nil, fmt.Errorf("revoking a device: %w: not its own; revoke it from another one, or leave", verdict.ErrNotPermitted)
+		return nil, fmt.Errorf("revoking a device: %w: a device cannot revoke itself; revoke it from another one, or leave", verdict.ErrNotPermitted)
 	case d.Device.User != u.Id && (u.Role > wire.RoleAdmin || a.roster.Users[d.Device.User].Role < u.Role):
 		return nil, fmt.Errorf("revoking a device: %w: it is another user's", verdict.ErrNotPermitted)
 	}

@@ -15,10 +15,10 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// A restart would open and decode every entry there is. Most are RECORDs, of which the
-// set needs little: so what it needs of packSize of them is a row of its own, a pack.
-// Packs are a cache. They repeat rows that never change and were durable before, what no
-// pack holds is read as it was signed, and packs that do not make sense are thrown away.
+// A restart would open and decode every entry there is. Most are RECORDs, of which the set
+// needs little. So the needed part of packSize of them is one row, a pack. Packs are a
+// cache. They repeat rows that never change and were durable before, what no pack holds is
+// read as it was signed, and packs that do not make sense are thrown away.
 
 const (
 	packVersion = 3
@@ -26,7 +26,7 @@ const (
 	packsAtOnce = 4 // in one transaction
 )
 
-// packed is a RECORD with what links it.
+// packed is a RECORD with its links.
 type packed struct {
 	it   *dag.Item
 	prev wire.EntryHash
@@ -55,7 +55,7 @@ func (p *packs) note(it *dag.Item, e *wire.Entry) {
 	}
 }
 
-// write writes what there is enough of. It stops for good once a log has forked.
+// write writes the packs that are full. It stops for good once a log has forked.
 func (p *packs) write() {
 	if len(p.logs.Evidence) > 0 {
 		p.waiting = nil

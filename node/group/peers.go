@@ -17,8 +17,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// peers is what other devices have said of themselves, and when this device asks them for
-// more. Nothing of it is durable.
+// peers holds the statements of other devices about themselves, and when this device asks
+// them for more. Nothing of it is durable.
 type peers struct {
 	tx      *tx
 	timers  *timers
@@ -39,7 +39,7 @@ type peers struct {
 	beaconed  crdt.HLC  // date of the last one
 }
 
-// peerState is what another device last said of itself. It is not durable.
+// peerState is the last statement of another device about itself. It is not durable.
 type peerState struct {
 	hlc    crdt.HLC
 	said   [32]byte // hash of its newest vector
@@ -53,7 +53,7 @@ type peerState struct {
 	rejoin *rejoin // it asks to be added again; nil: it does not
 }
 
-// at gives what a device has said, made if there is nothing.
+// at returns the state of a device, a new one if there is none.
 func (p *peers) at(d wire.DeviceID) *peerState {
 	of := p.of[d]
 	if of == nil {
@@ -151,7 +151,7 @@ func (p *peers) wait(first time.Duration) time.Duration { return backOff(first, 
 // news begins all waits anew: something came in, here or at somebody else.
 func (p *peers) news() { p.asks, p.told = 0, 0 }
 
-// askEvery is how often this device asks for a sync at the most: what does not come
+// askEvery is the shortest time between two requests for a sync: entries that do not come
 // with one will hardly come with the next.
 const askEvery = time.Second
 
@@ -176,7 +176,7 @@ func (p *peers) ask(now time.Time, why string) {
 	p.tx.send(Ask{Why: why})
 }
 
-// askLater asks what came too soon after the last time.
+// askLater makes the request that came too soon after the last one.
 func (p *peers) askLater(now time.Time) {
 	if p.timers.due(now, timerAsk) {
 		p.ask(now, p.why)
@@ -287,8 +287,8 @@ func (p *peers) takeBeacon(now time.Time, r *roster.Roster, raw []byte, lacking 
 		p.changed()
 	}
 	p.addAgain(now, of, again)
-	// What it lacks still is planned: that it says so again, as it does every few seconds
-	// while people write, puts nothing off.
+	// Sealing for the messages that it still lacks is planned already. Such a device
+	// repeats its gaps every few seconds while people write, and that puts nothing off.
 	p.reseal.keepOnly(d.ID, of.lacks)
 	p.reseal.plan(now, gapStep, d.ID, b.Gaps)
 	return nil

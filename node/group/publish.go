@@ -9,7 +9,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// outgoing is what this Step made for the group.
+// outgoing holds the objects that this Step made for the group.
 type outgoing struct {
 	wire.Bundle
 
@@ -17,7 +17,8 @@ type outgoing struct {
 	under  *wire.KeyID      // the transport key; nil: the newest
 }
 
-// publish puts what this Step made into envelopes. record finds a RECORD of the set.
+// publish puts the objects that this Step made into envelopes. record finds a RECORD of the
+// set.
 func publish(tx *tx, keys *keyring, record func(wire.MessageID) *dag.Item) {
 	o := &tx.outgoing
 	u, sealed := o.Bundle, o.sealed
@@ -52,8 +53,8 @@ func publish(tx *tx, keys *keyring, record func(wire.MessageID) *dag.Item) {
 	}
 }
 
-// envelopeRoom is what a bundle may take in one envelope, with room for framing
-// and padding.
+// envelopeRoom is the most bytes of a bundle in one envelope, with room for framing and
+// padding.
 const envelopeRoom = wire.MaxEnvelope * 7 / 8
 
 // split cuts a bundle into such as fit an envelope, in order, entries first.
@@ -86,8 +87,8 @@ func split(u wire.Bundle) []wire.Bundle {
 	return append(parts, part)
 }
 
-// publishedRow is how the envelope of an own message was made, so that the very
-// bytes can be made again from what is kept anyway.
+// publishedRow says how the envelope of an own message was made, so that the very bytes can
+// be made again from rows that are kept anyway.
 type publishedRow struct {
 	Salt  [32]byte     `cbor:"1,keyasint"`
 	Key   wire.KeyID   `cbor:"2,keyasint"`

@@ -53,7 +53,7 @@ func (m *Machine) Status() Status {
 // concurrently at some time.
 func (m *Machine) Tips() int { return m.tree.Tips }
 
-// Parked is how many entries wait here for what they build on.
+// Parked returns how many entries wait here for others that they build on.
 func (m *Machine) Parked() int { return len(m.logs.Parking.Entries) }
 
 // Profile lists the registers of the profile as their authors signed them,
@@ -110,7 +110,7 @@ func (m *Machine) Vouches(key wire.KeyID) bool {
 	return m.keys.has(key) && m.keys.clean(m.keys.of(key))
 }
 
-// Messages lists what was shown after a cursor, in the order in which it was.
+// Messages lists the messages that were shown after a cursor, in that order.
 func (m *Machine) Messages(after uint64, limit int) ([]Message, error) {
 	return m.messages.list(after, limit)
 }
@@ -123,8 +123,8 @@ func (m *Machine) Events(after uint64, limit int) ([]Event, error) {
 	return m.tx.eventsAfter(after, limit, func(EventKind) bool { return true })
 }
 
-// Happened lists what happened in the group for people to see, after a cursor: messages,
-// and the events for which shows is true, at most limit; 0: all.
+// Happened lists the events of the group that people see, after a cursor: messages, and the
+// events for which shows is true, at most limit; 0: all.
 func (m *Machine) Happened(after uint64, limit int, shows func(EventKind) bool) ([]Event, error) {
 	return m.tx.eventsAfter(after, limit, withMessages(shows))
 }
@@ -151,7 +151,7 @@ func (m *Machine) VectorFor(d wire.DeviceID) wire.SyncVector {
 	return v
 }
 
-// Vector is what this device says of itself when it exchanges with another.
+// Vector returns this device's statement about itself for an exchange with another device.
 func (m *Machine) Vector() wire.SyncVector {
 	lacks := m.messages.lacks()
 	lacks = lacks[:min(len(lacks), wire.MaxGaps)]
@@ -226,9 +226,9 @@ func endsOf(rosters *rosters, device *identity.Device) []*dag.Item {
 	return ends
 }
 
-// Wants names what this device asks others for: messages owed to it without
-// plaintext, oldest first, and trees. Seals that came before and that it has no keys
-// for it asks for again after a while, longer each time.
+// Wants lists the requests of this device to others: messages owed to it without plaintext,
+// oldest first, and trees. Seals that came before and that it has no keys for it asks for
+// again after a while, longer each time.
 func (m *Machine) Wants() wire.SyncWant {
 	return wire.SyncWant{
 		Messages: m.messages.wants(m.now),

@@ -56,7 +56,7 @@ type Status struct {
 	Parked        int
 	Intents       int  // invites that are kept, since it does not know yet whether it needs them
 	Was           bool // this device has been in the group
-	Leaving       bool // it goes once what it wrote is with somebody else
+	Leaving       bool // it goes once somebody else has all that it wrote
 	Left          bool // StateOut: by this user's own word
 	Profile       []wire.ProfileItem
 }
@@ -86,7 +86,7 @@ type Message struct {
 	Readers  int      // other devices that it is for
 }
 
-// JoinStatus is what a member can tell a joiner about its request.
+// JoinStatus is a member's answer to a joiner about its request.
 type JoinStatus struct {
 	Stage   wire.JoinStage
 	Reason  string

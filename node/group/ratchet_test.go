@@ -11,7 +11,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Whoever is asked for a message again and again seals it once in an epoch.
+// A device that is asked for a message again and again seals it once in an epoch.
 func TestSealsOnceAnEpoch(t *testing.T) {
 	w := newWorld(t, 61)
 	a, b := w.device("a"), w.device("b")
@@ -120,8 +120,8 @@ func TestWornThenOut(t *testing.T) {
 	}
 }
 
-// What seals are labelled with is anybody's word: the labels of no device of the group
-// say nothing of a ratchet, and are not kept.
+// Anybody can put any label on a seal. Labels that name no device of the group say nothing
+// of a ratchet, and are not kept.
 func TestWornLabels(t *testing.T) {
 	w := newWorld(t, 72)
 	a, b := w.device("a"), w.device("b")

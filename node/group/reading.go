@@ -43,7 +43,7 @@ func (r reader) again(it *dag.Item) (*dag.SignedEntry, error) {
 	return s, nil
 }
 
-// commitment is what a RECORD commits to.
+// commitment returns the commitment of a RECORD.
 func (r reader) commitment(it *dag.Item) (wire.Hash, error) {
 	if it.Record != nil {
 		return it.Record.Commitment, nil

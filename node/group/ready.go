@@ -7,8 +7,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Ready is what a Step made necessary. It is carried out in the order of its
-// fields, and then Advance is called; there is no Step in between.
+// Ready is the work that a Step made necessary. It is carried out in the order of its
+// fields, and then Advance is called. There is no Step in between.
 type Ready struct {
 	Writes   []Write          // one atomic, synced transaction together with Drop
 	Came     []wire.EntryHash // entries in Writes that came from elsewhere
@@ -30,21 +30,21 @@ type Write struct {
 	Vault Vault
 }
 
-// Rows is what is durable: the result of all Writes carried out so far. Get
-// returns nil, nil for a row that is not there. Scan goes through the rows whose
-// key has a prefix in ascending order of keys and stops at the first error.
+// Rows reads the durable rows: the result of all Writes carried out so far. Get returns
+// nil, nil for a row that is not there. Scan goes through the rows whose key has a prefix
+// in ascending order of keys and stops at the first error.
 type Rows interface {
 	Get(key string) ([]byte, error)
 	Scan(prefix string, fn func(key string, value []byte) error) error
 }
 
-// RowsFrom is what Rows may offer beside: Scan beginning at the first key that is not
-// below from.
+// RowsFrom is an optional part of Rows: Scan beginning at the first key that is not below
+// from.
 type RowsFrom interface {
 	ScanFrom(prefix, from string, fn func(key string, value []byte) error) error
 }
 
-// RowKeys is what Rows may offer beside: Scan without the values. New calls them from two
+// RowKeys is an optional part of Rows: Scan without the values. New calls them from two
 // goroutines at once.
 type RowKeys interface {
 	ScanKeys(prefix string, fn func(key string) error) error
@@ -74,9 +74,9 @@ type Tell struct {
 // Ask wants a sync with a member soon: entries, seals or a tree are missing.
 type Ask struct{ Why string }
 
-// RequestJoin wants this request carried to any member, instead of what was wanted
-// before, again and again until a JoinAnswered with a Welcome was stepped; if there is a
-// renewal, the two in turn.
+// RequestJoin wants this request carried to any member, in place of an earlier one, again
+// and again until a JoinAnswered with a Welcome was stepped. If there is a renewal, the two
+// go in turn.
 type RequestJoin struct {
 	Request wire.JoinRequest
 	Renewal *wire.JoinRequest
@@ -145,7 +145,7 @@ type Event struct {
 	Detail  string         `cbor:"9,keyasint,omitempty"`
 }
 
-// Outcome is what a Step made of an input.
+// Outcome is the result of a Step.
 type Outcome struct {
 	Verdict  verdict.Verdict
 	Entry    wire.EntryHash   // of a Send: the MessageID; of an operation: its OP

@@ -15,10 +15,11 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// A receipt is a device's own word, signed, that it has in plaintext what it may read of
-// another device's log, up to an entry. Nothing else makes a message "held": an entry can be
-// parked, or sealed under a key that a device lacks. Receipts are not durable; each covers
-// those before it, and an exchange brings the newest again, so that a lost one costs time.
+// A receipt is a signed statement of a device that it has, in plaintext, all that it may
+// read of another device's log up to an entry. Nothing else makes a message "held": an
+// entry can be parked, or sealed under a key that a device lacks. Receipts are not durable;
+// each covers those before it, and an exchange brings the newest again, so that a lost one
+// costs time.
 
 // When a device sends receipts. In a small group everybody does so at once. In a large one
 // those do who had the message from its author, and a few whom the author's name picks; the
@@ -34,7 +35,7 @@ const (
 	receiptsATurn = 16 // at most, made at once
 )
 
-// Bounds of what receipts of others can make this device do.
+// Bounds on the work that receipts of others can cause.
 const (
 	maxReceiptCounts = 64 // logs whose count is remembered for each reader
 	receiptsPassed   = 32 // of one reader passed on in a second
@@ -69,7 +70,7 @@ func newReceipts(r records, t *tx, timers *timers, keys *keyring, key *identity.
 	}
 }
 
-// from notes who an input comes from, and gives what does.
+// from notes the device that an input comes from, and returns the input.
 func (r *receipts) from(in Input) Input {
 	from, _ := in.(From)
 	if r.fromDevice, r.fromPeer = from.Device, from.Peer; from.Input != nil {
@@ -172,7 +173,7 @@ func (r *receipts) untold(now time.Time, d wire.DeviceID) {
 	}
 }
 
-// receiptFor signs what this device has read of a branch. False: nothing.
+// receiptFor signs how far this device has read a branch. False: nothing.
 func (r *receipts) receiptFor(branch int) (wire.Signed, bool) {
 	it := r.deliveredTo(branch)
 	if it == nil {
@@ -202,7 +203,7 @@ func (r *receipts) receiptsFor(author wire.DeviceID) []wire.Signed {
 	return out[max(0, len(out)-wire.MaxReceipts):] // the newest incarnations came last
 }
 
-// reading is what a device has said that it has read.
+// reading says how far a device has read, by its receipts.
 type reading struct {
 	log    wire.LogID // the incarnation that said so
 	counts map[wire.LogID]uint64
@@ -213,7 +214,7 @@ type reading struct {
 	passed int       // so many were passed on
 }
 
-// begin forgets what another incarnation has said.
+// begin forgets the receipts of another incarnation.
 func (r *reading) begin(log wire.LogID) {
 	if r.log != log {
 		if r.stale == nil {
@@ -363,8 +364,8 @@ func (r *receipts) isOver(log wire.LogID) bool {
 	return false
 }
 
-// noteIncarnation forgets what a device has said once a later incarnation of it has written
-// something: its store is another one.
+// noteIncarnation forgets the receipts of a device once a later incarnation of it has
+// written something: its store is another one.
 func (r *receipts) noteIncarnation(it *dag.Item) {
 	p := r.read[it.Log.Device]
 	if it.Seq > 1 || p == nil || p.log == (wire.LogID{}) || p.log == it.Log || !r.isOver(p.log) {

@@ -49,8 +49,8 @@ func (x reader) rejoin(r *roster.Roster, s wire.Signed) (*rejoin, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Who does not hold that epoch's key cannot check the MAC, and being unable to
-	// check is never a refusal.
+	// A member without that epoch's key cannot check the MAC, and that is no reason to
+	// refuse.
 	if key != nil && len(w.MAC) > 0 && !hmac.Equal(w.MAC, rejoinMAC(key, w)) {
 		return nil, fmt.Errorf("rejoin: %w: its MAC does not hold", verdict.ErrForged)
 	}

@@ -13,8 +13,7 @@ import (
 // maxBranches is how many branches a Report has, the newest first.
 const maxBranches = 16
 
-// Report is all that the machine can tell of a group's state: for whoever asks why it
-// is not as it should be.
+// Report is all that the machine knows of a group's state, for people who look for a fault.
 type Report struct {
 	Status
 	Policy    wire.Policy
@@ -50,7 +49,7 @@ type Branch struct {
 	Voters []wire.UserID // with a device whose newest vote lies on it
 }
 
-// DeviceReport is what is known here of how far a device is.
+// DeviceReport says how far a device is, as far as this one knows.
 type DeviceReport struct {
 	Device  wire.DeviceID
 	User    wire.UserID

@@ -50,7 +50,7 @@ func (in Approve) op(a member) (*wire.Op, error) {
 	case role > wire.RoleReadOnly:
 		return nil, fmt.Errorf("approving: %w: %v", verdict.ErrUnknown, role)
 	case role < u.Role:
-		return nil, fmt.Errorf("approving: %w: %s makes nobody %s", verdict.ErrNotPermitted, u.Role.Article(), role.Article())
+		return nil, fmt.Errorf("approving: %w: %s may not grant the role of %s", verdict.ErrNotPermitted, u.Role.Article(), role.Article())
 	}
 	if asks.By.Lapsed(a.now) {
 		return nil, fmt.Errorf("approving: %w: it has to ask again: it did so more than %v ago", verdict.ErrInvalidKeyPackage, engine.KeyPackageLifetime)

@@ -108,7 +108,7 @@ func TestDeniedRequest(t *testing.T) {
 	w.agree(a, b, c, d)
 }
 
-// Who lets a flood of strangers ask keeps a bounded number of requests, whatever comes.
+// A member that a flood of strangers asks keeps a bounded number of requests.
 func TestFloodOfRequests(t *testing.T) {
 	w, _, b, c := closed(t, 622, wire.PolicyRequest)
 	w.hold = func(from, to *device, _ []byte) bool { return true }
@@ -190,8 +190,8 @@ func TestRequestWithAnOldKeyPackage(t *testing.T) {
 	w.agree(a, b, c, d)
 }
 
-// A stranger tells a joiner whose request waits that it is in. What it asks with then is
-// not written down beside that, however long it waits, and the approval lets it in.
+// A stranger tells a joiner whose request waits that it is in. Its second request is not
+// written down beside the first, however long it waits, and the approval lets it in.
 func TestRequestStandsBesideItsRenewal(t *testing.T) {
 	w, a, b, c := closed(t, 641, wire.PolicyRequest)
 	d := w.device("dora")
@@ -216,7 +216,7 @@ func TestRequestStandsBesideItsRenewal(t *testing.T) {
 	w.agree(a, b, c, d)
 }
 
-// Who asks to be let in again and again with ever other credentials leaves nothing behind.
+// A stranger that asks again and again with new credentials leaves nothing behind.
 func TestStatusOfManyRequests(t *testing.T) {
 	w, a, _, _ := three(t, 913)
 	before := len(a.m.epochs.verified)

@@ -39,7 +39,7 @@ const (
 	rowRenewal   = "renewal"    // a second one, with another KeyPackage, after a member said that the first one's Welcome is gone
 )
 
-// ownRow is what the machine is, apart from logs and keys.
+// ownRow is the state of the machine apart from logs and keys.
 type ownRow struct {
 	Signer      []byte       `cbor:"1,keyasint"` // MLS signature key, secret
 	Public      []byte       `cbor:"2,keyasint"`
@@ -53,7 +53,7 @@ type ownRow struct {
 	Incarnation uint64       `cbor:"10,keyasint"` // of the log that this device writes
 	Unheld      [][]byte     `cbor:"12,keyasint"` // EpochIDs of chosen children that this device cannot get to
 	Missed      missedRow    `cbor:"13,keyasint"` // the one that it cannot get to now
-	Leaving     bool         `cbor:"14,keyasint"` // its user leaves once what it wrote is with somebody
+	Leaving     bool         `cbor:"14,keyasint"` // its user leaves once somebody has all that it wrote
 	Renew       bool         `cbor:"11,keyasint"` // seal nothing before new keys: see incarnation.go
 	Replaced    []oldKey     `cbor:"15,keyasint"` // those that Transport has replaced, oldest first
 }

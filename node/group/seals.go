@@ -122,7 +122,7 @@ func (a attempts) waits(now time.Time, id wire.MessageID) bool {
 	return t.times > 0 && now.Sub(t.at) < backOff(beaconGap/2, t.times-1)
 }
 
-// forget begins anew: keys came, and what could not be opened may be now.
+// forget begins anew: keys came, and seals that could not be opened may be opened now.
 func (a attempts) forget() { clear(a) }
 
 // Bounds of the seals kept for keys that may still come.

@@ -9,9 +9,9 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// SendAll accepts several messages, in their order, or none of them. They are sealed
-// one by one and travel in as few envelopes as they fit into: a burst of envelopes is
-// what gossip loses. Outcome.Messages are their IDs.
+// SendAll accepts several messages, in their order, or none of them. They are sealed one by
+// one and travel in as few envelopes as they fit into: gossip loses envelopes of a burst.
+// Outcome.Messages are their IDs.
 type SendAll struct{ Contents []wire.Content }
 
 func (in SendAll) act(m *Machine, now time.Time, out *Outcome) error {
@@ -21,7 +21,7 @@ func (in SendAll) act(m *Machine, now time.Time, out *Outcome) error {
 		}
 	}
 	for _, c := range in.Contents {
-		id, err := m.send(now, c) // what else it refuses, it refuses of the first
+		id, err := m.send(now, c) // other refusals already hit the first one
 		if err != nil {
 			return err
 		}

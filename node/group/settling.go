@@ -28,9 +28,9 @@ type settling struct {
 }
 
 // disturbed notes that something came in that may turn the choice: the fork is judged when
-// it gets quiet. written is the date of a commit or vote, zero of anything else. What was
-// written after this device knew of the fork is by somebody who may have judged it: it
-// prolongs the wait only if it turns the choice.
+// it gets quiet. written is the date of a commit or vote, zero of anything else. The author
+// of an entry that was written after this device knew of the fork may have judged the fork,
+// so such an entry prolongs the wait only if it turns the choice.
 func (s *settling) disturbed(now, written time.Time, jitter time.Duration) {
 	if written.IsZero() || s.since.IsZero() || !written.After(s.since) {
 		s.stirred, s.calm = true, time.Time{}

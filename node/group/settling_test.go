@@ -53,8 +53,8 @@ func TestForkHoldsNobodyBeforeIt(t *testing.T) {
 	w.agree(a, b, c)
 }
 
-// What was written before a device knew of a fork prolongs its wait; what was written
-// after, by somebody who may have judged the fork, and agrees with it, does not.
+// An entry that was written before this device knew of the fork prolongs the wait. A later
+// one that agrees with its choice does not: its author may have judged the fork.
 func TestAgreementProlongsNoWait(t *testing.T) {
 	w, a, b, c := three(t, 35)
 	w.cut = func(*device, *device) bool { return true }

@@ -24,8 +24,8 @@ type Suggestion struct {
 }
 
 // suggestions lists whom to think of removing, ascending by user. Of the users who are
-// silent none is suggested if all are: then nobody has written for so long. at is what the
-// clock says.
+// silent none is suggested if all are: then nobody has written for so long. at is the time
+// by the clock.
 func suggestions(logs *dag.Logs, tree *epochs.Tree, roster *roster.Roster, at time.Time) []Suggestion {
 	invalid := map[*epochs.Node]bool{}
 	for _, stands := range tree.Stood {

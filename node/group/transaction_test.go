@@ -25,7 +25,7 @@ func fitsTransactions(t *testing.T, devices ...*device) {
 	}
 }
 
-// What waits behind one message, which comes at last, is shown in turns that fit.
+// Messages that wait behind one, which comes at last, are shown in batches that fit.
 func TestManyShownAtOnce(t *testing.T) {
 	w := newWorld(t, 51)
 	a, b := w.device("a"), w.device("b")
@@ -100,8 +100,8 @@ func TestMuchSealedAgain(t *testing.T) {
 	fitsTransactions(t, a, b, c, d)
 }
 
-// Who comes over from a branch that lost to one of hundreds of epochs does so in turns
-// that fit.
+// A device that moves from a branch that lost to one of hundreds of epochs does so in
+// batches that fit.
 func TestLongWayOver(t *testing.T) {
 	w := newWorld(t, 914)
 	a, b, c := w.device("a"), w.device("b"), w.device("c")

@@ -8,12 +8,12 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// tx is what a turn makes durable, and what is to be done after it: the next Ready. It
-// reads rows as they will be once it is carried out.
+// tx holds the writes of a turn and the work after them: the next Ready. It reads rows as
+// they will be once it is carried out.
 //
-// What a turn makes durable is one transaction, and a transaction has a limit: a machine
-// whose turn exceeds it can never take that turn. So whatever can follow from one input in
-// any amount is begun only while the turn is not full, and goes on in the next, at once.
+// All writes of a turn are one transaction, and a transaction has a limit: a machine whose
+// turn exceeds it can never take that turn. So work that can follow from one input in any
+// amount is begun only while the turn is not full, and goes on at once in the next turn.
 type tx struct {
 	rows     Rows // durable
 	ready    Ready
@@ -26,11 +26,11 @@ type tx struct {
 	broken   error          // memory may be ahead of what is durable
 }
 
-// maxTurn is how many bytes of rows a turn may have put for more to be begun in it. What
-// an input brings itself, and what one more step adds, comes on top.
+// maxTurn is the number of bytes of rows beyond which a turn begins no more work. The rows
+// of the input itself, and of one more step, come on top.
 const maxTurn = 1 << 20
 
-// rowOverhead is about what a store adds to a row.
+// rowOverhead is about how many bytes a store adds to a row.
 const rowOverhead = 64
 
 func newTx(rows Rows) *tx { return &tx{rows: rows, pending: map[string]int{}, most: maxTurn} }
@@ -42,16 +42,15 @@ func (t *tx) advance() {
 	t.size = 0
 }
 
-// fail makes the machine refuse everything from now on: its memory may be ahead
-// of what is durable, so that it must be made anew.
+// fail makes the machine refuse everything from now on: its memory may be ahead of the
+// durable rows, so that it must be made anew.
 func (t *tx) fail(err error) {
 	if t.broken == nil && err != nil {
 		t.broken = err
 	}
 }
 
-// full says whether what else is to be done has to wait for the next turn, and asks for
-// that.
+// full says whether further work has to wait for the next turn, and asks for that turn.
 func (t *tx) full() bool {
 	t.deferred = t.deferred || t.size > t.most
 	return t.size > t.most
@@ -107,8 +106,8 @@ func (t *tx) scan(prefix string, fn func(key string, value []byte) error) error 
 	return t.scanFrom(prefix, prefix, fn)
 }
 
-// scanFrom is scan; of what is durable it leaves out, if Rows can, what is below from.
-// Otherwise a reader with a cursor costs as much as there is, again for each message.
+// scanFrom is scan from a key on: if Rows can, it skips durable rows below from. Otherwise
+// a reader with a cursor costs as much as there is, again for each message.
 func (t *tx) scanFrom(prefix, from string, fn func(key string, value []byte) error) error {
 	durable := t.rows.Scan
 	if r, ok := t.rows.(RowsFrom); ok && from != prefix {
@@ -133,7 +132,7 @@ func (t *tx) scanFrom(prefix, from string, fn func(key string, value []byte) err
 	return nil
 }
 
-// durableKeys goes through the keys of what is durable.
+// durableKeys goes through the keys of the durable rows.
 func (t *tx) durableKeys(prefix string, fn func(key string) error) error {
 	var err error
 	if r, ok := t.rows.(RowKeys); ok {

@@ -7,8 +7,9 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// An operation of a later program comes in, dated before others. What the rosters of
-// entries' pasts are kept by is which operations those are: it is not mistaken for another.
+// An operation of a later program comes in, dated before others. The kept rosters of
+// entries' pasts are found by the operations in those pasts, so this one is not mistaken
+// for another.
 func TestOperationOfALaterProgram(t *testing.T) {
 	w, a, b, c := three(t, 918)
 	w.cut = func(_, _ *device) bool { return true }

@@ -71,7 +71,7 @@ func (m *Machine) nameUnheld(now time.Time) {
 		m.own.Missed = missedRow{Epoch: missed, Since: uint64(now.UnixMilli())} //nolint:gosec // after 1970
 		m.own.save()
 	}
-	// What is held now was not out of reach for ever.
+	// An epoch that is held now was not out of reach for ever.
 	before := len(m.own.Unheld)
 	m.own.Unheld = slices.DeleteFunc(m.own.Unheld, func(id []byte) bool { return m.epochs.isWhole(wire.EpochID(id)) })
 	if missed != (wire.EpochID{}) && !slices.ContainsFunc(m.own.Unheld, func(id []byte) bool { return bytes.Equal(id, missed[:]) }) {

@@ -13,7 +13,7 @@ import (
 // Explanation says, from the machine's own state, how something stands and why.
 type Explanation struct {
 	State string   // one word or two
-	Facts []string // what is so, the decisive first
+	Facts []string // the facts, the decisive one first
 	Next  []string // what happens by itself, and what helps
 }
 

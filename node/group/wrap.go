@@ -25,7 +25,7 @@ func wrapInfo(group wire.GroupID, id wire.KeyID, to wire.DeviceID) []byte {
 
 // errNoKey says that a device's key for transport keys is a point of low order, with which
 // nobody can agree on anything. The loss is that device's alone.
-var errNoKey = errors.New("nothing can be wrapped for it")
+var errNoKey = errors.New("its HPKE key cannot be used")
 
 // wrap seals a transport key to a device: HPKE, base mode (RFC 9180), enc before
 // the ciphertext.
@@ -53,7 +53,7 @@ func unwrap(private []byte, group wire.GroupID, id wire.KeyID, to wire.DeviceID,
 		return nil, fmt.Errorf("transport key: %w: %w", verdict.ErrForged, err)
 	}
 	if len(key) != wire.TransportKeyLen || wire.KeyIDOf(group, key) != id {
-		return nil, fmt.Errorf("transport key: %w: it is not the key it is called", verdict.ErrForged)
+		return nil, fmt.Errorf("transport key: %w: the key does not match its ID", verdict.ErrForged)
 	}
 	return key, nil
 }

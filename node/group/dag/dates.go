@@ -7,14 +7,15 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// A date is what the clock of an entry's author said, and clocks are wrong. So no date keeps
-// an entry out of the set, and the order of entries follows from what builds on what: an
-// entry's place in it is its date, or above all that it builds on (logs.fillPast). One clock
-// that is far ahead drags that order along, where it does no harm, since nothing is measured
-// by it. Times are measured by dates, and a date beyond this device's clock is not believed.
+// A date is the time by the clock of an entry's author, and clocks can be wrong. So no date
+// keeps an entry out of the set, and the order of entries follows their causal order: an
+// entry's place is its date, or above all that it builds on (logs.fillPast). One clock that
+// is far ahead drags that order along, where it does no harm, since nothing is measured by
+// it. Times are measured by dates, and a date beyond this device's clock is not believed.
 
-// believed is when an entry was written, as far as its place in the order and its date can
-// be believed up to some time: then not before what it builds on. ok: they can.
+// believed returns when an entry was written, as far as its place in the order and its date
+// can be believed up to some time. It is not before the entries that it builds on. ok: they
+// can.
 func (it *Item) believed(until crdt.HLC) (at crdt.HLC, ok bool) {
 	if it.Hlc <= until {
 		return it.Hlc, true
@@ -23,9 +24,9 @@ func (it *Item) believed(until crdt.HLC) (at crdt.HLC, ok bool) {
 	return at, at <= until
 }
 
-// lastHeard is when each user wrote last, of what counts, by dates that are believed up to
-// some time. Of somebody whose last entry is dated after that nobody can say when it was
-// written: it is heard with the others. ahead is the first such date, or zero.
+// lastHeard returns when each user last wrote an entry that counts, by dates that are
+// believed up to some time. Of somebody whose last entry is dated after that nobody can say
+// when it was written: it is heard with the others. ahead is the first such date, or zero.
 func (l *Logs) LastHeard(until crdt.HLC) (heard map[wire.UserID]crdt.HLC, ahead crdt.HLC) {
 	heard = make(map[wire.UserID]crdt.HLC)
 	later := map[wire.UserID]crdt.HLC{}
@@ -61,8 +62,8 @@ func (it *Item) When(now time.Time) time.Time {
 	return at.Time()
 }
 
-// since is when an entry was written, or now, if it is dated ahead: what is to be done so
-// long after it is not put off until that date.
+// since returns when an entry was written, or now if it is dated ahead: work that is due
+// some time after the entry must not wait for that date.
 func (it *Item) Since(now time.Time) time.Time {
 	at, ok := it.believed(Horizon(now))
 	if !ok {

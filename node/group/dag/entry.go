@@ -19,12 +19,12 @@ import (
 // believe the date.
 const MaxAhead = 10 * time.Minute
 
-// endOfTime is the first date that no entry may have (the year 6429): what builds on the
-// last one that is possible still finds a place after it.
+// endOfTime is the first date that no entry may have (the year 6429): an entry that builds
+// on one with the last possible date still finds a place after it.
 const EndOfTime crdt.HLC = 1 << 63
 
-// item is an entry in the set, checked. There is one for each message there ever was:
-// what only few of them need, or many share, is behind a pointer.
+// item is an entry in the set, checked. There is one for each message there ever was, so
+// fields that only few items need, or that many share, are behind a pointer.
 type Item struct {
 	*Author
 	*Body // many RECORDs share one
@@ -39,7 +39,7 @@ type Item struct {
 	Seals uint8 // of a RECORD: how many are kept, or 255 of more
 }
 
-// facts are what is known of an item beside what it says. Of a RECORD they change.
+// facts are what this device has found out about an item. Of a RECORD they change.
 type facts uint8
 
 const (
@@ -84,8 +84,8 @@ func (it *Item) Date(at crdt.HLC) {
 	it.Author.Dates[it.Hash] = at
 }
 
-// body is what an entry says and what was found out about that. It never changes once
-// the entry is in the set.
+// body is the decoded body of an entry, with what was found out about it. It never changes
+// once the entry is in the set.
 type Body struct {
 	Kind wire.Kind
 
@@ -105,7 +105,7 @@ type Body struct {
 	Wrap    *wire.TKeyWrap    // KindTKeyWrap
 }
 
-// commitBody is a COMMIT, and what it shows without keys.
+// commitBody is a COMMIT, with the fields that it shows without keys.
 type commitBody struct {
 	*wire.Commit
 
@@ -126,8 +126,8 @@ func (it *Item) seen(list int) uint64 {
 	return it.past.seq(list)
 }
 
-// slim drops of a COMMIT in the set what is long and seldom needed: Machine.commitOf
-// reads it again.
+// slim drops the long and seldom needed fields of a COMMIT in the set; Machine.commitOf
+// reads them again.
 func (it *Item) Slim() {
 	c := it.Commit
 	c.HasWelcome = c.Welcome != nil
@@ -154,7 +154,7 @@ func ReadProfile(group wire.GroupID, s wire.Signed, author wire.UserID) (*wire.P
 	return p, nil
 }
 
-// target is whom an addition brings in.
+// target is the user and device that an addition brings in.
 type Target struct {
 	Device *identity.Device
 }

@@ -40,7 +40,7 @@ func (l *Logs) Counts(it *Item) bool {
 	return l.Evidence[it.Log] == nil || l.cover().seq(int(it.List)) >= it.Seq
 }
 
-// recounted notes that what depends on which entries count is derived again.
+// recounted notes that all that depends on which entries count has been derived again.
 func (l *Logs) Recounted() {
 	l.Grew = false
 	l.Changes++
@@ -117,7 +117,7 @@ func (l *Logs) rivalOf(group wire.GroupID, s *SignedEntry, read func(*Item) ([]b
 	}
 	if d := l.Devices[o.Entry.Device]; identity.Verify(d.Cert.LogKey, wire.DomainEntry, group, o.Signed) != nil {
 		l.Parking.drop(o)     // it was parked when its device was not known
-		return hash, nil, nil //nolint:nilerr // what does not verify is no second entry
+		return hash, nil, nil //nolint:nilerr // an entry that does not verify is no second entry
 	}
 	return o.Hash, o.Raw, nil
 }
@@ -146,13 +146,13 @@ func (l *Logs) DetectEquivocation(group wire.GroupID, s *SignedEntry, read func(
 	return e, nil
 }
 
-// recordEvidence takes evidence into account. What depends on which entries count is to be
-// derived again.
+// recordEvidence takes evidence into account. The caller then has to derive again all that
+// depends on which entries count.
 func (l *Logs) RecordEvidence(e *Evidence) {
 	l.Evidence[e.Log] = e
 	l.Covered = nil
 	l.Recounted()
-	// What waits of that log goes into quarantine, unless somebody needs it.
+	// Parked entries of that log go into quarantine, unless other entries need them.
 	for _, s := range l.Parking.Entries {
 		if s.Entry.Log() == e.Log && !l.Needed(s.Hash, s.Entry) {
 			l.Parking.drop(s)

@@ -10,7 +10,7 @@ import (
 // index finds items by their hashes. There is one for each message there ever was, and
 // the items hold the hashes already: a map of them would take five times the room.
 type index struct {
-	seed  maphash.Seed // whoever writes entries must not choose where they lie
+	seed  maphash.Seed // an author of entries must not choose where they lie
 	slots []*Item      // a power of two, more than there are items
 	count int
 }

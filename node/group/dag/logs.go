@@ -15,7 +15,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Bounds of what others can make this device keep.
+// Bounds on the entries that others can make this device keep.
 const (
 	MaxParked          = 256 // entries waiting for others, per device that wrote them; all that are not known share one place
 	maxParkedBytes     = 16 << 20
@@ -32,7 +32,7 @@ type Logs struct {
 	Items *index
 	Heads map[wire.EntryHash]*Item // the frontier: entries that no other names
 
-	Devices map[wire.DeviceID]*identity.Device // everyone ever added, whatever became of it
+	Devices map[wire.DeviceID]*identity.Device // every device that was ever added
 	Adders  map[wire.DeviceID][]*Item          // the operations that did
 	founder wire.DeviceID                      // whom none need add
 
@@ -44,10 +44,10 @@ type Logs struct {
 	Count   int
 
 	Evidence map[wire.LogID]*Evidence
-	Covered  Vector // what logs without evidence have in their pasts; nil: find it again
+	Covered  Vector // the entries in the pasts of logs without evidence; nil: find them again
 	scratch  Vector // for fillPast
 	Grew     bool   // covered took in something of a log with evidence
-	Changes  int    // rises with whatever the fork choice may look at
+	Changes  int    // rises with every change of the fork choice's input
 
 	Parking    parking
 	Quarantine quarantine // of logs with evidence, or too many: nobody else references them
@@ -97,7 +97,7 @@ func (l *Logs) Head(id wire.LogID) *Item {
 // set, or b is about to be.
 func (l *Logs) InPast(a, b *Item) bool { return b.seen(int(a.List)) >= a.Seq }
 
-// missing names what e builds on and the set does not hold.
+// missing names the entries that e builds on and the set does not hold.
 func (l *Logs) Missing(e *wire.Entry) []wire.EntryHash {
 	var out []wire.EntryHash
 	if e.Seq > 1 && l.Items.At(e.Prev) == nil {
@@ -150,7 +150,7 @@ func (l *Logs) Check(s *SignedEntry, group wire.GroupID, engine engine.Engine) (
 // date of what it builds on, and gives its own.
 func mayFollow(date, place crdt.HLC) bool { return date > place || place.Ahead(date.Time()) > MaxAhead }
 
-// newestOf is the last place in the order of what e builds on.
+// newestOf returns the last place, in the order, of the entries that e builds on.
 func (l *Logs) NewestOf(e *wire.Entry) (last crdt.HLC) {
 	for _, h := range append([]wire.EntryHash{e.Prev}, e.Deps...) {
 		if it := l.Items.At(h); it != nil {
@@ -160,8 +160,9 @@ func (l *Logs) NewestOf(e *wire.Entry) (last crdt.HLC) {
 	return last
 }
 
-// introduced says whether an entry has in its past what adds its device, so that
-// whoever needs the entry gets that too: else it may lie in a log that counts for nothing.
+// introduced says whether an entry has the addition of its device in its past, so that a
+// device that needs the entry gets the addition too. Otherwise the addition may lie in a
+// log that does not count.
 func (l *Logs) introduced(it *Item) bool {
 	adders := l.Adders[it.Log.Device]
 	return it.Seq > 1 || it.Log.Device == l.founder || slices.ContainsFunc(adders, func(op *Item) bool { return l.InPast(op, it) })
@@ -181,7 +182,7 @@ func (l *Logs) Item(s *SignedEntry, d *identity.Device) *Item {
 	return it
 }
 
-// author gives what all entries of a log share.
+// author returns the part that all entries of a log share.
 func (l *Logs) Author(log wire.LogID, user wire.UserID) *Author {
 	if head := l.Head(log); head != nil {
 		return head.Author
@@ -288,11 +289,11 @@ func (l *Logs) branch(it *Item, e *wire.Entry) int {
 	return i
 }
 
-// frontier is what a new entry of this log names in deps: the heads of the other
-// logs that the log's own past does not cover, newest first up to most of them, and
-// those of its own device before others'.
-// What counts only if somebody names it nobody names but its own device: that is
-// how it gets what it wrote before its store went back into the set again.
+// frontier is what a new entry of this log names in deps: the heads of the other logs that
+// the log's own past does not cover, newest first up to most of them, and those of its own
+// device before others'. Entries of a forked log count only once another log names them.
+// Honest devices name only their own: that is how a restored device republishes what it
+// wrote before the rollback.
 func (l *Logs) Frontier(own wire.LogID, most int) []wire.EntryHash {
 	var heads []*Item
 	for _, h := range l.Heads {
@@ -318,8 +319,9 @@ func (l *Logs) Frontier(own wire.LogID, most int) []wire.EntryHash {
 	return deps
 }
 
-// marks is the version vector, ascending by log. What counts of a log with
-// evidence lies in the pasts of other marks; its own only says that there is evidence.
+// marks is the version vector, ascending by log. The entries of a log with evidence that
+// count lie in the pasts of other marks; the log's own mark only says that there is
+// evidence.
 func (l *Logs) Marks() []wire.Mark {
 	logs := maps.Clone(l.Evidence)
 	for id := range l.Index {
@@ -339,8 +341,8 @@ func (l *Logs) Marks() []wire.Mark {
 	return out
 }
 
-// after gives what a holder of these marks lacks, in causal order, from behind a
-// place in that order; nil: from the beginning.
+// after returns the entries that a holder of these marks lacks, in causal order, from
+// behind a place in that order; nil: from the beginning.
 func (l *Logs) After(marks []wire.Mark, place *Item, may func(*Item) bool) iter.Seq[*Item] {
 	var have Vector
 	for _, m := range marks {
@@ -348,7 +350,7 @@ func (l *Logs) After(marks []wire.Mark, place *Item, may func(*Item) bool) iter.
 		case it != nil:
 			have = have.Join(it)
 		case len(l.Index[m.Log]) == 1 && l.Evidence[m.Log] == nil && l.Head(m.Log).Seq < m.Seq:
-			have = have.Join(l.Head(m.Log)) // it is further there, so it has what is here
+			have = have.Join(l.Head(m.Log)) // it is further there, so it has these entries
 		}
 	}
 	// Each branch is in the order already: they are merged.
@@ -422,7 +424,7 @@ func (l *Logs) Behind(marks []wire.Mark) bool {
 	return slices.ContainsFunc(marks, func(m wire.Mark) bool {
 		switch {
 		case l.Evidence[m.Log] != nil:
-			return false // what counts of it other marks tell
+			return false // other marks cover its entries that count
 		case m.Seq == 0:
 			return true
 		}

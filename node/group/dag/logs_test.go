@@ -78,7 +78,8 @@ func TestLogsAgainstReachability(t *testing.T) {
 	}
 }
 
-// What comes before its causes waits within limits, and comes in when they are there.
+// An entry that arrives before its causes is parked within limits, and comes in when they
+// are there.
 func TestParkedEntriesComeInOnce(t *testing.T) {
 	for seed := range uint64(20) {
 		g := dagtest.NewGraph(100 + seed)

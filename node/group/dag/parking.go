@@ -30,14 +30,14 @@ func (n numbers) unkeep(s *SignedEntry) {
 	}
 }
 
-// parking keeps entries that came before what they build on, until that comes.
+// parking keeps entries that came before others that they build on, until those come.
 type parking struct {
 	known   func(wire.DeviceID) bool
-	missing func(*wire.Entry) []wire.EntryHash // what the set lacks of what an entry builds on
+	missing func(*wire.Entry) []wire.EntryHash // the missing entries that an entry builds on
 	first   numbers
 
 	Entries map[wire.EntryHash]*SignedEntry
-	Waiting map[wire.EntryHash][]wire.EntryHash // what is missing → who waits for it
+	Waiting map[wire.EntryHash][]wire.EntryHash // missing entry → parked entries that wait for it
 	Quota   map[wire.DeviceID]int               // how many there are; zero device: of those not known
 	sizes   map[wire.DeviceID]int               // and their bytes
 	queues  map[wire.DeviceID][]wire.EntryHash  // oldest first; some are gone
@@ -54,9 +54,9 @@ func newParking(known func(wire.DeviceID) bool, missing func(*wire.Entry) []wire
 	}
 }
 
-// park keeps an entry that came before what it builds on. It is not durable: a
-// sync brings it again, and what came last is the most likely to be of use, so that
-// it takes the place of the oldest: of the same device, or of the one with the most.
+// park keeps an entry that came before others that it builds on. It is not durable: a sync
+// brings it again. The newest entry is the most likely to be of use, so it takes the place
+// of the oldest one of the same device, or of the device with the most.
 func (p *parking) Park(s *SignedEntry, missing []wire.EntryHash) {
 	if p.Entries[s.Hash] != nil {
 		return

@@ -42,9 +42,9 @@ func (v Vector) Join(it *Item) Vector {
 	return v.with(int(it.List), it.Seq)
 }
 
-// past is what the causal past of an item has of other branches than the item's own.
-// There is one for every entry, and most logs say nothing between two of them: so it is
-// a vector that many pasts share, and what lies above it.
+// past holds the part of an item's causal past that lies in other branches than its own.
+// There is one for every entry, and most logs say nothing between two of them: so it is a
+// vector that many pasts share, and what lies above it.
 type past struct {
 	base *base
 	over []above

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Engine is what the machine needs of MLS; MLS gives the real one. Secrets and
-// keys pass as bytes that the engine made, and are sealed by the store.
+// Engine is the interface of the machine to MLS; MLS returns the real one. Secrets and keys
+// pass as bytes that the engine made, and are sealed by the store.
 type Engine interface {
 	Suite() uint16
 	NewSigner(rand io.Reader) (secret, public []byte, err error)
@@ -36,7 +36,7 @@ type Engine interface {
 // PageSource finds a page of a ratchet tree by its key.
 type PageSource func(key []byte) ([]byte, error)
 
-// Parent is what a commit is processed on.
+// Parent is an epoch on which a commit can be processed.
 type Parent interface {
 	Tree() []byte
 	Own() uint32
@@ -47,8 +47,8 @@ type Parent interface {
 	Process(commit []byte, check CheckCredential) (Epoch, error)
 }
 
-// ThinEpoch is what is left of an epoch that is kept only so that late commits can
-// be followed from it: it opens no message.
+// ThinEpoch is the reduced form of an epoch that is kept only to follow late commits from
+// it. It opens no message.
 type ThinEpoch interface {
 	Parent
 	Head() []byte // its pages are those of the epoch that it is left of
@@ -64,13 +64,13 @@ type KeyPackage struct {
 	Secret []byte `cbor:"2,keyasint"`
 }
 
-// KeyPackageInfo is what a KeyPackage says.
+// KeyPackageInfo holds the fields of a KeyPackage.
 type KeyPackageInfo struct {
 	Credential   []byte
 	SignatureKey []byte
 }
 
-// CommitInfo is what a commit shows without keys.
+// CommitInfo holds the fields that a commit shows without keys.
 type CommitInfo struct {
 	MLSGroup []byte
 	Epoch    uint64 // number of the parent
@@ -108,8 +108,8 @@ type Epoch interface {
 	// Commit makes a child with these changes, always with a path.
 	Commit(rand io.Reader, c Change) (Committed, error)
 	Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) (message []byte, rows []KeyRow, err error)
-	// Open gives ErrUsed for a replay, ErrIncomplete for what lies too far ahead of what was
-	// opened before, and ErrForged for what does not verify.
+	// Open returns ErrUsed for a replay, ErrIncomplete for a message too far ahead of those
+	// opened before, and ErrForged for one that does not verify.
 	Open(message []byte) (o OpenedMessage, rows []KeyRow, err error)
 	// Snapshot gives the epoch as a head, which is secret, and those pages of its
 	// public tree that since does not have; nil: all. Pages are keyed by content.
@@ -126,7 +126,7 @@ type OpenedMessage struct {
 	Plaintext         []byte
 }
 
-// Change is what a commit does to the tree.
+// Change lists the changes that a commit makes to the tree.
 type Change struct {
 	Now         time.Time
 	Signer      []byte

@@ -16,7 +16,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// errSelfRemoved is what Process gives for a commit that removes this device.
+// errSelfRemoved is the error of Process for a commit that removes this device.
 var ErrSelfRemoved = errors.New("this device is removed")
 
 const (
@@ -200,7 +200,7 @@ func (e mlsEngine) MarkPages(head []byte, pages PageSource, seen map[string]stru
 	return mls.MarkStoredPages(head, mls.PageSource(pages), seen)
 }
 
-// mlsThin is what is left of an epoch.
+// mlsThin is the thin form of an epoch.
 type mlsThin struct {
 	suite mls.CipherSuite
 	epoch *mls.ThinEpoch

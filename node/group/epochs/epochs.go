@@ -59,7 +59,7 @@ func (n *Node) Stands(counts func(*dag.Item) bool) bool {
 	return !n.Void && (counts == nil || slices.ContainsFunc(n.fair, counts))
 }
 
-// info is what the commit that makes n shows; nil for a root.
+// info returns the fields that the commit which makes n shows; nil for a root.
 func (n *Node) Info() *engine.CommitInfo {
 	if b := n.By(); b != nil && b.Commit != nil {
 		return &b.Commit.Info
@@ -107,7 +107,7 @@ type Tree struct {
 	Root  *Node // virtual: the genesis
 	Nodes map[wire.EpochID]*Node
 	Tips  int                    // nodes without children
-	Stood map[wire.LogID][]stand // what each log voted for or committed, in order of arrival
+	Stood map[wire.LogID][]stand // the votes and commits of each log, in order of arrival
 	days  map[logDay][]*dag.Item // commits
 }
 
@@ -117,7 +117,7 @@ type logDay struct {
 	day int64
 }
 
-// stand is a VOTE or COMMIT of a log: where it stood, and what it refused.
+// stand is a VOTE or COMMIT of a log: its position, and the epochs that it refused.
 type stand struct {
 	By      *dag.Item
 	at      *Node
@@ -189,8 +189,8 @@ func (t *Tree) Commit(it *dag.Item, engine engine.Engine, inPast func(a, b *dag.
 	return n, nil
 }
 
-// swings says whether the author's log had voted or committed under another child
-// of n's parent without refusing that child first: whoever takes a side keeps it.
+// swings says whether the author's log had voted or committed under another child of n's
+// parent without refusing that child first: a log that takes a side is bound to it.
 func (t *Tree) swings(it *dag.Item, n *Node, inPast func(a, b *dag.Item) bool) bool {
 	stood := t.Stood[it.Log]
 	for _, s := range stood {

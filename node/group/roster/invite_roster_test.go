@@ -59,8 +59,8 @@ func (g *members) serveClaim(user, whom int, i testInvite, claim string, role wi
 // at dates the newest entry.
 func (g *members) at(ms uint64) { g.Entries[len(g.Entries)-1].HLC = ms << 16 }
 
-// Who an invite lets in, rule by rule (docs/ARCHITECTURE.md, Joining). The roster is a
-// function of the set: want resolves it in several orders.
+// The users that an invite lets in, rule by rule (docs/ARCHITECTURE.md, Joining). The
+// roster is a function of the set: want resolves it in several orders.
 func TestInvitesInTheRoster(t *testing.T) {
 	invite := testInvite{name: "i", by: 1, role: wire.RoleMember}
 	// grown is a founder with admins 1 and 2, member 3 and read-only 4, all known to all.
@@ -239,7 +239,7 @@ func TestInvitesInTheRoster(t *testing.T) {
 	g.remove(0, 1, x)
 	g.want(t, "signer removed after", 0, 2, 3, 4, 9)
 
-	// Whom the puppet of a removed admin let in goes with the puppet.
+	// A user that the puppet of a removed admin let in goes with the puppet.
 	g, h = grown()
 	i = g.give(invite, h)
 	g.remove(0, 1, h)

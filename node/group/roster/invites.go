@@ -12,7 +12,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// inviteState is what a set of operations makes of one invite.
+// inviteState is the state of one invite by a set of operations.
 type Invite struct {
 	issued  *dag.Item               // that gave it out; nil: no operation did
 	Revoked *dag.Item               // that revoked it
@@ -38,7 +38,7 @@ func (r *Roster) JudgeGiven(in *dag.Invited, at crdt.HLC) error {
 	case signer.Role > wire.RoleAdmin:
 		return fmt.Errorf("%w: %w: its role is %v", verdict.ErrNotPermitted, verdict.ErrInviteSigner, signer.Role)
 	case in.Invite.Role < signer.Role:
-		return fmt.Errorf("%w: %w: %s makes nobody %s", verdict.ErrNotPermitted, verdict.ErrInviteSigner, signer.Role.Article(), in.Invite.Role.Article())
+		return fmt.Errorf("%w: %w: %s may not grant the role of %s", verdict.ErrNotPermitted, verdict.ErrInviteSigner, signer.Role.Article(), in.Invite.Role.Article())
 	case s != nil && s.Revoked != nil:
 		return fmt.Errorf("%w: %w", verdict.ErrNotPermitted, verdict.ErrInviteRevoked)
 	case in.Invite.Expires != 0 && uint64(at.Time().UnixMilli()) >= in.Invite.Expires: //nolint:gosec // an HLC is after 1970

@@ -13,10 +13,10 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// In a group with the policy request, the member that is asked writes an OP, so that
-// every admin sees who waits, wherever it came in, and answers with an OP too. Honest
-// members write few: one a user, maxRequests that nobody has answered, each for
-// requestFor at most. What a flood of strangers costs a group is bounded by that.
+// In a group with the policy request, the member that is asked writes an OP, so that every
+// admin sees who waits, wherever it came in, and answers with an OP too. Honest members
+// write few: one a user, maxRequests that nobody has answered, each for requestFor at most.
+// That bounds the cost of a flood of strangers.
 const (
 	MaxRequests = 64
 	RequestFor  = 14 * 24 * time.Hour // by the clocks of entries

@@ -75,11 +75,11 @@ func (s Resolver) Concurrent(a, b *dag.Item) bool {
 // resolve computes the roster of a set of operations, given in causal order. The
 // result depends on the set alone.
 //
-// An operation counts if its author could make it in its own causal past
-// (isPermitted, judged once when it came in) and nothing voids it. Removal is
-// strong, of a user and of a device: it voids what its target did concurrently, so
-// that nobody outruns or back-dates around its own removal, and an addition counts
-// only if it follows every removal of that user or device.
+// An operation counts if its author could make it in its own causal past (isPermitted,
+// judged once when it came in) and nothing voids it. Removal of a user or of a device is
+// strong: it voids the target's concurrent operations, so that nobody evades the own
+// removal by speed or by back-dating, and an addition counts only if it follows every
+// removal of that user or device.
 func (s Resolver) Resolve(ops []*dag.Item) *Roster {
 	var kept []*dag.Item // removals and departures of last owners, not carried out
 	judged := ops
@@ -87,8 +87,8 @@ func (s Resolver) Resolve(ops []*dag.Item) *Roster {
 	for {
 		r := s.run(ops, standing, kept)
 		if out := r.intruding(); len(out) > 0 {
-			// Whose addition is void removes nobody: the removed would outrun its removal
-			// through whom it let in.
+			// A device whose addition is void cannot remove anyone. Otherwise a removed
+			// member could evade its removal through devices that it added concurrently.
 			judged = slices.DeleteFunc(slices.Clone(judged), func(op *dag.Item) bool { return out[op.Log.Device] })
 			standing, cancelled = s.standing(judged)
 			kept = nil
@@ -322,7 +322,8 @@ func (r *Roster) remove(user wire.UserID, by *dag.Item) {
 	r.Gone[user] = by
 }
 
-// judge notes of an operation what permits says, r being the roster of its own past.
+// judge notes the verdict of permits on an operation. r is the roster of the operation's
+// own past.
 func (r *Roster) Judge(op *dag.Item, g *identity.Genesis) {
 	ok, role, took := r.permits(op, g)
 	if op.Role = role; ok {

@@ -7,10 +7,10 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// One sentinel per decision a caller takes; they come wrapped with what was
-// being done.
+// One sentinel per decision that a caller takes. They come wrapped with the operation that
+// failed.
 var (
-	// ErrNotMember: the author or asker is nobody whom this group knows.
+	// ErrNotMember: this group does not know the author or asker.
 	ErrNotMember = errors.New("not a member of the group")
 	// ErrNotPermitted: a member asked for something its role does not allow.
 	ErrNotPermitted = errors.New("not permitted")
@@ -28,8 +28,8 @@ var (
 	ErrEquivocation = errors.New("a device signed two different entries with one sequence number")
 	// ErrFuture: an entry is dated after the last date that one may have.
 	ErrFuture = errors.New("dated too far in the future")
-	// ErrIncomplete: an entry came before what it builds on; it waits.
-	ErrIncomplete = errors.New("what it builds on has not arrived")
+	// ErrIncomplete: an entry came before entries that it builds on; it is parked.
+	ErrIncomplete = errors.New("an entry that it builds on has not arrived")
 	// ErrInvalidCommit: an MLS commit does not fit the epoch it claims to follow.
 	ErrInvalidCommit = errors.New("commit does not follow from its parent")
 	// ErrInvalidKeyPackage: a KeyPackage or Welcome cannot be used.
@@ -50,11 +50,11 @@ var (
 	ErrInviteUsed = errors.New("the invite is used up")
 	// ErrInviteReplayed: this very claim to an invite let somebody in before.
 	ErrInviteReplayed = errors.New("the invite let this device in before, with this KeyPackage")
-	// ErrInviteSigner: who signed an invite may not give it, or not any more.
-	ErrInviteSigner = errors.New("who signed the invite may not invite")
+	// ErrInviteSigner: the signer of an invite may not give it out, or not any more.
+	ErrInviteSigner = errors.New("the signer of the invite may not invite")
 	// ErrInviteOnly: nobody comes into this group without an invite.
-	ErrInviteOnly = errors.New("one comes into this group by an invite only")
-	// ErrWasRemoved: the open door, and what was given out before, does not lead back in.
+	ErrInviteOnly = errors.New("this group can only be joined by an invite")
+	// ErrWasRemoved: neither the open door nor an invite from before leads back in.
 	ErrWasRemoved = errors.New("this user or device was removed; an invite given out after that lets it in again")
 	// ErrInviteUnheard: the member that was asked does not know yet that an invite was
 	// given out, and so not whether that was after a removal.
@@ -81,8 +81,8 @@ func Final(err error) bool {
 	return false
 }
 
-// Waits says of a refused envelope that the same may be taken later: what it builds on, or
-// the keys to it, may come yet.
+// Waits says whether a refused envelope may be taken later: the entries that it builds on,
+// or the keys to it, may come yet.
 func Waits(err error) bool {
 	for _, wait := range []error{ErrIncomplete, ErrFuture, ErrNoEpoch, ErrEquivocation, ErrFull, wire.ErrVersion} {
 		if errors.Is(err, wait) {
@@ -92,12 +92,12 @@ func Waits(err error) bool {
 	return false
 }
 
-// verdictOf is the one table from errors to what a gossip validator answers.
-// Reject is for what no honest member sends, whatever it has seen.
+// verdictOf maps errors to the answers of a gossip validator. It is the only such table.
+// Reject is for envelopes that no honest member sends, whatever it has seen.
 func Of(err error) Verdict {
 	switch {
 	case err == nil, errors.Is(err, ErrNoEpoch), errors.Is(err, ErrVouched):
-		return Accept // others may have the keys, or what it builds on
+		return Accept // others may have the keys, or the entries that it builds on
 	case errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrTooLarge), errors.Is(err, wire.ErrNotAuthentic),
 		errors.Is(err, ErrForged), errors.Is(err, ErrForeign):
 		return Reject
@@ -106,8 +106,8 @@ func Of(err error) Verdict {
 	}
 }
 
-// errVouched says of an entry that waits for others that a member signed it: whoever has
-// those takes it at once, so that it is passed on.
+// errVouched says that a member signed an entry that waits for others: a device that has
+// those takes it at once, so the entry is passed on.
 var ErrVouched = fmt.Errorf("a member signed it: %w", ErrIncomplete)
 
 // Verdict is what the gossip validator tells the network about an input.
