@@ -28,21 +28,35 @@ var larger = map[string]Size{
 // only shrink: take it down with the type, and its row out once it is within the bounds.
 var (
 	excessTypes = map[string]Size{
-		"node/group.Machine": {Fields: 65, Methods: 312},
+		"node/group.Machine": {Fields: 28, Methods: 98},
 		"node/group.Report":  {Fields: 35, Methods: 0}, // what the API's answer is made of, field by field
 	}
-	excessFiles = map[string]int{
-		"node/group/mail.go": 645,
-	}
-	excessNames = map[string]int{"node/group": 29}
+	excessFiles = map[string]int{}
+	excessNames = map[string]int{}
 )
 
 // moving are packages that several people take apart at the same time: of an excess that
 // has shrunk, the list is told only when they are done.
-var moving = []string{"node/group"}
+var moving = []string{}
 
 // kept are exported names that no other package of the project uses, and why they stay.
 var kept = map[string]map[string]string{
+	"node/group": {
+		"Branch":            "the type of a field of Report",
+		"DeviceReport":      "the same",
+		"Suggestion":        "the same",
+		"Delivery":          "the type of a field of Message and of Explanation",
+		"DeliveryPublished": "a value of Delivery, as the API tells it",
+		"DeliveryQueued":    "the same",
+		"EventAsked":        "a kind of Event, as the API tells it",
+		"EventProfile":      "the same",
+		"Standing":          "the result of Machine.Standing",
+		"WhyHeld":           "a reason in an Explanation, as the API tells it",
+		"WhyNotOwed":        "the same",
+		"WhyParked":         "the same",
+		"WhyQueued":         "the same",
+		"WhyUnread":         "the same",
+	},
 	"discovery": {
 		"Catalog":       "the type of a field of FinderConfig",
 		"PeerBook":      "the type of a field of PeersConfig",

@@ -24,8 +24,8 @@ func (in JoinAsked) act(m *Machine, now time.Time, _ *Outcome) error {
 	if err != nil {
 		return err
 	}
-	if m.roster.Has(d.ID) {
-		return m.peers.askedAgain(now, m.roster, r) // JoinStatus tells how far it is
+	if m.rosters.now.Has(d.ID) {
+		return m.peers.askedAgain(now, m.rosters.now, r) // JoinStatus tells how far it is
 	}
 	op, err := a.admit(r, d)
 	if err == nil && op != nil {
@@ -136,7 +136,7 @@ func (p *peers) askedAgain(now time.Time, ros *roster.Roster, r wire.JoinRequest
 
 // JoinStatus tells how far the request with this KeyPackage is.
 func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
-	if s, ok := requestStatus(m.roster, keyPackage); ok {
+	if s, ok := requestStatus(m.rosters.now, keyPackage); ok {
 		return s, nil
 	}
 	waiting := JoinStatus{Stage: wire.JoinWaiting, Reason: "the commit that adds this device is being made"}
@@ -154,16 +154,16 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 		}
 		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.Id, Welcome: welcomes[0], Tree: e.Tree()}, nil
 	}
-	for _, d := range m.roster.Devices {
+	for _, d := range m.rosters.now.Devices {
 		if bytes.Equal(d.KeyPackage, keyPackage) && d.By.Lapsed(m.now) {
 			return JoinStatus{Stage: wire.JoinRenew}, nil // nobody can add it any more
 		}
 	}
-	if m.peers.joinedAnew(m.roster, keyPackage) {
+	if m.peers.joinedAnew(m.rosters.now, keyPackage) {
 		return JoinStatus{Stage: wire.JoinRenew}, nil
 	}
 	for id := range m.epochs.inTree(m.own.Position) {
-		if d := m.roster.Devices[id]; d != nil && bytes.Equal(d.KeyPackage, keyPackage) {
+		if d := m.rosters.now.Devices[id]; d != nil && bytes.Equal(d.KeyPackage, keyPackage) {
 			// It left and came back before a commit took its leaf out: no commit adds it again.
 			// A device that still has that leaf's keys asks no more; one that forgot the group
 			// has to ask to be added again.

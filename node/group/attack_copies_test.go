@@ -74,7 +74,7 @@ func TestCopiedChainIsRefused(t *testing.T) {
 	path := epochs.Chain(a.m.tree.Root, a.m.tree.Nodes[a.m.own.Position])
 	tip := path[len(path)-1]
 	before := len(a.m.rosters.at(tip.Claim(a.m.logs.Counts)).Users)
-	add := a.m.roster.Devices[c.dev.ID].By
+	add := a.m.rosters.now.Devices[c.dev.ID].By
 	for _, n := range path[1:] {
 		if n.By().Log.Device == c.dev.ID {
 			t.Fatal("carl made one of the commits")

@@ -385,10 +385,10 @@ func TestRevokedDeviceCannotComeBack(t *testing.T) {
 	}
 	w.run(time.Minute)
 	for _, x := range []*device{a, b} {
-		if x.m.roster.Has(c.dev.ID) {
+		if x.m.rosters.now.Has(c.dev.ID) {
 			t.Errorf("%s: the revoked device is back", x.name)
 		}
-		if !x.m.roster.Has(b.dev.ID) {
+		if !x.m.rosters.now.Has(b.dev.ID) {
 			t.Errorf("%s: the revoked device removed ben", x.name)
 		}
 	}

@@ -53,14 +53,14 @@ func (m *Machine) askForKeys(now time.Time) {
 	case !keyless:
 		m.timers.stop(timerLone)
 		return
-	case !m.roster.Has(m.log.Device): // it was taken out meanwhile
+	case !m.rosters.now.Has(m.log.Device): // it was taken out meanwhile
 		m.joining.removed()
 		m.own.Out = true
 		m.own.save()
 		m.tx.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
 		return
 	}
-	if len(m.roster.Devices) > 1 {
+	if len(m.rosters.now.Devices) > 1 {
 		m.timers.stop(timerLone)
 		if j := m.joining; j.request == nil {
 			r, err := j.requestAgain(now)

@@ -164,7 +164,7 @@ func TestRestoredAloneAndNoAdmin(t *testing.T) {
 		b.must(Entries{Entries: entries})
 	}
 	w.run(time.Minute)
-	if n := len(b.m.roster.Devices); n != 1 || b.m.roster.Users[b.dev.User].Role != wire.RoleMember {
+	if n := len(b.m.rosters.now.Devices); n != 1 || b.m.rosters.now.Users[b.dev.User].Role != wire.RoleMember {
 		t.Fatalf("%d devices are left", n)
 	}
 	a.online, other.online = false, false

@@ -22,9 +22,9 @@ func (in PeerVector) act(m *Machine, now time.Time, _ *Outcome) error {
 	var again *rejoin
 	if in.Vector != nil {
 		v := *in.Vector
-		if v.Rejoin != nil && m.roster.Has(in.Device) {
+		if v.Rejoin != nil && m.rosters.now.Has(in.Device) {
 			var err error
-			if again, err = m.peers.rejoinOf(m.roster, p, in.Device, *v.Rejoin); err != nil {
+			if again, err = m.peers.rejoinOf(m.rosters.now, p, in.Device, *v.Rejoin); err != nil {
 				return err
 			}
 		}

@@ -34,7 +34,7 @@ func (m *Machine) rank() time.Duration {
 		return wire.HashOf(wire.DomainPrio, m.group[:], m.own.Position[:], d[:])
 	}
 	mine, place := rankOf(m.log.Device), 0
-	for d := range m.roster.Devices {
+	for d := range m.rosters.now.Devices {
 		if r := rankOf(d); bytes.Compare(r[:], mine[:]) < 0 {
 			place++
 		}
@@ -45,8 +45,8 @@ func (m *Machine) rank() time.Duration {
 // compareTree returns the difference between the tree at the position and the roster.
 func (m *Machine) compareTree(now time.Time, e engine.Epoch) difference {
 	position := m.tree.Nodes[m.own.Position]
-	again := func() []*rejoin { return m.peers.wantedAgain(m.roster, m.tree, position) }
-	d, err := m.differ.compare(now, m.log, position, e, m.roster, again)
+	again := func() []*rejoin { return m.peers.wantedAgain(m.rosters.now, m.tree, position) }
+	d, err := m.differ.compare(now, m.log, position, e, m.rosters.now, again)
 	m.tx.fail(err)
 	return d
 }
@@ -55,7 +55,7 @@ func (m *Machine) compareTree(now time.Time, e engine.Epoch) difference {
 // epoch that the fork choice picks, and no fork is waiting to be judged.
 func (m *Machine) position() (*epochs.Node, engine.Epoch) {
 	n := m.tree.Nodes[m.own.Position]
-	if n == nil || !m.roster.Has(m.log.Device) {
+	if n == nil || !m.rosters.now.Has(m.log.Device) {
 		return nil, nil
 	}
 	e, err := m.epochs.whole(n.Id)

@@ -163,7 +163,7 @@ func TestHostileDates(t *testing.T) {
 		t.Fatalf("it is not in the set: %v", liar)
 	}
 	for _, d := range []*device{a, b} {
-		choice := epochs.Choice{Roster: d.m.roster, Newest: d.m.logs.Heard(d.m.now)}
+		choice := epochs.Choice{Roster: d.m.rosters.now, Newest: d.m.logs.Heard(d.m.now)}
 		now := choice.Now()
 		if now.Time().After(w.now.Add(dag.MaxAhead)) {
 			t.Errorf("%s believes that it is %v", d.name, now)
@@ -233,7 +233,7 @@ func TestAheadAndThenSilent(t *testing.T) {
 		b.send("day")
 		w.run(time.Minute)
 	}
-	choice := epochs.Choice{Roster: a.m.roster, Newest: a.m.logs.Heard(a.m.now)}
+	choice := epochs.Choice{Roster: a.m.rosters.now, Newest: a.m.logs.Heard(a.m.now)}
 	if now := choice.Now(); choice.IsLive(c.dev.User, now) || !choice.IsLive(b.dev.User, now) {
 		t.Errorf("as of %v: %v", now, a.m.logs.Heard(a.m.now))
 	}
@@ -253,7 +253,7 @@ func TestRequestsDatedAhead(t *testing.T) {
 	b.open()
 	w.run(2 * time.Minute)
 	if got := a.m.Requests(w.now); len(got) != 1 || got[0].Asked.After(w.now) {
-		t.Fatalf("before the admin there are %+v, refused: %v, %v", got, d.errs, a.m.roster.Asking[d.dev.User])
+		t.Fatalf("before the admin there are %+v, refused: %v, %v", got, d.errs, a.m.rosters.now.Asking[d.dev.User])
 	}
 	a.skew = year
 	a.must(Deny{User: d.dev.User})
@@ -288,8 +288,8 @@ func TestInvitesInADraggedGroup(t *testing.T) {
 	if _, err := c.step(JoinAsked{Request: e.asks(&link)}); !errors.Is(err, verdict.ErrInviteExpired) {
 		t.Errorf("after its end: %v", err)
 	}
-	if !a.m.roster.Has(d.dev.ID) || a.m.roster.Has(e.dev.ID) {
-		t.Errorf("who is in is not who came in time: %v, %v, %v", a.m.roster.Has(d.dev.ID), a.m.roster.Has(e.dev.ID), d.errs)
+	if !a.m.rosters.now.Has(d.dev.ID) || a.m.rosters.now.Has(e.dev.ID) {
+		t.Errorf("who is in is not who came in time: %v, %v, %v", a.m.rosters.now.Has(d.dev.ID), a.m.rosters.now.Has(e.dev.ID), d.errs)
 	}
 }
 
@@ -307,7 +307,7 @@ func TestBehindIsNotOld(t *testing.T) {
 	if n := len(must(a.m.SealsFor(b.dev.ID, []wire.MessageID{id}))); n == 0 {
 		t.Error("its seal is gone")
 	}
-	if !slices.ContainsFunc(unproven(a.m.logs, a.m.roster, a.dev.ID, w.now, a.m.now), func(it *dag.Item) bool { return it.Hash == id }) {
+	if !slices.ContainsFunc(unproven(a.m.logs, a.m.rosters.now, a.dev.ID, w.now, a.m.now), func(it *dag.Item) bool { return it.Hash == id }) {
 		t.Error("nobody keeps it for carl")
 	}
 	_ = c

@@ -11,8 +11,8 @@ import (
 
 // choose runs the fork choice over everything in the set.
 func (m *Machine) choose() *epochs.Node {
-	if m.chosen.changes != m.logs.Changes || m.chosen.roster != m.roster || m.chosen.at == nil || m.cfg.Alternative == epochs.RewindHorizon {
-		m.chosen = chosen{at: m.forkChoice(nil), changes: m.logs.Changes, roster: m.roster}
+	if m.chosen.changes != m.logs.Changes || m.chosen.roster != m.rosters.now || m.chosen.at == nil || m.cfg.Alternative == epochs.RewindHorizon {
+		m.chosen = chosen{at: m.forkChoice(nil), changes: m.logs.Changes, roster: m.rosters.now}
 	}
 	return m.chosen.at
 }
@@ -32,7 +32,7 @@ func (m *Machine) forkChoice(skip func(*epochs.Node) bool) *epochs.Node {
 	}
 	c := epochs.Choice{
 		Group: m.group, Root: m.tree.Root, Votes: make(map[wire.DeviceID]*epochs.Ballot, len(m.logs.Votes)),
-		Roster: m.roster, Newest: heard, Skip: skip, Counts: m.logs.Counts, Accused: m.logs.Accused,
+		Roster: m.rosters.now, Newest: heard, Skip: skip, Counts: m.logs.Counts, Accused: m.logs.Accused,
 		At: func(n *epochs.Node) *roster.Roster {
 			if by := n.Claim(m.logs.Counts); by != nil {
 				return m.rosters.at(by)

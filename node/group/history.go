@@ -43,7 +43,7 @@ func (m *Machine) History() []Act {
 	names := m.Names()
 	out := make([]Act, 0, len(m.logs.Ops))
 	for _, op := range m.logs.Ops {
-		a := Act{Hash: op.Hash, At: op.Dated().Time(), User: op.User, Device: op.Log.Device, Name: m.logs.Devices[op.Log.Device].Cert.Name, Void: m.roster.Voidness(op, names)}
+		a := Act{Hash: op.Hash, At: op.Dated().Time(), User: op.User, Device: op.Log.Device, Name: m.logs.Devices[op.Log.Device].Cert.Name, Void: m.rosters.now.Voidness(op, names)}
 		if o := op.Op; o != nil {
 			a.Type, a.Role, a.Why, a.Profile = o.Type, o.Role, o.Why, op.Profile
 			for _, t := range []*dag.Target{op.Target, op.Asker} {

@@ -42,7 +42,7 @@ func (in Envelope) act(m *Machine, now time.Time, out *Outcome) error {
 	m.follow(now)
 	m.messages.openEarly(now)
 	sealsOut, sealsErr := m.messages.takeSeals(now, seals)
-	beaconVerdict, beaconErr := m.peers.takeBeacons(now, m.roster, u.Beacons, m.lacking())
+	beaconVerdict, beaconErr := m.peers.takeBeacons(now, m.rosters.now, u.Beacons, m.lacking())
 	receiptVerdict, receiptErr := m.receipts.takeAll(now, u.Receipts)
 	out.New += sealsOut.New
 	out.Messages = sealsOut.Messages
@@ -122,7 +122,7 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 		if m.logs.Parking.Entries[s.Hash] == nil {
 			// Once, and no more of them than are kept: a member cannot make others carry
 			// any amount of entries that never find their past.
-			if s.Vouched = d != nil && m.roster.Has(d.ID) && m.logs.Parking.Quota[d.ID] < dag.MaxParked; s.Vouched {
+			if s.Vouched = d != nil && m.rosters.now.Has(d.ID) && m.logs.Parking.Quota[d.ID] < dag.MaxParked; s.Vouched {
 				why = verdict.ErrVouched
 			}
 			s.Since = now

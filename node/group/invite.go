@@ -96,10 +96,10 @@ func (m *Machine) Invites(now time.Time) []Invite {
 	}
 	out := make([]Invite, 0, len(known))
 	for id, in := range known {
-		s := cmp.Or(m.roster.Invites[id], &roster.Invite{})
+		s := cmp.Or(m.rosters.now.Invites[id], &roster.Invite{})
 		i := Invite{
 			ID: id, By: in.Signer, Role: in.Invite.Role, Created: dag.Millis(in.Invite.Created), Uses: in.Invite.Uses, Used: len(s.Uses),
-			Void: m.roster.JudgeGiven(in, m.next(now)),
+			Void: m.rosters.now.JudgeGiven(in, m.next(now)),
 		}
 		if in.Invite.Expires != 0 {
 			i.Expires = dag.Millis(in.Invite.Expires)

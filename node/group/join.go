@@ -15,7 +15,7 @@ import (
 // A join asks to be let in with a fresh KeyPackage; a repetition asks with the same, for
 // as long as that can be used. A member that waits to leave stays.
 func (in Join) act(m *Machine, now time.Time, _ *Outcome) error {
-	member := m.own.Joined && m.roster.Has(m.log.Device)
+	member := m.own.Joined && m.rosters.now.Has(m.log.Device)
 	if member && in.Invite == nil {
 		if !m.own.Leaving {
 			return fmt.Errorf("joining: %w: already in the group", verdict.ErrState)
@@ -184,7 +184,7 @@ func (in Tree) act(m *Machine, now time.Time, _ *Outcome) error {
 // own logs too, and says so to the others.
 func (m *Machine) noteJoined(now time.Time) {
 	n := m.tree.Nodes[m.own.Position]
-	if m.own.Joined || n == nil || !m.epochs.has(n.Id) || !m.roster.Has(m.log.Device) {
+	if m.own.Joined || n == nil || !m.epochs.has(n.Id) || !m.rosters.now.Has(m.log.Device) {
 		return
 	}
 	m.own.Joined, m.own.Out = true, false
@@ -212,4 +212,4 @@ func (in EndJoin) act(m *Machine, now time.Time, _ *Outcome) error {
 }
 
 // In says whether this device is in the group by its own logs, with or without keys.
-func (m *Machine) In() bool { return m.roster.Has(m.log.Device) }
+func (m *Machine) In() bool { return m.rosters.now.Has(m.log.Device) }

@@ -132,8 +132,8 @@ func TestKeyForTransportKeysOfLowOrder(t *testing.T) {
 // In a group so large that one TKEY cannot hold all wraps, the rest is wrapped apart.
 func TestMoreWrapsThanATKEYHolds(t *testing.T) {
 	_, a, _, _ := three(t, 782)
-	known := len(a.m.roster.Devices)
-	r := *a.m.roster
+	known := len(a.m.rosters.now.Devices)
+	r := *a.m.rosters.now
 	r.Devices = maps.Clone(r.Devices)
 	for i := range wire.MaxEntry / 100 {
 		id := wire.DeviceID(wire.HashOf(wire.DomainDevice, wire.U64(uint64(i))))
@@ -141,7 +141,7 @@ func TestMoreWrapsThanATKEYHolds(t *testing.T) {
 		public := a.wrapKey()
 		a.m.peers.at(id).transport = &public
 	}
-	a.m.roster, a.m.rosters.now = &r, &r
+	a.m.rosters.now, a.m.rosters.now = &r, &r
 	if err := a.rotate(); err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func (d *device) rotate() error {
 // wrapsWith is the key with which a device wraps transport keys for another.
 func (d *device) wrapsWith(to wire.DeviceID) ([32]byte, bool) {
 	_, e := d.m.position()
-	return wrapsWith(e, d.m.epochs, d.m.roster, d.m.peers, to)
+	return wrapsWith(e, d.m.epochs, d.m.rosters.now, d.m.peers, to)
 }
 
 // A transport key that was superseded goes once every live device knows, and a month

@@ -18,7 +18,7 @@ func (Leave) act(m *Machine, now time.Time, out *Outcome) error {
 	if err != nil {
 		return err
 	}
-	if err := m.roster.MayLeave(u); err != nil {
+	if err := m.rosters.now.MayLeave(u); err != nil {
 		return err
 	}
 	if m.messages.handedOver(m.cfg.Device.User, !m.stranded()) {
@@ -39,13 +39,13 @@ func (m *Machine) leaveWhenDone(now time.Time) {
 	if !m.own.Leaving {
 		return
 	}
-	u := m.roster.Users[m.cfg.Device.User]
+	u := m.rosters.now.Users[m.cfg.Device.User]
 	switch {
 	case u == nil:
 		m.own.Leaving = false // it was taken out meanwhile
-	case m.roster.MayLeave(u) != nil:
+	case m.rosters.now.MayLeave(u) != nil:
 		m.own.Leaving = false
-		m.tx.emit(now, Event{Kind: EventRefused, User: u.Id, Detail: m.roster.MayLeave(u).Error()})
+		m.tx.emit(now, Event{Kind: EventRefused, User: u.Id, Detail: m.rosters.now.MayLeave(u).Error()})
 	case !m.messages.handedOver(m.cfg.Device.User, !m.stranded()):
 		return
 	default:

@@ -12,7 +12,6 @@ import (
 	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/group/epochs"
-	"github.com/pandanode/pandanode/node/group/roster"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
@@ -59,7 +58,6 @@ type Machine struct {
 
 	logs     *dag.Logs
 	tree     *epochs.Tree
-	roster   *roster.Roster
 	chosen   chosen
 	settling settling
 	differ   differ
@@ -286,7 +284,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*dag.Item, er
 	}
 	if head := m.logs.Head(m.log); head != nil {
 		e.Seq, e.Prev = head.Seq+1, head.Hash
-	} else if d := m.roster.Devices[m.log.Device]; d != nil && d.By != nil && !slices.Contains(e.Deps, d.By.Hash) {
+	} else if d := m.rosters.now.Devices[m.log.Device]; d != nil && d.By != nil && !slices.Contains(e.Deps, d.By.Hash) {
 		e.Deps = append(e.Deps[:min(len(e.Deps), most-1)], d.By.Hash) // see logs.introduced
 		slices.SortFunc(e.Deps, func(a, b wire.EntryHash) int { return slices.Compare(a[:], b[:]) })
 	}

@@ -17,7 +17,7 @@ import (
 
 // Mailboxes lists the mailboxes of the group.
 func (m *Machine) Mailboxes() []wire.LinkPeer {
-	if it := m.roster.Profile[wire.FieldMailboxes]; it != nil {
+	if it := m.rosters.now.Profile[wire.FieldMailboxes]; it != nil {
 		return it.Profile.Mailboxes
 	}
 	return nil
@@ -25,7 +25,7 @@ func (m *Machine) Mailboxes() []wire.LinkPeer {
 
 // MailboxesSet says whether this device was the last to set them, and when that was.
 func (m *Machine) MailboxesSet() (own bool, hlc uint64) {
-	it := m.roster.Profile[wire.FieldMailboxes]
+	it := m.rosters.now.Profile[wire.FieldMailboxes]
 	if it == nil {
 		return false, 0
 	}
@@ -76,14 +76,14 @@ type OwingEntry struct {
 // all that the TKEY builds on, travelled under it before, and goes into that key's box
 // again. The newest key is the last.
 func (m *Machine) Owing(now time.Time) ([]Owing, error) {
-	if !m.own.Joined || !m.roster.Has(m.log.Device) {
+	if !m.own.Joined || !m.rosters.now.Has(m.log.Device) {
 		return nil, fmt.Errorf("telling what members may lack: %w", verdict.ErrOut)
 	}
 	current, ok := m.keys.current()
 	if !ok {
 		return nil, fmt.Errorf("telling what members may lack: %w: no transport key", verdict.ErrState)
 	}
-	items := unproven(m.logs, m.roster, m.log.Device, now, m.now)
+	items := unproven(m.logs, m.rosters.now, m.log.Device, now, m.now)
 	under := func(key wire.KeyID, holds func(*dag.Item) bool) Owing {
 		o := Owing{Key: key}
 		for _, it := range items {
@@ -166,7 +166,7 @@ func (m *Machine) CameBack(since time.Time) bool {
 		by[l.Id.Device] = s
 	}
 	for id, s := range by {
-		if m.roster.Has(id) && !s.last.IsZero() && !s.next.IsZero() && s.next.Sub(s.last) >= silentFor {
+		if m.rosters.now.Has(id) && !s.last.IsZero() && !s.next.IsZero() && s.next.Sub(s.last) >= silentFor {
 			return true
 		}
 	}

@@ -19,7 +19,6 @@ func (m *Machine) resolveRoster(now time.Time) {
 	if !changed {
 		return
 	}
-	m.roster = m.rosters.now
 	m.timers.stop(timerTransport)
 	m.timers.stop(timerHeal)
 	m.messages.reseal.again()
@@ -27,13 +26,13 @@ func (m *Machine) resolveRoster(now time.Time) {
 	if old == nil || !m.own.Joined {
 		return
 	}
-	for _, e := range rosterEvents(old, m.roster, m.logs.Devices) {
+	for _, e := range rosterEvents(old, m.rosters.now, m.logs.Devices) {
 		m.tx.emit(now, e)
 	}
-	if !m.roster.Has(m.log.Device) {
+	if !m.rosters.now.Has(m.log.Device) {
 		m.own.Out, m.own.Joined = true, false
 		m.tx.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
-		if m.roster.Gone[m.cfg.Device.User] == nil && m.roster.Revoked[m.log.Device] == nil {
+		if m.rosters.now.Gone[m.cfg.Device.User] == nil && m.rosters.now.Revoked[m.log.Device] == nil {
 			// Nobody took the user out: its adder was taken out at the same time. It asks
 			// again.
 			m.tx.fail(Join{}.act(m, now, &Outcome{}))

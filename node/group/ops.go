@@ -44,7 +44,7 @@ type member struct {
 }
 
 func (m *Machine) member(now time.Time) member {
-	return member{m.group, m.cfg.Genesis, m.cfg.Device, m.cfg.Engine, m.roster, now, m.next(now)}
+	return member{m.group, m.cfg.Genesis, m.cfg.Device, m.cfg.Engine, m.rosters.now, now, m.next(now)}
 }
 
 // self gives its user in the roster.

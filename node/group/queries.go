@@ -19,12 +19,12 @@ import (
 // Status is the machine's state for people.
 func (m *Machine) Status() Status {
 	s := Status{
-		Group: m.group, Position: m.own.Position, Members: len(m.roster.Users), Entries: m.logs.Count,
+		Group: m.group, Position: m.own.Position, Members: len(m.rosters.now.Users), Entries: m.logs.Count,
 		Gaps: len(m.messages.gaps), Outbox: len(m.messages.outbox), Parked: len(m.logs.Parking.Entries), Head: m.choose().Id, Leaving: m.own.Leaving,
 		Intents: len(m.joining.intents), Was: m.own.Joined || m.own.Out || m.logs.Head(m.log) != nil,
 	}
-	for _, f := range slices.Sorted(maps.Keys(m.roster.Profile)) {
-		s.Profile = append(s.Profile, *m.roster.Profile[f].Profile)
+	for _, f := range slices.Sorted(maps.Keys(m.rosters.now.Profile)) {
+		s.Profile = append(s.Profile, *m.rosters.now.Profile[f].Profile)
 	}
 	n := m.tree.Nodes[m.own.Position]
 	switch {
@@ -34,9 +34,9 @@ func (m *Machine) Status() Status {
 		s.State = StateNew
 	case n == nil:
 		s.State = StateSyncing
-	case !m.roster.Has(m.log.Device):
+	case !m.rosters.now.Has(m.log.Device):
 		s.State = StateOut
-		gone := m.roster.Gone[m.cfg.Device.User]
+		gone := m.rosters.now.Gone[m.cfg.Device.User]
 		s.Left = gone != nil && gone.Op.Type == wire.OpLeave
 	case n.Id != s.Head:
 		s.State = StateSyncing
@@ -60,8 +60,8 @@ func (m *Machine) Parked() int { return len(m.logs.Parking.Entries) }
 // ascending by field, for the group's public record.
 func (m *Machine) Profile() []wire.Signed {
 	var out []wire.Signed
-	for _, f := range slices.Sorted(maps.Keys(m.roster.Profile)) {
-		out = append(out, *m.roster.Profile[f].Op.Profile)
+	for _, f := range slices.Sorted(maps.Keys(m.rosters.now.Profile)) {
+		out = append(out, *m.rosters.now.Profile[f].Op.Profile)
 	}
 	return out
 }
@@ -69,14 +69,14 @@ func (m *Machine) Profile() []wire.Signed {
 // Members lists the roster, by role and then by ID.
 func (m *Machine) Members() []Member {
 	in := m.epochs.inTree(m.own.Position)
-	out := make([]Member, 0, len(m.roster.Users))
-	for id, u := range m.roster.Users {
+	out := make([]Member, 0, len(m.rosters.now.Users))
+	for id, u := range m.rosters.now.Users {
 		member := Member{User: id, Role: u.Role, InTree: len(u.Devices) > 0, Since: time.UnixMilli(int64(m.cfg.Genesis.Created))} //nolint:gosec // a date
 		if u.Since != nil {
 			member.Since = u.Since.Dated().Time()
 		}
 		for i, d := range u.Devices {
-			cert := m.roster.Devices[d].Device.Cert
+			cert := m.rosters.now.Devices[d].Device.Cert
 			if i == 0 {
 				member.Name = cert.Name
 			}
@@ -96,7 +96,7 @@ func (m *Machine) Members() []Member {
 // wire.SyncProof holds the transport key is a member of another branch.
 func (m *Machine) Standing(d wire.DeviceID) Standing {
 	switch {
-	case m.roster.Has(d):
+	case m.rosters.now.Has(d):
 		return Current
 	case m.logs.Devices[d] != nil:
 		return Removed

@@ -302,7 +302,7 @@ func TestReceiptsInALargeGroup(t *testing.T) {
 	it := a.m.logs.Head(a.m.log)
 	b0 := b.m.log.Device
 	for i := range members {
-		b.m.roster.Devices[dagtest.TestDevice(i)] = &roster.Device{}
+		b.m.rosters.now.Devices[dagtest.TestDevice(i)] = &roster.Device{}
 	}
 	at := map[time.Duration]int{}
 	var last time.Duration

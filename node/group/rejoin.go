@@ -84,7 +84,7 @@ func rejoinMAC(key []byte, r *wire.Rejoin) []byte {
 // epoch by the keys and commits it has.
 func (m *Machine) stranded() bool {
 	position := m.tree.Nodes[m.own.Position]
-	return position != nil && m.own.Joined && m.roster.Has(m.log.Device) && m.choose() != position
+	return position != nil && m.own.Joined && m.rosters.now.Has(m.log.Device) && m.choose() != position
 }
 
 // askAgain asks to be added again while this device is stranded.

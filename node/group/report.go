@@ -72,13 +72,13 @@ type DeviceReport struct {
 // Report tells the state of the group.
 func (m *Machine) Report(now time.Time) Report {
 	r := Report{
-		Status: m.Status(), Policy: m.roster.Policy(m.cfg.Genesis), Branches: m.branches(), Devices: m.deviceReports(),
+		Status: m.Status(), Policy: m.rosters.now.Policy(m.cfg.Genesis), Branches: m.branches(), Devices: m.deviceReports(),
 		SettleAt: m.timers.at(timerSettle), Rejoining: m.joining.rejoin != nil, Waiting: m.messages.waiting.count, Lacking: len(m.logs.Parking.Waiting),
 		Unsealed: slices.Clone(m.messages.outbox), Missing: m.messages.lacks(), Keys: len(m.keys.keys),
 	}
 	r.SendKey, _ = m.keys.current()
-	r.Suggest = suggestions(m.logs, m.tree, m.roster, m.now)
-	for _, a := range m.roster.Asking {
+	r.Suggest = suggestions(m.logs, m.tree, m.rosters.now, m.now)
+	for _, a := range m.rosters.now.Asking {
 		if a.Open(m.next(now)) {
 			r.Requests++
 		}
@@ -118,7 +118,7 @@ func (m *Machine) branches() []Branch {
 		case m.refused.has(tip.Id) || m.refused.has(first.Id):
 			b.Reason = "found invalid here"
 		}
-		for user, u := range m.roster.Users {
+		for user, u := range m.rosters.now.Users {
 			if slices.ContainsFunc(u.Devices, func(d wire.DeviceID) bool { return first.Contains(m.tree.PositionOf(m.logs.Votes[d])) }) {
 				b.Voters = append(b.Voters, user)
 			}
@@ -158,9 +158,9 @@ func (m *Machine) deviceReports() []DeviceReport {
 		}
 	}
 	chosen := m.choose()
-	out := make([]DeviceReport, 0, len(m.roster.Devices))
-	for _, id := range m.roster.DeviceIDs() {
-		d := m.roster.Devices[id].Device
+	out := make([]DeviceReport, 0, len(m.rosters.now.Devices))
+	for _, id := range m.rosters.now.DeviceIDs() {
+		d := m.rosters.now.Devices[id].Device
 		r := DeviceReport{Device: id, User: d.User, Name: d.Cert.Name, Own: id == m.log.Device, Last: last[id], InTree: in[id]}
 		if n := m.tree.PositionOf(m.logs.Votes[id]); n != nil {
 			it := m.logs.Votes[id]

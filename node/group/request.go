@@ -87,12 +87,12 @@ type Request struct {
 // Requests lists who asked to be let in and is not, those that wait first, oldest
 // first.
 func (m *Machine) Requests(now time.Time) []Request {
-	out := make([]Request, 0, len(m.roster.Asking))
-	for _, user := range sortedKeys(m.roster.Asking) {
-		a := m.roster.Asking[user]
+	out := make([]Request, 0, len(m.rosters.now.Asking))
+	for _, user := range sortedKeys(m.rosters.now.Asking) {
+		a := m.rosters.now.Asking[user]
 		d := a.By.Asker.Device
 		r := Request{
-			User: user, Device: d.ID, Name: d.Cert.Name, Asked: a.By.Dated().Time(), By: a.By.User, Again: m.roster.WasRemoved(d),
+			User: user, Device: d.ID, Name: d.Cert.Name, Asked: a.By.Dated().Time(), By: a.By.User, Again: m.rosters.now.WasRemoved(d),
 			Lapsed: a.Denied == nil && !a.Open(m.next(now)),
 		}
 		if a.Denied != nil {

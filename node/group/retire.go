@@ -14,7 +14,7 @@ import (
 // retire destroys what is old enough, by the time kept.
 func (m *Machine) retire(now time.Time) {
 	kept := m.timers.kept(now)
-	votes := sync.OnceValue(func() []*epochs.Node { return liveVotes(now, m.roster, m.logs, m.tree) })
+	votes := sync.OnceValue(func() []*epochs.Node { return liveVotes(now, m.rosters.now, m.logs, m.tree) })
 	m.epochs.retire(kept, m.own.Position, func(id wire.EpochID) bool { return votedPast(m.tree.Nodes[id], votes()) })
 	for _, keyPackage := range m.leaf.retirePackages(kept) {
 		if m.joining.lost(keyPackage) { // it still asks: with a fresh one from now on

@@ -41,9 +41,9 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 	if len(c.Data) > wire.MaxBody || len(c.MediaType) > wire.MaxMediaType {
 		return wire.EntryHash{}, fmt.Errorf("message: %w: %d bytes, at most %d", wire.ErrTooLarge, len(c.Data), wire.MaxBody)
 	}
-	u := m.roster.Users[m.cfg.Device.User]
+	u := m.rosters.now.Users[m.cfg.Device.User]
 	switch {
-	case u == nil || !m.roster.Has(m.log.Device):
+	case u == nil || !m.rosters.now.Has(m.log.Device):
 		return wire.EntryHash{}, fmt.Errorf("sending: %w", verdict.ErrOut)
 	case m.own.Leaving:
 		return wire.EntryHash{}, fmt.Errorf("sending: %w: this user is leaving", verdict.ErrOut)

@@ -18,15 +18,15 @@ import (
 // vector, evidence, and which entries count.
 func (m *Machine) conclusions() string {
 	var b bytes.Buffer
-	for _, id := range sortedUsers(m.roster.Users) {
-		u := m.roster.Users[id]
+	for _, id := range sortedUsers(m.rosters.now.Users) {
+		u := m.rosters.now.Users[id]
 		fmt.Fprintf(&b, "user %v %v %v\n", id, u.Role, slices.SortedFunc(slices.Values(u.Devices), func(a, b wire.DeviceID) int { return bytes.Compare(a[:], b[:]) }))
 	}
-	for _, id := range sortedUsers(m.roster.Gone) {
-		fmt.Fprintf(&b, "gone %v by %v\n", id, m.roster.Gone[id].Hash)
+	for _, id := range sortedUsers(m.rosters.now.Gone) {
+		fmt.Fprintf(&b, "gone %v by %v\n", id, m.rosters.now.Gone[id].Hash)
 	}
-	for _, id := range sortedKeys(m.roster.Revoked) {
-		fmt.Fprintf(&b, "revoked %v by %v\n", id, m.roster.Revoked[id].Hash)
+	for _, id := range sortedKeys(m.rosters.now.Revoked) {
+		fmt.Fprintf(&b, "revoked %v by %v\n", id, m.rosters.now.Revoked[id].Hash)
 	}
 	fmt.Fprintf(&b, "chosen %v\n", m.choose().Id)
 	for _, id := range slices.SortedFunc(maps.Keys(m.tree.Nodes), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }) {
@@ -184,7 +184,7 @@ func TestConclusionsDoNotDependOnOrder(t *testing.T) {
 			}
 		}
 		m := machines[0].m
-		evidence, gone, revoked, roots = evidence+len(m.logs.Evidence), gone+len(m.roster.Gone), revoked+len(m.roster.Revoked), roots+len(m.tree.Nodes)
+		evidence, gone, revoked, roots = evidence+len(m.logs.Evidence), gone+len(m.rosters.now.Gone), revoked+len(m.rosters.now.Revoked), roots+len(m.tree.Nodes)
 	}
 	if evidence < 20 || gone < 12 || revoked < 3 || roots < 40 {
 		t.Errorf("too tame: %d forked logs, %d gone, %d revoked, %d epochs", evidence, gone, revoked, roots)

@@ -12,7 +12,7 @@ import (
 // is one to think of removing; every member says the same.
 func TestSuggestions(t *testing.T) {
 	w, a, b, c := three(t, 760)
-	if s := suggestions(a.m.logs, a.m.tree, a.m.roster, w.now); len(s) > 0 {
+	if s := suggestions(a.m.logs, a.m.tree, a.m.rosters.now, w.now); len(s) > 0 {
 		t.Errorf("at first: %+v", s)
 	}
 	c.online = false
@@ -25,7 +25,7 @@ func TestSuggestions(t *testing.T) {
 		w.run(time.Hour)
 		silent := w.now.Sub(last) >= silentFor
 		for _, d := range []*device{a, b} {
-			switch s := suggestions(d.m.logs, d.m.tree, d.m.roster, w.now); {
+			switch s := suggestions(d.m.logs, d.m.tree, d.m.rosters.now, w.now); {
 			case !silent && len(s) > 0:
 				t.Errorf("%s, after %v: %+v", d.name, w.now.Sub(last), s)
 			case silent && (len(s) != 1 || s[0].User != c.dev.User || !s[0].Silent.Equal(last) || s[0].Refused != 0):
@@ -45,7 +45,7 @@ func TestSuggestions(t *testing.T) {
 		vote := b.forge(wire.KindVote, &wire.Vote{Position: a.m.own.Position, Refused: refused}, a.m.logs.Frontier(b.m.log, 16), b.next(a))
 		b.online = false
 		a.must(Entries{Entries: [][]byte{vote}})
-		s := suggestions(a.m.logs, a.m.tree, a.m.roster, w.now)
+		s := suggestions(a.m.logs, a.m.tree, a.m.rosters.now, w.now)
 		if many := i == manyRefused-1; many && (len(s) != 1 || s[0].User != c.dev.User || s[0].Refused != manyRefused || !s[0].Silent.IsZero()) || !many && len(s) > 0 {
 			t.Errorf("after %d invalid commits: %+v", i+1, s)
 		}

@@ -34,7 +34,7 @@ func (m *Machine) keepTransport(now time.Time) {
 	}
 	if !m.timers.running(timerTransport) {
 		m.timers.set(timerTransport, now)
-		if !fresh || !m.roster.RemovedBy(m.log) {
+		if !fresh || !m.rosters.now.RemovedBy(m.log) {
 			m.timers.set(timerTransport, now.Add(rankStep+m.rank()*rankStep))
 		}
 	}
@@ -47,7 +47,7 @@ func (m *Machine) keepTransport(now time.Time) {
 		return
 	}
 	for _, d := range left {
-		public, ok := wrapsWith(e, m.epochs, m.roster, m.peers, d)
+		public, ok := wrapsWith(e, m.epochs, m.rosters.now, m.peers, d)
 		if !ok {
 			continue
 		}
@@ -64,7 +64,7 @@ func (m *Machine) keepTransport(now time.Time) {
 
 // rotate writes a TKEY: a fresh key for every device of the roster.
 func (m *Machine) rotate(now time.Time, e engine.Epoch) error {
-	tkey, key, err := m.keys.newTKey(func(d wire.DeviceID) ([32]byte, bool) { return wrapsWith(e, m.epochs, m.roster, m.peers, d) })
+	tkey, key, err := m.keys.newTKey(func(d wire.DeviceID) ([32]byte, bool) { return wrapsWith(e, m.epochs, m.rosters.now, m.peers, d) })
 	if err != nil {
 		return err
 	}

@@ -140,7 +140,7 @@ type sealingState struct {
 func (m *Machine) sealingState(now time.Time) sealingState {
 	n, e := m.position()
 	return sealingState{
-		out: m.own.Out, welcomed: m.tree.Nodes[m.own.Position] == nil, stranger: !m.roster.Has(m.log.Device), keyless: n == nil || e == nil,
+		out: m.own.Out, welcomed: m.tree.Nodes[m.own.Position] == nil, stranger: !m.rosters.now.Has(m.log.Device), keyless: n == nil || e == nil,
 		closed: n != nil && e != nil && m.compareTree(now, e).gate,
 		heal:   m.timers.at(timerHeal), stranded: m.stranded(), chosen: m.choose().Id, asked: m.joining.rejoin != nil,
 	}

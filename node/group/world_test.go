@@ -560,7 +560,7 @@ func (w *world) agree(devices ...*device) {
 // the tree: it seals nothing.
 func (d *device) closeGate() {
 	d.m.differ.last = &difference{gate: true}
-	d.m.differ.position, d.m.differ.roster = d.m.tree.Nodes[d.m.own.Position], d.m.roster
+	d.m.differ.position, d.m.differ.roster = d.m.tree.Nodes[d.m.own.Position], d.m.rosters.now
 }
 
 // count says how many durable rows have a prefix.

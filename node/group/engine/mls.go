@@ -148,7 +148,7 @@ func (e mlsEngine) InspectCommit(commit []byte) (CommitInfo, error) {
 		MLSGroup: c.GroupID, Epoch: c.Epoch, Sender: uint32(c.Sender), Path: c.PathLeaf != nil, Other: len(c.References),
 	}
 	if c.External {
-		// Nodes do not join by themselves (docs/ARCHITECTURE.md, Moving over).
+		// Nodes do not join by themselves (docs/ARCHITECTURE.md, Joining).
 		return CommitInfo{}, errors.New("external commit")
 	}
 	if c.PathLeaf != nil {
