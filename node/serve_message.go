@@ -48,7 +48,7 @@ func (s messageRoutes) Send(ctx context.Context, r api.SendRequest) (api.Sent, e
 	}
 	g, err := s.n.groups.must(id)
 	if err != nil {
-		return sent, nil
+		return sent, nil //nolint:nilerr // the group is gone since: what was accepted is told
 	}
 	return s.delivered(ctx, g, message, sent, until, r.Timeout), nil
 }

@@ -62,7 +62,7 @@ func (a member) admit(r wire.JoinRequest, d *identity.Device) (*wire.Op, error) 
 	if err := errors.Join(d.CheckExpiry(a.now), a.engine.CheckLifetime(r.KeyPackage, a.now)); err != nil {
 		return nil, fmt.Errorf("request to join: %w: %w", verdict.ErrInvalidKeyPackage, err)
 	}
-	if d.User == u.Id {
+	if d.User == u.ID {
 		// A further device of this device's own user, which its user key certified.
 		return &wire.Op{Type: wire.OpDeviceAdd, Cert: &r.Cert, KeyPackage: r.KeyPackage}, nil
 	}
@@ -145,14 +145,14 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 			continue
 		}
 		welcomes, err1 := m.read.welcomes(n)
-		e, err2 := m.epochs.parent(n.Id)
+		e, err2 := m.epochs.parent(n.ID)
 		if err := errors.Join(err1, err2); err != nil {
 			return JoinStatus{}, err
 		}
 		if e == nil {
 			return JoinStatus{Stage: wire.JoinRenew}, nil
 		}
-		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.Id, Welcome: welcomes[0], Tree: e.Tree()}, nil
+		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.ID, Welcome: welcomes[0], Tree: e.Tree()}, nil
 	}
 	for _, d := range m.rosters.now.Devices {
 		if bytes.Equal(d.KeyPackage, keyPackage) && d.By.Lapsed(m.now) {

@@ -29,7 +29,7 @@ func undisputed(position, target *epochs.Node) *epochs.Node {
 // moveTo derives the epochs from the nearest one held down to the target.
 func (m *Machine) moveTo(now time.Time, position, target *epochs.Node) bool {
 	at := target
-	for at != nil && !m.epochs.has(at.Id) {
+	for at != nil && !m.epochs.has(at.ID) {
 		at = at.Parent
 	}
 	if at == nil {
@@ -40,13 +40,13 @@ func (m *Machine) moveTo(now time.Time, position, target *epochs.Node) bool {
 		if m.settling.rolling = at != start && m.tx.full(); m.settling.rolling {
 			break
 		}
-		if m.epochs.outAt[n.Id] {
+		if m.epochs.outAt[n.ID] {
 			return m.joining.fromLog(now, target)
 		}
-		if m.refused.has(n.Id) {
+		if m.refused.has(n.ID) {
 			return m.joining.fromLog(now, target)
 		}
-		parent, err := m.epochs.parent(at.Id)
+		parent, err := m.epochs.parent(at.ID)
 		if err != nil {
 			m.tx.fail(err)
 			return false
@@ -59,18 +59,18 @@ func (m *Machine) moveTo(now time.Time, position, target *epochs.Node) bool {
 		child, err := m.judge.derive(parent, n)
 		switch {
 		case errors.Is(err, engine.ErrSelfRemoved):
-			m.epochs.outAt[n.Id] = true
+			m.epochs.outAt[n.ID] = true
 			return m.joining.fromLog(now, target)
 		case err != nil:
 			m.refused.refuse(now, n, err)
 			return true // judge again
 		}
 		since, _ := parent.(engine.Epoch)
-		m.epochs.hold(now, n.Id, n.Generation, child, since)
-		m.messages.openWaiting(now, n.Id)
+		m.epochs.hold(now, n.ID, n.Generation, child, since)
+		m.messages.openWaiting(now, n.ID)
 		at = n
 	}
-	if m.epochs.isThin(at.Id) {
+	if m.epochs.isThin(at.ID) {
 		// This device was there, and its message keys are destroyed: it seals nothing
 		// there ever again, and comes back with a new leaf.
 		return m.joining.fromLog(now, target)
@@ -84,9 +84,9 @@ func (m *Machine) moveTo(now time.Time, position, target *epochs.Node) bool {
 
 // moved takes up a new position.
 func (m *Machine) moved(now time.Time, from, to *epochs.Node) {
-	m.own.Position = to.Id
+	m.own.Position = to.ID
 	m.own.save()
-	e := Event{Kind: EventEpoch, Epoch: to.Id, Detail: fmt.Sprintf("epoch %d", to.Number)}
+	e := Event{Kind: EventEpoch, Epoch: to.ID, Detail: fmt.Sprintf("epoch %d", to.Number)}
 	if by := to.By(); by != nil && to.Parent != m.tree.Root {
 		e.By, e.Device = by.User, by.Log.Device
 	}
@@ -96,7 +96,7 @@ func (m *Machine) moved(now time.Time, from, to *epochs.Node) {
 		for lost := from; lost != nil && !lost.Contains(to); lost = lost.Parent {
 			m.plan.lostUpdate = m.plan.lostUpdate || slices.ContainsFunc(lost.Claims, func(c *dag.Item) bool { return c.Log.Device == m.log.Device })
 		}
-		m.tx.emit(now, Event{Kind: EventSwitch, Epoch: to.Id, Detail: "the fork choice picked another branch"})
+		m.tx.emit(now, Event{Kind: EventSwitch, Epoch: to.ID, Detail: "the fork choice picked another branch"})
 	}
 	m.settling.over()
 	m.timers.stop(timerHeal)

@@ -17,7 +17,7 @@ func TestCopiedReboot(t *testing.T) {
 	copies := map[string]func(a *device, r *wire.Reboot){
 		"as it is":          func(*device, *wire.Reboot) {},
 		"another group_id":  func(_ *device, r *wire.Reboot) { r.MLSGroup[0] ^= 1 },
-		"under another one": func(a *device, r *wire.Reboot) { r.From = a.m.tree.Nodes[r.From].Parent.Id },
+		"under another one": func(a *device, r *wire.Reboot) { r.From = a.m.tree.Nodes[r.From].Parent.ID },
 	}
 	for name, change := range copies {
 		t.Run(name, func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestCopiedChainIsRefused(t *testing.T) {
 		raw, _ := forged(c, wire.KindCommit, commit, slices.SortedFunc(slices.Values([]wire.EntryHash{path[0].By().Hash, add.Hash}), func(a, b wire.EntryHash) int {
 			return slices.Compare(a[:], b[:])
 		}), func(e *wire.Entry) {
-			e.Incarnation, e.Seq, e.Prev, e.HLC = w.rand.Uint64(), 1, wire.EntryHash{}, uint64(add.Hlc)+1
+			e.Incarnation, e.Seq, e.Prev, e.HLC = w.rand.Uint64(), 1, wire.EntryHash{}, uint64(add.HLC)+1
 		})
 		if _, err := a.step(Entries{Entries: [][]byte{raw}}); !errors.Is(err, verdict.ErrForged) && !errors.Is(err, verdict.ErrInvalidCommit) {
 			t.Errorf("a copied commit gives %v", err)

@@ -67,7 +67,7 @@ func (d *device) rests() {
 func evict(w *world, c, victim, o *device) (raw []byte, child wire.EpochID) {
 	w.t.Helper()
 	n := c.m.tree.Nodes[c.m.own.Position]
-	e, err := c.m.epochs.whole(n.Id)
+	e, err := c.m.epochs.whole(n.ID)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func evict(w *world, c, victim, o *device) (raw []byte, child wire.EpochID) {
 		w.t.Fatal(err)
 	}
 	child = wire.EpochIDOf(w.group, n.Generation, n.Number+1, made.Epoch.Interim())
-	body := &wire.Commit{Parent: n.Id, Child: child, Commit: made.Commit}
+	body := &wire.Commit{Parent: n.ID, Child: child, Commit: made.Commit}
 	return c.forge(wire.KindCommit, body, []wire.EntryHash{o.m.logs.Head(o.m.log).Hash}, c.next(o)), child
 }
 
@@ -148,10 +148,10 @@ func TestCopiedCommitIsRefused(t *testing.T) {
 	bad.Commit = bytes.Clone(bad.Commit)
 	bad.Commit[len(bad.Commit)-1] ^= 1 // the membership_tag comes last (RFC 9420, Section 6.2)
 	raw := c.forge(wire.KindCommit, &bad, []wire.EntryHash{parent.By().Hash}, func(e *wire.Entry) {
-		e.HLC = uint64(max(before, parent.By().Hlc) + 1)
+		e.HLC = uint64(max(before, parent.By().HLC) + 1)
 	})
 	for _, body := range [][]byte{raw, c.forge(wire.KindCommit, good, []wire.EntryHash{parent.By().Hash}, func(e *wire.Entry) {
-		e.HLC = uint64(max(before, parent.By().Hlc) + 1)
+		e.HLC = uint64(max(before, parent.By().HLC) + 1)
 	})} {
 		if _, err := a.step(Entries{Entries: [][]byte{body}}); !errors.Is(err, verdict.ErrForged) {
 			t.Errorf("a copied commit gives %v", err)
@@ -403,7 +403,7 @@ func TestEntriesRefused(t *testing.T) {
 
 	// A good commit, to be claimed wrongly.
 	n := c.m.tree.Nodes[c.m.own.Position]
-	e, err := c.m.epochs.whole(n.Id)
+	e, err := c.m.epochs.whole(n.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -443,9 +443,9 @@ func TestEntriesRefused(t *testing.T) {
 		{"after another log's entry", wrong(func(e *wire.Entry) { e.Prev = log(b).Hash }), verdict.ErrForged, verdict.Reject},
 		{"leaving out a number", wrong(func(e *wire.Entry) { e.Seq++ }), verdict.ErrForged, verdict.Reject},
 		{"at the end of time", inLog(2, func(e *wire.Entry) { e.HLC = 1<<64 - 1 }), verdict.ErrFuture, verdict.Ignore},
-		{"dated as the one before", wrong(func(e *wire.Entry) { e.HLC = uint64(log(c).Hlc) }), verdict.ErrForged, verdict.Reject},
+		{"dated as the one before", wrong(func(e *wire.Entry) { e.HLC = uint64(log(c).HLC) }), verdict.ErrForged, verdict.Reject},
 		{"dated as what it builds on", one(c.forge(wire.KindRecord, record, []wire.EntryHash{log(a).Hash}, func(e *wire.Entry) {
-			e.HLC = uint64(log(a).Hlc)
+			e.HLC = uint64(log(a).HLC)
 		})), verdict.ErrForged, verdict.Reject},
 		{"on something unknown", inLog(3, func(e *wire.Entry) { e.Deps = []wire.EntryHash{{1}} }), verdict.ErrIncomplete, verdict.Accept},
 
@@ -463,16 +463,16 @@ func TestEntriesRefused(t *testing.T) {
 		{"KeyPackage of another device", add(c.keyPackage(w.group, w.now)), verdict.ErrInvalidKeyPackage, verdict.Ignore},
 		{"KeyPackage for another group", add(stranger.keyPackage(other, w.now)), verdict.ErrInvalidKeyPackage, verdict.Ignore},
 
-		{"commit of garbage", commit(n.Id, child, []byte{1, 2, 3}), verdict.ErrInvalidCommit, verdict.Ignore},
-		{"commit that names another child", commit(n.Id, unknown, made.Commit), verdict.ErrForged, verdict.Reject},
-		{"commit on another epoch", commit(n.Parent.Id, child, made.Commit), verdict.ErrInvalidCommit, verdict.Ignore},
+		{"commit of garbage", commit(n.ID, child, []byte{1, 2, 3}), verdict.ErrInvalidCommit, verdict.Ignore},
+		{"commit that names another child", commit(n.ID, unknown, made.Commit), verdict.ErrForged, verdict.Reject},
+		{"commit on another epoch", commit(n.Parent.ID, child, made.Commit), verdict.ErrInvalidCommit, verdict.Ignore},
 		{"commit on an unknown epoch", commit(unknown, child, made.Commit), verdict.ErrInvalidCommit, verdict.Ignore},
 		{"commit on the virtual root", commit(wire.RootEpochID(w.group), child, made.Commit), verdict.ErrInvalidCommit, verdict.Ignore},
-		{"commit of another MLS group", commit(n.Id, child, elsewhere.Commit), verdict.ErrInvalidCommit, verdict.Ignore},
-		{"commit with another confirmation tag", commit(n.Id, child, flipped(made.Commit, -40)), verdict.ErrForged, verdict.Reject},
+		{"commit of another MLS group", commit(n.ID, child, elsewhere.Commit), verdict.ErrInvalidCommit, verdict.Ignore},
+		{"commit with another confirmation tag", commit(n.ID, child, flipped(made.Commit, -40)), verdict.ErrForged, verdict.Reject},
 		{"reboot from an unknown epoch", reboot(wire.Reboot{From: unknown}), verdict.ErrUnknown, verdict.Ignore},
-		{"reboot into the same generation", reboot(wire.Reboot{From: n.Id, Root: unknown}), verdict.ErrUnknown, verdict.Ignore},
-		{"reboot to another root", reboot(wire.Reboot{From: n.Id, Generation: 1, Root: unknown}), verdict.ErrForged, verdict.Reject},
+		{"reboot into the same generation", reboot(wire.Reboot{From: n.ID, Root: unknown}), verdict.ErrUnknown, verdict.Ignore},
+		{"reboot to another root", reboot(wire.Reboot{From: n.ID, Generation: 1, Root: unknown}), verdict.ErrForged, verdict.Reject},
 	}
 	for _, r := range cases {
 		r.check(t, a)

@@ -140,7 +140,7 @@ func TestRubbishForAWelcome(t *testing.T) {
 	for _, minutes := range []time.Duration{0, 30, 25} {
 		w.run(minutes * time.Minute)
 		before := d.rows.digest()
-		if _, err := d.step(JoinAnswered{Epoch: n.Id, Welcome: []byte{1, 2, 3}, Tree: must(a.m.epochs.whole(n.Id)).Tree()}); !errors.Is(err, verdict.ErrInvalidWelcome) {
+		if _, err := d.step(JoinAnswered{Epoch: n.ID, Welcome: []byte{1, 2, 3}, Tree: must(a.m.epochs.whole(n.ID)).Tree()}); !errors.Is(err, verdict.ErrInvalidWelcome) {
 			t.Fatalf("rubbish gives %v", err)
 		}
 		if d.rows.digest() != before || !bytes.Equal(d.request().KeyPackage, first.KeyPackage) {

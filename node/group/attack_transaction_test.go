@@ -103,7 +103,7 @@ func TestPassesEpochs(t *testing.T) {
 	}
 	raw, _ := c.m.tx.get(itemKey(it))
 	b.must(Entries{Entries: [][]byte{raw}})
-	if len(b.record(id).Sealed) > before && b.m.own.Position != b.m.choose().Id {
+	if len(b.record(id).Sealed) > before && b.m.own.Position != b.m.choose().ID {
 		t.Errorf("b, at epoch %d on its way to %d, has sealed, and voted for %v", b.m.tree.Nodes[b.m.own.Position].Number, b.m.choose().Number, b.m.tree.PositionOf(b.m.logs.Votes[b.dev.ID]).Number)
 	}
 }

@@ -59,7 +59,7 @@ func (m *Machine) sendBeacon(now time.Time) {
 	gaps = gaps[:min(len(gaps), maxGapsTold)]
 	slices.SortFunc(gaps, func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) })
 	b := wire.Beacon{
-		V: wire.Version, Log: m.log, HLC: uint64(m.peers.beaconDate(now, m.next(now))), Vector: m.logs.Marks(), Gaps: gaps, Position: n.Id,
+		V: wire.Version, Log: m.log, HLC: uint64(m.peers.beaconDate(now, m.next(now))), Vector: m.logs.Marks(), Gaps: gaps, Position: n.ID,
 		Check: wire.HashOf(wire.DomainBeacon, e.Authenticator()), Rejoin: m.joining.rejoin,
 	}
 	public := m.leaf.public()

@@ -69,7 +69,7 @@ func (g *longGroup) without(t testing.TB, left func(i int) bool) *dag.Logs {
 		if gone := l.Missing(e); len(gone) > 0 {
 			t.Fatalf("entry %d lacks %d others", i, len(gone))
 		}
-		l.Add(&dag.Item{Author: l.Author(e.Log(), wire.UserID{}), Body: dag.Unsealed, Hash: g.hashes[i], Seq: e.Seq, Hlc: crdt.HLC(e.HLC)}, e)
+		l.Add(&dag.Item{Author: l.Author(e.Log(), wire.UserID{}), Body: dag.Unsealed, Hash: g.hashes[i], Seq: e.Seq, HLC: crdt.HLC(e.HLC)}, e)
 	}
 	return l
 }
@@ -133,9 +133,9 @@ func TestCatchUpIsProportional(t *testing.T) {
 			if alone > 0 {
 				head = other.Head(wire.LogID{Device: mine, Incarnation: 7})
 			}
-			e := &wire.Entry{Device: mine, Incarnation: 7, Seq: uint64(alone + 1), Kind: wire.KindRecord, HLC: uint64(head.Hlc) + 1}
+			e := &wire.Entry{Device: mine, Incarnation: 7, Seq: uint64(alone + 1), Kind: wire.KindRecord, HLC: uint64(head.HLC) + 1}
 			hash := wire.EntryHash(sha256.Sum256([]byte{byte(alone), 9}))
-			it := &dag.Item{Author: &dag.Author{Log: e.Log()}, Body: dag.Unsealed, Hash: hash, Seq: e.Seq, Hlc: crdt.HLC(e.HLC)}
+			it := &dag.Item{Author: &dag.Author{Log: e.Log()}, Body: dag.Unsealed, Hash: hash, Seq: e.Seq, HLC: crdt.HLC(e.HLC)}
 			if alone == 0 {
 				e.Deps = []wire.EntryHash{head.Hash}
 			} else {

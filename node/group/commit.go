@@ -58,7 +58,7 @@ func (m *Machine) position() (*epochs.Node, engine.Epoch) {
 	if n == nil || !m.rosters.now.Has(m.log.Device) {
 		return nil, nil
 	}
-	e, err := m.epochs.whole(n.Id)
+	e, err := m.epochs.whole(n.ID)
 	m.tx.fail(err)
 	if e == nil {
 		return nil, nil
@@ -79,7 +79,7 @@ func (m *Machine) heal(now time.Time) bool {
 	}
 	m.planUpdate(n)
 	d := m.compareTree(now, e)
-	sibling := slices.ContainsFunc(n.Children, func(c *epochs.Node) bool { return m.refused.has(c.Id) && c.Contains(m.choose()) })
+	sibling := slices.ContainsFunc(n.Children, func(c *epochs.Node) bool { return m.refused.has(c.ID) && c.Contains(m.choose()) })
 	outOfReach := m.messages.ratchetOutOfReach(now, m.rank)
 	alone := m.timers.due(now, timerUpdate) || sibling || outOfReach || m.mustRenew(n)
 	if d.empty() && !alone {
@@ -88,7 +88,7 @@ func (m *Machine) heal(now time.Time) bool {
 	}
 	if !m.timers.running(timerHeal) {
 		m.timers.set(timerHeal, now)
-		if !d.mine && !alone && m.plan.unfinished != n.Id {
+		if !d.mine && !alone && m.plan.unfinished != n.ID {
 			m.timers.set(timerHeal, now.Add(rankStep+m.rank()*rankStep))
 		}
 	}
@@ -108,7 +108,7 @@ func (m *Machine) heal(now time.Time) bool {
 	if err != nil {
 		m.timers.set(timerHeal, now.Add(time.Minute)) // others may do better; try again then
 		m.timers.set(timerUpdate, m.timers.at(timerHeal))
-		m.tx.emit(now, Event{Kind: EventRefused, Epoch: n.Id, Detail: err.Error()})
+		m.tx.emit(now, Event{Kind: EventRefused, Epoch: n.ID, Detail: err.Error()})
 		return false
 	}
 	return true
@@ -186,7 +186,7 @@ func (m *Machine) commit(now time.Time, n *epochs.Node, e engine.Epoch, d differ
 		return fmt.Errorf("committing: %w", err)
 	}
 	child := wire.EpochIDOf(m.group, n.Generation, n.Number+1, c.Epoch.Interim())
-	it, err := m.append(now, wire.KindCommit, &wire.Commit{Parent: n.Id, Child: child, Commit: c.Commit, Welcome: c.Welcome, Ops: d.ops, Rejoins: d.rejoins})
+	it, err := m.append(now, wire.KindCommit, &wire.Commit{Parent: n.ID, Child: child, Commit: c.Commit, Welcome: c.Welcome, Ops: d.ops, Rejoins: d.rejoins})
 	if err != nil {
 		return err
 	}

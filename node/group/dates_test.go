@@ -198,11 +198,11 @@ func TestHostileDates(t *testing.T) {
 			_, _ = e.step(Entries{Entries: [][]byte{raw}})
 		}
 	}
-	if !slices.Equal(e.m.logs.Marks(), a.m.logs.Marks()) || e.m.choose().Id != a.m.choose().Id {
+	if !slices.Equal(e.m.logs.Marks(), a.m.logs.Marks()) || e.m.choose().ID != a.m.choose().ID {
 		t.Error("in another order it comes to something else")
 	}
 	for it := range a.m.logs.Items.All() {
-		if o := e.m.logs.Items.At(it.Hash); o == nil || o.Hlc != it.Hlc || o.Dated() != it.Dated() {
+		if o := e.m.logs.Items.At(it.Hash); o == nil || o.HLC != it.HLC || o.Dated() != it.Dated() {
 			t.Errorf("entry %v has another place or date: %v, %v", it.Hash, o, it)
 		}
 	}

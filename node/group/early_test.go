@@ -180,7 +180,7 @@ func TestEarlySealsAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		seal := wire.Marshal(&wire.Seal{Message: id, Epoch: n.Id, Sealer: b.dev.ID, PrivateMessage: message})
+		seal := wire.Marshal(&wire.Seal{Message: id, Epoch: n.ID, Sealer: b.dev.ID, PrivateMessage: message})
 		_, _ = c.step(Envelope{Bytes: b.envelope(wire.Bundle{Seals: [][]byte{seal}})})
 		if k := c.m.messages.early; i%64 == 0 && (k.bytes > 2*maxEarlyBytes || len(k.seals) > 2*maxEarly) {
 			t.Fatalf("%d seals of %d bytes are kept", len(k.seals), k.bytes)

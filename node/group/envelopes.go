@@ -93,7 +93,7 @@ func (k *keyring) inUse() []wire.KeyID {
 	}
 	since := func(id wire.KeyID) int64 {
 		if by := k.of(id).since; by != nil {
-			return by.Hlc.Time().UnixMilli()
+			return by.HLC.Time().UnixMilli()
 		}
 		return 0
 	}

@@ -304,21 +304,21 @@ func TestSidesOnBranchesOfALog(t *testing.T) {
 	w.run(time.Minute)
 	w.cut = func(x, y *device) bool { return x == c || y == c }
 	parent := a.m.tree.Nodes[a.m.own.Position]
-	if c.m.own.Position != parent.Id {
+	if c.m.own.Position != parent.ID {
 		t.Fatal("carl is elsewhere")
 	}
 	a.m.timers.set(timerUpdate, w.now)
 	a.must(Tick{})
 	w.run(time.Minute)
 	x := a.m.tree.Nodes[a.m.own.Position]
-	if x.Parent != parent || b.m.own.Position != x.Id || e.m.own.Position != x.Id {
+	if x.Parent != parent || b.m.own.Position != x.ID || e.m.own.Position != x.ID {
 		t.Fatal("anna made no epoch")
 	}
 	c.m.timers.set(timerUpdate, w.now)
 	c.must(Tick{})
 	own := c.m.tree.Nodes[c.m.own.Position].By()
 	commit, _, err := c.m.read.commit(own)
-	if err != nil || commit.Parent != parent.Id {
+	if err != nil || commit.Parent != parent.ID {
 		t.Fatal(err)
 	}
 	at := uint64(crdt.HLCFromTime(w.now)) + 1<<20
@@ -328,9 +328,9 @@ func TestSidesOnBranchesOfALog(t *testing.T) {
 		at++
 		return forged(c, kind, body, deps, func(e *wire.Entry) { e.Incarnation, e.Seq, e.Prev, e.HLC = inc, seq, prev, at })
 	}
-	first, one := entry(wire.KindVote, &wire.Vote{Position: parent.Id}, 1, wire.EntryHash{}, x.By().Hash)
-	refuses, two := entry(wire.KindVote, &wire.Vote{Position: parent.Id, Refused: []wire.EpochID{x.Id}}, 2, one)
-	takes, other := entry(wire.KindVote, &wire.Vote{Position: x.Id}, 2, one)
+	first, one := entry(wire.KindVote, &wire.Vote{Position: parent.ID}, 1, wire.EntryHash{}, x.By().Hash)
+	refuses, two := entry(wire.KindVote, &wire.Vote{Position: parent.ID, Refused: []wire.EpochID{x.ID}}, 2, one)
+	takes, other := entry(wire.KindVote, &wire.Vote{Position: x.ID}, 2, one)
 	both, three := entry(wire.KindCommit, commit, 3, other, two)
 	inc = w.rand.Uint64()
 	names, _ := entry(wire.KindRecord, &wire.Record{}, 1, wire.EntryHash{}, three)

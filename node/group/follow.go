@@ -67,14 +67,14 @@ func (m *Machine) target(now time.Time) *epochs.Node {
 		if m.leaf.addedBy(n) && n.Parent != nil {
 			break // added there again: it need not process the commit that it could not
 		}
-		if !m.refused.has(n.Id) {
+		if !m.refused.has(n.ID) {
 			continue
 		}
-		if at := m.refused.at(now, n.Id).Add(refusedWait + m.rank()*rankStep); now.Before(at) {
+		if at := m.refused.at(now, n.ID).Add(refusedWait + m.rank()*rankStep); now.Before(at) {
 			m.timers.sooner(timerSibling, at)
 			return nil
 		}
-		return m.forkChoice(func(n *epochs.Node) bool { return m.refused.has(n.Id) })
+		return m.forkChoice(func(n *epochs.Node) bool { return m.refused.has(n.ID) })
 	}
 	return chosen
 }
@@ -116,7 +116,7 @@ func (m *Machine) follow(now time.Time) bool {
 	position := m.tree.Nodes[m.own.Position]
 	if position != nil && target != position && m.settling.waits(now) {
 		if certain := undisputed(position, target); certain != target {
-			m.settling.awaited, m.settling.rolling = target.Id, false
+			m.settling.awaited, m.settling.rolling = target.ID, false
 			return certain != position && m.settling.meanwhile(func() bool { return m.moveTo(now, position, certain) })
 		}
 	}

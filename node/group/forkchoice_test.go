@@ -23,13 +23,13 @@ type poll struct {
 
 func newPoll(users int) *poll {
 	p := &poll{Choice: epochs.Choice{
-		Root: &epochs.Node{Id: wire.EpochID{0xff}}, Votes: map[wire.DeviceID]*epochs.Ballot{}, Newest: map[wire.UserID]crdt.HLC{},
+		Root: &epochs.Node{ID: wire.EpochID{0xff}}, Votes: map[wire.DeviceID]*epochs.Ballot{}, Newest: map[wire.UserID]crdt.HLC{},
 		Roster: &roster.Roster{Users: map[wire.UserID]*roster.User{}},
 	}}
 	p.At = func(*epochs.Node) *roster.Roster { return p.Roster }
 	p.nodes = []*epochs.Node{p.Root}
 	for i := range users {
-		p.Roster.Users[dagtest.TestUser(i)] = &roster.User{Id: dagtest.TestUser(i), Role: wire.RoleMember, Devices: []wire.DeviceID{dagtest.TestDevice(i)}}
+		p.Roster.Users[dagtest.TestUser(i)] = &roster.User{ID: dagtest.TestUser(i), Role: wire.RoleMember, Devices: []wire.DeviceID{dagtest.TestDevice(i)}}
 		p.Newest[dagtest.TestUser(i)] = day(100)
 	}
 	return p
@@ -39,7 +39,7 @@ func day(n int) crdt.HLC { return crdt.HLCFromTime(time.Unix(int64(n)*86400, 0))
 
 func (p *poll) child(parent *epochs.Node, by int) *epochs.Node {
 	hash := sha256.Sum256([]byte{byte(len(p.nodes)), byte(len(p.nodes) >> 8)})
-	n := &epochs.Node{Id: wire.EpochID(hash), Parent: parent, Claims: []*dag.Item{{Author: &dag.Author{User: dagtest.TestUser(by)}, Body: dag.Unsealed, Hash: wire.EntryHash(hash)}}}
+	n := &epochs.Node{ID: wire.EpochID(hash), Parent: parent, Claims: []*dag.Item{{Author: &dag.Author{User: dagtest.TestUser(by)}, Body: dag.Unsealed, Hash: wire.EntryHash(hash)}}}
 	parent.Children = append(parent.Children, n)
 	p.nodes = append(p.nodes, n)
 	return n
@@ -52,7 +52,7 @@ func (p *poll) vote(user int, n *epochs.Node) {
 func (p *poll) expect(t *testing.T, what string, want *epochs.Node) {
 	t.Helper()
 	if got := p.Choose(); got != want {
-		t.Errorf("%s: chosen %v, want %v", what, got.Id, want.Id)
+		t.Errorf("%s: chosen %v, want %v", what, got.ID, want.ID)
 	}
 }
 
@@ -120,11 +120,11 @@ func TestForkChoiceRules(t *testing.T) {
 	p.vote(9, winner)
 	p.expect(t, "2: with a live vote it does", winner)
 	for i := 7; i < 10; i++ {
-		p.Votes[dagtest.TestDevice(i)].Unheld = []wire.EpochID{winner.Id}
+		p.Votes[dagtest.TestDevice(i)].Unheld = []wire.EpochID{winner.ID}
 	}
 	p.expect(t, "2: unless more than half of the live name it unheld", loser)
 	p.vote(9, winner)
-	p.Votes[dagtest.TestDevice(9)].Unheld = []wire.EpochID{winner.Id}
+	p.Votes[dagtest.TestDevice(9)].Unheld = []wire.EpochID{winner.ID}
 	p.Votes[dagtest.TestDevice(8)].Unheld = nil
 	p.expect(t, "2: who stands under it cannot name it", winner)
 
@@ -140,7 +140,7 @@ func TestForkChoiceRules(t *testing.T) {
 	}
 	p.vote(0, winner)
 	for i := 1; i < 6; i++ {
-		p.Roster.Users[dagtest.TestUser(i)].Since = &dag.Item{Hlc: day(50)}
+		p.Roster.Users[dagtest.TestUser(i)].Since = &dag.Item{HLC: day(50)}
 		p.vote(i, loser)
 	}
 	p.expect(t, "3: the electorate counts those added long ago", loser)
@@ -148,7 +148,7 @@ func TestForkChoiceRules(t *testing.T) {
 	p.expect(t, "3 without its electorate", winner)
 	p.Without = epochs.Rules{}
 	for i := 1; i < 6; i++ {
-		p.Roster.Users[dagtest.TestUser(i)].Since = &dag.Item{Hlc: day(95)}
+		p.Roster.Users[dagtest.TestUser(i)].Since = &dag.Item{HLC: day(95)}
 	}
 	p.expect(t, "3: not those added lately", winner)
 }
@@ -195,7 +195,7 @@ func TestForkChoiceIsAFunctionOfTheSet(t *testing.T) {
 		for range 5 {
 			p.shuffled(r)
 			if got := p.Choose(); got != want {
-				t.Fatalf("seed %d: %v in one order, %v in another", seed, bytes.Clone(want.Id[:2]), bytes.Clone(got.Id[:2]))
+				t.Fatalf("seed %d: %v in one order, %v in another", seed, bytes.Clone(want.ID[:2]), bytes.Clone(got.ID[:2]))
 			}
 		}
 		for i := range len(p.Roster.Users) {
@@ -264,7 +264,7 @@ func TestAlternatives(t *testing.T) {
 		p.expect(t, "ours, beside "+string(a), own)
 		p.Without = a.Rules()
 		if got := p.ChooseOtherwise(a, position); got != other {
-			t.Errorf("%s: chosen %v, want %v", a, got.Id, other.Id)
+			t.Errorf("%s: chosen %v, want %v", a, got.ID, other.ID)
 		}
 	}
 
@@ -314,7 +314,7 @@ func TestAlternatives(t *testing.T) {
 		p.At = func(*epochs.Node) *roster.Roster { return founder }
 		p.vote(0, winner)
 		for i := 1; i < 6; i++ {
-			p.Roster.Users[dagtest.TestUser(i)].Since = &dag.Item{Hlc: day(50)}
+			p.Roster.Users[dagtest.TestUser(i)].Since = &dag.Item{HLC: day(50)}
 			p.vote(i, loser)
 		}
 	}

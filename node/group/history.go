@@ -64,7 +64,7 @@ func (m *Machine) History() []Act {
 				a.Invite = *o.Revokes
 			}
 			if op.Invited != nil {
-				a.Invite = op.Invited.Id
+				a.Invite = op.Invited.ID
 			}
 		}
 		out = append(out, a)

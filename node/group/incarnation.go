@@ -103,11 +103,11 @@ func (t *twins) since(now time.Time, it *dag.Item, e *wire.Entry) bool {
 	}
 	read := t.started
 	for _, h := range append([]wire.EntryHash{e.Prev}, e.Deps...) {
-		if named := t.logs.Items.At(h); named != nil && named.Hlc.Time().After(read) {
-			read = named.Hlc.Time()
+		if named := t.logs.Items.At(h); named != nil && named.HLC.Time().After(read) {
+			read = named.HLC.Time()
 		}
 	}
-	return it.Hlc.Time().After(read) && it.Hlc.Ahead(now) < twinAhead
+	return it.HLC.Time().After(read) && it.HLC.Ahead(now) < twinAhead
 }
 
 // came looks whether an entry that came is this device's and was written since this machine
@@ -123,7 +123,7 @@ func (t *twins) came(now time.Time, it *dag.Item, e *wire.Entry) {
 	t.told = now
 	t.tx.emit(now, Event{
 		Kind: EventTwin, User: it.User, Device: it.Log.Device,
-		Detail: fmt.Sprintf("it wrote a %v at %s, which this node did not", it.Kind, stamp(it.Hlc.Time())),
+		Detail: fmt.Sprintf("it wrote a %v at %s, which this node did not", it.Kind, stamp(it.HLC.Time())),
 	})
 }
 

@@ -45,9 +45,9 @@ func (in GiveInvite) op(a member) (*wire.Op, error) {
 		return nil, fmt.Errorf("inviting: %w", err)
 	}
 	switch {
-	case i.Signer != u.Id:
+	case i.Signer != u.ID:
 		return nil, fmt.Errorf("inviting: %w: it is signed by another user", verdict.ErrForged)
-	case a.roster.Invites[i.Id] != nil:
+	case a.roster.Invites[i.ID] != nil:
 		return nil, fmt.Errorf("inviting: %w: that invite was given out before", verdict.ErrState)
 	}
 	if err := a.roster.JudgeGiven(i, a.at); err != nil {
@@ -91,7 +91,7 @@ func (m *Machine) Invites(now time.Time) []Invite {
 	known := map[wire.InviteID]*dag.Invited{}
 	for _, op := range m.logs.Ops {
 		if op.Invited != nil && op.Facts.Has(dag.IsPermitted) {
-			known[op.Invited.Id] = op.Invited
+			known[op.Invited.ID] = op.Invited
 		}
 	}
 	out := make([]Invite, 0, len(known))

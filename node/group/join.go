@@ -167,7 +167,7 @@ func (in Tree) act(m *Machine, now time.Time, _ *Outcome) error {
 			welcomes, err := m.read.welcomes(n)
 			errs := []error{err}
 			for _, welcome := range welcomes {
-				err := m.welcomed(now, n.Id, welcome, in.Bytes, kp)
+				err := m.welcomed(now, n.ID, welcome, in.Bytes, kp)
 				if err == nil {
 					delete(m.joining.trees, in.Epoch)
 					return nil
@@ -184,7 +184,7 @@ func (in Tree) act(m *Machine, now time.Time, _ *Outcome) error {
 // own logs too, and says so to the others.
 func (m *Machine) noteJoined(now time.Time) {
 	n := m.tree.Nodes[m.own.Position]
-	if m.own.Joined || n == nil || !m.epochs.has(n.Id) || !m.rosters.now.Has(m.log.Device) {
+	if m.own.Joined || n == nil || !m.epochs.has(n.ID) || !m.rosters.now.Has(m.log.Device) {
 		return
 	}
 	m.own.Joined, m.own.Out = true, false

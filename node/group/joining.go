@@ -253,11 +253,11 @@ func (j *joining) fromLog(now time.Time, chosen *epochs.Node) bool {
 			continue
 		}
 		for _, hash := range n.Adds() {
-			if !j.leaf.holds(hash) || j.epochs.has(n.Id) {
+			if !j.leaf.holds(hash) || j.epochs.has(n.ID) {
 				continue // a held one leads nowhere new: this device was taken out after it
 			}
-			if !j.trees[n.Id] {
-				j.trees[n.Id] = true
+			if !j.trees[n.ID] {
+				j.trees[n.ID] = true
 				j.peers.ask(now, "a Welcome needs its ratchet tree")
 			}
 			return false

@@ -89,25 +89,25 @@ func (k *keyring) ids() []wire.KeyID {
 
 // note takes a TKEY or TKEY-WRAP of the set into account.
 func (k *keyring) note(it *dag.Item) {
-	if (it.Tkey != nil || it.Wrap != nil) && !k.rosters.at(it).Has(it.Log.Device) {
+	if (it.TKey != nil || it.Wrap != nil) && !k.rosters.at(it).Has(it.Log.Device) {
 		return // its author was out
 	}
 	var id wire.KeyID
 	var wraps []wire.Wrap
 	switch {
-	case (it.Tkey != nil || it.Wrap != nil) && !k.logs.Counts(it):
-		if it.Tkey != nil {
-			k.of(it.Tkey.ID).idle = true
+	case (it.TKey != nil || it.Wrap != nil) && !k.logs.Counts(it):
+		if it.TKey != nil {
+			k.of(it.TKey.ID).idle = true
 			k.sends.id = nil
 		}
 		return
-	case it.Tkey != nil:
-		id, wraps = it.Tkey.ID, it.Tkey.Wraps
+	case it.TKey != nil:
+		id, wraps = it.TKey.ID, it.TKey.Wraps
 		t := k.of(id)
 		if t.by == nil || it.Compare(t.by) < 0 {
 			t.by = it
 		}
-		for _, old := range it.Tkey.Supersedes {
+		for _, old := range it.TKey.Supersedes {
 			if t := k.of(old); old != id {
 				t.superseded = true
 				if t.since == nil || it.Compare(t.since) < 0 {
@@ -301,7 +301,7 @@ func (k *keyring) retire(now, kept time.Time) {
 		for user, u := range k.rosters.now.Users {
 			for _, d := range u.Devices {
 				if c.IsLive(user, newest) && !slices.ContainsFunc(k.logs.Lists, func(l *dag.LogList) bool {
-					return l.Id.Device == d && k.logs.InPast(by, l.Head())
+					return l.ID.Device == d && k.logs.InPast(by, l.Head())
 				}) {
 					return false
 				}

@@ -70,22 +70,22 @@ func TestCommitThatGivesItsLeafAway(t *testing.T) {
 	w.gossip = false
 	w.cut = func(_, _ *device) bool { return true }
 	n := c.m.tree.Nodes[c.m.own.Position]
-	e := must(c.m.epochs.whole(n.Id))
+	e := must(c.m.epochs.whole(n.ID))
 	signer := must(mls.ParseSignatureKey(mls.CipherSuite(c.m.cfg.Engine.Suite()), c.m.own.Signer))
 	change := mls.CommitConfig{
 		Signer: signer, Validator: mls.AcceptAnyCredential,
 		Leaf: &mls.LeafUpdate{Credential: &mls.Credential{Type: mls.CredentialBasic, Identity: b.m.leaf.credential()}},
 	}
-	if _, err := e.(*engine.MlsEpoch).Epoch.Commit(w.rand, change); !errors.Is(err, mls.ErrCredential) {
+	if _, err := e.(*engine.MLSEpoch).Epoch.Commit(w.rand, change); !errors.Is(err, mls.ErrCredential) {
 		t.Errorf("the engine commits another device's credential: %v", err)
 	}
 	change.SameClient = func(_, _ *mls.LeafNode) bool { return true } // an engine of carl's own
-	out, err := e.(*engine.MlsEpoch).Epoch.Commit(w.rand, change)
+	out, err := e.(*engine.MLSEpoch).Epoch.Commit(w.rand, change)
 	if err != nil {
 		t.Fatal(err)
 	}
 	child := wire.EpochIDOf(w.group, n.Generation, n.Number+1, out.Epoch.InterimTranscriptHash())
-	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.Id, Child: child, Commit: out.Commit}, c.m.logs.Frontier(c.m.log, 16), c.next(c))
+	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.ID, Child: child, Commit: out.Commit}, c.m.logs.Frontier(c.m.log, 16), c.next(c))
 	a.must(Entries{Entries: [][]byte{raw}})
 	w.run(time.Minute)
 	if a.m.own.Position == child || !a.m.refused.has(child) {
@@ -101,14 +101,14 @@ func TestKeyForTransportKeysOfLowOrder(t *testing.T) {
 	w.join(d)
 	w.run(time.Minute)
 	n := c.m.tree.Nodes[c.m.own.Position]
-	e := must(c.m.epochs.whole(n.Id))
+	e := must(c.m.epochs.whole(n.ID))
 	bad := identity.NewCredential(c.dev, c.log, w.group, 1, c.m.own.Public, [32]byte{})
 	out, err := e.Commit(w.rand, engine.Change{Now: w.now, Signer: c.m.own.Signer, Check: c.m.epochs.checkCredential, Credential: bad})
 	if err != nil {
 		t.Fatal(err)
 	}
 	child := wire.EpochIDOf(w.group, n.Generation, n.Number+1, out.Epoch.Interim())
-	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.Id, Child: child, Commit: out.Commit}, c.m.logs.Frontier(c.m.log, 16), c.next(c))
+	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.ID, Child: child, Commit: out.Commit}, c.m.logs.Frontier(c.m.log, 16), c.next(c))
 	c.online = false
 	a.must(Entries{Entries: [][]byte{raw}})
 	d.must(Entries{Entries: [][]byte{raw}})
@@ -145,7 +145,7 @@ func TestMoreWrapsThanATKEYHolds(t *testing.T) {
 	if err := a.rotate(); err != nil {
 		t.Fatal(err)
 	}
-	tkey := a.m.logs.Head(a.m.log).Tkey
+	tkey := a.m.logs.Head(a.m.log).TKey
 	if left := a.m.keys.leftOut(a.m.keys.of(tkey.ID)); len(tkey.Wraps) != maxWrapped || len(tkey.Wraps)+len(left) != len(r.Devices)-1 || known != 3 {
 		t.Errorf("%d wraps, %d devices left out, of %d", len(tkey.Wraps), len(left), len(r.Devices))
 	}

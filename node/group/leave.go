@@ -45,7 +45,7 @@ func (m *Machine) leaveWhenDone(now time.Time) {
 		m.own.Leaving = false // it was taken out meanwhile
 	case m.rosters.now.MayLeave(u) != nil:
 		m.own.Leaving = false
-		m.tx.emit(now, Event{Kind: EventRefused, User: u.Id, Detail: m.rosters.now.MayLeave(u).Error()})
+		m.tx.emit(now, Event{Kind: EventRefused, User: u.ID, Detail: m.rosters.now.MayLeave(u).Error()})
 	case !m.messages.handedOver(m.cfg.Device.User, !m.stranded()):
 		return
 	default:

@@ -336,7 +336,7 @@ func (m *Machine) insert(it *dag.Item, e *wire.Entry) error {
 		m.rosters.at(it).Judge(it, m.cfg.Genesis)
 	}
 	m.logs.Add(it, e)
-	m.clock.Observe(it.Hlc)
+	m.clock.Observe(it.HLC)
 	if n != nil && (it.Commit != nil || it.Facts.Has(dag.IsPermitted)) {
 		m.tree.Add(n)
 	}

@@ -109,7 +109,7 @@ func (m *Machine) Owing(now time.Time) ([]Owing, error) {
 func unproven(l *dag.Logs, r *roster.Roster, own wire.DeviceID, now, turn time.Time) []*dag.Item {
 	heads := map[wire.DeviceID][]*dag.Item{}
 	for _, list := range l.Lists {
-		heads[list.Id.Device] = append(heads[list.Id.Device], list.Head())
+		heads[list.ID.Device] = append(heads[list.ID.Device], list.Head())
 	}
 	waits := map[wire.DeviceID]bool{}
 	for id, d := range r.Devices {
@@ -150,7 +150,7 @@ func (m *Machine) CameBack(since time.Time) bool {
 	type silence struct{ last, next time.Time }
 	by := map[wire.DeviceID]silence{}
 	for _, l := range m.logs.Lists {
-		s := by[l.Id.Device]
+		s := by[l.ID.Device]
 		for _, it := range slices.Backward(l.Items) {
 			t := it.When(m.now)
 			if !t.After(since) {
@@ -163,7 +163,7 @@ func (m *Machine) CameBack(since time.Time) bool {
 				s.next = t
 			}
 		}
-		by[l.Id.Device] = s
+		by[l.ID.Device] = s
 	}
 	for id, s := range by {
 		if m.rosters.now.Has(id) && !s.last.IsZero() && !s.next.IsZero() && s.next.Sub(s.last) >= silentFor {

@@ -228,7 +228,7 @@ func (m *messages) wants(now time.Time) []wire.MessageID {
 func (m *messages) requeue(n *epochs.Node) {
 	on := map[wire.EpochID]bool{}
 	for a := n; a != nil; a = a.Parent {
-		on[a.Id] = true
+		on[a.ID] = true
 	}
 	m.outbox = m.outbox[:0]
 	for it := range m.all() {
@@ -278,13 +278,13 @@ func (m *messages) seal(n *epochs.Node, e engine.Epoch, id wire.MessageID) {
 		m.tx.fail(fmt.Errorf("sealing: %w", err))
 		return
 	}
-	s := &wire.Seal{Message: id, Epoch: n.Id, Sealer: m.self.Device, PrivateMessage: message}
-	m.epochs.putKeys(n.Id, rows)
+	s := &wire.Seal{Message: id, Epoch: n.ID, Sealer: m.self.Device, PrivateMessage: message}
+	m.epochs.putKeys(n.ID, rows)
 	raw := wire.Marshal(s)
 	m.kept.keep(s, raw)
 	m.tx.outgoing.Seals = append(m.tx.outgoing.Seals, raw)
 	m.tx.outgoing.sealed = append(m.tx.outgoing.sealed, id)
-	m.kept.noteSealed(m.record(id), n.Id)
+	m.kept.noteSealed(m.record(id), n.ID)
 }
 
 // takeSeals opens seals; the errors of those refused come joined.

@@ -84,7 +84,7 @@ func (in RemoveUser) op(a member) (*wire.Op, error) {
 	switch {
 	case victim == nil:
 		return nil, fmt.Errorf("removing: %w: no member is user %v", verdict.ErrUnknown, in.User)
-	case in.User == u.Id:
+	case in.User == u.ID:
 		return nil, fmt.Errorf("removing: %w: users cannot remove themselves; leave instead", verdict.ErrNotPermitted)
 	case u.Role > wire.RoleAdmin || victim.Role < u.Role:
 		return nil, fmt.Errorf("removing: %w: %s may not remove %s", verdict.ErrNotPermitted, u.Role.Article(), victim.Role.Article())
@@ -124,7 +124,7 @@ func (in RevokeDevice) op(a member) (*wire.Op, error) {
 		return nil, fmt.Errorf("revoking a device: %w: no member has device %v", verdict.ErrUnknown, in.Device)
 	case in.Device == a.device.ID:
 		return nil, fmt.Errorf("revoking a device: %w: a device cannot revoke itself; revoke it from another one, or leave", verdict.ErrNotPermitted)
-	case d.Device.User != u.Id && (u.Role > wire.RoleAdmin || a.roster.Users[d.Device.User].Role < u.Role):
+	case d.Device.User != u.ID && (u.Role > wire.RoleAdmin || a.roster.Users[d.Device.User].Role < u.Role):
 		return nil, fmt.Errorf("revoking a device: %w: it is another user's", verdict.ErrNotPermitted)
 	}
 	return &wire.Op{Type: wire.OpDeviceRevoke, Device: &in.Device}, nil
@@ -138,7 +138,7 @@ func (in SetProfile) op(a member) (*wire.Op, error) {
 	if u.Role > wire.RoleAdmin {
 		return nil, fmt.Errorf("changing the profile: %w: %s may not, only owners and admins may", verdict.ErrNotPermitted, u.Role.Article())
 	}
-	if _, err := dag.ReadProfile(a.group, in.Item, u.Id); err != nil {
+	if _, err := dag.ReadProfile(a.group, in.Item, u.ID); err != nil {
 		return nil, fmt.Errorf("changing the profile: %w", err)
 	}
 	return &wire.Op{Type: wire.OpProfile, Profile: &in.Item}, nil

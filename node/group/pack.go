@@ -89,8 +89,8 @@ func encodePack(all []packed) []byte {
 	for _, p := range all {
 		b = binary.AppendUvarint(b, place[p.it.Log])
 		b = binary.AppendUvarint(b, p.it.Seq)
-		b = binary.BigEndian.AppendUint64(b, uint64(p.it.Hlc))
-		b = binary.AppendUvarint(b, uint64(p.it.Hlc-p.it.Dated()))
+		b = binary.BigEndian.AppendUint64(b, uint64(p.it.HLC))
+		b = binary.AppendUvarint(b, uint64(p.it.HLC-p.it.Dated()))
 		b = append(b, p.it.Hash[:]...)
 		if p.it.Seq > 1 {
 			b = append(b, p.prev[:]...)
@@ -145,8 +145,8 @@ func decodePack(b []byte) ([]packed, error) {
 		if log >= n {
 			return nil, errPack
 		}
-		*it = dag.Item{Author: &logs[log], Body: dag.Unsealed, Seq: number(), Hlc: crdt.HLC(binary.BigEndian.Uint64(take(8))), List: -1}
-		p := packed{it: it, date: it.Hlc - crdt.HLC(number())}
+		*it = dag.Item{Author: &logs[log], Body: dag.Unsealed, Seq: number(), HLC: crdt.HLC(binary.BigEndian.Uint64(take(8))), List: -1}
+		p := packed{it: it, date: it.HLC - crdt.HLC(number())}
 		it.Hash = wire.EntryHash(take(32))
 		if it.Seq > 1 {
 			p.prev = wire.EntryHash(take(32))
@@ -286,10 +286,10 @@ func (p *packs) load() error {
 	rest := make(map[wire.EntryHash]*dag.SignedEntry, len(signed))
 	for _, s := range signed {
 		rest[s.Hash] = s
-		all = append(all, packed{it: &dag.Item{Hlc: crdt.HLC(s.Entry.HLC), Hash: s.Hash}})
+		all = append(all, packed{it: &dag.Item{HLC: crdt.HLC(s.Entry.HLC), Hash: s.Hash}})
 	}
 	slices.SortFunc(all, func(a, b packed) int { return a.it.Compare(b.it) })
-	p.logs.Items = dag.NewIndex(len(all))
+	p.logs.Reserve(len(all))
 	// Of an entry that was not packed only the date is known here, and it may be dated
 	// before what it builds on: then it waits for that.
 	waiting := map[wire.EntryHash][]packed{}

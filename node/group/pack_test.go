@@ -30,13 +30,13 @@ func (m *Machine) state() string {
 	var b strings.Builder
 	all := slices.SortedFunc(m.logs.Items.All(), (*dag.Item).Compare)
 	for _, it := range all {
-		fmt.Fprintf(&b, "%x %x %d %d %d %d %d %x %v %d %v", it.Hash[:], it.Log.Device[:], it.Log.Incarnation, it.Seq, it.Kind, it.Hlc, it.Dated(), it.User[:], dag.Vector(nil).Join(it), it.List, it.Facts.Has(dag.IsSecond))
+		fmt.Fprintf(&b, "%x %x %d %d %d %d %d %x %v %d %v", it.Hash[:], it.Log.Device[:], it.Log.Incarnation, it.Seq, it.Kind, it.HLC, it.Dated(), it.User[:], dag.Vector(nil).Join(it), it.List, it.Facts.Has(dag.IsSecond))
 		if it.Kind == wire.KindRecord {
 			fmt.Fprintf(&b, " plain %v told %v seals %d sealed %v", it.Facts.Has(dag.IsPlain), it.Facts.Has(dag.IsDelivered), it.Seals, slices.SortedFunc(slices.Values(it.Sealed), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }))
 		}
 		b.WriteByte('\n')
 	}
-	fmt.Fprintln(&b, m.logs.Marks(), m.logs.Frontier(m.log, wire.MaxDeps), m.logs.Count, count(m.messages.all()), len(m.messages.gaps), m.messages.outbox, m.choose().Id, m.tx.cursor)
+	fmt.Fprintln(&b, m.logs.Marks(), m.logs.Frontier(m.log, wire.MaxDeps), m.logs.Count, count(m.messages.all()), len(m.messages.gaps), m.messages.outbox, m.choose().ID, m.tx.cursor)
 	return b.String()
 }
 

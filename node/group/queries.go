@@ -20,7 +20,7 @@ import (
 func (m *Machine) Status() Status {
 	s := Status{
 		Group: m.group, Position: m.own.Position, Members: len(m.rosters.now.Users), Entries: m.logs.Count,
-		Gaps: len(m.messages.gaps), Outbox: len(m.messages.outbox), Parked: len(m.logs.Parking.Entries), Head: m.choose().Id, Leaving: m.own.Leaving,
+		Gaps: len(m.messages.gaps), Outbox: len(m.messages.outbox), Parked: len(m.logs.Parking.Entries), Head: m.choose().ID, Leaving: m.own.Leaving,
 		Intents: len(m.joining.intents), Was: m.own.Joined || m.own.Out || m.logs.Head(m.log) != nil,
 	}
 	for _, f := range slices.Sorted(maps.Keys(m.rosters.now.Profile)) {
@@ -38,7 +38,7 @@ func (m *Machine) Status() Status {
 		s.State = StateOut
 		gone := m.rosters.now.Gone[m.cfg.Device.User]
 		s.Left = gone != nil && gone.Op.Type == wire.OpLeave
-	case n.Id != s.Head:
+	case n.ID != s.Head:
 		s.State = StateSyncing
 	default:
 		s.State = StateMember

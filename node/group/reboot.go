@@ -55,7 +55,7 @@ func (m *Machine) newRoot(now time.Time, from *epochs.Node, generation uint64) (
 	if err != nil {
 		return wire.EntryHash{}, fmt.Errorf("creating the MLS group: %w", err)
 	}
-	r := &wire.Reboot{From: from.Id, Generation: generation, MLSGroup: mlsGroup, Interim: e.Interim()}
+	r := &wire.Reboot{From: from.ID, Generation: generation, MLSGroup: mlsGroup, Interim: e.Interim()}
 	r.Root = wire.RebootEpochID(m.group, m.log.Device, r)
 	it, err := m.append(now, wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: r})
 	if err != nil {

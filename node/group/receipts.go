@@ -128,7 +128,7 @@ func (r *receipts) send(now time.Time) {
 		if !due(now, r.due[i]) {
 			continue
 		}
-		author := r.logs.Lists[i].Id.Device
+		author := r.logs.Lists[i].ID.Device
 		receipt, ok := r.receiptFor(i)
 		if !ok || !r.rosters.now.Has(author) {
 			delete(r.due, i)
@@ -164,7 +164,7 @@ func (in Untold) act(m *Machine, now time.Time, _ *Outcome) error { //nolint:unp
 // untold plans again what did not get to a device.
 func (r *receipts) untold(now time.Time, d wire.DeviceID) {
 	for i, l := range r.logs.Lists {
-		if l.Id.Device != d || r.last[i].IsZero() || r.tries[i] >= receiptTries {
+		if l.ID.Device != d || r.last[i].IsZero() || r.tries[i] >= receiptTries {
 			continue
 		}
 		r.due[i] = earliest(r.due[i], now.Add(receiptRetry<<r.tries[i]))
@@ -181,7 +181,7 @@ func (r *receipts) receiptFor(branch int) (wire.Signed, bool) {
 	}
 	w := wire.Receipt{
 		V: wire.Version, Log: *r.self, Count: r.tx.cursor,
-		Read: wire.Mark{Log: r.logs.Lists[branch].Id, Seq: it.Seq, Hash: it.Hash},
+		Read: wire.Mark{Log: r.logs.Lists[branch].ID, Seq: it.Seq, Hash: it.Hash},
 	}
 	return r.key.Sign(wire.DomainReceipt, r.group, w.Encode()), true
 }
@@ -193,7 +193,7 @@ func (r *receipts) receiptsFor(author wire.DeviceID) []wire.Signed {
 	}
 	var out []wire.Signed
 	for i, l := range r.logs.Lists {
-		if l.Id.Device != author {
+		if l.ID.Device != author {
 			continue
 		}
 		if s, ok := r.receiptFor(i); ok {
@@ -357,7 +357,7 @@ func (r *receipts) isOver(log wire.LogID) bool {
 		return false // it has written nothing that is here: it may have just begun
 	}
 	for id, branches := range r.logs.Index {
-		if id.Device == log.Device && id != log && r.logs.Lists[branches[0]].Items[0].Hlc > head.Hlc {
+		if id.Device == log.Device && id != log && r.logs.Lists[branches[0]].Items[0].HLC > head.HLC {
 			return true
 		}
 	}

@@ -49,7 +49,7 @@ func (r *refusals) at(now time.Time, id wire.EpochID) time.Time {
 func (r *refusals) withdraw(now time.Time, n *epochs.Node) {
 	before := len(r.since)
 	for ; n != nil; n = n.Parent {
-		delete(r.since, n.Id)
+		delete(r.since, n.ID)
 	}
 	if len(r.since) == before {
 		return
@@ -61,14 +61,14 @@ func (r *refusals) withdraw(now time.Time, n *epochs.Node) {
 
 // refuse notes that a child is invalid, and has this device's vote say so.
 func (r *refusals) refuse(now time.Time, n *epochs.Node, why error) {
-	r.since[n.Id] = now
+	r.since[n.ID] = now
 	if len(r.own.Refused) < wire.MaxRefused {
-		r.own.Refused = append(r.own.Refused, slices.Clone(n.Id[:]))
+		r.own.Refused = append(r.own.Refused, slices.Clone(n.ID[:]))
 		slices.SortFunc(r.own.Refused, bytes.Compare)
 	}
 	r.own.save()
 	r.timers.set(timerVote, now)
-	e := Event{Kind: EventRefused, Epoch: n.Id, Detail: why.Error()}
+	e := Event{Kind: EventRefused, Epoch: n.ID, Detail: why.Error()}
 	if by := n.By(); by != nil {
 		e.User, e.Device = by.User, by.Log.Device
 	}

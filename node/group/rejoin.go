@@ -106,12 +106,12 @@ func (m *Machine) newRejoin(now time.Time) (s wire.Signed, r *wire.Rejoin, err e
 	}
 	r = &wire.Rejoin{V: wire.Version, Device: m.log.Device, HLC: uint64(m.clock.Now(now)), KeyPackage: kp.Public}
 	for n := m.choose(); n != nil; n = n.Parent {
-		key, err := m.read.rejoinKey(n.Id)
+		key, err := m.read.rejoinKey(n.ID)
 		if err != nil {
 			return s, nil, err
 		}
 		if key != nil {
-			r.Known = n.Id
+			r.Known = n.ID
 			r.MAC = rejoinMAC(key, r)
 			break
 		}
@@ -122,7 +122,7 @@ func (m *Machine) newRejoin(now time.Time) (s wire.Signed, r *wire.Rejoin, err e
 // foundItsWay says whether a device, by its newest vote, has since it asked to be added again
 // voted for an epoch on the chain to the position that lies below the one it was stuck at.
 func foundItsWay(t *epochs.Tree, position *epochs.Node, vote *dag.Item, r *rejoin) bool {
-	if vote == nil || vote.Hlc <= crdt.HLC(r.HLC) {
+	if vote == nil || vote.HLC <= crdt.HLC(r.HLC) {
 		return false
 	}
 	at, known := t.PositionOf(vote), t.Nodes[r.Known]

@@ -102,20 +102,20 @@ func (m *Machine) branches() []Branch {
 			continue
 		}
 		b := Branch{
-			Tip: tip.Id, Number: tip.Number, Chosen: tip == chosen, Here: here != nil && here.Contains(tip) && only(here, tip), Held: m.epochs.has(tip.Id),
+			Tip: tip.ID, Number: tip.Number, Chosen: tip == chosen, Here: here != nil && here.Contains(tip) && only(here, tip), Held: m.epochs.has(tip.ID),
 		}
 		first := tip
 		for b.Length = 1; first.Parent != m.tree.Root && len(first.Parent.Children) == 1; first = first.Parent {
 			b.Length++
 		}
-		b.From = first.Parent.Id
+		b.From = first.Parent.ID
 		if by := first.By(); by != nil {
 			b.By = by.User
 		}
 		switch {
 		case tip.Void || first.Void:
 			b.Reason = "its author had taken another side, or made too many commits"
-		case m.refused.has(tip.Id) || m.refused.has(first.Id):
+		case m.refused.has(tip.ID) || m.refused.has(first.ID):
 			b.Reason = "found invalid here"
 		}
 		for user, u := range m.rosters.now.Users {
@@ -153,8 +153,8 @@ func (m *Machine) deviceReports() []DeviceReport {
 	marks := m.logs.Marks()
 	last := map[wire.DeviceID]time.Time{}
 	for _, list := range m.logs.Lists {
-		if at := list.Head().Dated().Time(); at.After(last[list.Id.Device]) {
-			last[list.Id.Device] = at
+		if at := list.Head().Dated().Time(); at.After(last[list.ID.Device]) {
+			last[list.ID.Device] = at
 		}
 	}
 	chosen := m.choose()
@@ -164,7 +164,7 @@ func (m *Machine) deviceReports() []DeviceReport {
 		r := DeviceReport{Device: id, User: d.User, Name: d.Cert.Name, Own: id == m.log.Device, Last: last[id], InTree: in[id]}
 		if n := m.tree.PositionOf(m.logs.Votes[id]); n != nil {
 			it := m.logs.Votes[id]
-			r.Vote, r.VotedAt, r.Number, r.Chosen = n.Id, it.Dated().Time(), n.Number, n.Contains(chosen)
+			r.Vote, r.VotedAt, r.Number, r.Chosen = n.ID, it.Dated().Time(), n.Number, n.Contains(chosen)
 			if it.Vote != nil {
 				r.Refused, r.Unheld = len(it.Vote.Refused), len(it.Vote.Unheld)
 			}

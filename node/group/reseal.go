@@ -112,7 +112,7 @@ func (r *reseal) fill(now time.Time, n *epochs.Node, seal func(wire.MessageID)) 
 				return
 			default:
 				delete(of, id)
-				if !done[id] && !slices.Contains(r.record(id).Sealed, n.Id) && r.needsSeal(now, id, reads) {
+				if !done[id] && !slices.Contains(r.record(id).Sealed, n.ID) && r.needsSeal(now, id, reads) {
 					seal(id)
 				}
 				done[id] = true
@@ -164,7 +164,7 @@ func (r *reseal) readsAt(d wire.DeviceID, n *epochs.Node) map[wire.EpochID]bool 
 	leaf := n.Leaves.LeafOf(d)
 	reads := map[wire.EpochID]bool{}
 	for ; leaf != nil && n != nil && n.Leaves.LeafOf(d) == leaf; n = n.Parent {
-		reads[n.Id] = true
+		reads[n.ID] = true
 	}
 	return reads
 }

@@ -50,7 +50,7 @@ func TestOneEpochUnderTwoRoots(t *testing.T) {
 	slices.SortFunc(deps, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
 	deps = slices.Compact(deps)
 	copied, hash := forged(c, wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: &r}, deps, func(e *wire.Entry) { e.Incarnation, e.HLC = inc, at })
-	stolen, _ := forged(c, wire.KindCommit, &wire.Commit{Parent: r.Root, Child: x.Id, Commit: commit.Commit}, nil, func(e *wire.Entry) {
+	stolen, _ := forged(c, wire.KindCommit, &wire.Commit{Parent: r.Root, Child: x.ID, Commit: commit.Commit}, nil, func(e *wire.Entry) {
 		e.Incarnation, e.Seq, e.Prev, e.HLC = inc, 2, hash, at+1
 	})
 	_, err1 := b.step(Entries{Entries: append(slices.Clone(honest), copied, stolen)})
@@ -59,8 +59,8 @@ func TestOneEpochUnderTwoRoots(t *testing.T) {
 		t.Errorf("it is taken: %v, %v", err1, err2)
 	}
 	for _, d := range []*device{b, e} {
-		n := d.m.tree.Nodes[x.Id]
-		if n == nil || n.Parent.Id != root.Id {
+		n := d.m.tree.Nodes[x.ID]
+		if n == nil || n.Parent.ID != root.ID {
 			t.Errorf("%s: anna's epoch is not under her root: %v", d.name, n)
 		}
 	}

@@ -20,14 +20,14 @@ func (m *Machine) castVote(now time.Time) {
 	}
 	refused, unheld := epochIDs(m.own.Refused), epochIDs(m.own.Unheld)
 	if last := m.logs.Votes[m.log.Device]; last != nil && last.Log == m.log {
-		same := last.Commit != nil && last.Commit.Child == n.Id && len(refused)+len(unheld) == 0 ||
-			last.Vote != nil && last.Vote.Position == n.Id && slices.Equal(last.Vote.Refused, refused) && slices.Equal(last.Vote.Unheld, unheld)
+		same := last.Commit != nil && last.Commit.Child == n.ID && len(refused)+len(unheld) == 0 ||
+			last.Vote != nil && last.Vote.Position == n.ID && slices.Equal(last.Vote.Refused, refused) && slices.Equal(last.Vote.Unheld, unheld)
 		if again := last.Since(m.now).Add(voteAtLeast); same && now.Before(again) {
 			m.timers.set(timerVote, again)
 			return
 		}
 	}
-	_, err := m.append(now, wire.KindVote, &wire.Vote{Position: n.Id, Refused: refused, Unheld: unheld})
+	_, err := m.append(now, wire.KindVote, &wire.Vote{Position: n.ID, Refused: refused, Unheld: unheld})
 	m.tx.fail(err)
 	m.timers.set(timerVote, now.Add(voteAtLeast))
 }
@@ -57,14 +57,14 @@ func (m *Machine) nameUnheld(now time.Time) {
 	var missed wire.EpochID
 	if m.stranded() {
 		at := m.choose()
-		if m.epochs.isThin(at.Id) {
-			missed = at.Id // what is left of it does not let this device in
+		if m.epochs.isThin(at.ID) {
+			missed = at.ID // what is left of it does not let this device in
 		}
 		// Down from where the chain leaves this device's own: the keys of the fork
 		// point itself may be gone too.
 		position := m.tree.Nodes[m.own.Position]
-		for n := at; n != nil && !m.epochs.has(n.Id) && !n.Contains(position); n = n.Parent {
-			missed = n.Id
+		for n := at; n != nil && !m.epochs.has(n.ID) && !n.Contains(position); n = n.Parent {
+			missed = n.ID
 		}
 	}
 	if missed != m.own.Missed.Epoch {

@@ -142,7 +142,7 @@ func (m *Machine) sealingState(now time.Time) sealingState {
 	return sealingState{
 		out: m.own.Out, welcomed: m.tree.Nodes[m.own.Position] == nil, stranger: !m.rosters.now.Has(m.log.Device), keyless: n == nil || e == nil,
 		closed: n != nil && e != nil && m.compareTree(now, e).gate,
-		heal:   m.timers.at(timerHeal), stranded: m.stranded(), chosen: m.choose().Id, asked: m.joining.rejoin != nil,
+		heal:   m.timers.at(timerHeal), stranded: m.stranded(), chosen: m.choose().ID, asked: m.joining.rejoin != nil,
 	}
 }
 

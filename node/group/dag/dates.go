@@ -17,14 +17,14 @@ import (
 // can be believed up to some time. It is not before the entries that it builds on. ok: they
 // can.
 func (it *Item) believed(until crdt.HLC) (at crdt.HLC, ok bool) {
-	if it.Hlc <= until {
-		return it.Hlc, true
+	if it.HLC <= until {
+		return it.HLC, true
 	}
 	at = it.Dated()
 	return at, at <= until
 }
 
-// lastHeard returns when each user last wrote an entry that counts, by dates that are
+// LastHeard returns when each user last wrote an entry that counts, by dates that are
 // believed up to some time. Of somebody whose last entry is dated after that nobody can say
 // when it was written: it is heard with the others. ahead is the first such date, or zero.
 func (l *Logs) LastHeard(until crdt.HLC) (heard map[wire.UserID]crdt.HLC, ahead crdt.HLC) {
@@ -51,18 +51,18 @@ func (l *Logs) LastHeard(until crdt.HLC) (heard map[wire.UserID]crdt.HLC, ahead 
 	return heard, ahead
 }
 
-// horizon is the last date that a device believes whose clock says now.
+// Horizon is the last date that a device believes whose clock says now.
 func Horizon(now time.Time) crdt.HLC {
 	return crdt.HLCFromTime(now.Add(MaxAhead+time.Millisecond)) - 1 // with all of its millisecond
 }
 
-// when is about when an entry was written, to measure how long ago that is.
+// When is about when an entry was written, to measure how long ago that is.
 func (it *Item) When(now time.Time) time.Time {
 	at, _ := it.believed(Horizon(now))
 	return at.Time()
 }
 
-// since returns when an entry was written, or now if it is dated ahead: work that is due
+// Since returns when an entry was written, or now if it is dated ahead: work that is due
 // some time after the entry must not wait for that date.
 func (it *Item) Since(now time.Time) time.Time {
 	at, ok := it.believed(Horizon(now))
@@ -72,13 +72,13 @@ func (it *Item) Since(now time.Time) time.Time {
 	return at.Time()
 }
 
-// heard is lastHeard by a clock that says now.
+// Heard is lastHeard by a clock that says now.
 func (l *Logs) Heard(now time.Time) map[wire.UserID]crdt.HLC {
 	heard, _ := l.LastHeard(Horizon(now))
 	return heard
 }
 
-// dateAfter is the date of an entry that is written now. It rises above what is known and
+// DateAfter is the date of an entry that is written now. It rises above what is known and
 // then above what the entry builds on, but for dates that this device does not believe.
 func DateAfter(now time.Time, known ...crdt.HLC) crdt.HLC {
 	for _, last := range known {
@@ -89,7 +89,7 @@ func DateAfter(now time.Time, known ...crdt.HLC) crdt.HLC {
 	return crdt.HLCFromTime(now)
 }
 
-// millis is a time in milliseconds since 1970, in UTC.
+// Millis is a time in milliseconds since 1970, in UTC.
 func Millis(ms uint64) time.Time {
 	return crdt.HLC(min(ms, 1<<48-1) << 16).Time()
 }

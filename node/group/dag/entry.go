@@ -15,15 +15,15 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// maxAhead is how far something may be dated ahead of the local clock for this device to
+// MaxAhead is how far something may be dated ahead of the local clock for this device to
 // believe the date.
 const MaxAhead = 10 * time.Minute
 
-// endOfTime is the first date that no entry may have (the year 6429): an entry that builds
+// EndOfTime is the first date that no entry may have (the year 6429): an entry that builds
 // on one with the last possible date still finds a place after it.
 const EndOfTime crdt.HLC = 1 << 63
 
-// item is an entry in the set, checked. There is one for each message there ever was, so
+// Item is an entry in the set, checked. There is one for each message there ever was, so
 // fields that only few items need, or that many share, are behind a pointer.
 type Item struct {
 	*Author
@@ -31,7 +31,7 @@ type Item struct {
 
 	Hash wire.EntryHash
 	Seq  uint64
-	Hlc  crdt.HLC // its place in the order: the date that its author gave it, or above what it builds on; see dated
+	HLC  crdt.HLC // its place in the order: the date that its author gave it, or above what it builds on; see dated
 	past *past    // the causal past, without its own branch: see seen
 	List int32    // position of its branch in logs.lists; -1 until it is in the set
 
@@ -42,6 +42,7 @@ type Item struct {
 // facts are what this device has found out about an item. Of a RECORD they change.
 type facts uint8
 
+// Facts of an item.
 const (
 	IsSecond    facts = 1 << iota // another entry with its seq came first: its row's key tells them apart
 	isLate                        // it is dated before something that it builds on: see dated
@@ -57,24 +58,24 @@ func (f facts) Has(fact facts) bool { return f&fact != 0 }
 
 func (it *Item) Note(fact facts) { it.Facts |= fact }
 
-// author is whose log an entry is in.
+// Author is whose log an entry is in.
 type Author struct {
 	Log   wire.LogID
 	User  wire.UserID                 // of the device, by its certificate
 	Dates map[wire.EntryHash]crdt.HLC // of its entries that are dated before what they build on
 }
 
-// dated is the date that its author gave an entry. It is a claim, and orders nothing.
+// Dated is the date that its author gave an entry. It is a claim, and orders nothing.
 func (it *Item) Dated() crdt.HLC {
 	if it.Facts.Has(isLate) {
 		return it.Author.Dates[it.Hash]
 	}
-	return it.Hlc
+	return it.HLC
 }
 
-// date notes the date that its author gave an entry that comes into the set.
+// Date notes the date that its author gave an entry that comes into the set.
 func (it *Item) Date(at crdt.HLC) {
-	if at == it.Hlc {
+	if at == it.HLC {
 		return
 	}
 	it.Note(isLate)
@@ -84,7 +85,7 @@ func (it *Item) Date(at crdt.HLC) {
 	it.Author.Dates[it.Hash] = at
 }
 
-// body is the decoded body of an entry, with what was found out about it. It never changes
+// Body is the decoded body of an entry, with what was found out about it. It never changes
 // once the entry is in the set.
 type Body struct {
 	Kind wire.Kind
@@ -101,7 +102,7 @@ type Body struct {
 	Profile *wire.ProfileItem // of an op that changes the profile
 	Commit  *commitBody       // KindCommit
 	Vote    *wire.Vote        // KindVote
-	Tkey    *wire.TKey        // KindTKey
+	TKey    *wire.TKey        // KindTKey
 	Wrap    *wire.TKeyWrap    // KindTKeyWrap
 }
 
@@ -114,7 +115,7 @@ type commitBody struct {
 	HasWelcome bool
 }
 
-// unsealed is the body of RECORDs that need none of their own and that this device has not
+// Unsealed is the body of RECORDs that need none of their own and that this device has not
 // sealed.
 var Unsealed = &Body{Kind: wire.KindRecord}
 
@@ -126,7 +127,7 @@ func (it *Item) seen(list int) uint64 {
 	return it.past.seq(list)
 }
 
-// slim drops the long and seldom needed fields of a COMMIT in the set; Machine.commitOf
+// Slim drops the long and seldom needed fields of a COMMIT in the set; Machine.commitOf
 // reads them again.
 func (it *Item) Slim() {
 	c := it.Commit
@@ -139,7 +140,7 @@ func (it *Item) Slim() {
 	c.Info.MLSGroup = bytes.Clone(c.Info.MLSGroup) // else it would keep all of the commit
 }
 
-// readProfile checks a register of the profile: its author signed it as a user.
+// ReadProfile checks a register of the profile: its author signed it as a user.
 func ReadProfile(group wire.GroupID, s wire.Signed, author wire.UserID) (*wire.ProfileItem, error) {
 	p, err := wire.DecodeProfileItem(s.Payload)
 	if err != nil {
@@ -154,21 +155,21 @@ func ReadProfile(group wire.GroupID, s wire.Signed, author wire.UserID) (*wire.P
 	return p, nil
 }
 
-// target is the user and device that an addition brings in.
+// Target is the user and device that an addition brings in.
 type Target struct {
 	Device *identity.Device
 }
 
-// compare is the order in which entries are handled wherever a list is needed. An
+// Compare is the order in which entries are handled wherever a list is needed. An
 // entry's place is above that of all it builds on, so this is a causal order.
 func (it *Item) Compare(o *Item) int {
-	if c := cmp.Compare(it.Hlc, o.Hlc); c != 0 {
+	if c := cmp.Compare(it.HLC, o.HLC); c != 0 {
 		return c
 	}
 	return bytes.Compare(it.Hash[:], o.Hash[:])
 }
 
-// signedEntry is an entry as it arrived: decoded and hashed, not yet verified.
+// SignedEntry is an entry as it arrived: decoded and hashed, not yet verified.
 type SignedEntry struct {
 	Raw    []byte // encoded Signed
 	Signed wire.Signed
@@ -182,7 +183,7 @@ type SignedEntry struct {
 	Vouched bool // a member signed it
 }
 
-// readEntry decodes an entry of this group.
+// ReadEntry decodes an entry of this group.
 func ReadEntry(group wire.GroupID, raw []byte) (*SignedEntry, error) {
 	s, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
 	if err != nil {
@@ -227,7 +228,7 @@ func (it *Item) readBody(group wire.GroupID, e *wire.Entry, engine engine.Engine
 		r, err = wire.DecodeRecord(e.Body)
 		it.Body = &Body{Kind: e.Kind, Record: r}
 	case wire.KindTKey:
-		it.Tkey, err = wire.DecodeTKey(e.Body)
+		it.TKey, err = wire.DecodeTKey(e.Body)
 	case wire.KindTKeyWrap:
 		it.Wrap, err = wire.DecodeTKeyWrap(e.Body)
 	}
@@ -262,6 +263,7 @@ func readTarget(group wire.GroupID, op *wire.Op, engine engine.Engine) (*Target,
 	return &Target{Device: d}, nil
 }
 
+// CheckKeyPackage checks a KeyPackage and that its credential is the device's in this group.
 func CheckKeyPackage(group wire.GroupID, d *identity.Device, keyPackage []byte, engine engine.Engine) error {
 	kp, err := engine.InspectKeyPackage(keyPackage)
 	if err != nil {
@@ -277,7 +279,7 @@ func CheckKeyPackage(group wire.GroupID, d *identity.Device, keyPackage []byte, 
 	return nil
 }
 
-// lapsed says whether the KeyPackage that an operation brought is past its time: its device
+// Lapsed says whether the KeyPackage that an operation brought is past its time: its device
 // has destroyed the secrets. It is measured from the operation: the lifetime in it is by the
 // clock of somebody who is no member yet and has nobody to compare with.
 func (it *Item) Lapsed(now time.Time) bool {

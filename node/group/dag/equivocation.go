@@ -18,13 +18,13 @@ import (
 // agree; and since honest devices name nothing of such a log that nobody else
 // named, each of them can add one branch at the most, and the log ends.
 
-// evidence is two entries with one sequence number of one log, as signed.
+// Evidence is two entries with one sequence number of one log, as signed.
 type Evidence struct {
 	Log  wire.LogID
 	Pair [2][]byte // encoded Signeds, ascending by hash
 }
 
-// accused says whether there is evidence against any log of a device.
+// Accused says whether there is evidence against any log of a device.
 func (l *Logs) Accused(d wire.DeviceID) bool {
 	for id := range l.Evidence {
 		if id.Device == d {
@@ -34,13 +34,13 @@ func (l *Logs) Accused(d wire.DeviceID) bool {
 	return false
 }
 
-// counts says whether an entry has an effect: its log is without evidence, or a
+// Counts says whether an entry has an effect: its log is without evidence, or a
 // log without evidence has it in its past.
 func (l *Logs) Counts(it *Item) bool {
 	return l.Evidence[it.Log] == nil || l.cover().seq(int(it.List)) >= it.Seq
 }
 
-// recounted notes that all that depends on which entries count has been derived again.
+// Recounted notes that all that depends on which entries count has been derived again.
 func (l *Logs) Recounted() {
 	l.Grew = false
 	l.Changes++
@@ -51,7 +51,7 @@ func (l *Logs) cover() Vector {
 	if l.Covered == nil {
 		l.Covered = Vector{}
 		for _, list := range l.Lists {
-			if l.Evidence[list.Id] == nil {
+			if l.Evidence[list.ID] == nil {
 				l.Covered = l.Covered.Join(list.Head())
 			}
 		}
@@ -65,7 +65,7 @@ func (l *Logs) extendCover(it *Item) {
 		return
 	}
 	for i, list := range l.Lists {
-		l.Grew = l.Grew || l.Evidence[list.Id] != nil && it.seen(i) > l.Covered.seq(i)
+		l.Grew = l.Grew || l.Evidence[list.ID] != nil && it.seen(i) > l.Covered.seq(i)
 	}
 	l.Covered = l.Covered.Join(it)
 }
@@ -76,11 +76,11 @@ func (l *Logs) lastEntries() []*Item {
 	by := map[wire.DeviceID][]*Item{}
 	for i, list := range l.Lists {
 		last := list.Head()
-		if l.Evidence[list.Id] != nil {
+		if l.Evidence[list.ID] != nil {
 			last = list.At(l.cover().seq(i))
 		}
 		if last != nil {
-			by[list.Id.Device] = append(by[list.Id.Device], last)
+			by[list.ID.Device] = append(by[list.ID.Device], last)
 		}
 	}
 	out := make([]*Item, 0, len(by))
@@ -94,7 +94,7 @@ func (l *Logs) lastEntries() []*Item {
 	return out
 }
 
-// rival gives an entry of the set with the same seq of the same log, if there is one.
+// Rival gives an entry of the set with the same seq of the same log, if there is one.
 func (l *Logs) Rival(s *SignedEntry) *Item {
 	for _, i := range l.Index[s.Entry.Log()] {
 		if it := l.Lists[i].At(s.Entry.Seq); it != nil && it.Hash != s.Hash {
@@ -122,7 +122,7 @@ func (l *Logs) rivalOf(group wire.GroupID, s *SignedEntry, read func(*Item) ([]b
 	return o.Hash, o.Raw, nil
 }
 
-// detectEquivocation compares an entry that arrived with those that are here, also with those
+// DetectEquivocation compares an entry that arrived with those that are here, also with those
 // that wait: the signatures alone are what counts, so that everybody who is shown them
 // agrees. Two entries with one sequence number are evidence against their log. Nil: there
 // is none, or it is known.
@@ -146,7 +146,7 @@ func (l *Logs) DetectEquivocation(group wire.GroupID, s *SignedEntry, read func(
 	return e, nil
 }
 
-// recordEvidence takes evidence into account. The caller then has to derive again all that
+// RecordEvidence takes evidence into account. The caller then has to derive again all that
 // depends on which entries count.
 func (l *Logs) RecordEvidence(e *Evidence) {
 	l.Evidence[e.Log] = e

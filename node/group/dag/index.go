@@ -15,7 +15,8 @@ type index struct {
 	count int
 }
 
-func NewIndex(about int) *index {
+// newIndex makes an index with room for about so many items.
+func newIndex(about int) *index {
 	size := 16
 	for size*3/4 < about {
 		size *= 2
@@ -32,7 +33,7 @@ func (x *index) slot(h wire.EntryHash) int {
 	return at
 }
 
-// at gives the item with a hash; nil if there is none.
+// At gives the item with a hash; nil if there is none.
 func (x *index) At(h wire.EntryHash) *Item { return x.slots[x.slot(h)] }
 
 func (x *index) add(it *Item) {
@@ -51,7 +52,7 @@ func (x *index) add(it *Item) {
 	}
 }
 
-// all goes through the items, in no order.
+// All goes through the items, in no order.
 func (x *index) All() iter.Seq[*Item] {
 	return func(yield func(*Item) bool) {
 		for _, it := range x.slots {

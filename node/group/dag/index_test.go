@@ -10,7 +10,7 @@ import (
 
 // TestIndex holds the index against a map while it grows.
 func TestIndex(t *testing.T) {
-	x, want := NewIndex(0), map[wire.EntryHash]*Item{}
+	x, want := newIndex(0), map[wire.EntryHash]*Item{}
 	hash := func(i int) wire.EntryHash {
 		return wire.EntryHash(sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(i))))
 	}
@@ -42,7 +42,7 @@ func TestIndex(t *testing.T) {
 		}
 	}
 	check()
-	if size := len(NewIndex(5000).slots); size != len(x.slots) {
+	if size := len(newIndex(5000).slots); size != len(x.slots) {
 		t.Errorf("it grew to %d places, and needs %d", len(x.slots), size)
 	}
 	for range x.All() {

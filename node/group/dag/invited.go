@@ -9,16 +9,16 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// invited is an invite as an operation or request carries it, with its signatures
+// Invited is an invite as an operation or request carries it, with its signatures
 // checked.
 type Invited struct {
-	Id     wire.InviteID
+	ID     wire.InviteID
 	Invite *wire.Invite
 	Signer wire.UserID
 	Claim  wire.Hash // of the claim; zero where an invite is given out
 }
 
-// readInvite checks that an invite is its signer's word in this group.
+// ReadInvite checks that an invite is its signer's word in this group.
 func ReadInvite(group wire.GroupID, s wire.Signed) (*Invited, error) {
 	i, err := wire.DecodeInvite(s.Payload)
 	if err != nil {
@@ -27,10 +27,10 @@ func ReadInvite(group wire.GroupID, s wire.Signed) (*Invited, error) {
 	if err := identity.Verify(i.Signer, wire.DomainInvite, group, s); err != nil {
 		return nil, fmt.Errorf("invite: %w: %w", verdict.ErrForged, err)
 	}
-	return &Invited{Id: wire.InviteIDOf(group, s.Payload), Invite: i, Signer: wire.UserIDOf(i.Signer)}, nil
+	return &Invited{ID: wire.InviteIDOf(group, s.Payload), Invite: i, Signer: wire.UserIDOf(i.Signer)}, nil
 }
 
-// readClaim checks an invite and that its key lets this device in with this KeyPackage.
+// ReadClaim checks an invite and that its key lets this device in with this KeyPackage.
 func ReadClaim(group wire.GroupID, invite, claim wire.Signed, d *identity.Device, keyPackage []byte) (*Invited, error) {
 	in, err := ReadInvite(group, invite)
 	if err != nil {
@@ -43,7 +43,7 @@ func ReadClaim(group wire.GroupID, invite, claim wire.Signed, d *identity.Device
 	if err := identity.Verify(in.Invite.Key[:], wire.DomainJoin, group, claim); err != nil {
 		return nil, fmt.Errorf("claim to an invite: %w: %w", verdict.ErrForged, err)
 	}
-	if c.Invite != in.Id || c.Device != d.ID || c.KeyPackage != sha256.Sum256(keyPackage) {
+	if c.Invite != in.ID || c.Device != d.ID || c.KeyPackage != sha256.Sum256(keyPackage) {
 		return nil, fmt.Errorf("claim to an invite: %w: it is for another invite, device or KeyPackage", verdict.ErrForged)
 	}
 	in.Claim = wire.HashOf(wire.DomainJoin, group[:], claim.Payload)
@@ -64,7 +64,7 @@ func (it *Item) readInvited(group wire.GroupID) (err error) {
 	return err
 }
 
-// takesOut says whether a removal or revocation is of this user or device.
+// TakesOut says whether a removal or revocation is of this user or device.
 func (it *Item) TakesOut(user wire.UserID, device wire.DeviceID) bool {
 	if it.Op.Type == wire.OpDeviceRevoke {
 		return *it.Op.Device == device

@@ -23,7 +23,7 @@ const (
 	MaxLogs            = 64       // logs (incarnations) per device that nobody else needs
 )
 
-// logs is the set of entries, linked by hash, grown in causal order only. It knows
+// Logs is the set of entries, linked by hash, grown in causal order only. It knows
 // nothing of rosters or epochs. A log is one list, or, if its device signed two
 // entries with one sequence number, one for each branch (equivocation.go).
 type Logs struct {
@@ -54,15 +54,16 @@ type Logs struct {
 	first      numbers
 }
 
+// LogList is one branch of a log: all of it, unless the log has forked.
 type LogList struct {
-	Id    wire.LogID
+	ID    wire.LogID
 	From  uint64  // seq up to which it is the same as another branch
 	Items []*Item // seq is from + index + 1
 }
 
 func (b *LogList) Head() *Item { return b.Items[len(b.Items)-1] }
 
-// at gives the entry with a seq, if it is on this branch and not before it.
+// At gives the entry with a seq, if it is on this branch and not before it.
 func (b *LogList) At(seq uint64) *Item {
 	if seq <= b.From || seq > b.From+uint64(len(b.Items)) {
 		return nil
@@ -70,9 +71,11 @@ func (b *LogList) At(seq uint64) *Item {
 	return b.Items[seq-b.From-1]
 }
 
+// NewLogs makes the set of a group that nobody has written in. The founder's device needs
+// no operation that adds it.
 func NewLogs(founder *identity.Device) *Logs {
 	l := &Logs{
-		Index: map[wire.LogID][]int{}, Items: NewIndex(0), Heads: map[wire.EntryHash]*Item{},
+		Index: map[wire.LogID][]int{}, Items: newIndex(0), Heads: map[wire.EntryHash]*Item{},
 		Devices: map[wire.DeviceID]*identity.Device{founder.ID: founder},
 		Adders:  map[wire.DeviceID][]*Item{}, founder: founder.ID,
 		Votes: map[wire.DeviceID]*Item{}, Words: map[wire.DeviceID]*Item{},
@@ -84,7 +87,10 @@ func NewLogs(founder *identity.Device) *Logs {
 	return l
 }
 
-// head is the newest entry of a log, or nil; of several branches, the first one's.
+// Reserve makes room for about so many items in a set that has none yet.
+func (l *Logs) Reserve(about int) { l.Items = newIndex(about) }
+
+// Head is the newest entry of a log, or nil; of several branches, the first one's.
 func (l *Logs) Head(id wire.LogID) *Item {
 	branches := l.Index[id]
 	if len(branches) == 0 {
@@ -93,11 +99,11 @@ func (l *Logs) Head(id wire.LogID) *Item {
 	return l.Lists[branches[0]].Head()
 }
 
-// inPast says whether a lies in the causal past of b, or is b. Both are in the
+// InPast says whether a lies in the causal past of b, or is b. Both are in the
 // set, or b is about to be.
 func (l *Logs) InPast(a, b *Item) bool { return b.seen(int(a.List)) >= a.Seq }
 
-// missing names the entries that e builds on and the set does not hold.
+// Missing names the entries that e builds on and the set does not hold.
 func (l *Logs) Missing(e *wire.Entry) []wire.EntryHash {
 	var out []wire.EntryHash
 	if e.Seq > 1 && l.Items.At(e.Prev) == nil {
@@ -111,7 +117,7 @@ func (l *Logs) Missing(e *wire.Entry) []wire.EntryHash {
 	return out
 }
 
-// check verifies an entry whose prev and deps are in the set, and gives the item
+// Check verifies an entry whose prev and deps are in the set, and gives the item
 // that add takes. The set does not change.
 func (l *Logs) Check(s *SignedEntry, group wire.GroupID, engine engine.Engine) (*Item, error) {
 	e := s.Entry
@@ -123,19 +129,19 @@ func (l *Logs) Check(s *SignedEntry, group wire.GroupID, engine engine.Engine) (
 		return nil, fmt.Errorf("%v of device %v: %w: %w", e.Kind, e.Device, verdict.ErrForged, err)
 	}
 	it := l.Item(s, d)
-	if it.Hlc >= EndOfTime {
-		return nil, fmt.Errorf("%v of device %v: %w: %v", e.Kind, e.Device, verdict.ErrFuture, it.Hlc.Time())
+	if it.HLC >= EndOfTime {
+		return nil, fmt.Errorf("%v of device %v: %w: %v", e.Kind, e.Device, verdict.ErrFuture, it.HLC.Time())
 	}
 	prev := l.Items.At(e.Prev) // nil at seq 1
 	switch {
 	case prev == nil:
 	case prev.Log != it.Log || prev.Seq+1 != e.Seq:
 		return nil, fmt.Errorf("entry %d of device %v: %w: prev is not the entry before it", e.Seq, e.Device, verdict.ErrForged)
-	case !mayFollow(it.Hlc, prev.Hlc):
+	case !mayFollow(it.HLC, prev.HLC):
 		return nil, fmt.Errorf("%v of device %v: %w: its time does not rise", e.Kind, e.Device, verdict.ErrForged)
 	}
 	for _, dep := range e.Deps {
-		if !mayFollow(it.Hlc, l.Items.At(dep).Hlc) {
+		if !mayFollow(it.HLC, l.Items.At(dep).HLC) {
 			return nil, fmt.Errorf("%v of device %v: %w: it is dated before what it builds on", e.Kind, e.Device, verdict.ErrForged)
 		}
 	}
@@ -150,11 +156,11 @@ func (l *Logs) Check(s *SignedEntry, group wire.GroupID, engine engine.Engine) (
 // date of what it builds on, and gives its own.
 func mayFollow(date, place crdt.HLC) bool { return date > place || place.Ahead(date.Time()) > MaxAhead }
 
-// newestOf returns the last place, in the order, of the entries that e builds on.
+// NewestOf returns the last place, in the order, of the entries that e builds on.
 func (l *Logs) NewestOf(e *wire.Entry) (last crdt.HLC) {
 	for _, h := range append([]wire.EntryHash{e.Prev}, e.Deps...) {
 		if it := l.Items.At(h); it != nil {
-			last = max(last, it.Hlc)
+			last = max(last, it.HLC)
 		}
 	}
 	return last
@@ -171,7 +177,7 @@ func (l *Logs) introduced(it *Item) bool {
 func (l *Logs) Item(s *SignedEntry, d *identity.Device) *Item {
 	e := s.Entry
 	it := &Item{
-		Author: l.Author(e.Log(), d.User), Body: Unsealed, Hash: s.Hash, Seq: e.Seq, Hlc: crdt.HLC(e.HLC), List: -1,
+		Author: l.Author(e.Log(), d.User), Body: Unsealed, Hash: s.Hash, Seq: e.Seq, HLC: crdt.HLC(e.HLC), List: -1,
 	}
 	if e.Kind != wire.KindRecord {
 		it.Body = &Body{Kind: e.Kind}
@@ -182,7 +188,7 @@ func (l *Logs) Item(s *SignedEntry, d *identity.Device) *Item {
 	return it
 }
 
-// author returns the part that all entries of a log share.
+// Author returns the part that all entries of a log share.
 func (l *Logs) Author(log wire.LogID, user wire.UserID) *Author {
 	if head := l.Head(log); head != nil {
 		return head.Author
@@ -190,13 +196,13 @@ func (l *Logs) Author(log wire.LogID, user wire.UserID) *Author {
 	return &Author{Log: log, User: user}
 }
 
-// fill gives an item its causal past and its body.
+// Fill gives an item its causal past and its body.
 func (l *Logs) Fill(it *Item, e *wire.Entry, group wire.GroupID, engine engine.Engine) (*Item, error) {
 	it = l.FillPast(it, e)
 	return it, it.readBody(group, e, engine)
 }
 
-// fillPast gives an item its causal past, and its place in the order: where its date puts
+// FillPast gives an item its causal past, and its place in the order: where its date puts
 // it, but above all that it builds on, so that (hlc, hash) is a causal order whatever
 // dates people's clocks gave out.
 func (l *Logs) FillPast(it *Item, e *wire.Entry) *Item {
@@ -204,7 +210,7 @@ func (l *Logs) FillPast(it *Item, e *wire.Entry) *Item {
 	var newest *Item // of what it names: the likeliest to have nearly the same past
 	join := func(named *Item) {
 		v = v.Join(named)
-		it.Hlc = max(it.Hlc, named.Hlc+1)
+		it.HLC = max(it.HLC, named.HLC+1)
 		if newest == nil || newest.Compare(named) < 0 {
 			newest = named
 		}
@@ -230,7 +236,7 @@ func (l *Logs) LogsOf(d wire.DeviceID) (n int) {
 	return n
 }
 
-// add puts a checked item into the set.
+// Add puts a checked item into the set.
 func (l *Logs) Add(it *Item, e *wire.Entry) {
 	it.List = int32(l.branch(it, e)) //nolint:gosec // there is not the memory for so many
 	l.FillPast(it, e)                // again, without the branch that is now its own
@@ -285,11 +291,11 @@ func (l *Logs) branch(it *Item, e *wire.Entry) int {
 	}
 	i := len(l.Lists)
 	l.Index[it.Log] = append(l.Index[it.Log], i)
-	l.Lists = append(l.Lists, &LogList{Id: it.Log, From: it.Seq - 1})
+	l.Lists = append(l.Lists, &LogList{ID: it.Log, From: it.Seq - 1})
 	return i
 }
 
-// frontier is what a new entry of this log names in deps: the heads of the other logs that
+// Frontier is what a new entry of this log names in deps: the heads of the other logs that
 // the log's own past does not cover, newest first up to most of them, and those of its own
 // device before others'. Entries of a forked log count only once another log names them.
 // Honest devices name only their own: that is how a restored device republishes what it
@@ -319,7 +325,7 @@ func (l *Logs) Frontier(own wire.LogID, most int) []wire.EntryHash {
 	return deps
 }
 
-// marks is the version vector, ascending by log. The entries of a log with evidence that
+// Marks is the version vector, ascending by log. The entries of a log with evidence that
 // count lie in the pasts of other marks; the log's own mark only says that there is
 // evidence.
 func (l *Logs) Marks() []wire.Mark {
@@ -341,7 +347,7 @@ func (l *Logs) Marks() []wire.Mark {
 	return out
 }
 
-// after returns the entries that a holder of these marks lacks, in causal order, from
+// After returns the entries that a holder of these marks lacks, in causal order, from
 // behind a place in that order; nil: from the beginning.
 func (l *Logs) After(marks []wire.Mark, place *Item, may func(*Item) bool) iter.Seq[*Item] {
 	var have Vector
@@ -391,7 +397,7 @@ func (l *Logs) matters(d wire.DeviceID) bool {
 	return d == l.founder || slices.ContainsFunc(l.Adders[d], l.Counts)
 }
 
-// accusedBeyond lists the evidence that a holder of these marks lacks.
+// AccusedBeyond lists the evidence that a holder of these marks lacks.
 func (l *Logs) AccusedBeyond(marks []wire.Mark) (out []*Evidence) {
 	for _, id := range slices.SortedFunc(maps.Keys(l.Evidence), wire.LogID.Compare) {
 		if l.matters(id.Device) && !slices.ContainsFunc(marks, func(m wire.Mark) bool { return m.Seq == 0 && m.Log == id }) {
@@ -419,7 +425,7 @@ func (h *mergeHeap) Pop() any {
 	return last
 }
 
-// behind says whether a holder of these marks has something that is not here.
+// Behind says whether a holder of these marks has something that is not here.
 func (l *Logs) Behind(marks []wire.Mark) bool {
 	return slices.ContainsFunc(marks, func(m wire.Mark) bool {
 		switch {
@@ -432,7 +438,7 @@ func (l *Logs) Behind(marks []wire.Mark) bool {
 	})
 }
 
-// checkLoaded is check for an entry that this device made or verified before.
+// CheckLoaded is check for an entry that this device made or verified before.
 func (l *Logs) CheckLoaded(s *SignedEntry, group wire.GroupID, engine engine.Engine) (*Item, error) {
 	e := s.Entry
 	if gone := l.Missing(e); len(gone) > 0 {
@@ -445,10 +451,10 @@ func (l *Logs) CheckLoaded(s *SignedEntry, group wire.GroupID, engine engine.Eng
 	return l.Fill(l.Item(s, d), e, group, engine)
 }
 
-// issued says whether the operation that gave an invite out is here, with its past.
+// Issued says whether the operation that gave an invite out is here, with its past.
 func (l *Logs) Issued(id wire.InviteID) bool {
 	return slices.ContainsFunc(l.Ops, func(op *Item) bool {
-		return op.Op.Type == wire.OpInvite && op.Invited != nil && op.Invited.Id == id
+		return op.Op.Type == wire.OpInvite && op.Invited != nil && op.Invited.ID == id
 	})
 }
 

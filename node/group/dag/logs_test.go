@@ -94,7 +94,7 @@ func TestParkedEntriesComeInOnce(t *testing.T) {
 				l.Parking.Park(s, gone)
 				return
 			}
-			l.Add(&dag.Item{Author: &dag.Author{Log: e.Log()}, Body: dag.Unsealed, Hash: s.Hash, Seq: e.Seq, Hlc: crdt.HLC(e.HLC)}, e)
+			l.Add(&dag.Item{Author: &dag.Author{Log: e.Log()}, Body: dag.Unsealed, Hash: s.Hash, Seq: e.Seq, HLC: crdt.HLC(e.HLC)}, e)
 			in++
 			for _, w := range l.Parking.Unpark(s.Hash) {
 				take(slices.Index(g.Hashes, w.Hash))

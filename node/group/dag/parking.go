@@ -54,7 +54,7 @@ func newParking(known func(wire.DeviceID) bool, missing func(*wire.Entry) []wire
 	}
 }
 
-// park keeps an entry that came before others that it builds on. It is not durable: a sync
+// Park keeps an entry that came before others that it builds on. It is not durable: a sync
 // brings it again. The newest entry is the most likely to be of use, so it takes the place
 // of the oldest one of the same device, or of the device with the most.
 func (p *parking) Park(s *SignedEntry, missing []wire.EntryHash) {
@@ -109,7 +109,7 @@ func (p *parking) drop(s *SignedEntry) {
 	}
 }
 
-// lacksPast says since when an entry has been parked that waits for one which is not here
+// LacksPast says since when an entry has been parked that waits for one which is not here
 // at all: the one that came first. False: there is none.
 func (p *parking) LacksPast() (since time.Time, lacks bool) {
 	for h, waiting := range p.Waiting {
@@ -125,7 +125,7 @@ func (p *parking) LacksPast() (since time.Time, lacks bool) {
 	return since, lacks
 }
 
-// unpark takes out those that waited for h and now lack nothing.
+// Unpark takes out those that waited for h and now lack nothing.
 func (p *parking) Unpark(h wire.EntryHash) []*SignedEntry {
 	var out []*SignedEntry
 	for _, w := range p.Waiting[h] {

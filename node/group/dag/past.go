@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// vector says, for each branch of a log by its position in logs.lists, up to which seq
+// Vector says, for each branch of a log by its position in logs.lists, up to which seq
 // it goes. Shorter ones stand for zeros.
 type Vector []uint64
 
@@ -25,7 +25,7 @@ func (v Vector) with(list int, seq uint64) Vector {
 	return v
 }
 
-// join raises a vector to all that an item of the set has in its causal past, itself
+// Join raises a vector to all that an item of the set has in its causal past, itself
 // included.
 func (v Vector) Join(it *Item) Vector {
 	if p := it.past; p != nil {

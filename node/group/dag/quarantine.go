@@ -50,14 +50,14 @@ func (q *quarantine) Remove(h wire.EntryHash) {
 	}
 }
 
-// wasCalled says, once, whether an entry was taken from here since somebody references it.
+// WasCalled says, once, whether an entry was taken from here since somebody references it.
 func (q *quarantine) WasCalled(h wire.EntryHash) bool {
 	called := q.called[h]
 	delete(q.called, h)
 	return called
 }
 
-// putAside keeps an entry that nobody needs in quarantine, and says why it is not taken.
+// PutAside keeps an entry that nobody needs in quarantine, and says why it is not taken.
 func (l *Logs) PutAside(s *SignedEntry) error {
 	l.Quarantine.put(s)
 	if l.Evidence[s.Entry.Log()] == nil {
@@ -66,7 +66,7 @@ func (l *Logs) PutAside(s *SignedEntry) error {
 	return fmt.Errorf("entry %d of device %v: %w", s.Entry.Seq, s.Entry.Device, verdict.ErrEquivocation)
 }
 
-// referenced takes out of quarantine what is now needed, with all it builds on there,
+// Referenced takes out of quarantine what is now needed, with all it builds on there,
 // causes first.
 func (l *Logs) Referenced() []*SignedEntry {
 	if len(l.Quarantine.Entries) == 0 {
@@ -95,14 +95,14 @@ func (l *Logs) Referenced() []*SignedEntry {
 	return out
 }
 
-// unreferenced says whether an entry is taken only if somebody else needs it: its log has
+// Unreferenced says whether an entry is taken only if somebody else needs it: its log has
 // evidence against it, or would be one too many that its device begins.
 func (l *Logs) Unreferenced(e *wire.Entry) bool {
 	log := e.Log()
 	return l.Evidence[log] != nil || len(l.Index[log]) == 0 && l.LogsOf(log.Device) >= MaxLogs
 }
 
-// needed says whether something that waits here needs such an entry: in the
+// Needed says whether something that waits here needs such an entry: in the
 // end something that is not, and for one log too many something of another device.
 func (l *Logs) Needed(h wire.EntryHash, e *wire.Entry) bool {
 	forked := l.Evidence[e.Log()] != nil

@@ -16,11 +16,11 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// errSelfRemoved is the error of Process for a commit that removes this device.
+// ErrSelfRemoved is the error of Process for a commit that removes this device.
 var ErrSelfRemoved = errors.New("this device is removed")
 
 const (
-	// keyPackageLifetime is how long a joiner may be away between asking and being welcomed.
+	// KeyPackageLifetime is how long a joiner may be away between asking and being welcomed.
 	KeyPackageLifetime = 84 * 24 * time.Hour
 	// clocksApart is how far a joiner's clock may be off that of the member who adds it: the
 	// lifetime in a KeyPackage says no more.
@@ -93,7 +93,7 @@ func (e mlsEngine) Create(rand io.Reader, now time.Time, mlsGroup, signer, crede
 	if err != nil {
 		return nil, err
 	}
-	return &MlsEpoch{suite: e.suite, Epoch: epoch, ratchets: ratchets}, nil
+	return &MLSEpoch{suite: e.suite, Epoch: epoch, ratchets: ratchets}, nil
 }
 
 func validator(check CheckCredential) mls.CredentialValidator {
@@ -136,7 +136,7 @@ func (e mlsEngine) Join(welcome, tree []byte, kp KeyPackage, check CheckCredenti
 			data = x.Data
 		}
 	}
-	return &MlsEpoch{suite: e.suite, Epoch: j.Epoch, ratchets: j.Ratchets}, data, nil
+	return &MLSEpoch{suite: e.suite, Epoch: j.Epoch, ratchets: j.Ratchets}, data, nil
 }
 
 func (e mlsEngine) InspectCommit(commit []byte) (CommitInfo, error) {
@@ -185,7 +185,7 @@ func (e mlsEngine) Load(head []byte, pages PageSource, keys []KeyRow) (Epoch, er
 	if err != nil {
 		return nil, err
 	}
-	return &MlsEpoch{suite: e.suite, Epoch: epoch, ratchets: ratchets}, nil
+	return &MLSEpoch{suite: e.suite, Epoch: epoch, ratchets: ratchets}, nil
 }
 
 func (e mlsEngine) LoadThin(head []byte, pages PageSource) (ThinEpoch, error) {
@@ -233,7 +233,7 @@ func processed(suite mls.CipherSuite) func(*mls.Processed, error) (Epoch, error)
 		case p.Removed:
 			return nil, ErrSelfRemoved
 		}
-		return &MlsEpoch{suite: suite, Epoch: p.Epoch, ratchets: p.Ratchets}, nil
+		return &MLSEpoch{suite: suite, Epoch: p.Epoch, ratchets: p.Ratchets}, nil
 	}
 }
 
@@ -252,7 +252,8 @@ func leaf(index uint32, l *mls.LeafNode, ok bool) (Leaf, bool) {
 	return Leaf{Index: index, Credential: l.Credential.Identity, SignatureKey: l.SignatureKey}, true
 }
 
-type MlsEpoch struct {
+// MLSEpoch is an Epoch of package mls with its message keys.
+type MLSEpoch struct {
 	suite    mls.CipherSuite
 	Epoch    *mls.Epoch
 	ratchets *mls.Ratchets
@@ -261,24 +262,24 @@ type MlsEpoch struct {
 	secret []byte            // what it was made of
 }
 
-func (e *MlsEpoch) Number() uint64        { return e.Epoch.Number() }
-func (e *MlsEpoch) MLSGroup() []byte      { return e.Epoch.GroupID() }
-func (e *MlsEpoch) Interim() []byte       { return e.Epoch.InterimTranscriptHash() }
-func (e *MlsEpoch) Authenticator() []byte { return e.Epoch.EpochAuthenticator() }
-func (e *MlsEpoch) Export(label string, context []byte, length int) ([]byte, error) {
+func (e *MLSEpoch) Number() uint64        { return e.Epoch.Number() }
+func (e *MLSEpoch) MLSGroup() []byte      { return e.Epoch.GroupID() }
+func (e *MLSEpoch) Interim() []byte       { return e.Epoch.InterimTranscriptHash() }
+func (e *MLSEpoch) Authenticator() []byte { return e.Epoch.EpochAuthenticator() }
+func (e *MLSEpoch) Export(label string, context []byte, length int) ([]byte, error) {
 	return e.Epoch.Export(label, context, length)
 }
-func (e *MlsEpoch) TreeHash() []byte { return e.Epoch.TreeHash() }
-func (e *MlsEpoch) Tree() []byte     { return e.Epoch.RatchetTree() }
-func (e *MlsEpoch) Own() uint32      { return uint32(e.Epoch.OwnLeaf()) }
-func (e *MlsEpoch) Leaves() []Leaf   { return leaves(e.Epoch.Members()) }
-func (e *MlsEpoch) Leaf(index uint32) (Leaf, bool) {
+func (e *MLSEpoch) TreeHash() []byte { return e.Epoch.TreeHash() }
+func (e *MLSEpoch) Tree() []byte     { return e.Epoch.RatchetTree() }
+func (e *MLSEpoch) Own() uint32      { return uint32(e.Epoch.OwnLeaf()) }
+func (e *MLSEpoch) Leaves() []Leaf   { return leaves(e.Epoch.Members()) }
+func (e *MLSEpoch) Leaf(index uint32) (Leaf, bool) {
 	l, ok := e.Epoch.Member(mls.LeafIndex(index))
 	return leaf(index, l, ok)
 }
-func (e *MlsEpoch) Keys() []KeyRow { return keyRows(e.ratchets.Rows()) }
+func (e *MLSEpoch) Keys() []KeyRow { return keyRows(e.ratchets.Rows()) }
 
-func (e *MlsEpoch) Wipe() {
+func (e *MLSEpoch) Wipe() {
 	e.ratchets.Wipe()
 	e.Epoch.Wipe()
 	if e.signer != nil {
@@ -287,16 +288,16 @@ func (e *MlsEpoch) Wipe() {
 	}
 }
 
-func (e *MlsEpoch) Snapshot(since Epoch) (head []byte, pages []KeyRow) {
+func (e *MLSEpoch) Snapshot(since Epoch) (head []byte, pages []KeyRow) {
 	var before *mls.Epoch
-	if o, ok := since.(*MlsEpoch); ok {
+	if o, ok := since.(*MLSEpoch); ok {
 		before = o.Epoch
 	}
 	head, rows := e.Epoch.Snapshot(before)
 	return head, keyRows(rows)
 }
 
-func (e *MlsEpoch) Thin() (ThinEpoch, error) {
+func (e *MLSEpoch) Thin() (ThinEpoch, error) {
 	t, err := e.Epoch.Thin()
 	if err != nil {
 		return nil, err
@@ -304,7 +305,7 @@ func (e *MlsEpoch) Thin() (ThinEpoch, error) {
 	return mlsThin{suite: e.suite, epoch: t}, nil
 }
 
-func (e *MlsEpoch) Commit(rand io.Reader, c Change) (Committed, error) {
+func (e *MLSEpoch) Commit(rand io.Reader, c Change) (Committed, error) {
 	k, err := mls.ParseSignatureKey(e.suite, c.Signer)
 	if err != nil {
 		return Committed{}, err
@@ -332,14 +333,14 @@ func (e *MlsEpoch) Commit(rand io.Reader, c Change) (Committed, error) {
 	if err != nil {
 		return Committed{}, err
 	}
-	return Committed{Commit: r.Commit, Welcome: r.Welcome, Epoch: &MlsEpoch{suite: e.suite, Epoch: r.Epoch, ratchets: r.Ratchets}}, nil
+	return Committed{Commit: r.Commit, Welcome: r.Welcome, Epoch: &MLSEpoch{suite: e.suite, Epoch: r.Epoch, ratchets: r.Ratchets}}, nil
 }
 
-func (e *MlsEpoch) Process(commit []byte, check CheckCredential) (Epoch, error) {
+func (e *MLSEpoch) Process(commit []byte, check CheckCredential) (Epoch, error) {
 	return processed(e.suite)(e.Epoch.Process(commit, mls.ProcessConfig{Validator: validator(check), SameClient: sameDevice}))
 }
 
-func (e *MlsEpoch) Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) ([]byte, []KeyRow, error) {
+func (e *MLSEpoch) Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) ([]byte, []KeyRow, error) {
 	if e.signer == nil || !bytes.Equal(e.secret, signer) {
 		k, err := mls.ParseSignatureKey(e.suite, signer)
 		if err != nil {
@@ -354,7 +355,7 @@ func (e *MlsEpoch) Seal(rand io.Reader, signer, authenticatedData, plaintext []b
 	return message, keyRows(delta), err
 }
 
-func (e *MlsEpoch) Open(message []byte) (OpenedMessage, []KeyRow, error) {
+func (e *MLSEpoch) Open(message []byte) (OpenedMessage, []KeyRow, error) {
 	o, delta, err := e.ratchets.Open(message)
 	switch {
 	case errors.Is(err, mls.ErrKeyUsed):

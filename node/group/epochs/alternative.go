@@ -30,11 +30,11 @@ var Alternatives = []Alternative{
 	LowestHash, LongestChain, RewindHorizon, WithoutVoid, WithoutLiveVoter, WithoutMajority, WithoutSettled, WithoutWeight, WithoutTieBreak, WithoutRefused,
 }
 
-// rewindMost is how many epochs a device leaves behind itself at most under
+// RewindMost is how many epochs a device leaves behind itself at most under
 // RewindHorizon.
 const RewindMost = 3
 
-// rules are those of the fork choice that are left out.
+// Rules are those of the fork choice that are left out.
 func (a Alternative) Rules() Rules {
 	return Rules{
 		void: a == WithoutVoid, LiveVoter: a == WithoutLiveVoter, majority: a == WithoutMajority, Electorate: a == WithoutSettled,
@@ -42,7 +42,7 @@ func (a Alternative) Rules() Rules {
 	}
 }
 
-// chooseOtherwise is choose under an alternative; position is this device's, or nil.
+// ChooseOtherwise is choose under an alternative; position is this device's, or nil.
 func (c *Choice) ChooseOtherwise(a Alternative, position *Node) *Node {
 	c.Without = a.Rules()
 	switch a {
@@ -77,7 +77,8 @@ func (c *Choice) plain(at *Node) []*Node {
 	return slices.DeleteFunc(slices.Clone(at.Children), func(n *Node) bool { return c.Skip != nil && c.Skip(n) })
 }
 
-func ByID(a, b *Node) int { return bytes.Compare(a.Id[:], b.Id[:]) }
+// ByID orders nodes by their EpochIDs.
+func ByID(a, b *Node) int { return bytes.Compare(a.ID[:], b.ID[:]) }
 
 func (c *Choice) deepest() *Node {
 	type place struct {

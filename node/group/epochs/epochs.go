@@ -17,10 +17,10 @@ import (
 // more are void, so that a flood costs the flooder alone.
 const maxCommitsPerDay = 1000
 
-// node is one epoch in the tree of epochs, known by structure alone: parent,
+// Node is one epoch in the tree of epochs, known by structure alone: parent,
 // computed child, who claims to have made it. No keys are needed for it.
 type Node struct {
-	Id         wire.EpochID
+	ID         wire.EpochID
 	Parent     *Node // nil for the virtual root
 	Children   []*Node
 	Generation uint64
@@ -37,7 +37,7 @@ type Node struct {
 	seen        bool
 }
 
-// by is the claim to go by where any will do; nil for the virtual root.
+// By is the claim to go by where any will do; nil for the virtual root.
 func (n *Node) By() *dag.Item {
 	if len(n.Claims) == 0 {
 		return nil
@@ -45,7 +45,7 @@ func (n *Node) By() *dag.Item {
 	return n.Claims[0]
 }
 
-// claim is the first claim that counts, to go by where all devices must go by the
+// Claim is the first claim that counts, to go by where all devices must go by the
 // same; nil for the virtual root.
 func (n *Node) Claim(counts func(*dag.Item) bool) *dag.Item {
 	if i := slices.IndexFunc(n.Claims, counts); i >= 0 {
@@ -54,12 +54,12 @@ func (n *Node) Claim(counts func(*dag.Item) bool) *dag.Item {
 	return n.By()
 }
 
-// stands says whether a claim that counts makes n a node to choose.
+// Stands says whether a claim that counts makes n a node to choose.
 func (n *Node) Stands(counts func(*dag.Item) bool) bool {
 	return !n.Void && (counts == nil || slices.ContainsFunc(n.fair, counts))
 }
 
-// info returns the fields that the commit which makes n shows; nil for a root.
+// Info returns the fields that the commit which makes n shows; nil for a root.
 func (n *Node) Info() *engine.CommitInfo {
 	if b := n.By(); b != nil && b.Commit != nil {
 		return &b.Commit.Info
@@ -67,7 +67,7 @@ func (n *Node) Info() *engine.CommitInfo {
 	return nil
 }
 
-// adds lists the hashes of the KeyPackages that the commit that makes n adds.
+// Adds lists the hashes of the KeyPackages that the commit that makes n adds.
 func (n *Node) Adds() [][32]byte {
 	if b := n.By(); b != nil && b.Commit != nil {
 		return b.Commit.Adds
@@ -75,7 +75,7 @@ func (n *Node) Adds() [][32]byte {
 	return nil
 }
 
-// used says whether the chain to n has added a KeyPackage before: its device was there
+// Used says whether the chain to n has added a KeyPackage before: its device was there
 // and asks to be added again, with another one, if it lost its way.
 func (n *Node) Used(keyPackage []byte) bool {
 	for ; n != nil; n = n.Parent {
@@ -86,12 +86,12 @@ func (n *Node) Used(keyPackage []byte) bool {
 	return false
 }
 
-// hasWelcome says whether n's committer gave out a Welcome.
+// HasWelcome says whether n's committer gave out a Welcome.
 func (n *Node) HasWelcome() bool {
 	return slices.ContainsFunc(n.Claims, func(claim *dag.Item) bool { return claim.Commit != nil && claim.Commit.HasWelcome })
 }
 
-// contains says whether o lies in the subtree of n.
+// Contains says whether o lies in the subtree of n.
 func (n *Node) Contains(o *Node) bool {
 	for ; o != nil; o = o.Parent {
 		if o == n {
@@ -101,7 +101,7 @@ func (n *Node) Contains(o *Node) bool {
 	return false
 }
 
-// epochTree is the tree of all epochs that entries name, by structure alone.
+// Tree is the tree of all epochs that entries name, by structure alone.
 type Tree struct {
 	group wire.GroupID
 	Root  *Node // virtual: the genesis
@@ -124,15 +124,16 @@ type stand struct {
 	Refused []wire.EpochID
 }
 
+// NewTree makes a tree that has its virtual root alone.
 func NewTree(group wire.GroupID) *Tree {
-	root := &Node{Id: wire.RootEpochID(group)}
+	root := &Node{ID: wire.RootEpochID(group)}
 	return &Tree{
-		group: group, Root: root, Nodes: map[wire.EpochID]*Node{root.Id: root},
+		group: group, Root: root, Nodes: map[wire.EpochID]*Node{root.ID: root},
 		Stood: map[wire.LogID][]stand{}, days: map[logDay][]*dag.Item{},
 	}
 }
 
-// reboot checks a root that an OP names and gives its node.
+// Reboot checks a root that an OP names and gives its node.
 func (t *Tree) Reboot(it *dag.Item, inPast func(a, b *dag.Item) bool) (*Node, error) {
 	r := it.Op.Reboot
 	from := t.Nodes[r.From]
@@ -143,12 +144,12 @@ func (t *Tree) Reboot(it *dag.Item, inPast func(a, b *dag.Item) bool) (*Node, er
 		return nil, fmt.Errorf("reboot: %w: the root it names is not the one it describes", verdict.ErrForged)
 	}
 	return &Node{
-		Id: r.Root, Parent: from, depth: from.depth + 1, Generation: r.Generation, interim: r.Interim, mlsGroup: r.MLSGroup[:],
+		ID: r.Root, Parent: from, depth: from.depth + 1, Generation: r.Generation, interim: r.Interim, mlsGroup: r.MLSGroup[:],
 		Leaves: leafDevices{&it.Log.Device}, Claims: []*dag.Item{it}, fair: []*dag.Item{it},
 	}, nil
 }
 
-// commit checks a COMMIT against its parent, without keys, and gives its node:
+// Commit checks a COMMIT against its parent, without keys, and gives its node:
 // group, number and the child's ID, which is computed and never believed, and that
 // its author has the committer's leaf. The parent must lie in the entry's own past,
 // so that every device judges it alike.
@@ -182,7 +183,7 @@ func (t *Tree) Commit(it *dag.Item, engine engine.Engine, inPast func(a, b *dag.
 	if want := wire.EpochIDOf(t.group, p.Generation, p.Number+1, interim); want != c.Child {
 		return nil, fmt.Errorf("COMMIT: %w: the child it names is not the one it leads to", verdict.ErrForged)
 	}
-	n := &Node{Id: c.Child, Parent: p, depth: p.depth + 1, Generation: p.Generation, Number: p.Number + 1, interim: interim, mlsGroup: p.mlsGroup, Leaves: after, Claims: []*dag.Item{it}}
+	n := &Node{ID: c.Child, Parent: p, depth: p.depth + 1, Generation: p.Generation, Number: p.Number + 1, interim: interim, mlsGroup: p.mlsGroup, Leaves: after, Claims: []*dag.Item{it}}
 	if n.Void = t.swings(it, n, inPast) || t.floods(it, inPast); !n.Void {
 		n.fair = n.Claims
 	}
@@ -201,11 +202,11 @@ func (t *Tree) swings(it *dag.Item, n *Node, inPast func(a, b *dag.Item) bool) b
 		for other != nil && other.depth > n.depth {
 			other = other.Parent
 		}
-		if other == nil || other.depth < n.depth || other.Parent != n.Parent || other.Id == n.Id {
+		if other == nil || other.depth < n.depth || other.Parent != n.Parent || other.ID == n.ID {
 			continue
 		}
 		left := slices.ContainsFunc(stood, func(later stand) bool { // in its past, not in the order of arrival
-			return slices.Contains(later.Refused, other.Id) && inPast(s.By, later.By) && inPast(later.By, it)
+			return slices.Contains(later.Refused, other.ID) && inPast(s.By, later.By) && inPast(later.By, it)
 		})
 		if !left {
 			return true
@@ -224,11 +225,11 @@ func (t *Tree) floods(it *dag.Item, inPast func(a, b *dag.Item) bool) bool {
 	return n >= maxCommitsPerDay
 }
 
-// add puts a checked node into the tree, or its claim to one that is there.
+// Add puts a checked node into the tree, or its claim to one that is there.
 func (t *Tree) Add(n *Node) {
-	old := t.Nodes[n.Id]
+	old := t.Nodes[n.ID]
 	if old == nil {
-		t.Nodes[n.Id] = n
+		t.Nodes[n.ID] = n
 		if len(n.Parent.Children) > 0 || n.Parent == t.Root {
 			t.Tips++
 		}
@@ -241,7 +242,7 @@ func (t *Tree) Add(n *Node) {
 	old.Void = old.Void && n.Void
 }
 
-// stand notes where a log stands by a VOTE or COMMIT. A position that the entry's
+// Stand notes where a log stands by a VOTE or COMMIT. A position that the entry's
 // own past does not establish counts for nothing.
 func (t *Tree) Stand(it *dag.Item, inPast func(a, b *dag.Item) bool) {
 	switch {
@@ -258,7 +259,7 @@ func (t *Tree) Stand(it *dag.Item, inPast func(a, b *dag.Item) bool) {
 	}
 }
 
-// positionOf is the epoch that a VOTE or COMMIT stands for; nil if no entry names it, or
+// PositionOf is the epoch that a VOTE or COMMIT stands for; nil if no entry names it, or
 // there is no such VOTE or COMMIT.
 func (t *Tree) PositionOf(vote *dag.Item) *Node {
 	switch {
@@ -270,7 +271,7 @@ func (t *Tree) PositionOf(vote *dag.Item) *Node {
 	return t.Nodes[vote.Commit.Child]
 }
 
-// chain lists the nodes from below ancestor down to n; nil if n does not lie under it.
+// Chain lists the nodes from below ancestor down to n; nil if n does not lie under it.
 func Chain(ancestor, n *Node) []*Node {
 	var path []*Node
 	for ; n != nil; n = n.Parent {
@@ -283,7 +284,7 @@ func Chain(ancestor, n *Node) []*Node {
 	return nil
 }
 
-// forks says whether an entry is a COMMIT that came in as the first to take its side of a
+// Forks says whether an entry is a COMMIT that came in as the first to take its side of a
 // fork, and where that fork is.
 func (t *Tree) Forks(it *dag.Item) (bool, wire.EpochID) {
 	if it.Commit == nil {
@@ -293,5 +294,5 @@ func (t *Tree) Forks(it *dag.Item) (bool, wire.EpochID) {
 	if n == nil || n.Void || len(n.Claims) > 1 || len(n.Parent.Children) < 2 || n.Parent == t.Root {
 		return false, wire.EpochID{}
 	}
-	return true, n.Parent.Id
+	return true, n.Parent.ID
 }

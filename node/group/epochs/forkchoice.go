@@ -20,7 +20,7 @@ const liveness = 14 * 24 * time.Hour
 // devices, and divisible by every number of them up to ten.
 const fullWeight = 2520
 
-// choice is all that the fork choice looks at. It is a function of the set of
+// Choice is all that the fork choice looks at. It is a function of the set of
 // entries: the tree of epochs by structure, the newest vote of each device, the
 // roster, and nothing of this device, its clock or its keys.
 type Choice struct {
@@ -37,16 +37,16 @@ type Choice struct {
 	Without Rules // left out, to measure what each is good for
 }
 
-// ballot is a device's newest vote.
+// Ballot is a device's newest vote.
 type Ballot struct {
 	Position *Node // nil: an epoch that no entry establishes
 	Unheld   []wire.EpochID
 }
 
-// rules names parts of the fork choice that a test leaves out.
+// Rules names parts of the fork choice that a test leaves out.
 type Rules struct{ void, LiveVoter, majority, Electorate, weight, tieBreak bool }
 
-// choose walks down from the root and takes a child at each fork.
+// Choose walks down from the root and takes a child at each fork.
 //
 //  1. Void nodes are left out (epochTree.commit says which).
 //  2. The vote of a user who is not live counts, in what follows, only for a child
@@ -97,12 +97,12 @@ func (c *Choice) number() {
 // under says whether o lies in n's subtree, by the numbers of this choice.
 func (n *Node) under(o *Node) bool { return o != nil && n.first <= o.first && o.first <= n.last }
 
-// isLive says whether a user's newest entry is recent, measured by the newest of all.
+// IsLive says whether a user's newest entry is recent, measured by the newest of all.
 func (c *Choice) IsLive(user wire.UserID, newest crdt.HLC) bool {
 	return newest.Time().Sub(c.Newest[user].Time()) <= liveness
 }
 
-// now is the newest time of an entry by a user of the roster.
+// Now is the newest time of an entry by a user of the roster.
 func (c *Choice) Now() crdt.HLC {
 	var newest crdt.HLC
 	for u := range c.Roster.Users {
@@ -127,7 +127,7 @@ func (c *Choice) voters() []voter {
 	out := make([]voter, 0, len(c.Roster.Users))
 	for user, u := range c.Roster.Users {
 		v := voter{user: user, live: c.IsLive(user, newest), mute: u.Role == wire.RoleReadOnly}
-		v.settled = !c.Without.Electorate && u.Since != nil && newest.Time().Sub(u.Since.Hlc.Time()) >= liveness
+		v.settled = !c.Without.Electorate && u.Since != nil && newest.Time().Sub(u.Since.HLC.Time()) >= liveness
 		for _, d := range u.Devices { // none, if all of them are revoked
 			v.share = fullWeight / len(u.Devices)
 			if c.Accused == nil || !c.Accused(d) {
@@ -157,7 +157,7 @@ func (c *Choice) fork(at *Node, children []*Node, voters []voter) *Node {
 			named := false
 			for _, b := range v.ballots {
 				liveUnder[i] = liveUnder[i] || b != nil && child.under(b.Position)
-				named = named || b != nil && slices.Contains(b.Unheld, child.Id) && !child.under(b.Position)
+				named = named || b != nil && slices.Contains(b.Unheld, child.ID) && !child.under(b.Position)
 			}
 			if named {
 				unheld[i]++
@@ -212,17 +212,17 @@ func (c *Choice) fork(at *Node, children []*Node, voters []voter) *Node {
 	return children[best]
 }
 
-// before is the tie-break: lower hash of parent and committing user, then of the commit.
+// Before is the tie-break: lower hash of parent and committing user, then of the commit.
 func (c *Choice) Before(a, b *Node) bool {
 	pa, pb := c.prio(a), c.prio(b)
 	if r := bytes.Compare(pa[:], pb[:]); r != 0 {
 		return r < 0
 	}
-	return bytes.Compare(a.Id[:], b.Id[:]) < 0
+	return bytes.Compare(a.ID[:], b.ID[:]) < 0
 }
 
 // prio is of n's committer.
 func (c *Choice) prio(n *Node) wire.Hash {
 	user := n.By().User
-	return wire.HashOf(wire.DomainPrio, c.Group[:], n.Parent.Id[:], user[:])
+	return wire.HashOf(wire.DomainPrio, c.Group[:], n.Parent.ID[:], user[:])
 }

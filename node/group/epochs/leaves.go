@@ -26,7 +26,7 @@ func (l leafDevices) of(leaf uint32, d wire.DeviceID) bool {
 	return uint64(leaf) < uint64(len(l)) && l[leaf] != nil && *l[leaf] == d
 }
 
-// leafOf gives a device's leaf, in a form that tells it from every other leaf that the
+// LeafOf gives a device's leaf, in a form that tells it from every other leaf that the
 // device ever has; nil: it has none.
 func (l leafDevices) LeafOf(d wire.DeviceID) *wire.DeviceID {
 	if i := slices.IndexFunc(l, func(at *wire.DeviceID) bool { return at != nil && *at == d }); i >= 0 {

@@ -26,7 +26,7 @@ type testInvite struct {
 
 func (i testInvite) read(claim string) *dag.Invited {
 	in := &dag.Invited{
-		Id: wire.InviteID(wire.HashOf("test invite", []byte(i.name))), Signer: dagtest.TestUser(i.by),
+		ID: wire.InviteID(wire.HashOf("test invite", []byte(i.name))), Signer: dagtest.TestUser(i.by),
 		Invite: &wire.Invite{Role: i.role, Uses: i.uses, Expires: i.expires},
 	}
 	if claim != "" {
@@ -40,7 +40,7 @@ func (g *members) give(i testInvite, after ...wire.EntryHash) wire.EntryHash {
 }
 
 func (g *members) revoke(user int, i testInvite, after ...wire.EntryHash) wire.EntryHash {
-	id := i.read("").Id
+	id := i.read("").ID
 	return g.by(user, &wire.Op{Type: wire.OpRevoke, Revokes: &id}, after...)
 }
 
@@ -166,7 +166,7 @@ func TestInvitesInTheRoster(t *testing.T) {
 	a, b := g.serve(3, 9, once, h), g.serve(2, 10, once, h)
 	g.serve(1, 11, once, a, b)
 	g.want(t, "used twice under partition: both stand, and no third", 0, 1, 2, 3, 4, 9, 10)
-	if _, r := g.resolve(t, g.Rand); len(r.Invites[once.read("").Id].Uses) != 2 {
+	if _, r := g.resolve(t, g.Rand); len(r.Invites[once.read("").ID].Uses) != 2 {
 		t.Error("the second use is not counted")
 	}
 

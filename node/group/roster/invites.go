@@ -12,7 +12,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// inviteState is the state of one invite by a set of operations.
+// Invite is the state of one invite by a set of operations.
 type Invite struct {
 	issued  *dag.Item               // that gave it out; nil: no operation did
 	Revoked *dag.Item               // that revoked it
@@ -29,9 +29,9 @@ func (r *Roster) inviteOf(id wire.InviteID) *Invite {
 	return s
 }
 
-// judgeGiven says why an invite lets nobody in.
+// JudgeGiven says why an invite lets nobody in.
 func (r *Roster) JudgeGiven(in *dag.Invited, at crdt.HLC) error {
-	signer, s := r.Users[in.Signer], r.Invites[in.Id]
+	signer, s := r.Users[in.Signer], r.Invites[in.ID]
 	switch {
 	case signer == nil:
 		return fmt.Errorf("%w: %w: it is not in the group", verdict.ErrNotPermitted, verdict.ErrInviteSigner)
@@ -47,13 +47,13 @@ func (r *Roster) JudgeGiven(in *dag.Invited, at crdt.HLC) error {
 	return nil
 }
 
-// judgeInvite says why an invite does not let a device in, by an addition with this
+// JudgeInvite says why an invite does not let a device in, by an addition with this
 // clock, in whose past the roster is r; nil: it does.
 func (r *Roster) JudgeInvite(in *dag.Invited, d *identity.Device, at crdt.HLC) error {
 	if err := r.JudgeGiven(in, at); err != nil {
 		return err
 	}
-	s := r.Invites[in.Id]
+	s := r.Invites[in.ID]
 	switch {
 	case s != nil && s.Uses[in.Claim] != nil:
 		return fmt.Errorf("%w: %w", verdict.ErrNotPermitted, verdict.ErrInviteReplayed)
@@ -82,6 +82,6 @@ func (s Resolver) outruns(add, x *dag.Item, ops []*dag.Item) bool {
 		return false
 	}
 	return !slices.ContainsFunc(ops, func(op *dag.Item) bool {
-		return op.Op.Type == wire.OpInvite && op.Facts.Has(dag.IsPermitted) && op.Invited.Id == add.Invited.Id && s.InPast(op, x)
+		return op.Op.Type == wire.OpInvite && op.Facts.Has(dag.IsPermitted) && op.Invited.ID == add.Invited.ID && s.InPast(op, x)
 	})
 }

@@ -24,13 +24,13 @@ const (
 	DenialFor   = 7 * 24 * time.Hour  // in which who was denied is not heard again
 )
 
-// asking is a user who asked to be let in.
+// Request is a user who asked to be let in.
 type Request struct {
 	By     *dag.Item // the newest request
 	Denied *dag.Item // nil: nobody turned it down
 }
 
-// open says whether the request waits for an admin, as of an entry's clock.
+// Open says whether the request waits for an admin, as of an entry's clock.
 func (a *Request) Open(at crdt.HLC) bool { return a.Denied == nil && within(at, a.By, RequestFor) }
 
 // within says whether an entry is dated less than so long before a date. One that is dated
@@ -40,10 +40,10 @@ func within(at crdt.HLC, op *dag.Item, most time.Duration) bool {
 	return age < most && age >= -dag.MaxAhead
 }
 
-// errAsked says that a request is in the log already.
+// ErrAsked says that a request is in the log already.
 var ErrAsked = errors.New("it is in the log already")
 
-// judgeRequest says why a request is not written down, by an entry with this clock.
+// JudgeRequest says why a request is not written down, by an entry with this clock.
 func (r *Roster) JudgeRequest(d *identity.Device, keyPackage []byte, at crdt.HLC, g *identity.Genesis) error {
 	if policy := r.Policy(g); policy != wire.PolicyRequest {
 		return fmt.Errorf("%w: the group's policy is %v", verdict.ErrNotPermitted, policy)

@@ -12,7 +12,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// roster is who is in the group: the result of the membership operations, and of
+// Roster is who is in the group: the result of the membership operations, and of
 // nothing else. It never changes once resolved.
 type Roster struct {
 	Users     map[wire.UserID]*User
@@ -33,14 +33,16 @@ type Roster struct {
 	inPast func(a, b *dag.Item) bool
 }
 
+// User is a user in the roster.
 type User struct {
-	Id      wire.UserID
+	ID      wire.UserID
 	Role    wire.Role
 	Since   *dag.Item // its addition; nil for the founder
 	RoleBy  *dag.Item // the operation that gave it this role since; nil: none did
 	Devices []wire.DeviceID
 }
 
+// Device is a device of a user in the roster.
 type Device struct {
 	Device     *identity.Device
 	KeyPackage []byte    // nil for the founder's first device
@@ -49,11 +51,12 @@ type Device struct {
 
 func (r *Roster) Has(d wire.DeviceID) bool { return r.Devices[d] != nil }
 
+// New gives the roster that a genesis alone makes: its founder.
 func New(g *identity.Genesis) *Roster {
 	founder := g.Device
 	return &Roster{
 		Users: map[wire.UserID]*User{
-			founder.User: {Id: founder.User, Role: wire.RoleOwner, Devices: []wire.DeviceID{founder.ID}},
+			founder.User: {ID: founder.User, Role: wire.RoleOwner, Devices: []wire.DeviceID{founder.ID}},
 		},
 		Devices: map[wire.DeviceID]*Device{founder.ID: {Device: founder}},
 		Gone:    map[wire.UserID]*dag.Item{}, Revoked: map[wire.DeviceID]*dag.Item{}, demoted: map[wire.UserID]*dag.Item{}, Profile: map[wire.ProfileField]*dag.Item{},
@@ -62,7 +65,7 @@ func New(g *identity.Genesis) *Roster {
 	}
 }
 
-// resolver computes rosters of sets of operations of one group.
+// Resolver computes rosters of sets of operations of one group.
 type Resolver struct {
 	Genesis *identity.Genesis
 	InPast  func(a, b *dag.Item) bool
@@ -72,7 +75,7 @@ func (s Resolver) Concurrent(a, b *dag.Item) bool {
 	return a != b && !s.InPast(a, b) && !s.InPast(b, a)
 }
 
-// resolve computes the roster of a set of operations, given in causal order. The
+// Resolve computes the roster of a set of operations, given in causal order. The
 // result depends on the set alone.
 //
 // An operation counts if its author could make it in its own causal past (isPermitted,
@@ -246,14 +249,14 @@ func (r *Roster) apply(op *dag.Item) {
 	case wire.OpAdd:
 		d := op.Target.Device
 		if op.Invited != nil {
-			r.inviteOf(op.Invited.Id).Uses[op.Invited.Claim] = op
+			r.inviteOf(op.Invited.ID).Uses[op.Invited.Claim] = op
 		}
 		if r.Users[d.User] != nil {
 			r.void[op] = nil
 			return
 		}
 		delete(r.Asking, d.User)
-		r.Users[d.User] = &User{Id: d.User, Role: o.Role, Since: op, Devices: []wire.DeviceID{d.ID}}
+		r.Users[d.User] = &User{ID: d.User, Role: o.Role, Since: op, Devices: []wire.DeviceID{d.ID}}
 		r.Devices[d.ID] = &Device{Device: d, KeyPackage: o.KeyPackage, By: op}
 		delete(r.Gone, d.User)
 		delete(r.Revoked, d.ID)
@@ -267,9 +270,9 @@ func (r *Roster) apply(op *dag.Item) {
 		r.remove(op.User, op)
 	case wire.OpRole:
 		if u := r.Users[*o.User]; u != nil {
-			delete(r.demoted, u.Id)
+			delete(r.demoted, u.ID)
 			if u.Role == wire.RoleOwner && o.Role != wire.RoleOwner {
-				r.demoted[u.Id] = op
+				r.demoted[u.ID] = op
 			}
 			u.Role, u.RoleBy = o.Role, op
 		}
@@ -280,7 +283,7 @@ func (r *Roster) apply(op *dag.Item) {
 			r.Profile[p.Field] = op
 		}
 	case wire.OpInvite:
-		if i := r.inviteOf(op.Invited.Id); i.issued == nil {
+		if i := r.inviteOf(op.Invited.ID); i.issued == nil {
 			i.issued = op
 		}
 	case wire.OpRevoke:
@@ -322,7 +325,7 @@ func (r *Roster) remove(user wire.UserID, by *dag.Item) {
 	r.Gone[user] = by
 }
 
-// judge notes the verdict of permits on an operation. r is the roster of the operation's
+// Judge notes the verdict of permits on an operation. r is the roster of the operation's
 // own past.
 func (r *Roster) Judge(op *dag.Item, g *identity.Genesis) {
 	ok, role, took := r.permits(op, g)
@@ -351,7 +354,7 @@ func (r *Roster) permits(op *dag.Item, g *identity.Genesis) (ok bool, role wire.
 		return op.Target.Device.User == op.User, role, false
 	case wire.OpRemove:
 		victim := r.Users[*o.User]
-		if victim == nil || victim.Id == author.Id || !admin || victim.Role < role {
+		if victim == nil || victim.ID == author.ID || !admin || victim.Role < role {
 			return false, role, false
 		}
 		return !r.LastOwner(victim), role, victim.Role == wire.RoleOwner
@@ -397,7 +400,7 @@ func (r *Roster) mayAdd(author *User, op *dag.Item, g *identity.Genesis) bool {
 	return false
 }
 
-// wasRemoved says whether somebody else took this user or device out.
+// WasRemoved says whether somebody else took this user or device out.
 func (r *Roster) WasRemoved(d *identity.Device) bool {
 	out := r.Gone[d.User]
 	return out != nil && out.Op.Type == wire.OpRemove || r.Revoked[d.ID] != nil
@@ -410,25 +413,25 @@ func (r *Roster) Policy(g *identity.Genesis) wire.Policy {
 	return g.Policy
 }
 
-// lastOwner says whether u is the only owner.
+// LastOwner says whether u is the only owner.
 func (r *Roster) LastOwner(u *User) bool {
 	if u.Role != wire.RoleOwner {
 		return false
 	}
 	for _, o := range r.Users {
-		if o.Role == wire.RoleOwner && o.Id != u.Id {
+		if o.Role == wire.RoleOwner && o.ID != u.ID {
 			return false
 		}
 	}
 	return true
 }
 
-// deviceIDs lists the devices of the roster in ascending order.
+// DeviceIDs lists the devices of the roster in ascending order.
 func (r *Roster) DeviceIDs() []wire.DeviceID {
 	return slices.SortedFunc(maps.Keys(r.Devices), func(a, b wire.DeviceID) int { return bytes.Compare(a[:], b[:]) })
 }
 
-// removedBy says whether an entry of a log takes somebody out.
+// RemovedBy says whether an entry of a log takes somebody out.
 func (r *Roster) RemovedBy(log wire.LogID) bool {
 	for _, by := range r.Gone {
 		if by.Log == log {
@@ -450,7 +453,7 @@ func (r *Roster) MayLeave(u *User) error {
 	return nil
 }
 
-// voidness says why an operation does not count; empty: it does.
+// Voidness says why an operation does not count; empty: it does.
 func (r *Roster) Voidness(op *dag.Item, names map[wire.UserID]string) string {
 	by, void := r.void[op]
 	switch {

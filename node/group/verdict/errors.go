@@ -92,7 +92,7 @@ func Waits(err error) bool {
 	return false
 }
 
-// verdictOf maps errors to the answers of a gossip validator. It is the only such table.
+// Of maps errors to the answers of a gossip validator. It is the only such table.
 // Reject is for envelopes that no honest member sends, whatever it has seen.
 func Of(err error) Verdict {
 	switch {
@@ -106,7 +106,7 @@ func Of(err error) Verdict {
 	}
 }
 
-// errVouched says that a member signed an entry that waits for others: a device that has
+// ErrVouched says that a member signed an entry that waits for others: a device that has
 // those takes it at once, so the entry is passed on.
 var ErrVouched = fmt.Errorf("a member signed it: %w", ErrIncomplete)
 
