@@ -271,6 +271,8 @@ func (s *clockSigns) read(m *group.Machine, me wire.DeviceID, now time.Time) err
 func checkGroups(ctx context.Context, all []*groupSession) api.Finding {
 	const check = "groups"
 	var behind []string
+	var asOf time.Time // the oldest
+	shared := 0
 	for _, g := range all {
 		st, err := g.status(ctx)
 		if err != nil {
@@ -279,11 +281,29 @@ func checkGroups(ctx context.Context, all []*groupSession) api.Finding {
 		if missing := g.missing(st); missing != "" {
 			behind = append(behind, fmt.Sprintf("%s: %s", g.id.String()[:10], missing))
 		}
+		if st.State == group.StateMember && st.Members > 1 {
+			if at := g.knownAsOf(); shared == 0 || at.Before(asOf) {
+				asOf = at
+			}
+			shared++
+		}
 	}
 	if len(behind) > 0 {
 		slices.Sort(behind)
 		f := api.Finding{Check: check, Health: api.HealthWarn, Detail: fmt.Sprintf("%d of %d are not caught up: %s", len(behind), len(all), behind[0]), Hint: "pandanode group status " + behind[0][:10]}
 		return f
 	}
-	return api.HealthOK.Found(check, fmt.Sprintf("%d, all of them caught up", len(all)))
+	return api.HealthOK.Found(check, groupsKnown(len(all), shared, asOf))
+}
+
+// groupsKnown says that so many groups, some shared with others, lack nothing that was known
+// at a time.
+func groupsKnown(n, shared int, asOf time.Time) string {
+	switch {
+	case shared == 0:
+		return fmt.Sprintf("%d, none with other members", n)
+	case asOf.IsZero():
+		return fmt.Sprintf("%d, none is known to lack anything", n)
+	}
+	return fmt.Sprintf("%d, known as of %s", n, moment(asOf))
 }

@@ -70,6 +70,9 @@ func TestCheckup(t *testing.T) {
 				t.Errorf("%s: %+v", check, f)
 			}
 		}
+		if f := got["groups"]; !strings.HasPrefix(f.Detail, "1, known as of ") {
+			t.Errorf("groups: %+v", f)
+		}
 		if f := got["reachability"]; f.Health == api.HealthFail || f.Detail == "" {
 			t.Errorf("reachability: %+v", f)
 		}
@@ -82,7 +85,7 @@ func TestCheckup(t *testing.T) {
 		if f := got["peers"]; f.Health != api.HealthFail || f.Code != api.CodeNoPeers || f.Hint == "" {
 			t.Errorf("peers of one alone: %+v", f)
 		}
-		if f := got["groups"]; f.Health != api.HealthWarn || f.Detail != fmt.Sprintf("1 of 1 are not caught up: %s: no member has been caught up with", id.String()[:10]) {
+		if f := got["groups"]; f.Health != api.HealthWarn || !strings.HasPrefix(f.Detail, fmt.Sprintf("1 of 1 are not caught up: %s: no member is connected that was caught up with; the group is known as of 2", id.String()[:10])) {
 			t.Errorf("groups of one alone: %+v", f)
 		}
 	})

@@ -211,6 +211,18 @@ func (x *mailboxClient) inContact() bool {
 	return false
 }
 
+// lastRead is when a mailbox of the group was last read; zero: in this run none was.
+func (x *mailboxClient) lastRead() (at time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, st := range x.state {
+		if st.visited.After(at) {
+			at = st.visited
+		}
+	}
+	return at
+}
+
 // healths counts the group's mailboxes by health, and the envelopes that wait for one.
 func (x *mailboxClient) healths(into map[mailboxHealth]int) (waiting int) {
 	x.mu.Lock()

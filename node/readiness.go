@@ -109,7 +109,7 @@ func (g *groupSession) missing(st group.Status) string {
 	case st.Outbox > 0:
 		return fmt.Sprintf("%d own messages are not published yet", st.Outbox)
 	case st.Members > 1 && !g.scheduler.inContact() && !g.mail.inContact():
-		return "no member has been caught up with"
+		return g.unmet()
 	}
 	return ""
 }

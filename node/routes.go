@@ -144,7 +144,7 @@ func (s routes) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
 	publication, _ := s.n.directory.publisher.Status(id)
 	out := api.Group{
 		ID: id.String(), Policy: api.Policy(g.genesis.Policy.String()), Created: time.UnixMilli(int64(g.genesis.Created)), //nolint:gosec // checked
-		State: apiState(st.State), Missing: g.missing(st), Leaving: st.Leaving, Left: st.Left, Active: active, Unseen: unseen, Members: st.Members, Epoch: st.Epoch, EpochID: st.Position.String(),
+		State: apiState(st.State), Missing: g.missing(st), KnownAsOf: g.knownAsOf(), Leaving: st.Leaving, Left: st.Left, Active: active, Unseen: unseen, Members: st.Members, Epoch: st.Epoch, EpochID: st.Position.String(),
 		Authenticator: hex.EncodeToString(st.Authenticator), TreeHash: hex.EncodeToString(st.TreeHash), Topic: topic, Private: g.genesis.Private,
 		Published: publication.State == discovery.Published, TopicPeers: len(g.topics.peers()),
 		Outbox: st.Outbox, Gaps: st.Gaps, Parked: st.Parked, Entries: st.Entries, Cursor: cursor,

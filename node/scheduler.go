@@ -66,6 +66,7 @@ type scheduler struct {
 	failing map[peer.ID]failing   // whose last exchange that this side opened failed
 	last    map[peer.ID]time.Time // end of the last good exchange, either side's
 	began   map[peer.ID]time.Time // when that one began
+	met     met                   // anybody: how old the news of the group is
 	kick    chan struct{}         // holds one
 
 	wanted map[wire.DeviceID]map[wire.MessageID]bool // asked for on streams; cleared when full
@@ -549,6 +550,9 @@ func (s *scheduler) synced(p peer.ID, began time.Time, stats syncStats, err erro
 	s.g.n.metrics.CatchUpEntries.WithLabelValues(directionOut).Add(float64(stats.entriesOut))
 	s.g.log.Debug("exchange ended", "peer", p, "entries_in", stats.entriesIn, "entries_out", stats.entriesOut,
 		"seals_in", stats.sealsIn, "seals_out", stats.sealsOut, "err", err)
+	if err == nil && !stats.left() {
+		s.meets(began)
+	}
 	s.exchanged(p, began, err)
 	if stats.treeless = false; stats != (syncStats{}) {
 		s.stirred()

@@ -65,7 +65,22 @@ func (s deviceRoutes) Status(ctx context.Context, r api.StatusRequest) (api.Stat
 	}
 	groups, err := s.groups(ctx, true)
 	st.Groups = groups.Groups
+	if synced := &st.Levels[LevelSynced]; synced.Reached {
+		synced.AsOf = oldest(st.Groups)
+	}
 	return st, err
+}
+
+// oldest is as of when all groups are known that have other members; zero: there are none,
+// or one is not known at all.
+func oldest(groups []api.Group) (at time.Time) {
+	first := true
+	for _, g := range groups {
+		if g.State == api.StateMember && g.Members > 1 && (first || g.KnownAsOf.Before(at)) {
+			at, first = g.KnownAsOf, false
+		}
+	}
+	return at
 }
 
 // within bounds ctx by a timeout, if there is one.

@@ -93,6 +93,9 @@ func (g *groupSession) start() error {
 	if err := g.tally.load(); err != nil {
 		return err
 	}
+	if err := g.scheduler.load(); err != nil {
+		return err
+	}
 	if err := g.mail.load(); err != nil {
 		return err
 	}

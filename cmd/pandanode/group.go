@@ -84,7 +84,8 @@ func (a *app) listCmd() *cobra.Command {
 		Short: "List this node's groups",
 		Long: `List this node's groups, the most recently active first. STATE is a summary: messages that
 "pandanode tail" has not shown yet, messages that wait to go out, what a join waits for, or
-that this device has left or was removed. "group show" shows everything.`,
+that this device has left or was removed. KNOWN-AS-OF is when this device last had all that
+another member, or a mailbox, knew of the group. "group show" shows everything.`,
 		Args: cobra.NoArgs,
 		RunE: a.asks(func(ctx context.Context, c *api.Client, _ []string) error {
 			g, err := c.Groups(ctx, api.Empty{})
@@ -98,8 +99,8 @@ that this device has left or was removed. "group show" shows everything.`,
 }
 
 func (a *app) printGroups(groups []api.Group) error {
-	return list(a, groups, "GROUP NAME STATE ROLE MEMBERS ACTIVE", func(g api.Group) []string {
-		return []string{short(g.ID), g.Name, brief(g), g.Role, fmt.Sprint(g.Members), when(g.Active)}
+	return list(a, groups, "GROUP NAME STATE ROLE MEMBERS ACTIVE KNOWN-AS-OF", func(g api.Group) []string {
+		return []string{short(g.ID), g.Name, brief(g), g.Role, fmt.Sprint(g.Members), when(g.Active), cmp.Or(when(g.KnownAsOf), "-")}
 	})
 }
 
@@ -156,6 +157,17 @@ func state(g api.Group) string {
 	return s
 }
 
+// known says as of when a group is known.
+func known(g api.Group) string {
+	switch {
+	case !g.KnownAsOf.IsZero():
+		return fmt.Sprintf("as of %s, when this device had all that another member, or a mailbox, knew", when(g.KnownAsOf))
+	case g.State == api.StateMember && g.Members > 1:
+		return "no exchange with another member is on record"
+	}
+	return ""
+}
+
 func (a *app) showCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show GROUP",
@@ -176,7 +188,7 @@ func (a *app) showCmd() *cobra.Command {
 					found = "private"
 				}
 				a.facts("id", g.ID, "name", g.Name, "description", g.Description, "tags", strings.Join(g.Tags, ", "),
-					"policy", string(g.Policy), "found by", found, "created", when(g.Created), "state", state(g), "role", g.Role,
+					"policy", string(g.Policy), "found by", found, "created", when(g.Created), "state", state(g), "known", known(g), "role", g.Role,
 					"members", fmt.Sprint(g.Members), "epoch", fmt.Sprintf("%d (%s)", g.Epoch, short(g.EpochID)),
 					"topic peers", fmt.Sprint(g.TopicPeers), "mailboxes", fmt.Sprint(g.Mailboxes), "cursor", fmt.Sprint(g.Cursor),
 					"owed", fmt.Sprintf("%d to publish, %d to read, %d waiting", g.Outbox, g.Gaps, g.Parked))

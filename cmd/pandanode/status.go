@@ -197,7 +197,8 @@ the level it has reached:
 
   ready   the store is open and the node listens
   online  a peer is connected and the DHT answers
-  synced  every group has caught up with a connected member
+  synced  every group has caught up with a connected member, or with a mailbox; what others
+          have written since is not known, so the state says as of when the groups are known
 
 With --wait the command ends when the level is reached. It also waits for a node that is
 starting or does not run yet, and says on stderr what it waits for. If --timeout is over
@@ -319,8 +320,13 @@ func (a *app) printStatus(s api.Status) {
 	levels := make([]string, len(s.Levels))
 	for i, l := range s.Levels {
 		levels[i] = string(l.Level) + " yes"
-		if !l.Reached {
+		switch {
+		case !l.Reached:
 			levels[i] = fmt.Sprintf("%s no: %s", l.Level, l.Missing)
+		case !l.AsOf.IsZero():
+			levels[i] += ": the groups are known as of " + when(l.AsOf)
+		case l.Level == api.LevelSynced:
+			levels[i] += ": no group here has other members that are known"
 		}
 	}
 	pairs := []string{

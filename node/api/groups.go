@@ -57,12 +57,13 @@ type Group struct {
 	Private       bool       `json:"private"`
 	Created       time.Time  `json:"created"`
 	State         GroupState `json:"state"`
-	Missing       string     `json:"missing,omitempty"` // why it is not synced, for people
-	Leaving       bool       `json:"leaving,omitempty"` // this user goes once a member who stays has all that the user wrote
-	Left          bool       `json:"left,omitempty"`    // out by this user's own word
-	Active        time.Time  `json:"active,omitzero"`   // when something that people see last happened here; if nothing did, when the group was founded
-	Unseen        int        `json:"unseen"`            // messages of others that were not seen (see SeenRequest), at most 100
-	Role          string     `json:"role,omitempty"`    // of this user
+	Missing       string     `json:"missing,omitempty"`    // why it is not synced, for people
+	KnownAsOf     time.Time  `json:"known_as_of,omitzero"` // when all that a member, or a mailbox, knew of it was last here; zero: nobody was met, as far as is kept
+	Leaving       bool       `json:"leaving,omitempty"`    // this user goes once a member who stays has all that the user wrote
+	Left          bool       `json:"left,omitempty"`       // out by this user's own word
+	Active        time.Time  `json:"active,omitzero"`      // when something that people see last happened here; if nothing did, when the group was founded
+	Unseen        int        `json:"unseen"`               // messages of others that were not seen (see SeenRequest), at most 100
+	Role          string     `json:"role,omitempty"`       // of this user
 	Members       int        `json:"members"`
 	Epoch         uint64     `json:"epoch"` // MLS epoch number
 	EpochID       string     `json:"epoch_id,omitempty"`

@@ -89,6 +89,8 @@ type LevelState struct {
 	Level   Level  `json:"level"`
 	Reached bool   `json:"reached"`
 	Missing string `json:"missing,omitempty"`
+
+	AsOf time.Time `json:"as_of,omitzero"` // of LevelSynced, if reached: the oldest KnownAsOf of the groups that have other members
 }
 
 // ID is who this node is.

@@ -114,7 +114,7 @@ func (n *Node) AddMember(groupID, name, role string) api.Member {
 	g := n.group(groupID)
 	m := api.Member{User: ID("user " + name), Name: name, Role: role, Devices: []string{ID("device " + name)}, Since: n.Now(), InTree: true}
 	g.members = append(g.members, m)
-	g.Members = len(g.members)
+	g.Members, g.KnownAsOf = len(g.members), m.Since
 	n.event(g, api.Event{Kind: api.EventMemberAdded, User: m.User, UserName: name, By: n.Self.User, ByName: n.Self.Name})
 	return m
 }
