@@ -40,6 +40,17 @@ func TestLock(t *testing.T) {
 		}
 		held(false)
 	}
+	looker, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := share(looker); err != nil {
+		t.Fatal(err)
+	}
+	held(false) // another one looks at the same moment
+	if err := looker.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := Lock(filepath.Join(path, "below")); err == nil || errors.Is(err, ErrHeld) {
 		t.Fatalf("below a file: %v", err)
 	}
