@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -281,12 +282,20 @@ func (a *app) client() (*api.Client, error) {
 	return api.NewClient(socket), nil
 }
 
-// atHome rewrites commands in a text so that they work for this home when they are typed.
+// atHome rewrites commands in a text so that they work for this home when they are typed,
+// also in a shell that does not have this one's PANDANODE_HOME.
 func (a *app) atHome(commands string) string {
-	if a.home == "" {
+	home := a.home
+	if home == "" {
+		home = a.getenv("PANDANODE_HOME")
+		if full, err := filepath.Abs(home); home != "" && err == nil {
+			home = full
+		}
+	}
+	if home == "" {
 		return commands
 	}
-	return strings.ReplaceAll(commands, "pandanode ", "pandanode --home "+word(a.home)+" ")
+	return strings.ReplaceAll(commands, "pandanode ", "pandanode --home "+word(home)+" ")
 }
 
 // helping adds the home of this command to the hint of an error.

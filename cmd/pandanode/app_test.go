@@ -61,6 +61,11 @@ func (w *world) run(stdin string, args ...string) outcome {
 	return outcome{out.String(), diag.String(), code}
 }
 
+// hint is a hint of commands as they work in any shell.
+func (w *world) hint(commands string) string {
+	return "hint: " + strings.ReplaceAll(commands, "pandanode ", "pandanode --home "+w.home+" ")
+}
+
 // ok runs a command that must succeed and gives its stdout.
 func (w *world) ok(args ...string) string {
 	w.t.Helper()
@@ -111,6 +116,7 @@ func TestTranscript(t *testing.T) {
 		if strings.ContainsAny(r.out, "\x1b\a\u202e") && !slices.Contains(args, "--json") {
 			t.Errorf("%v: what somebody else wrote reached the terminal: %q", args, r.out)
 		}
+		r.out, r.err = strings.ReplaceAll(r.out, w.home, "/HOME"), strings.ReplaceAll(r.err, w.home, "/HOME")
 		fmt.Fprintf(&b, "$ pandanode %s\n%s", strings.Join(args, " "), r.out)
 		for l := range strings.Lines(r.err) {
 			b.WriteString("! " + l)
@@ -345,10 +351,10 @@ func TestUsageErrors(t *testing.T) {
 func TestNoNode(t *testing.T) {
 	w := &world{t: t, home: t.TempDir()}
 	r := w.run("", "id")
-	if r.code != api.ExitNoNode || !strings.Contains(r.err, "hint: pandanode init, then pandanode run") {
+	if r.code != api.ExitNoNode || !strings.Contains(r.err, w.hint("pandanode init, then pandanode run")) {
 		t.Errorf("nothing is there: %+v", r)
 	}
-	if r := w.run("", "status", "--wait", "ready"); r.code != api.ExitNoNode || !strings.Contains(r.err, "hint: pandanode init, then pandanode run") {
+	if r := w.run("", "status", "--wait", "ready"); r.code != api.ExitNoNode || !strings.Contains(r.err, w.hint("pandanode init, then pandanode run")) {
 		t.Errorf("waiting where nobody can come: %+v", r)
 	}
 	if err := os.Mkdir(filepath.Join(w.home, "store"), 0o700); err != nil {
@@ -361,11 +367,11 @@ func TestNoNode(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(w.home, "socket"), []byte(filepath.Join(w.home, "gone")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if r := w.run("", "id"); r.code != api.ExitNoNode || !strings.Contains(r.err, "hint: pandanode run") {
+	if r := w.run("", "id"); r.code != api.ExitNoNode || !strings.Contains(r.err, w.hint("pandanode run")) {
 		t.Errorf("a dead node: %+v", r)
 	}
 	other := &world{t: t, home: filepath.Join(w.home, "none")}
-	if r := other.run("", "run"); r.code != api.ExitNotFound || !strings.Contains(r.err, "hint: pandanode init") {
+	if r := other.run("", "run"); r.code != api.ExitNotFound || !strings.Contains(r.err, other.hint("pandanode init")) {
 		t.Errorf("run without init: %+v", r)
 	}
 }
@@ -393,7 +399,7 @@ func TestSendThatIsNotDeliveredInTime(t *testing.T) {
 	w.ok("group", "create", "tea")
 	w.node.Delivers = api.DeliveryQueued
 	r := w.run("", "send", "tea", "hello", "--wait", "held", "--timeout", "1s")
-	if r.code != api.ExitTimeout || len(strings.TrimSpace(r.out)) != idLength || !strings.Contains(r.err, "still queued") || !strings.Contains(r.err, "hint: pandanode why tea "+r.out) {
+	if r.code != api.ExitTimeout || len(strings.TrimSpace(r.out)) != idLength || !strings.Contains(r.err, "still queued") || !strings.Contains(r.err, w.hint("pandanode why tea "+r.out)) {
 		t.Errorf("got %+v", r)
 	}
 }
