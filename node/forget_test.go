@@ -168,6 +168,13 @@ func TestFinalNoEndsAJoin(t *testing.T) {
 			w.Error("it still asks")
 		}
 		w.close(1)
+		w.net.Cut(0, 1) // nobody says it again
+		b = w.open(1)
+		if why := b.groups.get(id).joiner.hasEnded(); !strings.Contains(why, group.ErrInviteOnly.Error()) {
+			w.Errorf("after a restart, alone: %q", why)
+		}
+		w.close(1)
+		w.net.Heal(0, 1)
 		b = w.open(1, 0)
 		over()
 		time.Sleep(time.Hour) // virtual
