@@ -43,6 +43,7 @@ const (
 // book holds what the node remembers of peers. It has no clock, lock or network of its own.
 type book struct {
 	peers map[peer.ID]*entry
+	hurry bool // a peer was reached, and what matters of it is not stored yet
 }
 
 type entry struct {
@@ -117,7 +118,7 @@ func (b *book) note(p peer.AddrInfo, source Source, now time.Time) *entry {
 			addrs = append(addrs, a)
 		}
 	}
-	if now.Sub(e.found) >= time.Hour || !slices.EqualFunc(addrs, e.info.Addrs, multiaddr.Multiaddr.Equal) {
+	if now.Sub(e.found).Abs() >= time.Hour || !slices.EqualFunc(addrs, e.info.Addrs, multiaddr.Multiaddr.Equal) {
 		e.unstored = true // an hour's precision is enough on disk
 	}
 	e.info.Addrs, e.found = addrs, now
@@ -129,7 +130,8 @@ func (b *book) note(p peer.AddrInfo, source Source, now time.Time) *entry {
 func (b *book) connected(p peer.AddrInfo, source Source, now time.Time) (news bool) {
 	e := b.note(p, source, now)
 	news = e.fails > 1 // the first is the dial that may have led here
-	e.unstored = e.unstored || now.Sub(e.seen) >= time.Hour
+	e.unstored = e.unstored || now.Sub(e.seen).Abs() >= time.Hour
+	b.hurry = b.hurry || e.unstored
 	e.seen, e.fails, e.retryAt, e.worked = now, 0, time.Time{}, true
 	if news {
 		for _, o := range b.peers {

@@ -21,8 +21,10 @@ import (
 
 // shelf is a PeerBook in memory.
 type shelf struct {
-	mu sync.Mutex
-	m  map[string][]byte
+	mu    sync.Mutex
+	m     map[string][]byte
+	saves []time.Time
+	fail  error // of the next SavePeer
 }
 
 func (s *shelf) LoadPeers() (map[string][]byte, error) {
@@ -34,7 +36,12 @@ func (s *shelf) LoadPeers() (map[string][]byte, error) {
 func (s *shelf) SavePeer(id string, v []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.fail; err != nil {
+		s.fail = nil
+		return err
+	}
 	s.m[id] = v
+	s.saves = append(s.saves, time.Now())
 	return nil
 }
 
@@ -337,6 +344,53 @@ func TestRedialAfterLongCut(t *testing.T) {
 		}
 		if c := all[0].peers.Counts()[sourceIncoming]; c.Known != size-1 {
 			t.Errorf("incoming counts %+v", c)
+		}
+	})
+}
+
+// A node that is killed soon after it has met a peer remembers it, whichever of the two
+// called, though its book was never closed. A burst of peers causes few rounds of writes.
+func TestPeersAreStoredSoon(t *testing.T) {
+	bubble(t, func(t *testing.T, n *simhost.Net) {
+		stored := func(s *station, p *station) bool {
+			values := must(s.shelf.LoadPeers())(t)
+			v, ok := values[string(p.host.ID())]
+			return ok && len(must(decodeEntry(string(p.host.ID()), v))(t).info.Addrs) > 0
+		}
+		one := newStation(t, n, 1)
+		defer one.close(t)
+		time.Sleep(20 * time.Second) // virtual
+		one.shelf.mu.Lock()
+		one.shelf.fail = errors.New("the disk is full for a moment")
+		one.shelf.mu.Unlock()
+		two := newStation(t, n, 2, 1)
+		defer two.close(t)
+		eventually(t, 3*time.Second, "the caller has stored the called", func() bool { return stored(two, one) })
+		three := newStation(t, n, 3, 1)
+		defer three.close(t)
+		eventually(t, 7*time.Second, "the called has stored the caller", func() bool { return stored(one, three) })
+		eventually(t, 2*time.Minute, "what could not be stored is tried again", func() bool { return stored(one, two) })
+
+		one.shelf.mu.Lock()
+		one.shelf.saves = nil
+		one.shelf.mu.Unlock()
+		var last *station
+		for i := range 10 {
+			last = newStation(t, n, 10+i, 1)
+			defer last.close(t)
+			time.Sleep(time.Second) // virtual
+		}
+		eventually(t, 7*time.Second, "the last is stored", func() bool { return stored(one, last) })
+		one.shelf.mu.Lock()
+		defer one.shelf.mu.Unlock()
+		rounds := 0
+		for i, at := range one.shelf.saves {
+			if i == 0 || at.Sub(one.shelf.saves[i-1]) > 500*time.Millisecond {
+				rounds++
+			}
+		}
+		if rounds > 4 {
+			t.Errorf("ten peers in ten seconds make %d rounds of writes", rounds)
 		}
 	})
 }

@@ -60,6 +60,14 @@ type SourceCount struct {
 
 const dialTimeout = 10 * time.Second
 
+// The book is written once a minute. A peer that was reached is written soon: a node that
+// crashes before may have no other way back. A burst of peers makes one round of writes.
+const (
+	storeEvery = time.Minute
+	storeSoon  = time.Second
+	storeGap   = 5 * time.Second // between two rounds
+)
+
 // NewPeers loads the book and starts dialling. Unreadable values are dropped.
 func NewPeers(cfg PeersConfig) (*Peers, error) {
 	if cfg.Log == nil {
@@ -187,11 +195,29 @@ func (p *Peers) run(ctx context.Context) {
 	defer dials.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	stored := time.Now()
+	stored := time.Now().Add(-storeGap) // the first peer waits for no gap
+	store := func() {
+		stored = time.Now()
+		if err := p.store(); err != nil {
+			p.cfg.Log.Warn("storing remembered peers", "err", err)
+		}
+	}
+	soon := time.NewTimer(storeSoon)
+	defer soon.Stop()
+	soon.Stop()
+	armed := false
 	for {
+		if !armed && p.hurry() {
+			armed = true
+			soon.Reset(max(storeSoon, storeGap-time.Since(stored)))
+		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-soon.C:
+			armed = false
+			store()
+			continue
 		case ev, ok := <-p.sub.Out():
 			if !ok {
 				return
@@ -202,13 +228,17 @@ func (p *Peers) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		timer.Reset(jitter(p.redial(ctx, &dials)))
-		if now := time.Now(); now.Sub(stored) >= time.Minute {
-			stored = now
-			if err := p.store(); err != nil {
-				p.cfg.Log.Warn("storing remembered peers", "err", err)
-			}
+		if time.Since(stored) >= storeEvery {
+			store()
 		}
 	}
+}
+
+// hurry says that something is to be stored soon.
+func (p *Peers) hurry() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.book.hurry && p.cfg.Book != nil
 }
 
 func (p *Peers) event(ev any) {
@@ -278,9 +308,11 @@ func (p *Peers) redial(ctx context.Context, dials *sync.WaitGroup) time.Duration
 	return a.every
 }
 
-// store writes the entries that changed, and forgets peers beyond the limit.
+// store writes the entries that changed, and forgets peers beyond the limit. An entry that
+// could not be written is tried again with the next round.
 func (p *Peers) store() error {
 	p.mu.Lock()
+	p.book.hurry = false
 	dropped := p.book.prune(p.isConnected)
 	changed := make(map[string][]byte)
 	for id, e := range p.book.peers {
@@ -295,7 +327,14 @@ func (p *Peers) store() error {
 	}
 	var errs []error
 	for id, v := range changed {
-		errs = append(errs, p.cfg.Book.SavePeer(id, v))
+		if err := p.cfg.Book.SavePeer(id, v); err != nil {
+			errs = append(errs, err)
+			p.mu.Lock()
+			if e := p.book.peers[peer.ID(id)]; e != nil {
+				e.unstored = true
+			}
+			p.mu.Unlock()
+		}
 	}
 	for _, id := range dropped {
 		errs = append(errs, p.cfg.Book.DropPeer(string(id)))

@@ -57,3 +57,22 @@ func TestBackAmongAbsent(t *testing.T) {
 		}
 	})
 }
+
+// TestRemembersSoon: a node that is only called keeps on disk whom it has met, within
+// seconds, so that it finds back after a crash.
+func TestRemembersSoon(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		b := w.open(1, 0)
+		time.Sleep(4 * time.Second) // virtual
+		for _, pair := range [][2]*Node{{a, b}, {b, a}} {
+			book, err := peerBook{pair[0].directory}.LoadPeers()
+			if err != nil {
+				w.Fatal(err)
+			}
+			if _, ok := book[string(pair[1].host.ID())]; !ok {
+				w.Errorf("%v has not stored %v, but %d others", pair[0].host.ID(), pair[1].host.ID(), len(book))
+			}
+		}
+	})
+}
