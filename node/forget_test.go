@@ -170,7 +170,7 @@ func TestFinalNoEndsAJoin(t *testing.T) {
 		w.close(1)
 		w.net.Cut(0, 1) // nobody says it again
 		b = w.open(1)
-		if why := b.groups.get(id).joiner.hasEnded(); !strings.Contains(why, group.ErrInviteOnly.Error()) {
+		if why := b.groups.get(id).joiner.hasEnded(); !strings.Contains(why, verdict.ErrInviteOnly.Error()) {
 			w.Errorf("after a restart, alone: %q", why)
 		}
 		w.close(1)
