@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -105,9 +107,9 @@ func checkPeers(h host.Host) api.Finding {
 		return api.Failed("peers", api.Errorf(api.CodeNoPeers, "no peer is connected").
 			WithHint("the status of another node shows its addresses: give one of them as bootstrap; or let UDP and TCP through the firewall"))
 	case direct == 0:
-		return api.Finding{Check: "peers", Health: api.HealthWarn, Detail: fmt.Sprintf("%d are connected, all of them over relays", len(peers)), Hint: "messages take longer so: forward the port of listen, UDP and TCP"}
+		return api.Finding{Check: "peers", Health: api.HealthWarn, Detail: fmt.Sprintf("%d %s connected, %s over relays", len(peers), english.PluralWord(len(peers), "is", "are"), english.PluralWord(len(peers), "and that", "all of them")), Hint: "messages take longer so: forward the port of listen, UDP and TCP"}
 	}
-	return api.HealthOK.Found("peers", fmt.Sprintf("%d are connected, %d of them directly", len(peers), direct))
+	return api.HealthOK.Found("peers", fmt.Sprintf("%d %s connected, %d of them directly", len(peers), english.PluralWord(len(peers), "is", "are"), direct))
 }
 
 // probeTimeout is how long the DHT may take to answer.
@@ -124,13 +126,13 @@ func checkDHT(ctx context.Context, self peer.ID, dht *discovery.DHT) api.Finding
 	began := time.Now()
 	near, err := dht.Kad().GetClosestPeers(ctx, string(self))
 	if err != nil || len(near) == 0 {
-		return api.Failed(check, api.Errorf(api.CodeNoPeers, "%d peers are in the routing table, and none answers", dht.Size()).WithHint("pandanode peers"))
+		return api.Failed(check, api.Errorf(api.CodeNoPeers, "%s in the routing table, and none answers", english.Plural(dht.Size(), "peer", "")).WithHint("pandanode peers"))
 	}
 	role := "as a client"
 	if dht.Serving() {
 		role = "as a server"
 	}
-	return api.HealthOK.Found(check, fmt.Sprintf("it answers within %v; %d peers in the routing table; this node takes part %s", time.Since(began).Round(time.Millisecond), dht.Size(), role))
+	return api.HealthOK.Found(check, fmt.Sprintf("it answers within %v; %s in the routing table; this node takes part %s", time.Since(began).Round(time.Millisecond), english.Plural(dht.Size(), "peer", ""), role))
 }
 
 // checkReachability reports whether other peers could call this node.
@@ -219,9 +221,9 @@ func (s clockSigns) judge() api.Finding {
 			Hint: "compare this machine's clock with a time server",
 		}
 	case best > clockSlow:
-		return api.HealthUnknown.Found(check, fmt.Sprintf("of %d messages the fastest took %s: this clock is fast, or they were long under way", len(s.delays), spell(best)))
+		return api.HealthUnknown.Found(check, fmt.Sprintf("of %s the fastest took %s: this clock is fast, or they were long under way", english.Plural(len(s.delays), "message", ""), spell(best)))
 	}
-	return api.HealthOK.Found(check, fmt.Sprintf("of %d messages the fastest took %v by the clocks of both ends", len(s.delays), best.Round(time.Millisecond)))
+	return api.HealthOK.Found(check, fmt.Sprintf("of %s the fastest took %v by the clocks of both ends", english.Plural(len(s.delays), "message", ""), best.Round(time.Millisecond)))
 }
 
 func checkClock(ctx context.Context, n *Node) api.Finding {
@@ -230,7 +232,7 @@ func checkClock(ctx context.Context, n *Node) api.Finding {
 		return f
 	}
 	if at.Sure {
-		return api.HealthOK.Found("clock", fmt.Sprintf("it agrees with most others: %d were met", at.Peers))
+		return api.HealthOK.Found("clock", fmt.Sprintf("it agrees with most others: %d %s met", at.Peers, english.PluralWord(at.Peers, "was", "were")))
 	}
 	var signs clockSigns
 	for _, g := range n.groups.all() {
@@ -267,10 +269,11 @@ func (s *clockSigns) read(m *group.Machine, me wire.DeviceID, now time.Time) err
 	return nil
 }
 
-// checkGroups says which groups are not as they should be, by ID.
+// checkGroups says which groups are not as they should be.
 func checkGroups(ctx context.Context, all []*groupSession) api.Finding {
 	const check = "groups"
-	var behind []string
+	type troubled struct{ title, id, missing string }
+	var behind []troubled
 	var asOf time.Time // the oldest
 	shared := 0
 	for _, g := range all {
@@ -279,7 +282,7 @@ func checkGroups(ctx context.Context, all []*groupSession) api.Finding {
 			return api.Failed(check, APIError(err))
 		}
 		if missing := g.missing(st); missing != "" {
-			behind = append(behind, fmt.Sprintf("%s: %s", g.id.String()[:10], missing))
+			behind = append(behind, troubled{g.titled(ctx), g.id.String()[:10], missing})
 		}
 		if st.State == group.StateMember && st.Members > 1 {
 			if at := g.knownAsOf(); shared == 0 || at.Before(asOf) {
@@ -289,9 +292,11 @@ func checkGroups(ctx context.Context, all []*groupSession) api.Finding {
 		}
 	}
 	if len(behind) > 0 {
-		slices.Sort(behind)
-		f := api.Finding{Check: check, Health: api.HealthWarn, Detail: fmt.Sprintf("%d of %d are not caught up: %s", len(behind), len(all), behind[0]), Hint: "pandanode group status " + behind[0][:10]}
-		return f
+		first := slices.MinFunc(behind, func(a, b troubled) int { return strings.Compare(a.id, b.id) })
+		return api.Finding{
+			Check: check, Health: api.HealthWarn, Hint: "pandanode group status " + first.id,
+			Detail: fmt.Sprintf("%d of %d %s not caught up: %s: %s", len(behind), len(all), english.PluralWord(len(behind), "is", "are"), first.title, first.missing),
+		}
 	}
 	return api.HealthOK.Found(check, groupsKnown(len(all), shared, asOf))
 }

@@ -70,13 +70,19 @@ func TestCheckup(t *testing.T) {
 				t.Errorf("%s: %+v", check, f)
 			}
 		}
+		if f := got["peers"]; !strings.HasPrefix(f.Detail, "1 is connected, 1 of them ") {
+			t.Errorf("peers: %+v", f)
+		}
+		if f := got["dht"]; !strings.Contains(f.Detail, "1 peer in the routing table") {
+			t.Errorf("dht: %+v", f)
+		}
 		if f := got["groups"]; !strings.HasPrefix(f.Detail, "1, known as of ") {
 			t.Errorf("groups: %+v", f)
 		}
 		if f := got["reachability"]; f.Health == api.HealthFail || f.Detail == "" {
 			t.Errorf("reachability: %+v", f)
 		}
-		if f := got["clock"]; !strings.HasPrefix(f.Detail, "it agrees with most others: 1 were met") {
+		if f := got["clock"]; !strings.HasPrefix(f.Detail, "it agrees with most others: 1 was met") {
 			t.Errorf("clock: %+v", f)
 		}
 		w.close(1)
@@ -85,7 +91,7 @@ func TestCheckup(t *testing.T) {
 		if f := got["peers"]; f.Health != api.HealthFail || f.Code != api.CodeNoPeers || f.Hint == "" {
 			t.Errorf("peers of one alone: %+v", f)
 		}
-		if f := got["groups"]; f.Health != api.HealthWarn || !strings.HasPrefix(f.Detail, fmt.Sprintf("1 of 1 are not caught up: %s: no member is connected that was caught up with; the group is known as of 2", id.String()[:10])) {
+		if f := got["groups"]; f.Health != api.HealthWarn || !strings.HasPrefix(f.Detail, fmt.Sprintf("1 of 1 is not caught up: \"clinic\" (%s): no member is connected that was caught up with; the group is known as of 2", id.String()[:10])) {
 			t.Errorf("groups of one alone: %+v", f)
 		}
 	})

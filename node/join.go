@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/group/verdict"
@@ -482,7 +484,7 @@ func (n *Node) explainJoin(ctx context.Context, id wire.GroupID) (group.Explanat
 	}
 	peers := len(n.host.Network().Peers())
 	if p.Stage != stageSynced {
-		say("%d peers are connected, and the DHT's table has %d", peers, n.directory.dht.Size())
+		say("%s %s connected, and the DHT's table has %d", english.Plural(peers, "peer", ""), english.PluralWord(peers, "is", "are"), n.directory.dht.Size())
 	}
 	g := n.groups.get(id)
 	if g != nil && p.Stage != stageSynced {
@@ -493,7 +495,7 @@ func (n *Node) explainJoin(ctx context.Context, id wire.GroupID) (group.Explanat
 			}
 		}
 		if len(hints) > 0 {
-			say("the invite link names %d members, of whom %d are connected", len(hints), connected)
+			say("the invite link names %s, of whom %d %s connected", english.Plural(len(hints), "member", ""), connected, english.PluralWord(connected, "is", "are"))
 		}
 		if r := g.joiner.wanted(); r != nil {
 			with := "without an invite"

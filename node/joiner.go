@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"go.opentelemetry.io/otel/trace"
 
@@ -263,7 +264,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 	case asked == 0:
 		j.report(stageContacting, "no member is known yet")
 	case reached == 0:
-		j.report(stageContacting, fmt.Sprintf("%d members are known, none can be reached", asked))
+		j.report(stageContacting, fmt.Sprintf("%s %s known, none can be reached", english.Plural(asked, "member", ""), english.PluralWord(asked, "is", "are")))
 	default:
 		if j.where().Stage != stageWaiting {
 			j.report(stageWaiting, "a member has the request")

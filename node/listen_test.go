@@ -42,7 +42,7 @@ func TestPortInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(st.Unheard) != 1 || !strings.Contains(st.Unheard[0], tcp) || !strings.Contains(st.Unheard[0], "in use") {
+	if len(st.Unheard) != 1 || !strings.Contains(st.Unheard[0], tcp) || !strings.Contains(st.Unheard[0], "the port is in use by another") {
 		t.Errorf("status: %q", st.Unheard)
 	}
 	if f := healths(checkup(t.Context(), second, false))["listen"]; f.Health != api.HealthWarn || !strings.Contains(f.Detail, tcp) || f.Hint == "" {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	multistream "github.com/multiformats/go-multistream"
@@ -242,11 +243,17 @@ func (x *mailboxClient) used() bool {
 // mailTroubled is a mailbox of a group that does not do its work.
 type mailTroubled struct {
 	group wire.GroupID
+	title string
 	groupMailbox
 }
 
 func (m mailTroubled) String() string {
-	return fmt.Sprintf("group %s: the mailbox %v: %s; %d envelopes wait here", m.group.String()[:10], m.Peer, m.trouble(), m.Waiting)
+	return fmt.Sprintf("group %s: the mailbox %v: %s; %s here", m.title, m.Peer, m.trouble(), waits(m.Waiting))
+}
+
+// waits says that so many envelopes do.
+func waits(n int) string {
+	return english.Plural(n, "envelope", "") + " " + english.PluralWord(n, "waits", "wait")
 }
 
 // mailTroubles lists them, and how many mailboxes there are. Groups that are being loaded
@@ -265,7 +272,7 @@ func mailTroubles(ctx context.Context, groups []*groupSession, self peer.ID) (ou
 				continue
 			}
 			if all++; m.trouble() != "" {
-				out = append(out, mailTroubled{g.id, m})
+				out = append(out, mailTroubled{g.id, g.titled(ctx), m})
 			}
 		}
 	}
@@ -296,12 +303,12 @@ func (m *mailboxServer) findings() []api.Finding {
 
 func keeperFinding(m mailboxStatus) api.Finding {
 	const check = "mailbox"
-	detail := fmt.Sprintf("it keeps %d envelopes in %d boxes for others, %d%% of its room", m.Envelopes, m.Boxes, 100*m.Bytes/max(m.Quota, 1))
+	detail := fmt.Sprintf("it keeps %s in %s for others, %d%% of its room", english.Plural(m.Envelopes, "envelope", ""), english.Plural(m.Boxes, "box", ""), 100*m.Bytes/max(m.Quota, 1))
 	switch {
 	case m.Bytes > m.Quota/10*9:
 		return api.Finding{Check: check, Health: api.HealthWarn, Detail: detail + ": it takes little more", Hint: "raise mailbox_quota, or lower mailbox_lifetime, in its configuration"}
 	case m.Full > 0:
-		return api.Finding{Check: check, Health: api.HealthWarn, Detail: fmt.Sprintf("%s; %d boxes are full", detail, m.Full), Hint: "raise mailbox_box_quota, or lower mailbox_lifetime, in its configuration"}
+		return api.Finding{Check: check, Health: api.HealthWarn, Detail: fmt.Sprintf("%s; %s %s full", detail, english.Plural(m.Full, "box", ""), english.PluralWord(m.Full, "is", "are")), Hint: "raise mailbox_box_quota, or lower mailbox_lifetime, in its configuration"}
 	}
 	return api.HealthOK.Found(check, detail)
 }

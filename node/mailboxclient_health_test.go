@@ -163,7 +163,7 @@ func TestMailboxTroubleIsSaid(t *testing.T) {
 			return err == nil && errors.Is(all[0].Err, errMailFull)
 		})
 		w.mailSays(a, id, mailFull, "it is full")
-		if f := healths(checkup(w.Context(), office, false))["mailbox"]; f.Health != api.HealthWarn || !strings.Contains(f.Detail, "1 boxes are full") {
+		if f := healths(checkup(w.Context(), office, false))["mailbox"]; f.Health != api.HealthWarn || !strings.Contains(f.Detail, "1 box is full") {
 			t.Errorf("doctor of the mailbox: %+v", f)
 		}
 		time.Sleep(time.Hour) // virtual: many visits

@@ -40,7 +40,7 @@ func observation(n *Node) *http.ServeMux {
 		missing := ill(r.Context(), n)
 		if missing == "" {
 			var err error
-			if missing, err = n.Missing(r.Context(), Level(level)); err != nil {
+			if missing, err = n.lacks(r.Context(), Level(level), func(g *groupSession) string { return g.id.String() }); err != nil {
 				missing = api.Words(err.Error())
 			} else if missing != "" && Level(level) == LevelSynced && !n.cfg.GroupMetrics {
 				missing = "not every group is caught up: pandanode status says which" // without its ID

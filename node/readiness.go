@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/pandanode/pandanode/node/group"
 )
 
@@ -21,6 +23,11 @@ const (
 
 // Missing says why a level is not reached, for people; empty: it is.
 func (n *Node) Missing(ctx context.Context, level Level) (string, error) {
+	return n.lacks(ctx, level, func(g *groupSession) string { return g.titled(ctx) })
+}
+
+// lacks is Missing with what groups are called.
+func (n *Node) lacks(ctx context.Context, level Level, title func(*groupSession) string) (string, error) {
 	select {
 	case <-n.life.done:
 		return "", ErrClosed
@@ -38,14 +45,14 @@ func (n *Node) Missing(ctx context.Context, level Level) (string, error) {
 		return "", nil
 	}
 	if looking := n.groups.looking(); looking > 0 {
-		return fmt.Sprintf("%d groups that are to be joined are not found yet", looking), nil
+		return fmt.Sprintf("%s to be joined %s not found yet", english.Plural(looking, "group", ""), english.PluralWord(looking, "is", "are")), nil
 	}
 	for _, g := range n.groups.all() {
 		if n.groups.get(g.id) != g {
 			continue // it was forgotten
 		}
 		if !g.loop.opened.Load() {
-			return fmt.Sprintf("group %v is being loaded", g.id), nil
+			return fmt.Sprintf("group %s is being loaded", title(g)), nil
 		}
 		st, err := g.status(ctx)
 		if errors.Is(err, ErrClosed) && n.groups.get(g.id) != g {
@@ -58,11 +65,11 @@ func (n *Node) Missing(ctx context.Context, level Level) (string, error) {
 			if sure, err := g.joiner.sure(ctx, st); err != nil {
 				return "", err
 			} else if !sure {
-				return fmt.Sprintf("group %v: %s", g.id, unsure), nil
+				return fmt.Sprintf("group %s: %s", title(g), unsure), nil
 			}
 		}
 		if missing := g.missing(st); missing != "" {
-			return fmt.Sprintf("group %v: %s", g.id, missing), nil
+			return fmt.Sprintf("group %s: %s", title(g), missing), nil
 		}
 	}
 	return "", nil
@@ -105,11 +112,28 @@ func (g *groupSession) missing(st group.Status) string {
 	case st.State != group.StateMember:
 		return "this device is " + string(st.State)
 	case st.Gaps > 0:
-		return fmt.Sprintf("%d messages cannot be read yet", st.Gaps)
+		return english.Plural(st.Gaps, "message", "") + " cannot be read yet"
 	case st.Outbox > 0:
-		return fmt.Sprintf("%d own messages are not published yet", st.Outbox)
+		return fmt.Sprintf("%s %s not published yet", english.Plural(st.Outbox, "own message", ""), english.PluralWord(st.Outbox, "is", "are"))
 	case st.Members > 1 && !g.scheduler.inContact() && !g.mail.inContact():
 		return g.unmet()
 	}
 	return ""
+}
+
+// titled is how people are told of a group: by its name, if that is known now, and the first
+// characters of its ID, since others may have the same name.
+func (g *groupSession) titled(ctx context.Context) string {
+	short := g.id.String()[:10]
+	name := ""
+	if g.loop.opened.Load() {
+		name, _ = g.called(ctx) // without it the ID alone will do
+	}
+	if info := g.n.directory.known.Get(g.id); info != nil && name == "" {
+		name = info.Name
+	}
+	if name == "" {
+		return short
+	}
+	return fmt.Sprintf("%q (%s)", name, short)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -56,11 +57,11 @@ func untaken(all []groupMailbox, self peer.ID) string {
 		switch {
 		case m.Peer == self:
 		case m.trouble() != "":
-			return fmt.Sprintf("%d envelopes are not at %v: %s", m.Waiting, m.Peer, m.trouble())
+			return fmt.Sprintf("%s %s not at %v: %s", english.Plural(m.Waiting, "envelope", ""), english.PluralWord(m.Waiting, "is", "are"), m.Peer, m.trouble())
 		case m.Visited.IsZero():
 			return fmt.Sprintf("%v was not reached yet", m.Peer)
 		case m.Waiting > 0:
-			return fmt.Sprintf("%d envelopes are not at %v yet", m.Waiting, m.Peer)
+			return fmt.Sprintf("%s %s not at %v yet", english.Plural(m.Waiting, "envelope", ""), english.PluralWord(m.Waiting, "is", "are"), m.Peer)
 		case m.Lacks:
 			return fmt.Sprintf("what was too much to wait, or what %v lost, is not there yet", m.Peer)
 		}

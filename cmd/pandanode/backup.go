@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"filippo.io/age"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/pandanode/pandanode/node"
@@ -149,7 +150,7 @@ func (a *app) showBackup(file string, b *api.Backup) error {
 	return a.show(shown{file, b}, func() {
 		a.facts("backup", file, "made", when(b.Created), "device", b.Name, "user", b.User, "rows", fmt.Sprint(b.Rows), "size", size(b.Bytes))
 		for _, g := range b.Groups {
-			a.facts("group", fmt.Sprintf("%s  %s  %d messages, %d log entries", g.ID, g.Name, g.Messages, g.Entries))
+			a.facts("group", fmt.Sprintf("%s  %s  %s, %s", g.ID, g.Name, english.Plural(g.Messages, "message", ""), english.Plural(g.Entries, "log entry", "log entries")))
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -532,7 +533,7 @@ without --discard-unsent.
 				return err
 			}
 			return a.show(f, func() {
-				a.note("forgotten, with %d messages that were on this device", f.Messages)
+				a.note("forgotten, with %s on this device", english.Plural(f.Messages, "message that was", "messages that were"))
 				if f.Unsent > 0 {
 					a.note("%d of them were yours, and nobody else is known to have them", f.Unsent)
 				}

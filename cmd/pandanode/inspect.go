@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -137,7 +138,7 @@ keys: compare them over another channel to be sure.
 func (a *app) printGroupStatus(s api.GroupStatus) error {
 	due := "nothing"
 	if s.Adds+s.Removes > 0 {
-		due = fmt.Sprintf("a commit that adds %d devices and removes %d", s.Adds, s.Removes)
+		due = fmt.Sprintf("a commit that adds %s and removes %d", english.Plural(s.Adds, "device", ""), s.Removes)
 		if !s.HealAt.IsZero() {
 			due += ", by this device at " + when(s.HealAt) + " if nobody else makes it"
 		}
@@ -160,10 +161,10 @@ func (a *app) printGroupStatus(s api.GroupStatus) error {
 	a.facts("group", fmt.Sprintf("%s (%s)", s.Name, short(s.ID)), "state", state(s.Group), "role", s.Role, "policy", string(s.Policy),
 		"members", fmt.Sprintf("%d with %d devices", s.Members, len(s.Devices)), "epoch", fmt.Sprintf("%d (%s)", s.Epoch, short(s.EpochID)),
 		"authenticator", s.Authenticator, "due", due, "gate", gate, "rejoin", rejoin, "requests", asks,
-		"to send", fmt.Sprintf("%d own messages not sealed yet", len(s.Unsealed)),
-		"to read", fmt.Sprintf("%d messages, %d seals wait for keys", len(s.Unread), s.Waiting),
-		"parked", fmt.Sprintf("%d entries, for %d that are not here", s.Parked, s.Lacking),
-		"log", fmt.Sprintf("%d entries", s.Entries), "transport key", fmt.Sprintf("%s, one of %d", s.SendKey, s.Keys))
+		"to send", english.Plural(len(s.Unsealed), "own message", "")+" not sealed yet",
+		"to read", fmt.Sprintf("%s, %s for keys", english.Plural(len(s.Unread), "message", ""), english.Plural(s.Waiting, "seal waits", "seals wait")),
+		"parked", fmt.Sprintf("%s, for %d not here", english.Plural(s.Parked, "entry", ""), s.Lacking),
+		"log", english.Plural(s.Entries, "entry", ""), "transport key", fmt.Sprintf("%s, one of %d", s.SendKey, s.Keys))
 	names := map[string]string{}
 	for _, d := range s.Devices {
 		if old, ok := names[d.User]; !ok || d.Name < old {
@@ -171,7 +172,7 @@ func (a *app) printGroupStatus(s api.GroupStatus) error {
 		}
 	}
 	for _, x := range s.Suggest {
-		why := fmt.Sprintf("%d epochs of its making were invalid to members", x.Broken)
+		why := fmt.Sprintf("%s of its making %s invalid to members", english.Plural(x.Broken, "epoch", ""), english.PluralWord(x.Broken, "was", "were"))
 		if !x.Silent.IsZero() {
 			why = "nothing was heard of it since " + when(x.Silent) + ", and keys are kept until it comes back"
 		}
@@ -199,10 +200,10 @@ func (a *app) printGroupStatus(s api.GroupStatus) error {
 	return list(a, s.Devices, "DEVICE NAME LAST-ENTRY VOTE-EPOCH LACKS STATE", func(d api.GroupDevice) []string {
 		lacks, name := "?", d.Name
 		if d.Heard {
-			lacks = fmt.Sprintf("%d entries, %d messages", d.Lacks, d.Gaps)
+			lacks = fmt.Sprintf("%s, %s", english.Plural(d.Lacks, "entry", ""), english.Plural(d.Gaps, "message", ""))
 		}
 		if d.Self {
-			lacks, name = fmt.Sprintf("0 entries, %d messages", len(s.Unread)), name+" (this)"
+			lacks, name = "0 entries, "+english.Plural(len(s.Unread), "message", ""), name+" (this)"
 		}
 		vote := fmt.Sprint(d.Epoch)
 		if d.Vote == "" {
@@ -214,7 +215,7 @@ func (a *app) printGroupStatus(s api.GroupStatus) error {
 		for _, x := range []struct {
 			is   bool
 			what string
-		}{{!d.InTree, "not in the tree of keys yet"}, {d.Rejoins, "asks to be added again"}, {d.Refused > 0, fmt.Sprintf("refuses %d epochs", d.Refused)}, {d.Unheld > 0, fmt.Sprintf("cannot get %d epochs", d.Unheld)}} {
+		}{{!d.InTree, "not in the tree of keys yet"}, {d.Rejoins, "asks to be added again"}, {d.Refused > 0, "refuses " + english.Plural(d.Refused, "epoch", "")}, {d.Unheld > 0, "cannot get " + english.Plural(d.Unheld, "epoch", "")}} {
 			if x.is {
 				states = append(states, x.what)
 			}
@@ -263,7 +264,7 @@ is 8.
 				case len(h.Synced)+len(h.Failed) == 0:
 					fmt.Fprintln(a.out, "no sync: no member is connected")
 				default:
-					fmt.Fprintf(a.out, "synced with %d members: %d entries are new\n", len(h.Synced), h.Found)
+					fmt.Fprintf(a.out, "synced with %s: %s new\n", english.Plural(len(h.Synced), "member", ""), english.Plural(h.Found, "entry is", "entries are"))
 				}
 				for _, p := range slices.Sorted(maps.Keys(h.Failed)) {
 					fmt.Fprintf(a.out, "no sync with %s: %s\n", clean(p), clean(h.Failed[p]))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -339,10 +340,10 @@ func (a *app) printStatus(s api.Status) {
 		pairs = append(pairs, "clock", s.Clock)
 	}
 	pairs = append(pairs, column("relay", s.Relays)...)
-	pairs = append(pairs, "relays for", s.RelayFor, "peers", peers, "dht", fmt.Sprintf("%d peers in the routing table", s.DHT), "metrics", s.Metrics)
+	pairs = append(pairs, "relays for", s.RelayFor, "peers", peers, "dht", english.Plural(s.DHT, "peer", "")+" in the routing table", "metrics", s.Metrics)
 	if m := s.Mailbox; m.Quota > 0 {
 		each := lifetime(m.Lifetime)
-		pairs = append(pairs, "mailbox", fmt.Sprintf("%d envelopes in %d boxes, %s of %s, each kept for %v", m.Envelopes, m.Boxes,
+		pairs = append(pairs, "mailbox", fmt.Sprintf("%s in %s, %s of %s, each kept for %v", english.Plural(m.Envelopes, "envelope", ""), english.Plural(m.Boxes, "box", ""),
 			humanize.IBytes(uint64(m.Bytes)), humanize.IBytes(uint64(m.Quota)), &each)) //nolint:gosec // not negative
 	}
 	pairs = append(pairs, column("no mail", s.Mailless)...)
