@@ -40,6 +40,12 @@ func TestKnownAsOf(t *testing.T) {
 			t.Errorf("synced as of %v, the group as of %v: %+v", l.AsOf, met, l)
 		}
 		w.close(0)
+		w.open(2, 1)
+		w.eventually(b, 5*time.Minute, "with a stranger alone", func() bool {
+			missing, err := b.Missing(w.Context(), LevelSynced)
+			return err == nil && strings.HasPrefix(missing, `group "clinic" (`+id.String()[:10]+"): no member is connected")
+		})
+		w.close(2)
 		w.close(1)
 		left := time.Now()
 		time.Sleep(48 * time.Hour)
