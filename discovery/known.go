@@ -40,9 +40,10 @@ func NewKnown(save func(group wire.GroupID, record []byte)) *Known {
 	return &Known{save: save, groups: make(map[wire.GroupID]*known)}
 }
 
-// Load takes up a record that save was given. It is verified again.
-func (k *Known) Load(record []byte, now time.Time) (*Info, error) {
-	i, err := verifyAny(record, now)
+// Load takes up a record that save was given. It is verified again, without regard to its
+// dates: they were checked when it came, and this clock may be behind by now.
+func (k *Known) Load(record []byte) (*Info, error) {
+	i, err := verifyAny(record, noClock)
 	if err != nil {
 		return nil, fmt.Errorf("loading a remembered record: %w", err)
 	}
@@ -110,6 +111,25 @@ func (k *Known) add(save bool, records ...*Info) (*Info, bool, error) {
 		k.save(g, best.Bytes())
 	}
 	return best, more, nil
+}
+
+// TakeBack removes from a group's record what a user said of it with a date in the future.
+// It is for this node's own user, whose clock was ahead: the others refuse the record until
+// that date, and nothing that the user says now would be newer.
+func (k *Known) TakeBack(g wire.GroupID, user []byte, now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e := k.groups[g]
+	if e == nil {
+		return
+	}
+	if e.news != nil {
+		e.news = e.news.without(user, now)
+	}
+	if i := e.info.without(user, now); !i.equal(e.info) {
+		e.info = i
+		k.save(g, i.Bytes())
+	}
 }
 
 // keep protects a group from being dropped, or ends that protection.

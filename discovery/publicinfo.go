@@ -82,8 +82,9 @@ func (i *Info) Members() uint64 {
 }
 
 // verify judges a record from its bytes alone. Cheap refusals come first; the most
-// expensive record costs some 60 signature checks. A record that is valid once stays valid:
-// the clock only rules out dates more than maxAhead in the future.
+// expensive record costs some 60 signature checks. A record that is valid once stays valid,
+// unless the clock is set back: the clock only rules out profile fields and heads that are
+// dated more than maxAhead in the future.
 func verify(group wire.GroupID, b []byte, now time.Time) (*Info, error) {
 	rec, err := wire.DecodePublicInfo(b)
 	if err != nil {
@@ -130,10 +131,7 @@ func parse(rec *wire.PublicInfo, now time.Time) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ahead(crdt.HLCFromTime(time.UnixMilli(int64(g.Created))), now) { //nolint:gosec // HLCFromTime clamps
-		return nil, fmt.Errorf("genesis: %w", errFuture)
-	}
-	if g.Private {
+	if g.Private { // its date outdoes nothing, and nobody can put it right: it may be anything
 		return nil, ErrPrivate
 	}
 	p := &parts{genesis: g, raw: rec.Genesis, chain: founding(g)}
@@ -175,6 +173,36 @@ func parse(rec *wire.PublicInfo, now time.Time) (*parts, error) {
 }
 
 func ahead(t crdt.HLC, now time.Time) bool { return t.Ahead(now) > maxAhead }
+
+// ahead says whether a part of the record is dated in the future.
+func (i *Info) ahead(now time.Time) bool {
+	return slices.ContainsFunc(i.profile[:], func(r crdt.LWW[*profileItem]) bool { return r.Value != nil && ahead(r.At, now) }) ||
+		slices.ContainsFunc(i.heads, func(h Head) bool { return ahead(crdt.HLC(h.HLC), now) })
+}
+
+// without returns the record without the profile fields and heads of a user that are dated
+// in the future.
+func (i *Info) without(user []byte, now time.Time) *Info {
+	p := i.parts()
+	for f, r := range p.profile {
+		if r.Value != nil && ahead(r.At, now) && bytes.Equal(r.Value.Signer, user) {
+			p.profile[f] = crdt.LWW[*profileItem]{}
+		}
+	}
+	p.heads = slices.DeleteFunc(p.heads, func(h Head) bool {
+		return ahead(crdt.HLC(h.HLC), now) && bytes.Equal(h.Device.Cert.User, user)
+	})
+	return p.info()
+}
+
+// Says tells whether the record has what a profile item says, whatever their dates.
+func (i *Info) Says(item wire.ProfileItem) bool {
+	if int(item.Field) > fields { //nolint:gosec // compared, not kept
+		return false
+	}
+	v := i.profile[item.Field].Value
+	return v != nil && v.Text == item.Text && slices.Equal(v.Tags, item.Tags) && v.Policy == item.Policy
+}
 
 // maySetProfile says whether a profile field of this signer counts.
 func (a *authority) maySetProfile(user []byte) bool {

@@ -132,7 +132,7 @@ func (v *validator) judge(key string, value []byte) (*Info, error) {
 		return nil, fmt.Errorf("%w: record of %d bytes, at most %d", wire.ErrTooLarge, len(value), wire.MaxPublicInfo)
 	}
 	id := recordID(key, value)
-	if i, ok := v.done.Get(id); ok { // a valid record stays valid
+	if i, ok := v.done.Get(id); ok && !i.ahead(v.now()) { // else the clock was ahead, and is put right
 		return i, nil
 	}
 	if err, ok := v.refused.Get(id); ok {

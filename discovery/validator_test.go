@@ -107,7 +107,7 @@ func TestValidatorRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			known := NewKnown(nil)
-			must(known.Load(newer.Bytes(), t0))(t)
+			must(known.Load(newer.Bytes()))(t)
 			v := newValidator(known, func() time.Time { return t0 })
 			if c.key == "" {
 				c.key = recordKey(full.Group)
@@ -224,7 +224,7 @@ func TestKnownOnlyGrows(t *testing.T) {
 	if err != nil || more || best.Name != "young" || k.Get(old.Group).Name != "young" {
 		t.Fatalf("%q, %v, %v", best.Name, more, err)
 	}
-	if again, err := NewKnown(nil).Load(saved[old.Group], t0.Add(time.Hour)); err != nil || again.Name != "young" {
+	if again, err := NewKnown(nil).Load(saved[old.Group]); err != nil || again.Name != "young" {
 		t.Fatal(err)
 	}
 	k.keep(old.Group, true)
@@ -243,5 +243,63 @@ func TestKnownOnlyGrows(t *testing.T) {
 	}
 	if k.Get(old.Group) == nil {
 		t.Fatal("a kept group was dropped")
+	}
+}
+
+// A founder whose clock was 50 years ahead has a group that others keep and find all the
+// same: the date of a genesis outdoes nothing, and nobody could put it right.
+func TestFoundedInTheFuture(t *testing.T) {
+	s := newSomeone(t, 0)
+	raw, _, err := identity.NewGenesis(bytes.NewReader(bytes.Repeat([]byte{1}, 32)), t0.AddDate(50, 0, 0), s.user, s.device, identity.Founding{Suite: 1, Policy: wire.PolicyOpen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := setName(t, must(New(raw, t0))(t), s, 0, "Red Pandas")
+	if err := newValidator(nil, func() time.Time { return t0 }).Validate(recordKey(i.Group), i.Bytes()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A node whose clock is 50 years behind after a restart still has the records that it kept.
+func TestLoadWithAClockBehind(t *testing.T) {
+	s := newSomeone(t, 0)
+	i := setName(t, newGroup(t, s, 1, ""), s, time.Since(t0)+50*365*24*time.Hour, "Red Pandas")
+	if got, err := NewKnown(nil).Load(i.Bytes()); err != nil || !got.equal(i) {
+		t.Error(err)
+	}
+}
+
+// A clock was ahead and is put right: the own statements with those dates go, so that new
+// ones count, and a value that was valid by that clock no longer is. Others' stay.
+func TestTakeBack(t *testing.T) {
+	founder, admin := newSomeone(t, 0), newSomeone(t, 1)
+	i := newGroup(t, founder, 1, "")
+	i = must(i.nextAuthority(founder.user, at(0), keys(ranked(wire.RankOwner, founder), ranked(wire.RankAdmin, admin))))(t)
+	i = must(i.SetHead(admin.device, admin.log, at(time.Minute), wire.Head{Members: 2}))(t)
+	i = must(i.SetProfile(admin.user, at(time.Minute), wire.ProfileItem{Field: wire.FieldTags, Tags: []string{"asia"}}))(t)
+	const years = 50 * 365 * 24 * time.Hour
+	wrong := setName(t, must(i.SetHead(founder.device, founder.log, at(years), wire.Head{Members: 3}))(t), founder, years, "Red Pandas")
+
+	now := t0.Add(years)
+	saved := make(map[wire.GroupID][]byte)
+	k := NewKnown(func(g wire.GroupID, record []byte) { saved[g] = record })
+	v := newValidator(nil, func() time.Time { return now })
+	if _, _, err := k.Add(wrong); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Validate(recordKey(i.Group), wrong.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	now = t0.Add(time.Hour)
+	if err := v.Validate(recordKey(i.Group), wrong.Bytes()); !errors.Is(err, errFuture) {
+		t.Errorf("once the clock is right: %v", err)
+	}
+	k.TakeBack(i.Group, admin.user.Public(), now)
+	if !k.Get(i.Group).equal(wrong) {
+		t.Error("somebody else's statements are taken back")
+	}
+	k.TakeBack(i.Group, founder.user.Public(), now)
+	if got := k.Get(i.Group); !got.equal(i) || !bytes.Equal(saved[i.Group], i.Bytes()) {
+		t.Errorf("left: %+v", got)
 	}
 }

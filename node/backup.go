@@ -361,7 +361,7 @@ func (s *summing) add(key, value []byte) {
 		}
 	}
 	if rest, ok := bytes.CutPrefix(key, []byte(keyInfo)); ok && len(rest) == len(wire.GroupID{}) {
-		if info, err := s.known.Load(value, s.Created); err == nil {
+		if info, err := s.known.Load(value); err == nil {
 			s.group(wire.GroupID(rest)).Name = info.Name
 		}
 	}

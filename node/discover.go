@@ -13,6 +13,7 @@ import (
 
 	"github.com/pandanode/pandanode/discovery"
 	"github.com/pandanode/pandanode/node/admission"
+	"github.com/pandanode/pandanode/node/clock"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
@@ -57,11 +58,11 @@ func (n *Node) discover() error {
 			d.save(id, record)
 		}
 	})
-	if err := d.load(n.clock.now()); err != nil {
+	if err := d.load(); err != nil {
 		return err
 	}
 	if d.dht, err = discovery.NewDHT(discovery.DHTConfig{
-		Host: n.host, Mode: n.cfg.DHT, Bootstrap: bootstrap, Known: d.known, BucketSize: n.cfg.BucketSize,
+		Host: n.host, Mode: n.cfg.DHT, Bootstrap: bootstrap, Known: d.known, BucketSize: n.cfg.BucketSize, Clock: n.clock.now,
 		Walked: n.metrics.walked,
 	}); err != nil {
 		return err
@@ -137,9 +138,9 @@ func (d *directory) save(id wire.GroupID, record []byte) {
 }
 
 // load takes up the records that are kept.
-func (d *directory) load(now time.Time) error {
+func (d *directory) load() error {
 	return d.store.Scan([]byte(keyInfo), func(_, value []byte) error {
-		if _, err := d.known.Load(value, now); err != nil {
+		if _, err := d.known.Load(value); err != nil {
 			d.log.Warn("a kept record does not hold any more", "err", err) // such as one whose rules have changed
 		}
 		return nil
@@ -182,6 +183,7 @@ func (g *groupSession) publish(ctx context.Context) {
 		return
 	}
 	now := g.n.clock.now()
+	g.n.directory.known.TakeBack(g.id, g.n.me.user.Public(), now)
 	info := g.n.directory.known.Get(g.id)
 	if info == nil {
 		if info, err = discovery.New(g.genesis.Raw, now); err != nil {
@@ -216,7 +218,14 @@ func (g *groupSession) addOwnStatements(info *discovery.Info, st group.Status, n
 	}
 	for _, item := range st.Profile {
 		if string(item.Signer) == string(own) && item.Field != wire.FieldMailboxes { // that is for members alone
-			take(info.SetProfile(me.user, hlc(item.HLC), item))
+			at := hlc(item.HLC)
+			if at.Ahead(now) > clock.Slack { // set while a clock was ahead; with that date everybody refuses it
+				if info.Says(item) {
+					continue
+				}
+				at = hlcOf(now)
+			}
+			take(info.SetProfile(me.user, at, item))
 		}
 	}
 	fresh := slices.ContainsFunc(info.Heads, func(h discovery.Head) bool {

@@ -234,7 +234,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 			if !final {
 				denied, final = reply.Reason, reply.Final == 1
 			}
-			if reply.Final == 1 && (j.g.joiner.mayRefuse(p.ID) || expired(r)) {
+			if reply.Final == 1 && (j.g.joiner.mayRefuse(p.ID) || expired(r, j.g.n.clock.kept())) {
 				ended = reply.Reason
 			}
 		case wire.JoinWelcomed:
@@ -298,13 +298,13 @@ func (j *joiner) mayRefuse(p peer.ID) bool {
 	return may(j.g.genesis.Device) || slices.ContainsFunc(info.Heads, func(h discovery.Head) bool { return may(h.Device) })
 }
 
-// expired says whether a request's invite is over by this device's own clock.
-func expired(r wire.JoinRequest) bool {
+// expired says whether a request's invite is over at a time.
+func expired(r wire.JoinRequest, now time.Time) bool {
 	if r.Invite == nil {
 		return false
 	}
 	i, err := wire.DecodeInvite(r.Invite.Payload)
-	return err == nil && i.Expires != 0 && uint64(time.Now().UnixMilli()) >= i.Expires //nolint:gosec // after 1970
+	return err == nil && i.Expires != 0 && milliseconds(now) >= i.Expires
 }
 
 // conclude ends a join that was refused for good. First the row says so: after a crash in

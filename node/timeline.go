@@ -160,7 +160,7 @@ func (g *groupSession) setProfile(ctx context.Context, p profileChange) error {
 	}); err != nil {
 		return err
 	}
-	base := wire.ProfileItem{V: wire.Version, HLC: max(uint64(hlcOf(time.Now())), last+1), Signer: g.n.me.user.Public()}
+	base := wire.ProfileItem{V: wire.Version, HLC: max(uint64(hlcOf(g.n.clock.now())), last+1), Signer: g.n.me.user.Public()}
 	var items []wire.ProfileItem
 	add := func(f wire.ProfileField, set func(*wire.ProfileItem)) {
 		item := base
