@@ -108,8 +108,9 @@ func TestLossIsMadeUp(t *testing.T) {
 				lose()
 			}
 			time.Sleep(2 * syncLost) // virtual
-			if n := exchanges() - before; n != 1 {
-				w.Errorf("%s: %d exchanges after losses", name, n)
+			// One for all of them; a periodic round of either node may fall into that moment.
+			if n := exchanges() - before; n < 1 || n > 3 {
+				w.Errorf("%s: %d exchanges after 1000 losses", name, n)
 			}
 		}
 	})
