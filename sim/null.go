@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/pandanode/pandanode/node/group/engine"
@@ -99,43 +98,6 @@ func nullDraw(rand io.Reader) ([]byte, error) {
 	_, err := io.ReadFull(rand, b)
 	return b, err
 }
-
-// selfRemoved is the machine's sentinel for a commit that removes this device. It is not
-// exported, so it is taken from the real engine, by such a commit.
-var selfRemoved = sync.OnceValue(func() error {
-	rand, genuine, now := stream(0, "self removed"), engine.MLS(1), epochZero
-	check := func(_, _ []byte) error { return nil }
-	aSecret, _, err := genuine.NewSigner(rand)
-	if err != nil {
-		return err
-	}
-	bSecret, _, err := genuine.NewSigner(rand)
-	if err != nil {
-		return err
-	}
-	root, err := genuine.Create(rand, now, make([]byte, 32), aSecret, []byte("a"))
-	if err != nil {
-		return err
-	}
-	kp, err := genuine.NewKeyPackage(rand, now, bSecret, []byte("b"))
-	if err != nil {
-		return err
-	}
-	both, err := root.Commit(rand, engine.Change{Now: now, Signer: aSecret, Adds: [][]byte{kp.Public}, Check: check})
-	if err != nil {
-		return err
-	}
-	b, _, err := genuine.Join(both.Welcome, both.Epoch.Tree(), kp, check)
-	if err != nil {
-		return err
-	}
-	without, err := both.Epoch.Commit(rand, engine.Change{Now: now, Signer: aSecret, Removes: []uint32{b.Own()}, Check: check})
-	if err != nil {
-		return err
-	}
-	_, err = b.Process(without.Commit, check)
-	return err
-})
 
 // Suite is the Engine's.
 func (nullEngine) Suite() uint16 { return 1 }
@@ -425,7 +387,7 @@ func (e *nullEpoch) Process(raw []byte, check engine.CheckCredential) (engine.Ep
 		return nil, fmt.Errorf("%w: not a commit of this epoch", errNull)
 	}
 	if slices.Contains(c.Removes, e.nullState.Own) {
-		return nil, selfRemoved()
+		return nil, engine.ErrSelfRemoved
 	}
 	next, _, _, err := e.after(&c, raw, check)
 	if err != nil {

@@ -46,12 +46,17 @@ func (w *watch) check(now time.Time, s *dag.SignedEntry) error {
 
 func (w *watch) record(e *dag.Evidence) {
 	w.logs.RecordEvidence(e)
-	w.recount()
+	w.derive()
 }
 
-// recount derives again all that depends on which entries count.
+// recount notes that other entries count.
 func (w *watch) recount() {
 	w.logs.Recounted()
+	w.derive()
+}
+
+// derive derives again all that depends on which entries count.
+func (w *watch) derive() {
 	w.rosters.recount()
 	w.keys.recount()
 }

@@ -285,7 +285,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*dag.Item, er
 	if head := m.logs.Head(m.log); head != nil {
 		e.Seq, e.Prev = head.Seq+1, head.Hash
 	} else if d := m.rosters.now.Devices[m.log.Device]; d != nil && d.By != nil && !slices.Contains(e.Deps, d.By.Hash) {
-		e.Deps = append(e.Deps[:min(len(e.Deps), most-1)], d.By.Hash) // see logs.introduced
+		e.Deps = append(e.Deps[:min(len(e.Deps), most-1)], d.By.Hash) // see dag.Logs.Check
 		slices.SortFunc(e.Deps, func(a, b wire.EntryHash) int { return slices.Compare(a[:], b[:]) })
 	}
 	e.HLC = uint64(dag.DateAfter(now, m.clock.Last(), m.logs.NewestOf(e)))

@@ -21,7 +21,7 @@ type rosters struct {
 	now     *roster.Roster            // of all operations that count
 	stale   bool                      // now is older than the operations
 	counted int                       // operations that now was resolved from
-	past    map[string]*roster.Roster // by which of logs.ops they were resolved from
+	past    map[string]*roster.Roster // by which of Logs.Ops they were resolved from
 }
 
 func newRosters(genesis *identity.Genesis, logs *dag.Logs) *rosters {
@@ -56,7 +56,7 @@ func (r *rosters) at(it *dag.Item) *roster.Roster {
 // came notes an entry that came into the set.
 func (r *rosters) came(it *dag.Item) {
 	if it.Kind == wire.KindOp {
-		clear(r.past) // also by one of a later program: it has a place in logs.ops
+		clear(r.past) // also by one of a later program: it has a place in Logs.Ops
 	}
 	r.stale = r.stale || it.Op != nil
 }

@@ -9,7 +9,7 @@ import (
 
 // A date is the time by the clock of an entry's author, and clocks can be wrong. So no date
 // keeps an entry out of the set, and the order of entries follows their causal order: an
-// entry's place is its date, or above all that it builds on (logs.fillPast). One clock that
+// entry's place is its date, or above all that it builds on (Logs.FillPast). One clock that
 // is far ahead drags that order along, where it does no harm, since nothing is measured by
 // it. Times are measured by dates, and a date beyond this device's clock is not believed.
 

@@ -31,9 +31,9 @@ type Item struct {
 
 	Hash wire.EntryHash
 	Seq  uint64
-	HLC  crdt.HLC // its place in the order: the date that its author gave it, or above what it builds on; see dated
+	HLC  crdt.HLC // its place in the order: the date that its author gave it, or above what it builds on; see Dated
 	past *past    // the causal past, without its own branch: see seen
-	List int32    // position of its branch in logs.lists; -1 until it is in the set
+	List int32    // position of its branch in Logs.Lists; -1 until it is in the set
 
 	Facts facts
 	Seals uint8 // of a RECORD: how many are kept, or 255 of more
@@ -45,10 +45,10 @@ type facts uint8
 // Facts of an item.
 const (
 	IsSecond    facts = 1 << iota // another entry with its seq came first: its row's key tells them apart
-	isLate                        // it is dated before something that it builds on: see dated
+	isLate                        // it is dated before something that it builds on: see Dated
 	IsPlain                       // salt and body of the message are durable here
 	IsDelivered                   // it was delivered: people were told of it
-	Speaks                        // by maySpeak, once it was judged: this, or mute
+	Speaks                        // its author could write to the group in its past: this or Mute, once it was judged
 	Mute
 	IsPermitted // an OP that its author could make in its own past
 	TookOwner   // an OP that takes out an owner
@@ -127,7 +127,7 @@ func (it *Item) seen(list int) uint64 {
 	return it.past.seq(list)
 }
 
-// Slim drops the long and seldom needed fields of a COMMIT in the set; Machine.commitOf
+// Slim drops the long and seldom needed fields of a COMMIT in the set; package group
 // reads them again.
 func (it *Item) Slim() {
 	c := it.Commit

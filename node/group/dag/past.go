@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Vector says, for each branch of a log by its position in logs.lists, up to which seq
+// Vector says, for each branch of a log by its position in Logs.Lists, up to which seq
 // it goes. Shorter ones stand for zeros.
 type Vector []uint64
 

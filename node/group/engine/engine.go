@@ -43,7 +43,7 @@ type Parent interface {
 	Leaves() []Leaf
 	Leaf(index uint32) (Leaf, bool)
 	// Process gives the child that another member's commit leads to, or
-	// errSelfRemoved.
+	// ErrSelfRemoved.
 	Process(commit []byte, check CheckCredential) (Epoch, error)
 }
 

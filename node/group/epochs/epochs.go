@@ -33,7 +33,7 @@ type Node struct {
 	fair       []*dag.Item // those by a log that had not taken another side, nor made too many
 	Void       bool        // it has no fair claim
 
-	first, last int // by choice.number
+	first, last int // by Choice.number
 	seen        bool
 }
 

@@ -48,7 +48,7 @@ type Rules struct{ void, LiveVoter, majority, Electorate, weight, tieBreak bool 
 
 // Choose walks down from the root and takes a child at each fork.
 //
-//  1. Void nodes are left out (epochTree.commit says which).
+//  1. Void nodes are left out (Tree.Commit says which).
 //  2. The vote of a user who is not live counts, in what follows, only for a child
 //     under which a live user's vote lies too.
 //  3. A child under which more than half of the electorate votes is taken: the
