@@ -250,7 +250,7 @@ func (s *clockSigns) read(m *group.Machine, me wire.DeviceID, now time.Time) err
 			s.ahead = max(s.ahead, d.Last.Sub(now))
 		}
 	}
-	events, err := m.Events(m.Cursor()-min(m.Cursor(), recent), recent)
+	events, err := m.Journal().Events(m.Journal().Cursor()-min(m.Journal().Cursor(), recent), recent)
 	if err != nil {
 		return err
 	}
@@ -258,7 +258,7 @@ func (s *clockSigns) read(m *group.Machine, me wire.DeviceID, now time.Time) err
 		if e.Kind != group.EventMessage || e.Device == me {
 			continue
 		}
-		msg, ok, err := m.Message(e.Message)
+		msg, ok, err := m.Journal().Message(e.Message)
 		if err != nil {
 			return err
 		}

@@ -191,7 +191,7 @@ type task struct {
 // who was taken out has too: a member of a branch that does not know of that, or who was
 // taken out, with another device. A device that was let in shows it by the entries that it sends.
 func (x *exchange) silent(m *group.Machine) bool {
-	return m.Standing(x.device) == group.Stranger && !m.Vouches(x.key)
+	return m.Standing(x.device) == group.Stranger && !m.Transport().Vouches(x.key)
 }
 
 // over says that this exchange has to end: one that has moved a lot begins anew, so that
@@ -512,7 +512,7 @@ func (x *exchange) take(ctx context.Context, in group.Input) (group.Outcome, err
 // next returns the seals and trees that this side wants and has not asked for yet.
 func (x *exchange) next(ctx context.Context, asked map[[32]byte]bool) (*wire.SyncWant, error) {
 	var all wire.SyncWant
-	if err := x.g.loop.look(ctx, func(m *group.Machine) error { all = m.Wants(); return nil }); err != nil {
+	if err := x.g.loop.look(ctx, func(m *group.Machine) error { all = m.Wants(x.g.n.clock.now()); return nil }); err != nil {
 		return nil, err
 	}
 	want := &wire.SyncWant{}

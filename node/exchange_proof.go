@@ -32,19 +32,24 @@ type proofEnds struct {
 	openerPeer, answererPeer []byte
 }
 
+// mac is the MAC of one side under a transport key; false if this device does not hold it.
+func (e proofEnds) mac(t group.Transport, key wire.KeyID, role byte) ([32]byte, bool) {
+	return t.MAC(key, role, e.opener, e.answerer, e.openerPeer, e.answererPeer)
+}
+
 // prove makes this device's proof, under the key the other side named if this
 // device holds it, else under its own. Without any key the MAC is zeros, and the
 // certificate alone must do.
 func prove(ctx context.Context, g *groupSession, named wire.KeyID, role byte, e proofEnds) (wire.SyncProof, error) {
 	proof := wire.SyncProof{Cert: g.n.me.device.Raw}
 	err := g.loop.look(ctx, func(m *group.Machine) error {
-		own, has := m.TransportKey()
+		own, has := m.Transport().Key()
 		keys := []wire.KeyID{named}
 		if has {
 			keys = append(keys, own)
 		}
 		for _, k := range keys {
-			if mac, ok := m.SyncMAC(k, role, e.opener, e.answerer, e.openerPeer, e.answererPeer); ok {
+			if mac, ok := e.mac(m.Transport(), k, role); ok {
 				proof.Key, proof.MAC = k, mac
 				return nil
 			}
@@ -67,7 +72,7 @@ func verify(ctx context.Context, g *groupSession, proof wire.SyncProof, role byt
 	}
 	allowed := false
 	if err := g.loop.look(ctx, func(m *group.Machine) error {
-		mac, held := m.SyncMAC(proof.Key, role, e.opener, e.answerer, e.openerPeer, e.answererPeer)
+		mac, held := e.mac(m.Transport(), proof.Key, role)
 		allowed = held && hmac.Equal(mac[:], proof.MAC[:]) || m.Standing(d.ID) != group.Stranger
 		return nil
 	}); err != nil {

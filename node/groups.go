@@ -105,7 +105,7 @@ func (t *groupTable) byTag(ctx context.Context, envelope []byte) *groupSession {
 	for _, g := range t.all() {
 		is := g.id.TopicTag() == h.Tag
 		if !is && g.genesis.Private {
-			_ = g.loop.look(ctx, func(m *group.Machine) error { is = m.Tagged(h.Tag); return nil }) // not: the group ends
+			_ = g.loop.look(ctx, func(m *group.Machine) error { is = m.Transport().Has(h.Tag); return nil }) // not: the group ends
 		}
 		if is {
 			return g

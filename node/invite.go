@@ -59,7 +59,7 @@ func (g *groupSession) createInvite(ctx context.Context, c inviteTerms) (wire.In
 	link.Peers = g.linkPeers(ctx)
 	if g.genesis.Private {
 		if err := g.loop.look(ctx, func(m *group.Machine) error {
-			if meets := m.Meets(); len(meets) > 0 {
+			if meets := m.Transport().Meets(); len(meets) > 0 {
 				link.Meet = &meets[0]
 			}
 			return nil

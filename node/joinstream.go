@@ -128,7 +128,7 @@ func serveJoin(ctx context.Context, n *Node, s network.Stream, at *admission.Slo
 	for told := false; ; {
 		changed := g.changed.wait()
 		var st group.JoinStatus
-		if err := g.loop.look(ctx, func(m *group.Machine) (err error) { st, err = m.JoinStatus(r.KeyPackage); return err }); err != nil {
+		if err := g.loop.look(ctx, func(m *group.Machine) (err error) { st, err = m.JoinStatus(r.KeyPackage, g.n.clock.now()); return err }); err != nil {
 			return err
 		}
 		switch st.Stage {

@@ -89,7 +89,7 @@ func TestWhatIsNotDurableIsNotSent(t *testing.T) {
 		}
 		shown := func() (n int) {
 			if err := l.look(t.Context(), func(m *group.Machine) error {
-				all, err := m.Messages(0, 0)
+				all, err := m.Journal().Messages(0, 0)
 				n = len(all)
 				return err
 			}); err != nil {

@@ -531,8 +531,8 @@ func TestMailboxGivenUpDurably(t *testing.T) {
 		var mailboxes []wire.LinkPeer
 		held := make(map[wire.KeyID]bool)
 		if err := g.loop.look(w.Context(), func(m *group.Machine) error {
-			mailboxes = m.Mailboxes()
-			for _, b := range m.Boxes(nil) {
+			mailboxes = m.Mail().Mailboxes()
+			for _, b := range m.Mail().Boxes(nil) {
 				held[b.Key] = true
 			}
 			return nil

@@ -210,8 +210,8 @@ func (x *mailboxClient) round(ctx context.Context, kicked bool) bool {
 	var state group.State
 	held := make(map[wire.KeyID]bool)
 	if err := x.g.loop.look(ctx, func(m *group.Machine) error {
-		mailboxes, state = m.Mailboxes(), m.Status().State
-		for _, b := range m.Boxes(nil) {
+		mailboxes, state = m.Mail().Mailboxes(), m.Status().State
+		for _, b := range m.Mail().Boxes(nil) {
 			held[b.Key] = true
 		}
 		return nil

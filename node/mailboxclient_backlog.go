@@ -73,10 +73,10 @@ func (v *mailVisit) missing(ctx context.Context) (l missing, err error) {
 	v.x.mu.Unlock()
 	turn, back := 0, false
 	if err := v.x.g.loop.look(ctx, func(m *group.Machine) error {
-		turn = m.MailboxTurn()
+		turn = m.Mail().Turn()
 		if row.Owed == 0 && row.Checked != 0 && now.Sub(v.r.asked) >= backlogEvery {
 			v.r.asked = now
-			back = m.CameBack(time.UnixMilli(int64(row.Checked))) //nolint:gosec // written by this node
+			back = m.Mail().CameBack(time.UnixMilli(int64(row.Checked)), v.x.g.n.clock.now()) //nolint:gosec // written by this node
 		}
 		return nil
 	}); err != nil {
@@ -110,7 +110,7 @@ func (v *mailVisit) bring(ctx context.Context, boxes []group.Box) error {
 		return err
 	}
 	var all []group.Owing
-	if err := v.x.g.loop.look(ctx, func(m *group.Machine) (err error) { all, err = m.Owing(v.x.g.n.clock.now()); return err }); errors.Is(err, verdict.ErrOut) || errors.Is(err, verdict.ErrState) {
+	if err := v.x.g.loop.look(ctx, func(m *group.Machine) (err error) { all, err = m.Mail().Owing(v.x.g.n.clock.now()); return err }); errors.Is(err, verdict.ErrOut) || errors.Is(err, verdict.ErrState) {
 		return nil // it waits until this device is a member again
 	} else if err != nil {
 		return err
@@ -160,7 +160,7 @@ func (v *mailVisit) bringTo(ctx context.Context, b group.Box, boxes []group.Box,
 		var parcels []parcel
 		taken := 0
 		if err := v.x.g.loop.look(ctx, func(m *group.Machine) error {
-			envelopes, n, err := m.EnvelopesWith(b.Key, entries, backlogPart)
+			envelopes, n, err := m.Mail().EnvelopesWith(b.Key, entries, backlogPart)
 			for _, e := range envelopes {
 				parcels = append(parcels, parcel{envelope: e})
 			}

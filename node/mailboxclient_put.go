@@ -59,7 +59,7 @@ func (x *mailboxClient) recount() error {
 // outbox gives the writes that keep what a Ready sends until the mailboxes have taken
 // it. The loop calls it, for the transaction that is to be durable before.
 func (x *mailboxClient) outbox(m *group.Machine, ready group.Ready) []storage.Write {
-	mailboxes := m.Mailboxes()
+	mailboxes := m.Mail().Mailboxes()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.assigned = len(mailboxes) > 0

@@ -79,7 +79,7 @@ func (x *mailboxClient) remember(h wire.Hash, entries []wire.EntryHash) {
 // boxes lists the group's boxes at a mailbox, and how many entries the group has.
 func (v *mailVisit) boxes(ctx context.Context) (boxes []group.Box, entries int, err error) {
 	err = v.x.g.loop.look(ctx, func(m *group.Machine) error {
-		boxes, entries = m.Boxes([]byte(v.p)), m.Status().Entries
+		boxes, entries = m.Mail().Boxes([]byte(v.p)), m.Status().Entries
 		return nil
 	})
 	return boxes, entries, err

@@ -67,12 +67,12 @@ func (v *mailVisit) prove(ctx context.Context, s *mailStream, b group.Box, vouch
 	var proof wire.MailProof
 	if err := v.x.g.loop.look(ctx, func(m *group.Machine) error {
 		var ok bool
-		if proof.Signature, ok = m.ProveBox(b.Key, []byte(v.p), payload); !ok {
+		if proof.Signature, ok = m.Mail().ProveBox(b.Key, []byte(v.p), payload); !ok {
 			return fmt.Errorf("%w: transport key", errNotFound)
 		}
 		if voucher != nil {
 			proof.Voucher = &wire.MailVoucher{Box: voucher.ID}
-			if proof.Voucher.Signature, ok = m.ProveBox(voucher.Key, []byte(v.p), payload); !ok {
+			if proof.Voucher.Signature, ok = m.Mail().ProveBox(voucher.Key, []byte(v.p), payload); !ok {
 				return fmt.Errorf("%w: transport key", errNotFound)
 			}
 		}

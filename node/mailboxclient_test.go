@@ -247,7 +247,7 @@ func TestMailboxCrash(t *testing.T) {
 func (w *world) boxesOf(n *Node, id wire.GroupID, mailbox *Node) (out []group.Box) {
 	w.Helper()
 	if err := n.groups.get(id).loop.look(w.Context(), func(m *group.Machine) error {
-		out = m.Boxes([]byte(mailbox.host.ID()))
+		out = m.Mail().Boxes([]byte(mailbox.host.ID()))
 		return nil
 	}); err != nil {
 		w.Fatal(err)
@@ -309,7 +309,7 @@ func testMailboxRotation(t *testing.T, lost bool) {
 			var proof wire.MailProof
 			if err := w.knock(gone, office, box.ID, func(payload []byte) *wire.MailProof {
 				_ = gone.groups.get(id).loop.look(w.Context(), func(m *group.Machine) error {
-					proof.Signature, _ = m.ProveBox(held[0].Key, []byte(office.host.ID()), payload)
+					proof.Signature, _ = m.Mail().ProveBox(held[0].Key, []byte(office.host.ID()), payload)
 					return nil
 				})
 				return &proof

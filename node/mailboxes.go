@@ -30,7 +30,7 @@ type groupMailbox struct {
 
 // mailboxes lists the mailboxes of the group.
 func (g *groupSession) mailboxes(ctx context.Context) ([]groupMailbox, error) {
-	assigned, err := lookAt(ctx, g, (*group.Machine).Mailboxes)
+	assigned, err := lookAt(ctx, g, func(m *group.Machine) []wire.LinkPeer { return m.Mail().Mailboxes() })
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +115,8 @@ func (g *groupSession) setMailboxes(ctx context.Context, change func([]wire.Link
 	var old []wire.LinkPeer
 	var last uint64
 	if err := g.loop.look(ctx, func(m *group.Machine) error {
-		old = m.Mailboxes()
-		_, last = m.MailboxesSet()
+		old = m.Mail().Mailboxes()
+		_, last = m.Mail().Set()
 		return nil
 	}); err != nil {
 		return err

@@ -93,7 +93,7 @@ func checkContent(c wire.Content) (wire.Content, error) {
 func (g *groupSession) message(ctx context.Context, id wire.MessageID) (out group.Message, err error) {
 	err = g.loop.look(ctx, func(m *group.Machine) (err error) {
 		var ok bool
-		if out, ok, err = m.Message(id); err == nil && !ok {
+		if out, ok, err = m.Journal().Message(id); err == nil && !ok {
 			err = fmt.Errorf("%w: message %v", errNotFound, id)
 		}
 		return err
@@ -105,7 +105,7 @@ func (g *groupSession) message(ctx context.Context, id wire.MessageID) (out grou
 // device showed them: none of a group whose record is still looked for. ErrCursor: the
 // cursor lies beyond what has happened in the group.
 func (n *Node) Messages(ctx context.Context, id wire.GroupID, after uint64, limit int) ([]group.Message, error) {
-	return rowsAfter(ctx, n.groups, id, after, func(m *group.Machine) ([]group.Message, error) { return m.Messages(after, limit) })
+	return rowsAfter(ctx, n.groups, id, after, func(m *group.Machine) ([]group.Message, error) { return m.Journal().Messages(after, limit) })
 }
 
 // Events gives up to limit events after a cursor, as Messages does.
@@ -114,7 +114,7 @@ func (n *Node) Events(ctx context.Context, id wire.GroupID, after uint64, limit 
 }
 
 func eventsAfter(ctx context.Context, t *groupTable, id wire.GroupID, after uint64, limit int) ([]group.Event, error) {
-	return rowsAfter(ctx, t, id, after, func(m *group.Machine) ([]group.Event, error) { return m.Events(after, limit) })
+	return rowsAfter(ctx, t, id, after, func(m *group.Machine) ([]group.Event, error) { return m.Journal().Events(after, limit) })
 }
 
 func rowsAfter[T any](ctx context.Context, t *groupTable, id wire.GroupID, after uint64, read func(*group.Machine) ([]T, error)) (out []T, err error) {
@@ -132,7 +132,7 @@ func rowsAfter[T any](ctx context.Context, t *groupTable, id wire.GroupID, after
 		return nil, err
 	}
 	err = g.loop.look(ctx, func(m *group.Machine) (err error) {
-		if err := beyond(m.Cursor()); err != nil {
+		if err := beyond(m.Journal().Cursor()); err != nil {
 			return err
 		}
 		out, err = read(m)

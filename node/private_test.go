@@ -16,7 +16,7 @@ import (
 // rendezvous lists where a node announces itself for a private group.
 func (w *world) meets(n *Node, id wire.GroupID) (out []wire.MeetSecret) {
 	w.Helper()
-	if err := n.groups.get(id).loop.look(w.Context(), func(m *group.Machine) error { out = m.Meets(); return nil }); err != nil {
+	if err := n.groups.get(id).loop.look(w.Context(), func(m *group.Machine) error { out = m.Transport().Meets(); return nil }); err != nil {
 		w.Fatal(err)
 	}
 	return out

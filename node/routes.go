@@ -131,12 +131,12 @@ func (s routes) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
 	var active time.Time
 	unseen, topic := 0, ""
 	if err := g.loop.look(ctx, func(m *group.Machine) error {
-		st, members, cursor = m.Status(), m.Members(), m.Cursor()
-		if topics := m.Topics(); len(topics) > 0 {
+		st, members, cursor = m.Status(), m.Members(), m.Journal().Cursor()
+		if topics := m.Transport().Topics(); len(topics) > 0 {
 			topic = topics[0]
 		}
 		var err error
-		active, unseen, err = g.activity(m)
+		active, unseen, err = g.activity(m.Journal())
 		return err
 	}); err != nil {
 		return api.Group{}, APIError(err)

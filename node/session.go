@@ -217,7 +217,10 @@ func (g *groupSession) befriend(ctx context.Context, friends *map[peer.ID]bool) 
 func (g *groupSession) followRendezvous(ctx context.Context) (sum [32]byte, ok bool) {
 	var topics []string
 	var meets []wire.MeetSecret
-	if err := g.loop.look(ctx, func(m *group.Machine) error { topics, meets = m.Topics(), m.Meets(); return nil }); err != nil {
+	if err := g.loop.look(ctx, func(m *group.Machine) error {
+		topics, meets = m.Transport().Topics(), m.Transport().Meets()
+		return nil
+	}); err != nil {
 		return sum, false
 	}
 	g.topics.listenOn(topics)

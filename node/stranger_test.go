@@ -89,12 +89,12 @@ func TestRemovedMemberUnderAnotherName(t *testing.T) {
 				w.Fatal(err)
 			}
 		}
-		look(c, func(m *group.Machine) { old, _ = m.TransportKey() })
+		look(c, func(m *group.Machine) { old, _ = m.Transport().Key() })
 		if err := a.step(w.within(time.Minute), id, group.RemoveUser{User: c.Device().User}); err != nil {
 			w.Fatal(err)
 		}
 		w.eventually(a, time.Minute, "a new transport key", func() (is bool) {
-			look(a, func(m *group.Machine) { key, _ := m.TransportKey(); is = key != old })
+			look(a, func(m *group.Machine) { key, _ := m.Transport().Key(); is = key != old })
 			return is
 		})
 		w.send(a, id, "after")
@@ -114,7 +114,7 @@ func TestRemovedMemberUnderAnotherName(t *testing.T) {
 		}
 		proof := wire.SyncProof{Cert: other.me.device.Raw, Key: old}
 		look(c, func(m *group.Machine) {
-			proof.MAC, _ = m.SyncMAC(old, roleOpener, hello, answer, []byte(other.host.ID()), []byte(a.host.ID()))
+			proof.MAC, _ = m.Transport().MAC(old, roleOpener, hello, answer, []byte(other.host.ID()), []byte(a.host.ID()))
 		})
 		var theirs wire.SyncProof
 		if err := errors.Join(f.write(proof), f.read(&theirs), f.write(wire.SyncMessage{Vector: &wire.SyncVector{}})); err != nil {

@@ -29,7 +29,7 @@ func inTimeline(k group.EventKind) bool {
 // does for messages alone.
 func timeline(ctx context.Context, t *groupTable, id wire.GroupID, after uint64, limit int) ([]happening, error) {
 	return rowsAfter(ctx, t, id, after, func(m *group.Machine) ([]happening, error) {
-		events, err := m.Happened(after, limit, inTimeline)
+		events, err := m.Journal().Happened(after, limit, inTimeline)
 		if err != nil {
 			return nil, err
 		}
@@ -41,7 +41,7 @@ func timeline(ctx context.Context, t *groupTable, id wire.GroupID, after uint64,
 // there are others before.
 func latest(ctx context.Context, t *groupTable, id wire.GroupID, count int) ([]happening, error) {
 	return rowsAfter(ctx, t, id, 0, func(m *group.Machine) ([]happening, error) {
-		events, more, err := m.LastHappened(count, 0, inTimeline)
+		events, more, err := m.Journal().LastHappened(count, 0, inTimeline)
 		if err != nil {
 			return nil, err
 		}
@@ -59,7 +59,7 @@ func happenings(m *group.Machine, events []group.Event) ([]happening, error) {
 	for _, e := range events {
 		h := happening{Event: e}
 		if e.Kind == group.EventMessage {
-			msg, ok, err := m.Message(e.Message)
+			msg, ok, err := m.Journal().Message(e.Message)
 			if err != nil {
 				return nil, err
 			}
@@ -116,15 +116,15 @@ const (
 
 // activity says when something that people see last happened in a group, and how many
 // messages of others nobody has seen.
-func (g *groupSession) activity(m *group.Machine) (last time.Time, unseen int, err error) {
+func (g *groupSession) activity(j group.Journal) (last time.Time, unseen int, err error) {
 	var seen seenRow
 	if _, err := getRow(g.n.store, keySeen+string(g.id[:]), &seen); err != nil {
 		return last, 0, err
 	}
-	if seen.Cursor > m.Cursor() {
+	if seen.Cursor > j.Cursor() {
 		seen.Cursor = 0 // of before the store went back
 	}
-	events, _, err := m.LastHappened(1, maxLooked, inTimeline)
+	events, _, err := j.LastHappened(1, maxLooked, inTimeline)
 	if err != nil {
 		return last, 0, err
 	}
@@ -132,7 +132,7 @@ func (g *groupSession) activity(m *group.Machine) (last time.Time, unseen int, e
 	if len(events) > 0 {
 		last = time.UnixMilli(int64(events[0].At)) //nolint:gosec // this device's clock
 	}
-	unseen, err = m.Unseen(seen.Cursor, maxUnseen)
+	unseen, err = j.Unseen(seen.Cursor, maxUnseen)
 	return last, unseen, err
 }
 

@@ -193,14 +193,14 @@ func (w *core) view(s *seat, rest time.Time, d *dag) *deviceView {
 		slices.SortFunc(v.Leaves, func(a, b wire.DeviceID) int { return bytes.Compare(a[:], b[:]) })
 		v.Exporter, _ = e.Export("sim", nil, 32)
 	}
-	if all, err := s.m.Messages(0, 0); err == nil {
+	if all, err := s.m.Journal().Messages(0, 0); err == nil {
 		for _, m := range all {
 			v.Shown = append(v.Shown, m.ID)
 		}
 	} else {
 		v.Broken = errors.Join(v.Broken, err)
 	}
-	if all, err := s.m.Events(0, 0); err == nil {
+	if all, err := s.m.Journal().Events(0, 0); err == nil {
 		for i, e := range all {
 			v.Cursors = v.Cursors && e.Cursor == uint64(i)+1 //nolint:gosec // a count
 		}

@@ -174,7 +174,7 @@ func (w *core) probe(ctx context.Context, r *Report) {
 	for i, g := range w.groups {
 		for _, s := range g.seats {
 			if d := r.obs[i].device(s.n.name); d != nil && d.Live && s.m != nil {
-				if all, err := s.m.Messages(0, 0); err == nil {
+				if all, err := s.m.Journal().Messages(0, 0); err == nil {
 					for _, m := range all[min(len(all), len(d.Shown)):] {
 						d.Shown = append(d.Shown, m.ID)
 					}

@@ -98,7 +98,7 @@ func (s *seat) open() (err error) {
 		s.m = nil
 		return fmt.Errorf("opening: %w", err)
 	}
-	if all, err := s.m.Messages(0, 0); err == nil {
+	if all, err := s.m.Journal().Messages(0, 0); err == nil {
 		s.shown = len(all)
 	}
 	if p := s.m.Status().Position; p != s.position {

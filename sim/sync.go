@@ -96,11 +96,11 @@ func (w *core) accepts(a, b *seat) bool {
 	if a.m.Standing(b.n.dev.ID) != group.Stranger {
 		return true
 	}
-	key, ok := b.m.TransportKey()
+	key, ok := b.m.Transport().Key()
 	if !ok {
 		return false
 	}
-	_, ok = a.m.SyncMAC(key, 1, wire.SyncHello{}, wire.SyncHello{}, nil, nil)
+	_, ok = a.m.Transport().MAC(key, 1, wire.SyncHello{}, wire.SyncHello{}, nil, nil)
 	return ok
 }
 
@@ -173,7 +173,7 @@ func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 	if !up() {
 		return false
 	}
-	want := to.m.Wants()
+	want := to.m.Wants(to.n.time().Now)
 	want.Messages = slices.DeleteFunc(want.Messages, func(id wire.MessageID) bool { return asked[id] })
 	want.Trees = slices.DeleteFunc(want.Trees, func(id wire.EpochID) bool { return asked[id] })
 	want.Messages = want.Messages[:min(len(want.Messages), wire.MaxWants)]
@@ -237,8 +237,8 @@ func silent(from, to *seat) bool {
 	if from.m.Standing(to.n.dev.ID) != group.Stranger {
 		return false
 	}
-	key, ok := to.m.TransportKey()
-	return !ok || !from.m.Vouches(key)
+	key, ok := to.m.Transport().Key()
+	return !ok || !from.m.Transport().Vouches(key)
 }
 
 // askedBefore returns the messages that a device has asked for before.
@@ -292,7 +292,7 @@ func (w *core) carryJoin(s *seat) {
 		if o.m == nil {
 			continue
 		}
-		js, err := o.m.JoinStatus(r.KeyPackage)
+		js, err := o.m.JoinStatus(r.KeyPackage, o.n.time().Now)
 		if err == nil && js.Stage == wire.JoinRenew {
 			s.joining = false
 			if _, err := s.step(group.JoinAnswered{KeyPackage: r.KeyPackage, Renew: true}); err == nil {

@@ -28,8 +28,7 @@ var larger = map[string]Size{
 // only shrink: take it down with the type, and its row out once it is within the bounds.
 var (
 	excessTypes = map[string]Size{
-		"node/group.Machine": {Fields: 28, Methods: 98},
-		"node/group.Report":  {Fields: 35, Methods: 0}, // what the API's answer is made of, field by field
+		"node/group.Report": {Fields: 35, Methods: 0}, // what the API's answer is made of, field by field
 	}
 	excessFiles = map[string]int{}
 	excessNames = map[string]int{}
@@ -50,6 +49,7 @@ var kept = map[string]map[string]string{
 		"DeliveryQueued":    "the same",
 		"EventAsked":        "a kind of Event, as the API tells it",
 		"EventProfile":      "the same",
+		"Mail":              "the result of Machine.Mail",
 		"Standing":          "the result of Machine.Standing",
 		"WhyHeld":           "a reason in an Explanation, as the API tells it",
 		"WhyNotOwed":        "the same",

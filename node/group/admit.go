@@ -134,8 +134,8 @@ func (p *peers) askedAgain(now time.Time, ros *roster.Roster, r wire.JoinRequest
 	return nil
 }
 
-// JoinStatus tells how far the request with this KeyPackage is.
-func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
+// JoinStatus tells how far the request with this KeyPackage is by now.
+func (m *Machine) JoinStatus(keyPackage []byte, now time.Time) (JoinStatus, error) {
 	if s, ok := requestStatus(m.rosters.now, keyPackage); ok {
 		return s, nil
 	}
@@ -144,7 +144,7 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 		if !n.HasWelcome() || !slices.Contains(n.Adds(), kp) {
 			continue
 		}
-		welcomes, err1 := m.read.welcomes(n)
+		welcomes, err1 := m.messages.read.welcomes(n)
 		e, err2 := m.epochs.parent(n.ID)
 		if err := errors.Join(err1, err2); err != nil {
 			return JoinStatus{}, err
@@ -155,7 +155,7 @@ func (m *Machine) JoinStatus(keyPackage []byte) (JoinStatus, error) {
 		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.ID, Welcome: welcomes[0], Tree: e.Tree()}, nil
 	}
 	for _, d := range m.rosters.now.Devices {
-		if bytes.Equal(d.KeyPackage, keyPackage) && d.By.Lapsed(m.now) {
+		if bytes.Equal(d.KeyPackage, keyPackage) && d.By.Lapsed(now) {
 			return JoinStatus{Stage: wire.JoinRenew}, nil // nobody can add it any more
 		}
 	}

@@ -37,13 +37,13 @@ func (m *Machine) moveTo(now time.Time, position, target *epochs.Node) bool {
 	}
 	start := at
 	for _, n := range epochs.Chain(at, target) {
-		if m.settling.rolling = at != start && m.tx.full(); m.settling.rolling {
+		if m.fork.settling.rolling = at != start && m.tx.full(); m.fork.settling.rolling {
 			break
 		}
 		if m.epochs.outAt[n.ID] {
 			return m.joining.fromLog(now, target)
 		}
-		if m.refused.has(n.ID) {
+		if m.fork.refused.has(n.ID) {
 			return m.joining.fromLog(now, target)
 		}
 		parent, err := m.epochs.parent(at.ID)
@@ -62,7 +62,7 @@ func (m *Machine) moveTo(now time.Time, position, target *epochs.Node) bool {
 			m.epochs.outAt[n.ID] = true
 			return m.joining.fromLog(now, target)
 		case err != nil:
-			m.refused.refuse(now, n, err)
+			m.fork.refused.refuse(now, n, err)
 			return true // judge again
 		}
 		since, _ := parent.(engine.Epoch)
@@ -79,7 +79,7 @@ func (m *Machine) moveTo(now time.Time, position, target *epochs.Node) bool {
 		return false
 	}
 	m.moved(now, position, at)
-	return !m.settling.rolling
+	return !m.fork.settling.rolling
 }
 
 // moved takes up a new position.
@@ -94,11 +94,11 @@ func (m *Machine) moved(now time.Time, from, to *epochs.Node) {
 	switched := from != nil && !from.Contains(to)
 	if switched {
 		for lost := from; lost != nil && !lost.Contains(to); lost = lost.Parent {
-			m.plan.lostUpdate = m.plan.lostUpdate || slices.ContainsFunc(lost.Claims, func(c *dag.Item) bool { return c.Log.Device == m.log.Device })
+			m.plan.lostUpdate = m.plan.lostUpdate || slices.ContainsFunc(lost.Claims, func(c *dag.Item) bool { return c.Log.Device == m.own.log.Device })
 		}
 		m.tx.emit(now, Event{Kind: EventSwitch, Epoch: to.ID, Detail: "the fork choice picked another branch"})
 	}
-	m.settling.over()
+	m.fork.settling.over()
 	m.timers.stop(timerHeal)
 	m.messages.ratchets.restart() // all ratchets begin anew
 	m.peers.news()

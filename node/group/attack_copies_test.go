@@ -26,7 +26,7 @@ func TestCopiedReboot(t *testing.T) {
 			w.run(time.Minute)
 			w.gossip = false
 			w.cut = func(_, _ *device) bool { return true }
-			seen := a.m.logs.Head(a.m.log).Hash
+			seen := a.m.logs.Head(a.m.own.log).Hash
 			hash := a.must(Reboot{}).Entry
 			honest, err := a.m.tx.get(itemKey(a.m.logs.Items.At(hash)))
 			if err != nil {
@@ -40,14 +40,14 @@ func TestCopiedReboot(t *testing.T) {
 				t.Errorf("the copy gives %v", err)
 			}
 			// With a name of its own it is one more root.
-			r.Root = wire.RebootEpochID(a.m.group, b.dev.ID, &r)
+			r.Root = wire.RebootEpochID(a.m.own.group, b.dev.ID, &r)
 			other := b.forge(wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: &r}, []wire.EntryHash{seen}, dated)
 			b.must(Entries{Entries: [][]byte{other, honest}})
 			c.must(Entries{Entries: [][]byte{honest, other}})
 
 			a.m.timers.set(timerUpdate, w.now)
 			a.must(Tick{})
-			commit := a.m.logs.Head(a.m.log)
+			commit := a.m.logs.Head(a.m.own.log)
 			if commit.Commit == nil {
 				t.Fatalf("anna's newest entry is a %v", commit.Kind)
 			}
@@ -79,7 +79,7 @@ func TestCopiedChainIsRefused(t *testing.T) {
 		if n.By().Log.Device == c.dev.ID {
 			t.Fatal("carl made one of the commits")
 		}
-		commit, _, err := a.m.read.commit(n.By())
+		commit, _, err := a.m.messages.read.commit(n.By())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -36,14 +36,14 @@ func (d *device) next(o *device) func(*wire.Entry) {
 		if h := o.m.logs.Head(wire.LogID{Device: d.dev.ID, Incarnation: d.inc}); h != nil {
 			e.Seq, e.Prev = h.Seq+1, h.Hash
 		}
-		e.HLC = max(uint64(crdt.HLCFromTime(d.w.now)), uint64(o.m.clock.Last())+1)
+		e.HLC = max(uint64(crdt.HLCFromTime(d.w.now)), uint64(o.m.logs.Clock.Last())+1)
 	}
 }
 
 // envelope seals a bundle under the transport key that d sends under.
 func (d *device) envelope(b wire.Bundle) []byte {
 	d.w.t.Helper()
-	id, ok := d.m.TransportKey()
+	id, ok := d.m.Transport().Key()
 	if !ok {
 		d.w.t.Fatalf("%s has no transport key", d.name)
 	}
@@ -83,7 +83,7 @@ func evict(w *world, c, victim, o *device) (raw []byte, child wire.EpochID) {
 	}
 	child = wire.EpochIDOf(w.group, n.Generation, n.Number+1, made.Epoch.Interim())
 	body := &wire.Commit{Parent: n.ID, Child: child, Commit: made.Commit}
-	return c.forge(wire.KindCommit, body, []wire.EntryHash{o.m.logs.Head(o.m.log).Hash}, c.next(o)), child
+	return c.forge(wire.KindCommit, body, []wire.EntryHash{o.m.logs.Head(o.m.own.log).Hash}, c.next(o)), child
 }
 
 // A member evicts another without any operation. Nobody follows it, the votes name
@@ -132,7 +132,7 @@ func TestCopiedCommitIsRefused(t *testing.T) {
 	w, a, b, c := three(t, 510)
 	b.online = false
 	parent := a.m.tree.Nodes[a.m.own.Position]
-	before := a.m.clock.Last()
+	before := a.m.logs.Clock.Last()
 	w.run(time.Second)
 	d := w.device("dora")
 	w.join(d)
@@ -140,7 +140,7 @@ func TestCopiedCommitIsRefused(t *testing.T) {
 	if n == parent {
 		t.Fatal("no commit was made")
 	}
-	good, _, err := a.m.read.commit(n.By())
+	good, _, err := a.m.messages.read.commit(n.By())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestUnusableRejoinDoesNotStrand(t *testing.T) {
 	s := c.log.Sign(wire.DomainRejoin, w.group, r.Encode())
 	public := c.wrapKey()
 	beacon := wire.Beacon{
-		V: wire.Version, Log: c.m.log, HLC: uint64(crdt.HLCFromTime(w.now)), Rejoin: &s, TransportKey: public[:], Position: c.m.own.Position,
+		V: wire.Version, Log: c.m.own.log, HLC: uint64(crdt.HLCFromTime(w.now)), Rejoin: &s, TransportKey: public[:], Position: c.m.own.Position,
 	}
 	env := c.envelope(wire.Bundle{Beacons: [][]byte{c.log.Sign(wire.DomainBeacon, w.group, beacon.Encode()).Encode()}})
 	for _, x := range []*device{a, b} {
@@ -350,7 +350,7 @@ func TestEnvelopesRefused(t *testing.T) {
 		}
 		return Envelope{Bytes: env}
 	}
-	id, _ := b.m.TransportKey()
+	id, _ := b.m.Transport().Key()
 	key := b.key(id)
 	good := seal(w.group, key, wire.Bundle{}).Bytes
 	version := bytes.Clone(good)

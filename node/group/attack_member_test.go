@@ -80,7 +80,7 @@ func TestReadOnlyMemberCannotSpeak(t *testing.T) {
 	a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
 	w.run(time.Minute)
 	o := wire.Opened{Body: wire.Marshal(&wire.Content{MediaType: "text/plain", Data: []byte("not allowed")})}
-	raw, hash := forged(c, wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, c.next(a))
+	raw, hash := forged(c, wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}, c.next(a))
 	e, _ := c.m.epochs.whole(c.m.own.Position)
 	pm, _, err := e.Seal(w.rand, c.m.own.Signer, hash[:], wire.Marshal(&o))
 	if err != nil {
@@ -114,7 +114,7 @@ func TestSharedSignatureKeyDoesNotStopHealing(t *testing.T) {
 	secret, public, _ := engine.MLS(1).NewSigner(w.rand)
 	for _, name := range []string{"p1", "p2"} {
 		_, op := puppet(t, w, name, secret, public, w.now)
-		raw, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, c.next(a))
+		raw, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}, c.next(a))
 		for _, x := range []*device{a, b} {
 			x.must(Entries{Entries: [][]byte{raw}})
 		}
@@ -124,7 +124,7 @@ func TestSharedSignatureKeyDoesNotStopHealing(t *testing.T) {
 	w.run(10 * time.Minute)
 	id := a.send("after")
 	w.run(time.Minute)
-	if m, _, err := a.m.Message(id); err != nil || m.Delivery == DeliveryQueued {
+	if m, _, err := a.m.Journal().Message(id); err != nil || m.Delivery == DeliveryQueued {
 		t.Errorf("gate closed for ever: %v %v; %v", m.Delivery, err, a.errs[max(0, len(a.errs)-1):])
 	}
 }
@@ -166,10 +166,10 @@ func TestRemovedDeviceCannotNameTheTransportKey(t *testing.T) {
 		tkey.Wraps = append(tkey.Wraps, wr)
 	}
 	slices.SortFunc(tkey.Wraps, func(x, y wire.Wrap) int { return slices.Compare(x.Device[:], y.Device[:]) })
-	raw, _ := forged(c, wire.KindTKey, tkey, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, c.next(a))
+	raw, _ := forged(c, wire.KindTKey, tkey, []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}, c.next(a))
 	_, err := a.step(Entries{Entries: [][]byte{raw}})
 	t.Log(err)
-	if id, _ := a.m.TransportKey(); id == tkey.ID {
+	if id, _ := a.m.Transport().Key(); id == tkey.ID {
 		t.Error("anna sends under a key that a removed member made after its removal")
 	}
 }

@@ -63,7 +63,7 @@ func TestJoiningRefused(t *testing.T) {
 	}
 	a.must(JoinAsked{Request: good})
 	w.run(time.Second)
-	s, err := a.m.JoinStatus(good.KeyPackage)
+	s, err := a.m.JoinStatus(good.KeyPackage, w.now)
 	if err != nil || s.Stage != wire.JoinWelcomed {
 		t.Fatalf("%+v, %v", s, err)
 	}

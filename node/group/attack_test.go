@@ -26,9 +26,9 @@ func TestEntryThatDoesNotKnowItsDevice(t *testing.T) {
 	w, a, b, c := three(t, 700)
 	secret, public, _ := engine.MLS(1).NewSigner(w.rand)
 	p, op := puppet(t, w, "puppet", secret, public, w.now)
-	add, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, c.next(a))
+	add, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}, c.next(a))
 	a.must(Entries{Entries: [][]byte{add}})
-	for _, hlc := range []uint64{1 << 16, uint64(a.m.clock.Last()) + 1} {
+	for _, hlc := range []uint64{1 << 16, uint64(a.m.logs.Clock.Last()) + 1} {
 		old, _ := forged(p, wire.KindRecord, &wire.Record{}, nil, func(e *wire.Entry) { e.HLC = hlc })
 		if _, err := a.step(Entries{Entries: [][]byte{old}}); !isErr(err, verdict.ErrNotMember) {
 			t.Errorf("it is taken: %v", err)
@@ -189,8 +189,8 @@ func TestLongBranch(t *testing.T) {
 			held := true
 			w.cut = func(x, y *device) bool { return held }
 			inc := w.rand.Uint64()
-			deps := []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}
-			at := max(crdt.HLCFromTime(w.now), a.m.clock.Last()+1, b.m.clock.Last()+1)
+			deps := []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}
+			at := max(crdt.HLCFromTime(w.now), a.m.logs.Clock.Last()+1, b.m.logs.Clock.Last()+1)
 			one, _ := branch(c, inc, 1, deps, at)
 			two, hashes := branch(c, inc, n, deps, at)
 			a.must(Entries{Entries: one})
@@ -228,7 +228,7 @@ func TestManyIncarnations(t *testing.T) {
 	w.cut = func(x, y *device) bool { return held }
 	var raws [][]byte
 	for range 2 * dag.MaxLogs {
-		raw, _ := branch(c, w.rand.Uint64(), 1, nil, max(crdt.HLCFromTime(w.now), a.m.clock.Last()+1))
+		raw, _ := branch(c, w.rand.Uint64(), 1, nil, max(crdt.HLCFromTime(w.now), a.m.logs.Clock.Last()+1))
 		raws = append(raws, raw...)
 	}
 	for _, raw := range raws {
@@ -260,7 +260,7 @@ func TestEvidenceWithoutItsPast(t *testing.T) {
 	w, a, b, c := three(t, 704)
 	c.online, w.gossip = false, false
 	inc := w.rand.Uint64()
-	at := max(crdt.HLCFromTime(w.now), a.m.clock.Last()+1)
+	at := max(crdt.HLCFromTime(w.now), a.m.logs.Clock.Last()+1)
 	raws, hashes := branch(c, inc, 2, nil, at)
 	rival, _ := forged(c, wire.KindRecord, &wire.Record{Commitment: wire.Hash{1}}, nil, func(e *wire.Entry) {
 		e.Incarnation, e.Seq, e.Prev, e.HLC = inc, 2, hashes[0], uint64(at)+9
@@ -288,7 +288,7 @@ func TestFutureMarksStarveNobody(t *testing.T) {
 	a.send("while ben is away")
 	inc := w.rand.Uint64()
 	// Everybody but ben has a log of carl's that builds upon everything.
-	one, _ := branch(c, inc, 1, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, a.m.clock.Last()+1)
+	one, _ := branch(c, inc, 1, []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}, a.m.logs.Clock.Last()+1)
 	a.must(Entries{Entries: one})
 	// Ben has one with more entries, far ahead.
 	two, _ := branch(c, inc, 3, nil, crdt.HLCFromTime(w.now.Add(1000*24*time.Hour)))
@@ -372,11 +372,11 @@ func TestRevokedDeviceCannotComeBack(t *testing.T) {
 	w, a, b, c := three(t, 720)
 	a.must(SetRole{User: c.dev.User, Role: wire.RoleAdmin})
 	w.run(time.Minute)
-	before := []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}
+	before := []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}
 	a.must(RevokeDevice{Device: c.dev.ID})
 	w.run(time.Minute)
 	c.online = false
-	later := func(e *wire.Entry) { e.HLC = uint64(a.m.clock.Last()) + 1<<20 }
+	later := func(e *wire.Entry) { e.HLC = uint64(a.m.logs.Clock.Last()) + 1<<20 }
 	back := c.forge(wire.KindOp, &wire.Op{Type: wire.OpDeviceAdd, Cert: &c.dev.Raw, KeyPackage: c.keyPackage(w.group, w.now)}, before, later)
 	out := c.forge(wire.KindOp, &wire.Op{Type: wire.OpRemove, User: &b.dev.User}, before, later)
 	for _, x := range []*device{a, b} {

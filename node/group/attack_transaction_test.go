@@ -90,11 +90,11 @@ func TestPassesEpochs(t *testing.T) {
 	for range 100 {
 		w.now = w.now.Add(time.Second)
 		b.must(Tick{})
-		if b.m.settling.rolling {
+		if b.m.fork.settling.rolling {
 			break
 		}
 	}
-	if !b.m.settling.rolling {
+	if !b.m.fork.settling.rolling {
 		t.Fatal("b does not roll")
 	}
 	it, err := c.m.append(w.now, wire.KindVote, &wire.Vote{Position: c.m.own.Position})
@@ -103,8 +103,8 @@ func TestPassesEpochs(t *testing.T) {
 	}
 	raw, _ := c.m.tx.get(itemKey(it))
 	b.must(Entries{Entries: [][]byte{raw}})
-	if len(b.record(id).Sealed) > before && b.m.own.Position != b.m.choose().ID {
-		t.Errorf("b, at epoch %d on its way to %d, has sealed, and voted for %v", b.m.tree.Nodes[b.m.own.Position].Number, b.m.choose().Number, b.m.tree.PositionOf(b.m.logs.Votes[b.dev.ID]).Number)
+	if len(b.record(id).Sealed) > before && b.m.own.Position != b.m.fork.chosen.at.ID {
+		t.Errorf("b, at epoch %d on its way to %d, has sealed, and voted for %v", b.m.tree.Nodes[b.m.own.Position].Number, b.m.fork.chosen.at.Number, b.m.tree.PositionOf(b.m.logs.Votes[b.dev.ID]).Number)
 	}
 }
 

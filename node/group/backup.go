@@ -53,7 +53,7 @@ func (m *Machine) askForKeys(now time.Time) {
 	case !keyless:
 		m.timers.stop(timerLone)
 		return
-	case !m.rosters.now.Has(m.log.Device): // it was taken out meanwhile
+	case !m.rosters.now.Has(m.own.log.Device): // it was taken out meanwhile
 		m.joining.removed()
 		m.own.Out = true
 		m.own.save()

@@ -42,12 +42,12 @@ func TestRestoredFromBackup(t *testing.T) {
 	b.online = false
 	c.send("c 1")
 	w.run(time.Minute)
-	log, epoch, n := b.m.log, b.m.own.Position, len(saved)
+	log, epoch, n := b.m.own.log, b.m.own.Position, len(saved)
 
 	b.restore(saved)
 	b.online = true
-	if n == 0 || b.heldEpochs() != 0 || b.m.log == log || b.m.log.Device != log.Device {
-		t.Fatalf("%d rows, %d epochs held, log %v", n, b.heldEpochs(), b.m.log)
+	if n == 0 || b.heldEpochs() != 0 || b.m.own.log == log || b.m.own.log.Device != log.Device {
+		t.Fatalf("%d rows, %d epochs held, log %v", n, b.heldEpochs(), b.m.own.log)
 	}
 	if got := b.texts(); !slices.Equal(got, []string{"a 1", "b 1"}) && !slices.Equal(got, []string{"b 1", "a 1"}) {
 		t.Fatalf("before anybody is reached: %v", got)

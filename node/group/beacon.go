@@ -29,7 +29,7 @@ func (in PeerVector) act(m *Machine, now time.Time, _ *Outcome) error {
 			}
 		}
 		for _, r := range v.Receipts {
-			_ = m.receipts.take(now, r) // a statement about itself: a wrong one harms its author alone
+			_ = m.messages.receipts.take(now, r) // a statement about itself: a wrong one harms its author alone
 		}
 		v.Rejoin, v.Receipts = nil, nil
 		m.peers.takeVector(now, p, v, wire.MaxGaps, m.lacking())
@@ -59,12 +59,12 @@ func (m *Machine) sendBeacon(now time.Time) {
 	gaps = gaps[:min(len(gaps), maxGapsTold)]
 	slices.SortFunc(gaps, func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) })
 	b := wire.Beacon{
-		V: wire.Version, Log: m.log, HLC: uint64(m.peers.beaconDate(now, m.next(now))), Vector: m.logs.Marks(), Gaps: gaps, Position: n.ID,
+		V: wire.Version, Log: m.own.log, HLC: uint64(m.peers.beaconDate(now, m.next(now))), Vector: m.logs.Marks(), Gaps: gaps, Position: n.ID,
 		Check: wire.HashOf(wire.DomainBeacon, e.Authenticator()), Rejoin: m.joining.rejoin,
 	}
 	public := m.leaf.public()
 	b.TransportKey = public[:]
-	m.tx.outgoing.Beacons = append(m.tx.outgoing.Beacons, m.cfg.LogKey.Sign(wire.DomainBeacon, m.group, b.Encode()).Encode())
+	m.tx.outgoing.Beacons = append(m.tx.outgoing.Beacons, m.cfg.LogKey.Sign(wire.DomainBeacon, m.own.group, b.Encode()).Encode())
 	if !asking {
 		return
 	}

@@ -193,7 +193,7 @@ func measureSend() stepCost {
 	body := []byte(fmt.Sprintf("a message of a usual length %220d", 1))
 	opened := wire.Marshal(&wire.Opened{Body: body})
 	id := wire.MessageID{1}
-	key, _ := a.m.TransportKey()
+	key, _ := a.m.Transport().Key()
 	u := &wire.Bundle{Entries: [][]byte{make([]byte, 300)}, Seals: [][]byte{nil}}
 	spent := inTurns(
 		benchMessages,

@@ -31,9 +31,9 @@ const (
 // so that one usually acts and any can.
 func (m *Machine) rank() time.Duration {
 	rankOf := func(d wire.DeviceID) wire.Hash {
-		return wire.HashOf(wire.DomainPrio, m.group[:], m.own.Position[:], d[:])
+		return wire.HashOf(wire.DomainPrio, m.own.group[:], m.own.Position[:], d[:])
 	}
-	mine, place := rankOf(m.log.Device), 0
+	mine, place := rankOf(m.own.log.Device), 0
 	for d := range m.rosters.now.Devices {
 		if r := rankOf(d); bytes.Compare(r[:], mine[:]) < 0 {
 			place++
@@ -46,7 +46,7 @@ func (m *Machine) rank() time.Duration {
 func (m *Machine) compareTree(now time.Time, e engine.Epoch) difference {
 	position := m.tree.Nodes[m.own.Position]
 	again := func() []*rejoin { return m.peers.wantedAgain(m.rosters.now, m.tree, position) }
-	d, err := m.differ.compare(now, m.log, position, e, m.rosters.now, again)
+	d, err := m.differ.compare(now, m.own.log, position, e, m.rosters.now, again)
 	m.tx.fail(err)
 	return d
 }
@@ -55,7 +55,7 @@ func (m *Machine) compareTree(now time.Time, e engine.Epoch) difference {
 // epoch that the fork choice picks, and no fork is waiting to be judged.
 func (m *Machine) position() (*epochs.Node, engine.Epoch) {
 	n := m.tree.Nodes[m.own.Position]
-	if n == nil || !m.rosters.now.Has(m.log.Device) {
+	if n == nil || !m.rosters.now.Has(m.own.log.Device) {
 		return nil, nil
 	}
 	e, err := m.epochs.whole(n.ID)
@@ -77,9 +77,9 @@ func (m *Machine) heal(now time.Time) bool {
 		m.plan.updateAt = nil
 		return false
 	}
-	m.planUpdate(n)
+	m.planUpdate(now, n)
 	d := m.compareTree(now, e)
-	sibling := slices.ContainsFunc(n.Children, func(c *epochs.Node) bool { return m.refused.has(c.ID) && c.Contains(m.choose()) })
+	sibling := slices.ContainsFunc(n.Children, func(c *epochs.Node) bool { return m.fork.refused.has(c.ID) && c.Contains(m.choose(now)) })
 	outOfReach := m.messages.ratchetOutOfReach(now, m.rank)
 	alone := m.timers.due(now, timerUpdate) || sibling || outOfReach || m.mustRenew(n)
 	if d.empty() && !alone {
@@ -116,26 +116,26 @@ func (m *Machine) heal(now time.Time) bool {
 
 // planUpdate says when this device must renew its keys: so long after its leaf
 // last changed on the chain to its position, or up to an eighth of that earlier.
-func (m *Machine) planUpdate(n *epochs.Node) {
+func (m *Machine) planUpdate(now time.Time, n *epochs.Node) {
 	if m.plan.updateAt == n {
 		return
 	}
 	m.plan.updateAt = n
 	at := n
 	for ; at.Parent != nil && at.Parent.Parent != nil; at = at.Parent {
-		if slices.ContainsFunc(at.Claims, func(c *dag.Item) bool { return c.Log.Device == m.log.Device }) || m.leaf.addedBy(at) {
+		if slices.ContainsFunc(at.Claims, func(c *dag.Item) bool { return c.Log.Device == m.own.log.Device }) || m.leaf.addedBy(at) {
 			break
 		}
 	}
 	if by := at.By(); by != nil {
 		// Those who came in together do not all renew at one moment.
-		spread := wire.HashOf(wire.DomainPrio, m.group[:], by.Hash[:], m.log.Device[:])
+		spread := wire.HashOf(wire.DomainPrio, m.own.group[:], by.Hash[:], m.own.log.Device[:])
 		early := time.Duration(binary.BigEndian.Uint16(spread[:])) * (m.cfg.UpdateEvery / 8 >> 16)
-		m.timers.set(timerUpdate, by.Since(m.now).Add(m.cfg.UpdateEvery-early))
+		m.timers.set(timerUpdate, by.Since(now).Add(m.cfg.UpdateEvery-early))
 	}
 	if m.plan.lostUpdate {
 		// Its newest keys were on a branch that lost. Spread, for others lost theirs too.
-		m.timers.sooner(timerUpdate, m.next(m.now).Time().Add(5*time.Second+m.rank()*gapStep))
+		m.timers.sooner(timerUpdate, m.next(now).Time().Add(5*time.Second+m.rank()*gapStep))
 	}
 }
 
@@ -185,7 +185,7 @@ func (m *Machine) commit(now time.Time, n *epochs.Node, e engine.Epoch, d differ
 	if err != nil {
 		return fmt.Errorf("committing: %w", err)
 	}
-	child := wire.EpochIDOf(m.group, n.Generation, n.Number+1, c.Epoch.Interim())
+	child := wire.EpochIDOf(m.own.group, n.Generation, n.Number+1, c.Epoch.Interim())
 	it, err := m.append(now, wire.KindCommit, &wire.Commit{Parent: n.ID, Child: child, Commit: c.Commit, Welcome: c.Welcome, Ops: d.ops, Rejoins: d.rejoins})
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 func TestMoreAddsThanACommitHolds(t *testing.T) {
 	w, a, b, c := three(t, 790)
 	c.online = false
-	deps := []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}
+	deps := []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}
 	var raws [][]byte
 	follows := c.next(a)
 	var last wire.EntryHash
@@ -43,7 +43,7 @@ func TestMoreAddsThanACommitHolds(t *testing.T) {
 	if got := b.texts(); !slices.Contains(got, "after") {
 		t.Errorf("ben shows %q", got)
 	}
-	m, _, err := a.m.Message(id)
+	m, _, err := a.m.Journal().Message(id)
 	if err != nil || m.Delivery == DeliveryQueued {
 		t.Errorf("%v, %v; %v", m.Delivery, err, a.errs[max(0, len(a.errs)-1):])
 	}

@@ -348,7 +348,7 @@ func (c *conversation) ready(d *device, r Ready) {
 func (c *conversation) event(d *device, e Event) {
 	switch e.Kind {
 	case EventMessage:
-		if m, ok, err := d.m.Message(e.Message); err == nil && ok {
+		if m, ok, err := d.m.Journal().Message(e.Message); err == nil && ok {
 			c.say(d, "shows %s: %q", c.entries[e.Message], m.Content.Data)
 		}
 	case EventEpoch:

@@ -72,7 +72,7 @@ func TestAheadForOneMessage(t *testing.T) {
 					t.Errorf("%s differs after a restart", d.name)
 				}
 			}
-			if msgs, err := a.m.Messages(0, 0); err != nil || msgs[len(msgs)-1].Sent.After(w.now) {
+			if msgs, err := a.m.Journal().Messages(0, 0); err != nil || msgs[len(msgs)-1].Sent.After(w.now) {
 				t.Errorf("the last one was sent %v, %v", msgs[len(msgs)-1].Sent, err)
 			}
 		})
@@ -152,7 +152,7 @@ func TestHostileDates(t *testing.T) {
 	until := time.Date(2106, 1, 1, 0, 0, 0, 0, time.UTC)
 	c.online = false
 	vote := &wire.Vote{Position: a.m.own.Position}
-	first := c.forge(wire.KindVote, vote, a.m.logs.Frontier(c.m.log, 16), func(e *wire.Entry) {
+	first := c.forge(wire.KindVote, vote, a.m.logs.Frontier(c.m.own.log, 16), func(e *wire.Entry) {
 		c.next(a)(e)
 		e.HLC = uint64(crdt.HLCFromTime(until))
 	})
@@ -163,7 +163,7 @@ func TestHostileDates(t *testing.T) {
 		t.Fatalf("it is not in the set: %v", liar)
 	}
 	for _, d := range []*device{a, b} {
-		choice := epochs.Choice{Roster: d.m.rosters.now, Newest: d.m.logs.Heard(d.m.now)}
+		choice := epochs.Choice{Roster: d.m.rosters.now, Newest: d.m.logs.Heard(w.now)}
 		now := choice.Now()
 		if now.Time().After(w.now.Add(dag.MaxAhead)) {
 			t.Errorf("%s believes that it is %v", d.name, now)
@@ -198,7 +198,7 @@ func TestHostileDates(t *testing.T) {
 			_, _ = e.step(Entries{Entries: [][]byte{raw}})
 		}
 	}
-	if !slices.Equal(e.m.logs.Marks(), a.m.logs.Marks()) || e.m.choose().ID != a.m.choose().ID {
+	if !slices.Equal(e.m.logs.Marks(), a.m.logs.Marks()) || e.m.fork.chosen.at.ID != a.m.fork.chosen.at.ID {
 		t.Error("in another order it comes to something else")
 	}
 	for it := range a.m.logs.Items.All() {
@@ -233,9 +233,9 @@ func TestAheadAndThenSilent(t *testing.T) {
 		b.send("day")
 		w.run(time.Minute)
 	}
-	choice := epochs.Choice{Roster: a.m.rosters.now, Newest: a.m.logs.Heard(a.m.now)}
+	choice := epochs.Choice{Roster: a.m.rosters.now, Newest: a.m.logs.Heard(w.now)}
 	if now := choice.Now(); choice.IsLive(c.dev.User, now) || !choice.IsLive(b.dev.User, now) {
-		t.Errorf("as of %v: %v", now, a.m.logs.Heard(a.m.now))
+		t.Errorf("as of %v: %v", now, a.m.logs.Heard(w.now))
 	}
 }
 
@@ -307,7 +307,7 @@ func TestBehindIsNotOld(t *testing.T) {
 	if n := len(must(a.m.SealsFor(b.dev.ID, []wire.MessageID{id}))); n == 0 {
 		t.Error("its seal is gone")
 	}
-	if !slices.ContainsFunc(unproven(a.m.logs, a.m.rosters.now, a.dev.ID, w.now, a.m.now), func(it *dag.Item) bool { return it.Hash == id }) {
+	if !slices.ContainsFunc(unproven(a.m.logs, a.m.rosters.now, a.dev.ID, w.now), func(it *dag.Item) bool { return it.Hash == id }) {
 		t.Error("nobody keeps it for carl")
 	}
 	_ = c

@@ -37,7 +37,7 @@ func TestPrivateEnvelopes(t *testing.T) {
 		}
 	}
 	a.keep()
-	owing, err := a.m.Owing(w.now.Add(time.Second))
+	owing, err := a.m.Mail().Owing(w.now.Add(time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestPrivateEnvelopes(t *testing.T) {
 		for _, e := range o.Entries {
 			entries = append(entries, e.Hash)
 		}
-		envelopes, taken, err := a.m.EnvelopesWith(o.Key, entries, 1<<20)
+		envelopes, taken, err := a.m.Mail().EnvelopesWith(o.Key, entries, 1<<20)
 		if err != nil || taken != len(entries) {
 			t.Fatalf("%d of %d entries, %v", taken, len(entries), err)
 		}

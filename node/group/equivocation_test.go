@@ -116,8 +116,8 @@ func forked(c *device, at *device) (raws [2][]byte, hashes [2]wire.EntryHash) {
 	inc := c.w.rand.Uint64()
 	for i := range raws {
 		o := wire.Opened{Body: []byte{byte(i)}}
-		raws[i] = c.forge(wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{at.m.logs.Head(at.m.log).Hash}, func(e *wire.Entry) {
-			e.Incarnation, e.HLC = inc, uint64(max(crdt.HLCFromTime(c.w.now), at.m.clock.Last()+1))
+		raws[i] = c.forge(wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{at.m.logs.Head(at.m.own.log).Hash}, func(e *wire.Entry) {
+			e.Incarnation, e.HLC = inc, uint64(max(crdt.HLCFromTime(c.w.now), at.m.logs.Clock.Last()+1))
 		})
 		s, err := dag.ReadEntry(c.w.group, raws[i])
 		if err != nil {
@@ -153,7 +153,7 @@ func TestEquivocation(t *testing.T) {
 		t.Error("evidence is not durable")
 	}
 	told := func(d *device) (n int) {
-		events, err := d.m.Events(0, 0)
+		events, err := d.m.Journal().Events(0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,15 +218,15 @@ func TestStoreGoesBack(t *testing.T) {
 		b.send(text)
 	}
 	w.run(time.Minute)
-	log, epoch := b.m.log, b.m.own.Position
+	log, epoch := b.m.own.log, b.m.own.Position
 	b.rows = old
 	b.open()
-	if b.m.log != log {
+	if b.m.own.log != log {
 		t.Fatal("a restart alone begins a new log")
 	}
 	w.sync(a, b)
 	w.run(2 * time.Minute)
-	if b.m.log == log || b.m.log.Device != log.Device {
+	if b.m.own.log == log || b.m.own.log.Device != log.Device {
 		t.Fatal("the device goes on with a log that others know better")
 	}
 	if b.m.own.Position == epoch || b.m.mustRenew(b.m.tree.Nodes[b.m.own.Position]) {
@@ -240,16 +240,16 @@ func TestStoreGoesBack(t *testing.T) {
 			t.Errorf("%s shows %v", d.name, got)
 		}
 	}
-	inc := b.m.log
+	inc := b.m.own.log
 	b.open()
-	if b.m.log != inc {
+	if b.m.own.log != inc {
 		t.Error("the new log does not outlive a restart")
 	}
 	// A backup whose owner says that it is one.
 	b.inc++
 	stale := b.m.own.Position
 	b.open()
-	if b.m.log.Incarnation != b.inc || b.m.own.Position == stale || !b.m.mustRenew(b.m.tree.Nodes[stale]) {
+	if b.m.own.log.Incarnation != b.inc || b.m.own.Position == stale || !b.m.mustRenew(b.m.tree.Nodes[stale]) {
 		t.Error("a restored backup goes on with its old log or keys")
 	}
 	b.send("five")
@@ -317,7 +317,7 @@ func TestSidesOnBranchesOfALog(t *testing.T) {
 	c.m.timers.set(timerUpdate, w.now)
 	c.must(Tick{})
 	own := c.m.tree.Nodes[c.m.own.Position].By()
-	commit, _, err := c.m.read.commit(own)
+	commit, _, err := c.m.messages.read.commit(own)
 	if err != nil || commit.Parent != parent.ID {
 		t.Fatal(err)
 	}

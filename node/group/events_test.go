@@ -33,7 +33,7 @@ func TestRolesAndProfilesAreTold(t *testing.T) {
 	for _, d := range []*device{a, b} {
 		var got []string
 		shows := func(k EventKind) bool { return k == EventRole || k == EventProfile }
-		events, err := d.m.Happened(0, 0, shows)
+		events, err := d.m.Journal().Happened(0, 0, shows)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,11 +45,11 @@ func TestRolesAndProfilesAreTold(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s was told %q, want %q", d.name, got, want)
 		}
-		last, more, err := d.m.LastHappened(1, 0, shows)
+		last, more, err := d.m.Journal().LastHappened(1, 0, shows)
 		if err != nil || len(last) != 1 || last[0].Detail != `name "tea house"` || !more {
 			t.Errorf("%s: the last is %+v, %v, %v", d.name, last, more, err)
 		}
-		if all, more, err := d.m.LastHappened(99, 0, shows); err != nil || len(all) != len(want) || more {
+		if all, more, err := d.m.Journal().LastHappened(99, 0, shows); err != nil || len(all) != len(want) || more {
 			t.Errorf("%s: %d of %d, %v, %v", d.name, len(all), len(want), more, err)
 		}
 	}
@@ -67,7 +67,7 @@ func TestUnseen(t *testing.T) {
 	b.send("two")
 	a.send("three")
 	w.run(time.Minute)
-	messages, err := b.m.Messages(0, 0)
+	messages, err := b.m.Journal().Messages(0, 0)
 	if err != nil || len(messages) != 3 {
 		t.Fatal(messages, err)
 	}
@@ -75,8 +75,8 @@ func TestUnseen(t *testing.T) {
 		after uint64
 		most  int
 		want  int
-	}{{0, 100, 2}, {0, 1, 1}, {b.m.Cursor(), 100, 0}} {
-		if got, err := b.m.Unseen(c.after, c.most); err != nil || got != c.want {
+	}{{0, 100, 2}, {0, 1, 1}, {b.m.Journal().Cursor(), 100, 0}} {
+		if got, err := b.m.Journal().Unseen(c.after, c.most); err != nil || got != c.want {
 			t.Errorf("after %d: %d, %v, want %d", c.after, got, err, c.want)
 		}
 	}

@@ -9,12 +9,19 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
+// fork is where this device stands towards the branches that there are.
+type fork struct {
+	chosen   chosen
+	settling settling
+	refused  *refusals
+}
+
 // choose runs the fork choice over everything in the set.
-func (m *Machine) choose() *epochs.Node {
-	if m.chosen.changes != m.logs.Changes || m.chosen.roster != m.rosters.now || m.chosen.at == nil || m.cfg.Alternative == epochs.RewindHorizon {
-		m.chosen = chosen{at: m.forkChoice(nil), changes: m.logs.Changes, roster: m.rosters.now}
+func (m *Machine) choose(now time.Time) *epochs.Node {
+	if m.fork.chosen.changes != m.logs.Changes || m.fork.chosen.roster != m.rosters.now || m.fork.chosen.at == nil || m.cfg.Alternative == epochs.RewindHorizon {
+		m.fork.chosen = chosen{at: m.forkChoice(now, nil), changes: m.logs.Changes, roster: m.rosters.now}
 	}
-	return m.chosen.at
+	return m.fork.chosen.at
 }
 
 // chosen is the epoch that the fork choice picked, with its input.
@@ -24,14 +31,14 @@ type chosen struct {
 	roster  *roster.Roster
 }
 
-func (m *Machine) forkChoice(skip func(*epochs.Node) bool) *epochs.Node {
-	heard, ahead := m.logs.LastHeard(dag.Horizon(m.now))
+func (m *Machine) forkChoice(now time.Time, skip func(*epochs.Node) bool) *epochs.Node {
+	heard, ahead := m.logs.LastHeard(dag.Horizon(now))
 	m.timers.stop(timerAhead)
 	if ahead != 0 {
 		m.timers.set(timerAhead, ahead.Time().Add(-dag.MaxAhead))
 	}
 	c := epochs.Choice{
-		Group: m.group, Root: m.tree.Root, Votes: make(map[wire.DeviceID]*epochs.Ballot, len(m.logs.Votes)),
+		Group: m.own.group, Root: m.tree.Root, Votes: make(map[wire.DeviceID]*epochs.Ballot, len(m.logs.Votes)),
 		Roster: m.rosters.now, Newest: heard, Skip: skip, Counts: m.logs.Counts, Accused: m.logs.Accused,
 		At: func(n *epochs.Node) *roster.Roster {
 			if by := n.Claim(m.logs.Counts); by != nil {
@@ -58,23 +65,23 @@ func (m *Machine) forkChoice(skip func(*epochs.Node) bool) *epochs.Node {
 // under a child which this device found invalid and nobody has added it there
 // again in time, what is chosen as if that child did not exist. Nil: it waits.
 func (m *Machine) target(now time.Time) *epochs.Node {
-	chosen := m.choose()
+	chosen := m.choose(now)
 	m.timers.stop(timerSibling)
-	if m.cfg.Alternative == epochs.WithoutRefused || len(m.refused.since) == 0 {
+	if m.cfg.Alternative == epochs.WithoutRefused || len(m.fork.refused.since) == 0 {
 		return chosen
 	}
 	for n := chosen; n != nil; n = n.Parent {
 		if m.leaf.addedBy(n) && n.Parent != nil {
 			break // added there again: it need not process the commit that it could not
 		}
-		if !m.refused.has(n.ID) {
+		if !m.fork.refused.has(n.ID) {
 			continue
 		}
-		if at := m.refused.at(now, n.ID).Add(refusedWait + m.rank()*rankStep); now.Before(at) {
+		if at := m.fork.refused.at(now, n.ID).Add(refusedWait + m.rank()*rankStep); now.Before(at) {
 			m.timers.sooner(timerSibling, at)
 			return nil
 		}
-		return m.forkChoice(func(n *epochs.Node) bool { return m.refused.has(n.ID) })
+		return m.forkChoice(now, func(n *epochs.Node) bool { return m.fork.refused.has(n.ID) })
 	}
 	return chosen
 }
@@ -83,7 +90,7 @@ func (m *Machine) target(now time.Time) *epochs.Node {
 func (m *Machine) hearAgain(now time.Time) {
 	if m.timers.due(now, timerAhead) {
 		m.timers.stop(timerAhead)
-		m.chosen = chosen{}
+		m.fork.chosen = chosen{}
 		m.disturbed(now, nil)
 	}
 }
@@ -97,7 +104,7 @@ func (m *Machine) disturbed(now time.Time, it *dag.Item) {
 	}
 	jitter, err := drawBelow(m.cfg.Rand, 500*time.Millisecond)
 	m.tx.fail(err)
-	m.settling.disturbed(now, written, jitter)
+	m.fork.settling.disturbed(now, written, jitter)
 }
 
 // follow moves to the target, as far as the keys at hand lead. Along a chain
@@ -105,25 +112,25 @@ func (m *Machine) disturbed(now time.Time, it *dag.Item) {
 // until the set is quiet. It says whether anything changed.
 func (m *Machine) follow(now time.Time) bool {
 	target := m.target(now)
-	m.settling.look(target, m.tree)
+	m.fork.settling.look(target, m.tree)
 	if target == nil {
-		m.settling.rolling = false
+		m.fork.settling.rolling = false
 		if m.timers.due(now, timerSettle) { // judged, and found invalid
-			m.settling.over()
+			m.fork.settling.over()
 		}
 		return false
 	}
 	position := m.tree.Nodes[m.own.Position]
-	if position != nil && target != position && m.settling.waits(now) {
+	if position != nil && target != position && m.fork.settling.waits(now) {
 		if certain := undisputed(position, target); certain != target {
-			m.settling.awaited, m.settling.rolling = target.ID, false
-			return certain != position && m.settling.meanwhile(func() bool { return m.moveTo(now, position, certain) })
+			m.fork.settling.awaited, m.fork.settling.rolling = target.ID, false
+			return certain != position && m.fork.settling.meanwhile(func() bool { return m.moveTo(now, position, certain) })
 		}
 	}
-	if target == position || !m.settling.waits(now) {
-		m.settling.over()
+	if target == position || !m.fork.settling.waits(now) {
+		m.fork.settling.over()
 	}
-	m.settling.rolling = false
+	m.fork.settling.rolling = false
 	if target == position || target == m.tree.Root {
 		return false
 	}

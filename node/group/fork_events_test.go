@@ -12,7 +12,7 @@ import (
 func TestForkIsTold(t *testing.T) {
 	w, a, b, c := three(t, 31)
 	tell := func(x *device, kind EventKind) (out []Event) {
-		events, err := x.m.Events(0, 0)
+		events, err := x.m.Journal().Events(0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +68,7 @@ func TestRevocationAndRebootAreTold(t *testing.T) {
 	w.join(d)
 	w.run(2 * time.Minute)
 	for x, want := range map[*device]int{a: 1, b: 1, d: 0} { // dora came later
-		events, err := x.m.Events(0, 0)
+		events, err := x.m.Journal().Events(0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,8 +13,8 @@ import (
 func TestOwnHeadsAreNamedFirst(t *testing.T) {
 	w, a, _, c := three(t, 919)
 	w.cut = func(_, _ *device) bool { return true }
-	deps := []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}
-	at := uint64(a.m.clock.Last())
+	deps := []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}
+	at := uint64(a.m.logs.Clock.Last())
 	old, hash := forged(a, wire.KindRecord, &wire.Record{}, deps, func(e *wire.Entry) { e.HLC = at + 1 })
 	a.must(Entries{Entries: [][]byte{old}})
 	for i := range uint64(dag.MaxLogs - 1) {
@@ -22,10 +22,10 @@ func TestOwnHeadsAreNamedFirst(t *testing.T) {
 		a.must(Entries{Entries: [][]byte{raw}})
 	}
 	a.send("names it")
-	if it := a.m.logs.Items.At(hash); !a.m.logs.InPast(it, a.m.logs.Head(a.m.log)) {
+	if it := a.m.logs.Items.At(hash); !a.m.logs.InPast(it, a.m.logs.Head(a.m.own.log)) {
 		t.Error("it is not named")
 	}
-	if deps := a.m.logs.Frontier(a.m.log, wire.MaxDeps); slices.Contains(deps, hash) {
+	if deps := a.m.logs.Frontier(a.m.own.log, wire.MaxDeps); slices.Contains(deps, hash) {
 		t.Error("it is named twice")
 	}
 }

@@ -28,7 +28,7 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 			did("no commit: members committed at the same time; the fork is judged in %v", m.timers.at(timerSettle).Sub(now).Round(time.Second))
 		} else {
 			did("no commit: this device is not at the epoch that the group chose")
-			if m.stranded() {
+			if m.stranded(m.choose(now)) {
 				m.timers.set(timerRejoin, now)
 				did("asks to be added again, at that epoch")
 			}
@@ -39,9 +39,9 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 		did("no commit: the tree of keys equals the roster")
 	} else {
 		m.timers.set(timerHeal, now)
-		before := m.logs.Head(m.log)
+		before := m.logs.Head(m.own.log)
 		m.heal(now)
-		if head := m.logs.Head(m.log); head != before && head.Kind == wire.KindCommit {
+		if head := m.logs.Head(m.own.log); head != before && head.Kind == wire.KindCommit {
 			did("a commit: epoch %d, adds %d devices and removes %d", m.tree.Nodes[head.Commit.Child].Number, len(d.adds), len(d.removes))
 		} else {
 			did("no commit could be made: pandanode group status GROUP")

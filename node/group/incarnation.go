@@ -32,9 +32,9 @@ func (o *ownState) incarnate(given uint64, known bool) {
 	}
 }
 
-// recognise looks whether an entry that arrived is this device's own and unknown to it.
-func (m *Machine) recognise(s *dag.SignedEntry) {
-	if s.Entry.Log() != m.log || identity.Verify(m.cfg.LogKey.Public(), wire.DomainEntry, m.group, s.Signed) != nil {
+// detectRollback looks whether an entry that arrived is this device's own and unknown to it.
+func (m *Machine) detectRollback(now time.Time, s *dag.SignedEntry) {
+	if s.Entry.Log() != m.own.log || identity.Verify(m.cfg.LogKey.Public(), wire.DomainEntry, m.own.group, s.Signed) != nil {
 		return
 	}
 	var b [8]byte
@@ -43,14 +43,14 @@ func (m *Machine) recognise(s *dag.SignedEntry) {
 		return
 	}
 	m.own.Incarnation, m.own.Renew = binary.BigEndian.Uint64(b[:]), true
-	m.log.Incarnation = m.own.Incarnation
+	m.own.log.Incarnation = m.own.Incarnation
 	m.own.save()
 	why := "its store went back in time, or a copy of it wrote that"
 	if crdt.HLC(s.Entry.HLC).Time().After(m.twins.started) {
 		why = "it is dated after this node started, so that a copy of this device wrote it"
 	}
-	m.tx.emit(m.now, Event{
-		Kind: EventIncarnation, Device: m.log.Device,
+	m.tx.emit(now, Event{
+		Kind: EventIncarnation, Device: m.own.log.Device,
 		Detail: fmt.Sprintf("others hold entry %d of this device's log, which it does not know: %s", s.Entry.Seq, why),
 	})
 }
@@ -161,7 +161,7 @@ func (m *Machine) mustRenew(n *epochs.Node) bool {
 	}
 	for ; n != nil; n = n.Parent {
 		for _, claim := range n.Claims {
-			if claim.Log == m.log {
+			if claim.Log == m.own.log {
 				return false
 			}
 		}

@@ -26,7 +26,7 @@ func (in Envelope) act(m *Machine, now time.Time, out *Outcome) error {
 	if err != nil {
 		return err
 	}
-	entries, err := readEntries(m.group, u.Entries)
+	entries, err := readEntries(m.own.group, u.Entries)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (in Envelope) act(m *Machine, now time.Time, out *Outcome) error {
 	m.messages.openEarly(now)
 	sealsOut, sealsErr := m.messages.takeSeals(now, seals)
 	beaconVerdict, beaconErr := m.peers.takeBeacons(now, m.rosters.now, u.Beacons, m.lacking())
-	receiptVerdict, receiptErr := m.receipts.takeAll(now, u.Receipts)
+	receiptVerdict, receiptErr := m.messages.receipts.takeAll(now, u.Receipts)
 	out.New += sealsOut.New
 	out.Messages = sealsOut.Messages
 	out.Verdict = max(out.Verdict, sealsOut.Verdict, beaconVerdict, receiptVerdict)
@@ -51,7 +51,7 @@ func (in Envelope) act(m *Machine, now time.Time, out *Outcome) error {
 }
 
 func (in Entries) act(m *Machine, now time.Time, out *Outcome) error {
-	entries, err := readEntries(m.group, in.Entries)
+	entries, err := readEntries(m.own.group, in.Entries)
 	if err == nil {
 		*out, err = m.takeEntries(now, entries)
 	}
@@ -101,7 +101,7 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 	if m.logs.Items.At(s.Hash) != nil {
 		return 0, nil
 	}
-	m.recognise(s)
+	m.detectRollback(now, s)
 	if err := m.evidence.check(now, s); err != nil {
 		return 0, err
 	}
@@ -111,7 +111,7 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 	if gone := m.logs.Missing(s.Entry); len(gone) > 0 {
 		d := m.logs.Devices[s.Entry.Device]
 		if d != nil {
-			if err := identity.Verify(d.Cert.LogKey, wire.DomainEntry, m.group, s.Signed); err != nil {
+			if err := identity.Verify(d.Cert.LogKey, wire.DomainEntry, m.own.group, s.Signed); err != nil {
 				return 0, fmt.Errorf("%v of device %v: %w: %w", s.Entry.Kind, s.Entry.Device, verdict.ErrForged, err)
 			}
 		}
@@ -136,7 +136,7 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 		}
 		return 0, fmt.Errorf("%v of device %v: %w", s.Entry.Kind, s.Entry.Device, why)
 	}
-	it, err := m.logs.Check(s, m.group, m.cfg.Engine)
+	it, err := m.logs.Check(s, m.own.group, m.cfg.Engine)
 	if err != nil {
 		return 0, err
 	}
@@ -149,7 +149,7 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 	m.twins.came(now, it, s.Entry)
 	m.logs.Quarantine.Remove(s.Hash)
 	m.tx.put(itemKey(it), s.Raw)
-	m.receipts.noteIncarnation(it)
+	m.messages.receipts.noteIncarnation(it)
 	m.tx.ready.Came = append(m.tx.ready.Came, it.Hash)
 	m.packs.note(it, s.Entry)
 	switch it.Kind {

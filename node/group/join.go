@@ -15,7 +15,7 @@ import (
 // A join asks to be let in with a fresh KeyPackage; a repetition asks with the same, for
 // as long as that can be used. A member that waits to leave stays.
 func (in Join) act(m *Machine, now time.Time, _ *Outcome) error {
-	member := m.own.Joined && m.rosters.now.Has(m.log.Device)
+	member := m.own.Joined && m.rosters.now.Has(m.own.log.Device)
 	if member && in.Invite == nil {
 		if !m.own.Leaving {
 			return fmt.Errorf("joining: %w: already in the group", verdict.ErrState)
@@ -28,7 +28,7 @@ func (in Join) act(m *Machine, now time.Time, _ *Outcome) error {
 		return fmt.Errorf("joining: %w: an invite comes with its key", verdict.ErrState)
 	}
 	if in.Invite != nil {
-		i, err := dag.ReadInvite(m.group, *in.Invite)
+		i, err := dag.ReadInvite(m.own.group, *in.Invite)
 		if err != nil {
 			return fmt.Errorf("joining: %w", err)
 		}
@@ -74,7 +74,7 @@ func (in Join) intend(m *Machine, now time.Time) error {
 		m.own.Leaving = false
 		m.own.save()
 	}
-	id := wire.InviteIDOf(m.group, in.Invite.Payload)
+	id := wire.InviteIDOf(m.own.group, in.Invite.Payload)
 	m.peers.ask(now, "an invite came: does it need it?")
 	if m.logs.Issued(id) || m.joining.wants(id) {
 		return nil
@@ -139,7 +139,7 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 	if err != nil {
 		return fmt.Errorf("%w: join secrets: %w", verdict.ErrInvalidWelcome, err)
 	}
-	if got := wire.EpochIDOf(m.group, secrets.Generation, e.Number(), e.Interim()); got != id {
+	if got := wire.EpochIDOf(m.own.group, secrets.Generation, e.Number(), e.Interim()); got != id {
 		return fmt.Errorf("%w: it leads to another epoch than the one announced", verdict.ErrInvalidWelcome)
 	}
 	for _, key := range secrets.TransportKeys {
@@ -149,7 +149,7 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 		m.leaf.spend(now, kp.Public)
 	}
 	m.epochs.hold(now, id, secrets.Generation, e, nil)
-	m.refused.withdraw(now, m.tree.Nodes[id])
+	m.fork.refused.withdraw(now, m.tree.Nodes[id])
 	m.messages.openWaiting(now, id)
 	return nil
 }
@@ -164,7 +164,7 @@ func (in Tree) act(m *Machine, now time.Time, _ *Outcome) error {
 	for _, hash := range n.Adds() {
 		if kp, ok := m.leaf.byHash(hash); ok {
 			// Tried at once, so that a wrong tree is refused and asks for another.
-			welcomes, err := m.read.welcomes(n)
+			welcomes, err := m.messages.read.welcomes(n)
 			errs := []error{err}
 			for _, welcome := range welcomes {
 				err := m.welcomed(now, n.ID, welcome, in.Bytes, kp)
@@ -184,7 +184,7 @@ func (in Tree) act(m *Machine, now time.Time, _ *Outcome) error {
 // own logs too, and says so to the others.
 func (m *Machine) noteJoined(now time.Time) {
 	n := m.tree.Nodes[m.own.Position]
-	if m.own.Joined || n == nil || !m.epochs.has(n.ID) || !m.rosters.now.Has(m.log.Device) {
+	if m.own.Joined || n == nil || !m.epochs.has(n.ID) || !m.rosters.now.Has(m.own.log.Device) {
 		return
 	}
 	m.own.Joined, m.own.Out = true, false
@@ -212,4 +212,4 @@ func (in EndJoin) act(m *Machine, now time.Time, _ *Outcome) error {
 }
 
 // In says whether this device is in the group by its own logs, with or without keys.
-func (m *Machine) In() bool { return m.rosters.now.Has(m.log.Device) }
+func (m *Machine) In() bool { return m.rosters.now.Has(m.own.log.Device) }

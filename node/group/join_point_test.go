@@ -38,7 +38,7 @@ func TestFloorMovesBack(t *testing.T) {
 	w.run(5 * time.Minute)
 	w.agree(a, b, d)
 	floor := d.m.rosters.now.Devices[d.dev.ID].By
-	if floor.Log != a.m.log {
+	if floor.Log != a.m.own.log {
 		t.Fatal("the other addition counts")
 	}
 	live := d.texts()
@@ -59,7 +59,7 @@ func TestUnspeakableRecordIsPassedOver(t *testing.T) {
 	a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
 	w.run(time.Minute)
 	o := wire.Opened{Body: wire.Marshal(&wire.Content{MediaType: "text/plain", Data: []byte("not allowed")})}
-	raw, hash := forged(c, wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, c.next(a))
+	raw, hash := forged(c, wire.KindRecord, &wire.Record{Commitment: o.Commitment()}, []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}, c.next(a))
 	b.must(Entries{Entries: [][]byte{raw}})
 	it := b.m.logs.Items.At(hash)
 	for range 3 {
@@ -96,7 +96,7 @@ func TestRecordSyncedBeforeOwnAddition(t *testing.T) {
 		w.syncSomebody(d)
 		w.run(time.Minute)
 	}
-	if !d.m.messages.readable(c.m.logs.Head(c.m.log).Hash) {
+	if !d.m.messages.readable(c.m.logs.Head(c.m.own.log).Hash) {
 		for it := range d.records() {
 			t.Logf("record %v plain %v gap %v", it.Hash, it.Facts.Has(dag.IsPlain), d.lacks(it.Hash))
 		}

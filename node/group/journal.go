@@ -11,8 +11,53 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// The journal is what happened here, numbered by cursor in the order in which people were
+// Journal is what happened here, numbered by cursor in the order in which people were
 // told: events, and the messages among them.
+type Journal struct {
+	tx       *tx
+	messages *messages
+	user     wire.UserID // of this device
+}
+
+// Journal gives the journal. It is as the machine is: see the queries.
+func (m *Machine) Journal() Journal { return Journal{m.tx, m.messages, m.cfg.Device.User} }
+
+// Cursor is that of the newest event; 0 if there is none.
+func (j Journal) Cursor() uint64 { return j.tx.cursor }
+
+// Messages lists the messages that were shown after a cursor, in that order.
+func (j Journal) Messages(after uint64, limit int) ([]Message, error) {
+	return j.messages.list(after, limit)
+}
+
+// Message gives one message that was shown.
+func (j Journal) Message(id wire.MessageID) (Message, bool, error) { return j.messages.get(id) }
+
+// Events lists events after a cursor.
+func (j Journal) Events(after uint64, limit int) ([]Event, error) {
+	return j.tx.eventsAfter(after, limit, func(EventKind) bool { return true })
+}
+
+// Happened lists the events of the group that people see, after a cursor: messages, and the
+// events for which shows is true, at most limit; 0: all.
+func (j Journal) Happened(after uint64, limit int, shows func(EventKind) bool) ([]Event, error) {
+	return j.tx.eventsAfter(after, limit, withMessages(shows))
+}
+
+// LastHappened lists the newest that Happened would list, at most n. more says that
+// there are others before. It looks at no more than the newest events; 0: at all.
+func (j Journal) LastHappened(n int, newest uint64, shows func(EventKind) bool) (out []Event, more bool, err error) {
+	return j.tx.lastEvents(n, newest, withMessages(shows))
+}
+
+func withMessages(shows func(EventKind) bool) func(EventKind) bool {
+	return func(k EventKind) bool { return k == EventMessage || shows(k) }
+}
+
+// Unseen counts the messages of others that were shown after a cursor, up to most.
+func (j Journal) Unseen(after uint64, most int) (int, error) {
+	return j.messages.unseen(after, most, j.user)
+}
 
 var errEnough = errors.New("enough")
 

@@ -14,7 +14,7 @@ func TestExpiredKeyPackagesDoNotMakeCommitsForEver(t *testing.T) {
 	secret, public, _ := engine.MLS(1).NewSigner(w.rand)
 	for _, name := range []string{"p1", "p2"} {
 		_, op := puppet(t, w, name, secret, public, w.now.Add(-365*24*time.Hour))
-		raw, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, c.next(a))
+		raw, _ := forged(c, wire.KindOp, op, []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}, c.next(a))
 		for _, x := range []*device{a, b} {
 			x.must(Entries{Entries: [][]byte{raw}})
 		}

@@ -49,8 +49,8 @@ func TestTransportKeyIsRenewedWithTheLeaf(t *testing.T) {
 
 	b.must(Leave{}) // anna writes a TKEY, and carl one for anna
 	w.run(time.Minute)
-	first, _ := a.m.TransportKey()
-	if k, _ := c.m.TransportKey(); k != first {
+	first, _ := a.m.Transport().Key()
+	if k, _ := c.m.Transport().Key(); k != first {
 		t.Error("anna and carl send under two keys")
 	}
 
@@ -85,11 +85,11 @@ func TestCommitThatGivesItsLeafAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	child := wire.EpochIDOf(w.group, n.Generation, n.Number+1, out.Epoch.InterimTranscriptHash())
-	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.ID, Child: child, Commit: out.Commit}, c.m.logs.Frontier(c.m.log, 16), c.next(c))
+	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.ID, Child: child, Commit: out.Commit}, c.m.logs.Frontier(c.m.own.log, 16), c.next(c))
 	a.must(Entries{Entries: [][]byte{raw}})
 	w.run(time.Minute)
-	if a.m.own.Position == child || !a.m.refused.has(child) {
-		t.Errorf("anna is at %v, refuses %v", a.m.own.Position, a.m.refused.since)
+	if a.m.own.Position == child || !a.m.fork.refused.has(child) {
+		t.Errorf("anna is at %v, refuses %v", a.m.own.Position, a.m.fork.refused.since)
 	}
 }
 
@@ -108,7 +108,7 @@ func TestKeyForTransportKeysOfLowOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	child := wire.EpochIDOf(w.group, n.Generation, n.Number+1, out.Epoch.Interim())
-	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.ID, Child: child, Commit: out.Commit}, c.m.logs.Frontier(c.m.log, 16), c.next(c))
+	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.ID, Child: child, Commit: out.Commit}, c.m.logs.Frontier(c.m.own.log, 16), c.next(c))
 	c.online = false
 	a.must(Entries{Entries: [][]byte{raw}})
 	d.must(Entries{Entries: [][]byte{raw}})
@@ -116,11 +116,11 @@ func TestKeyForTransportKeysOfLowOrder(t *testing.T) {
 	if a.m.own.Position != child || d.m.own.Position != child {
 		t.Fatal("nobody took the commit")
 	}
-	old, _ := a.m.TransportKey()
+	old, _ := a.m.Transport().Key()
 	a.must(RemoveUser{User: b.dev.User})
 	w.run(10 * time.Minute)
-	one, _ := a.m.TransportKey()
-	if other, _ := d.m.TransportKey(); one == old || other != one {
+	one, _ := a.m.Transport().Key()
+	if other, _ := d.m.Transport().Key(); one == old || other != one {
 		t.Errorf("anna sends under %v, dora under %v; before it was %v", one, other, old)
 	}
 	a.open()
@@ -145,7 +145,7 @@ func TestMoreWrapsThanATKEYHolds(t *testing.T) {
 	if err := a.rotate(); err != nil {
 		t.Fatal(err)
 	}
-	tkey := a.m.logs.Head(a.m.log).TKey
+	tkey := a.m.logs.Head(a.m.own.log).TKey
 	if left := a.m.keys.leftOut(a.m.keys.of(tkey.ID)); len(tkey.Wraps) != maxWrapped || len(tkey.Wraps)+len(left) != len(r.Devices)-1 || known != 3 {
 		t.Errorf("%d wraps, %d devices left out, of %d", len(tkey.Wraps), len(left), len(r.Devices))
 	}
@@ -156,13 +156,13 @@ func TestMoreWrapsThanATKEYHolds(t *testing.T) {
 // private group would be found by it.
 func TestMadeUpKeysDoNotSaveTheOldOne(t *testing.T) {
 	w, a, b, _ := three(t, 783)
-	old, _ := a.m.TransportKey()
+	old, _ := a.m.Transport().Key()
 	for i := range 2 * wire.MaxSupersedes {
 		a.m.keys.of(wire.KeyID{0, byte(i)})
 	}
 	a.must(RemoveUser{User: b.dev.User})
 	w.run(time.Minute)
-	if key, _ := a.m.TransportKey(); key == old || !a.m.keys.of(old).superseded {
+	if key, _ := a.m.Transport().Key(); key == old || !a.m.keys.of(old).superseded {
 		t.Errorf("the old key is superseded: %v", a.m.keys.of(old).superseded)
 	}
 }
@@ -171,7 +171,7 @@ func TestMadeUpKeysDoNotSaveTheOldOne(t *testing.T) {
 // knew goes back to the key that everybody has, also after a restart.
 func TestKeyOfAForkedLog(t *testing.T) {
 	w, a, b, c := three(t, 782)
-	before, _ := a.m.TransportKey()
+	before, _ := a.m.Transport().Key()
 	w.cut = func(_, _ *device) bool { return true }
 	var key []byte
 	var id wire.KeyID
@@ -183,13 +183,13 @@ func TestKeyOfAForkedLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deps := []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}
-	inc, at := w.rand.Uint64(), uint64(a.m.clock.Last())+1
+	deps := []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}
+	inc, at := w.rand.Uint64(), uint64(a.m.logs.Clock.Last())+1
 	change := func(e *wire.Entry) { e.Incarnation, e.HLC = inc, at }
 	tkey, _ := forged(c, wire.KindTKey, &wire.TKey{ID: id, Supersedes: []wire.KeyID{before}, Wraps: []wire.Wrap{wrapped}}, deps, change)
 	other, _ := forged(c, wire.KindRecord, &wire.Record{}, deps, change)
 	a.must(Entries{Entries: [][]byte{tkey}})
-	if now, _ := a.m.TransportKey(); now != id {
+	if now, _ := a.m.Transport().Key(); now != id {
 		t.Fatalf("anna sends under %v", now)
 	}
 	for _, d := range []*device{a, b} {
@@ -198,7 +198,7 @@ func TestKeyOfAForkedLog(t *testing.T) {
 	}
 	for range 2 {
 		for _, d := range []*device{a, b} {
-			if now, _ := d.m.TransportKey(); now != before {
+			if now, _ := d.m.Transport().Key(); now != before {
 				t.Errorf("%s sends under %v, not under %v", d.name, now, before)
 			}
 			d.open()
@@ -228,11 +228,11 @@ func TestOldTransportKeysGo(t *testing.T) {
 		w.join(d)
 	}
 	w.run(time.Minute)
-	first, _ := a.m.TransportKey()
+	first, _ := a.m.Transport().Key()
 	c.online = false
 	a.must(RemoveUser{User: x.dev.User})
 	w.run(5 * time.Minute)
-	if now, _ := a.m.TransportKey(); now == first || a.key(first) == nil {
+	if now, _ := a.m.Transport().Key(); now == first || a.key(first) == nil {
 		t.Fatal("a removal did not rotate the key, or dropped the old one at once")
 	}
 	w.run(29 * 24 * time.Hour)

@@ -21,7 +21,7 @@ func (Leave) act(m *Machine, now time.Time, out *Outcome) error {
 	if err := m.rosters.now.MayLeave(u); err != nil {
 		return err
 	}
-	if m.messages.handedOver(m.cfg.Device.User, !m.stranded()) {
+	if m.messages.handedOver(m.cfg.Device.User, !m.stranded(m.choose(now))) {
 		it, err := m.append(now, wire.KindOp, &wire.Op{Type: wire.OpLeave})
 		if err == nil {
 			out.Entry = it.Hash
@@ -46,7 +46,7 @@ func (m *Machine) leaveWhenDone(now time.Time) {
 	case m.rosters.now.MayLeave(u) != nil:
 		m.own.Leaving = false
 		m.tx.emit(now, Event{Kind: EventRefused, User: u.ID, Detail: m.rosters.now.MayLeave(u).Error()})
-	case !m.messages.handedOver(m.cfg.Device.User, !m.stranded()):
+	case !m.messages.handedOver(m.cfg.Device.User, !m.stranded(m.choose(now))):
 		return
 	default:
 		m.own.Leaving = false
@@ -62,7 +62,7 @@ func (m *Machine) leaveWhenDone(now time.Time) {
 func (m *Machine) OnlyHere() (messages, unsent int) {
 	var others []*dag.Item // the newest entries of other devices
 	for _, mark := range m.Marks() {
-		if at := m.logs.Items.At(mark.Hash); at != nil && at.Log.Device != m.log.Device {
+		if at := m.logs.Items.At(mark.Hash); at != nil && at.Log.Device != m.own.log.Device {
 			others = append(others, at)
 		}
 	}
@@ -71,14 +71,14 @@ func (m *Machine) OnlyHere() (messages, unsent int) {
 			continue
 		}
 		messages++
-		if it.Log.Device != m.log.Device {
+		if it.Log.Device != m.own.log.Device {
 			continue
 		}
 		held := false
 		for _, at := range others { // it had what it named
 			held = held || m.logs.InPast(it, at)
 		}
-		if held = held || m.receipts.isHeld(it); !held || slices.Contains(m.messages.outbox, it.Hash) {
+		if held = held || m.messages.receipts.isHeld(it); !held || slices.Contains(m.messages.outbox, it.Hash) {
 			unsent++
 		}
 	}

@@ -50,29 +50,22 @@ const (
 
 // Machine decides for one group on one device. See the package comment.
 type Machine struct {
-	cfg   Config
-	group wire.GroupID
-	log   wire.LogID // own
-	own   *ownState
-	clock crdt.Clock
+	cfg Config
+	own *ownState
 
-	logs     *dag.Logs
-	tree     *epochs.Tree
-	chosen   chosen
-	settling settling
-	differ   differ
-	judge    judge
-	plan     plan
-
-	epochs  *epochStore
-	refused *refusals
+	logs    *dag.Logs
 	rosters *rosters
+	tree    *epochs.Tree
+	epochs  *epochStore
+	fork    fork
+	differ  differ
+	judge   judge
+	plan    plan
 
 	leaf *leafKeys
 	keys *keyring
 
 	messages *messages
-	receipts *receipts
 	packs    packs
 	evidence *watch
 	timers   timers
@@ -81,49 +74,44 @@ type Machine struct {
 	twins   twins
 	peers   *peers
 	tx      *tx
-	read    reader
-	now     time.Time // of this turn
 }
 
 // New makes the machine from the durable rows; a restart is the same call.
 func New(cfg Config, now time.Time) (*Machine, error) {
 	cfg.Retention = cmp.Or(cfg.Retention, defaultRetention)
 	cfg.UpdateEvery = cmp.Or(cfg.UpdateEvery, defaultUpdateEvery)
-	m := &Machine{
-		cfg: cfg, group: cfg.Genesis.ID, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation},
-		logs: dag.NewLogs(cfg.Genesis.Device), tree: epochs.NewTree(cfg.Genesis.ID),
-		tx: newTx(cfg.Rows),
-	}
-	m.settling.timers, m.rosters = &m.timers, newRosters(cfg.Genesis, m.logs)
-	m.own = &ownState{tx: m.tx}
-	m.refused = newRefusals(m.own, &m.timers, m.tx)
+	group := cfg.Genesis.ID
+	m := &Machine{cfg: cfg, logs: dag.NewLogs(cfg.Genesis.Device), tree: epochs.NewTree(group), tx: newTx(cfg.Rows)}
+	m.own = &ownState{group: group, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation}, tx: m.tx}
+	m.rosters = newRosters(cfg.Genesis, m.logs)
+	m.fork = fork{settling: settling{timers: &m.timers}, refused: newRefusals(m.own, &m.timers, m.tx)}
 	m.leaf = &leafKeys{tx: m.tx, timers: &m.timers, cfg: &m.cfg, own: m.own, packages: map[[32]byte]*ownKeyPackage{}}
 	m.keys = newKeyring(m.tx, &m.cfg, m.own, m.leaf, m.logs, m.rosters)
-	m.epochs = newEpochStore(m.tx, &m.timers, cfg.Engine, m.group, cfg.Retention)
-	m.packs = packs{tx: m.tx, logs: m.logs, group: m.group, engine: cfg.Engine, insert: m.insert}
+	m.epochs = newEpochStore(m.tx, &m.timers, cfg.Engine, group, cfg.Retention)
+	m.packs = packs{tx: m.tx, logs: m.logs, group: group, engine: cfg.Engine, insert: m.insert}
 	m.differ = differ{engine: cfg.Engine, deviceOf: m.epochs.deviceOf, unusable: map[[32]byte]bool{}}
-	m.read = reader{tx: m.tx, group: m.group, engine: cfg.Engine}
-	m.evidence = &watch{tx: m.tx, group: m.group, logs: m.logs, rosters: m.rosters, keys: m.keys, read: m.read}
-	m.judge = judge{read: m.read, rosters: m.rosters, deviceOf: m.epochs.deviceOf, checkCredential: m.epochs.checkCredential, rejoins: m.read.rejoins}
-	known := records{logs: m.logs, rosters: m.rosters, self: &m.log}
-	m.receipts = newReceipts(known, m.tx, &m.timers, m.keys, cfg.LogKey)
+	read := reader{tx: m.tx, group: group, engine: cfg.Engine}
+	m.evidence = &watch{tx: m.tx, group: group, logs: m.logs, rosters: m.rosters, keys: m.keys, read: read}
+	m.judge = judge{read: read, rosters: m.rosters, deviceOf: m.epochs.deviceOf, checkCredential: m.epochs.checkCredential, rejoins: read.rejoins}
+	known := records{logs: m.logs, rosters: m.rosters, self: &m.own.log}
 	m.messages = newMessages(known, m.tx, &m.timers, m.tree, m.epochs)
-	m.messages.own, m.messages.engine, m.messages.rand, m.messages.read = m.own, cfg.Engine, cfg.Rand, m.read
-	m.messages.receipts, m.messages.reseal.rank = m.receipts, m.rank
-	m.receipts.deliveredTo = m.messages.deliveredTo
+	m.messages.own, m.messages.engine, m.messages.rand, m.messages.read = m.own, cfg.Engine, cfg.Rand, read
+	m.messages.receipts = newReceipts(known, m.tx, &m.timers, m.keys, cfg.LogKey)
+	m.messages.receipts.deliveredTo = m.messages.deliveredTo
+	m.messages.reseal.rank = m.rank
 	m.peers = &peers{
-		tx: m.tx, timers: &m.timers, logs: m.logs, read: m.read, changed: m.differ.changed, of: map[wire.DeviceID]*peerState{},
-		own: m.log.Device, idle: func() bool { return m.own.Out && m.joining.request == nil },
+		tx: m.tx, timers: &m.timers, logs: m.logs, read: read, changed: m.differ.changed, of: map[wire.DeviceID]*peerState{},
+		own: m.own.log.Device, idle: func() bool { return m.own.Out && m.joining.request == nil },
 		reseal: &m.messages.reseal,
 	}
 	m.joining = &joining{
-		tx: m.tx, timers: &m.timers, group: m.group, device: cfg.Device, engine: cfg.Engine, trees: map[wire.EpochID]bool{},
+		tx: m.tx, timers: &m.timers, group: group, device: cfg.Device, engine: cfg.Engine, trees: map[wire.EpochID]bool{},
 		leaf: m.leaf, epochs: m.epochs, peers: m.peers, newRejoin: m.newRejoin,
 	}
 	if err := m.load(); err != nil {
-		return nil, fmt.Errorf("group %v: %w", m.group, err)
+		return nil, fmt.Errorf("group %v: %w", group, err)
 	}
-	m.now, m.twins = now, twins{tx: m.tx, logs: m.logs, own: m.log.Device, started: now}
+	m.twins = twins{tx: m.tx, logs: m.logs, own: m.own.log.Device, started: now}
 	if !cfg.Kept.IsZero() {
 		m.Keep(cfg.Kept, now)
 	}
@@ -131,7 +119,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	// may tell that this device's log went further than it knows.
 	m.timers.set(timerVote, now.Add(voteAfterStart))
 	if !m.epochs.has(m.own.Position) {
-		m.own.restored(now, m.log.Device)
+		m.own.restored(now, m.own.log.Device)
 	}
 	m.settle(now)
 	if m.joining.request != nil {
@@ -151,9 +139,9 @@ func (m *Machine) load() error {
 		return err
 	}
 	m.tx.cursor = m.own.Cursor
-	m.refused.load()
+	m.fork.refused.load()
 	m.own.incarnate(m.cfg.Incarnation, known)
-	m.log.Incarnation = m.own.Incarnation
+	m.own.log.Incarnation = m.own.Incarnation
 	if err := errors.Join(m.keys.load(), m.leaf.load(), m.epochs.load(), m.joining.load(), m.evidence.load()); err != nil {
 		return err
 	}
@@ -162,7 +150,7 @@ func (m *Machine) load() error {
 	scanned := make(chan error, 1)
 	scan := func() {
 		var err error
-		found, err = scanMessages(m.tx, m.log.Device)
+		found, err = scanMessages(m.tx, m.own.log.Device)
 		scanned <- err
 	}
 	if _, ok := m.tx.rows.(RowKeys); ok {
@@ -186,8 +174,7 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 	if m.tx.broken != nil {
 		return Outcome{Verdict: verdict.Ignore}, m.tx.broken
 	}
-	m.now = now
-	in = m.receipts.from(in)
+	in = m.messages.receipts.from(in)
 	m.goOn(now)
 	m.hearAgain(now)
 	if in == nil {
@@ -206,45 +193,6 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 		return Outcome{Verdict: verdict.Ignore}, m.tx.broken
 	}
 	return out, err
-}
-
-// settle carries out all that follows from the set of entries as it now is: roster,
-// position, heal commit, seals, votes. Each turn may add entries of this device, from which
-// more follows; a handful of turns is all there can be.
-func (m *Machine) settle(now time.Time) {
-	for range 8 {
-		m.resolveRoster(now)
-		m.messages.refreshOwed(now)
-		m.leaveWhenDone(now)
-		m.joining.settleIntents(now, m.logs, m.own.Joined && m.In(), m.own.Out)
-		if m.tx.broken != nil || !m.follow(now) && !m.heal(now) {
-			break
-		}
-	}
-	if m.tx.broken != nil {
-		return
-	}
-	m.messages.openEarly(now)
-	m.noteJoined(now)
-	m.askForKeys(now)
-	m.joining.repeat(now)
-	m.peers.askForPast(now)
-	m.peers.askLater(now)
-	m.sealDue(now)
-	m.askAgain(now)
-	m.nameUnheld(now)
-	m.keepTransport(now)
-	m.castVote(now)
-	m.sendBeacon(now)
-	m.retire(now)
-	m.receipts.send(now)
-	publish(m.tx, m.keys, m.messages.record)
-	m.packs.write()
-	m.own.flush()
-	if m.timers.stop(timerMore); m.tx.deferred {
-		m.timers.set(timerMore, now)
-	}
-	m.tx.ready.NextWake = m.timers.next()
 }
 
 // Keep sets the time by which the machine destroys old keys and rows, as of a time that is
@@ -267,30 +215,27 @@ func (m *Machine) Advance() {
 // NextWake is when to Step(Tick) at the latest; zero: not needed.
 func (m *Machine) NextWake() time.Time { return m.tx.ready.NextWake }
 
-// Cursor is that of the newest event; 0 if there is none.
-func (m *Machine) Cursor() uint64 { return m.tx.cursor }
-
 // append adds an entry to this device's own log: signed, in the set, in the next
 // transaction and in the next envelope.
 func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*dag.Item, error) {
 	most := wire.MaxDeps
-	first := m.logs.Head(m.log) == nil
+	first := m.logs.Head(m.own.log) == nil
 	if kind == wire.KindRecord && !first {
 		most = 16 // enough to link the logs; the next entries name the rest
 	}
 	e := &wire.Entry{
-		V: wire.Version, Group: m.group, Device: m.log.Device, Incarnation: m.log.Incarnation, Seq: 1,
-		Deps: m.logs.Frontier(m.log, most), Kind: kind, Body: wire.Marshal(body),
+		V: wire.Version, Group: m.own.group, Device: m.own.log.Device, Incarnation: m.own.log.Incarnation, Seq: 1,
+		Deps: m.logs.Frontier(m.own.log, most), Kind: kind, Body: wire.Marshal(body),
 	}
-	if head := m.logs.Head(m.log); head != nil {
+	if head := m.logs.Head(m.own.log); head != nil {
 		e.Seq, e.Prev = head.Seq+1, head.Hash
-	} else if d := m.rosters.now.Devices[m.log.Device]; d != nil && d.By != nil && !slices.Contains(e.Deps, d.By.Hash) {
+	} else if d := m.rosters.now.Devices[m.own.log.Device]; d != nil && d.By != nil && !slices.Contains(e.Deps, d.By.Hash) {
 		e.Deps = append(e.Deps[:min(len(e.Deps), most-1)], d.By.Hash) // see dag.Logs.Check
 		slices.SortFunc(e.Deps, func(a, b wire.EntryHash) int { return slices.Compare(a[:], b[:]) })
 	}
-	e.HLC = uint64(dag.DateAfter(now, m.clock.Last(), m.logs.NewestOf(e)))
-	signed := m.cfg.LogKey.Sign(wire.DomainEntry, m.group, e.Encode())
-	s := &dag.SignedEntry{Raw: signed.Encode(), Signed: signed, Entry: e, Hash: wire.EntryHashOf(m.group, signed.Payload)}
+	e.HLC = uint64(dag.DateAfter(now, m.logs.Clock.Last(), m.logs.NewestOf(e)))
+	signed := m.cfg.LogKey.Sign(wire.DomainEntry, m.own.group, e.Encode())
+	s := &dag.SignedEntry{Raw: signed.Encode(), Signed: signed, Entry: e, Hash: wire.EntryHashOf(m.own.group, signed.Payload)}
 	if len(s.Raw) > wire.MaxEntry {
 		return nil, fmt.Errorf("%v: %w: %d bytes", kind, wire.ErrTooLarge, len(s.Raw))
 	}
@@ -299,7 +244,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*dag.Item, er
 	if kind == wire.KindRecord { // just made: there is nothing to read
 		it = m.logs.FillPast(it, e)
 	} else {
-		it, err = m.logs.Fill(it, e, m.group, m.cfg.Engine)
+		it, err = m.logs.Fill(it, e, m.own.group, m.cfg.Engine)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("own %v: %w", kind, err)
@@ -315,7 +260,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*dag.Item, er
 }
 
 // next is the date of an entry that this device would write now.
-func (m *Machine) next(now time.Time) crdt.HLC { return dag.DateAfter(now, m.clock.Last()) }
+func (m *Machine) next(now time.Time) crdt.HLC { return dag.DateAfter(now, m.logs.Clock.Last()) }
 
 // insert adds a checked item to the set and to all that is derived from it.
 func (m *Machine) insert(it *dag.Item, e *wire.Entry) error {
@@ -336,7 +281,6 @@ func (m *Machine) insert(it *dag.Item, e *wire.Entry) error {
 		m.rosters.at(it).Judge(it, m.cfg.Genesis)
 	}
 	m.logs.Add(it, e)
-	m.clock.Observe(it.HLC)
 	if n != nil && (it.Commit != nil || it.Facts.Has(dag.IsPermitted)) {
 		m.tree.Add(n)
 	}

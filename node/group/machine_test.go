@@ -203,7 +203,7 @@ func TestLoneMemberQueues(t *testing.T) {
 	w.found(a, wire.PolicyOpen)
 	id := a.send("anybody there?")
 	w.run(time.Minute)
-	if m, ok, err := a.m.Message(id); err != nil || !ok || m.Delivery != DeliveryPublished {
+	if m, ok, err := a.m.Journal().Message(id); err != nil || !ok || m.Delivery != DeliveryPublished {
 		t.Errorf("message: %+v, %v, %v", m, ok, err)
 	}
 	w.join(b)

@@ -15,21 +15,34 @@ import (
 // group uses is a register of its profile. At each the group has a box for each of
 // its transport keys: somebody who is removed holds no key to the next box.
 
+// Mail answers what a node needs to know to serve the group's mailboxes.
+type Mail struct {
+	own     *ownState
+	tx      *tx
+	logs    *dag.Logs
+	rosters *rosters
+	keys    *keyring
+	rank    func() time.Duration
+}
+
+// Mail gives the group's side of mailboxes. It is as the machine is: see the queries.
+func (m *Machine) Mail() Mail { return Mail{m.own, m.tx, m.logs, m.rosters, m.keys, m.rank} }
+
 // Mailboxes lists the mailboxes of the group.
-func (m *Machine) Mailboxes() []wire.LinkPeer {
+func (m Mail) Mailboxes() []wire.LinkPeer {
 	if it := m.rosters.now.Profile[wire.FieldMailboxes]; it != nil {
 		return it.Profile.Mailboxes
 	}
 	return nil
 }
 
-// MailboxesSet says whether this device was the last to set them, and when that was.
-func (m *Machine) MailboxesSet() (own bool, hlc uint64) {
+// Set says whether this device was the last to set them, and when that was.
+func (m Mail) Set() (own bool, hlc uint64) {
 	it := m.rosters.now.Profile[wire.FieldMailboxes]
 	if it == nil {
 		return false, 0
 	}
-	return it.Log == m.log, it.Profile.HLC
+	return it.Log == m.own.log, it.Profile.HLC
 }
 
 // Box is the group's place at a mailbox under one transport key.
@@ -41,19 +54,19 @@ type Box struct {
 
 // Boxes lists the group's boxes at a mailbox, one for each transport key held, the one
 // under which this device sends last: the others may bring its key.
-func (m *Machine) Boxes(mailbox []byte) []Box { return m.keys.boxes(mailbox) }
+func (m Mail) Boxes(mailbox []byte) []Box { return m.keys.boxes(mailbox) }
 
 // ProveBox signs the payload of wire.MailProofPayload, which shows a mailbox that this
 // device may use a box. False: the transport key is not here.
-func (m *Machine) ProveBox(key wire.KeyID, mailbox, payload []byte) ([]byte, bool) {
+func (m Mail) ProveBox(key wire.KeyID, mailbox, payload []byte) ([]byte, bool) {
 	return m.keys.proveBox(key, mailbox, payload)
 }
 
-// MailboxTurn returns this device's place in the order in which members put others' entries
+// Turn returns this device's place in the order in which members put others' entries
 // into a mailbox. The member that set the mailboxes comes first, as it is likely to be
 // there.
-func (m *Machine) MailboxTurn() int {
-	if own, _ := m.MailboxesSet(); own {
+func (m Mail) Turn() int {
+	if own, _ := m.Set(); own {
 		return 0
 	}
 	return 1 + int(m.rank())
@@ -75,20 +88,20 @@ type OwingEntry struct {
 // may hold. A member that was away holds an old key. The TKEY that replaced that key, and
 // all that the TKEY builds on, travelled under it before, and goes into that key's box
 // again. The newest key is the last.
-func (m *Machine) Owing(now time.Time) ([]Owing, error) {
-	if !m.own.Joined || !m.rosters.now.Has(m.log.Device) {
+func (m Mail) Owing(now time.Time) ([]Owing, error) {
+	if !m.own.Joined || !m.rosters.now.Has(m.own.log.Device) {
 		return nil, fmt.Errorf("telling what members may lack: %w", verdict.ErrOut)
 	}
 	current, ok := m.keys.current()
 	if !ok {
 		return nil, fmt.Errorf("telling what members may lack: %w: no transport key", verdict.ErrState)
 	}
-	items := unproven(m.logs, m.rosters.now, m.log.Device, now, m.now)
+	items := unproven(m.logs, m.rosters.now, m.own.log.Device, now)
 	under := func(key wire.KeyID, holds func(*dag.Item) bool) Owing {
 		o := Owing{Key: key}
 		for _, it := range items {
 			if holds(it) {
-				o.Entries = append(o.Entries, OwingEntry{it.Hash, it.Log.Device == m.log.Device})
+				o.Entries = append(o.Entries, OwingEntry{it.Hash, it.Log.Device == m.own.log.Device})
 			}
 		}
 		return o
@@ -106,7 +119,7 @@ func (m *Machine) Owing(now time.Time) ([]Owing, error) {
 // each other device of the roster: somebody may lack them. Devices that have been silent
 // for so long that members suggest to remove them do not count, or all that was ever
 // written since would be kept for them.
-func unproven(l *dag.Logs, r *roster.Roster, own wire.DeviceID, now, turn time.Time) []*dag.Item {
+func unproven(l *dag.Logs, r *roster.Roster, own wire.DeviceID, now time.Time) []*dag.Item {
 	heads := map[wire.DeviceID][]*dag.Item{}
 	for _, list := range l.Lists {
 		heads[list.ID.Device] = append(heads[list.ID.Device], list.Head())
@@ -115,10 +128,10 @@ func unproven(l *dag.Logs, r *roster.Roster, own wire.DeviceID, now, turn time.T
 	for id, d := range r.Devices {
 		var last time.Time
 		if d.By != nil {
-			last = d.By.When(turn)
+			last = d.By.When(now)
 		}
 		for _, head := range heads[id] {
-			if t := head.When(turn); t.After(last) {
+			if t := head.When(now); t.After(last) {
 				last = t
 			}
 		}
@@ -146,13 +159,13 @@ func unproven(l *dag.Logs, r *roster.Roster, own wire.DeviceID, now, turn time.T
 
 // CameBack says whether a device has written since, after it had been silent for so long
 // that nothing was kept for it.
-func (m *Machine) CameBack(since time.Time) bool {
+func (m Mail) CameBack(since, now time.Time) bool {
 	type silence struct{ last, next time.Time }
 	by := map[wire.DeviceID]silence{}
 	for _, l := range m.logs.Lists {
 		s := by[l.ID.Device]
 		for _, it := range slices.Backward(l.Items) {
-			t := it.When(m.now)
+			t := it.When(now)
 			if !t.After(since) {
 				if t.After(s.last) {
 					s.last = t
@@ -176,7 +189,7 @@ func (m *Machine) CameBack(since time.Time) bool {
 // EnvelopesWith makes envelopes under a transport key for a mailbox: entries, with the
 // seals of those that are records. They are as many, from the first, as take up about limit
 // bytes; taken says how many.
-func (m *Machine) EnvelopesWith(key wire.KeyID, entries []wire.EntryHash, limit int) (envelopes [][]byte, taken int, err error) {
+func (m Mail) EnvelopesWith(key wire.KeyID, entries []wire.EntryHash, limit int) (envelopes [][]byte, taken int, err error) {
 	if !m.keys.has(key) {
 		return nil, 0, fmt.Errorf("envelopes for a mailbox: %w", wire.ErrUnknownKey)
 	}

@@ -15,7 +15,7 @@ func TestOwing(t *testing.T) {
 	w, a, b, c := three(t, 790)
 	owing := func(later time.Duration) (own, all int) {
 		t.Helper()
-		out, err := a.m.Owing(w.now.Add(later))
+		out, err := a.m.Mail().Owing(w.now.Add(later))
 		if err != nil || len(out) != 1 {
 			t.Fatalf("%+v, %v", out, err)
 		}
@@ -38,7 +38,7 @@ func TestOwing(t *testing.T) {
 	if own, all := owing(silentFor + time.Hour); own+all != 0 {
 		t.Errorf("%d own of %d are kept for who is silent", own, all)
 	}
-	out, _ := a.m.Owing(w.now)
+	out, _ := a.m.Mail().Owing(w.now)
 	var entries []wire.EntryHash
 	for _, e := range out[0].Entries {
 		entries = append(entries, e.Hash)
@@ -46,11 +46,11 @@ func TestOwing(t *testing.T) {
 	if !slices.Contains(entries, m) {
 		t.Error("the message is not among them")
 	}
-	envelopes, taken, err := a.m.EnvelopesWith(out[0].Key, entries, 1)
+	envelopes, taken, err := a.m.Mail().EnvelopesWith(out[0].Key, entries, 1)
 	if err != nil || taken != 1 || len(envelopes) != 1 {
 		t.Errorf("%d envelopes with %d entries, %v", len(envelopes), taken, err)
 	}
-	if _, _, err := a.m.EnvelopesWith(wire.KeyID{1}, entries, 1); err == nil {
+	if _, _, err := a.m.Mail().EnvelopesWith(wire.KeyID{1}, entries, 1); err == nil {
 		t.Error("envelopes under a key that is not here")
 	}
 
@@ -62,14 +62,14 @@ func TestOwing(t *testing.T) {
 	b.send("so do I")
 	w.run(time.Minute)
 	for _, e := range entries {
-		if out, _ := a.m.Owing(w.now); slices.ContainsFunc(out[0].Entries, func(o OwingEntry) bool { return o.Hash == e }) {
+		if out, _ := a.m.Mail().Owing(w.now); slices.ContainsFunc(out[0].Entries, func(o OwingEntry) bool { return o.Hash == e }) {
 			t.Errorf("entry %v, a %v, is told of though all have it", e, a.m.logs.Items.At(e).Kind)
 		}
 	}
 	c.m = nil
 	since := w.now
 	w.run(silentFor + 24*time.Hour)
-	if a.m.CameBack(since) {
+	if a.m.Mail().CameBack(since, w.now) {
 		t.Error("somebody came back who is away")
 	}
 	since = w.now.Add(-time.Second)
@@ -77,7 +77,7 @@ func TestOwing(t *testing.T) {
 	w.run(time.Hour)
 	c.send("is anybody still there?")
 	w.run(time.Hour)
-	if !a.m.CameBack(since) {
+	if !a.m.Mail().CameBack(since, w.now) {
 		t.Error("who came back is not noticed")
 	}
 }

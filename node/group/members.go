@@ -29,10 +29,10 @@ func (m *Machine) resolveRoster(now time.Time) {
 	for _, e := range rosterEvents(old, m.rosters.now, m.logs.Devices) {
 		m.tx.emit(now, e)
 	}
-	if !m.rosters.now.Has(m.log.Device) {
+	if !m.rosters.now.Has(m.own.log.Device) {
 		m.own.Out, m.own.Joined = true, false
 		m.tx.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
-		if m.rosters.now.Gone[m.cfg.Device.User] == nil && m.rosters.now.Revoked[m.log.Device] == nil {
+		if m.rosters.now.Gone[m.cfg.Device.User] == nil && m.rosters.now.Revoked[m.own.log.Device] == nil {
 			// Nobody took the user out: its adder was taken out at the same time. It asks
 			// again.
 			m.tx.fail(Join{}.act(m, now, &Outcome{}))

@@ -17,7 +17,7 @@ import (
 // first entry.
 func (Found) act(m *Machine, now time.Time, _ *Outcome) error {
 	switch {
-	case m.cfg.Genesis.Device.ID != m.log.Device:
+	case m.cfg.Genesis.Device.ID != m.own.log.Device:
 		return fmt.Errorf("founding: %w: the genesis is by another device", verdict.ErrNotPermitted)
 	case m.own.Joined:
 		return fmt.Errorf("founding: %w: the group is there", verdict.ErrState)
@@ -44,7 +44,7 @@ type member struct {
 }
 
 func (m *Machine) member(now time.Time) member {
-	return member{m.group, m.cfg.Genesis, m.cfg.Device, m.cfg.Engine, m.rosters.now, now, m.next(now)}
+	return member{m.own.group, m.cfg.Genesis, m.cfg.Device, m.cfg.Engine, m.rosters.now, now, m.next(now)}
 }
 
 // self gives its user in the roster.

@@ -7,9 +7,13 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// ownState is the row of what this device is in the group, apart from logs and keys.
+// ownState is what this device is in the group, apart from entries and keys: the group, the
+// log that it writes, and a row.
 type ownState struct {
 	ownRow
+
+	group wire.GroupID
+	log   wire.LogID
 
 	tx      *tx
 	changed bool

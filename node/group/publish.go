@@ -132,7 +132,7 @@ func (m *Machine) EnvelopeOf(id wire.MessageID) ([]byte, error) {
 		}
 		u.Entries = [][]byte{raw}
 	}
-	seal, err := m.tx.get(sealKey(&wire.Seal{Message: id, Epoch: row.Epoch, Sealer: m.log.Device}))
+	seal, err := m.tx.get(sealKey(&wire.Seal{Message: id, Epoch: row.Epoch, Sealer: m.own.log.Device}))
 	if err != nil {
 		return nil, err
 	}

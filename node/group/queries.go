@@ -19,9 +19,9 @@ import (
 // Status is the machine's state for people.
 func (m *Machine) Status() Status {
 	s := Status{
-		Group: m.group, Position: m.own.Position, Members: len(m.rosters.now.Users), Entries: m.logs.Count,
-		Gaps: len(m.messages.gaps), Outbox: len(m.messages.outbox), Parked: len(m.logs.Parking.Entries), Head: m.choose().ID, Leaving: m.own.Leaving,
-		Intents: len(m.joining.intents), Was: m.own.Joined || m.own.Out || m.logs.Head(m.log) != nil,
+		Group: m.own.group, Position: m.own.Position, Members: len(m.rosters.now.Users), Entries: m.logs.Count,
+		Gaps: len(m.messages.gaps), Outbox: len(m.messages.outbox), Parked: len(m.logs.Parking.Entries), Head: m.fork.chosen.at.ID, Leaving: m.own.Leaving,
+		Intents: len(m.joining.intents), Was: m.own.Joined || m.own.Out || m.logs.Head(m.own.log) != nil,
 	}
 	for _, f := range slices.Sorted(maps.Keys(m.rosters.now.Profile)) {
 		s.Profile = append(s.Profile, *m.rosters.now.Profile[f].Profile)
@@ -34,7 +34,7 @@ func (m *Machine) Status() Status {
 		s.State = StateNew
 	case n == nil:
 		s.State = StateSyncing
-	case !m.rosters.now.Has(m.log.Device):
+	case !m.rosters.now.Has(m.own.log.Device):
 		s.State = StateOut
 		gone := m.rosters.now.Gone[m.cfg.Device.User]
 		s.Left = gone != nil && gone.Op.Type == wire.OpLeave
@@ -104,50 +104,10 @@ func (m *Machine) Standing(d wire.DeviceID) Standing {
 	return Stranger
 }
 
-// Vouches says whether to hold a transport key shows a stranger to be a member of
-// another branch: nobody who was taken out has it, and could come with another device.
-func (m *Machine) Vouches(key wire.KeyID) bool {
-	return m.keys.has(key) && m.keys.clean(m.keys.of(key))
-}
-
-// Messages lists the messages that were shown after a cursor, in that order.
-func (m *Machine) Messages(after uint64, limit int) ([]Message, error) {
-	return m.messages.list(after, limit)
-}
-
-// Message gives one message that was shown.
-func (m *Machine) Message(id wire.MessageID) (Message, bool, error) { return m.messages.get(id) }
-
-// Events lists events after a cursor.
-func (m *Machine) Events(after uint64, limit int) ([]Event, error) {
-	return m.tx.eventsAfter(after, limit, func(EventKind) bool { return true })
-}
-
-// Happened lists the events of the group that people see, after a cursor: messages, and the
-// events for which shows is true, at most limit; 0: all.
-func (m *Machine) Happened(after uint64, limit int, shows func(EventKind) bool) ([]Event, error) {
-	return m.tx.eventsAfter(after, limit, withMessages(shows))
-}
-
-// LastHappened lists the newest that Happened would list, at most n. more says that
-// there are others before. It looks at no more than the newest events; 0: at all.
-func (m *Machine) LastHappened(n int, newest uint64, shows func(EventKind) bool) (out []Event, more bool, err error) {
-	return m.tx.lastEvents(n, newest, withMessages(shows))
-}
-
-func withMessages(shows func(EventKind) bool) func(EventKind) bool {
-	return func(k EventKind) bool { return k == EventMessage || shows(k) }
-}
-
-// Unseen counts the messages of others that were shown after a cursor, up to most.
-func (m *Machine) Unseen(after uint64, most int) (int, error) {
-	return m.messages.unseen(after, most, m.cfg.Device.User)
-}
-
 // VectorFor is Vector for one device: with what this one has read of its logs.
 func (m *Machine) VectorFor(d wire.DeviceID) wire.SyncVector {
 	v := m.Vector()
-	v.Receipts = m.receipts.receiptsFor(d)
+	v.Receipts = m.messages.receipts.receiptsFor(d)
 	return v
 }
 
@@ -157,7 +117,7 @@ func (m *Machine) Vector() wire.SyncVector {
 	lacks = lacks[:min(len(lacks), wire.MaxGaps)]
 	slices.SortFunc(lacks, func(a, b wire.MessageID) int { return bytes.Compare(a[:], b[:]) })
 	v := wire.SyncVector{Marks: m.Marks(), Lacks: lacks}
-	if m.stranded() {
+	if m.stranded(m.fork.chosen.at) {
 		v.Rejoin = m.joining.rejoin
 	}
 	return v
@@ -229,9 +189,9 @@ func endsOf(rosters *rosters, device *identity.Device) []*dag.Item {
 // Wants lists the requests of this device to others: messages owed to it without plaintext,
 // oldest first, and trees. Seals that came before and that it has no keys for it asks for
 // again after a while, longer each time.
-func (m *Machine) Wants() wire.SyncWant {
+func (m *Machine) Wants(now time.Time) wire.SyncWant {
 	return wire.SyncWant{
-		Messages: m.messages.wants(m.now),
+		Messages: m.messages.wants(now),
 		Trees:    slices.SortedFunc(maps.Keys(m.joining.trees), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }),
 	}
 }
@@ -261,23 +221,3 @@ func (m *Machine) TreeOf(id wire.EpochID) ([]byte, error) {
 	}
 	return e.Tree(), nil
 }
-
-// SyncMAC is the MAC of wire.SyncProof under one of this device's transport
-// keys; false if it does not hold that key.
-func (m *Machine) SyncMAC(key wire.KeyID, role byte, opener, answerer wire.SyncHello, openerPeer, answererPeer []byte) ([32]byte, bool) {
-	return m.keys.syncMAC(key, role, opener, answerer, openerPeer, answererPeer)
-}
-
-// TransportKey is the ID of the key that this device sends under. False: it holds none.
-func (m *Machine) TransportKey() (wire.KeyID, bool) { return m.keys.current() }
-
-// Topics lists the topics that this device must listen on, the one it publishes on first.
-// None, if this device is out.
-func (m *Machine) Topics() []string { return m.keys.topics() }
-
-// Tagged says whether envelopes with a tag are this group's, as far as its keys are here.
-func (m *Machine) Tagged(tag [8]byte) bool { return m.keys.tagged(tag) }
-
-// Meets lists the secrets under which the members of a private group announce
-// themselves. None, if the group is public or this device is out.
-func (m *Machine) Meets() []wire.MeetSecret { return m.keys.meets() }

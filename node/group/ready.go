@@ -53,7 +53,7 @@ type RowKeys interface {
 // Outbound is one thing for the network to do.
 type Outbound interface{ outbound() }
 
-// Publish sends an envelope on a topic, which is one of Machine.Topics.
+// Publish sends an envelope on a topic, which is one of Transport.Topics.
 type Publish struct {
 	Envelope []byte
 	Topic    string

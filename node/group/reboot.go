@@ -21,7 +21,7 @@ func (Reboot) act(m *Machine, now time.Time, out *Outcome) error {
 	if err != nil {
 		return err
 	}
-	from := m.choose()
+	from := m.choose(now)
 	switch {
 	case u.Role > wire.RoleAdmin:
 		return fmt.Errorf("rebooting: %w: %s may not, only owners and admins may", verdict.ErrNotPermitted, u.Role.Article())
@@ -50,20 +50,20 @@ func (m *Machine) newRoot(now time.Time, from *epochs.Node, generation uint64) (
 	if _, err := io.ReadFull(m.cfg.Rand, salt[:]); err != nil {
 		return wire.EntryHash{}, fmt.Errorf("drawing an MLS group_id: %w", err)
 	}
-	mlsGroup := wire.Hash(sha256.Sum256(slices.Concat(m.group[:], wire.U64(generation), salt[:])))
+	mlsGroup := wire.Hash(sha256.Sum256(slices.Concat(m.own.group[:], wire.U64(generation), salt[:])))
 	e, err := m.cfg.Engine.Create(m.cfg.Rand, now, mlsGroup[:], m.own.Signer, m.leaf.credential())
 	if err != nil {
 		return wire.EntryHash{}, fmt.Errorf("creating the MLS group: %w", err)
 	}
 	r := &wire.Reboot{From: from.ID, Generation: generation, MLSGroup: mlsGroup, Interim: e.Interim()}
-	r.Root = wire.RebootEpochID(m.group, m.log.Device, r)
+	r.Root = wire.RebootEpochID(m.own.group, m.own.log.Device, r)
 	it, err := m.append(now, wire.KindOp, &wire.Op{Type: wire.OpReboot, Reboot: r})
 	if err != nil {
 		return wire.EntryHash{}, err
 	}
 	m.epochs.hold(now, r.Root, generation, e, nil)
 	m.resolveRoster(now)
-	if m.choose() == m.tree.Nodes[r.Root] {
+	if m.choose(now) == m.tree.Nodes[r.Root] {
 		m.moved(now, m.tree.Nodes[m.own.Position], m.tree.Nodes[r.Root])
 		m.timers.set(timerVote, now)
 	}

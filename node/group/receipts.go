@@ -157,7 +157,7 @@ func (r *receipts) send(now time.Time) {
 type Untold struct{ Device wire.DeviceID }
 
 func (in Untold) act(m *Machine, now time.Time, _ *Outcome) error { //nolint:unparam // as of every act
-	m.receipts.untold(now, in.Device)
+	m.messages.receipts.untold(now, in.Device)
 	return nil
 }
 

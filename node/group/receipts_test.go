@@ -18,7 +18,7 @@ import (
 // heldBy says how many devices have said that they can read a message.
 func (d *device) heldBy(id wire.MessageID) int {
 	d.w.t.Helper()
-	m, ok, err := d.m.Message(id)
+	m, ok, err := d.m.Journal().Message(id)
 	if err != nil || !ok {
 		d.w.t.Fatalf("message %v: %v, %v", id, ok, err)
 	}
@@ -39,7 +39,7 @@ func (d *device) vectorTo(o *device) {
 
 // receipt is one by d as it travels, changed before it is signed.
 func (d *device) receipt(it *dag.Item, change func(*wire.Receipt)) []byte {
-	r := &wire.Receipt{V: wire.Version, Log: d.m.log, Count: d.m.tx.cursor, Read: wire.Mark{Log: it.Log, Seq: it.Seq, Hash: it.Hash}}
+	r := &wire.Receipt{V: wire.Version, Log: d.m.own.log, Count: d.m.tx.cursor, Read: wire.Mark{Log: it.Log, Seq: it.Seq, Hash: it.Hash}}
 	if change != nil {
 		change(r)
 	}
@@ -144,12 +144,12 @@ func TestReceiptsRefused(t *testing.T) {
 		verdict verdict.Verdict
 	}{
 		{"garbage", []byte{1}, wire.ErrMalformed, verdict.Reject},
-		{"by another key", c.receipt(it, func(r *wire.Receipt) { r.Log = b.m.log }), verdict.ErrForged, verdict.Reject},
+		{"by another key", c.receipt(it, func(r *wire.Receipt) { r.Log = b.m.own.log }), verdict.ErrForged, verdict.Reject},
 		{"by a stranger", stranger.log.Sign(wire.DomainReceipt, w.group, (&wire.Receipt{V: wire.Version, Log: wire.LogID{Device: stranger.dev.ID}, Count: 1, Read: wire.Mark{Log: it.Log, Seq: it.Seq, Hash: it.Hash}}).Encode()).Encode(), verdict.ErrNotMember, verdict.Ignore},
 		{"for an entry that is not here", b.receipt(it, elsewhere), verdict.ErrIncomplete, verdict.Ignore},
 		{"with another number", b.receipt(it, func(r *wire.Receipt) { r.Read.Seq++ }), verdict.ErrIncomplete, verdict.Ignore},
-		{"for an entry of somebody else", b.receipt(it, func(r *wire.Receipt) { r.Read.Hash = c.m.logs.Head(c.m.log).Hash }), verdict.ErrIncomplete, verdict.Ignore},
-		{"of this device", a.receipt(c.m.logs.Head(c.m.log), nil), nil, verdict.Accept},
+		{"for an entry of somebody else", b.receipt(it, func(r *wire.Receipt) { r.Read.Hash = c.m.logs.Head(c.m.own.log).Hash }), verdict.ErrIncomplete, verdict.Ignore},
+		{"of this device", a.receipt(c.m.logs.Head(c.m.own.log), nil), nil, verdict.Accept},
 	} {
 		refusal{r.name, Envelope{Bytes: c.envelope(wire.Bundle{Receipts: [][]byte{r.raw}})}, r.want, r.verdict}.check(t, a)
 	}
@@ -188,9 +188,9 @@ func TestReceiptsAcrossARollback(t *testing.T) {
 	b.rows, b.inc = old, b.inc+1
 	b.open()
 	// Its first entry says that it began anew.
-	raw := b.forge(wire.KindVote, &wire.Vote{Position: b.m.own.Position}, []wire.EntryHash{a.m.logs.Head(a.m.log).Hash}, func(e *wire.Entry) {
+	raw := b.forge(wire.KindVote, &wire.Vote{Position: b.m.own.Position}, []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}, func(e *wire.Entry) {
 		e.Incarnation = b.inc
-		e.HLC = max(uint64(crdt.HLCFromTime(w.now)), uint64(a.m.clock.Last())+1)
+		e.HLC = max(uint64(crdt.HLCFromTime(w.now)), uint64(a.m.logs.Clock.Last())+1)
 	})
 	a.must(Envelope{Bytes: b.envelope(wire.Bundle{Entries: [][]byte{raw}})})
 	if n := a.heldBy(id); n != 0 {
@@ -229,7 +229,7 @@ func TestReceiptsSurvive(t *testing.T) {
 		b.must(Untold{Device: a.dev.ID})
 		w.run(time.Minute)
 	}
-	if n := b.m.receipts.tries; len(n) != 1 || b.receiptsDue() != 0 {
+	if n := b.m.messages.receipts.tries; len(n) != 1 || b.receiptsDue() != 0 {
 		t.Errorf("it tries for ever: %v", n)
 	}
 	a.open()
@@ -264,7 +264,7 @@ func TestHeardWakes(t *testing.T) {
 func TestReceiptsAreBounded(t *testing.T) {
 	w, a, b, c := trio(t, 76)
 	w.cut = func(_, _ *device) bool { return true }
-	it := c.m.logs.Head(c.m.log)
+	it := c.m.logs.Head(c.m.own.log)
 	passed := 0
 	for i := range 500 {
 		raw := b.receipt(it, func(r *wire.Receipt) {
@@ -277,7 +277,7 @@ func TestReceiptsAreBounded(t *testing.T) {
 			passed++
 		}
 	}
-	if n := len(a.m.receipts.read[b.dev.ID].counts); passed > receiptsPassed || n > maxReceiptCounts {
+	if n := len(a.m.messages.receipts.read[b.dev.ID].counts); passed > receiptsPassed || n > maxReceiptCounts {
 		t.Errorf("%d were passed on, %d logs are remembered", passed, n)
 	}
 	for range 4 * dag.MaxLogs {
@@ -285,7 +285,7 @@ func TestReceiptsAreBounded(t *testing.T) {
 		raw := b.receipt(it, func(r *wire.Receipt) { r.Log.Incarnation = w.rand.Uint64() })
 		_, _ = a.step(Envelope{Bytes: b.envelope(wire.Bundle{Receipts: [][]byte{raw}})})
 	}
-	if n := len(a.m.receipts.read[b.dev.ID].stale); n > dag.MaxLogs {
+	if n := len(a.m.messages.receipts.read[b.dev.ID].stale); n > dag.MaxLogs {
 		t.Errorf("%d incarnations are remembered", n)
 	}
 	raw := b.receipt(it, func(r *wire.Receipt) { r.Count, r.Read.Seq = 1<<40, 1<<40 })
@@ -299,18 +299,18 @@ func TestReceiptsAreBounded(t *testing.T) {
 func TestReceiptsInALargeGroup(t *testing.T) {
 	const members = 1000
 	w, a, b, _ := trio(t, 77)
-	it := a.m.logs.Head(a.m.log)
-	b0 := b.m.log.Device
+	it := a.m.logs.Head(a.m.own.log)
+	b0 := b.m.own.log.Device
 	for i := range members {
 		b.m.rosters.now.Devices[dagtest.TestDevice(i)] = &roster.Device{}
 	}
 	at := map[time.Duration]int{}
 	var last time.Duration
 	for i := range members {
-		b.m.log.Device = dagtest.TestDevice(i)
+		b.m.own.log.Device = dagtest.TestDevice(i)
 		b.forgetReceipts()
-		b.m.receipts.plan(w.now, 0, it)
-		d := b.m.receipts.due[0].Sub(w.now)
+		b.m.messages.receipts.plan(w.now, 0, it)
+		d := b.m.messages.receipts.due[0].Sub(w.now)
 		at[d]++
 		last = max(last, d)
 	}
@@ -322,11 +322,11 @@ func TestReceiptsInALargeGroup(t *testing.T) {
 	if n := at[receiptWait]; n < 1 || last > 15*time.Minute {
 		t.Errorf("%d devices tell at once, the last after %v", n, last)
 	}
-	b.m.log.Device = b0
+	b.m.own.log.Device = b0
 	b.forgetReceipts()
-	b.m.receipts.from(From{Peer: a.dev.Cert.Peer})
-	b.m.receipts.plan(w.now, 0, it)
-	if d := b.m.receipts.due[0].Sub(w.now); d != receiptWait {
+	b.m.messages.receipts.from(From{Peer: a.dev.Cert.Peer})
+	b.m.messages.receipts.plan(w.now, 0, it)
+	if d := b.m.messages.receipts.due[0].Sub(w.now); d != receiptWait {
 		t.Errorf("who has it from its author tells after %v", d)
 	}
 }

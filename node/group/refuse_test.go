@@ -20,9 +20,9 @@ func forgeEntry(t *testing.T, d *device, kind wire.Kind, body any, change func(*
 	t.Helper()
 	e := &wire.Entry{
 		V: wire.Version, Group: d.w.group, Device: d.dev.ID, Incarnation: d.inc, Seq: 1,
-		Deps: d.m.logs.Frontier(d.m.log, wire.MaxDeps), Kind: kind, HLC: uint64(d.m.clock.Last()) + 1, Body: wire.Marshal(body),
+		Deps: d.m.logs.Frontier(d.m.own.log, wire.MaxDeps), Kind: kind, HLC: uint64(d.m.logs.Clock.Last()) + 1, Body: wire.Marshal(body),
 	}
-	if head := d.m.logs.Head(d.m.log); head != nil {
+	if head := d.m.logs.Head(d.m.own.log); head != nil {
 		e.Seq, e.Prev = head.Seq+1, head.Hash
 	}
 	if change != nil {
@@ -34,7 +34,7 @@ func forgeEntry(t *testing.T, d *device, kind wire.Kind, body any, change func(*
 // envelopeBy puts a bundle into an envelope as any holder of the transport key can.
 func envelopeBy(t *testing.T, d *device, u wire.Bundle) []byte {
 	t.Helper()
-	key, ok := d.m.TransportKey()
+	key, ok := d.m.Transport().Key()
 	if !ok {
 		t.Fatal("no transport key")
 	}
@@ -66,7 +66,7 @@ func TestBadInputIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	position := a.m.own.Position
-	carol, _, err := c.m.read.commit(c.m.tree.Nodes[position].By())
+	carol, _, err := c.m.messages.read.commit(c.m.tree.Nodes[position].By())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"entry: dated a little before its past", entry(forgeEntry(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) { e.HLC -= uint64(dag.MaxAhead.Milliseconds()) << 16 })), verdict.ErrForged, verdict.Reject},
 		{"entry: dep of another log as prev", entry(forgeEntry(t, c, wire.KindVote, &wire.Vote{}, func(e *wire.Entry) {
 			e.Seq++
-			e.Prev = b.m.logs.Head(b.m.log).Hash
+			e.Prev = b.m.logs.Head(b.m.own.log).Hash
 			e.Deps = []wire.EntryHash{}
 		})), verdict.ErrForged, verdict.Reject},
 		{"OP: body of rubbish", entry(forgeEntry(t, c, wire.KindOp, &wire.Vote{}, nil)), wire.ErrMalformed, verdict.Reject},

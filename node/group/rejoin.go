@@ -82,14 +82,14 @@ func rejoinMAC(key []byte, r *wire.Rejoin) []byte {
 
 // stranded says whether this device is a member that cannot get to the chosen
 // epoch by the keys and commits it has.
-func (m *Machine) stranded() bool {
+func (m *Machine) stranded(chosen *epochs.Node) bool {
 	position := m.tree.Nodes[m.own.Position]
-	return position != nil && m.own.Joined && m.rosters.now.Has(m.log.Device) && m.choose() != position
+	return position != nil && m.own.Joined && m.rosters.now.Has(m.own.log.Device) && chosen != position
 }
 
 // askAgain asks to be added again while this device is stranded.
 func (m *Machine) askAgain(now time.Time) {
-	if !m.stranded() {
+	if !m.stranded(m.choose(now)) {
 		m.joining.stopRejoin(now, m.tree.Nodes[m.own.Position])
 		m.timers.stop(timerRejoin)
 		return
@@ -104,9 +104,9 @@ func (m *Machine) newRejoin(now time.Time) (s wire.Signed, r *wire.Rejoin, err e
 	if err != nil {
 		return s, nil, err
 	}
-	r = &wire.Rejoin{V: wire.Version, Device: m.log.Device, HLC: uint64(m.clock.Now(now)), KeyPackage: kp.Public}
-	for n := m.choose(); n != nil; n = n.Parent {
-		key, err := m.read.rejoinKey(n.ID)
+	r = &wire.Rejoin{V: wire.Version, Device: m.own.log.Device, HLC: uint64(m.logs.Clock.Now(now)), KeyPackage: kp.Public}
+	for n := m.choose(now); n != nil; n = n.Parent {
+		key, err := m.messages.read.rejoinKey(n.ID)
 		if err != nil {
 			return s, nil, err
 		}
@@ -116,7 +116,7 @@ func (m *Machine) newRejoin(now time.Time) (s wire.Signed, r *wire.Rejoin, err e
 			break
 		}
 	}
-	return m.cfg.LogKey.Sign(wire.DomainRejoin, m.group, r.Encode()), r, nil
+	return m.cfg.LogKey.Sign(wire.DomainRejoin, m.own.group, r.Encode()), r, nil
 }
 
 // foundItsWay says whether a device, by its newest vote, has since it asked to be added again

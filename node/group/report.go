@@ -77,7 +77,7 @@ func (m *Machine) Report(now time.Time) Report {
 		Unsealed: slices.Clone(m.messages.outbox), Missing: m.messages.lacks(), Keys: len(m.keys.keys),
 	}
 	r.SendKey, _ = m.keys.current()
-	r.Suggest = suggestions(m.logs, m.tree, m.rosters.now, m.now)
+	r.Suggest = suggestions(m.logs, m.tree, m.rosters.now, now)
 	for _, a := range m.rosters.now.Asking {
 		if a.Open(m.next(now)) {
 			r.Requests++
@@ -95,7 +95,7 @@ func (m *Machine) Report(now time.Time) Report {
 
 // branches lists the tips of the tree of epochs, the chosen one first, then the newest.
 func (m *Machine) branches() []Branch {
-	chosen, here := m.choose(), m.tree.Nodes[m.own.Position]
+	chosen, here := m.fork.chosen.at, m.tree.Nodes[m.own.Position]
 	var out []Branch
 	for _, tip := range m.tree.Nodes {
 		if len(tip.Children) > 0 || tip == m.tree.Root {
@@ -115,7 +115,7 @@ func (m *Machine) branches() []Branch {
 		switch {
 		case tip.Void || first.Void:
 			b.Reason = "its author had taken another side, or made too many commits"
-		case m.refused.has(tip.ID) || m.refused.has(first.ID):
+		case m.fork.refused.has(tip.ID) || m.fork.refused.has(first.ID):
 			b.Reason = "found invalid here"
 		}
 		for user, u := range m.rosters.now.Users {
@@ -157,11 +157,11 @@ func (m *Machine) deviceReports() []DeviceReport {
 			last[list.ID.Device] = at
 		}
 	}
-	chosen := m.choose()
+	chosen := m.fork.chosen.at
 	out := make([]DeviceReport, 0, len(m.rosters.now.Devices))
 	for _, id := range m.rosters.now.DeviceIDs() {
 		d := m.rosters.now.Devices[id].Device
-		r := DeviceReport{Device: id, User: d.User, Name: d.Cert.Name, Own: id == m.log.Device, Last: last[id], InTree: in[id]}
+		r := DeviceReport{Device: id, User: d.User, Name: d.Cert.Name, Own: id == m.own.log.Device, Last: last[id], InTree: in[id]}
 		if n := m.tree.PositionOf(m.logs.Votes[id]); n != nil {
 			it := m.logs.Votes[id]
 			r.Vote, r.VotedAt, r.Number, r.Chosen = n.ID, it.Dated().Time(), n.Number, n.Contains(chosen)

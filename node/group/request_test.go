@@ -19,7 +19,7 @@ func TestRequestIsSeenByEveryAdmin(t *testing.T) {
 	d := w.device("dora")
 	a.online, b.online = false, false
 	w.join(d)
-	if s, err := c.m.JoinStatus(d.request().KeyPackage); err != nil || s.Stage != wire.JoinWaiting || s.Reason != "an admin has to approve the request" {
+	if s, err := c.m.JoinStatus(d.request().KeyPackage, w.now); err != nil || s.Stage != wire.JoinWaiting || s.Reason != "an admin has to approve the request" {
 		t.Errorf("carl tells dora %+v, %v", s, err)
 	}
 	entries := c.m.Status().Entries
@@ -50,7 +50,7 @@ func TestRequestIsSeenByEveryAdmin(t *testing.T) {
 	if got[0] != want {
 		t.Errorf("ben sees %+v, want %+v", got[0], want)
 	}
-	events, err := b.m.Events(0, 0)
+	events, err := b.m.Journal().Events(0, 0)
 	if err != nil || !slices.ContainsFunc(events, func(e Event) bool { return e.Kind == EventAsked && e.User == d.dev.User && e.Detail == "dora" }) {
 		t.Errorf("ben was not told: %v", err)
 	}
@@ -86,7 +86,7 @@ func TestDeniedRequest(t *testing.T) {
 	refusal{"denying twice", Deny{User: d.dev.User}, verdict.ErrState, verdict.Ignore}.check(t, a)
 	refusal{"asking again", JoinAsked{Request: *d.request()}, verdict.ErrDenied, verdict.Ignore}.check(t, c)
 	for _, x := range []*device{a, b, c} {
-		if s, err := x.m.JoinStatus(d.request().KeyPackage); err != nil || s.Stage != wire.JoinDenied || !s.Final {
+		if s, err := x.m.JoinStatus(d.request().KeyPackage, w.now); err != nil || s.Stage != wire.JoinDenied || !s.Final {
 			t.Errorf("%s tells dora %+v, %v", x.name, s, err)
 		}
 	}
@@ -226,7 +226,7 @@ func TestStatusOfManyRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, op := puppet(t, w, "ben", secret, public, w.now)
-		if _, err := a.m.JoinStatus(op.KeyPackage); err != nil {
+		if _, err := a.m.JoinStatus(op.KeyPackage, w.now); err != nil {
 			t.Fatal(err)
 		}
 	}

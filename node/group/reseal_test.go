@@ -68,12 +68,12 @@ func TestBeaconIsNoReceipt(t *testing.T) {
 		}
 		public := a.wrapKey()
 		beacon := wire.Beacon{
-			V: wire.Version, Log: a.m.log, HLC: uint64(a.m.clock.Now(w.now)) + 1, Vector: b.m.logs.Marks(), Gaps: gaps,
+			V: wire.Version, Log: a.m.own.log, HLC: uint64(a.m.logs.Clock.Now(w.now)) + 1, Vector: b.m.logs.Marks(), Gaps: gaps,
 			Position: a.m.own.Position, TransportKey: public[:],
 		}
 		raw := a.log.Sign(wire.DomainBeacon, w.group, beacon.Encode()).Encode()
 		b.must(Envelope{Bytes: a.envelope(wire.Bundle{Beacons: [][]byte{raw}})})
-		m, _, err := b.m.Message(id)
+		m, _, err := b.m.Journal().Message(id)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,7 +23,7 @@ func TestOneEpochUnderTwoRoots(t *testing.T) {
 	w.agree(a, b, c, e)
 	w.cut = func(x, y *device) bool { return true }
 	from := a.m.own.Position
-	role := a.m.logs.Head(a.m.log).Hash
+	role := a.m.logs.Head(a.m.own.log).Hash
 	marks := b.m.Marks()
 	a.must(Reboot{})
 	root := a.m.tree.Nodes[a.m.own.Position]
@@ -33,7 +33,7 @@ func TestOneEpochUnderTwoRoots(t *testing.T) {
 	if x.Parent != root || root.By().Op == nil {
 		t.Fatal("anna made no epoch under her root")
 	}
-	commit, _, err := a.m.read.commit(x.By())
+	commit, _, err := a.m.messages.read.commit(x.By())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 	}
 	u := m.rosters.now.Users[m.cfg.Device.User]
 	switch {
-	case u == nil || !m.rosters.now.Has(m.log.Device):
+	case u == nil || !m.rosters.now.Has(m.own.log.Device):
 		return wire.EntryHash{}, fmt.Errorf("sending: %w", verdict.ErrOut)
 	case m.own.Leaving:
 		return wire.EntryHash{}, fmt.Errorf("sending: %w: this user is leaving", verdict.ErrOut)
@@ -65,7 +65,7 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 // sealDue seals this device's messages that wait, and what others lack, if the gate is open:
 // nobody seals under a tree that holds a removed user or a revoked device.
 func (m *Machine) sealDue(now time.Time) {
-	own, others := len(m.messages.outbox) > 0 && !m.settling.rolling, m.timers.due(now, timerReseal)
+	own, others := len(m.messages.outbox) > 0 && !m.fork.settling.rolling, m.timers.due(now, timerReseal)
 	if !own && !others {
 		return
 	}

@@ -28,7 +28,7 @@ func (m *Machine) conclusions() string {
 	for _, id := range sortedKeys(m.rosters.now.Revoked) {
 		fmt.Fprintf(&b, "revoked %v by %v\n", id, m.rosters.now.Revoked[id].Hash)
 	}
-	fmt.Fprintf(&b, "chosen %v\n", m.choose().ID)
+	fmt.Fprintf(&b, "chosen %v\n", m.fork.chosen.at.ID)
 	for _, id := range slices.SortedFunc(maps.Keys(m.tree.Nodes), func(a, b wire.EpochID) int { return bytes.Compare(a[:], b[:]) }) {
 		if n := m.tree.Nodes[id]; n.Parent != nil && m.logs.Counts(n.By()) {
 			fmt.Fprintf(&b, "epoch %v under %v by %v, void %v, stands %v\n", id, n.Parent.ID, n.By().Hash, n.Void, n.Stands(m.logs.Counts))
@@ -83,7 +83,7 @@ func TestConclusionsDoNotDependOnOrder(t *testing.T) {
 			seq  uint64
 			hlc  uint64
 		}
-		base := a.m.logs.Head(a.m.log)
+		base := a.m.logs.Head(a.m.own.log)
 		all := []made{{hash: base.Hash, hlc: uint64(base.HLC)}}
 		positions := []wire.EpochID{a.m.own.Position}
 		secret, public, _ := engine.MLS(1).NewSigner(w.rand)

@@ -74,7 +74,7 @@ func TestAgreementProlongsNoWait(t *testing.T) {
 		t.Fatal("c does not wait: take another seed")
 	}
 	winner, loser := a, b
-	if b.m.tree.Nodes[b.m.own.Position].Parent.ID == c.m.choose().ID {
+	if b.m.tree.Nodes[b.m.own.Position].Parent.ID == c.m.fork.chosen.at.ID {
 		winner, loser = b, a
 	}
 	w.run(time.Second)

@@ -16,7 +16,7 @@ func TestSuggestions(t *testing.T) {
 		t.Errorf("at first: %+v", s)
 	}
 	c.online = false
-	last := a.m.logs.Heard(a.m.now)[c.dev.User].Time()
+	last := a.m.logs.Heard(w.now)[c.dev.User].Time()
 	for _, days := range []time.Duration{45, 44, 2} {
 		w.now = w.now.Add(days * 24 * time.Hour)
 		a.send("still here")
@@ -42,7 +42,7 @@ func TestSuggestions(t *testing.T) {
 		w.run(time.Minute)
 		epochs = append(epochs, c.m.own.Position)
 		refused := slices.SortedFunc(slices.Values(epochs), func(a, b wire.EpochID) int { return slices.Compare(a[:], b[:]) })
-		vote := b.forge(wire.KindVote, &wire.Vote{Position: a.m.own.Position, Refused: refused}, a.m.logs.Frontier(b.m.log, 16), b.next(a))
+		vote := b.forge(wire.KindVote, &wire.Vote{Position: a.m.own.Position, Refused: refused}, a.m.logs.Frontier(b.m.own.log, 16), b.next(a))
 		b.online = false
 		a.must(Entries{Entries: [][]byte{vote}})
 		s := suggestions(a.m.logs, a.m.tree, a.m.rosters.now, w.now)

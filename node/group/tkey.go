@@ -34,7 +34,7 @@ func (m *Machine) keepTransport(now time.Time) {
 	}
 	if !m.timers.running(timerTransport) {
 		m.timers.set(timerTransport, now)
-		if !fresh || !m.rosters.now.RemovedBy(m.log) {
+		if !fresh || !m.rosters.now.RemovedBy(m.own.log) {
 			m.timers.set(timerTransport, now.Add(rankStep+m.rank()*rankStep))
 		}
 	}
@@ -51,7 +51,7 @@ func (m *Machine) keepTransport(now time.Time) {
 		if !ok {
 			continue
 		}
-		w, err := wrap(m.cfg.Rand, m.group, current, m.keys.keys[current], d, public)
+		w, err := wrap(m.cfg.Rand, m.own.group, current, m.keys.keys[current], d, public)
 		if errors.Is(err, errNoKey) {
 			continue
 		}

@@ -62,7 +62,7 @@ func TestManyShownAtOnce(t *testing.T) {
 func firstOf(d *device) wire.MessageID {
 	var first *dag.Item
 	for it := range d.records() {
-		if it.Log == d.m.log && (first == nil || it.Seq < first.Seq) {
+		if it.Log == d.m.own.log && (first == nil || it.Seq < first.Seq) {
 			first = it
 		}
 	}

@@ -13,8 +13,8 @@ import (
 func TestOperationOfALaterProgram(t *testing.T) {
 	w, a, b, c := three(t, 918)
 	w.cut = func(_, _ *device) bool { return true }
-	base := a.m.logs.Head(a.m.log).Hash
-	inc, at := w.rand.Uint64(), uint64(a.m.clock.Last())+1
+	base := a.m.logs.Head(a.m.own.log).Hash
+	inc, at := w.rand.Uint64(), uint64(a.m.logs.Clock.Last())+1
 	later, one := forged(c, wire.KindOp, &struct {
 		Type uint64 `cbor:"1,keyasint"`
 	}{1000}, []wire.EntryHash{base}, func(e *wire.Entry) { e.Incarnation, e.HLC = inc, at })
@@ -22,7 +22,7 @@ func TestOperationOfALaterProgram(t *testing.T) {
 	w.now = w.now.Add(time.Second)
 	a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
 	demoted := a.m.logs.Ops[len(a.m.logs.Ops)-1]
-	knows, _ := forged(b, wire.KindRecord, &wire.Record{}, []wire.EntryHash{demoted.Hash}, func(e *wire.Entry) { e.HLC = uint64(a.m.clock.Last()) + 1 })
+	knows, _ := forged(b, wire.KindRecord, &wire.Record{}, []wire.EntryHash{demoted.Hash}, func(e *wire.Entry) { e.HLC = uint64(a.m.logs.Clock.Last()) + 1 })
 	a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
 	a.must(Entries{Entries: [][]byte{knows}})
 	a.must(Entries{Entries: [][]byte{later}})

@@ -10,7 +10,7 @@ import (
 
 // castVote says where this device is, when that is due.
 func (m *Machine) castVote(now time.Time) {
-	if !m.timers.due(now, timerVote) || m.settling.rolling {
+	if !m.timers.due(now, timerVote) || m.fork.settling.rolling {
 		return
 	}
 	m.timers.stop(timerVote)
@@ -19,10 +19,10 @@ func (m *Machine) castVote(now time.Time) {
 		return
 	}
 	refused, unheld := epochIDs(m.own.Refused), epochIDs(m.own.Unheld)
-	if last := m.logs.Votes[m.log.Device]; last != nil && last.Log == m.log {
+	if last := m.logs.Votes[m.own.log.Device]; last != nil && last.Log == m.own.log {
 		same := last.Commit != nil && last.Commit.Child == n.ID && len(refused)+len(unheld) == 0 ||
 			last.Vote != nil && last.Vote.Position == n.ID && slices.Equal(last.Vote.Refused, refused) && slices.Equal(last.Vote.Unheld, unheld)
-		if again := last.Since(m.now).Add(voteAtLeast); same && now.Before(again) {
+		if again := last.Since(now).Add(voteAtLeast); same && now.Before(again) {
 			m.timers.set(timerVote, again)
 			return
 		}
@@ -55,8 +55,7 @@ type missedRow struct {
 func (m *Machine) nameUnheld(now time.Time) {
 	m.timers.stop(timerUnheld)
 	var missed wire.EpochID
-	if m.stranded() {
-		at := m.choose()
+	if at := m.choose(now); m.stranded(at) {
 		if m.epochs.isThin(at.ID) {
 			missed = at.ID // what is left of it does not let this device in
 		}

@@ -44,12 +44,12 @@ func (m *Machine) Explain(now time.Time, id wire.MessageID) Explanation {
 	switch {
 	case it == nil:
 		e.absent(m.logs, id)
-	case it.Log.Device == m.log.Device && slices.Contains(m.messages.outbox, it.Hash):
+	case it.Log.Device == m.own.log.Device && slices.Contains(m.messages.outbox, it.Hash):
 		e.State = WhyQueued
 		e.say("it is durable here and not sealed under the epoch that the group is at")
 		e.sealing(now, m.sealingState(now))
-	case it.Log.Device == m.log.Device:
-		e.sent(it, m.receipts, m.peers)
+	case it.Log.Device == m.own.log.Device:
+		e.sent(it, m.messages.receipts, m.peers)
 	case it.Facts.Has(dag.IsDelivered):
 		e.State = WhyRead
 		e.say("%s wrote it at %s, and it was shown here", m.logs.NameOf(it.Log.Device), stamp(it.Dated().Time()))
@@ -57,8 +57,8 @@ func (m *Machine) Explain(now time.Time, id wire.MessageID) Explanation {
 		e.received(it, m.messages)
 	}
 	if e.State == WhyUnread {
-		e.holders(it, m.receipts, m.peers)
-		if m.stranded() {
+		e.holders(it, m.messages.receipts, m.peers)
+		if m.stranded(m.fork.chosen.at) {
 			e.say("this device cannot get to the epoch that the group is at")
 		}
 		if at := m.timers.at(timerBeacon); at.After(now) {
@@ -140,9 +140,9 @@ type sealingState struct {
 func (m *Machine) sealingState(now time.Time) sealingState {
 	n, e := m.position()
 	return sealingState{
-		out: m.own.Out, welcomed: m.tree.Nodes[m.own.Position] == nil, stranger: !m.rosters.now.Has(m.log.Device), keyless: n == nil || e == nil,
+		out: m.own.Out, welcomed: m.tree.Nodes[m.own.Position] == nil, stranger: !m.rosters.now.Has(m.own.log.Device), keyless: n == nil || e == nil,
 		closed: n != nil && e != nil && m.compareTree(now, e).gate,
-		heal:   m.timers.at(timerHeal), stranded: m.stranded(), chosen: m.choose().ID, asked: m.joining.rejoin != nil,
+		heal:   m.timers.at(timerHeal), stranded: m.stranded(m.fork.chosen.at), chosen: m.fork.chosen.at.ID, asked: m.joining.rejoin != nil,
 	}
 }
 

@@ -39,7 +39,7 @@ func TestExplainMessages(t *testing.T) {
 	a.explains(id, WhySent, "held by ")
 	b.explains(id, WhyRead, "anna wrote it")
 	b.explains(wire.MessageID{1}, WhyUnknown, "no entry with this ID")
-	b.explains(b.m.logs.Head(b.m.log).Hash, WhyUnknown, "no message but a VOTE by ben")
+	b.explains(b.m.logs.Head(b.m.own.log).Hash, WhyUnknown, "no message but a VOTE by ben")
 
 	// A record without its seal, and then the one before it missing.
 	w.hold = func(*device, *device, []byte) bool { return true }

@@ -131,7 +131,7 @@ func (d *device) knows(of *device) *peerState { return d.m.peers.at(of.dev.ID) }
 
 // handedOver says whether another user can read all that it wrote.
 func (d *device) handedOver() bool {
-	return d.m.messages.handedOver(d.dev.User, !d.m.stranded())
+	return d.m.messages.handedOver(d.dev.User, !d.m.stranded(d.m.fork.chosen.at))
 }
 
 // asked is when it last asked for a sync.
@@ -432,7 +432,7 @@ func (w *world) sync(a, b *device) {
 			if to.down {
 				return
 			}
-			want := to.m.Wants()
+			want := to.m.Wants(w.now)
 			seals, err := from.m.SealsFor(to.dev.ID, want.Messages)
 			if err != nil {
 				w.t.Fatal(err)
@@ -485,7 +485,7 @@ func (w *world) tryJoin(d *device, r wire.JoinRequest, wait time.Duration) {
 			d.errs = append(d.errs, err)
 			continue
 		}
-		s, err := o.m.JoinStatus(r.KeyPackage)
+		s, err := o.m.JoinStatus(r.KeyPackage, w.now)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -524,7 +524,7 @@ func (d *device) send(text string) wire.MessageID {
 // texts lists what the device shows, from its rows.
 func (d *device) texts() []string {
 	d.w.t.Helper()
-	messages, err := d.m.Messages(0, 0)
+	messages, err := d.m.Journal().Messages(0, 0)
 	if err != nil {
 		d.w.t.Fatalf("%s: %v", d.name, err)
 	}
@@ -603,13 +603,13 @@ func (d *device) outOfReach() int { return len(d.m.messages.ratchets.since) }
 func (d *device) renewedForReach(at time.Time) { d.m.messages.ratchets.renewed = at }
 
 // receiptsDue counts the branches of which the device is to tell what it has read.
-func (d *device) receiptsDue() int { return len(d.m.receipts.due) }
+func (d *device) receiptsDue() int { return len(d.m.messages.receipts.due) }
 
 // forgetReceipts has the device forget what it is to tell, and has told.
 func (d *device) forgetReceipts() {
-	clear(d.m.receipts.due)
-	clear(d.m.receipts.last)
-	clear(d.m.receipts.tries)
+	clear(d.m.messages.receipts.due)
+	clear(d.m.messages.receipts.last)
+	clear(d.m.messages.receipts.tries)
 }
 
 // key is a transport key that the device holds; nil: it does not.

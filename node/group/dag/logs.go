@@ -42,6 +42,7 @@ type Logs struct {
 	Votes   map[wire.DeviceID]*Item // the newest VOTE or COMMIT
 	Words   map[wire.DeviceID]*Item // the newest VOTE
 	Count   int
+	Clock   crdt.Clock // the newest date in the set, and of what this device dated since
 
 	Evidence map[wire.LogID]*Evidence
 	Covered  Vector // the entries in the pasts of logs without evidence; nil: find them again
@@ -248,6 +249,7 @@ func (l *Logs) Add(it *Item, e *wire.Entry) {
 		delete(l.Heads, d)
 	}
 	l.Heads[it.Hash] = it
+	l.Clock.Observe(it.HLC)
 	l.Count++
 	if it.Kind != wire.KindRecord {
 		l.Changes++
