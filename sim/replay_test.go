@@ -119,3 +119,82 @@ func TestShrink(t *testing.T) {
 		t.Errorf("there is something to reduce in a world that holds: %v", err)
 	}
 }
+
+// TestShrinkKeepsTheFailure: a failure among faults that are repaired does not shrink to a
+// fault that is not, nor to another device's failure.
+func TestShrinkKeepsTheFailure(t *testing.T) {
+	sc, err := Load("21")
+	if err != nil {
+		t.Fatal(err)
+	}
+	noise, err := ParseBytes("noise", []byte(strings.Replace(sc.String(), "\nrun ", `
+0s send `+sc.Nodes[0].Name+` n=3
+10s cut `+sc.Nodes[0].Name+` `+sc.Nodes[1].Name+`
+20s offline `+sc.Nodes[2].Name+`
+30s clock `+sc.Nodes[1].Name+` 5m
+40s mend `+sc.Nodes[0].Name+` `+sc.Nodes[1].Name+`
+50s online `+sc.Nodes[2].Name+`
+55s clock `+sc.Nodes[1].Name+` 0s
+1m partition `+sc.Nodes[0].Name+` | `+sc.Nodes[1].Name+`
+2m crash `+sc.Nodes[2].Name+`
+3m heal
+4m restart `+sc.Nodes[2].Name+`
+run `, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := Options{alternative: epochs.WithoutRefused}
+	first, err := Run(t.Context(), noise, opt)
+	if err != nil || first.OK() {
+		t.Fatalf("it does not fail: %v", err)
+	}
+	small, r, err := Shrink(t.Context(), noise, 300, opt)
+	if err != nil || small == nil {
+		t.Fatalf("it does not fail: %v", err)
+	}
+	if first.failure() != r.failure() {
+		t.Errorf("it fails otherwise now: %q, before %q", r.failure(), first.failure())
+	}
+	ends := map[string]string{"partition": "heal", "cut": "mend", "offline": "online", "crash": "restart"}
+	broken := false
+	for _, a := range small.Actions {
+		broken = broken || a.Verb == "broken"
+		if end := ends[a.Verb]; end != "" && !slices.ContainsFunc(small.Actions, func(b Action) bool { return b.Verb == end && b.At >= a.At }) {
+			t.Errorf("%v is not repaired any more:\n%s", a, small)
+		}
+	}
+	if !broken || len(small.Actions) >= len(noise.Actions)/2 {
+		t.Errorf("%d actions of %d are left:\n%s", len(small.Actions), len(noise.Actions), small)
+	}
+}
+
+func TestNeeded(t *testing.T) {
+	sc, err := ParseBytes("repairs", []byte(`# Repairs of what is whole
+nodes a b c
+group tea founder=a
+run 1h
+0s join b c
+1m offline b
+2m online a b c
+3m heal
+4m crash c restart=1m
+5m restart b c
+6m clock a 5m
+7m clock a 0s
+8m clock b 0s
+9m gossip on
+10m cut a b
+11m mend b a
+12m mend a b
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, a := range needed(sc.Actions) {
+		got = append(got, a.String())
+	}
+	if want := "0s join b c,1m offline b,2m online b,4m crash c restart=1m,5m restart c,6m clock a 5m,7m clock a 0s,10m cut a b,12m mend a b"; strings.Join(got, ",") != want {
+		t.Errorf("%s, want %s", strings.Join(got, ","), want)
+	}
+}

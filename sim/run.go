@@ -44,9 +44,10 @@ type Report struct {
 	Replay     string         `json:"replay"`
 	Actions    int            `json:"actions"`
 
-	world *core
-	obs   []*observation
-	text  *Scenario
+	world  *core
+	obs    []*observation
+	text   *Scenario
+	missed []string // of each of Unexpected, in which way: Shrink compares that
 }
 
 // Records counts messages and their readers. A record is owed to a reader if it
@@ -247,7 +248,11 @@ func (r *Report) count() {
 func (r *Report) expect(e Expectation) {
 	if e.Op != "" {
 		if got := r.Counts[e.What]; !e.met(got) {
-			r.Unexpected = append(r.Unexpected, fmt.Sprintf("%v: it is %d", e, got))
+			side := "too many"
+			if got < e.Count {
+				side = "too few"
+			}
+			r.miss(fmt.Sprintf("%v: it is %d", e, got), fmt.Sprintf("%v: %s", e, side))
 		}
 		return
 	}
@@ -276,6 +281,12 @@ func (r *Report) expect(e Expectation) {
 		got = slices.DeleteFunc(got, func(n string) bool { return !slices.Contains(want, n) })
 	}
 	if !slices.Equal(want, got) {
-		r.Unexpected = append(r.Unexpected, fmt.Sprintf("%v: it is %v", e, got))
+		text := fmt.Sprintf("%v: it is %v", e, got)
+		r.miss(text, text)
 	}
+}
+
+// miss notes an expectation that did not come true, and in which way.
+func (r *Report) miss(text, way string) {
+	r.Unexpected, r.missed = append(r.Unexpected, text), append(r.missed, way)
 }
