@@ -74,6 +74,7 @@ type cnode struct {
 	online   bool
 	hostile  bool
 	keeps    bool          // it turns hostile later, and destroys no keys
+	rolled   bool          // its disk went back once, and its program does not know
 	seats    map[int]*seat // by group
 	crash    *crashPlan
 	backups  map[string]map[int]*disk

@@ -3,6 +3,7 @@ package sim
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ type history struct {
 	moves         []move
 	sent          []*accepted
 	byHex         map[string]*accepted      // by the ID, as the keys of rows have it
-	own           map[ownKey]ownEntry       // entries that honest devices signed
+	own           map[ownKey][]ownEntry     // entries that honest devices signed
 	twice         map[wire.GroupID][]string // two entries with one (incarnation, seq)
 	copied        map[ownKey]bool           // logs, with seq 0, that two write, since one's home was copied
 	refused       []string                  // actions that could not be carried out
@@ -74,7 +75,7 @@ type ownEntry struct {
 
 func (h *history) init() {
 	h.byHex = map[string]*accepted{}
-	h.own = map[ownKey]ownEntry{}
+	h.own = map[ownKey][]ownEntry{}
 	h.twice = map[wire.GroupID][]string{}
 	h.copied = map[ownKey]bool{}
 	h.devices = map[string]wire.DeviceID{}
@@ -119,11 +120,38 @@ func (h *history) wrote(s *seat, writes []group.Write) {
 		}
 		k.seq = e.Seq
 		hash := wire.EntryHashOf(e.Group, signed.Payload)
-		if old, ok := h.own[k]; ok && old.hash != hash {
-			h.twice[e.Group] = append(h.twice[e.Group], fmt.Sprintf("%s signed two entries with seq %d of one incarnation: a %v and a %v", s.n.name, e.Seq, old.kind, e.Kind))
+		if slices.ContainsFunc(h.own[k], func(old ownEntry) bool { return old.hash == hash }) {
+			continue // it came back from somebody
 		}
-		h.own[k] = ownEntry{hash: hash, kind: e.Kind}
+		for _, old := range h.own[k] {
+			if s.couldKnow(k, old.hash) {
+				h.twice[e.Group] = append(h.twice[e.Group], fmt.Sprintf("%s signed two entries with seq %d of one incarnation: a %v and a %v", s.n.name, e.Seq, old.kind, e.Kind))
+			}
+		}
+		h.own[k] = append(h.own[k], ownEntry{hash: hash, kind: e.Kind})
 	}
+}
+
+// couldKnow says whether a device that its disk was rolled back under, silently, could have
+// been told that it signed an entry before: somebody whom it reaches has it. Who is alone
+// writes what nobody can know to be a second entry of one number.
+func (s *seat) couldKnow(k ownKey, hash wire.EntryHash) bool {
+	if !s.n.rolled {
+		return true
+	}
+	prefix := fmt.Sprintf("entry/%x/%016x/%016x", k.device[:], k.incarnation, k.seq)
+	for _, o := range s.g.seats {
+		if o == s || o.n.hostile || o.m == nil || !s.w().net.connected(s.n, o.n) {
+			continue
+		}
+		for _, key := range o.disk.under(prefix) {
+			b, _ := o.disk.Get(key)
+			if signed, err := wire.DecodeSigned(b, wire.MaxEntry+128); err == nil && wire.EntryHashOf(k.group, signed.Payload) == hash {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // deviceOf reads the device out of a leaf's credential.

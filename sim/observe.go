@@ -99,10 +99,11 @@ const (
 	maxEpochs   = 64
 	maxBranches = 4
 	maxParked   = 256
-	maxTurn     = 4 << 20            // bytes that storage takes in one transaction
-	keysFor     = 48 * time.Hour     // message keys of an epoch that the device left
-	secretsFor  = 7 * 24 * time.Hour // keys that late commits on it need, and init keys
-	grace       = time.Hour          // for timers to come round
+	maxTurn     = 4 << 20             // bytes that storage takes in one transaction
+	keysFor     = 48 * time.Hour      // message keys of an epoch that the device left
+	secretsFor  = 7 * 24 * time.Hour  // keys that late commits on it need, and init keys
+	renewsAfter = 26 * 24 * time.Hour // keys of a leaf are old then: 30 days, up to an eighth less
+	grace       = time.Hour           // for timers to come round
 )
 
 // observe looks at a group. rest is when the world was left alone.
@@ -125,8 +126,9 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 	}
 	o.Dag = readDag(g.genesis, g.engine(w), raws)
 	o.Forks = o.Dag.forks()
+	renewed := w.renewals(g, o.Dag)
 	for _, s := range g.seats {
-		v := w.view(s, rest, o.Dag)
+		v := w.view(s, rest, o.Dag, renewed)
 		o.Hostile = o.Hostile || v.Hostile
 		o.Devices = append(o.Devices, v)
 	}
@@ -159,18 +161,14 @@ func (g *cgroup) engine(w *core) engine.Engine {
 	return engine.MLS(g.suite)
 }
 
-func (w *core) view(s *seat, rest time.Time, d *dag) *deviceView {
+func (w *core) view(s *seat, rest time.Time, d *dag, renewed map[wire.EpochID]bool) *deviceView {
 	v := &deviceView{
 		Name: s.n.name, User: s.n.dev.User, Device: s.n.dev.ID, Hostile: s.n.hostile, Broken: s.bad,
 		Running:  !s.n.hostile && s.n.up && s.n.online && s.bad == nil && s.m != nil,
 		Branches: d.branches(s.disk.under("held/")),
 		Switches: s.switches, Spins: s.spins, Insisted: s.insisted, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, PeakTurn: s.peaks.turn, Cursors: true, Early: s.early,
 	}
-	for _, m := range s.moves {
-		if m.At.After(rest) {
-			v.LateMoves++
-		}
-	}
+	v.LateMoves = s.lateMoves(rest, renewed)
 	for _, e := range s.events {
 		if e.Kind == group.EventMessage {
 			v.Notified = append(v.Notified, e.Message)
@@ -206,6 +204,51 @@ func (w *core) view(s *seat, rest time.Time, d *dag) *deviceView {
 		}
 	}
 	return v
+}
+
+// lateMoves counts the positions that a device took up in the time of rest. Each epoch in
+// which only a device renewed its keys, when they were old, is reason for one of them.
+func (s *seat) lateMoves(rest time.Time, renewed map[wire.EpochID]bool) (n int) {
+	seen := map[wire.EpochID]bool{}
+	for _, m := range s.moves {
+		if !m.At.After(rest) {
+			continue
+		}
+		if !renewed[m.To] || seen[m.To] {
+			n++
+		}
+		seen[m.To] = true
+	}
+	return n
+}
+
+// renewals finds the epochs in which a device whose keys were old renewed them, and nothing
+// else changed. The true time counts: when anybody first was in an epoch.
+func (w *core) renewals(g *cgroup, d *dag) map[wire.EpochID]bool {
+	born := map[wire.EpochID]time.Time{}
+	for _, m := range w.hist.moves {
+		if _, ok := born[m.To]; !ok && m.Seat.g == g {
+			born[m.To] = m.At
+		}
+	}
+	out := map[wire.EpochID]bool{}
+	for id, e := range d.epochs {
+		if e.parent == nil || e.by == nil || e.by.info == nil || len(e.by.info.Adds)+len(e.by.info.Removes) > 0 {
+			continue
+		}
+		device, since := e.by.entry.Device, epochZero
+		for up := e.parent; up.parent != nil; up = up.parent {
+			c := up.by
+			if c.entry.Device == device || c.info != nil && slices.ContainsFunc(d.ops(wire.OpAdd, wire.OpDeviceAdd), func(op *dagEntry) bool {
+				return op.target == device && slices.ContainsFunc(c.info.Adds, func(kp []byte) bool { return bytes.Equal(kp, op.op.KeyPackage) })
+			}) {
+				since = born[up.id]
+				break
+			}
+		}
+		out[id] = born[id].Sub(since) >= renewsAfter
+	}
+	return out
 }
 
 // secrets lists the kinds of secrets that a device still has, with the age of the oldest of

@@ -43,7 +43,7 @@ type seat struct {
 	version  int  // rises whenever the machine learns something; a sync of two seats without news is skipped
 	synced   map[*seat][2]int
 	wanted   map[wire.DeviceID]map[wire.MessageID]bool // asked for before on streams
-	given    map[[32]byte]time.Time                    // seals got on streams
+	given    map[[32]byte]*given                       // seals got on streams
 	joining  bool
 	request  wire.JoinRequest  // while it is joining
 	renewal  *wire.JoinRequest // asked with in turn with it; nil: none
@@ -76,7 +76,7 @@ type peaks struct{ epochs, parked, bytes, turn int }
 type traffic struct{ gossip, sync, join int }
 
 func newSeat(n *cnode, g *cgroup) *seat {
-	s := &seat{n: n, g: g, disk: newDisk(), synced: map[*seat][2]int{}, passing: map[*seat]*[]byte{}, wanted: map[wire.DeviceID]map[wire.MessageID]bool{}, given: map[[32]byte]time.Time{}}
+	s := &seat{n: n, g: g, disk: newDisk(), synced: map[*seat][2]int{}, passing: map[*seat]*[]byte{}, wanted: map[wire.DeviceID]map[wire.MessageID]bool{}, given: map[[32]byte]*given{}}
 	s.spy = newSpy(s)
 	return s
 }

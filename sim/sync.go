@@ -16,6 +16,7 @@ const (
 	entriesAt  = 64 << 10               // bytes of entries or seals in one message
 	syncRounds = 4                      // of wants, in one exchange
 	settling   = 20 * time.Second       // the time in which a device that meets others catches up
+	sealTries  = 4                      // how often one seal may come that cannot be opened yet
 	joinRetry  = time.Second
 
 	joinRetryMax = time.Minute
@@ -33,6 +34,12 @@ type exchange struct {
 	Wanted        int // bytes of wants
 	Trees         int
 	SealNews      int // bytes of seals that the device had not been given before, or just now
+}
+
+// given is a seal that a device got on streams.
+type given struct {
+	first time.Time
+	times int
 }
 
 func (x *exchange) total() int { return x.Vectors + x.Entries + x.Seals + x.Wanted + x.Trees }
@@ -198,13 +205,16 @@ func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 	}
 	for _, b := range seals {
 		x.Seals += len(b)
-		// Several members that are met at once may each bring the same entries.
-		h := sha256.Sum256(b)
-		if first, ok := to.given[h]; !ok || w.now.Sub(first) < settling {
+		// Several members that are met at once may each bring the same entries. And what
+		// came from another branch cannot be opened before a holder has sealed it anew: in a
+		// long backlog that takes minutes, and the device asks again meanwhile.
+		g := to.given[sha256.Sum256(b)]
+		if g == nil {
+			g = &given{first: w.now}
+			to.given[sha256.Sum256(b)] = g
+		}
+		if g.times++; g.times <= sealTries || w.now.Sub(g.first) < settling {
 			x.SealNews += len(b)
-			if !ok {
-				to.given[h] = w.now
-			}
 		}
 	}
 	for len(seals) > 0 {

@@ -369,7 +369,7 @@ func doRestore(w *core, a Action) error {
 		n.die(a.Verb)
 		w.hist.crashes--
 	}
-	if a.Verb == "restore" {
+	if n.rolled = a.Verb == "rollback"; !n.rolled {
 		n.inc = n.chance.Uint64()
 	}
 	for _, s := range n.eachSeat() {
