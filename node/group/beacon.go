@@ -7,9 +7,6 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// maxGapsTold bounds the gaps in one beacon; the oldest come first.
-const maxGapsTold = 256
-
 // A PeerVector tells how far a device is and asks for a sync if it is further. The messages
 // that it asks for again are those that it could not open. Its request to be added again
 // comes this way too: a device without a transport key in common with others is heard on no

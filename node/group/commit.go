@@ -1,9 +1,7 @@
 package group
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,35 +10,8 @@ import (
 	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/group/epochs"
-	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
-
-// How often things are done that nothing else brings about.
-const (
-	voteEvery      = time.Hour      // when the position moved
-	voteAtLeast    = 72 * time.Hour // when it did not
-	voteAfterStart = 30 * time.Second
-	rankStep       = 2 * time.Second // between devices that could all do one thing
-	gapWait        = 3 * time.Second // before a gap is published
-	gapStep        = 4 * time.Second // between holders who could fill it
-	beaconGap      = 30 * time.Second
-)
-
-// rank is this device's place in the order in which devices step in at an epoch,
-// so that one usually acts and any can.
-func (m *Machine) rank() time.Duration {
-	rankOf := func(d wire.DeviceID) wire.Hash {
-		return wire.HashOf(wire.DomainPrio, m.own.group[:], m.own.Position[:], d[:])
-	}
-	mine, place := rankOf(m.own.log.Device), 0
-	for d := range m.rosters.now.Devices {
-		if r := rankOf(d); bytes.Compare(r[:], mine[:]) < 0 {
-			place++
-		}
-	}
-	return time.Duration(place)
-}
 
 // compareTree returns the difference between the tree at the position and the roster.
 func (m *Machine) compareTree(now time.Time, e engine.Epoch) difference {
@@ -139,13 +110,6 @@ func (m *Machine) planUpdate(now time.Time, n *epochs.Node) {
 	}
 }
 
-// plan is the next commit of this device, as far as it is known.
-type plan struct {
-	updateAt   *epochs.Node // the position that timerUpdate was planned at
-	lostUpdate bool         // an own commit was on a branch that lost
-	unfinished wire.EpochID // made by an own commit that could not hold all there was to add; not durable
-}
-
 // errLeftOut says that KeyPackages which cannot be used were found, and that the
 // commit is to be made without them.
 var errLeftOut = errors.New("a KeyPackage cannot be used")
@@ -200,12 +164,4 @@ func (m *Machine) commit(now time.Time, n *epochs.Node, e engine.Epoch, d differ
 	}
 	m.moved(now, n, m.tree.Nodes[it.Commit.Child])
 	return nil
-}
-
-func unhex(s string) ([]byte, error) {
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		return nil, fmt.Errorf("%w: key %q", verdict.ErrCorrupt, s)
-	}
-	return b, nil
 }

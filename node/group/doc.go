@@ -10,6 +10,9 @@
 // node carries them out and then calls Advance. A crash between any two of these steps
 // repeats work and loses nothing.
 //
-// It has no sockets, files, clock or goroutines, and it is not safe for
-// concurrent use: its caller gives each machine one owner.
+// It has no sockets, files or clock, and no goroutine that outlives a call. It is not safe
+// for concurrent use: its caller gives each machine one owner.
+//
+// Begin with step.go and settle.go. The files lie in layers: those call others, and nothing
+// calls them. internal/archtest counts what runs the other way.
 package group

@@ -3,7 +3,6 @@ package group
 import (
 	"bytes"
 	"slices"
-	"time"
 
 	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/wire"
@@ -133,18 +132,4 @@ func (e *early) take(parked *dag.SignedEntry, s rawSeal) (vouched bool) {
 	}
 	e.keep(bucket, s)
 	return vouched
-}
-
-// openEarly opens the seals whose records have come. One that does not open was never
-// counted on.
-func (m *messages) openEarly(now time.Time) {
-	seals := m.early.opened
-	m.early.opened = nil
-	for _, s := range seals {
-		if m.tx.full() {
-			m.deferred.seals = append(m.deferred.seals, s)
-			continue
-		}
-		_, _ = m.takeSeal(now, s)
-	}
 }

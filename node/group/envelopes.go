@@ -180,3 +180,10 @@ func (k *keyring) syncMAC(id wire.KeyID, role byte, opener, answerer wire.SyncHe
 	}
 	return [32]byte(h.Sum(nil)), true
 }
+
+// Box is the group's place at a mailbox under one transport key.
+type Box struct {
+	Key wire.KeyID
+	Tag [8]byte // of the envelopes in it
+	ID  wire.BoxID
+}

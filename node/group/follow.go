@@ -9,26 +9,12 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// fork is where this device stands towards the branches that there are.
-type fork struct {
-	chosen   chosen
-	settling settling
-	refused  *refusals
-}
-
 // choose runs the fork choice over everything in the set.
 func (m *Machine) choose(now time.Time) *epochs.Node {
 	if m.fork.chosen.changes != m.logs.Changes || m.fork.chosen.roster != m.rosters.now || m.fork.chosen.at == nil || m.cfg.Alternative == epochs.RewindHorizon {
 		m.fork.chosen = chosen{at: m.forkChoice(now, nil), changes: m.logs.Changes, roster: m.rosters.now}
 	}
 	return m.fork.chosen.at
-}
-
-// chosen is the epoch that the fork choice picked, with its input.
-type chosen struct {
-	at      *epochs.Node
-	changes int
-	roster  *roster.Roster
 }
 
 func (m *Machine) forkChoice(now time.Time, skip func(*epochs.Node) bool) *epochs.Node {

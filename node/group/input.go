@@ -1,19 +1,9 @@
 package group
 
 import (
-	"fmt"
-	"time"
-
-	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
-
-// Input is an event for the machine: a person's request, something that arrived, or time.
-// Each carries itself out: it changes nothing if it gives an error.
-type Input interface {
-	act(m *Machine, now time.Time, out *Outcome) error
-}
 
 // Found makes the group: the first input of its founder's machine.
 type Found struct{}
@@ -97,35 +87,5 @@ type JoinAnswered struct {
 // Tick is time alone.
 type Tick struct{}
 
-func (Tick) act(*Machine, time.Time, *Outcome) error { return nil }
-
-// act refuses what From holds: Step takes the input out of it.
-func (in From) act(*Machine, time.Time, *Outcome) error {
-	return fmt.Errorf("%w: input %T", verdict.ErrUnknown, in)
-}
-
-func (in RemoveUser) act(m *Machine, now time.Time, out *Outcome) error {
-	return m.decide(now, in, out)
-}
-
-func (in SetRole) act(m *Machine, now time.Time, out *Outcome) error { return m.decide(now, in, out) }
-
-func (in RevokeDevice) act(m *Machine, now time.Time, out *Outcome) error {
-	return m.decide(now, in, out)
-}
-
-func (in SetProfile) act(m *Machine, now time.Time, out *Outcome) error {
-	return m.decide(now, in, out)
-}
-
-func (in GiveInvite) act(m *Machine, now time.Time, out *Outcome) error {
-	return m.decide(now, in, out)
-}
-
-func (in RevokeInvite) act(m *Machine, now time.Time, out *Outcome) error {
-	return m.decide(now, in, out)
-}
-
-func (in Approve) act(m *Machine, now time.Time, out *Outcome) error { return m.decide(now, in, out) }
-
-func (in Deny) act(m *Machine, now time.Time, out *Outcome) error { return m.decide(now, in, out) }
+// Untold says that a Tell did not get to a device that is connected.
+type Untold struct{ Device wire.DeviceID }

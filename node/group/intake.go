@@ -198,3 +198,8 @@ func (m *Machine) goOn(now time.Time) {
 	}
 	m.messages.goOn(now)
 }
+
+func (in Untold) act(m *Machine, now time.Time, _ *Outcome) error { //nolint:unparam // as of every act
+	m.messages.receipts.untold(now, in.Device)
+	return nil
+}

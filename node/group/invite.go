@@ -120,3 +120,11 @@ func (m *Machine) Invites(now time.Time) []Invite {
 func sortedKeys[K ~[32]byte, V any](m map[K]V) []K {
 	return slices.SortedFunc(maps.Keys(m), func(a, b K) int { return bytes.Compare(a[:], b[:]) })
 }
+
+func (in GiveInvite) act(m *Machine, now time.Time, out *Outcome) error {
+	return m.decide(now, in, out)
+}
+
+func (in RevokeInvite) act(m *Machine, now time.Time, out *Outcome) error {
+	return m.decide(now, in, out)
+}

@@ -45,13 +45,6 @@ func (m Mail) Set() (own bool, hlc uint64) {
 	return it.Log == m.own.log, it.Profile.HLC
 }
 
-// Box is the group's place at a mailbox under one transport key.
-type Box struct {
-	Key wire.KeyID
-	Tag [8]byte // of the envelopes in it
-	ID  wire.BoxID
-}
-
 // Boxes lists the group's boxes at a mailbox, one for each transport key held, the one
 // under which this device sends last: the others may bring its key.
 func (m Mail) Boxes(mailbox []byte) []Box { return m.keys.boxes(mailbox) }

@@ -425,3 +425,47 @@ func (m *messages) openLate(now time.Time, s rawSeal) {
 		m.tx.emit(now, Event{Kind: EventRefused, Message: s.Message, Device: s.Sealer, Detail: err.Error()})
 	}
 }
+
+// openEarly opens the seals whose records have come. One that does not open was never
+// counted on.
+func (m *messages) openEarly(now time.Time) {
+	seals := m.early.opened
+	m.early.opened = nil
+	for _, s := range seals {
+		if m.tx.full() {
+			m.deferred.seals = append(m.deferred.seals, s)
+			continue
+		}
+		_, _ = m.takeSeal(now, s)
+	}
+}
+
+// noteOutOfReach notes that a seal of a message owed to this device, under the epoch that
+// it is at, did not open for want of the key.
+func (m *messages) noteOutOfReach(now time.Time, s rawSeal, err error) {
+	if s.Epoch != m.own.Position || !m.gaps[s.Message] || !errors.Is(err, verdict.ErrUsed) && !errors.Is(err, verdict.ErrIncomplete) {
+		return
+	}
+	if !m.rosters.now.Has(s.Sealer) {
+		return // anybody can make up labels
+	}
+	m.tried.inVain(now, s.Message)
+	m.ratchets.note(now, s.Sealer)
+}
+
+// ratchetOutOfReach says whether it is time to renew the keys because of that, and sets the
+// timer for when it will be. rank is this device's, as Machine.rank has it.
+func (m *messages) ratchetOutOfReach(now time.Time, rank func() time.Duration) bool {
+	if len(m.gaps) == 0 {
+		m.ratchets.restart() // somebody else has filled them
+	}
+	m.timers.stop(timerRatchet)
+	for _, since := range m.ratchets.since {
+		// Not all devices that it befalls do so at once: one new epoch helps everybody.
+		m.timers.sooner(timerRatchet, since.Add(outOfReachAfter+rank()*rankStep))
+	}
+	if again := m.ratchets.renewed.Add(renewAgainAfter); m.timers.running(timerRatchet) && m.timers.at(timerRatchet).Before(again) {
+		m.timers.set(timerRatchet, again)
+	}
+	return m.timers.due(now, timerRatchet)
+}

@@ -13,24 +13,6 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// Founding makes the group's first root of MLS epochs, its transport key and its
-// first entry.
-func (Found) act(m *Machine, now time.Time, _ *Outcome) error {
-	switch {
-	case m.cfg.Genesis.Device.ID != m.own.log.Device:
-		return fmt.Errorf("founding: %w: the genesis is by another device", verdict.ErrNotPermitted)
-	case m.own.Joined:
-		return fmt.Errorf("founding: %w: the group is there", verdict.ErrState)
-	}
-	key, err := drawTransportKey(m.cfg.Rand)
-	if err != nil {
-		return err
-	}
-	m.keys.take(key)
-	_, err = m.newRoot(now, m.tree.Root, 0)
-	return err
-}
-
 // member is a user of the group that is about to write an operation, with the roster that
 // it knows.
 type member struct {
@@ -142,4 +124,18 @@ func (in SetProfile) op(a member) (*wire.Op, error) {
 		return nil, fmt.Errorf("changing the profile: %w", err)
 	}
 	return &wire.Op{Type: wire.OpProfile, Profile: &in.Item}, nil
+}
+
+func (in RemoveUser) act(m *Machine, now time.Time, out *Outcome) error {
+	return m.decide(now, in, out)
+}
+
+func (in SetRole) act(m *Machine, now time.Time, out *Outcome) error { return m.decide(now, in, out) }
+
+func (in RevokeDevice) act(m *Machine, now time.Time, out *Outcome) error {
+	return m.decide(now, in, out)
+}
+
+func (in SetProfile) act(m *Machine, now time.Time, out *Outcome) error {
+	return m.decide(now, in, out)
 }

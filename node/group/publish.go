@@ -9,14 +9,6 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// outgoing holds the objects that this Step made for the group.
-type outgoing struct {
-	wire.Bundle
-
-	sealed []wire.MessageID // own messages whose seals are in it
-	under  *wire.KeyID      // the transport key; nil: the newest
-}
-
 // publish puts the objects that this Step made into envelopes. record finds a RECORD of the
 // set.
 func publish(tx *tx, keys *keyring, record func(wire.MessageID) *dag.Item) {

@@ -1,10 +1,8 @@
 package group
 
 import (
-	"errors"
 	"time"
 
-	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -42,33 +40,3 @@ func (r *ratchets) inReach(sealer wire.DeviceID) { delete(r.since, sealer) }
 
 // restart notes that all ratchets begin anew, or that what did not open is here.
 func (r *ratchets) restart() { clear(r.since) }
-
-// noteOutOfReach notes that a seal of a message owed to this device, under the epoch that
-// it is at, did not open for want of the key.
-func (m *messages) noteOutOfReach(now time.Time, s rawSeal, err error) {
-	if s.Epoch != m.own.Position || !m.gaps[s.Message] || !errors.Is(err, verdict.ErrUsed) && !errors.Is(err, verdict.ErrIncomplete) {
-		return
-	}
-	if !m.rosters.now.Has(s.Sealer) {
-		return // anybody can make up labels
-	}
-	m.tried.inVain(now, s.Message)
-	m.ratchets.note(now, s.Sealer)
-}
-
-// ratchetOutOfReach says whether it is time to renew the keys because of that, and sets the
-// timer for when it will be. rank is this device's, as Machine.rank has it.
-func (m *messages) ratchetOutOfReach(now time.Time, rank func() time.Duration) bool {
-	if len(m.gaps) == 0 {
-		m.ratchets.restart() // somebody else has filled them
-	}
-	m.timers.stop(timerRatchet)
-	for _, since := range m.ratchets.since {
-		// Not all devices that it befalls do so at once: one new epoch helps everybody.
-		m.timers.sooner(timerRatchet, since.Add(outOfReachAfter+rank()*rankStep))
-	}
-	if again := m.ratchets.renewed.Add(renewAgainAfter); m.timers.running(timerRatchet) && m.timers.at(timerRatchet).Before(again) {
-		m.timers.set(timerRatchet, again)
-	}
-	return m.timers.due(now, timerRatchet)
-}

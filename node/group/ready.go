@@ -154,3 +154,5 @@ type Outcome struct {
 	New      int              // entries and seals that were new
 	Did      []string         // of a Heal: what it did and why not more, for people
 }
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

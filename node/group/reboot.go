@@ -69,3 +69,21 @@ func (m *Machine) newRoot(now time.Time, from *epochs.Node, generation uint64) (
 	}
 	return it.Hash, nil
 }
+
+// Founding makes the group's first root of MLS epochs, its transport key and its
+// first entry.
+func (Found) act(m *Machine, now time.Time, _ *Outcome) error {
+	switch {
+	case m.cfg.Genesis.Device.ID != m.own.log.Device:
+		return fmt.Errorf("founding: %w: the genesis is by another device", verdict.ErrNotPermitted)
+	case m.own.Joined:
+		return fmt.Errorf("founding: %w: the group is there", verdict.ErrState)
+	}
+	key, err := drawTransportKey(m.cfg.Rand)
+	if err != nil {
+		return err
+	}
+	m.keys.take(key)
+	_, err = m.newRoot(now, m.tree.Root, 0)
+	return err
+}

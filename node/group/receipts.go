@@ -153,14 +153,6 @@ func (r *receipts) send(now time.Time) {
 	}
 }
 
-// Untold says that a Tell did not get to a device that is connected.
-type Untold struct{ Device wire.DeviceID }
-
-func (in Untold) act(m *Machine, now time.Time, _ *Outcome) error { //nolint:unparam // as of every act
-	m.messages.receipts.untold(now, in.Device)
-	return nil
-}
-
 // untold plans again what did not get to a device.
 func (r *receipts) untold(now time.Time, d wire.DeviceID) {
 	for i, l := range r.logs.Lists {

@@ -109,3 +109,7 @@ func (m *Machine) Requests(now time.Time) []Request {
 	slices.SortStableFunc(out, func(a, b Request) int { return cmp.Or(decided(a)-decided(b), a.Asked.Compare(b.Asked)) })
 	return out
 }
+
+func (in Approve) act(m *Machine, now time.Time, out *Outcome) error { return m.decide(now, in, out) }
+
+func (in Deny) act(m *Machine, now time.Time, out *Outcome) error { return m.decide(now, in, out) }

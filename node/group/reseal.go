@@ -168,3 +168,6 @@ func (r *reseal) readsAt(d wire.DeviceID, n *epochs.Node) map[wire.EpochID]bool 
 	}
 	return reads
 }
+
+// maxGapsTold bounds the gaps in one beacon; the oldest come first.
+const maxGapsTold = 256

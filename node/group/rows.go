@@ -105,3 +105,17 @@ func VaultOf(key []byte, prefix string) (Vault, bool) {
 	id, err := lastHex(rest)
 	return Vault(id), err == nil
 }
+
+// missedRow is a child on the chosen chain that this device cannot get to.
+type missedRow struct {
+	Epoch wire.EpochID `cbor:"1,keyasint"`
+	Since uint64       `cbor:"2,keyasint"` // milliseconds since 1970
+}
+
+func unhex(s string) ([]byte, error) {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		return nil, fmt.Errorf("%w: key %q", verdict.ErrCorrupt, s)
+	}
+	return b, nil
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/roster"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -78,4 +79,18 @@ func drawBelow(rand io.Reader, most time.Duration) (time.Duration, error) {
 		return 0, fmt.Errorf("drawing a jitter: %w", err)
 	}
 	return time.Duration(binary.BigEndian.Uint64(b[:]) % uint64(most)), nil //nolint:gosec // positive
+}
+
+// fork is where this device stands towards the branches that there are.
+type fork struct {
+	chosen   chosen
+	settling settling
+	refused  *refusals
+}
+
+// chosen is the epoch that the fork choice picked, with its input.
+type chosen struct {
+	at      *epochs.Node
+	changes int
+	roster  *roster.Roster
 }

@@ -31,6 +31,17 @@ const (
 	timerCount
 )
 
+// How often things are done that nothing else brings about.
+const (
+	voteEvery      = time.Hour      // when the position moved
+	voteAtLeast    = 72 * time.Hour // when it did not
+	voteAfterStart = 30 * time.Second
+	rankStep       = 2 * time.Second // between devices that could all do one thing
+	gapWait        = 3 * time.Second // before a gap is published
+	gapStep        = 4 * time.Second // between holders who could fill it
+	beaconGap      = 30 * time.Second
+)
+
 // timers are the times at which this device must do something. Zero: nothing to do.
 type timers struct {
 	when [timerCount]time.Time

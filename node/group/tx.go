@@ -165,3 +165,11 @@ func (t *tx) scanKeys(prefix string, fn func(key string) error) error {
 	}
 	return nil
 }
+
+// outgoing holds the objects that this Step made for the group.
+type outgoing struct {
+	wire.Bundle
+
+	sealed []wire.MessageID // own messages whose seals are in it
+	under  *wire.KeyID      // the transport key; nil: the newest
+}

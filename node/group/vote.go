@@ -43,12 +43,6 @@ func epochIDs(list [][]byte) []wire.EpochID {
 // unheldAfter is how long a chosen branch must stay out of reach to be named so.
 const unheldAfter = 14 * 24 * time.Hour
 
-// missedRow is a child on the chosen chain that this device cannot get to.
-type missedRow struct {
-	Epoch wire.EpochID `cbor:"1,keyasint"`
-	Since uint64       `cbor:"2,keyasint"` // milliseconds since 1970
-}
-
 // nameUnheld names, in this device's vote, a branch that nobody has brought it to
 // for unheldAfter: perhaps only devices that are gone hold it. Once more than half
 // of the live users say so, the votes of users who are not live count nothing there.

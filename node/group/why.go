@@ -69,8 +69,6 @@ func (m *Machine) Explain(now time.Time, id wire.MessageID) Explanation {
 	return e
 }
 
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
-
 // absent is about a message whose RECORD is not in the set.
 func (e *Explanation) absent(l *dag.Logs, id wire.MessageID) {
 	if s := l.Parking.Entries[id]; s != nil {
