@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -40,12 +41,26 @@ type Spec struct {
 	Duration time.Duration // 1 to 4 h, the last 20 minutes are quiet
 	Faults   Faults        // some
 	Engine   string        // mls
+	Kind     string        // churn
 }
+
+// kind names the generator.
+func (s Spec) kind() string { return cmp.Or(s.Kind, KindChurn) }
+
+// KindChurn are worlds of lossy links, partitions, crashes and clocks, with a removal in
+// each cut.
+const KindChurn = "churn"
+
+// Kinds lists the kinds of random worlds.
+var Kinds = []string{KindChurn}
 
 // Command is the command that draws and runs this world again.
 func (s Spec) Command() string {
 	b := strings.Builder{}
 	b.WriteString("pandanode sim run")
+	if s.kind() != KindChurn {
+		fmt.Fprintf(&b, " --kind %s", s.Kind)
+	}
 	if s.Nodes != 0 {
 		fmt.Fprintf(&b, " --nodes %d", s.Nodes)
 	}

@@ -21,6 +21,8 @@ type history struct {
 	twice         map[wire.GroupID][]string // two entries with one (incarnation, seq)
 	copied        map[ownKey]bool           // logs, with seq 0, that two write, since one's home was copied
 	refused       []string                  // actions that could not be carried out
+	verbs         map[string]int            // actions that were
+	refusedVerbs  map[string]int
 	devices       map[string]wire.DeviceID
 	crashes       int
 	removals      int
@@ -78,6 +80,7 @@ func (h *history) init() {
 	h.own = map[ownKey][]ownEntry{}
 	h.twice = map[wire.GroupID][]string{}
 	h.copied = map[ownKey]bool{}
+	h.verbs, h.refusedVerbs = map[string]int{}, map[string]int{}
 	h.devices = map[string]wire.DeviceID{}
 }
 

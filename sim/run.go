@@ -44,6 +44,9 @@ type Report struct {
 	Replay     string         `json:"replay"`
 	Actions    int            `json:"actions"`
 
+	Verbs        map[string]int `json:"verbs"`         // how often each was carried out
+	RefusedVerbs map[string]int `json:"refused_verbs"` // and how often it could not be
+
 	world  *core
 	obs    []*observation
 	text   *Scenario
@@ -149,6 +152,7 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 	d := w.digest(true)
 	r.Digest, r.Events = hex.EncodeToString(d[:]), w.done
 	r.Refused = append(r.Refused, w.hist.refused...)
+	r.Verbs, r.RefusedVerbs = w.hist.verbs, w.hist.refusedVerbs
 	return r, nil
 }
 

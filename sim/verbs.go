@@ -106,7 +106,10 @@ func oneOf(words ...string) func(*Scenario, Action) error {
 func (w *core) act(a Action) {
 	if err := verbs[a.Verb].do(w, a); err != nil {
 		w.hist.refused = append(w.hist.refused, fmt.Sprintf("%v: %v", a, err))
+		w.hist.refusedVerbs[a.Verb]++
+		return
 	}
+	w.hist.verbs[a.Verb]++
 }
 
 func (w *core) nodeOf(name string) *cnode { return w.nodes[w.sc.node(name)] }

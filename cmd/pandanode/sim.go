@@ -40,7 +40,7 @@ func (a *app) simCmd() *cobra.Command {
 repeats to the last bit from its scenario and its seed. After each run the invariants of
 docs/SCENARIOS.md are checked: the exit code is 0 if all of them hold, 30 if one does not.`,
 	}
-	cmd.AddCommand(a.simRunCmd(), a.simReplayCmd(), a.simShrinkCmd(), a.simListCmd(), a.simBubbleCmd())
+	cmd.AddCommand(a.simRunCmd(), a.simReplayCmd(), a.simShrinkCmd(), a.simSweepCmd(), a.simListCmd(), a.simBubbleCmd())
 	return cmd
 }
 
@@ -57,6 +57,7 @@ func (f *simFlags) register(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.spec.Groups, "groups", 0, "random world: groups (default: 1)")
 	cmd.Flags().DurationVar(&f.spec.Duration, "duration", 0, "random world: virtual time, from 1h (default: 1h to 4h)")
 	cmd.Flags().StringVar(&f.faults, "faults", "some", "random world: none, some or many")
+	cmd.Flags().StringVar(&f.spec.Kind, "kind", sim.KindChurn, "random world: "+strings.Join(sim.Kinds, ", "))
 	cmd.Flags().Uint64Var(&f.spec.Seed, "seed", 1, "source of all chance; replaces a scenario's own seed")
 	cmd.Flags().StringVar(&f.spec.Engine, "engine", "", "mls, or null for very large worlds: no cryptography")
 }
@@ -69,6 +70,9 @@ func (f *simFlags) load(cmd *cobra.Command, args []string) (*sim.Scenario, error
 	var err error
 	if f.spec.Faults, err = sim.ParseFaults(f.faults); err != nil {
 		return nil, api.Errorf(api.CodeInvalid, "--faults: %v", err)
+	}
+	if !slices.Contains(sim.Kinds, f.spec.Kind) {
+		return nil, api.Errorf(api.CodeInvalid, "--kind must be one of %s, not %q", strings.Join(sim.Kinds, ", "), f.spec.Kind)
 	}
 	var sc *sim.Scenario
 	if len(args) == 0 {

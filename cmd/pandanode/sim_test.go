@@ -118,3 +118,33 @@ func TestSimListAndReplay(t *testing.T) {
 		t.Errorf("exit code %d\n%s\n%s", code, out, errs)
 	}
 }
+
+func TestSimSweep(t *testing.T) {
+	dir := t.TempDir()
+	file, junit := filepath.Join(dir, "out.jsonl"), filepath.Join(dir, "junit.xml")
+	sweep := []string{"sweep", "--nodes", "4", "--duration", "1h", "--engine", "null", "--seeds", "1..2", "--out", file, "--junit", junit}
+	for range 2 { // the second time there is nothing left to run
+		if out, errs, code := simApp(t, sweep...); code != 0 || !strings.Contains(out, "2: 2 churn") {
+			t.Fatalf("exit code %d: %s%s", code, out, errs)
+		}
+	}
+	b, err := os.ReadFile(file)
+	if err != nil || bytes.Count(b, []byte("\n")) != 2 {
+		t.Errorf("%v, %s", err, b)
+	}
+	if b, err := os.ReadFile(junit); err != nil || !bytes.Contains(b, []byte(`tests="2"`)) {
+		t.Errorf("%v, %s", err, b)
+	}
+	// A failure that a file tells of fails the sum.
+	if err := os.WriteFile(file, append(b, `{"kind":"churn","seed":9,"failure":"4 g1: lost","again":"pandanode sim run --seed 9"}`+"\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs, code := simApp(t, "sweep", file); code != exitViolated || !strings.Contains(out, "4 g1: lost") || !strings.Contains(errs, "--seed 9") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	for _, args := range []string{"--seeds 5..1", "--seeds 0..1", "--seeds all", "--seed 3", "--kind odd"} {
+		if _, _, code := simApp(t, append([]string{"sweep"}, strings.Fields(args)...)...); code != 2 {
+			t.Errorf("%s: exit code %d", args, code)
+		}
+	}
+}
