@@ -61,7 +61,8 @@ func prove(ctx context.Context, g *groupSession, named wire.KeyID, role byte, e 
 
 // verify says which device is at the other end, if it may take part: the
 // certificate is that of the stream's remote, and the device is known to the group,
-// now or formerly, or holds a transport key, as a member of another branch does.
+// now or formerly, or holds a transport key, as a member of another branch does. Unless the
+// device was taken out, its peer is a fellow on gossip from then on.
 func verify(ctx context.Context, g *groupSession, proof wire.SyncProof, role byte, e proofEnds, remote peer.ID) (wire.DeviceID, error) {
 	d, err := identity.VerifyDevice(proof.Cert)
 	if err != nil {
@@ -70,16 +71,21 @@ func verify(ctx context.Context, g *groupSession, proof wire.SyncProof, role byt
 	if string(d.Cert.Peer) != string(remote) {
 		return wire.DeviceID{}, fmt.Errorf("%w: the certificate is another peer's", identity.ErrForged)
 	}
-	allowed := false
+	allowed, fellow := false, false
 	if err := g.loop.look(ctx, func(m *group.Machine) error {
 		mac, held := e.mac(m.Transport(), proof.Key, role)
-		allowed = held && hmac.Equal(mac[:], proof.MAC[:]) || m.Standing(d.ID) != group.Stranger
+		holds, standing := held && hmac.Equal(mac[:], proof.MAC[:]), m.Standing(d.ID)
+		allowed = holds || standing != group.Stranger
+		fellow = standing == group.Current || standing == group.Stranger && holds && m.Transport().Vouches(proof.Key)
 		return nil
 	}); err != nil {
 		return wire.DeviceID{}, err
 	}
 	if !allowed {
 		return wire.DeviceID{}, errNotMember
+	}
+	if fellow {
+		g.n.fellows.proved(g.id, remote, d.ID)
 	}
 	return d.ID, nil
 }

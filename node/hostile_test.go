@@ -10,6 +10,8 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/host"
+
+	"github.com/pandanode/pandanode/node/wire"
 )
 
 // hostile is a host that speaks libp2p and does as it likes.
@@ -52,8 +54,15 @@ func damaged(envelope []byte, i int) []byte {
 	return out
 }
 
-// TestFlooderIsGraylisted lets a stranger flood a group's topic with what no honest
-// member sends. After a few of it nobody listens to the stranger any more, while
+// insider makes members take a host's peer for a fellow, as if it had the transport key.
+func (w *world) insider(h host.Host, id wire.GroupID, members ...*Node) {
+	for _, n := range members {
+		n.fellows.proved(id, h.ID(), wire.DeviceID{1})
+	}
+}
+
+// TestFlooderIsGraylisted lets somebody with the transport key flood a group's topic with
+// what no honest member sends. After a few of it nobody listens to it any more, while
 // members go on as before.
 func TestFlooderIsGraylisted(t *testing.T) {
 	inWorld(t, func(w *world) {
@@ -64,6 +73,7 @@ func TestFlooderIsGraylisted(t *testing.T) {
 		ctx, cancel := context.WithCancel(w.Context())
 		defer cancel()
 		bad := w.hostile(9, 0, 1)
+		w.insider(bad, id, a, b)
 		topic := w.flooder(ctx, bad, id.Topic())
 		time.Sleep(5 * time.Second) // virtual: it is in the mesh
 

@@ -114,7 +114,9 @@ func TestGarbageIsMetered(t *testing.T) {
 		w.join(b, id)
 		ctx, cancel := context.WithCancel(w.Context())
 		defer cancel()
-		topic := w.flooder(ctx, w.hostile(9, 0, 1), id.Topic())
+		bad := w.hostile(9, 0, 1)
+		w.insider(bad, id, a, b)
+		topic := w.flooder(ctx, bad, id.Topic())
 		time.Sleep(5 * time.Second) // virtual: it is in the mesh
 		const flood = 3000
 		var said []string

@@ -12,6 +12,7 @@ import (
 	"github.com/pandanode/pandanode/node/clock"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/group/verdict"
+	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
 )
 
@@ -40,12 +41,13 @@ type loop struct {
 	outbox   func(*group.Machine, group.Ready) []storage.Write // envelopes for the mailboxes; nil: there are none
 	send     func(context.Context, group.Outbound)
 	notify   func(group.Event)
-	clock    func() clock.Time     // nil: the wall clock, as it is
-	turned   func(began time.Time) // a turn was carried out; nil: nobody asks
-	changed  *signal               // woken after each Advance that changed anything
-	crash    func(boundary) bool   // true: stop here, as a crash would; tests only
-	fatal    func(error)           // the store takes no writes any more
-	done     <-chan struct{}       // closed when the node closes
+	clock    func() clock.Time      // nil: the wall clock, as it is
+	turned   func(began time.Time)  // a turn was carried out; nil: nobody asks
+	came     func([]wire.EntryHash) // entries of others are durable; nil: nobody asks
+	changed  *signal                // woken after each Advance that changed anything
+	crash    func(boundary) bool    // true: stop here, as a crash would; tests only
+	fatal    func(error)            // the store takes no writes any more
+	done     <-chan struct{}        // closed when the node closes
 	requests chan request
 
 	opened  atomic.Bool    // the machine was made once: nobody waits long for a look at it
@@ -331,6 +333,9 @@ func (l *loop) carryOut(ctx context.Context) error {
 				return l.failed
 			}
 			l.failed, l.pause, l.again = nil, 0, time.Time{}
+		}
+		if l.came != nil {
+			l.came(ready.Came)
 		}
 		if l.crashes(afterWrites) {
 			return l.crashed()

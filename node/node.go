@@ -22,6 +22,7 @@ import (
 	"github.com/pandanode/pandanode/discovery"
 	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
@@ -127,6 +128,7 @@ type Node struct {
 	host      host.Host
 	ears      ears
 	pubsub    *pubsub.PubSub
+	fellows   *fellows
 	directory *directory
 	life      *life
 	feed      *feed
@@ -187,6 +189,10 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	n.metrics = newMetrics(n)
 	n.twins = newTwins(n)
 	n.door.limits = admission.NewLimits(&n.door.members, func(what string) { n.metrics.Limited.WithLabelValues(what).Inc() })
+	n.fellows = newFellows(func(p peer.ID) {
+		n.door.limits.Wasted(p)
+		n.metrics.Envelopes.WithLabelValues(verdict.Ignore.String()).Inc()
+	})
 	n.close = sync.OnceValue(n.shut)
 	defer func() {
 		if err != nil {
@@ -263,7 +269,7 @@ func (n *Node) gossip() error {
 	lost := newLosses()
 	n.life.start(func(ctx context.Context) { lost.makeUp(ctx, n.groups) })
 	n.life.start(func(ctx context.Context) {
-		ps, err := newPubSub(ctx, n.host, n.door.limits, n.door.members.Has, lost)
+		ps, err := newPubSub(ctx, n.host, n.door.limits, n.fellows, n.door.members.Has, lost)
 		n.pubsub = ps
 		ready <- err
 	})
@@ -410,6 +416,7 @@ func (n *Node) disconnected(p peer.ID) {
 	if n.isConnected(p) {
 		return // over another connection
 	}
+	n.fellows.disconnected(p)
 	for _, g := range n.groups.all() {
 		g.scheduler.disconnected(p)
 		g.mail.disconnected(p)

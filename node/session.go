@@ -34,6 +34,7 @@ type groupSession struct {
 	joiner    *joiner
 	tally     *tally
 	topics    topics
+	fresh     fresh
 	changed   *signal
 
 	name  atomic.Pointer[string] // the name of the group; nil: to be looked up
@@ -72,6 +73,7 @@ func (n *Node) newSession(genesis *identity.Genesis) *groupSession {
 	}
 	g.loop = &loop{
 		log: g.log, rows: r, apply: n.apply, outbox: g.mail.outbox, send: g.send, notify: g.notify, clock: n.clock.at, turned: g.turned, changed: g.changed,
+		came:  func(entries []wire.EntryHash) { g.fresh.note(time.Now(), entries) },
 		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting),
 		open: func(now time.Time) (*group.Machine, error) {
 			incarnation, err := incarnationIn(n.store, n.me, genesis.ID)
@@ -127,6 +129,7 @@ func (g *groupSession) onGossip() error {
 func (g *groupSession) stop() {
 	g.life.end()
 	g.topics.leave()
+	g.n.fellows.forget(g.id)
 }
 
 // watch passes on that the machine moved, and takes the group off gossip when this
@@ -190,6 +193,8 @@ func (g *groupSession) befriend(ctx context.Context, friends *map[peer.ID]bool) 
 				now[peer.ID(p)] = true
 			}
 		}
+		delete(now, g.n.host.ID())
+		g.n.fellows.named(g.id, now, func(d wire.DeviceID) bool { return m.Standing(d) != group.Removed })
 		return nil
 	}); err != nil {
 		return

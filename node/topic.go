@@ -36,8 +36,8 @@ const (
 
 // newPubSub starts GossipSub: nobody signs, nobody is named, and a message is known
 // by the hash of its content. Peer exchange lets a small mesh grow from one contact.
-func newPubSub(ctx context.Context, h host.Host, l *admission.Limits, member func(peer.ID) bool, lost losses) (*pubsub.PubSub, error) {
-	ps, err := pubsub.NewGossipSub(ctx, h,
+func newPubSub(ctx context.Context, h host.Host, l *admission.Limits, f *fellows, member func(peer.ID) bool, lost losses) (*pubsub.PubSub, error) {
+	ps, err := pubsub.NewGossipSub(ctx, gossipHost{h, f},
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(func(m *pb.Message) string {
@@ -50,7 +50,12 @@ func newPubSub(ctx context.Context, h host.Host, l *admission.Limits, member fun
 		pubsub.WithPeerOutboundQueueSize(gossipQueue),
 		pubsub.WithRawTracer(lost),
 		admission.PeerScoring(member),
-		pubsub.WithAppSpecificRpcInspector(l.Inspect),
+		pubsub.WithPeerFilter(f.may),
+		pubsub.WithSubscriptionFilter(f),
+		pubsub.WithAppSpecificRpcInspector(func(p peer.ID, r *pubsub.RPC) error {
+			f.inspect(p, r)
+			return l.Inspect(p, r)
+		}),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("starting GossipSub: %w", err)
@@ -85,6 +90,9 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *groupSession, name string) (*
 		}
 		out, err := g.loop.step(ctx, group.From{Input: group.Envelope{Bytes: m.Data}, Peer: []byte(from)})
 		judged := verdictOf(out, err)
+		if err == nil && out.New == 0 && len(out.Entries) > 0 && !g.fresh.any(time.Now(), out.Entries) {
+			judged = verdict.Ignore // a replay
+		}
 		g.n.metrics.Envelopes.WithLabelValues(judged.String()).Inc()
 		g.refused(sourceGossip, from.String(), err)
 		if err == nil {
@@ -190,8 +198,10 @@ func (ts *topics) getLocked(name string) (*topic, error) {
 	if t := ts.joined[name]; t != nil {
 		return t, nil
 	}
+	ts.g.n.fellows.on(name, ts.g.id)
 	t, err := joinTopic(ts.g.n.pubsub, ts.g.n.host.ID(), ts.g, name)
 	if err != nil {
+		ts.g.n.fellows.off(name)
 		return nil, err
 	}
 	if ts.joined == nil {
@@ -219,6 +229,7 @@ func (ts *topics) listenOn(names []string) {
 		if err := t.close(ts.g.n.pubsub); err != nil {
 			ts.g.log.Warn("a topic of the group is not left as it should be", "err", err)
 		}
+		ts.g.n.fellows.off(name)
 	}
 }
 
@@ -244,7 +255,7 @@ func (ts *topics) peers() []peer.ID {
 	ts.mu.Unlock()
 	var out []peer.ID
 	for _, t := range all {
-		out = append(out, t.peers()...)
+		out = append(out, slices.DeleteFunc(t.peers(), func(p peer.ID) bool { return !ts.g.n.fellows.may(p, t.topic.String()) })...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
