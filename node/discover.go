@@ -27,7 +27,7 @@ const (
 	lookupTimeout = 30 * time.Second
 	lookupRetry   = 2 * time.Second
 	lookupMax     = time.Minute
-	maxCandidates = 32
+	maxCandidates = 64
 )
 
 // directory is where this node finds groups and peers, and where others find it: everything

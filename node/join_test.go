@@ -156,7 +156,7 @@ func TestJoinOnASlowLine(t *testing.T) {
 			})
 		})
 		r := wire.JoinRequest{V: wire.Version, Cert: wire.Signed{Payload: []byte{1}, Signature: make([]byte, 64)}, KeyPackage: []byte{1}}
-		_, got, err := askToJoin(w.Context(), a, w.net.AddrInfo(1), r, func(string) {})
+		_, got, err := askToJoin(w.Context(), a, w.net.AddrInfo(1), r, func(wire.JoinReply) {})
 		if err != nil || !bytes.Equal(got, tree) {
 			w.Fatalf("%d bytes of %d: %v", len(got), len(tree), err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -26,6 +27,10 @@ import (
 const (
 	joinAnswer   = 45 * time.Second // how long a member works on a request while the joiner listens
 	joinContact  = 15 * time.Second // to reach one member
+	joinSilent   = 15 * time.Second // from the request to the first word of a member
+	joinHedge    = time.Second      // that nobody has answered, before others are asked beside those that were
+	joinMore     = joinHedge / 2    // the same, from then on
+	joinCalm     = 5 * time.Second  // the same, once somebody has answered whom nobody vouches for
 	joinRetry    = 2 * time.Second  // first pause after every member was tried
 	joinRetryMax = time.Minute
 	joinDenied   = time.Hour // at the most, while every member that is reached says no
@@ -199,24 +204,129 @@ func (j *joiner) run(ctx context.Context) {
 	}
 }
 
-// try asks every member it can find, one after the other, and says whether this
-// device is in. That a renewal is denied says nothing of the request that is next.
-// A member's answer is taken also when ctx ends.
+// askedOne is what came of asking one member.
+type askedOne struct {
+	peer  peer.ID
+	reply wire.JoinReply
+	tree  []byte
+	err   error
+}
+
+// ask asks every member it can find, and gives what comes of it until the caller takes no
+// more. An honest member answers at once, so they are asked one after the other: two that
+// let somebody in at once make a fork. But peers that only say that they are members may be
+// silent. While nobody answers, more and more are asked side by side: 1, after a second 2,
+// and twice as many every half second. Once a peer has answered that somebody vouches for,
+// nobody else is asked until it is done; after the word of any other one, which may stall on
+// purpose, it goes on slowly.
+func (j *joiner) ask(ctx context.Context, r wire.JoinRequest, begins func(peer.ID), heard func(peer.ID, wire.JoinReply)) iter.Seq[askedOne] {
+	return func(yield func(askedOne) bool) {
+		ctx, stop := context.WithCancel(ctx)
+		gone := make(chan struct{}) // nobody takes answers any more
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer close(gone)
+		defer stop()
+		next := make(chan peer.AddrInfo)
+		running.Go(func() {
+			defer close(next)
+			for p := range j.candidates(ctx) {
+				select {
+				case next <- p:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+		type word struct {
+			from  peer.ID
+			reply wire.JoinReply
+		}
+		words, results := make(chan word), make(chan askedOne)
+		open, most, calm := 0, 1, false
+		answering := make(map[peer.ID]bool) // by whom somebody vouches, and at work
+		hedge := time.NewTimer(joinHedge)
+		defer hedge.Stop()
+		done := ctx.Done()
+		for candidates := next; candidates != nil || open > 0; {
+			take := candidates
+			if open >= most || len(answering) > 0 {
+				take = nil
+			}
+			select {
+			case <-done: // those that were asked say what they have said
+				candidates, done = nil, nil
+			case p, ok := <-take:
+				if !ok {
+					candidates = nil
+					continue
+				}
+				open++
+				begins(p.ID)
+				running.Go(func() {
+					out := askedOne{peer: p.ID}
+					out.reply, out.tree, out.err = askToJoin(ctx, j.g.n, p, r, func(reply wire.JoinReply) {
+						select {
+						case words <- word{p.ID, reply}:
+						case <-gone:
+						}
+					})
+					select {
+					case results <- out:
+					case <-gone:
+					}
+				})
+			case w := <-words:
+				if j.vouched(w.from) {
+					answering[w.from] = true
+				}
+				calm = true
+				hedge.Reset(joinCalm)
+				heard(w.from, w.reply)
+			case <-hedge.C:
+				switch {
+				case len(answering) > 0:
+					hedge.Reset(joinCalm)
+				case calm:
+					most++
+					hedge.Reset(joinCalm)
+				default:
+					most *= 2
+					hedge.Reset(joinMore)
+				}
+			case out := <-results:
+				open--
+				delete(answering, out.peer)
+				if !yield(out) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// try asks the members, and says whether this device is in. That a renewal is denied says
+// nothing of the request that is next. A member's answer is taken also when ctx ends.
 func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool {
 	take := context.WithoutCancel(ctx)
 	var asked, reached, waits int
 	denied, final := "", false
 	ended := "" // why, by somebody who may say so
-	for p := range j.g.joiner.candidates(ctx) {
+	begins := func(p peer.ID) {
 		asked++
 		if at := j.where(); waits == 0 && at.Stage != stageWaiting && !at.Denied {
-			j.report(stageContacting, "member "+p.ID.String())
+			j.report(stageContacting, "member "+p.String())
 		}
-		reply, tree, err := askToJoin(ctx, j.g.n, p, r, func(reason string) {
-			j.report(stageWaiting, joined("member "+p.ID.String()+" has the request", reason))
-		})
-		if err != nil {
-			j.g.log.Debug("a member could not be asked", "peer", p.ID, "err", err)
+	}
+	heard := func(p peer.ID, reply wire.JoinReply) {
+		if reply.Stage == wire.JoinWaiting {
+			j.report(stageWaiting, joined("member "+p.String()+" has the request", reply.Reason))
+		}
+	}
+	for a := range j.ask(ctx, r, begins, heard) {
+		p, reply := a.peer, a.reply
+		if a.err != nil {
+			j.g.log.Debug("a member could not be asked", "peer", p, "err", a.err)
 			continue
 		}
 		reached++
@@ -225,7 +335,7 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 			waits++
 		case wire.JoinRenew:
 			if _, err := j.g.loop.step(take, group.JoinAnswered{KeyPackage: r.KeyPackage, Renew: true}); err != nil {
-				j.g.log.Debug("a fresh KeyPackage was asked for", "peer", p.ID, "err", err)
+				j.g.log.Debug("a fresh KeyPackage was asked for", "peer", p, "err", err)
 				waits++
 				continue
 			}
@@ -234,21 +344,21 @@ func (j *joiner) try(ctx context.Context, r wire.JoinRequest, renewal bool) bool
 			if !final {
 				denied, final = reply.Reason, reply.Final == 1
 			}
-			if reply.Final == 1 && (j.g.joiner.mayRefuse(p.ID) || expired(r, j.g.n.clock.kept())) {
+			if reply.Final == 1 && (j.g.joiner.mayRefuse(p) || expired(r, j.g.n.clock.kept())) {
 				ended = reply.Reason
 			}
 		case wire.JoinWelcomed:
-			_, err := j.g.loop.step(take, group.JoinAnswered{KeyPackage: r.KeyPackage, Epoch: reply.Epoch, Welcome: reply.Welcome, Tree: tree})
+			_, err := j.g.loop.step(take, group.JoinAnswered{KeyPackage: r.KeyPackage, Epoch: reply.Epoch, Welcome: reply.Welcome, Tree: a.tree})
 			if err != nil {
-				j.g.log.Warn("a Welcome was refused", "peer", p.ID, "err", err)
+				j.g.log.Warn("a Welcome was refused", "peer", p, "err", err)
 				denied = "a member sent a Welcome that does not hold: " + api.Words(err.Error())
 				continue
 			}
-			j.report(stageWelcomed, "by member "+p.ID.String())
+			j.report(stageWelcomed, "by member "+p.String())
 			j.mu.Lock()
-			j.welcomer = p.ID
+			j.welcomer = p
 			j.mu.Unlock()
-			j.g.scheduler.exchangeWith(p.ID)
+			j.g.scheduler.exchangeWith(p)
 			return true
 		}
 	}

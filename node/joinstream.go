@@ -22,8 +22,9 @@ import (
 )
 
 // askToJoin carries a request to one member and listens until it is decided or the
-// member's patience ends. waiting is called when the member has taken it.
-func askToJoin(ctx context.Context, n *Node, p peer.AddrInfo, r wire.JoinRequest, waiting func(reason string)) (answer wire.JoinReply, tree []byte, err error) {
+// member's patience ends. heard is called with what the member says first, and with a
+// Welcome before its tree has come.
+func askToJoin(ctx context.Context, n *Node, p peer.AddrInfo, r wire.JoinRequest, heard func(wire.JoinReply)) (answer wire.JoinReply, tree []byte, err error) {
 	ctx, span := n.tracing.begin(ctx, spanJoinAsk, r.Group, p.ID)
 	defer func() {
 		finish(span, err, attribute.Int("stage", int(answer.Stage)), attribute.Int("tree_bytes", len(tree)))
@@ -48,9 +49,9 @@ func askToJoin(ctx context.Context, n *Node, p peer.AddrInfo, r wire.JoinRequest
 	if err := f.write(r); err != nil {
 		return wire.JoinReply{}, nil, err
 	}
-	for {
+	for patience := joinSilent; ; patience = joinAnswer + frameTimeout {
 		var reply wire.JoinReply
-		if err := f.readWithin(joinAnswer+frameTimeout, &reply); err != nil {
+		if err := f.readWithin(patience, &reply); err != nil {
 			if errors.Is(err, io.EOF) { // it had the time it gives
 				f.close()
 				return wire.JoinReply{Stage: wire.JoinWaiting}, nil, nil
@@ -59,11 +60,12 @@ func askToJoin(ctx context.Context, n *Node, p peer.AddrInfo, r wire.JoinRequest
 		}
 		switch reply.Stage {
 		case wire.JoinWaiting:
-			waiting(reply.Reason)
+			heard(reply)
 		case wire.JoinDenied, wire.JoinRenew:
 			f.close()
 			return reply, nil, nil
 		case wire.JoinWelcomed:
+			heard(reply)
 			limit.Reset(syncTimeout) // the tree of a large group takes its time on a slow line
 			tree, err := readTree(f, reply.Epoch)
 			if err != nil {
