@@ -35,6 +35,10 @@ func holderOf(h host.Host, p peer.ID) holder {
 	return out
 }
 
+// NetworkOf returns the network that a connected peer is in, an IPv4 /24 or an IPv6 /48;
+// empty: it is not known.
+func NetworkOf(h host.Host, p peer.ID) string { return holderOf(h, p).network }
+
 // shares decides which entry makes room in a full table that any peer may write to: one of
 // the peer that holds most, in the network that holds most. So a flood by one peer, or by
 // many peers of one network, displaces its own entries and not the few of others. An entry

@@ -64,75 +64,70 @@ func (j *joiner) candidates(ctx context.Context) iter.Seq[peer.AddrInfo] {
 		}
 		// Bounded apart from ctx, since what is found is used between two finds.
 		search, cancel := context.WithCancel(ctx)
-		found, say := make(chan peer.AddrInfo), make(chan peer.AddrInfo)
-		var names, says sync.WaitGroup
-		defer func() {
-			cancel()
-			names.Wait()
-			says.Wait()
-		}()
-		put := func(to chan<- peer.AddrInfo, p peer.AddrInfo) {
+		found, say, ended := j.search(search, slices.DeleteFunc(named, func(p peer.ID) bool { return seen[p] }))
+		defer ended()
+		defer cancel()
+		for said := 0; found != nil || say != nil; {
+			var p peer.AddrInfo
+			var ok bool
 			select {
-			case to <- p:
-			case <-search.Done():
-			}
-		}
-		for _, p := range named {
-			if seen[p] {
-				continue
-			}
-			names.Go(func() {
-				find, cancel := context.WithTimeout(search, lookupTimeout)
-				defer cancel()
-				info, err := j.g.n.directory.dht.Kad().FindPeer(find, p)
-				if err != nil {
-					info = peer.AddrInfo{ID: p} // the peerstore may know better
+			case p, ok = <-found:
+				if !ok {
+					found = nil
 				}
-				put(found, info)
-			})
-		}
-		if !j.g.genesis.Private {
-			says.Go(func() {
-				for p := range j.g.n.directory.dht.Members(search, j.g.id) {
-					put(say, p)
-				}
-			})
-		}
-		for _, secret := range j.rendezvousPoints() {
-			says.Go(func() {
-				for p := range j.g.n.directory.dht.Meeting(search, secret) {
-					put(say, p)
-				}
-			})
-		}
-		names.Go(func() {
-			says.Wait()
-			close(say)
-		})
-		go func() { // names ends with search
-			names.Wait()
-			close(found)
-		}()
-		for said, more := 0, say; ; {
-			select {
-			case p, ok := <-found:
-				if !ok || !next(p) {
-					return
-				}
-			case p, ok := <-more:
+			case p, ok = <-say:
 				if !ok || said == maxCandidates {
-					more = nil
-					continue
-				}
-				if !seen[p.ID] {
+					say, ok = nil, false
+				} else if !seen[p.ID] {
 					said++
 				}
-				if !next(p) {
-					return
-				}
+			}
+			if ok && !next(p) {
+				return
 			}
 		}
 	}
+}
+
+// search looks for the addresses of peers, and for those who say in the DHT that they are
+// members. Both channels are closed at the end; ended waits for it, once ctx has ended.
+func (j *joiner) search(ctx context.Context, named []peer.ID) (found, say chan peer.AddrInfo, ended func()) {
+	found, say = make(chan peer.AddrInfo), make(chan peer.AddrInfo)
+	put := func(to chan<- peer.AddrInfo, p peer.AddrInfo) {
+		select {
+		case to <- p:
+		case <-ctx.Done():
+		}
+	}
+	dht := j.g.n.directory.dht
+	var names, says, all sync.WaitGroup
+	for _, p := range named {
+		names.Go(func() {
+			find, cancel := context.WithTimeout(ctx, lookupTimeout)
+			defer cancel()
+			info, err := dht.Kad().FindPeer(find, p)
+			if err != nil {
+				info = peer.AddrInfo{ID: p} // the peerstore may know better
+			}
+			put(found, info)
+		})
+	}
+	ask := func(members func() <-chan peer.AddrInfo) {
+		says.Go(func() {
+			for p := range members() {
+				put(say, p)
+			}
+		})
+	}
+	if !j.g.genesis.Private {
+		ask(func() <-chan peer.AddrInfo { return dht.Members(ctx, j.g.id) })
+	}
+	for _, secret := range j.rendezvousPoints() {
+		ask(func() <-chan peer.AddrInfo { return dht.Meeting(ctx, secret) })
+	}
+	all.Go(func() { names.Wait(); close(found) })
+	all.Go(func() { says.Wait(); close(say) })
+	return found, say, all.Wait
 }
 
 // rendezvousPoints lists where members of a private group may be found.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -281,7 +282,7 @@ func (s *gossipStream) Write(b []byte) (int, error) {
 	defer func() { <-s.turn }()
 	in := b
 	if len(s.rest) > 0 {
-		in = append(s.rest, b...)
+		in = slices.Concat(s.rest, b)
 	}
 	var out []byte
 	for len(in) > 0 {

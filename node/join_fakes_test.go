@@ -25,7 +25,7 @@ func (w *world) fakeMembers(id wire.GroupID, from, n, contact int, deal func(net
 		h := w.hostile(i, contact)
 		h.SetStreamHandler(wire.ProtocolJoin, deal)
 		d, err := discovery.NewDHT(discovery.DHTConfig{
-			Host: h, Mode: discovery.ModeClient, Bootstrap: []peer.AddrInfo{w.net.AddrInfo(contact)},
+			Host: h, Bootstrap: []peer.AddrInfo{w.net.AddrInfo(contact)},
 			Known: discovery.NewKnown(func(wire.GroupID, []byte) {}), Clock: time.Now,
 		})
 		if err != nil {

@@ -58,10 +58,13 @@ func TestMailboxLimits(t *testing.T) {
 		if r := put(at(1, "b"), some[:4]...); r.Code != wire.MailDone || r.Taken != 4 || r.Life != first.Life {
 			w.Fatalf("again the same: %+v", r)
 		}
-		if r := put(at(2, "a"), some...); r.Taken != 4 {
+		if r := put(at(2, "a"), some...); r.Code != wire.MailFull || r.Taken != 0 {
+			w.Fatalf("another box of an opener that has its share: %+v", r)
+		}
+		if r := put(at(2, "b"), some...); r.Taken != 4 {
 			w.Fatalf("another box: %+v", r)
 		}
-		if r := put(at(3, "a"), some...); r.Code != wire.MailFull || r.Taken >= 4 {
+		if r := put(at(3, "c"), some...); r.Code != wire.MailFull || r.Taken >= 4 {
 			w.Fatalf("a third box, in a mailbox of 100 KiB: %+v", r)
 		}
 		if _, _, err := office.mailbox.answer(now, at(1, "a"), &wire.MailRequest{Put: [][]byte{[]byte("no envelope")}}); !errors.Is(err, errProtocol) {

@@ -20,6 +20,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/time/rate"
 
+	"github.com/pandanode/pandanode/discovery"
 	"github.com/pandanode/pandanode/node/admission"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
@@ -88,6 +89,8 @@ type mailBoxRow struct {
 	// The clock was ahead when it took some envelopes: those before Below came by By.
 	Below uint64 `cbor:"9,keyasint,omitempty"`
 	By    uint64 `cbor:"10,keyasint,omitempty"`
+
+	Network []byte `cbor:"11,keyasint,omitempty"` // of the opener, as it opened the box: an IPv4 /24 or IPv6 /48
 }
 
 // mailHeadRow is the durable state of an envelope beside its bytes.
@@ -151,12 +154,6 @@ func (m *mailboxServer) count(box *mailBoxRow, times int) {
 	}
 }
 
-// room says whether so much more fits. All boxes that were vouched for share half of it,
-// so that who may open boxes has the other half.
-func (m *mailboxServer) room(box *mailBoxRow, bytes int64) bool {
-	return m.bytes+bytes <= m.cfg.Quota && (len(box.Voucher) == 0 || m.vouched+bytes <= m.cfg.Quota/2)
-}
-
 // run deletes old envelopes and boxes and announces the mailbox, until ctx ends.
 func (m *mailboxServer) run(ctx context.Context) {
 	sweep := time.NewTicker(min(sweepEvery, m.cfg.Lifetime))
@@ -212,7 +209,7 @@ func (m *mailboxServer) serve(ctx context.Context, s network.Stream, at *admissi
 		f.close()
 		return errNoBoxKey
 	}
-	c := &mailCaller{peer: p, box: hello.Box}
+	c := &mailCaller{peer: p, network: discovery.NetworkOf(m.n.host, p), box: hello.Box}
 	if proof.Voucher != nil {
 		c.voucher = &proof.Voucher.Box
 	}
@@ -245,6 +242,7 @@ func (m *mailboxServer) serve(ctx context.Context, s network.Stream, at *admissi
 // mailCaller is who has shown that it holds the key of a box, and maybe of another.
 type mailCaller struct {
 	peer    peer.ID
+	network string
 	box     wire.BoxID
 	voucher *wire.BoxID
 }
@@ -324,20 +322,20 @@ func (m *mailboxServer) open(c *mailCaller) (*mailBoxRow, wire.MailCode) {
 		copied := *box
 		return &copied, wire.MailDone
 	}
-	row := &mailBoxRow{Life: mathrand.Uint64N(math.MaxUint64) + 1, Next: 1, Opener: []byte(c.peer)} //nolint:gosec // tells lives apart, hides nothing
+	row := &mailBoxRow{Life: mathrand.Uint64N(math.MaxUint64) + 1, Next: 1, Opener: []byte(c.peer), Network: []byte(c.network)} //nolint:gosec // tells lives apart, hides nothing
 	limit := maxBoxesOf
 	if !m.mayOpen(c.peer) {
 		if c.voucher == nil || m.boxes[*c.voucher] == nil {
 			return nil, wire.MailClosed
 		}
 		voucher := m.boxes[*c.voucher]
-		row.Opener, row.Voucher = voucher.Opener, voucher.Voucher
+		row.Opener, row.Network, row.Voucher = voucher.Opener, voucher.Network, voucher.Voucher
 		if len(row.Voucher) == 0 {
 			row.Voucher = c.voucher[:]
 		}
 		limit = maxVouched
 	}
-	if m.alike(row) >= limit || !m.room(row, mailOverhead) {
+	if m.alike(row) >= limit {
 		return nil, wire.MailFull
 	}
 	return row, wire.MailDone
@@ -359,7 +357,7 @@ func (m *mailboxServer) alike(row *mailBoxRow) (n int) {
 // have one more: who puts something into it belongs to its group.
 func (m *mailboxServer) adopt(c *mailCaller, box *mailBoxRow) (adopted bool) {
 	own := *box
-	own.Opener, own.Voucher = []byte(c.peer), nil
+	own.Opener, own.Network, own.Voucher = []byte(c.peer), []byte(c.network), nil
 	if len(box.Voucher) == 0 || !m.mayOpen(c.peer) || m.alike(&own) >= maxBoxesOf {
 		return false
 	}
@@ -380,6 +378,11 @@ func (m *mailboxServer) put(now time.Time, c *mailCaller, envelopes [][]byte) (c
 		return code, 0, nil
 	}
 	adopted := m.adopt(c, box)
+	others, has := m.newEviction(c.box), m.openerHas(box.Opener)
+	extra := int64(0) // of a box that is new
+	if m.boxes[c.box] == nil {
+		extra = mailOverhead
+	}
 	var b storage.Batch
 	set := func(key, value []byte) { b.Writes = append(b.Writes, storage.Write{Key: key, Value: value}) }
 	fresh, added := make(map[wire.Hash]bool), int64(0)
@@ -392,7 +395,13 @@ func (m *mailboxServer) put(now time.Time, c *mailCaller, envelopes [][]byte) (c
 			return 0, 0, err
 		}
 		charge := int64(len(e)) + mailOverhead
-		if int64(box.Bytes)+charge > m.cfg.BoxQuota || box.Count >= maxInBox || !m.room(box, added+charge) { //nolint:gosec // bounded by the quota
+		room := int64(box.Bytes)+charge <= m.cfg.BoxQuota && box.Count < maxInBox && has+extra+added+charge <= m.openerQuota() //nolint:gosec // bounded by the quota
+		if room {
+			if room, err = others.room(box, extra+added+charge); err != nil {
+				return 0, 0, err
+			}
+		}
+		if !room {
 			code = wire.MailFull
 			break
 		}
@@ -411,11 +420,13 @@ func (m *mailboxServer) put(now time.Time, c *mailCaller, envelopes [][]byte) (c
 	}
 	if len(fresh) > 0 || adopted {
 		set(boxKey(keyBox, c.box), wire.Marshal(box))
+		b.Writes = append(b.Writes, others.all()...)
 		if err := m.n.apply(b); errors.Is(err, storage.ErrNoSpace) {
 			return wire.MailFull, 0, nil
 		} else if err != nil {
 			return 0, 0, err
 		}
+		others.done()
 		if was := m.boxes[c.box]; was != nil {
 			m.count(was, -1)
 		}
