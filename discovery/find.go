@@ -227,19 +227,24 @@ func (f *Finder) Find(ctx context.Context, q Query) (<-chan Result, error) {
 	if len(q.Name)+len(q.Tag) > wire.MaxQuery {
 		return nil, fmt.Errorf("%w: a search of %d bytes, at most %d", wire.ErrTooLarge, len(q.Name)+len(q.Tag), wire.MaxQuery)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(f.ctx, cancel)
-	s := &search{
-		f: f, q: q.prepare(), cancel: cancel, out: make(chan Result),
-		turns: make(chan struct{}, maxAsking), asked: make(map[peer.ID]*asked), groups: make(map[wire.GroupID]*finding),
-	}
+	ctx, s := f.newSearch(ctx, q)
 	f.running.Go(func() {
 		defer close(s.out)
-		defer stop()
-		defer cancel()
+		defer s.cancel()
 		s.run(ctx)
 	})
 	return s.out, nil
+}
+
+// newSearch makes a search, which ends with the context that it gives: with ctx, and when
+// the Finder is closed.
+func (f *Finder) newSearch(ctx context.Context, q Query) (context.Context, *search) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(f.ctx, cancel)
+	return ctx, &search{
+		f: f, q: q.prepare(), cancel: func() { stop(); cancel() }, out: make(chan Result), most: q.Limit,
+		turns: make(chan struct{}, maxAsking), asked: make(map[peer.ID]*asked), groups: make(map[wire.GroupID]*finding),
+	}
 }
 
 // search is one Find.
@@ -249,10 +254,12 @@ type search struct {
 	cancel context.CancelFunc
 	out    chan Result
 	turns  chan struct{}
+	most   int // groups
 
-	mu     sync.Mutex
-	asked  map[peer.ID]*asked
-	groups map[wire.GroupID]*finding
+	mu      sync.Mutex
+	ofPlace map[string]int // groups that a place told of first, in a ranked search; nil: they are not bounded
+	asked   map[peer.ID]*asked
+	groups  map[wire.GroupID]*finding
 }
 
 // asked is a peer's answer; a peer that two sources name is asked once.
@@ -269,6 +276,7 @@ type finding struct {
 	inDHT   bool
 	best    *Info
 	sources []Source
+	places  map[string]bool // where the peers are that told of it
 }
 
 func (s *search) run(ctx context.Context) {
@@ -357,16 +365,21 @@ func (s *search) visit(ctx context.Context, p peer.AddrInfo, source Source) {
 
 // report gives a group to the reader, if it is the first from this source or tells more.
 func (s *search) report(ctx context.Context, from peer.ID, i *Info, source Source) {
+	place := placeOf(s.f.cfg.Host, from)
 	s.mu.Lock()
 	g, ok := s.groups[i.Group]
 	if !ok {
-		if len(s.groups) == s.q.Limit {
+		if len(s.groups) == s.most || s.ofPlace[place] == placeGroups {
 			s.mu.Unlock()
 			return
 		}
-		g = &finding{checked: make(chan struct{}), best: i}
+		if s.ofPlace != nil {
+			s.ofPlace[place]++
+		}
+		g = &finding{checked: make(chan struct{}), best: i, places: make(map[string]bool)}
 		s.groups[i.Group] = g
 	}
+	g.places[place] = true
 	s.mu.Unlock()
 
 	if !ok {

@@ -239,6 +239,17 @@ func (g *groupSession) addOwnStatements(info *discovery.Info, st group.Status, n
 	return info, errors.Join(errs...)
 }
 
+// rank looks for groups as find does, and gives all of them with the best first.
+func (d *directory) rank(ctx context.Context, q discovery.Query) ([]discovery.Ranked, error) {
+	all, err := d.finder.Rank(ctx, q)
+	for i, r := range all {
+		if best, _, err := d.known.Add(r.Info); err == nil {
+			all[i].Info = best
+		}
+	}
+	return all, err
+}
+
 // find looks for groups by the words of their names. Results come as they are
 // found, until all sources were asked or ctx ends.
 func (d *directory) find(ctx context.Context, within *life, q discovery.Query) (<-chan discovery.Result, error) {

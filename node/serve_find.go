@@ -51,18 +51,8 @@ func (s groupRoutes) Find(ctx context.Context, r api.FindRequest, emit func(api.
 		if err != nil {
 			return APIError(err)
 		}
-		results, err := s.n.directory.find(search, s.n.life, q)
-		if err != nil {
-			return APIError(err)
-		}
-		for f := range results { // closed when search ends
-			source := apiSource(f.Source)
-			if f.Source == discovery.SourceConnected {
-				source = apiSource(s.n.directory.peers.Source(f.From))
-			}
-			if err := show(found(f.Info, source, f.From.String())); err != nil {
-				return err
-			}
+		if err := s.search(search, q, r.Ranked, show); err != nil {
+			return err
 		}
 		if len(shown) > 0 {
 			return nil
@@ -77,6 +67,43 @@ func (s groupRoutes) Find(ctx context.Context, r api.FindRequest, emit func(api.
 			return err
 		}
 	}
+}
+
+// search makes one search and shows what it finds.
+func (s groupRoutes) search(ctx context.Context, q discovery.Query, ranked bool, show func(api.Found) error) error {
+	of := func(r discovery.Result, from discovery.Source) api.Source {
+		if from == discovery.SourceConnected {
+			return apiSource(s.n.directory.peers.Source(r.From))
+		}
+		return apiSource(from)
+	}
+	if ranked {
+		all, err := s.n.directory.rank(ctx, q)
+		if err != nil {
+			return APIError(err)
+		}
+		for _, r := range all {
+			f := found(r.Info, of(r.Result, r.Source), r.From.String())
+			f.Votes = r.Votes
+			for _, source := range r.Sources {
+				f.Sources = append(f.Sources, of(r.Result, source))
+			}
+			if err := show(f); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	results, err := s.n.directory.find(ctx, s.n.life, q)
+	if err != nil {
+		return APIError(err)
+	}
+	for r := range results { // closed when the search ends
+		if err := show(found(r.Info, of(r, r.Source), r.From.String())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // searchAgain is when a search that could ask nobody, or not everybody yet, is made again
@@ -188,6 +215,6 @@ func found(i *discovery.Info, source api.Source, from string) api.Found {
 	return api.Found{
 		ID: i.Group.String(), Name: i.Name, Description: i.Description, Tags: i.Tags, Policy: api.Policy(i.Policy.String()),
 		Members: int(i.Members()), Created: time.UnixMilli(int64(i.Genesis.Created)), //nolint:gosec // checked
-		Source: source, Peer: from, Verified: true,
+		Source: source, Peer: from, Verified: true, Claims: []string{"members", "created"},
 	}
 }

@@ -271,6 +271,28 @@ func TestAmbiguousNamesListTheCandidates(t *testing.T) {
 	}
 }
 
+// A name that many groups have means the one that clearly more places tell of, whatever
+// sizes the others claim; if no one is, the user chooses.
+func TestJoinANameAmongFakes(t *testing.T) {
+	w := newWorld(t)
+	genuine := apitest.ID("r")
+	for i := range 65 {
+		w.node.Findable = append(w.node.Findable, api.Found{ID: apitest.ID(fmt.Sprint(i)), Name: "tea house", Verified: true, Members: 1 << 20, Votes: 1. / 65})
+	}
+	w.node.Findable = append([]api.Found{{ID: genuine, Name: "tea house", Verified: true, Members: 4, Votes: 1}}, w.node.Findable...)
+	if r := w.run("", "group", "join", "tea house"); r.code != 0 || r.out != genuine+"\n" {
+		t.Errorf("it joins %q, wants %s: code %d\n%.300s", r.out, genuine, r.code, r.err)
+	}
+	w.node.Findable[1].Votes = 0.6 // somebody else has a network, too
+	r := w.run("", "group", "join", "tea house")
+	if r.code != api.ExitUsage || r.out != "" || !strings.Contains(r.err, "66 groups have the name") {
+		t.Errorf("got %d, joined %q\n%.300s", r.code, r.out, r.err)
+	}
+	if out := w.ok("group", "find", "tea"); !strings.Contains(out, "SAYS-MEMBERS") {
+		t.Errorf("a size is not shown as a claim:\n%.200s", out)
+	}
+}
+
 // Every code of the API comes out as its exit code, in text and in JSON.
 func TestEveryErrorHasItsExitCode(t *testing.T) {
 	codes := map[api.Code]int{

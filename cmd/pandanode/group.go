@@ -211,13 +211,17 @@ their founding. Without any of these, every public group fits. Words must match 
 without case and accents. A star stands for any letters: 'te*' finds words that begin with
 te, '*house*' words that contain house. SOURCE says which sources knew the group. With
 --json each result is printed as it comes, and a group that two sources know comes twice.
-All signatures of the results were checked.
+All signatures of the results were checked. They prove who speaks, not that it is true: anybody
+may found a group of any name, and say when it was founded and how many members it has.
+
+The groups come in the order of VOTES. Each network whose peers tell of groups has one vote,
+and shares it among all that it tells of. Many votes are hard to make up, a size is not.
 
 While no peer is connected, the search waits for one, until --timeout is over. The exit code
 is 4 if nothing was found, and 8 if there was nobody to ask.`,
 		Example: "  pandanode group find tea\n  pandanode group find 'te*' --tag leaves --min-members 3 --created-after 30d\n  pandanode group find tea --json | jq -r .id",
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
-			r.Name, r.Timeout, r.After = strings.Join(args, " "), api.Duration(timeout), time.Time(after)
+			r.Name, r.Timeout, r.After, r.Ranked = strings.Join(args, " "), api.Duration(timeout), time.Time(after), !a.json
 			found := map[string]*result{}
 			var order []*result
 			err := c.Find(ctx, r, func(f api.Found) error {
@@ -230,6 +234,9 @@ is 4 if nothing was found, and 8 if there was nobody to ask.`,
 					return nil
 				}
 				found[f.ID] = &result{Found: f, sources: []string{string(f.Source)}}
+				for _, source := range f.Sources {
+					found[f.ID].add(api.Found{Source: source})
+				}
 				order = append(order, found[f.ID])
 				return nil
 			})
@@ -242,12 +249,12 @@ is 4 if nothing was found, and 8 if there was nobody to ask.`,
 			if a.json {
 				return nil
 			}
-			return list(a, order, "NAME MEMBERS POLICY FOUNDED SOURCE ID", func(f *result) []string {
+			return list(a, order, "NAME VOTES SAYS-MEMBERS POLICY SAYS-FOUNDED SOURCE ID", func(f *result) []string {
 				name := f.Name
 				if !f.Verified {
 					name += " (unverified)"
 				}
-				return []string{name, fmt.Sprint(f.Members), string(f.Policy), f.Created.Local().Format(time.DateOnly), strings.Join(f.sources, ","), f.ID}
+				return []string{name, fmt.Sprintf("%.2g", f.Votes), fmt.Sprint(f.Members), string(f.Policy), f.Created.Local().Format(time.DateOnly), strings.Join(f.sources, ","), f.ID}
 			})
 		}),
 	}
@@ -329,7 +336,9 @@ func (a *app) joinCmd() *cobra.Command {
 		Use:   "join GROUP | join - | join --link-file FILE",
 		Short: "Ask to be let into a group",
 		Long: `Ask to be let into a group. Name it by its full ID, or by its name, which is then searched
-for as with "group find", for --timeout or else 10 seconds. The node keeps asking until a
+for as with "group find", for --timeout or else 10 seconds. If several groups have the name,
+the one with twice as many votes as any other is meant; if there is none, the exit code is 2.
+An ID from a member is safer: a name proves nothing. The node keeps asking until a
 member answers, also after a restart.
 
 "-" reads an invite link from stdin, --link-file reads it from a file. A join by link needs
@@ -405,14 +414,15 @@ func (a *app) lookUp(ctx context.Context, c *api.Client, name string, timeout ti
 	}
 	a.note("looking for %q", clean(name))
 	var found, others []api.Candidate
-	err = c.Find(ctx, api.FindRequest{Name: name, Timeout: api.Duration(timeout)}, func(f api.Found) error {
+	var votes []float64
+	err = c.Find(ctx, api.FindRequest{Name: name, Timeout: api.Duration(timeout), Ranked: true}, func(f api.Found) error {
 		cand := api.Candidate{ID: f.ID, Name: f.Name}
 		switch {
 		case !f.Verified:
 		case !api.SameName(f.Name, name):
 			others = append(others, cand)
 		case !slices.Contains(found, cand):
-			found = append(found, cand)
+			found, votes = append(found, cand), append(votes, f.Votes)
 		}
 		return nil
 	})
@@ -425,8 +435,12 @@ func (a *app) lookUp(ctx context.Context, c *api.Client, name string, timeout ti
 	case 1:
 		return found[0].ID, nil
 	}
-	e := api.Errorf(api.CodeAmbiguous, "%d groups have the name %q: anybody may use any name", len(found), name).
-		WithHint("pandanode group join %s, or another of these IDs", found[0].ID)
+	if votes[0] > 0 && votes[0] >= 2*votes[1] {
+		a.note("%d groups have the name %q; this one is told of by peers in the most networks: %s", len(found), clean(name), found[0].ID)
+		return found[0].ID, nil
+	}
+	e := api.Errorf(api.CodeAmbiguous, "%d groups have the name %q, and no one of them is told of by clearly more peers: anybody may use any name", len(found), name).
+		WithHint("ask a member for the ID, then: pandanode group join %s, or another of these IDs", found[0].ID)
 	e.Candidates = found
 	return "", e
 }

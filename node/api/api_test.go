@@ -255,6 +255,8 @@ func filled(t reflect.Type) reflect.Value {
 		v.SetInt(77)
 	case v.CanUint():
 		v.SetUint(200)
+	case v.CanFloat():
+		v.SetFloat(2.5)
 	default:
 		panic(fmt.Sprint("a field of type ", t))
 	}

@@ -90,6 +90,7 @@ type FindRequest struct {
 	After      time.Time `query:"after"`       // founded then or later
 	Limit      int       `query:"limit"`       // 0: 20
 	Timeout    Duration  `query:"timeout"`     // 0: 10 s. When it is over the stream ends without an error
+	Ranked     bool      `query:"ranked"`      // wait until all were asked, and give each group once, those with the most votes first
 }
 
 // Found is one result of a search. The same group may be found again through
@@ -100,11 +101,14 @@ type Found struct {
 	Description string    `json:"description,omitempty"`
 	Tags        []string  `json:"tags,omitempty"`
 	Policy      Policy    `json:"policy"`
-	Members     int       `json:"members"` // as a member published it, rounded
-	Created     time.Time `json:"created"`
+	Members     int       `json:"members"` // as its owner or an admin says, rounded
+	Created     time.Time `json:"created"` // as its founder says
 	Source      Source    `json:"source"`
-	Peer        string    `json:"peer,omitempty"` // that answered
-	Verified    bool      `json:"verified"`       // every signature of the record holds
+	Peer        string    `json:"peer,omitempty"`   // that answered
+	Verified    bool      `json:"verified"`         // every signature of the record holds
+	Claims      []string  `json:"claims,omitempty"` // fields that nobody but the group itself vouches for
+	Votes       float64   `json:"votes"`            // of a ranked search: how many places tell of it; one that tells of several groups shares its vote among them
+	Sources     []Source  `json:"sources,omitempty"`
 }
 
 // Stage is how far a join has come.
