@@ -123,7 +123,7 @@ bench-idle: ## the cost of a node in 1, 20 and 500 groups in which nothing happe
 
 .PHONY: long
 long: ## all that takes hours: 2,000 random worlds, bench-sim, 100 whole nodes, e2e-long, bench-node (3 h)
-	@PANDANODE_SIM_SEEDS=2000 $(GO) test -count=1 -timeout 5h -v -run 'TestRandomWorlds' ./sim
+	@PANDANODE_SIM_SEEDS=2000 PANDANODE_SIM_MIXED=1000 $(GO) test -count=1 -timeout 5h -v -run 'TestRandomWorlds|TestMixedWorlds' ./sim
 	@$(MAKE) --no-print-directory bench-sim build
 	@./$(BIN) sim run sim/scenarios/net/one-day.sim --backend net
 	@./$(BIN) sim run sim/scenarios/net/hundred.sim --backend net

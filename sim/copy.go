@@ -66,6 +66,9 @@ func doCopy(w *core, a Action) error {
 		}
 		s := w.sit(n, old.g)
 		s.disk, s.moves = rows[i].clone(), slices.Clone(old.moves)
+		if inc != from.inc {
+			s.disk = rows[i].backedUp()
+		}
 		s.spy.inherit(old.spy)
 		if !n.up {
 			continue

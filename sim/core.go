@@ -49,6 +49,7 @@ type cgroup struct {
 	suite   uint16
 	seats   []*seat // of the nodes that founded it or asked to join, in the order of nodes
 	links   map[string]link
+	beyond  []string // what operations of who had no right changed, when they were made
 
 	exchanges []*exchange
 }

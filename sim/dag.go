@@ -21,6 +21,9 @@ type dag struct {
 	roots   []*dagEpoch
 	records int
 	opList  []*dagEntry
+	founder wire.UserID
+	closed  bool                    // who is not asked for is not let in: the policy is no open one, and never was
+	void    map[wire.EntryHash]bool // made by who had no right any more: they count for nothing
 }
 
 type dagEntry struct {
@@ -66,7 +69,7 @@ func (e *dagEpoch) under(root *dagEpoch) bool {
 
 // readDag reads entries, encoded Signeds from anywhere, in any order.
 func readDag(genesis *identity.Genesis, mlsEngine engine.Engine, raws map[wire.EntryHash][]byte) *dag {
-	d := &dag{by: map[wire.EntryHash]*dagEntry{}, users: map[wire.DeviceID]wire.UserID{genesis.Device.ID: genesis.Device.User}, epochs: map[wire.EpochID]*dagEpoch{}}
+	d := &dag{by: map[wire.EntryHash]*dagEntry{}, users: map[wire.DeviceID]wire.UserID{genesis.Device.ID: genesis.Device.User}, epochs: map[wire.EpochID]*dagEpoch{}, founder: genesis.Device.User}
 	for hash, raw := range raws {
 		signed, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
 		if err != nil {
@@ -240,7 +243,7 @@ func (d *dag) forkedLogs() int {
 // ops lists the operations of these types.
 func (d *dag) ops(types ...wire.OpType) (out []*dagEntry) {
 	for _, e := range d.opList {
-		if slices.Contains(types, e.op.Type) {
+		if !d.void[e.hash] && slices.Contains(types, e.op.Type) {
 			out = append(out, e)
 		}
 	}
@@ -250,7 +253,9 @@ func (d *dag) ops(types ...wire.OpType) (out []*dagEntry) {
 // takenOut lists, by user, the operations that take the user out of the group, except those
 // whose authors were themselves taken out concurrently.
 func (d *dag) takenOut(user wire.UserID) (out []*dagEntry) {
-	all := d.ops(wire.OpRemove, wire.OpLeave)
+	all := slices.DeleteFunc(d.ops(wire.OpRemove, wire.OpLeave), func(e *dagEntry) bool {
+		return e.op.Type == wire.OpRemove && !d.everHad(d.user(e), wire.RoleAdmin, e)
+	})
 	of := func(e *dagEntry) wire.UserID {
 		if e.op.Type == wire.OpLeave {
 			return d.user(e)
@@ -270,6 +275,40 @@ func (d *dag) takenOut(user wire.UserID) (out []*dagEntry) {
 		}
 	}
 	return out
+}
+
+// everHad says whether a user had a role or a stronger one at some time before an entry, as
+// far as the past of the entry tells.
+func (d *dag) everHad(user wire.UserID, role wire.Role, e *dagEntry) bool {
+	return user == d.founder || slices.ContainsFunc(d.opList, func(g *dagEntry) bool {
+		if d.void[g.hash] || g.op.Role == 0 || g.op.Role > role || !d.inPast(g, e) {
+			return false
+		}
+		return g.op.Type == wire.OpAdd && d.users[g.target] == user || g.op.Type == wire.OpRole && *g.op.User == user
+	})
+}
+
+// mayAdd says whether an addition can be one that was permitted; in doubt it says yes.
+func (d *dag) mayAdd(a *dagEntry) bool {
+	switch a.op.Why {
+	case wire.WhyRole:
+		return d.everHad(d.user(a), wire.RoleAdmin, a)
+	case wire.WhyOpen:
+		return !d.closed
+	case wire.WhyInvite:
+		i, err := wire.DecodeInvite(a.op.Invite.Payload)
+		return err == nil && slices.ContainsFunc(d.entries, func(e *dagEntry) bool {
+			return (e == a || d.inPast(e, a)) && d.everHad(wire.UserIDOf(i.Signer), wire.RoleAdmin, e)
+		})
+	}
+	return true
+}
+
+// someEnd says whether anybody was taken out by somebody who could.
+func (d *dag) someEnd() bool {
+	return slices.ContainsFunc(d.ops(wire.OpRemove, wire.OpLeave, wire.OpDeviceRevoke, wire.OpRole), func(e *dagEntry) bool {
+		return e.op.Type == wire.OpLeave || e.op.Type == wire.OpDeviceRevoke || d.everHad(d.user(e), wire.RoleAdmin, e)
+	})
 }
 
 // owed says whether a record must reach a device. In doubt it says no. The device must be

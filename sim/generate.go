@@ -52,7 +52,7 @@ func (s Spec) kind() string { return cmp.Or(s.Kind, KindChurn) }
 const KindChurn = "churn"
 
 // Kinds lists the kinds of random worlds.
-var Kinds = []string{KindChurn}
+var Kinds = []string{KindChurn, KindPeople, KindInsider}
 
 // Command is the command that draws and runs this world again.
 func (s Spec) Command() string {
@@ -86,6 +86,14 @@ const tail = 40 * time.Minute // quiet at the end of a random world
 // removed. Every world with faults has at least one fork, one removal, one crash and 50
 // records, each in its first group.
 func Generate(spec Spec) (*Scenario, error) {
+	if spec.kind() != KindChurn {
+		sc, err := ParseBytes(fmt.Sprint(spec.Kind, "-", spec.Seed), []byte(generatePeople(spec)))
+		if err != nil {
+			return nil, fmt.Errorf("a generated scenario is wrong: %w", err)
+		}
+		sc.again = spec.Command()
+		return sc, nil
+	}
 	g := &generator{r: rand.New(stream(spec.Seed, "generate")), spec: spec} //nolint:gosec // a simulation
 	if spec.Nodes == 0 {
 		g.spec.Nodes = 4 + g.r.IntN(9)

@@ -23,6 +23,7 @@ type history struct {
 	refused       []string                  // actions that could not be carried out
 	verbs         map[string]int            // actions that were
 	refusedVerbs  map[string]int
+	void          map[wire.EntryHash]bool // operations of who had no right for them when they were made
 	devices       map[string]wire.DeviceID
 	crashes       int
 	removals      int
@@ -81,6 +82,7 @@ func (h *history) init() {
 	h.twice = map[wire.GroupID][]string{}
 	h.copied = map[ownKey]bool{}
 	h.verbs, h.refusedVerbs = map[string]int{}, map[string]int{}
+	h.void = map[wire.EntryHash]bool{}
 	h.devices = map[string]wire.DeviceID{}
 }
 
@@ -136,8 +138,8 @@ func (h *history) wrote(s *seat, writes []group.Write) {
 }
 
 // couldKnow says whether a device that its disk was rolled back under, silently, could have
-// been told that it signed an entry before: somebody whom it reaches has it. Who is alone
-// writes what nobody can know to be a second entry of one number.
+// been told that it signed an entry before: somebody whom it reaches has it. Alone it cannot
+// know that what it writes is a second entry of one number.
 func (s *seat) couldKnow(k ownKey, hash wire.EntryHash) bool {
 	if !s.n.rolled {
 		return true

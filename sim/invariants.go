@@ -38,6 +38,8 @@ var Invariants = []Invariant{
 	{14, "insider", "one insider never rolls back history that a majority voted for", noRollback},
 	{15, "traffic", "catch-up traffic is proportional to what was missing", proportional},
 	{16, "clocks", "no key and no message is destroyed before its time, whatever a clock says", keptInTime},
+	{17, "told", "who says that it is a member is one, or is told", membersAreTold},
+	{18, "rights", "nobody acts beyond a right that it has", withinRights},
 }
 
 func (o *observation) live() (out []*deviceView) {
@@ -258,6 +260,9 @@ func noReturn(o *observation) (bad []string) {
 			if again || !stays && out.op.Type == wire.OpRemove || m.Role == wire.RoleOwner && owners == 1 {
 				continue // added again; or void, since its author was taken out; or the last owner, who stays
 			}
+			if o.Dag.everHad(m.User, wire.RoleOwner, out) && out.op.Type == wire.OpRemove && !o.Dag.everHad(by, wire.RoleOwner, out) {
+				continue // no admin removes an owner
+			}
 			bad = append(bad, fmt.Sprintf("user %.8v is a member although a %v of it stands, and no addition follows", m.User, out.op.Type))
 		}
 	}
@@ -331,6 +336,57 @@ func keptInTime(o *observation) (bad []string) {
 	for _, d := range o.Devices {
 		if !d.Hostile {
 			bad = append(bad, d.Early[:min(len(d.Early), 20)]...)
+		}
+	}
+	return bad
+}
+
+// membersAreTold checks that nobody goes on as a member of a group that it is not in: it
+// would send into the void. A device that reaches no member cannot know.
+func membersAreTold(o *observation) (bad []string) {
+	for _, d := range o.Devices {
+		if d.Running && !d.Live && d.Reached && (d.Status.State == group.StateMember || d.Status.State == group.StateSyncing) && len(o.live()) > 0 {
+			bad = append(bad, fmt.Sprintf("%s says that it is %q, and is not in the roster of the members", d.Name, d.Status.State))
+		}
+	}
+	return bad
+}
+
+// withinRights checks what certainly needs a right: each member and each role was given by
+// somebody who could, and who was let in is out only by somebody who could remove it. And
+// operations that came from who had no right change nothing.
+func withinRights(o *observation) (bad []string) {
+	bad = slices.Clone(o.Beyond)
+	live := o.live()
+	if len(live) == 0 {
+		return bad
+	}
+	founder := o.Dag.founder
+	in := map[wire.UserID]bool{}
+	for _, m := range live[0].Members {
+		if in[m.User] = true; m.User == founder {
+			continue
+		}
+		adds := o.Dag.ops(wire.OpAdd)
+		if !slices.ContainsFunc(adds, func(a *dagEntry) bool { return o.Dag.users[a.target] == m.User && o.Dag.mayAdd(a) }) {
+			bad = append(bad, fmt.Sprintf("user %.8v is a member, and nobody who could let it in did", m.User))
+		}
+		given := slices.ContainsFunc(adds, func(a *dagEntry) bool {
+			return o.Dag.users[a.target] == m.User && o.Dag.mayAdd(a) && a.op.Role <= m.Role
+		}) ||
+			slices.ContainsFunc(o.Dag.ops(wire.OpRole), func(r *dagEntry) bool {
+				return *r.op.User == m.User && r.op.Role <= m.Role && o.Dag.everHad(o.Dag.user(r), wire.RoleOwner, r)
+			})
+		if m.Role <= wire.RoleAdmin && !given {
+			bad = append(bad, fmt.Sprintf("user %.8v is %v, and no owner made it that", m.User, m.Role))
+		}
+	}
+	if o.Dag.someEnd() {
+		return bad // an end may take others along, whose additions rested on it
+	}
+	for _, a := range o.Dag.ops(wire.OpAdd) {
+		if u := o.Dag.users[a.target]; !in[u] && a.op.Why != wire.WhyInvite && o.Dag.mayAdd(a) {
+			bad = append(bad, fmt.Sprintf("user %.8v is out, and nobody who could remove it did", u))
 		}
 	}
 	return bad

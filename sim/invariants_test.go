@@ -204,6 +204,28 @@ var breakages = map[string][]breakage{
 			}
 		}, "for"},
 	},
+	"told": {{"who is out does not know", func(w *core, o *observation) {
+		d := o.device("dora")
+		d.Running, d.Live, d.Reached, d.Status.State = true, false, true, group.StateMember
+	}, `dora says that it is "member"`}},
+	"rights": {
+		{"nobody let it in", func(_ *core, o *observation) {
+			o.Dag.opList = slices.DeleteFunc(o.Dag.opList, func(e *dagEntry) bool { return e.op.Type == wire.OpAdd })
+		}, "nobody who could let it in did"},
+		{"let in by one who could not", func(_ *core, o *observation) { o.Dag.closed = true }, "nobody who could let it in did"},
+		{"a role that nobody gave", func(_ *core, o *observation) {
+			for _, e := range o.Dag.ops(wire.OpRole) {
+				o.Dag.void = map[wire.EntryHash]bool{e.hash: true}
+			}
+		}, "no owner made it that"},
+		{"removed by one who could not", func(_ *core, o *observation) {
+			o.Dag.void = map[wire.EntryHash]bool{}
+			for _, e := range o.Dag.ops(wire.OpRemove, wire.OpRole) {
+				o.Dag.void[e.hash] = true
+			}
+		}, "is out, and nobody who could remove it did"},
+		{"a change by who had no right", func(_ *core, o *observation) { o.Beyond = []string{"it opened the door"} }, "opened the door"},
+	},
 	"clocks": {
 		{"keys that are young", func(w *core, o *observation) {
 			s := w.groups[0].seats[0]
@@ -270,7 +292,7 @@ func TestInvariantsCanFail(t *testing.T) {
 			t.Errorf("invariant %d (%s) has no test that it can fail", inv.Number, inv.Name)
 		}
 	}
-	if len(Invariants) != 17 || len(breakages) != 17 {
+	if len(Invariants) != 19 || len(breakages) != 19 {
 		t.Errorf("%d invariants, %d of them tested", len(Invariants), len(breakages))
 	}
 	for name, all := range breakages {

@@ -31,6 +31,7 @@ type observation struct {
 	Forks   int
 	Probed  map[wire.MessageID]string // the messages of the final probe → author
 	Orders  []orderView
+	Beyond  []string // what operations of who had no right changed
 	Justify []string // the findings of invariant 13, which needs the machines' keys
 }
 
@@ -41,6 +42,7 @@ type deviceView struct {
 	Device     wire.DeviceID
 	Live       bool // runs, is reachable, is honest and in the roster
 	Running    bool // honest, runs and is reachable
+	Reached    bool // a live member and it reach each other
 	Hostile    bool
 	Broken     error
 	Status     group.Status
@@ -125,6 +127,8 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 		}
 	}
 	o.Dag = readDag(g.genesis, g.engine(w), raws)
+	o.Dag.void, o.Beyond = w.hist.void, g.beyond
+	o.Dag.closed = g.decl.Policy != wire.PolicyOpen && len(o.Dag.ops(wire.OpProfile)) == 0
 	o.Forks = o.Dag.forks()
 	renewed := w.renewals(g, o.Dag)
 	for _, s := range g.seats {
@@ -132,7 +136,7 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 		o.Hostile = o.Hostile || v.Hostile
 		o.Devices = append(o.Devices, v)
 	}
-	w.findLive(o)
+	w.findLive(o, g.seats)
 	for _, a := range w.hist.sent {
 		if a.Seat.g == g {
 			o.Sent = append(o.Sent, a)
@@ -297,7 +301,7 @@ func (s *seat) epochAt(d *dag, id wire.EpochID) *spiedEpoch {
 // findLive picks the roster that most running members hold. Its devices that run are the
 // live ones. Of the devices that hold it, the one with the most entries says which epoch is
 // chosen.
-func (w *core) findLive(o *observation) {
+func (w *core) findLive(o *observation, seats []*seat) {
 	holders := map[string]int{}
 	rosters := map[string]*deviceView{}
 	for _, v := range o.Devices {
@@ -328,6 +332,11 @@ func (w *core) findLive(o *observation) {
 	}
 	for _, v := range o.Devices {
 		v.Live = v.Running && in[v.Device]
+	}
+	for i, v := range o.Devices {
+		v.Reached = slices.ContainsFunc(o.Devices, func(l *deviceView) bool {
+			return l.Live && w.net.connected(seats[i].n, w.nodeOf(l.Name))
+		})
 	}
 	o.Head = o.Dag.epochs[ref.Status.Head]
 }

@@ -153,6 +153,19 @@ func (d *disk) clone() *disk {
 	return c
 }
 
+// backedUp is what a backup of the disk brings back: no keys of epochs, and no vaults.
+func (d *disk) backedUp() *disk {
+	c := d.clone()
+	for _, b := range sortedKeys(c.index) {
+		for _, k := range slices.Clone(c.index[b]) {
+			if !group.InBackup(k) {
+				c.remove(k)
+			}
+		}
+	}
+	return c
+}
+
 // digest is a canonical hash of all rows; without words, of all but the rows of events.
 func (d *disk) digest(words bool) [32]byte {
 	h := sha256.New()

@@ -12,8 +12,8 @@ import (
 // actions, fewer nodes, fewer messages. It works by delta debugging (Zeller and Hildebrandt,
 // "Simplifying and Isolating Failure-Inducing Input", 2002). The same way means that the
 // first violation is of the same invariant and says the same, but for numbers and IDs; or
-// that the first expectation that failed misses on the same side. What ends a fault stays as
-// long as the fault does: else every failure shrinks to a cut that is never healed. Shrink
+// that the first expectation that failed misses on the same side. A repair stays as long as
+// the fault that it ends: else every failure shrinks to a cut that is never healed. Shrink
 // plays at most tries runs, and gives nil if the scenario does not fail.
 func Shrink(ctx context.Context, sc *Scenario, tries int, opt Options) (*Scenario, *Report, error) {
 	quiet := opt

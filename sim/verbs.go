@@ -378,7 +378,9 @@ func doRestore(w *core, a Action) error {
 	for _, s := range n.eachSeat() {
 		s.disk = newDisk()
 		if old := b[s.g.index]; old != nil {
-			s.disk = old.clone()
+			if s.disk = old.clone(); a.Verb == "restore" {
+				s.disk = old.backedUp()
+			}
 		}
 		s.synced = map[*seat][2]int{}
 		// The disk that held the messages accepted since then is gone.

@@ -1,0 +1,306 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// KindPeople are worlds in which people use a group: invites, requests, roles, leaves and
+// returns, second devices, restored backups, reboots, wrong clocks, and cuts of all forms.
+// Eighteen times the network is cut in two, and both sides change the group.
+const KindPeople = "people"
+
+// KindInsider are worlds of people, one of whom turns on the others in the end: it was
+// removed, left or was demoted, or it is a member still.
+const KindInsider = "insider"
+
+const (
+	peopleCuts = 18
+	peopleRest = time.Hour // quiet at the end
+)
+
+// people draws what people do. The devices are n1, the founder; n2, an admin that is always
+// on the other side of a cut; other users n3…; their second devices p3…; and guests x1…, who
+// come and go so that each side of each cut has something to change.
+type people struct {
+	r      *rand.Rand
+	spec   Spec
+	lines  []string
+	policy wire.Policy
+	users  []string // n1…
+	phones []string // p3… of n3…
+	guests []string // x1…
+	in     map[string]bool
+	gone   map[string]bool // for good
+}
+
+func (p *people) do(at time.Duration, format string, args ...any) {
+	p.lines = append(p.lines, span(at)+" "+fmt.Sprintf(format, args...))
+}
+
+func (p *people) some(from, to time.Duration) time.Duration {
+	return from + time.Duration(p.r.Int64N(int64((to-from)/time.Second)+1))*time.Second
+}
+
+func (p *people) pick(of []string) string { return of[p.r.IntN(len(of))] }
+
+// generatePeople draws the text of a world of people.
+func generatePeople(spec Spec) string {
+	p := &people{r: rand.New(stream(spec.Seed, "people")), spec: spec, in: map[string]bool{}, gone: map[string]bool{}} //nolint:gosec // a simulation
+	n := cmp.Or(spec.Nodes, 10+p.r.IntN(5))
+	guests := 6
+	count := max(4, (n-guests)*2/3)
+	for i := range count {
+		p.users = append(p.users, fmt.Sprint("n", i+1))
+	}
+	for i := range n - guests - count {
+		if 3+i <= count {
+			p.phones = append(p.phones, fmt.Sprint("p", 3+i))
+		}
+	}
+	for i := range guests {
+		p.guests = append(p.guests, fmt.Sprint("x", i+1))
+	}
+	p.policy = []wire.Policy{wire.PolicyOpen, wire.PolicyRequest, wire.PolicyInvite}[p.r.IntN(3)]
+	retention := ""
+	if p.r.IntN(2) == 0 {
+		retention = " retention=" + span(time.Duration(10+p.r.IntN(60))*time.Minute)
+	}
+	each := 9 * time.Minute
+	if spec.Duration > 0 {
+		each = max(4*time.Minute, (spec.Duration-peopleRest-20*time.Minute)/peopleCuts)
+	}
+	start := 10 * time.Minute
+	end := start + peopleCuts*each
+	p.begin()
+	for i := range peopleCuts {
+		p.cut(start+time.Duration(i)*each, each)
+	}
+	p.life(start, end)
+	if spec.Kind == KindInsider {
+		p.turn(end)
+	}
+	p.finish(end + 5*time.Minute)
+
+	var b strings.Builder
+	fmt.Fprintf(&b, "# World %d of %s\n# %d devices, policy %v%s\nseed %d\n", spec.Seed, spec.Kind, len(p.all()), p.policy, retention, spec.Seed)
+	if spec.Engine == "null" {
+		fmt.Fprintln(&b, "engine null")
+	}
+	fmt.Fprintf(&b, "nodes %s", strings.Join(p.users, " "))
+	for _, x := range p.phones {
+		fmt.Fprintf(&b, " %s=n%s", x, x[1:])
+	}
+	fmt.Fprintf(&b, " %s twin\n", strings.Join(p.guests, " "))
+	fmt.Fprintf(&b, "group tea founder=n1 policy=%v%s\n", p.policy, retention)
+	if spec.Faults > FaultsNone {
+		fmt.Fprintf(&b, "link latency=%s jitter=%s loss=%.2f duplicate=%.2f reorder=%.2f overtake=0.%d\n", span(time.Duration(5+p.r.IntN(100))*time.Millisecond),
+			span(time.Duration(1+p.r.IntN(200))*time.Millisecond), float64(p.r.IntN(10))/100, float64(p.r.IntN(5))/100, float64(p.r.IntN(10))/100, p.r.IntN(10))
+	}
+	fmt.Fprintf(&b, "run %s\n%s\n", span(end+5*time.Minute+peopleRest), strings.Join(p.lines, "\n"))
+	return b.String()
+}
+
+func (p *people) all() []string { return slices.Concat(p.users, p.phones, p.guests) }
+
+// come lets somebody in who is out, as the policy has it.
+func (p *people) come(at time.Duration, who, admin string) {
+	p.in[who] = true
+	switch p.policy {
+	case wire.PolicyRequest:
+		p.do(at, "join %s", who)
+		p.do(at+20*time.Second, "approve %s %s", admin, who)
+	case wire.PolicyInvite:
+		p.do(at, "join %s invite=by_%s", who, admin)
+	default:
+		p.do(at, "join %s", who)
+	}
+}
+
+// begin lets the users in, gives out invites, and adds second devices.
+func (p *people) begin() {
+	p.in["n1"] = true
+	if p.policy == wire.PolicyInvite {
+		p.do(0, "invite n1 by_n1")
+	}
+	for i, n := range p.users[1:] {
+		p.come(time.Duration(5+10*i)*time.Second, n, "n1")
+	}
+	p.do(4*time.Minute, "role n1 n2 admin")
+	if p.policy == wire.PolicyInvite {
+		p.do(5*time.Minute, "invite n2 by_n2")
+	}
+	for i, n := range p.phones {
+		p.do(5*time.Minute+time.Duration(10*i)*time.Second, "join %s", n)
+		p.in[n] = true
+	}
+	p.do(7*time.Minute, "send n1 n=3")
+	if p.r.IntN(2) == 0 {
+		p.do(8*time.Minute, "role n1 n2 owner")
+	}
+}
+
+// cut parts the network in two for a while. n1 changes the group on one side, n2 on the
+// other: a guest comes there, or goes.
+func (p *people) cut(at, each time.Duration) {
+	sides := [2][]string{{"n1"}, {"n2"}}
+	rest, guests := slices.Concat(p.users[2:], p.phones), slices.Clone(p.guests)
+	p.r.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+	p.r.Shuffle(len(guests), func(i, j int) { guests[i], guests[j] = guests[j], guests[i] })
+	rest = append(guests, rest...)
+	for i, n := range rest {
+		sides[i%2] = append(sides[i%2], n)
+	}
+	to := at + each*2/3
+	p.do(at, "partition %s | %s", strings.Join(sides[0], " "), strings.Join(sides[1], " "))
+	for _, side := range sides {
+		// A guest that was removed comes back by an invite alone.
+		x := side[max(1, slices.IndexFunc(side, func(n string) bool { return n[0] == 'x' && !p.gone[n] }))]
+		when := p.some(at+10*time.Second, at+each/4)
+		switch {
+		case !p.in[x]:
+			p.come(when, x, side[0])
+		case x[0] != 'x':
+			p.do(when, "reboot %s", side[0])
+		case p.r.IntN(4) > 0:
+			p.do(when, "leave %s", x)
+			p.in[x] = false
+		default:
+			p.do(when, "remove %s %s", side[0], x)
+			p.in[x] = false
+			p.gone[x] = p.policy != wire.PolicyInvite
+		}
+		p.do(p.some(when, to), "send %s", side[0])
+		if in := slices.DeleteFunc(slices.Clone(side), func(n string) bool { return !p.in[n] || n == x }); len(in) > 0 {
+			p.do(p.some(when, to), "send %s", p.pick(in))
+		}
+	}
+	p.do(to, "heal")
+	p.do(to+each/6, "send n1 %s", p.pick(p.users))
+}
+
+// life is what befalls single people: each at most one of the greater misfortunes.
+func (p *people) life(start, end time.Duration) {
+	for range 20 {
+		p.do(p.some(start, end), "send %s", p.pick(slices.Concat(p.users, p.phones)))
+	}
+	some := slices.Concat(p.users[2:], p.phones)
+	p.r.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
+	fates := []func(string, time.Duration){p.absent, p.crashes, p.wrongClock, p.restores, p.oneWay, p.leavesAndReturns, p.roles, p.revoked, p.runsTwice}
+	p.r.Shuffle(len(fates), func(i, j int) { fates[i], fates[j] = fates[j], fates[i] })
+	for i, fate := range fates[:min(len(fates), len(some), 2+p.r.IntN(5))] {
+		fate(some[i], p.some(start, end-40*time.Minute))
+	}
+	if p.r.IntN(3) == 0 {
+		at := p.some(start, end-20*time.Minute)
+		p.do(at, "gossip off")
+		p.do(at+p.some(time.Minute, 15*time.Minute), "gossip on")
+	}
+	if p.r.IntN(4) == 0 {
+		p.do(p.some(start, end), "reboot %s", p.pick(p.users[:2]))
+	}
+	if p.policy == wire.PolicyInvite && p.r.IntN(2) == 0 {
+		p.do(p.some(start+30*time.Minute, end), "invite n1 once uses=1")
+	}
+}
+
+func (p *people) absent(n string, at time.Duration) {
+	p.do(at, "offline %s", n)
+	p.do(at+30*time.Second, "send %s n=2", n)
+	p.do(at+p.some(time.Minute, 40*time.Minute), "online %s", n)
+}
+
+func (p *people) crashes(n string, at time.Duration) {
+	p.do(at, "crash %s at=%s nth=%d restart=%s", n, p.pick(boundaries), 1+p.r.IntN(5), span(p.some(time.Second, 10*time.Minute)))
+}
+
+func (p *people) wrongClock(n string, at time.Duration) {
+	p.do(at, "clock %s %s", n, p.pick([]string{"5m", "-8m", "1h", "-26h", "8760h", "-8760h"}))
+	p.do(at+p.some(time.Minute, 40*time.Minute), "clock %s 0s", n)
+}
+
+func (p *people) restores(n string, at time.Duration) {
+	p.do(at, "backup %s", n)
+	p.do(at+time.Minute, "send %s", n)
+	p.do(at+p.some(2*time.Minute, 30*time.Minute), "restore %s", n)
+}
+
+func (p *people) oneWay(n string, at time.Duration) {
+	o := p.pick(p.users[:2])
+	p.do(at, "cut %s %s", n, o)
+	p.do(at+p.some(time.Minute, 30*time.Minute), "mend %s %s", n, o)
+}
+
+func (p *people) leavesAndReturns(n string, at time.Duration) {
+	if n[0] != 'n' {
+		return
+	}
+	p.do(at, "leave %s", n)
+	p.in[n] = false
+	p.come(at+p.some(10*time.Minute, 30*time.Minute), n, p.pick(p.users[:2]))
+}
+
+func (p *people) roles(n string, at time.Duration) {
+	if n[0] != 'n' {
+		return
+	}
+	p.do(at, "role n1 %s %s", n, p.pick([]string{"admin", "read-only", "owner"}))
+	p.do(at+p.some(5*time.Minute, 30*time.Minute), "role n1 %s member", n)
+}
+
+func (p *people) revoked(n string, at time.Duration) {
+	if n[0] == 'p' {
+		p.do(at, "revoke n%s %s", n[1:], n)
+	}
+}
+
+// runsTwice copies a home, and ends the copy before the world does.
+func (p *people) runsTwice(n string, at time.Duration) {
+	p.do(at, "copy twin %s", n)
+	p.do(at+time.Minute, "send twin")
+	p.do(at+20*time.Minute, "crash twin")
+}
+
+// turn has one of the users turn on the others, as an outsider or as a member.
+func (p *people) turn(at time.Duration) {
+	m := p.users[len(p.users)-1]
+	p.do(at, "hostile %s", m)
+	switch p.r.IntN(3) {
+	case 0:
+		p.do(at+10*time.Second, "remove n1 %s", m)
+	case 1:
+		p.do(at+10*time.Second, "role n1 %s read-only", m)
+	}
+	for i := range 3 + p.r.IntN(4) {
+		when := at + time.Minute + time.Duration(20*i)*time.Second
+		switch p.r.IntN(6) {
+		case 0:
+			p.do(when, "late %s n=%d", m, 1+p.r.IntN(5))
+		case 1:
+			p.do(when, "garbage %s n=%d", m, 1+p.r.IntN(20))
+		case 2:
+			p.do(when, "replay %s", m)
+		case 3:
+			p.do(when, "claim %s", m)
+		case 4:
+			p.do(when, "bully %s %s", m, p.pick(p.users[:len(p.users)-1]))
+		default:
+			p.do(when, "broken %s", m)
+		}
+	}
+}
+
+// finish repairs what is broken.
+func (p *people) finish(at time.Duration) {
+	p.do(at, "heal")
+	p.do(at, "gossip on")
+	p.do(at+time.Second, "online %s", strings.Join(p.all(), " "))
+	p.do(at+2*time.Second, "restart %s", strings.Join(p.all(), " "))
+	p.do(at+time.Minute, "send n1")
+}
