@@ -1,0 +1,301 @@
+// Command attacker is a hostile peer for measurements on real processes, on loopback alone.
+// It connects to one node and makes one attack, and prints what it cost both:
+//
+//		attacker [-pid PID] topics|publish|providers|records ADDRESS [TOPIC]
+//
+//	  - topics: it only connects and listens, and prints the topics that it is told of in 10 s.
+//	  - publish: it listens on TOPIC, plays each envelope that it hears there again after three
+//	    minutes, and says how many it heard.
+//	  - providers: it puts 17,000 provider records on one connection.
+//	  - records: for 15 s it puts the same record of a group, whose last signature is bad.
+//
+// PID is the victim's process, whose CPU time it reads. It attacks no address but loopback.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	kad "github.com/libp2p/go-libp2p-kad-dht/pb"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	psb "github.com/libp2p/go-libp2p-pubsub/pb"
+	recpb "github.com/libp2p/go-libp2p-record/pb"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+	"github.com/multiformats/go-multihash"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+func main() {
+	pid := flag.Int("pid", 0, "the victim's process")
+	flag.Parse()
+	if err := run(context.Background(), *pid, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "attacker:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, pid int, args []string) error {
+	if len(args) < 2 {
+		return errors.New("name an attack and an address that ends with /p2p/ and a peer ID")
+	}
+	addr, err := multiaddr.NewMultiaddr(args[1])
+	if err != nil {
+		return err
+	}
+	if !manet.IsIPLoopback(addr) {
+		return fmt.Errorf("%v is not on loopback", addr)
+	}
+	victim, err := peer.AddrInfoFromP2pAddr(addr)
+	if err != nil {
+		return err
+	}
+	h, err := libp2p.New(libp2p.NoListenAddrs, libp2p.DisableMetrics())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = h.Close() }()
+	if err := h.Connect(ctx, *victim); err != nil {
+		return err
+	}
+	attack := map[string]func() (string, error){
+		"topics":    func() (string, error) { return topics(ctx, h) },
+		"publish":   func() (string, error) { return publish(ctx, h, args[2:]) },
+		"providers": func() (string, error) { return providers(ctx, h, victim.ID) },
+		"records":   func() (string, error) { return records(ctx, h, victim.ID) },
+	}[args[0]]
+	if attack == nil {
+		return fmt.Errorf("no attack %q", args[0])
+	}
+	began, own, theirs := time.Now(), cpu(os.Getpid()), cpu(pid)
+	said, err := attack()
+	if err != nil {
+		return err
+	}
+	took := time.Since(began)
+	pause(ctx, time.Second) // the victim works off what has come
+	fmt.Fprintf(os.Stdout, "%s: %s in %.1f s; CPU of the attacker %.2f s, of the victim %.2f s\n",
+		args[0], said, took.Seconds(), (cpu(os.Getpid()) - own).Seconds(), (cpu(pid) - theirs).Seconds())
+	return nil
+}
+
+// pause lets others act for a while.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// cpu is the CPU time of a process on Linux; 0 if it cannot be read.
+func cpu(pid int) time.Duration {
+	if pid == os.Getpid() {
+		var u syscall.Rusage
+		if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+			return 0
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(raw), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// gossip listens on GossipSub, on a topic if one is given, and calls heard with each RPC.
+func gossip(ctx context.Context, h host.Host, topic string, heard func(*pubsub.RPC)) (*pubsub.Topic, error) {
+	ps, err := pubsub.NewGossipSub(ctx, h, pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(), pubsub.WithSeenMessagesTTL(time.Second),
+		pubsub.WithFloodPublish(true), pubsub.WithMessageIdFn(func(m *psb.Message) string { return string(m.GetData()) }),
+		pubsub.WithAppSpecificRpcInspector(func(_ peer.ID, r *pubsub.RPC) error { heard(r); return nil }))
+	if err != nil || topic == "" {
+		return nil, err
+	}
+	t, err := ps.Join(topic)
+	if err != nil {
+		return nil, err
+	}
+	_, err = t.Subscribe()
+	return t, err
+}
+
+func topics(ctx context.Context, h host.Host) (string, error) {
+	told := make(chan string, 1024)
+	if _, err := gossip(ctx, h, "", func(r *pubsub.RPC) {
+		for _, s := range r.Subscriptions {
+			told <- s.GetTopicid()
+		}
+	}); err != nil {
+		return "", err
+	}
+	pause(ctx, 10*time.Second)
+	var all []string
+	for len(told) > 0 {
+		all = append(all, <-told)
+	}
+	slices.Sort(all)
+	return fmt.Sprintf("told of %d topics %v", len(all), slices.Compact(all)), nil
+}
+
+func publish(ctx context.Context, h host.Host, args []string) (string, error) {
+	if len(args) != 1 {
+		return "", errors.New("name a topic")
+	}
+	heard := make(chan []byte, 1024)
+	t, err := gossip(ctx, h, args[0], func(r *pubsub.RPC) {
+		for _, m := range r.Publish {
+			heard <- m.GetData()
+		}
+	})
+	if err != nil {
+		return "", err
+	}
+	pause(ctx, 30*time.Second)
+	n := len(heard)
+	pause(ctx, 3*time.Minute)
+	for range n {
+		if err := t.Publish(ctx, <-heard); err != nil {
+			return "", err
+		}
+	}
+	pause(ctx, time.Second)
+	return fmt.Sprintf("heard %d envelopes and played them again", n), nil
+}
+
+// caller writes requests of the DHT on one stream.
+type caller struct {
+	s    network.Stream
+	sent int
+}
+
+func call(ctx context.Context, h host.Host, p peer.ID) (*caller, error) {
+	s, err := h.NewStream(ctx, p, protocol.ID(wire.ProtocolDHT+"/kad/1.0.0"))
+	return &caller{s: s}, err
+}
+
+func (c *caller) say(m *kad.Message) error {
+	raw, err := proto.Marshal(m)
+	if err != nil {
+		return err
+	}
+	n, err := c.s.Write(append(binary.AppendUvarint(nil, uint64(len(raw))), raw...))
+	c.sent += n
+	return err
+}
+
+func providers(ctx context.Context, h host.Host, victim peer.ID) (string, error) {
+	c, err := call(ctx, h, victim)
+	if err != nil {
+		return "", err
+	}
+	self := peer.AddrInfo{ID: h.ID(), Addrs: []multiaddr.Multiaddr{multiaddr.StringCast("/ip4/127.0.0.1/tcp/1")}}
+	for i := range 17_000 {
+		key, err := multihash.Sum(binary.BigEndian.AppendUint64(nil, uint64(i)), multihash.SHA2_256, -1) //nolint:gosec // a counter
+		if err != nil {
+			return "", err
+		}
+		m := kad.NewMessage(kad.Message_ADD_PROVIDER, key, 0)
+		m.ProviderPeers = kad.RawPeerInfosToPBPeers([]peer.AddrInfo{self})
+		if err := c.say(m); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("17000 provider records, %d bytes", c.sent), nil
+}
+
+// badRecord is a record of a group that costs much to judge, and is false at the very end.
+func badRecord() (wire.GroupID, []byte, error) {
+	now := time.Now()
+	user, err := identity.NewKey(rand.Reader)
+	if err != nil {
+		return wire.GroupID{}, nil, err
+	}
+	var info *discovery.Info
+	for i := range wire.MaxHeads {
+		log, err := identity.NewKey(rand.Reader)
+		if err != nil {
+			return wire.GroupID{}, nil, err
+		}
+		d, err := identity.Certify(user, wire.DeviceCert{LogKey: log.Public(), Peer: fmt.Appendf(nil, "peer %d", i), Name: "d"})
+		if err != nil {
+			return wire.GroupID{}, nil, err
+		}
+		if info == nil {
+			raw, _, err := identity.NewGenesis(rand.Reader, now, user, d, identity.Founding{Suite: 1, Policy: wire.PolicyOpen})
+			if err != nil {
+				return wire.GroupID{}, nil, err
+			}
+			if info, err = discovery.New(raw, now); err != nil {
+				return wire.GroupID{}, nil, err
+			}
+		}
+		if info, err = info.SetHead(d, log, crdt.HLCFromTime(now), wire.Head{Members: 1}); err != nil {
+			return wire.GroupID{}, nil, err
+		}
+	}
+	raw := slices.Clone(info.Bytes())
+	raw[len(raw)-1] ^= 1
+	return info.Group, raw, nil
+}
+
+func records(ctx context.Context, h host.Host, victim peer.ID) (string, error) {
+	id, raw, err := badRecord()
+	if err != nil {
+		return "", err
+	}
+	key := []byte("/panda/group/" + id.String())
+	m := kad.NewMessage(kad.Message_PUT_VALUE, key, 0)
+	m.Record = &recpb.Record{Key: key, Value: raw}
+	var n, sent int
+	c := &caller{}
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); n++ {
+		if c.s == nil {
+			if c, err = call(ctx, h, victim); err != nil {
+				c = &caller{} // the victim refuses, or takes its time
+				pause(ctx, 10*time.Millisecond)
+				continue
+			}
+			go func(s network.Stream) { // answers, so that the victim goes on
+				b := make([]byte, 4096)
+				for {
+					if _, err := s.Read(b); err != nil {
+						return
+					}
+				}
+			}(c.s)
+		}
+		if err := c.say(m); err != nil { // reset after a bad record: another stream
+			sent += c.sent
+			_ = c.s.Reset()
+			c = &caller{}
+		}
+	}
+	return fmt.Sprintf("%d records of %d bytes, %d bytes sent", n, len(raw), sent+c.sent), nil
+}
