@@ -72,8 +72,9 @@ The link is a secret: anybody who has it can join with it, as often and as long 
 invite allows, so pass it on as you would a password. It is shown once and not kept. Neither
 you nor an admin needs to be online: any member who may write lets the bearer in. The
 group's log shows that there is an invite and who came by it, but nobody can join with that.
-Uses are counted as far as members know of each other: in two halves of a cut network an
-invite for one user can let in one on each side.`,
+Uses are counted as far as members know of each other: members that are asked in the same
+second, or in two halves of a cut network, can each let in the last one. With --uses 1, pass
+the link on to one person alone, and see with "group members" who came.`,
 		Example: "  pandanode group invite tea > link\n  pandanode group invite tea --expires 12h --uses 1 --role read-only\n" +
 			"  pandanode group invite tea --json | jq -r .link | qrencode -t ansiutf8",
 		Args: cobra.ExactArgs(1),
@@ -87,6 +88,9 @@ invite for one user can let in one on each side.`,
 				return err
 			}
 			return a.show(i, func() {
+				if r.Uses > 0 {
+					a.note("members who do not know of each other's use yet, asked in the same second or cut off from each other, can each let in the last one")
+				}
 				a.note("invite %s lets in %s: whoever has this link is one of them", short(i.ID), terms(i))
 				a.note("take it back with: %s", a.atHome(fmt.Sprintf("pandanode group revoke-invite %s %s", word(args[0]), short(i.ID))))
 				fmt.Fprintln(a.out, i.Link)

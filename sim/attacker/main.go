@@ -166,10 +166,14 @@ func topics(ctx context.Context, h host.Host) (string, error) {
 
 func publish(ctx context.Context, h host.Host, args []string) (string, error) {
 	if len(args) != 1 {
-		return "", errors.New("name a topic")
+		return "", errors.New("name a group by its ID")
+	}
+	id, err := wire.ParseGroupID(args[0])
+	if err != nil {
+		return "", err
 	}
 	heard := make(chan []byte, 1024)
-	t, err := gossip(ctx, h, args[0], func(r *pubsub.RPC) {
+	t, err := gossip(ctx, h, id.Topic(), func(r *pubsub.RPC) {
 		for _, m := range r.Publish {
 			heard <- m.GetData()
 		}
