@@ -75,6 +75,8 @@ type cnode struct {
 	online   bool
 	hostile  bool
 	keeps    bool          // it turns hostile later, and destroys no keys
+	reserve  bool          // it turns hostile before it writes
+	lost     bool          // its disk died
 	rolled   bool          // its disk went back once, and its program does not know
 	seats    map[int]*seat // by group
 	crash    *crashPlan
@@ -190,7 +192,7 @@ func (n *cnode) die(where string) {
 
 // start begins a node's process anew from the durable rows.
 func (n *cnode) start() {
-	if n.up {
+	if n.up || n.lost {
 		return
 	}
 	n.up = true

@@ -52,7 +52,7 @@ func (s Spec) kind() string { return cmp.Or(s.Kind, KindChurn) }
 const KindChurn = "churn"
 
 // Kinds lists the kinds of random worlds.
-var Kinds = []string{KindChurn, KindPeople, KindInsider}
+var Kinds = []string{KindChurn, KindPeople, KindInsider, KindPast}
 
 // Command is the command that draws and runs this world again.
 func (s Spec) Command() string {

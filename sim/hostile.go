@@ -36,6 +36,7 @@ type puppet struct {
 	prev wire.EntryHash
 	hlc  uint64
 	mine map[wire.EntryHash]bool // crafted
+	via  *cnode                  // who carries what it writes; nil: itself
 }
 
 func doHostile(w *core, a Action) error {
@@ -139,12 +140,16 @@ func (p *puppet) advance(e *wire.Entry) {
 // deliver gives entries to devices as a sync stream does; nil: to all that the device reaches.
 func (p *puppet) deliver(to map[*cnode]bool, entries ...[]byte) {
 	w := p.s.w()
+	from := p.s.n
+	if p.via != nil {
+		from = p.via
+	}
 	for _, o := range p.s.g.seats {
-		if o == p.s || to != nil && !to[o.n] || !w.net.reaches(p.s.n, o.n) {
+		if o == p.s || to != nil && !to[o.n] || from != o.n && !w.net.reaches(from, o.n) {
 			continue
 		}
 		w.after(w.sc.Link.Latency+w.net.jitter(w.sc.Link.Jitter), func() {
-			if w.net.reaches(p.s.n, o.n) {
+			if from == o.n || w.net.reaches(from, o.n) {
 				_, _ = o.step(group.Entries{Entries: entries})
 			}
 		})

@@ -20,6 +20,10 @@ const KindPeople = "people"
 // removed, left or was demoted, or it is a member still.
 const KindInsider = "insider"
 
+// KindPast are worlds of people, one of whom, an admin, is taken out in the end, and then
+// writes what names the time in which it was one.
+const KindPast = "past"
+
 const (
 	peopleCuts = 18
 	peopleRest = time.Hour // quiet at the end
@@ -83,8 +87,11 @@ func generatePeople(spec Spec) string {
 		p.cut(start+time.Duration(i)*each, each)
 	}
 	p.life(start, end)
-	if spec.Kind == KindInsider {
+	switch spec.Kind {
+	case KindInsider:
 		p.turn(end)
+	case KindPast:
+		p.past(end)
 	}
 	p.finish(end + 5*time.Minute)
 
@@ -193,6 +200,9 @@ func (p *people) life(start, end time.Duration) {
 	some := slices.Concat(p.users[2:], p.phones)
 	p.r.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
 	fates := []func(string, time.Duration){p.absent, p.crashes, p.wrongClock, p.restores, p.oneWay, p.leavesAndReturns, p.roles, p.revoked, p.runsTwice}
+	if p.spec.Kind == KindPast {
+		fates = fates[:len(fates)-1] // the spare device is let in by who was removed
+	}
 	p.r.Shuffle(len(fates), func(i, j int) { fates[i], fates[j] = fates[j], fates[i] })
 	for i, fate := range fates[:min(len(fates), len(some), 2+p.r.IntN(5))] {
 		fate(some[i], p.some(start, end-40*time.Minute))
@@ -292,6 +302,39 @@ func (p *people) turn(at time.Duration) {
 			p.do(when, "bully %s %s", m, p.pick(p.users[:len(p.users)-1]))
 		default:
 			p.do(when, "broken %s", m)
+		}
+	}
+}
+
+// past has an admin leave the group by force or by itself, and act as if it were before.
+func (p *people) past(at time.Duration) {
+	m, others := p.users[len(p.users)-1], p.users[1:len(p.users)-1]
+	p.do(at-8*time.Minute, "role n1 %s admin", m)
+	p.do(at, "hostile %s", m)
+	p.do(at+10*time.Second, "remove n1 %s", m)
+	p.do(at+40*time.Second, "join twin")
+	known := span(at - p.some(30*time.Second, 6*time.Minute))
+	for i := range 3 + p.r.IntN(4) {
+		when := at + 90*time.Second + time.Duration(20*i)*time.Second
+		switch p.r.IntN(9) {
+		case 0:
+			p.do(when, "backdate %s add twin known=%s", m, known)
+		case 1:
+			p.do(when, "backdate %s remove %s known=%s", m, p.pick(others), known)
+		case 2:
+			p.do(when, "backdate %s role %s admin known=%s", m, p.pick(others), known)
+		case 3:
+			p.do(when, "backdate %s policy open known=%s hlc=max", m, known)
+		case 4:
+			p.do(when, "backdate %s leave known=%s", m, known)
+		case 5:
+			p.do(when, "backdate %s revoke %s known=%s to=%s", m, p.pick(others), known, p.pick(others))
+		case 6:
+			p.do(when, "flood %s %s n=%d", m, p.pick([]string{"incarnations", "evidence"}), 1+p.r.IntN(30))
+		case 7:
+			p.do(when, "backdate %s send known=%s", m, known)
+		default:
+			p.do(when, "abandon %s", m)
 		}
 	}
 }

@@ -118,6 +118,15 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 		a := sc.Actions[i]
 		w.at(epochZero.Add(a.At), func() { w.act(a) })
 	}
+	for _, a := range sc.Actions {
+		if at, ok := a.opt("at"); ok && a.Verb == "restore" {
+			d, err := duration(at)
+			if err != nil {
+				return nil, err
+			}
+			w.at(epochZero.Add(d), func() { w.backUp(w.nodeOf(a.Args[0]), at) })
+		}
+	}
 	w.after(sc.Sync, func() { w.syncAll(sc.Sync) })
 	end := epochZero.Add(sc.Run)
 	var stuck error
@@ -242,6 +251,7 @@ func (r *Report) count() {
 			})
 		}
 	}
+	r.Counts["owed"] = r.Records.Owed
 	r.Counts["records"], r.Counts["held"], r.Counts["lost"] = r.Records.Sent, r.Records.Held, r.Records.Lost
 	r.Counts["crashes"], r.Counts["refused"] = w.hist.crashes, len(w.hist.refused)
 	for _, e := range r.text.Expect {
@@ -265,10 +275,18 @@ func (r *Report) expect(e Expectation) {
 	in := map[wire.DeviceID]bool{}
 	if live := o.live(); len(live) > 0 {
 		for _, m := range live[0].Members {
+			if e.What == "role" && m.User == r.world.nodeOf(e.Nodes[0]).dev.User && m.Role == e.Role {
+				return
+			}
 			for _, d := range m.Devices {
 				in[d] = true
 			}
 		}
+	}
+	if e.What == "role" {
+		text := fmt.Sprintf("%v: it has not", e)
+		r.miss(text, text)
+		return
 	}
 	for _, n := range r.world.nodes {
 		s := n.seats[0]

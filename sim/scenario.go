@@ -93,9 +93,10 @@ func (a Action) String() string {
 
 // Expectation is a property of the run that the scenario demands beside the invariants.
 type Expectation struct {
-	What  string   // "members", "out", or the name of a count
-	Nodes []string // of members and out
-	Op    string   // of a count: = >= <=
+	What  string   // "members", "out", "role", or the name of a count
+	Nodes []string // of members and out, and of role
+	Role  wire.Role
+	Op    string // of a count: = >= <=
 	Count int
 }
 
@@ -111,6 +112,9 @@ func (e Expectation) met(got int) bool {
 }
 
 func (e Expectation) String() string {
+	if e.What == "role" {
+		return fmt.Sprintf("expect role %s %v", e.Nodes[0], e.Role)
+	}
 	if e.Op == "" {
 		return "expect " + e.What + " " + strings.Join(e.Nodes, " ")
 	}
@@ -418,7 +422,7 @@ func (p *parser) link(args []string) error {
 
 // counts lists the counts of group machines that an expectation can name; Report.count
 // computes them.
-var counts = []string{"records", "held", "lost", "forks", "epochs", "switches", "commits", "removals", "crashes", "refused", "evidence", "twins", "destroyed"}
+var counts = []string{"records", "held", "owed", "lost", "forks", "epochs", "switches", "commits", "removals", "crashes", "refused", "evidence", "twins", "destroyed"}
 
 // realCounts lists the counts of whole nodes; settled is the seconds from the last heal
 // until all is at rest.
@@ -436,6 +440,14 @@ func (p *parser) expect(args []string) error {
 			if err := p.known(n); err != nil {
 				return err
 			}
+		}
+	case e.What == "role":
+		if len(args) != 3 || roles[args[2]] == 0 {
+			return errors.New("it is: expect role NODE ROLE")
+		}
+		e.Nodes, e.Role = args[1:2], roles[args[2]]
+		if err := p.known(args[1]); err != nil {
+			return err
 		}
 	case (slices.Contains(counts, e.What) || slices.Contains(realCounts, e.What)) && len(args) == 3 && slices.Contains([]string{"=", ">=", "<="}, args[1]):
 		n, err := strconv.Atoi(args[2])

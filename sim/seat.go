@@ -229,6 +229,10 @@ func (s *seat) carryOut() error {
 
 // send hands something to the network. A hostile device's own machine only watches.
 func (s *seat) send(o group.Outbound) {
+	if _, asks := o.(group.RequestJoin); s.n.reserve && !asks {
+		s.n.hostile = true // it would write now
+		s.puppet = &puppet{s: s, mine: map[wire.EntryHash]bool{}}
+	}
 	if s.n.hostile {
 		return
 	}

@@ -45,7 +45,7 @@ func init() {
 		"reboot":   {usage: "reboot NODE…: fresh MLS keys for the same group", check: nodesAt(1, 64), do: doReboot},
 		"restart":  {usage: "restart NODE…", check: nodesAt(1, 64), do: doRestart},
 		"backup":   {usage: "backup NODE", check: nodesAt(1, 1), do: doBackup},
-		"restore":  {usage: "restore NODE: the backup, knowing that it is one", check: nodesAt(1, 1), do: doRestore},
+		"restore":  {usage: "restore NODE [at=TIME]: the backup, or what one of that time would hold, knowing that it is one", opts: []string{"at"}, check: checkRestore, do: doRestore},
 		"rollback": {usage: "rollback NODE: the backup, silently", check: nodesAt(1, 1), do: doRestore},
 		"clock":    {usage: "clock NODE +D|-D: set it that far off", check: checkClock, do: doClock},
 		"gossip":   {usage: "gossip on|off", check: oneOf("on", "off"), do: doGossip},
@@ -53,7 +53,7 @@ func init() {
 		"choke":    {usage: "choke NODE WHOM…: they cannot process the next commit of NODE", check: nodesAt(2, 64), do: doChoke},
 		"scramble": {usage: "scramble NODE FROM: all that FROM has, in reverse, three times", check: nodesAt(2, 2), do: doScramble},
 	}
-	for _, more := range []map[string]*verb{inviteVerbs, hostileVerbs, copyVerbs} {
+	for _, more := range []map[string]*verb{inviteVerbs, hostileVerbs, copyVerbs, insiderVerbs} {
 		for name, v := range more {
 			verbs[name] = v
 		}
@@ -346,25 +346,33 @@ func doRestart(w *core, a Action) error {
 	for _, name := range a.Args {
 		n := w.nodeOf(name)
 		n.crash = nil // a planned crash that did not happen
+		if n.lost {
+			continue // there is nothing to start
+		}
 		n.start()
 	}
 	return nil
 }
 
 func doBackup(w *core, a Action) error {
-	n := w.nodeOf(a.Args[0])
+	w.backUp(w.nodeOf(a.Args[0]), "")
+	return nil
+}
+
+// backUp copies the disk of a node.
+func (w *core) backUp(n *cnode, name string) {
 	b := map[int]*disk{}
 	for _, s := range n.eachSeat() {
 		b[s.g.index] = s.disk.clone()
 	}
-	n.backups[""] = b
+	n.backups[name] = b
 	w.hist.mark(w, n, "backup", "")
-	return nil
 }
 
 func doRestore(w *core, a Action) error {
 	n := w.nodeOf(a.Args[0])
-	b := n.backups[""]
+	at, _ := a.opt("at")
+	b := n.backups[at]
 	if b == nil {
 		return errors.New("there is no backup")
 	}
@@ -392,8 +400,18 @@ func doRestore(w *core, a Action) error {
 		s.events = nil // notifications begin anew too
 		s.position = wire.EpochID{}
 	}
+	n.lost = false
 	n.start()
 	return nil
+}
+
+func checkRestore(sc *Scenario, a Action) error {
+	if at, ok := a.opt("at"); ok {
+		if d, err := duration(at); err != nil || d > a.At {
+			return fmt.Errorf("at=%s", at)
+		}
+	}
+	return nodesAt(1, 1)(sc, a)
 }
 
 func checkClock(sc *Scenario, a Action) error {
