@@ -19,10 +19,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -277,29 +280,26 @@ func records(ctx context.Context, h host.Host, victim peer.ID) (string, error) {
 	key := []byte("/panda/group/" + id.String())
 	m := kad.NewMessage(kad.Message_PUT_VALUE, key, 0)
 	m.Record = &recpb.Record{Key: key, Value: raw}
-	var n, sent int
-	c := &caller{}
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); n++ {
-		if c.s == nil {
-			if c, err = call(ctx, h, victim); err != nil {
-				c = &caller{} // the victim refuses, or takes its time
-				pause(ctx, 10*time.Millisecond)
-				continue
-			}
-			go func(s network.Stream) { // answers, so that the victim goes on
-				b := make([]byte, 4096)
-				for {
-					if _, err := s.Read(b); err != nil {
-						return
-					}
+	var n, sent atomic.Int64
+	var running sync.WaitGroup
+	end := time.Now().Add(15 * time.Second)
+	for range 8 {
+		running.Go(func() {
+			for time.Now().Before(end) {
+				c, err := call(ctx, h, victim)
+				if err != nil { // the victim refuses, or takes its time
+					pause(ctx, 10*time.Millisecond)
+					continue
 				}
-			}(c.s)
-		}
-		if err := c.say(m); err != nil { // reset after a bad record: another stream
-			sent += c.sent
-			_ = c.s.Reset()
-			c = &caller{}
-		}
+				if c.say(m) == nil {
+					n.Add(1)
+					sent.Add(int64(c.sent))
+					_, _ = io.Copy(io.Discard, io.LimitReader(c.s, 1)) // until it is judged: the victim resets the stream
+				}
+				_ = c.s.Reset()
+			}
+		})
 	}
-	return fmt.Sprintf("%d records of %d bytes, %d bytes sent", n, len(raw), sent+c.sent), nil
+	running.Wait()
+	return fmt.Sprintf("%d records of %d bytes, %d bytes sent", n.Load(), len(raw), sent.Load()), nil
 }
