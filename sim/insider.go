@@ -217,8 +217,8 @@ func doBackdate(w *core, a Action) error {
 		return err
 	}
 	raw, e := n.first(p.s.g, then, incarnation, at, kind, body)
-	if kind == wire.KindOp {
-		w.judgeBeyond(p.s.g, n, a, e, raw)
+	if op, ok := body.(*wire.Op); ok {
+		w.judgeBeyond(p.s.g, n, a, op, e, raw)
 	}
 	to := map[*cnode]bool(nil)
 	if name, ok := a.opt("to"); ok {
@@ -229,15 +229,26 @@ func doBackdate(w *core, a Action) error {
 	return nil
 }
 
+// enough says whether a role permits an operation.
+func enough(role wire.Role, t wire.OpType) bool {
+	switch t {
+	case wire.OpRole:
+		return role == wire.RoleOwner
+	case wire.OpRemove, wire.OpAdd, wire.OpProfile, wire.OpReboot, wire.OpInvite:
+		return role <= wire.RoleAdmin
+	}
+	return true
+}
+
 // judgeBeyond compares what all entries of the group say, with and without an operation of
-// somebody whom no honest member has in its roster any more: it must change nothing.
-func (w *core) judgeBeyond(g *cgroup, n *cnode, a Action, e *wire.Entry, raw []byte) {
+// somebody who may do that as no honest member has it any more: it must change nothing.
+func (w *core) judgeBeyond(g *cgroup, n *cnode, a Action, op *wire.Op, e *wire.Entry, raw []byte) {
 	for _, s := range g.seats {
 		if s.n.hostile || !s.isIn() {
 			continue
 		}
-		if slices.ContainsFunc(s.m.Members(), func(m group.Member) bool { return m.User == n.dev.User }) {
-			return // somebody may take it for a member's, as in a partition
+		if slices.ContainsFunc(s.m.Members(), func(m group.Member) bool { return m.User == n.dev.User && enough(m.Role, op.Type) }) {
+			return // somebody may hold it to be permitted, as in a partition
 		}
 	}
 	hash := wire.EntryHashOf(e.Group, e.Encode())
@@ -253,7 +264,7 @@ func (w *core) judgeBeyond(g *cgroup, n *cnode, a Action, e *wire.Entry, raw []b
 	}
 	after, err := w.rosterOf(g, readDag(g.genesis, g.engine(w), raws))
 	if err == nil && before != after {
-		g.beyond = append(g.beyond, fmt.Sprintf("%s, who is out, changed the group with %q", n.name, a))
+		g.beyond = append(g.beyond, fmt.Sprintf("%s, who may not any more, changed the group with %q", n.name, a))
 	}
 }
 

@@ -20,8 +20,8 @@ const KindPeople = "people"
 // removed, left or was demoted, or it is a member still.
 const KindInsider = "insider"
 
-// KindPast are worlds of people, one of whom, an admin, is taken out in the end, and then
-// writes what names the time in which it was one.
+// KindPast are worlds of people, one of whom, an admin, is removed, demoted or leaves in the
+// end, and then writes what names the time in which it was one.
 const KindPast = "past"
 
 const (
@@ -306,12 +306,21 @@ func (p *people) turn(at time.Duration) {
 	}
 }
 
-// past has an admin leave the group by force or by itself, and act as if it were before.
+// past has an admin removed, demoted or leave, and act as if it were before.
 func (p *people) past(at time.Duration) {
 	m, others := p.users[len(p.users)-1], p.users[1:len(p.users)-1]
 	p.do(at-8*time.Minute, "role n1 %s admin", m)
-	p.do(at, "hostile %s", m)
-	p.do(at+10*time.Second, "remove n1 %s", m)
+	switch p.r.IntN(3) {
+	case 0:
+		p.do(at, "leave %s", m)
+		p.do(at+30*time.Second, "hostile %s", m)
+	case 1:
+		p.do(at, "hostile %s", m)
+		p.do(at+10*time.Second, "role n1 %s read-only", m)
+	default:
+		p.do(at, "hostile %s", m)
+		p.do(at+10*time.Second, "remove n1 %s", m)
+	}
 	p.do(at+40*time.Second, "join twin")
 	known := span(at - p.some(30*time.Second, 6*time.Minute))
 	for i := range 3 + p.r.IntN(4) {

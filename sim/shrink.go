@@ -291,7 +291,7 @@ func (r *Report) failure() string {
 
 var (
 	aNumber = regexp.MustCompile(`\b\d[\w.]*`)
-	anID    = regexp.MustCompile(`\b(epoch N|at N|chose|chooses|shows|told of|user|vault) [0-9a-z]{4,}\b`)
+	anID    = regexp.MustCompile(`\b(epoch N|at N|chose|chooses|shows|told of|user|vault) [0-9a-z]{8}\b`)
 )
 
 // kindOf is the detail of a violation without numbers, times and IDs. That something is
