@@ -236,8 +236,9 @@ func enough(role wire.Role, t wire.OpType) bool {
 		return role == wire.RoleOwner
 	case wire.OpRemove, wire.OpAdd, wire.OpProfile, wire.OpReboot, wire.OpInvite:
 		return role <= wire.RoleAdmin
+	default:
+		return true
 	}
-	return true
 }
 
 // judgeBeyond compares what all entries of the group say, with and without an operation of

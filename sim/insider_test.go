@@ -130,3 +130,52 @@ func TestInsiderReach(t *testing.T) {
 		t.Error("the report does not say what changed")
 	}
 }
+
+// TestLineAndVia: a link can lose one way alone and for a time, and who joins through a
+// chosen member waits for that one.
+func TestLineAndVia(t *testing.T) {
+	t.Parallel()
+	sc, err := ParseBytes("line", []byte(`# A line that loses one way, and a chosen member
+nodes anna ben carl
+group tea founder=anna
+sync every=1h
+run 3h
+expect members anna ben carl
+0s join ben
+1m line anna ben loss=0.99
+1m10s offline ben
+2m join carl via=ben
+10m send anna n=20
+20m line anna ben
+30m online ben
+40m send anna ben carl
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), sc, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.OK() || len(r.Refused) > 0 {
+		t.Errorf("%v, refused %v", r.First(), r.Refused)
+	}
+	carl := r.world.nodeOf("carl").seats[0]
+	if at := carl.moves[0].At.Sub(epochZero); at < 30*60*1e9 {
+		t.Errorf("carl was let in after %v, without ben", at)
+	}
+	w := &core{sc: sc}
+	w.net = newNetwork(w)
+	if err := doLine(w, sc.Actions[1]); err != nil || w.net.link(0, 1).Loss != 0.99 || w.net.link(1, 0).Loss != 0 {
+		t.Errorf("%v: %v, back %v", err, w.net.link(0, 1), w.net.link(1, 0))
+	}
+	if err := doLine(w, sc.Actions[5]); err != nil || w.net.link(0, 1) != sc.Link {
+		t.Errorf("%v: %v", err, w.net.link(0, 1))
+	}
+	bad := "# t\nnodes a b\ngroup g founder=a\nrun 1h\n1m "
+	for _, line := range []string{"line a", "line a b loss=2", "join b via=c", "backdate a dance known=1m", "backdate a leave", "flood a noise", "reserve a b", "ghost a", "perish c", "restore a at=2m"} {
+		if _, err := ParseBytes("bad", []byte(bad+line+"\n")); err == nil {
+			t.Errorf("%s is taken", line)
+		}
+	}
+}

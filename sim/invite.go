@@ -185,7 +185,16 @@ func doDeny(w *core, a Action) error {
 	return answerEach(w, a, func(u wire.UserID) group.Input { return group.Deny{User: u} })
 }
 
+// via is the member that a join asks, or none in particular.
+func (a Action) via() string {
+	name, _ := a.opt("via")
+	return name
+}
+
 func checkJoin(sc *Scenario, a Action) error {
+	if via, ok := a.opt("via"); ok && sc.node(via) < 0 {
+		return fmt.Errorf("there is no node %q", via)
+	}
 	if name, ok := a.opt("invite"); ok && !isName(name) {
 		return fmt.Errorf("invite=%s", name)
 	}

@@ -414,6 +414,11 @@ func (p *parser) link(args []string) error {
 		p.sc.Links = append(p.sc.Links, LinkDecl{A: a, B: b, Link: p.sc.Link})
 		l, args = &p.sc.Links[len(p.sc.Links)-1].Link, args[1:]
 	}
+	return l.set(args)
+}
+
+// set reads what a link is like.
+func (l *Link) set(args []string) error {
 	return options(args, map[string]func(string) error{
 		"latency": into(&l.Latency), "jitter": into(&l.Jitter),
 		"loss": probability(&l.Loss), "duplicate": probability(&l.Duplicate), "reorder": probability(&l.Reorder), "overtake": probability(&l.Overtake),

@@ -45,6 +45,7 @@ type seat struct {
 	wanted   map[wire.DeviceID]map[wire.MessageID]bool // asked for before on streams
 	given    map[[32]byte]*given                       // seals got on streams
 	joining  bool
+	via      *cnode            // whom alone it asks; nil: anybody
 	request  wire.JoinRequest  // while it is joining
 	renewal  *wire.JoinRequest // asked with in turn with it; nil: none
 	renewing bool              // it was asked with last

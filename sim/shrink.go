@@ -230,6 +230,8 @@ func (a Action) repairs() bool {
 		return true
 	case "gossip":
 		return a.Args[0] == "on"
+	case "line":
+		return len(a.Opts) == 0
 	case "clock":
 		return strings.Trim(a.Args[1], "+-") == "0s"
 	}
@@ -241,13 +243,13 @@ func needed(actions []Action) (out []Action) {
 	type fault struct{ verb, who string }
 	open := map[fault]bool{}
 	// These take the nodes that they help one by one.
-	ends := map[string]string{"online": "offline", "restart": "crash", "heal": "partition", "mend": "cut", "gossip": "gossip", "clock": "clock"}
+	ends := map[string]string{"online": "offline", "restart": "crash", "heal": "partition", "mend": "cut", "gossip": "gossip", "clock": "clock", "line": "line"}
 	for _, a := range actions {
 		who := a.Args
 		switch a.Verb {
 		case "heal", "partition", "gossip":
 			who = []string{""}
-		case "cut", "mend":
+		case "cut", "mend", "line":
 			who = []string{strings.Join(a.Args, " ")}
 		case "clock", "crash":
 			who = a.Args[:1]

@@ -285,7 +285,7 @@ func (w *core) carryJoin(s *seat) {
 	}
 	var all []*seat
 	for _, o := range s.g.seats {
-		if o != s && !o.n.hostile && o.isIn() && w.net.connected(s.n, o.n) {
+		if o != s && !o.n.hostile && o.isIn() && w.net.connected(s.n, o.n) && (s.via == nil || s.via == o.n) {
 			all = append(all, o)
 		}
 	}

@@ -26,7 +26,7 @@ var verbs map[string]*verb
 
 func init() {
 	verbs = map[string]*verb{
-		"join":      {usage: "join NODE… [invite=NAME]", opts: []string{"invite"}, check: checkJoin, do: doJoin},
+		"join":      {usage: "join NODE… [invite=NAME] [via=X]", opts: []string{"invite", "via"}, check: checkJoin, do: doJoin},
 		"send":      {usage: "send NODE… [n=COUNT]", opts: []string{"n"}, check: withCount(nodesAt(1, 64)), do: doSend},
 		"remove":    {usage: "remove NODE WHOM…", check: nodesAt(2, 64), do: doRemove},
 		"role":      {usage: "role NODE WHOM owner|admin|member|read-only", check: checkRole, do: doRole},
@@ -36,8 +36,12 @@ func init() {
 		"heal":      {usage: "heal", check: nodesAt(0, 0), do: func(w *core, _ Action) error { w.net.heal(); return nil }},
 		"cut":       {usage: "cut FROM TO: one way", check: nodesAt(2, 2), do: doCut},
 		"mend":      {usage: "mend FROM TO", check: nodesAt(2, 2), do: doCut},
-		"offline":   {usage: "offline NODE…", check: nodesAt(1, 64), do: doOnline},
-		"online":    {usage: "online NODE…", check: nodesAt(1, 64), do: doOnline},
+		"line": {
+			usage: "line FROM TO [latency=D] [jitter=D] [loss=P] [duplicate=P] [reorder=P] [overtake=P]: how envelopes travel from here on, one way; without more, as in the beginning",
+			opts:  []string{"latency", "jitter", "loss", "duplicate", "reorder", "overtake"}, check: checkLine, do: doLine,
+		},
+		"offline": {usage: "offline NODE…", check: nodesAt(1, 64), do: doOnline},
+		"online":  {usage: "online NODE…", check: nodesAt(1, 64), do: doOnline},
 		"crash": {
 			usage: "crash NODE [at=writes|torn|messages|within|events|advance [nth=N]] [restart=D]",
 			opts:  []string{"at", "nth", "restart"}, check: checkCrash, do: doCrash,
@@ -150,6 +154,9 @@ func doJoin(w *core, a Action) error {
 			return err
 		}
 		s := w.sit(n, w.groupOf(a))
+		if s.via = nil; a.via() != "" {
+			s.via = w.nodeOf(a.via())
+		}
 		if s.m == nil && n.up && s.bad == nil {
 			if err := s.open(); err != nil {
 				s.broke(err)
@@ -289,6 +296,30 @@ func doCut(w *core, a Action) error {
 		delete(w.net.cut, k)
 	}
 	w.net.changed()
+	return nil
+}
+
+func checkLine(sc *Scenario, a Action) error {
+	l := sc.Link
+	if err := l.set(a.Opts); err != nil {
+		return err
+	}
+	return nodesAt(2, 2)(sc, a)
+}
+
+// doLine changes the link from one node to another. Its other way stays.
+func doLine(w *core, a Action) error {
+	from, to := w.sc.node(a.Args[0]), w.sc.node(a.Args[1])
+	l := w.sc.Link
+	for _, d := range w.sc.Links {
+		if d.A == a.Args[0] && d.B == a.Args[1] || d.B == a.Args[0] && d.A == a.Args[1] {
+			l = d.Link
+		}
+	}
+	if err := l.set(a.Opts); err != nil {
+		return err
+	}
+	w.net.links[[2]int{from, to}] = l
 	return nil
 }
 
