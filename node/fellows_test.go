@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -169,13 +170,40 @@ func TestMeshOfFellows(t *testing.T) {
 	})
 }
 
+// Peers of a group that was forgotten here are fellows and members to this node no longer.
+func TestForgottenGroupHasNoFellows(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		b := w.open(1, 0)
+		id := w.create(a, "tea house")
+		w.join(b, id)
+		topic := id.Topic()
+		if !b.fellows.may(a.host.ID(), topic) || !b.door.members.Has(a.host.ID()) {
+			w.Fatal("they are no fellows")
+		}
+		if _, err := b.leave(w.within(time.Minute), id); err != nil {
+			w.Fatal(err)
+		}
+		w.eventually(b, 5*time.Minute, "out", func() bool {
+			st, err := b.GroupStatus(w.Context(), id)
+			return err == nil && st.State == group.StateOut
+		})
+		if _, err := b.forget(w.within(time.Minute), id, true); err != nil {
+			w.Fatal(err)
+		}
+		if b.fellows.may(a.host.ID(), topic) || b.door.members.Has(a.host.ID()) {
+			w.Error("the members of a forgotten group are still trusted")
+		}
+	})
+}
+
 // What a peer says that it listens to takes little room.
 func TestTopicsOfStrangersAreBounded(t *testing.T) {
 	var wasted int
 	f := newFellows(func(peer.ID) { wasted++ })
-	group := wire.GroupID{1}
-	f.on("ours", group)
-	f.named(group, map[peer.ID]bool{"fellow": true}, nil)
+	id := wire.GroupID{1}
+	f.on("ours", id)
+	f.named(id, map[peer.ID]bool{"fellow": true}, nil)
 	subs := func(n int) (out []*pb.RPC_SubOpts) {
 		for i := range n {
 			name, yes := fmt.Sprint("topic ", i), true

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -147,6 +148,7 @@ func (g *groupSession) watch(ctx context.Context) {
 		members  int
 		friends  map[peer.ID]bool
 	)
+	defer func() { g.unfriend(friends) }()
 	for {
 		changed := g.changed.wait()
 		g.n.changed.wake()
@@ -207,14 +209,19 @@ func (g *groupSession) befriend(ctx context.Context, friends *map[peer.ID]bool) 
 		g.n.directory.peers.Member(p, true)
 		g.n.host.ConnManager().TagPeer(p, tag, admission.MemberTag)
 	}
-	for p := range *friends {
-		if !now[p] {
-			g.n.door.members.Left(p)
-			g.n.host.ConnManager().UntagPeer(p, tag)
-			g.n.directory.peers.Member(p, g.n.door.members.Has(p)) // another group may have it
-		}
-	}
+	gone := maps.Clone(*friends)
+	maps.DeleteFunc(gone, func(p peer.ID, _ bool) bool { return now[p] })
+	g.unfriend(gone)
 	*friends = now
+}
+
+// unfriend lets go of peers that are members no longer, or whose group ends here.
+func (g *groupSession) unfriend(gone map[peer.ID]bool) {
+	for p := range gone {
+		g.n.door.members.Left(p)
+		g.n.host.ConnManager().UntagPeer(p, "group "+g.id.String())
+		g.n.directory.peers.Member(p, g.n.door.members.Has(p)) // another group may have it
+	}
 }
 
 // followRendezvous listens where the machine says, notes where the members of a private group are
