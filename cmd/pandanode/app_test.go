@@ -220,7 +220,7 @@ func TestTranscript(t *testing.T) {
 		},
 	}
 	do("", "group", "status", "tea house")
-	w.node.Healed = api.Healed{Did: []string{"a commit: epoch 8, adds 1 devices and removes 2"}, Synced: []string{"12D3KooWben"}, Failed: map[string]string{"12D3KooWcleo": "it hung up"}, Found: 4}
+	w.node.Healed = api.Healed{Did: []string{"a commit: epoch 8, adds 1 device and removes 2"}, Synced: []string{"12D3KooWben"}, Failed: map[string]string{"12D3KooWcleo": "it hung up"}, Found: 4}
 	do("", "group", "heal", "tea house")
 	do("", "group", "heal", "tea house", "--json")
 	w.node.Keeps = api.MailboxStatus{Boxes: 2, Envelopes: 30, Bytes: 3 << 20, Quota: 1 << 30, Lifetime: api.Duration(30 * 24 * time.Hour)}

@@ -252,13 +252,6 @@ func (c *conversation) state() {
 	}
 }
 
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 // input writes down what a device was given that no line of another says already.
 func (c *conversation) input(d *device, in Input, err error) {
 	_, c.timer = in.(Tick)

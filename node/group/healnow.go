@@ -42,7 +42,7 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 		before := m.logs.Head(m.own.log)
 		m.heal(now)
 		if head := m.logs.Head(m.own.log); head != before && head.Kind == wire.KindCommit {
-			did("a commit: epoch %d, adds %d devices and removes %d", m.tree.Nodes[head.Commit.Child].Number, len(d.adds), len(d.removes))
+			did("a commit: epoch %d, adds %s and removes %d", m.tree.Nodes[head.Commit.Child].Number, counted(len(d.adds), "device"), len(d.removes))
 		} else {
 			did("no commit could be made: pandanode group status GROUP")
 		}
@@ -53,7 +53,7 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 	}
 	if gaps := len(m.messages.gaps); gaps > 0 {
 		m.timers.set(timerBeacon, now)
-		did("asks the group for %d messages that cannot be read here", gaps)
+		did("asks the group for %s that cannot be read here", counted(gaps, "message"))
 	}
 	if filled := m.messages.reseal.hurry(now); filled > 0 {
 		did("seals %d messages again for others", filled)

@@ -160,6 +160,13 @@ func TestReceiptsRefused(t *testing.T) {
 	if n := a.heldBy(id); n != 1 {
 		t.Errorf("held by %d after b's word, which c carried", n)
 	}
+	// Known word for word, but not signed so.
+	again, err := wire.DecodeSigned(b.receipt(it, nil), wire.MaxReceipt+128)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Signature[0] ^= 1
+	refusal{"said before, with another signature", Envelope{Bytes: c.envelope(wire.Bundle{Receipts: [][]byte{again.Encode()}})}, verdict.ErrForged, verdict.Reject}.check(t, a)
 	w.cut, w.gossip = nil, true
 	a.must(RemoveUser{User: b.dev.User})
 	w.run(time.Minute)

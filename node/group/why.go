@@ -89,7 +89,7 @@ func (e *Explanation) absent(l *dag.Logs, id wire.MessageID) {
 // sent is about a message that this device wrote and has sealed.
 func (e *Explanation) sent(it *dag.Item, r *receipts, p *peers) {
 	e.State = WhySent
-	e.say("it was sealed here under %d epochs and given to the network", len(it.Sealed))
+	e.say("it was sealed here under %s and given to the network", counted(len(it.Sealed), "epoch"))
 	var held, gap, unsaid, lacks, silent []string
 	for _, d := range r.rosters.now.DeviceIDs() {
 		name, of := r.logs.NameOf(d), p.of[d]
@@ -226,4 +226,11 @@ func (e *Explanation) holders(it *dag.Item, r *receipts, p *peers) {
 	if len(names) > 0 {
 		e.say("held by %s, as far as is known", strings.Join(names, ", "))
 	}
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
