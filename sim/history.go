@@ -23,6 +23,7 @@ type history struct {
 	refused       []string                  // actions that could not be carried out
 	verbs         map[string]int            // actions that were
 	refusedVerbs  map[string]int
+	missed        []string                // expectations at a time that did not come true
 	void          map[wire.EntryHash]bool // operations of who had no right for them when they were made
 	devices       map[string]wire.DeviceID
 	crashes       int

@@ -33,6 +33,68 @@ var insiderVerbs = map[string]*verb{
 	"perish":  {usage: "perish NODE: its disk dies, and with it all that it had; restore brings its backup", check: nodesAt(1, 1), do: doPerish},
 }
 
+// expectVerb is an expectation at a time.
+var expectVerb = map[string]*verb{
+	"expect": {usage: "expect members NODE… | out NODE… | role NODE ROLE: at this time, as every member that runs shows it", check: checkExpect, do: doExpect},
+}
+
+func checkExpect(sc *Scenario, a Action) error {
+	if len(a.Args) == 0 {
+		return errors.New("expect what?")
+	}
+	nodes := a
+	switch nodes.Args = a.Args[1:]; {
+	case a.Args[0] == "members" || a.Args[0] == "out":
+	case a.Args[0] == "role" && len(a.Args) == 3 && roles[a.Args[2]] != 0:
+		nodes.Args = a.Args[1:2]
+	default:
+		return fmt.Errorf("%q is no expectation", a.Args[0])
+	}
+	return nodesAt(1, 64)(sc, nodes)
+}
+
+// doExpect notes what is not as it should be: it ends with the report's unmet expectations.
+func doExpect(w *core, a Action) error {
+	g := w.groupOf(a)
+	miss := func(n *cnode, got any) {
+		w.hist.missed = append(w.hist.missed, fmt.Sprintf("%v: by %s it is %v", a, n.name, got))
+	}
+	if a.Args[0] == "out" {
+		for _, name := range a.Args[1:] {
+			n := w.nodeOf(name)
+			if s := n.seats[g.index]; s == nil || s.m == nil || s.m.Status().State != group.StateOut {
+				miss(n, "not so")
+			}
+		}
+		return nil
+	}
+	for _, s := range g.seats {
+		if s.n.hostile || !s.isIn() {
+			continue
+		}
+		var names []string
+		role := wire.Role(0)
+		for _, m := range s.m.Members() {
+			if m.User == w.nodeOf(a.Args[1]).dev.User {
+				role = m.Role
+			}
+			for _, o := range w.nodes {
+				if slices.Contains(m.Devices, o.dev.ID) {
+					names = append(names, o.name)
+				}
+			}
+		}
+		slices.Sort(names)
+		switch {
+		case a.Args[0] == "role" && role != roles[a.Args[2]]:
+			miss(s.n, role)
+		case a.Args[0] == "members" && !slices.Equal(names, slices.Sorted(slices.Values(a.Args[1:]))):
+			miss(s.n, names)
+		}
+	}
+	return nil
+}
+
 var kindsOfEntries = map[string]int{"add": 1, "remove": 1, "role": 2, "leave": 0, "revoke": 1, "policy": 1, "reboot": 0, "send": 0}
 
 func checkBackdate(sc *Scenario, a Action) error {

@@ -179,3 +179,38 @@ expect members anna ben carl
 		}
 	}
 }
+
+// TestExpectAtATime: what is expected at a time is judged then, and by every member.
+func TestExpectAtATime(t *testing.T) {
+	t.Parallel()
+	const text = `# It looks at a time
+nodes anna ben carl
+group tea founder=anna
+run 1h
+0s join ben carl
+5m expect members anna ben carl
+6m role anna ben admin
+7m expect role ben admin
+8m remove ben carl
+10m expect members anna ben
+11m expect out carl
+`
+	for _, c := range []struct{ line, missed string }{
+		{"", ""},
+		{"4m expect members anna ben\n", "4m expect members anna ben: by anna it is [anna ben carl]"},
+		{"4m expect role ben owner\n", "4m expect role ben owner: by anna it is member"},
+		{"4m expect out carl\n", "4m expect out carl: by carl it is not so"},
+	} {
+		sc, err := ParseBytes("at", []byte(text+c.line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := Run(t.Context(), sc, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Violations) > 0 || (c.missed == "") != (len(r.Unexpected) == 0) || c.missed != "" && r.Unexpected[0] != c.missed {
+			t.Errorf("%q: %q, %v", c.line, r.Unexpected, r.Violations)
+		}
+	}
+}

@@ -200,7 +200,7 @@ func realActions(sc *Scenario) ([]Action, error) {
 		if realVerbs[a.Verb] == nil {
 			return nil, fmt.Errorf("%w: whole nodes cannot do %q", ErrScenario, a.Verb)
 		}
-		for _, o := range []string{"at", "nth", "invite"} {
+		for _, o := range []string{"at", "nth", "invite", "via"} {
 			if _, ok := a.opt(o); ok {
 				return nil, fmt.Errorf("%w: whole nodes cannot do %q with %s=", ErrScenario, a.Verb, o)
 			}

@@ -254,6 +254,9 @@ func (r *Report) count() {
 	r.Counts["owed"] = r.Records.Owed
 	r.Counts["records"], r.Counts["held"], r.Counts["lost"] = r.Records.Sent, r.Records.Held, r.Records.Lost
 	r.Counts["crashes"], r.Counts["refused"] = w.hist.crashes, len(w.hist.refused)
+	for _, text := range w.hist.missed {
+		r.miss(text, kindOf(text))
+	}
 	for _, e := range r.text.Expect {
 		r.expect(e)
 	}
