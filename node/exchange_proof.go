@@ -85,7 +85,7 @@ func verify(ctx context.Context, g *groupSession, proof wire.SyncProof, role byt
 		return wire.DeviceID{}, errNotMember
 	}
 	if fellow {
-		g.n.fellows.proved(g.id, remote, d.ID)
+		g.n.fellows.proved(g.id, remote, d.ID, proof.Key)
 	}
 	return d.ID, nil
 }

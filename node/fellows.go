@@ -46,6 +46,7 @@ type fellows struct {
 type proof struct {
 	roster bool          // the roster names it
 	device wire.DeviceID // that proved in an exchange, while connected, that it may take part; zero: none did
+	key    wire.KeyID    // by which it did
 }
 
 // Topics that a peer may say it listens to: some, since its groups may not be known to be
@@ -90,8 +91,9 @@ func (f *fellows) off(topic string) {
 }
 
 // named takes the peers that a group's roster names. stays says of a device that proved
-// itself in an exchange whether that still counts.
-func (f *fellows) named(id wire.GroupID, peers map[peer.ID]bool, stays func(wire.DeviceID) bool) {
+// itself by a key in an exchange whether that still counts: not if it was taken out, or if
+// somebody was who has the key too.
+func (f *fellows) named(id wire.GroupID, peers map[peer.ID]bool, stays func(wire.DeviceID, wire.KeyID) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := make(map[peer.ID]proof, len(peers))
@@ -99,8 +101,8 @@ func (f *fellows) named(id wire.GroupID, peers map[peer.ID]bool, stays func(wire
 		now[p] = proof{roster: true}
 	}
 	for p, why := range f.groups[id] {
-		if !now[p].roster && why.device != (wire.DeviceID{}) && stays(why.device) {
-			now[p] = proof{device: why.device}
+		if !now[p].roster && why.device != (wire.DeviceID{}) && stays(why.device, why.key) {
+			now[p] = why
 		}
 	}
 	before := f.groups[id]
@@ -119,7 +121,7 @@ func (f *fellows) named(id wire.GroupID, peers map[peer.ID]bool, stays func(wire
 
 // forget has no fellows in a group any more.
 func (f *fellows) forget(id wire.GroupID) {
-	f.named(id, nil, func(wire.DeviceID) bool { return false })
+	f.named(id, nil, func(wire.DeviceID, wire.KeyID) bool { return false })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.groups, id)
@@ -127,17 +129,20 @@ func (f *fellows) forget(id wire.GroupID) {
 
 // proved notes that a peer has proven in an exchange that its device may take part in a
 // group. That counts as long as it is connected.
-func (f *fellows) proved(id wire.GroupID, p peer.ID, d wire.DeviceID) {
+func (f *fellows) proved(id wire.GroupID, p peer.ID, d wire.DeviceID, key wire.KeyID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.groups[id] == nil {
 		f.groups[id] = make(map[peer.ID]proof)
 	}
-	if _, is := f.groups[id][p]; is {
+	was, is := f.groups[id][p]
+	if was.roster {
 		return
 	}
-	f.groups[id][p] = proof{device: d}
-	f.refreshLocked(p)
+	f.groups[id][p] = proof{device: d, key: key}
+	if !is {
+		f.refreshLocked(p)
+	}
 }
 
 // disconnected drops what a peer has proven: it does so again when it comes back.

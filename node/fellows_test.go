@@ -170,6 +170,28 @@ func TestMeshOfFellows(t *testing.T) {
 	})
 }
 
+// A peer that proved itself by a key which somebody who was taken out has too is a fellow no
+// longer: it may be that somebody's, under another name.
+func TestFellowByAKeyThatIsOut(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		b := w.open(1, 0)
+		id := w.create(a, "tea house")
+		w.join(b, id)
+		other := w.hostile(9, 0)
+		w.insider(other, id, a)
+		if !a.fellows.may(other.ID(), id.Topic()) {
+			w.Fatal("it is no fellow")
+		}
+		if err := a.step(w.within(time.Minute), id, group.RemoveUser{User: b.Device().User}); err != nil {
+			w.Fatal(err)
+		}
+		w.eventually(a, time.Minute, "both are fellows no longer", func() bool {
+			return !a.fellows.may(other.ID(), id.Topic()) && !a.fellows.may(b.host.ID(), id.Topic())
+		})
+	})
+}
+
 // Peers of a group that was forgotten here are fellows and members to this node no longer.
 func TestForgottenGroupHasNoFellows(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -11,6 +11,7 @@ import (
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/host"
 
+	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -54,10 +55,17 @@ func damaged(envelope []byte, i int) []byte {
 	return out
 }
 
-// insider makes members take a host's peer for a fellow, as if it had the transport key.
+// insider makes members take a host's peer for a fellow, as if it had shown that it holds
+// the transport key.
 func (w *world) insider(h host.Host, id wire.GroupID, members ...*Node) {
 	for _, n := range members {
-		n.fellows.proved(id, h.ID(), wire.DeviceID{1})
+		if err := n.groups.get(id).loop.look(w.Context(), func(m *group.Machine) error {
+			key, _ := m.Transport().Key()
+			n.fellows.proved(id, h.ID(), wire.DeviceID{1}, key)
+			return nil
+		}); err != nil {
+			w.Fatal(err)
+		}
 	}
 }
 

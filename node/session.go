@@ -196,7 +196,10 @@ func (g *groupSession) befriend(ctx context.Context, friends *map[peer.ID]bool) 
 			}
 		}
 		delete(now, g.n.host.ID())
-		g.n.fellows.named(g.id, now, func(d wire.DeviceID) bool { return m.Standing(d) != group.Removed })
+		g.n.fellows.named(g.id, now, func(d wire.DeviceID, key wire.KeyID) bool {
+			standing := m.Standing(d)
+			return standing == group.Current || standing == group.Stranger && m.Transport().Vouches(key)
+		})
 		return nil
 	}); err != nil {
 		return
