@@ -84,6 +84,7 @@ bench: ## the costs of package mls as one table; fails where a ratio is missed (
 .PHONY: bench-group
 bench-group: ## the costs of the group machine as one table
 	@$(GO) test ./node/group -count=1 -timeout 9m -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x
+	@$(GO) test ./node/group/epochs -count=1 -run '^$$' -bench '^BenchmarkForkChoice$$' -benchtime 500x
 
 FUZZTIME ?= 10s
 .PHONY: fuzz

@@ -42,13 +42,6 @@ func BenchmarkTable(b *testing.B) {
 			}
 			fmt.Fprintf(out, "%s\t%v\t%v (%s)\t%.2f\t%s\t\n", c.name, c.step.Round(100*time.Nanosecond), c.crypto.Round(100*time.Nanosecond), c.parts, c.ratio(), bound)
 		}
-		choice := measureForkChoice()
-		verdict := "holds"
-		if choice > time.Millisecond {
-			verdict = "MISSED"
-			b.Errorf("a fork choice takes %v, at most 1 ms", choice)
-		}
-		fmt.Fprintf(out, "fork choice: 64 epochs, 4 branches, 1000 votes\t%v\t\t\t≤ 1 ms %s\t\n", choice.Round(time.Microsecond), verdict)
 		if err := out.Flush(); err != nil {
 			b.Fatal(err)
 		}
@@ -70,14 +63,6 @@ func clock() time.Duration {
 		panic(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-func processorTime(n int, op func(i int)) time.Duration {
-	start := clock()
-	for i := range n {
-		op(i)
-	}
-	return (clock() - start) / time.Duration(n)
 }
 
 // inTurns times several ops over n messages, some messages of each at a time, so
@@ -211,31 +196,6 @@ func measureSend() stepCost {
 		},
 	)
 	return cost("send a message of 256 B", spent[3], spent[2], spent[1], spent[0])
-}
-
-// measureForkChoice walks a chain of 16 epochs with three more branches of 16, where
-// a thousand users vote all over it.
-func measureForkChoice() time.Duration {
-	p := newPoll(1000)
-	at := p.Root
-	for range 16 {
-		at = p.child(at, 1)
-	}
-	for i := range 3 {
-		branch := p.nodes[4*(i+1)]
-		for range 16 {
-			branch = p.child(branch, 2+i)
-		}
-	}
-	for i := range 1000 {
-		p.vote(i, p.nodes[1+i%(len(p.nodes)-1)])
-	}
-	var runs []time.Duration
-	for range 9 {
-		runs = append(runs, processorTime(20, func(int) { p.Choose() }))
-	}
-	slices.Sort(runs)
-	return runs[len(runs)/2]
 }
 
 func BenchmarkReceive(b *testing.B) {

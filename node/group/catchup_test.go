@@ -41,7 +41,7 @@ func newGroupOf(n int, deviceOf func(i int) int) *longGroup {
 		d := deviceOf(i)
 		e := &wire.Entry{
 			V: wire.Version, Group: wire.GroupID{1}, Device: dagtest.TestDevice(d), Incarnation: 1 << 60, Seq: 1, Kind: wire.KindRecord,
-			HLC: uint64(day(100)) + uint64(i+1)<<16, Body: wire.Marshal(&wire.Record{Commitment: sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(i)))}),
+			HLC: uint64(crdt.HLCFromTime(time.Unix(100*86400, 0))) + uint64(i+1)<<16, Body: wire.Marshal(&wire.Record{Commitment: sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(i)))}),
 		}
 		if at := heads[d]; at > 0 {
 			e.Seq, e.Prev = g.entries[at-1].Seq+1, g.hashes[at-1]
