@@ -92,6 +92,7 @@ func copyFile(from, to string) error {
 // At every boundary inside Create, Apply and Close the directory is copied as a kill would leave it. Each copy opens, and
 // holds the state before the call or the state after it; a vault is in keys exactly if it has records.
 func TestCrashAtEveryBoundary(t *testing.T) {
+	t.Parallel()
 	type image struct{ point, dir string }
 	var images []image
 	dir := t.TempDir()
@@ -175,6 +176,7 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 
 // A log that a crash left is replayed also by a program with a smaller MaxBatch, and by one with a larger.
 func TestCrashThenOtherMaxBatch(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	o := testOptions()
 	o.MaxBatch = 4 << 20
@@ -318,6 +320,7 @@ func TestKill(t *testing.T) {
 // One flipped bit, anywhere: the other process ends by itself, shows no value that was not written, and either reports an
 // error or holds everything.
 func TestFlippedBit(t *testing.T) {
+	t.Parallel()
 	dir, s := newStore(t)
 	want := make(map[string]string)
 	for i := range 3000 { // enough for tables on the disk beside the log

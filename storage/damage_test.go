@@ -49,6 +49,7 @@ func TestFlippedBlocksAreFoundByOpen(t *testing.T) {
 // TestFlippedManifestIsFoundByOpen: a flipped bit anywhere in the manifest is an error of
 // Open, and removes no table. A torn end, as a loss of power leaves it, is no error.
 func TestFlippedManifestIsFoundByOpen(t *testing.T) {
+	t.Parallel()
 	dir, s := newStore(t)
 	for round := range 4 { // a table each
 		for i := range 20 {

@@ -16,6 +16,7 @@ import (
 // compaction. With the passphrase and today's keys, no version of any record of a dropped vault opens, in any of them;
 // those of living vaults do.
 func TestEveryFileThatEverWas(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	o := testOptions()
 	o.MaxBatch = 1 // small tables

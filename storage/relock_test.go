@@ -12,6 +12,7 @@ import (
 // A store changes its lock from a passphrase to another, to a key file and back. At every boundary the directory is copied
 // as a kill would leave it: each copy opens with exactly one of the two, with everything in it.
 func TestRelockAtEveryBoundary(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(t.TempDir(), "key")
 	v := VaultID{1}

@@ -193,6 +193,7 @@ func TestTooLargeAndInvalidApplyNothing(t *testing.T) {
 }
 
 func TestConcurrentApplyShares(t *testing.T) {
+	t.Parallel()
 	_, s := newStore(t)
 	const writers, each = 32, 40
 	var wg sync.WaitGroup
@@ -405,6 +406,7 @@ func TestKeyFile(t *testing.T) {
 }
 
 func TestRealArgon2id(t *testing.T) {
+	t.Parallel()
 	if DefaultKDF != (KDF{MemoryKiB: 65536, Passes: 3, Lanes: 4}) {
 		t.Fatalf("DefaultKDF = %+v", DefaultKDF)
 	}
@@ -432,6 +434,7 @@ func TestRealArgon2id(t *testing.T) {
 
 // With the passphrase, today's keys and every Badger file that ever was, a dropped vault's records do not open.
 func TestDroppedVaultStaysUnreadable(t *testing.T) {
+	t.Parallel()
 	dir, s := newStore(t)
 	v, w := VaultID{1}, VaultID{2}
 	check(t, s.Apply(Batch{Writes: []Write{put("secret", "old", v), put("other", "kept", w), put("plain", "x")}}))
@@ -496,6 +499,7 @@ func TestDroppedVaultStaysUnreadable(t *testing.T) {
 
 // Verify finds what someone with the disk but without the keys can do to single records.
 func TestVerifyFindsTampering(t *testing.T) {
+	t.Parallel()
 	v := VaultID{1}
 	raw := func(s *Store, key string) []byte {
 		b, err := s.stored(recordKey([]byte(key)))

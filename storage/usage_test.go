@@ -44,6 +44,7 @@ func TestCheckReportsEach(t *testing.T) {
 }
 
 func TestUsageExportAndCompact(t *testing.T) {
+	t.Parallel()
 	dir, s := newStore(t)
 	large := strings.Repeat("x", 300<<10) // goes to the value log
 	for i := range 40 {

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pandanode/pandanode/mls"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -61,31 +60,19 @@ func TestPassesEpochs(t *testing.T) {
 	w.join(b)
 	w.join(c)
 	w.run(time.Minute)
-	renew := func(d *device) {
-		d.m.timers.set(timerUpdate, w.now)
-		d.must(Tick{})
-	}
 	w.cut = func(x, y *device) bool { return (x == b) != (y == b) }
-	renew(b)
+	b.renewKeys()
 	id := b.send("from the other side")
 	for i := range 200 {
-		renew(a)
+		a.renewKeys()
 		if i == 150 {
-			renew(c) // both: a fork on the way
+			c.renewKeys() // both: a fork on the way
 			w.run(30 * time.Second)
 		}
 		w.run(time.Second)
 	}
 	b.m.tx.most = 64 << 10
-	marks := b.m.Marks()
-	for next, more := (wire.EntryHash{}), true; more; more = next != (wire.EntryHash{}) {
-		var entries [][]byte
-		var err error
-		if entries, next, err = a.m.EntriesAfter(b.dev.ID, marks, next, 16<<10); err != nil {
-			t.Fatal(err)
-		}
-		b.must(Entries{Entries: entries})
-	}
+	b.takeAll(a, 16<<10)
 	before := len(b.record(id).Sealed)
 	for range 100 {
 		w.now = w.now.Add(time.Second)
@@ -116,15 +103,7 @@ func TestWrongLabelHidesNoWornRatchet(t *testing.T) {
 	w.join(b)
 	w.join(c)
 	w.run(time.Minute)
-	_, e := a.m.position()
-	for range mls.MaxForward + 1 {
-		_, rows, err := e.Seal(w.rand, a.m.own.Signer, nil, []byte("of no use to anybody"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.m.epochs.putKeys(a.m.own.Position, rows)
-	}
-	a.must(Tick{})
+	a.outrun()
 	b.renewedForReach(w.now.Add(24 * time.Hour)) // b is hostile, and does not renew
 	epoch := c.m.Status().Epoch
 	a.send("out of reach")

@@ -98,15 +98,7 @@ func TestWornThenOut(t *testing.T) {
 	w.join(b)
 	w.join(c)
 	w.run(time.Minute)
-	_, e := a.m.position()
-	for range mls.MaxForward + 1 {
-		_, rows, err := e.Seal(w.rand, a.m.own.Signer, nil, []byte("of no use to anybody"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.m.epochs.putKeys(a.m.own.Position, rows)
-	}
-	a.must(Tick{})
+	a.outrun()
 	a.send("out of reach")
 	w.run(time.Second)
 	if !c.m.timers.running(timerRatchet) {
@@ -128,15 +120,7 @@ func TestWornLabels(t *testing.T) {
 	w.found(a, wire.PolicyOpen)
 	w.join(b)
 	w.run(time.Minute)
-	_, e := a.m.position()
-	for range mls.MaxForward + 1 {
-		_, rows, err := e.Seal(w.rand, a.m.own.Signer, nil, []byte("of no use to anybody"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.m.epochs.putKeys(a.m.own.Position, rows)
-	}
-	a.must(Tick{})
+	a.outrun()
 	a.send("out of reach")
 	w.run(time.Second)
 	if n := b.outOfReach(); n != 1 {

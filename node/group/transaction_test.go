@@ -109,28 +109,16 @@ func TestLongWayOver(t *testing.T) {
 	w.join(b)
 	w.join(c)
 	w.run(time.Minute)
-	renew := func(d *device) {
-		d.m.timers.set(timerUpdate, w.now)
-		d.must(Tick{})
-	}
 	w.cut = func(x, y *device) bool { return (x == b) != (y == b) }
-	renew(b)
+	b.renewKeys()
 	b.send("from the other side")
 	for range 300 {
-		renew(a)
+		a.renewKeys()
 		w.run(time.Second)
 	}
 	w.cut = nil
 	b.m.tx.most, b.peak = 64<<10, 0
-	marks := b.m.Marks()
-	for next, more := (wire.EntryHash{}), true; more; more = next != (wire.EntryHash{}) {
-		var entries [][]byte
-		var err error
-		if entries, next, err = a.m.EntriesAfter(b.dev.ID, marks, next, 16<<10); err != nil {
-			t.Fatal(err)
-		}
-		b.must(Entries{Entries: entries}) // it judges the fork when all is quiet
-	}
+	b.takeAll(a, 16<<10) // it judges the fork when all is quiet
 	w.run(5 * time.Minute)
 	w.sync(a, b)
 	w.run(5 * time.Minute)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/mls"
 	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/group/verdict"
@@ -626,3 +627,39 @@ func (d *device) heldEpochs() int { return len(d.m.epochs.held) }
 
 // keyPackages counts the KeyPackages whose secrets the device has.
 func (d *device) keyPackages() int { return len(d.m.leaf.packages) }
+
+// outrun has the device seal so often, to nobody, that others follow its ratchet no more.
+func (d *device) outrun() {
+	d.w.t.Helper()
+	_, e := d.m.position()
+	for range mls.MaxForward + 1 {
+		_, rows, err := e.Seal(d.w.rand, d.m.own.Signer, nil, []byte("of no use to anybody"))
+		if err != nil {
+			d.w.t.Fatal(err)
+		}
+		d.m.epochs.putKeys(d.m.own.Position, rows)
+	}
+	d.must(Tick{})
+}
+
+// renewKeys has the device renew its keys at once.
+func (d *device) renewKeys() {
+	d.w.t.Helper()
+	d.m.timers.set(timerUpdate, d.w.now)
+	d.must(Tick{})
+}
+
+// takeAll gives the device all entries that another has and it lacks, so many bytes at a
+// time.
+func (d *device) takeAll(from *device, most int) {
+	d.w.t.Helper()
+	marks := d.m.Marks()
+	for next, more := (wire.EntryHash{}), true; more; more = next != (wire.EntryHash{}) {
+		var entries [][]byte
+		var err error
+		if entries, next, err = from.m.EntriesAfter(d.dev.ID, marks, next, most); err != nil {
+			d.w.t.Fatal(err)
+		}
+		d.must(Entries{Entries: entries})
+	}
+}
