@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command attacker is a hostile peer for measurements on real processes, on loopback alone.
 // It connects to one node and makes one attack, and prints what it cost both:
 //
