@@ -25,6 +25,7 @@ type alertRule struct {
 // started, with the labels that the alert selects by: an alert on a name that is not
 // there never fires.
 func TestAlertsNameWhatIsServed(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../contrib/alerts.yml")
 	if err != nil {
 		t.Fatal(err)

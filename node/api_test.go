@@ -277,6 +277,7 @@ func TestOpenRefusals(t *testing.T) {
 // A status does not wait for a group that is being loaded: it says so, and so does the
 // level that needs it. Calls that need the group wait.
 func TestStatusWhileAGroupLoads(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		n := w.open(0)
 		id := w.create(n, "large")

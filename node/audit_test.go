@@ -36,6 +36,7 @@ func (l *lockedBuffer) String() string {
 // TestAudit: what a hostile member does is told, counted by reason, in the log, and still
 // known after a restart; a flood of it is one row.
 func TestAudit(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		log := new(lockedBuffer)
 		w.log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelInfo}))

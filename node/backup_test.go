@@ -58,6 +58,7 @@ func (w *world) restore(i int, backup []byte, id age.Identity) BackupSummary {
 // it ends with all messages once and takes part again. Then the same with a backup of
 // a node that does not run, which was away while the group changed.
 func TestBackupAndRestore(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b, c := w.open(0), w.open(1, 0), w.open(2, 0)
 		id := w.create(a, "tea house")

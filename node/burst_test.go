@@ -18,6 +18,7 @@ import (
 // each. Inside a node their envelopes overtake each other; nothing of that is left to an
 // exchange, nothing is dropped, and all that was passed on was worth it.
 func TestBurst(t *testing.T) {
+	t.Parallel()
 	const members, senders, inFlight, each = 5, 2, 8, 25
 	inWorld(t, func(w *world) {
 		var id wire.GroupID
@@ -86,6 +87,7 @@ func TestBurst(t *testing.T) {
 // TestLossIsMadeUp: what GossipSub drops, on the way out or on the way in, comes with an
 // exchange a moment later; many losses make one.
 func TestLossIsMadeUp(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		id := w.create(a, "tea house")
@@ -125,6 +127,7 @@ func TestLossIsMadeUp(t *testing.T) {
 // nothing to it. Messages that were sent meanwhile come with an exchange. Here the second
 // is put off, since a topic that was left is not meshed anew for some seconds.
 func TestSaidBeforeTheMesh(t *testing.T) {
+	t.Parallel()
 	const step = 300 * time.Millisecond
 	for name, author := range map[string]int{"by a neighbour": 0, "by somebody behind a neighbour": 2} {
 		t.Run(name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 // TestCatchUpWithThousands: a member that was away while thousands of messages were
 // sent has all of them with the first exchanges, in seconds.
 func TestCatchUpWithThousands(t *testing.T) {
+	t.Parallel()
 	const batches = 12
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
@@ -117,6 +118,7 @@ func TestCatchUpInTurns(t *testing.T) {
 
 // TestDribblerIsLetGo: who sends a byte now and then does not hold a stream.
 func TestDribblerIsLetGo(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.create(a, "dribbled at")

@@ -57,6 +57,7 @@ func healths(findings []api.Finding) map[string]api.Finding {
 // TestCheckup: two nodes that talk are well; when one is gone, the other says what is
 // amiss and what helps.
 func TestCheckup(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		id := w.create(a, "clinic")

@@ -20,6 +20,7 @@ func (w *wallClock) others(ahead time.Duration) {
 // A group is founded and named while the clock is 50 years ahead. Once it is right, others
 // find the group by its name, and what is changed later counts for them too.
 func TestFoundWithAClockAhead(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		a.clock.others(fiftyYears)
@@ -71,6 +72,7 @@ func TestFoundWithAClockAhead(t *testing.T) {
 
 // A link is not refused by a clock that others have not borne out: the members judge it.
 func TestLinkWithAClockAhead(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.create(a, "pandas")

@@ -86,6 +86,7 @@ func (w *world) once(n *Node, id wire.GroupID) {
 // Ready, in each of the Readies that a message makes necessary, and opens them
 // again on what is durable.
 func TestCrashAtEveryBoundary(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		var fuses [2]fuse
 		for i := range fuses {
@@ -174,6 +175,7 @@ func count(m map[string]bool) (n int) {
 // TestCrashWhileJoining kills the joiner and the member that lets it in at each
 // boundary of the Readies that a join makes necessary.
 func TestCrashWhileJoining(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		var fuses [2]fuse
 		w.crash[0] = fuses[0].pass

@@ -80,6 +80,7 @@ func (w *world) eavesdrop(ctx context.Context, h host.Host, start func(context.C
 // that group: not if it only connects, not if it knows the topics and listens there, and
 // not if it is a fellow in another group.
 func TestTopicsAreToldToFellowsAlone(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b, c := w.open(1, 0), w.open(2, 0, 1)
@@ -136,6 +137,7 @@ func TestTopicsAreToldToFellowsAlone(t *testing.T) {
 // Members are in each other's mesh within seconds: when they meet again, and when one has
 // just come in. After a removal the removed one is told nothing new.
 func TestMeshOfFellows(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b, c := w.open(1, 0), w.open(2, 0, 1)
@@ -173,6 +175,7 @@ func TestMeshOfFellows(t *testing.T) {
 // A peer that proved itself by a key which somebody who was taken out has too is a fellow no
 // longer: it may be that somebody's, under another name.
 func TestFellowByAKeyThatIsOut(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)
@@ -194,6 +197,7 @@ func TestFellowByAKeyThatIsOut(t *testing.T) {
 
 // Peers of a group that was forgotten here are fellows and members to this node no longer.
 func TestForgottenGroupHasNoFellows(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)

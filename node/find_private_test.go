@@ -11,6 +11,7 @@ import (
 // TestFindOwnPrivateGroup looks for a private group of the node's own, by name and by ID,
 // alone and with others: it says that it is private, and how others find it.
 func TestFindOwnPrivateGroup(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id, err := a.CreateGroup(w.within(time.Minute), CreateGroup{Name: "Quiet Room", Private: true})
@@ -47,6 +48,7 @@ func TestFindOwnPrivateGroup(t *testing.T) {
 
 // TestHealAlone says that nobody could be asked, where there is somebody to ask.
 func TestHealAlone(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.create(a, "healing")

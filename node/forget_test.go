@@ -37,6 +37,7 @@ func (w *world) rowsOf(n *Node, id wire.GroupID) (out []string) {
 // A member that was removed and invited again, and does not know of either, is not told
 // that it is in: it comes back in by the invite, round after round.
 func TestRemovedAndInvitedAgain(t *testing.T) {
+	t.Parallel()
 	for name, off := range map[string]bool{"at once": false, "while off": true} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -74,6 +75,7 @@ func TestRemovedAndInvitedAgain(t *testing.T) {
 
 // An invite that a member does not need is not spent.
 func TestMemberSpendsNoLink(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b, c := w.open(1, 0), w.open(2, 0)
@@ -89,6 +91,7 @@ func TestMemberSpendsNoLink(t *testing.T) {
 // A join that waits, was refused, or whose group is not found yet can be called off; what
 // it left is gone, and another one begins anew.
 func TestCallingAJoinOff(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)
@@ -144,6 +147,7 @@ func TestCallingAJoinOff(t *testing.T) {
 // A no of the founder's device ends a join: it is told, asked no more, and not waited for,
 // also after a restart. A later join begins anew.
 func TestFinalNoEndsAJoin(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)
@@ -189,6 +193,7 @@ func TestFinalNoEndsAJoin(t *testing.T) {
 // A hostile member that refuses everybody, for good as it says, ends no join: whoever
 // serves it later lets the joiner in.
 func TestHostileNoEndsNothing(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.found(a, wire.PolicyInvite)
@@ -226,6 +231,7 @@ func TestHostileNoEndsNothing(t *testing.T) {
 // A group that one is out of is forgotten with all its rows, also over a crash in the
 // middle; who joins it again is a member like any other, with a log of its own.
 func TestForget(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ crash, early bool }{
 		"whole":                      {},
 		"with a crash in the middle": {crash: true},
@@ -321,6 +327,7 @@ func (n *Node) mustHaveNoEvidence(w *world, id wire.GroupID) {
 
 // Messages that nobody else has are not lost by a forget that does not say so.
 func TestForgetKeepsWhatNobodyHas(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)

@@ -59,6 +59,7 @@ func (w *world) absentees(n *Node, id wire.GroupID, count int) {
 // so in turns, so that their number comes in batches. Those who are away have a turn
 // nevertheless, so that a few who run are enough to see it.
 func TestHeldInALargeGroup(t *testing.T) {
+	t.Parallel()
 	const members, live = 41, 12
 	inWorld(t, func(w *world) {
 		a := w.open(0)

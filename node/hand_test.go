@@ -23,6 +23,7 @@ func (w *world) held(n *Node, id wire.GroupID, within time.Duration) (api.Sent, 
 // TestHeldWithinSeconds: a quiet group knows within two seconds who
 // reads what is sent, and nothing of that goes to anybody but the author.
 func TestHeldWithinSeconds(t *testing.T) {
+	t.Parallel()
 	const members = 4
 	inWorld(t, func(w *world) {
 		a := w.open(0)
@@ -60,6 +61,7 @@ func TestHeldWithinSeconds(t *testing.T) {
 // TestHeldWithoutGossip: where gossip carries nothing, exchanges do, and the receipts of what
 // came with them as soon as ever.
 func TestHeldWithoutGossip(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		id := w.create(a, "tea house")
@@ -77,6 +79,7 @@ func TestHeldWithoutGossip(t *testing.T) {
 // TestHeldByNobodyThere: who waits is told what is known, at the end of its patience and
 // not before, and later what has become of it.
 func TestHeldByNobodyThere(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		id := w.create(a, "tea house")
@@ -99,6 +102,7 @@ func TestHeldByNobodyThere(t *testing.T) {
 // TestHandedEnvelopes: a peer that hands rubbish, or what is not for this node, learns
 // nothing and breaks nothing.
 func TestHandedEnvelopes(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b, c := w.open(0), w.open(1, 0), w.open(2, 0)
 		id := w.create(a, "tea house")

@@ -73,6 +73,7 @@ func (w *world) insider(h host.Host, id wire.GroupID, members ...*Node) {
 // what no honest member sends. After a few of it nobody listens to it any more, while
 // members go on as before.
 func TestFlooderIsGraylisted(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)

@@ -45,6 +45,7 @@ func (w *world) idle(protocol string) (end func()) {
 // TestIdleStrangersAtAMailbox has strangers open streams to a mailbox and say nothing:
 // who may open boxes there, or has used one, still gets to it.
 func TestIdleStrangersAtAMailbox(t *testing.T) {
+	t.Parallel()
 	for name, closed := range map[string]bool{"open to all": false, "closed": true} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -73,6 +74,7 @@ func TestIdleStrangersAtAMailbox(t *testing.T) {
 // TestIdleStrangersAndMembers is the same with the streams of a sync: there is always a
 // slot for a member.
 func TestIdleStrangersAndMembers(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		id := w.create(a, "locked out")

@@ -85,6 +85,7 @@ func TestIdleCost(t *testing.T) {
 // exchanges have become rare: who wrote it notices nothing, and it arrives all the same,
 // as soon as in a busy group.
 func TestQuietGroupIsCaughtUp(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)

@@ -60,6 +60,7 @@ func (w *world) joinByLink(n *Node, link *wire.Link) wire.GroupID {
 // A node that knows nobody joins by a link alone, while the inviter, the only admin, is
 // gone; its request survives a restart.
 func TestJoinByLinkWithoutTheInviter(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		id := w.found(a, wire.PolicyInvite)
@@ -115,6 +116,7 @@ func TestJoinByLinkWithoutTheInviter(t *testing.T) {
 // A link that is used up, revoked, expired or not a link's own is refused with a reason
 // that the joiner sees, and a good one afterwards lets the same node in.
 func TestLinksThatLetNobodyIn(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b, c := w.open(0), w.open(1, 0), w.open(2, 0)
 		id := w.found(a, wire.PolicyInvite)
@@ -181,6 +183,7 @@ func TestLinksThatLetNobodyIn(t *testing.T) {
 
 // A request comes in at a member, and an admin who never met the joiner approves it.
 func TestRequestApprovedByAnotherMembersAdmin(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		id := w.found(a, wire.PolicyRequest)
@@ -257,6 +260,7 @@ func TestRequestApprovedByAnotherMembersAdmin(t *testing.T) {
 
 // A user who left comes back by a link, and is on gossip again.
 func TestComeBackByLink(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		id := w.found(a, wire.PolicyInvite)
@@ -287,6 +291,7 @@ func TestComeBackByLink(t *testing.T) {
 
 // The local API carries all of it, with codes and reasons for people.
 func TestAPIOfInvitesAndRequests(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		sa, sb := a.API(), b.API()
@@ -394,6 +399,7 @@ func TestAPIOfInvitesAndRequests(t *testing.T) {
 // A joiner by link crashes at each boundary on its way in: the request, with the invite
 // and its secret, is durable from before its machine first asks.
 func TestCrashWhileJoiningByLink(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.found(a, wire.PolicyInvite)

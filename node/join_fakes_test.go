@@ -58,6 +58,7 @@ func (w *world) fakeMembers(id wire.GroupID, from, n, contact int, deal func(net
 // Peers that say they are members, and answer nothing or keep somebody waiting, do not keep
 // a newcomer from a member that nobody else names.
 func TestSilentFakeMembers(t *testing.T) {
+	t.Parallel()
 	silent := func(s network.Stream) { _, _ = io.Copy(io.Discard, s) }
 	inWorld(t, func(w *world) {
 		hub := w.open(0)

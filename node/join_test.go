@@ -32,6 +32,7 @@ func (w *world) looksUp(n *Node, id wire.GroupID) {
 
 // TestJoinWhoseCallerHangsUp: the group is asked all the same, and another Join finds that.
 func TestJoinWhoseCallerHangsUp(t *testing.T) {
+	t.Parallel()
 	for name, again := range map[string]bool{"once": false, "and joins again": true} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -58,6 +59,7 @@ func TestJoinWhoseCallerHangsUp(t *testing.T) {
 // TestJoinAgainAfterAFailure: a join that the store does not take is an error, each time,
 // and is made up for by itself as soon as the store takes it.
 func TestJoinAgainAfterAFailure(t *testing.T) {
+	t.Parallel()
 	for name, byLink := range map[string]bool{"by name": false, "by link": true} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -106,6 +108,7 @@ func TestJoinAgainAfterAFailure(t *testing.T) {
 // TestStrangerTakesNoInvite: the only one whom a joiner by link meets for an hour tells it
 // to ask anew. It does, and is let in by its invite as soon as it meets a member.
 func TestStrangerTakesNoInvite(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.found(a, wire.PolicyInvite)
@@ -140,6 +143,7 @@ func TestStrangerTakesNoInvite(t *testing.T) {
 
 // TestJoinOnASlowLine has a member let somebody in whose line takes minutes for the tree.
 func TestJoinOnASlowLine(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, member := w.open(0), w.hostile(1, 0)
 		tree := bytes.Repeat([]byte("tree"), 35*treePart/4)
@@ -166,6 +170,7 @@ func TestJoinOnASlowLine(t *testing.T) {
 // TestJoinAgainAfterLeaving: who leaves and at once thinks better of it is in again
 // within seconds, though the members it asks may not know yet that it has left.
 func TestJoinAgainAfterLeaving(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		for i := range 4 {
 			w.open(i, 0)
@@ -192,6 +197,7 @@ func TestJoinAgainAfterLeaving(t *testing.T) {
 // TestJoinCallsOffALeave: who still waits to leave, since nobody has what it wrote, stays
 // if it joins again.
 func TestJoinCallsOffALeave(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		id := w.create(a, "tea house")

@@ -16,6 +16,7 @@ import (
 // nothing that grows with their number: not for a group's record, and little for each other
 // where several members let them in at once, so that commits fork.
 func TestJoinsAtOnce(t *testing.T) {
+	t.Parallel()
 	const joiners = 9
 	for _, c := range []struct {
 		name    string
@@ -114,6 +115,7 @@ func (w *world) inOneEpoch(id wire.GroupID, members int) bool {
 // TestTreeIsAskedForElsewhere: a member that does not have the ratchet tree which a joiner
 // needs ends no search for it, and if none has it, they are not asked again at once.
 func TestTreeIsAskedForElsewhere(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)

@@ -31,6 +31,7 @@ func opened(ctx context.Context, h host.Host, p peer.ID, protocol string, first 
 // TestStreamsAreMetered lets a stranger open streams without end: it gets what a
 // stranger gets, and members go on exchanging.
 func TestStreamsAreMetered(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)
@@ -76,6 +77,7 @@ func (b *bytesOf) Write(p []byte) (int, error) { *b = append(*b, p...); return l
 
 // TestJoinBytesAreMetered has a stranger send join requests as large as frames may be.
 func TestJoinBytesAreMetered(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		w.create(a, "besieged")
@@ -107,6 +109,7 @@ func TestJoinBytesAreMetered(t *testing.T) {
 // Only so many are looked at, and a good one that the flooder brings first is taken
 // from somebody else.
 func TestGarbageIsMetered(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)

@@ -168,6 +168,7 @@ func TestClosedLoop(t *testing.T) {
 // TestSendAll: several messages are one transaction, in their order; if one of them
 // cannot be sent, none is. Callers that wait at the same time share one too.
 func TestSendAll(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.create(a, "many")
@@ -240,6 +241,7 @@ func TestSendAll(t *testing.T) {
 // TestStoreThatTakesNothing: while the store takes no writes, as on a full disk, the loop
 // tries again with pauses, whoever looks meanwhile, and goes on when it takes them again.
 func TestStoreThatTakesNothing(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.create(a, "full")

@@ -45,6 +45,7 @@ func (w *world) knock(n, office *Node, box wire.BoxID, prove func(payload []byte
 // TestMailboxStrangers shows a mailbox proofs that fit another stream, another peer or
 // another box; only the one that fits is taken.
 func TestMailboxStrangers(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{})
 		n := w.open(1, 0)
@@ -130,6 +131,7 @@ func lie(office *Node, lies func(*wire.MailRequest, *wire.MailReply) *wire.MailR
 // TestMailboxLies has mailboxes that drop, garble, replay, forget and hang up: nothing
 // breaks, nobody is kept busy, and members have it all when they meet.
 func TestMailboxLies(t *testing.T) {
+	t.Parallel()
 	garbage := make([]byte, 32+256+16)
 	_, _ = rand.Read(garbage)
 	for name, l := range map[string]struct {
@@ -218,6 +220,7 @@ func TestMailboxLies(t *testing.T) {
 // TestMailboxVain has a member put much that builds on what nobody has: at each news the
 // others fetch a part of it again, and get to all of it when what it needs comes.
 func TestMailboxVain(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{})
 		a, b, c := w.open(1, 0), w.open(2, 0), w.open(3, 0)

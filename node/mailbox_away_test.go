@@ -19,6 +19,7 @@ import (
 // TestMailboxBacklog has what was written before its author knew of the mailbox, what
 // a mailbox has lost, and what was too much to wait, get there all the same.
 func TestMailboxBacklog(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.postOffice(0, MailboxConfig{})
 		a, b, c := w.open(1, 0), w.open(2, 0), w.open(3, 0)
@@ -80,6 +81,7 @@ func TestMailboxBacklog(t *testing.T) {
 // TestMailboxOutOfOrder brings a message to the mailbox before the one that it builds
 // upon, and restarts the reader in between: what it could not use yet it reads again.
 func TestMailboxOutOfOrder(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.postOffice(0, MailboxConfig{})
 		a, b, c := w.open(1, 0), w.open(2, 0), w.open(3, 0, 1)
@@ -120,6 +122,7 @@ func TestMailboxOutOfOrder(t *testing.T) {
 // TestMailboxManyOutOfOrder is the same with more than a thousand messages that build on the
 // first, and with a reader that is not restarted.
 func TestMailboxManyOutOfOrder(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.postOffice(0, MailboxConfig{})
 		a, b, c := w.open(1, 0), w.open(2, 0), w.open(3, 0, 1)
@@ -159,6 +162,7 @@ func TestMailboxManyOutOfOrder(t *testing.T) {
 // what is published gets to the other at once, however often, and to that one when it
 // is itself again, however much is published meanwhile.
 func TestTwoMailboxes(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.postOffice(0, MailboxConfig{})
 		hangs := w.postOffice(2, MailboxConfig{}, 0)
@@ -209,6 +213,7 @@ func TestTwoMailboxes(t *testing.T) {
 // slow: it is not given up in the middle of a visit, after which it would look as if it
 // had been put all.
 func TestMailboxGivenUpOnTheWay(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{})
 		a, b := w.open(1, 0), w.open(2, 0)
@@ -254,6 +259,7 @@ func TestMailboxGivenUpOnTheWay(t *testing.T) {
 // it gets to the mailbox: who has the entry puts it there, so that who has the mailbox
 // alone lacks neither that nor what builds on it. A restart in between changes nothing.
 func TestMailboxForTheGone(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.postOffice(0, MailboxConfig{})
 		a, b, c := w.open(1, 0), w.open(2, 0), w.open(3, 0, 1)
@@ -283,6 +289,7 @@ func TestMailboxForTheGone(t *testing.T) {
 // TestMailboxLostByAll has a mailbox lose its store while the member that chose it is gone:
 // another one, whose turn it is, puts what that one wrote too.
 func TestMailboxLostByAll(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.postOffice(0, MailboxConfig{})
 		a, b, c := w.open(1, 0), w.open(2, 0), w.open(3, 0, 1)
@@ -311,6 +318,7 @@ func TestMailboxLostByAll(t *testing.T) {
 // TestMailboxAway has a member be away for longer than its mailbox keeps what comes in:
 // what it lacks is put again, by whoever sees that it is gone.
 func TestMailboxAway(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{Lifetime: time.Hour})
 		a, b := w.open(1, 0), w.open(2, 0)
@@ -352,6 +360,7 @@ func TestMailboxAway(t *testing.T) {
 // TestMailboxPutsOnce writes for somebody who is away, with restarts: what the mailbox
 // holds is not put there again, and what gets old there is, by one member alone.
 func TestMailboxPutsOnce(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{Lifetime: 2 * time.Hour})
 		a, b, c := w.open(1, 0), w.open(2, 0), w.open(3, 0, 1)
@@ -401,6 +410,7 @@ func TestMailboxPutsOnce(t *testing.T) {
 // TestMailboxOverflow writes more than may wait, in bytes, while the mailbox is away: all
 // of it gets there, and what is the last of it too.
 func TestMailboxOverflow(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.postOffice(0, MailboxConfig{})
 		a, b := w.open(1, 0), w.open(2, 0)
@@ -435,6 +445,7 @@ func TestMailboxOverflow(t *testing.T) {
 // TestMailboxOneIsDead has a group use two mailboxes, of which one is gone for good: few
 // posts of many bytes do not wait for it for ever.
 func TestMailboxOneIsDead(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.postOffice(0, MailboxConfig{})
 		w.postOffice(3, MailboxConfig{}, 0)
@@ -486,6 +497,7 @@ func TestMailingRowOfBefore(t *testing.T) {
 // TestMailboxUsedAgain has a mailbox taken away and given back before a round forgets it:
 // what was written in between gets there.
 func TestMailboxUsedAgain(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.postOffice(0, MailboxConfig{})
 		a, b := w.open(1, 0), w.open(2, 0)
@@ -515,6 +527,7 @@ func TestMailboxUsedAgain(t *testing.T) {
 // TestMailboxGivenUpDurably has a mailbox given up, and one forgotten, while the store
 // takes nothing, and then once more: after a restart it is not taken for one that got all.
 func TestMailboxGivenUpDurably(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{})
 		a, b := w.open(1, 0), w.open(2, 0)
@@ -584,6 +597,7 @@ func TestMailboxGivenUpDurably(t *testing.T) {
 // TestMailboxKeyOnTheWay has a transport key come while a mailbox is visited: what is to
 // be put under it is still owed, and still late, until a visit that knows of its box.
 func TestMailboxKeyOnTheWay(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{})
 		a, b := w.open(1, 0), w.open(2, 0)
@@ -619,6 +633,7 @@ func TestMailboxKeyOnTheWay(t *testing.T) {
 // TestMailboxBroughtAnew brings an entry to a mailbox that has begun a box anew meanwhile:
 // what it is said to hold it holds in that one, where cursors are small.
 func TestMailboxBroughtAnew(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{})
 		a := w.open(1, 0)
@@ -652,6 +667,7 @@ func TestMailboxBroughtAnew(t *testing.T) {
 // TestMailboxClockSetBack notes what is owed, and what is late, while the clock is ahead:
 // it is put when the clock is right again, not when it gets there.
 func TestMailboxClockSetBack(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{})
 		a := w.open(1, 0)
@@ -669,6 +685,7 @@ func TestMailboxClockSetBack(t *testing.T) {
 // TestMailboxReadInParts has a member on a slow line, that is never up for as long as it
 // takes to read what came: it gets to the end, and what it says itself does not wait for that.
 func TestMailboxReadInParts(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{})
 		a, b := w.open(1, 0), w.open(2, 0)

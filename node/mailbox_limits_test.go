@@ -30,6 +30,7 @@ func envelopeOf(t *testing.T, size int) []byte {
 // TestMailboxLimits fills boxes and a mailbox, lets what is in them get old, and
 // restarts in between: the counts are those of what is there.
 func TestMailboxLimits(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		cfg := MailboxConfig{Quota: 100 << 10, BoxQuota: 40 << 10, Lifetime: time.Hour}
 		office := w.postOffice(0, cfg)
@@ -136,6 +137,7 @@ func TestMailboxLimits(t *testing.T) {
 // TestMailboxClockAhead fills a box while the clock is years ahead: once it is right again,
 // what is there gets old in its lifetime, and so does what comes after it.
 func TestMailboxClockAhead(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{Lifetime: time.Hour})
 		now, c := time.Now(), &mailCaller{peer: "a", box: wire.BoxID{1}}
@@ -171,6 +173,7 @@ func TestMailboxClockAhead(t *testing.T) {
 // TestMailboxFull has a mailbox run out of room: what it does not take waits, and goes
 // there when there is room again.
 func TestMailboxFull(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{BoxQuota: 1 << 20, Lifetime: 2 * time.Hour})
 		a, b := w.open(1, 0), w.open(2, 0)
@@ -203,6 +206,7 @@ func TestMailboxFull(t *testing.T) {
 // its group use them, and open the next after a removal while that one is away; a
 // stranger opens none.
 func TestMailboxAllow(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{Allow: []peer.ID{w.net.PeerID(1)}})
 		a, b, c := w.open(1, 0), w.open(2, 0), w.open(3, 0)
@@ -243,6 +247,7 @@ func TestMailboxAllow(t *testing.T) {
 // as they like: who may open boxes opens its own all the same, has room for what it puts,
 // and takes over those of its group.
 func TestMailboxVouchers(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		cfg := MailboxConfig{Allow: []peer.ID{w.net.PeerID(1)}, Quota: 200 << 10, BoxQuota: 20 << 10}
 		office := w.postOffice(0, cfg)

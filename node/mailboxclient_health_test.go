@@ -133,6 +133,7 @@ func warned(log *lockedBuffer, of ...string) int {
 // up as long as the mailbox answers. A restart forgets neither what waits nor when it last
 // answered.
 func TestMailboxTroubleIsSaid(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		log := new(lockedBuffer)
 		w.log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelInfo}))
@@ -199,6 +200,7 @@ func TestMailboxTroubleIsSaid(t *testing.T) {
 
 // TestDeadMailboxDoesNotLookWell takes a mailbox away whose visits went well.
 func TestDeadMailboxDoesNotLookWell(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.postOffice(0, MailboxConfig{})
 		a := w.open(1, 0)
@@ -220,6 +222,7 @@ func TestDeadMailboxDoesNotLookWell(t *testing.T) {
 
 // TestAddWhatIsNoMailbox: it is added, and what is wrong with it is said at once.
 func TestAddWhatIsNoMailbox(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.postOffice(0, MailboxConfig{})
 		a := w.open(1, 0)
@@ -244,6 +247,7 @@ func TestAddWhatIsNoMailbox(t *testing.T) {
 // A send while nobody is connected says so, and whether the clock that dates the message
 // was compared with another.
 func TestSendAloneSaysSo(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		id := w.create(a, "tea house")

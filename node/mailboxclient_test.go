@@ -92,6 +92,7 @@ func (w *world) report(n *Node, id wire.GroupID) group.Report {
 // TestMailbox has two members talk who are never online together: by a mailbox, which
 // is no member, and which nobody outside the group learns of.
 func TestMailbox(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{})
 		a, b := w.open(1, 0), w.open(2, 0)
@@ -190,6 +191,7 @@ func TestMailbox(t *testing.T) {
 // TestMailboxCrash kills a sender at each boundary of the Readies that a message makes
 // necessary. Every message that it had accepted gets to the other by the mailbox alone.
 func TestMailboxCrash(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		var f fuse
 		w.crash[1] = f.pass
@@ -342,6 +344,7 @@ func testMailboxRotation(t *testing.T, lost bool) {
 // TestMailboxLeave leaves a group whose other member is away: the mailbox keeps the
 // last word too.
 func TestMailboxLeave(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.postOffice(0, MailboxConfig{})
 		a, b := w.open(1, 0), w.open(2, 0)
@@ -370,6 +373,7 @@ func TestMailboxLeave(t *testing.T) {
 // TestMailboxLateJoiner joins a group whose mailbox is full of what was sealed before: a
 // joiner reads that once, not at each news.
 func TestMailboxLateJoiner(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(0, MailboxConfig{})
 		a, b := w.open(1, 0), w.open(2, 0, 1)
@@ -395,6 +399,7 @@ func TestMailboxLateJoiner(t *testing.T) {
 // TestMailboxRestored replaces a mailbox by a backup of it, to which its members had put
 // more since: it gives out no cursor twice, so that nobody skips what comes in after that.
 func TestMailboxRestored(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		office := w.postOffice(1, MailboxConfig{})
 		a, b := w.open(0, 1), w.open(2, 1)

@@ -13,6 +13,7 @@ import (
 // network. Peers of other networks have room all the same, which those who have most make,
 // and keep what they put however much the others put again.
 func TestMailboxMakesRoom(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		cfg := MailboxConfig{Quota: 400 << 10, BoxQuota: 50 << 10}
 		office := w.postOffice(0, cfg)

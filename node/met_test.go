@@ -11,6 +11,7 @@ import (
 // TestKnownAsOf: whoever is alone says as of when it knows its groups, also after a restart,
 // and does not claim to be caught up.
 func TestKnownAsOf(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		group := func(n *Node, id string) api.Group {
 			t.Helper()

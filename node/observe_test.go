@@ -48,6 +48,7 @@ func scrape(t *testing.T, n *Node) map[string]float64 {
 // TestMetricsTell has two nodes talk, catch up and refuse something, and looks at what
 // they count. No series comes or goes with what others do.
 func TestMetricsTell(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b := w.open(0), w.open(1, 0)
 		before := scrape(t, a)

@@ -16,6 +16,7 @@ import (
 // that half at once. Of the peers nearest to the group's key most are on the other
 // side, and their connections, dead, look alive for half a minute.
 func TestJoinAcrossACut(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		for i := range 8 {
 			w.open(i, 0)
@@ -45,6 +46,7 @@ func TestJoinAcrossACut(t *testing.T) {
 // it can reach again at the first try. By default libp2p takes so many failures for a
 // network that drops all UDP, and refuses 99 of 100 dials.
 func TestDialsAfterMuchFailure(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		w.open(1)

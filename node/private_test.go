@@ -45,6 +45,7 @@ func (w *world) dhtSays(d time.Duration, what string, is func() bool) {
 // finds the members by the secret in it alone. All of them talk on topics that only the
 // members can name, and after a removal topics and secret are new.
 func TestPrivateGroup(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		stranger, a := w.open(0), w.open(1, 0)
 		id, err := a.CreateGroup(w.within(time.Minute), CreateGroup{Name: "hidden tea", Policy: wire.PolicyInvite, Private: true})
@@ -118,6 +119,7 @@ func TestPrivateGroup(t *testing.T) {
 
 // A record of a private group is refused, whoever makes one.
 func TestPrivateGroupHasNoRecord(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(1)
 		id, err := a.CreateGroup(w.within(time.Minute), CreateGroup{Name: "hidden", Policy: wire.PolicyInvite, Private: true})
@@ -133,6 +135,7 @@ func TestPrivateGroupHasNoRecord(t *testing.T) {
 // Members of a private group who are never online together talk through a mailbox, which
 // sees another box and no tag of theirs.
 func TestPrivateGroupWithAMailbox(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.postOffice(0, MailboxConfig{})
 		a, b := w.open(1, 0), w.open(2, 0)

@@ -8,6 +8,7 @@ import (
 // TestTwoAmongAbsent: of ten members two come back, and have only what they remember. They
 // find each other at once, though each remembers eight who are gone.
 func TestTwoAmongAbsent(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		const size = 10
 		first := w.open(0)
@@ -35,6 +36,7 @@ func TestTwoAmongAbsent(t *testing.T) {
 // TestBackAmongAbsent: the network of one is dead for an hour; when it comes back, neither
 // waits long.
 func TestBackAmongAbsent(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		const size = 10
 		first := w.open(0)
@@ -61,6 +63,7 @@ func TestBackAmongAbsent(t *testing.T) {
 // TestRemembersSoon: a node that is only called keeps on disk whom it has met, within
 // seconds, so that it finds back after a crash.
 func TestRemembersSoon(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)

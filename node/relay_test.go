@@ -35,6 +35,7 @@ func (w *world) behindRelay(relay []libp2p.Option, serves RelayFor) {
 // TestTalkThroughARelay has two nodes that cannot reach each other meet through a
 // third: by gossip where it relays without limits, by exchanges where it does not.
 func TestTalkThroughARelay(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		relay  []libp2p.Option
 		serves RelayFor
@@ -94,6 +95,7 @@ func TestTalkThroughARelay(t *testing.T) {
 // TestRelayForMembers lets a member hold a place, and a stranger not; the stranger may
 // call the member.
 func TestRelayForMembers(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.with = func(i int, cfg *Config) {
 			if i == 2 {

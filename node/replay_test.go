@@ -38,6 +38,7 @@ func (w *world) say(s network.Stream, r *pb.RPC) {
 // by a stranger, and by a peer that is a fellow. Nobody takes it for news, nobody passes it
 // on, and it is counted.
 func TestOldEnvelopeIsNotPassedOn(t *testing.T) {
+	t.Parallel()
 	for name, fellow := range map[string]bool{"stranger": false, "fellow": true} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {

@@ -16,6 +16,7 @@ import (
 // TestPlaceByOwnClock: a relay whose clock is wrong is as good as any, and its places are
 // renewed in time.
 func TestPlaceByOwnClock(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		relay, err := w.net.Host(0)
 		if err != nil {

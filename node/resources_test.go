@@ -18,6 +18,7 @@ import (
 // TestOnePeerIsBounded lets one peer open connections and streams without end, and
 // hold them.
 func TestOnePeerIsBounded(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)
@@ -64,6 +65,7 @@ func TestOnePeerIsBounded(t *testing.T) {
 // TestConnectionsAreTrimmed connects a crowd to a node that keeps few connections: the
 // crowd goes, members stay.
 func TestConnectionsAreTrimmed(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.with = func(_ int, cfg *Config) { cfg.Connections = admission.MinConnections }
 		a := w.open(0)

@@ -13,6 +13,7 @@ import (
 // TestWhoFailsHoldsUpNobody: a member whose exchanges fail, at once or after a while, is
 // asked ever less often, and the others go on exchanging as if it were not there.
 func TestWhoFailsHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	for name, serve := range map[string]func(network.Stream){
 		"it resets":    func(s network.Stream) { _ = s.Reset() },
 		"it is silent": func(s network.Stream) { _, _ = s.Read(make([]byte, 1)) },
@@ -63,6 +64,7 @@ func TestWhoFailsHoldsUpNobody(t *testing.T) {
 // TestOneOfTwoOpens: of two members that connect, each of which wants to exchange with
 // the other, one does, and either can be that one.
 func TestOneOfTwoOpens(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)
@@ -86,6 +88,7 @@ func TestOneOfTwoOpens(t *testing.T) {
 
 // TestSecondOpensWhenTheFirstDoesNot is the other half of that.
 func TestSecondOpensWhenTheFirstDoesNot(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)

@@ -18,6 +18,7 @@ import (
 // against a node without the group: both show a hello and then the end, whatever
 // proof the stranger brings.
 func TestStrangerSeesNoGroup(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		member := w.open(0)
 		nobody, stranger := w.open(1, 0), w.open(2, 0, 1)
@@ -76,6 +77,7 @@ func TestStrangerSeesNoGroup(t *testing.T) {
 // A removed member comes back with a device of a user that nobody knows, and the
 // transport key of before, as a member of another branch would: it learns nothing.
 func TestRemovedMemberUnderAnotherName(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, c, other := w.open(0), w.open(1, 0), w.open(2, 0)
 		id := w.create(a, "tea")
@@ -139,6 +141,7 @@ func TestRemovedMemberUnderAnotherName(t *testing.T) {
 // Ben lets dora in while anna, out of his reach, removes carl. Dora knows the key of
 // before alone, and meets anna, who does not know dora: what dora sends lets it in.
 func TestStrangerWhoWasLetIn(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a, b, c := w.open(0), w.open(1, 0), w.open(2, 0, 1)
 		id := w.create(a, "tea")

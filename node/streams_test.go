@@ -18,6 +18,7 @@ import (
 // A cursor that this run, or this store, never gave out is refused: with it a stream
 // would be silent until as much has happened again.
 func TestForeignCursorsAreRefused(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		n := w.open(0)
 		id := w.create(n, "tea")
@@ -69,6 +70,7 @@ func TestForeignCursorsAreRefused(t *testing.T) {
 
 // A join is durable before its group is found: what reads the group waits for it.
 func TestStreamsWaitForAJoin(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.create(a, "tea")
@@ -160,6 +162,7 @@ func TestSentinelsOfOneNameAreEqual(t *testing.T) {
 // Fields that are left out have sensible values, and values that cannot be right are
 // refused.
 func TestWhatIsLeftOut(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		n := w.open(0)
 		ctx := w.within(time.Minute)
@@ -212,6 +215,7 @@ func TestWhatIsLeftOut(t *testing.T) {
 // A new name is seen in groups from then on, by everybody and after a restart; the keys
 // of the device, and what groups of before hold of it, stay as they are.
 func TestRename(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		before := w.create(a, "before")

@@ -13,6 +13,7 @@ import (
 // The timeline has messages and what people see beside them, from a cursor or the newest
 // so many, and goes on if it is to; what was seen is not unseen any more.
 func TestTimeline(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)
@@ -114,6 +115,7 @@ func TestTimeline(t *testing.T) {
 // To look for a group takes as long as it may while nobody is connected, and then says
 // that nobody could be asked.
 func TestFindWaitsForSomebody(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.create(a, "tea house")

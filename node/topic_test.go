@@ -8,6 +8,7 @@ import (
 // TestTopicLeftAndJoinedAtOnce: a topic that is left by one goroutine and joined by
 // another is joined in the end, whichever comes first.
 func TestTopicLeftAndJoinedAtOnce(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		g := a.groups.get(w.create(a, "tea house"))
@@ -33,6 +34,7 @@ func TestTopicLeftAndJoinedAtOnce(t *testing.T) {
 // TestTopicOfAStoppedGroup: a group that is stopped joins no topic and leaves nothing of
 // it behind, so that the group can be opened again.
 func TestTopicOfAStoppedGroup(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		g := a.groups.get(w.create(a, "tea house"))

@@ -43,6 +43,7 @@ func spansOf(t *testing.T, file string) (raw []byte, byName map[string][]spanLin
 // TestTraces follows a join, the commit for it and a catch-up by their spans, and looks
 // for what no span may tell.
 func TestTraces(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		file := func(i int) string { return filepath.Join(w.dir, fmt.Sprint(i, ".trace")) }
 		w.with = func(i int, cfg *Config) {

@@ -72,6 +72,7 @@ func (w *world) saysTwin(n *Node, id wire.GroupID) {
 // member: idle, both say so within a minute of being connected; then all three write,
 // nothing is lost, and the two do not keep the group busy.
 func TestCopiedHomeSaysSo(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)
@@ -139,6 +140,7 @@ func TestCopiedHomeSaysSo(t *testing.T) {
 
 // TestRestoredBesideTheOriginal restores a backup while the device that it is of goes on.
 func TestRestoredBesideTheOriginal(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)
@@ -165,6 +167,7 @@ func TestRestoredBesideTheOriginal(t *testing.T) {
 // TestTwinsThatOnlyWrite has the two never connected to one peer at a time: what each
 // writes tells the other, and a store that went back is no twin.
 func TestTwinsThatOnlyWrite(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)
@@ -206,6 +209,7 @@ func TestTwinsThatOnlyWrite(t *testing.T) {
 // TestNobodyMakesUpATwin: a word that is an earlier run's, or the node's own, or a
 // stranger's, is none.
 func TestNobodyMakesUpATwin(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		stranger, err := w.net.Host(9)

@@ -227,6 +227,7 @@ func (w *world) shows(n *Node, id wire.GroupID, d time.Duration, want ...string)
 }
 
 func TestFindJoinTalkAndCatchUp(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		hub := w.open(2)
 		founder := w.open(0, 2)
@@ -312,6 +313,7 @@ func TestFindJoinTalkAndCatchUp(t *testing.T) {
 }
 
 func TestLoneNodeQueues(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.create(a, "alone")
@@ -340,6 +342,7 @@ func TestLoneNodeQueues(t *testing.T) {
 
 // TestWithoutGossip turns gossip off: streams carry everything that gossip carries.
 func TestWithoutGossip(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b, c := w.open(1, 0), w.open(2, 0)
@@ -364,6 +367,7 @@ func TestWithoutGossip(t *testing.T) {
 // TestCommitsOnOneParent holds the links so that two members let somebody in at the
 // same epoch, each with a commit of its own, while messages go on on both sides.
 func TestCommitsOnOneParent(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)
@@ -436,6 +440,7 @@ func TestCommitsOnOneParent(t *testing.T) {
 
 // TestRemoved hands a removed member the very envelope that the others read.
 func TestRemoved(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b, c := w.open(1, 0), w.open(2, 0)
@@ -483,6 +488,7 @@ func TestRemoved(t *testing.T) {
 
 // TestRemovedWhileAway removes a member that is cut off: it learns it on its return.
 func TestRemovedWhileAway(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		c := w.open(1, 0)
@@ -506,6 +512,7 @@ func TestRemovedWhileAway(t *testing.T) {
 
 // TestLeave lets a member go; another member carries it out.
 func TestLeave(t *testing.T) {
+	t.Parallel()
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		b := w.open(1, 0)
