@@ -94,7 +94,7 @@ func TestHeldInALargeGroup(t *testing.T) {
 			t.Errorf("after %v %d of %d who run have said that they hold it", time.Since(begun), n, live-1)
 		}
 		for _, d := range at {
-			if d%turn > 2*time.Second {
+			if d%turn > 2500*time.Millisecond { // one that did not get there is said again after 2 s
 				t.Errorf("the count rose after %v: not in a batch", d)
 			}
 		}

@@ -3,7 +3,9 @@ package node
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -82,4 +84,21 @@ func ill(ctx context.Context, n *Node) string {
 		}
 	}
 	return ""
+}
+
+// byItsName refuses requests to a loopback address under any other name: a page in a browser
+// of this machine could give its own name that address, and read the answers.
+func byItsName(at net.Addr, h http.Handler) http.Handler {
+	tcp, ok := at.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsLoopback() {
+		return h // others are to reach it, by names that they know
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := (&url.URL{Host: r.Host}).Hostname()
+		if ip := net.ParseIP(name); name != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			http.Error(w, fmt.Sprintf("this address serves %s and localhost, not %q", tcp.IP, name), http.StatusMisdirectedRequest)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }

@@ -178,6 +178,26 @@ func TestObservation(t *testing.T) {
 		t.Fatal(groups, err)
 	}
 	plain := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for host, want := range map[string]int{
+		"127.0.0.1": http.StatusOK, "localhost:9464": http.StatusOK, "[::1]:9464": http.StatusOK,
+		"page.example": http.StatusMisdirectedRequest, "page.example:9464": http.StatusMisdirectedRequest, "127.0.0.1.page.example": http.StatusMisdirectedRequest,
+	} {
+		for _, path := range []string{"/metrics", "/healthz"} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, tcp+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host = host
+			answer, err := plain.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer.Body.Close()
+			if answer.StatusCode != want {
+				t.Errorf("%s under the name %s: %d, want %d", path, host, answer.StatusCode, want)
+			}
+		}
+	}
 	for _, at := range []struct {
 		client *http.Client
 		url    string

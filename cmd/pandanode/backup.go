@@ -286,6 +286,7 @@ more: two nodes that run as one device lock each other out, over and over.`,
 			return err
 		}
 		defer f.Close()
+		keepSecrets()
 		sum, err := node.Restore(ctx, node.InitConfig{Home: c.DataDir, Passphrase: a.passphrase(c, true), KeyFile: c.KeyFile}, f, ids...)
 		if err != nil {
 			return explain(err)

@@ -315,6 +315,7 @@ const garbage = 40
 
 // openNode opens a node. It tries again if a person may have mistyped the passphrase.
 func (a *app) openNode(ctx context.Context, cfg node.Config, c config.Config) (*node.Node, error) {
+	keepSecrets()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)
 	}

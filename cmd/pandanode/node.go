@@ -90,6 +90,7 @@ the store. The given flags are written into the configuration file.`,
 		if isThere(paths.File) {
 			a.note("the configuration that is there is kept: %s", paths.File)
 		}
+		keepSecrets()
 		if err := node.Init(ctx, node.InitConfig{
 			Home: c.DataDir, Name: name, Passphrase: a.passphrase(c, true), KeyFile: c.KeyFile, ConfigFile: paths.File, ConfigText: text,
 		}); err != nil {

@@ -35,12 +35,9 @@ func (a *app) note(format string, args ...any) {
 // line prints one object as a line of JSON.
 func (a *app) line(v any) error { return lineTo(a.out, v) }
 
-// lineTo writes one object as a line of JSON. On a terminal it escapes characters that
-// could control the terminal; the object stays the same.
+// lineTo writes one object as a line of JSON. It escapes characters that could control a
+// terminal: what is read from a pipe is often printed on one. The object stays the same.
 func lineTo(w io.Writer, v any) error {
-	if !isTerminal(w) {
-		return json.NewEncoder(w).Encode(v)
-	}
 	text, err := json.Marshal(v)
 	if err != nil {
 		return err

@@ -19,6 +19,14 @@ func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }
 // killGroup ends a process that leads a group, and all of the group.
 func killGroup(p *os.Process) error { return syscall.Kill(-p.Pid, syscall.SIGKILL) }
 
+// keepSecrets has the files that this process makes be for its user alone, also where a
+// library asks for more, and has no core of it dumped: a core would hold the keys of its
+// groups.
+func keepSecrets() {
+	unix.Umask(0o077)
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) // less is always permitted
+}
+
 // inForeground says whether this process may read from a terminal. The shell stops one
 // that reads from its terminal in the background.
 func inForeground(terminal *os.File) bool {

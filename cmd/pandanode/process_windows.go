@@ -22,5 +22,9 @@ func killGroup(p *os.Process) error { return p.Kill() }
 // dieWithParent does nothing: on Windows a child outlives a parent that is killed.
 func dieWithParent() *syscall.SysProcAttr { return nil }
 
+// keepSecrets does nothing: the home's access list guards its files, and Windows dumps no
+// process unless an administrator has it do so.
+func keepSecrets() {}
+
 // inForeground says whether this process may read from a terminal.
 func inForeground(*os.File) bool { return true }

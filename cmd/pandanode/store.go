@@ -46,6 +46,7 @@ func (a *app) storeWith(ctx context.Context, passphrase func() ([]byte, error), 
 	if passphrase == nil {
 		passphrase = a.passphrase(cfg, false)
 	}
+	keepSecrets()
 	s, err := node.OpenAtRest(node.Config{Home: cfg.DataDir, Passphrase: passphrase, KeyFile: cfg.KeyFile, Logger: a.logger(cfg.Log)})
 	if err != nil {
 		return explain(err)
