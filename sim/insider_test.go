@@ -214,20 +214,3 @@ run 1h
 		}
 	}
 }
-
-// TestEvidenceIsPartOfTheSet: in this world a log has forked whose other branch nobody needs.
-// A machine that gets all entries, in any order, needs the evidence too to choose alike.
-func TestEvidenceIsPartOfTheSet(t *testing.T) {
-	t.Parallel()
-	sc, err := Generate(Spec{Seed: 101, Kind: KindInsider, Faults: FaultsSome})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Run(t.Context(), sc, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range r.Violations {
-		t.Errorf("%v", v)
-	}
-}

@@ -482,20 +482,5 @@ func (w *core) reorder(g *cgroup, d *dag, raws map[wire.EntryHash][]byte, seed u
 			}
 		}
 	}
-	// That a log has forked is part of the set too, and no entry says so.
-	for _, s := range g.seats {
-		if s.m == nil {
-			continue
-		}
-		evidence, _, err := s.m.EntriesAfter(f.n.dev.ID, m.Marks(), wire.EntryHash{}, 1)
-		if err != nil {
-			return wire.EpochID{}, err
-		}
-		_, _ = m.Step(late, group.Entries{Entries: evidence})
-		if r, ok := m.Ready(); ok {
-			rows.apply(late, r)
-		}
-		m.Advance()
-	}
 	return m.Status().Head, nil
 }
