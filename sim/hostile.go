@@ -74,6 +74,16 @@ func (w *core) puppetOf(a Action) (*puppet, error) {
 	return s.puppet, nil
 }
 
+// puppetKnowing is puppetOf, with what it knows.
+func (w *core) puppetKnowing(a Action) (*puppet, *dag, error) {
+	p, err := w.puppetOf(a)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := p.known()
+	return p, d, err
+}
+
 // known holds the entries that the device may build on: the public ones.
 func (p *puppet) known() (*dag, error) {
 	all, _, err := p.s.m.EntriesAfter(p.s.n.dev.ID, nil, wire.EntryHash{}, 64<<20)
@@ -198,11 +208,7 @@ func (p *puppet) at(d *dag, number string) (*dagEpoch, error) {
 }
 
 func doLate(w *core, a Action) error {
-	p, err := w.puppetOf(a)
-	if err != nil {
-		return err
-	}
-	d, err := p.known()
+	p, d, err := w.puppetKnowing(a)
 	if err != nil {
 		return err
 	}
@@ -241,11 +247,7 @@ func checkEquivocate(sc *Scenario, a Action) error {
 func doEquivocate(w *core, a Action) error {
 	s := sides(a.Args)
 	a.Args = []string{s[0][0]}
-	p, err := w.puppetOf(a)
-	if err != nil {
-		return err
-	}
-	d, err := p.known()
+	p, d, err := w.puppetKnowing(a)
 	if err != nil {
 		return err
 	}
@@ -296,11 +298,7 @@ func checkSwing(sc *Scenario, a Action) error {
 }
 
 func doSwing(w *core, a Action) error {
-	p, err := w.puppetOf(a)
-	if err != nil {
-		return err
-	}
-	d, err := p.known()
+	p, d, err := w.puppetKnowing(a)
 	if err != nil {
 		return err
 	}
@@ -329,11 +327,7 @@ func doSwing(w *core, a Action) error {
 }
 
 func doGarbage(w *core, a Action) error {
-	p, err := w.puppetOf(a)
-	if err != nil {
-		return err
-	}
-	d, err := p.known()
+	p, d, err := w.puppetKnowing(a)
 	if err != nil {
 		return err
 	}
@@ -368,11 +362,7 @@ func doReplay(w *core, a Action) error {
 }
 
 func doBroken(w *core, a Action) error {
-	p, err := w.puppetOf(a)
-	if err != nil {
-		return err
-	}
-	d, err := p.known()
+	p, d, err := w.puppetKnowing(a)
 	if err != nil {
 		return err
 	}
@@ -399,11 +389,7 @@ func doBroken(w *core, a Action) error {
 }
 
 func doClaim(w *core, a Action) error {
-	p, err := w.puppetOf(a)
-	if err != nil {
-		return err
-	}
-	d, err := p.known()
+	p, d, err := w.puppetKnowing(a)
 	if err != nil {
 		return err
 	}
@@ -422,11 +408,7 @@ func doClaim(w *core, a Action) error {
 }
 
 func doBully(w *core, a Action) error {
-	p, err := w.puppetOf(a)
-	if err != nil {
-		return err
-	}
-	d, err := p.known()
+	p, d, err := w.puppetKnowing(a)
 	if err != nil {
 		return err
 	}

@@ -333,21 +333,12 @@ func (w *core) judgeBeyond(g *cgroup, n *cnode, a Action, op *wire.Op, e *wire.E
 
 // rosterOf says which roster and profile a fresh machine has that gets all entries in order.
 func (w *core) rosterOf(g *cgroup, d *dag) (string, error) {
-	f, rows := g.seats[0], newDisk()
-	m, err := group.New(group.Config{
-		Genesis: g.genesis, Device: f.n.dev, LogKey: f.n.log, Incarnation: 1, Engine: g.engine(w),
-		Rand: stream(1, "roster"), Rows: rows, Retention: g.decl.Retention, Alternative: w.alternative,
-	}, w.now)
+	m, take, err := w.fresh(g, 1, "roster")
 	if err != nil {
 		return "", err
 	}
-	late := w.now.Add(24 * time.Hour)
 	for _, raw := range d.raw() {
-		_, _ = m.Step(late, group.Entries{Entries: [][]byte{raw}})
-		if r, ok := m.Ready(); ok {
-			rows.apply(late, r)
-		}
-		m.Advance()
+		take(raw)
 	}
 	var members []memberView
 	for _, x := range m.Members() {
@@ -384,11 +375,7 @@ func doReserve(w *core, a Action) error {
 }
 
 func doFlood(w *core, a Action) error {
-	p, err := w.puppetOf(a)
-	if err != nil {
-		return err
-	}
-	d, err := p.known()
+	p, d, err := w.puppetKnowing(a)
 	if err != nil {
 		return err
 	}
@@ -414,11 +401,7 @@ func doFlood(w *core, a Action) error {
 }
 
 func doAbandon(w *core, a Action) error {
-	p, err := w.puppetOf(a)
-	if err != nil {
-		return err
-	}
-	d, err := p.known()
+	p, d, err := w.puppetKnowing(a)
 	if err != nil {
 		return err
 	}

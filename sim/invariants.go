@@ -109,8 +109,9 @@ func orderFree(o *observation) (bad []string) {
 
 // tally counts records and readers for the report's table.
 type tally struct {
-	Sent, Owed, Held, Twice, Lost int
-	bad                           []string
+	Records
+
+	bad []string
 }
 
 func (o *observation) deliveries() tally {

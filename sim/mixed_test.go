@@ -58,7 +58,7 @@ func TestMixedWorlds(t *testing.T) {
 				defer mu.Unlock()
 				lines = append(lines, x)
 				return nil
-			}, nil)
+			})
 			if err != nil || left > 0 {
 				t.Errorf("%s: %d worlds are left: %v", kind, left, err)
 			}

@@ -149,7 +149,7 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 	}
 	o.Justify = w.unjustified(g, o)
 	for seed := range uint64(2) {
-		if head, err := w.reorder(g, o.Dag, raws, seed); err == nil {
+		if head, err := w.reorder(g, o.Dag, seed); err == nil {
 			o.Orders = append(o.Orders, orderView{Seed: seed, Head: head})
 		} else {
 			o.Orders = append(o.Orders, orderView{Seed: seed})
@@ -439,14 +439,28 @@ func (w *core) unjustified(g *cgroup, o *observation) []string {
 	return out
 }
 
+// fresh makes a machine of the group that has nothing yet. take gives it an entry, at a time
+// when none is from the future.
+func (w *core) fresh(g *cgroup, seed uint64, chance string) (m *group.Machine, take func(raw []byte), err error) {
+	f, rows := g.seats[0], newDisk()
+	m, err = group.New(group.Config{
+		Genesis: g.genesis, Device: f.n.dev, LogKey: f.n.log, Incarnation: seed, Engine: g.engine(w),
+		Rand: stream(seed, chance), Rows: rows, Retention: g.decl.Retention, Alternative: w.alternative,
+	}, w.now)
+	late := w.now.Add(24 * time.Hour)
+	return m, func(raw []byte) {
+		_, _ = m.Step(late, group.Entries{Entries: [][]byte{raw}})
+		if r, ok := m.Ready(); ok {
+			rows.apply(late, r)
+		}
+		m.Advance()
+	}, err
+}
+
 // reorder gives a fresh machine all entries in an order drawn from a seed, each after those
 // that it builds on, and returns the epoch that the machine chooses.
-func (w *core) reorder(g *cgroup, d *dag, raws map[wire.EntryHash][]byte, seed uint64) (wire.EpochID, error) {
-	f, rows := g.seats[0], newDisk()
-	m, err := group.New(group.Config{
-		Genesis: g.genesis, Device: f.n.dev, LogKey: f.n.log, Incarnation: seed, Engine: g.engine(w),
-		Rand: stream(seed, "reorder"), Rows: rows, Retention: g.decl.Retention, Alternative: w.alternative,
-	}, w.now)
+func (w *core) reorder(g *cgroup, d *dag, seed uint64) (wire.EpochID, error) {
+	m, take, err := w.fresh(g, seed, "reorder")
 	if err != nil {
 		return wire.EpochID{}, err
 	}
@@ -465,17 +479,12 @@ func (w *core) reorder(g *cgroup, d *dag, raws map[wire.EntryHash][]byte, seed u
 			ready = append(ready, e)
 		}
 	}
-	late := w.now.Add(24 * time.Hour) // no entry is from the future
 	for len(ready) > 0 {
 		i := rng.IntN(len(ready))
 		e := ready[i]
 		ready[i] = ready[len(ready)-1]
 		ready = ready[:len(ready)-1]
-		_, _ = m.Step(late, group.Entries{Entries: [][]byte{raws[e.hash]}})
-		if r, ok := m.Ready(); ok {
-			rows.apply(late, r)
-		}
-		m.Advance()
+		take(e.raw)
 		for _, n := range after[e.hash] {
 			if waiting[n.hash]--; waiting[n.hash] == 0 {
 				ready = append(ready, n)

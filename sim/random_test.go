@@ -46,11 +46,7 @@ func TestRandomWorlds(t *testing.T) {
 					for k, n := range r.Counts {
 						total[k] += n
 					}
-					records.Sent += r.Records.Sent
-					records.Owed += r.Records.Owed
-					records.Held += r.Records.Held
-					records.Twice += r.Records.Twice
-					records.Lost += r.Records.Lost
+					records.add(r.Records)
 				}
 				mu.Unlock()
 			}

@@ -63,6 +63,14 @@ type Records struct {
 	Lost  int `json:"lost"`
 }
 
+func (r *Records) add(x Records) {
+	r.Sent += x.Sent
+	r.Owed += x.Owed
+	r.Held += x.Held
+	r.Twice += x.Twice
+	r.Lost += x.Lost
+}
+
 // DeviceReport is one device in one group.
 type DeviceReport struct {
 	Name      string `json:"name"`
@@ -221,12 +229,7 @@ func (r *Report) judge() {
 func (r *Report) count() {
 	w := r.world
 	for i, o := range r.obs {
-		t := o.deliveries()
-		r.Records.Sent += t.Sent
-		r.Records.Owed += t.Owed
-		r.Records.Held += t.Held
-		r.Records.Twice += t.Twice
-		r.Records.Lost += t.Lost
+		r.Records.add(o.deliveries().Records)
 		r.Counts["forks"] += o.Forks
 		r.Counts["epochs"] += len(o.Dag.epochs)
 		r.Counts["removals"] += len(o.Dag.ops(wire.OpRemove))

@@ -52,7 +52,7 @@ type world struct {
 
 // Run plays the worlds that are not among those of before, and hands each to emit, which is
 // called by one goroutine at a time. It returns how many are left when the budget is spent.
-func (s Sweep) Run(ctx context.Context, before []Swept, emit func(Swept) error, tell func(string, ...any)) (left int, err error) {
+func (s Sweep) Run(ctx context.Context, before []Swept, emit func(Swept) error) (left int, err error) {
 	done, ways := map[world]bool{}, map[string]bool{}
 	for _, b := range before {
 		done[world{b.Kind, b.Seed}] = true
@@ -111,9 +111,6 @@ func (s Sweep) Run(ctx context.Context, before []Swept, emit func(Swept) error, 
 	}
 	close(work)
 	wg.Wait()
-	if tell != nil && left > 0 {
-		tell("%d worlds are left", left)
-	}
 	return left, cmp.Or(err, context.Cause(ctx))
 }
 
@@ -182,11 +179,23 @@ type SweepFailure struct {
 	Shrunk  string `json:"shrunk,omitempty"`
 }
 
+// once is the lines with the first of each world.
+func once(lines []Swept) (out []Swept) {
+	seen := map[world]bool{}
+	for _, x := range lines {
+		if w := (world{x.Kind, x.Seed}); !seen[w] {
+			seen[w] = true
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
 // SumSwept makes the table.
 func SumSwept(lines []Swept) SweepTable {
 	t := SweepTable{Kinds: map[string]int{}, Counts: map[string]int{}, Verbs: map[string]int{}, Refused: map[string]int{}, Failures: []SweepFailure{}}
-	seen, at := map[world]bool{}, map[string]int{}
-	lines = slices.Clone(lines)
+	at := map[string]int{}
+	lines = once(lines)
 	slices.SortStableFunc(lines, func(a, b Swept) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Seed, b.Seed)) })
 	add := func(to, from map[string]int) {
 		for k, n := range from {
@@ -194,17 +203,9 @@ func SumSwept(lines []Swept) SweepTable {
 		}
 	}
 	for _, x := range lines {
-		if seen[world{x.Kind, x.Seed}] {
-			continue
-		}
-		seen[world{x.Kind, x.Seed}] = true
 		t.Worlds++
 		t.Kinds[x.Kind]++
-		t.Records.Sent += x.Records.Sent
-		t.Records.Owed += x.Records.Owed
-		t.Records.Held += x.Records.Held
-		t.Records.Twice += x.Records.Twice
-		t.Records.Lost += x.Records.Lost
+		t.Records.add(x.Records)
 		add(t.Counts, x.Counts)
 		add(t.Verbs, x.Verbs)
 		add(t.Refused, x.Refused)
@@ -258,12 +259,7 @@ type junitText struct {
 func WriteJUnit(w io.Writer, lines []Swept) error {
 	t := SumSwept(lines)
 	suite := junitSuite{Name: "sim sweep", Tests: t.Worlds, Failures: t.Failed, Errors: t.Errors, Time: t.Seconds}
-	seen := map[world]bool{}
-	for _, x := range lines {
-		if seen[world{x.Kind, x.Seed}] {
-			continue
-		}
-		seen[world{x.Kind, x.Seed}] = true
+	for _, x := range once(lines) {
 		c := junitCase{Class: "sim." + x.Kind, Name: fmt.Sprintf("%s %d", x.Kind, x.Seed), Time: x.Seconds}
 		var text strings.Builder
 		for _, v := range x.Violations {

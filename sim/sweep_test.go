@@ -18,7 +18,7 @@ func TestSweep(t *testing.T) {
 	emit := func(x Swept) error { return json.NewEncoder(&file).Encode(x) }
 	first := s
 	first.To = 2
-	if left, err := first.Run(t.Context(), nil, emit, nil); err != nil || left != 0 {
+	if left, err := first.Run(t.Context(), nil, emit); err != nil || left != 0 {
 		t.Fatal(left, err)
 	}
 	whole := file.Len()
@@ -30,13 +30,13 @@ func TestSweep(t *testing.T) {
 	file.Truncate(whole)
 	spent := s
 	spent.Budget = 1
-	if left, err := spent.Run(t.Context(), before, emit, nil); err != nil || left < 1 {
+	if left, err := spent.Run(t.Context(), before, emit); err != nil || left < 1 {
 		t.Errorf("%d worlds are left of a budget of nothing: %v", left, err)
 	}
 	if before, err = ReadSwept(bytes.NewReader(file.Bytes())); err != nil {
 		t.Fatal(err)
 	}
-	if left, err := s.Run(t.Context(), before, emit, nil); err != nil || left != 0 {
+	if left, err := s.Run(t.Context(), before, emit); err != nil || left != 0 {
 		t.Fatal(left, err)
 	}
 	lines, err := ReadSwept(bytes.NewReader(file.Bytes()))

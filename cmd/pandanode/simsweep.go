@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -95,12 +95,8 @@ last world, and 0 if all worlds were run and hold.`,
 			if file == nil {
 				return nil
 			}
-			b, err := json.Marshal(x)
-			if err == nil {
-				_, err = file.Write(append(b, '\n'))
-			}
-			return err
-		}, nil)
+			return lineTo(file, x)
+		})
 		if err != nil {
 			return err
 		}
@@ -129,11 +125,11 @@ func readSwept(name string, mend bool) ([]sim.Swept, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines, err := sim.ReadSwept(strings.NewReader(string(b)))
+	lines, err := sim.ReadSwept(bytes.NewReader(b))
 	if err != nil {
 		return nil, api.Errorf(api.CodeInvalid, "%s: %v", filepath.Base(name), err)
 	}
-	if end := strings.LastIndexByte(string(b), '\n') + 1; mend && end < len(b) {
+	if end := bytes.LastIndexByte(b, '\n') + 1; mend && end < len(b) {
 		err = os.Truncate(name, int64(end))
 	}
 	return lines, err
