@@ -224,37 +224,41 @@ func (f *Finder) Find(ctx context.Context, q Query) (<-chan Result, error) {
 	if q.Limit <= 0 || q.Limit > wire.MaxFindLimit {
 		q.Limit = defaultLimit
 	}
-	if len(q.Name)+len(q.Tag) > wire.MaxQuery {
-		return nil, fmt.Errorf("%w: a search of %d bytes, at most %d", wire.ErrTooLarge, len(q.Name)+len(q.Tag), wire.MaxQuery)
+	s, err := f.start(ctx, q, q.Limit, nil)
+	if err != nil {
+		return nil, err
 	}
-	ctx, s := f.newSearch(ctx, q)
-	f.running.Go(func() {
-		defer close(s.out)
-		defer s.cancel()
-		s.run(ctx)
-	})
 	return s.out, nil
 }
 
-// newSearch makes a search, which ends with the context that it gives: with ctx, and when
-// the Finder is closed.
-func (f *Finder) newSearch(ctx context.Context, q Query) (context.Context, *search) {
+// start begins a search for at most so many groups, which ends with ctx, and when the Finder
+// is closed. Its channel is closed when it has ended.
+func (f *Finder) start(ctx context.Context, q Query, most int, ofPlace map[string]int) (*search, error) {
+	if len(q.Name)+len(q.Tag) > wire.MaxQuery {
+		return nil, fmt.Errorf("%w: a search of %d bytes, at most %d", wire.ErrTooLarge, len(q.Name)+len(q.Tag), wire.MaxQuery)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(f.ctx, cancel)
-	return ctx, &search{
-		f: f, q: q.prepare(), cancel: func() { stop(); cancel() }, out: make(chan Result), most: q.Limit,
+	s := &search{
+		f: f, q: q.prepare(), out: make(chan Result), most: most, ofPlace: ofPlace,
 		turns: make(chan struct{}, maxAsking), asked: make(map[peer.ID]*asked), groups: make(map[wire.GroupID]*finding),
 	}
+	f.running.Go(func() {
+		defer close(s.out)
+		defer stop()
+		defer cancel()
+		s.run(ctx)
+	})
+	return s, nil
 }
 
 // search is one Find.
 type search struct {
-	f      *Finder
-	q      *preparedQuery
-	cancel context.CancelFunc
-	out    chan Result
-	turns  chan struct{}
-	most   int // groups
+	f     *Finder
+	q     *preparedQuery
+	out   chan Result
+	turns chan struct{}
+	most  int // groups
 
 	mu      sync.Mutex
 	ofPlace map[string]int // groups that a place told of first, in a ranked search; nil: they are not bounded

@@ -3,7 +3,6 @@ package discovery
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net"
 	"slices"
 
@@ -39,27 +38,18 @@ type Ranked struct {
 // Rank looks for groups as Find does, until all were asked or ctx is done, and gives them
 // with the most votes first.
 func (f *Finder) Rank(ctx context.Context, q Query) ([]Ranked, error) {
-	if len(q.Name)+len(q.Tag) > wire.MaxQuery {
-		return nil, fmt.Errorf("%w: a search of %d bytes, at most %d", wire.ErrTooLarge, len(q.Name)+len(q.Tag), wire.MaxQuery)
-	}
 	most := q.Limit
 	q.Limit = placeGroups // of one answer
-	ctx, s := f.newSearch(ctx, q)
-	s.most, s.ofPlace = rankedGroups, make(map[string]int)
-	done := make(chan struct{})
-	f.running.Go(func() {
-		defer close(done)
-		defer close(s.out)
-		defer s.cancel()
-		s.run(ctx)
-	})
+	s, err := f.start(ctx, q, rankedGroups, make(map[string]int))
+	if err != nil {
+		return nil, err
+	}
 	from := make(map[wire.GroupID]Result)
 	for r := range s.out {
 		if _, ok := from[r.Info.Group]; !ok {
 			from[r.Info.Group] = r
 		}
 	}
-	<-done
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	shares := make(map[string]int)

@@ -250,7 +250,8 @@ func (s *clockSigns) read(m *group.Machine, me wire.DeviceID, now time.Time) err
 			s.ahead = max(s.ahead, d.Last.Sub(now))
 		}
 	}
-	events, err := m.Journal().Events(m.Journal().Cursor()-min(m.Journal().Cursor(), recent), recent)
+	journal := m.Journal()
+	events, err := journal.Events(journal.Cursor()-min(journal.Cursor(), recent), recent)
 	if err != nil {
 		return err
 	}
@@ -258,7 +259,7 @@ func (s *clockSigns) read(m *group.Machine, me wire.DeviceID, now time.Time) err
 		if e.Kind != group.EventMessage || e.Device == me {
 			continue
 		}
-		msg, ok, err := m.Journal().Message(e.Message)
+		msg, ok, err := journal.Message(e.Message)
 		if err != nil {
 			return err
 		}

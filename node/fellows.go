@@ -204,34 +204,22 @@ func (f *fellows) FilterIncomingSubscriptions(p peer.ID, subs []*pb.RPC_SubOpts)
 // envelopes are counted against it and not looked at.
 func (f *fellows) inspect(p peer.ID, r *pubsub.RPC) {
 	cut := func(topic string) bool { return !f.may(p, topic) }
-	publish := r.Publish[:0]
-	for _, m := range r.Publish {
-		if cut(m.GetTopic()) {
-			f.wasted(p)
-			continue
-		}
-		publish = append(publish, m)
-	}
-	r.Publish = publish
-	if c := r.Control; c != nil {
-		c.Graft = without(c.Graft, cut)
-		c.Prune = without(c.Prune, cut)
-		c.Ihave = without(c.Ihave, cut)
+	before := len(r.Publish)
+	trim(&r.RPC, cut, cut)
+	for range before - len(r.Publish) {
+		f.wasted(p)
 	}
 }
 
-// without is a list without those whose topic is cut.
-func without[E any, T interface {
-	*E
-	GetTopicID() string
-}](all []T, cut func(string) bool) []T {
-	out := all[:0]
-	for _, x := range all {
-		if !cut(x.GetTopicID()) {
-			out = append(out, x)
-		}
+// trim cuts out of an RPC the envelopes and the control messages of topics; of PRUNE, those
+// of other ones.
+func trim(r *pb.RPC, cut, pruned func(topic string) bool) {
+	r.Publish = slices.DeleteFunc(r.Publish, func(m *pb.Message) bool { return cut(m.GetTopic()) })
+	if c := r.Control; c != nil {
+		c.Graft = slices.DeleteFunc(c.Graft, func(m *pb.ControlGraft) bool { return cut(m.GetTopicID()) })
+		c.Prune = slices.DeleteFunc(c.Prune, func(m *pb.ControlPrune) bool { return pruned(m.GetTopicID()) })
+		c.Ihave = slices.DeleteFunc(c.Ihave, func(m *pb.ControlIHave) bool { return cut(m.GetTopicID()) })
 	}
-	return out
 }
 
 // gossipHost is the host as GossipSub sees it: its streams go through fellows.
@@ -322,21 +310,10 @@ func (s *gossipStream) cut(out, raw []byte) ([]byte, error) {
 	}
 	not := func(topic string) bool { return !s.fellows.may(s.peer, topic) }
 	r.Subscriptions = s.announce(r.Subscriptions)
-	publish := r.Publish[:0]
-	for _, m := range r.Publish {
-		if !not(m.GetTopic()) {
-			publish = append(publish, m)
-		}
-	}
-	r.Publish = publish
-	if c := r.Control; c != nil {
-		c.Graft = without(c.Graft, not)
-		c.Ihave = without(c.Ihave, not)
-		c.Prune = without(c.Prune, func(topic string) bool { // as a topic is left, it may be off already
-			_, knows := s.told[topic]
-			return !knows && not(topic)
-		})
-	}
+	trim(&r, not, func(topic string) bool { // as a topic is left, it may be off already
+		_, knows := s.told[topic]
+		return !knows && not(topic)
+	})
 	return appendRPC(out, &r)
 }
 
