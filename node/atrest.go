@@ -100,7 +100,7 @@ func (b *BackupSummary) API() *api.Backup {
 // Row kinds, for people.
 var rowKinds = map[string]string{
 	"own": "state of the group", "entry": "log entries", "evidence": "evidence", "epoch": "epoch keys", "thin": "epoch keys", "keys": "epoch keys",
-	"held": "epoch keys", "page": "ratchet trees", "tkey": "transport keys", "kp": "KeyPackages", "plain": "texts of messages", "seal": "seals",
+	"held": "epoch keys", "page": "ratchet trees", "tkey": "transport keys", "signer": "keys of leaves", "wrapkey": "keys of leaves", "kp": "KeyPackages", "plain": "texts of messages", "seal": "seals",
 	"salt": "envelopes", "shown": "order of messages", "index": "order of messages", "event": "events", "rejoinkey": "rejoin keys",
 	"rejoining": "requests", "join": "requests", "renewal": "requests",
 }

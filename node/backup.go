@@ -115,7 +115,7 @@ func writeBackup(ctx context.Context, s *storage.Store, d *identity.Device, w io
 		return write(part)
 	}
 	if err == nil {
-		err = s.Export(func(key, value []byte) error {
+		err = s.Export(inBackup, func(key, value []byte) error {
 			if !inBackup(key) {
 				return nil
 			}
@@ -300,7 +300,7 @@ func Restore(ctx context.Context, cfg InitConfig, r io.Reader, with ...age.Ident
 					return err
 				}
 			}
-			b.Writes[i] = storage.Write{Key: row.Key, Value: row.Value}
+			b.Writes[i] = storage.Write{Key: row.Key, Value: row.Value, Vault: vaultOf(row.Key)}
 		}
 		return s.Apply(b)
 	})
@@ -308,6 +308,14 @@ func Restore(ctx context.Context, cfg InitConfig, r io.Reader, with ...age.Ident
 		return sum, err
 	}
 	return sum, moveStore(part, dir)
+}
+
+// vaultOf is the vault that a row of the store lies in.
+func vaultOf(key []byte) storage.VaultID {
+	if id, rest, ok := splitKey(key); ok {
+		return storage.VaultID(group.VaultOf(id, rest))
+	}
+	return storage.VaultID{}
 }
 
 // reborn gives an identity a new incarnation.

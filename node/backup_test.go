@@ -84,6 +84,9 @@ func TestBackupAndRestore(t *testing.T) {
 		if b.me.incarnation == was {
 			t.Error("the restored device has its old incarnation")
 		}
+		if st, err := b.store.Stat(); err != nil || st.Vaults < 3 { // the keys of its leaf, and a transport key
+			t.Errorf("what was restored is in %d vaults, %v", st.Vaults, err)
+		}
 		if got := w.texts(b, id); len(got) < 2 {
 			t.Fatalf("at once: %q", got)
 		}

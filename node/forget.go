@@ -113,9 +113,11 @@ func erase(s *storage.Store, apply func(storage.Batch) error, id wire.GroupID) e
 		collect(keyBoxed+string(id[:])), collect(keyRefused+string(id[:])), collect(keySeen+string(id[:])), collect(keyMet+string(id[:])), collect(keyInfo+string(id[:])), collect(keyLookup+string(id[:]))); err != nil {
 		return err
 	}
-	for _, key := range keys { // the keys of epochs first, so that no key is left after a crash to open the rest
-		if vault, ok := group.VaultOf(key, own); ok {
-			b.Drop = append(b.Drop, storage.VaultID(vault))
+	dropped := map[storage.VaultID]bool{{}: true}
+	for _, key := range keys { // the vaults first, so that no key is left after a crash to open the rest
+		if vault := vaultOf(key); !dropped[vault] {
+			dropped[vault] = true
+			b.Drop = append(b.Drop, vault)
 		}
 	}
 	if err := flush(); err != nil {

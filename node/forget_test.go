@@ -281,6 +281,9 @@ func TestForget(t *testing.T) {
 				if rows := w.rowsOf(b, id); len(rows) != 1 || rows[0] != keyForgot[:8] {
 					w.Errorf("rows are left: %q", rows)
 				}
+				if st, err := b.store.Stat(); err != nil || st.Vaults != 0 {
+					w.Errorf("%d vaults are left with their keys, %v", st.Vaults, err)
+				}
 				if len(b.Groups()) != 0 {
 					w.Error("it is listed")
 				}

@@ -51,9 +51,9 @@ func (s *Store) ScanFrom(prefix, from []byte, fn func(key, value []byte) error) 
 	})
 }
 
-// Export calls fn, as Scan does, with every record that is in no vault. The records of
-// vaults do not leave the store.
-func (s *Store) Export(fn func(key, value []byte) error) error {
+// Export calls fn, as Scan does, with every record that is in no vault, and with those of
+// vaults that the caller names. Other records of vaults do not leave the store.
+func (s *Store) Export(ofVaults func(key []byte) bool, fn func(key, value []byte) error) error {
 	return s.scan(nil, nil, func(item *badger.Item) error {
 		inside := false
 		if err := item.Value(func(stored []byte) error {
@@ -63,7 +63,7 @@ func (s *Store) Export(fn func(key, value []byte) error) error {
 		}); err != nil {
 			return corrupt("%s: %w", class(item.Key()), err)
 		}
-		if inside {
+		if inside && !ofVaults(item.Key()[1:]) {
 			return nil
 		}
 		k, value, err := s.value(item)

@@ -58,10 +58,16 @@ func TestUsageExportAndCompact(t *testing.T) {
 	if u.Live < u.Kinds[0].Bytes || u.Disk < u.Live {
 		t.Errorf("%d bytes live, %d on the disk", u.Live, u.Disk)
 	}
-	got := make(map[string]string)
-	check(t, s.Export(func(k, v []byte) error { got[kind(k)] += string(v[:1]); return nil }))
-	if want := map[string]string{"big": strings.Repeat("x", 26), "small": "1"}; !maps.Equal(got, want) {
-		t.Errorf("exported %q, want %q", got, want)
+	for _, named := range []string{"", "vault"} {
+		got := make(map[string]string)
+		check(t, s.Export(func(k []byte) bool { return kind(k) == named }, func(k, v []byte) error { got[kind(k)] += string(v[:1]); return nil }))
+		want := map[string]string{"big": strings.Repeat("x", 26), "small": "1"}
+		if named != "" {
+			want[named] = "2"
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("exported %q, want %q", got, want)
+		}
 	}
 
 	check(t, s.Close())

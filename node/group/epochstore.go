@@ -76,11 +76,6 @@ type heldEpoch struct {
 	senders map[uint32]wire.DeviceID // of opened messages, by leaf
 }
 
-// thinVault is the vault of a thin epoch: the vault of the whole epoch is destroyed.
-func thinVault(id wire.EpochID) Vault {
-	return sha256.Sum256(append([]byte("panda/thin/1\x00"), id[:]...))
-}
-
 // page reads a page of a ratchet tree.
 func (s *epochStore) page(key []byte) ([]byte, error) {
 	b, err := s.tx.get(rowPage + hexed(key))
@@ -163,7 +158,7 @@ func (s *epochStore) hold(now time.Time, id wire.EpochID, generation uint64, e, 
 	for _, p := range pages {
 		s.tx.put(rowPage+hexed(p.Key), p.Value)
 	}
-	s.tx.putIn(Vault(id), rowEpoch+hexed(id[:]), head)
+	s.tx.put(rowEpoch+hexed(id[:]), head)
 	s.putKeys(id, e.Keys())
 	s.tx.put(rowHeld+hexed(id[:]), wire.Marshal(&s.held[id].row))
 	s.gained()
@@ -171,7 +166,7 @@ func (s *epochStore) hold(now time.Time, id wire.EpochID, generation uint64, e, 
 
 func (s *epochStore) putKeys(id wire.EpochID, rows []engine.KeyRow) {
 	for _, r := range rows {
-		s.tx.putIn(Vault(id), rowKeys+hexed(id[:])+"/"+hexed(r.Key), r.Value)
+		s.tx.put(rowKeys+hexed(id[:])+"/"+hexed(r.Key), r.Value)
 	}
 }
 
@@ -251,7 +246,7 @@ func (s *epochStore) thin(id wire.EpochID) {
 		return
 	}
 	s.dropKeys(id)
-	s.tx.putIn(thinVault(id), rowThin+hexed(id[:]), t.Head())
+	s.tx.put(rowThin+hexed(id[:]), t.Head())
 	h := s.held[id]
 	h.row.Thin, h.epoch, h.thin = true, nil, t
 	s.tx.put(rowHeld+hexed(id[:]), wire.Marshal(&h.row))
@@ -355,7 +350,7 @@ func (s *epochStore) inTree(id wire.EpochID) map[wire.DeviceID]bool {
 func (s *epochStore) forget(id wire.EpochID) {
 	if h := s.held[id]; h.row.Thin {
 		s.tx.del(rowThin + hexed(id[:]))
-		s.tx.drop(thinVault(id))
+		s.tx.drop(rowThin + hexed(id[:]))
 	} else {
 		s.dropKeys(id)
 	}
@@ -382,7 +377,7 @@ func (s *epochStore) dropKeys(id wire.EpochID) {
 	for _, key := range append(keys, rowEpoch+hexed(id[:])) {
 		s.tx.del(key)
 	}
-	s.tx.drop(Vault(id))
+	s.tx.drop(rowEpoch + hexed(id[:]))
 }
 
 // rejoinKeyFor is how long the key stays that proves to others that a device held

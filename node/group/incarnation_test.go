@@ -51,7 +51,7 @@ func TestTwinsDoNotHurry(t *testing.T) {
 // out by itself since stays until the owner gives another one.
 func TestIncarnationIsTakenOnce(t *testing.T) {
 	t.Parallel()
-	o := &ownState{tx: newTx(memRows{})}
+	o := &ownState{tx: newTx(wire.GroupID{}, memRows{})}
 	o.incarnate(7, false)
 	if o.Incarnation != 7 || o.Renew || !o.changed {
 		t.Fatalf("a new store: incarnation %d, renews %v, saved %v", o.Incarnation, o.Renew, o.changed)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pandanode/pandanode/node/group/dag"
@@ -106,7 +107,8 @@ func (in JoinAnswered) act(m *Machine, now time.Time, _ *Outcome) error {
 		return fmt.Errorf("Welcome: %w: the secrets of the KeyPackage are past their time", verdict.ErrState)
 	}
 	before := m.keys.ids()
-	if err := m.welcomed(now, in.Epoch, in.Welcome, in.Tree, kp); err != nil {
+	brought, err := m.welcomed(now, in.Epoch, in.Welcome, in.Tree, kp)
+	if err != nil {
 		if errors.Is(err, verdict.ErrInvalidWelcome) {
 			j.welcomeFailed(now, r.KeyPackage)
 		}
@@ -115,7 +117,9 @@ func (in JoinAnswered) act(m *Machine, now time.Time, _ *Outcome) error {
 	j.badWelcome = nil
 	if old := m.own.Position; old != in.Epoch && !m.own.Out && m.tree.Nodes[old] == nil && m.epochs.has(old) {
 		m.epochs.forget(old) // an earlier Welcome that the logs did not bear out, with all it brought
-		m.keys.forget(before...)
+		if brought != nil {  // else it is not known which keys came with which
+			m.keys.forget(slices.DeleteFunc(before, func(id wire.KeyID) bool { return brought[id] })...)
+		}
 	}
 	m.own.Position = in.Epoch
 	m.own.save()
@@ -126,23 +130,26 @@ func (in JoinAnswered) act(m *Machine, now time.Time, _ *Outcome) error {
 	return nil
 }
 
-// welcomed holds the epoch that a Welcome leads to, if it is the one it was said to be.
-func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte, kp engine.KeyPackage) error {
+// welcomed holds the epoch that a Welcome leads to, if it is the one it was said to be. It
+// gives the transport keys that came with it; nil, if the epoch is held already.
+func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte, kp engine.KeyPackage) (map[wire.KeyID]bool, error) {
 	if m.epochs.has(id) {
-		return nil
+		return nil, nil
 	}
 	e, data, err := m.cfg.Engine.Join(welcome, tree, kp, m.epochs.checkCredential)
 	if err != nil {
-		return fmt.Errorf("%w: %w", verdict.ErrInvalidWelcome, err)
+		return nil, fmt.Errorf("%w: %w", verdict.ErrInvalidWelcome, err)
 	}
 	secrets, err := wire.DecodeJoinSecrets(data)
 	if err != nil {
-		return fmt.Errorf("%w: join secrets: %w", verdict.ErrInvalidWelcome, err)
+		return nil, fmt.Errorf("%w: join secrets: %w", verdict.ErrInvalidWelcome, err)
 	}
 	if got := wire.EpochIDOf(m.own.group, secrets.Generation, e.Number(), e.Interim()); got != id {
-		return fmt.Errorf("%w: it leads to another epoch than the one announced", verdict.ErrInvalidWelcome)
+		return nil, fmt.Errorf("%w: it leads to another epoch than the one announced", verdict.ErrInvalidWelcome)
 	}
+	brought := map[wire.KeyID]bool{}
 	for _, key := range secrets.TransportKeys {
+		brought[wire.KeyIDOf(m.own.group, key)] = true
 		m.keys.take(key)
 	}
 	if m.tree.Nodes[id] != nil { // else it may be another group's: noteJoined does
@@ -151,7 +158,7 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 	m.epochs.hold(now, id, secrets.Generation, e, nil)
 	m.fork.refused.withdraw(now, m.tree.Nodes[id])
 	m.messages.openWaiting(now, id)
-	return nil
+	return brought, nil
 }
 
 // A Tree is a ratchet tree that Wants asked for. Whether it is the right one
@@ -167,7 +174,7 @@ func (in Tree) act(m *Machine, now time.Time, _ *Outcome) error {
 			welcomes, err := m.messages.read.welcomes(n)
 			errs := []error{err}
 			for _, welcome := range welcomes {
-				err := m.welcomed(now, n.ID, welcome, in.Bytes, kp)
+				_, err := m.welcomed(now, n.ID, welcome, in.Bytes, kp)
 				if err == nil {
 					delete(m.joining.trees, in.Epoch)
 					return nil

@@ -74,7 +74,7 @@ func newKeyring(tx *tx, cfg *Config, own *ownState, leaf *leafKeys, logs *dag.Lo
 
 func (k *keyring) load() error {
 	return k.tx.scan(rowTransKey, func(_ string, v []byte) error {
-		k.keys[wire.KeyIDOf(k.group, v)] = v
+		k.keys[wire.KeyIDOf(k.group, v)] = bytes.Clone(v)
 		return nil
 	})
 }
@@ -284,7 +284,7 @@ func (k *keyring) take(key []byte) {
 	}
 	k.keys[id] = key
 	k.of(id)
-	k.tx.put(rowTransKey+hexed(id[:]), key)
+	k.tx.put(rowTransKey+hexed(id[:]), bytes.Clone(key)) // forget clears the key, maybe before that is written
 	k.sends.id = nil
 }
 
@@ -318,11 +318,14 @@ func (k *keyring) retire(now, kept time.Time) {
 	}
 }
 
-// forget drops keys that are held.
+// forget destroys keys that are held: what travelled under them lies in mailboxes and at
+// whoever listened.
 func (k *keyring) forget(ids ...wire.KeyID) {
 	for _, id := range ids {
+		clear(k.keys[id])
 		delete(k.keys, id)
 		k.tx.del(rowTransKey + hexed(id[:]))
+		k.tx.drop(rowTransKey + hexed(id[:]))
 	}
 	k.sends.id = nil
 }

@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ecdh"
 	"crypto/sha256"
 	"fmt"
@@ -17,9 +18,8 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// leafKeys are the secrets behind this device's leaves in ratchet trees: the signature key
-// and the private key for transport keys, which are in its own row, and those of its
-// KeyPackages.
+// leafKeys are the secrets behind this device's leaves in ratchet trees: those of its own
+// leaf, and those of its KeyPackages.
 type leafKeys struct {
 	tx       *tx
 	timers   *timers
@@ -39,12 +39,44 @@ func (k *leafKeys) draw() error {
 		return err
 	}
 	k.own.Signer, k.own.Public, k.own.Transport = secret, public, transport
+	k.tx.put(rowSigner+hexed(public), secret)
+	k.putWrapKey(wrapKeyRow{Key: transport})
 	k.own.save()
 	return nil
 }
 
-// load reads the KeyPackages.
+// putWrapKey writes a private key for transport keys.
+func (k *leafKeys) putWrapKey(row wrapKeyRow) {
+	public := k.publicOf(row.Key)
+	k.tx.put(rowWrapKey+hexed(public[:]), wire.Marshal(&row))
+}
+
+// load reads the secrets of the leaf and the KeyPackages.
 func (k *leafKeys) load() error {
+	k.own.leafSecrets = leafSecrets{}
+	signer, err := k.tx.get(rowSigner + hexed(k.own.Public))
+	if err != nil {
+		return err
+	}
+	k.own.Signer = bytes.Clone(signer)
+	if err := k.tx.scan(rowWrapKey, func(_ string, v []byte) error {
+		row := wrapKeyRow{}
+		if err := wire.Unmarshal(v, &row); err != nil {
+			return fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
+		}
+		if row.Until == 0 {
+			k.own.Transport = row.Key
+		} else {
+			k.own.Replaced = append(k.own.Replaced, row)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if k.own.Signer == nil || k.own.Transport == nil {
+		return fmt.Errorf("%w: the keys of this device's leaf are gone", verdict.ErrCorrupt)
+	}
+	slices.SortStableFunc(k.own.Replaced, func(a, b wrapKeyRow) int { return cmp.Compare(a.Until, b.Until) })
 	return k.tx.scan(rowKeyPkg, func(_ string, v []byte) error {
 		kp := &ownKeyPackage{}
 		if err := wire.Unmarshal(v, kp); err != nil {
@@ -91,24 +123,24 @@ const unwrapFor = 90 * 24 * time.Hour
 
 // replace has another private key for transport keys from now on.
 func (k *leafKeys) replace(now time.Time, key []byte) {
-	k.own.Replaced = append(k.own.Replaced, oldKey{Key: k.own.Transport, Until: uint64(k.timers.kept(now).Add(unwrapFor).UnixMilli())}) //nolint:gosec // after 1970
-	k.own.Transport = key
-	k.own.save()
+	old := wrapKeyRow{Key: k.own.Transport, Until: uint64(k.timers.kept(now).Add(unwrapFor).UnixMilli())} //nolint:gosec // after 1970
+	k.own.Replaced, k.own.Transport = append(k.own.Replaced, old), key
+	k.putWrapKey(old)
+	k.putWrapKey(wrapKeyRow{Key: key})
 }
 
 // retireReplaced destroys the private keys for transport keys that are too old.
 func (k *leafKeys) retireReplaced(now time.Time) {
-	before := len(k.own.Replaced)
-	k.own.Replaced = slices.DeleteFunc(k.own.Replaced, func(k oldKey) bool {
-		old := now.After(time.UnixMilli(int64(k.Until))) //nolint:gosec // written by this machine
+	k.own.Replaced = slices.DeleteFunc(k.own.Replaced, func(o wrapKeyRow) bool {
+		old := now.After(time.UnixMilli(int64(o.Until))) //nolint:gosec // written by this machine
 		if old {
-			clear(k.Key)
+			public := k.publicOf(o.Key)
+			k.tx.del(rowWrapKey + hexed(public[:]))
+			k.tx.drop(rowWrapKey + hexed(public[:]))
+			clear(o.Key)
 		}
 		return old
 	})
-	if len(k.own.Replaced) != before {
-		k.own.save()
-	}
 }
 
 // public is the key under which others wrap transport keys for this device.
@@ -145,18 +177,14 @@ func (k *leafKeys) newPackage(now time.Time) (engine.KeyPackage, error) {
 	return kp, nil
 }
 
-// keyPackageVault is the vault of a KeyPackage's secrets. The Welcome that they open is in
-// the logs for ever, and with the logged commits it leads to every epoch since: so the
-// secrets have to be destroyed, and not only deleted.
-func keyPackageVault(hash [32]byte) Vault {
-	return sha256.Sum256(append([]byte("panda/keypackage/1\x00"), hash[:]...))
-}
-
+// keep keeps a KeyPackage until a time. The Welcome that its secrets open is in the logs for
+// ever, and with the logged commits it leads to every epoch since: so the secrets have to be
+// destroyed, and not only deleted.
 func (k *leafKeys) keep(kp *ownKeyPackage, until time.Time) {
 	kp.Until = uint64(until.UnixMilli()) //nolint:gosec // after 1970
 	hash := sha256.Sum256(kp.Public)
 	k.packages[hash] = kp
-	k.tx.putIn(keyPackageVault(hash), rowKeyPkg+hexed(hash[:]), wire.Marshal(kp))
+	k.tx.put(rowKeyPkg+hexed(hash[:]), wire.Marshal(kp))
 	k.timers.sooner(timerKeyPackages, until)
 }
 
@@ -202,7 +230,7 @@ func (k *leafKeys) retirePackages(now time.Time) (gone [][32]byte) {
 		clear(kp.Secret)
 		delete(k.packages, hash)
 		k.tx.del(rowKeyPkg + hexed(hash[:]))
-		k.tx.drop(keyPackageVault(hash))
+		k.tx.drop(rowKeyPkg + hexed(hash[:]))
 		gone = append(gone, hash)
 	}
 	return gone

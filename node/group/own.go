@@ -11,12 +11,20 @@ import (
 // log that it writes, and a row.
 type ownState struct {
 	ownRow
+	leafSecrets
 
 	group wire.GroupID
 	log   wire.LogID
 
 	tx      *tx
 	changed bool
+}
+
+// leafSecrets are the secrets of this device's own leaf. Each has a row in a vault of its own.
+type leafSecrets struct {
+	Signer    []byte       // MLS signature key
+	Transport []byte       // X25519 private key for TKEYs
+	Replaced  []wrapKeyRow // those that Transport has replaced, the next to go first: others may not know its successor
 }
 
 // load reads the row, and says whether there is one.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/wire"
 )
 
 // asks counts the syncs that a turn asks for, and begins the next turn.
@@ -25,7 +26,7 @@ func (p *peers) asksOfTurn() (n int) {
 func TestAsksBackOff(t *testing.T) {
 	t.Parallel()
 	idle := false
-	p := &peers{tx: newTx(memRows{}), timers: &timers{}, idle: func() bool { return idle }}
+	p := &peers{tx: newTx(wire.GroupID{}, memRows{}), timers: &timers{}, idle: func() bool { return idle }}
 	now := time.Unix(1_800_000_000, 0)
 	next := func() time.Duration { // how long until the next one is asked for
 		t.Helper()

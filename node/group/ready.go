@@ -19,8 +19,8 @@ type Ready struct {
 	NextWake time.Time        // when to Step(Tick) at the latest; zero: not needed
 }
 
-// Vault names the key under which a value is sealed at rest. The zero Vault is
-// the store's data key; any other is an epoch's, destroyed with the epoch.
+// Vault names the key under which a value is sealed at rest. The zero Vault is the store's
+// data key; any other is destroyed with the epoch or the key that it was made for: see VaultOf.
 type Vault [32]byte
 
 // Write puts a row, or deletes it where Value is nil. Keys are relative to the group.

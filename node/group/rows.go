@@ -1,9 +1,11 @@
 package group
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pandanode/pandanode/node/group/dag"
@@ -23,7 +25,9 @@ const (
 	rowPage      = "page/"      // page of a ratchet tree, named by its content
 	rowKeys      = "keys/"      // EpochID/key row → value, in the epoch's vault
 	rowHeld      = "held/"      // EpochID → heldRow
-	rowTransKey  = "tkey/"      // KeyID → 32 bytes
+	rowTransKey  = "tkey/"      // KeyID → 32 bytes, in a vault of its own
+	rowSigner    = "signer/"    // public key → MLS signature key, secret, in a vault of its own
+	rowWrapKey   = "wrapkey/"   // public key → wrapKeyRow, in a vault of its own
 	rowKeyPkg    = "kp/"        // hash of the KeyPackage → KeyPackage with secrets, in a vault of its own
 	rowPlain     = "plain/"     // MessageID → encoded Opened
 	rowSeal      = "seal/"      // MessageID/EpochID/sealer → encoded Seal
@@ -41,27 +45,24 @@ const (
 
 // ownRow is the state of the machine apart from logs and keys.
 type ownRow struct {
-	Signer      []byte       `cbor:"1,keyasint"` // MLS signature key, secret
-	Public      []byte       `cbor:"2,keyasint"`
+	Public      []byte       `cbor:"2,keyasint"`  // of the MLS signature key
 	Position    wire.EpochID `cbor:"3,keyasint"`  // zero: in no epoch yet
 	Cursor      uint64       `cbor:"4,keyasint"`  // of the newest event
 	Refused     [][]byte     `cbor:"5,keyasint"`  // EpochIDs of children found invalid here
 	Out         bool         `cbor:"6,keyasint"`  // told "out"
 	Joined      bool         `cbor:"7,keyasint"`  // told "joined"
-	Transport   []byte       `cbor:"8,keyasint"`  // X25519 private key for TKEYs, secret
 	Given       uint64       `cbor:"9,keyasint"`  // Config.Incarnation when Incarnation was chosen
 	Incarnation uint64       `cbor:"10,keyasint"` // of the log that this device writes
 	Unheld      [][]byte     `cbor:"12,keyasint"` // EpochIDs of chosen children that this device cannot get to
 	Missed      missedRow    `cbor:"13,keyasint"` // the one that it cannot get to now
 	Leaving     bool         `cbor:"14,keyasint"` // its user leaves once somebody has all that it wrote
 	Renew       bool         `cbor:"11,keyasint"` // seal nothing before new keys: see incarnation.go
-	Replaced    []oldKey     `cbor:"15,keyasint"` // those that Transport has replaced, oldest first
 }
 
-// oldKey is a private key for TKEYs of before, secret: others may not know its successor.
-type oldKey struct {
+// wrapKeyRow is an X25519 private key for TKEYs, secret.
+type wrapKeyRow struct {
 	Key   []byte `cbor:"1,keyasint"`
-	Until uint64 `cbor:"2,keyasint"` // milliseconds since 1970
+	Until uint64 `cbor:"2,keyasint"` // milliseconds since 1970; 0: it is the one in use
 }
 
 // heldRow says of an epoch held here since when another has superseded it.
@@ -95,15 +96,19 @@ func lastHex(key string) (wire.Hash, error) {
 	return wire.Hash(b), nil
 }
 
-// VaultOf gives the vault of an epoch's secrets that the key of a row, after a prefix,
-// stands for.
-func VaultOf(key []byte, prefix string) (Vault, bool) {
-	rest, ok := strings.CutPrefix(string(key), prefix+rowHeld)
-	if !ok {
-		return Vault{}, false
+// VaultOf gives the vault that a group's row lies in, by the row's key: a secret is never
+// written outside the vault that is dropped with it. The zero Vault: the row holds no key.
+func VaultOf(group wire.GroupID, key string) Vault {
+	kind, rest, _ := strings.Cut(key, "/")
+	switch kind + "/" {
+	case rowEpoch, rowKeys: // of one epoch, and destroyed as one
+		id, _, _ := strings.Cut(rest, "/")
+		key = rowEpoch + id
+	case rowThin, rowKeyPkg, rowTransKey, rowSigner, rowWrapKey:
+	default:
+		return Vault{}
 	}
-	id, err := lastHex(rest)
-	return Vault(id), err == nil
+	return sha256.Sum256(slices.Concat([]byte("panda/vault/1\x00"), group[:], []byte(key)))
 }
 
 // missedRow is a child on the chosen chain that this device cannot get to.

@@ -17,7 +17,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	cfg.Retention = cmp.Or(cfg.Retention, defaultRetention)
 	cfg.UpdateEvery = cmp.Or(cfg.UpdateEvery, defaultUpdateEvery)
 	group := cfg.Genesis.ID
-	m := &Machine{cfg: cfg, logs: dag.NewLogs(cfg.Genesis.Device), tree: epochs.NewTree(group), tx: newTx(cfg.Rows)}
+	m := &Machine{cfg: cfg, logs: dag.NewLogs(cfg.Genesis.Device), tree: epochs.NewTree(group), tx: newTx(group, cfg.Rows)}
 	m.own = &ownState{group: group, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation}, tx: m.tx}
 	m.rosters = newRosters(cfg.Genesis, m.logs)
 	m.fork = fork{settling: settling{timers: &m.timers}, refused: newRefusals(m.own, &m.timers, m.tx)}

@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 // turn exceeds it can never take that turn. So work that can follow from one input in any
 // amount is begun only while the turn is not full, and goes on at once in the next turn.
 type tx struct {
+	group    wire.GroupID
 	rows     Rows // durable
 	ready    Ready
 	pending  map[string]int // key → index in ready.Writes
@@ -33,7 +35,9 @@ const maxTurn = 1 << 20
 // rowOverhead is about how many bytes a store adds to a row.
 const rowOverhead = 64
 
-func newTx(rows Rows) *tx { return &tx{rows: rows, pending: map[string]int{}, most: maxTurn} }
+func newTx(group wire.GroupID, rows Rows) *tx {
+	return &tx{group: group, rows: rows, pending: map[string]int{}, most: maxTurn}
+}
 
 // advance begins the next turn: the last one is carried out.
 func (t *tx) advance() {
@@ -68,16 +72,18 @@ func (t *tx) emit(now time.Time, e Event) uint64 {
 // send has the network do something once this turn is durable.
 func (t *tx) send(o Outbound) { t.ready.Messages = append(t.ready.Messages, o) }
 
-// drop destroys a vault once this turn is durable.
-func (t *tx) drop(v Vault) { t.ready.Drop = append(t.ready.Drop, v) }
+// drop destroys the vault that a row lies in once this turn is durable, with all its rows.
+func (t *tx) drop(key string) { t.ready.Drop = append(t.ready.Drop, VaultOf(t.group, key)) }
 
-// put puts a row, in the store's own vault.
-func (t *tx) put(key string, value []byte) { t.putIn(Vault{}, key, value) }
+func (t *tx) del(key string) { t.put(key, nil) }
 
-func (t *tx) del(key string) { t.putIn(Vault{}, key, nil) }
-
-// putIn puts a row. A later write of the same key replaces it.
-func (t *tx) putIn(v Vault, key string, value []byte) {
+// put puts a row, in its vault. A later write of the same key replaces it. A vault that this
+// turn was to drop is kept if a row is put in it after all: no transaction can do both.
+func (t *tx) put(key string, value []byte) {
+	v := VaultOf(t.group, key)
+	if value != nil && v != (Vault{}) {
+		t.ready.Drop = slices.DeleteFunc(t.ready.Drop, func(o Vault) bool { return o == v })
+	}
 	if i, ok := t.pending[key]; ok {
 		t.size += len(value) - len(t.ready.Writes[i].Value)
 		t.ready.Writes[i] = Write{Key: key, Value: value, Vault: v}
