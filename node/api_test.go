@@ -164,7 +164,7 @@ func TestAPI(t *testing.T) {
 		if far, err := two.Delivery(ctx, api.DeliveryRequest{Group: "api", Message: sent.ID, Wait: api.DeliveryHeld}); err != nil || far.ID != sent.ID || far.State != api.DeliveryHeld || far.HeldBy != 1 {
 			t.Errorf("%+v, %v", far, err)
 		}
-		envelope, err := two.MessageEnvelope(ctx, api.MessageEnvelopeRequest{Group: "api", Message: sent.ID[:12]})
+		envelope, err := two.MessageEnvelope(ctx, api.MessageEnvelopeRequest{Group: "api", Message: api.Short(sent.ID)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -117,8 +117,8 @@ func TestAudit(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, want := range []string{
-			"level=WARN msg=security node=0 subsystem=group group=" + id.String()[:12] + " cursor=", "kind=evidence", "device=" + b.me.device.ID.String(),
-			"level=WARN msg=security node=0 subsystem=group group=" + id.String()[:12] + " kind=refusals source=sync reason=malformed count=", "kind=member-added", "kind=member-removed", "by=" + a.me.device.User.String(),
+			"level=WARN msg=security node=0 subsystem=group group=" + api.Short(id.String()) + " cursor=", "kind=evidence", "device=" + b.me.device.ID.String(),
+			"level=WARN msg=security node=0 subsystem=group group=" + api.Short(id.String()) + " kind=refusals source=sync reason=malformed count=", "kind=member-added", "kind=member-removed", "by=" + a.me.device.User.String(),
 		} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log is without %q:\n%s", want, log)

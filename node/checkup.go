@@ -283,7 +283,7 @@ func checkGroups(ctx context.Context, all []*groupSession) api.Finding {
 			return api.Failed(check, APIError(err))
 		}
 		if missing := g.missing(st); missing != "" {
-			behind = append(behind, troubled{g.titled(ctx), g.id.String()[:10], missing})
+			behind = append(behind, troubled{g.titled(ctx), api.Short(g.id.String()), missing})
 		}
 		if st.State == group.StateMember && st.Members > 1 {
 			if at := g.knownAsOf(); shared == 0 || at.Before(asOf) {

@@ -92,7 +92,7 @@ func TestCheckup(t *testing.T) {
 		if f := got["peers"]; f.Health != api.HealthFail || f.Code != api.CodeNoPeers || f.Hint == "" {
 			t.Errorf("peers of one alone: %+v", f)
 		}
-		if f := got["groups"]; f.Health != api.HealthWarn || !strings.HasPrefix(f.Detail, fmt.Sprintf("1 of 1 is not caught up: \"clinic\" (%s): no member is connected that was caught up with; the group is known as of 2", id.String()[:10])) {
+		if f := got["groups"]; f.Health != api.HealthWarn || !strings.HasPrefix(f.Detail, fmt.Sprintf("1 of 1 is not caught up: \"clinic\" (%s): no member is connected that was caught up with; the group is known as of 2", api.Short(id.String()))) {
 			t.Errorf("groups of one alone: %+v", f)
 		}
 	})

@@ -348,7 +348,7 @@ func TestAPIOfInvitesAndRequests(t *testing.T) {
 		if _, err := sa.SetRole(ctx, api.RoleRequest{Group: "tea", User: "device 1", Role: "admin"}); err != nil {
 			w.Fatal(err)
 		}
-		if _, err := sa.RevokeInvite(ctx, api.InviteRequest{Group: "tea", Invite: invite.ID[:8]}); err != nil {
+		if _, err := sa.RevokeInvite(ctx, api.InviteRequest{Group: "tea", Invite: api.Short(invite.ID)}); err != nil {
 			w.Fatal(err)
 		}
 		log, err := sa.Log(ctx, tea)
@@ -375,7 +375,7 @@ func TestAPIOfInvitesAndRequests(t *testing.T) {
 			state   string
 		}{
 			{sa, sent.ID, group.WhySent},
-			{sa, sent.ID[:8], group.WhySent},
+			{sa, api.Short(sent.ID), group.WhySent},
 			{sb, sent.ID, group.WhyRead},
 			{sb, "join", "synced"},
 			{sa, log.Operations[0].Hash, group.WhyUnknown},

@@ -163,7 +163,7 @@ func (x *mailboxClient) tell(p peer.ID, was, now mailboxHealth, err error, waiti
 	case now == mailOK:
 		x.g.log.Info("a mailbox of the group is well again", "peer", p)
 	default:
-		x.g.log.Warn("a mailbox of the group does not do its work", "peer", p, "why", err, "waiting", waiting, "help", now.hint(x.g.id.String()[:10]))
+		x.g.log.Warn("a mailbox of the group does not do its work", "peer", p, "why", err, "waiting", waiting, "help", now.hint(api.Short(x.g.id.String())))
 	}
 }
 
@@ -287,7 +287,7 @@ func mailFindings(troubles []mailTroubled, all int) (out []api.Finding) {
 		return []api.Finding{api.HealthOK.Found(check, fmt.Sprintf("%d of its groups, and nothing is known to be wrong with them", all))}
 	}
 	for _, m := range troubles {
-		out = append(out, api.Finding{Check: check, Health: api.HealthWarn, Detail: m.String(), Hint: m.Health.hint(m.group.String()[:10])})
+		out = append(out, api.Finding{Check: check, Health: api.HealthWarn, Detail: m.String(), Hint: m.Health.hint(api.Short(m.group.String()))})
 	}
 	return out
 }

@@ -44,7 +44,7 @@ func TestKnownAsOf(t *testing.T) {
 		w.open(2, 1)
 		w.eventually(b, 5*time.Minute, "with a stranger alone", func() bool {
 			missing, err := b.Missing(w.Context(), LevelSynced)
-			return err == nil && strings.HasPrefix(missing, `group "clinic" (`+id.String()[:10]+"): no member is connected")
+			return err == nil && strings.HasPrefix(missing, `group "clinic" (`+api.Short(id.String())+"): no member is connected")
 		})
 		w.close(2)
 		w.close(1)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dustin/go-humanize/english"
 
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 )
 
@@ -124,7 +125,7 @@ func (g *groupSession) missing(st group.Status) string {
 // titled is how people are told of a group: by its name, if that is known now, and the first
 // characters of its ID, since others may have the same name.
 func (g *groupSession) titled(ctx context.Context) string {
-	short := g.id.String()[:10]
+	short := api.Short(g.id.String())
 	name := ""
 	if g.loop.opened.Load() {
 		name, _ = g.called(ctx) // without it the ID alone will do

@@ -388,7 +388,7 @@ func about(id wire.GroupID, texts []string) []string {
 	out := make([]string, len(texts))
 	for i, t := range texts {
 		for _, command := range []string{"pandanode group heal ", "pandanode group status "} { // a name in the text may be GROUP
-			t = strings.ReplaceAll(t, command+"GROUP", command+id.String()[:12])
+			t = strings.ReplaceAll(t, command+"GROUP", command+api.Short(id.String()))
 		}
 		out[i] = t
 	}

@@ -173,7 +173,7 @@ func (s groupRoutes) foundPrivate(ctx context.Context, q discovery.Query) error 
 
 func privateGroup(g api.Group) error {
 	return api.Errorf(api.CodeNotFound, "no public group was found; the group %q is here and is private: it is in no search, and others find it by an invite link alone", g.Name).
-		WithHint("pandanode group invite %s", g.ID[:10])
+		WithHint("pandanode group invite %s", api.Short(g.ID))
 }
 
 func (s groupRoutes) findOne(ctx context.Context, id wire.GroupID, emit func(api.Found) error) error {

@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pandanode/pandanode/node/admission"
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/identity"
@@ -62,7 +63,7 @@ type groupRow struct {
 func (n *Node) newSession(genesis *identity.Genesis) *groupSession {
 	g := &groupSession{
 		n: n, id: genesis.ID, genesis: genesis, life: n.life.child(), changed: new(signal),
-		log: n.log.With("subsystem", "group", "group", genesis.ID.String()[:12]),
+		log: n.log.With("subsystem", "group", "group", api.Short(genesis.ID.String())),
 	}
 	g.topics.g = g
 	device := n.naming.knownAs(genesis.ID, n.log)

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -62,7 +63,7 @@ func newTracing(file string) (*tracing, error) {
 
 // begin starts a span about a group and, if there is one, a peer.
 func (t *tracing) begin(ctx context.Context, name string, g wire.GroupID, p peer.ID) (context.Context, trace.Span) {
-	attrs := []attribute.KeyValue{attribute.String("group", g.String()[:8])}
+	attrs := []attribute.KeyValue{attribute.String("group", api.Short(g.String()))}
 	if p != "" {
 		text := p.String()
 		attrs = append(attrs, attribute.String("peer", text[max(0, len(text)-8):])) // they all begin alike
@@ -121,7 +122,7 @@ func (g *groupSession) turned(began time.Time) {
 		name = spanCommit
 	}
 	g.epoch = nil
-	_, span := g.n.tracing.Start(context.Background(), name, trace.WithTimestamp(began), trace.WithAttributes(attribute.String("group", g.id.String()[:8])))
+	_, span := g.n.tracing.Start(context.Background(), name, trace.WithTimestamp(began), trace.WithAttributes(attribute.String("group", api.Short(g.id.String()))))
 	span.End()
 }
 

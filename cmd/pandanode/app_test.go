@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rivo/uniseg"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 
@@ -116,6 +117,13 @@ func TestTranscript(t *testing.T) {
 		if strings.ContainsAny(r.out, "\x1b\a\u202e") && !slices.Contains(args, "--json") {
 			t.Errorf("%v: what somebody else wrote reached the terminal: %q", args, r.out)
 		}
+		if table := []string{"list", "members", "requests", "invites", "log"}; args[0] == "group" && slices.Contains(table, args[1]) && !slices.Contains(args, "--json") {
+			for line := range strings.Lines(r.out) {
+				if width := uniseg.StringWidth(strings.TrimSpace(line)); width > 100 {
+					t.Errorf("%v: a line of a table has %d columns: %s", args, width, line)
+				}
+			}
+		}
 		r.out, r.err = strings.ReplaceAll(r.out, w.home, "/HOME"), strings.ReplaceAll(r.err, w.home, "/HOME")
 		fmt.Fprintf(&b, "$ pandanode %s\n%s", strings.Join(args, " "), r.out)
 		for l := range strings.Lines(r.err) {
@@ -140,7 +148,7 @@ func TestTranscript(t *testing.T) {
 	w.node.AddMember(tea, "ben", "member")
 	w.node.AddMember(tea, "cleo", "member")
 	do("", "group", "list")
-	do("", "group", "show", tea[:6])
+	do("", "group", "show", api.Short(tea))
 	do("", "group", "members", "tea house")
 	do("", "send", "tea house", "The kettle", "is on")
 	do("two\nlines\n", "send", "tea house", "-")
@@ -180,13 +188,13 @@ func TestTranscript(t *testing.T) {
 	do("", "group", "join", "--link-file", "not/there")
 	do("", "group", "invite", "tea house", "--uses", "3", "--expires", "12h")
 	do("", "group", "invite", "tea house", "--expires", "never", "--role", "read-only", "--json")
-	do("", "group", "revoke-invite", "tea house", apitest.ID("invite 1")[:6])
+	do("", "group", "revoke-invite", "tea house", api.Short(apitest.ID("invite 1")))
 	do("", "group", "invites", "tea house")
 	w.node.AddRequest(tea, "dora")
 	w.node.AddRequest(tea, "emil\x1b[31m")
 	do("", "group", "requests", "tea house")
 	do("", "group", "approve", "tea house", "dora", "--role", "admin")
-	do("", "group", "deny", "tea house", apitest.ID("user emil\x1b[31m")[:8])
+	do("", "group", "deny", "tea house", api.Short(apitest.ID("user emil\x1b[31m")))
 	do("", "group", "deny", "tea house", "fritz")
 	do("", "group", "requests", "tea house", "--json")
 	do("", "group", "role", "tea house", "ben", "read-only")
@@ -651,7 +659,7 @@ func TestWaitForAMessageEnds(t *testing.T) {
 			}
 			id := all[0]
 			if code != how.code || !strings.Contains(out.String(), id) ||
-				!strings.Contains(diag.String(), fmt.Sprintf(how.says, short(id))) || !strings.Contains(diag.String(), "why tea "+id) {
+				!strings.Contains(diag.String(), fmt.Sprintf(how.says, api.Short(id))) || !strings.Contains(diag.String(), "why tea "+id) {
 				t.Errorf("%s %s: exit code %d, want %d\n%s%s", how.name, form, code, how.code, out.String(), diag.String())
 			}
 			if form != "" && !json.Valid(bytes.TrimSpace(diag.Bytes())) {

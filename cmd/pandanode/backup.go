@@ -234,7 +234,7 @@ func (a *app) restored(b *api.Backup) {
 	switch len(b.Groups) {
 	case 0:
 	case 1:
-		a.note("  3. a member of the group has to be online once, to let this device in again: %s group list, %s why %s join", command, command, short(b.Groups[0].ID))
+		a.note("  3. a member of the group has to be online once, to let this device in again: %s group list, %s why %s join", command, command, api.Short(b.Groups[0].ID))
 	default:
 		a.note("  3. of each of the %d groups a member has to be online once, to let this device in again: %s group list, %s why GROUP join", len(b.Groups), command, command)
 	}

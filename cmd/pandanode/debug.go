@@ -125,7 +125,7 @@ func (a *app) decodeCmd() *cobra.Command {
 can be left out if only one fits. Secrets are shown: those of invite links and of Welcomes.
 "debug encode" makes the same bytes of the JSON again; fields that begin with "#" only
 explain. It needs no node.`,
-		Example: "  pandanode debug envelope tea rdvbok | pandanode debug decode",
+		Example: "  pandanode debug envelope tea rdvbok2b6yzqq3ne | pandanode debug decode",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: does(func(_ context.Context, args []string) error {
 			text, err := io.ReadAll(a.in)

@@ -212,7 +212,7 @@ func (d *demo) stepStart(ctx context.Context) ([]string, error) {
 		if s.p.seeds != "" {
 			how = fmt.Sprintf("bootstraps from cleo, %d connected", st.Peers)
 		}
-		seen = append(seen, fmt.Sprintf("%s: pid %d, user %s…, %s, %s", s.p.name, st.PID, short(st.User), st.Listen[0], how))
+		seen = append(seen, fmt.Sprintf("%s: pid %d, user %s…, %s, %s", s.p.name, st.PID, api.Short(st.User), st.Listen[0], how))
 	}
 	return seen, nil
 }
@@ -287,7 +287,7 @@ func (d *demo) send(ctx context.Context, p *process, text string) (string, error
 		return "", err
 	}
 	d.sent = append(d.sent, s)
-	return fmt.Sprintf("%s: pandanode send … %q → %s…, %s", p.name, text, short(s.ID), s.State), nil
+	return fmt.Sprintf("%s: pandanode send … %q → %s…, %s", p.name, text, api.Short(s.ID), s.State), nil
 }
 
 // messages returns the messages that a node shows of a group.
@@ -317,7 +317,7 @@ func (d *demo) reads(ctx context.Context, p *process) (string, error) {
 	}
 	for _, s := range d.sent {
 		if times[s.ID] != 1 {
-			return "", fmt.Errorf("%s shows message %s %d times, want once", p.name, short(s.ID), times[s.ID])
+			return "", fmt.Errorf("%s shows message %s %d times, want once", p.name, api.Short(s.ID), times[s.ID])
 		}
 	}
 	if len(times) != len(d.sent) {
@@ -396,7 +396,7 @@ func (d *demo) stepRemove(ctx context.Context) ([]string, error) {
 		}
 		names = append(names, m.Name)
 	}
-	return []string{fmt.Sprintf("anna: pandanode group remove … %s…; group members → %s", short(d.cleo.user), strings.Join(names, ", "))}, nil
+	return []string{fmt.Sprintf("anna: pandanode group remove … %s…; group members → %s", api.Short(d.cleo.user), strings.Join(names, ", "))}, nil
 }
 
 func (d *demo) stepSecret(ctx context.Context) ([]string, error) {
@@ -408,7 +408,7 @@ func (d *demo) stepSecret(ctx context.Context) ([]string, error) {
 	d.sent = append(d.sent, s)
 	d.removed = s.ID
 	seen, err := d.talk(ctx, nil, d.ben)
-	return append([]string{fmt.Sprintf("anna: pandanode send … --wait published → %s…, %s", short(s.ID), s.State)}, seen...), err
+	return append([]string{fmt.Sprintf("anna: pandanode send … --wait published → %s…, %s", api.Short(s.ID), s.State)}, seen...), err
 }
 
 func (d *demo) stepHand(ctx context.Context) ([]string, error) {
@@ -417,7 +417,7 @@ func (d *demo) stepHand(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	d.envelope = base64.StdEncoding.EncodeToString(e.Envelope)
-	seen := []string{fmt.Sprintf("anna: the envelope of %s…: %d bytes", short(d.removed), len(e.Envelope))}
+	seen := []string{fmt.Sprintf("anna: the envelope of %s…: %d bytes", api.Short(d.removed), len(e.Envelope))}
 
 	out, err := d.cleo.cli(ctx, d.envelope, "debug", "hand", d.group.ID)
 	if exitOf(err) != api.ExitVerification {
@@ -450,7 +450,7 @@ func (d *demo) stepHand(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("ben did not open the message: %+v: %w", results, unexpected(err))
 	}
 	again, err := d.reads(ctx, d.ben)
-	return append(seen, "ben: handed the same bytes → opened "+short(d.removed)+"…", again), err
+	return append(seen, "ben: handed the same bytes → opened "+api.Short(d.removed)+"…", again), err
 }
 
 func (d *demo) stepStop(context.Context) ([]string, error) {

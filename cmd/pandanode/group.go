@@ -15,8 +15,8 @@ import (
 )
 
 const namingHelp = `
-A GROUP is named by its full ID, by the first characters of it (6 or more), or by its
-name, as long as only one group fits. Case does not matter where only one name fits.`
+A GROUP is named by its full ID, by 16 or more of its first characters, or by its name,
+as long as only one group fits. Case does not matter.`
 
 func (a *app) groupCmd() *cobra.Command {
 	cmd := &cobra.Command{
@@ -101,7 +101,7 @@ another member, or a mailbox, knew of the group. "group show" shows everything.`
 
 func (a *app) printGroups(groups []api.Group) error {
 	return list(a, groups, "GROUP NAME STATE ROLE MEMBERS ACTIVE KNOWN-AS-OF", func(g api.Group) []string {
-		return []string{short(g.ID), g.Name, brief(g), g.Role, fmt.Sprint(g.Members), when(g.Active), cmp.Or(when(g.KnownAsOf), "-")}
+		return []string{api.Short(g.ID), g.Name, brief(g), g.Role, fmt.Sprint(g.Members), when(g.Active), cmp.Or(when(g.KnownAsOf), "-")}
 	})
 }
 
@@ -190,7 +190,7 @@ func (a *app) showCmd() *cobra.Command {
 				}
 				a.facts("id", g.ID, "name", g.Name, "description", g.Description, "tags", strings.Join(g.Tags, ", "),
 					"policy", string(g.Policy), "found by", found, "created", when(g.Created), "state", state(g), "known", known(g), "role", g.Role,
-					"members", fmt.Sprint(g.Members), "epoch", fmt.Sprintf("%d (%s)", g.Epoch, short(g.EpochID)),
+					"members", fmt.Sprint(g.Members), "epoch", fmt.Sprintf("%d (%s)", g.Epoch, api.Short(g.EpochID)),
 					"topic peers", fmt.Sprint(g.TopicPeers), "mailboxes", fmt.Sprint(g.Mailboxes), "cursor", fmt.Sprint(g.Cursor),
 					"owed", fmt.Sprintf("%d to publish, %d to read, %d waiting", g.Outbox, g.Gaps, g.Parked))
 			})
@@ -465,7 +465,7 @@ func (a *app) join(ctx context.Context, c *api.Client, r api.JoinRequest, timeou
 			why = ": " + last.Detail
 		}
 		return api.Errorf(api.CodeTimeout, "still %s after %v%s; the node keeps trying", last.Stage, timeout, why).
-			WithHint("pandanode why %s join", short(last.Group))
+			WithHint("pandanode why %s join", api.Short(last.Group))
 	}
 	if err != nil {
 		return err
@@ -492,7 +492,7 @@ func (a *app) membersCmd() *cobra.Command {
 				if m.Self {
 					name += " (you)"
 				}
-				return []string{short(m.User), name, m.Role, fmt.Sprint(len(m.Devices)), when(m.Since)}
+				return []string{api.Short(m.User), name, m.Role, fmt.Sprint(len(m.Devices)), when(m.Since)}
 			})
 		}),
 	}
@@ -563,7 +563,7 @@ func (a *app) removeCmd() *cobra.Command {
 		Use:   "remove GROUP USER",
 		Short: "Take a user out of a group",
 		Long: `Take a user, with all devices, out of a group. The user cannot read messages that are sent
-afterwards, but keeps those from before. USER is a full ID, its first characters (6 or
+afterwards, but keeps those from before. USER is a full ID, its first characters (16 or
 more), or a name that only one member has; "group members" lists them.
 ` + namingHelp,
 		Args: cobra.ExactArgs(2),
@@ -580,7 +580,7 @@ more), or a name that only one member has; "group members" lists them.
 // called names a group or user in a sentence.
 func called(name, id string) string {
 	if name == "" {
-		return short(id)
+		return api.Short(id)
 	}
 	return fmt.Sprintf("%q", clean(name))
 }
@@ -588,7 +588,7 @@ func called(name, id string) string {
 // changed prints what a command has changed in a group.
 func (a *app) changed(did api.Change) error {
 	return a.show(did, func() {
-		who, group := short(did.User), called(did.GroupName, did.Group)
+		who, group := api.Short(did.User), called(did.GroupName, did.Group)
 		if did.UserName != "" {
 			who = clean(did.UserName) + "/" + who
 		}
@@ -606,7 +606,7 @@ func (a *app) changed(did api.Change) error {
 				text += ", and was " + article(did.Was)
 			}
 		case api.DeedInviteRevoked:
-			text = fmt.Sprintf("took back invite %s: its link lets nobody into %s any more", short(did.Invite), group)
+			text = fmt.Sprintf("took back invite %s: its link lets nobody into %s any more", api.Short(did.Invite), group)
 		}
 		fmt.Fprintln(a.out, text)
 	})

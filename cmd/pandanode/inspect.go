@@ -42,7 +42,7 @@ often it refused input of others.
 				if o.Void != "" {
 					what += fmt.Sprintf(" (does not count: %s)", o.Void)
 				}
-				return []string{when(o.At), o.Name + "/" + short(o.User), what, short(o.Hash)}
+				return []string{when(o.At), o.Name + "/" + api.Short(o.User), what, api.Short(o.Hash)}
 			})
 		}),
 	}
@@ -57,7 +57,7 @@ func (a *app) showIncidents(ctx context.Context, c *api.Client, group string) er
 	}
 	if len(seen.Incidents) > 0 || len(seen.Refusals) == 0 {
 		if err := list(a, seen.Incidents, "WHEN WHAT USER DEVICE BY DETAIL", func(e api.Event) []string {
-			return []string{when(e.At), string(e.Kind), short(e.User), short(e.Device), short(e.By), e.Detail}
+			return []string{when(e.At), string(e.Kind), api.Short(e.User), api.Short(e.Device), api.Short(e.By), e.Detail}
 		}); err != nil {
 			return err
 		}
@@ -77,11 +77,11 @@ func (a *app) showIncidents(ctx context.Context, c *api.Client, group string) er
 func deed(o api.Operation) string {
 	whom := o.Called
 	if o.Subject != "" {
-		whom += "/" + short(o.Subject)
+		whom += "/" + api.Short(o.Subject)
 	}
 	switch o.Kind {
 	case "add":
-		by := map[string]string{"invite": ", by invite " + short(o.Invite), "open": ", through the open door"}[o.Why]
+		by := map[string]string{"invite": ", by invite " + api.Short(o.Invite), "open": ", through the open door"}[o.Why]
 		return fmt.Sprintf("let in %s as %s%s", whom, o.Role, by)
 	case "remove":
 		return "removed " + whom
@@ -92,17 +92,17 @@ func deed(o api.Operation) string {
 	case "profile":
 		return "set the " + o.Detail
 	case "device.add":
-		return fmt.Sprintf("added the device %s/%s", o.Called, short(o.About))
+		return fmt.Sprintf("added the device %s/%s", o.Called, api.Short(o.About))
 	case "device.revoke":
-		return fmt.Sprintf("revoked the device %s/%s", o.Called, short(o.About))
+		return fmt.Sprintf("revoked the device %s/%s", o.Called, api.Short(o.About))
 	case "reboot":
 		return "made the keys"
 	case "invite":
-		return "gave out invite " + short(o.Invite)
+		return "gave out invite " + api.Short(o.Invite)
 	case "invite.revoke":
-		return "took back invite " + short(o.Invite)
+		return "took back invite " + api.Short(o.Invite)
 	case "request":
-		return "was asked by " + whom + " to be let in"
+		return "was asked by " + whom
 	case "deny":
 		return "turned down " + whom
 	}
@@ -158,8 +158,8 @@ func (a *app) printGroupStatus(s api.GroupStatus) error {
 	if s.Requests > 0 {
 		asks = fmt.Sprintf("%d wait for an admin: pandanode group requests", s.Requests)
 	}
-	a.facts("group", fmt.Sprintf("%s (%s)", s.Name, short(s.ID)), "state", state(s.Group), "role", s.Role, "policy", string(s.Policy),
-		"members", fmt.Sprintf("%d with %d devices", s.Members, len(s.Devices)), "epoch", fmt.Sprintf("%d (%s)", s.Epoch, short(s.EpochID)),
+	a.facts("group", fmt.Sprintf("%s (%s)", s.Name, api.Short(s.ID)), "state", state(s.Group), "role", s.Role, "policy", string(s.Policy),
+		"members", fmt.Sprintf("%d with %d devices", s.Members, len(s.Devices)), "epoch", fmt.Sprintf("%d (%s)", s.Epoch, api.Short(s.EpochID)),
 		"authenticator", s.Authenticator, "due", due, "gate", gate, "rejoin", rejoin, "requests", asks,
 		"to send", english.Plural(len(s.Unsealed), "own message", "")+" not sealed yet",
 		"to read", fmt.Sprintf("%s, %s for keys", english.Plural(len(s.Unread), "message", ""), english.Plural(s.Waiting, "seal waits", "seals wait")),
@@ -176,7 +176,7 @@ func (a *app) printGroupStatus(s api.GroupStatus) error {
 		if !x.Silent.IsZero() {
 			why = "nothing was heard of it since " + when(x.Silent) + ", and keys are kept until it comes back"
 		}
-		fmt.Fprintf(a.out, "think of removing %s/%s: %s (%s)\n", names[x.User], short(x.User), why, a.atHome(fmt.Sprintf("pandanode group remove %s %s", short(s.ID), short(x.User))))
+		fmt.Fprintf(a.out, "think of removing %s/%s: %s (%s)\n", names[x.User], api.Short(x.User), why, a.atHome(fmt.Sprintf("pandanode group remove %s %s", api.Short(s.ID), api.Short(x.User))))
 	}
 	fmt.Fprintln(a.out)
 	if err := list(a, s.Branches, "BRANCH EPOCH SINCE LENGTH VOTES STATE", func(b api.Branch) []string {
@@ -192,7 +192,7 @@ func (a *app) printGroupStatus(s api.GroupStatus) error {
 				states = append(states, x.what)
 			}
 		}
-		return []string{short(b.Tip), fmt.Sprint(b.Epoch), short(b.From), fmt.Sprint(b.Length), strings.Join(voters, ", "), strings.Join(states, ", ")}
+		return []string{api.Short(b.Tip), fmt.Sprint(b.Epoch), api.Short(b.From), fmt.Sprint(b.Length), strings.Join(voters, ", "), strings.Join(states, ", ")}
 	}); err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (a *app) printGroupStatus(s api.GroupStatus) error {
 				states = append(states, x.what)
 			}
 		}
-		return []string{short(d.Device), name, when(d.Last), vote, lacks, strings.Join(states, ", ")}
+		return []string{api.Short(d.Device), name, when(d.Last), vote, lacks, strings.Join(states, ", ")}
 	})
 }
 
@@ -290,10 +290,10 @@ func (a *app) whyCmd() *cobra.Command {
 		Long: `Explain why a message was not read, sent or delivered yet, or why a join is stuck: what this
 node knows, what happens next, and what helps.
 
-MESSAGE is an ID as "send" prints it and "tail --json" shows it, or its first characters (6
+MESSAGE is an ID as "send" prints it and "tail --json" shows it, or its first characters (16
 or more).
 ` + namingHelp,
-		Example: "  pandanode why tea join\n  pandanode why tea rdvbok",
+		Example: "  pandanode why tea join\n  pandanode why tea rdvbok2b6yzqq3ne",
 		Args:    cobra.ExactArgs(2),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			e, err := c.Why(ctx, api.WhyRequest{Group: args[0], Subject: args[1]})
@@ -301,7 +301,7 @@ or more).
 				return err
 			}
 			return a.show(e, func() {
-				what := "message " + short(e.Subject)
+				what := "message " + api.Short(e.Subject)
 				if e.Subject == "join" {
 					what = "join"
 				}

@@ -91,8 +91,8 @@ the link on to one person alone, and see with "group members" who came.`,
 				if r.Uses > 0 {
 					a.note("members who do not know of each other's use yet, asked in the same second or cut off from each other, can each let in the last one")
 				}
-				a.note("invite %s lets in %s: whoever has this link is one of them", short(i.ID), terms(i))
-				a.note("take it back with: %s", a.atHome(fmt.Sprintf("pandanode group revoke-invite %s %s", word(args[0]), short(i.ID))))
+				a.note("invite %s lets in %s: whoever has this link is one of them", api.Short(i.ID), terms(i))
+				a.note("take it back with: %s", a.atHome(fmt.Sprintf("pandanode group revoke-invite %s %s", word(args[0]), api.Short(i.ID))))
 				fmt.Fprintln(a.out, i.Link)
 			})
 		}),
@@ -160,13 +160,13 @@ that no node keeps.
 					state = i.Void
 				}
 				if by == "" {
-					by = short(i.By)
+					by = api.Short(i.By)
 				}
 				expires := "never"
 				if !i.Expires.IsZero() {
 					expires = when(i.Expires)
 				}
-				return []string{short(i.ID), by, i.Role, used, expires, state}
+				return []string{api.Short(i.ID), by, i.Role, used, expires, state}
 			})
 		}),
 	}
@@ -178,7 +178,7 @@ func (a *app) revokeInviteCmd() *cobra.Command {
 		Short: "Take an invite back",
 		Long: `Take an invite back: its link lets nobody in any more. Users who came by it stay. Members
 that have not heard of this yet, because the network is cut, may still let somebody in.
-INVITE is an ID as "group invites" lists them, or its first characters (6 or more).
+INVITE is an ID as "group invites" lists them, or its first characters (16 or more).
 ` + namingHelp,
 		Example: "  pandanode group revoke-invite tea c7x2mq",
 		Args:    cobra.ExactArgs(2),
@@ -213,13 +213,13 @@ answered within two weeks). Anybody can use any name: compare the USER with the 
 				if r.Removed {
 					state += ", was removed before"
 				}
-				return []string{short(r.User), r.Name, when(r.Asked), state}
+				return []string{api.Short(r.User), r.Name, when(r.Asked), state}
 			})
 		}),
 	}
 }
 
-const askerHelp = `USER is a full ID, its first characters (6 or more), or a name that only one request has;
+const askerHelp = `USER is a full ID, its first characters (16 or more), or a name that only one request has;
 "group requests" lists them.
 `
 
@@ -277,7 +277,7 @@ func (a *app) roleCmd() *cobra.Command {
   member     write, and let in those who may come in
   read-only  read
 
-USER is a full ID, its first characters (6 or more), or a name that only one member has.
+USER is a full ID, its first characters (16 or more), or a name that only one member has.
 ` + namingHelp,
 		Example: "  pandanode group role tea ben admin",
 		Args:    cobra.ExactArgs(3),

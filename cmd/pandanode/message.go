@@ -131,7 +131,7 @@ func missed(ctx context.Context, sent api.Sent, current bool, stopped error, wai
 	if !current {
 		state = fmt.Sprintf("it was %s when last known", sent.State)
 	}
-	message := fmt.Sprintf("message %s is written down here and not lost; %s", short(sent.ID), state)
+	message := fmt.Sprintf("message %s is written down here and not lost; %s", api.Short(sent.ID), state)
 	switch {
 	case ctx.Err() != nil:
 		return api.Errorf(api.CodeInterrupted, "%s: %s", api.AsError(brokenOff(ctx, context.Canceled)).Message, message)
@@ -140,7 +140,7 @@ func missed(ctx context.Context, sent api.Sent, current bool, stopped error, wai
 	case timeout == 0 || waited < timeout: // it answers before its time when it ends
 		return api.Errorf(api.CodeUnavailable, "the node stops: %s, and goes on when the node runs again", message)
 	}
-	return api.Errorf(api.CodeTimeout, "still %s after %v: message %s is not lost and goes out once it can", sent.State, timeout, short(sent.ID))
+	return api.Errorf(api.CodeTimeout, "still %s after %v: message %s is not lost and goes out once it can", sent.State, timeout, api.Short(sent.ID))
 }
 
 // dashed explains a flag that send does not have: it may be the text of a message.

@@ -125,15 +125,6 @@ func (a *app) facts(pairs ...string) {
 	}
 }
 
-// short returns the beginning of an ID, long enough to name it.
-func short(id string) string {
-	const length = 10
-	if len(id) > length {
-		return id[:length]
-	}
-	return id
-}
-
 // when gives a time for people.
 func when(t time.Time) string {
 	if t.IsZero() {

@@ -60,7 +60,7 @@ func (a *app) printRealReport(r *sim.RealReport) {
 	fmt.Fprintln(a.out)
 	_ = list(a, r.Nodes, "NODE GROUP STATE EPOCH AUTHENTICATOR MEMBERS STARTS SENT OWED HELD TWICE LOST", func(n sim.RealNode) []string {
 		return []string{
-			n.Name, n.Group, n.State, fmt.Sprint(n.Epoch), short(n.Authenticator), fmt.Sprint(n.Members), fmt.Sprint(n.Starts),
+			n.Name, n.Group, n.State, fmt.Sprint(n.Epoch), api.Short(n.Authenticator), fmt.Sprint(n.Members), fmt.Sprint(n.Starts),
 			fmt.Sprint(n.Sent), fmt.Sprint(n.Owed), fmt.Sprint(n.Held), fmt.Sprint(n.Twice), fmt.Sprint(n.Lost),
 		}
 	})

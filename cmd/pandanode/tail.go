@@ -234,7 +234,7 @@ func (a *app) tailPast(ctx context.Context, c *api.Client, t tailing, groups []*
 		if !named {
 			which = " " + word(groups[0].name)
 			if groups[0].name == "" || groups[0].name[0] == '-' { // which would be a flag
-				which = " " + short(groups[0].id)
+				which = " " + api.Short(groups[0].id)
 			}
 		}
 		a.note("these are the last %d lines; everything: %s", limit, a.atHome("pandanode tail"+which+" --all"))
@@ -286,7 +286,7 @@ func (a *app) printHappening(h happened, me string, named bool) error {
 	if named {
 		name := h.name
 		if name == "" {
-			name = short(h.id)
+			name = api.Short(h.id)
 		}
 		group = a.paint(a.out, dim, "["+clean(name)+"]") + " "
 	}
@@ -304,7 +304,7 @@ func (a *app) said(m api.Message) string {
 	for i := range lines {
 		lines[i] = clean(lines[i])
 	}
-	who := clean(m.Name) + "/" + short(m.User)
+	who := clean(m.Name) + "/" + api.Short(m.User)
 	if m.Own {
 		who = "you"
 	}
@@ -320,9 +320,9 @@ func deedOf(e api.Event, me string) string {
 		case id == me:
 			return "you"
 		case name == "":
-			return short(id)
+			return api.Short(id)
 		}
-		return name + "/" + short(id)
+		return name + "/" + api.Short(id)
 	}
 	if tell := deeds[e.Kind]; tell != nil {
 		return tell(e, person(e.UserName, e.User), person(e.ByName, e.By))
@@ -352,7 +352,7 @@ var deeds = map[api.EventKind]func(e api.Event, who, by string) string{
 	api.EventJoinRequested: func(_ api.Event, who, _ string) string { return who + " asks to be let in" },
 	api.EventJoinDenied:    func(_ api.Event, who, by string) string { return fmt.Sprintf("%s turned down %s", by, who) },
 	api.EventDeviceRevoked: func(e api.Event, who, by string) string {
-		return fmt.Sprintf("%s took out the device %s of %s", by, short(e.Device), who)
+		return fmt.Sprintf("%s took out the device %s of %s", by, api.Short(e.Device), who)
 	},
 	api.EventReboot: func(_ api.Event, _, by string) string { return by + " gave the group fresh keys" },
 	api.EventRemovalCancelled: func(_ api.Event, who, by string) string {

@@ -538,21 +538,22 @@ func TestListen(t *testing.T) {
 }
 
 func TestResolve(t *testing.T) {
-	all := []Candidate{{"abcdefgh", "one"}, {"abcdefxx", "two"}, {"zzzzzzzz", "two"}, {"yyyyyyyy", "zzzzzz"}, {"xxxxxxxx", "yyyyyyyy"}}
+	const one, two, zzz, yyy = "abcdefghijklmnopab", "abcdefghijklmnopxx", "zzzzzzzzzzzzzzzzzz", "yyyyyyyyyyyyyyyyyy"
+	all := []Candidate{{one, "one"}, {two, "two"}, {zzz, "two"}, {yyy, zzz[:16]}, {"xxxxxxxxxxxxxxxxxx", yyy}}
 	for _, c := range []struct {
 		query, id string
 		code      Code
 		fits      int
 	}{
-		{"abcdefgh", "abcdefgh", "", 0},
-		{"abcdefg", "abcdefgh", "", 0},
-		{"ABCDEFG", "abcdefgh", "", 0},
-		{"abcdef", "", CodeAmbiguous, 2},
-		{"abcde", "", CodeNotFound, 0}, // too short
-		{"one", "abcdefgh", "", 0},
+		{one, one, "", 0},
+		{one[:17], one, "", 0},
+		{strings.ToUpper(one[:17]), one, "", 0},
+		{one[:16], "", CodeAmbiguous, 2},
+		{one[:15], "", CodeInvalid, 0}, // too short
+		{"one", one, "", 0},
 		{"two", "", CodeAmbiguous, 2},
-		{"zzzzzz", "", CodeAmbiguous, 2}, // a name, and the prefix of another's ID
-		{"yyyyyyyy", "yyyyyyyy", "", 0},  // a full ID goes before a name
+		{zzz[:16], "", CodeAmbiguous, 2}, // a name, and the prefix of another's ID
+		{yyy, yyy, "", 0},                // a full ID goes before a name
 		{"three", "", CodeNotFound, 0},
 		{"", "", CodeNotFound, 0},
 	} {

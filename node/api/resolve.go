@@ -10,8 +10,17 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// MinPrefix is the number of characters of an ID, at the least, that can stand for it.
-const MinPrefix = 6
+// MinPrefix is the number of characters of an ID, at the least, that can stand for it. An
+// attacker finds an ID with given first characters by making keys: 16 of them take 2^80
+// tries, 10 took 2^50. Short shows as many.
+const MinPrefix = 16
+
+// minGuess is from how many characters on a text that is no name is taken for an ID that
+// was cut too short.
+const minGuess = 4
+
+// Short returns the beginning of an ID, as it is shown where an ID in full has no room.
+func Short(id string) string { return id[:min(len(id), MinPrefix)] }
 
 // Candidate is something that a query can name.
 type Candidate struct {
@@ -39,6 +48,10 @@ func Resolve(kind, query string, candidates []Candidate) (string, error) {
 	}
 	switch len(fits) {
 	case 0:
+		if short := strings.ToLower(query); len(query) >= minGuess && len(query) < MinPrefix && slices.ContainsFunc(candidates, func(c Candidate) bool { return strings.HasPrefix(c.ID, short) }) {
+			return "", Errorf(CodeInvalid, "%q is too short to stand for the ID of a %s: others can make an ID that begins so", query, kind).
+				WithHint("give its full name, or %d or more characters of its ID", MinPrefix)
+		}
 		e := Errorf(CodeNotFound, "there is no %s %q here", kind, query)
 		if hint := DidYouMean(query, candidates); hint != "" {
 			e = e.WithHint("%s", hint)

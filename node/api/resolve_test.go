@@ -3,7 +3,8 @@ package api
 import "testing"
 
 func TestResolveNames(t *testing.T) {
-	tea, cafe, upper, twin, prefixed := Candidate{"aaaaaaaaaa", "tea house"}, Candidate{"bbbbbbbbbb", "Caf\u00e9 \u00dcber"}, Candidate{"cccccccccc", "BOARD"}, Candidate{"dddddddddd", "board"}, Candidate{"eeeeeeeeee", "aaaaaa"}
+	tea, cafe, upper, twin := Candidate{"aaaaaaaaaaaaaaaaaaaa", "tea house"}, Candidate{"bbbbbbbbbbbbbbbbbbbb", "Caf\u00e9 \u00dcber"}, Candidate{"cccccccccccccccccccc", "BOARD"}, Candidate{"dddddddddddddddddddd", "board"}
+	prefixed := Candidate{"eeeeeeeeeeeeeeeeeeee", "aaaaaaaaaaaaaaaa"} // named as the tea house's ID begins
 	all := []Candidate{tea, cafe, upper, twin}
 	for _, c := range []struct {
 		query string
@@ -17,8 +18,13 @@ func TestResolveNames(t *testing.T) {
 		{"BOARD", all, upper.ID},
 		{"board", all, twin.ID},
 		{"Board", all, string(CodeAmbiguous)},
-		{"aaaaaa", append(all, prefixed), string(CodeAmbiguous)}, // nobody takes over a short ID
-		{"AAAAAA", append(all, prefixed), tea.ID},                // as an ID it fits one, and no name is just that
+		{tea.ID[:16], all, tea.ID},
+		{"AAAAAAAAAAAAAAAA", all, tea.ID},
+		{tea.ID[:16], append(all, prefixed), string(CodeAmbiguous)}, // nobody takes over a short ID
+		{tea.ID[:15], all, "give its full name, or 16 or more characters of its ID"},
+		{tea.ID[:4], all, "give its full name, or 16 or more characters of its ID"},
+		{tea.ID[:15], append(all, Candidate{"ffffffffffffffffffff", tea.ID[:15]}), "ffffffffffffffffffff"}, // a name, and no ID
+		{tea.ID[:3], all, string(CodeNotFound)},
 		{"tee house", all, `did you mean "tea house"?`},
 		{"tea", all, `did you mean "tea house"?`},
 		{"cafe uber", all, "did you mean \"Caf\u00e9 \u00dcber\"?"},
