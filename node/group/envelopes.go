@@ -79,7 +79,8 @@ func (k *keyring) meets() []wire.MeetSecret {
 }
 
 // inUse lists the transport keys at hand: the one to send under, those that nothing
-// has superseded, then the others, those superseded last first.
+// has superseded, then the others, those superseded last first. Those that the logs do not
+// know are among them only until the logs know one.
 func (k *keyring) inUse() []wire.KeyID {
 	current, _ := k.current()
 	rank := func(id wire.KeyID) int {
@@ -97,7 +98,13 @@ func (k *keyring) inUse() []wire.KeyID {
 		}
 		return 0
 	}
-	return slices.SortedFunc(maps.Keys(k.keys), func(a, b wire.KeyID) int {
+	held := maps.Clone(k.keys)
+	if made := k.unnamed(); len(made) < len(held) {
+		for _, id := range made {
+			delete(held, id)
+		}
+	}
+	return slices.SortedFunc(maps.Keys(held), func(a, b wire.KeyID) int {
 		return cmp.Or(rank(a)-rank(b), cmp.Compare(since(b), since(a)), bytes.Compare(a[:], b[:]))
 	})
 }

@@ -15,18 +15,32 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// transportKey is a key that a TKEY entry brought, or the group's first one.
+// transportKey is a key that a TKEY brought.
 type transportKey struct {
 	id         wire.KeyID
-	by         *dag.Item // the TKEY; nil for the first key
+	by         *dag.Item // the TKEY; nil: none that counts
 	superseded bool
 	since      *dag.Item // the first TKEY that supersedes it
 	idle       bool      // a TKEY brought it that does not count: others may never get that
 	wrapped    map[wire.DeviceID]bool
+	wraps      []*dag.Item                 // the TKEYs and TKEY-WRAPs that wrap it
+	lacks      map[wire.DeviceID]*dag.Item // the newest TKEY-WRAP with which a device says that it cannot open it
 }
 
 // over says whether nobody should send under a key any more.
 func (t *transportKey) over() bool { return t.superseded || t.idle && t.by == nil }
+
+// named says whether the logs know a key. A Welcome can bring others, which whoever serves the
+// join made up: nobody sends under those, nor hands them on.
+func (t *transportKey) named() bool { return t.by != nil || t.idle }
+
+// wrapsFor says whether an entry wraps a key for a device.
+func wrapsFor(it *dag.Item, d wire.DeviceID) bool {
+	if it.Wrap != nil {
+		return it.Wrap.Wrap.Device == d
+	}
+	return slices.ContainsFunc(it.TKey.Wraps, func(w wire.Wrap) bool { return w.Device == d })
+}
 
 // keyring holds the transport keys of this device, and knows what the entries of the set
 // say of each key.
@@ -48,6 +62,8 @@ type keyring struct {
 	known map[wire.KeyID]*transportKey // held, or named by an entry
 	sends sendKey
 	left  leftOut
+
+	complained time.Time // when this device last said that it lacks one; not durable
 }
 
 // sendKey is the key to send under by one roster.
@@ -60,8 +76,7 @@ type sendKey struct {
 type leftOut struct {
 	roster  *roster.Roster
 	of      *transportKey
-	by      *dag.Item
-	wraps   int
+	entries int // of the set that say something of keys
 	devices []wire.DeviceID
 }
 
@@ -121,6 +136,14 @@ func (k *keyring) note(it *dag.Item) {
 		return
 	}
 	t := k.of(id)
+	k.sends.id = nil
+	if it.Wrap != nil && it.Wrap.Wrap.Device == it.Log.Device { // it says that it cannot open the key
+		if last := t.lacks[it.Log.Device]; last == nil || it.Compare(last) > 0 {
+			t.lacks[it.Log.Device] = it
+		}
+		return
+	}
+	t.wraps = append(t.wraps, it)
 	t.wrapped[it.Log.Device] = true
 	for _, w := range wraps {
 		t.wrapped[w.Device] = true
@@ -131,7 +154,6 @@ func (k *keyring) note(it *dag.Item) {
 			k.take(key)
 		}
 	}
-	k.sends.id = nil
 }
 
 // recount derives again what depends on which TKEYs and TKEY-WRAPs count.
@@ -150,20 +172,19 @@ func (k *keyring) recount() {
 func (k *keyring) of(id wire.KeyID) *transportKey {
 	t := k.known[id]
 	if t == nil {
-		t = &transportKey{id: id, wrapped: map[wire.DeviceID]bool{}}
+		t = &transportKey{id: id, wrapped: map[wire.DeviceID]bool{}, lacks: map[wire.DeviceID]*dag.Item{}}
 		k.known[id] = t
 	}
 	return t
 }
 
 // clean says whether a key is known to nobody who is out: it was made by somebody
-// who knew of every removal and departure that stands. A group's first key is
-// clean while nobody has gone.
+// who knew of every removal and departure that stands.
 func (k *keyring) clean(t *transportKey) bool {
-	if t.by != nil && !k.rosters.now.Has(t.by.Log.Device) {
-		return false // its author is out
+	if t.by == nil || !k.rosters.now.Has(t.by.Log.Device) {
+		return false // the logs do not know it, or its author is out
 	}
-	knew := func(op *dag.Item) bool { return t.by != nil && k.logs.InPast(op, t.by) }
+	knew := func(op *dag.Item) bool { return k.logs.InPast(op, t.by) }
 	for _, op := range k.rosters.now.Gone {
 		if !knew(op) {
 			return false
@@ -179,7 +200,8 @@ func (k *keyring) clean(t *transportKey) bool {
 
 // current is the ID of the key this device sends under: of those it holds,
 // the lowest that is clean and not superseded; else, until somebody writes a new
-// one, the lowest that is not superseded; else the lowest. False: it holds none.
+// one, the lowest that is not superseded; else the lowest that the logs know; else, until
+// they do, the lowest. False: it holds none.
 func (k *keyring) current() (wire.KeyID, bool) {
 	if k.sends.id != nil && k.sends.roster == k.rosters.now {
 		return *k.sends.id, true
@@ -190,13 +212,14 @@ func (k *keyring) current() (wire.KeyID, bool) {
 	}
 	best, grade := ids[0], 0
 	for _, id := range ids {
-		t := k.of(id)
 		g := 0
-		if !t.over() {
+		switch t := k.of(id); {
+		case !t.over() && k.clean(t):
+			g = 3
+		case !t.over() && t.named():
+			g = 2
+		case t.named():
 			g = 1
-			if k.clean(t) {
-				g = 2
-			}
 		}
 		if g > grade {
 			best, grade = id, g
@@ -206,23 +229,97 @@ func (k *keyring) current() (wire.KeyID, bool) {
 	return best, true
 }
 
-// leftOut lists the devices of the roster that have no way to a key: the TKEY has
-// no wrap for them, and their addition does not follow it, so that no Welcome
-// brought it either.
+// leftOut lists the other devices of the roster that have no way to a key.
 func (k *keyring) leftOut(t *transportKey) []wire.DeviceID {
 	r, l := k.rosters.now, &k.left
-	if l.roster == r && l.of == t && l.by == t.by && l.wraps == len(t.wrapped) {
+	if l.roster == r && l.of == t && l.entries == len(k.logs.Keys) {
 		return l.devices
 	}
-	*l = leftOut{roster: r, of: t, by: t.by, wraps: len(t.wrapped)}
+	*l = leftOut{roster: r, of: t, entries: len(k.logs.Keys)}
 	for _, id := range r.DeviceIDs() {
-		d := r.Devices[id]
-		welcomed := d.By != nil && (t.by == nil || k.logs.InPast(t.by, d.By))
-		if !t.wrapped[id] && !welcomed && !(t.by == nil && d.By == nil) {
+		if id != k.cfg.Device.ID && !k.served(t, id) {
 			l.devices = append(l.devices, id)
 		}
 	}
 	return l.devices
+}
+
+// served says whether a device of the roster has a way to a key, as far as the logs say: an
+// entry wraps the key for it, or its addition follows the TKEY, so that a Welcome brought it.
+// Once it has said that it cannot open the key, only a wrap of somebody helps that it did not
+// know of then. A user whose wrap it knew of does not count: a hostile one could answer each
+// complaint, before anybody else does, with rubbish.
+func (k *keyring) served(t *transportKey, id wire.DeviceID) bool {
+	complaint := t.lacks[id]
+	if complaint == nil {
+		d := k.rosters.now.Devices[id]
+		return t.wrapped[id] || d != nil && d.By != nil && t.by != nil && k.logs.InPast(t.by, d.By)
+	}
+	tried := map[wire.UserID]bool{}
+	for _, it := range t.wraps {
+		if wrapsFor(it, id) && k.logs.InPast(it, complaint) {
+			tried[it.User] = true
+		}
+	}
+	return slices.ContainsFunc(t.wraps, func(it *dag.Item) bool {
+		return !tried[it.User] && wrapsFor(it, id) && !k.logs.InPast(it, complaint)
+	})
+}
+
+// wrapAgainAfter is how long after a wrap of its own, of which a device complained, this one
+// makes another: that device may have other keys by now. It may also complain for ever.
+const wrapAgainAfter = 24 * time.Hour
+
+// helps says whether a wrap of a key by this device could help a device that is left out.
+func (k *keyring) helps(t *transportKey, id wire.DeviceID) bool {
+	complaint := t.lacks[id]
+	return complaint == nil || !slices.ContainsFunc(t.wraps, func(it *dag.Item) bool {
+		return it.Log.Device == k.cfg.Device.ID && wrapsFor(it, id) &&
+			(!k.logs.InPast(it, complaint) || complaint.HLC.Time().Sub(it.HLC.Time()) < wrapAgainAfter)
+	})
+}
+
+// missing gives a key that others may send under and that did not come to this device,
+// although by the logs it has a way to it. False: there is none.
+func (k *keyring) missing() (wire.KeyID, bool) {
+	var best *transportKey
+	for id, t := range k.known {
+		if !k.has(id) && t.by != nil && !t.over() && (best == nil || bytes.Compare(id[:], best.id[:]) < 0) &&
+			k.clean(t) && k.served(t, k.cfg.Device.ID) {
+			best = t
+		}
+	}
+	if best == nil {
+		return wire.KeyID{}, false
+	}
+	return best.id, true
+}
+
+// complainFor is how long a device that holds no key of the group's waits for one. Then it
+// makes one.
+const complainFor = time.Hour
+
+// complains says whether this device waits for a key of the group's.
+func (k *keyring) complains(now time.Time) bool {
+	if _, ok := k.missing(); ok {
+		return true // it will complain
+	}
+	for _, t := range k.known {
+		if it := t.lacks[k.cfg.Device.ID]; it != nil && !k.has(t.id) && it.Since(now).Add(complainFor).After(now) {
+			return true
+		}
+	}
+	return false
+}
+
+// unnamed lists the keys held that the logs do not know.
+func (k *keyring) unnamed() (out []wire.KeyID) {
+	for _, id := range k.ids() {
+		if !k.of(id).named() {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 // drawTransportKey makes a fresh key, which is not held yet.
@@ -310,6 +407,9 @@ func (k *keyring) retire(now, kept time.Time) {
 		return true
 	}
 	current, _ := k.current()
+	if made := k.unnamed(); len(made) < len(k.keys) { // the logs are here, and name others
+		k.forget(made...)
+	}
 	for id := range k.keys {
 		t := k.of(id)
 		if id != current && t.superseded && kept.Sub(t.since.When(now)) > transportFor && known(t.since) {
@@ -330,16 +430,16 @@ func (k *keyring) forget(ids ...wire.KeyID) {
 	k.sends.id = nil
 }
 
-// joinSecrets returns the content of a Welcome beside MLS: the keys that are not
-// superseded, the one to send under first.
+// joinSecrets returns the content of a Welcome beside MLS: the keys that the logs know and
+// that are not superseded, the one to send under first.
 func (k *keyring) joinSecrets(generation uint64) []byte {
 	j := wire.JoinSecrets{Generation: generation}
 	current, ok := k.current()
-	if ok {
+	if ok && k.of(current).named() {
 		j.TransportKeys = append(j.TransportKeys, k.keys[current])
 	}
 	for _, id := range k.ids() {
-		if id != current && !k.of(id).over() && len(j.TransportKeys) < wire.MaxHandedKeys {
+		if t := k.of(id); id != current && !t.over() && t.named() && len(j.TransportKeys) < wire.MaxHandedKeys {
 			j.TransportKeys = append(j.TransportKeys, k.keys[id])
 		}
 	}

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"time"
@@ -80,7 +81,8 @@ type OwingEntry struct {
 // Owing lists the entries that members may lack, by the transport keys that such members
 // may hold. A member that was away holds an old key. The TKEY that replaced that key, and
 // all that the TKEY builds on, travelled under it before, and goes into that key's box
-// again. The newest key is the last.
+// again. So does a TKEY-WRAP for a device that said under which key it is heard. The newest
+// key is the last.
 func (m Mail) Owing(now time.Time) ([]Owing, error) {
 	if !m.own.Joined || !m.rosters.now.Has(m.own.log.Device) {
 		return nil, fmt.Errorf("telling what members may lack: %w", verdict.ErrOut)
@@ -101,11 +103,36 @@ func (m Mail) Owing(now time.Time) ([]Owing, error) {
 	}
 	var out []Owing
 	for _, id := range m.keys.ids() {
-		if t := m.keys.known[id]; id != current && t != nil && t.since != nil {
-			out = append(out, under(id, func(it *dag.Item) bool { return it == t.since || m.logs.InPast(it, t.since) }))
+		if id == current {
+			continue
+		}
+		if bring := m.keys.bringing(id, current); len(bring) > 0 {
+			out = append(out, under(id, func(it *dag.Item) bool {
+				return slices.ContainsFunc(bring, func(b *dag.Item) bool { return it == b || m.logs.InPast(it, b) })
+			}))
 		}
 	}
 	return append(out, under(current, func(*dag.Item) bool { return true })), nil
+}
+
+// bringing lists the entries that bring a holder of one key to another: the TKEY that
+// superseded the first, and the wraps of the other for devices that say that they hold the first.
+func (k *keyring) bringing(from, to wire.KeyID) (out []*dag.Item) {
+	if since := k.of(from).since; since != nil {
+		out = append(out, since)
+	}
+	t := k.of(to)
+	for id, complaint := range t.lacks {
+		if !bytes.Equal(complaint.Wrap.Wrap.Sealed, from[:]) || !k.rosters.now.Has(id) {
+			continue
+		}
+		for _, it := range t.wraps {
+			if wrapsFor(it, id) && !k.logs.InPast(it, complaint) {
+				out = append(out, it)
+			}
+		}
+	}
+	return out
 }
 
 // unproven lists entries, in causal order, that are not in the past of the last entry of

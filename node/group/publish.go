@@ -23,7 +23,7 @@ func publish(tx *tx, keys *keyring, record func(wire.MessageID) *dag.Item) {
 		key = *o.under
 		o.under = nil
 	}
-	if !ok {
+	if !ok || !keys.of(key).named() {
 		return // a joiner without keys has written nothing that others could read
 	}
 	for _, part := range split(u) {

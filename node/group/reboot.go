@@ -70,8 +70,8 @@ func (m *Machine) newRoot(now time.Time, from *epochs.Node, generation uint64) (
 	return it.Hash, nil
 }
 
-// Founding makes the group's first root of MLS epochs, its transport key and its
-// first entry.
+// Founding makes the group's first root of MLS epochs and its transport key, and the
+// entries that tell of them.
 func (Found) act(m *Machine, now time.Time, _ *Outcome) error {
 	switch {
 	case m.cfg.Genesis.Device.ID != m.own.log.Device:
@@ -83,7 +83,13 @@ func (Found) act(m *Machine, now time.Time, _ *Outcome) error {
 	if err != nil {
 		return err
 	}
+	if _, err := m.newRoot(now, m.tree.Root, 0); err != nil {
+		return err
+	}
+	// The logs know the first key too, so that nobody can hand out another as it.
+	if _, err := m.append(now, wire.KindTKey, &wire.TKey{ID: wire.KeyIDOf(m.own.group, key)}); err != nil {
+		return err
+	}
 	m.keys.take(key)
-	_, err = m.newRoot(now, m.tree.Root, 0)
-	return err
+	return nil
 }

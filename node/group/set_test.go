@@ -39,7 +39,7 @@ func (m *Machine) conclusions() string {
 		if t.by == nil && t.since == nil {
 			continue // nothing that counts says anything of it
 		}
-		fmt.Fprintf(&b, "key %v superseded %v wrapped %d", id, t.superseded, len(t.wrapped))
+		fmt.Fprintf(&b, "key %v superseded %v wrapped %d lacks %d", id, t.superseded, len(t.wrapped), len(t.lacks))
 		for _, it := range []*dag.Item{t.by, t.since} {
 			if it != nil {
 				fmt.Fprintf(&b, " %v", it.Hash)

@@ -34,6 +34,7 @@ var consequences = []consequence{
 	{"ask to be added again", "the beacon carries the request", (*Machine).askAgain},
 	{"name what is out of reach", "the vote carries it", (*Machine).nameUnheld},
 	{"keep transport keys", "the envelopes of this Step go under the newest one", (*Machine).keepTransport},
+	{"complain of transport keys", "those that this Step brought are tried", complain},
 	{"vote", "all that a vote says is decided", (*Machine).castVote},
 	{"send a beacon", "its marks count this device's entries of this Step", (*Machine).sendBeacon},
 	{"retire", "nothing in this Step needs an old key any more", (*Machine).retire},

@@ -17,6 +17,7 @@ const (
 	timerSibling                  // it stands up against a child that it refused
 	timerUpdate                   // it renews its keys
 	timerTransport                // it writes a TKEY or TKEY-WRAP
+	timerComplain                 // it says which transport key it cannot open
 	timerJoin                     // it asks to be let in again
 	timerAsk                      // it asks for a sync again
 	timerPast                     // it asks again for what a parked entry builds on

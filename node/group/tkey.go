@@ -2,6 +2,7 @@ package group
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/pandanode/pandanode/node/group/engine"
@@ -24,9 +25,15 @@ func (m *Machine) keepTransport(now time.Time) {
 	}
 	t := m.keys.of(current)
 	fresh := t.over() || !m.keys.clean(t)
+	if !t.named() && m.keys.complains(now) {
+		if !m.timers.running(timerTransport) || m.timers.due(now, timerTransport) {
+			m.timers.set(timerTransport, now.Add(complainEvery))
+		}
+		return // somebody may have made up all that it holds: others give it the group's
+	}
 	var left []wire.DeviceID
 	if !fresh {
-		left = m.keys.leftOut(t)
+		left = slices.DeleteFunc(slices.Clone(m.keys.leftOut(t)), func(d wire.DeviceID) bool { return !m.keys.helps(t, d) })
 	}
 	if !fresh && len(left) == 0 {
 		m.timers.stop(timerTransport)
@@ -60,6 +67,50 @@ func (m *Machine) keepTransport(now time.Time) {
 		}
 		m.tx.fail(err)
 	}
+}
+
+// Times between complaints of a key that this device cannot open.
+const (
+	complainAfter = time.Minute      // what repairs it may be on its way
+	complainEvery = 10 * time.Minute // a hostile member can bring any number of such keys
+)
+
+// complain says which transport key this device cannot open, although by the logs it has a way
+// to it: the wrap is rubbish, or a Welcome did not bring it. Any device that holds it
+// wraps it again. The complaint is an entry, so that it reaches whoever can help, and it names a key
+// under which the answer reaches this device.
+func complain(m *Machine, now time.Time) {
+	n, _ := m.position()
+	if n == nil || !m.own.Joined {
+		return
+	}
+	id, ok := m.keys.missing()
+	if !ok {
+		m.timers.stop(timerComplain)
+		return
+	}
+	if !m.timers.running(timerComplain) {
+		at := now.Add(complainAfter)
+		if next := m.keys.complained.Add(complainEvery); next.After(at) {
+			at = next
+		}
+		m.timers.set(timerComplain, at)
+	}
+	if !m.timers.due(now, timerComplain) {
+		return
+	}
+	m.timers.stop(timerComplain)
+	m.keys.complained = now
+	held, _ := m.keys.current()
+	if _, err := m.append(now, wire.KindTKeyWrap, &wire.TKeyWrap{ID: id, Wrap: wire.Wrap{Device: m.own.log.Device, Sealed: held[:]}}); err != nil {
+		m.tx.fail(err)
+		return
+	}
+	m.tx.emit(now, Event{
+		Kind: EventRefused, Device: m.keys.of(id).by.Log.Device,
+		Detail: "the transport key that this device brought cannot be opened here: others are asked for it",
+	})
+	m.peers.ask(now, "a transport key is missing")
 }
 
 // rotate writes a TKEY: a fresh key for every device of the roster.

@@ -12,7 +12,7 @@ func (m *Machine) Transport() Transport { return Transport{m.keys} }
 // Vouches says whether to hold a transport key shows a stranger to be a member of
 // another branch: nobody who was taken out has it, and could come with another device.
 func (t Transport) Vouches(key wire.KeyID) bool {
-	return t.keys.has(key) && t.keys.clean(t.keys.of(key))
+	return t.keys.has(key) && t.keys.clean(t.keys.of(key)) // not one that a Welcome brought and no log names
 }
 
 // MAC is the MAC of wire.SyncProof under one of this device's transport

@@ -50,7 +50,7 @@ func TestSecretsOfBeforeAreDestroyed(t *testing.T) {
 			t.Errorf("after 102 days a copy of an old disk gives away %s", what)
 		}
 	}
-	// What is in use now is on the disk still, and ben works with it after a restart.
+	// The secrets in use are on the disk still, and ben works with them after a restart.
 	now, _ := b.m.Transport().Key()
 	for what, secret := range map[string][]byte{
 		"transport key": b.key(now), "key for transport keys": b.m.own.Transport, "signature key": b.m.own.Signer,
