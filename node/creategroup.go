@@ -39,6 +39,9 @@ func (n *Node) CreateGroup(ctx context.Context, c CreateGroup) (wire.GroupID, er
 	if wire.Blank(c.Name) {
 		return wire.GroupID{}, fmt.Errorf("%w: a group needs a name", ErrInvalid)
 	}
+	if err := checkNewName(c.Name); err != nil {
+		return wire.GroupID{}, err
+	}
 	now := n.clock.now()
 	profile, err := c.profile(n.me.user.Public(), now)
 	if err != nil {

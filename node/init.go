@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/config"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
@@ -141,6 +142,15 @@ func checkDeviceName(name string) error {
 		return fmt.Errorf("%w: the name of the device is blank", ErrInvalid)
 	}
 	if err := wire.CheckDeviceName(name); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return checkNewName(name)
+}
+
+// checkNewName refuses a name of a device or group that could be taken for another, since
+// it is given here: names of others are shown with a doubt instead.
+func checkNewName(name string) error {
+	if err := api.CheckName(name); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil

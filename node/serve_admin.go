@@ -140,6 +140,23 @@ func (s adminRoutes) Requests(ctx context.Context, r api.GroupRequest) (api.Requ
 	return out, APIError(err)
 }
 
+// nobodyElse refuses a name that also a member has, or one that looks like it: whoever asks
+// under a member's name is to be named by the ID.
+func (s adminRoutes) nobodyElse(ctx context.Context, id wire.GroupID, asks, query string) error {
+	members, err := s.n.Members(ctx, id)
+	if err != nil {
+		return APIError(err)
+	}
+	for _, m := range members {
+		if user := m.User.String(); user != asks && api.Alike(m.Name, query) {
+			e := api.Errorf(api.CodeAmbiguous, "%q is, or looks like, the name of a member too, so the name does not say who asks", query).WithHint("name the request by its ID, once you know that it is the right one: ask for what \"pandanode id\" shows there")
+			e.Candidates = []api.Candidate{{ID: asks, Name: query}, {ID: user, Name: m.Name}}
+			return e
+		}
+	}
+	return nil
+}
+
 // asker finds the user who asks to be let in and whom a text names, with the user's name.
 func (s adminRoutes) asker(ctx context.Context, groupText, query string) (id wire.GroupID, user wire.UserID, name string, err error) {
 	g, err := s.session(ctx, groupText)
@@ -156,6 +173,9 @@ func (s adminRoutes) asker(ctx context.Context, groupText, query string) (id wir
 		candidates[i] = api.Candidate{ID: q.User.String(), Name: q.Name}
 	}
 	text, err := api.Resolve("request", query, candidates)
+	if err == nil && text != query {
+		err = s.nobodyElse(ctx, id, text, query)
+	}
 	if err != nil {
 		if user, parsed := wire.ParseUserID(query); parsed == nil {
 			return id, user, "", nil // the machine says why not

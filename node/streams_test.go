@@ -220,7 +220,7 @@ func TestRename(t *testing.T) {
 		a := w.open(0)
 		before := w.create(a, "before")
 		device := a.Device().ID
-		for what, name := range map[string]string{"blank": " ", "empty": "", "two lines": "a\nb", "long": strings.Repeat("n", wire.MaxDeviceName+1)} {
+		for what, name := range map[string]string{"blank": " ", "empty": "", "two lines": "a\nb", "of two alphabets": "\u0430nna", "hidden": "an\u200bna", "reversed": "\u202eanna", "long": strings.Repeat("n", wire.MaxDeviceName+1)} {
 			if err := a.naming.rename(w.within(time.Minute), name); !errors.Is(err, ErrInvalid) {
 				t.Errorf("%s: %v", what, err)
 			}

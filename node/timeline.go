@@ -146,8 +146,13 @@ type profileChange struct {
 // setProfile changes the profile of a group: an owner's or admin's word, which every
 // member follows. Of two who speak at once the later one's word holds.
 func (g *groupSession) setProfile(ctx context.Context, p profileChange) error {
-	if p.Name != nil && wire.Blank(*p.Name) {
-		return fmt.Errorf("%w: a group needs a name", ErrInvalid)
+	if p.Name != nil {
+		if wire.Blank(*p.Name) {
+			return fmt.Errorf("%w: a group needs a name", ErrInvalid)
+		}
+		if err := checkNewName(*p.Name); err != nil {
+			return err
+		}
 	}
 	var last uint64
 	var before []wire.ProfileItem

@@ -279,6 +279,48 @@ func TestAmbiguousNamesListTheCandidates(t *testing.T) {
 	}
 }
 
+// Wherever a name could be taken for that of somebody or something else, the display says
+// so, or has the ID beside it. A name that fits two is not taken.
+func TestLookAlikesAreShown(t *testing.T) {
+	const fake, doubt = "\u0430nna", "(name like another's)" // with a Cyrillic а
+	w := newWorld(t)
+	w.ok("group", "create", "tea house")
+	w.ok("group", "create", "te\u0430 house")
+	tea := apitest.ID("group tea house0")
+	w.node.AddMember(tea, fake, "member")
+	w.node.AddMember(tea, "ben", "member")
+	w.node.AddRequest(tea, "B\u0435n")
+	w.node.Receive(tea, fake, "trust me")
+	w.node.Receive(tea, "ben", "hello")
+	w.ok("group", "invite", tea)
+	w.node.Findable = []api.Found{{ID: apitest.ID("a"), Name: "tea choir", Verified: true}, {ID: apitest.ID("b"), Name: "tea ch\u043eir", Verified: true}}
+	for _, c := range []struct {
+		args  string
+		lines []string // of which each is there
+	}{
+		{"group list", []string{"tea house " + doubt, "te\u0430 house " + doubt}},
+		{"status", []string{"tea house " + doubt}},
+		{"group members " + tea, []string{"anna " + doubt + " (you)", fake + " " + doubt, "ben "}},
+		{"group requests " + tea, []string{"B\u0435n " + doubt}},
+		{"group invites " + tea, []string{"  anna/" + api.Short(w.node.Self.User) + "  "}},
+		{"group find tea", []string{"choir " + doubt, "ch\u043eir " + doubt}},
+		{"tail " + tea, []string{fake + "/" + api.Short(apitest.ID("user "+fake)) + " " + doubt + ": trust me", "ben/" + api.Short(apitest.ID("user ben")) + ": hello"}},
+		{"tail", []string{"[tea house/" + api.Short(tea) + "] ben"}},
+	} {
+		out := w.ok(strings.Fields(c.args)...)
+		for _, line := range c.lines {
+			if !strings.Contains(out, line) {
+				t.Errorf("%s: no %q in:\n%s", c.args, line, out)
+			}
+		}
+	}
+	for _, args := range [][]string{{"send", "tea house", "hello"}, {"group", "remove", tea, "anna"}, {"group", "remove", tea, fake}} {
+		if r := w.run("", args...); r.code != api.ExitUsage || !strings.Contains(r.err, "look the same") {
+			t.Errorf("%q: %d, %s", args, r.code, r.err)
+		}
+	}
+}
+
 // A name that many groups have means the one that clearly more places tell of, whatever
 // sizes the others claim; if no one is, the user chooses.
 func TestJoinANameAmongFakes(t *testing.T) {

@@ -44,8 +44,8 @@ private group is in no search and in no DHT record. Its members find each other 
 that only they and invite links hold, and that changes with each removal. Whether a group is
 private cannot be changed later.
 
-A name has one line of up to 64 bytes, a description up to 1024 bytes, and there are up to 8
-tags of up to 32 bytes each.
+A name has one line of up to 64 bytes, with each word in one alphabet. A description has up
+to 1024 bytes, and there are up to 8 tags of up to 32 bytes each.
 
 Policies: open (any member lets in users who ask), request (an admin approves), invite
 (users need an invite that an admin signed; the default of private groups).`,
@@ -100,8 +100,12 @@ another member, or a mailbox, knew of the group. "group show" shows everything.`
 }
 
 func (a *app) printGroups(groups []api.Group) error {
+	names := api.NamesOf()
+	for _, g := range groups {
+		names.Add(api.Candidate{ID: g.ID, Name: g.Name})
+	}
 	return list(a, groups, "GROUP NAME STATE ROLE MEMBERS ACTIVE KNOWN-AS-OF", func(g api.Group) []string {
-		return []string{api.Short(g.ID), g.Name, brief(g), g.Role, fmt.Sprint(g.Members), when(g.Active), cmp.Or(when(g.KnownAsOf), "-")}
+		return []string{api.Short(g.ID), doubted(names, g.ID, g.Name), brief(g), g.Role, fmt.Sprint(g.Members), when(g.Active), cmp.Or(when(g.KnownAsOf), "-")}
 	})
 }
 
@@ -249,8 +253,12 @@ is 4 if nothing was found, and 8 if there was nobody to ask.`,
 			if a.json {
 				return nil
 			}
+			names := api.NamesOf()
+			for _, f := range order {
+				names.Add(api.Candidate{ID: f.ID, Name: f.Name})
+			}
 			return list(a, order, "NAME VOTES SAYS-MEMBERS POLICY SAYS-FOUNDED SOURCE ID", func(f *result) []string {
-				name := f.Name
+				name := doubted(names, f.ID, f.Name)
 				if !f.Verified {
 					name += " (unverified)"
 				}
@@ -476,6 +484,15 @@ func (a *app) join(ctx context.Context, c *api.Client, r api.JoinRequest, timeou
 	return nil
 }
 
+// namesOf has the names of a group's members.
+func namesOf(members []api.Member) *api.Names {
+	names := api.NamesOf()
+	for _, m := range members {
+		names.Add(api.Candidate{ID: m.User, Name: m.Name})
+	}
+	return names
+}
+
 func (a *app) membersCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "members GROUP",
@@ -487,8 +504,9 @@ func (a *app) membersCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			names := namesOf(m.Members)
 			return list(a, m.Members, "USER NAME ROLE DEVICES SINCE", func(m api.Member) []string {
-				name := m.Name
+				name := doubted(names, m.User, m.Name)
 				if m.Self {
 					name += " (you)"
 				}
@@ -626,7 +644,7 @@ func (a *app) renameCmd() *cobra.Command {
 		Use:   "rename GROUP NAME",
 		Short: "Give a group another name",
 		Long: `Give a group another name, for everybody. Only owners and admins may do so. A name has one
-line of up to 64 bytes.
+line of up to 64 bytes, and each of its words is in one alphabet.
 ` + namingHelp,
 		Example: "  pandanode group rename tea \"tea house\"",
 		Args:    cobra.ExactArgs(2),

@@ -171,6 +171,10 @@ func (a *app) printGroupStatus(s api.GroupStatus) error {
 			names[d.User] = d.Name
 		}
 	}
+	view := api.NamesOf()
+	for user, name := range names {
+		view.Add(api.Candidate{ID: user, Name: name})
+	}
 	for _, x := range s.Suggest {
 		why := fmt.Sprintf("%s of its making %s invalid to members", english.Plural(x.Broken, "epoch", ""), english.PluralWord(x.Broken, "was", "were"))
 		if !x.Silent.IsZero() {
@@ -182,7 +186,7 @@ func (a *app) printGroupStatus(s api.GroupStatus) error {
 	if err := list(a, s.Branches, "BRANCH EPOCH SINCE LENGTH VOTES STATE", func(b api.Branch) []string {
 		var voters, states []string
 		for _, v := range b.Voters {
-			voters = append(voters, names[v])
+			voters = append(voters, label(view, v, names[v]))
 		}
 		for _, x := range []struct {
 			is   bool

@@ -151,22 +151,23 @@ that no node keeps.
 			if err != nil {
 				return err
 			}
+			names, err := a.members(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
 			return list(a, all.Invites, "INVITE BY ROLE USED EXPIRES STATE", func(i api.Invite) []string {
-				used, state, by := fmt.Sprint(i.Used), "valid", i.ByName
+				used, state := fmt.Sprint(i.Used), "valid"
 				if i.Uses > 0 {
 					used = fmt.Sprintf("%d of %d", i.Used, i.Uses)
 				}
 				if !i.Valid {
 					state = i.Void
 				}
-				if by == "" {
-					by = api.Short(i.By)
-				}
 				expires := "never"
 				if !i.Expires.IsZero() {
 					expires = when(i.Expires)
 				}
-				return []string{api.Short(i.ID), by, i.Role, used, expires, state}
+				return []string{api.Short(i.ID), label(names, i.By, i.ByName), i.Role, used, expires, state}
 			})
 		}),
 	}
@@ -192,6 +193,15 @@ INVITE is an ID as "group invites" lists them, or its first characters (16 or mo
 	}
 }
 
+// members returns the names in a group, for a table; JSON has none.
+func (a *app) members(ctx context.Context, c *api.Client, group string) (*api.Names, error) {
+	if a.json {
+		return api.NamesOf(), nil
+	}
+	m, err := c.Members(ctx, api.GroupRequest{Group: group})
+	return namesOf(m.Members), err
+}
+
 func (a *app) requestsCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "requests GROUP",
@@ -208,12 +218,19 @@ answered within two weeks). Anybody can use any name: compare the USER with the 
 			if err != nil {
 				return err
 			}
+			names, err := a.members(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			for _, r := range all.Requests {
+				names.Add(api.Candidate{ID: r.User, Name: r.Name})
+			}
 			return list(a, all.Requests, "USER NAME ASKED STATE", func(r api.Request) []string {
 				state := string(r.State)
 				if r.Removed {
 					state += ", was removed before"
 				}
-				return []string{api.Short(r.User), r.Name, when(r.Asked), state}
+				return []string{api.Short(r.User), doubted(names, r.User, r.Name), when(r.Asked), state}
 			})
 		}),
 	}

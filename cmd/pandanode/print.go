@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/rivo/uniseg"
+
+	"github.com/pandanode/pandanode/node/api"
 )
 
 // Colours, as parameters of SGR.
@@ -123,6 +125,26 @@ func (a *app) facts(pairs ...string) {
 			fmt.Fprintf(a.out, "%s  %s\n", a.paint(a.out, dim, fmt.Sprintf("%-*s", width, pairs[i])), clean(pairs[i+1]))
 		}
 	}
+}
+
+// doubted returns a name, with what in the view makes it doubtful.
+func doubted(names *api.Names, id, name string) string {
+	if why := names.Doubt(api.Candidate{ID: id, Name: name}); why != "" {
+		return name + " (" + why + ")"
+	}
+	return name
+}
+
+// label returns the name of somebody whose ID stands nowhere else: with the ID if the name
+// is doubtful, and the ID alone if there is no name.
+func label(names *api.Names, id, name string) string {
+	switch {
+	case name == "":
+		return api.Short(id)
+	case names.Doubt(api.Candidate{ID: id, Name: name}) != "":
+		return name + "/" + api.Short(id)
+	}
+	return name
 }
 
 // when gives a time for people.

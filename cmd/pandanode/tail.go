@@ -101,6 +101,8 @@ var errEnough = errors.New("enough")
 type tailed struct {
 	id, name string
 	cursor   uint64 // of the last item that was shown
+	title    string // in a line; with the ID where another group's name looks the same
+	names    *api.Names
 }
 
 // happened is an item of a timeline, with its group.
@@ -139,6 +141,13 @@ func (a *app) tail(ctx context.Context, c *api.Client, t tailing, args []string)
 		}
 		return nil
 	}
+	if !a.json {
+		for _, g := range groups {
+			if m, err := c.Members(ctx, api.GroupRequest{Group: g.id}); err == nil { // a group that is still joined has none to tell of
+				g.names = namesOf(m.Members)
+			}
+		}
+	}
 	err = a.tailPast(waits, c, t, groups, named, show)
 	if err == nil && (t.follow || t.count > 0) {
 		err = follow(waits, c, groups, show)
@@ -164,16 +173,20 @@ func (a *app) tail(ctx context.Context, c *api.Client, t tailing, args []string)
 // tailedGroups returns the named groups, or all groups of this node if none was named.
 func (a *app) tailedGroups(ctx context.Context, c *api.Client, args []string) ([]*tailed, error) {
 	var out []*tailed
+	all, err := c.Groups(ctx, api.Empty{})
+	if err != nil {
+		return nil, err
+	}
+	names := api.NamesOf()
+	for _, g := range all.Groups {
+		names.Add(api.Candidate{ID: g.ID, Name: g.Name})
+	}
 	add := func(g api.Group) {
 		if !slices.ContainsFunc(out, func(o *tailed) bool { return o.id == g.ID }) {
-			out = append(out, &tailed{id: g.ID, name: g.Name})
+			out = append(out, &tailed{id: g.ID, name: g.Name, title: label(names, g.ID, g.Name), names: api.NamesOf()})
 		}
 	}
 	if len(args) == 0 {
-		all, err := c.Groups(ctx, api.Empty{})
-		if err != nil {
-			return nil, err
-		}
 		for _, g := range all.Groups {
 			add(g)
 		}
@@ -258,6 +271,29 @@ func follow(ctx context.Context, c *api.Client, groups []*tailed, show func(happ
 	return context.Cause(ctx)
 }
 
+// meet takes the names in an item into the view, such as those of people who come.
+func (h happened) meet() {
+	if m := h.Message; m != nil {
+		h.names.Add(api.Candidate{ID: m.User, Name: m.Name})
+	}
+	if e := h.Event; e != nil {
+		h.names.Add(api.Candidate{ID: e.User, Name: e.UserName})
+		h.names.Add(api.Candidate{ID: e.By, Name: e.ByName})
+	}
+}
+
+// person names somebody by name and ID, and says where the name could be taken for another.
+func person(names *api.Names, id, name string) string {
+	if name == "" {
+		return api.Short(id)
+	}
+	text := name + "/" + api.Short(id)
+	if why := names.Doubt(api.Candidate{ID: id, Name: name}); why != "" {
+		text += " (" + why + ")"
+	}
+	return text
+}
+
 // printHappening prints one line of a timeline, for the user me; named: with its group.
 func (a *app) printHappening(h happened, me string, named bool) error {
 	if a.json {
@@ -271,31 +307,28 @@ func (a *app) printHappening(h happened, me string, named bool) error {
 		}
 		return nil
 	}
+	h.meet()
 	var what string
 	at := h.At
 	switch {
 	case h.Message != nil:
 		at = h.Message.Sent
-		what = a.said(*h.Message)
+		what = a.said(*h.Message, h.names)
 	case h.Event != nil:
-		what = a.paint(a.out, dim, "* "+clean(deedOf(*h.Event, me)))
+		what = a.paint(a.out, dim, "* "+clean(deedOf(*h.Event, me, h.names)))
 	default:
 		return nil
 	}
 	group := ""
 	if named {
-		name := h.name
-		if name == "" {
-			name = api.Short(h.id)
-		}
-		group = a.paint(a.out, dim, "["+clean(name)+"]") + " "
+		group = a.paint(a.out, dim, "["+clean(h.title)+"]") + " "
 	}
 	_, err := fmt.Fprintf(a.out, "%s %s%s\n", a.paint(a.out, dim, at.Local().Format("2006-01-02 15:04:05")), group, what)
 	return err
 }
 
 // said formats a message with its author.
-func (a *app) said(m api.Message) string {
+func (a *app) said(m api.Message, names *api.Names) string {
 	text := m.Text
 	if m.Data != nil {
 		text = fmt.Sprintf("(%d bytes of %s)", len(m.Data), m.MediaType)
@@ -304,7 +337,7 @@ func (a *app) said(m api.Message) string {
 	for i := range lines {
 		lines[i] = clean(lines[i])
 	}
-	who := clean(m.Name) + "/" + api.Short(m.User)
+	who := clean(person(names, m.User, m.Name))
 	if m.Own {
 		who = "you"
 	}
@@ -312,20 +345,18 @@ func (a *app) said(m api.Message) string {
 }
 
 // deedOf describes an event of a timeline in words, for the user me.
-func deedOf(e api.Event, me string) string {
-	person := func(name, id string) string {
+func deedOf(e api.Event, me string, names *api.Names) string {
+	called := func(name, id string) string {
 		switch {
 		case id == "":
 			return "somebody"
 		case id == me:
 			return "you"
-		case name == "":
-			return api.Short(id)
 		}
-		return name + "/" + api.Short(id)
+		return person(names, id, name)
 	}
 	if tell := deeds[e.Kind]; tell != nil {
-		return tell(e, person(e.UserName, e.User), person(e.ByName, e.By))
+		return tell(e, called(e.UserName, e.User), called(e.ByName, e.By))
 	}
 	return string(e.Kind)
 }

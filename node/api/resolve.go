@@ -29,26 +29,37 @@ type Candidate struct {
 }
 
 // Resolve finds what a query names among the candidates: the one with that full ID,
-// else the only one that has it as its name or, from MinPrefix characters on, as a
-// prefix of its ID, else the only one that has it as its name but for case and spaces.
-// A name that looks like the beginning of somebody else's ID is
-// ambiguous, so that nobody can take over a short ID. Kind ("group", "user") is for the errors, which have
-// CodeNotFound, with a hint at names that are close, or CodeAmbiguous.
+// else the only one that has it as its name (but for case and spaces) or, from MinPrefix
+// characters on, as a prefix of its ID. It is ambiguous where another name looks like the
+// query (see [Alike]), or a name like the beginning of somebody else's ID: nobody can take
+// over a name or a short ID. Kind ("group", "user") is for the errors, which have
+// CodeNotFound, with a hint at names that are close, CodeInvalid for an ID that was cut too
+// short, or CodeAmbiguous.
 func Resolve(kind, query string, candidates []Candidate) (string, error) {
 	for _, c := range candidates {
 		if c.ID == query {
 			return c.ID, nil
 		}
 	}
-	fits := slices.DeleteFunc(slices.Clone(candidates), func(c Candidate) bool {
-		return c.Name != query && (len(query) < MinPrefix || !strings.HasPrefix(c.ID, strings.ToLower(query)))
-	})
-	if len(fits) == 0 {
-		fits = slices.DeleteFunc(slices.Clone(candidates), func(c Candidate) bool { return !SameName(c.Name, query) })
+	short := strings.ToLower(query)
+	var fits, alike []Candidate
+	named := false
+	for _, c := range candidates {
+		switch {
+		case c.Name == query || SameName(c.Name, query):
+			fits, named = append(fits, c), true
+		case len(query) >= MinPrefix && strings.HasPrefix(c.ID, short):
+			fits = append(fits, c)
+		case Alike(c.Name, query):
+			alike = append(alike, c)
+		}
+	}
+	if named {
+		fits = append(fits, alike...)
 	}
 	switch len(fits) {
 	case 0:
-		if short := strings.ToLower(query); len(query) >= minGuess && len(query) < MinPrefix && slices.ContainsFunc(candidates, func(c Candidate) bool { return strings.HasPrefix(c.ID, short) }) {
+		if len(query) >= minGuess && len(query) < MinPrefix && slices.ContainsFunc(candidates, func(c Candidate) bool { return strings.HasPrefix(c.ID, short) }) {
 			return "", Errorf(CodeInvalid, "%q is too short to stand for the ID of a %s: others can make an ID that begins so", query, kind).
 				WithHint("give its full name, or %d or more characters of its ID", MinPrefix)
 		}
@@ -60,7 +71,12 @@ func Resolve(kind, query string, candidates []Candidate) (string, error) {
 	case 1:
 		return fits[0].ID, nil
 	}
-	e := Errorf(CodeAmbiguous, "%q fits %d %ss", query, len(fits), kind).WithHint("name it by more of its ID")
+	why := ""
+	if named {
+		why = ", by names that are or look the same"
+	}
+	e := Errorf(CodeAmbiguous, "%q fits %d %ss%s", query, len(fits), kind, why).
+		WithHint("name it by its ID, or %d or more characters of that", MinPrefix)
 	e.Candidates = fits
 	return "", e
 }
@@ -102,6 +118,9 @@ func DidYouMean(query string, candidates []Candidate) string {
 	want := []rune(bare(query))
 	var found []near
 	for _, c := range candidates {
+		if Alike(c.Name, query) && bare(c.Name) != bare(query) {
+			return fmt.Sprintf("the name of %s only looks like it, and has other letters; if you mean that, name it by this ID", c.ID)
+		}
 		have := []rune(bare(c.Name))
 		if len(want) == 0 || len(have) == 0 || len(want) > maxSuggestable || len(have) > maxSuggestable {
 			continue

@@ -15,9 +15,16 @@ func TestResolveNames(t *testing.T) {
 		{"Tea House", all, tea.ID},
 		{" TEA  HOUSE ", all, tea.ID},
 		{"cafe\u0301 u\u0308ber", all, cafe.ID},
-		{"BOARD", all, upper.ID},
-		{"board", all, twin.ID},
+		{"BOARD", all, string(CodeAmbiguous)}, // whoever wants to be taken for BOARD is called board
+		{"board", all, string(CodeAmbiguous)},
 		{"Board", all, string(CodeAmbiguous)},
+		{"BOARD", []Candidate{twin}, twin.ID},
+		{"tea house", append(all, Candidate{"gggggggggggggggggggg", "te\u0430 house"}), string(CodeAmbiguous)}, // Cyrillic а
+		{"te\u0430 house", append(all, Candidate{"gggggggggggggggggggg", "te\u0430 house"}), string(CodeAmbiguous)},
+		{"tea house", append(all, Candidate{"gggggggggggggggggggg", "tea\u200b house"}), string(CodeAmbiguous)},
+		{"Ian", []Candidate{{"gggggggggggggggggggg", "Ian"}, {"hhhhhhhhhhhhhhhhhhhh", "lan"}}, string(CodeAmbiguous)},
+		{"Ian", []Candidate{{"hhhhhhhhhhhhhhhhhhhh", "lan"}}, "the name of hhhhhhhhhhhhhhhhhhhh only looks like it, and has other letters; if you mean that, name it by this ID"},
+		{"gggggggggggggggg", append(all, Candidate{"gggggggggggggggggggg", "te\u0430 house"}), "gggggggggggggggggggg"},
 		{tea.ID[:16], all, tea.ID},
 		{"AAAAAAAAAAAAAAAA", all, tea.ID},
 		{tea.ID[:16], append(all, prefixed), string(CodeAmbiguous)}, // nobody takes over a short ID

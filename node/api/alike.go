@@ -1,0 +1,171 @@
+package api
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"go.mau.fi/util/confusable"
+	"golang.org/x/text/unicode/norm"
+)
+
+// Alike says whether one name could be taken for the other: it is the same but for case,
+// spaces, accents, characters that cannot be seen, and letters that look like each other
+// (Unicode Technical Standard 39, Section 4). A name of which nothing is seen is like no other.
+func Alike(a, b string) bool {
+	for _, x := range looks(a) {
+		if slices.Contains(looks(b), x) {
+			return true
+		}
+	}
+	return false
+}
+
+// looks returns what a name looks like, twice: letters that look like each other are made
+// one before their case is (I is like l, and В like B), or afterwards (I is also i).
+func looks(name string) []string {
+	seen := strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		if hidden(r) {
+			return -1
+		}
+		return r
+	}, norm.NFKC.String(name))), " ")
+	if seen == "" {
+		return nil
+	}
+	return slices.Compact([]string{skeleton(strings.ToLower(skeleton(seen))), skeleton(strings.ToLower(seen))})
+}
+
+// skeleton is the standard's, without the accents of Latin, Greek and Cyrillic letters.
+// Marks of other scripts are vowels and the like.
+func skeleton(s string) string { return unaccented(confusable.Skeleton(unaccented(s))) }
+
+func unaccented(s string) string {
+	accents := false // the last letter loses its accents
+	return strings.Map(func(r rune) rune {
+		if !unicode.Is(unicode.Mn, r) {
+			accents = unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic)
+		} else if accents {
+			return -1
+		}
+		return r
+	}, norm.NFD.String(s))
+}
+
+// hidden says whether a character takes no room, or could act on its neighbours unseen.
+func hidden(r rune) bool {
+	return !unicode.IsSpace(r) && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
+}
+
+// Names are names in one view, such as those of a group's members, and who has them.
+type Names struct {
+	by map[string]map[string]bool // what a name looks like, IDs
+}
+
+// NamesOf has the names of the candidates.
+func NamesOf(all ...Candidate) *Names {
+	n := &Names{map[string]map[string]bool{}}
+	for _, c := range all {
+		n.Add(c)
+	}
+	return n
+}
+
+// Add puts a name into the view.
+func (n *Names) Add(c Candidate) {
+	for _, x := range looks(c.Name) {
+		if n.by[x] == nil {
+			n.by[x] = map[string]bool{}
+		}
+		n.by[x][c.ID] = true
+	}
+}
+
+// Doubt says in a few words why a name could be taken for something else; empty if it could
+// not.
+func (n *Names) Doubt(c Candidate) string {
+	for _, x := range looks(c.Name) {
+		if len(n.by[x]) > 1 || len(n.by[x]) == 1 && !n.by[x][c.ID] {
+			return "name like another's"
+		}
+	}
+	if word, _ := mixed(c.Name); word != "" {
+		return "mixed alphabets"
+	}
+	return ""
+}
+
+// CheckName refuses what a name that is given here and now should not have: characters that
+// are not seen, and words whose letters are of several alphabets. Names that come from others
+// are shown with a doubt instead.
+func CheckName(name string) error {
+	last := ' '
+	for _, r := range name {
+		if hidden(r) && !joins(last, r) {
+			return fmt.Errorf("the name has a character that is not seen (U+%04X); type it anew without that", r)
+		}
+		last = r
+	}
+	if word, scripts := mixed(name); word != "" {
+		return fmt.Errorf("%q has letters of several alphabets (%s), which look alike; write each word in one", word, strings.Join(scripts, ", "))
+	}
+	return nil
+}
+
+// joins says whether a character that is not seen has its place after another one: in emoji,
+// and in scripts whose letters join.
+func joins(after, r rune) bool {
+	switch {
+	case r == 0x200c || r == 0x200d || unicode.Is(unicode.Variation_Selector, r):
+		return after > unicode.MaxLatin1 && !unicode.In(after, unicode.Latin, unicode.Greek, unicode.Cyrillic) || r == 0xfe0f
+	case r >= 0xe0020 && r <= 0xe007f: // of a flag
+		return after == 0x1f3f4 || after >= 0xe0020 && after <= 0xe007f
+	}
+	return false
+}
+
+// written lists which scripts one word can have: those of Japanese, Chinese and Korean, with
+// Latin letters among them (the level "highly restrictive" of the standard's Section 5.2).
+// Any other word has one script.
+var written = [][]string{
+	{"Latin", "Han", "Hiragana", "Katakana"},
+	{"Latin", "Han", "Bopomofo"},
+	{"Latin", "Han", "Hangul"},
+}
+
+// mixed finds a word whose letters are of scripts that are not written together, and names
+// these.
+func mixed(name string) (word string, scripts []string) {
+	for _, word := range strings.FieldsFunc(norm.NFKC.String(name), func(r rune) bool { return !unicode.In(r, unicode.L, unicode.M, unicode.N) }) {
+		var all []string
+		for _, r := range word {
+			if s := scriptOf(r); s != "" && !slices.Contains(all, s) {
+				all = append(all, s)
+			}
+		}
+		if len(all) > 1 && !slices.ContainsFunc(written, func(w []string) bool {
+			return !slices.ContainsFunc(all, func(s string) bool { return !slices.Contains(w, s) })
+		}) {
+			slices.Sort(all)
+			return word, all
+		}
+	}
+	return "", nil
+}
+
+// scriptOf names the script of a character; empty if it has none of its own.
+func scriptOf(r rune) string {
+	if unicode.In(r, unicode.Common, unicode.Inherited) {
+		return ""
+	}
+	if unicode.Is(unicode.Latin, r) {
+		return "Latin"
+	}
+	for name, table := range unicode.Scripts {
+		if unicode.Is(table, r) {
+			return name
+		}
+	}
+	return ""
+}
