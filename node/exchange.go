@@ -317,19 +317,24 @@ func (x *exchange) writeWanted(ctx context.Context, w *wire.SyncWant) error {
 			break
 		}
 		// It cannot open what it had from us before and asks for again: it lacks the epoch.
-		if again := x.g.scheduler.askedBefore(x.device, messages); len(again) > 0 {
-			if _, err := x.take(ctx, group.PeerVector{Device: x.device, Gaps: again}); err != nil {
-				return err
-			}
-		}
+		// Of a device that the group does not know nothing is remembered: it makes up others.
+		var again []wire.MessageID
 		var seals [][]byte
 		if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) {
+			if m.Standing(x.device) == group.Current {
+				again = x.g.scheduler.askedBefore(x.device, messages)
+			}
 			if !x.silent(m) {
 				seals, err = m.SealsFor(x.device, messages)
 			}
 			return err
 		}); err != nil {
 			return err
+		}
+		if len(again) > 0 {
+			if _, err := x.take(ctx, group.PeerVector{Device: x.device, Gaps: again}); err != nil {
+				return err
+			}
 		}
 		for len(seals) > 0 && !x.over() {
 			n := fitting(seals, entriesFrame)

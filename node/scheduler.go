@@ -69,7 +69,7 @@ type scheduler struct {
 	met     met                   // anybody: how old the news of the group is
 	kick    chan struct{}         // holds one
 
-	wanted map[wire.DeviceID]map[wire.MessageID]bool // asked for on streams; cleared when full
+	wanted map[wire.DeviceID]map[wire.MessageID]bool // asked for on streams, by devices that the group knows
 }
 
 // due is why to exchange with somebody: any good exchange that began after since will do.
@@ -250,8 +250,11 @@ func (s *scheduler) askedBefore(d wire.DeviceID, messages []wire.MessageID) (aga
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.wanted[d] == nil {
-		if len(s.wanted) >= maxWantedDevices {
-			clear(s.wanted)
+		for o := range s.wanted { // any: nobody can push out more than one by one more device
+			if len(s.wanted) < maxWantedDevices {
+				break
+			}
+			delete(s.wanted, o)
 		}
 		s.wanted[d] = make(map[wire.MessageID]bool)
 	}

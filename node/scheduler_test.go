@@ -140,6 +140,15 @@ func TestAskedBefore(t *testing.T) {
 	if n := len(s.wanted); n > maxWantedDevices {
 		t.Errorf("it remembers %d devices", n)
 	}
+	kept := 0 // one more device costs one that was there, not all
+	for d := range maxWantedDevices {
+		if len(s.wanted[wire.DeviceID{byte(d + maxWantedDevices + 1), byte((d + maxWantedDevices + 1) >> 8)}]) > 0 {
+			kept++
+		}
+	}
+	if kept < maxWantedDevices/2 {
+		t.Errorf("%d of the newest %d devices are remembered", kept, maxWantedDevices)
+	}
 	if n := len(s.wanted[wire.DeviceID{}]); n > maxWantedMessages {
 		t.Errorf("it remembers %d messages of one", n)
 	}

@@ -104,10 +104,27 @@ func (m *Machine) planUpdate(now time.Time, n *epochs.Node) {
 		early := time.Duration(binary.BigEndian.Uint16(spread[:])) * (m.cfg.UpdateEvery / 8 >> 16)
 		m.timers.set(timerUpdate, by.Since(now).Add(m.cfg.UpdateEvery-early))
 	}
-	if m.plan.lostUpdate {
+	if lostKeys(m.logs, m.tree, m.own.log.Device, n, at.By()) {
 		// Its newest keys were on a branch that lost. Spread, for others lost theirs too.
 		m.timers.sooner(timerUpdate, m.next(now).Time().Add(5*time.Second+m.rank()*gapStep))
 	}
+}
+
+// lostKeys says whether the newest commit of a device is not on the chain to a position, and
+// nothing has renewed its keys there since: since is what its leaf there is of. It follows from
+// the logs, so that a restart forgets nothing.
+func lostKeys(logs *dag.Logs, tree *epochs.Tree, d wire.DeviceID, position *epochs.Node, since *dag.Item) bool {
+	var newest *dag.Item
+	for _, it := range logs.Commits {
+		if it.Log.Device == d && logs.Counts(it) && (newest == nil || it.Compare(newest) > 0) {
+			newest = it
+		}
+	}
+	if newest == nil || since != nil && newest.Compare(since) <= 0 {
+		return false
+	}
+	at := tree.Nodes[newest.Commit.Child]
+	return at == nil || !at.Contains(position)
 }
 
 // errLeftOut says that KeyPackages which cannot be used were found, and that the
@@ -158,7 +175,6 @@ func (m *Machine) commit(now time.Time, n *epochs.Node, e engine.Epoch, d differ
 	if transport != nil {
 		m.leaf.replace(now, transport)
 	}
-	m.plan.lostUpdate = false
 	if m.plan.unfinished = (wire.EpochID{}); d.more {
 		m.plan.unfinished = child
 	}

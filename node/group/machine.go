@@ -106,6 +106,9 @@ func (m *Machine) insert(it *dag.Item, e *wire.Entry) error {
 		m.rosters.at(it).Judge(it, m.cfg.Genesis)
 	}
 	m.logs.Add(it, e)
+	if it.Target != nil && len(m.logs.Adders[it.Target.Device.ID]) == 1 {
+		m.logs.DropForged(m.own.group, it.Target.Device)
+	}
 	if n != nil && (it.Commit != nil || it.Facts.Has(dag.IsPermitted)) {
 		m.tree.Add(n)
 	}

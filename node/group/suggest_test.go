@@ -35,8 +35,10 @@ func TestSuggestions(t *testing.T) {
 	}
 
 	var epochs []wire.EpochID
+	c.online = true
+	w.sync(a, c)
+	w.run(10 * time.Minute) // it is back in, by somebody else's commit
 	for i := range manyRefused {
-		c.online = true
 		c.m.timers.set(timerUpdate, w.now)
 		c.must(Tick{})
 		w.run(time.Minute)

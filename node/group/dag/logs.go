@@ -260,7 +260,11 @@ func (l *Logs) Add(it *Item, e *wire.Entry) {
 		l.Ops = slices.Insert(l.Ops, at, it)
 		if it.Target != nil {
 			id := it.Target.Device.ID
-			l.Devices[id] = it.Target.Device
+			// It is known by the certificate that it came in with last, in the order of entries
+			// and not of their arrival.
+			if !slices.ContainsFunc(l.Adders[id], func(o *Item) bool { return o.Compare(it) > 0 }) {
+				l.Devices[id] = it.Target.Device
+			}
 			l.Adders[id] = append(l.Adders[id], it)
 		}
 	case wire.KindCommit:

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -105,6 +106,17 @@ func (p *parking) drop(s *SignedEntry) {
 		p.Waiting[h] = slices.DeleteFunc(p.Waiting[h], func(w wire.EntryHash) bool { return w == s.Hash })
 		if len(p.Waiting[h]) == 0 {
 			delete(p.Waiting, h)
+		}
+	}
+}
+
+// DropForged forgets what was parked as a device's before the device was known, and is not
+// signed by it: it must not call for other entries.
+func (l *Logs) DropForged(group wire.GroupID, d *identity.Device) {
+	for _, h := range slices.Clone(l.Parking.queues[wire.DeviceID{}]) {
+		s := l.Parking.Entries[h]
+		if s != nil && s.Entry.Device == d.ID && identity.Verify(d.Cert.LogKey, wire.DomainEntry, group, s.Signed) != nil {
+			l.Parking.drop(s)
 		}
 	}
 }
