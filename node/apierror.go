@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/config"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
@@ -22,6 +23,9 @@ func APIError(err error) error {
 	}
 	if _, ok := errors.AsType[*api.Error](err); ok {
 		return err
+	}
+	if e, ok := errors.AsType[*config.UntrustedError](err); ok {
+		return api.Errorf(api.CodeNotPermitted, "%v", err).WithHint("%s", e.Help)
 	}
 	for _, e := range []struct {
 		err  error

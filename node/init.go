@@ -61,6 +61,19 @@ type self struct {
 // storeDir is where the store of a home lies.
 func storeDir(home string) string { return filepath.Join(home, "store") }
 
+// checkHome refuses a home in which another user of the machine could change what a node
+// reads, or put a socket in the place of the node's.
+func checkHome(home string) error {
+	abs, err := filepath.Abs(home)
+	if err != nil {
+		return fmt.Errorf("%w: the home: %w", ErrInvalid, err)
+	}
+	if err := config.Trust(abs); err != nil {
+		return err
+	}
+	return config.Trust(storeDir(abs))
+}
+
 // Init makes a device: its home, its store, a user, keys and a certificate, and its
 // configuration. It is there whole or not at all: the store is made beside its place, and
 // moved there at the end. An Init that fails removes the files that it has made; one that
@@ -76,6 +89,9 @@ func initAt(ctx context.Context, cfg InitConfig, at func(point string)) (err err
 		cfg.Name = "device"
 	}
 	if err := checkDeviceName(cfg.Name); err != nil {
+		return err
+	}
+	if err := checkHome(cfg.Home); err != nil {
 		return err
 	}
 	if isStore(storeDir(cfg.Home)) {
@@ -107,6 +123,9 @@ func initAt(ctx context.Context, cfg InitConfig, at func(point string)) (err err
 	}
 	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
 		return fmt.Errorf("making the home: %w", err)
+	}
+	if err := checkHome(cfg.Home); err != nil {
+		return err // somebody else made it, just now
 	}
 	part := storeDir(cfg.Home) + ".making"
 	s, err := createAnew(part, o)
@@ -323,6 +342,9 @@ func newIdentity(cfg InitConfig, now time.Time) (*identityRow, error) {
 
 // openStore opens the store of a device.
 func openStore(cfg Config) (*storage.Store, error) {
+	if err := checkHome(cfg.Home); err != nil {
+		return nil, err
+	}
 	o := storage.Options{Passphrase: cfg.Passphrase, KeyFile: cfg.KeyFile}
 	if cfg.Logger != nil {
 		o.Logger = cfg.Logger.With("subsystem", "storage")

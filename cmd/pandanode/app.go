@@ -249,12 +249,18 @@ func (a *app) config(flags map[string]string) (config.Paths, config.Config, erro
 	if err != nil {
 		return paths, config.Config{}, configError(err)
 	}
+	if err := config.Trust(paths.File); err != nil {
+		return paths, config.Config{}, explain(err)
+	}
 	c, err := config.Load(paths, a.environ, flags)
 	if err != nil {
 		if e, ok := errors.AsType[*config.SyntaxError](err); ok && e.Text != "" {
 			a.excerpt = e.Excerpt()
 		}
 		return paths, c, configError(err)
+	}
+	if err := config.Trust(c.DataDir); err != nil {
+		return paths, c, explain(err)
 	}
 	return paths, c, nil
 }
@@ -277,7 +283,7 @@ func (a *app) client() (*api.Client, error) {
 		return nil, api.Errorf(api.CodeUnavailable, "%s: %v", nobodyAnswers, err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, explain(err)
 	}
 	return api.NewClient(socket), nil
 }

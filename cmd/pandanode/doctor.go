@@ -118,7 +118,7 @@ func (a *app) diagnose(ctx context.Context, verify bool) []api.Finding {
 			return append(out, api.Failed("node", err))
 		}
 	} else if !errors.Is(err, config.ErrNoSocket) {
-		return append(out, api.Failed("node", err))
+		return append(out, api.Failed("node", explain(err)))
 	}
 	out = append(out, api.Finding{Check: "node", Health: api.HealthWarn, Detail: "it does not run: peers, DHT, reachability, clock and groups are not looked at", Hint: "pandanode run"})
 	return append(out, node.CheckHome(c.DataDir, a.passphrase(c, false), c.KeyFile, verify)...)

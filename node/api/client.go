@@ -18,10 +18,11 @@ type Client struct {
 
 var _ API = (*Client)(nil)
 
-// NewClient gives a client for the node on this socket. It connects when it is used.
+// NewClient gives a client for the node on this socket. It connects when it is used, to a
+// process of this user or of root.
 func NewClient(socket string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		return connect(ctx, socket)
 	}
 	return &Client{socket, &http.Client{
 		Transport: &http.Transport{DialContext: dial, DisableCompression: true},
@@ -35,6 +36,9 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // unreachable says why a request got no answer.
 func (c *Client) unreachable(ctx context.Context, err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e // the socket is another user's
+	}
 	switch {
 	case ctx.Err() != nil:
 		return AsError(context.Cause(ctx))

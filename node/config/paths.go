@@ -108,9 +108,14 @@ func chooseSocket(data string, getenv func(string) string) (string, error) {
 }
 
 // FindSocket gives the recorded path of the socket of the node on this data
-// directory, or ErrNoSocket.
+// directory, or ErrNoSocket, or an [UntrustedError] if another user could have put the
+// record or the socket there.
 func FindSocket(data string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(data, socketRecord))
+	record := filepath.Join(data, socketRecord)
+	if err := Trust(record); err != nil {
+		return "", err
+	}
+	b, err := os.ReadFile(record)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("%w: %s", ErrNoSocket, data)
 	}
@@ -119,7 +124,10 @@ func FindSocket(data string) (string, error) {
 	}
 	path := strings.TrimSuffix(string(b), "\n")
 	if !filepath.IsAbs(path) {
-		return "", fmt.Errorf("finding the socket: %s holds no path", filepath.Join(data, socketRecord))
+		return "", fmt.Errorf("finding the socket: %s holds no path", record)
+	}
+	if err := Trust(path); err != nil {
+		return "", err
 	}
 	return path, nil
 }

@@ -1,0 +1,64 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pandanode/pandanode/node/api"
+)
+
+// No command uses a home that another user could have prepared: no configuration of it is
+// read, nothing is sent to its socket, and nothing is made in it.
+func TestHomeOfOthers(t *testing.T) {
+	open := func(w *world) (string, error) { return "chmod go-w " + w.home, os.Chmod(w.home, 0o777) }
+	cases := map[string]func(w *world) (hint string, err error){
+		"open to all": open,
+		"open to all, with another configuration": func(w *world) (string, error) {
+			hint, err := open(w)
+			return hint, errors.Join(err, os.WriteFile(filepath.Join(w.home, "config.toml"), []byte("no configuration"), 0o600))
+		},
+		"below a directory that is open to all": func(w *world) (string, error) {
+			dir := filepath.Dir(w.home)
+			return "chmod go-w " + dir, os.Chmod(dir, 0o777)
+		},
+		"a configuration that others can write": func(w *world) (string, error) {
+			path := filepath.Join(w.home, "config.toml")
+			return "chmod go-w " + path, errors.Join(os.WriteFile(path, []byte("mdns = false\n"), 0o600), os.Chmod(path, 0o666))
+		},
+	}
+	if os.Geteuid() == 0 {
+		cases["another user's"] = func(w *world) (string, error) { return "run this as 12345", os.Chown(w.home, 12345, -1) }
+	}
+	for what, spoil := range cases {
+		w := newWorld(t)
+		w.ok("group", "create", "tea")
+		hint, err := spoil(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := os.ReadDir(w.home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{{"init"}, {"run"}, {"status"}, {"send", "tea", "a secret"}, {"group", "join", "-"}, {"store", "stat"}, {"doctor"}, {"stop"}} {
+			r := w.run("", args...)
+			if r.code != api.ExitNotPermitted || !strings.Contains(r.out+r.err, hint) {
+				t.Errorf("%s: %q: exit code %d, no %q in\n%s%s", what, args, r.code, hint, r.out, r.err)
+			}
+		}
+		if after, err := os.ReadDir(w.home); err != nil || len(after) != len(before) {
+			t.Errorf("%s: %v, was %v (%v)", what, after, before, err)
+		}
+		if err := errors.Join(os.Chown(w.home, os.Geteuid(), -1), os.Chmod(w.home, 0o700), os.Chmod(filepath.Dir(w.home), 0o700), os.RemoveAll(filepath.Join(w.home, "config.toml"))); err != nil { //nolint:gosec // directories
+			t.Fatal(err)
+		}
+		if out := w.ok("tail", "tea"); strings.Contains(out, "a secret") {
+			t.Errorf("%s: sent all the same: %s", what, out)
+		}
+	}
+}

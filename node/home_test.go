@@ -1,0 +1,67 @@
+//go:build unix
+
+package node
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/config"
+	"github.com/pandanode/pandanode/storage"
+)
+
+// A program that embeds a node is refused a home that others can change, too: to make a
+// device there, and to open one that was moved there, or whose store was replaced by a
+// link.
+func TestHomesOfOthersAreRefused(t *testing.T) {
+	t.Parallel()
+	refused := func(what string, err error) {
+		t.Helper()
+		if _, ok := errors.AsType[*config.UntrustedError](err); !ok || api.CodeOf(APIError(err)) != api.CodeNotPermitted {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	dir := t.TempDir()
+	home := filepath.Join(dir, "home")
+	cfg := InitConfig{Home: home, Passphrase: func() ([]byte, error) { return []byte("long enough"), nil }, KDF: storage.KDF{MemoryKiB: 64, Passes: 1, Lanes: 1}}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	refused("init below a directory that is open to all", Init(t.Context(), cfg))
+	_, err := Restore(t.Context(), cfg, nil)
+	refused("restore there", err)
+	if _, err := os.Stat(home); !errors.Is(err, os.ErrNotExist) {
+		t.Error("a home was made")
+	}
+	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory
+		t.Fatal(err)
+	}
+	if err := Init(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	open := Config{Home: home, Passphrase: cfg.Passphrase}
+	if s, err := OpenAtRest(open); err != nil || s.Close() != nil {
+		t.Fatal(err)
+	}
+	elsewhere := filepath.Join(dir, "elsewhere")
+	if err := errors.Join(os.Mkdir(elsewhere, 0o700), os.Chmod(elsewhere, 0o777), os.Rename(storeDir(home), filepath.Join(elsewhere, "store")), os.Symlink(filepath.Join(elsewhere, "store"), storeDir(home))); err != nil {
+		t.Fatal(err)
+	}
+	_, err = OpenAtRest(open)
+	refused("a store elsewhere", err)
+	_, err = Open(t.Context(), open)
+	refused("run", err)
+	if err := errors.Join(os.Remove(storeDir(home)), os.Chmod(home, 0o720)); err != nil { //nolint:gosec // a directory
+		t.Fatal(err)
+	}
+	if os.Getuid() == 0 { // else the group may be the user's own
+		if err := os.Chown(home, 0, 12345); err != nil {
+			t.Fatal(err)
+		}
+		_, err = Open(t.Context(), open)
+		refused("a home of a group", err)
+	}
+}
