@@ -45,6 +45,9 @@ type Config struct {
 	Mailbox      *MailboxConfig // nil: this node is no mailbox
 	Socket       string         // path of the local API's unix socket; empty: no socket
 	Metrics      string         // TCP address that serves metrics and health to all who reach it; empty: only the socket does
+	// MetricsNames are the names under which that address is asked, besides localhost and IP
+	// addresses. Others are refused.
+	MetricsNames []string
 	// GroupMetrics adds metrics of each group, labelled with its ID: their readers learn
 	// which groups this device is in.
 	GroupMetrics bool

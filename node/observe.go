@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -86,17 +87,20 @@ func ill(ctx context.Context, n *Node) string {
 	return ""
 }
 
-// byItsName refuses requests to a loopback address under any other name: a page in a browser
-// of this machine could give its own name that address, and read the answers.
-func byItsName(at net.Addr, h http.Handler) http.Handler {
+// byItsName refuses requests under a name that is neither localhost nor given: a page in a
+// browser that reaches the address could give its own name that address, and read the
+// answers. No page can do so with an address itself. On loopback only addresses of it are
+// taken.
+func byItsName(at net.Addr, names []string, h http.Handler) http.Handler {
 	tcp, ok := at.(*net.TCPAddr)
-	if !ok || !tcp.IP.IsLoopback() {
-		return h // others are to reach it, by names that they know
-	}
+	loopback := ok && tcp.IP.IsLoopback()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name := (&url.URL{Host: r.Host}).Hostname()
-		if ip := net.ParseIP(name); name != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			http.Error(w, fmt.Sprintf("this address serves %s and localhost, not %q", tcp.IP, name), http.StatusMisdirectedRequest)
+		name := strings.TrimSuffix((&url.URL{Host: r.Host}).Hostname(), ".")
+		ip := net.ParseIP(strings.Split(name, "%")[0])
+		known := strings.EqualFold(name, "localhost") || ip != nil && (ip.IsLoopback() || !loopback) ||
+			slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
+		if !known {
+			http.Error(w, fmt.Sprintf("this address does not serve the name %q: ask by the IP address, or put the name into metrics.names of the configuration", name), http.StatusMisdirectedRequest)
 			return
 		}
 		h.ServeHTTP(w, r)

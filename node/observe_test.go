@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -178,12 +179,16 @@ func TestObservation(t *testing.T) {
 		t.Fatal(groups, err)
 	}
 	plain := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	for host, want := range map[string]int{
-		"127.0.0.1": http.StatusOK, "localhost:9464": http.StatusOK, "[::1]:9464": http.StatusOK,
-		"page.example": http.StatusMisdirectedRequest, "page.example:9464": http.StatusMisdirectedRequest, "127.0.0.1.page.example": http.StatusMisdirectedRequest,
+	public := httptest.NewServer(byItsName(&net.TCPAddr{IP: net.IPv4zero}, []string{"node.example"}, observation(n)))
+	t.Cleanup(public.Close)
+	const ok, not = http.StatusOK, http.StatusMisdirectedRequest
+	for host, want := range map[string]struct{ loopback, public int }{
+		"127.0.0.1": {ok, ok}, "localhost:9464": {ok, ok}, "[::1]:9464": {ok, ok}, "[fe80::1%25eth0]:9464": {not, ok},
+		"192.0.2.7": {not, ok}, "192.0.2.7:9464": {not, ok}, "[2001:db8::7]:9464": {not, ok}, "Node.Example.:9464": {not, ok}, "node.example": {not, ok},
+		"page.example": {not, not}, "page.example:9464": {not, not}, "127.0.0.1.page.example": {not, not}, "node.example.page.example": {not, not},
 	} {
-		for _, path := range []string{"/metrics", "/healthz"} {
-			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, tcp+path, nil)
+		for at, want := range map[string]int{tcp + "/metrics": want.loopback, tcp + "/healthz": want.loopback, public.URL + "/metrics": want.public, public.URL + "/healthz": want.public} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -194,7 +199,7 @@ func TestObservation(t *testing.T) {
 			}
 			answer.Body.Close()
 			if answer.StatusCode != want {
-				t.Errorf("%s under the name %s: %d, want %d", path, host, answer.StatusCode, want)
+				t.Errorf("%s under the name %s: %d, want %d", at, host, answer.StatusCode, want)
 			}
 		}
 	}

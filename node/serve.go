@@ -35,7 +35,7 @@ func serve(n *Node) (ended <-chan error, stopped <-chan struct{}, end func(), er
 		}
 		address := l.Addr().String()
 		n.metrics.address.Store(&address)
-		ends = append(ends, serveHTTP(l, byItsName(l.Addr(), observation(n)), "metrics", failed))
+		ends = append(ends, serveHTTP(l, byItsName(l.Addr(), n.cfg.MetricsNames, observation(n)), "metrics", failed))
 		n.log.Info("metrics are served", "subsystem", "metrics", "address", address)
 	}
 	if n.cfg.Socket != "" {

@@ -70,6 +70,7 @@ func create(dir string, o Options, at func(string)) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{dir: dir, max: o.maxBatch(), keep: o.reserve(), file: file, at: at}
+	tighten(dir, o)
 	if err := s.create(o); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -144,6 +145,7 @@ func open(dir string, o Options, at func(string)) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{dir: dir, max: o.maxBatch(), keep: o.reserve(), file: file, at: at}
+	tighten(dir, o)
 	if err := s.open(o); err != nil {
 		return nil, errors.Join(err, s.release())
 	}

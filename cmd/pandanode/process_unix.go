@@ -21,10 +21,11 @@ func killGroup(p *os.Process) error { return syscall.Kill(-p.Pid, syscall.SIGKIL
 
 // keepSecrets has the files that this process makes be for its user alone, also where a
 // library asks for more, and has no core of it dumped: a core would hold the keys of its
-// groups.
+// groups. On Linux no other process of this user reads its memory either.
 func keepSecrets() {
 	unix.Umask(0o077)
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) // less is always permitted
+	hideMemory()
 }
 
 // inForeground says whether this process may read from a terminal. The shell stops one

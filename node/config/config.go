@@ -84,6 +84,9 @@ type Metrics struct {
 	Address string `toml:"address"`
 	// Public lets Address be reachable from other machines.
 	Public bool `toml:"public"`
+	// Names are the host names by which Address is asked, besides localhost. A request under
+	// another name is refused, one by an IP address is not.
+	Names []string `toml:"names"`
 	// Groups adds metrics of each group, which tell the groups' IDs.
 	Groups bool `toml:"groups"`
 }
@@ -118,9 +121,10 @@ func Default(p Paths) Config {
 
 		MailboxQuota: "1GiB", MailboxBoxQuota: "64MiB", MailboxLifetime: "30d", MailboxAllow: []string{},
 
-		Log:    Log{Level: "info", Format: "text"},
-		Relay:  Relay{Through: []string{}, For: relayFor[0]},
-		Limits: Limits{Connections: 60},
+		Log:     Log{Level: "info", Format: "text"},
+		Metrics: Metrics{Names: []string{}},
+		Relay:   Relay{Through: []string{}, For: relayFor[0]},
+		Limits:  Limits{Connections: 60},
 	}
 }
 

@@ -108,6 +108,9 @@ var keys = []Key{
 		"/readyz. The socket of the local API always serves them.", "TCP address for metrics and health (default: none)", func(c *Config) any { return &c.Metrics.Address }},
 	{"metrics.public", "Whether that address may be reachable from other machines. Anybody who reaches it sees how\n" +
 		"much this node is used, though not by whom or for what.", "let the metrics be reachable from other machines", func(c *Config) any { return &c.Metrics.Public }},
+	{"metrics.names", "Host names by which that address is asked, besides localhost and IP addresses, such as\n" +
+		"[\"node.example\"]. Requests by another name are refused, since a page in somebody's browser\n" +
+		"could make them.", "host names by which the metrics are asked, besides localhost", func(c *Config) any { return &c.Metrics.Names }},
 	{"metrics.groups", "Whether there are metrics of each group, labelled with its ID.", "add metrics of each group, labelled with its ID", func(c *Config) any { return &c.Metrics.Groups }},
 	{"trace.file", "A file to which spans of OpenTelemetry are appended, as lines of JSON: how long joins, commits\n" +
 		"and catch-up take. No content, no names, IDs cut short.", "file for spans of joins, commits, catch-up (default: none)", func(c *Config) any { return &c.Trace.File }},

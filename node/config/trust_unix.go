@@ -46,7 +46,7 @@ func trust(path string, me int) error {
 		}
 		if owner := int(sys.Uid); owner != me && owner != 0 && sys.Uid != top.Uid {
 			name := userName(sys.Uid)
-			return &UntrustedError{next, "belongs to the user " + name, fmt.Sprintf("take a place of your own with --home, run this as %s, or make it yours: chown %d %s", name, me, next)}
+			return &UntrustedError{next, "belongs to the user " + name, "take a place of your own with --home, or run this as " + name}
 		}
 		if st.Mode()&fs.ModeSymlink != 0 {
 			to, err := os.Readlink(next)
