@@ -59,7 +59,7 @@ func TestValidatorRefuses(t *testing.T) {
 		{"trailing byte", "", append(bytes.Clone(full.Bytes()), 0), wire.ErrMalformed},
 		{"oversized", "", append(bytes.Clone(full.Bytes()), make([]byte, wire.MaxPublicInfo)...), wire.ErrTooLarge},
 		{"three megabytes", "", make([]byte, 3<<20), wire.ErrTooLarge},
-		{"newer version", "", edit(func(r *wire.PublicInfo) { r.V = 2 }), wire.ErrVersion},
+		{"newer version", "", edit(func(r *wire.PublicInfo) { r.V = wire.Version + 1 }), wire.ErrVersion},
 		{"foreign group", "", foreign.Bytes(), errForeignGroup},
 		{"foreign genesis", "", edit(func(r *wire.PublicInfo) { r.Genesis = recordOf(t, foreign).Genesis }), errForeignGroup},
 		{"foreign profile", "", edit(func(r *wire.PublicInfo) { r.Profile = recordOf(t, foreign).Profile }), identity.ErrForged},

@@ -67,7 +67,7 @@ func APIError(err error) error {
 		{verdict.ErrForged, api.CodeVerification, ""},
 		{verdict.ErrInvalidWelcome, api.CodeVerification, ""},
 		{verdict.ErrInvalidKeyPackage, api.CodeConflict, "pandanode group requests GROUP"},
-		{wire.ErrVersion, api.CodeInvalid, "install the newest version of pandanode"},
+		{wire.ErrVersion, api.CodeInvalid, "install the newest version of pandanode, here and where that came from"},
 		{wire.ErrMalformed, api.CodeInvalid, ""},
 	} {
 		if errors.Is(err, e.err) {

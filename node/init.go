@@ -41,7 +41,7 @@ type identityRow struct {
 	Log         []byte      `cbor:"2,keyasint"` // seed of the log key
 	Peer        []byte      `cbor:"3,keyasint"` // libp2p private key
 	Cert        wire.Signed `cbor:"4,keyasint"` // DeviceCert
-	Incarnation uint64      `cbor:"5,keyasint"`
+	Incarnation uint64      `cbor:"5,keyasint"` // drawn when the device is restored; 0: it never was
 }
 
 func (r *identityRow) wipe() {
@@ -336,7 +336,6 @@ func newIdentity(cfg InitConfig, now time.Time) (*identityRow, error) {
 	}
 	return &identityRow{
 		User: user.SecretSeed(), Log: log.SecretSeed(), Peer: peerKey, Cert: d.Raw,
-		Incarnation: newIncarnation(),
 	}, nil
 }
 
@@ -364,7 +363,11 @@ func readIdentity(s *storage.Store) (*self, error) {
 	}
 	defer row.wipe()
 	me := &self{incarnation: row.Incarnation}
-	if me.device, err = identity.VerifyDevice(row.Cert); err != nil {
+	me.device, err = identity.VerifyDevice(row.Cert)
+	if errors.Is(err, wire.ErrVersion) {
+		return nil, fmt.Errorf("this home was made by another version of pandanode: use it with that one, or make a new home with \"pandanode init\": %w", err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if me.user, err = identity.KeyFromSeed(row.User); err != nil {

@@ -62,7 +62,7 @@ func doCopy(w *core, a Action) error {
 			continue // it only asks to join
 		}
 		if inc == from.inc {
-			w.hist.copied[ownKey{group: old.g.genesis.ID, device: n.dev.ID, incarnation: inc}] = true
+			w.hist.copied[ownKey{group: old.g.genesis.ID, device: n.dev.ID, incarnation: old.log().Incarnation}] = true
 		}
 		s := w.sit(n, old.g)
 		s.disk, s.moves = rows[i].clone(), slices.Clone(old.moves)

@@ -62,7 +62,7 @@ type cnode struct {
 	user     *identity.Key
 	log      *identity.Key
 	dev      *identity.Device
-	inc      uint64
+	inc      uint64        // of its store, once that was restored; else 0
 	chance   *rand.ChaCha8 // cfg.Rand of its machines
 	skew     time.Duration
 	furthest time.Duration // ahead, ever
@@ -124,7 +124,6 @@ func newCore(sc *Scenario, opt Options) (*core, error) {
 		}); err != nil {
 			return nil, err
 		}
-		n.inc = n.chance.Uint64()
 		n.boot()
 		w.nodes = append(w.nodes, n)
 	}

@@ -22,6 +22,7 @@ type dag struct {
 	records int
 	opList  []*dagEntry
 	founder wire.UserID
+	group   wire.GroupID
 	closed  bool                    // who is not asked for is not let in: the policy is no open one, and never was
 	void    map[wire.EntryHash]bool // made by who had no right any more: they count for nothing
 }
@@ -41,18 +42,28 @@ type dagEntry struct {
 
 // dagEpoch is a node of the tree of epochs, by structure alone.
 type dagEpoch struct {
-	id         wire.EpochID
-	number     uint64
-	generation uint64
-	parent     *dagEpoch // nil: a root
-	children   []*dagEpoch
-	interim    []byte
-	by         *dagEntry
+	id       wire.EpochID
+	number   uint64
+	root     wire.EpochID // that its keys descend from
+	parent   *dagEpoch    // nil: a root
+	children []*dagEpoch
+	interim  []byte
+	by       *dagEntry
 }
 
 // inPast says whether a lies in the causal past of b.
 func (d *dag) inPast(a, b *dagEntry) bool {
 	return a.index/64 < len(b.past) && b.past[a.index/64]&(1<<(a.index%64)) != 0
+}
+
+// firstLog is the incarnation of a device's first log, by the first addition of it.
+func (d *dag) firstLog(device wire.DeviceID) uint64 {
+	for _, e := range d.opList {
+		if e.target == device && (e.op.Type == wire.OpAdd || e.op.Type == wire.OpDeviceAdd) {
+			return wire.FirstIncarnation(e.hash)
+		}
+	}
+	return wire.FoundersIncarnation(d.group)
 }
 
 func (d *dag) user(e *dagEntry) wire.UserID { return d.users[e.entry.Device] }
@@ -69,7 +80,7 @@ func (e *dagEpoch) under(root *dagEpoch) bool {
 
 // readDag reads entries, encoded Signeds from anywhere, in any order.
 func readDag(genesis *identity.Genesis, mlsEngine engine.Engine, raws map[wire.EntryHash][]byte) *dag {
-	d := &dag{by: map[wire.EntryHash]*dagEntry{}, users: map[wire.DeviceID]wire.UserID{genesis.Device.ID: genesis.Device.User}, epochs: map[wire.EpochID]*dagEpoch{}, founder: genesis.Device.User}
+	d := &dag{by: map[wire.EntryHash]*dagEntry{}, users: map[wire.DeviceID]wire.UserID{genesis.Device.ID: genesis.Device.User}, epochs: map[wire.EpochID]*dagEpoch{}, founder: genesis.Device.User, group: genesis.ID}
 	for hash, raw := range raws {
 		signed, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
 		if err != nil {
@@ -154,7 +165,7 @@ func (d *dag) read(e *dagEntry, mlsEngine engine.Engine) {
 			}
 		}
 		if r := e.op.Reboot; r != nil && d.epochs[r.Root] == nil {
-			n := &dagEpoch{id: r.Root, generation: r.Generation, interim: r.Interim, by: e}
+			n := &dagEpoch{id: r.Root, root: r.Root, interim: r.Interim, by: e}
 			d.epochs[r.Root] = n
 			if p := d.epochs[r.From]; p != nil {
 				n.parent = p
@@ -179,7 +190,7 @@ func (d *dag) read(e *dagEntry, mlsEngine engine.Engine) {
 		if err != nil {
 			return
 		}
-		n := &dagEpoch{id: e.commit.Child, generation: p.generation, number: p.number + 1, parent: p, interim: interim, by: e}
+		n := &dagEpoch{id: e.commit.Child, root: p.root, number: p.number + 1, parent: p, interim: interim, by: e}
 		d.epochs[n.id] = n
 		p.children = append(p.children, n)
 	case wire.KindVote:

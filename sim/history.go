@@ -109,7 +109,7 @@ func (h *history) wrote(s *seat, writes []group.Write) {
 			continue
 		}
 		e, err := wire.DecodeEntry(signed.Payload)
-		if err != nil || e.Device != s.n.dev.ID || e.Incarnation != s.n.inc || s.n.hostile {
+		if err != nil || e.Log() != s.log() || s.n.hostile {
 			continue
 		}
 		if e.Kind == wire.KindCommit && len(s.chokes) > 0 {

@@ -49,7 +49,7 @@ func doHostile(w *core, a Action) error {
 	}
 	p := &puppet{s: s, mine: map[wire.EntryHash]bool{}}
 	for _, m := range s.m.Marks() {
-		if m.Log == (wire.LogID{Device: s.n.dev.ID, Incarnation: s.n.inc}) {
+		if m.Log == s.log() {
 			p.seq, p.prev = m.Seq, m.Hash
 		}
 	}
@@ -120,7 +120,7 @@ func (p *puppet) from() uint64 { return p.seq - uint64(len(p.mine)) }
 // the log, so that two calls in a row equivocate.
 func (p *puppet) craft(d *dag, kind wire.Kind, body any) ([]byte, *wire.Entry) {
 	e := &wire.Entry{
-		V: wire.Version, Group: p.s.g.genesis.ID, Device: p.s.n.dev.ID, Incarnation: p.s.n.inc, Seq: p.seq + 1, Prev: p.prev,
+		V: wire.Version, Group: p.s.g.genesis.ID, Device: p.s.n.dev.ID, Incarnation: p.s.log().Incarnation, Seq: p.seq + 1, Prev: p.prev,
 		Kind: kind, HLC: max(uint64(crdt.HLCFromTime(p.s.n.clock())), p.hlc+1), Body: wire.Marshal(body),
 	}
 	covered := map[wire.EntryHash]bool{}
@@ -180,7 +180,7 @@ func (p *puppet) commit(parent *dagEpoch, c engine.Change) (*wire.Commit, error)
 	if err != nil {
 		return nil, err
 	}
-	child := wire.EpochIDOf(p.s.g.genesis.ID, parent.generation, parent.number+1, out.Epoch.Interim())
+	child := wire.EpochIDOf(p.s.g.genesis.ID, parent.root, parent.number+1, out.Epoch.Interim())
 	return &wire.Commit{Parent: parent.id, Child: child, Commit: out.Commit, Welcome: out.Welcome}, nil
 }
 
@@ -381,7 +381,7 @@ func doBroken(w *core, a Action) error {
 	if err != nil {
 		return err
 	}
-	c.Child = wire.EpochIDOf(p.s.g.genesis.ID, at.generation, at.number+1, interim)
+	c.Child = wire.EpochIDOf(p.s.g.genesis.ID, at.root, at.number+1, interim)
 	raw, e := p.craft(d, wire.KindCommit, c)
 	p.advance(e)
 	p.deliver(nil, raw)

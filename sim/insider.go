@@ -272,7 +272,7 @@ func doBackdate(w *core, a Action) error {
 	then := p.s.g.knownAt(w, at)
 	incarnation := n.chance.Uint64()
 	if i, _ := a.opt("incarnation"); i == "first" {
-		incarnation = n.inc
+		incarnation = then.firstLog(n.dev.ID)
 	}
 	kind, body, err := w.bodyOf(a, p.s, n, uint64(crdt.HLCFromTime(at)))
 	if err != nil {

@@ -112,7 +112,7 @@ func TestInsiderReach(t *testing.T) {
 	d := w.groups[0].knownAt(w, w.now)
 	fresh := 0
 	for _, e := range d.entries {
-		if e.entry.Device != mallory.dev.ID || e.entry.Incarnation == mallory.inc {
+		if e.entry.Device != mallory.dev.ID || e.entry.Log() == mallory.seats[0].log() {
 			continue
 		}
 		fresh++

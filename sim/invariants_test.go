@@ -168,7 +168,7 @@ var breakages = map[string][]breakage{
 	"sequence": {{"two entries with one seq", func(w *core, o *observation) {
 		s := w.groups[0].seats[1]
 		for _, text := range []string{"one", "another"} {
-			e := &wire.Entry{V: wire.Version, Group: s.g.genesis.ID, Device: s.n.dev.ID, Incarnation: s.n.inc, Seq: 1, Kind: wire.KindRecord, HLC: 1, Body: wire.Marshal(text)}
+			e := &wire.Entry{V: wire.Version, Group: s.g.genesis.ID, Device: s.n.dev.ID, Incarnation: s.log().Incarnation, Seq: 1, Kind: wire.KindRecord, HLC: 1, Body: wire.Marshal(text)}
 			b := s.n.log.Sign(wire.DomainEntry, e.Group, e.Encode()).Encode()
 			key := "entry/" + hexOf(s.n.dev.ID[:]) + "/0/1"
 			w.hist.wrote(s, []group.Write{{Key: key, Value: b}})

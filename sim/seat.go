@@ -29,7 +29,8 @@ type seat struct {
 	m      *group.Machine // nil while the process does not run, or before the seat is opened
 	spy    *spy
 	opened bool
-	bad    error // why the machine cannot be used any more
+	writes wire.LogID // see log
+	bad    error      // why the machine cannot be used any more
 
 	steps    uint64 // of the node's clock, that the machine knows of
 	wake     time.Time
@@ -83,6 +84,14 @@ func newSeat(n *cnode, g *cgroup) *seat {
 }
 
 func (s *seat) w() *core { return s.n.w }
+
+// log is the log that the device writes in the group, as long as its machine runs.
+func (s *seat) log() wire.LogID {
+	if s.m != nil {
+		s.writes = s.m.Journal().Log()
+	}
+	return s.writes
+}
 
 // open makes the machine from the durable rows.
 func (s *seat) open() (err error) {

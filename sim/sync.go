@@ -111,7 +111,7 @@ func (w *core) accepts(a, b *seat) bool {
 	return ok
 }
 
-// sync is what /panda/sync/1 does: vectors, entries, wants, both ways.
+// sync is what /panda/sync/2 does: vectors, entries, wants, both ways.
 func (w *core) sync(a, b *seat) {
 	if a.m == nil || b.m == nil || a == b || !w.net.connected(a.n, b.n) ||
 		a.position == (wire.EpochID{}) || b.position == (wire.EpochID{}) || a.n.hostile || b.n.hostile {
@@ -265,7 +265,7 @@ func (s *seat) askedBefore(d wire.DeviceID, messages []wire.MessageID) (again []
 	return again
 }
 
-// carryJoin is what /panda/join/1 does, with a random member that can be reached,
+// carryJoin is what /panda/join/2 does, with a random member that can be reached,
 // again and again until the device is in.
 func (w *core) carryJoin(s *seat) {
 	pause := joinRetry

@@ -66,7 +66,7 @@ func (m *Machine) moveTo(now time.Time, position, target *epochs.Node) bool {
 			return true // judge again
 		}
 		since, _ := parent.(engine.Epoch)
-		m.epochs.hold(now, n.ID, n.Generation, child, since)
+		m.epochs.hold(now, n.ID, child, since)
 		m.messages.openWaiting(now, n.ID)
 		at = n
 	}

@@ -32,8 +32,8 @@ func (d *device) forge(kind wire.Kind, body any, deps []wire.EntryHash, change f
 // next makes a forged entry follow the newest one of the device's log that o knows.
 func (d *device) next(o *device) func(*wire.Entry) {
 	return func(e *wire.Entry) {
-		e.Incarnation = d.inc
-		if h := o.m.logs.Head(wire.LogID{Device: d.dev.ID, Incarnation: d.inc}); h != nil {
+		e.Incarnation = d.m.own.log.Incarnation
+		if h := o.m.logs.Head(d.m.own.log); h != nil {
 			e.Seq, e.Prev = h.Seq+1, h.Hash
 		}
 		e.HLC = max(uint64(crdt.HLCFromTime(d.w.now)), uint64(o.m.logs.Clock.Last())+1)
@@ -81,7 +81,7 @@ func evict(w *world, c, victim, o *device) (raw []byte, child wire.EpochID) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	child = wire.EpochIDOf(w.group, n.Generation, n.Number+1, made.Epoch.Interim())
+	child = wire.EpochIDOf(w.group, n.Root, n.Number+1, made.Epoch.Interim())
 	body := &wire.Commit{Parent: n.ID, Child: child, Commit: made.Commit}
 	return c.forge(wire.KindCommit, body, []wire.EntryHash{o.m.logs.Head(o.m.own.log).Hash}, c.next(o)), child
 }
@@ -377,7 +377,7 @@ func TestEnvelopesRefused(t *testing.T) {
 
 func TestEntriesRefused(t *testing.T) {
 	w, a, b, c := three(t, 610)
-	log := func(d *device) *dag.Item { return a.m.logs.Head(wire.LogID{Device: d.dev.ID, Incarnation: d.inc}) }
+	log := func(d *device) *dag.Item { return a.m.logs.Head(d.m.own.log) }
 	stranger := w.device("mallory")
 	w.devices = w.devices[:3]
 	record := &wire.Record{}
@@ -420,7 +420,7 @@ func TestEntriesRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := wire.EpochIDOf(w.group, n.Generation, n.Number+1, made.Epoch.Interim())
+	child := wire.EpochIDOf(w.group, n.Root, n.Number+1, made.Epoch.Interim())
 	unknown := child
 	unknown[0] ^= 1
 	commit := func(parent, child wire.EpochID, b []byte) Entries {

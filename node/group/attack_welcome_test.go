@@ -34,7 +34,7 @@ func TestFalseWelcomeSpendsNoKeyPackage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.must(JoinAnswered{KeyPackage: kp, Epoch: wire.EpochIDOf(w.group, 0, 1, c.Epoch.Interim()), Welcome: c.Welcome, Tree: c.Epoch.Tree()})
+	d.must(JoinAnswered{KeyPackage: kp, Epoch: wire.EpochIDOf(w.group, wire.EpochID{}, 1, c.Epoch.Interim()), Welcome: c.Welcome, Tree: c.Epoch.Tree()})
 	w.run(initKeysFor + 24*time.Hour)
 	d.online = true
 	w.carryJoin(d, *d.request())
@@ -92,7 +92,7 @@ func TestFalseWelcomeDoesNotStrandAJoiner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := wire.EpochIDOf(w.group, 0, 1, cm.Epoch.Interim())
+	id := wire.EpochIDOf(w.group, wire.EpochID{}, 1, cm.Epoch.Interim())
 	_, err = d.step(JoinAnswered{Epoch: id, Welcome: cm.Welcome, Tree: cm.Epoch.Tree()})
 	t.Logf("false Welcome: %v, state %v", err, d.m.Status().State)
 	d.online = true

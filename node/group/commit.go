@@ -135,7 +135,7 @@ var errLeftOut = errors.New("a KeyPackage cannot be used")
 // transaction, before anything is published.
 func (m *Machine) commit(now time.Time, n *epochs.Node, e engine.Epoch, d difference) error {
 	change := engine.Change{
-		Now: now, Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.keys.joinSecrets(n.Generation), Check: m.epochs.checkCredential,
+		Now: now, Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.keys.joinSecrets(n.Root), Check: m.epochs.checkCredential,
 	}
 	change.Adds = d.adds
 	// The key for transport keys is renewed with the others.
@@ -166,12 +166,12 @@ func (m *Machine) commit(now time.Time, n *epochs.Node, e engine.Epoch, d differ
 	if err != nil {
 		return fmt.Errorf("committing: %w", err)
 	}
-	child := wire.EpochIDOf(m.own.group, n.Generation, n.Number+1, c.Epoch.Interim())
+	child := wire.EpochIDOf(m.own.group, n.Root, n.Number+1, c.Epoch.Interim())
 	it, err := m.append(now, wire.KindCommit, &wire.Commit{Parent: n.ID, Child: child, Commit: c.Commit, Welcome: c.Welcome, Ops: d.ops, Rejoins: d.rejoins})
 	if err != nil {
 		return err
 	}
-	m.epochs.hold(now, child, n.Generation, c.Epoch, e)
+	m.epochs.hold(now, child, c.Epoch, e)
 	if transport != nil {
 		m.leaf.replace(now, transport)
 	}

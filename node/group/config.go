@@ -14,7 +14,7 @@ type Config struct {
 	Genesis     *identity.Genesis // checked; its ID is the group's
 	Device      *identity.Device  // this device
 	LogKey      *identity.Key     // of this device
-	Incarnation uint64            // of this device's store
+	Incarnation uint64            // of this device's store: 0 until it is restored, then drawn at random
 	Engine      engine.Engine     // MLS
 	Rand        io.Reader
 	Rows        Rows

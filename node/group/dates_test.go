@@ -158,7 +158,7 @@ func TestHostileDates(t *testing.T) {
 	})
 	a.must(Entries{Entries: [][]byte{first}})
 	w.run(time.Minute)
-	liar := a.m.logs.Head(wire.LogID{Device: c.dev.ID, Incarnation: c.inc})
+	liar := a.m.logs.Head(c.m.own.log)
 	if liar == nil || liar.Dated().Time() != until {
 		t.Fatalf("it is not in the set: %v", liar)
 	}

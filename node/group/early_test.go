@@ -117,7 +117,7 @@ func TestParkedIsPassedOnOnce(t *testing.T) {
 	orphan := func(d *device) []byte {
 		seq++ // two of one number would be evidence against it
 		return d.forge(wire.KindRecord, &wire.Record{}, nil, func(e *wire.Entry) {
-			e.Incarnation, e.Seq, e.Prev = d.inc, seq, wire.EntryHash(w.bytes())
+			e.Incarnation, e.Seq, e.Prev = d.m.own.log.Incarnation, seq, wire.EntryHash(w.bytes())
 		})
 	}
 	give := func(raw []byte) verdict.Verdict {
@@ -157,7 +157,7 @@ func TestParkedOfARemovedMember(t *testing.T) {
 	w.run(time.Minute)
 	w.agree(a, c)
 	raw := b.forge(wire.KindRecord, &wire.Record{}, nil, func(e *wire.Entry) {
-		e.Incarnation, e.Seq, e.Prev = b.inc, 1000, wire.EntryHash(w.bytes())
+		e.Incarnation, e.Seq, e.Prev = b.m.own.log.Incarnation, 1000, wire.EntryHash(w.bytes())
 	})
 	out, err := c.step(Envelope{Bytes: c.envelope(wire.Bundle{Entries: [][]byte{raw}})})
 	if out.Verdict != verdict.Ignore || !errors.Is(err, verdict.ErrIncomplete) {

@@ -151,9 +151,9 @@ func (s *epochStore) parent(id wire.EpochID) (engine.Parent, error) {
 
 // hold keeps an epoch: its keys are durable before anything is published under it. Of its
 // tree it writes the pages that since does not have; nil: all.
-func (s *epochStore) hold(now time.Time, id wire.EpochID, generation uint64, e, since engine.Epoch) {
+func (s *epochStore) hold(now time.Time, id wire.EpochID, e, since engine.Epoch) {
 	s.keepRejoinKey(s.timers.kept(now), id, e)
-	s.held[id] = &heldEpoch{row: heldRow{Generation: generation}, epoch: e}
+	s.held[id] = &heldEpoch{epoch: e}
 	head, pages := e.Snapshot(since)
 	for _, p := range pages {
 		s.tx.put(rowPage+hexed(p.Key), p.Value)

@@ -20,14 +20,26 @@ import (
 // seals nothing before it has committed new keys, since it cannot know which
 // message keys are.
 
-// incarnate finds the log to write, given being what the store's owner says. known: there was
-// a row.
+// incarnate finds the log to write, given being what the store's owner says; 0: the device's
+// first, which has a name once the device is in. known: there was a row.
 func (o *ownState) incarnate(given uint64, known bool) {
 	if o.Given != given || !known {
 		o.Renew = known
 		o.Given, o.Incarnation = given, given
 		o.save()
 	}
+}
+
+// name names this device's first log after what brought it in; nil: the genesis.
+func (o *ownState) name(by *dag.Item) {
+	if o.Incarnation != 0 {
+		return
+	}
+	if o.Incarnation = wire.FoundersIncarnation(o.group); by != nil {
+		o.Incarnation = wire.FirstIncarnation(by.Hash)
+	}
+	o.log.Incarnation = o.Incarnation
+	o.save()
 }
 
 // detectRollback looks whether an entry that arrived is this device's own and unknown to it.

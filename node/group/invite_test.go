@@ -142,7 +142,7 @@ func TestBadInvitesAreRefused(t *testing.T) {
 	spent := wire.JoinRequest{}
 	for _, op := range c.m.logs.Ops {
 		if op.Target != nil && op.Target.Device.ID == left.dev.ID {
-			spent = wire.JoinRequest{V: 1, Group: w.group, Cert: *op.Op.Cert, KeyPackage: op.Op.KeyPackage, Invite: op.Op.Invite, Claim: op.Op.Claim}
+			spent = wire.JoinRequest{V: wire.Version, Group: w.group, Cert: *op.Op.Cert, KeyPackage: op.Op.KeyPackage, Invite: op.Op.Invite, Claim: op.Op.Claim}
 		}
 	}
 	left.must(Leave{})
@@ -166,7 +166,7 @@ func TestBadInvitesAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	forgedClaim := otherKey.Sign(wire.DomainJoin, w.group, (&wire.Claim{
-		V: 1, Invite: good.id, Device: thief.dev.ID, KeyPackage: sha256.Sum256(stolen.KeyPackage),
+		V: wire.Version, Invite: good.id, Device: thief.dev.ID, KeyPackage: sha256.Sum256(stolen.KeyPackage),
 	}).Encode())
 	foreign := a.user.Sign(wire.DomainInvite, wire.GroupID{1}, good.invite.Payload)
 	members := c.signInvite(nil)
@@ -192,15 +192,15 @@ func TestBadInvitesAreRefused(t *testing.T) {
 			r.Claim = &s
 		}), wire.ErrMalformed, verdict.Reject},
 		{"claim to another invite", with(fine, func(r *wire.JoinRequest) {
-			s := good.key.Sign(wire.DomainJoin, w.group, (&wire.Claim{V: 1, Invite: once.id, Device: d.dev.ID, KeyPackage: sha256.Sum256(r.KeyPackage)}).Encode())
+			s := good.key.Sign(wire.DomainJoin, w.group, (&wire.Claim{V: wire.Version, Invite: once.id, Device: d.dev.ID, KeyPackage: sha256.Sum256(r.KeyPackage)}).Encode())
 			r.Claim = &s
 		}), verdict.ErrForged, verdict.Reject},
 		{"claim for another device", with(fine, func(r *wire.JoinRequest) {
-			s := good.key.Sign(wire.DomainJoin, w.group, (&wire.Claim{V: 1, Invite: good.id, Device: c.dev.ID, KeyPackage: sha256.Sum256(r.KeyPackage)}).Encode())
+			s := good.key.Sign(wire.DomainJoin, w.group, (&wire.Claim{V: wire.Version, Invite: good.id, Device: c.dev.ID, KeyPackage: sha256.Sum256(r.KeyPackage)}).Encode())
 			r.Claim = &s
 		}), verdict.ErrForged, verdict.Reject},
 		{"claim for another KeyPackage", with(fine, func(r *wire.JoinRequest) {
-			s := good.key.Sign(wire.DomainJoin, w.group, (&wire.Claim{V: 1, Invite: good.id, Device: d.dev.ID}).Encode())
+			s := good.key.Sign(wire.DomainJoin, w.group, (&wire.Claim{V: wire.Version, Invite: good.id, Device: d.dev.ID}).Encode())
 			r.Claim = &s
 		}), verdict.ErrForged, verdict.Reject},
 		{"replayed by a thief", with(stolen, func(r *wire.JoinRequest) { r.Invite, r.Claim = fine.Invite, fine.Claim }), verdict.ErrForged, verdict.Reject},

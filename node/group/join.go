@@ -144,7 +144,7 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 	if err != nil {
 		return nil, fmt.Errorf("%w: join secrets: %w", verdict.ErrInvalidWelcome, err)
 	}
-	if got := wire.EpochIDOf(m.own.group, secrets.Generation, e.Number(), e.Interim()); got != id {
+	if got := wire.EpochIDOf(m.own.group, secrets.Root, e.Number(), e.Interim()); got != id {
 		return nil, fmt.Errorf("%w: it leads to another epoch than the one announced", verdict.ErrInvalidWelcome)
 	}
 	brought := map[wire.KeyID]bool{}
@@ -155,7 +155,7 @@ func (m *Machine) welcomed(now time.Time, id wire.EpochID, welcome, tree []byte,
 	if m.tree.Nodes[id] != nil { // else it may be another group's: noteJoined does
 		m.leaf.spend(now, kp.Public)
 	}
-	m.epochs.hold(now, id, secrets.Generation, e, nil)
+	m.epochs.hold(now, id, e, nil)
 	m.fork.refused.withdraw(now, m.tree.Nodes[id])
 	m.messages.openWaiting(now, id)
 	return brought, nil

@@ -16,14 +16,18 @@ import (
 type Journal struct {
 	tx       *tx
 	messages *messages
+	own      *ownState
 	user     wire.UserID // of this device
 }
 
 // Journal gives the journal. It is as the machine is: see the queries.
-func (m *Machine) Journal() Journal { return Journal{m.tx, m.messages, m.cfg.Device.User} }
+func (m *Machine) Journal() Journal { return Journal{m.tx, m.messages, m.own, m.cfg.Device.User} }
 
 // Cursor is that of the newest event; 0 if there is none.
 func (j Journal) Cursor() uint64 { return j.tx.cursor }
+
+// Log is the log that this device writes; of incarnation 0 if it is none yet.
+func (j Journal) Log() wire.LogID { return j.own.log }
 
 // Messages lists the messages that were shown after a cursor, in that order.
 func (j Journal) Messages(after uint64, limit int) ([]Message, error) {

@@ -432,8 +432,8 @@ func (k *keyring) forget(ids ...wire.KeyID) {
 
 // joinSecrets returns the content of a Welcome beside MLS: the keys that the logs know and
 // that are not superseded, the one to send under first.
-func (k *keyring) joinSecrets(generation uint64) []byte {
-	j := wire.JoinSecrets{Generation: generation}
+func (k *keyring) joinSecrets(root wire.EpochID) []byte {
+	j := wire.JoinSecrets{Root: root}
 	current, ok := k.current()
 	if ok && k.of(current).named() {
 		j.TransportKeys = append(j.TransportKeys, k.keys[current])

@@ -84,7 +84,7 @@ func TestCommitThatGivesItsLeafAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := wire.EpochIDOf(w.group, n.Generation, n.Number+1, out.Epoch.InterimTranscriptHash())
+	child := wire.EpochIDOf(w.group, n.Root, n.Number+1, out.Epoch.InterimTranscriptHash())
 	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.ID, Child: child, Commit: out.Commit}, c.m.logs.Frontier(c.m.own.log, 16), c.next(c))
 	a.must(Entries{Entries: [][]byte{raw}})
 	w.run(time.Minute)
@@ -107,7 +107,7 @@ func TestKeyForTransportKeysOfLowOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := wire.EpochIDOf(w.group, n.Generation, n.Number+1, out.Epoch.Interim())
+	child := wire.EpochIDOf(w.group, n.Root, n.Number+1, out.Epoch.Interim())
 	raw := c.forge(wire.KindCommit, &wire.Commit{Parent: n.ID, Child: child, Commit: out.Commit}, c.m.logs.Frontier(c.m.own.log, 16), c.next(c))
 	c.online = false
 	a.must(Entries{Entries: [][]byte{raw}})

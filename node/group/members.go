@@ -23,6 +23,9 @@ func (m *Machine) resolveRoster(now time.Time) {
 	m.timers.stop(timerHeal)
 	m.messages.reseal.again()
 	m.messages.rosterChanged()
+	if d := m.rosters.now.Devices[m.own.log.Device]; d != nil {
+		m.own.name(d.By)
+	}
 	if old == nil || !m.own.Joined {
 		return
 	}

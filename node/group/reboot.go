@@ -61,7 +61,7 @@ func (m *Machine) newRoot(now time.Time, from *epochs.Node, generation uint64) (
 	if err != nil {
 		return wire.EntryHash{}, err
 	}
-	m.epochs.hold(now, r.Root, generation, e, nil)
+	m.epochs.hold(now, r.Root, e, nil)
 	m.resolveRoster(now)
 	if m.choose(now) == m.tree.Nodes[r.Root] {
 		m.moved(now, m.tree.Nodes[m.own.Position], m.tree.Nodes[r.Root])

@@ -19,7 +19,7 @@ import (
 func forgeEntry(t *testing.T, d *device, kind wire.Kind, body any, change func(*wire.Entry)) []byte {
 	t.Helper()
 	e := &wire.Entry{
-		V: wire.Version, Group: d.w.group, Device: d.dev.ID, Incarnation: d.inc, Seq: 1,
+		V: wire.Version, Group: d.w.group, Device: d.dev.ID, Incarnation: d.m.own.log.Incarnation, Seq: 1,
 		Deps: d.m.logs.Frontier(d.m.own.log, wire.MaxDeps), Kind: kind, HLC: uint64(d.m.logs.Clock.Last()) + 1, Body: wire.Marshal(body),
 	}
 	if head := d.m.logs.Head(d.m.own.log); head != nil {
@@ -103,7 +103,7 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"envelope: empty", Envelope{}, wire.ErrMalformed, verdict.Reject},
 		{"envelope: cut short", Envelope{Bytes: good[:40]}, wire.ErrMalformed, verdict.Reject},
 		{"envelope: a gigabyte claimed", Envelope{Bytes: make([]byte, wire.MaxEnvelope+1)}, wire.ErrTooLarge, verdict.Reject},
-		{"envelope: of a later version", Envelope{Bytes: append([]byte{2}, good[1:]...)}, wire.ErrVersion, verdict.Ignore},
+		{"envelope: of a later version", Envelope{Bytes: append([]byte{wire.Version + 1}, good[1:]...)}, wire.ErrVersion, verdict.Ignore},
 		{"envelope: of another group", Envelope{Bytes: flip(good, 3)}, wire.ErrMalformed, verdict.Reject},
 		{"envelope: under an unknown key", Envelope{Bytes: flip(good, 10)}, wire.ErrUnknownKey, verdict.Ignore},
 		{"envelope: flipped bit", Envelope{Bytes: flip(good, len(good)-1)}, wire.ErrNotAuthentic, verdict.Reject},

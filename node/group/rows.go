@@ -52,7 +52,7 @@ type ownRow struct {
 	Out         bool         `cbor:"6,keyasint"`  // told "out"
 	Joined      bool         `cbor:"7,keyasint"`  // told "joined"
 	Given       uint64       `cbor:"9,keyasint"`  // Config.Incarnation when Incarnation was chosen
-	Incarnation uint64       `cbor:"10,keyasint"` // of the log that this device writes
+	Incarnation uint64       `cbor:"10,keyasint"` // of the log that this device writes; 0: its first, and it has not come in yet
 	Unheld      [][]byte     `cbor:"12,keyasint"` // EpochIDs of chosen children that this device cannot get to
 	Missed      missedRow    `cbor:"13,keyasint"` // the one that it cannot get to now
 	Leaving     bool         `cbor:"14,keyasint"` // its user leaves once somebody has all that it wrote
@@ -68,8 +68,7 @@ type wrapKeyRow struct {
 // heldRow says of an epoch held here since when another has superseded it.
 type heldRow struct {
 	Superseded uint64 `cbor:"1,keyasint"` // milliseconds since 1970; 0: not
-	Generation uint64 `cbor:"2,keyasint"`
-	Thin       bool   `cbor:"3,keyasint"` // only what late commits need is left
+	Thin       bool   `cbor:"2,keyasint"` // only what late commits need is left
 }
 
 func num(n uint64) string        { return hex.EncodeToString(binary.BigEndian.AppendUint64(nil, n)) }

@@ -103,7 +103,7 @@ func TestMuchSealedAgain(t *testing.T) {
 // A device that moves from a branch that lost to one of hundreds of epochs does so in
 // batches that fit.
 func TestLongWayOver(t *testing.T) {
-	w := newWorld(t, 914)
+	w := newWorld(t, 915)
 	a, b, c := w.device("a"), w.device("b"), w.device("c")
 	w.found(a, wire.PolicyOpen)
 	w.join(b)

@@ -186,7 +186,6 @@ func (w *world) device(name string) *device {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	d.inc = w.rand.Uint64()
 	w.devices = append(w.devices, d)
 	return d
 }
@@ -403,7 +402,7 @@ func (w *world) syncSomebody(d *device) {
 	}
 }
 
-// sync is what /panda/sync/1 does: vectors, entries, wants, both ways.
+// sync is what /panda/sync/2 does: vectors, entries, wants, both ways.
 func (w *world) sync(a, b *device) {
 	w.t.Helper()
 	for range 2 {
@@ -454,7 +453,7 @@ func (w *world) sync(a, b *device) {
 	}
 }
 
-// carryJoin is what /panda/join/1 does, tried again until it succeeds: by a device
+// carryJoin is what /panda/join/2 does, tried again until it succeeds: by a device
 // that is offline for long, now and then.
 func (w *world) carryJoin(d *device, r wire.JoinRequest) {
 	if d.carried == nil {

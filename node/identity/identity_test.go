@@ -152,9 +152,9 @@ func TestCredential(t *testing.T) {
 	}
 	foreign := testDevice(t, other, log) // the same log key under another user
 	mixed := func(cert wire.Signed, b wire.LeafBinding, by *Key) []byte {
-		return (&wire.Credential{V: 1, Cert: cert, Binding: by.Sign(wire.DomainLeaf, testGroup, b.Encode())}).Encode()
+		return (&wire.Credential{V: wire.Version, Cert: cert, Binding: by.Sign(wire.DomainLeaf, testGroup, b.Encode())}).Encode()
 	}
-	binding := wire.LeafBinding{V: 1, Device: d.ID, Suite: 1, LeafKey: leaf}
+	binding := wire.LeafBinding{V: wire.Version, Device: d.ID, Suite: 1, LeafKey: leaf}
 	for what, c := range map[string][]byte{
 		"the binding of another user's device": mixed(foreign.Raw, binding, log),
 		"a binding by the user key":            mixed(d.Raw, binding, user),

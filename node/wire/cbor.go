@@ -79,7 +79,7 @@ func Unmarshal(b []byte, v any) error {
 		case first == 0:
 			return fmt.Errorf("%w: %T without a version", ErrMalformed, v)
 		case first != Version:
-			return fmt.Errorf("%w: %T version %d, this program knows %d", ErrVersion, v, first, Version)
+			return fmt.Errorf("%T: %w", v, otherVersion(first))
 		}
 	}
 	reflect.ValueOf(v).Elem().SetZero()

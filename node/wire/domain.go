@@ -6,7 +6,7 @@ import (
 )
 
 // Version is the version of every object of this package.
-const Version = 1
+const Version = 2
 
 // A Domain separates the purposes that one hash or signature key serves. Each is
 // followed by a zero byte wherever it is used, so that none is a prefix of another.

@@ -46,7 +46,7 @@ func ParseEnvelopeHeader(b []byte) (EnvelopeHeader, error) {
 	case len(b) == 0:
 		return h, fmt.Errorf("%w: empty envelope", ErrMalformed)
 	case b[0] != Version:
-		return h, fmt.Errorf("%w: envelope version %d", ErrVersion, b[0])
+		return h, fmt.Errorf("envelope: %w", otherVersion(uint64(b[0])))
 	}
 	if padded := len(b) - envelopeHeader - gcmTag; padded < 4 || padme(padded) != padded {
 		return h, fmt.Errorf("%w: envelope of %d bytes: not a padded length", ErrMalformed, len(b))

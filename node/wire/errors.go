@@ -1,6 +1,9 @@
 package wire
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 var (
 	// ErrMalformed is wrapped by every refusal of bytes that are no valid
@@ -16,3 +19,12 @@ var (
 	// ErrNotAuthentic says that an envelope does not open under the key it names.
 	ErrNotAuthentic = errors.New("not authentic")
 )
+
+// otherVersion says that something is of another version than this program's, and which of
+// the two programs is the older one.
+func otherVersion(v uint64) error {
+	if v < Version {
+		return fmt.Errorf("%w: it is by an older program, of version %d of the wire; this one knows version %d alone", ErrVersion, v, Version)
+	}
+	return fmt.Errorf("%w: it is by a newer program, of version %d of the wire; this one knows version %d alone", ErrVersion, v, Version)
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base32"
+	"encoding/binary"
 	"fmt"
 	"strings"
 )
@@ -31,7 +32,7 @@ type (
 // LogID names one log: a device writes one log per incarnation.
 type LogID struct {
 	Device      DeviceID `cbor:"1,keyasint"`
-	Incarnation uint64   `cbor:"2,keyasint"` // drawn at random when the device's store is created or restored
+	Incarnation uint64   `cbor:"2,keyasint"` // of the first log: see FirstIncarnation; of later ones drawn at random
 }
 
 // Compare orders logs by device, then incarnation.
@@ -48,6 +49,15 @@ func (l LogID) Compare(o LogID) int {
 	return 0
 }
 
+// FirstIncarnation is the incarnation of the first log of a device: the first eight bytes
+// of the hash of the operation that added it. So nobody begins one in a past in which the
+// device was not there, and a device has one for each time that it came in. After a restore
+// a device draws another at random.
+func FirstIncarnation(addition EntryHash) uint64 { return binary.BigEndian.Uint64(addition[:8]) }
+
+// FoundersIncarnation is the same for the founder's first device, which the genesis added.
+func FoundersIncarnation(g GroupID) uint64 { return binary.BigEndian.Uint64(g[:8]) }
+
 // UserIDOf gives the ID of the user with this Ed25519 identity key (32 bytes).
 func UserIDOf(identityKey []byte) UserID { return UserID(sha256.Sum256(identityKey)) }
 
@@ -57,11 +67,13 @@ func DeviceIDOf(identityKey, logKey []byte) DeviceID {
 	return DeviceID(HashOf(DomainDevice, identityKey, logKey))
 }
 
-// EpochIDOf is SHA-256("panda/epoch/1" ‖ 0 ‖ group ‖ generation ‖ epoch ‖
-// interim_transcript_hash), numbers as u64 big-endian. The genesis, the virtual
-// root of the tree of epochs, has generation 0, epoch 0 and an empty hash.
-func EpochIDOf(group GroupID, generation, epoch uint64, interim []byte) EpochID {
-	return EpochID(HashOf(DomainEpoch, group[:], U64(generation), U64(epoch), interim))
+// EpochIDOf is SHA-256("panda/epoch/1" ‖ 0 ‖ group ‖ root ‖ epoch ‖
+// interim_transcript_hash), the number as u64 big-endian. The root is the one whose keys
+// the epoch's descend from: without it, two roots that repeat each other would share
+// their children. The genesis, the virtual root of the tree of epochs, has a root of
+// zeros, epoch 0 and an empty hash.
+func EpochIDOf(group GroupID, root EpochID, epoch uint64, interim []byte) EpochID {
+	return EpochID(HashOf(DomainEpoch, group[:], root[:], U64(epoch), interim))
 }
 
 // RebootEpochID names a fresh root of MLS epochs: SHA-256("panda/root/1" ‖ 0 ‖ group ‖
@@ -72,7 +84,7 @@ func RebootEpochID(group GroupID, device DeviceID, r *Reboot) EpochID {
 }
 
 // RootEpochID is the virtual root of a group's tree of epochs.
-func RootEpochID(group GroupID) EpochID { return EpochIDOf(group, 0, 0, nil) }
+func RootEpochID(group GroupID) EpochID { return EpochIDOf(group, EpochID{}, 0, nil) }
 
 // Text form: lower-case base32 (RFC 4648 alphabet, no padding) of the 32 bytes
 // and a checksum of three: SHA-256(text domain ‖ 0 ‖ id)[:3]. The 35 bytes are
@@ -141,7 +153,7 @@ func ParseEntryHash(s string) (EntryHash, error) {
 // Topic is the name of a public group's GossipSub topic.
 func (id GroupID) Topic() string {
 	h := HashOf(DomainTopic, id[:])
-	return "/panda/topic/1/" + idEncoding.EncodeToString(h[:])
+	return "/panda/topic/2/" + idEncoding.EncodeToString(h[:])
 }
 
 // TopicTag stands in an envelope so that a store can sort it: the first eight bytes of the
@@ -157,7 +169,7 @@ func (id GroupID) TopicTag() [8]byte {
 // PrivateTopic is the name of the topic of a transport key.
 func (id GroupID) PrivateTopic(transportKey []byte) string {
 	h := id.privateTopic(transportKey)
-	return "/panda/topic/1/" + idEncoding.EncodeToString(h[:])
+	return "/panda/topic/2/" + idEncoding.EncodeToString(h[:])
 }
 
 // PrivateTopicTag is TopicTag for that topic.

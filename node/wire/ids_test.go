@@ -60,7 +60,7 @@ func TestIDText(t *testing.T) {
 
 // The sampled keys of JoinSecrets are nowhere in the output of a log.
 func TestJoinSecretsDoNotPrint(t *testing.T) {
-	j := JoinSecrets{1, [][]byte{[]byte("a transport key of thirty-two b.")}}
+	j := JoinSecrets{hash[EpochID](1), [][]byte{[]byte("a transport key of thirty-two b.")}}
 	var out strings.Builder
 	for _, verb := range []string{"%v", "%+v", "%#v", "%x", "%X", "%s", "%q", "%d"} {
 		fmt.Fprintf(&out, verb+verb+verb, j, &j, []*JoinSecrets{&j})

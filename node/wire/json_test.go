@@ -62,7 +62,7 @@ func TestJSONShowsWhatIsInside(t *testing.T) {
 		want []string
 	}{
 		{"bundle", sampleBundle, []string{
-			`{"type":"signed","value":{"payload":{"type":"entry","value":{"v":1,"group":"` + sampleGroup.String(), `"kind":"RECORD"`,
+			`{"type":"signed","value":{"payload":{"type":"entry","value":{"v":2,"group":"` + sampleGroup.String(), `"kind":"RECORD"`,
 			`"body":{"type":"record","value":{"commitment":"` + hash[Hash](4).String(), `"incarnation":"9223372036854775809"`, `"#hash":"`, `"#hlc":"`,
 		}},
 		{"genesis", sampleGenesis, []string{`"policy":"open"`, `{"type":"device-cert","value":{`, `"name":"laptop"`, `"#group":"` + GroupIDOf(Marshal(sampleGenesis)).String()}},

@@ -42,7 +42,7 @@ func TestLinkText(t *testing.T) {
 func TestLinkErrors(t *testing.T) {
 	text := sampleInviteLink.Text()
 	newer := *sampleInviteLink
-	newer.V = 2
+	newer.V = Version + 1
 	crowd := *sampleInviteLink
 	crowd.Peers = make([]LinkPeer, MaxLinkPeers+1)
 	nameless := *sampleInviteLink
@@ -60,7 +60,7 @@ func TestLinkErrors(t *testing.T) {
 		{text[:len(text)-8], ErrMalformed, "cut off"},
 		{text[:len(text)-9] + "A" + text[len(text)-8:], ErrMalformed, "checksum"},
 		{text + strings.Repeat("A", 2*MaxLink), ErrTooLarge, "at most"},
-		{newer.Text(), ErrVersion, "version 2"},
+		{newer.Text(), ErrVersion, "version 3"},
 		{crowd.Text(), ErrTooLarge, "9 members"},
 		{nameless.Text(), ErrMalformed, "peer ID of 0 bytes"},
 	} {

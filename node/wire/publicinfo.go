@@ -177,7 +177,7 @@ func DecodeProfileItem(b []byte) (*ProfileItem, error) {
 
 func (p *ProfileItem) validate() error {
 	if p.V != Version { // inside an OP nobody has looked at it yet
-		return fmt.Errorf("%w: profile item version %d", ErrVersion, p.V)
+		return fmt.Errorf("profile item: %w", otherVersion(p.V))
 	}
 	others := func(text, tags, policy, mailboxes bool) bool {
 		return (text || p.Text == "") && (tags || p.Tags == nil) && (policy || p.Policy == 0) && (mailboxes || p.Mailboxes == nil)

@@ -57,21 +57,21 @@ func signed(payload []byte) Signed {
 var (
 	sampleGroup      = hash[GroupID](0x10)
 	sampleKey        = fill(0x20, TransportKeyLen)
-	sampleCert       = &DeviceCert{V: 1, User: fill(0x30, 32), LogKey: fill(0x50, 32), Peer: fill(0x70, 6), Name: "laptop", Issued: 1767225600, Expires: 1798761600}
-	sampleGenesis    = &Genesis{V: 1, Salt: hash[[32]byte](1), Suite: 1, Created: 1767225600000, Policy: PolicyOpen, Founder: sampleCert.User, Cert: signed(Marshal(sampleCert))}
-	sampleLink       = &AuthorityLink{V: 1, Version: 1, Keys: []AuthorityKey{{fill(0x30, 32), RankOwner}, {fill(0x31, 32), RankAdmin}}, Signer: fill(0x30, 32)}
-	sampleItem       = &ProfileItem{V: 1, Field: FieldName, HLC: 7, Text: "Bergwacht", Signer: fill(0x30, 32)}
-	sampleHead       = &Head{V: 1, Cert: signed(Marshal(sampleCert)), HLC: 9, Epoch: 4, EpochID: hash[EpochID](2), TreeHash: hash[Hash](3), Members: 6}
-	sampleInvite     = &Invite{V: 1, Key: hash[[32]byte](3), Role: RoleMember, Created: 1767225600000, Expires: 1767830400000, Uses: 10, Signer: fill(0x30, 32)}
-	sampleInviteLink = &Link{V: 1, Genesis: signed(Marshal(sampleGenesis)), Invite: signed(Marshal(sampleInvite)), Secret: hash[LinkSecret](5), Peers: []LinkPeer{{fill(0x70, 6), [][]byte{fill(0x80, 8)}}}}
+	sampleCert       = &DeviceCert{V: Version, User: fill(0x30, 32), LogKey: fill(0x50, 32), Peer: fill(0x70, 6), Name: "laptop", Issued: 1767225600, Expires: 1798761600}
+	sampleGenesis    = &Genesis{V: Version, Salt: hash[[32]byte](1), Suite: 1, Created: 1767225600000, Policy: PolicyOpen, Founder: sampleCert.User, Cert: signed(Marshal(sampleCert))}
+	sampleLink       = &AuthorityLink{V: Version, Version: 1, Keys: []AuthorityKey{{fill(0x30, 32), RankOwner}, {fill(0x31, 32), RankAdmin}}, Signer: fill(0x30, 32)}
+	sampleItem       = &ProfileItem{V: Version, Field: FieldName, HLC: 7, Text: "Bergwacht", Signer: fill(0x30, 32)}
+	sampleHead       = &Head{V: Version, Cert: signed(Marshal(sampleCert)), HLC: 9, Epoch: 4, EpochID: hash[EpochID](2), TreeHash: hash[Hash](3), Members: 6}
+	sampleInvite     = &Invite{V: Version, Key: hash[[32]byte](3), Role: RoleMember, Created: 1767225600000, Expires: 1767830400000, Uses: 10, Signer: fill(0x30, 32)}
+	sampleInviteLink = &Link{V: Version, Genesis: signed(Marshal(sampleGenesis)), Invite: signed(Marshal(sampleInvite)), Secret: hash[LinkSecret](5), Peers: []LinkPeer{{fill(0x70, 6), [][]byte{fill(0x80, 8)}}}}
 	sampleLog        = LogID{hash[DeviceID](0x40), 1<<63 + 1}
 	sampleMarks      = []Mark{{sampleLog, 3, hash[EntryHash](4)}, {LogID{hash[DeviceID](0x41), 1}, 1, hash[EntryHash](5)}}
-	sampleReceipt    = &Receipt{V: 1, Log: LogID{hash[DeviceID](1), 2}, Count: 300, Read: Mark{LogID{hash[DeviceID](3), 4}, 5, hash[EntryHash](6)}}
-	sampleRejoin     = &Rejoin{V: 1, Device: hash[DeviceID](1), HLC: 2, KeyPackage: []byte("key package"), Known: hash[EpochID](3), MAC: fill(4, 32)}
+	sampleReceipt    = &Receipt{V: Version, Log: LogID{hash[DeviceID](1), 2}, Count: 300, Read: Mark{LogID{hash[DeviceID](3), 4}, 5, hash[EntryHash](6)}}
+	sampleRejoin     = &Rejoin{V: Version, Device: hash[DeviceID](1), HLC: 2, KeyPackage: []byte("key package"), Known: hash[EpochID](3), MAC: fill(4, 32)}
 	sampleContent    = &Content{"text/plain", []byte("Grüß Gott")}
 	sampleOpened     = &Opened{hash[[32]byte](6), Marshal(sampleContent)}
 	sampleSeal       = &Seal{hash[MessageID](7), hash[EpochID](8), hash[DeviceID](9), []byte("private message")}
-	sampleEntry      = &Entry{V: 1, Group: sampleGroup, Device: sampleLog.Device, Incarnation: sampleLog.Incarnation, Seq: 3, Prev: hash[EntryHash](1), Deps: []EntryHash{hash[EntryHash](2), hash[EntryHash](3)}, Kind: KindRecord, HLC: 1 << 40, Body: Marshal(&Record{hash[Hash](4)})}
+	sampleEntry      = &Entry{V: Version, Group: sampleGroup, Device: sampleLog.Device, Incarnation: sampleLog.Incarnation, Seq: 3, Prev: hash[EntryHash](1), Deps: []EntryHash{hash[EntryHash](2), hash[EntryHash](3)}, Kind: KindRecord, HLC: 1 << 40, Body: Marshal(&Record{hash[Hash](4)})}
 	sampleBundle     = &Bundle{Entries: [][]byte{signed(Marshal(sampleEntry)).Encode()}, Seals: [][]byte{Marshal(sampleSeal)}}
 )
 
@@ -90,8 +90,8 @@ func registry() []wireType {
 		decodedAlone("signed", MaxEntry, decodeSigned, &Signed{[]byte("payload"), fill(0xa0, 64)}),
 		decodedAlone("device-cert", MaxDeviceCert, DecodeDeviceCert, sampleCert),
 		decodedAlone("genesis", MaxGenesis, DecodeGenesis, sampleGenesis),
-		decodedAlone("leaf-binding", MaxDeviceCert, DecodeLeafBinding, &LeafBinding{V: 1, Device: hash[DeviceID](1), Suite: 1, LeafKey: fill(2, 32), TransportKey: hash[[32]byte](5)}),
-		decodedAlone("credential", MaxCredential, DecodeCredential, &Credential{V: 1, Cert: *cert, Binding: signed([]byte("binding"))}),
+		decodedAlone("leaf-binding", MaxDeviceCert, DecodeLeafBinding, &LeafBinding{V: Version, Device: hash[DeviceID](1), Suite: 1, LeafKey: fill(2, 32), TransportKey: hash[[32]byte](5)}),
+		decodedAlone("credential", MaxCredential, DecodeCredential, &Credential{V: Version, Cert: *cert, Binding: signed([]byte("binding"))}),
 		decodedAlone("entry", MaxEntry, DecodeEntry, sampleEntry),
 		op("add", &Op{Type: OpAdd, Cert: cert, Role: RoleMember, KeyPackage: []byte("key package"), Why: WhyInvite, Invite: ptr(signed(Marshal(sampleInvite))), Claim: ptr(signed([]byte("claim")))}),
 		op("invite", &Op{Type: OpInvite, Invite: ptr(signed(Marshal(sampleInvite)))}),
@@ -118,18 +118,18 @@ func registry() []wireType {
 		decodedAlone("content", MaxOpened, DecodeContent, sampleContent),
 		decodedAlone("bundle", MaxEnvelope, DecodeBundle, sampleBundle),
 		decodedAlone("beacon", MaxEnvelope, DecodeBeacon, &Beacon{
-			V: 1, Log: sampleLog, HLC: 5, Vector: sampleMarks, Gaps: []MessageID{hash[MessageID](1), hash[MessageID](2)}, TransportKey: fill(2, 32), Rescue: []byte("key package"),
+			V: Version, Log: sampleLog, HLC: 5, Vector: sampleMarks, Gaps: []MessageID{hash[MessageID](1), hash[MessageID](2)}, TransportKey: fill(2, 32), Rescue: []byte("key package"),
 			Rejoin: ptr(signed(Marshal(sampleRejoin))), Position: hash[EpochID](5), Check: hash[Hash](6),
 		}),
-		decodedAlone("join-secrets", MaxJoinSecrets, DecodeJoinSecrets, &JoinSecrets{1, [][]byte{sampleKey}}),
-		decodedAlone("public-info", MaxPublicInfo, DecodePublicInfo, &PublicInfo{V: 1, Genesis: signed(Marshal(sampleGenesis)), Authority: []Signed{signed(Marshal(sampleLink))}, Profile: []Signed{signed(Marshal(sampleItem))}, Heads: []Signed{signed(Marshal(sampleHead))}}),
+		decodedAlone("join-secrets", MaxJoinSecrets, DecodeJoinSecrets, &JoinSecrets{hash[EpochID](1), [][]byte{sampleKey}}),
+		decodedAlone("public-info", MaxPublicInfo, DecodePublicInfo, &PublicInfo{V: Version, Genesis: signed(Marshal(sampleGenesis)), Authority: []Signed{signed(Marshal(sampleLink))}, Profile: []Signed{signed(Marshal(sampleItem))}, Heads: []Signed{signed(Marshal(sampleHead))}}),
 		decodedAlone("authority-link", MaxPublicInfo, DecodeAuthorityLink, sampleLink),
 		decodedAlone("profile-text", MaxPublicInfo, DecodeProfileItem, sampleItem),
-		decodedAlone("profile-tags", MaxPublicInfo, DecodeProfileItem, &ProfileItem{V: 1, Field: FieldTags, HLC: 8, Tags: []string{"alps", "rescue"}, Signer: fill(0x30, 32)}),
-		decodedAlone("profile-policy", MaxPublicInfo, DecodeProfileItem, &ProfileItem{V: 1, Field: FieldPolicy, HLC: 8, Policy: PolicyInvite, Signer: fill(0x30, 32)}),
-		decodedAlone("profile-mailboxes", MaxPublicInfo, DecodeProfileItem, &ProfileItem{V: 1, Field: FieldMailboxes, HLC: 8, Signer: fill(0x30, 32), Mailboxes: []LinkPeer{{fill(0x70, 6), [][]byte{fill(0x80, 8)}}}}),
+		decodedAlone("profile-tags", MaxPublicInfo, DecodeProfileItem, &ProfileItem{V: Version, Field: FieldTags, HLC: 8, Tags: []string{"alps", "rescue"}, Signer: fill(0x30, 32)}),
+		decodedAlone("profile-policy", MaxPublicInfo, DecodeProfileItem, &ProfileItem{V: Version, Field: FieldPolicy, HLC: 8, Policy: PolicyInvite, Signer: fill(0x30, 32)}),
+		decodedAlone("profile-mailboxes", MaxPublicInfo, DecodeProfileItem, &ProfileItem{V: Version, Field: FieldMailboxes, HLC: 8, Signer: fill(0x30, 32), Mailboxes: []LinkPeer{{fill(0x70, 6), [][]byte{fill(0x80, 8)}}}}),
 		decodedAlone("head", MaxPublicInfo, DecodeHead, sampleHead),
-		inFrames("sync-hello", &SyncHello{V: 1, Topic: hash[Hash](1), Nonce: hash[[32]byte](2), Now: 1_790_000_000_000}),
+		inFrames("sync-hello", &SyncHello{V: Version, Topic: hash[Hash](1), Nonce: hash[[32]byte](2), Now: 1_790_000_000_000}),
 		inFrames("sync-proof", &SyncProof{*cert, KeyID(fill(1, 8)), hash[[32]byte](2)}),
 		inFrames("sync-vector", &SyncMessage{Vector: &SyncVector{Marks: sampleMarks, Lacks: []MessageID{{1}, {2}}, Rejoin: ptr(signed(Marshal(sampleRejoin)))}}),
 		inFrames("sync-vector-read", &SyncMessage{Vector: &SyncVector{Marks: sampleMarks, Receipts: []Signed{signed(Marshal(sampleReceipt))}}}),
@@ -138,22 +138,22 @@ func registry() []wireType {
 		inFrames("sync-seals", &SyncMessage{Seals: sampleBundle.Seals}),
 		inFrames("sync-tree", &SyncMessage{Tree: &SyncTree{hash[EpochID](1), 100, 96, []byte("part")}}),
 		inFrames("sync-done", &SyncMessage{Done: &SyncDone{2}}),
-		decodedAlone("join-request", 2*MaxKeyPackage+4*MaxDeviceCert, DecodeJoinRequest, &JoinRequest{V: 1, Group: sampleGroup, Cert: *cert, KeyPackage: []byte("key package"), Invite: ptr(signed([]byte("invite"))), Claim: ptr(signed([]byte("claim"))), Rejoin: ptr(signed([]byte("rejoin")))}),
+		decodedAlone("join-request", 2*MaxKeyPackage+4*MaxDeviceCert, DecodeJoinRequest, &JoinRequest{V: Version, Group: sampleGroup, Cert: *cert, KeyPackage: []byte("key package"), Invite: ptr(signed([]byte("invite"))), Claim: ptr(signed([]byte("claim"))), Rejoin: ptr(signed([]byte("rejoin")))}),
 		inFrames("join-waiting", &JoinReply{Stage: JoinWaiting}),
 		inFrames("join-welcomed", &JoinReply{Stage: JoinWelcomed, Welcome: []byte("welcome"), Epoch: hash[EpochID](1), Genesis: ptr(signed(Marshal(sampleGenesis)))}),
 		inFrames("join-renew", &JoinReply{Stage: JoinRenew}),
 		inFrames("join-denied", &JoinReply{Stage: JoinDenied, Reason: "an admin has to approve"}),
 		inFrames("join-denied-for-good", &JoinReply{Stage: JoinDenied, Reason: "by invite only", Final: 1}),
 		decodedAlone("invite", MaxInvite, DecodeInvite, sampleInvite),
-		decodedAlone("invite-open", MaxInvite, DecodeInvite, &Invite{V: 1, Key: hash[[32]byte](3), Role: RoleReadOnly, Created: 1767225600000, Signer: fill(0x30, 32)}),
-		decodedAlone("claim", MaxInvite, DecodeClaim, &Claim{V: 1, Invite: hash[InviteID](1), Device: hash[DeviceID](2), KeyPackage: hash[Hash](3)}),
+		decodedAlone("invite-open", MaxInvite, DecodeInvite, &Invite{V: Version, Key: hash[[32]byte](3), Role: RoleReadOnly, Created: 1767225600000, Signer: fill(0x30, 32)}),
+		decodedAlone("claim", MaxInvite, DecodeClaim, &Claim{V: Version, Invite: hash[InviteID](1), Device: hash[DeviceID](2), KeyPackage: hash[Hash](3)}),
 		decodedAlone("link", MaxLink, func(b []byte) (*Link, error) { return decode[Link](b, MaxLink) }, sampleInviteLink),
-		inFrames("find-request", &FindRequest{V: 1, Name: "bergwacht", Limit: 20}),
-		inFrames("find-request-full", &FindRequest{V: 1, Name: "berg*", Limit: 20, Tag: "rescue", MinMembers: 5, MaxMembers: 100, After: 1}),
+		inFrames("find-request", &FindRequest{V: Version, Name: "bergwacht", Limit: 20}),
+		inFrames("find-request-full", &FindRequest{V: Version, Name: "berg*", Limit: 20, Tag: "rescue", MinMembers: 5, MaxMembers: 100, After: 1}),
 		inFrames("find-reply", &FindReply{[]byte("public info")}),
 		inFrames("handed", &Handed{[]byte("envelope")}),
-		inFrames("mail-hello", &MailHello{V: 1, Box: hash[BoxID](1)}),
-		inFrames("twin-hello", &TwinHello{V: 1, Run: hash[[32]byte](1)}),
+		inFrames("mail-hello", &MailHello{V: Version, Box: hash[BoxID](1)}),
+		inFrames("twin-hello", &TwinHello{V: Version, Run: hash[[32]byte](1)}),
 		inFrames("twin-proof", &TwinProof{Signature: fill(0xa0, 64)}),
 		inFrames("mail-challenge", &MailChallenge{hash[[32]byte](2)}),
 		inFrames("mail-proof", &MailProof{Signature: fill(0xa0, 64)}),
@@ -198,7 +198,7 @@ func fixedEnvelope(t testing.TB) []byte {
 // derived are the values that are computed from objects and keys.
 func derived() [][2]string {
 	tag, key := sampleGroup.TopicTag(), KeyIDOf(sampleGroup, sampleKey)
-	id, root := EpochIDOf(sampleGroup, 1, 5, fill(3, 32)), RootEpochID(sampleGroup)
+	id, root := EpochIDOf(sampleGroup, hash[EpochID](1), 5, fill(3, 32)), RootEpochID(sampleGroup)
 	user, device := UserIDOf(fill(0x30, 32)), DeviceIDOf(fill(0x30, 32), fill(0x50, 32))
 	group, entry, commitment := GroupIDOf(Marshal(sampleGenesis)), EntryHashOf(sampleGroup, Marshal(sampleEntry)), sampleOpened.Commitment()
 	boxSeed, _ := BoxSeed(sampleGroup, sampleKey, fill(0x70, 6))

@@ -10,12 +10,12 @@ import (
 
 // Protocol IDs of libp2p streams.
 const (
-	ProtocolSync = "/panda/sync/1"    // catch-up between members
-	ProtocolJoin = "/panda/join/1"    // a joiner asks a member
-	ProtocolFind = "/panda/find/1"    // anyone asks a provider which groups it knows
-	ProtocolMail = "/panda/mailbox/1" // a member and a mailbox
-	ProtocolTwin = "/panda/twin/1"    // anyone asks a peer that is connected twice whether it runs twice
-	ProtocolHand = "/panda/hand/1"    // a member hands another one a small envelope
+	ProtocolSync = "/panda/sync/2"    // catch-up between members
+	ProtocolJoin = "/panda/join/2"    // a joiner asks a member
+	ProtocolFind = "/panda/find/2"    // anyone asks a provider which groups it knows
+	ProtocolMail = "/panda/mailbox/2" // a member and a mailbox
+	ProtocolTwin = "/panda/twin/2"    // anyone asks a peer that is connected twice whether it runs twice
+	ProtocolHand = "/panda/hand/2"    // a member hands another one a small envelope
 	ProtocolDHT  = "/panda"           // prefix of the DHT's protocol ID
 )
 
@@ -25,7 +25,7 @@ const ExtensionJoinSecrets uint16 = 0xF0DA
 
 // JoinSecrets is what a joiner needs besides the MLS state. It prints as a placeholder.
 type JoinSecrets struct {
-	Generation    uint64   `cbor:"1,keyasint"`
+	Root          EpochID  `cbor:"1,keyasint"` // that the epoch's keys descend from: see EpochIDOf
 	TransportKeys [][]byte `cbor:"2,keyasint"` // 32 bytes each, the one to use first
 }
 

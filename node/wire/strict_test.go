@@ -156,7 +156,7 @@ func TestVersions(t *testing.T) {
 			continue
 		}
 		versions++
-		for v, want := range map[string]error{"02": ErrVersion, "1bffffffffffffffff": ErrVersion, "00": ErrMalformed, "20": ErrMalformed, "f6": ErrMalformed, "6131": ErrMalformed} {
+		for v, want := range map[string]error{"01": ErrVersion, "03": ErrVersion, "1bffffffffffffffff": ErrVersion, "00": ErrMalformed, "20": ErrMalformed, "f6": ErrMalformed, "6131": ErrMalformed} {
 			m[1] = must(hex.DecodeString(v))
 			m[22] = []byte{0xf5} // a field of that version
 			if _, err := w.decode(join(m)); !errors.Is(err, want) {
@@ -263,10 +263,10 @@ func TestRules(t *testing.T) {
 		{"genesis", "no policy", change(sampleGenesis, func(g *Genesis) { g.Policy = 0 }), ErrMalformed},
 		{"genesis", "unknown policy", change(sampleGenesis, func(g *Genesis) { g.Policy = 4 }), ErrMalformed},
 		{"genesis", "short signature", change(sampleGenesis, func(g *Genesis) { g.Cert = short }), ErrMalformed},
-		{"leaf-binding", "no key", Marshal(&LeafBinding{V: 1}), ErrMalformed},
-		{"leaf-binding", "long key", Marshal(&LeafBinding{V: 1, LeafKey: fill(0, MaxLeafKey+1)}), ErrMalformed},
-		{"credential", "short signature", Marshal(&Credential{V: 1, Cert: short, Binding: signed([]byte("b"))}), ErrMalformed},
-		{"credential", "short signature of the binding", Marshal(&Credential{V: 1, Cert: signed([]byte("b")), Binding: short}), ErrMalformed},
+		{"leaf-binding", "no key", Marshal(&LeafBinding{V: Version}), ErrMalformed},
+		{"leaf-binding", "long key", Marshal(&LeafBinding{V: Version, LeafKey: fill(0, MaxLeafKey+1)}), ErrMalformed},
+		{"credential", "short signature", Marshal(&Credential{V: Version, Cert: short, Binding: signed([]byte("b"))}), ErrMalformed},
+		{"credential", "short signature of the binding", Marshal(&Credential{V: Version, Cert: signed([]byte("b")), Binding: short}), ErrMalformed},
 		{"entry", "seq 0", change(sampleEntry, func(e *Entry) { e.Seq = 0 }), ErrMalformed},
 		{"entry", "seq 1 with prev", change(sampleEntry, func(e *Entry) { e.Seq = 1 }), ErrMalformed},
 		{"entry", "seq 3 without prev", change(sampleEntry, func(e *Entry) { e.Prev = EntryHash{} }), ErrMalformed},
@@ -336,9 +336,9 @@ func TestRules(t *testing.T) {
 		{"commit", "rejoin with a short signature", change(commit, func(c *Commit) { c.Rejoins = []Signed{short} }), ErrMalformed},
 		{"commit", "rejoins descend", change(commit, func(c *Commit) { c.Rejoins = []Signed{signed([]byte{2}), signed([]byte{1})} }), ErrMalformed},
 		{"join-secrets", "no key", Marshal(&JoinSecrets{}), ErrMalformed},
-		{"join-secrets", "short key", Marshal(&JoinSecrets{1, [][]byte{fill(1, 31)}}), ErrMalformed},
-		{"join-secrets", "key of zeros", Marshal(&JoinSecrets{1, [][]byte{make([]byte, 32)}}), ErrMalformed},
-		{"join-secrets", "too many keys", Marshal(&JoinSecrets{1, make([][]byte, MaxHandedKeys+1)}), ErrMalformed},
+		{"join-secrets", "short key", Marshal(&JoinSecrets{hash[EpochID](1), [][]byte{fill(1, 31)}}), ErrMalformed},
+		{"join-secrets", "key of zeros", Marshal(&JoinSecrets{hash[EpochID](1), [][]byte{make([]byte, 32)}}), ErrMalformed},
+		{"join-secrets", "too many keys", Marshal(&JoinSecrets{hash[EpochID](1), make([][]byte, MaxHandedKeys+1)}), ErrMalformed},
 		{"authority-link", "no keys", change(link, func(a *AuthorityLink) { a.Keys = nil }), ErrMalformed},
 		{"authority-link", "too many keys", change(link, func(a *AuthorityLink) { a.Keys = make([]AuthorityKey, MaxAuthorityKeys+1) }), ErrMalformed},
 		{"authority-link", "keys descend", change(link, func(a *AuthorityLink) { a.Keys = []AuthorityKey{a.Keys[1], a.Keys[0]} }), ErrMalformed},
@@ -409,9 +409,9 @@ func TestRules(t *testing.T) {
 		{"join-welcomed", "Welcome while waiting", change(reply, func(j *JoinReply) { j.Stage = JoinWaiting }), ErrMalformed},
 		{"join-welcomed", "short signature", change(reply, func(j *JoinReply) { j.Genesis = &short }), ErrMalformed},
 		{"join-denied", "long reason", Marshal(&JoinReply{Stage: JoinDenied, Reason: strings.Repeat("r", MaxReason+1)}), ErrMalformed},
-		{"find-request", "long name", Marshal(&FindRequest{V: 1, Name: strings.Repeat("n", MaxQuery+1), Limit: 1}), ErrMalformed},
-		{"find-request", "no limit", Marshal(&FindRequest{V: 1, Name: "n", Limit: 0}), ErrMalformed},
-		{"find-request", "high limit", Marshal(&FindRequest{V: 1, Name: "n", Limit: MaxFindLimit + 1}), ErrMalformed},
+		{"find-request", "long name", Marshal(&FindRequest{V: Version, Name: strings.Repeat("n", MaxQuery+1), Limit: 1}), ErrMalformed},
+		{"find-request", "no limit", Marshal(&FindRequest{V: Version, Name: "n", Limit: 0}), ErrMalformed},
+		{"find-request", "high limit", Marshal(&FindRequest{V: Version, Name: "n", Limit: MaxFindLimit + 1}), ErrMalformed},
 		{"find-reply", "empty", Marshal(&FindReply{}), ErrMalformed},
 		{"find-reply", "long", Marshal(&FindReply{make([]byte, MaxPublicInfo+1)}), ErrMalformed},
 	}

@@ -90,7 +90,7 @@ func (t *town) bringUp(by string, op *Op, e *entry) {
 	for name := range t.user {
 		if id[wire.DeviceID](name) == op.Subject && t.known[name] == nil {
 			if _, ok := t.logOf[name]; !ok {
-				t.logOf[name] = wire.LogID{Device: op.Subject, Incarnation: FirstIncarnation(e.hash)}
+				t.logOf[name] = wire.LogID{Device: op.Subject, Incarnation: wire.FirstIncarnation(e.hash)}
 			}
 			t.known[name] = nil
 			t.learn(name, e.past)
@@ -464,7 +464,7 @@ func TestVoidGuestsDoNotVote(t *testing.T) {
 		for n := range 5 {
 			guest := fmt.Sprint("guest", n)
 			e := s.write(host, host, 99, addOf(guest, wire.RoleMember), old...)
-			s.logOf[guest] = wire.LogID{Device: id[wire.DeviceID](guest), Incarnation: FirstIncarnation(e.hash)}
+			s.logOf[guest] = wire.LogID{Device: id[wire.DeviceID](guest), Incarnation: wire.FirstIncarnation(e.hash)}
 		}
 		for _, d := range []string{"u0", "u2", "u3", "u4", "u5"} {
 			s.write(d, d, 0, nil) // all have these in their pasts from now on
@@ -510,7 +510,7 @@ func TestVoidDevicesSayNothing(t *testing.T) {
 	s := quarrelling()
 	old := s.heads()
 	e := s.write("u4", "u4", 0, deviceOf("u4", "phone"))
-	s.logOf["phone"] = wire.LogID{Device: id[wire.DeviceID]("phone"), Incarnation: FirstIncarnation(e.hash)}
+	s.logOf["phone"] = wire.LogID{Device: id[wire.DeviceID]("phone"), Incarnation: wire.FirstIncarnation(e.hash)}
 	s.write("phone", "u4", 0, revokeOf("u4"))
 	for range 2 {
 		for _, d := range []string{"u0", "u1", "u2"} {
@@ -518,7 +518,7 @@ func TestVoidDevicesSayNothing(t *testing.T) {
 		}
 	}
 	e = s.write("u4", "u4", 99, deviceOf("u4", "another"), old...)
-	rec := s.write("another", "u4", FirstIncarnation(e.hash), nil, e)
+	rec := s.write("another", "u4", wire.FirstIncarnation(e.hash), nil, e)
 	if s.ops[e] == nil || !s.ops[e].Permitted() {
 		t.Fatal("it may not add a device as far as it knew")
 	}
@@ -533,7 +533,7 @@ func TestVoidGuestsSayNothing(t *testing.T) {
 	s := quarrelling()
 	old := s.heads()
 	guest := s.write("u1", "u1", 0, addOf("guest", wire.RoleMember), old...)
-	s.logOf["guest"] = wire.LogID{Device: id[wire.DeviceID]("guest"), Incarnation: FirstIncarnation(guest.hash)}
+	s.logOf["guest"] = wire.LogID{Device: id[wire.DeviceID]("guest"), Incarnation: wire.FirstIncarnation(guest.hash)}
 	rec := s.write("guest", "guest", 0, nil, guest)
 	s.write("u0", "u0", 0, removeOf("u1"), old...)
 	for range 2 {
@@ -545,7 +545,7 @@ func TestVoidGuestsSayNothing(t *testing.T) {
 		t.Fatal("it is owed already")
 	}
 	e := s.write("guest", "guest", 7, deviceOf("guest", "reserve"), guest)
-	s.write("reserve", "guest", FirstIncarnation(e.hash), &Op{Type: wire.OpLeave}, e)
+	s.write("reserve", "guest", wire.FirstIncarnation(e.hash), &Op{Type: wire.OpLeave}, e)
 	if s.owes(rec) {
 		t.Error("since the guest left, its message is owed")
 	}
@@ -569,7 +569,7 @@ func TestVoidAdminsRemoveNobody(t *testing.T) {
 	op := addOf("spy", wire.RoleAdmin)
 	op.Why, op.Invite = wire.WhyInvite, invite
 	e := s.write("u4", "u4", 99, op, old...)
-	remove := s.write("spy", "spy", FirstIncarnation(e.hash), removeOf("u5"), e)
+	remove := s.write("spy", "spy", wire.FirstIncarnation(e.hash), removeOf("u5"), e)
 	if !s.ops[e].Permitted() || !s.ops[remove].Permitted() {
 		t.Fatal("they may not, as far as they knew")
 	}
@@ -591,7 +591,7 @@ func TestDevicesOfAnOldPastDoNotVote(t *testing.T) {
 		}
 	}
 	e := s.write("u4", "u4", 99, deviceOf("u4", "another"), old...)
-	s.write("another", "u4", FirstIncarnation(e.hash), nil, e, second)
+	s.write("another", "u4", wire.FirstIncarnation(e.hash), nil, e, second)
 	if to := s.r.Roster(); !to.users.has(id[wire.UserID]("u2")) || to.users.has(id[wire.UserID]("u3")) {
 		t.Error("the other device took back what its user said")
 	}

@@ -21,7 +21,7 @@ func newScript() *script {
 	m := newMemory()
 	s := &script{player: &player{all: m, now: m, ops: map[*entry]*Op{}}, logOf: map[string]wire.LogID{}}
 	s.r = New(testGenesis, m)
-	s.logOf["u0"] = wire.LogID{Device: testGenesis.Device, Incarnation: FoundersIncarnation(testGenesis.ID)}
+	s.logOf["u0"] = wire.LogID{Device: testGenesis.Device, Incarnation: wire.FoundersIncarnation(testGenesis.ID)}
 	return s
 }
 
@@ -67,7 +67,7 @@ func (s *script) heads() (out []*entry) {
 // admit lets a user in with a device of the same name, whose first log is known then.
 func (s *script) admit(by, name string, role wire.Role, named ...*entry) *entry {
 	e := s.write(by, by, 0, addOf(name, role), named...)
-	s.logOf[name] = wire.LogID{Device: id[wire.DeviceID](name), Incarnation: FirstIncarnation(e.hash)}
+	s.logOf[name] = wire.LogID{Device: id[wire.DeviceID](name), Incarnation: wire.FirstIncarnation(e.hash)}
 	return e
 }
 

@@ -178,9 +178,9 @@ func (w *world) readEntry(t testing.TB, line string, hashes []wire.EntryHash, i 
 	case inc != "":
 		log.Incarnation = uint64(number(t, inc)) //nolint:gosec // small
 	case at < 0:
-		log.Incarnation = FoundersIncarnation(testGenesis.ID)
+		log.Incarnation = wire.FoundersIncarnation(testGenesis.ID)
 	case ok:
-		log.Incarnation = FirstIncarnation(hashes[at])
+		log.Incarnation = wire.FirstIncarnation(hashes[at])
 	}
 	step := uint64(10)
 	what, back := strings.CutSuffix(f[1], "!")

@@ -60,7 +60,7 @@ func (r *Resolver) insert(x *Op) {
 	}
 	r.ops[n] = x
 	if x.Type == wire.OpAdd || x.Type == wire.OpDeviceAdd {
-		r.begins[wire.LogID{Device: x.Subject, Incarnation: FirstIncarnation(x.Hash)}] = true
+		r.begins[wire.LogID{Device: x.Subject, Incarnation: wire.FirstIncarnation(x.Hash)}] = true
 	}
 }
 

@@ -2,7 +2,6 @@ package authority
 
 import (
 	"bytes"
-	"encoding/binary"
 	"slices"
 
 	"github.com/pandanode/pandanode/node/wire"
@@ -15,13 +14,6 @@ type Genesis struct {
 	Device  wire.DeviceID // the founder's first
 	Policy  wire.Policy
 }
-
-// FoundersIncarnation is the incarnation of the first log of the founder's first device.
-func FoundersIncarnation(g wire.GroupID) uint64 { return binary.BigEndian.Uint64(g[:8]) }
-
-// FirstIncarnation is the incarnation of the first log of a device, by the hash of the
-// operation that added it.
-func FirstIncarnation(h wire.EntryHash) uint64 { return binary.BigEndian.Uint64(h[:8]) }
 
 // Resolver resolves rosters of a growing history. Its rosters are functions of the set of
 // entries alone, not of the order in which they came.
@@ -49,7 +41,7 @@ func New(g Genesis, h History) *Resolver {
 	return &Resolver{
 		genesis: g, history: h, byUser: map[wire.UserID][]int{}, byDevice: map[wire.DeviceID][]int{},
 		ofLog: map[int][]*Op{}, prio: map[wire.UserID]priority{}, views: map[string]view{},
-		begins: map[wire.LogID]bool{{Device: g.Device, Incarnation: FoundersIncarnation(g.ID)}: true},
+		begins: map[wire.LogID]bool{{Device: g.Device, Incarnation: wire.FoundersIncarnation(g.ID)}: true},
 	}
 }
 

@@ -154,9 +154,9 @@ func (s *resolution) isPrimary(log int) bool {
 	l := s.logs[log]
 	founders := l.Device == s.genesis.Device
 	good := founders || slices.ContainsFunc(w.admitted[l.Device], func(y *Op) bool { return !s.spokenAgainst(y) })
-	is := founders && l.Incarnation == FoundersIncarnation(s.genesis.ID) ||
+	is := founders && l.Incarnation == wire.FoundersIncarnation(s.genesis.ID) ||
 		slices.ContainsFunc(w.admitted[l.Device], func(y *Op) bool {
-			return l.Incarnation == FirstIncarnation(y.Hash) && !(good && s.spokenAgainst(y))
+			return l.Incarnation == wire.FirstIncarnation(y.Hash) && !(good && s.spokenAgainst(y))
 		})
 	w.primary[log] = is
 	return is

@@ -24,9 +24,10 @@ type Node struct {
 	Parent     *Node // nil for the virtual root
 	Children   []*Node
 	Generation uint64
-	Number     uint64 // MLS epoch number
-	depth      int    // in this tree
-	interim    []byte // interim_transcript_hash
+	Root       wire.EpochID // that its keys descend from: its own ID if it is one
+	Number     uint64       // MLS epoch number
+	depth      int          // in this tree
+	interim    []byte       // interim_transcript_hash
 	mlsGroup   []byte
 	Leaves     leafDevices // of its tree
 	Claims     []*dag.Item // its committer's COMMITs with this child, or the OP that names a root, in causal order
@@ -144,7 +145,7 @@ func (t *Tree) Reboot(it *dag.Item, inPast func(a, b *dag.Item) bool) (*Node, er
 		return nil, fmt.Errorf("reboot: %w: the root it names is not the one it describes", verdict.ErrForged)
 	}
 	return &Node{
-		ID: r.Root, Parent: from, depth: from.depth + 1, Generation: r.Generation, interim: r.Interim, mlsGroup: r.MLSGroup[:],
+		ID: r.Root, Root: r.Root, Parent: from, depth: from.depth + 1, Generation: r.Generation, interim: r.Interim, mlsGroup: r.MLSGroup[:],
 		Leaves: leafDevices{&it.Log.Device}, Claims: []*dag.Item{it}, fair: []*dag.Item{it},
 	}, nil
 }
@@ -180,10 +181,10 @@ func (t *Tree) Commit(it *dag.Item, engine engine.Engine, inPast func(a, b *dag.
 	if err != nil {
 		return nil, fmt.Errorf("COMMIT: %w: %w", verdict.ErrInvalidCommit, err)
 	}
-	if want := wire.EpochIDOf(t.group, p.Generation, p.Number+1, interim); want != c.Child {
+	if want := wire.EpochIDOf(t.group, p.Root, p.Number+1, interim); want != c.Child {
 		return nil, fmt.Errorf("COMMIT: %w: the child it names is not the one it leads to", verdict.ErrForged)
 	}
-	n := &Node{ID: c.Child, Parent: p, depth: p.depth + 1, Generation: p.Generation, Number: p.Number + 1, interim: interim, mlsGroup: p.mlsGroup, Leaves: after, Claims: []*dag.Item{it}}
+	n := &Node{ID: c.Child, Parent: p, depth: p.depth + 1, Generation: p.Generation, Root: p.Root, Number: p.Number + 1, interim: interim, mlsGroup: p.mlsGroup, Leaves: after, Claims: []*dag.Item{it}}
 	if n.Void = t.swings(it, n, inPast) || t.floods(it, inPast); !n.Void {
 		n.fair = n.Claims
 	}
