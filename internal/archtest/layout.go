@@ -20,7 +20,7 @@ var Layout = map[string]Row{
 	"node/group/dag/dagtest": {Imports: []string{"node/group/dag", "crdt", "node/identity", "node/wire"}},
 	"node/group/engine":      {Imports: []string{"mls", "node/group/verdict", "node/identity", "node/wire"}, Pure: true},
 	"node/group/epochs":      {Imports: []string{"node/group/dag", "node/group/engine", "node/group/roster", "node/group/verdict", "crdt", "node/identity", "node/wire"}, Tests: []string{"node/group/dag/dagtest"}, Pure: true},
-	"node/group/roster":      {Imports: []string{"node/group/dag", "node/group/verdict", "crdt", "node/identity", "node/wire"}, Tests: []string{"node/group/dag/dagtest"}, Pure: true},
+	"node/group/roster":      {Imports: []string{"node/group/authority", "node/group/dag", "node/group/verdict", "crdt", "node/identity", "node/wire"}, Tests: []string{"node/group/dag/dagtest"}, Pure: true},
 	"node/group/verdict":     {Imports: []string{"node/wire"}, Pure: true},
 	"node/admission":         {Imports: []string{"node/wire"}},
 	"node/identity":          {Imports: []string{"node/wire"}, Pure: true},

@@ -66,8 +66,8 @@ func (a member) admit(r wire.JoinRequest, d *identity.Device) (*wire.Op, error) 
 		// A further device of this device's own user, which its user key certified.
 		return &wire.Op{Type: wire.OpDeviceAdd, Cert: &r.Cert, KeyPackage: r.KeyPackage}, nil
 	}
-	switch policy := a.roster.Policy(a.genesis); {
-	case a.roster.Users[d.User] != nil:
+	switch policy := a.roster.Policy(); {
+	case a.roster.User(d.User) != nil:
 		return nil, fmt.Errorf("request to join: %w: a further device is added by another device of its own user", verdict.ErrNotPermitted)
 	case u.Role > wire.RoleMember:
 		return nil, fmt.Errorf("request to join: %w: this member may only read; ask another", verdict.ErrNotPermitted)
@@ -92,7 +92,7 @@ func (a member) admitInvited(r wire.JoinRequest, d *identity.Device) (*wire.Op, 
 	if err != nil {
 		return nil, fmt.Errorf("request to join: %w", err)
 	}
-	if err := a.roster.JudgeInvite(in, d, a.at); err != nil {
+	if err := a.roster.JudgeInvite(a.device, in, d, a.at); err != nil {
 		return nil, fmt.Errorf("request to join: %w", err)
 	}
 	return &wire.Op{
@@ -102,19 +102,20 @@ func (a member) admitInvited(r wire.JoinRequest, d *identity.Device) (*wire.Op, 
 
 // request puts a joiner's request into the log for the admins.
 func (a member) request(r wire.JoinRequest, d *identity.Device) (*wire.Op, error) {
-	err := a.roster.JudgeRequest(d, r.KeyPackage, a.at, a.genesis)
+	op := &wire.Op{Type: wire.OpRequest, Cert: &r.Cert, KeyPackage: r.KeyPackage}
+	err := a.roster.May(a.device, &dag.Item{Body: &dag.Body{Op: op, Asker: &dag.Target{Device: d}}}, a.at)
 	if errors.Is(err, roster.ErrAsked) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("request to join: %w", err)
 	}
-	return &wire.Op{Type: wire.OpRequest, Cert: &r.Cert, KeyPackage: r.KeyPackage}, nil
+	return op, nil
 }
 
 // waits says whether a request of this user is before the admins.
 func (a member) waits(user wire.UserID) bool {
-	asks := a.roster.Asking[user]
+	asks := a.roster.Asking(user)
 	return asks != nil && asks.Open(a.at)
 }
 
@@ -154,8 +155,8 @@ func (m *Machine) JoinStatus(keyPackage []byte, now time.Time) (JoinStatus, erro
 		}
 		return JoinStatus{Stage: wire.JoinWelcomed, Epoch: n.ID, Welcome: welcomes[0], Tree: e.Tree()}, nil
 	}
-	for _, d := range m.rosters.now.Devices {
-		if bytes.Equal(d.KeyPackage, keyPackage) && d.By.Lapsed(now) {
+	for id := range m.rosters.now.Devices() {
+		if d := m.rosters.now.Device(id); bytes.Equal(d.KeyPackage, keyPackage) && d.By.Lapsed(now) {
 			return JoinStatus{Stage: wire.JoinRenew}, nil // nobody can add it any more
 		}
 	}
@@ -163,7 +164,7 @@ func (m *Machine) JoinStatus(keyPackage []byte, now time.Time) (JoinStatus, erro
 		return JoinStatus{Stage: wire.JoinRenew}, nil
 	}
 	for id := range m.epochs.inTree(m.own.Position) {
-		if d := m.rosters.now.Devices[id]; d != nil && bytes.Equal(d.KeyPackage, keyPackage) {
+		if d := m.rosters.now.Device(id); d != nil && bytes.Equal(d.KeyPackage, keyPackage) {
 			// It left and came back before a commit took its leaf out: no commit adds it again.
 			// A device that still has that leaf's keys asks no more; one that forgot the group
 			// has to ask to be added again.
@@ -175,7 +176,7 @@ func (m *Machine) JoinStatus(keyPackage []byte, now time.Time) (JoinStatus, erro
 
 // requestStatus tells a joiner how its request is, if it is one that waits for an admin.
 func requestStatus(r *roster.Roster, keyPackage []byte) (JoinStatus, bool) {
-	for _, a := range r.Asking {
+	for _, a := range r.Requests() {
 		if !bytes.Equal(a.By.Op.KeyPackage, keyPackage) {
 			continue
 		}
@@ -200,6 +201,6 @@ func (p *peers) joinedAnew(r *roster.Roster, keyPackage []byte) bool {
 	if err != nil {
 		return false
 	}
-	d, of := r.Devices[leaf.ID], p.of[leaf.ID]
+	d, of := r.Device(leaf.ID), p.of[leaf.ID]
 	return d != nil && !bytes.Equal(d.KeyPackage, keyPackage) && (of == nil || of.rejoin == nil || !bytes.Equal(of.rejoin.KeyPackage, keyPackage))
 }

@@ -73,8 +73,8 @@ func TestCopiedChainIsRefused(t *testing.T) {
 	w.run(time.Minute)
 	path := epochs.Chain(a.m.tree.Root, a.m.tree.Nodes[a.m.own.Position])
 	tip := path[len(path)-1]
-	before := len(a.m.rosters.at(tip.Claim(a.m.logs.Counts)).Users)
-	add := a.m.rosters.now.Devices[c.dev.ID].By
+	before := a.m.rosters.At(tip.Claim(a.m.logs.Counts)).Size()
+	add := a.m.rosters.now.Device(c.dev.ID).By
 	for _, n := range path[1:] {
 		if n.By().Log.Device == c.dev.ID {
 			t.Fatal("carl made one of the commits")
@@ -92,7 +92,7 @@ func TestCopiedChainIsRefused(t *testing.T) {
 			t.Errorf("a copied commit gives %v", err)
 		}
 	}
-	if after := len(a.m.rosters.at(tip.Claim(a.m.logs.Counts)).Users); after != before || before != 5 {
+	if after := a.m.rosters.At(tip.Claim(a.m.logs.Counts)).Size(); after != before || before != 5 {
 		t.Errorf("members at the tip were %d and are %d", before, after)
 	}
 }

@@ -431,7 +431,7 @@ func TestRostersAreSharedWithEvidence(t *testing.T) {
 	seen := map[*roster.Roster]bool{}
 	for it := range a.records() {
 		if it.Log.Device == b.dev.ID {
-			seen[a.m.rosters.at(it)] = true
+			seen[a.m.rosters.At(it)] = true
 		}
 	}
 	if len(seen) != 1 {

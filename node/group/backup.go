@@ -60,7 +60,7 @@ func (m *Machine) askForKeys(now time.Time) {
 		m.tx.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
 		return
 	}
-	if len(m.rosters.now.Devices) > 1 {
+	if m.rosters.now.NumDevices() > 1 {
 		m.timers.stop(timerLone)
 		if j := m.joining; j.request == nil {
 			r, err := j.requestAgain(now)

@@ -164,7 +164,7 @@ func TestRestoredAloneAndNoAdmin(t *testing.T) {
 		b.must(Entries{Entries: entries})
 	}
 	w.run(time.Minute)
-	if n := len(b.m.rosters.now.Devices); n != 1 || b.m.rosters.now.Users[b.dev.User].Role != wire.RoleMember {
+	if n := b.m.rosters.now.NumDevices(); n != 1 || b.m.rosters.now.User(b.dev.User).Role != wire.RoleMember {
 		t.Fatalf("%d devices are left", n)
 	}
 	a.online, other.online = false, false

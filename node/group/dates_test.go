@@ -253,7 +253,7 @@ func TestRequestsDatedAhead(t *testing.T) {
 	b.open()
 	w.run(2 * time.Minute)
 	if got := a.m.Requests(w.now); len(got) != 1 || got[0].Asked.After(w.now) {
-		t.Fatalf("before the admin there are %+v, refused: %v, %v", got, d.errs, a.m.rosters.now.Asking[d.dev.User])
+		t.Fatalf("before the admin there are %+v, refused: %v, %v", got, d.errs, a.m.rosters.now.Asking(d.dev.User))
 	}
 	a.skew = year
 	a.must(Deny{User: d.dev.User})

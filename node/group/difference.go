@@ -119,10 +119,10 @@ func (d *differ) find(now time.Time, own wire.LogID, position *epochs.Node, e en
 		}
 		out.gate = true
 		out.removes = append(out.removes, l.Index)
-		cite(cmp.Or(r.Gone[device.User], r.Revoked[device.ID]))
+		cite(cmp.Or(r.Gone(device.User), r.Revoked(device.ID)))
 	}
 	for _, id := range r.DeviceIDs() {
-		wants := r.Devices[id]
+		wants := r.Device(id)
 		if in[id] || waits[id] || wants.KeyPackage == nil || position.Used(wants.KeyPackage) || !d.usable(now, wants.KeyPackage, wants.By) || !out.fits(len(wants.KeyPackage)) {
 			continue
 		}

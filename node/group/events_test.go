@@ -27,7 +27,7 @@ func TestRolesAndProfilesAreTold(t *testing.T) {
 	set(a, wire.FieldName, 2, "tea") // again
 	set(a, wire.FieldDescription, 1, "leaves")
 	w.run(time.Minute)
-	set(b, wire.FieldName, 1, "late") // it loses
+	set(b, wire.FieldName, 1, "late") // whatever its clock: it has seen the others
 	set(b, wire.FieldName, 3, "tea house")
 	w.run(time.Minute)
 	for _, d := range []*device{a, b} {
@@ -41,7 +41,7 @@ func TestRolesAndProfilesAreTold(t *testing.T) {
 			by := map[wire.UserID]string{a.dev.User: "a", b.dev.User: "b"}[e.By]
 			got = append(got, by+" "+string(e.Kind)+" "+e.Detail)
 		}
-		want := []string{"a role admin", `a profile name "tea"`, `a profile description "leaves"`, `b profile name "tea house"`}
+		want := []string{"a role admin", `a profile name "tea"`, `a profile description "leaves"`, `b profile name "late"`, `b profile name "tea house"`}
 		if !slices.Equal(got, want) {
 			t.Errorf("%s was told %q, want %q", d.name, got, want)
 		}

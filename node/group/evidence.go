@@ -57,7 +57,7 @@ func (w *watch) recount() {
 
 // derive derives again all that depends on which entries count.
 func (w *watch) derive() {
-	w.rosters.recount()
+	w.rosters.Recount()
 	w.keys.recount()
 }
 

@@ -5,7 +5,6 @@ import (
 
 	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/group/epochs"
-	"github.com/pandanode/pandanode/node/group/roster"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -26,11 +25,11 @@ func (m *Machine) forkChoice(now time.Time, skip func(*epochs.Node) bool) *epoch
 	c := epochs.Choice{
 		Group: m.own.group, Root: m.tree.Root, Votes: make(map[wire.DeviceID]*epochs.Ballot, len(m.logs.Votes)),
 		Roster: m.rosters.now, Newest: heard, Skip: skip, Counts: m.logs.Counts, Accused: m.logs.Accused,
-		At: func(n *epochs.Node) *roster.Roster {
+		At: func(n *epochs.Node) epochs.Members {
 			if by := n.Claim(m.logs.Counts); by != nil {
-				return m.rosters.at(by)
+				return m.rosters.At(by)
 			}
-			return roster.New(m.cfg.Genesis)
+			return m.rosters.Founded()
 		},
 	}
 	for d, it := range m.logs.Votes {

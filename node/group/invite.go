@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -47,7 +46,7 @@ func (in GiveInvite) op(a member) (*wire.Op, error) {
 	switch {
 	case i.Signer != u.ID:
 		return nil, fmt.Errorf("inviting: %w: it is signed by another user", verdict.ErrForged)
-	case a.roster.Invites[i.ID] != nil:
+	case a.roster.Invite(i.ID) != nil:
 		return nil, fmt.Errorf("inviting: %w: that invite was given out before", verdict.ErrState)
 	}
 	if err := a.roster.JudgeGiven(i, a.at); err != nil {
@@ -61,7 +60,7 @@ func (in RevokeInvite) op(a member) (*wire.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := a.roster.Invites[in.Invite]
+	s := a.roster.Invite(in.Invite)
 	switch {
 	case u.Role > wire.RoleAdmin:
 		return nil, fmt.Errorf("revoking an invite: %w: only owners and admins may", verdict.ErrNotPermitted)
@@ -96,9 +95,9 @@ func (m *Machine) Invites(now time.Time) []Invite {
 	}
 	out := make([]Invite, 0, len(known))
 	for id, in := range known {
-		s := cmp.Or(m.rosters.now.Invites[id], &roster.Invite{})
+		s := cmp.Or(m.rosters.now.Invite(id), &roster.Invite{})
 		i := Invite{
-			ID: id, By: in.Signer, Role: in.Invite.Role, Created: dag.Millis(in.Invite.Created), Uses: in.Invite.Uses, Used: len(s.Uses),
+			ID: id, By: in.Signer, Role: in.Invite.Role, Created: dag.Millis(in.Invite.Created), Uses: in.Invite.Uses, Used: s.Uses,
 			Void: m.rosters.now.JudgeGiven(in, m.next(now)),
 		}
 		if in.Invite.Expires != 0 {
@@ -114,11 +113,6 @@ func (m *Machine) Invites(now time.Time) []Invite {
 	}
 	slices.SortFunc(out, func(a, b Invite) int { return cmp.Or(a.Created.Compare(b.Created), bytes.Compare(a.ID[:], b.ID[:])) })
 	return out
-}
-
-// sortedKeys lists the keys of a map of identifiers in ascending order.
-func sortedKeys[K ~[32]byte, V any](m map[K]V) []K {
-	return slices.SortedFunc(maps.Keys(m), func(a, b K) int { return bytes.Compare(a[:], b[:]) })
 }
 
 func (in GiveInvite) act(m *Machine, now time.Time, out *Outcome) error {

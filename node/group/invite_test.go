@@ -231,7 +231,7 @@ func TestBadInvitesAreRefused(t *testing.T) {
 		if out, err := b.step(Entries{Entries: [][]byte{raw}}); err != nil || out.New != 1 {
 			t.Fatalf("%+v, %v", out, err)
 		}
-		if b.m.rosters.now.Users[d.dev.User] != nil {
+		if b.m.rosters.now.User(d.dev.User) != nil {
 			t.Error("a void addition adds")
 		}
 	}

@@ -37,7 +37,7 @@ func TestFloorMovesBack(t *testing.T) {
 	w.sync(b, d)
 	w.run(5 * time.Minute)
 	w.agree(a, b, d)
-	floor := d.m.rosters.now.Devices[d.dev.ID].By
+	floor := d.m.rosters.now.Device(d.dev.ID).By
 	if floor.Log != a.m.own.log {
 		t.Fatal("the other addition counts")
 	}

@@ -78,7 +78,7 @@ func (j judge) justifies(parent engine.Parent, n *epochs.Node, claim *dag.Item) 
 	if by := at(info.Sender); by == nil || by.ID != claim.Log.Device {
 		return fmt.Errorf("%w: the entry is not by the committer", verdict.ErrInvalidCommit)
 	}
-	past := j.rosters.at(claim)
+	past := j.rosters.At(claim)
 	if info.Other > 0 || !info.Path {
 		return fmt.Errorf("%w: it has no path, or proposals that nodes do not make", verdict.ErrInvalidCommit)
 	}
@@ -100,7 +100,7 @@ func (j judge) justifies(parent engine.Parent, n *epochs.Node, claim *dag.Item) 
 		}
 	}
 	for _, kp := range info.Adds {
-		operation := slices.ContainsFunc(past.DeviceIDs(), func(d wire.DeviceID) bool { return bytes.Equal(past.Devices[d].KeyPackage, kp) })
+		operation := slices.ContainsFunc(past.DeviceIDs(), func(d wire.DeviceID) bool { return bytes.Equal(past.Device(d).KeyPackage, kp) })
 		rejoin := slices.ContainsFunc(past.DeviceIDs(), func(d wire.DeviceID) bool {
 			return rejoins[d] != nil && bytes.Equal(rejoins[d].KeyPackage, kp)
 		})

@@ -104,7 +104,7 @@ func (k *keyring) ids() []wire.KeyID {
 
 // note takes a TKEY or TKEY-WRAP of the set into account.
 func (k *keyring) note(it *dag.Item) {
-	if (it.TKey != nil || it.Wrap != nil) && !k.rosters.at(it).Has(it.Log.Device) {
+	if (it.TKey != nil || it.Wrap != nil) && !k.rosters.At(it).Has(it.Log.Device) {
 		return // its author was out
 	}
 	var id wire.KeyID
@@ -185,12 +185,7 @@ func (k *keyring) clean(t *transportKey) bool {
 		return false // the logs do not know it, or its author is out
 	}
 	knew := func(op *dag.Item) bool { return k.logs.InPast(op, t.by) }
-	for _, op := range k.rosters.now.Gone {
-		if !knew(op) {
-			return false
-		}
-	}
-	for _, op := range k.rosters.now.Revoked {
+	for op := range k.rosters.now.Departures() {
 		if !knew(op) {
 			return false
 		}
@@ -252,7 +247,7 @@ func (k *keyring) leftOut(t *transportKey) []wire.DeviceID {
 func (k *keyring) served(t *transportKey, id wire.DeviceID) bool {
 	complaint := t.lacks[id]
 	if complaint == nil {
-		d := k.rosters.now.Devices[id]
+		d := k.rosters.now.Device(id)
 		return t.wrapped[id] || d != nil && d.By != nil && t.by != nil && k.logs.InPast(t.by, d.By)
 	}
 	tried := map[wire.UserID]bool{}
@@ -395,9 +390,9 @@ func (k *keyring) retire(now, kept time.Time) {
 	c := epochs.Choice{Roster: k.rosters.now, Newest: k.logs.Heard(now)}
 	newest := c.Now()
 	known := func(by *dag.Item) bool {
-		for user, u := range k.rosters.now.Users {
+		for u := range k.rosters.now.Users() {
 			for _, d := range u.Devices {
-				if c.IsLive(user, newest) && !slices.ContainsFunc(k.logs.Lists, func(l *dag.LogList) bool {
+				if c.IsLive(u.ID, newest) && !slices.ContainsFunc(k.logs.Lists, func(l *dag.LogList) bool {
 					return l.ID.Device == d && k.logs.InPast(by, l.Head())
 				}) {
 					return false

@@ -3,14 +3,12 @@ package group
 import (
 	"bytes"
 	"errors"
-	"maps"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/pandanode/pandanode/mls"
 	"github.com/pandanode/pandanode/node/group/engine"
-	"github.com/pandanode/pandanode/node/group/roster"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -132,22 +130,18 @@ func TestKeyForTransportKeysOfLowOrder(t *testing.T) {
 // In a group so large that one TKEY cannot hold all wraps, the rest is wrapped apart.
 func TestMoreWrapsThanATKEYHolds(t *testing.T) {
 	_, a, _, _ := three(t, 782)
-	known := len(a.m.rosters.now.Devices)
-	r := *a.m.rosters.now
-	r.Devices = maps.Clone(r.Devices)
-	for i := range wire.MaxEntry / 100 {
-		id := wire.DeviceID(wire.HashOf(wire.DomainDevice, wire.U64(uint64(i))))
-		r.Devices[id] = &roster.Device{By: a.m.logs.Ops[0]}
+	known := a.m.rosters.now.NumDevices()
+	for _, id := range a.crowd(a.m, wire.MaxEntry/100) {
 		public := a.wrapKey()
 		a.m.peers.at(id).transport = &public
 	}
-	a.m.rosters.now, a.m.rosters.now = &r, &r
+	r := a.m.rosters.now
 	if err := a.rotate(); err != nil {
 		t.Fatal(err)
 	}
 	tkey := a.m.logs.Head(a.m.own.log).TKey
-	if left := a.m.keys.leftOut(a.m.keys.of(tkey.ID)); len(tkey.Wraps) != maxWrapped || len(tkey.Wraps)+len(left) != len(r.Devices)-1 || known != 3 {
-		t.Errorf("%d wraps, %d devices left out, of %d", len(tkey.Wraps), len(left), len(r.Devices))
+	if left := a.m.keys.leftOut(a.m.keys.of(tkey.ID)); len(tkey.Wraps) != maxWrapped || len(tkey.Wraps)+len(left) != r.NumDevices()-1 || known != 3 {
+		t.Errorf("%d wraps, %d devices left out, of %d", len(tkey.Wraps), len(left), r.NumDevices())
 	}
 }
 

@@ -39,7 +39,7 @@ func (m *Machine) leaveWhenDone(now time.Time) {
 	if !m.own.Leaving {
 		return
 	}
-	u := m.rosters.now.Users[m.cfg.Device.User]
+	u := m.rosters.now.User(m.cfg.Device.User)
 	switch {
 	case u == nil:
 		m.own.Leaving = false // it was taken out meanwhile

@@ -54,7 +54,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*dag.Item, er
 	}
 	if head := m.logs.Head(m.own.log); head != nil {
 		e.Seq, e.Prev = head.Seq+1, head.Hash
-	} else if d := m.rosters.now.Devices[m.own.log.Device]; d != nil && d.By != nil && !slices.Contains(e.Deps, d.By.Hash) {
+	} else if d := m.rosters.now.Device(m.own.log.Device); d != nil && d.By != nil && !slices.Contains(e.Deps, d.By.Hash) {
 		e.Deps = append(e.Deps[:min(len(e.Deps), most-1)], d.By.Hash) // see dag.Logs.Check
 		slices.SortFunc(e.Deps, func(a, b wire.EntryHash) int { return slices.Compare(a[:], b[:]) })
 	}
@@ -73,6 +73,11 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*dag.Item, er
 	}
 	if err != nil {
 		return nil, fmt.Errorf("own %v: %w", kind, err)
+	}
+	if it.Op != nil {
+		if err := m.rosters.now.May(m.cfg.Device, it, crdt.HLC(e.HLC)); err != nil {
+			return nil, err
+		}
 	}
 	if err := m.insert(it, e); err != nil {
 		return nil, fmt.Errorf("own %v: %w", kind, err)
@@ -102,10 +107,8 @@ func (m *Machine) insert(it *dag.Item, e *wire.Entry) error {
 		delete(it.Author.Dates, it.Hash)
 		return err
 	}
-	if it.Op != nil {
-		m.rosters.at(it).Judge(it, m.cfg.Genesis)
-	}
 	m.logs.Add(it, e)
+	m.rosters.Came(it)
 	if it.Target != nil && len(m.logs.Adders[it.Target.Device.ID]) == 1 {
 		m.logs.DropForged(m.own.group, it.Target.Device)
 	}
@@ -113,7 +116,6 @@ func (m *Machine) insert(it *dag.Item, e *wire.Entry) error {
 		m.tree.Add(n)
 	}
 	m.tree.Stand(it, m.logs.InPast)
-	m.rosters.came(it)
 	if m.logs.Grew {
 		m.evidence.recount()
 	}
@@ -131,7 +133,7 @@ func (m *Machine) rank() time.Duration {
 		return wire.HashOf(wire.DomainPrio, m.own.group[:], m.own.Position[:], d[:])
 	}
 	mine, place := rankOf(m.own.log.Device), 0
-	for d := range m.rosters.now.Devices {
+	for d := range m.rosters.now.Devices() {
 		if r := rankOf(d); bytes.Compare(r[:], mine[:]) < 0 {
 			place++
 		}

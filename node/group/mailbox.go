@@ -31,7 +31,7 @@ func (m *Machine) Mail() Mail { return Mail{m.own, m.tx, m.logs, m.rosters, m.ke
 
 // Mailboxes lists the mailboxes of the group.
 func (m Mail) Mailboxes() []wire.LinkPeer {
-	if it := m.rosters.now.Profile[wire.FieldMailboxes]; it != nil {
+	if it := m.rosters.now.Profile(wire.FieldMailboxes); it != nil {
 		return it.Profile.Mailboxes
 	}
 	return nil
@@ -39,7 +39,7 @@ func (m Mail) Mailboxes() []wire.LinkPeer {
 
 // Set says whether this device was the last to set them, and when that was.
 func (m Mail) Set() (own bool, hlc uint64) {
-	it := m.rosters.now.Profile[wire.FieldMailboxes]
+	it := m.rosters.now.Profile(wire.FieldMailboxes)
 	if it == nil {
 		return false, 0
 	}
@@ -145,9 +145,9 @@ func unproven(l *dag.Logs, r *roster.Roster, own wire.DeviceID, now time.Time) [
 		heads[list.ID.Device] = append(heads[list.ID.Device], list.Head())
 	}
 	waits := map[wire.DeviceID]bool{}
-	for id, d := range r.Devices {
+	for id := range r.Devices() {
 		var last time.Time
-		if d.By != nil {
+		if d := r.Device(id); d.By != nil {
 			last = d.By.When(now)
 		}
 		for _, head := range heads[id] {

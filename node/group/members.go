@@ -1,9 +1,7 @@
 package group
 
 import (
-	"bytes"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +21,7 @@ func (m *Machine) resolveRoster(now time.Time) {
 	m.timers.stop(timerHeal)
 	m.messages.reseal.again()
 	m.messages.rosterChanged()
-	if d := m.rosters.now.Devices[m.own.log.Device]; d != nil {
+	if d := m.rosters.now.Device(m.own.log.Device); d != nil {
 		m.own.name(d.By)
 	}
 	if old == nil || !m.own.Joined {
@@ -35,7 +33,7 @@ func (m *Machine) resolveRoster(now time.Time) {
 	if !m.rosters.now.Has(m.own.log.Device) {
 		m.own.Out, m.own.Joined = true, false
 		m.tx.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
-		if m.rosters.now.Gone[m.cfg.Device.User] == nil && m.rosters.now.Revoked[m.own.log.Device] == nil {
+		if m.rosters.now.Gone(m.cfg.Device.User) == nil && m.rosters.now.Revoked(m.own.log.Device) == nil {
 			// Nobody took the user out: its adder was taken out at the same time. It asks
 			// again.
 			m.tx.fail(Join{}.act(m, now, &Outcome{}))
@@ -45,8 +43,8 @@ func (m *Machine) resolveRoster(now time.Time) {
 
 // rosterEvents tells people what has changed from one roster to the next.
 func rosterEvents(old, r *roster.Roster, devices map[wire.DeviceID]*identity.Device) (events []Event) {
-	for _, id := range sortedUsers(r.Users) {
-		u, was := r.Users[id], old.Users[id]
+	for u := range r.Users() {
+		id, was := u.ID, old.User(u.ID)
 		switch {
 		case was == nil && u.Since != nil:
 			events = append(events, Event{Kind: EventAdded, User: id, By: u.Since.User, Device: u.Since.Target.Device.ID})
@@ -58,8 +56,9 @@ func rosterEvents(old, r *roster.Roster, devices map[wire.DeviceID]*identity.Dev
 			events = append(events, e)
 		}
 	}
-	for _, id := range sortedUsers(old.Users) {
-		if by := r.Gone[id]; r.Users[id] == nil && by != nil {
+	for u := range old.Users() {
+		id := u.ID
+		if by := r.Gone(id); by != nil {
 			kind := EventRemoved
 			if by.Op.Type == wire.OpLeave {
 				kind = EventLeft
@@ -67,8 +66,11 @@ func rosterEvents(old, r *roster.Roster, devices map[wire.DeviceID]*identity.Dev
 			events = append(events, Event{Kind: kind, User: id, By: by.User})
 		}
 	}
-	for _, id := range sortedKeys(r.Revoked) {
-		if by := r.Revoked[id]; old.Revoked[id] == nil {
+	for by := range r.Departures() {
+		if by.Op.Type != wire.OpDeviceRevoke {
+			continue
+		}
+		if id := *by.Op.Device; old.Revoked(id) == nil {
 			e := Event{Kind: EventRevoked, Device: id, By: by.User}
 			if d := devices[id]; d != nil {
 				e.User = d.User
@@ -76,23 +78,24 @@ func rosterEvents(old, r *roster.Roster, devices map[wire.DeviceID]*identity.Dev
 			events = append(events, e)
 		}
 	}
-	for _, id := range sortedKeys(r.Asking) {
-		switch a, was := r.Asking[id], old.Asking[id]; {
+	for id, a := range r.Requests() {
+		switch was := old.Asking(id); {
 		case a.Denied != nil && (was == nil || was.Denied == nil):
 			events = append(events, Event{Kind: EventDenied, User: id, By: a.Denied.User})
 		case a.Denied == nil && (was == nil || was.By != a.By):
 			events = append(events, Event{Kind: EventAsked, User: id, Detail: a.By.Asker.Device.Cert.Name})
 		}
 	}
-	for _, f := range slices.Sorted(maps.Keys(r.Profile)) {
-		op, was := r.Profile[f], old.Profile[f]
+	for op := range r.Profiles() {
+		was := old.Profile(op.Profile.Field)
 		if was == op || was != nil && profileDetail(was.Profile) == profileDetail(op.Profile) {
 			continue
 		}
 		events = append(events, Event{Kind: EventProfile, User: op.User, Device: op.Log.Device, By: op.User, Detail: profileDetail(op.Profile)})
 	}
-	for _, op := range r.Cancelled {
-		if !slices.Contains(old.Cancelled, op) {
+	cancelled := old.Cancelled()
+	for _, op := range r.Cancelled() {
+		if !slices.Contains(cancelled, op) {
 			events = append(events, Event{Kind: EventCancelled, User: *op.Op.User, By: op.User})
 		}
 	}
@@ -119,8 +122,4 @@ func profileDetail(p *wire.ProfileItem) string {
 		return fmt.Sprintf("mailboxes %x", strings.Join(peers, "\x00"))
 	}
 	return ""
-}
-
-func sortedUsers[T any](users map[wire.UserID]T) []wire.UserID {
-	return slices.SortedFunc(maps.Keys(users), func(a, b wire.UserID) int { return bytes.Compare(a[:], b[:]) })
 }

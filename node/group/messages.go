@@ -251,7 +251,7 @@ func (m *messages) handedOver(user wire.UserID, reachable bool) bool {
 			last[it.List] = it
 		}
 	}
-	if len(last) == 0 || len(m.rosters.now.Users) == 1 {
+	if len(last) == 0 || m.rosters.now.Size() == 1 {
 		return true
 	}
 	return len(m.outbox) == 0 && reachable && m.receipts.handedOver(user, slices.Collect(maps.Values(last)))

@@ -31,7 +31,7 @@ func (m *Machine) member(now time.Time) member {
 
 // self gives its user in the roster.
 func (a member) self(doing string) (*roster.User, error) {
-	u := a.roster.Users[a.device.User]
+	u := a.roster.User(a.device.User)
 	if u == nil || !a.roster.Has(a.device.ID) {
 		return nil, fmt.Errorf("%s: %w", doing, verdict.ErrOut)
 	}
@@ -62,7 +62,7 @@ func (in RemoveUser) op(a member) (*wire.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	victim := a.roster.Users[in.User]
+	victim := a.roster.User(in.User)
 	switch {
 	case victim == nil:
 		return nil, fmt.Errorf("removing: %w: no member is user %v", verdict.ErrUnknown, in.User)
@@ -81,7 +81,7 @@ func (in SetRole) op(a member) (*wire.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	subject := a.roster.Users[in.User]
+	subject := a.roster.User(in.User)
 	switch {
 	case in.Role < wire.RoleOwner || in.Role > wire.RoleReadOnly:
 		return nil, fmt.Errorf("changing a role: %w: %v", verdict.ErrUnknown, in.Role)
@@ -100,13 +100,13 @@ func (in RevokeDevice) op(a member) (*wire.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := a.roster.Devices[in.Device]
+	d := a.roster.Device(in.Device)
 	switch {
 	case d == nil:
 		return nil, fmt.Errorf("revoking a device: %w: no member has device %v", verdict.ErrUnknown, in.Device)
 	case in.Device == a.device.ID:
 		return nil, fmt.Errorf("revoking a device: %w: a device cannot revoke itself; revoke it from another one, or leave", verdict.ErrNotPermitted)
-	case d.Device.User != u.ID && (u.Role > wire.RoleAdmin || a.roster.Users[d.Device.User].Role < u.Role):
+	case d.Device.User != u.ID && (u.Role > wire.RoleAdmin || a.roster.User(d.Device.User).Role < u.Role):
 		return nil, fmt.Errorf("revoking a device: %w: it is another user's", verdict.ErrNotPermitted)
 	}
 	return &wire.Op{Type: wire.OpDeviceRevoke, Device: &in.Device}, nil

@@ -10,7 +10,6 @@ import (
 
 	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/group/verdict"
-	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -19,12 +18,12 @@ import (
 // Status is the machine's state for people.
 func (m *Machine) Status() Status {
 	s := Status{
-		Group: m.own.group, Position: m.own.Position, Members: len(m.rosters.now.Users), Entries: m.logs.Count,
+		Group: m.own.group, Position: m.own.Position, Members: m.rosters.now.Size(), Entries: m.logs.Count,
 		Gaps: len(m.messages.gaps), Outbox: len(m.messages.outbox), Parked: len(m.logs.Parking.Entries), Head: m.fork.chosen.at.ID, Leaving: m.own.Leaving,
 		Intents: len(m.joining.intents), Was: m.own.Joined || m.own.Out || m.logs.Head(m.own.log) != nil,
 	}
-	for _, f := range slices.Sorted(maps.Keys(m.rosters.now.Profile)) {
-		s.Profile = append(s.Profile, *m.rosters.now.Profile[f].Profile)
+	for op := range m.rosters.now.Profiles() {
+		s.Profile = append(s.Profile, *op.Profile)
 	}
 	n := m.tree.Nodes[m.own.Position]
 	switch {
@@ -36,7 +35,7 @@ func (m *Machine) Status() Status {
 		s.State = StateSyncing
 	case !m.rosters.now.Has(m.own.log.Device):
 		s.State = StateOut
-		gone := m.rosters.now.Gone[m.cfg.Device.User]
+		gone := m.rosters.now.Gone(m.cfg.Device.User)
 		s.Left = gone != nil && gone.Op.Type == wire.OpLeave
 	case n.ID != s.Head:
 		s.State = StateSyncing
@@ -60,8 +59,8 @@ func (m *Machine) Parked() int { return len(m.logs.Parking.Entries) }
 // ascending by field, for the group's public record.
 func (m *Machine) Profile() []wire.Signed {
 	var out []wire.Signed
-	for _, f := range slices.Sorted(maps.Keys(m.rosters.now.Profile)) {
-		out = append(out, *m.rosters.now.Profile[f].Op.Profile)
+	for op := range m.rosters.now.Profiles() {
+		out = append(out, *op.Op.Profile)
 	}
 	return out
 }
@@ -69,14 +68,14 @@ func (m *Machine) Profile() []wire.Signed {
 // Members lists the roster, by role and then by ID.
 func (m *Machine) Members() []Member {
 	in := m.epochs.inTree(m.own.Position)
-	out := make([]Member, 0, len(m.rosters.now.Users))
-	for id, u := range m.rosters.now.Users {
-		member := Member{User: id, Role: u.Role, InTree: len(u.Devices) > 0, Since: time.UnixMilli(int64(m.cfg.Genesis.Created))} //nolint:gosec // a date
+	out := make([]Member, 0, m.rosters.now.Size())
+	for u := range m.rosters.now.Users() {
+		member := Member{User: u.ID, Role: u.Role, InTree: len(u.Devices) > 0, Since: time.UnixMilli(int64(m.cfg.Genesis.Created))} //nolint:gosec // a date
 		if u.Since != nil {
 			member.Since = u.Since.Dated().Time()
 		}
 		for i, d := range u.Devices {
-			cert := m.rosters.now.Devices[d].Device.Cert
+			cert := m.rosters.now.Device(d).Device.Cert
 			if i == 0 {
 				member.Name = cert.Name
 			}
@@ -129,17 +128,13 @@ func (m *Machine) Marks() []wire.Mark { return m.logs.Marks() }
 // EntriesAfter gives the entries that a device with this vector lacks and may have,
 // in causal order, encoded Signeds, at most most bytes of them (at least one). next
 // is not zero if there are others, to be asked for with it as from; at first from is
-// zero, and evidence comes before the entries. A removed device gets its removal and
-// what lies before it; one whose addition was voided gets what voided it, so that it
-// knows and asks again. A stranger whose wire.SyncProof holds the transport key is a
+// zero, and evidence comes before the entries. A device that is out gets what it
+// needs to know that (see roster.For), so that it says so, or asks again. A stranger whose wire.SyncProof holds the transport key is a
 // member of another branch and gets everything.
 func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, from wire.EntryHash, most int) (entries [][]byte, next wire.EntryHash, err error) {
 	may := func(*dag.Item) bool { return true }
 	if m.Standing(device) == Removed {
-		ends := endsOf(m.rosters, m.logs.Devices[device])
-		may = func(it *dag.Item) bool {
-			return slices.ContainsFunc(ends, func(end *dag.Item) bool { return m.logs.InPast(it, end) })
-		}
+		may = m.rosters.now.For(m.logs.Devices[device], m.logs.Known(marks))
 	}
 	place := m.logs.Items.At(from)
 	if place == nil {
@@ -163,27 +158,6 @@ func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, from wir
 		entries, last = append(entries, b), it.Hash
 	}
 	return entries, next, nil
-}
-
-// endsOf lists the operations that ended a device's membership: what took it out, or,
-// if nothing did, what may have voided its addition, which is concurrent with it.
-func endsOf(rosters *rosters, device *identity.Device) []*dag.Item {
-	r := rosters.now
-	if end := cmp.Or(r.Gone[device.User], r.Revoked[device.ID]); end != nil {
-		return []*dag.Item{end}
-	}
-	var ends []*dag.Item
-	for _, add := range rosters.logs.Ops {
-		if add.Target == nil || add.Target.Device.ID != device.ID {
-			continue
-		}
-		for _, out := range r.Gone {
-			if rosters.Concurrent(out, add) {
-				ends = append(ends, out)
-			}
-		}
-	}
-	return ends
 }
 
 // Wants lists the requests of this device to others: messages owed to it without plaintext,

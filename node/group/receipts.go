@@ -90,7 +90,7 @@ func (r *receipts) fromAuthor(d wire.DeviceID) bool {
 // tell an author what they have read.
 func (r *receipts) place(author wire.DeviceID) int {
 	h := wire.HashOf(wire.DomainPrio, r.group[:], author[:], r.self.Device[:])
-	return int(uint64(binary.BigEndian.Uint32(h[:4])) * uint64(len(r.rosters.now.Devices)) >> 32) //nolint:gosec // below the number of devices
+	return int(uint64(binary.BigEndian.Uint32(h[:4])) * uint64(r.rosters.now.NumDevices()) >> 32) //nolint:gosec // below the number of devices
 }
 
 // plan plans a receipt for a RECORD of somebody else's that can be read now.
@@ -100,7 +100,7 @@ func (r *receipts) plan(now time.Time, branch int, it *dag.Item) {
 		return
 	}
 	at := now.Add(receiptWait)
-	if len(r.rosters.now.Devices) > receiptSmall && !r.fromAuthor(author) {
+	if r.rosters.now.NumDevices() > receiptSmall && !r.fromAuthor(author) {
 		if place := r.place(author); place >= receiptFew {
 			at = at.Add(receiptBatch * time.Duration(place/receiptFew))
 		}
@@ -124,7 +124,7 @@ func (r *receipts) send(now time.Time) {
 		clear(r.due)
 		return
 	}
-	small := len(r.rosters.now.Devices) <= receiptSmall
+	small := r.rosters.now.NumDevices() <= receiptSmall
 	sent := 0
 	for _, i := range slices.Sorted(maps.Keys(r.due)) {
 		if !due(now, r.due[i]) {
@@ -250,7 +250,7 @@ func (r *receipts) hasRead(d wire.DeviceID, it *dag.Item) bool {
 // RECORDs of this device's.
 func (r *receipts) handedOver(user wire.UserID, written []*dag.Item) bool {
 	for d := range r.read {
-		in := r.rosters.now.Devices[d]
+		in := r.rosters.now.Device(d)
 		if in == nil || in.Device.User == user {
 			continue
 		}
@@ -274,7 +274,7 @@ func (r *receipts) isHeld(it *dag.Item) bool {
 // heldBy counts the other devices that an own RECORD is for, and those of them that have
 // said that they can read it.
 func (r *receipts) heldBy(it *dag.Item) (held, readers int) {
-	for d := range r.rosters.now.Devices {
+	for d := range r.rosters.now.Devices() {
 		if d == r.self.Device || !r.mayRead(d, it) {
 			continue
 		}

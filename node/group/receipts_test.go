@@ -10,7 +10,6 @@ import (
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/group/dag/dagtest"
-	"github.com/pandanode/pandanode/node/group/roster"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -308,9 +307,7 @@ func TestReceiptsInALargeGroup(t *testing.T) {
 	w, a, b, _ := trio(t, 77)
 	it := a.m.logs.Head(a.m.own.log)
 	b0 := b.m.own.log.Device
-	for i := range members {
-		b.m.rosters.now.Devices[dagtest.TestDevice(i)] = &roster.Device{}
-	}
+	a.crowd(b.m, members)
 	at := map[time.Duration]int{}
 	var last time.Duration
 	for i := range members {

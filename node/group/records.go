@@ -49,19 +49,15 @@ func (r records) all() iter.Seq[*dag.Item] {
 // byTime is the order of messages whose RECORDs are here.
 func (r records) byTime(a, b wire.MessageID) int { return r.record(a).Compare(r.record(b)) }
 
-// owed says whether a RECORD must reach this device: it was not written before
-// the device came in, and its author is in the roster or wrote it before it was
-// taken out.
+// owed says whether a RECORD must reach this device: it was not written before the device
+// came in, its author could write to the group, and nothing that the group had not heard
+// speaks against it (docs/AUTHORITY.md, Messages).
 func (r records) owed(it *dag.Item) bool {
 	roster := r.rosters.now
 	if !roster.Has(r.self.Device) || r.beforeJoinPoint(it) || !r.logs.Counts(it) || !r.maySpeak(it) {
 		return false
 	}
-	if roster.Users[it.User] != nil {
-		return true
-	}
-	out := roster.Gone[it.User]
-	return out != nil && r.logs.InPast(it, out)
+	return roster.Stands(it)
 }
 
 // maySpeak says whether the author of a RECORD could write to the group in the
@@ -69,8 +65,7 @@ func (r records) owed(it *dag.Item) bool {
 func (r records) maySpeak(it *dag.Item) bool {
 	if !it.Facts.Has(dag.Speaks | dag.Mute) {
 		can := dag.Mute
-		known := r.rosters.at(it)
-		if u := known.Users[it.User]; u != nil && known.Has(it.Log.Device) && u.Role != wire.RoleReadOnly {
+		if r.rosters.Speaks(it) {
 			can = dag.Speaks
 		}
 		it.Note(can)
@@ -80,14 +75,14 @@ func (r records) maySpeak(it *dag.Item) bool {
 
 // beforeJoinPoint says whether a RECORD was written before this device came in.
 func (r records) beforeJoinPoint(it *dag.Item) bool {
-	d := r.rosters.now.Devices[r.self.Device]
+	d := r.rosters.now.Device(r.self.Device)
 	return d != nil && d.By != nil && r.logs.InPast(it, d.By)
 }
 
 // mayRead says whether a device is in the audience of a RECORD: it was written
 // after the device came in, or concurrently.
 func (r records) mayRead(d wire.DeviceID, it *dag.Item) bool {
-	in := r.rosters.now.Devices[d]
+	in := r.rosters.now.Device(d)
 	return in != nil && it != nil && (in.By == nil || !r.logs.InPast(it, in.By))
 }
 

@@ -35,7 +35,7 @@ func (x reader) rejoin(r *roster.Roster, s wire.Signed) (*rejoin, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := r.Devices[w.Device]
+	d := r.Device(w.Device)
 	if d == nil {
 		return nil, fmt.Errorf("rejoin: %w: device %v", verdict.ErrNotMember, w.Device)
 	}

@@ -72,13 +72,13 @@ type DeviceReport struct {
 // Report tells the state of the group.
 func (m *Machine) Report(now time.Time) Report {
 	r := Report{
-		Status: m.Status(), Policy: m.rosters.now.Policy(m.cfg.Genesis), Branches: m.branches(), Devices: m.deviceReports(),
+		Status: m.Status(), Policy: m.rosters.now.Policy(), Branches: m.branches(), Devices: m.deviceReports(),
 		SettleAt: m.timers.at(timerSettle), Rejoining: m.joining.rejoin != nil, Waiting: m.messages.waiting.count, Lacking: len(m.logs.Parking.Waiting),
 		Unsealed: slices.Clone(m.messages.outbox), Missing: m.messages.lacks(), Keys: len(m.keys.keys),
 	}
 	r.SendKey, _ = m.keys.current()
 	r.Suggest = suggestions(m.logs, m.tree, m.rosters.now, now)
-	for _, a := range m.rosters.now.Asking {
+	for _, a := range m.rosters.now.Requests() {
 		if a.Open(m.next(now)) {
 			r.Requests++
 		}
@@ -118,12 +118,11 @@ func (m *Machine) branches() []Branch {
 		case m.fork.refused.has(tip.ID) || m.fork.refused.has(first.ID):
 			b.Reason = "found invalid here"
 		}
-		for user, u := range m.rosters.now.Users {
+		for u := range m.rosters.now.Users() {
 			if slices.ContainsFunc(u.Devices, func(d wire.DeviceID) bool { return first.Contains(m.tree.PositionOf(m.logs.Votes[d])) }) {
-				b.Voters = append(b.Voters, user)
+				b.Voters = append(b.Voters, u.ID)
 			}
 		}
-		slices.SortFunc(b.Voters, func(a, b wire.UserID) int { return bytes.Compare(a[:], b[:]) })
 		out = append(out, b)
 	}
 	chosenFirst := func(b Branch) int {
@@ -158,9 +157,9 @@ func (m *Machine) deviceReports() []DeviceReport {
 		}
 	}
 	chosen := m.fork.chosen.at
-	out := make([]DeviceReport, 0, len(m.rosters.now.Devices))
+	out := make([]DeviceReport, 0, m.rosters.now.NumDevices())
 	for _, id := range m.rosters.now.DeviceIDs() {
-		d := m.rosters.now.Devices[id].Device
+		d := m.rosters.now.Device(id).Device
 		r := DeviceReport{Device: id, User: d.User, Name: d.Cert.Name, Own: id == m.own.log.Device, Last: last[id], InTree: in[id]}
 		if n := m.tree.PositionOf(m.logs.Votes[id]); n != nil {
 			it := m.logs.Votes[id]

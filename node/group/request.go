@@ -27,11 +27,11 @@ func (a member) askedBy(user wire.UserID, doing string) (*roster.User, *roster.R
 	if err != nil {
 		return nil, nil, err
 	}
-	asks := a.roster.Asking[user]
+	asks := a.roster.Asking(user)
 	switch {
 	case u.Role > wire.RoleAdmin:
 		return nil, nil, fmt.Errorf("%s: %w: only owners and admins may, and this user is %v", doing, verdict.ErrNotPermitted, u.Role)
-	case a.roster.Users[user] != nil:
+	case a.roster.User(user) != nil:
 		return nil, nil, fmt.Errorf("%s: %w: that user is in the group already", doing, verdict.ErrState)
 	case asks == nil:
 		return nil, nil, fmt.Errorf("%s: %w: user %v has not asked to be let in", doing, verdict.ErrUnknown, user)
@@ -87,9 +87,8 @@ type Request struct {
 // Requests lists who asked to be let in and is not, those that wait first, oldest
 // first.
 func (m *Machine) Requests(now time.Time) []Request {
-	out := make([]Request, 0, len(m.rosters.now.Asking))
-	for _, user := range sortedKeys(m.rosters.now.Asking) {
-		a := m.rosters.now.Asking[user]
+	out := []Request{}
+	for user, a := range m.rosters.now.Requests() {
 		d := a.By.Asker.Device
 		r := Request{
 			User: user, Device: d.ID, Name: d.Cert.Name, Asked: a.By.Dated().Time(), By: a.By.User, Again: m.rosters.now.WasRemoved(d),

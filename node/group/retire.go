@@ -41,8 +41,8 @@ func (m *Machine) retire(now time.Time) {
 func liveVotes(now time.Time, r *roster.Roster, logs *dag.Logs, tree *epochs.Tree) (votes []*epochs.Node) {
 	c := epochs.Choice{Roster: r, Newest: logs.Heard(now)}
 	newest := c.Now()
-	for user, u := range r.Users {
-		if c.IsLive(user, newest) {
+	for u := range r.Users() {
+		if c.IsLive(u.ID, newest) {
 			for _, d := range u.Devices {
 				votes = append(votes, tree.PositionOf(logs.Votes[d]))
 			}

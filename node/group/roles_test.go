@@ -110,7 +110,7 @@ func TestRoles(t *testing.T) {
 }
 
 // role is what a device's user is by its own roster.
-func (d *device) role() wire.Role { return d.m.rosters.now.Users[d.dev.User].Role }
+func (d *device) role() wire.Role { return d.m.rosters.now.User(d.dev.User).Role }
 
 // Two owners demote each other concurrently.
 func TestMutualDemotionLeavesAnOwner(t *testing.T) {

@@ -41,7 +41,7 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 	if len(c.Data) > wire.MaxBody || len(c.MediaType) > wire.MaxMediaType {
 		return wire.EntryHash{}, fmt.Errorf("message: %w: %d bytes, at most %d", wire.ErrTooLarge, len(c.Data), wire.MaxBody)
 	}
-	u := m.rosters.now.Users[m.cfg.Device.User]
+	u := m.rosters.now.User(m.cfg.Device.User)
 	switch {
 	case u == nil || !m.rosters.now.Has(m.own.log.Device):
 		return wire.EntryHash{}, fmt.Errorf("sending: %w", verdict.ErrOut)

@@ -47,10 +47,11 @@ func suggestions(logs *dag.Logs, tree *epochs.Tree, roster *roster.Roster, at ti
 	c := epochs.Choice{Roster: roster, Newest: heard}
 	now := c.Now().Time()
 	var out []Suggestion
-	for _, user := range sortedUsers(roster.Users) {
+	for u := range roster.Users() {
+		user := u.ID
 		s := Suggestion{User: user}
 		last := heard[user].Time()
-		if since := roster.Users[user].Since; since != nil && since.When(at).After(last) {
+		if since := u.Since; since != nil && since.When(at).After(last) {
 			last = since.When(at) // it may never have written
 		}
 		if now.Sub(last) >= silentFor {

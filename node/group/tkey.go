@@ -143,7 +143,7 @@ func wrapsWith(e engine.Epoch, s *epochStore, r *roster.Roster, p *peers, id wir
 	if p := p.of[id]; p != nil && p.transport != nil {
 		return *p.transport, true
 	}
-	if d := r.Devices[id]; d != nil && d.KeyPackage != nil {
+	if d := r.Device(id); d != nil && d.KeyPackage != nil {
 		if kp, err := s.engine.InspectKeyPackage(d.KeyPackage); err == nil {
 			if leaf, err := s.deviceOf(engine.Leaf{Credential: kp.Credential, SignatureKey: kp.SignatureKey}); err == nil {
 				return leaf.TransportKey, true

@@ -14,8 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/mls"
 	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/dag/dagtest"
 	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
@@ -661,4 +663,29 @@ func (d *device) takeAll(from *device, most int) {
 		}
 		d.must(Entries{Entries: entries})
 	}
+}
+
+// crowd has a machine think that this device's user added so many users, each with a device.
+func (d *device) crowd(m *Machine, n int) (ids []wire.DeviceID) {
+	d.w.t.Helper()
+	for i := range n {
+		head := m.logs.Head(d.m.own.log)
+		e := &wire.Entry{
+			Device: d.dev.ID, Incarnation: head.Log.Incarnation, Seq: head.Seq + 1, Prev: head.Hash, Kind: wire.KindOp,
+			HLC: uint64(dag.DateAfter(d.w.now, m.logs.Clock.Last(), head.HLC)),
+		}
+		it := m.logs.FillPast(&dag.Item{
+			Author: head.Author, Hash: wire.EntryHash(wire.HashOf(wire.DomainEntry, wire.U64(e.HLC))), Seq: e.Seq, HLC: crdt.HLC(e.HLC), List: -1,
+			Body: &dag.Body{
+				Kind: e.Kind, Op: &wire.Op{Type: wire.OpAdd, Role: wire.RoleMember, Why: wire.WhyRole},
+				Target: &dag.Target{Device: &identity.Device{ID: dagtest.TestDevice(i), User: dagtest.TestUser(i)}},
+			},
+		}, e)
+		if err := m.insert(it, e); err != nil {
+			d.w.t.Fatal(err)
+		}
+		ids = append(ids, dagtest.TestDevice(i))
+	}
+	m.rosters.refresh()
+	return ids
 }

@@ -13,7 +13,8 @@ import (
 type Op struct {
 	Ref
 	Hash   wire.EntryHash
-	HLC    crdt.HLC
+	HLC    crdt.HLC    // its place in the order: above those of its past
+	Dated  crdt.HLC    // the date that its author gave it; zero: HLC
 	User   wire.UserID // the author
 	Device wire.DeviceID
 
@@ -53,6 +54,7 @@ type Register struct {
 // when the operation arrives, and is the same on every device.
 type judgement struct {
 	permitted bool
+	why       Refusal     // it is not permitted
 	role      wire.Role   // of the author
 	need      wire.Role   // the weakest role that may make it
 	lowers    bool        // an OpRole that takes something from its target
@@ -61,6 +63,13 @@ type judgement struct {
 	grant     *Op         // the last grant to its author; nil: the genesis
 	admitted  *Op         // the operation that added its device; nil: the genesis
 }
+
+// date is the date that its author gave it. Times are measured by dates: one clock that is
+// far ahead drags the order along.
+func (o *Op) date() crdt.HLC { return cmp.Or(o.Dated, o.HLC) }
+
+// AuthorsRole is the role of its author as far as the author knew, if it was in.
+func (o *Op) AuthorsRole() (wire.Role, bool) { return o.role, o.role < out }
 
 // Permitted says whether its author could make it as far as the author knew. Whether it
 // counts depends on a roster.

@@ -3,17 +3,28 @@ package authority
 import "github.com/pandanode/pandanode/node/wire"
 
 // Owed says whether a message is owed to the members. view is the roster of the record's
-// past: by it, the author must have been allowed to write. Besides, the author must be in;
-// or, for every loss that ended its log or took its right to write, the loss must have the
-// record in its past, or another member must have had the record without knowing of the
-// loss. So a message that a member acknowledged stays owed, whatever anybody dates back,
-// and an author who is out can add no message that nobody had.
+// past.
 func (r *Resolver) Owed(to, view *Roster, rec Ref) bool {
+	return r.Speaks(view, rec) && r.Stands(to, rec)
+}
+
+// Speaks says whether the author of a record was allowed to write to the group by the roster
+// of the record's past.
+func (r *Resolver) Speaks(view *Roster, rec Ref) bool {
+	r.grow()
 	l := r.logs[rec.Log]
 	d, has := view.devices.get(l.Device)
-	if !has || d.User != l.User || view.roleOf(l.User) > wire.RoleMember {
-		return false
-	}
+	return has && d.User == l.User && view.roleOf(l.User) <= wire.RoleMember
+}
+
+// Stands says whether a record that its author was allowed to write is owed. The author is
+// in; or, for every loss that ended its log or took its right to write, the loss has the
+// record in its past, or another member had the record without knowing of the loss. So a
+// message that a member acknowledged stays owed, whatever anybody dates back, and an author
+// who is out can add no message that nobody had.
+func (r *Resolver) Stands(to *Roster, rec Ref) bool {
+	r.grow()
+	l := r.logs[rec.Log]
 	in := to.users.has(l.User)
 	var against []*Op
 	if !in || !to.devices.has(l.Device) {

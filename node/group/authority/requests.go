@@ -1,6 +1,8 @@
 package authority
 
 import (
+	"time"
+
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -13,7 +15,7 @@ type Asking struct {
 
 // Open says whether the request waits for an admin, as of an entry's clock.
 func (a Asking) Open(at crdt.HLC) bool {
-	return a.By != nil && a.Denied == nil && at.Time().Sub(a.By.HLC.Time()) < RequestFor
+	return a.By != nil && a.Denied == nil && within(at, a.By, RequestFor)
 }
 
 // Asking gives the request of a user who is not in. An addition that is void leaves it
@@ -25,28 +27,42 @@ func (r *Roster) Asking(id wire.UserID) (Asking, bool) {
 	return r.asking.get(id)
 }
 
-// mayRequest says whether a request is to be written down.
-func (r *Resolver) mayRequest(view *Roster, op *Op) bool {
-	if r.policy(view) != wire.PolicyRequest {
-		return false
-	}
-	at := op.HLC
-	if old, ok := view.Asking(op.Target); ok {
-		switch {
-		case old.Denied != nil && at.Time().Sub(old.Denied.HLC.Time()) < DenialFor,
-			old.Open(at) && old.By.KeyPackage == op.KeyPackage,
-			old.Open(at) && at.Time().Sub(old.By.HLC.Time()) < RequestGap:
-			return false
-		}
+// Requests yields the users who are not in and whose requests no addition has answered, in
+// ascending order, whether their requests are open or not.
+func (r *Roster) Requests(yield func(wire.UserID, Asking) bool) {
+	r.asking.all(func(id wire.UserID, a Asking) bool { return r.users.has(id) || yield(id, a) })
+}
+
+// within says whether an operation is dated less than so long before a date. One that is
+// dated well after it is by a wrong clock, and would else hold for years.
+func within(at crdt.HLC, op *Op, most time.Duration) bool {
+	age := at.Time().Sub(op.date().Time())
+	return age < most && age >= -MaxAhead
+}
+
+// mayRequest says why a request is not to be written down.
+func (r *Resolver) mayRequest(view *Roster, op *Op) Refusal {
+	at := op.date()
+	old, _ := view.Asking(op.Target)
+	switch {
+	case view.users.has(op.Target):
+		return IsIn
+	case r.policy(view) != wire.PolicyRequest:
+		return DoorClosed
+	case old.Denied != nil && within(at, old.Denied, DenialFor):
+		return WasDenied
+	case old.Open(at) && old.By.KeyPackage == op.KeyPackage:
+		return HasAsked
+	case old.Open(at) && within(at, old.By, RequestGap):
+		return AskedJustNow
 	}
 	waiting := 0
-	view.asking.all(func(id wire.UserID, a Asking) bool {
-		if id != op.Target && a.Open(at) && !view.users.has(id) {
+	for id, a := range view.Requests {
+		if id != op.Target && a.Open(at) {
 			waiting++
 		}
-		return waiting < MaxRequests
-	})
-	return waiting < MaxRequests
+	}
+	return first(when{waiting >= MaxRequests, TooManyRequests})
 }
 
 // takeRequest notes a request. One that did not know of a denial stays denied.
@@ -57,7 +73,7 @@ func (r *Resolver) takeRequest(to *Roster, op *Op) {
 		return
 	case ok && old.Denied != nil && !r.knows(op.Ref, old.Denied.Ref):
 		to.asking = to.asking.with(op.Target, Asking{By: op, Denied: old.Denied})
-	case !ok || old.Denied != nil || old.By.KeyPackage != op.KeyPackage || !old.Open(op.HLC):
+	case !ok || old.Denied != nil || old.By.KeyPackage != op.KeyPackage || !old.Open(op.date()):
 		to.asking = to.asking.with(op.Target, Asking{By: op})
 	}
 }

@@ -3,6 +3,7 @@ package authority
 import (
 	"bytes"
 	"slices"
+	"sort"
 
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -29,6 +30,7 @@ type Resolver struct {
 	prio     map[wire.UserID]priority
 	begins   map[wire.LogID]bool // logs that may be the first of their devices
 
+	founded *Roster // without operations
 	current *Roster // nil: resolve it again
 	heads   []*Op   // operations that are in no other's past
 	views   map[string]view
@@ -105,6 +107,14 @@ type resolution struct {
 	asked map[Ref]bool
 }
 
+// Founded returns the roster of the group before anything happened in it.
+func (r *Resolver) Founded() *Roster {
+	if r.founded == nil {
+		r.founded = founded(r.genesis)
+	}
+	return r.founded
+}
+
 // resolve finds the roster of a set of entries.
 //
 // It decides the losses in two passes. Some conflicts depend on what users knew, and a user
@@ -134,6 +144,7 @@ func (r *Resolver) resolve(upTo []uint64) *Roster {
 			}
 			to.kept = kept
 			to.asked = s.lastAsked()
+			to.disputed = s.disputed(live)
 			return to
 		}
 		kept = append(kept, back)
@@ -175,6 +186,34 @@ func (s *resolution) ask(refs ...Ref) {
 	for _, e := range refs {
 		s.asked[e] = true
 	}
+}
+
+// disputed returns what the verdicts on a set depend on beyond the pasts of the operations:
+// the losses and grants that others are concurrent to, and the entries between which
+// witnesses were asked.
+func (s *resolution) disputed(ops []*Op) (out []Ref) {
+	byLog := map[int][]*Op{}
+	for _, x := range ops {
+		if x.loss() || x.grants() {
+			byLog[x.Log] = append(byLog[x.Log], x)
+		}
+	}
+	for _, own := range byLog {
+		for _, x := range own {
+			for log, others := range byLog {
+				seen := s.history.Seen(x.Ref, log)
+				n := sort.Search(len(others), func(i int) bool { return others[i].Seq > seen })
+				if log != x.Log && n < len(others) && !s.knows(others[n].Ref, x.Ref) {
+					out = append(out, x.Ref)
+					break
+				}
+			}
+		}
+	}
+	for e := range s.asked {
+		out = append(out, e)
+	}
+	return out
 }
 
 // lastAsked returns those of them that are in no other's past. An entry that has all these

@@ -31,6 +31,8 @@ type Roster struct {
 
 	lostDevices table[wire.DeviceID, []*Op] // the same of devices that users added to their own
 
+	disputed []Ref // see resolution.disputed
+
 	asked []Ref // entries that the witnesses' answers depended on: the causally last of them
 }
 
@@ -84,6 +86,12 @@ func (r *Roster) Devices(yield func(Device) bool) {
 	r.devices.all(func(_ wire.DeviceID, d Device) bool { return yield(d) })
 }
 
+// Size is how many users are in.
+func (r *Roster) Size() int { return r.users.len() }
+
+// NumDevices is how many devices are in.
+func (r *Roster) NumDevices() int { return r.devices.len() }
+
 // Gone returns the operation that took out a user who was in and is not any more.
 func (r *Roster) Gone(id wire.UserID) *Op { return r.gone.at(id) }
 
@@ -99,6 +107,38 @@ func (r *Roster) Void(yield func(Void) bool) {
 // so that the group keeps an owner does not count, and is not void either.
 func (r *Roster) Counts(op *Op) bool {
 	return op.permitted && !r.void.has(op.Hash) && !slices.Contains(r.kept, op)
+}
+
+// Voided says whether a permitted operation of the set is void, and by what.
+func (r *Roster) Voided(op *Op) (by *Op, void bool) {
+	v, void := r.void.get(op.Hash)
+	return v.By, void
+}
+
+// Ends returns the operations by which a user or one of its devices is not in: those that
+// took it out, and those that speak against an addition of it that is void. They tell a
+// device how it came to be out.
+func (r *Roster) Ends(user wire.UserID, device wire.DeviceID) (out []*Op) {
+	for _, op := range []*Op{r.gone.at(user), r.revoked.at(device)} {
+		if op != nil {
+			out = append(out, op)
+		}
+	}
+	return append(append(out, r.lost.at(user)...), r.lostDevices.at(device)...)
+}
+
+// Disputed returns entries that the verdicts of this roster depend on beyond the pasts of
+// its operations: whoever has one of them and is to come to the same verdicts needs the
+// entries whose authors lacked it.
+func (r *Roster) Disputed() []Ref { return r.disputed }
+
+// Departures yields the operations that took users and devices out who are out still.
+func (r *Roster) Departures(yield func(*Op) bool) {
+	more := true
+	r.gone.all(func(_ wire.UserID, by *Op) bool { more = yield(by); return more })
+	if more {
+		r.revoked.all(func(_ wire.DeviceID, by *Op) bool { return yield(by) })
+	}
 }
 
 // Adopted says whether an addition counts only because a member who knew of nothing against
@@ -131,6 +171,20 @@ func (r *Roster) OpenClaims(yield func(*Op) bool) {
 
 // Profile is the operation that a field of the profile is taken from; nil: the genesis.
 func (r *Roster) Profile(f wire.ProfileField) *Op { return lastSet(r.profile.at(fieldKey(f))) }
+
+// Profiles yields, of each field of the profile that is set, the operation that it is taken
+// from, in ascending order of the fields.
+func (r *Roster) Profiles(yield func(*Op) bool) {
+	r.profile.all(func(_ field, tops []*Op) bool { return yield(lastSet(tops)) })
+}
+
+// RoleBy is the operation that gave a member its role since it came in; nil: none did.
+func (u User) RoleBy() *Op {
+	if u.grant == nil || u.grant.Type != wire.OpRole {
+		return nil
+	}
+	return u.grant
+}
 
 // founded returns the roster of a group without operations.
 func founded(g Genesis) *Roster {

@@ -32,7 +32,7 @@ type Item struct {
 	Hash wire.EntryHash
 	Seq  uint64
 	HLC  crdt.HLC // its place in the order: the date that its author gave it, or above what it builds on; see Dated
-	past *past    // the causal past, without its own branch: see seen
+	past *past    // the causal past, without its own branch: see Seen
 	List int32    // position of its branch in Logs.Lists; -1 until it is in the set
 
 	Facts facts
@@ -51,7 +51,6 @@ const (
 	Speaks                        // its author could write to the group in its past: this or Mute, once it was judged
 	Mute
 	IsPermitted // an OP that its author could make in its own past
-	TookOwner   // an OP that takes out an owner
 )
 
 func (f facts) Has(fact facts) bool { return f&fact != 0 }
@@ -93,8 +92,6 @@ type Body struct {
 	Record *wire.Record   // of one that came in this run and cannot be read yet
 	Sealed []wire.EpochID // of a RECORD: under which epochs this device has sealed it
 
-	Role wire.Role // of the author there
-
 	Op      *wire.Op          // KindOp whose type is known
 	Target  *Target           // of an op that adds a device
 	Asker   *Target           // of a request
@@ -119,8 +116,8 @@ type commitBody struct {
 // sealed.
 var Unsealed = &Body{Kind: wire.KindRecord}
 
-// seen is up to which seq a branch of a log lies in its causal past, itself included.
-func (it *Item) seen(list int) uint64 {
+// Seen is up to which seq a branch of a log lies in its causal past, itself included.
+func (it *Item) Seen(list int) uint64 {
 	if list == int(it.List) {
 		return it.Seq
 	}

@@ -40,6 +40,15 @@ func (l *Logs) Counts(it *Item) bool {
 	return l.Evidence[it.Log] == nil || l.cover().seq(int(it.List)) >= it.Seq
 }
 
+// CountsUpTo gives the last sequence number of a branch, by its position in Lists, that has
+// an effect.
+func (l *Logs) CountsUpTo(list int) uint64 {
+	if b := l.Lists[list]; l.Evidence[b.ID] == nil {
+		return b.Head().Seq
+	}
+	return l.cover().seq(list)
+}
+
 // Recounted notes that all that depends on which entries count has been derived again.
 func (l *Logs) Recounted() {
 	l.Grew = false
@@ -65,7 +74,7 @@ func (l *Logs) extendCover(it *Item) {
 		return
 	}
 	for i, list := range l.Lists {
-		l.Grew = l.Grew || l.Evidence[list.ID] != nil && it.seen(i) > l.Covered.seq(i)
+		l.Grew = l.Grew || l.Evidence[list.ID] != nil && it.Seen(i) > l.Covered.seq(i)
 	}
 	l.Covered = l.Covered.Join(it)
 }
@@ -86,7 +95,7 @@ func (l *Logs) lastEntries() []*Item {
 	out := make([]*Item, 0, len(by))
 	for _, last := range by {
 		for _, it := range last {
-			if !slices.ContainsFunc(last, func(o *Item) bool { return o != it && o.seen(int(it.List)) >= it.Seq }) {
+			if !slices.ContainsFunc(last, func(o *Item) bool { return o != it && o.Seen(int(it.List)) >= it.Seq }) {
 				out = append(out, it)
 			}
 		}

@@ -63,11 +63,3 @@ func (it *Item) readInvited(group wire.GroupID) (err error) {
 	}
 	return err
 }
-
-// TakesOut says whether a removal or revocation is of this user or device.
-func (it *Item) TakesOut(user wire.UserID, device wire.DeviceID) bool {
-	if it.Op.Type == wire.OpDeviceRevoke {
-		return *it.Op.Device == device
-	}
-	return *it.Op.User == user
-}

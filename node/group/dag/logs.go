@@ -102,7 +102,7 @@ func (l *Logs) Head(id wire.LogID) *Item {
 
 // InPast says whether a lies in the causal past of b, or is b. Both are in the
 // set, or b is about to be.
-func (l *Logs) InPast(a, b *Item) bool { return b.seen(int(a.List)) >= a.Seq }
+func (l *Logs) InPast(a, b *Item) bool { return b.Seen(int(a.List)) >= a.Seq }
 
 // Missing names the entries that e builds on and the set does not hold.
 func (l *Logs) Missing(e *wire.Entry) []wire.EntryHash {
@@ -353,10 +353,8 @@ func (l *Logs) Marks() []wire.Mark {
 	return out
 }
 
-// After returns the entries that a holder of these marks lacks, in causal order, from
-// behind a place in that order; nil: from the beginning.
-func (l *Logs) After(marks []wire.Mark, place *Item, may func(*Item) bool) iter.Seq[*Item] {
-	var have Vector
+// Known gives which entries of the set a holder of these marks has, as far as they show it.
+func (l *Logs) Known(marks []wire.Mark) (have Vector) {
 	for _, m := range marks {
 		switch it := l.Items.At(m.Hash); {
 		case it != nil:
@@ -365,6 +363,13 @@ func (l *Logs) After(marks []wire.Mark, place *Item, may func(*Item) bool) iter.
 			have = have.Join(l.Head(m.Log)) // it is further there, so it has these entries
 		}
 	}
+	return have
+}
+
+// After returns the entries that a holder of these marks lacks, in causal order, from
+// behind a place in that order; nil: from the beginning.
+func (l *Logs) After(marks []wire.Mark, place *Item, may func(*Item) bool) iter.Seq[*Item] {
+	have := l.Known(marks)
 	// Each branch is in the order already: they are merged.
 	var rest mergeHeap
 	for i, list := range l.Lists {

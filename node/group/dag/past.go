@@ -16,6 +16,9 @@ func (v Vector) seq(list int) uint64 {
 	return 0
 }
 
+// Has says whether an item of the set is at or below a vector.
+func (v Vector) Has(it *Item) bool { return v.seq(int(it.List)) >= it.Seq }
+
 // with raises a vector, in place where it is long enough, to a seq of a branch.
 func (v Vector) with(list int, seq uint64) Vector {
 	if list >= len(v) {

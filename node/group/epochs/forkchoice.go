@@ -2,6 +2,7 @@ package epochs
 
 import (
 	"bytes"
+	"iter"
 	"slices"
 	"time"
 
@@ -27,14 +28,21 @@ type Choice struct {
 	Group   wire.GroupID
 	Root    *Node
 	Votes   map[wire.DeviceID]*Ballot
-	Roster  *roster.Roster
-	At      func(*Node) *roster.Roster // as the author of a node knew it
+	Roster  Members
+	At      func(*Node) Members // as the author of a node knew it
 	Newest  map[wire.UserID]crdt.HLC
 	Skip    func(*Node) bool         // children left out beside the void ones
 	Counts  func(*dag.Item) bool     // entries that have an effect; nil: all
 	Accused func(wire.DeviceID) bool // devices that weigh nothing; nil: none
 
 	Without Rules // left out, to measure what each is good for
+}
+
+// Members are the users who are in by a set of entries.
+type Members interface {
+	Users() iter.Seq[*roster.User]
+	HasUser(id wire.UserID) bool
+	Size() int
 }
 
 // Ballot is a device's newest vote.
@@ -105,8 +113,8 @@ func (c *Choice) IsLive(user wire.UserID, newest crdt.HLC) bool {
 // Now is the newest time of an entry by a user of the roster.
 func (c *Choice) Now() crdt.HLC {
 	var newest crdt.HLC
-	for u := range c.Roster.Users {
-		newest = max(newest, c.Newest[u])
+	for u := range c.Roster.Users() {
+		newest = max(newest, c.Newest[u.ID])
 	}
 	return newest
 }
@@ -124,9 +132,9 @@ type voter struct {
 // voters looks everything up once: a choice meets many forks.
 func (c *Choice) voters() []voter {
 	newest := c.Now()
-	out := make([]voter, 0, len(c.Roster.Users))
-	for user, u := range c.Roster.Users {
-		v := voter{user: user, live: c.IsLive(user, newest), mute: u.Role == wire.RoleReadOnly}
+	out := make([]voter, 0, c.Roster.Size())
+	for u := range c.Roster.Users() {
+		v := voter{user: u.ID, live: c.IsLive(u.ID, newest), mute: u.Role == wire.RoleReadOnly}
 		v.settled = !c.Without.Electorate && u.Since != nil && newest.Time().Sub(u.Since.HLC.Time()) >= liveness
 		for _, d := range u.Devices { // none, if all of them are revoked
 			v.share = fullWeight / len(u.Devices)
@@ -168,7 +176,7 @@ func (c *Choice) fork(at *Node, children []*Node, voters []voter) *Node {
 		if v.mute {
 			continue
 		}
-		member := members == c.Roster || members.Users[v.user] != nil
+		member := members == c.Roster || members.HasUser(v.user)
 		elector := member || v.settled
 		for _, b := range v.ballots {
 			counted := v.live

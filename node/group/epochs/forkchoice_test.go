@@ -3,6 +3,8 @@ package epochs
 import (
 	"bytes"
 	"crypto/sha256"
+	"iter"
+	"maps"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -17,18 +19,26 @@ import (
 // poll is a tree of epochs with votes, all made by hand.
 type poll struct {
 	Choice
+	users map[wire.UserID]*roster.User
 	nodes []*Node
 }
 
+// members are users, made by hand.
+type members struct{ in map[wire.UserID]*roster.User }
+
+func (m *members) Users() iter.Seq[*roster.User] { return maps.Values(m.in) }
+func (m *members) HasUser(id wire.UserID) bool   { return m.in[id] != nil }
+func (m *members) Size() int                     { return len(m.in) }
+
 func newPoll(users int) *poll {
-	p := &poll{Choice: Choice{
+	p := &poll{users: map[wire.UserID]*roster.User{}, Choice: Choice{
 		Root: &Node{ID: wire.EpochID{0xff}}, Votes: map[wire.DeviceID]*Ballot{}, Newest: map[wire.UserID]crdt.HLC{},
-		Roster: &roster.Roster{Users: map[wire.UserID]*roster.User{}},
 	}}
-	p.At = func(*Node) *roster.Roster { return p.Roster }
+	all := &members{p.users}
+	p.Roster, p.At = all, func(*Node) Members { return all }
 	p.nodes = []*Node{p.Root}
 	for i := range users {
-		p.Roster.Users[dagtest.TestUser(i)] = &roster.User{ID: dagtest.TestUser(i), Role: wire.RoleMember, Devices: []wire.DeviceID{dagtest.TestDevice(i)}}
+		p.users[dagtest.TestUser(i)] = &roster.User{ID: dagtest.TestUser(i), Role: wire.RoleMember, Devices: []wire.DeviceID{dagtest.TestDevice(i)}}
 		p.Newest[dagtest.TestUser(i)] = day(100)
 	}
 	return p
@@ -89,17 +99,17 @@ func TestForkChoiceRules(t *testing.T) {
 
 	p, winner, loser = fork(4)
 	p.vote(0, loser)
-	p.Roster.Users[dagtest.TestUser(0)].Role = wire.RoleReadOnly
+	p.users[dagtest.TestUser(0)].Role = wire.RoleReadOnly
 	p.expect(t, "4: who may only read weighs nothing", winner)
 
 	p, winner, loser = fork(4)
-	p.Roster.Users[dagtest.TestUser(0)].Devices = append(p.Roster.Users[dagtest.TestUser(0)].Devices, dagtest.TestDevice(20), dagtest.TestDevice(21))
+	p.users[dagtest.TestUser(0)].Devices = append(p.users[dagtest.TestUser(0)].Devices, dagtest.TestDevice(20), dagtest.TestDevice(21))
 	p.vote(0, loser)
 	p.vote(20, loser)
 	p.vote(1, winner)
 	p.expect(t, "4: a user's weight is split over its devices", winner)
 	p.vote(21, loser)
-	p.Roster.Users[dagtest.TestUser(0)].Devices = nil
+	p.users[dagtest.TestUser(0)].Devices = nil
 	p.expect(t, "4: a user without devices weighs nothing", winner)
 
 	// Seven of ten are dead and stand on one branch, three live ones on the other.
@@ -130,8 +140,8 @@ func TestForkChoiceRules(t *testing.T) {
 	// Puppets, invited after the fork, vote for the founder's branch; a majority of
 	// old members stands on the other.
 	p, winner, loser = fork(6)
-	founder := &roster.Roster{Users: map[wire.UserID]*roster.User{dagtest.TestUser(0): p.Roster.Users[dagtest.TestUser(0)]}}
-	p.At = func(n *Node) *roster.Roster {
+	founder := &members{map[wire.UserID]*roster.User{dagtest.TestUser(0): p.users[dagtest.TestUser(0)]}}
+	p.At = func(n *Node) Members {
 		if n == winner.Parent {
 			return founder // only the founder was a member there
 		}
@@ -139,7 +149,7 @@ func TestForkChoiceRules(t *testing.T) {
 	}
 	p.vote(0, winner)
 	for i := 1; i < 6; i++ {
-		p.Roster.Users[dagtest.TestUser(i)].Since = &dag.Item{HLC: day(50)}
+		p.users[dagtest.TestUser(i)].Since = &dag.Item{HLC: day(50)}
 		p.vote(i, loser)
 	}
 	p.expect(t, "3: the electorate counts those added long ago", loser)
@@ -147,7 +157,7 @@ func TestForkChoiceRules(t *testing.T) {
 	p.expect(t, "3 without its electorate", winner)
 	p.Without = Rules{}
 	for i := 1; i < 6; i++ {
-		p.Roster.Users[dagtest.TestUser(i)].Since = &dag.Item{HLC: day(95)}
+		p.users[dagtest.TestUser(i)].Since = &dag.Item{HLC: day(95)}
 	}
 	p.expect(t, "3: not those added lately", winner)
 }
@@ -167,9 +177,9 @@ func TestForkChoiceIsAFunctionOfTheSet(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		p := newPoll(2 + r.IntN(8))
 		for range 25 {
-			p.child(p.nodes[max(0, len(p.nodes)-1-r.IntN(6))], r.IntN(len(p.Roster.Users))).Void = r.IntN(10) == 0
+			p.child(p.nodes[max(0, len(p.nodes)-1-r.IntN(6))], r.IntN(len(p.users))).Void = r.IntN(10) == 0
 		}
-		for i := range len(p.Roster.Users) {
+		for i := range len(p.users) {
 			if r.IntN(5) > 0 {
 				p.vote(i, p.nodes[r.IntN(len(p.nodes))])
 			}
@@ -197,7 +207,7 @@ func TestForkChoiceIsAFunctionOfTheSet(t *testing.T) {
 				t.Fatalf("seed %d: %v in one order, %v in another", seed, bytes.Clone(want.ID[:2]), bytes.Clone(got.ID[:2]))
 			}
 		}
-		for i := range len(p.Roster.Users) {
+		for i := range len(p.users) {
 			before := p.Votes[dagtest.TestDevice(i)]
 			p.vote(i, want)
 			if got := p.Choose(); got != want {
@@ -312,11 +322,11 @@ func TestAlternatives(t *testing.T) {
 
 	puppets := func() {
 		fork(6)
-		founder := &roster.Roster{Users: map[wire.UserID]*roster.User{dagtest.TestUser(0): p.Roster.Users[dagtest.TestUser(0)]}}
-		p.At = func(*Node) *roster.Roster { return founder }
+		founder := &members{map[wire.UserID]*roster.User{dagtest.TestUser(0): p.users[dagtest.TestUser(0)]}}
+		p.At = func(*Node) Members { return founder }
 		p.vote(0, winner)
 		for i := 1; i < 6; i++ {
-			p.Roster.Users[dagtest.TestUser(i)].Since = &dag.Item{HLC: day(50)}
+			p.users[dagtest.TestUser(i)].Since = &dag.Item{HLC: day(50)}
 			p.vote(i, loser)
 		}
 	}

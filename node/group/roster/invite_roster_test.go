@@ -3,11 +3,14 @@ package roster
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/authority"
 	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/group/dag/dagtest"
 	"github.com/pandanode/pandanode/node/group/verdict"
@@ -166,7 +169,7 @@ func TestInvitesInTheRoster(t *testing.T) {
 	a, b := g.serve(3, 9, once, h), g.serve(2, 10, once, h)
 	g.serve(1, 11, once, a, b)
 	g.want(t, "used twice under partition: both stand, and no third", 0, 1, 2, 3, 4, 9, 10)
-	if _, r := g.resolve(t, g.Rand); len(r.Invites[once.read("").ID].Uses) != 2 {
+	if _, r := g.resolve(t, g.Rand); r.Invite(once.read("").ID).Uses != 2 {
 		t.Error("the second use is not counted")
 	}
 
@@ -248,6 +251,12 @@ func TestInvitesInTheRoster(t *testing.T) {
 	g.want(t, "who is void serves nobody", 0, 2, 3, 4)
 }
 
+// mayAsk says why member 2 may not write down the request of a device now.
+func mayAsk(r *Roster, d *identity.Device, ms uint64) error {
+	by := &identity.Device{ID: dagtest.TestDevice(2), User: dagtest.TestUser(2)}
+	return r.May(by, &dag.Item{Body: &dag.Body{Op: &wire.Op{Type: wire.OpRequest}, Asker: &dag.Target{Device: d}}}, crdt.HLC(ms<<16))
+}
+
 func (g *members) ask(by, who int, keyPackage string, after ...wire.EntryHash) wire.EntryHash {
 	return g.Grow(wire.LogID{Device: dagtest.TestDevice(by)}, after, &dag.Body{
 		Op:    &wire.Op{Type: wire.OpRequest, KeyPackage: []byte(keyPackage)},
@@ -267,7 +276,7 @@ func (g *members) waits(t *testing.T, what string, ms uint64, users ...int) {
 		_, r := g.resolve(t, rand.New(rand.NewPCG(n, 7)))
 		var got []int
 		for i := range 300 {
-			if a := r.Asking[dagtest.TestUser(i)]; a != nil && a.Open(crdt.HLC(ms<<16)) {
+			if a := r.Asking(dagtest.TestUser(i)); a != nil && a.Open(crdt.HLC(ms<<16)) {
 				got = append(got, i)
 			}
 		}
@@ -348,12 +357,12 @@ func TestRequestsInTheRoster(t *testing.T) {
 	x = g.ask(2, 9, "kp", h)
 	g.ask(2, 9, "kp 2", x)
 	_, r := g.resolve(t, g.Rand)
-	if string(r.Asking[dagtest.TestUser(9)].By.Op.KeyPackage) != "kp" {
+	if string(r.Asking(dagtest.TestUser(9)).By.Op.KeyPackage) != "kp" {
 		t.Error("a second request at once took the place of the first")
 	}
 	g.ask(2, 9, "kp 3", x)
-	g.at(start + uint64(requestGap.Milliseconds()) + 2000)
-	if _, r = g.resolve(t, g.Rand); string(r.Asking[dagtest.TestUser(9)].By.Op.KeyPackage) != "kp 3" {
+	g.at(start + uint64(authority.RequestGap.Milliseconds()) + 2000)
+	if _, r = g.resolve(t, g.Rand); string(r.Asking(dagtest.TestUser(9)).By.Op.KeyPackage) != "kp 3" {
 		t.Error("a request with a new KeyPackage an hour later did not")
 	}
 
@@ -363,14 +372,14 @@ func TestRequestsInTheRoster(t *testing.T) {
 		h = g.ask(2, 20+i, "kp", h)
 	}
 	_, r = g.resolve(t, g.Rand)
-	if len(r.Asking) != MaxRequests {
-		t.Errorf("%d requests count, want %d", len(r.Asking), MaxRequests)
+	if n := len(slices.Collect(maps.Keys(maps.Collect(r.Requests())))); n != MaxRequests {
+		t.Errorf("%d requests count, want %d", n, MaxRequests)
 	}
 	dev := &identity.Device{ID: dagtest.TestDevice(299), User: dagtest.TestUser(299)}
-	if err := r.JudgeRequest(dev, nil, crdt.HLC(start<<16), g.genesis); !errors.Is(err, verdict.ErrFull) {
+	if err := mayAsk(r, dev, start); !errors.Is(err, verdict.ErrFull) {
 		t.Errorf("one more: %v", err)
 	}
-	if err := r.JudgeRequest(dev, nil, crdt.HLC((start+15*day)<<16), g.genesis); err != nil {
+	if err := mayAsk(r, dev, start+15*day); err != nil {
 		t.Errorf("two weeks later: %v", err)
 	}
 

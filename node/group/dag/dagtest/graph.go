@@ -78,7 +78,7 @@ func (g *Graph) Random(n, logs int) {
 }
 
 // Insert puts the entries into a fresh set, in a random causal order.
-func (g *Graph) Insert(t *testing.T, order *rand.Rand, judge func(*dag.Logs, *dag.Item)) *dag.Logs {
+func (g *Graph) Insert(t *testing.T, order *rand.Rand, came func(*dag.Logs, *dag.Item)) *dag.Logs {
 	t.Helper()
 	l := dag.NewLogs(&identity.Device{ID: TestDevice(0), User: TestUser(0)})
 	left := order.Perm(len(g.Entries))
@@ -90,10 +90,10 @@ func (g *Graph) Insert(t *testing.T, order *rand.Rand, judge func(*dag.Logs, *da
 		at := left[i]
 		left = slices.Delete(left, i, i+1)
 		e, it := g.Entries[at], g.Item(l, at)
-		if judge != nil {
-			judge(l, it)
-		}
 		l.Add(it, e)
+		if came != nil {
+			came(l, it)
+		}
 	}
 	return l
 }
