@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -110,7 +111,7 @@ func (a *app) askOnce(in *os.File, prompt string, fresh bool) ([]byte, error) {
 		return nil, err
 	}
 	defer clear(second)
-	if !bytes.Equal(first, second) {
+	if subtle.ConstantTimeCompare(first, second) != 1 {
 		clear(first)
 		return nil, api.Errorf(api.CodeInvalid, "the two passphrases differ")
 	}

@@ -125,3 +125,23 @@ func TestLateCommitOnAThinEpoch(t *testing.T) {
 		t.Errorf("%d were added again, two know one branch only", rejoined)
 	}
 }
+
+// The keys that show that a device held an epoch go after 90 days.
+func TestRejoinKeysGo(t *testing.T) {
+	w, a, b, _ := three(t, 96)
+	old := a.m.own.Position
+	if a.count(rowRejoin+hexed(old[:])) != 1 {
+		t.Fatal("there is no key for the epoch that it is at")
+	}
+	a.must(Reboot{})
+	w.run(rejoinKeyFor - 24*time.Hour)
+	b.send("still here")
+	w.run(time.Hour)
+	if a.count(rowRejoin+hexed(old[:])) != 1 {
+		t.Error("the key of an old epoch went early")
+	}
+	w.run(3 * 24 * time.Hour)
+	if a.count(rowRejoin+hexed(old[:])) != 0 {
+		t.Error("the key of an old epoch is there after 92 days")
+	}
+}

@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"bytes"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -341,7 +341,7 @@ func (e *MLSEpoch) Process(commit []byte, check CheckCredential) (Epoch, error) 
 }
 
 func (e *MLSEpoch) Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) ([]byte, []KeyRow, error) {
-	if e.signer == nil || !bytes.Equal(e.secret, signer) {
+	if e.signer == nil || subtle.ConstantTimeCompare(e.secret, signer) != 1 {
 		k, err := mls.ParseSignatureKey(e.suite, signer)
 		if err != nil {
 			return nil, nil, err
