@@ -113,21 +113,24 @@ func serveJoin(ctx context.Context, n *Node, s network.Stream, at *admission.Slo
 	if err != nil {
 		return errors.Join(err, deny(f, "the device's certificate does not hold", true))
 	}
-	if string(d.Cert.Peer) != string(s.Conn().RemotePeer()) {
+	from, g := s.Conn().RemotePeer(), n.groups.get(r.Group)
+	own := string(d.Cert.Peer) == string(from)
+	if !own && (g == nil || r.Invite == nil || !g.passedBy(ctx, from)) {
 		return errors.Join(identity.ErrForged, deny(f, "the device's certificate is another peer's", false))
 	}
-	g := n.groups.get(r.Group)
 	if g == nil {
 		return errors.Join(ErrNoGroup, deny(f, ErrNoGroup.Error(), false))
 	}
-	if _, err := g.loop.step(ctx, group.JoinAsked{Request: r}); err != nil {
-		g.refused(sourceJoin, s.Conn().RemotePeer().String(), err)
-		return errors.Join(err, deny(f, denial(err), verdict.Final(err)))
+	asked := &askedHere{g: g, f: f, r: r, from: from, own: own}
+	passed, err := asked.admit(ctx)
+	if err != nil {
+		return err
 	}
 	at.Prove() // it is let in, or waits for an admin
-	patience := time.NewTimer(joinAnswer)
+	patience, turn := time.NewTimer(joinAnswer), time.NewTimer(passServe)
 	defer patience.Stop()
-	for told := false; ; {
+	defer turn.Stop()
+	for {
 		changed := g.changed.wait()
 		var st group.JoinStatus
 		if err := g.loop.look(ctx, func(m *group.Machine) (err error) { st, err = m.JoinStatus(r.KeyPackage, g.n.clock.now()); return err }); err != nil {
@@ -135,6 +138,12 @@ func serveJoin(ctx context.Context, n *Node, s network.Stream, at *admission.Slo
 		}
 		switch st.Stage {
 		case wire.JoinWaiting:
+			if passed == "" {
+				break
+			}
+			if err := g.refusesNow(ctx, r); err != nil { // another one was let in meanwhile
+				return errors.Join(err, deny(f, denial(err), verdict.Final(err)))
+			}
 		case wire.JoinRenew:
 			err := f.write(&wire.JoinReply{Stage: wire.JoinRenew})
 			f.close()
@@ -152,14 +161,20 @@ func serveJoin(ctx context.Context, n *Node, s network.Stream, at *admission.Slo
 			f.close()
 			return nil
 		}
-		if !told {
-			if err := f.write(&wire.JoinReply{Stage: wire.JoinWaiting, Reason: plain(st.Reason)}); err != nil {
-				return err
-			}
-			told = true
+		if err := asked.say(st.Reason); err != nil {
+			return err
 		}
 		select {
 		case <-changed:
+		case <-turn.C:
+			if passed == "" || g.isIn(ctx, d.ID) {
+				break
+			}
+			g.turns.miss(passed, time.Now())
+			if passed, err = asked.admit(ctx); err != nil {
+				return err
+			}
+			turn.Reset(passServe)
 		case <-patience.C:
 			f.close() // the joiner asks again, here or elsewhere
 			return nil
@@ -167,6 +182,40 @@ func serveJoin(ctx context.Context, n *Node, s network.Stream, at *admission.Slo
 			return ctx.Err()
 		}
 	}
+}
+
+// askedHere is a request that this member answers.
+type askedHere struct {
+	g    *groupSession
+	f    *frames
+	r    wire.JoinRequest
+	from peer.ID
+	own  bool // it comes from its own device, and not from a member who passes it on
+	told bool // that it waits
+}
+
+// say tells once that the request waits.
+func (a *askedHere) say(reason string) error {
+	if a.told {
+		return nil
+	}
+	a.told = true
+	return a.f.write(&wire.JoinReply{Stage: wire.JoinWaiting, Reason: plain(reason)})
+}
+
+// admit has the request served: by another member, which it gives, or by this one's machine.
+// Before an error because of which that refuses, the other end is told.
+func (a *askedHere) admit(ctx context.Context) (to peer.ID, err error) {
+	if to, err = a.g.passOn(ctx, a.r, a.say); to != "" || err != nil {
+		return to, err
+	}
+	if _, err = a.g.loop.step(ctx, group.JoinAsked{Request: a.r}); err == nil {
+		return "", nil
+	}
+	if a.own { // else the member who passed it on does not answer for it
+		a.g.refused(sourceJoin, a.from.String(), err)
+	}
+	return "", errors.Join(err, deny(a.f, denial(err), verdict.Final(err)))
 }
 
 // denial returns the reason of a refusal, without this node's own context.

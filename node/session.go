@@ -34,6 +34,7 @@ type groupSession struct {
 	scheduler *scheduler
 	mail      *mailboxClient
 	joiner    *joiner
+	turns     turns // of members, to serve a limited invite
 	tally     *tally
 	topics    topics
 	fresh     fresh

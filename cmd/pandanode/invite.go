@@ -89,7 +89,7 @@ the link on to one person alone, and see with "group members" who came.`,
 			}
 			return a.show(i, func() {
 				if r.Uses > 0 {
-					a.note("members who do not know of each other's use yet, asked in the same second or cut off from each other, can each let in the last one")
+					a.note("members who are cut off from each other can each let in the last one")
 				}
 				a.note("invite %s lets in %s: whoever has this link is one of them", api.Short(i.ID), terms(i))
 				a.note("take it back with: %s", a.atHome(fmt.Sprintf("pandanode group revoke-invite %s %s", word(args[0]), api.Short(i.ID))))
