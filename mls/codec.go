@@ -214,6 +214,16 @@ func putLength(b []byte, n int) {
 	}
 }
 
+// encodeSecret is encode for content that is secret: as long as most bytes hold it, no copy
+// of it is left where the writer grew.
+func encodeSecret(most int, fill func(*writer)) []byte {
+	w := writer{b: make([]byte, 0, most)}
+	fill(&w)
+	out := clone(w.b)
+	clear(w.b)
+	return out
+}
+
 // encode runs fill on a fresh writer.
 func encode(fill func(*writer)) []byte {
 	w := writer{b: make([]byte, 0, 128)}

@@ -106,7 +106,7 @@ func (e *Epoch) Commit(rand io.Reader, cfg CommitConfig) (_ *CommitResult, err e
 			return nil, err
 		}
 		for x, k := range path.keys {
-			keys[x] = k
+			keys.put(x, k)
 		}
 		commitSecret = path.last
 	}
@@ -377,7 +377,7 @@ func (e *Epoch) follow(a *authContent, list []sentProposal, cfg ProcessConfig) (
 		}
 	}()
 	if !plan.ownKey.empty() {
-		keys[e.own.node()] = plan.ownKey
+		keys.put(e.own.node(), plan.ownKey)
 	}
 	var steps []pathStep
 	if path != nil {

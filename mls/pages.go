@@ -28,12 +28,16 @@ const (
 // asked for it. Its errors are passed on.
 type PageSource func(key []byte) ([]byte, error)
 
+// maxHead is more than any head holds: its parts are a GroupContext and a key for each level
+// of the tree.
+const maxHead = 16 << 10
+
 // Snapshot gives the Epoch as a head, which is secret, and the pages of its public tree
 // that since does not have (nil: all of them). Pages are keyed by content: write them
 // where they are not yet, in one transaction with the head. [LoadEpoch] is the inverse;
 // [Epoch.MarkPages] tells which pages are still wanted.
 func (e *Epoch) Snapshot(since *Epoch) (head []byte, pages []Row) {
-	head = encode(func(w *writer) {
+	head = encodeSecret(maxHead, func(w *writer) {
 		w.u8(formHead)
 		w.vec(e.context)
 		w.u32(e.tree.leaves)
@@ -131,6 +135,7 @@ func MarkStoredPages(head []byte, page PageSource, seen map[string]struct{}) err
 	if err != nil {
 		return err
 	}
+	defer e.Wipe()
 	var mark func(hash []byte, x nodeIndex) error
 	mark = func(hash []byte, x nodeIndex) error {
 		key := pageKey(hash)
@@ -172,13 +177,14 @@ func loadEpoch(head []byte, page PageSource, thin bool) (*Epoch, error) {
 	return e, e.checkRestored(thin)
 }
 
-// readHead gives the epoch without its tree, and the size of the tree.
+// readHead gives the epoch without its tree, and the size of the tree. It shares nothing with
+// head, which is secret.
 func readHead(head []byte) (*Epoch, uint32, error) {
-	r := reader{b: clone(head)}
+	r := reader{b: head}
 	if form := r.u8(); r.err == nil && form != formHead {
 		return nil, 0, fmt.Errorf("%w: snapshot head of form %d", ErrUnsupported, form)
 	}
-	e := &Epoch{context: r.vec()}
+	e := &Epoch{context: clone(r.vec())}
 	leaves := r.u32()
 	if leaves == 0 || leaves&(leaves-1) != 0 || leaves > maxLeaves {
 		r.fail("tree of %d leaves", leaves)

@@ -23,7 +23,8 @@ const (
 // bytes. It holds all secrets of the epoch except the message keys ([Ratchets.Rows])
 // and is meant to be sealed. [Epoch.Snapshot] is the incremental way.
 func (e *Epoch) MarshalSecret() []byte {
-	return encode(func(w *writer) {
+	tree := e.tree.encode()
+	return encodeSecret(maxHead+len(tree), func(w *writer) {
 		flags := e.flags()
 		if flags == 0 {
 			w.u8(formWhole)
@@ -31,7 +32,7 @@ func (e *Epoch) MarshalSecret() []byte {
 			w.u8(formWholeFlags)
 		}
 		w.vec(e.context)
-		w.vec(e.tree.encode())
+		w.vec(tree)
 		e.encodeFields(w)
 		if flags != 0 {
 			e.encodeFlags(w)
@@ -64,6 +65,10 @@ func (e *Epoch) readFlags(r *reader) {
 	e.thin = f&flagThin != 0
 	if f&flagEnded != 0 {
 		e.reinit = readReInit(r)
+		if r.err == nil { // one that shares nothing with r
+			again := reader{b: encode(e.reinit.encode)}
+			e.reinit = readReInit(&again)
+		}
 	}
 }
 
@@ -89,9 +94,10 @@ func (e *Epoch) encodeFields(w *writer) {
 	})
 }
 
+// readFields reads what encodeFields writes, and keeps no slice of it: it is secret.
 func (e *Epoch) readFields(r *reader) {
 	e.own = LeafIndex(r.u32())
-	e.interim, e.confirmationTag = r.vec(), r.vec()
+	e.interim, e.confirmationTag = clone(r.vec()), clone(r.vec())
 	for _, s := range e.secrets.each() {
 		*s = copySecret(r.vec())
 	}
@@ -105,7 +111,7 @@ func (e *Epoch) readFields(r *reader) {
 		previous = int64(x)
 		e.keys[x] = copySecret(r.vec())
 	})
-	r.list(func(r *reader) { e.pending = append(e.pending, pendingLeaf{r.vec(), copySecret(r.vec())}) })
+	r.list(func(r *reader) { e.pending = append(e.pending, pendingLeaf{clone(r.vec()), copySecret(r.vec())}) })
 }
 
 // corrupt is the error of stored state that is not one of ours.
@@ -122,13 +128,13 @@ func corrupt(what string, err error) error {
 func ParseEpoch(snapshot []byte) (*Epoch, error) { return parseEpoch(snapshot, false) }
 
 func parseEpoch(snapshot []byte, thin bool) (*Epoch, error) {
-	r := reader{b: clone(snapshot)}
+	r := reader{b: snapshot}
 	form := r.u8()
 	if r.err == nil && form != formWhole && form != formWholeFlags {
 		return nil, fmt.Errorf("%w: snapshot of form %d", ErrUnsupported, form)
 	}
-	e := &Epoch{context: r.vec()}
-	encodedTree := r.vec()
+	e := &Epoch{context: clone(r.vec())}
+	encodedTree := clone(r.vec())
 	e.readFields(&r)
 	if form == formWholeFlags {
 		e.readFlags(&r)

@@ -24,6 +24,12 @@ func (k pathKeys) kept(before, t *tree) pathKeys {
 	return out
 }
 
+// put has another key of a node, and wipes the one before.
+func (k pathKeys) put(x nodeIndex, key secret) {
+	k[x].wipe()
+	k[x] = key
+}
+
 func (k pathKeys) wipe() {
 	for _, key := range k {
 		key.wipe()
@@ -255,7 +261,7 @@ func (t *tree) implant(keys pathKeys, steps []pathStep, current secret) (secret,
 			current.wipe()
 			return secret{}, fmt.Errorf("%w: path secret does not give the key of node %d", ErrInvalid, step.x)
 		}
-		keys[step.x] = key
+		keys.put(step.x, key)
 		next := t.suite.deriveSecret(current, "path")
 		current.wipe()
 		current = next

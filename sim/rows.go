@@ -61,7 +61,7 @@ func (d *disk) Get(key string) ([]byte, error) {
 	case r.vault.dropped:
 		return nil, fmt.Errorf("%w: %q", errVault, key)
 	}
-	return r.value, nil
+	return bytes.Clone(r.value), nil
 }
 
 // Scan goes through the rows with a prefix, ascending by key.
@@ -72,11 +72,10 @@ func (d *disk) Scan(prefix string, fn func(key string, value []byte) error) erro
 		if !strings.HasPrefix(k, prefix) {
 			break
 		}
-		v, err := d.Get(k)
-		if err != nil {
-			return err
+		if d.rows[k].vault.dropped {
+			return fmt.Errorf("%w: %q", errVault, k)
 		}
-		if err := fn(k, v); err != nil {
+		if err := fn(k, d.rows[k].value); err != nil {
 			return err
 		}
 	}

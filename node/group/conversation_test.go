@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"encoding/hex"
 	"flag"
 	"fmt"
@@ -297,7 +298,7 @@ func (c *conversation) ready(d *device, r Ready) {
 	for _, w := range r.Writes {
 		switch kind, rest, _ := strings.Cut(w.Key, "/"); {
 		case kind == "tkey" && w.Value != nil:
-			c.keys[wire.KeyIDOf(c.world.group, w.Value)] = w.Value
+			c.keys[wire.KeyIDOf(c.world.group, w.Value)] = bytes.Clone(w.Value)
 		case kind == "entry" && w.Value != nil:
 			e := c.entry(w.Value)
 			if hash := wire.EntryHashOf(c.world.group, e.Encode()); slices.Contains(r.Came, hash) {

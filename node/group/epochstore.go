@@ -85,13 +85,13 @@ func (s *epochStore) page(key []byte) ([]byte, error) {
 	return b, err
 }
 
-// head reads the secret part of an epoch held here.
+// head reads the secret part of an epoch held here. The caller clears it.
 func (s *epochStore) head(id wire.EpochID) ([]byte, error) {
 	row := rowEpoch
 	if s.held[id].row.Thin {
 		row = rowThin
 	}
-	b, err := s.tx.get(row + hexed(id[:]))
+	b, err := s.tx.secret(row + hexed(id[:]))
 	if err == nil && b == nil {
 		err = fmt.Errorf("%w: epoch %v has no snapshot", verdict.ErrCorrupt, id)
 	}
@@ -111,13 +111,22 @@ func (s *epochStore) whole(id wire.EpochID) (engine.Epoch, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer clear(head)
 	prefix := rowKeys + hexed(id[:]) + "/"
 	var keys []engine.KeyRow
-	err = s.tx.scan(prefix, func(key string, v []byte) error {
+	defer func() {
+		for _, k := range keys {
+			clear(k.Value)
+		}
+	}()
+	err = s.tx.scanKeys(prefix, func(key string) error {
 		k, err := unhex(key[len(prefix):])
-		keys = append(keys, engine.KeyRow{Key: k, Value: v})
+		keys = append(keys, engine.KeyRow{Key: k})
 		return err
 	})
+	for i := 0; i < len(keys) && err == nil; i++ {
+		keys[i].Value, err = s.tx.secret(prefix + hexed(keys[i].Key))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +151,7 @@ func (s *epochStore) parent(id wire.EpochID) (engine.Parent, error) {
 		if err != nil {
 			return nil, err
 		}
+		defer clear(head)
 		if h.thin, err = s.engine.LoadThin(head, s.page); err != nil {
 			return nil, fmt.Errorf("%w: epoch %v: %w", verdict.ErrCorrupt, id, err)
 		}
@@ -261,6 +271,7 @@ func (s *epochStore) sweepPages() {
 		head, err := s.head(id)
 		if err == nil {
 			err = s.engine.MarkPages(head, s.page, seen)
+			clear(head)
 		}
 		s.tx.fail(err)
 	}

@@ -39,7 +39,7 @@ func (k *leafKeys) draw() error {
 		return err
 	}
 	k.own.Signer, k.own.Public, k.own.Transport = secret, public, transport
-	k.tx.put(rowSigner+hexed(public), secret)
+	k.tx.put(rowSigner+hexed(public), bytes.Clone(secret))
 	k.putWrapKey(wrapKeyRow{Key: transport})
 	k.own.save()
 	return nil

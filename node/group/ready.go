@@ -10,7 +10,7 @@ import (
 // Ready is the work that a Step made necessary. It is carried out in the order of its
 // fields, and then Advance is called. There is no Step in between.
 type Ready struct {
-	Writes   []Write          // one atomic, synced transaction together with Drop
+	Writes   []Write          // one atomic, synced transaction together with Drop; Advance clears the secrets in them
 	Came     []wire.EntryHash // entries in Writes that came from elsewhere
 	Drop     []Vault          // vaults whose keys are destroyed after that transaction
 	Messages []Outbound       // after the writes are durable
@@ -33,6 +33,8 @@ type Write struct {
 // Rows reads the durable rows: the result of all Writes carried out so far. Get returns
 // nil, nil for a row that is not there. Scan goes through the rows whose key has a prefix
 // in ascending order of keys and stops at the first error.
+//
+// What Get gives is the caller's, who clears it if it is a secret.
 type Rows interface {
 	Get(key string) ([]byte, error)
 	Scan(prefix string, fn func(key string, value []byte) error) error

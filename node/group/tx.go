@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,8 +40,14 @@ func newTx(group wire.GroupID, rows Rows) *tx {
 	return &tx{group: group, rows: rows, pending: map[string]int{}, most: maxTurn}
 }
 
-// advance begins the next turn: the last one is carried out.
+// advance begins the next turn: the last one is carried out. Secrets that were written are
+// cleared here, since the garbage collector does not clear what it frees.
 func (t *tx) advance() {
+	for _, w := range t.ready.Writes {
+		if w.Vault != (Vault{}) {
+			clear(w.Value)
+		}
+	}
 	t.ready = Ready{NextWake: t.ready.NextWake}
 	clear(t.pending)
 	t.size = 0
@@ -86,6 +93,9 @@ func (t *tx) put(key string, value []byte) {
 	}
 	if i, ok := t.pending[key]; ok {
 		t.size += len(value) - len(t.ready.Writes[i].Value)
+		if old := t.ready.Writes[i]; old.Vault != (Vault{}) {
+			clear(old.Value)
+		}
 		t.ready.Writes[i] = Write{Key: key, Value: value, Vault: v}
 		return
 	}
@@ -104,6 +114,15 @@ func (t *tx) get(key string) ([]byte, error) {
 		return nil, fmt.Errorf("reading %q: %w", key, err)
 	}
 	return b, nil
+}
+
+// secret reads a row of a vault. The caller clears what it gets.
+func (t *tx) secret(key string) ([]byte, error) {
+	b, err := t.get(key)
+	if _, pending := t.pending[key]; pending {
+		b = bytes.Clone(b)
+	}
+	return b, err
 }
 
 // scan goes through the rows with a prefix, durable ones in order and then the

@@ -69,7 +69,7 @@ func (h *eventHeap) Pop() any {
 // memRows is Rows in memory: what was durable.
 type memRows map[string][]byte
 
-func (r memRows) Get(key string) ([]byte, error) { return r[key], nil }
+func (r memRows) Get(key string) ([]byte, error) { return bytes.Clone(r[key]), nil }
 func (r memRows) Scan(prefix string, fn func(string, []byte) error) error {
 	for _, k := range slices.Sorted(maps.Keys(r)) {
 		if strings.HasPrefix(k, prefix) {
