@@ -25,6 +25,7 @@ func (m *Machine) forkChoice(now time.Time, skip func(*epochs.Node) bool) *epoch
 	c := epochs.Choice{
 		Group: m.own.group, Root: m.tree.Root, Votes: make(map[wire.DeviceID]*epochs.Ballot, len(m.logs.Votes)),
 		Roster: m.rosters.now, Newest: heard, Skip: skip, Counts: m.logs.Counts, Accused: m.logs.Accused,
+		Abandoned: func(n *epochs.Node) bool { return m.tree.Abandoned(n, m.rosters.now, m.logs) },
 		At: func(n *epochs.Node) epochs.Members {
 			if by := n.Claim(m.logs.Counts); by != nil {
 				return m.rosters.At(by)

@@ -93,3 +93,34 @@ func (Found) act(m *Machine, now time.Time, _ *Outcome) error {
 	m.keys.take(key)
 	return nil
 }
+
+// waitForRoot says, by a vote, that this device knows of a root of keys which it cannot get
+// to, and says so again once it has waited long enough. From such votes all conclude
+// whether the root is abandoned (epochs.Tree.Abandoned).
+func waitForRoot(m *Machine, now time.Time) {
+	m.timers.stop(timerRoot)
+	at := m.choose(now)
+	root := epochs.RootOf(at)
+	if !m.stranded(at) || root == m.tree.Root || root.Contains(m.tree.Nodes[m.own.Position]) || root.By().User == m.cfg.Device.User {
+		return
+	}
+	var first, last *dag.Item
+	if own := m.logs.Index[m.own.log]; len(own) > 0 {
+		first, last = epochs.Since(root.By(), m.logs.Lists[own[0]], m.logs.CountsUpTo(own[0]))
+	}
+	if first != nil {
+		again := first.Dated().Time().Add(epochs.RootWait)
+		if !last.Dated().Time().Before(again) {
+			return
+		}
+		if now.Before(again) {
+			m.timers.set(timerRoot, again)
+			return
+		}
+	}
+	vote := &wire.Vote{Position: m.own.Position, Refused: epochIDs(m.own.Refused), Unheld: epochIDs(m.own.Unheld)}
+	_, err := m.append(now, wire.KindVote, vote)
+	m.tx.fail(err)
+	m.disturbed(now, nil)
+	m.timers.set(timerRoot, now.Add(epochs.RootWait))
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/group/epochs"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -63,5 +64,58 @@ func TestOneEpochUnderTwoRoots(t *testing.T) {
 		if n == nil || n.Parent.ID != root.ID {
 			t.Errorf("%s: anna's epoch is not under her root: %v", d.name, n)
 		}
+	}
+}
+
+// The author of fresh keys is gone before it adds anybody: its disk died. The others go on
+// by themselves where they were, whatever its clock said, and it finds back to them.
+func TestAbandonedReboot(t *testing.T) {
+	for _, skew := range []time.Duration{0, 50 * 365 * 24 * time.Hour, -10 * 365 * 24 * time.Hour} {
+		w, a, b, c := three(t, 1301)
+		a.skew = skew
+		a.must(Reboot{})
+		for range 100 {
+			if b.m.stranded(b.m.choose(w.now)) && c.m.stranded(c.m.choose(w.now)) {
+				break
+			}
+			w.run(20 * time.Millisecond)
+		}
+		if !b.m.stranded(b.m.choose(w.now)) {
+			t.Fatal("the root is not known")
+		}
+		a.online = false
+		w.run(epochs.RootWait + 5*time.Minute)
+		b.send("without anna")
+		w.run(time.Minute)
+		w.agree(b, c)
+		if got := c.texts(); !slices.Contains(got, "without anna") {
+			t.Errorf("clock %v off: carl shows %q", skew, got)
+		}
+		d := w.device("dora")
+		w.join(d)
+		w.run(time.Minute)
+		w.agree(b, c, d)
+		a.online, a.skew = true, 0
+		w.sync(a, b)
+		w.run(10 * time.Minute)
+		w.agree(a, b, c, d)
+		d.send("all together")
+		w.run(time.Minute)
+		if got := a.texts(); !slices.Contains(got, "all together") {
+			t.Errorf("clock %v off: anna shows %q", skew, got)
+		}
+	}
+}
+
+// A root that others took up stays, also once its author has left; one that its author
+// carries out within a few minutes is not abandoned.
+func TestRootTakenUpStays(t *testing.T) {
+	w, a, b, c := three(t, 1302)
+	a.must(Reboot{})
+	w.run(2 * epochs.RootWait)
+	w.agree(a, b, c)
+	at := b.m.Status().Position
+	if n := b.m.tree.Nodes[at]; n.Generation != 1 {
+		t.Fatalf("ben is under generation %d", n.Generation)
 	}
 }

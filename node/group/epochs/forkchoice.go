@@ -25,15 +25,16 @@ const fullWeight = 2520
 // entries: the tree of epochs by structure, the newest vote of each device, the
 // roster, and nothing of this device, its clock or its keys.
 type Choice struct {
-	Group   wire.GroupID
-	Root    *Node
-	Votes   map[wire.DeviceID]*Ballot
-	Roster  Members
-	At      func(*Node) Members // as the author of a node knew it
-	Newest  map[wire.UserID]crdt.HLC
-	Skip    func(*Node) bool         // children left out beside the void ones
-	Counts  func(*dag.Item) bool     // entries that have an effect; nil: all
-	Accused func(wire.DeviceID) bool // devices that weigh nothing; nil: none
+	Group     wire.GroupID
+	Root      *Node
+	Votes     map[wire.DeviceID]*Ballot
+	Roster    Members
+	At        func(*Node) Members // as the author of a node knew it
+	Newest    map[wire.UserID]crdt.HLC
+	Abandoned func(*Node) bool         // roots that are left alone; nil: none
+	Skip      func(*Node) bool         // children left out beside the void ones
+	Counts    func(*dag.Item) bool     // entries that have an effect; nil: all
+	Accused   func(wire.DeviceID) bool // devices that weigh nothing; nil: none
 
 	Without Rules // left out, to measure what each is good for
 }
@@ -56,7 +57,8 @@ type Rules struct{ void, LiveVoter, majority, Electorate, weight, tieBreak bool 
 
 // Choose walks down from the root and takes a child at each fork.
 //
-//  1. Void nodes are left out (Tree.Commit says which).
+//  1. Void nodes are left out (Tree.Commit says which), and roots that nobody took up
+//     (Tree.Abandoned).
 //  2. The vote of a user who is not live counts, in what follows, only for a child
 //     under which a live user's vote lies too.
 //  3. A child under which more than half of the electorate votes is taken: the
@@ -69,7 +71,7 @@ func (c *Choice) Choose() *Node {
 	var voters []voter // of the first fork on
 	at := c.Root
 	for {
-		children := slices.DeleteFunc(slices.Clone(at.Children), func(n *Node) bool { return !c.Without.void && !n.Stands(c.Counts) || c.Skip != nil && c.Skip(n) })
+		children := c.children(at)
 		switch len(children) {
 		case 0:
 			return at
@@ -82,6 +84,13 @@ func (c *Choice) Choose() *Node {
 			at = c.fork(at, children, voters)
 		}
 	}
+}
+
+// children gives the children of a node that can be chosen.
+func (c *Choice) children(at *Node) []*Node {
+	return slices.DeleteFunc(slices.Clone(at.Children), func(n *Node) bool {
+		return !c.Without.void && !n.Stands(c.Counts) || c.Abandoned != nil && c.Abandoned(n) || c.Skip != nil && c.Skip(n)
+	})
 }
 
 // number gives every node its place in a walk, so that "lies under" is two
