@@ -265,7 +265,7 @@ func (d *dag) ops(types ...wire.OpType) (out []*dagEntry) {
 // whose authors were themselves taken out concurrently.
 func (d *dag) takenOut(user wire.UserID) (out []*dagEntry) {
 	all := slices.DeleteFunc(d.ops(wire.OpRemove, wire.OpLeave), func(e *dagEntry) bool {
-		return e.op.Type == wire.OpRemove && !d.everHad(d.user(e), wire.RoleAdmin, e)
+		return e.op.Type == wire.OpRemove && !d.everHad(d.user(e), wire.RoleAdmin, e) || d.twoVoices(e)
 	})
 	of := func(e *dagEntry) wire.UserID {
 		if e.op.Type == wire.OpLeave {
@@ -288,14 +288,30 @@ func (d *dag) takenOut(user wire.UserID) (out []*dagEntry) {
 	return out
 }
 
-// everHad says whether a user had a role or a stronger one at some time before an entry, as
-// far as the past of the entry tells.
+// everHad says whether a user had a role or a stronger one before an entry, and had not lost
+// it again, as far as the past of the entry tells.
 func (d *dag) everHad(user wire.UserID, role wire.Role, e *dagEntry) bool {
-	return user == d.founder || slices.ContainsFunc(d.opList, func(g *dagEntry) bool {
+	if user == d.founder && !slices.ContainsFunc(d.opList, func(x *dagEntry) bool {
+		return x.op.Type == wire.OpRole && *x.op.User == user && x.op.Role > role && d.inPast(x, e) && x != e
+	}) {
+		return true
+	}
+	return slices.ContainsFunc(d.opList, func(g *dagEntry) bool {
 		if d.void[g.hash] || g.op.Role == 0 || g.op.Role > role || !d.inPast(g, e) {
 			return false
 		}
-		return g.op.Type == wire.OpAdd && d.users[g.target] == user || g.op.Type == wire.OpRole && *g.op.User == user
+		gives := g.op.Type == wire.OpAdd && d.users[g.target] == user || g.op.Type == wire.OpRole && *g.op.User == user
+		return gives && !slices.ContainsFunc(d.opList, func(x *dagEntry) bool {
+			return x.op.Type == wire.OpRole && *x.op.User == user && x.op.Role > role && d.inPast(g, x) && d.inPast(x, e) && x != e
+		})
+	})
+}
+
+// twoVoices says whether a device wrote an operation in another log than its first, beside
+// something else that it wrote: whether that counts depends on who knew which of them.
+func (d *dag) twoVoices(e *dagEntry) bool {
+	return e.entry.Incarnation != d.firstLog(e.entry.Device) && slices.ContainsFunc(d.entries, func(o *dagEntry) bool {
+		return o != e && o.entry.Device == e.entry.Device && !d.inPast(o, e) && !d.inPast(e, o)
 	})
 }
 

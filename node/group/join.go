@@ -63,6 +63,7 @@ func (in Join) act(m *Machine, now time.Time, _ *Outcome) error {
 	}
 	if in.Invite != nil {
 		j.setRequest(j.claimed(*j.request, in)) // messages hold the one before
+		j.cameBy.keep(m.timers.kept(now), wire.InviteIDOf(m.own.group, in.Invite.Payload), in)
 	}
 	j.carry()
 	return nil

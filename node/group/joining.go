@@ -3,6 +3,7 @@ package group
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -49,8 +50,9 @@ type joining struct {
 	badWelcome []byte                // KeyPackage of the last Welcome, if that did not hold; not durable
 	trees      map[wire.EpochID]bool // ratchet trees that it wants for Welcomes from the log
 	intents    []intent              // the newest first
-	rejoin     *wire.Signed          // to be added again; nil: this device does not ask
-	retract    bool                  // the others may hold a rejoin that is out of date
+	cameBy     cameBy
+	rejoin     *wire.Signed // to be added again; nil: this device does not ask
+	retract    bool         // the others may hold a rejoin that is out of date
 }
 
 // maxIntents is how many invites are kept; of more, the oldest goes.
@@ -89,7 +91,7 @@ func (j *joining) load() error {
 	if j.renewal, err = loadRequest(j.tx, rowRenewal); err != nil {
 		return err
 	}
-	return j.loadIntents()
+	return errors.Join(j.loadIntents(), j.cameBy.load())
 }
 
 func loadRequest(t *tx, row string) (*wire.JoinRequest, error) {

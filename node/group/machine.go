@@ -108,7 +108,7 @@ func (m *Machine) insert(it *dag.Item, e *wire.Entry) error {
 		return err
 	}
 	m.logs.Add(it, e)
-	m.rosters.Came(it)
+	m.rosters.came(it)
 	if it.Target != nil && len(m.logs.Adders[it.Target.Device.ID]) == 1 {
 		m.logs.DropForged(m.own.group, it.Target.Device)
 	}

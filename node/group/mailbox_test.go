@@ -55,6 +55,7 @@ func TestOwing(t *testing.T) {
 	}
 
 	w.cut = nil
+	w.sync(a, c)
 	w.run(time.Hour)
 	w.agree(a, b, c)
 	c.send("I have it all")

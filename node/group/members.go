@@ -1,6 +1,7 @@
 package group
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,11 +34,12 @@ func (m *Machine) resolveRoster(now time.Time) {
 	if !m.rosters.now.Has(m.own.log.Device) {
 		m.own.Out, m.own.Joined = true, false
 		m.tx.emit(now, Event{Kind: EventOut, User: m.cfg.Device.User})
-		if m.rosters.now.Gone(m.cfg.Device.User) == nil && m.rosters.now.Revoked(m.own.log.Device) == nil {
-			// Nobody took the user out: its adder was taken out at the same time. It asks
-			// again.
-			m.tx.fail(Join{}.act(m, now, &Outcome{}))
+		if !m.rosters.now.TurnedAway(m.cfg.Device) {
+			m.joining.cameBy.drop()
+			return
 		}
+		again, err := m.joining.cameBy.again()
+		m.tx.fail(errors.Join(err, again.act(m, now, &Outcome{})))
 	}
 }
 

@@ -118,9 +118,7 @@ func waitForRoot(m *Machine, now time.Time) {
 			return
 		}
 	}
-	vote := &wire.Vote{Position: m.own.Position, Refused: epochIDs(m.own.Refused), Unheld: epochIDs(m.own.Unheld)}
-	_, err := m.append(now, wire.KindVote, vote)
-	m.tx.fail(err)
+	sayWhere(m, now)
 	m.disturbed(now, nil)
 	m.timers.set(timerRoot, now.Add(epochs.RootWait))
 }

@@ -26,6 +26,7 @@ func (m *Machine) retire(now time.Time) {
 		return
 	}
 	m.timers.set(timerDaily, kept.Add(24*time.Hour))
+	m.tx.fail(m.joining.cameBy.retire(kept))
 	m.epochs.retireRejoinKeys(kept)
 	m.leaf.retireReplaced(kept)
 	if kept.After(now) {

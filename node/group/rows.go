@@ -39,6 +39,7 @@ const (
 	rowRejoining = "rejoining"  // own request to be added again, encoded Signed
 	rowJoin      = "join"       // JoinRequest of this device while it is asking
 	rowIntents   = "intents"    // intentsRow: invites that are kept until it shows whether they are needed
+	rowCameBy    = "cameby/"    // InviteID → cameByRow, in a vault of its own
 	rowEnded     = "ended"      // JoinRequest of a join that ended without this device being in
 	rowRenewal   = "renewal"    // a second one, with another KeyPackage, after a member said that the first one's Welcome is gone
 )
@@ -103,7 +104,7 @@ func VaultOf(group wire.GroupID, key string) Vault {
 	case rowEpoch, rowKeys: // of one epoch, and destroyed as one
 		id, _, _ := strings.Cut(rest, "/")
 		key = rowEpoch + id
-	case rowThin, rowKeyPkg, rowTransKey, rowSigner, rowWrapKey:
+	case rowThin, rowKeyPkg, rowTransKey, rowSigner, rowWrapKey, rowCameBy:
 	default:
 		return Vault{}
 	}

@@ -32,6 +32,7 @@ var consequences = []consequence{
 	}},
 	{"seal", "the epoch will not change any more in this Step", (*Machine).sealDue},
 	{"ask to be added again", "the beacon carries the request", (*Machine).askAgain},
+	{"vouch for newcomers", "the roster and the position are what they will be", vouch},
 	{"wait for a root", "the choice is made; a vote says that it waits", waitForRoot},
 	{"name what is out of reach", "the vote carries it", (*Machine).nameUnheld},
 	{"keep transport keys", "the envelopes of this Step go under the newest one", (*Machine).keepTransport},

@@ -42,7 +42,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	}
 	m.joining = &joining{
 		tx: m.tx, timers: &m.timers, group: group, device: cfg.Device, engine: cfg.Engine, trees: map[wire.EpochID]bool{},
-		leaf: m.leaf, epochs: m.epochs, peers: m.peers, newRejoin: m.newRejoin,
+		leaf: m.leaf, epochs: m.epochs, peers: m.peers, newRejoin: m.newRejoin, cameBy: cameBy{tx: m.tx},
 	}
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("group %v: %w", group, err)

@@ -24,6 +24,7 @@ const (
 	timerRatchet                  // it renews its keys, since no seal of somebody opens
 	timerReceipt                  // it tells an author what it has read
 	timerAhead                    // a date that lies ahead is believed
+	timerVouch                    // it vouches for a newcomer
 	timerRoot                     // it says again that it waits for a root of keys
 	timerUnheld                   // it names a branch that it cannot get to
 	timerLone                     // the only device of a group, without its keys, makes new ones

@@ -32,6 +32,14 @@ func (m *Machine) castVote(now time.Time) {
 	m.timers.set(timerVote, now.Add(voteAtLeast))
 }
 
+// sayWhere writes a vote that says nothing new of the epochs, but shows what this device
+// knew when it wrote it.
+func sayWhere(m *Machine, now time.Time) {
+	vote := &wire.Vote{Position: m.own.Position, Refused: epochIDs(m.own.Refused), Unheld: epochIDs(m.own.Unheld)}
+	_, err := m.append(now, wire.KindVote, vote)
+	m.tx.fail(err)
+}
+
 func epochIDs(list [][]byte) []wire.EpochID {
 	out := make([]wire.EpochID, len(list))
 	for i, id := range list {

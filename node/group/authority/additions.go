@@ -76,6 +76,7 @@ func (s *resolution) letIn(to *Roster, x *Op, role wire.Role) {
 func (s *resolution) turnAway(to *Roster, x, by *Op, against []*Op) {
 	to.void = to.void.with(x.Hash, Void{x, by})
 	to.lost = to.lost.with(x.Target, against)
+	to.turned = to.turned.with(x.Target, x)
 	if x.Why == wire.WhyInvite {
 		i := to.invites.at(x.Invite.ID)
 		i.open = i.open.with(x.Claim, Void{x, by})

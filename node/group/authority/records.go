@@ -84,3 +84,16 @@ func (r *Resolver) acknowledged(to *Roster, rec Ref, author wire.UserID, q *Op) 
 	}
 	return false
 }
+
+// TurnedAway says whether a device is out though nobody took it out since its user came or
+// was to come in: the addition of the user is void, or it came back without this device.
+func (r *Resolver) TurnedAway(to *Roster, user wire.UserID, device wire.DeviceID) bool {
+	switch x, gone := to.turned.at(user), to.gone.at(user); {
+	case to.devices.has(device) || to.revoked.has(device):
+		return false
+	case to.users.has(user):
+		return to.dropped.has(device) || to.lostDevices.has(device)
+	default:
+		return x != nil && (gone == nil || r.knows(x.Ref, gone.Ref))
+	}
+}

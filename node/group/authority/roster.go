@@ -13,6 +13,7 @@ type Roster struct {
 	devices table[wire.DeviceID, Device]
 	gone    table[wire.UserID, *Op]
 	revoked table[wire.DeviceID, *Op]
+	dropped table[wire.DeviceID, *Op] // devices that went with their users
 	invites table[wire.InviteID, Invitation]
 	asking  table[wire.UserID, Asking]
 	profile table[field, []*Op] // of each field those that no other has in its past
@@ -29,6 +30,7 @@ type Roster struct {
 	revocations table[wire.DeviceID, []*Op] // that stand, in order
 	lost        table[wire.UserID, []*Op]   // by user whose addition is void: the operations that speak against it
 
+	turned      table[wire.UserID, *Op]     // by user the last addition that is void
 	lostDevices table[wire.DeviceID, []*Op] // the same of devices that users added to their own
 
 	disputed []Ref // see resolution.disputed
@@ -119,8 +121,11 @@ func (r *Roster) Voided(op *Op) (by *Op, void bool) {
 // took it out, and those that speak against an addition of it that is void. They tell a
 // device how it came to be out.
 func (r *Roster) Ends(user wire.UserID, device wire.DeviceID) (out []*Op) {
-	for _, op := range []*Op{r.gone.at(user), r.revoked.at(device)} {
-		if op != nil {
+	if r.devices.has(device) {
+		return nil
+	}
+	for _, op := range []*Op{r.gone.at(user), r.revoked.at(device), r.dropped.at(device)} {
+		if op != nil && !slices.Contains(out, op) {
 			out = append(out, op)
 		}
 	}
@@ -215,6 +220,7 @@ func (r *Roster) takeOut(id wire.UserID, by *Op) {
 	}
 	for _, d := range u.Devices {
 		r.devices = r.devices.without(d)
+		r.dropped = r.dropped.with(d, by)
 	}
 	if u.Role == wire.RoleOwner {
 		r.owners--
@@ -245,6 +251,7 @@ func (r *Roster) bringIn(u User, by *Op) {
 	r.setUser(u)
 	r.devices = r.devices.with(by.Subject, Device{ID: by.Subject, User: u.ID, By: by})
 	r.revoked = r.revoked.without(by.Subject)
+	r.dropped = r.dropped.without(by.Subject)
 }
 
 // noteStanding keeps a loss or grant that stands, by whom it is about.

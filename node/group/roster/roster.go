@@ -173,6 +173,10 @@ func (r *Roster) For(d *identity.Device, has dag.Vector) func(*dag.Item) bool {
 	}
 }
 
+// TurnedAway says whether a device is out though nobody took it out since its user came or
+// was to come in: it may ask again.
+func (r *Roster) TurnedAway(d *identity.Device) bool { return r.s.by.TurnedAway(r.by, d.User, d.ID) }
+
 // Profile gives the operation whose register of a field holds; nil: the genesis.
 func (r *Roster) Profile(f wire.ProfileField) *dag.Item { return r.item(r.by.Profile(f)) }
 

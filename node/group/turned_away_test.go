@@ -1,0 +1,154 @@
+package group
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Dora comes in through an admin who is removed at the same time, on the other side of a
+// partition, before anybody else could vouch for her. She is told, comes back by the invite
+// that she had, and what she sent reaches all.
+func TestTurnedAwayComesBack(t *testing.T) {
+	for _, policy := range []wire.Policy{wire.PolicyInvite, wire.PolicyOpen} {
+		t.Run(policy.String(), func(t *testing.T) {
+			w, a, b, c := closed(t, 1401, wire.PolicyInvite)
+			if policy == wire.PolicyOpen {
+				item := wire.ProfileItem{V: wire.Version, Field: wire.FieldPolicy, HLC: 1, Policy: policy, Signer: a.user.Public()}
+				a.must(SetProfile{Item: a.user.Sign(wire.DomainProfile, w.group, item.Encode())})
+				w.run(time.Minute)
+			}
+			l := a.mustInvite(func(i *wire.Invite) { i.Uses = 1 })
+			w.run(time.Minute)
+			d := w.device("dora")
+			w.cut = func(x, y *device) bool { return (x == b || x == d) != (y == b || y == d) }
+			if policy == wire.PolicyInvite {
+				w.joinBy(d, l)
+			} else {
+				w.join(d)
+			}
+			d.send("hello, ben")
+			w.run(time.Minute)
+			w.agree(b, d)
+			a.must(RemoveUser{User: b.dev.User})
+			w.run(time.Minute)
+			w.cut = nil
+			for range 6 {
+				for _, x := range w.devices {
+					w.syncSomebody(x)
+				}
+				w.run(time.Minute)
+				if r := d.request(); r != nil {
+					w.tryJoin(d, *r, time.Minute)
+				}
+			}
+			w.run(10 * time.Minute)
+			w.agree(a, c, d)
+			d.send("here again")
+			w.run(time.Minute)
+			for _, x := range []*device{a, c} {
+				if got := x.texts(); !slices.Contains(got, "here again") || !slices.Contains(got, "hello, ben") {
+					t.Errorf("%s shows %q", x.name, got)
+				}
+			}
+			if got := b.m.Status().State; got != StateOut {
+				t.Errorf("ben says %q", got)
+			}
+		})
+	}
+}
+
+// A user leaves, comes back through somebody who is removed at the same time, and has it
+// told that it is out: what it sends is not accepted and lost.
+func TestBackThroughTheRemoved(t *testing.T) {
+	w, a, b, c := closed(t, 1402, wire.PolicyOpen)
+	d := w.device("dora")
+	w.join(d)
+	w.run(time.Minute)
+	d.must(Leave{})
+	w.run(time.Minute)
+	w.cut = func(x, y *device) bool { return (x == b || x == d) != (y == b || y == d) }
+	w.join(d)
+	w.run(2 * time.Second)
+	a.must(RemoveUser{User: b.dev.User})
+	w.run(time.Minute)
+	w.cut = nil
+	for range 6 {
+		for _, x := range w.devices {
+			w.syncSomebody(x)
+		}
+		w.run(time.Minute)
+		if r := d.request(); r != nil {
+			w.tryJoin(d, *r, time.Minute)
+		}
+	}
+	w.run(10 * time.Minute)
+	w.agree(a, c, d)
+}
+
+// A user is removed and invited again, and comes back with its phone while its laptop is
+// off. The laptop is told that it is out. Once its user asks, it comes in through the phone.
+func TestOtherDeviceOfWhoCameBack(t *testing.T) {
+	w, a, b, c := closed(t, 1403, wire.PolicyInvite)
+	laptop := w.device("laptop")
+	laptop.user = c.user
+	var err error
+	if laptop.dev, err = identity.Certify(c.user, wire.DeviceCert{
+		LogKey: laptop.log.Public(), Peer: []byte("p"), Name: laptop.name, Issued: uint64(w.now.Unix()), //nolint:gosec // after 1970
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.join(laptop)
+	w.run(time.Minute)
+	w.agree(a, b, c, laptop)
+	laptop.online = false
+	a.must(RemoveUser{User: c.dev.User})
+	w.run(time.Minute)
+	w.joinBy(c, a.mustInvite(nil))
+	w.run(time.Minute)
+	w.agree(a, b, c)
+	laptop.online = true
+	for range 4 {
+		w.sync(laptop, a)
+		w.run(time.Minute)
+	}
+	if got := laptop.m.Status().State; got != StateOut {
+		t.Fatalf("the laptop says %q", got)
+	}
+	if _, err := laptop.step(Send{Content: wire.Content{MediaType: "text/plain", Data: []byte("x")}}); err == nil {
+		t.Error("what it sends is accepted")
+	}
+	laptop.must(Join{})
+	w.carryJoin(laptop, *laptop.request())
+	w.run(5 * time.Minute)
+	w.agree(a, b, c, laptop)
+}
+
+// The invite by which a device came in is kept for thirty days, in a vault, and no longer.
+func TestInviteOfBeforeIsForgotten(t *testing.T) {
+	w, a, b, _ := closed(t, 1404, wire.PolicyInvite)
+	d := w.device("dora")
+	w.joinBy(d, a.mustInvite(nil))
+	w.run(time.Minute)
+	if d.count(rowCameBy) != 1 {
+		t.Fatal("it is not kept")
+	}
+	w.run(cameByFor + 48*time.Hour)
+	if d.count(rowCameBy) != 0 {
+		t.Error("it is kept for ever")
+	}
+	e := w.device("emil")
+	w.joinBy(e, a.mustInvite(nil))
+	w.run(time.Minute)
+	a.must(RemoveUser{User: e.dev.User})
+	w.run(time.Minute)
+	w.sync(e, b)
+	w.run(time.Minute)
+	if e.count(rowCameBy) != 0 {
+		t.Errorf("who was removed keeps it: %v", slices.Sorted(maps.Keys(e.rows)))
+	}
+}
