@@ -273,7 +273,7 @@ func Restore(ctx context.Context, cfg InitConfig, r io.Reader, with ...age.Ident
 	if cfg.Home == "" {
 		return sum, fmt.Errorf("%w: no home directory", ErrInvalid)
 	}
-	if err := checkHome(cfg.Home); err != nil {
+	if err := checkHome(cfg.Home, cfg.KeyFile); err != nil {
 		return sum, err
 	}
 	dir, part := storeDir(cfg.Home), storeDir(cfg.Home)+".restoring"
@@ -283,7 +283,7 @@ func Restore(ctx context.Context, cfg InitConfig, r io.Reader, with ...age.Ident
 	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
 		return sum, fmt.Errorf("making the home: %w", err)
 	}
-	if err := checkHome(cfg.Home); err != nil {
+	if err := checkHome(cfg.Home, cfg.KeyFile); err != nil {
 		return sum, err // somebody else made it, just now
 	}
 	if err := os.RemoveAll(part); err != nil {

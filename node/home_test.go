@@ -39,6 +39,13 @@ func TestHomesOfOthersAreRefused(t *testing.T) {
 	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory
 		t.Fatal(err)
 	}
+	shared := filepath.Join(dir, "shared")
+	if err := errors.Join(os.Mkdir(shared, 0o700), os.Chmod(shared, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	keyed := cfg
+	keyed.KeyFile = filepath.Join(shared, "key")
+	refused("a key file that others could have made", Init(t.Context(), keyed))
 	if err := Init(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}

@@ -62,16 +62,25 @@ type self struct {
 func storeDir(home string) string { return filepath.Join(home, "store") }
 
 // checkHome refuses a home in which another user of the machine could change what a node
-// reads, or put a socket in the place of the node's.
-func checkHome(home string) error {
+// reads, or put a socket in the place of the node's, and a key file, if there is one, that
+// another user could have made.
+func checkHome(home, keyFile string) error {
 	abs, err := filepath.Abs(home)
 	if err != nil {
 		return fmt.Errorf("%w: the home: %w", ErrInvalid, err)
 	}
-	if err := config.Trust(abs); err != nil {
-		return err
+	for _, path := range []string{abs, storeDir(abs), keyFile} {
+		if path == "" {
+			continue
+		}
+		if path, err = filepath.Abs(path); err == nil {
+			err = config.Trust(path)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return config.Trust(storeDir(abs))
+	return nil
 }
 
 // Init makes a device: its home, its store, a user, keys and a certificate, and its
@@ -91,7 +100,7 @@ func initAt(ctx context.Context, cfg InitConfig, at func(point string)) (err err
 	if err := checkDeviceName(cfg.Name); err != nil {
 		return err
 	}
-	if err := checkHome(cfg.Home); err != nil {
+	if err := checkHome(cfg.Home, cfg.KeyFile); err != nil {
 		return err
 	}
 	if isStore(storeDir(cfg.Home)) {
@@ -124,7 +133,7 @@ func initAt(ctx context.Context, cfg InitConfig, at func(point string)) (err err
 	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
 		return fmt.Errorf("making the home: %w", err)
 	}
-	if err := checkHome(cfg.Home); err != nil {
+	if err := checkHome(cfg.Home, cfg.KeyFile); err != nil {
 		return err // somebody else made it, just now
 	}
 	part := storeDir(cfg.Home) + ".making"
@@ -341,7 +350,7 @@ func newIdentity(cfg InitConfig, now time.Time) (*identityRow, error) {
 
 // openStore opens the store of a device.
 func openStore(cfg Config) (*storage.Store, error) {
-	if err := checkHome(cfg.Home); err != nil {
+	if err := checkHome(cfg.Home, cfg.KeyFile); err != nil {
 		return nil, err
 	}
 	o := storage.Options{Passphrase: cfg.Passphrase, KeyFile: cfg.KeyFile}

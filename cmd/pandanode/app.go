@@ -259,8 +259,16 @@ func (a *app) config(flags map[string]string) (config.Paths, config.Config, erro
 		}
 		return paths, c, configError(err)
 	}
-	if err := config.Trust(c.DataDir); err != nil {
-		return paths, c, explain(err)
+	for _, path := range []string{c.DataDir, c.KeyFile, c.PassphraseFile} {
+		if path == "" {
+			continue
+		}
+		if path, err = filepath.Abs(path); err == nil {
+			err = config.Trust(path)
+		}
+		if err != nil {
+			return paths, c, explain(err)
+		}
 	}
 	return paths, c, nil
 }

@@ -31,6 +31,13 @@ func TestHomeOfOthers(t *testing.T) {
 			return "chmod go-w " + path, errors.Join(os.WriteFile(path, []byte("mdns = false\n"), 0o600), os.Chmod(path, 0o666))
 		},
 	}
+	for _, secret := range []string{"PANDANODE_KEY_FILE", "PANDANODE_PASSPHRASE_FILE"} {
+		cases["a file of "+secret+" that others could have made"] = func(w *world) (string, error) {
+			dir := filepath.Join(w.home, "shared")
+			w.env = []string{secret + "=" + filepath.Join(dir, "secret")}
+			return "chmod go-w " + dir, errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o777))
+		}
+	}
 	if os.Geteuid() == 0 {
 		cases["another user's"] = func(w *world) (string, error) { return "run this as 12345", os.Chown(w.home, 12345, -1) }
 	}
@@ -51,6 +58,7 @@ func TestHomeOfOthers(t *testing.T) {
 				t.Errorf("%s: %q: exit code %d, no %q in\n%s%s", what, args, r.code, hint, r.out, r.err)
 			}
 		}
+		w.env = nil
 		if after, err := os.ReadDir(w.home); err != nil || len(after) != len(before) {
 			t.Errorf("%s: %v, was %v (%v)", what, after, before, err)
 		}

@@ -181,7 +181,7 @@ func (a *app) revokeInviteCmd() *cobra.Command {
 that have not heard of this yet, because the network is cut, may still let somebody in.
 INVITE is an ID as "group invites" lists them, or its first characters (16 or more).
 ` + namingHelp,
-		Example: "  pandanode group revoke-invite tea c7x2mq",
+		Example: "  pandanode group revoke-invite tea c7x2mq5wlcb4gd3a",
 		Args:    cobra.ExactArgs(2),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			did, err := c.RevokeInvite(ctx, api.InviteRequest{Group: args[0], Invite: args[1]})

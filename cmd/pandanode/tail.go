@@ -173,9 +173,12 @@ func (a *app) tail(ctx context.Context, c *api.Client, t tailing, args []string)
 // tailedGroups returns the named groups, or all groups of this node if none was named.
 func (a *app) tailedGroups(ctx context.Context, c *api.Client, args []string) ([]*tailed, error) {
 	var out []*tailed
-	all, err := c.Groups(ctx, api.Empty{})
-	if err != nil {
-		return nil, err
+	var all api.Groups
+	if len(args) != 1 { // each line names its group
+		var err error
+		if all, err = c.Groups(ctx, api.Empty{}); err != nil {
+			return nil, err
+		}
 	}
 	names := api.NamesOf()
 	for _, g := range all.Groups {

@@ -13,13 +13,14 @@ import (
 // Alike says whether one name could be taken for the other: it is the same but for case,
 // spaces, accents, characters that cannot be seen, and letters that look like each other
 // (Unicode Technical Standard 39, Section 4). A name of which nothing is seen is like no other.
-func Alike(a, b string) bool {
-	for _, x := range looks(a) {
-		if slices.Contains(looks(b), x) {
-			return true
-		}
+func Alike(a, b string) bool { return alike(a)(b) }
+
+// alike compares names with one.
+func alike(name string) func(other string) bool {
+	own := looks(name)
+	return func(other string) bool {
+		return len(own) > 0 && slices.ContainsFunc(looks(other), func(x string) bool { return slices.Contains(own, x) })
 	}
-	return false
 }
 
 // looks returns what a name looks like, twice: letters that look like each other are made
@@ -154,13 +155,18 @@ func mixed(name string) (word string, scripts []string) {
 	return "", nil
 }
 
+// usual are the scripts that are looked at first.
+var usual = []string{"Latin", "Cyrillic", "Greek", "Han", "Hiragana", "Katakana", "Hangul", "Arabic", "Hebrew", "Devanagari", "Thai"}
+
 // scriptOf names the script of a character; empty if it has none of its own.
 func scriptOf(r rune) string {
 	if unicode.In(r, unicode.Common, unicode.Inherited) {
 		return ""
 	}
-	if unicode.Is(unicode.Latin, r) {
-		return "Latin"
+	for _, common := range usual {
+		if unicode.Is(unicode.Scripts[common], r) {
+			return common
+		}
 	}
 	for name, table := range unicode.Scripts {
 		if unicode.Is(table, r) {

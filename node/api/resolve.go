@@ -42,7 +42,8 @@ func Resolve(kind, query string, candidates []Candidate) (string, error) {
 		}
 	}
 	short := strings.ToLower(query)
-	var fits, alike []Candidate
+	looksLike := alike(query)
+	var fits, others []Candidate
 	named := false
 	for _, c := range candidates {
 		switch {
@@ -50,12 +51,12 @@ func Resolve(kind, query string, candidates []Candidate) (string, error) {
 			fits, named = append(fits, c), true
 		case len(query) >= MinPrefix && strings.HasPrefix(c.ID, short):
 			fits = append(fits, c)
-		case Alike(c.Name, query):
-			alike = append(alike, c)
+		case looksLike(c.Name):
+			others = append(others, c)
 		}
 	}
 	if named {
-		fits = append(fits, alike...)
+		fits = append(fits, others...)
 	}
 	switch len(fits) {
 	case 0:
@@ -115,10 +116,11 @@ func DidYouMean(query string, candidates []Candidate) string {
 		name string
 		far  int
 	}
+	looksLike := alike(query)
 	want := []rune(bare(query))
 	var found []near
 	for _, c := range candidates {
-		if Alike(c.Name, query) && bare(c.Name) != bare(query) {
+		if looksLike(c.Name) && bare(c.Name) != bare(query) {
 			return fmt.Sprintf("the name of %s only looks like it, and has other letters; if you mean that, name it by this ID", c.ID)
 		}
 		have := []rune(bare(c.Name))

@@ -63,7 +63,7 @@ func trust(path string, me int) error {
 			continue
 		}
 		open := st.Mode().Perm() & 0o022
-		if open&0o020 != 0 && onlyIn(sys.Gid, me) {
+		if open&0o020 != 0 && onlyIn(sys.Gid, me) && !hasACL(next) {
 			open &^= 0o020
 		}
 		if last := strings.Join(rest, "") == ""; open != 0 && (last || st.Mode()&fs.ModeSticky == 0) {
