@@ -50,21 +50,6 @@ func declaredIn(root fs.FS, dir string) (map[string]bool, error) {
 	return names, nil
 }
 
-// methodOf gives the type of a method with a dot behind it; empty for a function.
-func methodOf(d *ast.FuncDecl) string {
-	if d.Recv == nil {
-		return ""
-	}
-	t := d.Recv.List[0].Type
-	if star, ok := t.(*ast.StarExpr); ok {
-		t = star.X
-	}
-	if id, ok := t.(*ast.Ident); ok {
-		return id.Name + "."
-	}
-	return ""
-}
-
 // missing says what is wrong with a place of the glossary: a folder, a file, or a name
 // that a package declares (known keeps them). Nothing: it is there.
 func missing(root fs.FS, place string, known map[string]map[string]bool) string {

@@ -199,3 +199,18 @@ func covers(rows []secretRow, place string) bool {
 		return slices.ContainsFunc(r.places, func(p string) bool { return p == place || strings.HasPrefix(place, p+".") })
 	})
 }
+
+// methodOf gives the type of a method with a dot behind it; empty for a function.
+func methodOf(d *ast.FuncDecl) string {
+	if d.Recv == nil {
+		return ""
+	}
+	t := d.Recv.List[0].Type
+	if star, ok := t.(*ast.StarExpr); ok {
+		t = star.X
+	}
+	if id, ok := t.(*ast.Ident); ok {
+		return id.Name + "."
+	}
+	return ""
+}
