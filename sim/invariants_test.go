@@ -229,8 +229,8 @@ var breakages = map[string][]breakage{
 	"clocks": {
 		{"keys that are young", func(w *core, o *observation) {
 			s := w.groups[0].seats[0]
-			for _, key := range s.disk.under("epoch/") {
-				if _, away := s.leftAt(strings.TrimPrefix(key, "epoch/")); away {
+			for _, key := range append(s.disk.under("epoch/"), s.disk.under("thin/")...) {
+				if _, away := s.leftAt(key[strings.IndexByte(key, '/')+1:]); away {
 					s.disk.rows[key].vault.made = w.now
 					s.judgeDestroyed(group.Ready{Writes: []group.Write{{Key: key}}})
 					break
