@@ -112,6 +112,9 @@ func (g *groupSession) isIn(ctx context.Context, d wire.DeviceID) (is bool) {
 // passedBy says whether a peer may pass requests on: the device of a member who may let
 // others in.
 func (g *groupSession) passedBy(ctx context.Context, p peer.ID) (is bool) {
+	if !g.n.door.members.Has(p) {
+		return false // a stranger's word does not cost a look at every member
+	}
 	err := g.loop.look(ctx, func(m *group.Machine) error {
 		for _, member := range m.Members() {
 			is = is || member.Role <= wire.RoleMember && slices.ContainsFunc(member.Peers, func(raw []byte) bool { return peer.ID(raw) == p })
