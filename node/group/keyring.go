@@ -263,14 +263,15 @@ func (k *keyring) served(t *transportKey, id wire.DeviceID) bool {
 
 // wrapAgainAfter is how long after a wrap of its own, of which a device complained, this one
 // makes another: that device may have other keys by now. It may also complain for ever.
-const wrapAgainAfter = 24 * time.Hour
+const wrapAgainAfter = 30 * 24 * time.Hour
 
-// helps says whether a wrap of a key by this device could help a device that is left out.
-func (k *keyring) helps(t *transportKey, id wire.DeviceID) bool {
+// helps says whether a wrap of a key by this device could help a device that is left out. Dates
+// that lie ahead are not believed: each complaint could be dated further ahead than the last.
+func (k *keyring) helps(now time.Time, t *transportKey, id wire.DeviceID) bool {
 	complaint := t.lacks[id]
 	return complaint == nil || !slices.ContainsFunc(t.wraps, func(it *dag.Item) bool {
 		return it.Log.Device == k.cfg.Device.ID && wrapsFor(it, id) &&
-			(!k.logs.InPast(it, complaint) || complaint.HLC.Time().Sub(it.HLC.Time()) < wrapAgainAfter)
+			(!k.logs.InPast(it, complaint) || complaint.Since(now).Sub(it.Since(now)) < wrapAgainAfter)
 	})
 }
 

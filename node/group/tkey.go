@@ -33,7 +33,7 @@ func (m *Machine) keepTransport(now time.Time) {
 	}
 	var left []wire.DeviceID
 	if !fresh {
-		left = slices.DeleteFunc(slices.Clone(m.keys.leftOut(t)), func(d wire.DeviceID) bool { return !m.keys.helps(t, d) })
+		left = slices.DeleteFunc(slices.Clone(m.keys.leftOut(t)), func(d wire.DeviceID) bool { return !m.keys.helps(now, t, d) })
 	}
 	if !fresh && len(left) == 0 {
 		m.timers.stop(timerTransport)
