@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/pandanode/pandanode/internal/simhost"
+	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -16,33 +17,62 @@ import (
 // reach another: an invite for one lets in one, whoever of the members is there.
 func TestLastUseOfAnInvite(t *testing.T) {
 	t.Parallel()
-	for what, gone := range map[string][]int{"all are there": nil, "the inviter is gone": {0}} {
+	for what, c := range map[string]struct {
+		gone  []int
+		apart [][2]int
+		at    [2]int // whom each asks
+	}{
+		"all are there":       {at: [2]int{1, 2}},
+		"the inviter is gone": {gone: []int{0}, at: [2]int{1, 2}},
+		"two of them reach each other by a third alone": {apart: [][2]int{{0, 1}}, at: [2]int{0, 1}},
+	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			inNet(t, simhost.Config{Latency: 200 * time.Millisecond}, func(w *world) {
-				nodes := []*Node{w.open(0), w.open(1, 0), w.open(2, 0, 1), w.open(3, 1), w.open(4, 2)}
+				nodes := []*Node{w.open(0), w.open(1, 0), w.open(2, 0, 1), w.open(3, c.at[0]), w.open(4, c.at[1])}
 				id := w.found(nodes[0], wire.PolicyInvite)
 				for _, n := range nodes[1:3] {
 					_, link := w.invite(nodes[0], id, inviteTerms{Uses: 1})
 					w.joinByLink(n, link)
 				}
 				invite, link := w.invite(nodes[0], id, inviteTerms{Uses: 1})
+				for {
+					before, err := nodes[1].groups.get(id).precedence(w.Context(), &group.LimitedInvite{ID: invite, Signer: nodes[0].Device().User})
+					if err != nil {
+						w.Fatal(err)
+					}
+					if len(before) == 1 {
+						break // the third member comes last: the second has only the inviter before it
+					}
+					invite, link = w.invite(nodes[0], id, inviteTerms{Uses: 1})
+				}
 				for _, n := range nodes[:3] {
 					w.eventually(n, 5*time.Minute, "three members", func() bool {
 						m, err := n.Members(w.Context(), id)
 						return err == nil && len(m) == 3
 					})
 				}
-				for _, i := range gone {
+				for _, i := range c.gone {
 					w.close(i)
 				}
-				for _, cut := range [][2]int{{3, 0}, {3, 2}, {3, 4}, {4, 0}, {4, 1}} {
+				for _, cut := range c.apart {
 					w.net.Cut(cut[0], cut[1])
+				}
+				w.net.Cut(3, 4)
+				for i := range 3 {
+					for j, at := range c.at {
+						if i != at {
+							w.net.Cut(3+j, i)
+						}
+					}
+				}
+				if len(c.apart) > 0 {
+					time.Sleep(2 * time.Minute) // virtual: until connections across the cut are given up
 				}
 				var asks sync.WaitGroup
 				for i, n := range nodes[3:] {
 					l := *link // which names the member that is there for this one
-					l.Peers = []wire.LinkPeer{{Peer: []byte(nodes[i+1].host.ID())}}
+					l.Peers = []wire.LinkPeer{{Peer: []byte(nodes[c.at[i]].host.ID())}}
 					asks.Go(func() {
 						if _, err := n.joinByLink(w.within(time.Minute), &l); err != nil {
 							w.Error(err)
