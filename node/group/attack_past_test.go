@@ -112,6 +112,16 @@ func (w *world) another(of *device, name string) *device {
 	return x
 }
 
+// reserve lets a further device of a user in that is never switched on.
+func (d *device) reserve(name string) *device {
+	d.w.t.Helper()
+	x := d.w.another(d, name)
+	d.must(JoinAsked{Request: x.asks(nil)})
+	x.online = false
+	d.w.run(time.Minute)
+	return x
+}
+
 // aside gives a copy of a device in a world of its own, with nobody to talk to.
 func (d *device) aside(seed uint64) *device {
 	x := *d
@@ -259,11 +269,8 @@ func TestFormerAdminsChangeNothing(t *testing.T) {
 			w, a, b, c := closed(t, 1501+uint64(n), wire.PolicyInvite) //nolint:gosec // small
 			e := w.device("emil")
 			w.joinBy(e, a.mustInvite(func(i *wire.Invite) { i.Role = wire.RoleAdmin }))
-			tablet := w.another(b, "tablet") // is let in and never switched on
-			b.must(JoinAsked{Request: tablet.asks(nil)})
-			tablet.online = false
-			old := b.m.rosters.now.Device(b.dev.ID).By
-			w.run(time.Minute)
+			tablet := b.reserve("tablet")
+			old := a.additionOf(b)
 			longAgo := []*dag.Item{old, a.additionOf(c), a.additionOf(e)}
 			at := a.additionOf(tablet)
 			for _, x := range []*device{a, b, c, e} {
@@ -320,7 +327,7 @@ func TestFormerAdminsChangeNothing(t *testing.T) {
 					r := &wire.Reboot{From: a.epochBefore(log.named...), Generation: 1, Interim: []byte{1}}
 					r.Root = wire.RebootEpochID(w.group, p.d.dev.ID, r)
 					p.op(&wire.Op{Type: wire.OpReboot, Reboot: r})
-					// What it let in goes on.
+					// Those it let in go on.
 					q := &pen{d: boss, inc: w.rand.Uint64(), hlc: p.hlc}
 					q.writeAt(p.hlc+1, wire.KindOp, removes(c), p.prev)
 					q.op(boss.sets(wire.ProfileItem{Field: wire.FieldName, HLC: q.hlc, Text: "theirs"}))

@@ -147,6 +147,7 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 		return 0, err
 	}
 	m.twins.came(now, it, s.Entry)
+	m.messages.owing.heard(it)
 	m.logs.Quarantine.Remove(s.Hash)
 	m.tx.put(itemKey(it), s.Raw)
 	m.messages.receipts.noteIncarnation(it)

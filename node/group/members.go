@@ -21,7 +21,7 @@ func (m *Machine) resolveRoster(now time.Time) {
 	m.timers.stop(timerTransport)
 	m.timers.stop(timerHeal)
 	m.messages.reseal.again()
-	m.messages.rosterChanged()
+	m.messages.owing.rosterChanged()
 	if d := m.rosters.now.Device(m.own.log.Device); d != nil {
 		m.own.name(d.By)
 	}

@@ -32,13 +32,13 @@ type messages struct {
 	receipts *receipts
 
 	gaps      map[wire.MessageID]bool // owed to this device and without plaintext here
-	owedStale bool                    // the roster changed, so gaps may be others
-	delivered map[int]uint64          // by branch: up to this seq nothing is left to deliver; not durable
-	outbox    []wire.MessageID        // own, not sealed on the chosen chain, by seq
-	kept      keptSeals               // at hand, to be served
-	tried     attempts                // of messages whose seals came and cannot be opened here
-	early     early                   // seals whose RECORDs are not in the set
-	waiting   waitingSeals            // seals whose epoch's keys may still come
+	owing     owing
+	delivered map[int]uint64   // by branch: up to this seq nothing is left to deliver; not durable
+	outbox    []wire.MessageID // own, not sealed on the chosen chain, by seq
+	kept      keptSeals        // at hand, to be served
+	tried     attempts         // of messages whose seals came and cannot be opened here
+	early     early            // seals whose RECORDs are not in the set
+	waiting   waitingSeals     // seals whose epoch's keys may still come
 	deferred  deferredMessages
 	ratchets  ratchets
 	reseal    reseal
@@ -55,7 +55,7 @@ type deferredMessages struct {
 func newMessages(r records, t *tx, timers *timers, tree *epochs.Tree, epochs *epochStore) *messages {
 	m := &messages{
 		records: r, tx: t, timers: timers, tree: tree, epochs: epochs,
-		gaps: map[wire.MessageID]bool{}, owedStale: true, delivered: map[int]uint64{},
+		gaps: map[wire.MessageID]bool{}, owing: newOwing(r.logs), delivered: map[int]uint64{},
 		kept: newKeptSeals(r, t, timers), tried: attempts{},
 		early: newEarly(), waiting: newWaitingSeals(), deferred: deferredMessages{branches: map[int]bool{}},
 		ratchets: newRatchets(), reseal: newReseal(r, t, timers, tree),
@@ -112,10 +112,26 @@ func (m *messages) keepPlain(it *dag.Item, opened []byte) {
 // arrived notes a RECORD that came into the set.
 func (m *messages) arrived(now time.Time, it *dag.Item) {
 	m.early.arrived(it.Hash)
-	if m.owed(it) {
-		m.gap(now, it.Hash)
-	}
+	m.judge(now, it)
 	m.deliver(now, it.Log)
+}
+
+// judge says whether a message is owed to this device, and notes the gap if it is.
+func (m *messages) judge(now time.Time, it *dag.Item) bool {
+	switch {
+	case !m.couldBeOwed(it):
+		delete(m.gaps, it.Hash)
+	case !m.rosters.now.Stands(it):
+		delete(m.gaps, it.Hash)
+		m.owing.unheard[it] = true
+	default:
+		delete(m.owing.unheard, it)
+		if !m.gaps[it.Hash] && !it.Facts.Has(dag.IsDelivered|dag.IsPlain) {
+			m.gap(now, it.Hash)
+		}
+		return true
+	}
+	return false
 }
 
 // gap notes a message owed to this device that it cannot read yet.
@@ -124,27 +140,33 @@ func (m *messages) gap(now time.Time, id wire.MessageID) {
 	m.timers.sooner(timerBeacon, now.Add(gapWait))
 }
 
-// rosterChanged notes that other messages may be owed to this device.
-func (m *messages) rosterChanged() { m.owedStale = true }
-
-// refreshOwed goes through all RECORDs after the roster changed.
+// refreshOwed goes through all RECORDs after the roster changed, and otherwise through those
+// of which an entry may show that they are owed.
 func (m *messages) refreshOwed(now time.Time) {
-	if !m.owedStale {
-		return
-	}
-	m.owedStale = false
-	for it := range m.all() {
-		switch {
-		case it.Facts.Has(dag.IsDelivered | dag.IsPlain):
-		case !m.owed(it):
-			delete(m.gaps, it.Hash)
-		case !m.gaps[it.Hash]:
-			m.gap(now, it.Hash)
+	switch {
+	case m.owing.stale:
+		m.owing.stale, m.owing.witnessed = false, false
+		clear(m.owing.unheard)
+		for it := range m.all() {
+			if !it.Facts.Has(dag.IsDelivered) {
+				m.judge(now, it)
+			}
 		}
-	}
-	clear(m.delivered) // this device's join point may lie elsewhere now
-	for i := range m.logs.Lists {
-		m.deliverBranch(now, i)
+		clear(m.delivered) // this device's join point may lie elsewhere now
+		for i := range m.logs.Lists {
+			m.deliverBranch(now, i)
+		}
+	case m.owing.witnessed:
+		m.owing.witnessed = false
+		branches := map[int]bool{}
+		for it := range m.owing.unheard {
+			if m.judge(now, it) {
+				branches[int(it.List)] = true
+			}
+		}
+		for _, i := range slices.Sorted(maps.Keys(branches)) {
+			m.deliverBranch(now, i)
+		}
 	}
 }
 

@@ -52,12 +52,12 @@ func (r records) byTime(a, b wire.MessageID) int { return r.record(a).Compare(r.
 // owed says whether a RECORD must reach this device: it was not written before the device
 // came in, its author could write to the group, and nothing that the group had not heard
 // speaks against it (docs/AUTHORITY.md, Messages).
-func (r records) owed(it *dag.Item) bool {
-	roster := r.rosters.now
-	if !roster.Has(r.self.Device) || r.beforeJoinPoint(it) || !r.logs.Counts(it) || !r.maySpeak(it) {
-		return false
-	}
-	return roster.Stands(it)
+func (r records) owed(it *dag.Item) bool { return r.couldBeOwed(it) && r.rosters.now.Stands(it) }
+
+// couldBeOwed says whether a RECORD must reach this device if the group had heard it before
+// what speaks against it.
+func (r records) couldBeOwed(it *dag.Item) bool {
+	return r.rosters.now.Has(r.self.Device) && !r.beforeJoinPoint(it) && r.logs.Counts(it) && r.maySpeak(it)
 }
 
 // maySpeak says whether the author of a RECORD could write to the group in the
