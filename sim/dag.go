@@ -23,6 +23,7 @@ type dag struct {
 	opList  []*dagEntry
 	founder wire.UserID
 	group   wire.GroupID
+	pairs   [][2][]byte             // evidence that logs fork, encoded Signeds: it is of the set as the entries are
 	closed  bool                    // who is not asked for is not let in: the policy is no open one, and never was
 	void    map[wire.EntryHash]bool // made by who had no right any more: they count for nothing
 }

@@ -230,7 +230,7 @@ func doLate(w *core, a Action) error {
 		if err != nil {
 			return err
 		}
-		at = &dagEpoch{id: c.Child, number: at.number + 1, interim: interim, parent: at}
+		at = &dagEpoch{id: c.Child, number: at.number + 1, root: at.root, interim: interim, parent: at}
 	}
 	p.deliver(nil, entries...)
 	return nil

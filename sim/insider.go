@@ -317,6 +317,7 @@ func (w *core) judgeBeyond(g *cgroup, n *cnode, a Action, op *wire.Op, e *wire.E
 	hash := wire.EntryHashOf(e.Group, e.Encode())
 	w.hist.void[hash] = true
 	now := g.knownAt(w, w.now)
+	now.pairs = g.evidence()
 	before, err := w.rosterOf(g, now)
 	if err != nil {
 		return
@@ -325,7 +326,9 @@ func (w *core) judgeBeyond(g *cgroup, n *cnode, a Action, op *wire.Op, e *wire.E
 	for _, x := range now.entries {
 		raws[x.hash] = x.raw
 	}
-	after, err := w.rosterOf(g, readDag(g.genesis, g.engine(w), raws))
+	then := readDag(g.genesis, g.engine(w), raws)
+	then.pairs = now.pairs
+	after, err := w.rosterOf(g, then)
 	if err == nil && before != after {
 		g.beyond = append(g.beyond, fmt.Sprintf("%s, who may not any more, changed the group with %q", n.name, a))
 	}
@@ -339,6 +342,10 @@ func (w *core) rosterOf(g *cgroup, d *dag) (string, error) {
 	}
 	for _, raw := range d.raw() {
 		take(raw)
+	}
+	for _, pair := range d.pairs {
+		take(pair[0])
+		take(pair[1])
 	}
 	var members []memberView
 	for _, x := range m.Members() {

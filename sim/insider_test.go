@@ -1,15 +1,18 @@
 package sim
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// insiders are worlds with hostile insiders of the past. All that they do is carried out;
-// what it changes is for the rules of authority to prevent, and for invariants to judge.
+// insiders are worlds with hostile insiders of the past. All that they do is carried out, and
+// in the end the group is as stay says.
 var insiders = map[string]string{
 	"who left lets somebody in": `
 0s join ben mallory
@@ -63,6 +66,35 @@ var insiders = map[string]string{
 `,
 }
 
+// stay is who is in the groups of insiders in the end, with which role, and who may come in.
+var stay = map[string]string{
+	"who left lets somebody in": "anna owner, ben member; request",
+	"a device that never wrote": "anna owner, ben member; request",
+	"a leave of before":         "anna owner, ben member; request",
+	"a ghost and floods":        "anna owner, ben member; request",
+	"a disk that dies":          "anna owner, ben member, mallory member; request",
+}
+
+// stayed says it of a group, as a live member shows it; that all show one is invariant 1.
+func (w *core) stayed(g *cgroup) string {
+	var out []string
+	for _, s := range g.seats {
+		if s.n.hostile || !s.isIn() {
+			continue
+		}
+		for _, m := range s.m.Members() {
+			for _, o := range w.nodes {
+				if slices.Contains(m.Devices, o.dev.ID) {
+					out = append(out, fmt.Sprintf("%s %v", o.name, m.Role))
+				}
+			}
+		}
+		slices.Sort(out)
+		return fmt.Sprintf("%s; %v", strings.Join(out, ", "), s.m.Report(w.now).Policy)
+	}
+	return "nobody"
+}
+
 func insiderWorld(t *testing.T, name string) *Report {
 	t.Helper()
 	sc, err := ParseBytes(name, []byte("# "+name+"\nseed 3\nnodes anna ben mallory phone=mallory spy\ngroup tea founder=anna policy=request\nrun 3h\n"+
@@ -93,11 +125,11 @@ func TestInsiders(t *testing.T) {
 				}
 			}
 			for _, v := range r.Violations {
-				if v.Invariant == 0 || v.Invariant == 11 {
-					t.Error(v)
-				}
+				t.Error(v)
 			}
-			t.Logf("%v, %v", r.failures(), r.Violations)
+			if got := r.world.stayed(r.world.groups[0]); got != stay[name] {
+				t.Errorf("in the end the group has %s; want %s", got, stay[name])
+			}
 		})
 	}
 }
@@ -212,5 +244,50 @@ run 1h
 		if len(r.Violations) > 0 || (c.missed == "") != (len(r.Unexpected) == 0) || c.missed != "" && r.Unexpected[0] != c.missed {
 			t.Errorf("%q: %q, %v", c.line, r.Unexpected, r.Violations)
 		}
+	}
+}
+
+// TestOrderWithEvidence: evidence against a log is of the set as its entries are. A machine
+// that gets the entries alone believes a commit of who signed two with one number.
+func TestOrderWithEvidence(t *testing.T) {
+	t.Parallel()
+	sc, err := ParseBytes("evidence", []byte("# Two with one number\nnodes anna ben mallory\ngroup tea founder=anna\nrun 1h\n0s join ben mallory\n50m hostile mallory\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), sc, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, g, d := r.world, r.world.groups[0], r.obs[0].Dag
+	p := w.nodeOf("mallory").seats[0].puppet
+	at, err := p.at(d, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := p.commit(at, engine.Change{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, e := p.craft(d, wire.KindCommit, c)
+	p.advance(e)
+	p.seq, p.prev = p.seq+1, wire.EntryHash{1} // the one before is missing: nobody takes either of the two
+	one, _ := p.craft(d, wire.KindVote, &wire.Vote{Position: at.id})
+	two, _ := p.craft(d, wire.KindVote, &wire.Vote{Position: c.Child})
+	for _, s := range g.seats {
+		if !s.n.hostile {
+			_, _ = s.step(group.Entries{Entries: [][]byte{raw, one, two}})
+		}
+	}
+	o := w.observe(g, w.now)
+	for _, bad := range orderFree(o) {
+		t.Error(bad)
+	}
+	if len(o.Dag.pairs) != 1 {
+		t.Fatalf("there is evidence against %d logs", len(o.Dag.pairs))
+	}
+	o.Dag.pairs = nil
+	if head, err := w.reorder(g, o.Dag, 1); err != nil || head != c.Child {
+		t.Errorf("without the evidence the choice is %.8v, want the commit, %.8v: %v", head, c.Child, err)
 	}
 }

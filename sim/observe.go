@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -128,6 +129,7 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 	}
 	o.Dag = readDag(g.genesis, g.engine(w), raws)
 	o.Dag.void, o.Beyond = w.hist.void, g.beyond
+	o.Dag.pairs = g.evidence()
 	o.Dag.closed = g.decl.Policy != wire.PolicyOpen && len(o.Dag.ops(wire.OpProfile)) == 0
 	o.Forks = o.Dag.forks()
 	renewed := w.renewals(g, o.Dag)
@@ -439,6 +441,30 @@ func (w *core) unjustified(g *cgroup, o *observation) []string {
 	return out
 }
 
+// evidence lists the pairs by which the running honest devices know that logs fork. A pair
+// may be of entries that nobody takes, so the entries alone do not show it.
+func (g *cgroup) evidence() [][2][]byte {
+	pairs := map[string][2][]byte{}
+	for _, s := range g.seats {
+		if s.n.hostile {
+			continue
+		}
+		for _, k := range s.disk.under("evidence/") {
+			var row struct {
+				Pair [2][]byte `cbor:"1,keyasint"`
+			}
+			if b, err := s.disk.Get(k); err == nil && wire.Unmarshal(b, &row) == nil {
+				pairs[k] = row.Pair
+			}
+		}
+	}
+	out := make([][2][]byte, 0, len(pairs))
+	for _, k := range slices.Sorted(maps.Keys(pairs)) {
+		out = append(out, pairs[k])
+	}
+	return out
+}
+
 // fresh makes a machine of the group that has nothing yet. take gives it an entry, at a time
 // when none is from the future.
 func (w *core) fresh(g *cgroup, seed uint64, chance string) (m *group.Machine, take func(raw []byte), err error) {
@@ -458,7 +484,7 @@ func (w *core) fresh(g *cgroup, seed uint64, chance string) (m *group.Machine, t
 }
 
 // reorder gives a fresh machine all entries in an order drawn from a seed, each after those
-// that it builds on, and returns the epoch that the machine chooses.
+// that it builds on, and the evidence in the end; it returns the epoch that the machine chooses.
 func (w *core) reorder(g *cgroup, d *dag, seed uint64) (wire.EpochID, error) {
 	m, take, err := w.fresh(g, seed, "reorder")
 	if err != nil {
@@ -490,6 +516,10 @@ func (w *core) reorder(g *cgroup, d *dag, seed uint64) (wire.EpochID, error) {
 				ready = append(ready, n)
 			}
 		}
+	}
+	for _, pair := range d.pairs {
+		take(pair[0])
+		take(pair[1])
 	}
 	return m.Status().Head, nil
 }
