@@ -58,7 +58,7 @@ func (s *resolution) apply(to *Roster, x *Op) {
 	if by == nil && x.Type == wire.OpDeviceAdd {
 		by = earliest(s.revocationsBeside(x))
 	}
-	if by != nil || !s.isIn(to, x) || !s.mayStill(to, x) {
+	if by != nil || !s.isIn(to, x) || !s.mayStill(to, x) || to.fullFor(x) {
 		to.void = to.void.with(x.Hash, Void{x, by})
 		if x.Type == wire.OpDeviceAdd {
 			to.lostDevices = to.lostDevices.with(x.Subject, s.againstDevice(to, x))

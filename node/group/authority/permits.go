@@ -107,8 +107,7 @@ func (r *Resolver) judge(view *Roster, op *Op) judgement {
 		j.need, j.lowers = wire.RoleOwner, op.Role > target
 		j.why = first(when{target == out, IsOut}, when{op.Role != wire.RoleOwner && view.lastOwner(op.Target), IsLastOwner})
 	case wire.OpDeviceAdd:
-		full := len(author.Devices) >= MaxDevices || author.added >= MaxDevicesIn
-		j.why = first(when{op.Target != op.User, NotOwnUser}, when{full && !view.devices.has(op.Subject), TooManyDevices})
+		j.why = first(when{op.Target != op.User, NotOwnUser}, when{view.fullFor(op), TooManyDevices})
 	case wire.OpDeviceRevoke:
 		d, found := view.devices.get(op.Subject)
 		j.victim = d.User

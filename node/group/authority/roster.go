@@ -254,6 +254,19 @@ func (r *Roster) bringIn(u User, by *Op) {
 	r.dropped = r.dropped.without(by.Subject)
 }
 
+// fullFor says whether a user may have no further device, that the operation adds. Additions
+// that did not know of each other are permitted, each by itself.
+func (r *Roster) fullFor(x *Op) bool {
+	if x.Type != wire.OpDeviceAdd {
+		return false
+	}
+	u, in := r.users.get(x.User)
+	return in && u.full() && !r.devices.has(x.Subject)
+}
+
+// full says whether a user may add no further device.
+func (u User) full() bool { return len(u.Devices) >= MaxDevices || u.added >= MaxDevicesIn }
+
 // noteStanding keeps a loss or grant that stands, by whom it is about.
 func (r *Roster) noteStanding(op *Op) {
 	if u, ok := op.whom(); ok {

@@ -132,7 +132,9 @@ func (r *Roster) Voidness(it *dag.Item, names map[wire.UserID]string) string {
 		return "it would have taken the last owner"
 	case !void:
 		return ""
-	case by == nil && it.Target != nil && r.User(it.Target.Device.User) != nil:
+	case by == nil && it.Op.Type == wire.OpDeviceAdd && r.Has(it.Log.Device):
+		return "its user had too many devices"
+	case by == nil && it.Op.Type == wire.OpAdd && r.User(it.Target.Device.User) != nil:
 		return "that user was in already"
 	case by == nil:
 		return "its author had lost the right to do that"

@@ -1,0 +1,122 @@
+package group
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group/authority"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/verdict"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// adds makes the operation by which a user adds a device of its own.
+func (w *world) adds(of *device, name string) (*device, *wire.Op) {
+	x := w.another(of, name)
+	w.devices = w.devices[:len(w.devices)-1]
+	return x, &wire.Op{Type: wire.OpDeviceAdd, Cert: &x.dev.Raw, KeyPackage: x.keyPackage(w.group, w.now)}
+}
+
+// A user has at most ten devices at once, and is told so. Once one is revoked, there is room.
+func TestTenDevicesAtOnce(t *testing.T) {
+	t.Parallel()
+	w, a, b, c := three(t, 1541)
+	a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
+	w.run(time.Minute)
+	p := c.fresh()
+	named := []*dag.Item{c.m.logs.Head(c.m.own.log)}
+	var first *device
+	for i := range authority.MaxDevices - 1 {
+		x, op := w.adds(c, fmt.Sprint("device", i))
+		p.op(op, named...)
+		named = nil
+		if i == 0 {
+			first = x
+		}
+	}
+	members := []*device{a, b, c}
+	for _, x := range members {
+		x.must(Entries{Entries: p.raws})
+	}
+	w.run(time.Minute)
+	if n := len(c.m.rosters.now.User(c.dev.User).Devices); n != authority.MaxDevices {
+		t.Fatalf("carl has %d devices", n)
+	}
+	next := w.another(c, "next")
+	r := next.asks(nil)
+	next.online = false
+	refusal{"one more", JoinAsked{Request: r}, verdict.ErrFull, verdict.Ignore}.check(t, c)
+	if _, err := c.step(JoinAsked{Request: r}); err == nil || !strings.Contains(err.Error(), "at most 10 devices") || !strings.Contains(err.Error(), "revoke one") {
+		t.Errorf("it is told %v", err)
+	}
+	c.must(RevokeDevice{Device: first.dev.ID})
+	c.must(JoinAsked{Request: r})
+	if !c.m.rosters.now.Has(next.dev.ID) {
+		t.Error("there is no room")
+	}
+}
+
+// A member adds and revokes devices without end, one after the other: those beyond the
+// sixty-fourth do not count.
+func TestDevicePairsEnd(t *testing.T) {
+	t.Parallel()
+	w, a, b, c := three(t, 1542)
+	a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
+	w.run(time.Minute)
+	p := c.fresh()
+	named := []*dag.Item{c.m.logs.Head(c.m.own.log)}
+	var all []*device
+	for i := range authority.MaxDevicesIn + 4 {
+		x, op := w.adds(c, fmt.Sprint("device", i))
+		p.op(op, named...)
+		named = nil
+		p.op(&wire.Op{Type: wire.OpDeviceRevoke, Device: &x.dev.ID})
+		all = append(all, x)
+	}
+	for _, x := range []*device{a, b, c} {
+		x.must(Entries{Entries: p.raws})
+		n := 0
+		for _, d := range all {
+			if x.m.rosters.now.Revoked(d.dev.ID) != nil {
+				n++
+			}
+		}
+		if n >= authority.MaxDevicesIn+1 {
+			t.Errorf("%s: %d devices were let in", x.name, n)
+		}
+	}
+	next := w.another(c, "next")
+	r := next.asks(nil)
+	next.online = false
+	refusal{"one more", JoinAsked{Request: r}, verdict.ErrFull, verdict.Ignore}.check(t, c)
+}
+
+// A member adds devices in many logs at once, each of which knows of few others. No more
+// count than if it had added them one after the other.
+func TestDevicesAddedSideBySide(t *testing.T) {
+	t.Parallel()
+	w, a, b, c := three(t, 1543)
+	named := c.m.logs.Head(c.m.own.log)
+	var pens []*pen
+	for i := range 4 {
+		p := c.fresh()
+		for j := range authority.MaxDevices - 1 {
+			_, op := w.adds(c, fmt.Sprint("device", i, j))
+			if j == 0 {
+				p.op(op, named)
+			} else {
+				p.op(op)
+			}
+		}
+		pens = append(pens, p)
+	}
+	all := naming(b, pens...)
+	c.online = false
+	inOrders(t, "side by side", 20, []*device{a, b}, all, func(x *device) {
+		if n := len(x.m.rosters.now.User(c.dev.User).Devices); n > authority.MaxDevices {
+			t.Errorf("%s: carl has %d devices", x.name, n)
+		}
+	})
+}
