@@ -6,10 +6,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pandanode/pandanode/node/group/authority"
 	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
+)
+
+// Bounds of the devices of one user.
+const (
+	devicesAtOnce = 10
+	devicesIn     = 64 // since it came in
 )
 
 // adds makes the operation by which a user adds a device of its own.
@@ -28,7 +33,7 @@ func TestTenDevicesAtOnce(t *testing.T) {
 	p := c.fresh()
 	named := []*dag.Item{c.m.logs.Head(c.m.own.log)}
 	var first *device
-	for i := range authority.MaxDevices - 1 {
+	for i := range devicesAtOnce - 1 {
 		x, op := w.adds(c, fmt.Sprint("device", i))
 		p.op(op, named...)
 		named = nil
@@ -41,7 +46,7 @@ func TestTenDevicesAtOnce(t *testing.T) {
 		x.must(Entries{Entries: p.raws})
 	}
 	w.run(time.Minute)
-	if n := len(c.m.rosters.now.User(c.dev.User).Devices); n != authority.MaxDevices {
+	if n := len(c.m.rosters.now.User(c.dev.User).Devices); n != devicesAtOnce {
 		t.Fatalf("carl has %d devices", n)
 	}
 	next := w.another(c, "next")
@@ -68,7 +73,7 @@ func TestDevicePairsEnd(t *testing.T) {
 	p := c.fresh()
 	named := []*dag.Item{c.m.logs.Head(c.m.own.log)}
 	var all []*device
-	for i := range authority.MaxDevicesIn + 4 {
+	for i := range devicesIn + 4 {
 		x, op := w.adds(c, fmt.Sprint("device", i))
 		p.op(op, named...)
 		named = nil
@@ -83,7 +88,7 @@ func TestDevicePairsEnd(t *testing.T) {
 				n++
 			}
 		}
-		if n >= authority.MaxDevicesIn+1 {
+		if n >= devicesIn+1 {
 			t.Errorf("%s: %d devices were let in", x.name, n)
 		}
 	}
@@ -102,7 +107,7 @@ func TestDevicesAddedSideBySide(t *testing.T) {
 	var pens []*pen
 	for i := range 4 {
 		p := c.fresh()
-		for j := range authority.MaxDevices - 1 {
+		for j := range devicesAtOnce - 1 {
 			_, op := w.adds(c, fmt.Sprint("device", i, j))
 			if j == 0 {
 				p.op(op, named)
@@ -115,7 +120,7 @@ func TestDevicesAddedSideBySide(t *testing.T) {
 	all := naming(b, pens...)
 	c.online = false
 	inOrders(t, "side by side", 20, []*device{a, b}, all, func(x *device) {
-		if n := len(x.m.rosters.now.User(c.dev.User).Devices); n > authority.MaxDevices {
+		if n := len(x.m.rosters.now.User(c.dev.User).Devices); n > devicesAtOnce {
 			t.Errorf("%s: carl has %d devices", x.name, n)
 		}
 	})

@@ -291,6 +291,7 @@ func TestFormerAdminsChangeNothing(t *testing.T) {
 
 			var all [][]byte
 			var spies []*device
+			var links []link
 			for _, past := range []struct {
 				name  string
 				named []*dag.Item
@@ -312,7 +313,7 @@ func TestFormerAdminsChangeNothing(t *testing.T) {
 					l := b.signInvite(nil)
 					claim := guest.claims(w, l, serve.KeyPackage)
 					serve.Why, serve.Invite, serve.Claim = wire.WhyInvite, &l.invite, &claim
-					spies = append(spies, spy, boss, guest)
+					spies, links = append(spies, spy, boss, guest), append(links, l)
 
 					p := log.pen()
 					p.op(add, log.named...)
@@ -340,6 +341,21 @@ func TestFormerAdminsChangeNothing(t *testing.T) {
 			}
 			changesNothing(t, "all together", 20, members, all)
 			besiege(t, "all together", w, members, all, spies...)
+
+			// Members serve no invite that it signs now, or gave out in the past.
+			before := a.standing()
+			for i, l := range []link{links[0], links[len(links)-1], b.signInvite(nil)} {
+				spy := w.device(fmt.Sprint("spy", i))
+				w.joinBy(spy, l)
+				w.run(time.Minute)
+				if got := spy.m.Status().State; got != StateJoining && got != StateNew {
+					t.Errorf("a spy with an invite is %v", got)
+				}
+				spy.online = false
+			}
+			if got := a.standing(); got != before {
+				t.Errorf("spies with invites lead to\n%s", got)
+			}
 		})
 	}
 }

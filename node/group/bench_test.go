@@ -209,3 +209,54 @@ func BenchmarkSend(b *testing.B) {
 		measureSend()
 	}
 }
+
+// A read-only member adds a device and revokes it, again and again: the hundredth pair costs
+// the others what the first ones did, and so does a start with them.
+//
+//	go test ./node/group -run '^$' -bench '^BenchmarkDevicePairs$' -benchtime 1x
+func BenchmarkDevicePairs(b *testing.B) {
+	const pairs, most = 640, 2.0
+	for range b.N {
+		t := &testing.T{}
+		w, a, _, c := three(t, 6)
+		c.online = false
+		a.must(SetRole{User: c.dev.User, Role: wire.RoleReadOnly})
+		p := c.fresh()
+		deps := []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}
+		p.hlc = uint64(a.m.logs.Clock.Last())
+		for i := range pairs {
+			x, op := w.adds(c, fmt.Sprint("device", i))
+			p.writeAt(p.hlc+1, wire.KindOp, op, deps...)
+			p.op(&wire.Op{Type: wire.OpDeviceRevoke, Device: &x.dev.ID})
+			deps = nil
+		}
+		size := 0
+		took := make([]time.Duration, 0, pairs)
+		for i := 0; i < len(p.raws); i += 2 {
+			start := clock()
+			for _, raw := range p.raws[i : i+2] {
+				size += len(raw)
+				_, _ = a.m.Step(w.now, Entries{Entries: [][]byte{raw}})
+				a.keep()
+			}
+			took = append(took, clock()-start)
+		}
+		mean := func(some []time.Duration) (sum time.Duration) {
+			for _, d := range some {
+				sum += d
+			}
+			return sum / time.Duration(len(some))
+		}
+		counted, first, last := mean(took[:56]), mean(took[64:128]), mean(took[pairs-64:])
+		start := clock()
+		a.open()
+		b.ReportMetric(float64(size)/pairs, "B/pair")
+		b.ReportMetric(float64(counted.Microseconds()), "µs/pair-counted")
+		b.ReportMetric(float64(first.Microseconds()), "µs/pair-first")
+		b.ReportMetric(float64(last.Microseconds()), "µs/pair-last")
+		b.ReportMetric(float64((clock() - start).Milliseconds()), "ms/start")
+		if float64(last) > most*float64(first) {
+			b.Errorf("the last pairs cost %v each, the first ones %v: at most %v times that", last, first, most)
+		}
+	}
+}
