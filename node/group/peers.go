@@ -25,8 +25,8 @@ type peers struct {
 	logs    *dag.Logs
 	read    reader
 	own     wire.DeviceID
-	idle    func() bool // this device is out: others are further than it may follow
-	changed func()      // there may be something to commit
+	idle    func() time.Duration // how seldom this device asks at most, since it is out; 0: it is in
+	changed func()               // there may be something to commit
 	reseal  *reseal
 
 	of map[wire.DeviceID]*peerState
@@ -159,12 +159,24 @@ const askEvery = time.Second
 // than it may follow, and only a cancelled removal would bring it anything.
 const askWhenOut = 10 * time.Minute
 
+// askToReturn is how often one asks that is out and has asked to be let in again: until it is,
+// each word of the others says that they are further, and nobody may give it that.
+const askToReturn = 30 * time.Second
+
+// idleFor is how seldom a device asks at most, by whether it is out and asks to return.
+func idleFor(out, returns bool) time.Duration {
+	switch {
+	case !out:
+		return 0
+	case returns:
+		return askToReturn
+	}
+	return askWhenOut
+}
+
 // ask wants a sync soon.
 func (p *peers) ask(now time.Time, why string) {
-	every := backOff(askEvery, p.asks/8)
-	if p.idle() {
-		every = max(every, askWhenOut)
-	}
+	every := max(backOff(askEvery, p.asks/8), p.idle())
 	if now.Sub(p.asked) < every {
 		p.timers.set(timerAsk, p.asked.Add(every))
 		p.why = why

@@ -25,8 +25,8 @@ func (p *peers) asksOfTurn() (n int) {
 // when its time has come.
 func TestAsksBackOff(t *testing.T) {
 	t.Parallel()
-	idle := false
-	p := &peers{tx: newTx(wire.GroupID{}, memRows{}), timers: &timers{}, idle: func() bool { return idle }}
+	out, returns := false, false
+	p := &peers{tx: newTx(wire.GroupID{}, memRows{}), timers: &timers{}, idle: func() time.Duration { return idleFor(out, returns) }}
 	now := time.Unix(1_800_000_000, 0)
 	next := func() time.Duration { // how long until the next one is asked for
 		t.Helper()
@@ -62,9 +62,16 @@ func TestAsksBackOff(t *testing.T) {
 	if got := next(); got != time.Second {
 		t.Errorf("after news it waits %v", got)
 	}
-	idle = true
+	out = true
 	if got := next(); got != askWhenOut {
 		t.Errorf("a device that is out asks after %v, want %v", got, askWhenOut)
+	}
+	returns = true
+	for range 100 {
+		p.news() // the others talk, and it may not have what they say
+		if got := next(); got != askToReturn {
+			t.Fatalf("a device that asks to be let in again asks for a sync after %v, want %v", got, askToReturn)
+		}
 	}
 	p.hurry()
 	if p.ask(now, "somebody asked for it"); p.asksOfTurn() != 1 {

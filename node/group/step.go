@@ -37,7 +37,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m.messages.reseal.rank = m.rank
 	m.peers = &peers{
 		tx: m.tx, timers: &m.timers, logs: m.logs, read: read, changed: m.differ.changed, of: map[wire.DeviceID]*peerState{},
-		own: m.own.log.Device, idle: func() bool { return m.own.Out && m.joining.request == nil },
+		own: m.own.log.Device, idle: func() time.Duration { return idleFor(m.own.Out, m.joining.request != nil) },
 		reseal: &m.messages.reseal,
 	}
 	m.joining = &joining{
