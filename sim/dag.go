@@ -340,8 +340,9 @@ func (d *dag) someEnd() bool {
 }
 
 // owed says whether a record must reach a device. In doubt it says no. The device must be
-// in the roster; the record must be in the past of none of its additions; and if the
-// record's author was ever taken out, whoever did that must have known the record.
+// in the roster; the record must be in the past of none of its additions; if the record's
+// author was ever taken out, whoever did that must have known the record; and if it was made
+// read-only beside the record, another member must have had the record before it knew.
 func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 	if !d.mayWrite(r) {
 		return false
@@ -364,7 +365,22 @@ func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 			return false
 		}
 	}
+	for _, mute := range d.ops(wire.OpRole) {
+		if mute.op.Role == wire.RoleReadOnly && *mute.op.User == d.user(r) && !d.inPast(mute, r) && !d.inPast(r, mute) && !d.had(r, mute) {
+			return false
+		}
+	}
 	return true
+}
+
+// had says whether an entry shows that another member had a record without a loss beside it.
+func (d *dag) had(r, loss *dagEntry) bool {
+	return slices.ContainsFunc(d.entries, func(e *dagEntry) bool {
+		member := d.user(e) == d.founder || slices.ContainsFunc(d.ops(wire.OpAdd), func(add *dagEntry) bool {
+			return d.users[add.target] == d.user(e) && d.inPast(add, r)
+		})
+		return member && d.user(e) != d.user(r) && d.inPast(r, e) && !d.inPast(loss, e)
+	})
 }
 
 // before says whether a record was written before a device was added, or added again.

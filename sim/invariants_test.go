@@ -314,6 +314,52 @@ func TestInvariantsCanFail(t *testing.T) {
 	}
 }
 
+// TestMutedBeside: what was written beside a change of role that made its author read-only is
+// owed if another member shows that it had the message before, and only then.
+func TestMutedBeside(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]bool{"": false, "12m send carl\n": true, "12m send anna\n": false, "21m send carl\n": false} {
+		sc, err := ParseBytes("muted", []byte(`# Two sides, and one that is made read-only
+nodes anna ben carl
+group tea founder=anna
+run 2h
+0s join ben carl
+2m send anna ben carl
+10m partition anna | ben carl
+11m send ben
+13m role anna ben read-only
+20m heal
+`+line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := Run(t.Context(), sc, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.OK() {
+			t.Errorf("%q: %v", line, r.Violations)
+		}
+		o := r.obs[0]
+		for _, a := range o.Sent {
+			anna := o.device("anna")
+			if a.Seat.n.name != "ben" || a.At.Sub(epochZero) < 10*time.Minute || a.Probe {
+				continue
+			}
+			if got := o.Dag.owed(o.Dag.by[a.ID], anna.Device); got != want {
+				t.Errorf("%q: owed is %t, want %t", line, got, want)
+			}
+			if !want {
+				continue
+			}
+			anna.Shown = slices.DeleteFunc(slices.Clone(anna.Shown), func(id wire.MessageID) bool { return id == a.ID })
+			if bad := delivery(o); !slices.ContainsFunc(bad, func(s string) bool { return strings.Contains(s, "anna lacks what ben sent at 11m") }) {
+				t.Errorf("%q: it lacks and nobody says so: %v", line, bad)
+			}
+		}
+	}
+}
+
 // TestGivenUp: an epoch for which only users voted who are gone may be left once the live
 // ones say that they cannot get there, and not before.
 func TestGivenUp(t *testing.T) {

@@ -41,7 +41,8 @@ type people struct {
 	phones []string // p3… of n3…
 	guests []string // x1…
 	in     map[string]bool
-	gone   map[string]bool // for good
+	gone   map[string]bool // removed: it comes back by a new invite alone
+	again  int             // such invites
 }
 
 func (p *people) do(at time.Duration, format string, args ...any) {
@@ -124,7 +125,14 @@ func (p *people) come(at time.Duration, who, admin string) {
 		p.do(at, "join %s", who)
 		p.do(at+20*time.Second, "approve %s %s", admin, who)
 	case wire.PolicyInvite:
-		p.do(at, "join %s invite=by_%s", who, admin)
+		by := "by_" + admin
+		if p.gone[who] { // an invite of before its removal does not bring it back
+			p.gone[who] = false
+			by = fmt.Sprintf("again%d_%s", p.again, admin)
+			p.again++
+			p.do(at-time.Second, "invite %s %s", admin, by)
+		}
+		p.do(at, "join %s invite=%s", who, by)
 	default:
 		p.do(at, "join %s", who)
 	}
@@ -168,7 +176,7 @@ func (p *people) cut(at, each time.Duration) {
 	p.do(at, "partition %s | %s", strings.Join(sides[0], " "), strings.Join(sides[1], " "))
 	for _, side := range sides {
 		// A guest that was removed comes back by an invite alone.
-		x := side[max(1, slices.IndexFunc(side, func(n string) bool { return n[0] == 'x' && !p.gone[n] }))]
+		x := side[max(1, slices.IndexFunc(side, func(n string) bool { return n[0] == 'x' && (!p.gone[n] || p.policy == wire.PolicyInvite) }))]
 		when := p.some(at+10*time.Second, at+each/4)
 		switch {
 		case !p.in[x]:
@@ -181,7 +189,7 @@ func (p *people) cut(at, each time.Duration) {
 		default:
 			p.do(when, "remove %s %s", side[0], x)
 			p.in[x] = false
-			p.gone[x] = p.policy != wire.PolicyInvite
+			p.gone[x] = true
 		}
 		p.do(p.some(when, to), "send %s", side[0])
 		if in := slices.DeleteFunc(slices.Clone(side), func(n string) bool { return !p.in[n] || n == x }); len(in) > 0 {
