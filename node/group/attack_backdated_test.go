@@ -27,7 +27,7 @@ func TestOwnerOfAHundredDaysStays(t *testing.T) {
 		}
 		w.run(time.Minute)
 	}
-	w.agree(members...)
+	w.sayWhere(members...)
 	var pens []*pen
 	for _, p := range []*pen{b.fresh(), silent.first(longAgo[2].Hash), silent.fresh()} {
 		p.op(removes(c), longAgo...)

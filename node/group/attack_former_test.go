@@ -1,7 +1,9 @@
 package group
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -34,7 +36,7 @@ func TestRemovedOwnerRaisesPuppets(t *testing.T) {
 		}
 		w.run(time.Hour)
 	}
-	w.agree(members...)
+	w.sayWhere(members...)
 	var all [][]byte
 	var spies []*device
 	for _, named := range [][]*dag.Item{longAgo, rightBefore} {
@@ -179,4 +181,82 @@ func TestRevokedInviteServedInThePast(t *testing.T) {
 	all := naming(b, pens...)
 	changesNothing(t, "a revoked invite", 20, members, all)
 	besiege(t, "a revoked invite", w, members, all, spies...)
+}
+
+// A user who was removed, one who left, and a revoked device give the group a transport key,
+// bring in a device and vote, all dated back. The others send under no key that it knows. Of
+// a member they take the key, but not the device: its first log knows better.
+func TestFormerDevicesGiveNoKeys(t *testing.T) {
+	t.Parallel()
+	for n, end := range []string{"removed", "left", "revoked", "still in"} {
+		w, a, b, c := closed(t, 1514+uint64(n), wire.PolicyInvite) //nolint:gosec // small
+		phone := w.another(c, "phone")
+		w.join(phone)
+		w.run(time.Minute)
+		longAgo := []*dag.Item{a.additionOf(c), a.additionOf(phone)}
+		for _, x := range []*device{a, b, c, phone} {
+			x.send("hello")
+		}
+		w.run(time.Minute)
+		w.agree(a, b, c, phone)
+		rightBefore := append(a.heads(), longAgo...)
+		who, members := phone, []*device{a, b}
+		switch end {
+		case "removed":
+			a.must(RemoveUser{User: c.dev.User})
+			who = c
+		case "left":
+			c.must(Leave{})
+			who = c
+		case "revoked":
+			c.must(RevokeDevice{Device: phone.dev.ID})
+			members = append(members, c)
+		default:
+			members = append(members, c, phone)
+		}
+		w.run(30 * time.Minute)
+		for range 2 {
+			for _, x := range members {
+				x.send("since then")
+			}
+			w.run(time.Hour)
+		}
+		w.agree(members...)
+		for _, named := range [][]*dag.Item{longAgo, rightBefore} {
+			now, _ := a.m.Transport().Key()
+			key, id := w.lowKey(now)
+			gift := &wire.TKey{ID: id, Supersedes: slices.SortedFunc(maps.Keys(a.m.keys.keys), func(x, y wire.KeyID) int { return bytes.Compare(x[:], y[:]) })}
+			for _, x := range members {
+				wrapped, err := wrap(w.rand, w.group, id, key, x.dev.ID, x.wrapKey())
+				if err != nil {
+					t.Fatal(err)
+				}
+				gift.Wraps = append(gift.Wraps, wrapped)
+			}
+			slices.SortFunc(gift.Wraps, func(x, y wire.Wrap) int { return bytes.Compare(x.Device[:], y.Device[:]) })
+			thief, op := w.adds(c, "thief")
+			p, q, v := who.fresh(), who.fresh(), who.fresh()
+			p.write(wire.KindTKey, gift, named...)
+			q.op(op, named...)
+			v.write(wire.KindVote, &wire.Vote{Position: a.epochBefore(named...)}, named...)
+			all := naming(b, p, q, v)
+			for _, x := range members {
+				was := x.m.Status().Entries
+				_, err := x.step(Entries{Entries: all})
+				if got := x.m.Status().Entries - was; got < len(all) {
+					t.Errorf("%s: %s took %d of %d entries: %v", end, x.name, got, len(all), err)
+				}
+			}
+			w.run(10 * time.Minute)
+			for _, x := range members {
+				got, _ := x.m.Transport().Key()
+				if given, in := got == id, x.m.rosters.now.Has(thief.dev.ID); given != (end == "still in") || in {
+					t.Errorf("%s: %s sends under the key that was given: %v; the further device is in: %v", end, x.name, given, in)
+				}
+			}
+			if end != "still in" {
+				w.agree(members...)
+			}
+		}
+	}
 }

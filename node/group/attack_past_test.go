@@ -122,6 +122,17 @@ func (d *device) reserve(name string) *device {
 	return x
 }
 
+// sayWhere has members write an entry each that knows all that was said.
+func (w *world) sayWhere(members ...*device) {
+	w.t.Helper()
+	for _, x := range members {
+		sayWhere(x.m, w.now)
+		x.must(Tick{})
+	}
+	w.run(time.Minute)
+	w.agree(members...)
+}
+
 // aside gives a copy of a device in a world of its own, with nobody to talk to.
 func (d *device) aside(seed uint64) *device {
 	x := *d
@@ -286,7 +297,7 @@ func TestFormerAdminsChangeNothing(t *testing.T) {
 				x.send("since then")
 			}
 			w.run(time.Minute)
-			w.agree(members...)
+			w.sayWhere(members...)
 			b.online = false
 
 			var all [][]byte
