@@ -13,7 +13,7 @@ import (
 )
 
 // The code of the group machine is being moved while its behaviour stays:
-// testdata/digests.txt holds the digests of every scenario and of a hundred random worlds
+// testdata/digests.txt holds the digests of every scenario and of eighty random worlds
 // from before. A line is the name of a world, the digest of all that is durable and
 // notified in it, and that digest without the texts of errors.
 const digestsFile = "testdata/digests.txt"

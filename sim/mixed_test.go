@@ -24,15 +24,18 @@ func mixedSeed(t *testing.T) uint64 {
 	return 1 + uint64(binary.BigEndian.Uint32(h[:])>>8)
 }
 
-// mixedKinds are the kinds of TestMixedWorlds. Worlds of the past do not hold yet, nor do all
-// with an insider: in seed 101 the choice depends on the order of arrival.
-var mixedKinds = []string{KindChurn, KindPeople}
+// mixedKinds are the kinds of TestMixedWorlds, and how many worlds in twenty are of each: a
+// world of people takes as long as six of churn, one of the past as long as nine.
+var mixedKinds = []struct {
+	kind  string
+	share uint64
+}{{KindPeople, 3}, {KindInsider, 3}, {KindPast, 2}, {KindChurn, 12}}
 
-// TestMixedWorlds plays random worlds of these kinds, nine or as many as PANDANODE_SIM_MIXED
-// says, with seeds that move with the commit.
+// TestMixedWorlds plays random worlds of these kinds, twenty or as many as PANDANODE_SIM_MIXED
+// says, with seeds that move with the commit. With those of TestRandomWorlds they are a hundred.
 func TestMixedWorlds(t *testing.T) {
 	t.Parallel()
-	worlds := uint64(9)
+	worlds := uint64(20)
 	if s := os.Getenv("PANDANODE_SIM_MIXED"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 32)
 		if err != nil || n == 0 {
@@ -46,12 +49,16 @@ func TestMixedWorlds(t *testing.T) {
 		wg    sync.WaitGroup
 	)
 	first := mixedSeed(t)
-	for i, kind := range mixedKinds {
-		many := (worlds + uint64(i)) / uint64(len(mixedKinds))
-		if many == 0 {
+	left := worlds
+	for _, k := range mixedKinds {
+		many := worlds * k.share / 20
+		if k.kind == KindChurn {
+			many = left
+		}
+		if left -= many; many == 0 {
 			continue
 		}
-		s := Sweep{Spec: Spec{Kind: kind, Faults: FaultsSome}, From: first, To: first + many - 1, Jobs: max(1, runtime.GOMAXPROCS(0)/2)}
+		s := Sweep{Spec: Spec{Kind: k.kind, Faults: FaultsSome}, From: first, To: first + many - 1, Jobs: max(1, runtime.GOMAXPROCS(0)/2)}
 		wg.Go(func() {
 			left, err := s.Run(context.WithoutCancel(t.Context()), nil, func(x Swept) error {
 				mu.Lock()
@@ -60,7 +67,7 @@ func TestMixedWorlds(t *testing.T) {
 				return nil
 			})
 			if err != nil || left > 0 {
-				t.Errorf("%s: %d worlds are left: %v", kind, left, err)
+				t.Errorf("%s: %d worlds are left: %v", k.kind, left, err)
 			}
 		})
 	}
