@@ -12,13 +12,13 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// setTo has a device change a field of the profile, as a node does.
-func (d *device) setTo(item wire.ProfileItem) (Outcome, error) {
-	last := uint64(0)
-	if by := d.m.rosters.now.Profile(item.Field); by != nil {
-		last = by.Profile.HLC
+// setTo has a device change a field of the profile, dated by its clock alone or, as a node
+// does, after what holds.
+func (d *device) setTo(item wire.ProfileItem, byClock bool) (Outcome, error) {
+	item.HLC = uint64(crdt.HLCFromTime(d.clock()))
+	if by := d.m.rosters.now.Profile(item.Field); by != nil && !byClock {
+		item.HLC = max(item.HLC, by.Profile.HLC+1)
 	}
-	item.HLC = max(uint64(crdt.HLCFromTime(d.clock())), last+1)
 	return d.step(SetProfile{Item: *d.sets(item).Profile})
 }
 
@@ -61,7 +61,7 @@ func TestProfileOfTheEndOfTime(t *testing.T) {
 			{Field: wire.FieldName, Text: "ours"},
 			{Field: wire.FieldMailboxes, Mailboxes: []wire.LinkPeer{{Peer: []byte("ours")}}},
 		} {
-			if _, err := a.setTo(item); err != nil {
+			if _, err := a.setTo(item, gone); err != nil {
 				t.Errorf("author gone %v: %v: %v", gone, item.Field, err)
 			}
 		}
