@@ -39,17 +39,20 @@ func TestProfileOfTheEndOfTime(t *testing.T) {
 				{Field: wire.FieldMailboxes, Mailboxes: []wire.LinkPeer{{Peer: []byte("mine")}}},
 			} {
 				item.HLC = end - 40 + 4*i + uint64(j) //nolint:gosec // small
-				p.writeAt(item.HLC, wire.KindOp, b.sets(item), a.additionOf(b).Hash)
+				p.writeAt(item.HLC, wire.KindOp, b.sets(item), hashesOf(b.heads()...)...)
 			}
 			pens = append(pens, p)
 		}
 		last := b.fresh()
-		last.writeAt(end, wire.KindOp, b.sets(wire.ProfileItem{Field: wire.FieldPolicy, HLC: end, Policy: wire.PolicyOpen}), a.additionOf(b).Hash)
+		last.writeAt(end, wire.KindOp, b.sets(wire.ProfileItem{Field: wire.FieldPolicy, HLC: end, Policy: wire.PolicyOpen}), hashesOf(b.heads()...)...)
 		all := naming(c, append(pens, last)...)
 		all = all[:len(all)-1] // nothing comes after the end of time
 		inOrders(t, "at the end of time", 20, members, all, nil)
 		for _, x := range members {
 			x.must(Entries{Entries: all})
+		}
+		if a.m.rosters.now.Policy() != wire.PolicyOpen || a.m.rosters.now.Profile(wire.FieldName).User != b.dev.User {
+			t.Fatalf("what an admin sets does not count:\n%s", a.standing())
 		}
 		if gone {
 			a.must(RemoveUser{User: b.dev.User})
