@@ -238,8 +238,10 @@ func (x *exchange) writeAll(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := x.write(wire.SyncMessage{Vector: &vector}); err != nil {
-		return err
+	for part := range vector.Parts() {
+		if err := x.write(wire.SyncMessage{Vector: part}); err != nil {
+			return err
+		}
 	}
 	var wants uint64 // of the peer, answered
 	for answered, settled := false, false; !answered || !settled; {
@@ -275,6 +277,20 @@ func (x *exchange) writeAll(ctx context.Context) error {
 		}
 	}
 	return x.s.CloseWrite()
+}
+
+// takeVector takes a part of the peer's version vector, and says whether that is whole now.
+func (x *exchange) takeVector(ctx context.Context, vector, part *wire.SyncVector) (whole bool, err error) {
+	if err := vector.Join(part); err != nil {
+		return false, fmt.Errorf("%w: %w", errProtocol, err)
+	}
+	if vector.More != 0 {
+		return false, nil
+	}
+	if _, err := x.take(ctx, group.PeerVector{Device: x.device, Vector: vector}); err != nil {
+		return false, err
+	}
+	return true, x.task(task{vector: vector})
 }
 
 // writeEntries sends the entries that the peer's vector lacks, frame by frame, so that the
@@ -418,6 +434,7 @@ func (x *exchange) readAll(ctx context.Context) error {
 		theirEnd bool   // the peer wants nothing more
 		tree     treeReader
 		trees    int // asked for and not here
+		vector   wire.SyncVector
 	)
 	for {
 		var msg wire.SyncMessage
@@ -429,14 +446,15 @@ func (x *exchange) readAll(ctx context.Context) error {
 		}
 		switch {
 		case msg.Vector != nil:
-			if vectors++; vectors > 1 {
+			if vectors > 0 {
 				return fmt.Errorf("%w: a second vector", errProtocol)
 			}
-			if _, err := x.take(ctx, group.PeerVector{Device: x.device, Vector: msg.Vector}); err != nil {
+			whole, err := x.takeVector(ctx, &vector, msg.Vector)
+			if err != nil {
 				return err
 			}
-			if err := x.task(task{vector: msg.Vector}); err != nil {
-				return err
+			if whole {
+				vectors++
 			}
 		case msg.Entries != nil:
 			out, err := x.take(ctx, group.From{Input: group.Entries{Entries: msg.Entries}, Device: x.device})

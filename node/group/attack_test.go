@@ -219,38 +219,118 @@ func TestLongBranch(t *testing.T) {
 	}
 }
 
-// A device begins more logs than one may: whichever of them somebody saw first, all
-// take what the others built upon.
-func TestManyIncarnations(t *testing.T) {
-	w, a, b, c := three(t, 703)
+// marksOf counts the marks of a device in another's vector.
+func (d *device) marksOf(of *device) (n int) {
+	for _, m := range d.m.Marks() {
+		if m.Log.Device == of.dev.ID {
+			n++
+		}
+	}
+	return n
+}
+
+// A device begins logs without end, each beside the others, or forks log after log. It gets
+// few places in a vector, all agree that it floods, whichever entries they saw first, and
+// they still take what others had built upon before they knew.
+func TestFloodOfLogs(t *testing.T) {
+	for _, forks := range []bool{false, true} {
+		w, a, b, c := three(t, 703)
+		c.online, w.gossip = false, false
+		held := true
+		w.cut = func(x, y *device) bool { return held }
+		deps := []wire.EntryHash{a.m.rosters.now.Device(c.dev.ID).By.Hash}
+		var raws [][]byte
+		for range 20 * dag.MaxBeside {
+			inc, at := w.rand.Uint64(), max(crdt.HLCFromTime(w.now), a.m.logs.Clock.Last()+1)
+			for range map[bool]int{true: 2, false: 1}[forks] {
+				raw, _ := branch(c, inc, 1, deps, at)
+				raws = append(raws, raw...)
+			}
+		}
+		for _, raw := range raws {
+			_, _ = a.step(Entries{Entries: [][]byte{raw}})
+		}
+		a.send("from anna, who saw some")
+		slices.Reverse(raws)
+		for _, raw := range raws {
+			_, _ = b.step(Entries{Entries: [][]byte{raw}})
+		}
+		b.send("from ben, who saw others")
+		for _, x := range []*device{a, b} {
+			if x.m.logs.Floods[c.dev.ID] == nil || x.marksOf(c) > 1 || x.m.logs.Count > 200 {
+				t.Errorf("forks %v: %s: a flood %v, %d marks, %d entries", forks, x.name, x.m.logs.Floods[c.dev.ID] != nil, x.marksOf(c), x.m.logs.Count)
+			}
+		}
+		held = false
+		for range 3 {
+			w.sync(a, b)
+			w.run(time.Minute)
+		}
+		w.agree(a, b)
+		if a.m.conclusions() != b.m.conclusions() {
+			t.Errorf("forks %v: anna concludes\n%s\nand ben\n%s", forks, a.m.conclusions(), b.m.conclusions())
+		}
+		if len(a.texts()) != 2 || len(b.texts()) != 2 {
+			t.Errorf("forks %v: anna shows %v, ben %v", forks, a.texts(), b.texts())
+		}
+		before := a.m.conclusions()
+		a.open()
+		if a.m.conclusions() != before {
+			t.Errorf("forks %v: another conclusion after a restart", forks)
+		}
+	}
+}
+
+// A device tells one half of the group of seventeen logs and the other of an entry that knows
+// them all. They agree once they meet.
+func TestFloodShownToSome(t *testing.T) {
+	w, a, b, c := three(t, 705)
 	c.online, w.gossip = false, false
 	held := true
 	w.cut = func(x, y *device) bool { return held }
+	at := max(crdt.HLCFromTime(w.now), a.m.logs.Clock.Last()+1)
+	deps := []wire.EntryHash{a.m.rosters.now.Device(c.dev.ID).By.Hash}
 	var raws [][]byte
-	for range 2 * dag.MaxLogs {
-		raw, _ := branch(c, w.rand.Uint64(), 1, nil, max(crdt.HLCFromTime(w.now), a.m.logs.Clock.Last()+1))
-		raws = append(raws, raw...)
+	var firsts []wire.EntryHash
+	for range dag.MaxBeside + 1 {
+		raw, hashes := branch(c, w.rand.Uint64(), 1, deps, at)
+		raws, firsts = append(raws, raw...), append(firsts, hashes...)
 	}
-	for _, raw := range raws {
-		_, _ = a.step(Entries{Entries: [][]byte{raw}})
-	}
-	slices.Reverse(raws)
-	for _, raw := range raws {
+	slices.SortFunc(firsts, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
+	all, _ := branch(c, w.rand.Uint64(), 1, firsts, at+100)
+	_, _ = a.step(Entries{Entries: raws})
+	for i, raw := range raws[:dag.MaxBeside] { // ben never sees seventeen at once
 		_, _ = b.step(Entries{Entries: [][]byte{raw}})
+		if i == dag.MaxBeside-1 {
+			one, _ := branch(c, w.rand.Uint64(), 1, firsts[:dag.MaxBeside/2], at+50)
+			_, _ = b.step(Entries{Entries: append(one, raws[dag.MaxBeside], all[0])})
+		}
 	}
-	if n := a.m.logs.LogsOf(c.dev.ID); n > dag.MaxLogs {
-		t.Errorf("anna took %d logs that nobody named", n)
-	}
-	a.send("from anna")
-	b.send("from ben")
 	held = false
-	for range 3 {
+	for range 4 {
 		w.sync(a, b)
 		w.run(time.Minute)
 	}
 	w.agree(a, b)
-	if len(a.texts()) != 2 || len(b.texts()) != 2 {
-		t.Errorf("anna shows %v, ben %v", a.texts(), b.texts())
+	if a.m.conclusions() != b.m.conclusions() || a.m.logs.Floods[c.dev.ID] == nil || b.m.logs.Floods[c.dev.ID] == nil {
+		t.Errorf("anna concludes\n%s\nand ben\n%s", a.m.conclusions(), b.m.conclusions())
+	}
+}
+
+// A device that is restored again and again floods nothing: each log names the one before.
+func TestFortyRestores(t *testing.T) {
+	w, a, b, c := three(t, 706)
+	for range 40 {
+		b.inc++
+		b.open()
+		w.sync(a, b)
+		w.run(2 * time.Minute)
+		b.send("restored")
+		w.run(time.Minute)
+	}
+	w.agree(a, b, c)
+	if a.m.logs.Floods[b.dev.ID] != nil || a.marksOf(b) > 2 || len(a.texts()) != 40 {
+		t.Errorf("ben floods: %v, %d marks, %d messages", a.m.logs.Floods[b.dev.ID] != nil, a.marksOf(b), len(a.texts()))
 	}
 }
 

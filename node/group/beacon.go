@@ -28,7 +28,8 @@ func (in PeerVector) act(m *Machine, now time.Time, _ *Outcome) error {
 		for _, r := range v.Receipts {
 			_ = m.messages.receipts.take(now, r) // a statement about itself: a wrong one harms its author alone
 		}
-		v.Rejoin, v.Receipts = nil, nil
+		m.evidence.takeFloods(v.Floods)
+		v.Rejoin, v.Receipts, v.Floods = nil, nil, nil
 		m.peers.takeVector(now, p, v, wire.MaxGaps, m.lacking())
 	}
 	m.peers.addAgain(now, p, again)
@@ -38,6 +39,10 @@ func (in PeerVector) act(m *Machine, now time.Time, _ *Outcome) error {
 
 // lacking says whether this device lacks messages or keys that others may have.
 func (m *Machine) lacking() bool { return len(m.messages.gaps) > 0 || m.joining.rejoin != nil }
+
+// maxMarksTold bounds the marks in a beacon: of more, those of the logs with the newest
+// entries.
+const maxMarksTold = 1024
 
 // sendBeacon tells the group which records this device cannot read, so that
 // somebody seals them again, and how far it is.
@@ -56,7 +61,7 @@ func (m *Machine) sendBeacon(now time.Time) {
 	gaps = gaps[:min(len(gaps), maxGapsTold)]
 	slices.SortFunc(gaps, func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) })
 	b := wire.Beacon{
-		V: wire.Version, Log: m.own.log, HLC: uint64(m.peers.beaconDate(now, m.next(now))), Vector: m.logs.Marks(), Gaps: gaps, Position: n.ID,
+		V: wire.Version, Log: m.own.log, HLC: uint64(m.peers.beaconDate(now, m.next(now))), Vector: m.logs.Newest(m.logs.Marks(), maxMarksTold), Gaps: gaps, Position: n.ID,
 		Check: wire.HashOf(wire.DomainBeacon, e.Authenticator()), Rejoin: m.joining.rejoin,
 	}
 	public := m.leaf.public()

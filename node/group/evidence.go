@@ -1,7 +1,9 @@
 package group
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pandanode/pandanode/node/group/dag"
@@ -49,6 +51,39 @@ func (w *watch) record(e *dag.Evidence) {
 	w.derive()
 }
 
+// flood keeps the entries that show that a device floods, and derives again all that
+// follows from the entries.
+func (w *watch) flood(f *wire.Flood) {
+	if w.logs.Floods[f.Device] != nil {
+		return
+	}
+	w.tx.put(rowFlood+hexed(f.Device[:]), wire.Marshal(f))
+	w.logs.RecordFlood(f)
+	w.derive()
+}
+
+// takeFloods takes what another device says of devices that flood, where the entries that
+// show it are here.
+func (w *watch) takeFloods(floods []wire.Flood) {
+	for _, f := range floods {
+		if w.logs.Shows(&f) {
+			w.flood(&f)
+		}
+	}
+}
+
+// floods lists the entries that show each device that floods by its logs, ascending by
+// device, for an exchange.
+func (w *watch) floods() (out []wire.Flood) {
+	for _, f := range w.logs.Floods {
+		if len(f.Entries) > 0 {
+			out = append(out, *f)
+		}
+	}
+	slices.SortFunc(out, func(a, b wire.Flood) int { return bytes.Compare(a.Device[:], b.Device[:]) })
+	return out[:min(len(out), wire.MaxFloods)]
+}
+
 // recount notes that other entries count.
 func (w *watch) recount() {
 	w.logs.Recounted()
@@ -62,6 +97,17 @@ func (w *watch) derive() {
 }
 
 func (w *watch) load() error {
+	if err := w.tx.scan(rowFlood, func(_ string, v []byte) error {
+		var f wire.Flood
+		if err := wire.Unmarshal(v, &f); err != nil {
+			return fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
+		}
+		w.logs.RecordFlood(&f)
+		w.derive()
+		return nil
+	}); err != nil {
+		return err
+	}
 	return w.tx.scan(rowEvidence, func(_ string, v []byte) error {
 		var row evidenceRow
 		if err := wire.Unmarshal(v, &row); err != nil {

@@ -17,7 +17,7 @@ func TestOwnHeadsAreNamedFirst(t *testing.T) {
 	at := uint64(a.m.logs.Clock.Last())
 	old, hash := forged(a, wire.KindRecord, &wire.Record{}, deps, func(e *wire.Entry) { e.HLC = at + 1 })
 	a.must(Entries{Entries: [][]byte{old}})
-	for i := range uint64(dag.MaxLogs - 1) {
+	for i := range uint64(dag.MaxBeside - 1) {
 		raw, _ := forged(c, wire.KindRecord, &wire.Record{}, deps, func(e *wire.Entry) { e.HLC = at + 2 + i })
 		a.must(Entries{Entries: [][]byte{raw}})
 	}

@@ -109,8 +109,13 @@ func (m *Machine) insert(it *dag.Item, e *wire.Entry) error {
 	}
 	m.logs.Add(it, e)
 	m.rosters.came(it)
-	if it.Target != nil && len(m.logs.Adders[it.Target.Device.ID]) == 1 {
-		m.logs.DropForged(m.own.group, it.Target.Device)
+	if it.Target != nil && it.Facts.Has(dag.IsPermitted) {
+		if m.logs.Introduce(it); len(m.logs.Adders[it.Target.Device.ID]) == 1 {
+			m.logs.DropForged(m.own.group, it.Target.Device)
+		}
+	}
+	for _, f := range m.logs.Found() {
+		m.evidence.flood(f)
 	}
 	if n != nil && (it.Commit != nil || it.Facts.Has(dag.IsPermitted)) {
 		m.tree.Add(n)

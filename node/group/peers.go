@@ -127,7 +127,7 @@ func (p *peers) takeVector(now time.Time, of *peerState, v wire.SyncVector, most
 	of.vector = v.Marks
 	for _, mark := range v.Marks {
 		if len(p.logs.Index[mark.Log]) > 0 {
-			of.marks[mark.Log] = max(of.marks[mark.Log], mark.Seq)
+			p.logs.Covers(mark, func(id wire.LogID, seq uint64) { of.marks[id] = max(of.marks[id], seq) })
 		}
 	}
 	of.more = len(v.Lacks) >= most

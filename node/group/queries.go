@@ -115,7 +115,7 @@ func (m *Machine) Vector() wire.SyncVector {
 	lacks := m.messages.lacks()
 	lacks = lacks[:min(len(lacks), wire.MaxGaps)]
 	slices.SortFunc(lacks, func(a, b wire.MessageID) int { return bytes.Compare(a[:], b[:]) })
-	v := wire.SyncVector{Marks: m.Marks(), Lacks: lacks}
+	v := wire.SyncVector{Marks: m.Marks(), Lacks: lacks, Floods: m.evidence.floods()}
 	if m.stranded(m.fork.chosen.at) {
 		v.Rejoin = m.joining.rejoin
 	}

@@ -25,6 +25,9 @@ import (
 // When a device sends receipts. In a small group everybody does so at once. In a large one
 // those do who had the message from its author, and a few whom the author's name picks; the
 // others take turns, so that an author hears of a few of them at a time.
+// maxStale bounds the incarnations of a device whose receipts are known to be over.
+const maxStale = 64
+
 const (
 	receiptWait   = 250 * time.Millisecond // from reading something to saying so
 	receiptEvery  = time.Second            // from one to the next about the same log, at least
@@ -228,7 +231,7 @@ func (r *reading) begin(log wire.LogID) {
 		if r.stale == nil {
 			r.stale = map[uint64]bool{}
 		}
-		if r.log != (wire.LogID{}) && len(r.stale) < dag.MaxLogs {
+		if r.log != (wire.LogID{}) && len(r.stale) < maxStale {
 			r.stale[r.log.Incarnation] = true
 		}
 		r.log, r.counts, r.marks = log, map[wire.LogID]uint64{}, map[wire.LogID]*dag.Item{}

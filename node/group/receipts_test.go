@@ -286,12 +286,12 @@ func TestReceiptsAreBounded(t *testing.T) {
 	if n := len(a.m.messages.receipts.read[b.dev.ID].counts); passed > receiptsPassed || n > maxReceiptCounts {
 		t.Errorf("%d were passed on, %d logs are remembered", passed, n)
 	}
-	for range 4 * dag.MaxLogs {
+	for range 4 * maxStale {
 		w.now = w.now.Add(time.Second)
 		raw := b.receipt(it, func(r *wire.Receipt) { r.Log.Incarnation = w.rand.Uint64() })
 		_, _ = a.step(Envelope{Bytes: b.envelope(wire.Bundle{Receipts: [][]byte{raw}})})
 	}
-	if n := len(a.m.messages.receipts.read[b.dev.ID].stale); n > dag.MaxLogs {
+	if n := len(a.m.messages.receipts.read[b.dev.ID].stale); n > maxStale {
 		t.Errorf("%d incarnations are remembered", n)
 	}
 	raw := b.receipt(it, func(r *wire.Receipt) { r.Count, r.Read.Seq = 1<<40, 1<<40 })

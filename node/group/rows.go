@@ -20,6 +20,7 @@ const (
 	rowEntry     = "entry/"     // device/incarnation/seq, and the hash of a second one with that seq → encoded Signed
 	rowPack      = "pack/"      // number → what a restart needs of many entries; a cache
 	rowEvidence  = "evidence/"  // device/incarnation → evidenceRow
+	rowFlood     = "flood/"     // device → encoded Flood
 	rowEpoch     = "epoch/"     // EpochID → head of its Snapshot, in the epoch's vault
 	rowThin      = "thin/"      // EpochID → head of what is left of it, in a vault of its own
 	rowPage      = "page/"      // page of a ratchet tree, named by its content

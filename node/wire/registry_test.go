@@ -50,6 +50,13 @@ func fill(first byte, n int) []byte {
 func hash[T ~[32]byte](first byte) T { return T(fill(first, 32)) }
 func ptr[T any](v T) *T              { return &v }
 
+func sampleFlood() (entries []EntryHash) {
+	for i := range byte(FloodSize) {
+		entries = append(entries, hash[EntryHash](i))
+	}
+	return entries
+}
+
 func signed(payload []byte) Signed {
 	return Signed{Payload: payload, Signature: fill(0xa0, 64)}
 }
@@ -132,6 +139,7 @@ func registry() []wireType {
 		inFrames("sync-hello", &SyncHello{V: Version, Topic: hash[Hash](1), Nonce: hash[[32]byte](2), Now: 1_790_000_000_000}),
 		inFrames("sync-proof", &SyncProof{*cert, KeyID(fill(1, 8)), hash[[32]byte](2)}),
 		inFrames("sync-vector", &SyncMessage{Vector: &SyncVector{Marks: sampleMarks, Lacks: []MessageID{{1}, {2}}, Rejoin: ptr(signed(Marshal(sampleRejoin)))}}),
+		inFrames("sync-vector-floods", &SyncMessage{Vector: &SyncVector{Marks: sampleMarks, Floods: []Flood{{hash[DeviceID](1), sampleFlood()}}, More: 1}}),
 		inFrames("sync-vector-read", &SyncMessage{Vector: &SyncVector{Marks: sampleMarks, Receipts: []Signed{signed(Marshal(sampleReceipt))}}}),
 		inFrames("sync-entries", &SyncMessage{Entries: sampleBundle.Entries}),
 		inFrames("sync-want", &SyncMessage{Want: &SyncWant{[]MessageID{hash[MessageID](1)}, []EpochID{hash[EpochID](2)}}}),

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -154,10 +155,30 @@ type SyncVector struct {
 	Rejoin *Signed     `cbor:"3,keyasint,omitempty"` // Rejoin: it asks to be added again
 
 	Receipts []Signed `cbor:"4,keyasint,omitempty"` // Receipt: how far it has read the logs of the device at the other end
+	Floods   []Flood  `cbor:"5,keyasint,omitempty"` // ascending by device
+	More     uint64   `cbor:"6,keyasint,omitempty"` // 1: another vector follows, whose logs come after these
+}
+
+// Flood names entries of one device that lie beside each other, none in the past of another:
+// more than a device that goes by the rules ever writes.
+type Flood struct {
+	Device  DeviceID    `cbor:"1,keyasint"`
+	Entries []EntryHash `cbor:"2,keyasint"` // FloodSize of them, ascending
+}
+
+func (f *Flood) validate() error {
+	if len(f.Entries) != FloodSize || !ascending(f.Entries, compareHashes) {
+		return fmt.Errorf("%w: flood of %d entries", ErrMalformed, len(f.Entries))
+	}
+	return nil
 }
 
 func (v *SyncVector) validate() error {
 	switch {
+	case len(v.Floods) > MaxFloods:
+		return fmt.Errorf("%w: version vector with %d floods, at most %d", ErrTooLarge, len(v.Floods), MaxFloods)
+	case v.More > 1 || !ascending(v.Floods, func(a, b Flood) int { return bytes.Compare(a.Device[:], b.Device[:]) }):
+		return fmt.Errorf("%w: version vector", ErrMalformed)
 	case len(v.Lacks) > MaxGaps:
 		return fmt.Errorf("%w: version vector that lacks %d records, at most %d", ErrTooLarge, len(v.Lacks), MaxGaps)
 	case !ascending(v.Lacks, compareHashes):
@@ -167,6 +188,11 @@ func (v *SyncVector) validate() error {
 	case v.Rejoin != nil:
 		if err := v.Rejoin.validate(); err != nil {
 			return fmt.Errorf("version vector: rejoin: %w", err)
+		}
+	}
+	for _, f := range v.Floods {
+		if err := f.validate(); err != nil {
+			return fmt.Errorf("version vector: %w", err)
 		}
 	}
 	for _, r := range v.Receipts {

@@ -26,24 +26,19 @@ type Evidence struct {
 
 // Accused says whether there is evidence against any log of a device.
 func (l *Logs) Accused(d wire.DeviceID) bool {
-	for id := range l.Evidence {
-		if id.Device == d {
-			return true
-		}
-	}
-	return false
+	return l.Floods[d] != nil || l.forked(d) > 0
 }
 
 // Counts says whether an entry has an effect: its log is without evidence, or a
 // log without evidence has it in its past.
 func (l *Logs) Counts(it *Item) bool {
-	return l.Evidence[it.Log] == nil || l.cover().seq(int(it.List)) >= it.Seq
+	return !l.accused(it.Log) || l.cover().seq(int(it.List)) >= it.Seq
 }
 
 // CountsUpTo gives the last sequence number of a branch, by its position in Lists, that has
 // an effect.
 func (l *Logs) CountsUpTo(list int) uint64 {
-	if b := l.Lists[list]; l.Evidence[b.ID] == nil {
+	if b := l.Lists[list]; !l.accused(b.ID) {
 		return b.Head().Seq
 	}
 	return l.cover().seq(list)
@@ -60,7 +55,7 @@ func (l *Logs) cover() Vector {
 	if l.Covered == nil {
 		l.Covered = Vector{}
 		for _, list := range l.Lists {
-			if l.Evidence[list.ID] == nil {
+			if !l.accused(list.ID) {
 				l.Covered = l.Covered.Join(list.Head())
 			}
 		}
@@ -70,11 +65,11 @@ func (l *Logs) cover() Vector {
 
 // extendCover keeps the cover up to date with an item that comes in.
 func (l *Logs) extendCover(it *Item) {
-	if l.Covered == nil || l.Evidence[it.Log] != nil {
+	if l.Covered == nil || l.accused(it.Log) {
 		return
 	}
 	for i, list := range l.Lists {
-		l.Grew = l.Grew || l.Evidence[list.ID] != nil && it.Seen(i) > l.Covered.seq(i)
+		l.Grew = l.Grew || l.accused(list.ID) && it.Seen(i) > l.Covered.seq(i)
 	}
 	l.Covered = l.Covered.Join(it)
 }
@@ -85,7 +80,7 @@ func (l *Logs) lastEntries() []*Item {
 	by := map[wire.DeviceID][]*Item{}
 	for i, list := range l.Lists {
 		last := list.Head()
-		if l.Evidence[list.ID] != nil {
+		if l.accused(list.ID) {
 			last = list.At(l.cover().seq(i))
 		}
 		if last != nil {
@@ -138,7 +133,7 @@ func (l *Logs) rivalOf(group wire.GroupID, s *SignedEntry, read func(*Item) ([]b
 func (l *Logs) DetectEquivocation(group wire.GroupID, s *SignedEntry, read func(*Item) ([]byte, error)) (*Evidence, error) {
 	log := s.Entry.Log()
 	d := l.Devices[log.Device]
-	if d == nil || l.Evidence[log] != nil {
+	if d == nil || l.accused(log) {
 		return nil, nil
 	}
 	hash, other, err := l.rivalOf(group, s, read)
@@ -159,6 +154,9 @@ func (l *Logs) DetectEquivocation(group wire.GroupID, s *SignedEntry, read func(
 // depends on which entries count.
 func (l *Logs) RecordEvidence(e *Evidence) {
 	l.Evidence[e.Log] = e
+	if d := e.Log.Device; l.forked(d) > MaxForked && l.Floods[d] == nil {
+		l.Floods[d] = &wire.Flood{Device: d}
+	}
 	l.Covered = nil
 	l.Recounted()
 	// Parked entries of that log go into quarantine, unless other entries need them.

@@ -20,7 +20,6 @@ const (
 	MaxParked          = 256 // entries waiting for others, per device that wrote them; all that are not known share one place
 	maxParkedBytes     = 16 << 20
 	maxQuarantineBytes = 16 << 20 // of entries that nobody needs
-	MaxLogs            = 64       // logs (incarnations) per device that nobody else needs
 )
 
 // Logs is the set of entries, linked by hash, grown in causal order only. It knows
@@ -29,6 +28,7 @@ const (
 type Logs struct {
 	Index map[wire.LogID][]int // positions in lists, in order of arrival
 	Lists []*LogList
+	of    map[wire.DeviceID][]int // positions in lists of the branches of a device
 	Items *index
 	Heads map[wire.EntryHash]*Item // the frontier: entries that no other names
 
@@ -45,10 +45,14 @@ type Logs struct {
 	Clock   crdt.Clock // the newest date in the set, and of what this device dated since
 
 	Evidence map[wire.LogID]*Evidence
-	Covered  Vector // the entries in the pasts of logs without evidence; nil: find them again
-	scratch  Vector // for fillPast
-	Grew     bool   // covered took in something of a log with evidence
-	Changes  int    // rises with every change of the fork choice's input
+	Floods   map[wire.DeviceID]*wire.Flood
+	tops     map[wire.DeviceID][]*Item // entries of a device that lie in the past of no other of its own
+	found    []*wire.Flood             // see Found
+	proof    Vector                    // of Floods; nil: find it again
+	Covered  Vector                    // the entries in the pasts of logs without evidence; nil: find them again
+	scratch  Vector                    // for fillPast
+	Grew     bool                      // covered took in something of a log with evidence
+	Changes  int                       // rises with every change of the fork choice's input
 
 	Parking    parking
 	Quarantine quarantine // of logs with evidence, or too many: nobody else references them
@@ -76,11 +80,11 @@ func (b *LogList) At(seq uint64) *Item {
 // no operation that adds it.
 func NewLogs(founder *identity.Device) *Logs {
 	l := &Logs{
-		Index: map[wire.LogID][]int{}, Items: newIndex(0), Heads: map[wire.EntryHash]*Item{},
+		of: map[wire.DeviceID][]int{}, Index: map[wire.LogID][]int{}, Items: newIndex(0), Heads: map[wire.EntryHash]*Item{},
 		Devices: map[wire.DeviceID]*identity.Device{founder.ID: founder},
 		Adders:  map[wire.DeviceID][]*Item{}, founder: founder.ID,
 		Votes: map[wire.DeviceID]*Item{}, Words: map[wire.DeviceID]*Item{},
-		Evidence: map[wire.LogID]*Evidence{},
+		Evidence: map[wire.LogID]*Evidence{}, Floods: map[wire.DeviceID]*wire.Flood{}, tops: map[wire.DeviceID][]*Item{},
 	}
 	l.first = numbers{}
 	l.Parking = newParking(func(d wire.DeviceID) bool { return l.Devices[d] != nil }, l.Missing, l.first)
@@ -130,6 +134,9 @@ func (l *Logs) Check(s *SignedEntry, group wire.GroupID, engine engine.Engine) (
 		return nil, fmt.Errorf("%v of device %v: %w: %w", e.Kind, e.Device, verdict.ErrForged, err)
 	}
 	it := l.Item(s, d)
+	if e.Incarnation == FloodMark {
+		return nil, fmt.Errorf("%v of device %v: %w: no log has that incarnation", e.Kind, e.Device, verdict.ErrForged)
+	}
 	if it.HLC >= EndOfTime {
 		return nil, fmt.Errorf("%v of device %v: %w: %v", e.Kind, e.Device, verdict.ErrFuture, it.HLC.Time())
 	}
@@ -228,21 +235,13 @@ func (l *Logs) FillPast(it *Item, e *wire.Entry) *Item {
 	return it
 }
 
-func (l *Logs) LogsOf(d wire.DeviceID) (n int) {
-	for id := range l.Index {
-		if id.Device == d {
-			n++
-		}
-	}
-	return n
-}
-
 // Add puts a checked item into the set.
 func (l *Logs) Add(it *Item, e *wire.Entry) {
 	it.List = int32(l.branch(it, e)) //nolint:gosec // there is not the memory for so many
 	l.FillPast(it, e)                // again, without the branch that is now its own
 	l.Lists[it.List].Items = append(l.Lists[it.List].Items, it)
 	l.extendCover(it)
+	l.beside(it)
 	l.Items.add(it)
 	delete(l.Heads, e.Prev)
 	for _, d := range e.Deps {
@@ -258,15 +257,6 @@ func (l *Logs) Add(it *Item, e *wire.Entry) {
 	case wire.KindOp:
 		at, _ := slices.BinarySearchFunc(l.Ops, it, (*Item).Compare)
 		l.Ops = slices.Insert(l.Ops, at, it)
-		if it.Target != nil {
-			id := it.Target.Device.ID
-			// It is known by the certificate that it came in with last, in the order of entries
-			// and not of their arrival.
-			if !slices.ContainsFunc(l.Adders[id], func(o *Item) bool { return o.Compare(it) > 0 }) {
-				l.Devices[id] = it.Target.Device
-			}
-			l.Adders[id] = append(l.Adders[id], it)
-		}
 	case wire.KindCommit:
 		l.Commits = append(l.Commits, it)
 		l.takeVote(it)
@@ -276,6 +266,18 @@ func (l *Logs) Add(it *Item, e *wire.Entry) {
 		l.Keys = append(l.Keys, it)
 	case wire.KindRecord:
 	}
+}
+
+// Introduce has an addition that its author could make bring its device to the set: entries
+// of it are taken from now on.
+func (l *Logs) Introduce(add *Item) {
+	id := add.Target.Device.ID
+	// It is known by the certificate that it came in with last, in the order of entries and
+	// not of their arrival.
+	if !slices.ContainsFunc(l.Adders[id], func(o *Item) bool { return o.Compare(add) > 0 }) {
+		l.Devices[id] = add.Target.Device
+	}
+	l.Adders[id] = append(l.Adders[id], add)
 }
 
 // takeVote keeps the newest VOTE and the newest VOTE or COMMIT of each device.
@@ -297,6 +299,7 @@ func (l *Logs) branch(it *Item, e *wire.Entry) int {
 	}
 	i := len(l.Lists)
 	l.Index[it.Log] = append(l.Index[it.Log], i)
+	l.of[it.Log.Device] = append(l.of[it.Log.Device], i)
 	l.Lists = append(l.Lists, &LogList{ID: it.Log, From: it.Seq - 1})
 	return i
 }
@@ -331,26 +334,62 @@ func (l *Logs) Frontier(own wire.LogID, most int) []wire.EntryHash {
 	return deps
 }
 
-// Marks is the version vector, ascending by log. The entries of a log with evidence that
-// count lie in the pasts of other marks; the log's own mark only says that there is
-// evidence.
+// Marks is the version vector, ascending by log: of each device the last entries that lie
+// in the past of no other of its own. The entries of a log with evidence that count lie in
+// the pasts of other marks; the log's own mark only says that there is evidence, and one
+// mark says that a device floods.
 func (l *Logs) Marks() []wire.Mark {
-	logs := maps.Clone(l.Evidence)
-	for id := range l.Index {
-		logs[id] = nil
+	out := make([]wire.Mark, 0, len(l.tops))
+	for id := range l.Evidence {
+		if l.Floods[id.Device] == nil && l.matters(id.Device) {
+			out = append(out, wire.Mark{Log: id})
+		}
 	}
-	out := make([]wire.Mark, 0, len(logs))
-	for _, id := range slices.SortedFunc(maps.Keys(logs), wire.LogID.Compare) {
-		if l.Evidence[id] != nil {
-			if l.matters(id.Device) {
-				out = append(out, wire.Mark{Log: id})
+	for d, tops := range l.tops {
+		if l.Floods[d] != nil {
+			if l.matters(d) {
+				out = append(out, wire.Mark{Log: wire.LogID{Device: d, Incarnation: FloodMark}})
 			}
 			continue
 		}
-		h := l.Head(id)
-		out = append(out, wire.Mark{Log: id, Seq: h.Seq, Hash: h.Hash})
+		if l.forked(d) > 0 {
+			tops = l.soundTops(d)
+		}
+		for _, it := range tops {
+			out = append(out, wire.Mark{Log: it.Log, Seq: it.Seq, Hash: it.Hash})
+		}
 	}
+	slices.SortFunc(out, func(a, b wire.Mark) int { return a.Log.Compare(b.Log) })
 	return out
+}
+
+// Covers calls a function with each log of its device that a mark covers, and up to which
+// sequence number: its own, and those whose entries lie in the past of its entry.
+func (l *Logs) Covers(m wire.Mark, each func(wire.LogID, uint64)) {
+	each(m.Log, m.Seq)
+	if it := l.Items.At(m.Hash); it != nil && len(l.of[m.Log.Device]) > 1 {
+		for _, i := range l.of[m.Log.Device] {
+			each(l.Lists[i].ID, it.Seen(i))
+		}
+	}
+}
+
+// Newest leaves the marks of so many logs at most, those with the newest entries, ascending
+// by log.
+func (l *Logs) Newest(marks []wire.Mark, most int) []wire.Mark {
+	if len(marks) <= most {
+		return marks
+	}
+	at := func(m wire.Mark) crdt.HLC {
+		if it := l.Items.At(m.Hash); it != nil {
+			return it.HLC
+		}
+		return 0
+	}
+	slices.SortStableFunc(marks, func(a, b wire.Mark) int { return cmp.Compare(at(b), at(a)) })
+	marks = marks[:most]
+	slices.SortFunc(marks, func(a, b wire.Mark) int { return a.Log.Compare(b.Log) })
+	return marks
 }
 
 // Known gives which entries of the set a holder of these marks has, as far as they show it.
@@ -359,7 +398,7 @@ func (l *Logs) Known(marks []wire.Mark) (have Vector) {
 		switch it := l.Items.At(m.Hash); {
 		case it != nil:
 			have = have.Join(it)
-		case len(l.Index[m.Log]) == 1 && l.Evidence[m.Log] == nil && l.Head(m.Log).Seq < m.Seq:
+		case len(l.Index[m.Log]) == 1 && !l.accused(m.Log) && l.Head(m.Log).Seq < m.Seq:
 			have = have.Join(l.Head(m.Log)) // it is further there, so it has these entries
 		}
 	}
@@ -395,7 +434,7 @@ func (l *Logs) After(marks []wire.Mark, place *Item, may func(*Item) bool) iter.
 			} else {
 				heap.Fix(&rest, 0)
 			}
-			if may(it) && l.Counts(it) && !yield(it) {
+			if may(it) && (l.Counts(it) || l.proves(it)) && !yield(it) {
 				return
 			}
 		}
@@ -408,10 +447,18 @@ func (l *Logs) matters(d wire.DeviceID) bool {
 	return d == l.founder || slices.ContainsFunc(l.Adders[d], l.Counts)
 }
 
-// AccusedBeyond lists the evidence that a holder of these marks lacks.
+// AccusedBeyond lists the evidence that a holder of these marks lacks: of a device with too
+// many forked logs as much as shows that.
 func (l *Logs) AccusedBeyond(marks []wire.Mark) (out []*Evidence) {
+	marked := map[wire.LogID]bool{}
+	for _, m := range marks {
+		marked[m.Log] = marked[m.Log] || m.Seq == 0
+	}
+	of := map[wire.DeviceID]int{}
 	for _, id := range slices.SortedFunc(maps.Keys(l.Evidence), wire.LogID.Compare) {
-		if l.matters(id.Device) && !slices.ContainsFunc(marks, func(m wire.Mark) bool { return m.Seq == 0 && m.Log == id }) {
+		known := marked[id] || marked[wire.LogID{Device: id.Device, Incarnation: FloodMark}]
+		if l.matters(id.Device) && !known && of[id.Device] <= MaxForked {
+			of[id.Device]++
 			out = append(out, l.Evidence[id])
 		}
 	}
@@ -440,7 +487,9 @@ func (h *mergeHeap) Pop() any {
 func (l *Logs) Behind(marks []wire.Mark) bool {
 	return slices.ContainsFunc(marks, func(m wire.Mark) bool {
 		switch {
-		case l.Evidence[m.Log] != nil:
+		case m.Log.Incarnation == FloodMark:
+			return l.Floods[m.Log.Device] == nil
+		case l.accused(m.Log):
 			return false // other marks cover its entries that count
 		case m.Seq == 0:
 			return true

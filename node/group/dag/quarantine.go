@@ -61,7 +61,7 @@ func (q *quarantine) WasCalled(h wire.EntryHash) bool {
 func (l *Logs) PutAside(s *SignedEntry) error {
 	l.Quarantine.put(s)
 	if l.Evidence[s.Entry.Log()] == nil {
-		return fmt.Errorf("log of device %v: %w: %d incarnations", s.Entry.Device, verdict.ErrFull, MaxLogs)
+		return fmt.Errorf("log of device %v: %w: it wrote more than %d entries that do not know each other", s.Entry.Device, verdict.ErrFull, MaxBeside)
 	}
 	return fmt.Errorf("entry %d of device %v: %w", s.Entry.Seq, s.Entry.Device, verdict.ErrEquivocation)
 }
@@ -96,10 +96,9 @@ func (l *Logs) Referenced() []*SignedEntry {
 }
 
 // Unreferenced says whether an entry is taken only if somebody else needs it: its log has
-// evidence against it, or would be one too many that its device begins.
+// evidence against it, or its device floods.
 func (l *Logs) Unreferenced(e *wire.Entry) bool {
-	log := e.Log()
-	return l.Evidence[log] != nil || len(l.Index[log]) == 0 && l.LogsOf(log.Device) >= MaxLogs
+	return l.accused(e.Log())
 }
 
 // Needed says whether something that waits here needs such an entry: in the
