@@ -58,7 +58,7 @@ func (m *Machine) append(now time.Time, kind wire.Kind, body any) (*dag.Item, er
 		e.Deps = append(e.Deps[:min(len(e.Deps), most-1)], d.By.Hash) // see dag.Logs.Check
 		slices.SortFunc(e.Deps, func(a, b wire.EntryHash) int { return slices.Compare(a[:], b[:]) })
 	}
-	e.HLC = uint64(dag.DateAfter(now, m.logs.Clock.Last(), m.logs.NewestOf(e)))
+	e.HLC = uint64(dag.DateAfter(now, m.logs.Clock.Last(), m.logs.Places(e)...))
 	signed := m.cfg.LogKey.Sign(wire.DomainEntry, m.own.group, e.Encode())
 	s := &dag.SignedEntry{Raw: signed.Encode(), Signed: signed, Entry: e, Hash: wire.EntryHashOf(m.own.group, signed.Payload)}
 	if len(s.Raw) > wire.MaxEntry {

@@ -1,6 +1,7 @@
 package dag
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
@@ -78,15 +79,20 @@ func (l *Logs) Heard(now time.Time) map[wire.UserID]crdt.HLC {
 	return heard
 }
 
-// DateAfter is the date of an entry that is written now. It rises above what is known and
-// then above what the entry builds on, but for dates that this device does not believe.
-func DateAfter(now time.Time, known ...crdt.HLC) crdt.HLC {
-	for _, last := range known {
-		if last.Ahead(now) <= MaxAhead {
-			return crdt.Next(last, now)
+// DateAfter is the date of an entry that is written now. It rises above the last date that
+// is known, if this device believes that, and above the places of what the entry builds on,
+// but for those that lie so far ahead of it that nobody expects it to (see mayFollow).
+func DateAfter(now time.Time, last crdt.HLC, places ...crdt.HLC) crdt.HLC {
+	date := crdt.HLCFromTime(now)
+	if last.Ahead(now) <= MaxAhead {
+		date = crdt.Next(last, now)
+	}
+	for _, place := range slices.Sorted(slices.Values(places)) {
+		if !mayFollow(date, place) {
+			date = place + 1
 		}
 	}
-	return crdt.HLCFromTime(now)
+	return date
 }
 
 // Millis is a time in milliseconds since 1970, in UTC.

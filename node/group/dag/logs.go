@@ -164,14 +164,14 @@ func (l *Logs) Check(s *SignedEntry, group wire.GroupID, engine engine.Engine) (
 // date of what it builds on, and gives its own.
 func mayFollow(date, place crdt.HLC) bool { return date > place || place.Ahead(date.Time()) > MaxAhead }
 
-// NewestOf returns the last place, in the order, of the entries that e builds on.
-func (l *Logs) NewestOf(e *wire.Entry) (last crdt.HLC) {
+// Places lists the places, in the order, of the entries that e builds on.
+func (l *Logs) Places(e *wire.Entry) (places []crdt.HLC) {
 	for _, h := range append([]wire.EntryHash{e.Prev}, e.Deps...) {
 		if it := l.Items.At(h); it != nil {
-			last = max(last, it.HLC)
+			places = append(places, it.HLC)
 		}
 	}
-	return last
+	return places
 }
 
 // introduced says whether an entry has the addition of its device in its past, so that a
