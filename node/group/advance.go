@@ -3,10 +3,8 @@ package group
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
-	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/group/epochs"
 )
@@ -93,9 +91,6 @@ func (m *Machine) moved(now time.Time, from, to *epochs.Node) {
 	m.tx.emit(now, e)
 	switched := from != nil && !from.Contains(to)
 	if switched {
-		for lost := from; lost != nil && !lost.Contains(to); lost = lost.Parent {
-			m.plan.lostUpdate = m.plan.lostUpdate || slices.ContainsFunc(lost.Claims, func(c *dag.Item) bool { return c.Log.Device == m.own.log.Device })
-		}
 		m.tx.emit(now, Event{Kind: EventSwitch, Epoch: to.ID, Detail: "the fork choice picked another branch"})
 	}
 	m.fork.settling.over()

@@ -137,6 +137,5 @@ func (d *differ) find(now time.Time, own wire.LogID, position *epochs.Node, e en
 // plan is the next commit of this device, as far as it is known.
 type plan struct {
 	updateAt   *epochs.Node // the position that timerUpdate was planned at
-	lostUpdate bool         // an own commit was on a branch that lost
 	unfinished wire.EpochID // made by an own commit that could not hold all there was to add; not durable
 }
