@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"sort"
 
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/group/engine"
@@ -372,6 +373,21 @@ func (l *Logs) Covers(m wire.Mark, each func(wire.LogID, uint64)) {
 			each(l.Lists[i].ID, it.Seen(i))
 		}
 	}
+}
+
+// HeardOf gives the first entry, in the order, of another user's log without evidence that
+// has an entry in its past; nil: there is none.
+func (l *Logs) HeardOf(it *Item) (first *Item) {
+	for _, list := range l.Lists {
+		if l.accused(list.ID) || list.Items[0].User == it.User {
+			continue
+		}
+		i := sort.Search(len(list.Items), func(i int) bool { return l.InPast(it, list.Items[i]) })
+		if i < len(list.Items) && (first == nil || list.Items[i].Compare(first) < 0) {
+			first = list.Items[i]
+		}
+	}
+	return first
 }
 
 // Newest leaves the marks of so many logs at most, those with the newest entries, ascending

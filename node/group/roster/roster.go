@@ -153,7 +153,9 @@ func (r *Roster) Departures() iter.Seq[*dag.Item] {
 // For says which entries a device that is out may have that has those of a vector: all by
 // which it is out, with their pasts, so that it knows; those whose authors knew none of
 // these, for whom it was in; and where operations that it has are disputed, those whose
-// authors lacked them, or it would come to a verdict of its own.
+// authors lacked them, or it would come to a verdict of its own. Of each operation by which
+// it is out it has the first entry of another user that knew it, so that the operation counts
+// also where there is evidence against its author's log.
 func (r *Roster) For(d *identity.Device, has dag.Vector) func(*dag.Item) bool {
 	ends := r.items(r.by.Ends(d.User, d.ID))
 	for _, end := range ends {
@@ -163,6 +165,11 @@ func (r *Roster) For(d *identity.Device, has dag.Vector) func(*dag.Item) bool {
 	for _, e := range r.by.Disputed() {
 		if it := r.s.logs.Lists[e.Log].At(e.Seq); has.Has(it) {
 			disputed = append(disputed, it)
+		}
+	}
+	for _, end := range ends {
+		if heard := r.s.logs.HeardOf(end); heard != nil {
+			ends = append(ends, heard)
 		}
 	}
 	in := r.s.logs.InPast
