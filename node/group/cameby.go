@@ -9,9 +9,9 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-// cameBy is the invite by which this device came in, with its key. The operation that let it in may turn
-// out not to count: the member that served it was removed at the same time. Then it asks
-// again by the same invite, with another KeyPackage, and any member serves it.
+// cameBy is the invite by which this device came in, with its key. The operation that let it
+// in may turn out not to count: the member that served it was removed at the same time. Then
+// it asks again by the same invite, with another KeyPackage, and any member serves it.
 type cameBy struct {
 	tx *tx
 	id *wire.InviteID // nil: it came in without one, or long ago

@@ -104,13 +104,13 @@ func waitForRoot(m *Machine, now time.Time) {
 	if !m.stranded(at) || root == m.tree.Root || root.Contains(m.tree.Nodes[m.own.Position]) || root.By().User == m.cfg.Device.User {
 		return
 	}
-	var first, last *dag.Item
+	var knows []*dag.Item // entries of this device since it knows of the root
 	if own := m.logs.Index[m.own.log]; len(own) > 0 {
-		first, last = epochs.Since(root.By(), m.logs.Lists[own[0]], m.logs.CountsUpTo(own[0]))
+		knows = m.logs.Lists[own[0]].Since(root.By())
 	}
-	if first != nil {
-		again := first.Dated().Time().Add(epochs.RootWait)
-		if !last.Dated().Time().Before(again) {
+	if n := len(knows); n > 0 {
+		again := knows[0].Dated().Time().Add(epochs.RootWait)
+		if !knows[n-1].Dated().Time().Before(again) {
 			return
 		}
 		if now.Before(again) {

@@ -10,6 +10,22 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
+// meetAgain ends a cut, and has all exchange what they have while a device asks.
+func (w *world) meetAgain(d *device) {
+	w.t.Helper()
+	w.cut = nil
+	for range 6 {
+		for _, x := range w.devices {
+			w.syncSomebody(x)
+		}
+		w.run(time.Minute)
+		if r := d.request(); r != nil {
+			w.tryJoin(d, *r, time.Minute)
+		}
+	}
+	w.run(10 * time.Minute)
+}
+
 // Dora comes in through an admin who is removed at the same time, on the other side of a
 // partition, before anybody else could vouch for her. She is told, comes back by the invite
 // that she had, and what she sent reaches all.
@@ -36,17 +52,7 @@ func TestTurnedAwayComesBack(t *testing.T) {
 			w.agree(b, d)
 			a.must(RemoveUser{User: b.dev.User})
 			w.run(time.Minute)
-			w.cut = nil
-			for range 6 {
-				for _, x := range w.devices {
-					w.syncSomebody(x)
-				}
-				w.run(time.Minute)
-				if r := d.request(); r != nil {
-					w.tryJoin(d, *r, time.Minute)
-				}
-			}
-			w.run(10 * time.Minute)
+			w.meetAgain(d)
 			w.agree(a, c, d)
 			d.send("here again")
 			w.run(time.Minute)
@@ -76,17 +82,7 @@ func TestBackThroughTheRemoved(t *testing.T) {
 	w.run(2 * time.Second)
 	a.must(RemoveUser{User: b.dev.User})
 	w.run(time.Minute)
-	w.cut = nil
-	for range 6 {
-		for _, x := range w.devices {
-			w.syncSomebody(x)
-		}
-		w.run(time.Minute)
-		if r := d.request(); r != nil {
-			w.tryJoin(d, *r, time.Minute)
-		}
-	}
-	w.run(10 * time.Minute)
+	w.meetAgain(d)
 	w.agree(a, c, d)
 }
 

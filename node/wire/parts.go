@@ -31,6 +31,8 @@ func (v *SyncVector) Join(part *SyncVector) error {
 		return fmt.Errorf("%w: version vector with more than %d marks", ErrTooLarge, MaxVector)
 	case n > 0 && len(part.Marks) > 0 && v.Marks[n-1].Log.Compare(part.Marks[0].Log) >= 0:
 		return fmt.Errorf("%w: parts of a version vector that do not ascend", ErrMalformed)
+	case part.More != 0 && len(part.Marks) == 0:
+		return fmt.Errorf("%w: a part without marks, and another one to follow", ErrMalformed)
 	case n > 0 && v.More == 0:
 		return fmt.Errorf("%w: a part after the last one", ErrMalformed)
 	}

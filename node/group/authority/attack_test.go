@@ -149,11 +149,11 @@ func (t *town) act(d string) bool {
 		n := t.name()
 		t.user[n] = n
 		t.do(d, addOf(n, []wire.Role{wire.RoleMember, wire.RoleMember, max(u.Role, wire.RoleAdmin)}[t.rand.IntN(3)]))
-	case k == 3 && admin && other != "" && target >= u.Role && !to.lastOwner(id[wire.UserID](other)):
+	case k == 3 && admin && other != "" && target >= u.Role && !to.LastOwner(id[wire.UserID](other)):
 		t.do(d, removeOf(other))
-	case k == 4 && u.Role == wire.RoleOwner && other != "" && !to.lastOwner(id[wire.UserID](other)):
+	case k == 4 && u.Role == wire.RoleOwner && other != "" && !to.LastOwner(id[wire.UserID](other)):
 		t.do(d, roleOf(other, wire.Role(1+t.rand.IntN(4)))) //nolint:gosec // small
-	case k == 5 && t.rand.IntN(3) == 0 && !to.lastOwner(u.ID):
+	case k == 5 && t.rand.IntN(3) == 0 && !to.LastOwner(u.ID):
 		t.do(d, &Op{Type: wire.OpLeave})
 	case k == 6 && len(u.Devices) < 3:
 		n := t.name()

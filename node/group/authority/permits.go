@@ -35,8 +35,8 @@ func (r *Roster) roleOf(id wire.UserID) wire.Role {
 	return out
 }
 
-// lastOwner says whether a user is the only owner.
-func (r *Roster) lastOwner(id wire.UserID) bool {
+// LastOwner says whether a user is the only owner.
+func (r *Roster) LastOwner(id wire.UserID) bool {
 	return r.owners == 1 && r.roleOf(id) == wire.RoleOwner
 }
 
@@ -99,13 +99,13 @@ func (r *Resolver) judge(view *Roster, op *Op) judgement {
 	case wire.OpRemove:
 		target := view.roleOf(op.Target)
 		j.need = min(wire.RoleAdmin, target)
-		j.why = first(when{target == out, IsOut}, when{op.Target == op.User, IsSelf}, when{view.lastOwner(op.Target), IsLastOwner})
+		j.why = first(when{target == out, IsOut}, when{op.Target == op.User, IsSelf}, when{view.LastOwner(op.Target), IsLastOwner})
 	case wire.OpLeave:
-		j.why = first(when{view.lastOwner(op.User) && !j.alone, IsLastOwner})
+		j.why = first(when{view.LastOwner(op.User) && !j.alone, IsLastOwner})
 	case wire.OpRole:
 		target := view.roleOf(op.Target)
 		j.need, j.lowers = wire.RoleOwner, op.Role > target
-		j.why = first(when{target == out, IsOut}, when{op.Role != wire.RoleOwner && view.lastOwner(op.Target), IsLastOwner})
+		j.why = first(when{target == out, IsOut}, when{op.Role != wire.RoleOwner && view.LastOwner(op.Target), IsLastOwner})
 	case wire.OpDeviceAdd:
 		j.why = first(when{op.Target != op.User, NotOwnUser}, when{view.fullFor(op), TooManyDevices})
 	case wire.OpDeviceRevoke:

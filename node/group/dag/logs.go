@@ -77,6 +77,12 @@ func (b *LogList) At(seq uint64) *Item {
 	return b.Items[seq-b.From-1]
 }
 
+// Since gives the entries of the branch that have an item of the set in their pasts.
+func (b *LogList) Since(it *Item) []*Item {
+	i := sort.Search(len(b.Items), func(i int) bool { return b.Items[i].Seen(int(it.List)) >= it.Seq })
+	return b.Items[i:]
+}
+
 // NewLogs makes the set of a group that nobody has written in. The founder's device needs
 // no operation that adds it.
 func NewLogs(founder *identity.Device) *Logs {
@@ -382,9 +388,8 @@ func (l *Logs) HeardOf(it *Item) (first *Item) {
 		if l.accused(list.ID) || list.Items[0].User == it.User {
 			continue
 		}
-		i := sort.Search(len(list.Items), func(i int) bool { return l.InPast(it, list.Items[i]) })
-		if i < len(list.Items) && (first == nil || list.Items[i].Compare(first) < 0) {
-			first = list.Items[i]
+		if knows := list.Since(it); len(knows) > 0 && (first == nil || knows[0].Compare(first) < 0) {
+			first = knows[0]
 		}
 	}
 	return first

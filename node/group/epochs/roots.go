@@ -1,7 +1,6 @@
 package epochs
 
 import (
-	"sort"
 	"time"
 
 	"github.com/pandanode/pandanode/node/group/dag"
@@ -63,8 +62,12 @@ func waitedFor(op *dag.Item, in Members, l *dag.Logs) bool {
 		if user == op.User || !in.HasUser(user) {
 			continue
 		}
-		if first, last := Since(op, list, l.CountsUpTo(i)); first != nil {
-			since[user] = max(since[user], last.Dated().Time().Sub(first.Dated().Time()))
+		knows := list.Since(op)
+		for len(knows) > 0 && knows[len(knows)-1].Seq > l.CountsUpTo(i) {
+			knows = knows[:len(knows)-1]
+		}
+		if n := len(knows); n > 0 {
+			since[user] = max(since[user], knows[n-1].Dated().Time().Sub(knows[0].Dated().Time()))
 		}
 	}
 	waited := 0
@@ -74,15 +77,4 @@ func waitedFor(op *dag.Item, in Members, l *dag.Logs) bool {
 		}
 	}
 	return 2*waited > len(since)
-}
-
-// Since gives the first and the last entry of a branch, up to a sequence number, that have
-// an entry of the set in their pasts; nil: none has.
-func Since(it *dag.Item, list *dag.LogList, upTo uint64) (first, last *dag.Item) {
-	items := list.Items[:min(max(upTo, list.From)-list.From, uint64(len(list.Items)))]
-	i := sort.Search(len(items), func(i int) bool { return items[i].Seen(int(it.List)) >= it.Seq })
-	if i == len(items) {
-		return nil, nil
-	}
-	return items[i], items[len(items)-1]
 }

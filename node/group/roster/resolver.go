@@ -89,11 +89,6 @@ func (s *Resolver) show(r *authority.Roster) *Roster {
 // it knew. It never changes.
 func (s *Resolver) Speaks(it *dag.Item) bool { return s.by.Speaks(s.by.At(ref(it)), ref(it)) }
 
-// Concurrent says whether neither entry lies in the other's past.
-func (s *Resolver) Concurrent(a, b *dag.Item) bool {
-	return a != b && !s.logs.InPast(a, b) && !s.logs.InPast(b, a)
-}
-
 // read gives an operation in the terms of package authority.
 func (s *Resolver) read(it *dag.Item) authority.Op {
 	return s.as(it, authority.Op{

@@ -38,23 +38,14 @@ func (r *Roster) JudgeGiven(in *dag.Invited, at crdt.HLC) error {
 
 // MayLeave says why a user cannot leave.
 func (r *Roster) MayLeave(u *User) error {
-	if u.Role == wire.RoleOwner && r.Size() > 1 && r.lastOwner(u.ID) {
+	if r.Size() > 1 && r.LastOwner(u) {
 		return fmt.Errorf("leaving: %w: this is the last owner; make somebody else owner first", verdict.ErrNotPermitted)
 	}
 	return nil
 }
 
 // LastOwner says whether u is the only owner.
-func (r *Roster) LastOwner(u *User) bool { return u.Role == wire.RoleOwner && r.lastOwner(u.ID) }
-
-func (r *Roster) lastOwner(id wire.UserID) bool {
-	for u := range r.Users() {
-		if u.Role == wire.RoleOwner && u.ID != id {
-			return false
-		}
-	}
-	return true
-}
+func (r *Roster) LastOwner(u *User) bool { return r.by.LastOwner(u.ID) }
 
 // inWords says what a refusal means to people.
 func (r *Roster) inWords(why authority.Refusal, op authority.Op) error {
