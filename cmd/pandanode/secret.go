@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -158,7 +159,6 @@ func (a *app) readHidden(in *os.File, prompt string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking for the passphrase: %w", err)
 	}
-	fmt.Fprint(a.err, prompt)
 	type answer struct {
 		text []byte
 		err  error
@@ -168,6 +168,8 @@ func (a *app) readHidden(in *os.File, prompt string) ([]byte, error) {
 		b, err := term.ReadPassword(terminal)
 		answered <- answer{b, err}
 	}()
+	waitForHiding(terminal, *before)
+	fmt.Fprint(a.err, prompt)
 	select {
 	case r := <-answered:
 		fmt.Fprintln(a.err)
@@ -179,5 +181,23 @@ func (a *app) readHidden(in *os.File, prompt string) ([]byte, error) {
 		_ = term.Restore(terminal, before)
 		fmt.Fprintln(a.err)
 		return nil, api.Errorf(api.CodeInterrupted, "interrupted")
+	}
+}
+
+// waitForHiding waits until a terminal shows no more what is typed. So an interrupt at the
+// prompt turns the echo on after it was turned off, and not before. A terminal that had it
+// off already looks as before for ever: it is waited for no longer than a second.
+func waitForHiding(terminal int, before term.State) {
+	look, end := time.NewTicker(time.Millisecond), time.After(time.Second)
+	defer look.Stop()
+	for {
+		if now, err := term.GetState(terminal); err != nil || *now != before {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-end:
+			return
+		}
 	}
 }
