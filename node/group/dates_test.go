@@ -313,6 +313,45 @@ func TestBehindIsNotOld(t *testing.T) {
 	_ = c
 }
 
+// Nor are they older for a device that is behind itself, so that all the others seem ahead;
+// and where somebody was ahead indeed, they go when they are old.
+func TestBehindIsNotOldForOneThatIsBehind(t *testing.T) {
+	for _, dragged := range []bool{false, true} {
+		w, a, b, c := three(t, 782)
+		if dragged {
+			c.skew = 50 * year
+			c.send("from 2076")
+			c.skew = 0
+			c.send("right again")
+			w.run(time.Minute)
+		}
+		a.send("from today")
+		w.run(time.Minute)
+		c.down = true
+		b.skew = -50 * year
+		b.open()
+		id := b.send("from 1976")
+		w.run(time.Minute)
+		seals := func(behind time.Duration) int {
+			a.skew = -behind
+			a.open()
+			a.m.timers.stop(timerDaily)
+			a.must(Tick{})
+			return a.count(rowSeal + hexed(id[:]))
+		}
+		if !dragged && seals(26*time.Hour) == 0 {
+			t.Error("its seal is gone at a device that is a day behind")
+		}
+		if seals(0) == 0 {
+			t.Errorf("its seal is gone at a device that is right, dragged: %t", dragged)
+		}
+		w.now = w.now.Add(sealsFor + time.Hour)
+		if seals(0) != 0 {
+			t.Errorf("its seal is still there after ninety days, dragged: %t", dragged)
+		}
+	}
+}
+
 // Forty restores and forty jumps of the clock mute nobody.
 func TestRestoresAndJumps(t *testing.T) {
 	w, a, b, c := three(t, 779)

@@ -408,7 +408,7 @@ func (k *keyring) retire(now, kept time.Time) {
 	}
 	for id := range k.keys {
 		t := k.of(id)
-		if id != current && t.superseded && kept.Sub(t.since.When(now)) > transportFor && known(t.since) {
+		if id != current && t.superseded && kept.Sub(k.logs.NotBefore(t.since, now)) > transportFor && known(t.since) {
 			k.forget(id)
 		}
 	}

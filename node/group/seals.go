@@ -88,7 +88,7 @@ func (k *keptSeals) retire(kept, now time.Time) {
 			k.timers.set(timerDaily, kept) // it goes on with the next turn
 			return
 		}
-		if it.Seals == 0 || it.Log.Device == k.self.Device || kept.Sub(it.When(now)) <= sealsFor {
+		if it.Seals == 0 || it.Log.Device == k.self.Device || kept.Sub(k.logs.NotBefore(it, now)) <= sealsFor {
 			continue // one's own tell what is sealed where
 		}
 		k.tx.fail(k.tx.scanKeys(rowSeal+hexed(it.Hash[:])+"/", func(key string) error {

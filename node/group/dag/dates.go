@@ -73,6 +73,40 @@ func (it *Item) Since(now time.Time) time.Time {
 	return at.Time()
 }
 
+// NotBefore returns when an entry was written at the earliest, to destroy nothing too early.
+// It may be placed ahead and dated long ago because somebody before it was ahead, because
+// its author is behind, or because this device is. The users before it tell: it is not older
+// than their last entries there, and if half of those are dated ahead, this clock is wrong.
+func (l *Logs) NotBefore(it *Item, now time.Time) time.Time {
+	until := Horizon(now)
+	at, _ := it.believed(until)
+	if it.HLC <= until || at > until {
+		return at.Time()
+	}
+	users := map[wire.UserID]crdt.HLC{} // zero: ahead
+	for i, list := range l.Lists {
+		last := list.At(it.Seen(i))
+		if last == nil || last.User == it.User {
+			continue
+		}
+		if date, ok := last.believed(until); ok {
+			users[last.User] = max(users[last.User], date)
+		} else {
+			users[last.User] = max(users[last.User], 0)
+		}
+	}
+	ahead := 0
+	for _, date := range users {
+		if at = max(at, date); date == 0 {
+			ahead++
+		}
+	}
+	if ahead > 0 && 2*ahead >= len(users) {
+		return now
+	}
+	return at.Time()
+}
+
 // Heard is lastHeard by a clock that says now.
 func (l *Logs) Heard(now time.Time) map[wire.UserID]crdt.HLC {
 	heard, _ := l.LastHeard(Horizon(now))
