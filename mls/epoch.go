@@ -159,6 +159,21 @@ func (e *Epoch) Member(i LeafIndex) (leaf *LeafNode, ok bool) {
 	return leaf, leaf != nil
 }
 
+// PathSize is the number of nodes that the path of a commit by this member would be sealed
+// to, if it removed these leaves: RFC 9420, Section 7.6. It grows with the blank nodes.
+func (e *Epoch) PathSize(removes ...LeafIndex) (n int) {
+	t := e.tree.edit()
+	for _, i := range removes {
+		if uint32(i) < t.leaves && i != e.own && t.at(i.node()).leaf != nil {
+			t.remove(i)
+		}
+	}
+	for _, step := range t.filteredPath(e.own) {
+		n += step.sibling.resolutionSize()
+	}
+	return n
+}
+
 // EpochAuthenticator is epoch_authenticator, RFC 9420, Section 8.7: equal for
 // members in the same epoch. It is public as far as RFC 9420 goes, but keep it
 // among members.

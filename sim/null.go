@@ -354,6 +354,9 @@ func (e *nullEpoch) after(c *nullCommit, raw []byte, check engine.CheckCredentia
 	return next, at, inits, nil
 }
 
+// PathSize is the Epoch's: a null commit has no path to seal.
+func (e *nullEpoch) PathSize([]uint32) int { return 0 }
+
 func (e *nullEpoch) Commit(rand io.Reader, ch engine.Change) (engine.Committed, error) {
 	nonce, err := nullDraw(rand)
 	if err != nil {

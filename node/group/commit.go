@@ -72,9 +72,9 @@ func (m *Machine) heal(now time.Time) bool {
 	if !m.timers.due(now, timerHeal) {
 		return false
 	}
-	err := m.commit(now, n, e, d)
+	err := m.commit(now, n, e, d, alone)
 	if errors.Is(err, errLeftOut) {
-		err = m.commit(now, n, e, m.compareTree(now, e))
+		err = m.commit(now, n, e, m.compareTree(now, e), alone)
 	}
 	if err != nil {
 		m.timers.set(timerHeal, now.Add(time.Minute)) // others may do better; try again then
@@ -94,7 +94,7 @@ func (m *Machine) planUpdate(now time.Time, n *epochs.Node) {
 	m.plan.updateAt = n
 	at := n
 	for ; at.Parent != nil && at.Parent.Parent != nil; at = at.Parent {
-		if slices.ContainsFunc(at.Claims, func(c *dag.Item) bool { return c.Log.Device == m.own.log.Device }) || m.leaf.addedBy(at) {
+		if at.Renews() && slices.ContainsFunc(at.Claims, func(c *dag.Item) bool { return c.Log.Device == m.own.log.Device }) || m.leaf.addedBy(at) {
 			break
 		}
 	}
@@ -110,13 +110,13 @@ func (m *Machine) planUpdate(now time.Time, n *epochs.Node) {
 	}
 }
 
-// lostKeys says whether the newest commit of a device is not on the chain to a position, and
-// nothing has renewed its keys there since: since is what its leaf there is of. It follows from
+// lostKeys says whether the newest keys of a device, by a commit with a path, are not on the
+// chain to a position, and nothing has renewed its keys there since: since is what its leaf there is of. It follows from
 // the logs, so that a restart forgets nothing.
 func lostKeys(logs *dag.Logs, tree *epochs.Tree, d wire.DeviceID, position *epochs.Node, since *dag.Item) bool {
 	var newest *dag.Item
 	for _, it := range logs.Commits {
-		if it.Log.Device == d && logs.Counts(it) && (newest == nil || it.Compare(newest) > 0) {
+		if it.Log.Device == d && it.Commit.Info.Path && logs.Counts(it) && (newest == nil || it.Compare(newest) > 0) {
 			newest = it
 		}
 	}
@@ -131,13 +131,26 @@ func lostKeys(logs *dag.Logs, tree *epochs.Tree, d wire.DeviceID, position *epoc
 // commit is to be made without them.
 var errLeftOut = errors.New("a KeyPackage cannot be used")
 
+// maxSealed is to how many nodes the path of a commit that only adds is sealed: beyond that
+// the commit goes without one.
+const maxSealed = 16
+
+// goesWithoutPath says whether the commit that makes a difference needs no path (RFC 9420,
+// Section 12.4) and goes without: docs/SECURITY.md says what that costs. renews: it is to
+// renew this device's keys; sealed: to how many nodes its path would be sealed.
+func goesWithoutPath(d difference, renews bool, sealed int) bool {
+	return len(d.adds) > 0 && len(d.removes)+len(d.rejoins) == 0 && !renews && sealed > maxSealed
+}
+
 // commit makes the child, keeps its keys and appends the COMMIT: all in one
-// transaction, before anything is published.
-func (m *Machine) commit(now time.Time, n *epochs.Node, e engine.Epoch, d difference) error {
+// transaction, before anything is published. renews: it renews this device's keys, too.
+func (m *Machine) commit(now time.Time, n *epochs.Node, e engine.Epoch, d difference, renews bool) error {
 	change := engine.Change{
 		Now: now, Signer: m.own.Signer, Removes: d.removes, JoinSecrets: m.keys.joinSecrets(n.Root), Check: m.epochs.checkCredential,
 	}
 	change.Adds = d.adds
+	renews = renews || n.Info() == nil || !m.twins.seen.IsZero()
+	change.NoPath = goesWithoutPath(d, renews, e.PathSize(nil))
 	// The key for transport keys is renewed with the others.
 	var transport []byte
 	if m.timers.due(now, timerUpdate) {

@@ -74,14 +74,14 @@ func (TwinSeen) act(m *Machine, now time.Time, _ *Outcome) error { //nolint:unpa
 }
 
 // mustRenew says whether message keys of the epoch at n may have been used before
-// the store went back: this log has made no commit on the chain to it.
+// the store went back: this log has renewed no keys on the chain to it.
 func (m *Machine) mustRenew(n *epochs.Node) bool {
 	if !m.own.Renew {
 		return false
 	}
 	for ; n != nil; n = n.Parent {
 		for _, claim := range n.Claims {
-			if claim.Log == m.own.log {
+			if claim.Log == m.own.log && n.Renews() {
 				return false
 			}
 		}

@@ -79,10 +79,13 @@ func (j judge) justifies(parent engine.Parent, n *epochs.Node, claim *dag.Item) 
 		return fmt.Errorf("%w: the entry is not by the committer", verdict.ErrInvalidCommit)
 	}
 	past := j.rosters.At(claim)
-	if info.Other > 0 || !info.Path {
-		return fmt.Errorf("%w: it has no path, or proposals that nodes do not make", verdict.ErrInvalidCommit)
+	if info.Other > 0 {
+		return fmt.Errorf("%w: it has proposals that nodes do not make", verdict.ErrInvalidCommit)
 	}
-	if d, err := identity.ClaimedDevice(info.Own); err != nil || d != claim.Log.Device {
+	if !info.Path && (len(info.Adds) == 0 || len(info.Removes) > 0) {
+		return fmt.Errorf("%w: it has no path, and does not only add", verdict.ErrInvalidCommit)
+	}
+	if d, err := identity.ClaimedDevice(info.Own); info.Path && (err != nil || d != claim.Log.Device) {
 		return fmt.Errorf("%w: it gives the committer's leaf to another device", verdict.ErrInvalidCommit)
 	}
 	rejoins, err := j.rejoins(past, claim)

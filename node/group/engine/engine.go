@@ -105,7 +105,10 @@ type Epoch interface {
 	Export(label string, context []byte, length int) ([]byte, error) // RFC 9420, Section 8.5
 	TreeHash() []byte
 	Parent
-	// Commit makes a child with these changes, always with a path.
+	// PathSize is the number of nodes that the path of an own commit would be sealed to, if it
+	// took these leaves out.
+	PathSize(removes []uint32) int
+	// Commit makes a child with these changes.
 	Commit(rand io.Reader, c Change) (Committed, error)
 	Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) (message []byte, rows []KeyRow, err error)
 	// Open returns ErrUsed for a replay, ErrIncomplete for a message too far ahead of those
@@ -134,6 +137,7 @@ type Change struct {
 	Removes     []uint32 // leaf indexes
 	JoinSecrets []byte   // GroupInfo extension for those added
 	Credential  []byte   // of the own leaf from then on; nil: as it is
+	NoPath      bool     // it adds and does nothing else; see docs/SECURITY.md
 	Check       CheckCredential
 }
 

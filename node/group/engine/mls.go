@@ -305,6 +305,14 @@ func (e *MLSEpoch) Thin() (ThinEpoch, error) {
 	return mlsThin{suite: e.suite, epoch: t}, nil
 }
 
+func (e *MLSEpoch) PathSize(removes []uint32) int {
+	out := make([]mls.LeafIndex, len(removes))
+	for i, leaf := range removes {
+		out[i] = mls.LeafIndex(leaf)
+	}
+	return e.Epoch.PathSize(out...)
+}
+
 func (e *MLSEpoch) Commit(rand io.Reader, c Change) (Committed, error) {
 	k, err := mls.ParseSignatureKey(e.suite, c.Signer)
 	if err != nil {
@@ -326,8 +334,17 @@ func (e *MLSEpoch) Commit(rand io.Reader, c Change) (Committed, error) {
 	if c.Credential != nil {
 		leaf = &mls.LeafUpdate{Credential: &mls.Credential{Type: mls.CredentialBasic, Identity: c.Credential}}
 	}
+	// Without a path nothing in a commit is drawn, so that a device whose store went back would
+	// make the same one, and use its epoch's keys, again.
+	var unique []byte
+	if c.NoPath {
+		unique = make([]byte, 16)
+		if _, err := io.ReadFull(rand, unique); err != nil {
+			return Committed{}, fmt.Errorf("drawing what tells a commit from others: %w", err)
+		}
+	}
 	r, err := e.Epoch.Commit(rand, mls.CommitConfig{
-		Leaf: leaf, Signer: k, Now: c.Now, Proposals: proposals, Validator: validator(c.Check), SameClient: sameDevice,
+		NoPath: c.NoPath, AuthenticatedData: unique, Leaf: leaf, Signer: k, Now: c.Now, Proposals: proposals, Validator: validator(c.Check), SameClient: sameDevice,
 		GroupInfoExtensions: []mls.Extension{{Type: mls.ExtensionType(wire.ExtensionJoinSecrets), Data: c.JoinSecrets}},
 	})
 	if err != nil {

@@ -68,6 +68,10 @@ func (n *Node) Info() *engine.CommitInfo {
 	return nil
 }
 
+// Renews says whether what makes n gives its author fresh keys: a root, or a commit with a
+// path.
+func (n *Node) Renews() bool { return n.Info() == nil || n.Info().Path }
+
 // Adds lists the hashes of the KeyPackages that the commit that makes n adds.
 func (n *Node) Adds() [][32]byte {
 	if b := n.By(); b != nil && b.Commit != nil {
@@ -166,9 +170,10 @@ func (t *Tree) Commit(it *dag.Item, engine engine.Engine, inPast func(a, b *dag.
 	if !p.Leaves.of(c.Info.Sender, it.Log.Device) {
 		return nil, fmt.Errorf("COMMIT: %w: the commit is another device's", verdict.ErrForged)
 	}
-	if p.Info() == nil && c.Info.Path {
+	if p.Info() == nil {
 		// Nobody can check the transcript that a root names. Under one that repeats another
-		// root's, that one's commits lead to the children that they have there.
+		// root's, that one's commits lead to the children that they have there. Without a path
+		// a commit does not say whose it is.
 		if d, err := identity.ClaimedDevice(c.Info.Own); err != nil || d != it.Log.Device {
 			return nil, fmt.Errorf("COMMIT: %w: the commit under a root is another device's", verdict.ErrForged)
 		}

@@ -1,0 +1,339 @@
+package group
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/group/epochs"
+	"github.com/pandanode/pandanode/node/group/verdict"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// puppetAsks is a request to be let in by a device that never runs.
+func (w *world) puppetAsks(name string) wire.JoinRequest {
+	w.t.Helper()
+	secret, public, err := engine.MLS(1).NewSigner(w.rand)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p, op := puppet(w.t, w, name, secret, public, w.now)
+	return wire.JoinRequest{V: wire.Version, Group: w.group, Cert: p.dev.Raw, KeyPackage: op.KeyPackage}
+}
+
+// unfilled is a group of these devices and so many that never run, in whose tree nearly every
+// parent is blank.
+func unfilled(t *testing.T, seed uint64, puppets int, names ...string) (*world, []*device) {
+	t.Helper()
+	w := newWorld(t, seed)
+	var out []*device
+	for _, name := range names {
+		out = append(out, w.device(name))
+	}
+	w.found(out[0], wire.PolicyOpen)
+	for _, d := range out[1:] {
+		w.join(d)
+	}
+	for i := range puppets {
+		out[0].must(JoinAsked{Request: w.puppetAsks(fmt.Sprint("puppet ", i))})
+	}
+	w.run(30 * time.Second)
+	return w, out
+}
+
+// position is the node at the device's position.
+func (d *device) position() *epochs.Node { return d.m.tree.Nodes[d.m.own.Position] }
+
+// lets has the device let in a puppet, and gives the epoch that this leads to.
+func (d *device) lets(r wire.JoinRequest) *epochs.Node {
+	d.w.t.Helper()
+	before := d.position()
+	d.must(JoinAsked{Request: r})
+	if n := d.position(); n != before {
+		return n
+	}
+	d.w.t.Fatalf("%s made no commit: %v", d.name, d.errs)
+	return nil
+}
+
+// Additions to a tree of blank nodes have no path, and all members follow them. All else has.
+func TestPathlessAdditions(t *testing.T) {
+	w, all := unfilled(t, 1500, 16, "anna", "ben", "carl")
+	a, b, c := all[0], all[1], all[2]
+	n := a.lets(w.puppetAsks("one more"))
+	raw, err := a.m.tx.get(itemKey(n.By()))
+	if err != nil || n.Info().Path || len(raw) > 4096 {
+		t.Errorf("an addition beyond 16 nodes: path %v, COMMIT of %d bytes, %v", n.Info().Path, len(raw), err)
+	}
+	w.run(time.Minute)
+	d := w.device("dora")
+	w.join(d)
+	if n := d.position(); n == nil || n.Info() == nil || n.Info().Path {
+		t.Errorf("dora came by a commit with a path: %v", d.errs)
+	}
+	id := d.send("from dora")
+	w.run(time.Minute)
+	if got := c.texts(); !slices.Contains(got, "from dora") {
+		t.Errorf("carl shows %q, %v", got, id)
+	}
+	b.open() // the epoch without a path is durable like others
+	w.run(time.Minute)
+	before := b.position()
+	a.must(RemoveUser{User: c.dev.User})
+	w.run(time.Minute)
+	if n := a.position(); n == before || !n.Info().Path {
+		t.Error("a removal has no path")
+	}
+	w.agree(a, b, d)
+}
+
+// What a commit does decides whether it has a path, and nothing else does.
+func TestWithoutPath(t *testing.T) {
+	adds := difference{adds: [][]byte{{1}}}
+	for _, c := range []struct {
+		name   string
+		d      difference
+		renews bool
+		sealed int
+		want   bool
+	}{
+		{"adds to an unfilled tree", adds, false, 17, true},
+		{"adds to a filled tree", adds, false, 16, false},
+		{"adds and renews", adds, true, 1000, false},
+		{"renews alone", difference{}, false, 1000, false},
+		{"removes", difference{removes: []uint32{3}}, false, 1000, false},
+		{"adds and removes", difference{adds: adds.adds, removes: []uint32{3}}, false, 1000, false},
+		{"adds again", difference{adds: adds.adds, rejoins: []wire.Signed{{}}}, false, 1000, false},
+	} {
+		if got := goesWithoutPath(c.d, c.renews, c.sealed); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+// An engine makes no commit without a path that does anything but add.
+func TestPathlessCommitOnlyAdds(t *testing.T) {
+	w, all := unfilled(t, 1501, 2, "anna", "ben")
+	a := all[0]
+	_, e := a.m.position()
+	kp := w.puppetAsks("x").KeyPackage
+	for name, c := range map[string]engine.Change{
+		"nothing":              {},
+		"a removal":            {Removes: []uint32{1}},
+		"an addition, removal": {Adds: [][]byte{kp}, Removes: []uint32{1}},
+		"another credential":   {Adds: [][]byte{kp}, Credential: a.m.leaf.credential()},
+	} {
+		c.Now, c.Signer, c.Check, c.NoPath = w.now, a.m.own.Signer, a.m.epochs.checkCredential, true
+		if _, err := e.Commit(w.rand, c); err == nil {
+			t.Errorf("%s: a commit without a path", name)
+		}
+	}
+}
+
+// A device whose store went back makes the same addition again: it leads to another epoch,
+// so that no key is used twice.
+func TestPathlessCommitIsNeverMadeAgain(t *testing.T) {
+	w, all := unfilled(t, 1502, 18, "anna")
+	a := all[0]
+	rows := maps.Clone(a.rows)
+	r := w.puppetAsks("x")
+	first := a.lets(r)
+	one := a.m.Status().Authenticator
+	a.rows = rows
+	a.open()
+	second := a.lets(r)
+	if first.Info().Path || second.Info().Path || first.Parent.ID != second.Parent.ID {
+		t.Fatal("not two additions to one epoch without a path")
+	}
+	if first.ID == second.ID || bytes.Equal(one, a.m.Status().Authenticator) {
+		t.Error("a device whose store went back enters the same epoch again")
+	}
+}
+
+// An addition without a path renews no keys: the committer's renewal comes when it is due, and
+// what is due comes with the next addition.
+func TestPathlessCommitRenewsNothing(t *testing.T) {
+	w, all := unfilled(t, 1503, 18, "anna")
+	a := all[0]
+	w.run(20 * 24 * time.Hour)
+	n := a.lets(w.puppetAsks("x"))
+	if n.Info().Path {
+		t.Fatal("the addition has a path")
+	}
+	w.run(11 * 24 * time.Hour)
+	if at := a.position(); at == n || !at.Info().Path {
+		t.Errorf("31 days after its keys were new anna has not renewed them, since it let somebody in")
+	}
+	a.m.timers.set(timerUpdate, w.now)
+	if n := a.lets(w.puppetAsks("y")); !n.Info().Path {
+		t.Error("an addition puts a renewal off that is due")
+	}
+	a.must(TwinSeen{})
+	if n := a.lets(w.puppetAsks("z")); !n.Info().Path {
+		t.Error("a device that runs twice adds without a path")
+	}
+}
+
+// A device whose store went back, and knows it, seals only after a path of its own.
+func TestPathlessCommitIsNoRenewalAfterARestore(t *testing.T) {
+	w, all := unfilled(t, 1504, 18, "anna")
+	a := all[0]
+	before := a.position()
+	a.inc = 77
+	a.open()
+	if n := a.position(); n == before || !n.Info().Path || a.m.mustRenew(n) {
+		t.Errorf("with a new incarnation it stands at epoch %d of before", n.Number)
+	}
+	if n := a.lets(w.puppetAsks("x")); n.Info().Path {
+		t.Fatal("renewed, it still adds with a path")
+	}
+	// What it would be to count an addition, if it were made without need to renew.
+	a.m.own.log.Incarnation, a.m.own.Renew = 78, false
+	if n := a.lets(w.puppetAsks("y")); n.Info().Path {
+		t.Fatal("it adds with a path, so that this shows nothing")
+	}
+	a.m.own.Renew = true
+	if !a.m.mustRenew(a.position()) {
+		t.Error("an addition without a path counts as a renewal")
+	}
+}
+
+// Under a root nobody can check the transcript: only a path says whose a commit is.
+func TestNoPathlessCommitUnderARoot(t *testing.T) {
+	w, a, b, _ := three(t, 1505)
+	w.cut = func(_, _ *device) bool { return true }
+	hash := a.must(Reboot{}).Entry
+	op := a.m.logs.Items.At(hash)
+	e, err := a.m.epochs.whole(op.Op.Reboot.Root)
+	if err != nil || e == nil {
+		t.Fatal("no root", err)
+	}
+	c, err := e.Commit(w.rand, engine.Change{
+		Now: w.now, Signer: a.m.own.Signer, Adds: [][]byte{w.puppetAsks("x").KeyPackage}, NoPath: true, Check: a.m.epochs.checkCredential,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.takeAll(a, 1<<20)
+	n := b.m.tree.Nodes[op.Op.Reboot.Root]
+	body := &wire.Commit{Parent: n.ID, Child: wire.EpochIDOf(w.group, n.Root, 1, c.Epoch.Interim()), Commit: c.Commit, Welcome: c.Welcome}
+	raw, _ := forged(a, wire.KindCommit, body, nil, a.next(a))
+	if _, err := b.step(Entries{Entries: [][]byte{raw}}); !errors.Is(err, verdict.ErrForged) {
+		t.Errorf("a commit without a path directly under a root: %v", err)
+	}
+}
+
+// A member copies another's addition without a path into its own log.
+func TestPathlessCommitOfAnother(t *testing.T) {
+	w, all := unfilled(t, 1506, 18, "anna", "ben", "carl")
+	a, b, c := all[0], all[1], all[2]
+	w.cut = func(_, _ *device) bool { return true }
+	n := a.lets(w.puppetAsks("x"))
+	commit, _, err := a.m.messages.read.commit(n.By())
+	if err != nil || n.Info().Path {
+		t.Fatal(err, n.Info().Path)
+	}
+	raw, _ := forged(c, wire.KindCommit, commit, []wire.EntryHash{n.Parent.By().Hash}, c.next(b))
+	if _, err := b.step(Entries{Entries: [][]byte{raw}}); !errors.Is(err, verdict.ErrForged) {
+		t.Errorf("another's commit in carl's log: %v", err)
+	}
+}
+
+// One side removes carl, and the other, where carl is, lets somebody in by a commit without a
+// path, which carl can follow. Whichever side wins: nobody who knows of the removal seals what
+// carl could open, and everybody ends in an epoch that carl cannot get to, with all it has.
+func TestRemovedBesideAPathlessCommit(t *testing.T) {
+	for _, bigger := range []string{"removal", "addition"} {
+		w, all := unfilled(t, 1507, 18, "anna", "ben", "carl", "dora", "emil", "fay")
+		a, b, c := all[0], all[1], all[2]
+		left := []*device{a}
+		if bigger == "removal" {
+			left = append(left, all[3:]...)
+		}
+		w.cut = func(x, y *device) bool { return slices.Contains(left, x) != slices.Contains(left, y) }
+		parent := b.position()
+		a.must(RemoveUser{User: c.dev.User})
+		added := b.lets(w.puppetAsks("x"))
+		w.run(time.Minute)
+		if added.Info().Path || added.Parent != parent || c.position().ID != added.ID {
+			t.Fatalf("%s: carl does not follow the addition: %v", bigger, c.errs)
+		}
+		if !a.position().Info().Path {
+			t.Fatalf("%s: the removal has no path", bigger)
+		}
+		b.send("carl may read this")
+		w.run(time.Second)
+		if got := c.texts(); !slices.Contains(got, "carl may read this") {
+			t.Errorf("%s: carl shows %q", bigger, got)
+		}
+		// From now on whoever knows of the removal is watched.
+		w.watch = func(d *device, r Ready) {
+			if d == c || d.m.rosters.now.Has(c.dev.ID) {
+				return
+			}
+			for _, o := range r.Messages {
+				p, ok := o.(Publish)
+				if !ok {
+					continue
+				}
+				bundle, err := d.opened(p.Envelope)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, raw := range bundle.Seals {
+					s, err := wire.DecodeSeal(raw)
+					if err == nil && (c.m.epochs.has(s.Epoch) || d.m.tree.Nodes[s.Epoch].Leaves.LeafOf(c.dev.ID) != nil) {
+						t.Errorf("%s: %s knows of the removal and seals for carl, in epoch %d", bigger, d.name, d.m.tree.Nodes[s.Epoch].Number)
+					}
+				}
+			}
+		}
+		w.cut = nil
+		w.syncSomebody(b)
+		for i := range 20 {
+			b.send(fmt.Sprint("after ", i))
+			w.run(time.Second)
+		}
+		w.run(3 * time.Minute)
+		w.agree(slices.Concat(all[:2], all[3:])...)
+		c.takeAll(a, 1<<20)
+		w.run(3 * time.Minute)
+		for n := a.position(); n != nil; n = n.Parent {
+			if c.m.epochs.has(n.ID) && n.Leaves.LeafOf(c.dev.ID) == nil {
+				t.Errorf("%s: carl is out, and holds epoch %d", bigger, n.Number)
+			}
+		}
+		if c.m.epochs.has(a.m.own.Position) || slices.Contains(c.texts(), "after 19") {
+			t.Errorf("%s: carl reads what was written after its removal: %q", bigger, c.texts())
+		}
+		if got := a.texts(); !slices.Contains(got, "after 19") || !slices.Contains(got, "carl may read this") {
+			t.Errorf("%s: anna shows %q", bigger, got)
+		}
+	}
+}
+
+// A device whose addition without a path is on a branch that lost has lost no keys.
+func TestLostPathlessCommitIsNotRenewed(t *testing.T) {
+	w, all := unfilled(t, 1508, 18, "anna", "ben", "carl", "dora")
+	w.cut = func(x, y *device) bool { return (x == all[0]) != (y == all[0]) }
+	r := w.puppetAsks("x") // on both sides, so that the fork leaves nothing to do
+	a, b := all[0].lets(r), all[1].lets(r)
+	w.run(time.Minute)
+	w.cut = nil
+	w.syncSomebody(all[0])
+	w.run(5 * time.Minute)
+	w.agree(all...)
+	at := all[0].position()
+	if at.Info().Path || a.Info().Path || b.Info().Path {
+		t.Error("a path was made after a fork of additions")
+	}
+	w.run(time.Hour)
+	if all[0].position() != at {
+		t.Error("keys were renewed that nobody had lost")
+	}
+}
