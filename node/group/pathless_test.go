@@ -92,7 +92,7 @@ func TestPathlessAdditions(t *testing.T) {
 	w.agree(a, b, d)
 }
 
-// What a commit does decides whether it has a path, and nothing else does.
+// A commit has a path, or none, by what it does.
 func TestWithoutPath(t *testing.T) {
 	adds := difference{adds: [][]byte{{1}}}
 	for _, c := range []struct {
@@ -192,7 +192,7 @@ func TestPathlessCommitIsNoRenewalAfterARestore(t *testing.T) {
 	if n := a.lets(w.puppetAsks("x")); n.Info().Path {
 		t.Fatal("renewed, it still adds with a path")
 	}
-	// What it would be to count an addition, if it were made without need to renew.
+	// An addition by hand in yet another log, as if there were no need to renew.
 	a.m.own.log.Incarnation, a.m.own.Renew = 78, false
 	if n := a.lets(w.puppetAsks("y")); n.Info().Path {
 		t.Fatal("it adds with a path, so that this shows nothing")
