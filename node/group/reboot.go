@@ -118,6 +118,9 @@ func waitForRoot(m *Machine, now time.Time) {
 			return
 		}
 	}
+	if !m.logs.WouldShow(m.own.log, wire.MaxDeps, root.By()) {
+		return // no vote says so, however many it casts
+	}
 	sayWhere(m, now)
 	m.disturbed(now, nil)
 	m.timers.set(timerRoot, now.Add(epochs.RootWait))

@@ -1,11 +1,13 @@
 package group
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -145,4 +147,38 @@ func TestInviteOfBeforeIsForgotten(t *testing.T) {
 	if e.count(rowCameBy) != 0 {
 		t.Errorf("who was removed keeps it: %v", slices.Sorted(maps.Keys(e.rows)))
 	}
+}
+
+// An admin floods the group with logs, each of which lets somebody in. Entries of a flood
+// that nobody names do not count, and no member can vouch for them by naming them. So the
+// members are silent about them, and do not answer each other's votes by votes.
+func TestAdditionsOfAFlood(t *testing.T) {
+	w, a, b, c := three(t, 1410)
+	a.must(SetRole{User: c.dev.User, Role: wire.RoleAdmin})
+	w.run(time.Minute)
+	c.online = false
+	heads := a.heads()
+	var raws [][]byte
+	for range dag.MaxBeside + 1 {
+		_, add := w.spy("spy")
+		p := c.fresh()
+		p.op(add, heads...)
+		raws = append(raws, p.raws...)
+	}
+	for _, x := range []*device{a, b} {
+		_, _ = x.step(Entries{Entries: raws})
+		if x.m.logs.Floods[c.dev.ID] == nil {
+			t.Fatalf("%s has not found the flood", x.name)
+		}
+	}
+	w.run(time.Minute)
+	before := a.m.logs.Count
+	for i := range 20 {
+		a.send(fmt.Sprint("message ", i))
+		w.run(time.Second)
+	}
+	if n := a.m.logs.Count - before; n > 25 {
+		t.Errorf("20 messages came with %d other entries", n-20)
+	}
+	w.agree(a, b)
 }

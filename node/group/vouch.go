@@ -2,6 +2,8 @@ package group
 
 import (
 	"time"
+
+	"github.com/pandanode/pandanode/node/wire"
 )
 
 // An addition can turn out not to count, since a removal of its author that nobody had
@@ -33,7 +35,9 @@ func vouch(m *Machine, now time.Time) {
 			m.timers.sooner(timerVouch, n.at)
 			continue
 		}
-		sayWhere(m, now)
-		return
+		if m.logs.WouldShow(m.own.log, wire.MaxDeps, add) {
+			sayWhere(m, now)
+			return
+		}
 	}
 }

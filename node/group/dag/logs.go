@@ -341,6 +341,15 @@ func (l *Logs) Frontier(own wire.LogID, most int) []wire.EntryHash {
 	return deps
 }
 
+// WouldShow says whether the next entry of a log, which names most others, has an item of the
+// set in its past: whether writing one tells others that this device knows of that.
+func (l *Logs) WouldShow(own wire.LogID, most int, it *Item) bool {
+	if head := l.Head(own); head != nil && l.InPast(it, head) {
+		return true
+	}
+	return slices.ContainsFunc(l.Frontier(own, most), func(h wire.EntryHash) bool { return l.InPast(it, l.Items.At(h)) })
+}
+
 // Marks is the version vector, ascending by log: of each device the last entries that lie
 // in the past of no other of its own. The entries of a log with evidence that count lie in
 // the pasts of other marks; the log's own mark only says that there is evidence, and one

@@ -205,10 +205,11 @@ func (r *Roster) Policy() wire.Policy {
 // Cancelled lists removals that their authors could make and that are void.
 func (r *Roster) Cancelled() []*dag.Item { return r.items(r.by.Cancelled()) }
 
-// Counts says whether an operation of the set counts.
+// Counts says whether an operation of the set counts: neither is it void, nor does it stand
+// in a log with evidence, where nobody named it.
 func (r *Roster) Counts(it *dag.Item) bool {
 	op := r.s.ops[it]
-	return op != nil && r.by.Counts(op)
+	return op != nil && r.s.logs.Counts(it) && r.by.Counts(op)
 }
 
 // Stands says whether a RECORD that its author could write is owed to the members.

@@ -119,6 +119,8 @@ func (r *Roster) Voidness(it *dag.Item, names map[wire.UserID]string) string {
 	by, void := r.by.Voided(op)
 	cause := r.item(by)
 	switch {
+	case !r.s.logs.Counts(it):
+		return "its author's device wrote several things at once, and no other device took up this one"
 	case !void && !r.by.Counts(op):
 		return "it would have taken the last owner"
 	case !void:
