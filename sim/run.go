@@ -234,11 +234,15 @@ func (r *Report) count() {
 		r.Counts["epochs"] += len(o.Dag.epochs)
 		r.Counts["removals"] += len(o.Dag.ops(wire.OpRemove))
 		r.Counts["live"] += len(o.live())
+		r.Counts["pathless"] += 0
 		r.Counts["twins"] += 0 // it is there, too, if nobody was told
 		r.Counts["evidence"] += o.Dag.forkedLogs()
 		for _, e := range o.Dag.entries {
 			if e.commit != nil {
 				r.Counts["commits"]++
+				if e.info != nil && !e.info.Path {
+					r.Counts["pathless"]++
+				}
 			}
 		}
 		for _, d := range o.Devices {
