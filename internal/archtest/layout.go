@@ -25,6 +25,7 @@ var Layout = map[string]Row{
 	"node/admission":         {Imports: []string{"node/wire"}},
 	"node/identity":          {Imports: []string{"node/wire"}, Pure: true},
 	"node/wire":              {Imports: []string{"crdt"}, Pure: true},
+	"node/content":           {Imports: []string{"node/wire"}, Pure: true},
 	"node/api":               {},
 	"node/api/apitest":       {Imports: []string{"node/api"}},
 	"node/clock":             {Pure: true},
