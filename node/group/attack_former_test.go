@@ -151,12 +151,13 @@ func TestFormerSpeakersAreNotHeard(t *testing.T) {
 	}
 }
 
-// A member serves an invite that was revoked, in another incarnation and dated back.
+// A member serves an invite that was revoked, dated back: in another incarnation, and by a
+// device that never wrote.
 func TestRevokedInviteServedInThePast(t *testing.T) {
 	t.Parallel()
 	w, a, b, c := closed(t, 1513, wire.PolicyInvite)
 	l := b.mustInvite(nil)
-	w.run(time.Minute)
+	tablet := c.reserve("tablet")
 	given := c.heads()
 	c.send("hello")
 	w.run(time.Minute)
@@ -170,13 +171,20 @@ func TestRevokedInviteServedInThePast(t *testing.T) {
 	w.agree(members...)
 	var pens []*pen
 	var spies []*device
-	for n, named := range [][]*dag.Item{given, {a.additionOf(c)}} {
+	for n, at := range []struct {
+		pen   *pen
+		named []*dag.Item
+	}{
+		{c.fresh(), given},
+		{c.fresh(), []*dag.Item{a.additionOf(c)}},
+		{tablet.first(a.additionOf(tablet).Hash), given},
+		{tablet.fresh(), []*dag.Item{a.additionOf(tablet)}},
+	} {
 		guest, serve := w.spy(fmt.Sprint("guest", n))
 		claim := guest.claims(w, l, serve.KeyPackage)
 		serve.Why, serve.Invite, serve.Claim = wire.WhyInvite, &l.invite, &claim
-		p := c.fresh()
-		p.op(serve, append(slices.Clone(named), a.additionOf(c))...)
-		pens, spies = append(pens, p), append(spies, guest)
+		at.pen.op(serve, append(slices.Clone(at.named), a.additionOf(c))...)
+		pens, spies = append(pens, at.pen), append(spies, guest)
 	}
 	all := naming(b, pens...)
 	changesNothing(t, "a revoked invite", 20, members, all)

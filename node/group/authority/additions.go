@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/pandanode/pandanode/node/wire"
@@ -123,41 +124,57 @@ func (s *resolution) blockers(to *Roster, x *Op, isIn bool) []*Op {
 	case wire.WhyRole:
 		out = append(out, s.undermining(s.losses, x)...)
 	case wire.WhyInvite:
-		out = append(out, s.againstSigner(s.losses, x)...)
+		out = append(append(out, s.shutting(s.losses, x)...), s.againstSigner(s.losses, x)...)
+		if x.Role <= wire.RoleAdmin {
+			out = append(out, s.undermining(s.losses, x)...)
+		}
 		if i := s.issue(x); i != nil && to.void.has(i.Hash) {
 			out = append(out, s.undermining(s.losses, i)...)
 		}
-	case wire.WhyOpen: // the door was open
+	case wire.WhyOpen:
+		out = append(out, s.shutting(s.losses, x)...)
 	}
 	slices.SortFunc(out, (*Op).compare)
 	return slices.Compact(out)
 }
 
-// issue returns the operation that gave out the invite of an addition, or nil. An addition
-// that has all other operations in its past is applied without the list of invites: its
-// invite holds.
-func (s *resolution) issue(x *Op) *Op { return s.issued[x.Invite.ID] }
+// issue returns the operation that gave out the invite of an addition, or nil: the one that
+// its author knew, or any. An addition that has all other operations in its past is applied
+// without the list of invites: its invite holds.
+func (s *resolution) issue(x *Op) *Op { return cmp.Or(x.issued, s.issued[x.Invite.ID]) }
 
-// againstSigner returns losses that take the right to give out invites from the signer of
-// an addition's invite, that do not know the invite, and that are concurrent to the
-// addition.
-func (s *resolution) againstSigner(ix *lossIndex, x *Op) (out []*Op) {
-	i := s.issue(x)
-	for _, l := range ix.byUser[x.Invite.Signer] {
-		for _, q := range s.concurrentIn(l.ops, l.log, x.Ref) {
-			if (q.Type != wire.OpRole || q.Role > wire.RoleAdmin) && (i == nil || !s.knows(q.Ref, i.Ref)) {
-				out = append(out, q)
-				break // the first one of a log has the least in its past
-			}
+// shutting returns, for each log, the first operation of an index that closes the way by
+// which a concurrent addition lets somebody in.
+func (s *resolution) shutting(ix *lossIndex, x *Op) []*Op {
+	return s.firstOf(ix.ways(x)[0], x, func(q *Op) bool { return q.shuts(x) })
+}
+
+// againstSigner returns, for each log, the first loss that takes the right to give out
+// invites from the signer of an addition's invite, and that is concurrent to the addition.
+func (s *resolution) againstSigner(ix *lossIndex, x *Op) []*Op {
+	return s.firstOf(ix.ways(x)[1], x, func(q *Op) bool { return q.takesFromSigner(x) })
+}
+
+// firstOf returns the first operation of each list that is concurrent to an operation and
+// meets a condition. Of the operations of one log it has the least in its past.
+func (s *resolution) firstOf(lists []lossesOfLog, x *Op, is func(*Op) bool) (out []*Op) {
+	for _, l := range lists {
+		ops := s.concurrentIn(l.ops, l.log, x.Ref)
+		if i := slices.IndexFunc(ops, is); i >= 0 {
+			out = append(out, ops[i])
 		}
 	}
 	return out
 }
 
-// inviteHolds says whether nothing speaks against the invite of an addition.
+// inviteHolds says whether the operation that gave out the invite of an addition counts, as
+// far as losses go that did not know it.
 func (s *resolution) inviteHolds(to *Roster, x *Op) bool {
 	i := s.issue(x)
-	return len(s.againstSigner(s.losses, x)) == 0 && (i == nil || !to.void.has(i.Hash))
+	if i != nil && to.void.has(i.Hash) {
+		return false
+	}
+	return !slices.ContainsFunc(s.againstSigner(s.losses, x), func(q *Op) bool { return i == nil || !s.knows(q.Ref, i.Ref) })
 }
 
 // adopted says whether a member vouches for an addition. That member is neither the

@@ -10,12 +10,6 @@ import (
 // operations that none of those makes void.
 func (s *resolution) carryOut(ops, stand []*Op) *Roster {
 	to := founded(s.genesis)
-	s.issued = map[wire.InviteID]*Op{}
-	for _, x := range ops {
-		if x.Type == wire.OpInvite && s.issued[x.Invite.ID] == nil {
-			s.issued[x.Invite.ID] = x
-		}
-	}
 	s.stand = make(map[*Op]bool, len(stand))
 	for _, x := range stand {
 		s.stand[x] = true

@@ -4,9 +4,10 @@ import "github.com/pandanode/pandanode/node/wire"
 
 // rests returns the operations that the authority of an operation rests on: the last grant
 // to its author that the author knew, if it needs one; the addition of the author's device;
-// and the operations that these rest on.
+// of a clerk's addition that of its author, and the operation that gave out the invite; and
+// the operations that these rest on.
 func (s *resolution) rests(x *Op) []*Op {
-	if x.grant == nil && x.admitted == nil {
+	if x.grant == nil && x.admitted == nil && !x.clerk() {
 		return nil
 	}
 	if known, ok := s.restsOf[x]; ok {
@@ -17,9 +18,15 @@ func (s *resolution) rests(x *Op) []*Op {
 	for len(todo) > 0 {
 		y := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		parents := [2]*Op{nil, y.admitted}
+		parents := [4]*Op{nil, y.admitted}
 		if y.need <= wire.RoleAdmin {
 			parents[0] = y.grant
+		}
+		if y.clerk() {
+			parents[2] = y.since
+		}
+		if y.clerk() && y.Why == wire.WhyInvite {
+			parents[3] = s.issue(y)
 		}
 		for _, g := range parents {
 			if g != nil && !seen[g] {

@@ -203,7 +203,10 @@ func (w *world) readEntry(t testing.TB, line string, hashes []wire.EntryHash, i 
 		return
 	case 'a':
 		op.Type, op.Target, op.Subject, op.Role, op.Why = wire.OpAdd, id[wire.UserID](args[0]), id[wire.DeviceID](args[1]), role(args[2]), wire.WhyRole
-		if len(args) > 3 {
+		switch {
+		case len(args) > 3 && args[3] == "open":
+			op.Why = wire.WhyOpen
+		case len(args) > 3:
 			op.Why, op.Claim, op.Invite = wire.WhyInvite, wire.Hash(e.hash), invites[args[3]]
 		}
 	case 'r':

@@ -16,6 +16,10 @@ type lossIndex struct {
 	byUser   map[wire.UserID][]lossesOfLog
 	byDevice map[wire.DeviceID][]lossesOfLog
 	byLog    map[int][]*Op
+
+	// Operations that close a way into the group, which the above do not hold.
+	byInvite map[wire.InviteID][]lossesOfLog
+	doors    []lossesOfLog
 }
 
 type lossesOfLog struct {
@@ -24,10 +28,18 @@ type lossesOfLog struct {
 }
 
 func newLossIndex() *lossIndex {
-	return &lossIndex{byUser: map[wire.UserID][]lossesOfLog{}, byDevice: map[wire.DeviceID][]lossesOfLog{}, byLog: map[int][]*Op{}}
+	return &lossIndex{byUser: map[wire.UserID][]lossesOfLog{}, byDevice: map[wire.DeviceID][]lossesOfLog{}, byLog: map[int][]*Op{}, byInvite: map[wire.InviteID][]lossesOfLog{}}
 }
 
 func (ix *lossIndex) add(q *Op) {
+	switch {
+	case q.Type == wire.OpRevoke:
+		ix.byInvite[q.Revokes] = insertLoss(ix.byInvite[q.Revokes], q)
+		return
+	case q.closes():
+		ix.doors = insertLoss(ix.doors, q)
+		return
+	}
 	ix.byLog[q.Log] = insertSeq(ix.byLog[q.Log], q)
 	if u, ok := q.whom(); ok {
 		ix.byUser[u] = insertLoss(ix.byUser[u], q)
@@ -52,6 +64,18 @@ func insertSeq(ops []*Op, q *Op) []*Op {
 	}
 	i := sort.Search(len(ops), func(i int) bool { return ops[i].Seq >= q.Seq })
 	return slices.Insert(ops, i, q)
+}
+
+// ways gives, for each log, what may close the way by which a clerk's addition lets somebody
+// in: what closes it by itself, and what takes from the signer of an invite.
+func (ix *lossIndex) ways(x *Op) [2][]lossesOfLog {
+	switch {
+	case !x.clerk():
+		return [2][]lossesOfLog{}
+	case x.Why == wire.WhyInvite:
+		return [2][]lossesOfLog{ix.byInvite[x.Invite.ID], ix.byUser[x.Invite.Signer]}
+	}
+	return [2][]lossesOfLog{ix.doors}
 }
 
 // lists gives, for each log, the losses that are about a user or a device.
@@ -121,8 +145,14 @@ func (s *resolution) under(q, x *Op) bool {
 // others knew to be first; if they knew of none, both losses stand and both authors go. A
 // loss does not void another one that takes away what it rests on: nobody escapes its own
 // removal through a puppet.
+//
+// An operation that closes a concurrent addition's way in keeps it from giving authority.
 func (s *resolution) voids(q, x *Op) bool {
 	switch {
+	case q.closes():
+		return q.shuts(x) && s.concurrent(q.Ref, x.Ref)
+	case q.takesFromSigner(x) && s.concurrent(q.Ref, x.Ref):
+		return true
 	case !s.hits(q, x):
 		return s.under(q, x)
 	case !x.loss():
@@ -138,17 +168,21 @@ func (s *resolution) voids(q, x *Op) bool {
 // rank is the order in which it is decided whether losses and grants stand: first those
 // that users take from themselves, then those of owners, and so on.
 func rank(x *Op) int {
-	if x.own() {
+	switch {
+	case x.own():
 		return 0
+	case x.clerk(): // who serves an invite gives out what its signer decided
+		return int(min(x.role, x.Role)) //nolint:gosec // four roles
 	}
 	return int(x.role) //nolint:gosec // four roles
 }
 
-// standing decides which losses and grants stand, and returns them in order.
+// standing decides which losses and grants stand, and what closes a way in, and returns them
+// in order.
 func (s *resolution) standing(ops []*Op) []*Op {
 	var ranks [int(out) + 1][]*Op
 	for _, x := range ops {
-		if x.loss() || x.grants() {
+		if x.loss() || x.grants() || x.closes() {
 			ranks[rank(x)] = append(ranks[rank(x)], x)
 		}
 	}
@@ -167,7 +201,7 @@ func (s *resolution) standing(ops []*Op) []*Op {
 }
 
 func (s *resolution) noteStanding(x *Op) {
-	if x.loss() {
+	if x.loss() || x.closes() {
 		s.losses.add(x)
 	}
 	if u, ok := x.whom(); ok {
@@ -185,6 +219,13 @@ func (s *resolution) stands(x *Op, ops []*Op) bool {
 				if slices.ContainsFunc(s.concurrentIn(l.ops, l.log, g.Ref), func(q *Op) bool { return q != x && s.voids(q, x) }) {
 					return false
 				}
+			}
+		}
+	}
+	for _, lists := range s.losses.ways(x) {
+		for _, l := range lists {
+			if slices.ContainsFunc(s.concurrentIn(l.ops, l.log, x.Ref), func(q *Op) bool { return s.voids(q, x) }) {
+				return false
 			}
 		}
 	}
@@ -220,7 +261,7 @@ func (s *resolution) decide(nodes []*Op, take func(*Op)) {
 	w := &waits{s: s, at: make(map[*Op]int, len(nodes)), open: make([]bool, len(nodes)), waiting: make([][]int, len(nodes)), losses: newLossIndex()}
 	for i, x := range nodes {
 		w.at[x], w.open[i] = i, true
-		if x.loss() {
+		if x.loss() || x.closes() {
 			w.losses.add(x)
 		}
 	}
@@ -282,6 +323,13 @@ func (w *waits) obstacles(x *Op) *obstacles {
 				if ops := w.s.concurrentIn(l.ops, l.log, g.Ref); len(ops) > 0 {
 					o.lists = append(o.lists, ops)
 				}
+			}
+		}
+	}
+	for _, lists := range w.losses.ways(x) {
+		for _, l := range lists {
+			if ops := w.s.concurrentIn(l.ops, l.log, x.Ref); len(ops) > 0 {
+				o.lists = append(o.lists, ops)
 			}
 		}
 	}

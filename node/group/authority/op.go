@@ -62,6 +62,8 @@ type judgement struct {
 	victim    wire.UserID // of an OpDeviceRevoke: the user of the device
 	grant     *Op         // the last grant to its author; nil: the genesis
 	admitted  *Op         // the operation that added its device; nil: the genesis
+	since     *Op         // of a clerk's addition: the addition of its author; nil: the genesis
+	issued    *Op         // of an OpAdd by WhyInvite: that gave out the invite; nil: its author knew of none
 }
 
 // date is the date that its author gave it. Times are measured by dates: one clock that is
@@ -92,18 +94,41 @@ func (o *Op) grants() bool {
 	return o.Type == wire.OpRole || o.Type == wire.OpAdd && o.Role <= wire.RoleAdmin
 }
 
+// clerk says whether its author lets somebody in by what others decided: an invite or an
+// open door.
+func (o *Op) clerk() bool { return o.Type == wire.OpAdd && o.Why != wire.WhyRole }
+
+// closes says whether it closes a way into the group: it revokes an invite, or sets a policy
+// by which the door is not open.
+func (o *Op) closes() bool {
+	return o.Type == wire.OpRevoke ||
+		o.Type == wire.OpProfile && o.Profile.Field == wire.FieldPolicy && o.Profile.Policy != wire.PolicyOpen
+}
+
+// shuts says whether it closes the way by which an addition lets somebody in.
+func (o *Op) shuts(x *Op) bool {
+	switch {
+	case !o.closes() || !x.clerk():
+		return false
+	case o.Type == wire.OpRevoke:
+		return x.Why == wire.WhyInvite && x.Invite.ID == o.Revokes
+	}
+	return x.Why == wire.WhyOpen
+}
+
 // own says whether the author takes it from itself, by leaving or by revoking its own
 // device.
 func (o *Op) own() bool {
 	return o.Type == wire.OpLeave || o.Type == wire.OpDeviceRevoke && o.victim == o.User
 }
 
-// whom returns the user that a loss or grant is about; an OpDeviceRevoke is about none.
+// whom returns the user that a loss or grant is about; an OpDeviceRevoke is about none, and
+// neither is what closes a way in.
 func (o *Op) whom() (user wire.UserID, ok bool) {
 	if o.Type == wire.OpLeave {
 		return o.User, true
 	}
-	return o.Target, o.Type != wire.OpDeviceRevoke
+	return o.Target, o.Type != wire.OpDeviceRevoke && !o.closes()
 }
 
 // ends says whether a loss ends the log that an entry is in: it removes the user, is the
@@ -112,6 +137,16 @@ func (o *Op) ends(user wire.UserID, device wire.DeviceID) bool {
 	return o.Type == wire.OpRemove && o.Target == user ||
 		o.Type == wire.OpLeave && o.User == user ||
 		o.Type == wire.OpDeviceRevoke && o.Subject == device
+}
+
+// takesFromSigner says whether a loss takes from the signer of an addition's invite the right
+// to give out invites.
+func (o *Op) takesFromSigner(x *Op) bool {
+	if x.Type != wire.OpAdd || x.Why != wire.WhyInvite || !o.loss() {
+		return false
+	}
+	u, ok := o.whom()
+	return ok && u == x.Invite.Signer && (o.Type != wire.OpRole || o.Role > wire.RoleAdmin)
 }
 
 // takes says whether a loss takes from an operation's author what the operation needs.

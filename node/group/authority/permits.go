@@ -95,6 +95,12 @@ func (r *Resolver) judge(view *Roster, op *Op) judgement {
 	switch op.Type {
 	case wire.OpAdd:
 		j.need = needOfAdd(op)
+		if op.clerk() {
+			j.since = author.Since
+		}
+		if op.Why == wire.WhyInvite {
+			j.issued = view.invites.at(op.Invite.ID).Issued
+		}
 		j.why = r.mayAdd(view, op)
 	case wire.OpRemove:
 		target := view.roleOf(op.Target)

@@ -121,8 +121,13 @@ func (r *Resolver) Founded() *Roster {
 // who was taken out is no witness of that. So the first pass decides without witnesses, and
 // the users that it takes out are no witnesses in the second.
 func (r *Resolver) resolve(upTo []uint64) *Roster {
-	s := &resolution{Resolver: r, upTo: upTo, restsOf: map[*Op][]*Op{}, asked: map[Ref]bool{}}
+	s := &resolution{Resolver: r, upTo: upTo, restsOf: map[*Op][]*Op{}, issued: map[wire.InviteID]*Op{}, asked: map[Ref]bool{}}
 	ops := slices.DeleteFunc(slices.Clone(r.ops), func(x *Op) bool { return x.Seq > upTo[x.Log] })
+	for _, x := range ops {
+		if x.Type == wire.OpInvite && s.issued[x.Invite.ID] == nil {
+			s.issued[x.Invite.ID] = x
+		}
+	}
 	s.first = s.firstPass(ops)
 	consistent := make([]*Op, 0, len(ops))
 	var beside []*Op
@@ -159,7 +164,7 @@ func (s *resolution) firstPass(ops []*Op) *witnesses {
 	}
 	stand := s.standing(ops)
 	for _, q := range stand {
-		if q.loss() && len(s.hitting(s.losses, q)) == 0 {
+		if (q.loss() || q.closes()) && len(s.hitting(s.losses, q)) == 0 {
 			w.losses.add(q)
 		}
 	}
@@ -170,12 +175,6 @@ func (s *resolution) firstPass(ops []*Op) *witnesses {
 		if y.Type == wire.OpAdd || y.Type == wire.OpDeviceAdd {
 			w.admitted[y.Subject] = append(w.admitted[y.Subject], y)
 			w.admissions = append(w.admissions, y)
-		}
-	}
-	s.issued = map[wire.InviteID]*Op{}
-	for _, x := range ops {
-		if x.Type == wire.OpInvite && s.issued[x.Invite.ID] == nil {
-			s.issued[x.Invite.ID] = x
 		}
 	}
 	return w

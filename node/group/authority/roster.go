@@ -269,6 +269,9 @@ func (u User) full() bool { return len(u.Devices) >= MaxDevices || u.added >= Ma
 
 // noteStanding keeps a loss or grant that stands, by whom it is about.
 func (r *Roster) noteStanding(op *Op) {
+	if op.closes() {
+		return
+	}
 	if u, ok := op.whom(); ok {
 		r.authority = r.authority.with(u, append(slices.Clip(r.authority.at(u)), op))
 	} else {

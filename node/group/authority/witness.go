@@ -196,7 +196,8 @@ func (s *resolution) reach(use func(*Op) bool) map[wire.UserID]bool {
 }
 
 // spokenAgainst says whether a loss of the first pass, by a user other than the addition's
-// author, takes out the author, the newcomer, or the signer of the invite.
+// author, takes out the author, the newcomer, or the signer of the invite, or closes the way
+// in.
 func (s *resolution) spokenAgainst(y *Op) bool {
 	ix := s.first.losses
 	for _, lists := range ix.lists(y.User, y.Device) {
@@ -214,10 +215,8 @@ func (s *resolution) spokenAgainst(y *Op) bool {
 			return true
 		}
 	}
-	if y.Why != wire.WhyInvite {
-		return false
-	}
-	return slices.ContainsFunc(s.againstSigner(ix, y), func(q *Op) bool { return q.User != y.Invite.Signer })
+	return slices.ContainsFunc(s.shutting(ix, y), func(q *Op) bool { return q.User != y.User }) ||
+		slices.ContainsFunc(s.againstSigner(ix, y), func(q *Op) bool { return q.User != y.Invite.Signer })
 }
 
 // bystanders are asked of two operations that take out each other: users, but the two,

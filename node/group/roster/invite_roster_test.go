@@ -59,6 +59,11 @@ func (g *members) serveClaim(user, whom int, i testInvite, claim string, role wi
 	})
 }
 
+// sees has a user write that it has seen something.
+func (g *members) sees(user int, what wire.EntryHash) {
+	g.Grow(wire.LogID{Device: dagtest.TestDevice(user)}, []wire.EntryHash{what}, &dag.Body{})
+}
+
 // at dates the newest entry.
 func (g *members) at(ms uint64) { g.Entries[len(g.Entries)-1].HLC = ms << 16 }
 
@@ -143,8 +148,10 @@ func TestInvitesInTheRoster(t *testing.T) {
 	g, h = grown()
 	i = g.give(invite, h)
 	g.revoke(2, invite, i)
-	g.serve(3, 9, invite, i)
-	g.want(t, "revoked concurrently: the addition stands", 0, 1, 2, 3, 4, 9)
+	x = g.serve(3, 9, invite, i)
+	g.want(t, "revoked concurrently, and nobody saw the guest come", 0, 1, 2, 3, 4)
+	g.sees(1, x)
+	g.want(t, "revoked concurrently, and somebody did: the addition stands", 0, 1, 2, 3, 4, 9)
 
 	g, h = grown()
 	i = g.give(invite, h)
@@ -210,8 +217,10 @@ func TestInvitesInTheRoster(t *testing.T) {
 	g, h = grown()
 	i = g.give(invite, h)
 	role(g, 1, wire.RoleMember, i)
-	g.serve(3, 9, invite, i)
-	g.want(t, "signer demoted concurrently: the addition stands", 0, 1, 2, 3, 4, 9)
+	x = g.serve(3, 9, invite, i)
+	g.want(t, "signer demoted concurrently, and nobody saw the guest come", 0, 1, 2, 3, 4)
+	g.sees(2, x)
+	g.want(t, "signer demoted concurrently, and somebody did: the addition stands", 0, 1, 2, 3, 4, 9)
 
 	// The signer removed.
 	g, h = grown()
@@ -223,8 +232,10 @@ func TestInvitesInTheRoster(t *testing.T) {
 	g, h = grown()
 	i = g.give(invite, h)
 	g.remove(0, 1, i)
-	g.serve(3, 9, invite, i)
-	g.want(t, "signer removed concurrently by somebody who knew of the invite: the addition stands", 0, 2, 3, 4, 9)
+	x = g.serve(3, 9, invite, i)
+	g.want(t, "signer removed concurrently by somebody who knew of the invite, and nobody saw the guest come", 0, 2, 3, 4)
+	g.sees(2, x)
+	g.want(t, "signer removed concurrently by somebody who knew of the invite, and somebody did: the addition stands", 0, 2, 3, 4, 9)
 
 	g, h = grown()
 	i = g.give(invite, h)

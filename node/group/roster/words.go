@@ -137,6 +137,10 @@ func (r *Roster) Voidness(it *dag.Item, names map[wire.UserID]string) string {
 		return fmt.Sprintf("%s removed its author at the same time", names[cause.User])
 	case it.Target != nil && endsOf(cause, it.Target.Device.User, it.Target.Device.ID):
 		return fmt.Sprintf("%s removed that user or device at the same time", names[cause.User])
+	case cause.Op.Type == wire.OpRevoke:
+		return fmt.Sprintf("%s revoked the invite at the same time", names[cause.User])
+	case cause.Op.Type == wire.OpProfile:
+		return fmt.Sprintf("%s closed the open door at the same time", names[cause.User])
 	case it.Invited != nil:
 		return fmt.Sprintf("%s took the right to invite from who gave out the invite", names[cause.User])
 	}
