@@ -281,6 +281,33 @@ func TestFloodOfLogs(t *testing.T) {
 	}
 }
 
+// A device that lets somebody in and then floods, so that the addition counts no more, keeps nobody
+// vouching for the newcomer.
+func TestFloodAfterAnAddition(t *testing.T) {
+	w, a, b, c := three(t, 707)
+	c.online = false
+	deps := []wire.EntryHash{a.m.rosters.now.Device(c.dev.ID).By.Hash}
+	p := w.device("pia")
+	w.devices = w.devices[:len(w.devices)-1]
+	kp := p.keyPackage(w.group, w.now)
+	raws := [][]byte{c.forge(wire.KindOp, &wire.Op{Type: wire.OpAdd, Cert: &p.dev.Raw, Role: wire.RoleMember, KeyPackage: kp, Why: wire.WhyOpen}, deps, nil)}
+	for range dag.MaxBeside + 1 {
+		raw, _ := branch(c, w.rand.Uint64(), 1, deps, crdt.HLCFromTime(w.now))
+		raws = append(raws, raw...)
+	}
+	for _, x := range []*device{a, b} {
+		_, _ = x.step(Entries{Entries: raws})
+		if x.m.logs.Floods[c.dev.ID] == nil {
+			t.Fatalf("%s knows of no flood", x.name)
+		}
+	}
+	before := a.m.logs.Count
+	w.run(time.Minute)
+	if n := a.m.logs.Count - before; n > 4 {
+		t.Errorf("%d entries were written in a minute", n)
+	}
+}
+
 // A device tells one half of the group of seventeen logs and the other of an entry that knows
 // them all. They agree once they meet.
 func TestFloodShownToSome(t *testing.T) {
