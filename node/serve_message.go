@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
@@ -23,6 +22,9 @@ func (s messageRoutes) Send(ctx context.Context, r api.SendRequest) (api.Sent, e
 			return api.Sent{}, api.Errorf(api.CodeInvalid, "there is no delivery %q", r.Wait)
 		}
 	}
+	if r.Texts != nil && r.ReplyTo+r.Thread != "" {
+		return api.Sent{}, api.Errorf(api.CodeInvalid, "several texts at once answer nothing and are in no thread")
+	}
 	if r.Text != "" && r.Texts != nil {
 		return api.Sent{}, api.Errorf(api.CodeInvalid, "give text or texts, one of the two")
 	}
@@ -32,7 +34,9 @@ func (s messageRoutes) Send(ctx context.Context, r api.SendRequest) (api.Sent, e
 	}
 	contents := make([]wire.Content, len(texts))
 	for i, t := range texts {
-		contents[i] = wire.Content{MediaType: "text/plain", Data: []byte(t)}
+		if contents[i], err = s.written(ctx, id, r, t); err != nil {
+			return api.Sent{}, err
+		}
 	}
 	messages, err := s.n.sendAll(ctx, id, contents)
 	if err != nil {
@@ -125,7 +129,7 @@ func (s messageRoutes) Messages(ctx context.Context, r api.MessagesRequest) (api
 	messages, err := s.n.Messages(ctx, id, r.Since, r.Limit+1)
 	out := api.Messages{Messages: []api.Message{}, More: len(messages) > r.Limit}
 	for _, m := range messages[:min(len(messages), r.Limit)] {
-		out.Messages = append(out.Messages, apiMessage(id, m))
+		out.Messages = append(out.Messages, s.n.apiMessage(id, m))
 	}
 	return out, APIError(err)
 }
@@ -136,24 +140,8 @@ func (s messageRoutes) Tail(ctx context.Context, r api.TailRequest, emit func(ap
 		return err
 	}
 	return streamed(emit, func(emit func(api.Message) error) error {
-		return s.n.Subscribe(ctx, id, r.Since, func(m group.Message) error { return emit(apiMessage(id, m)) })
+		return s.n.Subscribe(ctx, id, r.Since, func(m group.Message) error { return emit(s.n.apiMessage(id, m)) })
 	})
-}
-
-func apiMessage(id wire.GroupID, m group.Message) api.Message {
-	out := api.Message{
-		Cursor: m.Cursor, ID: m.ID.String(), Group: id.String(), User: m.User.String(), Device: m.Device.String(),
-		Name: m.Name, Sent: m.Sent, MediaType: m.Content.MediaType, Own: m.Own, HeldBy: m.HeldBy, Readers: m.Readers,
-	}
-	if m.Own {
-		out.State = api.Delivery(m.Delivery)
-	}
-	if strings.HasPrefix(m.Content.MediaType, "text/") {
-		out.Text = strings.ToValidUTF8(string(m.Content.Data), "\uFFFD")
-	} else {
-		out.Data = m.Content.Data
-	}
-	return out
 }
 
 func (s messageRoutes) Envelope(ctx context.Context, r api.EnvelopeRequest) (api.EnvelopeResult, error) {
@@ -180,16 +168,10 @@ func (s messageRoutes) MessageEnvelope(ctx context.Context, r api.MessageEnvelop
 	if err != nil {
 		return api.Envelope{}, err
 	}
-	message, err := wire.ParseEntryHash(r.Message)
+	message, err := s.resolveMessage(ctx, g.id, r.Message)
 	if err != nil {
-		if message, err = s.resolveMessage(ctx, g.id, r.Message); err != nil {
-			return api.Envelope{}, err
-		}
+		return api.Envelope{}, err
 	}
 	envelope, err := g.envelope(ctx, message)
 	return api.Envelope{Message: message.String(), Envelope: envelope}, APIError(err)
-}
-
-func (s messageRoutes) resolveMessage(ctx context.Context, id wire.GroupID, query string) (wire.MessageID, error) {
-	return s.resolveAmong(ctx, id, query, nil)
 }

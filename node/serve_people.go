@@ -82,13 +82,15 @@ func (s messageRoutes) Timeline(ctx context.Context, r api.TimelineRequest, emit
 
 func (s messageRoutes) happening(id wire.GroupID, h happening) api.Happening {
 	out := api.Happening{Cursor: h.Event.Cursor, At: time.UnixMilli(int64(h.Event.At)), More: h.More} //nolint:gosec // this device's clock
+	e := apiEvent(id, h.Event)
 	if h.Message != nil {
-		m := apiMessage(id, *h.Message)
-		m.Kind = api.EventMessage
+		m := s.n.apiMessage(id, *h.Message)
+		if m.Kind = e.Kind; m.Kind == api.EventChanged {
+			m.Cursor, m.Change = e.Cursor, &api.Changed{By: e.User, Name: h.User, What: e.Detail}
+		}
 		out.Message = &m
 		return out
 	}
-	e := apiEvent(id, h.Event)
 	e.UserName, e.ByName = h.User, h.By
 	if g := s.n.groups.get(id); g != nil && e.Kind == api.EventJoined && e.Cursor <= 2 && g.genesis.Device.ID == s.n.me.device.ID {
 		e.Detail = "founded" // the first event but for its epoch; who comes back joins later

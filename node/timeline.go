@@ -14,7 +14,7 @@ import (
 // happening is one thing that people see of a group: a message, or an event that is none.
 type happening struct {
 	Event   group.Event
-	Message *group.Message // of EventMessage
+	Message *group.Message // of EventMessage and EventChanged
 	More    bool           // others before it were left out
 	User    string         // the name of Event.User
 	By      string         // the name of Event.By
@@ -25,11 +25,19 @@ func inTimeline(k group.EventKind) bool {
 	return slices.Contains(api.TimelineKinds, api.EventKind(k))
 }
 
+// inNews says whether people who follow a group are told of an event of this kind: changes
+// of messages, too. Those who look back see the messages as they are now.
+func inNews(k group.EventKind) bool { return k == group.EventChanged || inTimeline(k) }
+
 // timeline gives up to limit of what happened in a group after a cursor, as Node.Messages
 // does for messages alone.
 func timeline(ctx context.Context, t *groupTable, id wire.GroupID, after uint64, limit int) ([]happening, error) {
+	return happened(ctx, t, id, after, limit, inTimeline)
+}
+
+func happened(ctx context.Context, t *groupTable, id wire.GroupID, after uint64, limit int, shows func(group.EventKind) bool) ([]happening, error) {
 	return rowsAfter(ctx, t, id, after, func(m *group.Machine) ([]happening, error) {
-		events, err := m.Journal().Happened(after, limit, inTimeline)
+		events, err := m.Journal().Happened(after, limit, shows)
 		if err != nil {
 			return nil, err
 		}
@@ -58,16 +66,16 @@ func happenings(m *group.Machine, events []group.Event) ([]happening, error) {
 	var names map[wire.UserID]string
 	for _, e := range events {
 		h := happening{Event: e}
-		if e.Kind == group.EventMessage {
+		if e.Kind == group.EventMessage || e.Kind == group.EventChanged {
 			msg, ok, err := m.Journal().Message(e.Message)
 			if err != nil {
 				return nil, err
 			}
-			if !ok {
-				continue
+			if ok {
+				h.Message = &msg
 			}
-			h.Message = &msg
-		} else {
+		}
+		if e.Kind != group.EventMessage {
 			if names == nil {
 				names = m.Names()
 			}
@@ -82,7 +90,7 @@ func happenings(m *group.Machine, events []group.Event) ([]happening, error) {
 // does for messages alone.
 func followTimeline(ctx context.Context, t *groupTable, id wire.GroupID, after uint64, emit func(happening) error) error {
 	read := func(ctx context.Context, id wire.GroupID, after uint64, limit int) ([]happening, error) {
-		return timeline(ctx, t, id, after, limit)
+		return happened(ctx, t, id, after, limit, inNews)
 	}
 	return follow(ctx, t, id, after, read, func(h happening) uint64 { return h.Event.Cursor }, emit)
 }

@@ -176,7 +176,7 @@ Start here:
 		c.GroupID = "rest"
 		cmd.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{a.groupCmd(), a.sendCmd(), a.tailCmd(), a.whyCmd()} {
+	for _, c := range append([]*cobra.Command{a.groupCmd(), a.sendCmd(), a.tailCmd(), a.whyCmd()}, a.sayingCmds()...) {
 		c.GroupID = "talk"
 		cmd.AddCommand(c)
 	}

@@ -25,6 +25,8 @@ func (a *app) sendCmd() *cobra.Command {
 		wait    string
 		timeout time.Duration
 		lines   bool
+
+		markdown bool
 	)
 	cmd := &cobra.Command{
 		Use:   "send GROUP TEXT... | send GROUP - | send GROUP --stdin",
@@ -66,7 +68,7 @@ Write text that begins with "-" after "--": pandanode send tea -- -5
 				return err
 			}
 			// Sent first, and waited for then: how ever the wait ends, the message has an ID to tell.
-			sent, err := c.Send(ctx, api.SendRequest{Group: args[0], Text: text})
+			sent, err := c.Send(ctx, api.SendRequest{Group: args[0], Text: text, Markdown: markdown})
 			if err != nil {
 				return err
 			}
@@ -97,6 +99,7 @@ Write text that begins with "-" after "--": pandanode send tea -- -5
 	cmd.SetFlagErrorFunc(a.dashed)
 	cmd.Flags().StringVar(&wait, "wait", "", "wait for a state: queued, published or held")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait; 0: for ever")
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "the text is Markdown, where [ben](panda:u/USER) mentions somebody")
 	cmd.Flags().BoolVar(&lines, "stdin", false, "send every line of stdin as a message")
 	return cmd
 }

@@ -34,6 +34,9 @@ such as "member-added", "member-removed", "member-left", "role" or "profile".
 With --follow it goes on with new lines. With --count it begins with the first message and
 stops after that many messages; if --timeout is over first, the exit code is 7. Each line
 has a cursor (in --json): --since takes the cursor of the last line that you have.
+
+A message is shown as it is now: edited, with its reactions, or deleted. With --follow a line
+tells of each edit, delete and reaction that comes (kind "message-changed").
 ` + namingHelp,
 		Example: "  pandanode tail tea --follow\n  pandanode tail tea -n 5\n  pandanode tail\n  pandanode tail tea --since 17 --count 1 --timeout 30s --json",
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
@@ -47,6 +50,7 @@ has a cursor (in --json): --since takes the cursor of the last line that you hav
 	cmd.Flags().VarP(&t.last, "lines", "n", "show this many of the last lines (default 20)")
 	cmd.Flags().BoolVar(&t.all, "all", false, "show everything, from the first line")
 	cmd.Flags().Uint64Var(&t.since, "since", 0, "start after this cursor")
+	cmd.Flags().BoolVar(&t.ids, "ids", false, "show the beginning of each message's ID")
 	cmd.Flags().IntVar(&t.count, "count", 0, "wait for this many messages, then stop; 0: no limit")
 	cmd.Flags().DurationVar(&t.timeout, "timeout", 0, "how long to wait; 0: for ever")
 	cmd.MarkFlagsMutuallyExclusive("lines", "all")
@@ -61,6 +65,7 @@ type tailing struct {
 	last    lineCount
 	all     bool
 	since   uint64
+	ids     bool
 	count   int
 	timeout time.Duration
 }
@@ -103,6 +108,8 @@ type tailed struct {
 	cursor   uint64 // of the last item that was shown
 	title    string // in a line; with the ID where another group's name looks the same
 	names    *api.Names
+	ids      bool   // lines show the IDs of messages
+	past     uint64 // changes up to here were shown in the messages themselves
 }
 
 // happened is an item of a timeline, with its group.
@@ -134,12 +141,15 @@ func (a *app) tail(ctx context.Context, c *api.Client, t tailing, args []string)
 		if err := a.printHappening(h, me.User, named); err != nil {
 			return err
 		}
-		if h.cursor = h.Cursor; h.Message != nil {
+		if h.cursor = h.Cursor; h.Message != nil && h.Message.Change == nil {
 			if shown++; shown == t.count {
 				return errEnough
 			}
 		}
 		return nil
+	}
+	for _, g := range groups {
+		g.ids = t.ids
 	}
 	if !a.json {
 		for _, g := range groups {
@@ -150,6 +160,11 @@ func (a *app) tail(ctx context.Context, c *api.Client, t tailing, args []string)
 	}
 	err = a.tailPast(waits, c, t, groups, named, show)
 	if err == nil && (t.follow || t.count > 0) {
+		for _, g := range groups {
+			if one, err := c.Group(ctx, api.GroupRequest{Group: g.id}); err == nil && !a.json {
+				g.past = one.Cursor
+			}
+		}
 		err = follow(waits, c, groups, show)
 	}
 	if !a.json {
@@ -314,17 +329,31 @@ func (a *app) printHappening(h happened, me string, named bool) error {
 	var what string
 	at := h.At
 	switch {
+	case h.Message != nil && h.Message.Change != nil:
+		if h.Cursor <= h.past {
+			return nil
+		}
+		line := changed(*h.Message, me, h.names)
+		if line == "" {
+			return nil
+		}
+		what = a.paint(a.out, dim, "* "+clean(line))
 	case h.Message != nil:
 		at = h.Message.Sent
 		what = a.said(*h.Message, h.names)
+	case h.Event != nil && h.Event.Kind == api.EventChanged:
+		return nil // of a message that is not here
 	case h.Event != nil:
 		what = a.paint(a.out, dim, "* "+clean(deedOf(*h.Event, me, h.names)))
 	default:
 		return nil
 	}
 	group := ""
+	if h.ids && h.Message != nil {
+		group = a.paint(a.out, dim, api.Short(h.Message.ID)) + " "
+	}
 	if named {
-		group = a.paint(a.out, dim, "["+clean(h.title)+"]") + " "
+		group += a.paint(a.out, dim, "["+clean(h.title)+"]") + " "
 	}
 	_, err := fmt.Fprintf(a.out, "%s %s%s\n", a.paint(a.out, dim, at.Local().Format("2006-01-02 15:04:05")), group, what)
 	return err
@@ -332,19 +361,11 @@ func (a *app) printHappening(h happened, me string, named bool) error {
 
 // said formats a message with its author.
 func (a *app) said(m api.Message, names *api.Names) string {
-	text := m.Text
-	if m.Data != nil {
-		text = fmt.Sprintf("(%d bytes of %s)", len(m.Data), m.MediaType)
-	}
-	lines := strings.Split(text, "\n")
-	for i := range lines {
-		lines[i] = clean(lines[i])
-	}
 	who := clean(person(names, m.User, m.Name))
 	if m.Own {
 		who = "you"
 	}
-	return a.paint(a.out, bold, who+":") + " " + strings.Join(lines, "\n    ")
+	return a.paint(a.out, bold, who+":") + " " + a.body(m, names)
 }
 
 // deedOf describes an event of a timeline in words, for the user me.

@@ -27,7 +27,7 @@ import (
 // --bootstrap.
 func TestTour(t *testing.T) {
 	blocks := readmeBlocks(t, "## Five minutes, two terminals", "## What a partition does to a group")
-	if len(blocks) != 5 || !slices.Equal(blocks[0], []string{"go build -o pandanode ./cmd/pandanode"}) {
+	if len(blocks) != 6 || !slices.Equal(blocks[0], []string{"go build -o pandanode ./cmd/pandanode"}) {
 		t.Fatalf("the README's tour is not what this test knows how to type: %q", blocks)
 	}
 	dir, err := os.MkdirTemp("", "tour") // with a short name, for sockets
@@ -76,7 +76,7 @@ func TestTour(t *testing.T) {
 	if code := anna.prompt(); code != "130" {
 		t.Errorf("Ctrl-C in a tail: exit code %s", code)
 	}
-	for _, line := range slices.Concat(blocks[3], blocks[4]) {
+	for _, line := range slices.Concat(blocks[3:]...) {
 		anna.do(line)
 	}
 	ben.do("./pandanode --home ben stop")

@@ -8,11 +8,11 @@ var Layout = map[string]Row{
 	"cmd/pandanode": {Imports: []string{"node", "node/api", "node/config", "node/wire", "sim", "internal/filelock"}, Tests: []string{"node/api/apitest"}},
 
 	"node": {
-		Imports: []string{"node/admission", "node/clock", "node/group", "node/group/engine", "node/group/verdict", "node/identity", "node/wire", "node/api", "node/config", "mls", "discovery", "storage", "crdt"},
+		Imports: []string{"node/admission", "node/clock", "node/content", "node/group", "node/group/engine", "node/group/verdict", "node/identity", "node/wire", "node/api", "node/config", "mls", "discovery", "storage", "crdt"},
 		Tests:   []string{"internal/simhost"},
 	},
 	"node/group": {
-		Imports: []string{"node/group/dag", "node/group/engine", "node/group/epochs", "node/group/roster", "node/group/verdict", "mls", "crdt", "node/identity", "node/wire"},
+		Imports: []string{"node/content", "node/group/dag", "node/group/engine", "node/group/epochs", "node/group/roster", "node/group/verdict", "mls", "crdt", "node/identity", "node/wire"},
 		Tests:   []string{"node/group/dag/dagtest"}, Pure: true,
 	},
 	"node/group/authority":   {Imports: []string{"crdt", "node/wire"}, Pure: true},

@@ -141,6 +141,26 @@ func (e *echo) Delivery(_ context.Context, r DeliveryRequest) (Sent, error) {
 	return answer[DeliveryRequest, Sent](e, r)
 }
 
+func (e *echo) Message(_ context.Context, r MessageRequest) (Message, error) {
+	return answer[MessageRequest, Message](e, r)
+}
+
+func (e *echo) Edit(_ context.Context, r EditRequest) (Sent, error) {
+	return answer[EditRequest, Sent](e, r)
+}
+
+func (e *echo) Delete(_ context.Context, r MessageRequest) (Sent, error) {
+	return answer[MessageRequest, Sent](e, r)
+}
+
+func (e *echo) React(_ context.Context, r ReactionRequest) (Sent, error) {
+	return answer[ReactionRequest, Sent](e, r)
+}
+
+func (e *echo) Unreact(_ context.Context, r ReactionRequest) (Sent, error) {
+	return answer[ReactionRequest, Sent](e, r)
+}
+
 func (e *echo) MessageEnvelope(_ context.Context, r MessageEnvelopeRequest) (Envelope, error) {
 	return answer[MessageEnvelopeRequest, Envelope](e, r)
 }

@@ -181,6 +181,31 @@ func (c *Client) Tail(ctx context.Context, r TailRequest, emit func(Message) err
 	return routeTail.do(ctx, c, r, emit)
 }
 
+// Message gives one message, with all its versions.
+func (c *Client) Message(ctx context.Context, r MessageRequest) (Message, error) {
+	return routeMessage.do(ctx, c, r)
+}
+
+// Edit writes an own message anew.
+func (c *Client) Edit(ctx context.Context, r EditRequest) (Sent, error) {
+	return routeEdit.do(ctx, c, r)
+}
+
+// Delete takes a message away.
+func (c *Client) Delete(ctx context.Context, r MessageRequest) (Sent, error) {
+	return routeDelete.do(ctx, c, r)
+}
+
+// React reacts to a message.
+func (c *Client) React(ctx context.Context, r ReactionRequest) (Sent, error) {
+	return routeReact.do(ctx, c, r)
+}
+
+// Unreact takes a reaction back.
+func (c *Client) Unreact(ctx context.Context, r ReactionRequest) (Sent, error) {
+	return routeUnreact.do(ctx, c, r)
+}
+
 // Envelope hands an envelope to a group.
 func (c *Client) Envelope(ctx context.Context, r EnvelopeRequest) (EnvelopeResult, error) {
 	return routeEnvelope.do(ctx, c, r)

@@ -23,6 +23,32 @@ type SendRequest struct {
 	Texts   []string `json:"texts,omitempty"`   // in place of Text: several messages, all or none; at most 256, and 512 KiB together
 	Wait    Delivery `json:"wait,omitempty"`    // answer when this is reached, or at Timeout with the state that is reached then
 	Timeout Duration `json:"timeout,omitempty"` // for Wait; 0: until the caller hangs up
+
+	ReplyTo  string `json:"reply_to,omitempty"` // the message that it answers; see MessageRequest
+	Thread   string `json:"thread,omitempty"`   // the first message of the thread that it is in
+	Markdown bool   `json:"markdown,omitempty"` // the text is Markdown: GFM without autolinks, HTML shown as text
+}
+
+// MessageRequest names a message: by its full ID, the beginning of it, the word "last" for
+// the newest one that was shown, or "mine" for the newest own one.
+type MessageRequest struct {
+	Group   string `path:"group"`
+	Message string `path:"message"`
+}
+
+// EditRequest writes an own message anew. All its versions stay readable for a while.
+type EditRequest struct {
+	Group    string `path:"group"`
+	Message  string `path:"message"`
+	Text     string `json:"text"`
+	Markdown bool   `json:"markdown,omitempty"`
+}
+
+// ReactionRequest reacts to a message with one character as people see it, or takes that back.
+type ReactionRequest struct {
+	Group   string `path:"group"`
+	Message string `path:"message"`
+	Text    string `path:"text"`
 }
 
 // Sent is a message that was accepted.
@@ -84,7 +110,7 @@ type Happening struct {
 
 // Message is one message, in the order in which this device showed it.
 type Message struct {
-	Cursor    uint64    `json:"cursor"` // rises, but not by one: other events lie between
+	Cursor    uint64    `json:"cursor"` // rises, but not by one: other events lie between; of EventChanged that of the change
 	ID        string    `json:"id"`
 	Group     string    `json:"group"`
 	User      string    `json:"user"`
@@ -99,9 +125,58 @@ type Message struct {
 	HeldBy    int       `json:"held_by,omitempty"`
 	Readers   int       `json:"readers,omitempty"`
 
+	MimiID     string           `json:"mimi_id,omitempty"`     // the ID of draft-ietf-mimi-content, in hex
+	Edited     bool             `json:"edited,omitempty"`      // Text is that of the newest version
+	Versions   []MessageVersion `json:"versions,omitempty"`    // of one that was edited, oldest first; the newest 16
+	Deleted    *Deleted         `json:"deleted,omitempty"`     // it was taken away, and has no text any more
+	ReplyTo    *Reference       `json:"reply_to,omitempty"`    // the message that it answers
+	Thread     string           `json:"thread,omitempty"`      // the first message of its thread
+	Replies    int              `json:"replies,omitempty"`     // messages that answer it or are in its thread
+	Reactions  []Reaction       `json:"reactions,omitempty"`   // the first one first
+	MentionsMe bool             `json:"mentions_me,omitempty"` // it links to this device's user
+	Fault      string           `json:"cannot_show,omitempty"` // it has no text that can be shown: why
+
 	// Only in a timeline, which has other events as well.
-	Kind      EventKind `json:"kind,omitempty"` // EventMessage
+	Kind      EventKind `json:"kind,omitempty"` // EventMessage, or EventChanged
 	GroupName string    `json:"group_name,omitempty"`
+	Change    *Changed  `json:"change,omitempty"` // of EventChanged
+}
+
+// MessageVersion is a version of a message.
+type MessageVersion struct {
+	ID   string    `json:"id"`
+	Sent time.Time `json:"sent"`
+	Text string    `json:"text"`
+}
+
+// Deleted says who took a message away.
+type Deleted struct {
+	By   string    `json:"by"`
+	Name string    `json:"name"` // of the device
+	At   time.Time `json:"at"`
+}
+
+// Reference is the message that another one answers, as this device has it.
+type Reference struct {
+	ID      string `json:"id"`
+	User    string `json:"user,omitempty"` // empty: this device does not have it
+	Name    string `json:"name,omitempty"`
+	Excerpt string `json:"excerpt,omitempty"` // the beginning of its text; empty: it has none any more
+}
+
+// Reaction is one text with which users reacted to a message.
+type Reaction struct {
+	Text  string   `json:"text"`
+	Count int      `json:"count"`
+	Mine  bool     `json:"mine,omitempty"`
+	Users []string `json:"users"`
+}
+
+// Changed says what somebody did to a message.
+type Changed struct {
+	By   string `json:"by"`
+	Name string `json:"name"`
+	What string `json:"what"` // edit, delete, reaction or profile
 }
 
 // EventKind says what happened.
@@ -110,6 +185,7 @@ type EventKind string
 // Events.
 const (
 	EventMessage          EventKind = "message"
+	EventChanged          EventKind = "message-changed" // By did Detail to Message: edit, delete or reaction; or gave a profile
 	EventMemberAdded      EventKind = "member-added"
 	EventMemberRemoved    EventKind = "member-removed"
 	EventMemberLeft       EventKind = "member-left"
@@ -134,7 +210,8 @@ const (
 	EventPeerDisconnected EventKind = "peer-disconnected"
 )
 
-// TimelineKinds are the events that a timeline has beside messages.
+// TimelineKinds are the events that a timeline has beside messages. One that goes on has
+// EventChanged, too.
 var TimelineKinds = []EventKind{
 	EventMemberAdded, EventMemberRemoved, EventMemberLeft, EventJoined, EventOut, EventRole, EventProfile, EventJoinRequested, EventJoinDenied,
 	EventDeviceRevoked, EventReboot, EventRemovalCancelled,

@@ -40,7 +40,7 @@ func encodeRequest(method, path string, req any) (string, []byte, error) {
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	if method != http.MethodPost {
+	if !hasBody(method) {
 		return path, nil, nil
 	}
 	fields := bodyFields(v)
@@ -53,6 +53,9 @@ func encodeRequest(method, path string, req any) (string, []byte, error) {
 	}
 	return path, body, nil
 }
+
+// hasBody says whether a request has a body.
+func hasBody(method string) bool { return method == http.MethodPost || method == http.MethodPut }
 
 // bodyFields gives a pointer to a struct of the fields that travel in the body.
 func bodyFields(v reflect.Value) any {
@@ -107,7 +110,7 @@ func readRequest[Req any](w http.ResponseWriter, r *http.Request) (Req, error) {
 	for name := range query {
 		return req, Errorf(CodeInvalid, "there is no parameter %q", name)
 	}
-	if r.Method != http.MethodPost {
+	if !hasBody(r.Method) {
 		return req, nil
 	}
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))

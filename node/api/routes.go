@@ -78,6 +78,11 @@ type MailboxAPI interface {
 type MessageAPI interface {
 	Send(context.Context, SendRequest) (Sent, error)
 	Delivery(context.Context, DeliveryRequest) (Sent, error)
+	Message(context.Context, MessageRequest) (Message, error)
+	Edit(context.Context, EditRequest) (Sent, error)
+	Delete(context.Context, MessageRequest) (Sent, error)
+	React(context.Context, ReactionRequest) (Sent, error)
+	Unreact(context.Context, ReactionRequest) (Sent, error)
 	Messages(context.Context, MessagesRequest) (Messages, error)
 	Tail(ctx context.Context, r TailRequest, emit func(Message) error) error
 	Timeline(ctx context.Context, r TimelineRequest, emit func(Happening) error) error
@@ -144,6 +149,11 @@ var (
 
 	routeSend     = call[SendRequest, Sent]{http.MethodPost, "/v1/groups/{group}/messages"}
 	routeDelivery = call[DeliveryRequest, Sent]{http.MethodGet, "/v1/groups/{group}/messages/{message}/delivery"}
+	routeMessage  = call[MessageRequest, Message]{http.MethodGet, "/v1/groups/{group}/messages/{message}"}
+	routeEdit     = call[EditRequest, Sent]{http.MethodPut, "/v1/groups/{group}/messages/{message}"}
+	routeDelete   = call[MessageRequest, Sent]{http.MethodDelete, "/v1/groups/{group}/messages/{message}"}
+	routeReact    = call[ReactionRequest, Sent]{http.MethodPut, "/v1/groups/{group}/messages/{message}/reactions/{text}"}
+	routeUnreact  = call[ReactionRequest, Sent]{http.MethodDelete, "/v1/groups/{group}/messages/{message}/reactions/{text}"}
 	routeMessages = call[MessagesRequest, Messages]{http.MethodGet, "/v1/groups/{group}/messages"}
 	routeTail     = stream[TailRequest, Message]{http.MethodGet, "/v1/groups/{group}/tail"}
 	routeTimeline = stream[TimelineRequest, Happening]{http.MethodGet, "/v1/groups/{group}/timeline"}
@@ -214,6 +224,11 @@ var table = []binding{
 	routeFindMailboxes.with(API.FindMailboxes),
 	routeSend.with(API.Send),
 	routeDelivery.with(API.Delivery),
+	routeMessage.with(API.Message),
+	routeEdit.with(API.Edit),
+	routeDelete.with(API.Delete),
+	routeReact.with(API.React),
+	routeUnreact.with(API.Unreact),
 	routeMessages.with(API.Messages),
 	routeTail.with(API.Tail),
 	routeTimeline.with(API.Timeline),

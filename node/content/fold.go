@@ -135,15 +135,22 @@ func first(s Said) *Shown {
 	if s.Message == nil {
 		return m
 	}
-	m.Kind = kindOf(s.Message)
+	m.Kind = KindOf(s.Message)
 	m.ReplyTo = s.Message.InReplyTo
-	if len(s.Message.Topic) == len(m.Thread) {
-		copy(m.Thread[:], s.Message.Topic)
-	}
+	m.Thread = s.Message.Thread()
 	return m
 }
 
-func kindOf(m *Message) Kind {
+// Thread is the first message of the thread that a message is in; zero: it is in none.
+func (m *Message) Thread() (id wire.MessageID) {
+	if len(m.Topic) == len(id) {
+		copy(id[:], m.Topic)
+	}
+	return id
+}
+
+// KindOf says what people see of a message that replaces none.
+func KindOf(m *Message) Kind {
 	if _, ok := m.reaction(); ok {
 		return KindReaction
 	}
@@ -183,7 +190,7 @@ func kindAs(edit, first *Message) Kind {
 	if as.InReplyTo = (wire.MessageID{}); first != nil {
 		as.InReplyTo = first.InReplyTo
 	}
-	return kindOf(&as)
+	return KindOf(&as)
 }
 
 // conclude shows the newest version, if there is anything to show.

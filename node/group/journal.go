@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pandanode/pandanode/node/content"
 	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
@@ -154,26 +155,30 @@ func (m *messages) get(id wire.MessageID) (Message, bool, error) {
 
 func (m *messages) message(id wire.MessageID, cursor uint64) (Message, bool, error) {
 	it := m.record(id)
-	v, err := m.tx.get(rowPlain + hexed(id[:]))
-	if it == nil || v == nil || err != nil {
-		return Message{}, false, errors.Join(err, fmt.Errorf("%w: message %v was shown and is gone", verdict.ErrCorrupt, id))
+	if it == nil {
+		return Message{}, false, fmt.Errorf("%w: message %v was shown and is gone", verdict.ErrCorrupt, id)
 	}
-	o, err := wire.DecodeOpened(v)
+	msg, err := m.sayings.shown(it)
 	if err != nil {
-		return Message{}, false, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
+		return Message{}, false, err
 	}
-	msg := Message{
-		Cursor: cursor, ID: id, User: it.User, Device: it.Log.Device, Name: m.logs.Devices[it.Log.Device].Cert.Name,
-		Sent: it.Dated().Time(), Own: it.Log.Device == m.self.Device,
-	}
-	if c, err := wire.DecodeContent(o.Body); err == nil {
-		msg.Content = *c
-	} else {
-		// Its author committed to these bytes; what they mean is for a newer program.
-		msg.Content = wire.Content{MediaType: "application/octet-stream", Data: o.Body}
-	}
+	msg.Cursor = cursor
+	m.sayings.sign(&msg, it)
 	if msg.Own {
 		msg.Delivery, msg.HeldBy, msg.Readers = m.delivery(it)
+	}
+	if d := msg.Shown.Deleted; d != nil {
+		msg.Deleted = &Message{}
+		m.sayings.sign(msg.Deleted, m.record(d.ID))
+	}
+	if to := msg.Shown.ReplyTo; to != (wire.MessageID{}) && msg.Shown.Kind == content.KindMessage {
+		msg.ReplyTo = &Message{ID: to}
+		if target := m.record(to); target != nil && target.Facts.Has(dag.IsDelivered) {
+			if *msg.ReplyTo, err = m.sayings.shown(target); err != nil {
+				return Message{}, false, err
+			}
+			m.sayings.sign(msg.ReplyTo, target)
+		}
 	}
 	return msg, true, nil
 }

@@ -42,6 +42,7 @@ type messages struct {
 	deferred  deferredMessages
 	ratchets  ratchets
 	reseal    reseal
+	sayings   *sayings
 }
 
 // deferredMessages is what waits for a turn with room. It is not durable: others bring
@@ -59,6 +60,7 @@ func newMessages(r records, t *tx, timers *timers, tree *epochs.Tree, epochs *ep
 		kept: newKeptSeals(r, t, timers), tried: attempts{},
 		early: newEarly(), waiting: newWaitingSeals(), deferred: deferredMessages{branches: map[int]bool{}},
 		ratchets: newRatchets(), reseal: newReseal(r, t, timers, tree),
+		sayings: newSayings(r, t),
 	}
 	epochs.gained = m.tried.forget
 	epochs.lost = func(id wire.EpochID) { m.waiting.take(id) } // nothing opens them any more
@@ -78,6 +80,7 @@ func (m *messages) load(d durableMessages) {
 			it.Note(dag.IsDelivered)
 		}
 	}
+	m.sayings.targets = d.targets
 	for id, n := range d.seals {
 		if it := m.record(id); it != nil {
 			it.Seals = n
@@ -194,9 +197,7 @@ func (m *messages) deliverBranch(now time.Time, i int) {
 			case owed && it.Facts.Has(dag.IsPlain):
 				it.Note(dag.IsDelivered)
 				m.receipts.plan(now, i, it)
-				cursor := m.tx.emit(now, Event{Kind: EventMessage, Message: it.Hash, User: it.User, Device: it.Log.Device})
-				m.tx.put(rowShown+num(cursor), it.Hash[:])
-				m.tx.put(rowIndex+hexed(it.Hash[:]), wire.U64(cursor))
+				m.sayings.tell(now, it)
 			case m.beforeJoinPoint(it), !owed && !m.maySpeak(it):
 			case owed:
 				m.delivered[i] = upTo

@@ -3,6 +3,7 @@ package group
 import (
 	"time"
 
+	"github.com/pandanode/pandanode/node/content"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -79,7 +80,12 @@ type Message struct {
 	Device   wire.DeviceID
 	Name     string // of the device
 	Sent     time.Time
-	Content  wire.Content
+	Content  wire.Content   // of its first version
+	Shown    *content.Shown // what edits, deletes and reactions made of it
+	Replies  int            // messages that answer it, or are in its thread
+	Fault    string         // it cannot be shown: why
+	Deleted  *Message       // the message that took it away, without its content; nil: none
+	ReplyTo  *Message       // the message that it answers, without Shown if it is not here; nil: none
 	Own      bool
 	Delivery Delivery // own messages only
 	HeldBy   int      // other devices that have said that they can read it

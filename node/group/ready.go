@@ -99,21 +99,22 @@ type EventKind string
 
 // Events.
 const (
-	EventMessage     EventKind = "message"        // Message, User, Device
-	EventAdded       EventKind = "member-added"   // User
-	EventRemoved     EventKind = "member-removed" // User; By
-	EventLeft        EventKind = "member-left"    // User
-	EventJoined      EventKind = "joined"         // this device is in
-	EventOut         EventKind = "out"            // this device was removed
-	EventEpoch       EventKind = "epoch"          // Epoch; By and Device made it, unless by founding the group
-	EventFork        EventKind = "fork"           // members committed concurrently at Epoch; By and Device, the last of them
-	EventSwitch      EventKind = "switch"         // this device moved to another branch
-	EventEvidence    EventKind = "evidence"       // Device signed two entries with one sequence number
-	EventIncarnation EventKind = "incarnation"    // this device's store went back in time; it began a new log
-	EventTwin        EventKind = "twin"           // another node writes as this device while this one runs
-	EventRefused     EventKind = "refused"        // a member's entry or commit was refused; Detail says why
-	EventProfile     EventKind = "profile"        // By, on Device, set what Detail says: the field, a space and the value
-	EventRole        EventKind = "role"           // User has the role Detail; By gave it
+	EventMessage     EventKind = "message"         // Message, User, Device
+	EventChanged     EventKind = "message-changed" // User, on Device, said something about Message; Detail says what
+	EventAdded       EventKind = "member-added"    // User
+	EventRemoved     EventKind = "member-removed"  // User; By
+	EventLeft        EventKind = "member-left"     // User
+	EventJoined      EventKind = "joined"          // this device is in
+	EventOut         EventKind = "out"             // this device was removed
+	EventEpoch       EventKind = "epoch"           // Epoch; By and Device made it, unless by founding the group
+	EventFork        EventKind = "fork"            // members committed concurrently at Epoch; By and Device, the last of them
+	EventSwitch      EventKind = "switch"          // this device moved to another branch
+	EventEvidence    EventKind = "evidence"        // Device signed two entries with one sequence number
+	EventIncarnation EventKind = "incarnation"     // this device's store went back in time; it began a new log
+	EventTwin        EventKind = "twin"            // another node writes as this device while this one runs
+	EventRefused     EventKind = "refused"         // a member's entry or commit was refused; Detail says why
+	EventProfile     EventKind = "profile"         // By, on Device, set what Detail says: the field, a space and the value
+	EventRole        EventKind = "role"            // User has the role Detail; By gave it
 	// EventAsked: User, called Detail, asks to be let in and waits for an admin.
 	EventAsked EventKind = "join-requested"
 	// EventDenied: By turned down the request of User.
@@ -129,7 +130,7 @@ const (
 
 // EventKinds lists them.
 var EventKinds = []EventKind{
-	EventMessage, EventAdded, EventRemoved, EventLeft, EventJoined, EventOut, EventEpoch, EventFork, EventSwitch, EventEvidence,
+	EventMessage, EventChanged, EventAdded, EventRemoved, EventLeft, EventJoined, EventOut, EventEpoch, EventFork, EventSwitch, EventEvidence,
 	EventIncarnation, EventTwin, EventRefused, EventProfile, EventRole, EventAsked, EventDenied, EventCancelled, EventRevoked, EventReboot,
 }
 

@@ -91,6 +91,7 @@ type durableMessages struct {
 	plain, delivered []wire.MessageID
 	seals            map[wire.MessageID]uint8
 	sealed           map[wire.MessageID][]wire.EpochID // by this device
+	targets          map[wire.MessageID]bool           // of sayings
 }
 
 // scanMessages finds out what is durable of messages, by keys alone. It touches nothing
@@ -100,6 +101,7 @@ func scanMessages(t *tx, self wire.DeviceID) (durableMessages, error) {
 	d := durableMessages{
 		plain: make([]wire.MessageID, 0, about), delivered: make([]wire.MessageID, 0, about),
 		seals: make(map[wire.MessageID]uint8, about), sealed: map[wire.MessageID][]wire.EpochID{},
+		targets: map[wire.MessageID]bool{},
 	}
 	return d, errors.Join(
 		t.durableKeys(rowPlain, func(key string) error {
@@ -110,6 +112,11 @@ func scanMessages(t *tx, self wire.DeviceID) (durableMessages, error) {
 		t.durableKeys(rowIndex, func(key string) error {
 			id, err := lastHex(key)
 			d.delivered = append(d.delivered, wire.MessageID(id))
+			return err
+		}),
+		t.durableKeys(rowAbout, func(key string) error {
+			target, err := targetOf(key)
+			d.targets[target] = true
 			return err
 		}),
 		t.durableKeys(rowSeal, func(key string) error {

@@ -33,6 +33,7 @@ const (
 	rowPlain     = "plain/"     // MessageID → encoded Opened
 	rowSeal      = "seal/"      // MessageID/EpochID/sealer → encoded Seal
 	rowSalt      = "salt/"      // MessageID → salt of the envelope it was last published in
+	rowAbout     = "about/"     // MessageID/what/MessageID of a message that says that of it → nothing
 	rowShown     = "shown/"     // cursor → MessageID
 	rowIndex     = "index/"     // MessageID → cursor
 	rowEvent     = "event/"     // cursor → Event
@@ -95,6 +96,16 @@ func lastHex(key string) (wire.Hash, error) {
 		return wire.Hash{}, fmt.Errorf("%w: key %q", verdict.ErrCorrupt, key)
 	}
 	return wire.Hash(b), nil
+}
+
+// targetOf reads the message that a row of rowAbout is about.
+func targetOf(key string) (wire.MessageID, error) {
+	target, _, _ := strings.Cut(strings.TrimPrefix(key, rowAbout), "/")
+	b, err := unhex(target)
+	if err != nil || len(b) != 32 {
+		return wire.MessageID{}, fmt.Errorf("%w: key %q", verdict.ErrCorrupt, key)
+	}
+	return wire.MessageID(b), nil
 }
 
 // VaultOf gives the vault that a group's row lies in, by the row's key: a secret is never

@@ -53,6 +53,7 @@ func (m *Machine) Explain(now time.Time, id wire.MessageID) Explanation {
 	case it.Facts.Has(dag.IsDelivered):
 		e.State = WhyRead
 		e.say("%s wrote it at %s, and it was shown here", m.logs.NameOf(it.Log.Device), stamp(it.Dated().Time()))
+		e.Facts = append(e.Facts, m.messages.sayings.explain(it)...)
 	default:
 		e.received(it, m.messages)
 	}

@@ -466,9 +466,19 @@ func (n *Node) Send(_ context.Context, r api.SendRequest) (api.Sent, error) {
 	if texts == nil {
 		texts = []string{r.Text}
 	}
+	var answers *api.Reference
+	if r.ReplyTo != "" {
+		to, err := n.shown(g, r.ReplyTo)
+		if err != nil {
+			return api.Sent{}, err
+		}
+		to.Replies++
+		answers = &api.Reference{ID: to.ID, User: to.User, Name: to.Name, Excerpt: to.Text}
+	}
 	sent := api.Sent{Group: g.ID, State: state}
 	for _, text := range texts {
-		sent.ID = n.message(g, api.Message{User: n.Self.User, Device: n.Self.Device, Name: n.Self.Name, Text: text, Own: true, State: state}).ID
+		m := api.Message{User: n.Self.User, Device: n.Self.Device, Name: n.Self.Name, Text: text, Own: true, State: state, ReplyTo: answers}
+		sent.ID = n.message(g, m).ID
 		if r.Texts != nil {
 			sent.IDs = append(sent.IDs, sent.ID)
 		}
@@ -542,11 +552,19 @@ func (n *Node) Timeline(ctx context.Context, r api.TimelineRequest, emit func(ap
 		var out []api.Happening
 		for _, e := range g.events[min(r.Since, uint64(len(g.events))):] {
 			h := api.Happening{Cursor: e.Cursor, At: e.At}
-			if e.Kind == api.EventMessage {
+			switch e.Kind {
+			case api.EventChanged:
+				if !r.Follow {
+					continue
+				}
+				fallthrough
+			case api.EventMessage:
 				m := g.messages[slices.IndexFunc(g.messages, func(m api.Message) bool { return m.ID == e.Message })]
-				m.Kind = api.EventMessage
+				if m.Kind = e.Kind; e.Kind == api.EventChanged {
+					m.Cursor, m.Change = e.Cursor, &api.Changed{By: e.User, Name: e.UserName, What: e.Detail}
+				}
 				h.Message = &m
-			} else {
+			default:
 				h.Event = &e
 			}
 			out = append(out, h)
@@ -574,6 +592,98 @@ func (n *Node) Timeline(ctx context.Context, r api.TimelineRequest, emit func(ap
 		}
 	}
 	return nil
+}
+
+// shown gives a message that a query names: its ID, the beginning of it, "last" or "mine".
+func (n *Node) shown(g *group, query string) (*api.Message, error) {
+	for i := len(g.messages) - 1; i >= 0; i-- {
+		m := &g.messages[i]
+		if m.ID == query || query == "last" || query == "mine" && m.Own || len(query) >= api.MinPrefix && strings.HasPrefix(m.ID, query) {
+			return m, nil
+		}
+	}
+	return nil, api.Errorf(api.CodeNotFound, "no message is called %q", query)
+}
+
+// change changes a message as its author, or whoever may, wants it.
+func (n *Node) change(method, query, message, what string, change func(*api.Message) error) (api.Sent, error) {
+	if err := n.enter(method); err != nil {
+		return api.Sent{}, err
+	}
+	defer n.mu.Unlock()
+	g, err := n.named(query)
+	if err != nil {
+		return api.Sent{}, err
+	}
+	m, err := n.shown(g, message)
+	if err == nil {
+		err = change(m)
+	}
+	if err != nil {
+		return api.Sent{}, err
+	}
+	cursor := n.event(g, api.Event{Kind: api.EventChanged, Message: m.ID, User: n.Self.User, UserName: n.Self.Name, Detail: what})
+	return api.Sent{ID: ID(fmt.Sprint(g.ID, " change ", cursor)), Group: g.ID, State: api.DeliveryQueued}, nil
+}
+
+// Message gives a message.
+func (n *Node) Message(_ context.Context, r api.MessageRequest) (api.Message, error) {
+	if err := n.enter("Message"); err != nil {
+		return api.Message{}, err
+	}
+	defer n.mu.Unlock()
+	g, err := n.named(r.Group)
+	if err != nil {
+		return api.Message{}, err
+	}
+	m, err := n.shown(g, r.Message)
+	if err != nil {
+		return api.Message{}, err
+	}
+	return *m, nil
+}
+
+// Edit writes an own message anew.
+func (n *Node) Edit(_ context.Context, r api.EditRequest) (api.Sent, error) {
+	return n.change("Edit", r.Group, r.Message, "edit", func(m *api.Message) error {
+		if !m.Own {
+			return api.Errorf(api.CodeNotPermitted, "the message is of somebody else: only its author edits it")
+		}
+		if !m.Edited {
+			m.Versions = []api.MessageVersion{{ID: m.ID, Sent: m.Sent, Text: m.Text}}
+		}
+		m.Edited, m.Text = true, r.Text
+		m.Versions = append(m.Versions, api.MessageVersion{ID: ID(fmt.Sprint(m.ID, " version ", len(m.Versions))), Sent: n.Now(), Text: r.Text})
+		return nil
+	})
+}
+
+// Delete takes a message away.
+func (n *Node) Delete(_ context.Context, r api.MessageRequest) (api.Sent, error) {
+	return n.change("Delete", r.Group, r.Message, "delete", func(m *api.Message) error {
+		m.Text, m.Edited, m.Versions, m.Reactions = "", false, nil, nil
+		m.Deleted = &api.Deleted{By: n.Self.User, Name: n.Self.Name, At: n.Now()}
+		return nil
+	})
+}
+
+// React reacts to a message.
+func (n *Node) React(_ context.Context, r api.ReactionRequest) (api.Sent, error) {
+	return n.change("React", r.Group, r.Message, "reaction", func(m *api.Message) error {
+		m.Reactions = append(m.Reactions, api.Reaction{Text: r.Text, Count: 1, Mine: true, Users: []string{n.Self.User}})
+		return nil
+	})
+}
+
+// Unreact takes a reaction back.
+func (n *Node) Unreact(_ context.Context, r api.ReactionRequest) (api.Sent, error) {
+	return n.change("Unreact", r.Group, r.Message, "delete", func(m *api.Message) error {
+		had := len(m.Reactions)
+		if m.Reactions = slices.DeleteFunc(m.Reactions, func(o api.Reaction) bool { return o.Text == r.Text }); len(m.Reactions) == had {
+			return api.Errorf(api.CodeNotFound, "you have not reacted to this message with %s", r.Text)
+		}
+		return nil
+	})
 }
 
 // Envelope accepts the text "good" and refuses anything else as removed.

@@ -215,6 +215,11 @@ func (r *Roster) Counts(it *dag.Item) bool {
 // Stands says whether a RECORD that its author could write is owed to the members.
 func (r *Roster) Stands(it *dag.Item) bool { return r.s.by.Stands(r.by, ref(it)) }
 
+// MayDelete says whether a RECORD may take away a message of another user, by what stands.
+func (r *Roster) MayDelete(it *dag.Item, of wire.UserID) bool {
+	return r.s.logs.Counts(it) && r.Stands(it) && r.s.by.MayDelete(r.by, ref(it), of)
+}
+
 // Invite gives the state of an invite; nil: no operation that counts is about it.
 func (r *Roster) Invite(id wire.InviteID) *Invite {
 	i := r.by.Invitation(id)

@@ -1,0 +1,295 @@
+package group
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pandanode/pandanode/node/content"
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/verdict"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// sayings are what messages say, and what they say of each other. Which message is about
+// which is in rows; in memory is only of which there are such rows, so that most messages
+// are shown without looking for any.
+type sayings struct {
+	records
+
+	tx      *tx
+	targets map[wire.MessageID]bool // something is said of them, be they here or not
+}
+
+func newSayings(r records, t *tx) *sayings {
+	return &sayings{records: r, tx: t, targets: map[wire.MessageID]bool{}}
+}
+
+// The kinds of what a message says of another, the middle part of the key of a row; of an
+// event the first four are the Detail.
+const (
+	saysEdit   = "edit"
+	saysDelete = "delete"
+	saysReact  = "reaction"
+	saysWho    = "profile" // of its author, and of no message
+	saysReply  = "reply"
+	saysThread = "thread"
+)
+
+// Bounds of what is read in order to show one message, whatever others say of it.
+const (
+	maxEdits     = 4 * content.MaxVersions // the newest
+	maxReactions = 1 << 10                 // the oldest
+)
+
+func aboutKey(target wire.MessageID, what string) string {
+	return rowAbout + hexed(target[:]) + "/" + what + "/"
+}
+
+// tell tells people of a message that can be read: as one of its own, or as a change of
+// another.
+func (s *sayings) tell(now time.Time, it *dag.Item) {
+	r, err := s.read(it)
+	if err != nil {
+		s.tx.fail(err)
+		return
+	}
+	e := Event{Kind: EventMessage, Message: it.Hash, User: it.User, Device: it.Log.Device}
+	for _, about := range says(r.said) {
+		if s.note(it.Hash, about.what, about.target); about.what != saysReply && about.what != saysThread {
+			e.Kind, e.Message, e.Detail = EventChanged, about.target, about.what
+		}
+	}
+	cursor := s.tx.emit(now, e)
+	s.tx.put(rowIndex+hexed(it.Hash[:]), wire.U64(cursor))
+	if e.Kind == EventMessage {
+		s.tx.put(rowShown+num(cursor), it.Hash[:])
+	}
+}
+
+// note notes that a message says something of another.
+func (s *sayings) note(id wire.MessageID, what string, target wire.MessageID) {
+	if what != saysWho {
+		s.tx.put(aboutKey(target, what)+hexed(id[:]), []byte{1})
+		s.targets[target] = true
+	}
+}
+
+// saying is one thing that a message says of another.
+type saying struct {
+	what   string
+	target wire.MessageID
+}
+
+// says lists what a message says of others.
+func says(s content.Said) (out []saying) {
+	m := s.Message
+	switch none := (wire.MessageID{}); {
+	case m == nil:
+	case m.Replaces != none && m.Part.Cardinality == content.CardinalityNull:
+		out = append(out, saying{saysDelete, m.Replaces})
+	case m.Replaces != none:
+		out = append(out, saying{saysEdit, m.Replaces})
+	case content.KindOf(m) == content.KindReaction:
+		out = append(out, saying{saysReact, m.InReplyTo})
+	case content.KindOf(m) == content.KindProfile:
+		out = append(out, saying{saysWho, s.ID})
+	default:
+		if m.InReplyTo != none {
+			out = append(out, saying{saysReply, m.InReplyTo})
+		}
+		if m.Thread() != none {
+			out = append(out, saying{saysThread, m.Thread()})
+		}
+	}
+	return out
+}
+
+// readOut is a message as its author wrote it.
+type readOut struct {
+	said    content.Said
+	content wire.Content
+	fault   string // it is none that can be shown: why
+}
+
+// read reads a message that is in plaintext here.
+func (s *sayings) read(it *dag.Item) (r readOut, err error) {
+	v, err := s.tx.get(rowPlain + hexed(it.Hash[:]))
+	if err == nil && v == nil {
+		err = fmt.Errorf("%w: message %v was shown and is gone", verdict.ErrCorrupt, it.Hash)
+	}
+	if err != nil {
+		return r, err
+	}
+	o, err := wire.DecodeOpened(v)
+	if err != nil {
+		return r, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
+	}
+	r.said = content.Said{ID: it.Hash, User: it.User, HLC: uint64(it.HLC)}
+	c, err := wire.DecodeContent(o.Body)
+	if err != nil {
+		// Its author committed to these bytes; what they mean is for a newer program.
+		c = &wire.Content{MediaType: "application/octet-stream", Data: o.Body}
+	}
+	r.content = *c
+	switch text := strings.HasPrefix(c.MediaType, "text/"); {
+	case c.MediaType == content.MediaType:
+		if r.said.Message, err = content.Decode(c.Data); err != nil {
+			r.fault = err.Error()
+		}
+	case text && !utf8.Valid(c.Data):
+		r.said.Message = &content.Message{Part: content.Text(c.MediaType, strings.ToValidUTF8(string(c.Data), "\uFFFD"))}
+	default:
+		r.said.Message = &content.Message{Part: content.Text(c.MediaType, string(c.Data))}
+	}
+	return r, nil
+}
+
+// shown gives a message as people see it: folded with what is said of it.
+func (s *sayings) shown(it *dag.Item) (Message, error) {
+	r, err := s.read(it)
+	if err != nil {
+		return Message{}, err
+	}
+	msg := Message{Content: r.content, Fault: r.fault}
+	set := []content.Said{r.said}
+	if s.targets[it.Hash] {
+		if set, err = s.withWords(set, it); err != nil {
+			return Message{}, err
+		}
+		for _, what := range []string{saysReply, saysThread} {
+			if err := s.tx.scanKeys(aboutKey(it.Hash, what), func(string) error { msg.Replies++; return nil }); err != nil {
+				return Message{}, err
+			}
+		}
+	}
+	pic := content.Fold(set, s.may, time.Time{})
+	if msg.Shown = pic.Shown[it.Hash]; msg.Shown == nil { // it is itself a change of another message
+		msg.Shown = &content.Shown{Said: r.said, Part: r.said.Message.Part}
+	}
+	return msg, nil
+}
+
+// sign says of a message whose it is.
+func (s *sayings) sign(msg *Message, it *dag.Item) {
+	msg.ID, msg.User, msg.Device, msg.Name = it.Hash, it.User, it.Log.Device, s.logs.Devices[it.Log.Device].Cert.Name
+	msg.Sent, msg.Own = it.Dated().Time(), it.Log.Device == s.self.Device
+}
+
+// may judges the delete of somebody else's message.
+func (s *sayings) may(by, of content.Said) bool {
+	it := s.record(by.ID)
+	return it != nil && s.rosters.now.MayDelete(it, of.User)
+}
+
+// withWords adds what is said of a message to a set: all that can change how it looks.
+func (s *sayings) withWords(set []content.Said, it *dag.Item) ([]content.Said, error) {
+	set, err := s.withChanges(set, it)
+	if err != nil {
+		return nil, err
+	}
+	reactions, err := s.about(it.Hash, saysReact)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range reactions[:min(len(reactions), maxReactions)] {
+		if set, err = s.add(set, r); err == nil && s.targets[r.Hash] {
+			set, err = s.withChanges(set, r)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}
+
+// withChanges adds the newest edits of a message, and a delete that counts, if there is one.
+func (s *sayings) withChanges(set []content.Said, it *dag.Item) ([]content.Said, error) {
+	edits, err := s.about(it.Hash, saysEdit)
+	if err != nil {
+		return nil, err
+	}
+	edits = slices.DeleteFunc(edits, func(e *dag.Item) bool { return e.User != it.User })
+	deletes, err := s.about(it.Hash, saysDelete)
+	if err != nil {
+		return nil, err
+	}
+	counts := func(own bool) int {
+		return slices.IndexFunc(deletes, func(d *dag.Item) bool {
+			return (d.User == it.User) == own && (own || s.rosters.now.MayDelete(d, it.User))
+		})
+	}
+	at := counts(true)
+	if at < 0 {
+		at = counts(false)
+	}
+	if at >= 0 {
+		edits = append(edits, deletes[at])
+	}
+	for _, e := range edits[max(0, len(edits)-maxEdits):] {
+		if set, err = s.add(set, e); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}
+
+func (s *sayings) add(set []content.Said, it *dag.Item) ([]content.Said, error) {
+	r, err := s.read(it)
+	return append(set, r.said), err
+}
+
+// about lists the messages that say something of another, in their order.
+func (s *sayings) about(target wire.MessageID, what string) (out []*dag.Item, err error) {
+	err = s.tx.scanKeys(aboutKey(target, what), func(key string) error {
+		id, err := lastHex(key)
+		if err != nil {
+			return err
+		}
+		if it := s.record(wire.MessageID(id)); it != nil && it.Facts.Has(dag.IsPlain) {
+			out = append(out, it)
+		}
+		return nil
+	})
+	slices.SortFunc(out, (*dag.Item).Compare)
+	return out, err
+}
+
+// explain says what became of a message that was shown.
+func (s *sayings) explain(it *dag.Item) (facts []string) {
+	say := func(format string, args ...any) { facts = append(facts, fmt.Sprintf(format, args...)) }
+	msg, err := s.shown(it)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	switch d := msg.Shown.Deleted; {
+	case msg.Fault != "":
+		say("it cannot be shown: %s", msg.Fault)
+	case d != nil:
+		say("%s deleted it", s.logs.NameOf(s.record(d.ID).Log.Device))
+	case msg.Shown.Edited:
+		say("its author edited it")
+	}
+	for _, about := range says(msg.Shown.Said) {
+		switch why := s.without(it, msg.Shown.Said, about.target); {
+		case about.what == saysWho:
+			say("it is the profile of its author")
+		case why != "":
+			say("it is the %s of message %v, and changes nothing: %s", about.what, about.target, why)
+		default:
+			say("it is the %s that message %v got", about.what, about.target)
+		}
+	}
+	return facts
+}
+
+// without says why an edit or delete changes nothing; empty: it does, or is none.
+func (s *sayings) without(it *dag.Item, said content.Said, target wire.MessageID) string {
+	set := []content.Said{said}
+	if t := s.record(target); t != nil && t.Facts.Has(dag.IsPlain) {
+		set, _ = s.add(set, t)
+	}
+	return content.Fold(set, s.may, time.Time{}).Without[it.Hash]
+}

@@ -1,0 +1,324 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/content"
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// container gives a message as it is sent. Errors: ErrInvalid if it has too much of something.
+func container(m content.Message) (wire.Content, error) {
+	_, _ = rand.Read(m.Salt[:]) // it does not fail
+	b, err := m.Encode()
+	if err != nil {
+		return wire.Content{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return wire.Content{MediaType: content.MediaType, Data: b}, nil
+}
+
+// textPart gives a text as a part of a message; ErrInvalid if it cannot be sent.
+func textPart(text string, markdown bool) (content.Part, error) {
+	kind := content.Plain
+	if markdown {
+		kind = content.Markdown
+	}
+	if _, err := checkContent(wire.Content{MediaType: "text/plain", Data: []byte(text)}); err != nil {
+		return content.Part{}, err
+	}
+	return content.Text(kind, text), nil
+}
+
+// written gives a text that somebody sends. One that is too long for a container goes as it is.
+func (s messageRoutes) written(ctx context.Context, id wire.GroupID, r api.SendRequest, text string) (wire.Content, error) {
+	part, err := textPart(text, r.Markdown)
+	if err != nil {
+		return wire.Content{}, APIError(err)
+	}
+	m := content.Message{Part: part}
+	if r.ReplyTo != "" {
+		if m.InReplyTo, err = s.resolveMessage(ctx, id, r.ReplyTo); err != nil {
+			return wire.Content{}, err
+		}
+	}
+	if r.Thread != "" {
+		first, err := s.resolveMessage(ctx, id, r.Thread)
+		if err != nil {
+			return wire.Content{}, err
+		}
+		m.Topic = first[:]
+	}
+	if len(text) > content.MaxText && r.ReplyTo+r.Thread == "" && !r.Markdown {
+		return wire.Content{MediaType: "text/plain", Data: []byte(text)}, nil
+	}
+	c, err := container(m)
+	return c, APIError(err)
+}
+
+// say sends a container, and says that it is durable.
+func (s messageRoutes) say(ctx context.Context, id wire.GroupID, m content.Message) (api.Sent, error) {
+	c, err := container(m)
+	if err != nil {
+		return api.Sent{}, APIError(err)
+	}
+	message, err := s.n.Send(ctx, id, c)
+	if err != nil {
+		return api.Sent{}, APIError(err)
+	}
+	return api.Sent{ID: message.String(), Group: id.String(), State: api.DeliveryQueued}, nil
+}
+
+// named finds a message that was shown, by what a request says.
+func (s messageRoutes) named(ctx context.Context, query, message string) (*groupSession, group.Message, error) {
+	g, err := s.session(ctx, query)
+	if err != nil {
+		return nil, group.Message{}, err
+	}
+	id, err := s.resolveMessage(ctx, g.id, message)
+	if err != nil {
+		return nil, group.Message{}, err
+	}
+	m, err := g.message(ctx, id)
+	return g, m, APIError(err)
+}
+
+// alive refuses to change a message that is none any more, or is itself a change of another.
+func alive(m group.Message, what string) error {
+	switch {
+	case m.Shown.Kind != content.KindMessage:
+		return api.Errorf(api.CodeInvalid, "this is not a message but a change of one: you cannot %s it", what)
+	case m.Shown.Deleted != nil:
+		return api.Errorf(api.CodeConflict, "the message was deleted: you cannot %s it any more", what)
+	}
+	return nil
+}
+
+func (s messageRoutes) Message(ctx context.Context, r api.MessageRequest) (api.Message, error) {
+	g, m, err := s.named(ctx, r.Group, r.Message)
+	if err != nil {
+		return api.Message{}, err
+	}
+	return s.n.apiMessage(g.id, m), nil
+}
+
+func (s messageRoutes) Edit(ctx context.Context, r api.EditRequest) (api.Sent, error) {
+	g, m, err := s.named(ctx, r.Group, r.Message)
+	if err != nil {
+		return api.Sent{}, err
+	}
+	if m.User != s.n.me.device.User {
+		return api.Sent{}, api.Errorf(api.CodeNotPermitted, "the message is of somebody else: only its author edits it")
+	}
+	if err := alive(m, "edit"); err != nil {
+		return api.Sent{}, err
+	}
+	part, err := textPart(r.Text, r.Markdown)
+	if err != nil {
+		return api.Sent{}, APIError(err)
+	}
+	return s.say(ctx, g.id, content.Message{Replaces: m.ID, Part: part})
+}
+
+func (s messageRoutes) Delete(ctx context.Context, r api.MessageRequest) (api.Sent, error) {
+	g, m, err := s.named(ctx, r.Group, r.Message)
+	if err != nil {
+		return api.Sent{}, err
+	}
+	if err := alive(m, "delete"); err != nil {
+		return api.Sent{}, err
+	}
+	if m.User != s.n.me.device.User {
+		if err := s.mayDelete(ctx, g, m.User); err != nil {
+			return api.Sent{}, err
+		}
+	}
+	return s.say(ctx, g.id, content.Message{Replaces: m.ID, Part: content.Null(content.DispositionRender)})
+}
+
+// mayDelete says why this device's user may not delete messages of another one now.
+func (s messageRoutes) mayDelete(ctx context.Context, g *groupSession, of wire.UserID) error {
+	members, err := s.n.Members(ctx, g.id)
+	if err != nil {
+		return APIError(err)
+	}
+	mine, need := wire.RoleReadOnly, wire.RoleAdmin
+	for _, m := range members {
+		switch m.User {
+		case s.n.me.device.User:
+			mine = m.Role
+		case of:
+			need = min(need, m.Role)
+		}
+	}
+	if mine > need {
+		return api.Errorf(api.CodeNotPermitted, "the message is of somebody else: an owner or admin deletes it, whose role is not below its author's")
+	}
+	return nil
+}
+
+func (s messageRoutes) React(ctx context.Context, r api.ReactionRequest) (api.Sent, error) {
+	g, m, err := s.named(ctx, r.Group, r.Message)
+	if err != nil {
+		return api.Sent{}, err
+	}
+	if err := alive(m, "react to"); err != nil {
+		return api.Sent{}, err
+	}
+	if !content.IsReaction(r.Text) {
+		return api.Sent{}, api.Errorf(api.CodeInvalid, "a reaction is one character or emoji; answer with a text instead").WithHint("pandanode reply GROUP MESSAGE TEXT")
+	}
+	mine := 0
+	for _, reacted := range m.Shown.Reactions {
+		for _, u := range reacted.Users {
+			if u != s.n.me.device.User {
+				continue
+			}
+			if mine++; reacted.Text == r.Text {
+				return api.Sent{}, api.Errorf(api.CodeConflict, "you have reacted with %s already", r.Text)
+			}
+		}
+	}
+	if mine >= content.MaxReactions {
+		return api.Sent{}, api.Errorf(api.CodeLimited, "you have reacted to this message %d times, which is the limit: take one back", mine)
+	}
+	return s.say(ctx, g.id, content.Message{InReplyTo: m.ID, Part: content.Reaction(r.Text)})
+}
+
+func (s messageRoutes) Unreact(ctx context.Context, r api.ReactionRequest) (api.Sent, error) {
+	g, m, err := s.named(ctx, r.Group, r.Message)
+	if err != nil {
+		return api.Sent{}, err
+	}
+	var sent api.Sent
+	for _, reacted := range m.Shown.Reactions {
+		if reacted.Text != r.Text {
+			continue
+		}
+		for _, id := range reacted.By { // more than one if two of this user's devices did
+			by, err := g.message(ctx, id)
+			if err != nil || by.User != s.n.me.device.User {
+				continue
+			}
+			null := content.Message{Replaces: id, InReplyTo: m.ID, Part: content.Null(content.DispositionReaction)}
+			if sent, err = s.say(ctx, g.id, null); err != nil {
+				return sent, err
+			}
+		}
+	}
+	if sent.ID == "" {
+		return sent, api.Errorf(api.CodeNotFound, "you have not reacted to this message with %s", r.Text)
+	}
+	return sent, nil
+}
+
+// Words that name a message without its ID.
+const (
+	wordLast = "last"
+	wordMine = "mine"
+)
+
+// resolveMessage finds a message by its ID, the beginning of that, or a word.
+func (s messageRoutes) resolveMessage(ctx context.Context, id wire.GroupID, query string) (wire.MessageID, error) {
+	if message, err := wire.ParseEntryHash(query); err == nil {
+		return message, nil
+	}
+	if query != wordLast && query != wordMine {
+		return s.resolveAmong(ctx, id, query, nil)
+	}
+	var found wire.MessageID
+	g, err := s.n.groups.must(id)
+	if err == nil {
+		err = g.loop.look(ctx, func(m *group.Machine) error {
+			for n := 1; ; n *= 16 {
+				events, more, err := m.Journal().LastHappened(n, 0, func(group.EventKind) bool { return false })
+				if err != nil {
+					return err
+				}
+				for _, e := range events {
+					if query == wordLast || e.User == s.n.me.device.User {
+						found = e.Message
+					}
+				}
+				if found != (wire.MessageID{}) || !more {
+					return nil
+				}
+			}
+		})
+	}
+	if err == nil && found == (wire.MessageID{}) {
+		err = api.Errorf(api.CodeNotFound, "there is no such message in the group yet: %s", query)
+	}
+	return found, APIError(err)
+}
+
+const maxExcerpt = 80 // characters
+
+// excerpt gives the beginning of a text, in one line.
+func excerpt(text string) string {
+	line := []rune(strings.Join(strings.Fields(text), " "))
+	if len(line) > maxExcerpt {
+		return string(line[:maxExcerpt]) + "\u2026"
+	}
+	return string(line)
+}
+
+func (n *Node) apiMessage(id wire.GroupID, m group.Message) api.Message {
+	out := api.Message{
+		Cursor: m.Cursor, ID: m.ID.String(), Group: id.String(), User: m.User.String(), Device: m.Device.String(),
+		Name: m.Name, Sent: m.Sent, MediaType: m.Content.MediaType, Own: m.Own, HeldBy: m.HeldBy, Readers: m.Readers,
+		Replies: m.Replies, Edited: m.Shown.Edited, Fault: m.Fault,
+	}
+	if m.Own {
+		out.State = api.Delivery(m.Delivery)
+	}
+	p := m.Shown.Part
+	switch kind, _, _ := strings.Cut(p.ContentType, ";"); {
+	case m.Fault != "" || m.Shown.Deleted != nil:
+	case strings.HasPrefix(kind, "text/"):
+		out.MediaType, out.Text = kind, string(p.Content)
+	case p.Cardinality == content.CardinalitySingle:
+		out.MediaType, out.Data = kind, p.Content
+	default:
+		out.MediaType, out.Text = "text/plain", p.Words()
+	}
+	if first := m.Shown.Message; m.Content.MediaType == content.MediaType && first != nil {
+		draft := content.DraftID(content.UserURI(m.User), content.RoomURI(id), m.Content.Data, first.Salt)
+		out.MimiID = hex.EncodeToString(draft[:])
+	}
+	if m.Shown.Edited {
+		for _, v := range m.Shown.Versions {
+			out.Versions = append(out.Versions, api.MessageVersion{ID: v.ID.String(), Sent: crdt.HLC(v.HLC).Time(), Text: v.Message.Part.Words()})
+		}
+	}
+	if none := (wire.MessageID{}); m.Shown.Thread != none {
+		out.Thread = m.Shown.Thread.String()
+	}
+	for _, r := range m.Shown.Reactions {
+		reaction := api.Reaction{Text: r.Text, Count: len(r.Users)}
+		for _, u := range r.Users {
+			reaction.Users = append(reaction.Users, u.String())
+			reaction.Mine = reaction.Mine || u == n.me.device.User
+		}
+		out.Reactions = append(out.Reactions, reaction)
+	}
+	for _, u := range m.Shown.Mentions {
+		out.MentionsMe = out.MentionsMe || u == n.me.device.User
+	}
+	if d := m.Deleted; d != nil {
+		out.Deleted = &api.Deleted{By: d.User.String(), Name: d.Name, At: d.Sent}
+	}
+	if r := m.ReplyTo; r != nil {
+		out.ReplyTo = &api.Reference{ID: r.ID.String()}
+		if r.Shown != nil {
+			out.ReplyTo.User, out.ReplyTo.Name, out.ReplyTo.Excerpt = r.User.String(), r.Name, excerpt(r.Shown.Part.Words())
+		}
+	}
+	return out
+}
