@@ -194,7 +194,7 @@ func (w *world) texts(n *Node, id wire.GroupID) []string {
 	}
 	out := make([]string, len(all))
 	for i, m := range all {
-		out[i] = string(m.Content.Data)
+		out[i] = m.Shown.Part.Words()
 	}
 	return out
 }
