@@ -33,10 +33,11 @@ func (n *cnode) borneOut() (most time.Duration) {
 	return most
 }
 
-// leftAt is when a device was last at an epoch; ok: it is not there.
+// leftAt is when a device was last at an epoch; ok: it is not there. One that it left in the
+// Step that brought it there lies on the way: nothing is sealed there.
 func (s *seat) leftAt(epoch string) (at time.Time, ok bool) {
 	for i := len(s.moves) - 1; i >= 0; i-- {
-		if to := s.moves[i].To; fmt.Sprintf("%x", to[:]) == epoch {
+		if to := s.moves[i].To; fmt.Sprintf("%x", to[:]) == epoch && !s.moves[i].At.Equal(at) {
 			return at, !at.IsZero()
 		}
 		at = s.moves[i].At

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -378,5 +379,21 @@ func TestGivenUp(t *testing.T) {
 	}
 	if bad := noRollback(o); named < 3 || len(bad) >= len(o.Dag.epochs) || slices.ContainsFunc(bad, func(s string) bool { return strings.Contains(s, "epoch 1 ") }) {
 		t.Errorf("%d votes name it, and yet: %v", named, bad)
+	}
+}
+
+// An epoch on the way from one to another is not where a device was.
+func TestLeftAt(t *testing.T) {
+	t.Parallel()
+	at := func(m int) time.Time { return epochZero.Add(time.Duration(m) * time.Minute) }
+	a, b, c := wire.EpochID{1}, wire.EpochID{2}, wire.EpochID{3}
+	s := &seat{moves: []move{{At: at(0), To: a}, {At: at(1), To: b}, {At: at(2), To: a}, {At: at(2), To: c}}}
+	for id, want := range map[wire.EpochID]time.Time{a: at(1), b: at(2), c: {}, {4}: {}} {
+		if got, _ := s.leftAt(hex.EncodeToString(id[:])); !got.Equal(want) {
+			t.Errorf("it left %.1x at %v, want %v", id, got, want)
+		}
+	}
+	if _, away := s.leftAt(hex.EncodeToString(c[:])); away {
+		t.Error("it is not away from where it is")
 	}
 }

@@ -322,7 +322,7 @@ func (w *core) carryJoin(s *seat) {
 		s.traffic.join += len(js.Welcome) + len(js.Tree)
 		if _, err := s.step(group.JoinAnswered{KeyPackage: r.KeyPackage, Epoch: js.Epoch, Welcome: js.Welcome, Tree: js.Tree}); err == nil && s.m != nil {
 			s.joining = false
-			s.moved(js.Epoch, time.Time{})
+			s.moved(s.m.Status().Position, time.Time{}) // it may have gone on from where the Welcome leads
 			w.sync(s, o)
 			return
 		}
