@@ -130,8 +130,10 @@ func (s *Store) Stat() (Stat, error) {
 	return Stat{s.head.records, len(s.ring.vaults), s.head.seq}, nil
 }
 
-// Compact returns the space of deleted and replaced records to the file system. It may take
-// long and may run beside everything else.
+// Compact returns the space of deleted and replaced records to the file system. Of a value
+// that was deleted or replaced before it began, no file of the store holds the sealed bytes
+// once it is done. It may take long and may run beside everything else; writes wait while
+// what is in memory goes to a table.
 func (s *Store) Compact() (err error) {
 	if err := s.enter(); err != nil {
 		return err
@@ -142,7 +144,9 @@ func (s *Store) Compact() (err error) {
 		return err
 	}
 	s.writeMu.Lock()
-	err = s.reopenForWriting()
+	if err = s.reopenForWriting(); err == nil {
+		err = s.flush()
+	}
 	s.writeMu.Unlock()
 	if err != nil {
 		return err
@@ -158,6 +162,21 @@ func (s *Store) Compact() (err error) {
 			return corrupt("compacting: %w", err)
 		}
 	}
+}
+
+// flush has Badger write its table in memory to a file and begin a new log. There is no call
+// for that; to drop a prefix does it, if there is a key with it. A crash in between leaves
+// the key, which the next flush drops. The caller holds s.writeMu.
+func (s *Store) flush() error {
+	db := s.db.Load()
+	err := db.Update(func(t *badger.Txn) error { return t.Set(keyFlush, nil) })
+	if err == nil {
+		err = db.DropPrefix(keyFlush)
+	}
+	if err != nil {
+		return corrupt("compacting: %w", err)
+	}
+	return nil
 }
 
 // stored reads what is under a key in Badger.

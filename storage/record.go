@@ -13,6 +13,7 @@ import (
 //
 //	0 "i"            the store's id and eight bytes of its SHA-256, in the clear
 //	0 "h"            the head, sealed
+//	0 "f"            nothing, while Compact runs: see flush
 //	1 ‖ key          a record, sealed
 //	2 ‖ vault ‖ key  nothing: says that the record is in the vault, so that dropping it need not read the others
 //
@@ -32,6 +33,8 @@ const (
 var (
 	keyID   = []byte{classInternal, 'i'}
 	keyHead = []byte{classInternal, 'h'}
+
+	keyFlush = []byte{classInternal, 'f'}
 )
 
 func recordKey(key []byte) []byte { return append([]byte{classRecord}, key...) }

@@ -134,7 +134,7 @@ func (s *Store) Check(report func(Problem)) (records uint64, err error) {
 				say(nil, "%v", err)
 			}
 			return nil
-		case bytes.Equal(key, keyID):
+		case bytes.Equal(key, keyID), string(key) == string(keyFlush):
 			return nil
 		case len(key) == 0 || key[0] != classRecord && key[0] != classIndex:
 			say(nil, "an unknown key")
