@@ -44,6 +44,7 @@ type loop struct {
 	clock    func() clock.Time      // nil: the wall clock, as it is
 	turned   func(began time.Time)  // a turn was carried out; nil: nobody asks
 	came     func([]wire.EntryHash) // entries of others are durable; nil: nobody asks
+	erased   func()                 // messages were erased; nil: nobody asks
 	changed  *signal                // woken after each Advance that changed anything
 	crash    func(boundary) bool    // true: stop here, as a crash would; tests only
 	fatal    func(error)            // the store takes no writes any more
@@ -327,12 +328,18 @@ func (l *loop) carryOut(ctx context.Context) error {
 		if l.outbox != nil {
 			batch.Writes = append(batch.Writes, l.outbox(l.machine, ready)...)
 		}
+		if ready.Erased && l.erased != nil {
+			batch.Writes = append(batch.Writes, storage.Write{Key: []byte(keyPurge), Value: []byte{1}})
+		}
 		if len(batch.Writes)+len(batch.Drop) > 0 {
 			if err := l.apply(batch); err != nil {
 				l.fail(fmt.Errorf("%w: %w", ErrStore, err))
 				return l.failed
 			}
 			l.failed, l.pause, l.again = nil, 0, time.Time{}
+		}
+		if ready.Erased && l.erased != nil {
+			l.erased()
 		}
 		if l.came != nil {
 			l.came(ready.Came)

@@ -144,6 +144,7 @@ type Node struct {
 	door      door
 	relays    relays
 	naming    *naming
+	purger    *purger
 	mailbox   *mailboxServer // nil: it is none
 	mailing   chan struct{}  // holds one for each mailbox that this node talks to
 
@@ -215,6 +216,8 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 		return nil, err
 	}
 	n.life.start(func(ctx context.Context) { n.clock.run(ctx, n.put, n.log) })
+	n.purger = newPurger()
+	n.life.start(func(ctx context.Context) { n.purger.run(ctx, n.store, n.log) })
 	n.naming = &naming{store: n.store, put: n.put, me: n.me}
 	if err := n.naming.load(); err != nil {
 		return nil, err

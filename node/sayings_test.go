@@ -8,6 +8,7 @@ import (
 
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/content"
+	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -18,7 +19,7 @@ func TestSayings(t *testing.T) {
 		a, b := w.open(0), w.open(1, 0)
 		id := w.create(a, "tea")
 		w.join(b, id)
-		sa, sb, group := a.API(), b.API(), id.String()
+		sa, sb, tea := a.API(), b.API(), id.String()
 		ctx := w.within(10 * time.Minute)
 		must := func(s api.Sent, err error) string {
 			t.Helper()
@@ -29,7 +30,7 @@ func TestSayings(t *testing.T) {
 		}
 		get := func(s api.API, message string) api.Message {
 			t.Helper()
-			m, err := s.Message(ctx, api.MessageRequest{Group: group, Message: message})
+			m, err := s.Message(ctx, api.MessageRequest{Group: tea, Message: message})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -38,23 +39,23 @@ func TestSayings(t *testing.T) {
 		until := func(n *Node, s api.API, message, what string, is func(api.Message) bool) {
 			t.Helper()
 			w.eventually(n, time.Minute, what, func() bool {
-				m, err := s.Message(ctx, api.MessageRequest{Group: group, Message: message})
+				m, err := s.Message(ctx, api.MessageRequest{Group: tea, Message: message})
 				return err == nil && is(m)
 			})
 		}
-		first := must(sa.Send(ctx, api.SendRequest{Group: group, Text: "tea?"}))
+		first := must(sa.Send(ctx, api.SendRequest{Group: tea, Text: "tea?"}))
 		until(b, sb, first, "the message", func(m api.Message) bool {
 			return m.Text == "tea?" && m.MediaType == "text/plain" && len(m.MimiID) == 64
 		})
-		answer := must(sb.Send(ctx, api.SendRequest{Group: group, Text: "[yes](" + content.UserURI(a.me.device.User) + ")", ReplyTo: "last", Thread: first, Markdown: true}))
+		answer := must(sb.Send(ctx, api.SendRequest{Group: tea, Text: "[yes](" + content.UserURI(a.me.device.User) + ")", ReplyTo: "last", Thread: first, Markdown: true}))
 		until(a, sa, answer, "the answer", func(m api.Message) bool {
 			return m.ReplyTo != nil && m.ReplyTo.ID == first && m.ReplyTo.Excerpt == "tea?" && m.Thread == first && m.MentionsMe && m.MediaType == "text/markdown"
 		})
 		if m := get(sb, answer); m.MentionsMe || !m.Own {
 			t.Errorf("%+v", m)
 		}
-		must(sb.React(ctx, api.ReactionRequest{Group: group, Message: first, Text: "\u2764"}))
-		must(sa.Edit(ctx, api.EditRequest{Group: group, Message: first, Text: "tea, or coffee?"}))
+		must(sb.React(ctx, api.ReactionRequest{Group: tea, Message: first, Text: "\u2764"}))
+		must(sa.Edit(ctx, api.EditRequest{Group: tea, Message: first, Text: "tea, or coffee?"}))
 		until(b, sb, first, "the edit", func(m api.Message) bool {
 			return m.Text == "tea, or coffee?" && m.Edited && len(m.Versions) == 2 && m.Versions[0].Text == "tea?" && m.Replies == 2
 		})
@@ -69,47 +70,47 @@ func TestSayings(t *testing.T) {
 			code api.Code
 		}{
 			"edit of another's": {func() (api.Sent, error) {
-				return sb.Edit(ctx, api.EditRequest{Group: group, Message: first, Text: "x"})
+				return sb.Edit(ctx, api.EditRequest{Group: tea, Message: first, Text: "x"})
 			}, api.CodeNotPermitted},
-			"delete of another's": {func() (api.Sent, error) { return sb.Delete(ctx, api.MessageRequest{Group: group, Message: first}) }, api.CodeNotPermitted},
+			"delete of another's": {func() (api.Sent, error) { return sb.Delete(ctx, api.MessageRequest{Group: tea, Message: first}) }, api.CodeNotPermitted},
 			"the same reaction": {func() (api.Sent, error) {
-				return sb.React(ctx, api.ReactionRequest{Group: group, Message: first, Text: "\u2764"})
+				return sb.React(ctx, api.ReactionRequest{Group: tea, Message: first, Text: "\u2764"})
 			}, api.CodeConflict},
 			"a long reaction": {func() (api.Sent, error) {
-				return sb.React(ctx, api.ReactionRequest{Group: group, Message: first, Text: "ok"})
+				return sb.React(ctx, api.ReactionRequest{Group: tea, Message: first, Text: "ok"})
 			}, api.CodeInvalid},
 			"no such reaction": {func() (api.Sent, error) {
-				return sa.Unreact(ctx, api.ReactionRequest{Group: group, Message: first, Text: "\u2764"})
+				return sa.Unreact(ctx, api.ReactionRequest{Group: tea, Message: first, Text: "\u2764"})
 			}, api.CodeNotFound},
 			"a blank edit": {func() (api.Sent, error) {
-				return sa.Edit(ctx, api.EditRequest{Group: group, Message: first, Text: " "})
+				return sa.Edit(ctx, api.EditRequest{Group: tea, Message: first, Text: " "})
 			}, api.CodeInvalid},
 			"too much Markdown": {func() (api.Sent, error) {
-				return sa.Send(ctx, api.SendRequest{Group: group, Text: strings.Repeat("x", content.MaxText+1), Markdown: true})
+				return sa.Send(ctx, api.SendRequest{Group: tea, Text: strings.Repeat("x", content.MaxText+1), Markdown: true})
 			}, api.CodeInvalid},
 			"an answer to no message": {func() (api.Sent, error) {
-				return sa.Send(ctx, api.SendRequest{Group: group, Text: "x", ReplyTo: "nothing"})
+				return sa.Send(ctx, api.SendRequest{Group: tea, Text: "x", ReplyTo: "nothing"})
 			}, api.CodeNotFound},
 			"an unknown message": {func() (api.Sent, error) {
-				return sa.Edit(ctx, api.EditRequest{Group: group, Message: wire.MessageID{1}.String(), Text: "x"})
+				return sa.Edit(ctx, api.EditRequest{Group: tea, Message: wire.MessageID{1}.String(), Text: "x"})
 			}, api.CodeNotFound},
 		} {
 			if _, err := c.call(); api.CodeOf(err) != c.code {
 				t.Errorf("%s: %v, want %s", name, err, c.code)
 			}
 		}
-		must(sb.Unreact(ctx, api.ReactionRequest{Group: group, Message: first, Text: "\u2764"}))
+		must(sb.Unreact(ctx, api.ReactionRequest{Group: tea, Message: first, Text: "\u2764"}))
 		until(a, sa, first, "no reaction", func(m api.Message) bool { return len(m.Reactions) == 0 })
-		must(sa.Delete(ctx, api.MessageRequest{Group: group, Message: answer})) // as the owner
+		must(sa.Delete(ctx, api.MessageRequest{Group: tea, Message: answer})) // as the owner
 		until(b, sb, answer, "the deletion", func(m api.Message) bool {
 			return m.Deleted != nil && m.Text == "" && m.Deleted.By == a.me.device.User.String()
 		})
 		for name, call := range map[string]func() (api.Sent, error){
 			"edit": func() (api.Sent, error) {
-				return sb.Edit(ctx, api.EditRequest{Group: group, Message: answer, Text: "x"})
+				return sb.Edit(ctx, api.EditRequest{Group: tea, Message: answer, Text: "x"})
 			},
 			"react": func() (api.Sent, error) {
-				return sb.React(ctx, api.ReactionRequest{Group: group, Message: answer, Text: "x"})
+				return sb.React(ctx, api.ReactionRequest{Group: tea, Message: answer, Text: "x"})
 			},
 		} {
 			if _, err := call(); api.CodeOf(err) != api.CodeConflict {
@@ -119,12 +120,12 @@ func TestSayings(t *testing.T) {
 
 		// A text that is too long for a container goes as it is, and what malformed
 		// containers say is named.
-		long := must(sa.Send(ctx, api.SendRequest{Group: group, Text: strings.Repeat("x", wire.MaxBody)}))
+		long := must(sa.Send(ctx, api.SendRequest{Group: tea, Text: strings.Repeat("x", wire.MaxBody)}))
 		bad, err := a.Send(ctx, id, wire.Content{MediaType: content.MediaType, Data: []byte("no container")})
 		if err != nil {
 			t.Fatal(err)
 		}
-		last := must(sa.Send(ctx, api.SendRequest{Group: group, Text: "last"}))
+		last := must(sa.Send(ctx, api.SendRequest{Group: tea, Text: "last"}))
 		until(b, sb, last, "the last message", func(m api.Message) bool { return m.Text == "last" })
 		if m := get(sb, long); len(m.Text) != wire.MaxBody {
 			t.Errorf("of a long message came %d bytes", len(m.Text))
@@ -132,11 +133,11 @@ func TestSayings(t *testing.T) {
 		if m := get(sb, bad.String()); m.Text != "" || m.Data != nil || !strings.Contains(m.Fault, "malformed") {
 			t.Errorf("a malformed container is shown as %+v", m)
 		}
-		if why, err := sb.Why(ctx, api.WhyRequest{Group: group, Subject: bad.String()}); err != nil || !strings.Contains(strings.Join(why.Facts, "\n"), "cannot be shown: malformed") {
+		if why, err := sb.Why(ctx, api.WhyRequest{Group: tea, Subject: bad.String()}); err != nil || !strings.Contains(strings.Join(why.Facts, "\n"), "cannot be shown: malformed") {
 			t.Errorf("why: %+v, %v", why, err)
 		}
 		var kinds []string
-		if err := sb.Timeline(ctx, api.TimelineRequest{Group: group, Follow: true}, func(h api.Happening) error {
+		if err := sb.Timeline(ctx, api.TimelineRequest{Group: tea, Follow: true}, func(h api.Happening) error {
 			if h.Message != nil && h.Message.Change != nil {
 				kinds = append(kinds, h.Message.Change.What)
 			} else if h.Message != nil {
@@ -151,6 +152,79 @@ func TestSayings(t *testing.T) {
 		}
 		if slices.Sort(kinds); strings.Join(kinds, " ") != "delete delete edit message message message message message reaction" {
 			t.Errorf("who follows is told of %q", kinds)
+		}
+	})
+}
+
+// Of a message that was deleted neither node has anything in any row, nor in a backup; a
+// while later the store has given up earlier versions of the rows.
+func TestDeletionErases(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a, b := w.open(0), w.open(1, 0)
+		id := w.create(a, "tea")
+		w.join(b, id)
+		ctx := w.within(time.Hour)
+		said := func(text string) wire.MessageID {
+			t.Helper()
+			sent, err := a.API().Send(ctx, api.SendRequest{Group: id.String(), Text: text})
+			if err != nil {
+				t.Fatal(err)
+			}
+			message, err := wire.ParseEntryHash(sent.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return message
+		}
+		zebra := said("a zebra")
+		said("a gnu")
+		left := func(n *Node, word string) (keys []string) {
+			t.Helper()
+			if err := n.store.Scan(nil, func(key, value []byte) error {
+				if strings.Contains(string(value), word) {
+					keys = append(keys, string(key))
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return keys
+		}
+		purges := func(n *Node) bool {
+			_, err := n.store.Get([]byte(keyPurge))
+			return err == nil
+		}
+		w.shows(b, id, time.Minute, "a zebra", "a gnu")
+		for _, n := range []*Node{a, b} {
+			if len(left(n, "a zebra")) == 0 || purges(n) {
+				t.Fatal("there is nothing to erase, or something is erased already")
+			}
+		}
+		if _, err := a.API().Delete(ctx, api.MessageRequest{Group: id.String(), Message: zebra.String()}); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []*Node{a, b} {
+			w.eventually(n, time.Minute, "it is erased", func() bool { return len(left(n, "a zebra")) == 0 })
+			if !purges(n) || len(left(n, "a gnu")) == 0 {
+				t.Error("the store is not to give it up, or more was erased")
+			}
+		}
+		w.close(1) // what was noted is not forgotten
+		b = w.open(1, 0)
+		for _, n := range []*Node{a, b} {
+			w.eventually(n, 2*purgeAfter, "the store gave it up", func() bool { return !purges(n) })
+			var rows api.StoreCheck
+			rows, err := n.API().CheckStore(ctx, api.Empty{})
+			if err != nil || len(rows.Problems) > 0 {
+				t.Errorf("the store has problems: %+v, %v", rows, err)
+			}
+		}
+		if m, err := b.API().Message(ctx, api.MessageRequest{Group: id.String(), Message: zebra.String()}); err != nil || m.Deleted == nil || m.Text != "" {
+			t.Errorf("%+v, %v", m, err)
+		}
+		if why, err := b.API().Why(ctx, api.WhyRequest{Group: id.String(), Subject: zebra.String()}); err != nil || why.State != group.WhyErased {
+			t.Errorf("why: %+v, %v", why, err)
 		}
 	})
 }

@@ -16,6 +16,7 @@ type RowCheck struct {
 	seq     uint64 // and number
 	cursor  uint64 // of the last event
 	told    map[string]bool
+	erased  map[string]bool
 }
 
 // Row takes the group's keys, in ascending order.
@@ -39,11 +40,18 @@ func (c *RowCheck) Row(key string) {
 			c.gap("events %d to %d", c.cursor, cursor)
 			c.cursor = cursor
 		}
+	case rowGone:
+		if c.erased == nil {
+			c.erased = map[string]bool{}
+		}
+		c.erased[rest] = true
 	case rowIndex:
 		if c.told == nil {
 			c.told = map[string]bool{}
 		}
-		c.told[rest] = true
+		if !c.erased[rest] { // in the order of keys it comes before
+			c.told[rest] = true
+		}
 	case rowPlain:
 		delete(c.told, rest)
 	}

@@ -60,11 +60,26 @@ func newMessages(r records, t *tx, timers *timers, tree *epochs.Tree, epochs *ep
 		kept: newKeptSeals(r, t, timers), tried: attempts{},
 		early: newEarly(), waiting: newWaitingSeals(), deferred: deferredMessages{branches: map[int]bool{}},
 		ratchets: newRatchets(), reseal: newReseal(r, t, timers, tree),
-		sayings: newSayings(r, t),
+		sayings: newSayings(r, t, timers),
 	}
+	m.sayings.erased = forgets(m)
 	epochs.gained = m.tried.forget
 	epochs.lost = func(id wire.EpochID) { m.waiting.take(id) } // nothing opens them any more
 	return m
+}
+
+// forgets has a message forgotten by all that would still seal, open or ask for it. A seal of
+// it that waits for keys is not opened any more.
+func forgets(m *messages) func(*dag.Item) {
+	return func(it *dag.Item) {
+		delete(m.gaps, it.Hash)
+		delete(m.tried, it.Hash)
+		delete(m.owing.unheard, it)
+		for _, gaps := range m.reseal.planned {
+			delete(gaps, it.Hash)
+		}
+		m.outbox = slices.DeleteFunc(m.outbox, func(o wire.MessageID) bool { return o == it.Hash })
+	}
 }
 
 // load notes what is durable of messages, in their items.
@@ -80,7 +95,7 @@ func (m *messages) load(d durableMessages) {
 			it.Note(dag.IsDelivered)
 		}
 	}
-	m.sayings.targets = d.targets
+	m.sayings.load(d)
 	for id, n := range d.seals {
 		if it := m.record(id); it != nil {
 			it.Seals = n
@@ -97,9 +112,14 @@ func (m *messages) load(d durableMessages) {
 
 // accept keeps a message that this device wrote, given as wire.Opened, encoded. It is
 // sealed as soon as it may be.
-func (m *messages) accept(now time.Time, it *dag.Item, opened []byte) {
+func (m *messages) accept(now time.Time, it *dag.Item, r *wire.Record, opened []byte) {
+	m.sayings.arrived(now, it, r)
+	if isErased(it) {
+		return // it is about a message that is no more
+	}
 	m.keepPlain(it, opened)
 	m.outbox = append(m.outbox, it.Hash)
+	m.sayings.came(now, it)
 	m.deliver(now, it.Log)
 }
 
@@ -115,6 +135,7 @@ func (m *messages) keepPlain(it *dag.Item, opened []byte) {
 // arrived notes a RECORD that came into the set.
 func (m *messages) arrived(now time.Time, it *dag.Item) {
 	m.early.arrived(it.Hash)
+	m.sayings.arrived(now, it, it.Record)
 	m.judge(now, it)
 	m.deliver(now, it.Log)
 }
@@ -149,6 +170,7 @@ func (m *messages) refreshOwed(now time.Time) {
 	switch {
 	case m.owing.stale:
 		m.owing.stale, m.owing.witnessed = false, false
+		m.sayings.judgeAgain(now)
 		clear(m.owing.unheard)
 		for it := range m.all() {
 			if !it.Facts.Has(dag.IsDelivered) {
@@ -347,6 +369,9 @@ func (m *messages) takeSeal(now time.Time, s rawSeal) (bool, error) {
 		}
 		return false, what(fmt.Errorf("%w: its record", verdict.ErrIncomplete))
 	}
+	if it.Facts.Has(dag.IsTaken) {
+		return false, nil // it was deleted: nobody wants it back
+	}
 	known, err := m.tx.get(sealKey(s.Seal))
 	if err != nil {
 		m.tx.fail(err)
@@ -396,6 +421,7 @@ func (m *messages) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	m.reseal.came(now, s.Message)
 	if !it.Facts.Has(dag.IsPlain) {
 		m.keepPlain(it, o.Plaintext)
+		m.sayings.came(now, it)
 		m.deliver(now, it.Log)
 	}
 	return true, nil

@@ -14,6 +14,7 @@ type Ready struct {
 	Came     []wire.EntryHash // entries in Writes that came from elsewhere
 	Drop     []Vault          // vaults whose keys are destroyed after that transaction
 	Messages []Outbound       // after the writes are durable
+	Erased   bool             // Writes erase messages: what the store still has of them is to go, too
 	Events   []Event          // they only notify: the same events are rows in Writes
 	Heard    bool             // nothing is to be done: of other devices more is known, or less
 	NextWake time.Time        // when to Step(Tick) at the latest; zero: not needed

@@ -57,7 +57,7 @@ func (r records) owed(it *dag.Item) bool { return r.couldBeOwed(it) && r.rosters
 // couldBeOwed says whether a RECORD must reach this device if the group had heard it before
 // what speaks against it.
 func (r records) couldBeOwed(it *dag.Item) bool {
-	return r.rosters.now.Has(r.self.Device) && !r.beforeJoinPoint(it) && r.logs.Counts(it) && r.maySpeak(it)
+	return !it.Facts.Has(dag.IsTaken) && r.rosters.now.Has(r.self.Device) && !r.beforeJoinPoint(it) && r.logs.Counts(it) && r.maySpeak(it)
 }
 
 // maySpeak says whether the author of a RECORD could write to the group in the
@@ -92,6 +92,7 @@ type durableMessages struct {
 	seals            map[wire.MessageID]uint8
 	sealed           map[wire.MessageID][]wire.EpochID // by this device
 	targets          map[wire.MessageID]bool           // of sayings
+	deleted, gone    []wire.MessageID                  // some deletion is about them; they are erased
 }
 
 // scanMessages finds out what is durable of messages, by keys alone. It touches nothing
@@ -116,7 +117,14 @@ func scanMessages(t *tx, self wire.DeviceID) (durableMessages, error) {
 		}),
 		t.durableKeys(rowAbout, func(key string) error {
 			target, err := targetOf(key)
-			d.targets[target] = true
+			if d.targets[target] = true; strings.Contains(key, "/"+saysDelete+"/") {
+				d.deleted = append(d.deleted, target)
+			}
+			return err
+		}),
+		t.durableKeys(rowGone, func(key string) error {
+			id, err := lastHex(key)
+			d.gone = append(d.gone, wire.MessageID(id))
 			return err
 		}),
 		t.durableKeys(rowSeal, func(key string) error {
@@ -147,4 +155,9 @@ func splitSealKey(key string) (wire.MessageID, wire.EpochID, wire.DeviceID, erro
 		ids[i] = wire.Hash(b)
 	}
 	return wire.MessageID(ids[0]), wire.EpochID(ids[1]), wire.DeviceID(ids[2]), nil
+}
+
+// isErased says whether nothing is left of a message, or nothing will ever be here.
+func isErased(it *dag.Item) bool {
+	return it.Facts.Has(dag.IsTaken) && it.Facts.Has(dag.IsDelivered) && !it.Facts.Has(dag.IsPlain)
 }

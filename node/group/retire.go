@@ -21,6 +21,7 @@ func (m *Machine) retire(now time.Time) {
 			m.tx.fail(Join{}.act(m, now, &Outcome{}))
 		}
 	}
+	m.messages.sayings.retire(now)
 	// Things that are kept for months are looked at once a day. That is no reason to wake.
 	if kept.Before(m.timers.at(timerDaily)) {
 		return

@@ -34,6 +34,8 @@ const (
 	rowSeal      = "seal/"      // MessageID/EpochID/sealer → encoded Seal
 	rowSalt      = "salt/"      // MessageID → salt of the envelope it was last published in
 	rowAbout     = "about/"     // MessageID/what/MessageID of a message that says that of it → nothing
+	rowGone      = "erased/"    // MessageID → goneRow: it was erased
+	rowDoomed    = "doomed/"    // MessageID → doomedRow: it is erased in a while
 	rowShown     = "shown/"     // cursor → MessageID
 	rowIndex     = "index/"     // MessageID → cursor
 	rowEvent     = "event/"     // cursor → Event
@@ -44,6 +46,18 @@ const (
 	rowCameBy    = "cameby/"    // InviteID → cameByRow, in a vault of its own
 	rowEnded     = "ended"      // JoinRequest of a join that ended without this device being in
 	rowRenewal   = "renewal"    // a second one, with another KeyPackage, after a member said that the first one's Welcome is gone
+)
+
+// The kinds of what a message says of another, the middle part of the key of a row; of an
+// event the first four are the Detail.
+const (
+	saysEdit   = "edit"
+	saysDelete = "delete"
+	saysReact  = "reaction"
+	saysWho    = "profile" // of its author, and of no message
+	saysReply  = "reply"
+	saysThread = "thread"
+	saysRecord = "record" // its RECORD says that it is an edit, a deletion or a reaction
 )
 
 // ownRow is the state of the machine apart from logs and keys.

@@ -19,30 +19,36 @@ import (
 type sayings struct {
 	records
 
-	tx      *tx
-	targets map[wire.MessageID]bool // something is said of them, be they here or not
+	tx        *tx
+	timers    *timers
+	targets   map[wire.MessageID]bool   // something is said of them, be they here or not
+	contested map[wire.MessageID]bool   // of them: some deletion is about them, and they are not erased
+	doomed    map[wire.MessageID]uint64 // when they are erased, by the time kept: milliseconds since 1970
+	erased    func(*dag.Item)           // has all else forget a message
 }
 
-func newSayings(r records, t *tx) *sayings {
-	return &sayings{records: r, tx: t, targets: map[wire.MessageID]bool{}}
+func newSayings(r records, t *tx, timers *timers) *sayings {
+	return &sayings{
+		records: r, tx: t, timers: timers,
+		targets: map[wire.MessageID]bool{}, contested: map[wire.MessageID]bool{}, doomed: map[wire.MessageID]uint64{},
+	}
 }
-
-// The kinds of what a message says of another, the middle part of the key of a row; of an
-// event the first four are the Detail.
-const (
-	saysEdit   = "edit"
-	saysDelete = "delete"
-	saysReact  = "reaction"
-	saysWho    = "profile" // of its author, and of no message
-	saysReply  = "reply"
-	saysThread = "thread"
-)
 
 // Bounds of what is read in order to show one message, whatever others say of it.
 const (
 	maxEdits     = 4 * content.MaxVersions // the newest
 	maxReactions = 1 << 10                 // the oldest
 )
+
+// erasedAfter is how long a deletion of somebody else's message stands before it erases, by
+// the time kept.
+const erasedAfter = 7 * 24 * time.Hour
+
+// goneRow is what is left of a message.
+type goneRow struct {
+	By wire.MessageID `cbor:"1,keyasint"` // the deletion
+	At uint64         `cbor:"2,keyasint"` // milliseconds since 1970, by the time kept
+}
 
 func aboutKey(target wire.MessageID, what string) string {
 	return rowAbout + hexed(target[:]) + "/" + what + "/"
@@ -58,7 +64,7 @@ func (s *sayings) tell(now time.Time, it *dag.Item) {
 	}
 	e := Event{Kind: EventMessage, Message: it.Hash, User: it.User, Device: it.Log.Device}
 	for _, about := range says(r.said) {
-		if s.note(it.Hash, about.what, about.target); about.what != saysReply && about.what != saysThread {
+		if about.what != saysReply && about.what != saysThread {
 			e.Kind, e.Message, e.Detail = EventChanged, about.target, about.what
 		}
 	}
@@ -114,6 +120,26 @@ type readOut struct {
 	fault   string // it is none that can be shown: why
 }
 
+// aboutOf gives the message that a content edits, deletes or reacts to; nil: none.
+func aboutOf(c wire.Content) *wire.MessageID {
+	if c.MediaType != content.MediaType {
+		return nil
+	}
+	m, err := content.Decode(c.Data)
+	if err != nil {
+		return nil
+	}
+	for _, about := range says(content.Said{Message: m}) {
+		if changes(about.what) {
+			return &about.target
+		}
+	}
+	return nil
+}
+
+// changes says whether a message that says this is shown only by what it makes of another.
+func changes(what string) bool { return what == saysEdit || what == saysDelete || what == saysReact }
+
 // read reads a message that is in plaintext here.
 func (s *sayings) read(it *dag.Item) (r readOut, err error) {
 	v, err := s.tx.get(rowPlain + hexed(it.Hash[:]))
@@ -138,6 +164,16 @@ func (s *sayings) read(it *dag.Item) (r readOut, err error) {
 	case c.MediaType == content.MediaType:
 		if r.said.Message, err = content.Decode(c.Data); err != nil {
 			r.fault = err.Error()
+			break
+		}
+		for _, about := range says(r.said) {
+			named, err := s.tx.get(aboutKey(about.target, saysRecord) + hexed(it.Hash[:]))
+			if err != nil {
+				return r, err
+			}
+			if changes(about.what) && named == nil {
+				r.said.Message, r.fault = nil, "its record does not name the message that it changes"
+			}
 		}
 	case text && !utf8.Valid(c.Data):
 		r.said.Message = &content.Message{Part: content.Text(c.MediaType, strings.ToValidUTF8(string(c.Data), "\uFFFD"))}
@@ -149,6 +185,9 @@ func (s *sayings) read(it *dag.Item) (r readOut, err error) {
 
 // shown gives a message as people see it: folded with what is said of it.
 func (s *sayings) shown(it *dag.Item) (Message, error) {
+	if isErased(it) {
+		return s.tombstone(it)
+	}
 	r, err := s.read(it)
 	if err != nil {
 		return Message{}, err
@@ -212,21 +251,12 @@ func (s *sayings) withChanges(set []content.Said, it *dag.Item) ([]content.Said,
 		return nil, err
 	}
 	edits = slices.DeleteFunc(edits, func(e *dag.Item) bool { return e.User != it.User })
-	deletes, err := s.about(it.Hash, saysDelete)
+	d, err := s.deletion(it)
 	if err != nil {
 		return nil, err
 	}
-	counts := func(own bool) int {
-		return slices.IndexFunc(deletes, func(d *dag.Item) bool {
-			return (d.User == it.User) == own && (own || s.rosters.now.MayDelete(d, it.User))
-		})
-	}
-	at := counts(true)
-	if at < 0 {
-		at = counts(false)
-	}
-	if at >= 0 {
-		edits = append(edits, deletes[at])
+	if d != nil {
+		edits = append(edits, d)
 	}
 	for _, e := range edits[max(0, len(edits)-maxEdits):] {
 		if set, err = s.add(set, e); err != nil {
@@ -248,13 +278,19 @@ func (s *sayings) about(target wire.MessageID, what string) (out []*dag.Item, er
 		if err != nil {
 			return err
 		}
-		if it := s.record(wire.MessageID(id)); it != nil && it.Facts.Has(dag.IsPlain) {
+		if it := s.record(wire.MessageID(id)); it != nil && it.Facts.Has(dag.IsPlain) && s.counts(it) {
 			out = append(out, it)
 		}
 		return nil
 	})
 	slices.SortFunc(out, (*dag.Item).Compare)
 	return out, err
+}
+
+// counts says whether a message counts: people were told of it, or will be once all before
+// it is here.
+func (s *sayings) counts(it *dag.Item) bool {
+	return it.Facts.Has(dag.IsDelivered) || it.Log == *s.self || s.owed(it)
 }
 
 // explain says what became of a message that was shown.
@@ -271,6 +307,9 @@ func (s *sayings) explain(it *dag.Item) (facts []string) {
 		say("%s deleted it", s.logs.NameOf(s.record(d.ID).Log.Device))
 	case msg.Shown.Edited:
 		say("its author edited it")
+	}
+	if d := msg.Shown.Deleted; d != nil && !isErased(it) {
+		say("it is erased here once nothing has spoken against that for %d days", int(erasedAfter/(24*time.Hour)))
 	}
 	for _, about := range says(msg.Shown.Said) {
 		switch why := s.without(it, msg.Shown.Said, about.target); {
@@ -292,4 +331,42 @@ func (s *sayings) without(it *dag.Item, said content.Said, target wire.MessageID
 		set, _ = s.add(set, t)
 	}
 	return content.Fold(set, s.may, time.Time{}).Without[it.Hash]
+}
+
+// deletion gives the deletion of a message that counts, one by its own user before others';
+// nil: none.
+func (s *sayings) deletion(it *dag.Item) (*dag.Item, error) {
+	deletes, err := s.about(it.Hash, saysDelete)
+	for _, own := range []bool{true, false} {
+		for _, d := range deletes {
+			if (d.User == it.User) == own && (own || s.rosters.now.MayDelete(d, it.User)) {
+				return d, err
+			}
+		}
+	}
+	return nil, err
+}
+
+// gone reads what is left of a message.
+func (s *sayings) gone(it *dag.Item) (row goneRow, err error) {
+	v, err := s.tx.get(rowGone + hexed(it.Hash[:]))
+	if err == nil {
+		err = wire.Unmarshal(v, &row)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: what is left of message %v: %w", verdict.ErrCorrupt, it.Hash, err)
+	}
+	return row, err
+}
+
+// tombstone shows a message that was erased.
+func (s *sayings) tombstone(it *dag.Item) (Message, error) {
+	row, err := s.gone(it)
+	said := content.Said{ID: it.Hash, User: it.User, HLC: uint64(it.HLC)}
+	by := content.Said{ID: row.By}
+	own := false
+	if d := s.record(row.By); d != nil {
+		by.User, by.HLC, own = d.User, uint64(d.HLC), d.User == it.User
+	}
+	return Message{Shown: &content.Shown{Said: said, Kind: content.KindMessage, Deleted: &content.Delete{Said: by, Own: own}}}, err
 }

@@ -54,11 +54,12 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 	if _, err := io.ReadFull(m.cfg.Rand, o.Salt[:]); err != nil {
 		return wire.EntryHash{}, fmt.Errorf("drawing a salt: %w", err)
 	}
-	it, err := m.append(now, wire.KindRecord, &wire.Record{Commitment: o.Commitment()})
+	r := &wire.Record{Commitment: o.Commitment(), About: aboutOf(c)}
+	it, err := m.append(now, wire.KindRecord, r)
 	if err != nil {
 		return wire.EntryHash{}, err
 	}
-	m.messages.accept(now, it, wire.Marshal(&o))
+	m.messages.accept(now, it, r, wire.Marshal(&o))
 	return it.Hash, nil
 }
 

@@ -30,6 +30,7 @@ const (
 	timerLone                     // the only device of a group, without its keys, makes new ones
 	timerRetire                   // keys of epochs are destroyed; by the time kept
 	timerKeyPackages              // secrets of a KeyPackage are destroyed; by the time kept
+	timerErase                    // messages are erased; by the time kept
 	timerDaily                    // what is kept for months is looked at; by the time kept, and no reason to wake
 	timerCount
 )
@@ -79,7 +80,7 @@ func (t *timers) kept(now time.Time) time.Time { return now.Add(-t.lag) }
 
 // next is when the machine must be woken.
 func (t *timers) next() time.Time {
-	at := earliest(t.when[timerRetire], t.when[timerKeyPackages])
+	at := earliest(earliest(t.when[timerRetire], t.when[timerKeyPackages]), t.when[timerErase])
 	if !at.IsZero() {
 		at = at.Add(t.lag)
 	}

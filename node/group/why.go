@@ -34,6 +34,7 @@ const (
 	WhyHeld    = "held up"  // readable; an earlier one of its author's is not
 	WhyNotOwed = "not owed" // for others
 	WhyParked  = "parked"   // its entry waits for others
+	WhyErased  = "erased"   // taken away, and owed to nobody
 	WhyUnknown = "unknown"  // no entry with that ID is here
 )
 
@@ -48,6 +49,9 @@ func (m *Machine) Explain(now time.Time, id wire.MessageID) Explanation {
 		e.State = WhyQueued
 		e.say("it is durable here and not sealed under the epoch that the group is at")
 		e.sealing(now, m.sealingState(now))
+	case isErased(it):
+		e.State = WhyErased
+		e.Facts = append(e.Facts, m.messages.sayings.explain(it)...)
 	case it.Log.Device == m.own.log.Device:
 		e.sent(it, m.messages.receipts, m.peers)
 	case it.Facts.Has(dag.IsDelivered):
@@ -188,6 +192,9 @@ func (e *Explanation) received(it *dag.Item, m *messages) {
 		return
 	case !m.maySpeak(it):
 		e.say("%s could not write to the group then: it was no member, or may only read", author)
+		return
+	case it.Facts.Has(dag.IsTaken):
+		e.say("it was deleted, and nobody owes it to anybody")
 		return
 	case !m.owed(it):
 		e.say("%s was removed, and wrote it without knowing or after that", author)

@@ -259,7 +259,15 @@ func (c *Commit) validate() error {
 
 // Record is the body of a RECORD. Salt and body of the message travel only in seals.
 type Record struct {
-	Commitment Hash `cbor:"1,keyasint"` // SHA-256(salt ‖ body)
+	Commitment Hash       `cbor:"1,keyasint"`           // SHA-256(salt ‖ body)
+	About      *MessageID `cbor:"2,keyasint,omitempty"` // the message that it edits, deletes or reacts to; nil: none
+}
+
+func (r *Record) validate() error {
+	if r.About != nil && *r.About == (MessageID{}) {
+		return fmt.Errorf("%w: RECORD about no message", ErrMalformed)
+	}
+	return nil
 }
 
 // DecodeRecord reads the body of a RECORD.

@@ -78,7 +78,7 @@ var (
 	sampleContent    = &Content{"text/plain", []byte("Grüß Gott")}
 	sampleOpened     = &Opened{hash[[32]byte](6), Marshal(sampleContent)}
 	sampleSeal       = &Seal{hash[MessageID](7), hash[EpochID](8), hash[DeviceID](9), []byte("private message")}
-	sampleEntry      = &Entry{V: Version, Group: sampleGroup, Device: sampleLog.Device, Incarnation: sampleLog.Incarnation, Seq: 3, Prev: hash[EntryHash](1), Deps: []EntryHash{hash[EntryHash](2), hash[EntryHash](3)}, Kind: KindRecord, HLC: 1 << 40, Body: Marshal(&Record{hash[Hash](4)})}
+	sampleEntry      = &Entry{V: Version, Group: sampleGroup, Device: sampleLog.Device, Incarnation: sampleLog.Incarnation, Seq: 3, Prev: hash[EntryHash](1), Deps: []EntryHash{hash[EntryHash](2), hash[EntryHash](3)}, Kind: KindRecord, HLC: 1 << 40, Body: Marshal(&Record{Commitment: hash[Hash](4)})}
 	sampleBundle     = &Bundle{Entries: [][]byte{signed(Marshal(sampleEntry)).Encode()}, Seals: [][]byte{Marshal(sampleSeal)}}
 )
 
@@ -116,7 +116,8 @@ func registry() []wireType {
 		decodedAlone("receipt", MaxReceipt, DecodeReceipt, sampleReceipt),
 		decodedAlone("bundle-receipt", MaxEnvelope, DecodeBundle, &Bundle{Entries: [][]byte{}, Seals: [][]byte{}, Beacons: [][]byte{}, Receipts: [][]byte{signed(Marshal(sampleReceipt)).Encode()}}),
 		decodedAlone("commit", MaxEntry, DecodeCommit, &Commit{hash[EpochID](1), hash[EpochID](2), []byte("commit"), []byte("welcome"), []EntryHash{hash[EntryHash](3), hash[EntryHash](4)}, []Signed{signed(Marshal(sampleRejoin))}}),
-		decodedAlone("record", MaxEntry, DecodeRecord, &Record{hash[Hash](4)}),
+		decodedAlone("record", MaxEntry, DecodeRecord, &Record{Commitment: hash[Hash](4)}),
+		decodedAlone("record-about", MaxEntry, DecodeRecord, &Record{hash[Hash](4), ptr(hash[MessageID](5))}),
 		decodedAlone("vote", MaxEntry, DecodeVote, &Vote{hash[EpochID](1), []EpochID{hash[EpochID](2), hash[EpochID](3)}, []EpochID{}}),
 		decodedAlone("tkey", MaxEntry, DecodeTKey, &TKey{KeyID(fill(1, 8)), []KeyID{KeyID(fill(2, 8))}, []Wrap{{hash[DeviceID](3), []byte("sealed")}, {hash[DeviceID](4), []byte("sealed")}}}),
 		decodedAlone("tkey-wrap", MaxEntry, DecodeTKeyWrap, &TKeyWrap{KeyID(fill(1, 8)), Wrap{hash[DeviceID](3), []byte("sealed")}}),

@@ -297,6 +297,7 @@ func TestRules(t *testing.T) {
 		{"invite", "no role", change(sampleInvite, func(i *Invite) { i.Role = 0 }), ErrMalformed},
 		{"invite", "unknown role", change(sampleInvite, func(i *Invite) { i.Role = 5 }), ErrMalformed},
 		{"invite", "short signer", change(sampleInvite, func(i *Invite) { i.Signer = fill(0, 31) }), ErrMalformed},
+		{"record-about", "nothing", Marshal(&Record{About: &MessageID{}}), ErrMalformed},
 		{"op-leave", "with user", Marshal(&Op{Type: OpLeave, User: &UserID{}}), ErrMalformed},
 		{"op-reboot", "long interim hash", Marshal(&Op{Type: OpReboot, Reboot: &Reboot{Interim: fill(0, MaxInterim+1)}}), ErrMalformed},
 		{"op-profile", "short signature", Marshal(&Op{Type: OpProfile, Profile: &short}), ErrMalformed},

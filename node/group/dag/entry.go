@@ -51,11 +51,15 @@ const (
 	Speaks                        // its author could write to the group in its past: this or Mute, once it was judged
 	Mute
 	IsPermitted // an OP that its author could make in its own past
+	IsTaken     // of a RECORD: its message was erased, or a deletion that counts is about it; owed to nobody
 )
 
 func (f facts) Has(fact facts) bool { return f&fact != 0 }
 
 func (it *Item) Note(fact facts) { it.Facts |= fact }
+
+// Drop takes back what was noted.
+func (it *Item) Drop(fact facts) { it.Facts &^= fact }
 
 // Author is whose log an entry is in.
 type Author struct {

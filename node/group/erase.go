@@ -1,0 +1,204 @@
+package group
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/verdict"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// To erase a message is to drop its text, its salt and its seals in one transaction, with
+// those of its edits and reactions. The log keeps the RECORD, with a hash that nobody can
+// guess from, since the salt had 256 bits. A row stays that says who took it away.
+//
+// A deletion by the author's own user erases as soon as it can be read, whether or not the
+// message has come: a member who comes later gets the deletion and misses nothing. One by
+// somebody else hides at once, and erases once nothing that stands has voided it for a
+// while: until then it can turn out that its author had no right to it.
+
+// doomedRow says when a message is erased.
+type doomedRow struct {
+	At uint64 `cbor:"1,keyasint"` // milliseconds since 1970, by the time kept
+}
+
+// load notes what is durable.
+func (s *sayings) load(d durableMessages) {
+	s.targets = d.targets
+	for _, id := range d.deleted {
+		s.contested[id] = true
+	}
+	for _, id := range d.gone {
+		delete(s.contested, id)
+		if it := s.record(id); it != nil {
+			it.Note(dag.IsTaken | dag.IsDelivered)
+		}
+	}
+	s.tx.fail(s.tx.scan(rowDoomed, func(key string, v []byte) error {
+		id, err := lastHex(key)
+		var row doomedRow
+		if err == nil {
+			err = wire.Unmarshal(v, &row)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %q: %w", verdict.ErrCorrupt, key, err)
+		}
+		s.doom(wire.MessageID(id), row.At)
+		if it := s.record(wire.MessageID(id)); it != nil {
+			it.Note(dag.IsTaken)
+		}
+		return nil
+	}))
+}
+
+func (s *sayings) doom(id wire.MessageID, at uint64) {
+	s.doomed[id] = at
+	s.timers.sooner(timerErase, time.UnixMilli(int64(at))) //nolint:gosec // a time that was kept
+}
+
+// arrived takes a RECORD that came into the set, or was written here.
+func (s *sayings) arrived(now time.Time, it *dag.Item, r *wire.Record) {
+	if r == nil {
+		return
+	}
+	if r.About != nil {
+		s.note(it.Hash, saysRecord, *r.About)
+		if target := s.record(*r.About); target != nil && isErased(target) {
+			s.eraseLike(now, it, target)
+		}
+	}
+	s.review(now, it)
+}
+
+// came takes a message whose text has come. Its words about others count from here on, even
+// if it is shown only once those before it have come.
+func (s *sayings) came(now time.Time, it *dag.Item) {
+	r, err := s.read(it)
+	if err != nil {
+		s.tx.fail(err)
+		return
+	}
+	for _, about := range says(r.said) {
+		s.note(it.Hash, about.what, about.target)
+		target := s.record(about.target)
+		if about.what == saysDelete {
+			s.contested[about.target] = true
+			if target != nil {
+				s.review(now, target)
+			}
+		}
+	}
+	s.review(now, it)
+}
+
+// review judges the deletions of a message, if there are any.
+func (s *sayings) review(now time.Time, it *dag.Item) {
+	if !s.contested[it.Hash] || isErased(it) {
+		return
+	}
+	d, err := s.deletion(it)
+	switch at, waits := s.doomed[it.Hash]; {
+	case err != nil:
+		s.tx.fail(err)
+	case d == nil:
+		it.Drop(dag.IsTaken)
+		if waits {
+			delete(s.doomed, it.Hash)
+			s.tx.del(rowDoomed + hexed(it.Hash[:]))
+		}
+	case d.User == it.User || waits && s.timers.kept(now).UnixMilli() >= int64(at): //nolint:gosec // a time that was kept
+		s.erase(now, it, d.Hash)
+	default:
+		it.Note(dag.IsTaken)
+		if !waits {
+			at := uint64(s.timers.kept(now).Add(erasedAfter).UnixMilli()) //nolint:gosec // after 1970
+			s.tx.put(rowDoomed+hexed(it.Hash[:]), wire.Marshal(&doomedRow{At: at}))
+			s.doom(it.Hash, at)
+		}
+	}
+}
+
+// judgeAgain judges all deletions again, after the roster changed.
+func (s *sayings) judgeAgain(now time.Time) {
+	for _, id := range sortedIDs(s.contested) {
+		if it := s.record(id); it != nil {
+			s.review(now, it)
+		}
+	}
+}
+
+// retire erases what has been deleted for long enough.
+func (s *sayings) retire(now time.Time) {
+	kept := s.timers.kept(now)
+	if !s.timers.due(kept, timerErase) {
+		return
+	}
+	s.timers.stop(timerErase)
+	for _, id := range sortedIDs(s.doomed) {
+		if it := s.record(id); it != nil && kept.UnixMilli() >= int64(s.doomed[id]) && !s.tx.full() { //nolint:gosec // a time that was kept
+			s.review(now, it)
+		}
+	}
+	for _, at := range s.doomed {
+		s.timers.sooner(timerErase, time.UnixMilli(int64(at))) //nolint:gosec // the same
+	}
+}
+
+func sortedIDs[V any](m map[wire.MessageID]V) []wire.MessageID {
+	out := make([]wire.MessageID, 0, len(m))
+	for id := range m {
+		out = append(out, id)
+	}
+	slices.SortFunc(out, func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) })
+	return out
+}
+
+// erase erases a message, and what its RECORD says is about it, be it here or not: its edits
+// and reactions. Deletions stay, which hold no text: members who come later need them.
+func (s *sayings) erase(now time.Time, it *dag.Item, by wire.MessageID) {
+	s.eraseOne(now, it, by)
+	s.tx.fail(s.tx.scanKeys(aboutKey(it.Hash, saysRecord), func(key string) error {
+		id, err := lastHex(key)
+		if err != nil {
+			return err
+		}
+		o := s.record(wire.MessageID(id))
+		if o == nil || isErased(o) {
+			return nil
+		}
+		deletes, err := s.tx.get(aboutKey(it.Hash, saysDelete) + hexed(id[:]))
+		if deletes == nil {
+			s.eraseOne(now, o, by)
+		}
+		return err
+	}))
+}
+
+// eraseLike erases a message by the word that erased another.
+func (s *sayings) eraseLike(now time.Time, it, other *dag.Item) {
+	row, err := s.gone(other)
+	if err != nil {
+		s.tx.fail(err)
+		return
+	}
+	s.eraseOne(now, it, row.By)
+}
+
+func (s *sayings) eraseOne(now time.Time, it *dag.Item, by wire.MessageID) {
+	id := hexed(it.Hash[:])
+	s.tx.put(rowGone+id, wire.Marshal(&goneRow{By: by, At: uint64(s.timers.kept(now).UnixMilli())})) //nolint:gosec // after 1970
+	var seals []string
+	s.tx.fail(s.tx.scanKeys(rowSeal+id+"/", func(key string) error { seals = append(seals, key); return nil }))
+	for _, key := range append(seals, rowPlain+id, rowSalt+id, rowDoomed+id) {
+		s.tx.del(key)
+	}
+	s.tx.ready.Erased = true
+	delete(s.contested, it.Hash)
+	delete(s.doomed, it.Hash)
+	it.Drop(dag.IsPlain)
+	it.Note(dag.IsTaken | dag.IsDelivered)
+	it.Seals = 0
+	s.erased(it)
+}

@@ -1,0 +1,186 @@
+package group
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/content"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// leftOf lists the rows of a device in which something of messages is left: their text, by a
+// word that only they have, their salts, or seals.
+func (d *device) leftOf(word string, salts [][]byte, ids ...wire.MessageID) (out []string) {
+	for key, v := range d.rows {
+		left := bytes.Contains(v, []byte(word))
+		for _, salt := range salts {
+			left = left || bytes.Contains(v, salt)
+		}
+		for _, id := range ids {
+			for _, row := range []string{rowPlain, rowSeal, rowSalt, rowDoomed} {
+				left = left || strings.HasPrefix(key, row+hexed(id[:]))
+			}
+		}
+		if left {
+			out = append(out, key)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// salts are those of messages that a device has in plaintext.
+func (d *device) salts(ids ...wire.MessageID) (out [][]byte) {
+	d.w.t.Helper()
+	for _, id := range ids {
+		o, err := wire.DecodeOpened(d.rows[rowPlain+hexed(id[:])])
+		if err != nil {
+			d.w.t.Fatal(err)
+		}
+		out = append(out, o.Salt[:])
+	}
+	return out
+}
+
+func (d *device) whole() {
+	d.w.t.Helper()
+	var c RowCheck
+	for _, key := range slices.Sorted(func(yield func(string) bool) {
+		for k := range d.rows {
+			if !yield(k) {
+				return
+			}
+		}
+	}) {
+		c.Row(key)
+	}
+	if missing := c.Missing(); len(missing) > 0 {
+		d.w.t.Errorf("%s: rows are missing: %q", d.name, missing)
+	}
+}
+
+func takesAway(id wire.MessageID) content.Message {
+	return content.Message{Replaces: id, Part: content.Null(content.DispositionRender)}
+}
+
+// A deletion by the author erases the message with its edits and reactions everywhere: at
+// those who read it, at a member who never saw it and misses nothing, and at one who had it
+// and was away for 60 days, who does not bring it back.
+func TestErase(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 31)
+	w.gossip = true
+	a, b, never, away := w.device("anna"), w.device("ben"), w.device("never"), w.device("away")
+	w.found(a, wire.PolicyOpen)
+	for _, d := range []*device{b, never, away} {
+		w.join(d)
+	}
+	w.run(5 * time.Second)
+	never.online = false
+	a.say(written("before"))
+	first := a.say(written("a zebra"))
+	w.run(5 * time.Second)
+	edit := a.say(content.Message{Replaces: first, Part: content.Text(content.Plain, "an edited zebra")})
+	reaction := b.say(content.Message{InReplyTo: first, Part: content.Reaction("\u2764")})
+	w.run(20 * time.Second)
+	away.online = false
+	salts := a.salts(first, edit, reaction)
+	if left := b.leftOf("zebra", salts); len(left) < 3 {
+		t.Fatalf("nothing is there to be erased: %q", left)
+	}
+	deletion := a.say(takesAway(first))
+	late := a.say(content.Message{Replaces: first, Part: content.Text(content.Plain, "a late zebra")})
+	salts = append(salts, a.salts(deletion)...)[:3]
+	after := a.say(written("after"))
+	w.run(20 * time.Second)
+	gone := func(d *device) {
+		t.Helper()
+		if left := d.leftOf("zebra", salts, first, edit, reaction, late); len(left) > 0 {
+			t.Errorf("%s: of an erased message is left: %q", d.name, left)
+		}
+		if s := d.m.Status(); s.Gaps != 0 {
+			t.Errorf("%s has %d gaps", d.name, s.Gaps)
+		}
+		if got := d.looks(after); got != "after" {
+			t.Errorf("%s sees %q after it", d.name, got)
+		}
+		if e := d.m.Explain(w.now, first); e.State != WhyErased || !strings.Contains(strings.Join(e.Facts, "\n"), "anna deleted it") {
+			t.Errorf("%s explains it by %+v", d.name, e)
+		}
+		d.whole()
+	}
+	for range 2 {
+		for _, d := range []*device{a, b} {
+			gone(d)
+			if got := d.looks(first); got != "(deleted)" {
+				t.Errorf("%s sees %q", d.name, got)
+			}
+			d.down = true
+			d.open()
+		}
+	}
+	w.run(60 * 24 * time.Hour)
+	never.online, away.online = true, true
+	w.sync(never, b)
+	w.sync(away, b)
+	w.run(10 * time.Minute)
+	for _, d := range []*device{a, b, never, away} {
+		gone(d)
+	}
+	if all, err := never.m.Journal().Messages(0, 0); err != nil || len(all) != 2 {
+		t.Errorf("the member who was never there is shown %d messages, want 2 (%v)", len(all), err)
+	}
+}
+
+// A deletion of somebody else's message hides it at once and erases it after a week; one
+// that turns out to be void erases nothing.
+func TestEraseOthers(t *testing.T) {
+	t.Parallel()
+	for _, voided := range []bool{false, true} {
+		w := newWorld(t, 32)
+		w.gossip = true
+		a, b, c := w.device("anna"), w.device("ben"), w.device("cleo")
+		w.found(a, wire.PolicyOpen)
+		w.join(b)
+		w.join(c)
+		a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
+		first := c.say(written("a zebra"))
+		w.run(5 * time.Second)
+		salts := a.salts(first)
+		if voided {
+			b.online = false
+			a.must(SetRole{User: b.dev.User, Role: wire.RoleMember})
+		}
+		b.say(takesAway(first))
+		if got := b.looks(first); got != "(deleted)" {
+			t.Fatalf("ben sees %q", got)
+		}
+		w.run(24 * time.Hour)
+		if voided {
+			b.online = true
+			w.sync(a, b)
+			w.sync(b, c)
+		}
+		w.run(time.Minute)
+		for _, d := range []*device{a, b, c} {
+			d.down = true
+			d.open()
+			if left := d.leftOf("zebra", salts); len(left) == 0 {
+				t.Errorf("%s has erased it after a day", d.name)
+			}
+			if got, want := d.looks(first), map[bool]string{true: "a zebra", false: "(deleted)"}[voided]; got != want {
+				t.Errorf("%s sees %q, want %q", d.name, got, want)
+			}
+		}
+		w.run(7 * 24 * time.Hour)
+		for _, d := range []*device{a, b, c} {
+			if left := d.leftOf("zebra", salts, first); (len(left) > 0) != voided {
+				t.Errorf("voided: %v, %s: a week later there is %q", voided, d.name, left)
+			}
+			d.whole()
+		}
+	}
+}

@@ -1,0 +1,65 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/pandanode/pandanode/storage"
+)
+
+// keyPurge is a row that says that messages were erased, and that the store may still have
+// earlier versions of their rows.
+const keyPurge = "n/purge"
+
+// purgeAfter is how long such versions stay in the store while the node runs, if others are
+// not erased at the same time: compacting costs as much as the store is large.
+const purgeAfter = 10 * time.Minute
+
+// purger has the store give up what was erased: a deleted row alone leaves its sealed value
+// in files, for somebody who has the data key.
+type purger struct {
+	due chan struct{} // holds one
+}
+
+func newPurger() *purger { return &purger{due: make(chan struct{}, 1)} }
+
+// erased notes that messages were erased.
+func (p *purger) erased() {
+	select {
+	case p.due <- struct{}{}:
+	default: // it is known
+	}
+}
+
+// run compacts the store a while after messages were erased, also by an earlier run.
+func (p *purger) run(ctx context.Context, store *storage.Store, log *slog.Logger) {
+	if _, err := store.Get([]byte(keyPurge)); err == nil {
+		p.erased()
+	}
+	for {
+		select {
+		case <-p.due:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(purgeAfter):
+		case <-ctx.Done():
+			return
+		}
+		select { // whatever came since goes now
+		case <-p.due:
+		default:
+		}
+		err := store.Compact()
+		if err == nil && len(p.due) == 0 {
+			err = store.Apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyPurge)}}})
+		}
+		if err != nil && !errors.Is(err, storage.ErrClosed) {
+			log.Warn("what was erased may still be in the store's files", "err", err, "again in", purgeAfter)
+			p.erased()
+		}
+	}
+}
