@@ -447,7 +447,9 @@ func (d *DHT) provide(ctx context.Context, c cid.Cid) error {
 	return err
 }
 
-// providers streams peers that announced c, at most maxProviders, never this node.
+// providers streams peers that announced c, never this node. It takes maxProviders from the
+// walk, and besides a few from each connected peer that it asks: so a single one that names
+// peers that are not there does not hide those whom others name.
 func (d *DHT) providers(ctx context.Context, c cid.Cid) <-chan peer.AddrInfo {
 	out := make(chan peer.AddrInfo)
 	go func() {
@@ -457,7 +459,7 @@ func (d *DHT) providers(ctx context.Context, c cid.Cid) <-chan peer.AddrInfo {
 			seen := map[peer.ID]bool{d.kad.PeerID(): true}
 			give := func(p peer.AddrInfo) {
 				mu.Lock()
-				again := seen[p.ID] || len(seen) > maxProviders
+				again := seen[p.ID]
 				seen[p.ID] = true
 				mu.Unlock()
 				if again {
@@ -477,7 +479,7 @@ func (d *DHT) providers(ctx context.Context, c cid.Cid) <-chan peer.AddrInfo {
 					if err != nil {
 						return
 					}
-					for _, who := range list {
+					for _, who := range list[:min(len(list), maxNamed)] {
 						give(*who)
 					}
 				})
@@ -516,7 +518,10 @@ func (d *DHT) Locate(ctx context.Context, p peer.AddrInfo) (peer.AddrInfo, error
 	return d.withAddrs(ctx, p)
 }
 
-const maxProviders = 64
+const (
+	maxProviders = 64
+	maxNamed     = 16 // of what one connected peer names
+)
 
 // withAddrs looks up the addresses of a provider that came without.
 func (d *DHT) withAddrs(ctx context.Context, p peer.AddrInfo) (peer.AddrInfo, error) {

@@ -99,7 +99,9 @@ type Finder struct {
 const (
 	defaultLimit = 64
 	maxServing   = 32 // incoming searches at once
-	maxAsking    = 8  // peers asked at once by one search
+	maxAsking    = 8  // peers that begin to be asked at once by one search
+	askTurn      = 250 * time.Millisecond
+	askSilent    = 4 * time.Second // from the request to the first word
 	askTimeout   = 15 * time.Second
 	checkTimeout = 20 * time.Second
 )
@@ -191,6 +193,8 @@ func (f *Finder) ask(ctx context.Context, p peer.AddrInfo, q *preparedQuery) ([]
 		return nil, fmt.Errorf("asking %s: %w", p.ID, err)
 	}
 	_ = s.CloseWrite()
+	silent := time.AfterFunc(askSilent, func() { _ = s.Reset() })
+	defer silent.Stop()
 	var out []*Info
 	r := io.LimitReader(s, int64(q.Limit)*(wire.MaxPublicInfo+64))
 	for range q.Limit {
@@ -201,6 +205,7 @@ func (f *Finder) ask(ctx context.Context, p peer.AddrInfo, q *preparedQuery) ([]
 			}
 			return out, fmt.Errorf("asking %s: %w", p.ID, err)
 		}
+		silent.Stop()
 		i, err := verifyAny(reply.PublicInfo, f.cfg.DHT.val.now())
 		if errors.Is(err, errFuture) {
 			if i, err = verifyAny(reply.PublicInfo, noClock); err == nil && f.cfg.DHT.known.Get(i.Group) != nil {
@@ -336,7 +341,8 @@ func (s *search) found(by Source) bool {
 	return false
 }
 
-// visit asks a peer, once, and reports its groups under this source.
+// visit asks a peer, once, and reports its groups under this source. A peer that takes its
+// time gives its turn to others meanwhile: any number of peers may be silent on purpose.
 func (s *search) visit(ctx context.Context, p peer.AddrInfo, source Source) {
 	if peers := s.f.cfg.Peers; peers != nil && source == SourceDHT {
 		peers.Found(p, SourceDHT)
@@ -351,8 +357,11 @@ func (s *search) visit(ctx context.Context, p peer.AddrInfo, source Source) {
 	if !ok {
 		select {
 		case s.turns <- struct{}{}:
+			over := sync.OnceFunc(func() { <-s.turns })
+			turn := time.AfterFunc(askTurn, over)
 			a.infos, _ = s.f.ask(ctx, p, s.q) // one peer's failure is not the search's
-			<-s.turns
+			turn.Stop()
+			over()
 		case <-ctx.Done():
 		}
 		close(a.done)

@@ -1,9 +1,12 @@
 package discovery
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -11,10 +14,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
 	libp2precord "github.com/libp2p/go-libp2p-record"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+	"github.com/multiformats/go-multihash"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/pandanode/pandanode/internal/simhost"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -581,4 +589,80 @@ func TestNewcomerWhoseClockIsBehind(t *testing.T) {
 			t.Error("it is kept for others")
 		}
 	})
+}
+
+// Connected DHT servers that each name 64 providers that are not there hide nobody whom
+// another one names: each is heard.
+func TestProvidersAmongLiars(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, n *simhost.Net) {
+		one := newStation(t, n, 1)
+		defer one.close(t)
+		two := newStation(t, n, 2, 1)
+		defer two.close(t)
+		group := newGroup(t, newSomeone(t, 0), 1, "tea house")
+		one.publish(t, group)
+		eventually(t, time.Minute, "published", one.published(group.Group))
+		const liars = 4
+		for i := range liars {
+			h := must(n.Host(10 + i))(t)
+			defer func() { _ = h.Close() }()
+			h.SetStreamHandler(wire.ProtocolDHT+"/kad/1.0.0", func(s network.Stream) { nameNobody(s, maxProviders*i) })
+			if err := two.host.Connect(t.Context(), peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, time.Minute, "they serve the DHT", func() bool { return len(two.dht.connected(nil)) > liars })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		heard := make(map[int]bool) // who named somebody; -1: the honest one
+		for p := range two.dht.Members(ctx, group.Group) {
+			by := -1
+			for i := range liars * maxProviders {
+				if p.ID == madeUp(i) {
+					by = i / maxProviders
+				}
+			}
+			heard[by] = true
+		}
+		if len(heard) != liars+1 {
+			t.Errorf("of %d servers, one of them honest, these are heard: %v", liars+1, heard)
+		}
+	})
+}
+
+func madeUp(i int) peer.ID {
+	h := wire.HashOf(wire.DomainProvider, wire.U64(uint64(i))) //nolint:gosec // small
+	id, _ := multihash.Encode(h[:], multihash.SHA2_256)
+	return peer.ID(id)
+}
+
+// nameNobody answers whoever asks for providers with 64 peers at an address where nobody is.
+func nameNobody(s network.Stream, from int) {
+	defer s.Close()
+	for r := bufio.NewReader(s); ; {
+		size, err := binary.ReadUvarint(r)
+		if err != nil || size > 1<<20 {
+			return
+		}
+		raw := make([]byte, size)
+		var m pb.Message
+		if _, err := io.ReadFull(r, raw); err != nil || proto.Unmarshal(raw, &m) != nil {
+			return
+		}
+		reply := pb.NewMessage(m.GetType(), m.GetKey(), 0)
+		if m.GetType() == pb.Message_GET_PROVIDERS {
+			var all []peer.AddrInfo
+			for i := range maxProviders {
+				all = append(all, peer.AddrInfo{ID: madeUp(from + i), Addrs: []multiaddr.Multiaddr{multiaddr.StringCast("/ip4/192.0.2.1/udp/9/quic-v1")}})
+			}
+			reply.ProviderPeers = pb.RawPeerInfosToPBPeers(all)
+		}
+		if raw, err = proto.Marshal(reply); err == nil {
+			_, err = s.Write(append(binary.AppendUvarint(nil, uint64(len(raw))), raw...))
+		}
+		if err != nil {
+			return
+		}
+	}
 }

@@ -1,9 +1,12 @@
 package discovery
 
 import (
+	"io"
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/pandanode/pandanode/internal/simhost"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -63,6 +66,36 @@ func TestPlaces(t *testing.T) {
 		}
 		if placeOf(b.host, "nobody") != "nobody" {
 			t.Error("a peer that is not connected shares its place")
+		}
+	})
+}
+
+// Peers that take searches and say nothing keep nobody from a group, however many they are:
+// neither a search that shows what it finds, nor one that waits for all.
+func TestSearchAmongSilentPeers(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, n *simhost.Net) {
+		one := newStation(t, n, 1)
+		defer one.close(t)
+		two := newStation(t, n, 2, 1)
+		defer two.close(t)
+		group := newGroup(t, newSomeone(t, 0), 1, "tea house")
+		one.publish(t, group)
+		eventually(t, time.Minute, "published", one.published(group.Group))
+		const mute = 40
+		for i := range mute {
+			h := must(n.Host(10 + i))(t)
+			defer func() { _ = h.Close() }()
+			h.SetStreamHandler(wire.ProtocolFind, func(s network.Stream) { _, _ = io.Copy(io.Discard, s) })
+			if err := h.Connect(t.Context(), peer.AddrInfo{ID: two.host.ID(), Addrs: two.host.Addrs()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, time.Minute, "connected", func() bool { return len(two.host.Network().Peers()) > mute })
+		began := time.Now()
+		found := must(two.finder.Rank(t.Context(), Query{Name: "tea house"}))(t)
+		if took := time.Since(began); len(found) != 1 || found[0].Info.Group != group.Group || took > 7*time.Second {
+			t.Errorf("%d groups after %v", len(found), took)
 		}
 	})
 }
