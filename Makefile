@@ -118,6 +118,10 @@ bench-node: ## figures of real nodes on this machine as one table; fails where a
 bench-burst: build ## bursts between real nodes, 2 and 10 members; PANDANODE_BEFORE=PROGRAM also measures that program (15 min)
 	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 60m -run '^TestBenchBurst$$' -v ./cmd/pandanode
 
+.PHONY: attacks
+attacks: build ## a table of attacks by strangers on real nodes, on loopback; BEFORE=PROGRAM attacks that one (Linux, root, 7 min)
+	@$(GO) run ./sim/attacker table $(or $(BEFORE),$(BIN)) $(ATTACKS)
+
 .PHONY: bench-idle
 bench-idle: ## the cost of a node in 1, 20 and 500 groups in which nothing happens (2 min)
 	@PANDANODE_TEST_IDLE=1,20,500 $(GO) test ./node -count=1 -timeout 15m -run '^TestIdleCost$$' -v

@@ -3,13 +3,15 @@
 // Command attacker is a hostile peer for measurements on real processes, on loopback alone.
 // It connects to one node and makes one attack, and prints what it cost both:
 //
-//		attacker [-pid PID] topics|publish|providers|records ADDRESS [TOPIC]
+//		attacker [-pid PID] topics|publish|providers|records ADDRESS [GROUP]
+//		attacker table PROGRAM [ATTACK...]
 //
 //	  - topics: it only connects and listens, and prints the topics that it is told of in 10 s.
-//	  - publish: it listens on TOPIC, plays each envelope that it hears there again after three
-//	    minutes, and says how many it heard.
+//	  - publish: it listens on the topic of GROUP, plays each envelope that it hears there again
+//	    after three minutes, and says how many it heard.
 //	  - providers: it puts 17,000 provider records on one connection.
 //	  - records: for 15 s it puts the same record of a group, whose last signature is bad.
+//	  - table: it starts nodes of PROGRAM for each attack of trials, and prints a row for each.
 //
 // PID is the victim's process, whose CPU time it reads. It attacks no address but loopback.
 package main
@@ -39,7 +41,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/multiformats/go-multihash"
@@ -62,30 +63,28 @@ func main() {
 
 func run(ctx context.Context, pid int, args []string) error {
 	if len(args) < 2 {
-		return errors.New("name an attack and an address that ends with /p2p/ and a peer ID")
+		return errors.New("name an attack and an address that ends with /p2p/ and a peer ID, or table and a program")
 	}
-	addr, err := multiaddr.NewMultiaddr(args[1])
-	if err != nil {
-		return err
+	if args[0] == "table" {
+		return table(ctx, args[1], args[2:])
 	}
-	if !manet.IsIPLoopback(addr) {
-		return fmt.Errorf("%v is not on loopback", addr)
-	}
-	victim, err := peer.AddrInfoFromP2pAddr(addr)
-	if err != nil {
-		return err
-	}
-	h, err := libp2p.New(libp2p.NoListenAddrs, libp2p.DisableMetrics())
+	h, victim, err := connect(ctx, args[1])
 	if err != nil {
 		return err
 	}
 	defer func() { _ = h.Close() }()
-	if err := h.Connect(ctx, *victim); err != nil {
-		return err
-	}
 	attack := map[string]func() (string, error){
-		"topics":    func() (string, error) { return topics(ctx, h) },
-		"publish":   func() (string, error) { return publish(ctx, h, args[2:]) },
+		"topics": func() (string, error) {
+			all, err := topics(ctx, h)
+			return fmt.Sprintf("told of %d topics %v", len(all), all), err
+		},
+		"publish": func() (string, error) {
+			if len(args) != 3 {
+				return "", errors.New("name a group by its ID")
+			}
+			n, passed, err := publish(ctx, h, args[2])
+			return fmt.Sprintf("heard %d envelopes, played them again, and %d came back", n, passed), err
+		},
 		"providers": func() (string, error) { return providers(ctx, h, victim.ID) },
 		"records":   func() (string, error) { return records(ctx, h, victim.ID) },
 	}[args[0]]
@@ -102,6 +101,34 @@ func run(ctx context.Context, pid int, args []string) error {
 	fmt.Fprintf(os.Stdout, "%s: %s in %.1f s; CPU of the attacker %.2f s, of the victim %.2f s\n",
 		args[0], said, took.Seconds(), (cpu(os.Getpid()) - own).Seconds(), (cpu(pid) - theirs).Seconds())
 	return nil
+}
+
+// connect makes a peer that is connected to a victim and listens nowhere.
+func connect(ctx context.Context, address string) (host.Host, *peer.AddrInfo, error) {
+	victim, err := onLoopback(address)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := libp2p.New(libp2p.NoListenAddrs, libp2p.DisableMetrics())
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := h.Connect(ctx, *victim); err != nil {
+		return nil, nil, errors.Join(err, h.Close())
+	}
+	return h, victim, nil
+}
+
+// onLoopback reads an address, which has to be on loopback.
+func onLoopback(address string) (*peer.AddrInfo, error) {
+	addr, err := multiaddr.NewMultiaddr(address)
+	if err != nil {
+		return nil, err
+	}
+	if !manet.IsIPLoopback(addr) {
+		return nil, fmt.Errorf("%v is not on loopback", addr)
+	}
+	return peer.AddrInfoFromP2pAddr(addr)
 }
 
 // pause lets others act for a while.
@@ -151,14 +178,15 @@ func gossip(ctx context.Context, h host.Host, topic string, heard func(*pubsub.R
 	return t, err
 }
 
-func topics(ctx context.Context, h host.Host) (string, error) {
+// topics gives the topics that a peer is told of in ten seconds.
+func topics(ctx context.Context, h host.Host) ([]string, error) {
 	told := make(chan string, 1024)
 	if _, err := gossip(ctx, h, "", func(r *pubsub.RPC) {
 		for _, s := range r.Subscriptions {
 			told <- s.GetTopicid()
 		}
 	}); err != nil {
-		return "", err
+		return nil, err
 	}
 	pause(ctx, 10*time.Second)
 	var all []string
@@ -166,36 +194,84 @@ func topics(ctx context.Context, h host.Host) (string, error) {
 		all = append(all, <-told)
 	}
 	slices.Sort(all)
-	return fmt.Sprintf("told of %d topics %v", len(all), slices.Compact(all)), nil
+	return slices.Compact(all), nil
 }
 
-func publish(ctx context.Context, h host.Host, args []string) (string, error) {
-	if len(args) != 1 {
-		return "", errors.New("name a group by its ID")
-	}
-	id, err := wire.ParseGroupID(args[0])
+// publish gives how many envelopes of a group it heard in half a minute, and how many of
+// them came to another peer once more after it had played them again three minutes later.
+func publish(ctx context.Context, h host.Host, group string) (n, passed int, err error) {
+	id, err := wire.ParseGroupID(group)
 	if err != nil {
-		return "", err
+		return 0, 0, err
 	}
-	heard := make(chan []byte, 1024)
+	var mu sync.Mutex
+	var heard [][]byte
+	open := true
 	t, err := gossip(ctx, h, id.Topic(), func(r *pubsub.RPC) {
+		mu.Lock()
+		defer mu.Unlock()
 		for _, m := range r.Publish {
-			heard <- m.GetData()
+			if open {
+				heard = append(heard, m.GetData())
+			}
 		}
 	})
 	if err != nil {
-		return "", err
+		return 0, 0, err
 	}
 	pause(ctx, 30*time.Second)
-	n := len(heard)
+	mu.Lock()
+	open = false
+	mu.Unlock()
 	pause(ctx, 3*time.Minute)
-	for range n {
-		if err := t.Publish(ctx, <-heard); err != nil {
-			return "", err
+	again, err := listen(ctx, h.Network().Peers(), h, id.Topic())
+	if err != nil {
+		return 0, 0, err
+	}
+	pause(ctx, 3*time.Second)
+	for _, raw := range heard {
+		if err := t.Publish(ctx, raw); err != nil {
+			return 0, 0, err
 		}
 	}
-	pause(ctx, time.Second)
-	return fmt.Sprintf("heard %d envelopes and played them again", n), nil
+	pause(ctx, 2*time.Second)
+	return len(heard), again(heard), nil
+}
+
+// listen makes another peer that listens on a topic of the same victims. Its function
+// counts the envelopes of a list that came to it.
+func listen(ctx context.Context, victims []peer.ID, beside host.Host, topic string) (func([][]byte) int, error) {
+	h, err := libp2p.New(libp2p.NoListenAddrs, libp2p.DisableMetrics())
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { _ = h.Close() })
+	var mu sync.Mutex
+	got := make(map[string]bool)
+	if _, err := gossip(ctx, h, topic, func(r *pubsub.RPC) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, m := range r.Publish {
+			got[string(m.GetData())] = true
+		}
+	}); err != nil {
+		return nil, err
+	}
+	for _, p := range victims {
+		if err := h.Connect(ctx, peer.AddrInfo{ID: p, Addrs: []multiaddr.Multiaddr{beside.Network().ConnsToPeer(p)[0].RemoteMultiaddr()}}); err != nil {
+			return nil, err
+		}
+	}
+	return func(all [][]byte) (n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, raw := range all {
+			if got[string(raw)] {
+				n++
+			}
+		}
+		return n
+	}, nil
 }
 
 // caller writes requests of the DHT on one stream.
@@ -205,7 +281,7 @@ type caller struct {
 }
 
 func call(ctx context.Context, h host.Host, p peer.ID) (*caller, error) {
-	s, err := h.NewStream(ctx, p, protocol.ID(wire.ProtocolDHT+"/kad/1.0.0"))
+	s, err := h.NewStream(ctx, p, protocolKad)
 	return &caller{s: s}, err
 }
 
