@@ -91,6 +91,11 @@ func within(ctx context.Context, d api.Duration) (context.Context, context.Cance
 	return context.WithTimeout(ctx, time.Duration(d))
 }
 
+// Unlock has nothing to do: whoever serves this has the store open.
+func (s deviceRoutes) Unlock(context.Context, api.UnlockRequest) (api.Empty, error) {
+	return api.Empty{}, api.Errorf(api.CodeConflict, "the node is not locked")
+}
+
 func (s deviceRoutes) ID(context.Context, api.Empty) (api.ID, error) { return s.id(), nil }
 
 func (s deviceRoutes) Peers(context.Context, api.Empty) (api.Peers, error) {

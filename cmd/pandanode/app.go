@@ -168,7 +168,7 @@ Start here:
 	cmd.PersistentFlags().StringVar(&a.home, "home", "", "directory of everything of this node (default: PANDANODE_HOME, else the XDG directories)")
 	cmd.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON: one object per line")
 	cmd.AddGroup(&cobra.Group{ID: "node", Title: "The node:"}, &cobra.Group{ID: "talk", Title: "Groups and messages:"}, &cobra.Group{ID: "rest", Title: "Store and backups:"})
-	for _, c := range []*cobra.Command{a.initCmd(), a.runCmd(), a.stopCmd(), a.statusCmd(), a.doctorCmd(), a.idCmd(), a.nameCmd(), a.peersCmd()} {
+	for _, c := range []*cobra.Command{a.initCmd(), a.runCmd(), a.unlockCmd(), a.stopCmd(), a.statusCmd(), a.doctorCmd(), a.idCmd(), a.nameCmd(), a.peersCmd()} {
 		c.GroupID = "node"
 		cmd.AddCommand(c)
 	}

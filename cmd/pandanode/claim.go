@@ -89,7 +89,7 @@ func taken(dir string, other runner) error {
 	switch other.Phase {
 	case phaseLocked:
 		return api.Errorf(api.CodeConflict, "the node of %s waits for its passphrase already (process %d)", dir, other.PID).
-			WithHint("enter the passphrase there, or press Ctrl-C there")
+			WithHint("pandanode unlock, or enter the passphrase where it was started")
 	case phaseRunning:
 		return api.Errorf(api.CodeConflict, "the node of %s runs already (process %d)", dir, other.PID).
 			WithHint("pandanode status shows it, pandanode stop ends it")

@@ -241,19 +241,32 @@ func (a *app) runNode(ctx context.Context, c config.Config, behind *front) error
 	if err != nil {
 		return explain(configError(err))
 	}
+	sup := a.supervisor()
+	sup.say(telling("Opening the store"))
 	var n *node.Node
 	serves := make(chan error, 1) // an error while announcing that the node serves
 	cfg.Passphrase = a.unlocking(c, held, behind)
 	cfg.Serving = func(yes bool) {
 		if !yes {
+			sup.say("STOPPING=1", telling("Stopping"))
 			_ = held.say(phaseStopping) // the end of the process says it too
 			return
 		}
+		sup.say("READY=1", telling("Running as %s", n.Device().Cert.Name))
 		serves <- a.announce(started{Name: n.Device().Cert.Name, PID: os.Getpid(), Home: c.DataDir, Listen: n.Addrs(), Log: log}, c.Log, held, behind)
 	}
-	if n, err = a.openNode(ctx, cfg, c); err != nil {
+	if a.isUnattended(c, behind) {
+		hideSecrets()
+		n, err = a.openUnattended(ctx, cfg, held, sup)
+	} else {
+		n, err = a.openNode(ctx, cfg, c)
+	}
+	if n == nil || err != nil {
 		return explain(err)
 	}
+	watch, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	go sup.watch(watch, func(ctx context.Context) bool { return answers(ctx, cfg.Socket) })
 	err = n.Run(ctx)
 	select {
 	case wrong := <-serves:
@@ -293,7 +306,7 @@ func (a *app) unlocking(c config.Config, held *claim, behind *front) func() ([]b
 	if ask == nil {
 		return nil
 	}
-	if behind != nil {
+	if behind != nil && (c.PassphraseFile != "" || a.credential() == "") {
 		ask = behind.passphrase
 	}
 	return func() ([]byte, error) {
@@ -313,12 +326,17 @@ func (a *app) unlocking(c config.Config, held *claim, behind *front) func() ([]b
 // 100, a burst of 100,000 messages takes half as much memory again (docs/LIMITS.md).
 const garbage = 40
 
-// openNode opens a node. It tries again if a person may have mistyped the passphrase.
-func (a *app) openNode(ctx context.Context, cfg node.Config, c config.Config) (*node.Node, error) {
+// hideSecrets prepares this process for the secrets and the memory of a node.
+func hideSecrets() {
 	keepSecrets()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)
 	}
+}
+
+// openNode opens a node. It tries again if a person may have mistyped the passphrase.
+func (a *app) openNode(ctx context.Context, cfg node.Config, c config.Config) (*node.Node, error) {
+	hideSecrets()
 	for try := 1; ; try++ {
 		n, err := node.Open(ctx, cfg)
 		if try == passphraseTries || !errors.Is(err, node.ErrWrongPassphrase) || c.PassphraseFile != "" || c.KeyFile != "" {

@@ -203,6 +203,10 @@ With --detach the node goes to the background. The command asks for the passphra
 and ends when the node is ready, or with the reason why it is not. "pandanode stop" ends it.
 Its log is node.log in the directory of the node.
 
+Without --detach the passphrase is asked for on the terminal. systemd may give it as the
+credential "passphrase". Where nobody can be asked, as in the background, the node stays up
+locked, and "pandanode unlock" opens it.
+
 Every flag is also a key of the configuration file and a variable PANDANODE_*; a flag
 overrides a variable, and a variable overrides the file.`,
 		Example: "  pandanode run --detach\n  pandanode run --bootstrap /ip4/192.0.2.7/udp/4001/quic-v1/p2p/12D3KooW...",

@@ -22,14 +22,17 @@ import (
 const minPassphrase = 8
 
 // passphrase returns a function that gets the passphrase: from the file that the
-// configuration names, or else from the terminal without echo. It asks for a new passphrase
-// twice, and refuses a short one. It returns nil if there is a key file instead.
+// configuration names, from the credential of a service, or else from the terminal without
+// echo. It asks for a new passphrase twice, and refuses a short one. It returns nil if there
+// is a key file instead.
 func (a *app) passphrase(c config.Config, fresh bool) func() ([]byte, error) {
 	switch {
 	case c.KeyFile != "":
 		return nil
 	case c.PassphraseFile != "":
 		return func() ([]byte, error) { return a.passphraseFile(c.PassphraseFile, fresh) }
+	case a.credential() != "":
+		return func() ([]byte, error) { return a.passphraseFile(a.credential(), fresh) }
 	}
 	return func() ([]byte, error) { return a.askPassphrase("Passphrase: ", fresh) }
 }
@@ -52,7 +55,16 @@ func (a *app) passphraseFile(path string, fresh bool) ([]byte, error) {
 	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o077 != 0 {
 		a.note("warning: others can read %s: chmod 600 it", path)
 	}
-	b, err := io.ReadAll(io.LimitReader(f, 4<<10))
+	b, err := firstLine(f)
+	if err != nil {
+		return nil, err
+	}
+	return b, strongEnough(b, fresh)
+}
+
+// firstLine reads the first line of a file that holds a passphrase.
+func firstLine(r io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, 4<<10))
 	if err != nil {
 		return nil, api.Errorf(api.CodeLocked, "reading the passphrase: %v", err)
 	}
@@ -60,8 +72,7 @@ func (a *app) passphraseFile(path string, fresh bool) ([]byte, error) {
 		clear(b[end:])
 		b = b[:end]
 	}
-	b = bytes.TrimSuffix(b, []byte("\r"))
-	return b, strongEnough(b, fresh)
+	return bytes.TrimSuffix(b, []byte("\r")), nil
 }
 
 func strongEnough(b []byte, fresh bool) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -131,6 +132,9 @@ func (a *app) stopCmd() *cobra.Command {
 			}
 			switch r := runnerOf(conf.DataDir); r.Phase {
 			case phaseLocked:
+				if ended, err := a.endLocked(ctx, conf.DataDir, r.PID); ended || err != nil {
+					return err
+				}
 				return api.Errorf(api.CodeLocked, "the node does not run yet: process %d waits for its passphrase", r.PID).
 					WithHint("press Ctrl-C where it was started, or end process %d", r.PID)
 			case phaseStarting:
@@ -148,6 +152,22 @@ func (a *app) stopCmd() *cobra.Command {
 			return a.waitWhile(ctx, conf.DataDir, phaseRunning, phaseStopping)
 		}),
 	}
+}
+
+// endLocked ends a process that waits for its passphrase on its socket. It is false if the
+// process waits elsewhere, as on its terminal.
+func (a *app) endLocked(ctx context.Context, dir string, pid int) (bool, error) {
+	if s, err := a.statusOnce(ctx, api.StatusRequest{}); err != nil || !s.Locked || s.PID != pid {
+		return false, nil //nolint:nilerr // it has no socket
+	}
+	p, err := os.FindProcess(pid)
+	if err == nil {
+		err = terminate(p)
+	}
+	if err != nil {
+		return false, fmt.Errorf("ending process %d: %w", pid, err)
+	}
+	return true, a.waitWhile(ctx, dir, phaseLocked, phaseStarting, phaseStopping)
 }
 
 // shutdown asks the node to stop.
@@ -202,8 +222,9 @@ the level it has reached:
           have written since is not known, so the state says as of when the groups are known
 
 With --wait the command ends when the level is reached. It also waits for a node that is
-starting or does not run yet, and says on stderr what it waits for. If --timeout is over
-first, it says what is missing, and the exit code is 7.`,
+starting, locked or does not run yet, and says on stderr what it waits for. If --timeout is
+over first, it says what is missing, and the exit code is 7. The state of a locked node is
+shown, and the exit code is 6.`,
 		Example: "  pandanode run --detach && pandanode status --wait online --timeout 30s",
 		Args:    cobra.NoArgs,
 		RunE: does(func(ctx context.Context, _ []string) error {
@@ -214,7 +235,10 @@ first, it says what is missing, and the exit code is 7.`,
 			if err != nil {
 				return err
 			}
-			return a.show(s, func() { a.printStatus(s) })
+			if err := a.show(s, func() { a.printStatus(s) }); err != nil || !s.Locked {
+				return err
+			}
+			return api.Errorf(api.CodeLocked, "the node is locked: %s", s.Why).WithHint("pandanode unlock")
 		}),
 	}
 	cmd.Flags().StringVar(&level, "wait", "", "wait for a level: ready, online or synced")
@@ -318,6 +342,10 @@ func (a *app) printStatus(s api.Status) {
 	if len(sources) > 0 {
 		peers += " (" + strings.Join(sources, ", ") + ")"
 	}
+	dht := english.Plural(s.DHT, "peer", "") + " in the routing table"
+	if s.Peer == "" { // the store is not open, and so there is no node yet
+		peers, dht = "", ""
+	}
 	levels := make([]string, len(s.Levels))
 	for i, l := range s.Levels {
 		levels[i] = string(l.Level) + " yes"
@@ -336,11 +364,14 @@ func (a *app) printStatus(s api.Status) {
 	}
 	pairs = append(pairs, column("listen", s.Listen)...)
 	pairs = append(pairs, column("not on", s.Unheard)...)
+	if s.Locked {
+		pairs = append(pairs, "locked", s.Why)
+	}
 	if s.Clock != "" {
 		pairs = append(pairs, "clock", s.Clock)
 	}
 	pairs = append(pairs, column("relay", s.Relays)...)
-	pairs = append(pairs, "relays for", s.RelayFor, "peers", peers, "dht", english.Plural(s.DHT, "peer", "")+" in the routing table", "metrics", s.Metrics)
+	pairs = append(pairs, "relays for", s.RelayFor, "peers", peers, "dht", dht, "metrics", s.Metrics)
 	if m := s.Mailbox; m.Quota > 0 {
 		each := lifetime(m.Lifetime)
 		pairs = append(pairs, "mailbox", fmt.Sprintf("%s in %s, %s of %s, each kept for %v", english.Plural(m.Envelopes, "envelope", ""), english.Plural(m.Boxes, "box", ""),

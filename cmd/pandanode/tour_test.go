@@ -85,8 +85,8 @@ func TestTour(t *testing.T) {
 	}
 }
 
-// A newcomer's first try, a node in the background of the shell: it is refused at once with
-// a hint, instead of being stopped by the shell, and a command that waits for a node says
+// A newcomer's first try, a node in the background of the shell: it is not stopped by the
+// shell, but stays up locked until it is unlocked, and a command that waits for a node says
 // so.
 func TestRunInTheBackgroundOfATerminal(t *testing.T) {
 	dir, err := os.MkdirTemp("", "tour")
@@ -117,7 +117,16 @@ func TestRunInTheBackgroundOfATerminal(t *testing.T) {
 	sh.expectAfter("ls -A", `ls -A\r\n(pandanode\r\n)\[0\]> `)
 	sh.do("./pandanode init --name anna")
 
-	sh.expectAfter("./pandanode run & wait $!", `background of its terminal`, `hint: pandanode run --detach`)
+	sh.write("./pandanode run &\n")
+	sh.expect(`the node is locked: nobody could be asked for the passphrase; pandanode unlock opens it`)
+	sh.write("./pandanode unlock\n")
+	sh.expect("Passphrase: ")
+	sh.write("not the one\n")
+	sh.expect("wrong passphrase")
+	sh.expect("Passphrase: ")
+	sh.write(passphraseTyped)
+	sh.expect(`process +\d+`)
+	sh.do("./pandanode stop")
 	sh.write("./pandanode status --wait ready\n")
 	sh.expect(`waiting: no node is running on \S+`)
 	sh.write("\x03")

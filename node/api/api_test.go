@@ -53,6 +53,10 @@ func (e *echo) Checkup(_ context.Context, r CheckupRequest) (Checkup, error) {
 	return answer[CheckupRequest, Checkup](e, r)
 }
 
+func (e *echo) Unlock(_ context.Context, r UnlockRequest) (Empty, error) {
+	return answer[UnlockRequest, Empty](e, r)
+}
+
 func (e *echo) Shutdown(_ context.Context, r Empty) (Empty, error) { return answer[Empty, Empty](e, r) }
 
 func (e *echo) Events(_ context.Context, r EventsRequest, emit func(Event) error) error {

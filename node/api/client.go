@@ -76,6 +76,11 @@ func (c *Client) Version(ctx context.Context, r Empty) (Version, error) {
 	return routeVersion.do(ctx, c, r)
 }
 
+// Unlock opens the store of a locked node.
+func (c *Client) Unlock(ctx context.Context, r UnlockRequest) (Empty, error) {
+	return routeUnlock.do(ctx, c, r)
+}
+
 // Shutdown stops the node.
 func (c *Client) Shutdown(ctx context.Context, r Empty) (Empty, error) {
 	return routeShutdown.do(ctx, c, r)

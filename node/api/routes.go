@@ -26,6 +26,9 @@ type DeviceAPI interface {
 	Peers(context.Context, Empty) (Peers, error)
 	Version(context.Context, Empty) (Version, error)
 	Checkup(context.Context, CheckupRequest) (Checkup, error)
+	// Unlock opens the store of a locked node with its passphrase, and answers when the store is
+	// open. A node that is not locked answers CodeConflict.
+	Unlock(context.Context, UnlockRequest) (Empty, error)
 	// Shutdown answers and then stops the node.
 	Shutdown(context.Context, Empty) (Empty, error)
 	Events(ctx context.Context, r EventsRequest, emit func(Event) error) error
@@ -111,6 +114,7 @@ var (
 	routePeers    = call[Empty, Peers]{http.MethodGet, "/v1/peers"}
 	routeVersion  = call[Empty, Version]{http.MethodGet, "/v1/version"}
 	routeCheckup  = call[CheckupRequest, Checkup]{http.MethodGet, "/v1/checkup"}
+	routeUnlock   = call[UnlockRequest, Empty]{http.MethodPost, "/v1/unlock"}
 	routeShutdown = call[Empty, Empty]{http.MethodPost, "/v1/shutdown"}
 	routeEvents   = stream[EventsRequest, Event]{http.MethodGet, "/v1/events"}
 
@@ -190,6 +194,7 @@ var table = []binding{
 	routePeers.with(API.Peers),
 	routeVersion.with(API.Version),
 	routeCheckup.with(API.Checkup),
+	routeUnlock.with(API.Unlock),
 	routeShutdown.with(API.Shutdown),
 	routeEvents.with(API.Events),
 	routeCreateGroup.with(API.CreateGroup),

@@ -82,6 +82,13 @@ type Status struct {
 	Mailless []string         `json:"mailbox_troubles,omitempty"` // mailboxes of groups that take nothing, and why
 	Twin     string           `json:"twin,omitempty"`             // another node that runs as this device, and how it showed
 	Mailbox  MailboxStatus    `json:"mailbox,omitzero"`           // the mailbox of this node; Quota 0: it is none
+	Locked   bool             `json:"locked,omitempty"`           // it waits for the passphrase of its store: nothing but Version, PID, Home, Started, Uptime, Levels is known
+	Why      string           `json:"locked_why,omitempty"`       // why it is locked
+}
+
+// UnlockRequest has what opens the store of a locked node.
+type UnlockRequest struct {
+	Passphrase string `json:"passphrase"`
 }
 
 // LevelState says whether a level is reached, and if not why.

@@ -227,6 +227,11 @@ func (n *Node) Checkup(context.Context, api.CheckupRequest) (api.Checkup, error)
 	return api.Checkup{Findings: append([]api.Finding{}, n.Findings...)}, n.Fail["Checkup"]
 }
 
+// Unlock is not needed: the fake is not locked.
+func (n *Node) Unlock(context.Context, api.UnlockRequest) (api.Empty, error) {
+	return api.Empty{}, api.Errorf(api.CodeConflict, "the node is not locked")
+}
+
 // Shutdown closes Stopped.
 func (n *Node) Shutdown(context.Context, api.Empty) (api.Empty, error) {
 	if err := n.enter("Shutdown"); err != nil {
