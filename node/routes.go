@@ -129,9 +129,10 @@ func (s routes) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
 	var members []group.Member
 	var cursor uint64
 	var active time.Time
+	var settings []wire.Setting
 	unseen, topic := 0, ""
 	if err := g.loop.look(ctx, func(m *group.Machine) error {
-		st, members, cursor = m.Status(), m.Members(), m.Journal().Cursor()
+		st, members, cursor, settings = m.Status(), m.Members(), m.Journal().Cursor(), m.Journal().Settings()
 		if topics := m.Transport().Topics(); len(topics) > 0 {
 			topic = topics[0]
 		}
@@ -172,6 +173,12 @@ func (s routes) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
 		case wire.FieldMailboxes:
 			out.Mailboxes = len(item.Mailboxes)
 		}
+	}
+	for _, c := range settings {
+		if out.Settings == nil {
+			out.Settings = map[string]string{}
+		}
+		out.Settings[c.Key] = c.Value
 	}
 	if ended := g.joiner.hasEnded(); ended != "" && st.State == group.StateNew {
 		out.State, out.Missing = api.StateRefused, ended

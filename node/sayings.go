@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/api"
@@ -321,4 +323,43 @@ func (n *Node) apiMessage(id wire.GroupID, m group.Message) api.Message {
 		}
 	}
 	return out
+}
+
+// settingExpiry is the setting that says how long messages stay.
+const settingExpiry = "expiry"
+
+// Bounds of that.
+const (
+	minExpiry = time.Minute
+	maxExpiry = 10 * 365 * 24 * time.Hour
+)
+
+// parseExpiry reads how long messages stay: a number of days, or a duration of Go. Zero: for ever.
+func parseExpiry(s string) (time.Duration, error) {
+	if s == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		var n int
+		if n, err = strconv.Atoi(days); err == nil {
+			d = time.Duration(min(n, 1<<16)) * 24 * time.Hour
+		}
+	}
+	if err != nil || d < minExpiry || d > maxExpiry {
+		return 0, fmt.Errorf("%w: messages stay for %q: give a number of days such as 30d, or a time such as 12h, from a minute to ten years", ErrInvalid, s)
+	}
+	return d, nil
+}
+
+// checkSetting says why a setting cannot be made.
+func checkSetting(key, value string) error {
+	if err := wire.CheckSetting(key, value); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if key == settingExpiry {
+		_, err := parseExpiry(value)
+		return err
+	}
+	return nil
 }

@@ -228,3 +228,31 @@ func TestDeletionErases(t *testing.T) {
 		}
 	})
 }
+
+// A setting is for everybody, and one that cannot be read is refused.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a, b := w.open(0), w.open(1, 0)
+		id := w.create(a, "tea")
+		w.join(b, id)
+		ctx := w.within(10 * time.Minute)
+		for key, value := range map[string]string{"expiry": "30d", "unknown.key": "kept"} {
+			if g, err := a.API().Set(ctx, api.SettingRequest{Group: id.String(), Key: key, Value: value}); err != nil || g.Settings[key] != value {
+				t.Errorf("%s: %v, %v", key, g.Settings, err)
+			}
+		}
+		w.eventually(b, time.Minute, "the settings", func() bool {
+			g, err := b.API().Group(ctx, api.GroupRequest{Group: id.String()})
+			return err == nil && g.Settings["expiry"] == "30d" && g.Settings["unknown.key"] == "kept"
+		})
+		for _, bad := range []struct{ key, value string }{{"expiry", "soon"}, {"expiry", "1s"}, {"expiry", "-3d"}, {"expiry", "99999d"}, {"a b", "x"}, {"k", "two\nlines"}} {
+			if _, err := a.API().Set(ctx, api.SettingRequest{Group: id.String(), Key: bad.key, Value: bad.value}); api.CodeOf(err) != api.CodeInvalid {
+				t.Errorf("%q %q: %v", bad.key, bad.value, err)
+			}
+		}
+		if _, err := b.API().Set(ctx, api.SettingRequest{Group: id.String(), Key: "expiry", Value: "1d"}); api.CodeOf(err) != api.CodeNotPermitted {
+			t.Errorf("a member sets a setting: %v", err)
+		}
+	})
+}

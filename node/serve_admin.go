@@ -264,6 +264,9 @@ func (s adminRoutes) Log(ctx context.Context, r api.GroupRequest) (api.Log, erro
 		if p := a.Profile; p != nil {
 			one.Detail = profileText(p)
 		}
+		if c := a.Setting; c != nil {
+			one.Detail = fmt.Sprintf("%s %q", c.Key, c.Value)
+		}
 		out.Operations = append(out.Operations, one)
 	}
 	return out, APIError(err)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -24,6 +25,20 @@ func (s groupRoutes) SetProfile(ctx context.Context, r api.ProfileRequest) (api.
 		return api.Group{}, api.Errorf(api.CodeInvalid, "nothing is to be changed: give a name, a description or tags")
 	}
 	if err := g.setProfile(ctx, profileChange{Name: r.Name, Description: r.Description, Tags: r.Tags}); err != nil {
+		return api.Group{}, APIError(err)
+	}
+	return s.group(ctx, g.id)
+}
+
+func (s groupRoutes) Set(ctx context.Context, r api.SettingRequest) (api.Group, error) {
+	g, err := s.session(ctx, r.Group)
+	if err != nil {
+		return api.Group{}, err
+	}
+	if err := checkSetting(r.Key, r.Value); err != nil {
+		return api.Group{}, APIError(err)
+	}
+	if _, err := g.loop.step(ctx, group.SetSetting{Key: r.Key, Value: r.Value}); err != nil {
 		return api.Group{}, APIError(err)
 	}
 	return s.group(ctx, g.id)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +27,7 @@ func (a *app) groupCmd() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.createCmd(), a.listCmd(), a.showCmd(), a.renameCmd(), a.describeCmd(), a.tagCmd(), a.findCmd(), a.joinCmd(), a.membersCmd(), a.leaveCmd(), a.forgetCmd(), a.removeCmd(),
+	cmd.AddCommand(a.createCmd(), a.listCmd(), a.showCmd(), a.renameCmd(), a.describeCmd(), a.tagCmd(), a.setCmd(), a.findCmd(), a.joinCmd(), a.membersCmd(), a.leaveCmd(), a.forgetCmd(), a.removeCmd(),
 		a.inviteCmd(), a.invitesCmd(), a.revokeInviteCmd(), a.requestsCmd(), a.approveCmd(), a.denyCmd(), a.roleCmd(),
 		a.mailboxCmd(), a.logCmd(), a.groupStatusCmd(), a.healCmd(), a.rebootCmd())
 	return cmd
@@ -192,8 +193,12 @@ func (a *app) showCmd() *cobra.Command {
 				if g.Private {
 					found = "private"
 				}
+				var settings []string
+				for _, key := range slices.Sorted(maps.Keys(g.Settings)) {
+					settings = append(settings, key+" "+g.Settings[key])
+				}
 				a.facts("id", g.ID, "name", g.Name, "description", g.Description, "tags", strings.Join(g.Tags, ", "),
-					"policy", string(g.Policy), "found by", found, "created", when(g.Created), "state", state(g), "known", known(g), "role", g.Role,
+					"policy", string(g.Policy), "settings", strings.Join(settings, ", "), "found by", found, "created", when(g.Created), "state", state(g), "known", known(g), "role", g.Role,
 					"members", fmt.Sprint(g.Members), "epoch", fmt.Sprintf("%d (%s)", g.Epoch, api.Short(g.EpochID)),
 					"topic peers", fmt.Sprint(g.TopicPeers), "mailboxes", fmt.Sprint(g.Mailboxes), "cursor", fmt.Sprint(g.Cursor),
 					"owed", fmt.Sprintf("%d to publish, %d to read, %d waiting", g.Outbox, g.Gaps, g.Parked))
@@ -676,6 +681,35 @@ so. A description has up to 1024 bytes.
 					return called(g.Name, g.ID) + " has no description now"
 				}
 				return fmt.Sprintf("%s is described now: %s", called(g.Name, g.ID), clean(g.Description))
+			})
+		}),
+	}
+}
+
+func (a *app) setCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "set GROUP KEY VALUE",
+		Short: "Change a setting of a group",
+		Long: `Change a setting of a group, which every member follows. Only owners and admins may do so. With
+the VALUE "" the setting is as if it had never been set. "group show" has the settings.
+
+A KEY that this program does not know is kept for programs that do. It knows:
+
+  expiry   how long messages stay that are sent from now on, such as 30d or 12h
+` + namingHelp,
+		Example: "  pandanode group set tea expiry 30d\n  pandanode group set tea expiry \"\"",
+		Args:    cobra.ExactArgs(3),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			g, err := c.Set(ctx, api.SettingRequest{Group: args[0], Key: args[1], Value: args[2]})
+			if err != nil {
+				return err
+			}
+			return a.show(g, func() {
+				if args[2] == "" {
+					fmt.Fprintf(a.out, "%s has no setting %s now\n", called(g.Name, g.ID), clean(args[1]))
+				} else {
+					fmt.Fprintf(a.out, "%s has the setting %s %s now\n", called(g.Name, g.ID), clean(args[1]), clean(args[2]))
+				}
 			})
 		}),
 	}

@@ -91,6 +91,8 @@ func deed(o api.Operation) string {
 		return fmt.Sprintf("made %s %s", whom, o.Role)
 	case "profile":
 		return "set the " + o.Detail
+	case "setting":
+		return "set the setting " + o.Detail
 	case "device.add":
 		return fmt.Sprintf("added the device %s/%s", o.Called, api.Short(o.About))
 	case "device.revoke":

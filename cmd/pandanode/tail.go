@@ -404,6 +404,7 @@ var deeds = map[api.EventKind]func(e api.Event, who, by string) string{
 		return fmt.Sprintf("%s made %s %s", by, who, article(e.Detail))
 	},
 	api.EventProfile:       func(e api.Event, _, by string) string { return by + " " + profiled(e.Detail) },
+	api.EventSetting:       func(e api.Event, _, by string) string { return by + " set the setting " + e.Detail },
 	api.EventJoinRequested: func(_ api.Event, who, _ string) string { return who + " asks to be let in" },
 	api.EventJoinDenied:    func(_ api.Event, who, by string) string { return fmt.Sprintf("%s turned down %s", by, who) },
 	api.EventDeviceRevoked: func(e api.Event, who, by string) string {

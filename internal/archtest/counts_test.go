@@ -49,6 +49,7 @@ var kept = map[string]map[string]string{
 		"DeliveryQueued":    "the same",
 		"EventAsked":        "a kind of Event, as the API tells it",
 		"EventProfile":      "the same",
+		"EventSetting":      "the same",
 		"Mail":              "the result of Machine.Mail",
 		"Standing":          "the result of Machine.Standing",
 		"WhyHeld":           "a reason in an Explanation, as the API tells it",

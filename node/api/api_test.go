@@ -125,6 +125,10 @@ func (e *echo) Rename(_ context.Context, r RenameRequest) (ID, error) {
 	return answer[RenameRequest, ID](e, r)
 }
 
+func (e *echo) Set(_ context.Context, r SettingRequest) (Group, error) {
+	return answer[SettingRequest, Group](e, r)
+}
+
 func (e *echo) SetProfile(_ context.Context, r ProfileRequest) (Group, error) {
 	return answer[ProfileRequest, Group](e, r)
 }

@@ -131,6 +131,11 @@ func (c *Client) Leave(ctx context.Context, r GroupRequest) (Left, error) {
 	return routeLeave.do(ctx, c, r)
 }
 
+// Set sets a setting of a group.
+func (c *Client) Set(ctx context.Context, r SettingRequest) (Group, error) {
+	return routeSet.do(ctx, c, r)
+}
+
 // SetProfile changes the profile of a group.
 func (c *Client) SetProfile(ctx context.Context, r ProfileRequest) (Group, error) {
 	return routeSetProfile.do(ctx, c, r)

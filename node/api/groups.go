@@ -49,11 +49,14 @@ type Groups struct {
 
 // Group is a group as this device sees it.
 type Group struct {
-	ID            string     `json:"id"`
-	Name          string     `json:"name"`
-	Description   string     `json:"description,omitempty"`
-	Tags          []string   `json:"tags,omitempty"`
-	Policy        Policy     `json:"policy"`
+	ID          string   `json:"id"`
+	Name        string   `json:"name"`
+	Description string   `json:"description,omitempty"`
+	Tags        []string `json:"tags,omitempty"`
+	Policy      Policy   `json:"policy"`
+
+	Settings map[string]string `json:"settings,omitempty"` // what owners and admins set; some keys may be of newer programs
+
 	Private       bool       `json:"private"`
 	Created       time.Time  `json:"created"`
 	State         GroupState `json:"state"`
@@ -166,6 +169,14 @@ type ProfileRequest struct {
 	Name        *string   `json:"name,omitempty"`
 	Description *string   `json:"description,omitempty"` // empty: none
 	Tags        *[]string `json:"tags,omitempty"`        // in place of those before
+}
+
+// SettingRequest sets a setting of the group, which every member follows: "expiry" is how
+// long messages stay, such as "30d". Of two who speak at once the later one's word holds.
+type SettingRequest struct {
+	Group string `path:"group"`
+	Key   string `path:"key"`
+	Value string `json:"value"` // empty: it is not set any more
 }
 
 // SeenRequest says up to which cursor people have seen a group's messages. It stays on this

@@ -200,6 +200,7 @@ const (
 	EventRemovalCancelled EventKind = "removal-cancelled"
 	EventRefused          EventKind = "refused"        // something of a member's was refused; Detail says why
 	EventProfile          EventKind = "profile"        // By set what Detail says: the field, a space, and the value, a text in quotes
+	EventSetting          EventKind = "setting"        // By set what Detail says: the key, a space, and the value in quotes
 	EventRole             EventKind = "role"           // Detail is the new one
 	EventJoinRequested    EventKind = "join-requested" // somebody waits for an admin; Detail is its name
 	EventJoinDenied       EventKind = "join-denied"
@@ -213,7 +214,7 @@ const (
 // TimelineKinds are the events that a timeline has beside messages. One that goes on has
 // EventChanged, too.
 var TimelineKinds = []EventKind{
-	EventMemberAdded, EventMemberRemoved, EventMemberLeft, EventJoined, EventOut, EventRole, EventProfile, EventJoinRequested, EventJoinDenied,
+	EventMemberAdded, EventMemberRemoved, EventMemberLeft, EventJoined, EventOut, EventRole, EventProfile, EventSetting, EventJoinRequested, EventJoinDenied,
 	EventDeviceRevoked, EventReboot, EventRemovalCancelled,
 }
 

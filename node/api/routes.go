@@ -45,6 +45,7 @@ type GroupAPI interface {
 	Forget(context.Context, ForgetRequest) (Forgotten, error)
 	Reboot(context.Context, GroupRequest) (Empty, error)
 	SetProfile(context.Context, ProfileRequest) (Group, error)
+	Set(context.Context, SettingRequest) (Group, error)
 	MarkSeen(context.Context, SeenRequest) (Empty, error)
 	Members(context.Context, GroupRequest) (Members, error)
 	Remove(context.Context, RemoveRequest) (Change, error)
@@ -127,6 +128,7 @@ var (
 	routeForget      = call[ForgetRequest, Forgotten]{http.MethodPost, "/v1/groups/{group}/forget"}
 	routeReboot      = call[GroupRequest, Empty]{http.MethodPost, "/v1/groups/{group}/reboot"}
 	routeSetProfile  = call[ProfileRequest, Group]{http.MethodPost, "/v1/groups/{group}/profile"}
+	routeSet         = call[SettingRequest, Group]{http.MethodPut, "/v1/groups/{group}/settings/{key}"}
 	routeSeen        = call[SeenRequest, Empty]{http.MethodPost, "/v1/groups/{group}/seen"}
 	routeMembers     = call[GroupRequest, Members]{http.MethodGet, "/v1/groups/{group}/members"}
 	routeRemove      = call[RemoveRequest, Change]{http.MethodDelete, "/v1/groups/{group}/members/{user}"}
@@ -206,6 +208,7 @@ var table = []binding{
 	routeForget.with(API.Forget),
 	routeReboot.with(API.Reboot),
 	routeSetProfile.with(API.SetProfile),
+	routeSet.with(API.Set),
 	routeSeen.with(API.MarkSeen),
 	routeMembers.with(API.Members),
 	routeRemove.with(API.Remove),

@@ -23,6 +23,7 @@ type Act struct {
 	Why     wire.Why      // of an addition
 	Invite  wire.InviteID // that it gives out, revokes or adds by
 	Profile *wire.ProfileItem
+	Setting *wire.Setting
 	Void    string // why it does not count, for people; empty: it does
 }
 
@@ -45,7 +46,7 @@ func (m *Machine) History() []Act {
 	for _, op := range m.logs.Ops {
 		a := Act{Hash: op.Hash, At: op.Dated().Time(), User: op.User, Device: op.Log.Device, Name: m.logs.Devices[op.Log.Device].Cert.Name, Void: m.rosters.now.Voidness(op, names)}
 		if o := op.Op; o != nil {
-			a.Type, a.Role, a.Why, a.Profile = o.Type, o.Role, o.Why, op.Profile
+			a.Type, a.Role, a.Why, a.Profile, a.Setting = o.Type, o.Role, o.Why, op.Profile, o.Setting
 			for _, t := range []*dag.Target{op.Target, op.Asker} {
 				if t != nil {
 					a.Subject, a.About, a.Called = t.Device.User, t.Device.ID, t.Device.Cert.Name

@@ -41,6 +41,10 @@ type Leave struct{}
 // this device's user, so that any member can publish it.
 type SetProfile struct{ Item wire.Signed }
 
+// SetSetting sets a setting of the group; an empty value takes it back. Keys that this
+// program does not know are for others.
+type SetSetting struct{ Key, Value string }
+
 // Envelope is an envelope from the topic or from a mailbox.
 type Envelope struct{ Bytes []byte }
 

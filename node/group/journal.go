@@ -59,6 +59,16 @@ func withMessages(shows func(EventKind) bool) func(EventKind) bool {
 	return func(k EventKind) bool { return k == EventMessage || shows(k) }
 }
 
+// Settings are those of the group that have a value, after all that happened.
+func (j Journal) Settings() (out []wire.Setting) {
+	for op := range j.messages.rosters.now.Settings() {
+		if op.Op.Setting.Value != "" {
+			out = append(out, *op.Op.Setting)
+		}
+	}
+	return out
+}
+
 // Unseen counts the messages of others that were shown after a cursor, up to most.
 func (j Journal) Unseen(after uint64, most int) (int, error) {
 	return j.messages.unseen(after, most, j.user)

@@ -95,6 +95,11 @@ func rosterEvents(old, r *roster.Roster, devices map[wire.DeviceID]*identity.Dev
 		}
 		events = append(events, Event{Kind: EventProfile, User: op.User, Device: op.Log.Device, By: op.User, Detail: profileDetail(op.Profile)})
 	}
+	for op := range r.Settings() {
+		if s := op.Op.Setting; old.Setting(s.Key) != s.Value {
+			events = append(events, Event{Kind: EventSetting, User: op.User, Device: op.Log.Device, By: op.User, Detail: fmt.Sprintf("%s %q", s.Key, s.Value)})
+		}
+	}
 	cancelled := old.Cancelled()
 	for _, op := range r.Cancelled() {
 		if !slices.Contains(cancelled, op) {

@@ -126,6 +126,24 @@ func (in SetProfile) op(a member) (*wire.Op, error) {
 	return &wire.Op{Type: wire.OpProfile, Profile: &in.Item}, nil
 }
 
+func (in SetSetting) op(a member) (*wire.Op, error) {
+	u, err := a.self("changing a setting")
+	if err != nil {
+		return nil, err
+	}
+	if u.Role > wire.RoleAdmin {
+		return nil, fmt.Errorf("changing a setting: %w: %s may not, only owners and admins may", verdict.ErrNotPermitted, u.Role.Article())
+	}
+	if err := wire.CheckSetting(in.Key, in.Value); err != nil {
+		return nil, fmt.Errorf("changing a setting: %w", err)
+	}
+	return &wire.Op{Type: wire.OpSetting, Setting: &wire.Setting{Key: in.Key, Value: in.Value, HLC: uint64(a.at)}}, nil
+}
+
+func (in SetSetting) act(m *Machine, now time.Time, out *Outcome) error {
+	return m.decide(now, in, out)
+}
+
 func (in RemoveUser) act(m *Machine, now time.Time, out *Outcome) error {
 	return m.decide(now, in, out)
 }

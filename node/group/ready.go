@@ -115,6 +115,7 @@ const (
 	EventTwin        EventKind = "twin"            // another node writes as this device while this one runs
 	EventRefused     EventKind = "refused"         // a member's entry or commit was refused; Detail says why
 	EventProfile     EventKind = "profile"         // By, on Device, set what Detail says: the field, a space and the value
+	EventSetting     EventKind = "setting"         // By, on Device, set what Detail says: the key, a space and the value in quotes
 	EventRole        EventKind = "role"            // User has the role Detail; By gave it
 	// EventAsked: User, called Detail, asks to be let in and waits for an admin.
 	EventAsked EventKind = "join-requested"
@@ -132,7 +133,7 @@ const (
 // EventKinds lists them.
 var EventKinds = []EventKind{
 	EventMessage, EventChanged, EventAdded, EventRemoved, EventLeft, EventJoined, EventOut, EventEpoch, EventFork, EventSwitch, EventEvidence,
-	EventIncarnation, EventTwin, EventRefused, EventProfile, EventRole, EventAsked, EventDenied, EventCancelled, EventRevoked, EventReboot,
+	EventIncarnation, EventTwin, EventRefused, EventProfile, EventSetting, EventRole, EventAsked, EventDenied, EventCancelled, EventRevoked, EventReboot,
 }
 
 // Event is one thing that happened in the group, as this device saw it. Cursor

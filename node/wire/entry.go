@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"fmt"
+	"strings"
 )
 
 // Kind says what an entry's body is.
@@ -100,13 +101,15 @@ const (
 	OpRevoke  OpType = 10 // Revokes: an invite that lets nobody in any more
 	OpRequest OpType = 11 // Cert, KeyPackage: somebody asks to be let in
 	OpDeny    OpType = 12 // User: whose request was turned down
+
+	OpSetting OpType = 13 // Setting
 )
 
 // lastOpType is the newest operation that this program knows.
-const lastOpType = OpDeny
+const lastOpType = OpSetting
 
 func (t OpType) String() string {
-	names := [...]string{"", "add", "remove", "leave", "role", "profile", "device.add", "device.revoke", "reboot", "invite", "invite.revoke", "request", "deny"}
+	names := [...]string{"", "add", "remove", "leave", "role", "profile", "device.add", "device.revoke", "reboot", "invite", "invite.revoke", "request", "deny", "setting"}
 	if t == 0 || t >= OpType(len(names)) {
 		return fmt.Sprintf("op(%d)", uint64(t))
 	}
@@ -137,6 +140,23 @@ type Op struct {
 	Reboot     *Reboot   `cbor:"10,keyasint,omitempty"`
 	Claim      *Signed   `cbor:"11,keyasint,omitempty"` // Claim, signed by the invite's key
 	Revokes    *InviteID `cbor:"12,keyasint,omitempty"`
+	Setting    *Setting  `cbor:"13,keyasint,omitempty"`
+}
+
+// Setting sets a setting of the group. Keys that a program does not know it keeps, so that
+// later ones can be added.
+type Setting struct {
+	Key   string `cbor:"1,keyasint"` // letters, digits, dots and hyphens
+	Value string `cbor:"2,keyasint"` // text in one line; empty: as if it had never been set
+	HLC   uint64 `cbor:"3,keyasint"` // not above the entry's
+}
+
+// CheckSetting says why a setting cannot be one.
+func CheckSetting(key, value string) error {
+	if key == "" || len(key) > MaxSettingKey || strings.Trim(key, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" {
+		return fmt.Errorf("%w: the key of a setting has 1 to %d of a-z, 0-9, dots and hyphens", ErrMalformed, MaxSettingKey)
+	}
+	return checkText("the value of a setting", value, MaxSetting, false)
 }
 
 // Reboot names a root of MLS epochs: the first of the group, or fresh keys for it.
@@ -166,7 +186,7 @@ func (o *Op) validate() error {
 	want := [...]string{
 		OpAdd: "cert role keypackage why", OpRemove: "user", OpLeave: "", OpRole: "user role", OpProfile: "profile",
 		OpDeviceAdd: "cert keypackage", OpDeviceRevoke: "device", OpReboot: "reboot",
-		OpInvite: "invite", OpRevoke: "revokes", OpRequest: "cert keypackage", OpDeny: "user",
+		OpInvite: "invite", OpRevoke: "revokes", OpRequest: "cert keypackage", OpDeny: "user", OpSetting: "setting",
 	}[o.Type]
 	if o.Why == WhyInvite {
 		want += " invite claim"
@@ -183,6 +203,8 @@ func (o *Op) validate() error {
 		return fmt.Errorf("%w: justification %d", ErrMalformed, o.Why)
 	case o.Reboot != nil && len(o.Reboot.Interim) > MaxInterim:
 		return fmt.Errorf("%w: interim_transcript_hash of %d bytes", ErrMalformed, len(o.Reboot.Interim))
+	case o.Setting != nil:
+		return CheckSetting(o.Setting.Key, o.Setting.Value)
 	}
 	for _, s := range []*Signed{o.Cert, o.Invite, o.Claim, o.Profile} {
 		if s != nil {
@@ -212,6 +234,7 @@ func (o *Op) fields() string {
 		{"profile", o.Profile != nil},
 		{"reboot", o.Reboot != nil},
 		{"revokes", o.Revokes != nil},
+		{"setting", o.Setting != nil},
 	} {
 		if f.has {
 			if s != "" {

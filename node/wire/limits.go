@@ -52,6 +52,8 @@ const (
 	MaxMailPut      = 64      // envelopes in one request to a mailbox
 	MaxMailFetch    = 64      // cursors in one
 	MaxMailHeads    = 4 << 10 // heads in one reply
+	MaxSettingKey   = 64
+	MaxSetting      = 1 << 10 // the value of a setting
 	MaxReceipt      = 256     // a receipt's payload
 	MaxReceipts     = 16      // receipts in a version vector
 	MaxHanded       = 2 << 10 // an envelope for one member

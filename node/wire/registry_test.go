@@ -109,6 +109,7 @@ func registry() []wireType {
 		op("leave", &Op{Type: OpLeave}),
 		op("role", &Op{Type: OpRole, User: ptr(hash[UserID](1)), Role: RoleAdmin}),
 		op("profile", &Op{Type: OpProfile, Profile: &item}),
+		op("setting", &Op{Type: OpSetting, Setting: &Setting{Key: "expiry", Value: "30d", HLC: 9}}),
 		op("device-add", &Op{Type: OpDeviceAdd, Cert: cert, KeyPackage: []byte("key package")}),
 		op("device-revoke", &Op{Type: OpDeviceRevoke, Device: ptr(hash[DeviceID](1))}),
 		op("reboot", &Op{Type: OpReboot, Reboot: &Reboot{RootEpochID(sampleGroup), 1, hash[EpochID](1), hash[Hash](2), fill(3, 32)}}),

@@ -171,7 +171,7 @@ func TestVersions(t *testing.T) {
 	if versions < 15 {
 		t.Errorf("only %d versioned samples", versions)
 	}
-	if _, err := DecodeOp([]byte{0xa2, 1, 13, 0x16, 0xf5}); !errors.Is(err, ErrVersion) {
+	if _, err := DecodeOp([]byte{0xa2, 1, 14, 0x16, 0xf5}); !errors.Is(err, ErrVersion) {
 		t.Errorf("an operation of a later program: %v", err)
 	}
 }
@@ -298,6 +298,11 @@ func TestRules(t *testing.T) {
 		{"invite", "unknown role", change(sampleInvite, func(i *Invite) { i.Role = 5 }), ErrMalformed},
 		{"invite", "short signer", change(sampleInvite, func(i *Invite) { i.Signer = fill(0, 31) }), ErrMalformed},
 		{"record-about", "nothing", Marshal(&Record{About: &MessageID{}}), ErrMalformed},
+		{"op-setting", "without a key", Marshal(&Op{Type: OpSetting, Setting: &Setting{Value: "x"}}), ErrMalformed},
+		{"op-setting", "with a space in its key", Marshal(&Op{Type: OpSetting, Setting: &Setting{Key: "a b"}}), ErrMalformed},
+		{"op-setting", "with a long key", Marshal(&Op{Type: OpSetting, Setting: &Setting{Key: strings.Repeat("k", MaxSettingKey+1)}}), ErrMalformed},
+		{"op-setting", "with lines", Marshal(&Op{Type: OpSetting, Setting: &Setting{Key: "k", Value: "a\nb"}}), ErrMalformed},
+		{"op-setting", "with a long value", Marshal(&Op{Type: OpSetting, Setting: &Setting{Key: "k", Value: strings.Repeat("v", MaxSetting+1)}}), ErrMalformed},
 		{"op-leave", "with user", Marshal(&Op{Type: OpLeave, User: &UserID{}}), ErrMalformed},
 		{"op-reboot", "long interim hash", Marshal(&Op{Type: OpReboot, Reboot: &Reboot{Interim: fill(0, MaxInterim+1)}}), ErrMalformed},
 		{"op-profile", "short signature", Marshal(&Op{Type: OpProfile, Profile: &short}), ErrMalformed},

@@ -3,6 +3,7 @@ package apitest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -205,6 +206,25 @@ func (n *Node) SetProfile(_ context.Context, r api.ProfileRequest) (out api.Grou
 			g.Tags = *r.Tags
 			set("tags " + strings.Join(g.Tags, ", "))
 		}
+		out = g.Group
+		return nil
+	})
+	return out, err
+}
+
+// Set sets a setting.
+func (n *Node) Set(_ context.Context, r api.SettingRequest) (out api.Group, err error) {
+	err = n.in("Set", r.Group, func(g *group) error {
+		g.Settings = maps.Clone(g.Settings)
+		if g.Settings == nil {
+			g.Settings = map[string]string{}
+		}
+		if g.Settings[r.Key] = r.Value; r.Value == "" {
+			delete(g.Settings, r.Key)
+		}
+		detail := fmt.Sprintf("%s %q", r.Key, r.Value)
+		n.operate(g, api.Operation{Kind: "setting", Detail: detail})
+		n.event(g, api.Event{Kind: api.EventSetting, User: n.Self.User, UserName: n.Self.Name, By: n.Self.User, ByName: n.Self.Name, Detail: detail})
 		out = g.Group
 		return nil
 	})

@@ -65,7 +65,7 @@ func (s *resolution) apply(to *Roster, x *Op) {
 		if u, in := to.users.get(x.User); in {
 			to.bringIn(u, x)
 		}
-	case wire.OpProfile:
+	case wire.OpProfile, wire.OpSetting:
 		s.setRegister(to, x)
 	case wire.OpInvite:
 		i := to.invites.at(x.Invite.ID)

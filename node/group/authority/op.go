@@ -26,7 +26,7 @@ type Op struct {
 	Invite  *Invite       // OpInvite; OpAdd by WhyInvite
 	Claim   wire.Hash     // OpAdd by WhyInvite: the claim that the joiner signed
 	Revokes wire.InviteID // OpRevoke
-	Profile *Register     // OpProfile
+	Profile *Register     // OpProfile, OpSetting
 
 	KeyPackage [32]byte // OpRequest: its hash
 	First      bool     // OpReboot: it makes the root of the group's first epoch
@@ -43,9 +43,10 @@ type Invite struct {
 	Expires uint64 // milliseconds since 1970; 0: never
 }
 
-// Register is a register of the profile.
+// Register is a register of the profile, or a setting.
 type Register struct {
 	Field  wire.ProfileField
+	Key    string // of a setting; empty: it is a field of the profile
 	HLC    crdt.HLC
 	Policy wire.Policy // of the field of that name
 }

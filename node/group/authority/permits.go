@@ -120,7 +120,7 @@ func (r *Resolver) judge(view *Roster, op *Op) judgement {
 		if j.why = first(when{!found, IsOut}); found && d.User != op.User {
 			j.need = min(wire.RoleAdmin, view.roleOf(d.User))
 		}
-	case wire.OpProfile:
+	case wire.OpProfile, wire.OpSetting:
 		j.need = wire.RoleAdmin
 		j.why = first(when{op.Profile.HLC > op.HLC, FromTheFuture}) // it would hold for ever
 	case wire.OpInvite:

@@ -3,6 +3,7 @@ package authority
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/binary"
 	"slices"
 
@@ -18,11 +19,25 @@ func fieldKey(f wire.ProfileField) (k field) {
 	return k
 }
 
+// settingKey is the same of a setting. No field of the profile has such a number.
+func settingKey(key string) field {
+	k := field(sha256.Sum256([]byte(key)))
+	k[0] |= 0x80
+	return k
+}
+
+func (g *Register) key() field {
+	if g.Key != "" {
+		return settingKey(g.Key)
+	}
+	return fieldKey(g.Field)
+}
+
 // setRegister adds a register of the profile. For each field it keeps all registers that no
 // other one has in its past. So a causally later register wins whatever the clocks say, and
 // the next one replaces a register that a wrong clock dated far ahead.
 func (r *Resolver) setRegister(to *Roster, op *Op) {
-	k := fieldKey(op.Profile.Field)
+	k := op.Profile.key()
 	tops := slices.DeleteFunc(slices.Clone(to.profile.at(k)), func(old *Op) bool { return r.knows(op.Ref, old.Ref) })
 	to.profile = to.profile.with(k, append(tops, op))
 }

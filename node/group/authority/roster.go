@@ -179,8 +179,19 @@ func (r *Roster) Profile(f wire.ProfileField) *Op { return lastSet(r.profile.at(
 
 // Profiles yields, of each field of the profile that is set, the operation that it is taken
 // from, in ascending order of the fields.
-func (r *Roster) Profiles(yield func(*Op) bool) {
-	r.profile.all(func(_ field, tops []*Op) bool { return yield(lastSet(tops)) })
+func (r *Roster) Profiles(yield func(*Op) bool) { r.registers(false, yield) }
+
+// Setting is the operation that a setting is taken from; nil: it was never set.
+func (r *Roster) Setting(key string) *Op { return lastSet(r.profile.at(settingKey(key))) }
+
+// Settings yields, of each setting that is set, the operation that it is taken from.
+func (r *Roster) Settings(yield func(*Op) bool) { r.registers(true, yield) }
+
+func (r *Roster) registers(settings bool, yield func(*Op) bool) {
+	r.profile.all(func(_ field, tops []*Op) bool {
+		op := lastSet(tops)
+		return (op.Type == wire.OpSetting) != settings || yield(op)
+	})
 }
 
 // RoleBy is the operation that gave a member its role since it came in; nil: none did.

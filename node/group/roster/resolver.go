@@ -120,6 +120,9 @@ func (s *Resolver) as(it *dag.Item, op authority.Op) authority.Op {
 	if p := it.Profile; p != nil {
 		op.Profile = &authority.Register{Field: p.Field, HLC: hlc(p.HLC), Policy: p.Policy}
 	}
+	if c := o.Setting; c != nil {
+		op.Profile = &authority.Register{Key: c.Key, HLC: hlc(c.HLC)}
+	}
 	if it.Asker != nil {
 		op.KeyPackage = sha256.Sum256(o.KeyPackage)
 	}

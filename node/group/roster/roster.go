@@ -194,6 +194,21 @@ func (r *Roster) Profiles() iter.Seq[*dag.Item] {
 	}
 }
 
+// Setting gives the value of a setting of the group; empty: it is not set.
+func (r *Roster) Setting(key string) string {
+	if op := r.item(r.by.Setting(key)); op != nil {
+		return op.Op.Setting.Value
+	}
+	return ""
+}
+
+// Settings are the operations whose settings hold, those whose value is empty among them.
+func (r *Roster) Settings() iter.Seq[*dag.Item] {
+	return func(yield func(*dag.Item) bool) {
+		r.by.Settings(func(op *authority.Op) bool { return yield(r.item(op)) })
+	}
+}
+
 // Policy says who may come in.
 func (r *Roster) Policy() wire.Policy {
 	if p := r.Profile(wire.FieldPolicy); p != nil {
