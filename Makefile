@@ -40,10 +40,15 @@ check: ## formatting, go vet, linters, forbidden imports, go.mod
 	@$(GO) test -count=1 ./internal/archtest
 	@$(GO) mod tidy -diff
 	@$(GO) mod verify >/dev/null
+	@packaging/verify-units 1.5
 	@! command -v promtool >/dev/null || promtool check rules contrib/alerts.yml
 	@$(TOOL) golangci-lint run --allow-serial-runners ./...
 	@cd mls/interop && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --allow-serial-runners ./...
 	@echo "check: all clean"
+
+.PHONY: units
+units: ## look at the systemd units in packaging/systemd (needs systemd-analyze)
+	@packaging/verify-units 1.5
 
 PLATFORMS ?= windows darwin freebsd
 .PHONY: cross
