@@ -45,6 +45,13 @@ func (s messageRoutes) written(ctx context.Context, id wire.GroupID, r api.SendR
 		return wire.Content{}, APIError(err)
 	}
 	m := content.Message{Part: part}
+	stays, err := s.n.expiry(ctx, id)
+	if err != nil {
+		return wire.Content{}, APIError(err)
+	}
+	if stays > 0 {
+		m.Expires = &content.Expiry{Time: uint32(s.n.clock.now().Add(stays).Unix())} //nolint:gosec // before 2106
+	}
 	if r.ReplyTo != "" {
 		if m.InReplyTo, err = s.resolveMessage(ctx, id, r.ReplyTo); err != nil {
 			return wire.Content{}, err
@@ -57,7 +64,7 @@ func (s messageRoutes) written(ctx context.Context, id wire.GroupID, r api.SendR
 		}
 		m.Topic = first[:]
 	}
-	if len(text) > content.MaxText && r.ReplyTo+r.Thread == "" && !r.Markdown {
+	if len(text) > content.MaxText && r.ReplyTo+r.Thread == "" && !r.Markdown && stays == 0 {
 		return wire.Content{MediaType: "text/plain", Data: []byte(text)}, nil
 	}
 	c, err := container(m)
@@ -98,6 +105,8 @@ func alive(m group.Message, what string) error {
 		return api.Errorf(api.CodeInvalid, "this is not a message but a change of one: you cannot %s it", what)
 	case m.Shown.Deleted != nil:
 		return api.Errorf(api.CodeConflict, "the message was deleted: you cannot %s it any more", what)
+	case m.Shown.Over:
+		return api.Errorf(api.CodeConflict, "the message has expired: you cannot %s it any more", what)
 	}
 	return nil
 }
@@ -275,14 +284,14 @@ func (n *Node) apiMessage(id wire.GroupID, m group.Message) api.Message {
 	out := api.Message{
 		Cursor: m.Cursor, ID: m.ID.String(), Group: id.String(), User: m.User.String(), Device: m.Device.String(),
 		Name: m.Name, Sent: m.Sent, MediaType: m.Content.MediaType, Own: m.Own, HeldBy: m.HeldBy, Readers: m.Readers,
-		Replies: m.Replies, Edited: m.Shown.Edited, Fault: m.Fault,
+		Replies: m.Replies, Edited: m.Shown.Edited, Fault: m.Fault, Expires: m.Expires, Expired: m.Shown.Over,
 	}
 	if m.Own {
 		out.State = api.Delivery(m.Delivery)
 	}
 	p := m.Shown.Part
 	switch kind, _, _ := strings.Cut(p.ContentType, ";"); {
-	case m.Fault != "" || m.Shown.Deleted != nil:
+	case m.Fault != "" || m.Shown.Deleted != nil || m.Shown.Over:
 	case strings.HasPrefix(kind, "text/"):
 		out.MediaType, out.Text = kind, string(p.Content)
 	case p.Cardinality == content.CardinalitySingle:
@@ -350,6 +359,28 @@ func parseExpiry(s string) (time.Duration, error) {
 		return 0, fmt.Errorf("%w: messages stay for %q: give a number of days such as 30d, or a time such as 12h, from a minute to ten years", ErrInvalid, s)
 	}
 	return d, nil
+}
+
+// expiry is how long messages stay that are sent to a group now; 0: for ever. A value of
+// another program, which this one cannot read, does not count.
+func (n *Node) expiry(ctx context.Context, id wire.GroupID) (stays time.Duration, err error) {
+	g, err := n.groups.must(id)
+	if err != nil {
+		return 0, err
+	}
+	if known := g.stays.Load(); known != nil {
+		return *known, nil
+	}
+	err = g.loop.look(ctx, func(m *group.Machine) error { // in the loop's goroutine, as notify is
+		for _, c := range m.Journal().Settings() {
+			if d, err := parseExpiry(c.Value); c.Key == settingExpiry && err == nil {
+				stays = d
+			}
+		}
+		g.stays.Store(&stays)
+		return nil
+	})
+	return stays, err
 }
 
 // checkSetting says why a setting cannot be made.

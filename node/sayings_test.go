@@ -254,5 +254,30 @@ func TestSettings(t *testing.T) {
 		if _, err := b.API().Set(ctx, api.SettingRequest{Group: id.String(), Key: "expiry", Value: "1d"}); api.CodeOf(err) != api.CodeNotPermitted {
 			t.Errorf("a member sets a setting: %v", err)
 		}
+
+		// Messages expire from now on, at both, and before that say when.
+		sent, err := a.API().Send(ctx, api.SendRequest{Group: id.String(), Text: "a zebra"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.eventually(b, time.Minute, "the message", func() bool {
+			m, err := b.API().Message(ctx, api.MessageRequest{Group: id.String(), Message: sent.ID})
+			return err == nil && m.Text == "a zebra" && m.Expires.After(m.Sent.Add(29*24*time.Hour)) && !m.Expired
+		})
+		if _, err := a.API().Set(ctx, api.SettingRequest{Group: id.String(), Key: "expiry", Value: "2m"}); err != nil {
+			t.Fatal(err)
+		}
+		if sent, err = a.API().Send(ctx, api.SendRequest{Group: id.String(), Text: "a gnu"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.API().Send(ctx, api.SendRequest{Group: id.String(), Text: strings.Repeat("x", wire.MaxBody)}); api.CodeOf(err) != api.CodeInvalid {
+			t.Errorf("a text that cannot say when it expires: %v", err)
+		}
+		for _, n := range []*Node{a, b} {
+			w.eventually(n, 8*time.Minute, "it expired", func() bool {
+				m, err := n.API().Message(ctx, api.MessageRequest{Group: id.String(), Message: sent.ID})
+				return err == nil && m.Expired && m.Text == ""
+			})
+		}
 	})
 }

@@ -40,8 +40,9 @@ type groupSession struct {
 	fresh     fresh
 	changed   *signal
 
-	name  atomic.Pointer[string] // the name of the group; nil: to be looked up
-	epoch *group.Event           // that the turn being carried out has told of; the loop's alone
+	stays atomic.Pointer[time.Duration] // how long messages stay; nil: to be looked up
+	name  atomic.Pointer[string]        // the name of the group; nil: to be looked up
+	epoch *group.Event                  // that the turn being carried out has told of; the loop's alone
 
 	mu         sync.Mutex
 	rendezvous []wire.MeetSecret // of a private group: where its members are found
@@ -281,6 +282,7 @@ func (g *groupSession) send(ctx context.Context, out group.Outbound) {
 // notify tells those who watch the node.
 func (g *groupSession) notify(e group.Event) {
 	if e.Kind != group.EventMessage {
+		g.stays.Store(nil)
 		g.name.Store(nil) // whatever changes who may set it may change it
 	}
 	g.logEvent(e)

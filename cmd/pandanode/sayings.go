@@ -163,6 +163,9 @@ func (a *app) whole(m api.Message, members []api.Member) {
 	}
 	const stamp = "2006-01-02 15:04:05"
 	fmt.Fprintf(a.out, "message %s\nsent    %s\n", m.ID, m.Sent.Local().Format(stamp))
+	if !m.Expires.IsZero() {
+		fmt.Fprintf(a.out, "until   %s\n", m.Expires.Local().Format(stamp))
+	}
 	if m.MimiID != "" {
 		fmt.Fprintf(a.out, "mimi    %s\n", m.MimiID)
 	}
@@ -206,6 +209,8 @@ func (a *app) body(m api.Message, names *api.Names) string {
 		return a.paint(a.out, dim, "(deleted by its author)")
 	case m.Deleted != nil:
 		return a.paint(a.out, dim, "(deleted by "+by(m.Deleted.Name, m.Deleted.By)+")")
+	case m.Expired:
+		return a.paint(a.out, dim, "(expired)")
 	case m.Data != nil:
 		return fmt.Sprintf("(%d bytes of %s)", len(m.Data), clean(m.MediaType))
 	}

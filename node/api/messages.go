@@ -129,6 +129,8 @@ type Message struct {
 	Edited     bool             `json:"edited,omitempty"`      // Text is that of the newest version
 	Versions   []MessageVersion `json:"versions,omitempty"`    // of one that was edited, oldest first; the newest 16
 	Deleted    *Deleted         `json:"deleted,omitempty"`     // it was taken away, and has no text any more
+	Expires    time.Time        `json:"expires,omitzero"`      // when it is erased; zero: never
+	Expired    bool             `json:"expired,omitempty"`     // it was
 	ReplyTo    *Reference       `json:"reply_to,omitempty"`    // the message that it answers
 	Thread     string           `json:"thread,omitempty"`      // the first message of its thread
 	Replies    int              `json:"replies,omitempty"`     // messages that answer it or are in its thread

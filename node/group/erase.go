@@ -19,6 +19,10 @@ import (
 // somebody else hides at once, and erases once nothing that stands has voided it for a
 // while: until then it can turn out that its author had no right to it.
 
+// A message whose RECORD says until when it is wanted goes in the same way, at those who
+// have it and at those who do not: a device that never saw it does not want it. The time
+// kept decides, so that a clock that jumps erases nothing.
+
 // doomedRow says when a message is erased.
 type doomedRow struct {
 	At uint64 `cbor:"1,keyasint"` // milliseconds since 1970, by the time kept
@@ -36,7 +40,17 @@ func (s *sayings) load(d durableMessages) {
 			it.Note(dag.IsTaken | dag.IsDelivered)
 		}
 	}
-	s.tx.fail(s.tx.scan(rowDoomed, func(key string, v []byte) error {
+	s.loadTimes(rowDoomed, func(id wire.MessageID, at uint64) {
+		s.plan(s.doomed, id, at)
+		if it := s.record(id); it != nil {
+			it.Note(dag.IsTaken)
+		}
+	})
+	s.loadTimes(rowExpiring, func(id wire.MessageID, at uint64) { s.plan(s.expiring, id, at) })
+}
+
+func (s *sayings) loadTimes(rows string, note func(wire.MessageID, uint64)) {
+	s.tx.fail(s.tx.scan(rows, func(key string, v []byte) error {
 		id, err := lastHex(key)
 		var row doomedRow
 		if err == nil {
@@ -45,17 +59,23 @@ func (s *sayings) load(d durableMessages) {
 		if err != nil {
 			return fmt.Errorf("%w: %q: %w", verdict.ErrCorrupt, key, err)
 		}
-		s.doom(wire.MessageID(id), row.At)
-		if it := s.record(wire.MessageID(id)); it != nil {
-			it.Note(dag.IsTaken)
-		}
+		note(wire.MessageID(id), row.At)
 		return nil
 	}))
 }
 
-func (s *sayings) doom(id wire.MessageID, at uint64) {
-	s.doomed[id] = at
-	s.timers.sooner(timerErase, time.UnixMilli(int64(at))) //nolint:gosec // a time that was kept
+// eraseEvery is how often messages are looked for whose time has come: those of a minute go
+// together.
+const eraseEvery = time.Minute
+
+// plan notes when a message is erased.
+func (s *sayings) plan(times map[wire.MessageID]uint64, id wire.MessageID, at uint64) {
+	times[id] = at
+	s.wake(at)
+}
+
+func (s *sayings) wake(at uint64) {
+	s.timers.sooner(timerErase, time.UnixMilli(int64(at)).Truncate(eraseEvery).Add(eraseEvery)) //nolint:gosec // a date
 }
 
 // arrived takes a RECORD that came into the set, or was written here.
@@ -67,6 +87,12 @@ func (s *sayings) arrived(now time.Time, it *dag.Item, r *wire.Record) {
 		s.note(it.Hash, saysRecord, *r.About)
 		if target := s.record(*r.About); target != nil && isErased(target) {
 			s.eraseLike(now, it, target)
+		}
+	}
+	if r.Expires != 0 && !isErased(it) {
+		s.tx.put(rowExpiring+hexed(it.Hash[:]), wire.Marshal(&doomedRow{At: r.Expires}))
+		if s.plan(s.expiring, it.Hash, r.Expires); s.timers.kept(now).UnixMilli() >= 0 && uint64(s.timers.kept(now).UnixMilli()) >= r.Expires { //nolint:gosec // not negative
+			s.erase(now, it, wire.MessageID{})
 		}
 	}
 	s.review(now, it)
@@ -115,7 +141,7 @@ func (s *sayings) review(now time.Time, it *dag.Item) {
 		if !waits {
 			at := uint64(s.timers.kept(now).Add(erasedAfter).UnixMilli()) //nolint:gosec // after 1970
 			s.tx.put(rowDoomed+hexed(it.Hash[:]), wire.Marshal(&doomedRow{At: at}))
-			s.doom(it.Hash, at)
+			s.plan(s.doomed, it.Hash, at)
 		}
 	}
 }
@@ -136,14 +162,33 @@ func (s *sayings) retire(now time.Time) {
 		return
 	}
 	s.timers.stop(timerErase)
-	for _, id := range sortedIDs(s.doomed) {
-		if it := s.record(id); it != nil && kept.UnixMilli() >= int64(s.doomed[id]) && !s.tx.full() { //nolint:gosec // a time that was kept
+	over := func(at uint64) bool { return kept.UnixMilli() >= 0 && uint64(kept.UnixMilli()) >= at } //nolint:gosec // not negative
+	for _, id := range timesUp(s.expiring, over) {
+		if it := s.record(id); it != nil && !s.tx.full() {
+			s.erase(now, it, wire.MessageID{})
+		}
+	}
+	for _, id := range timesUp(s.doomed, over) {
+		if it := s.record(id); it != nil && !s.tx.full() {
 			s.review(now, it)
 		}
 	}
-	for _, at := range s.doomed {
-		s.timers.sooner(timerErase, time.UnixMilli(int64(at))) //nolint:gosec // the same
+	for _, times := range []map[wire.MessageID]uint64{s.expiring, s.doomed} {
+		for _, at := range times {
+			s.wake(at)
+		}
 	}
+}
+
+// timesUp lists the messages whose time has come, in an order that repeats.
+func timesUp(times map[wire.MessageID]uint64, over func(uint64) bool) []wire.MessageID {
+	come := map[wire.MessageID]bool{}
+	for id, at := range times {
+		if over(at) {
+			come[id] = true
+		}
+	}
+	return sortedIDs(come)
 }
 
 func sortedIDs[V any](m map[wire.MessageID]V) []wire.MessageID {
@@ -191,12 +236,13 @@ func (s *sayings) eraseOne(now time.Time, it *dag.Item, by wire.MessageID) {
 	s.tx.put(rowGone+id, wire.Marshal(&goneRow{By: by, At: uint64(s.timers.kept(now).UnixMilli())})) //nolint:gosec // after 1970
 	var seals []string
 	s.tx.fail(s.tx.scanKeys(rowSeal+id+"/", func(key string) error { seals = append(seals, key); return nil }))
-	for _, key := range append(seals, rowPlain+id, rowSalt+id, rowDoomed+id) {
+	for _, key := range append(seals, rowPlain+id, rowSalt+id, rowDoomed+id, rowExpiring+id) {
 		s.tx.del(key)
 	}
 	s.tx.ready.Erased = true
 	delete(s.contested, it.Hash)
 	delete(s.doomed, it.Hash)
+	delete(s.expiring, it.Hash)
 	it.Drop(dag.IsPlain)
 	it.Note(dag.IsTaken | dag.IsDelivered)
 	it.Seals = 0

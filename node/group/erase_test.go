@@ -184,3 +184,72 @@ func TestEraseOthers(t *testing.T) {
 		}
 	}
 }
+
+// A message that expires goes at all who have it, and a member who was away is owed nothing;
+// those who write after it are not held up.
+func TestExpiry(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 33)
+	w.gossip = true
+	a, b, away := w.device("anna"), w.device("ben"), w.device("away")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.join(away)
+	w.run(5 * time.Second)
+	away.online = false
+	expiring := func(in time.Duration) content.Message {
+		return content.Message{Expires: &content.Expiry{Time: uint32(w.now.Add(in).Unix())}, Part: content.Text(content.Plain, "a zebra")}
+	}
+	first := a.say(expiring(time.Hour))
+	later := a.say(expiring(48 * time.Hour))
+	relative := a.say(content.Message{Expires: &content.Expiry{Relative: true, Time: 3600}, Part: content.Text(content.Plain, "a zebra, too")})
+	w.run(5 * time.Second)
+	edit := a.say(content.Message{Replaces: first, Part: content.Text(content.Plain, "another zebra")})
+	after := a.say(written("after"))
+	past := b.say(expiring(-time.Minute))
+	w.run(30 * time.Minute)
+	salts := a.salts(first, edit, relative)
+	if got := b.message(first); got.Shown.Part.Words() != "another zebra" || got.Expires.IsZero() || got.Shown.Over {
+		t.Errorf("before its time: %+v", got)
+	}
+	w.run(time.Hour)
+	check := func(d *device) {
+		t.Helper()
+		if left := d.leftOf("a zebra, too", salts, first, edit, relative, past); len(left) > 0 {
+			t.Errorf("%s: of what expired is left: %q", d.name, left)
+		}
+		if got := d.looks(later); got != "a zebra" {
+			t.Errorf("%s sees %q, which has not expired", d.name, got)
+		}
+		if got := d.looks(after); got != "after" {
+			t.Errorf("%s sees %q", d.name, got)
+		}
+		if s := d.m.Status(); s.Gaps != 0 {
+			t.Errorf("%s has %d gaps", d.name, s.Gaps)
+		}
+		if e := d.m.Explain(w.now, first); e.State != WhyErased || !strings.Contains(strings.Join(e.Facts, " "), "it expired") {
+			t.Errorf("%s explains it by %+v", d.name, e)
+		}
+		d.whole()
+	}
+	for range 2 {
+		for _, d := range []*device{a, b} {
+			check(d)
+			if m := d.message(first); !m.Shown.Over || m.Shown.Deleted != nil || m.Shown.Part.Words() != "" {
+				t.Errorf("%s shows %+v", d.name, m)
+			}
+			d.down = true
+			d.open()
+		}
+	}
+	away.online = true
+	w.sync(away, b)
+	w.run(10 * time.Minute)
+	check(away)
+	w.run(72 * time.Hour)
+	for _, d := range []*device{a, b, away} {
+		if m := d.message(later); !m.Shown.Over {
+			t.Errorf("%s still has what expired yesterday", d.name)
+		}
+	}
+}

@@ -84,6 +84,7 @@ type Message struct {
 	Shown    *content.Shown // what edits, deletes and reactions made of it
 	Replies  int            // messages that answer it, or are in its thread
 	Fault    string         // it cannot be shown: why
+	Expires  time.Time      // when it is erased; zero: never
 	Deleted  *Message       // the message that took it away, without its content; nil: none
 	ReplyTo  *Message       // the message that it answers, without Shown if it is not here; nil: none
 	Own      bool

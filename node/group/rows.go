@@ -36,6 +36,7 @@ const (
 	rowAbout     = "about/"     // MessageID/what/MessageID of a message that says that of it → nothing
 	rowGone      = "erased/"    // MessageID → goneRow: it was erased
 	rowDoomed    = "doomed/"    // MessageID → doomedRow: it is erased in a while
+	rowExpiring  = "expiring/"  // MessageID → doomedRow: it expires
 	rowShown     = "shown/"     // cursor → MessageID
 	rowIndex     = "index/"     // MessageID → cursor
 	rowEvent     = "event/"     // cursor → Event

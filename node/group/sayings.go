@@ -24,13 +24,14 @@ type sayings struct {
 	targets   map[wire.MessageID]bool   // something is said of them, be they here or not
 	contested map[wire.MessageID]bool   // of them: some deletion is about them, and they are not erased
 	doomed    map[wire.MessageID]uint64 // when they are erased, by the time kept: milliseconds since 1970
+	expiring  map[wire.MessageID]uint64 // the same, of those that their authors let expire
 	erased    func(*dag.Item)           // has all else forget a message
 }
 
 func newSayings(r records, t *tx, timers *timers) *sayings {
 	return &sayings{
 		records: r, tx: t, timers: timers,
-		targets: map[wire.MessageID]bool{}, contested: map[wire.MessageID]bool{}, doomed: map[wire.MessageID]uint64{},
+		targets: map[wire.MessageID]bool{}, contested: map[wire.MessageID]bool{}, doomed: map[wire.MessageID]uint64{}, expiring: map[wire.MessageID]uint64{},
 	}
 }
 
@@ -46,7 +47,7 @@ const erasedAfter = 7 * 24 * time.Hour
 
 // goneRow is what is left of a message.
 type goneRow struct {
-	By wire.MessageID `cbor:"1,keyasint"` // the deletion
+	By wire.MessageID `cbor:"1,keyasint"` // the deletion; zero: it expired
 	At uint64         `cbor:"2,keyasint"` // milliseconds since 1970, by the time kept
 }
 
@@ -120,21 +121,29 @@ type readOut struct {
 	fault   string // it is none that can be shown: why
 }
 
-// aboutOf gives the message that a content edits, deletes or reacts to; nil: none.
-func aboutOf(c wire.Content) *wire.MessageID {
+// openly gives what a RECORD says of its message in the clear: the message that it edits,
+// deletes or reacts to, if it does, else when it expires, if it does.
+func openly(now time.Time, c wire.Content) (about *wire.MessageID, expires uint64) {
 	if c.MediaType != content.MediaType {
-		return nil
+		return nil, 0
 	}
 	m, err := content.Decode(c.Data)
 	if err != nil {
-		return nil
+		return nil, 0
 	}
-	for _, about := range says(content.Said{Message: m}) {
-		if changes(about.what) {
-			return &about.target
+	for _, said := range says(content.Said{Message: m}) {
+		if changes(said.what) {
+			return &said.target, 0
 		}
 	}
-	return nil
+	switch e := m.Expires; {
+	case e == nil:
+		return nil, 0
+	case e.Relative:
+		return nil, uint64(now.Add(time.Duration(e.Time) * time.Second).UnixMilli()) //nolint:gosec // after 1970
+	default:
+		return nil, uint64(e.Time) * 1000
+	}
 }
 
 // changes says whether a message that says this is shown only by what it makes of another.
@@ -193,6 +202,9 @@ func (s *sayings) shown(it *dag.Item) (Message, error) {
 		return Message{}, err
 	}
 	msg := Message{Content: r.content, Fault: r.fault}
+	if at := s.expiring[it.Hash]; at != 0 {
+		msg.Expires = time.UnixMilli(int64(at)) //nolint:gosec // of a RECORD
+	}
 	set := []content.Said{r.said}
 	if s.targets[it.Hash] {
 		if set, err = s.withWords(set, it); err != nil {
@@ -303,6 +315,8 @@ func (s *sayings) explain(it *dag.Item) (facts []string) {
 	switch d := msg.Shown.Deleted; {
 	case msg.Fault != "":
 		say("it cannot be shown: %s", msg.Fault)
+	case msg.Shown.Over:
+		say("it expired, as its author wanted")
 	case d != nil:
 		say("%s deleted it", s.logs.NameOf(s.record(d.ID).Log.Device))
 	case msg.Shown.Edited:
@@ -362,11 +376,10 @@ func (s *sayings) gone(it *dag.Item) (row goneRow, err error) {
 // tombstone shows a message that was erased.
 func (s *sayings) tombstone(it *dag.Item) (Message, error) {
 	row, err := s.gone(it)
-	said := content.Said{ID: it.Hash, User: it.User, HLC: uint64(it.HLC)}
-	by := content.Said{ID: row.By}
-	own := false
-	if d := s.record(row.By); d != nil {
-		by.User, by.HLC, own = d.User, uint64(d.HLC), d.User == it.User
+	shown := &content.Shown{Said: content.Said{ID: it.Hash, User: it.User, HLC: uint64(it.HLC)}, Kind: content.KindMessage}
+	d := s.record(row.By)
+	if shown.Over = d == nil; d != nil {
+		shown.Deleted = &content.Delete{Said: content.Said{ID: row.By, User: d.User, HLC: uint64(d.HLC)}, Own: d.User == it.User}
 	}
-	return Message{Shown: &content.Shown{Said: said, Kind: content.KindMessage, Deleted: &content.Delete{Said: by, Own: own}}}, err
+	return Message{Shown: shown}, err
 }

@@ -54,7 +54,8 @@ func (m *Machine) send(now time.Time, c wire.Content) (wire.EntryHash, error) {
 	if _, err := io.ReadFull(m.cfg.Rand, o.Salt[:]); err != nil {
 		return wire.EntryHash{}, fmt.Errorf("drawing a salt: %w", err)
 	}
-	r := &wire.Record{Commitment: o.Commitment(), About: aboutOf(c)}
+	r := &wire.Record{Commitment: o.Commitment()}
+	r.About, r.Expires = openly(now, c)
 	it, err := m.append(now, wire.KindRecord, r)
 	if err != nil {
 		return wire.EntryHash{}, err

@@ -280,15 +280,22 @@ func (c *Commit) validate() error {
 	return nil
 }
 
+// maxDate is the end of the year 9999, in milliseconds since 1970: later ones are no dates for people.
+const maxDate = 253402300799999
+
 // Record is the body of a RECORD. Salt and body of the message travel only in seals.
 type Record struct {
 	Commitment Hash       `cbor:"1,keyasint"`           // SHA-256(salt ‖ body)
 	About      *MessageID `cbor:"2,keyasint,omitempty"` // the message that it edits, deletes or reacts to; nil: none
+	Expires    uint64     `cbor:"3,keyasint,omitempty"` // from when on it is erased, and owed to nobody: milliseconds since 1970; 0: never
 }
 
 func (r *Record) validate() error {
 	if r.About != nil && *r.About == (MessageID{}) {
 		return fmt.Errorf("%w: RECORD about no message", ErrMalformed)
+	}
+	if r.Expires > maxDate {
+		return fmt.Errorf("%w: RECORD that expires after the year 9999", ErrMalformed)
 	}
 	return nil
 }

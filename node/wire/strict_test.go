@@ -297,6 +297,7 @@ func TestRules(t *testing.T) {
 		{"invite", "no role", change(sampleInvite, func(i *Invite) { i.Role = 0 }), ErrMalformed},
 		{"invite", "unknown role", change(sampleInvite, func(i *Invite) { i.Role = 5 }), ErrMalformed},
 		{"invite", "short signer", change(sampleInvite, func(i *Invite) { i.Signer = fill(0, 31) }), ErrMalformed},
+		{"record-expiring", "too late", Marshal(&Record{Expires: maxDate + 1}), ErrMalformed},
 		{"record-about", "nothing", Marshal(&Record{About: &MessageID{}}), ErrMalformed},
 		{"op-setting", "without a key", Marshal(&Op{Type: OpSetting, Setting: &Setting{Value: "x"}}), ErrMalformed},
 		{"op-setting", "with a space in its key", Marshal(&Op{Type: OpSetting, Setting: &Setting{Key: "a b"}}), ErrMalformed},
