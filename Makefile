@@ -91,6 +91,10 @@ bench-group: ## the costs of the group machine as one table
 	@$(GO) test ./node/group -count=1 -timeout 9m -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x
 	@$(GO) test ./node/group/epochs -count=1 -run '^$$' -bench '^BenchmarkForkChoice$$' -benchtime 500x
 
+.PHONY: bench-members
+bench-members: ## what a group of 1,000 members costs who were let in one by one: PANDANODE_MEMBERS=N for another size (1 min)
+	@$(GO) test ./node/group -count=1 -timeout 60m -run '^$$' -bench '^BenchmarkMembers$$' -benchtime 1x
+
 FUZZTIME ?= 10s
 .PHONY: fuzz
 fuzz: ## every fuzz target of the module, each for FUZZTIME (10s)

@@ -160,18 +160,38 @@ func (e *Epoch) Member(i LeafIndex) (leaf *LeafNode, ok bool) {
 }
 
 // PathSize is the number of nodes that the path of a commit by this member would be sealed
-// to, if it removed these leaves: RFC 9420, Section 7.6. It grows with the blank nodes.
-func (e *Epoch) PathSize(removes ...LeafIndex) (n int) {
+// to, if it removed these leaves, and its length in bytes, about: RFC 9420, Section 7.6. It
+// grows with the blank nodes.
+func (e *Epoch) PathSize(removes ...LeafIndex) (nodes, bytes int) {
 	t := e.tree.edit()
 	for _, i := range removes {
 		if uint32(i) < t.leaves && i != e.own && t.at(i.node()).leaf != nil {
 			t.remove(i)
 		}
 	}
-	for _, step := range t.filteredPath(e.own) {
-		n += step.sibling.resolutionSize()
+	const headers, tag = 8, 16
+	steps := t.filteredPath(e.own)
+	for _, step := range steps {
+		nodes += step.sibling.resolutionSize()
 	}
-	return n
+	s, leaf := e.suite(), t.at(e.own.node()).leafRaw()
+	key := len(t.leaf(e.own).EncryptionKey)
+	return nodes, len(leaf) + len(steps)*(key+headers) + nodes*(s.kem.encapSize()+s.nh+tag+headers)
+}
+
+// PathFills is how many nodes others seal to at the most for want of a path by this member:
+// the largest resolution of a node on its own path, less the root, which nobody seals to.
+func (e *Epoch) PathFills() (most int) {
+	n, at := e.tree.root, e.tree.rootIndex()
+	for !at.isLeaf() {
+		if e.own.node() < at {
+			n, at = n.left, at.left()
+		} else {
+			n, at = n.right, at.right()
+		}
+		most = max(most, n.resolutionSize())
+	}
+	return most
 }
 
 // EpochAuthenticator is epoch_authenticator, RFC 9420, Section 8.7: equal for

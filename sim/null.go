@@ -355,7 +355,10 @@ func (e *nullEpoch) after(c *nullCommit, raw []byte, check engine.CheckCredentia
 }
 
 // PathSize is the Epoch's: a null commit has no path to seal.
-func (e *nullEpoch) PathSize([]uint32) int { return 0 }
+func (e *nullEpoch) PathSize([]uint32) (nodes, bytes int) { return 0, 0 }
+
+// PathFills is the Epoch's.
+func (e *nullEpoch) PathFills() int { return 0 }
 
 func (e *nullEpoch) Commit(rand io.Reader, ch engine.Change) (engine.Committed, error) {
 	nonce, err := nullDraw(rand)

@@ -48,7 +48,7 @@ func (m *Machine) heal(now time.Time) bool {
 		m.plan.updateAt = nil
 		return false
 	}
-	m.planUpdate(now, n)
+	m.planUpdate(now, n, e)
 	d := m.compareTree(now, e)
 	sibling := slices.ContainsFunc(n.Children, func(c *epochs.Node) bool { return m.fork.refused.has(c.ID) && c.Contains(m.choose(now)) })
 	outOfReach := m.messages.ratchetOutOfReach(now, m.rank)
@@ -86,25 +86,33 @@ func (m *Machine) heal(now time.Time) bool {
 }
 
 // planUpdate says when this device must renew its keys: so long after its leaf
-// last changed on the chain to its position, or up to an eighth of that earlier.
-func (m *Machine) planUpdate(now time.Time, n *epochs.Node) {
+// last changed on the chain to its position, or up to an eighth of that earlier. It does so at
+// any moment of that time if it came into a tree of blank nodes, which fills by that; and soon
+// if others have to seal to many nodes until it does.
+func (m *Machine) planUpdate(now time.Time, n *epochs.Node, e engine.Epoch) {
 	if m.plan.updateAt == n {
 		return
 	}
 	m.plan.updateAt = n
-	at := n
+	at, came := n, false
 	for ; at.Parent != nil && at.Parent.Parent != nil; at = at.Parent {
-		if at.Renews() && slices.ContainsFunc(at.Claims, func(c *dag.Item) bool { return c.Log.Device == m.own.log.Device }) || m.leaf.addedBy(at) {
+		d := m.own.log.Device
+		came = at.Leaves.LeafOf(d) != at.Parent.Leaves.LeafOf(d)
+		if came || at.Renews() && slices.ContainsFunc(at.Claims, func(c *dag.Item) bool { return c.Log.Device == d }) {
 			break
 		}
 	}
 	if by := at.By(); by != nil {
 		// Those who came in together do not all renew at one moment.
 		spread := wire.HashOf(wire.DomainPrio, m.own.group[:], by.Hash[:], m.own.log.Device[:])
-		early := time.Duration(binary.BigEndian.Uint16(spread[:])) * (m.cfg.UpdateEvery / 8 >> 16)
+		over := m.cfg.UpdateEvery / 8
+		if sealed, _ := e.PathSize(nil); sealed > maxSealed && came {
+			over = m.cfg.UpdateEvery
+		}
+		early := time.Duration(binary.BigEndian.Uint16(spread[:])) * (over >> 16)
 		m.timers.set(timerUpdate, by.Since(now).Add(m.cfg.UpdateEvery-early))
 	}
-	if lostKeys(m.logs, m.tree, m.own.log.Device, n, at.By()) {
+	if lostKeys(m.logs, m.tree, m.own.log.Device, n, at.By()) || e.PathFills() > maxUnfilled {
 		// Its newest keys were on a branch that lost. Spread, for others lost theirs too.
 		m.timers.sooner(timerUpdate, m.next(now).Time().Add(5*time.Second+m.rank()*gapStep))
 	}
@@ -135,6 +143,10 @@ var errLeftOut = errors.New("a KeyPackage cannot be used")
 // the commit goes without one.
 const maxSealed = 16
 
+// maxUnfilled is to how many nodes others seal, in one part of the tree, before a device of
+// that part renews its keys for it. The one whose rank comes first does, for all of them.
+const maxUnfilled = 64
+
 // goesWithoutPath says whether the commit that makes a difference needs no path (RFC 9420,
 // Section 12.4) and goes without: docs/SECURITY.md says what that costs. renews: it is to
 // renew this device's keys; sealed: to how many nodes its path would be sealed.
@@ -150,7 +162,8 @@ func (m *Machine) commit(now time.Time, n *epochs.Node, e engine.Epoch, d differ
 	}
 	change.Adds = d.adds
 	renews = renews || n.Info() == nil || !m.twins.seen.IsZero()
-	change.NoPath = goesWithoutPath(d, renews, e.PathSize(nil))
+	sealed, _ := e.PathSize(nil)
+	change.NoPath = goesWithoutPath(d, renews, sealed)
 	// The key for transport keys is renewed with the others.
 	var transport []byte
 	if m.timers.due(now, timerUpdate) {

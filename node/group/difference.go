@@ -26,16 +26,25 @@ type difference struct {
 	gate    bool // somebody who is out of the roster is in the tree: nobody seals
 	mine    bool // an operation of this device is among them
 	size    int  // of what is added, about, in a COMMIT
-	more    bool // not all that is to be added fits into one
+	room    int  // for what is added
+	more    bool // not all that is to be changed fits into one
 }
 
-// maxAdded bounds what one COMMIT adds, in bytes: with the path through a large tree it
-// must stay below wire.MaxEntry. The next ones add the others.
-const maxAdded = 128 << 10
+// Bounds on what one COMMIT holds, in bytes. Its path has to fit, whatever it does: so nobody
+// is added to a tree through which no path would fit any more, until devices have renewed
+// their keys in it. For what is added is the room that a path leaves, or what is needed for
+// one. The next commits add and remove the others.
+const (
+	maxPath  = wire.MaxEntry - 64<<10
+	maxAdded = 128 << 10
+)
+
+// makeRoom sets how much can be added beside a path of so many bytes.
+func (d *difference) makeRoom(path int) { d.room = min(maxAdded, wire.MaxEntry-32<<10-path) }
 
 // fits says whether so much more can be added in the same commit.
 func (d *difference) fits(size int) bool {
-	if size += 256; d.size > 0 && d.size+size > maxAdded { // its place in the Welcome
+	if size += 256; d.size > 0 && d.size+size > d.room { // its place in the Welcome
 		d.more = true
 		return false
 	}
@@ -92,18 +101,22 @@ func (d *differ) find(now time.Time, own wire.LogID, position *epochs.Node, e en
 		}
 	}
 	again, waits := map[wire.DeviceID]*rejoin{}, map[wire.DeviceID]bool{}
+	nodes, path := e.PathSize(nil)
+	each := path / (nodes + 16) // a node that a path is sealed to, about
 	for _, q := range rejoins {
 		if !d.usable(now, q.KeyPackage, nil) {
 			continue
 		}
 		waits[q.Device] = true
-		if !out.fits(2 * len(q.KeyPackage)) { // it is in the request too
+		if out.makeRoom(path); !out.fits(2 * len(q.KeyPackage)) { // it is in the request too
 			continue
 		}
+		path += 16 * each // its old leaf's path is blank
 		again[q.Device] = q
 		out.adds = append(out.adds, q.KeyPackage)
 		out.rejoins = append(out.rejoins, q.raw)
 	}
+	var gone []leafOut
 	for _, l := range e.Leaves() {
 		device, err := d.deviceOf(l)
 		if err != nil {
@@ -118,12 +131,20 @@ func (d *differ) find(now time.Time, own wire.LogID, position *epochs.Node, e en
 			continue
 		}
 		out.gate = true
-		out.removes = append(out.removes, l.Index)
-		cite(cmp.Or(r.Gone(device.User), r.Revoked(device.ID)))
+		gone = append(gone, leafOut{l.Index, cmp.Or(r.Gone(device.User), r.Revoked(device.ID))})
 	}
+	for _, l := range gone[:out.takeOut(gone, e)] {
+		cite(l.by)
+	}
+	_, path = e.PathSize(out.removes)
+	out.makeRoom(path)
 	for _, id := range r.DeviceIDs() {
 		wants := r.Device(id)
-		if in[id] || waits[id] || wants.KeyPackage == nil || position.Used(wants.KeyPackage) || !d.usable(now, wants.KeyPackage, wants.By) || !out.fits(len(wants.KeyPackage)) {
+		if in[id] || waits[id] || wants.KeyPackage == nil || position.Used(wants.KeyPackage) || !d.usable(now, wants.KeyPackage, wants.By) {
+			continue
+		}
+		if path += each; path > maxPath || !out.fits(len(wants.KeyPackage)) {
+			out.more = true
 			continue
 		}
 		out.adds = append(out.adds, wants.KeyPackage)
@@ -131,7 +152,31 @@ func (d *differ) find(now time.Time, own wire.LogID, position *epochs.Node, e en
 	}
 	slices.SortFunc(out.ops, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
 	out.ops = slices.Compact(out.ops)
+	out.ops = out.ops[:min(len(out.ops), wire.MaxOps)]
 	return out, nil
+}
+
+// leafOut is a leaf whose device is not in the roster, and what took it out.
+type leafOut struct {
+	leaf uint32
+	by   *dag.Item
+}
+
+// takeOut has as many of these leaves taken out as leave a path that fits, at least one, and
+// gives how many.
+func (d *difference) takeOut(gone []leafOut, e engine.Epoch) (n int) {
+	before := len(d.removes)
+	for n = len(gone); n > 0; n /= 2 {
+		d.removes = d.removes[:before]
+		for _, l := range gone[:n] {
+			d.removes = append(d.removes, l.leaf)
+		}
+		if _, path := e.PathSize(d.removes); path <= maxPath || n == 1 {
+			return n
+		}
+		d.more = true
+	}
+	return 0
 }
 
 // plan is the next commit of this device, as far as it is known.

@@ -209,7 +209,7 @@ func (d *device) rotate() error {
 // wrapsWith is the key with which a device wraps transport keys for another.
 func (d *device) wrapsWith(to wire.DeviceID) ([32]byte, bool) {
 	_, e := d.m.position()
-	return wrapsWith(e, d.m.epochs, d.m.rosters.now, d.m.peers, to)
+	return wrapsWith(e, d.m.epochs, d.m.rosters.now, d.m.peers)(to)
 }
 
 // A transport key that was superseded goes once every live device knows, and a month

@@ -337,3 +337,121 @@ func TestLostPathlessCommitIsNotRenewed(t *testing.T) {
 		t.Error("keys were renewed that nobody had lost")
 	}
 }
+
+// A device that joined and made no commit renews its keys when they are a month old, not once
+// its KeyPackage is gone and somebody commits.
+func TestNewcomersRenewWhenDue(t *testing.T) {
+	w, a, b, c := three(t, 1509)
+	w.run(60 * 24 * time.Hour)
+	d := w.device("dora")
+	w.join(d)
+	w.run(initKeysFor + 2*24*time.Hour)
+	if d.keyPackages() != 0 {
+		t.Fatal("dora has her KeyPackage")
+	}
+	a.lets(w.puppetAsks("x"))
+	w.run(24 * time.Hour)
+	renewed := func() bool {
+		return slices.ContainsFunc(slices.Collect(maps.Values(d.m.tree.Nodes)), func(n *epochs.Node) bool {
+			return n.By() != nil && n.By().Log.Device == d.dev.ID
+		})
+	}
+	if renewed() {
+		t.Error("dora renews her keys after ten days")
+	}
+	w.run(21 * 24 * time.Hour)
+	if !renewed() {
+		t.Error("dora has not renewed her keys after a month")
+	}
+	w.agree(a, b, c, d)
+}
+
+// A tree of many blank nodes is filled soon, by a few renewals: one device of each part makes
+// one. Additions and the renewals do not wait for each other.
+func TestTreesAreFilledSoon(t *testing.T) {
+	w, all := unfilled(t, 1510, 130, "anna", "ben")
+	a, b := all[0], all[1]
+	c := w.device("carl")
+	w.join(c) // into the second half of the tree
+	for i := range 130 {
+		a.lets(w.puppetAsks(fmt.Sprint("more ", i)))
+	}
+	sealed := func(d *device) int {
+		_, e := d.m.position()
+		n, _ := e.PathSize(nil)
+		return n
+	}
+	before := a.m.Status().Epoch
+	if n := sealed(a); n < 200 {
+		t.Fatalf("a path is sealed to %d nodes", n)
+	}
+	w.run(time.Hour)
+	if x, y := sealed(a), sealed(c); x > 160 || y > 160 {
+		t.Errorf("after an hour a path is sealed to %d and to %d nodes", x, y)
+	}
+	if n := a.m.Status().Epoch - before; n == 0 || n > 3 {
+		t.Errorf("%d renewals", n)
+	}
+	w.run(24 * time.Hour)
+	if n := a.m.Status().Epoch - before; n > 3 {
+		t.Errorf("%d renewals in a day", n)
+	}
+	w.agree(a, b, c)
+}
+
+// wide is an epoch in whose tree a path is as long as it says.
+type wide struct {
+	engine.Epoch
+	path func(removes int) int
+}
+
+func (e wide) PathSize(removes []uint32) (nodes, bytes int) {
+	n := e.path(len(removes))
+	return n / 84, n
+}
+
+// Nobody is added to a tree through which no path would fit, and as many are taken out at once
+// as leave one that fits.
+func TestPathsFitIntoAnEntry(t *testing.T) {
+	w, all := unfilled(t, 1511, 20, "anna")
+	a := all[0]
+	_, e := a.m.position()
+	r := w.puppetAsks("x")
+	if _, err := a.m.append(w.now, wire.KindOp, &wire.Op{Type: wire.OpAdd, Cert: &r.Cert, Role: wire.RoleMember, KeyPackage: r.KeyPackage, Why: wire.WhyOpen}); err != nil {
+		t.Fatal(err)
+	}
+	a.m.rosters.refresh()
+	find := func(path func(removes int) int) difference {
+		d, err := a.m.differ.find(w.now, a.m.own.log, a.position(), wide{e, path}, a.m.rosters.now, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	if d := find(func(int) int { return maxPath - 1000 }); len(d.adds) != 1 || d.more {
+		t.Errorf("a path that fits: %d added", len(d.adds))
+	}
+	if d := find(func(int) int { return maxPath }); len(d.adds) != 0 || !d.more {
+		t.Errorf("a path that hardly fits: %d added", len(d.adds))
+	}
+	for _, u := range a.m.Members()[1:11] {
+		a.must(RemoveUser{User: u.User})
+	}
+	roster := a.m.rosters.now
+	find = func(path func(removes int) int) difference {
+		d, err := a.m.differ.find(w.now, a.m.own.log, a.position().Parent, wide{e, path}, roster, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	if d := find(func(int) int { return 1000 }); len(d.removes) < 9 || d.more || !d.gate {
+		t.Fatalf("%d of ten are taken out", len(d.removes))
+	}
+	if d := find(func(n int) int { return n * maxPath / 3 }); len(d.removes) < 1 || len(d.removes) > 3 || !d.more || !d.gate || len(d.ops) != len(d.removes) {
+		t.Errorf("%d are taken out at once, by %d operations", len(d.removes), len(d.ops))
+	}
+	if d := find(func(int) int { return 2 * maxPath }); len(d.removes) != 1 {
+		t.Errorf("%d are taken out where no path fits", len(d.removes))
+	}
+}

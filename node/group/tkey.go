@@ -53,10 +53,15 @@ func (m *Machine) keepTransport(now time.Time) {
 		m.tx.fail(m.rotate(now, e))
 		return
 	}
+	wraps := wrapsWith(e, m.epochs, m.rosters.now, m.peers)
 	for _, d := range left {
-		public, ok := wrapsWith(e, m.epochs, m.rosters.now, m.peers, d)
+		public, ok := wraps(d)
 		if !ok {
 			continue
+		}
+		if m.tx.full() {
+			m.timers.set(timerTransport, now) // it goes on with the next turn
+			break
 		}
 		w, err := wrap(m.cfg.Rand, m.own.group, current, m.keys.keys[current], d, public)
 		if errors.Is(err, errNoKey) {
@@ -115,7 +120,7 @@ func complain(m *Machine, now time.Time) {
 
 // rotate writes a TKEY: a fresh key for every device of the roster.
 func (m *Machine) rotate(now time.Time, e engine.Epoch) error {
-	tkey, key, err := m.keys.newTKey(func(d wire.DeviceID) ([32]byte, bool) { return wrapsWith(e, m.epochs, m.rosters.now, m.peers, d) })
+	tkey, key, err := m.keys.newTKey(wrapsWith(e, m.epochs, m.rosters.now, m.peers))
 	if err != nil {
 		return err
 	}
@@ -132,23 +137,27 @@ func (m *Machine) rotate(now time.Time, e engine.Epoch) error {
 // wrapsWith gives the key under which a device of the roster takes transport keys: from
 // the credential of its leaf in the tree of an epoch, which it renews with its other keys,
 // else from its newest beacon, else from the KeyPackage that it is to be added with.
-func wrapsWith(e engine.Epoch, s *epochStore, r *roster.Roster, p *peers, id wire.DeviceID) ([32]byte, bool) {
+func wrapsWith(e engine.Epoch, s *epochStore, r *roster.Roster, p *peers) func(wire.DeviceID) ([32]byte, bool) {
+	leaves := map[wire.DeviceID][32]byte{}
 	if e != nil {
 		for leaf := range s.members(e) {
-			if leaf.ID == id {
-				return leaf.TransportKey, true
-			}
+			leaves[leaf.ID] = leaf.TransportKey
 		}
 	}
-	if p := p.of[id]; p != nil && p.transport != nil {
-		return *p.transport, true
-	}
-	if d := r.Device(id); d != nil && d.KeyPackage != nil {
-		if kp, err := s.engine.InspectKeyPackage(d.KeyPackage); err == nil {
-			if leaf, err := s.deviceOf(engine.Leaf{Credential: kp.Credential, SignatureKey: kp.SignatureKey}); err == nil {
-				return leaf.TransportKey, true
+	return func(id wire.DeviceID) ([32]byte, bool) {
+		if key, ok := leaves[id]; ok {
+			return key, true
+		}
+		if p := p.of[id]; p != nil && p.transport != nil {
+			return *p.transport, true
+		}
+		if d := r.Device(id); d != nil && d.KeyPackage != nil {
+			if kp, err := s.engine.InspectKeyPackage(d.KeyPackage); err == nil {
+				if leaf, err := s.deviceOf(engine.Leaf{Credential: kp.Credential, SignatureKey: kp.SignatureKey}); err == nil {
+					return leaf.TransportKey, true
+				}
 			}
 		}
+		return [32]byte{}, false
 	}
-	return [32]byte{}, false
 }

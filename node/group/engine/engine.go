@@ -106,8 +106,10 @@ type Epoch interface {
 	TreeHash() []byte
 	Parent
 	// PathSize is the number of nodes that the path of an own commit would be sealed to, if it
-	// took these leaves out.
-	PathSize(removes []uint32) int
+	// took these leaves out, and its length, about. PathFills is how many of the nodes that
+	// others seal to it would save them, at the most.
+	PathSize(removes []uint32) (nodes, bytes int)
+	PathFills() int
 	// Commit makes a child with these changes.
 	Commit(rand io.Reader, c Change) (Committed, error)
 	Seal(rand io.Reader, signer, authenticatedData, plaintext []byte) (message []byte, rows []KeyRow, err error)

@@ -305,7 +305,9 @@ func (e *MLSEpoch) Thin() (ThinEpoch, error) {
 	return mlsThin{suite: e.suite, epoch: t}, nil
 }
 
-func (e *MLSEpoch) PathSize(removes []uint32) int {
+func (e *MLSEpoch) PathFills() int { return e.Epoch.PathFills() }
+
+func (e *MLSEpoch) PathSize(removes []uint32) (nodes, bytes int) {
 	out := make([]mls.LeafIndex, len(removes))
 	for i, leaf := range removes {
 		out[i] = mls.LeafIndex(leaf)
