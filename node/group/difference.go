@@ -60,6 +60,7 @@ type differ struct {
 	engine   engine.Engine
 	deviceOf func(engine.Leaf) (*identity.Leaf, error) // that a leaf's credential proves
 	unusable map[[32]byte]bool                         // KeyPackages, by hash, that no commit can add
+	checked  map[[32]byte]time.Time                    // KeyPackages, by hash, that could be added then
 
 	last     *difference // at position by roster; nil: find it again
 	position *epochs.Node
@@ -75,10 +76,31 @@ func (d *differ) leaveOut(keyPackage []byte) {
 	d.last = nil
 }
 
+// checkAgain is how long a KeyPackage that may be added is not looked at again: its signatures
+// hold for ever, and its lifetime is of months.
+const checkAgain = time.Hour
+
+// maxChecked is how many of them are remembered.
+const maxChecked = 8 << 10
+
 // usable says whether a KeyPackage that an operation brought may be added now. by: nil of
 // one whose device asks with it by itself.
 func (d *differ) usable(now time.Time, keyPackage []byte, by *dag.Item) bool {
-	return !d.unusable[sha256.Sum256(keyPackage)] && !by.Lapsed(now) && d.engine.CheckLifetime(keyPackage, now) == nil
+	hash := sha256.Sum256(keyPackage)
+	if d.unusable[hash] || by.Lapsed(now) {
+		return false
+	}
+	if at, ok := d.checked[hash]; ok && !now.Before(at) && now.Sub(at) < checkAgain {
+		return true
+	}
+	if d.engine.CheckLifetime(keyPackage, now) != nil {
+		return false
+	}
+	if len(d.checked) >= maxChecked {
+		clear(d.checked)
+	}
+	d.checked[hash] = now
+	return true
 }
 
 // compare returns the difference between the tree of an epoch at a position and the roster.

@@ -455,3 +455,58 @@ func TestPathsFitIntoAnEntry(t *testing.T) {
 		t.Errorf("%d are taken out where no path fits", len(d.removes))
 	}
 }
+
+// counting is an engine that counts what it verifies.
+type counting struct {
+	engine.Engine
+	packages, lifetimes *int
+}
+
+func (e counting) InspectKeyPackage(b []byte) (engine.KeyPackageInfo, error) {
+	*e.packages++
+	return e.Engine.InspectKeyPackage(b)
+}
+
+func (e counting) CheckLifetime(b []byte, now time.Time) error {
+	*e.lifetimes++
+	return e.Engine.CheckLifetime(b, now)
+}
+
+// A start verifies no addition again, and a KeyPackage that waits is looked at once an hour.
+func TestVerifiedOnce(t *testing.T) {
+	w, all := unfilled(t, 1512, 5, "anna")
+	a := all[0]
+	r := w.puppetAsks("x")
+	if _, err := a.m.append(w.now, wire.KindOp, &wire.Op{Type: wire.OpAdd, Cert: &r.Cert, Role: wire.RoleMember, KeyPackage: r.KeyPackage, Why: wire.WhyOpen}); err != nil {
+		t.Fatal(err)
+	}
+	a.m.differ.leaveOut(r.KeyPackage) // until it is asked below
+	a.must(Tick{})
+	var packages, lifetimes int
+	cfg := a.m.cfg
+	cfg.Engine = counting{cfg.Engine, &packages, &lifetimes}
+	m, err := New(cfg, w.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if packages > 0 || m.rosters.now.Size() != 7 {
+		t.Errorf("a start verifies %d KeyPackages of %d members", packages, m.rosters.now.Size())
+	}
+	by := m.rosters.now.Device(m.rosters.now.DeviceIDs()[0]).By
+	lifetimes = 0
+	for _, after := range []time.Duration{0, time.Minute, checkAgain - time.Second, checkAgain + time.Minute, -time.Hour} {
+		if !m.differ.usable(w.now.Add(after), r.KeyPackage, by) {
+			t.Errorf("after %v it cannot be added", after)
+		}
+	}
+	if lifetimes > 3 {
+		t.Errorf("its signatures were verified %d times", lifetimes)
+	}
+	if m.differ.usable(w.now.Add(engine.KeyPackageLifetime+time.Hour), r.KeyPackage, m.logs.Ops[len(m.logs.Ops)-1]) {
+		t.Error("a KeyPackage past its time can be added")
+	}
+	m.differ.leaveOut(r.KeyPackage)
+	if m.differ.usable(w.now, r.KeyPackage, by) {
+		t.Error("a KeyPackage that no commit can add is usable")
+	}
+}

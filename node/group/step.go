@@ -25,7 +25,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m.keys = newKeyring(m.tx, &m.cfg, m.own, m.leaf, m.logs, m.rosters)
 	m.epochs = newEpochStore(m.tx, &m.timers, cfg.Engine, group, cfg.Retention)
 	m.packs = packs{tx: m.tx, logs: m.logs, group: group, engine: cfg.Engine, insert: m.insert}
-	m.differ = differ{engine: cfg.Engine, deviceOf: m.epochs.deviceOf, unusable: map[[32]byte]bool{}}
+	m.differ = differ{engine: cfg.Engine, deviceOf: m.epochs.deviceOf, unusable: map[[32]byte]bool{}, checked: map[[32]byte]time.Time{}}
 	read := reader{tx: m.tx, group: group, engine: cfg.Engine}
 	m.evidence = &watch{tx: m.tx, group: group, logs: m.logs, rosters: m.rosters, keys: m.keys, read: read}
 	m.judge = judge{read: read, rosters: m.rosters, deviceOf: m.epochs.deviceOf, checkCredential: m.epochs.checkCredential, rejoins: read.rejoins}

@@ -43,12 +43,21 @@ func Certify(user *Key, cert wire.DeviceCert) (*Device, error) {
 // expiry, when it makes a commit or accepts a KeyPackage. It does not when it processes a
 // commit, since receivers' clocks differ.
 func VerifyDevice(s wire.Signed) (*Device, error) {
-	c, err := wire.DecodeDeviceCert(s.Payload)
+	d, err := ReadDevice(s)
 	if err != nil {
 		return nil, err
 	}
-	if err := Verify(c.User, wire.DomainDeviceCert, wire.GroupID{}, s); err != nil {
-		return nil, fmt.Errorf("device certificate of %q: %w", c.Name, err)
+	if err := Verify(d.Cert.User, wire.DomainDeviceCert, wire.GroupID{}, s); err != nil {
+		return nil, fmt.Errorf("device certificate of %q: %w", d.Cert.Name, err)
+	}
+	return d, nil
+}
+
+// ReadDevice is VerifyDevice for a certificate whose signature was verified before.
+func ReadDevice(s wire.Signed) (*Device, error) {
+	c, err := wire.DecodeDeviceCert(s.Payload)
+	if err != nil {
+		return nil, err
 	}
 	return &Device{Cert: *c, Raw: s, ID: c.ID(), User: wire.UserIDOf(c.User)}, nil
 }

@@ -163,7 +163,7 @@ func (l *Logs) Check(s *SignedEntry, group wire.GroupID, engine engine.Engine) (
 	if it = l.FillPast(it, e); !l.introduced(it) {
 		return nil, fmt.Errorf("%v entry: %w: device %v, as far as it knew", e.Kind, verdict.ErrNotMember, e.Device)
 	}
-	return it, it.readBody(group, e, engine)
+	return it, it.readBody(group, e, engine, false)
 }
 
 // mayFollow says whether an entry with this date may build on one at that place in the
@@ -214,7 +214,7 @@ func (l *Logs) Author(log wire.LogID, user wire.UserID) *Author {
 // Fill gives an item its causal past and its body.
 func (l *Logs) Fill(it *Item, e *wire.Entry, group wire.GroupID, engine engine.Engine) (*Item, error) {
 	it = l.FillPast(it, e)
-	return it, it.readBody(group, e, engine)
+	return it, it.readBody(group, e, engine, false)
 }
 
 // FillPast gives an item its causal past, and its place in the order: where its date puts
@@ -538,7 +538,8 @@ func (l *Logs) CheckLoaded(s *SignedEntry, group wire.GroupID, engine engine.Eng
 	if d == nil {
 		return nil, fmt.Errorf("%w: device %v", verdict.ErrNotMember, e.Device)
 	}
-	return l.Fill(l.Item(s, d), e, group, engine)
+	it := l.FillPast(l.Item(s, d), e)
+	return it, it.readBody(group, e, engine, true)
 }
 
 // Issued says whether the operation that gave an invite out is here, with its past.

@@ -83,8 +83,9 @@ func (n *Node) Adds() [][32]byte {
 // Used says whether the chain to n has added a KeyPackage before: its device was there
 // and asks to be added again, with another one, if it lost its way.
 func (n *Node) Used(keyPackage []byte) bool {
+	hash := sha256.Sum256(keyPackage)
 	for ; n != nil; n = n.Parent {
-		if slices.Contains(n.Adds(), sha256.Sum256(keyPackage)) {
+		if slices.Contains(n.Adds(), hash) {
 			return true
 		}
 	}
