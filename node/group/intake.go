@@ -143,6 +143,7 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 	if unwanted {
 		return 0, m.logs.PutAside(s)
 	}
+	testify(m, now, it)
 	if err := m.insert(it, s.Entry); err != nil {
 		return 0, err
 	}
