@@ -270,6 +270,9 @@ func TestFloodOfLogs(t *testing.T) {
 		if a.m.conclusions() != b.m.conclusions() {
 			t.Errorf("forks %v: anna concludes\n%s\nand ben\n%s", forks, a.m.conclusions(), b.m.conclusions())
 		}
+		if again, _, err := a.m.EntriesAfter(b.dev.ID, b.m.Marks(), wire.EntryHash{}, 1<<20); err != nil || len(again) > 0 {
+			t.Errorf("forks %v: ben knows all, and gets %d entries with each exchange: %v", forks, len(again), err)
+		}
 		if len(a.texts()) != 2 || len(b.texts()) != 2 {
 			t.Errorf("forks %v: anna shows %v, ben %v", forks, a.texts(), b.texts())
 		}

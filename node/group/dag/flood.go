@@ -73,7 +73,7 @@ func (l *Logs) Shows(f *wire.Flood) bool {
 // depends on which entries count.
 func (l *Logs) RecordFlood(f *wire.Flood) {
 	l.Floods[f.Device] = f
-	l.Covered, l.proof = nil, nil
+	l.Covered = nil
 	l.Recounted()
 	for _, s := range l.Parking.Entries {
 		if s.Entry.Device == f.Device && !l.Needed(s.Hash, s.Entry) {
@@ -88,20 +88,24 @@ func (l *Logs) accused(id wire.LogID) bool {
 	return l.Evidence[id] != nil || l.Floods[id.Device] != nil
 }
 
-// proves says whether an entry is one that shows a flood, or in the past of one: others need
-// it to see the same.
-func (l *Logs) proves(it *Item) bool {
-	if l.proof == nil {
-		l.proof = Vector{}
-		for _, f := range l.Floods {
-			for _, h := range f.Entries {
-				if shows := l.Items.At(h); shows != nil {
-					l.proof = l.proof.Join(shows)
-				}
+// proofs gives the entries that show the floods which a holder of these marks does not know
+// of, and their pasts: it needs them to see the same.
+func (l *Logs) proofs(marks []wire.Mark) (v Vector) {
+	known := map[wire.DeviceID]bool{}
+	for _, m := range marks {
+		known[m.Log.Device] = known[m.Log.Device] || m.Log.Incarnation == FloodMark
+	}
+	for d, f := range l.Floods {
+		if known[d] {
+			continue
+		}
+		for _, h := range f.Entries {
+			if shows := l.Items.At(h); shows != nil {
+				v = v.Join(shows)
 			}
 		}
 	}
-	return l.proof.Has(it)
+	return v
 }
 
 // forked counts the logs of a device that there is evidence against.

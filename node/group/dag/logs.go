@@ -49,7 +49,6 @@ type Logs struct {
 	Floods   map[wire.DeviceID]*wire.Flood
 	tops     map[wire.DeviceID][]*Item // entries of a device that lie in the past of no other of its own
 	found    []*wire.Flood             // see Found
-	proof    Vector                    // of Floods; nil: find it again
 	Covered  Vector                    // the entries in the pasts of logs without evidence; nil: find them again
 	scratch  Vector                    // for fillPast
 	Grew     bool                      // covered took in something of a log with evidence
@@ -438,7 +437,7 @@ func (l *Logs) Known(marks []wire.Mark) (have Vector) {
 // After returns the entries that a holder of these marks lacks, in causal order, from
 // behind a place in that order; nil: from the beginning.
 func (l *Logs) After(marks []wire.Mark, place *Item, may func(*Item) bool) iter.Seq[*Item] {
-	have := l.Known(marks)
+	have, proofs := l.Known(marks), l.proofs(marks)
 	// Each branch is in the order already: they are merged.
 	var rest mergeHeap
 	for i, list := range l.Lists {
@@ -464,7 +463,7 @@ func (l *Logs) After(marks []wire.Mark, place *Item, may func(*Item) bool) iter.
 			} else {
 				heap.Fix(&rest, 0)
 			}
-			if may(it) && (l.Counts(it) || l.proves(it)) && !yield(it) {
+			if may(it) && (l.Counts(it) || proofs.Has(it)) && !yield(it) {
 				return
 			}
 		}
