@@ -167,10 +167,16 @@ func (p *puppet) deliver(to map[*cnode]bool, entries ...[]byte) {
 }
 
 // commit makes a commit on an epoch that the device once held.
-func (p *puppet) commit(parent *dagEpoch, c engine.Change) (*wire.Commit, error) { //nolint:unparam // later scenarios change the tree
+func (p *puppet) commit(parent *dagEpoch) (*wire.Commit, error) {
+	c, _, err := p.commitWith(parent, engine.Change{})
+	return c, err
+}
+
+// commitWith is commit with a change, and gives the tree that follows.
+func (p *puppet) commitWith(parent *dagEpoch, c engine.Change) (*wire.Commit, []byte, error) {
 	e := p.s.spy.epochs[string(parent.interim)]
 	if e == nil {
-		return nil, fmt.Errorf("it never held epoch %d", parent.number)
+		return nil, nil, fmt.Errorf("it never held epoch %d", parent.number)
 	}
 	c.Now, c.Signer, c.Check = p.s.n.clock(), p.s.spy.signer, func(_, _ []byte) error { return nil }
 	if c.JoinSecrets == nil {
@@ -178,10 +184,10 @@ func (p *puppet) commit(parent *dagEpoch, c engine.Change) (*wire.Commit, error)
 	}
 	out, err := e.Commit(p.s.n.chance, c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	child := wire.EpochIDOf(p.s.g.genesis.ID, parent.root, parent.number+1, out.Epoch.Interim())
-	return &wire.Commit{Parent: parent.id, Child: child, Commit: out.Commit, Welcome: out.Welcome}, nil
+	return &wire.Commit{Parent: parent.id, Child: child, Commit: out.Commit, Welcome: out.Welcome}, out.Epoch.Tree(), nil
 }
 
 // at gives the epoch with a number on the chain to the device's position.
@@ -219,7 +225,7 @@ func doLate(w *core, a Action) error {
 	}
 	var entries [][]byte
 	for range a.count() {
-		c, err := p.commit(at, engine.Change{})
+		c, err := p.commit(at)
 		if err != nil {
 			return err
 		}
@@ -260,7 +266,7 @@ func doEquivocate(w *core, a Action) error {
 		for _, n := range names {
 			to[w.nodeOf(n)] = true
 		}
-		c, err := p.commit(at, engine.Change{})
+		c, err := p.commit(at)
 		if err != nil {
 			return err
 		}
@@ -370,7 +376,7 @@ func doBroken(w *core, a Action) error {
 	if err != nil {
 		return err
 	}
-	c, err := p.commit(at, engine.Change{})
+	c, err := p.commit(at)
 	if err != nil {
 		return err
 	}
@@ -397,7 +403,7 @@ func doClaim(w *core, a Action) error {
 	if err != nil || at.parent == nil {
 		return errors.Join(err, errors.New("nothing to claim"))
 	}
-	c, err := p.commit(at.parent, engine.Change{})
+	c, err := p.commit(at.parent)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -19,7 +20,7 @@ import (
 // name what was known at a time of their choice.
 var insiderVerbs = map[string]*verb{
 	"backdate": {
-		usage: "backdate NODE KIND… known=TIME [device=D] [incarnation=new|first] [to=NODE] [hlc=max]: an entry as the first of a fresh log, after what was known at TIME; KIND is add WHOM, remove WHOM, role WHOM ROLE, leave, revoke DEVICE, policy POLICY, reboot or send",
+		usage: "backdate NODE KIND… known=TIME [device=D] [incarnation=new|first] [to=NODE] [hlc=max]: an entry as the first of a fresh log, after what was known at TIME; KIND is add WHOM, remove WHOM, role WHOM ROLE, leave, revoke DEVICE, policy POLICY, invite NAME, serve WHOM, reboot or send",
 		opts:  []string{"known", "device", "incarnation", "to", "hlc"}, check: checkBackdate, do: doBackdate,
 	},
 	"ghost":   {usage: "ghost NODE via=X: it is out and keeps its keys, and X carries its entries", opts: []string{"via"}, check: checkGhost, do: doGhost},
@@ -95,7 +96,7 @@ func doExpect(w *core, a Action) error {
 	return nil
 }
 
-var kindsOfEntries = map[string]int{"add": 1, "remove": 1, "role": 2, "leave": 0, "revoke": 1, "policy": 1, "reboot": 0, "send": 0}
+var kindsOfEntries = map[string]int{"add": 1, "remove": 1, "role": 2, "leave": 0, "revoke": 1, "policy": 1, "reboot": 0, "send": 0, "invite": 1, "serve": 1}
 
 func checkBackdate(sc *Scenario, a Action) error {
 	if len(a.Args) < 2 || sc.node(a.Args[0]) < 0 {
@@ -123,6 +124,12 @@ func checkBackdate(sc *Scenario, a Action) error {
 	if a.Args[1] == "policy" {
 		_, err := wire.ParsePolicy(a.Args[2])
 		return err
+	}
+	if a.Args[1] == "invite" {
+		if !isName(a.Args[2]) {
+			return fmt.Errorf("%q is no name", a.Args[2])
+		}
+		return nil
 	}
 	if more > 0 && sc.node(a.Args[2]) < 0 {
 		return fmt.Errorf("there is no node %q", a.Args[2])
@@ -207,7 +214,8 @@ func (n *cnode) first(g *cgroup, d *dag, incarnation uint64, at time.Time, kind 
 }
 
 // bodyOf makes what a back-dated entry says.
-func (w *core) bodyOf(a Action, s *seat, n *cnode, hlc uint64) (wire.Kind, any, error) {
+func (w *core) bodyOf(a Action, s *seat, n *cnode, at time.Time) (wire.Kind, any, error) {
+	hlc := uint64(crdt.HLCFromTime(at))
 	user := func() *wire.UserID { u := w.nodeOf(a.Args[2]).dev.User; return &u }
 	switch a.Args[1] {
 	case "remove":
@@ -220,13 +228,28 @@ func (w *core) bodyOf(a Action, s *seat, n *cnode, hlc uint64) (wire.Kind, any, 
 		d := w.nodeOf(a.Args[2]).dev.ID
 		return wire.KindOp, &wire.Op{Type: wire.OpDeviceRevoke, Device: &d}, nil
 	case "add":
-		o := w.nodeOf(a.Args[2]).seats[s.g.index]
-		if o == nil || len(o.request.KeyPackage) == 0 {
-			return 0, nil, fmt.Errorf("%s did not ask to join", a.Args[2])
+		op, err := s.addition(a.Args[2])
+		return wire.KindOp, op, err
+	case "serve":
+		op, err := s.addition(a.Args[2])
+		if err != nil {
+			return 0, nil, err
 		}
-		cert := o.request.Cert
-		op := &wire.Op{Type: wire.OpAdd, Cert: &cert, KeyPackage: o.request.KeyPackage, Role: wire.RoleMember, Why: wire.WhyRole}
+		r := w.nodeOf(a.Args[2]).seats[s.g.index].request
+		if r.Invite == nil {
+			return 0, nil, fmt.Errorf("%s asked without an invite", a.Args[2])
+		}
+		op.Why, op.Invite, op.Claim = wire.WhyInvite, r.Invite, r.Claim
 		return wire.KindOp, op, nil
+	case "invite":
+		key, err := identity.NewKey(n.chance)
+		if err != nil {
+			return 0, nil, err
+		}
+		i := wire.Invite{V: wire.Version, Key: [32]byte(key.Public()), Role: wire.RoleMember, Created: uint64(at.UnixMilli()), Signer: n.user.Public()} //nolint:gosec // after 1970
+		signed := n.user.Sign(wire.DomainInvite, s.g.genesis.ID, i.Encode())
+		s.g.gave(a.Args[2], link{signed, key, wire.InviteIDOf(s.g.genesis.ID, signed.Payload)})
+		return wire.KindOp, &wire.Op{Type: wire.OpInvite, Invite: &signed}, nil
 	case "policy":
 		p, err := wire.ParsePolicy(a.Args[2])
 		if err != nil {
@@ -274,7 +297,7 @@ func doBackdate(w *core, a Action) error {
 	if i, _ := a.opt("incarnation"); i == "first" {
 		incarnation = then.firstLog(n.dev.ID)
 	}
-	kind, body, err := w.bodyOf(a, p.s, n, uint64(crdt.HLCFromTime(at)))
+	kind, body, err := w.bodyOf(a, p.s, n, at)
 	if err != nil {
 		return err
 	}
@@ -292,46 +315,27 @@ func doBackdate(w *core, a Action) error {
 }
 
 // enough says whether a role permits an operation.
-func enough(role wire.Role, t wire.OpType) bool {
-	switch t {
+func enough(role wire.Role, op *wire.Op) bool {
+	switch op.Type {
 	case wire.OpRole:
 		return role == wire.RoleOwner
-	case wire.OpRemove, wire.OpAdd, wire.OpProfile, wire.OpReboot, wire.OpInvite:
+	case wire.OpAdd:
+		return role <= wire.RoleAdmin || op.Why == wire.WhyInvite && role <= wire.RoleMember
+	case wire.OpRemove, wire.OpProfile, wire.OpReboot, wire.OpInvite:
 		return role <= wire.RoleAdmin
 	default:
 		return true
 	}
 }
 
-// judgeBeyond compares what all entries of the group say, with and without an operation of
-// somebody who may do that as no honest member has it any more: it must change nothing.
+// judgeBeyond checks that an operation of somebody who may do that as no honest member has
+// it any more changes nothing.
 func (w *core) judgeBeyond(g *cgroup, n *cnode, a Action, op *wire.Op, e *wire.Entry, raw []byte) {
-	for _, s := range g.seats {
-		if s.n.hostile || !s.isIn() {
-			continue
-		}
-		if slices.ContainsFunc(s.m.Members(), func(m group.Member) bool { return m.User == n.dev.User && enough(m.Role, op.Type) }) {
-			return // somebody may hold it to be permitted, as in a partition
-		}
-	}
-	hash := wire.EntryHashOf(e.Group, e.Encode())
-	w.hist.void[hash] = true
-	now := g.knownAt(w, w.now)
-	now.pairs = g.evidence()
-	before, err := w.rosterOf(g, now)
-	if err != nil {
+	if !g.mayNotAnyMore(n, op) {
 		return
 	}
-	raws := map[wire.EntryHash][]byte{hash: raw}
-	for _, x := range now.entries {
-		raws[x.hash] = x.raw
-	}
-	then := readDag(g.genesis, g.engine(w), raws)
-	then.pairs = now.pairs
-	after, err := w.rosterOf(g, then)
-	if err == nil && before != after {
-		g.beyond = append(g.beyond, fmt.Sprintf("%s, who may not any more, changed the group with %q", n.name, a))
-	}
+	w.hist.void[wire.EntryHashOf(e.Group, e.Encode())] = true
+	w.changesNothing(g, fmt.Sprintf("%s, who may not any more, changed the group with %q", n.name, a), raw)
 }
 
 // rosterOf says which roster and profile a fresh machine has that gets all entries in order.

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/pandanode/pandanode/node/group"
-	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -64,15 +63,69 @@ var insiders = map[string]string{
 30m send ben
 40m sleeper mallory
 `,
+	"a puppet of before": `
+0s join ben mallory
+1m approve anna ben mallory
+3m role anna mallory owner
+4m join spy
+5m hostile mallory
+7m remove anna mallory
+8m puppet mallory spy owner known=4m30s removes=anna
+9m puppet mallory spy admin known=4m30s
+10m puppet mallory spy admin
+`,
+	"keys that are none": `
+0s join ben mallory
+1m approve anna ben mallory
+5m hostile mallory
+6m rubbish mallory anna ben
+7m send anna ben
+20m rubbish mallory ben
+`,
+	"a hostile joiner": `
+0s join ben mallory
+1m approve anna ben mallory
+5m knock spy ben n=2
+6m hostile mallory
+7m remove anna mallory
+8m knock mallory ben
+`,
+	"a hostile server of a join": `
+0s join ben mallory
+1m approve anna ben mallory
+5m hostile mallory
+6m join spy
+7m misserve mallory spy with=rubbish
+8m misserve mallory spy with=renew
+9m misserve mallory spy
+9m30s send anna
+11m approve anna spy
+30m send spy
+`,
+	"an invite of before": `
+0s join ben mallory
+1m approve anna ben mallory
+2m role anna mallory admin
+5m hostile mallory
+7m remove anna mallory
+8m backdate mallory invite old known=4m30s
+9m join spy invite=old
+10m backdate mallory serve spy known=4m30s
+`,
 }
 
 // stay is who is in the groups of insiders in the end, with which role, and who may come in.
 var stay = map[string]string{
-	"who left lets somebody in": "anna owner, ben member; request",
-	"a device that never wrote": "anna owner, ben member; request",
-	"a leave of before":         "anna owner, ben member; request",
-	"a ghost and floods":        "anna owner, ben member; request",
-	"a disk that dies":          "anna owner, ben member, mallory member; request",
+	"who left lets somebody in":  "anna owner, ben member; request",
+	"a device that never wrote":  "anna owner, ben member; request",
+	"a leave of before":          "anna owner, ben member; request",
+	"a ghost and floods":         "anna owner, ben member; request",
+	"a disk that dies":           "anna owner, ben member, mallory member; request",
+	"a puppet of before":         "anna owner, ben member; request",
+	"keys that are none":         "anna owner, ben member, mallory member; request",
+	"a hostile joiner":           "anna owner, ben member; request",
+	"a hostile server of a join": "anna owner, ben member, mallory member, spy member; request",
+	"an invite of before":        "anna owner, ben member; request",
 }
 
 // stayed says it of a group, as a live member shows it; that all show one is invariant 1.
@@ -265,7 +318,7 @@ func TestOrderWithEvidence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := p.commit(at, engine.Change{})
+	c, err := p.commit(at)
 	if err != nil {
 		t.Fatal(err)
 	}

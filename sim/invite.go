@@ -35,6 +35,10 @@ func (a Action) invites() (name string, makes bool) {
 		return a.Args[1], true
 	case "uninvite":
 		return a.Args[1], false
+	case "backdate":
+		if a.Args[1] == "invite" {
+			return a.Args[2], true
+		}
 	}
 	name, _ = a.opt("invite")
 	return name, false
@@ -127,11 +131,16 @@ func doInvite(w *core, a Action) error {
 	if _, err := s.step(group.GiveInvite{Invite: signed}); err != nil {
 		return err
 	}
-	if s.g.links == nil {
-		s.g.links = map[string]link{}
-	}
-	s.g.links[a.Args[1]] = l
+	s.g.gave(a.Args[1], l)
 	return nil
+}
+
+// gave passes on an invite by its name.
+func (g *cgroup) gave(name string, l link) {
+	if g.links == nil {
+		g.links = map[string]link{}
+	}
+	g.links[name] = l
 }
 
 func doUninvite(w *core, a Action) error {

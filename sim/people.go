@@ -105,7 +105,11 @@ func generatePeople(spec Spec) string {
 	for _, x := range p.phones {
 		fmt.Fprintf(&b, " %s=n%s", x, x[1:])
 	}
-	fmt.Fprintf(&b, " %s twin\n", strings.Join(p.guests, " "))
+	fmt.Fprintf(&b, " %s twin", strings.Join(p.guests, " "))
+	if spec.Kind == KindInsider || spec.Kind == KindPast {
+		fmt.Fprint(&b, " door") // somebody who never came in before
+	}
+	fmt.Fprintln(&b)
 	fmt.Fprintf(&b, "group tea founder=n1 policy=%v%s\n", p.policy, retention)
 	if spec.Faults > FaultsNone {
 		fmt.Fprintf(&b, "link latency=%s jitter=%s loss=%.2f duplicate=%.2f reorder=%.2f overtake=0.%d\n", span(time.Duration(5+p.r.IntN(100))*time.Millisecond),
@@ -295,9 +299,24 @@ func (p *people) turn(at time.Duration) {
 	case 1:
 		p.do(at+10*time.Second, "role n1 %s read-only", m)
 	}
+	by := ""
+	if p.policy == wire.PolicyInvite {
+		by = " invite=by_n1"
+	}
+	p.do(at+20*time.Second, "join door via=%s%s", m, by) // nobody but who turned hears it
+	p.do(at+4*time.Minute, "join door%s", by)
+	if p.policy == wire.PolicyRequest {
+		p.do(at+4*time.Minute+20*time.Second, "approve n1 door")
+	}
 	for i := range 3 + p.r.IntN(4) {
 		when := at + time.Minute + time.Duration(20*i)*time.Second
-		switch p.r.IntN(6) {
+		switch p.r.IntN(9) {
+		case 6:
+			p.do(when, "rubbish %s %s %s", m, p.pick(p.users[:len(p.users)-1]), p.pick(p.all()))
+		case 7:
+			p.do(when, "misserve %s door with=%s", m, p.pick([]string{"fork", "rubbish", "renew"}))
+		case 8:
+			p.do(when, "knock %s %s n=%d", p.pick([]string{m, "door"}), p.pick(p.users[:len(p.users)-1]), 1+p.r.IntN(3))
 		case 0:
 			p.do(when, "late %s n=%d", m, 1+p.r.IntN(5))
 		case 1:
@@ -333,7 +352,13 @@ func (p *people) past(at time.Duration) {
 	known := span(at - p.some(30*time.Second, 6*time.Minute))
 	for i := range 3 + p.r.IntN(4) {
 		when := at + 90*time.Second + time.Duration(20*i)*time.Second
-		switch p.r.IntN(9) {
+		switch p.r.IntN(11) {
+		case 9:
+			p.do(when, "puppet %s twin %s known=%s%s", m, p.pick([]string{"owner", "admin", "member"}), known, p.pick([]string{"", " removes=" + p.pick(others), " removes=n1"}))
+		case 10:
+			p.do(when, "backdate %s invite old%d known=%s", m, i, known)
+			p.do(when+4*time.Second, "join door invite=old%d", i)
+			p.do(when+8*time.Second, "backdate %s serve door known=%s", m, known)
 		case 0:
 			p.do(when, "backdate %s add twin known=%s", m, known)
 		case 1:

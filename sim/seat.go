@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,7 @@ type seat struct {
 	wanted   map[wire.DeviceID]map[wire.MessageID]bool // asked for before on streams
 	given    map[[32]byte]*given                       // seals got on streams
 	joining  bool
+	ended    bool              // the machine took its request back
 	via      *cnode            // whom alone it asks; nil: anybody
 	request  wire.JoinRequest  // while it is joining
 	renewal  *wire.JoinRequest // asked with in turn with it; nil: none
@@ -257,11 +259,19 @@ func (s *seat) send(o group.Outbound) {
 	case group.RequestJoin:
 		s.tries = 0
 		s.request, s.renewal = o.Request, o.Renewal // the newest: it may have come by an invite meanwhile
+		s.ended = false
 		if !s.joining {
 			s.joining = true
 			w.after(50*time.Millisecond, func() { w.carryJoin(s) })
 		}
+	case group.EndRequest:
+		s.ended = true
 	}
+}
+
+// has says whether a device is in, as far as this one knows.
+func (s *seat) has(n *cnode) bool {
+	return slices.ContainsFunc(s.m.Members(), func(m group.Member) bool { return slices.Contains(m.Devices, n.dev.ID) })
 }
 
 func (s *seat) note(e group.Event) {

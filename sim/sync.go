@@ -275,8 +275,8 @@ func (w *core) carryJoin(s *seat) {
 		r = *s.renewal
 	}
 	st, ok := s.status()
-	if ok && st.State != group.StateJoining {
-		s.joining = false
+	if ok && (s.ended || st.State != group.StateJoining && st.State != group.StateSyncing) {
+		s.joining = false // else its Welcome may have led nowhere
 		return
 	}
 	if !ok {
