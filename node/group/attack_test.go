@@ -311,6 +311,37 @@ func TestFloodAfterAnAddition(t *testing.T) {
 	}
 }
 
+// An entry that only one of a forked log builds on, which counts no more, is in the pasts of
+// what others write all the same: nothing else would name it.
+func TestPastUnderAForkedLog(t *testing.T) {
+	w, a, b, c := three(t, 708)
+	c.online = false
+	id := b.send("from ben")
+	w.run(time.Minute)
+	inc, at := w.rand.Uint64(), a.m.logs.Clock.Last()+1
+	deps := []wire.EntryHash{id}
+	for _, h := range a.heads() {
+		if h.Hash != id && h.Log != a.m.own.log {
+			deps = append(deps, h.Hash)
+		}
+	}
+	slices.SortFunc(deps, func(a, b wire.EntryHash) int { return bytes.Compare(a[:], b[:]) })
+	for range 2 {
+		raws, _ := branch(c, inc, 1, deps, at)
+		_, _ = a.step(Entries{Entries: raws})
+	}
+	if len(a.m.logs.Evidence) != 1 {
+		t.Fatalf("%d logs have evidence", len(a.m.logs.Evidence))
+	}
+	a.send("from anna")
+	head := a.m.logs.Head(a.m.own.log)
+	for _, l := range a.m.logs.Lists {
+		if l.ID.Device != c.dev.ID && !a.m.logs.InPast(l.Head(), head) {
+			t.Errorf("what anna writes does not know %v of %v", l.Head().Kind, l.ID.Device == b.dev.ID)
+		}
+	}
+}
+
 // A device tells one half of the group of seventeen logs and the other of an entry that knows
 // them all. They agree once they meet.
 func TestFloodShownToSome(t *testing.T) {

@@ -316,11 +316,20 @@ func (l *Logs) branch(it *Item, e *wire.Entry) int {
 // Honest devices name only their own: that is how a restored device republishes what it
 // wrote before the rollback.
 func (l *Logs) Frontier(own wire.LogID, most int) []wire.EntryHash {
-	var heads []*Item
+	var heads, silent []*Item // silent: what they build on counts, and they do not
 	for _, h := range l.Heads {
-		if h.Log != own && (h.Log.Device == own.Device || l.Counts(h)) {
+		switch {
+		case h.Log == own:
+		case h.Log.Device == own.Device || l.Counts(h):
 			heads = append(heads, h)
+		default:
+			silent = append(silent, h)
 		}
+	}
+	if mine := l.Head(own); mine != nil {
+		heads = append(heads, l.under(silent, append(slices.Clone(heads), mine))...)
+	} else {
+		heads = append(heads, l.under(silent, heads)...)
 	}
 	others := func(h *Item) int {
 		if h.Log.Device == own.Device {
@@ -347,6 +356,32 @@ func (l *Logs) WouldShow(own wire.LogID, most int, it *Item) bool {
 		return true
 	}
 	return slices.ContainsFunc(l.Frontier(own, most), func(h wire.EntryHash) bool { return l.InPast(it, l.Items.At(h)) })
+}
+
+// under gives the last entries that count in the pasts of some that do not, where no other
+// head has them in its past: nothing else names them.
+func (l *Logs) under(silent, heads []*Item) (out []*Item) {
+	if len(silent) == 0 {
+		return nil
+	}
+	var covered, below Vector
+	for _, h := range heads {
+		covered = covered.Join(h)
+	}
+	for _, h := range silent {
+		below = below.Join(h)
+	}
+	for i, list := range l.Lists {
+		if it := list.At(min(below.seq(i), l.CountsUpTo(i))); it != nil && !covered.Has(it) {
+			out = append(out, it)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Item) int { return b.Compare(a) }) // no past holds a later one
+	return slices.DeleteFunc(out, func(it *Item) bool {
+		known := covered.Has(it)
+		covered = covered.Join(it)
+		return known
+	})
 }
 
 // Marks is the version vector, ascending by log: of each device the last entries that lie
