@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -278,6 +279,51 @@ func TestSettings(t *testing.T) {
 				m, err := n.API().Message(ctx, api.MessageRequest{Group: id.String(), Message: sent.ID})
 				return err == nil && m.Expired && m.Text == ""
 			})
+		}
+	})
+}
+
+// History goes back page by page, each message once and in order.
+func TestPagesBack(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.create(a, "tea")
+		ctx := w.within(10 * time.Minute)
+		var want []string
+		for i := range 100 {
+			want = append(want, fmt.Sprint("message ", i))
+			sent, err := a.API().Send(ctx, api.SendRequest{Group: id.String(), Text: want[i]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i%3 == 0 { // events between them, which are none of these
+				if _, err := a.API().React(ctx, api.ReactionRequest{Group: id.String(), Message: sent.ID, Text: "x"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		var got []string
+		for before, more := uint64(1)<<62, true; more; {
+			p, err := a.API().Messages(ctx, api.MessagesRequest{Group: id.String(), Before: before, Limit: 7})
+			if err != nil || len(p.Messages) == 0 || len(p.Messages) > 7 {
+				t.Fatalf("%d messages, %v", len(p.Messages), err)
+			}
+			var texts []string
+			for _, m := range p.Messages {
+				texts = append(texts, m.Text)
+			}
+			got = append(texts, got...)
+			before, more = p.Messages[0].Cursor, p.More
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q", got)
+		}
+		if p, err := a.API().Messages(ctx, api.MessagesRequest{Group: id.String(), Before: 1}); err != nil || len(p.Messages) > 0 || p.More {
+			t.Errorf("before the first: %+v, %v", p, err)
+		}
+		if _, err := a.API().Messages(ctx, api.MessagesRequest{Group: id.String(), Before: 1, Since: 1}); api.CodeOf(err) != api.CodeInvalid {
+			t.Errorf("both ways at once: %v", err)
 		}
 	})
 }

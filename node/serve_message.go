@@ -126,11 +126,30 @@ func (s messageRoutes) Messages(ctx context.Context, r api.MessagesRequest) (api
 	if r.Limit <= 0 || r.Limit > 1000 {
 		r.Limit = 1000
 	}
+	if r.Before > 0 {
+		return s.messagesBefore(ctx, id, r)
+	}
 	messages, err := s.n.Messages(ctx, id, r.Since, r.Limit+1)
 	out := api.Messages{Messages: []api.Message{}, More: len(messages) > r.Limit}
 	for _, m := range messages[:min(len(messages), r.Limit)] {
 		out.Messages = append(out.Messages, s.n.apiMessage(id, m))
 	}
+	return out, APIError(err)
+}
+
+func (s messageRoutes) messagesBefore(ctx context.Context, id wire.GroupID, r api.MessagesRequest) (api.Messages, error) {
+	if r.Since > 0 {
+		return api.Messages{}, api.Errorf(api.CodeInvalid, "give since or before, one of the two")
+	}
+	out := api.Messages{Messages: []api.Message{}}
+	_, err := rowsAfter(ctx, s.n.groups, id, 0, func(m *group.Machine) ([]struct{}, error) {
+		messages, more, err := m.Journal().MessagesBefore(r.Before, r.Limit)
+		for _, msg := range messages {
+			out.Messages = append(out.Messages, s.n.apiMessage(id, msg))
+		}
+		out.More = more
+		return nil, err
+	})
 	return out, APIError(err)
 }
 

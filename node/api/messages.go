@@ -70,17 +70,19 @@ type DeliveryRequest struct {
 	Timeout Duration `query:"timeout"` // for Wait; 0: until the caller hangs up
 }
 
-// MessagesRequest asks for messages after a cursor, oldest first.
+// MessagesRequest asks for messages after a cursor, or for the newest before one, in either
+// case oldest first.
 type MessagesRequest struct {
-	Group string `path:"group"`
-	Since uint64 `query:"since"` // cursor of the last message that the caller has; 0: from the first
-	Limit int    `query:"limit"` // 0: 1000
+	Group  string `path:"group"`
+	Since  uint64 `query:"since"`  // cursor of the last message that the caller has; 0: from the first
+	Before uint64 `query:"before"` // cursor of the first message that the caller has; 0: Since counts
+	Limit  int    `query:"limit"`  // 0: 1000
 }
 
 // Messages is a page of messages.
 type Messages struct {
 	Messages []Message `json:"messages"`
-	More     bool      `json:"more"` // ask again since the last cursor
+	More     bool      `json:"more"` // ask again since the last cursor, or before the first
 }
 
 // TailRequest streams messages after a cursor, oldest first, and goes on with new

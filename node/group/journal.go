@@ -35,6 +35,45 @@ func (j Journal) Messages(after uint64, limit int) ([]Message, error) {
 	return j.messages.list(after, limit)
 }
 
+// MessagesBefore lists the newest messages that were shown before a cursor, oldest first, at
+// most limit, which is not 0. more says that there are others before.
+func (j Journal) MessagesBefore(before uint64, limit int) (out []Message, more bool, err error) {
+	type shown struct {
+		cursor uint64
+		id     wire.MessageID
+	}
+	before = max(before, 1)
+	// Rows can be read forward alone, so a window before the cursor grows until it holds as many.
+	for window := uint64(limit) + 32; ; window *= 4 { //nolint:gosec // not negative
+		after := before - 1 - min(window, before-1)
+		var found []shown
+		err := j.tx.scanAfter(rowShown, after, 0, func(cursor uint64, v []byte) error {
+			if len(v) != 32 {
+				return fmt.Errorf("%w: message at cursor %d", verdict.ErrCorrupt, cursor)
+			}
+			if cursor >= before {
+				return errEnough
+			}
+			found = append(found, shown{cursor, wire.MessageID(v)})
+			return nil
+		})
+		if err != nil {
+			return nil, false, err
+		}
+		if len(found) <= limit && after > 0 {
+			continue
+		}
+		for _, s := range found[max(0, len(found)-limit):] {
+			msg, _, err := j.messages.message(s.id, s.cursor)
+			if err != nil {
+				return nil, false, err
+			}
+			out = append(out, msg)
+		}
+		return out, len(found) > limit, nil
+	}
+}
+
 // Message gives one message that was shown.
 func (j Journal) Message(id wire.MessageID) (Message, bool, error) { return j.messages.get(id) }
 
