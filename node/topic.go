@@ -90,7 +90,7 @@ func joinTopic(ps *pubsub.PubSub, self peer.ID, g *groupSession, name string) (*
 		}
 		out, err := g.loop.step(ctx, group.From{Input: group.Envelope{Bytes: m.Data}, Peer: []byte(from)})
 		judged := verdictOf(out, err)
-		if err == nil && out.New == 0 && len(out.Entries) > 0 && !g.fresh.any(time.Now(), out.Entries) {
+		if err == nil && out.News == 0 && !g.fresh.any(time.Now(), out.Entries) {
 			judged = verdict.Ignore // a replay
 		}
 		g.n.metrics.Envelopes.WithLabelValues(judged.String()).Inc()

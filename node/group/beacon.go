@@ -40,8 +40,8 @@ func (in PeerVector) act(m *Machine, now time.Time, _ *Outcome) error {
 // lacking says whether this device lacks messages or keys that others may have.
 func (m *Machine) lacking() bool { return len(m.messages.gaps) > 0 || m.joining.rejoin != nil }
 
-// maxMarksTold bounds the marks in a beacon: of more, those of the logs with the newest
-// entries.
+// maxMarksTold bounds the marks in a beacon: of more, this device's own, by which others tell
+// an old beacon, and those of the logs with the newest entries.
 const maxMarksTold = 1024
 
 // sendBeacon tells the group which records this device cannot read, so that
@@ -61,7 +61,7 @@ func (m *Machine) sendBeacon(now time.Time) {
 	gaps = gaps[:min(len(gaps), maxGapsTold)]
 	slices.SortFunc(gaps, func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) })
 	b := wire.Beacon{
-		V: wire.Version, Log: m.own.log, HLC: uint64(m.peers.beaconDate(now, m.next(now))), Vector: m.logs.Newest(m.logs.Marks(), maxMarksTold), Gaps: gaps, Position: n.ID,
+		V: wire.Version, Log: m.own.log, HLC: uint64(m.peers.beaconDate(now, m.next(now))), Vector: m.logs.Newest(m.logs.Marks(), maxMarksTold, m.own.log.Device), Gaps: gaps, Position: n.ID,
 		Check: wire.HashOf(wire.DomainBeacon, e.Authenticator()), Rejoin: m.joining.rejoin,
 	}
 	public := m.leaf.public()

@@ -42,9 +42,13 @@ func (in Envelope) act(m *Machine, now time.Time, out *Outcome) error {
 	m.follow(now)
 	m.messages.openEarly(now)
 	sealsOut, sealsErr := m.messages.takeSeals(now, seals)
-	beaconVerdict, beaconErr := m.peers.takeBeacons(now, m.rosters.now, u.Beacons, m.lacking())
+	beacons, beaconVerdict, beaconErr := m.peers.takeBeacons(now, m.rosters.now, u.Beacons, m.lacking())
 	receiptVerdict, receiptErr := m.messages.receipts.takeAll(now, u.Receipts)
 	out.New += sealsOut.New
+	out.News = out.New + beacons + len(u.Receipts)
+	if len(entries) == 0 { // sealed again, for somebody
+		out.News += sealsOut.News
+	}
 	out.Messages = sealsOut.Messages
 	out.Verdict = max(out.Verdict, sealsOut.Verdict, beaconVerdict, receiptVerdict)
 	return errors.Join(err, sealsErr, beaconErr, receiptErr)

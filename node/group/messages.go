@@ -341,6 +341,9 @@ func (m *messages) takeSeals(now time.Time, seals []rawSeal) (Outcome, error) {
 		if fresh {
 			out.New++
 		}
+		if known, e := m.tx.get(sealKey(s.Seal)); fresh || err == nil && e == nil && known == nil && s.Sealer != m.self.Device {
+			out.News++ // others may need one that is of no use here
+		}
 		if m.readable(s.Message) && err == nil {
 			out.Messages = append(out.Messages, s.Message)
 		}

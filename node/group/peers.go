@@ -245,48 +245,57 @@ func (p *peers) beaconDate(now time.Time, next crdt.HLC) crdt.HLC {
 	return p.beaconed
 }
 
-// takeBeacons takes the beacons of an envelope.
-func (p *peers) takeBeacons(now time.Time, r *roster.Roster, raws [][]byte, lacking bool) (verdict.Verdict, error) {
-	var worst verdict.Verdict
+// takeBeacons takes the beacons of an envelope, and says how many were newer than what was
+// known.
+func (p *peers) takeBeacons(now time.Time, r *roster.Roster, raws [][]byte, lacking bool) (news int, worst verdict.Verdict, err error) {
 	var errs []error
 	for _, raw := range raws {
-		if err := p.takeBeacon(now, r, raw, lacking); err != nil {
+		newer, err := p.takeBeacon(now, r, raw, lacking)
+		if newer {
+			news++
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("beacon: %w", err))
 			worst = max(worst, verdict.Of(err))
 		}
 	}
-	return worst, errors.Join(errs...)
+	return news, worst, errors.Join(errs...)
 }
 
 // takeBeacon replaces what a device said before and plans to fill its gaps, after
 // rank × 4 s, so that one holder usually acts and any can.
-func (p *peers) takeBeacon(now time.Time, r *roster.Roster, raw []byte, lacking bool) error {
+func (p *peers) takeBeacon(now time.Time, r *roster.Roster, raw []byte, lacking bool) (newer bool, err error) {
 	s, err := wire.DecodeSigned(raw, wire.MaxEnvelope)
 	if err != nil {
-		return err
+		return false, err
 	}
 	b, err := wire.DecodeBeacon(s.Payload)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if b.Log.Device == p.own {
-		return nil
+		return false, nil
 	}
 	d := p.logs.Devices[b.Log.Device]
 	if d == nil || !r.Has(d.ID) {
-		return fmt.Errorf("%w: device %v", verdict.ErrNotMember, b.Log.Device)
+		return false, fmt.Errorf("%w: device %v", verdict.ErrNotMember, b.Log.Device)
 	}
 	if err := identity.Verify(d.Cert.LogKey, wire.DomainBeacon, p.read.group, s); err != nil {
-		return fmt.Errorf("%w: %w", verdict.ErrForged, err)
+		return false, fmt.Errorf("%w: %w", verdict.ErrForged, err)
 	}
 	of := p.at(d.ID)
-	if hlc := crdt.HLC(b.HLC); hlc <= of.hlc && of.hlc.Ahead(now) <= dag.MaxAhead || hlc.Ahead(now) > dag.MaxAhead {
-		return nil // an older one than is known, or from the future
+	switch hlc := crdt.HLC(b.HLC); {
+	case hlc.Ahead(now) > dag.MaxAhead:
+		return true, nil // by others' clocks it may be a word of now
+	case hlc <= of.hlc && of.hlc.Ahead(now) <= dag.MaxAhead:
+		return false, nil // an older one than is known
+	case p.logs.Outdated(b.Log, b.Vector):
+		return false, nil // somebody plays it again: after a restart nothing else tells that it is old
 	}
 	var again *rejoin
 	if b.Rejoin != nil {
 		if again, err = p.rejoinOf(r, of, d.ID, *b.Rejoin); err != nil {
-			return err
+			return false, err
 		}
 	}
 	of.hlc = crdt.HLC(b.HLC)
@@ -303,5 +312,5 @@ func (p *peers) takeBeacon(now time.Time, r *roster.Roster, raw []byte, lacking 
 	// repeats its gaps every few seconds while people write, and that puts nothing off.
 	p.reseal.keepOnly(d.ID, of.lacks)
 	p.reseal.plan(now, gapStep, d.ID, b.Gaps)
-	return nil
+	return true, nil
 }

@@ -157,6 +157,7 @@ type Outcome struct {
 	Entries  []wire.EntryHash // in an envelope
 	Messages []wire.MessageID // of an envelope or seals: records whose plaintext is now held, also from before; of a SendAll: its messages
 	New      int              // entries and seals that were new
+	News     int              // of an envelope: what in it is not known to be old, also beacons, receipts, and seals that this device has no use for
 	Did      []string         // of a Heal: what it did and why not more, for people
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math"
 	"slices"
 	"sort"
 
@@ -438,13 +439,30 @@ func (l *Logs) HeardOf(it *Item) (first *Item) {
 	return first
 }
 
-// Newest leaves the marks of so many logs at most, those with the newest entries, ascending
-// by log.
-func (l *Logs) Newest(marks []wire.Mark, most int) []wire.Mark {
+// Outdated says whether a device has written since it told these marks from a log: there, or
+// in a log that followed on that. A device has all that it wrote before. Of one that floods,
+// or whose log has forked, nobody can tell.
+func (l *Logs) Outdated(from wire.LogID, marks []wire.Mark) bool {
+	if len(l.Index[from]) != 1 || l.accused(from) {
+		return false
+	}
+	head := l.Head(from)
+	have := l.Known(slices.DeleteFunc(slices.Clone(marks), func(m wire.Mark) bool { return m.Log.Device != from.Device }))
+	return slices.ContainsFunc(l.tops[from.Device], func(top *Item) bool {
+		return l.InPast(head, top) && !have.Has(top) && !l.accused(top.Log)
+	})
+}
+
+// Newest leaves the marks of so many logs at most, those of a device and else those with the
+// newest entries, ascending by log.
+func (l *Logs) Newest(marks []wire.Mark, most int, of wire.DeviceID) []wire.Mark {
 	if len(marks) <= most {
 		return marks
 	}
 	at := func(m wire.Mark) crdt.HLC {
+		if m.Log.Device == of {
+			return math.MaxUint64
+		}
 		if it := l.Items.At(m.Hash); it != nil {
 			return it.HLC
 		}
