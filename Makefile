@@ -127,6 +127,11 @@ bench-node: ## figures of real nodes on this machine as one table; fails where a
 bench-burst: build ## bursts between real nodes, 2 and 10 members; PANDANODE_BEFORE=PROGRAM also measures that program (15 min)
 	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 60m -run '^TestBenchBurst$$' -v ./cmd/pandanode
 
+.PHONY: bench-floor
+bench-floor: build ## groups of 2, 10 and 50 real nodes beside plain GossipSub hosts, with and without fsync (Linux, 10 min)
+	@$(GO) build -o bin/floor ./sim/floor
+	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 60m -run '^TestBenchFloor$$' -v ./cmd/pandanode
+
 .PHONY: attacks
 attacks: build ## a table of attacks by strangers on real nodes, on loopback; BEFORE=PROGRAM attacks that one (Linux, root, 7 min)
 	@$(GO) run ./sim/attacker table $(or $(BEFORE),$(BIN)) $(ATTACKS)

@@ -38,6 +38,7 @@ var Layout = map[string]Row{
 	"sim": {
 		Imports: []string{"node", "node/clock", "node/group", "node/group/engine", "node/group/epochs", "node/group/verdict", "node/identity", "node/wire", "node/api", "node/config", "mls", "crdt", "discovery", "storage", "internal/simhost"},
 	},
+	"sim/floor":    {},
 	"sim/attacker": {Imports: []string{"crdt", "discovery", "node/identity", "node/wire"}},
 
 	"internal/archtest":  {},
