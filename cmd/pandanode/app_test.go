@@ -585,7 +585,6 @@ func TestHintsNameFlagsThatThereAre(t *testing.T) {
 	}
 	w.home = data
 	commands := [][]string{
-		{"run"},
 		{"doctor"},
 		{"store", "stat"},
 		{"store", "verify"},
