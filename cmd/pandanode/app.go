@@ -29,6 +29,8 @@ type app struct {
 	home string // --home
 	json bool   // --json
 
+	hangups *hangups // nil: SIGHUP is not looked at
+
 	args    []string        // all of them
 	flags   *pflag.FlagSet  // of the command that runs
 	excerpt [2]string       // of a configuration that is wrong: the line, and what points at the place
@@ -152,7 +154,6 @@ Start here:
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			a.flags = cmd.Flags()
 			return notNegative(a.flags)
@@ -167,12 +168,12 @@ Start here:
 	cmd.Flags().BoolVar(&asked, "version", false, "say which version this is")
 	cmd.PersistentFlags().StringVar(&a.home, "home", "", "directory of everything of this node (default: PANDANODE_HOME, else the XDG directories)")
 	cmd.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON: one object per line")
-	cmd.AddGroup(&cobra.Group{ID: "node", Title: "The node:"}, &cobra.Group{ID: "talk", Title: "Groups and messages:"}, &cobra.Group{ID: "rest", Title: "Store and backups:"})
+	cmd.AddGroup(&cobra.Group{ID: "node", Title: "The node:"}, &cobra.Group{ID: "talk", Title: "Groups and messages:"}, &cobra.Group{ID: "rest", Title: "Configuration, store and backups:"})
 	for _, c := range []*cobra.Command{a.initCmd(), a.runCmd(), a.unlockCmd(), a.stopCmd(), a.statusCmd(), a.doctorCmd(), a.idCmd(), a.nameCmd(), a.peersCmd()} {
 		c.GroupID = "node"
 		cmd.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{a.backupCmd(), a.storeCmd(), a.passphraseCmd()} {
+	for _, c := range []*cobra.Command{a.configCmd(), a.backupCmd(), a.storeCmd(), a.passphraseCmd()} {
 		c.GroupID = "rest"
 		cmd.AddCommand(c)
 	}
@@ -187,6 +188,7 @@ Start here:
 		}
 	}
 	needsCommand(cmd)
+	a.completes(cmd)
 	return cmd
 }
 
@@ -259,7 +261,7 @@ func (a *app) config(flags map[string]string) (config.Paths, config.Config, erro
 		}
 		return paths, c, configError(err)
 	}
-	for _, path := range []string{c.DataDir, c.KeyFile, c.PassphraseFile} {
+	for _, path := range []string{c.DataDir, c.KeyFile, c.PassphraseFile, c.Log.File} {
 		if path == "" {
 			continue
 		}

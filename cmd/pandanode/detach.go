@@ -241,6 +241,13 @@ func (a *app) runNode(ctx context.Context, c config.Config, behind *front) error
 	if err != nil {
 		return explain(configError(err))
 	}
+	logs, err := a.newNodeLog(c.Log)
+	if err != nil {
+		return explain(err)
+	}
+	defer logs.close()
+	cfg.Logger = logs.logger
+	defer a.reloads(ctx, logs, c)()
 	sup := a.supervisor()
 	sup.say(telling("Opening the store"))
 	var n *node.Node

@@ -27,8 +27,9 @@ func (i *interrupted) Error() string {
 func (i *interrupted) Unwrap() error { return context.Canceled }
 
 // untilSignalled returns a context that ends, with an [interrupted] as its cause, at the
-// first signal that asks the program to end. The second signal ends the program at once.
-func untilSignalled(ctx context.Context) (context.Context, func()) {
+// first signal that asks the program to end. The second signal ends the program at once. A
+// hangup may mean something else.
+func untilSignalled(ctx context.Context, h *hangups) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	arrived := make(chan os.Signal, 1)
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
@@ -37,12 +38,18 @@ func untilSignalled(ctx context.Context) (context.Context, func()) {
 		}
 	}
 	go func() {
-		select {
-		case s := <-arrived:
-			signal.Stop(arrived)
-			number, _ := s.(syscall.Signal)
-			cancel(&interrupted{number})
-		case <-ctx.Done():
+		for {
+			select {
+			case s := <-arrived:
+				if s == syscall.SIGHUP && h.taken() {
+					continue
+				}
+				signal.Stop(arrived)
+				number, _ := s.(syscall.Signal)
+				cancel(&interrupted{number})
+			case <-ctx.Done():
+			}
+			return
 		}
 	}()
 	return ctx, func() { cancel(nil) }

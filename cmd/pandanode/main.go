@@ -14,8 +14,9 @@ import (
 )
 
 func main() {
-	ctx, stop := untilSignalled(context.Background())
-	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ()}
+	h := new(hangups)
+	ctx, stop := untilSignalled(context.Background(), h)
+	a := &app{hangups: h, in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ()}
 	code := a.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)

@@ -28,6 +28,16 @@ func keepSecrets() {
 	hideMemory()
 }
 
+// hasTerminal says whether this process has a terminal that is there.
+func hasTerminal() bool {
+	f, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return false
+	}
+	_ = f.Close()
+	return true
+}
+
 // inForeground says whether this process may read from a terminal. The shell stops one
 // that reads from its terminal in the background.
 func inForeground(terminal *os.File) bool {

@@ -26,5 +26,8 @@ func dieWithParent() *syscall.SysProcAttr { return nil }
 // process unless an administrator has it do so.
 func keepSecrets() {}
 
+// hasTerminal is for a signal that Windows does not have.
+func hasTerminal() bool { return true }
+
 // inForeground says whether this process may read from a terminal.
 func inForeground(*os.File) bool { return true }

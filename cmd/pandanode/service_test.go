@@ -273,3 +273,48 @@ func TestServiceWithAStaleCredential(t *testing.T) {
 	}
 	s.stops()
 }
+
+// SIGHUP has a node take up the level of its log and open the file of its log anew, says
+// which keys wait for a restart, and changes nothing if the configuration has a mistake.
+func TestServiceReloads(t *testing.T) {
+	t.Parallel()
+	m := newManager(t)
+	path := filepath.Join(m.dir, "node.txt")
+	set := func(args ...string) {
+		t.Helper()
+		if _, errs, code := m.says("", append([]string{"config", "set"}, args...)...); code != 0 {
+			t.Fatalf("config set %v: %d: %s", args, code, errs)
+		}
+	}
+	set("log.file", path)
+	s := m.start("PANDANODE_PASSPHRASE_FILE=" + filepath.Join(m.dir, "right"))
+	m.hears("READY=1")
+	reloads := func(want string) {
+		t.Helper()
+		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		for range 600 {
+			if text, _ := os.ReadFile(path); strings.Contains(string(text), want) {
+				return
+			}
+			select {
+			case err := <-s.ended:
+				t.Fatalf("SIGHUP ended the node: %v: %s", err, s.log.String())
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+		text, _ := os.ReadFile(path)
+		t.Fatalf("the log does not say %q: %s", want, text)
+	}
+	if err := os.Rename(path, path+".1"); err != nil { // as logrotate does
+		t.Fatal(err)
+	}
+	set("limits.connections", "50")
+	reloads("restart_needed_for=limits.connections")
+	m.file("home/config.toml", "log.level = \"loud\"\nlog.file = \"/nowhere/at/all\"\n")
+	reloads("the configuration is not taken up")
+	m.file("home/config.toml", "log.file = \""+path+"\"\nlog.level = \"debug\"\n")
+	reloads("level=DEBUG")
+	s.stops()
+}

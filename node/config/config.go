@@ -105,8 +105,9 @@ func (m Metrics) validate() error {
 	return nil
 }
 
-// Log says what is logged, to stderr.
+// Log says what is logged, and where.
 type Log struct {
+	File   string `toml:"file"`   // an absolute path; empty: stderr
 	Level  string `toml:"level"`  // debug, info, warn, error
 	Format string `toml:"format"` // text, json
 }

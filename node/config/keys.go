@@ -41,6 +41,13 @@ func (k Key) IsBool() bool {
 	return ok
 }
 
+// Reloads says whether a running node takes up another value.
+func (k Key) Reloads() bool {
+	var c Config
+	at := k.at(&c)
+	return at == any(&c.Log.Level) || at == any(&c.Log.File)
+}
+
 // fits says whether a value of TOML is of the key's kind.
 func (k Key) fits(v any) bool {
 	var ok bool
@@ -102,8 +109,10 @@ var keys = []Key{
 	{"mailbox_lifetime", "How long it keeps an envelope, such as 12h or 30d.", "how long an envelope is kept (default 30d)", func(c *Config) any { return &c.MailboxLifetime }},
 	{"mailbox_allow", "Peer IDs that may open boxes, as `pandanode id` shows them. Other members of their groups\n" +
 		"may use these boxes, and open the boxes that follow a removal. Empty: every peer may.", "peer IDs that may open boxes; empty: every peer may", func(c *Config) any { return &c.MailboxAllow }},
-	{"log.level", "The least severe level to log, to stderr: debug, info, warn or error.", "least level to log: debug, info, warn, error", func(c *Config) any { return &c.Log.Level }},
+	{"log.level", "The least severe level to log: debug, info, warn or error.", "least level to log: debug, info, warn, error", func(c *Config) any { return &c.Log.Level }},
 	{"log.format", "The format of the log: text or json.", "format of the log: text or json", func(c *Config) any { return &c.Log.Format }},
+	{"log.file", "A file to which the log is appended. Without it the log goes to stderr. The node opens it\n" +
+		"anew when it gets the signal HUP, and then takes up log.level, too.", "file that the log is appended to (default: stderr)", func(c *Config) any { return &c.Log.File }},
 	{"metrics.address", "A TCP address, like 127.0.0.1:9464, that serves /metrics for Prometheus, /healthz and\n" +
 		"/readyz. The socket of the local API always serves them.", "TCP address for metrics and health (default: none)", func(c *Config) any { return &c.Metrics.Address }},
 	{"metrics.public", "Whether that address may be reachable from other machines. Anybody who reaches it sees how\n" +

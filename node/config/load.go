@@ -69,11 +69,16 @@ func (c *Config) loadFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("reading the configuration: %w", err)
 	}
+	return c.read(path, text)
+}
+
+// read takes the values of a file with this text.
+func (c *Config) read(path string, text []byte) error {
 	text = bytes.TrimPrefix(text, []byte("\uFEFF")) // some editors write one
 	if wrong := notUTF8(path, text); wrong != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, wrong)
 	}
-	err = toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(c)
+	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(c)
 	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		errs := make([]error, len(strict.Errors))
 		for i, e := range strict.Errors {
@@ -95,7 +100,7 @@ func (c *Config) loadFile(path string) error {
 		return fmt.Errorf("%w: %s: %s", ErrInvalid, path, unreadable)
 	}
 	dir := filepath.Dir(path)
-	for _, f := range []*string{&c.PassphraseFile, &c.KeyFile, &c.DataDir, &c.Trace.File} {
+	for _, f := range []*string{&c.PassphraseFile, &c.KeyFile, &c.DataDir, &c.Trace.File, &c.Log.File} {
 		if *f != "" && !filepath.IsAbs(*f) {
 			*f = filepath.Join(dir, *f)
 		}
@@ -172,7 +177,7 @@ func (c *Config) loadEnv(environ []string) error {
 // setHere is set with paths made absolute from the working directory.
 func (k Key) setHere(c *Config, text string) error {
 	switch k.at(c) {
-	case any(&c.PassphraseFile), any(&c.KeyFile), any(&c.DataDir), any(&c.Trace.File):
+	case any(&c.PassphraseFile), any(&c.KeyFile), any(&c.DataDir), any(&c.Trace.File), any(&c.Log.File):
 		if text != "" {
 			abs, err := filepath.Abs(text)
 			if err != nil {

@@ -146,14 +146,20 @@ func Write(path, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-// writeFile replaces a file whole.
-func writeFile(path string, data []byte) error {
+// writeFile replaces a file whole; mode 0600.
+func writeFile(path string, data []byte) error { return replaceFile(path, data, 0o600) }
+
+// replaceFile replaces a file whole, also if the machine fails meanwhile.
+func replaceFile(path string, data []byte, mode fs.FileMode) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
 	if err != nil {
 		return err
 	}
 	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Close()); err == nil {
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if err = errors.Join(err, tmp.Close(), os.Chmod(tmp.Name(), mode)); err == nil {
 		err = os.Rename(tmp.Name(), path)
 	}
 	if err != nil {
