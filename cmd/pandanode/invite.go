@@ -61,6 +61,7 @@ func (l *lifetime) Type() string { return "time" }
 
 func (a *app) inviteCmd() *cobra.Command {
 	var r api.CreateInviteRequest
+	var code bool
 	expires := lifetime(7 * 24 * time.Hour)
 	cmd := &cobra.Command{
 		Use:   "invite GROUP",
@@ -76,7 +77,7 @@ Uses are counted as far as members know of each other: members that are asked in
 second, or in two halves of a cut network, can each let in the last one. With --uses 1, pass
 the link on to one person alone, and see with "group members" who came.`,
 		Example: "  pandanode group invite tea > link\n  pandanode group invite tea --expires 12h --uses 1 --role read-only\n" +
-			"  pandanode group invite tea --json | jq -r .link | qrencode -t ansiutf8",
+			"  pandanode group invite tea --uses 1 --qr",
 		Args: cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			r.Group, r.Expires = args[0], api.Duration(expires)
@@ -86,6 +87,11 @@ the link on to one person alone, and see with "group members" who came.`,
 			i, err := c.CreateInvite(ctx, r)
 			if err != nil {
 				return err
+			}
+			if code {
+				if err := a.showQR(i.Link); err != nil {
+					return err
+				}
 			}
 			return a.show(i, func() {
 				if r.Uses > 0 {
@@ -97,6 +103,7 @@ the link on to one person alone, and see with "group members" who came.`,
 			})
 		}),
 	}
+	cmd.Flags().BoolVar(&code, "qr", false, "also draw the link as a QR code, on stderr")
 	cmd.Flags().Var(&expires, "expires", "how long it is valid: a time such as 30m, 12h or 7d, or never")
 	cmd.Flags().Uint64Var(&r.Uses, "uses", 0, "how many users it lets in; 0: any number")
 	cmd.Flags().StringVar(&r.Role, "role", "member", "role of the users it lets in: owner, admin, member or read-only")

@@ -208,6 +208,7 @@ func (a *app) waitWhile(ctx context.Context, dir string, phases ...phase) error 
 func (a *app) statusCmd() *cobra.Command {
 	var (
 		level   string
+		code    bool
 		timeout time.Duration
 	)
 	cmd := &cobra.Command{
@@ -235,12 +236,18 @@ shown, and the exit code is 6.`,
 			if err != nil {
 				return err
 			}
+			if addr := dialable(s.Listen); code && addr != "" {
+				if err := a.showQR(addr); err != nil {
+					return err
+				}
+			}
 			if err := a.show(s, func() { a.printStatus(s) }); err != nil || !s.Locked {
 				return err
 			}
 			return api.Errorf(api.CodeLocked, "the node is locked: %s", s.Why).WithHint("pandanode unlock")
 		}),
 	}
+	cmd.Flags().BoolVar(&code, "qr", false, "also draw an address of the node as a QR code, on stderr, for others' --bootstrap")
 	cmd.Flags().StringVar(&level, "wait", "", "wait for a level: ready, online or synced")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait; 0: for ever")
 	return cmd
