@@ -151,13 +151,15 @@ func (a *app) openLocked(ctx context.Context, cfg node.Config, held *claim, sup 
 			l.say("", true)
 			sup.say(telling("Opening the store"))
 			n, err := a.openWith(ctx, cfg, held, t.passphrase)
-			t.result <- explain(err)
 			if !errors.Is(err, node.ErrWrongPassphrase) {
+				t.result <- explain(err)
 				return n, err
 			}
 			a.note("somebody tried to unlock the node with a wrong passphrase")
-			if err := locks(); err != nil {
-				return nil, err
+			again := locks()
+			t.result <- explain(err) // when the node says again that it is locked
+			if again != nil {
+				return nil, again
 			}
 		}
 	}

@@ -80,8 +80,8 @@ func assignments(lines []string, section func(at int, name string), f func(in st
 			continue
 		}
 		for to := i + 1; to <= len(lines); to++ {
-			var any map[string]any
-			if toml.Unmarshal([]byte(strings.Join(lines[i:to], "")), &any) != nil {
+			var read map[string]any
+			if toml.Unmarshal([]byte(strings.Join(lines[i:to], "")), &read) != nil {
 				continue
 			}
 			name, _, _ := strings.Cut(line, "=")
@@ -238,8 +238,8 @@ func Check(p Paths, text []byte) error {
 // file still is what it was. A link stays one, and its file keeps its mode.
 func Replace(p Paths, was, now []byte) error {
 	path, mode := p.File, fs.FileMode(0o600)
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	if linked, err := filepath.EvalSymlinks(path); err == nil {
+		path = linked
 	}
 	is, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -75,11 +75,11 @@ func TestSetRefuses(t *testing.T) {
 // The file stays a link, and is not replaced if somebody else has changed it.
 func TestReplace(t *testing.T) {
 	dir := t.TempDir()
-	real, p := filepath.Join(dir, "real.toml"), Paths{File: filepath.Join(dir, "config.toml"), Data: "/data"}
-	if err := os.WriteFile(real, []byte("mdns = true\n"), 0o600); err != nil {
+	target, p := filepath.Join(dir, "real.toml"), Paths{File: filepath.Join(dir, "config.toml"), Data: "/data"}
+	if err := os.WriteFile(target, []byte("mdns = true\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(real, p.File); err != nil {
+	if err := os.Symlink(target, p.File); err != nil {
 		t.Fatal(err)
 	}
 	if err := Replace(p, []byte("mdns = true\n"), []byte("mdns = false\n")); err != nil {
@@ -91,7 +91,7 @@ func TestReplace(t *testing.T) {
 	if err := Replace(p, []byte("mdns = true\n"), []byte("mdns = false\n")); !errors.Is(err, ErrChanged) {
 		t.Error(err)
 	}
-	if got, _ := os.ReadFile(real); string(got) != "mdns = false\n" {
+	if got, _ := os.ReadFile(target); string(got) != "mdns = false\n" {
 		t.Errorf("%q", got)
 	}
 }
