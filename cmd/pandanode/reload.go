@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"sync"
 
@@ -105,7 +104,7 @@ func (l *nodeLog) use(c config.Log) error {
 	return nil
 }
 
-// close ends the log. What is logged later goes to stderr.
+// close ends the log. Later lines go to stderr.
 func (l *nodeLog) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -134,7 +133,7 @@ func (a *app) reload(l *nodeLog, runs config.Config) {
 // restart alone.
 func needRestart(runs, c config.Config) (out []string) {
 	for _, k := range config.Keys() {
-		if !k.Reloads() && !reflect.DeepEqual(k.Value(runs), k.Value(c)) {
+		if !k.Reloads() && k.Literal(runs) != k.Literal(c) {
 			out = append(out, k.Path)
 		}
 	}

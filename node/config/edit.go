@@ -176,7 +176,7 @@ func commentOf(lines []string) string {
 		if line[i] != '#' {
 			continue
 		}
-		if part = nil; toml.Unmarshal([]byte(line[:i]), &part) == nil && reflect.DeepEqual(part, whole) {
+		if part = nil; toml.Unmarshal([]byte(line[:i]), &part) == nil && fmt.Sprint(part) == fmt.Sprint(whole) {
 			before := strings.TrimRight(line[:i], " \t")
 			return line[len(before):]
 		}
@@ -213,7 +213,7 @@ func Set(p Paths, k Key, text string) error {
 		now = "\uFEFF" + now
 	}
 	read := Default(p)
-	if err := read.read(p.File, []byte(now)); err != nil || !reflect.DeepEqual(read, after) {
+	if err := read.read(p.File, []byte(now)); err != nil || fmt.Sprintf("%#v", read) != fmt.Sprintf("%#v", after) {
 		return fmt.Errorf("%w: %s stands in %s in a way that cannot be changed without a person: use an editor, as `pandanode config edit` does", ErrInvalid, k.Path, p.File)
 	}
 	return Replace(p, was, []byte(now))
@@ -245,7 +245,7 @@ func Replace(p Paths, was, now []byte) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("reading the configuration: %w", err)
 	}
-	if !bytes.Equal(is, was) {
+	if string(is) != string(was) {
 		return ErrChanged
 	}
 	if st, err := os.Stat(path); err == nil {

@@ -45,7 +45,7 @@ func TestSetKeepsTheRest(t *testing.T) {
 	}
 }
 
-// What cannot be right, or cannot be written in place, changes nothing.
+// A value that cannot be right, or cannot be written in place, changes nothing.
 func TestSetRefuses(t *testing.T) {
 	for _, c := range []struct{ was, key, value, why string }{
 		{"mdns = true\n", "log.level", "loud", "none of"},
