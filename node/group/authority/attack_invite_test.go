@@ -181,3 +181,24 @@ func TestVoidGuestsMakeNoAdmins(t *testing.T) {
 		s.afresh()
 	}
 }
+
+// An invite that a revoked device gave out beside its revocation lets nobody in, whether the
+// addition is applied on top of the rest or the roster resolved from scratch.
+func TestInviteOfARevokedDevice(t *testing.T) {
+	t.Parallel()
+	s := quarrelling()
+	s.bringIn("u1", "u1", 0, deviceOf("u1", "phone"), "phone")
+	old := s.heads()
+	s.write("u1", "u1", 0, revokeOf("phone"), old...)
+	s.write("phone", "u1", 0, &Op{Type: wire.OpInvite, Invite: inviteOf("u1", wire.RoleMember)}, old...)
+	for _, d := range []string{"u0", "u2", "u3"} {
+		s.write(d, d, 0, nil)
+	}
+	s.bringIn("u4", "u4", 0, serveOf("guest", inviteOf("u1", wire.RoleMember)), "guest")
+	for _, how := range []string{"on top of the rest", "from scratch"} {
+		if s.in("guest") {
+			t.Errorf("%s: the guest is in", how)
+		}
+		s.afresh()
+	}
+}

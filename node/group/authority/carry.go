@@ -54,6 +54,11 @@ func (s *resolution) apply(to *Roster, x *Op) {
 	}
 	if by != nil || !s.isIn(to, x) || !s.mayStill(to, x) || to.fullFor(x) {
 		to.void = to.void.with(x.Hash, Void{x, by})
+		if x.Type == wire.OpInvite {
+			i := to.invites.at(x.Invite.ID)
+			i.void = x
+			to.invites = to.invites.with(x.Invite.ID, i)
+		}
 		if x.Type == wire.OpDeviceAdd {
 			to.lostDevices = to.lostDevices.with(x.Subject, s.againstDevice(to, x))
 		}

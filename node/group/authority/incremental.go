@@ -41,11 +41,15 @@ func (r *Resolver) Add(op Op) *Op {
 		return x
 	}
 	r.insert(x)
-	after := past.roster.after(r, x)
-	r.extend(x, after, past.roster)
-	seen := slices.Clone(past.upTo)
-	seen[x.Log]++
-	r.keep(headsKey([]*Op{x}), view{after, seen, 8})
+	if x.clerk() && x.grants() {
+		r.current = nil // it rests on who served it, too, which a vote may have brought in
+	} else {
+		after := past.roster.after(r, x)
+		r.extend(x, after, past.roster)
+		seen := slices.Clone(past.upTo)
+		seen[x.Log]++
+		r.keep(headsKey([]*Op{x}), view{after, seen, 8})
+	}
 	r.heads = append(slices.DeleteFunc(r.heads, func(y *Op) bool { return r.knows(x.Ref, y.Ref) }), x)
 	return x
 }

@@ -193,6 +193,9 @@ func (r *Resolver) mayServe(view *Roster, op *Op) Refusal {
 	if why := view.given(op.Invite, op.date()); why != Permitted {
 		return why
 	}
+	if i.Issued == nil && i.void != nil {
+		return InviteUnheard // it was given out by an operation that does not count
+	}
 	if why := first(when{i.uses.has(op.Claim), InviteReplayed}, when{i.usedUp(op.Invite), InviteUsed}, when{op.Role != op.Invite.Role, InviteRole}); why != Permitted {
 		return why
 	}

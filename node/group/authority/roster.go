@@ -65,6 +65,7 @@ type Void struct {
 type Invitation struct {
 	Issued  *Op                    // nil: no operation gave it out that counts
 	Revoked *Op                    // nil: none revoked it
+	void    *Op                    // that gave it out and does not count; nil: none
 	uses    table[wire.Hash, *Op]  // the claims that let somebody in
 	open    table[wire.Hash, Void] // the claims whose additions are void and whose users are not in
 }
