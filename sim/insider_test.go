@@ -118,7 +118,7 @@ var insiders = map[string]string{
 var stay = map[string]string{
 	"who left lets somebody in":  "anna owner, ben member; request",
 	"a device that never wrote":  "anna owner, ben member; request",
-	"a leave of before":          "anna owner, ben member; request",
+	"a leave of before":          "anna owner, ben member, mallory member; request", // others knew its own log first
 	"a ghost and floods":         "anna owner, ben member; request",
 	"a disk that dies":           "anna owner, ben member, mallory member; request",
 	"a puppet of before":         "anna owner, ben member; request",
