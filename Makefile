@@ -95,6 +95,10 @@ bench-group: ## the costs of the group machine as one table
 bench-members: ## what a group of 1,000 members costs who were let in one by one: PANDANODE_MEMBERS=N for another size (1 min)
 	@$(GO) test ./node/group -count=1 -timeout 60m -run '^$$' -bench '^BenchmarkMembers$$' -benchtime 1x
 
+.PHONY: bench-crowd
+bench-crowd: ## a group grows to 5,000 members in the machine, is added to, removed from and left (5 min)
+	@$(GO) test ./node/group -count=1 -timeout 60m -run '^$$' -bench '^BenchmarkCrowd$$' -benchtime 1x
+
 FUZZTIME ?= 10s
 .PHONY: fuzz
 fuzz: ## every fuzz target of the module, each for FUZZTIME (10s)
