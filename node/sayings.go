@@ -236,7 +236,7 @@ const (
 )
 
 // resolveMessage finds a message by its ID, the beginning of that, or a word.
-func (s messageRoutes) resolveMessage(ctx context.Context, id wire.GroupID, query string) (wire.MessageID, error) {
+func (s routes) resolveMessage(ctx context.Context, id wire.GroupID, query string) (wire.MessageID, error) {
 	if message, err := wire.ParseEntryHash(query); err == nil {
 		return message, nil
 	}

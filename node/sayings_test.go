@@ -137,6 +137,11 @@ func TestSayings(t *testing.T) {
 		if why, err := sb.Why(ctx, api.WhyRequest{Group: tea, Subject: bad.String()}); err != nil || !strings.Contains(strings.Join(why.Facts, "\n"), "cannot be shown: malformed") {
 			t.Errorf("why: %+v, %v", why, err)
 		}
+		for _, word := range []string{"last", "mine"} {
+			if why, err := sa.Why(ctx, api.WhyRequest{Group: tea, Subject: word}); err != nil || why.Subject != last {
+				t.Errorf("why %s: %+v, %v", word, why, err)
+			}
+		}
 		var kinds []string
 		if err := sb.Timeline(ctx, api.TimelineRequest{Group: tea, Follow: true}, func(h api.Happening) error {
 			if h.Message != nil && h.Message.Change != nil {

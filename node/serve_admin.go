@@ -387,12 +387,10 @@ func (s adminRoutes) Why(ctx context.Context, r api.WhyRequest) (api.Explanation
 		e, err = s.n.explainJoin(ctx, id)
 	} else {
 		var message wire.MessageID
-		if message, err = wire.ParseEntryHash(r.Subject); err != nil {
-			if message, err = s.anyMessage(ctx, id, r.Subject); err != nil {
-				return api.Explanation{}, err
-			}
-			r.Subject = message.String()
+		if message, err = s.anyMessage(ctx, id, r.Subject); err != nil {
+			return api.Explanation{}, err
 		}
+		r.Subject = message.String()
 		g, unknown := s.n.groups.must(id)
 		if unknown != nil {
 			return api.Explanation{}, APIError(unknown)
@@ -418,9 +416,12 @@ func about(id wire.GroupID, texts []string) []string {
 	return out
 }
 
-// anyMessage finds the message that a prefix names: one that was shown, one that
-// cannot be read, or one that is not sealed yet.
+// anyMessage finds the message that an ID, its beginning or a word names: one that was shown,
+// one that cannot be read, or one that is not sealed yet.
 func (s adminRoutes) anyMessage(ctx context.Context, id wire.GroupID, query string) (wire.MessageID, error) {
+	if _, err := wire.ParseEntryHash(query); err == nil || query == wordLast || query == wordMine {
+		return s.resolveMessage(ctx, id, query)
+	}
 	g, err := s.n.groups.must(id)
 	if err != nil {
 		return wire.MessageID{}, APIError(err)

@@ -296,8 +296,8 @@ func (a *app) whyCmd() *cobra.Command {
 		Long: `Explain why a message was not read, sent or delivered yet, or why a join is stuck: what this
 node knows, what happens next, and what helps.
 
-MESSAGE is an ID as "send" prints it and "tail --json" shows it, or its first characters (16
-or more).
+MESSAGE is an ID as "send" prints it and "tail --ids" shows it, or its first characters (16 or
+more). "last" is the newest message that was shown, "mine" your newest own.
 ` + namingHelp,
 		Example: "  pandanode why tea join\n  pandanode why tea rdvbok2b6yzqq3ne",
 		Args:    cobra.ExactArgs(2),
