@@ -1,7 +1,9 @@
 package group
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -91,7 +93,7 @@ func (s *sayings) arrived(now time.Time, it *dag.Item, r *wire.Record) {
 	}
 	if r.Expires != 0 && !isErased(it) {
 		s.tx.put(rowExpiring+hexed(it.Hash[:]), wire.Marshal(&doomedRow{At: r.Expires}))
-		if s.plan(s.expiring, it.Hash, r.Expires); s.timers.kept(now).UnixMilli() >= 0 && uint64(s.timers.kept(now).UnixMilli()) >= r.Expires { //nolint:gosec // not negative
+		if s.plan(s.expiring, it.Hash, r.Expires); s.over(now, r.Expires) {
 			s.erase(now, it, wire.MessageID{})
 		}
 	}
@@ -134,7 +136,7 @@ func (s *sayings) review(now time.Time, it *dag.Item) {
 			delete(s.doomed, it.Hash)
 			s.tx.del(rowDoomed + hexed(it.Hash[:]))
 		}
-	case d.User == it.User || waits && s.timers.kept(now).UnixMilli() >= int64(at): //nolint:gosec // a time that was kept
+	case d.User == it.User || waits && s.over(now, at):
 		s.erase(now, it, d.Hash)
 	default:
 		it.Note(dag.IsTaken)
@@ -148,7 +150,7 @@ func (s *sayings) review(now time.Time, it *dag.Item) {
 
 // judgeAgain judges all deletions again, after the roster changed.
 func (s *sayings) judgeAgain(now time.Time) {
-	for _, id := range sortedIDs(s.contested) {
+	for _, id := range slices.SortedFunc(maps.Keys(s.contested), byID) {
 		if it := s.record(id); it != nil {
 			s.review(now, it)
 		}
@@ -157,18 +159,16 @@ func (s *sayings) judgeAgain(now time.Time) {
 
 // retire erases what has been deleted for long enough.
 func (s *sayings) retire(now time.Time) {
-	kept := s.timers.kept(now)
-	if !s.timers.due(kept, timerErase) {
+	if !s.timers.due(s.timers.kept(now), timerErase) {
 		return
 	}
 	s.timers.stop(timerErase)
-	over := func(at uint64) bool { return kept.UnixMilli() >= 0 && uint64(kept.UnixMilli()) >= at } //nolint:gosec // not negative
-	for _, id := range timesUp(s.expiring, over) {
+	for _, id := range s.timesUp(now, s.expiring) {
 		if it := s.record(id); it != nil && !s.tx.full() {
 			s.erase(now, it, wire.MessageID{})
 		}
 	}
-	for _, id := range timesUp(s.doomed, over) {
+	for _, id := range s.timesUp(now, s.doomed) {
 		if it := s.record(id); it != nil && !s.tx.full() {
 			s.review(now, it)
 		}
@@ -180,25 +180,23 @@ func (s *sayings) retire(now time.Time) {
 	}
 }
 
-// timesUp lists the messages whose time has come, in an order that repeats.
-func timesUp(times map[wire.MessageID]uint64, over func(uint64) bool) []wire.MessageID {
-	come := map[wire.MessageID]bool{}
-	for id, at := range times {
-		if over(at) {
-			come[id] = true
-		}
-	}
-	return sortedIDs(come)
+// over says whether the time kept has come to a time, in milliseconds since 1970.
+func (s *sayings) over(now time.Time, at uint64) bool {
+	return s.timers.kept(now).UnixMilli() >= int64(at) //nolint:gosec // before the year 10000
 }
 
-func sortedIDs[V any](m map[wire.MessageID]V) []wire.MessageID {
-	out := make([]wire.MessageID, 0, len(m))
-	for id := range m {
-		out = append(out, id)
+// timesUp lists the messages whose time has come, in an order that repeats.
+func (s *sayings) timesUp(now time.Time, times map[wire.MessageID]uint64) (come []wire.MessageID) {
+	for id, at := range times {
+		if s.over(now, at) {
+			come = append(come, id)
+		}
 	}
-	slices.SortFunc(out, func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) })
-	return out
+	slices.SortFunc(come, byID)
+	return come
 }
+
+func byID(a, b wire.MessageID) int { return bytes.Compare(a[:], b[:]) }
 
 // erase erases a message, and what its RECORD says is about it, be it here or not: its edits
 // and reactions. Deletions stay, which hold no text: members who come later need them.

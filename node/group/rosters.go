@@ -47,9 +47,6 @@ func (r *rosters) came(it *dag.Item) {
 // lookForWitnesses drops the newcomers whom a third user has seen.
 func (r *rosters) lookForWitnesses(l *dag.Logs) {
 	r.newcomers = slices.DeleteFunc(r.newcomers, func(n newcomer) bool {
-		return slices.ContainsFunc(l.Lists, func(list *dag.LogList) bool {
-			head := list.Head()
-			return head.User != n.add.User && head.User != n.add.Target.Device.User && l.InPast(n.add, head)
-		})
+		return l.KnownTo(n.add, n.add.User, n.add.Target.Device.User)
 	})
 }

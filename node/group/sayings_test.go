@@ -61,12 +61,8 @@ func written(text string) content.Message {
 // came in and after a restart.
 func TestSayings(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 21)
+	w, a, b, c := three(t, 21)
 	w.gossip = true
-	a, b, c := w.device("anna"), w.device("ben"), w.device("cleo")
-	w.found(a, wire.PolicyOpen)
-	w.join(b)
-	w.join(c)
 	first := a.say(written("tea?"))
 	plain := b.send("as of old")
 	w.run(2 * time.Second)

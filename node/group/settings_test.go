@@ -24,12 +24,8 @@ func (d *device) settings() map[string]string {
 // admin dates back who is none any more does not count.
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 41)
+	w, a, b, c := three(t, 41)
 	w.gossip = true
-	a, b, c := w.device("anna"), w.device("ben"), w.device("cleo")
-	w.found(a, wire.PolicyOpen)
-	w.join(b)
-	w.join(c)
 	a.must(SetRole{User: b.dev.User, Role: wire.RoleAdmin})
 	w.run(5 * time.Second)
 	agree := func(key, want string) {

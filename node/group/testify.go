@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/roster"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -27,18 +28,8 @@ func testify(m *Machine, now time.Time, loss *dag.Item) {
 
 // takesOut says whether an operation ends what somebody may say.
 func takesOut(loss, author *dag.Item) bool {
-	switch op := loss.Op; op.Type {
-	case wire.OpRemove:
-		return *op.User == author.User
-	case wire.OpRole:
-		return *op.User == author.User && op.Role == wire.RoleReadOnly
-	case wire.OpLeave:
-		return loss.User == author.User
-	case wire.OpDeviceRevoke:
-		return *op.Device == author.Log.Device
-	default:
-		return false
-	}
+	mutes := loss.Op.Type == wire.OpRole && *loss.Op.User == author.User && loss.Op.Role == wire.RoleReadOnly
+	return mutes || roster.EndsOf(loss, author.User, author.Log.Device)
 }
 
 // aloneShows says whether this device has shown a message of a branch that neither an entry
@@ -50,13 +41,5 @@ func aloneShows(logs *dag.Logs, list *dag.LogList, loss *dag.Item) bool {
 			last = it
 		}
 	}
-	if last == nil || logs.InPast(last, loss) {
-		return false
-	}
-	for _, other := range logs.Lists {
-		if head := other.Head(); head.User != last.User && logs.InPast(last, head) {
-			return false
-		}
-	}
-	return true
+	return last != nil && !logs.InPast(last, loss) && !logs.KnownTo(last, last.User)
 }

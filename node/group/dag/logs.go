@@ -425,6 +425,15 @@ func (l *Logs) Covers(m wire.Mark, each func(wire.LogID, uint64)) {
 	}
 }
 
+// KnownTo says whether the last entry of a log has an item of the set in its past: of any log
+// but those of some users.
+func (l *Logs) KnownTo(it *Item, not ...wire.UserID) bool {
+	return slices.ContainsFunc(l.Lists, func(list *LogList) bool {
+		head := list.Head()
+		return !slices.Contains(not, head.User) && l.InPast(it, head)
+	})
+}
+
 // HeardOf gives the first entry, in the order, of another user's log without evidence that
 // has an entry in its past; nil: there is none.
 func (l *Logs) HeardOf(it *Item) (first *Item) {

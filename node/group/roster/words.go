@@ -131,11 +131,11 @@ func (r *Roster) Voidness(it *dag.Item, names map[wire.UserID]string) string {
 		return "that user was in already"
 	case by == nil:
 		return "its author had lost the right to do that"
-	case endsOf(cause, it.User, it.Log.Device) && cause.Op.Type == wire.OpLeave:
+	case EndsOf(cause, it.User, it.Log.Device) && cause.Op.Type == wire.OpLeave:
 		return "its author left at the same time"
-	case endsOf(cause, it.User, it.Log.Device):
+	case EndsOf(cause, it.User, it.Log.Device):
 		return fmt.Sprintf("%s removed its author at the same time", names[cause.User])
-	case it.Target != nil && endsOf(cause, it.Target.Device.User, it.Target.Device.ID):
+	case it.Target != nil && EndsOf(cause, it.Target.Device.User, it.Target.Device.ID):
 		return fmt.Sprintf("%s removed that user or device at the same time", names[cause.User])
 	case cause.Op.Type == wire.OpRevoke:
 		return fmt.Sprintf("%s revoked the invite at the same time", names[cause.User])
@@ -147,8 +147,8 @@ func (r *Roster) Voidness(it *dag.Item, names map[wire.UserID]string) string {
 	return fmt.Sprintf("%s took the right to do that from its author at the same time", names[cause.User])
 }
 
-// endsOf says whether an operation takes out a user or a device.
-func endsOf(by *dag.Item, user wire.UserID, device wire.DeviceID) bool {
+// EndsOf says whether an operation takes out a user or a device.
+func EndsOf(by *dag.Item, user wire.UserID, device wire.DeviceID) bool {
 	switch by.Op.Type {
 	case wire.OpRemove:
 		return *by.Op.User == user
