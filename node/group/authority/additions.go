@@ -128,7 +128,7 @@ func (s *resolution) blockers(to *Roster, x *Op, isIn bool) []*Op {
 		if x.Role <= wire.RoleAdmin {
 			out = append(out, s.undermining(s.losses, x)...)
 		}
-		if i := s.issue(x); i != nil && to.void.has(i.Hash) {
+		if i := s.issue(x); i != nil && s.fails(to, i, x) {
 			out = append(out, s.undermining(s.losses, i)...)
 		}
 	case wire.WhyOpen:
@@ -171,10 +171,17 @@ func (s *resolution) firstOf(lists []lossesOfLog, x *Op, is func(*Op) bool) (out
 // far as losses go that did not know it.
 func (s *resolution) inviteHolds(to *Roster, x *Op) bool {
 	i := s.issue(x)
-	if i != nil && to.void.has(i.Hash) {
+	if i != nil && s.fails(to, i, x) {
 		return false
 	}
 	return !slices.ContainsFunc(s.againstSigner(s.losses, x), func(q *Op) bool { return i == nil || !s.knows(q.Ref, i.Ref) })
+}
+
+// fails says whether the operation that gave out the invite of an addition is void. It can
+// be carried out after the addition, whose author need not know it and chooses its clock:
+// then what stands beside it decides.
+func (s *resolution) fails(to *Roster, i, x *Op) bool {
+	return to.void.has(i.Hash) || x.compare(i) < 0 && (len(s.undermining(s.losses, i)) > 0 || !s.rooted(i))
 }
 
 // adopted says whether a member vouches for an addition. That member is neither the

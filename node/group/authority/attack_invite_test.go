@@ -202,3 +202,81 @@ func TestInviteOfARevokedDevice(t *testing.T) {
 		s.afresh()
 	}
 }
+
+// A revoked device gives out an invite beside its revocation, and a member's reserve device
+// serves it. The addition counts for nothing, although it is dated before the invite, which
+// its author need not know.
+func TestAdditionDatedBeforeItsInvite(t *testing.T) {
+	t.Parallel()
+	s := quarrelling()
+	s.bringIn("u1", "u1", 0, deviceOf("u1", "phone"), "phone")
+	s.bringIn("u5", "u5", 0, deviceOf("u5", "reserve"), "reserve")
+	old := s.heads()
+	for range 3 {
+		s.write("u0", "u0", 0, nil)
+	}
+	known := s.heads()
+	s.write("u1", "u1", 0, revokeOf("phone"), known...)
+	late := s.write("phone", "u1", 0, &Op{Type: wire.OpInvite, Invite: inviteOf("u1", wire.RoleMember)}, known...)
+	for _, d := range []string{"u0", "u2", "u3", "u4"} {
+		s.write(d, d, 0, nil)
+	}
+	served := s.bringIn("reserve", "u5", 0, serveOf("spy", inviteOf("u1", wire.RoleMember)), "spy", old...)
+	if served.hlc >= late.hlc {
+		t.Fatal("the addition is not dated before the invite")
+	}
+	s.afresh()
+	if s.in("spy") {
+		t.Error("the spy is in")
+	}
+}
+
+// An owner serves an invite for admins while an admin revokes it. Nothing counts of what the
+// newcomer does by that role, nor of what somebody does whom the newcomer made an admin: that
+// one has seen the newcomer come, who stays as a plain member.
+func TestAdminByAnInviteThatAnAdminRevokes(t *testing.T) {
+	t.Parallel()
+	for _, role := range []wire.Role{wire.RoleAdmin, wire.RoleOwner} {
+		for _, host := range []string{"u0", "u4"} {
+			s := quarrelling()
+			s.bringIn("u1", "u1", 0, deviceOf("u1", "phone"), "phone")
+			invite := inviteOf("u0", role)
+			s.write("u0", "u0", 0, &Op{Type: wire.OpInvite, Invite: invite})
+			old := s.heads()
+			s.write("u2", "u2", 0, &Op{Type: wire.OpRevoke, Revokes: invite.ID}, old...)
+			guest := s.bringIn(host, host, 0, serveOf("boss", invite), "boss", old...)
+			puppet := s.write("boss", "boss", 0, roleOf("u5", role), guest)
+			s.write("boss", "boss", 0, removeOf("u3"), guest)
+			s.write("boss", "boss", 0, revokeOf("phone"), guest)
+			s.write("u5", "u5", 0, removeOf("u4"), puppet)
+			s.write("u3", "u3", 0, nil)
+			s.afresh()
+			devices := s.r.Roster().devices
+			boss, in := s.r.Roster().User(id[wire.UserID]("boss"))
+			if in && boss.Role < wire.RoleMember || !s.in("u3") || !s.in("u4") || !devices.has(id[wire.DeviceID]("phone")) {
+				t.Errorf("as %v, served by %s: boss is %v, u3 in %v, u4 in %v, phone in %v", role, host, boss.Role, s.in("u3"), s.in("u4"), devices.has(id[wire.DeviceID]("phone")))
+			}
+		}
+	}
+}
+
+// Somebody who is alone in a group revokes a device. The device, or whoever was in the group
+// before, does not take that back by an operation of an old past.
+func TestRevocationBySomebodyAlone(t *testing.T) {
+	t.Parallel()
+	for _, by := range []string{"phone", "u1"} {
+		s := newScript()
+		s.admit("u0", "u1", wire.RoleAdmin)
+		s.bringIn("u0", "u0", 0, deviceOf("u0", "phone"), "phone")
+		s.write("phone", "u0", 0, nil)
+		old := s.heads()
+		s.write("u0", "u0", 0, removeOf("u1"))
+		s.write("u0", "u0", 0, revokeOf("phone"))
+		user := map[string]string{"phone": "u0", "u1": "u1"}[by]
+		s.write(by, user, 0, deviceOf(user, "another"), old...)
+		s.afresh()
+		if devices := s.r.Roster().devices; devices.has(id[wire.DeviceID]("phone")) || devices.has(id[wire.DeviceID]("another")) {
+			t.Errorf("%s took the revocation back", by)
+		}
+	}
+}

@@ -166,15 +166,18 @@ func (s *resolution) voids(q, x *Op) bool {
 }
 
 // rank is the order in which it is decided whether losses and grants stand: first those
-// that users take from themselves, then those of owners, and so on.
-func rank(x *Op) int {
+// that users take from themselves, then those of owners, and so on. A grant by an invite
+// waits for what admins do, since an admin can close the invite, and what rests on such a
+// grant waits with it.
+func (s *resolution) rank(x *Op) wire.Role {
+	byInvite := func(g *Op) bool { return g.clerk() && g.grants() }
 	switch {
 	case x.own():
 		return 0
-	case x.clerk(): // who serves an invite gives out what its signer decided
-		return int(min(x.role, x.Role)) //nolint:gosec // four roles
+	case byInvite(x) || x.role == wire.RoleOwner && slices.ContainsFunc(s.rests(x), byInvite):
+		return wire.RoleAdmin
 	}
-	return int(x.role) //nolint:gosec // four roles
+	return x.role
 }
 
 // standing decides which losses and grants stand, and what closes a way in, and returns them
@@ -183,7 +186,7 @@ func (s *resolution) standing(ops []*Op) []*Op {
 	var ranks [int(out) + 1][]*Op
 	for _, x := range ops {
 		if x.loss() || x.grants() || x.closes() {
-			ranks[rank(x)] = append(ranks[rank(x)], x)
+			ranks[s.rank(x)] = append(ranks[s.rank(x)], x)
 		}
 	}
 	s.losses, s.authority = newLossIndex(), map[wire.UserID][]*Op{}
@@ -230,7 +233,7 @@ func (s *resolution) stands(x *Op, ops []*Op) bool {
 		}
 	}
 	switch {
-	case x.own() && x.alone && slices.ContainsFunc(ops, func(y *Op) bool { return s.concurrent(x.Ref, y.Ref) }):
+	case x.Type == wire.OpLeave && x.alone && slices.ContainsFunc(ops, func(y *Op) bool { return s.concurrent(x.Ref, y.Ref) }):
 		return false // it was not alone
 	case !s.rooted(x):
 		return false
