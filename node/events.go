@@ -23,12 +23,14 @@ type nodeEvent struct {
 	At     time.Time
 	Group  wire.GroupID // zero: none
 	Event  group.Event  // Kind and what belongs to it; its Cursor is the group's
+	UpTo   uint64       // of eventRead
 	Peer   string       // of eventPeerConnected and eventPeerDisconnected
 }
 
 // Kinds of events that no machine makes.
 const (
 	eventJoinStage        group.EventKind = "join-stage"
+	eventRead             group.EventKind = "read"
 	eventPeerConnected    group.EventKind = "peer-connected"
 	eventPeerDisconnected group.EventKind = "peer-disconnected"
 )

@@ -23,6 +23,7 @@ func localAPI(n *Node, stop func()) api.API {
 		AdminAPI:   adminRoutes{r},
 		MailboxAPI: mailboxRoutes{r},
 		MessageAPI: messageRoutes{r},
+		ReadingAPI: readingRoutes{r},
 		Store:      runningStore{atRest(n), n.log},
 	}
 }
@@ -40,6 +41,7 @@ type (
 	adminRoutes   struct{ routes }
 	mailboxRoutes struct{ routes }
 	messageRoutes struct{ routes }
+	readingRoutes struct{ routes }
 )
 
 // resolve finds the group that a text names among those of this node.
@@ -128,16 +130,16 @@ func (s routes) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
 	var st group.Status
 	var members []group.Member
 	var cursor uint64
-	var active time.Time
+	var active activity
 	var settings []wire.Setting
-	unseen, topic := 0, ""
+	topic := ""
 	if err := g.loop.look(ctx, func(m *group.Machine) error {
 		st, members, cursor, settings = m.Status(), m.Members(), m.Journal().Cursor(), m.Journal().Settings()
 		if topics := m.Transport().Topics(); len(topics) > 0 {
 			topic = topics[0]
 		}
 		var err error
-		active, unseen, err = g.activity(m.Journal())
+		active, err = g.activity(m.Journal())
 		return err
 	}); err != nil {
 		return api.Group{}, APIError(err)
@@ -145,10 +147,11 @@ func (s routes) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
 	publication, _ := s.n.directory.publisher.Status(id)
 	out := api.Group{
 		ID: id.String(), Policy: api.Policy(g.genesis.Policy.String()), Created: time.UnixMilli(int64(g.genesis.Created)), //nolint:gosec // checked
-		State: apiState(st.State), Missing: g.missing(st), KnownAsOf: g.knownAsOf(), Leaving: st.Leaving, Left: st.Left, Active: active, Unseen: unseen, Members: st.Members, Epoch: st.Epoch, EpochID: st.Position.String(),
+		State: apiState(st.State), Missing: g.missing(st), KnownAsOf: g.knownAsOf(), Leaving: st.Leaving, Left: st.Left, Active: active.Last, Members: st.Members, Epoch: st.Epoch, EpochID: st.Position.String(),
 		Authenticator: hex.EncodeToString(st.Authenticator), TreeHash: hex.EncodeToString(st.TreeHash), Topic: topic, Private: g.genesis.Private,
 		Published: publication.State == discovery.Published, TopicPeers: len(g.topics.peers()),
 		Outbox: st.Outbox, Gaps: st.Gaps, Parked: st.Parked, Entries: st.Entries, Cursor: cursor,
+		Read: active.Mark, Unread: active.Unread, Unseen: min(active.Unread, maxUnseen), Mentions: active.Mentions,
 	}
 	for _, m := range members {
 		if m.User == s.n.me.device.User {

@@ -148,7 +148,7 @@ func (s deviceRoutes) Events(ctx context.Context, r api.EventsRequest, emit func
 	return streamed(emit, func(emit func(api.Event) error) error {
 		return s.n.feed.subscribe(ctx, s.n.life.done, r.Since, func(e nodeEvent) error {
 			out := apiEvent(e.Group, e.Event)
-			out.Cursor, out.Run, out.At, out.Peer = e.Cursor, s.n.feed.run, e.At, e.Peer
+			out.Cursor, out.Run, out.At, out.Peer, out.UpTo = e.Cursor, s.n.feed.run, e.At, e.Peer, e.UpTo
 			return emit(out)
 		})
 	})

@@ -44,14 +44,6 @@ func (s groupRoutes) Set(ctx context.Context, r api.SettingRequest) (api.Group, 
 	return s.group(ctx, g.id)
 }
 
-func (s groupRoutes) MarkSeen(ctx context.Context, r api.SeenRequest) (api.Empty, error) {
-	id, err := s.resolve(ctx, r.Group)
-	if err != nil {
-		return api.Empty{}, err
-	}
-	return api.Empty{}, APIError(s.n.seen(ctx, id, r.Cursor))
-}
-
 func (s messageRoutes) Timeline(ctx context.Context, r api.TimelineRequest, emit func(api.Happening) error) error {
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {

@@ -44,6 +44,8 @@ type groupSession struct {
 	name  atomic.Pointer[string]        // the name of the group; nil: to be looked up
 	epoch *group.Event                  // that the turn being carried out has told of; the loop's alone
 
+	mentions map[wire.MessageID]bool // whether unread messages mention this user, as far as was asked; the loop's alone
+
 	mu         sync.Mutex
 	rendezvous []wire.MeetSecret // of a private group: where its members are found
 }
@@ -284,6 +286,9 @@ func (g *groupSession) notify(e group.Event) {
 	if e.Kind != group.EventMessage {
 		g.stays.Store(nil)
 		g.name.Store(nil) // whatever changes who may set it may change it
+	}
+	if e.Kind == group.EventChanged {
+		delete(g.mentions, e.Message)
 	}
 	g.logEvent(e)
 	g.noteEpoch(e)

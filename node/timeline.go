@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
@@ -93,55 +92,6 @@ func followTimeline(ctx context.Context, t *groupTable, id wire.GroupID, after u
 		return happened(ctx, t, id, after, limit, inNews)
 	}
 	return follow(ctx, t, id, after, read, func(h happening) uint64 { return h.Event.Cursor }, emit)
-}
-
-// seenRow says how far people have seen a group.
-type seenRow struct {
-	Cursor uint64 `cbor:"1,keyasint"`
-}
-
-// seen says that people have seen what a group has shown, up to a cursor. It is kept for
-// this device alone and never goes back.
-func (n *Node) seen(ctx context.Context, id wire.GroupID, cursor uint64) error {
-	_, err := rowsAfter(ctx, n.groups, id, cursor, func(*group.Machine) ([]struct{}, error) {
-		key, row := keySeen+string(id[:]), seenRow{}
-		if _, err := getRow(n.store, key, &row); err != nil {
-			return nil, err
-		}
-		if cursor <= row.Cursor {
-			return nil, nil
-		}
-		return nil, n.put(key, &seenRow{Cursor: cursor})
-	})
-	return err
-}
-
-// Bounds on the messages that a list looks at in each group.
-const (
-	maxUnseen = 100  // messages
-	maxLooked = 2048 // events
-)
-
-// activity says when something that people see last happened in a group, and how many
-// messages of others nobody has seen.
-func (g *groupSession) activity(j group.Journal) (last time.Time, unseen int, err error) {
-	var seen seenRow
-	if _, err := getRow(g.n.store, keySeen+string(g.id[:]), &seen); err != nil {
-		return last, 0, err
-	}
-	if seen.Cursor > j.Cursor() {
-		seen.Cursor = 0 // of before the store went back
-	}
-	events, _, err := j.LastHappened(1, maxLooked, inTimeline)
-	if err != nil {
-		return last, 0, err
-	}
-	last = time.UnixMilli(int64(g.genesis.Created)) //nolint:gosec // checked
-	if len(events) > 0 {
-		last = time.UnixMilli(int64(events[0].At)) //nolint:gosec // this device's clock
-	}
-	unseen, err = j.Unseen(seen.Cursor, maxUnseen)
-	return last, unseen, err
 }
 
 // profileChange changes what a group says of itself; what is nil stays as it is.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/content"
 )
 
 // The timeline has messages and what people see beside them, from a cursor or the newest
@@ -109,6 +110,104 @@ func TestTimeline(t *testing.T) {
 		if got := unseen(); got != 0 {
 			t.Errorf("after a restart %d are unseen", got)
 		}
+	})
+}
+
+// A read mark goes forward alone and is told of; what comes after it is unread, counted with
+// its mentions, however late it comes. The mark is in a backup, and a crash does not lose it.
+func TestReadMark(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a, b, c := w.open(0), w.open(1, 0), w.open(2, 0)
+		id := w.create(a, "tea")
+		w.join(b, id)
+		w.join(c, id)
+		tea := id.String()
+		ctx := w.within(time.Hour)
+		say := func(n *Node, r api.SendRequest) {
+			t.Helper()
+			r.Group = tea
+			if _, err := n.API().Send(ctx, r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		counts := func(unread, mentions int) {
+			t.Helper()
+			all, err := b.API().Groups(ctx, api.Empty{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if g := all.Groups[0]; g.Unread != unread || g.Mentions != mentions || g.Unseen != unread {
+				t.Errorf("%d are unread, %d mentions, %d unseen; want %d, %d", g.Unread, g.Mentions, g.Unseen, unread, mentions)
+			}
+		}
+		read := func(r api.ReadRequest) api.ReadMark {
+			t.Helper()
+			r.Group = "TEA"
+			m, err := b.API().Read(ctx, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m
+		}
+		link := "tea for [you](" + content.UserURI(b.me.device.User) + ")"
+		say(a, api.SendRequest{Text: "one"})
+		say(a, api.SendRequest{Text: link, Markdown: true})
+		w.shows(b, id, time.Minute, "one", link)
+		counts(2, 1)
+		told := b.feed.newest()
+		newest := read(api.ReadRequest{Message: "last"})
+		if newest.Unread != 0 || newest.Mentions != 0 || newest.Group != tea {
+			t.Errorf("%+v", newest)
+		}
+		counts(0, 0)
+		if again := read(api.ReadRequest{Cursor: 1}); again != newest {
+			t.Errorf("the mark went back: %+v", again)
+		}
+		var events []nodeEvent
+		for _, e := range b.feed.after(told) {
+			if e.Event.Kind == eventRead {
+				events = append(events, e)
+			}
+		}
+		if len(events) != 1 || events[0].UpTo != newest.Cursor || events[0].Group != id {
+			t.Errorf("told was %+v", events)
+		}
+		for name, r := range map[string]api.ReadRequest{
+			"nothing": {Group: tea}, "both": {Group: tea, Cursor: 1, Message: "last"},
+		} {
+			if _, err := b.API().Read(ctx, r); api.CodeOf(err) != api.CodeInvalid {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if _, err := b.API().Read(ctx, api.ReadRequest{Group: tea, Cursor: 1 << 40}); api.CodeOf(err) != api.CodeConflict {
+			t.Errorf("a cursor of elsewhere: %v", err)
+		}
+
+		// A message whose place is among those that were read is unread all the same.
+		w.close(0)
+		w.close(2)
+		c = w.open(2)
+		say(c, api.SendRequest{Text: "late", ReplyTo: "last"})
+		say(c, api.SendRequest{Text: link, Markdown: true})
+		a = w.open(0)
+		say(a, api.SendRequest{Text: "two"})
+		w.shows(b, id, time.Minute, "one", link, "two")
+		read(api.ReadRequest{Message: "last"})
+		counts(0, 0)
+		w.close(2)
+		w.open(2, 0)
+		w.shows(b, id, time.Minute, "one", link, "two", "late", link)
+		counts(2, 1)
+		say(a, api.SendRequest{Text: "three"})
+		w.shows(b, id, time.Minute, "one", link, "two", "late", link, "three")
+		counts(3, 1)
+
+		saved, key := w.backup(atRest(b))
+		w.close(1)
+		w.restore(1, saved, key)
+		b = w.open(1, 0)
+		counts(3, 1)
 	})
 }
 

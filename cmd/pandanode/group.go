@@ -84,8 +84,8 @@ func (a *app) listCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List this node's groups",
-		Long: `List this node's groups, the most recently active first. STATE is a summary: messages that
-"pandanode tail" has not shown yet, messages that wait to go out, what a join waits for, or
+		Long: `List this node's groups, the most recently active first. STATE is a summary: messages of
+others that are unread ("pandanode tail" and "read" mark them as read), messages that wait to go out, what a join waits for, or
 that this device has left or was removed. KNOWN-AS-OF is when this device last had all that
 another member, or a mailbox, knew of the group. "group show" shows everything.`,
 		Args: cobra.NoArgs,
@@ -110,18 +110,27 @@ func (a *app) printGroups(groups []api.Group) error {
 	})
 }
 
-// maxUnseen is how many unseen messages a node counts.
-const maxUnseen = 100
+// maxUnread is how many unread messages a node counts.
+const maxUnread = 1000
+
+// unread says how many messages are unread in a group, and how many of them mention this user;
+// empty: none.
+func unread(g api.Group) string {
+	more := ""
+	if g.Unread >= maxUnread {
+		more = "+"
+	}
+	switch {
+	case g.Unread == 0:
+		return ""
+	case g.Mentions > 0:
+		return fmt.Sprintf("%d%s unread, %s", g.Unread, more, english.Plural(g.Mentions, "mention", ""))
+	}
+	return fmt.Sprintf("%d%s unread", g.Unread, more)
+}
 
 // brief describes a group's state in a word or two.
 func brief(g api.Group) string {
-	unseen := ""
-	switch {
-	case g.Unseen >= maxUnseen:
-		unseen = fmt.Sprintf("%d+ unread", maxUnseen)
-	case g.Unseen > 0:
-		unseen = fmt.Sprintf("%d unread", g.Unseen)
-	}
 	var words []string
 	switch {
 	case g.State == api.StateOut && g.Left:
@@ -146,8 +155,8 @@ func brief(g api.Group) string {
 	case g.Gaps > 0:
 		words = append(words, fmt.Sprintf("%d to come", g.Gaps))
 	}
-	if unseen != "" {
-		words = append(words, unseen)
+	if n := unread(g); n != "" {
+		words = append(words, n)
 	}
 	return cmp.Or(strings.Join(words, ", "), string(g.State))
 }

@@ -65,7 +65,10 @@ type Group struct {
 	Leaving       bool       `json:"leaving,omitempty"`    // this user goes once a member who stays has all that the user wrote
 	Left          bool       `json:"left,omitempty"`       // out by this user's own word
 	Active        time.Time  `json:"active,omitzero"`      // when something that people see last happened here; if nothing did, when the group was founded
-	Unseen        int        `json:"unseen"`               // messages of others that were not seen (see SeenRequest), at most 100
+	Unseen        int        `json:"unseen"`               // Unread, at most 100
+	Read          uint64     `json:"read"`                 // the read mark: the cursor up to which people have read it
+	Unread        int        `json:"unread_count"`         // messages of others after the mark, at most 1000; edits and reactions make none unread
+	Mentions      int        `json:"mention_count"`        // of them, those that mention this user
 	Role          string     `json:"role,omitempty"`       // of this user
 	Members       int        `json:"members"`
 	Epoch         uint64     `json:"epoch"` // MLS epoch number
@@ -179,8 +182,7 @@ type SettingRequest struct {
 	Value string `json:"value"` // empty: it is not set any more
 }
 
-// SeenRequest says up to which cursor people have seen a group's messages. It stays on this
-// device.
+// SeenRequest is ReadRequest as it was called before.
 type SeenRequest struct {
 	Group  string `path:"group"`
 	Cursor uint64 `json:"cursor"`

@@ -210,6 +210,7 @@ const (
 	EventJoinDenied       EventKind = "join-denied"
 	EventDeviceRevoked    EventKind = "device-revoked" // By took Device of User out
 	EventReboot           EventKind = "reboot"         // By gave the group fresh keys
+	EventRead             EventKind = "read"           // of the node alone: the read mark of Group moved to UpTo
 	EventJoinStage        EventKind = "join-stage"
 	EventPeerConnected    EventKind = "peer-connected"
 	EventPeerDisconnected EventKind = "peer-disconnected"
@@ -263,6 +264,7 @@ type Event struct {
 	ByName    string `json:"by_name,omitempty"`
 
 	EpochID string `json:"epoch_id,omitempty"`
+	UpTo    uint64 `json:"up_to,omitempty"` // of EventRead
 	Peer    string `json:"peer,omitempty"`
 	Detail  string `json:"detail,omitempty"`
 }

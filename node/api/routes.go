@@ -15,6 +15,7 @@ type API interface {
 	AdminAPI
 	MailboxAPI
 	MessageAPI
+	ReadingAPI
 	Store
 }
 
@@ -95,6 +96,12 @@ type MessageAPI interface {
 	MessageEnvelope(context.Context, MessageEnvelopeRequest) (Envelope, error)
 }
 
+// ReadingAPI is what people have read. It stays on this device.
+type ReadingAPI interface {
+	// Read moves the read mark of a group. It never goes back.
+	Read(context.Context, ReadRequest) (ReadMark, error)
+}
+
 // Areas is an API of which each area is answered by a value of its own.
 type Areas struct {
 	DeviceAPI
@@ -102,6 +109,7 @@ type Areas struct {
 	AdminAPI
 	MailboxAPI
 	MessageAPI
+	ReadingAPI
 	Store
 }
 
@@ -163,6 +171,8 @@ var (
 	routeMessages = call[MessagesRequest, Messages]{http.MethodGet, "/v1/groups/{group}/messages"}
 	routeTail     = stream[TailRequest, Message]{http.MethodGet, "/v1/groups/{group}/tail"}
 	routeTimeline = stream[TimelineRequest, Happening]{http.MethodGet, "/v1/groups/{group}/timeline"}
+
+	routeRead = call[ReadRequest, ReadMark]{http.MethodPut, "/v1/groups/{group}/read"}
 
 	routeEnvelope        = call[EnvelopeRequest, EnvelopeResult]{http.MethodPost, "/v1/groups/{group}/envelopes"}
 	routeMessageEnvelope = call[MessageEnvelopeRequest, Envelope]{http.MethodGet, "/v1/groups/{group}/messages/{message}/envelope"}
@@ -240,6 +250,7 @@ var table = []binding{
 	routeMessages.with(API.Messages),
 	routeTail.with(API.Tail),
 	routeTimeline.with(API.Timeline),
+	routeRead.with(API.Read),
 	routeEnvelope.with(API.Envelope),
 	routeMessageEnvelope.with(API.MessageEnvelope),
 	routeBackup.with(API.Backup),

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/content"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -55,17 +56,18 @@ func TestRolesAndProfilesAreTold(t *testing.T) {
 	}
 }
 
-// Unseen are the messages of others after a cursor.
-func TestUnseen(t *testing.T) {
+// Unread are the messages of others after a cursor that nobody took away. Edits and reactions
+// make nothing unread, and an edit can mention somebody.
+func TestUnread(t *testing.T) {
 	w := newWorld(t, 8)
 	a := w.device("a")
 	w.found(a, wire.PolicyOpen)
 	b := w.device("b")
 	w.join(b)
 	w.run(time.Minute)
-	a.send("one")
+	first := a.send("one")
 	b.send("two")
-	a.send("three")
+	third := a.send("three")
 	w.run(time.Minute)
 	messages, err := b.m.Journal().Messages(0, 0)
 	if err != nil || len(messages) != 3 {
@@ -76,8 +78,37 @@ func TestUnseen(t *testing.T) {
 		most  int
 		want  int
 	}{{0, 100, 2}, {0, 1, 1}, {b.m.Journal().Cursor(), 100, 0}} {
-		if got, err := b.m.Journal().Unseen(c.after, c.most); err != nil || got != c.want {
-			t.Errorf("after %d: %d, %v, want %d", c.after, got, err, c.want)
+		if got, err := b.m.Journal().Unread(c.after, c.most); err != nil || len(got) != c.want {
+			t.Errorf("after %d: %v, %v, want %d", c.after, got, err, c.want)
 		}
+	}
+	read := b.m.Journal().Cursor()
+	a.say(content.Message{InReplyTo: first, Part: content.Reaction("\u2764")})
+	link := "[b](" + content.UserURI(b.dev.User) + ")"
+	a.say(content.Message{Replaces: first, Part: content.Text(content.Markdown, link)})
+	w.run(time.Minute)
+	if got, err := b.m.Journal().Unread(read, 0); err != nil || len(got) != 0 || b.m.Journal().Cursor() == read {
+		t.Errorf("after a reaction and an edit %v are unread, %v", got, err)
+	}
+	late := a.say(content.Message{Part: content.Text(content.Markdown, link)})
+	gone := a.say(content.Message{Part: content.Text(content.Markdown, link)})
+	w.run(time.Minute)
+	for range 2 {
+		got, err := b.m.Journal().Unread(read, 0)
+		if want := []wire.MessageID{late, gone}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("unread are %v, %v, want %v", got, err, want)
+		}
+		for id, want := range map[wire.MessageID]bool{first: true, third: false, late: true, gone: true} {
+			if got, err := b.m.Journal().MentionsMe(id); err != nil || got != want {
+				t.Errorf("%v mentions b: %v, %v", id, got, err)
+			}
+		}
+		b.down = true
+		b.open()
+	}
+	a.say(content.Message{Replaces: gone, Part: content.Null(content.DispositionRender)})
+	w.run(time.Minute)
+	if got, err := b.m.Journal().Unread(read, 0); err != nil || !slices.Equal(got, []wire.MessageID{late}) {
+		t.Errorf("of one that was deleted unread are %v, %v", got, err)
 	}
 }

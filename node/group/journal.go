@@ -108,9 +108,20 @@ func (j Journal) Settings() (out []wire.Setting) {
 	return out
 }
 
-// Unseen counts the messages of others that were shown after a cursor, up to most.
-func (j Journal) Unseen(after uint64, most int) (int, error) {
-	return j.messages.unseen(after, most, j.user)
+// Unread lists the messages of others that were shown after a cursor and were not taken away,
+// up to most.
+func (j Journal) Unread(after uint64, most int) ([]wire.MessageID, error) {
+	return j.messages.unread(after, most, j.user)
+}
+
+// MentionsMe says whether a message that was shown links to this device's user.
+func (j Journal) MentionsMe(id wire.MessageID) (bool, error) {
+	it := j.messages.record(id)
+	if it == nil {
+		return false, fmt.Errorf("%w: message %v was shown and is gone", verdict.ErrCorrupt, id)
+	}
+	msg, err := j.messages.sayings.shown(it)
+	return err == nil && slices.Contains(msg.Shown.Mentions, j.user), err
 }
 
 var errEnough = errors.New("enough")
@@ -245,19 +256,20 @@ func (m *messages) delivery(it *dag.Item) (d Delivery, held, readers int) {
 	return DeliveryPublished, 0, readers
 }
 
-// unseen counts the messages of others than a user that were shown after a cursor, up to most.
-func (m *messages) unseen(after uint64, most int, user wire.UserID) (int, error) {
-	count := 0
-	err := m.tx.scanAfter(rowShown, after, 0, func(_ uint64, v []byte) error {
+// unread lists the messages of others than a user that were shown after a cursor, up to most.
+// One that came late has a cursor of its own, whatever its place among the others.
+func (m *messages) unread(after uint64, most int, user wire.UserID) (out []wire.MessageID, err error) {
+	err = m.tx.scanAfter(rowShown, after, 0, func(cursor uint64, v []byte) error {
 		if len(v) != 32 {
-			return fmt.Errorf("%w: a message that was shown", verdict.ErrCorrupt)
+			return fmt.Errorf("%w: message at cursor %d", verdict.ErrCorrupt, cursor)
 		}
-		if it := m.record(wire.MessageID(v)); it == nil || it.User != user {
-			if count++; count == most {
-				return errEnough
-			}
+		if it := m.record(wire.MessageID(v)); it != nil && (it.User == user || it.Facts.Has(dag.IsTaken)) {
+			return nil
+		}
+		if out = append(out, wire.MessageID(v)); len(out) == most {
+			return errEnough
 		}
 		return nil
 	})
-	return count, err
+	return out, err
 }

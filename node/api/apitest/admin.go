@@ -231,9 +231,10 @@ func (n *Node) Set(_ context.Context, r api.SettingRequest) (out api.Group, err 
 	return out, err
 }
 
-// MarkSeen takes the unseen messages away.
-func (n *Node) MarkSeen(_ context.Context, r api.SeenRequest) (out api.Empty, err error) {
-	return out, n.in("MarkSeen", r.Group, func(g *group) error { g.Unseen = 0; return nil })
+// MarkSeen is Read.
+func (n *Node) MarkSeen(ctx context.Context, r api.SeenRequest) (out api.Empty, err error) {
+	_, err = n.Read(ctx, api.ReadRequest{Group: r.Group, Cursor: r.Cursor})
+	return out, err
 }
 
 // Log lists the operations that were made through the fake.

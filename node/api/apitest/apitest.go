@@ -147,6 +147,7 @@ func (n *Node) message(g *group, m api.Message) api.Message {
 	g.messages = append(g.messages, m)
 	if !m.Own {
 		g.Unseen++
+		g.Unread++
 	}
 	return m
 }

@@ -1,0 +1,37 @@
+package apitest
+
+import (
+	"context"
+
+	"github.com/pandanode/pandanode/node/api"
+)
+
+// Read moves the read mark of a group.
+func (n *Node) Read(_ context.Context, r api.ReadRequest) (out api.ReadMark, err error) {
+	err = n.in("Read", r.Group, func(g *group) error {
+		if r.Message != "" {
+			m, err := n.shown(g, r.Message)
+			if err != nil {
+				return err
+			}
+			r.Cursor = m.Cursor
+		}
+		if r.Cursor > g.Cursor {
+			return api.Errorf(api.CodeConflict, "the newest event has cursor %d", g.Cursor)
+		}
+		g.Read = max(g.Read, r.Cursor)
+		g.Unread, g.Mentions = 0, 0
+		for _, m := range since(g, g.Read) {
+			if m.Own || m.Deleted != nil {
+				continue
+			}
+			if g.Unread++; m.MentionsMe {
+				g.Mentions++
+			}
+		}
+		g.Unseen = min(g.Unread, 100)
+		out = api.ReadMark{Group: g.ID, Cursor: g.Read, Unread: g.Unread, Mentions: g.Mentions}
+		return nil
+	})
+	return out, err
+}
