@@ -8,7 +8,7 @@ BIN     := bin/pandanode
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BUILD   := -trimpath -ldflags '-X main.version=$(VERSION)'
 TOOL    := $(GO) tool -modfile=tools/go.mod
-PURE    := ./mls/... ./crdt/... ./node/wire/... ./node/content/... ./node/identity/... ./node/group/...
+PURE    := ./mls/... ./crdt/... ./node/wire/... ./node/content/... ./node/blob/... ./node/picture/... ./node/identity/... ./node/group/...
 
 .PHONY: help
 help: ## show this list

@@ -26,6 +26,8 @@ var Layout = map[string]Row{
 	"node/identity":          {Imports: []string{"node/wire"}, Pure: true},
 	"node/wire":              {Imports: []string{"crdt"}, Pure: true},
 	"node/content":           {Imports: []string{"node/wire"}, Pure: true},
+	"node/blob":              {Imports: []string{"node/wire"}, Pure: true},
+	"node/picture":           {Pure: true},
 	"node/api":               {},
 	"node/api/apitest":       {Imports: []string{"node/api"}},
 	"node/clock":             {Pure: true},

@@ -55,6 +55,8 @@ func FuzzJoinRequest(f *testing.F)   { fuzz(f) }
 func FuzzJoinReply(f *testing.F)     { fuzz(f) }
 func FuzzFindRequest(f *testing.F)   { fuzz(f) }
 func FuzzFindReply(f *testing.F)     { fuzz(f) }
+func FuzzBlobAsk(f *testing.F)       { fuzz(f) }
+func FuzzBlobAnswer(f *testing.F)    { fuzz(f) }
 func FuzzMailHello(f *testing.F)     { fuzz(f) }
 func FuzzMailChallenge(f *testing.F) { fuzz(f) }
 func FuzzMailProof(f *testing.F)     { fuzz(f) }

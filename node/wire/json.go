@@ -101,6 +101,8 @@ var objects = []object{
 	objectOf[FindRequest]("find-request", MaxFrame),
 	objectOf[FindReply]("find-reply", MaxFrame),
 	objectOf[Handed]("handed", MaxFrame),
+	objectOf[BlobAsk]("blob-ask", MaxFrame),
+	objectOf[BlobAnswer]("blob-answer", MaxFrame),
 	objectOf[MailHello]("mail-hello", MaxFrame),
 	objectOf[MailChallenge]("mail-challenge", MaxFrame),
 	objectOf[MailProof]("mail-proof", MaxFrame),

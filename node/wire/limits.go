@@ -57,7 +57,11 @@ const (
 	MaxReceipt      = 256     // a receipt's payload
 	MaxReceipts     = 16      // receipts in a version vector
 	MaxHanded       = 2 << 10 // an envelope for one member
-	TransportKeyLen = 32      // a transport key, exactly
+	MaxBlobRoots    = 16      // blobs in one request
+	MaxBlobGroups   = 16      // groups of 64 KiB in one
+	MaxBlobBits     = 8 << 10 // bytes that say which groups of a blob of 4 GiB are there
+	MaxBlobPart     = 96 << 10
+	TransportKeyLen = 32 // a transport key, exactly
 
 	// Parts of a PublicInfo.
 	MaxAuthorityKeys  = 16

@@ -17,6 +17,7 @@ const (
 	ProtocolMail = "/panda/mailbox/2" // a member and a mailbox
 	ProtocolTwin = "/panda/twin/2"    // anyone asks a peer that is connected twice whether it runs twice
 	ProtocolHand = "/panda/hand/2"    // a member hands another one a small envelope
+	ProtocolBlob = "/panda/blob/1"    // a member asks another one for files
 	ProtocolDHT  = "/panda"           // prefix of the DHT's protocol ID
 )
 
