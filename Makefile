@@ -127,6 +127,10 @@ bench-node: ## figures of real nodes on this machine as one table; fails where a
 	@$(GO) test -count=1 -tags e2e -timeout 15m -run '^TestBenchNode$$' -v ./cmd/pandanode
 	@$(GO) test ./node -count=1 -run '^$$' -bench '^BenchmarkAtRest$$' -benchtime 1x
 
+.PHONY: bench-reading
+bench-reading: ## search, pages of history and a start in a group of 100,000 messages; fails where a bound is missed (1 min)
+	@$(GO) test ./node -count=1 -timeout 9m -run '^$$' -bench '^BenchmarkReading$$' -benchtime 1x
+
 .PHONY: bench-burst
 bench-burst: build ## bursts between real nodes, 2 and 10 members; PANDANODE_BEFORE=PROGRAM also measures that program (15 min)
 	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 60m -run '^TestBenchBurst$$' -v ./cmd/pandanode

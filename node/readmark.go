@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -76,27 +77,69 @@ func (g *groupSession) activity(j group.Journal) (out activity, err error) {
 	if len(events) > 0 {
 		out.Last = time.UnixMilli(int64(events[0].At)) //nolint:gosec // this device's clock
 	}
-	unread, err := j.Unread(out.Mark, maxUnread)
-	if err != nil {
+	if err := g.unread.look(j, out.Mark); err != nil {
 		return out, err
 	}
-	// The text says who is mentioned, and is read once for that: lists are made often.
-	mentions := make(map[wire.MessageID]bool, len(unread))
-	for _, id := range unread {
-		me, known := g.mentions[id]
-		if !known {
-			if me, err = j.MentionsMe(id); err != nil {
-				return out, err
-			}
+	out.Unread, out.Mentions, err = g.unread.count(j)
+	return out, err
+}
+
+// unread is what others wrote after the read mark, as far as it was looked at: lists of groups
+// are made often. It is the loop's alone.
+type unread struct {
+	mark, upTo uint64
+	messages   []group.Received
+	mentions   map[wire.MessageID]bool // whether they mention this user, which their text says
+}
+
+// look goes on with the messages that came since it looked last, or after another mark.
+func (u *unread) look(j group.Journal, mark uint64) error {
+	if mark < u.mark || u.upTo > j.Cursor() { // the store is another one
+		*u = unread{}
+	}
+	u.mark = mark
+	read := 0
+	for ; read < len(u.messages) && u.messages[read].Cursor <= mark; read++ {
+		delete(u.mentions, u.messages[read].ID)
+	}
+	u.messages = slices.Delete(u.messages, 0, read)
+	u.upTo = max(u.upTo, mark)
+	if len(u.messages) >= maxUnread || u.upTo == j.Cursor() {
+		return nil
+	}
+	more, upTo, err := j.Received(u.upTo, maxUnread-len(u.messages))
+	if err == nil {
+		u.messages, u.upTo = append(u.messages, more...), upTo
+	}
+	return err
+}
+
+// count counts the messages that are still there, and those that mention this user.
+func (u *unread) count(j group.Journal) (count, mentions int, err error) {
+	for _, m := range u.messages {
+		if j.Taken(m.ID) {
+			continue
 		}
-		if mentions[id] = me; me {
-			out.Mentions++
+		count++
+		me, known := u.mentions[m.ID]
+		if !known {
+			if me, err = j.MentionsMe(m.ID); err != nil {
+				return 0, 0, err
+			}
+			if u.mentions == nil {
+				u.mentions = map[wire.MessageID]bool{}
+			}
+			u.mentions[m.ID] = me
+		}
+		if me {
+			mentions++
 		}
 	}
-	g.mentions = mentions
-	out.Unread = len(unread)
-	return out, nil
+	return count, mentions, nil
 }
+
+// changed notes that somebody changed a message, which may mention others now.
+func (u *unread) changed(id wire.MessageID) { delete(u.mentions, id) }
 
 func (s readingRoutes) Read(ctx context.Context, r api.ReadRequest) (api.ReadMark, error) {
 	if (r.Cursor == 0) == (r.Message == "") {

@@ -44,7 +44,7 @@ type groupSession struct {
 	name  atomic.Pointer[string]        // the name of the group; nil: to be looked up
 	epoch *group.Event                  // that the turn being carried out has told of; the loop's alone
 
-	mentions map[wire.MessageID]bool // whether unread messages mention this user, as far as was asked; the loop's alone
+	unread unread // the loop's alone
 
 	mu         sync.Mutex
 	rendezvous []wire.MeetSecret // of a private group: where its members are found
@@ -288,7 +288,7 @@ func (g *groupSession) notify(e group.Event) {
 		g.name.Store(nil) // whatever changes who may set it may change it
 	}
 	if e.Kind == group.EventChanged {
-		delete(g.mentions, e.Message)
+		g.unread.changed(e.Message)
 	}
 	g.logEvent(e)
 	g.noteEpoch(e)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"math"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -64,4 +66,71 @@ func (a *app) markRead(ctx context.Context, c *api.Client, r api.ReadRequest) er
 			a.note("%s", n)
 		}
 	})
+}
+
+func (a *app) searchCmd() *cobra.Command {
+	var last lineCount
+	cmd := &cobra.Command{
+		Use:   "search WORDS | search GROUP WORDS...",
+		Short: "Look for words in messages",
+		Long: `Look for words in the messages of a group, or of all groups, as the messages are now; the newest
+come first, group by group. Case and accents do not matter. A message has to have all the
+words, each at least as the beginning of one of its own. Words in double quotes are found
+whole, and in that order. What was deleted or has expired is not found.
+
+It shows the newest 20 of a group; -n N shows N, -n 0 all.
+` + namingHelp,
+		Example: "  pandanode search kettle\n  pandanode search tea green tin\n  pandanode search tea '\"two tins\"' -n 0",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			var groups []string
+			words := args
+			if len(args) > 1 {
+				groups, words = args[:1], args[1:]
+			}
+			from, err := a.tailedGroups(ctx, c, groups)
+			if err != nil {
+				return err
+			}
+			me, err := c.ID(ctx, api.Empty{})
+			if err != nil {
+				return err
+			}
+			limit := lastLines
+			if last.given {
+				limit = last.n
+			}
+			found := 0
+			for _, g := range from {
+				if m, err := c.Members(ctx, api.GroupRequest{Group: g.id}); err == nil {
+					g.names = namesOf(m.Members)
+				}
+				g.ids = true
+				n, err := a.searchIn(ctx, c, g, strings.Join(words, " "), limit, me.User, len(groups) == 0)
+				if err != nil {
+					return err
+				}
+				found += n
+			}
+			if found == 0 {
+				return api.Errorf(api.CodeNotFound, "no message has these words")
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().VarP(&last, "lines", "n", "show this many of a group (default 20); 0: all")
+	return cmd
+}
+
+// searchIn prints the messages of a group that have the words, and gives their number.
+func (a *app) searchIn(ctx context.Context, c *api.Client, g *tailed, words string, limit int, me string, named bool) (found int, err error) {
+	r := api.SearchRequest{Group: g.id, Words: words, Limit: limit}
+	if limit == 0 {
+		r.Limit = math.MaxInt32
+	}
+	err = c.Search(ctx, r, func(m api.Message) error {
+		found++
+		return a.printHappening(happened{g, api.Happening{Cursor: m.Cursor, Message: &m}}, me, named)
+	})
+	return found, err
 }

@@ -18,6 +18,22 @@ type ReadMark struct {
 	Mentions int    `json:"mention_count"`
 }
 
+// SearchRequest looks for words in the messages of a group as they are now. The answer is a
+// stream that has the newest first, each as soon as it is found. Case and accents do not
+// matter. A message has to have all words, each at least as the beginning of one of its own;
+// words in double quotes are found whole, and in that order.
+type SearchRequest struct {
+	Group  string `path:"group"`
+	Words  string `query:"words"`
+	Before uint64 `query:"before"` // cursor of the last message that was found; 0: from the newest
+	Limit  int    `query:"limit"`  // 0: 50. Then the stream ends
+}
+
+// Search streams messages that have words.
+func (c *Client) Search(ctx context.Context, r SearchRequest, emit func(Message) error) error {
+	return routeSearch.do(ctx, c, r, emit)
+}
+
 // Read moves the read mark of a group.
 func (c *Client) Read(ctx context.Context, r ReadRequest) (ReadMark, error) {
 	return routeRead.do(ctx, c, r)

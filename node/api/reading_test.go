@@ -5,3 +5,7 @@ import "context"
 func (e *echo) Read(_ context.Context, r ReadRequest) (ReadMark, error) {
 	return answer[ReadRequest, ReadMark](e, r)
 }
+
+func (e *echo) Search(_ context.Context, r SearchRequest, emit func(Message) error) error {
+	return stream2(e, r, emit)
+}

@@ -100,6 +100,7 @@ type MessageAPI interface {
 type ReadingAPI interface {
 	// Read moves the read mark of a group. It never goes back.
 	Read(context.Context, ReadRequest) (ReadMark, error)
+	Search(ctx context.Context, r SearchRequest, emit func(Message) error) error
 }
 
 // Areas is an API of which each area is answered by a value of its own.
@@ -172,7 +173,8 @@ var (
 	routeTail     = stream[TailRequest, Message]{http.MethodGet, "/v1/groups/{group}/tail"}
 	routeTimeline = stream[TimelineRequest, Happening]{http.MethodGet, "/v1/groups/{group}/timeline"}
 
-	routeRead = call[ReadRequest, ReadMark]{http.MethodPut, "/v1/groups/{group}/read"}
+	routeRead   = call[ReadRequest, ReadMark]{http.MethodPut, "/v1/groups/{group}/read"}
+	routeSearch = stream[SearchRequest, Message]{http.MethodGet, "/v1/groups/{group}/search"}
 
 	routeEnvelope        = call[EnvelopeRequest, EnvelopeResult]{http.MethodPost, "/v1/groups/{group}/envelopes"}
 	routeMessageEnvelope = call[MessageEnvelopeRequest, Envelope]{http.MethodGet, "/v1/groups/{group}/messages/{message}/envelope"}
@@ -251,6 +253,7 @@ var table = []binding{
 	routeTail.with(API.Tail),
 	routeTimeline.with(API.Timeline),
 	routeRead.with(API.Read),
+	routeSearch.with(API.Search),
 	routeEnvelope.with(API.Envelope),
 	routeMessageEnvelope.with(API.MessageEnvelope),
 	routeBackup.with(API.Backup),

@@ -82,6 +82,21 @@ func wordsOf(parts []Part, semantics Semantics) string {
 	return strings.Join(all, "\n")
 }
 
+// Searched gives what a part says as text in which words are looked for: its texts, and what
+// its files are called.
+func (p *Part) Searched() string {
+	var all []string
+	p.each(func(p *Part) {
+		switch kind, _, _ := strings.Cut(p.ContentType, ";"); {
+		case p.Cardinality == CardinalitySingle && isText(kind) && !strings.EqualFold(kind, "text/html"):
+			all = append(all, string(p.Content))
+		case p.Cardinality == CardinalityExternal:
+			all = append(all, p.External.Description, p.External.Filename)
+		}
+	})
+	return strings.Join(all, "\n")
+}
+
 // each calls f for a part and those in it, depth first: the order in which the draft counts them.
 func (p *Part) each(f func(*Part)) {
 	f(p)

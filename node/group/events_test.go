@@ -56,9 +56,9 @@ func TestRolesAndProfilesAreTold(t *testing.T) {
 	}
 }
 
-// Unread are the messages of others after a cursor that nobody took away. Edits and reactions
+// Received are the messages of others after a cursor. Edits and reactions
 // make nothing unread, and an edit can mention somebody.
-func TestUnread(t *testing.T) {
+func TestReceived(t *testing.T) {
 	w := newWorld(t, 8)
 	a := w.device("a")
 	w.found(a, wire.PolicyOpen)
@@ -78,25 +78,44 @@ func TestUnread(t *testing.T) {
 		most  int
 		want  int
 	}{{0, 100, 2}, {0, 1, 1}, {b.m.Journal().Cursor(), 100, 0}} {
-		if got, err := b.m.Journal().Unread(c.after, c.most); err != nil || len(got) != c.want {
+		got, upTo, err := b.m.Journal().Received(c.after, c.most)
+		if err != nil || len(got) != c.want {
 			t.Errorf("after %d: %v, %v, want %d", c.after, got, err, c.want)
 		}
+		if rest, _, err := b.m.Journal().Received(upTo, 0); err != nil || len(got)+len(rest) != min(c.want, 1)*2 {
+			t.Errorf("after %d and %d: %v and %v, %v", c.after, upTo, got, rest, err)
+		}
+	}
+	unread := func(after uint64) (ids []wire.MessageID) {
+		t.Helper()
+		got, _, err := b.m.Journal().Received(after, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range got {
+			if r.User != a.dev.User {
+				t.Errorf("%+v is not of a", r)
+			}
+			if !b.m.Journal().Taken(r.ID) {
+				ids = append(ids, r.ID)
+			}
+		}
+		return ids
 	}
 	read := b.m.Journal().Cursor()
 	a.say(content.Message{InReplyTo: first, Part: content.Reaction("\u2764")})
 	link := "[b](" + content.UserURI(b.dev.User) + ")"
 	a.say(content.Message{Replaces: first, Part: content.Text(content.Markdown, link)})
 	w.run(time.Minute)
-	if got, err := b.m.Journal().Unread(read, 0); err != nil || len(got) != 0 || b.m.Journal().Cursor() == read {
-		t.Errorf("after a reaction and an edit %v are unread, %v", got, err)
+	if got := unread(read); len(got) != 0 || b.m.Journal().Cursor() == read {
+		t.Errorf("after a reaction and an edit %v are unread", got)
 	}
 	late := a.say(content.Message{Part: content.Text(content.Markdown, link)})
 	gone := a.say(content.Message{Part: content.Text(content.Markdown, link)})
 	w.run(time.Minute)
 	for range 2 {
-		got, err := b.m.Journal().Unread(read, 0)
-		if want := []wire.MessageID{late, gone}; err != nil || !slices.Equal(got, want) {
-			t.Errorf("unread are %v, %v, want %v", got, err, want)
+		if got, want := unread(read), []wire.MessageID{late, gone}; !slices.Equal(got, want) {
+			t.Errorf("unread are %v, want %v", got, want)
 		}
 		for id, want := range map[wire.MessageID]bool{first: true, third: false, late: true, gone: true} {
 			if got, err := b.m.Journal().MentionsMe(id); err != nil || got != want {
@@ -108,7 +127,7 @@ func TestUnread(t *testing.T) {
 	}
 	a.say(content.Message{Replaces: gone, Part: content.Null(content.DispositionRender)})
 	w.run(time.Minute)
-	if got, err := b.m.Journal().Unread(read, 0); err != nil || !slices.Equal(got, []wire.MessageID{late}) {
-		t.Errorf("of one that was deleted unread are %v, %v", got, err)
+	if got := unread(read); !slices.Equal(got, []wire.MessageID{late}) {
+		t.Errorf("of one that was deleted unread are %v", got)
 	}
 }

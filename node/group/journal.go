@@ -108,10 +108,39 @@ func (j Journal) Settings() (out []wire.Setting) {
 	return out
 }
 
-// Unread lists the messages of others that were shown after a cursor and were not taken away,
-// up to most.
-func (j Journal) Unread(after uint64, most int) ([]wire.MessageID, error) {
-	return j.messages.unread(after, most, j.user)
+// Received is a message of somebody else that was shown.
+type Received struct {
+	Cursor uint64
+	ID     wire.MessageID
+	User   wire.UserID
+}
+
+// Received lists the messages of others than this user that were shown after a cursor, at most
+// so many, and says up to which cursor these are all. One that came late has a cursor of its
+// own, whatever its place among the others.
+func (j Journal) Received(after uint64, most int) (out []Received, upTo uint64, err error) {
+	upTo = j.Cursor()
+	err = j.tx.scanAfter(rowShown, after, 0, func(cursor uint64, v []byte) error {
+		if len(v) != 32 {
+			return fmt.Errorf("%w: message at cursor %d", verdict.ErrCorrupt, cursor)
+		}
+		it := j.messages.record(wire.MessageID(v))
+		if it == nil || it.User == j.user {
+			return nil
+		}
+		if out = append(out, Received{cursor, it.Hash, it.User}); len(out) == most {
+			upTo = cursor
+			return errEnough
+		}
+		return nil
+	})
+	return out, upTo, err
+}
+
+// Taken says whether a message was taken away, or is hidden because somebody wants that.
+func (j Journal) Taken(id wire.MessageID) bool {
+	it := j.messages.record(id)
+	return it == nil || it.Facts.Has(dag.IsTaken)
 }
 
 // MentionsMe says whether a message that was shown links to this device's user.
@@ -254,22 +283,4 @@ func (m *messages) delivery(it *dag.Item) (d Delivery, held, readers int) {
 		return DeliveryHeld, held, readers
 	}
 	return DeliveryPublished, 0, readers
-}
-
-// unread lists the messages of others than a user that were shown after a cursor, up to most.
-// One that came late has a cursor of its own, whatever its place among the others.
-func (m *messages) unread(after uint64, most int, user wire.UserID) (out []wire.MessageID, err error) {
-	err = m.tx.scanAfter(rowShown, after, 0, func(cursor uint64, v []byte) error {
-		if len(v) != 32 {
-			return fmt.Errorf("%w: message at cursor %d", verdict.ErrCorrupt, cursor)
-		}
-		if it := m.record(wire.MessageID(v)); it != nil && (it.User == user || it.Facts.Has(dag.IsTaken)) {
-			return nil
-		}
-		if out = append(out, wire.MessageID(v)); len(out) == most {
-			return errEnough
-		}
-		return nil
-	})
-	return out, err
 }

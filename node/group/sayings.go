@@ -158,11 +158,28 @@ func (s *sayings) read(it *dag.Item) (r readOut, err error) {
 	if err != nil {
 		return r, err
 	}
+	if r, err = readOpened(v); err != nil {
+		return r, err
+	}
+	r.said.ID, r.said.User, r.said.HLC = it.Hash, it.User, uint64(it.HLC)
+	for _, about := range says(r.said) {
+		named, err := s.tx.get(aboutKey(about.target, saysRecord) + hexed(it.Hash[:]))
+		if err != nil {
+			return r, err
+		}
+		if changes(about.what) && named == nil {
+			r.said.Message, r.fault = nil, "its record does not name the message that it changes"
+		}
+	}
+	return r, nil
+}
+
+// readOpened reads what the row of a plaintext holds.
+func readOpened(v []byte) (r readOut, err error) {
 	o, err := wire.DecodeOpened(v)
 	if err != nil {
 		return r, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
 	}
-	r.said = content.Said{ID: it.Hash, User: it.User, HLC: uint64(it.HLC)}
 	c, err := wire.DecodeContent(o.Body)
 	if err != nil {
 		// Its author committed to these bytes; what they mean is for a newer program.
@@ -173,16 +190,6 @@ func (s *sayings) read(it *dag.Item) (r readOut, err error) {
 	case c.MediaType == content.MediaType:
 		if r.said.Message, err = content.Decode(c.Data); err != nil {
 			r.fault = err.Error()
-			break
-		}
-		for _, about := range says(r.said) {
-			named, err := s.tx.get(aboutKey(about.target, saysRecord) + hexed(it.Hash[:]))
-			if err != nil {
-				return r, err
-			}
-			if changes(about.what) && named == nil {
-				r.said.Message, r.fault = nil, "its record does not name the message that it changes"
-			}
 		}
 	case text && !utf8.Valid(c.Data):
 		r.said.Message = &content.Message{Part: content.Text(c.MediaType, strings.ToValidUTF8(string(c.Data), "\uFFFD"))}

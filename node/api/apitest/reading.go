@@ -2,6 +2,8 @@ package apitest
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/pandanode/pandanode/node/api"
 )
@@ -34,4 +36,28 @@ func (n *Node) Read(_ context.Context, r api.ReadRequest) (out api.ReadMark, err
 		return nil
 	})
 	return out, err
+}
+
+// Search finds messages that contain the words as they stand.
+func (n *Node) Search(_ context.Context, r api.SearchRequest, emit func(api.Message) error) error {
+	var found []api.Message
+	if err := n.in("Search", r.Group, func(g *group) error {
+		for _, m := range slices.Backward(g.messages) {
+			if strings.Contains(m.Text, r.Words) && (r.Before == 0 || m.Cursor < r.Before) {
+				found = append(found, m)
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for i, m := range found {
+		if i == r.Limit && r.Limit > 0 {
+			return nil
+		}
+		if err := emit(m); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -1,0 +1,267 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/group"
+)
+
+// No index of words lies on the disk, which a deletion would have to find its words in, and
+// which would say what is sealed. A search reads the messages, the newest first.
+
+// Bounds of a search.
+const (
+	maxQuery     = 256 // bytes
+	maxTerms     = 16
+	searchEvents = 512 // looked at in one turn at the machine
+	searchHits   = 50  // given, if the caller does not say
+)
+
+// term is one thing that a text has to have.
+type term struct {
+	text  string // folded
+	whole bool   // as whole words, one after the other; else as the beginning of one
+}
+
+// query is what is looked for: all of it.
+type query []term
+
+// parseQuery reads the words of a search. Words in double quotes are looked for as they stand;
+// any other word is found by its beginning, too.
+func parseQuery(words string) (query, error) {
+	if len(words) > maxQuery {
+		return nil, api.Errorf(api.CodeInvalid, "the words have %d bytes, and at most %d are allowed", len(words), maxQuery)
+	}
+	if !utf8.ValidString(words) {
+		return nil, api.Errorf(api.CodeInvalid, "the words are not UTF-8")
+	}
+	var q query
+	for i, piece := range strings.Split(words, `"`) {
+		texts := strings.Fields(piece)
+		if quoted := i%2 == 1; quoted {
+			texts = []string{strings.Join(texts, " ")}
+		}
+		for _, text := range texts {
+			if t := bare(folded(text)); t != "" {
+				q = append(q, term{t, i%2 == 1})
+			}
+		}
+	}
+	switch {
+	case len(q) == 0:
+		return nil, api.Errorf(api.CodeInvalid, "give words to look for")
+	case len(q) > maxTerms:
+		return nil, api.Errorf(api.CodeInvalid, "give at most %d words", maxTerms)
+	}
+	return q, nil
+}
+
+// bare takes the punctuation around a word away, unless it is nothing else.
+func bare(s string) string {
+	if t := strings.TrimFunc(s, func(r rune) bool { return unicode.In(r, unicode.P) || unicode.IsSpace(r) }); t != "" {
+		return t
+	}
+	return strings.TrimSpace(s)
+}
+
+// folded gives a text without case and accents, with one space where there are several. The
+// marks of scripts other than Latin, Greek and Cyrillic are vowels and the like, and stay.
+func folded(s string) string {
+	ascii := true
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			ascii = false
+			break
+		}
+	}
+	if ascii {
+		return strings.Join(strings.Fields(strings.ToLower(s)), " ")
+	}
+	s = unaccented(cases.Fold().String(unaccented(s)))
+	return strings.Join(strings.Fields(s), " ")
+}
+
+// strokes are letters whose accent is part of them.
+var strokes = map[rune]rune{'ł': 'l', 'Ł': 'L', 'ø': 'o', 'Ø': 'O', 'đ': 'd', 'Đ': 'D', 'ı': 'i', 'ħ': 'h', 'Ħ': 'H'}
+
+func unaccented(s string) string {
+	accents := false // the last letter loses its accents
+	return strings.Map(func(r rune) rune {
+		switch {
+		case !unicode.Is(unicode.Mn, r):
+			accents = unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic)
+			if plain, ok := strokes[r]; ok {
+				return plain
+			}
+		case accents:
+			return -1
+		}
+		return r
+	}, norm.NFKD.String(s))
+}
+
+// finds says whether a text has all of it.
+func (q query) finds(text string) bool {
+	text = folded(text)
+	return !slices.ContainsFunc(q, func(t term) bool { return !t.in(text) })
+}
+
+func (t term) in(text string) bool {
+	first, _ := utf8.DecodeRuneInString(t.text)
+	last, _ := utf8.DecodeLastRuneInString(t.text)
+	for at := 0; ; {
+		i := strings.Index(text[at:], t.text)
+		if i < 0 {
+			return false
+		}
+		begin, end := at+i, at+i+len(t.text)
+		before, _ := utf8.DecodeLastRuneInString(text[:begin])
+		after, _ := utf8.DecodeRuneInString(text[end:])
+		if edge(before, first) && (!t.whole || edge(last, after)) {
+			return true
+		}
+		_, size := utf8.DecodeRuneInString(text[begin:])
+		at = begin + size
+	}
+}
+
+// unspaced are scripts that are written without spaces, where a word can begin anywhere.
+var unspaced = []*unicode.RangeTable{unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar}
+
+// edge says whether a word can end with one character, or begin with the other.
+func edge(a, b rune) bool {
+	return !inWord(a) || !inWord(b) || unicode.In(a, unspaced...) || unicode.In(b, unspaced...)
+}
+
+func inWord(r rune) bool {
+	return r != utf8.RuneError && unicode.In(r, unicode.L, unicode.M, unicode.N)
+}
+
+// search calls emit for each message of a group that has the words, the newest first, until
+// there are limit of them; those shown before a cursor alone, if it is not 0.
+func (g *groupSession) search(ctx context.Context, q query, before uint64, limit int, emit func(group.Message) error) error {
+	look := func(before uint64) (texts []group.Text, rest uint64, err error) {
+		err = g.loop.look(ctx, func(m *group.Machine) (err error) {
+			if before == 0 {
+				before = m.Journal().Cursor() + 1
+			}
+			texts, rest, err = m.Journal().TextsBefore(before, searchEvents)
+			return err
+		})
+		return texts, rest, err
+	}
+	type turn struct {
+		texts []group.Text
+		rest  uint64
+		err   error
+	}
+	// While the words are looked for in some messages, the machine reads the next.
+	turns := make(chan turn, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	read := func() {
+		defer close(turns)
+		for {
+			texts, rest, err := look(before)
+			select {
+			case turns <- turn{texts, rest, err}:
+			case <-ctx.Done():
+				return
+			}
+			if before = rest; rest == 0 || err != nil {
+				return
+			}
+		}
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); read() }()
+	defer func() { cancel(); <-done }()
+	for turn := range turns {
+		if turn.err != nil {
+			return turn.err
+		}
+		found, err := g.among(q, turn.texts)
+		if err != nil {
+			return err
+		}
+		for _, t := range found {
+			m, err := g.message(ctx, t.ID)
+			if err != nil {
+				return err
+			}
+			if m.Shown.Deleted != nil || m.Shown.Over {
+				continue // since
+			}
+			if err := emit(m); err != nil {
+				return err
+			}
+			if limit--; limit == 0 {
+				return nil
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// among gives those of some messages that have the words. Most of the time goes into reading
+// them, so all processors do.
+func (g *groupSession) among(q query, texts []group.Text) (found []group.Text, err error) {
+	workers := min(runtime.GOMAXPROCS(0), len(texts))
+	has, errs := make([]bool, len(texts)), make([]error, workers)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < len(texts) && errs[w] == nil; i += workers {
+				text := texts[i].Text
+				if texts[i].Stored {
+					text, errs[w] = group.StoredText(g.loop.rows, texts[i].ID)
+				}
+				has[i] = q.finds(text)
+			}
+		})
+	}
+	wg.Wait()
+	for i, t := range texts {
+		if has[i] {
+			found = append(found, t)
+		}
+	}
+	return found, errors.Join(errs...)
+}
+
+func (s readingRoutes) Search(ctx context.Context, r api.SearchRequest, emit func(api.Message) error) error {
+	q, err := parseQuery(r.Words)
+	if err != nil {
+		return err
+	}
+	if r.Limit < 0 {
+		return api.Errorf(api.CodeInvalid, "the limit is %d, and it cannot be less than nothing", r.Limit)
+	}
+	if r.Limit == 0 {
+		r.Limit = searchHits
+	}
+	id, err := s.resolve(ctx, r.Group)
+	if err != nil {
+		return err
+	}
+	if s.n.groups.looksFor(id) {
+		return nil // it has no messages yet
+	}
+	g, err := s.n.groups.must(id)
+	if err != nil {
+		return APIError(err)
+	}
+	return streamed(emit, func(emit func(api.Message) error) error {
+		return g.search(ctx, q, r.Before, r.Limit, func(m group.Message) error { return emit(s.n.apiMessage(id, m)) })
+	})
+}
