@@ -68,7 +68,7 @@ func (s *resolution) letIn(to *Roster, x *Op, role wire.Role) {
 	}
 	u.Role, u.Since, u.grant = role, x, x
 	to.bringIn(u, x)
-	to.counted = to.counted.with(x.Subject, true)
+	to.countIn(x)
 	to.gone = to.gone.without(x.Target)
 	to.asking = to.asking.without(x.Target)
 }
@@ -202,7 +202,7 @@ func (s *resolution) adopted(to *Roster, x *Op, blockers []*Op, need wire.Role) 
 
 func (s *resolution) standsBy(to *Roster, logs []int, x *Op, blockers []*Op, need wire.Role) bool {
 	for _, log := range logs {
-		end := s.rightUntil(to, log, need, s.upTo[log])
+		end := s.rightUntil(to, log, need, x.Ref, s.upTo[log])
 		from := max(s.firstWith(log, x.Ref, end), s.logs[log].From+1)
 		if from > end {
 			continue
@@ -218,11 +218,12 @@ func (s *resolution) standsBy(to *Roster, logs []int, x *Op, blockers []*Op, nee
 }
 
 // rightUntil returns the last entry of a log that is in the past of every standing loss
-// that ends the log or lowers its user below a role.
-func (r *Resolver) rightUntil(to *Roster, log int, need wire.Role, end uint64) uint64 {
+// that ends the log or lowers its user below a role. Losses do not matter that are over in
+// an entry's past, of which the caller knows that the user has the role there.
+func (r *Resolver) rightUntil(to *Roster, log int, need wire.Role, past Ref, end uint64) uint64 {
 	l := r.logs[log]
 	for _, q := range to.authority.at(l.User) {
-		if q.loss() && (q.Type != wire.OpRole || q.Role > need) {
+		if q.loss() && (q.Type != wire.OpRole || q.Role > need) && !r.over(to, q, l.Device, past) {
 			end = min(end, r.history.Seen(q.Ref, log))
 		}
 	}
@@ -230,6 +231,14 @@ func (r *Resolver) rightUntil(to *Roster, log int, need wire.Role, end uint64) u
 		end = min(end, r.history.Seen(q.Ref, log))
 	}
 	return end
+}
+
+// over says whether an entry's past has a loss of a user and what made up for it: a device
+// came in again, or it lost a role alone.
+func (r *Resolver) over(to *Roster, q *Op, device wire.DeviceID, past Ref) bool {
+	return r.knows(past, q.Ref) && (q.Type == wire.OpRole || slices.ContainsFunc(to.counted.at(device), func(y *Op) bool {
+		return r.knows(past, y.Ref) && r.knows(y.Ref, q.Ref)
+	}))
 }
 
 func earliest(ops []*Op) *Op {

@@ -596,3 +596,46 @@ func TestDevicesOfAnOldPastDoNotVote(t *testing.T) {
 		t.Error("the other device took back what its user said")
 	}
 }
+
+// Somebody who left and came back is an admin like any other: it shows that a message was
+// known before its author was muted, stands by a newcomer, and is asked in a quarrel. A
+// device of it that did not come back shows nothing.
+func TestWhoCameBackIsAWitness(t *testing.T) {
+	t.Parallel()
+	for _, back := range []bool{true, false} {
+		s := quarrelling()
+		s.bringIn("u4", "u4", 0, deviceOf("u4", "phone"), "phone")
+		s.write("u4", "u4", 0, &Op{Type: wire.OpLeave})
+		if back {
+			s.write("u0", "u0", 0, addOf("u4", wire.RoleAdmin))
+		} else {
+			op := addOf("u4", wire.RoleAdmin)
+			op.Subject = id[wire.DeviceID]("phone")
+			s.write("u0", "u0", 0, op)
+		}
+		for _, d := range []string{"u0", "u1", "u2", "u3", "u5"} {
+			s.write(d, d, 0, nil)
+		}
+		old := s.heads()
+		mute := s.write("u0", "u0", 0, roleOf("u5", wire.RoleReadOnly), old...)
+		rec := s.write("u5", "u5", 0, nil, old...)
+		s.write("u4", "u4", 0, nil, append(old, rec)...)
+		if s.owes(rec) != back {
+			t.Errorf("back %v: the message is owed: %v", back, s.owes(rec))
+		}
+		s.write("u0", "u0", 0, nil, append(old, mute)...)
+		guest := s.bringIn("u1", "u1", 0, addOf("guest", wire.RoleMember), "guest", old...)
+		s.write("u0", "u0", 0, removeOf("u1"), old...)
+		s.write("u4", "u4", 0, nil, append(old, guest)...)
+		if s.in("guest") != back {
+			t.Errorf("back %v: the newcomer is in: %v", back, s.in("guest"))
+		}
+		before := s.heads()
+		first := s.write("u2", "u2", 0, removeOf("u3"), before...)
+		s.write("u3", "u3", 0, removeOf("u2"), before...)
+		s.write("u4", "u4", 0, nil, append(before, first)...)
+		if in := s.in("u2"); in != back || s.in("u3") {
+			t.Errorf("back %v: who was first is in (%v), the other one %v", back, in, s.in("u3"))
+		}
+	}
+}

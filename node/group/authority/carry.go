@@ -66,7 +66,7 @@ func (s *resolution) apply(to *Roster, x *Op) {
 	}
 	switch x.Type {
 	case wire.OpDeviceAdd:
-		to.counted = to.counted.with(x.Subject, true)
+		to.countIn(x)
 		if u, in := to.users.get(x.User); in {
 			to.bringIn(u, x)
 		}

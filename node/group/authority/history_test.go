@@ -333,7 +333,7 @@ func fingerprint(to *Roster) string {
 	for x := range to.OpenClaims {
 		fmt.Fprintf(&b, "claim of %s\n", hash(x))
 	}
-	to.counted.all(func(d wire.DeviceID, _ bool) bool { fmt.Fprintf(&b, "counted %x\n", d[:4]); return true })
+	to.counted.all(func(d wire.DeviceID, _ []*Op) bool { fmt.Fprintf(&b, "counted %x\n", d[:4]); return true })
 	to.additions.all(func(u wire.UserID, xs []*Op) bool {
 		fmt.Fprintf(&b, "additions of %x %s\n", u[:4], hashes(xs))
 		return true

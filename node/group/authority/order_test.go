@@ -15,7 +15,7 @@ var (
 // Each set gives one roster and one set of owed messages, in whatever order it comes.
 func TestOrder(t *testing.T) {
 	t.Parallel()
-	worlds := worldsOf(t, "testdata/worlds.txt.gz", 2400)
+	worlds := worldsOf(t, "testdata/worlds.txt.gz", 2700)
 	r := rand.New(rand.NewPCG(1, 2))
 	for range *orderSets {
 		w := worlds[r.IntN(len(worlds))]
@@ -45,7 +45,7 @@ func TestOrder(t *testing.T) {
 // roster of each entry's past.
 func TestIncremental(t *testing.T) {
 	t.Parallel()
-	worlds := worldsOf(t, "testdata/worlds.txt.gz", 2400)
+	worlds := worldsOf(t, "testdata/worlds.txt.gz", 2700)
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 10 * *orderSets {
 		w := worlds[r.IntN(len(worlds))]

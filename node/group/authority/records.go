@@ -75,7 +75,7 @@ func (r *Resolver) acknowledged(to *Roster, rec Ref, author wire.UserID, q *Op) 
 			continue
 		}
 		for _, log := range logs {
-			end := r.rightUntil(to, log, wire.RoleReadOnly, r.history.Log(log).Len)
+			end := r.rightUntil(to, log, wire.RoleReadOnly, rec, r.history.Log(log).Len)
 			from := max(r.firstWith(log, rec, end), r.logs[log].From+1)
 			if from <= end && from < r.firstWith(log, q.Ref, end) {
 				return true

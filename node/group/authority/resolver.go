@@ -159,7 +159,7 @@ func (r *Resolver) resolve(upTo []uint64) *Roster {
 // firstPass finds who can be a witness.
 func (s *resolution) firstPass(ops []*Op) *witnesses {
 	w := &witnesses{
-		losses: newLossIndex(), adds: map[wire.UserID][]*Op{}, limits: make([]uint64, len(s.upTo)),
+		losses: newLossIndex(), adds: map[wire.UserID][]*Op{}, stays: make([][]stretch, len(s.upTo)),
 		primary: map[int]bool{}, admitted: map[wire.DeviceID][]*Op{},
 	}
 	stand := s.standing(ops)

@@ -24,7 +24,7 @@ type Roster struct {
 	kept      []*Op
 	cancelled []*Op
 
-	counted     table[wire.DeviceID, bool]  // devices that are or were in
+	counted     table[wire.DeviceID, []*Op] // devices that are or were in, and the additions of each that counted
 	additions   table[wire.UserID, []*Op]   // that count, in order; of the founder nil comes first
 	authority   table[wire.UserID, []*Op]   // grants and losses about a user that stand, in order
 	revocations table[wire.DeviceID, []*Op] // that stand, in order
@@ -208,7 +208,7 @@ func founded(g Genesis) *Roster {
 	r := &Roster{owners: 1}
 	r.users = r.users.with(g.Founder, User{ID: g.Founder, Role: wire.RoleOwner, Devices: []wire.DeviceID{g.Device}})
 	r.devices = r.devices.with(g.Device, Device{ID: g.Device, User: g.Founder})
-	r.counted = r.counted.with(g.Device, true)
+	r.counted = r.counted.with(g.Device, nil)
 	r.additions = r.additions.with(g.Founder, []*Op{nil})
 	return r
 }
@@ -222,6 +222,11 @@ func (r *Roster) setUser(u User) {
 		r.owners++
 	}
 	r.users = r.users.with(u.ID, u)
+}
+
+// countIn notes that an addition of a device counts.
+func (r *Roster) countIn(x *Op) {
+	r.counted = r.counted.with(x.Subject, append(slices.Clip(r.counted.at(x.Subject)), x))
 }
 
 // takeOut carries out a removal or leave.

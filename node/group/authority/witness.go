@@ -14,7 +14,7 @@ type witnesses struct {
 	losses   *lossIndex              // standing in the first pass, and not hit by another of them
 	sound    map[wire.UserID]bool    // users with an addition that nothing there speaks against
 	adds     map[wire.UserID][]*Op   // the permitted additions of each user
-	limits   []uint64                // by log, the end of the entries that are witnesses, +1; 0: not asked yet
+	stays    [][]stretch             // by log, the entries that are witnesses; nil: not asked yet
 	primary  map[int]bool            // logs that are the first of their devices
 	admitted map[wire.DeviceID][]*Op // the permitted additions of each device
 	well     map[wire.DeviceID]bool  // nil: not asked yet
@@ -51,40 +51,58 @@ func (s *resolution) count(a, b Ref, but wire.UserID, who electors) (n int) {
 // past.
 func (s *resolution) testifies(logs []int, a, b Ref) bool {
 	for _, log := range logs {
-		end := s.witnessesEnd(log)
-		if end == 0 {
-			continue
-		}
-		from := s.firstWith(log, a, end)
-		if from > end {
-			continue
-		}
-		if to := min(end, s.firstWith(log, b, end)-1); s.hasWord(log, from, to) {
-			return true
+		for _, stay := range s.staysOf(log) {
+			from := max(stay.from, s.firstWith(log, a, stay.to))
+			if from > stay.to {
+				continue
+			}
+			if to := min(stay.to, s.firstWith(log, b, stay.to)-1); s.hasWord(log, from, to) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// witnessesEnd returns the end of the entries of a log that are witnesses: an entry that is
-// not in the past of its author's own removal is none.
-func (s *resolution) witnessesEnd(log int) uint64 {
+// stretch is a part of a log: the first entry and the last.
+type stretch struct{ from, to uint64 }
+
+// staysOf returns the entries of a log that are witnesses: an entry that is not in the past
+// of its author's own removal is none, unless the author came in again after that removal
+// and knew so.
+func (s *resolution) staysOf(log int) []stretch {
 	w := s.first
-	if w.limits[log] == 0 {
-		l := s.logs[log]
-		end := s.upTo[log]
-		for _, lists := range w.losses.lists(l.User, l.Device) {
-			for _, list := range lists {
-				for _, q := range list.ops {
-					if q.ends(l.User, l.Device) {
-						end = min(end, s.history.Seen(q.Ref, log))
-					}
+	if w.stays[log] != nil {
+		return w.stays[log]
+	}
+	l := s.logs[log]
+	var ended []*Op
+	for _, lists := range w.losses.lists(l.User, l.Device) {
+		for _, list := range lists {
+			for _, q := range list.ops {
+				if q.ends(l.User, l.Device) {
+					ended = append(ended, q)
 				}
 			}
 		}
-		w.limits[log] = end + 1
 	}
-	return w.limits[log] - 1
+	stay := func(from uint64, over func(q *Op) bool) {
+		to := s.upTo[log]
+		for _, q := range ended {
+			if !over(q) {
+				to = min(to, s.history.Seen(q.Ref, log))
+			}
+		}
+		w.stays[log] = append(w.stays[log], stretch{from, to})
+	}
+	stay(1, func(*Op) bool { return false })
+	for _, y := range w.admitted[l.Device] {
+		over := func(q *Op) bool { return s.knows(y.Ref, q.Ref) }
+		if slices.ContainsFunc(ended, over) && s.admits(y) {
+			stay(s.firstWith(log, y.Ref, s.upTo[log]), over)
+		}
+	}
+	return w.stays[log]
 }
 
 // hasWord says whether a stretch of a log holds an entry that is its device's word: any of
@@ -134,12 +152,18 @@ func (s *resolution) wellAdmitted(d wire.DeviceID) bool {
 		w.well = map[wire.DeviceID]bool{s.genesis.Device: true}
 		// The addition that admitted an addition's author comes before it in the order.
 		for _, y := range w.admissions {
-			if !w.well[y.Subject] && w.well[y.Device] && !s.spokenAgainst(y) && s.hasWord(y.Log, y.Seq, y.Seq) {
+			if !w.well[y.Subject] && s.admits(y) {
 				w.well[y.Subject] = true
 			}
 		}
 	}
 	return w.well[d]
+}
+
+// admits says whether nothing speaks against the addition of a device, which was its
+// author's word.
+func (s *resolution) admits(y *Op) bool {
+	return s.wellAdmitted(y.Device) && !s.spokenAgainst(y) && s.hasWord(y.Log, y.Seq, y.Seq)
 }
 
 // isPrimary says whether a log is the first of its device: its incarnation is that of an
