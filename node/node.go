@@ -24,6 +24,7 @@ import (
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
+	"github.com/pandanode/pandanode/node/web"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
 )
@@ -51,6 +52,8 @@ type Config struct {
 	// GroupMetrics adds metrics of each group, labelled with its ID: their readers learn
 	// which groups this device is in.
 	GroupMetrics bool
+	WebPort      int                                       // on 127.0.0.1, where the page is served once somebody asks for it; 0: a free one
+	WebHosts     []string                                  // names by which the page is asked, besides those of the loopback
 	TraceFile    string                                    // that spans of joins, commits and catch-up are appended to, as lines of JSON; empty: none
 	Serving      func(yes bool)                            // called by Run when the local API can be used, and when the node begins to close; nil: nobody is told
 	Version      string                                    // of the program, for people
@@ -146,7 +149,8 @@ type Node struct {
 	naming    *naming
 	purger    *purger
 	mailbox   *mailboxServer // nil: it is none
-	mailing   chan struct{}  // holds one for each mailbox that this node talks to
+	page      *web.Page
+	mailing   chan struct{} // holds one for each mailbox that this node talks to
 
 	close  func() error // once
 	failed chan error   // holds one: why the node cannot go on
@@ -266,6 +270,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	if err := n.resume(); err != nil {
 		return nil, err
 	}
+	n.page = web.New(web.Config{API: n.API(), Port: cfg.WebPort, Hosts: cfg.WebHosts, Log: n.log})
 	return n, nil
 }
 
@@ -330,6 +335,9 @@ func (n *Node) resume() error {
 func (n *Node) Close() error { return n.close() }
 
 func (n *Node) shut() error {
+	if n.page != nil {
+		n.page.Close()
+	}
 	n.life.end()
 	for _, g := range n.groups.all() {
 		g.life.end()

@@ -25,6 +25,7 @@ func localAPI(n *Node, stop func()) api.API {
 		MessageAPI: messageRoutes{r},
 		ReadingAPI: readingRoutes{r},
 		Store:      runningStore{atRest(n), n.log},
+		WebAPI:     n.page,
 	}
 }
 

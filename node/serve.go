@@ -22,7 +22,7 @@ const closeTimeout = 3 * time.Second
 // stopped closes when somebody asks the node to stop.
 func serve(n *Node) (ended <-chan error, stopped <-chan struct{}, end func(), err error) {
 	failed, stop := make(chan error, 2), make(chan struct{})
-	var ends []func()
+	ends := []func(){n.page.Close}
 	end = func() {
 		for _, e := range ends {
 			e()

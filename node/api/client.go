@@ -330,3 +330,23 @@ func (c *Client) RemoveMailbox(ctx context.Context, r MailboxRequest) (Empty, er
 func (c *Client) FindMailboxes(ctx context.Context, r FindMailboxesRequest, emit func(FoundMailbox) error) error {
 	return routeFindMailboxes.do(ctx, c, r, emit)
 }
+
+// OpenWeb has the node serve its page, and gives a link that logs a browser in.
+func (c *Client) OpenWeb(ctx context.Context, r Empty) (WebLogin, error) {
+	return routeOpenWeb.do(ctx, c, r)
+}
+
+// CloseWeb ends every session of the page, and the page.
+func (c *Client) CloseWeb(ctx context.Context, r Empty) (WebSessions, error) {
+	return routeCloseWeb.do(ctx, c, r)
+}
+
+// WebSessions lists the browsers that are logged in.
+func (c *Client) WebSessions(ctx context.Context, r Empty) (WebSessions, error) {
+	return routeWebSessions.do(ctx, c, r)
+}
+
+// EndWebSession logs a browser out.
+func (c *Client) EndWebSession(ctx context.Context, r WebSessionRequest) (WebSession, error) {
+	return routeEndWebSession.do(ctx, c, r)
+}

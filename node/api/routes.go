@@ -17,6 +17,7 @@ type API interface {
 	MessageAPI
 	ReadingAPI
 	Store
+	WebAPI
 }
 
 // DeviceAPI is the node itself.
@@ -112,6 +113,7 @@ type Areas struct {
 	MessageAPI
 	ReadingAPI
 	Store
+	WebAPI
 }
 
 var _ API = Areas{}
@@ -184,6 +186,11 @@ var (
 	routeCheckStore   = call[Empty, StoreCheck]{http.MethodPost, "/v1/store/check"}
 	routeCompactStore = call[Empty, Compacted]{http.MethodPost, "/v1/store/compact"}
 	routeRelock       = call[RelockRequest, Empty]{http.MethodPost, "/v1/store/lock"}
+
+	routeOpenWeb       = call[Empty, WebLogin]{http.MethodPost, "/v1/web"}
+	routeCloseWeb      = call[Empty, WebSessions]{http.MethodDelete, "/v1/web"}
+	routeWebSessions   = call[Empty, WebSessions]{http.MethodGet, "/v1/web/sessions"}
+	routeEndWebSession = call[WebSessionRequest, WebSession]{http.MethodDelete, "/v1/web/sessions/{session}"}
 )
 
 // Route is one line of the table of routes.
@@ -261,6 +268,10 @@ var table = []binding{
 	routeCheckStore.with(API.CheckStore),
 	routeCompactStore.with(API.CompactStore),
 	routeRelock.with(API.Relock),
+	routeOpenWeb.with(API.OpenWeb),
+	routeCloseWeb.with(API.CloseWeb),
+	routeWebSessions.with(API.WebSessions),
+	routeEndWebSession.with(API.EndWebSession),
 }
 
 // Routes gives the table of routes.

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,6 +54,28 @@ type Config struct {
 	Trace   Trace   `toml:"trace"`
 	Relay   Relay   `toml:"relay"`
 	Limits  Limits  `toml:"limits"`
+	Web     Web     `toml:"web"`
+}
+
+// Web says where the page is served, once `pandanode web` asks for it: on 127.0.0.1 alone.
+type Web struct {
+	// Port is its TCP port; 0: a free one.
+	Port int `toml:"port"`
+	// Hosts are names by which the page is asked, besides those of the loopback, each with its
+	// port if that is not the usual one: of a proxy on this machine, which others can reach.
+	Hosts []string `toml:"hosts"`
+}
+
+func (w Web) validate() (key string, err error) {
+	if w.Port < 0 || w.Port > 65535 {
+		return "web.port", fmt.Errorf("%d is no port: 0 to 65535", w.Port)
+	}
+	for _, h := range w.Hosts {
+		if u, err := url.Parse("http://" + h); err != nil || u.Host != h || u.Hostname() == "" {
+			return "web.hosts", fmt.Errorf("%q is no name such as chat.example or chat.example:8443", h)
+		}
+	}
+	return "", nil
 }
 
 // Trace says what is traced.
@@ -126,6 +149,7 @@ func Default(p Paths) Config {
 		Metrics: Metrics{Names: []string{}},
 		Relay:   Relay{Through: []string{}, For: relayFor[0]},
 		Limits:  Limits{Connections: 60},
+		Web:     Web{Hosts: []string{}},
 	}
 }
 
@@ -167,6 +191,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.Metrics.validate(); err != nil {
 		bad("metrics.address", "%w", err)
+	}
+	if key, err := c.Web.validate(); err != nil {
+		bad(key, "%w", err)
 	}
 	if _, err := c.Mailbox(); err != nil {
 		errs = append(errs, err)

@@ -129,6 +129,10 @@ var keys = []Key{
 		"call them) or anyone. For a machine that others can reach.", "for whom to relay: nobody, members, anyone", func(c *Config) any { return &c.Relay.For }},
 	{"limits.connections", "How many connections to keep, at least 8. Above it the least useful ones are closed until\n" +
 		"half of them are left; those with members of this device's groups are kept as long as possible.", "how many connections to keep", func(c *Config) any { return &c.Limits.Connections }},
+	{"web.port", "The TCP port on 127.0.0.1 that `pandanode web` serves the page on; 0: a free one.", "port of the page on 127.0.0.1 (0: a free one)", func(c *Config) any { return &c.Web.Port }},
+	{"web.hosts", "Names by which the page is asked, besides those of 127.0.0.1, with their port: of a proxy on\n" +
+		"this machine, such as [\"chat.example:8443\"]. Whoever has a link of `pandanode web` and reaches\n" +
+		"the proxy acts as you.", "names by which the page is asked, besides 127.0.0.1", func(c *Config) any { return &c.Web.Hosts }},
 }
 
 // Keys gives the table of keys.

@@ -44,6 +44,7 @@ type Node struct {
 	Relocked api.RelockRequest  // the last one
 	Offices  []api.FoundMailbox // mailboxes that a search finds
 	Keeps    api.MailboxStatus
+	Browsers []api.WebSession // that are logged in to the page
 
 	mu      sync.Mutex
 	groups  []*group
