@@ -183,7 +183,7 @@ Start here:
 	}
 	web := a.webCmd()
 	web.GroupID = "talk"
-	cmd.AddCommand(web, a.demoCmd(), a.versionCmd(), a.debugCmd(), a.simCmd())
+	cmd.AddCommand(web, a.demoCmd(), a.versionCmd(), a.manCmd(), a.debugCmd(), a.simCmd())
 	for _, opens := range [][]string{{"doctor"}, {"backup", "create"}, {"store", "stat"}, {"store", "verify"}, {"store", "compact"}, {"passphrase", "change"}} {
 		if c, _, err := cmd.Find(opens); err == nil { // always: they are constants
 			unlockFlags(c.Flags())
