@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/blob"
 	"github.com/pandanode/pandanode/node/config"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
@@ -50,6 +51,10 @@ func APIError(err error) error {
 		{ErrClosed, api.CodeUnavailable, "pandanode run"},
 		{ErrNoGroup, api.CodeNotFound, "pandanode group list"},
 		{errNotFound, api.CodeNotFound, ""},
+		{errNoFile, api.CodeNotFound, "pandanode file list"},
+		{errAway, api.CodeConflict, "pandanode file get FILE"},
+		{errQuota, api.CodeLimited, "pandanode file list; then file rm, or a larger files.quota"},
+		{blob.ErrSealed, api.CodeVerification, "pandanode file status FILE"},
 		{verdict.ErrUnknown, api.CodeNotFound, ""},
 		{errNoPeers, api.CodeNoPeers, "pandanode status"},
 		{errDenied, api.CodeNotPermitted, ""},

@@ -75,6 +75,9 @@ func (n *Node) forget(ctx context.Context, id wire.GroupID, discard bool) (forgo
 		return out, fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	n.drop(g)
+	if err := n.files.forget(id); err != nil {
+		n.log.Error("files of a forgotten group are left until the next start", "group", id, "err", err)
+	}
 	if err := erase(n.store, n.apply, id); err != nil {
 		// It is forgotten all the same: the next start goes on with it.
 		n.log.Error("rows of a forgotten group are left until the next start", "group", id, "err", err)

@@ -45,6 +45,7 @@ type loop struct {
 	turned   func(began time.Time)  // a turn was carried out; nil: nobody asks
 	came     func([]wire.EntryHash) // entries of others are durable; nil: nobody asks
 	erased   func()                 // messages were erased; nil: nobody asks
+	files    *fileTable             // is told of messages that name files; nil: nobody asks
 	changed  *signal                // woken after each Advance that changed anything
 	crash    func(boundary) bool    // true: stop here, as a crash would; tests only
 	fatal    func(error)            // the store takes no writes any more
@@ -331,8 +332,11 @@ func (l *loop) carryOut(ctx context.Context) error {
 		if ready.Erased && l.erased != nil {
 			batch.Writes = append(batch.Writes, storage.Write{Key: []byte(keyPurge), Value: []byte{1}})
 		}
+		more, end := l.files.begin(batch.Writes)
+		batch.Writes = append(batch.Writes, more...)
 		if len(batch.Writes)+len(batch.Drop) > 0 {
-			if err := l.apply(batch); err != nil {
+			err := l.apply(batch)
+			if end(err == nil); err != nil {
 				l.fail(fmt.Errorf("%w: %w", ErrStore, err))
 				return l.failed
 			}

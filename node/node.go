@@ -44,8 +44,9 @@ type Config struct {
 	DHT          discovery.Mode
 	BucketSize   int            // of the DHT; 0: 20. All nodes of a network want the same
 	Mailbox      *MailboxConfig // nil: this node is no mailbox
-	Socket       string         // path of the local API's unix socket; empty: no socket
-	Metrics      string         // TCP address that serves metrics and health to all who reach it; empty: only the socket does
+	Files        FilesConfig
+	Socket       string // path of the local API's unix socket; empty: no socket
+	Metrics      string // TCP address that serves metrics and health to all who reach it; empty: only the socket does
 	// MetricsNames are the names under which that address is asked, besides localhost and IP
 	// addresses. Others are refused.
 	MetricsNames []string
@@ -148,6 +149,7 @@ type Node struct {
 	relays    relays
 	naming    *naming
 	purger    *purger
+	files     *fileTable
 	mailbox   *mailboxServer // nil: it is none
 	page      *web.Page
 	mailing   chan struct{} // holds one for each mailbox that this node talks to
@@ -222,6 +224,10 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	n.life.start(func(ctx context.Context) { n.clock.run(ctx, n.put, n.log) })
 	n.purger = newPurger()
 	n.life.start(func(ctx context.Context) { n.purger.run(ctx, n.store, n.log) })
+	if n.files, err = loadFiles(cfg.Files, cfg.Home, n.store, n.apply, n.clock.now); err != nil {
+		return nil, err
+	}
+	n.files.tell = n.toldOfFile
 	n.naming = &naming{store: n.store, put: n.put, me: n.me}
 	if err := n.naming.load(); err != nil {
 		return nil, err
@@ -270,6 +276,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	if err := n.resume(); err != nil {
 		return nil, err
 	}
+	n.life.start(n.fetchFiles)
 	n.page = web.New(web.Config{API: n.API(), Port: cfg.WebPort, Hosts: cfg.WebHosts, Log: n.log})
 	return n, nil
 }
@@ -421,6 +428,7 @@ func (n *Node) connected(p peer.ID) {
 		g.joiner.poke()
 	}
 	n.groups.pokeLookups()
+	n.files.stir()
 	n.twins.connected(p)
 	n.feed.add(nodeEvent{Event: group.Event{Kind: eventPeerConnected}, Peer: p.String()})
 	n.changed.wake()

@@ -23,6 +23,8 @@ func localAPI(n *Node, stop func()) api.API {
 		AdminAPI:   adminRoutes{r},
 		MailboxAPI: mailboxRoutes{r},
 		MessageAPI: messageRoutes{r},
+		FileAPI:    fileRoutes{r},
+		Contents:   fileRoutes{r},
 		ReadingAPI: readingRoutes{r},
 		Store:      runningStore{atRest(n), n.log},
 		WebAPI:     n.page,

@@ -40,9 +40,17 @@ func textPart(text string, markdown bool) (content.Part, error) {
 
 // written gives a text that somebody sends. One that is too long for a container goes as it is.
 func (s messageRoutes) written(ctx context.Context, id wire.GroupID, r api.SendRequest, text string) (wire.Content, error) {
-	part, err := textPart(text, r.Markdown)
+	var said *content.Part
+	if text != "" || len(r.Files) == 0 {
+		part, err := textPart(text, r.Markdown)
+		if err != nil {
+			return wire.Content{}, APIError(err)
+		}
+		said = &part
+	}
+	part, err := s.withFiles(said, r.Files)
 	if err != nil {
-		return wire.Content{}, APIError(err)
+		return wire.Content{}, err
 	}
 	m := content.Message{Part: part}
 	stays, err := s.n.expiry(ctx, id)
@@ -64,7 +72,7 @@ func (s messageRoutes) written(ctx context.Context, id wire.GroupID, r api.SendR
 		}
 		m.Topic = first[:]
 	}
-	if len(text) > content.MaxText && r.ReplyTo+r.Thread == "" && !r.Markdown && stays == 0 {
+	if len(text) > content.MaxText && r.ReplyTo+r.Thread == "" && len(r.Files) == 0 && !r.Markdown && stays == 0 {
 		return wire.Content{MediaType: "text/plain", Data: []byte(text)}, nil
 	}
 	c, err := container(m)
@@ -297,7 +305,8 @@ func (n *Node) apiMessage(id wire.GroupID, m group.Message) api.Message {
 	case p.Cardinality == content.CardinalitySingle:
 		out.MediaType, out.Data = kind, p.Content
 	default:
-		out.MediaType, out.Text = "text/plain", p.Words()
+		out.Text, out.MediaType = p.Said()
+		out.Files = n.apiFiles(&p)
 	}
 	if first := m.Shown.Message; m.Content.MediaType == content.MediaType && first != nil {
 		draft := content.DraftID(content.UserURI(m.User), content.RoomURI(id), m.Content.Data, first.Salt)

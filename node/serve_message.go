@@ -25,6 +25,9 @@ func (s messageRoutes) Send(ctx context.Context, r api.SendRequest) (api.Sent, e
 	if r.Texts != nil && r.ReplyTo+r.Thread != "" {
 		return api.Sent{}, api.Errorf(api.CodeInvalid, "several texts at once answer nothing and are in no thread")
 	}
+	if r.Texts != nil && len(r.Files) > 0 {
+		return api.Sent{}, api.Errorf(api.CodeInvalid, "several texts at once go without files")
+	}
 	if r.Text != "" && r.Texts != nil {
 		return api.Sent{}, api.Errorf(api.CodeInvalid, "give text or texts, one of the two")
 	}

@@ -35,6 +35,7 @@ func (n *Node) serveStreams() {
 		wire.ProtocolJoin: with(n, serveJoin),
 		wire.ProtocolTwin: n.twins.serve,
 		wire.ProtocolHand: with(n, serveHand),
+		wire.ProtocolBlob: with(n, serveBlobs),
 	}
 	if n.mailbox != nil {
 		protocols[wire.ProtocolMail] = n.mailbox.serve

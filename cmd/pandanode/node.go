@@ -244,8 +244,16 @@ func (a *app) nodeConfig(c config.Config) (node.Config, error) {
 			return node.Config{}, err
 		}
 	}
+	files, err := c.Files.Limits()
+	if err != nil {
+		return node.Config{}, err
+	}
+	if files.Auto == 0 {
+		files.Auto = -1 // none
+	}
 	return node.Config{
-		Home: c.DataDir, KeyFile: c.KeyFile,
+		Files: node.FilesConfig(files),
+		Home:  c.DataDir, KeyFile: c.KeyFile,
 		Listen: c.Listen, Bootstrap: c.Bootstrap, Connections: c.Limits.Connections,
 		RelayThrough: c.Relay.Through, RelayFor: node.RelayFor(c.Relay.For), MDNS: c.MDNS, Mailbox: mailbox,
 		Socket: socket, Metrics: c.Metrics.Address, MetricsNames: c.Metrics.Names, GroupMetrics: c.Metrics.Groups, TraceFile: c.Trace.File, WebPort: c.Web.Port, WebHosts: c.Web.Hosts, Version: version, Logger: a.logger(c.Log),

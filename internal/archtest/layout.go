@@ -8,7 +8,7 @@ var Layout = map[string]Row{
 	"cmd/pandanode": {Imports: []string{"node", "node/api", "node/config", "node/wire", "sim", "internal/filelock"}, Tests: []string{"node/api/apitest"}},
 
 	"node": {
-		Imports: []string{"node/admission", "node/clock", "node/content", "node/group", "node/group/engine", "node/group/verdict", "node/identity", "node/wire", "node/api", "node/web", "node/config", "mls", "discovery", "storage", "crdt"},
+		Imports: []string{"node/admission", "node/blob", "node/clock", "node/content", "node/group", "node/group/engine", "node/group/verdict", "node/identity", "node/picture", "node/wire", "node/api", "node/web", "node/config", "mls", "discovery", "storage", "crdt"},
 		Tests:   []string{"internal/simhost"},
 	},
 	"node/group": {

@@ -42,7 +42,9 @@ var (
 	mailTerms      = Terms{Allowance{300, 300}, Allowance{3000, 3000}, Allowance{300, 300}} // a mailbox's customers are strangers to it
 	twinTerms      = Terms{Allowance{12, 12}, Allowance{120, 120}, Allowance{12, 12}}
 	handTerms      = Terms{Allowance{30, 30}, Allowance{300, 600}, Allowance{120, 120}} // a receipt a second and author
-	otherTerms     = SyncTerms                                                          // of a protocol without Terms of its own
+	blobTerms      = Terms{Allowance{12, 12}, Allowance{120, 120}, Allowance{120, 120}}
+	blobBytesTerms = Terms{Allowance{}, Allowance{}, Allowance{1 << 30, 1 << 29}} // of files: strangers get none
+	otherTerms     = SyncTerms                                                    // of a protocol without Terms of its own
 
 	// Envelopes that were ignored or rejected. Those that come too late or too early are
 	// among them, and a peer that catches up must not be cut short.
@@ -52,6 +54,7 @@ var (
 // Names that the metrics give to refusals, besides protocols.
 const (
 	LimitedJoinBytes = "join-bytes"
+	LimitedBlobBytes = "file-bytes"
 	LimitedEnvelopes = "envelopes"
 )
 
@@ -60,6 +63,7 @@ type Limits struct {
 	members            *MemberPeers
 	streams            map[string]*meter // by protocol
 	joinBytes, garbage *meter
+	blobBytes          *meter
 	refused            func(what string) // counts
 }
 
@@ -67,10 +71,10 @@ type Limits struct {
 // refused, with the protocol or one of the names above.
 func NewLimits(m *MemberPeers, refused func(what string)) *Limits {
 	return &Limits{
-		members: m, refused: refused, joinBytes: newMeter(joinBytesTerms), garbage: newMeter(GarbageTerms),
+		members: m, refused: refused, joinBytes: newMeter(joinBytesTerms), garbage: newMeter(GarbageTerms), blobBytes: newMeter(blobBytesTerms),
 		streams: map[string]*meter{
 			wire.ProtocolSync: newMeter(SyncTerms), wire.ProtocolJoin: newMeter(joinTerms), wire.ProtocolFind: newMeter(findTerms), wire.ProtocolMail: newMeter(mailTerms),
-			wire.ProtocolTwin: newMeter(twinTerms), wire.ProtocolHand: newMeter(handTerms),
+			wire.ProtocolTwin: newMeter(twinTerms), wire.ProtocolHand: newMeter(handTerms), wire.ProtocolBlob: newMeter(blobTerms),
 			"": newMeter(otherTerms),
 		},
 	}
@@ -105,6 +109,19 @@ func (l *Limits) Inspect(p peer.ID, r *pubsub.RPC) error {
 		l.refused(LimitedEnvelopes)
 	}
 	return nil
+}
+
+// blobWait is how long a member waits who has been given too much of files.
+const blobWait = 5 * time.Second
+
+// Serving says how long a peer is to wait before so many bytes of files are served to it;
+// zero: they may be now. Somebody who has proven that it is a member counts as one at least.
+func (l *Limits) Serving(p peer.ID, n int) time.Duration {
+	if l.blobBytes.take(p, max(l.members.Shared(p), 1), n) {
+		return 0
+	}
+	l.refused(LimitedBlobBytes)
+	return blobWait
 }
 
 var errTooMuch = errors.New("the peer sent more than it may at once")

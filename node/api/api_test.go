@@ -121,6 +121,26 @@ func (e *echo) Tail(_ context.Context, r TailRequest, emit func(Message) error) 
 	return stream2(e, r, emit)
 }
 
+func (e *echo) Files(_ context.Context, r FilesRequest) (Files, error) {
+	return answer[FilesRequest, Files](e, r)
+}
+
+func (e *echo) File(_ context.Context, r FileRequest) (File, error) {
+	return answer[FileRequest, File](e, r)
+}
+
+func (e *echo) FetchFile(_ context.Context, r FetchFileRequest, emit func(File) error) error {
+	return stream2(e, r, emit)
+}
+
+func (e *echo) RemoveFile(_ context.Context, r RemoveFileRequest) (File, error) {
+	return answer[RemoveFileRequest, File](e, r)
+}
+
+func (e *echo) PinFile(_ context.Context, r PinFileRequest) (File, error) {
+	return answer[PinFileRequest, File](e, r)
+}
+
 func (e *echo) Rename(_ context.Context, r RenameRequest) (ID, error) {
 	return answer[RenameRequest, ID](e, r)
 }

@@ -24,9 +24,10 @@ type SendRequest struct {
 	Wait    Delivery `json:"wait,omitempty"`    // answer when this is reached, or at Timeout with the state that is reached then
 	Timeout Duration `json:"timeout,omitempty"` // for Wait; 0: until the caller hangs up
 
-	ReplyTo  string `json:"reply_to,omitempty"` // the message that it answers; see MessageRequest
-	Thread   string `json:"thread,omitempty"`   // the first message of the thread that it is in
-	Markdown bool   `json:"markdown,omitempty"` // the text is Markdown: GFM without autolinks, HTML shown as text
+	Files    []string `json:"files,omitempty"`    // IDs of at most 16 files, as Upload gives them, or of other messages; Text may be empty then
+	ReplyTo  string   `json:"reply_to,omitempty"` // the message that it answers; see MessageRequest
+	Thread   string   `json:"thread,omitempty"`   // the first message of the thread that it is in
+	Markdown bool     `json:"markdown,omitempty"` // the text is Markdown: GFM without autolinks, HTML shown as text
 }
 
 // MessageRequest names a message: by its full ID, the beginning of it, the word "last" for
@@ -137,6 +138,7 @@ type Message struct {
 	Thread     string           `json:"thread,omitempty"`      // the first message of its thread
 	Replies    int              `json:"replies,omitempty"`     // messages that answer it or are in its thread
 	Reactions  []Reaction       `json:"reactions,omitempty"`   // the first one first
+	Files      []File           `json:"files,omitempty"`       // that it names
 	MentionsMe bool             `json:"mentions_me,omitempty"` // it links to this device's user
 	Fault      string           `json:"cannot_show,omitempty"` // it has no text that can be shown: why
 
@@ -211,6 +213,7 @@ const (
 	EventDeviceRevoked    EventKind = "device-revoked" // By took Device of User out
 	EventReboot           EventKind = "reboot"         // By gave the group fresh keys
 	EventRead             EventKind = "read"           // of the node alone: the read mark of Group moved to UpTo
+	EventFile             EventKind = "file"           // a file that Message names is here, or faulty: Detail is its ID, a space, and that
 	EventJoinStage        EventKind = "join-stage"
 	EventPeerConnected    EventKind = "peer-connected"
 	EventPeerDisconnected EventKind = "peer-disconnected"

@@ -16,6 +16,7 @@ type API interface {
 	MailboxAPI
 	MessageAPI
 	ReadingAPI
+	FileAPI
 	Store
 	WebAPI
 }
@@ -112,6 +113,8 @@ type Areas struct {
 	MailboxAPI
 	MessageAPI
 	ReadingAPI
+	FileAPI
+	Contents
 	Store
 	WebAPI
 }
@@ -180,6 +183,12 @@ var (
 
 	routeEnvelope        = call[EnvelopeRequest, EnvelopeResult]{http.MethodPost, "/v1/groups/{group}/envelopes"}
 	routeMessageEnvelope = call[MessageEnvelopeRequest, Envelope]{http.MethodGet, "/v1/groups/{group}/messages/{message}/envelope"}
+
+	routeFiles      = call[FilesRequest, Files]{http.MethodGet, "/v1/files"}
+	routeFile       = call[FileRequest, File]{http.MethodGet, "/v1/files/{file}"}
+	routeFetchFile  = stream[FetchFileRequest, File]{http.MethodPost, "/v1/files/{file}/fetch"}
+	routeRemoveFile = call[RemoveFileRequest, File]{http.MethodDelete, "/v1/files/{file}"}
+	routePinFile    = call[PinFileRequest, File]{http.MethodPut, "/v1/files/{file}/pin"}
 
 	routeBackup       = stream[BackupRequest, BackupPart]{http.MethodPost, "/v1/store/backup"}
 	routeStoreUsage   = call[Empty, StoreUsage]{http.MethodGet, "/v1/store"}
@@ -263,6 +272,11 @@ var table = []binding{
 	routeSearch.with(API.Search),
 	routeEnvelope.with(API.Envelope),
 	routeMessageEnvelope.with(API.MessageEnvelope),
+	routeFiles.with(API.Files),
+	routeFile.with(API.File),
+	routeFetchFile.with(API.FetchFile),
+	routeRemoveFile.with(API.RemoveFile),
+	routePinFile.with(API.PinFile),
 	routeBackup.with(API.Backup),
 	routeStoreUsage.with(API.StoreUsage),
 	routeCheckStore.with(API.CheckStore),

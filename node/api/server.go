@@ -17,6 +17,9 @@ func Handler(a API) http.Handler {
 	for _, r := range table {
 		mux.Handle(r.Method+" "+r.Path, r.bind(a))
 	}
+	if c, ok := a.(Contents); ok {
+		serveContents(mux, c)
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, Errorf(CodeNotFound, "there is no %s %s: client and node may be of different versions", r.Method, r.URL.Path))
 	})

@@ -108,6 +108,12 @@ var pageMay = map[string]bool{
 	"POST /v1/groups/{group}/envelopes":                             false,
 	"GET /v1/groups/{group}/messages/{message}/envelope":            false,
 
+	"GET /v1/files":               true,
+	"GET /v1/files/{file}":        true,
+	"POST /v1/files/{file}/fetch": true,
+	"DELETE /v1/files/{file}":     true,
+	"PUT /v1/files/{file}/pin":    true,
+
 	"POST /v1/store/backup":  false,
 	"GET /v1/store":          true,
 	"POST /v1/store/check":   false,
@@ -128,6 +134,9 @@ func PageHandler(a API) http.Handler {
 		if pageMay[r.Method+" "+r.Path] {
 			mux.Handle(r.Method+" "+r.Path, r.bind(a))
 		}
+	}
+	if c, ok := a.(Contents); ok {
+		serveContents(mux, c)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, Errorf(CodeNotPermitted, "the page may not use %s %s: it is for the command line", r.Method, r.URL.Path))

@@ -53,6 +53,7 @@ type Config struct {
 	Metrics Metrics `toml:"metrics"`
 	Trace   Trace   `toml:"trace"`
 	Relay   Relay   `toml:"relay"`
+	Files   Files   `toml:"files"`
 	Limits  Limits  `toml:"limits"`
 	Web     Web     `toml:"web"`
 }
@@ -148,6 +149,7 @@ func Default(p Paths) Config {
 		Log:     Log{Level: "info", Format: "text"},
 		Metrics: Metrics{Names: []string{}},
 		Relay:   Relay{Through: []string{}, For: relayFor[0]},
+		Files:   Files{Quota: "4GiB", Max: "100MiB", Auto: "1MiB"},
 		Limits:  Limits{Connections: 60},
 		Web:     Web{Hosts: []string{}},
 	}
@@ -196,6 +198,9 @@ func (c Config) Validate() error {
 		bad(key, "%w", err)
 	}
 	if _, err := c.Mailbox(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := c.Files.Limits(); err != nil {
 		errs = append(errs, err)
 	}
 	if c.Limits.Connections < minConnections {

@@ -127,6 +127,10 @@ var keys = []Key{
 		"end in /p2p/<peer ID>. Without any, connected peers that relay are used.", "relays to be called through (multiaddrs with /p2p/ID)", func(c *Config) any { return &c.Relay.Through }},
 	{"relay.for", "For whom this node relays, without limits: nobody, members (of its groups; any peer may\n" +
 		"call them) or anyone. For a machine that others can reach.", "for whom to relay: nobody, members, anyone", func(c *Config) any { return &c.Relay.For }},
+	{"files.quota", "How many bytes files may take on the disk, such as 4GiB. Above it, files of others that nobody\n" +
+		"used for the longest time are given up; they can be fetched again. Files sent from here stay.", "most bytes of files on the disk (default 4GiB)", func(c *Config) any { return &c.Files.Quota }},
+	{"files.max", "How large a file may be that is sent from here, at most 4GiB.", "largest file that is sent (default 100MiB)", func(c *Config) any { return &c.Files.Max }},
+	{"files.auto", "Files of others up to this size are fetched unasked. 0: none are.", "largest file that is fetched unasked (default 1MiB)", func(c *Config) any { return &c.Files.Auto }},
 	{"limits.connections", "How many connections to keep, at least 8. Above it the least useful ones are closed until\n" +
 		"half of them are left; those with members of this device's groups are kept as long as possible.", "how many connections to keep", func(c *Config) any { return &c.Limits.Connections }},
 	{"web.port", "The TCP port on 127.0.0.1 that `pandanode web` serves the page on; 0: a free one.", "port of the page on 127.0.0.1 (0: a free one)", func(c *Config) any { return &c.Web.Port }},

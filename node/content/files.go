@@ -152,3 +152,9 @@ func CheckFileName(name string) error {
 	}
 	return nil
 }
+
+// ID names what a message says of a file: its blob, and how that opens. Somebody who names a
+// blob of others with another key or size names another file.
+func (f *File) ID() wire.Hash {
+	return wire.HashOf(wire.DomainFile, f.Root[:], wire.U64(uint64(f.Size)), f.Key[:], f.Hash[:]) //nolint:gosec // not negative
+}

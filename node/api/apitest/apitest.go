@@ -48,6 +48,7 @@ type Node struct {
 
 	mu      sync.Mutex
 	groups  []*group
+	files   []stored
 	ticks   int
 	changed chan struct{}
 	down    chan struct{}

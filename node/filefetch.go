@@ -1,0 +1,582 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/node/blob"
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// A file that is wanted is fetched from up to three members at a time, each asked for groups
+// that nobody else is asked for. A member who serves wrong bytes is passed over from the
+// first wrong group on, and asked last from then on.
+
+// Bounds of fetching.
+const (
+	fetchAtOnce  = 2 // files
+	fetchFrom    = 3 // members, of one file
+	fetchSync    = 8 << 20
+	fetchQuick   = 2 * time.Second // a member that answers sooner is asked for twice as much
+	fetchAgain   = 2 * time.Second // after nobody had what is missing; twice as long each time
+	fetchSeldom  = 5 * time.Minute
+	fetchNoSpace = time.Minute
+	fetchWrong   = 16              // wrong answers in a row of a member who is asked last
+	blobTurn     = 3 * time.Minute // after which a stream is opened anew
+)
+
+// eventFile is the kind of the events of files.
+const eventFile group.EventKind = "file"
+
+// fetchFiles fetches what is wanted until ctx ends.
+func (n *Node) fetchFiles(ctx context.Context) {
+	slots := make(chan struct{}, fetchAtOnce)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		changed := n.files.changed.wait()
+		pause := fetchSeldom
+		for len(slots) < cap(slots) {
+			var f *fileOf
+			if f, pause = n.files.next(); f == nil {
+				break
+			}
+			slots <- struct{}{}
+			if !n.life.start(func(ctx context.Context) {
+				x := &fetch{n: n, t: n.files, f: f, claimed: map[int]bool{}}
+				err := x.run(ctx)
+				n.files.fetched(f, x.moved, err)
+				<-slots
+				n.files.changed.wake()
+			}) {
+				return
+			}
+		}
+		timer.Reset(pause)
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// next chooses the file to be fetched next, the smallest first; nil: none, and when to look
+// again.
+func (t *fileTable) next() (out *fileOf, pause time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	pause = fetchSeldom
+	for _, f := range t.all {
+		if !f.row.Want || f.row.Fault != "" || f.busy > 0 || f.whole() && f.checked {
+			continue
+		}
+		if wait := time.Until(f.again); wait > 0 {
+			pause = min(pause, wait)
+			continue
+		}
+		if out == nil || f.length < out.length {
+			out = f
+		}
+	}
+	if out != nil {
+		out.busy++
+	}
+	return out, pause
+}
+
+// fetched notes how a fetch ended.
+func (t *fileTable) fetched(f *fileOf, moved int64, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f.busy--
+	if f.why = ""; err == nil {
+		f.tries = 0
+		return
+	}
+	f.why = inWords(err)
+	if moved > 0 {
+		f.tries = 0
+	}
+	pause := min(fetchAgain<<min(f.tries, 10), fetchSeldom)
+	if errors.Is(err, errDisk) || errors.Is(err, errQuota) {
+		pause = fetchNoSpace
+	}
+	f.tries++
+	f.again = time.Now().Add(pause)
+}
+
+// stir has files that are wanted be asked for soon: somebody is connected who may have them.
+func (t *fileTable) stir() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	soon := time.Now().Add(fetchAgain)
+	for _, f := range t.all {
+		if f.row.Want && f.again.After(soon) {
+			f.again = soon
+		}
+	}
+	t.changed.wake()
+}
+
+var (
+	errDisk    = errors.New("the disk does not take it")
+	errNobody  = errors.New("no member of its group is connected")
+	errNoOne   = errors.New("nobody who is connected has what is missing of it")
+	errDropped = errors.New("the file is not wanted any more")
+)
+
+// fetch is one try to fetch a file.
+type fetch struct {
+	n *Node
+	t *fileTable
+	f *fileOf
+
+	path string
+	to   blob.Blob
+	stop context.CancelCauseFunc
+
+	mu      sync.Mutex
+	claimed map[int]bool
+	moved   int64 // bytes
+	unsaved int64
+	wrong   string // who served wrong bytes
+	skips   map[peer.ID]map[int]bool
+}
+
+// source is a member who may have a file.
+type source struct {
+	g *groupSession
+	p peer.ID
+}
+
+func (x *fetch) run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	x.stop = stop
+	disk, err := x.prepare()
+	if err != nil {
+		return err
+	}
+	defer disk.Close()
+	if err := x.check(); err != nil {
+		return err
+	}
+	for !x.whole() {
+		before := x.moved
+		err := x.pass(ctx)
+		if err := x.save(disk, true); err != nil {
+			return err
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		switch {
+		case err != nil:
+			return err
+		case x.moved > before:
+		case x.wrong != "":
+			return fmt.Errorf("%w; %s served other bytes", errNoOne, x.wrong)
+		default:
+			return errNoOne
+		}
+	}
+	return x.conclude(disk)
+}
+
+// prepare opens the place on the disk, which it makes if need be.
+func (x *fetch) prepare() (*os.File, error) {
+	x.t.mu.Lock()
+	defer x.t.mu.Unlock()
+	if x.t.all[x.f.id] != x.f || !x.f.row.Want {
+		return nil, errDropped
+	}
+	x.to = blob.Blob{Root: x.f.row.Root, Length: x.f.length}
+	if x.path = x.f.row.Path; x.path != "" {
+		disk, err := os.OpenFile(x.t.path(x.path), os.O_RDWR, 0)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errDisk, err)
+		}
+		x.to.F = diskFile{disk}
+		return disk, nil
+	}
+	if err := x.t.makeRoom(blob.Room(x.f.length)); err != nil {
+		return nil, fmt.Errorf("%w: %w", errDisk, err)
+	}
+	disk, name, err := x.t.create()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errDisk, diskError(err))
+	}
+	row := x.f.row
+	row.Path = name
+	err = errors.Join(disk.Truncate(blob.Room(x.f.length)), syncFolder(x.t.dir))
+	if err == nil {
+		err = x.t.put(x.f, row, blob.NewBits(x.f.length))
+	}
+	if err != nil {
+		x.t.discard(name)
+		return nil, errors.Join(fmt.Errorf("%w: %w", errDisk, diskError(err)), disk.Close())
+	}
+	x.path, x.f.checked, x.to.F = name, true, diskFile{disk}
+	return disk, nil
+}
+
+// diskFile names the errors of the disk, so that no member is blamed for them.
+type diskFile struct{ *os.File }
+
+func (d diskFile) WriteAt(p []byte, off int64) (int, error) {
+	n, err := d.File.WriteAt(p, off)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errDisk, diskError(err))
+	}
+	return n, err
+}
+
+// check compares what the disk has with the tree, once in a run: after a kill more may be
+// there than was noted, and the disk may have changed some of it.
+func (x *fetch) check() error {
+	x.t.mu.Lock()
+	checked := x.f.checked
+	x.t.mu.Unlock()
+	if checked {
+		return nil
+	}
+	have := x.to.Check()
+	x.t.mu.Lock()
+	defer x.t.mu.Unlock()
+	if !x.still() {
+		return errDropped
+	}
+	x.f.checked = true
+	return x.t.put(x.f, x.f.row, have)
+}
+
+// still says whether the file is the same as when the fetch began. The caller holds t.mu.
+func (x *fetch) still() bool { return x.t.all[x.f.id] == x.f && x.f.row.Path == x.path }
+
+func (x *fetch) whole() bool {
+	x.t.mu.Lock()
+	defer x.t.mu.Unlock()
+	return x.f.whole()
+}
+
+// sources lists the connected members of the groups that name the file, in no order but that
+// those who served wrong bytes come last.
+func (x *fetch) sources(ctx context.Context) (out []source, bad int) {
+	x.t.mu.Lock()
+	groups := map[wire.GroupID]bool{}
+	for use := range x.f.uses {
+		groups[use.group] = true
+	}
+	wrong := map[peer.ID]int{}
+	for p, n := range x.f.bad {
+		wrong[peer.ID(p)] = n
+	}
+	x.t.mu.Unlock()
+	seen := map[peer.ID]bool{}
+	for id := range groups {
+		g := x.n.groups.get(id)
+		if g == nil {
+			continue
+		}
+		members, err := g.connectedMembers(ctx)
+		if err != nil {
+			continue
+		}
+		for _, p := range members {
+			if !seen[p] {
+				seen[p] = true
+				out = append(out, source{g, p})
+			}
+		}
+	}
+	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] }) //nolint:gosec // no secret
+	slices.SortStableFunc(out, func(a, b source) int { return wrong[a.p] - wrong[b.p] })
+	for _, s := range out {
+		if wrong[s.p] > 0 {
+			bad++
+		}
+	}
+	return out, bad
+}
+
+// pass asks each member once, those who served wrong bytes only if something is missing after
+// all others.
+func (x *fetch) pass(ctx context.Context) error {
+	all, bad := x.sources(ctx)
+	if len(all) == 0 {
+		return errNobody
+	}
+	for i, some := range [][]source{all[:len(all)-bad], all[len(all)-bad:]} {
+		patience := i * fetchWrong
+		queue := make(chan source, len(some)) // a worker asks nobody once ctx has ended
+		for _, s := range some {
+			queue <- s
+		}
+		close(queue)
+		var workers sync.WaitGroup
+		for range min(fetchFrom, len(some)) {
+			workers.Go(func() {
+				for s := range queue {
+					if ctx.Err() != nil || x.whole() {
+						return
+					}
+					x.from(ctx, s, patience)
+				}
+			})
+		}
+		workers.Wait()
+		if x.whole() {
+			break
+		}
+	}
+	return nil
+}
+
+// from fetches what one member has, and goes on after so many wrong answers.
+func (x *fetch) from(ctx context.Context, s source, patience int) {
+	var stream *blobStream
+	defer func() {
+		if stream != nil {
+			stream.drop()
+		}
+	}()
+	most, skip := 1, x.wrongOf(s.p)
+	for ctx.Err() == nil {
+		if stream == nil || time.Since(stream.began) > blobTurn {
+			if stream != nil {
+				stream.drop()
+			}
+			var err error
+			if stream, err = s.g.openBlobs(ctx, s.p); err != nil {
+				x.n.log.Debug("a member cannot be asked for files", "peer", s.p, "err", err)
+				return
+			}
+		}
+		have, err := stream.have([]wire.BlobRoot{x.to.Root}, []int64{x.to.Length})
+		if err != nil {
+			return
+		}
+		for some := true; some && stream != nil && time.Since(stream.began) <= blobTurn; {
+			from, groups := x.claim(have[0], skip, most)
+			if some = groups > 0; !some {
+				return
+			}
+			began := time.Now()
+			err := x.get(stream, from, groups)
+			var wait waitError
+			switch {
+			case err == nil && time.Since(began) < fetchQuick:
+				most = min(2*most, wire.MaxBlobGroups)
+				continue
+			case err == nil:
+				most = max(most/2, 1)
+				continue
+			case errors.As(err, &wait) && wait > 0:
+				select {
+				case <-time.After(time.Duration(wait)):
+				case <-ctx.Done():
+				}
+				continue
+			case errors.Is(err, errDisk):
+				x.stop(err)
+			case errors.Is(err, blob.ErrWrong), errors.Is(err, blob.ErrSize):
+				x.blame(s.p, err)
+				if patience--; patience >= 0 && errors.Is(err, blob.ErrWrong) {
+					x.skip(skip, from, groups)
+					stream.drop()
+					stream, most = nil, 1
+					some = false
+					continue
+				}
+			}
+			if ctx.Err() == nil {
+				x.n.log.Debug("a file was not fetched from a member", "peer", s.p, "err", err)
+			}
+			return
+		}
+	}
+}
+
+// wrongOf gives the groups that a member has wrong. One worker at a time asks a member.
+func (x *fetch) wrongOf(p peer.ID) map[int]bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.skips == nil {
+		x.skips = map[peer.ID]map[int]bool{}
+	}
+	if x.skips[p] == nil {
+		x.skips[p] = map[int]bool{}
+	}
+	return x.skips[p]
+}
+
+// skip notes the group that a member had wrong: the first that is missing still.
+func (x *fetch) skip(skip map[int]bool, from, groups int) {
+	x.t.mu.Lock()
+	defer x.t.mu.Unlock()
+	for i := from; i < from+groups; i++ {
+		if !x.f.bits.Has(i) {
+			skip[i] = true
+			return
+		}
+	}
+}
+
+// claim chooses groups that are missing, that nobody is asked for, and that a member has.
+func (x *fetch) claim(have blob.Bits, skip map[int]bool, most int) (from, groups int) {
+	x.t.mu.Lock()
+	here := slices.Clone(x.f.bits)
+	x.t.mu.Unlock()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for i := range blob.Groups(x.to.Length) {
+		switch free := have.Has(i) && !here.Has(i) && !x.claimed[i] && !skip[i]; {
+		case !free && groups > 0:
+			return from, groups
+		case !free:
+			continue
+		case groups == 0:
+			from = i
+		}
+		x.claimed[i] = true
+		if groups++; groups == most {
+			break
+		}
+	}
+	return from, groups
+}
+
+// get fetches groups that were claimed.
+func (x *fetch) get(s *blobStream, from, groups int) error {
+	defer func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		for i := range groups {
+			delete(x.claimed, from+i)
+		}
+	}()
+	err := s.get(x.to, from, groups, func(i int) {
+		x.t.mu.Lock()
+		still := x.still()
+		if still {
+			x.f.bits.Set(i)
+			x.f.fetched += min(blob.GroupSize, x.to.Length-int64(i)*blob.GroupSize)
+		}
+		x.t.mu.Unlock()
+		if !still {
+			x.stop(errDropped)
+			return
+		}
+		x.mu.Lock()
+		x.moved += blob.GroupSize
+		x.unsaved += blob.GroupSize
+		x.mu.Unlock()
+	})
+	x.t.changed.wake()                                              // for those who watch it come
+	if saved := x.save(x.to.F.(diskFile).File, false); err == nil { //nolint:forcetypeassert // see prepare
+		err = saved
+	}
+	return err
+}
+
+// blame notes that a member served wrong bytes.
+func (x *fetch) blame(p peer.ID, err error) {
+	x.n.log.Warn("a member served other bytes of a file than the message names", "peer", p, "err", err)
+	x.t.mu.Lock()
+	if x.f.bad == nil {
+		x.f.bad = map[string]int{}
+	}
+	x.f.bad[string(p)]++
+	x.t.mu.Unlock()
+	x.mu.Lock()
+	x.wrong = p.String()
+	x.mu.Unlock()
+}
+
+// save makes durable what came, if it is much or now.
+func (x *fetch) save(disk *os.File, now bool) error {
+	x.mu.Lock()
+	due := x.unsaved >= fetchSync || now && x.unsaved > 0
+	if due {
+		x.unsaved = 0
+	}
+	x.mu.Unlock()
+	if !due {
+		return nil
+	}
+	x.t.mu.Lock()
+	bits := slices.Clone(x.f.bits)
+	x.t.mu.Unlock()
+	if err := disk.Sync(); err != nil {
+		return fmt.Errorf("%w: %w", errDisk, diskError(err))
+	}
+	x.t.mu.Lock()
+	defer x.t.mu.Unlock()
+	if !x.still() {
+		return errDropped
+	}
+	return x.t.keep(x.f, bits)
+}
+
+// keep writes which groups are here, of which those are synced. The caller holds mu.
+func (t *fileTable) keep(f *fileOf, synced blob.Bits) error {
+	now := f.bits
+	err := t.put(f, f.row, synced)
+	f.bits = now
+	return err
+}
+
+// conclude looks at a file that is whole: it is what the message says, or can never be.
+func (x *fetch) conclude(disk *os.File) error {
+	if err := x.save(disk, true); err != nil {
+		return err
+	}
+	fault := ""
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(disk, 0, x.to.Length)); err != nil {
+		return fmt.Errorf("%w: %w", errDisk, err)
+	}
+	x.t.mu.Lock()
+	defer x.t.mu.Unlock()
+	if !x.still() {
+		return errDropped
+	}
+	file := x.f.file()
+	if [32]byte(sum.Sum(nil)) != file.Hash {
+		fault = "its message names two different files"
+	} else if _, err := blob.Open(disk, file.Size, blob.Key(file.Key)); err != nil {
+		fault = "it does not open with the key in its message, or has another size than that says"
+	}
+	row := x.f.row
+	row.Want, row.Fault, row.Used = false, fault, uint64(x.t.now().UnixMilli()) //nolint:gosec // after 1970
+	if err := x.t.put(x.f, row, x.f.bits); err != nil {
+		return err
+	}
+	what := "here"
+	if fault != "" {
+		what = "faulty"
+	}
+	for use := range x.f.uses {
+		x.t.tell(x.f.id, use, what)
+	}
+	return nil
+}
+
+// toldOfFile tells those who watch the node.
+func (n *Node) toldOfFile(id wire.Hash, use fileUse, what string) {
+	n.feed.add(nodeEvent{Group: use.group, Event: group.Event{Kind: eventFile, Message: use.message, Detail: id.String() + " " + what}})
+	n.changed.wake()
+}

@@ -1,0 +1,374 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/blob"
+	"github.com/pandanode/pandanode/node/content"
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+type fileRoutes struct{ routes }
+
+// Upload seals a file for a message that names it.
+func (s fileRoutes) Upload(ctx context.Context, r api.UploadRequest, size int64, body io.Reader) (api.File, error) {
+	f, err := s.n.files.stage(ctx, newFile{r.Name, r.MediaType, size, r.KeepMetadata}, body)
+	if err != nil {
+		return api.File{}, APIError(err)
+	}
+	return s.n.files.api(f), nil
+}
+
+// OpenFile opens a file that is here.
+func (s fileRoutes) OpenFile(_ context.Context, file string) (api.FileContent, error) {
+	id, err := s.n.files.resolve(file)
+	if err != nil {
+		return api.FileContent{}, err
+	}
+	f, err := s.n.files.open(id)
+	if err != nil {
+		return api.FileContent{}, APIError(err)
+	}
+	return api.FileContent{ReadSeeker: f.SectionReader, File: s.n.files.api(f.file), Close: f.close}, nil
+}
+
+// Files lists the files that messages name, the newest first.
+func (s fileRoutes) Files(ctx context.Context, r api.FilesRequest) (api.Files, error) {
+	var in wire.GroupID
+	if r.Group != "" {
+		var err error
+		if in, err = s.resolve(ctx, r.Group); err != nil {
+			return api.Files{}, err
+		}
+	}
+	t := s.n.files
+	out := api.Files{Files: []api.File{}, Quota: t.cfg.Quota}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range t.all {
+		if f.row.Path != "" {
+			out.Taken += blob.Room(f.length)
+		}
+		inGroup := r.Group == ""
+		for use := range f.uses {
+			inGroup = inGroup || use.group == in
+		}
+		if inGroup {
+			out.Files = append(out.Files, t.apiOf(f, true))
+		}
+	}
+	slices.SortFunc(out.Files, func(a, b api.File) int {
+		if c := b.Created.Compare(a.Created); c != 0 {
+			return c
+		}
+		return compareText(a.ID, b.ID)
+	})
+	return out, nil
+}
+
+func compareText(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// File tells of one file.
+func (s fileRoutes) File(ctx context.Context, r api.FileRequest) (api.File, error) {
+	id, err := s.n.files.resolve(r.File)
+	if err != nil {
+		return api.File{}, err
+	}
+	out, err := s.n.files.one(id)
+	if err == nil && r.Holders {
+		out.Holders = s.n.holders(ctx, id)
+	}
+	return out, APIError(err)
+}
+
+// FetchFile fetches a file, and tells how far that is, at most a few times a second.
+func (s fileRoutes) FetchFile(ctx context.Context, r api.FetchFileRequest, emit func(api.File) error) error {
+	t := s.n.files
+	id, err := t.resolve(r.File)
+	if err != nil {
+		return err
+	}
+	if err := t.want(id); err != nil {
+		return APIError(err)
+	}
+	return streamed(emit, func(emit func(api.File) error) error {
+		var last api.File
+		for {
+			changed := t.changed.wait()
+			f, err := t.one(id)
+			if err != nil {
+				return err
+			}
+			if f.Have != last.Have || f.State != last.State || f.Why != last.Why || last.ID == "" {
+				if err := emit(f); err != nil {
+					return err
+				}
+				last = f
+			}
+			switch {
+			case f.State == api.FileFaulty:
+				return fmt.Errorf("%w: %s", blob.ErrSealed, f.Why)
+			case f.State == api.FileHere && !f.Wanted:
+				return nil
+			case !f.Wanted:
+				return fmt.Errorf("%w: it was removed meanwhile", errAway)
+			}
+			const step = 200 * time.Millisecond
+			select {
+			case <-changed:
+				select {
+				case <-time.After(step):
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			case <-time.After(2 * time.Second): // why it does not come may change alone
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-s.n.life.done:
+				return ErrClosed
+			}
+		}
+	})
+}
+
+// want has a file fetched, at once. One that is here is looked at again.
+func (t *fileTable) want(id wire.Hash) error {
+	return t.change(id, func(f *fileOf, row *fileRow) {
+		row.Want = !f.whole() || !f.checked
+		f.again, f.tries = time.Time{}, 0
+	})
+}
+
+// enoughHolders is how many other devices have to have all of a file before its sender may
+// drop it unasked.
+const enoughHolders = 2
+
+// RemoveFile drops a file from this device.
+func (s fileRoutes) RemoveFile(ctx context.Context, r api.RemoveFileRequest) (api.File, error) {
+	t := s.n.files
+	id, err := t.resolve(r.File)
+	if err != nil {
+		return api.File{}, err
+	}
+	f, err := t.one(id)
+	if err != nil {
+		return api.File{}, APIError(err)
+	}
+	if f.Own && !r.Force {
+		whole := 0
+		for _, h := range s.n.holders(ctx, id) {
+			if h.Have == f.Sealed {
+				whole++
+			}
+		}
+		if whole < enoughHolders {
+			return f, api.Errorf(api.CodeConflict, "you sent this file, and %d of the members who are connected have all of it; %d are needed, or it could be lost", whole, enoughHolders).
+				WithHint("pandanode file rm %s --force", api.Short(f.ID))
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	have := t.all[id]
+	if have == nil {
+		return f, APIError(errNoFile)
+	}
+	if err := t.giveUp(have); err != nil {
+		return f, APIError(err)
+	}
+	t.changed.wake()
+	return t.apiOf(have, true), nil
+}
+
+// PinFile keeps a file, or does not any more.
+func (s fileRoutes) PinFile(_ context.Context, r api.PinFileRequest) (api.File, error) {
+	id, err := s.n.files.resolve(r.File)
+	if err == nil {
+		err = s.n.files.change(id, func(f *fileOf, row *fileRow) {
+			row.Pinned = r.Pinned
+			row.Want = row.Want || r.Pinned && !f.whole()
+			f.again = time.Time{}
+		})
+	}
+	if err != nil {
+		return api.File{}, APIError(err)
+	}
+	f, err := s.n.files.one(id)
+	return f, APIError(err)
+}
+
+// resolve finds the file that a text names.
+func (t *fileTable) resolve(text string) (wire.Hash, error) {
+	if id, err := wire.ParseEntryHash(text); err == nil {
+		return wire.Hash(id), nil
+	}
+	t.mu.Lock()
+	var candidates []api.Candidate
+	for id, f := range t.all {
+		candidates = append(candidates, api.Candidate{ID: id.String(), Name: f.row.Name})
+	}
+	t.mu.Unlock()
+	slices.SortFunc(candidates, func(a, b api.Candidate) int { return compareText(a.ID, b.ID) })
+	found, err := api.Resolve("file", text, candidates)
+	if err != nil {
+		return wire.Hash{}, orLook(err, "pandanode file list")
+	}
+	id, err := wire.ParseEntryHash(found)
+	return wire.Hash(id), err
+}
+
+// one tells of a file; errNoFile if no message names it.
+func (t *fileTable) one(id wire.Hash) (api.File, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.all[id]
+	if f == nil {
+		return api.File{}, errNoFile
+	}
+	return t.apiOf(f, true), nil
+}
+
+// api tells of a file that a message names, be it in the table or staged.
+func (t *fileTable) api(named content.File) api.File {
+	id := named.ID()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out api.File
+	if f := t.all[id]; f != nil {
+		out = t.apiOf(f, false)
+	} else {
+		sealed := blob.Length(named.Size)
+		out = api.File{ID: id.String(), Size: named.Size, Sealed: sealed, State: api.FileAway}
+		if t.staged[id] != nil {
+			out.Have, out.State, out.Own = sealed, api.FileHere, true
+		}
+	}
+	out.Name, out.MediaType, out.Description, out.Preview = named.Name, named.Type, named.Description, named.Preview
+	return out
+}
+
+// bytesIn is how many bytes of a blob some groups have.
+func bytesIn(b blob.Bits, length int64) int64 {
+	n := int64(b.Count()) * blob.GroupSize
+	if last := blob.Groups(length) - 1; b.Has(last) {
+		n += length - int64(last+1)*blob.GroupSize
+	}
+	return n
+}
+
+// apiOf tells of a file. The caller holds mu.
+func (t *fileTable) apiOf(f *fileOf, messages bool) api.File {
+	out := api.File{
+		ID: f.id.String(), Name: f.row.Name, MediaType: f.row.Type, Size: int64(f.row.Size), Sealed: f.length, Fetched: f.fetched, //nolint:gosec // checked
+		Have: bytesIn(f.bits, f.length), Wanted: f.row.Want, Own: f.row.Own, Pinned: f.row.Pinned, Why: f.why,
+		Created: time.UnixMilli(int64(f.row.Created)), //nolint:gosec // this device's
+	}
+	switch {
+	case f.row.Fault != "":
+		out.State, out.Why = api.FileFaulty, f.row.Fault
+	case f.whole():
+		out.State = api.FileHere
+	case out.Have > 0:
+		out.State = api.FilePartly
+	default:
+		out.State = api.FileAway
+	}
+	if messages {
+		for use := range f.uses {
+			out.Messages = append(out.Messages, api.FileMessage{Group: use.group.String(), Message: use.message.String()})
+		}
+		slices.SortFunc(out.Messages, func(a, b api.FileMessage) int { return compareText(a.Group+a.Message, b.Group+b.Message) })
+	}
+	return out
+}
+
+// holdersTimeout is how long members have to say what they have of a file.
+const holdersTimeout = 5 * time.Second
+
+// holders asks the connected members of a file's groups how much of it they have.
+func (n *Node) holders(ctx context.Context, id wire.Hash) (out []api.FileHolder) {
+	out = []api.FileHolder{}
+	ctx, cancel := context.WithTimeout(ctx, holdersTimeout)
+	defer cancel()
+	n.files.mu.Lock()
+	f := n.files.all[id]
+	if f == nil {
+		n.files.mu.Unlock()
+		return out
+	}
+	x := &fetch{n: n, t: n.files, f: f}
+	root, length := f.row.Root, f.length
+	n.files.mu.Unlock()
+	sources, _ := x.sources(ctx)
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	for _, s := range sources {
+		asking.Go(func() {
+			stream, err := s.g.openBlobs(ctx, s.p)
+			if err != nil {
+				return
+			}
+			defer stream.drop()
+			bits, err := stream.have([]wire.BlobRoot{root}, []int64{length})
+			if err != nil || bits[0].Count() == 0 {
+				return
+			}
+			h := api.FileHolder{Peer: s.p.String(), Have: bytesIn(bits[0], length)}
+			h.User, h.Name = s.g.whose(ctx, s.p)
+			mu.Lock()
+			defer mu.Unlock()
+			out = append(out, h)
+		})
+	}
+	asking.Wait()
+	slices.SortFunc(out, func(a, b api.FileHolder) int { return compareText(a.Peer, b.Peer) })
+	return out
+}
+
+// whose says which member a peer is of.
+func (g *groupSession) whose(ctx context.Context, p peer.ID) (user, name string) {
+	_ = g.loop.look(ctx, func(m *group.Machine) error {
+		for _, member := range m.Members() {
+			for _, raw := range member.Peers {
+				if peer.ID(raw) == p {
+					user, name = member.User.String(), member.Name
+				}
+			}
+		}
+		return nil
+	})
+	return user, name
+}
+
+// apiFiles tells of the files that a part names.
+func (n *Node) apiFiles(p *content.Part) (out []api.File) {
+	for _, f := range p.Files() {
+		out = append(out, n.files.api(f))
+	}
+	return out
+}
+
+// withFiles adds the files of a request to a part.
+func (s messageRoutes) withFiles(text *content.Part, ids []string) (content.Part, error) {
+	files, err := s.n.files.toSend(ids)
+	if err != nil {
+		return content.Part{}, APIError(err)
+	}
+	return content.WithFiles(text, files), nil
+}
