@@ -44,20 +44,33 @@ check: ## formatting, go vet, linters, forbidden imports, go.mod
 	@! command -v promtool >/dev/null || promtool check rules contrib/alerts.yml
 	@$(TOOL) golangci-lint run --allow-serial-runners ./...
 	@cd mls/interop && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --allow-serial-runners ./...
+	@cd tools/dist && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --allow-serial-runners ./...
 	@echo "check: all clean"
 
 .PHONY: units
 units: ## look at the systemd units in packaging/systemd (needs systemd-analyze)
 	@packaging/verify-units 1.5
 
-PLATFORMS ?= windows darwin freebsd
+.PHONY: dist
+dist: ## archives, deb, rpm, apk, container image, bill of materials into bin/dist; PLATFORMS="linux/amd64" for fewer (10 min cold)
+	@VERSION=$(VERSION) packaging/dist bin/dist
+
+.PHONY: repro
+repro: ## build the release for linux/amd64 twice, in two folders, and compare (10 min)
+	@packaging/repro
+
+.PHONY: deb-test
+deb-test: ## install, run, upgrade and purge the deb of bin/dist in a root of its own (Debian, root, debootstrap; 2 min)
+	@packaging/try-deb "$$(ls -t bin/dist/*-linux-$$($(GO) env GOARCH).deb | head -1)"
+
+CROSS ?= windows darwin freebsd
 .PHONY: cross
 cross: ## build for windows, darwin and freebsd, on which no test runs here (6 min cold)
-	@for os in $(PLATFORMS); do \
+	@for os in $(CROSS); do \
 	  CGO_ENABLED=0 GOOS=$$os GOARCH=amd64 $(GO) build ./... || { echo "cross: $$os does not build"; exit 1; }; \
 	done
-	@for os in $(PLATFORMS); do CGO_ENABLED=0 GOOS=$$os GOARCH=amd64 $(GO) vet ./cmd/... ./internal/... ./node/config || exit 1; done
-	@echo "cross: $(PLATFORMS) build"
+	@for os in $(CROSS); do CGO_ENABLED=0 GOOS=$$os GOARCH=amd64 $(GO) vet ./cmd/... ./internal/... ./node/config || exit 1; done
+	@echo "cross: $(CROSS) build"
 
 .PHONY: fmt
 fmt: ## format the code
