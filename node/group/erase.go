@@ -140,6 +140,7 @@ func (s *sayings) review(now time.Time, it *dag.Item) {
 		s.erase(now, it, d.Hash)
 	default:
 		it.Note(dag.IsTaken)
+		s.hidden(it)
 		if !waits {
 			at := uint64(s.timers.kept(now).Add(erasedAfter).UnixMilli()) //nolint:gosec // after 1970
 			s.tx.put(rowDoomed+hexed(it.Hash[:]), wire.Marshal(&doomedRow{At: at}))

@@ -253,3 +253,119 @@ func TestExpiry(t *testing.T) {
 		}
 	}
 }
+
+// A message that is erased in the turn in which it was sealed again does not go out with that
+// seal, and leaves nothing of it behind.
+func TestEraseWhatWasJustSealed(t *testing.T) {
+	t.Parallel()
+	w, a, _, _ := three(t, 34)
+	w.gossip = true
+	id := a.say(content.Message{Expires: &content.Expiry{Time: uint32(w.now.Add(time.Hour).Unix())}, Part: content.Text(content.Plain, "a zebra")})
+	other := a.say(written("another"))
+	w.run(5 * time.Second)
+	salts := a.salts(id)
+	a.m.messages.outbox = append(a.m.messages.outbox, id, other) // as after a change of branch
+	var seals []wire.MessageID
+	w.watch = func(d *device, r Ready) {
+		for _, o := range r.Messages {
+			p, ok := o.(Publish)
+			if !ok || d != a {
+				continue
+			}
+			b, err := d.opened(p.Envelope)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, raw := range b.Seals {
+				s, err := wire.DecodeSeal(raw)
+				if err != nil {
+					t.Fatal(err)
+				}
+				seals = append(seals, s.Message)
+			}
+		}
+	}
+	w.now = w.now.Add(2 * time.Hour)
+	a.must(Tick{})
+	if !slices.Equal(seals, []wire.MessageID{other}) {
+		t.Errorf("seals of %v go out, want one of %v", seals, other)
+	}
+	if left := a.leftOf("zebra", salts, id); len(left) > 0 {
+		t.Errorf("of what was erased is left: %q", left)
+	}
+	a.whole()
+}
+
+// A word about a message that was deleted before a device came in, or while it was out, holds up
+// nobody there: the others have erased it with the message, by a deletion that the
+// device cannot read.
+func TestWordsAboutWhatIsGone(t *testing.T) {
+	t.Parallel()
+	for _, back := range []bool{false, true} {
+		w := newWorld(t, 35)
+		w.gossip = true
+		a, b, c := w.device("anna"), w.device("ben"), w.device("cleo")
+		w.found(a, wire.PolicyOpen)
+		w.join(b)
+		if back {
+			w.join(c)
+			w.run(5 * time.Second)
+		}
+		first := a.say(written("to be gone"))
+		w.run(5 * time.Second)
+		if back {
+			c.must(Leave{})
+			w.run(5 * time.Second)
+		}
+		a.say(takesAway(first))
+		w.run(5 * time.Second)
+		w.join(c)
+		w.run(5 * time.Second)
+		late := b.say(content.Message{InReplyTo: first, Part: content.Reaction("x")})
+		w.run(time.Second)
+		b.say(content.Message{Replaces: late, InReplyTo: first, Part: content.Null(content.DispositionReaction)})
+		after := b.say(written("after it"))
+		w.run(time.Minute)
+		if m, ok, err := c.m.Journal().Message(after); err != nil || !ok || m.Shown.Part.Words() != "after it" {
+			t.Errorf("back %t: cleo is not shown what came after it (%v)", back, err)
+		}
+		if s := c.m.Status(); s.Gaps != 0 {
+			t.Errorf("back %t: cleo has %d gaps", back, s.Gaps)
+		}
+		if e := c.m.Explain(w.now, late); e.State != WhyNotOwed || !strings.Contains(strings.Join(e.Facts, " "), "which may be gone") {
+			t.Errorf("back %t: cleo explains it by %+v", back, e)
+		}
+		if m, _, err := b.m.Journal().Message(after); err != nil || m.HeldBy != 2 {
+			t.Errorf("back %t: it is held by %d devices, want 2 (%v)", back, m.HeldBy, err)
+		}
+	}
+}
+
+// A message that somebody who may has deleted before its text came is no gap.
+func TestNoGapOfWhatIsHidden(t *testing.T) {
+	t.Parallel()
+	w, a, b, c := three(t, 36)
+	w.gossip = true
+	w.run(5 * time.Second)
+	c.online = false
+	first := b.say(written("to be gone"))
+	w.run(5 * time.Second)
+	deletion := a.say(takesAway(first))
+	w.run(5 * time.Second)
+	entries, _, err := a.m.EntriesAfter(c.dev.ID, c.m.Marks(), wire.EntryHash{}, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seals, err := a.m.SealsFor(c.dev.ID, []wire.MessageID{deletion})
+	if err != nil || len(seals) == 0 {
+		t.Fatalf("%d seals, %v", len(seals), err)
+	}
+	c.must(Entries{Entries: entries})
+	if gaps := c.m.Status().Gaps; gaps != 2 {
+		t.Fatalf("it has %d gaps, want the message and its deletion", gaps)
+	}
+	c.must(Seals{Seals: seals})
+	if gaps := c.m.Status().Gaps; gaps != 0 {
+		t.Errorf("it has %d gaps, and asks for what was deleted", gaps)
+	}
+}

@@ -62,14 +62,14 @@ func newMessages(r records, t *tx, timers *timers, tree *epochs.Tree, epochs *ep
 		ratchets: newRatchets(), reseal: newReseal(r, t, timers, tree),
 		sayings: newSayings(r, t, timers),
 	}
-	m.sayings.erased = forgets(m)
+	m.sayings.erased, m.sayings.hidden = forgets(m), func(it *dag.Item) { delete(m.gaps, it.Hash) }
 	epochs.gained = m.tried.forget
 	epochs.lost = func(id wire.EpochID) { m.waiting.take(id) } // nothing opens them any more
 	return m
 }
 
 // forgets has a message forgotten by all that would still seal, open or ask for it. A seal of
-// it that waits for keys is not opened any more.
+// it that waits for keys is not opened any more, and one that this turn made does not go out.
 func forgets(m *messages) func(*dag.Item) {
 	return func(it *dag.Item) {
 		delete(m.gaps, it.Hash)
@@ -79,6 +79,7 @@ func forgets(m *messages) func(*dag.Item) {
 			delete(gaps, it.Hash)
 		}
 		m.outbox = slices.DeleteFunc(m.outbox, func(o wire.MessageID) bool { return o == it.Hash })
+		m.tx.outgoing.unseal(it.Hash)
 	}
 }
 
@@ -143,7 +144,7 @@ func (m *messages) arrived(now time.Time, it *dag.Item) {
 // judge says whether a message is owed to this device, and notes the gap if it is.
 func (m *messages) judge(now time.Time, it *dag.Item) bool {
 	switch {
-	case !m.couldBeOwed(it):
+	case !m.couldBeOwed(it) || m.sayings.isMoot(it):
 		delete(m.gaps, it.Hash)
 	case !m.rosters.now.Stands(it):
 		delete(m.gaps, it.Hash)
@@ -211,7 +212,8 @@ func (m *messages) deliverBranch(now time.Time, i int) {
 	upTo := max(m.delivered[i], list.From)
 	for _, it := range list.Items[upTo-list.From:] {
 		if it.Kind == wire.KindRecord && !it.Facts.Has(dag.IsDelivered) {
-			owed := it.Log == *m.self || m.owed(it)
+			moot := !m.beforeJoinPoint(it) && m.sayings.isMoot(it)
+			owed := it.Log == *m.self || m.owed(it) && !moot
 			switch {
 			case owed && it.Facts.Has(dag.IsPlain) && m.tx.full():
 				m.delivered[i], m.deferred.branches[i] = upTo, true
@@ -220,7 +222,7 @@ func (m *messages) deliverBranch(now time.Time, i int) {
 				it.Note(dag.IsDelivered)
 				m.receipts.plan(now, i, it)
 				m.sayings.tell(now, it)
-			case m.beforeJoinPoint(it), !owed && !m.maySpeak(it):
+			case m.beforeJoinPoint(it), moot, !owed && !m.maySpeak(it):
 			case owed:
 				m.delivered[i] = upTo
 				return

@@ -26,6 +26,7 @@ type sayings struct {
 	doomed    map[wire.MessageID]uint64 // when they are erased, by the time kept: milliseconds since 1970
 	expiring  map[wire.MessageID]uint64 // the same, of those that their authors let expire
 	erased    func(*dag.Item)           // has all else forget a message
+	hidden    func(*dag.Item)           // has nobody asked for it as long as it is hidden
 }
 
 func newSayings(r records, t *tx, timers *timers) *sayings {
@@ -366,6 +367,62 @@ func (s *sayings) deletion(it *dag.Item) (*dag.Item, error) {
 		}
 	}
 	return nil, err
+}
+
+// mootDepth is how far isMoot follows words about words: honest members make three of them.
+const mootDepth = 8
+
+// isMoot says of an edit, a deletion or a reaction that is not readable here that it is of no
+// use here either: what it is about was written before this device came in, and is not shown
+// here, or was changed by what is not. So it may be that others have erased it with that, by a
+// word that this device cannot read: waiting for it would hold up its author for ever.
+func (s *sayings) isMoot(it *dag.Item) bool { return isMootAt(s, it, mootDepth) }
+
+func isMootAt(s *sayings, it *dag.Item, depth int) bool {
+	if depth == 0 || it.Facts.Has(dag.IsPlain) {
+		return false
+	}
+	target := aboutWhat(s, it)
+	switch {
+	case target == nil:
+		return false
+	case !s.beforeJoinPoint(target):
+		return !target.Facts.Has(dag.IsDelivered) && isMootAt(s, target, depth-1)
+	case !target.Facts.Has(dag.IsDelivered):
+		return true
+	}
+	unread := false
+	s.tx.fail(s.tx.scanKeys(aboutKey(target.Hash, saysRecord), func(key string) error {
+		id, err := lastHex(key)
+		if o := s.record(wire.MessageID(id)); err == nil && o != nil && !o.Facts.Has(dag.IsPlain) && s.beforeJoinPoint(o) {
+			unread = true
+		}
+		return err
+	}))
+	return unread
+}
+
+// aboutWhat gives the message that a RECORD says it is about; nil: it says none, or that is
+// not here.
+func aboutWhat(s *sayings, it *dag.Item) *dag.Item {
+	raw, err := s.tx.get(itemKey(it))
+	if err != nil || raw == nil {
+		s.tx.fail(err)
+		return nil // it is not durable yet
+	}
+	signed, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
+	if err != nil {
+		return nil
+	}
+	e, err := wire.DecodeEntry(signed.Payload)
+	if err != nil {
+		return nil
+	}
+	r, err := wire.DecodeRecord(e.Body)
+	if err != nil || r.About == nil {
+		return nil
+	}
+	return s.record(*r.About)
 }
 
 // gone reads what is left of a message.

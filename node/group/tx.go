@@ -195,6 +195,13 @@ func (t *tx) scanKeys(prefix string, fn func(key string) error) error {
 type outgoing struct {
 	wire.Bundle
 
-	sealed []wire.MessageID // own messages whose seals are in it
+	sealed []wire.MessageID // whose Seals these are, each at its place
 	under  *wire.KeyID      // the transport key; nil: the newest
+}
+
+// unseal leaves out the seals of a message.
+func (o *outgoing) unseal(id wire.MessageID) {
+	for i := slices.Index(o.sealed, id); i >= 0; i = slices.Index(o.sealed, id) {
+		o.Seals, o.sealed = slices.Delete(o.Seals, i, i+1), slices.Delete(o.sealed, i, i+1)
+	}
 }

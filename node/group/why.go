@@ -199,6 +199,9 @@ func (e *Explanation) received(it *dag.Item, m *messages) {
 	case !m.owed(it):
 		e.say("%s was removed, and wrote it without knowing or after that", author)
 		return
+	case m.sayings.isMoot(it):
+		e.say("it is about a message of before this device came into the group, which may be gone since")
+		return
 	case it.Facts.Has(dag.IsPlain):
 		e.State = WhyHeld
 		e.say("it can be read here, and waits for an earlier one of %s's, so that they are shown in order", author)
