@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/identity"
 )
 
 // RealOptions say how to run a scenario on whole nodes.
@@ -81,10 +82,12 @@ type realMessage struct {
 }
 
 type realGroup struct {
-	decl  GroupDecl
-	id    string
-	seats map[int]*realSeat
-	sent  []*realMessage
+	decl    GroupDecl
+	id      string
+	seats   map[int]*realSeat
+	sent    []*realMessage
+	genesis *identity.Genesis
+	dag     *dag // of the entries that its nodes have, as far as that was looked at; nil: not yet
 }
 
 // realNode is a whole node as the player of the scenario sees it. IDs are in text form.
@@ -200,7 +203,7 @@ func realActions(sc *Scenario) ([]Action, error) {
 		if realVerbs[a.Verb] == nil {
 			return nil, fmt.Errorf("%w: whole nodes cannot do %q", ErrScenario, a.Verb)
 		}
-		for _, o := range []string{"at", "nth", "invite", "via"} {
+		for _, o := range []string{"at", "nth", "invite", "via", "as", "reply", "expires"} {
 			if _, ok := a.opt(o); ok {
 				return nil, fmt.Errorf("%w: whole nodes cannot do %q with %s=", ErrScenario, a.Verb, o)
 			}

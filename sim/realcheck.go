@@ -3,12 +3,15 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/group/engine"
+	"github.com/pandanode/pandanode/node/wire"
 )
 
 // realView is a group as one node shows it.
@@ -58,7 +61,40 @@ func (h *realWorld) lookAll(ctx context.Context, g *realGroup) ([]*realView, err
 		views[k], err = h.look(ctx, g, live[k])
 		return err
 	})
+	if err == nil && len(live) > 0 {
+		err = h.learn(ctx, g, live[:1])
+	}
 	return views, err
+}
+
+// learn reads the group's entries from nodes: what is owed is a function of them, as in the
+// core backend.
+func (h *realWorld) learn(ctx context.Context, g *realGroup, nodes []int) error {
+	all := map[wire.EntryHash][]byte{}
+	for _, n := range nodes {
+		genesis, raws, err := h.shared(ctx, g, n)
+		if err != nil {
+			return err
+		}
+		g.genesis = genesis
+		maps.Copy(all, raws)
+	}
+	g.dag = readDag(g.genesis, engine.MLS(g.genesis.Suite), all)
+	return nil
+}
+
+// owes says whether a node must show a message: by the entries of the group, if the message
+// is among them, else by what the scenario did.
+func (h *realWorld) owes(g *realGroup, m *realMessage, i int) bool {
+	s := g.seats[i]
+	if g.dag != nil && s != nil && s.in > 0 && s.out == 0 {
+		id, err := wire.ParseEntryHash(m.id)
+		device, err2 := wire.ParseDeviceID(h.nodes[i].device())
+		if r := g.dag.by[id]; r != nil && err == nil && err2 == nil {
+			return g.dag.owed(r, device)
+		}
+	}
+	return g.owes(m, i, h.apart)
 }
 
 // converge waits until every group has come to rest, for as long as limit.
@@ -162,7 +198,7 @@ func (h *realWorld) deliveries(g *realGroup, v *realView) (d realDelivery) {
 	for _, m := range g.sent {
 		known[m.id] = true
 		n := shown[m.id]
-		if g.owes(m, v.node, h.apart) {
+		if h.owes(g, m, v.node) {
 			d.owed++
 			if n == 0 {
 				d.lost++
@@ -241,6 +277,9 @@ func (h *realWorld) judge(ctx context.Context) {
 		name := g.decl.Name
 		r.Records.Sent += len(g.sent)
 		views, err := h.lookAll(ctx, g)
+		if err == nil {
+			err = h.learn(ctx, g, h.live(g))
+		}
 		if err != nil {
 			r.violate(0, name, "%v", err)
 			continue
