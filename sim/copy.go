@@ -69,6 +69,7 @@ func doCopy(w *core, a Action) error {
 		if inc != from.inc {
 			s.disk = rows[i].backedUp()
 		}
+		s.recall()
 		s.spy.inherit(old.spy)
 		if !n.up {
 			continue

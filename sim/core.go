@@ -81,6 +81,8 @@ type cnode struct {
 	seats    map[int]*seat // by group
 	crash    *crashPlan
 	backups  map[string]map[int]*disk
+	boxes    map[wire.BoxID][]mail // of groups whose mailbox it is
+	mails    uint64
 }
 
 // crashPlan says to kill a node's process at the nth boundary of this kind.

@@ -39,6 +39,7 @@ type dagEntry struct {
 	commit *wire.Commit
 	info   *engine.CommitInfo
 	vote   *wire.Vote
+	record *wire.Record
 }
 
 // dagEpoch is a node of the tree of epochs, by structure alone.
@@ -198,6 +199,7 @@ func (d *dag) read(e *dagEntry, mlsEngine engine.Engine) {
 		e.vote, _ = wire.DecodeVote(e.entry.Body)
 	case wire.KindRecord:
 		d.records++
+		e.record, _ = wire.DecodeRecord(e.entry.Body)
 	default:
 	}
 }
@@ -265,8 +267,13 @@ func (d *dag) ops(types ...wire.OpType) (out []*dagEntry) {
 // takenOut lists, by user, the operations that take the user out of the group, except those
 // whose authors were themselves taken out concurrently.
 func (d *dag) takenOut(user wire.UserID) (out []*dagEntry) {
+	return d.ends(user, d.twoVoices)
+}
+
+// ends is takenOut, but for what void says of operations.
+func (d *dag) ends(user wire.UserID, void func(*dagEntry) bool) (out []*dagEntry) {
 	all := slices.DeleteFunc(d.ops(wire.OpRemove, wire.OpLeave), func(e *dagEntry) bool {
-		return e.op.Type == wire.OpRemove && !d.everHad(d.user(e), wire.RoleAdmin, e) || d.twoVoices(e)
+		return e.op.Type == wire.OpRemove && !d.everHad(d.user(e), wire.RoleAdmin, e) || void(e)
 	})
 	of := func(e *dagEntry) wire.UserID {
 		if e.op.Type == wire.OpLeave {
@@ -350,7 +357,8 @@ func (d *dag) owed(r *dagEntry, device wire.DeviceID) bool {
 	if d.before(r, device) {
 		return false
 	}
-	for _, out := range d.takenOut(d.user(r)) {
+	nobody := func(*dagEntry) bool { return false }
+	for _, out := range append(d.takenOut(d.user(r)), d.ends(d.user(r), nobody)...) {
 		if !d.inPast(r, out) {
 			back := slices.ContainsFunc(d.ops(wire.OpAdd), func(a *dagEntry) bool {
 				return d.users[a.target] == d.user(r) && d.inPast(out, a) && d.inPast(a, r)
@@ -413,4 +421,12 @@ func (d *dag) raw() [][]byte {
 		out[i] = e.raw
 	}
 	return out
+}
+
+// setsPolicy says whether anybody ever said who may come in.
+func (d *dag) setsPolicy() bool {
+	return slices.ContainsFunc(d.ops(wire.OpProfile), func(e *dagEntry) bool {
+		item, err := wire.DecodeProfileItem(e.op.Profile.Payload)
+		return err != nil || item.Field == wire.FieldPolicy
+	})
 }

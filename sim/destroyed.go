@@ -51,6 +51,9 @@ func (s *seat) judgeDestroyed(r group.Ready) {
 	deletes := false
 	for _, w := range r.Writes {
 		deletes = deletes || w.Value == nil
+		if row, id, _ := cutKey(w.Key); row == "erased" && w.Value != nil {
+			put["plain/"+id], put["seal/"+id] = true, true // see contents
+		}
 		if w.Value != nil && (strings.HasPrefix(w.Key, "held/") || strings.HasPrefix(w.Key, "thin/")) {
 			if put[w.Key] = true; s.disk.rows[w.Key] == nil && strings.HasPrefix(w.Key, "held/") {
 				epochs++
@@ -76,7 +79,7 @@ func (s *seat) judgeDestroyed(r group.Ready) {
 		if w.Value != nil || row == nil {
 			continue
 		}
-		kind, id, _ := strings.Cut(w.Key, "/")
+		kind, id, _ := cutKey(w.Key)
 		switch kind {
 		case "epoch", "thin":
 			since, away := s.leftAt(id)
@@ -101,12 +104,21 @@ func (s *seat) judgeDestroyed(r group.Ready) {
 			early("a key to rejoin", row.at, rejoinsFor)
 		case "seal":
 			message, _, _ := strings.Cut(id, "/")
+			if put["seal/"+message] {
+				continue // it was erased
+			}
 			if a := s.w().hist.byHex[message]; a != nil && !a.Void {
 				early("what it carries for others", a.At, sealsFor)
 			}
 		case "plain", "shown", "entry":
+			if put[w.Key] {
+				continue // it was erased
+			}
 			s.destroyed++
 			s.early = append(s.early, fmt.Sprintf("%s destroyed a row of a message or an entry at %s", s.n.name, span(s.w().now.Sub(epochZero))))
 		}
 	}
 }
+
+// cutKey parts the kind of a row from the rest of its key.
+func cutKey(key string) (kind, rest string, ok bool) { return strings.Cut(key, "/") }

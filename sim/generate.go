@@ -189,6 +189,7 @@ func (g *generator) write() {
 	for range 50 {
 		g.do(g.between(start, end), "send n1")
 	}
+	newTalk(g.spec.Seed, g.do).converse(8, start, end, g.in, []string{"n1", "n2"}, nil)
 	for i := 1; i < g.spec.Groups; i++ {
 		for range 20 {
 			g.do(g.between(start, end), "in=g%d send %s", i+1, g.pick(names))

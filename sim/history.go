@@ -17,6 +17,7 @@ type history struct {
 	moves         []move
 	sent          []*accepted
 	byHex         map[string]*accepted      // by the ID, as the keys of rows have it
+	names         map[string]*accepted      // by the name that the scenario gave it
 	own           map[ownKey][]ownEntry     // entries that honest devices signed
 	twice         map[wire.GroupID][]string // two entries with one (incarnation, seq)
 	copied        map[ownKey]bool           // logs, with seq 0, that two write, since one's home was copied
@@ -31,6 +32,7 @@ type history struct {
 	lostEnvelopes int
 	overtaken     int // envelopes that a later one of the same sender passed inside a node
 	shownTotal    int
+	mailed        int // messages that became readable by an envelope from a mailbox
 	reads         []read
 }
 
@@ -63,6 +65,11 @@ type accepted struct {
 	At    time.Time
 	Void  bool // the message need not arrive: its author's disk was rolled back behind it, or its author is hostile
 	Probe bool
+
+	Unsure bool // its process ended before it said that it took it
+	Kind   kind
+	Text   string
+	About  wire.MessageID // of one that is not shown by itself
 }
 
 type ownKey struct {
@@ -78,7 +85,7 @@ type ownEntry struct {
 }
 
 func (h *history) init() {
-	h.byHex = map[string]*accepted{}
+	h.byHex, h.names = map[string]*accepted{}, map[string]*accepted{}
 	h.own = map[ownKey][]ownEntry{}
 	h.twice = map[wire.GroupID][]string{}
 	h.copied = map[ownKey]bool{}

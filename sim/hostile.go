@@ -149,6 +149,11 @@ func (p *puppet) advance(e *wire.Entry) {
 
 // deliver gives entries to devices as a sync stream does; nil: to all that the device reaches.
 func (p *puppet) deliver(to map[*cnode]bool, entries ...[]byte) {
+	p.give(to, group.Entries{Entries: entries})
+}
+
+// give is deliver of any inputs.
+func (p *puppet) give(to map[*cnode]bool, inputs ...group.Input) {
 	w := p.s.w()
 	from := p.s.n
 	if p.via != nil {
@@ -160,7 +165,9 @@ func (p *puppet) deliver(to map[*cnode]bool, entries ...[]byte) {
 		}
 		w.after(w.sc.Link.Latency+w.net.jitter(w.sc.Link.Jitter), func() {
 			if from == o.n || w.net.reaches(from, o.n) {
-				_, _ = o.step(group.Entries{Entries: entries})
+				for _, in := range inputs {
+					_, _ = o.step(in)
+				}
 			}
 		})
 	}

@@ -20,7 +20,7 @@ import (
 // name what was known at a time of their choice.
 var insiderVerbs = map[string]*verb{
 	"backdate": {
-		usage: "backdate NODE KIND… known=TIME [device=D] [incarnation=new|first] [to=NODE] [hlc=max]: an entry as the first of a fresh log, after what was known at TIME; KIND is add WHOM, remove WHOM, role WHOM ROLE, leave, revoke DEVICE, policy POLICY, invite NAME, serve WHOM, reboot or send",
+		usage: "backdate NODE KIND… known=TIME [device=D] [incarnation=new|first] [to=NODE] [hlc=max]: an entry as the first of a fresh log, after what was known at TIME; KIND is add WHOM, remove WHOM, role WHOM ROLE, leave, revoke DEVICE, policy POLICY, invite NAME, serve WHOM, reboot, send, or edit NAME or delete NAME of a message",
 		opts:  []string{"known", "device", "incarnation", "to", "hlc"}, check: checkBackdate, do: doBackdate,
 	},
 	"ghost":   {usage: "ghost NODE via=X: it is out and keeps its keys, and X carries its entries", opts: []string{"via"}, check: checkGhost, do: doGhost},
@@ -96,7 +96,7 @@ func doExpect(w *core, a Action) error {
 	return nil
 }
 
-var kindsOfEntries = map[string]int{"add": 1, "remove": 1, "role": 2, "leave": 0, "revoke": 1, "policy": 1, "reboot": 0, "send": 0, "invite": 1, "serve": 1}
+var kindsOfEntries = map[string]int{"add": 1, "remove": 1, "role": 2, "leave": 0, "revoke": 1, "policy": 1, "reboot": 0, "send": 0, "invite": 1, "serve": 1, "edit": 1, "delete": 1}
 
 func checkBackdate(sc *Scenario, a Action) error {
 	if len(a.Args) < 2 || sc.node(a.Args[0]) < 0 {
@@ -125,7 +125,7 @@ func checkBackdate(sc *Scenario, a Action) error {
 		_, err := wire.ParsePolicy(a.Args[2])
 		return err
 	}
-	if a.Args[1] == "invite" {
+	if slices.Contains([]string{"invite", "edit", "delete"}, a.Args[1]) {
 		if !isName(a.Args[2]) {
 			return fmt.Errorf("%q is no name", a.Args[2])
 		}
@@ -297,6 +297,19 @@ func doBackdate(w *core, a Action) error {
 	if i, _ := a.opt("incarnation"); i == "first" {
 		incarnation = then.firstLog(n.dev.ID)
 	}
+	to := map[*cnode]bool(nil)
+	if name, ok := a.opt("to"); ok {
+		to = map[*cnode]bool{w.nodeOf(name): true}
+	}
+	if a.Args[1] == "edit" || a.Args[1] == "delete" {
+		entry, seal, err := p.forged(a, n, then, incarnation, at)
+		if err != nil {
+			return err
+		}
+		w.hist.mark(w, n, "backdate", a.Args[1])
+		p.give(to, group.Entries{Entries: [][]byte{entry}}, group.Seals{Seals: [][]byte{seal}})
+		return nil
+	}
 	kind, body, err := w.bodyOf(a, p.s, n, at)
 	if err != nil {
 		return err
@@ -304,10 +317,6 @@ func doBackdate(w *core, a Action) error {
 	raw, e := n.first(p.s.g, then, incarnation, at, kind, body)
 	if op, ok := body.(*wire.Op); ok {
 		w.judgeBeyond(p.s.g, n, a, op, e, raw)
-	}
-	to := map[*cnode]bool(nil)
-	if name, ok := a.opt("to"); ok {
-		to = map[*cnode]bool{w.nodeOf(name): true}
 	}
 	w.hist.mark(w, n, "backdate", a.Args[1])
 	p.deliver(to, raw)
@@ -428,6 +437,7 @@ func doPerish(w *core, a Action) error {
 	n.lost = true
 	for _, s := range n.eachSeat() {
 		s.disk, s.events, s.position = newDisk(), nil, wire.EpochID{}
+		s.recall()
 		for _, x := range w.hist.sent {
 			if x.Seat == s {
 				x.Void = true

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -40,6 +41,7 @@ var Invariants = []Invariant{
 	{16, "clocks", "no key and no message is destroyed before its time, whatever a clock says", keptInTime},
 	{17, "told", "who says that it is a member is one, or is told", membersAreTold},
 	{18, "rights", "nobody acts beyond a right that it has", withinRights},
+	{19, "content", "all show one picture, and what was deleted or expired does not come back", contents},
 }
 
 func (o *observation) live() (out []*deviceView) {
@@ -118,21 +120,22 @@ func (o *observation) deliveries() tally {
 	var t tally
 	shown := map[string]map[wire.MessageID]int{}
 	running := map[string]bool{}
-	heldBy := map[wire.MessageID]int{}
+	heldBy, taken, has := map[wire.MessageID]int{}, o.taken(), map[string]map[wire.MessageID]bool{}
 	for _, d := range o.Devices {
 		shown[d.Name] = map[wire.MessageID]int{}
 		running[d.Name] = d.Running
 		for _, id := range d.Shown {
 			shown[d.Name][id]++
 		}
-		for id := range shown[d.Name] {
-			if d.Live {
+		if has[d.Name] = d.has(); d.Live {
+			for id := range has[d.Name] {
 				heldBy[id]++
 			}
 		}
 	}
+	sent := o.sent()
 	for _, a := range o.Sent {
-		if a.Probe {
+		if a.Probe || a.Unsure {
 			continue
 		}
 		t.Sent++
@@ -141,24 +144,24 @@ func (o *observation) deliveries() tally {
 		if r == nil {
 			if running[author] && !a.Void {
 				t.Lost++
-				t.bad = append(t.bad, fmt.Sprintf("what %s sent at %s is nowhere", author, span(a.At.Sub(epochZero))))
+				t.bad = append(t.bad, fmt.Sprintf("%s that %s sent at %s is nowhere", a.what(), author, span(a.At.Sub(epochZero))))
 			}
 			continue
 		}
-		if a.Void || heldBy[a.ID] == 0 {
-			continue // only a device that is gone for good holds it
+		if a.Void || heldBy[a.ID] == 0 || taken[a.ID] {
+			continue // only a device that is gone for good holds it; or nobody shall
 		}
 		for _, d := range o.live() {
-			if !o.Dag.owed(r, d.Device) {
+			if !o.Dag.owed(r, d.Device) || o.moot(a, d.Device, sent) {
 				continue
 			}
 			t.Owed++
-			if shown[d.Name][a.ID] > 0 {
+			if has[d.Name][a.ID] {
 				t.Held++
 				continue
 			}
 			t.Lost++
-			t.bad = append(t.bad, fmt.Sprintf("%s lacks what %s sent at %s (seq %d)", d.Name, author, span(a.At.Sub(epochZero)), r.entry.Seq))
+			t.bad = append(t.bad, fmt.Sprintf("%s lacks %s that %s sent at %s (seq %d)", d.Name, a.what(), author, span(a.At.Sub(epochZero)), r.entry.Seq))
 		}
 	}
 	for _, d := range o.Devices {
@@ -199,15 +202,23 @@ func (o *observation) deliveries() tally {
 	return t
 }
 
+// has are the messages that a device was told of.
+func (v *deviceView) has() map[wire.MessageID]bool {
+	out := make(map[wire.MessageID]bool, len(v.Told)+len(v.Shown))
+	maps.Copy(out, v.Told)
+	for _, id := range v.Shown {
+		out[id] = true
+	}
+	return out
+}
+
 func delivery(o *observation) []string { return o.deliveries().bad }
 
 // goneFor counts the messages that are owed to a device and that no live member holds.
 func (o *observation) goneFor(d *deviceView) (n int) {
 	held := map[wire.MessageID]bool{}
 	for _, l := range o.live() {
-		for _, id := range l.Shown {
-			held[id] = true
-		}
+		maps.Copy(held, l.has())
 	}
 	for _, a := range o.Sent {
 		if r := o.Dag.by[a.ID]; r != nil && !held[a.ID] && o.Dag.owed(r, d.Device) {

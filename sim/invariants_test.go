@@ -23,6 +23,12 @@ expect forks >= 1
 0s join ben carl dora
 1m role anna ben admin
 2m send anna ben carl dora n=2
+2m20s send ben as=m1
+2m21s send anna as=m2
+2m22s send ben as=m3 expires=2h
+2m30s edit ben m1
+2m31s react carl m1 x
+2m40s delete anna m2
 3m remove anna dora
 10m partition anna x | ben carl y
 11m join x y
@@ -43,7 +49,7 @@ func watch(t *testing.T) (*Report, *observation) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !r.OK() || r.Records.Held < 20 || r.Counts["forks"] == 0 {
+	if !r.OK() || r.Records.Held < 20 || r.Counts["forks"] == 0 || r.Counts["erased"] < 6 || r.Counts["expired"] != 1 {
 		t.Fatalf("the world to break is broken: %v %v", r.failures(), r.First())
 	}
 	return r, r.obs[0]
@@ -103,7 +109,7 @@ var breakages = map[string][]breakage{
 	"tree":  {{"a device too few in the tree", func(_ *core, o *observation) { o.Devices[0].Leaves = o.Devices[0].Leaves[1:] }, "anna: the tree has"}},
 	"order": {{"a fresh machine chose otherwise", func(_ *core, o *observation) { o.Orders[1].Head[0]++ }, "in order 1"}},
 	"delivery": {
-		{"a message is missing", func(_ *core, o *observation) { o.Devices[1].Shown = o.Devices[1].Shown[1:] }, "ben lacks what ben sent"},
+		{"a message is missing", func(_ *core, o *observation) { o.Devices[1].Shown = o.Devices[1].Shown[1:] }, "ben lacks the message that ben sent"},
 		{"one is shown twice", func(_ *core, o *observation) { o.Devices[1].Shown = append(o.Devices[1].Shown, o.Devices[1].Shown[0]) }, "2 times"},
 		{"told twice", func(_ *core, o *observation) {
 			o.Devices[1].Notified = append(o.Devices[1].Notified, o.Devices[1].Notified[0])
@@ -227,6 +233,53 @@ var breakages = map[string][]breakage{
 		}, "is out, and nobody who could remove it did"},
 		{"a change by who had no right", func(_ *core, o *observation) { o.Beyond = []string{"it opened the door"} }, "opened the door"},
 	},
+	"content": {
+		{"another text", func(w *core, o *observation) { o.picture(w, 1, "m1", func(p *pictureView) { p.Text = "no" }) }, "its author wrote"},
+		{"an edit that is not shown", func(w *core, o *observation) {
+			o.picture(w, 1, "m1", func(p *pictureView) { p.Text, p.Edited = "ben 3", false })
+		}, "its author wrote"},
+		{"another reaction", func(w *core, o *observation) { o.picture(w, 1, "m1", func(p *pictureView) { p.Reactions = nil }) }, "there are the reactions"},
+		{"other versions", func(w *core, o *observation) { o.picture(w, 1, "m1", func(p *pictureView) { p.Versions = 7 }) }, "7 versions"},
+		{"a deleted one", func(w *core, o *observation) {
+			o.picture(w, 1, "m2", func(p *pictureView) { *p = pictureView{Text: "anna 3"} })
+		}, "its author deleted it"},
+		{"deleted by nobody", func(w *core, o *observation) { o.picture(w, 1, "m1", func(p *pictureView) { p.Gone = true }) }, "nobody let it expire"},
+		{"deleted by who could not", func(w *core, o *observation) {
+			o.picture(w, 1, "m1", func(p *pictureView) { p.Gone, p.By = true, o.Sent[0].ID })
+		}, "who deleted it could not"},
+		{"one that is over", func(w *core, o *observation) { o.picture(w, 1, "m3", func(p *pictureView) { p.Gone = false }) }, "it has expired"},
+		{"erased too early", func(w *core, o *observation) {
+			o.Devices[1].Erasures = []erasure{{ID: w.hist.names["m3"].ID, At: epochZero.Add(time.Hour)}}
+		}, "it had not expired"},
+		{"erased for nothing", func(w *core, o *observation) {
+			o.Devices[1].Erasures = []erasure{{ID: w.hist.names["m1"].ID, By: o.Sent[0].ID, At: w.now}}
+		}, "nobody deleted it"},
+		{"erased by who could not", func(w *core, o *observation) {
+			i := slices.IndexFunc(o.Sent, func(a *accepted) bool { return a.Kind == kindReaction })
+			o.Sent[i].Kind = kindDelete // by somebody who is no admin
+			o.Devices[1].Erasures = []erasure{{ID: w.hist.names["m1"].ID, By: o.Sent[i].ID, At: w.now}}
+		}, "who deleted it could not"},
+		{"an admin's deletion erases at once", func(w *core, o *observation) {
+			i := slices.IndexFunc(o.Sent, func(a *accepted) bool { return a.Kind == kindReaction })
+			o.Sent[i].Kind, o.Sent[i].Seat = kindDelete, w.groups[0].seats[0]
+			o.Devices[1].Erasures = []erasure{{ID: w.hist.names["m1"].ID, By: o.Sent[i].ID, At: w.now}}
+		}, "less than a week ago"},
+		{"something is left", func(w *core, o *observation) {
+			s := w.groups[0].seats[1]
+			s.disk.apply(w.now, group.Ready{Writes: []group.Write{{Key: "salt/" + hexOf(w.hist.names["m2"].ID[:]), Value: []byte{1}}}})
+			o.Devices[1].said(s)
+		}, "is left: salt/"},
+		{"it comes back", func(w *core, o *observation) {
+			s := w.groups[0].seats[1]
+			s.watchErased(group.Ready{Writes: []group.Write{{Key: "plain/" + hexOf(w.hist.names["m2"].ID[:]), Value: []byte{1}}}})
+			o.Devices[1].Back = s.back
+		}, "ben: what it erased came back"},
+		{"people are told of it again", func(w *core, o *observation) {
+			s := w.groups[0].seats[1]
+			s.watchErased(group.Ready{Events: []group.Event{{Kind: group.EventMessage, Message: w.hist.names["m2"].ID}}})
+			o.Devices[1].Back = s.back
+		}, "people are told of it"},
+	},
 	"clocks": {
 		{"keys that are young", func(w *core, o *observation) {
 			s := w.groups[0].seats[0]
@@ -277,6 +330,14 @@ var breakages = map[string][]breakage{
 	},
 }
 
+// picture changes how a device shows a message.
+func (o *observation) picture(w *core, device int, name string, do func(*pictureView)) {
+	id := w.hist.names[name].ID
+	p := o.Devices[device].Pictures[id]
+	do(&p)
+	o.Devices[device].Pictures[id] = p
+}
+
 func hexOf(b []byte) string {
 	const digits = "0123456789abcdef"
 	var s strings.Builder
@@ -293,7 +354,7 @@ func TestInvariantsCanFail(t *testing.T) {
 			t.Errorf("invariant %d (%s) has no test that it can fail", inv.Number, inv.Name)
 		}
 	}
-	if len(Invariants) != 19 || len(breakages) != 19 {
+	if len(Invariants) != 20 || len(breakages) != 20 {
 		t.Errorf("%d invariants, %d of them tested", len(Invariants), len(breakages))
 	}
 	for name, all := range breakages {
@@ -354,7 +415,7 @@ run 2h
 				continue
 			}
 			anna.Shown = slices.DeleteFunc(slices.Clone(anna.Shown), func(id wire.MessageID) bool { return id == a.ID })
-			if bad := delivery(o); !slices.ContainsFunc(bad, func(s string) bool { return strings.Contains(s, "anna lacks what ben sent at 11m") }) {
+			if bad := delivery(o); !slices.ContainsFunc(bad, func(s string) bool { return strings.Contains(s, "anna lacks the message that ben sent at 11m") }) {
 				t.Errorf("%q: it lacks and nobody says so: %v", line, bad)
 			}
 		}

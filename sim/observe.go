@@ -28,6 +28,7 @@ type observation struct {
 	Hostile bool // a device is
 	Head    *dagEpoch
 
+	Now     time.Time
 	Rest    time.Duration // how long before the end nothing was done to the world any more
 	Forks   int
 	Probed  map[wire.MessageID]string // the messages of the final probe → author
@@ -63,6 +64,16 @@ type deviceView struct {
 	Secrets    []secretView
 	Cursors    bool     // the events' cursors rise by one
 	Early      []string // what it destroyed before its time
+
+	Pictures map[wire.MessageID]pictureView // of those of Shown
+	Told     map[wire.MessageID]bool        // of what is not shown by itself
+	Erased   map[wire.MessageID]bool
+	Plain    map[wire.MessageID]bool
+	Erasures []erasure
+	Back     []string      // what it erased and has again
+	Left     []string      // of what it erased
+	Kept     time.Time     // by its clock
+	Allows   time.Duration // for what its clock may rightly believe
 }
 
 // mayWrite says whether the device's user may write messages.
@@ -111,7 +122,7 @@ const (
 
 // observe looks at a group. rest is when the world was left alone.
 func (w *core) observe(g *cgroup, rest time.Time) *observation {
-	o := &observation{Group: g.decl.Name, Rest: w.now.Sub(rest), Traffic: g.exchanges, Twice: w.hist.twice[g.genesis.ID], Probed: map[wire.MessageID]string{}}
+	o := &observation{Group: g.decl.Name, Now: w.now, Rest: w.now.Sub(rest), Traffic: g.exchanges, Twice: w.hist.twice[g.genesis.ID], Probed: map[wire.MessageID]string{}}
 	raws := map[wire.EntryHash][]byte{}
 	for _, s := range g.seats {
 		if s.n.hostile {
@@ -130,7 +141,7 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 	o.Dag = readDag(g.genesis, g.engine(w), raws)
 	o.Dag.void, o.Beyond = w.hist.void, g.beyond
 	o.Dag.pairs = g.evidence()
-	o.Dag.closed = g.decl.Policy != wire.PolicyOpen && len(o.Dag.ops(wire.OpProfile)) == 0
+	o.Dag.closed = g.decl.Policy != wire.PolicyOpen && !o.Dag.setsPolicy()
 	o.Forks = o.Dag.forks()
 	renewed := w.renewals(g, o.Dag)
 	for _, s := range g.seats {
@@ -172,7 +183,7 @@ func (w *core) view(s *seat, rest time.Time, d *dag, renewed map[wire.EpochID]bo
 		Name: s.n.name, User: s.n.dev.User, Device: s.n.dev.ID, Hostile: s.n.hostile, Broken: s.bad,
 		Running:  !s.n.hostile && s.n.up && s.n.online && s.bad == nil && s.m != nil,
 		Branches: d.branches(s.disk.under("held/")),
-		Switches: s.switches, Spins: s.spins, Insisted: s.insisted, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, PeakTurn: s.peaks.turn, Cursors: true, Early: s.early,
+		Switches: s.switches, Spins: s.spins, Insisted: s.insisted, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, PeakTurn: s.peaks.turn, Cursors: true, Early: s.early, Pictures: map[wire.MessageID]pictureView{},
 	}
 	v.LateMoves = s.lateMoves(rest, renewed)
 	for _, e := range s.events {
@@ -183,6 +194,7 @@ func (w *core) view(s *seat, rest time.Time, d *dag, renewed map[wire.EpochID]bo
 	if v.Running {
 		v.Secrets = w.secrets(s)
 	}
+	v.said(s)
 	if s.m == nil {
 		return v
 	}
@@ -200,6 +212,8 @@ func (w *core) view(s *seat, rest time.Time, d *dag, renewed map[wire.EpochID]bo
 	if all, err := s.m.Journal().Messages(0, 0); err == nil {
 		for _, m := range all {
 			v.Shown = append(v.Shown, m.ID)
+			v.Pictures[m.ID] = pictureOf(m)
+			delete(v.Told, m.ID)
 		}
 	} else {
 		v.Broken = errors.Join(v.Broken, err)

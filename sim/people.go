@@ -43,6 +43,7 @@ type people struct {
 	in     map[string]bool
 	gone   map[string]bool // removed: it comes back by a new invite alone
 	again  int             // such invites
+	talk   *talk
 }
 
 func (p *people) do(at time.Duration, format string, args ...any) {
@@ -88,6 +89,15 @@ func generatePeople(spec Spec) string {
 		p.cut(start+time.Duration(i)*each, each)
 	}
 	p.life(start, end)
+	p.talk = newTalk(spec.Seed, p.do)
+	others := map[string]string{}
+	for _, x := range p.phones {
+		others[x], others["n"+x[1:]] = "n"+x[1:], x
+	}
+	p.talk.converse(24, start, end, slices.Concat(p.users, p.phones), p.users[:2], others)
+	if p.talk.r.IntN(3) == 0 {
+		p.mail(start, end)
+	}
 	switch spec.Kind {
 	case KindInsider:
 		p.turn(end)
@@ -105,7 +115,7 @@ func generatePeople(spec Spec) string {
 	for _, x := range p.phones {
 		fmt.Fprintf(&b, " %s=n%s", x, x[1:])
 	}
-	fmt.Fprintf(&b, " %s twin", strings.Join(p.guests, " "))
+	fmt.Fprintf(&b, " %s twin box", strings.Join(p.guests, " "))
 	if spec.Kind == KindInsider || spec.Kind == KindPast {
 		fmt.Fprint(&b, " door") // somebody who never came in before
 	}
@@ -249,6 +259,8 @@ func (p *people) wrongClock(n string, at time.Duration) {
 
 func (p *people) restores(n string, at time.Duration) {
 	p.do(at, "backup %s", n)
+	p.do(at-time.Minute, "send n1 as=%s", "saved_"+n)
+	p.do(at+30*time.Second, "delete n1 %s", "saved_"+n)
 	p.do(at+time.Minute, "send %s", n)
 	p.do(at+p.some(2*time.Minute, 30*time.Minute), "restore %s", n)
 }
@@ -378,6 +390,26 @@ func (p *people) past(at time.Duration) {
 		default:
 			p.do(when, "abandon %s", m)
 		}
+	}
+	for i := range 2 {
+		p.do(at+4*time.Minute+time.Duration(10*i)*time.Second, "backdate %s %s m%d known=%s", m, p.talk.pick([]string{"delete", "delete", "edit"}), 1+p.talk.r.IntN(p.talk.said), known)
+	}
+}
+
+// mail gives the group a mailbox, and has two of its users never online together after it.
+func (p *people) mail(start, end time.Duration) {
+	t := p.talk
+	p.do(start-time.Minute, "mailbox n1 box")
+	if len(p.users) < 4 {
+		return
+	}
+	pair := [2]string{p.users[2], p.users[3]}
+	p.do(start, "offline %s", pair[1])
+	for at, on := start+t.some(2*time.Minute, 5*time.Minute), 1; at < end; on = 1 - on {
+		p.do(at, "offline %s", pair[1-on])
+		p.do(at+t.some(time.Second, time.Minute), "online %s", pair[on])
+		p.do(at+t.some(time.Minute, 2*time.Minute), "send %s", pair[on])
+		at += t.some(8*time.Minute, 20*time.Minute)
 	}
 }
 

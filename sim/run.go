@@ -53,14 +53,25 @@ type Report struct {
 	missed []string // of each of Unexpected, in which way: Shrink compares that
 }
 
-// Records counts messages and their readers. A record is owed to a reader if it
-// must be readable there; Lost is owed and not held.
+// Records counts messages and their readers, edits, deletions and reactions among them. A
+// record is owed to a reader if it must be readable there; Lost is owed and not held.
 type Records struct {
 	Sent  int `json:"sent"`
 	Owed  int `json:"readers_owed"`
 	Held  int `json:"held"`
 	Twice int `json:"shown_twice"`
 	Lost  int `json:"lost"`
+
+	Content *ContentRecords `json:"content,omitempty"` // nil: not judged
+}
+
+// String is for a table.
+func (r Records) String() string {
+	s := fmt.Sprintf("%d sent, %d readers owed, %d held, %d shown twice, %d lost", r.Sent, r.Owed, r.Held, r.Twice, r.Lost)
+	if c := r.Content; c != nil {
+		s += fmt.Sprintf("; %d edits, %d deletions, %d reactions; %d messages expired, %d are owed to nobody; %d copies erased, %d come back", c.Edits, c.Deletes, c.Reactions, c.Expired, c.Taken, c.Erased, c.Back)
+	}
+	return s
 }
 
 func (r *Records) add(x Records) {
@@ -69,6 +80,12 @@ func (r *Records) add(x Records) {
 	r.Held += x.Held
 	r.Twice += x.Twice
 	r.Lost += x.Lost
+	if x.Content != nil {
+		if r.Content == nil {
+			r.Content = &ContentRecords{}
+		}
+		r.Content.add(*x.Content)
+	}
 }
 
 // DeviceReport is one device in one group.
@@ -251,7 +268,15 @@ func (r *Report) judge() {
 func (r *Report) count() {
 	w := r.world
 	for i, o := range r.obs {
-		r.Records.add(o.deliveries().Records)
+		records, said := o.deliveries().Records, o.content()
+		records.Content = &said
+		r.Records.add(records)
+		r.Counts["edits"] += said.Edits
+		r.Counts["deletes"] += said.Deletes
+		r.Counts["reactions"] += said.Reactions
+		r.Counts["expired"] += said.Expired
+		r.Counts["erased"] += said.Erased
+		r.Counts["back"] += said.Back
 		r.Counts["forks"] += o.Forks
 		r.Counts["epochs"] += len(o.Dag.epochs)
 		r.Counts["removals"] += len(o.Dag.ops(wire.OpRemove))
@@ -280,7 +305,7 @@ func (r *Report) count() {
 			})
 		}
 	}
-	r.Counts["owed"] = r.Records.Owed
+	r.Counts["owed"], r.Counts["mailed"] = r.Records.Owed, w.hist.mailed
 	r.Counts["records"], r.Counts["held"], r.Counts["lost"] = r.Records.Sent, r.Records.Held, r.Records.Lost
 	r.Counts["crashes"], r.Counts["refused"] = w.hist.crashes, len(w.hist.refused)
 	for _, text := range w.hist.missed {

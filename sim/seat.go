@@ -56,6 +56,9 @@ type seat struct {
 	dropped  int               // Welcomes to lose
 	chokes   []*seat           // who cannot process the next commit of this device
 
+	mailing  map[*cnode]*mailing // by mailbox
+	visiting bool
+
 	passing map[*seat]*[]byte // an envelope of each sender that the next one may pass
 
 	puppet *puppet // of a hostile device
@@ -68,9 +71,12 @@ type seat struct {
 	shown     int
 	sent      int
 	switches  int
-	twin      bool     // it was told that its device runs twice
-	destroyed int      // epochs' keys, KeyPackages' and rejoin secrets, and what was carried for others
-	early     []string // of that, what was destroyed too early
+	twin      bool            // it was told that its device runs twice
+	destroyed int             // epochs' keys, KeyPackages' and rejoin secrets, and what was carried for others
+	early     []string        // of that, what was destroyed too early
+	gone      map[string]bool // messages that were erased, by their IDs in hex
+	erasures  []erasure
+	back      []string // of those, what came back
 	peaks     peaks
 	traffic   traffic
 }
@@ -80,7 +86,7 @@ type peaks struct{ epochs, parked, bytes, turn int }
 type traffic struct{ gossip, sync, join int }
 
 func newSeat(n *cnode, g *cgroup) *seat {
-	s := &seat{n: n, g: g, disk: newDisk(), synced: map[*seat][2]int{}, passing: map[*seat]*[]byte{}, wanted: map[wire.DeviceID]map[wire.MessageID]bool{}, given: map[[32]byte]*given{}}
+	s := &seat{n: n, g: g, disk: newDisk(), synced: map[*seat][2]int{}, passing: map[*seat]*[]byte{}, wanted: map[wire.DeviceID]map[wire.MessageID]bool{}, given: map[[32]byte]*given{}, gone: map[string]bool{}}
 	s.spy = newSpy(s)
 	return s
 }
@@ -207,6 +213,8 @@ func (s *seat) carryOut() error {
 	p := s.n.crash
 	if torn := p != nil && p.at == "torn" && p.nth <= 1; !torn || s.w().chance.IntN(2) == 0 {
 		s.judgeDestroyed(r)
+		s.watchErased(r)
+		s.post(r)
 		for _, rows := range s.disk.apply(s.w().now, r) {
 			s.early = append(s.early, fmt.Sprintf("%s destroyed the vault of rows that it keeps: %s", s.n.name, rows))
 		}

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,8 +25,11 @@ var verbs map[string]*verb
 
 func init() {
 	verbs = map[string]*verb{
-		"join":      {usage: "join NODE… [invite=NAME] [via=X]", opts: []string{"invite", "via"}, check: checkJoin, do: doJoin},
-		"send":      {usage: "send NODE… [n=COUNT]", opts: []string{"n"}, check: withCount(nodesAt(1, 64)), do: doSend},
+		"join": {usage: "join NODE… [invite=NAME] [via=X]", opts: []string{"invite", "via"}, check: checkJoin, do: doJoin},
+		"send": {
+			usage: "send NODE… [n=COUNT] [as=NAME] [reply=NAME] [expires=D]: with a name if it is to be edited, deleted, answered or reacted to",
+			opts:  []string{"n", "as", "reply", "expires"}, check: checkSend, do: doSend,
+		},
 		"remove":    {usage: "remove NODE WHOM…", check: nodesAt(2, 64), do: doRemove},
 		"role":      {usage: "role NODE WHOM owner|admin|member|read-only", check: checkRole, do: doRole},
 		"revoke":    {usage: "revoke NODE DEVICE", check: nodesAt(2, 2), do: doRevoke},
@@ -57,7 +59,7 @@ func init() {
 		"choke":    {usage: "choke NODE WHOM…: they cannot process the next commit of NODE", check: nodesAt(2, 64), do: doChoke},
 		"scramble": {usage: "scramble NODE FROM: all that FROM has, in reverse, three times", check: nodesAt(2, 2), do: doScramble},
 	}
-	for _, more := range []map[string]*verb{inviteVerbs, hostileVerbs, copyVerbs, insiderVerbs, doorVerbs, expectVerb} {
+	for _, more := range []map[string]*verb{inviteVerbs, hostileVerbs, copyVerbs, insiderVerbs, doorVerbs, contentVerbs, mailboxVerbs, expectVerb} {
 		for name, v := range more {
 			verbs[name] = v
 		}
@@ -177,12 +179,9 @@ func doSend(w *core, a Action) error {
 		for range a.count() {
 			s.sent++
 			text := fmt.Sprintf("%s %d", s.n.name, s.sent)
-			out, err := s.step(group.Send{Content: wire.Content{MediaType: "text/plain", Data: []byte(text)}})
-			if err != nil {
+			if err := s.write(a, text); err != nil {
 				return err
 			}
-			a := &accepted{ID: out.Entry, Seat: s, At: w.now, Void: s.n.hostile}
-			w.hist.sent, w.hist.byHex[hex.EncodeToString(a.ID[:])] = append(w.hist.sent, a), a
 			w.hist.mark(w, s.n, "send", text)
 		}
 		return nil
@@ -428,6 +427,7 @@ func doRestore(w *core, a Action) error {
 				x.Void = true
 			}
 		}
+		s.recall()
 		s.events = nil // notifications begin anew too
 		s.position = wire.EpochID{}
 	}

@@ -215,9 +215,6 @@ func (a *app) body(m api.Message, names *api.Names) string {
 		return fmt.Sprintf("(%d bytes of %s)", len(m.Data), clean(m.MediaType))
 	}
 	text := indented(m.Text)
-	if len(m.Files) > 0 {
-		text = strings.TrimPrefix(text+"\n    "+a.filesOf(m), "\n    ")
-	}
 	if m.Edited {
 		text += a.paint(a.out, dim, " (edited)")
 	}

@@ -208,7 +208,7 @@ func (a *app) printReport(r *sim.Report) {
 	}
 	a.facts(
 		"scenario", r.Scenario+": "+r.Title, "seed", fmt.Sprint(r.Seed), "engine", engine, "digest", r.Digest,
-		"records", fmt.Sprintf("%d sent, %d readers owed, %d held, %d shown twice, %d lost", r.Records.Sent, r.Records.Owed, r.Records.Held, r.Records.Twice, r.Records.Lost),
+		"records", r.Records.String(),
 		"epochs", fmt.Sprintf("%d, %d forks, %d switches, %d commits", r.Counts["epochs"], r.Counts["forks"], r.Counts["switches"], r.Counts["commits"]),
 		"devices", fmt.Sprintf("%d live members of %d, %d crashes, %d removals", r.Counts["live"], len(r.Devices), r.Counts["crashes"], r.Counts["removals"]),
 		"again", r.Replay,

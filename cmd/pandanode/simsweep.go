@@ -165,7 +165,7 @@ func (a *app) printSweep(t sim.SweepTable) {
 	a.facts(
 		"worlds", fmt.Sprintf("%d: %s", t.Worlds, pairs(t.Kinds)),
 		"hold", fmt.Sprint(t.Worlds-t.Failed-t.Errors), "fail", fmt.Sprint(t.Failed), "not played", fmt.Sprint(t.Errors),
-		"records", fmt.Sprintf("%d sent, %d readers owed, %d held, %d shown twice, %d lost", t.Records.Sent, t.Records.Owed, t.Records.Held, t.Records.Twice, t.Records.Lost),
+		"records", t.Records.String(),
 		"counts", pairs(t.Counts), "verbs", pairs(t.Verbs), "refused", pairs(t.Refused),
 		"time", fmt.Sprintf("%.0f h virtual, %.0f s real", t.Virtual/3600, t.Seconds),
 	)

@@ -39,7 +39,7 @@ var Layout = map[string]Row{
 	"discovery": {Imports: []string{"crdt", "node/wire", "node/identity"}, Tests: []string{"internal/simhost"}},
 	"storage":   {Imports: []string{"internal/filelock"}},
 	"sim": {
-		Imports: []string{"node", "node/clock", "node/group", "node/group/engine", "node/group/epochs", "node/group/verdict", "node/identity", "node/wire", "node/api", "node/config", "mls", "crdt", "discovery", "storage", "internal/simhost"},
+		Imports: []string{"node", "node/clock", "node/content", "node/group", "node/group/engine", "node/group/epochs", "node/group/verdict", "node/identity", "node/wire", "node/api", "node/config", "mls", "crdt", "discovery", "storage", "internal/simhost"},
 	},
 	"sim/floor":    {},
 	"sim/attacker": {Imports: []string{"crdt", "discovery", "node/identity", "node/wire"}},
