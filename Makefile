@@ -40,12 +40,18 @@ check: ## formatting, go vet, linters, forbidden imports, go.mod
 	@$(GO) test -count=1 ./internal/archtest
 	@$(GO) mod tidy -diff
 	@$(GO) mod verify >/dev/null
+	@out=$$(mktemp -d) && node/web/page/build "$$out" && diff -r "$$out" node/web/dist >/dev/null && rm -r "$$out" || \
+	  { echo "node/web/dist is not what node/web/page makes (run: make page)"; exit 1; }
 	@packaging/verify-units 1.5
 	@! command -v promtool >/dev/null || promtool check rules contrib/alerts.yml
 	@$(TOOL) golangci-lint run --allow-serial-runners ./...
 	@cd mls/interop && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --allow-serial-runners ./...
 	@cd tools/dist && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --allow-serial-runners ./...
 	@echo "check: all clean"
+
+.PHONY: page
+page: ## build the page of `pandanode web` anew, of its sources in node/web/page
+	@node/web/page/build node/web/dist
 
 .PHONY: units
 units: ## look at the systemd units in packaging/systemd (needs systemd-analyze)

@@ -49,13 +49,16 @@ func (s messageRoutes) Timeline(ctx context.Context, r api.TimelineRequest, emit
 	if err != nil {
 		return err
 	}
+	if r.Before > 0 && (r.Since > 0 || r.Follow || r.Last <= 0) {
+		return api.Errorf(api.CodeInvalid, "before goes with last, and with neither since nor follow")
+	}
 	return streamed(emit, func(emit func(api.Happening) error) error {
 		show := func(h happening) error {
 			r.Since = h.Event.Cursor
 			return emit(s.happening(id, h))
 		}
 		if r.Last > 0 {
-			latest, err := latest(ctx, s.n.groups, id, r.Last)
+			latest, err := latest(ctx, s.n.groups, id, r.Last, r.Before)
 			if err != nil {
 				return err
 			}

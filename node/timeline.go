@@ -44,11 +44,19 @@ func happened(ctx context.Context, t *groupTable, id wire.GroupID, after uint64,
 	})
 }
 
-// latest gives the newest of a group's timeline, at most count; the first has More if
-// there are others before.
-func latest(ctx context.Context, t *groupTable, id wire.GroupID, count int) ([]happening, error) {
+// latest gives the newest of a group's timeline before a cursor, if that is not 0, at most
+// count; the first has More if there are others before. Before a cursor count is that of the
+// messages: what happened between them comes with them.
+func latest(ctx context.Context, t *groupTable, id wire.GroupID, count int, before uint64) ([]happening, error) {
 	return rowsAfter(ctx, t, id, 0, func(m *group.Machine) ([]happening, error) {
-		events, more, err := m.Journal().LastHappened(count, 0, inTimeline)
+		var events []group.Event
+		var more bool
+		var err error
+		if before > 0 {
+			events, more, err = eventsBefore(m.Journal(), before, count)
+		} else {
+			events, more, err = m.Journal().LastHappened(count, 0, inTimeline)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -58,6 +66,34 @@ func latest(ctx context.Context, t *groupTable, id wire.GroupID, count int) ([]h
 		}
 		return out, err
 	})
+}
+
+// eventsBefore gives the newest messages before a cursor, and what happened from the first
+// of them on.
+func eventsBefore(j group.Journal, before uint64, count int) (out []group.Event, more bool, err error) {
+	messages, more, err := j.MessagesBefore(before, count)
+	if err != nil {
+		return nil, false, err
+	}
+	after := uint64(0)
+	if more && len(messages) > 0 {
+		after = messages[0].Cursor - 1
+	}
+	for {
+		events, err := j.Happened(after, page, inTimeline)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, e := range events {
+			if e.Cursor >= before {
+				return out, more, nil
+			}
+			out, after = append(out, e), e.Cursor
+		}
+		if len(events) < page {
+			return out, more, nil
+		}
+	}
 }
 
 func happenings(m *group.Machine, events []group.Event) ([]happening, error) {

@@ -53,6 +53,18 @@ func TestTimeline(t *testing.T) {
 		if got := strings.Join(all, "|"); got != want || more {
 			t.Errorf("the founder sees %s", got)
 		}
+		if got, _, more := lines(sa, api.TimelineRequest{Last: 1, Before: newest + 1}); strings.Join(got, "|") != "two" || !more {
+			t.Errorf("one before what is to come: %q, more %v", got, more)
+		}
+		if got, _, more := lines(sa, api.TimelineRequest{Last: 9, Before: newest}); strings.Join(got, "|")+"|two" != want || more {
+			t.Errorf("all before the newest: %q, more %v", got, more)
+		}
+		for _, r := range []api.TimelineRequest{{Before: 3}, {Last: 1, Before: 3, Follow: true}, {Last: 1, Before: 3, Since: 1}} {
+			r.Group = id.String()
+			if err := sa.Timeline(w.Context(), r, func(api.Happening) error { return nil }); api.CodeOf(err) != api.CodeInvalid {
+				t.Errorf("%+v: %v", r, err)
+			}
+		}
 		got, _, more := lines(sb, api.TimelineRequest{}) // in the order in which it came
 		slices.Sort(got)
 		if strings.Join(got, "|") != `joined,,,|one|profile,device 0,device 0,name "tea house"|two` || more {

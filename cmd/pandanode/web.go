@@ -18,9 +18,8 @@ import (
 func (a *app) webCmd() *cobra.Command {
 	var open, only bool
 	cmd := &cobra.Command{
-		Use:    "web",
-		Hidden: true, // until there is something to see
-		Short:  "Use the node in a browser of this machine",
+		Use:   "web",
+		Short: "Use the node in a browser of this machine",
 		Long: `Have the node serve its page on 127.0.0.1, and print a link that opens it. The link logs in one
 tab of one browser, once, within a minute. Give it to nobody: whoever opens it acts as you.
 

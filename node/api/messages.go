@@ -99,6 +99,7 @@ type TimelineRequest struct {
 	Group  string `path:"group"`
 	Since  uint64 `query:"since"`  // cursor of the last item that the caller has
 	Last   int    `query:"last"`   // not 0: begin with this many of the newest, whatever Since is
+	Before uint64 `query:"before"` // not 0, with Last: that many messages before this cursor, and the events between them; without Since and Follow
 	Follow bool   `query:"follow"` // go on with new ones; else the stream ends after the newest
 }
 

@@ -1,0 +1,120 @@
+// Text of other people, times and marks, as they are shown.
+import type { ComponentChildren } from 'preact'
+import type { Event, Member } from './api.gen'
+import { me, members } from './state'
+
+// Characters that turn or hide what follows are shown as a mark. Joiners, variation selectors
+// and the marks of a direction alone stay: emoji and many languages need them.
+const hostile = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u2028\u2029\u00ad\u180e\u2060-\u2064\ufeff]/g
+export const clean = (s: string | undefined) => (s || '').replace(hostile, '\ufffd')
+
+export const short = (id: string) => id.slice(0, 16)
+
+const plainName = (s: string) => clean(s).normalize('NFKD').replace(/[\p{M}\p{Cf}\s]/gu, '').toLowerCase()
+
+/** Name shows a name; beside it the ID, where another in the group looks the same. */
+export function Name({ id, name }: { id: string; name: string }) {
+  const shown = clean(name) || short(id)
+  const alike = members.value.list.some((m) => m.user !== id && plainName(m.name) === plainName(name))
+  return <bdi title={id}>{alike ? `${shown} (${short(id)})` : shown}</bdi>
+}
+
+export const nameOf = (m: Pick<Member, 'user' | 'name'>) => clean(m.name) || short(m.user)
+
+/** hue is one of eight colours for a user, the same everywhere. */
+export function hue(id: string) {
+  let n = 0
+  for (const c of id) n = (n * 31 + c.charCodeAt(0)) | 0
+  return 'hue' + (Math.abs(n) % 8)
+}
+
+export const initial = (s: string) => [...new Intl.Segmenter().segment(clean(s).trim() || '?')][0]!.segment.toUpperCase()
+
+const link = /\bhttps?:\/\/[^\s<>"'\ufffd]+[^\s<>"'\ufffd.,;:!?)\]}]/g
+
+/** Text shows what somebody wrote: as text, with links that begin with http. */
+export function Text({ children }: { children: string }) {
+  const text = clean(children)
+  const out: ComponentChildren[] = []
+  let at = 0
+  for (const m of text.matchAll(link)) {
+    out.push(text.slice(at, m.index), <a href={m[0]} target="_blank" rel="noopener noreferrer">{m[0]}</a>)
+    at = m.index + m[0].length
+  }
+  out.push(text.slice(at))
+  return <>{out}</>
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' })
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'short' })
+const date = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' })
+const dated = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'long', year: 'numeric' })
+const brief = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' })
+
+export const time = (t: string) => clock.format(new Date(t))
+export const moment = (t: string) => full.format(new Date(t))
+export const dayOf = (t: string) => new Date(t).toDateString()
+
+export function day(t: string, now: number) {
+  const d = new Date(t)
+  if (d.toDateString() === new Date(now).toDateString()) return 'Today'
+  if (d.toDateString() === new Date(now - 86_400_000).toDateString()) return 'Yesterday'
+  return d.getFullYear() === new Date(now).getFullYear() ? date.format(d) : dated.format(d)
+}
+
+export function ago(t: string, now: number) {
+  const d = new Date(t)
+  if (d.toDateString() === new Date(now).toDateString()) return clock.format(d)
+  if (d.toDateString() === new Date(now - 86_400_000).toDateString()) return 'Yesterday'
+  return brief.format(d)
+}
+
+export const count = (n: number, one: string, many = one + 's') => `${n} ${n === 1 ? one : many}`
+
+/** telling says what an event of a timeline is. */
+export function telling(e: Event): string {
+  const mine = me.value?.user
+  const user = e.user && e.user === mine ? 'you' : clean(e.user_name) || (e.user ? short(e.user) : 'somebody')
+  const by = e.by && e.by === mine ? 'You' : clean(e.by_name) || (e.by ? short(e.by) : '')
+  const up = (s: string) => s.charAt(0).toUpperCase() + s.slice(1)
+  const detail = clean(e.detail)
+  switch (e.kind) {
+    case 'joined':
+      return detail === 'founded' ? 'You founded the group' : 'You joined the group'
+    case 'out':
+      return 'You are not in this group any more'
+    case 'member-added':
+      return by && e.by !== e.user ? `${by} let ${user} in` : `${up(user)} joined`
+    case 'member-removed':
+      return by ? `${by} removed ${user}` : `${up(user)} was removed`
+    case 'member-left':
+      return `${up(user)} left`
+    case 'role':
+      return `${by || 'Somebody'} made ${user} ${detail}`
+    case 'profile': {
+      const [field, value] = cut(detail)
+      return field === 'name' ? `${by || 'Somebody'} named the group ${value}` : `${by || 'Somebody'} changed the ${field}: ${value}`
+    }
+    case 'setting': {
+      const [key, value] = cut(detail)
+      if (key === 'expiry') return value === '""' ? `${by || 'Somebody'} lets messages stay` : `${by || 'Somebody'} lets messages expire after ${value.replaceAll('"', '')}`
+      return `${by || 'Somebody'} set ${key} to ${value}`
+    }
+    case 'join-requested':
+      return `${detail || up(user)} asks to be let in`
+    case 'join-denied':
+      return `${by || 'Somebody'} did not let ${user} in`
+    case 'device-revoked':
+      return `${by || 'Somebody'} revoked a device of ${user}`
+    case 'reboot':
+      return `${by || 'Somebody'} gave the group fresh keys`
+    case 'removal-cancelled':
+      return `The removal of ${user} does not count`
+  }
+  return up(e.kind.replaceAll('-', ' '))
+}
+
+function cut(s: string): [string, string] {
+  const i = s.indexOf(' ')
+  return i < 0 ? [s, ''] : [s.slice(0, i), s.slice(i + 1)]
+}
