@@ -110,6 +110,7 @@ function Log({ t, g }: { t: Timeline; g: Group }) {
       if (row) el.scrollTop += row.getBoundingClientRect().top - anchor.current.top
     }
     anchor.current = null
+    if (!stuck.current) fill() // at an end nobody can scroll, so no event would come
   })
   useEffect(() => {
     const el = box.current!
@@ -136,6 +137,19 @@ function Log({ t, g }: { t: Timeline; g: Group }) {
       loading.current = false
     }
   }
+  /** fill moves the window where it comes near an end of what is shown. */
+  const fill = () => {
+    const el = box.current!
+    if (el.scrollTop < 300) {
+      if (start > 0) { hold(); setEnd(Math.max(size, last - step)) }
+      else void earlier()
+      return true
+    }
+    if (el.scrollHeight - el.scrollTop - el.clientHeight >= 300 || last >= items.length) return false
+    hold()
+    setEnd(Math.min(items.length, last + step))
+    return true
+  }
   const scrolled = () => {
     const el = box.current!
     const below = el.scrollHeight - el.scrollTop - el.clientHeight
@@ -143,11 +157,7 @@ function Log({ t, g }: { t: Timeline; g: Group }) {
     stuck.current = atEnd
     if (atEnd && end !== Infinity) setEnd(Infinity)
     showsEnd(atEnd)
-    if (el.scrollTop < 300) {
-      if (start > 0) { hold(); setEnd(Math.max(size, last - step)) }
-      else void earlier()
-    } else if (below < 300 && last < items.length) { hold(); setEnd(last + step >= items.length ? items.length : last + step) }
-    else if (end === Infinity && !atEnd) setEnd(items.length)
+    if (!fill() && end === Infinity && !atEnd) setEnd(items.length)
   }
   const toEnd = () => { stuck.current = true; setEnd(Infinity); showsEnd(true) }
   useEffect(() => { if (pending.length) toEnd() }, [pending.length])

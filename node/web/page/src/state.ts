@@ -263,18 +263,12 @@ export async function keepUp() {
   let wait = 500
   while (token.peek()) {
     try {
+      await start() // the stream begins with its first event, which may be far off
+      linked.value = true
       await follow<Event>('GET', '/v1/events', (e, id) => {
         last = id || last
         happened(e)
-      }, {
-        last,
-        begun: () => {
-          wait = 500
-          const was = linked.peek()
-          linked.value = true
-          if (!was || !me.peek()) void start()
-        },
-      })
+      }, { last, begun: () => (wait = 500) })
     } catch (e) {
       if (e instanceof Fault && e.code === 'conflict') last = '' // the node began anew: so do we
       linked.value = false
@@ -286,20 +280,13 @@ export async function keepUp() {
 
 /** start reads all that is shown first, and again after the node was away. */
 export async function start() {
-  try {
-    const [id] = await Promise.all([ask<ID>('GET', '/v1/id'), readGroups()])
-    me.value = id
-    for (const t of timelines.values()) if (t.loaded.peek()) await t.load()
-    if (!location.hash || location.hash === '#/') {
-      const first = groups.peek()?.[0]
-      if (first && matchMedia('(min-width: 700px)').matches) {
-        history.replaceState(null, '', '#/g/' + first.id)
-      }
-    }
-    byAddress()
-  } catch (e) {
-    quiet(e)
-  }
+  const [id] = await Promise.all([ask<ID>('GET', '/v1/id'), readGroups()])
+  for (const t of timelines.values()) if (t.loaded.peek()) await t.load()
+  if (me.peek()) return
+  me.value = id
+  const first = groups.peek()?.[0]
+  if (first && (!location.hash || location.hash === '#/') && matchMedia('(min-width: 700px)').matches) history.replaceState(null, '', '#/g/' + first.id)
+  byAddress()
 }
 
 /** deliveries asks how far own messages are that are not with everybody yet. */
