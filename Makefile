@@ -131,6 +131,7 @@ interop: ## MLS with ts-mls and core-crypto, live (needs node, npm and its regis
 e2e: build ## real processes: cut for a minute, full and broken disks, many behind one address, clocks apart (Linux, root, iproute2, iptables; 5 min)
 	@./$(BIN) sim run sim/scenarios/host/one-minute-cut.sim --backend host
 	@$(GO) test -count=1 -tags e2e -timeout 15m -run '^(TestDiskFull|TestLittleSpace|TestReadOnly|TestFlippedBits|TestManyBehindOneAddress|TestClocksApart)$$' -v ./cmd/pandanode
+	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 10m -run '^TestFileOf50MiB$$' -v ./cmd/pandanode
 
 .PHONY: soak
 soak: ## four real nodes with churn for two minutes: their use of resources must level off
@@ -158,6 +159,10 @@ bench-burst: build ## bursts between real nodes, 2 and 10 members; PANDANODE_BEF
 bench-floor: build ## groups of 2, 10 and 50 real nodes beside plain GossipSub hosts, with and without fsync (Linux, 10 min)
 	@$(GO) build -o bin/floor ./sim/floor
 	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 60m -run '^TestBenchFloor$$' -v ./cmd/pandanode
+
+.PHONY: bench-files
+bench-files: build ## a file of 50 MiB between real nodes, beside a plain stream and SHA-256 (Linux, 1 min)
+	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 10m -run '^TestFileOf50MiB$$' -v ./cmd/pandanode
 
 .PHONY: attacks
 attacks: build ## a table of attacks by strangers on real nodes, on loopback; BEFORE=PROGRAM attacks that one (Linux, root, 7 min)

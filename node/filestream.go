@@ -43,7 +43,7 @@ func maySee(ctx context.Context, g *groupSession, d wire.DeviceID, key wire.KeyI
 
 // serveBlobs answers a member.
 func serveBlobs(ctx context.Context, n *Node, s network.Stream, at *admission.Slot) error {
-	f := newFrames(s)
+	f := newFrames(n.metrics.files(s))
 	defer f.abandon()
 	var theirs wire.SyncHello
 	if err := f.read(&theirs); err != nil {
@@ -179,7 +179,7 @@ func (g *groupSession) openBlobs(ctx context.Context, p peer.ID) (_ *blobStream,
 	if err != nil {
 		return nil, fmt.Errorf("opening a stream for files: %w", err)
 	}
-	b := &blobStream{newFrames(stream), context.AfterFunc(ctx, func() { _ = stream.Reset() }), time.Now()}
+	b := &blobStream{newFrames(g.n.metrics.files(stream)), context.AfterFunc(ctx, func() { _ = stream.Reset() }), time.Now()}
 	defer func() {
 		if err != nil {
 			b.drop()

@@ -27,6 +27,7 @@ type nodeMetrics struct {
 	Syncs          *prometheus.CounterVec // exchanges, both sides', by result
 	CatchUpEntries *prometheus.CounterVec // new ones in, and those given out
 	CatchUpBytes   *prometheus.CounterVec
+	FileBytes      *prometheus.CounterVec
 	Joins          prometheus.Counter     // joiners that asked this node
 	Sent           prometheus.Counter     // messages accepted for sending
 	Received       prometheus.Counter     // messages of other devices, shown here
@@ -75,6 +76,7 @@ func newMetrics(n *Node) *nodeMetrics {
 		Syncs:          counters("catchups_total", "Exchanges with members, opened by either side.", "result"),
 		CatchUpEntries: counters("catchup_entries_total", "Log entries moved by exchanges: new ones in, and those given out.", "direction"),
 		CatchUpBytes:   counters("catchup_bytes_total", "Bytes on exchange streams.", "direction"),
+		FileBytes:      counters("file_bytes_total", "Bytes on streams of files.", "direction"),
 		Joins:          counter("join_requests_total", "Requests to be let in that joiners brought to this node."),
 		Sent:           counter("messages_sent_total", "Messages accepted for sending."),
 		Received:       counter("messages_received_total", "Messages of other devices that became readable here."),
@@ -108,6 +110,7 @@ func newMetrics(n *Node) *nodeMetrics {
 	for _, d := range []string{directionIn, directionOut} {
 		m.CatchUpEntries.WithLabelValues(d)
 		m.CatchUpBytes.WithLabelValues(d)
+		m.FileBytes.WithLabelValues(d)
 	}
 	for _, reason := range api.Refusals {
 		for _, source := range []string{sourceGossip, sourceSync, sourceJoin} {
@@ -120,7 +123,7 @@ func newMetrics(n *Node) *nodeMetrics {
 	for _, kind := range group.EventKinds {
 		m.Events.WithLabelValues(string(kind))
 	}
-	m.counted.MustRegister(m.Envelopes, m.Published, m.Syncs, m.CatchUpEntries, m.CatchUpBytes, m.Joins, m.Sent, m.Received,
+	m.counted.MustRegister(m.Envelopes, m.Published, m.Syncs, m.CatchUpEntries, m.CatchUpBytes, m.FileBytes, m.Joins, m.Sent, m.Received,
 		m.Refusals, m.Limited, m.Events, m.Heals, m.WriteErrors, m.MailPut, m.MailGot, m.MailTaken, m.MailServed, m.MailRefused, m.DHT)
 	m.all.MustRegister(gauges{n})
 	return m
@@ -199,6 +202,11 @@ type countedStream struct {
 
 func (m *nodeMetrics) stream(s network.Stream) network.Stream {
 	return countedStream{s, m.CatchUpBytes.WithLabelValues(directionIn), m.CatchUpBytes.WithLabelValues(directionOut)}
+}
+
+// files is stream for the streams of files.
+func (m *nodeMetrics) files(s network.Stream) network.Stream {
+	return countedStream{s, m.FileBytes.WithLabelValues(directionIn), m.FileBytes.WithLabelValues(directionOut)}
 }
 
 func (s countedStream) Read(b []byte) (int, error) {
