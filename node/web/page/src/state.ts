@@ -96,8 +96,8 @@ export class Timeline {
 
   /** renew reads messages again that have changed. */
   async renew(ids: string[]) {
-    const here = new Set(this.items.peek().flatMap((h) => (h.message ? [h.message.id] : [])))
-    const wanted = ids.filter((id) => here.has(id))
+    const changed = new Set(ids)
+    const wanted = this.items.peek().flatMap(({ message: m }) => (m && (changed.has(m.id) || changed.has(m.reply_to?.id ?? '')) ? [m.id] : [])) // answers quote it
     if (wanted.length > 40) return this.load()
     const found = new Map<string, Message>()
     await Promise.all(wanted.map(async (id) => found.set(id, await ask<Message>('GET', path`/v1/groups/${this.id}/messages/${id}`))))
