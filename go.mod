@@ -47,6 +47,8 @@ require (
 	rsc.io/qr v0.2.0
 )
 
+require github.com/yuin/goldmark v1.8.7
+
 require (
 	filippo.io/bigmod v0.1.1-0.20260103110540-f8a47775ebe5 // indirect
 	filippo.io/edwards25519 v1.1.0 // indirect

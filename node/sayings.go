@@ -40,6 +40,19 @@ func textPart(text string, markdown bool) (content.Part, error) {
 
 // written gives a text that somebody sends. One that is too long for a container goes as it is.
 func (s messageRoutes) written(ctx context.Context, id wire.GroupID, r api.SendRequest, text string) (wire.Content, error) {
+	if r.Mention && strings.Contains(text, "@") {
+		members, err := s.n.Members(ctx, id)
+		if err != nil {
+			return wire.Content{}, APIError(err)
+		}
+		names := make([]api.Candidate, len(members))
+		for i, m := range members {
+			names[i] = api.Candidate{ID: m.User.String(), Name: m.Name}
+		}
+		if linked, is := mentioned(text, r.Markdown, names); len(linked) <= content.MaxText {
+			text, r.Markdown = linked, is
+		}
+	}
 	var said *content.Part
 	if text != "" || len(r.Files) == 0 {
 		part, err := textPart(text, r.Markdown)
@@ -124,7 +137,7 @@ func (s messageRoutes) Message(ctx context.Context, r api.MessageRequest) (api.M
 	if err != nil {
 		return api.Message{}, err
 	}
-	return s.n.apiMessage(g.id, m), nil
+	return s.n.apiMessage(ctx, g.id, m), nil
 }
 
 func (s messageRoutes) Edit(ctx context.Context, r api.EditRequest) (api.Sent, error) {
@@ -288,7 +301,48 @@ func excerpt(text string) string {
 	return string(line)
 }
 
-func (n *Node) apiMessage(id wire.GroupID, m group.Message) api.Message {
+// words gives a part as text alone, with mentions under this reader's names.
+func (n *Node) words(ctx context.Context, id wire.GroupID, p content.Part) string {
+	if kind, _, _ := strings.Cut(p.ContentType, ";"); p.Cardinality == content.CardinalitySingle && strings.EqualFold(kind, "text/markdown") {
+		return api.PlainText(n.named(ctx, id, spans(string(p.Content))))
+	}
+	return p.Words()
+}
+
+// named puts the names that this reader knows of users into spans.
+func (n *Node) named(ctx context.Context, id wire.GroupID, all []api.Span) []api.Span {
+	for i := range all {
+		if all[i].Kind == api.SpanMention {
+			if user, err := wire.ParseUserID(all[i].User); err == nil {
+				all[i].Name = n.nameOf(ctx, id, user)
+			}
+		}
+		n.named(ctx, id, all[i].Spans)
+	}
+	return all
+}
+
+// nameOf is the name of a user in a group; empty: it is not known.
+func (n *Node) nameOf(ctx context.Context, id wire.GroupID, user wire.UserID) string {
+	g := n.groups.get(id)
+	if g == nil {
+		return ""
+	}
+	names := g.names.Load()
+	if names == nil {
+		if err := g.loop.look(ctx, func(m *group.Machine) error { // in the loop's goroutine, as notify is
+			all := m.Names()
+			names = &all
+			g.names.Store(names)
+			return nil
+		}); err != nil {
+			return ""
+		}
+	}
+	return (*names)[user]
+}
+
+func (n *Node) apiMessage(ctx context.Context, id wire.GroupID, m group.Message) api.Message {
 	out := api.Message{
 		Cursor: m.Cursor, ID: m.ID.String(), Group: id.String(), User: m.User.String(), Device: m.Device.String(),
 		Name: m.Name, Sent: m.Sent, MediaType: m.Content.MediaType, Own: m.Own, HeldBy: m.HeldBy, Readers: m.Readers,
@@ -302,6 +356,9 @@ func (n *Node) apiMessage(id wire.GroupID, m group.Message) api.Message {
 	case m.Fault != "" || m.Shown.Deleted != nil || m.Shown.Over:
 	case strings.HasPrefix(kind, "text/"):
 		out.MediaType, out.Text = kind, string(p.Content)
+		if strings.EqualFold(kind, "text/markdown") {
+			out.Spans = n.named(ctx, id, spans(out.Text))
+		}
 	case p.Cardinality == content.CardinalitySingle:
 		out.MediaType, out.Data = kind, p.Content
 	default:
@@ -337,7 +394,7 @@ func (n *Node) apiMessage(id wire.GroupID, m group.Message) api.Message {
 	if r := m.ReplyTo; r != nil {
 		out.ReplyTo = &api.Reference{ID: r.ID.String()}
 		if r.Shown != nil {
-			out.ReplyTo.User, out.ReplyTo.Name, out.ReplyTo.Excerpt = r.User.String(), r.Name, excerpt(r.Shown.Part.Words())
+			out.ReplyTo.User, out.ReplyTo.Name, out.ReplyTo.Excerpt = r.User.String(), r.Name, excerpt(n.words(ctx, id, r.Shown.Part))
 		}
 	}
 	return out

@@ -262,6 +262,6 @@ func (s readingRoutes) Search(ctx context.Context, r api.SearchRequest, emit fun
 		return APIError(err)
 	}
 	return streamed(emit, func(emit func(api.Message) error) error {
-		return g.search(ctx, q, r.Before, r.Limit, func(m group.Message) error { return emit(s.n.apiMessage(id, m)) })
+		return g.search(ctx, q, r.Before, r.Limit, func(m group.Message) error { return emit(s.n.apiMessage(ctx, id, m)) })
 	})
 }

@@ -135,7 +135,7 @@ func (s messageRoutes) Messages(ctx context.Context, r api.MessagesRequest) (api
 	messages, err := s.n.Messages(ctx, id, r.Since, r.Limit+1)
 	out := api.Messages{Messages: []api.Message{}, More: len(messages) > r.Limit}
 	for _, m := range messages[:min(len(messages), r.Limit)] {
-		out.Messages = append(out.Messages, s.n.apiMessage(id, m))
+		out.Messages = append(out.Messages, s.n.apiMessage(ctx, id, m))
 	}
 	return out, APIError(err)
 }
@@ -145,14 +145,13 @@ func (s messageRoutes) messagesBefore(ctx context.Context, id wire.GroupID, r ap
 		return api.Messages{}, api.Errorf(api.CodeInvalid, "give since or before, one of the two")
 	}
 	out := api.Messages{Messages: []api.Message{}}
-	_, err := rowsAfter(ctx, s.n.groups, id, 0, func(m *group.Machine) ([]struct{}, error) {
-		messages, more, err := m.Journal().MessagesBefore(r.Before, r.Limit)
-		for _, msg := range messages {
-			out.Messages = append(out.Messages, s.n.apiMessage(id, msg))
-		}
-		out.More = more
-		return nil, err
+	messages, err := rowsAfter(ctx, s.n.groups, id, 0, func(m *group.Machine) (found []group.Message, err error) {
+		found, out.More, err = m.Journal().MessagesBefore(r.Before, r.Limit)
+		return found, err
 	})
+	for _, m := range messages {
+		out.Messages = append(out.Messages, s.n.apiMessage(ctx, id, m))
+	}
 	return out, APIError(err)
 }
 
@@ -162,7 +161,7 @@ func (s messageRoutes) Tail(ctx context.Context, r api.TailRequest, emit func(ap
 		return err
 	}
 	return streamed(emit, func(emit func(api.Message) error) error {
-		return s.n.Subscribe(ctx, id, r.Since, func(m group.Message) error { return emit(s.n.apiMessage(id, m)) })
+		return s.n.Subscribe(ctx, id, r.Since, func(m group.Message) error { return emit(s.n.apiMessage(ctx, id, m)) })
 	})
 }
 

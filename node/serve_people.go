@@ -55,7 +55,7 @@ func (s messageRoutes) Timeline(ctx context.Context, r api.TimelineRequest, emit
 	return streamed(emit, func(emit func(api.Happening) error) error {
 		show := func(h happening) error {
 			r.Since = h.Event.Cursor
-			return emit(s.happening(id, h))
+			return emit(s.happening(ctx, id, h))
 		}
 		if r.Last > 0 {
 			latest, err := latest(ctx, s.n.groups, id, r.Last, r.Before)
@@ -90,11 +90,11 @@ func (s messageRoutes) Timeline(ctx context.Context, r api.TimelineRequest, emit
 	})
 }
 
-func (s messageRoutes) happening(id wire.GroupID, h happening) api.Happening {
+func (s messageRoutes) happening(ctx context.Context, id wire.GroupID, h happening) api.Happening {
 	out := api.Happening{Cursor: h.Event.Cursor, At: time.UnixMilli(int64(h.Event.At)), More: h.More} //nolint:gosec // this device's clock
 	e := apiEvent(id, h.Event)
 	if h.Message != nil {
-		m := s.n.apiMessage(id, *h.Message)
+		m := s.n.apiMessage(ctx, id, *h.Message)
 		if m.Kind = e.Kind; m.Kind == api.EventChanged {
 			m.Cursor, m.Change = e.Cursor, &api.Changed{By: e.User, Name: h.User, What: e.Detail}
 		}

@@ -40,9 +40,10 @@ type groupSession struct {
 	fresh     fresh
 	changed   *signal
 
-	stays atomic.Pointer[time.Duration] // how long messages stay; nil: to be looked up
-	name  atomic.Pointer[string]        // the name of the group; nil: to be looked up
-	epoch *group.Event                  // that the turn being carried out has told of; the loop's alone
+	stays atomic.Pointer[time.Duration]          // how long messages stay; nil: to be looked up
+	name  atomic.Pointer[string]                 // the name of the group; nil: to be looked up
+	names atomic.Pointer[map[wire.UserID]string] // of users; nil: to be looked up
+	epoch *group.Event                           // that the turn being carried out has told of; the loop's alone
 
 	unread unread // the loop's alone
 
@@ -285,6 +286,7 @@ func (g *groupSession) send(ctx context.Context, out group.Outbound) {
 func (g *groupSession) notify(e group.Event) {
 	if e.Kind != group.EventMessage {
 		g.stays.Store(nil)
+		g.names.Store(nil)
 		g.name.Store(nil) // whatever changes who may set it may change it
 	}
 	if e.Kind == group.EventChanged {

@@ -35,6 +35,8 @@ func (a *app) sendCmd() *cobra.Command {
 once it is written and synced to the disk. From then on it is not lost, even if nobody is
 connected or the power fails.
 
+"@ben" mentions the member called ben, where no other name could be taken for it.
+
 Its state is queued (durable here), published (sealed and given to the network) or held
 (another device has said that it can read it; the count of such devices is shown). With
 --wait the command ends when that state is reached. If --timeout is over first, the ID is
@@ -68,7 +70,7 @@ Write text that begins with "-" after "--": pandanode send tea -- -5
 				return err
 			}
 			// Sent first, and waited for then: how ever the wait ends, the message has an ID to tell.
-			sent, err := c.Send(ctx, api.SendRequest{Group: args[0], Text: text, Markdown: markdown})
+			sent, err := c.Send(ctx, api.SendRequest{Group: args[0], Text: text, Markdown: markdown, Mention: true})
 			if err != nil {
 				return err
 			}
@@ -99,7 +101,7 @@ Write text that begins with "-" after "--": pandanode send tea -- -5
 	cmd.SetFlagErrorFunc(a.dashed)
 	cmd.Flags().StringVar(&wait, "wait", "", "wait for a state: queued, published or held")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait; 0: for ever")
-	cmd.Flags().BoolVar(&markdown, "markdown", false, "the text is Markdown, where [ben](panda:u/USER) mentions somebody")
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "the text is Markdown")
 	cmd.Flags().BoolVar(&lines, "stdin", false, "send every line of stdin as a message")
 	return cmd
 }

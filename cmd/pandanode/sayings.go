@@ -42,7 +42,7 @@ with the message. The ID is printed once the answer is durable, as that of "send
 			if err != nil {
 				return err
 			}
-			r := api.SendRequest{Group: args[0], Text: text, ReplyTo: args[1], Markdown: markdown}
+			r := api.SendRequest{Group: args[0], Text: text, ReplyTo: args[1], Markdown: markdown, Mention: true}
 			if thread {
 				r.Thread = args[1]
 			}
@@ -214,7 +214,11 @@ func (a *app) body(m api.Message, names *api.Names) string {
 	case m.Data != nil:
 		return fmt.Sprintf("(%d bytes of %s)", len(m.Data), clean(m.MediaType))
 	}
-	text := indented(m.Text)
+	text := m.Text
+	if m.Spans != nil {
+		text = api.PlainText(m.Spans)
+	}
+	text = indented(text)
 	if m.Edited {
 		text += a.paint(a.out, dim, " (edited)")
 	}
@@ -252,6 +256,9 @@ func changed(m api.Message, me string, names *api.Names) string {
 		whose = "a message of its own"
 	}
 	text := excerptOf(m.Text)
+	if m.Spans != nil {
+		text = excerptOf(api.PlainText(m.Spans))
+	}
 	switch {
 	case m.Change.What == "edit" && m.Edited:
 		return fmt.Sprintf("%s edited %s: %s", who, whose, text)

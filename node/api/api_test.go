@@ -283,6 +283,10 @@ func filled(t reflect.Type) reflect.Value {
 	switch {
 	case t == reflect.TypeFor[time.Time]():
 		v.Set(reflect.ValueOf(time.Date(2026, 2, 3, 4, 5, 6, 789, time.UTC)))
+	case t == reflect.TypeFor[[]Span](): // which have spans in them
+		v.Set(reflect.ValueOf([]Span{{Kind: SpanStrong, Spans: []Span{{Kind: SpanText, Text: "a/b? ü&%2F"}}}, {
+			Kind: SpanLink, Text: "t", URL: "u", User: "v", Name: "w", Level: 1, Ordered: true, Start: 2, Checked: true, Header: true, Language: "x",
+		}}))
 	case t.Kind() == reflect.Struct:
 		for i := range t.NumField() {
 			v.Field(i).Set(filled(t.Field(i).Type))

@@ -28,6 +28,7 @@ type SendRequest struct {
 	ReplyTo  string   `json:"reply_to,omitempty"` // the message that it answers; see MessageRequest
 	Thread   string   `json:"thread,omitempty"`   // the first message of the thread that it is in
 	Markdown bool     `json:"markdown,omitempty"` // the text is Markdown: GFM without autolinks, HTML shown as text
+	Mention  bool     `json:"mention,omitempty"`  // "@name" mentions the member whose name that is, where it can be no other's; the text is Markdown then
 }
 
 // MessageRequest names a message: by its full ID, the beginning of it, the word "last" for
@@ -122,8 +123,9 @@ type Message struct {
 	Name      string    `json:"name"` // of the device
 	Sent      time.Time `json:"sent"` // as its author's clock said
 	MediaType string    `json:"media_type"`
-	Text      string    `json:"text,omitempty"` // of a text/* message
-	Data      []byte    `json:"data,omitempty"` // of any other
+	Text      string    `json:"text,omitempty"`  // of a text/* message
+	Data      []byte    `json:"data,omitempty"`  // of any other
+	Spans     []Span    `json:"spans,omitempty"` // of Text in Markdown
 	Own       bool      `json:"own"`
 	State     Delivery  `json:"state,omitempty"` // own messages
 	HeldBy    int       `json:"held_by,omitempty"`

@@ -376,7 +376,10 @@ func (m *Message) uri(name string) string {
 }
 
 // UserURI and RoomURI are the URIs of a user and a group, where the draft wants some.
-func UserURI(u wire.UserID) string { return "panda:u/" + u.String() }
+func UserURI(u wire.UserID) string { return UserPrefix + u.String() }
+
+// UserPrefix is how the URI of a user begins.
+const UserPrefix = "panda:u/"
 
 // RoomURI is as UserURI.
 func RoomURI(g wire.GroupID) string { return "panda:g/" + g.String() }
