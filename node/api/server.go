@@ -20,6 +20,7 @@ func Handler(a API) http.Handler {
 	if c, ok := a.(Contents); ok {
 		serveContents(mux, c)
 	}
+	mux.HandleFunc(http.MethodGet+" "+pathDescription, serveDescription)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, Errorf(CodeNotFound, "there is no %s %s: client and node may be of different versions", r.Method, r.URL.Path))
 	})
