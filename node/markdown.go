@@ -256,7 +256,7 @@ func mentioned(source string, isMarkdown bool, members []api.Candidate) (string,
 }
 
 var (
-	punctuation = regexp.MustCompile("[!-/:-@\\[-`{-~]")
+	punctuation = regexp.MustCompile("[[:punct:]]")
 	indented    = regexp.MustCompile(`(?m)^(?: {2,}|\t)`)
 )
 

@@ -358,8 +358,8 @@ func brokenPromises(promised, holds []string, changelog string) (out []string) {
 	return out
 }
 
-// Whoever uses the API finds in each later version the routes and fields of before, as they
-// were, or a word in the changelog.
+// Each later version has the routes and fields of before, as they were, or a word in the
+// changelog.
 func TestPromises(t *testing.T) {
 	_, holds := describe(t)
 	changelog, err := os.ReadFile("../../CHANGELOG.md")

@@ -1,6 +1,9 @@
 package api
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // SpanKind says what a piece of a text in Markdown is.
 type SpanKind string
@@ -99,10 +102,7 @@ func writePlain(b *strings.Builder, spans []Span, indent string) {
 	}
 }
 
-func (s Span) block() bool {
-	switch s.Kind {
-	case SpanParagraph, SpanHeading, SpanQuote, SpanList, SpanItem, SpanCodeBlock, SpanRule, SpanTable, SpanRow:
-		return true
-	}
-	return false
-}
+// blocks are the kinds that stand in lines of their own.
+var blocks = []SpanKind{SpanParagraph, SpanHeading, SpanQuote, SpanList, SpanItem, SpanCodeBlock, SpanRule, SpanTable, SpanRow}
+
+func (s Span) block() bool { return slices.Contains(blocks, s.Kind) }
