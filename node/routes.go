@@ -147,6 +147,10 @@ func (s routes) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
 	}); err != nil {
 		return api.Group{}, APIError(err)
 	}
+	kept, err := g.local()
+	if err != nil {
+		return api.Group{}, APIError(err)
+	}
 	publication, _ := s.n.directory.publisher.Status(id)
 	out := api.Group{
 		ID: id.String(), Policy: api.Policy(g.genesis.Policy.String()), Created: time.UnixMilli(int64(g.genesis.Created)), //nolint:gosec // checked
@@ -154,7 +158,7 @@ func (s routes) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
 		Authenticator: hex.EncodeToString(st.Authenticator), TreeHash: hex.EncodeToString(st.TreeHash), Topic: topic, Private: g.genesis.Private,
 		Published: publication.State == discovery.Published, TopicPeers: len(g.topics.peers()),
 		Outbox: st.Outbox, Gaps: st.Gaps, Parked: st.Parked, Entries: st.Entries, Cursor: cursor,
-		Read: active.Mark, Unread: active.Unread, Unseen: min(active.Unread, maxUnseen), Mentions: active.Mentions,
+		Muted: kept.Muted, Pinned: kept.Pinned, Read: active.Mark, Unread: active.Unread, Unseen: min(active.Unread, maxUnseen), Mentions: active.Mentions,
 	}
 	for _, m := range members {
 		if m.User == s.n.me.device.User {

@@ -17,6 +17,7 @@ const (
 	keyInfo     = "n/info/"    // ‖ group ID: PublicInfo, merged
 	keyLookup   = "n/lookup/"  // ‖ group ID: lookupRow
 	keySeen     = "n/seen/"    // ‖ group ID: seenRow
+	keyLocal    = "n/local/"   // ‖ group ID: localRow
 	keyMet      = "n/met/"     // ‖ group ID: metRow
 	keyNamed    = "n/named"    // the certificate with this device's name, once it was changed
 	keyCert     = "n/cert/"    // ‖ group ID: the certificate that the group knows it by, if another than the first

@@ -57,6 +57,11 @@ func (s messageRoutes) Send(ctx context.Context, r api.SendRequest) (api.Sent, e
 	if err != nil {
 		return sent, nil //nolint:nilerr // the group is gone since: what was accepted is told
 	}
+	if r.Texts == nil {
+		if err := g.undraft(ctx, r.Text); err != nil {
+			g.log.Warn("the draft of a message that was sent is kept", "err", err)
+		}
+	}
 	return s.delivered(ctx, g, message, sent, until, r.Timeout), nil
 }
 

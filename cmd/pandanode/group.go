@@ -27,7 +27,7 @@ func (a *app) groupCmd() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.createCmd(), a.listCmd(), a.showCmd(), a.renameCmd(), a.describeCmd(), a.tagCmd(), a.setCmd(), a.findCmd(), a.joinCmd(), a.membersCmd(), a.leaveCmd(), a.forgetCmd(), a.removeCmd(),
+	cmd.AddCommand(a.createCmd(), a.listCmd(), a.showCmd(), a.renameCmd(), a.describeCmd(), a.tagCmd(), a.setCmd(), a.muteCmd(), a.pinCmd(), a.findCmd(), a.joinCmd(), a.membersCmd(), a.leaveCmd(), a.forgetCmd(), a.removeCmd(),
 		a.inviteCmd(), a.invitesCmd(), a.revokeInviteCmd(), a.requestsCmd(), a.approveCmd(), a.denyCmd(), a.roleCmd(),
 		a.mailboxCmd(), a.logCmd(), a.groupStatusCmd(), a.healCmd(), a.rebootCmd())
 	return cmd
@@ -84,7 +84,7 @@ func (a *app) listCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List this node's groups",
-		Long: `List this node's groups, the most recently active first. STATE is a summary: messages of
+		Long: `List this node's groups, pinned ones and then the most recently active first. STATE is a summary: messages of
 others that are unread ("pandanode tail" and "read" mark them as read), messages that wait to go out, what a join waits for, or
 that this device has left or was removed. KNOWN-AS-OF is when this device last had all that
 another member, or a mailbox, knew of the group. "group show" shows everything.`,
@@ -94,7 +94,12 @@ another member, or a mailbox, knew of the group. "group show" shows everything.`
 			if err != nil {
 				return err
 			}
-			slices.SortStableFunc(g.Groups, func(x, y api.Group) int { return y.Active.Compare(x.Active) })
+			slices.SortStableFunc(g.Groups, func(x, y api.Group) int {
+				if x.Pinned != y.Pinned {
+					return map[bool]int{true: -1, false: 1}[x.Pinned]
+				}
+				return y.Active.Compare(x.Active)
+			})
 			return a.printGroups(g.Groups)
 		}),
 	}
@@ -157,6 +162,9 @@ func brief(g api.Group) string {
 	}
 	if n := unread(g); n != "" {
 		words = append(words, n)
+	}
+	if g.Muted {
+		words = append(words, "muted")
 	}
 	return cmp.Or(strings.Join(words, ", "), string(g.State))
 }

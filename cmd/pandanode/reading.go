@@ -68,6 +68,36 @@ func (a *app) markRead(ctx context.Context, c *api.Client, r api.ReadRequest) er
 	})
 }
 
+func (a *app) muteCmd() *cobra.Command {
+	return a.localCmd("mute", "Say that a group is not to disturb", "what it mentions you in still does", func(r *api.LocalRequest, on bool) { r.Muted = &on })
+}
+
+func (a *app) pinCmd() *cobra.Command {
+	return a.localCmd("pin", "Have a group come first in lists", "it comes first in lists", func(r *api.LocalRequest, on bool) { r.Pinned = &on })
+}
+
+// localCmd makes a command that sets something for this device alone, or takes it back.
+func (a *app) localCmd(name, short, what string, set func(r *api.LocalRequest, on bool)) *cobra.Command {
+	var off bool
+	cmd := &cobra.Command{
+		Use:   name + " GROUP",
+		Short: short,
+		Long:  short + ": " + what + ". It stays on this device, and nobody is told. With --off it is taken back.\n" + namingHelp,
+		Args:  cobra.ExactArgs(1),
+		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			r := api.LocalRequest{Group: args[0]}
+			set(&r, !off)
+			l, err := c.SetLocal(ctx, r)
+			if err != nil {
+				return err
+			}
+			return a.show(l, func() {})
+		}),
+	}
+	cmd.Flags().BoolVar(&off, "off", false, "take it back")
+	return cmd
+}
+
 func (a *app) searchCmd() *cobra.Command {
 	var last lineCount
 	cmd := &cobra.Command{

@@ -69,6 +69,8 @@ type Group struct {
 	Read          uint64     `json:"read"`                 // the read mark: the cursor up to which people have read it
 	Unread        int        `json:"unread_count"`         // messages of others after the mark, at most 1000; edits and reactions make none unread
 	Mentions      int        `json:"mention_count"`        // of them, those that mention this user
+	Muted         bool       `json:"muted,omitempty"`      // its people want to hear of it only where it mentions them; see Local
+	Pinned        bool       `json:"pinned,omitempty"`     // its people want it first in lists
 	Role          string     `json:"role,omitempty"`       // of this user
 	Members       int        `json:"members"`
 	Epoch         uint64     `json:"epoch"` // MLS epoch number

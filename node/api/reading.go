@@ -18,6 +18,39 @@ type ReadMark struct {
 	Mentions int    `json:"mention_count"`
 }
 
+// LocalRequest changes what a node keeps of a group for its own people. Fields that are nil
+// stay as they are.
+type LocalRequest struct {
+	Group  string `path:"group"`
+	Muted  *bool  `json:"muted,omitempty"`
+	Pinned *bool  `json:"pinned,omitempty"`
+	Draft  *Draft `json:"draft,omitempty"` // without text: there is none any more
+}
+
+// Local is what a node keeps of a group for its own people. Nobody else is told.
+type Local struct {
+	Group  string `json:"group"`
+	Muted  bool   `json:"muted"`
+	Pinned bool   `json:"pinned"`
+	Draft  *Draft `json:"draft,omitempty"`
+}
+
+// Draft is a message that somebody has begun. It is erased when a message with its text is sent.
+type Draft struct {
+	Text    string `json:"text"`
+	ReplyTo string `json:"reply_to,omitempty"`
+}
+
+// Local gives what the node keeps of a group for its own people.
+func (c *Client) Local(ctx context.Context, r GroupRequest) (Local, error) {
+	return routeLocal.do(ctx, c, r)
+}
+
+// SetLocal changes it.
+func (c *Client) SetLocal(ctx context.Context, r LocalRequest) (Local, error) {
+	return routeSetLocal.do(ctx, c, r)
+}
+
 // SearchRequest looks for words in the messages of a group as they are now. The answer is a
 // stream that has the newest first, each as soon as it is found. Case and accents do not
 // matter. A message has to have all words, each at least as the beginning of one of its own;

@@ -9,3 +9,11 @@ func (e *echo) Read(_ context.Context, r ReadRequest) (ReadMark, error) {
 func (e *echo) Search(_ context.Context, r SearchRequest, emit func(Message) error) error {
 	return stream2(e, r, emit)
 }
+
+func (e *echo) Local(_ context.Context, r GroupRequest) (Local, error) {
+	return answer[GroupRequest, Local](e, r)
+}
+
+func (e *echo) SetLocal(_ context.Context, r LocalRequest) (Local, error) {
+	return answer[LocalRequest, Local](e, r)
+}

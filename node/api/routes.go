@@ -103,6 +103,8 @@ type ReadingAPI interface {
 	// Read moves the read mark of a group. It never goes back.
 	Read(context.Context, ReadRequest) (ReadMark, error)
 	Search(ctx context.Context, r SearchRequest, emit func(Message) error) error
+	Local(context.Context, GroupRequest) (Local, error)
+	SetLocal(context.Context, LocalRequest) (Local, error)
 }
 
 // Areas is an API of which each area is answered by a value of its own.
@@ -180,6 +182,9 @@ var (
 
 	routeRead   = call[ReadRequest, ReadMark]{http.MethodPut, "/v1/groups/{group}/read"}
 	routeSearch = stream[SearchRequest, Message]{http.MethodGet, "/v1/groups/{group}/search"}
+
+	routeLocal    = call[GroupRequest, Local]{http.MethodGet, "/v1/groups/{group}/local"}
+	routeSetLocal = call[LocalRequest, Local]{http.MethodPut, "/v1/groups/{group}/local"}
 
 	routeEnvelope        = call[EnvelopeRequest, EnvelopeResult]{http.MethodPost, "/v1/groups/{group}/envelopes"}
 	routeMessageEnvelope = call[MessageEnvelopeRequest, Envelope]{http.MethodGet, "/v1/groups/{group}/messages/{message}/envelope"}
@@ -270,6 +275,8 @@ var table = []binding{
 	routeTimeline.with(API.Timeline),
 	routeRead.with(API.Read),
 	routeSearch.with(API.Search),
+	routeLocal.with(API.Local),
+	routeSetLocal.with(API.SetLocal),
 	routeEnvelope.with(API.Envelope),
 	routeMessageEnvelope.with(API.MessageEnvelope),
 	routeFiles.with(API.Files),

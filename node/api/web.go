@@ -72,6 +72,8 @@ var pageMay = map[string]bool{
 	"POST /v1/groups/{group}/seen":             true,
 	"PUT /v1/groups/{group}/read":              true,
 	"GET /v1/groups/{group}/search":            true,
+	"GET /v1/groups/{group}/local":             true,
+	"PUT /v1/groups/{group}/local":             true,
 	"GET /v1/groups/{group}/members":           true,
 	"DELETE /v1/groups/{group}/members/{user}": true,
 	"GET /v1/groups/{group}/events":            true,

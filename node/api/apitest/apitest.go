@@ -63,6 +63,7 @@ type group struct {
 	log       []api.Operation
 	messages  []api.Message
 	events    []api.Event
+	draft     *api.Draft
 }
 
 var _ api.API = (*Node)(nil)

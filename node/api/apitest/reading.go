@@ -61,3 +61,28 @@ func (n *Node) Search(_ context.Context, r api.SearchRequest, emit func(api.Mess
 	}
 	return nil
 }
+
+// Local gives what SetLocal set.
+func (n *Node) Local(ctx context.Context, r api.GroupRequest) (api.Local, error) {
+	return n.SetLocal(ctx, api.LocalRequest{Group: r.Group})
+}
+
+// SetLocal changes what is kept of a group.
+func (n *Node) SetLocal(_ context.Context, r api.LocalRequest) (out api.Local, err error) {
+	err = n.in("SetLocal", r.Group, func(g *group) error {
+		if r.Muted != nil {
+			g.Muted = *r.Muted
+		}
+		if r.Pinned != nil {
+			g.Pinned = *r.Pinned
+		}
+		if r.Draft != nil {
+			if g.draft = r.Draft; r.Draft.Text == "" {
+				g.draft = nil
+			}
+		}
+		out = api.Local{Group: g.ID, Muted: g.Muted, Pinned: g.Pinned, Draft: g.draft}
+		return nil
+	})
+	return out, err
+}
