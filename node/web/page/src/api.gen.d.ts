@@ -48,6 +48,11 @@ export interface Deleted {
   at: string
 }
 
+export interface Draft {
+  text: string
+  reply_to?: string
+}
+
 export interface Empty {
 }
 
@@ -75,6 +80,44 @@ export interface Explanation {
   state: string
   facts: string[]
   next: string[]
+}
+
+export interface File {
+  id: string
+  name?: string
+  media_type: string
+  size: number
+  description?: string
+  preview?: string
+  state: string
+  have: number
+  sealed: number
+  fetched: number
+  wanted?: boolean
+  own?: boolean
+  pinned?: boolean
+  why?: string
+  messages?: FileMessage[]
+  holders?: FileHolder[]
+  created?: string
+}
+
+export interface FileHolder {
+  peer: string
+  user?: string
+  name?: string
+  have: number
+}
+
+export interface FileMessage {
+  group: string
+  message: string
+}
+
+export interface Files {
+  files: File[]
+  taken: number
+  quota: number
 }
 
 export interface Finding {
@@ -126,6 +169,8 @@ export interface Group {
   read: number
   unread_count: number
   mention_count: number
+  muted?: boolean
+  pinned?: boolean
   role?: string
   members: number
   epoch: number
@@ -190,6 +235,8 @@ export interface GroupStatus {
   read: number
   unread_count: number
   mention_count: number
+  muted?: boolean
+  pinned?: boolean
   role?: string
   members: number
   epoch: number
@@ -295,6 +342,13 @@ export interface LevelState {
   as_of?: string
 }
 
+export interface Local {
+  group: string
+  muted: boolean
+  pinned: boolean
+  draft?: Draft
+}
+
 export interface Log {
   operations: Operation[]
 }
@@ -336,6 +390,7 @@ export interface Message {
   media_type: string
   text?: string
   data?: string
+  spans?: Span[]
   own: boolean
   state?: string
   held_by?: number
@@ -350,6 +405,7 @@ export interface Message {
   thread?: string
   replies?: number
   reactions?: Reaction[]
+  files?: File[]
   mentions_me?: boolean
   cannot_show?: string
   kind?: string
@@ -452,6 +508,21 @@ export interface Sent {
   held_by: number
   readers: number
   note?: string
+}
+
+export interface Span {
+  kind: string
+  text?: string
+  url?: string
+  user?: string
+  name?: string
+  level?: number
+  ordered?: boolean
+  start?: number
+  checked?: boolean
+  header?: boolean
+  language?: string
+  spans?: Span[]
 }
 
 export interface Status {
