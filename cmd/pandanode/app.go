@@ -177,7 +177,7 @@ Start here:
 		c.GroupID = "rest"
 		cmd.AddCommand(c)
 	}
-	for _, c := range append([]*cobra.Command{a.groupCmd(), a.sendCmd(), a.tailCmd(), a.readCmd(), a.searchCmd(), a.whyCmd()}, a.sayingCmds()...) {
+	for _, c := range append([]*cobra.Command{a.groupCmd(), a.sendCmd(), a.tailCmd(), a.readCmd(), a.searchCmd(), a.fileCmd(), a.whyCmd()}, a.sayingCmds()...) {
 		c.GroupID = "talk"
 		cmd.AddCommand(c)
 	}

@@ -176,6 +176,8 @@ func (a *app) completion(cmd *cobra.Command) completer {
 			return a.live(requestNames)(cmd, args, begun)
 		case ask != nil:
 			return a.live(ask)(cmd, args, begun)
+		case word == "FILE" && cmd.Parent() != nil && cmd.Parent().Name() == "file":
+			return a.live(fileNames)(cmd, args, begun)
 		case strings.Contains(word, "FILE"):
 			return nil, cobra.ShellCompDirectiveDefault
 		case len(choices) > 1 && choices[0] == "MESSAGE":

@@ -25,11 +25,12 @@ func (a *app) sendCmd() *cobra.Command {
 		wait    string
 		timeout time.Duration
 		lines   bool
+		files   []string
 
-		markdown bool
+		markdown, keepMetadata bool
 	)
 	cmd := &cobra.Command{
-		Use:   "send GROUP TEXT... | send GROUP - | send GROUP --stdin",
+		Use:   "send GROUP TEXT... | send GROUP - | send GROUP --stdin | send GROUP --file PATH",
 		Short: "Send a message",
 		Long: `Send a message of up to 64 KiB (65536 bytes); "-" reads it from stdin. Its ID is printed
 once it is written and synced to the disk. From then on it is not lost, even if nobody is
@@ -46,12 +47,20 @@ With --stdin every line of stdin is a message. Lines that are available at the s
 written together, which is much faster than one command for each. The IDs are printed in the
 order of the lines, each once its message is durable. Blank lines are skipped.
 
+--file sends a file, with or without a text; it may be given up to 16 times. Members fetch it
+from those who have it, a small one at once. EXIF, XMP, comments and the like, which tell
+where and by whom a picture was taken, are taken out of JPEG, PNG and WebP first, unless
+--keep-metadata is given; other formats go as they are.
+
 Write text that begins with "-" after "--": pandanode send tea -- -5
 ` + namingHelp,
-		Example: "  pandanode send tea \"The kettle is on\"\n  git log -1 | pandanode send builds -\n  seq 1000 | pandanode send tea --stdin",
+		Example: "  pandanode send tea \"The kettle is on\"\n  git log -1 | pandanode send builds -\n  pandanode send tea --file panda.jpg \"Look who came\"\n  seq 1000 | pandanode send tea --stdin",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if lines {
 				return cobra.ExactArgs(1)(cmd, args)
+			}
+			if len(files) > 0 {
+				return cobra.MinimumNArgs(1)(cmd, args)
 			}
 			return cobra.MinimumNArgs(2)(cmd, args)
 		},
@@ -60,17 +69,24 @@ Write text that begins with "-" after "--": pandanode send tea -- -5
 				return api.Errorf(api.CodeInvalid, "--wait must be queued, published or held, not %q", wait)
 			}
 			if lines {
+				if len(files) > 0 {
+					return api.Errorf(api.CodeInvalid, "--stdin sends no files")
+				}
 				if wait != "" {
 					return api.Errorf(api.CodeInvalid, "--stdin does not wait: send the last message with --wait")
 				}
 				return a.sendLines(ctx, c, args[0])
 			}
-			text, err := a.text(args[1:])
+			text, err := a.textBeside(args[1:])
+			if err != nil {
+				return err
+			}
+			ids, err := a.upload(ctx, c, files, keepMetadata)
 			if err != nil {
 				return err
 			}
 			// Sent first, and waited for then: how ever the wait ends, the message has an ID to tell.
-			sent, err := c.Send(ctx, api.SendRequest{Group: args[0], Text: text, Markdown: markdown, Mention: true})
+			sent, err := c.Send(ctx, api.SendRequest{Group: args[0], Text: text, Markdown: markdown, Mention: true, Files: ids})
 			if err != nil {
 				return err
 			}
@@ -101,6 +117,8 @@ Write text that begins with "-" after "--": pandanode send tea -- -5
 	cmd.SetFlagErrorFunc(a.dashed)
 	cmd.Flags().StringVar(&wait, "wait", "", "wait for a state: queued, published or held")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait; 0: for ever")
+	cmd.Flags().StringArrayVar(&files, "file", nil, "send this file; may be repeated")
+	cmd.Flags().BoolVar(&keepMetadata, "keep-metadata", false, "leave in pictures where and by whom they were taken")
 	cmd.Flags().BoolVar(&markdown, "markdown", false, "the text is Markdown")
 	cmd.Flags().BoolVar(&lines, "stdin", false, "send every line of stdin as a message")
 	return cmd
@@ -231,6 +249,14 @@ func (a *app) sendLines(ctx context.Context, c *api.Client, group string) error 
 			}
 		}
 	}
+}
+
+// textBeside is text where there may be none, since files go with it.
+func (a *app) textBeside(args []string) (string, error) {
+	if len(args) == 0 {
+		return "", nil
+	}
+	return a.text(args)
 }
 
 // text returns the message in the arguments, or on stdin.

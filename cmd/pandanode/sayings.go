@@ -219,6 +219,9 @@ func (a *app) body(m api.Message, names *api.Names) string {
 		text = api.PlainText(m.Spans)
 	}
 	text = indented(text)
+	if len(m.Files) > 0 {
+		text = strings.TrimPrefix(text+"\n    "+a.filesOf(m), "\n    ")
+	}
 	if m.Edited {
 		text += a.paint(a.out, dim, " (edited)")
 	}

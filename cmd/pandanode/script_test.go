@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,7 +37,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("TWO_LINES", "two\nlines")
 			env.Setenv("N300", strings.Repeat("n", 300))
 			env.Setenv("BLANK", "\u200b\u3000")
-			return err
+			return errors.Join(err, os.WriteFile(filepath.Join(env.WorkDir, "bad.jpg"), []byte("\xff\xd8\xff\xe0 no picture"), 0o600))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":   exits,

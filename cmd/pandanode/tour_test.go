@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -36,6 +37,13 @@ func TestTour(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	install(t, filepath.Join(dir, "pandanode"))
+	picture, err := os.ReadFile("../../docs/three-way.png")
+	if err == nil {
+		err = errors.Join(os.Mkdir(filepath.Join(dir, "docs"), 0o700), os.WriteFile(filepath.Join(dir, "docs", "three-way.png"), picture, 0o600))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	env := []string{
 		"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "TERM=dumb", "PS1=[$?]> ", "PS2=",
 		"PANDANODE_LISTEN=/ip4/127.0.0.1/udp/0/quic-v1", "PANDANODE_MDNS=false",
@@ -78,6 +86,9 @@ func TestTour(t *testing.T) {
 	}
 	for _, line := range slices.Concat(blocks[3:]...) {
 		anna.do(line)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "three-way.png")); err != nil || len(got) == 0 || len(got) > len(picture) {
+		t.Errorf("of a picture of %d bytes came %d: %v", len(picture), len(got), err)
 	}
 	ben.do("./pandanode --home ben stop")
 	if r := anna.typed("./pandanode status"); r != "3" {
