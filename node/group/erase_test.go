@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/content"
+	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -367,5 +368,44 @@ func TestNoGapOfWhatIsHidden(t *testing.T) {
 	c.must(Seals{Seals: seals})
 	if gaps := c.m.Status().Gaps; gaps != 0 {
 		t.Errorf("it has %d gaps, and asks for what was deleted", gaps)
+	}
+}
+
+// A word about a message of before a device came in is told of if its seal comes late: what
+// its author wrote after it does not wait for it, and does not hide it.
+func TestWordAboutWhatWasBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 37)
+	w.gossip = true
+	a, b, c := w.device("anna"), w.device("ben"), w.device("cleo")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	first := a.say(written("of before"))
+	w.run(5 * time.Second)
+	w.join(c)
+	w.run(5 * time.Second)
+	c.online = false
+	late, after := b.say(content.Message{InReplyTo: first, Part: content.Reaction("x")}), b.say(written("after it"))
+	w.run(5 * time.Second)
+	give := func(ids ...wire.MessageID) {
+		entries, _, err := b.m.EntriesAfter(c.dev.ID, c.m.Marks(), wire.EntryHash{}, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.must(Entries{Entries: entries})
+		seals, err := b.m.SealsFor(c.dev.ID, ids)
+		if err != nil || len(seals) != len(ids) {
+			t.Fatalf("%d seals of %d, %v", len(seals), len(ids), err)
+		}
+		c.must(Seals{Seals: seals})
+	}
+	told := func(id wire.MessageID) bool { return c.m.logs.Items.At(id).Facts.Has(dag.IsDelivered) }
+	give(after)
+	if !told(after) {
+		t.Error("what came after the word waits for it")
+	}
+	give(late)
+	if !told(late) {
+		t.Error("the word can be read, and nobody is told of it")
 	}
 }

@@ -427,6 +427,7 @@ func (m *messages) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	if !it.Facts.Has(dag.IsPlain) {
 		m.keepPlain(it, o.Plaintext)
 		m.sayings.came(now, it)
+		m.delivered[int(it.List)] = min(m.delivered[int(it.List)], it.Seq-1) // it may have been passed over as moot
 		m.deliver(now, it.Log)
 	}
 	return true, nil
