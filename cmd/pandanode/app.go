@@ -39,6 +39,16 @@ type app struct {
 
 // run carries out a command and gives its exit code.
 func (a *app) run(ctx context.Context, args []string) int {
+	err := a.attempt(ctx, args)
+	if err == nil {
+		return api.ExitOK
+	}
+	a.complain(a.helping(err))
+	return exitCode(ctx, err)
+}
+
+// attempt carries out a command. Nothing says its error yet.
+func (a *app) attempt(ctx context.Context, args []string) error {
 	a.args, a.done = args, ctx.Done()
 	root := a.root()
 	root.SetArgs(args)
@@ -47,14 +57,12 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetErr(a.err)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
-		return api.ExitOK
+		return nil
 	}
 	if _, ours := errors.AsType[*failure](err); !ours { // cobra's, about the arguments
 		err = api.Errorf(api.CodeInvalid, "%s", usage(cmd, err)).WithHint("%s --help", cmd.CommandPath())
 	}
-	err = brokenOff(ctx, a.absent(err))
-	a.complain(a.helping(err))
-	return exitCode(ctx, err)
+	return brokenOff(ctx, a.absent(err))
 }
 
 // usage turns cobra's error about the arguments of a command into words for people.
@@ -177,7 +185,7 @@ Start here:
 		c.GroupID = "rest"
 		cmd.AddCommand(c)
 	}
-	for _, c := range append([]*cobra.Command{a.groupCmd(), a.sendCmd(), a.tailCmd(), a.readCmd(), a.searchCmd(), a.fileCmd(), a.whyCmd()}, a.sayingCmds()...) {
+	for _, c := range append([]*cobra.Command{a.groupCmd(), a.chatCmd(), a.sendCmd(), a.tailCmd(), a.readCmd(), a.searchCmd(), a.fileCmd(), a.whyCmd()}, a.sayingCmds()...) {
 		c.GroupID = "talk"
 		cmd.AddCommand(c)
 	}

@@ -96,15 +96,22 @@ func Serve(tb testing.TB, a api.API) string {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-	l, err := api.Listen(filepath.Join(dir, "s"))
+	socket := filepath.Join(dir, "s")
+	tb.Cleanup(ServeOn(tb, a, socket))
+	return socket
+}
+
+// ServeOn serves a node on this unix socket until it is stopped, as one that runs again may.
+func ServeOn(tb testing.TB, a api.API, socket string) (stop func()) {
+	tb.Helper()
+	l, err := api.Listen(socket)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	s := api.NewServer(api.Handler(a))
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(l) }()
-	tb.Cleanup(func() { _ = s.Close(); <-done })
-	return l.Addr().String()
+	return func() { _ = s.Close(); <-done }
 }
 
 // Stopped is closed once somebody has asked the node to stop.

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/api/apitest"
+)
+
+// A line of a chat is a command of the command line, with the group filled in; a text goes to
+// the end of the line, as it was written.
+func TestSlashed(t *testing.T) {
+	for line, want := range map[string][]string{
+		"/reply last It's -5, \"outside\"  now": {"reply", "--", "G", "last", `It's -5, "outside"  now`},
+		"/reply --thread last yes":              {"reply", "--thread", "--", "G", "last", "yes"},
+		"/edit mine -":                          {"edit", "--", "G", "mine", "-"},
+		"/delete mine":                          {"delete", "G", "mine"},
+		"/react last \u2764 --remove":           {"react", "G", "last", "\u2764", "--remove"},
+		"/why last":                             {"why", "G", "last"},
+		"/search green \"two tins\"":            {"search", "--", "G", `green "two tins"`},
+		"/members":                              {"group", "members", "G"},
+		"/group members":                        {"group", "members", "G"},
+		"/groups":                               {"group", "list"},
+		"/role \"ben the great\" admin":         {"group", "role", "G", "ben the great", "admin"},
+		"/rename Tea House":                     {"group", "rename", "--", "G", "Tea House"},
+		"/mailbox list":                         {"group", "mailbox", "list", "G"},
+		"/join far":                             {"group", "join", "far"},
+		"/status":                               {"status"},
+	} {
+		got, err := new(app).slashed(line, "G")
+		if err != nil || !slices.Equal(got.args, want) {
+			t.Errorf("%s: got %q, %v, want %q", line, got.args, err, want)
+		}
+	}
+	for _, line := range []string{"/", "/nothing", "/run", "/stop", "/init", "/tail", "/unlock", "/backup create x", "/sim-bubble x", "/debug", "/etc/passwd is a file"} {
+		if got, err := new(app).slashed(line, "G"); api.CodeOf(err) != api.CodeInvalid || !strings.Contains(api.AsError(err).Hint, "/"+line) {
+			t.Errorf("%s: got %q, %v", line, got.args, err)
+		}
+	}
+}
+
+// output is what a command has printed so far.
+type output struct {
+	mu   sync.Mutex
+	text strings.Builder
+	more chan struct{} // closed at the next write
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.more != nil {
+		close(o.more)
+		o.more = nil
+	}
+	return o.text.Write(b)
+}
+
+// has waits until the output has a text.
+func (o *output) has(t *testing.T, text string) {
+	t.Helper()
+	late := time.After(20 * time.Second)
+	for {
+		o.mu.Lock()
+		if strings.Contains(o.text.String(), text) {
+			o.mu.Unlock()
+			return
+		}
+		if o.more == nil {
+			o.more = make(chan struct{})
+		}
+		more := o.more
+		o.mu.Unlock()
+		select {
+		case <-more:
+		case <-late:
+			t.Fatalf("no %q in:\n%s", text, o.String())
+		}
+	}
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// chatting is a chat that runs.
+type chatting struct {
+	t      *testing.T
+	in     *io.PipeWriter
+	out    output // stdout and stderr
+	cancel context.CancelCauseFunc
+	code   chan int
+}
+
+func chat(t *testing.T, home string, args ...string) *chatting {
+	t.Helper()
+	r, w := io.Pipe()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	c := &chatting{t: t, in: w, cancel: cancel, code: make(chan int, 1)}
+	a := &app{in: r, out: &c.out, err: &c.out, environ: []string{"PANDANODE_HOME=" + home}}
+	go func() { c.code <- a.run(ctx, append([]string{"chat", "--plain"}, args...)) }()
+	t.Cleanup(func() { cancel(nil); _ = w.Close() })
+	return c
+}
+
+func (c *chatting) says(lines ...string) {
+	c.t.Helper()
+	for _, l := range lines {
+		if _, err := io.WriteString(c.in, l+"\n"); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+func (c *chatting) ends(code int) {
+	c.t.Helper()
+	select {
+	case got := <-c.code:
+		if got != code {
+			c.t.Errorf("exit code %d, want %d:\n%s", got, code, c.out.String())
+		}
+	case <-time.After(20 * time.Second):
+		c.t.Fatalf("the chat does not end:\n%s", c.out.String())
+	}
+}
+
+// A chat by lines shows what is there and what comes, sends what is typed, carries out
+// commands, and marks as read what it showed, and no more.
+func TestChatPlain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("group", "create", "tea")
+	w.ok("group", "create", "coffee")
+	tea := apitest.ID("group tea0")
+	w.node.AddMember(tea, "ben", "member")
+	for range 30 {
+		w.node.Receive(tea, "ben", "earlier")
+	}
+	w.node.Receive(tea, "ben", "bell \a, escape \x1b[2J, reversed \u202e")
+	c := chat(t, w.home) // tea: something happened there last
+	c.out.has(t, "unread from here:")
+	c.out.has(t, "reversed")
+	if n := strings.Count(c.out.String(), "earlier"); n != 30 {
+		t.Errorf("%d of 30 unread messages are shown", n)
+	}
+	c.says("hello", "//shrug", "  ", "/reply last -5 and it's cold", "/react last \u2764", "/members", "/nonsense", "/edit "+apitest.ID("nothing")+" x", "/help")
+	c.out.has(t, "you: hello\n")
+	c.out.has(t, "you: /shrug\n")
+	c.out.has(t, "you: -5 and it's cold\n    in answer to anna/")
+	c.out.has(t, "* you reacted to your message with \u2764")
+	c.out.has(t, "USER")
+	c.out.has(t, "there is no command /nonsense here; /help lists them\nhint: a message that begins with \"/\" is written with two: //nonsense")
+	c.out.has(t, "no message is called")
+	c.out.has(t, "/approve USER")
+	w.node.Receive(tea, "ben", "a new one")
+	c.out.has(t, ": a new one\n")
+	c.says("/chat coffee", "in coffee")
+	c.out.has(t, "you: in coffee")
+	_ = c.in.Close()
+	c.ends(api.ExitUsage) // of /nonsense
+	if text := c.out.String(); strings.ContainsAny(text, "\a\x1b\u202e") || strings.Contains(text, apitest.ID(tea+"31")) {
+		t.Errorf("what somebody else wrote reached the terminal, or an ID was printed for what was said: %q", text)
+	}
+	g, err := w.node.Group(t.Context(), api.GroupRequest{Group: tea})
+	if err != nil || g.Unread != 0 || g.Read != g.Cursor {
+		t.Errorf("read up to %d of %d, %d unread, %v", g.Read, g.Cursor, g.Unread, err)
+	}
+}
+
+// Each line of a pipe is sent and shown, also the last one without an end. One that cannot be
+// sent is shown again, with what helps, and the exit code tells of it.
+func TestChatPiped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if r := w.run("", "chat", "--plain"); r.code != api.ExitNotFound || !strings.Contains(r.err, "group create") {
+		t.Errorf("without a group: %+v", r)
+	}
+	w.ok("group", "create", "tea")
+	if r := w.run("one\r\ntwo", "chat", "tea", "--plain"); r.code != 0 || !strings.Contains(r.out, "you: one\n") || !strings.Contains(r.out, "you: two\n") {
+		t.Errorf("piped: %+v", r)
+	}
+	if r := w.run("/quit\nlost\n", "chat", "tea", "--plain"); r.code != 0 || strings.Contains(r.out, "lost") {
+		t.Errorf("quit: %+v", r)
+	}
+	long := strings.Repeat("x", maxText+100)
+	if r := w.run(long+"\nshort\n", "chat", "tea", "--plain"); r.code != api.ExitUsage || !strings.Contains(r.err, "64 KiB") || !strings.Contains(r.out, "you: short\n") {
+		t.Errorf("too long: exit code %d, %.300s, %.300s", r.code, r.err, r.out)
+	}
+	w.node.Fail = map[string]error{"Send": api.Errorf(api.CodeNotPermitted, "this device is out of the group").WithHint("pandanode group join tea")}
+	if r := w.run("three\n", "chat", "tea", "--plain"); r.code != api.ExitNotPermitted || !strings.Contains(r.err, "not sent: three\n") || !strings.Contains(r.err, "hint: pandanode --home ") {
+		t.Errorf("refused: %+v", r)
+	}
+	w.node.Fail = map[string]error{"Send": api.Errorf(api.CodeUnavailable, "the node is closing")}
+	if r := w.run("four\nfive\n", "chat", "tea", "--plain"); r.code != api.ExitNoNode || !strings.Contains(r.err, "not sent: four\nnot sent: five\n") {
+		t.Errorf("away: %+v", r)
+	}
+}
+
+// While the node is away what is typed waits, and is sent once it is back: in its order, and
+// once also where only the answer was lost.
+func TestChatNodeAway(t *testing.T) {
+	t.Parallel()
+	home, node := t.TempDir(), apitest.New("anna")
+	socket := filepath.Join(shortDir(t), "s")
+	if err := os.WriteFile(filepath.Join(home, "socket"), []byte(socket+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	serve := func() func() { return apitest.ServeOn(t, node, socket) }
+	stop := serve()
+	g, err := node.CreateGroup(t.Context(), api.CreateGroupRequest{Name: "tea", Policy: api.PolicyOpen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := chat(t, home, "tea")
+	c.says("first")
+	c.out.has(t, "you: first\n")
+	stop()
+	c.out.has(t, "the node is away")
+	c.says("second", "third")
+	c.out.has(t, "kept until the node is back: second")
+	// The node had taken the second one, and was killed before it answered.
+	if _, err := node.Send(t.Context(), api.SendRequest{Group: g.ID, Text: "second"}); err != nil {
+		t.Fatal(err)
+	}
+	node.Receive(g.ID, "ben", "meanwhile")
+	stop = serve()
+	defer func() { stop() }()
+	c.out.has(t, "meanwhile\n")
+	c.out.has(t, "the node is back")
+	c.out.has(t, "you: third\n")
+	page, err := node.Messages(t.Context(), api.MessagesRequest{Group: g.ID, Since: 1})
+	texts := []string{}
+	for _, m := range page.Messages {
+		texts = append(texts, m.Text)
+	}
+	if err != nil || !slices.Equal(texts, []string{"second", "meanwhile", "third"}) {
+		t.Errorf("the group has %q, %v", texts, err)
+	}
+	stop()
+	c.out.has(t, "is back\n")
+	c.says("fourth")
+	c.out.has(t, "kept until the node is back: fourth")
+	c.cancel(&interrupted{syscall.SIGINT})
+	c.ends(130)
+	c.out.has(t, "not sent: fourth\n")
+}
+
+// Ctrl-C ends a chat as it ends every command.
+func TestChatInterrupted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("group", "create", "tea")
+	for signal, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
+		c := chat(t, w.home, "tea")
+		c.says("hello")
+		c.out.has(t, "you: hello")
+		c.cancel(&interrupted{signal})
+		c.ends(code)
+	}
+}
+
+// shortDir is a directory with a path short enough for a socket.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "chat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Error(err)
+		}
+	})
+	return dir
+}
