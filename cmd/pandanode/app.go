@@ -158,6 +158,7 @@ Start here:
   pandanode init             set up this machine as a device with an identity of its own
   pandanode run              run its node; the other commands talk to it
   pandanode group create tea found a group
+  pandanode                  read and write in the group where something happened last
   pandanode demo             watch three nodes do all of it`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
@@ -169,6 +170,12 @@ Start here:
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asked {
 				return a.printVersion()
+			}
+			if isTerminal(a.in) && isTerminal(a.out) {
+				if c, g, ok := a.chatToOpen(cmd.Context()); ok {
+					defer c.Close()
+					return does(func(ctx context.Context, _ []string) error { return a.plainChat(ctx, c, g) })(cmd, nil)
+				}
 			}
 			return cmd.Help()
 		},

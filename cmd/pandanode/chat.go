@@ -61,6 +61,26 @@ func chatGroup(ctx context.Context, c *api.Client, args []string) (api.Group, er
 	return slices.MaxFunc(all.Groups, func(x, y api.Group) int { return x.Active.Compare(y.Active) }), nil
 }
 
+// chatToOpen is the group that the program shows when it is told nothing else, if a node runs
+// and has one.
+func (a *app) chatToOpen(ctx context.Context) (*api.Client, api.Group, bool) {
+	c, err := a.client()
+	if err != nil {
+		return nil, api.Group{}, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	g, err := chatGroup(ctx, c, nil)
+	if err != nil {
+		c.Close()
+		return nil, api.Group{}, false
+	}
+	return c, g, true
+}
+
+// openTime is how long a node may take to say which groups it has.
+const openTime = 5 * time.Second
+
 // Words of a chat that are no commands of the command line.
 const (
 	slashQuit = "quit"

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
+
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/api/apitest"
 )
@@ -268,6 +270,50 @@ func TestChatInterrupted(t *testing.T) {
 		c.out.has(t, "you: hello")
 		c.cancel(&interrupted{signal})
 		c.ends(code)
+	}
+}
+
+// On a terminal the program alone opens the chat if there is a group, and else says how to
+// begin, as it does where it is piped. The terminal's end of input ends the chat.
+func TestAloneOnATerminal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alone := func(home string) string {
+		master, slave, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer master.Close()
+		defer slave.Close()
+		var out output
+		go func() { _, _ = io.Copy(&out, master) }()
+		if _, err := io.WriteString(master, "hello\n\x04"); err != nil {
+			t.Fatal(err)
+		}
+		a := &app{in: slave, out: slave, err: slave, environ: []string{"PANDANODE_HOME=" + home}}
+		if code := a.run(t.Context(), nil); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		if _, err := io.WriteString(slave, "the end"); err != nil {
+			t.Fatal(err)
+		}
+		out.has(t, "the end")
+		return out.String()
+	}
+	for _, home := range []string{w.home, t.TempDir()} { // without a group, without a node
+		if text := alone(home); !strings.Contains(text, "Start here:") {
+			t.Errorf("no help: %s", text)
+		}
+	}
+	w.ok("group", "create", "tea")
+	if text := alone(w.home); !strings.Contains(text, "tea: /help") || strings.Contains(text, "Start here:") {
+		t.Errorf("no chat: %s", text)
+	}
+	if n := len(messagesOf(t, w, "tea")); n != 1 {
+		t.Errorf("%d messages were sent", n)
+	}
+	if r := w.run(""); r.code != 0 || !strings.Contains(r.out, "Start here:") {
+		t.Errorf("piped: %+v", r)
 	}
 }
 
