@@ -377,7 +377,7 @@ func TestInvariantsCanFail(t *testing.T) {
 }
 
 // TestMutedBeside: what was written beside a change of role that made its author read-only is
-// owed if another member had the message before, also one that only reads, and only then.
+// owed, and shown, if another member had the message before, also one that only reads, and only then.
 func TestMutedBeside(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]bool{"": true, "12m send carl\n": true, "10m partition anna | ben | carl\n": false, "10m partition anna | ben | carl\n21m send carl\n": false} {
@@ -412,6 +412,9 @@ run 2h
 				t.Errorf("%q: owed is %t, want %t", line, got, want)
 			}
 			if !want {
+				if slices.Contains(anna.Shown, a.ID) {
+					t.Errorf("%q: anna shows what is not owed", line)
+				}
 				continue
 			}
 			anna.Shown = slices.DeleteFunc(slices.Clone(anna.Shown), func(id wire.MessageID) bool { return id == a.ID })

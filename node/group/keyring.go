@@ -64,6 +64,7 @@ type keyring struct {
 	left  leftOut
 
 	complained time.Time // when this device last said that it lacks one; not durable
+	replaced   time.Time // when it last replaced one that nobody holds; not durable
 }
 
 // sendKey is the key to send under by one roster.
@@ -289,6 +290,56 @@ func (k *keyring) missing() (wire.KeyID, bool) {
 		return wire.KeyID{}, false
 	}
 	return best.id, true
+}
+
+// Times between complaints of a key that this device cannot open.
+const (
+	complainAfter = time.Minute      // what repairs it may be on its way
+	complainEvery = 10 * time.Minute // a hostile member can bring any number of such keys
+)
+
+// enoughComplain is how many users have to say for some time that they cannot open a key before
+// one of them replaces it; fewer, if there are no more but the user that brought it.
+const enoughComplain = 3
+
+// replaceEvery is how long a device waits that replaced such a key before it replaces another:
+// a hostile member can bring any number of them.
+const replaceEvery = time.Hour
+
+// ofNobody says whether there is a key that has to be replaced: this device said that it cannot
+// open it, others did, and for some time nobody has helped. A key that this device holds is
+// none, whoever complains of it.
+func (k *keyring) ofNobody(now time.Time) bool {
+	if now.Sub(k.replaced) < replaceEvery {
+		return false
+	}
+	for id, t := range k.known {
+		if !k.has(id) && t.by != nil && !t.over() && k.clean(t) && k.waits(now, t, k.cfg.Device.ID) && k.enoughWait(now, t) {
+			return true
+		}
+	}
+	return false
+}
+
+// waits says whether a device has said for some time that it cannot open a key.
+func (k *keyring) waits(now time.Time, t *transportKey, d wire.DeviceID) bool {
+	it := t.lacks[d]
+	return it != nil && now.Sub(it.Since(now)) >= complainEvery && !k.served(t, d)
+}
+
+// enoughWait says whether enough users wait for a key, beside the one that brought it.
+func (k *keyring) enoughWait(now time.Time, t *transportKey) bool {
+	others, wait := 0, 0
+	for u := range k.rosters.now.Users() {
+		if u.ID == t.by.User {
+			continue
+		}
+		others++
+		if slices.ContainsFunc(u.Devices, func(d wire.DeviceID) bool { return k.waits(now, t, d) }) {
+			wait++
+		}
+	}
+	return wait >= min(enoughComplain, others)
 }
 
 // complainFor is how long a device that holds no key of the group's waits for one. Then it

@@ -11,9 +11,9 @@ import (
 )
 
 // keepTransport writes what transport keys need: a new one where every key at hand
-// is known to somebody who is out, and wraps for devices of the roster that the
-// current one leaves out. At once for those who removed somebody themselves, after
-// rank × 2 s for others.
+// is known to somebody who is out, or members wait in vain for one, and wraps for devices
+// of the roster that the current one leaves out. At once for those who removed somebody
+// themselves, after rank × 2 s for others.
 func (m *Machine) keepTransport(now time.Time) {
 	n, e := m.position()
 	if n == nil || !m.own.Joined {
@@ -24,7 +24,8 @@ func (m *Machine) keepTransport(now time.Time) {
 		return
 	}
 	t := m.keys.of(current)
-	fresh := t.over() || !m.keys.clean(t)
+	replace := m.keys.ofNobody(now)
+	fresh := t.over() || !m.keys.clean(t) || replace
 	if !t.named() && m.keys.complains(now) {
 		if !m.timers.running(timerTransport) || m.timers.due(now, timerTransport) {
 			m.timers.set(timerTransport, now.Add(complainEvery))
@@ -50,6 +51,9 @@ func (m *Machine) keepTransport(now time.Time) {
 	}
 	m.timers.set(timerTransport, now.Add(time.Minute)) // if it fails, or leaves somebody out
 	if fresh {
+		if replace {
+			m.keys.replaced = now
+		}
 		m.tx.fail(m.rotate(now, e))
 		return
 	}
@@ -73,12 +77,6 @@ func (m *Machine) keepTransport(now time.Time) {
 		m.tx.fail(err)
 	}
 }
-
-// Times between complaints of a key that this device cannot open.
-const (
-	complainAfter = time.Minute      // what repairs it may be on its way
-	complainEvery = 10 * time.Minute // a hostile member can bring any number of such keys
-)
 
 // complain says which transport key this device cannot open, although by the logs it has a way
 // to it: the wrap is rubbish, or a Welcome did not bring it. Any device that holds it
