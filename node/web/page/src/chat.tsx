@@ -90,7 +90,8 @@ function Log({ t, g }: { t: Timeline; g: Group }) {
   const shown = items.slice(start, last)
 
   const hold = () => { // remember where something on the screen is
-    const el = box.current!
+    const el = box.current
+    if (!el) return // it went while earlier messages came
     const top = el.getBoundingClientRect().top
     for (const row of el.children) {
       const r = row.getBoundingClientRect()
@@ -151,7 +152,8 @@ function Log({ t, g }: { t: Timeline; g: Group }) {
     return true
   }
   const scrolled = () => {
-    const el = box.current!
+    const el = box.current
+    if (!el) return // the log has gone, the event was on its way
     const below = el.scrollHeight - el.scrollTop - el.clientHeight
     const atEnd = last >= items.length && below < 24
     stuck.current = atEnd

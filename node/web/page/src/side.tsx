@@ -22,7 +22,7 @@ export function Side() {
     setTimeout(() => document.getElementById('tab-' + next)?.focus())
   }
   return (
-    <aside class="side" aria-label="About this group" onKeyDown={(e) => e.key === 'Escape' && (side.value = '')}>
+    <aside class="side" aria-label="About this group" onKeyDown={(e) => e.key === 'Escape' && !(e.target as Element).closest('dialog') && (side.value = '')}>
       <header>
         <div role="tablist" class="tabs" onKeyDown={keys}>
           {shown.map((t) => (

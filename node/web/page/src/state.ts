@@ -10,6 +10,7 @@ export const side = signal<'' | 'members' | 'invites' | 'settings'>('')
 export const linked = signal(true) // the stream of events is there
 export const trouble = signal<Fault | null>(null) // of the last thing that somebody did
 export const said = signal('') // for a screen reader
+let saidOf = '' // the message that it quotes
 export const now = signal(Date.now()) // once a minute
 
 export const open = computed(() => (place.value.view === 'group' ? groups.value?.find((g) => g.id === place.value.id) : undefined))
@@ -91,12 +92,16 @@ export class Timeline {
       if (own.size) this.pending.value = this.pending.peek().filter((p) => !own.has(p.id!))
     })
     const last = found.at(-1)!.message
-    if (last && !last.own) said.value = `${last.name}: ${last.text ?? ''}`.slice(0, 200)
+    if (last && !last.own) {
+      saidOf = last.id
+      said.value = `${last.name}: ${last.text ?? ''}`.slice(0, 200)
+    }
   }
 
   /** renew reads messages again that have changed. */
   async renew(ids: string[]) {
     const changed = new Set(ids)
+    if (changed.has(saidOf)) saidOf = said.value = '' // it may be deleted
     const wanted = this.items.peek().flatMap(({ message: m }) => (m && (changed.has(m.id) || changed.has(m.reply_to?.id ?? '')) ? [m.id] : [])) // answers quote it
     if (wanted.length > 40) return this.load()
     const found = new Map<string, Message>()
