@@ -46,12 +46,20 @@ check: ## formatting, go vet, linters, forbidden imports, go.mod
 	@! command -v promtool >/dev/null || promtool check rules contrib/alerts.yml
 	@$(TOOL) golangci-lint run --allow-serial-runners ./...
 	@cd mls/interop && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --allow-serial-runners ./...
+	@cd tools/browser && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) tool -modfile=../go.mod golangci-lint run --allow-serial-runners ./...
 	@cd tools/dist && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --allow-serial-runners ./...
 	@echo "check: all clean"
 
 .PHONY: page
 page: ## build the page of `pandanode web` anew, of its sources in node/web/page
 	@node/web/page/build node/web/dist
+
+# The browser of `make web-test` is the system's. PICTURES=docs makes the README's pictures anew.
+.PHONY: web-test
+web-test: ## the page in Chromium: two people, hostile pages, 10,000 messages (needs chromium; 1 min)
+	@tools/browser/install
+	@$(GO) build -o bin/page-test ./cmd/pandanode
+	@PAGE_PROGRAM="$(CURDIR)/bin/page-test" PAGE_PICTURES="$(abspath $(PICTURES))" $(GO) test -C tools/browser -count=1 -timeout 5m -v .
 
 .PHONY: units
 units: ## look at the systemd units in packaging/systemd (needs systemd-analyze)
@@ -90,7 +98,7 @@ race: ## the race detector on the pure packages (needs a C compiler)
 
 .PHONY: clean
 clean: ## remove built files, but not the node of `make run`
-	@rm -rf $(BIN) bin/testcount bin/fuzz
+	@rm -rf $(BIN) bin/testcount bin/page-test bin/fuzz
 
 .PHONY: sim
 sim: ## the simulator: all scenarios, 100 random worlds (3 min on two cores)
