@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -287,6 +288,9 @@ func TestServiceReloads(t *testing.T) {
 		}
 	}
 	set("log.file", path)
+	hup := make(chan os.Signal, 1) // under nohup the node would be born to ignore it
+	signal.Notify(hup, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hup) })
 	s := m.start("PANDANODE_PASSPHRASE_FILE=" + filepath.Join(m.dir, "right"))
 	m.hears("READY=1")
 	reloads := func(want string) {
