@@ -36,7 +36,7 @@ test: ## run all tests and count them (under 10 min on two cores)
 check: ## formatting, go vet, linters, forbidden imports, go.mod
 	@out=$$($(TOOL) gofumpt -l $$(git ls-files '*.go' ':!:*.pb.go')) || exit 1; \
 	  if [ -n "$$out" ]; then echo "not formatted (run: make fmt):"; echo "$$out"; exit 1; fi
-	@$(GO) vet ./...
+	@$(GO) vet ./... && $(GO) vet -tags e2e ./cmd/pandanode
 	@$(GO) test -count=1 ./internal/archtest
 	@$(GO) mod tidy -diff
 	@$(GO) mod verify >/dev/null

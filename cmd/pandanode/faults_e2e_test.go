@@ -62,17 +62,6 @@ func mounted(t *testing.T, size string) (dir string, writable func(bool)) {
 	}
 }
 
-// shortDir is a directory with a short path, for sockets.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "panda")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 // lone is one real node, driven through its command line.
 type lone struct {
 	*testing.T
