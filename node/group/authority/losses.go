@@ -186,7 +186,8 @@ func (s *resolution) standing(ops []*Op) []*Op {
 	var ranks [int(out) + 1][]*Op
 	for _, x := range ops {
 		if x.loss() || x.grants() || x.closes() {
-			ranks[s.rank(x)] = append(ranks[s.rank(x)], x)
+			k := s.rank(x)
+			ranks[k] = append(ranks[k], x)
 		}
 	}
 	s.losses, s.authority = newLossIndex(), map[wire.UserID][]*Op{}
