@@ -93,15 +93,19 @@ func (p *process) kill() {
 	p.client.Close()
 }
 
-// freePort is a UDP port of loopback that nobody had a moment ago.
+// freePort is a UDP port of loopback that nobody has now. No client gets it while the node
+// is down, since it is below the ports that Linux gives to clients.
 func freePort(t *testing.T) int {
 	t.Helper()
-	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 10_000 + rand.IntN(22_768)
+		if c, err := net.ListenPacket("udp4", fmt.Sprint("127.0.0.1:", port)); err == nil {
+			_ = c.Close()
+			return port
+		}
 	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 // acks are the texts that a node acknowledged, and when it last did.

@@ -167,8 +167,12 @@ func stepFailed(number int, title string, err error) error {
 }
 
 func (d *demo) stepInit(ctx context.Context) ([]string, error) {
+	ports, err := freePorts(ctx, "127.0.0.1", len(d.all()))
+	if err != nil {
+		return nil, err
+	}
 	var seen []string
-	for _, p := range d.all() {
+	for i, p := range d.all() {
 		if err := os.Mkdir(p.home, 0o700); err != nil {
 			return nil, err
 		}
@@ -176,11 +180,7 @@ func (d *demo) stepInit(ctx context.Context) ([]string, error) {
 		if err := os.WriteFile(secret, []byte("the passphrase of "+p.name+"\n"), 0o600); err != nil {
 			return nil, err
 		}
-		port, err := freePort(ctx, "127.0.0.1")
-		if err != nil {
-			return nil, err
-		}
-		p.listen = fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1,/ip4/127.0.0.1/tcp/%d", port, port)
+		p.listen = fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1,/ip4/127.0.0.1/tcp/%d", ports[i], ports[i])
 		start := time.Now()
 		if _, err := p.cli(ctx, "", "init", "--name", p.name, "--passphrase-file", secret, "--listen", p.listen, "--mdns=false"); err != nil {
 			return nil, err

@@ -51,13 +51,13 @@ func newClusterOf(t *testing.T, binary string, n int, limit time.Duration) *clus
 	t.Cleanup(cancel)
 	c := &cluster{T: t, ctx: ctx, api: make([]*api.Client, n)}
 	dir := shortDir(t)
+	ports, err := freePorts(ctx, "127.0.0.1", n)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range n {
-		port, err := freePort(ctx, "127.0.0.1")
-		if err != nil {
-			t.Fatal(err)
-		}
 		p := &process{name: fmt.Sprint("n", i), home: filepath.Join(dir, fmt.Sprint(i)), binary: binary}
-		p.listen = fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", port)
+		p.listen = fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", ports[i])
 		if i > 0 {
 			p.seeds = c.procs[0].addr
 		}
