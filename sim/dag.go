@@ -308,7 +308,8 @@ func (d *dag) everHad(user wire.UserID, role wire.Role, e *dagEntry) bool {
 		if d.void[g.hash] || g.op.Role == 0 || g.op.Role > role || !d.inPast(g, e) {
 			return false
 		}
-		gives := g.op.Type == wire.OpAdd && d.users[g.target] == user || g.op.Type == wire.OpRole && *g.op.User == user
+		gives := g.op.Type == wire.OpAdd && d.users[g.target] == user ||
+			g.op.Type == wire.OpRole && *g.op.User == user && d.everHad(d.user(g), wire.RoleOwner, g) // owners alone give roles
 		return gives && !slices.ContainsFunc(d.opList, func(x *dagEntry) bool {
 			return x.op.Type == wire.OpRole && *x.op.User == user && x.op.Role > role && d.inPast(g, x) && d.inPast(x, e) && x != e
 		})

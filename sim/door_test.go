@@ -40,6 +40,11 @@ func TestDoorReach(t *testing.T) {
 	if got, want := r.world.stayed(r.world.groups[0]), "anna owner, mallory owner, spy admin; request"; got != want {
 		t.Errorf("after an owner's puppet there are %s; want %s", got, want)
 	}
+	// No admin makes an owner: what a puppet of that kind removes was never permitted.
+	r = play("3m role anna mallory admin\n4m join spy\n5m approve anna spy\n6m hostile mallory\n7m puppet mallory spy owner known=3m30s removes=ben\n")
+	if got, want := r.world.stayed(r.world.groups[0]), "anna owner, ben member, mallory admin, spy member; request"; got != want {
+		t.Errorf("after an admin's puppet there are %s; want %s", got, want)
+	}
 	r = play("4m join spy\n5m hostile mallory\n6m misserve mallory spy\n10m approve anna spy\n")
 	astray := slices.ContainsFunc(r.world.nodeOf("spy").seats[0].moves, func(m move) bool { return r.obs[0].Dag.epochs[m.To] == nil })
 	if !astray {
