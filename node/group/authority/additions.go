@@ -192,8 +192,11 @@ func (s *resolution) adopted(to *Roster, x *Op, blockers []*Op, need wire.Role) 
 	for _, q := range blockers {
 		s.ask(x.Ref, q.Ref)
 	}
-	for u, logs := range s.byUser {
-		if u != x.User && u != x.Target && s.roleIn(to, u, x.Ref) <= need && s.standsBy(to, logs, x, blockers, need) {
+	if s.base != nil {
+		return false // it is resolved from scratch
+	}
+	for _, u := range s.authors { // in one order: what is asked until one is found is the same in each run
+		if u != x.User && u != x.Target && s.roleIn(to, u, x.Ref) <= need && s.standsBy(to, s.byUser[u], x, blockers, need) {
 			return true
 		}
 	}

@@ -134,6 +134,35 @@ func BenchmarkHonest(b *testing.B) {
 	}
 }
 
+// The same, where three in ten know nothing of the last few seconds: each time up to six people act
+// beside each other.
+func BenchmarkBeside(b *testing.B) {
+	for b.Loop() {
+		s := newScript()
+		s.honest(500)
+		all := s.heads()
+		for i := range 9_500 {
+			named := s.heads()
+			if i%20 < 6 {
+				named = all
+			} else {
+				all = named
+			}
+			admin := fmt.Sprint("admin", i%20)
+			name := fmt.Sprint("late", i)
+			switch i % 4 {
+			case 0, 1, 2:
+				s.admit(admin, name, wire.RoleMember, named...)
+			case 3:
+				s.write(admin, admin, 0, removeOf(fmt.Sprint("late", i-20)), named...)
+			}
+		}
+		b.ReportMetric(float64(percentile(s.took, 99).Microseconds()), "µs/op-p99")
+		b.ReportMetric(float64(percentile(s.took, 50).Microseconds()), "µs/op-p50")
+		b.ReportMetric(float64(percentile(s.took, 100).Microseconds()), "µs/op-max")
+	}
+}
+
 // One operation, dated back by years, in a group with 10,000.
 func BenchmarkBackDated(b *testing.B) {
 	s := newScript()

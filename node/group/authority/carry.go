@@ -10,6 +10,9 @@ import (
 // operations that none of those makes void.
 func (s *resolution) carryOut(ops, stand []*Op) *Roster {
 	to := founded(s.genesis)
+	if s.base != nil {
+		*to = *s.base
+	}
 	s.stand = make(map[*Op]bool, len(stand))
 	for _, x := range stand {
 		s.stand[x] = true

@@ -44,7 +44,7 @@ func (s *resolution) rests(x *Op) []*Op {
 // rooted says whether an operation's author has the authority for it by the grants and
 // losses that stand and that the author knew.
 func (s *resolution) rooted(x *Op) bool {
-	return x.need > wire.RoleAdmin || s.roleBy(s.authority[x.User], x.User, x) <= x.need
+	return x.need > wire.RoleAdmin || s.roleBy(s.about(x.User), x.User, x) <= x.need
 }
 
 // roleBy returns the role of a user by the grants and losses about that user in an

@@ -65,6 +65,10 @@ func (r *Resolver) grow() {
 	for i := len(r.logs); i < r.history.Logs(); i++ {
 		l := r.history.Log(i)
 		r.logs = append(r.logs, l)
+		r.ofLog = append(r.ofLog, nil)
+		if r.byUser[l.User] == nil {
+			r.authors = append(r.authors, l.User)
+		}
 		r.byUser[l.User] = append(r.byUser[l.User], i)
 		r.byDevice[l.Device] = append(r.byDevice[l.Device], i)
 	}

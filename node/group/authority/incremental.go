@@ -41,14 +41,16 @@ func (r *Resolver) Add(op Op) *Op {
 		return x
 	}
 	r.insert(x)
-	if x.clerk() && x.grants() {
-		r.current = nil // it rests on who served it, too, which a vote may have brought in
+	if past.roster.needsAll(x) {
+		r.current = nil
 	} else {
 		after := past.roster.after(r, x)
 		r.extend(x, after, past.roster)
 		seen := slices.Clone(past.upTo)
 		seen[x.Log]++
-		r.keep(headsKey([]*Op{x}), view{after, seen, 8})
+		v := view{after, seen, 8 + len(seen)/8}
+		r.keep(headsKey([]*Op{x}), v)
+		r.keepMilestone(milestone{x, v})
 	}
 	r.heads = append(slices.DeleteFunc(r.heads, func(y *Op) bool { return r.knows(x.Ref, y.Ref) }), x)
 	return x
@@ -56,6 +58,9 @@ func (r *Resolver) Add(op Op) *Op {
 
 // insert puts an operation in its place in the order.
 func (r *Resolver) insert(x *Op) {
+	if len(r.ofLog[x.Log]) == 0 {
+		r.writers = append(r.writers, x.Log)
+	}
 	r.ofLog[x.Log] = append(r.ofLog[x.Log], x)
 	n := len(r.ops)
 	r.ops = append(r.ops, x)
@@ -92,8 +97,9 @@ func (r *Resolver) Roster() *Roster {
 	r.grow()
 	if r.current == nil {
 		upTo := r.all()
-		r.current = r.resolve(upTo)
-		r.keep(headsKey(r.headsOf(upTo)), view{r.current, upTo, len(r.ops) + 8})
+		v := r.viewOf(upTo)
+		r.current = v.roster
+		r.keep(headsKey(r.headsOf(upTo)), v)
 	}
 	return r.current
 }
@@ -112,7 +118,7 @@ func (r *Resolver) extend(x *Op, after, past *Roster) {
 	}
 	r.current = nil
 	if slices.ContainsFunc(r.heads, func(y *Op) bool { return !r.knows(x.Ref, y.Ref) }) ||
-		!r.changesNoAnswer(to, x.Ref) || len(to.kept) > 0 && (x.loss() || x.grants()) || !r.restChangesNoAnswer(to, x.Ref) {
+		!r.changesNoAnswer(to, x.Ref) || to.needsAll(x) || !r.restChangesNoAnswer(to, x.Ref) {
 		return
 	}
 	if to == past {
@@ -120,6 +126,13 @@ func (r *Resolver) extend(x *Op, after, past *Roster) {
 	} else {
 		r.current = to.after(r, x)
 	}
+}
+
+// needsAll says whether an operation cannot be carried out on top of a roster though it knows
+// all: it rests on who served it, which a vote may have brought in, or it may be why a loss is
+// not carried out so that the group keeps an owner.
+func (to *Roster) needsAll(x *Op) bool {
+	return x.clerk() && x.grants() || len(to.kept) > 0 && (x.loss() || x.grants())
 }
 
 // changesNoAnswer says whether an entry cannot change the answers that a roster depends on:
@@ -161,18 +174,27 @@ func (r *Resolver) viewAt(e Ref) view {
 	upTo := r.before(e)
 	heads := r.headsOf(upTo)
 	key := headsKey(heads)
-	if v, ok := r.views[key]; ok && r.same(v, upTo) {
+	if v, ok := r.views[key]; ok && r.sameAnswers(v, upTo) {
 		return view{v.roster, upTo, 0}
 	}
-	to := r.resolve(upTo)
-	v := view{to, upTo, len(r.ops) + 8}
+	v := r.viewOf(upTo)
 	r.keep(key, v)
 	return v
 }
 
-// same says whether a view is also the view at other places in the logs, because those hold
-// the same operations.
-func (r *Resolver) same(v view, upTo []uint64) bool {
+// viewOf resolves the entries up to a place in each log.
+func (r *Resolver) viewOf(upTo []uint64) view {
+	weight := 8 + len(upTo)/8
+	if to := r.sinceMilestone(upTo); to != nil {
+		return view{to, upTo, weight}
+	}
+	return view{r.resolve(upTo), upTo, weight + len(r.ops)}
+}
+
+// sameAnswers says whether the entries between a view and other places in the logs change no
+// answer that it rests on. So it is the view at those places, too, if there are no operations
+// between.
+func (r *Resolver) sameAnswers(v view, upTo []uint64) bool {
 	for log, to := range upTo {
 		if len(v.roster.asked) == 0 && len(r.byDevice[r.logs[log].Device]) == 1 {
 			continue
@@ -196,7 +218,8 @@ func (r *Resolver) same(v view, upTo []uint64) bool {
 // past.
 func (r *Resolver) headsOf(upTo []uint64) []*Op {
 	var last []*Op
-	for log, ops := range r.ofLog {
+	for _, log := range r.writers {
+		ops := r.ofLog[log]
 		if n := sort.Search(len(ops), func(i int) bool { return ops[i].Seq > upTo[log] }); n > 0 {
 			last = append(last, ops[n-1])
 		}

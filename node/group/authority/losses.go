@@ -209,10 +209,22 @@ func (s *resolution) noteStanding(x *Op) {
 		s.losses.add(x)
 	}
 	if u, ok := x.whom(); ok {
-		list := s.authority[u]
+		list := s.about(u)
+		if _, own := s.authority[u]; !own {
+			list = slices.Clip(list)
+		}
 		at, _ := slices.BinarySearchFunc(list, x, (*Op).compare)
 		s.authority[u] = slices.Insert(list, at, x)
 	}
+}
+
+// about gives the grants and losses about a user that stand, in order.
+func (s *resolution) about(u wire.UserID) []*Op {
+	list, known := s.authority[u]
+	if !known && s.base != nil {
+		return s.base.authority.at(u)
+	}
+	return list
 }
 
 // stands says whether a loss or grant stands, once all that may void it are decided.
@@ -251,7 +263,7 @@ func (s *resolution) madeOwner(x *Op) bool {
 	if x.Type == wire.OpRemove {
 		victim = x.Target
 	}
-	return slices.ContainsFunc(s.authority[victim], func(p *Op) bool {
+	return slices.ContainsFunc(s.about(victim), func(p *Op) bool {
 		return p.grants() && p.Role == wire.RoleOwner && s.concurrent(p.Ref, x.Ref)
 	})
 }

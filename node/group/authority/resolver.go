@@ -23,26 +23,29 @@ type Resolver struct {
 	history History
 	logs    []Log // of the history, as they were when they came
 
+	authors  []wire.UserID // of logs
 	byUser   map[wire.UserID][]int
 	byDevice map[wire.DeviceID][]int
-	ops      []*Op         // permitted ones, in order
-	ofLog    map[int][]*Op // the same, ascending
+	ops      []*Op   // permitted ones, in order
+	ofLog    [][]*Op // the same by log, ascending
+	writers  []int   // logs that hold some
 	prio     map[wire.UserID]priority
 	begins   map[wire.LogID]bool // logs that may be the first of their devices
 
-	founded *Roster // without operations
-	current *Roster // nil: resolve it again
-	heads   []*Op   // operations that are in no other's past
-	views   map[string]view
-	keys    []string // of them, oldest first
-	weight  int
+	founded    *Roster // without operations
+	current    *Roster // nil: resolve it again
+	heads      []*Op   // operations that are in no other's past
+	views      map[string]view
+	milestones []milestone // oldest first
+	keys       []string    // of them, oldest first
+	weight     int
 }
 
 // New gives a resolver of a history, which holds no operations yet.
 func New(g Genesis, h History) *Resolver {
 	return &Resolver{
 		genesis: g, history: h, byUser: map[wire.UserID][]int{}, byDevice: map[wire.DeviceID][]int{},
-		ofLog: map[int][]*Op{}, prio: map[wire.UserID]priority{}, views: map[string]view{},
+		prio: map[wire.UserID]priority{}, views: map[string]view{},
 		begins: map[wire.LogID]bool{{Device: g.Device, Incarnation: wire.FoundersIncarnation(g.ID)}: true},
 	}
 }
@@ -94,6 +97,7 @@ func (r *Resolver) before(e Ref) []uint64 {
 // place in each log.
 type resolution struct {
 	*Resolver
+	base  *Roster // of a milestone, on top of which it resolves what came since; nil: from scratch
 	upTo  []uint64
 	first *witnesses // the result of the first pass; nil during it
 

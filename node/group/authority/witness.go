@@ -33,6 +33,9 @@ func (s *resolution) better(a, b *Op, who electors) int { return s.count(a.Ref, 
 // count does the same for any two entries, without asking the user whose entries they are.
 func (s *resolution) count(a, b Ref, but wire.UserID, who electors) (n int) {
 	s.ask(a, b)
+	if s.base != nil {
+		return 0 // it is resolved from scratch
+	}
 	for u, logs := range s.byUser {
 		if u == but || !who(u) || !s.soundUser(u) {
 			continue
