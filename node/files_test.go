@@ -117,6 +117,37 @@ func (w *world) blobs(i int) (names []string) {
 	return names
 }
 
+// An edit changes the words beside files, and the files stay. Words in Markdown are spans there, too.
+func TestEditKeepsFiles(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a, b := w.open(0), w.open(1, 0)
+		id := w.create(a, "tea")
+		w.join(b, id)
+		f := w.upload(a, "list.txt", someBytes(1, 1000))
+		message := w.sendFile(a, id, "teh list", f)
+		w.state(b, f.ID, "here", here)
+		if _, err := a.API().Edit(w.Context(), api.EditRequest{Group: id.String(), Message: message.String(), Text: "the **list**", Markdown: true}); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []*Node{a, b} {
+			w.eventually(n, time.Minute, "the edit", func() bool {
+				m, err := n.API().Message(w.Context(), api.MessageRequest{Group: id.String(), Message: message.String()})
+				if err != nil || !m.Edited {
+					return false
+				}
+				if len(m.Files) != 1 || m.Files[0].ID != f.ID || m.Text != "the **list**" || len(m.Spans) == 0 {
+					t.Errorf("after the edit: %+v", m)
+				}
+				return true
+			})
+			if len(w.content(n, f.ID)) != 1000 {
+				t.Error("the file has gone")
+			}
+		}
+	})
+}
+
 // Small files come by themselves, large ones when they are asked for, and both are what was
 // sent. Then the message is deleted, and nothing of the files is left at either.
 func TestFilesComeAndGo(t *testing.T) {

@@ -155,6 +155,9 @@ func (s messageRoutes) Edit(ctx context.Context, r api.EditRequest) (api.Sent, e
 	if err != nil {
 		return api.Sent{}, APIError(err)
 	}
+	if files := m.Shown.Part.Files(); len(files) > 0 { // its words change, its files stay
+		part = content.WithFiles(&part, files)
+	}
 	return s.say(ctx, g.id, content.Message{Replaces: m.ID, Part: part})
 }
 
@@ -363,6 +366,9 @@ func (n *Node) apiMessage(ctx context.Context, id wire.GroupID, m group.Message)
 		out.MediaType, out.Data = kind, p.Content
 	default:
 		out.Text, out.MediaType = p.Said()
+		if strings.EqualFold(out.MediaType, "text/markdown") {
+			out.Spans = n.named(ctx, id, spans(out.Text))
+		}
 		out.Files = n.apiFiles(&p)
 	}
 	if first := m.Shown.Message; m.Content.MediaType == content.MediaType && first != nil {
