@@ -125,7 +125,7 @@ func TestEditKeepsFiles(t *testing.T) {
 		id := w.create(a, "tea")
 		w.join(b, id)
 		f := w.upload(a, "list.txt", someBytes(1, 1000))
-		message := w.sendFile(a, id, "teh list", f)
+		message := w.sendFile(a, id, "that list", f)
 		w.state(b, f.ID, "here", here)
 		if _, err := a.API().Edit(w.Context(), api.EditRequest{Group: id.String(), Message: message.String(), Text: "the **list**", Markdown: true}); err != nil {
 			t.Fatal(err)

@@ -51,7 +51,7 @@ func (s fileRoutes) Files(ctx context.Context, r api.FilesRequest) (api.Files, e
 		}
 	}
 	t := s.n.files
-	out := api.Files{Files: []api.File{}, Quota: t.cfg.Quota}
+	out := api.Files{Files: []api.File{}, Quota: t.cfg.Quota, Max: t.cfg.Max}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, f := range t.all {

@@ -81,6 +81,7 @@ type Files struct {
 	Files []File `json:"files"`
 	Taken int64  `json:"taken"` // bytes on the disk
 	Quota int64  `json:"quota"`
+	Max   int64  `json:"max"` // bytes of a file that is sent
 }
 
 // File is a file that a message names, or will.

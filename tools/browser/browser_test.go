@@ -62,6 +62,8 @@ func TestTwoPages(t *testing.T) {
 		{"edit and delete", (*pair).edits},
 		{"how quick a message is", (*pair).measures},
 		{"text is text", (*pair).showsTextAsText},
+		{"files", (*pair).sendsFiles},
+		{"files run nothing", (*pair).runsNoFile},
 		{"members, invites, settings, doctor", (*pair).administers},
 		{"a reload, another tab", (*pair).keepsOthersOut},
 		{"a narrow window", (*pair).isNarrow},

@@ -58,7 +58,7 @@ func (n *Node) OpenFile(_ context.Context, file string) (api.FileContent, error)
 func (n *Node) Files(context.Context, api.FilesRequest) (api.Files, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	out := api.Files{Files: []api.File{}, Quota: 4 << 30}
+	out := api.Files{Files: []api.File{}, Quota: 4 << 30, Max: 100 << 20}
 	for _, f := range n.files {
 		out.Files = append(out.Files, f.File)
 		out.Taken += f.Sealed

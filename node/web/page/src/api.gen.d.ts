@@ -118,6 +118,7 @@ export interface Files {
   files: File[]
   taken: number
   quota: number
+  max: number
 }
 
 export interface Finding {

@@ -6,23 +6,27 @@ import type { Explanation, Group, Happening, Message } from './api.gen'
 import { ask, path } from './net'
 import { attempt, dropPending, go, me, members, now, open, place, said, send, showsEnd, side, Timeline, timelineOf, trouble } from './state'
 import type { Pending } from './state'
+import { Attached, filesOf, Holders, UploadLine, Viewer } from './files'
+import { attach, edit, reply, Writing } from './write'
 import { standing } from './left'
 import { Copy, Dialog, Empty, sentence, Sure, Trouble } from './parts'
 import { clean, count, day, dayOf, hue, initial, moment, Name, telling, Text, time } from './words'
 
 const active = signal('') // the message whose actions show
-const writing = signal<{ group: string; reply?: Message; edit?: Message }>({ group: '' })
 const asking = signal<Message | null>(null) // why
 const deleting = signal<Message | null>(null)
+const dropping = signal(false) // files are held over the group
 const picking = signal<Message | null>(null)
 
 export function Chat() {
   const g = open.value
   if (!g) return <main class="middle"><Empty><p>{place.value.id ? 'This group is not here.' : 'Choose a group.'}</p></Empty></main>
   const t = timelineOf(g.id)
+  const over = (e: DragEvent) => { if (may && e.dataTransfer?.types.includes('Files')) { e.preventDefault(); dropping.value = true } }
   const may = (g.state === 'member' || g.state === 'syncing') && g.role !== 'read-only' && !g.leaving
   return (
-    <main class="middle" key={g.id}>
+    <main class={'middle' + (dropping.value ? ' dropping' : '')} key={g.id} onDragOver={over} onDragLeave={(e) => e.target === e.currentTarget && (dropping.value = false)}
+      onDrop={(e) => { dropping.value = false; if (may && e.dataTransfer?.types.includes('Files')) { e.preventDefault(); attach(g.id, filesOf(e.dataTransfer)) } }}>
       <header>
         <button class="icon back" aria-label="Back to the groups" onClick={() => go({ view: 'group' })}><Icon of="back" /></button>
         <span class={'face ' + hue(g.id)} aria-hidden="true">{initial(g.name)}</span>
@@ -38,6 +42,8 @@ export function Chat() {
       {g.state === 'out' && <p class="note">You are not in this group any more. What you have of it stays until you forget it, under Settings.</p>}
       {g.role === 'read-only' && g.state === 'member' && <p class="note">You may read in this group, and not write.</p>}
       {asking.value && <Why m={asking.value} close={() => (asking.value = null)} />}
+      {dropping.value && <div class="dropzone" aria-hidden="true">Drop files here to send them to {clean(g.name)}</div>}
+      <Viewer />
       {picking.value && <Pick m={picking.value} close={() => (picking.value = null)} />}
       {deleting.value && (
         <Sure title="Delete this message?" text="It is taken away for everybody who has not read it yet, and from the screens of all others. Somebody who kept it keeps it." yes="Delete"
@@ -224,7 +230,10 @@ function Bubble({ h, m, g, begins, ends }: { h: Happening; m: Message; g: Group;
       aria-label={`${m.own ? 'You' : clean(m.name)}, ${time(m.sent)}`}>
       {begins && !m.own && <b class={hue(m.user)}><Name id={m.user} name={m.name} /></b>}
       {m.reply_to && <button class="quote" onClick={() => jump(m.reply_to!.id)}><b>{m.reply_to.user === me.value?.user ? 'You' : clean(m.reply_to.name) || 'A message that is not here'}</b> {clean(m.reply_to.excerpt)}</button>}
-      {gone ? <p class="gone">{gone}</p> : <p dir="auto"><Text>{m.text ?? `[${m.media_type}]`}</Text></p>}
+      {gone ? <p class="gone">{gone}</p> : <>
+        {m.files?.length ? <Attached files={m.files} /> : null}
+        {m.text || !m.files?.length ? <p dir="auto"><Text>{m.text ?? `[${m.media_type}]`}</Text></p> : null}
+      </>}
       {m.reactions?.length ? (
         <div class="reactions">{m.reactions.map((r) => (
           <button aria-pressed={!!r.mine} aria-label={`${r.text}, ${r.count}: ${r.users.map(userName).join(', ')}`} title={r.users.map(userName).join(', ')} onClick={() => react(m, r.text, !!r.mine)}>{clean(r.text)} {r.count}</button>
@@ -260,11 +269,12 @@ function mark(m: Message) {
 function Waiting({ p, g }: { p: Pending; g: Group }) {
   return (
     <article class="m own first waiting" aria-label="You, not sent yet">
-      <p dir="auto"><Text>{p.text}</Text></p>
+      {p.files.map((u) => <UploadLine key={u.key} u={u} />)}
+      {p.text && <p dir="auto"><Text>{p.text}</Text></p>}
       {p.fault ? (
         <small class="foot failed" role="alert">
           {sentence(p.fault.message)} {p.fault.code === 'unavailable' ? 'It may have been sent: look before you send it again.' : ''}
-          <button class="mark" onClick={() => { dropPending(g.id, p.key); void send(g.id, p.text) }}>Send again</button>
+          <button class="mark" onClick={() => { dropPending(g.id, p.key); for (const u of p.files) if (u.fault.peek()) u.begin(false); void send(g.id, p) }}>Send again</button>
           <button class="mark" onClick={() => dropPending(g.id, p.key)}>Discard</button>
         </small>
       ) : <small class="foot">…</small>}
@@ -279,16 +289,6 @@ function jump(id: string) {
 }
 
 const react = (m: Message, text: string, mine: boolean) => attempt(() => ask(mine ? 'DELETE' : 'PUT', path`/v1/groups/${m.group}/messages/${m.id}/reactions/${text}`))
-
-function reply(m: Message) {
-  writing.value = { group: m.group, reply: m }
-  focusLine()
-}
-function edit(m: Message) {
-  writing.value = { group: m.group, edit: m }
-  focusLine()
-}
-const focusLine = () => setTimeout(() => document.querySelector<HTMLElement>('.write textarea')?.focus())
 
 const usual = ['👍', '❤️', '😂', '😮', '😢', '🙏', '🎉', '🐼']
 
@@ -317,6 +317,7 @@ function Why({ m, close }: { m: Message; close: () => void }) {
     <Dialog title="About this message" close={close}>
       <p><b>{m.own ? 'You' : clean(m.name)}</b>, {moment(m.sent)}{m.expires && <>. It expires on {moment(m.expires)}</>}</p>
       {why ? <ul class="facts">{[...(why.facts || []), ...(why.next || [])].map((f) => <li>{sentence(clean(f))}</li>)}</ul> : <p class="faint">Asking the node…</p>}
+      {m.files?.length ? <><h3>Who has its files</h3><ul class="facts">{m.files.map((f) => <Holders key={f.id} of={f} />)}</ul></> : null}
       {versions && versions.length > 1 && <><h3>Its versions</h3><ol class="facts">{versions.map((v) => <li dir="auto"><small>{moment(v.sent)}</small><br />{clean(v.text)}</li>)}</ol></>}
       <div class="row end">
         <code class="grow">{m.id.slice(0, 16)}</code>
@@ -324,70 +325,5 @@ function Why({ m, close }: { m: Message; close: () => void }) {
         <Copy text={m.id} label="Copy the ID" />
       </div>
     </Dialog>
-  )
-}
-
-// Drafts stay in memory: a browser may write what a page stores to the disk.
-const drafts = new Map<string, string>()
-
-function Writing({ g, t }: { g: Group; t: Timeline }) {
-  const area = useRef<HTMLTextAreaElement>(null)
-  const w = writing.value.group === g.id ? writing.value : { group: g.id }
-  const fit = () => {
-    const el = area.current!
-    el.style.height = 'auto'
-    el.style.height = Math.min(el.scrollHeight, innerHeight * 0.4) + 'px'
-  }
-  useLayoutEffect(() => {
-    const el = area.current!
-    if (w.edit) el.value = w.edit.text || ''
-    else if (!el.value) el.value = drafts.get(g.id) || ''
-    fit()
-  }, [g.id, w.edit?.id])
-  useEffect(() => { if (matchMedia('(min-width: 700px) and (pointer: fine)').matches) area.current!.focus() }, [g.id])
-  const done = () => {
-    writing.value = { group: g.id }
-    area.current!.value = ''
-    drafts.delete(g.id)
-    fit()
-  }
-  const cancel = () => {
-    writing.value = { group: g.id }
-    if (w.edit) area.current!.value = drafts.get(g.id) || ''
-    fit()
-  }
-  const go = () => {
-    const text = area.current!.value.replace(/^\n+|\s+$/g, '')
-    if (!text) return
-    const { edit, reply } = w
-    if (edit) {
-      void attempt(() => ask('PUT', path`/v1/groups/${g.id}/messages/${edit.id}`, { text })).then((ok) => ok && done())
-      return
-    }
-    done()
-    void send(g.id, text, reply?.id)
-  }
-  const keys = (e: KeyboardEvent) => {
-    if (e.isComposing) return
-    if (e.key === 'Enter' && !e.shiftKey && !e.altKey) { e.preventDefault(); go() }
-    else if (e.key === 'Escape' && (w.reply || w.edit)) { e.preventDefault(); cancel() }
-    else if (e.key === 'ArrowUp' && !area.current!.value) {
-      const mine = t.items.peek().findLast((h) => h.message?.own && !h.message.deleted && !h.message.expired)?.message
-      if (mine) { e.preventDefault(); edit(mine) }
-    }
-  }
-  const about = w.reply || w.edit
-  return (
-    <form class="write" onSubmit={(e) => { e.preventDefault(); go() }}>
-      {about && (
-        <div class="about">
-          <span class="grow"><b>{w.edit ? 'Editing' : `Replying to ${about.own ? 'yourself' : clean(about.name)}`}</b> {clean(about.text).slice(0, 120)}</span>
-          <button type="button" class="icon" aria-label="Cancel" onClick={cancel}><Icon of="close" /></button>
-        </div>
-      )}
-      <textarea ref={area} rows={1} dir="auto" aria-label={`Message to ${clean(g.name)}`} placeholder="Write a message" maxLength={65536} onKeyDown={keys}
-        onInput={(e) => { fit(); if (!w.edit) drafts.set(g.id, e.currentTarget.value) }} />
-      <button class="good send" aria-label={w.edit ? 'Save' : 'Send'}><Icon of={w.edit ? 'save' : 'send'} /></button>
-    </form>
   )
 }

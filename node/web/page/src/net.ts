@@ -47,6 +47,37 @@ async function raw(method: string, path: string, body: unknown, o: { last?: stri
   throw new Fault(e || { message: `the node answered ${r.status}` })
 }
 
+/** content gives the bytes of a file that is here. */
+export async function content(id: string): Promise<ArrayBuffer> {
+  return (await raw('GET', path`/v1/files/${id}/content`, undefined)).arrayBuffer()
+}
+
+/** upload gives a file to the node, and says how much of it is there. Only an XMLHttpRequest tells that. */
+export function upload<T>(file: File, keep: boolean, sent: (n: number) => void, stop: AbortSignal): Promise<T> {
+  return new Promise((done, fail) => {
+    const x = new XMLHttpRequest()
+    x.open('POST', '/v1/files?name=' + encodeURIComponent(file.name) + (keep ? '&keep_metadata=true' : ''))
+    x.setRequestHeader('Authorization', 'Bearer ' + token.value)
+    x.setRequestHeader('Content-Type', 'application/octet-stream')
+    x.upload.onprogress = (e) => sent(e.loaded)
+    x.onload = () => {
+      let said: (T & { error?: undefined }) | { error: APIError } | undefined
+      try {
+        said = JSON.parse(x.responseText)
+      } catch {
+        // no answer of the node's
+      }
+      if (x.status === 401) leave()
+      if (x.status === 200 && said) done(said as T)
+      else fail(new Fault(said?.error || { message: `the node answered ${x.status}` }))
+    }
+    x.onerror = () => fail(new Fault({ code: gone, message: 'the file could not be read, or the node does not answer' }))
+    x.onabort = () => fail(new Fault({ message: 'it was called off' }))
+    stop.addEventListener('abort', () => x.abort())
+    x.send(file)
+  })
+}
+
 /** path puts values into a path: path`/v1/groups/${id}`. */
 export function path(parts: TemplateStringsArray, ...values: (string | number)[]): string {
   return parts.reduce((out, p, i) => out + encodeURIComponent(values[i - 1]!) + p)
@@ -58,7 +89,7 @@ export async function ask<T>(method: string, where: string, body?: unknown): Pro
 
 /** follow calls emit for each item of a stream, and returns when that ends. */
 export async function follow<T>(method: string, where: string, emit: (item: T, id: string) => void, o: { body?: unknown; last?: string; signal?: AbortSignal; begun?: () => void } = {}): Promise<void> {
-  const r = await raw(method, where, o.body, o)
+  const r = await raw(method, where, o.body ?? (method === 'POST' ? {} : undefined), o)
   o.begun?.()
   const reader = r.body!.pipeThrough(new TextDecoderStream()).getReader()
   let rest = ''

@@ -6,7 +6,7 @@ import { ask, Fault } from './net'
 import { trouble } from './state'
 
 /** Dialog is a modal window; Escape and a click beside it close it. */
-export function Dialog({ title, close, children }: { title: string; close: () => void; children: ComponentChildren }) {
+export function Dialog({ title, wide, close, children }: { title: string; wide?: boolean; close: () => void; children: ComponentChildren }) {
   const ref = useRef<HTMLDialogElement>(null)
   useEffect(() => {
     const back = document.activeElement as HTMLElement | null
@@ -14,9 +14,9 @@ export function Dialog({ title, close, children }: { title: string; close: () =>
     return () => back?.focus?.()
   }, [])
   return (
-    <dialog ref={ref} aria-label={title} onClose={close} onClick={(e) => e.target === ref.current && close()}>
+    <dialog ref={ref} class={wide ? 'wide' : undefined} aria-label={title} onClose={close} onClick={(e) => e.target === ref.current && close()}>
       <header>
-        <h2>{title}</h2>
+        <h2 dir="auto">{title}</h2>
         <button class="icon" aria-label="Close" onClick={close}><Icon of="close" /></button>
       </header>
       {children}

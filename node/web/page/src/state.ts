@@ -1,6 +1,7 @@
 // What the page knows, and how it keeps up with the node.
 import { batch, computed, signal } from '@preact/signals'
 import type { Event, Group, Happening, ID, Member, Members, Message, Request, Requests, Sent } from './api.gen'
+import type { Upload } from './files'
 import { all, ask, Fault, follow, gone, path, token } from './net'
 
 export const me = signal<ID | null>(null)
@@ -120,11 +121,17 @@ export class Timeline {
 }
 
 /** Pending is a message that the node has not accepted yet, as far as is known. */
-export interface Pending {
+export interface Pending extends Letter {
   key: number
-  text: string
   id?: string // once it is accepted, until the timeline has it
   fault?: Fault
+}
+
+/** Letter is a message that somebody has written. */
+export interface Letter {
+  text: string
+  files: Upload[]
+  reply?: string // the message that it answers
 }
 
 const timelines = new Map<string, Timeline>()
@@ -226,7 +233,7 @@ let tries = 0
 function happened(e: Event) {
   if (!e.group) return
   touched.add(e.group)
-  if (e.kind === 'message-changed' && e.message) {
+  if ((e.kind === 'message-changed' || e.kind === 'file') && e.message) {
     if (!changed.has(e.group)) changed.set(e.group, new Set())
     changed.get(e.group)!.add(e.message)
   }
@@ -327,13 +334,14 @@ export function watchDeliveries() {
 let keys = 0
 
 /** send gives a message to the node. It is shown at once, and stays until the node has it. */
-export async function send(id: string, text: string, replyTo?: string) {
+export async function send(id: string, w: Letter) {
   const t = timelineOf(id)
-  const p: Pending = { key: ++keys, text }
+  const p: Pending = { text: w.text, files: w.files, reply: w.reply, key: ++keys }
   t.pending.value = [...t.pending.peek(), p]
   const set = (n: Partial<Pending>) => (t.pending.value = t.pending.peek().map((x) => (x.key === p.key ? { ...x, ...n } : x)))
   try {
-    const s = await ask<Sent>('POST', path`/v1/groups/${id}/messages`, { text, reply_to: replyTo || undefined })
+    const files = (await Promise.all(p.files.map((u) => u.done))).map((f) => f.id)
+    const s = await ask<Sent>('POST', path`/v1/groups/${id}/messages`, { text: p.text, files: files.length ? files : undefined, reply_to: p.reply })
     set({ id: s.id })
     await t.later()
     t.pending.value = t.pending.peek().filter((x) => x.key !== p.key)
