@@ -118,6 +118,10 @@ bench-group: ## the costs of the group machine as one table
 	@$(GO) test ./node/group -count=1 -timeout 9m -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x
 	@$(GO) test ./node/group/epochs -count=1 -run '^$$' -bench '^BenchmarkForkChoice$$' -benchtime 500x
 
+.PHONY: bench-authority
+bench-authority: ## what an operation, a hostile one and a start cost in a group with 10,000 of them; fails where a bound is missed
+	@$(GO) test ./node/group -count=1 -timeout 9m -run '^$$' -bench '^BenchmarkAuthority$$' -benchtime 1x
+
 .PHONY: bench-members
 bench-members: ## what a group of 1,000 members costs who were let in one by one: PANDANODE_MEMBERS=N for another size (1 min)
 	@$(GO) test ./node/group -count=1 -timeout 60m -run '^$$' -bench '^BenchmarkMembers$$' -benchtime 1x

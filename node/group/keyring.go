@@ -105,7 +105,7 @@ func (k *keyring) ids() []wire.KeyID {
 
 // note takes a TKEY or TKEY-WRAP of the set into account.
 func (k *keyring) note(it *dag.Item) {
-	if (it.TKey != nil || it.Wrap != nil) && !k.rosters.At(it).Has(it.Log.Device) {
+	if (it.TKey != nil || it.Wrap != nil) && !k.rosters.wasIn(it) {
 		return // its author was out
 	}
 	var id wire.KeyID

@@ -14,13 +14,40 @@ import (
 type rosters struct {
 	*roster.Resolver
 
+	remembered remembered
+
 	newcomers []newcomer // whom no third user is known to have seen
 
 	now *roster.Roster // of all entries that counted then; nil: none was asked for
 }
 
-func newRosters(genesis *identity.Genesis, logs *dag.Logs) *rosters {
-	return &rosters{Resolver: roster.NewResolver(genesis, logs)}
+func newRosters(genesis *identity.Genesis, logs *dag.Logs, tx *tx) *rosters {
+	return &rosters{Resolver: roster.NewResolver(genesis, logs), remembered: remembered{tx: tx}}
+}
+
+// load reads what was found out before, for as long as the machine starts.
+func (r *rosters) load() error {
+	r.Remembered = r.remembered.of
+	return r.remembered.load()
+}
+
+// loaded forgets it: the set has it.
+func (r *rosters) loaded() { r.Remembered, r.remembered.verdicts = nil, nil }
+
+// wasIn says whether the author of an entry was in as far as it knew.
+func (r *rosters) wasIn(it *dag.Item) bool {
+	if !it.Facts.Has(dag.Speaks | dag.Mute) {
+		v, ok := r.remembered.of(it.Hash)
+		if !ok {
+			v.Permitted = r.At(it).Has(it.Log.Device)
+			r.remembered.note(it, v)
+		}
+		if it.Note(dag.Mute); v.Permitted {
+			it.Drop(dag.Mute)
+			it.Note(dag.Speaks)
+		}
+	}
+	return it.Facts.Has(dag.Speaks)
 }
 
 // refresh resolves the roster again; old is the one before.
@@ -39,6 +66,9 @@ type newcomer struct {
 // came takes an entry that has come into the set.
 func (r *rosters) came(it *dag.Item) {
 	r.Came(it)
+	if it.Op != nil {
+		r.remembered.note(it, r.Verdict(it))
+	}
 	if it.Facts.Has(dag.IsPermitted) && it.Op.Type == wire.OpAdd {
 		r.newcomers = append(r.newcomers, newcomer{add: it})
 	}

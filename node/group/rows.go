@@ -19,6 +19,7 @@ const (
 	rowOwn       = "own"        // ownRow
 	rowEntry     = "entry/"     // device/incarnation/seq, and the hash of a second one with that seq → encoded Signed
 	rowPack      = "pack/"      // number → what a restart needs of many entries; a cache
+	rowJudged    = "judged/"    // hash of an entry → what was found out of it in its past, for a restart; a cache
 	rowEvidence  = "evidence/"  // device/incarnation → evidenceRow
 	rowFlood     = "flood/"     // device → encoded Flood
 	rowEpoch     = "epoch/"     // EpochID → head of its Snapshot, in the epoch's vault

@@ -19,7 +19,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	group := cfg.Genesis.ID
 	m := &Machine{cfg: cfg, logs: dag.NewLogs(cfg.Genesis.Device), tree: epochs.NewTree(group), tx: newTx(group, cfg.Rows)}
 	m.own = &ownState{group: group, log: wire.LogID{Device: cfg.Device.ID, Incarnation: cfg.Incarnation}, tx: m.tx}
-	m.rosters = newRosters(cfg.Genesis, m.logs)
+	m.rosters = newRosters(cfg.Genesis, m.logs, m.tx)
 	m.fork = fork{settling: settling{timers: &m.timers}, refused: newRefusals(m.own, &m.timers, m.tx)}
 	m.leaf = &leafKeys{tx: m.tx, timers: &m.timers, cfg: &m.cfg, own: m.own, packages: map[[32]byte]*ownKeyPackage{}}
 	m.keys = newKeyring(m.tx, &m.cfg, m.own, m.leaf, m.logs, m.rosters)
@@ -78,7 +78,7 @@ func (m *Machine) load() error {
 	m.fork.refused.load()
 	m.own.incarnate(m.cfg.Incarnation, known)
 	m.own.log.Incarnation = m.own.Incarnation
-	if err := errors.Join(m.keys.load(), m.leaf.load(), m.epochs.load(), m.joining.load(), m.evidence.load()); err != nil {
+	if err := errors.Join(m.keys.load(), m.leaf.load(), m.epochs.load(), m.joining.load(), m.evidence.load(), m.rosters.load()); err != nil {
 		return err
 	}
 	// The two that take long touch nothing of each other's.
@@ -97,6 +97,7 @@ func (m *Machine) load() error {
 	if err := errors.Join(m.packs.load(), <-scanned); err != nil {
 		return err
 	}
+	m.rosters.loaded()
 	m.messages.load(found)
 	m.packs.dropUnsound()
 	m.messages.requeue(cmp.Or(m.tree.Nodes[m.own.Position], m.tree.Root))

@@ -71,5 +71,12 @@ func (r *Resolver) grow() {
 		}
 		r.byUser[l.User] = append(r.byUser[l.User], i)
 		r.byDevice[l.Device] = append(r.byDevice[l.Device], i)
+		own := r.byDevice[l.Device]
+		if len(own) == 2 {
+			r.several = append(r.several, own[0])
+		}
+		if len(own) > 1 {
+			r.several = append(r.several, i)
+		}
 	}
 }

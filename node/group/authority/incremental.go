@@ -2,6 +2,7 @@ package authority
 
 import (
 	"encoding/binary"
+	"iter"
 	"slices"
 	"sort"
 
@@ -25,8 +26,20 @@ const maxKept = 50_000
 // view is a roster of the entries up to a place in each log.
 type view struct {
 	roster *Roster
-	upTo   []uint64
+	upTo   []uint64 // nil: as in the past of an operation, itself included
+	of     Ref      // that operation
 	weight int
+}
+
+// end gives the last sequence number of a log in a view.
+func (r *Resolver) end(v view, log int) uint64 {
+	switch {
+	case v.upTo == nil:
+		return r.history.Seen(v.of, log)
+	case log < len(v.upTo):
+		return v.upTo[log]
+	}
+	return 0
 }
 
 // Add adds an operation that is in the history by now, judges it in its own past, and
@@ -35,29 +48,47 @@ func (r *Resolver) Add(op Op) *Op {
 	r.grow()
 	x := &op
 	past := r.viewAt(x.Ref)
-	x.judgement = r.judge(past.roster, x)
+	x.judgement = r.judge(past, x)
 	if !x.permitted {
 		r.note(x.Ref)
 		return x
 	}
 	r.insert(x)
-	if past.roster.needsAll(x) {
+	if past.needsAll(x) {
 		r.current = nil
 	} else {
-		after := past.roster.after(r, x)
-		r.extend(x, after, past.roster)
-		seen := slices.Clone(past.upTo)
-		seen[x.Log]++
-		v := view{after, seen, 8 + len(seen)/8}
+		after := past.after(r, x)
+		r.extend(x, after, past)
+		v := view{roster: after, of: x.Ref, weight: 8}
 		r.keep(headsKey([]*Op{x}), v)
 		r.keepMilestone(milestone{x, v})
 	}
-	r.heads = append(slices.DeleteFunc(r.heads, func(y *Op) bool { return r.knows(x.Ref, y.Ref) }), x)
 	return x
 }
 
-// insert puts an operation in its place in the order.
+// AddJudged is Add for an operation that was judged before: its past is not looked at, and the
+// roster of all operations is resolved when somebody asks.
+func (r *Resolver) AddJudged(op Op, v Verdict) *Op {
+	r.grow()
+	j, ok := r.judgementOf(v)
+	if !ok {
+		return r.Add(op)
+	}
+	x := &op
+	x.judgement = j
+	if !x.permitted {
+		r.note(x.Ref)
+		return x
+	}
+	r.current = nil
+	r.insert(x)
+	return x
+}
+
+// insert puts an operation in its place in the order, and among the heads.
 func (r *Resolver) insert(x *Op) {
+	r.heads = append(slices.DeleteFunc(r.heads, func(y *Op) bool { return r.knows(x.Ref, y.Ref) }), x)
+	r.byHash[x.Hash] = x
 	if len(r.ofLog[x.Log]) == 0 {
 		r.writers = append(r.writers, x.Log)
 	}
@@ -89,7 +120,7 @@ func (r *Resolver) note(e Ref) {
 // a log, or an entry now names one of such a log.
 func (r *Resolver) Recount() {
 	r.grow()
-	r.current = nil
+	r.current, r.recounted = nil, true
 }
 
 // Roster returns the roster of all entries that count.
@@ -107,7 +138,7 @@ func (r *Resolver) Roster() *Roster {
 // At returns the roster of an entry's past, without the entry.
 func (r *Resolver) At(e Ref) *Roster {
 	r.grow()
-	return r.viewAt(e).roster
+	return r.viewAt(e)
 }
 
 // extend brings the current roster up to date with a new operation, or drops it.
@@ -117,7 +148,7 @@ func (r *Resolver) extend(x *Op, after, past *Roster) {
 		return
 	}
 	r.current = nil
-	if slices.ContainsFunc(r.heads, func(y *Op) bool { return !r.knows(x.Ref, y.Ref) }) ||
+	if x.Seq > r.history.Log(x.Log).Len || slices.ContainsFunc(r.heads, func(y *Op) bool { return !r.knows(x.Ref, y.Ref) }) ||
 		!r.changesNoAnswer(to, x.Ref) || to.needsAll(x) || !r.restChangesNoAnswer(to, x.Ref) {
 		return
 	}
@@ -170,39 +201,68 @@ func (r *Resolver) restChangesNoAnswer(to *Roster, x Ref) bool {
 }
 
 // viewAt gives the roster of an entry's past.
-func (r *Resolver) viewAt(e Ref) view {
+func (r *Resolver) viewAt(e Ref) *Roster {
+	if r.current != nil && r.knowsAll(e) {
+		return r.current
+	}
 	upTo := r.before(e)
 	heads := r.headsOf(upTo)
 	key := headsKey(heads)
 	if v, ok := r.views[key]; ok && r.sameAnswers(v, upTo) {
-		return view{v.roster, upTo, 0}
+		return v.roster
 	}
 	v := r.viewOf(upTo)
 	r.keep(key, v)
-	return v
+	return v.roster
+}
+
+// knowsAll says whether the roster of an entry's past is the current one: it has all operations
+// in its past, and the entries that it lacks change no answer.
+func (r *Resolver) knowsAll(e Ref) bool {
+	if r.recounted || slices.ContainsFunc(r.heads, func(y *Op) bool { return y.Ref == e || !r.knows(e, y.Ref) }) {
+		return false
+	}
+	for _, log := range r.asked(r.current) {
+		seen := r.history.Seen(e, log)
+		if log == e.Log {
+			seen--
+		}
+		if seen < r.history.Log(log).Len && !r.changesNoAnswer(r.current, Ref{log, max(seen, r.logs[log].From) + 1}) {
+			return false
+		}
+	}
+	return true
+}
+
+// asked gives the logs whose entries may change an answer that a roster rests on.
+func (r *Resolver) asked(to *Roster) iter.Seq2[int, int] {
+	if len(to.asked) == 0 {
+		return slices.All(r.several)
+	}
+	return func(yield func(int, int) bool) {
+		for log := range r.logs {
+			if !yield(log, log) {
+				return
+			}
+		}
+	}
 }
 
 // viewOf resolves the entries up to a place in each log.
 func (r *Resolver) viewOf(upTo []uint64) view {
 	weight := 8 + len(upTo)/8
 	if to := r.sinceMilestone(upTo); to != nil {
-		return view{to, upTo, weight}
+		return view{roster: to, upTo: upTo, weight: weight}
 	}
-	return view{r.resolve(upTo), upTo, weight + len(r.ops)}
+	return view{roster: r.resolve(upTo), upTo: upTo, weight: weight + len(r.ops)}
 }
 
 // sameAnswers says whether the entries between a view and other places in the logs change no
 // answer that it rests on. So it is the view at those places, too, if there are no operations
 // between.
 func (r *Resolver) sameAnswers(v view, upTo []uint64) bool {
-	for log, to := range upTo {
-		if len(v.roster.asked) == 0 && len(r.byDevice[r.logs[log].Device]) == 1 {
-			continue
-		}
-		at := uint64(0)
-		if log < len(v.upTo) {
-			at = v.upTo[log]
-		}
+	for _, log := range r.asked(v.roster) {
+		at, to := r.end(v, log), upTo[log]
 		if at == to {
 			continue
 		}

@@ -58,8 +58,9 @@ func (r *Resolver) since(m milestone, upTo []uint64) (ops []*Op, ok bool) {
 		return nil, false
 	}
 	for _, log := range r.writers {
-		own := r.opsBetween(log, r.history.Seen(m.Ref, log), upTo[log])
-		if len(own) > 0 && !r.knows(own[0].Ref, m.Ref) {
+		from := r.history.Seen(m.Ref, log)
+		own := r.opsBetween(log, from, upTo[log])
+		if from > upTo[log] || len(own) > 0 && !r.knows(own[0].Ref, m.Ref) {
 			return nil, false
 		}
 		ops = append(ops, own...)

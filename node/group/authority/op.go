@@ -67,6 +67,49 @@ type judgement struct {
 	issued    *Op         // of an OpAdd by WhyInvite: that gave out the invite; nil: its author knew of none
 }
 
+// Verdict is what an operation was found to be in its own past, so that it can be kept: other
+// operations by their hashes, zero for none. It never changes, but with the rules.
+type Verdict struct {
+	Permitted                      bool
+	Why                            Refusal
+	Role, Need                     wire.Role
+	Lowers, Alone                  bool
+	Victim                         wire.UserID
+	Grant, Admitted, Since, Issued wire.EntryHash
+}
+
+// Rules is the version of the rules by which verdicts are made.
+const Rules = 1
+
+// Verdict gives what the operation was found to be.
+func (o *Op) Verdict() Verdict {
+	hash := func(p *Op) (h wire.EntryHash) {
+		if p != nil {
+			h = p.Hash
+		}
+		return h
+	}
+	return Verdict{
+		Permitted: o.permitted, Why: o.why, Role: o.role, Need: o.need, Lowers: o.lowers, Alone: o.alone, Victim: o.victim,
+		Grant: hash(o.grant), Admitted: hash(o.admitted), Since: hash(o.since), Issued: hash(o.issued),
+	}
+}
+
+// judgementOf is the inverse of Op.Verdict. False: an operation is not known that it names.
+func (r *Resolver) judgementOf(v Verdict) (j judgement, ok bool) {
+	ok = true
+	op := func(h wire.EntryHash) *Op {
+		x, known := r.byHash[h]
+		ok = ok && (known || h == wire.EntryHash{})
+		return x
+	}
+	j = judgement{
+		permitted: v.Permitted, why: v.Why, role: v.Role, need: v.Need, lowers: v.Lowers, alone: v.Alone, victim: v.Victim,
+		grant: op(v.Grant), admitted: op(v.Admitted), since: op(v.Since), issued: op(v.Issued),
+	}
+	return j, ok
+}
+
 // date is the date that its author gave it. Times are measured by dates: one clock that is
 // far ahead drags the order along.
 func (o *Op) date() crdt.HLC { return cmp.Or(o.Dated, o.HLC) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
+	"crypto/sha256"
 	"flag"
 	"fmt"
 	"io"
@@ -125,4 +126,24 @@ var worldsFile = flag.String("worlds", "testdata/worlds.txt.gz", "the worlds of 
 func TestRandomWorlds(t *testing.T) {
 	t.Parallel()
 	checkWorlds(t, worldsOf(t, *worldsFile, 1000))
+}
+
+// Verdicts are kept from start to start. So a change of the rules that changes one needs another
+// number.
+func TestRules(t *testing.T) {
+	t.Parallel()
+	h := sha256.New()
+	for _, w := range worldsOf(t, "testdata/worlds.txt.gz", 1000) {
+		p := play(w.m)
+		for _, e := range w.m.order {
+			p.next(e)
+			if op := p.ops[e]; op != nil {
+				fmt.Fprintln(h, op.Verdict())
+			}
+		}
+	}
+	const of = "1 23781381b3c0a632"
+	if got := fmt.Sprintf("%d %x", Rules, h.Sum(nil)[:8]); got != of {
+		t.Errorf("%s, and not %s: if the rules changed, and not the worlds alone, Rules has to be another number", got, of)
+	}
 }

@@ -3,7 +3,6 @@ package authority
 import (
 	"bytes"
 	"slices"
-	"sort"
 
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -26,14 +25,17 @@ type Resolver struct {
 	authors  []wire.UserID // of logs
 	byUser   map[wire.UserID][]int
 	byDevice map[wire.DeviceID][]int
+	several  []int   // logs of devices that have several
 	ops      []*Op   // permitted ones, in order
 	ofLog    [][]*Op // the same by log, ascending
 	writers  []int   // logs that hold some
+	byHash   map[wire.EntryHash]*Op
 	prio     map[wire.UserID]priority
 	begins   map[wire.LogID]bool // logs that may be the first of their devices
 
 	founded    *Roster // without operations
 	current    *Roster // nil: resolve it again
+	recounted  bool    // not all operations count, or did at some time
 	heads      []*Op   // operations that are in no other's past
 	views      map[string]view
 	milestones []milestone // oldest first
@@ -45,7 +47,7 @@ type Resolver struct {
 func New(g Genesis, h History) *Resolver {
 	return &Resolver{
 		genesis: g, history: h, byUser: map[wire.UserID][]int{}, byDevice: map[wire.DeviceID][]int{},
-		prio: map[wire.UserID]priority{}, views: map[string]view{},
+		byHash: map[wire.EntryHash]*Op{}, prio: map[wire.UserID]priority{}, views: map[string]view{},
 		begins: map[wire.LogID]bool{{Device: g.Device, Incarnation: wire.FoundersIncarnation(g.ID)}: true},
 	}
 }
@@ -195,22 +197,21 @@ func (s *resolution) ask(refs ...Ref) {
 // the losses and grants that others are concurrent to, and the entries between which
 // witnesses were asked.
 func (s *resolution) disputed(ops []*Op) (out []Ref) {
-	byLog := map[int][]*Op{}
-	for _, x := range ops {
-		if x.loss() || x.grants() {
-			byLog[x.Log] = append(byLog[x.Log], x)
-		}
+	ops = slices.DeleteFunc(slices.Clone(ops), func(x *Op) bool { return !x.loss() && !x.grants() })
+	disputed := make([]bool, len(ops))
+	var last []*Op // of those before, the ones that no other one knows
+	for i, x := range ops {
+		disputed[i] = slices.ContainsFunc(last, func(y *Op) bool { return !s.knows(x.Ref, y.Ref) })
+		last = append(slices.DeleteFunc(last, func(y *Op) bool { return s.knows(x.Ref, y.Ref) }), x)
 	}
-	for _, own := range byLog {
-		for _, x := range own {
-			for log, others := range byLog {
-				seen := s.history.Seen(x.Ref, log)
-				n := sort.Search(len(others), func(i int) bool { return others[i].Seq > seen })
-				if log != x.Log && n < len(others) && !s.knows(others[n].Ref, x.Ref) {
-					out = append(out, x.Ref)
-					break
-				}
-			}
+	var first []*Op // of those behind, the ones that know no other one
+	for i, x := range slices.Backward(ops) {
+		disputed[i] = disputed[i] || slices.ContainsFunc(first, func(y *Op) bool { return !s.knows(y.Ref, x.Ref) })
+		first = append(slices.DeleteFunc(first, func(y *Op) bool { return s.knows(y.Ref, x.Ref) }), x)
+	}
+	for i, x := range ops {
+		if disputed[i] {
+			out = append(out, x.Ref)
 		}
 	}
 	for e := range s.asked {

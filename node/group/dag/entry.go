@@ -48,7 +48,7 @@ const (
 	isLate                        // it is dated before something that it builds on: see Dated
 	IsPlain                       // salt and body of the message are durable here
 	IsDelivered                   // it was delivered: people were told of it
-	Speaks                        // its author could write to the group in its past: this or Mute, once it was judged
+	Speaks                        // its author could write to the group in its past: this or Mute, once it was judged. Of a TKEY or TKEY-WRAP, that it was in
 	Mute
 	IsPermitted // an OP that its author could make in its own past
 	IsTaken     // of a RECORD: its message was erased, or a deletion that counts is about it; owed to nobody
@@ -217,7 +217,7 @@ func (it *Item) readBody(group wire.GroupID, e *wire.Entry, engine engine.Engine
 			it.Asker, err = readTarget(group, it.Op, engine, verified)
 		}
 		if err == nil {
-			err = it.readInvited(group)
+			err = it.readInvited(group, verified)
 		}
 		if err == nil && it.Op.Type == wire.OpProfile {
 			it.Profile, err = ReadProfile(group, *it.Op.Profile, it.User)

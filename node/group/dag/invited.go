@@ -20,11 +20,19 @@ type Invited struct {
 
 // ReadInvite checks that an invite is its signer's word in this group.
 func ReadInvite(group wire.GroupID, s wire.Signed) (*Invited, error) {
+	return readInvite(group, s, false)
+}
+
+// readInvite does the same. verified: the signature was checked before.
+func readInvite(group wire.GroupID, s wire.Signed, verified bool) (*Invited, error) {
 	i, err := wire.DecodeInvite(s.Payload)
 	if err != nil {
 		return nil, err
 	}
-	if err := identity.Verify(i.Signer, wire.DomainInvite, group, s); err != nil {
+	if !verified {
+		err = identity.Verify(i.Signer, wire.DomainInvite, group, s)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("invite: %w: %w", verdict.ErrForged, err)
 	}
 	return &Invited{ID: wire.InviteIDOf(group, s.Payload), Invite: i, Signer: wire.UserIDOf(i.Signer)}, nil
@@ -32,7 +40,12 @@ func ReadInvite(group wire.GroupID, s wire.Signed) (*Invited, error) {
 
 // ReadClaim checks an invite and that its key lets this device in with this KeyPackage.
 func ReadClaim(group wire.GroupID, invite, claim wire.Signed, d *identity.Device, keyPackage []byte) (*Invited, error) {
-	in, err := ReadInvite(group, invite)
+	return readClaim(group, invite, claim, d, keyPackage, false)
+}
+
+// readClaim does the same. verified: the signatures were checked before.
+func readClaim(group wire.GroupID, invite, claim wire.Signed, d *identity.Device, keyPackage []byte, verified bool) (*Invited, error) {
+	in, err := readInvite(group, invite, verified)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +53,10 @@ func ReadClaim(group wire.GroupID, invite, claim wire.Signed, d *identity.Device
 	if err != nil {
 		return nil, err
 	}
-	if err := identity.Verify(in.Invite.Key[:], wire.DomainJoin, group, claim); err != nil {
+	if !verified {
+		err = identity.Verify(in.Invite.Key[:], wire.DomainJoin, group, claim)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("claim to an invite: %w: %w", verdict.ErrForged, err)
 	}
 	if c.Invite != in.ID || c.Device != d.ID || c.KeyPackage != sha256.Sum256(keyPackage) {
@@ -51,15 +67,15 @@ func ReadClaim(group wire.GroupID, invite, claim wire.Signed, d *identity.Device
 }
 
 // readInvited checks the invite that an operation carries, if it carries one.
-func (it *Item) readInvited(group wire.GroupID) (err error) {
+func (it *Item) readInvited(group wire.GroupID, verified bool) (err error) {
 	switch {
 	case it.Op.Type == wire.OpInvite:
-		it.Invited, err = ReadInvite(group, *it.Op.Invite)
+		it.Invited, err = readInvite(group, *it.Op.Invite, verified)
 		if err == nil && it.Invited.Signer != it.User {
 			err = fmt.Errorf("invite: %w: it is signed by another user", verdict.ErrForged)
 		}
 	case it.Op.Type == wire.OpAdd && it.Op.Why == wire.WhyInvite:
-		it.Invited, err = ReadClaim(group, *it.Op.Invite, *it.Op.Claim, it.Target.Device, it.Op.KeyPackage)
+		it.Invited, err = readClaim(group, *it.Op.Invite, *it.Op.Claim, it.Target.Device, it.Op.KeyPackage, verified)
 	}
 	return err
 }

@@ -17,7 +17,19 @@ type Resolver struct {
 	ops     map[*dag.Item]*authority.Op
 	of      map[*authority.Roster]*Roster // those asked for lately
 	now     *Roster
+
+	// Remembered gives the verdict on an operation that was taken before; nil while none is.
+	Remembered func(wire.EntryHash) (Verdict, bool)
 }
+
+// Verdict is what an operation was found to be in its own past.
+type Verdict = authority.Verdict
+
+// Refusal is why an operation may not be made.
+type Refusal = authority.Refusal
+
+// Rules is the version of the rules by which verdicts are made.
+const Rules = authority.Rules
 
 // NewResolver makes the resolver of a set that has no entries yet.
 func NewResolver(genesis *identity.Genesis, logs *dag.Logs) *Resolver {
@@ -48,11 +60,26 @@ func (s *Resolver) Came(it *dag.Item) {
 		s.by.Note(ref(it))
 		return
 	}
-	op := s.by.Add(s.read(it))
+	var op *authority.Op
+	if v, ok := s.remembered(it); ok {
+		op = s.by.AddJudged(s.read(it), v)
+	} else {
+		op = s.by.Add(s.read(it))
+	}
 	if s.ops[it] = op; op.Permitted() {
 		it.Note(dag.IsPermitted)
 	}
 }
+
+func (s *Resolver) remembered(it *dag.Item) (v Verdict, ok bool) {
+	if s.Remembered == nil {
+		return v, false
+	}
+	return s.Remembered(it.Hash)
+}
+
+// Verdict gives what an operation of the set was found to be in its own past.
+func (s *Resolver) Verdict(it *dag.Item) Verdict { return s.ops[it].Verdict() }
 
 // Recount notes that other entries of the set count.
 func (s *Resolver) Recount() { s.by.Recount() }
