@@ -105,7 +105,7 @@ func (p *pair) foundsAndJoins() {
 	p.y.shows("Welcome")
 	p.y.click("button", "Find or join")
 	p.y.run(chromedp.SendKeys("form input", "tea", chromedp.ByQuery))
-	p.y.click("button", "Search")
+	p.y.click("form button", "Search")
 	p.y.click(".people button", "Join")
 	p.y.shows("You joined the group")
 	p.y.axe("a group, dark")
@@ -365,5 +365,6 @@ func TestTenThousandMessages(t *testing.T) {
 	if r.Most > 300 || r.Most < 30 || !r.Back || r.Gaps != "" {
 		t.Errorf("%s; the page shows:\n%.500s", text, js[string](x, `document.querySelector('.log').innerText`))
 	}
+	x.searches(t, a)
 	x.clean()
 }

@@ -4,11 +4,12 @@ import { signal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import type { Explanation, Group, Happening, Message } from './api.gen'
 import { ask, path } from './net'
-import { attempt, dropPending, go, me, members, now, open, place, said, send, showsEnd, side, Timeline, timelineOf, trouble } from './state'
+import { attempt, dropPending, go, me, members, now, open, place, send, showsEnd, side, Timeline, timelineOf, trouble } from './state'
 import type { Pending } from './state'
 import { Attached, filesOf, Holders, UploadLine, Viewer } from './files'
 import { attach, edit, reply, Writing } from './write'
 import { standing } from './left'
+import { within } from './search'
 import { Copy, Dialog, Empty, sentence, Sure, Trouble } from './parts'
 import { clean, count, day, dayOf, hue, initial, moment, Name, telling, Text, time } from './words'
 
@@ -34,6 +35,7 @@ export function Chat() {
           <h2 dir="auto">{clean(g.name)}</h2>
           <small>{standing[g.state] || `${count(g.members, 'member')}, ${count(g.topic_peers, 'connection')}${g.private ? ', private' : ''}`}</small>
         </div>
+        <button class="icon" aria-label="Search in this group" title="Search in this group" onClick={() => { within.value = g.id; go({ view: 'search' }) }}><Icon of="search" /></button>
         <button class="icon" aria-label="Members and settings" aria-expanded={side.value !== ''} onClick={() => (side.value = side.value ? '' : 'members')}><Icon of="menu" /></button>
       </header>
       <Trouble of={trouble.value} />
@@ -95,6 +97,7 @@ function Log({ t, g }: { t: Timeline; g: Group }) {
   const start = Math.max(0, last - size)
   const shown = items.slice(start, last)
 
+  const aim = goal.value?.group === g.id ? goal.value : null
   const hold = () => { // remember where something on the screen is
     const el = box.current
     if (!el) return // it went while earlier messages came
@@ -106,6 +109,23 @@ function Log({ t, g }: { t: Timeline; g: Group }) {
   }
   useLayoutEffect(() => {
     const el = box.current!
+    if (!t.loaded.value) return
+    const aimed = aim ? items.findIndex((h) => h.message?.id === aim.id) : -1
+    if (aimed >= 0) { // somebody goes to a place
+      stuck.current = false
+      showsEnd(false)
+      first.current = items[0]
+      const row = [...el.children].find((r) => (r as HTMLElement).dataset.id === aim!.id) as HTMLElement | undefined
+      if (!row) return setEnd(Math.min(items.length, aimed + (size >> 1)))
+      goal.value = null
+      anchor.current = null
+      if (end === Infinity) setEnd(last)
+      row.scrollIntoView({ block: 'center' })
+      row.focus({ preventScroll: true })
+      row.classList.add('aimed')
+      setTimeout(() => row.classList.remove('aimed'), 2500)
+      return
+    }
     if (items[0] !== first.current) {
       const moved = first.current ? items.indexOf(first.current) : 0
       first.current = items[0]
@@ -152,7 +172,14 @@ function Log({ t, g }: { t: Timeline; g: Group }) {
       else void earlier()
       return true
     }
-    if (el.scrollHeight - el.scrollTop - el.clientHeight >= 300 || last >= items.length) return false
+    if (el.scrollHeight - el.scrollTop - el.clientHeight >= 300) return false
+    if (last >= items.length) {
+      if (!t.newer.peek() || loading.current) return false
+      loading.current = true
+      if (end === Infinity) setEnd(items.length)
+      void attempt(() => t.onward()).finally(() => (loading.current = false))
+      return true
+    }
     hold()
     setEnd(Math.min(items.length, last + step))
     return true
@@ -161,13 +188,13 @@ function Log({ t, g }: { t: Timeline; g: Group }) {
     const el = box.current
     if (!el) return // the log has gone, the event was on its way
     const below = el.scrollHeight - el.scrollTop - el.clientHeight
-    const atEnd = last >= items.length && below < 24
+    const atEnd = last >= items.length && below < 24 && !t.newer.peek()
     stuck.current = atEnd
     if (atEnd && end !== Infinity) setEnd(Infinity)
     showsEnd(atEnd)
     if (!fill() && end === Infinity && !atEnd) setEnd(items.length)
   }
-  const toEnd = () => { stuck.current = true; setEnd(Infinity); showsEnd(true) }
+  const toEnd = () => void (t.newer.peek() ? attempt(() => t.load()) : Promise.resolve()).then(() => { stuck.current = true; setEnd(Infinity); showsEnd(true) })
   useEffect(() => { if (pending.length) toEnd() }, [pending.length])
   const keys = (e: KeyboardEvent) => {
     const row = (e.target as HTMLElement).closest<HTMLElement>('[data-key]')
@@ -197,8 +224,8 @@ function Log({ t, g }: { t: Timeline; g: Group }) {
         {shown.map((h, i) => <Row key={h.cursor} h={h} before={items[start + i - 1]} after={items[start + i + 1]} fresh={h.cursor === t.newFrom} g={g} />)}
         {last === items.length && pending.map((p) => <Waiting key={'p' + p.key} p={p} g={g} />)}
       </div>
-      {end !== Infinity && (last < items.length || !stuck.current) && (
-        <button class="down" onClick={toEnd}><Icon of="down" /> {last < items.length ? 'Newest messages' : 'To the end'}</button>
+      {end !== Infinity && (last < items.length || t.newer.value || !stuck.current) && (
+        <button class="down" onClick={toEnd}><Icon of="down" /> {last < items.length || t.newer.value ? 'Newest messages' : 'To the end'}</button>
       )}
     </div>
   )
@@ -229,7 +256,7 @@ function Bubble({ h, m, g, begins, ends }: { h: Happening; m: Message; g: Group;
       onMouseEnter={() => (active.value = m.id)} onFocusIn={() => (active.value = m.id)} onClick={() => (active.value = m.id)}
       aria-label={`${m.own ? 'You' : clean(m.name)}, ${time(m.sent)}`}>
       {begins && !m.own && <b class={hue(m.user)}><Name id={m.user} name={m.name} /></b>}
-      {m.reply_to && <button class="quote" onClick={() => jump(m.reply_to!.id)}><b>{m.reply_to.user === me.value?.user ? 'You' : clean(m.reply_to.name) || 'A message that is not here'}</b> {clean(m.reply_to.excerpt)}</button>}
+      {m.reply_to && <button class="quote" onClick={() => void jump(m.group, m.reply_to!.id)}><b>{m.reply_to.user === me.value?.user ? 'You' : clean(m.reply_to.name) || 'A message that is not here'}</b> {clean(m.reply_to.excerpt)}</button>}
       {gone ? <p class="gone">{gone}</p> : <>
         {m.files?.length ? <Attached files={m.files} /> : null}
         {m.text || !m.files?.length ? <p dir="auto"><Text>{m.text ?? `[${m.media_type}]`}</Text></p> : null}
@@ -282,11 +309,21 @@ function Waiting({ p, g }: { p: Pending; g: Group }) {
   )
 }
 
-function jump(id: string) {
-  const row = document.querySelector<HTMLElement>(`[data-id="${CSS.escape(id)}"]`)
-  if (row) { row.scrollIntoView({ block: 'center' }); row.focus() }
-  else said.value = 'That message is further up.'
-}
+const goal = signal<{ group: string; id: string } | null>(null) // the message to be shown next
+
+/** goTo shows a message in its place, and loads what is around it. */
+export const goTo = (group: string, id: string, cursor: number) => attempt(async () => {
+  const t = timelineOf(group)
+  if (!t.message(id)) await t.around(cursor)
+  goal.value = { group, id }
+  if (place.peek().view !== 'group' || place.peek().id !== group) go({ view: 'group', id: group })
+})
+
+/** jump shows a message that another one names. */
+const jump = (group: string, id: string) => attempt(async () => {
+  const here = timelineOf(group).message(id)
+  await goTo(group, id, here ? here.cursor : (await ask<Message>('GET', path`/v1/groups/${group}/messages/${id}`)).cursor)
+})
 
 const react = (m: Message, text: string, mine: boolean) => attempt(() => ask(mine ? 'DELETE' : 'PUT', path`/v1/groups/${m.group}/messages/${m.id}/reactions/${text}`))
 

@@ -4,6 +4,7 @@ import { useRef } from 'preact/hooks'
 import type { Group } from './api.gen'
 import { leave, ask } from './net'
 import { go, groups, me, now, place, unread } from './state'
+import { within } from './search'
 import { ago, clean, hue, initial } from './words'
 
 export function Left() {
@@ -24,7 +25,8 @@ export function Left() {
     <nav class="left" aria-label="Groups">
       <header>
         <img src="/icon.svg" alt="" width="32" height="32" />
-        <h1>pandanode</h1>
+        <h1 class="grow">pandanode</h1>
+        <button class="icon" aria-label="Search in all groups" title="Search in all groups (/)" aria-current={view === 'search' ? 'page' : undefined} onClick={() => { within.value = ''; go({ view: 'search' }) }}><Icon of="search" /></button>
       </header>
       <div class="row ways">
         <button aria-current={view === 'new' ? 'page' : undefined} onClick={() => go({ view: 'new' })}>+ New group</button>

@@ -6,6 +6,7 @@ import { useState } from 'preact/hooks'
 import { Chat } from './chat'
 import { Left } from './left'
 import { Doctor, Find, First, Found } from './pages'
+import { Search, within } from './search'
 import { Side } from './side'
 import { Fault, login, token } from './net'
 import { byAddress, go, groups, keepUp, linked, me, place, said, seen, side, unread, watchDeliveries } from './state'
@@ -21,7 +22,7 @@ function App() {
       <a class="skip" href="#middle" onClick={(e) => { e.preventDefault(); document.querySelector<HTMLElement>('.write textarea, main button, main input')?.focus() }}>To the messages</a>
       {!linked.value && <div class="banner" role="alert">The node does not answer. Trying again… If it was started anew, type <code>pandanode web</code> for a new link.</div>}
       <Left />
-      {v.view === 'new' ? <Found /> : v.view === 'find' ? <Find /> : v.view === 'doctor' ? <Doctor /> : groups.value.length === 0 ? <First /> : <Chat />}
+      {v.view === 'new' ? <Found /> : v.view === 'find' ? <Find /> : v.view === 'doctor' ? <Doctor /> : v.view === 'search' ? <Search /> : groups.value.length === 0 ? <First /> : <Chat />}
       <Side />
       <div class="sr" aria-live="polite">{said.value}</div>
     </div>
@@ -45,6 +46,11 @@ function Door() {
 }
 
 function keys(e: KeyboardEvent) {
+  if (e.key === '/' && !e.ctrlKey && !e.metaKey && me.peek() && !(e.target as Element).closest('input, textarea, select, dialog')) {
+    e.preventDefault()
+    within.value = ''
+    return go({ view: 'search' })
+  }
   if (!e.altKey || e.ctrlKey || e.metaKey || (e.key !== 'ArrowUp' && e.key !== 'ArrowDown')) return
   const all = groups.peek() || []
   const at = all.findIndex((g) => g.id === place.peek().id)

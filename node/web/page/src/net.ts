@@ -121,6 +121,24 @@ export async function all<T>(where: string): Promise<T[]> {
   return out
 }
 
+/** gather gives at most so many items of a stream; cut: there are more. */
+export async function gather<T>(where: string, most: number, signal?: AbortSignal): Promise<{ items: T[]; cut: boolean }> {
+  const items: T[] = []
+  const stop = new AbortController()
+  const end = () => stop.abort()
+  signal?.addEventListener('abort', end)
+  try {
+    await follow<T>('GET', where, (x) => {
+      if (items.length < most) items.push(x)
+      else stop.abort()
+    }, { signal: stop.signal })
+  } catch (e) {
+    if (!stop.signal.aborted) throw e
+  }
+  signal?.removeEventListener('abort', end)
+  return { items, cut: stop.signal.aborted }
+}
+
 /** login trades the secret in the address for a token, and wipes it before anything else. */
 export async function login(): Promise<void> {
   const m = /^#login=([\w-]+)$/.exec(location.hash)

@@ -7,7 +7,7 @@ import { attempt, go, groups, me, readGroups, trouble } from './state'
 import { sentence, Trouble } from './parts'
 import { clean, count, moment, short } from './words'
 
-function Head({ title }: { title: string }) {
+export function Head({ title }: { title: string }) {
   return (
     <header>
       <button class="icon back" aria-label="Back to the groups" onClick={() => go({ view: 'group' })}><Icon of="back" /></button>

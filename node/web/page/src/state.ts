@@ -2,11 +2,11 @@
 import { batch, computed, signal } from '@preact/signals'
 import type { Event, Group, Happening, ID, Member, Members, Message, Request, Requests, Sent } from './api.gen'
 import type { Upload } from './files'
-import { all, ask, Fault, follow, gone, path, token } from './net'
+import { all, ask, Fault, follow, gather, gone, path, token } from './net'
 
 export const me = signal<ID | null>(null)
 export const groups = signal<Group[] | null>(null) // null: not known yet
-export const place = signal<{ view: 'group' | 'find' | 'new' | 'doctor'; id?: string }>({ view: 'group' })
+export const place = signal<{ view: 'group' | 'find' | 'new' | 'search' | 'doctor'; id?: string }>({ view: 'group' })
 export const side = signal<'' | 'members' | 'invites' | 'settings'>('')
 export const linked = signal(true) // the stream of events is there
 export const trouble = signal<Fault | null>(null) // of the last thing that somebody did
@@ -31,6 +31,7 @@ export async function attempt<T>(f: () => Promise<T>): Promise<T | undefined> {
 export class Timeline {
   items = signal<Happening[]>([])
   more = signal(false) // there are earlier ones
+  newer = signal(false) // there are later ones: an older place is looked at
   loaded = signal(false)
   pending = signal<Pending[]>([])
   newFrom = 0 // the cursor of the first that was new when the group was opened
@@ -42,13 +43,42 @@ export class Timeline {
     return this.items.peek().at(-1)?.cursor ?? 0
   }
 
-  /** load reads the newest, in place of what is there. */
-  async load() {
-    const found = await all<Happening>(path`/v1/groups/${this.id}/timeline` + '?last=120')
+  private turn = 0 // of reading in place of what is there: the last one counts
+
+  private async replace(read: () => Promise<{ items: Happening[]; cut: boolean }>) {
+    const turn = ++this.turn
+    const { items, cut } = await read()
+    if (turn !== this.turn) return
     batch(() => {
-      this.items.value = found
-      this.more.value = !!found[0]?.more
+      this.items.value = items
+      this.more.value = !!items[0]?.more
+      this.newer.value = cut
       this.loaded.value = true
+    })
+  }
+
+  /** load reads the newest, in place of what is there. */
+  load() {
+    return this.replace(async () => ({ items: await all<Happening>(path`/v1/groups/${this.id}/timeline` + '?last=120'), cut: false }))
+  }
+
+  /** around reads what is about a cursor, in place of what is there. */
+  around(cursor: number) {
+    return this.replace(async () => {
+      const before = await all<Happening>(path`/v1/groups/${this.id}/timeline?last=80&before=${cursor + 1}`)
+      const after = await gather<Happening>(path`/v1/groups/${this.id}/timeline?since=${cursor}`, 80)
+      return { items: before.concat(after.items), cut: after.cut }
+    })
+  }
+
+  /** onward reads what comes after what is there, where that is not the newest. */
+  async onward() {
+    const since = this.cursor
+    const found = await gather<Happening>(path`/v1/groups/${this.id}/timeline?since=${since}`, 200)
+    if (since !== this.cursor || !this.newer.peek()) return
+    batch(() => {
+      this.items.value = this.items.peek().concat(found.items)
+      this.newer.value = found.cut
     })
   }
 
@@ -77,9 +107,10 @@ export class Timeline {
           await this.load()
           continue
         }
+        if (this.newer.peek()) return // it comes when somebody goes there
         const since = this.cursor
         const found = await all<Happening>(path`/v1/groups/${this.id}/timeline` + `?since=${since}`)
-        if (found.length && since === this.cursor) this.take(found)
+        if (found.length && since === this.cursor && !this.newer.peek()) this.take(found)
       } while (this.again)
     }
     this.reading = read().finally(() => (this.reading = null))
@@ -104,7 +135,7 @@ export class Timeline {
     const changed = new Set(ids)
     if (changed.has(saidOf)) saidOf = said.value = '' // it may be deleted
     const wanted = this.items.peek().flatMap(({ message: m }) => (m && (changed.has(m.id) || changed.has(m.reply_to?.id ?? '')) ? [m.id] : [])) // answers quote it
-    if (wanted.length > 40) return this.load()
+    if (wanted.length > 40 && !this.newer.peek()) return this.load()
     const found = new Map<string, Message>()
     await Promise.all(wanted.map(async (id) => found.set(id, await ask<Message>('GET', path`/v1/groups/${this.id}/messages/${id}`))))
     if (found.size) {
@@ -170,7 +201,7 @@ export function go(to: typeof place.value) {
 }
 
 export function byAddress() {
-  const m = /^#\/(?:g\/([a-z0-9]+)|(find|new|doctor))$/.exec(location.hash)
+  const m = /^#\/(?:g\/([a-z0-9]+)|(find|new|search|doctor))$/.exec(location.hash)
   place.value = m?.[1] ? { view: 'group', id: m[1] } : m?.[2] ? { view: m[2] as 'find' } : { view: 'group' }
   if (m?.[1]) void enter(m[1])
 }
@@ -197,7 +228,7 @@ export function seen() {
   const g = open.peek()
   if (!g || !unread(g) || document.visibilityState !== 'visible' || !document.hasFocus()) return
   const t = timelineOf(g.id)
-  if (!t.loaded.peek() || !atEnd) return
+  if (!t.loaded.peek() || t.newer.peek() || !atEnd) return
   const cursor = t.cursor
   void ask('PUT', path`/v1/groups/${g.id}/read`, { cursor })
     .then(() => refresh(g.id))
@@ -293,7 +324,7 @@ export async function keepUp() {
 /** start reads all that is shown first, and again after the node was away. */
 export async function start() {
   const [id] = await Promise.all([ask<ID>('GET', '/v1/id'), readGroups()])
-  for (const t of timelines.values()) if (t.loaded.peek()) await t.load()
+  for (const t of timelines.values()) if (t.loaded.peek() && !t.newer.peek()) await t.load()
   if (me.peek()) return
   me.value = id
   const first = groups.peek()?.[0]

@@ -1,6 +1,6 @@
 // Text of other people, times and marks, as they are shown.
 import type { ComponentChildren } from 'preact'
-import type { Event, Member } from './api.gen'
+import type { Event, Member, Message, Span } from './api.gen'
 import { me, members } from './state'
 
 // Characters that turn or hide what follows are shown as a mark. Joiners, variation selectors
@@ -44,6 +44,15 @@ export function Text({ children }: { children: string }) {
   out.push(text.slice(at))
   return <>{out}</>
 }
+
+const blocks = /^(paragraph|heading|quote|list|item|code-block|rule|table|row)$/
+
+function flat(all: Span[]): string {
+  return all.map((s) => (s.kind === 'mention' ? '@' + (s.name || short(s.user || '')) : s.kind === 'break' || s.kind === 'rule' ? '\n' : (s.text || '') + flat(s.spans || []) + (blocks.test(s.kind) ? '\n' : s.kind === 'cell' ? ' ' : ''))).join('')
+}
+
+/** plain is what a message says, as text alone. */
+export const plain = (m: Message) => clean((m.spans ? flat(m.spans) : m.text || (m.files || []).map((f) => f.name || 'a file').join(', ')).trim())
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' })
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'short' })
