@@ -45,6 +45,8 @@ func TestDoorReach(t *testing.T) {
 	if got, want := r.world.stayed(r.world.groups[0]), "anna owner, ben member, mallory admin, spy member; request"; got != want {
 		t.Errorf("after an admin's puppet there are %s; want %s", got, want)
 	}
+	// Nobody can add a hostile member to the tree of a reboot, which gives nobody a KeyPackage.
+	play("3m role anna ben admin\n30m offline mallory\n35m reboot ben\n40m hostile mallory\n41m online mallory\n")
 	r = play("4m join spy\n5m hostile mallory\n6m misserve mallory spy\n10m approve anna spy\n")
 	astray := slices.ContainsFunc(r.world.nodeOf("spy").seats[0].moves, func(m move) bool { return r.obs[0].Dag.epochs[m.To] == nil })
 	if !astray {
