@@ -31,6 +31,8 @@ type app struct {
 
 	hangups *hangups // nil: SIGHUP is not looked at
 
+	firstPassphrase []byte // of a device that is made now: nobody is asked for it again
+
 	args    []string        // all of them
 	flags   *pflag.FlagSet  // of the command that runs
 	excerpt [2]string       // of a configuration that is wrong: the line, and what points at the place
@@ -155,11 +157,13 @@ func (a *app) root() *cobra.Command {
 		Long: `pandanode is a node of a peer-to-peer network for encrypted group messaging.
 
 Start here:
+  pandanode                  on a terminal: set up this machine, start its node, read and write
+  pandanode demo             watch three nodes find each other and talk
+
+Or step by step:
   pandanode init             set up this machine as a device with an identity of its own
   pandanode run              run its node; the other commands talk to it
-  pandanode group create tea found a group
-  pandanode                  read and write in the group where something happened last
-  pandanode demo             watch three nodes do all of it`,
+  pandanode group create tea found a group`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
@@ -171,11 +175,8 @@ Start here:
 			if asked {
 				return a.printVersion()
 			}
-			if isTerminal(a.in) && isTerminal(a.out) {
-				if c, g, ok := a.chatToOpen(cmd.Context()); ok {
-					defer c.Close()
-					return does(func(ctx context.Context, _ []string) error { return a.plainChat(ctx, c, g) })(cmd, nil)
-				}
+			if a.wholeTerminal() {
+				return does(func(ctx context.Context, _ []string) error { return a.begin(ctx) })(cmd, nil)
 			}
 			return cmd.Help()
 		},

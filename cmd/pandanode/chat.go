@@ -18,26 +18,35 @@ func (a *app) chatCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "chat [GROUP]",
 		Short: "Read and write in a group",
-		Long: `Read and write in a group; without a GROUP in the one where something happened last. It shows
-what is unread, at least the last 20 lines, and goes on with new ones. What was shown is
-marked as read.
+		Long: `Read and write in a group; without a GROUP in the one where something happened last. On a
+terminal the chat has all of it: the groups, the messages, and a line to write on. F1 shows
+the keys, Ctrl-C ends it. Messages that were in view are marked as read.
 
-Each line that you type is sent. A line that begins with "/" is a command: "/reply last Yes",
-"/react last ` + "\u2764" + `", "/edit mine TEXT", "/delete mine", "/why last", "/members", "/groups",
-"/chat GROUP" for another group; "/help" lists them, "/quit" ends the chat. A message that
-begins with "/" is written with two: "//".
+A line that begins with "/" is a command: "/reply last Yes", "/react last ` + "\u2764" + `",
+"/edit mine TEXT", "/delete mine", "/why last", "/members", "/invite", "/groups", "/chat GROUP"
+for another group; "/help" lists them, "/quit" ends the chat. A message that begins with "/"
+is written with two: "//".
 
-A line that cannot be sent is said and shown again. While the node is away, lines wait and are
-sent when it is back.
+While the node is away, messages wait and are sent when it is back. One that cannot be sent
+is shown again. A node that is locked asks for its passphrase.
 
---plain writes line by line, for screen readers and pipes.
+--plain writes line by line, for screen readers and pipes; so does a terminal that is dumb. It
+shows what is unread, at least the last 20 lines, and goes on with new ones; each line that
+you type is sent.
 ` + namingHelp,
 		Example: "  pandanode chat tea --plain",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			whole := !plain && a.wholeTerminal()
+			if whole && len(args) == 0 {
+				return a.fullChat(ctx, c, "") // it says itself that there is no group, or no node
+			}
 			g, err := chatGroup(ctx, c, args)
 			if err != nil {
 				return err
+			}
+			if whole {
+				return a.fullChat(ctx, c, g.ID)
 			}
 			return a.plainChat(ctx, c, g)
 		}),
@@ -60,26 +69,6 @@ func chatGroup(ctx context.Context, c *api.Client, args []string) (api.Group, er
 	}
 	return slices.MaxFunc(all.Groups, func(x, y api.Group) int { return x.Active.Compare(y.Active) }), nil
 }
-
-// chatToOpen is the group that the program shows when it is told nothing else, if a node runs
-// and has one.
-func (a *app) chatToOpen(ctx context.Context) (*api.Client, api.Group, bool) {
-	c, err := a.client()
-	if err != nil {
-		return nil, api.Group{}, false
-	}
-	ctx, cancel := context.WithTimeout(ctx, openTime)
-	defer cancel()
-	g, err := chatGroup(ctx, c, nil)
-	if err != nil {
-		c.Close()
-		return nil, api.Group{}, false
-	}
-	return c, g, true
-}
-
-// openTime is how long a node may take to say which groups it has.
-const openTime = 5 * time.Second
 
 // Words of a chat that are no commands of the command line.
 const (

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/term"
 
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/api/apitest"
@@ -272,41 +273,69 @@ func TestChatInterrupted(t *testing.T) {
 	}
 }
 
-// On a terminal the program alone opens the chat if there is a group, and else says how to
-// begin, as it does where it is piped. The terminal's end of input ends the chat.
+// alone runs the program on a terminal, with no arguments, and types what is given once the
+// terminal shows the text before it.
+func alone(t *testing.T, home string, code int, steps ...[2]string) string {
+	t.Helper()
+	master, slave, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer slave.Close()
+	if err := pty.Setsize(master, &pty.Winsize{Cols: 90, Rows: 24}); err != nil {
+		t.Fatal(err)
+	}
+	var out output
+	go func() { _, _ = io.Copy(&out, master) }()
+	before, err := term.GetState(int(slave.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &app{in: slave, out: slave, err: slave, environ: []string{"PANDANODE_HOME=" + home, "TERM=xterm-256color"}}
+	ended := make(chan int, 1)
+	go func() { ended <- a.run(t.Context(), nil) }()
+	for _, s := range steps {
+		out.has(t, s[0])
+		if _, err := io.WriteString(master, s[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case got := <-ended:
+		if got != code {
+			t.Errorf("exit code %d, want %d:\n%s", got, code, out.String())
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatalf("it does not end:\n%s", out.String())
+	}
+	if after, err := term.GetState(int(slave.Fd())); err != nil || *after != *before {
+		t.Errorf("the terminal is not as it was: %v", err)
+	}
+	if _, err := io.WriteString(slave, "the end"); err != nil {
+		t.Fatal(err)
+	}
+	out.has(t, "the end")
+	return out.String()
+}
+
+// On a terminal the program alone shows the chat on all of it, asks for a group where there is
+// none, and for a device where there is none. The terminal is afterwards as it was. Piped, it
+// says how to begin.
 func TestAloneOnATerminal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	alone := func(home string) string {
-		master, slave, err := pty.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer master.Close()
-		defer slave.Close()
-		var out output
-		go func() { _, _ = io.Copy(&out, master) }()
-		if _, err := io.WriteString(master, "hello\n\x04"); err != nil {
-			t.Fatal(err)
-		}
-		a := &app{in: slave, out: slave, err: slave, environ: []string{"PANDANODE_HOME=" + home}}
-		if code := a.run(t.Context(), nil); code != 0 {
-			t.Errorf("exit code %d", code)
-		}
-		if _, err := io.WriteString(slave, "the end"); err != nil {
-			t.Fatal(err)
-		}
-		out.has(t, "the end")
-		return out.String()
+	none := filepath.Join(t.TempDir(), "none")
+	if text := alone(t, none, api.ExitUsage, [2]string{"Your name", "\x04"}); !strings.Contains(text, none) {
+		t.Errorf("it does not say where: %s", text)
 	}
-	for _, home := range []string{w.home, t.TempDir()} { // without a group, without a node
-		if text := alone(home); !strings.Contains(text, "Start here:") {
-			t.Errorf("no help: %s", text)
-		}
+	if _, err := os.Stat(none); !os.IsNotExist(err) {
+		t.Errorf("a device was made of nothing: %v", err)
 	}
-	w.ok("group", "create", "tea")
-	if text := alone(w.home); !strings.Contains(text, "tea: /help") || strings.Contains(text, "Start here:") {
-		t.Errorf("no chat: %s", text)
+	alone(t, w.home, 0, [2]string{"Find or found a group", "tea\r"}, [2]string{"Found a new group", "\x1b[B\x1b[A\r"}, [2]string{"you founded", "\x03"})
+	text := alone(t, w.home, 0, [2]string{"Write a message", "hello\r"}, [2]string{"nobody else yet", "/quit\r"})
+	if strings.Count(text, "\x1b[?1049h") != 1 || strings.Count(text, "\x1b[?1049l") != 1 || strings.Contains(text, "Start here:") {
+		t.Errorf("the screen before is not there again: %q", text)
 	}
 	if n := len(messagesOf(t, w, "tea")); n != 1 {
 		t.Errorf("%d messages were sent", n)

@@ -29,6 +29,8 @@ func (a *app) passphrase(c config.Config, fresh bool) func() ([]byte, error) {
 	switch {
 	case c.KeyFile != "":
 		return nil
+	case a.firstPassphrase != nil:
+		return func() ([]byte, error) { return bytes.Clone(a.firstPassphrase), nil }
 	case c.PassphraseFile != "":
 		return func() ([]byte, error) { return a.passphraseFile(c.PassphraseFile, fresh) }
 	case a.credential() != "":

@@ -370,15 +370,19 @@ func (a *app) said(m api.Message, names *api.Names) string {
 
 // deedOf describes an event of a timeline in words, for the user me.
 func deedOf(e api.Event, me string, names *api.Names) string {
-	called := func(name, id string) string {
-		switch {
-		case id == "":
+	return deedBy(e, func(name, id string) string {
+		switch id {
+		case "":
 			return "somebody"
-		case id == me:
+		case me:
 			return "you"
 		}
 		return person(names, id, name)
-	}
+	})
+}
+
+// deedBy describes an event, with what somebody is called by name and ID.
+func deedBy(e api.Event, called func(name, id string) string) string {
 	if tell := deeds[e.Kind]; tell != nil {
 		return tell(e, called(e.UserName, e.User), called(e.ByName, e.By))
 	}

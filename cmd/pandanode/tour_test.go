@@ -27,8 +27,8 @@ import (
 // look for others, and Ben's node knows the address of Anna's, as by the README's
 // --bootstrap.
 func TestTour(t *testing.T) {
-	blocks := readmeBlocks(t, "## Five minutes, two terminals", "## What a partition does to a group")
-	if len(blocks) != 6 || !slices.Equal(blocks[0], []string{"go build -o pandanode ./cmd/pandanode"}) {
+	blocks := readmeBlocks(t, "## Try it", "## What a partition does to a group")
+	if len(blocks) != 6 || !slices.Equal(blocks[0], []string{"go build -o pandanode ./cmd/pandanode", "./pandanode"}) {
 		t.Fatalf("the README's tour is not what this test knows how to type: %q", blocks)
 	}
 	dir, err := os.MkdirTemp("", "tour") // with a short name, for sockets

@@ -5,7 +5,8 @@ const Module = "github.com/pandanode/pandanode"
 
 // Layout is the map: the arrows of docs/ARCHITECTURE.md.
 var Layout = map[string]Row{
-	"cmd/pandanode": {Imports: []string{"node", "node/api", "node/config", "node/wire", "sim", "internal/filelock"}, Tests: []string{"node/api/apitest"}},
+	"cmd/pandanode":        {Imports: []string{"node", "node/api", "node/config", "node/wire", "sim", "cmd/pandanode/screen", "internal/filelock", "internal/printable"}, Tests: []string{"node/api/apitest"}},
+	"cmd/pandanode/screen": {Imports: []string{"node/api", "internal/printable"}, Tests: []string{"node/api/apitest"}},
 
 	"node": {
 		Imports: []string{"node/admission", "node/blob", "node/clock", "node/content", "node/group", "node/group/engine", "node/group/verdict", "node/identity", "node/picture", "node/wire", "node/api", "node/web", "node/config", "mls", "discovery", "storage", "crdt"},
@@ -46,6 +47,7 @@ var Layout = map[string]Row{
 
 	"internal/archtest":  {},
 	"internal/filelock":  {},
+	"internal/printable": {},
 	"internal/simhost":   {},
 	"internal/testcount": {},
 }
