@@ -105,8 +105,9 @@ sim: ## the simulator: all scenarios, 100 random worlds (3 min on two cores)
 	@$(GO) test -count=1 -timeout 20m -v -run 'TestScenarios|TestRandomWorlds' ./sim | grep -v '^=== '
 
 .PHONY: sim-net
-sim-net: build ## twenty whole nodes in virtual time, cut in two for three minutes and for an hour (2 min)
+sim-net: build ## whole nodes in virtual time: cut in two for three minutes and an hour, and members of the past (2 min)
 	@./$(BIN) sim run sim/scenarios/net/three-minutes.sim --backend net
+	@./$(BIN) sim run sim/scenarios/net/homes-of-before.sim --backend net
 	@./$(BIN) sim run sim/scenarios/net/one-hour.sim --backend net
 
 .PHONY: bench

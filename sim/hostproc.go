@@ -237,6 +237,8 @@ func (p *hostProc) kill() {
 	p.cmd = nil
 }
 
+func (p *hostProc) where() string { return p.home }
+
 func (p *hostProc) logFile() string { return filepath.Join(p.home, "log") }
 
 func (p *hostProc) last() string {

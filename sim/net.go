@@ -161,6 +161,7 @@ func (p *netNode) kill() {
 	p.net.CutOnly(p.world.cuts)
 }
 
+func (p *netNode) where() string  { return p.home }
 func (p *netNode) alive() bool    { return p.node != nil }
 func (p *netNode) as() string     { return p.user }
 func (p *netNode) device() string { return p.dev }

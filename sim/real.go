@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -79,6 +82,7 @@ type realMessage struct {
 	when     int
 	net      int
 	at       time.Time
+	beyond   bool // its author was out, and wrote it with a home of before
 }
 
 type realGroup struct {
@@ -107,6 +111,7 @@ type realNode interface {
 
 	start(ctx context.Context) error // waits until it is ready
 	kill()                           // as a power cut would
+	where() string                   // its home
 	alive() bool
 	as() string // the user's ID
 	device() string
@@ -150,6 +155,7 @@ var realVerbs = map[string]func(*realWorld, context.Context, Action) error{
 	"join": (*realWorld).join, "send": (*realWorld).send, "remove": (*realWorld).remove, "role": (*realWorld).role, "leave": (*realWorld).leave,
 	"partition": (*realWorld).partition, "heal": (*realWorld).heal, "cut": (*realWorld).cutOne, "mend": (*realWorld).cutOne,
 	"offline": (*realWorld).online, "online": (*realWorld).online, "crash": (*realWorld).crash, "restart": (*realWorld).restart,
+	"backup": (*realWorld).backup, "rollback": (*realWorld).rollback,
 }
 
 // play carries out a scenario on running nodes, and checks the result.
@@ -321,7 +327,7 @@ func (h *realWorld) send(ctx context.Context, a Action) error {
 		}
 		for range a.count() {
 			s.sent++
-			m := &realMessage{text: fmt.Sprintf("%s %d", a.Args[k], s.sent), node: i, net: h.state}
+			m := &realMessage{text: fmt.Sprintf("%s %d", a.Args[k], s.sent), node: i, net: h.state, beyond: s.out > 0}
 			id, err := h.nodes[i].send(ctx, g.id, m.text)
 			if err != nil {
 				return err
@@ -344,7 +350,7 @@ func (h *realWorld) remove(ctx context.Context, a Action) error {
 		if err := h.nodes[by].remove(ctx, g.id, h.nodes[i].as()); err != nil {
 			return err
 		}
-		if s := g.seats[i]; s != nil {
+		if s := g.seats[i]; s != nil && g.seats[by].out == 0 { // who is out removes nobody
 			s.out, s.by = h.tick(), by
 		}
 		h.mark(a, a.Args[0], "remove", whom)
@@ -486,4 +492,51 @@ func (h *realWorld) restart(ctx context.Context, a Action) error {
 		h.say("%s: run (ready after %.2f s)", name, time.Since(start).Seconds())
 	}
 	return nil
+}
+
+// backup kills a node, copies its home and starts it again.
+func (h *realWorld) backup(ctx context.Context, a Action) error {
+	p := h.nodes[h.sc.node(a.Args[0])]
+	p.kill()
+	if err := copyHome(p.where()+".before", p.where()); err != nil {
+		return err
+	}
+	h.say("%s: kill -9, and its home is copied", a.Args[0])
+	return h.restart(ctx, a)
+}
+
+// rollback is what somebody does who was taken out and wants to be in: the node has its home of
+// before again, and does not know that it is one.
+func (h *realWorld) rollback(ctx context.Context, a Action) error {
+	p := h.nodes[h.sc.node(a.Args[0])]
+	p.kill()
+	if err := copyHome(p.where(), p.where()+".before"); err != nil {
+		return fmt.Errorf("the backup of %s: %w", a.Args[0], err)
+	}
+	h.say("%s: kill -9, and it has its home of before", a.Args[0])
+	return h.restart(ctx, a)
+}
+
+// copyHome puts a copy of a home in the place of another, without the socket.
+func copyHome(to, from string) error {
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+		name, relErr := filepath.Rel(from, path)
+		target := filepath.Join(to, name)
+		switch {
+		case errors.Join(err, relErr) != nil:
+			return errors.Join(err, relErr)
+		case e.IsDir():
+			return os.MkdirAll(target, 0o700)
+		case !e.Type().IsRegular():
+			return nil
+		}
+		b, err := os.ReadFile(path) //nolint:gosec // of this world
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, b, 0o600)
+	})
 }

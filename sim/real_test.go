@@ -72,6 +72,7 @@ func TestHostDeliveries(t *testing.T) {
 		{id: "ben1", node: ben, when: 12, net: 1},   // and may know of this
 		{id: "anna2", node: anna, when: 31, net: 1},
 		{id: "ben2", node: ben, when: 32, net: 1},
+		{id: "gil1", node: gil, when: 33, net: 1, beyond: true},
 	} {
 		m.text = m.id
 		g.sent = append(g.sent, &m)
@@ -92,6 +93,8 @@ func TestHostDeliveries(t *testing.T) {
 		{carl, "anna2 ben2", 3, 1, 0, `"anna1" is not shown`},
 		{gil, "old ben1", 0, 0, 0, ""},
 		{gil, "old ben2", 0, 0, 0, ""}, // ben did not know that gil is out
+		{gil, "old gil1", 0, 0, 0, ""},
+		{ben, "old ben1 anna1 anna2 ben2 gil1", 5, 0, 0, `"gil1" is shown by ben, and who sent it was out`},
 		{gil, "old anna2", 0, 0, 0, `"anna2" is shown to one who was out`},
 	} {
 		v := &realView{node: c.node}

@@ -87,6 +87,9 @@ func (h *realWorld) learn(ctx context.Context, g *realGroup, nodes []int) error 
 // is among them, else by what the scenario did.
 func (h *realWorld) owes(g *realGroup, m *realMessage, i int) bool {
 	s := g.seats[i]
+	if m.beyond {
+		return false
+	}
 	if g.dag != nil && s != nil && s.in > 0 && s.out == 0 {
 		id, err := wire.ParseEntryHash(m.id)
 		device, err2 := wire.ParseDeviceID(h.nodes[i].device())
@@ -214,7 +217,10 @@ func (h *realWorld) deliveries(g *realGroup, v *realView) (d realDelivery) {
 		if n == 0 {
 			continue
 		}
-		if g.forbids(m, v.node) {
+		if m.beyond && m.node != v.node {
+			d.wrong = append(d.wrong, fmt.Sprintf("%q is shown by %s, and who sent it was out", m.text, h.name(v.node)))
+		}
+		if !m.beyond && g.forbids(m, v.node) {
 			d.wrong = append(d.wrong, fmt.Sprintf("%q is shown to one who was out", m.text))
 		}
 		if before, ok := last[m.node]; ok && place[m.id] < before {
