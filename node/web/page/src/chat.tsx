@@ -10,6 +10,8 @@ import { Attached, filesOf, Holders, UploadLine, Viewer } from './files'
 import { attach, edit, reply, Writing } from './write'
 import { standing } from './left'
 import { within } from './search'
+import { Said } from './spans'
+import { openThread } from './thread'
 import { Copy, Dialog, Empty, sentence, Sure, Trouble } from './parts'
 import { clean, count, day, dayOf, hue, initial, moment, Name, telling, Text, time } from './words'
 
@@ -210,6 +212,7 @@ function Log({ t, g }: { t: Timeline; g: Group }) {
     if (to) { e.preventDefault(); (to as HTMLElement).focus() }
     else if (!m || e.ctrlKey || e.metaKey || e.altKey) return
     else if (e.key === 'r') { e.preventDefault(); reply(m) }
+    else if (e.key === 't') { e.preventDefault(); openThread(m) }
     else if (e.key === 'e' && m.own) { e.preventDefault(); edit(m) }
     else if (e.key === '+') { e.preventDefault(); picking.value = m }
     else if (e.key === 'Delete') deleting.value = m
@@ -259,13 +262,14 @@ function Bubble({ h, m, g, begins, ends }: { h: Happening; m: Message; g: Group;
       {m.reply_to && <button class="quote" onClick={() => void jump(m.group, m.reply_to!.id)}><b>{m.reply_to.user === me.value?.user ? 'You' : clean(m.reply_to.name) || 'A message that is not here'}</b> {clean(m.reply_to.excerpt)}</button>}
       {gone ? <p class="gone">{gone}</p> : <>
         {m.files?.length ? <Attached files={m.files} /> : null}
-        {m.text || !m.files?.length ? <p dir="auto"><Text>{m.text ?? `[${m.media_type}]`}</Text></p> : null}
+        {m.text || !m.files?.length ? <Said m={m} /> : null}
       </>}
       {m.reactions?.length ? (
         <div class="reactions">{m.reactions.map((r) => (
           <button aria-pressed={!!r.mine} aria-label={`${r.text}, ${r.count}: ${r.users.map(userName).join(', ')}`} title={r.users.map(userName).join(', ')} onClick={() => react(m, r.text, !!r.mine)}>{clean(r.text)} {r.count}</button>
         ))}</div>
       ) : null}
+      {(m.thread || (m.replies || 0) > 0) && !gone && <button class="mark" onClick={() => openThread(m)}>{m.thread ? 'In a thread' : count(m.replies!, 'answer')}</button>}
       {(ends || m.edited || (m.own && m.state !== 'held')) && (
         <small class="foot">
           {m.edited && 'edited · '}<time dateTime={m.sent} title={moment(m.sent)}>{time(m.sent)}</time>
@@ -276,6 +280,7 @@ function Bubble({ h, m, g, begins, ends }: { h: Happening; m: Message; g: Group;
         <span class="acts" role="toolbar" aria-label="What to do with this message">
           <button aria-label="React" title="React (+)" onClick={() => (picking.value = m)}><Icon of="react" /></button>
           <button aria-label="Reply" title="Reply (r)" onClick={() => reply(m)}><Icon of="reply" /></button>
+          <button aria-label="Thread" title="Thread (t)" onClick={() => openThread(m)}><Icon of="thread" /></button>
           {m.own && <button aria-label="Edit" title="Edit (e)" onClick={() => edit(m)}><Icon of="edit" /></button>}
           {(m.own || g.role === 'owner' || g.role === 'admin') && <button aria-label="Delete" title="Delete (Del)" onClick={() => (deleting.value = m)}><Icon of="bin" /></button>}
           <button aria-label="About this message" title="About this message (w)" onClick={() => (asking.value = m)}><Icon of="info" /></button>

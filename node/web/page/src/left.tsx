@@ -62,12 +62,12 @@ function Line({ g }: { g: Group }) {
     <button class="group" aria-current={here ? 'page' : undefined} onClick={() => go({ view: 'group', id: g.id })}>
       <span class={'face ' + hue(g.id)} aria-hidden="true">{initial(g.name)}</span>
       <span class="grow">
-        <bdi class={n ? 'strong' : ''}>{clean(g.name)}</bdi>
+        <span>{g.pinned && <><Icon of="pin" /><span class="sr">pinned </span></>}<bdi class={n && !g.muted ? 'strong' : ''}>{clean(g.name)}</bdi>{g.muted && <> <Icon of="mute" /><span class="sr"> muted</span></>}</span>
         <small>{standing[g.state] || (g.leaving ? 'leaving' : clean(g.description) || (g.members === 1 ? 'only you' : g.members + ' members'))}</small>
       </span>
       <span class="stack">
         <small>{g.active && ago(g.active, now.value)}</small>
-        {n > 0 && <span class={mentions ? 'count hot' : 'count'}>{mentions ? '@ ' : ''}{n >= 1000 ? '999+' : n}<span class="sr"> unread</span></span>}
+        {n > 0 && <span class={mentions ? 'count hot' : g.muted ? 'count still' : 'count'}>{mentions ? '@ ' : ''}{n >= 1000 ? '999+' : n}<span class="sr"> unread</span></span>}
       </span>
     </button>
   )

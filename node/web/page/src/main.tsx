@@ -70,7 +70,7 @@ async function begin() {
   const app = document.getElementById('app')!
   render(<App />, app)
   effect(() => {
-    const n = (groups.value || []).reduce((sum, g) => sum + unread(g), 0)
+    const n = (groups.value || []).reduce((sum, g) => sum + (g.muted ? g.mention_count : unread(g)), 0)
     const here = groups.value?.find((g) => g.id === place.value.id)
     document.title = (n ? `(${n}) ` : '') + (here ? here.name + ' – ' : '') + 'pandanode'
   })

@@ -31,7 +31,7 @@ async function raw(method: string, path: string, body: unknown, o: { last?: stri
   if (o.last) headers['Last-Event-ID'] = o.last
   let r: Response
   try {
-    r = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: o.signal, credentials: 'omit', redirect: 'error', cache: 'no-store' })
+    r = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: o.signal, keepalive: method === 'PUT', credentials: 'omit', redirect: 'error', cache: 'no-store' })
   } catch (e) {
     if (o.signal?.aborted) throw e
     throw new Fault({ code: gone, message: 'the node does not answer' })

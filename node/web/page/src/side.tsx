@@ -3,17 +3,18 @@ import { Icon } from './icons'
 import { useEffect, useState } from 'preact/hooks'
 import type { Group, Invite, Invites, Member, Request } from './api.gen'
 import { ask, path } from './net'
-import { attempt, go, groups, me, members, open, readMembers, requests, side } from './state'
+import { attempt, go, groups, me, members, open, readMembers, refresh, requests, side } from './state'
+import { Thread, thread } from './thread'
 import { Copy, Dialog, QR, sentence, Sure } from './parts'
 import { clean, count, hue, initial, moment, Name, nameOf, short } from './words'
 
-const tabs = ['members', 'invites', 'settings'] as const
+const tabs = ['thread', 'members', 'invites', 'settings'] as const
 
 export function Side() {
   const g = open.value
   if (!g || !side.value) return null
   const chief = g.role === 'owner' || g.role === 'admin'
-  const shown = tabs.filter((t) => t !== 'invites' || chief)
+  const shown = tabs.filter((t) => (t !== 'invites' || chief) && (t !== 'thread' || thread.value !== ''))
   const keys = (e: KeyboardEvent) => {
     const step = e.key === 'ArrowRight' ? 1 : e.key === 'ArrowLeft' ? -1 : 0
     const next = shown[shown.indexOf(side.value as 'members') + step]
@@ -34,6 +35,7 @@ export function Side() {
         <button class="icon" aria-label="Close" onClick={() => (side.value = '')}><Icon of="close" /></button>
       </header>
       <div class="body" role="tabpanel" id="tab" aria-labelledby={'tab-' + side.value} key={g.id + side.value}>
+        {side.value === 'thread' && thread.value && <Thread g={g} />}
         {side.value === 'members' && <People g={g} chief={chief} />}
         {side.value === 'invites' && chief && <Ways g={g} />}
         {side.value === 'settings' && <Settings g={g} chief={chief} />}
@@ -144,6 +146,18 @@ function Ways({ g }: { g: Group }) {
   )
 }
 
+/** Local is what stays on this node. */
+function Local({ g }: { g: Group }) {
+  const set = (what: { muted?: boolean; pinned?: boolean }) => void attempt(async () => { await ask('PUT', path`/v1/groups/${g.id}/local`, what); await refresh(g.id) })
+  return (
+    <fieldset>
+      <legend>For you alone</legend>
+      <label class="choice"><input type="checkbox" checked={!!g.pinned} onChange={(e) => set({ pinned: e.currentTarget.checked })} /><span>Pinned<small>It stays on top of the list.</small></span></label>
+      <label class="choice"><input type="checkbox" checked={!!g.muted} onChange={(e) => set({ muted: e.currentTarget.checked })} /><span>Muted<small>Only what mentions you stands out.</small></span></label>
+    </fieldset>
+  )
+}
+
 function Settings({ g, chief }: { g: Group; chief: boolean }) {
   const [name, setName] = useState(clean(g.name))
   const [about, setAbout] = useState(clean(g.description))
@@ -160,6 +174,7 @@ function Settings({ g, chief }: { g: Group; chief: boolean }) {
   })
   return (
     <>
+      <Local g={g} />
       {chief && g.state === 'member' ? (
         <form onSubmit={(e) => { e.preventDefault(); void save() }}>
           <label>Name<input value={name} dir="auto" required maxLength={128} onInput={(e) => setName(e.currentTarget.value)} /></label>

@@ -7,7 +7,7 @@ import { all, ask, Fault, follow, gather, gone, path, token } from './net'
 export const me = signal<ID | null>(null)
 export const groups = signal<Group[] | null>(null) // null: not known yet
 export const place = signal<{ view: 'group' | 'find' | 'new' | 'search' | 'doctor'; id?: string }>({ view: 'group' })
-export const side = signal<'' | 'members' | 'invites' | 'settings'>('')
+export const side = signal<'' | 'members' | 'invites' | 'settings' | 'thread'>('')
 export const linked = signal(true) // the stream of events is there
 export const trouble = signal<Fault | null>(null) // of the last thing that somebody did
 export const said = signal('') // for a screen reader
@@ -163,6 +163,8 @@ export interface Letter {
   text: string
   files: Upload[]
   reply?: string // the message that it answers
+  thread?: string // the first message of its thread
+  markdown?: boolean
 }
 
 const timelines = new Map<string, Timeline>()
@@ -186,9 +188,11 @@ export async function readMembers(id: string) {
   } else requests.value = { id, list: [] }
 }
 
+const order = (a: Group, b: Group) => Number(!!b.pinned) - Number(!!a.pinned) || (b.active || b.created).localeCompare(a.active || a.created)
+
 export async function readGroups() {
   const found = await ask<{ groups: Group[] }>('GET', '/v1/groups')
-  groups.value = (found.groups || []).sort((a, b) => (b.active || b.created).localeCompare(a.active || a.created))
+  groups.value = (found.groups || []).sort(order)
 }
 
 /** go opens a place and says so in the address. */
@@ -242,7 +246,7 @@ export function showsEnd(yes: boolean) {
 }
 
 /** refresh reads one group again. */
-async function refresh(id: string) {
+export async function refresh(id: string) {
   let found: Group | null = null
   try {
     found = await ask<Group>('GET', path`/v1/groups/${id}`)
@@ -252,7 +256,7 @@ async function refresh(id: string) {
   }
   const rest = (groups.peek() || []).filter((g) => g.id !== id)
   if (found) rest.push(found)
-  groups.value = rest.sort((a, b) => (b.active || b.created).localeCompare(a.active || a.created))
+  groups.value = rest.sort(order)
 }
 
 // What events say is gathered for a moment, so that a burst becomes one question.
@@ -367,15 +371,16 @@ let keys = 0
 /** send gives a message to the node. It is shown at once, and stays until the node has it. */
 export async function send(id: string, w: Letter) {
   const t = timelineOf(id)
-  const p: Pending = { text: w.text, files: w.files, reply: w.reply, key: ++keys }
+  const p: Pending = { ...w, id: undefined, fault: undefined, key: ++keys }
   t.pending.value = [...t.pending.peek(), p]
   const set = (n: Partial<Pending>) => (t.pending.value = t.pending.peek().map((x) => (x.key === p.key ? { ...x, ...n } : x)))
   try {
     const files = (await Promise.all(p.files.map((u) => u.done))).map((f) => f.id)
-    const s = await ask<Sent>('POST', path`/v1/groups/${id}/messages`, { text: p.text, files: files.length ? files : undefined, reply_to: p.reply })
+    const s = await ask<Sent>('POST', path`/v1/groups/${id}/messages`, { text: p.text, files: files.length ? files : undefined, reply_to: p.reply, thread: p.thread, markdown: p.markdown || undefined, mention: p.text.includes('@') || undefined })
     set({ id: s.id })
     await t.later()
     t.pending.value = t.pending.peek().filter((x) => x.key !== p.key)
+    return true
   } catch (e) {
     set({ fault: e instanceof Fault ? e : new Fault({ message: String(e) }) })
   }
