@@ -47,10 +47,11 @@ var (
 
 // syncStats counts the objects and bytes that an exchange moved.
 type syncStats struct {
-	entriesIn, entriesOut, sealsIn, sealsOut int
+	entriesIn, entriesOut, sealsIn, sealsOut, earlierIn, earlierOut int
 
 	leftIn, leftOut bool // there was more, and its turn was over
 	treeless        bool // the other end does not have a ratchet tree that was asked for
+	ungiven         int  // earlier messages that were asked for and not given
 }
 
 func (s syncStats) left() bool { return s.leftIn || s.leftOut }
@@ -198,12 +199,15 @@ func (x *exchange) silent(m *group.Machine) bool {
 // new entries go first and a stream is not held for hours.
 func (x *exchange) over() bool { return time.Since(x.begun) > syncTurn }
 
-func isLast(w *wire.SyncWant) bool { return len(w.Messages) == 0 && len(w.Trees) == 0 }
+func isLast(w *wire.SyncWant) bool {
+	return len(w.Messages)+len(w.Trees)+len(w.Earlier) == 0
+}
 
 // run is both directions of an exchange. The caller, which opened or
 // serves the stream, resets it when ctx ends.
 func (x *exchange) run(ctx context.Context) error {
 	x.begun, x.tasks = time.Now(), make(chan task, maxTasks)
+	defer func() { x.g.scheduler.gaveEarlier(x.device, x.stats.ungiven) }()
 	both, inner := errgroup.WithContext(ctx)
 	for _, half := range []func(context.Context) error{x.writeAll, x.readAll} {
 		both.Go(func() error {
@@ -362,6 +366,32 @@ func (x *exchange) writeWanted(ctx context.Context, w *wire.SyncWant) error {
 		}
 		x.stats.leftOut = x.stats.leftOut || len(seals) > 0
 	}
+	for ids := range slices.Chunk(w.Earlier[:min(len(w.Earlier), maxWantAnswer)], step) {
+		if x.over() {
+			x.stats.leftOut = true
+			break
+		}
+		var earlier []wire.Earlier
+		if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) {
+			if m.Standing(x.device) == group.Current {
+				earlier, err = m.Journal().EarlierFor(x.g.n.clock.now(), x.device, ids)
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+		for len(earlier) > 0 {
+			n, size := 0, 0
+			for ; n < len(earlier) && (n == 0 || size+len(earlier[n].Opened) <= entriesFrame); n++ {
+				size += len(earlier[n].Opened)
+			}
+			if err := x.write(wire.SyncMessage{Earlier: earlier[:n]}); err != nil {
+				return err
+			}
+			x.stats.earlierOut += n
+			earlier = earlier[n:]
+		}
+	}
 	for _, epoch := range w.Trees[:min(len(w.Trees), wantTrees)] {
 		var tree []byte
 		if err := x.g.loop.look(ctx, func(m *group.Machine) (err error) {
@@ -435,7 +465,9 @@ func (x *exchange) readAll(ctx context.Context) error {
 		tree     treeReader
 		trees    int // asked for and not here
 		vector   wire.SyncVector
+		earlier  = make(map[wire.MessageID]bool) // asked for and not given yet
 	)
+	defer func() { x.stats.ungiven = len(earlier) }()
 	for {
 		var msg wire.SyncMessage
 		if err := x.read(&msg); err != nil {
@@ -468,19 +500,16 @@ func (x *exchange) readAll(ctx context.Context) error {
 				return err
 			}
 			x.stats.sealsIn += out.New
-		case msg.Tree != nil:
-			if !asked[msg.Tree.Epoch] {
-				return fmt.Errorf("%w: a tree that was not asked for", errProtocol)
+		case msg.Earlier != nil:
+			if err := x.takeEarlier(ctx, earlier, msg.Earlier); err != nil {
+				return err
 			}
-			done, err := tree.add(msg.Tree)
+		case msg.Tree != nil:
+			done, err := x.takeTree(ctx, asked, &tree, msg.Tree)
 			if err != nil {
 				return err
 			}
 			if done {
-				if _, err := x.take(ctx, group.Tree{Epoch: tree.epoch, Bytes: tree.bytes}); err != nil {
-					return err
-				}
-				tree = treeReader{}
 				trees--
 			}
 		case msg.Want != nil:
@@ -507,6 +536,7 @@ func (x *exchange) readAll(ctx context.Context) error {
 				return err
 			}
 			sent++
+			note(earlier, want.Earlier)
 			trees += len(want.Trees)
 			if last = isLast(want); !last && x.over() {
 				want, last, x.stats.leftIn = &wire.SyncWant{}, true, true
@@ -516,6 +546,38 @@ func (x *exchange) readAll(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// takeTree takes a part of a tree, and says whether that is whole now.
+func (x *exchange) takeTree(ctx context.Context, asked map[[32]byte]bool, tree *treeReader, part *wire.SyncTree) (done bool, err error) {
+	if !asked[part.Epoch] {
+		return false, fmt.Errorf("%w: a tree that was not asked for", errProtocol)
+	}
+	if done, err = tree.add(part); err != nil || !done {
+		return false, err
+	}
+	_, err = x.take(ctx, group.Tree{Epoch: tree.epoch, Bytes: tree.bytes})
+	*tree = treeReader{}
+	return true, err
+}
+
+func note(earlier map[wire.MessageID]bool, asked []wire.MessageID) {
+	for _, id := range asked {
+		earlier[id] = true
+	}
+}
+
+// takeEarlier takes messages from before this device came in, each once, of those asked for.
+func (x *exchange) takeEarlier(ctx context.Context, asked map[wire.MessageID]bool, messages []wire.Earlier) error {
+	for _, e := range messages {
+		if !asked[e.Message] {
+			return fmt.Errorf("%w: an earlier message that was not asked for", errProtocol)
+		}
+		delete(asked, e.Message)
+	}
+	out, err := x.take(ctx, group.Earlier{Device: x.device, Messages: messages})
+	x.stats.earlierIn += out.New
+	return err
 }
 
 // take steps what the peer sent. A rejection ends the exchange: the peer
@@ -535,7 +597,13 @@ func (x *exchange) take(ctx context.Context, in group.Input) (group.Outcome, err
 // next returns the seals and trees that this side wants and has not asked for yet.
 func (x *exchange) next(ctx context.Context, asked map[[32]byte]bool) (*wire.SyncWant, error) {
 	var all wire.SyncWant
-	if err := x.g.loop.look(ctx, func(m *group.Machine) error { all = m.Wants(x.g.n.clock.now()); return nil }); err != nil {
+	var about, others []wire.MessageID
+	if err := x.g.loop.look(ctx, func(m *group.Machine) error {
+		if all = m.Wants(x.g.n.clock.now()); x.g.scheduler.givesEarlier(x.device) {
+			about, others = m.Journal().EarlierWants()
+		}
+		return nil
+	}); err != nil {
 		return nil, err
 	}
 	want := &wire.SyncWant{}
@@ -549,6 +617,17 @@ func (x *exchange) next(ctx context.Context, asked map[[32]byte]bool) (*wire.Syn
 		if !asked[id] && len(want.Trees) < wantTrees {
 			asked[id] = true
 			want.Trees = append(want.Trees, id)
+		}
+	}
+	for _, some := range [][]wire.MessageID{about, others} {
+		for _, id := range some {
+			if !asked[id] && len(want.Earlier) < wantMessages {
+				asked[id] = true
+				want.Earlier = append(want.Earlier, id)
+			}
+		}
+		if len(want.Earlier) > 0 {
+			break // what is said of the others comes first
 		}
 	}
 	return want, nil

@@ -349,7 +349,7 @@ func (n *Node) apiMessage(ctx context.Context, id wire.GroupID, m group.Message)
 	out := api.Message{
 		Cursor: m.Cursor, ID: m.ID.String(), Group: id.String(), User: m.User.String(), Device: m.Device.String(),
 		Name: m.Name, Sent: m.Sent, MediaType: m.Content.MediaType, Own: m.Own, HeldBy: m.HeldBy, Readers: m.Readers,
-		Replies: m.Replies, Edited: m.Shown.Edited, Fault: m.Fault, Expires: m.Expires, Expired: m.Shown.Over,
+		Earlier: m.Earlier, Replies: m.Replies, Edited: m.Shown.Edited, Fault: m.Fault, Expires: m.Expires, Expired: m.Shown.Over,
 	}
 	if m.Own {
 		out.State = api.Delivery(m.Delivery)
@@ -460,9 +460,14 @@ func checkSetting(key, value string) error {
 	if err := wire.CheckSetting(key, value); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if key == settingExpiry {
+	switch key {
+	case settingExpiry:
 		_, err := parseExpiry(value)
 		return err
+	case group.SettingHistory:
+		if _, ok := group.HistoryOf(value); !ok {
+			return fmt.Errorf("%w: newcomers are shown %q of what was written before: give none, all, or a number of messages from 1 to %d", ErrInvalid, value, group.MaxHistory)
+		}
 	}
 	return nil
 }

@@ -70,6 +70,7 @@ type scheduler struct {
 	kick    chan struct{}         // holds one
 
 	wanted map[wire.DeviceID]map[wire.MessageID]bool // asked for on streams, by devices that the group knows
+	spent  map[wire.DeviceID]time.Time               // when they did not give all earlier messages that they were asked for
 }
 
 // due is why to exchange with somebody: any good exchange that began after since will do.
@@ -93,8 +94,32 @@ func newScheduler(g *groupSession) *scheduler {
 	return &scheduler{
 		g: g, due: make(map[peer.ID]due), running: make(map[peer.ID]bool), serving: make(map[peer.ID]int),
 		failing: make(map[peer.ID]failing), last: make(map[peer.ID]time.Time), began: make(map[peer.ID]time.Time), kick: make(chan struct{}, 1),
-		wanted: make(map[wire.DeviceID]map[wire.MessageID]bool),
+		wanted: make(map[wire.DeviceID]map[wire.MessageID]bool), spent: make(map[wire.DeviceID]time.Time),
 	}
+}
+
+// earlierAgain is how long a device is not asked for earlier messages after it did not give all.
+const earlierAgain = time.Hour
+
+// givesEarlier says whether to ask a device for messages from before this one came in.
+func (s *scheduler) givesEarlier(d wire.DeviceID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, asked := s.spent[d]
+	return !asked || time.Since(at) > earlierAgain
+}
+
+// gaveEarlier notes how many of them an exchange left out.
+func (s *scheduler) gaveEarlier(d wire.DeviceID, ungiven int) {
+	if ungiven == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.spent) >= maxWantedDevices {
+		clear(s.spent)
+	}
+	s.spent[d] = time.Now()
 }
 
 // stirred says that something happened in the group.

@@ -19,7 +19,7 @@ var contentVerbs = map[string]*verb{
 	"delete":  {usage: "delete NODE NAME [anyway=yes]: the message of that name; anyway: whether NODE may or not", opts: []string{"anyway"}, check: checkNamed(2), do: doDelete},
 	"react":   {usage: "react NODE NAME TEXT: a reaction to the message of that name", check: checkReact, do: doReact},
 	"unreact": {usage: "unreact NODE NAME TEXT: takes it back", check: checkReact, do: doUnreact},
-	"set":     {usage: "set NODE expiry D: messages sent from here on expire after D; 0s: never", check: checkSet, do: doSet},
+	"set":     {usage: "set NODE expiry D, or set NODE history none, all or a number: messages sent from here on expire after D, 0s: never; what newcomers are shown of before", check: checkSet, do: doSet},
 }
 
 // kind is what a message is for people.
@@ -55,8 +55,14 @@ func checkReact(sc *Scenario, a Action) error {
 }
 
 func checkSet(sc *Scenario, a Action) error {
+	if len(a.Args) == 3 && sc.node(a.Args[0]) >= 0 && a.Args[1] == group.SettingHistory {
+		if _, ok := group.HistoryOf(a.Args[2]); !ok {
+			return errors.New("none, all or a number")
+		}
+		return nil
+	}
 	if len(a.Args) != 3 || sc.node(a.Args[0]) < 0 || a.Args[1] != "expiry" {
-		return errors.New("a node, expiry and how long")
+		return errors.New("a node, expiry and how long; or a node, history and how much")
 	}
 	d, err := duration(a.Args[2])
 	if err == nil && d != 0 && d < time.Minute {
@@ -256,11 +262,11 @@ func doSet(w *core, a Action) error {
 		return err
 	}
 	value := a.Args[2]
-	if d, _ := duration(value); d == 0 {
+	if d, err := duration(value); err == nil && d == 0 {
 		value = ""
 	}
-	w.hist.mark(w, s.n, "set", "expiry "+a.Args[2])
-	_, err = s.step(group.SetSetting{Key: "expiry", Value: value})
+	w.hist.mark(w, s.n, "set", a.Args[1]+" "+a.Args[2])
+	_, err = s.step(group.SetSetting{Key: a.Args[1], Value: value})
 	return err
 }
 

@@ -17,6 +17,7 @@ import (
 type pictureView struct {
 	Text      string
 	Gone      bool           // deleted, or expired
+	Earlier   bool           // from before the device came in
 	By        wire.MessageID // the deletion, if it is known
 	Versions  int
 	Edited    bool
@@ -31,7 +32,7 @@ func (p pictureView) String() string {
 }
 
 func pictureOf(m group.Message) (p pictureView) {
-	p.Gone = m.Shown.Over || m.Shown.Deleted != nil
+	p.Gone, p.Earlier = m.Shown.Over || m.Shown.Deleted != nil, m.Earlier
 	if d := m.Shown.Deleted; d != nil {
 		p.By = d.ID
 	}
@@ -184,6 +185,9 @@ func contents(o *observation) (bad []string) {
 			if a == nil {
 				continue
 			}
+			if p.Earlier && !o.open(id) {
+				bad = append(bad, fmt.Sprintf("%s was given what %s sent at %s, before it came in, when newcomers were to be shown nothing", d.Name, a.Seat.n.name, span(a.At.Sub(epochZero))))
+			}
 			about, key := d.heard(words, a)
 			for _, why := range o.misfolded(d, a, p, about) {
 				bad = append(bad, fmt.Sprintf("%s shows what %s sent at %s as %v: %s", d.Name, a.Seat.n.name, span(a.At.Sub(epochZero)), p, why))
@@ -196,6 +200,14 @@ func contents(o *observation) (bad []string) {
 		}
 	}
 	return bad
+}
+
+// open says whether a message may be shown to newcomers; in doubt it says yes.
+func (o *observation) open(id wire.MessageID) bool {
+	return slices.ContainsFunc(o.Dag.ops(wire.OpSetting), func(s *dagEntry) bool {
+		n, ok := group.HistoryOf(s.op.Setting.Value)
+		return s.op.Setting.Key == group.SettingHistory && ok && n != 0 && o.Dag.inPast(s, o.Dag.by[id])
+	})
 }
 
 func byID(a, b wire.MessageID) int { return strings.Compare(string(a[:]), string(b[:])) }

@@ -46,6 +46,7 @@ type seat struct {
 	synced   map[*seat][2]int
 	wanted   map[wire.DeviceID]map[wire.MessageID]bool // asked for before on streams
 	given    map[[32]byte]*given                       // seals got on streams
+	spent    map[*seat]time.Time                       // when they did not give all earlier messages that they were asked for
 	joining  bool
 	ended    bool              // the machine took its request back
 	via      *cnode            // whom alone it asks; nil: anybody
@@ -86,7 +87,7 @@ type peaks struct{ epochs, parked, bytes, turn int }
 type traffic struct{ gossip, sync, join int }
 
 func newSeat(n *cnode, g *cgroup) *seat {
-	s := &seat{n: n, g: g, disk: newDisk(), synced: map[*seat][2]int{}, passing: map[*seat]*[]byte{}, wanted: map[wire.DeviceID]map[wire.MessageID]bool{}, given: map[[32]byte]*given{}, gone: map[string]bool{}}
+	s := &seat{n: n, g: g, disk: newDisk(), synced: map[*seat][2]int{}, passing: map[*seat]*[]byte{}, wanted: map[wire.DeviceID]map[wire.MessageID]bool{}, given: map[[32]byte]*given{}, gone: map[string]bool{}, spent: map[*seat]time.Time{}}
 	s.spy = newSpy(s)
 	return s
 }

@@ -228,6 +228,9 @@ func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 			return false
 		}
 	}
+	if w.earlier(x, from, to, asked); !up() {
+		return false
+	}
 	for _, id := range want.Trees {
 		if tree, err := from.m.TreeOf(id); err == nil && tree != nil {
 			_, _ = to.step(group.Tree{Epoch: id, Bytes: tree})
@@ -239,6 +242,45 @@ func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 	vector := from.m.VectorFor(to.n.dev.ID)
 	_, _ = to.step(group.PeerVector{Device: from.n.dev.ID, Vector: &vector})
 	return up()
+}
+
+// earlier brings one side what it asks for of the time before it came in.
+func (w *core) earlier(x *exchange, from, to *seat, asked map[[32]byte]bool) {
+	if at, spent := to.spent[from]; spent && w.now.Sub(at) < time.Hour || from.m.Standing(to.n.dev.ID) != group.Current {
+		return
+	}
+	for to.m != nil && from.m != nil {
+		about, others := to.m.Journal().EarlierWants()
+		known := func(id wire.MessageID) bool { return asked[id] }
+		ids := slices.DeleteFunc(about, known)
+		if len(ids) == 0 {
+			ids = slices.DeleteFunc(others, known)
+		}
+		ids = ids[:min(len(ids), 64)]
+		if len(ids) == 0 {
+			return
+		}
+		for _, id := range ids {
+			asked[id] = true
+		}
+		x.Wanted += 34 * len(ids)
+		pieces, err := from.m.Journal().EarlierFor(from.n.time().Now, to.n.dev.ID, ids)
+		if err != nil {
+			from.broke(err)
+			return
+		}
+		if len(pieces) < len(ids) {
+			to.spent[from] = w.now
+		}
+		for _, p := range pieces {
+			x.Seals += len(p.Opened)
+			x.SealNews += len(p.Opened)
+		}
+		if len(pieces) > 0 {
+			out, _ := to.step(group.Earlier{Device: from.n.dev.ID, Messages: pieces})
+			x.Opened += len(out.Messages)
+		}
+	}
 }
 
 // silent says that from sends to nothing yet. It is a stranger with a key that a removed

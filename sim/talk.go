@@ -10,12 +10,13 @@ import (
 // own: one more draw from the common stream would change every world.
 type talk struct {
 	r    *rand.Rand
+	past *rand.Rand // of what newcomers are shown
 	do   func(at time.Duration, format string, args ...any)
 	said int
 }
 
 func newTalk(seed uint64, do func(time.Duration, string, ...any)) *talk {
-	return &talk{r: rand.New(stream(seed, "talk")), do: do} //nolint:gosec // a simulation
+	return &talk{r: rand.New(stream(seed, "talk")), past: rand.New(stream(seed, "past")), do: do} //nolint:gosec // a simulation
 }
 
 func (t *talk) some(from, to time.Duration) time.Duration {
@@ -45,6 +46,10 @@ func (t *talk) converse(many int, from, to time.Duration, who, admins []string, 
 		at := t.some(from, to)
 		t.do(at, "set %s expiry %s", admins[0], span(t.some(10*time.Minute, time.Hour)))
 		t.do(t.some(at, to), "set %s expiry 0s", t.pick(admins))
+	}
+	for range t.past.IntN(4) {
+		at := from + time.Duration(t.past.Int64N(int64(to-from)))/4
+		t.do(at.Truncate(time.Second), "set %s history %s", admins[t.past.IntN(len(admins))], []string{"all", "all", "3", "1", "none"}[t.past.IntN(5)])
 	}
 	for range many {
 		author := t.pick(who)

@@ -139,6 +139,7 @@ type Message struct {
 	Expired    bool             `json:"expired,omitempty"`     // it was
 	ReplyTo    *Reference       `json:"reply_to,omitempty"`    // the message that it answers
 	Thread     string           `json:"thread,omitempty"`      // the first message of its thread
+	Earlier    bool             `json:"earlier,omitempty"`     // another member gave it, from before this device came in
 	Replies    int              `json:"replies,omitempty"`     // messages that answer it or are in its thread
 	Reactions  []Reaction       `json:"reactions,omitempty"`   // the first one first
 	Files      []File           `json:"files,omitempty"`       // that it names

@@ -18,7 +18,7 @@ import (
 // inBackup are the kinds of rows that a backup holds. Rows that refer to missing keys are
 // left out too.
 var inBackup = []string{
-	rowOwn, rowEntry, rowEvidence, rowFlood, rowTransKey, rowSigner, rowWrapKey, rowPlain, rowSeal, rowSalt, rowAbout, rowGone, rowDoomed, rowExpiring, rowShown, rowIndex, rowEvent, rowRejoin,
+	rowOwn, rowEntry, rowEvidence, rowFlood, rowTransKey, rowSigner, rowWrapKey, rowPlain, rowSeal, rowSalt, rowAbout, rowGone, rowDoomed, rowExpiring, rowEarlier, rowShown, rowIndex, rowEvent, rowRejoin,
 }
 
 // InBackup says whether a row goes into a backup.

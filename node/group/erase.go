@@ -127,6 +127,7 @@ func (s *sayings) review(now time.Time, it *dag.Item) {
 		return
 	}
 	d, err := s.deletion(it)
+	defer s.judged()
 	switch at, waits := s.doomed[it.Hash]; {
 	case err != nil:
 		s.tx.fail(err)
@@ -246,4 +247,5 @@ func (s *sayings) eraseOne(now time.Time, it *dag.Item, by wire.MessageID) {
 	it.Note(dag.IsTaken | dag.IsDelivered)
 	it.Seals = 0
 	s.erased(it)
+	s.judged()
 }

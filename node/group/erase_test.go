@@ -304,7 +304,7 @@ func TestWordsAboutWhatIsGone(t *testing.T) {
 	t.Parallel()
 	for _, back := range []bool{false, true} {
 		w := newWorld(t, 35)
-		w.gossip = true
+		w.gossip, w.mean = true, true // nobody tells it of the deletion either
 		a, b, c := w.device("anna"), w.device("ben"), w.device("cleo")
 		w.found(a, wire.PolicyOpen)
 		w.join(b)

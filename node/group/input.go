@@ -62,6 +62,12 @@ type Entries struct{ Entries [][]byte }
 // Seals are seals from a sync stream.
 type Seals struct{ Seals [][]byte }
 
+// Earlier is an answer to Journal.EarlierWants, of the device that gave it.
+type Earlier struct {
+	Device   wire.DeviceID
+	Messages []wire.Earlier
+}
+
 // Tree is a ratchet tree that Wants asked for.
 type Tree struct {
 	Epoch wire.EpochID

@@ -70,6 +70,10 @@ func (in Seals) act(m *Machine, now time.Time, out *Outcome) error {
 	return err
 }
 
+func (in Earlier) act(m *Machine, now time.Time, out *Outcome) error {
+	return m.messages.owing.earlier.takeAll(now, in.Device, in.Messages, out)
+}
+
 func readEntries(group wire.GroupID, raws [][]byte) (entries []*dag.SignedEntry, err error) {
 	entries = make([]*dag.SignedEntry, len(raws))
 	for i, raw := range raws {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/pandanode/pandanode/node/content"
 	"github.com/pandanode/pandanode/node/group/dag"
@@ -115,7 +116,8 @@ type Received struct {
 	User   wire.UserID
 }
 
-// Received lists the messages of others than this user that were shown after a cursor, at most
+// Received lists the messages of others than this user that were shown after a cursor, without
+// those from before this device came in, at most
 // so many, and says up to which cursor these are all. One that came late has a cursor of its
 // own, whatever its place among the others.
 func (j Journal) Received(after uint64, most int) (out []Received, upTo uint64, err error) {
@@ -125,7 +127,7 @@ func (j Journal) Received(after uint64, most int) (out []Received, upTo uint64, 
 			return fmt.Errorf("%w: message at cursor %d", verdict.ErrCorrupt, cursor)
 		}
 		it := j.messages.record(wire.MessageID(v))
-		if it == nil || it.User == j.user {
+		if it == nil || it.User == j.user || it.Facts.Has(dag.IsEarlier) {
 			return nil
 		}
 		if out = append(out, Received{cursor, it.Hash, it.User}); len(out) == most {
@@ -135,6 +137,19 @@ func (j Journal) Received(after uint64, most int) (out []Received, upTo uint64, 
 		return nil
 	})
 	return out, upTo, err
+}
+
+// EarlierWants lists the messages from before this device came in that it asks others for,
+// oldest first. It misses nothing that was promised without them. Those that are about others
+// are to be asked for first: they show what is gone, and what to ask for instead.
+func (j Journal) EarlierWants() (about, others []wire.MessageID) {
+	return j.messages.owing.earlier.wants()
+}
+
+// EarlierFor gives messages from before a device came in, of those that it asks for: those it
+// may have that are in plaintext here, and all that is said of them.
+func (j Journal) EarlierFor(now time.Time, device wire.DeviceID, ids []wire.MessageID) ([]wire.Earlier, error) {
+	return j.messages.owing.earlier.giveTo(now, device, ids)
 }
 
 // Taken says whether a message was taken away, or is hidden because somebody wants that.

@@ -63,6 +63,14 @@ func newMessages(r records, t *tx, timers *timers, tree *epochs.Tree, epochs *ep
 		sayings: newSayings(r, t, timers),
 	}
 	m.sayings.erased, m.sayings.hidden = forgets(m), func(it *dag.Item) { delete(m.gaps, it.Hash) }
+	m.owing.earlier = newEarlier(r, t, m.sayings)
+	m.owing.earlier.keep, m.owing.earlier.again = m.keepPlain, func(now time.Time, it *dag.Item) {
+		if m.judge(now, it) {
+			m.delivered[int(it.List)] = min(m.delivered[int(it.List)], it.Seq-1) // it was passed over as moot
+			m.deliver(now, it.Log)
+		}
+	}
+	m.sayings.judged = m.owing.earlier.changed
 	epochs.gained = m.tried.forget
 	epochs.lost = func(id wire.EpochID) { m.waiting.take(id) } // nothing opens them any more
 	return m
@@ -94,6 +102,11 @@ func (m *messages) load(d durableMessages) {
 	for _, id := range d.delivered {
 		if it := m.record(id); it != nil {
 			it.Note(dag.IsDelivered)
+		}
+	}
+	for _, id := range d.earlier {
+		if it := m.record(id); it != nil {
+			it.Note(dag.IsEarlier)
 		}
 	}
 	m.sayings.load(d)
@@ -136,6 +149,7 @@ func (m *messages) keepPlain(it *dag.Item, opened []byte) {
 // arrived notes a RECORD that came into the set.
 func (m *messages) arrived(now time.Time, it *dag.Item) {
 	m.early.arrived(it.Hash)
+	m.owing.earlier.changed()
 	m.sayings.arrived(now, it, it.Record)
 	m.judge(now, it)
 	m.deliver(now, it.Log)
@@ -171,6 +185,7 @@ func (m *messages) refreshOwed(now time.Time) {
 	switch {
 	case m.owing.stale:
 		m.owing.stale, m.owing.witnessed = false, false
+		m.owing.earlier.changed()
 		m.sayings.judgeAgain(now)
 		clear(m.owing.unheard)
 		for it := range m.all() {
@@ -279,7 +294,7 @@ func (m *messages) requeue(n *epochs.Node) {
 	}
 	m.outbox = m.outbox[:0]
 	for it := range m.all() {
-		if it.Log.Device != m.self.Device || !it.Facts.Has(dag.IsPlain) {
+		if it.Log.Device != m.self.Device || !it.Facts.Has(dag.IsPlain) || it.Facts.Has(dag.IsEarlier) {
 			continue
 		}
 		if !slices.ContainsFunc(it.Sealed, func(e wire.EpochID) bool { return on[e] }) {
@@ -294,7 +309,7 @@ func (m *messages) requeue(n *epochs.Node) {
 func (m *messages) handedOver(user wire.UserID, reachable bool) bool {
 	last := map[int32]*dag.Item{} // by branch
 	for it := range m.all() {
-		if o := last[it.List]; it.Log.Device == m.self.Device && it.Facts.Has(dag.IsPlain) && (o == nil || o.Seq < it.Seq) {
+		if o := last[it.List]; it.Log.Device == m.self.Device && it.Facts.Has(dag.IsPlain) && !it.Facts.Has(dag.IsEarlier) && (o == nil || o.Seq < it.Seq) {
 			last[it.List] = it
 		}
 	}

@@ -11,6 +11,7 @@ type owing struct {
 
 	stale     bool               // the roster changed: all of them
 	unheard   map[*dag.Item]bool // they would be owed if others had them before what speaks against them
+	earlier   *earlier           // what is owed to nobody, and given all the same
 	witnessed bool               // an entry came that may show that others had: those
 }
 

@@ -88,6 +88,7 @@ type Message struct {
 	Deleted  *Message       // the message that took it away, without its content; nil: none
 	ReplyTo  *Message       // the message that it answers, without Shown if it is not here; nil: none
 	Own      bool
+	Earlier  bool     // another member gave it, from before this device came in
 	Delivery Delivery // own messages only
 	HeldBy   int      // other devices that have said that they can read it
 	Readers  int      // other devices that it is for

@@ -93,6 +93,7 @@ type durableMessages struct {
 	sealed           map[wire.MessageID][]wire.EpochID // by this device
 	targets          map[wire.MessageID]bool           // of sayings
 	deleted, gone    []wire.MessageID                  // some deletion is about them; they are erased
+	earlier          []wire.MessageID
 }
 
 // scanMessages finds out what is durable of messages, by keys alone. It touches nothing
@@ -125,6 +126,11 @@ func scanMessages(t *tx, self wire.DeviceID) (durableMessages, error) {
 		t.durableKeys(rowGone, func(key string) error {
 			id, err := lastHex(key)
 			d.gone = append(d.gone, wire.MessageID(id))
+			return err
+		}),
+		t.durableKeys(rowEarlier, func(key string) error {
+			id, err := lastHex(key)
+			d.earlier = append(d.earlier, wire.MessageID(id))
 			return err
 		}),
 		t.durableKeys(rowSeal, func(key string) error {

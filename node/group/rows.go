@@ -38,6 +38,7 @@ const (
 	rowGone      = "erased/"    // MessageID → goneRow: it was erased
 	rowDoomed    = "doomed/"    // MessageID → doomedRow: it is erased in a while
 	rowExpiring  = "expiring/"  // MessageID → doomedRow: it expires
+	rowEarlier   = "earlier/"   // MessageID → nothing: a member gave it, from before this device came in
 	rowShown     = "shown/"     // cursor → MessageID
 	rowIndex     = "index/"     // MessageID → cursor
 	rowEvent     = "event/"     // cursor → Event

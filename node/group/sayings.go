@@ -27,6 +27,7 @@ type sayings struct {
 	expiring  map[wire.MessageID]uint64 // the same, of those that their authors let expire
 	erased    func(*dag.Item)           // has all else forget a message
 	hidden    func(*dag.Item)           // has nobody asked for it as long as it is hidden
+	judged    func()                    // a message was taken away, or came back
 }
 
 func newSayings(r records, t *tx, timers *timers) *sayings {
@@ -235,6 +236,7 @@ func (s *sayings) shown(it *dag.Item) (Message, error) {
 func (s *sayings) sign(msg *Message, it *dag.Item) {
 	msg.ID, msg.User, msg.Device, msg.Name = it.Hash, it.User, it.Log.Device, s.logs.Devices[it.Log.Device].Cert.Name
 	msg.Sent, msg.Own = it.Dated().Time(), it.Log.Device == s.self.Device
+	msg.Earlier = it.Facts.Has(dag.IsEarlier)
 }
 
 // may judges the delete of somebody else's message.

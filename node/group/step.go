@@ -32,6 +32,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	known := records{logs: m.logs, rosters: m.rosters, self: &m.own.log}
 	m.messages = newMessages(known, m.tx, &m.timers, m.tree, m.epochs)
 	m.messages.own, m.messages.engine, m.messages.rand, m.messages.read = m.own, cfg.Engine, cfg.Rand, read
+	m.messages.owing.earlier.read = read
 	m.messages.receipts = newReceipts(known, m.tx, &m.timers, m.keys, cfg.LogKey)
 	m.messages.receipts.deliveredTo = m.messages.deliveredTo
 	m.messages.reseal.rank = m.rank

@@ -36,6 +36,7 @@ type world struct {
 	group   wire.GroupID
 	genesis *identity.Genesis
 	gossip  bool // envelopes travel; else only syncs do
+	mean    bool // nobody gives messages from before somebody came in
 	cut     func(a, b *device) bool
 	hold    func(from, to *device, env []byte) bool // true: the envelope stays back
 	heard   func(d *device, in Input, err error)    // sees each input, after its Step
@@ -448,9 +449,40 @@ func (w *world) sync(a, b *device) {
 				}
 			}
 			if !to.down {
+				w.giveEarlier(from, to)
+			}
+			if !to.down {
 				vector := from.m.VectorFor(to.dev.ID)
 				_, _ = to.step(PeerVector{Device: from.dev.ID, Vector: &vector})
 			}
+		}
+	}
+}
+
+// giveEarlier gives a device what it asks for of the time before it came in.
+func (w *world) giveEarlier(from, to *device) {
+	w.t.Helper()
+	asked := map[wire.MessageID]bool{}
+	for !to.down && !w.mean {
+		about, others := to.m.Journal().EarlierWants()
+		known := func(id wire.MessageID) bool { return asked[id] }
+		want := slices.DeleteFunc(about, known)
+		if len(want) == 0 {
+			want = slices.DeleteFunc(others, known)
+		}
+		want = want[:min(len(want), 16)] // they come in frames
+		if len(want) == 0 {
+			return
+		}
+		for _, id := range want {
+			asked[id] = true
+		}
+		earlier, err := from.m.Journal().EarlierFor(w.now, to.dev.ID, want)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if len(earlier) > 0 {
+			_, _ = to.step(Earlier{Device: from.dev.ID, Messages: earlier})
 		}
 	}
 }

@@ -126,11 +126,12 @@ type SyncMessage struct {
 	Seals   [][]byte    `cbor:"4,keyasint,omitempty"`
 	Tree    *SyncTree   `cbor:"5,keyasint,omitempty"`
 	Done    *SyncDone   `cbor:"6,keyasint,omitempty"`
+	Earlier []Earlier   `cbor:"7,keyasint,omitempty"`
 }
 
 func (m *SyncMessage) validate() error {
 	set := 0
-	for _, has := range []bool{m.Vector != nil, len(m.Entries) > 0, m.Want != nil, len(m.Seals) > 0, m.Tree != nil, m.Done != nil} {
+	for _, has := range []bool{m.Vector != nil, len(m.Entries) > 0, m.Want != nil, len(m.Seals) > 0, m.Tree != nil, m.Done != nil, len(m.Earlier) > 0} {
 		if has {
 			set++
 		}
@@ -144,6 +145,24 @@ func (m *SyncMessage) validate() error {
 		return m.Want.validate()
 	case m.Tree != nil:
 		return m.Tree.validate()
+	}
+	for _, e := range m.Earlier {
+		if err := e.validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Earlier is a message from before its receiver came in, as its RECORD commits to it.
+type Earlier struct {
+	Message MessageID `cbor:"1,keyasint"`
+	Opened  []byte    `cbor:"2,keyasint"` // encoded Opened
+}
+
+func (e *Earlier) validate() error {
+	if len(e.Opened) == 0 || len(e.Opened) > MaxOpened {
+		return fmt.Errorf("%w: earlier message of %d bytes, 1 to %d", ErrTooLarge, len(e.Opened), MaxOpened)
 	}
 	return nil
 }
@@ -217,15 +236,18 @@ func (h *Handed) validate() error {
 	return nil
 }
 
-// SyncWant asks for seals of messages and for ratchet trees.
+// SyncWant asks for seals of messages, for ratchet trees, and for messages from before its
+// sender came in, which are not sealed for it.
 type SyncWant struct {
 	Messages []MessageID `cbor:"1,keyasint"`
 	Trees    []EpochID   `cbor:"2,keyasint"`
+	Earlier  []MessageID `cbor:"3,keyasint,omitempty"`
 }
 
 func (w *SyncWant) validate() error {
-	if len(w.Messages) > MaxWants || len(w.Trees) > MaxWantTrees {
-		return fmt.Errorf("%w: want of %d messages and %d trees, at most %d and %d", ErrTooLarge, len(w.Messages), len(w.Trees), MaxWants, MaxWantTrees)
+	if len(w.Messages) > MaxWants || len(w.Trees) > MaxWantTrees || len(w.Earlier) > MaxWants {
+		return fmt.Errorf("%w: want of %d messages, %d trees and %d earlier messages, at most %d, %d and %d",
+			ErrTooLarge, len(w.Messages), len(w.Trees), len(w.Earlier), MaxWants, MaxWantTrees, MaxWants)
 	}
 	return nil
 }

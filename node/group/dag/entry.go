@@ -40,7 +40,7 @@ type Item struct {
 }
 
 // facts are what this device has found out about an item. Of a RECORD they change.
-type facts uint8
+type facts uint16
 
 // Facts of an item.
 const (
@@ -52,6 +52,7 @@ const (
 	Mute
 	IsPermitted // an OP that its author could make in its own past
 	IsTaken     // of a RECORD: its message was erased, or a deletion that counts is about it; owed to nobody
+	IsEarlier   // of a RECORD: another member gave it, from before this device came in
 )
 
 func (f facts) Has(fact facts) bool { return f&fact != 0 }

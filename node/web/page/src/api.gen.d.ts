@@ -404,6 +404,7 @@ export interface Message {
   expired?: boolean
   reply_to?: Reference
   thread?: string
+  earlier?: boolean
   replies?: number
   reactions?: Reaction[]
   files?: File[]

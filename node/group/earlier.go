@@ -1,0 +1,395 @@
+package group
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/verdict"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// earlier is about messages from before a device came in. They are not sealed for it, and
+// owed to nobody: whether anybody who comes has them depends on who is there and what was
+// deleted, so nothing waits for them. By the group's setting a newcomer asks members for
+// them, any member gives what it has in plaintext, and each is checked against its RECORD.
+//
+// A message is given if the setting is not "none" now, and was not when the message was
+// written: nobody's words are shown to strangers that were written when none were to come.
+// Edits and reactions go with their message. A deletion is given whatever the setting is: a
+// device that was out when a message was deleted has to hear of it, and it holds no text.
+type earlier struct {
+	records
+
+	tx       *tx
+	read     reader
+	sayings  *sayings
+	keep     func(*dag.Item, []byte)          // keepPlain of messages
+	again    func(now time.Time, i *dag.Item) // judges a RECORD again that is about such a message
+	windows  map[wire.EntryHash]*window       // by the addition of a device
+	wanted   []wire.MessageID                 // oldest first
+	about    map[wire.MessageID]bool          // of wanted: those that are about others
+	computed bool                             // wanted is what it would be now
+}
+
+// window is what a device that came in by an addition may have of what was before.
+type window struct {
+	none bool      // nothing but deletions
+	from *dag.Item // the oldest message; nil: there is none that is older than the window
+}
+
+// SettingHistory is the setting that says how many messages newcomers are shown of those
+// that were written before: historyNone, historyAll, or a number.
+const SettingHistory = "history"
+
+// Values of SettingHistory.
+const (
+	historyNone = "none"
+	historyAll  = "all"
+)
+
+// MaxHistory is the highest number that SettingHistory can have.
+const MaxHistory = 1_000_000
+
+// Bounds of what is looked at, whatever members do.
+const (
+	maxPolicies = 64  // the newest changes of the setting
+	maxGiven    = 512 // messages in one input
+)
+
+// HistoryOf reads a value of SettingHistory: how many messages; -1: all.
+func HistoryOf(value string) (n int, ok bool) {
+	switch value {
+	case "", historyNone:
+		return 0, true
+	case historyAll:
+		return -1, true
+	}
+	n, err := strconv.Atoi(value)
+	return n, err == nil && n > 0 && n <= MaxHistory && strconv.Itoa(n) == value
+}
+
+func newEarlier(r records, t *tx, s *sayings) *earlier {
+	return &earlier{records: r, tx: t, sayings: s, windows: map[wire.EntryHash]*window{}}
+}
+
+// changed notes that others may be wanted, or given.
+func (e *earlier) changed() {
+	e.computed = false
+	clear(e.windows)
+}
+
+// policies are the changes of the setting that count, in their order.
+func (e *earlier) policies() (out []*dag.Item) {
+	for _, op := range e.logs.Ops {
+		if s := op.Op; s != nil && s.Type == wire.OpSetting && s.Setting.Key == SettingHistory && e.rosters.now.Counts(op) {
+			out = append(out, op)
+		}
+	}
+	slices.SortFunc(out, (*dag.Item).Compare)
+	return out[max(0, len(out)-maxPolicies):]
+}
+
+// open says whether newcomers were to be shown something when a message was written: by the
+// setting as its author knew it.
+func (e *earlier) open(policies []*dag.Item, it *dag.Item) bool {
+	var held []*dag.Item // those that no other has in its past
+	for _, p := range slices.Backward(policies) {
+		if e.logs.InPast(p, it) && !slices.ContainsFunc(held, func(top *dag.Item) bool { return e.logs.InPast(p, top) }) {
+			held = append(held, p)
+		}
+	}
+	if len(held) == 0 {
+		return false
+	}
+	last := slices.MaxFunc(held, func(a, b *dag.Item) int {
+		if x, y := a.Op.Setting.HLC, b.Op.Setting.HLC; x != y {
+			return int(min(max(int64(x)-int64(y), -1), 1)) //nolint:gosec // below 2^63
+		}
+		return bytes.Compare(a.Hash[:], b.Hash[:])
+	})
+	n, ok := HistoryOf(last.Op.Setting.Value)
+	return ok && n != 0
+}
+
+// windowOf finds what a device that came in by an addition may have; words are the RECORDs
+// that are about others.
+func (e *earlier) windowOf(by *dag.Item, words map[wire.MessageID]wire.MessageID) *window {
+	if w := e.windows[by.Hash]; w != nil {
+		return w
+	}
+	w := &window{}
+	n, ok := HistoryOf(e.rosters.now.Setting(SettingHistory))
+	w.none = !ok || n == 0
+	if n > 0 && ok {
+		policies := e.policies()
+		var all []*dag.Item
+		for it := range e.all() {
+			if _, isWord := words[it.Hash]; !isWord && e.given(it, by) && !it.Facts.Has(dag.IsTaken) && e.open(policies, it) {
+				all = append(all, it)
+			}
+		}
+		slices.SortFunc(all, (*dag.Item).Compare)
+		if len(all) > n {
+			w.from = all[len(all)-n]
+		}
+	}
+	e.windows[by.Hash] = w
+	return w
+}
+
+// has says whether a message that is about no other may be given.
+func (w *window) has(it *dag.Item, open func(*dag.Item) bool) bool {
+	return !w.none && !it.Facts.Has(dag.IsTaken) && (w.from == nil || it.Compare(w.from) >= 0) && open(it)
+}
+
+// given says whether a RECORD is one that a device which came in by an addition could be
+// given: it lies before that, and is a message of the group.
+func (e *earlier) given(it, by *dag.Item) bool {
+	return e.logs.InPast(it, by) && e.logs.Counts(it) && e.maySpeak(it) && e.rosters.now.Stands(it)
+}
+
+// words are the RECORDs that say that they are about others, with what they are about.
+func (e *earlier) words() map[wire.MessageID]wire.MessageID {
+	words := map[wire.MessageID]wire.MessageID{}
+	e.tx.fail(e.tx.scanKeys(rowAbout, func(key string) error {
+		if !strings.Contains(key, "/"+saysRecord+"/") {
+			return nil
+		}
+		target, err := targetOf(key)
+		if err != nil {
+			return err
+		}
+		id, err := lastHex(key)
+		words[wire.MessageID(id)] = target
+		return err
+	}))
+	return words
+}
+
+// rootOf follows what a RECORD is about to a message that is about no other; nil: that is not
+// here.
+func (e *earlier) rootOf(it *dag.Item, words map[wire.MessageID]wire.MessageID) *dag.Item {
+	for range mootDepth {
+		target, isWord := words[it.Hash]
+		if !isWord {
+			return it
+		}
+		if it = e.record(target); it == nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// compute finds what this device asks others for, oldest first.
+func (e *earlier) compute() {
+	if e.computed {
+		return
+	}
+	e.wanted, e.about, e.computed = nil, map[wire.MessageID]bool{}, true
+	me := e.rosters.now.Device(e.self.Device)
+	if me == nil || me.By == nil {
+		return
+	}
+	words := e.words()
+	w, policies := e.windowOf(me.By, words), e.policies()
+	open := func(it *dag.Item) bool { return e.open(policies, it) }
+	want := func(it *dag.Item) bool {
+		root := e.rootOf(it, words)
+		switch {
+		case it.Facts.Has(dag.IsDelivered | dag.IsPlain | dag.IsTaken), root == nil, !e.given(it, me.By), root.Facts.Has(dag.IsTaken):
+			return false
+		case root.Facts.Has(dag.IsDelivered):
+			return true
+		}
+		return e.given(root, me.By) && w.has(root, open)
+	}
+	if !w.none {
+		for it := range e.all() {
+			if want(it) {
+				e.wanted = append(e.wanted, it.Hash)
+			}
+		}
+	} else {
+		for id := range words { // what may have become of messages that are shown here
+			if it := e.record(id); it != nil && want(it) {
+				e.wanted = append(e.wanted, id)
+			}
+		}
+	}
+	slices.SortFunc(e.wanted, e.byTime)
+	for _, id := range e.wanted {
+		if _, isWord := words[id]; isWord {
+			e.about[id] = true
+		}
+	}
+}
+
+// wants lists the messages that this device asks others for, oldest first: those that are about
+// others, and the others.
+func (e *earlier) wants() (about, others []wire.MessageID) {
+	e.compute()
+	for _, id := range e.wanted {
+		switch {
+		case e.record(id).Facts.Has(dag.IsDelivered | dag.IsPlain | dag.IsTaken):
+		case e.about[id]:
+			about = append(about, id)
+		default:
+			others = append(others, id)
+		}
+	}
+	return about, others
+}
+
+// giveTo gives messages from before a device came in, of those that it asks for: what it
+// may have and is in plaintext here, with all that is said of it.
+func (e *earlier) giveTo(now time.Time, device wire.DeviceID, ids []wire.MessageID) (out []wire.Earlier, err error) {
+	in := e.rosters.now.Device(device)
+	if in == nil || in.By == nil || len(ids) == 0 {
+		return nil, nil
+	}
+	words := e.words()
+	w, policies := e.windowOf(in.By, words), e.policies()
+	open := func(it *dag.Item) bool { return e.open(policies, it) }
+	for _, id := range ids {
+		it := e.record(id)
+		if it == nil || !it.Facts.Has(dag.IsPlain) || it.Facts.Has(dag.IsTaken) || !e.given(it, in.By) {
+			continue
+		}
+		root := e.rootOf(it, words)
+		deletes, err := e.deletes(it, words)
+		switch {
+		case err != nil:
+			return nil, err
+		case deletes:
+		case root == nil, !e.given(root, in.By), !root.Facts.Has(dag.IsPlain), !w.has(root, open), e.over(now, root), e.unread(root):
+			continue
+		}
+		opened, err := e.tx.get(rowPlain + hexed(id[:]))
+		if err == nil && opened == nil {
+			err = fmt.Errorf("%w: message %v has no plaintext", verdict.ErrCorrupt, id)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, wire.Earlier{Message: id, Opened: opened})
+	}
+	return out, nil
+}
+
+// over says whether the time of a message has come, though it is not erased yet.
+func (e *earlier) over(now time.Time, it *dag.Item) bool {
+	at := e.sayings.expiring[it.Hash]
+	return at != 0 && e.sayings.over(now, at)
+}
+
+// unread says whether something is said of a message that cannot be read here: it may be its
+// deletion.
+func (e *earlier) unread(it *dag.Item) (unread bool) {
+	if !e.sayings.targets[it.Hash] {
+		return false
+	}
+	e.tx.fail(e.tx.scanKeys(aboutKey(it.Hash, saysRecord), func(key string) error {
+		id, err := lastHex(key)
+		if o := e.record(wire.MessageID(id)); err == nil && o != nil {
+			unread = unread || !o.Facts.Has(dag.IsPlain) && !o.Facts.Has(dag.IsTaken) && e.logs.Counts(o) && e.maySpeak(o) && e.rosters.now.Stands(o)
+		}
+		return err
+	}))
+	return unread
+}
+
+// deletes says whether a message that is in plaintext here deletes another.
+func (e *earlier) deletes(it *dag.Item, words map[wire.MessageID]wire.MessageID) (bool, error) {
+	if _, isWord := words[it.Hash]; !isWord {
+		return false, nil
+	}
+	r, err := e.sayings.read(it)
+	return err == nil && saysOnly(r, saysDelete), err
+}
+
+func saysOnly(r readOut, what string) bool {
+	all := says(r.said)
+	return len(all) == 1 && all[0].what == what
+}
+
+// takeAll takes the answer of a device.
+func (e *earlier) takeAll(now time.Time, from wire.DeviceID, messages []wire.Earlier, out *Outcome) error {
+	if !e.rosters.now.Has(from) {
+		return fmt.Errorf("earlier messages: %w", verdict.ErrNotMember)
+	}
+	e.compute()
+	wanted := make(map[wire.MessageID]bool, len(e.wanted))
+	for _, id := range e.wanted {
+		wanted[id] = true
+	}
+	words := e.words()
+	var errs []error
+	for _, piece := range messages[:min(len(messages), maxGiven)] {
+		if e.tx.full() {
+			break // it asks again
+		}
+		it := e.record(piece.Message)
+		if it == nil || !wanted[piece.Message] || it.Facts.Has(dag.IsDelivered|dag.IsPlain|dag.IsTaken) {
+			continue // not asked for, or here by now
+		}
+		if err := e.take(now, it, piece.Opened, words); err != nil {
+			out.Verdict = max(out.Verdict, verdict.Of(err))
+			errs = append(errs, fmt.Errorf("message %v: %w", piece.Message, err))
+			continue
+		}
+		out.New++
+		out.Messages = append(out.Messages, piece.Message)
+	}
+	return errors.Join(errs...)
+}
+
+// take takes one message.
+func (e *earlier) take(now time.Time, it *dag.Item, raw []byte, words map[wire.MessageID]wire.MessageID) error {
+	opened, err := wire.DecodeOpened(raw)
+	if err != nil {
+		return err
+	}
+	commitment, err := e.read.commitment(it)
+	if err != nil {
+		e.tx.fail(err)
+		return err
+	}
+	if !opened.Fits(commitment) {
+		return fmt.Errorf("%w: it is not what the record committed to", verdict.ErrForged)
+	}
+	if _, isWord := words[it.Hash]; isWord {
+		r, err := readOpened(raw)
+		if err != nil {
+			return err
+		}
+		me, root := e.rosters.now.Device(e.self.Device), e.rootOf(it, words)
+		policies := e.policies()
+		shown := root != nil && e.given(root, me.By) && e.windowOf(me.By, words).has(root, func(it *dag.Item) bool { return e.open(policies, it) })
+		if !saysOnly(r, saysDelete) && !shown {
+			return fmt.Errorf("%w: it is not for newcomers", verdict.ErrNotPermitted)
+		}
+	}
+	e.tx.put(rowEarlier+hexed(it.Hash[:]), []byte{1})
+	it.Note(dag.IsEarlier)
+	e.keep(it, raw)
+	it.Note(dag.IsDelivered) // so that it counts
+	e.sayings.came(now, it)
+	if isErased(it) {
+		return nil
+	}
+	e.sayings.tell(now, it)
+	return e.tx.scanKeys(aboutKey(it.Hash, saysRecord), func(key string) error {
+		id, err := lastHex(key)
+		if o := e.record(wire.MessageID(id)); err == nil && o != nil && !e.beforeJoinPoint(o) && !o.Facts.Has(dag.IsDelivered) {
+			e.again(now, o)
+		}
+		return err
+	})
+}

@@ -1,0 +1,238 @@
+package group
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pandanode/pandanode/node/content"
+	"github.com/pandanode/pandanode/node/group/verdict"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// sees lists what a device shows, in its order.
+func (d *device) sees() (out []string) {
+	d.w.t.Helper()
+	all, err := d.m.Journal().Messages(0, 0)
+	if err != nil {
+		d.w.t.Fatal(err)
+	}
+	for _, m := range all {
+		text := d.looks(m.ID)
+		if m.Earlier {
+			text = "earlier: " + text
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+func (d *device) shows(want ...string) {
+	d.w.t.Helper()
+	if got := d.sees(); !slices.Equal(got, want) {
+		d.w.t.Errorf("%s shows\n%q, want\n%q", d.name, got, want)
+	}
+}
+
+func (d *device) wantsEarlier() int {
+	about, others := d.m.Journal().EarlierWants()
+	return len(about) + len(others)
+}
+
+// A newcomer is shown what the setting says, of what was written while it said so, with its
+// edits and reactions and without what was deleted, in order; it counts as read, is owed to
+// nobody, and is there after a restart. Any member gives it, a newcomer of before too.
+func TestEarlier(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 61)
+	a, b, c, d := w.device("anna"), w.device("ben"), w.device("cleo"), w.device("dora")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	a.say(written("of nobody's business"))
+	w.run(time.Second)
+	a.must(SetSetting{Key: SettingHistory, Value: historyAll})
+	w.run(time.Second)
+	one := a.say(written("one"))
+	two := b.say(written("two"))
+	gone, hidden := b.say(written("gone")), b.say(written("hidden"))
+	w.run(time.Second)
+	a.say(content.Message{Replaces: one, Part: content.Text(content.Plain, "one, edited")})
+	b.say(content.Message{InReplyTo: one, Part: content.Reaction("x")})
+	b.say(takesAway(gone))
+	a.say(takesAway(hidden)) // somebody else's: not erased yet
+	w.run(5 * time.Second)
+	w.join(c)
+	w.sync(c, b)
+	after := a.say(written("after"))
+	w.run(10 * time.Second)
+	for range 2 {
+		c.shows("earlier: one, edited (edited) x1", "earlier: two", "after")
+		if got, _, err := c.m.Journal().Received(0, 0); err != nil || len(got) != 1 || got[0].ID != after {
+			t.Errorf("unread are %v (%v), want what came after", got, err)
+		}
+		if s := c.m.Status(); s.Gaps != 0 || s.Outbox != 0 || c.wantsEarlier() != 0 {
+			t.Errorf("%+v, and it wants %d", s, c.wantsEarlier())
+		}
+		for _, id := range []wire.MessageID{gone, hidden} {
+			if c.rows[rowPlain+hexed(id[:])] != nil {
+				t.Errorf("a message that was taken away was given")
+			}
+		}
+		c.whole()
+		c.down = true
+		c.open()
+	}
+	b.say(content.Message{Replaces: two, Part: content.Text(content.Plain, "two, edited late")})
+	w.run(10 * time.Second)
+	c.shows("earlier: one, edited (edited) x1", "earlier: two, edited late (edited)", "after")
+
+	// The last two, of one who was a newcomer itself; the others are away.
+	a.must(SetSetting{Key: SettingHistory, Value: "2"})
+	w.run(10 * time.Second)
+	w.join(d)
+	w.run(5 * time.Second)
+	a.online, b.online = false, false
+	w.sync(d, c)
+	w.run(5 * time.Second)
+	d.shows("earlier: two, edited late (edited)", "earlier: after")
+}
+
+// Without the setting nothing is shown, and nothing that was written while it was not set is
+// given later, or by a change of it that does not count.
+func TestEarlierNone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 62)
+	a, b, c := w.device("anna"), w.device("ben"), w.device("cleo")
+	w.found(a, wire.PolicyOpen)
+	a.say(written("before"))
+	w.join(b)
+	w.sync(a, b)
+	w.run(5 * time.Second)
+	b.shows()
+	a.must(SetSetting{Key: SettingHistory, Value: historyAll})
+	a.say(written("open"))
+	w.run(time.Second)
+	a.must(SetSetting{Key: SettingHistory, Value: historyNone})
+	w.run(time.Second)
+	a.say(written("closed"))
+	w.run(time.Second)
+	w.join(c)
+	w.sync(a, c)
+	w.run(5 * time.Second)
+	c.shows()
+	a.must(SetSetting{Key: SettingHistory, Value: historyAll})
+	w.run(time.Second)
+	w.sync(a, c)
+	w.sync(a, b)
+	c.shows("earlier: open")
+	b.shows("open", "closed")
+}
+
+// Somebody who is hostile gives other texts, texts that nobody asked for, the same again, more
+// than fits, and what is not for newcomers; and a member who was removed gives anything.
+func TestEarlierHostile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 63)
+	a, b, c := w.device("anna"), w.device("ben"), w.device("cleo")
+	w.found(a, wire.PolicyOpen)
+	closed := a.say(written("closed"))
+	w.run(time.Second)
+	a.must(SetSetting{Key: SettingHistory, Value: historyAll})
+	w.run(time.Second)
+	var ids []wire.MessageID
+	for i := range 40 {
+		ids = append(ids, a.say(written(fmt.Sprintf("%d %s", i, strings.Repeat("x", 50_000)))))
+		w.run(100 * time.Millisecond)
+	}
+	w.join(b)
+	w.sync(a, b)
+	w.mean = true
+	w.join(c)
+	w.gossip, w.mean = false, false
+	piece := func(id wire.MessageID, from wire.MessageID) wire.Earlier {
+		return wire.Earlier{Message: id, Opened: a.rows[rowPlain+hexed(from[:])]}
+	}
+	refused := func(what string, want error, in Earlier) {
+		t.Helper()
+		before := c.rows.digest()
+		out, err := c.step(in)
+		if !errors.Is(err, want) || out.New > 0 || len(c.sees()) > 0 || c.rows.digest() != before {
+			t.Errorf("%s: %v, %+v, want %v", what, err, out, want)
+		}
+	}
+	refused("another text", verdict.ErrForged, Earlier{b.dev.ID, []wire.Earlier{piece(ids[0], ids[1])}})
+	refused("no message", wire.ErrMalformed, Earlier{b.dev.ID, []wire.Earlier{{Message: ids[0], Opened: []byte("x")}}})
+	refused("a closed one", nil, Earlier{b.dev.ID, []wire.Earlier{piece(closed, closed)}})
+	refused("an unknown one", nil, Earlier{b.dev.ID, []wire.Earlier{piece(wire.MessageID{9}, ids[1])}})
+	refused("a stranger's", verdict.ErrNotMember, Earlier{w.device("eve").dev.ID, []wire.Earlier{piece(ids[0], ids[0])}})
+	var flood []wire.Earlier
+	for range 20 {
+		for _, id := range ids {
+			flood = append(flood, piece(id, id))
+		}
+	}
+	if out, err := c.step(Earlier{b.dev.ID, flood}); err != nil || out.New < 10 || out.New > 30 {
+		t.Errorf("a flood: %+v (%v), want no more than fits into a transaction", out, err)
+	}
+	if c.peak > 4<<20 {
+		t.Errorf("%d bytes in a transaction", c.peak)
+	}
+	before := len(c.sees())
+	if _, err := c.step(Earlier{b.dev.ID, flood[:10]}); err != nil || len(c.sees()) != before {
+		t.Errorf("again: %d messages, then %d (%v)", before, len(c.sees()), err)
+	}
+	if got := c.wantsEarlier(); got != 40-before {
+		t.Errorf("it wants %d, want those that did not fit", got)
+	}
+	// A newcomer gets nothing that it may not have.
+	if got, err := a.m.Journal().EarlierFor(w.now, c.dev.ID, []wire.MessageID{closed, {9}, ids[0], ids[0]}); err != nil || len(got) != 2 || got[0].Message != ids[0] {
+		t.Errorf("it gets %d (%v)", len(got), err)
+	}
+	a.must(RemoveUser{User: b.dev.User})
+	w.mean = true
+	w.sync(a, c)
+	if got, err := a.m.Journal().EarlierFor(w.now, b.dev.ID, ids); err != nil || len(got) > 0 {
+		t.Errorf("who is out gets %d (%v)", len(got), err)
+	}
+	refusedOut, err := c.step(Earlier{b.dev.ID, flood[30:40]})
+	if !errors.Is(err, verdict.ErrNotMember) || refusedOut.New > 0 {
+		t.Errorf("who is out gives: %v", err)
+	}
+}
+
+// A device that was out when a message was deleted hears of it when it comes back, whatever
+// the setting is: it erases what its author took away, and hears of no edit of that time.
+func TestDeletedWhileOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 64)
+	a, b, c := w.device("anna"), w.device("ben"), w.device("cleo")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.join(c)
+	gone, edited := a.say(written("gone")), a.say(written("first"))
+	w.run(5 * time.Second)
+	b.shows("gone", "first")
+	b.must(Leave{})
+	w.run(30 * time.Second)
+	a.say(takesAway(gone))
+	a.say(content.Message{Replaces: edited, Part: content.Text(content.Plain, "of that time")})
+	w.run(5 * time.Second)
+	b.shows("gone", "first")
+	w.join(b)
+	w.sync(b, c)
+	w.run(10 * time.Second)
+	for range 2 {
+		b.shows("(deleted)", "first")
+		if left := b.leftOf("gone", nil, gone); len(left) > 0 {
+			t.Errorf("left are %q", left)
+		}
+		if b.m.Status().Gaps != 0 {
+			t.Error("it waits")
+		}
+		b.down = true
+		b.open()
+	}
+}
