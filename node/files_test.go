@@ -686,3 +686,40 @@ func TestFilesAfterRestart(t *testing.T) {
 		}
 	})
 }
+
+// The file of a message that somebody else deleted is hidden at once, though it is kept until
+// the deletion erases it; another message that names it shows it again.
+func TestHiddenFile(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a, b := w.open(0), w.open(1, 0)
+		id := w.create(a, "tea")
+		w.join(b, id)
+		f := w.upload(b, "list.txt", someBytes(1, 1000))
+		message := w.sendFile(b, id, "that list", f)
+		w.state(a, f.ID, "here", here)
+		if _, err := a.API().Delete(w.Context(), api.MessageRequest{Group: id.String(), Message: message.String()}); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []*Node{a, b} {
+			w.eventually(n, time.Minute, "the file is hidden", func() bool {
+				_, err := n.API().File(w.Context(), api.FileRequest{File: f.ID})
+				return api.CodeOf(err) == api.CodeNotFound
+			})
+			if _, err := (fileRoutes{routes{n}}).OpenFile(w.Context(), f.ID); api.CodeOf(err) != api.CodeNotFound {
+				t.Errorf("it opens: %v", err)
+			}
+			if err := n.API().FetchFile(w.Context(), api.FetchFileRequest{File: f.ID}, func(api.File) error { return nil }); api.CodeOf(err) != api.CodeNotFound {
+				t.Errorf("it is fetched: %v", err)
+			}
+			if list, err := n.API().Files(w.Context(), api.FilesRequest{}); err != nil || len(list.Files) != 0 || list.Taken == 0 {
+				t.Errorf("it is listed: %+v (%v)", list, err)
+			}
+		}
+		w.sendFile(b, id, "that list again", f)
+		w.eventually(a, time.Minute, "it is shown again", func() bool {
+			_, err := a.API().File(w.Context(), api.FileRequest{File: f.ID})
+			return err == nil
+		})
+	})
+}

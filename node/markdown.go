@@ -6,68 +6,24 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
-	"github.com/yuin/goldmark/extension"
 	extast "github.com/yuin/goldmark/extension/ast"
-	"github.com/yuin/goldmark/parser"
-	"github.com/yuin/goldmark/text"
 	"github.com/yuin/goldmark/util"
 
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/content"
 )
 
-// markdown reads GFM without autolinks. It has no renderer: HTML is shown as text.
-var markdown = goldmark.New(
-	goldmark.WithExtensions(extension.Table, extension.Strikethrough, extension.TaskList),
-	goldmark.WithParserOptions(parser.WithEscapedSpace()),
-).Parser()
-
-// Bounds of Markdown that is parsed: others write it. A text that exceeds one is shown as it stands.
-const (
-	maxMarkdown = 16 << 10 // bytes
-	maxNested   = 16       // characters that open something, in a row or in a line's beginning
-	maxSpanDeep = 32
-)
+const maxSpanDeep = 32
 
 // spans gives a text in Markdown as a tree, for those who show it.
 func spans(source string) []api.Span {
-	if len(source) > maxMarkdown || nested(source) {
+	b := []byte(source)
+	tree := content.ParseMarkdown(b)
+	if tree == nil {
 		return []api.Span{{Kind: api.SpanText, Text: source}}
 	}
-	b := []byte(source)
-	return children(markdown.Parse(text.NewReader(b)), b, maxSpanDeep)
-}
-
-// nested says whether a text opens so much in one place that parsing it could take long.
-func nested(source string) bool {
-	for line := range strings.Lines(source) {
-		opens := 0
-		for _, r := range line {
-			if strings.ContainsRune(" \t", r) {
-				continue
-			}
-			if !strings.ContainsRune(">-+*", r) && (r < '0' || r > '9') && r != '.' && r != ')' {
-				break
-			}
-			opens++
-		}
-		if opens > 2*maxNested {
-			return true
-		}
-	}
-	run := 0
-	for _, r := range source {
-		if strings.ContainsRune("[]*_~!`<(", r) {
-			if run++; run > 4*maxNested {
-				return true
-			}
-		} else {
-			run = 0
-		}
-	}
-	return false
+	return children(tree, b, maxSpanDeep)
 }
 
 func children(n ast.Node, source []byte, deep int) (out []api.Span) {

@@ -85,7 +85,7 @@ func TestHostileMarkdown(t *testing.T) {
 		"[", "]", "![", "*", "_", "~", "`", "<", "(", ">", "> ", "- ", "1. ", "* a ", "**a ", "[a](", "![a](b", "[a]: b\n", "<!--", "&", "\\", "|a", "|a\n|-\n", "_a *b ", "`a ``b ",
 		"a\n", "\t", "[a][b]", "# ", "~~a ", "  - a\n", "<a ", "[x](<", "a*", "*a_", "> - ", "1) ", "\u00a0*", "***a ", "\x00", "\xff", "[[a](b)", "![[]()",
 	} {
-		source := strings.Repeat(piece, maxMarkdown/len(piece))
+		source := strings.Repeat(piece, content.MaxMarkdown/len(piece))
 		began := time.Now()
 		out := spans(source)
 		if took := time.Since(began); took > 2*time.Second { // it is some 20 ms
@@ -96,7 +96,7 @@ func TestHostileMarkdown(t *testing.T) {
 		}
 		_ = api.PlainText(out)
 	}
-	if got := outline(spans(strings.Repeat("a", maxMarkdown+1))); !strings.HasPrefix(got, `text "aaa`) {
+	if got := outline(spans(strings.Repeat("a", content.MaxMarkdown+1))); !strings.HasPrefix(got, `text "aaa`) {
 		t.Errorf("a long text is %.40s", got)
 	}
 }

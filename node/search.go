@@ -11,7 +11,6 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/cases"
-	"golang.org/x/text/unicode/norm"
 
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
@@ -88,27 +87,8 @@ func folded(s string) string {
 	if ascii {
 		return strings.Join(strings.Fields(strings.ToLower(s)), " ")
 	}
-	s = unaccented(cases.Fold().String(unaccented(s)))
+	s = api.Unaccented(cases.Fold().String(api.Unaccented(s)))
 	return strings.Join(strings.Fields(s), " ")
-}
-
-// strokes are letters whose accent is part of them.
-var strokes = map[rune]rune{'ł': 'l', 'Ł': 'L', 'ø': 'o', 'Ø': 'O', 'đ': 'd', 'Đ': 'D', 'ı': 'i', 'ħ': 'h', 'Ħ': 'H'}
-
-func unaccented(s string) string {
-	accents := false // the last letter loses its accents
-	return strings.Map(func(r rune) rune {
-		switch {
-		case !unicode.Is(unicode.Mn, r):
-			accents = unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic)
-			if plain, ok := strokes[r]; ok {
-				return plain
-			}
-		case accents:
-			return -1
-		}
-		return r
-	}, norm.NFKD.String(s))
 }
 
 // finds says whether a text has all of it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -29,16 +30,45 @@ func (s fileRoutes) Upload(ctx context.Context, r api.UploadRequest, size int64,
 }
 
 // OpenFile opens a file that is here.
-func (s fileRoutes) OpenFile(_ context.Context, file string) (api.FileContent, error) {
+func (s fileRoutes) OpenFile(ctx context.Context, file string) (api.FileContent, error) {
 	id, err := s.n.files.resolve(file)
 	if err != nil {
 		return api.FileContent{}, err
+	}
+	if s.n.hiddenFile(ctx, id) {
+		return api.FileContent{}, APIError(errNoFile)
 	}
 	f, err := s.n.files.open(id)
 	if err != nil {
 		return api.FileContent{}, APIError(err)
 	}
 	return api.FileContent{ReadSeeker: f.SectionReader, File: s.n.files.api(f.file), Close: f.close}, nil
+}
+
+// hiddenFile says whether all messages that name a file are hidden, since somebody deleted
+// them: it is kept as they are, as long as it can turn out that nobody had the right to.
+func (n *Node) hiddenFile(ctx context.Context, id wire.Hash) bool {
+	var uses []fileUse
+	n.files.mu.Lock()
+	if f := n.files.all[id]; f != nil {
+		uses = slices.Collect(maps.Keys(f.uses))
+	}
+	n.files.mu.Unlock()
+	for _, use := range uses {
+		taken := false
+		if g := n.groups.get(use.group); g != nil {
+			if err := g.loop.look(ctx, func(m *group.Machine) error {
+				taken = m.Journal().Taken(use.message)
+				return nil
+			}); err != nil {
+				return true // it is not known
+			}
+		}
+		if !taken {
+			return false
+		}
+	}
+	return len(uses) > 0
 }
 
 // Files lists the files that messages name, the newest first.
@@ -52,9 +82,14 @@ func (s fileRoutes) Files(ctx context.Context, r api.FilesRequest) (api.Files, e
 	}
 	t := s.n.files
 	out := api.Files{Files: []api.File{}, Quota: t.cfg.Quota, Max: t.cfg.Max}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, f := range t.all {
+	for _, id := range t.ids() {
+		hidden := s.n.hiddenFile(ctx, id)
+		t.mu.Lock()
+		f := t.all[id]
+		if f == nil {
+			t.mu.Unlock()
+			continue
+		}
 		if f.row.Path != "" {
 			out.Taken += blob.Room(f.length)
 		}
@@ -62,9 +97,10 @@ func (s fileRoutes) Files(ctx context.Context, r api.FilesRequest) (api.Files, e
 		for use := range f.uses {
 			inGroup = inGroup || use.group == in
 		}
-		if inGroup {
+		if inGroup && !hidden {
 			out.Files = append(out.Files, t.apiOf(f, true))
 		}
+		t.mu.Unlock()
 	}
 	slices.SortFunc(out.Files, func(a, b api.File) int {
 		if c := b.Created.Compare(a.Created); c != 0 {
@@ -73,6 +109,12 @@ func (s fileRoutes) Files(ctx context.Context, r api.FilesRequest) (api.Files, e
 		return compareText(a.ID, b.ID)
 	})
 	return out, nil
+}
+
+func (t *fileTable) ids() []wire.Hash {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Keys(t.all))
 }
 
 func compareText(a, b string) int {
@@ -91,6 +133,9 @@ func (s fileRoutes) File(ctx context.Context, r api.FileRequest) (api.File, erro
 	if err != nil {
 		return api.File{}, err
 	}
+	if s.n.hiddenFile(ctx, id) {
+		return api.File{}, APIError(errNoFile)
+	}
 	out, err := s.n.files.one(id)
 	if err == nil && r.Holders {
 		out.Holders = s.n.holders(ctx, id)
@@ -104,6 +149,9 @@ func (s fileRoutes) FetchFile(ctx context.Context, r api.FetchFileRequest, emit 
 	id, err := t.resolve(r.File)
 	if err != nil {
 		return err
+	}
+	if s.n.hiddenFile(ctx, id) {
+		return APIError(errNoFile)
 	}
 	if err := t.want(id); err != nil {
 		return APIError(err)

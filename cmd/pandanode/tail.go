@@ -106,6 +106,7 @@ var errEnough = errors.New("enough")
 type tailed struct {
 	id, name string
 	cursor   uint64 // of the last item that was shown
+	first    uint64 // of the first one; 0: none was
 	title    string // in a line; with the ID where another group's name looks the same
 	names    *api.Names
 	ids      bool   // lines show the IDs of messages
@@ -141,6 +142,9 @@ func (a *app) tail(ctx context.Context, c *api.Client, t tailing, args []string)
 		if err := a.printHappening(h, me.User, named); err != nil {
 			return err
 		}
+		if h.first == 0 {
+			h.first = h.Cursor
+		}
 		if h.cursor = h.Cursor; h.Message != nil && h.Message.Change == nil {
 			if shown++; shown == t.count {
 				return errEnough
@@ -169,7 +173,7 @@ func (a *app) tail(ctx context.Context, c *api.Client, t tailing, args []string)
 	}
 	if !a.json {
 		for _, g := range groups {
-			if g.cursor > 0 { // a message that is not marked as seen is only counted again
+			if g.readsOn(context.WithoutCancel(ctx), c, me.User) { // a message that is not marked as seen is only counted again
 				_, _ = c.MarkSeen(context.WithoutCancel(ctx), api.SeenRequest{Group: g.id, Cursor: g.cursor})
 			}
 		}
@@ -183,6 +187,30 @@ func (a *app) tail(ctx context.Context, c *api.Client, t tailing, args []string)
 		return api.Errorf(api.CodeTimeout, "%d of %d messages after %v", shown, t.count, t.timeout)
 	}
 	return err
+}
+
+// readsOn says whether no unread message lies before the items that were shown: the read mark
+// would go over it.
+func (g *tailed) readsOn(ctx context.Context, c *api.Client, me string) bool {
+	one, err := c.Group(ctx, api.GroupRequest{Group: g.id})
+	if err != nil || g.first == 0 {
+		return false
+	}
+	for mark := one.Read; mark+1 < g.first; {
+		some, err := c.Messages(ctx, api.MessagesRequest{Group: g.id, Since: mark, Limit: 64})
+		if err != nil {
+			return false
+		}
+		if len(some.Messages) == 0 {
+			return true
+		}
+		for _, m := range some.Messages {
+			if mark = m.Cursor; mark < g.first && m.User != me && !m.Earlier && m.Deleted == nil && !m.Expired {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // tailedGroups returns the named groups, or all groups of this node if none was named.

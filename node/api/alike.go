@@ -38,20 +38,28 @@ func looks(name string) []string {
 	return slices.Compact([]string{skeleton(strings.ToLower(skeleton(seen))), skeleton(strings.ToLower(seen))})
 }
 
-// skeleton is the standard's, without the accents of Latin, Greek and Cyrillic letters.
-// Marks of other scripts are vowels and the like.
-func skeleton(s string) string { return unaccented(confusable.Skeleton(unaccented(s))) }
+// skeleton is the standard's, without accents.
+func skeleton(s string) string { return Unaccented(confusable.Skeleton(Unaccented(s))) }
 
-func unaccented(s string) string {
+// strokes are letters whose accent is part of them.
+var strokes = map[rune]rune{'ł': 'l', 'Ł': 'L', 'ø': 'o', 'Ø': 'O', 'đ': 'd', 'Đ': 'D', 'ı': 'i', 'ħ': 'h', 'Ħ': 'H'}
+
+// Unaccented takes the accents from Latin, Greek and Cyrillic letters. Marks of other scripts
+// are vowels and the like, and stay.
+func Unaccented(s string) string {
 	accents := false // the last letter loses its accents
 	return strings.Map(func(r rune) rune {
-		if !unicode.Is(unicode.Mn, r) {
+		switch {
+		case !unicode.Is(unicode.Mn, r):
 			accents = unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic)
-		} else if accents {
+			if plain, ok := strokes[r]; ok {
+				return plain
+			}
+		case accents:
 			return -1
 		}
 		return r
-	}, norm.NFD.String(s))
+	}, norm.NFKD.String(s))
 }
 
 // hidden says whether a character takes no room, or could act on its neighbours unseen.

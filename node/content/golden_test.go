@@ -268,6 +268,8 @@ func TestMentions(t *testing.T) {
 	p := Part{Cardinality: CardinalityMulti, Semantics: ProcessAll, Parts: []Part{
 		Text(Markdown, "[Anna]("+UserURI(b)+") and [Ben]("+UserURI(a)+") and [Anna]("+UserURI(b)+"), [x](panda:u/"+strings.Repeat("a", 56)+")"),
 		Text(Plain, "[no]("+UserURI(wire.UserID{3})+")"),
+		Text(Markdown, "`[code]("+UserURI(wire.UserID{4})+")` and ``[`](x) [code]("+UserURI(wire.UserID{5})+")``\n\n```\n[block]("+UserURI(wire.UserID{6})+")\n```\n\n    [indented]("+UserURI(wire.UserID{7})+")\n"),
+		Text(Markdown, strings.Repeat("x", MaxMarkdown)+"[as it stands]("+UserURI(wire.UserID{8})+")"),
 	}}
 	if got := p.Mentions(); len(got) != 2 || got[0] != b || got[1] != a {
 		t.Errorf("mentions: %v", got)

@@ -2,7 +2,6 @@ package content
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -105,16 +104,14 @@ func (p *Part) each(f func(*Part)) {
 	}
 }
 
-var mention = regexp.MustCompile(`\]\(panda:u/([a-z2-7]{56})\)`)
-
 // Mentions lists the users that the Markdown of a part links to, each once, in their order.
 func (p *Part) Mentions() (out []wire.UserID) {
 	p.each(func(p *Part) {
 		if kind, _, _ := strings.Cut(p.ContentType, ";"); p.Cardinality != CardinalitySingle || !strings.EqualFold(kind, "text/markdown") {
 			return
 		}
-		for _, m := range mention.FindAllSubmatch(p.Content, -1) {
-			if u, err := wire.ParseUserID(string(m[1])); err == nil && !slices.Contains(out, u) {
+		for _, u := range mentionsIn(p.Content) {
+			if !slices.Contains(out, u) {
 				out = append(out, u)
 			}
 		}
