@@ -3,6 +3,7 @@ package web
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"io"
@@ -443,5 +444,29 @@ func TestPortInUse(t *testing.T) {
 	defer p.Close()
 	if _, err := p.OpenWeb(t.Context(), api.Empty{}); api.CodeOf(err) != api.CodeConflict || !strings.Contains(api.AsError(err).Hint, "web.port") {
 		t.Errorf("%v", err)
+	}
+}
+
+// The page is small, and all of it is in two files: nothing in them asks for another.
+func TestPageIsSmall(t *testing.T) {
+	t.Parallel()
+	for name, most := range map[string]int{"app.js": 40_000, "app.css": 10_000} {
+		text, err := files.ReadFile("dist/" + name)
+		if err != nil || len(text) < 1000 {
+			t.Fatalf("%s: %d bytes, %v", name, len(text), err)
+		}
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		if _, err := z.Write(text); err != nil || z.Close() != nil {
+			t.Fatal(err)
+		}
+		if b.Len() > most {
+			t.Errorf("%s has %d bytes in gzip, and may have %d", name, b.Len(), most)
+		}
+		for _, bad := range []string{"eval(", "new Function", "importScripts", "@import", "url(", "localStorage"} {
+			if bytes.Contains(text, []byte(bad)) {
+				t.Errorf("%s has %q", name, bad)
+			}
+		}
 	}
 }

@@ -37,6 +37,7 @@ type device struct {
 	t    *testing.T
 	home string
 	addr string
+	run  *exec.Cmd
 }
 
 // start makes a node and runs it until the test ends.
@@ -44,9 +45,18 @@ func start(t *testing.T, dir, name string, bootstrap ...string) *device {
 	t.Helper()
 	d := &device{t: t, home: filepath.Join(dir, name)}
 	d.do("init", "--name", name, "--key-file", d.home+".key", "--mdns=false", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--bootstrap", strings.Join(bootstrap, ","))
+	d.begin(name, "ready")
+	return d
+}
+
+// begin runs the node until the test ends, and waits until it is ready, or locked.
+func (d *device) begin(name, until string) {
+	t := d.t
+	t.Helper()
 	run := exec.Command(program(t), "--home", d.home, "run") //nolint:gosec,noctx // the program of the test
 	var log bytes.Buffer
 	run.Stderr = &log
+	d.run = run
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -65,11 +75,20 @@ func start(t *testing.T, dir, name string, bootstrap ...string) *device {
 	})
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		out, err := d.try("status", "--json", "--wait", "ready", "--timeout", "20s")
-		var s struct{ Listen []string }
-		if err == nil && json.Unmarshal([]byte(out), &s) == nil && len(s.Listen) > 0 {
-			d.addr = s.Listen[0]
-			return d
+		args := []string{"status", "--json"}
+		if until == "ready" {
+			args = append(args, "--wait", "ready", "--timeout", "20s")
+		}
+		out, err := d.try(args...)
+		var s struct {
+			Listen []string
+			Locked bool
+		}
+		if json.Unmarshal([]byte(out), &s) == nil && (err == nil && len(s.Listen) > 0 || s.Locked && until == "locked") {
+			if len(s.Listen) > 0 {
+				d.addr = s.Listen[0]
+			}
+			return
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("%s does not start: %v %s\n%s", name, err, out, log.String())

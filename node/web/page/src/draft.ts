@@ -32,12 +32,16 @@ export function sending(group: string) {
   clearTimeout(timers.get(group))
   mine.set(group, none)
 }
+
 export function sent(group: string) {
   if (!draft(group).text) {
     kept.set(group, { text: '?' }) // the node may have erased it by itself
     keep(group)
   }
 }
+
+/** unkept gives what the node has not been told of. */
+export const unkept = () => [...mine].flatMap(([group, d]) => (d.text && !same(d, kept.get(group) || none) ? [d.text] : []))
 
 /** read asks the node for a draft. It gives one if another tab has written it, or one of before. */
 export async function read(group: string): Promise<Draft | null> {

@@ -8,19 +8,21 @@ import { Left } from './left'
 import { Doctor, Find, First, Found } from './pages'
 import { Search, within } from './search'
 import { Side } from './side'
-import { Fault, login, token } from './net'
-import { byAddress, go, groups, keepUp, linked, me, place, said, seen, side, unread, watchDeliveries } from './state'
-import { sentence } from './parts'
+import { ended, Fault, login, token } from './net'
+import { byAddress, go, groups, keepUp, linked, me, place, said, seen, side, unread, unsent, watchDeliveries } from './state'
+import { unkept } from './draft'
+import { Copy, sentence } from './parts'
+import { clean } from './words'
 
 function App() {
   if (!token.value) return <Door />
-  if (!me.value || !groups.value) return <div class="door"><p role="status">{linked.value ? 'Asking the node…' : 'The node does not answer. Trying again…'}</p></div>
+  if (!me.value || !groups.value) return <div class="door"><p role="status">{linked.value ? 'Asking the node…' : 'The node does not answer. Trying again…'}</p>{!linked.value && <Away />}</div>
   const v = place.value
   const inside = v.view !== 'group' || !!v.id
   return (
     <div class={'page' + (inside ? ' inside' : '') + (side.value && v.view === 'group' && v.id ? ' aside' : '')}>
       <a class="skip" href="#middle" onClick={(e) => { e.preventDefault(); document.querySelector<HTMLElement>('.write textarea, main button, main input')?.focus() }}>To the messages</a>
-      {!linked.value && <div class="banner" role="alert">The node does not answer. Trying again… If it was started anew, type <code>pandanode web</code> for a new link.</div>}
+      {!linked.value && <div class="banner" role="alert">The node does not answer. Trying again… What you write stays in this tab.<Away /></div>}
       <Left />
       {v.view === 'new' ? <Found /> : v.view === 'find' ? <Find /> : v.view === 'doctor' ? <Doctor /> : v.view === 'search' ? <Search /> : groups.value.length === 0 ? <First /> : <Chat />}
       <Side />
@@ -29,17 +31,30 @@ function App() {
   )
 }
 
+/** Away says what helps if the node does not come back by itself. */
+function Away() {
+  return (
+    <ul class="facts">
+      <li>If it has stopped: <code>pandanode run --detach</code> starts it.</li>
+      <li>If it is locked, since it was started where nobody could be asked: <code>pandanode unlock</code> opens its store with the passphrase. A page is not asked for that.</li>
+      <li>Once it runs again: <code>pandanode web</code> prints a new link. The page is closed until then.</li>
+    </ul>
+  )
+}
+
 let refused: Fault | null = null
 
 function Door() {
   const [why] = useState(refused)
+  const left = [...unsent(), ...unkept()]
   return (
     <main class="door">
       <img src="/icon.svg" alt="" width="88" height="88" />
       <h1>pandanode</h1>
-      <p>{why ? sentence(why.message) : 'This tab is not logged in.'}</p>
+      <p>{why ? sentence(why.message) : ended.value ? 'This tab was logged in, and is not any more. A session ends with its node, by “pandanode web end”, 12 hours after it was last used, and after 7 days.' : 'This tab is not logged in.'}</p>
       <p>Type this in a terminal of this machine, and open the link that it prints:</p>
       <pre><code>pandanode web</code></pre>
+      {left.length > 0 && <section class="left-over"><h2>Not sent from this tab</h2>{left.map((text) => <div class="row"><p class="grow" dir="auto">{clean(text)}</p><Copy text={text} /></div>)}</section>}
       <p class="faint">Each link logs in one tab, once, within a minute.</p>
     </main>
   )

@@ -19,6 +19,9 @@ export class Fault extends Error {
 
 export const gone = 'unavailable'
 
+/** ended: this tab was logged in, and the node does not know it any more. */
+export const ended = signal(false)
+
 export function leave() {
   sessionStorage.removeItem(kept)
   token.value = null
@@ -43,7 +46,10 @@ async function raw(method: string, path: string, body: unknown, o: { last?: stri
   } catch {
     // no answer of the node's
   }
-  if (r.status === 401) leave()
+  if (r.status === 401 && token.value) {
+    ended.value = true
+    leave()
+  }
   throw new Fault(e || { message: `the node answered ${r.status}` })
 }
 
@@ -67,7 +73,10 @@ export function upload<T>(file: File, keep: boolean, sent: (n: number) => void, 
       } catch {
         // no answer of the node's
       }
-      if (x.status === 401) leave()
+      if (x.status === 401) {
+        ended.value = true
+        leave()
+      }
       if (x.status === 200 && said) done(said as T)
       else fail(new Fault(said?.error || { message: `the node answered ${x.status}` }))
     }
@@ -146,5 +155,6 @@ export async function login(): Promise<void> {
   history.replaceState(null, '', location.pathname)
   const { token: t } = await ask<{ token: string }>('POST', '/login', { login: m[1] })
   sessionStorage.setItem(kept, t)
+  ended.value = false
   token.value = t
 }

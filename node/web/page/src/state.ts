@@ -386,6 +386,9 @@ export async function send(id: string, w: Letter) {
   }
 }
 
+/** unsent gives the texts that the node has not accepted, as far as is known. */
+export const unsent = () => [...timelines.values()].flatMap((t) => t.pending.peek().flatMap((p) => (!p.id && p.text ? [p.text] : [])))
+
 export function dropPending(id: string, key: number) {
   const t = timelineOf(id)
   t.pending.value = t.pending.peek().filter((x) => x.key !== key)
