@@ -202,11 +202,11 @@ func (m *messages) refreshOwed(now time.Time) {
 		branches := map[int]bool{}
 		for it := range m.owing.unheard {
 			if m.judge(now, it) {
-				branches[int(it.List)] = true
+				branches[m.logs.Index[it.Log][0]] = true
 			}
 		}
 		for _, i := range slices.Sorted(maps.Keys(branches)) {
-			m.deliverBranch(now, i)
+			m.deliver(now, m.logs.Lists[i].ID)
 		}
 	}
 }
@@ -223,12 +223,19 @@ func (m *messages) deliver(now time.Time, log wire.LogID) {
 
 func (m *messages) deliverBranch(now time.Time, i int) {
 	list := m.logs.Lists[i]
+	for it := range m.logs.Before(list) {
+		if it.Seq <= m.delivered[int(it.List)] {
+			break
+		}
+		if _, owed := m.mootOrOwed(it); owed && it.Kind == wire.KindRecord && !it.Facts.Has(dag.IsDelivered) {
+			return // in its author's order it comes first
+		}
+	}
 	settled := true
 	upTo := max(m.delivered[i], list.From)
 	for _, it := range list.Items[upTo-list.From:] {
 		if it.Kind == wire.KindRecord && !it.Facts.Has(dag.IsDelivered) {
-			moot := !m.beforeJoinPoint(it) && m.sayings.isMoot(it)
-			owed := it.Log == *m.self || m.owed(it) && !moot
+			moot, owed := m.mootOrOwed(it)
 			switch {
 			case owed && it.Facts.Has(dag.IsPlain) && m.tx.full():
 				m.delivered[i], m.deferred.branches[i] = upTo, true
@@ -252,6 +259,12 @@ func (m *messages) deliverBranch(now time.Time, i int) {
 	m.delivered[i] = upTo
 }
 
+// mootOrOwed says whether a message has nothing to say any more, and whether it is owed here.
+func (m *messages) mootOrOwed(it *dag.Item) (moot, owed bool) {
+	moot = !m.beforeJoinPoint(it) && m.sayings.isMoot(it)
+	return moot, it.Log == *m.self || m.owed(it) && !moot
+}
+
 // deliveredTo gives the last entry of a branch up to which nothing is left to deliver; nil:
 // none.
 func (m *messages) deliveredTo(branch int) *dag.Item {
@@ -270,7 +283,7 @@ func (m *messages) goOn(now time.Time) {
 			return
 		}
 		delete(m.deferred.branches, i)
-		m.deliverBranch(now, i)
+		m.deliver(now, m.logs.Lists[i].ID)
 	}
 }
 

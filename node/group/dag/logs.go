@@ -64,6 +64,7 @@ type Logs struct {
 type LogList struct {
 	ID    wire.LogID
 	From  uint64  // seq up to which it is the same as another branch
+	Base  *Item   // the last entry of that; nil: it begins the log
 	Items []*Item // seq is from + index + 1
 }
 
@@ -75,6 +76,22 @@ func (b *LogList) At(seq uint64) *Item {
 		return nil
 	}
 	return b.Items[seq-b.From-1]
+}
+
+// Before yields what a branch goes on from, newest first: entries that other branches of its log
+// go on from, too. A log has branches if its device runs twice.
+func (l *Logs) Before(b *LogList) iter.Seq[*Item] {
+	return func(yield func(*Item) bool) {
+		for at := b.Base; at != nil; {
+			list := l.Lists[at.List]
+			for seq := at.Seq; seq > list.From; seq-- {
+				if !yield(list.At(seq)) {
+					return
+				}
+			}
+			at = list.Base
+		}
+	}
 }
 
 // Since gives the entries of the branch that have an item of the set in their pasts.
@@ -307,7 +324,7 @@ func (l *Logs) branch(it *Item, e *wire.Entry) int {
 	i := len(l.Lists)
 	l.Index[it.Log] = append(l.Index[it.Log], i)
 	l.of[it.Log.Device] = append(l.of[it.Log.Device], i)
-	l.Lists = append(l.Lists, &LogList{ID: it.Log, From: it.Seq - 1})
+	l.Lists = append(l.Lists, &LogList{ID: it.Log, From: it.Seq - 1, Base: l.Items.At(e.Prev)})
 	return i
 }
 
