@@ -85,8 +85,8 @@ func (a *app) startNode(ctx context.Context, c config.Config) error {
 func (a *app) makeDevice(ctx context.Context, paths config.Paths, c config.Config) error {
 	fmt.Fprintf(a.out, `%s
 
-pandanode is for groups that talk without a server: what you write is encrypted, and goes
-from device to device. This makes a device of yours, in
+pandanode is for groups that talk without a server: what you write is
+encrypted, and goes from device to device. This makes a device of yours, in
   %s
 Ctrl-C ends this, and nothing is made.
 
@@ -101,9 +101,10 @@ Ctrl-C ends this, and nothing is made.
 	flags := map[string]string{}
 	if c.KeyFile == "" && c.PassphraseFile == "" {
 		fmt.Fprintf(a.out, `
-A passphrase locks what this device keeps; you are asked for it whenever the node starts. If
-you forget it, nobody can open the device again. Without one, a key in a file beside the
-configuration opens it: whoever can read your files can read your messages then.
+A passphrase locks what this device keeps. You are asked for it whenever the
+node starts, and if you forget it, nobody can open the device again. Without
+one, a key in a file beside the configuration opens it: then whoever can read
+your files can read your messages.
 
 `)
 		if a.firstPassphrase, err = a.askFirst(); err != nil {

@@ -80,13 +80,13 @@ func (a *app) slashOnScreen(ctx context.Context, line, group string) screen.Answ
 // answerOf is what a command has printed, as a screen shows it: an invite link, or an address
 // of the node, also as a QR code.
 func answerOf(out, diag string, err error) screen.Answer {
-	answer := screen.Answer{Err: err, Wide: true}
+	answer := screen.Answer{Err: err}
 	var lines []string
 	for l := range strings.Lines(diag + out) {
 		l = strings.TrimRight(l, "\n")
 		switch {
 		case strings.HasPrefix(l, linkPrefix):
-			answer.Link, answer.Wide = l, false
+			answer.Link = l
 		case strings.ContainsAny(l, "█▀▄"): // a QR code of --qr, which is drawn anew
 			continue
 		}

@@ -350,9 +350,8 @@ func (m *model) keyWriting(k, text string) []want {
 // escape ends what has begun, or selects the newest message.
 func (m *model) escape() []want {
 	c := m.chat()
+	m.note = ""
 	switch {
-	case m.note != "":
-		m.note = ""
 	case c.editing != "":
 		m.endEdit()
 	case c.replyTo != "":
@@ -511,13 +510,14 @@ func (m *model) answered(msg answered) []want {
 		return m.complain(a.Err)
 	}
 	text := strings.TrimRight(clean(a.Text), "\n")
-	if a.Link == "" && !strings.Contains(text, "\n") && m.m.width(text) < m.width-4 {
+	short := strings.Join(strings.Fields(strings.ReplaceAll(text, "\n", " · ")), " ")
+	if a.Link == "" && strings.Count(text, "\n") < noteRows && len(m.m.rows(short, m.width-2)) <= noteRows { // a remark says it
 		if text == "" {
 			return []want{wantGroups{}}
 		}
-		return append(m.tell(a.Err != nil, "%s", text), wantGroups{})
+		return append(m.tell(a.Err != nil, "%s", short), wantGroups{})
 	}
 	m.show(msg.title, strings.Split(text, "\n"))
-	m.box.wide, m.box.qr = a.Wide, a.Link
+	m.box.qr = a.Link
 	return []want{wantGroups{}}
 }

@@ -87,7 +87,6 @@ const (
 type box struct {
 	title string
 	lines []string // styled already
-	wide  bool     // lines are not broken
 	top   int
 	qr    string // a text that is drawn as a QR code above
 }

@@ -68,7 +68,26 @@ func (m *model) inputHeight() int {
 }
 
 // timelineHeight is what the title, the line above the input, the input, and the hints leave.
-func (m *model) timelineHeight() int { return max(m.height-3-m.inputHeight(), 1) }
+func (m *model) timelineHeight() int {
+	return max(m.height-2-m.inputHeight()-len(m.hints()), 1)
+}
+
+// noteRows is how many lines a remark may take.
+const noteRows = 3
+
+// noted are the lines of a remark.
+func (m *model) noted() (lines []string) {
+	style := bold
+	if m.isError {
+		style += ";" + m.hot()
+	}
+	rows := m.broken(m.note, style)
+	if most := min(noteRows, max(m.height/4, 1)); len(rows) > most {
+		rows = rows[:most]
+		rows[most-1] = m.m.cut(rows[most-1], m.width-2) + "…"
+	}
+	return rows
+}
 
 // View draws the screen.
 func (m *model) View() frame {
@@ -123,7 +142,7 @@ func (m *model) viewChat() frame {
 	if left != nil {
 		f.x += m.left() + 1
 	}
-	f.lines = append(f.lines, m.hints())
+	f.lines = append(f.lines, m.hints()...)
 	return f
 }
 
@@ -424,6 +443,8 @@ func (m *model) input(w int) (lines []string, x, y int) {
 			switch {
 			case g.State == api.StateOut:
 				hint = "You are out of this group"
+			case g.State == api.StateJoining:
+				hint = "You can write once a member has let you in"
 			case g.Role == "read-only":
 				hint = "You may only read here"
 			case m.link == away:
@@ -451,14 +472,15 @@ func (m *model) input(w int) (lines []string, x, y int) {
 	return lines, x + 2, y - top
 }
 
-func (m *model) hints() string {
+// hints are the last lines: a remark, or which keys do what.
+func (m *model) hints() []string {
 	if m.note != "" {
-		style := bold
-		if m.isError {
-			style += ";" + m.hot()
-		}
-		return paint(style, m.m.cut(" "+m.note, m.width))
+		return m.noted()
 	}
+	return []string{m.hint()}
+}
+
+func (m *model) hint() string {
 	if m.link == away {
 		return paint(m.hot(), m.m.cut(" The node is away: "+m.why, m.width))
 	}
@@ -512,19 +534,15 @@ func (m *model) broken(text, style string) (lines []string) {
 
 // withHints puts hints, or a remark, into the last line.
 func (m *model) withHints(f frame, text string) frame {
-	f.lines = f.lines[:min(len(f.lines), m.height-1)]
-	for len(f.lines) < m.height-1 {
+	last := []string{paint(dim, m.m.cut(text, m.width))}
+	if m.note != "" {
+		last = m.noted()
+	}
+	f.lines = f.lines[:min(len(f.lines), m.height-len(last))]
+	for len(f.lines) < m.height-len(last) {
 		f.lines = append(f.lines, "")
 	}
-	if m.note != "" {
-		style := bold
-		if m.isError {
-			style += ";" + m.hot()
-		}
-		f.lines = append(f.lines, paint(style, m.m.cut(" "+m.note, m.width)))
-	} else {
-		f.lines = append(f.lines, paint(dim, m.m.cut(text, m.width)))
-	}
+	f.lines = append(f.lines, last...)
 	return f
 }
 
@@ -587,7 +605,7 @@ func line1(s string) string {
 func (m *model) boxLines() []string {
 	var out []string
 	for _, l := range m.box.lines {
-		if m.box.wide || m.m.width(l) <= m.width-2 || strings.Contains(l, "\x1b") {
+		if m.m.width(l) <= m.width-2 || strings.Contains(l, "\x1b") {
 			out = append(out, l)
 			continue
 		}

@@ -23,7 +23,6 @@ type Host struct {
 // Answer is what a command has said.
 type Answer struct {
 	Text string // for people
-	Wide bool   // Text is a QR code or a table, whose lines are not broken
 	Link string // an invite link among it
 	Go   string // the group to go to
 	Help bool   // the commands are to be listed

@@ -1,0 +1,313 @@
+package screen
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/api/apitest"
+)
+
+// Scrolling goes back through pages of history, line by line too, stays where it is while
+// messages come, and comes back to the end.
+func TestScrolling(t *testing.T) {
+	t.Parallel()
+	s := began(t, 80, 24)
+	var page []api.Happening
+	for i := uint64(101); i <= 160; i++ {
+		page = append(page, said(i, "ben", fmt.Sprint("line ", i)))
+	}
+	page[0].More = true
+	s.opens(page)
+	s.shows("line 160", "› Write")
+	s.hides("line 110")
+	s.types("<pgup><pgup>")
+	asked := wants[wantOlder](s)
+	if len(asked) != 1 || asked[0].before != 101 {
+		t.Fatalf("asked for earlier ones: %+v", asked)
+	}
+	s.types("<pgup><pgup><pgup>")
+	if again := wants[wantOlder](s); len(again) != 0 {
+		t.Errorf("asked again while it is asked: %+v", again)
+	}
+	s.shows("line 101")
+	before := s.text()
+	var earlier []api.Happening
+	for i := uint64(41); i <= 100; i++ {
+		earlier = append(earlier, said(i, "ben", fmt.Sprint("line ", i)))
+	}
+	s.does(older{at: s.chat().at, page: earlier})
+	s.shows("line 101") // it stays where it was
+	s.does(came{s.chat().at, []api.Happening{said(161, "ben", "the newest")}})
+	s.shows("line 101", "1 new below")
+	_ = before
+	for range 30 {
+		s.types("<pgup>")
+	}
+	s.shows("line 41")
+	s.hides("line 60\n")
+	top := s.text()
+	s.types("<shift-up>")
+	if s.text() != top {
+		t.Errorf("it scrolls beyond the first line:\n%s", s.text())
+	}
+	for i := 41; i <= 160; i++ { // every line is seen on the way down
+		for n := 0; !strings.Contains(s.text(), fmt.Sprintf("line %d\n", i)); n++ {
+			if n > 60 {
+				t.Fatalf("line %d is not seen on the way down:\n%s", i, s.text())
+			}
+			s.types("<shift-down>")
+		}
+	}
+	s.types("<end>")
+	s.shows("the newest")
+	s.hides("new below")
+}
+
+// A message is selected, answered, edited, deleted, reacted to, copied, saved, explained.
+func TestSelecting(t *testing.T) {
+	t.Parallel()
+	s := inTea(t, 80, 24)
+	s.types("<esc>")
+	s.shows("▌ It is.")
+	s.types("d")
+	s.shows("y/n")
+	s.types("n")
+	if w := wants[wantErase](s); len(w) != 0 {
+		t.Errorf("deleted without a yes: %+v", w)
+	}
+	s.types("<esc>dy")
+	if w := wants[wantErase](s); len(w) != 1 || w[0].id != apitest.ID("message 24") {
+		t.Errorf("deleted: %+v", w)
+	}
+	s.types("<esc><up><up><up>e")
+	s.shows("only its author edits it")
+	s.types("s")
+	if w := wants[wantSave](s); len(w) != 1 || w[0].file != apitest.ID("file") {
+		t.Errorf("saved: %+v", w)
+	}
+	s.types("<esc><up><up>c")
+	if w := wants[wantCopy](s); len(w) != 1 || w[0].text != "@anna is the kettle on?" {
+		t.Errorf("copied: %+v", w)
+	}
+	s.types("<esc><up><up>w")
+	if w := wants[wantWhy](s); len(w) != 1 || w[0].id != apitest.ID("message 22") {
+		t.Errorf("explained: %+v", w)
+	}
+	s.types("+fire<enter>")
+	if w := wants[wantReact](s); len(w) != 1 || w[0].text != "🔥" || w[0].id != apitest.ID("message 22") {
+		t.Errorf("reacted: %+v", w)
+	}
+	s.types("<esc><up><up>tYes<enter>")
+	if w := wants[wantSend](s); len(w) != 1 || w[0].p.thread != apitest.ID("message 22") || w[0].p.replyTo != w[0].p.thread {
+		t.Errorf("in a thread: %+v", w)
+	}
+	s.does(sent{group: tea1, p: s.chat().pending[0]})
+	s.types("kept<ctrl-u><up>") // an empty line: the last own message
+	s.shows("writing it anew")
+	s.types(" More<enter>")
+	if w := wants[wantEdit](s); len(w) != 1 || !strings.HasSuffix(w[0].text, "on a desk More") || w[0].id != apitest.ID("message 24") {
+		t.Errorf("edited: %+v", w)
+	}
+	s.types("begun<esc><up>") // a line that is begun is no empty one
+	if s.chat().editing != "" {
+		t.Error("a message was edited in the place of what was begun")
+	}
+}
+
+// Tab completes names, commands, emoji and groups.
+func TestCompleting(t *testing.T) {
+	t.Parallel()
+	for typed, want := range map[string]string{
+		"/inv<tab>":          "/invite ",
+		"hello @be<tab>":     "hello @ben ",
+		"@c<tab>, yes":       "@carla , yes",
+		":roc<tab>":          "🚀 ",
+		"/chat bo<tab>":      "/chat board ",
+		"/<tab><tab>":        "/help",
+		"/<shift-tab>":       "/quit",
+		"nothing<tab>":       "nothing",
+		"a<alt-enter>b<tab>": "a\nb",
+	} {
+		s := inTea(t, 80, 24)
+		if s.types(typed); s.chat().write.text != want {
+			t.Errorf("%s: got %q, want %q", typed, s.chat().write.text, want)
+		}
+	}
+	s := inTea(t, 80, 24)
+	s.chat().members = append(s.chat().members, api.Member{User: "x", Name: "bén"})
+	s.chat().names.Add(api.Candidate{ID: "x", Name: "bén"})
+	if s.types("@b<tab>"); s.chat().write.text != "@b" {
+		t.Errorf("a name that another looks like is completed: %q", s.chat().write.text)
+	}
+}
+
+// Each group has a draft of its own, which the node keeps; what was sent comes back with
+// Ctrl-P.
+func TestDraftsAndHistory(t *testing.T) {
+	t.Parallel()
+	s := inTea(t, 80, 24)
+	s.types("for tea<alt-down>")
+	draft := wants[wantDraft](s)
+	if len(draft) != 1 || draft[0].group != tea1 || draft[0].draft.Text != "for tea" {
+		t.Fatalf("kept: %+v", draft)
+	}
+	s.does(opened{at: s.chat().at, group: *s.group(board), draft: &api.Draft{Text: "for board"}})
+	s.shows("› for board")
+	s.types("!<enter>")
+	if w := wants[wantSend](s); len(w) != 1 || w[0].group != board || w[0].p.text != "for board!" {
+		t.Errorf("sent: %+v", w)
+	}
+	s.types("<alt-up>")
+	s.shows("› for tea")
+	s.types("<ctrl-p>")
+	s.shows("› for board!")
+	s.types("<ctrl-n>")
+	s.shows("› for tea")
+	s.does(ticked{tickDraft, noon})
+	if w := wants[wantDraft](s); len(w) != 0 {
+		t.Errorf("kept again without a change: %+v", w)
+	}
+	s.types("<ctrl-c>")
+	if w := wants[wantQuit](s); len(w) != 1 {
+		t.Error("Ctrl-C does not end it")
+	}
+}
+
+// Without a group the screen helps to find or to found one; nothing is founded while a search
+// may still find it, unless somebody has chosen so.
+func TestBeginning(t *testing.T) {
+	t.Parallel()
+	s := &scene{model: newModel(host(), ""), t: t}
+	s.does(tea.WindowSizeMsg{Width: 80, Height: 24}, started{me: anna})
+	s.shows("Find or found a group")
+	s.types("tea<enter>")
+	if w := wants[wantFind](s); len(w) != 1 || w[0].words != "tea" {
+		t.Fatalf("searched: %+v", w)
+	}
+	s.shows("looking")
+	s.types("<enter>")
+	if w := wants[wantMake](s); len(w) != 0 {
+		t.Errorf("founded before the search is over: %+v", w)
+	}
+	s.does(offered{seq: s.choose.seq, list: []api.Found{{ID: tea1, Name: "tea house", Policy: api.PolicyOpen, Members: 3}}})
+	s.shows("▌ Join tea house", "about 3 members")
+	s.types("<down><down><enter>")
+	if w := wants[wantMake](s); len(w) != 1 || !w[0].private || w[0].policy != api.PolicyInvite || w[0].name != "tea" {
+		t.Errorf("founded: %+v", w)
+	}
+	s.does(joined{err: api.Errorf(api.CodeInvalid, "the name is taken")})
+	s.shows("the name is taken")
+	s.types("<up><up><enter>")
+	if w := wants[wantJoin](s); len(w) != 1 || w[0].group != tea1 {
+		t.Errorf("joined: %+v", w)
+	}
+	s.does(joined{group: tea1, say: "you are in"}, listed{groups: groupsOf()})
+	if w := wants[wantOpen](s); len(w) != 1 || w[0].at.group != tea1 {
+		t.Errorf("opened: %+v", w)
+	}
+	s.types("<ctrl-t>pandanode:invite/abc<enter>")
+	if w := wants[wantJoin](s); len(w) != 1 || w[0].link != "pandanode:invite/abc" {
+		t.Errorf("joined by a link: %+v", w)
+	}
+}
+
+// A locked node asks for its passphrase, which is neither shown nor printed, and is cleared.
+func TestUnlocking(t *testing.T) {
+	t.Parallel()
+	s := &scene{model: newModel(host(), ""), t: t}
+	s.does(tea.WindowSizeMsg{Width: 80, Height: 24}, started{status: api.Status{Locked: true, Why: "nobody could be asked"}})
+	s.shows("The node is locked", "nobody could be asked")
+	s.types("correct horsf<backspace>e")
+	s.hides("horse")
+	if text := fmt.Sprintf("%v %+v %#v %s", &s.secret, &s.secret, &s.secret, wantUnlock{&s.secret}.passphrase); strings.Contains(text, "horse") || strings.Contains(text, fmt.Sprint(int('h'))) {
+		t.Errorf("it is printed: %s", text)
+	}
+	typed := s.secret.text[:cap(s.secret.text)]
+	s.types("<enter>")
+	w := wants[wantUnlock](s)
+	if len(w) != 1 || string(w[0].passphrase.text) != "correct horse" {
+		t.Fatalf("unlocked with: %d", len(w))
+	}
+	if slices.ContainsFunc(typed[:13], func(r rune) bool { return r != 0 }) {
+		t.Error("what was typed is not cleared")
+	}
+	s.does(unlocked{api.Errorf(api.CodeLocked, "wrong passphrase")})
+	s.shows("wrong passphrase", "Passphrase:")
+	s.types("again<enter>")
+	s.does(unlocked{})
+	if w := wants[wantTry](s); len(w) != 1 {
+		t.Errorf("tried: %+v", w)
+	}
+	s.does(tried{}, started{me: anna, groups: groupsOf()})
+	s.opens(pageOf())
+	s.shows("› Write a message")
+}
+
+// A change is shown in the message itself and in what quotes it: of a deleted one nothing
+// stays.
+func TestChanges(t *testing.T) {
+	t.Parallel()
+	s := inTea(t, 80, 40)
+	s.shows("Is there any left?", "↳ ben: Is there any left?")
+	gone := *pageOf()[1].Message
+	gone.Text, gone.Cursor, gone.Kind = "", 50, api.EventChanged
+	gone.Deleted = &api.Deleted{By: gone.User, Name: "ben"}
+	gone.Change = &api.Changed{By: gone.User, Name: "ben", What: "delete"}
+	s.does(came{s.chat().at, []api.Happening{{Cursor: 50, Message: &gone}}})
+	s.hides("Is there any left?")
+	s.shows("(deleted)", "↳ ben")
+}
+
+// Colours are left out where they are not wanted, and fit a light terminal.
+func TestColours(t *testing.T) {
+	t.Parallel()
+	s := inTea(t, 80, 24)
+	dark := strings.Join(s.View().lines, "\n")
+	s.dark = false
+	light := strings.Join(s.View().lines, "\n")
+	if dark == light || !strings.Contains(dark, "38;5;80") || strings.Contains(light, "38;5;80") || !strings.Contains(light, "38;5;30") {
+		t.Error("a light terminal has the colours of a dark one")
+	}
+}
+
+// The line is edited by characters as people see them.
+func TestEditor(t *testing.T) {
+	t.Parallel()
+	const family = "👨\u200d👩\u200d👧"
+	var e editor
+	e.insert("a" + family + "e\u0301")
+	for range 2 {
+		e.key("backspace")
+	}
+	if e.text != "a" {
+		t.Errorf("%q", e.text)
+	}
+	e.set("one two  three")
+	e.key("ctrl+w")
+	e.key("ctrl+w")
+	if e.text != "one " {
+		t.Errorf("%q", e.text)
+	}
+	e.set("茶 and a long line of words")
+	m := measure(0)
+	for width := range 30 {
+		for e.at = 0; ; e.right() {
+			rows, y, x := e.place(m, width+2)
+			if y >= len(rows) || x < 0 || x > width+2 {
+				t.Fatalf("width %d, at %d: row %d of %d, column %d", width+2, e.at, y, len(rows), x)
+			}
+			if e.at == len(e.text) {
+				break
+			}
+		}
+	}
+	e.set("first\nsecond line")
+	if !e.vertical(m, 40, -1) || e.at != 5 || e.vertical(m, 40, -1) || !e.vertical(m, 40, 1) || e.text[e.at:] != "d line" {
+		t.Errorf("at %d", e.at)
+	}
+}
