@@ -206,14 +206,17 @@ func TestScreen(t *testing.T) {
 	anna, ben := s.begin()
 	s.talk(anna, ben)
 	s.sizes(anna)
-	s.hostile(anna)
 	s.suspend(anna)
 	s.away(anna, ben)
 	s.locked(anna)
 	s.unread(anna)
-	s.picture(anna)
+	s.picture(anna, ben)
+	s.hostile(anna)
 	anna.keys("C-c")
-	anna.sees("$ ")
+	anna.until("the shell", func(text string) bool {
+		text = strings.TrimSpace(text)
+		return strings.HasSuffix(text, "#") || strings.HasSuffix(text, "$")
+	})
 	anna.says("stty -a | tr ';' '\\n' | grep -c -- ' echo '; echo over")
 	if text := anna.sees("over\n"); !regexp.MustCompile(`(?m)^1$`).MatchString(text) {
 		t.Errorf("the terminal is not as it was:\n%s", text)
@@ -465,7 +468,9 @@ func (s *screens) unread(anna *pane) {
 	s.kill("anna")
 	anna.sees("The node is away")
 	s.cli("anna", "", "run", "--detach", "--passphrase-file", filepath.Join(s.dir, "passphrase"))
-	anna.until("the node again", func(text string) bool { return !strings.Contains(text, "away") && strings.Contains(text, "@1 5") })
+	anna.until("the node again", func(text string) bool {
+		return strings.Contains(text, "peer") && !strings.Contains(text, "node away") && strings.Contains(text, "@1 5")
+	})
 	same := func(unread, mentions int) {
 		s.t.Helper()
 		for where, groups := range map[string][]api.Group{"command line": s.node("anna").Groups, "page": s.page("anna")} {
@@ -535,11 +540,22 @@ func (s *screens) page(who string) []api.Group {
 }
 
 // picture draws the terminal as it is, where PANDANODE_PICTURES says so.
-func (s *screens) picture(anna *pane) {
+func (s *screens) picture(anna, ben *pane) {
 	s.t.Helper()
-	anna.resize(112, 26)
-	anna.sees("Members", "Two tins")
-	svg := drawn(anna.must("capture-pane", "-e", "-p", "-t", "anna"), 112, 26)
+	ben.says("Shall I bring a cake? 🍰")
+	anna.sees("bring a cake?")
+	s.cli("carla", "", "reply", "tea house", "last", "The one with *cherries*, please", "--markdown")
+	anna.sees("The one with cherries")
+	s.cli("carla", "", "react", "tea house", "last", "❤")
+	anna.says("See you both at five, then")
+	s.cli("carla", "", "send", "board", "@anna the minutes are there")
+	anna.sees("five, then  ✓✓", "@1", "2 here")
+	const width, height = 112, 26
+	anna.resize(width, height)
+	anna.sees("Members", "The one with cherries")
+	anna.until("no remark", func(text string) bool { return strings.Contains(text, "Enter sends") })
+	svg := drawn(anna.must("capture-pane", "-e", "-p", "-N", "-t", "anna"), width, height)
+	anna.resize(80, 24)
 	if !strings.Contains(svg, "tea house") {
 		s.t.Errorf("no picture: %.300s", svg)
 	}

@@ -28,6 +28,7 @@ type chat struct {
 	pending []pending // in their order; the first is sent first
 	sending bool      // the node has the first, or all, and has not answered
 
+	marked  uint64 // up to where the node was told that it is read
 	newFrom uint64 // the first item that was new when the group was opened
 	below   int    // how many came while the end was not in view
 

@@ -35,7 +35,6 @@ func TestScrolling(t *testing.T) {
 		t.Errorf("asked again while it is asked: %+v", again)
 	}
 	s.shows("line 101")
-	before := s.text()
 	var earlier []api.Happening
 	for i := uint64(41); i <= 100; i++ {
 		earlier = append(earlier, said(i, "ben", fmt.Sprint("line ", i)))
@@ -44,7 +43,6 @@ func TestScrolling(t *testing.T) {
 	s.shows("line 101") // it stays where it was
 	s.does(came{s.chat().at, []api.Happening{said(161, "ben", "the newest")}})
 	s.shows("line 101", "1 new below")
-	_ = before
 	for range 30 {
 		s.types("<pgup>")
 	}
@@ -66,6 +64,36 @@ func TestScrolling(t *testing.T) {
 	s.types("<end>")
 	s.shows("the newest")
 	s.hides("new below")
+}
+
+// A message that is longer than the screen is scrolled through line by line.
+func TestScrollingThroughALongMessage(t *testing.T) {
+	t.Parallel()
+	s := began(t, 80, 24)
+	var long strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&long, "row %d.\n", i)
+	}
+	s.opens([]api.Happening{said(11, "ben", "before"), said(12, "ben", long.String()), said(13, "ben", "after")})
+	for i := 99; i >= 0; i-- {
+		for n := 0; !strings.Contains(s.text(), fmt.Sprintf("row %d.", i)); n++ {
+			if n > 3 {
+				t.Fatalf("row %d is not seen on the way up:\n%s", i, s.text())
+			}
+			s.types("<shift-up>")
+		}
+	}
+	s.types("<pgup><pgup>")
+	s.shows("before")
+	for range 10 {
+		s.types("<pgdown>")
+	}
+	s.shows("after")
+	if s.chat().away {
+		t.Error("the end is in view, and does not count as it")
+	}
+	s.types("<esc><up><up><up>") // selecting scrolls it into view
+	s.shows("▌ before")
 }
 
 // A message is selected, answered, edited, deleted, reacted to, copied, saved, explained.
@@ -113,7 +141,11 @@ func TestSelecting(t *testing.T) {
 	if w := wants[wantEdit](s); len(w) != 1 || !strings.HasSuffix(w[0].text, "on a desk More") || w[0].id != apitest.ID("message 24") {
 		t.Errorf("edited: %+v", w)
 	}
-	s.types("begun<esc><up>") // a line that is begun is no empty one
+	s.types("begun<esc>e")
+	s.shows("writing it anew")
+	s.types("<esc>")
+	s.shows("› begun")
+	s.types("<esc><up>") // a line that is begun is no empty one
 	if s.chat().editing != "" {
 		t.Error("a message was edited in the place of what was begun")
 	}

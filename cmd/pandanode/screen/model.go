@@ -205,7 +205,7 @@ func (m *model) answer(msg tea.Msg) []want {
 			return m.gone(msg.err)
 		}
 		m.status = msg.status
-		return m.list(msg.groups)
+		return append(m.list(msg.groups), m.seen()...)
 	case happened:
 		return m.happened(msg.events)
 	case unwatched:
@@ -532,7 +532,8 @@ func (m *model) seen() []want {
 		return nil
 	}
 	c.below = 0
-	if newest := c.newest(); newest > g.Read && (g.Unread > 0 || g.Cursor < newest) {
+	if newest := c.newest(); newest > max(g.Read, c.marked) {
+		c.marked = newest
 		return []want{wantRead{m.open, newest}}
 	}
 	return nil
@@ -572,6 +573,9 @@ func (m *model) ticked(msg ticked) []want {
 			}
 			if len(ids) > 0 {
 				do = append(do, wantDeliveries{m.open, ids})
+			}
+			if next == lookLater {
+				do = append(do, wantGroups{}) // who is here changes without an event
 			}
 		}
 		return append(do, wantAfter{next, tickDeliver})

@@ -395,10 +395,14 @@ func (m *model) toMark() []want {
 	if c == nil || c.newFrom == 0 {
 		return m.say("nothing was new")
 	}
-	i := c.index(c.newFrom)
-	if i < 0 {
-		return nil
+	if i := c.index(c.newFrom); i >= 0 {
+		return m.topAt(c, i)
 	}
+	return nil
+}
+
+// topAt scrolls so that an item begins at the top.
+func (m *model) topAt(c *chat, i int) []want {
 	w, room := m.inner(), m.timelineHeight()
 	for ; i < len(c.items); i++ { // the item that ends the page which begins there
 		if room -= len(m.itemLines(c, i, w)); room <= 0 {
@@ -428,17 +432,11 @@ func (m *model) selects(cursor uint64, by int) []want {
 	}
 	c.pick = cursor
 	var do []want
-	for range 4 * m.height { // each step scrolls it nearer
-		where := m.where(cursor)
-		if where == 0 {
-			break
-		}
-		at, skip := c.last, c.skip
-		was := c.away
-		do = append(do, m.scroll(where)...)
-		if c.last == at && c.skip == skip && c.away == was {
-			break
-		}
+	switch m.where(cursor) {
+	case 1:
+		do = m.topAt(c, c.index(cursor))
+	case -1:
+		c.away, c.last, c.skip = true, cursor, 0
 	}
 	if at := c.index(cursor); at >= 0 && at < 5 {
 		if more := m.wantMore(c); more != nil {
