@@ -149,7 +149,7 @@ e2e: build ## real processes: cut for a minute, full and broken disks, many behi
 
 # PICTURES=docs makes the README's picture of the chat anew.
 .PHONY: screen-test
-screen-test: ## the chat on a whole terminal, in tmux with three real nodes (installs tmux where it may; 1 min)
+screen-test: ## the chat on a whole terminal, in tmux with three real nodes (installs tmux where it may; 2 min)
 	@cmd/pandanode/testdata/install-tmux
 	@PANDANODE_PICTURES="$(abspath $(PICTURES))" $(GO) test -count=1 -tags e2e -timeout 10m -run '^TestScreen$$' -v ./cmd/pandanode
 

@@ -173,11 +173,16 @@ func (s *screens) kill(who string) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		s.t.Fatal(err)
 	}
+	late := time.After(10 * time.Second)
 	for syscall.Kill(pid, 0) == nil {
 		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err != nil || strings.Contains(string(b), ") Z ") {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
+		select {
+		case <-late:
+			s.t.Fatalf("process %d does not end", pid)
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
 }
 
