@@ -54,12 +54,13 @@ check: ## formatting, go vet, linters, forbidden imports, go.mod
 page: ## build the page of `pandanode web` anew, of its sources in node/web/page
 	@node/web/page/build node/web/dist
 
-# The browser of `make web-test` is the system's. PICTURES=docs makes the README's pictures anew.
+# The browser of `make web-test` is the system's. PICTURES=docs makes the README's pictures anew,
+# LOOKS=DIR pictures of the rest of the page.
 .PHONY: web-test
 web-test: ## the page in Chromium: two people, hostile pages, 10,000 messages (needs chromium; 1 min)
 	@tools/browser/install
 	@$(GO) build -o bin/page-test ./cmd/pandanode
-	@PAGE_PROGRAM="$(CURDIR)/bin/page-test" PAGE_PICTURES="$(abspath $(PICTURES))" $(GO) test -C tools/browser -count=1 -timeout 5m -v .
+	@PAGE_PROGRAM="$(CURDIR)/bin/page-test" PAGE_PICTURES="$(abspath $(PICTURES))" PAGE_LOOKS="$(abspath $(LOOKS))" $(GO) test -C tools/browser -count=1 -timeout 5m -v .
 
 .PHONY: units
 units: ## look at the systemd units in packaging/systemd (needs systemd-analyze)

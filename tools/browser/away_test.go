@@ -58,7 +58,7 @@ func TestNodeGoesAway(t *testing.T) {
 	x.write("to nobody")
 	x.shows("It may have been sent")
 	x.keys("half a thought")
-	x.shot("away")
+	x.look("away")
 
 	// It is back, and locked: there is no page. Then somebody opens it.
 	a.begin("anna", "locked")
@@ -69,7 +69,7 @@ func TestNodeGoesAway(t *testing.T) {
 	x.shows("Not sent from this tab")
 	x.shows("to nobody")
 	x.shows("half a thought")
-	x.shot("ended")
+	x.look("ended")
 	x.axe("the door, after a session")
 	x.visit("about:blank")
 	x.visit(link)

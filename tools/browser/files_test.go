@@ -86,14 +86,14 @@ func (p *pair) sendsFiles() {
 	p.x.axe("a file that waits")
 	p.x.write("The kettle, for whoever asks")
 	p.y.shows("for whoever asks")
-	p.y.until(`document.querySelector('.m .pic img')?.naturalWidth === 640`) // all of it, not the preview
+	p.y.until(`[...document.querySelectorAll('.m .pic img')].at(-1)?.naturalWidth === 640`) // all of it, not the preview
 	if src := js[string](p.y, `document.querySelector('.m .pic img').src`); !strings.HasPrefix(src, "blob:") {
 		p.t.Errorf("the picture is at %s", src)
 	}
 	p.y.click(".pic", "")
 	p.y.until(`document.querySelector('dialog img.large')?.naturalWidth === 640`)
 	p.y.axe("a picture, large")
-	p.y.shot("picture")
+	p.y.look("picture")
 	p.y.press("Escape", 27, "")
 	p.y.until(`!document.querySelector('dialog')`)
 
@@ -115,7 +115,7 @@ func (p *pair) sendsFiles() {
 	p.y.shows("season 2026.bin")
 	p.y.shows("3.1 MB, not here yet")
 	p.y.axe("a file that is away")
-	p.y.shot("files")
+	p.y.look("files")
 	p.y.click(".file button", "Fetch season 2026.bin")
 	p.y.until(`!!document.querySelector('button[aria-label="Save season 2026.bin"]')`)
 	if got := p.y.saves("season 2026.bin"); !bytes.Equal(got, large) {

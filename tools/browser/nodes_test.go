@@ -296,10 +296,15 @@ func (x *tab) size(width, height int64, dark bool) {
 	x.run(emulation.SetDeviceMetricsOverride(width, height, 1, width < 700), emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}))
 }
 
-// shot writes a picture of what is seen, if PAGE_PICTURES names a folder.
-func (x *tab) shot(name string) {
+// shot writes a picture for the README, if PAGE_PICTURES names a folder.
+func (x *tab) shot(name string) { x.t.Helper(); x.draw(name, os.Getenv("PAGE_PICTURES")) }
+
+// look writes one for whoever changes the page, if PAGE_LOOKS does.
+func (x *tab) look(name string) { x.t.Helper(); x.draw(name, os.Getenv("PAGE_LOOKS")) }
+
+// draw writes a picture of what is seen into a folder; empty: none.
+func (x *tab) draw(name, dir string) {
 	x.t.Helper()
-	dir := os.Getenv("PAGE_PICTURES")
 	if dir == "" {
 		return
 	}

@@ -23,7 +23,7 @@ func (x *tab) searches(t *testing.T, a *device) {
 	}
 	x.shows("is <b>here</b>, too")
 	x.axe("what was found")
-	x.shot("search")
+	x.look("search")
 	x.click(".hit", "message 4321 of many")
 	centred := `(() => { const r = document.querySelector('.m.aimed')?.getBoundingClientRect(), l = document.querySelector('.log').getBoundingClientRect(); return !!r && r.top > l.top && r.bottom < l.bottom })()`
 	x.until(centred)

@@ -66,7 +66,7 @@ func (p *pair) threads() {
 	p.x.keys("With butter")
 	p.x.enter()
 	p.y.until(`[...document.querySelectorAll('.thread li')].some(m => m.innerText.includes('With butter'))`)
-	p.x.shot("thread")
+	p.x.look("thread")
 	if over := js[string](p.x, `(r => r.right > innerWidth ? 'out of the window' : '')(document.querySelector('.side header > button').getBoundingClientRect())`); over != "" {
 		p.t.Errorf("the button that closes the side is %s", over)
 	}
