@@ -9,6 +9,7 @@ import (
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/blob"
 	"github.com/pandanode/pandanode/node/config"
+	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
@@ -47,6 +48,7 @@ func APIError(err error) error {
 		{storage.ErrForeign, api.CodeCorrupt, "put back the keys file that belongs to this home"},
 		{storage.ErrTooLarge, api.CodeLimited, ""},
 		{ErrInvalid, api.CodeInvalid, ""},
+		{group.ErrReused, api.CodeConflict, "give a new message a key of its own"},
 		{ErrCursor, api.CodeConflict, "begin again without a cursor"},
 		{ErrClosed, api.CodeUnavailable, "pandanode run"},
 		{ErrNoGroup, api.CodeNotFound, "pandanode group list"},

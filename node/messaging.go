@@ -42,28 +42,37 @@ const (
 // or none. It is Send with one wait for the disk. Errors: also ErrInvalid for more than
 // maxSendTogether, or more than maxSendBytes of content.
 func (n *Node) sendAll(ctx context.Context, id wire.GroupID, contents []wire.Content) ([]wire.MessageID, error) {
+	sent, _, err := n.sendAllOnce(ctx, id, contents, nil)
+	return sent, err
+}
+
+// sendAllOnce is sendAll, for a request that may come again if once is not nil; again says
+// that it has, so that nothing was sent now.
+func (n *Node) sendAllOnce(ctx context.Context, id wire.GroupID, contents []wire.Content, once *group.Once) (sent []wire.MessageID, again bool, err error) {
 	g, err := n.groups.must(id)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	contents = slices.Clone(contents)
 	size := 0
 	for i, c := range contents {
 		if contents[i], err = checkContent(c); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		size += len(c.Data)
 	}
 	switch {
 	case len(contents) == 0 || len(contents) > maxSendTogether || size > maxSendBytes:
-		return nil, fmt.Errorf("%w: %d messages of %d bytes at once; 1 to %d are taken, of %d bytes together", ErrInvalid, len(contents), size, maxSendTogether, maxSendBytes)
-	case len(contents) == 1: // alone it can be shown as an envelope again
+		return nil, false, fmt.Errorf("%w: %d messages of %d bytes at once; 1 to %d are taken, of %d bytes together", ErrInvalid, len(contents), size, maxSendTogether, maxSendBytes)
+	case len(contents) == 1 && once == nil: // alone it can be shown as an envelope again
 		one, err := n.Send(ctx, id, contents[0])
-		return []wire.MessageID{one}, err
+		return []wire.MessageID{one}, false, err
 	}
-	out, err := g.loop.step(ctx, group.SendAll{Contents: contents})
-	n.metrics.Sent.Add(float64(len(out.Messages)))
-	return out.Messages, err
+	out, err := g.loop.step(ctx, group.SendAll{Contents: contents, Once: once})
+	if !out.Again {
+		n.metrics.Sent.Add(float64(len(out.Messages)))
+	}
+	return out.Messages, out.Again, err
 }
 
 // checkContent gives a message as it is sent.

@@ -148,6 +148,7 @@ type Node struct {
 	door      door
 	relays    relays
 	naming    *naming
+	cursors   *cursors
 	purger    *purger
 	files     *fileTable
 	mailbox   *mailboxServer // nil: it is none
@@ -228,6 +229,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 		return nil, err
 	}
 	n.files.tell = n.toldOfFile
+	n.cursors = &cursors{store: n.store, put: n.put}
 	n.naming = &naming{store: n.store, put: n.put, me: n.me}
 	if err := n.naming.load(); err != nil {
 		return nil, err

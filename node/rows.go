@@ -18,6 +18,7 @@ const (
 	keyLookup   = "n/lookup/"  // ‖ group ID: lookupRow
 	keySeen     = "n/seen/"    // ‖ group ID: seenRow
 	keyLocal    = "n/local/"   // ‖ group ID: localRow
+	keyCursor   = "n/cursor/"  // ‖ group ID ‖ name: cursorRow
 	keyMet      = "n/met/"     // ‖ group ID: metRow
 	keyNamed    = "n/named"    // the certificate with this device's name, once it was changed
 	keyCert     = "n/cert/"    // ‖ group ID: the certificate that the group knows it by, if another than the first

@@ -31,23 +31,23 @@ func (s messageRoutes) Send(ctx context.Context, r api.SendRequest) (api.Sent, e
 	if r.Text != "" && r.Texts != nil {
 		return api.Sent{}, api.Errorf(api.CodeInvalid, "give text or texts, one of the two")
 	}
-	texts := r.Texts
-	if texts == nil {
-		texts = []string{r.Text}
-	}
-	contents := make([]wire.Content, len(texts))
-	for i, t := range texts {
-		if contents[i], err = s.written(ctx, id, r, t); err != nil {
-			return api.Sent{}, err
-		}
-	}
-	messages, err := s.n.sendAll(ctx, id, contents)
+	once, messages, err := s.onceOf(ctx, id, r)
 	if err != nil {
 		return api.Sent{}, APIError(err)
 	}
+	again := messages != nil
+	if !again {
+		contents, err := s.allWritten(ctx, id, r)
+		if err != nil {
+			return api.Sent{}, err
+		}
+		if messages, again, err = s.n.sendAllOnce(ctx, id, contents, once); err != nil {
+			return api.Sent{}, APIError(err)
+		}
+	}
 	// From here on the messages are accepted, whatever else goes wrong.
 	message := messages[len(messages)-1]
-	sent := api.Sent{ID: message.String(), Group: id.String(), State: api.DeliveryQueued}
+	sent := api.Sent{ID: message.String(), Group: id.String(), State: api.DeliveryQueued, Again: again}
 	if r.Texts != nil {
 		for _, m := range messages {
 			sent.IDs = append(sent.IDs, m.String())
@@ -63,6 +63,22 @@ func (s messageRoutes) Send(ctx context.Context, r api.SendRequest) (api.Sent, e
 		}
 	}
 	return s.delivered(ctx, g, message, sent, until, r.Timeout), nil
+}
+
+// allWritten gives the texts of a request as they are sent.
+func (s messageRoutes) allWritten(ctx context.Context, id wire.GroupID, r api.SendRequest) (out []wire.Content, err error) {
+	texts := r.Texts
+	if texts == nil {
+		texts = []string{r.Text}
+	}
+	for _, t := range texts {
+		c, err := s.written(ctx, id, r, t)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
 }
 
 func (s messageRoutes) Delivery(ctx context.Context, r api.DeliveryRequest) (api.Sent, error) {

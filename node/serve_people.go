@@ -52,10 +52,21 @@ func (s messageRoutes) Timeline(ctx context.Context, r api.TimelineRequest, emit
 	if r.Before > 0 && (r.Since > 0 || r.Follow || r.Last <= 0) {
 		return api.Errorf(api.CodeInvalid, "before goes with last, and with neither since nor follow")
 	}
+	if r.As != "" && r.Last > 0 {
+		return api.Errorf(api.CodeInvalid, "give as or last, one of the two")
+	}
+	newest := uint64(0)
+	if r.As != "" || r.Follow {
+		if r.Since, newest, err = s.n.begins(ctx, id, r); err != nil {
+			return APIError(err)
+		}
+	}
 	return streamed(emit, func(emit func(api.Happening) error) error {
 		show := func(h happening) error {
 			r.Since = h.Event.Cursor
-			return emit(s.happening(ctx, id, h))
+			out := s.happening(ctx, id, h)
+			out.Live = r.Follow && h.Event.Cursor > newest
+			return emit(out)
 		}
 		if r.Last > 0 {
 			latest, err := latest(ctx, s.n.groups, id, r.Last, r.Before)

@@ -20,19 +20,7 @@ import (
 // maxText is how long a message may be, in bytes.
 const maxText = 64 << 10
 
-func (a *app) sendCmd() *cobra.Command {
-	var (
-		wait    string
-		timeout time.Duration
-		lines   bool
-		files   []string
-
-		markdown, keepMetadata bool
-	)
-	cmd := &cobra.Command{
-		Use:   "send GROUP TEXT... | send GROUP - | send GROUP --stdin | send GROUP --file PATH",
-		Short: "Send a message",
-		Long: `Send a message of up to 64 KiB (65536 bytes); "-" reads it from stdin. Its ID is printed
+const sendHelp = `Send a message of up to 64 KiB (65536 bytes); "-" reads it from stdin. Its ID is printed
 once it is written and synced to the disk. From then on it is not lost, even if nobody is
 connected or the power fails.
 
@@ -52,8 +40,29 @@ from those who have it, a small one at once. EXIF, XMP, comments and the like, w
 where and by whom a picture was taken, are taken out of JPEG, PNG and WebP first, unless
 --keep-metadata is given; other formats go as they are.
 
+--key names the message, so that the command can be repeated after a crash, a timeout or a lost
+answer: with the same key and text it gives the same message, which is sent once. Another text
+with that key is refused (exit code 9). A key is of this device and group, and counts for 30
+days.
+
 Write text that begins with "-" after "--": pandanode send tea -- -5
-` + namingHelp,
+` + namingHelp
+
+func (a *app) sendCmd() *cobra.Command {
+	var (
+		wait    string
+		timeout time.Duration
+		lines   bool
+		files   []string
+		key     string
+
+		markdown, keepMetadata bool
+	)
+	var cmd *cobra.Command
+	cmd = &cobra.Command{
+		Use:     "send GROUP TEXT... | send GROUP - | send GROUP --stdin | send GROUP --file PATH",
+		Short:   "Send a message",
+		Long:    sendHelp,
 		Example: "  pandanode send tea \"The kettle is on\"\n  git log -1 | pandanode send builds -\n  pandanode send tea --file panda.jpg \"Look who came\"\n  seq 1000 | pandanode send tea --stdin",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if lines {
@@ -72,10 +81,16 @@ Write text that begins with "-" after "--": pandanode send tea -- -5
 				if len(files) > 0 {
 					return api.Errorf(api.CodeInvalid, "--stdin sends no files")
 				}
+				if key != "" {
+					return api.Errorf(api.CodeInvalid, "--key is for one message; --stdin sends many")
+				}
 				if wait != "" {
 					return api.Errorf(api.CodeInvalid, "--stdin does not wait: send the last message with --wait")
 				}
 				return a.sendLines(ctx, c, args[0])
+			}
+			if cmd.Flags().Changed("key") && key == "" {
+				return api.Errorf(api.CodeInvalid, "--key must not be empty")
 			}
 			text, err := a.textBeside(args[1:])
 			if err != nil {
@@ -86,7 +101,7 @@ Write text that begins with "-" after "--": pandanode send tea -- -5
 				return err
 			}
 			// Sent first, and waited for then: how ever the wait ends, the message has an ID to tell.
-			sent, err := c.Send(ctx, api.SendRequest{Group: args[0], Text: text, Markdown: markdown, Mention: true, Files: ids})
+			sent, err := c.Send(ctx, api.SendRequest{Group: args[0], Text: text, Markdown: markdown, Mention: true, Files: ids, Key: key})
 			if err != nil {
 				return err
 			}
@@ -104,6 +119,9 @@ Write text that begins with "-" after "--": pandanode send tea -- -5
 				if sent.Note != "" {
 					a.note("%s", sent.Note)
 				}
+				if sent.Again {
+					a.note("it was sent before with this key, and not again")
+				}
 				fmt.Fprintln(a.out, sent.ID)
 			}); err != nil {
 				return err
@@ -120,6 +138,7 @@ Write text that begins with "-" after "--": pandanode send tea -- -5
 	cmd.Flags().StringArrayVar(&files, "file", nil, "send this file; may be repeated")
 	cmd.Flags().BoolVar(&keepMetadata, "keep-metadata", false, "leave in pictures where and by whom they were taken")
 	cmd.Flags().BoolVar(&markdown, "markdown", false, "the text is Markdown")
+	cmd.Flags().StringVar(&key, "key", "", "send it once, however often the command is repeated with this key")
 	cmd.Flags().BoolVar(&lines, "stdin", false, "send every line of stdin as a message")
 	return cmd
 }

@@ -37,9 +37,21 @@ has a cursor (in --json): --since takes the cursor of the last line that you hav
 
 A message is shown as it is now: edited, with its reactions, or deleted. With --follow a line
 tells of each edit, delete and reaction that comes (kind "message-changed").
+
+--ack NAME, for programs, shows with --json what was not acknowledged by the cursor of that
+name, which outlives program and node: a line comes again until "pandanode cursor ack GROUP
+NAME CURSOR" has said that everything up to it is done. A new name begins with what comes from
+then on; "cursor ack GROUP NAME 0" makes one that begins with the first line. With --follow,
+"live" is true of a line that came after the command began.
 ` + namingHelp,
 		Example: "  pandanode tail tea --follow\n  pandanode tail tea -n 5\n  pandanode tail\n  pandanode tail tea --since 17 --count 1 --timeout 30s --json",
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			switch {
+			case t.ack != "" && !a.json:
+				return api.Errorf(api.CodeInvalid, "--ack is for programs: give --json, too")
+			case t.ack != "" && (t.last.given || t.all || t.since > 0):
+				return api.Errorf(api.CodeInvalid, "--ack says where to begin: leave out -n, --all and --since")
+			}
 			if t.count < 0 {
 				return api.Errorf(api.CodeInvalid, "--count must be 0 or more, not %d", t.count)
 			}
@@ -51,6 +63,7 @@ tells of each edit, delete and reaction that comes (kind "message-changed").
 	cmd.Flags().BoolVar(&t.all, "all", false, "show everything, from the first line")
 	cmd.Flags().Uint64Var(&t.since, "since", 0, "start after this cursor")
 	cmd.Flags().BoolVar(&t.ids, "ids", false, "show the beginning of each message's ID")
+	cmd.Flags().StringVar(&t.ack, "ack", "", "with --json: show what the cursor of this name has not acknowledged")
 	cmd.Flags().IntVar(&t.count, "count", 0, "wait for this many messages, then stop; 0: no limit")
 	cmd.Flags().DurationVar(&t.timeout, "timeout", 0, "how long to wait; 0: for ever")
 	cmd.MarkFlagsMutuallyExclusive("lines", "all")
@@ -66,6 +79,7 @@ type tailing struct {
 	all     bool
 	since   uint64
 	ids     bool
+	ack     string
 	count   int
 	timeout time.Duration
 }
@@ -162,14 +176,18 @@ func (a *app) tail(ctx context.Context, c *api.Client, t tailing, args []string)
 			}
 		}
 	}
-	err = a.tailPast(waits, c, t, groups, named, show)
-	if err == nil && (t.follow || t.count > 0) {
+	if t.ack != "" {
+		err = follow(waits, c, groups, api.TimelineRequest{As: t.ack, Follow: t.follow || t.count > 0}, show)
+	} else {
+		err = a.tailPast(waits, c, t, groups, named, show)
+	}
+	if err == nil && t.ack == "" && (t.follow || t.count > 0) {
 		for _, g := range groups {
 			if one, err := c.Group(ctx, api.GroupRequest{Group: g.id}); err == nil && !a.json {
 				g.past = one.Cursor
 			}
 		}
-		err = follow(waits, c, groups, show)
+		err = follow(waits, c, groups, api.TimelineRequest{Follow: true}, show)
 	}
 	if !a.json {
 		for _, g := range groups {
@@ -301,16 +319,18 @@ func (a *app) tailPast(ctx context.Context, c *api.Client, t tailing, groups []*
 	return nil
 }
 
-// follow shows new items of all groups at once, until one of the streams fails.
-func follow(ctx context.Context, c *api.Client, groups []*tailed, show func(happened) error) error {
+// follow shows items of all groups at once, until one of the streams fails, or all have ended.
+func follow(ctx context.Context, c *api.Client, groups []*tailed, r api.TimelineRequest, show func(happened) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	for _, g := range groups {
 		wg.Go(func() {
-			cancel(c.Timeline(ctx, api.TimelineRequest{Group: g.id, Since: g.cursor, Follow: true}, func(h api.Happening) error {
-				return show(happened{g, h})
-			}))
+			r := r
+			r.Group, r.Since = g.id, g.cursor
+			if err := c.Timeline(ctx, r, func(h api.Happening) error { return show(happened{g, h}) }); err != nil || r.Follow {
+				cancel(err)
+			}
 		})
 	}
 	wg.Wait()
@@ -346,9 +366,21 @@ func (a *app) printHappening(h happened, me string, named bool) error {
 		switch {
 		case h.Message != nil:
 			h.Message.GroupName = h.name
+			if h.Live {
+				return a.line(struct {
+					*api.Message
+					Live bool `json:"live"`
+				}{h.Message, true})
+			}
 			return a.line(h.Message)
 		case h.Event != nil:
 			h.Event.GroupName = h.name
+			if h.Live {
+				return a.line(struct {
+					*api.Event
+					Live bool `json:"live"`
+				}{h.Event, true})
+			}
 			return a.line(h.Event)
 		}
 		return nil

@@ -24,6 +24,12 @@ type SendRequest struct {
 	Wait    Delivery `json:"wait,omitempty"`    // answer when this is reached, or at Timeout with the state that is reached then
 	Timeout Duration `json:"timeout,omitempty"` // for Wait; 0: until the caller hangs up
 
+	// Key makes the request one that can come again, after a crash or an answer that was lost:
+	// with the same key and the same text it gives the same message, which is sent once. A key
+	// is of this device and group, has at most 255 bytes and counts for 30 days. The same key
+	// with another text is CodeConflict. Of files the names and sizes count.
+	Key string `json:"key,omitempty"`
+
 	Files    []string `json:"files,omitempty"`    // IDs of at most 16 files, as Upload gives them, or of other messages; Text may be empty then
 	ReplyTo  string   `json:"reply_to,omitempty"` // the message that it answers; see MessageRequest
 	Thread   string   `json:"thread,omitempty"`   // the first message of the thread that it is in
@@ -59,9 +65,10 @@ type Sent struct {
 	IDs     []string `json:"ids,omitempty"` // of several: each, in their order
 	Group   string   `json:"group"`
 	State   Delivery `json:"state"`
-	HeldBy  int      `json:"held_by"`        // other devices known to hold and read it
-	Readers int      `json:"readers"`        // other devices that it is for
-	Note    string   `json:"note,omitempty"` // where it waits, if it waits for a mailbox
+	HeldBy  int      `json:"held_by"`         // other devices known to hold and read it
+	Readers int      `json:"readers"`         // other devices that it is for
+	Note    string   `json:"note,omitempty"`  // where it waits, if it waits for a mailbox
+	Again   bool     `json:"again,omitempty"` // it was sent before with this key, and nothing now
 }
 
 // DeliveryRequest asks how far an own message is, or waits until it is as far as that.
@@ -101,6 +108,7 @@ type TimelineRequest struct {
 	Since  uint64 `query:"since"`  // cursor of the last item that the caller has
 	Last   int    `query:"last"`   // not 0: begin with this many of the newest, whatever Since is
 	Before uint64 `query:"before"` // not 0, with Last: that many messages before this cursor, and the events between them; without Since and Follow
+	As     string `query:"as"`     // not empty: begin after what was acknowledged by the cursor of this name (see Cursors), or Since if that is later; a name that is new begins with what comes from now on
 	Follow bool   `query:"follow"` // go on with new ones; else the stream ends after the newest
 }
 
@@ -108,6 +116,7 @@ type TimelineRequest struct {
 type Happening struct {
 	Cursor  uint64    `json:"cursor"`
 	At      time.Time `json:"at"`             // when this device showed it
+	Live    bool      `json:"live,omitempty"` // with Follow: it happened after the stream began; all others were there before
 	More    bool      `json:"more,omitempty"` // of the first: there are earlier ones, which are left out
 	Message *Message  `json:"message,omitempty"`
 	Event   *Event    `json:"event,omitempty"`

@@ -17,3 +17,15 @@ func (e *echo) Local(_ context.Context, r GroupRequest) (Local, error) {
 func (e *echo) SetLocal(_ context.Context, r LocalRequest) (Local, error) {
 	return answer[LocalRequest, Local](e, r)
 }
+
+func (e *echo) Cursors(_ context.Context, r GroupRequest) (Cursors, error) {
+	return answer[GroupRequest, Cursors](e, r)
+}
+
+func (e *echo) Acknowledge(_ context.Context, r AcknowledgeRequest) (DurableCursor, error) {
+	return answer[AcknowledgeRequest, DurableCursor](e, r)
+}
+
+func (e *echo) RemoveCursor(_ context.Context, r CursorRequest) (DurableCursor, error) {
+	return answer[CursorRequest, DurableCursor](e, r)
+}

@@ -105,6 +105,10 @@ type ReadingAPI interface {
 	Search(ctx context.Context, r SearchRequest, emit func(Message) error) error
 	Local(context.Context, GroupRequest) (Local, error)
 	SetLocal(context.Context, LocalRequest) (Local, error)
+
+	Cursors(context.Context, GroupRequest) (Cursors, error)
+	Acknowledge(context.Context, AcknowledgeRequest) (DurableCursor, error)
+	RemoveCursor(context.Context, CursorRequest) (DurableCursor, error)
 }
 
 // Areas is an API of which each area is answered by a value of its own.
@@ -185,6 +189,10 @@ var (
 
 	routeLocal    = call[GroupRequest, Local]{http.MethodGet, "/v1/groups/{group}/local"}
 	routeSetLocal = call[LocalRequest, Local]{http.MethodPut, "/v1/groups/{group}/local"}
+
+	routeCursors      = call[GroupRequest, Cursors]{http.MethodGet, "/v1/groups/{group}/cursors"}
+	routeAcknowledge  = call[AcknowledgeRequest, DurableCursor]{http.MethodPut, "/v1/groups/{group}/cursors/{name}"}
+	routeRemoveCursor = call[CursorRequest, DurableCursor]{http.MethodDelete, "/v1/groups/{group}/cursors/{name}"}
 
 	routeEnvelope        = call[EnvelopeRequest, EnvelopeResult]{http.MethodPost, "/v1/groups/{group}/envelopes"}
 	routeMessageEnvelope = call[MessageEnvelopeRequest, Envelope]{http.MethodGet, "/v1/groups/{group}/messages/{message}/envelope"}
@@ -277,6 +285,9 @@ var table = []binding{
 	routeSearch.with(API.Search),
 	routeLocal.with(API.Local),
 	routeSetLocal.with(API.SetLocal),
+	routeCursors.with(API.Cursors),
+	routeAcknowledge.with(API.Acknowledge),
+	routeRemoveCursor.with(API.RemoveCursor),
 	routeEnvelope.with(API.Envelope),
 	routeMessageEnvelope.with(API.MessageEnvelope),
 	routeFiles.with(API.Files),

@@ -48,6 +48,10 @@ type WebSessionRequest struct {
 // can do all that the page can: so the page does not end the node, takes no backup, changes no
 // lock, hands in no envelopes and lets nobody else in.
 var pageMay = map[string]bool{
+	"GET /v1/groups/{group}/cursors":           false, // of programs
+	"PUT /v1/groups/{group}/cursors/{name}":    false,
+	"DELETE /v1/groups/{group}/cursors/{name}": false,
+
 	"GET /v1/status":   true,
 	"GET /v1/id":       true,
 	"POST /v1/id/name": true,

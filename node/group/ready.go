@@ -156,6 +156,7 @@ type Outcome struct {
 	Entry    wire.EntryHash   // of a Send: the MessageID; of an operation: its OP
 	Entries  []wire.EntryHash // in an envelope
 	Messages []wire.MessageID // of an envelope or seals: records whose plaintext is now held, also from before; of a SendAll: its messages
+	Again    bool             // of a SendAll with Once: these were sent before, and nothing now
 	New      int              // entries and seals that were new
 	News     int              // of an envelope: what in it is not known to be old, also beacons, receipts, and seals that this device has no use for
 	Did      []string         // of a Heal: what it did and why not more, for people

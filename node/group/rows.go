@@ -39,6 +39,8 @@ const (
 	rowDoomed    = "doomed/"    // MessageID → doomedRow: it is erased in a while
 	rowExpiring  = "expiring/"  // MessageID → doomedRow: it expires
 	rowEarlier   = "earlier/"   // MessageID → nothing: a member gave it, from before this device came in
+	rowOnce      = "once/"      // Once.Key → onceRow
+	rowOnceAt    = "onceat/"    // milliseconds since 1970/Once.Key → nothing: those rows, by age
 	rowShown     = "shown/"     // cursor → MessageID
 	rowIndex     = "index/"     // MessageID → cursor
 	rowEvent     = "event/"     // cursor → Event

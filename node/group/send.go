@@ -12,9 +12,19 @@ import (
 // SendAll accepts several messages, in their order, or none of them. They are sealed one by
 // one and travel in as few envelopes as they fit into: gossip loses envelopes of a burst.
 // Outcome.Messages are their IDs.
-type SendAll struct{ Contents []wire.Content }
+type SendAll struct {
+	Contents []wire.Content
+	Once     *Once // nil: sent whenever it is asked for
+}
 
 func (in SendAll) act(m *Machine, now time.Time, out *Outcome) error {
+	if in.Once != nil {
+		known, err := in.Once.Sent(m, now)
+		if known != nil || err != nil {
+			out.Messages, out.Again = known, known != nil
+			return err
+		}
+	}
 	for i, c := range in.Contents {
 		if len(c.Data) > wire.MaxBody || len(c.MediaType) > wire.MaxMediaType { // or the first would be sent and not the last
 			return fmt.Errorf("message %d of %d: %w: %d bytes, at most %d", i+1, len(in.Contents), wire.ErrTooLarge, len(c.Data), wire.MaxBody)
@@ -26,6 +36,9 @@ func (in SendAll) act(m *Machine, now time.Time, out *Outcome) error {
 			return err
 		}
 		out.Messages = append(out.Messages, id)
+	}
+	if in.Once != nil {
+		return in.Once.keep(m, now, out.Messages)
 	}
 	return nil
 }

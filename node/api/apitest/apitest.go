@@ -63,6 +63,7 @@ type group struct {
 	log       []api.Operation
 	messages  []api.Message
 	events    []api.Event
+	cursors   map[string]uint64
 	draft     *api.Draft
 }
 
@@ -564,8 +565,18 @@ func (n *Node) Timeline(ctx context.Context, r api.TimelineRequest, emit func(ap
 	if err := n.Fail["Timeline"]; err != nil {
 		return err
 	}
+	fresh := r.As != "" // the first look says where it begins
 	items := func(g *group) []api.Happening {
 		var out []api.Happening
+		if fresh {
+			if _, known := g.cursors[r.As]; !known {
+				if g.cursors == nil {
+					g.cursors = map[string]uint64{}
+				}
+				g.cursors[r.As] = uint64(len(g.events))
+			}
+			r.Since, fresh = max(r.Since, g.cursors[r.As]), false
+		}
 		for _, e := range g.events[min(r.Since, uint64(len(g.events))):] {
 			h := api.Happening{Cursor: e.Cursor, At: e.At}
 			switch e.Kind {

@@ -2,6 +2,7 @@ package apitest
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -82,6 +83,41 @@ func (n *Node) SetLocal(_ context.Context, r api.LocalRequest) (out api.Local, e
 			}
 		}
 		out = api.Local{Group: g.ID, Muted: g.Muted, Pinned: g.Pinned, Draft: g.draft}
+		return nil
+	})
+	return out, err
+}
+
+// Cursors lists what Acknowledge moved.
+func (n *Node) Cursors(_ context.Context, r api.GroupRequest) (out api.Cursors, err error) {
+	err = n.in("Cursors", r.Group, func(g *group) error {
+		out = api.Cursors{Cursors: []api.DurableCursor{}, Newest: uint64(len(g.events))}
+		for _, name := range slices.Sorted(maps.Keys(g.cursors)) {
+			out.Cursors = append(out.Cursors, api.DurableCursor{Name: name, Group: g.ID, Cursor: g.cursors[name]})
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Acknowledge moves a cursor forward.
+func (n *Node) Acknowledge(_ context.Context, r api.AcknowledgeRequest) (out api.DurableCursor, err error) {
+	err = n.in("Acknowledge", r.Group, func(g *group) error {
+		if g.cursors == nil {
+			g.cursors = map[string]uint64{}
+		}
+		g.cursors[r.Name] = max(g.cursors[r.Name], r.Cursor)
+		out = api.DurableCursor{Name: r.Name, Group: g.ID, Cursor: g.cursors[r.Name]}
+		return nil
+	})
+	return out, err
+}
+
+// RemoveCursor forgets a cursor.
+func (n *Node) RemoveCursor(_ context.Context, r api.CursorRequest) (out api.DurableCursor, err error) {
+	err = n.in("RemoveCursor", r.Group, func(g *group) error {
+		out = api.DurableCursor{Name: r.Name, Group: g.ID, Cursor: g.cursors[r.Name]}
+		delete(g.cursors, r.Name)
 		return nil
 	})
 	return out, err

@@ -278,6 +278,7 @@ export interface Groups {
 export interface Happening {
   cursor: number
   at: string
+  live?: boolean
   more?: boolean
   message?: Message
   event?: Event
@@ -510,6 +511,7 @@ export interface Sent {
   held_by: number
   readers: number
   note?: string
+  again?: boolean
 }
 
 export interface Span {
