@@ -597,10 +597,10 @@ func (x *exchange) take(ctx context.Context, in group.Input) (group.Outcome, err
 // next returns the seals and trees that this side wants and has not asked for yet.
 func (x *exchange) next(ctx context.Context, asked map[[32]byte]bool) (*wire.SyncWant, error) {
 	var all wire.SyncWant
-	var about, others []wire.MessageID
+	var earlier []wire.MessageID
 	if err := x.g.loop.look(ctx, func(m *group.Machine) error {
 		if all = m.Wants(x.g.n.clock.now()); x.g.scheduler.givesEarlier(x.device) {
-			about, others = m.Journal().EarlierWants()
+			earlier = m.Journal().EarlierWants(func(id wire.MessageID) bool { return asked[id] }, wantMessages)
 		}
 		return nil
 	}); err != nil {
@@ -619,17 +619,10 @@ func (x *exchange) next(ctx context.Context, asked map[[32]byte]bool) (*wire.Syn
 			want.Trees = append(want.Trees, id)
 		}
 	}
-	for _, some := range [][]wire.MessageID{about, others} {
-		for _, id := range some {
-			if !asked[id] && len(want.Earlier) < wantMessages {
-				asked[id] = true
-				want.Earlier = append(want.Earlier, id)
-			}
-		}
-		if len(want.Earlier) > 0 {
-			break // what is said of the others comes first
-		}
+	for _, id := range earlier {
+		asked[id] = true
 	}
+	want.Earlier = earlier
 	return want, nil
 }
 

@@ -250,13 +250,7 @@ func (w *core) earlier(x *exchange, from, to *seat, asked map[[32]byte]bool) {
 		return
 	}
 	for to.m != nil && from.m != nil {
-		about, others := to.m.Journal().EarlierWants()
-		known := func(id wire.MessageID) bool { return asked[id] }
-		ids := slices.DeleteFunc(about, known)
-		if len(ids) == 0 {
-			ids = slices.DeleteFunc(others, known)
-		}
-		ids = ids[:min(len(ids), 64)]
+		ids := to.m.Journal().EarlierWants(func(id wire.MessageID) bool { return asked[id] }, 64)
 		if len(ids) == 0 {
 			return
 		}

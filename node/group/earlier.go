@@ -29,12 +29,13 @@ type earlier struct {
 	tx       *tx
 	read     reader
 	sayings  *sayings
-	keep     func(*dag.Item, []byte)          // keepPlain of messages
-	again    func(now time.Time, i *dag.Item) // judges a RECORD again that is about such a message
-	windows  map[wire.EntryHash]*window       // by the addition of a device
-	wanted   []wire.MessageID                 // oldest first
-	about    map[wire.MessageID]bool          // of wanted: those that are about others
-	computed bool                             // wanted is what it would be now
+	keep     func(*dag.Item, []byte)           // keepPlain of messages
+	again    func(now time.Time, i *dag.Item)  // judges a RECORD again that is about such a message
+	windows  map[wire.EntryHash]*window        // by the addition of a device
+	wanted   [2][]wire.MessageID               // what this device asks for, oldest first: what is about others, and others
+	asks     map[wire.MessageID]bool           // the same
+	said     map[wire.MessageID]wire.MessageID // the RECORDs that are about others; nil: they are to be looked up
+	computed bool                              // wanted is what it would be now
 }
 
 // window is what a device that came in by an addition may have of what was before.
@@ -156,7 +157,10 @@ func (e *earlier) given(it, by *dag.Item) bool {
 
 // words are the RECORDs that say that they are about others, with what they are about.
 func (e *earlier) words() map[wire.MessageID]wire.MessageID {
-	words := map[wire.MessageID]wire.MessageID{}
+	if e.said != nil {
+		return e.said
+	}
+	e.said = map[wire.MessageID]wire.MessageID{}
 	e.tx.fail(e.tx.scanKeys(rowAbout, func(key string) error {
 		if !strings.Contains(key, "/"+saysRecord+"/") {
 			return nil
@@ -166,10 +170,18 @@ func (e *earlier) words() map[wire.MessageID]wire.MessageID {
 			return err
 		}
 		id, err := lastHex(key)
-		words[wire.MessageID(id)] = target
+		e.said[wire.MessageID(id)] = target
 		return err
 	}))
-	return words
+	return e.said
+}
+
+// came takes a RECORD that came into the set. No window changes by it: what lies before an
+// addition came before that.
+func (e *earlier) came(it *dag.Item, r *wire.Record) {
+	if e.said != nil && r != nil && r.About != nil {
+		e.said[it.Hash] = *r.About
+	}
 }
 
 // rootOf follows what a RECORD is about to a message that is about no other; nil: that is not
@@ -192,7 +204,7 @@ func (e *earlier) compute() {
 	if e.computed {
 		return
 	}
-	e.wanted, e.about, e.computed = nil, map[wire.MessageID]bool{}, true
+	e.wanted, e.asks, e.computed = [2][]wire.MessageID{}, map[wire.MessageID]bool{}, true
 	me := e.rosters.now.Device(e.self.Device)
 	if me == nil || me.By == nil {
 		return
@@ -210,41 +222,53 @@ func (e *earlier) compute() {
 		}
 		return e.given(root, me.By) && w.has(root, open)
 	}
-	if !w.none {
-		for it := range e.all() {
-			if want(it) {
-				e.wanted = append(e.wanted, it.Hash)
-			}
+	ask := func(it *dag.Item) {
+		if it == nil || !want(it) {
+			return
+		}
+		list := 1
+		if _, isWord := words[it.Hash]; isWord {
+			list = 0
+		}
+		e.wanted[list], e.asks[it.Hash] = append(e.wanted[list], it.Hash), true
+	}
+	if w.none {
+		for id := range words { // what may have become of messages that are shown here
+			ask(e.record(id))
 		}
 	} else {
-		for id := range words { // what may have become of messages that are shown here
-			if it := e.record(id); it != nil && want(it) {
-				e.wanted = append(e.wanted, id)
-			}
+		for it := range e.all() {
+			ask(it)
 		}
 	}
-	slices.SortFunc(e.wanted, e.byTime)
-	for _, id := range e.wanted {
-		if _, isWord := words[id]; isWord {
-			e.about[id] = true
-		}
+	for _, list := range e.wanted {
+		slices.SortFunc(list, e.byTime)
 	}
 }
 
-// wants lists the messages that this device asks others for, oldest first: those that are about
-// others, and the others.
-func (e *earlier) wants() (about, others []wire.MessageID) {
+// wants lists messages that this device asks others for, but those to be skipped: the oldest of
+// those that are about others, and if there are none, of the others.
+func (e *earlier) wants(skip func(wire.MessageID) bool, most int) (out []wire.MessageID) {
 	e.compute()
-	for _, id := range e.wanted {
-		switch {
-		case e.record(id).Facts.Has(dag.IsDelivered | dag.IsPlain | dag.IsTaken):
-		case e.about[id]:
-			about = append(about, id)
-		default:
-			others = append(others, id)
+	here := func(id wire.MessageID) bool {
+		return e.record(id).Facts.Has(dag.IsDelivered | dag.IsPlain | dag.IsTaken)
+	}
+	for i := range e.wanted {
+		for len(e.wanted[i]) > 0 && here(e.wanted[i][0]) {
+			e.wanted[i] = e.wanted[i][1:] // they come in this order
+		}
+		for _, id := range e.wanted[i] {
+			if !here(id) && !skip(id) {
+				if out = append(out, id); len(out) == most {
+					return out
+				}
+			}
+		}
+		if len(out) > 0 {
+			return out
 		}
 	}
-	return about, others
+	return out
 }
 
 // giveTo gives messages from before a device came in, of those that it asks for: what it
@@ -325,10 +349,6 @@ func (e *earlier) takeAll(now time.Time, from wire.DeviceID, messages []wire.Ear
 		return fmt.Errorf("earlier messages: %w", verdict.ErrNotMember)
 	}
 	e.compute()
-	wanted := make(map[wire.MessageID]bool, len(e.wanted))
-	for _, id := range e.wanted {
-		wanted[id] = true
-	}
 	words := e.words()
 	var errs []error
 	for _, piece := range messages[:min(len(messages), maxGiven)] {
@@ -336,7 +356,7 @@ func (e *earlier) takeAll(now time.Time, from wire.DeviceID, messages []wire.Ear
 			break // it asks again
 		}
 		it := e.record(piece.Message)
-		if it == nil || !wanted[piece.Message] || it.Facts.Has(dag.IsDelivered|dag.IsPlain|dag.IsTaken) {
+		if it == nil || !e.asks[piece.Message] || it.Facts.Has(dag.IsDelivered|dag.IsPlain|dag.IsTaken) {
 			continue // not asked for, or here by now
 		}
 		if err := e.take(now, it, piece.Opened, words); err != nil {

@@ -38,8 +38,7 @@ func (d *device) shows(want ...string) {
 }
 
 func (d *device) wantsEarlier() int {
-	about, others := d.m.Journal().EarlierWants()
-	return len(about) + len(others)
+	return len(d.m.Journal().EarlierWants(func(wire.MessageID) bool { return false }, 1000))
 }
 
 // A newcomer is shown what the setting says, of what was written while it said so, with its

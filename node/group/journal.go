@@ -139,11 +139,12 @@ func (j Journal) Received(after uint64, most int) (out []Received, upTo uint64, 
 	return out, upTo, err
 }
 
-// EarlierWants lists the messages from before this device came in that it asks others for,
-// oldest first. It misses nothing that was promised without them. Those that are about others
-// are to be asked for first: they show what is gone, and what to ask for instead.
-func (j Journal) EarlierWants() (about, others []wire.MessageID) {
-	return j.messages.owing.earlier.wants()
+// EarlierWants lists messages from before this device came in that it asks others for, but those
+// to be skipped; at most so many, the oldest. It misses nothing that was promised without them.
+// Those that are about others come alone, and first: they show what is gone, and what to ask for
+// instead.
+func (j Journal) EarlierWants(skip func(wire.MessageID) bool, most int) []wire.MessageID {
+	return j.messages.owing.earlier.wants(skip, most)
 }
 
 // EarlierFor gives messages from before a device came in, of those that it asks for: those it

@@ -127,6 +127,7 @@ func (m *messages) load(d durableMessages) {
 // accept keeps a message that this device wrote, given as wire.Opened, encoded. It is
 // sealed as soon as it may be.
 func (m *messages) accept(now time.Time, it *dag.Item, r *wire.Record, opened []byte) {
+	m.owing.earlier.came(it, r)
 	m.sayings.arrived(now, it, r)
 	if isErased(it) {
 		return // it is about a message that is no more
@@ -149,7 +150,7 @@ func (m *messages) keepPlain(it *dag.Item, opened []byte) {
 // arrived notes a RECORD that came into the set.
 func (m *messages) arrived(now time.Time, it *dag.Item) {
 	m.early.arrived(it.Hash)
-	m.owing.earlier.changed()
+	m.owing.earlier.came(it, it.Record)
 	m.sayings.arrived(now, it, it.Record)
 	m.judge(now, it)
 	m.deliver(now, it.Log)
@@ -199,6 +200,7 @@ func (m *messages) refreshOwed(now time.Time) {
 		}
 	case m.owing.witnessed:
 		m.owing.witnessed = false
+		m.owing.earlier.changed()
 		branches := map[int]bool{}
 		for it := range m.owing.unheard {
 			if m.judge(now, it) {

@@ -464,13 +464,7 @@ func (w *world) giveEarlier(from, to *device) {
 	w.t.Helper()
 	asked := map[wire.MessageID]bool{}
 	for !to.down && !w.mean {
-		about, others := to.m.Journal().EarlierWants()
-		known := func(id wire.MessageID) bool { return asked[id] }
-		want := slices.DeleteFunc(about, known)
-		if len(want) == 0 {
-			want = slices.DeleteFunc(others, known)
-		}
-		want = want[:min(len(want), 16)] // they come in frames
+		want := to.m.Journal().EarlierWants(func(id wire.MessageID) bool { return asked[id] }, 16) // they come in frames
 		if len(want) == 0 {
 			return
 		}
