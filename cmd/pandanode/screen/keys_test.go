@@ -210,6 +210,23 @@ func TestDraftsAndHistory(t *testing.T) {
 	}
 }
 
+// A line that is begun while the node is away is kept once it is back, and told of at the end
+// if it is not.
+func TestDraftWhileAway(t *testing.T) {
+	t.Parallel()
+	s := inTea(t, 80, 24)
+	s.does(unwatched{api.Errorf(api.CodeUnavailable, "no node is running")})
+	s.types("begun")
+	s.does(ticked{tickDraft, noon})
+	if w := wants[wantDraft](s); len(w) != 0 || !slices.Equal(s.Unsent(), []string{"begun"}) {
+		t.Errorf("while the node is away: %+v, %q", w, s.Unsent())
+	}
+	s.does(tried{}, started{me: anna, groups: groupsOf()})
+	if w := wants[wantDraft](s); len(w) != 1 || w[0].draft.Text != "begun" || len(s.Unsent()) != 0 {
+		t.Errorf("once it is back: %+v, %q", w, s.Unsent())
+	}
+}
+
 // Without a group the screen helps to find or to found one; nothing is founded while a search
 // may still find it, unless somebody has chosen so.
 func TestBeginning(t *testing.T) {

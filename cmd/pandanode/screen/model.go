@@ -283,7 +283,8 @@ func (m *model) started(msg started) []want {
 	if m.mode == unlocking {
 		m.mode = writing
 	}
-	do := append([]want{wantWatch{}}, m.list(msg.groups)...)
+	do := append([]want{wantWatch{}}, m.keepDraft()...)
+	do = append(do, m.list(msg.groups)...)
 	if was == away && m.note == "" {
 		do = append(do, m.say("the node is back")...)
 	}
@@ -644,6 +645,9 @@ func (m *model) Unsent() (texts []string) {
 	for _, id := range slices.Sorted(maps.Keys(m.chats)) {
 		for _, p := range m.chats[id].pending {
 			texts = append(texts, p.text)
+		}
+		if c := m.chats[id]; m.link != linked && c.editing == "" && c.write.text != c.draft.Text && c.write.text != "" {
+			texts = append(texts, c.write.text) // begun, and not kept by a node that is away
 		}
 	}
 	return texts
