@@ -31,6 +31,7 @@ var Layout = map[string]Row{
 	"node/picture":           {Pure: true},
 	"node/api":               {},
 	"node/api/apitest":       {Imports: []string{"node/api"}},
+	"node/api/bot":           {Imports: []string{"node/api"}},
 	"node/clock":             {Pure: true},
 	"node/config":            {},
 	"node/web":               {Imports: []string{"node/api"}, Tests: []string{"node/api/apitest"}},
