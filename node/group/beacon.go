@@ -1,7 +1,6 @@
 package group
 
 import (
-	"slices"
 	"time"
 
 	"github.com/pandanode/pandanode/node/wire"
@@ -38,7 +37,7 @@ func (in PeerVector) act(m *Machine, now time.Time, _ *Outcome) error {
 }
 
 // lacking says whether this device lacks messages or keys that others may have.
-func (m *Machine) lacking() bool { return len(m.messages.gaps) > 0 || m.joining.rejoin != nil }
+func (m *Machine) lacking() bool { return len(m.messages.gaps.of) > 0 || m.joining.rejoin != nil }
 
 // maxMarksTold bounds the marks in a beacon: of more, this device's own, by which others tell
 // an old beacon, and those of the logs with the newest entries.
@@ -57,9 +56,7 @@ func (m *Machine) sendBeacon(now time.Time) {
 		return
 	}
 	m.joining.retract = false
-	gaps := m.messages.lacks()
-	gaps = gaps[:min(len(gaps), maxGapsTold)]
-	slices.SortFunc(gaps, func(a, b wire.MessageID) int { return slices.Compare(a[:], b[:]) })
+	gaps := m.messages.gaps.told(maxGapsTold)
 	b := wire.Beacon{
 		V: wire.Version, Log: m.own.log, HLC: uint64(m.peers.beaconDate(now, m.next(now))), Vector: m.logs.Newest(m.logs.Marks(), maxMarksTold, m.own.log.Device), Gaps: gaps, Position: n.ID,
 		Check: wire.HashOf(wire.DomainBeacon, e.Authenticator()), Rejoin: m.joining.rejoin,

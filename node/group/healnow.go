@@ -51,7 +51,7 @@ func (Heal) act(m *Machine, now time.Time, out *Outcome) error {
 		m.timers.set(timerTransport, now)
 		did("the transport key is brought up to date")
 	}
-	if gaps := len(m.messages.gaps); gaps > 0 {
+	if gaps := len(m.messages.gaps.of); gaps > 0 {
 		m.timers.set(timerBeacon, now)
 		did("asks the group for %s that cannot be read here", counted(gaps, "message"))
 	}

@@ -31,7 +31,7 @@ type messages struct {
 	epochs   *epochStore
 	receipts *receipts
 
-	gaps      map[wire.MessageID]bool // owed to this device and without plaintext here
+	gaps      gaps
 	owing     owing
 	delivered map[int]uint64   // by branch: up to this seq nothing is left to deliver; not durable
 	outbox    []wire.MessageID // own, not sealed on the chosen chain, by seq
@@ -56,13 +56,13 @@ type deferredMessages struct {
 func newMessages(r records, t *tx, timers *timers, tree *epochs.Tree, epochs *epochStore) *messages {
 	m := &messages{
 		records: r, tx: t, timers: timers, tree: tree, epochs: epochs,
-		gaps: map[wire.MessageID]bool{}, owing: newOwing(r.logs), delivered: map[int]uint64{},
+		gaps: newGaps(), owing: newOwing(r.logs), delivered: map[int]uint64{},
 		kept: newKeptSeals(r, t, timers), tried: attempts{},
 		early: newEarly(), waiting: newWaitingSeals(), deferred: deferredMessages{branches: map[int]bool{}},
 		ratchets: newRatchets(), reseal: newReseal(r, t, timers, tree),
 		sayings: newSayings(r, t, timers),
 	}
-	m.sayings.erased, m.sayings.hidden = forgets(m), func(it *dag.Item) { delete(m.gaps, it.Hash) }
+	m.sayings.erased, m.sayings.hidden = forgets(m), func(it *dag.Item) { m.gaps.remove(it.Hash) }
 	m.owing.earlier = newEarlier(r, t, m.sayings)
 	m.owing.earlier.keep, m.owing.earlier.again = m.keepPlain, func(now time.Time, it *dag.Item) {
 		if m.judge(now, it) {
@@ -80,7 +80,7 @@ func newMessages(r records, t *tx, timers *timers, tree *epochs.Tree, epochs *ep
 // it that waits for keys is not opened any more, and one that this turn made does not go out.
 func forgets(m *messages) func(*dag.Item) {
 	return func(it *dag.Item) {
-		delete(m.gaps, it.Hash)
+		m.gaps.remove(it.Hash)
 		delete(m.tried, it.Hash)
 		delete(m.owing.unheard, it)
 		for _, gaps := range m.reseal.planned {
@@ -143,7 +143,7 @@ func (m *messages) keepPlain(it *dag.Item, opened []byte) {
 	m.tx.put(rowPlain+hexed(it.Hash[:]), opened)
 	it.Note(dag.IsPlain)
 	it.Body = dag.Unsealed
-	delete(m.gaps, it.Hash)
+	m.gaps.remove(it.Hash)
 	delete(m.tried, it.Hash)
 }
 
@@ -160,14 +160,14 @@ func (m *messages) arrived(now time.Time, it *dag.Item) {
 func (m *messages) judge(now time.Time, it *dag.Item) bool {
 	switch {
 	case !m.couldBeOwed(it) || m.sayings.isMoot(it):
-		delete(m.gaps, it.Hash)
+		m.gaps.remove(it.Hash)
 	case !m.rosters.now.Stands(it):
-		delete(m.gaps, it.Hash)
+		m.gaps.remove(it.Hash)
 		m.owing.unheard[it] = true
 	default:
 		delete(m.owing.unheard, it)
-		if !m.gaps[it.Hash] && !it.Facts.Has(dag.IsDelivered|dag.IsPlain) {
-			m.gap(now, it.Hash)
+		if !m.gaps.has(it.Hash) && !it.Facts.Has(dag.IsDelivered|dag.IsPlain) {
+			m.gap(now, it)
 		}
 		return true
 	}
@@ -175,8 +175,8 @@ func (m *messages) judge(now time.Time, it *dag.Item) bool {
 }
 
 // gap notes a message owed to this device that it cannot read yet.
-func (m *messages) gap(now time.Time, id wire.MessageID) {
-	m.gaps[id] = true
+func (m *messages) gap(now time.Time, it *dag.Item) {
+	m.gaps.add(it)
 	m.timers.sooner(timerBeacon, now.Add(gapWait))
 }
 
@@ -291,13 +291,13 @@ func (m *messages) goOn(now time.Time) {
 
 // lacks lists the messages owed to this device without plaintext, oldest first.
 func (m *messages) lacks() []wire.MessageID {
-	return slices.SortedFunc(maps.Keys(m.gaps), m.byTime)
+	return m.gaps.all()
 }
 
 // wants lists those that this device asks others for. Seals that came before and that it
 // has no keys for it asks for again after a while, longer each time.
 func (m *messages) wants(now time.Time) []wire.MessageID {
-	return slices.DeleteFunc(m.lacks(), func(id wire.MessageID) bool { return m.tried.waits(now, id) })
+	return m.gaps.wanted(now, func(id wire.MessageID) bool { return m.tried.waits(now, id) })
 }
 
 // requeue finds the own RECORDs that no seal of this device covers on the chain
@@ -528,7 +528,7 @@ func (m *messages) openEarly(now time.Time) {
 // noteOutOfReach notes that a seal of a message owed to this device, under the epoch that
 // it is at, did not open for want of the key.
 func (m *messages) noteOutOfReach(now time.Time, s rawSeal, err error) {
-	if s.Epoch != m.own.Position || !m.gaps[s.Message] || !errors.Is(err, verdict.ErrUsed) && !errors.Is(err, verdict.ErrIncomplete) {
+	if s.Epoch != m.own.Position || !m.gaps.has(s.Message) || !errors.Is(err, verdict.ErrUsed) && !errors.Is(err, verdict.ErrIncomplete) {
 		return
 	}
 	if !m.rosters.now.Has(s.Sealer) {
@@ -541,7 +541,7 @@ func (m *messages) noteOutOfReach(now time.Time, s rawSeal, err error) {
 // ratchetOutOfReach says whether it is time to renew the keys because of that, and sets the
 // timer for when it will be. rank is this device's, as Machine.rank has it.
 func (m *messages) ratchetOutOfReach(now time.Time, rank func() time.Duration) bool {
-	if len(m.gaps) == 0 {
+	if len(m.gaps.of) == 0 {
 		m.ratchets.restart() // somebody else has filled them
 	}
 	m.timers.stop(timerRatchet)

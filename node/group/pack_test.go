@@ -36,7 +36,7 @@ func (m *Machine) state() string {
 		}
 		b.WriteByte('\n')
 	}
-	fmt.Fprintln(&b, m.logs.Marks(), m.logs.Frontier(m.own.log, wire.MaxDeps), m.logs.Count, count(m.messages.all()), len(m.messages.gaps), m.messages.outbox, m.fork.chosen.at.ID, m.tx.cursor)
+	fmt.Fprintln(&b, m.logs.Marks(), m.logs.Frontier(m.own.log, wire.MaxDeps), m.logs.Count, count(m.messages.all()), len(m.messages.gaps.of), m.messages.outbox, m.fork.chosen.at.ID, m.tx.cursor)
 	return b.String()
 }
 

@@ -46,7 +46,7 @@ type peerState struct {
 	marks  map[wire.LogID]uint64
 	vector []wire.Mark             // the newest
 	lacks  map[wire.MessageID]bool // of the records within marks, those that it cannot read
-	more   bool                    // it named as many as it may, and may lack others
+	more   func(wire.UserID) bool  // it named as many of an author as it may, and may lack others
 
 	transport *[32]byte // its newest key for transport keys; nil: as in its credential
 
@@ -65,7 +65,7 @@ func (p *peers) at(d wire.DeviceID) *peerState {
 
 // holds says whether a device is known to have a record and to read it.
 func (p *peerState) holds(it *dag.Item) bool {
-	return p != nil && !p.more && p.marks[it.Log] >= it.Seq && !p.lacks[it.Hash]
+	return p != nil && !(p.more != nil && p.more(it.User)) && p.marks[it.Log] >= it.Seq && !p.lacks[it.Hash]
 }
 
 // newerRejoin keeps the newest request of a device. One that is dated ahead makes room for any.
@@ -130,7 +130,12 @@ func (p *peers) takeVector(now time.Time, of *peerState, v wire.SyncVector, most
 			p.logs.Covers(mark, func(id wire.LogID, seq uint64) { of.marks[id] = max(of.marks[id], seq) })
 		}
 	}
-	of.more = len(v.Lacks) >= most
+	of.more = untold(v.Lacks, most, func(id wire.MessageID) *wire.UserID {
+		if it := p.logs.Items.At(id); it != nil {
+			return &it.User
+		}
+		return nil
+	})
 	of.lacks = make(map[wire.MessageID]bool, len(v.Lacks))
 	for _, id := range v.Lacks {
 		of.lacks[id] = true

@@ -19,7 +19,7 @@ import (
 func (m *Machine) Status() Status {
 	s := Status{
 		Group: m.own.group, Position: m.own.Position, Members: m.rosters.now.Size(), Entries: m.logs.Count,
-		Gaps: len(m.messages.gaps), Outbox: len(m.messages.outbox), Parked: len(m.logs.Parking.Entries), Head: m.fork.chosen.at.ID, Leaving: m.own.Leaving,
+		Gaps: len(m.messages.gaps.of), Outbox: len(m.messages.outbox), Parked: len(m.logs.Parking.Entries), Head: m.fork.chosen.at.ID, Leaving: m.own.Leaving,
 		Intents: len(m.joining.intents), Was: m.own.Joined || m.own.Out || m.logs.Head(m.own.log) != nil,
 	}
 	for op := range m.rosters.now.Profiles() {
@@ -112,10 +112,7 @@ func (m *Machine) VectorFor(d wire.DeviceID) wire.SyncVector {
 
 // Vector returns this device's statement about itself for an exchange with another device.
 func (m *Machine) Vector() wire.SyncVector {
-	lacks := m.messages.lacks()
-	lacks = lacks[:min(len(lacks), wire.MaxGaps)]
-	slices.SortFunc(lacks, func(a, b wire.MessageID) int { return bytes.Compare(a[:], b[:]) })
-	v := wire.SyncVector{Marks: m.Marks(), Lacks: lacks, Floods: m.evidence.floods()}
+	v := wire.SyncVector{Marks: m.Marks(), Lacks: m.messages.gaps.told(wire.MaxGaps), Floods: m.evidence.floods()}
 	if m.stranded(m.fork.chosen.at) {
 		v.Rejoin = m.joining.rejoin
 	}

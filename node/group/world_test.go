@@ -602,7 +602,7 @@ func (d *device) count(prefix string) (n int) {
 }
 
 // lacks says whether the device must still read a message and cannot.
-func (d *device) lacks(id wire.MessageID) bool { return d.m.messages.gaps[id] }
+func (d *device) lacks(id wire.MessageID) bool { return d.m.messages.gaps.has(id) }
 
 // record is what the device knows of a message.
 func (d *device) record(id wire.MessageID) *dag.Item { return d.m.messages.record(id) }
