@@ -126,6 +126,10 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 		if unwanted {
 			return 0, m.logs.PutAside(s)
 		}
+		if !called && m.logs.FollowsHeld(s.Entry, gone) && !m.logs.Needed(s.Hash, s.Entry) {
+			m.meter.holds(now, s)
+			return 0, fmt.Errorf("%v of device %v: %w: what it builds on waits", s.Entry.Kind, s.Entry.Device, verdict.ErrFull)
+		}
 		why := verdict.ErrIncomplete
 		if m.logs.Parking.Entries[s.Hash] == nil {
 			// Once, and no more of them than are kept: a member cannot make others carry
@@ -151,7 +155,13 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 	if unwanted {
 		return 0, m.logs.PutAside(s)
 	}
+	if why := m.meter.waits(now, it, len(s.Raw)); why != nil && !called && !m.logs.Needed(s.Hash, s.Entry) {
+		m.meter.holds(now, s)
+		return 0, why
+	}
+	m.meter.comes(now, it, len(s.Raw))
 	testify(m, now, it)
+	resolves := m.rosters.Resolves()
 	if err := m.insert(it, s.Entry); err != nil {
 		return 0, err
 	}
@@ -170,6 +180,7 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 		}
 	case wire.KindRecord:
 		m.resolveRoster(now)
+		resolves = m.rosters.Resolves()
 		m.messages.arrived(now, it)
 	case wire.KindOp:
 		if it.Op != nil && it.Op.Type == wire.OpReboot {
@@ -177,6 +188,10 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 			m.own.noteReboot(now, it)
 		}
 	case wire.KindTKey, wire.KindTKeyWrap:
+	}
+	m.meter.charge(now, it.Log.Device, m.rosters.Resolves()-resolves)
+	if called && m.timers.running(timerMeter) {
+		m.timers.set(timerMeter, now) // for those that follow on it
 	}
 	n := 1
 	for _, w := range m.logs.Parking.Unpark(s.Hash) {

@@ -32,6 +32,7 @@ type Machine struct {
 	messages *messages
 	packs    packs
 	evidence *watch
+	meter    *meter
 	timers   timers
 
 	joining *joining

@@ -14,9 +14,15 @@ import (
 
 // resolveRoster brings the roster up to date and reports its changes.
 func (m *Machine) resolveRoster(now time.Time) {
+	resolves := m.rosters.Resolves()
 	old, changed := m.rosters.refresh()
+	m.meter.charge(now, m.meter.culprit, m.rosters.Resolves()-resolves)
+	m.meter.culprit = wire.DeviceID{}
 	if !changed {
 		return
+	}
+	if m.timers.running(timerMeter) {
+		m.timers.set(timerMeter, now) // somebody may be in again
 	}
 	m.timers.stop(timerTransport)
 	m.timers.stop(timerHeal)

@@ -28,6 +28,7 @@ const (
 	timerRoot                     // it says again that it waits for a root of keys
 	timerUnheld                   // it names a branch that it cannot get to
 	timerLone                     // the only device of a group, without its keys, makes new ones
+	timerMeter                    // entries that were held back may come in
 	timerRetire                   // keys of epochs are destroyed; by the time kept
 	timerKeyPackages              // secrets of a KeyPackage are destroyed; by the time kept
 	timerErase                    // messages are erased; by the time kept

@@ -116,6 +116,9 @@ func (r *Resolver) note(e Ref) {
 	}
 }
 
+// Resolves says how often a set was resolved from scratch.
+func (r *Resolver) Resolves() int { return r.scratch }
+
 // Recount says that the set of counting entries has changed: there is new evidence against
 // a log, or an entry now names one of such a log.
 func (r *Resolver) Recount() {
@@ -254,6 +257,7 @@ func (r *Resolver) viewOf(upTo []uint64) view {
 	if to := r.sinceMilestone(upTo); to != nil {
 		return view{roster: to, upTo: upTo, weight: weight}
 	}
+	r.scratch++
 	return view{roster: r.resolve(upTo), upTo: upTo, weight: weight + len(r.ops)}
 }
 

@@ -41,6 +41,7 @@ type Resolver struct {
 	milestones []milestone // oldest first
 	keys       []string    // of them, oldest first
 	weight     int
+	scratch    int // how often a set was resolved from scratch
 }
 
 // New gives a resolver of a history, which holds no operations yet.

@@ -22,6 +22,7 @@ const (
 	MaxParked          = 256 // entries waiting for others, per device that wrote them; all that are not known share one place
 	maxParkedBytes     = 16 << 20
 	maxQuarantineBytes = 16 << 20 // of entries that nobody needs
+	maxHeldBytes       = 8 << 20  // of those that one device wrote, and that are kept for a time
 )
 
 // Logs is the set of entries, linked by hash, grown in causal order only. It knows
@@ -127,6 +128,9 @@ func (l *Logs) Head(id wire.LogID) *Item {
 	}
 	return l.Lists[branches[0]].Head()
 }
+
+// NumLogs is how many branches of logs of a device there are.
+func (l *Logs) NumLogs(d wire.DeviceID) int { return len(l.of[d]) }
 
 // InPast says whether a lies in the causal past of b, or is b. Both are in the
 // set, or b is about to be.
@@ -502,10 +506,11 @@ func (l *Logs) Newest(marks []wire.Mark, most int, of wire.DeviceID) []wire.Mark
 
 // Known gives which entries of the set a holder of these marks has, as far as they show it.
 func (l *Logs) Known(marks []wire.Mark) (have Vector) {
+	joined := map[*base]bool{} // many pasts share one
 	for _, m := range marks {
 		switch it := l.Items.At(m.Hash); {
 		case it != nil:
-			have = have.Join(it)
+			have = have.joinBut(it, joined)
 		case len(l.Index[m.Log]) == 1 && !l.accused(m.Log) && l.Head(m.Log).Seq < m.Seq:
 			have = have.Join(l.Head(m.Log)) // it is further there, so it has these entries
 		}
@@ -516,6 +521,9 @@ func (l *Logs) Known(marks []wire.Mark) (have Vector) {
 // After returns the entries that a holder of these marks lacks, in causal order, from
 // behind a place in that order; nil: from the beginning.
 func (l *Logs) After(marks []wire.Mark, place *Item, may func(*Item) bool) iter.Seq[*Item] {
+	if l.marked(marks) {
+		return func(func(*Item) bool) {}
+	}
 	have, proofs := l.Known(marks), l.proofs(marks)
 	// Each branch is in the order already: they are merged.
 	var rest mergeHeap
@@ -547,6 +555,34 @@ func (l *Logs) After(marks []wire.Mark, place *Item, may func(*Item) bool) iter.
 			}
 		}
 	}
+}
+
+// marked says whether a holder of these marks has all that counts: the last entries of each
+// device's logs without evidence are marked, and so are all floods.
+func (l *Logs) marked(marks []wire.Mark) bool {
+	has, floods := make(map[wire.EntryHash]bool, len(marks)), map[wire.DeviceID]bool{}
+	for _, m := range marks {
+		if m.Log.Incarnation == FloodMark {
+			floods[m.Log.Device] = true
+		} else {
+			has[m.Hash] = true
+		}
+	}
+	for d, tops := range l.tops {
+		switch {
+		case l.Floods[d] != nil:
+			if !floods[d] {
+				return false
+			}
+			continue
+		case l.forked(d) > 0:
+			tops = l.soundTops(d)
+		}
+		if slices.ContainsFunc(tops, func(it *Item) bool { return !has[it.Hash] }) {
+			return false
+		}
+	}
+	return true
 }
 
 // matters says whether evidence against a device says anything to others: if what added

@@ -30,8 +30,18 @@ func (v Vector) with(list int, seq uint64) Vector {
 
 // Join raises a vector to all that an item of the set has in its causal past, itself
 // included.
-func (v Vector) Join(it *Item) Vector {
-	if p := it.past; p != nil {
+func (v Vector) Join(it *Item) Vector { return v.joinBut(it, nil) }
+
+// joinBut is Join where some bases are in the vector; it notes the item's.
+func (v Vector) joinBut(it *Item, joined map[*base]bool) Vector {
+	if p := it.past; p != nil && joined[p.base] {
+		for _, o := range p.over {
+			v = v.with(int(o.list), o.seq(p.base))
+		}
+	} else if p != nil {
+		if joined != nil {
+			joined[p.base] = true
+		}
 		if n := len(p.base.v); n > len(v) {
 			v = append(v, make(Vector, n-len(v))...)
 		}

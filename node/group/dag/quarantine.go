@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/pandanode/pandanode/node/group/verdict"
+	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -18,11 +19,13 @@ type quarantine struct {
 	Entries map[wire.EntryHash]*SignedEntry
 	order   []wire.EntryHash // as they came; some are gone
 	bytes   int
+	held    map[wire.EntryHash]bool // for a time, though they may come in
+	sizes   map[wire.DeviceID]int   // bytes of those, by device
 	called  map[wire.EntryHash]bool // taken from here, since somebody references them
 }
 
 func newQuarantine(first numbers) quarantine {
-	return quarantine{first: first, Entries: map[wire.EntryHash]*SignedEntry{}, called: map[wire.EntryHash]bool{}}
+	return quarantine{first: first, Entries: map[wire.EntryHash]*SignedEntry{}, held: map[wire.EntryHash]bool{}, sizes: map[wire.DeviceID]int{}, called: map[wire.EntryHash]bool{}}
 }
 
 func (q *quarantine) put(s *SignedEntry) {
@@ -45,6 +48,12 @@ func (q *quarantine) put(s *SignedEntry) {
 func (q *quarantine) Remove(h wire.EntryHash) {
 	if s := q.Entries[h]; s != nil {
 		delete(q.Entries, h)
+		if q.held[h] {
+			delete(q.held, h)
+			if q.sizes[s.Entry.Device] -= len(s.Raw); q.sizes[s.Entry.Device] == 0 {
+				delete(q.sizes, s.Entry.Device)
+			}
+		}
 		q.bytes -= len(s.Raw)
 		q.first.unkeep(s)
 	}
@@ -55,6 +64,37 @@ func (q *quarantine) WasCalled(h wire.EntryHash) bool {
 	called := q.called[h]
 	delete(q.called, h)
 	return called
+}
+
+// Hold keeps an entry for a time, unless somebody needs it: some of each device.
+func (q *quarantine) Hold(s *SignedEntry) {
+	if q.held[s.Hash] || q.sizes[s.Entry.Device]+len(s.Raw) > maxHeldBytes {
+		return
+	}
+	if q.put(s); q.Entries[s.Hash] != nil {
+		q.held[s.Hash] = true
+		q.sizes[s.Entry.Device] += len(s.Raw)
+	}
+}
+
+// Held lists the entries that are kept for a time, in the order of their dates.
+func (q *quarantine) Held() []*SignedEntry {
+	out := make([]*SignedEntry, 0, len(q.held))
+	for h := range q.held {
+		out = append(out, q.Entries[h])
+	}
+	slices.SortFunc(out, func(a, b *SignedEntry) int {
+		return cmp.Or(cmp.Compare(a.Entry.HLC, b.Entry.HLC), slices.Compare(a.Hash[:], b.Hash[:]))
+	})
+	return out
+}
+
+// FollowsHeld says whether an entry builds on one of its own user that is kept for a time.
+func (l *Logs) FollowsHeld(e *wire.Entry, missing []wire.EntryHash) bool {
+	d := l.Devices[e.Device]
+	return d != nil && slices.ContainsFunc(missing, func(h wire.EntryHash) bool {
+		return l.Quarantine.held[h] && l.Devices[l.Quarantine.Entries[h].Entry.Device].User == d.User
+	})
 }
 
 // PutAside keeps an entry that nobody needs in quarantine, and says why it is not taken.
@@ -102,9 +142,19 @@ func (l *Logs) Unreferenced(e *wire.Entry) bool {
 }
 
 // Needed says whether something that waits here needs such an entry: in the
-// end something that is not, and for one log too many something of another device.
+// end something that is not, and for one log too many something of another device. What is
+// only kept for a time is needed by something of another user.
 func (l *Logs) Needed(h wire.EntryHash, e *wire.Entry) bool {
-	forked := l.Evidence[e.Log()] != nil
+	of := l.Devices[e.Device]
+	other := func(by *identity.Device, o *wire.Entry) bool {
+		switch {
+		case l.Evidence[e.Log()] != nil:
+			return true
+		case l.accused(e.Log()) || of == nil:
+			return o.Device != e.Device
+		}
+		return by.User != of.User
+	}
 	seen := map[wire.EntryHash]bool{}
 	var needs func(wire.EntryHash) bool
 	needs = func(h wire.EntryHash) bool {
@@ -117,7 +167,8 @@ func (l *Logs) Needed(h wire.EntryHash, e *wire.Entry) bool {
 			if s == nil {
 				return false
 			}
-			return l.Devices[s.Entry.Device] != nil && !l.Unreferenced(s.Entry) && (forked || s.Entry.Device != e.Device) || needs(w)
+			by := l.Devices[s.Entry.Device]
+			return by != nil && !l.Unreferenced(s.Entry) && other(by, s.Entry) || needs(w)
 		})
 	}
 	return needs(h)

@@ -81,6 +81,9 @@ func (s *Resolver) remembered(it *dag.Item) (v Verdict, ok bool) {
 // Verdict gives what an operation of the set was found to be in its own past.
 func (s *Resolver) Verdict(it *dag.Item) Verdict { return s.ops[it].Verdict() }
 
+// Resolves says how often a set was resolved from scratch.
+func (s *Resolver) Resolves() int { return s.by.Resolves() }
+
 // Recount notes that other entries of the set count.
 func (s *Resolver) Recount() { s.by.Recount() }
 
