@@ -24,6 +24,7 @@ type watch struct {
 	rosters *rosters
 	keys    *keyring
 	read    reader
+	meter   *meter
 }
 
 // check looks whether an entry that arrived is the second one with its sequence number.

@@ -17,8 +17,8 @@ func gapOf(user byte, n int) *dag.Item {
 	return &dag.Item{Author: &dag.Author{User: wire.UserID{user}}, Body: dag.Unsealed, Hash: wire.EntryHash(hash), HLC: crdt.HLC(n + 1)}
 }
 
-// A member writes any number of RECORDs without seals. What a device tells of them, and asks
-// for, is bounded, and the messages of others that it lacks are told of and asked for too.
+// A member writes any number of RECORDs without seals. A device tells of some of them, and asks
+// for some, and the messages of others that it lacks are told of and asked for too.
 func TestGapsOfAFlood(t *testing.T) {
 	g := newGaps()
 	for n := range 20_000 {
@@ -103,7 +103,7 @@ func TestGapsAfterAYear(t *testing.T) {
 }
 
 // A device that tells of as many gaps of an author as it may can lack others of that author,
-// and of nobody else. What it names and is not known here may be anybody's.
+// and of nobody else. A name that is not known here may be anybody's.
 func TestUntoldGaps(t *testing.T) {
 	author := map[wire.MessageID]wire.UserID{}
 	ids := func(user byte, n int) (out []wire.MessageID) {

@@ -127,7 +127,7 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 			return 0, m.logs.PutAside(s)
 		}
 		if !called && m.logs.FollowsHeld(s.Entry, gone) && !m.logs.Needed(s.Hash, s.Entry) {
-			m.meter.holds(now, s)
+			m.evidence.meter.holds(now, s)
 			return 0, fmt.Errorf("%v of device %v: %w: what it builds on waits", s.Entry.Kind, s.Entry.Device, verdict.ErrFull)
 		}
 		why := verdict.ErrIncomplete
@@ -155,11 +155,11 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 	if unwanted {
 		return 0, m.logs.PutAside(s)
 	}
-	if why := m.meter.waits(now, it, len(s.Raw)); why != nil && !called && !m.logs.Needed(s.Hash, s.Entry) {
-		m.meter.holds(now, s)
+	if why := m.evidence.meter.waits(now, it, len(s.Raw)); why != nil && !called && !m.logs.Needed(s.Hash, s.Entry) {
+		m.evidence.meter.holds(now, s)
 		return 0, why
 	}
-	m.meter.comes(now, it, len(s.Raw))
+	m.evidence.meter.comes(now, it, len(s.Raw))
 	testify(m, now, it)
 	resolves := m.rosters.Resolves()
 	if err := m.insert(it, s.Entry); err != nil {
@@ -189,7 +189,7 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 		}
 	case wire.KindTKey, wire.KindTKeyWrap:
 	}
-	m.meter.charge(now, it.Log.Device, m.rosters.Resolves()-resolves)
+	m.evidence.meter.charge(now, it.Log.Device, m.rosters.Resolves()-resolves)
 	if called && m.timers.running(timerMeter) {
 		m.timers.set(timerMeter, now) // for those that follow on it
 	}
@@ -227,4 +227,26 @@ func (m *Machine) goOn(now time.Time) {
 func (in Untold) act(m *Machine, now time.Time, _ *Outcome) error { //nolint:unparam // as of every act
 	m.messages.receipts.untold(now, in.Device)
 	return nil
+}
+
+// letIn takes what has waited long enough, oldest first.
+func letIn(m *Machine, now time.Time) {
+	if !m.timers.due(now, timerMeter) {
+		return
+	}
+	m.timers.stop(timerMeter)
+	refused := map[wire.DeviceID]bool{}
+	for _, s := range m.logs.Quarantine.Held() {
+		if m.tx.full() {
+			m.timers.set(timerMeter, now)
+			return
+		}
+		if d := s.Entry.Device; !refused[d] && len(m.logs.Missing(s.Entry)) == 0 {
+			_, err := m.takeEntry(now, s)
+			refused[d] = err != nil // it goes on waiting, and so do those after it
+		}
+	}
+	if len(m.logs.Quarantine.Held()) > 0 {
+		m.timers.set(timerMeter, now.Add(meterWait))
+	}
 }

@@ -32,7 +32,6 @@ type Machine struct {
 	messages *messages
 	packs    packs
 	evidence *watch
-	meter    *meter
 	timers   timers
 
 	joining *joining

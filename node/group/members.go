@@ -16,8 +16,8 @@ import (
 func (m *Machine) resolveRoster(now time.Time) {
 	resolves := m.rosters.Resolves()
 	old, changed := m.rosters.refresh()
-	m.meter.charge(now, m.meter.culprit, m.rosters.Resolves()-resolves)
-	m.meter.culprit = wire.DeviceID{}
+	m.evidence.meter.charge(now, m.evidence.meter.culprit, m.rosters.Resolves()-resolves)
+	m.evidence.meter.culprit = wire.DeviceID{}
 	if !changed {
 		return
 	}

@@ -15,8 +15,8 @@ import (
 // past longer. So those of one device are let in only so fast. The others wait, unless
 // another user's entry names them: then honest people may have built on it.
 //
-// Waiting changes when an entry comes in, and no verdict: the set in the end is the same. What
-// waits is in quarantine. An exchange brings it again, too.
+// Waiting changes when an entry comes in, and no verdict: the set in the end is the same. It
+// is in quarantine meanwhile. An exchange brings it again, too.
 const (
 	meterTime = time.Hour
 	meterRate = 16 // resolves that a device's entries may cause in that time
@@ -27,7 +27,7 @@ const (
 	freeLogs = 64             // that a device begins, at any speed
 	logEvery = 12 * time.Hour // and each after those
 
-	// Who is out writes nothing more that others need, but for what they name.
+	// A user that is out writes nothing more that others need, but for what they name.
 	freeOut = 512 << 10 // bytes of a user, at any speed
 	outADay = 256 << 10 // and in each day
 )
@@ -144,25 +144,3 @@ func (m *meter) holds(now time.Time, s *dag.SignedEntry) {
 
 // meterWait is how often this device looks whether what waits may come in.
 const meterWait = 10 * time.Minute
-
-// letIn takes what has waited long enough, oldest first.
-func (m *Machine) letIn(now time.Time) {
-	if !m.timers.due(now, timerMeter) {
-		return
-	}
-	m.timers.stop(timerMeter)
-	refused := map[wire.DeviceID]bool{}
-	for _, s := range m.logs.Quarantine.Held() {
-		if m.tx.full() {
-			m.timers.set(timerMeter, now)
-			return
-		}
-		if d := s.Entry.Device; !refused[d] && len(m.logs.Missing(s.Entry)) == 0 {
-			_, err := m.takeEntry(now, s)
-			refused[d] = err != nil // it goes on waiting, and so do those after it
-		}
-	}
-	if len(m.logs.Quarantine.Held()) > 0 {
-		m.timers.set(timerMeter, now.Add(meterWait))
-	}
-}

@@ -25,7 +25,7 @@ func logLine(c *device, n int) (raws [][]byte) {
 func numLogs(at, of *device) int { return at.m.logs.NumLogs(of.dev.ID) }
 
 // A device begins logs without end, each of which knows the one before. They come in only so
-// fast. What another user built on comes in at once, and nothing else is kept from anybody.
+// fast. Those that another user built on come in at once, and nothing else is kept from anybody.
 func TestFloodOfLogsInALine(t *testing.T) {
 	w, a, b, c := three(t, 1910)
 	c.online, w.gossip = false, false
@@ -86,7 +86,7 @@ func TestRestoredSixtyTimes(t *testing.T) {
 }
 
 // One member holds back the operations of a device that cost it too much, and another does
-// not. What the other writes brings them at once; otherwise they come within an hour. Then
+// not. An entry of the other brings them at once; otherwise they come within an hour. Then
 // both have one roster.
 func TestHeldOperationsComeIn(t *testing.T) {
 	for _, named := range []bool{false, true} {
@@ -99,7 +99,7 @@ func TestHeldOperationsComeIn(t *testing.T) {
 		a.must(SetProfile{a.profile()})
 		w.sync(a, b)
 		w.run(time.Hour)
-		of := a.m.meter.at(c.dev.ID)
+		of := a.m.evidence.meter.at(c.dev.ID)
 		for range meterRate {
 			of.resolves = append(of.resolves, w.now)
 		}
@@ -131,7 +131,7 @@ func TestHeldOperationsComeIn(t *testing.T) {
 // something, and only while an hour is not over.
 func TestMeterCounts(t *testing.T) {
 	w, a, _, c := three(t, 1913)
-	m := a.m.meter
+	m := a.m.evidence.meter
 	m.charge(w.now, c.dev.ID, meterRate)
 	if m.of[c.dev.ID] != nil {
 		t.Error("in a small group somebody is charged")
@@ -153,7 +153,7 @@ func TestMeterCounts(t *testing.T) {
 	}
 }
 
-// Who was removed writes without end. The others keep some of it, and all that one of them
+// A removed member writes without end. The others keep some of it, and all that one of them
 // names. When it is in again, it is heard.
 func TestFloodByWhoIsOut(t *testing.T) {
 	w, a, b, c := three(t, 1914)

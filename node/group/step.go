@@ -28,7 +28,7 @@ func New(cfg Config, now time.Time) (*Machine, error) {
 	m.differ = differ{engine: cfg.Engine, deviceOf: m.epochs.deviceOf, unusable: map[[32]byte]bool{}, checked: map[[32]byte]time.Time{}}
 	read := reader{tx: m.tx, group: group, engine: cfg.Engine}
 	m.evidence = &watch{tx: m.tx, group: group, logs: m.logs, rosters: m.rosters, keys: m.keys, read: read}
-	m.meter = &meter{logs: m.logs, rosters: m.rosters, timers: &m.timers, own: m.own.log.Device, of: map[wire.DeviceID]*metered{}, out: map[wire.UserID]outflow{}}
+	m.evidence.meter = &meter{logs: m.logs, rosters: m.rosters, timers: &m.timers, own: m.own.log.Device, of: map[wire.DeviceID]*metered{}, out: map[wire.UserID]outflow{}}
 	m.judge = judge{read: read, rosters: m.rosters, deviceOf: m.epochs.deviceOf, checkCredential: m.epochs.checkCredential, rejoins: read.rejoins}
 	known := records{logs: m.logs, rosters: m.rosters, self: &m.own.log}
 	m.messages = newMessages(known, m.tx, &m.timers, m.tree, m.epochs)
@@ -116,7 +116,7 @@ func (m *Machine) Step(now time.Time, in Input) (Outcome, error) {
 	in = m.messages.receipts.from(in)
 	m.goOn(now)
 	m.hearAgain(now)
-	m.letIn(now)
+	letIn(m, now)
 	if in == nil {
 		return Outcome{}, fmt.Errorf("%w: input %T", verdict.ErrUnknown, in)
 	}

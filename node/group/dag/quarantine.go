@@ -142,8 +142,8 @@ func (l *Logs) Unreferenced(e *wire.Entry) bool {
 }
 
 // Needed says whether something that waits here needs such an entry: in the
-// end something that is not, and for one log too many something of another device. What is
-// only kept for a time is needed by something of another user.
+// end something that is not, and for one log too many something of another device. An
+// entry that is only kept for a time is needed by something of another user.
 func (l *Logs) Needed(h wire.EntryHash, e *wire.Entry) bool {
 	of := l.Devices[e.Device]
 	other := func(by *identity.Device, o *wire.Entry) bool {
