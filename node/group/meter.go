@@ -93,9 +93,23 @@ func (of *metered) inDebt(now time.Time) bool {
 // lacksOld says whether an entry does not have an operation in its past that a device which
 // reaches others has known for long.
 func (m *meter) lacksOld(now time.Time, it *dag.Item) bool {
+	knows := true
+	for _, head := range m.logs.Heads {
+		if knows = m.logs.InPast(head, it); !knows {
+			break
+		}
+	}
+	if knows { // all that there is, as most do
+		return false
+	}
+	known := make([]bool, len(m.logs.Lists)) // by log: its newest old operation, and so all before that
 	for _, op := range slices.Backward(m.logs.Ops) {
-		if !m.logs.InPast(op, it) && now.Sub(op.When(now)) > meterOld {
+		switch {
+		case known[op.List] || now.Sub(op.When(now)) <= meterOld:
+		case !m.logs.InPast(op, it):
 			return true
+		default:
+			known[op.List] = true
 		}
 	}
 	return false

@@ -281,20 +281,24 @@ func (r *Resolver) sameAnswers(v view, upTo []uint64) bool {
 // headsOf gives, of the operations up to a place in each log, those that are in no other's
 // past.
 func (r *Resolver) headsOf(upTo []uint64) []*Op {
-	var last []*Op
+	var heads []*Op
+	take := func(x *Op) {
+		if !slices.ContainsFunc(heads, func(y *Op) bool { return r.knows(y.Ref, x.Ref) }) {
+			heads = append(slices.DeleteFunc(heads, func(y *Op) bool { return r.knows(x.Ref, y.Ref) }), x)
+		}
+	}
+	for _, x := range r.heads { // they know most of the others
+		if x.Seq <= upTo[x.Log] {
+			take(x)
+		}
+	}
 	for _, log := range r.writers {
 		ops := r.ofLog[log]
 		if n := sort.Search(len(ops), func(i int) bool { return ops[i].Seq > upTo[log] }); n > 0 {
-			last = append(last, ops[n-1])
+			take(ops[n-1])
 		}
 	}
-	slices.SortFunc(last, func(a, b *Op) int { return b.compare(a) })
-	heads := last[:0]
-	for _, x := range last {
-		if !slices.ContainsFunc(heads, func(y *Op) bool { return r.knows(y.Ref, x.Ref) }) {
-			heads = append(heads, x)
-		}
-	}
+	slices.SortFunc(heads, func(a, b *Op) int { return b.compare(a) })
 	return heads
 }
 
