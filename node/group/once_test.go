@@ -80,7 +80,7 @@ func TestOnce(t *testing.T) {
 }
 
 // After a message was erased, nothing that is remembered of it lets anybody check a guess.
-// The request counts as the same then. It is forgotten after onceKept, by the time kept: a
+// The same request is known then, and another one is refused. It is forgotten after onceKept, by the time kept: a
 // clock that jumps sends nothing twice.
 func TestOnceForgets(t *testing.T) {
 	t.Parallel()
@@ -109,10 +109,11 @@ func TestOnceForgets(t *testing.T) {
 			t.Errorf("%q has the hash of the request", key)
 		}
 	}
-	for _, request := range []string{"guessable", "other"} {
-		if out, err := a.sendOnce("k", request, text); err != nil || !out.Again || !slices.Equal(out.Messages, first) {
-			t.Errorf("%s, after it was erased: %+v, %v", request, out, err)
-		}
+	if out, err := a.sendOnce("k", "guessable", text); err != nil || !out.Again || !slices.Equal(out.Messages, first) {
+		t.Errorf("after it was erased: %+v, %v", out, err)
+	}
+	if out, err := a.sendOnce("k", "other", text); !errors.Is(err, ErrReused) {
+		t.Errorf("another one, after it was erased, is said to be sent: %+v, %v", out, err)
 	}
 	for i := range 5 {
 		if _, err := a.sendOnce("old"+strings.Repeat("i", i), "x", text); err != nil {
