@@ -198,13 +198,14 @@ const evilSVG = `<svg xmlns="http://www.w3.org/2000/svg" width="90" height="60" 
 func hugePNG(t *testing.T) []byte {
 	b := dot(t)
 	copy(b[16:], []byte{0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60})
-	return b
+	return append(b, "no other is as long"...)
 }
 
 // Files of a hostile member run nothing: one that is no picture by its bytes is a name and a size,
 // whatever its sender calls it, and what is saved has the type of no document.
 func (p *pair) runsNoFile() {
 	dir := p.t.TempDir()
+	js[any](p.x, `window.__drawn = [], window.__was = URL.createObjectURL, URL.createObjectURL = b => (__drawn.push(b.type + ' ' + b.size), __was.call(URL, b)), void 0`)
 	page := []byte(`<!doctype html><script>document.title='owned'</script><img src=x onerror="document.title='owned'">`)
 	for _, f := range []struct {
 		name, kind string
@@ -224,6 +225,9 @@ func (p *pair) runsNoFile() {
 		if n := js[int](p.x, row+`.querySelectorAll('img, svg:not(.ic), iframe, object, embed').length`); n != 0 {
 			p.t.Errorf("%s is shown in the page", f.name)
 		}
+	}
+	if drawn := js[string](p.x, `__drawn.join()`); strings.Contains(drawn, fmt.Sprintf("image/png %d", len(hugePNG(p.t)))) {
+		p.t.Errorf("a picture of 60,000 by 60,000 points was given to the browser: %s", drawn)
 	}
 	if got := p.x.saves("drawing.svg"); string(got) != evilSVG {
 		p.t.Errorf("drawing.svg was saved as %q", got)
