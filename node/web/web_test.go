@@ -127,6 +127,9 @@ func TestTriesAndAnswers(t *testing.T) {
 	}
 	used, over := w.link(), w.link()
 	w.do(try{method: "POST", path: "/login", body: loginBody(used)})
+	if status, body, _ := w.do(try{method: "POST", path: "/login", body: loginBody(used)}); status != 403 { // within its minute
+		t.Errorf("a link is good twice: %d %s", status, body)
+	}
 	w.clock.pass(loginLife)
 	fresh := func() string { return loginBody(w.link()) }
 	send := `{"text":"hello"}`
