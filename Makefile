@@ -124,6 +124,10 @@ bench-group: ## the costs of the group machine as one table
 bench-authority: ## what an operation, a hostile one and a start cost in a group with 10,000 of them; fails where a bound is missed
 	@$(GO) test ./node/group -count=1 -timeout 9m -run '^$$' -bench '^BenchmarkAuthority$$' -benchtime 1x
 
+.PHONY: bench-flood
+bench-flood: ## what 46 MB of valid entries of one member cost the others, by kind; fails where a bound is missed (4 min)
+	@$(GO) test ./node/group -count=1 -timeout 20m -run '^$$' -bench '^BenchmarkFloods$$' -benchtime 1x
+
 .PHONY: bench-members
 bench-members: ## what a group of 1,000 members costs who were let in one by one: PANDANODE_MEMBERS=N for another size (1 min)
 	@$(GO) test ./node/group -count=1 -timeout 60m -run '^$$' -bench '^BenchmarkMembers$$' -benchtime 1x

@@ -91,10 +91,11 @@ func (g *gaps) told(most int) []wire.MessageID {
 }
 
 // Of an author with more gaps than askedOf, this device asks for so many of them at a time,
-// beginning at another place each time that turnOfGaps is over: most may be in nobody's hands.
-// Those that come make room for the ones after them.
+// beginning with the oldest, and every second time that turnOfGaps is over at another place: most
+// may be in nobody's hands. Seals are opened in their order, or keys are skipped and run out: so
+// as few devices as may be have more. Those that come make room for the ones after them.
 const (
-	askedOf    = 256
+	askedOf    = 4096
 	turnOfGaps = 10 * time.Second
 )
 
@@ -103,10 +104,11 @@ func (g *gaps) wanted(now time.Time, not func(wire.MessageID) bool) []wire.Messa
 	var items []*dag.Item
 	for _, of := range g.by {
 		from := 0
-		if n := len(of); n > askedOf {
+		turn := uint64(now.Unix() / int64(turnOfGaps/time.Second)) //nolint:gosec // after 1970
+		if n := len(of); n > askedOf && turn%2 == 1 {
 			// Mixed, so that no rhythm of exchanges keeps it at one place.
-			turn := uint32(uint64(now.Unix()/int64(turnOfGaps/time.Second)) * 0x9e3779b97f4a7c15 >> 32) //nolint:gosec // a number like any
-			from = int(uint64(turn) * uint64(n) >> 32)                                                  //nolint:gosec // below n
+			mixed := uint32(turn * 0x9e3779b97f4a7c15 >> 32) //nolint:gosec // a number like any
+			from = int(uint64(mixed) * uint64(n) >> 32)      //nolint:gosec // below n
 		}
 		for taken := 0; taken < askedOf && from < len(of); from++ {
 			if !not(of[from].Hash) {
