@@ -49,6 +49,7 @@ type joining struct {
 	renewal    *wire.JoinRequest     // asked with in turn with request; see renew
 	badWelcome []byte                // KeyPackage of the last Welcome, if that did not hold; not durable
 	trees      map[wire.EpochID]bool // ratchet trees that it wants for Welcomes from the log
+	used       time.Time             // since when its request to be added again is seen to be used; not durable
 	intents    []intent              // the newest first
 	cameBy     cameBy
 	rejoin     *wire.Signed // to be added again; nil: this device does not ask
@@ -430,7 +431,7 @@ func (j *joining) stopRejoin(now time.Time, n *epochs.Node) {
 
 // askAgain asks, in this device's beacon, to be added again on the chosen branch: after wait,
 // and then every so often, with one KeyPackage for as long as life.
-func (j *joining) askAgain(now time.Time, every, life time.Duration, wait func(time.Time) time.Duration) {
+func (j *joining) askAgain(now time.Time, chosen *epochs.Node, every, life time.Duration, wait func(time.Time) time.Duration) {
 	if !j.timers.running(timerRejoin) {
 		j.timers.set(timerRejoin, now.Add(wait(now)))
 	}
@@ -438,7 +439,7 @@ func (j *joining) askAgain(now time.Time, every, life time.Duration, wait func(t
 		return
 	}
 	j.timers.set(timerRejoin, now.Add(min(every, life)))
-	if j.rejoin == nil || j.rejoinLapsed(now, life) {
+	if j.rejoin == nil || j.rejoinLapsed(now, j.rejoinLife(now, chosen, life)) {
 		s, _, err := j.newRejoin(now)
 		if err != nil {
 			j.tx.fail(err)
@@ -448,6 +449,22 @@ func (j *joining) askAgain(now time.Time, every, life time.Duration, wait func(t
 		j.tx.put(rowRejoining, s.Encode())
 	}
 	j.timers.set(timerBeacon, now)
+}
+
+// rejoinLife is how long the request to be added again is asked with: no longer if it was used
+// on the chosen chain a while ago, and this device did not get there by its Welcome.
+func (j *joining) rejoinLife(now time.Time, chosen *epochs.Node, life time.Duration) time.Duration {
+	r, err := wire.DecodeRejoin(j.rejoin.Payload)
+	switch {
+	case err != nil || !chosen.Used(r.KeyPackage):
+		j.used = time.Time{}
+	case j.used.IsZero():
+		j.used = now
+	case now.Sub(j.used) >= rejoinUsed:
+		j.used = time.Time{}
+		return 0
+	}
+	return life
 }
 
 // rejoinLapsed says whether the request to be added again is to be made anew.

@@ -16,12 +16,13 @@ func (m *Machine) stranded(chosen *epochs.Node) bool {
 
 // askAgain asks to be added again while this device is stranded.
 func (m *Machine) askAgain(now time.Time) {
-	if !m.stranded(m.choose(now)) {
+	chosen := m.choose(now)
+	if !m.stranded(chosen) {
 		m.joining.stopRejoin(now, m.tree.Nodes[m.own.Position])
 		m.timers.stop(timerRejoin)
 		return
 	}
-	m.joining.askAgain(now, m.peers.wait(beaconGap), m.twins.rejoinFor(now, m.own.Renew), m.twins.lockedOut)
+	m.joining.askAgain(now, chosen, m.peers.wait(beaconGap), m.twins.rejoinFor(now, m.own.Renew), m.twins.lockedOut)
 }
 
 // newRejoin makes a request to be added again with a fresh KeyPackage, and with the

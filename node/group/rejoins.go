@@ -22,6 +22,10 @@ const rejoinWait = 10 * time.Second
 // rejoinRenew is how long one request is asked with, where somebody else may have asked.
 const rejoinRenew = 2 * time.Hour
 
+// rejoinUsed is how long a device tries the Welcome for its request to be added again. The
+// ratchet tree that the Welcome needs may be kept by nobody any more.
+const rejoinUsed = 5 * time.Minute
+
 // rejoin is a checked request to be added again.
 type rejoin struct {
 	wire.Rejoin
