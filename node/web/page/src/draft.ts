@@ -6,6 +6,7 @@ import { ask, path, token } from './net'
 const none: Draft = { text: '' }
 const mine = new Map<string, Draft>() // as they are written here
 const kept = new Map<string, Draft>() // as the node has them, as far as is known
+const telling = new Map<string, Draft>() // as the node is being told
 const timers = new Map<string, number>()
 
 const same = (a: Draft, b: Draft) => a.text === b.text && (a.reply_to || '') === (b.reply_to || '')
@@ -22,9 +23,11 @@ export function begun(group: string, d: Draft) {
 function keep(group: string) {
   clearTimeout(timers.get(group))
   const d = draft(group)
-  if (!token.peek() || same(d, kept.get(group) || none)) return
-  kept.set(group, d)
-  ask('PUT', path`/v1/groups/${group}/local`, { draft: { text: d.text, reply_to: (d.text && d.reply_to) || undefined } }).catch(() => kept.delete(group)) // it is told again with the next word
+  if (!token.peek() || same(d, telling.get(group) || kept.get(group) || none)) return
+  telling.set(group, d)
+  ask('PUT', path`/v1/groups/${group}/local`, { draft: { text: d.text, reply_to: (d.text && d.reply_to) || undefined } })
+    .then(() => kept.set(group, d), () => {}) // it is told again with the next word
+    .finally(() => { if (telling.get(group) === d) telling.delete(group) })
 }
 
 /** sent takes a draft out of the line. The node keeps it until it has the message. */
