@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/internal/freeport"
 	"github.com/pandanode/pandanode/node"
 	"github.com/pandanode/pandanode/node/api"
 )
@@ -93,21 +93,6 @@ func (p *process) kill() {
 	p.client.Close()
 }
 
-// freePort is a UDP port of loopback that nobody has now. No client gets it while the node
-// is down, since it is below the ports that Linux gives to clients.
-func freePort(t *testing.T) int {
-	t.Helper()
-	for range 100 {
-		port := 10_000 + rand.IntN(22_768)
-		if c, err := net.ListenPacket("udp4", fmt.Sprint("127.0.0.1:", port)); err == nil {
-			_ = c.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return 0
-}
-
 // acks are the texts that a node acknowledged, and when it last did.
 type acks struct {
 	mu    sync.Mutex
@@ -142,12 +127,16 @@ func TestKill(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	var nodes [3]*process
 	var bootstrap string
+	ports, err := freeport.Draw(t.Context(), "127.0.0.1", len(nodes))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range nodes {
 		home := filepath.Join(dir, fmt.Sprint(i))
 		if err := node.Init(t.Context(), node.InitConfig{Home: home, Name: fmt.Sprint("node ", i), KeyFile: home + ".key"}); err != nil {
 			t.Fatal(err)
 		}
-		listen := fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", freePort(t))
+		listen := fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", ports[i])
 		nodes[i] = &process{t: t, args: [5]string{home, home + ".key", home + ".sock", listen, bootstrap}}
 		nodes[i].start()
 		t.Cleanup(func() { nodes[i].kill() })

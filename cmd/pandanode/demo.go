@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pandanode/pandanode/internal/freeport"
 	"github.com/pandanode/pandanode/node/api"
 )
 
@@ -167,7 +168,7 @@ func stepFailed(number int, title string, err error) error {
 }
 
 func (d *demo) stepInit(ctx context.Context) ([]string, error) {
-	ports, err := freePorts(ctx, "127.0.0.1", len(d.all()))
+	ports, err := freeport.Draw(ctx, "127.0.0.1", len(d.all()))
 	if err != nil {
 		return nil, err
 	}

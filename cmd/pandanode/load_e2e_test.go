@@ -19,6 +19,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/pandanode/pandanode/internal/freeport"
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/config"
 )
@@ -51,7 +52,7 @@ func newClusterOf(t *testing.T, binary string, n int, limit time.Duration) *clus
 	t.Cleanup(cancel)
 	c := &cluster{T: t, ctx: ctx, api: make([]*api.Client, n)}
 	dir := shortDir(t)
-	ports, err := freePorts(ctx, "127.0.0.1", n)
+	ports, err := freeport.Draw(ctx, "127.0.0.1", n)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,17 +6,15 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/pandanode/pandanode/internal/freeport"
 	"github.com/pandanode/pandanode/node"
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/config"
@@ -164,7 +162,7 @@ func hostName() string {
 // drawListen gives addresses with a port that is free now for TCP and UDP, so that
 // the node has it again after a restart.
 func drawListen(ctx context.Context) ([]string, error) {
-	ports, err := freePorts(ctx, "", 1)
+	ports, err := freeport.Draw(ctx, "", 1)
 	if err != nil {
 		return nil, err
 	}
@@ -173,41 +171,6 @@ func drawListen(ctx context.Context) ([]string, error) {
 		fmt.Sprintf("/ip4/0.0.0.0/udp/%d/quic-v1", port), fmt.Sprintf("/ip6/::/udp/%d/quic-v1", port),
 		fmt.Sprintf("/ip4/0.0.0.0/tcp/%d", port), fmt.Sprintf("/ip6/::/tcp/%d", port),
 	}, nil
-}
-
-// freePorts draws n different ports that are free on a host for TCP and UDP. They are below
-// the ports that Linux (32768) and RFC 6335 (49152) give to clients, so that no connection
-// of this machine takes one while its node is down.
-func freePorts(ctx context.Context, host string, n int) ([]int, error) {
-	const low, high = 10_000, 32_768
-	var ports []int
-	for range 20 * n { // few ports of that range are taken
-		port := low + rand.IntN(high-low) //nolint:gosec // a port is no secret
-		if slices.Contains(ports, port) || !isFree(ctx, host, port) {
-			continue
-		}
-		if ports = append(ports, port); len(ports) == n {
-			return ports, nil
-		}
-	}
-	return nil, errors.New("drawing a port: none is free for TCP and UDP")
-}
-
-// isFree is whether somebody can listen on a port for TCP and for UDP.
-func isFree(ctx context.Context, host string, port int) bool {
-	var lc net.ListenConfig
-	addr := net.JoinHostPort(host, strconv.Itoa(port))
-	l, err := lc.Listen(ctx, "tcp", addr)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = l.Close() }()
-	u, err := lc.ListenPacket(ctx, "udp", addr)
-	if err != nil {
-		return false
-	}
-	_ = u.Close()
-	return true
 }
 
 func (a *app) runCmd() *cobra.Command {

@@ -5,7 +5,7 @@ const Module = "github.com/pandanode/pandanode"
 
 // Layout is the map: the arrows of docs/ARCHITECTURE.md.
 var Layout = map[string]Row{
-	"cmd/pandanode":        {Imports: []string{"node", "node/api", "node/config", "node/wire", "sim", "cmd/pandanode/screen", "internal/filelock", "internal/printable"}, Tests: []string{"node/api/apitest"}},
+	"cmd/pandanode":        {Imports: []string{"node", "node/api", "node/config", "node/wire", "sim", "cmd/pandanode/screen", "internal/filelock", "internal/freeport", "internal/printable"}, Tests: []string{"node/api/apitest"}},
 	"cmd/pandanode/screen": {Imports: []string{"node/api", "internal/printable"}, Tests: []string{"node/api/apitest"}},
 
 	"node": {
@@ -42,12 +42,14 @@ var Layout = map[string]Row{
 	"storage":   {Imports: []string{"internal/filelock"}},
 	"sim": {
 		Imports: []string{"node", "node/clock", "node/content", "node/group", "node/group/engine", "node/group/epochs", "node/group/verdict", "node/identity", "node/wire", "node/api", "node/config", "mls", "crdt", "discovery", "storage", "internal/simhost"},
+		Tests:   []string{"internal/freeport"},
 	},
 	"sim/floor":    {},
-	"sim/attacker": {Imports: []string{"crdt", "discovery", "node/identity", "node/wire"}},
+	"sim/attacker": {Imports: []string{"crdt", "discovery", "internal/freeport", "node/identity", "node/wire"}},
 
 	"internal/archtest":  {},
 	"internal/filelock":  {},
+	"internal/freeport":  {},
 	"internal/printable": {},
 	"internal/simhost":   {},
 	"internal/testcount": {},

@@ -8,12 +8,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/pandanode/pandanode/internal/freeport"
 )
 
 // scene has real nodes of one program on loopback, each a process, until it is closed.
@@ -48,13 +49,13 @@ func (s *scene) close() {
 
 // node makes a node and starts it. It dials seed first, if that is not nil.
 func (s *scene) node(ctx context.Context, name string, seed *node, flags ...string) (*node, error) {
-	l, err := new(net.ListenConfig).ListenPacket(ctx, "udp4", "127.0.0.1:0")
+	ports, err := freeport.Draw(ctx, "127.0.0.1", 1)
 	if err != nil {
 		return nil, err
 	}
 	n := &node{program: s.program, home: filepath.Join(s.dir, name), name: name, flags: flags, seed: seed}
-	n.listen = fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", l.LocalAddr().(*net.UDPAddr).Port)
-	if err := errors.Join(l.Close(), os.Mkdir(n.home, 0o700)); err != nil {
+	n.listen = fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", ports[0])
+	if err := os.Mkdir(n.home, 0o700); err != nil {
 		return nil, err
 	}
 	s.nodes[name] = n

@@ -1,14 +1,14 @@
-package main
+package freeport
 
 import (
 	"slices"
 	"testing"
 )
 
-// TestFreePorts: the nodes of a demo have different ports, and none that a client of
+// TestDraw: the nodes of a demo have different ports, and none that a client of
 // this machine may have been given while its node is down.
-func TestFreePorts(t *testing.T) {
-	ports, err := freePorts(t.Context(), "127.0.0.1", 100)
+func TestDraw(t *testing.T) {
+	ports, err := Draw(t.Context(), "127.0.0.1", 100)
 	if err != nil {
 		t.Fatal(err)
 	}
