@@ -99,16 +99,18 @@ func (p *pane) says(text string) {
 	p.keys("Enter")
 }
 
-// until waits until the terminal shows what is looked for.
+// until waits until the terminal shows what is looked for, and is not being drawn: two looks in
+// a row are the same.
 func (p *pane) until(what string, is func(text string) bool) string {
 	p.t.Helper()
 	const patience, pause = time.Minute, 50 * time.Millisecond
 	late := time.After(patience)
-	for {
+	for last := ""; ; {
 		text := p.text()
-		if is(text) {
+		if text == last && is(text) {
 			return text
 		}
+		last = text
 		select {
 		case <-late:
 			others := ""
@@ -223,7 +225,8 @@ func TestScreen(t *testing.T) {
 		return strings.HasSuffix(text, "#") || strings.HasSuffix(text, "$")
 	})
 	anna.says("stty -a | tr ';' '\\n' | grep -c -- ' echo '; echo over")
-	if text := anna.sees("over\n"); !regexp.MustCompile(`(?m)^1$`).MatchString(text) {
+	text := anna.until("the end of the command", regexp.MustCompile(`(?m)^over$`).MatchString) // and not the command itself
+	if !regexp.MustCompile(`(?m)^1$`).MatchString(text) {
 		t.Errorf("the terminal is not as it was:\n%s", text)
 	}
 }
@@ -394,7 +397,7 @@ func (s *screens) suspend(anna *pane) {
 	anna.keys("C-z")
 	anna.sees("Stopped")
 	anna.says("stty -a | tr ';' '\\n' | grep -c -- ' echo '; echo shell-is-here")
-	anna.sees("shell-is-here\n")
+	anna.until("the end of the command", regexp.MustCompile(`(?m)^shell-is-here$`).MatchString) // and not the command itself
 	anna.says("fg")
 	anna.sees("› a draft", "tea house")
 	anna.keys("C-u")

@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -109,10 +110,7 @@ func (e *earlier) open(policies []*dag.Item, it *dag.Item) bool {
 		return false
 	}
 	last := slices.MaxFunc(held, func(a, b *dag.Item) int {
-		if x, y := a.Op.Setting.HLC, b.Op.Setting.HLC; x != y {
-			return int(min(max(int64(x)-int64(y), -1), 1)) //nolint:gosec // below 2^63
-		}
-		return bytes.Compare(a.Hash[:], b.Hash[:])
+		return cmp.Or(cmp.Compare(a.Op.Setting.HLC, b.Op.Setting.HLC), bytes.Compare(a.Hash[:], b.Hash[:]))
 	})
 	n, ok := HistoryOf(last.Op.Setting.Value)
 	return ok && n != 0

@@ -90,10 +90,10 @@ func (g *gaps) told(most int) []wire.MessageID {
 	return out
 }
 
-// Of an author with more gaps than askedOf, this device asks for so many of them at a time,
-// beginning with the oldest, and every second time that turnOfGaps is over at another place: most
-// may be in nobody's hands. Seals are opened in their order, or keys are skipped and run out: so
-// as few devices as may be have more. Those that come make room for the ones after them.
+// Of an author with more gaps than askedOf, this device asks for so many of them at a time. It
+// begins with the oldest, since seals that come in another order make it skip keys, of which it
+// keeps only so many. In every second turnOfGaps it begins elsewhere: the oldest may be in nobody's
+// hands. Those that come make room for the ones after them.
 const (
 	askedOf    = 4096
 	turnOfGaps = 10 * time.Second

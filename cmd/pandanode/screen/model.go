@@ -400,9 +400,17 @@ func (m *model) enter(id string) []want {
 	return append(do, wantOpen{c.at})
 }
 
+// chatAt is the open chat, if an answer is for the time for which it is open now; else nil.
+func (m *model) chatAt(at place) *chat {
+	if c := m.chat(); c != nil && c.at == at {
+		return c
+	}
+	return nil
+}
+
 func (m *model) opened(msg opened) []want {
-	c := m.chat()
-	if c == nil || c.at != msg.at {
+	c := m.chatAt(msg.at)
+	if c == nil {
 		return nil
 	}
 	c.asked = false
@@ -449,8 +457,8 @@ func (m *model) opened(msg opened) []want {
 }
 
 func (m *model) came(msg came) []want {
-	c := m.chat()
-	if c == nil || c.at != msg.at {
+	c := m.chatAt(msg.at)
+	if c == nil {
 		return nil
 	}
 	fresh := c.take(msg.items)
@@ -477,8 +485,8 @@ func (m *model) came(msg came) []want {
 }
 
 func (m *model) older(msg older) []want {
-	c := m.chat()
-	if c == nil || c.at != msg.at {
+	c := m.chatAt(msg.at)
+	if c == nil {
 		return nil
 	}
 	c.asked = false
@@ -498,8 +506,8 @@ func (m *model) older(msg older) []want {
 }
 
 func (m *model) newer(msg newer) []want {
-	c := m.chat()
-	if c == nil || c.at != msg.at {
+	c := m.chatAt(msg.at)
+	if c == nil {
 		return nil
 	}
 	c.asked = false

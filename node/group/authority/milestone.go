@@ -15,8 +15,8 @@ import (
 // Witnesses of a conflict are looked for in all logs. Where one is asked about operations since
 // the milestone, the roster is resolved from scratch.
 
-// maxMilestones bounds those that are kept. Old ones are kept thinly: somebody who was away for a while
-// writes beside what came since.
+// maxMilestones bounds those that are kept. Old ones are kept thinly: somebody who was away for
+// a while writes beside what came since.
 const maxMilestones = 64
 
 // milestone is an operation with the roster of its past and itself.
