@@ -132,7 +132,8 @@ func (x *mailboxClient) ended(ctx context.Context, p peer.ID, raw error) {
 		return
 	}
 	was := st.health
-	st.busy, st.err, st.shunned, st.since = false, err, err != nil, time.Time{}
+	again := now == mailFailed && !st.since.IsZero() && st.gone.After(st.since)
+	st.busy, st.err, st.shunned, st.since = false, err, err != nil && !again, time.Time{}
 	if ctx.Err() == nil {
 		st.health = now
 	}
@@ -148,6 +149,8 @@ func (x *mailboxClient) ended(ctx context.Context, p peer.ID, raw error) {
 		return // this node closes
 	}
 	switch {
+	case again:
+		x.wake() // it went in the middle: whether it is still there, the next visit tells
 	case now.answered():
 		x.noteReached(p)
 		fallthrough
@@ -185,11 +188,12 @@ func (x *mailboxClient) noteReached(p peer.ID) {
 }
 
 // disconnected has a mailbox that has gone visited at once, so that it does not look as if
-// it were there for minutes, well or full: it comes back if it is there.
+// it were there for minutes, well or full: it comes back if it is there. A visit that goes on
+// has another one follow it.
 func (x *mailboxClient) disconnected(p peer.ID) {
 	x.mu.Lock()
 	st := x.state[p]
-	visit := st != nil && mailHealth(st.err).answered() && time.Since(st.gone) > time.Minute
+	visit := st != nil && (mailHealth(st.err) != mailUnreached || st.busy) && time.Since(st.gone) > time.Minute
 	if visit {
 		st.gone, st.shunned = time.Now(), false
 	}

@@ -128,6 +128,47 @@ func warned(log *lockedBuffer, of ...string) int {
 	return n
 }
 
+// TestMailboxGoesMidVisit has the connection to a mailbox break while it is visited, and be
+// said to have broken before or after the visit ends: it is visited again at once.
+func TestMailboxGoesMidVisit(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		office := w.postOffice(0, MailboxConfig{})
+		a := w.open(1, 0)
+		x := newMailboxClient(a.groups.get(w.create(a, "boxed")))
+		x.assigned = true
+		p := office.host.ID()
+		for _, before := range []error{nil, errMailFull, errMailUnreached} {
+			for _, said := range []string{"before", "after", "not at all"} {
+				x.state[p] = &mailboxState{err: before}
+				if how := x.begin(p, false); how != visitNow {
+					w.Fatalf("%v: visited %v", before, how)
+				}
+				x.asks(p)
+				time.Sleep(time.Second) // virtual: the visit goes on
+				if said == "before" {
+					x.disconnected(p)
+				}
+				x.ended(w.Context(), p, io.ErrUnexpectedEOF)
+				if said == "after" {
+					x.disconnected(p)
+				}
+				kicked := len(x.kick) > 0
+				for len(x.kick) > 0 {
+					<-x.kick
+				}
+				want := visitNow
+				if said == "not at all" {
+					want = visitLater
+				}
+				if how := x.begin(p, true); how != want || kicked != (want == visitNow) {
+					w.Errorf("%v, said %s: kicked %v, visited %v", before, said, kicked, how)
+				}
+			}
+		}
+	})
+}
+
 // TestMailboxTroubleIsSaid fills a mailbox, and then takes it away: everything that people
 // look at says so, and the log once a change. A member that reads by mailbox alone catches
 // up as long as the mailbox answers. A restart forgets neither what waits nor when it last
