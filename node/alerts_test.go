@@ -79,7 +79,7 @@ func TestAlertsNameWhatIsServed(t *testing.T) {
 			t.Errorf("%d alerts on %d metrics, %d labels", len(alerts), len(names), selected)
 		}
 		for _, command := range regexp.MustCompile("`pandanode ([a-z ]+)`").FindAllStringSubmatch(string(text), -1) {
-			if !slices.Contains([]string{"doctor", "group status", "group log", "group heal", "why"}, command[1]) {
+			if !slices.Contains([]string{"doctor", "group status", "group log", "group heal", "why", "hook list"}, command[1]) {
 				t.Errorf("the alerts name pandanode %s", command[1])
 			}
 		}

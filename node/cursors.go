@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 	"github.com/pandanode/pandanode/storage"
 )
 
-// maxCursors is how many cursors a group may have.
+// maxCursors is how many cursors a group may have. Those of hooks are made all the same.
 const maxCursors = 64
 
 // cursors are the durable cursors of programs. Each says up to where of a group its program
@@ -48,18 +49,15 @@ func checkCursorName(name string) error {
 	return nil
 }
 
-// reach gives the cursor of a name; one that is new is written first, and lies at fresh.
+// reach gives the cursor of a name, which was checked; one that is new is written first, and lies at fresh.
 func (c *cursors) reach(id wire.GroupID, name string, fresh func() (uint64, error)) (row cursorRow, err error) {
-	if err := checkCursorName(name); err != nil {
-		return row, err
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found, err := getRow(c.store, namedCursorKey(id, name), &row)
 	if found || err != nil {
 		return row, err
 	}
-	if all, err := c.all(id); err != nil || len(all) >= maxCursors {
+	if all, err := c.all(id); err != nil || len(all) >= maxCursors && !strings.HasPrefix(name, hookCursors) {
 		return row, errors.Join(err, fmt.Errorf("%w: the group has %d cursors already: remove one", verdict.ErrFull, maxCursors))
 	}
 	at, err := fresh()
@@ -106,9 +104,6 @@ func (c *cursors) all(id wire.GroupID) (map[string]cursorRow, error) {
 
 // remove forgets a cursor, and gives it as it was. errNotFound if there is none.
 func (c *cursors) remove(apply func(storage.Batch) error, id wire.GroupID, name string) (row cursorRow, err error) {
-	if err := checkCursorName(name); err != nil {
-		return row, err
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found, err := getRow(c.store, namedCursorKey(id, name), &row)
@@ -143,6 +138,9 @@ func (n *Node) begins(ctx context.Context, id wire.GroupID, r api.TimelineReques
 	if newest, err = n.newest(ctx, id); err != nil || r.As == "" {
 		return r.Since, newest, err
 	}
+	if err := checkCursorName(r.As); err != nil {
+		return 0, 0, err
+	}
 	row, err := n.cursors.reach(id, r.As, func() (uint64, error) { return newest, nil })
 	return max(row.Cursor, r.Since), newest, err
 }
@@ -172,6 +170,9 @@ func (s readingRoutes) Acknowledge(ctx context.Context, r api.AcknowledgeRequest
 	if err != nil {
 		return api.DurableCursor{}, err
 	}
+	if err := checkCursorName(r.Name); err != nil {
+		return api.DurableCursor{}, APIError(err)
+	}
 	newest, err := s.n.newest(ctx, id)
 	if err == nil && r.Cursor > newest {
 		err = fmt.Errorf("%w: the newest event of this group here has cursor %d, but %d was acknowledged", ErrCursor, newest, r.Cursor)
@@ -187,6 +188,9 @@ func (s readingRoutes) RemoveCursor(ctx context.Context, r api.CursorRequest) (a
 	id, err := s.resolve(ctx, r.Group)
 	if err != nil {
 		return api.DurableCursor{}, err
+	}
+	if err := checkCursorName(r.Name); err != nil {
+		return api.DurableCursor{}, APIError(err)
 	}
 	row, err := s.n.cursors.remove(s.n.apply, id, r.Name)
 	return apiCursor(id, r.Name, row), APIError(err)

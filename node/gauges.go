@@ -36,6 +36,7 @@ var (
 	gaugeMail    = gauge("mailboxes", "Mailboxes of groups, by how the last visit ended. full, closed, none, unreached and failed take nothing.", "state")
 	gaugePosts   = gauge("mail_waiting_envelopes", "Envelopes that a mailbox of their group has not taken yet.")
 	gaugeTwin    = gauge("twin", "1: another node was seen in the last 10 minutes that runs as this device.")
+	gaugeHooks   = gauge("hooks", "Hooks of the configuration, by state. parked: nothing is tried until somebody resumes it.", "state")
 	gaugeGroups  = gauge("groups", "Groups, by where this device stands in them. failed: its state cannot be read; busy: it did not answer in time.", "state")
 
 	// Sums over all groups.
@@ -60,7 +61,7 @@ var (
 // Describe gives the gauges that every node has; those of each group come unannounced.
 func (g gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		gaugeBuild, gaugeStart, gaugePeers, gaugeDHT, gaugeStore, gaugeFree, gaugeReserve, gaugeMail, gaugePosts, gaugeTwin, gaugeGroups,
+		gaugeBuild, gaugeStart, gaugePeers, gaugeDHT, gaugeStore, gaugeFree, gaugeReserve, gaugeMail, gaugePosts, gaugeTwin, gaugeHooks, gaugeGroups,
 		gaugeMembers, gaugeBranches, gaugeEntries, gaugeOutbox, gaugeGaps, gaugeParked, gaugeBehind,
 	} {
 		ch <- d
@@ -104,6 +105,13 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		twin = 1
 	}
 	put(gaugeTwin, twin)
+	hooks := map[api.HookState]int{api.HookWell: 0, api.HookFailing: 0, api.HookParked: 0}
+	for _, h := range n.hookTable.list() {
+		hooks[hookState(h.Report())]++
+	}
+	for state, count := range hooks {
+		put(gaugeHooks, float64(count), string(state))
+	}
 	g.groups(put)
 }
 

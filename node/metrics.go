@@ -41,6 +41,7 @@ type nodeMetrics struct {
 	MailTaken      prometheus.Counter     // envelopes that this node, as a mailbox, keeps for others
 	MailServed     prometheus.Counter     // envelopes that it gave out
 	MailRefused    prometheus.Counter     // proofs and envelopes that it refused
+	Hooks          *prometheus.CounterVec // runs of hooks, by hook and result
 	DHT            *prometheus.HistogramVec
 
 	address atomic.Pointer[string] // where they are served over TCP; nil: nowhere
@@ -90,6 +91,7 @@ func newMetrics(n *Node) *nodeMetrics {
 		MailTaken:      counter("mail_taken_total", "Envelopes that this node keeps for others, as a mailbox."),
 		MailServed:     counter("mail_served_total", "Envelopes given out as a mailbox."),
 		MailRefused:    counter("mail_refused_total", "Proofs and envelopes refused as a mailbox."),
+		Hooks:          counters("hook_runs_total", "Runs of the hooks of the configuration.", "hook", "result"),
 		DHT: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "pandanode_dht_query_duration_seconds", Help: "How long walks through the DHT took.",
 			Buckets: prometheus.ExponentialBuckets(0.01, 2, 14), // to 82 s
@@ -124,7 +126,7 @@ func newMetrics(n *Node) *nodeMetrics {
 		m.Events.WithLabelValues(string(kind))
 	}
 	m.counted.MustRegister(m.Envelopes, m.Published, m.Syncs, m.CatchUpEntries, m.CatchUpBytes, m.FileBytes, m.Joins, m.Sent, m.Received,
-		m.Refusals, m.Limited, m.Events, m.Heals, m.WriteErrors, m.MailPut, m.MailGot, m.MailTaken, m.MailServed, m.MailRefused, m.DHT)
+		m.Refusals, m.Limited, m.Events, m.Heals, m.WriteErrors, m.MailPut, m.MailGot, m.MailTaken, m.MailServed, m.MailRefused, m.Hooks, m.DHT)
 	m.all.MustRegister(gauges{n})
 	return m
 }

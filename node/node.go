@@ -21,6 +21,7 @@ import (
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/discovery"
 	"github.com/pandanode/pandanode/node/admission"
+	"github.com/pandanode/pandanode/node/config"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/identity"
@@ -56,6 +57,7 @@ type Config struct {
 	WebPort      int                                       // on 127.0.0.1, where the page is served once somebody asks for it; 0: a free one
 	WebHosts     []string                                  // names by which the page is asked, besides those of the loopback
 	TraceFile    string                                    // that spans of joins, commits and catch-up are appended to, as lines of JSON; empty: none
+	Hooks        []config.Hook                             // that are run at events; see SetHooks
 	Serving      func(yes bool)                            // called by Run when the local API can be used, and when the node begins to close; nil: nobody is told
 	Version      string                                    // of the program, for people
 	Logger       *slog.Logger                              // nil: nothing is logged
@@ -152,6 +154,7 @@ type Node struct {
 	purger    *purger
 	files     *fileTable
 	mailbox   *mailboxServer // nil: it is none
+	hookTable hookTable
 	page      *web.Page
 	mailing   chan struct{} // holds one for each mailbox that this node talks to
 
@@ -195,6 +198,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 		failed: make(chan error, 1), mailing: make(chan struct{}, mailAtOnce),
 	}
 	n.hooks.crash = crash
+	n.hookTable.n = n
 	n.relays.ready = make(chan host.Host, 1)
 	n.groups = newGroupTable(n.changed, n.life.done)
 	n.metrics = newMetrics(n)
@@ -279,6 +283,9 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 		return nil, err
 	}
 	n.life.start(n.fetchFiles)
+	if err := n.SetHooks(cfg.Hooks); err != nil {
+		return nil, err
+	}
 	n.page = web.New(web.Config{API: n.API(), Port: cfg.WebPort, Hosts: cfg.WebHosts, Log: n.log})
 	return n, nil
 }

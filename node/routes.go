@@ -26,6 +26,7 @@ func localAPI(n *Node, stop func()) api.API {
 		FileAPI:    fileRoutes{r},
 		Contents:   fileRoutes{r},
 		ReadingAPI: readingRoutes{r},
+		HookAPI:    hookRoutes{r},
 		Store:      runningStore{atRest(n), n.log},
 		WebAPI:     n.page,
 	}

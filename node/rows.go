@@ -19,6 +19,7 @@ const (
 	keySeen     = "n/seen/"    // ‖ group ID: seenRow
 	keyLocal    = "n/local/"   // ‖ group ID: localRow
 	keyCursor   = "n/cursor/"  // ‖ group ID ‖ name: cursorRow
+	keyHook     = "n/hook/"    // ‖ name: hookRow
 	keyMet      = "n/met/"     // ‖ group ID: metRow
 	keyNamed    = "n/named"    // the certificate with this device's name, once it was changed
 	keyCert     = "n/cert/"    // ‖ group ID: the certificate that the group knows it by, if another than the first

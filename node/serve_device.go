@@ -47,6 +47,7 @@ func (s deviceRoutes) Status(ctx context.Context, r api.StatusRequest) (api.Stat
 	for _, m := range troubles {
 		st.Mailless = append(st.Mailless, m.String())
 	}
+	st.Hooks = n.hookTable.troubles(ctx)
 	for _, p := range heldRelays(n.host.Addrs()) {
 		st.Relays = append(st.Relays, p.String())
 	}

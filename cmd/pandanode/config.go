@@ -23,8 +23,8 @@ func (a *app) configCmd() *cobra.Command {
 		Long: `Show and change the configuration. A value comes from the first of these that has it: a flag
 of run, a variable PANDANODE_*, the file, the default.
 
-A node takes up log.level and log.file when it gets the signal HUP ("systemctl reload").
-Everything else needs a restart.`,
+A node takes up log.level, log.file and the hooks when it gets the signal HUP ("systemctl
+reload"). Everything else needs a restart. Hooks are in the file alone: see "hook".`,
 	}
 	cmd.AddCommand(a.configShowCmd(), a.configGetCmd(), a.configSetCmd(), a.configEditCmd(), a.configValidateCmd(), a.configPathCmd(), a.configKeysCmd())
 	return cmd

@@ -247,7 +247,8 @@ func (a *app) runNode(ctx context.Context, c config.Config, behind *front) error
 	}
 	defer logs.close()
 	cfg.Logger = logs.logger
-	defer a.reloads(ctx, logs, c)()
+	hooks := &hooking{hooks: c.Hooks}
+	defer a.reloads(ctx, logs, hooks, c)()
 	sup := a.supervisor()
 	sup.say(telling("Opening the store"))
 	var n *node.Node
@@ -270,6 +271,9 @@ func (a *app) runNode(ctx context.Context, c config.Config, behind *front) error
 	}
 	if n == nil || err != nil {
 		return explain(err)
+	}
+	if err := hooks.open(n); err != nil {
+		return explain(errors.Join(err, n.Close()))
 	}
 	watch, unwatch := context.WithCancel(ctx)
 	defer unwatch()

@@ -112,6 +112,24 @@ func markdown(text string) string {
 	return b.String()
 }
 
+const hookPage = `Each section [[hook]] is a hook. It has these keys, and no variable or flag:
+
+  name         its name, under which the node keeps where it is
+  on           kinds of events: message (the default), mention, message-changed, member-added,
+               member-removed, member-left, joined, out, role, profile, setting, join-requested,
+               join-denied, device-revoked, reboot, removal-cancelled
+  groups       names or IDs of groups; without it all of them
+  match        a regular expression (RE2) that the text of a message has to match
+  own          true: your own messages count, too
+  exec         a program and its arguments, without a shell
+  url          an address to POST to, in place of exec: https://, or http:// on this machine
+  secret_file  a file whose first line, of 16 bytes or more, signs what goes to url
+  proxy        an HTTP proxy on the way to url; the environment's is not used
+  cleartext    true: url may be http:// to another machine
+
+They are taken up on SIGHUP. "pandanode hook" says what becomes of an event that fails.
+`
+
 // configPage is the page about the configuration file.
 func configPage() string {
 	var b strings.Builder
@@ -127,6 +145,7 @@ and refuse what is not valid, and "config show --origin" says where each value c
 	for _, k := range config.Keys() {
 		fmt.Fprintf(&b, "**%s**\n: %s.\n  %s `%s`, `--%s`\n\n", markdown(k.Path), markdown(k.Help), map[bool]string{true: "It is taken up on SIGHUP.", false: "It needs a restart."}[k.Reloads()], k.Env(), k.Flag())
 	}
-	b.WriteString("# SEE ALSO\n**pandanode(7)**, **pandanode-config(1)**, **pandanode-run(1)**\n")
+	b.WriteString("# HOOKS\n" + markdown(hookPage) + "\n")
+	b.WriteString("# SEE ALSO\n**pandanode(7)**, **pandanode-config(1)**, **pandanode-hook(1)**, **pandanode-run(1)**\n")
 	return b.String()
 }

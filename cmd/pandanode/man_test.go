@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -52,6 +53,16 @@ func TestManualPages(t *testing.T) {
 	}
 	visit((&app{}).root())
 	text := page(dirs[0], "pandanode.toml.5")
+	for h := range reflect.TypeFor[config.Hook]().Fields() {
+		if key := h.Tag.Get("toml"); !strings.Contains(plain(text), " "+key+" ") {
+			t.Errorf("pandanode.toml(5) does not name %s of a hook", key)
+		}
+	}
+	for _, kind := range config.HookKinds {
+		if !strings.Contains(plain(text), kind) {
+			t.Errorf("pandanode.toml(5) does not name the event %s", kind)
+		}
+	}
 	for _, k := range config.Keys() {
 		if !strings.Contains(text, strings.ReplaceAll(k.Env(), "_", `\_`)) && !strings.Contains(text, k.Env()) {
 			t.Errorf("pandanode.toml(5) does not name %s", k.Env())

@@ -237,7 +237,7 @@ func (a *app) nodeConfig(c config.Config) (node.Config, error) {
 		Home:  c.DataDir, KeyFile: c.KeyFile,
 		Listen: c.Listen, Bootstrap: c.Bootstrap, Connections: c.Limits.Connections,
 		RelayThrough: c.Relay.Through, RelayFor: node.RelayFor(c.Relay.For), MDNS: c.MDNS, Mailbox: mailbox,
-		Socket: socket, Metrics: c.Metrics.Address, MetricsNames: c.Metrics.Names, GroupMetrics: c.Metrics.Groups, TraceFile: c.Trace.File, WebPort: c.Web.Port, WebHosts: c.Web.Hosts, Version: version, Logger: a.logger(c.Log),
+		Socket: socket, Metrics: c.Metrics.Address, MetricsNames: c.Metrics.Names, GroupMetrics: c.Metrics.Groups, TraceFile: c.Trace.File, Hooks: c.Hooks, WebPort: c.Web.Port, WebHosts: c.Web.Hosts, Version: version, Logger: a.logger(c.Log),
 	}, nil
 }
 

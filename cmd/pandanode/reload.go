@@ -114,12 +114,15 @@ func (l *nodeLog) close() {
 	}
 }
 
-// reload reads the configuration anew, has the log follow it, and says which of the other
-// keys wait for a restart. A configuration with a mistake changes nothing.
-func (a *app) reload(l *nodeLog, runs config.Config) {
+// reload reads the configuration anew, has the log and the hooks follow it, and says which of
+// the other keys wait for a restart. A configuration with a mistake changes nothing.
+func (a *app) reload(l *nodeLog, hooks *hooking, runs config.Config) {
 	_, c, err := a.config(nil)
 	if err == nil {
 		err = l.use(c.Log)
+	}
+	if err == nil {
+		err = hooks.take(c.Hooks)
 	}
 	if err != nil {
 		l.logger.Error("the configuration is not taken up; the node goes on as before", "err", strings.ReplaceAll(api.AsError(err).Message, "\n", "; "))
@@ -141,7 +144,7 @@ func needRestart(runs, c config.Config) (out []string) {
 }
 
 // reloads has hangups reload, until the function that it gives is called.
-func (a *app) reloads(ctx context.Context, l *nodeLog, runs config.Config) (end func()) {
+func (a *app) reloads(ctx context.Context, l *nodeLog, hooks *hooking, runs config.Config) (end func()) {
 	asked, done := make(chan struct{}, 1), make(chan struct{})
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
@@ -149,7 +152,7 @@ func (a *app) reloads(ctx context.Context, l *nodeLog, runs config.Config) (end 
 		for {
 			select {
 			case <-asked:
-				a.reload(l, runs)
+				a.reload(l, hooks, runs)
 			case <-ctx.Done():
 				return
 			}

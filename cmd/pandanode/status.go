@@ -385,6 +385,7 @@ func (a *app) printStatus(s api.Status) {
 			humanize.IBytes(uint64(m.Bytes)), humanize.IBytes(uint64(m.Quota)), &each)) //nolint:gosec // not negative
 	}
 	pairs = append(pairs, column("no mail", s.Mailless)...)
+	pairs = append(pairs, column("hooks", s.Hooks)...)
 	pairs = append(pairs, "twin", s.Twin)
 	pairs = append(pairs, column("level", levels)...)
 	a.facts(pairs...)

@@ -5,11 +5,11 @@ const Module = "github.com/pandanode/pandanode"
 
 // Layout is the map: the arrows of docs/ARCHITECTURE.md.
 var Layout = map[string]Row{
-	"cmd/pandanode":        {Imports: []string{"node", "node/api", "node/config", "node/wire", "sim", "cmd/pandanode/screen", "internal/filelock", "internal/freeport", "internal/printable"}, Tests: []string{"node/api/apitest"}},
+	"cmd/pandanode":        {Imports: []string{"node", "node/api", "node/config", "node/wire", "sim", "cmd/pandanode/screen", "internal/filelock", "internal/freeport", "internal/printable"}, Tests: []string{"node/api/apitest", "node/hook"}},
 	"cmd/pandanode/screen": {Imports: []string{"node/api", "internal/printable"}, Tests: []string{"node/api/apitest"}},
 
 	"node": {
-		Imports: []string{"node/admission", "node/blob", "node/clock", "node/content", "node/group", "node/group/engine", "node/group/verdict", "node/identity", "node/picture", "node/wire", "node/api", "node/web", "node/config", "mls", "discovery", "storage", "crdt"},
+		Imports: []string{"node/admission", "node/blob", "node/clock", "node/content", "node/group", "node/group/engine", "node/group/verdict", "node/hook", "node/identity", "node/picture", "node/wire", "node/api", "node/web", "node/config", "mls", "discovery", "storage", "crdt"},
 		Tests:   []string{"internal/simhost"},
 	},
 	"node/group": {
@@ -34,6 +34,7 @@ var Layout = map[string]Row{
 	"node/api/bot":           {Imports: []string{"node/api"}},
 	"node/clock":             {Pure: true},
 	"node/config":            {},
+	"node/hook":              {Imports: []string{"node/api", "node/config"}},
 	"node/web":               {Imports: []string{"node/api"}, Tests: []string{"node/api/apitest"}},
 
 	"mls":       {Pure: true},

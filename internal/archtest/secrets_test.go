@@ -214,6 +214,8 @@ const publicValues = `
 
 // publicComparisons compare public values that have no name of their own.
 var publicComparisons = map[string]string{
+	"bytes.Equal(r.state.Config, r.hash)":                             "hashes of what the configuration says of a hook",
+	"reflect.DeepEqual(r.Hook, h)":                                    "what the configuration says of a hook, when it is read again",
 	"bytes.Equal(n.publicKey(), key)":                                 "public keys",
 	"bytes.Equal(b[:6], []byte{0, 1, 0, byte(wireKeyPackage), 0, 1})": "the first bytes of a KeyPackage",
 	"bytes.Equal(x.to, ref)":                                          "references to KeyPackages",

@@ -29,3 +29,17 @@ func (e *echo) Acknowledge(_ context.Context, r AcknowledgeRequest) (DurableCurs
 func (e *echo) RemoveCursor(_ context.Context, r CursorRequest) (DurableCursor, error) {
 	return answer[CursorRequest, DurableCursor](e, r)
 }
+
+func (e *echo) Hooks(_ context.Context, r Empty) (Hooks, error) { return answer[Empty, Hooks](e, r) }
+
+func (e *echo) TestHook(_ context.Context, r HookRequest) (HookRun, error) {
+	return answer[HookRequest, HookRun](e, r)
+}
+
+func (e *echo) ResumeHook(_ context.Context, r HookRequest) (Hook, error) {
+	return answer[HookRequest, Hook](e, r)
+}
+
+func (e *echo) SkipHook(_ context.Context, r HookRequest) (HookSkipped, error) {
+	return answer[HookRequest, HookSkipped](e, r)
+}

@@ -17,6 +17,7 @@ type API interface {
 	MessageAPI
 	ReadingAPI
 	FileAPI
+	HookAPI
 	Store
 	WebAPI
 }
@@ -111,6 +112,15 @@ type ReadingAPI interface {
 	RemoveCursor(context.Context, CursorRequest) (DurableCursor, error)
 }
 
+// HookAPI is the hooks of the configuration. No call changes them: that is for the owner of its
+// file.
+type HookAPI interface {
+	Hooks(context.Context, Empty) (Hooks, error)
+	TestHook(context.Context, HookRequest) (HookRun, error)
+	ResumeHook(context.Context, HookRequest) (Hook, error)
+	SkipHook(context.Context, HookRequest) (HookSkipped, error)
+}
+
 // Areas is an API of which each area is answered by a value of its own.
 type Areas struct {
 	DeviceAPI
@@ -120,6 +130,7 @@ type Areas struct {
 	MessageAPI
 	ReadingAPI
 	FileAPI
+	HookAPI
 	Contents
 	Store
 	WebAPI
@@ -202,6 +213,11 @@ var (
 	routeFetchFile  = stream[FetchFileRequest, File]{http.MethodPost, "/v1/files/{file}/fetch"}
 	routeRemoveFile = call[RemoveFileRequest, File]{http.MethodDelete, "/v1/files/{file}"}
 	routePinFile    = call[PinFileRequest, File]{http.MethodPut, "/v1/files/{file}/pin"}
+
+	routeHooks      = call[Empty, Hooks]{http.MethodGet, "/v1/hooks"}
+	routeTestHook   = call[HookRequest, HookRun]{http.MethodPost, "/v1/hooks/{hook}/test"}
+	routeResumeHook = call[HookRequest, Hook]{http.MethodPost, "/v1/hooks/{hook}/resume"}
+	routeSkipHook   = call[HookRequest, HookSkipped]{http.MethodPost, "/v1/hooks/{hook}/skip"}
 
 	routeBackup       = stream[BackupRequest, BackupPart]{http.MethodPost, "/v1/store/backup"}
 	routeStoreUsage   = call[Empty, StoreUsage]{http.MethodGet, "/v1/store"}
@@ -295,6 +311,10 @@ var table = []binding{
 	routeFetchFile.with(API.FetchFile),
 	routeRemoveFile.with(API.RemoveFile),
 	routePinFile.with(API.PinFile),
+	routeHooks.with(API.Hooks),
+	routeTestHook.with(API.TestHook),
+	routeResumeHook.with(API.ResumeHook),
+	routeSkipHook.with(API.SkipHook),
 	routeBackup.with(API.Backup),
 	routeStoreUsage.with(API.StoreUsage),
 	routeCheckStore.with(API.CheckStore),

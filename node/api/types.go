@@ -80,6 +80,7 @@ type Status struct {
 	RelayFor string           `json:"relay_for,omitempty"` // for whom it relays without limits: members or anyone; else empty
 	Extra    map[string]int64 `json:"counters,omitempty"`
 	Mailless []string         `json:"mailbox_troubles,omitempty"` // mailboxes of groups that take nothing, and why
+	Hooks    []string         `json:"hook_troubles,omitempty"`    // hooks that fail or are parked, and why
 	Twin     string           `json:"twin,omitempty"`             // another node that runs as this device, and how it showed
 	Mailbox  MailboxStatus    `json:"mailbox,omitzero"`           // the mailbox of this node; Quota 0: it is none
 	Locked   bool             `json:"locked,omitempty"`           // it waits for the passphrase of its store: nothing but Version, PID, Home, Started, Uptime, Levels is known

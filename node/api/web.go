@@ -120,6 +120,11 @@ var pageMay = map[string]bool{
 	"DELETE /v1/files/{file}":     true,
 	"PUT /v1/files/{file}/pin":    true,
 
+	"GET /v1/hooks":                false, // programs of this machine
+	"POST /v1/hooks/{hook}/test":   false,
+	"POST /v1/hooks/{hook}/resume": false,
+	"POST /v1/hooks/{hook}/skip":   false,
+
 	"POST /v1/store/backup":  false,
 	"GET /v1/store":          true,
 	"POST /v1/store/check":   false,

@@ -56,6 +56,9 @@ type Config struct {
 	Files   Files   `toml:"files"`
 	Limits  Limits  `toml:"limits"`
 	Web     Web     `toml:"web"`
+
+	// Hooks are those of the file, in its order.
+	Hooks []Hook `toml:"hook"`
 }
 
 // Web says where the page is served, once `pandanode web` asks for it: on 127.0.0.1 alone.
@@ -203,6 +206,7 @@ func (c Config) Validate() error {
 	if _, err := c.Files.Limits(); err != nil {
 		errs = append(errs, err)
 	}
+	errs = append(errs, validateHooks(c.Hooks)...)
 	if c.Limits.Connections < minConnections {
 		bad("limits.connections", "%d are too few for gossip and the DHT: at least %d", c.Limits.Connections, minConnections)
 	}

@@ -246,7 +246,9 @@ func TestEveryFieldHasAKey(t *testing.T) {
 	fields = func(v reflect.Value, path string) {
 		for i := range v.NumField() {
 			name := path + v.Type().Field(i).Tag.Get("toml")
-			if f := v.Field(i); f.Kind() == reflect.Struct {
+			if f := v.Field(i); name == "hook" { // no flag and no variable says what programs are run
+				continue
+			} else if f.Kind() == reflect.Struct {
 				fields(f, name+".")
 			} else if seen[f.Addr().Interface()] != name {
 				t.Errorf("the field %s has the key %q", name, seen[f.Addr().Interface()])

@@ -74,14 +74,21 @@ func (k Key) fits(v any) bool {
 func (k Key) expects() string {
 	switch k.at(new(Config)).(type) {
 	case *bool:
-		return "true or false"
+		return expectsBool
 	case *int:
 		return "a whole number"
 	case *[]string:
-		return `a list of texts in quotes, such as ["one", "two"]`
+		return expectsList
 	}
-	return "text in quotes"
+	return expectsText
 }
+
+// Expectations of keys, for people.
+const (
+	expectsText = "text in quotes"
+	expectsBool = "true or false"
+	expectsList = `a list of texts in quotes, such as ["one", "two"]`
+)
 
 const envPrefix = "PANDANODE_"
 
@@ -238,6 +245,7 @@ func File(p Paths, c Config, set ...string) string {
 		}
 		fmt.Fprintf(&b, "%s%s = %s\n", mark, name, value)
 	}
+	b.WriteString(hookExample)
 	return b.String()
 }
 

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -84,7 +86,11 @@ func (c *Config) read(path string, text []byte) error {
 		for i, e := range strict.Errors {
 			line, column := e.Position()
 			key := strings.Join(e.Key(), ".")
-			errs[i] = fmt.Errorf("%w: %w", ErrInvalid, mistake(path, text, line, column, fmt.Sprintf("there is no key %q%s", key, meant(key, paths()))))
+			known := paths()
+			if rest, ok := strings.CutPrefix(key, "hook."); ok {
+				key, known = rest, slices.Sorted(maps.Keys(hookKeys))
+			}
+			errs[i] = fmt.Errorf("%w: %w", ErrInvalid, mistake(path, text, line, column, fmt.Sprintf("there is no key %q%s", key, meant(key, known))))
 		}
 		return errors.Join(errs...)
 	}
@@ -100,7 +106,11 @@ func (c *Config) read(path string, text []byte) error {
 		return fmt.Errorf("%w: %s: %s", ErrInvalid, path, unreadable)
 	}
 	dir := filepath.Dir(path)
-	for _, f := range []*string{&c.PassphraseFile, &c.KeyFile, &c.DataDir, &c.Trace.File, &c.Log.File} {
+	files := []*string{&c.PassphraseFile, &c.KeyFile, &c.DataDir, &c.Trace.File, &c.Log.File}
+	for i := range c.Hooks {
+		files = append(files, &c.Hooks[i].SecretFile)
+	}
+	for _, f := range files {
 		if *f != "" && !filepath.IsAbs(*f) {
 			*f = filepath.Join(dir, *f)
 		}
@@ -131,7 +141,7 @@ func mistyped(text []byte) string {
 			return fmt.Sprintf("%s is to be %s, not %s", k.Path, k.expects(), typeName(v))
 		}
 	}
-	return ""
+	return mistypedHook(all)
 }
 
 // typeName names the type of a TOML value for people.

@@ -45,6 +45,7 @@ type Node struct {
 	Offices  []api.FoundMailbox // mailboxes that a search finds
 	Keeps    api.MailboxStatus
 	Browsers []api.WebSession // that are logged in to the page
+	Hooked   []api.Hook       // of the configuration
 
 	mu      sync.Mutex
 	groups  []*group

@@ -552,6 +552,7 @@ export interface Status {
   relay_for?: string
   counters?: Record<string, number>
   mailbox_troubles?: string[]
+  hook_troubles?: string[]
   twin?: string
   mailbox?: MailboxStatus
   locked?: boolean
