@@ -88,6 +88,9 @@ func (s *scheduler) open(ctx context.Context, p peer.ID) (stats syncStats, err e
 	if err != nil {
 		return x.stats, err
 	}
+	if proof.Told, err = x.tell(ctx, roleOpener); err != nil {
+		return x.stats, err
+	}
 	if err := x.write(proof); err != nil {
 		return x.stats, err
 	}
@@ -99,7 +102,7 @@ func (s *scheduler) open(ctx context.Context, p peer.ID) (stats syncStats, err e
 		return x.stats, err
 	}
 	n.clock.compare(ctx, g, answer, theirs, met)
-	x.key = answer.Key
+	x.key, x.theirs = answer.Key, answer.Told
 	if err := x.run(ctx); err != nil {
 		return x.stats, err
 	}
@@ -145,12 +148,15 @@ func serveSync(ctx context.Context, n *Node, s network.Stream, at *admission.Slo
 	}
 	at.Prove()
 	n.clock.compare(ctx, g, proof, theirs, met)
+	x := &exchange{g: g, frames: f, device: device, key: proof.Key, theirs: proof.Told}
 	answer, err := prove(ctx, g, proof.Key, roleAnswerer, ends)
 	if err != nil {
 		return err
 	}
+	if answer.Told, err = x.tell(ctx, roleAnswerer); err != nil {
+		return err
+	}
 	began := g.scheduler.serves(p)
-	x := &exchange{g: g, frames: f, device: device, key: proof.Key}
 	defer func() {
 		g.scheduler.synced(p, began, x.stats, err)
 		g.scheduler.served(p, x.stats)
@@ -175,6 +181,9 @@ type exchange struct {
 	*frames
 	device wire.DeviceID // the other end
 	key    wire.KeyID    // by which it proved that it may take part
+	marks  wire.Marks    // of this device, as of its proof
+	told   wire.Hash     // of marks; zeros: it tells none
+	theirs wire.Hash     // of the other end's, as it told
 	stats  syncStats     // the reader's fields and the writer's are disjoint
 	begun  time.Time
 	tasks  chan task
@@ -194,6 +203,22 @@ type task struct {
 func (x *exchange) silent(m *group.Machine) bool {
 	return m.Standing(x.device) == group.Stranger && !m.Transport().Vouches(x.key)
 }
+
+// tell settles which marks this side tells, and gives their hash: zeros for a peer that
+// learns nothing yet. The opener does not know yet whether it meets such a peer, which learns
+// from the hash whether it has all that this device has.
+func (x *exchange) tell(ctx context.Context, role byte) (wire.Hash, error) {
+	err := x.g.loop.look(ctx, func(m *group.Machine) error {
+		if role == roleOpener || !x.silent(m) {
+			x.marks, x.told = m.Marks(), m.MarksHash()
+		}
+		return nil
+	})
+	return x.told, err
+}
+
+// same says that both ends told the same marks in their proofs, so that neither sends them.
+func (x *exchange) same() bool { return x.told != wire.Hash{} && x.told == x.theirs }
 
 // over says that this exchange has to end: one that has moved a lot begins anew, so that
 // new entries go first and a stream is not held for hours.
@@ -235,7 +260,12 @@ func (x *exchange) task(t task) error {
 func (x *exchange) writeAll(ctx context.Context) error {
 	var vector wire.SyncVector
 	if err := x.g.loop.look(ctx, func(m *group.Machine) error {
-		if !x.silent(m) {
+		switch {
+		case x.silent(m):
+		case x.same():
+			vector = m.VectorFor(x.device)
+			vector.Marks, vector.Same = nil, 1
+		default:
 			vector = m.VectorFor(x.device)
 		}
 		return nil
@@ -291,7 +321,14 @@ func (x *exchange) takeVector(ctx context.Context, vector, part *wire.SyncVector
 	if vector.More != 0 {
 		return false, nil
 	}
-	if _, err := x.take(ctx, group.PeerVector{Device: x.device, Vector: vector}); err != nil {
+	in := group.PeerVector{Device: x.device, Vector: vector}
+	switch {
+	case vector.Same != 0 && !x.same():
+		return false, fmt.Errorf("%w: it says that its vector is the same, and its proof told another", errProtocol)
+	case vector.Same != 0:
+		vector.Marks, in.Same = x.marks, x.told
+	}
+	if _, err := x.take(ctx, in); err != nil {
 		return false, err
 	}
 	return true, x.task(task{vector: vector})

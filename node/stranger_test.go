@@ -122,6 +122,9 @@ func TestRemovedMemberUnderAnotherName(t *testing.T) {
 		if err := errors.Join(f.write(proof), f.read(&theirs), f.write(wire.SyncMessage{Vector: &wire.SyncVector{}})); err != nil {
 			w.Fatal(err)
 		}
+		if theirs.Told != (wire.Hash{}) {
+			w.Errorf("its proof tells of the marks: %v", theirs.Told)
+		}
 		for {
 			var msg wire.SyncMessage
 			if err := f.read(&msg); err != nil {

@@ -125,10 +125,11 @@ func (w *core) sync(a, b *seat) {
 	}
 	a.n.compare(b.n)
 	x := &exchange{At: w.now.Sub(epochZero), A: a.n.name, B: b.n.name}
-	va, vb := a.m.VectorFor(b.n.dev.ID), b.m.VectorFor(a.n.dev.ID)
-	x.Vectors = len(wire.Marshal(&va)) + len(wire.Marshal(&vb))
-	_, _ = b.step(group.PeerVector{Device: a.n.dev.ID, Vector: &va})
-	if _, _ = a.step(group.PeerVector{Device: b.n.dev.ID, Vector: &vb}); a.m == nil || b.m == nil {
+	toB, n := vector(a, b)
+	toA, m := vector(b, a)
+	x.Vectors = n + m
+	_, _ = b.step(toB)
+	if _, _ = a.step(toA); a.m == nil || b.m == nil {
 		return
 	}
 	asked := [2]map[[32]byte]bool{{}, {}}
@@ -145,6 +146,19 @@ func (w *core) sync(a, b *seat) {
 	a.traffic.sync += x.total()
 	b.traffic.sync += x.total()
 	a.g.exchanges = append(a.g.exchanges, x)
+}
+
+// vector is what a device tells another one of how far it is, and how many bytes travel: not
+// its marks, if the other one has told the same.
+func vector(from, to *seat) (in group.PeerVector, bytes int) {
+	v := from.m.VectorFor(to.n.dev.ID)
+	in = group.PeerVector{Device: from.n.dev.ID, Vector: &v}
+	travels := v
+	if h := from.m.MarksHash(); h == to.m.MarksHash() {
+		in.Same, v.Marks = h, to.m.Marks()
+		travels.Marks, travels.Same = nil, 1
+	}
+	return in, len(wire.Marshal(&travels))
 }
 
 // half brings one side what the other has. It returns false if a process ended. Each
@@ -239,8 +253,8 @@ func (w *core) half(x *exchange, from, to *seat, asked map[[32]byte]bool) bool {
 			}
 		}
 	}
-	vector := from.m.VectorFor(to.n.dev.ID)
-	_, _ = to.step(group.PeerVector{Device: from.n.dev.ID, Vector: &vector})
+	last, _ := vector(from, to)
+	_, _ = to.step(last)
 	return up()
 }
 

@@ -29,7 +29,7 @@ func (in PeerVector) act(m *Machine, now time.Time, _ *Outcome) error {
 		}
 		m.evidence.takeFloods(v.Floods)
 		v.Rejoin, v.Receipts, v.Floods = nil, nil, nil
-		m.peers.takeVector(now, p, v, wire.MaxGaps, m.lacking())
+		m.peers.takeVector(now, p, v, in.Same, wire.MaxGaps, m.lacking())
 	}
 	m.peers.addAgain(now, p, again)
 	m.messages.reseal.plan(now.Add(askedStep), askedStep, in.Device, in.Gaps)

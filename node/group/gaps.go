@@ -15,10 +15,12 @@ import (
 type gaps struct {
 	of map[wire.MessageID]*dag.Item
 	by map[wire.UserID][]*dag.Item // ascending
+
+	last map[int][]wire.MessageID // what told gave, by how many, since there was another gap
 }
 
 func newGaps() gaps {
-	return gaps{of: map[wire.MessageID]*dag.Item{}, by: map[wire.UserID][]*dag.Item{}}
+	return gaps{of: map[wire.MessageID]*dag.Item{}, by: map[wire.UserID][]*dag.Item{}, last: map[int][]wire.MessageID{}}
 }
 
 func (g *gaps) has(id wire.MessageID) bool { return g.of[id] != nil }
@@ -27,6 +29,7 @@ func (g *gaps) add(it *dag.Item) {
 	if g.has(it.Hash) {
 		return
 	}
+	clear(g.last)
 	g.of[it.Hash] = it
 	at, _ := slices.BinarySearchFunc(g.by[it.User], it, (*dag.Item).Compare)
 	g.by[it.User] = slices.Insert(g.by[it.User], at, it)
@@ -37,6 +40,7 @@ func (g *gaps) remove(id wire.MessageID) {
 	if it == nil {
 		return
 	}
+	clear(g.last)
 	delete(g.of, id)
 	of := g.by[it.User]
 	if at, found := slices.BinarySearchFunc(of, it, (*dag.Item).Compare); found {
@@ -69,8 +73,15 @@ func inOrder(items []*dag.Item) []wire.MessageID {
 func toldOf(most int) int { return max(128, most/16) }
 
 // told lists those that this device tells of, ascending: the oldest of each author, and of
-// many authors the oldest of each in turn.
+// many authors the oldest of each in turn. Nobody may change the list: it is shared.
 func (g *gaps) told(most int) []wire.MessageID {
+	if _, known := g.last[most]; !known {
+		g.last[most] = slices.Clip(g.oldest(most))
+	}
+	return g.last[most]
+}
+
+func (g *gaps) oldest(most int) []wire.MessageID {
 	var items []*dag.Item
 	for turn := range toldOf(most) {
 		var some []*dag.Item

@@ -79,6 +79,7 @@ type Tree struct {
 type PeerVector struct {
 	Device wire.DeviceID
 	Vector *wire.SyncVector // nil: only Gaps
+	Same   wire.Hash        // of the vector's marks, if this device told the same; else zeros
 	Gaps   []wire.MessageID
 }
 

@@ -39,7 +39,7 @@ func TestFloodOfLogsInALine(t *testing.T) {
 		if n := numLogs(x, c); n < freeLogs || n > freeLogs+2 {
 			t.Errorf("%s has %d logs of carl", x.name, n)
 		}
-		if v := x.m.Vector(); len(wire.Marshal(&v)) > 16<<10 || x.marksOf(c) > 16 {
+		if v := x.m.VectorFor(c.dev.ID); len(wire.Marshal(&v)) > 16<<10 || x.marksOf(c) > 16 {
 			t.Errorf("%s: a vector has %d bytes, and %d marks of carl", x.name, len(wire.Marshal(&v)), x.marksOf(c))
 		}
 	}

@@ -41,12 +41,12 @@ type peers struct {
 
 // peerState is the last statement of another device about itself. It is not durable.
 type peerState struct {
-	hlc    crdt.HLC
-	said   [32]byte // hash of its newest vector
-	marks  map[wire.LogID]uint64
-	vector []wire.Mark             // the newest
-	lacks  map[wire.MessageID]bool // of the records within marks, those that it cannot read
-	more   func(wire.UserID) bool  // it named as many of an author as it may, and may lack others
+	hlc   crdt.HLC
+	said  [32]byte // hash of its newest vector
+	marks map[wire.LogID]uint64
+	same  wire.Hash               // of the marks in the newest vector that this device told, too
+	lacks map[wire.MessageID]bool // of the records within marks, those that it cannot read
+	more  func(wire.UserID) bool  // it named as many of an author as it may, and may lack others
 
 	transport *[32]byte // its newest key for transport keys; nil: as in its credential
 
@@ -115,20 +115,23 @@ func (p *peers) wantedAgain(r *roster.Roster, t *epochs.Tree, position *epochs.N
 
 // takeVector replaces what a device said of how far it is; it names so many of the
 // messages that it lacks at the most. A device that is lacking something itself says so again
-// soon: this one may have it now.
-func (p *peers) takeVector(now time.Time, of *peerState, v wire.SyncVector, most int, lacking bool) {
-	if said := sha256.Sum256(wire.Marshal(&v)); said != of.said {
+// soon: this one may have it now. same is the hash of its marks if this device has told the
+// same ones, else zeros.
+func (p *peers) takeVector(now time.Time, of *peerState, v wire.SyncVector, same wire.Hash, most int, lacking bool) {
+	said := saidBy(v, same)
+	if said == of.said && same == of.same && same != (wire.Hash{}) {
+		return // and this device knows no more of it than it did then
+	}
+	if said != of.said {
 		of.said = said
 		p.news()
 		if lacking {
 			p.timers.sooner(timerBeacon, now.Add(gapWait))
 		}
 	}
-	of.vector = v.Marks
-	for _, mark := range v.Marks {
-		if len(p.logs.Index[mark.Log]) > 0 {
-			p.logs.Covers(mark, func(id wire.LogID, seq uint64) { of.marks[id] = max(of.marks[id], seq) })
-		}
+	if same == (wire.Hash{}) || same != of.same {
+		of.same = same
+		p.takeMarks(now, of, v.Marks)
 	}
 	of.more = untold(v.Lacks, most, func(id wire.MessageID) *wire.UserID {
 		if it := p.logs.Items.At(id); it != nil {
@@ -140,7 +143,25 @@ func (p *peers) takeVector(now time.Time, of *peerState, v wire.SyncVector, most
 	for _, id := range v.Lacks {
 		of.lacks[id] = true
 	}
-	if p.logs.Behind(v.Marks) {
+}
+
+// saidBy is the hash of a vector; same is that of its marks, if it is known.
+func saidBy(v wire.SyncVector, same wire.Hash) [32]byte {
+	if same == (wire.Hash{}) {
+		same = v.Marks.Hash()
+	}
+	v.Marks, v.Same = nil, 0
+	return sha256.Sum256(append(wire.Marshal(&v), same[:]...))
+}
+
+// takeMarks takes what a device said that it holds.
+func (p *peers) takeMarks(now time.Time, of *peerState, marks []wire.Mark) {
+	for _, mark := range marks {
+		if len(p.logs.Index[mark.Log]) > 0 {
+			p.logs.Covers(mark, func(id wire.LogID, seq uint64) { of.marks[id] = max(of.marks[id], seq) })
+		}
+	}
+	if p.logs.Behind(marks) {
 		p.ask(now, "a peer is further")
 	}
 }
@@ -304,7 +325,7 @@ func (p *peers) takeBeacon(now time.Time, r *roster.Roster, raw []byte, lacking 
 		}
 	}
 	of.hlc = crdt.HLC(b.HLC)
-	p.takeVector(now, of, wire.SyncVector{Marks: b.Vector, Lacks: b.Gaps}, maxGapsTold, lacking)
+	p.takeVector(now, of, wire.SyncVector{Marks: b.Vector, Lacks: b.Gaps}, wire.Hash{}, maxGapsTold, lacking)
 	if len(b.TransportKey) == 32 {
 		of.transport = (*[32]byte)(b.TransportKey)
 	}

@@ -103,24 +103,24 @@ func (m *Machine) Standing(d wire.DeviceID) Standing {
 	return Stranger
 }
 
-// VectorFor is Vector for one device: with what this one has read of its logs.
+// VectorFor is this device's statement about itself for an exchange with another device, and
+// what it has read of that one's logs.
 func (m *Machine) VectorFor(d wire.DeviceID) wire.SyncVector {
-	v := m.Vector()
-	v.Receipts = m.messages.receipts.receiptsFor(d)
-	return v
-}
-
-// Vector returns this device's statement about itself for an exchange with another device.
-func (m *Machine) Vector() wire.SyncVector {
-	v := wire.SyncVector{Marks: m.Marks(), Lacks: m.messages.gaps.told(wire.MaxGaps), Floods: m.evidence.floods()}
+	v := wire.SyncVector{
+		Marks: m.Marks(), Lacks: m.messages.gaps.told(wire.MaxGaps), Floods: m.evidence.floods(),
+		Receipts: m.messages.receipts.receiptsFor(d),
+	}
 	if m.stranded(m.fork.chosen.at) {
 		v.Rejoin = m.joining.rejoin
 	}
 	return v
 }
 
-// Marks is this device's version vector, ascending by log.
-func (m *Machine) Marks() []wire.Mark { return m.logs.Marks() }
+// Marks is this device's version vector, ascending by log. It is shared: nobody changes it.
+func (m *Machine) Marks() wire.Marks { return m.logs.Marks() }
+
+// MarksHash is the hash of Marks.
+func (m *Machine) MarksHash() wire.Hash { return m.logs.MarksHash() }
 
 // EntriesAfter gives the entries that a device with this vector lacks and may have,
 // in causal order, encoded Signeds, at most most bytes of them (at least one). next
@@ -129,6 +129,9 @@ func (m *Machine) Marks() []wire.Mark { return m.logs.Marks() }
 // needs to know that (see roster.For), so that it says so, or asks again. A stranger whose wire.SyncProof holds the transport key is a
 // member of another branch and gets everything.
 func (m *Machine) EntriesAfter(device wire.DeviceID, marks []wire.Mark, from wire.EntryHash, most int) (entries [][]byte, next wire.EntryHash, err error) {
+	if m.logs.Told(marks) {
+		return nil, next, nil // the set has not grown since this device told them
+	}
 	may := func(*dag.Item) bool { return true }
 	if m.Standing(device) == Removed {
 		may = m.rosters.now.For(m.logs.Devices[device], m.logs.Known(marks))

@@ -407,9 +407,26 @@ func isMootAt(s *sayings, it *dag.Item, depth int) bool {
 // aboutWhat gives the message that a RECORD says it is about; nil: it says none, or that is
 // not here.
 func aboutWhat(s *sayings, it *dag.Item) *dag.Item {
-	raw, err := s.tx.get(itemKey(it))
+	r := it.Record
+	if r == nil {
+		if r = readRecord(s.tx, it); r == nil {
+			return nil
+		}
+		if it.Body == dag.Unsealed {
+			it.Body = &dag.Body{Kind: it.Kind, Record: r} // it is asked for again with each entry of its log
+		}
+	}
+	if r.About == nil {
+		return nil
+	}
+	return s.record(*r.About)
+}
+
+// readRecord reads the body of a RECORD from the store; nil: it is not there.
+func readRecord(t *tx, it *dag.Item) *wire.Record {
+	raw, err := t.get(itemKey(it))
 	if err != nil || raw == nil {
-		s.tx.fail(err)
+		t.fail(err)
 		return nil // it is not durable yet
 	}
 	signed, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
@@ -421,10 +438,10 @@ func aboutWhat(s *sayings, it *dag.Item) *dag.Item {
 		return nil
 	}
 	r, err := wire.DecodeRecord(e.Body)
-	if err != nil || r.About == nil {
+	if err != nil {
 		return nil
 	}
-	return s.record(*r.About)
+	return r
 }
 
 // gone reads what is left of a message.

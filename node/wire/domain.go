@@ -41,6 +41,7 @@ const (
 	DomainMailbox      Domain = "panda/mailbox/1"
 	DomainBox          Domain = "panda/box/1"
 	DomainTwin         Domain = "panda/twin/1"
+	DomainMarks        Domain = "panda/marks/1"
 	DomainFile         Domain = "panda/file/1"
 	DomainProvider     Domain = "panda/provider/1"
 	DomainUserText     Domain = "panda/user-text/1"

@@ -108,7 +108,7 @@ type Beacon struct {
 	V            uint64      `cbor:"1,keyasint"`
 	Log          LogID       `cbor:"2,keyasint"`
 	HLC          uint64      `cbor:"3,keyasint"`
-	Vector       []Mark      `cbor:"4,keyasint"`           // ascending by log
+	Vector       Marks       `cbor:"4,keyasint"`           // ascending by log
 	Gaps         []MessageID `cbor:"5,keyasint"`           // records whose plaintext is missing, ascending
 	TransportKey []byte      `cbor:"6,keyasint"`           // HPKE public key for TKEYs
 	Rescue       []byte      `cbor:"7,keyasint"`           // KeyPackage for a re-add nobody asked for; empty if there is none

@@ -112,6 +112,7 @@ type SyncProof struct {
 	Cert Signed   `cbor:"1,keyasint"` // DeviceCert whose peer ID is the stream's remote
 	Key  KeyID    `cbor:"2,keyasint"`
 	MAC  [32]byte `cbor:"3,keyasint"`
+	Told Hash     `cbor:"4,keyasint"` // hash of the marks that its sender is about to tell; zeros: it tells none
 }
 
 func (p *SyncProof) validate() error { return p.Cert.validate() }
@@ -170,13 +171,14 @@ func (e *Earlier) validate() error {
 // SyncVector is a version vector, ascending by log, with the records in it that its sender
 // cannot read (the oldest of them, if there are too many).
 type SyncVector struct {
-	Marks  []Mark      `cbor:"1,keyasint"`
+	Marks  Marks       `cbor:"1,keyasint"`
 	Lacks  []MessageID `cbor:"2,keyasint,omitempty"` // ascending
 	Rejoin *Signed     `cbor:"3,keyasint,omitempty"` // Rejoin: it asks to be added again
 
 	Receipts []Signed `cbor:"4,keyasint,omitempty"` // Receipt: how far it has read the logs of the device at the other end
 	Floods   []Flood  `cbor:"5,keyasint,omitempty"` // ascending by device
 	More     uint64   `cbor:"6,keyasint,omitempty"` // 1: another vector follows, whose logs come after these
+	Same     uint64   `cbor:"7,keyasint,omitempty"` // 1: Marks, which are left out, are those whose hash both proofs told
 }
 
 // Flood names entries of one device that lie beside each other, none in the past of another:
@@ -197,6 +199,8 @@ func (v *SyncVector) validate() error {
 	switch {
 	case len(v.Floods) > MaxFloods:
 		return fmt.Errorf("%w: version vector with %d floods, at most %d", ErrTooLarge, len(v.Floods), MaxFloods)
+	case v.Same > 1 || v.Same == 1 && (v.More != 0 || len(v.Marks) > 0):
+		return fmt.Errorf("%w: version vector that is the same, and has marks", ErrMalformed)
 	case v.More > 1 || !ascending(v.Floods, func(a, b Flood) int { return bytes.Compare(a.Device[:], b.Device[:]) }):
 		return fmt.Errorf("%w: version vector", ErrMalformed)
 	case len(v.Lacks) > MaxGaps:

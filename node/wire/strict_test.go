@@ -387,6 +387,16 @@ func TestRules(t *testing.T) {
 		{"sync-vector", "two things", Marshal(&SyncMessage{Done: &SyncDone{}, Vector: &SyncVector{}}), ErrMalformed},
 		{"sync-vector", "empty vector", Marshal(&SyncMessage{Vector: &SyncVector{}}), nil},
 		{"sync-vector", "descends", Marshal(&SyncMessage{Vector: &SyncVector{Marks: reversed(sampleMarks)}}), ErrMalformed},
+		{"sync-vector", "the same, with marks", Marshal(&SyncMessage{Vector: &SyncVector{Marks: sampleMarks, Same: 1}}), ErrMalformed},
+		{"sync-vector", "the same, with more to follow", Marshal(&SyncMessage{Vector: &SyncVector{More: 1, Same: 1}}), ErrMalformed},
+		{"sync-vector", "the same twice", Marshal(&SyncMessage{Vector: &SyncVector{Same: 2}}), ErrMalformed},
+		{"sync-vector", "a device twice", vectorOf(t, []any{deviceOf(1, 1), deviceOf(1, 2)}), ErrMalformed},
+		{"sync-vector", "a device without logs", vectorOf(t, []any{deviceOf(1)}), ErrMalformed},
+		{"sync-vector", "devices that descend", vectorOf(t, []any{deviceOf(2, 1), deviceOf(1, 1)}), ErrMalformed},
+		{"sync-vector", "logs that descend", vectorOf(t, []any{deviceOf(1, 2, 1)}), ErrMalformed},
+		{"sync-vector", "a log twice", vectorOf(t, []any{deviceOf(1, 1, 1)}), ErrMalformed},
+		{"sync-vector", "a mark too short", vectorOf(t, []any{[]any{fill(1, 32), []any{[]any{1, 1}}}}), ErrMalformed},
+		{"sync-vector", "marks by hand", vectorOf(t, []any{deviceOf(1, 1, 2), deviceOf(2, 1)}), nil},
 		{"sync-vector", "what it lacks repeats", Marshal(&SyncMessage{Vector: &SyncVector{Lacks: make([]MessageID, 2)}}), ErrMalformed},
 		{"sync-vector", "receipt with a short signature", Marshal(&SyncMessage{Vector: &SyncVector{Receipts: []Signed{short}}}), ErrMalformed},
 		{"sync-vector", "too many receipts", Marshal(&SyncMessage{Vector: &SyncVector{Receipts: make([]Signed, MaxReceipts+1)}}), ErrTooLarge},
@@ -583,4 +593,23 @@ func TestFrames(t *testing.T) {
 	if err := ReadFrame(bytes.NewReader(make([]byte, 4)), new(Signed)); !errors.Is(err, ErrMalformed) {
 		t.Errorf("empty frame: %v", err)
 	}
+}
+
+// deviceOf is what a version vector says of a device with logs of these incarnations, and
+// vectorOf a message with such a vector, both put together by hand.
+func deviceOf(id byte, incarnations ...int) any {
+	logs := []any{}
+	for _, i := range incarnations {
+		logs = append(logs, []any{i, 7, fill(3, 32)})
+	}
+	return []any{fill(id, 32), logs}
+}
+
+func vectorOf(t *testing.T, devices []any) []byte {
+	t.Helper()
+	b, err := encMode.Marshal(map[int]any{1: map[int]any{1: devices}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/fxamacker/cbor/v2"
 )
 
 // document is docs/WIRE.md of the module that this package is in.
@@ -75,6 +77,9 @@ func notation(typ reflect.Type) string {
 	case reflect.Array:
 		return fmt.Sprintf("b%d", typ.Len())
 	case reflect.Slice:
+		if typ.Implements(reflect.TypeFor[cbor.Marshaler]()) {
+			return typ.Name()
+		}
 		if typ.Elem().Kind() == reflect.Uint8 {
 			return "bytes"
 		}

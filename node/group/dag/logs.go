@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"math"
 	"slices"
 	"sort"
 
@@ -51,10 +50,11 @@ type Logs struct {
 	Floods   map[wire.DeviceID]*wire.Flood
 	tops     map[wire.DeviceID][]*Item // entries of a device that lie in the past of no other of its own
 	found    []*wire.Flood             // see Found
-	Covered  Vector                    // the entries in the pasts of logs without evidence; nil: find them again
-	scratch  Vector                    // for fillPast
-	Grew     bool                      // covered took in something of a log with evidence
-	Changes  int                       // rises with every change of the fork choice's input
+	told     told
+	Covered  Vector // the entries in the pasts of logs without evidence; nil: find them again
+	scratch  Vector // for fillPast
+	Grew     bool   // covered took in something of a log with evidence
+	Changes  int    // rises with every change of the fork choice's input
 
 	Parking    parking
 	Quarantine quarantine // of logs with evidence, or too many: nobody else references them
@@ -406,35 +406,6 @@ func (l *Logs) under(silent, heads []*Item) (out []*Item) {
 	})
 }
 
-// Marks is the version vector, ascending by log: of each device the last entries that lie
-// in the past of no other of its own. The entries of a log with evidence that count lie in
-// the pasts of other marks; the log's own mark only says that there is evidence, and one
-// mark says that a device floods.
-func (l *Logs) Marks() []wire.Mark {
-	out := make([]wire.Mark, 0, len(l.tops))
-	for id := range l.Evidence {
-		if l.Floods[id.Device] == nil && l.matters(id.Device) {
-			out = append(out, wire.Mark{Log: id})
-		}
-	}
-	for d, tops := range l.tops {
-		if l.Floods[d] != nil {
-			if l.matters(d) {
-				out = append(out, wire.Mark{Log: wire.LogID{Device: d, Incarnation: FloodMark}})
-			}
-			continue
-		}
-		if l.forked(d) > 0 {
-			tops = l.soundTops(d)
-		}
-		for _, it := range tops {
-			out = append(out, wire.Mark{Log: it.Log, Seq: it.Seq, Hash: it.Hash})
-		}
-	}
-	slices.SortFunc(out, func(a, b wire.Mark) int { return a.Log.Compare(b.Log) })
-	return out
-}
-
 // Covers calls a function with each log of its device that a mark covers, and up to which
 // sequence number: its own, and those whose entries lie in the past of its entry.
 func (l *Logs) Covers(m wire.Mark, each func(wire.LogID, uint64)) {
@@ -481,27 +452,6 @@ func (l *Logs) Outdated(from wire.LogID, marks []wire.Mark) bool {
 	return slices.ContainsFunc(l.tops[from.Device], func(top *Item) bool {
 		return l.InPast(head, top) && !have.Has(top) && !l.accused(top.Log)
 	})
-}
-
-// Newest leaves the marks of so many logs at most, those of a device and else those with the
-// newest entries, ascending by log.
-func (l *Logs) Newest(marks []wire.Mark, most int, of wire.DeviceID) []wire.Mark {
-	if len(marks) <= most {
-		return marks
-	}
-	at := func(m wire.Mark) crdt.HLC {
-		if m.Log.Device == of {
-			return math.MaxUint64
-		}
-		if it := l.Items.At(m.Hash); it != nil {
-			return it.HLC
-		}
-		return 0
-	}
-	slices.SortStableFunc(marks, func(a, b wire.Mark) int { return cmp.Compare(at(b), at(a)) })
-	marks = marks[:most]
-	slices.SortFunc(marks, func(a, b wire.Mark) int { return a.Log.Compare(b.Log) })
-	return marks
 }
 
 // Known gives which entries of the set a holder of these marks has, as far as they show it.
