@@ -120,6 +120,41 @@ func TestShrink(t *testing.T) {
 	}
 }
 
+// TestShrinkLeavesWhatCanBeRead: what is left of a failure can be read from a file. An invite
+// stays as long as somebody joins by it.
+func TestShrinkLeavesWhatCanBeRead(t *testing.T) {
+	sc, err := ParseBytes("invited", []byte(`# By an invite
+seed 7
+nodes anna ben carl
+group tea founder=anna policy=invite
+run 10m
+expect lost = 0
+expect records = 7
+
+0s invite anna all
+1m join ben carl invite=all
+2m send anna ben carl
+3m send ben
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	small, r, err := Shrink(t.Context(), sc, 60, Options{})
+	if err != nil || small == nil || r.OK() {
+		t.Fatalf("it does not fail: %v", err)
+	}
+	if _, err := ParseBytes("small", []byte(small.String())); err != nil {
+		t.Errorf("%v:\n%s", err, small)
+	}
+	if len(small.Actions) >= len(sc.Actions) {
+		t.Errorf("nothing was dropped:\n%s", small)
+	}
+	s := &shrinker{ctx: t.Context(), tries: 1, best: sc, report: r, wanted: r.failure()}
+	if s.fails(s.with(sc.Actions[1:])) || s.tries != 1 {
+		t.Error("a join by an invite that nobody gave out was played")
+	}
+}
+
 // TestShrinkKeepsTheFailure: a failure among faults that are repaired does not shrink to a
 // fault that is not, nor to another device's failure.
 func TestShrinkKeepsTheFailure(t *testing.T) {
