@@ -84,6 +84,7 @@ type DHT struct {
 	val    *validator
 	values *valueStore
 	known  *Known
+	sizes  sizes
 	told   func(Walked)
 }
 
@@ -180,6 +181,7 @@ func (d *DHT) read(ctx context.Context, g wire.GroupID) ([]held, error) {
 	case err != nil:
 		return nil, fmt.Errorf("looking for the peers nearest to %v: %w", g, err)
 	}
+	d.sizes.note(key, near)
 	var out []held
 	for _, p := range near {
 		out = append(out, held{peer: p, near: true})
@@ -439,13 +441,54 @@ func (d *DHT) mergeAndPut(ctx context.Context, g wire.GroupID) (p put, err error
 
 // provide announces this node as a provider of c.
 func (d *DHT) provide(ctx context.Context, c cid.Cid) error {
+	return d.announce(ctx, c, func([]peer.ID) float64 { return 1 })
+}
+
+// provideSeldom is the same for a key that many announce: the more do, the less often this
+// node does.
+func (d *DHT) provideSeldom(ctx context.Context, c cid.Cid) error {
+	return d.announce(ctx, c, func(near []peer.ID) float64 { return ShareOfCrowd(d.crowd(ctx, c, near)) })
+}
+
+// announce tells the peers nearest to c that this node provides it, with the chance that
+// share gives. It notes it here in any case, for connected peers that ask.
+func (d *DHT) announce(ctx context.Context, c cid.Cid, share func(near []peer.ID) float64) error {
 	var err error
-	d.walk(walkProvide, func() error { err = d.kad.Provide(ctx, c, true); return err })
+	d.walk(walkProvide, func() error {
+		err = d.kad.Provide(ctx, c, false)
+		if err != nil {
+			return err
+		}
+		var near []peer.ID
+		near, err = d.kad.GetClosestPeers(ctx, string(c.Hash()))
+		if err != nil {
+			return err
+		}
+		d.sizes.note(string(c.Hash()), near)
+		if rand.Float64() >= share(near) { //nolint:gosec // no secret
+			return nil
+		}
+		self := peer.AddrInfo{ID: d.kad.PeerID(), Addrs: d.kad.FilteredAddrs()}
+		var told sync.WaitGroup
+		for _, p := range near {
+			told.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, putTimeout)
+				defer cancel()
+				_ = d.rpc.PutProviderAddrs(ctx, p, c.Hash(), self) // others of them take it
+			})
+		}
+		told.Wait()
+		err = ctx.Err()
+		return err
+	})
 	if errors.Is(err, kbucket.ErrLookupFailure) {
 		return errors.Join(ErrNoPeers, err)
 	}
 	return err
 }
+
+// putTimeout is how long one peer may take for a provider record, as in kad-dht.
+const putTimeout = 30 * time.Second
 
 // providers streams peers that announced c, never this node. It takes maxProviders from the
 // walk, and besides a few from each connected peer that it asks: so a single one that names
@@ -506,11 +549,13 @@ func (d *DHT) Meeting(ctx context.Context, s wire.MeetSecret) <-chan peer.AddrIn
 }
 
 // ProvideMailbox announces this node as a mailbox, for 48 h. Error: ErrNoPeers.
-func (d *DHT) ProvideMailbox(ctx context.Context) error { return d.provide(ctx, mailboxCID()) }
+func (d *DHT) ProvideMailbox(ctx context.Context) error {
+	return d.provide(ctx, mailboxCID(d.own(ctx, fewOffer)))
+}
 
-// Mailboxes streams peers that say they are mailboxes.
+// Mailboxes streams peers that say they are mailboxes: some of them, if there are many.
 func (d *DHT) Mailboxes(ctx context.Context) <-chan peer.AddrInfo {
-	return d.providers(ctx, mailboxCID())
+	return d.anyOf(ctx, mailboxCID, fewOffer)
 }
 
 // Locate returns a peer with its addresses, which it looks up if none are known.

@@ -221,8 +221,8 @@ func (f *Finder) ask(ctx context.Context, p peer.AddrInfo, q *preparedQuery) ([]
 }
 
 // Find looks for groups. It asks connected peers, and the providers that the DHT has for
-// the words of the name and the tag, or for all public groups if those find nothing. Each
-// answer is verified, and checked against the record in the DHT. Results come as they are
+// the words of the name, their pairs and the tag, or some for all public groups if those
+// find nothing. Each answer is verified, and checked against the record in the DHT. Results come as they are
 // found; the channel is closed when all were asked, the limit is reached, ctx is done or
 // the Finder is closed. Drain it or cancel ctx.
 func (f *Finder) Find(ctx context.Context, q Query) (<-chan Result, error) {
@@ -304,16 +304,21 @@ func (s *search) run(ctx context.Context) {
 	wg.Wait()
 }
 
-func (s *search) askProviders(ctx context.Context) {
-	var wg sync.WaitGroup
-	var keys []cid.Cid
-	for _, w := range s.q.name.words {
+// keys are those whose providers are asked: what those that match it announce of it.
+func (q *preparedQuery) keys() []cid.Cid {
+	keys := pairCIDs(q.name.words)
+	for _, w := range q.name.words {
 		keys = append(keys, wordCID(w))
 	}
-	if s.q.tag != "" {
-		keys = append(keys, tagCID(s.q.tag))
+	if q.tag != "" {
+		keys = append(keys, tagCID(q.tag))
 	}
-	for _, key := range keys {
+	return keys
+}
+
+func (s *search) askProviders(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, key := range s.q.keys() {
 		wg.Go(func() {
 			for p := range s.f.cfg.DHT.providers(ctx, key) {
 				wg.Go(func() { s.visit(ctx, p, SourceDHT) })
@@ -324,7 +329,7 @@ func (s *search) askProviders(ctx context.Context) {
 	if s.found(SourceDHT) {
 		return
 	}
-	for p := range s.f.cfg.DHT.providers(ctx, publicCID()) {
+	for p := range s.f.cfg.DHT.anyOf(ctx, publicCID, 1) {
 		wg.Go(func() { s.visit(ctx, p, SourceDHT) })
 	}
 	wg.Wait()

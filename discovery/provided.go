@@ -16,6 +16,8 @@ import (
 // Bounds of the provider records that this node keeps for others.
 const (
 	maxProvided      = 16 << 10
+	maxOfKey         = 4 << 10        // of one key: a common word does not displace the others
+	maxOfNetwork     = 16             // of one network in one answer
 	maxProvidedAddrs = 8              // of one record
 	providedAddrsFor = 24 * time.Hour // the record itself is kept for maxRecordAge
 	providedSweep    = time.Hour
@@ -27,6 +29,7 @@ const (
 type providerTable struct {
 	host  host.Host
 	limit int
+	ofKey int
 
 	mu     sync.Mutex
 	keys   map[string]map[peer.ID]*provided
@@ -48,7 +51,7 @@ type provided struct {
 var _ records.ProviderStore = (*providerTable)(nil)
 
 func newProviderTable(h host.Host, limit int) *providerTable {
-	return &providerTable{host: h, limit: limit, keys: make(map[string]map[peer.ID]*provided), shares: newShares[providedKey](), swept: time.Now()}
+	return &providerTable{host: h, limit: limit, ofKey: maxOfKey, keys: make(map[string]map[peer.ID]*provided), shares: newShares[providedKey](), swept: time.Now()}
 }
 
 // AddProvider records that a peer provides a key. The caller has checked that the peer
@@ -66,6 +69,11 @@ func (t *providerTable) AddProvider(_ context.Context, key []byte, who peer.Addr
 	}
 	k := providedKey{string(key), who.ID}
 	if t.shares.at[k] == nil {
+		if len(t.keys[k.key]) >= t.ofKey {
+			if old, ok := t.heaviestOf(k.key); ok {
+				t.drop(old)
+			}
+		}
 		for t.shares.len() >= t.limit {
 			old, ok := t.shares.heaviest()
 			if !ok {
@@ -83,7 +91,8 @@ func (t *providerTable) AddProvider(_ context.Context, key []byte, who peer.Addr
 }
 
 // GetProviders returns at most maxProviders peers that provide a key, in a random order in
-// which the networks take turns: a crowd from one network does not hide peers of another.
+// which the networks take turns: a crowd from one network does not hide peers of another,
+// nor does it look like a crowd to those who ask how many there are.
 func (t *providerTable) GetProviders(_ context.Context, key []byte) ([]peer.AddrInfo, error) {
 	now := time.Now()
 	t.mu.Lock()
@@ -107,7 +116,7 @@ func (t *providerTable) GetProviders(_ context.Context, key []byte) ([]peer.Addr
 	}
 	rand.Shuffle(len(turns), func(i, j int) { turns[i], turns[j] = turns[j], turns[i] }) //nolint:gosec // no secret
 	var out []peer.AddrInfo
-	for round := 0; len(out) < maxProviders; round++ {
+	for round := 0; len(out) < maxProviders && round < maxOfNetwork; round++ {
 		before := len(out)
 		for _, list := range turns {
 			if round < len(list) && len(out) < maxProviders {
@@ -119,6 +128,25 @@ func (t *providerTable) GetProviders(_ context.Context, key []byte) ([]peer.Addr
 		}
 	}
 	return out, nil
+}
+
+// heaviestOf returns a record of one key that a heavy holder brought, or false if all that it
+// looked at are this node's own.
+func (t *providerTable) heaviestOf(key string) (out providedKey, ok bool) {
+	var worst *share[providedKey]
+	looked := 0
+	for p := range t.keys[key] { // begins anywhere
+		if e := t.shares.at[providedKey{key, p}]; e.index >= 0 && (worst == nil || t.shares.heavier(t.shares.lightest(e), t.shares.lightest(worst))) {
+			worst = e
+		}
+		if looked++; looked == sampleSize {
+			break
+		}
+	}
+	if worst == nil {
+		return out, false
+	}
+	return worst.key, true
 }
 
 // Close has nothing to close.

@@ -63,8 +63,9 @@ type Publisher struct {
 	done     chan struct{}
 	kick     chan struct{}
 
-	mu     sync.Mutex
-	groups map[wire.GroupID]*publication
+	mu        sync.Mutex
+	groups    map[wire.GroupID]*publication
+	announced map[cid.Cid]time.Time // keys that several groups may have, as all public ones do
 }
 
 type publication struct {
@@ -96,6 +97,7 @@ func NewPublisher(cfg PublisherConfig) *Publisher {
 	p := &Publisher{
 		dht: cfg.DHT, interval: cfg.Interval, cancel: cancel,
 		done: make(chan struct{}), kick: make(chan struct{}, 1), groups: make(map[wire.GroupID]*publication),
+		announced: make(map[cid.Cid]time.Time),
 	}
 	go p.run(ctx)
 	return p
@@ -277,10 +279,40 @@ func (p *Publisher) once(ctx context.Context, g wire.GroupID) (put, error) {
 		return put{}, err
 	}
 	var errs []error
-	for _, c := range out.best.announcements() {
-		errs = append(errs, p.dht.provide(ctx, c))
+	always, seldom := out.best.announcements(p.dht.own(ctx, 1))
+	for _, c := range always {
+		if p.announces(g, c) {
+			errs = append(errs, p.tell(c, p.dht.provide(ctx, c)))
+		}
+	}
+	for _, c := range seldom {
+		if p.announces(g, c) {
+			errs = append(errs, p.tell(c, p.dht.provideSeldom(ctx, c)))
+		}
 	}
 	return out, errors.Join(errs...)
+}
+
+// announces says whether it is a group's turn to announce a key: not if another group of
+// this node has just done so. The first time it always is.
+func (p *Publisher) announces(g wire.GroupID, c cid.Cid) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(p.announced, func(_ cid.Cid, at time.Time) bool { return now.Sub(at) >= p.interval })
+	at, ok := p.announced[c]
+	e := p.groups[g]
+	return !ok || e == nil || now.Sub(at) >= e.pause/2
+}
+
+// tell notes that a key was announced, unless it failed.
+func (p *Publisher) tell(c cid.Cid, err error) error {
+	if err == nil {
+		p.mu.Lock()
+		p.announced[c] = time.Now()
+		p.mu.Unlock()
+	}
+	return err
 }
 
 func (p *Publisher) finish(g wire.GroupID, out put, err error) {

@@ -138,7 +138,7 @@ func TestProvidersTakeTurns(t *testing.T) {
 		table.mu.Unlock()
 		for range 20 {
 			list, err := table.GetProviders(ctx, key)
-			if err != nil || len(list) != maxProviders {
+			if err != nil || len(list) != maxOfNetwork+1 {
 				t.Fatalf("%d providers, %v", len(list), err)
 			}
 			found := false
@@ -156,6 +156,40 @@ func TestProvidersTakeTurns(t *testing.T) {
 		add("fresh") // sweeps
 		if len(table.keys["key"]) != 1 || table.shares.len() != 1 {
 			t.Errorf("%d records of the key, %d in all", len(table.keys["key"]), table.shares.len())
+		}
+	})
+}
+
+// One key takes a quarter of a table at most: records of other keys stay, and so do those of
+// one key that other networks brought.
+func TestOneKeyTakesAQuarter(t *testing.T) {
+	bubble(t, func(t *testing.T, n *simhost.Net) {
+		h := must(n.Host(1))(t)
+		defer func() { _ = h.Close() }()
+		table, ctx := newProviderTable(h, 1000), context.Background()
+		table.ofKey = 250
+		add := func(key, name string) {
+			if err := table.AddProvider(ctx, []byte(key), peer.AddrInfo{ID: peer.ID(name)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for k := range 700 {
+			add(fmt.Sprint("rare ", k), "somebody")
+		}
+		k := providedKey{"hot", "member"}
+		table.shares.put(k, 1, holder{network: "home", peer: "member"})
+		table.keys["hot"] = map[peer.ID]*provided{"member": {network: "home", at: time.Now()}}
+		for k := range 2000 {
+			add("hot", fmt.Sprint("crowd ", k))
+		}
+		if got := len(table.keys["hot"]); got != 250 {
+			t.Errorf("%d records of the hot key", got)
+		}
+		if table.keys["hot"]["member"] == nil {
+			t.Error("a crowd of one network displaced the member of another")
+		}
+		if got := len(table.keys); got != 701 {
+			t.Errorf("%d keys", got)
 		}
 	})
 }
