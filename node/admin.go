@@ -62,7 +62,9 @@ func (g *groupSession) report(ctx context.Context) (group.Report, error) {
 
 // explain says why a message is not read, sent or delivered yet.
 func (g *groupSession) explain(ctx context.Context, message wire.MessageID) (group.Explanation, error) {
-	return lookAt(ctx, g, func(m *group.Machine) group.Explanation { return m.Explain(g.n.clock.now(), message) })
+	return lookAt(ctx, g, func(m *group.Machine) group.Explanation {
+		return m.Explain(g.n.clock.now(), message, g.n.people.marked)
+	})
 }
 
 // healed is what Heal did.

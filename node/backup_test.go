@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -48,7 +49,7 @@ func (w *world) restore(i int, backup []byte, id age.Identity) BackupSummary {
 	if err != nil {
 		w.Fatal(err)
 	}
-	if err := os.Rename(filepath.Join(w.dir, "other.key"), filepath.Join(w.dir, "1.key")); err != nil {
+	if err := os.Rename(filepath.Join(w.dir, "other.key"), filepath.Join(w.dir, fmt.Sprint(i, ".key"))); err != nil {
 		w.Fatal(err)
 	}
 	return sum

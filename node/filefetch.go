@@ -55,7 +55,10 @@ func (n *Node) fetchFiles(ctx context.Context) {
 			slots <- struct{}{}
 			if !n.life.start(func(ctx context.Context) {
 				x := &fetch{n: n, t: n.files, f: f, claimed: map[int]bool{}}
-				err := x.run(ctx)
+				err := errBlocked
+				if !n.blockedFile(ctx, f.id) {
+					err = x.run(ctx)
+				}
 				n.files.fetched(f, x.moved, err)
 				<-slots
 				n.files.changed.wake()
@@ -135,6 +138,7 @@ var (
 	errDisk    = errors.New("the disk does not take it")
 	errNobody  = errors.New("no member of its group is connected")
 	errNoOne   = errors.New("nobody who is connected has what is missing of it")
+	errBlocked = errors.New("whoever sent it is blocked")
 	errDropped = errors.New("the file is not wanted any more")
 )
 

@@ -17,6 +17,8 @@ type groupTable struct {
 	changed *signal         // woken by every change of the table
 	done    <-chan struct{} // closed when the node is
 
+	hides func(wire.UserID) bool // users whose messages people are not shown
+
 	joining sync.Mutex // held while a joiner's group is made
 
 	mu       sync.Mutex
@@ -31,6 +33,9 @@ func newGroupTable(changed *signal, done <-chan struct{}) *groupTable {
 		sessions: make(map[wire.GroupID]*groupSession), topics: make(map[wire.Hash]*groupSession), lookups: make(map[wire.GroupID]*lookup),
 	}
 }
+
+// journal is the journal of a group as people are shown it.
+func (t *groupTable) journal(m *group.Machine) group.Journal { return m.Journal().Without(t.hides) }
 
 // get gives a group, or nil.
 func (t *groupTable) get(id wire.GroupID) *groupSession {

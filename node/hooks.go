@@ -172,11 +172,12 @@ func (j hookJournal) After(ctx context.Context, in string, after uint64, limit i
 	}
 	all, err := rowsAfter(ctx, j.n.groups, id, after, func(m *group.Machine) ([]happening, error) {
 		upTo = m.Journal().Cursor()
-		events, err := m.Journal().Happened(after, limit, inNews)
+		shown := j.n.groups.journal(m)
+		events, err := shown.Happened(after, limit, inNews)
 		if err != nil {
 			return nil, err
 		}
-		return happenings(m, events)
+		return happenings(m, shown, events)
 	})
 	for _, h := range all {
 		out = append(out, messageRoutes{routes{j.n}}.happening(ctx, id, h))

@@ -102,7 +102,7 @@ func checkContent(c wire.Content) (wire.Content, error) {
 func (g *groupSession) message(ctx context.Context, id wire.MessageID) (out group.Message, err error) {
 	err = g.loop.look(ctx, func(m *group.Machine) (err error) {
 		var ok bool
-		if out, ok, err = m.Journal().Message(id); err == nil && !ok {
+		if out, ok, err = g.n.groups.journal(m).Message(id); err == nil && !ok {
 			err = fmt.Errorf("%w: message %v", errNotFound, id)
 		}
 		return err
@@ -111,10 +111,11 @@ func (g *groupSession) message(ctx context.Context, id wire.MessageID) (out grou
 }
 
 // Messages gives up to limit messages after a cursor, in the order in which this
-// device showed them: none of a group whose record is still looked for. ErrCursor: the
+// device showed them, without those of users who are blocked: none of a group whose
+// record is still looked for. ErrCursor: the
 // cursor lies beyond what has happened in the group.
 func (n *Node) Messages(ctx context.Context, id wire.GroupID, after uint64, limit int) ([]group.Message, error) {
-	return rowsAfter(ctx, n.groups, id, after, func(m *group.Machine) ([]group.Message, error) { return m.Journal().Messages(after, limit) })
+	return rowsAfter(ctx, n.groups, id, after, func(m *group.Machine) ([]group.Message, error) { return n.groups.journal(m).Messages(after, limit) })
 }
 
 // Events gives up to limit events after a cursor, as Messages does.

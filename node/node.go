@@ -151,6 +151,7 @@ type Node struct {
 	relays    relays
 	naming    *naming
 	cursors   *cursors
+	people    *people
 	purger    *purger
 	files     *fileTable
 	mailbox   *mailboxServer // nil: it is none
@@ -233,9 +234,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 		return nil, err
 	}
 	n.files.tell = n.toldOfFile
-	n.cursors = &cursors{store: n.store, put: n.put}
-	n.naming = &naming{store: n.store, put: n.put, me: n.me}
-	if err := n.naming.load(); err != nil {
+	if err := n.loadOwn(); err != nil {
 		return nil, err
 	}
 	listen, err := n.ears.listenOn(ctx, &cfg, n.log)
@@ -288,6 +287,17 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	}
 	n.page = web.New(web.Config{API: n.API(), Port: cfg.WebPort, Hosts: cfg.WebHosts, Log: n.log})
 	return n, nil
+}
+
+// loadOwn loads what is kept for people and programs of this node alone.
+func (n *Node) loadOwn() (err error) {
+	if n.people, err = loadPeople(n.store, n.apply); err != nil {
+		return err
+	}
+	n.groups.hides = n.people.hides
+	n.cursors = &cursors{store: n.store, put: n.put}
+	n.naming = &naming{store: n.store, put: n.put, me: n.me}
+	return n.naming.load()
 }
 
 // gossip starts GossipSub for as long as the node lives.

@@ -53,7 +53,7 @@ func (g *groupSession) read(ctx context.Context, cursor uint64) (out activity, e
 			err = g.n.put(keySeen+string(g.id[:]), &seenRow{Cursor: cursor})
 		}
 		if err == nil {
-			out, err = g.activity(m.Journal())
+			out, err = g.activity(g.n.groups.journal(m))
 		}
 		return nil, err
 	})
@@ -77,7 +77,7 @@ func (g *groupSession) activity(j group.Journal) (out activity, err error) {
 	if len(events) > 0 {
 		out.Last = time.UnixMilli(int64(events[0].At)) //nolint:gosec // this device's clock
 	}
-	if err := g.unread.look(j, out.Mark); err != nil {
+	if err := g.unread.look(j, out.Mark, g.n.people.blocks.Load()); err != nil {
 		return out, err
 	}
 	out.Unread, out.Mentions, err = g.unread.count(j)
@@ -88,14 +88,15 @@ func (g *groupSession) activity(j group.Journal) (out activity, err error) {
 // are made often. It is the loop's alone.
 type unread struct {
 	mark, upTo uint64
+	blocks     uint64 // of people, which it was looked at with
 	messages   []group.Received
 	mentions   map[wire.MessageID]bool // whether they mention this user, which their text says
 }
 
 // look goes on with the messages that came since it looked last, or after another mark.
-func (u *unread) look(j group.Journal, mark uint64) error {
-	if mark < u.mark || u.upTo > j.Cursor() { // the store is another one
-		*u = unread{}
+func (u *unread) look(j group.Journal, mark, blocks uint64) error {
+	if mark < u.mark || u.upTo > j.Cursor() || u.blocks != blocks { // the store is another one, or whom people see
+		*u = unread{blocks: blocks}
 	}
 	u.mark = mark
 	read := 0

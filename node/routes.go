@@ -27,6 +27,7 @@ func localAPI(n *Node, stop func()) api.API {
 		Contents:   fileRoutes{r},
 		ReadingAPI: readingRoutes{r},
 		HookAPI:    hookRoutes{r},
+		PeopleAPI:  peopleRoutes{r},
 		Store:      runningStore{atRest(n), n.log},
 		WebAPI:     n.page,
 	}
@@ -95,7 +96,7 @@ func (s routes) groupName(ctx context.Context, id wire.GroupID) (string, error) 
 // change describes what an admin has changed in a group.
 func (s routes) change(ctx context.Context, id wire.GroupID, did api.Deed, user wire.UserID, name string) api.Change {
 	called, _ := s.groupName(ctx, id) // the change is made, whatever it is called
-	return api.Change{Did: did, Group: id.String(), GroupName: called, User: textUnlessZero(user), UserName: name}
+	return api.Change{Did: did, Group: id.String(), GroupName: called, User: textUnlessZero(user), UserName: s.n.people.called(user, name)}
 }
 
 func (s routes) id() api.ID {
@@ -143,7 +144,7 @@ func (s routes) group(ctx context.Context, id wire.GroupID) (api.Group, error) {
 			topic = topics[0]
 		}
 		var err error
-		active, err = g.activity(m.Journal())
+		active, err = g.activity(s.n.groups.journal(m))
 		return err
 	}); err != nil {
 		return api.Group{}, APIError(err)
@@ -219,9 +220,13 @@ func (s routes) member(ctx context.Context, id wire.GroupID, query string) (grou
 	if err != nil {
 		return group.Member{}, APIError(err)
 	}
-	candidates := make([]api.Candidate, len(members))
+	var candidates []api.Candidate
 	for i, m := range members {
-		candidates[i] = api.Candidate{ID: m.User.String(), Name: m.Name}
+		own := api.Unmarked(m.Name)
+		members[i].Name = s.n.people.called(m.User, own)
+		for _, name := range slices.Compact([]string{members[i].Name, own}) {
+			candidates = append(candidates, api.Candidate{ID: m.User.String(), Name: name})
+		}
 	}
 	text, err := api.Resolve("user", query, candidates)
 	if err != nil {

@@ -47,7 +47,7 @@ func (s messageRoutes) written(ctx context.Context, id wire.GroupID, r api.SendR
 		}
 		names := make([]api.Candidate, len(members))
 		for i, m := range members {
-			names[i] = api.Candidate{ID: m.User.String(), Name: m.Name}
+			names[i] = api.Candidate{ID: m.User.String(), Name: s.n.people.called(m.User, m.Name)}
 		}
 		if linked, is := mentioned(text, r.Markdown, names); len(linked) <= content.MaxText {
 			text, r.Markdown = linked, is
@@ -272,7 +272,7 @@ func (s routes) resolveMessage(ctx context.Context, id wire.GroupID, query strin
 	if err == nil {
 		err = g.loop.look(ctx, func(m *group.Machine) error {
 			for n := 1; ; n *= 16 {
-				events, more, err := m.Journal().LastHappened(n, 0, func(group.EventKind) bool { return false })
+				events, more, err := s.n.groups.journal(m).LastHappened(n, 0, func(group.EventKind) bool { return false })
 				if err != nil {
 					return err
 				}
@@ -342,13 +342,13 @@ func (n *Node) nameOf(ctx context.Context, id wire.GroupID, user wire.UserID) st
 			return ""
 		}
 	}
-	return (*names)[user]
+	return n.people.called(user, (*names)[user])
 }
 
 func (n *Node) apiMessage(ctx context.Context, id wire.GroupID, m group.Message) api.Message {
 	out := api.Message{
 		Cursor: m.Cursor, ID: m.ID.String(), Group: id.String(), User: m.User.String(), Device: m.Device.String(),
-		Name: m.Name, Sent: m.Sent, MediaType: m.Content.MediaType, Own: m.Own, HeldBy: m.HeldBy, Readers: m.Readers,
+		Name: n.people.called(m.User, m.Name), Verified: n.people.get(m.User).Verified != 0, Sent: m.Sent, MediaType: m.Content.MediaType, Own: m.Own, HeldBy: m.HeldBy, Readers: m.Readers,
 		Earlier: m.Earlier, Replies: m.Replies, Edited: m.Shown.Edited, Fault: m.Fault, Expires: m.Expires, Expired: m.Shown.Over,
 	}
 	if m.Own {
@@ -384,23 +384,29 @@ func (n *Node) apiMessage(ctx context.Context, id wire.GroupID, m group.Message)
 		out.Thread = m.Shown.Thread.String()
 	}
 	for _, r := range m.Shown.Reactions {
-		reaction := api.Reaction{Text: r.Text, Count: len(r.Users)}
+		reaction := api.Reaction{Text: r.Text}
 		for _, u := range r.Users {
+			if n.people.hides(u) {
+				continue
+			}
+			reaction.Count++
 			reaction.Users = append(reaction.Users, u.String())
 			reaction.Mine = reaction.Mine || u == n.me.device.User
 		}
-		out.Reactions = append(out.Reactions, reaction)
+		if reaction.Count > 0 {
+			out.Reactions = append(out.Reactions, reaction)
+		}
 	}
 	for _, u := range m.Shown.Mentions {
 		out.MentionsMe = out.MentionsMe || u == n.me.device.User
 	}
 	if d := m.Deleted; d != nil {
-		out.Deleted = &api.Deleted{By: d.User.String(), Name: d.Name, At: d.Sent}
+		out.Deleted = &api.Deleted{By: d.User.String(), Name: n.people.called(d.User, d.Name), At: d.Sent}
 	}
 	if r := m.ReplyTo; r != nil {
 		out.ReplyTo = &api.Reference{ID: r.ID.String()}
 		if r.Shown != nil {
-			out.ReplyTo.User, out.ReplyTo.Name, out.ReplyTo.Excerpt = r.User.String(), r.Name, excerpt(n.words(ctx, id, r.Shown.Part))
+			out.ReplyTo.User, out.ReplyTo.Name, out.ReplyTo.Excerpt = r.User.String(), n.people.called(r.User, r.Name), excerpt(n.words(ctx, id, r.Shown.Part))
 		}
 	}
 	return out

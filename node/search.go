@@ -136,7 +136,7 @@ func (g *groupSession) search(ctx context.Context, q query, before uint64, limit
 			if before == 0 {
 				before = m.Journal().Cursor() + 1
 			}
-			texts, rest, err = m.Journal().TextsBefore(before, searchEvents)
+			texts, rest, err = g.n.groups.journal(m).TextsBefore(before, searchEvents)
 			return err
 		})
 		return texts, rest, err
@@ -176,6 +176,9 @@ func (g *groupSession) search(ctx context.Context, q query, before uint64, limit
 		}
 		for _, t := range found {
 			m, err := g.message(ctx, t.ID)
+			if errors.Is(err, errNotFound) {
+				continue // its author was blocked since
+			}
 			if err != nil {
 				return err
 			}

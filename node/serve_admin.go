@@ -35,7 +35,7 @@ func (s adminRoutes) names(ctx context.Context, id wire.GroupID) (map[wire.UserI
 	members, err := s.n.Members(ctx, id)
 	out := make(map[wire.UserID]string, len(members))
 	for _, m := range members {
-		out[m.User] = m.Name
+		out[m.User] = s.n.people.called(m.User, m.Name)
 	}
 	return out, APIError(err)
 }
@@ -126,7 +126,7 @@ func (s adminRoutes) Requests(ctx context.Context, r api.GroupRequest) (api.Requ
 	out := api.Requests{Requests: make([]api.Request, 0, len(all))}
 	for _, q := range all {
 		one := api.Request{
-			User: q.User.String(), Device: q.Device.String(), Name: q.Name, Asked: q.Asked, By: q.By.String(),
+			User: q.User.String(), Device: q.Device.String(), Name: s.n.people.called(q.User, q.Name), Asked: q.Asked, By: q.By.String(),
 			State: api.RequestWaiting, Denied: textUnlessZero(q.Denied), Removed: q.Again,
 		}
 		switch {
@@ -148,7 +148,7 @@ func (s adminRoutes) nobodyElse(ctx context.Context, id wire.GroupID, asks, quer
 		return APIError(err)
 	}
 	for _, m := range members {
-		if user := m.User.String(); user != asks && api.Alike(m.Name, query) {
+		if user := m.User.String(); user != asks && (api.Alike(m.Name, query) || api.Alike(s.n.people.called(m.User, m.Name), query)) {
 			e := api.Errorf(api.CodeAmbiguous, "%q is, or looks like, the name of a member too, so the name does not say who asks", query).WithHint("name the request by its ID, once you know that it is the right one: ask for what \"pandanode id\" shows there")
 			e.Candidates = []api.Candidate{{ID: asks, Name: query}, {ID: user, Name: m.Name}}
 			return e
@@ -170,7 +170,7 @@ func (s adminRoutes) asker(ctx context.Context, groupText, query string) (id wir
 	}
 	candidates := make([]api.Candidate, len(all))
 	for i, q := range all {
-		candidates[i] = api.Candidate{ID: q.User.String(), Name: q.Name}
+		candidates[i] = api.Candidate{ID: q.User.String(), Name: s.n.people.called(q.User, q.Name)}
 	}
 	text, err := api.Resolve("request", query, candidates)
 	if err == nil && text != query {
@@ -247,8 +247,8 @@ func (s adminRoutes) Log(ctx context.Context, r api.GroupRequest) (api.Log, erro
 	out := api.Log{Operations: make([]api.Operation, 0, len(all))}
 	for _, a := range all {
 		one := api.Operation{
-			Hash: a.Hash.String(), At: a.At, User: a.User.String(), Device: a.Device.String(), Name: a.Name, Kind: a.Type.String(),
-			Subject: textUnlessZero(a.Subject), About: textUnlessZero(a.About), Called: a.Called, Invite: textUnlessZero(a.Invite), Void: a.Void,
+			Hash: a.Hash.String(), At: a.At, User: a.User.String(), Device: a.Device.String(), Name: s.n.people.called(a.User, a.Name), Kind: a.Type.String(),
+			Subject: textUnlessZero(a.Subject), About: textUnlessZero(a.About), Called: s.n.people.called(a.Subject, a.Called), Invite: textUnlessZero(a.Invite), Void: a.Void,
 		}
 		if a.Role != 0 {
 			one.Role = a.Role.String()
@@ -348,7 +348,7 @@ func (s adminRoutes) GroupStatus(ctx context.Context, r api.GroupRequest) (api.G
 	}
 	for _, d := range rep.Devices {
 		out.Devices = append(out.Devices, api.GroupDevice{
-			Device: d.Device.String(), User: d.User.String(), Name: d.Name, Self: d.Own, Last: d.Last, Vote: textUnlessZero(d.Vote), Epoch: d.Number,
+			Device: d.Device.String(), User: d.User.String(), Name: s.n.people.called(d.User, d.Name), Self: d.Own, Last: d.Last, Vote: textUnlessZero(d.Vote), Epoch: d.Number,
 			VotedAt: d.VotedAt, Chosen: d.Chosen, Refused: d.Refused, Unheld: d.Unheld, Heard: d.Heard, Lacks: d.Lacks, Gaps: d.Gaps,
 			Rejoins: d.Rejoins, InTree: d.InTree,
 		})

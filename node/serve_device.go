@@ -65,6 +65,9 @@ func (s deviceRoutes) Status(ctx context.Context, r api.StatusRequest) (api.Stat
 		st.Levels = append(st.Levels, api.LevelState{Level: level, Reached: missing == "", Missing: missing})
 	}
 	groups, err := s.groups(ctx, true)
+	if err == nil {
+		st.Watch, err = n.watch(ctx)
+	}
 	st.Groups = groups.Groups
 	if synced := &st.Levels[LevelSynced]; synced.Reached {
 		synced.AsOf = oldest(st.Groups)

@@ -45,9 +45,20 @@ func (s fileRoutes) OpenFile(ctx context.Context, file string) (api.FileContent,
 	return api.FileContent{ReadSeeker: f.SectionReader, File: s.n.files.api(f.file), Close: f.close}, nil
 }
 
-// hiddenFile says whether all messages that name a file are hidden, since somebody deleted
-// them: it is kept as they are, as long as it can turn out that nobody had the right to.
+// hiddenFile says whether all messages that name a file are hidden, since their authors are
+// blocked, or somebody deleted them: it is kept as they are, as long as it can turn out that
+// nobody had the right to.
 func (n *Node) hiddenFile(ctx context.Context, id wire.Hash) bool {
+	return n.ofAllUses(ctx, id, func(j group.Journal, m wire.MessageID) bool { return j.Taken(m) })
+}
+
+// blockedFile says whether the authors of all messages that name a file are blocked.
+func (n *Node) blockedFile(ctx context.Context, id wire.Hash) bool {
+	return n.ofAllUses(ctx, id, func(j group.Journal, m wire.MessageID) bool { return n.people.hides(j.By(m)) })
+}
+
+// ofAllUses says whether something is so of all messages that name a file, or it is not known.
+func (n *Node) ofAllUses(ctx context.Context, id wire.Hash, is func(group.Journal, wire.MessageID) bool) bool {
 	var uses []fileUse
 	n.files.mu.Lock()
 	if f := n.files.all[id]; f != nil {
@@ -58,7 +69,7 @@ func (n *Node) hiddenFile(ctx context.Context, id wire.Hash) bool {
 		taken := false
 		if g := n.groups.get(use.group); g != nil {
 			if err := g.loop.look(ctx, func(m *group.Machine) error {
-				taken = m.Journal().Taken(use.message)
+				taken = is(n.groups.journal(m), use.message)
 				return nil
 			}); err != nil {
 				return true // it is not known
@@ -395,7 +406,7 @@ func (g *groupSession) whose(ctx context.Context, p peer.ID) (user, name string)
 		for _, member := range m.Members() {
 			for _, raw := range member.Peers {
 				if peer.ID(raw) == p {
-					user, name = member.User.String(), member.Name
+					user, name = member.User.String(), g.n.people.called(member.User, member.Name)
 				}
 			}
 		}

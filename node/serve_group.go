@@ -70,12 +70,22 @@ func (s groupRoutes) Members(ctx context.Context, r api.GroupRequest) (api.Membe
 		return api.Members{}, err
 	}
 	members, err := s.n.Members(ctx, id)
-	out := api.Members{Members: []api.Member{}}
+	out := api.Members{Members: []api.Member{}, Known: s.n.people.names()}
+	names := api.NamesOf(out.Known...)
 	for _, m := range members {
+		names.Add(api.Candidate{ID: m.User.String(), Name: s.n.people.called(m.User, m.Name)})
+	}
+	for _, m := range members {
+		row := s.n.people.get(m.User)
 		one := api.Member{
-			User: m.User.String(), Name: m.Name, Role: m.Role.String(), Self: m.User == s.n.me.device.User,
+			User: m.User.String(), Name: s.n.people.called(m.User, m.Name), Role: m.Role.String(), Self: m.User == s.n.me.device.User,
 			Devices: []string{}, Since: m.Since, InTree: m.InTree,
+			Verified: row.Verified != 0, Blocked: row.Blocked, New: row.newDevices(m.Devices),
 		}
+		if row.Petname != "" {
+			one.OwnName = api.Unmarked(m.Name)
+		}
+		one.Doubt = names.Doubt(api.Candidate{ID: one.User, Name: one.Name})
 		for _, d := range m.Devices {
 			one.Devices = append(one.Devices, d.String())
 		}

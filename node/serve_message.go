@@ -167,7 +167,7 @@ func (s messageRoutes) messagesBefore(ctx context.Context, id wire.GroupID, r ap
 	}
 	out := api.Messages{Messages: []api.Message{}}
 	messages, err := rowsAfter(ctx, s.n.groups, id, 0, func(m *group.Machine) (found []group.Message, err error) {
-		found, out.More, err = m.Journal().MessagesBefore(r.Before, r.Limit)
+		found, out.More, err = s.n.groups.journal(m).MessagesBefore(r.Before, r.Limit)
 		return found, err
 	})
 	for _, m := range messages {

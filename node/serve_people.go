@@ -107,12 +107,15 @@ func (s messageRoutes) happening(ctx context.Context, id wire.GroupID, h happeni
 	if h.Message != nil {
 		m := s.n.apiMessage(ctx, id, *h.Message)
 		if m.Kind = e.Kind; m.Kind == api.EventChanged {
-			m.Cursor, m.Change = e.Cursor, &api.Changed{By: e.User, Name: h.User, What: e.Detail}
+			m.Cursor, m.Change = e.Cursor, &api.Changed{By: e.User, Name: s.n.people.called(h.Event.User, h.User), What: e.Detail}
 		}
 		out.Message = &m
 		return out
 	}
-	e.UserName, e.ByName = h.User, h.By
+	e.UserName, e.ByName = s.n.people.called(h.Event.User, h.User), s.n.people.called(h.Event.By, h.By)
+	if e.Kind == api.EventJoinRequested { // it is the name
+		e.Detail = s.n.people.called(h.Event.User, e.Detail)
+	}
 	if g := s.n.groups.get(id); g != nil && e.Kind == api.EventJoined && e.Cursor <= 2 && g.genesis.Device.ID == s.n.me.device.ID {
 		e.Detail = "founded" // the first event but for its epoch; who comes back joins later
 	}

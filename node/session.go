@@ -295,7 +295,9 @@ func (g *groupSession) notify(e group.Event) {
 	g.logEvent(e)
 	g.noteEpoch(e)
 	g.n.happened(e)
-	g.n.feed.add(nodeEvent{Group: g.id, Event: e})
+	if said := e.Kind == group.EventMessage || e.Kind == group.EventChanged; !said || !g.n.people.hides(e.User) {
+		g.n.feed.add(nodeEvent{Group: g.id, Event: e})
+	}
 }
 
 // called is the group's name as the profile says; empty: it says none. It is kept until an

@@ -36,11 +36,11 @@ func timeline(ctx context.Context, t *groupTable, id wire.GroupID, after uint64,
 
 func happened(ctx context.Context, t *groupTable, id wire.GroupID, after uint64, limit int, shows func(group.EventKind) bool) ([]happening, error) {
 	return rowsAfter(ctx, t, id, after, func(m *group.Machine) ([]happening, error) {
-		events, err := m.Journal().Happened(after, limit, shows)
+		events, err := t.journal(m).Happened(after, limit, shows)
 		if err != nil {
 			return nil, err
 		}
-		return happenings(m, events)
+		return happenings(m, t.journal(m), events)
 	})
 }
 
@@ -53,14 +53,14 @@ func latest(ctx context.Context, t *groupTable, id wire.GroupID, count int, befo
 		var more bool
 		var err error
 		if before > 0 {
-			events, more, err = eventsBefore(m.Journal(), before, count)
+			events, more, err = eventsBefore(t.journal(m), before, count)
 		} else {
-			events, more, err = m.Journal().LastHappened(count, 0, inTimeline)
+			events, more, err = t.journal(m).LastHappened(count, 0, inTimeline)
 		}
 		if err != nil {
 			return nil, err
 		}
-		out, err := happenings(m, events)
+		out, err := happenings(m, t.journal(m), events)
 		if len(out) > 0 {
 			out[0].More = more
 		}
@@ -96,13 +96,13 @@ func eventsBefore(j group.Journal, before uint64, count int) (out []group.Event,
 	}
 }
 
-func happenings(m *group.Machine, events []group.Event) ([]happening, error) {
+func happenings(m *group.Machine, j group.Journal, events []group.Event) ([]happening, error) {
 	out := make([]happening, 0, len(events))
 	var names map[wire.UserID]string
 	for _, e := range events {
 		h := happening{Event: e}
 		if e.Kind == group.EventMessage || e.Kind == group.EventChanged {
-			msg, ok, err := m.Journal().Message(e.Message)
+			msg, ok, err := j.Message(e.Message)
 			if err != nil {
 				return nil, err
 			}

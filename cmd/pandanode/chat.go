@@ -80,7 +80,7 @@ const (
 // slashTalk and slashNode are the commands that a chat has: none that waits for ever, asks
 // for a secret, or ends or replaces the node. All commands of "group" are among them.
 var (
-	slashTalk = []string{"reply", "edit", "delete", "react", "show", "why", "search", "send"}
+	slashTalk = []string{"reply", "edit", "delete", "react", "show", "why", "search", "people", "verify", "unverify", "petname", "block", "unblock", "send"}
 	slashNode = []string{"status", "doctor", "id", "name", "peers", "version", "group"}
 )
 

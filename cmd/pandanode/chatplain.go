@@ -120,7 +120,7 @@ func (p *plainChat) leave(err error) error {
 func (p *plainChat) open(ctx context.Context, g api.Group) error {
 	t := &tailed{id: g.ID, name: g.Name, names: api.NamesOf(), past: g.Cursor}
 	if m, err := p.c.Members(ctx, api.GroupRequest{Group: g.ID}); err == nil { // a group that is still joined has none to tell of
-		t.names = namesOf(m.Members)
+		t.names = namesOf(m)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

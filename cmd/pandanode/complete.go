@@ -86,6 +86,32 @@ func memberNames(ctx context.Context, c *api.Client, args []string) (out []strin
 	return out
 }
 
+// personNames are the members of all groups.
+func personNames(ctx context.Context, c *api.Client, _ []string) (out []string) {
+	all, err := c.Groups(ctx, api.Empty{})
+	if err != nil {
+		return nil
+	}
+	people, names := map[string]api.Member{}, map[string]int{}
+	for _, g := range all.Groups {
+		some, err := c.Members(ctx, api.GroupRequest{Group: g.ID})
+		if err != nil {
+			continue // of a group that is still joined
+		}
+		for _, m := range some.Members {
+			if _, known := people[m.User]; !known && !m.Self {
+				people[m.User] = m
+				names[m.Name]++
+			}
+		}
+	}
+	for _, m := range people {
+		out = append(out, candidate(names, m.User, m.Name, "user "+api.Short(m.User)))
+	}
+	slices.Sort(out)
+	return out
+}
+
 // requestNames are the users who ask to be let into the group that is the first argument.
 func requestNames(ctx context.Context, c *api.Client, args []string) (out []string) {
 	all, err := c.Requests(ctx, api.GroupRequest{Group: args[0]})
@@ -162,6 +188,9 @@ func (a *app) completion(cmd *cobra.Command) completer {
 		return nil
 	}
 	return func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if words[0] == "USER" && len(args) == 0 { // of any group
+			return a.live(personNames)(cmd, args, begun)
+		}
 		at := min(len(args), len(words)-1)
 		word := words[at]
 		if at < len(args) && !strings.Contains(word, "...") {

@@ -506,11 +506,11 @@ func (a *app) join(ctx context.Context, c *api.Client, r api.JoinRequest, timeou
 	return nil
 }
 
-// namesOf has the names of a group's members.
-func namesOf(members []api.Member) *api.Names {
-	names := api.NamesOf()
-	for _, m := range members {
-		names.Add(api.Candidate{ID: m.User, Name: m.Name})
+// namesOf has the names of a group's members, and of people who are known from elsewhere.
+func namesOf(all api.Members) *api.Names {
+	names := api.NamesOf(all.Known...)
+	for _, m := range all.Members {
+		names.Add(api.Candidate{ID: m.User, Name: m.Name, Verified: m.Verified})
 	}
 	return names
 }
@@ -526,11 +526,20 @@ func (a *app) membersCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			names := namesOf(m.Members)
+			names := namesOf(m)
 			return list(a, m.Members, "USER NAME ROLE DEVICES SINCE", func(m api.Member) []string {
 				name := doubted(names, m.User, m.Name)
 				if m.Self {
 					name += " (you)"
+				}
+				if m.OwnName != "" {
+					name += ", calls itself " + m.OwnName
+				}
+				if len(m.New) > 0 {
+					name += ", has a new device"
+				}
+				if m.Blocked {
+					name += ", blocked"
 				}
 				return []string{api.Short(m.User), name, m.Role, fmt.Sprint(len(m.Devices)), when(m.Since)}
 			})

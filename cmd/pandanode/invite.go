@@ -206,7 +206,7 @@ func (a *app) members(ctx context.Context, c *api.Client, group string) (*api.Na
 		return api.NamesOf(), nil
 	}
 	m, err := c.Members(ctx, api.GroupRequest{Group: group})
-	return namesOf(m.Members), err
+	return namesOf(m), err
 }
 
 func (a *app) requestsCmd() *cobra.Command {

@@ -127,12 +127,12 @@ func (a *app) facts(pairs ...string) {
 	}
 }
 
-// doubted returns a name, with what in the view makes it doubtful.
+// doubted returns a name with its mark, and with what in the view makes it doubtful.
 func doubted(names *api.Names, id, name string) string {
 	if why := names.Doubt(api.Candidate{ID: id, Name: name}); why != "" {
-		return name + " (" + why + ")"
+		return names.Marked(id, name) + " (" + why + ")"
 	}
-	return name
+	return names.Marked(id, name)
 }
 
 // label returns the name of somebody whose ID stands nowhere else: with the ID if the name
@@ -142,9 +142,9 @@ func label(names *api.Names, id, name string) string {
 	case name == "":
 		return api.Short(id)
 	case names.Doubt(api.Candidate{ID: id, Name: name}) != "":
-		return name + "/" + api.Short(id)
+		return names.Marked(id, name) + "/" + api.Short(id)
 	}
-	return name
+	return names.Marked(id, name)
 }
 
 // when gives a time for people.

@@ -35,7 +35,7 @@ nothing unread.
 			}
 			t := &tailed{id: g.ID, name: g.Name, names: api.NamesOf()}
 			if m, err := c.Members(ctx, api.GroupRequest{Group: g.ID}); err == nil { // a group that is still joined has none to tell of
-				t.names = namesOf(m.Members)
+				t.names = namesOf(m)
 			}
 			if err := c.Timeline(ctx, api.TimelineRequest{Group: g.ID, Since: g.Read}, func(h api.Happening) error {
 				if err := a.printHappening(happened{t, h}, me.User, false); err != nil {
@@ -133,7 +133,7 @@ It shows the newest 20 of a group; -n N shows N, -n 0 all.
 			found := 0
 			for _, g := range from {
 				if m, err := c.Members(ctx, api.GroupRequest{Group: g.id}); err == nil {
-					g.names = namesOf(m.Members)
+					g.names = namesOf(m)
 				}
 				g.ids = true
 				n, err := a.searchIn(ctx, c, g, strings.Join(words, " "), limit, me.User, len(groups) == 0)

@@ -150,15 +150,15 @@ its ID in the format of draft-ietf-mimi-content.
 			if !a.json { // of a group that is left nobody has a name
 				members, _ = c.Members(ctx, api.GroupRequest{Group: m.Group})
 			}
-			return a.show(m, func() { a.whole(m, members.Members) })
+			return a.show(m, func() { a.whole(m, members) })
 		}),
 	}
 }
 
 // whole prints all of a message.
-func (a *app) whole(m api.Message, members []api.Member) {
+func (a *app) whole(m api.Message, members api.Members) {
 	names, called := namesOf(members), map[string]string{}
-	for _, o := range members {
+	for _, o := range members.Members {
 		called[o.User] = o.Name
 	}
 	const stamp = "2006-01-02 15:04:05"

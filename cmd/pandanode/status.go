@@ -386,6 +386,7 @@ func (a *app) printStatus(s api.Status) {
 	}
 	pairs = append(pairs, column("no mail", s.Mailless)...)
 	pairs = append(pairs, column("hooks", s.Hooks)...)
+	pairs = append(pairs, column("people", s.Watch)...)
 	pairs = append(pairs, "twin", s.Twin)
 	pairs = append(pairs, column("level", levels)...)
 	a.facts(pairs...)

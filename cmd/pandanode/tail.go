@@ -172,7 +172,7 @@ func (a *app) tail(ctx context.Context, c *api.Client, t tailing, args []string)
 	if !a.json {
 		for _, g := range groups {
 			if m, err := c.Members(ctx, api.GroupRequest{Group: g.id}); err == nil { // a group that is still joined has none to tell of
-				g.names = namesOf(m.Members)
+				g.names = namesOf(m)
 			}
 		}
 	}
@@ -340,7 +340,7 @@ func follow(ctx context.Context, c *api.Client, groups []*tailed, r api.Timeline
 // meet takes the names in an item into the view, such as those of people who come.
 func (h happened) meet() {
 	if m := h.Message; m != nil {
-		h.names.Add(api.Candidate{ID: m.User, Name: m.Name})
+		h.names.Add(api.Candidate{ID: m.User, Name: m.Name, Verified: m.Verified})
 	}
 	if e := h.Event; e != nil {
 		h.names.Add(api.Candidate{ID: e.User, Name: e.UserName})
@@ -353,7 +353,7 @@ func person(names *api.Names, id, name string) string {
 	if name == "" {
 		return api.Short(id)
 	}
-	text := name + "/" + api.Short(id)
+	text := names.Marked(id, name) + "/" + api.Short(id)
 	if why := names.Doubt(api.Candidate{ID: id, Name: name}); why != "" {
 		text += " (" + why + ")"
 	}

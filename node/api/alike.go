@@ -69,20 +69,24 @@ func hidden(r rune) bool {
 
 // Names are names in one view, such as those of a group's members, and who has them.
 type Names struct {
-	by map[string]map[string]bool // what a name looks like, IDs
+	by       map[string]map[string]bool // what a name looks like, IDs
+	verified map[string]bool            // IDs
 }
 
 // NamesOf has the names of the candidates.
 func NamesOf(all ...Candidate) *Names {
-	n := &Names{map[string]map[string]bool{}}
+	n := &Names{map[string]map[string]bool{}, map[string]bool{}}
 	for _, c := range all {
 		n.Add(c)
 	}
 	return n
 }
 
-// Add puts a name into the view.
+// Add puts a name into the view. Somebody may have several.
 func (n *Names) Add(c Candidate) {
+	if c.Verified {
+		n.verified[c.ID] = true
+	}
 	for _, x := range looks(c.Name) {
 		if n.by[x] == nil {
 			n.by[x] = map[string]bool{}
@@ -91,18 +95,39 @@ func (n *Names) Add(c Candidate) {
 	}
 }
 
+// Verified says whether somebody in the view was verified.
+func (n *Names) Verified(id string) bool { return n.verified[id] }
+
+// Marked is a name with the mark of those who were verified.
+func (n *Names) Marked(id, name string) string {
+	if n.verified[id] {
+		return Mark + " " + name
+	}
+	return name
+}
+
+// NotVerified is the doubt about a name that is, or looks like, that of somebody who was
+// verified, and is somebody else's.
+const NotVerified = "NOT the one you verified"
+
 // Doubt says in a few words why a name could be taken for something else; empty if it could
 // not.
-func (n *Names) Doubt(c Candidate) string {
+func (n *Names) Doubt(c Candidate) (why string) {
 	for _, x := range looks(c.Name) {
-		if len(n.by[x]) > 1 || len(n.by[x]) == 1 && !n.by[x][c.ID] {
-			return "name like another's"
+		for id := range n.by[x] {
+			switch {
+			case id == c.ID:
+			case n.verified[id] && !n.verified[c.ID]:
+				return NotVerified
+			default:
+				why = "name like another's"
+			}
 		}
 	}
-	if word, _ := mixed(c.Name); word != "" {
-		return "mixed alphabets"
+	if word, _ := mixed(c.Name); why == "" && word != "" {
+		why = "mixed alphabets"
 	}
-	return ""
+	return why
 }
 
 // CheckName refuses what a name that is given here and now should not have: characters that

@@ -52,11 +52,35 @@ func TestAlike(t *testing.T) {
 }
 
 func TestDoubtfulNames(t *testing.T) {
-	genuine, fake, other, odd := Candidate{"1", "anna"}, Candidate{"2", "\u0430nn\u0430"}, Candidate{"3", "ben"}, Candidate{"4", "p\u0430ypal"}
+	genuine, fake, other, odd := Candidate{ID: "1", Name: "anna"}, Candidate{ID: "2", Name: "\u0430nn\u0430"}, Candidate{ID: "3", Name: "ben"}, Candidate{ID: "4", Name: "p\u0430ypal"}
 	view := NamesOf(genuine, fake, other, odd)
-	for c, want := range map[Candidate]string{genuine: "name like another's", fake: "name like another's", other: "", odd: "mixed alphabets", {"5", "Ben"}: "name like another's", {"3", "BEN"}: "", {"6", ""}: ""} {
+	for c, want := range map[Candidate]string{genuine: "name like another's", fake: "name like another's", other: "", odd: "mixed alphabets", {ID: "5", Name: "Ben"}: "name like another's", {ID: "3", Name: "BEN"}: "", {ID: "6", Name: ""}: ""} {
 		if got := view.Doubt(c); got != want {
 			t.Errorf("%+q of %s: %q, want %q", c.Name, c.ID, got, want)
+		}
+	}
+}
+
+// A user with the name of somebody who was verified, or one that looks like it, is not that one;
+// of two who were verified under one name each is only like the other.
+func TestVerifiedNames(t *testing.T) {
+	ben, liar, other := Candidate{ID: "1", Name: "ben", Verified: true}, Candidate{ID: "2", Name: "b\u0435n"}, Candidate{ID: "3", Name: "Ben"}
+	view := NamesOf(liar, ben, other)
+	for c, want := range map[Candidate]string{ben: "name like another's", liar: NotVerified, other: NotVerified, {ID: "4", Name: "benny"}: ""} {
+		if got := view.Doubt(c); got != want {
+			t.Errorf("%+q of %s: %q, want %q", c.Name, c.ID, got, want)
+		}
+	}
+	if got := view.Marked("1", "ben"); got != Mark+" ben" || view.Marked("2", "ben") != "ben" || !view.Verified("1") || view.Verified("3") {
+		t.Errorf("marked: %q, %q", got, view.Marked("2", "ben"))
+	}
+	both := NamesOf(ben, Candidate{ID: "5", Name: "Ben", Verified: true})
+	if got := both.Doubt(ben); got != "name like another's" {
+		t.Errorf("of two who were verified: %q", got)
+	}
+	for _, name := range []string{Mark + " ben", "ben \u2714", "\u2705ben", "\u2611\ufe0f ben", "\U0001f5f8ben"} {
+		if got := Unmarked(name); strings.ContainsAny(got, "\u2713\u2714\u2705\u2611\U0001f5f8") || !strings.Contains(got, "ben") {
+			t.Errorf("%+q is %+q without a mark", name, got)
 		}
 	}
 }

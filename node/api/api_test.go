@@ -39,6 +39,24 @@ func stream2[Req, Item any](e *echo, r Req, emit func(Item) error) error {
 	return e.err
 }
 
+func (e *echo) People(_ context.Context, r Empty) (People, error) { return answer[Empty, People](e, r) }
+
+func (e *echo) Person(_ context.Context, r PersonRequest) (Person, error) {
+	return answer[PersonRequest, Person](e, r)
+}
+
+func (e *echo) SetPerson(_ context.Context, r SetPersonRequest) (Person, error) {
+	return answer[SetPersonRequest, Person](e, r)
+}
+
+func (e *echo) Verify(_ context.Context, r VerifyRequest) (Person, error) {
+	return answer[VerifyRequest, Person](e, r)
+}
+
+func (e *echo) Unverify(_ context.Context, r PersonRequest) (Person, error) {
+	return answer[PersonRequest, Person](e, r)
+}
+
 func (e *echo) Status(_ context.Context, r StatusRequest) (Status, error) {
 	return answer[StatusRequest, Status](e, r)
 }
@@ -407,7 +425,7 @@ func TestErrorsKeepTheirCode(t *testing.T) {
 	c := serve(t, e)
 	for code, exit := range want {
 		sent := Errorf(code, "it went wrong: %s", code).WithHint("try %d", 1)
-		sent.Candidates = []Candidate{{"id", "name"}}
+		sent.Candidates = []Candidate{{ID: "id", Name: "name"}}
 		e.err = fmt.Errorf("wrapped: %w", sent)
 		_, err := c.Group(t.Context(), GroupRequest{"x"})
 		if got := AsError(err); !reflect.DeepEqual(got, sent) {
@@ -591,7 +609,7 @@ func TestListen(t *testing.T) {
 
 func TestResolve(t *testing.T) {
 	const one, two, zzz, yyy = "abcdefghijklmnopab", "abcdefghijklmnopxx", "zzzzzzzzzzzzzzzzzz", "yyyyyyyyyyyyyyyyyy"
-	all := []Candidate{{one, "one"}, {two, "two"}, {zzz, "two"}, {yyy, zzz[:16]}, {"xxxxxxxxxxxxxxxxxx", yyy}}
+	all := []Candidate{{ID: one, Name: "one"}, {ID: two, Name: "two"}, {ID: zzz, Name: "two"}, {ID: yyy, Name: zzz[:16]}, {ID: "xxxxxxxxxxxxxxxxxx", Name: yyy}}
 	for _, c := range []struct {
 		query, id string
 		code      Code

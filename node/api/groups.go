@@ -154,17 +154,27 @@ type JoinUpdate struct {
 // Members lists the users in a group.
 type Members struct {
 	Members []Member `json:"members"`
+
+	// Known are users of any group who were verified or have a petname, each by all its names: a
+	// name that looks like one of these is somebody else's.
+	Known []Candidate `json:"known,omitempty"`
 }
 
 // Member is one user of a group.
 type Member struct {
 	User    string    `json:"user"`
-	Name    string    `json:"name"` // of its first device
+	Name    string    `json:"name"` // the petname, or else that of its first device
 	Role    string    `json:"role"`
 	Self    bool      `json:"self"`
 	Devices []string  `json:"devices"`
 	Since   time.Time `json:"since"`
 	InTree  bool      `json:"in_tree"` // every device can read messages that are sealed now
+
+	OwnName  string   `json:"own_name,omitempty"`    // as it calls itself, if it has a petname
+	Verified bool     `json:"verified,omitempty"`    // see [Person]
+	Blocked  bool     `json:"blocked,omitempty"`     // its messages are hidden here
+	Doubt    string   `json:"doubt,omitempty"`       // why its name could be taken for another's
+	New      []string `json:"new_devices,omitempty"` // devices that it got after it was verified
 }
 
 // ProfileRequest changes the profile of a group, by an owner or admin. Fields that are nil

@@ -129,14 +129,15 @@ type Message struct {
 	Group     string    `json:"group"`
 	User      string    `json:"user"`
 	Device    string    `json:"device"`
-	Name      string    `json:"name"` // of the device
+	Name      string    `json:"name"` // the user's petname, or else that of the device
 	Sent      time.Time `json:"sent"` // as its author's clock said
 	MediaType string    `json:"media_type"`
 	Text      string    `json:"text,omitempty"`  // of a text/* message
 	Data      []byte    `json:"data,omitempty"`  // of any other
 	Spans     []Span    `json:"spans,omitempty"` // of Text in Markdown
 	Own       bool      `json:"own"`
-	State     Delivery  `json:"state,omitempty"` // own messages
+	Verified  bool      `json:"verified,omitempty"` // the user was, by people of this node
+	State     Delivery  `json:"state,omitempty"`    // own messages
 	HeldBy    int       `json:"held_by,omitempty"`
 	Readers   int       `json:"readers,omitempty"`
 
@@ -226,6 +227,7 @@ const (
 	EventDeviceRevoked    EventKind = "device-revoked" // By took Device of User out
 	EventReboot           EventKind = "reboot"         // By gave the group fresh keys
 	EventRead             EventKind = "read"           // of the node alone: the read mark of Group moved to UpTo
+	EventPeople           EventKind = "people"         // of the node alone: something that is kept of User changed; what was hidden may be shown
 	EventFile             EventKind = "file"           // a file that Message names is here, or faulty: Detail is its ID, a space, and that
 	EventJoinStage        EventKind = "join-stage"
 	EventPeerConnected    EventKind = "peer-connected"

@@ -24,8 +24,9 @@ func Short(id string) string { return id[:min(len(id), MinPrefix)] }
 
 // Candidate is something that a query can name.
 type Candidate struct {
-	ID   string `json:"id"`
-	Name string `json:"name,omitempty"`
+	ID       string `json:"id"`
+	Name     string `json:"name,omitempty"`
+	Verified bool   `json:"verified,omitempty"` // a user whom people of this node verified
 }
 
 // Resolve finds what a query names among the candidates: the one with that full ID,
@@ -45,8 +46,12 @@ func Resolve(kind, query string, candidates []Candidate) (string, error) {
 	looksLike := alike(query)
 	var fits, others []Candidate
 	named := false
+	has := func(all []Candidate, id string) bool {
+		return slices.ContainsFunc(all, func(c Candidate) bool { return c.ID == id })
+	}
 	for _, c := range candidates {
 		switch {
+		case has(fits, c.ID): // by another of its names
 		case c.Name == query || SameName(c.Name, query):
 			fits, named = append(fits, c), true
 		case len(query) >= MinPrefix && strings.HasPrefix(c.ID, short):
@@ -56,7 +61,11 @@ func Resolve(kind, query string, candidates []Candidate) (string, error) {
 		}
 	}
 	if named {
-		fits = append(fits, others...)
+		for _, c := range others {
+			if !has(fits, c.ID) {
+				fits = append(fits, c)
+			}
+		}
 	}
 	switch len(fits) {
 	case 0:

@@ -16,6 +16,7 @@ type API interface {
 	MailboxAPI
 	MessageAPI
 	ReadingAPI
+	PeopleAPI
 	FileAPI
 	HookAPI
 	Store
@@ -121,6 +122,19 @@ type HookAPI interface {
 	SkipHook(context.Context, HookRequest) (HookSkipped, error)
 }
 
+// PeopleAPI is what people of this node keep of other users, for themselves alone. Nobody else
+// is told, and nothing of it travels.
+type PeopleAPI interface {
+	// People lists the users of whom something is kept.
+	People(context.Context, Empty) (People, error)
+	// Person gives one user, with what is compared to verify it.
+	Person(context.Context, PersonRequest) (Person, error)
+	SetPerson(context.Context, SetPersonRequest) (Person, error)
+	// Verify marks a user as verified, if what the other side shows is right: else CodeVerification.
+	Verify(context.Context, VerifyRequest) (Person, error)
+	Unverify(context.Context, PersonRequest) (Person, error)
+}
+
 // Areas is an API of which each area is answered by a value of its own.
 type Areas struct {
 	DeviceAPI
@@ -129,6 +143,7 @@ type Areas struct {
 	MailboxAPI
 	MessageAPI
 	ReadingAPI
+	PeopleAPI
 	FileAPI
 	HookAPI
 	Contents
@@ -204,6 +219,12 @@ var (
 	routeCursors      = call[GroupRequest, Cursors]{http.MethodGet, "/v1/groups/{group}/cursors"}
 	routeAcknowledge  = call[AcknowledgeRequest, DurableCursor]{http.MethodPut, "/v1/groups/{group}/cursors/{name}"}
 	routeRemoveCursor = call[CursorRequest, DurableCursor]{http.MethodDelete, "/v1/groups/{group}/cursors/{name}"}
+
+	routePeople    = call[Empty, People]{http.MethodGet, "/v1/people"}
+	routePerson    = call[PersonRequest, Person]{http.MethodGet, "/v1/people/{user}"}
+	routeSetPerson = call[SetPersonRequest, Person]{http.MethodPut, "/v1/people/{user}"}
+	routeVerify    = call[VerifyRequest, Person]{http.MethodPost, "/v1/people/{user}/verified"}
+	routeUnverify  = call[PersonRequest, Person]{http.MethodDelete, "/v1/people/{user}/verified"}
 
 	routeEnvelope        = call[EnvelopeRequest, EnvelopeResult]{http.MethodPost, "/v1/groups/{group}/envelopes"}
 	routeMessageEnvelope = call[MessageEnvelopeRequest, Envelope]{http.MethodGet, "/v1/groups/{group}/messages/{message}/envelope"}
@@ -304,6 +325,11 @@ var table = []binding{
 	routeCursors.with(API.Cursors),
 	routeAcknowledge.with(API.Acknowledge),
 	routeRemoveCursor.with(API.RemoveCursor),
+	routePeople.with(API.People),
+	routePerson.with(API.Person),
+	routeSetPerson.with(API.SetPerson),
+	routeVerify.with(API.Verify),
+	routeUnverify.with(API.Unverify),
 	routeEnvelope.with(API.Envelope),
 	routeMessageEnvelope.with(API.MessageEnvelope),
 	routeFiles.with(API.Files),

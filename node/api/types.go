@@ -82,6 +82,7 @@ type Status struct {
 	Mailless []string         `json:"mailbox_troubles,omitempty"` // mailboxes of groups that take nothing, and why
 	Hooks    []string         `json:"hook_troubles,omitempty"`    // hooks that fail or are parked, and why
 	Twin     string           `json:"twin,omitempty"`             // another node that runs as this device, and how it showed
+	Watch    []string         `json:"people_notices,omitempty"`   // new devices of users who were verified, and other users with their names
 	Mailbox  MailboxStatus    `json:"mailbox,omitzero"`           // the mailbox of this node; Quota 0: it is none
 	Locked   bool             `json:"locked,omitempty"`           // it waits for the passphrase of its store: nothing but Version, PID, Home, Started, Uptime, Levels is known
 	Why      string           `json:"locked_why,omitempty"`       // why it is locked

@@ -114,6 +114,12 @@ var pageMay = map[string]bool{
 	"POST /v1/groups/{group}/envelopes":                             false,
 	"GET /v1/groups/{group}/messages/{message}/envelope":            false,
 
+	"GET /v1/people":                    true,
+	"GET /v1/people/{user}":             true,
+	"PUT /v1/people/{user}":             true,
+	"POST /v1/people/{user}/verified":   true,
+	"DELETE /v1/people/{user}/verified": true,
+
 	"GET /v1/files":               true,
 	"GET /v1/files/{file}":        true,
 	"POST /v1/files/{file}/fetch": true,

@@ -108,7 +108,7 @@ func TestErase(t *testing.T) {
 		if got := d.looks(after); got != "after" {
 			t.Errorf("%s sees %q after it", d.name, got)
 		}
-		if e := d.m.Explain(w.now, first); e.State != WhyErased || !strings.Contains(strings.Join(e.Facts, "\n"), "anna deleted it") {
+		if e := d.m.Explain(w.now, first, nil); e.State != WhyErased || !strings.Contains(strings.Join(e.Facts, "\n"), "anna deleted it") {
 			t.Errorf("%s explains it by %+v", d.name, e)
 		}
 		d.whole()
@@ -228,7 +228,7 @@ func TestExpiry(t *testing.T) {
 		if s := d.m.Status(); s.Gaps != 0 {
 			t.Errorf("%s has %d gaps", d.name, s.Gaps)
 		}
-		if e := d.m.Explain(w.now, first); e.State != WhyErased || !strings.Contains(strings.Join(e.Facts, " "), "it expired") {
+		if e := d.m.Explain(w.now, first, nil); e.State != WhyErased || !strings.Contains(strings.Join(e.Facts, " "), "it expired") {
 			t.Errorf("%s explains it by %+v", d.name, e)
 		}
 		d.whole()
@@ -333,7 +333,7 @@ func TestWordsAboutWhatIsGone(t *testing.T) {
 		if s := c.m.Status(); s.Gaps != 0 {
 			t.Errorf("back %t: cleo has %d gaps", back, s.Gaps)
 		}
-		if e := c.m.Explain(w.now, late); e.State != WhyNotOwed || !strings.Contains(strings.Join(e.Facts, " "), "which may be gone") {
+		if e := c.m.Explain(w.now, late, nil); e.State != WhyNotOwed || !strings.Contains(strings.Join(e.Facts, " "), "which may be gone") {
 			t.Errorf("back %t: cleo explains it by %+v", back, e)
 		}
 		if m, _, err := b.m.Journal().Message(after); err != nil || m.HeldBy != 2 {

@@ -19,11 +19,38 @@ type Journal struct {
 	tx       *tx
 	messages *messages
 	own      *ownState
-	user     wire.UserID // of this device
+	user     wire.UserID            // of this device
+	hides    func(wire.UserID) bool // whose messages are left out; nil: nobody's
 }
 
 // Journal gives the journal. It is as the machine is: see the queries.
-func (m *Machine) Journal() Journal { return Journal{m.tx, m.messages, m.own, m.cfg.Device.User} }
+func (m *Machine) Journal() Journal {
+	return Journal{tx: m.tx, messages: m.messages, own: m.own, user: m.cfg.Device.User}
+}
+
+// Without is the journal without what some users say: their messages, what they do to those of
+// others, and what is done to theirs. A deletion stays: what is gone is not shown again.
+func (j Journal) Without(hides func(wire.UserID) bool) Journal {
+	j.hides = hides
+	return j
+}
+
+// hidden says whether a message is left out.
+func (j Journal) hidden(id wire.MessageID) bool {
+	if j.hides == nil {
+		return false
+	}
+	it := j.messages.record(id)
+	return it != nil && j.hides(it.User)
+}
+
+// withheld says whether an event is left out: one of a message, or of a change of one.
+func (j Journal) withheld(e Event) bool {
+	if j.hides == nil || e.Kind != EventMessage && e.Kind != EventChanged {
+		return false
+	}
+	return e.Detail != saysDelete && j.hides(e.User) || j.hidden(e.Message)
+}
 
 // Cursor is that of the newest event; 0 if there is none.
 func (j Journal) Cursor() uint64 { return j.tx.cursor }
@@ -33,7 +60,32 @@ func (j Journal) Log() wire.LogID { return j.own.log }
 
 // Messages lists the messages that were shown after a cursor, in that order.
 func (j Journal) Messages(after uint64, limit int) ([]Message, error) {
-	return j.messages.list(after, limit)
+	var out []Message
+	err := j.tx.scanAfter(rowShown, after, func(cursor uint64, v []byte) error {
+		if len(v) != 32 {
+			return fmt.Errorf("%w: message at cursor %d", verdict.ErrCorrupt, cursor)
+		}
+		if j.hidden(wire.MessageID(v)) {
+			return nil
+		}
+		if limit > 0 && len(out) == limit {
+			return errEnough
+		}
+		msg, ok, err := j.messages.message(wire.MessageID(v), cursor)
+		if ok {
+			out = append(out, j.seen(msg))
+		}
+		return err
+	})
+	return out, err
+}
+
+// seen is a message as this journal shows it: what it answers may be left out.
+func (j Journal) seen(msg Message) Message {
+	if to := msg.ReplyTo; to != nil && j.hidden(to.ID) {
+		msg.ReplyTo = &Message{ID: to.ID}
+	}
+	return msg
 }
 
 // MessagesBefore lists the newest messages that were shown before a cursor, oldest first, at
@@ -48,14 +100,16 @@ func (j Journal) MessagesBefore(before uint64, limit int) (out []Message, more b
 	for window := uint64(limit) + 32; ; window *= 4 { //nolint:gosec // not negative
 		after := before - 1 - min(window, before-1)
 		var found []shown
-		err := j.tx.scanAfter(rowShown, after, 0, func(cursor uint64, v []byte) error {
+		err := j.tx.scanAfter(rowShown, after, func(cursor uint64, v []byte) error {
 			if len(v) != 32 {
 				return fmt.Errorf("%w: message at cursor %d", verdict.ErrCorrupt, cursor)
 			}
 			if cursor >= before {
 				return errEnough
 			}
-			found = append(found, shown{cursor, wire.MessageID(v)})
+			if !j.hidden(wire.MessageID(v)) {
+				found = append(found, shown{cursor, wire.MessageID(v)})
+			}
 			return nil
 		})
 		if err != nil {
@@ -69,34 +123,40 @@ func (j Journal) MessagesBefore(before uint64, limit int) (out []Message, more b
 			if err != nil {
 				return nil, false, err
 			}
-			out = append(out, msg)
+			out = append(out, j.seen(msg))
 		}
 		return out, len(found) > limit, nil
 	}
 }
 
 // Message gives one message that was shown.
-func (j Journal) Message(id wire.MessageID) (Message, bool, error) { return j.messages.get(id) }
+func (j Journal) Message(id wire.MessageID) (Message, bool, error) {
+	if j.hidden(id) {
+		return Message{}, false, nil
+	}
+	msg, ok, err := j.messages.get(id)
+	return j.seen(msg), ok, err
+}
 
-// Events lists events after a cursor.
+// Events lists events after a cursor, all of them: their cursors rise by one.
 func (j Journal) Events(after uint64, limit int) ([]Event, error) {
-	return j.tx.eventsAfter(after, limit, func(EventKind) bool { return true })
+	return j.tx.eventsAfter(after, limit, func(Event) bool { return true })
 }
 
 // Happened lists the events of the group that people see, after a cursor: messages, and the
 // events for which shows is true, at most limit; 0: all.
 func (j Journal) Happened(after uint64, limit int, shows func(EventKind) bool) ([]Event, error) {
-	return j.tx.eventsAfter(after, limit, withMessages(shows))
+	return j.tx.eventsAfter(after, limit, j.withMessages(shows))
 }
 
 // LastHappened lists the newest that Happened would list, at most n. more says that
 // there are others before. It looks at no more than the newest events; 0: at all.
 func (j Journal) LastHappened(n int, newest uint64, shows func(EventKind) bool) (out []Event, more bool, err error) {
-	return j.tx.lastEvents(n, newest, withMessages(shows))
+	return j.tx.lastEvents(n, newest, j.withMessages(shows))
 }
 
-func withMessages(shows func(EventKind) bool) func(EventKind) bool {
-	return func(k EventKind) bool { return k == EventMessage || shows(k) }
+func (j Journal) withMessages(shows func(EventKind) bool) func(Event) bool {
+	return func(e Event) bool { return (e.Kind == EventMessage || shows(e.Kind)) && !j.withheld(e) }
 }
 
 // Settings are those of the group that have a value, after all that happened.
@@ -122,12 +182,12 @@ type Received struct {
 // own, whatever its place among the others.
 func (j Journal) Received(after uint64, most int) (out []Received, upTo uint64, err error) {
 	upTo = j.Cursor()
-	err = j.tx.scanAfter(rowShown, after, 0, func(cursor uint64, v []byte) error {
+	err = j.tx.scanAfter(rowShown, after, func(cursor uint64, v []byte) error {
 		if len(v) != 32 {
 			return fmt.Errorf("%w: message at cursor %d", verdict.ErrCorrupt, cursor)
 		}
 		it := j.messages.record(wire.MessageID(v))
-		if it == nil || it.User == j.user || it.Facts.Has(dag.IsEarlier) {
+		if it == nil || it.User == j.user || it.Facts.Has(dag.IsEarlier) || j.hidden(it.Hash) {
 			return nil
 		}
 		if out = append(out, Received{cursor, it.Hash, it.User}); len(out) == most {
@@ -156,7 +216,15 @@ func (j Journal) EarlierFor(now time.Time, device wire.DeviceID, ids []wire.Mess
 // Taken says whether a message was taken away, or is hidden because somebody wants that.
 func (j Journal) Taken(id wire.MessageID) bool {
 	it := j.messages.record(id)
-	return it == nil || it.Facts.Has(dag.IsTaken)
+	return it == nil || it.Facts.Has(dag.IsTaken) || j.hidden(id)
+}
+
+// By is the author of a message that is here, shown or not; zero: it is not.
+func (j Journal) By(id wire.MessageID) (user wire.UserID) {
+	if it := j.messages.record(id); it != nil {
+		user = it.User
+	}
+	return user
 }
 
 // MentionsMe says whether a message that was shown links to this device's user.
@@ -171,18 +239,13 @@ func (j Journal) MentionsMe(id wire.MessageID) (bool, error) {
 
 var errEnough = errors.New("enough")
 
-// scanAfter goes through rows numbered above a cursor, at most limit of them; 0: all.
-func (t *tx) scanAfter(prefix string, after uint64, limit int, fn func(uint64, []byte) error) error {
+// scanAfter goes through rows numbered above a cursor, until fn has enough.
+func (t *tx) scanAfter(prefix string, after uint64, fn func(uint64, []byte) error) error {
 	from := prefix + num(after)
-	n := 0
 	err := t.scanFrom(prefix, from, func(key string, v []byte) error {
 		if key <= from {
 			return nil
 		}
-		if limit > 0 && n == limit {
-			return errEnough
-		}
-		n++
 		b, err := unhex(key[len(prefix):])
 		if err != nil || len(b) != 8 {
 			return fmt.Errorf("%w: key %q", verdict.ErrCorrupt, key)
@@ -197,14 +260,14 @@ func (t *tx) scanAfter(prefix string, after uint64, limit int, fn func(uint64, [
 
 // eventsAfter lists events after a cursor, of those for which shows is true at most limit;
 // 0: all.
-func (t *tx) eventsAfter(after uint64, limit int, shows func(EventKind) bool) ([]Event, error) {
+func (t *tx) eventsAfter(after uint64, limit int, shows func(Event) bool) ([]Event, error) {
 	var out []Event
-	err := t.scanAfter(rowEvent, after, 0, func(cursor uint64, v []byte) error {
+	err := t.scanAfter(rowEvent, after, func(cursor uint64, v []byte) error {
 		var e Event
 		if err := wire.Unmarshal(v, &e); err != nil {
 			return fmt.Errorf("%w: event %d: %w", verdict.ErrCorrupt, cursor, err)
 		}
-		if !shows(e.Kind) {
+		if !shows(e) {
 			return nil
 		}
 		if out = append(out, e); len(out) == limit {
@@ -217,7 +280,7 @@ func (t *tx) eventsAfter(after uint64, limit int, shows func(EventKind) bool) ([
 
 // lastEvents lists the newest events for which shows is true, at most n. more says that
 // there are others before. It looks at no more than the newest events; 0: at all.
-func (t *tx) lastEvents(n int, newest uint64, shows func(EventKind) bool) (out []Event, more bool, err error) {
+func (t *tx) lastEvents(n int, newest uint64, shows func(Event) bool) (out []Event, more bool, err error) {
 	// Rows can be read forward alone, so a window before the end grows until it holds as many.
 	for window := uint64(n) + 32; ; window *= 4 { //nolint:gosec // not negative
 		after := t.cursor - min(window, t.cursor)
@@ -231,22 +294,6 @@ func (t *tx) lastEvents(n int, newest uint64, shows func(EventKind) bool) (out [
 			return out, after > 0, nil
 		}
 	}
-}
-
-// list gives what was shown after a cursor, in the order in which it was.
-func (m *messages) list(after uint64, limit int) ([]Message, error) {
-	var out []Message
-	err := m.tx.scanAfter(rowShown, after, limit, func(cursor uint64, v []byte) error {
-		if len(v) != 32 {
-			return fmt.Errorf("%w: message at cursor %d", verdict.ErrCorrupt, cursor)
-		}
-		msg, ok, err := m.message(wire.MessageID(v), cursor)
-		if ok {
-			out = append(out, msg)
-		}
-		return err
-	})
-	return out, err
 }
 
 // get gives one message that was shown.

@@ -110,7 +110,7 @@ func TestOnlyWhatIsReadIsHeld(t *testing.T) {
 			if n := a.heldBy(id); n != 0 {
 				t.Errorf("held by %d", n)
 			}
-			why := a.m.Explain(w.now, id)
+			why := a.m.Explain(w.now, id, nil)
 			for _, f := range why.Facts {
 				if bytes.Contains([]byte(f), []byte("held by b")) {
 					t.Errorf("%+v", why)

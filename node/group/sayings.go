@@ -316,7 +316,7 @@ func (s *sayings) counts(it *dag.Item) bool {
 }
 
 // explain says what became of a message that was shown.
-func (s *sayings) explain(it *dag.Item) (facts []string) {
+func (s *sayings) explain(it *dag.Item, nameOf func(wire.DeviceID) string) (facts []string) {
 	say := func(format string, args ...any) { facts = append(facts, fmt.Sprintf(format, args...)) }
 	msg, err := s.shown(it)
 	if err != nil {
@@ -328,7 +328,7 @@ func (s *sayings) explain(it *dag.Item) (facts []string) {
 	case msg.Shown.Over:
 		say("it expired, as its author wanted")
 	case d != nil:
-		say("%s deleted it", s.logs.NameOf(s.record(d.ID).Log.Device))
+		say("%s deleted it", nameOf(s.record(d.ID).Log.Device))
 	case msg.Shown.Edited:
 		say("its author edited it")
 	}

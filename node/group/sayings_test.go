@@ -100,7 +100,7 @@ func TestSayings(t *testing.T) {
 			for id, want := range map[wire.MessageID]string{
 				forged: "changes nothing: only its author edits", overreach: "may not delete this message of somebody else", broken: "cannot be shown: malformed", gone: "anna deleted it",
 			} {
-				if facts := strings.Join(d.m.Explain(w.now, id).Facts, "\n"); !strings.Contains(facts, want) && d.message(id).User != d.dev.User {
+				if facts := strings.Join(d.m.Explain(w.now, id, nil).Facts, "\n"); !strings.Contains(facts, want) && d.message(id).User != d.dev.User {
 					t.Errorf("%s is told of %v:\n%s\nwant %q", d.name, id, facts, want)
 				}
 			}

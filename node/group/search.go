@@ -24,7 +24,7 @@ type Text struct {
 func (j Journal) TextsBefore(before uint64, events uint64) (out []Text, rest uint64, err error) {
 	before = max(before, 1)
 	after := before - 1 - min(events, before-1)
-	err = j.tx.scanAfter(rowShown, after, 0, func(cursor uint64, v []byte) error {
+	err = j.tx.scanAfter(rowShown, after, func(cursor uint64, v []byte) error {
 		if len(v) != 32 {
 			return fmt.Errorf("%w: message at cursor %d", verdict.ErrCorrupt, cursor)
 		}
@@ -32,7 +32,7 @@ func (j Journal) TextsBefore(before uint64, events uint64) (out []Text, rest uin
 			return errEnough
 		}
 		it := j.messages.record(wire.MessageID(v))
-		if it == nil || it.Facts.Has(dag.IsTaken) || !it.Facts.Has(dag.IsPlain) {
+		if it == nil || it.Facts.Has(dag.IsTaken) || j.hidden(it.Hash) || !it.Facts.Has(dag.IsPlain) {
 			return nil
 		}
 		text := Text{Cursor: cursor, ID: it.Hash, User: it.User, Stored: !j.messages.sayings.targets[it.Hash]}

@@ -38,9 +38,30 @@ const (
 	WhyUnknown = "unknown"  // no entry with that ID is here
 )
 
-// Explain says why a message is not read, not sent or not delivered yet.
-func (m *Machine) Explain(now time.Time, id wire.MessageID) Explanation {
-	var e Explanation
+// Explain says why a message is not read, not sent or not delivered yet. People in it are
+// named as the reader calls them, of whose device called is given the name; nil: by their
+// devices.
+func (m *Machine) Explain(now time.Time, id wire.MessageID, called func(user wire.UserID, device string) string) Explanation {
+	x := explaining{nameOf: m.logs.NameOf}
+	if called != nil {
+		x.nameOf = func(d wire.DeviceID) string {
+			if k := m.logs.Devices[d]; k != nil {
+				return called(k.User, k.Cert.Name)
+			}
+			return m.logs.NameOf(d)
+		}
+	}
+	x.message(m, now, id)
+	return x.Explanation
+}
+
+// explaining is an Explanation that is being made.
+type explaining struct {
+	Explanation
+	nameOf func(wire.DeviceID) string
+}
+
+func (e *explaining) message(m *Machine, now time.Time, id wire.MessageID) {
 	it := m.messages.record(id)
 	switch {
 	case it == nil:
@@ -51,13 +72,13 @@ func (m *Machine) Explain(now time.Time, id wire.MessageID) Explanation {
 		e.sealing(now, m.sealingState(now))
 	case isErased(it):
 		e.State = WhyErased
-		e.Facts = append(e.Facts, m.messages.sayings.explain(it)...)
+		e.Facts = append(e.Facts, m.messages.sayings.explain(it, e.nameOf)...)
 	case it.Log.Device == m.own.log.Device:
 		e.sent(it, m.messages.receipts, m.peers)
 	case it.Facts.Has(dag.IsDelivered):
 		e.State = WhyRead
-		e.say("%s wrote it at %s, and it was shown here", m.logs.NameOf(it.Log.Device), stamp(it.Dated().Time()))
-		e.Facts = append(e.Facts, m.messages.sayings.explain(it)...)
+		e.say("%s wrote it at %s, and it was shown here", e.nameOf(it.Log.Device), stamp(it.Dated().Time()))
+		e.Facts = append(e.Facts, m.messages.sayings.explain(it, e.nameOf)...)
 	default:
 		e.received(it, m.messages)
 	}
@@ -71,20 +92,19 @@ func (m *Machine) Explain(now time.Time, id wire.MessageID) Explanation {
 		}
 		e.then("any member who can read it gives a seal or makes one; pandanode group heal GROUP asks now")
 	}
-	return e
 }
 
 // absent is about a message whose RECORD is not in the set.
-func (e *Explanation) absent(l *dag.Logs, id wire.MessageID) {
+func (e *explaining) absent(l *dag.Logs, id wire.MessageID) {
 	if s := l.Parking.Entries[id]; s != nil {
 		e.State = WhyParked
-		e.say("its entry, by %s, is here and waits for %d others that it builds on", l.NameOf(s.Entry.Device), len(l.Missing(s.Entry)))
+		e.say("its entry, by %s, is here and waits for %d others that it builds on", e.nameOf(s.Entry.Device), len(l.Missing(s.Entry)))
 		e.then("a sync with a member brings them: pandanode group heal GROUP")
 		return
 	}
 	e.State = WhyUnknown
 	if o := l.Items.At(id); o != nil {
-		e.say("this is no message but a %v by %s", o.Kind, l.NameOf(o.Log.Device))
+		e.say("this is no message but a %v by %s", o.Kind, e.nameOf(o.Log.Device))
 		return
 	}
 	e.say("no entry with this ID has come here, among %d of %d logs", l.Count, len(l.Lists))
@@ -92,12 +112,12 @@ func (e *Explanation) absent(l *dag.Logs, id wire.MessageID) {
 }
 
 // sent is about a message that this device wrote and has sealed.
-func (e *Explanation) sent(it *dag.Item, r *receipts, p *peers) {
+func (e *explaining) sent(it *dag.Item, r *receipts, p *peers) {
 	e.State = WhySent
 	e.say("it was sealed here under %s and given to the network", counted(len(it.Sealed), "epoch"))
 	var held, gap, unsaid, lacks, silent []string
 	for _, d := range r.rosters.now.DeviceIDs() {
-		name, of := r.logs.NameOf(d), p.of[d]
+		name, of := e.nameOf(d), p.of[d]
 		switch {
 		case d == r.self.Device || !r.mayRead(d, it):
 		case r.hasRead(d, it):
@@ -150,7 +170,7 @@ func (m *Machine) sealingState(now time.Time) sealingState {
 }
 
 // sealing says why this device seals nothing now.
-func (e *Explanation) sealing(now time.Time, s sealingState) {
+func (e *explaining) sealing(now time.Time, s sealingState) {
 	switch {
 	case s.out:
 		e.say("this device is not in the group any more")
@@ -180,8 +200,8 @@ func (e *Explanation) sealing(now time.Time, s sealingState) {
 }
 
 // received is about a message of somebody else that was not shown here.
-func (e *Explanation) received(it *dag.Item, m *messages) {
-	author := m.logs.NameOf(it.Log.Device)
+func (e *explaining) received(it *dag.Item, m *messages) {
+	author := e.nameOf(it.Log.Device)
 	e.State = WhyNotOwed
 	switch {
 	case !m.rosters.now.Has(m.self.Device):
@@ -227,11 +247,11 @@ func (e *Explanation) received(it *dag.Item, m *messages) {
 }
 
 // holders says which devices are known to have a message.
-func (e *Explanation) holders(it *dag.Item, r *receipts, p *peers) {
+func (e *explaining) holders(it *dag.Item, r *receipts, p *peers) {
 	var names []string
 	for _, d := range r.rosters.now.DeviceIDs() {
 		if p.of[d].holds(it) {
-			names = append(names, r.logs.NameOf(d))
+			names = append(names, e.nameOf(d))
 		}
 	}
 	if len(names) > 0 {

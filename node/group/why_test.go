@@ -14,7 +14,7 @@ import (
 func (d *device) explains(id wire.MessageID, state string, says ...string) {
 	d.w.t.Helper()
 	before := d.rows.digest()
-	e := d.m.Explain(d.w.now, id)
+	e := d.m.Explain(d.w.now, id, nil)
 	all := strings.Join(append(slices.Clone(e.Facts), e.Next...), "\n")
 	if e.State != state {
 		d.w.t.Errorf("%s: %v: %q, want %q:\n%s", d.name, id, e.State, state, all)

@@ -43,6 +43,8 @@ const (
 	DomainTwin         Domain = "panda/twin/1"
 	DomainMarks        Domain = "panda/marks/1"
 	DomainFile         Domain = "panda/file/1"
+	DomainVerify       Domain = "panda/verify/1"
+	DomainVerifyWords  Domain = "panda/verify-words/1"
 	DomainProvider     Domain = "panda/provider/1"
 	DomainUserText     Domain = "panda/user-text/1"
 	DomainDeviceText   Domain = "panda/device-text/1"

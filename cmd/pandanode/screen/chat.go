@@ -18,6 +18,7 @@ type chat struct {
 
 	names    *api.Names
 	members  []api.Member
+	known    []api.Candidate // names that others could be taken for
 	requests []api.Request
 
 	write   editor
@@ -162,7 +163,7 @@ func excerpt(m api.Message) string {
 // meet takes the names in an item into the view.
 func (c *chat) meet(h api.Happening) {
 	if m := h.Message; m != nil {
-		c.names.Add(api.Candidate{ID: m.User, Name: m.Name})
+		c.names.Add(api.Candidate{ID: m.User, Name: m.Name, Verified: m.Verified})
 	}
 	if e := h.Event; e != nil {
 		c.names.Add(api.Candidate{ID: e.User, Name: e.UserName})
@@ -171,11 +172,11 @@ func (c *chat) meet(h api.Happening) {
 }
 
 // people takes the members.
-func (c *chat) people(members []api.Member, requests []api.Request) {
-	c.members, c.requests = members, requests
-	c.names = api.NamesOf()
-	for _, m := range members {
-		c.names.Add(api.Candidate{ID: m.User, Name: m.Name})
+func (c *chat) people(all api.Members, requests []api.Request) {
+	c.members, c.requests, c.known = all.Members, requests, all.Known
+	c.names = api.NamesOf(c.known...)
+	for _, m := range c.members {
+		c.names.Add(api.Candidate{ID: m.User, Name: m.Name, Verified: m.Verified})
 	}
 	for _, h := range c.items {
 		c.meet(h)

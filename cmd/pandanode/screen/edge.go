@@ -305,11 +305,11 @@ func (e *edge) open(ctx context.Context, at place, end uint64) tea.Msg {
 
 // people reads who is in a group, and who waits before it. Of a group that is joined, or
 // left, there is nobody to tell of.
-func (e *edge) people(ctx context.Context, group string) (members []api.Member, requests []api.Request) {
+func (e *edge) people(ctx context.Context, group string) (members api.Members, requests []api.Request) {
 	if m, err := e.c.Members(ctx, api.GroupRequest{Group: group}); err == nil {
-		members = m.Members
+		members = m
 	}
-	for _, m := range members {
+	for _, m := range members.Members {
 		if m.Self && (m.Role == "owner" || m.Role == "admin") {
 			if r, err := e.c.Requests(ctx, api.GroupRequest{Group: group}); err == nil {
 				for _, o := range r.Requests {

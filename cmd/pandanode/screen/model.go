@@ -525,13 +525,17 @@ func (m *model) newer(msg newer) []want {
 // happened gathers what events of the node tell of.
 func (m *model) happened(events []api.Event) []want {
 	first := len(m.touched) == 0
+	var do []want
 	for _, e := range events {
 		m.touched[e.Group] = true // of no group: a peer
+		if c := m.chat(); c != nil && e.Kind == api.EventPeople && do == nil {
+			do = []want{wantOpen{c.at}} // what was hidden may be shown, or the other way round
+		}
 	}
 	if !first || len(events) == 0 {
-		return nil
+		return do
 	}
-	return []want{wantAfter{gathering, tickGroups}}
+	return append(do, wantAfter{gathering, tickGroups})
 }
 
 // seen moves the read mark to the newest item, while it is in view and somebody looks.

@@ -213,7 +213,7 @@ func (s *scene) opens(page []api.Happening) {
 		s.t.Fatalf("%d groups are asked for", len(asked))
 	}
 	g := *s.group(asked[0].at.group)
-	s.does(opened{at: asked[0].at, group: g, page: page, members: membersOf()})
+	s.does(opened{at: asked[0].at, group: g, page: page, members: api.Members{Members: membersOf()}})
 }
 
 func inTea(t *testing.T, width, height int) *scene {
@@ -322,6 +322,26 @@ func TestSending(t *testing.T) {
 		t.Errorf("what was refused is not given back: %q", s.chat().write.text)
 	}
 	s.shows("you are out")
+}
+
+// A verified user has the mark, and whoever takes the name is said to be another; when what is
+// kept of somebody changes, the group is read anew.
+func TestVerified(t *testing.T) {
+	t.Parallel()
+	s := inTea(t, 120, 40)
+	members := api.Members{Members: membersOf(), Known: []api.Candidate{{ID: apitest.ID("user eve"), Name: "carla", Verified: true}}}
+	members.Members[1].Verified, members.Members[3].New = true, []string{"d"}
+	s.does(met{s.chat().at, members, []api.Request{{User: "r", Name: "Ben"}}}, came{s.chat().at, []api.Happening{said(40, "ben", "It is me"), said(41, "carla", "Me, too")}})
+	s.shows(api.Mark+" ben", "("+api.NotVerified+") carla/"+api.Short(apitest.ID("user carla")))
+	s.hides(api.Mark + " carla")
+	s.types("<f2>")
+	s.shows(api.Mark+" ben", api.NotVerified, "(new device)", "("+api.NotVerified+") Ben/r")
+	s.hides(api.Mark+" carla", api.Mark+" Ben")
+	before := len(wants[wantOpen](s))
+	s.does(happened{[]api.Event{{Kind: api.EventPeople, User: apitest.ID("user ben")}}})
+	if len(wants[wantOpen](s)) != before+1 {
+		t.Error("the group is not read anew")
+	}
 }
 
 // Of two equal texts each needs a message of its own to count as sent.

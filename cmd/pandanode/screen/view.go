@@ -163,17 +163,22 @@ func (m *model) title(g api.Group) string {
 
 // name is what somebody is called, with the ID where another is called alike.
 func (m *model) name(user, name string) string {
-	switch c := m.chat(); {
+	c := m.chat()
+	switch {
 	case user == "":
 		return "somebody"
 	case user == m.me.User:
 		return "you"
 	case name == "":
 		return api.Short(user)
-	case c != nil && c.names.Doubt(api.Candidate{ID: user, Name: name}) != "":
-		return line(name) + "/" + api.Short(user)
+	case c == nil:
+		return line(name)
+	case c.names.Doubt(api.Candidate{ID: user, Name: name}) == api.NotVerified:
+		return "(" + api.NotVerified + ") " + line(name) + "/" + api.Short(user)
+	case c.names.Doubt(api.Candidate{ID: user, Name: name}) != "":
+		return c.names.Marked(user, line(name)+"/"+api.Short(user))
 	}
-	return line(name)
+	return c.names.Marked(user, line(name))
 }
 
 func (m *model) header(w int) string {
@@ -353,6 +358,15 @@ func (m *model) memberLines(w int) []string {
 		if c.names.Doubt(api.Candidate{ID: p.User, Name: p.Name}) != "" || name == "" {
 			name = strings.Trim(name+"/"+api.Short(p.User), "/")
 		}
+		name = c.names.Marked(p.User, name)
+		switch {
+		case c.names.Doubt(api.Candidate{ID: p.User, Name: p.Name}) == api.NotVerified:
+			role = api.NotVerified
+		case p.Blocked:
+			role = "blocked"
+		case len(p.New) > 0:
+			role = strings.TrimSpace(role + " (new device)")
+		}
 		if p.Self {
 			name += " (you)"
 		}
@@ -363,7 +377,11 @@ func (m *model) memberLines(w int) []string {
 		if i == 0 {
 			lines = append(lines, "", paint(bold, "Ask to be let in"))
 		}
-		lines = append(lines, m.m.cut(line(r.Name)+"/"+api.Short(r.User), w))
+		name := c.names.Marked(r.User, line(r.Name)+"/"+api.Short(r.User))
+		if c.names.Doubt(api.Candidate{ID: r.User, Name: r.Name}) == api.NotVerified {
+			name = "(" + api.NotVerified + ") " + name
+		}
+		lines = append(lines, m.m.cut(name, w))
 	}
 	if len(c.requests) > 0 {
 		lines = append(lines, paint(dim, "/approve or /deny NAME"))

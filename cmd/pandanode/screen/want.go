@@ -197,7 +197,7 @@ type (
 		at       place
 		group    api.Group
 		page     []api.Happening
-		members  []api.Member
+		members  api.Members
 		requests []api.Request
 		draft    *api.Draft
 		end      uint64 // not 0: this is not the newest; the page ends with this item
@@ -205,7 +205,7 @@ type (
 	}
 	met struct {
 		at       place
-		members  []api.Member
+		members  api.Members
 		requests []api.Request
 	}
 	came struct {

@@ -408,7 +408,13 @@ func (n *Node) Members(_ context.Context, r api.GroupRequest) (api.Members, erro
 	if err != nil {
 		return api.Members{}, err
 	}
-	return api.Members{Members: slices.Clone(g.members)}, nil
+	out := api.Members{Members: slices.Clone(g.members)}
+	for _, p := range n.people() {
+		if p.Verified || p.Petname != "" {
+			out.Known = append(out.Known, api.Candidate{ID: p.User, Name: p.OwnName, Verified: p.Verified})
+		}
+	}
+	return out, nil
 }
 
 // Remove takes a member out.

@@ -21,6 +21,12 @@ export interface Branch {
   voters: string[]
 }
 
+export interface Candidate {
+  id: string
+  name?: string
+  verified?: boolean
+}
+
 export interface Change {
   did: string
   group: string
@@ -375,10 +381,16 @@ export interface Member {
   devices: string[]
   since: string
   in_tree: boolean
+  own_name?: string
+  verified?: boolean
+  blocked?: boolean
+  doubt?: string
+  new_devices?: string[]
 }
 
 export interface Members {
   members: Member[]
+  known?: Candidate[]
 }
 
 export interface Message {
@@ -394,6 +406,7 @@ export interface Message {
   data?: string
   spans?: Span[]
   own: boolean
+  verified?: boolean
   state?: string
   held_by?: number
   readers?: number
@@ -455,6 +468,25 @@ export interface Peer {
 
 export interface Peers {
   peers: Peer[]
+}
+
+export interface People {
+  people: Person[]
+}
+
+export interface Person {
+  user: string
+  name: string
+  petname?: string
+  own_name?: string
+  verified?: boolean
+  verified_at?: string
+  blocked?: boolean
+  doubt?: string
+  new_devices?: string[]
+  digits?: string
+  words?: string
+  code?: string
 }
 
 export interface Reaction {
@@ -554,6 +586,7 @@ export interface Status {
   mailbox_troubles?: string[]
   hook_troubles?: string[]
   twin?: string
+  people_notices?: string[]
   mailbox?: MailboxStatus
   locked?: boolean
   locked_why?: string

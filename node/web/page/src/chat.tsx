@@ -13,7 +13,7 @@ import { within } from './search'
 import { Said } from './spans'
 import { openThread } from './thread'
 import { Copy, Dialog, Empty, sentence, Sure, Trouble } from './parts'
-import { clean, count, day, dayOf, hue, initial, moment, Name, telling, Text, time } from './words'
+import { called, clean, count, day, dayOf, hue, initial, moment, Name, telling, Text, time } from './words'
 
 const active = signal('') // the message whose actions show
 const asking = signal<Message | null>(null) // why
@@ -253,13 +253,13 @@ function Row({ h, before, after, fresh, g }: { h: Happening; before?: Happening;
 
 function Bubble({ h, m, g, begins, ends }: { h: Happening; m: Message; g: Group; begins: boolean; ends: boolean }) {
   const shows = active.value === m.id
-  const gone = m.deleted ? `${m.deleted.by === me.value?.user ? 'You' : clean(m.deleted.name)} deleted this message` : m.expired ? 'This message has expired' : m.cannot_show ? sentence(clean(m.cannot_show)) : ''
+  const gone = m.deleted ? `${m.deleted.by === me.value?.user ? 'You' : called(m.deleted.by, m.deleted.name)} deleted this message` : m.expired ? 'This message has expired' : m.cannot_show ? sentence(clean(m.cannot_show)) : ''
   return (
     <article class={'m' + (m.own ? ' own' : '') + (begins ? ' first' : '') + (m.mentions_me ? ' hot' : '')} data-key={h.cursor} data-id={m.id} tabIndex={-1}
       onMouseEnter={() => (active.value = m.id)} onFocusIn={() => (active.value = m.id)} onClick={() => (active.value = m.id)}
-      aria-label={`${m.own ? 'You' : clean(m.name)}, ${time(m.sent)}`}>
+      aria-label={`${m.own ? 'You' : called(m.user, m.name)}, ${time(m.sent)}`}>
       {begins && !m.own && <b class={hue(m.user)}><Name id={m.user} name={m.name} /></b>}
-      {m.reply_to && <button class="quote" onClick={() => void jump(m.group, m.reply_to!.id)}><b>{m.reply_to.user === me.value?.user ? 'You' : clean(m.reply_to.name) || 'A message that is not here'}</b> {clean(m.reply_to.excerpt)}</button>}
+      {m.reply_to && <button class="quote" onClick={() => void jump(m.group, m.reply_to!.id)}><b>{m.reply_to.user === me.value?.user ? 'You' : m.reply_to.user ? called(m.reply_to.user, m.reply_to.name) : 'A message that is not here'}</b> {clean(m.reply_to.excerpt)}</button>}
       {gone ? <p class="gone">{gone}</p> : <>
         {m.files?.length ? <Attached files={m.files} /> : null}
         {m.text || !m.files?.length ? <Said m={m} /> : null}
@@ -290,7 +290,7 @@ function Bubble({ h, m, g, begins, ends }: { h: Happening; m: Message; g: Group;
   )
 }
 
-const userName = (id: string) => (id === me.value?.user ? 'you' : clean(members.value.list.find((m) => m.user === id)?.name) || id.slice(0, 16))
+const userName = (id: string) => (id === me.value?.user ? 'you' : called(id, members.value.list.find((m) => m.user === id)?.name))
 
 function mark(m: Message) {
   if (m.state === 'held') return `✓✓ held by ${m.held_by || 0} of ${m.readers || 0}`
@@ -357,7 +357,7 @@ function Why({ m, close }: { m: Message; close: () => void }) {
   }, [m.id])
   return (
     <Dialog title="About this message" close={close}>
-      <p><b>{m.own ? 'You' : clean(m.name)}</b>, {moment(m.sent)}{m.expires && <>. It expires on {moment(m.expires)}</>}</p>
+      <p><b>{m.own ? 'You' : <Name id={m.user} name={m.name} />}</b>, {moment(m.sent)}{m.expires && <>. It expires on {moment(m.expires)}</>}</p>
       {why ? <ul class="facts">{[...(why.facts || []), ...(why.next || [])].map((f) => <li>{sentence(clean(f))}</li>)}</ul> : <p class="faint">Asking the node…</p>}
       {m.files?.length ? <><h3>Who has its files</h3><ul class="facts">{m.files.map((f) => <Holders key={f.id} of={f} />)}</ul></> : null}
       {versions && versions.length > 1 && <><h3>Its versions</h3><ol class="facts">{versions.map((v) => <li dir="auto"><small>{moment(v.sent)}</small><br />{clean(v.text)}</li>)}</ol></>}

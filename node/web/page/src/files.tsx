@@ -9,7 +9,7 @@ import { Dialog, sentence } from './parts'
 import { picture, shows } from './picture'
 import type { Picture } from './picture'
 import { attempt, trouble } from './state'
-import { clean } from './words'
+import { called, clean } from './words'
 
 const units = ['bytes', 'kB', 'MB', 'GB']
 
@@ -191,7 +191,7 @@ function View({ of }: { of: Named }) {
 export function Holders({ of }: { of: Named }) {
   const [f, set] = useState<Named | null>(null)
   useEffect(() => { ask<Named>('GET', path`/v1/files/${of.id}` + '?holders=true').then(set, () => undefined) }, [of.id])
-  const have = f?.holders?.map((h) => `${clean(h.name) || h.peer.slice(-8)}${h.have < f.sealed ? ` (${size(h.have)})` : ''}`)
+  const have = f?.holders?.map((h) => `${(h.user ? called(h.user, h.name) : h.peer.slice(-8))}${h.have < f.sealed ? ` (${size(h.have)})` : ''}`)
   return <li><b><bdi>{clean(of.name)}</bdi></b> {!f ? '…' : have?.length ? 'Held by ' + have.join(', ') + ', as far as is connected.' : 'No connected member has it.'}</li>
 }
 

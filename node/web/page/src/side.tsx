@@ -1,12 +1,12 @@
 // The right: members, requests, invites, settings.
 import { Icon } from './icons'
 import { useEffect, useState } from 'preact/hooks'
-import type { Group, Invite, Invites, Member, Request } from './api.gen'
+import type { Group, Invite, Invites, Member, Person, Request } from './api.gen'
 import { ask, path } from './net'
 import { attempt, go, groups, me, members, open, readMembers, refresh, requests, side } from './state'
 import { Thread, thread } from './thread'
 import { Copy, Dialog, QR, sentence, Sure } from './parts'
-import { clean, count, hue, initial, moment, Name, nameOf, short } from './words'
+import { called, clean, count, hue, initial, moment, Name, nameOf, short } from './words'
 
 const tabs = ['thread', 'members', 'invites', 'settings'] as const
 
@@ -75,6 +75,7 @@ const roles = ['owner', 'admin', 'member', 'read-only']
 function Person({ g, m, chief }: { g: Group; m: Member; chief: boolean }) {
   const [more, set] = useState(false)
   const [sure, ask2] = useState(false)
+  const [compare, verify] = useState(false)
   const owner = g.role === 'owner'
   const may = chief && !m.self && (owner || roles.indexOf(m.role) >= roles.indexOf(g.role || ''))
   const act = (f: () => Promise<unknown>) => void attempt(async () => { await f(); await readMembers(g.id) })
@@ -82,7 +83,7 @@ function Person({ g, m, chief }: { g: Group; m: Member; chief: boolean }) {
     <li class="person">
       <button class="line" aria-expanded={more} onClick={() => set(!more)}>
         <span class={'face ' + hue(m.user)} aria-hidden="true">{initial(m.name)}</span>
-        <span class="grow"><Name id={m.user} name={m.name} />{m.self && ' (you)'}<small>{m.role}{!m.in_tree && ', being added'}</small></span>
+        <span class="grow"><Name id={m.user} name={m.name} />{m.self && ' (you)'}<small>{m.role}{!m.in_tree && ', being added'}{m.own_name && <>, calls itself <bdi>{clean(m.own_name)}</bdi></>}{m.blocked && ', blocked'}{m.new_devices && ', has a new device'}</small></span>
       </button>
       {more && (
         <div class="more">
@@ -91,15 +92,61 @@ function Person({ g, m, chief }: { g: Group; m: Member; chief: boolean }) {
             <dt>{m.devices.length === 1 ? 'Device' : 'Devices'}</dt><dd>{m.devices.map((d) => <code>{d}</code>)}</dd>
             <dt>Since</dt><dd>{moment(m.since)}</dd>
           </dl>
+          {!m.self && <Keeps m={m} verify={() => verify(true)} act={act} />}
           {owner && !m.self && (
             <label>Role<select value={m.role} onChange={(e) => { const role = e.currentTarget.value; act(() => ask('POST', path`/v1/groups/${g.id}/members/${m.user}/role`, { role })) }}>{roles.map((r) => <option>{r}</option>)}</select></label>
           )}
           {may && <button class="bad" onClick={() => ask2(true)}>Remove from the group</button>}
         </div>
       )}
+      {compare && <Compare m={m} close={() => verify(false)} act={act} />}
       {sure && <Sure title={`Remove ${nameOf(m)}?`} text={`${nameOf(m)} reads nothing that is written from now on, and keeps what was read before.`} yes="Remove" close={() => ask2(false)}
         act={() => act(() => ask('DELETE', path`/v1/groups/${g.id}/members/${m.user}`))} />}
     </li>
+  )
+}
+
+/** Keeps is what stays on this node of somebody: its petname, whether it is verified, whether it is blocked. */
+function Keeps({ m, verify, act }: { m: Member; verify: () => void; act: (f: () => Promise<unknown>) => void }) {
+  const [pet, set] = useState(m.own_name ? m.name : '')
+  const keep = (what: { petname?: string; blocked?: boolean }) => act(() => ask('PUT', path`/v1/people/${m.user}`, what))
+  return (
+    <fieldset>
+      <legend>For you alone</legend>
+      <form class="row" onSubmit={(e) => { e.preventDefault(); keep({ petname: pet.trim() }) }}>
+        <label class="grow">Your name for this user<input value={pet} maxLength={64} onInput={(e) => set(e.currentTarget.value)} /></label>
+        <button>Keep</button>
+      </form>
+      <div class="row">
+        <button onClick={verify}>{m.verified ? 'Verified' : 'Verify'}…</button>
+        <button class={m.blocked ? '' : 'bad'} onClick={() => keep({ blocked: !m.blocked })}>{m.blocked ? 'Show what this user writes' : 'Block'}</button>
+      </div>
+    </fieldset>
+  )
+}
+
+/** Compare shows what two people compare. */
+function Compare({ m, close, act }: { m: Member; close: () => void; act: (f: () => Promise<unknown>) => void }) {
+  const [p, set] = useState<Person | null>(null)
+  const [shown, setShown] = useState('')
+  useEffect(() => void attempt(async () => set(await ask<Person>('GET', path`/v1/people/${m.user}`))), [m.user])
+  return (
+    <Dialog title={`Verify ${nameOf(m)}`} close={close}>
+      <p>If the other side shows the same digits, or says the same words in a call, nobody is between you.</p>
+      {p ? <>
+        <p class="digits"><code>{p.digits}</code></p>
+        <p class="digits"><code>{p.words}</code></p>
+        {p.code && <QR text={p.code} label="The code for the other side to scan" />}
+        {m.verified ? <p>You verified this user{p.verified_at && <> on {moment(p.verified_at)}</>}.{p.new_devices && ' It has a new device since then: verify again.'}</p> : null}
+        <form onSubmit={(e) => { e.preventDefault(); close(); act(() => ask('POST', path`/v1/people/${m.user}/verified`, { shown })) }}>
+          <label>What the other side shows<input value={shown} onInput={(e) => setShown(e.currentTarget.value)} /></label>
+          <div class="row end">
+            {m.verified && <button type="button" onClick={() => { close(); act(() => ask('DELETE', path`/v1/people/${m.user}/verified`)) }}>Not verified any more</button>}
+            <button class="good" disabled={!shown.trim()}>It is the same</button>
+          </div>
+        </form>
+      </> : <p class="faint">Asking the node…</p>}
+    </Dialog>
   )
 }
 
@@ -129,7 +176,7 @@ function Ways({ g }: { g: Group }) {
       <ul class="people">
         {valid.map((i) => (
           <li key={i.id}>
-            <span class="grow"><span>for {i.role}, used {i.uses ? `${i.used} of ${i.uses}` : count(i.used, 'time')}</span><small>{i.expires ? 'until ' + moment(i.expires) : 'without an end'}, by {clean(i.by_name) || short(i.by)}</small></span>
+            <span class="grow"><span>for {i.role}, used {i.uses ? `${i.used} of ${i.uses}` : count(i.used, 'time')}</span><small>{i.expires ? 'until ' + moment(i.expires) : 'without an end'}, by {called(i.by, i.by_name)}</small></span>
             <button onClick={() => void attempt(async () => { await ask('DELETE', path`/v1/groups/${g.id}/invites/${i.id}`); await read() })}>Revoke</button>
           </li>
         ))}

@@ -1,6 +1,6 @@
 // What the page knows, and how it keeps up with the node.
 import { batch, computed, signal } from '@preact/signals'
-import type { Event, Group, Happening, ID, Member, Members, Message, Request, Requests, Sent } from './api.gen'
+import type { Candidate, Event, Group, Happening, ID, Member, Members, Message, Request, Requests, Sent } from './api.gen'
 import type { Upload } from './files'
 import { all, ask, Fault, follow, gather, gone, path, token } from './net'
 
@@ -175,12 +175,12 @@ export function timelineOf(id: string): Timeline {
   return t
 }
 
-export const members = signal<{ id: string; list: Member[] }>({ id: '', list: [] })
+export const members = signal<{ id: string; list: Member[]; known: Candidate[] }>({ id: '', list: [], known: [] })
 export const requests = signal<{ id: string; list: Request[] }>({ id: '', list: [] })
 
 export async function readMembers(id: string) {
   const found = await ask<Members>('GET', path`/v1/groups/${id}/members`)
-  if (place.peek().id === id) members.value = { id, list: found.members || [] }
+  if (place.peek().id === id) members.value = { id, list: found.members || [], known: found.known || [] }
   const g = open.peek()
   if (g && (g.role === 'owner' || g.role === 'admin')) {
     const r = await ask<Requests>('GET', path`/v1/groups/${id}/requests`)
@@ -266,6 +266,7 @@ let timer = 0
 let tries = 0
 
 function happened(e: Event) {
+  if (e.kind === 'people') void renewed().catch(quiet)
   if (!e.group) return
   touched.add(e.group)
   if ((e.kind === 'message-changed' || e.kind === 'file') && e.message) {
@@ -323,6 +324,14 @@ export async function keepUp() {
     await new Promise((r) => setTimeout(r, wait))
     wait = Math.min(wait * 2, 10_000)
   }
+}
+
+/** renewed reads again what a change of what is kept of somebody hides or shows. */
+async function renewed() {
+  const id = place.peek().id
+  await readGroups()
+  if (id) await readMembers(id)
+  for (const t of timelines.values()) if (t.loaded.peek()) await t.load()
 }
 
 /** start reads all that is shown first, and again after the node was away. */

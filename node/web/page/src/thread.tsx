@@ -7,7 +7,7 @@ import { Icon } from './icons'
 import { ask, follow, path } from './net'
 import { attempt, send, side, timelineOf } from './state'
 import { Said } from './spans'
-import { clean, hue, moment, Name, time } from './words'
+import { called, hue, moment, Name, time } from './words'
 
 export const thread = signal('') // its first message
 
@@ -53,7 +53,7 @@ export function Thread({ g }: { g: Group }) {
       <ol ref={box} aria-label="The thread" aria-live="polite">{list.map((m) => (
         <li key={m.id} class={m.own ? 'm own first' : 'm first'}>
           <b class={hue(m.user)}>{m.own ? 'You' : <Name id={m.user} name={m.name} />}</b>
-          {m.deleted ? <p class="gone">{clean(m.deleted.name)} deleted this message</p> : m.expired ? <p class="gone">This message has expired</p> : <>{m.files?.length ? <Attached files={m.files} /> : null}{m.text || !m.files?.length ? <Said m={m} /> : null}</>}
+          {m.deleted ? <p class="gone">{called(m.deleted.by, m.deleted.name)} deleted this message</p> : m.expired ? <p class="gone">This message has expired</p> : <>{m.files?.length ? <Attached files={m.files} /> : null}{m.text || !m.files?.length ? <Said m={m} /> : null}</>}
           <small class="foot"><time dateTime={m.sent} title={moment(m.sent)}>{time(m.sent)}</time></small>
         </li>
       ))}</ol>

@@ -12,14 +12,41 @@ export const short = (id: string) => id.slice(0, 16)
 
 const plainName = (s: string) => clean(s).normalize('NFKD').replace(/[\p{M}\p{Cf}\s]/gu, '').toLowerCase()
 
-/** Name shows a name; beside it the ID, where another in the group looks the same. */
-export function Name({ id, name }: { id: string; name: string }) {
-  const shown = clean(name) || short(id)
-  const alike = members.value.list.some((m) => m.user !== id && plainName(m.name) === plainName(name))
-  return <bdi title={id}>{alike ? `${shown} (${short(id)})` : shown}</bdi>
+/** verified says whether people of this node verified a user. Nobody else's name has the mark: the node takes it out. */
+export const verified = (id: string | undefined) => members.value.list.some((m) => m.user === id && m.verified) || members.value.known.some((k) => k.id === id && k.verified)
+
+const wrong = 'NOT the one you verified'
+
+/** doubt says why a name could be taken for another's; the node knows better than this of members. */
+function doubt(id: string, name: string) {
+  const member = members.value.list.find((m) => m.user === id)
+  if (member) return member.doubt || ''
+  const is = (x: string) => plainName(x) !== '' && plainName(x) === plainName(name)
+  if (!verified(id) && members.value.known.some((k) => k.id !== id && k.verified && is(k.name || ''))) return wrong
+  return [...members.value.list.map((m) => [m.user, m.name]), ...members.value.known.map((k) => [k.id, k.name || ''])].some(([x, y]) => x !== id && is(y!)) ? "name like another's" : ''
 }
 
-export const nameOf = (m: Pick<Member, 'user' | 'name'>) => clean(m.name) || short(m.user)
+/** Name shows a name with the mark of a user who was verified; beside it the ID, where it could be taken for another's. */
+export function Name({ id, name }: { id: string; name: string }) {
+  const shown = clean(name) || short(id)
+  const why = doubt(id, name)
+  return (
+    <>
+      {verified(id) && <span class="verified" role="img" aria-label="verified" title="You verified this user">✓</span>}
+      <bdi title={id}>{why ? `${shown} (${short(id)})` : shown}</bdi>
+      {why === wrong && <strong class="wrong"> {wrong}</strong>}
+    </>
+  )
+}
+
+/** called is that as a text. */
+export function called(id: string | undefined, name: string | undefined): string {
+  if (!id) return clean(name)
+  const why = doubt(id, name || '')
+  return (verified(id) ? '✓ ' : '') + (clean(name) || short(id)) + (why ? ` (${why === wrong ? wrong + ', ' : ''}${short(id)})` : '')
+}
+
+export const nameOf = (m: Pick<Member, 'user' | 'name'>) => called(m.user, m.name)
 
 /** hue is one of eight colours for a user, the same everywhere. */
 export function hue(id: string) {
@@ -83,8 +110,8 @@ export const count = (n: number, one: string, many = one + 's') => `${n} ${n ===
 /** telling says what an event of a timeline is. */
 export function telling(e: Event): string {
   const mine = me.value?.user
-  const user = e.user && e.user === mine ? 'you' : clean(e.user_name) || (e.user ? short(e.user) : 'somebody')
-  const by = e.by && e.by === mine ? 'You' : clean(e.by_name) || (e.by ? short(e.by) : '')
+  const user = e.user && e.user === mine ? 'you' : (e.user ? called(e.user, e.user_name) : 'somebody')
+  const by = e.by && e.by === mine ? 'You' : (e.by ? called(e.by, e.by_name) : '')
   const up = (s: string) => s.charAt(0).toUpperCase() + s.slice(1)
   const detail = clean(e.detail)
   switch (e.kind) {

@@ -7,7 +7,7 @@ import { filesOf, Upload, UploadLine } from './files'
 import { Icon } from './icons'
 import { ask, Fault, path } from './net'
 import { attempt, members, send, Timeline, trouble } from './state'
-import { clean, Name } from './words'
+import { called, clean, Name } from './words'
 
 const writing = signal<{ group: string; reply?: Message; edit?: Message }>({ group: '' })
 const uploads = signal<Record<string, Upload[]>>({}) // that wait for their message, by group
@@ -141,7 +141,7 @@ export function Writing({ g, t }: { g: Group; t: Timeline }) {
     <form class="write" onSubmit={(e) => { e.preventDefault(); go() }}>
       {about && (
         <div class="about">
-          <span class="grow"><b>{w.edit ? 'Editing' : `Replying to ${about.own ? 'yourself' : clean(about.name)}`}</b> {clean(about.text).slice(0, 120)}</span>
+          <span class="grow"><b>{w.edit ? 'Editing' : `Replying to ${about.own ? 'yourself' : called(about.user, about.name)}`}</b> {clean(about.text).slice(0, 120)}</span>
           <button type="button" class="icon" aria-label="Cancel" onClick={cancel}><Icon of="close" /></button>
         </div>
       )}
