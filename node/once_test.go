@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -77,11 +78,35 @@ func TestSendKey(t *testing.T) {
 		if got := must(true, api.SendRequest{Text: "together", Key: "k"}); got != ids[0] {
 			t.Error("a message that was deleted was sent again")
 		}
+		f := w.upload(a, "notes.txt", []byte("green tea")).ID
+		with := api.SendRequest{Text: "my notes", Files: []string{f}, Key: "with-file"}
+		noted := must(false, with)
+		if _, err := send(api.SendRequest{Text: "my notes", Key: "with-file"}); api.CodeOf(err) != api.CodeConflict {
+			t.Errorf("the same without its file: %v", err)
+		}
+		if _, err := a.API().Delete(ctx, api.MessageRequest{Group: "tea", Message: noted}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.files.toSend(with.Files); !errors.Is(err, errNoFile) {
+			t.Fatalf("the file is here: %v", err)
+		}
+		if got := must(true, with); got != noted {
+			t.Error("a message whose file is gone was sent again")
+		}
+		other := with
+		other.Text = "your notes"
+		if _, err := send(other); api.CodeOf(err) != api.CodeConflict {
+			t.Errorf("other words with a file that is gone: %v", err)
+		}
+		other.Key = "new"
+		if _, err := send(other); api.CodeOf(err) != api.CodeNotFound {
+			t.Errorf("a new message with a file that is gone: %v", err)
+		}
 		if _, err := send(api.SendRequest{Text: "x", Key: strings.Repeat("k", maxKey+1)}); api.CodeOf(err) != api.CodeInvalid {
 			t.Errorf("a long key: %v", err)
 		}
 		messages, err := a.Messages(ctx, id, 0, 100)
-		if err != nil || len(messages) != 5 {
+		if err != nil || len(messages) != 6 {
 			t.Errorf("%d messages, %v", len(messages), err)
 		}
 		if err := a.store.ScanKeys(nil, func(key []byte) error {

@@ -18,7 +18,9 @@ import (
 // itself: a crash leaves both or neither.
 type Once struct {
 	Key     wire.Hash // what the sender calls it, as a hash that nobody can guess from
-	Request wire.Hash // what it asks for
+	Request wire.Hash // what it asks for, in words
+	Files   wire.Hash // the files that it sends
+	Gone    bool      // these are not here any more, and are not compared
 }
 
 // onceKept is how long a request is remembered, by the time kept. After that the same key is
@@ -30,12 +32,15 @@ var ErrReused = errors.New("the key was used for another message")
 
 // onceRow says what was sent. Proof is the request under the salt of the first message: it
 // says nothing any more once that is erased. Then Mark tells another request from it, in all
-// but one of 65,536 cases, and says as good as nothing of the text.
+// but one of 65,536 cases, and says as good as nothing of the text. Words and WordsMark are
+// the same of the request without its files.
 type onceRow struct {
-	Messages []wire.MessageID `cbor:"1,keyasint"`
-	Proof    []byte           `cbor:"2,keyasint"`
-	At       uint64           `cbor:"3,keyasint"` // milliseconds since 1970, by the time kept
-	Mark     uint16           `cbor:"4,keyasint"`
+	Messages  []wire.MessageID `cbor:"1,keyasint"`
+	Proof     []byte           `cbor:"2,keyasint"`
+	At        uint64           `cbor:"3,keyasint"` // milliseconds since 1970, by the time kept
+	Mark      uint16           `cbor:"4,keyasint"`
+	Words     []byte           `cbor:"5,keyasint"`
+	WordsMark uint16           `cbor:"6,keyasint"`
 }
 
 // onceTidied is how many rows that are too old a new one takes out: more go than come.
@@ -55,11 +60,15 @@ func (o Once) Sent(m *Machine, now time.Time) ([]wire.MessageID, error) {
 	if tooOld(m, now, row.At) {
 		return nil, nil
 	}
-	proof, err := o.proof(m, row.Messages[0])
+	all, words, err := o.proofs(m, row.Messages[0])
 	if err != nil {
 		return nil, err
 	}
-	if row.Mark != o.mark() || proof != nil && !hmac.Equal(proof, row.Proof) {
+	proof, mark, kept := all, o.mark(o.all()), row.Proof
+	if o.Gone {
+		proof, mark, kept, row.Mark = words, o.mark(o.Request[:]), row.Words, row.WordsMark
+	}
+	if row.Mark != mark || proof != nil && !hmac.Equal(proof, kept) {
 		return nil, fmt.Errorf("%w: message %v", ErrReused, row.Messages[0])
 	}
 	return row.Messages, nil
@@ -69,31 +78,37 @@ func tooOld(m *Machine, now time.Time, at uint64) bool {
 	return !m.timers.kept(now).Before(time.UnixMilli(int64(at)).Add(onceKept)) //nolint:gosec // a date
 }
 
-// mark is a trace of the request, under a key that nobody can guess.
-func (o Once) mark() uint16 {
+// all is the request with its files.
+func (o Once) all() []byte { return append(o.Request[:], o.Files[:]...) }
+
+// mark is a trace of a request, under a key that nobody can guess.
+func (o Once) mark(request []byte) uint16 {
 	h := hmac.New(sha256.New, o.Key[:])
-	h.Write(o.Request[:])
+	h.Write(request)
 	return binary.BigEndian.Uint16(h.Sum(nil))
 }
 
-// proof ties the request to a message; nil if that was erased.
-func (o Once) proof(m *Machine, id wire.MessageID) ([]byte, error) {
+// proofs tie the request, with its files and without, to a message; nil if that was erased.
+func (o Once) proofs(m *Machine, id wire.MessageID) (all, words []byte, err error) {
 	plain, err := m.tx.get(rowPlain + hexed(id[:]))
 	if plain == nil || err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	opened, err := wire.DecodeOpened(plain)
 	if err != nil {
-		return nil, fmt.Errorf("%w: message %v: %w", verdict.ErrCorrupt, id, err)
+		return nil, nil, fmt.Errorf("%w: message %v: %w", verdict.ErrCorrupt, id, err)
 	}
-	h := hmac.New(sha256.New, opened.Salt[:])
-	h.Write(o.Request[:])
-	return h.Sum(nil), nil
+	proof := func(request []byte) []byte {
+		h := hmac.New(sha256.New, opened.Salt[:])
+		h.Write(request)
+		return h.Sum(nil)
+	}
+	return proof(o.all()), proof(o.Request[:]), nil
 }
 
 // keep remembers what the request has sent in this turn, and forgets old ones.
 func (o Once) keep(m *Machine, now time.Time, sent []wire.MessageID) error {
-	proof, err := o.proof(m, sent[0])
+	all, words, err := o.proofs(m, sent[0])
 	if err != nil {
 		return err
 	}
@@ -104,7 +119,7 @@ func (o Once) keep(m *Machine, now time.Time, sent []wire.MessageID) error {
 		}
 	}
 	at := uint64(m.timers.kept(now).UnixMilli()) //nolint:gosec // after 1970
-	m.tx.put(rowOnce+hexed(o.Key[:]), wire.Marshal(&onceRow{Messages: sent, Proof: proof, At: at, Mark: o.mark()}))
+	m.tx.put(rowOnce+hexed(o.Key[:]), wire.Marshal(&onceRow{Messages: sent, Proof: all, At: at, Mark: o.mark(o.all()), Words: words, WordsMark: o.mark(o.Request[:])}))
 	m.tx.put(onceAt(at, o.Key), []byte{1})
 	var old []string
 	err = m.tx.scan(rowOnceAt, func(key string, _ []byte) error {
