@@ -145,23 +145,32 @@ func (j *joiner) rendezvousPoints() []wire.MeetSecret {
 func (j *joiner) hint(peers []wire.LinkPeer) {
 	var out []peer.AddrInfo
 	for _, p := range peers {
-		id, err := peer.IDFromBytes(p.Peer)
-		if err != nil || id == j.g.n.host.ID() {
+		info, ok := infoOf(p)
+		if !ok || info.ID == j.g.n.host.ID() {
 			continue
 		}
-		info := peer.AddrInfo{ID: id}
-		for _, raw := range p.Addrs {
-			if a, err := multiaddr.NewMultiaddrBytes(raw); err == nil {
-				info.Addrs = append(info.Addrs, a)
-			}
-		}
 		// Reached later too, when its connection breaks before a record names it.
-		j.g.n.host.Peerstore().AddAddrs(id, info.Addrs, peerstore.RecentlyConnectedAddrTTL)
+		j.g.n.host.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.RecentlyConnectedAddrTTL)
 		out = append(out, info)
 	}
 	j.mu.Lock()
 	j.hints = out
 	j.mu.Unlock()
+}
+
+// infoOf is a peer that a link names; ok false: its peer ID is none.
+func infoOf(p wire.LinkPeer) (info peer.AddrInfo, ok bool) {
+	id, err := peer.IDFromBytes(p.Peer)
+	if err != nil {
+		return info, false
+	}
+	info.ID = id
+	for _, raw := range p.Addrs {
+		if a, err := multiaddr.NewMultiaddrBytes(raw); err == nil {
+			info.Addrs = append(info.Addrs, a)
+		}
+	}
+	return info, true
 }
 
 func (j *joiner) hinted() []peer.AddrInfo {

@@ -76,7 +76,7 @@ func TestLinkWithAClockAhead(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.open(0)
 		id := w.create(a, "pandas")
-		_, link, err := a.groups.get(id).createInvite(w.Context(), inviteTerms{Expires: time.Hour})
+		_, link, _, err := a.groups.get(id).createInvite(w.Context(), inviteTerms{Expires: time.Hour})
 		if err != nil {
 			w.Fatal(err)
 		}

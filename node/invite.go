@@ -28,20 +28,23 @@ type inviteTerms struct {
 	Uses    uint64        // 0: any number
 }
 
-// createInvite gives out an invite and its link. The link is a secret that this node does
-// not keep: anybody who has it can join the group with the invite.
-func (g *groupSession) createInvite(ctx context.Context, c inviteTerms) (wire.InviteID, *wire.Link, error) {
+// createInvite gives out an invite and its link, whole and, of a public group, short. The link
+// is a secret that this node does not keep: anybody who has it can join the group with the
+// invite.
+func (g *groupSession) createInvite(ctx context.Context, c inviteTerms) (wire.InviteID, *wire.Link, *wire.ShortLink, error) {
 	if c.Role == 0 {
 		c.Role = wire.RoleMember
 	}
 	if c.Expires < 0 {
-		return wire.InviteID{}, nil, fmt.Errorf("%w: an invite that expires %v ago", ErrInvalid, -c.Expires)
+		return wire.InviteID{}, nil, nil, fmt.Errorf("%w: an invite that expires %v ago", ErrInvalid, -c.Expires)
 	}
 	link := &wire.Link{V: wire.Version, Genesis: g.genesis.Raw}
-	_, _ = rand.Read(link.Secret[:])
+	short := &wire.ShortLink{Group: g.id, Role: c.Role, Uses: c.Uses}
+	_, _ = rand.Read(short.Secret[:])
+	link.Secret = short.Secret.Secret()
 	key, err := identity.KeyFromSeed(link.Secret[:])
 	if err != nil {
-		return wire.InviteID{}, nil, err
+		return wire.InviteID{}, nil, nil, err
 	}
 	defer key.Wipe()
 	now := g.n.clock.now()
@@ -54,9 +57,20 @@ func (g *groupSession) createInvite(ctx context.Context, c inviteTerms) (wire.In
 	}
 	link.Invite = g.n.me.user.Sign(wire.DomainInvite, g.id, invite.Encode())
 	if _, err := g.loop.step(ctx, group.GiveInvite{Invite: link.Invite}); err != nil {
-		return wire.InviteID{}, nil, err
+		return wire.InviteID{}, nil, nil, err
 	}
 	link.Peers = g.linkPeers(ctx)
+	short.Created, short.Expires = invite.Created, invite.Expires
+	copy(short.Signer[:], invite.Signer)
+	copy(short.Signature[:], link.Invite.Signature)
+	for _, p := range link.Peers {
+		if len(p.Addrs) > 0 {
+			short.Hint(wire.LinkPeer{Peer: p.Peer, Addrs: p.Addrs[:1]})
+		}
+	}
+	if g.genesis.Private || !short.Fits() {
+		short = nil
+	}
 	if g.genesis.Private {
 		if err := g.loop.look(ctx, func(m *group.Machine) error {
 			if meets := m.Transport().Meets(); len(meets) > 0 {
@@ -64,10 +78,10 @@ func (g *groupSession) createInvite(ctx context.Context, c inviteTerms) (wire.In
 			}
 			return nil
 		}); err != nil {
-			return wire.InviteID{}, nil, err
+			return wire.InviteID{}, nil, nil, err
 		}
 	}
-	return wire.InviteIDOf(g.id, link.Invite.Payload), link, nil
+	return wire.InviteIDOf(g.id, link.Invite.Payload), link, short, nil
 }
 
 // linkPeers names this device and members that are connected, with their addresses.

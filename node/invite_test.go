@@ -26,12 +26,12 @@ func (w *world) found(n *Node, policy wire.Policy) wire.GroupID {
 
 func (w *world) invite(n *Node, id wire.GroupID, c inviteTerms) (wire.InviteID, *wire.Link) {
 	w.Helper()
-	invite, link, err := n.groups.get(id).createInvite(w.within(time.Minute), c)
+	invite, link, _, err := n.groups.get(id).createInvite(w.within(time.Minute), c)
 	if err != nil {
 		w.Fatal(err)
 	}
 	// As people pass it on.
-	link, err = wire.ParseLink(link.Text())
+	link, _, err = wire.ParseLink(link.Text())
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -151,10 +151,10 @@ func TestLinksThatLetNobodyIn(t *testing.T) {
 		if err := b.step(w.Context(), id, group.SetRole{User: a.Device().User, Role: wire.RoleMember}); !errors.Is(err, verdict.ErrNotPermitted) {
 			w.Fatalf("a member changes a role: %v", err)
 		}
-		if _, _, err := b.groups.get(id).createInvite(w.Context(), inviteTerms{}); !errors.Is(err, verdict.ErrNotPermitted) {
+		if _, _, _, err := b.groups.get(id).createInvite(w.Context(), inviteTerms{}); !errors.Is(err, verdict.ErrNotPermitted) {
 			w.Fatalf("a member invites: %v", err)
 		}
-		if _, _, err := a.groups.get(id).createInvite(w.Context(), inviteTerms{Expires: -time.Second}); !errors.Is(err, ErrInvalid) {
+		if _, _, _, err := a.groups.get(id).createInvite(w.Context(), inviteTerms{Expires: -time.Second}); !errors.Is(err, ErrInvalid) {
 			w.Fatalf("expired before it was made: %v", err)
 		}
 

@@ -76,7 +76,7 @@ func (n *Node) Join(ctx context.Context, id wire.GroupID) error {
 		return nil
 	}
 	if info := n.directory.known.Get(id); info != nil {
-		return n.join(ctx, info.Genesis, nil)
+		return n.join(ctx, info.Genesis, nil, nil)
 	}
 	if n.groups.lookup(id) != nil {
 		return nil
@@ -257,7 +257,8 @@ func (l *lookup) fails(why string) {
 
 // lookupRow says that a group is to be joined as soon as its record is found.
 type lookupRow struct {
-	Since uint64 `cbor:"1,keyasint"` // milliseconds since 1970
+	Since uint64 `cbor:"1,keyasint"`           // milliseconds since 1970
+	Link  string `cbor:"2,keyasint,omitempty"` // a short invite link to join by, as text
 }
 
 // lookUp searches for a group's record until it is found, and joins the group then.
@@ -296,17 +297,118 @@ func (n *Node) lookUp(id wire.GroupID) error {
 func (n *Node) lookUpOnce(ctx context.Context, id wire.GroupID, l *lookup) error {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
+	var row lookupRow
+	if _, err := getRow(n.store, keyLookup+string(id[:]), &row); err != nil {
+		return err
+	}
+	var short *wire.ShortLink
+	if row.Link != "" {
+		var err error
+		if _, short, err = wire.ParseLink(row.Link); err != nil {
+			return fmt.Errorf("%w: the link of a join: %w", ErrStore, err)
+		}
+		defer clear(short.Secret[:])
+		n.dialHints(ctx, short.Peers)
+	}
 	info, err := looked(n.directory.dht.First(ctx, id))
 	if err != nil {
 		return err
 	}
-	return n.join(ctx, info.Genesis, l)
+	if short != nil {
+		link, err := wholeLink(info.Genesis, short)
+		if err != nil {
+			return err
+		}
+		return n.join(ctx, info.Genesis, link, l)
+	}
+	return n.join(ctx, info.Genesis, nil, l)
+}
+
+// dialHints connects to peers that a link names: they may serve the group's record.
+func (n *Node) dialHints(ctx context.Context, peers []wire.LinkPeer) {
+	ctx, cancel := context.WithTimeout(ctx, hintTimeout)
+	defer cancel()
+	var dialling sync.WaitGroup
+	for _, p := range peers {
+		info, ok := infoOf(p)
+		if !ok || info.ID == n.host.ID() {
+			continue
+		}
+		dialling.Go(func() { _ = n.host.Connect(ctx, info) }) // others may have the record
+	}
+	dialling.Wait()
+}
+
+// hintTimeout is how long a search waits for peers that a link names.
+const hintTimeout = 5 * time.Second
+
+// keyOfShort gives the key of a short link's invite, if that is of the group.
+func keyOfShort(s *wire.ShortLink) (*identity.Key, error) {
+	seed := s.Secret.Secret()
+	defer clear(seed[:])
+	key, err := identity.KeyFromSeed(seed[:])
+	if err != nil {
+		return nil, err
+	}
+	if err := identity.Verify(s.Signer[:], wire.DomainInvite, s.Group, s.Invite([32]byte(key.Public()))); err != nil {
+		key.Wipe()
+		return nil, fmt.Errorf("invite link: the invite is not for the group in the link: %w", err)
+	}
+	return key, nil
+}
+
+// wholeLink is a short link with the group's genesis.
+func wholeLink(genesis *identity.Genesis, s *wire.ShortLink) (*wire.Link, error) {
+	key, err := keyOfShort(s)
+	if err != nil {
+		return nil, err
+	}
+	defer key.Wipe()
+	return s.Of(genesis.Raw, [32]byte(key.Public())), nil
+}
+
+// joinByShortLink is joinByLink with a link that does not have the group's genesis: it is looked
+// for first, where this node does not know it.
+func (n *Node) joinByShortLink(ctx context.Context, s *wire.ShortLink) (wire.GroupID, error) {
+	key, err := keyOfShort(s)
+	if err != nil {
+		return s.Group, err
+	}
+	key.Wipe()
+	if s.Expires != 0 && milliseconds(n.clock.kept()) >= s.Expires {
+		return s.Group, fmt.Errorf("%w: %w", errDenied, verdict.ErrInviteExpired)
+	}
+	var genesis *identity.Genesis
+	if g := n.groups.get(s.Group); g != nil {
+		genesis = g.genesis
+	} else if info := n.directory.known.Get(s.Group); info != nil {
+		genesis = info.Genesis
+	}
+	if genesis != nil {
+		link, err := wholeLink(genesis, s)
+		if err != nil {
+			return s.Group, err
+		}
+		defer clear(link.Secret[:])
+		return n.joinByLink(ctx, link)
+	}
+	row := lookupRow{Since: uint64(time.Now().UnixMilli()), Link: s.Text()} //nolint:gosec // after 1970
+	if err := n.put(keyLookup+string(s.Group[:]), &row); err != nil {
+		return s.Group, err
+	}
+	if l := n.groups.lookup(s.Group); l != nil {
+		select {
+		case l.kick <- struct{}{}:
+		default: // it is about to look
+		}
+	}
+	return s.Group, n.lookUp(s.Group)
 }
 
 // join has a group that this device is not in be asked, unless the lookup that found it
-// was called off; nil: there was none.
-func (n *Node) join(ctx context.Context, genesis *identity.Genesis, l *lookup) error {
-	g, _, err := n.sessionOfJoiner(genesis, nil, l)
+// was called off; nil: there was none. The link is nil for one who has none.
+func (n *Node) join(ctx context.Context, genesis *identity.Genesis, link *wire.Link, l *lookup) error {
+	g, _, err := n.sessionOfJoiner(genesis, link, l)
 	if g == nil || err != nil {
 		return err
 	}
@@ -449,9 +551,14 @@ func (s groupRoutes) startJoin(ctx context.Context, r api.JoinRequest) (wire.Gro
 	case (r.Group == "") == (r.Link == ""):
 		return wire.GroupID{}, api.Errorf(api.CodeInvalid, "name a group or give an invite link, one of the two")
 	case r.Link != "":
-		link, err := wire.ParseLink(r.Link)
+		link, short, err := wire.ParseLink(r.Link)
 		if err != nil {
 			return wire.GroupID{}, APIError(err)
+		}
+		if short != nil {
+			defer clear(short.Secret[:])
+			id, err := s.n.joinByShortLink(ctx, short)
+			return id, APIError(err)
 		}
 		defer clear(link.Secret[:])
 		id, err := s.n.joinByLink(ctx, link)
@@ -509,7 +616,7 @@ func (n *Node) explainJoin(ctx context.Context, id wire.GroupID) (group.Explanat
 	case p.Denied:
 		then("an invite from an owner or admin, or their approval, lets this device in: pandanode group join - reads an invite link")
 	case p.Stage == stageLookingUp:
-		then("the group's record is looked for again, with pauses of up to a minute; an invite link needs no record")
+		then("the group's record is looked for again, with pauses of up to a minute; a whole invite link (group invite --whole) needs no record")
 	case p.Stage == stageContacting:
 		then("members are looked for again, with pauses of up to a minute, and at once when a peer connects")
 	case p.Stage == stageWaiting:

@@ -49,16 +49,20 @@ func (s adminRoutes) CreateInvite(ctx context.Context, r api.CreateInviteRequest
 	if err != nil {
 		return api.Invite{}, err
 	}
-	invite, link, err := g.createInvite(ctx, inviteTerms{Role: role, Expires: time.Duration(r.Expires), Uses: r.Uses})
+	invite, link, short, err := g.createInvite(ctx, inviteTerms{Role: role, Expires: time.Duration(r.Expires), Uses: r.Uses})
 	if err != nil {
 		return api.Invite{}, APIError(err)
+	}
+	text := link.Text()
+	if short != nil && !r.Whole {
+		text = short.Text()
 	}
 	all, err := s.invites(ctx, g)
 	i := slices.IndexFunc(all, func(i api.Invite) bool { return i.ID == invite.String() })
 	if err != nil || i < 0 {
-		return api.Invite{ID: invite.String(), Link: link.Text()}, err
+		return api.Invite{ID: invite.String(), Link: text}, err
 	}
-	all[i].Link = link.Text()
+	all[i].Link = text
 	return all[i], nil
 }
 

@@ -75,7 +75,11 @@ you nor an admin needs to be online: any member who may write lets the bearer in
 group's log shows that there is an invite and who came by it, but nobody can join with that.
 Uses are counted as far as members know of each other: members that are asked in the same
 second, or in two halves of a cut network, can each let in the last one. With --uses 1, pass
-the link on to one person alone, and see with "group members" who came.`,
+the link on to one person alone, and see with "group members" who came.
+
+The link of a public group has at most 300 bytes, so that --qr fits on a terminal. Whoever
+joins by it finds the group's record by the network, or at you while your node runs. With
+--whole the link holds all, and is long, as that of a private group always is.`,
 		Example: "  pandanode group invite tea > link\n  pandanode group invite tea --expires 12h --uses 1 --role read-only\n" +
 			"  pandanode group invite tea --uses 1 --qr",
 		Args: cobra.ExactArgs(1),
@@ -103,6 +107,7 @@ the link on to one person alone, and see with "group members" who came.`,
 			})
 		}),
 	}
+	cmd.Flags().BoolVar(&r.Whole, "whole", false, "have the link hold all that a joiner needs; it is long then")
 	cmd.Flags().BoolVar(&code, "qr", false, "also draw the link as a QR code, on stderr")
 	cmd.Flags().Var(&expires, "expires", "how long it is valid: a time such as 30m, 12h or 7d, or never")
 	cmd.Flags().Uint64Var(&r.Uses, "uses", 0, "how many users it lets in; 0: any number")

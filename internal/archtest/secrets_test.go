@@ -199,7 +199,7 @@ var notSecret = map[string]bool{
 	"node/wire.Beacon.TransportKey": true, "node/wire.DeviceCert.LogKey": true, "node/wire.EnvelopeHeader.Salt": true, "node/wire.Genesis.Salt": true,
 	"node/wire.Invite.Key": true, "node/wire.Invite.Signer": true, "node/wire.JoinRequest.KeyPackage": true, "node/wire.KeyID": true,
 	"node/wire.LeafBinding.LeafKey": true, "node/wire.LeafBinding.TransportKey": true, "node/wire.Op.KeyPackage": true, "node/wire.ProfileItem.Signer": true,
-	"node/wire.Rejoin.KeyPackage": true, "node/wire.Seal.PrivateMessage": true, "node/wire.sealedEnvelope.Salt": true, "storage.Problem.Key": true,
+	"node/wire.Rejoin.KeyPackage": true, "node/wire.Seal.PrivateMessage": true, "node/wire.ShortLink.Signer": true, "node/wire.sealedEnvelope.Salt": true, "storage.Problem.Key": true,
 	"storage.Write.Key": true, "storage.lock.salt": true,
 }
 

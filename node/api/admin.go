@@ -8,6 +8,7 @@ type CreateInviteRequest struct {
 	Role    string   `json:"role,omitempty"`    // of the users it lets in: owner, admin, member or read-only; empty: member
 	Expires Duration `json:"expires,omitempty"` // from now; 0: never
 	Uses    uint64   `json:"uses,omitempty"`    // how many it lets in; 0: any number
+	Whole   bool     `json:"whole,omitempty"`   // the link holds all that a joiner needs, and is long; of a public group one of at most 300 bytes needs the group's record, too
 }
 
 // Invites is every invite that a group knows of.

@@ -37,6 +37,7 @@ const (
 	DomainInvite       Domain = "panda/invite/1"
 	DomainJoin         Domain = "panda/join/1"
 	DomainLink         Domain = "panda/link/1"
+	DomainShortLink    Domain = "panda/short-link/1"
 	DomainSync         Domain = "panda/sync/1"
 	DomainMailbox      Domain = "panda/mailbox/1"
 	DomainBox          Domain = "panda/box/1"

@@ -45,6 +45,7 @@ const (
 	MaxFindLimit    = 1 << 10  // groups that a search may ask for
 	MaxInvite       = 512      // an invite's payload, or a claim's
 	MaxLink         = 8 << 10  // what an invite link encodes
+	MaxShortLink    = 300      // a short invite link, as text: its QR code fits on a terminal
 	MaxLinkPeers    = 8        // members in it
 	MaxLinkAddrs    = 8        // addresses of one of them
 	MaxLinkAddr     = 256

@@ -87,16 +87,33 @@ var linkEncoding = base64.RawURLEncoding.Strict()
 // Text is the link as people pass it on: the prefix, and in unpadded base64url
 // (RFC 4648, Section 5) the encoded Link and a checksum, the first four bytes of
 // SHA-256("panda/link/1" ‖ 0 ‖ encoded Link).
-func (l *Link) Text() string {
-	b := Marshal(l)
+func (l *Link) Text() string { return linkText(Marshal(l)) }
+
+func linkText(b []byte) string {
 	sum := HashOf(DomainLink, b)
 	return LinkPrefix + linkEncoding.EncodeToString(append(b, sum[:linkChecksum]...))
 }
 
-// ParseLink reads an invite link. White space anywhere in it is skipped, since mail
-// programs break long lines. Errors are for the person who pasted it. They quote nothing of
-// the link, because most of it is secret.
-func ParseLink(s string) (*Link, error) {
+// ParseLink reads an invite link: a whole one, or a short one. White space anywhere in it is
+// skipped, since mail programs break long lines. Errors are for the person who pasted it. They
+// quote nothing of the link, because most of it is secret.
+func ParseLink(s string) (*Link, *ShortLink, error) {
+	b, err := linkBytes(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	if b[0] == shortLink {
+		short, err := decodeShortLink(b)
+		return nil, short, err
+	}
+	l, err := decode[Link](b, MaxLink)
+	if err != nil {
+		return nil, nil, fmt.Errorf("invite link: %w", err)
+	}
+	return l, nil, nil
+}
+
+func linkBytes(s string) ([]byte, error) {
 	s = strings.Join(strings.Fields(s), "")
 	if s == "" {
 		return nil, fmt.Errorf("%w: the invite link is empty", ErrMalformed)
@@ -116,9 +133,5 @@ func ParseLink(s string) (*Link, error) {
 	if want := HashOf(DomainLink, b); !bytes.Equal(sum, want[:linkChecksum]) {
 		return nil, fmt.Errorf("%w: the checksum of the invite link is wrong: it is cut off, or a character of it was changed: copy it whole", ErrMalformed)
 	}
-	l, err := decode[Link](b, MaxLink)
-	if err != nil {
-		return nil, fmt.Errorf("invite link: %w", err)
-	}
-	return l, nil
+	return b, nil
 }

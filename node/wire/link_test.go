@@ -19,7 +19,7 @@ func TestLinkText(t *testing.T) {
 		"broken by a mail": text[:40] + "\r\n  " + text[40:100] + "\n" + text[100:],
 		"in capitals":      strings.ToUpper(LinkPrefix) + text[len(LinkPrefix):],
 	} {
-		l, err := ParseLink(s)
+		l, _, err := ParseLink(s)
 		if err != nil || string(Marshal(l)) != string(Marshal(sampleInviteLink)) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -29,10 +29,10 @@ func TestLinkText(t *testing.T) {
 		if text[i] == other {
 			other = 'B'
 		}
-		if _, err := ParseLink(text[:i] + string(other) + text[i+1:]); !errors.Is(err, ErrMalformed) {
+		if _, _, err := ParseLink(text[:i] + string(other) + text[i+1:]); !errors.Is(err, ErrMalformed) {
 			t.Errorf("character %d changed: %v", i, err)
 		}
-		if _, err := ParseLink(text[:i]); !errors.Is(err, ErrMalformed) {
+		if _, _, err := ParseLink(text[:i]); !errors.Is(err, ErrMalformed) {
 			t.Errorf("cut off after %d characters: %v", i, err)
 		}
 	}
@@ -64,7 +64,7 @@ func TestLinkErrors(t *testing.T) {
 		{crowd.Text(), ErrTooLarge, "9 members"},
 		{nameless.Text(), ErrMalformed, "peer ID of 0 bytes"},
 	} {
-		_, err := ParseLink(c.link)
+		_, _, err := ParseLink(c.link)
 		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%.30q: %v, want %v that says %q", c.link, err, c.want, c.says)
 		}
@@ -101,13 +101,18 @@ func TestLinkSecretIsNotPrinted(t *testing.T) {
 // Each link has one text: what a text decodes to encodes to that text again.
 func FuzzParseLink(f *testing.F) {
 	f.Add(sampleInviteLink.Text())
+	f.Add(sampleShortLink().Text())
 	f.Add(LinkPrefix)
 	f.Fuzz(func(t *testing.T, s string) {
-		l, err := ParseLink(s)
+		l, short, err := ParseLink(s)
 		if err != nil {
 			return
 		}
-		if text := l.Text(); text[len(LinkPrefix):] != strings.Join(strings.Fields(s), "")[len(LinkPrefix):] {
+		var link interface{ Text() string } = l
+		if short != nil {
+			link = short
+		}
+		if text := link.Text(); text[len(LinkPrefix):] != strings.Join(strings.Fields(s), "")[len(LinkPrefix):] {
 			t.Errorf("%q reads as the link %q", s, text)
 		}
 	})
