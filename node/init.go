@@ -33,6 +33,7 @@ type InitConfig struct {
 	ConfigFile string                 // a file that Init makes with the device, unless it is there; empty: none
 	ConfigText string                 // what is in it
 	PeerKey    crypto.PrivKey         // libp2p identity; nil: a new one
+	Small      bool                   // one of many in a process, in virtual time: see storeOptions
 }
 
 // identityRow is the identity of a device in its store.
@@ -106,7 +107,8 @@ func initAt(ctx context.Context, cfg InitConfig, at func(point string)) (err err
 	if isStore(storeDir(cfg.Home)) {
 		return fmt.Errorf("a device %w in %s", storage.ErrExists, cfg.Home)
 	}
-	o := storage.Options{KeyFile: cfg.KeyFile, KDF: cfg.KDF}
+	o := storeOptions(cfg.Small)
+	o.KeyFile, o.KDF = cfg.KeyFile, cfg.KDF
 	if cfg.Passphrase != nil && cfg.KeyFile == "" {
 		p, err := cfg.Passphrase() // before anything is made
 		if err != nil {
@@ -348,12 +350,23 @@ func newIdentity(cfg InitConfig, now time.Time) (*identityRow, error) {
 	}, nil
 }
 
+// storeOptions are a store's where one process has one device. A simulator has many, with
+// little in each: their stores make do with a quarter of the memory, and do nothing by
+// themselves.
+func storeOptions(small bool) storage.Options {
+	if !small {
+		return storage.Options{}
+	}
+	return storage.Options{MaxBatch: 1 << 20, Still: true}
+}
+
 // openStore opens the store of a device.
 func openStore(cfg Config) (*storage.Store, error) {
 	if err := checkHome(cfg.Home, cfg.KeyFile); err != nil {
 		return nil, err
 	}
-	o := storage.Options{Passphrase: cfg.Passphrase, KeyFile: cfg.KeyFile}
+	o := storeOptions(cfg.Small)
+	o.Passphrase, o.KeyFile = cfg.Passphrase, cfg.KeyFile
 	if cfg.Logger != nil {
 		o.Logger = cfg.Logger.With("subsystem", "storage")
 	}

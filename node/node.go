@@ -41,6 +41,7 @@ type Config struct {
 	Connections  int                    // that are kept; 0: 60. At least 8
 	RelayThrough []string               // multiaddrs with peer IDs of relays to be called through; none: connected peers that relay
 	RelayFor     RelayFor               // whom this node relays for without limits; empty: nobody
+	Small        bool                   // one of many in a process, in virtual time: see storeOptions
 	MDNS         bool                   // find peers on the local network
 	DHT          discovery.Mode
 	BucketSize   int            // of the DHT; 0: 20. All nodes of a network want the same

@@ -85,14 +85,14 @@ func (w *world) open(i int, bootstrap ...int) *Node {
 	if _, err := os.Stat(w.home(i)); os.IsNotExist(err) {
 		key, err := w.net.Key(i)
 		if err == nil {
-			err = Init(w.Context(), InitConfig{Home: w.home(i), Name: fmt.Sprintf("device %d", i), KeyFile: keyFile, PeerKey: key})
+			err = Init(w.Context(), InitConfig{Home: w.home(i), Name: fmt.Sprintf("device %d", i), KeyFile: keyFile, PeerKey: key, Small: true})
 		}
 		if err != nil {
 			w.Fatal(err)
 		}
 	}
 	cfg := Config{
-		Home: w.home(i), KeyFile: keyFile, Logger: w.log.With("node", i),
+		Home: w.home(i), KeyFile: keyFile, Logger: w.log.With("node", i), Small: true,
 		NewHost: func(opts ...libp2p.Option) (host.Host, error) { return w.net.Host(i, opts...) },
 	}
 	for _, b := range bootstrap {

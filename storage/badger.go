@@ -34,6 +34,10 @@ func openBadger(path string, o Options, reading bool) (db *badger.DB, err error)
 	opt.MemTableSize = max(o.memTable(), memTable(path))
 	opt.NumMemtables = 2
 	opt.NumCompactors = 2
+	if o.Still {
+		opt.NumCompactors = 0
+		opt.NumLevelZeroTablesStall = 1 << 10 // nobody would end the wait
+	}
 	opt.NumGoroutines = 2
 	opt.ValueLogFileSize = 64 << 20
 	opt.ValueThreshold = min(1<<20, o.maxBatch()/2)

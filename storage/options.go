@@ -28,6 +28,11 @@ type Options struct {
 	// Nil discards it.
 	Logger *slog.Logger
 
+	// Still leaves out that Badger looks in the background for tables to merge: 40 times a
+	// second, which in virtual time costs more than all else. Tables are then
+	// merged by [Store.Compact] alone: for stores of simulators and tests, which hold little.
+	Still bool
+
 	keep uint64 // bytes of the reserve; tests only. 0: derived from MaxBatch
 }
 
