@@ -132,6 +132,10 @@ bench-flood: ## what 46 MB of valid entries of one member cost the others, by ki
 bench-members: ## what a group of 1,000 members costs who were let in one by one: PANDANODE_MEMBERS=N for another size (1 min)
 	@$(GO) test ./node/group -count=1 -timeout 60m -run '^$$' -bench '^BenchmarkMembers$$' -benchtime 1x
 
+.PHONY: bench-written
+bench-written: ## 6,000 devices each write once: vectors in parts, what an exchange costs (1 min)
+	@$(GO) test ./node/group -count=1 -timeout 20m -run '^$$' -bench '^BenchmarkWritten$$' -benchtime 1x
+
 .PHONY: bench-crowd
 bench-crowd: ## a group grows to 5,000 members in the machine, is added to, removed from and left (5 min)
 	@$(GO) test ./node/group -count=1 -timeout 60m -run '^$$' -bench '^BenchmarkCrowd$$' -benchtime 1x

@@ -67,6 +67,16 @@ func oneLog(c *device, until func([][]byte) bool) (raws [][]byte) {
 	return p.raws
 }
 
+// withoutRight is a log of operations that a plain member may not make.
+func withoutRight(c *device, until func([][]byte) bool) (raws [][]byte) {
+	p := c.fresh()
+	p.op(&wire.Op{Type: wire.OpRole, User: &c.dev.User, Role: wire.RoleAdmin}, c.m.logs.Head(c.m.own.log))
+	for !until(p.raws) {
+		p.op(&wire.Op{Type: wire.OpRole, User: &c.dev.User, Role: wire.RoleAdmin})
+	}
+	return p.raws
+}
+
 // manyDevices are devices that a user adds and revokes, each of which begins as many logs as
 // it may.
 func manyDevices(c *device, until func([][]byte) bool) (raws [][]byte) {
@@ -111,6 +121,7 @@ func BenchmarkFloods(b *testing.B) {
 			{"forked logs", forkedLogs, false},
 			{"one log", oneLog, false},
 			{"devices, each with 16 logs", manyDevices, false},
+			{"operations without a right", withoutRight, false},
 			{"logs in a line, of who is out", logsInALine, true},
 			{"one log, of who is out", oneLog, true},
 		} {
