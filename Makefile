@@ -188,6 +188,17 @@ bench-floor: build ## groups of 2, 10 and 50 real nodes beside plain GossipSub h
 	@$(GO) build -o bin/floor ./sim/floor
 	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 60m -run '^TestBenchFloor$$' -v ./cmd/pandanode
 
+.PHONY: bench-dht
+bench-dht: ## the DHT of 10,000 nodes in a model: the tables and curves of docs/SCALE.md (an hour; 2 GB)
+	@$(GO) build -o bin/dhtbench ./sim/dhtbench
+	@bin/dhtbench run docs/scale.json -at-once 2
+	@bin/dhtbench draw docs/scale.json docs
+
+.PHONY: bench-dht-real
+bench-dht-real: ## that model beside 100 real hosts in virtual time: HOSTS=N for another number (5 min; 2 GB)
+	@$(GO) build -o bin/dhtbench ./sim/dhtbench
+	@bin/dhtbench real -hosts $(or $(HOSTS),100)
+
 .PHONY: bench-files
 bench-files: build ## a file of 50 MiB between real nodes, beside a plain stream and SHA-256 (Linux, 1 min)
 	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 10m -run '^TestFileOf50MiB$$' -v ./cmd/pandanode

@@ -550,7 +550,7 @@ func (d *DHT) Meeting(ctx context.Context, s wire.MeetSecret) <-chan peer.AddrIn
 
 // ProvideMailbox announces this node as a mailbox, for 48 h. Error: ErrNoPeers.
 func (d *DHT) ProvideMailbox(ctx context.Context) error {
-	return d.provide(ctx, mailboxCID(d.own(ctx, fewOffer)))
+	return d.provide(ctx, mailboxCID(d.own(fewOffer)))
 }
 
 // Mailboxes streams peers that say they are mailboxes: some of them, if there are many.

@@ -279,7 +279,7 @@ func (p *Publisher) once(ctx context.Context, g wire.GroupID) (put, error) {
 		return put{}, err
 	}
 	var errs []error
-	always, seldom := out.best.announcements(p.dht.own(ctx, 1))
+	always, seldom := out.best.announcements(p.dht.own(1))
 	for _, c := range always {
 		if p.announces(g, c) {
 			errs = append(errs, p.tell(c, p.dht.provide(ctx, c)))

@@ -14,7 +14,7 @@ import (
 )
 
 // Keys that many nodes announce are hot: the 20 nodes nearest to such a key would hold and
-// answer for all of them. Two things spread them, by figures of sim/dhtmodel.
+// answer for all of them. Two things spread them, by figures in docs/SCALE.md.
 //
 // A key without a value, as that of all public groups and of all mailboxes, is split into
 // shards by the first bits of the announcer's hash, the more the larger the network is. A
@@ -137,16 +137,21 @@ const maxSizes = 9
 
 // note takes in the peers that a walk found nearest to a key.
 func (s *sizes) note(key string, near []peer.ID) {
-	target := kbucket.ConvertKey(key)
+	size := sizeBy(kbucket.ConvertKey(key), near)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = append(s.last, size)
+	s.last = s.last[max(0, len(s.last)-maxSizes):]
+}
+
+// sizeBy is NetworkSize by the peers nearest to a target.
+func sizeBy(target kbucket.ID, near []peer.ID) float64 {
 	var distances []uint64
 	for _, p := range near {
 		distances = append(distances, binary.BigEndian.Uint64(kbucket.ConvertPeerID(p))^binary.BigEndian.Uint64(target))
 	}
 	slices.Sort(distances)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.last = append(s.last, NetworkSize(distances))
-	s.last = s.last[max(0, len(s.last)-maxSizes):]
+	return NetworkSize(distances)
 }
 
 // middle returns the middle one of what is remembered; 0: nothing.
@@ -162,23 +167,19 @@ func (s *sizes) middle() float64 {
 }
 
 // depth is the depth of shards in this network, if one node of so many announces itself. A
-// node that has not walked yet walks once to learn the network's size.
-func (d *DHT) depth(ctx context.Context, oneOf int) int {
-	if d.sizes.middle() == 0 {
-		key := make([]byte, 32)
-		for n := range key {
-			key[n] = byte(rand.N(256)) //nolint:gosec // no secret
-		}
-		if near, err := d.kad.GetClosestPeers(ctx, string(key)); err == nil {
-			d.sizes.note(string(key), near)
-		}
+// node that has not walked yet judges by its own neighbours.
+func (d *DHT) depth(oneOf int) int {
+	size := d.sizes.middle()
+	if size == 0 {
+		self := kbucket.ConvertPeerID(d.kad.PeerID())
+		size = sizeBy(self, d.kad.RoutingTable().NearestPeers(self, fewPeers))
 	}
-	return Depth(d.sizes.middle() / float64(oneOf))
+	return Depth(size / float64(oneOf))
 }
 
 // own is the shard that this node announces itself in, if one node of so many does.
-func (d *DHT) own(ctx context.Context, oneOf int) Shard {
-	return shardOf(d.depth(ctx, oneOf), binary.BigEndian.Uint16(kbucket.ConvertPeerID(d.kad.PeerID())))
+func (d *DHT) own(oneOf int) Shard {
+	return shardOf(d.depth(oneOf), binary.BigEndian.Uint16(kbucket.ConvertPeerID(d.kad.PeerID())))
 }
 
 // enoughOfShard is how many providers a reader wants before it asks no further shard.
@@ -190,7 +191,7 @@ func (d *DHT) anyOf(ctx context.Context, key func(Shard) cid.Cid, oneOf int) <-c
 	go func() {
 		defer close(out)
 		seen := make(map[peer.ID]bool)
-		for _, s := range Shards(d.depth(ctx, oneOf), uint16(rand.N(1<<16))) { //nolint:gosec // sixteen bits, and no secret
+		for _, s := range Shards(d.depth(oneOf), uint16(rand.N(1<<16))) { //nolint:gosec // sixteen bits, and no secret
 			for p := range d.providers(ctx, key(s)) {
 				if seen[p.ID] {
 					continue

@@ -127,8 +127,11 @@ func TestFindInShards(t *testing.T) {
 				s.dht.sizes.last = append(s.dht.sizes.last, fewOffer*2*shardSize)
 			}
 		}
+		if d := all[5].dht.depth(1); d != 0 {
+			t.Errorf("a node among six, which never walked, thinks of shards of %d bits", d)
+		}
 		provider := all[1]
-		if a, b := provider.dht.own(t.Context(), 1), provider.dht.own(t.Context(), fewOffer); a.Depth != 4 || b.Depth != 1 {
+		if a, b := provider.dht.own(1), provider.dht.own(fewOffer); a.Depth != 4 || b.Depth != 1 {
 			t.Fatalf("its shards are %v and %v", a, b)
 		}
 		must(struct{}{}, provider.dht.ProvideMailbox(t.Context()))(t)

@@ -67,7 +67,6 @@ var kept = map[string]map[string]string{
 		"Walk":          "the type of a field of Walked, and of Walks",
 		"ModeAuto":      "a value of Mode, which programs that embed a node set",
 		"ModeClient":    "the same",
-		"ModeServer":    "the same",
 	},
 	"node": {
 		"AtRest":          "the result of OpenAtRest",

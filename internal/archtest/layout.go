@@ -45,6 +45,7 @@ var Layout = map[string]Row{
 		Imports: []string{"node", "node/clock", "node/content", "node/group", "node/group/engine", "node/group/epochs", "node/group/verdict", "node/identity", "node/wire", "node/api", "node/config", "mls", "crdt", "discovery", "storage", "internal/simhost"},
 		Tests:   []string{"internal/freeport"},
 	},
+	"sim/dhtbench": {Imports: []string{"discovery", "internal/simhost", "node/wire", "sim", "sim/dhtmodel"}},
 	"sim/dhtmodel": {Imports: []string{"discovery"}},
 	"sim/floor":    {},
 	"sim/attacker": {Imports: []string{"crdt", "discovery", "internal/freeport", "node/identity", "node/wire"}},

@@ -227,7 +227,7 @@ func (w *world) searches(into map[string]*tally) {
 func (w *world) spreadLookup(n int32, kind uint64, oneOf float64, f *one) {
 	shards := []discovery.Shard{{}}
 	if w.cfg.Spread {
-		shards = discovery.Shards(w.depth(n, oneOf, f), uint16(w.rng.n(1<<16))) //nolint:gosec // sixteen bits
+		shards = discovery.Shards(w.depth(n, oneOf), uint16(w.rng.n(1<<16))) //nolint:gosec // sixteen bits
 	}
 	for _, s := range shards {
 		f.took = 0

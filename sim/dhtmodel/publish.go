@@ -37,7 +37,7 @@ func (w *world) publish(n, which int32) {
 	if w.cfg.Spread {
 		if w.now-d.public >= m.pause/2 { // another group has just done it
 			d.public = w.now
-			w.provide(n, shard(keyPublic, discovery.Shards(w.depth(n, 1, nil), uint16(hash(d.id)))[0]), false) //nolint:gosec // the last bits of a hash
+			w.provide(n, shard(keyPublic, discovery.Shards(w.depth(n, 1), uint16(hash(d.id)))[0]), false) //nolint:gosec // the last bits of a hash
 		}
 	} else {
 		w.provide(n, shard(keyPublic, discovery.Shard{}), false)
@@ -139,7 +139,7 @@ func (w *world) spend(walks int, one walk, extra int) {
 func (w *world) offer(n int32) {
 	s := discovery.Shard{}
 	if w.cfg.Spread {
-		s = discovery.Shards(w.depth(n, fewOffer, nil), uint16(hash(w.devices[n].id)))[0] //nolint:gosec // the last bits of a hash
+		s = discovery.Shards(w.depth(n, fewOffer), uint16(hash(w.devices[n].id)))[0] //nolint:gosec // the last bits of a hash
 	}
 	w.provide(n, shard(keyMailbox, s), false)
 	w.events.push(event{w.now + mailboxEvery, eventMailbox, n, 0, w.devices[n].session})

@@ -324,19 +324,14 @@ func (w *world) measure(n int32, target uint64, near []int32) {
 	d.sized++
 }
 
-// depth is the depth of shards, by the middle one of what the last walks said, if one device
-// of so many announces itself. Without any
-// it makes one, which is charged to a find if there is one.
-func (w *world) depth(n int32, oneOf float64, f *one) int {
+// depth is the depth of shards, by the middle one of what the last walks said, or else by the
+// device's own neighbours, if one device of so many announces itself.
+func (w *world) depth(n int32, oneOf float64) int {
 	d := &w.devices[n]
 	if d.sized == 0 {
-		walk := w.walk(n, w.rng.next(), nil)
-		if f == nil {
-			w.spend(1, walk, 0)
-		} else {
-			f.asked, f.bytes = f.asked+walk.asked, f.bytes+walk.bytes
-			f.before = walk.took
-		}
+		w.measure(n, d.id, closest(w.devices, d.id, d.table.nearest(d.id, d.id, nil), bucketSize))
+		d.sized = 0
+		return discovery.Depth(d.sizes[0] / oneOf)
 	}
 	all := slices.Clone(d.sizes[:min(d.sized, estimates)])
 	slices.Sort(all)
