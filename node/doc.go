@@ -1,6 +1,6 @@
 // Package node is one device: it holds the store, the libp2p host, the topics and
 // streams, the timers and the local API, and it carries out what group.Machine
-// decides. Other programs embed it with [Open]; cmd/pandanode is one of them.
+// decides. Other programs embed it with [OpenOrInit]; docs/EMBEDDING.md is for them.
 //
 // Per group, one goroutine owns the machine (loop.go). After every Step it carries
 // out the Ready in the order of the type: the writes in one synced transaction,

@@ -408,3 +408,19 @@ func (m *self) wipe() {
 	m.user.Wipe()
 	m.log.Wipe()
 }
+
+// OpenOrInit opens the device in the home of cfg, and makes one of this name first where there
+// is none: the one call with which a program begins, whether it runs for the first time or not.
+// A crash in between leaves a home that the next call completes. Errors: those of Init and Open.
+func OpenOrInit(ctx context.Context, cfg Config, name string) (*Node, error) {
+	if cfg.Home == "" {
+		return nil, fmt.Errorf("%w: no home directory", ErrInvalid)
+	}
+	if !isStore(storeDir(cfg.Home)) {
+		err := Init(ctx, InitConfig{Home: cfg.Home, Name: name, Passphrase: cfg.Passphrase, KeyFile: cfg.KeyFile})
+		if err != nil && !errors.Is(err, storage.ErrExists) { // another process made it just now
+			return nil, err
+		}
+	}
+	return Open(ctx, cfg)
+}
