@@ -193,7 +193,7 @@ Or step by step:
 		c.GroupID = "rest"
 		cmd.AddCommand(c)
 	}
-	for _, c := range append([]*cobra.Command{a.groupCmd(), a.chatCmd(), a.sendCmd(), a.tailCmd(), a.cursorCmd(), a.hookCmd(), a.readCmd(), a.searchCmd(), a.fileCmd(), a.whyCmd()}, append(a.sayingCmds(), a.peopleCmds()...)...) {
+	for _, c := range append([]*cobra.Command{a.groupCmd(), a.chatCmd(), a.sendCmd(), a.tailCmd(), a.cursorCmd(), a.hookCmd(), a.mcpCmd(), a.readCmd(), a.searchCmd(), a.fileCmd(), a.whyCmd()}, append(a.sayingCmds(), a.peopleCmds()...)...) {
 		c.GroupID = "talk"
 		cmd.AddCommand(c)
 	}
