@@ -188,6 +188,9 @@ func contents(o *observation) (bad []string) {
 			if p.Earlier && !o.open(id) {
 				bad = append(bad, fmt.Sprintf("%s was given what %s sent at %s, before it came in, when newcomers were to be shown nothing", d.Name, a.Seat.n.name, span(a.At.Sub(epochZero))))
 			}
+			if d.mayHear(words, a) {
+				continue
+			}
 			about, key := d.heard(words, a)
 			for _, why := range o.misfolded(d, a, p, about) {
 				bad = append(bad, fmt.Sprintf("%s shows what %s sent at %s as %v: %s", d.Name, a.Seat.n.name, span(a.At.Sub(epochZero)), p, why))
@@ -231,6 +234,16 @@ func (v *deviceView) heard(words words, a *accepted) (about []*accepted, key str
 	}
 	slices.Sort(ids)
 	return about, fmt.Sprintf("%x %t %x", a.ID, v.Erased[a.ID], strings.Join(ids, ""))
+}
+
+// mayHear says whether a device has a word about a message that it is told of once all is there
+// that its author wrote before. The picture has it already, and a hostile author may keep the
+// rest to itself for ever.
+func (v *deviceView) mayHear(words words, a *accepted) bool {
+	waits := func(x *accepted) bool { return x.Seat.n.hostile && v.Plain[x.ID] && !v.Told[x.ID] }
+	return slices.ContainsFunc(words[a.ID], func(x *accepted) bool {
+		return waits(x) || slices.ContainsFunc(words[x.ID], waits)
+	})
 }
 
 // misfolded says in what a picture differs from what was said.
