@@ -12,6 +12,8 @@ import (
 	"log/slog"
 
 	"github.com/cloudflare/circl/sign/ed448"
+
+	signed "github.com/pandanode/pandanode/internal/signature"
 )
 
 // signatureScheme is one signature algorithm of RFC 9420, Section 5.1.2. Private
@@ -42,7 +44,7 @@ func (ed25519Scheme) sign(key any, message []byte) ([]byte, error) {
 }
 
 func (ed25519Scheme) verify(public, message, signature []byte) bool {
-	return len(public) == ed25519.PublicKeySize && ed25519.Verify(public, message, signature)
+	return signed.Verify(public, message, signature)
 }
 
 type ed448Scheme struct{}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pandanode/pandanode/internal/signature"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/group/epochs"
 	"github.com/pandanode/pandanode/node/wire"
@@ -135,6 +136,7 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 	if slices.ContainsFunc(sc.Expect, func(e Expectation) bool { return e.What == "settled" }) {
 		return nil, fmt.Errorf("%s: %w: only whole nodes settle: --backend net or host", sc.Name, ErrScenario)
 	}
+	signature.Remember(1 << 18) // all devices of a world check what each of them signs
 	w, err := newCore(sc, opt)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", sc.Name, err)

@@ -24,7 +24,7 @@ var Layout = map[string]Row{
 	"node/group/roster":      {Imports: []string{"node/group/authority", "node/group/dag", "node/group/verdict", "crdt", "node/identity", "node/wire"}, Tests: []string{"node/group/dag/dagtest"}, Pure: true},
 	"node/group/verdict":     {Imports: []string{"node/wire"}, Pure: true},
 	"node/admission":         {Imports: []string{"node/wire"}},
-	"node/identity":          {Imports: []string{"node/wire"}, Pure: true},
+	"node/identity":          {Imports: []string{"node/wire", "internal/signature"}, Pure: true},
 	"node/wire":              {Imports: []string{"crdt"}, Pure: true},
 	"node/content":           {Imports: []string{"node/wire"}, Pure: true},
 	"node/blob":              {Imports: []string{"node/wire"}, Pure: true},
@@ -37,12 +37,12 @@ var Layout = map[string]Row{
 	"node/hook":              {Imports: []string{"node/api", "node/config"}},
 	"node/web":               {Imports: []string{"node/api"}, Tests: []string{"node/api/apitest"}},
 
-	"mls":       {Pure: true},
+	"mls":       {Imports: []string{"internal/signature"}, Pure: true},
 	"crdt":      {Pure: true},
 	"discovery": {Imports: []string{"crdt", "node/wire", "node/identity"}, Tests: []string{"internal/simhost"}},
 	"storage":   {Imports: []string{"internal/filelock"}},
 	"sim": {
-		Imports: []string{"node", "node/clock", "node/content", "node/group", "node/group/engine", "node/group/epochs", "node/group/verdict", "node/identity", "node/wire", "node/api", "node/config", "mls", "crdt", "discovery", "storage", "internal/simhost"},
+		Imports: []string{"node", "node/clock", "node/content", "node/group", "node/group/engine", "node/group/epochs", "node/group/verdict", "node/identity", "node/wire", "node/api", "node/config", "mls", "crdt", "discovery", "storage", "internal/signature", "internal/simhost"},
 		Tests:   []string{"internal/freeport"},
 	},
 	"sim/dhtbench": {Imports: []string{"discovery", "internal/simhost", "node/wire", "sim", "sim/dhtmodel"}},
@@ -54,6 +54,7 @@ var Layout = map[string]Row{
 	"internal/filelock":  {},
 	"internal/freeport":  {},
 	"internal/printable": {},
+	"internal/signature": {Pure: true},
 	"internal/simhost":   {},
 	"internal/testcount": {},
 }

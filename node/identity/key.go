@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/pandanode/pandanode/internal/signature"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -89,7 +90,7 @@ func (Key) MarshalText() ([]byte, error) { return []byte(placeholder), nil }
 // order one signature fits many payloads, so that its owner could sign nothing and
 // anyone everything.
 func Verify(public []byte, d wire.Domain, group wire.GroupID, s wire.Signed) error {
-	if !validPublic(public) || !ed25519.Verify(public, wire.SigningInput(d, group, s.Payload), s.Signature) {
+	if !validPublic(public) || !signature.Verify(public, wire.SigningInput(d, group, s.Payload), s.Signature) {
 		return fmt.Errorf("%w: %s", ErrForged, d)
 	}
 	return nil
