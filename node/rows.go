@@ -55,6 +55,23 @@ func (r rows) Get(key string) ([]byte, error) {
 	return v, nil
 }
 
+// GetAll calls fn with the rows of some keys, which ascend, as far as they are there.
+func (r rows) GetAll(keys []string, fn func(i int, value []byte) error) error {
+	full := make([][]byte, len(keys))
+	for i, key := range keys {
+		full[i] = []byte(r.prefix + key)
+	}
+	var stopped error
+	err := r.store.GetAll(full, func(i int, value []byte) error {
+		stopped = fn(i, value)
+		return stopped
+	})
+	if err != nil && stopped == nil {
+		return fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	return err
+}
+
 // Scan goes through the rows below a prefix in the order of their keys.
 func (r rows) Scan(prefix string, fn func(key string, value []byte) error) error {
 	return r.ScanFrom(prefix, prefix, fn)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"runtime"
 	"slices"
@@ -26,6 +27,11 @@ const (
 	searchEvents = 512 // looked at in one turn at the machine
 	searchHits   = 50  // given, if the caller does not say
 )
+
+// searchTogether is how many messages are read together, first and after that: what is found
+// among few is known sooner, and many are read for less each. The last holds from there on, and
+// bounds the memory, of which the list of them takes 100 bytes a message.
+var searchTogether = []int{searchEvents, 1 << 12, 1 << 17}
 
 // term is one thing that a text has to have.
 type term struct {
@@ -141,36 +147,38 @@ func (g *groupSession) search(ctx context.Context, q query, before uint64, limit
 		})
 		return texts, rest, err
 	}
-	type turn struct {
+	type part struct {
 		texts []group.Text
-		rest  uint64
-		err   error
+		err   error // after them
 	}
-	// While the words are looked for in some messages, the machine reads the next.
-	turns := make(chan turn, 1)
+	// While the words are looked for in some messages, the machine lists the next.
+	parts := make(chan part, 1)
 	ctx, cancel := context.WithCancel(ctx)
 	read := func() {
-		defer close(turns)
-		for {
+		defer close(parts)
+		var p part
+		for n := 0; ; {
 			texts, rest, err := look(before)
+			p.texts, p.err = append(p.texts, texts...), err
+			if before = rest; rest != 0 && err == nil && len(p.texts) < searchTogether[n] {
+				continue
+			}
 			select {
-			case turns <- turn{texts, rest, err}:
+			case parts <- p:
 			case <-ctx.Done():
 				return
 			}
-			if before = rest; rest == 0 || err != nil {
+			if rest == 0 || err != nil {
 				return
 			}
+			p, n = part{}, min(n+1, len(searchTogether)-1)
 		}
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); read() }()
 	defer func() { cancel(); <-done }()
-	for turn := range turns {
-		if turn.err != nil {
-			return turn.err
-		}
-		found, err := g.among(q, turn.texts)
+	for part := range parts {
+		found, err := g.among(q, part.texts)
 		if err != nil {
 			return err
 		}
@@ -192,25 +200,45 @@ func (g *groupSession) search(ctx context.Context, q query, before uint64, limit
 				return nil
 			}
 		}
+		if part.err != nil {
+			return part.err
+		}
 	}
 	return ctx.Err()
 }
 
 // among gives those of some messages that have the words. Most of the time goes into reading
-// them, so all processors do.
+// them, so all processors do, each a stretch of the rows in the order of their keys.
 func (g *groupSession) among(q query, texts []group.Text) (found []group.Text, err error) {
-	workers := min(runtime.GOMAXPROCS(0), len(texts))
-	has, errs := make([]bool, len(texts)), make([]error, workers)
+	type stored struct {
+		key string
+		at  int // in texts
+	}
+	var all []stored
+	has := make([]bool, len(texts))
+	for i, t := range texts {
+		if !t.Stored {
+			has[i] = q.finds(t.Text)
+			continue
+		}
+		all = append(all, stored{plainRow + hex.EncodeToString(t.ID[:]), i})
+	}
+	slices.SortFunc(all, func(a, b stored) int { return strings.Compare(a.key, b.key) })
+	errs := make([]error, runtime.GOMAXPROCS(0))
+	each := len(all)/len(errs) + 1
 	var wg sync.WaitGroup
-	for w := range workers {
+	for w := range errs {
+		mine := all[min(w*each, len(all)):min((w+1)*each, len(all))]
 		wg.Go(func() {
-			for i := w; i < len(texts) && errs[w] == nil; i += workers {
-				text := texts[i].Text
-				if texts[i].Stored {
-					text, errs[w] = group.StoredText(g.loop.rows, texts[i].ID)
-				}
-				has[i] = q.finds(text)
+			keys := make([]string, len(mine))
+			for i, s := range mine {
+				keys[i] = s.key
 			}
+			errs[w] = g.loop.rows.GetAll(keys, func(i int, value []byte) error {
+				text, err := group.StoredText(oneRow(value), texts[mine[i].at].ID)
+				has[mine[i].at] = err == nil && q.finds(text)
+				return err
+			})
 		})
 	}
 	wg.Wait()
@@ -221,6 +249,12 @@ func (g *groupSession) among(q query, texts []group.Text) (found []group.Text, e
 	}
 	return found, errors.Join(errs...)
 }
+
+// oneRow gives one row, which was read before, whatever the key.
+type oneRow []byte
+
+func (r oneRow) Get(string) ([]byte, error)                    { return r, nil }
+func (r oneRow) Scan(string, func(string, []byte) error) error { return nil }
 
 func (s readingRoutes) Search(ctx context.Context, r api.SearchRequest, emit func(api.Message) error) error {
 	q, err := parseQuery(r.Words)
