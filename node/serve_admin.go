@@ -386,26 +386,56 @@ func (s adminRoutes) Why(ctx context.Context, r api.WhyRequest) (api.Explanation
 	if err != nil {
 		return api.Explanation{}, err
 	}
+	out := api.Explanation{Subject: r.Subject, Kind: api.WhyJoin}
 	var e group.Explanation
 	if r.Subject == "join" {
 		e, err = s.n.explainJoin(ctx, id)
 	} else {
-		var message wire.MessageID
-		if message, err = s.anyMessage(ctx, id, r.Subject); err != nil {
+		var what wire.Hash
+		if out.Kind, what, err = s.messageOrFile(ctx, id, r.Subject); err != nil {
 			return api.Explanation{}, err
 		}
-		r.Subject = message.String()
+		out.Subject = what.String()
 		g, unknown := s.n.groups.must(id)
 		if unknown != nil {
 			return api.Explanation{}, APIError(unknown)
 		}
-		e, err = g.explain(ctx, message)
+		if out.Kind == api.WhyFile {
+			e, err = s.n.explainFile(ctx, id, what)
+		} else {
+			e, err = g.explain(ctx, wire.MessageID(what))
+		}
 	}
 	if twin := s.n.twins.seen().text(); err == nil && twin != "" {
 		e.Facts = append(e.Facts, twin)
 		e.Next = append(e.Next, twinHint)
 	}
-	return api.Explanation{Subject: r.Subject, State: e.State, Facts: about(id, e.Facts), Next: about(id, e.Next)}, APIError(err)
+	out.State, out.Facts, out.Next = e.State, about(id, e.Facts), about(id, e.Next)
+	return out, APIError(err)
+}
+
+// messageOrFile finds the message that a text names, or else the file: a file may have any
+// name, so that a name does not stand before a message. An ID that is of a file is one of a
+// file.
+func (s adminRoutes) messageOrFile(ctx context.Context, id wire.GroupID, text string) (api.WhyKind, wire.Hash, error) {
+	file, noFile := s.fileIn(ctx, id, text)
+	if noFile == nil && file.String() == text {
+		return api.WhyFile, file, nil
+	}
+	message, err := s.anyMessage(ctx, id, text)
+	switch code := api.CodeOf(err); {
+	case err == nil:
+		return api.WhyMessage, wire.Hash(message), nil
+	case code != api.CodeNotFound && code != api.CodeInvalid:
+		return "", wire.Hash{}, err
+	case noFile == nil:
+		return api.WhyFile, file, nil
+	case api.CodeOf(noFile) == api.CodeAmbiguous:
+		return "", wire.Hash{}, noFile
+	case code == api.CodeNotFound:
+		return "", wire.Hash{}, api.Errorf(api.CodeNotFound, "there is no message and no file %q in the group", text).WithHint("pandanode tail GROUP --ids; pandanode file list GROUP")
+	}
+	return "", wire.Hash{}, err
 }
 
 // about puts a group into texts that name a command for GROUP, so that it can be typed.

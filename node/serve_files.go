@@ -361,15 +361,31 @@ func (t *fileTable) apiOf(f *fileOf, messages bool) api.File {
 const holdersTimeout = 5 * time.Second
 
 // holders asks the connected members of a file's groups how much of it they have.
-func (n *Node) holders(ctx context.Context, id wire.Hash) (out []api.FileHolder) {
-	out = []api.FileHolder{}
+func (n *Node) holders(ctx context.Context, id wire.Hash) []api.FileHolder {
+	out := []api.FileHolder{}
+	all, _ := n.holding(ctx, id)
+	for _, h := range all {
+		out = append(out, h.FileHolder)
+	}
+	return out
+}
+
+// holding is a connected member who has some of a file, and what.
+type holding struct {
+	api.FileHolder
+	bits blob.Bits
+}
+
+// holding asks the connected members of a file's groups what they have of it, and says how
+// many there are.
+func (n *Node) holding(ctx context.Context, id wire.Hash) (out []holding, asked int) {
 	ctx, cancel := context.WithTimeout(ctx, holdersTimeout)
 	defer cancel()
 	n.files.mu.Lock()
 	f := n.files.all[id]
 	if f == nil {
 		n.files.mu.Unlock()
-		return out
+		return nil, 0
 	}
 	x := &fetch{n: n, t: n.files, f: f}
 	root, length := f.row.Root, f.length
@@ -388,7 +404,7 @@ func (n *Node) holders(ctx context.Context, id wire.Hash) (out []api.FileHolder)
 			if err != nil || bits[0].Count() == 0 {
 				return
 			}
-			h := api.FileHolder{Peer: s.p.String(), Have: bytesIn(bits[0], length)}
+			h := holding{api.FileHolder{Peer: s.p.String(), Have: bytesIn(bits[0], length)}, bits[0]}
 			h.User, h.Name = s.g.whose(ctx, s.p)
 			mu.Lock()
 			defer mu.Unlock()
@@ -396,8 +412,8 @@ func (n *Node) holders(ctx context.Context, id wire.Hash) (out []api.FileHolder)
 		})
 	}
 	asking.Wait()
-	slices.SortFunc(out, func(a, b api.FileHolder) int { return compareText(a.Peer, b.Peer) })
-	return out
+	slices.SortFunc(out, func(a, b holding) int { return compareText(a.Peer, b.Peer) })
+	return out, len(sources)
 }
 
 // whose says which member a peer is of.

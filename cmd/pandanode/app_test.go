@@ -261,10 +261,18 @@ func TestTranscript(t *testing.T) {
 	w.node.Offices = []api.FoundMailbox{{Peer: "12D3KooWoffice", Addrs: []string{"/ip4/192.0.2.7/udp/4001/quic-v1"}}}
 	do("", "group", "mailbox", "find")
 	do("", "group", "mailbox", "find", "--json")
-	w.node.Reason = api.Explanation{State: "queued", Facts: []string{"the gate is closed"}, Next: []string{"the next commit opens it"}}
+	w.node.Reason = api.Explanation{Kind: api.WhyMessage, State: "queued", Facts: []string{"the gate is closed"}, Next: []string{"the next commit opens it"}}
 	do("", "why", "tea house", apitest.ID("m"))
 	do("", "why", "tea house", "join", "--json")
 	do("", "why", "nowhere", "join")
+	w.node.Reason = api.Explanation{
+		Kind: api.WhyFile, State: "partly",
+		Facts: []string{"holiday.mp4, video/mp4, 96 MiB, as its sender says; sealed it has 96 MiB", "1023 of its 1537 parts of 64 KiB are missing on this device: 64 MiB", "ben/abc (peer 12D3KooWben) has 40 % of it"},
+		Next:  []string{"members are asked for it again in 4m0s, or once another one connects"},
+	}
+	do("", "why", "tea house", apitest.ID("f"))
+	do("", "why", "tea house", apitest.ID("f"), "--json")
+	do("", "why", "nothing.mp4")
 	do("", "group", "leave", "coffee")
 	do("", "group", "show", "coffee")
 	do("", "group", "show", "nowhere")
@@ -404,7 +412,8 @@ func TestUsageErrors(t *testing.T) {
 		{"group", "role", "x", "y"},
 		{"group", "role", "x", "y", "king"},
 		{"group", "revoke-invite", "x"},
-		{"why", "x"},
+		{"why"},
+		{"why", "x", "y", "z"},
 		{"send", "x"},
 		{"send", "x", ""},
 		{"send", "x", " \t"},

@@ -207,12 +207,12 @@ func (a *app) completion(cmd *cobra.Command) completer {
 			return a.live(ask)(cmd, args, begun)
 		case word == "FILE" && cmd.Parent() != nil && cmd.Parent().Name() == "file":
 			return a.live(fileNames)(cmd, args, begun)
+		case word == "MESSAGE|FILE|join":
+			return a.live(func(ctx context.Context, c *api.Client, args []string) []string {
+				return slices.Concat(messageIDs(ctx, c, args), fileNames(ctx, c, args), choices[2:])
+			})(cmd, args, begun)
 		case strings.Contains(word, "FILE"):
 			return nil, cobra.ShellCompDirectiveDefault
-		case len(choices) > 1 && choices[0] == "MESSAGE":
-			return a.live(func(ctx context.Context, c *api.Client, args []string) []string {
-				return append(messageIDs(ctx, c, args), choices[1:]...)
-			})(cmd, args, begun)
 		case len(choices) > 1:
 			return choices, cobra.ShellCompDirectiveNoFileComp
 		}

@@ -291,25 +291,39 @@ is 8.
 
 func (a *app) whyCmd() *cobra.Command {
 	return &cobra.Command{
-		Use:   "why GROUP MESSAGE|join",
-		Short: "Explain a message or a join that is stuck",
-		Long: `Explain why a message was not read, sent or delivered yet, or why a join is stuck: what this
-node knows, what happens next, and what helps.
+		Use:   "why GROUP MESSAGE|FILE|join",
+		Short: "Explain a message, a file or a join that is stuck",
+		Long: `Explain why a message was not read, sent or delivered yet, why a file is not here, or why a join
+is stuck: what this node knows, what happens next, and what helps.
 
 MESSAGE is an ID as "send" prints it and "tail --ids" shows it, or its first characters (16 or
 more). "last" is the newest message that was shown, "mine" your newest own.
+
+FILE is an ID as "file list" prints it, its first characters, or the name of a file of the group.
+It says what the file is, which of the connected members have how much of it, what is missing
+here, and what is tried next. "why FILE" explains a file of any group.
 ` + namingHelp,
-		Example: "  pandanode why tea join\n  pandanode why tea rdvbok2b6yzqq3ne",
-		Args:    cobra.ExactArgs(2),
+		Example: "  pandanode why tea join\n  pandanode why tea rdvbok2b6yzqq3ne\n  pandanode why holiday.mp4",
+		Args:    cobra.RangeArgs(1, 2),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
+			if len(args) == 1 {
+				f, err := c.File(ctx, api.FileRequest{File: args[0]})
+				if err != nil {
+					return err
+				}
+				if len(f.Messages) == 0 {
+					return api.Errorf(api.CodeNotFound, "no message names the file yet: %s", args[0])
+				}
+				args = []string{f.Messages[0].Group, f.ID}
+			}
 			e, err := c.Why(ctx, api.WhyRequest{Group: args[0], Subject: args[1]})
 			if err != nil {
 				return err
 			}
 			return a.show(e, func() {
-				what := "message " + api.Short(e.Subject)
-				if e.Subject == "join" {
-					what = "join"
+				what := string(e.Kind)
+				if e.Kind != api.WhyJoin {
+					what += " " + api.Short(e.Subject)
 				}
 				fmt.Fprintf(a.out, "%s: %s\n", what, a.paint(a.out, bold, clean(e.State)))
 				for _, f := range e.Facts {

@@ -252,13 +252,25 @@ type Healed struct {
 // WhyRequest asks why something is as it is.
 type WhyRequest struct {
 	Group   string `path:"group"`
-	Subject string `path:"subject"` // "join", or a message: full ID, or a prefix that only one fits
+	Subject string `path:"subject"` // "join"; a message: full ID, or a prefix that only one fits; or a file, by that or its name
 }
 
-// Explanation is an answer from the node's own state.
+// WhyKind says what an Explanation is about.
+type WhyKind string
+
+// Kinds of what is explained.
+const (
+	WhyJoin    WhyKind = "join"
+	WhyMessage WhyKind = "message"
+	WhyFile    WhyKind = "file"
+)
+
+// Explanation is an answer from the node's own state; of a file also from what connected
+// members say that they have.
 type Explanation struct {
-	Subject string   `json:"subject"`
-	State   string   `json:"state"`
+	Subject string   `json:"subject"` // "join", or the ID of a message or file
+	Kind    WhyKind  `json:"kind"`
+	State   string   `json:"state"` // of a file a FileState
 	Facts   []string `json:"facts"`
 	Next    []string `json:"next"` // what will happen by itself, and what helps
 }

@@ -281,7 +281,7 @@ func (c *Client) Heal(ctx context.Context, r GroupRequest) (Healed, error) {
 	return routeHeal.do(ctx, c, r)
 }
 
-// Why explains a message or a join.
+// Why explains a message, a file or a join.
 func (c *Client) Why(ctx context.Context, r WhyRequest) (Explanation, error) {
 	return routeWhy.do(ctx, c, r)
 }

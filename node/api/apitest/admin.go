@@ -268,6 +268,12 @@ func (n *Node) Heal(_ context.Context, r api.GroupRequest) (out api.Healed, err 
 
 // Why gives Reason.
 func (n *Node) Why(_ context.Context, r api.WhyRequest) (out api.Explanation, err error) {
-	err = n.in("Why", r.Group, func(*group) error { out = n.Reason; out.Subject = r.Subject; return nil })
+	err = n.in("Why", r.Group, func(*group) error {
+		if out = n.Reason; r.Subject == string(api.WhyJoin) {
+			out.Kind = api.WhyJoin
+		}
+		out.Subject = r.Subject
+		return nil
+	})
 	return out, err
 }

@@ -83,6 +83,7 @@ export interface Event {
 
 export interface Explanation {
   subject: string
+  kind: string
   state: string
   facts: string[]
   next: string[]
