@@ -17,6 +17,7 @@ import (
 	"github.com/pandanode/pandanode/node/blob"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
+	"github.com/pandanode/pandanode/storage"
 )
 
 // A file that is wanted is fetched from up to three members at a time, each asked for groups
@@ -114,7 +115,7 @@ func (t *fileTable) fetched(f *fileOf, moved int64, err error) {
 		f.tries = 0
 	}
 	pause := min(fetchAgain<<min(f.tries, 10), fetchSeldom)
-	if errors.Is(err, errDisk) || errors.Is(err, errQuota) {
+	if errors.Is(err, errDisk) || errors.Is(err, errQuota) || errors.Is(err, storage.ErrNoSpace) {
 		pause = fetchNoSpace
 	}
 	f.tries++
@@ -148,9 +149,10 @@ type fetch struct {
 	t *fileTable
 	f *fileOf
 
-	path string
-	to   blob.Blob
-	stop context.CancelCauseFunc
+	path  string
+	again bool // a try before did not end well, and something may be here
+	to    blob.Blob
+	stop  context.CancelCauseFunc
 
 	mu      sync.Mutex
 	claimed map[int]bool
@@ -177,6 +179,11 @@ func (x *fetch) run(ctx context.Context) error {
 	defer disk.Close()
 	if err := x.check(); err != nil {
 		return err
+	}
+	if x.again { // if it cannot be noted still what came, no more is asked for
+		if err := x.note(disk); err != nil {
+			return err
+		}
 	}
 	for !x.whole() {
 		before := x.moved
@@ -207,13 +214,18 @@ func (x *fetch) prepare() (*os.File, error) {
 	if x.t.all[x.f.id] != x.f || !x.f.row.Want {
 		return nil, errDropped
 	}
-	x.to = blob.Blob{Root: x.f.row.Root, Length: x.f.length}
+	x.to, x.again = blob.Blob{Root: x.f.row.Root, Length: x.f.length}, x.f.tries > 0 && x.f.row.Path != ""
 	if x.path = x.f.row.Path; x.path != "" {
 		disk, err := os.OpenFile(x.t.path(x.path), os.O_RDWR, 0)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errDisk, err)
 		}
-		x.to.F = diskFile{disk}
+		if missing := x.f.length - bytesIn(x.f.bits, x.f.length); missing > 0 { // else it would come, and not be kept
+			if err := x.t.room(x.t.dir, missing); err != nil {
+				return nil, errors.Join(fmt.Errorf("%w: %w", errDisk, err), disk.Close())
+			}
+		}
+		x.to.F = diskFile{disk, x.t.write}
 		return disk, nil
 	}
 	if err := x.t.makeRoom(blob.Room(x.f.length)); err != nil {
@@ -233,15 +245,18 @@ func (x *fetch) prepare() (*os.File, error) {
 		x.t.discard(name)
 		return nil, errors.Join(fmt.Errorf("%w: %w", errDisk, diskError(err)), disk.Close())
 	}
-	x.path, x.f.checked, x.to.F = name, true, diskFile{disk}
+	x.path, x.f.checked, x.to.F = name, true, diskFile{disk, x.t.write}
 	return disk, nil
 }
 
 // diskFile names the errors of the disk, so that no member is blamed for them.
-type diskFile struct{ *os.File }
+type diskFile struct {
+	*os.File
+	write func(f *os.File, p []byte, off int64) (int, error)
+}
 
 func (d diskFile) WriteAt(p []byte, off int64) (int, error) {
-	n, err := d.File.WriteAt(p, off)
+	n, err := d.write(d.File, p, off)
 	if err != nil {
 		err = fmt.Errorf("%w: %w", errDisk, diskError(err))
 	}
@@ -394,7 +409,7 @@ func (x *fetch) from(ctx context.Context, s source, patience int) {
 				case <-ctx.Done():
 				}
 				continue
-			case errors.Is(err, errDisk):
+			case errors.Is(err, errDisk), errors.Is(err, ErrStore):
 				x.stop(err)
 			case errors.Is(err, blob.ErrWrong), errors.Is(err, blob.ErrSize):
 				x.blame(s.p, err)
@@ -513,7 +528,8 @@ func (x *fetch) blame(p peer.ID, err error) {
 // save makes durable what came, if it is much or now.
 func (x *fetch) save(disk *os.File, now bool) error {
 	x.mu.Lock()
-	due := x.unsaved >= fetchSync || now && x.unsaved > 0
+	some := x.unsaved
+	due := some >= fetchSync || now && some > 0
 	if due {
 		x.unsaved = 0
 	}
@@ -521,6 +537,17 @@ func (x *fetch) save(disk *os.File, now bool) error {
 	if !due {
 		return nil
 	}
+	err := x.note(disk)
+	if err != nil {
+		x.mu.Lock()
+		x.unsaved += some
+		x.mu.Unlock()
+	}
+	return err
+}
+
+// note makes durable what is here.
+func (x *fetch) note(disk *os.File) error {
 	x.t.mu.Lock()
 	bits := slices.Clone(x.f.bits)
 	x.t.mu.Unlock()

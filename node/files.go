@@ -118,6 +118,8 @@ type fileTable struct {
 	apply   func(storage.Batch) error
 	now     func() time.Time
 	tell    func(id wire.Hash, use fileUse, what string) // something happened to a file
+	room    func(dir string, need int64) error           // storage.Room
+	write   func(f *os.File, p []byte, off int64) (int, error)
 	changed signal
 
 	mu     sync.Mutex
@@ -140,6 +142,7 @@ const stagedFor = 24 * time.Hour
 func loadFiles(cfg FilesConfig, home string, s *storage.Store, apply func(storage.Batch) error, now func() time.Time) (*fileTable, error) {
 	t := &fileTable{
 		cfg: cfg.withDefaults(), dir: filepath.Join(home, "files"), store: s, apply: apply, now: now, tell: func(wire.Hash, fileUse, string) {},
+		room: storage.Room, write: (*os.File).WriteAt,
 		all: map[wire.Hash]*fileOf{}, named: map[fileUse][]wire.Hash{}, staged: map[wire.Hash]*stagedFile{},
 	}
 	if err := s.Scan([]byte(keyFile), func(key, value []byte) error {
@@ -322,7 +325,7 @@ func (t *fileTable) makeRoom(need int64) error {
 		}
 		taken -= blob.Room(f.length)
 	}
-	return storage.Room(t.dirThere(), need)
+	return t.room(t.dirThere(), need)
 }
 
 // dirThere is the folder, or the home if there is none yet.
