@@ -135,7 +135,7 @@ It shows the newest 20 of a group; -n N shows N, -n 0 all.
 				if m, err := c.Members(ctx, api.GroupRequest{Group: g.id}); err == nil {
 					g.names = namesOf(m)
 				}
-				g.ids = true
+				g.ids, g.picked = true, true
 				n, err := a.searchIn(ctx, c, g, strings.Join(words, " "), limit, me.User, len(groups) == 0)
 				if err != nil {
 					return err

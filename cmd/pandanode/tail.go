@@ -35,6 +35,9 @@ With --follow it goes on with new lines. With --count it begins with the first m
 stops after that many messages; if --timeout is over first, the exit code is 7. Each line
 has a cursor (in --json): --since takes the cursor of the last line that you have.
 
+Messages from before this device came in, which other members gave it by the group's setting
+"history", stand between two lines that say so; with --json they have "earlier".
+
 A message is shown as it is now: edited, with its reactions, or deleted. With --follow a line
 tells of each edit, delete and reaction that comes (kind "message-changed").
 
@@ -125,6 +128,8 @@ type tailed struct {
 	names    *api.Names
 	ids      bool   // lines show the IDs of messages
 	past     uint64 // changes up to here were shown in the messages themselves
+	earlier  bool   // the last message was from before this device came in
+	picked   bool   // messages are shown out of their order
 }
 
 // happened is an item of a timeline, with its group.
@@ -401,6 +406,9 @@ func (a *app) printHappening(h happened, me string, named bool) error {
 	case h.Message != nil:
 		at = h.Message.Sent
 		what = a.said(*h.Message, h.names)
+		if err := a.printBorder(h, named); err != nil {
+			return err
+		}
 	case h.Event != nil && h.Event.Kind == api.EventChanged:
 		return nil // of a message that is not here
 	case h.Event != nil:
@@ -413,7 +421,7 @@ func (a *app) printHappening(h happened, me string, named bool) error {
 		group = a.paint(a.out, dim, api.Short(h.Message.ID)) + " "
 	}
 	if named {
-		group += a.paint(a.out, dim, "["+clean(h.title)+"]") + " "
+		group += a.inGroup(h)
 	}
 	_, err := fmt.Fprintf(a.out, "%s %s%s\n", a.paint(a.out, dim, at.Local().Format("2006-01-02 15:04:05")), group, what)
 	return err
@@ -514,4 +522,25 @@ func article(role string) string {
 		return "a read-only member"
 	}
 	return "a " + role
+}
+
+func (a *app) inGroup(h happened) string {
+	return a.paint(a.out, dim, "["+clean(h.title)+"]") + " "
+}
+
+// printBorder prints a line before a message where those from before this device came in
+// begin or end.
+func (a *app) printBorder(h happened, named bool) error {
+	if h.picked || h.earlier == h.Message.Earlier {
+		return nil
+	}
+	text := "--- since you came in ---"
+	if h.earlier = h.Message.Earlier; h.earlier {
+		text = "--- earlier messages, given by members ---"
+	}
+	if text = a.paint(a.out, dim, text); named {
+		text = a.inGroup(h) + text
+	}
+	_, err := fmt.Fprintln(a.out, text)
+	return err
 }

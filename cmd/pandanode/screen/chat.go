@@ -93,6 +93,10 @@ func shown(h api.Happening) bool {
 	return h.Message != nil && h.Message.Change == nil || h.Event != nil && h.Event.Kind != api.EventChanged
 }
 
+// fromOther says whether a message can be unread: it is of another device's user, and not from
+// before this device came in.
+func fromOther(m *api.Message) bool { return m != nil && !m.Own && !m.Earlier }
+
 // take takes in what came, and gives how many messages of others are new.
 func (c *chat) take(items []api.Happening) (fresh int) {
 	for _, h := range items {
@@ -101,14 +105,14 @@ func (c *chat) take(items []api.Happening) (fresh int) {
 			c.change(*m)
 			continue
 		case !shown(h) || h.Cursor <= c.newest() || c.later:
-			if m != nil && !m.Own && h.Cursor > c.newest() {
+			if fromOther(m) && h.Cursor > c.newest() {
 				fresh++ // of what is not loaded
 			}
 			continue
 		case m != nil:
 			if m.Own {
 				c.arrived(*m)
-			} else {
+			} else if fromOther(m) {
 				fresh++
 			}
 		}

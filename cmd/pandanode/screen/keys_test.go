@@ -360,3 +360,44 @@ func TestEditor(t *testing.T) {
 		t.Errorf("at %d", e.at)
 	}
 }
+
+// Lines stand where messages from before this device came in begin and end, also where an
+// event lies between them, and not where the beginning is not loaded. Such messages are not
+// new.
+func TestEarlierMessagesAreMarked(t *testing.T) {
+	s := began(t, 100, 40)
+	page := []api.Happening{said(11, "ben", "old one"), said(12, "ben", "old two"), said(13, "ben", "live one"), said(14, "ben", "live two"), said(15, "ben", "old three")}
+	for _, i := range []int{0, 1, 4} {
+		page[i].Message.Earlier = true
+	}
+	at := page[1].At
+	page = slices.Insert(page, 1, api.Happening{Cursor: 11, At: at, Event: &api.Event{Kind: api.EventMemberAdded, User: apitest.ID("user cleo"), UserName: "cleo"}})
+	page[1].Cursor, page[0].Cursor, page[0].Message.Cursor = 11, 10, 10
+	page[0].More = true
+	s.opens(page)
+	const begins, ends = "earlier messages, given by members", "since you came in"
+	count := func(what string, want int) {
+		t.Helper()
+		if got := strings.Count(s.text(), what); got != want {
+			t.Errorf("%q is there %d times, want %d:\n%s", what, got, want, s.text())
+		}
+	}
+	count(begins, 1) // before old three; where they begin is not loaded
+	count(ends, 1)
+	if text := s.text(); strings.Index(text, ends) > strings.Index(text, "live one") || strings.Index(text, begins) < strings.Index(text, "live two") {
+		t.Errorf("in another place:\n%s", text)
+	}
+	first := said(1, "ben", "the first")
+	first.Message.Earlier = true
+	s.does(older{at: s.chat().at, page: []api.Happening{first}})
+	count(begins, 2)
+	count(ends, 1)
+	late := said(20, "ben", "old four")
+	late.Message.Earlier = true
+	s.types("<pgup>")
+	s.chat().away, s.chat().last = true, 14
+	s.does(came{s.chat().at, []api.Happening{late}})
+	s.hides("new below")
+	s.does(came{s.chat().at, []api.Happening{said(21, "ben", "live three")}})
+	s.shows("1 new below")
+}

@@ -443,7 +443,7 @@ func (m *model) opened(msg opened) []want {
 	}
 	if c.newFrom == 0 && msg.group.Unread > 0 {
 		for _, h := range c.items {
-			if h.Message != nil && !h.Message.Own && h.Cursor > msg.group.Read {
+			if fromOther(h.Message) && h.Cursor > msg.group.Read {
 				c.newFrom = h.Cursor
 				break
 			}
@@ -466,7 +466,7 @@ func (m *model) came(msg came) []want {
 		c.below += fresh
 		if m.blurred && !c.away && c.newFrom == 0 && fresh > 0 {
 			for _, h := range msg.items {
-				if h.Message != nil && h.Message.Change == nil && !h.Message.Own {
+				if fromOther(h.Message) && h.Message.Change == nil {
 					c.newFrom = h.Cursor
 					break
 				}

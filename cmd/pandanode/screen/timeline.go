@@ -128,6 +128,9 @@ func (m *model) itemLines(c *chat, i, w int) []string {
 	if h.Cursor == c.newFrom {
 		lines = append(lines, m.ruled("new", w, m.hot()))
 	}
+	if mark := c.borderAt(i); mark != "" {
+		lines = append(lines, m.ruled(m.m.cut(mark, max(w-4, 1)), w, dim))
+	}
 	msg := h.Message
 	if msg == nil {
 		s := new(styled)
@@ -153,6 +156,30 @@ func (m *model) itemLines(c *chat, i, w int) []string {
 		lines = append(lines, begin+l)
 	}
 	return lines
+}
+
+// borderAt is what stands before an item where messages from before this device came in begin
+// or end, which members gave it; they have places among the others by when they came here.
+// Events between messages do not count.
+func (c *chat) borderAt(i int) string {
+	msg := c.items[i].Message
+	if msg == nil {
+		return ""
+	}
+	before, begun := false, false
+	for _, h := range slices.Backward(c.items[:i]) {
+		if h.Message != nil {
+			before, begun = h.Message.Earlier, true
+			break
+		}
+	}
+	switch {
+	case msg.Earlier && !before && (begun || !c.more):
+		return "earlier messages, given by members"
+	case !msg.Earlier && before:
+		return "since you came in"
+	}
+	return ""
 }
 
 func timeOf(h api.Happening) time.Time {

@@ -224,7 +224,7 @@ function Log({ t, g }: { t: Timeline; g: Group }) {
       <div class="log" ref={box} role="log" aria-label="Messages" aria-live="polite" tabIndex={0} onScroll={scrolled} onKeyDown={keys}
         onMouseLeave={() => (active.value = '')}>
         {start === 0 && !t.more.value && <p class="begin">This is where <bdi>{clean(g.name)}</bdi> begins.</p>}
-        {shown.map((h, i) => <Row key={h.cursor} h={h} before={items[start + i - 1]} after={items[start + i + 1]} fresh={h.cursor === t.newFrom} g={g} />)}
+        {shown.map((h, i) => <Row key={h.cursor} h={h} before={items[start + i - 1]} after={items[start + i + 1]} fresh={h.cursor === t.newFrom} border={border(items, start + i, t.more.value)} g={g} />)}
         {last === items.length && pending.map((p) => <Waiting key={'p' + p.key} p={p} g={g} />)}
       </div>
       {end !== Infinity && (last < items.length || t.newer.value || !stuck.current) && (
@@ -239,14 +239,25 @@ function run(a: Happening | undefined, b: Happening | undefined) {
   return !!a?.message && !!b?.message && a.message.user === b.message.user && dayOf(a.at) === dayOf(b.at) && Math.abs(Date.parse(b.message.sent) - Date.parse(a.message.sent)) < 5 * 60_000
 }
 
-function Row({ h, before, after, fresh, g }: { h: Happening; before?: Happening; after?: Happening; fresh: boolean; g: Group }) {
+/** border is what stands before an item where messages from before this device came in begin or end, which members gave it. Events between messages do not count. */
+function border(items: Happening[], i: number, more: boolean) {
+  const m = items[i]!.message
+  if (!m) return ''
+  while (--i >= 0 && !items[i]!.message);
+  const before = items[i]?.message
+  if (m.earlier && !before?.earlier && (before || !more)) return 'Earlier messages, given by members'
+  return !m.earlier && before?.earlier ? 'Since you came in' : ''
+}
+
+function Row({ h, before, after, fresh, border, g }: { h: Happening; before?: Happening; after?: Happening; fresh: boolean; border: string; g: Group }) {
   const newDay = !before || dayOf(before.at) !== dayOf(h.at)
   const m = h.message
   return (
     <>
       {newDay && <div class="day" role="separator"><span>{day(h.at, now.value)}</span></div>}
       {fresh && <div class="day new" role="separator"><span>New</span></div>}
-      {m ? <Bubble h={h} m={m} g={g} begins={newDay || fresh || !run(before, h)} ends={!run(h, after)} /> : <p class="event" data-key={h.cursor} title={moment(h.at)}>{telling(h.event!)}</p>}
+      {border && <div class="day earlier" role="separator"><span>{border}</span></div>}
+      {m ? <Bubble h={h} m={m} g={g} begins={newDay || fresh || border !== '' || !run(before, h)} ends={!run(h, after)} /> : <p class="event" data-key={h.cursor} title={moment(h.at)}>{telling(h.event!)}</p>}
     </>
   )
 }

@@ -221,7 +221,7 @@ async function enter(id: string) {
   await Promise.all([t.later(), readMembers(id)]).catch(quiet)
   const g = groups.peek()?.find((x) => x.id === id)
   if (g && unread(g)) {
-    t.newFrom = t.items.peek().find((h) => h.message && !h.message.own && h.cursor > g.read)?.cursor ?? 0
+    t.newFrom = t.items.peek().find((h) => h.message && !h.message.own && !h.message.earlier && h.cursor > g.read)?.cursor ?? 0
     t.items.value = t.items.peek().slice() // so that the line shows
   }
   seen()
