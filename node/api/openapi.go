@@ -6,7 +6,8 @@ import (
 )
 
 // description is this API in the words of OpenAPI 3.1. It is generated from the table of routes
-// and their types by a test, which also says how.
+// and their types by a test, which also says how; the routes of files themselves are described
+// there, too.
 //
 //go:embed openapi.json
 var description []byte
