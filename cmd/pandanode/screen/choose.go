@@ -245,7 +245,9 @@ func (m *model) joined(msg joined) []want {
 	m.choose.busy = false
 	if msg.err != nil {
 		if msg.group != "" {
-			m.wanted = msg.group
+			if m.open == "" {
+				m.wanted = msg.group
+			}
 			return append(m.complain(msg.err), wantGroups{})
 		}
 		return m.complain(msg.err)

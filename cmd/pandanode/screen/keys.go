@@ -28,7 +28,7 @@ func (m *model) key(msg tea.KeyPressMsg) []want {
 	case unlocking:
 		return m.keyUnlocking(k, text)
 	case reading:
-		return m.keyReading(k)
+		return m.keyReading(msg, k, text)
 	case asking:
 		return m.keyAsking(k)
 	case going, searching, beginning, reacting:
@@ -158,12 +158,14 @@ func (m *model) show(title string, lines []string) {
 	m.mode, m.box = reading, box{title: title, lines: lines}
 }
 
-func (m *model) keyReading(k string) []want {
+// keyReading are keys while a text is shown. It may have come while somebody wrote on, so a key
+// that writes closes it and is written, and Enter sends what is in the line.
+func (m *model) keyReading(msg tea.KeyPressMsg, k, text string) []want {
 	page := max(m.height-4, 1)
 	switch k {
-	case "up", "k":
+	case "up":
 		m.box.top--
-	case "down", "j", "enter":
+	case "down":
 		m.box.top++
 	case "pgup":
 		m.box.top -= page
@@ -179,12 +181,22 @@ func (m *model) keyReading(k string) []want {
 			m.mode = m.back
 			return append(m.say("the link is copied, if the terminal allows it: whoever has it can join"), wantCopy{link})
 		}
+		return m.closed(msg)
 	default: // any other key closes it, so that nobody is stuck
+		if m.back != selecting && (text != "" || k == "enter") {
+			return m.closed(msg)
+		}
 		m.mode = m.back
 		return m.seen()
 	}
 	m.box.top = max(min(m.box.top, len(m.boxLines())-page), 0)
 	return nil
+}
+
+// closed closes the text that is shown, and gives a key to what is below.
+func (m *model) closed(msg tea.KeyPressMsg) []want {
+	m.mode = m.back
+	return append(m.seen(), m.key(msg)...)
 }
 
 func (m *model) keyAsking(k string) []want {
@@ -469,6 +481,10 @@ func (m *model) remember(text string) {
 
 // paste takes text from the clipboard, as it is: a line end sends nothing.
 func (m *model) paste(text string) []want {
+	if m.mode == reading { // as a letter does
+		m.mode = m.back
+		return append(m.seen(), m.paste(text)...)
+	}
 	switch m.mode {
 	case unlocking:
 		m.secret.text = append(m.secret.text, []rune(strings.TrimRight(text, "\r\n"))...)

@@ -265,6 +265,73 @@ func TestBeginning(t *testing.T) {
 	}
 }
 
+// A group that was founded or named is shown once it is listed, also behind a list that is older
+// than it; then whoever goes elsewhere stays there.
+func TestWantedGroup(t *testing.T) {
+	t.Parallel()
+	const fresh = "fresh"
+	with := append(groupsOf(), api.Group{ID: fresh, Name: "fresh", State: api.StateMember, Members: 1})
+	s := inTea(t, 80, 24)
+	s.types("<ctrl-t>fresh<enter><down><enter>")
+	s.does(joined{group: fresh, say: "you founded it"}, listed{groups: groupsOf()}, listed{groups: with})
+	if s.open != fresh {
+		t.Errorf("founded: it shows %q", s.open)
+	}
+	s.types("<alt-up>")
+	elsewhere := s.open
+	s.does(listed{groups: with})
+	if s.open != elsewhere || elsewhere == fresh {
+		t.Errorf("it goes back to %q from %q", s.open, elsewhere)
+	}
+	s = inTea(t, 80, 24)
+	s.does(answered{"/chat fresh", Answer{Go: fresh}}, listed{groups: with})
+	if s.open != fresh {
+		t.Errorf("named: it shows %q", s.open)
+	}
+}
+
+// What is typed while a text is shown is not lost: the text goes, and the letter is written.
+// Enter sends what was in the line. While a message is selected, no letter writes.
+func TestTypingOverAText(t *testing.T) {
+	t.Parallel()
+	long := Answer{Text: strings.Repeat("a line\n", 40)}
+	s := inTea(t, 80, 24)
+	s.types("kett")
+	s.does(answered{"Why", long})
+	s.hides("kett")
+	s.types("<down><pgdown>")
+	s.shows("↑↓ scroll")
+	s.types("les")
+	s.shows("› kettles")
+	for _, first := range []string{"c", "j", "k", "ß"} {
+		s.does(answered{"Why", long})
+		s.types(first + "<backspace>")
+		s.shows("› kettles")
+	}
+	s.does(answered{"Why", long})
+	s.does(tea.PasteMsg{Content: " and pots"})
+	s.shows("› kettles and pots")
+	s.does(answered{"Why", long})
+	s.types("<enter>")
+	if w := wants[wantSend](s); len(w) != 1 || w[0].p.text != "kettles and pots" {
+		t.Errorf("sent: %+v", w)
+	}
+	s.does(answered{"Why", long})
+	s.types("<enter>")
+	s.shows("› Write a message")
+	if w := wants[wantSend](s); len(w) != 0 {
+		t.Errorf("sent: %+v", w)
+	}
+	s.does(answered{"Invite", Answer{Text: "pandanode:invite/x", Link: "pandanode:invite/x"}})
+	s.types("c")
+	s.shows("› Write a message", "the link is copied")
+	s.types("<ctrl-k>te<f1>a")
+	s.shows("Go to", "› tea")
+	s.types("<esc><esc><f1>d")
+	s.shows("d delete")
+	s.hides("y/n")
+}
+
 // A locked node asks for its passphrase, which is neither shown nor printed, and is cleared.
 func TestUnlocking(t *testing.T) {
 	t.Parallel()
@@ -286,6 +353,7 @@ func TestUnlocking(t *testing.T) {
 		t.Error("what was typed is not cleared")
 	}
 	s.does(unlocked{api.Errorf(api.CodeLocked, "wrong passphrase")})
+	s.does(tried{api.ErrLocked()}) // it is asked all the time
 	s.shows("wrong passphrase", "Passphrase:")
 	s.types("again<enter>")
 	s.does(unlocked{})

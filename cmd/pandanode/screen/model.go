@@ -48,7 +48,7 @@ type model struct {
 
 	groups  []api.Group // as they are listed
 	open    string      // the ID of the group that is shown
-	wanted  string      // the one to open at the start
+	wanted  string      // the one to open once it is listed
 	opens   int
 	chats   map[string]*chat
 	touched map[string]bool // groups of which events tell
@@ -328,14 +328,14 @@ func (m *model) gone(err error) []want {
 	if e.Code != api.CodeUnavailable && e.Code != api.CodeLocked && e.Code != api.CodeTimeout {
 		return m.complain(err)
 	}
-	m.why = line(e.Message)
 	if e.Code == api.CodeLocked {
-		if m.link != locked || m.mode != unlocking {
-			m.link, m.mode = locked, unlocking
+		if m.link != locked || m.mode != unlocking { // else what is said of a passphrase stays
+			m.link, m.mode, m.why = locked, unlocking, line(e.Message)
 			m.secret.wipe()
 		}
 		return []want{wantStop{}, wantAfter{lastTry, tickTry}}
 	}
+	m.why = line(e.Message)
 	if m.link == away {
 		m.wait = min(2*m.wait, lastTry)
 		return []want{wantAfter{m.wait, tickTry}}
@@ -366,23 +366,28 @@ func (m *model) list(groups []api.Group) []want {
 	if m.mode == beginning && m.open == "" && !m.choose.meant {
 		m.mode = writing
 	}
+	if m.group(m.wanted) != nil && m.mode != beginning {
+		return m.enter(m.wanted)
+	}
 	if m.group(m.open) == nil {
 		to := groups[0].ID
-		if m.group(m.wanted) != nil {
-			to = m.wanted
-		} else if i := slices.IndexFunc(groups, func(g api.Group) bool { return !g.Pinned }); i >= 0 && m.wanted == "" && groups[i].Active.After(groups[0].Active) {
+		if i := slices.IndexFunc(groups, func(g api.Group) bool { return !g.Pinned }); i >= 0 && groups[i].Active.After(groups[0].Active) {
 			to = groups[i].ID
 		}
 		if m.mode == beginning {
 			return nil
 		}
-		return m.enter(to)
+		later := m.wanted // this list may be older than the wish
+		do := m.enter(to)
+		m.wanted = later
+		return do
 	}
 	return nil
 }
 
 // enter shows a group.
 func (m *model) enter(id string) []want {
+	m.wanted = ""
 	do := m.keepDraft()
 	if id == m.open && m.chat() != nil {
 		return append(do, m.toEnd()...)
