@@ -211,10 +211,11 @@ func TestChatPiped(t *testing.T) {
 }
 
 // While the node is away what is typed waits, and is sent once it is back: in its order, and
-// once also where only the answer was lost.
+// once also where the node had taken it and died before it answered. What another program says
+// in the same words is another message.
 func TestChatNodeAway(t *testing.T) {
 	t.Parallel()
-	home, node := t.TempDir(), apitest.New("anna")
+	home, node := t.TempDir(), &apitest.Losing{Node: apitest.New("anna")}
 	socket := filepath.Join(shortDir(t), "s")
 	if err := os.WriteFile(filepath.Join(home, "socket"), []byte(socket+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -228,35 +229,40 @@ func TestChatNodeAway(t *testing.T) {
 	c := chat(t, home, "tea")
 	c.says("first")
 	c.out.has(t, "you: first\n")
-	stop()
-	c.out.has(t, "the node is away")
-	c.says("second", "third")
+	node.Left.Store(2) // as it dies, and as it dies again
+	c.says("second")
 	c.out.has(t, "kept until the node is back: second")
-	// The node had taken the second one, and was killed before it answered.
-	if _, err := node.Send(t.Context(), api.SendRequest{Group: g.ID, Text: "second"}); err != nil {
+	c.out.has(t, "the node is away")
+	c.out.has(t, "\nthe node is back\n")
+	c.out.has(t, "you: second\n")
+	stop()
+	c.says("third", "fourth")
+	c.out.has(t, "kept until the node is back: third")
+	if _, err := node.Node.Send(t.Context(), api.SendRequest{Group: g.ID, Text: "third"}); err != nil {
 		t.Fatal(err)
 	}
 	node.Receive(g.ID, "ben", "meanwhile")
 	stop = serve()
 	defer func() { stop() }()
 	c.out.has(t, "meanwhile\n")
-	c.out.has(t, "the node is back")
-	c.out.has(t, "you: third\n")
-	page, err := node.Messages(t.Context(), api.MessagesRequest{Group: g.ID, Since: 1})
+	c.out.has(t, "you: fourth\n")
 	texts := []string{}
-	for _, m := range page.Messages {
-		texts = append(texts, m.Text)
-	}
-	if err != nil || !slices.Equal(texts, []string{"second", "meanwhile", "third"}) {
+	err = node.Timeline(t.Context(), api.TimelineRequest{Group: g.ID}, func(h api.Happening) error {
+		if h.Message != nil {
+			texts = append(texts, h.Message.Text)
+		}
+		return nil
+	})
+	if err != nil || !slices.Equal(texts, []string{"first", "second", "third", "meanwhile", "third", "fourth"}) {
 		t.Errorf("the group has %q, %v", texts, err)
 	}
 	stop()
-	c.out.has(t, "is back\n")
-	c.says("fourth")
-	c.out.has(t, "kept until the node is back: fourth")
+	c.out.has(t, "fourth\n")
+	c.says("fifth")
+	c.out.has(t, "kept until the node is back: fifth")
 	c.cancel(&interrupted{syscall.SIGINT})
 	c.ends(130)
-	c.out.has(t, "not sent: fourth\n")
+	c.out.has(t, "not sent: fifth\n")
 }
 
 // Ctrl-C ends a chat as it ends every command.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -20,13 +21,19 @@ type plainChat struct {
 	c  *api.Client
 	me string
 
-	typed bool // the input is a terminal, which shows what is typed
+	run   string // this run of the program: the keys of what it sends begin with it
+	typed bool   // the input is a terminal, which shows what is typed
 
 	mu   sync.Mutex // of the output and of what follows
 	at   *tailed
-	sent map[string]bool // messages of this chat that the terminal shows already
-	kept []string        // lines that wait for the node
+	sent map[string]bool    // messages of this chat that the terminal shows already
+	kept []keptLine         // that wait for the node
+	halt context.CancelFunc // of the stream of what comes, so that the node is tried again
+	keys int                // of lines that were sent, or are kept
 }
+
+// keptLine is a line that waits for the node, which may have it: by its key it is one message.
+type keptLine struct{ text, key string }
 
 // plainChat shows a group and sends what is read, until the input or ctx ends.
 func (a *app) plainChat(ctx context.Context, c *api.Client, g api.Group) error {
@@ -34,7 +41,7 @@ func (a *app) plainChat(ctx context.Context, c *api.Client, g api.Group) error {
 	if err != nil {
 		return err
 	}
-	p := &plainChat{app: a, c: c, me: me.User, typed: isTerminal(a.in), sent: map[string]bool{}}
+	p := &plainChat{app: a, c: c, me: me.User, run: rand.Text(), typed: isTerminal(a.in), sent: map[string]bool{}}
 	lines, read := make(chan string), make(chan error, 1)
 	ended := make(chan struct{})
 	defer close(ended)
@@ -107,8 +114,8 @@ func ofLine(err error) error {
 func (p *plainChat) leave(err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, text := range p.kept {
-		p.note("%s", unsent(text))
+	for _, l := range p.kept {
+		p.note("%s", unsent(l.text))
 	}
 	if len(p.kept) > 0 && err == nil {
 		err = api.Errorf(api.CodeUnavailable, "the node does not answer: lines were not sent")
@@ -159,12 +166,6 @@ func (p *plainChat) print(h api.Happening) error {
 			delete(p.sent, m.ID)
 			return nil
 		}
-		for i, text := range p.kept {
-			if text == m.Text { // it had arrived, and only the answer was lost
-				p.kept = append(p.kept[:i:i], p.kept[i+1:]...)
-				break
-			}
-		}
 	}
 	return p.printHappening(happened{p.at, h}, p.me, false)
 }
@@ -213,15 +214,23 @@ func (p *plainChat) watch(ctx context.Context) error {
 				p.mu.Unlock()
 			}
 		}
+		follow, halt := context.WithCancel(ctx)
 		if !away {
-			err = p.c.Timeline(ctx, api.TimelineRequest{Group: p.at.id, Since: p.at.cursor, Follow: true}, p.show(ctx))
+			p.mu.Lock()
+			p.halt = halt
+			p.mu.Unlock()
+			err = p.c.Timeline(follow, api.TimelineRequest{Group: p.at.id, Since: p.at.cursor, Follow: true}, p.show(ctx))
 		}
+		halted := follow.Err() != nil
+		halt()
 		switch {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // it was ended
+		case halted:
+			err = api.Errorf(api.CodeUnavailable, "an answer was lost")
 		case err == nil: // as when it stops
 			err = api.Errorf(api.CodeUnavailable, "it ended the stream")
-		case api.CodeOf(err) != api.CodeUnavailable && api.CodeOf(err) != api.CodeLocked:
+		case !unanswered(err):
 			return err
 		}
 		if !away {
@@ -239,29 +248,39 @@ func (p *plainChat) watch(ctx context.Context) error {
 	}
 }
 
-// back shows what came while the node was away, and sends what waited.
+// back sends what waited while the node was away, and shows what came.
 func (p *plainChat) back(ctx context.Context) error {
-	if err := p.catchUp(ctx); err != nil {
+	if err := p.sendKept(ctx); err != nil {
 		return err
 	}
+	return p.catchUp(ctx)
+}
+
+func (p *plainChat) sendKept(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.kept) > 0 {
 		if err := p.send(ctx, p.kept[0]); err != nil {
-			if api.CodeOf(err) == api.CodeUnavailable {
+			if unanswered(err) {
 				return err
 			}
 			p.complain(p.helping(err))
-			p.note("%s", unsent(p.kept[0]))
+			p.note("%s", unsent(p.kept[0].text))
 		}
 		p.kept = p.kept[1:]
 	}
 	return nil
 }
 
+// unanswered says whether an error leaves open what became of a message: it is sent again.
+func unanswered(err error) bool {
+	code := api.CodeOf(err)
+	return code == api.CodeUnavailable || code == api.CodeLocked
+}
+
 // send sends a message; p.mu is held, so that the message is not shown before it is known.
-func (p *plainChat) send(ctx context.Context, text string) error {
-	sent, err := p.c.Send(ctx, api.SendRequest{Group: p.at.id, Text: text})
+func (p *plainChat) send(ctx context.Context, l keptLine) error {
+	sent, err := p.c.Send(ctx, api.SendRequest{Group: p.at.id, Text: l.text, Key: l.key})
 	if err == nil && p.typed {
 		p.sent[sent.ID] = true
 	}
@@ -281,18 +300,23 @@ func (p *plainChat) typedLine(ctx context.Context, line string) (to api.Group, q
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.keys++
+	l := keptLine{line, fmt.Sprintf("chat/%s/%d", p.run, p.keys)}
 	if err = checkText(line); err == nil {
 		if len(p.kept) > 0 { // in their order
-			p.kept = append(p.kept, line)
+			p.kept = append(p.kept, l)
 			return to, false, nil
 		}
-		err = p.send(ctx, line)
+		err = p.send(ctx, l)
 	}
 	switch {
 	case err == nil:
-	case api.CodeOf(err) == api.CodeUnavailable && ctx.Err() == nil:
-		p.kept = append(p.kept, line)
+	case unanswered(err) && ctx.Err() == nil:
+		p.kept = append(p.kept, l)
 		p.note("kept until the node is back: %s", clean(line))
+		if p.halt != nil {
+			p.halt()
+		}
 		return to, false, nil
 	default:
 		p.complain(p.helping(err))

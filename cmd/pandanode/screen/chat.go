@@ -187,40 +187,29 @@ func (c *chat) people(all api.Members, requests []api.Request) {
 	}
 }
 
-// arrived drops a pending text that the node turns out to have.
+// arrived hides a pending text that a message of the timeline seems to be: its answer comes yet.
 func (c *chat) arrived(m api.Message) {
-	i := slices.IndexFunc(c.pending, func(p pending) bool { return m.Cursor > p.since && sameText(m, p.text) })
-	switch {
-	case i < 0:
-	case c.pending[i].waits:
-		c.pending = slices.Delete(c.pending, i, i+1)
-	default:
-		c.pending[i].here = true // the answer comes yet
+	i := slices.IndexFunc(c.pending, func(p pending) bool { return !p.here && m.Cursor > p.since && sameText(m, p.text) })
+	if i >= 0 {
+		c.pending[i].here = true
+	}
+}
+
+// arrivedAnew looks for all pending texts in a timeline that was read anew.
+func (c *chat) arrivedAnew() {
+	for i := range c.pending {
+		c.pending[i].here = false
+	}
+	for _, h := range c.items {
+		if m := h.Message; m != nil && m.Own && m.Change == nil {
+			c.arrived(*m)
+		}
 	}
 }
 
 // sameText says whether a message says what was typed, where a mention is a link now.
 func sameText(m api.Message, typed string) bool {
 	return m.Text == typed || m.Spans != nil && api.PlainText(m.Spans) == typed
-}
-
-// notThere gives what of the texts is not among these items: what the node had not taken
-// when its answer was lost. Each item stands for one text.
-func notThere(texts []pending, items []api.Happening) (missing []pending, done []int) {
-	used := map[string]bool{}
-	for _, p := range texts {
-		i := slices.IndexFunc(items, func(h api.Happening) bool {
-			m := h.Message
-			return m != nil && m.Change == nil && m.Own && !used[m.ID] && h.Cursor > p.since && sameText(*m, p.text)
-		})
-		if i < 0 {
-			missing = append(missing, p)
-			continue
-		}
-		used[items[i].Message.ID] = true
-		done = append(done, p.key)
-	}
-	return missing, done
 }
 
 // drop takes pending texts away.

@@ -21,6 +21,7 @@ type edge struct {
 	h    Host
 	c    *api.Client
 	send func(tea.Msg) // into the program, from a stream
+	run  string        // this run of the program: the keys of what it sends begin with it
 
 	mu     sync.Mutex
 	watch  context.CancelFunc // ends the stream of the node's events
@@ -182,7 +183,7 @@ func (e *edge) ask(ctx context.Context, w want) tea.Msg {
 		page, err := e.page(ctx, api.TimelineRequest{Group: w.at.group, Since: w.since}, laterPage)
 		return newer{w.at, page, len(page) < laterPage, err}
 	case wantSend:
-		s, err := e.c.Send(ctx, request(w.group, w.p))
+		s, err := e.c.Send(ctx, e.request(w.group, w.p))
 		return sent{w.group, w.p, s, err}
 	case wantFlush:
 		return e.flush(ctx, w)
@@ -323,27 +324,21 @@ func (e *edge) people(ctx context.Context, group string) (members api.Members, r
 	return members, requests
 }
 
-// request is how a text is sent.
-func request(group string, p pending) api.SendRequest {
-	return api.SendRequest{Group: group, Text: p.text, ReplyTo: p.replyTo, Thread: p.thread, Mention: true}
+// request is how a text is sent. It may come again after a crash or a lost answer: by its key
+// it is one message.
+func (e *edge) request(group string, p pending) api.SendRequest {
+	return api.SendRequest{Group: group, Text: p.text, ReplyTo: p.replyTo, Thread: p.thread, Mention: true, Key: fmt.Sprintf("chat/%s/%d", e.run, p.key)}
 }
 
-// flush sends what waited while the node was away, but for what it had taken.
+// flush sends what waited while the node was away, in its order.
 func (e *edge) flush(ctx context.Context, w wantFlush) tea.Msg {
 	out := flushed{group: w.group, wrong: map[int]error{}}
-	items, err := e.page(ctx, api.TimelineRequest{Group: w.group, Since: w.since}, 0)
-	if err != nil {
-		out.err = err
-		return out
-	}
-	missing, done := notThere(w.texts, items)
-	out.done = done
-	for _, p := range missing {
-		_, err := e.c.Send(ctx, request(w.group, p))
-		switch code := api.CodeOf(err); {
+	for _, p := range w.texts {
+		_, err := e.c.Send(ctx, e.request(w.group, p))
+		switch {
 		case err == nil:
 			out.done = append(out.done, p.key)
-		case code == api.CodeUnavailable || code == api.CodeLocked || ctx.Err() != nil:
+		case unanswered(err) || ctx.Err() != nil:
 			out.err = err
 			return out
 		default:

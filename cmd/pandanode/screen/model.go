@@ -70,6 +70,7 @@ type model struct {
 	kept     string
 	complete completion
 	bare     bool // the timeline alone, for copying with the mouse
+	looks    bool // soon, at deliveries of new messages
 	quits    bool
 }
 
@@ -113,13 +114,13 @@ const (
 	gathering = 80 * time.Millisecond
 	typing    = time.Second
 	noting    = 8 * time.Second
-	looking   = 1500 * time.Millisecond // at deliveries
-	lookLater = 15 * time.Second
+	looking   = 1500 * time.Millisecond // at deliveries of new messages
+	lookLater = 15 * time.Second        // and of others
 )
 
 // Init is what is to be done first.
 func (m *model) Init() []want {
-	return []want{wantStart{}, wantAfter{untilMinute(m.now), tickMinute}, wantAfter{looking, tickDeliver}}
+	return []want{wantStart{}, wantAfter{untilMinute(m.now), tickMinute}, wantAfter{lookLater, tickDeliver}}
 }
 
 func untilMinute(now time.Time) time.Duration {
@@ -299,14 +300,14 @@ func (m *model) started(msg started) []want {
 	return do
 }
 
-// flush sends what waits of a group, once it is known what of it the node has.
+// flush sends what waits of a group.
 func (m *model) flush(group string) []want {
 	c := m.chats[group]
 	if c == nil || len(c.pending) == 0 || c.sending {
 		return nil
 	}
 	c.sending = true
-	return []want{wantFlush{group, c.pending[0].since, slices.Clone(c.pending)}}
+	return []want{wantFlush{group, slices.Clone(c.pending)}}
 }
 
 // sendNext sends the next text of a group, one after the other, so that they stay in order.
@@ -324,10 +325,10 @@ func (m *model) gone(err error) []want {
 	if m.quits {
 		return nil
 	}
-	e := api.AsError(err)
-	if e.Code != api.CodeUnavailable && e.Code != api.CodeLocked && e.Code != api.CodeTimeout {
+	if !unanswered(err) {
 		return m.complain(err)
 	}
+	e := api.AsError(err)
 	if e.Code == api.CodeLocked {
 		if m.link != locked || m.mode != unlocking { // else what is said of a passphrase stays
 			m.link, m.mode, m.why = locked, unlocking, line(e.Message)
@@ -426,6 +427,7 @@ func (m *model) opened(msg opened) []want {
 	c.ready, c.items = true, slices.DeleteFunc(msg.page, func(h api.Happening) bool { return !shown(h) })
 	c.more = len(msg.page) > 0 && msg.page[0].More
 	c.people(msg.members, msg.requests)
+	c.arrivedAnew()
 	if msg.end != 0 {
 		c.later, c.away, c.last, c.skip, c.pick = true, true, msg.end, 0, msg.end
 		m.mode = selecting
@@ -458,7 +460,7 @@ func (m *model) opened(msg opened) []want {
 	if len(msg.page) > 0 {
 		since = max(since, msg.page[len(msg.page)-1].Cursor)
 	}
-	return append(m.seen(), wantFollow{c.at, since})
+	return append(append(m.seen(), m.look()...), wantFollow{c.at, since})
 }
 
 func (m *model) came(msg came) []want {
@@ -482,7 +484,7 @@ func (m *model) came(msg came) []want {
 	for _, h := range msg.items {
 		people = people || h.Event != nil && h.Event.Kind != api.EventChanged
 	}
-	do := m.seen()
+	do := append(m.seen(), m.look()...)
 	if people {
 		do = append(do, wantPeople{c.at})
 	}
@@ -581,24 +583,32 @@ func (m *model) ticked(msg ticked) []want {
 		if m.notes--; m.notes <= 0 {
 			m.notes, m.note, m.isError = 0, "", false
 		}
-	case tickDeliver:
-		next := lookLater
-		var do []want
-		if c := m.chat(); c != nil && m.link == linked {
-			ids, young := c.undelivered(m.now)
-			if young {
-				next = looking
-			}
-			if len(ids) > 0 {
-				do = append(do, wantDeliveries{m.open, ids})
-			}
-			if next == lookLater {
-				do = append(do, wantGroups{}) // who is here changes without an event
+	case tickFresh:
+		if m.looks = false; m.chat() != nil && m.link == linked {
+			if ids, young := m.chat().undelivered(m.now); young {
+				return append(m.look(), wantDeliveries{m.open, ids})
 			}
 		}
-		return append(do, wantAfter{next, tickDeliver})
+	case tickDeliver:
+		do := []want{wantAfter{lookLater, tickDeliver}}
+		if c := m.chat(); c != nil && m.link == linked {
+			if ids, _ := c.undelivered(m.now); len(ids) > 0 {
+				do = append(do, wantDeliveries{m.open, ids})
+			}
+			do = append(do, wantGroups{}) // who is here changes without an event
+		}
+		return do
 	}
 	return nil
+}
+
+// look looks soon at the deliveries of new messages, and goes on while there are some.
+func (m *model) look() []want {
+	if m.looks {
+		return nil
+	}
+	m.looks = true
+	return []want{wantAfter{looking, tickFresh}}
 }
 
 // sent takes what became of a text.
@@ -608,11 +618,11 @@ func (m *model) sent(msg sent) []want {
 		return nil
 	}
 	c.sending = false
-	switch code := api.CodeOf(msg.err); {
+	switch {
 	case msg.err == nil:
 		c.drop(msg.p.key)
 		return m.sendNext(msg.group)
-	case code == api.CodeUnavailable || code == api.CodeLocked:
+	case unanswered(msg.err):
 		for i := range c.pending {
 			c.pending[i].waits = true
 		}
@@ -623,6 +633,12 @@ func (m *model) sent(msg sent) []want {
 	}
 	m.giveBack(c, msg.p)
 	return append(m.complain(msg.err), m.sendNext(msg.group)...)
+}
+
+// unanswered says whether an error leaves open what became of a request: it is sent again.
+func unanswered(err error) bool {
+	code := api.CodeOf(err)
+	return code == api.CodeUnavailable || code == api.CodeLocked || code == api.CodeTimeout
 }
 
 // giveBack puts a text that was not sent where it can be written on.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -123,5 +124,86 @@ func TestTheTerminalIsGivenBack(t *testing.T) {
 				t.Errorf("the cursor is not there again: %q", text)
 			}
 		})
+	}
+}
+
+// What is typed is sent once, in its order, where the node takes messages and dies before it
+// answers; and another program's message in the same words is another one.
+func TestAnswersAreLost(t *testing.T) {
+	node := &apitest.Losing{Node: apitest.New("anna")}
+	g, err := node.CreateGroup(t.Context(), api.CreateGroupRequest{Name: "tea"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := api.NewClient(apitest.Serve(t, node))
+	defer c.Close()
+	master, slave, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer slave.Close()
+	if err := pty.Setsize(master, &pty.Winsize{Cols: 80, Rows: 24}); err != nil {
+		t.Fatal(err)
+	}
+	out := new(terminalText)
+	go func() { _, _ = io.Copy(out, master) }()
+	h := host()
+	h.Now = time.Now
+	ended := make(chan error, 1)
+	var unsent []string
+	go func() {
+		var err error
+		unsent, err = Run(t.Context(), Terminal{In: slave, Out: slave, Environ: []string{"TERM=xterm-256color"}}, h, c, "")
+		ended <- err
+	}()
+	said := func() (texts []string) {
+		err := node.Timeline(t.Context(), api.TimelineRequest{Group: g.ID}, func(h api.Happening) error {
+			if h.Message != nil {
+				texts = append(texts, h.Message.Text)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return texts
+	}
+	await := func(what string, is func() bool) {
+		t.Helper()
+		for late := time.After(30 * time.Second); !is(); {
+			select {
+			case <-late:
+				t.Fatalf("%s: not in time; %d answers are to be lost, the group has %q; the terminal has %q", what, node.Left.Load(), said(), out)
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}
+	await("the line", func() bool { return strings.Contains(out.String(), "Write a message") })
+	node.Left.Store(3)
+	if _, err := io.WriteString(master, "ok\r"); err != nil {
+		t.Fatal(err)
+	}
+	await("the first", func() bool { return node.Left.Load() < 3 })
+	if _, err := node.Node.Send(t.Context(), api.SendRequest{Group: g.ID, Text: "ok"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(master, "ok\rmore\r"); err != nil {
+		t.Fatal(err)
+	}
+	await("the last", func() bool { return slices.Contains(said(), "more") && node.Left.Load() <= 0 })
+	if texts := said(); !slices.Equal(texts, []string{"ok", "ok", "ok", "more"}) {
+		t.Errorf("the group has %q", texts)
+	}
+	if _, err := io.WriteString(master, "\x03"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err != nil || len(unsent) != 0 {
+			t.Errorf("it ended with %v, and %q was not sent", err, unsent)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it does not end")
 	}
 }

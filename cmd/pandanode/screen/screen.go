@@ -2,6 +2,7 @@ package screen
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"strings"
@@ -22,7 +23,7 @@ type Terminal struct {
 // has not accepted.
 func Run(ctx context.Context, t Terminal, h Host, c *api.Client, group string) (unsent []string, err error) {
 	m := newModel(h, group)
-	e := &edge{h: h, c: c}
+	e := &edge{h: h, c: c, run: rand.Text()}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	p := tea.NewProgram(&program{ctx, m, e}, tea.WithContext(ctx), tea.WithInput(t.In), tea.WithOutput(t.Out), tea.WithEnvironment(t.Environ), tea.WithoutSignalHandler())

@@ -303,13 +303,17 @@ func TestSending(t *testing.T) {
 	s.shows("waits for the node")
 	s.does(ticked{tickTry, noon}, tried{nil}, started{me: anna, groups: groupsOf()})
 	flush := wants[wantFlush](s)
-	if len(flush) != 1 || len(flush[0].texts) != 2 || flush[0].since != 24 {
+	if len(flush) != 1 || len(flush[0].texts) != 2 || flush[0].texts[0].key != second[0].p.key {
 		t.Fatalf("flushed: %+v", flush)
 	}
-	had := said(30, "anna", "two")
-	missing, done := notThere(flush[0].texts, []api.Happening{said(29, "ben", "three"), had})
-	if len(missing) != 1 || missing[0].text != "three" || !slices.Equal(done, []int{2}) {
-		t.Errorf("missing: %+v, done: %v", missing, done)
+	s.does(came{s.chat().at, []api.Happening{said(29, "ben", "three"), said(30, "anna", "two")}})
+	if text := s.text(); strings.Count(text, "two") != 1 || strings.Count(text, "   three\n")+strings.Count(text, "   three  waits") != 2 {
+		t.Errorf("what the node had taken is shown twice, or what it had not is not:\n%s", text)
+	}
+	s.does(flushed{group: tea1, err: api.Errorf(api.CodeTimeout, "no answer")})
+	s.does(ticked{tickTry, noon}, tried{nil}, started{me: anna, groups: groupsOf()})
+	if again := wants[wantFlush](s); len(again) != 1 || !slices.Equal(again[0].texts, s.chat().pending) || len(again[0].texts) != 2 {
+		t.Errorf("flushed again: %+v", again)
 	}
 	s.does(flushed{group: tea1, done: []int{2, 3}})
 	if left := s.Unsent(); len(left) != 0 {
@@ -322,6 +326,43 @@ func TestSending(t *testing.T) {
 		t.Errorf("what was refused is not given back: %q", s.chat().write.text)
 	}
 	s.shows("you are out")
+}
+
+// How far a message is, is looked at soon after it was sent, whenever that was, and again while
+// not everybody has it.
+func TestDelivery(t *testing.T) {
+	t.Parallel()
+	s := inTea(t, 80, 24)
+	s.does(ticked{tickFresh, noon.Add(time.Hour)}) // nothing is new
+	if w := wants[wantDeliveries](s); len(w) != 0 {
+		t.Errorf("looked at: %+v", w)
+	}
+	at := noon.Add(2 * time.Hour)
+	h := said(40, "anna", "fresh")
+	h.Message.Sent, h.Message.State = at, api.DeliveryPublished
+	for range 2 {
+		s.does(came{s.chat().at, []api.Happening{h}})
+		h.Cursor++
+	}
+	if w := wants[wantAfter](s); len(w) != 1 || w[0].wait > 2*time.Second {
+		t.Fatalf("looks after %+v", w)
+	}
+	for range 3 {
+		s.does(ticked{tickFresh, at.Add(time.Second)})
+		done := s.done
+		if w := wants[wantDeliveries](s); len(w) != 1 || !slices.Contains(w[0].ids, h.Message.ID) {
+			t.Errorf("looked at: %+v", w)
+		}
+		if s.done = done; len(wants[wantAfter](s)) != 1 {
+			t.Error("it does not look again")
+		}
+	}
+	s.does(delivered{tea1, []api.Sent{{ID: h.Message.ID, State: api.DeliveryHeld, HeldBy: 3, Readers: 3}}})
+	s.shows("fresh  ✓✓")
+	s.does(ticked{tickFresh, at.Add(time.Second)})
+	if w := wants[wantDeliveries](s); len(w) != 0 {
+		t.Errorf("looked at though all have it: %+v", w)
+	}
 }
 
 // A verified user has the mark, and whoever takes the name is said to be another; when what is
@@ -344,18 +385,18 @@ func TestVerified(t *testing.T) {
 	}
 }
 
-// Of two equal texts each needs a message of its own to count as sent.
-func TestNotThere(t *testing.T) {
+// Of two equal texts each needs a message of its own to count as shown, also where a mention has
+// become a link. Both are sent, whatever is shown.
+func TestArrived(t *testing.T) {
 	t.Parallel()
-	texts := []pending{{key: 1, text: "ok", since: 5}, {key: 2, text: "ok", since: 5}}
-	missing, done := notThere(texts, []api.Happening{said(4, "anna", "ok"), said(6, "anna", "ok"), said(7, "ben", "ok")})
-	if len(missing) != 1 || missing[0].key != 2 || !slices.Equal(done, []int{1}) {
-		t.Errorf("missing %+v, done %v", missing, done)
-	}
 	mention := said(9, "anna", "[@ben](x)")
 	mention.Message.Spans = []api.Span{{Kind: api.SpanMention, Name: "ben"}}
-	if missing, _ := notThere([]pending{{key: 1, text: "@ben", since: 5}}, []api.Happening{mention}); len(missing) != 0 {
-		t.Error("a text whose mention became a link would be sent twice")
+	c := &chat{pending: []pending{{key: 1, text: "ok", since: 5}, {key: 2, text: "ok", since: 5}, {key: 3, text: "@ben", since: 5}}}
+	c.items = []api.Happening{said(4, "anna", "ok"), said(6, "anna", "ok"), said(7, "ben", "ok"), mention}
+	for range 2 {
+		if c.arrivedAnew(); !c.pending[0].here || c.pending[1].here || !c.pending[2].here {
+			t.Errorf("shown: %+v", c.pending)
+		}
 	}
 }
 

@@ -65,7 +65,6 @@ type (
 	} // sent
 	wantFlush struct {
 		group string
-		since uint64
 		texts []pending
 	} // flushed
 	wantEdit  struct{ group, id, text string } // did
@@ -156,13 +155,13 @@ type place struct {
 
 // pending is a text that the node has not accepted yet, as far as is known.
 type pending struct {
-	key     int
+	key     int // of the request, with what names this run of the program
 	text    string
 	replyTo string
 	thread  string
 	since   uint64 // cursor of the newest item when it was written
 	waits   bool   // for a node that is away
-	here    bool   // the timeline has it already
+	here    bool   // the timeline seems to have it already: it is not shown twice
 }
 
 // tick is a time that has come.
@@ -172,7 +171,8 @@ const (
 	tickMinute  tick = iota // the clock is read again
 	tickGroups              // events of a moment are gathered
 	tickDraft               // nobody has typed for a moment
-	tickDeliver             // own messages are looked at
+	tickFresh               // own messages of the last moments are looked at
+	tickDeliver             // all own messages are looked at
 	tickTry                 // the node is tried again
 	tickNote                // a remark has been shown for long enough
 )
@@ -235,7 +235,7 @@ type (
 	}
 	flushed struct {
 		group string
-		done  []int // keys of what is sent, or had been
+		done  []int // keys of what is sent
 		wrong map[int]error
 		err   error
 	}

@@ -12,11 +12,13 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,6 +68,13 @@ type group struct {
 	events    []api.Event
 	cursors   map[string]uint64
 	draft     *api.Draft
+	keyed     map[string]keyed
+}
+
+// keyed is what a request with a key has sent.
+type keyed struct {
+	text string
+	sent api.Sent
 }
 
 var _ api.API = (*Node)(nil)
@@ -101,6 +110,21 @@ func Serve(tb testing.TB, a api.API) string {
 	socket := filepath.Join(dir, "s")
 	tb.Cleanup(ServeOn(tb, a, socket))
 	return socket
+}
+
+// Losing is a node that accepts some messages and dies before it answers.
+type Losing struct {
+	*Node
+	Left atomic.Int32 // so many answers are lost
+}
+
+// Send sends a message, and breaks the connection in place of an answer.
+func (l *Losing) Send(ctx context.Context, r api.SendRequest) (api.Sent, error) {
+	sent, err := l.Node.Send(ctx, r)
+	if l.Left.Add(-1) >= 0 {
+		panic(http.ErrAbortHandler)
+	}
+	return sent, err
 }
 
 // ServeOn serves a node on this unix socket until it is stopped, as one that runs again may.
@@ -500,12 +524,24 @@ func (n *Node) Send(_ context.Context, r api.SendRequest) (api.Sent, error) {
 		answers = &api.Reference{ID: to.ID, User: to.User, Name: to.Name, Excerpt: to.Text}
 	}
 	sent := api.Sent{Group: g.ID, State: state}
+	if before, ok := g.keyed[r.Key]; ok {
+		if before.text != strings.Join(texts, "\n") {
+			return api.Sent{}, api.Errorf(api.CodeConflict, "the key %q was of another text", r.Key)
+		}
+		return before.sent, nil
+	}
 	for _, text := range texts {
 		m := api.Message{User: n.Self.User, Device: n.Self.Device, Name: n.Self.Name, Text: text, Own: true, State: state, ReplyTo: answers}
 		sent.ID = n.message(g, m).ID
 		if r.Texts != nil {
 			sent.IDs = append(sent.IDs, sent.ID)
 		}
+	}
+	if r.Key != "" {
+		if g.keyed == nil {
+			g.keyed = map[string]keyed{}
+		}
+		g.keyed[r.Key] = keyed{strings.Join(texts, "\n"), sent}
 	}
 	return sent, nil
 }
