@@ -211,8 +211,8 @@ func TestChatPiped(t *testing.T) {
 }
 
 // While the node is away what is typed waits, and is sent once it is back: in its order, and
-// once also where the node had taken it and died before it answered. What another program says
-// in the same words is another message.
+// once also where the node had taken it and died before it answered. A message
+// of another program in the same words is another one.
 func TestChatNodeAway(t *testing.T) {
 	t.Parallel()
 	home, node := t.TempDir(), &apitest.Losing{Node: apitest.New("anna")}

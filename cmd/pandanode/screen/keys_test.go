@@ -290,7 +290,7 @@ func TestWantedGroup(t *testing.T) {
 	}
 }
 
-// What is typed while a text is shown is not lost: the text goes, and the letter is written.
+// A letter that is typed while a text is shown is not lost: the text goes, and it is written.
 // Enter sends what was in the line. While a message is selected, no letter writes.
 func TestTypingOverAText(t *testing.T) {
 	t.Parallel()

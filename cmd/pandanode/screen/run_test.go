@@ -127,7 +127,7 @@ func TestTheTerminalIsGivenBack(t *testing.T) {
 	}
 }
 
-// What is typed is sent once, in its order, where the node takes messages and dies before it
+// A line is sent once, in its order, where the node takes messages and dies before it
 // answers; and another program's message in the same words is another one.
 func TestAnswersAreLost(t *testing.T) {
 	node := &apitest.Losing{Node: apitest.New("anna")}
