@@ -150,14 +150,15 @@ interop: ## MLS with ts-mls and core-crypto, live (needs node, npm and its regis
 	@$(GO) run -C mls/interop ./live
 
 .PHONY: e2e
-e2e: build ## real processes: cut for a minute, full and broken disks, many behind one address, clocks apart (Linux, root, iproute2, iptables; 4 min)
+e2e: build ## real processes: cut for a minute, full and broken disks, many behind one address, clocks apart, the chat in tmux (Linux, root, iproute2, iptables; 5 min)
 	@./$(BIN) sim run sim/scenarios/host/one-minute-cut.sim --backend host
 	@$(GO) test -count=1 -tags e2e -timeout 15m -run '^(TestDiskFull|TestLittleSpace|TestReadOnly|TestFlippedBits|TestManyBehindOneAddress|TestClocksApart)$$' -v ./cmd/pandanode
 	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 10m -run '^(TestFileOf50MiB|TestBotAnswersOnce|TestHooksFail|TestHookSurvivesKills)$$' -v ./cmd/pandanode
+	@$(MAKE) --no-print-directory screen-test
 
 # PICTURES=docs makes the README's picture of the chat anew.
 .PHONY: screen-test
-screen-test: ## the chat on a whole terminal, in tmux with three real nodes (installs tmux where it may; 2 min)
+screen-test: ## the chat on a whole terminal, in tmux with three real nodes (installs tmux where it may; 1 min)
 	@cmd/pandanode/testdata/install-tmux
 	@PANDANODE_PICTURES="$(abspath $(PICTURES))" $(GO) test -count=1 -tags e2e -timeout 10m -run '^TestScreen$$' -v ./cmd/pandanode
 

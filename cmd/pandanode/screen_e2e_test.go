@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/rivo/uniseg"
 
+	"github.com/pandanode/pandanode/internal/freeport"
 	"github.com/pandanode/pandanode/node/api"
 )
 
@@ -144,13 +146,19 @@ type screens struct {
 	*mux
 	program string
 	env     []string
+	ports   map[string]int // as a node's own file has one: after a crash its peers find it at once
+}
+
+// envOf is the environment of somebody's commands.
+func (s *screens) envOf(who string) []string {
+	return append(slices.Clone(s.env), fmt.Sprintf("PANDANODE_LISTEN=/ip4/127.0.0.1/udp/%d/quic-v1", s.ports[who]))
 }
 
 // cli runs a command for somebody and gives what it prints.
 func (s *screens) cli(who, in string, args ...string) string {
 	s.t.Helper()
 	cmd := exec.Command(s.program, append([]string{"--home", filepath.Join(s.dir, who)}, args...)...)
-	cmd.Env, cmd.Stdin = s.env, strings.NewReader(in)
+	cmd.Env, cmd.Stdin = s.envOf(who), strings.NewReader(in)
 	var out, diag bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &diag
 	if err := cmd.Run(); err != nil {
@@ -202,8 +210,15 @@ func TestScreen(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &screens{mux: newMux(t, dir), program: filepath.Join(dir, "pandanode")}
 	install(t, s.program)
-	s.env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "PANDANODE_LISTEN=/ip4/127.0.0.1/udp/0/quic-v1", "PANDANODE_MDNS=false"}
-	for _, who := range []string{"anna", "ben", "carla"} {
+	s.env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "PANDANODE_MDNS=false"}
+	people := []string{"anna", "ben", "carla"}
+	ports, err := freeport.Draw(t.Context(), "127.0.0.1", len(people))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ports = map[string]int{}
+	for i, who := range people {
+		s.ports[who] = ports[i]
 		t.Cleanup(func() {
 			stop := exec.Command(s.program, "--home", filepath.Join(dir, who), "stop")
 			stop.Env = s.env
@@ -235,7 +250,7 @@ func TestScreen(t *testing.T) {
 func (s *screens) begin() (anna, ben *pane) {
 	s.t.Helper()
 	begun := time.Now()
-	anna = s.open("anna", 80, 24, s.env...)
+	anna = s.open("anna", 80, 24, s.envOf("anna")...)
 	anna.says("./pandanode --home anna")
 	anna.sees("Your name")
 	anna.says("anna")
@@ -258,7 +273,7 @@ func (s *screens) begin() (anna, ben *pane) {
 
 	seed := "PANDANODE_BOOTSTRAP=" + s.node("anna").Listen[0]
 	s.env = append(s.env, seed)
-	ben = s.open("ben", 80, 24, s.env...)
+	ben = s.open("ben", 80, 24, s.envOf("ben")...)
 	ben.says("./pandanode --home ben")
 	ben.sees("Your name")
 	ben.says("ben")
@@ -408,7 +423,7 @@ func (s *screens) suspend(anna *pane) {
 func (s *screens) away(anna, ben *pane) {
 	s.t.Helper()
 	s.kill("anna")
-	anna.sees("The node is away")
+	anna.sees("the node is away")
 	anna.says("Written while away")
 	anna.sees("Written while away  waits for the node")
 	anna.says("and one more")
@@ -437,9 +452,9 @@ func (s *screens) away(anna, ben *pane) {
 func (s *screens) locked(anna *pane) {
 	s.t.Helper()
 	s.kill("anna")
-	anna.sees("The node is away")
+	anna.sees("the node is away")
 	run := exec.Command(s.program, "--home", filepath.Join(s.dir, "anna"), "run")
-	run.Env, run.SysProcAttr = s.env, &syscall.SysProcAttr{Setsid: true}
+	run.Env, run.SysProcAttr = s.envOf("anna"), &syscall.SysProcAttr{Setsid: true}
 	if err := run.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -474,7 +489,7 @@ func (s *screens) unread(anna *pane) {
 	}
 	anna.sees("@1 5")
 	s.kill("anna")
-	anna.sees("The node is away")
+	anna.sees("the node is away")
 	s.cli("anna", "", "run", "--detach", "--passphrase-file", filepath.Join(s.dir, "passphrase"))
 	anna.until("the node again", func(text string) bool {
 		return strings.Contains(text, "peer") && !strings.Contains(text, "node away") && strings.Contains(text, "@1 5")
