@@ -26,7 +26,7 @@ of run, a variable PANDANODE_*, the file, the default.
 A node takes up log.level, log.file and the hooks when it gets the signal HUP ("systemctl
 reload"). Everything else needs a restart. Hooks are in the file alone: see "hook".`,
 	}
-	cmd.AddCommand(a.configShowCmd(), a.configGetCmd(), a.configSetCmd(), a.configEditCmd(), a.configValidateCmd(), a.configPathCmd(), a.configKeysCmd())
+	cmd.AddCommand(a.configShowCmd(), a.configGetCmd(), a.configSetCmd(), a.configUnsetCmd(), a.configEditCmd(), a.configValidateCmd(), a.configPathCmd(), a.configKeysCmd())
 	return cmd
 }
 
@@ -146,22 +146,69 @@ is not valid changes nothing.`,
 			if err := config.Set(paths, k, strings.Join(args[1:], ",")); err != nil {
 				return a.misconfigured(err)
 			}
-			_, c, err := a.config(nil)
-			if err != nil {
-				return err
-			}
-			s := a.setting(k, paths, c)
-			return a.show(s, func() {
-				fmt.Fprintf(a.out, "%s = %s\n", s.Key, clean(s.literal))
-				if !strings.HasPrefix(s.Origin, paths.File) {
-					a.note("%s goes before the file, so that a node does not have the new value", s.Origin)
+			return a.configured(paths, k, func(s setting) string {
+				if strings.HasPrefix(s.Origin, paths.File) {
+					return ""
 				}
-				if r := runnerOf(c.DataDir); r.Phase == phaseRunning {
-					a.note("%s", takesUp(k, r.PID))
-				}
+				return fmt.Sprintf("%s goes before the file, so that a node does not have the new value", s.Origin)
 			})
 		}),
 	}
+}
+
+func (a *app) configUnsetCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "unset KEY",
+		Short: "Take a key out of the file",
+		Long: `Take a key out of the configuration file, so that it has its default again, and print its
+value. Comments and all other keys stay as they are. A key that is not in the file is none to
+take out, which is no error.`,
+		Example:           "  pandanode config unset log.level",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: first(keyNames),
+		RunE: does(func(_ context.Context, args []string) error {
+			k, err := knownKey(args[0])
+			if err != nil {
+				return err
+			}
+			paths, err := a.paths()
+			if err != nil {
+				return err
+			}
+			found, err := config.Unset(paths, k)
+			if err != nil {
+				return a.misconfigured(err)
+			}
+			return a.configured(paths, k, func(s setting) string {
+				switch {
+				case !found:
+					return fmt.Sprintf("%s is not in %s", k.Path, paths.File)
+				case s.Origin != "default":
+					return fmt.Sprintf("%s still sets it", s.Origin)
+				}
+				return ""
+			})
+		}),
+	}
+}
+
+// configured shows a key whose line in the file was changed, with a remark about it if there is
+// one, and how a running node takes the key up.
+func (a *app) configured(paths config.Paths, k config.Key, remark func(setting) string) error {
+	_, c, err := a.config(nil)
+	if err != nil {
+		return err
+	}
+	s := a.setting(k, paths, c)
+	return a.show(s, func() {
+		fmt.Fprintf(a.out, "%s = %s\n", s.Key, clean(s.literal))
+		if text := remark(s); text != "" {
+			a.note("%s", text)
+		}
+		if r := runnerOf(c.DataDir); r.Phase == phaseRunning {
+			a.note("%s", takesUp(k, r.PID))
+		}
+	})
 }
 
 // takesUp says how a running node takes up another value of a key.

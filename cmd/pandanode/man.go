@@ -139,8 +139,8 @@ pandanode.toml - the configuration of a node
 # DESCRIPTION
 ` + markdown(`The file is TOML. Each key below can also be given by a variable and by a flag of "pandanode run"; a
 flag comes before a variable, a variable before the file, and the file before the default.
-"pandanode config path" says where the file is, "config set KEY VALUE" and "config edit" change it
-and refuse what is not valid, and "config show --origin" says where each value comes from.
+"pandanode config path" says where the file is; "config set KEY VALUE", "config unset KEY" and
+"config edit" change it and refuse what is not valid, and "config show --origin" says where each value comes from.
 `) + "\n# KEYS\n")
 	for _, k := range config.Keys() {
 		fmt.Fprintf(&b, "**%s**\n: %s.\n  %s `%s`, `--%s`\n\n", markdown(k.Path), markdown(k.Help), map[bool]string{true: "It is taken up on SIGHUP.", false: "It needs a restart."}[k.Reloads()], k.Env(), k.Flag())

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -193,6 +194,29 @@ func splice(lines []string, from, to int, line string) []string {
 // and keeps all else that stands there. The file is replaced whole, and only by one that is
 // valid; one that is not there is made.
 func Set(p Paths, k Key, text string) error {
+	return k.change(p, func(c *Config) error { return k.setHere(c, text) }, func(lines []string, c *Config) []string { return k.written(lines, k.literal(c)) })
+}
+
+// Unset takes a key out of the configuration file, with a comment behind its value, and keeps
+// all else that stands there; found: the key was in it. The file is replaced as [Set] does.
+func Unset(p Paths, k Key) (found bool, err error) {
+	def := Default(p)
+	err = k.change(p, func(c *Config) error {
+		reflect.ValueOf(k.at(c)).Elem().Set(reflect.ValueOf(k.at(&def)).Elem())
+		return nil
+	}, func(lines []string, _ *Config) []string {
+		var at place
+		if at, found = k.find(lines); found {
+			lines = slices.Delete(slices.Clone(lines), at.from, at.to)
+		}
+		return lines
+	})
+	return found, err
+}
+
+// change changes a key in the configuration and in the lines of its file, if the file says
+// then what the configuration does.
+func (k Key) change(p Paths, set func(*Config) error, write func(lines []string, c *Config) []string) error {
 	was, err := os.ReadFile(p.File)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("reading the configuration: %w", err)
@@ -202,19 +226,22 @@ func Set(p Paths, k Key, text string) error {
 		return err
 	}
 	after := before
-	if err := k.setHere(&after, text); err != nil {
+	if err := set(&after); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrInvalid, k.Path, err)
 	}
 	if err := after.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	now := strings.Join(k.written(linesOf(string(was)), k.literal(&after)), "")
+	now := strings.Join(write(linesOf(string(was)), &after), "")
 	if bytes.HasPrefix(was, []byte("\uFEFF")) {
 		now = "\uFEFF" + now
 	}
 	read := Default(p)
 	if err := read.read(p.File, []byte(now)); err != nil || fmt.Sprintf("%#v", read) != fmt.Sprintf("%#v", after) {
 		return fmt.Errorf("%w: %s stands in %s in a way that cannot be changed without a person: use an editor, as `pandanode config edit` does", ErrInvalid, k.Path, p.File)
+	}
+	if now == string(was) {
+		return nil
 	}
 	return Replace(p, was, []byte(now))
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,6 +47,55 @@ func TestSetKeepsTheRest(t *testing.T) {
 }
 
 // A value that cannot be right, or cannot be written in place, changes nothing.
+// A key is taken out with the comment behind it, and nothing else is.
+func TestUnset(t *testing.T) {
+	const file = "# mine\nmdns = false # at home\nlisten = [\n  \"/ip4/127.0.0.1/tcp/1\", # one\n]\n\n[log]\n# level = \"info\"\nlevel = \"warn\"\n"
+	for _, c := range []struct {
+		was, key, want string
+		found          bool
+	}{
+		{file, "mdns", strings.Replace(file, "mdns = false # at home\n", "", 1), true},
+		{file, "listen", strings.Replace(file, "listen = [\n  \"/ip4/127.0.0.1/tcp/1\", # one\n]\n", "", 1), true},
+		{file, "log.level", strings.Replace(file, "level = \"warn\"\n", "", 1), true},
+		{file, "log.format", file, false},
+		{"log.level = \"warn\"", "log.level", "", true},
+		{"\uFEFFmdns = false\r\n# b\r\n", "mdns", "\uFEFF# b\r\n", true},
+		{"", "mdns", "", false},
+	} {
+		p := Paths{File: filepath.Join(t.TempDir(), "config.toml"), Data: "/data"}
+		if err := os.WriteFile(p.File, []byte(c.was), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		k, err := Lookup(c.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := Unset(p, k)
+		if got, _ := os.ReadFile(p.File); err != nil || found != c.found || string(got) != c.want {
+			t.Errorf("%s: %v, %v\n--- got\n%s\n--- want\n%s", c.key, found, err, got, c.want)
+		}
+	}
+	p := Paths{File: filepath.Join(t.TempDir(), "config.toml"), Data: "/data"}
+	k, err := Lookup("log.level")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := Unset(p, k); found || err != nil {
+		t.Errorf("without a file: %v, %v", found, err)
+	}
+	if _, err := os.Stat(p.File); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it makes a file: %v", err)
+	}
+	const inline = "log = { level = \"warn\" }\n"
+	if err := os.WriteFile(p.File, []byte(inline), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Unset(p, k)
+	if got, _ := os.ReadFile(p.File); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "editor") || string(got) != inline {
+		t.Errorf("in one line: %v; the file has %q", err, got)
+	}
+}
+
 func TestSetRefuses(t *testing.T) {
 	for _, c := range []struct{ was, key, value, why string }{
 		{"mdns = true\n", "log.level", "loud", "none of"},
