@@ -24,7 +24,8 @@ import (
 
 // hookTable has the hooks of the configuration.
 type hookTable struct {
-	n *Node
+	n     *Node
+	apply func(storage.Batch) error // into the store
 
 	setting sync.Mutex // held while they are set
 
@@ -78,18 +79,15 @@ func (t *hookTable) set(hooks []config.Hook) error {
 		ending.Go(r.Stop)
 	}
 	ending.Wait()
-	if err := t.forget(hooks); err != nil {
-		return err
-	}
 	t.mu.Lock()
-	t.all = next
+	t.all = next // also if a write fails now: those before have stopped
 	t.mu.Unlock()
 	for _, r := range fresh {
 		if !t.n.life.start(r.Run) {
 			return ErrClosed
 		}
 	}
-	return nil
+	return t.forget(hooks)
 }
 
 func (t *hookTable) runner(h config.Hook) (*hook.Runner, error) {
@@ -130,11 +128,11 @@ func (t *hookTable) forget(hooks []config.Hook) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(gone)) {
 		for _, id := range t.n.groups.ids() {
-			if _, err := t.n.cursors.remove(t.n.apply, id, hookCursor(name)); err != nil && !errors.Is(err, errNotFound) {
+			if _, err := t.n.cursors.remove(t.apply, id, hookCursor(name)); err != nil && !errors.Is(err, errNotFound) {
 				return err
 			}
 		}
-		if err := t.n.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyHook + name)}}}); err != nil {
+		if err := t.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyHook + name)}}}); err != nil {
 			return fmt.Errorf("%w: %w", ErrStore, err)
 		}
 	}
@@ -224,34 +222,19 @@ func (j hookJournal) State() (hook.State, error) {
 	var row hookRow
 	_, err := getRow(j.n.store, keyHook+j.name, &row)
 	return hook.State{
-		Group: row.Group, Cursor: row.Cursor, Failures: int(row.Failures), Since: fromMillis(row.Since), Next: fromMillis(row.Next), //nolint:gosec // counted here
+		Group: row.Group, Cursor: row.Cursor, Failures: int(row.Failures), Since: timeOf(row.Since), Next: timeOf(row.Next), //nolint:gosec // counted here
 		Why: row.Why, Parked: row.Parked, Config: row.Config,
 	}, err
 }
 
 func (j hookJournal) Keep(s hook.State) error {
 	return j.n.put(keyHook+j.name, &hookRow{
-		Group: s.Group, Cursor: s.Cursor, Failures: uint64(s.Failures), Since: toMillis(s.Since), Next: toMillis(s.Next), //nolint:gosec // not negative
+		Group: s.Group, Cursor: s.Cursor, Failures: uint64(s.Failures), Since: milliseconds(s.Since), Next: milliseconds(s.Next), //nolint:gosec // not negative
 		Why: s.Why, Parked: s.Parked, Config: s.Config,
 	})
 }
 
 func (j hookJournal) Changed() <-chan struct{} { return j.n.feed.changed.wait() }
-
-// fromMillis and toMillis turn times into numbers of a row; 0: the zero time.
-func fromMillis(ms uint64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(int64(ms)) //nolint:gosec // a date
-}
-
-func toMillis(t time.Time) uint64 {
-	if t.IsZero() {
-		return 0
-	}
-	return uint64(t.UnixMilli()) //nolint:gosec // after 1970
-}
 
 // hookRoutes answers the calls about hooks. None of them changes what a hook does: that is for
 // the owner of the configuration file.

@@ -4,6 +4,7 @@ package node
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/config"
 	"github.com/pandanode/pandanode/node/hook"
+	"github.com/pandanode/pandanode/storage"
 )
 
 // hookedTo makes a hook that appends the events it gets to a file, unless the file "broken" is
@@ -125,6 +127,43 @@ func TestHooks(t *testing.T) {
 		time.Sleep(time.Second)
 		w.send(b, id, "anew")
 		await("one", "while it was away", "anew")
+	})
+}
+
+// Hooks that are set while the store cannot be written run, and none of those before is told
+// of as if it ran; what is kept of them goes with the next that are set.
+func TestHooksAndAFullDisk(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		t := w.T
+		a, b := w.open(0), w.open(1, 0)
+		id := w.create(b, "tea")
+		w.join(a, id)
+		before, _, _ := hookedTo(t, config.Hook{Name: "before"})
+		after, got, _ := hookedTo(t, config.Hook{Name: "after"})
+		if err := a.SetHooks([]config.Hook{before}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // until it has begun
+		full := errors.New("the disk is full")
+		a.hookTable.apply = func(storage.Batch) error { return full }
+		if err := a.SetHooks([]config.Hook{after}); !errors.Is(err, full) {
+			t.Errorf("set: %v", err)
+		}
+		all, err := a.API().Hooks(t.Context(), api.Empty{})
+		if err != nil || len(all.Hooks) != 1 || all.Hooks[0].Name != "after" {
+			t.Errorf("%+v, %v", all, err)
+		}
+		time.Sleep(time.Second)
+		w.send(b, id, "one")
+		until(t, time.Minute, "runs", func() bool { return slices.Equal(textsOf(got()), []string{"one"}) })
+		a.hookTable.apply = a.apply
+		if err := a.SetHooks([]config.Hook{after}); err != nil {
+			t.Fatal(err)
+		}
+		if all, err := a.API().Cursors(t.Context(), api.GroupRequest{Group: "tea"}); err != nil || len(all.Cursors) != 1 || all.Cursors[0].Name != "hook:after" {
+			t.Errorf("%+v, %v", all, err)
+		}
 	})
 }
 

@@ -22,8 +22,6 @@ const (
 	maxLate = 1 << 14 // entries that are not known to be in any
 )
 
-func milliseconds(t time.Time) uint64 { return uint64(t.UnixMilli()) } //nolint:gosec // after 1970
-
 // write makes rows durable that change sets, by parts; a nil value deletes.
 func (x *mailboxClient) write(change func(set func(key, value []byte))) error {
 	var all []storage.Write

@@ -200,7 +200,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 		failed: make(chan error, 1), mailing: make(chan struct{}, mailAtOnce),
 	}
 	n.hooks.crash = crash
-	n.hookTable.n = n
+	n.hookTable.n, n.hookTable.apply = n, n.apply
 	n.relays.ready = make(chan host.Host, 1)
 	n.groups = newGroupTable(n.changed, n.life.done)
 	n.metrics = newMetrics(n)
