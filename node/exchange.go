@@ -260,13 +260,11 @@ func (x *exchange) task(t task) error {
 func (x *exchange) writeAll(ctx context.Context) error {
 	var vector wire.SyncVector
 	if err := x.g.loop.look(ctx, func(m *group.Machine) error {
-		switch {
-		case x.silent(m):
-		case x.same():
-			vector = m.VectorFor(x.device)
+		if x.silent(m) {
+			return nil
+		}
+		if vector = m.VectorFor(x.device); x.same() {
 			vector.Marks, vector.Same = nil, 1
-		default:
-			vector = m.VectorFor(x.device)
 		}
 		return nil
 	}); err != nil {
