@@ -305,7 +305,14 @@ func (s *Store) iterate(prefix, from []byte, fn func(*badger.Item) error) error 
 
 // iterate calls fn with the items whose keys begin with prefix and are not below from. A panic by fn passes; one by Badger
 // becomes an ErrCorrupt (values are not prefetched, because a panic in the goroutine that does so could not).
-func iterate(txn *badger.Txn, prefix, from []byte, fn func(*badger.Item) error) (err error) {
+func iterate(txn *badger.Txn, prefix, from []byte, fn func(*badger.Item) error) error {
+	if bytes.Compare(from, prefix) < 0 {
+		from = prefix
+	}
+	return iterateBy(txn, badger.IteratorOptions{Prefix: prefix}, from, fn)
+}
+
+func iterateBy(txn *badger.Txn, o badger.IteratorOptions, from []byte, fn func(*badger.Item) error) (err error) {
 	inside := false
 	defer func() {
 		if inside {
@@ -315,11 +322,8 @@ func iterate(txn *badger.Txn, prefix, from []byte, fn func(*badger.Item) error) 
 			err = corrupt("reading: the database panicked: %v", r)
 		}
 	}()
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
+	it := txn.NewIterator(o)
 	defer it.Close()
-	if bytes.Compare(from, prefix) < 0 {
-		from = prefix
-	}
 	for it.Seek(from); it.Valid(); it.Next() {
 		inside = true
 		err := fn(it.Item())
