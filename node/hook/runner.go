@@ -192,6 +192,7 @@ func (r *Runner) load() (err error) {
 	if !bytes.Equal(r.state.Config, r.hash) {
 		return r.become(State{Config: r.hash})
 	}
+	r.state = r.state.read(time.Now())
 	r.tell(func(is *Report) { is.State = r.state })
 	return nil
 }

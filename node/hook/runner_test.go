@@ -200,6 +200,52 @@ func TestFailsAndParks(t *testing.T) {
 	})
 }
 
+// A pause goes on when the node starts again, is no longer where the clock was set back
+// meanwhile, and ends when somebody says so: then the pauses begin anew.
+func TestPauses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j, a := newJournal(), &acted{fails: func(Event) error { return errors.New("broken") }}
+		kill := start(t, runner(t, j, a, config.Hook{}))
+		j.say("tea", "one")
+		time.Sleep(9 * time.Second) // after 0, 1, 3 and 7 seconds; the next is due after 15
+		kill()
+		if j.state.Failures != 4 {
+			t.Fatalf("%+v", j.state)
+		}
+		runs := func(what string, want int) {
+			t.Helper()
+			synctest.Wait()
+			if len(a.ran) != want {
+				t.Errorf("%s: %d runs, want %d", what, len(a.ran), want)
+			}
+		}
+		kill = start(t, runner(t, j, a, config.Hook{}))
+		j.say("tea", "two")
+		time.Sleep(5 * time.Second)
+		runs("in the pause", 4)
+		time.Sleep(2 * time.Second)
+		runs("after it", 5)
+		kill()
+		j.state.Next = j.state.Next.Add(24 * time.Hour)
+		r := runner(t, j, a, config.Hook{})
+		kill = start(t, r)
+		time.Sleep(pauseAfter(5) + time.Second)
+		runs("with a clock that was set back", 6)
+		time.Sleep(5 * time.Second)
+		if err := r.Resume(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		runs("at once", 7)
+		time.Sleep(3 * time.Second)
+		runs("anew", 8)
+		if is := r.Report(); is.Failures != 3 {
+			t.Errorf("anew: %+v", is)
+		}
+		kill()
+	})
+}
+
 // Another configuration of a parked hook has it tried again.
 func TestConfiguredAnew(t *testing.T) {
 	t.Parallel()

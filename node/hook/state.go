@@ -54,11 +54,19 @@ func (s State) failed(now time.Time, group string, cursor uint64, why string) St
 // works gives the state of a hook that does.
 func (s State) works() State { return State{Config: s.Config} }
 
-// wait is how long nothing is to be tried. A clock that was set back makes it no longer than
-// the pause.
+// wait is how long nothing is to be tried.
 func (s State) wait(now time.Time) time.Duration {
 	if s.Failures == 0 {
 		return 0
 	}
-	return max(0, min(s.Next.Sub(now), pauseAfter(s.Failures)))
+	return max(0, s.Next.Sub(now))
+}
+
+// read gives a state as it is when a process begins with it: a clock that was set back
+// meanwhile makes no pause longer.
+func (s State) read(now time.Time) State {
+	if s.Failures > 0 && !s.Parked {
+		s.Next = now.Add(min(s.wait(now), pauseAfter(s.Failures)))
+	}
+	return s
 }

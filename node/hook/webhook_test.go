@@ -52,12 +52,17 @@ func TestSigned(t *testing.T) {
 	if err := w.post(t.Context(), Event{ID: "g/1"}); err != nil || !strings.Contains(got, `"id":"g/1"`) {
 		t.Errorf("%q, %v", got, err)
 	}
+	anybodys := secretFile(t, secret, 0o600)
+	if err := os.Chmod(anybodys, 0o622); err != nil { //nolint:gosec // that is what is tried
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		path, want string
 	}{
-		"short":   {secretFile(t, "short\n"+secret, 0o600), "too short"},
-		"open":    {secretFile(t, secret, 0o644), "chmod 600"},
-		"missing": {filepath.Join(t.TempDir(), "none"), "there is no secret_file"},
+		"short":     {secretFile(t, "short\n"+secret, 0o600), "too short"},
+		"open":      {secretFile(t, secret, 0o644), "chmod 600"},
+		"anybody's": {anybodys, "can be written by others"},
+		"missing":   {filepath.Join(t.TempDir(), "none"), "there is no secret_file"},
 	} {
 		got = ""
 		w := newWebhook(config.Hook{URL: url, SecretFile: c.path})
@@ -123,8 +128,27 @@ func TestProxy(t *testing.T) {
 	if err := newWebhook(config.Hook{URL: url}).post(t.Context(), Event{}); err != nil || direct.Load() != 1 || through.Load() != 0 {
 		t.Errorf("%v: %d direct, %d through the proxy", err, direct.Load(), through.Load())
 	}
+	if through := newWebhook(config.Hook{URL: url}).client.Transport.(*http.Transport).Proxy; through != nil { // which would not be asked for a loopback
+		t.Error("it has a proxy")
+	}
 	if err := newWebhook(config.Hook{URL: "http://far.example/", Proxy: proxy}).post(t.Context(), Event{}); err != nil || through.Load() != 1 {
 		t.Errorf("%v: %d through the proxy", err, through.Load())
+	}
+}
+
+// Of an answer without an end the beginning is read.
+func TestAnswerWithoutEnd(t *testing.T) {
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			if _, err := w.Write(make([]byte, maxAnswer)); err != nil {
+				return
+			}
+		}
+	})
+	w := newWebhook(config.Hook{URL: url})
+	w.limit = 5 * time.Second
+	if err := w.post(t.Context(), Event{}); err != nil {
+		t.Error(err)
 	}
 }
 
