@@ -246,6 +246,77 @@ func TestPauses(t *testing.T) {
 	})
 }
 
+// An event that is taken away while the one before it is done is not run, though both were read
+// at once.
+func TestTakenAwayMeanwhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j, a := newJournal(), &acted{}
+		kill := start(t, runner(t, j, a, config.Hook{}))
+		kill()
+		j.say("tea", "one")
+		j.say("tea", "two")
+		j.say("tea", "three")
+		a.fails = func(Event) error {
+			gone := *j.items["tea"][1].Message
+			gone.Deleted = &api.Deleted{}
+			j.items["tea"][1].Message = &gone
+			return nil
+		}
+		kill = start(t, runner(t, j, a, config.Hook{}))
+		expect(t, "runs", a.ran, "one", "three")
+		kill()
+	})
+}
+
+// A hook does not go on to fail at an event of a group that is gone.
+func TestGroupGoesWhileItFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j, a := newJournal(), &acted{fails: func(Event) error { return errors.New("broken") }}
+		r := runner(t, j, a, config.Hook{})
+		kill := start(t, r)
+		j.say("tea", "one")
+		time.Sleep(2 * time.Second)
+		if r.Report().Failures == 0 {
+			t.Fatal("it does not fail")
+		}
+		j.groups = nil
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if is := r.Report(); is.Failures != 0 || j.state.Failures != 0 {
+			t.Errorf("%+v, kept %+v", is, j.state)
+		}
+		kill()
+	})
+}
+
+// An event that was skipped stays skipped, whenever the process dies.
+func TestSkippedForGood(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j, a := newJournal(), &acted{fails: func(Event) error { return errors.New("broken") }}
+		r := runner(t, j, a, config.Hook{})
+		kill := start(t, r)
+		j.say("tea", "one")
+		time.Sleep(time.Second)
+		before := j.cursors["tea"]
+		j.fails = func(call string) error {
+			if call == "acknowledge" {
+				return errors.New("the disk is full")
+			}
+			return nil
+		}
+		if _, err := r.Skip(t.Context()); err == nil {
+			t.Error("it was skipped without a word on disk")
+		}
+		if j.fails = nil; j.cursors["tea"] != before || j.state.Failures == 0 {
+			t.Errorf("%+v at %d", j.state, j.cursors["tea"])
+		}
+		kill()
+	})
+}
+
 // Another configuration of a parked hook has it tried again.
 func TestConfiguredAnew(t *testing.T) {
 	t.Parallel()
