@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,8 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	environ  []string // "NAME=value"
+
+	program string // as it is typed; empty: pandanode
 
 	home string // --home
 	json bool   // --json
@@ -326,10 +329,11 @@ func (a *app) atHome(commands string) string {
 			home = full
 		}
 	}
-	if home == "" {
-		return commands
+	program := word(cmp.Or(a.program, "pandanode"))
+	if home != "" {
+		program += " --home " + word(home)
 	}
-	return strings.ReplaceAll(commands, "pandanode ", "pandanode --home "+word(home)+" ")
+	return strings.ReplaceAll(commands, "pandanode ", program+" ")
 }
 
 // helping adds the home of this command to the hint of an error.

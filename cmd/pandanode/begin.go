@@ -40,7 +40,6 @@ func (a *app) begin(ctx context.Context) error {
 		}
 	}
 	if !a.answersNow(ctx) {
-		a.note("the node is started; %s ends it", a.atHome("pandanode stop"))
 		if err := a.startNode(ctx, c); err != nil {
 			return err
 		}

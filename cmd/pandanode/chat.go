@@ -227,7 +227,7 @@ func (a *app) slash(ctx context.Context, s slashing) (out, diag string, err erro
 	if a.json {
 		args = append([]string{"--json"}, args...)
 	}
-	one := &app{in: strings.NewReader(""), out: &to, err: &notes, environ: a.environ}
+	one := &app{program: a.program, in: strings.NewReader(""), out: &to, err: &notes, environ: a.environ}
 	if err = one.attempt(ctx, args); err != nil {
 		one.complain(one.helping(err))
 	} else if s.says && !a.json {

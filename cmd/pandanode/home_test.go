@@ -70,3 +70,26 @@ func TestHomeOfOthers(t *testing.T) {
 		}
 	}
 }
+
+// A hint can be typed: the program is called as it was, where the shell finds none by its name.
+func TestTypedHints(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if a, b := typed("./pandanode"), typed("pandanode"); a != "./pandanode" || b != name {
+		t.Errorf("typed %q and %q", a, b)
+	}
+	for _, c := range []struct{ program, home, want string }{
+		{"", "", "pandanode stop"},
+		{"./pandanode", "", "./pandanode stop"},
+		{"/my programs/pandanode", "my home", `'/my programs/pandanode' --home 'my home' stop`},
+	} {
+		if got := (&app{program: c.program, home: c.home}).atHome("pandanode stop"); got != c.want {
+			t.Errorf("%q at %q: %s", c.program, c.home, got)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(os.Getenv("PATH"), name), nil, 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	if got := typed("./pandanode"); got != name {
+		t.Errorf("with one in the path: %q", got)
+	}
+}

@@ -11,12 +11,26 @@ package main
 import (
 	"context"
 	"os"
+	"os/exec"
+	"path/filepath"
 )
+
+// name is what the program is called.
+const name = "pandanode"
+
+// typed is how this program is run from the shell: "pandanode" where the shell finds one, else
+// as it was typed now.
+func typed(as string) string {
+	if _, err := exec.LookPath(name); err == nil || filepath.Base(as) == as {
+		return name
+	}
+	return as
+}
 
 func main() {
 	h := new(hangups)
 	ctx, stop := untilSignalled(context.Background(), h)
-	a := &app{hangups: h, in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ()}
+	a := &app{hangups: h, in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ(), program: typed(os.Args[0])}
 	code := a.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)

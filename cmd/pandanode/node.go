@@ -94,7 +94,10 @@ the store. The given flags are written into the configuration file.`,
 		if err := node.Init(ctx, node.InitConfig{
 			Home: c.DataDir, Name: name, Passphrase: a.passphrase(c, true), KeyFile: c.KeyFile, ConfigFile: paths.File, ConfigText: text,
 		}); err != nil {
-			return explain(err)
+			if err = explain(err); api.CodeOf(err) == api.CodeConflict {
+				err = api.AsError(err).WithHint("pandanode run --detach starts it; with --home DIR init makes another one")
+			}
+			return err
 		}
 		return a.show(initialised{Name: name, Data: c.DataDir, Config: paths.File}, func() {
 			a.facts("device", name, "data", c.DataDir, "configuration", paths.File)

@@ -213,6 +213,9 @@ func (m *model) offered(msg offered) []want {
 	if x.moved {
 		x.at += len(msg.list) // on the same choice
 	}
+	if api.CodeOf(msg.err) == api.CodeNoPeers {
+		return m.say("no other device is connected yet, so that nobody could be asked: search again later, or found the group")
+	}
 	if msg.err != nil && api.CodeOf(msg.err) != api.CodeTimeout {
 		return m.complain(msg.err)
 	}

@@ -243,6 +243,12 @@ func TestBeginning(t *testing.T) {
 	if w := wants[wantMake](s); len(w) != 0 {
 		t.Errorf("founded before the search is over: %+v", w)
 	}
+	s.does(offered{seq: s.choose.seq, err: api.Errorf(api.CodeNoPeers, "no peers are connected").WithHint("pandanode status")})
+	s.shows("no other device is connected yet", "▌ Found a new group")
+	s.hides("pandanode status")
+	s.types("<f1>") // which says how it is left, whatever is remarked
+	s.shows("Esc back")
+	s.types("<esc>")
 	s.does(offered{seq: s.choose.seq, list: []api.Found{{ID: tea1, Name: "tea house", Policy: api.PolicyOpen, Members: 3}}})
 	s.shows("▌ Join tea house", "about 3 members")
 	s.types("<down><down><enter>")

@@ -670,7 +670,12 @@ func (m *model) viewBox() frame {
 	if len(all) > room {
 		hints = fmt.Sprintf(" ↑↓ scroll (%d to %d of %d) · Esc back", top+1, min(top+room, len(all)), len(all))
 	}
-	return m.withHints(f, hints)
+	f.lines = f.lines[:min(len(f.lines), m.height-1)]
+	for len(f.lines) < m.height-1 {
+		f.lines = append(f.lines, "")
+	}
+	f.lines = append(f.lines, paint(dim, m.m.cut(hints, m.width))) // a remark waits until it is closed: here it says how
+	return f
 }
 
 // Colours. The sixteen of the terminal itself would be unreadable in some themes.
