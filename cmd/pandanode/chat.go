@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +24,7 @@ terminal the chat has all of it: the groups, the messages, and a line to write o
 the keys, Ctrl-C ends it. Messages that were in view are marked as read.
 
 A line that begins with "/" is a command: "/reply last Yes", "/react last ` + "\u2764" + `",
-"/edit mine TEXT", "/delete mine", "/why last", "/members", "/invite", "/groups", "/chat GROUP"
+"/edit mine TEXT", "/delete mine", "/send --file PATH", "/why last", "/members", "/invite", "/groups", "/chat GROUP"
 for another group; "/help" lists them, "/quit" ends the chat. A message that begins with "/"
 is written with two: "//".
 
@@ -129,6 +130,13 @@ func (a *app) slashed(line, group string) (slashing, error) {
 	for strings.HasPrefix(rest, "--") && whole { // else they may stand anywhere
 		flag, more := cutWord(rest)
 		args, rest = append(args, flag), more
+		if f := cmd.Flags().Lookup(flag[2:]); f != nil && f.NoOptDefVal == "" { // its value is the next word
+			value, more := cutQuoted(rest)
+			if f.Name == "file" {
+				value = a.ofHome(value)
+			}
+			args, rest = append(args, value), more
+		}
 	}
 	if whole {
 		args = append(args, "--") // a text may begin with a dash
@@ -184,6 +192,24 @@ func cutWord(text string) (word, rest string) {
 		return text[:at], strings.TrimSpace(text[at:])
 	}
 	return text, ""
+}
+
+// cutQuoted cuts the first word off a text, which may be in double quotes.
+func cutQuoted(text string) (word, rest string) {
+	text = strings.TrimSpace(text)
+	if quoted, ok := strings.CutPrefix(text, `"`); ok {
+		word, rest, _ = strings.Cut(quoted, `"`)
+		return word, strings.TrimSpace(rest)
+	}
+	return cutWord(text)
+}
+
+// ofHome gives a path that begins with "~/", the home of this user, in full.
+func (a *app) ofHome(path string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok && a.getenv("HOME") != "" {
+		return filepath.Join(a.getenv("HOME"), rest)
+	}
+	return path
 }
 
 // quotedWords are the words of a text, where double quotes hold several together.
@@ -244,6 +270,7 @@ func slashes() []string {
 		{"/groups", "list the groups"},
 		{"/help", "show this"},
 		{"/quit", "end the chat"},
+		{"/send --file PATH [TEXT]", "send a file; Tab completes its path"},
 	}
 	add := func(cmd *cobra.Command) {
 		words, _ := placesOf(cmd)

@@ -29,6 +29,9 @@ func TestSlashed(t *testing.T) {
 		"/delete mine":                          {"delete", "G", "mine"},
 		"/react last \u2764 --remove":           {"react", "G", "last", "\u2764", "--remove"},
 		"/why last":                             {"why", "G", "last"},
+		"/send --file a.jpg Look at \"it\"":     {"send", "--file", "a.jpg", "--", "G", `Look at "it"`},
+		"/send --file \"~/two tins.jpg\"":       {"send", "--file", "/home/anna/two tins.jpg", "--", "G"},
+		"/send --file=b.jpg --markdown *it*":    {"send", "--file=b.jpg", "--markdown", "--", "G", "*it*"},
 		"/search green \"two tins\"":            {"search", "--", "G", `green "two tins"`},
 		"/members":                              {"group", "members", "G"},
 		"/group members":                        {"group", "members", "G"},
@@ -39,7 +42,7 @@ func TestSlashed(t *testing.T) {
 		"/join far":                             {"group", "join", "far"},
 		"/status":                               {"status"},
 	} {
-		got, err := new(app).slashed(line, "G")
+		got, err := (&app{environ: []string{"HOME=/home/anna"}}).slashed(line, "G")
 		if err != nil || !slices.Equal(got.args, want) {
 			t.Errorf("%s: got %q, %v, want %q", line, got.args, err, want)
 		}

@@ -44,6 +44,7 @@ func (a *app) screenHost(c *api.Client) screen.Host {
 			return a.write(ctx, c, last, "")
 		},
 		Commands: slashes(),
+		Home:     a.getenv("HOME"),
 		Editor:   strings.Fields(cmp.Or(a.getenv("VISUAL"), a.getenv("EDITOR"), "vi")),
 	}
 	for _, l := range h.Commands {

@@ -275,6 +275,7 @@ type completion struct {
 	list []string
 	at   int
 	from int // where the word begins
+	seq  int // of the question for paths that was asked last; 0: none
 }
 
 // completes puts the next fitting word in the place of the one that was begun.
@@ -285,6 +286,11 @@ func (m *model) completes(by int) []want {
 	}
 	x := &m.complete
 	if len(x.list) == 0 {
+		if path, from, ok := pathIn(c.write.text[:c.write.at]); ok {
+			m.asked++
+			*x = completion{from: from, seq: m.asked}
+			return []want{wantPaths{path, m.asked}}
+		}
 		word, from := c.write.word()
 		x.list, x.from = m.fitting(word, from), from
 		if len(x.list) == 0 {
@@ -297,9 +303,15 @@ func (m *model) completes(by int) []want {
 	} else {
 		x.at = (x.at + by + len(x.list)) % len(x.list)
 	}
+	return m.completed()
+}
+
+// completed puts what Tab has come to in the place of the word.
+func (m *model) completed() []want {
+	c, x := m.chat(), &m.complete
 	rest := c.write.text[c.write.at:]
 	head := c.write.text[:x.from] + x.list[x.at]
-	if len(x.list) == 1 && !strings.HasPrefix(rest, " ") {
+	if len(x.list) == 1 && !strings.HasPrefix(rest, " ") && !strings.HasSuffix(head, "/") { // a folder goes on
 		head += " "
 	}
 	c.write.text, c.write.at = head+rest, len(head)

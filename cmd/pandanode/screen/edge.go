@@ -244,6 +244,8 @@ func (e *edge) act(ctx context.Context, w want) tea.Msg {
 	case wantSave:
 		path, err := e.h.Save(ctx, w.file)
 		return did{"saved " + path, err}
+	case wantPaths:
+		return pathsListed{w.seq, pathsFrom(w.path, e.h.Home)}
 	case wantFind:
 		return e.find(ctx, w)
 	case wantJoin:

@@ -8,7 +8,7 @@ var keysHelp = [][2]string{
 	{"↑", "in an empty line: writes your last message anew"},
 	{"Ctrl-P, Ctrl-N", "go through what you have sent from here"},
 	{"Ctrl-E", "writes in the program of $VISUAL or $EDITOR"},
-	{"Tab", "completes @names, /commands and :emoji:"},
+	{"Tab", "completes @names, /commands, :emoji:, and the path of a file to send"},
 	{"Esc", "selects a message, then:"},
 	{"  r  t", "answer it, answer in a thread"},
 	{"  e  d  +", "edit it, delete it, react to it"},

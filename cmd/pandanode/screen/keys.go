@@ -493,6 +493,7 @@ func (m *model) paste(text string) []want {
 		return m.chosen()
 	case writing:
 		if c := m.chat(); c != nil {
+			m.complete = completion{}
 			c.write.insert(strings.Map(func(r rune) rune {
 				if unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' {
 					return -1

@@ -2,6 +2,8 @@ package screen
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -175,6 +177,51 @@ func TestCompleting(t *testing.T) {
 	s.chat().names.Add(api.Candidate{ID: "x", Name: "bén"})
 	if s.types("@b<tab>"); s.chat().write.text != "@b" {
 		t.Errorf("a name that another looks like is completed: %q", s.chat().write.text)
+	}
+}
+
+// Tab completes the path of a file to send: from home, with spaces, folder by folder. An answer
+// for a line that somebody wrote on in is passed over.
+func TestCompletingPaths(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	for _, path := range []string{"my pictures/kettle.jpg", "my pictures/two tins.jpg", "list.txt", "lamp.txt", ".hidden", "bad\nname"} {
+		path = filepath.Join(home, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := inTea(t, 80, 24)
+	tab := func(key, want string) {
+		t.Helper()
+		s.types(key)
+		for _, w := range wants[wantPaths](s) {
+			s.does(pathsListed{w.seq, pathsFrom(w.path, home)})
+		}
+		if got := s.chat().write.text; got != want {
+			t.Errorf("%s: %q, want %q", key, got, want)
+		}
+	}
+	tab("/send --file ~<tab>", "/send --file ~/")
+	tab("my<tab>", `/send --file "~/my pictures/`)
+	tab("t<tab>", `/send --file "~/my pictures/two tins.jpg" `)
+	tab("<ctrl-u>/send --markdown --file ~/l<tab>", "/send --markdown --file ~/lamp.txt")
+	tab("<tab>", "/send --markdown --file ~/list.txt")
+	tab("<tab>", "/send --markdown --file ~/lamp.txt")
+	tab("<ctrl-u>/send --file=~/none<tab>", "/send --file=~/none")
+	if all := pathsFrom("~/", home); !slices.Equal(all, []string{`"~/my pictures/`, "~/lamp.txt", "~/list.txt"}) {
+		t.Errorf("all: %q", all)
+	}
+	tab("<ctrl-u>@be<tab>", "@ben ")
+	s.types("<ctrl-u>/send --file ~/l<tab>")
+	w := wants[wantPaths](s)
+	s.types("i")
+	s.does(pathsListed{w[0].seq, []string{"~/lamp.txt"}})
+	if got := s.chat().write.text; got != "/send --file ~/li" {
+		t.Errorf("too late: %q", got)
 	}
 }
 

@@ -69,6 +69,7 @@ type model struct {
 	at       int // in it; len: the draft
 	kept     string
 	complete completion
+	asked    int  // questions for paths
 	bare     bool // the timeline alone, for copying with the mouse
 	looks    bool // soon, at deliveries of new messages
 	quits    bool
@@ -252,6 +253,8 @@ func (m *model) answer(msg tea.Msg) []want {
 		return m.found(msg)
 	case offered:
 		return m.offered(msg)
+	case pathsListed:
+		return m.pathsListed(msg)
 	case joined:
 		return m.joined(msg)
 	case unlocked:

@@ -16,6 +16,7 @@ type Host struct {
 	Save     func(ctx context.Context, file string) (string, error)        // fetches a file, writes it into the current folder, and gives its path
 	Commands []string                                                      // lines that list these commands
 	Words    []string                                                      // their names, with the slash
+	Home     string                                                        // of this user: "~" in a path
 	Editor   []string                                                      // the program that edits a longer text; a file is its last argument
 	Now      func() time.Time
 }
@@ -93,6 +94,10 @@ type (
 		words string
 		seq   int
 	} // offered
+	wantPaths struct {
+		path string // the beginning of one
+		seq  int
+	} // pathsListed
 	wantJoin struct{ group, link string } // joined
 	wantMake struct {
 		name    string
@@ -136,6 +141,7 @@ func (wantDraft) wanted()      {}
 func (wantDeliveries) wanted() {}
 func (wantSearch) wanted()     {}
 func (wantFind) wanted()       {}
+func (wantPaths) wanted()      {}
 func (wantJoin) wanted()       {}
 func (wantMake) wanted()       {}
 func (wantUnlock) wanted()     {}
@@ -261,6 +267,10 @@ type (
 		seq  int
 		list []api.Found
 		err  error
+	}
+	pathsListed struct {
+		seq  int
+		list []string
 	}
 	joined struct {
 		group string
