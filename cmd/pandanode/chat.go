@@ -24,9 +24,9 @@ terminal the chat has all of it: the groups, the messages, and a line to write o
 the keys, Ctrl-C ends it. Messages that were in view are marked as read.
 
 A line that begins with "/" is a command: "/reply last Yes", "/react last ` + "\u2764" + `",
-"/edit mine TEXT", "/delete mine", "/send --file PATH", "/why last", "/members", "/invite", "/groups", "/chat GROUP"
-for another group; "/help" lists them, "/quit" ends the chat. A message that begins with "/"
-is written with two: "//".
+"/edit mine TEXT", "/delete mine", "/send --file PATH", "/why last", "/members", "/invite",
+"/groups", "/chat GROUP" for another group; "/help" lists them, "/quit" ends the chat. A message
+that begins with "/" is written with two: "//".
 
 While the node is away, messages wait and are sent when it is back. One that cannot be sent
 is shown again. A node that is locked asks for its passphrase.
