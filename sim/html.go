@@ -47,7 +47,7 @@ func (r *Report) WriteHTML(out io.Writer) error {
 	return page.Execute(out, map[string]any{
 		"Fold": len(r.Devices) > 24,
 		"R":    r, "Sections": sections, "About": strings.TrimSpace(r.text.About), "Scenario": r.text.String(),
-		"Virtual": span(time.Duration(r.Virtual * float64(time.Second))), "Many": len(r.obs) > 1, "Invariants": r.verdicts(),
+		"Virtual": span(time.Duration(r.Virtual * float64(time.Second))), "Many": len(r.obs) > 1, "Invariants": r.verdicts(), "Verdict": Verdict(r.Judged),
 		"Held": percent(r.Records.Held, r.Records.Owed), "More": len(r.obs) - len(sections),
 	})
 }
@@ -60,15 +60,22 @@ func percent(n, of int) string {
 	return strings.TrimSuffix(s, ".0") + " %"
 }
 
+// ruling is an invariant on the page.
 type ruling struct {
 	Invariant
-	Bad []string
+	Subjects int
+	Bad      []string
 }
 
 func (r *Report) verdicts() []ruling {
 	out := make([]ruling, len(Invariants))
 	for i, inv := range Invariants {
 		out[i].Invariant = inv
+		for _, j := range r.Judged {
+			if j.Invariant == inv.Number {
+				out[i].Subjects = j.Subjects
+			}
+		}
 		for _, v := range r.Violations {
 			if v.Invariant == inv.Number && len(out[i].Bad) < 12 {
 				out[i].Bad = append(out[i].Bad, v.Detail)

@@ -17,31 +17,34 @@ type Invariant struct {
 	Number int
 	Name   string
 	Text   string
+	Of     string // what it is judged of, in the plural
 	check  func(*observation) []string
+	// of counts what there was to judge. Where it is 0, that nothing was found says nothing.
+	of func(*observation) int
 }
 
 // Invariants lists all of them.
 var Invariants = []Invariant{
-	{0, "sound", "no machine breaks, and none panics", sound},
-	{1, "agreement", "all live members agree on EpochID, epoch_authenticator, exporter and roster", agreement},
-	{2, "tree", "the tree equals the roster", treeIsRoster},
-	{3, "order", "the fork choice does not depend on the order of arrival", orderFree},
-	{4, "delivery", "every record is held in plaintext by its live audience, shown once, in its author's order", delivery},
-	{5, "empty", "outboxes, parked entries, gaps and rejoins end empty", endsEmpty},
-	{6, "gate", "no seal opens for anyone whose removal or revocation its sealer knew", gate},
-	{7, "return", "nobody returns without a later addition", noReturn},
-	{8, "additions", "every effective addition can send and read", additionsWork},
-	{9, "bounds", "state is bounded: 64 epochs, 4 branches, 256 parked a device, 4 MiB a transaction", bounds},
-	{10, "windows", "no secret outlives its window", windows},
-	{11, "sequence", "no device signs two entries with one (incarnation, seq)", noReuse},
-	{12, "rest", "switches are bounded, and heals do not loop", comesToRest},
-	{13, "justified", "every change of the tree is justified", justified},
-	{14, "insider", "one insider never rolls back history that a majority voted for", noRollback},
-	{15, "traffic", "catch-up traffic is proportional to what was missing", proportional},
-	{16, "clocks", "no key and no message is destroyed before its time, whatever a clock says", keptInTime},
-	{17, "told", "who says that it is a member is one, or is told", membersAreTold},
-	{18, "rights", "nobody acts beyond a right that it has", withinRights},
-	{19, "content", "all show one picture, and what was deleted or expired does not come back", contents},
+	{0, "sound", "no machine breaks, and none panics", "honest devices", sound, honestDevices},
+	{1, "agreement", "all live members agree on EpochID, epoch_authenticator, exporter and roster", "live members", agreement, liveMembers},
+	{2, "tree", "the tree equals the roster", "live members", treeIsRoster, liveMembers},
+	{3, "order", "the fork choice does not depend on the order of arrival", "members with all entries, each order", orderFree, orders},
+	{4, "delivery", "every record is held in plaintext by its live audience, shown once, in its author's order", "copies owed", delivery, func(o *observation) int { return o.deliveries().Owed }},
+	{5, "empty", "outboxes, parked entries, gaps and rejoins end empty", "live members", endsEmpty, liveMembers},
+	{6, "gate", "no seal opens for anyone whose removal or revocation its sealer knew", "seals", gate, func(o *observation) int { return o.Sealed }},
+	{7, "return", "nobody returns without a later addition", "removals and leavings", noReturn, ends},
+	{8, "additions", "every effective addition can send and read", "members who sent at the end", additionsWork, func(o *observation) int { return len(o.Probed) }},
+	{9, "bounds", "state is bounded: 64 epochs, 4 branches, 256 parked a device, 4 MiB a transaction", "honest devices", bounds, honestDevices},
+	{10, "windows", "no secret outlives its window", "kinds of secrets, each device", windows, secretsKept},
+	{11, "sequence", "no device signs two entries with one (incarnation, seq)", "entries", noReuse, func(o *observation) int { return len(o.Dag.entries) }},
+	{12, "rest", "switches are bounded, and heals do not loop", "live members", comesToRest, liveMembers},
+	{13, "justified", "every change of the tree is justified", "commits of the chosen history", justified, chosenCommits},
+	{14, "insider", "one insider never rolls back history that a majority voted for", "votes beside a hostile member", noRollback, votesBesideHostile},
+	{15, "traffic", "catch-up traffic is proportional to what was missing", "exchanges", proportional, func(o *observation) int { return len(o.Traffic) }},
+	{16, "clocks", "no key and no message is destroyed before its time, whatever a clock says", "secrets destroyed", keptInTime, destroyedSecrets},
+	{17, "told", "who says that it is a member is one, or is told", "devices that are out and reach a member", membersAreTold, outsiders},
+	{18, "rights", "nobody acts beyond a right that it has", "members whom somebody let in", withinRights, letIn},
+	{19, "content", "all show one picture, and what was deleted or expired does not come back", "pictures and erasures", contents, pictures},
 }
 
 func (o *observation) live() (out []*deviceView) {

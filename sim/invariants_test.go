@@ -461,3 +461,41 @@ func TestLeftAt(t *testing.T) {
 		t.Error("it is not away from where it is")
 	}
 }
+
+// TestReportSaysWhatItJudged checks that a report counts what each invariant had to judge, and
+// that one which had nothing is not among those that hold.
+func TestReportSaysWhatItJudged(t *testing.T) {
+	r, o := watch(t)
+	got := map[string]int{}
+	for _, j := range r.Judged {
+		got[j.Name] = j.Subjects
+	}
+	if len(r.Judged) != len(Invariants) {
+		t.Errorf("%d invariants are listed, want %d", len(r.Judged), len(Invariants))
+	}
+	for name, want := range map[string]int{
+		"agreement": len(o.live()), "delivery": r.Records.Owed, "insider": 0, "sequence": len(o.Dag.entries), "traffic": len(o.Traffic), "return": 1,
+	} {
+		if got[name] != want {
+			t.Errorf("%s was judged of %d, want %d", name, got[name], want)
+		}
+	}
+	for _, name := range []string{"gate", "additions", "windows", "justified", "rights", "content", "order"} {
+		if got[name] == 0 {
+			t.Errorf("%s had nothing to judge", name)
+		}
+	}
+	if v := Verdict(r.Judged); !strings.Contains(v, "of 20 invariants hold. Not judged: ") || !strings.Contains(v, "insider") {
+		t.Error(v)
+	}
+	for i := range r.Judged {
+		r.Judged[i].Subjects = 1
+	}
+	if v := Verdict(r.Judged); v != "All 20 invariants hold." {
+		t.Error(v)
+	}
+	o.Hostile = true
+	if votesBesideHostile(o) == 0 {
+		t.Error("a hostile member is there, and no vote is judged")
+	}
+}

@@ -22,7 +22,8 @@ type observation struct {
 	Devices []*deviceView // in the order of the scenario's nodes
 	Dag     *dag
 	Sent    []*accepted
-	Seals   []*sealView
+	Sealed  int         // messages that honest devices sealed
+	Seals   []*sealView // of those, the ones under a tree with outsiders
 	Traffic []*exchange
 	Twice   []string
 	Hostile bool // a device is
@@ -63,7 +64,8 @@ type deviceView struct {
 	Branches   int // most children of one fork whose keys it has in the end
 	Secrets    []secretView
 	Cursors    bool     // the events' cursors rise by one
-	Early      []string // what it destroyed before its time
+	Destroyed  int      // secrets, and what it carried for others
+	Early      []string // of that, what it destroyed before its time
 
 	Pictures map[wire.MessageID]pictureView // of those of Shown
 	Told     map[wire.MessageID]bool        // of what is not shown by itself
@@ -157,6 +159,7 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 	}
 	for _, s := range g.seats {
 		if !s.n.hostile {
+			o.Sealed += len(s.spy.seals)
 			o.Seals = append(o.Seals, w.sealViews(g, s)...)
 		}
 	}
@@ -183,7 +186,7 @@ func (w *core) view(s *seat, rest time.Time, d *dag, renewed map[wire.EpochID]bo
 		Name: s.n.name, User: s.n.dev.User, Device: s.n.dev.ID, Hostile: s.n.hostile, Broken: s.bad,
 		Running:  !s.n.hostile && s.n.up && s.n.online && s.bad == nil && s.m != nil,
 		Branches: d.branches(s.disk.under("held/")),
-		Switches: s.switches, Spins: s.spins, Insisted: s.insisted, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, PeakTurn: s.peaks.turn, Cursors: true, Early: s.early, Pictures: map[wire.MessageID]pictureView{},
+		Switches: s.switches, Spins: s.spins, Insisted: s.insisted, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, PeakTurn: s.peaks.turn, Cursors: true, Destroyed: s.destroyed, Early: s.early, Pictures: map[wire.MessageID]pictureView{},
 	}
 	v.LateMoves = s.lateMoves(rest, renewed)
 	for _, e := range s.events {

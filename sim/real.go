@@ -30,6 +30,7 @@ type RealReport struct {
 	Scenario   string      `json:"scenario"`
 	Title      string      `json:"title"`
 	Backend    string      `json:"backend"` // host or net
+	Judged     []Judged    `json:"judged"`
 	Violations []Violation `json:"violations"`
 	Unexpected []string    `json:"unexpected"` // expectations of the scenario that did not come true
 	Records    Records     `json:"records"`
@@ -61,8 +62,12 @@ type RealNode struct {
 func (r *RealReport) OK() bool { return len(r.Violations)+len(r.Unexpected) == 0 }
 
 func (r *RealReport) violate(invariant int, group, format string, args ...any) {
-	i := slices.IndexFunc(Invariants, func(i Invariant) bool { return i.Number == invariant })
-	r.Violations = append(r.Violations, Violation{invariant, Invariants[i].Name, group, fmt.Sprintf(format, args...)})
+	r.Violations = append(r.Violations, Violation{invariant, invariantNumbered(invariant).Name, group, fmt.Sprintf(format, args...)})
+}
+
+// judged notes that an invariant was judged of so many more.
+func (r *RealReport) judged(invariant, subjects int) {
+	r.Judged = judgedOf(r.Judged, invariantNumbered(invariant), subjects)
 }
 
 // realSeat is a node's place in a group, as the player of the scenario knows it.

@@ -290,6 +290,8 @@ func (h *realWorld) judge(ctx context.Context) {
 			r.violate(0, name, "%v", err)
 			continue
 		}
+		r.judged(1, len(h.live(g)))
+		r.judged(5, len(h.live(g)))
 		if lacks := h.lacking(g, views); lacks != "" {
 			inv := 1
 			if strings.Contains(lacks, "lacks") {
@@ -315,6 +317,7 @@ func (h *realWorld) judge(ctx context.Context) {
 		}
 	}
 	for i, p := range h.nodes {
+		r.judged(0, 1)
 		if p.lives() != h.starts[i] || !p.alive() && !h.down[i] {
 			r.violate(0, "", "%s did not go through: started %d times, %d were asked for, runs: %t\n%s", h.name(i), p.lives(), h.starts[i], p.alive(), p.last())
 		}
@@ -342,8 +345,12 @@ func (h *realWorld) judgeNode(ctx context.Context, g *realGroup, i int) {
 	r.Records.Held += d.held
 	r.Records.Twice += d.twice
 	r.Records.Lost += d.lost
+	r.judged(4, d.owed)
 	for _, w := range d.wrong {
 		r.violate(4, g.decl.Name, "%s: %s", row.Name, w)
+	}
+	if s.out > 0 {
+		r.judged(7, 1)
 	}
 	if s.out > 0 && v.status.State != api.StateOut {
 		r.violate(7, g.decl.Name, "%s was removed and is %s", row.Name, v.status.State)

@@ -34,6 +34,7 @@ type Report struct {
 	Engine     string         `json:"engine"`            // mls, or null: no cryptography
 	Backend    string         `json:"backend,omitempty"` // empty: core
 	Digest     string         `json:"digest"`
+	Judged     []Judged       `json:"judged"`
 	Violations []Violation    `json:"violations"`
 	Unexpected []string       `json:"unexpected"` // expectations of the scenario that did not come true
 	Records    Records        `json:"records"`
@@ -259,6 +260,7 @@ func (o *observation) device(name string) *deviceView {
 func (r *Report) judge() {
 	for _, o := range r.obs {
 		for _, inv := range Invariants {
+			r.Judged = judgedOf(r.Judged, inv, inv.of(o))
 			for _, detail := range inv.check(o) {
 				r.Violations = append(r.Violations, Violation{inv.Number, inv.Name, o.Group, detail})
 			}

@@ -223,7 +223,7 @@ func (a *app) printReport(r *sim.Report) {
 		fmt.Fprintf(a.out, "%s %s\n", a.paint(a.out, red, "unexpected"), clean(u))
 	}
 	if r.OK() {
-		fmt.Fprintln(a.out, "All invariants hold.")
+		fmt.Fprintln(a.out, sim.Verdict(r.Judged))
 	}
 }
 

@@ -77,7 +77,7 @@ func (a *app) printRealReport(r *sim.RealReport) {
 		fmt.Fprintf(a.out, "%s %s\n", a.paint(a.out, red, "UNEXPECTED"), clean(u))
 	}
 	if r.OK() {
-		fmt.Fprintln(a.out, "everything holds")
+		fmt.Fprintln(a.out, sim.Verdict(r.Judged))
 	}
 	if r.Homes != "" {
 		a.note("kept %s", r.Homes)
