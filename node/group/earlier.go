@@ -208,20 +208,9 @@ func (e *earlier) compute() {
 		return
 	}
 	words := e.words()
-	w, policies := e.windowOf(me.By, words), e.policies()
-	open := func(it *dag.Item) bool { return e.open(policies, it) }
-	want := func(it *dag.Item) bool {
-		root := e.rootOf(it, words)
-		switch {
-		case it.Facts.Has(dag.IsDelivered | dag.IsPlain | dag.IsTaken), root == nil, !e.given(it, me.By), root.Facts.Has(dag.IsTaken):
-			return false
-		case root.Facts.Has(dag.IsDelivered):
-			return true
-		}
-		return e.given(root, me.By) && w.has(root, open)
-	}
+	w, useful := e.windowOf(me.By, words), e.useful(me.By, words)
 	ask := func(it *dag.Item) {
-		if it == nil || !want(it) {
+		if it == nil || it.Facts.Has(dag.IsDelivered|dag.IsPlain|dag.IsTaken) || !useful(it) {
 			return
 		}
 		list := 1
@@ -242,6 +231,65 @@ func (e *earlier) compute() {
 	for _, list := range e.wanted {
 		slices.SortFunc(list, e.byTime)
 	}
+}
+
+// useful says of messages whether this device, which came in by an addition, may have them and
+// has a use for them: what is about a message that is shown here, and what its window has.
+func (e *earlier) useful(by *dag.Item, words map[wire.MessageID]wire.MessageID) func(*dag.Item) bool {
+	w, policies := e.windowOf(by, words), e.policies()
+	open := func(it *dag.Item) bool { return e.open(policies, it) }
+	return func(it *dag.Item) bool {
+		root := e.rootOf(it, words)
+		switch {
+		case root == nil, !e.given(it, by), root.Facts.Has(dag.IsTaken):
+			return false
+		case root.Facts.Has(dag.IsDelivered):
+			return true
+		}
+		return e.given(root, by) && w.has(root, open)
+	}
+}
+
+// adoptAll adopts what is here from before this device came in, and says whether some is left
+// for another turn.
+func (e *earlier) adoptAll(now time.Time) (left bool) {
+	var here []*dag.Item
+	for it := range e.all() {
+		if it.Facts.Has(dag.IsPlain) && !it.Facts.Has(dag.IsDelivered|dag.IsTaken) && e.beforeJoinPoint(it) {
+			here = append(here, it)
+		}
+	}
+	slices.SortFunc(here, (*dag.Item).Compare)
+	return e.adopt(now, here...)
+}
+
+// adopt takes messages that this device has in plaintext, from before it came in, as if they
+// had been given: it could read them while it was out, or by a key of before. Nobody owes it
+// those, and it asks nobody for what is here. A deletion that did not count would leave a
+// message that all others erased, and wait for words about that for ever.
+func (e *earlier) adopt(now time.Time, here ...*dag.Item) (left bool) {
+	me := e.rosters.now.Device(e.self.Device)
+	if me == nil || me.By == nil || len(here) == 0 {
+		return false
+	}
+	words := e.words()
+	useful := e.useful(me.By, words)
+	for _, it := range here {
+		if !useful(it) {
+			continue
+		}
+		if e.tx.full() {
+			return true
+		}
+		raw, err := e.tx.get(rowPlain + hexed(it.Hash[:]))
+		if err == nil {
+			err = e.take(now, it, raw, words)
+		}
+		if err != nil && !errors.Is(err, verdict.ErrNotPermitted) {
+			e.tx.fail(err)
+		}
+	}
+	return false
 }
 
 // wants lists messages that this device asks others for, but those to be skipped: the oldest of

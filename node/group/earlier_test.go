@@ -235,3 +235,71 @@ func TestDeletedWhileOut(t *testing.T) {
 		b.open()
 	}
 }
+
+// A device reads the deletion of a message while it is out, and comes in again: the deletion
+// counts there too, and nothing holds up somebody who reacted without knowing of it.
+func TestDeletionReadWhileOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 69)
+	a, b, c, x := w.device("anna"), w.device("ben"), w.device("cleo"), w.device("xenia")
+	w.found(a, wire.PolicyOpen)
+	for _, d := range []*device{b, c, x} {
+		w.join(d)
+	}
+	text := a.say(written("taken away"))
+	kept := a.say(written("kept"))
+	w.run(time.Minute)
+	w.cut = func(p, q *device) bool { return (p == a) != (q == a) }
+	x.must(Leave{})
+	w.run(10 * time.Second)
+	deletion := a.say(takesAway(text))
+	edit := a.say(content.Message{Replaces: kept, Part: content.Text(content.Plain, "edited")})
+	c.online = false
+	c.say(content.Message{InReplyTo: text, Part: content.Reaction("x")})
+	last := c.say(written("still here"))
+	w.cut = nil
+	entries, _, err := a.m.EntriesAfter(x.dev.ID, x.m.Marks(), wire.EntryHash{}, 64<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seals, err := a.m.SealsFor(x.dev.ID, []wire.MessageID{deletion, edit})
+	if err != nil || len(seals) != 2 {
+		t.Fatalf("%d seals: %v", len(seals), err)
+	}
+	x.must(Entries{Entries: entries})
+	x.must(Seals{Seals: seals})
+	for _, id := range []wire.MessageID{deletion, edit} {
+		if x.rows[rowPlain+hexed(id[:])] == nil {
+			t.Fatal("it does not have the words in plaintext")
+		}
+	}
+	w.run(time.Minute)
+	w.sync(a, b)
+	w.run(time.Minute)
+	w.join(x)
+	w.run(time.Minute)
+	if !x.m.In() || a.record(last) != nil {
+		t.Fatal("it is not in before others hear of what cleo wrote")
+	}
+	c.online = true
+	for range 3 {
+		w.sync(c, a)
+		w.sync(x, c)
+		w.sync(x, a)
+		w.run(time.Minute)
+	}
+	w.agree(a, b, c, x)
+	for range 2 {
+		if m := x.message(text); m.Shown.Deleted == nil || x.rows[rowPlain+hexed(text[:])] != nil {
+			t.Errorf("it shows %q, which its author took away", x.looks(text))
+		}
+		if got := x.looks(kept); got != "kept" {
+			t.Errorf("it shows %q: no earlier edits are for newcomers here", got)
+		}
+		if s := x.m.Status(); s.Gaps != 0 || x.looks(last) != "still here" {
+			t.Errorf("it waits for %d messages", s.Gaps)
+		}
+		x.down = true
+		x.open()
+	}
+}

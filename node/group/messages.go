@@ -185,8 +185,9 @@ func (m *messages) gap(now time.Time, it *dag.Item) {
 func (m *messages) refreshOwed(now time.Time) {
 	switch {
 	case m.owing.stale:
-		m.owing.stale, m.owing.witnessed = false, false
+		m.owing.witnessed = false
 		m.owing.earlier.changed()
+		m.owing.stale = m.owing.earlier.adoptAll(now)
 		m.sayings.judgeAgain(now)
 		clear(m.owing.unheard)
 		for it := range m.all() {
@@ -457,6 +458,9 @@ func (m *messages) takeSeal(now time.Time, s rawSeal) (bool, error) {
 	if !it.Facts.Has(dag.IsPlain) {
 		m.keepPlain(it, o.Plaintext)
 		m.sayings.came(now, it)
+		if m.beforeJoinPoint(it) {
+			m.owing.earlier.adopt(now, it)
+		}
 		m.delivered[int(it.List)] = min(m.delivered[int(it.List)], it.Seq-1) // it may have been passed over as moot
 		m.deliver(now, it.Log)
 	}
