@@ -48,15 +48,33 @@ func (r reader) commitment(it *dag.Item) (wire.Hash, error) {
 	if it.Record != nil {
 		return it.Record.Commitment, nil
 	}
-	s, err := r.again(it)
+	raw, err := r.raw(it)
 	if err != nil {
 		return wire.Hash{}, err
 	}
-	record, err := wire.DecodeRecord(s.Entry.Body)
+	record, err := storedRecord(raw)
 	if err != nil {
-		return wire.Hash{}, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
+		return wire.Hash{}, err
 	}
 	return record.Commitment, nil
+}
+
+// storedRecord reads the body of a RECORD from the entry that was stored. Its signature was
+// checked before it was.
+func storedRecord(raw []byte) (*wire.Record, error) {
+	signed, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
+	}
+	e, err := wire.DecodeEntry(signed.Payload)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
+	}
+	record, err := wire.DecodeRecord(e.Body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", verdict.ErrCorrupt, err)
+	}
+	return record, nil
 }
 
 // commit reads a COMMIT and what it shows again, whole.

@@ -405,11 +405,22 @@ func isMootAt(s *sayings, it *dag.Item, depth int) bool {
 }
 
 // aboutWhat gives the message that a RECORD says it is about; nil: it says none, or that is
-// not here.
+// not here, or the entry is no RECORD.
 func aboutWhat(s *sayings, it *dag.Item) *dag.Item {
+	if it.Kind != wire.KindRecord {
+		return nil
+	}
 	r := it.Record
 	if r == nil {
-		if r = readRecord(s.tx, it); r == nil {
+		raw, err := s.tx.get(itemKey(it))
+		if err == nil && raw == nil {
+			return nil // it is not durable yet
+		}
+		if err == nil {
+			r, err = storedRecord(raw)
+		}
+		if err != nil {
+			s.tx.fail(err)
 			return nil
 		}
 		if it.Body == dag.Unsealed {
@@ -420,28 +431,6 @@ func aboutWhat(s *sayings, it *dag.Item) *dag.Item {
 		return nil
 	}
 	return s.record(*r.About)
-}
-
-// readRecord reads the body of a RECORD from the store; nil: it is not there.
-func readRecord(t *tx, it *dag.Item) *wire.Record {
-	raw, err := t.get(itemKey(it))
-	if err != nil || raw == nil {
-		t.fail(err)
-		return nil // it is not durable yet
-	}
-	signed, err := wire.DecodeSigned(raw, wire.MaxEntry+128)
-	if err != nil {
-		return nil
-	}
-	e, err := wire.DecodeEntry(signed.Payload)
-	if err != nil {
-		return nil
-	}
-	r, err := wire.DecodeRecord(e.Body)
-	if err != nil {
-		return nil
-	}
-	return r
 }
 
 // gone reads what is left of a message.
