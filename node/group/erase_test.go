@@ -409,3 +409,47 @@ func TestWordAboutWhatWasBefore(t *testing.T) {
 		t.Error("the word can be read, and nobody is told of it")
 	}
 }
+
+// A message that a device lacks is taken away, by its author's other device or by an owner:
+// what its author wrote after it is shown at once, although nothing more comes of that log.
+func TestShownBehindWhatWasTakenAway(t *testing.T) {
+	t.Parallel()
+	for _, who := range []string{"other device", "owner"} {
+		t.Run(who, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 38)
+			w.gossip = true
+			a, b, c := w.device("anna"), w.device("ben"), w.device("cleo")
+			w.found(a, wire.PolicyOpen)
+			w.join(b)
+			w.join(c)
+			by := a
+			if who == "other device" {
+				by = w.another(b, "phone")
+				w.join(by)
+			}
+			w.run(time.Minute)
+			c.online = false
+			text, after := b.say(written("text")), b.say(written("after"))
+			w.run(20 * time.Second)
+			deletion := by.say(takesAway(text))
+			w.run(20 * time.Second)
+			entries, _, err := by.m.EntriesAfter(c.dev.ID, c.m.Marks(), wire.EntryHash{}, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.must(Entries{Entries: entries})
+			for i, id := range []wire.MessageID{after, deletion} {
+				seals, err := by.m.SealsFor(c.dev.ID, []wire.MessageID{id})
+				if err != nil || len(seals) != 1 {
+					t.Fatalf("%d seals, %v", len(seals), err)
+				}
+				c.must(Seals{Seals: seals})
+				if told := c.record(after).Facts.Has(dag.IsDelivered); told != (i == 1) {
+					t.Errorf("after seal %d what came after is shown: %v", i+1, told)
+				}
+			}
+			c.whole()
+		})
+	}
+}

@@ -49,7 +49,7 @@ type messages struct {
 // seals again, and what was to be delivered is found again.
 type deferredMessages struct {
 	seals    []rawSeal    // the keys of their epoch are here
-	branches map[int]bool // with messages to deliver
+	branches map[int]bool // with messages to deliver: there was no room, or what held them up was taken away
 }
 
 // newMessages makes them of what they work on; what is not given here is set before load.
@@ -62,7 +62,10 @@ func newMessages(r records, t *tx, timers *timers, tree *epochs.Tree, epochs *ep
 		ratchets: newRatchets(), reseal: newReseal(r, t, timers, tree),
 		sayings: newSayings(r, t, timers),
 	}
-	m.sayings.erased, m.sayings.hidden = forgets(m), func(it *dag.Item) { m.gaps.remove(it.Hash) }
+	m.sayings.erased, m.sayings.hidden = forgets(m), func(it *dag.Item) {
+		m.gaps.remove(it.Hash)
+		letPass(m, it)
+	}
 	m.owing.earlier = newEarlier(r, t, m.sayings)
 	m.owing.earlier.keep, m.owing.earlier.again = m.keepPlain, func(now time.Time, it *dag.Item) {
 		if m.judge(now, it) {
@@ -81,6 +84,7 @@ func newMessages(r records, t *tx, timers *timers, tree *epochs.Tree, epochs *ep
 func forgets(m *messages) func(*dag.Item) {
 	return func(it *dag.Item) {
 		m.gaps.remove(it.Hash)
+		letPass(m, it)
 		delete(m.tried, it.Hash)
 		delete(m.owing.unheard, it)
 		for _, gaps := range m.reseal.planned {
@@ -88,6 +92,14 @@ func forgets(m *messages) func(*dag.Item) {
 		}
 		m.outbox = slices.DeleteFunc(m.outbox, func(o wire.MessageID) bool { return o == it.Hash })
 		m.tx.outgoing.unseal(it.Hash)
+	}
+}
+
+// letPass has the messages of a log delivered that one of them holds up no more, since it was
+// taken away.
+func letPass(m *messages, it *dag.Item) {
+	for _, i := range m.logs.Index[it.Log] {
+		m.deferred.branches[i] = true
 	}
 }
 
@@ -281,6 +293,12 @@ func (m *messages) goOn(now time.Time) {
 		m.deferred.seals = m.deferred.seals[1:]
 		m.openLate(now, s)
 	}
+	deliverDeferred(m, now)
+}
+
+// deliverDeferred delivers what did not fit into the last turn, and what was behind a message
+// that was taken away in this one.
+func deliverDeferred(m *messages, now time.Time) {
 	for _, i := range slices.Sorted(maps.Keys(m.deferred.branches)) {
 		if m.tx.full() {
 			return

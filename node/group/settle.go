@@ -40,6 +40,9 @@ var consequences = []consequence{
 	{"vote", "all that a vote says is decided", (*Machine).castVote},
 	{"send a beacon", "its marks count this device's entries of this Step", (*Machine).sendBeacon},
 	{"retire", "nothing in this Step needs an old key any more", (*Machine).retire},
+	{"deliver behind what was taken away", "all deletions of this Step are carried out", func(m *Machine, now time.Time) {
+		deliverDeferred(m.messages, now)
+	}},
 	{"send receipts", "all that this Step brought is read", func(m *Machine, now time.Time) { m.messages.receipts.send(now) }},
 	{"publish", "nothing is sent after it", func(m *Machine, _ time.Time) { publish(m.tx, m.keys, m.messages.record) }},
 	{"write packs", "nothing is added to the set after it", func(m *Machine, _ time.Time) { m.packs.write() }},
