@@ -108,7 +108,7 @@ func (w *world) membersOf(n *Node, id wire.GroupID) (out []string) {
 	return out
 }
 
-// What became of the admin of before.
+// The states in which the admin of before is.
 const (
 	insiderAdmin   = "still an admin"
 	insiderDemoted = "demoted"
@@ -158,8 +158,8 @@ func (w *world) pastOf(now string) (nodes []*Node, id wire.GroupID, past []wire.
 }
 
 // TestInsiderOfThePast has an admin of before write operations and messages into its past, and
-// give them to the members over real streams: of whole nodes none takes them for its right. Who
-// still is an admin has it, by the same entries.
+// give them to the members over real streams: of whole nodes none takes them for its right. By
+// the same entries somebody who still is an admin has it.
 func TestInsiderOfThePast(t *testing.T) {
 	t.Parallel()
 	for _, now := range []string{insiderAdmin, insiderDemoted, insiderRemoved} {

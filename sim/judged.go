@@ -54,7 +54,7 @@ func Verdict(all []Judged) string {
 	return fmt.Sprintf("%d of %d invariants hold. Not judged: %s.", held, len(Invariants), strings.Join(idle, ", "))
 }
 
-// What there was to judge, for each invariant.
+// The subjects of the invariants follow.
 
 func honestDevices(o *observation) (n int) {
 	for _, d := range o.Devices {
