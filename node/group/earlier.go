@@ -451,11 +451,37 @@ func (e *earlier) take(now time.Time, it *dag.Item, raw []byte, words map[wire.M
 		return nil
 	}
 	e.sayings.tell(now, it)
-	return e.tx.scanKeys(aboutKey(it.Hash, saysRecord), func(key string) error {
+	return e.judgeWords(now, it)
+}
+
+// judgeWords judges words again for which it matters that a message of before this device came
+// in can be read here now: those about it, and others about what it is about. They may have
+// been moot, so that nobody was asked for them; now they are owed and hold up their authors.
+func (e *earlier) judgeWords(now time.Time, it *dag.Item) error {
+	if target := aboutWhat(e.sayings, it); target != nil {
+		it = target
+	}
+	return e.judgeAgain(now, it, mootDepth)
+}
+
+// judgeAgain judges the words about a message again, and those about them: whether one is moot
+// depends on what is shown and read here of what it is about.
+func (e *earlier) judgeAgain(now time.Time, about *dag.Item, depth int) error {
+	var words []*dag.Item
+	err := e.tx.scanKeys(aboutKey(about.Hash, saysRecord), func(key string) error {
 		id, err := lastHex(key)
-		if o := e.record(wire.MessageID(id)); err == nil && o != nil && !e.beforeJoinPoint(o) && !o.Facts.Has(dag.IsDelivered) {
-			e.again(now, o)
+		if o := e.record(wire.MessageID(id)); err == nil && o != nil {
+			words = append(words, o)
 		}
 		return err
 	})
+	for _, o := range words {
+		if !e.beforeJoinPoint(o) && !o.Facts.Has(dag.IsDelivered) {
+			e.again(now, o)
+		}
+		if err == nil && depth > 0 {
+			err = e.judgeAgain(now, o, depth-1)
+		}
+	}
+	return err
 }

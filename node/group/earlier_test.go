@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/content"
+	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -301,5 +302,71 @@ func TestDeletionReadWhileOut(t *testing.T) {
 		}
 		x.down = true
 		x.open()
+	}
+}
+
+// A device waits for no deletion while another word about the message, from before it came in,
+// cannot be read: that may be what took the message away. Once it reads that word it wants the
+// deletion, and shows what its author wrote afterwards.
+func TestWordOfBeforeIsReadLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 70)
+	a, b, x := w.device("anna"), w.device("ben"), w.device("xenia")
+	w.found(a, wire.PolicyOpen)
+	w.join(b)
+	w.join(x)
+	text := a.say(written("taken away"))
+	w.run(time.Minute)
+	w.cut = func(p, q *device) bool { return (p == x) != (q == x) }
+	reaction := a.say(content.Message{InReplyTo: text, Part: content.Reaction("x")})
+	w.run(10 * time.Second)
+	x.must(Leave{})
+	w.run(10 * time.Second)
+	w.cut = nil
+	seals, err := b.m.SealsFor(x.dev.ID, []wire.MessageID{reaction}) // under an epoch with xenia
+	if err != nil || len(seals) != 1 {
+		t.Fatalf("%d seals: %v", len(seals), err)
+	}
+	raws, _, err := x.m.EntriesAfter(b.dev.ID, b.m.Marks(), wire.EntryHash{}, 64<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.must(Entries{Entries: raws}) // it has left
+	w.run(time.Minute)
+	a.online = false
+	deletion, after := a.say(takesAway(text)), a.say(written("after"))
+	w.sync(b, x)
+	w.join(x)
+	w.run(time.Minute)
+	if !x.m.In() || x.record(reaction) == nil || x.record(reaction).Facts.Has(dag.IsPlain) {
+		t.Fatal("it is not in, with a reaction of before that it cannot read")
+	}
+	a.online = true
+	w.sync(a, b)
+	raws, _, err = a.m.EntriesAfter(x.dev.ID, x.m.Marks(), wire.EntryHash{}, 64<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.must(Entries{Entries: raws})
+	if x.record(deletion) == nil || x.lacks(deletion) {
+		t.Fatal("it waits for a deletion that may be gone")
+	}
+	x.must(Seals{Seals: seals})
+	if !x.record(reaction).Facts.Has(dag.IsPlain) {
+		t.Fatal("the reaction does not open")
+	}
+	if !x.lacks(deletion) {
+		t.Error("it does not ask for the deletion, which is owed to it")
+	}
+	for range 3 {
+		w.sync(a, b)
+		w.sync(x, a)
+		w.run(time.Minute)
+	}
+	if m := x.message(text); m.Shown.Deleted == nil {
+		t.Errorf("it shows %q, which its author took away", x.looks(text))
+	}
+	if it := x.record(after); !it.Facts.Has(dag.IsDelivered) {
+		t.Errorf("it does not show what was written after the deletion: %+v", x.m.Status())
 	}
 }

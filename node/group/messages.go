@@ -478,6 +478,7 @@ func (m *messages) takeSeal(now time.Time, s rawSeal) (bool, error) {
 		m.sayings.came(now, it)
 		if m.beforeJoinPoint(it) {
 			m.owing.earlier.adopt(now, it)
+			m.tx.fail(m.owing.earlier.judgeWords(now, it))
 		}
 		m.delivered[int(it.List)] = min(m.delivered[int(it.List)], it.Seq-1) // it may have been passed over as moot
 		m.deliver(now, it.Log)
