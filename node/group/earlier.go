@@ -397,6 +397,7 @@ func (e *earlier) takeAll(now time.Time, from wire.DeviceID, messages []wire.Ear
 	e.compute()
 	words := e.words()
 	var errs []error
+	var read []*dag.Item
 	for _, piece := range messages[:min(len(messages), maxGiven)] {
 		if e.tx.full() {
 			break // it asks again
@@ -410,9 +411,11 @@ func (e *earlier) takeAll(now time.Time, from wire.DeviceID, messages []wire.Ear
 			errs = append(errs, fmt.Errorf("message %v: %w", piece.Message, err))
 			continue
 		}
+		read = append(read, it)
 		out.New++
 		out.Messages = append(out.Messages, piece.Message)
 	}
+	e.tx.fail(e.judgeWords(now, read...))
 	return errors.Join(errs...)
 }
 
@@ -451,22 +454,36 @@ func (e *earlier) take(now time.Time, it *dag.Item, raw []byte, words map[wire.M
 		return nil
 	}
 	e.sayings.tell(now, it)
-	return e.judgeWords(now, it)
+	return nil
 }
 
-// judgeWords judges words again for which it matters that a message of before this device came
-// in can be read here now: those about it, and others about what it is about. They may have
-// been moot, so that nobody was asked for them; now they are owed and hold up their authors.
-func (e *earlier) judgeWords(now time.Time, it *dag.Item) error {
-	if target := aboutWhat(e.sayings, it); target != nil {
-		it = target
+// judgeWords judges words again for which it matters that messages of before this device came
+// in can be read here now: those about them, and others about what they are about. They may
+// have been moot, so that nobody was asked for them; now they are owed and hold up their
+// authors. Many can be about one message, whose words are looked at once.
+func (e *earlier) judgeWords(now time.Time, read ...*dag.Item) error {
+	judged := map[wire.MessageID]bool{}
+	for _, it := range read {
+		if target := aboutWhat(e.sayings, it); target != nil {
+			it = target
+		}
+		if judged[it.Hash] {
+			continue
+		}
+		judged[it.Hash] = true
+		if err := e.judgeAgain(now, it, mootDepth); err != nil {
+			return err
+		}
 	}
-	return e.judgeAgain(now, it, mootDepth)
+	return nil
 }
 
 // judgeAgain judges the words about a message again, and those about them: whether one is moot
 // depends on what is shown and read here of what it is about.
 func (e *earlier) judgeAgain(now time.Time, about *dag.Item, depth int) error {
+	if !e.sayings.targets[about.Hash] {
+		return nil // nothing is said of it
+	}
 	var words []*dag.Item
 	err := e.tx.scanKeys(aboutKey(about.Hash, saysRecord), func(key string) error {
 		id, err := lastHex(key)
