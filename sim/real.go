@@ -78,6 +78,7 @@ type realSeat struct {
 	by         int // the node that removed it
 	sent       int
 	mayBeOlder bool // the group had messages when it came
+	behind     bool // it was out when it got its home of before, which does not know who else is out
 }
 
 // realMessage is one that a node took for sending.
@@ -517,6 +518,11 @@ func (h *realWorld) rollback(ctx context.Context, a Action) error {
 	p.kill()
 	if err := copyHome(p.where(), p.where()+".before"); err != nil {
 		return fmt.Errorf("the backup of %s: %w", a.Args[0], err)
+	}
+	for _, g := range h.groups {
+		if s := g.seats[h.sc.node(a.Args[0])]; s != nil && s.out > 0 {
+			s.behind = true
+		}
 	}
 	h.say("%s: kill -9, and it has its home of before", a.Args[0])
 	return h.restart(ctx, a)

@@ -57,14 +57,16 @@ func TestHostRefusesWhatItCannotDo(t *testing.T) {
 // TestHostDeliveries checks that the host backend reports nodes that lose messages, show
 // them twice, out of order, altered, or to somebody who is out.
 func TestHostDeliveries(t *testing.T) {
-	const anna, ben, carl, gil = 0, 1, 2, 3 // anna removed gil; carl came in the cut, on ben's side
+	// anna removed gil and then hugo, who has a home of before; carl came in the cut, on ben's side
+	const anna, ben, carl, gil, hugo = 0, 1, 2, 3, 4
 	cut := map[[2]int]bool{{anna, ben}: true, {anna, carl}: true, {ben, anna}: true, {carl, anna}: true}
 	h := &realWorld{history: []map[[2]int]bool{{}, cut}, sc: &Scenario{}}
-	for _, n := range []string{"anna", "ben", "carl", "gil"} {
+	for _, n := range []string{"anna", "ben", "carl", "gil", "hugo"} {
 		h.sc.Nodes = append(h.sc.Nodes, NodeDecl{Name: n, User: n})
 	}
 	g := &realGroup{seats: map[int]*realSeat{
 		anna: {in: 1}, ben: {in: 2}, carl: {in: 20, net: 1, mayBeOlder: true}, gil: {in: 3, out: 30, by: anna},
+		hugo: {in: 4, out: 30, by: anna, behind: true},
 	}}
 	for _, m := range []realMessage{
 		{id: "old", node: ben, when: 10},
@@ -95,6 +97,8 @@ func TestHostDeliveries(t *testing.T) {
 		{gil, "old ben2", 0, 0, 0, ""}, // ben did not know that gil is out
 		{gil, "old gil1", 0, 0, 0, ""},
 		{ben, "old ben1 anna1 anna2 ben2 gil1", 5, 0, 0, `"gil1" is shown by ben, and who sent it was out`},
+		{hugo, "old ben1 gil1", 0, 0, 0, ""}, // neither knew that the other is out
+		{hugo, "old anna2", 0, 0, 0, `"anna2" is shown to one who was out`},
 		{gil, "old anna2", 0, 0, 0, `"anna2" is shown to one who was out`},
 	} {
 		v := &realView{node: c.node}

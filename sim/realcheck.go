@@ -189,6 +189,13 @@ func (g *realGroup) forbids(m *realMessage, i int) bool {
 	return s == nil || s.out > 0 && m.when > s.out && (m.node == s.by || m.net < 0)
 }
 
+// isBehind says whether a node that is out lives in a past in which it was not. Another node of
+// that past writes to it, and neither can know, until a member tells them, that both are out.
+func (g *realGroup) isBehind(i int) bool {
+	s := g.seats[i]
+	return s != nil && s.behind
+}
+
 func (h *realWorld) deliveries(g *realGroup, v *realView) (d realDelivery) {
 	shown := map[string]int{}
 	place := map[string]int{}
@@ -217,7 +224,7 @@ func (h *realWorld) deliveries(g *realGroup, v *realView) (d realDelivery) {
 		if n == 0 {
 			continue
 		}
-		if m.beyond && m.node != v.node {
+		if m.beyond && m.node != v.node && !g.isBehind(v.node) {
 			d.wrong = append(d.wrong, fmt.Sprintf("%q is shown by %s, and who sent it was out", m.text, h.name(v.node)))
 		}
 		if !m.beyond && g.forbids(m, v.node) {
