@@ -12,7 +12,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/group/epochs"
 )
 
@@ -29,7 +28,7 @@ var (
 // ours is the fork choice that nodes run.
 const ours = epochs.Alternative("")
 
-func title(a epochs.Alternative) string {
+func rowOf(a epochs.Alternative) string {
 	if a == ours {
 		return "**ours**"
 	}
@@ -73,7 +72,8 @@ func measure(t *testing.T, a epochs.Alternative, scenario string) (loss, error) 
 	if err != nil {
 		return loss{}, err
 	}
-	r, err := Run(t.Context(), sc, Options{alternative: a})
+	sc.Choice = choiceName(a)
+	r, err := Run(t.Context(), sc, Options{})
 	if err != nil {
 		return loss{}, err
 	}
@@ -85,40 +85,8 @@ func measure(t *testing.T, a epochs.Alternative, scenario string) (loss, error) 
 	}
 	slices.Sort(l.invariants)
 	l.stranded = r.obs[0].stranded()
-	l.back = r.furthestBack()
+	l.back = r.furthestBack(0)
 	return l, nil
-}
-
-// stranded counts the live devices that are not members where most of them are.
-func (o *observation) stranded() int {
-	at := map[string]int{}
-	live, most := 0, 0
-	for _, d := range o.live() {
-		live++
-		key := fmt.Sprint(d.Status.State, d.Status.Position)
-		if at[key]++; d.Status.State == group.StateMember {
-			most = max(most, at[key])
-		}
-	}
-	return live - most
-}
-
-// furthestBack is how many epochs an honest device left behind itself in one move, at most.
-func (r *Report) furthestBack() (most int) {
-	at := map[*seat]*dagEpoch{}
-	epochs := r.obs[0].Dag.epochs
-	for _, m := range r.world.hist.moves {
-		if m.Seat.g.index != 0 || m.Seat.n.hostile {
-			continue
-		}
-		to, back := epochs[m.To], 0
-		for from := at[m.Seat]; from != nil && to != nil && !to.under(from); from = from.parent {
-			back++
-		}
-		most = max(most, back)
-		at[m.Seat] = to
-	}
-	return most
 }
 
 // measureAll runs scenarios under every fork choice: the cells of the table, by row.
@@ -137,7 +105,7 @@ func measureAll(t *testing.T, scenarios []string) map[epochs.Alternative][]strin
 			for c := range work {
 				l, err := measure(t, c.a, scenarios[c.i])
 				if err != nil {
-					t.Errorf("%s, scenario %s: %v", title(c.a), scenarios[c.i], err)
+					t.Errorf("%s, scenario %s: %v", rowOf(c.a), scenarios[c.i], err)
 				}
 				mu.Lock()
 				out[c.a][c.i] = l.String()
@@ -196,9 +164,9 @@ func TestAlternatives(t *testing.T) {
 	}
 	compared, losses := 0, 0
 	for a, cells := range measureAll(t, cheap) {
-		row := written[title(a)]
+		row := written[rowOf(a)]
 		if len(row) != len(measured) {
-			t.Errorf("the row %q has %d cells, want %d", title(a), len(row), len(measured))
+			t.Errorf("the row %q has %d cells, want %d", rowOf(a), len(row), len(measured))
 			continue
 		}
 		for i, scenario := range cheap {
@@ -207,7 +175,7 @@ func TestAlternatives(t *testing.T) {
 				losses++
 			}
 			if was := row[slices.Index(measured, scenario)]; was != cells[i] {
-				t.Errorf("%s, scenario %s: it is %q, and the document says %q; go test ./sim -run TestAlternatives -update", title(a), scenario, cells[i], was)
+				t.Errorf("%s, scenario %s: it is %q, and the document says %q; go test ./sim -run TestAlternatives -update", rowOf(a), scenario, cells[i], was)
 			}
 		}
 	}
@@ -229,7 +197,7 @@ func writeAlternatives(t *testing.T) {
 	fmt.Fprintf(&b, "| fork choice | %s |\n|---|%s\n", strings.Join(measured, " | "), strings.Repeat("---|", len(measured)))
 	all := measureAll(t, measured)
 	for _, a := range append([]epochs.Alternative{ours}, epochs.Alternatives...) {
-		fmt.Fprintf(&b, "| %s | %s |\n", title(a), strings.Join(all[a], " | "))
+		fmt.Fprintf(&b, "| %s | %s |\n", rowOf(a), strings.Join(all[a], " | "))
 	}
 	b.WriteString(tableEnd)
 	b.Write(behind)

@@ -4,102 +4,14 @@ import (
 	"cmp"
 	"fmt"
 	"os"
-	"runtime"
-	"runtime/metrics"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
 
-// cost is the cost of a run on the machine it ran on.
-type cost struct {
-	wall, cpu time.Duration
-	heap      uint64 // most bytes of live and not yet collected objects
-}
-
-// meter runs f and returns its cost.
-func meter(f func()) (c cost) {
-	runtime.GC()
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			metrics.Read(sample)
-			c.heap = max(c.heap, sample[0].Value.Uint64())
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-			}
-		}
-	})
-	var before, after syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before)
-	start := time.Now()
-	f()
-	c.wall = time.Since(start)
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &after)
-	c.cpu = time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
-	close(stop)
-	wg.Wait()
-	return c
-}
-
-// chunks writes a verb for many nodes: 50 in a line.
-func chunks(b *strings.Builder, at, verb string, nodes []string) {
-	for c := range slices.Chunk(nodes, 50) {
-		fmt.Fprintf(b, "%s %s %s\n", at, verb, strings.Join(c, " "))
-	}
-}
-
-func numbered(stem string, from, to int) (out []string) {
-	for i := from; i <= to; i++ {
-		out = append(out, fmt.Sprint(stem, i))
-	}
-	return out
-}
-
-// oneGroup is a group of n devices that is cut into three sides for a day. On each
-// side an admin lets somebody in and removes somebody, and everybody writes every
-// six hours.
-func oneGroup(n int, engine string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# %d devices, cut into three for a day\nseed %d\nengine %s\nnodes n1..n%d x1..x3\ngroup tea founder=n1\n", n, n, engine, n-3)
-	fmt.Fprintf(&b, "sync every=5m\nrun 30h\nexpect forks >= 1\nexpect removals = 3\nexpect crashes = 0\n")
-	all := numbered("n", 1, n-3)
-	chunks(&b, "0s", "join", all[1:])
-	b.WriteString("20m role n1 n2 admin\n20m role n1 n3 admin\n")
-	chunks(&b, "30m", "send", all)
-	sides := make([][]string, 3)
-	for i, name := range all {
-		sides[i%3] = append(sides[i%3], name)
-	}
-	var text []string
-	for i := range sides {
-		text = append(text, strings.Join(append(slices.Clone(sides[i]), fmt.Sprint("x", i+1)), " "))
-	}
-	fmt.Fprintf(&b, "1h partition %s\n", strings.Join(text, " | "))
-	for i, s := range sides {
-		fmt.Fprintf(&b, "2h join x%d\n", i+1)
-		fmt.Fprintf(&b, "3h remove n%d %s\n", i+1, s[len(s)-1])
-	}
-	var stay []string
-	for i, s := range sides {
-		stay = append(stay, append(s[:len(s)-1], fmt.Sprint("x", i+1))...)
-	}
-	for _, at := range []string{"4h", "10h", "16h", "22h"} {
-		chunks(&b, at, "send", stay)
-	}
-	b.WriteString("25h heal\n")
-	chunks(&b, "26h", "send", stay)
-	return b.String()
-}
+// oneGroup is a day of n devices, with n as its seed.
+func oneGroup(n int, engine string) string { return dayText(n, uint64(n), engine) } //nolint:gosec // a count
 
 // manyGroups is groups of five among a hundred devices that are cut into three
 // sides for a day. Each group is cut; one side lets in a sixth, another removes
@@ -214,14 +126,14 @@ func progress(t *testing.T) func(string, ...any) {
 
 // row is the figures of a line; bytes are means over devices.
 type row struct {
-	cost
+	Cost
 	gossip, sync, log, disk float64
 	records                 Records
 	violated                []string
 }
 
-func newRow(r *Report, c cost) row {
-	x := row{cost: c, records: r.Records, violated: r.failures()}
+func newRow(r *Report, c Cost) row {
+	x := row{Cost: c, records: r.Records, violated: r.failures()}
 	n := float64(len(r.Devices))
 	for _, d := range r.Devices {
 		x.gossip += float64(d.Gossip) / n
@@ -232,19 +144,9 @@ func newRow(r *Report, c cost) row {
 	return x
 }
 
-func size(b float64) string {
-	for _, u := range []string{"B", "KB", "MB"} {
-		if b < 1000 {
-			return fmt.Sprintf("%.3g %s", b, u)
-		}
-		b /= 1000
-	}
-	return fmt.Sprintf("%.3g GB", b)
-}
-
 func (x row) String() string {
 	return fmt.Sprintf("%s | %s | %s | %s | %s | %s | %s | %d | %d | %d | %d | %d | %s |",
-		x.wall.Round(100*time.Millisecond), x.cpu.Round(100*time.Millisecond), size(float64(x.heap)), size(x.gossip), size(x.sync), size(x.log), size(x.disk),
+		x.Wall.Round(100*time.Millisecond), x.CPU.Round(100*time.Millisecond), size(float64(x.Heap)), size(x.gossip), size(x.sync), size(x.log), size(x.disk),
 		x.records.Sent, x.records.Owed, x.records.Held, x.records.Twice, x.records.Lost, cmp.Or(strings.Join(x.violated, ", "), "nothing"))
 }
 
@@ -252,9 +154,9 @@ func (x row) String() string {
 func (x row) over(o row) string {
 	var b strings.Builder
 	for _, p := range [][2]float64{
-		{float64(x.wall), float64(o.wall)},
-		{float64(x.cpu), float64(o.cpu)},
-		{float64(x.heap), float64(o.heap)},
+		{float64(x.Wall), float64(o.Wall)},
+		{float64(x.CPU), float64(o.CPU)},
+		{float64(x.Heap), float64(o.Heap)},
 		{x.gossip, o.gossip},
 		{x.sync, o.sync},
 		{x.log, o.log},

@@ -101,7 +101,7 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps
 
 // newCore makes the devices and groups of a scenario.
 func newCore(sc *Scenario, opt Options) (*core, error) {
-	w := &core{sc: sc, now: epochZero, chance: rand.New(stream(sc.Seed, "network")), tell: opt.Progress, alternative: opt.alternative} //nolint:gosec // a simulation
+	w := &core{sc: sc, now: epochZero, chance: rand.New(stream(sc.Seed, "network")), tell: opt.Progress, alternative: alternative(sc.Choice)} //nolint:gosec // a simulation
 	w.hist.init()
 	w.net = newNetwork(w)
 	users := map[string]*identity.Key{}

@@ -52,7 +52,7 @@ func (s Spec) kind() string { return cmp.Or(s.Kind, KindChurn) }
 const KindChurn = "churn"
 
 // Kinds lists the kinds of random worlds.
-var Kinds = []string{KindChurn, KindPeople, KindInsider, KindPast}
+var Kinds = []string{KindChurn, KindPeople, KindInsider, KindPast, KindDay}
 
 // Command is the command that draws and runs this world again.
 func (s Spec) Command() string {
@@ -87,7 +87,15 @@ const tail = 40 * time.Minute // quiet at the end of a random world
 // records, each in its first group.
 func Generate(spec Spec) (*Scenario, error) {
 	if spec.kind() != KindChurn {
-		sc, err := ParseBytes(fmt.Sprint(spec.Kind, "-", spec.Seed), []byte(generatePeople(spec)))
+		var text string
+		if spec.Kind != KindDay {
+			text = generatePeople(spec)
+		} else if day, err := generateDay(spec); err == nil {
+			text = day
+		} else {
+			return nil, err
+		}
+		sc, err := ParseBytes(fmt.Sprint(spec.Kind, "-", spec.Seed), []byte(text))
 		if err != nil {
 			return nil, fmt.Errorf("a generated scenario is wrong: %w", err)
 		}

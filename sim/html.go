@@ -1,7 +1,7 @@
 package sim
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
 	"html"
 	"html/template"
@@ -14,10 +14,10 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-//go:embed page.html
-var pageText string
+//go:embed page.html compare.html style.html
+var pageFiles embed.FS
 
-var page = template.Must(template.New("page").Parse(pageText))
+var pages = template.Must(template.ParseFS(pageFiles, "*.html"))
 
 // WriteHTML writes the report as one self-contained page: it loads no script, font or
 // picture.
@@ -44,7 +44,7 @@ func (r *Report) WriteHTML(out io.Writer) error {
 		}}
 		sections = append(sections, s)
 	}
-	return page.Execute(out, map[string]any{
+	return pages.ExecuteTemplate(out, "page.html", map[string]any{
 		"Fold": len(r.Devices) > 24,
 		"R":    r, "Sections": sections, "About": strings.TrimSpace(r.text.About), "Scenario": r.text.String(),
 		"Virtual": span(time.Duration(r.Virtual * float64(time.Second))), "Many": len(r.obs) > 1, "Invariants": r.verdicts(), "Verdict": Verdict(r.Judged),

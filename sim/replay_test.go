@@ -85,7 +85,8 @@ func TestShrink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opt := Options{alternative: epochs.WithoutRefused}
+	sc.Choice = choiceName(epochs.WithoutRefused)
+	opt := Options{}
 	small, r, err := Shrink(t.Context(), sc, 200, opt)
 	if err != nil || small == nil {
 		t.Fatalf("it does not fail: %v", err)
@@ -115,6 +116,7 @@ func TestShrink(t *testing.T) {
 			}
 		}
 	}
+	sc.Choice = ""
 	if held, r, err := Shrink(t.Context(), sc, 10, Options{}); held != nil || err != nil || !r.OK() {
 		t.Errorf("there is something to reduce in a world that holds: %v", err)
 	}
@@ -178,7 +180,8 @@ run `, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	opt := Options{alternative: epochs.WithoutRefused}
+	noise.Choice = choiceName(epochs.WithoutRefused)
+	opt := Options{}
 	first, err := Run(t.Context(), noise, opt)
 	if err != nil || first.OK() {
 		t.Fatalf("it does not fail: %v", err)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/pandanode/pandanode/internal/signature"
 	"github.com/pandanode/pandanode/node/group"
-	"github.com/pandanode/pandanode/node/group/epochs"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -53,6 +52,8 @@ type Report struct {
 	obs    []*observation
 	text   *Scenario
 	missed []string // of each of Unexpected, in which way: Shrink compares that
+
+	delivered []float64 // see deliveryTimes
 }
 
 // Records counts messages and their readers, edits, deletions and reactions among them. A
@@ -114,8 +115,6 @@ func (r *Report) OK() bool { return len(r.Violations)+len(r.Unexpected) == 0 }
 type Options struct {
 	Progress func(format string, args ...any) // nil: nobody listens
 	NoProbe  bool                             // do not let everybody send once more at the end
-
-	alternative epochs.Alternative // to measure: another fork choice, on all devices
 }
 
 // quietTail is the part of a run, at its end, in which nothing is done to the world and in

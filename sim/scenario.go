@@ -28,6 +28,7 @@ type Scenario struct {
 	About   string // the lines of comment after it
 	Seed    uint64
 	Engine  string // "mls" or "null"
+	Choice  string // "", or another fork choice, to measure: see [Choices]
 	Nodes   []NodeDecl
 	Groups  []GroupDecl
 	Link    Link       // between any two nodes
@@ -143,6 +144,9 @@ func (s *Scenario) String() string {
 	if s.Engine != "mls" {
 		fmt.Fprintf(&b, "engine %s\n", s.Engine)
 	}
+	if s.Choice != "" {
+		fmt.Fprintf(&b, "choice %s\n", s.Choice)
+	}
 	b.WriteString("nodes")
 	for _, n := range s.Nodes {
 		b.WriteString(" " + n.Name)
@@ -233,7 +237,7 @@ func (p *parser) line(text string) error {
 	if c := words[0][0]; c >= '0' && c <= '9' || c == '+' {
 		return p.action(words)
 	}
-	once := map[string]bool{"seed": true, "engine": true, "nodes": true, "sync": true, "run": true}
+	once := map[string]bool{"seed": true, "engine": true, "choice": true, "nodes": true, "sync": true, "run": true}
 	if once[words[0]] && p.seen[words[0]] {
 		return fmt.Errorf("%s is there twice", words[0])
 	}
@@ -242,12 +246,9 @@ func (p *parser) line(text string) error {
 	case "seed":
 		return p.one(args, func(s string) (err error) { p.sc.Seed, err = strconv.ParseUint(s, 10, 64); return err })
 	case "engine":
-		return p.one(args, func(s string) error {
-			if p.sc.Engine = s; s != "mls" && s != "null" {
-				return fmt.Errorf("engine %q: there are mls and null", s)
-			}
-			return nil
-		})
+		return p.one(args, p.sc.setEngine)
+	case "choice":
+		return p.one(args, p.sc.setChoice)
 	case "run":
 		return p.one(args, func(s string) (err error) { p.sc.Run, err = duration(s); return err })
 	case "nodes":

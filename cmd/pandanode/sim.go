@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func (a *app) simCmd() *cobra.Command {
 repeats to the last bit from its scenario and its seed. After each run the invariants of
 docs/SCENARIOS.md are checked: the exit code is 0 if all of them hold, 30 if one does not.`,
 	}
-	cmd.AddCommand(a.simRunCmd(), a.simReplayCmd(), a.simShrinkCmd(), a.simSweepCmd(), a.simListCmd(), a.simBubbleCmd())
+	cmd.AddCommand(a.simRunCmd(), a.simReplayCmd(), a.simShrinkCmd(), a.simSweepCmd(), a.simCompareCmd(), a.simListCmd(), a.simBubbleCmd())
 	return cmd
 }
 
@@ -49,32 +50,52 @@ type simFlags struct {
 	spec   sim.Spec
 	faults string
 	html   string
+	with   []string
 	replay string // the command that runs the same again
 }
 
 func (f *simFlags) register(cmd *cobra.Command) {
+	f.registerWorld(cmd)
 	cmd.Flags().IntVar(&f.spec.Nodes, "nodes", 0, "random world: devices (default: 4 to 12)")
+	cmd.Flags().Uint64Var(&f.spec.Seed, "seed", 1, "source of all chance; replaces a scenario's own seed")
+}
+
+// registerWorld adds the flags that say how a world is drawn, but for its seed and size.
+func (f *simFlags) registerWorld(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.spec.Groups, "groups", 0, "random world: groups (default: 1)")
 	cmd.Flags().DurationVar(&f.spec.Duration, "duration", 0, "random world: virtual time, from 1h (default: 1h to 4h)")
 	cmd.Flags().StringVar(&f.faults, "faults", "some", "random world: none, some or many")
 	cmd.Flags().StringVar(&f.spec.Kind, "kind", sim.KindChurn, "random world: "+strings.Join(sim.Kinds, ", "))
-	cmd.Flags().Uint64Var(&f.spec.Seed, "seed", 1, "source of all chance; replaces a scenario's own seed")
 	cmd.Flags().StringVar(&f.spec.Engine, "engine", "", "mls, or null for very large worlds: no cryptography")
 }
 
-// load returns the scenario that the arguments name, or draws one.
-func (f *simFlags) load(cmd *cobra.Command, args []string) (*sim.Scenario, error) {
+// registerWith adds the flag that changes the head of a scenario.
+func (f *simFlags) registerWith(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.with, "with", nil, "change a line at the scenario's head: \"KEY=VALUE …\", as of sim compare")
+}
+
+// check looks at the flags, and reads that of the faults.
+func (f *simFlags) check() (err error) {
 	if f.spec.Engine != "" && f.spec.Engine != "mls" && f.spec.Engine != "null" {
-		return nil, api.Errorf(api.CodeInvalid, "--engine must be mls or null, not %q", f.spec.Engine)
+		return api.Errorf(api.CodeInvalid, "--engine must be mls or null, not %q", f.spec.Engine)
 	}
-	var err error
 	if f.spec.Faults, err = sim.ParseFaults(f.faults); err != nil {
-		return nil, api.Errorf(api.CodeInvalid, "--faults: %v", err)
+		return api.Errorf(api.CodeInvalid, "--faults: %v", err)
 	}
 	if !slices.Contains(sim.Kinds, f.spec.Kind) {
-		return nil, api.Errorf(api.CodeInvalid, "--kind must be one of %s, not %q", strings.Join(sim.Kinds, ", "), f.spec.Kind)
+		return api.Errorf(api.CodeInvalid, "--kind must be one of %s, not %q", strings.Join(sim.Kinds, ", "), f.spec.Kind)
 	}
-	var sc *sim.Scenario
+	return nil
+}
+
+// load returns the scenario that the arguments name, or draws one.
+func (f *simFlags) load(cmd *cobra.Command, args []string) (sc *sim.Scenario, err error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if len(f.with) > 0 {
+		return f.loadWith(cmd, args)
+	}
 	if len(args) == 0 {
 		if sc, err = sim.Generate(f.spec); err != nil {
 			return nil, api.Errorf(api.CodeInvalid, "%v", err)
@@ -94,6 +115,33 @@ func (f *simFlags) load(cmd *cobra.Command, args []string) (*sim.Scenario, error
 		sc.Engine = f.spec.Engine
 		f.replay += " --engine " + sc.Engine
 	}
+	return sc, nil
+}
+
+// loadWith is load with settings.
+func (f *simFlags) loadWith(cmd *cobra.Command, args []string) (*sim.Scenario, error) {
+	all, err := sim.ParseSettings(strings.Join(f.with, " "))
+	if err != nil || len(all) != 1 {
+		return nil, api.Errorf(api.CodeInvalid, "--with is one value for each key: %v", cmp.Or(err, sim.ErrScenario))
+	}
+	s := sim.Setup{Spec: f.spec, Set: all[0]}
+	seed := f.spec.Seed
+	if len(args) > 0 {
+		if s.File, err = readScenario(args[0]); err != nil {
+			return nil, err
+		}
+		if s.Path = args[0]; !cmd.Flags().Changed("seed") {
+			seed = s.File.Seed
+		}
+		if f.spec.Engine != "" {
+			s.Set = append(sim.Setting{{"engine", f.spec.Engine}}, s.Set...)
+		}
+	}
+	sc, err := s.World(seed)
+	if err != nil {
+		return nil, api.Errorf(api.CodeInvalid, "%v", err)
+	}
+	f.replay = sc.Again()
 	return sc, nil
 }
 
@@ -142,6 +190,7 @@ root, iproute2 and iptables, and leaves nothing behind.`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	f.register(cmd)
+	f.registerWith(cmd)
 	cmd.Flags().StringVar(&f.html, "html", "", "write the report as one self-contained page to this file")
 	cmd.Flags().StringVar(&backend, "backend", backend, "core: group machines; net: whole nodes in virtual time; host: real processes")
 	cmd.Flags().BoolVar(&keep, "keep", false, "net and host: keep the homes of the nodes, with their logs")
@@ -235,6 +284,7 @@ func (a *app) simReplayCmd() *cobra.Command {
 		Args:  cobra.MaximumNArgs(1),
 	}
 	f.register(cmd)
+	f.registerWith(cmd)
 	cmd.RunE = does(func(ctx context.Context, args []string) error {
 		sc, err := f.load(cmd, args)
 		if err != nil {
@@ -268,6 +318,7 @@ file to run it. The exit code is 30 if it fails, 0 if there is nothing to reduce
 		Args: cobra.MaximumNArgs(1),
 	}
 	f.register(cmd)
+	f.registerWith(cmd)
 	cmd.Flags().IntVar(&tries, "tries", tries, "runs at most")
 	cmd.RunE = does(func(ctx context.Context, args []string) error {
 		sc, err := f.load(cmd, args)

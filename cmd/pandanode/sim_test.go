@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/pandanode/pandanode/sim"
 )
@@ -144,6 +145,50 @@ func TestSimSweep(t *testing.T) {
 	}
 	for _, args := range []string{"--seeds 5..1", "--seeds 0..1", "--seeds all", "--seed 3", "--kind odd"} {
 		if _, _, code := simApp(t, append([]string{"sweep"}, strings.Fields(args)...)...); code != 2 {
+			t.Errorf("%s: exit code %d", args, code)
+		}
+	}
+}
+
+func TestSimCompare(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "page.html")
+	args := []string{"compare", "28", "--with", "loss=0.5", "--seeds", "1..2", "-j", "2"}
+	out, errs, code := simApp(t, append(args, "--html", page)...)
+	if code != 0 || !strings.HasPrefix(out, "A  as it is\nB  loss=0.5\n") || !strings.Contains(out, "gossip a device") || !strings.Contains(out, "2 seeds cannot tell a difference from luck") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	for line := range strings.Lines(out) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("a line has %d columns: %s", n, line)
+		}
+	}
+	b, err := os.ReadFile(page)
+	if err != nil || !bytes.Contains(b, []byte("gossip a device")) || bytes.Contains(b, []byte("src=")) || bytes.Contains(b, []byte("href=")) {
+		t.Errorf("page: %v", err)
+	}
+	out, _, code = simApp(t, append(args, "--json")...)
+	var c sim.Comparison
+	if err := json.Unmarshal([]byte(out), &c); err != nil || code != 0 || len(c.Settings) != 2 || len(c.Measures) != len(sim.Measures) {
+		t.Fatalf("exit code %d, %v: %s", code, err, out)
+	}
+	// The command for one of its worlds runs that world.
+	again := strings.Fields(strings.TrimPrefix(strings.ReplaceAll(c.Settings[1].Again, `"`, ""), "pandanode sim "))
+	out, errs, code = simApp(t, append(again, "--json")...)
+	var r sim.Report
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 || r.Digest != c.Settings[1].Digests[0] || r.Replay != c.Settings[1].Again {
+		t.Errorf("again with %v: exit code %d, %v, %s", again, code, err, errs)
+	}
+	// Sizes give exponents, and a world that fails gives its exit code and its command.
+	out, errs, code = simApp(t, "compare", "--kind", "day", "--engine", "null", "--nodes", "9,12", "--seeds", "1..1")
+	if code != 0 || !strings.Contains(out, "DEVICES") || !strings.Contains(out, "n^") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	out, errs, code = simApp(t, "compare", "21", "--with", "choice=ours,without-refused", "--seeds", "1..1")
+	if code != exitViolated || !strings.Contains(out, "fails B: 1 of 1 worlds") || !strings.Contains(errs, `pandanode sim run 21 --seed 1 --with "choice=without-refused"`) {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	for _, args := range []string{"1", "1 --with colour=red", "1 --with loss=2", "1 --nodes 9,12", "1 --with loss=0 --seeds 2..1", "1 --with nodes=9"} {
+		if _, _, code := simApp(t, append([]string{"compare"}, strings.Fields(args)...)...); code != 2 {
 			t.Errorf("%s: exit code %d", args, code)
 		}
 	}
