@@ -216,13 +216,20 @@ func (r *receipts) receiptsFor(author wire.DeviceID) []wire.Signed {
 // reading says how far a device has read, by its receipts.
 type reading struct {
 	log    wire.LogID // the incarnation that said so
-	counts map[wire.LogID]uint64
-	marks  map[wire.LogID]*dag.Item // of this device's logs
-	proven map[wire.LogID][32]byte  // SHA-256 of the receipts that say so: each comes again and again
-	stale  map[uint64]bool          // incarnations that are over: what they had may be gone
+	counts map[branchOf]uint64
+	marks  map[branchOf]*dag.Item // of this device's logs
+	proven map[branchOf][32]byte  // SHA-256 of the receipts that say so: each comes again and again
+	stale  map[uint64]bool        // incarnations that are over: what they had may be gone
 
 	since  time.Time // of the second in which
 	passed int       // so many were passed on
+}
+
+// branchOf is what a receipt is about: a branch of one of this device's logs, by its position
+// in Lists, or another device's log as a whole. A log that forked has a receipt for each.
+type branchOf struct {
+	log    wire.LogID
+	branch int32
 }
 
 // begin forgets the receipts of another incarnation.
@@ -234,8 +241,8 @@ func (r *reading) begin(log wire.LogID) {
 		if r.log != (wire.LogID{}) && len(r.stale) < maxStale {
 			r.stale[r.log.Incarnation] = true
 		}
-		r.log, r.counts, r.marks = log, map[wire.LogID]uint64{}, map[wire.LogID]*dag.Item{}
-		r.proven = map[wire.LogID][32]byte{}
+		r.log, r.counts, r.marks = log, map[branchOf]uint64{}, map[branchOf]*dag.Item{}
+		r.proven = map[branchOf][32]byte{}
 	}
 }
 
@@ -245,8 +252,10 @@ func (r *receipts) hasRead(d wire.DeviceID, it *dag.Item) bool {
 	if of == nil {
 		return false
 	}
-	at := of.marks[it.Log]
-	return at != nil && r.logs.InPast(it, at)
+	return slices.ContainsFunc(r.logs.Index[it.Log], func(branch int) bool {
+		at := of.marks[branchOf{it.Log, int32(branch)}] //nolint:gosec // as Item.List
+		return at != nil && r.logs.InPast(it, at)
+	})
 }
 
 // handedOver says whether one device, of another user than this one's, has read all of these
@@ -319,7 +328,15 @@ func (r *receipts) take(now time.Time, s wire.Signed) error {
 	if d == nil || !r.rosters.now.Has(d.ID) {
 		return fmt.Errorf("%w: device %v", verdict.ErrNotMember, w.Log.Device)
 	}
-	of, p, sum := w.Read.Log, r.read[d.ID], sha256.Sum256(s.Encode())
+	of, at := branchOf{log: w.Read.Log}, r.logs.Items.At(w.Read.Hash)
+	own := of.log.Device == r.self.Device
+	switch {
+	case own && (at == nil || at.Log != of.log || at.Seq != w.Read.Seq):
+		return fmt.Errorf("%w: the entry that was read", verdict.ErrIncomplete)
+	case own:
+		of.branch = at.List
+	}
+	p, sum := r.read[d.ID], sha256.Sum256(s.Encode())
 	if p == nil || p.proven[of] != sum {
 		if err := identity.Verify(d.Cert.LogKey, wire.DomainReceipt, r.group, s); err != nil {
 			return fmt.Errorf("%w: %w", verdict.ErrForged, err)
@@ -338,16 +355,11 @@ func (r *receipts) take(now time.Time, s wire.Signed) error {
 	if p.passed++; p.passed > receiptsPassed {
 		return fmt.Errorf("%w: receipts of device %v", verdict.ErrFull, d.ID)
 	}
-	own := of.Device == r.self.Device
-	at := r.logs.Items.At(w.Read.Hash)
-	if own && (at == nil || at.Log != of || at.Seq != w.Read.Seq) {
-		return fmt.Errorf("%w: the entry that was read", verdict.ErrIncomplete)
-	}
 	p.begin(w.Log)
 	if len(p.counts) >= maxReceiptCounts {
-		maps.DeleteFunc(p.counts, func(log wire.LogID, _ uint64) bool { return p.marks[log] == nil })
+		maps.DeleteFunc(p.counts, func(of branchOf, _ uint64) bool { return p.marks[of] == nil })
 	}
-	if own || len(r.logs.Index[of]) > 0 && len(p.counts) < maxReceiptCounts {
+	if own || len(r.logs.Index[of.log]) > 0 && len(p.counts) < maxReceiptCounts {
 		p.counts[of] = w.Count
 	}
 	if own {
