@@ -260,6 +260,69 @@ func TestStoreGoesBack(t *testing.T) {
 	w.agree(a, b)
 }
 
+// A home is copied, the copy writes to one member and is gone before anybody tells it that it
+// runs twice; the home writes to another member. Neither of the two writes anything before it
+// learns that the log has forked. All are owed what each has shown.
+func TestShownBeforeEvidence(t *testing.T) {
+	w, a, b, c := three(t, 79)
+	w.run(10 * time.Minute)
+	between := func(x, y *device) {
+		w.cut = func(from, to *device) bool {
+			return !slices.Contains([]*device{x, y}, from) || !slices.Contains([]*device{x, y}, to)
+		}
+	}
+	home := maps.Clone(c.rows)
+	between(b, c)
+	c.send("from the copy")
+	w.run(time.Second)
+	c.rows = home
+	c.open()
+	between(a, c)
+	c.send("from the home")
+	w.run(time.Second)
+	c.online = false
+	written := map[*device]uint64{}
+	for d, text := range map[*device]string{a: "from the home", b: "from the copy"} {
+		last := d.m.logs.Lists[d.m.logs.Index[c.m.own.log][0]].Head()
+		if texts := d.texts(); last.Kind != wire.KindRecord || d.m.logs.CountsWithout(last) || !slices.Equal(texts, []string{text}) {
+			t.Fatalf("%s shows %v, and its last of carl is a %v", d.name, texts, last.Kind)
+		}
+		written[d] = d.m.logs.Head(d.m.own.log).Seq
+	}
+	w.cut = nil
+	w.sync(a, b)
+	for _, d := range []*device{a, b} {
+		if n := d.m.logs.Head(d.m.own.log).Seq - written[d]; !d.m.logs.Accused(c.dev.ID) || n != 1 {
+			t.Errorf("%s wrote %d entries, to keep what it has shown: one is enough", d.name, n)
+		}
+	}
+	c.online = true
+	w.run(5 * time.Minute)
+	w.agree(a, b, c)
+	for _, d := range []*device{a, b, c} {
+		texts := d.texts()
+		if slices.Sort(texts); !slices.Equal(texts, []string{"from the copy", "from the home"}) {
+			t.Errorf("%s shows %v", d.name, texts)
+		}
+	}
+}
+
+// Somebody forks logs without end. Members say nothing to that, but once of a log of which
+// they have shown something that no other log names.
+func TestEvidenceMakesNobodyWrite(t *testing.T) {
+	w, _, b, c := three(t, 81)
+	w.run(10 * time.Minute)
+	seq := b.m.logs.Head(b.m.own.log).Seq
+	c.online, w.gossip = false, false
+	w.cut = func(_, _ *device) bool { return true }
+	for raw := range slices.Chunk(forkedLogs(c, func(raws [][]byte) bool { return len(raws) >= 100 }), 1) {
+		_, _ = b.step(Entries{Entries: raw}) // the second of each two is refused
+	}
+	if n := b.m.logs.Head(b.m.own.log).Seq - seq; n != 0 || !b.m.logs.Accused(c.dev.ID) {
+		t.Errorf("ben wrote %d entries about logs of which he has shown nothing", n)
+	}
+}
+
 // An admin gives the group fresh keys; everybody goes on, and of two who do it at
 // once one wins.
 func TestReboot(t *testing.T) {

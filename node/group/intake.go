@@ -110,7 +110,7 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 		return 0, nil
 	}
 	m.detectRollback(now, s)
-	if err := m.evidence.check(now, s); err != nil {
+	if err := takeEvidence(m, now, s); err != nil {
 		return 0, err
 	}
 	s.Second = m.logs.Rival(s) != nil
@@ -198,6 +198,17 @@ func (m *Machine) takeEntry(now time.Time, s *dag.SignedEntry) (int, error) {
 		n += m.takeWaiting(now, w)
 	}
 	return n, nil
+}
+
+// takeEvidence looks whether an entry that arrived is the second one with its sequence number,
+// and takes the evidence into account after this device has said what it has shown of that log.
+func takeEvidence(m *Machine, now time.Time, s *dag.SignedEntry) error {
+	e, err := m.logs.DetectEquivocation(m.own.group, s, m.evidence.read.raw)
+	if e != nil {
+		testifyTo(m, now, e.Log)
+		m.evidence.take(now, e)
+	}
+	return err
 }
 
 // takeWaiting takes an entry that was parked, or, in a turn that is full, later.

@@ -21,6 +21,7 @@ import (
 // Evidence is two entries with one sequence number of one log, as signed.
 type Evidence struct {
 	Log  wire.LogID
+	Seq  uint64    // that both have
 	Pair [2][]byte // encoded Signeds, ascending by hash
 }
 
@@ -33,6 +34,14 @@ func (l *Logs) Accused(d wire.DeviceID) bool {
 // log without evidence has it in its past.
 func (l *Logs) Counts(it *Item) bool {
 	return !l.accused(it.Log) || l.cover().seq(int(it.List)) >= it.Seq
+}
+
+// CountsWithout says whether an entry has an effect also with evidence against its log: a log
+// without evidence other than its own names it.
+func (l *Logs) CountsWithout(it *Item) bool {
+	return slices.ContainsFunc(l.Lists, func(list *LogList) bool {
+		return list.ID != it.Log && !l.accused(list.ID) && l.InPast(it, list.Head())
+	})
 }
 
 // CountsUpTo gives the last sequence number of a branch, by its position in Lists, that has
@@ -143,7 +152,7 @@ func (l *Logs) DetectEquivocation(group wire.GroupID, s *SignedEntry, read func(
 	if err := identity.Verify(d.Cert.LogKey, wire.DomainEntry, group, s.Signed); err != nil {
 		return nil, fmt.Errorf("%v of device %v: %w: %w", s.Entry.Kind, log.Device, verdict.ErrForged, err)
 	}
-	e := &Evidence{Log: log, Pair: [2][]byte{other, s.Raw}}
+	e := &Evidence{Log: log, Seq: s.Entry.Seq, Pair: [2][]byte{other, s.Raw}}
 	if slices.Compare(hash[:], s.Hash[:]) > 0 {
 		e.Pair = [2][]byte{s.Raw, other}
 	}
