@@ -56,6 +56,7 @@ const (
 	MaxSettingKey   = 64
 	MaxSetting      = 1 << 10 // the value of a setting
 	MaxReceipt      = 256     // a receipt's payload
+	MaxReads        = 4 << 10 // read marks in a beacon
 	MaxReceipts     = 16      // receipts in a version vector
 	MaxHanded       = 2 << 10 // an envelope for one member
 	MaxBlobRoots    = 16      // blobs in one request

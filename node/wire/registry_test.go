@@ -131,6 +131,10 @@ func registry() []wireType {
 			V: Version, Log: sampleLog, HLC: 5, Vector: sampleMarks, Gaps: []MessageID{hash[MessageID](1), hash[MessageID](2)}, TransportKey: fill(2, 32), Rescue: []byte("key package"),
 			Rejoin: ptr(signed(Marshal(sampleRejoin))), Position: hash[EpochID](5), Check: hash[Hash](6),
 		}),
+		decodedAlone("beacon-reads", MaxEnvelope, DecodeBeacon, &Beacon{
+			V: Version, Log: sampleLog, HLC: 5, Vector: sampleMarks, Gaps: []MessageID{}, TransportKey: fill(2, 32), Rescue: []byte{},
+			Position: hash[EpochID](5), Check: hash[Hash](6), Reads: []byte("read marks"),
+		}),
 		decodedAlone("join-secrets", MaxJoinSecrets, DecodeJoinSecrets, &JoinSecrets{hash[EpochID](1), [][]byte{sampleKey}}),
 		decodedAlone("public-info", MaxPublicInfo, DecodePublicInfo, &PublicInfo{V: Version, Genesis: signed(Marshal(sampleGenesis)), Authority: []Signed{signed(Marshal(sampleLink))}, Profile: []Signed{signed(Marshal(sampleItem))}, Heads: []Signed{signed(Marshal(sampleHead))}}),
 		decodedAlone("authority-link", MaxPublicInfo, DecodeAuthorityLink, sampleLink),

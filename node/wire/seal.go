@@ -115,6 +115,9 @@ type Beacon struct {
 	Rejoin       *Signed     `cbor:"8,keyasint,omitempty"` // Rejoin
 	Position     EpochID     `cbor:"9,keyasint"`
 	Check        Hash        `cbor:"10,keyasint"` // HMAC under the epoch_authenticator at Position
+	// Reads says how far the device's user has read. A later program decides what is in it:
+	// this one writes none, and passes on what others wrote.
+	Reads []byte `cbor:"11,keyasint,omitempty"`
 }
 
 // Rejoin asks to be added again on the chosen branch. It is signed by the
@@ -193,6 +196,8 @@ func (b *Beacon) validate() error {
 		return fmt.Errorf("%w: beacon: gaps are not ascending", ErrMalformed)
 	case len(b.TransportKey) > MaxHPKEKey || len(b.Rescue) > MaxKeyPackage:
 		return fmt.Errorf("%w: beacon: key of %d bytes, rescue of %d", ErrTooLarge, len(b.TransportKey), len(b.Rescue))
+	case len(b.Reads) > MaxReads:
+		return fmt.Errorf("%w: beacon with read marks of %d bytes, at most %d", ErrTooLarge, len(b.Reads), MaxReads)
 	case b.Rejoin != nil:
 		if err := b.Rejoin.validate(); err != nil {
 			return fmt.Errorf("beacon: rejoin: %w", err)

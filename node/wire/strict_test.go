@@ -333,6 +333,7 @@ func TestRules(t *testing.T) {
 		{"beacon", "too many gaps", change(beacon, func(b *Beacon) { b.Gaps = hashes[MessageID](MaxGaps + 1) }), ErrTooLarge},
 		{"beacon", "long transport key", change(beacon, func(b *Beacon) { b.TransportKey = fill(0, MaxHPKEKey+1) }), ErrTooLarge},
 		{"beacon", "long rescue", change(beacon, func(b *Beacon) { b.Rescue = fill(0, MaxKeyPackage+1) }), ErrTooLarge},
+		{"beacon", "long read marks", change(beacon, func(b *Beacon) { b.Reads = make([]byte, MaxReads+1) }), ErrTooLarge},
 		{"beacon", "rejoin with a short signature", change(beacon, func(b *Beacon) { b.Rejoin = &short }), ErrMalformed},
 		{"receipt", "for no entry", change(sampleReceipt, func(r *Receipt) { r.Read.Seq = 0 }), ErrMalformed},
 		{"receipt", "without the entry's hash", change(sampleReceipt, func(r *Receipt) { r.Read.Hash = EntryHash{} }), ErrMalformed},
