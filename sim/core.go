@@ -38,6 +38,8 @@ type core struct {
 	done   uint64 // events
 	tell   func(format string, args ...any)
 
+	sampler *sampler // nil: nobody looks
+
 	alternative epochs.Alternative // of all machines
 }
 
@@ -278,6 +280,7 @@ func (w *core) until(ctx context.Context, end time.Time) error {
 	second, n := w.now, 0
 	for len(w.events) > 0 && !w.events[0].at.After(end) {
 		e := heap.Pop(&w.events).(event) //nolint:forcetypeassert // its own
+		w.sample(e.at.Add(-1))           // as it was before
 		w.now = e.at
 		if w.now.Sub(second) >= time.Second {
 			second, n = w.now, 0

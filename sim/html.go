@@ -14,7 +14,7 @@ import (
 	"github.com/pandanode/pandanode/node/wire"
 )
 
-//go:embed page.html compare.html style.html
+//go:embed page.html compare.html style.html zoom.html
 var pageFiles embed.FS
 
 var pages = template.Must(template.ParseFS(pageFiles, "*.html"))
@@ -42,13 +42,16 @@ func (r *Report) WriteHTML(out io.Writer) error {
 			{"Messages held", "Copies of messages in plaintext at those who must have them, of all copies owed by then.", d.held()},
 			{"Convergence", "In how many different epochs the live members stood.", d.convergence()},
 		}}
+		if r.Series != nil && i == 0 {
+			s.Figures = append(s.Figures, figure{"Traffic", "Bytes a minute of virtual time: what devices gossip in a full mesh, and syncs in both directions." + map[bool]string{true: " Of all groups together."}[len(r.obs) > 1], d.traffic()})
+		}
 		sections = append(sections, s)
 	}
 	return pages.ExecuteTemplate(out, "page.html", map[string]any{
 		"Fold": len(r.Devices) > 24,
 		"R":    r, "Sections": sections, "About": strings.TrimSpace(r.text.About), "Scenario": r.text.String(),
 		"Virtual": span(time.Duration(r.Virtual * float64(time.Second))), "Many": len(r.obs) > 1, "Invariants": r.verdicts(), "Verdict": Verdict(r.Judged),
-		"Held": percent(r.Records.Held, r.Records.Owed), "More": len(r.obs) - len(sections),
+		"Quiet": r.quiet(), "Held": percent(r.Records.Held, r.Records.Owed), "More": len(r.obs) - len(sections),
 	})
 }
 
@@ -105,6 +108,42 @@ func lanes(devices int) (lane, bar int) {
 	}
 }
 
+// eventful is the part of the run that is drawn. When nothing happens any more for a tenth of
+// the run or longer, that tail is cut off.
+func (r *Report) eventful() time.Duration {
+	var last time.Duration
+	see := func(at time.Time) {
+		if d := at.Sub(epochZero); d < r.text.Run { // then everybody writes once more
+			last = max(last, d)
+		}
+	}
+	for _, m := range r.world.hist.moves {
+		see(m.At)
+	}
+	for _, m := range r.world.hist.marks {
+		see(m.At)
+	}
+	for _, x := range r.world.hist.reads {
+		see(x.At)
+	}
+	for _, p := range r.world.net.from {
+		see(p.From)
+		see(p.To)
+	}
+	if last += max(last/20, time.Second); last < r.text.Run*9/10 {
+		return last
+	}
+	return r.text.Run
+}
+
+// quiet says which tail is not drawn, if any.
+func (r *Report) quiet() string {
+	if end := r.eventful(); end < r.text.Run {
+		return fmt.Sprintf("From %s to the end, at %s, nothing happens: that is not drawn.", span(end.Round(time.Second)), span(r.text.Run))
+	}
+	return ""
+}
+
 // drawing draws one group of a run.
 type drawing struct {
 	r      *Report
@@ -121,7 +160,7 @@ type drawing struct {
 }
 
 func newDrawing(r *Report, i int, o *observation) *drawing {
-	d := &drawing{r: r, w: r.world, o: o, group: i, seats: r.world.groups[i].seats, end: r.text.Run, order: o.Dag.inOrder(), branch: map[*dagEpoch]int{}}
+	d := &drawing{r: r, w: r.world, o: o, group: i, seats: r.world.groups[i].seats, end: r.eventful(), order: o.Dag.inOrder(), branch: map[*dagEpoch]int{}}
 	if cuts := r.world.net.from; len(cuts) > 0 {
 		d.seats = slices.Clone(d.seats)
 		slices.SortStableFunc(d.seats, func(a, b *seat) int { return cuts[0].place(a.n) - cuts[0].place(b.n) })
@@ -153,6 +192,22 @@ func (d *drawing) svg(height int, label string) template.HTML {
 	return template.HTML(s) //nolint:gosec // every text in it is escaped where it is put
 }
 
+// timed is svg of a figure over time, which the page zooms: what lies between moving and still
+// moves with the time, and the axis has its place from top to bottom.
+func (d *drawing) timed(height, top, bottom int, label string) template.HTML {
+	s := fmt.Sprintf(`<svg class="time" data-end="%.3f" data-top="%d" data-bottom="%d" viewBox="0 0 %d %d" role="img" aria-label="%s">%s</svg>`,
+		d.end.Seconds(), top, bottom, drawWidth, height, html.EscapeString(label), d.b.String())
+	d.b.Reset()
+	return template.HTML(s) //nolint:gosec // every text in it is escaped where it is put
+}
+
+// moving begins what moves with the time: it is cut off at the edges. still ends it.
+func (d *drawing) moving(height int) {
+	d.put(`<svg class="t" x="%d" y="0" width="%d" height="%d" viewBox="%d 0 %d %d">`, leftEdge-6, rightEdge-leftEdge+12, height, leftEdge-6, rightEdge-leftEdge+12, height)
+}
+
+func (d *drawing) still() { d.put(`</svg>`) }
+
 func (d *drawing) x(at time.Duration) float64 {
 	at = min(max(at, 0), d.end)
 	return leftEdge + float64(at)/float64(d.end)*(rightEdge-leftEdge)
@@ -167,6 +222,8 @@ func (d *drawing) axis(top, bottom int) {
 		15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour, 6 * time.Hour, 12 * time.Hour,
 		24 * time.Hour, 48 * time.Hour, 5 * 24 * time.Hour, 10 * 24 * time.Hour, 30 * 24 * time.Hour,
 	}
+	d.put(`<g class="axis">`)
+	defer d.put(`</g>`)
 	step := steps[len(steps)-1]
 	for _, s := range steps {
 		if d.end/s <= 12 {
@@ -197,9 +254,11 @@ func (d *drawing) timeline() template.HTML {
 	lane := d.lane
 	bottom := top + lane*len(d.seats)
 	d.axis(top, bottom)
+	d.moving(bottom)
 	for _, p := range d.w.net.from {
 		d.partition(p, top)
 	}
+	d.still()
 	for i, s := range d.seats {
 		y := top + i*lane + lane/2
 		class := "name"
@@ -215,10 +274,15 @@ func (d *drawing) timeline() template.HTML {
 		}
 		d.put(`<text class="%s" x="%d" y="%d" text-anchor="end">%s<title>%s</title></text>`, class, leftEdge-12, y+min(4, lane/4), html.EscapeString(s.n.name), html.EscapeString(s.n.name+": "+note))
 		d.put(`<line class="rail" x1="%d" x2="%d" y1="%d" y2="%d"/>`, leftEdge, rightEdge, y, y)
+	}
+	d.moving(bottom + 10)
+	for i, s := range d.seats {
+		y := top + i*lane + lane/2
 		d.line(s, y)
 		d.marks(s, y)
 	}
-	return d.svg(bottom+24, "timeline of each device")
+	d.still()
+	return d.timed(bottom+24, top, bottom, "timeline of each device")
 }
 
 // place is where a side is drawn. The devices that the partition does not name come last.
@@ -323,9 +387,14 @@ func (d *drawing) line(s *seat, y int) {
 		x0, x1 := d.x(x.from), d.x(x.to)
 		d.put(`<rect class="%s b%d" x="%.1f" y="%d" width="%.1f" height="%d" rx="3"><title>%s in epoch %s, %s to %s</title></rect>`,
 			class, branchColour(branch), x0, y-bar/2, max(x1-x0, 0.8), bar, html.EscapeString(s.n.name), number, span(x.from.Round(time.Second)), span(x.to.Round(time.Second)))
-		if e != nil && x1-x0 > 22 && e.number != last && bar > 10 {
-			d.put(`<text class="epoch" x="%.1f" y="%d">%s</text>`, x0+5, y+4, number)
-			last = e.number
+		if e != nil && e.number != last && bar > 10 {
+			hidden := ""
+			if x1-x0 > 22 {
+				last = e.number
+			} else {
+				hidden = ` visibility="hidden"` // until the page zooms
+			}
+			d.put(`<text class="epoch" x="%.1f" y="%d" data-w="%.1f"%s>%s</text>`, x0+5, y+4, x1-x0, hidden, number)
 		}
 	}
 }
@@ -488,8 +557,8 @@ func (d *drawing) name(dev wire.DeviceID) string {
 	return "somebody"
 }
 
-// chart draws steps; values rise from the bottom.
-func (d *drawing) chart(class string, top, bottom int, most float64, points [][2]float64, fill bool) {
+// chart draws steps, with a fill; values rise from the bottom.
+func (d *drawing) chart(class string, top, bottom int, most float64, points [][2]float64) {
 	y := func(v float64) float64 { return float64(bottom) - v/most*float64(bottom-top) }
 	var path strings.Builder
 	fmt.Fprintf(&path, "M%d %.1f", leftEdge, y(0))
@@ -501,10 +570,8 @@ func (d *drawing) chart(class string, top, bottom int, most float64, points [][2
 		fmt.Fprintf(&path, "H%.1fV%.1f", p[0], y(p[1]))
 	}
 	fmt.Fprintf(&path, "H%d", rightEdge)
-	if fill {
-		d.put(`<path class="%s-fill" d="%sV%dH%dZ"/>`, class, path.String(), bottom, leftEdge)
-	}
-	d.put(`<path class="%s" d="%s"/>`, class, path.String())
+	d.put(`<path class="wide %s-fill" d="%sV%dH%dZ"/>`, class, path.String(), bottom, leftEdge)
+	d.put(`<path class="wide %s" d="%s"/>`, class, path.String())
 }
 
 func (d *drawing) scale(top, bottom int, most float64) {
@@ -522,33 +589,8 @@ func (d *drawing) scale(top, bottom int, most float64) {
 // held draws how many copies of messages are owed, and how many are held.
 func (d *drawing) held() template.HTML {
 	const top, bottom = 10, 130
-	owed := map[wire.MessageID]map[wire.DeviceID]bool{}
-	type step struct {
-		at   time.Time
-		owed int
-		held int
-	}
-	var steps []step
-	for _, a := range d.o.Sent {
-		r := d.o.Dag.by[a.ID]
-		if r == nil || a.Void {
-			continue
-		}
-		owed[a.ID] = map[wire.DeviceID]bool{}
-		for _, v := range d.o.live() {
-			if d.o.Dag.owed(r, v.Device) {
-				owed[a.ID][v.Device] = true
-			}
-		}
-		steps = append(steps, step{at: a.At, owed: len(owed[a.ID])})
-	}
-	for _, r := range d.w.hist.reads {
-		if owed[r.ID][r.Seat.n.dev.ID] {
-			delete(owed[r.ID], r.Seat.n.dev.ID) // once
-			steps = append(steps, step{at: r.At, held: 1})
-		}
-	}
-	slices.SortStableFunc(steps, func(a, b step) int { return a.at.Compare(b.at) })
+	steps := d.o.deliverySteps(d.group, d.w.hist.reads)
+	slices.SortStableFunc(steps, func(a, b delivered) int { return a.at.Compare(b.at) })
 	var o, h int
 	var owedAt, heldAt [][2]float64
 	for _, s := range steps {
@@ -559,35 +601,58 @@ func (d *drawing) held() template.HTML {
 	most := float64(max(o, 1))
 	d.axis(top, bottom)
 	d.scale(top, bottom, most)
-	d.chart("owed", top, bottom, most, owedAt, true)
-	d.chart("held", top, bottom, most, heldAt, true)
-	return d.svg(bottom+24, "messages held over time")
+	d.moving(bottom + 2)
+	d.chart("owed", top, bottom, most, owedAt)
+	d.chart("held", top, bottom, most, heldAt)
+	d.still()
+	return d.timed(bottom+24, top, bottom, "messages held over time")
 }
 
 // convergence draws in how many epochs the live members stood.
 func (d *drawing) convergence() template.HTML {
 	const top, bottom = 10, 90
-	at := map[*seat]wire.EpochID{}
 	var points [][2]float64
 	most := 1
-	for _, m := range d.w.hist.moves {
-		v := d.o.device(m.Seat.n.name)
-		if m.Seat.g.index != d.group || !v.Live || d.since(m.At) > d.end {
-			continue
-		}
-		at[m.Seat] = m.To
-		different := map[wire.EpochID]bool{}
-		for _, e := range at {
-			different[e] = true
-		}
-		most = max(most, len(different))
-		points = append(points, [2]float64{d.x(d.since(m.At)), float64(len(different))})
+	for _, s := range d.r.standing(d.group) {
+		most = max(most, s.epochs)
+		points = append(points, [2]float64{d.x(d.since(s.at)), float64(s.epochs)})
 	}
 	if most%2 == 1 && most > 1 {
 		most++
 	}
 	d.axis(top, bottom)
 	d.scale(top, bottom, float64(most))
-	d.chart("conv", top, bottom, float64(most), points, true)
-	return d.svg(bottom+24, "convergence")
+	d.moving(bottom + 2)
+	d.chart("conv", top, bottom, float64(most), points)
+	d.still()
+	return d.timed(bottom+24, top, bottom, "convergence")
+}
+
+// traffic draws the bytes of gossip and syncs a minute.
+func (d *drawing) traffic() template.HTML {
+	const top, bottom = 12, 112
+	x := d.r.Series
+	rate := func(sums []int) (points [][2]float64, most float64) {
+		for k := range sums[1:] {
+			v := float64(sums[k+1]-sums[k]) / (x.At[k+1] - x.At[k]) * 60
+			if at := time.Duration(x.At[k] * float64(time.Second)); at < d.end {
+				points, most = append(points, [2]float64{d.x(at), v}), max(most, v)
+			}
+		}
+		return points, most
+	}
+	gossip, a := rate(x.Gossip)
+	syncs, b := rate(x.Sync)
+	most := max(a, b, 1)
+	d.axis(top, bottom)
+	for _, part := range []float64{0, 0.5, 1} {
+		y := float64(bottom) - part*float64(bottom-top)
+		d.put(`<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/>`, leftEdge, rightEdge, y, y)
+		d.put(`<text class="tick" x="%d" y="%.1f" text-anchor="end">%s</text>`, leftEdge-12, y+4, size(part*most))
+	}
+	d.moving(bottom + 2)
+	d.chart("sync", top, bottom, most, syncs)
+	d.chart("gossip", top, bottom, most, gossip)
+	d.still()
+	return d.timed(bottom+24, top, bottom, "bytes of gossip and syncs over time")
 }

@@ -141,12 +141,13 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[min(len(sorted)-1, max(0, int(q*float64(len(sorted))+0.9999999)-1))]
 }
 
-// readers are the live members to whom each message of a group is owed.
+// readers are the live members to whom each message of a group is owed that is shown by
+// itself.
 func (o *observation) readers() map[wire.MessageID]map[wire.DeviceID]bool {
 	out, sent, taken := map[wire.MessageID]map[wire.DeviceID]bool{}, o.sent(), o.taken()
 	for _, a := range o.Sent {
 		r := o.Dag.by[a.ID]
-		if r == nil || a.Void || a.Probe || a.Unsure || taken[a.ID] {
+		if r == nil || a.Kind != kindMessage || a.Void || a.Probe || a.Unsure || taken[a.ID] {
 			continue
 		}
 		out[a.ID] = map[wire.DeviceID]bool{}
@@ -167,17 +168,10 @@ func (r *Report) deliveryTimes() []float64 {
 	}
 	r.delivered = []float64{}
 	for i, o := range r.obs {
-		owed, at := o.readers(), map[wire.MessageID]*accepted{}
-		for _, a := range o.Sent {
-			at[a.ID] = a
-		}
-		for _, x := range r.world.hist.reads {
-			a := at[x.ID]
-			if x.Seat.g.index != i || !owed[x.ID][x.Seat.n.dev.ID] || a.Seat == x.Seat {
-				continue
+		for _, d := range o.deliverySteps(i, r.world.hist.reads) {
+			if d.other {
+				r.delivered = append(r.delivered, d.after.Seconds())
 			}
-			delete(owed[x.ID], x.Seat.n.dev.ID) // once
-			r.delivered = append(r.delivered, x.At.Sub(a.At).Seconds())
 		}
 	}
 	slices.Sort(r.delivered)
@@ -185,28 +179,16 @@ func (r *Report) deliveryTimes() []float64 {
 }
 
 // apart is for how long the live members of a group stood in different epochs, of the group
-// that did so longest. Those that have not come in yet do not count.
+// that did so longest.
 func (r *Report) apart() (most time.Duration) {
-	for i, o := range r.obs {
-		at, live := map[*seat]wire.EpochID{}, map[string]bool{}
-		for _, d := range o.live() {
-			live[d.Name] = true
-		}
+	for i := range r.obs {
 		var sum time.Duration
-		last, different := epochZero, 0
-		end := epochZero.Add(r.text.Run)
-		for _, m := range r.world.hist.movesByTime() {
-			if m.Seat.g.index != i || !live[m.Seat.n.name] || m.At.After(end) {
-				continue
+		last := stand{at: epochZero, epochs: 1}
+		for _, s := range append(r.standing(i), stand{at: epochZero.Add(r.text.Run)}) {
+			if last.epochs > 1 {
+				sum += s.at.Sub(last.at)
 			}
-			if different > 1 {
-				sum += m.At.Sub(last)
-			}
-			at[m.Seat] = m.To
-			last, different = m.At, len(kinds(at))
-		}
-		if different > 1 {
-			sum += end.Sub(last)
+			last = s
 		}
 		most = max(most, sum)
 	}
@@ -216,15 +198,6 @@ func (r *Report) apart() (most time.Duration) {
 // movesByTime is the moves in their order: some are noted later, when a device starts again.
 func (h *history) movesByTime() []move {
 	return slices.SortedStableFunc(slices.Values(h.moves), func(a, b move) int { return a.At.Compare(b.At) })
-}
-
-// kinds are the different values of a map.
-func kinds[K, V comparable](m map[K]V) map[V]bool {
-	out := map[V]bool{}
-	for _, v := range m {
-		out[v] = true
-	}
-	return out
 }
 
 // stranded counts the live devices that are not members where most of them are.

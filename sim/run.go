@@ -44,6 +44,7 @@ type Report struct {
 	Events     uint64         `json:"events"`
 	Replay     string         `json:"replay"`
 	Actions    int            `json:"actions"`
+	Series     *Series        `json:"series,omitempty"` // nil: not of whole nodes
 
 	Verbs        map[string]int `json:"verbs"`         // how often each was carried out
 	RefusedVerbs map[string]int `json:"refused_verbs"` // and how often it could not be
@@ -155,6 +156,7 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 		}
 	}
 	w.after(sc.Sync, func() { w.syncAll(sc.Sync) })
+	w.sampler = newSampler(sc.Run)
 	end := epochZero.Add(sc.Run)
 	var stuck error
 	for step := max(sc.Run/10, time.Second); w.now.Before(end) && stuck == nil; {
@@ -176,6 +178,8 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 	if stuck != nil {
 		r.Violations = append(r.Violations, Violation{12, "rest", "", stuck.Error()})
 	}
+	w.sample(w.now)
+	r.Series, w.sampler = w.sampler.series, nil
 	rest := end.Add(-quietTail(sc))
 	for _, g := range w.groups {
 		r.obs = append(r.obs, w.observe(g, rest))
@@ -185,6 +189,7 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 	}
 	r.judge()
 	r.count()
+	r.Series.complete(r)
 	d := w.digest(true)
 	r.Digest, r.Events = hex.EncodeToString(d[:]), w.done
 	r.Refused = append(r.Refused, w.hist.refused...)

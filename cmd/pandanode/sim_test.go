@@ -34,10 +34,10 @@ func TestSimRun(t *testing.T) {
 		t.Errorf("report: %+v", r)
 	}
 	b, err := os.ReadFile(page)
-	if err != nil || !bytes.Contains(b, []byte("<svg")) {
+	if err != nil || !bytes.Contains(b, []byte("<svg")) || !bytes.Contains(b, []byte("data-end=")) {
 		t.Fatalf("page: %v", err)
 	}
-	for _, word := range []string{"src=", "href=", "@import", "url(", "<script"} {
+	for _, word := range []string{"src=", "href=", "@import", "url(", "import(", "fetch(", "XMLHttpRequest", "WebSocket"} {
 		if bytes.Contains(b, []byte(word)) {
 			t.Errorf("the page holds %q: it is not self-contained", word)
 		}
