@@ -158,14 +158,17 @@ type fetch struct {
 	claimed map[int]bool
 	moved   int64 // bytes
 	unsaved int64
-	wrong   string // who served wrong bytes
+	wrong   string   // who served wrong bytes
+	met     bool     // a member was connected
+	mail    []string // why mailboxes did not give what is missing
 	skips   map[peer.ID]map[int]bool
 }
 
-// source is a member who may have a file.
+// source is a member who may have a file, or a mailbox.
 type source struct {
-	g *groupSession
-	p peer.ID
+	g    *groupSession
+	p    peer.ID
+	mail []groupMail // not empty: a mailbox, of these groups
 }
 
 func (x *fetch) run(ctx context.Context) error {
@@ -187,6 +190,7 @@ func (x *fetch) run(ctx context.Context) error {
 	}
 	for !x.whole() {
 		before := x.moved
+		x.mail = nil
 		err := x.pass(ctx)
 		if err := x.save(disk, true); err != nil {
 			return err
@@ -194,17 +198,29 @@ func (x *fetch) run(ctx context.Context) error {
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case x.moved > before:
-		case x.wrong != "":
-			return fmt.Errorf("%w; %s served other bytes", errNoOne, x.wrong)
-		default:
-			return errNoOne
+		}
+		if x.moved == before {
+			return x.stuck()
 		}
 	}
 	return x.conclude(disk)
+}
+
+// stuck says why what is missing does not come.
+func (x *fetch) stuck() error {
+	err := errNoOne
+	if !x.met {
+		err = errNobody
+	}
+	for _, why := range slices.Compact(slices.Sorted(slices.Values(x.mail))) {
+		err = fmt.Errorf("%w; %s", err, why)
+	}
+	if x.wrong != "" {
+		err = fmt.Errorf("%w; %s served other bytes", err, x.wrong)
+	}
+	return err
 }
 
 // prepare opens the place on the disk, which it makes if need be.
@@ -291,9 +307,9 @@ func (x *fetch) whole() bool {
 	return x.f.whole()
 }
 
-// sources lists the connected members of the groups that name the file, in no order but that
-// those who served wrong bytes come last.
-func (x *fetch) sources(ctx context.Context) (out []source, bad int) {
+// sources lists the connected members of the groups that name the file, then the mailboxes of
+// these groups, and last those who served wrong bytes.
+func (x *fetch) sources(ctx context.Context) (members, mailboxes, bad []source) {
 	x.t.mu.Lock()
 	groups := map[wire.GroupID]bool{}
 	for use := range x.f.uses {
@@ -310,36 +326,53 @@ func (x *fetch) sources(ctx context.Context) (out []source, bad int) {
 		if g == nil {
 			continue
 		}
-		members, err := g.connectedMembers(ctx)
+		connected, err := g.connectedMembers(ctx)
 		if err != nil {
 			continue
 		}
-		for _, p := range members {
+		for _, p := range connected {
 			if !seen[p] {
 				seen[p] = true
-				out = append(out, source{g, p})
+				members = append(members, source{g: g, p: p})
+			}
+		}
+		mail, err := g.mailOfOthers(ctx)
+		if err != nil {
+			continue
+		}
+		for _, at := range mail {
+			p := peer.ID(at.at.Peer)
+			if i := slices.IndexFunc(mailboxes, func(s source) bool { return s.p == p }); i >= 0 {
+				mailboxes[i].mail = append(mailboxes[i].mail, at)
+			} else if !slices.Contains(connected, p) { // a member is asked as a member
+				mailboxes = append(mailboxes, source{p: p, mail: []groupMail{at}})
 			}
 		}
 	}
-	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] }) //nolint:gosec // no secret
-	slices.SortStableFunc(out, func(a, b source) int { return wrong[a.p] - wrong[b.p] })
-	for _, s := range out {
-		if wrong[s.p] > 0 {
-			bad++
-		}
+	for _, some := range []*[]source{&members, &mailboxes} {
+		all := *some
+		rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] }) //nolint:gosec // no secret
+		*some = slices.DeleteFunc(all, func(s source) bool {
+			if wrong[s.p] > 0 {
+				bad = append(bad, s)
+			}
+			return wrong[s.p] > 0
+		})
 	}
-	return out, bad
+	slices.SortStableFunc(bad, func(a, b source) int { return wrong[a.p] - wrong[b.p] })
+	return members, mailboxes, bad
 }
 
-// pass asks each member once, those who served wrong bytes only if something is missing after
-// all others.
+// pass asks each member once, then mailboxes for what is missing still, and those who served
+// wrong bytes only if something is missing after all others.
 func (x *fetch) pass(ctx context.Context) error {
-	all, bad := x.sources(ctx)
-	if len(all) == 0 {
+	members, mailboxes, bad := x.sources(ctx)
+	if len(members)+len(mailboxes)+len(bad) == 0 {
 		return errNobody
 	}
-	for i, some := range [][]source{all[:len(all)-bad], all[len(all)-bad:]} {
-		patience := i * fetchWrong
+	x.met = len(members) > 0 || slices.ContainsFunc(bad, func(s source) bool { return len(s.mail) == 0 })
+	for i, some := range [][]source{members, mailboxes, bad} {
+		patience := i / 2 * fetchWrong
 		queue := make(chan source, len(some)) // a worker asks nobody once ctx has ended
 		for _, s := range some {
 			queue <- s
@@ -352,7 +385,11 @@ func (x *fetch) pass(ctx context.Context) error {
 					if ctx.Err() != nil || x.whole() {
 						return
 					}
-					x.from(ctx, s, patience)
+					if len(s.mail) == 0 {
+						_ = x.from(ctx, s.p, patience, func(ctx context.Context) (*blobStream, error) { return s.g.openBlobs(ctx, s.p) })
+					} else {
+						x.fromMailbox(ctx, s, patience)
+					}
 				}
 			})
 		}
@@ -364,34 +401,57 @@ func (x *fetch) pass(ctx context.Context) error {
 	return nil
 }
 
-// from fetches what one member has, and goes on after so many wrong answers.
-func (x *fetch) from(ctx context.Context, s source, patience int) {
+// fromMailbox fetches what a mailbox has in the boxes of a group, and notes what there is to
+// say if it has not what is missing.
+func (x *fetch) fromMailbox(ctx context.Context, s source, patience int) {
+	ways, err := x.n.mailFileWays(ctx, s.mail)
+	for _, open := range ways {
+		if ctx.Err() != nil || x.whole() {
+			return
+		}
+		if err = x.from(ctx, s.p, patience, open); errors.Is(err, blob.ErrWrong) || errors.Is(err, blob.ErrSize) {
+			return // x.wrong names it
+		}
+	}
+	if err == nil {
+		err = errMailLacks
+	}
+	if ctx.Err() == nil && !x.whole() {
+		x.mu.Lock()
+		x.mail = append(x.mail, fmt.Sprintf("the mailbox %v: %v", s.p, mailFileTrouble(err)))
+		x.mu.Unlock()
+	}
+}
+
+// from fetches what a peer has, and goes on after so many wrong answers. The error says why
+// it could not be asked.
+func (x *fetch) from(ctx context.Context, p peer.ID, patience int, open func(context.Context) (*blobStream, error)) error {
 	var stream *blobStream
 	defer func() {
 		if stream != nil {
 			stream.drop()
 		}
 	}()
-	most, skip := 1, x.wrongOf(s.p)
+	most, skip := 1, x.wrongOf(p)
 	for ctx.Err() == nil {
 		if stream == nil || time.Since(stream.began) > blobTurn {
 			if stream != nil {
 				stream.drop()
 			}
 			var err error
-			if stream, err = s.g.openBlobs(ctx, s.p); err != nil {
-				x.n.log.Debug("a member cannot be asked for files", "peer", s.p, "err", err)
-				return
+			if stream, err = open(ctx); err != nil {
+				x.n.log.Debug("a peer cannot be asked for files", "peer", p, "err", err)
+				return err
 			}
 		}
 		have, err := stream.have([]wire.BlobRoot{x.to.Root}, []int64{x.to.Length})
 		if err != nil {
-			return
+			return err
 		}
 		for some := true; some && stream != nil && time.Since(stream.began) <= blobTurn; {
 			from, groups := x.claim(have[0], skip, most)
 			if some = groups > 0; !some {
-				return
+				return nil
 			}
 			began := time.Now()
 			err := x.get(stream, from, groups)
@@ -412,7 +472,7 @@ func (x *fetch) from(ctx context.Context, s source, patience int) {
 			case errors.Is(err, errDisk), errors.Is(err, ErrStore):
 				x.stop(err)
 			case errors.Is(err, blob.ErrWrong), errors.Is(err, blob.ErrSize):
-				x.blame(s.p, err)
+				x.blame(p, err)
 				if patience--; patience >= 0 && errors.Is(err, blob.ErrWrong) {
 					x.skip(skip, from, groups)
 					stream.drop()
@@ -422,11 +482,12 @@ func (x *fetch) from(ctx context.Context, s source, patience int) {
 				}
 			}
 			if ctx.Err() == nil {
-				x.n.log.Debug("a file was not fetched from a member", "peer", s.p, "err", err)
+				x.n.log.Debug("a file was not fetched from a peer", "peer", p, "err", err)
 			}
-			return
+			return err
 		}
 	}
+	return ctx.Err()
 }
 
 // wrongOf gives the groups that a member has wrong. One worker at a time asks a member.
@@ -445,9 +506,12 @@ func (x *fetch) wrongOf(p peer.ID) map[int]bool {
 // skip notes the group that a member had wrong: the first that is missing still.
 func (x *fetch) skip(skip map[int]bool, from, groups int) {
 	x.t.mu.Lock()
-	defer x.t.mu.Unlock()
+	here := slices.Clone(x.f.bits)
+	x.t.mu.Unlock()
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	for i := from; i < from+groups; i++ {
-		if !x.f.bits.Has(i) {
+		if !here.Has(i) {
 			skip[i] = true
 			return
 		}
@@ -513,7 +577,7 @@ func (x *fetch) get(s *blobStream, from, groups int) error {
 
 // blame notes that a member served wrong bytes.
 func (x *fetch) blame(p peer.ID, err error) {
-	x.n.log.Warn("a member served other bytes of a file than the message names", "peer", p, "err", err)
+	x.n.log.Warn("a peer served other bytes of a file than the message names", "peer", p, "err", err)
 	x.t.mu.Lock()
 	if x.f.bad == nil {
 		x.f.bad = map[string]int{}

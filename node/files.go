@@ -267,14 +267,17 @@ func (t *fileTable) change(id wire.Hash, how func(*fileOf, *fileRow)) error {
 func (t *fileTable) path(name string) string { return filepath.Join(t.dir, name) }
 
 // create makes an empty file in the folder.
-func (t *fileTable) create() (*os.File, string, error) {
-	if err := os.MkdirAll(t.dir, 0o700); err != nil {
+func (t *fileTable) create() (*os.File, string, error) { return createIn(t.dir) }
+
+// createIn makes an empty file of a random name in a folder, which it makes if need be.
+func createIn(dir string) (*os.File, string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, "", fmt.Errorf("making the folder of files: %w", err)
 	}
 	var name [16]byte
 	_, _ = rand.Read(name[:])
 	text := hex.EncodeToString(name[:])
-	f, err := os.OpenFile(t.path(text), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, text), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	return f, text, err
 }
 

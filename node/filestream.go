@@ -130,7 +130,7 @@ func answerBlobs(n *Node, id wire.GroupID, p peer.ID, f *frames, ask *wire.BlobA
 	}
 	defer disk.Close()
 	b.F = readOnly{disk}
-	w := &partWriterTo{f: f}
+	w := &partWriterTo{write: func(part []byte) error { return f.write(wire.BlobAnswer{Part: part}) }}
 	if err := b.Slice(w, from, groups); err != nil {
 		return err
 	}
@@ -144,8 +144,8 @@ func (readOnly) WriteAt([]byte, int64) (int, error) { return 0, os.ErrPermission
 
 // partWriterTo sends a slice in parts: what is above a group goes with it.
 type partWriterTo struct {
-	f    *frames
-	part []byte
+	write func(part []byte) error
+	part  []byte
 }
 
 func (w *partWriterTo) Write(p []byte) (int, error) {
@@ -158,7 +158,7 @@ func (w *partWriterTo) Write(p []byte) (int, error) {
 
 func (w *partWriterTo) flush() error {
 	for part := range slices.Chunk(w.part, wire.MaxBlobPart) {
-		if err := w.f.write(wire.BlobAnswer{Part: part}); err != nil {
+		if err := w.write(part); err != nil {
 			return err
 		}
 	}

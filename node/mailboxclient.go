@@ -389,7 +389,7 @@ func (x *mailboxClient) visit(ctx context.Context, at wire.LinkPeer) error {
 	ctx, cancel := context.WithTimeout(ctx, mailTimeout)
 	defer cancel()
 	v := &mailVisit{x: x, p: peer.ID(at.Peer)}
-	if err := v.dial(ctx, at); err != nil {
+	if err := x.g.n.dialMailbox(ctx, at); err != nil {
 		return err
 	}
 	x.mu.Lock()

@@ -134,6 +134,7 @@ func (x *mailboxClient) ended(ctx context.Context, p peer.ID, raw error) {
 	was := st.health
 	again := now == mailFailed && !st.since.IsZero() && st.gone.After(st.since)
 	st.busy, st.err, st.shunned, st.since = false, err, err != nil && !again, time.Time{}
+	x.g.n.mailed.kick.wake()
 	if ctx.Err() == nil {
 		st.health = now
 	}
@@ -302,7 +303,11 @@ func (m *mailboxServer) findings() []api.Finding {
 	if !is {
 		return nil
 	}
-	return []api.Finding{keeperFinding(status)}
+	out := []api.Finding{keeperFinding(status)}
+	if status.FileBytes > status.FileQuota/10*9 {
+		out = append(out, api.Finding{Check: "mailbox files", Health: api.HealthWarn, Detail: fmt.Sprintf("it keeps %s of files for others, of %s: it takes little more", size(status.FileBytes), size(status.FileQuota)), Hint: "raise mailbox_file_quota, or lower mailbox_lifetime, in its configuration"})
+	}
+	return out
 }
 
 func keeperFinding(m mailboxStatus) api.Finding {

@@ -46,14 +46,15 @@ func (v *mailVisit) open(ctx context.Context, b group.Box, voucher *group.Box) (
 		return nil, fmt.Errorf("opening a stream to the mailbox: %w", err)
 	}
 	s := &mailStream{frames: newFrames(stream), peer: v.p, box: b, stop: context.AfterFunc(ctx, func() { _ = stream.Reset() })}
-	if err := v.prove(ctx, s, b, voucher); err != nil {
+	if err := v.x.g.proveBox(ctx, s.frames, v.p, b, voucher); err != nil {
 		s.abandon()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (v *mailVisit) prove(ctx context.Context, s *mailStream, b group.Box, voucher *group.Box) error {
+// proveBox shows a mailbox, at the beginning of a stream, that this device holds the key of a box.
+func (g *groupSession) proveBox(ctx context.Context, s *frames, at peer.ID, b group.Box, voucher *group.Box) error {
 	if err := s.write(wire.MailHello{V: wire.Version, Box: b.ID}); err != nil {
 		return err
 	}
@@ -63,16 +64,16 @@ func (v *mailVisit) prove(ctx context.Context, s *mailStream, b group.Box, vouch
 	} else if err != nil {
 		return noEOF(err)
 	}
-	payload := wire.MailProofPayload(b.ID, challenge.Nonce, []byte(v.x.g.n.host.ID()), []byte(v.p))
+	payload := wire.MailProofPayload(b.ID, challenge.Nonce, []byte(g.n.host.ID()), []byte(at))
 	var proof wire.MailProof
-	if err := v.x.g.loop.look(ctx, func(m *group.Machine) error {
+	if err := g.loop.look(ctx, func(m *group.Machine) error {
 		var ok bool
-		if proof.Signature, ok = m.Mail().ProveBox(b.Key, []byte(v.p), payload); !ok {
+		if proof.Signature, ok = m.Mail().ProveBox(b.Key, []byte(at), payload); !ok {
 			return fmt.Errorf("%w: transport key", errNotFound)
 		}
 		if voucher != nil {
 			proof.Voucher = &wire.MailVoucher{Box: voucher.ID}
-			if proof.Voucher.Signature, ok = m.Mail().ProveBox(voucher.Key, []byte(v.p), payload); !ok {
+			if proof.Voucher.Signature, ok = m.Mail().ProveBox(voucher.Key, []byte(at), payload); !ok {
 				return fmt.Errorf("%w: transport key", errNotFound)
 			}
 		}
@@ -83,9 +84,9 @@ func (v *mailVisit) prove(ctx context.Context, s *mailStream, b group.Box, vouch
 	return s.write(proof)
 }
 
-// dial connects to a mailbox, by the addresses that the group knows or the DHT finds.
-func (v *mailVisit) dial(ctx context.Context, at wire.LinkPeer) error {
-	n, p := v.x.g.n, peer.ID(at.Peer)
+// dialMailbox connects to a mailbox, by the addresses that the group knows or the DHT finds.
+func (n *Node) dialMailbox(ctx context.Context, at wire.LinkPeer) error {
+	p := peer.ID(at.Peer)
 	if n.isConnected(p) {
 		return nil
 	}

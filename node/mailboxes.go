@@ -25,6 +25,8 @@ type groupMailbox struct {
 	Health  mailboxHealth
 	Asked   time.Duration // how long it is being asked now; 0: it is not
 	Waiting int           // envelopes that it has not taken
+	Files   int           // files that it is to have and has not
+	FileErr error         // why, as far as is known
 	Lacks   bool          // it may lack more of what this device wrote, which is brought from the log
 }
 
@@ -38,11 +40,15 @@ func (g *groupSession) mailboxes(ctx context.Context) ([]groupMailbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.mail.mu.Lock()
-	defer g.mail.mu.Unlock()
 	out := make([]groupMailbox, len(assigned))
 	for i, a := range assigned {
-		m := groupMailbox{Peer: peer.ID(a.Peer), Health: mailUntried}
+		out[i] = groupMailbox{Peer: peer.ID(a.Peer), Health: mailUntried}
+		out[i].Files, out[i].FileErr = g.n.mailed.waiting(ctx, g.id, out[i].Peer)
+	}
+	g.mail.mu.Lock()
+	defer g.mail.mu.Unlock()
+	for i, a := range assigned {
+		m := out[i]
 		for _, b := range a.Addrs {
 			if addr, err := multiaddr.NewMultiaddrBytes(b); err == nil {
 				m.Addrs = append(m.Addrs, addr)

@@ -98,7 +98,6 @@ func (e *eviction) room(box *mailBoxRow, bytes int64) (bool, error) {
 // Room for a box that was vouched for is made from such.
 func (e *eviction) heaviest(box *mailBoxRow, bytes int64) (wire.BoxID, bool) {
 	vouchedAlone := e.m.bytes-e.freed+bytes <= e.m.cfg.Quota
-	networks, accounts := make(map[string]int64), make(map[account]int64)
 	each := func(fn func(id wire.BoxID, b *mailBoxRow)) {
 		for id, b := range e.m.boxes {
 			if now := e.rows[id]; now != nil {
@@ -109,18 +108,10 @@ func (e *eviction) heaviest(box *mailBoxRow, bytes int64) (wire.BoxID, bool) {
 			}
 		}
 	}
-	each(func(_ wire.BoxID, b *mailBoxRow) {
-		networks[string(b.Network)] += b.weight()
-		accounts[b.account()] += b.weight()
+	victim, ok := makesRoom(box.account(), bytes, func(fn func(account, int64)) {
+		each(func(_ wire.BoxID, b *mailBoxRow) { fn(b.account(), b.weight()) })
 	})
-	mine := box.account()
-	network := most(networks)
-	if network != mine.network && networks[network] <= networks[mine.network]+bytes {
-		network = mine.network
-	}
-	maps.DeleteFunc(accounts, func(a account, _ int64) bool { return a.network != network })
-	victim := most(accounts)
-	if victim == mine || network == mine.network && accounts[victim] <= accounts[mine]+bytes {
+	if !ok {
 		return wire.BoxID{}, false
 	}
 	var out wire.BoxID
@@ -131,6 +122,23 @@ func (e *eviction) heaviest(box *mailBoxRow, bytes int64) (wire.BoxID, bool) {
 		}
 	})
 	return out, largest > 0
+}
+
+// makesRoom gives the account that is to make room for so much more of another one, if any is,
+// among those that each tells of.
+func makesRoom(mine account, bytes int64, each func(func(a account, has int64))) (victim account, ok bool) {
+	networks, accounts := make(map[string]int64), make(map[account]int64)
+	each(func(a account, has int64) {
+		networks[a.network] += has
+		accounts[a] += has
+	})
+	network := most(networks)
+	if network != mine.network && networks[network] <= networks[mine.network]+bytes {
+		network = mine.network
+	}
+	maps.DeleteFunc(accounts, func(a account, _ int64) bool { return a.network != network })
+	victim = most(accounts)
+	return victim, victim != mine && (network != mine.network || accounts[victim] > accounts[mine]+bytes)
 }
 
 // most gives the key with the most.

@@ -30,10 +30,12 @@ import (
 // MailboxConfig lets a node keep envelopes of groups that it is no member of and
 // cannot open. Every zero value is a default.
 type MailboxConfig struct {
-	Quota    int64         // bytes, of everybody together; 0: 1 GiB
-	BoxQuota int64         // bytes of one box; 0: 64 MiB
-	Lifetime time.Duration // of an envelope; 0: 30 days
-	Allow    []peer.ID     // who may open boxes; none: anybody
+	Quota     int64         // bytes, of everybody together; 0: 1 GiB
+	BoxQuota  int64         // bytes of one box; 0: 64 MiB
+	Lifetime  time.Duration // of an envelope, and of a sealed file; 0: 30 days
+	Allow     []peer.ID     // who may open boxes; none: anybody
+	FileQuota int64         // bytes of sealed files, of everybody together; 0: 1 GiB; negative: it keeps none
+	FileShare int64         // bytes of sealed files in the boxes of one opener, where anybody may open boxes; 0: 256 MiB
 }
 
 // Bounds of a mailbox that nobody sets.
@@ -41,6 +43,8 @@ const (
 	defaultMailQuota    = 1 << 30
 	defaultBoxQuota     = 64 << 20
 	defaultMailLifetime = 30 * 24 * time.Hour
+	defaultFileQuota    = 1 << 30
+	defaultFileShare    = 256 << 20
 	maxBoxesOf          = 64      // opened by one peer
 	maxVouched          = 16      // opened on the word of one box
 	maxInBox            = 1 << 16 // envelopes
@@ -68,7 +72,8 @@ type mailboxServer struct {
 	envelopes int
 	bytes     int64
 	vouched   int64 // bytes of boxes that were vouched for
-	rates     map[peer.ID]*rate.Limiter
+	rates     *peerRates
+	files     *mailFiles                        // nil: it keeps none
 	customers *simplelru.LRU[peer.ID, struct{}] // who has held the key of a box, in this run
 }
 
@@ -128,7 +133,7 @@ func newMailboxServer(n *Node, cfg MailboxConfig) (*mailboxServer, error) {
 	if cfg.Lifetime == 0 {
 		cfg.Lifetime = defaultMailLifetime
 	}
-	m := &mailboxServer{n: n, cfg: cfg, boxes: make(map[wire.BoxID]*mailBoxRow), rates: make(map[peer.ID]*rate.Limiter)}
+	m := &mailboxServer{n: n, cfg: cfg, boxes: make(map[wire.BoxID]*mailBoxRow), rates: newPeerRates(mailRate, mailBurst)}
 	m.customers, _ = simplelru.NewLRU[peer.ID, struct{}](maxCustomers, nil) // the size is positive
 	if err := n.store.Scan([]byte(keyBox), func(key, value []byte) error {
 		row := new(mailBoxRow)
@@ -140,6 +145,10 @@ func newMailboxServer(n *Node, cfg MailboxConfig) (*mailboxServer, error) {
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("restoring the mailbox: %w", err)
+	}
+	var err error
+	if m.files, err = loadMailFiles(m); err != nil {
+		return nil, fmt.Errorf("restoring the files of the mailbox: %w", err)
 	}
 	return m, nil
 }
@@ -166,8 +175,9 @@ func (m *mailboxServer) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-sweep.C:
-			if err := m.sweep(m.n.clock.kept()); err != nil {
-				m.n.log.Warn("old envelopes stay in the mailbox", "err", err)
+			now := m.n.clock.kept()
+			if err := errors.Join(m.sweep(now), m.files.sweep(now)); err != nil {
+				m.n.log.Warn("old envelopes or files stay in the mailbox", "err", err)
 			}
 		case <-announce.C:
 			if err := m.n.directory.dht.ProvideMailbox(ctx); err != nil {
@@ -182,24 +192,22 @@ func (m *mailboxServer) run(ctx context.Context) {
 
 var errNoBoxKey = errors.New("the peer did not show that it holds the box's key")
 
-// serve answers one stream to the mailbox.
-func (m *mailboxServer) serve(ctx context.Context, s network.Stream, at *admission.Slot) error {
-	f := newFrames(s)
-	defer f.abandon()
+// admit has whoever opened a stream show that it holds the key of a box.
+func (m *mailboxServer) admit(f *frames) (*mailCaller, error) {
 	var hello wire.MailHello
 	if err := f.read(&hello); err != nil {
-		return err
+		return nil, err
 	}
 	var challenge wire.MailChallenge
 	_, _ = rand.Read(challenge.Nonce[:])
 	if err := f.write(challenge); err != nil {
-		return err
+		return nil, err
 	}
 	var proof wire.MailProof
 	if err := f.read(&proof); err != nil {
-		return err
+		return nil, err
 	}
-	p := s.Conn().RemotePeer()
+	p := f.s.Conn().RemotePeer()
 	payload := wire.MailProofPayload(hello.Box, challenge.Nonce, []byte(p), []byte(m.n.host.ID()))
 	holds := func(box wire.BoxID, signature []byte) bool {
 		return identity.Verify(box[:], wire.DomainMailbox, wire.GroupID{}, wire.Signed{Payload: payload, Signature: signature}) == nil
@@ -207,11 +215,22 @@ func (m *mailboxServer) serve(ctx context.Context, s network.Stream, at *admissi
 	if !holds(hello.Box, proof.Signature) || proof.Voucher != nil && !holds(proof.Voucher.Box, proof.Voucher.Signature) {
 		m.n.metrics.MailRefused.Add(1)
 		f.close()
-		return errNoBoxKey
+		return nil, errNoBoxKey
 	}
 	c := &mailCaller{peer: p, network: discovery.NetworkOf(m.n.host, p), box: hello.Box}
 	if proof.Voucher != nil {
 		c.voucher = &proof.Voucher.Box
+	}
+	return c, nil
+}
+
+// serve answers one stream to the mailbox.
+func (m *mailboxServer) serve(ctx context.Context, s network.Stream, at *admission.Slot) error {
+	f := newFrames(s)
+	defer f.abandon()
+	c, err := m.admit(f)
+	if err != nil {
+		return err
 	}
 	for {
 		var r wire.MailRequest
@@ -226,11 +245,11 @@ func (m *mailboxServer) serve(ctx context.Context, s network.Stream, at *admissi
 			return err
 		}
 		if reply.Life != 0 {
-			m.proved(p)
+			m.proved(c.peer)
 			at.Prove()
 		}
 		// A client that asks for much waits before the next answer. It costs this node a stream.
-		if err := m.rate(p).WaitN(ctx, min(cost, mailBurst)); err != nil {
+		if err := m.rates.of(c.peer).WaitN(ctx, min(cost, mailBurst)); err != nil {
 			return err
 		}
 		if err := f.write(reply); err != nil {
@@ -267,20 +286,32 @@ func (m *mailboxServer) proved(p peer.ID) {
 	m.customers.Add(p, struct{}{})
 }
 
-// rate is a peer's share of this mailbox's work.
-func (m *mailboxServer) rate(p peer.ID) *rate.Limiter {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	l := m.rates[p]
+// peerRates is each peer's share of some work.
+type peerRates struct {
+	limit rate.Limit // bytes a second
+	burst int
+
+	mu    sync.Mutex
+	peers map[peer.ID]*rate.Limiter
+}
+
+func newPeerRates(limit rate.Limit, burst int) *peerRates {
+	return &peerRates{limit: limit, burst: burst, peers: make(map[peer.ID]*rate.Limiter)}
+}
+
+func (r *peerRates) of(p peer.ID) *rate.Limiter {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.peers[p]
 	if l == nil {
-		if len(m.rates) >= maxMailRates {
-			maps.DeleteFunc(m.rates, func(_ peer.ID, l *rate.Limiter) bool { return l.Tokens() >= mailBurst })
+		if len(r.peers) >= maxMailRates {
+			maps.DeleteFunc(r.peers, func(_ peer.ID, l *rate.Limiter) bool { return l.Tokens() >= float64(r.burst) })
 		}
-		if len(m.rates) >= maxMailRates {
-			clear(m.rates)
+		if len(r.peers) >= maxMailRates {
+			clear(r.peers)
 		}
-		l = rate.NewLimiter(mailRate, mailBurst)
-		m.rates[p] = l
+		l = rate.NewLimiter(r.limit, r.burst)
+		r.peers[p] = l
 	}
 	return l
 }
@@ -529,7 +560,7 @@ func (m *mailboxServer) sweepBox(id wire.BoxID, now time.Time) (more bool, err e
 		if b.Writes, err = m.dropOld(id, &next, limit); err != nil {
 			return false, err
 		}
-	case box.Count == 0 && time.UnixMilli(int64(box.Put)).Before(limit.Add(-m.cfg.Lifetime)): //nolint:gosec // not after now
+	case box.Count == 0 && !m.files.in(id) && time.UnixMilli(int64(box.Put)).Before(limit.Add(-m.cfg.Lifetime)): //nolint:gosec // not after now
 		if err := m.n.apply(storage.Batch{Writes: []storage.Write{{Key: boxKey(keyBox, id)}}}); err != nil {
 			return false, err
 		}
@@ -586,6 +617,10 @@ type mailboxStatus struct {
 	Bytes     int64
 	Quota     int64
 	Lifetime  time.Duration
+
+	Files     int   // sealed files, whole or in parts
+	FileBytes int64 // that they are charged
+	FileQuota int64 // 0: it keeps none
 }
 
 // status says what this node keeps for others; false: it is no mailbox.
@@ -601,5 +636,12 @@ func (m *mailboxServer) status() (mailboxStatus, bool) {
 			full++
 		}
 	}
-	return mailboxStatus{Boxes: len(m.boxes), Full: full, Envelopes: m.envelopes, Bytes: m.bytes, Quota: m.cfg.Quota, Lifetime: m.cfg.Lifetime}, true
+	out := mailboxStatus{Boxes: len(m.boxes), Full: full, Envelopes: m.envelopes, Bytes: m.bytes, Quota: m.cfg.Quota, Lifetime: m.cfg.Lifetime}
+	if m.files != nil {
+		for _, in := range m.files.boxes {
+			out.Files += len(in.files)
+		}
+		out.FileBytes, out.FileQuota = m.files.bytes, m.files.quota
+	}
+	return out, true
 }

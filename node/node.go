@@ -156,6 +156,7 @@ type Node struct {
 	purger    *purger
 	files     *fileTable
 	mailbox   *mailboxServer // nil: it is none
+	mailed    *mailedFiles
 	hookTable hookTable
 	page      *web.Page
 	mailing   chan struct{} // holds one for each mailbox that this node talks to
@@ -205,6 +206,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	n.groups = newGroupTable(n.changed, n.life.done)
 	n.metrics = newMetrics(n)
 	n.twins = newTwins(n)
+	n.mailed = newMailedFiles(n)
 	n.door.limits = admission.NewLimits(&n.door.members, func(what string) { n.metrics.Limited.WithLabelValues(what).Inc() })
 	n.fellows = newFellows(func(p peer.ID) {
 		n.door.limits.Wasted(p)
@@ -283,6 +285,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 		return nil, err
 	}
 	n.life.start(n.fetchFiles)
+	n.life.start(n.mailed.run)
 	if err := n.SetHooks(cfg.Hooks); err != nil {
 		return nil, err
 	}
@@ -449,6 +452,7 @@ func (n *Node) connected(p peer.ID) {
 	}
 	n.groups.pokeLookups()
 	n.files.stir()
+	n.mailed.connected(p)
 	n.twins.connected(p)
 	n.feed.add(nodeEvent{Event: group.Event{Kind: eventPeerConnected}, Peer: p.String()})
 	n.changed.wake()
@@ -459,6 +463,7 @@ func (n *Node) disconnected(p peer.ID) {
 		return // over another connection
 	}
 	n.fellows.disconnected(p)
+	n.mailed.kick.wake()
 	for _, g := range n.groups.all() {
 		g.scheduler.disconnected(p)
 		g.mail.disconnected(p)

@@ -233,7 +233,7 @@ func (s fileRoutes) RemoveFile(ctx context.Context, r api.RemoveFileRequest) (ap
 	if f.Own && !r.Force {
 		whole := 0
 		for _, h := range s.n.holders(ctx, id) {
-			if h.Have == f.Sealed {
+			if h.Have == f.Sealed && !h.Mailbox { // which keeps it for a time only
 				whole++
 			}
 		}
@@ -360,7 +360,8 @@ func (t *fileTable) apiOf(f *fileOf, messages bool) api.File {
 // holdersTimeout is how long members have to say what they have of a file.
 const holdersTimeout = 5 * time.Second
 
-// holders asks the connected members of a file's groups how much of it they have.
+// holders asks the connected members of a file's groups, and their mailboxes, how much of it
+// they have.
 func (n *Node) holders(ctx context.Context, id wire.Hash) []api.FileHolder {
 	out := []api.FileHolder{}
 	all, _ := n.holding(ctx, id)
@@ -370,14 +371,14 @@ func (n *Node) holders(ctx context.Context, id wire.Hash) []api.FileHolder {
 	return out
 }
 
-// holding is a connected member who has some of a file, and what.
+// holding is a connected member who has some of a file, or a mailbox, and what.
 type holding struct {
 	api.FileHolder
 	bits blob.Bits
 }
 
-// holding asks the connected members of a file's groups what they have of it, and says how
-// many there are.
+// holding asks the connected members of a file's groups, and their mailboxes, what they have of
+// it, and says how many members there are. Mailboxes come last, also those that have nothing.
 func (n *Node) holding(ctx context.Context, id wire.Hash) (out []holding, asked int) {
 	ctx, cancel := context.WithTimeout(ctx, holdersTimeout)
 	defer cancel()
@@ -390,30 +391,80 @@ func (n *Node) holding(ctx context.Context, id wire.Hash) (out []holding, asked 
 	x := &fetch{n: n, t: n.files, f: f}
 	root, length := f.row.Root, f.length
 	n.files.mu.Unlock()
-	sources, _ := x.sources(ctx)
+	members, mailboxes, bad := x.sources(ctx)
 	var mu sync.Mutex
 	var asking sync.WaitGroup
-	for _, s := range sources {
+	for _, s := range slices.Concat(members, mailboxes, bad) {
 		asking.Go(func() {
-			stream, err := s.g.openBlobs(ctx, s.p)
-			if err != nil {
+			bits, err := s.has(ctx, n, root, length)
+			h := holding{api.FileHolder{Peer: s.p.String(), Have: bytesIn(bits, length), Mailbox: len(s.mail) > 0}, bits}
+			switch {
+			case h.Mailbox:
+				h.Why = n.lacksWhy(id, s, h.Have == length, err)
+			case h.Have == 0:
 				return
+			default:
+				h.User, h.Name = s.g.whose(ctx, s.p)
 			}
-			defer stream.drop()
-			bits, err := stream.have([]wire.BlobRoot{root}, []int64{length})
-			if err != nil || bits[0].Count() == 0 {
-				return
-			}
-			h := holding{api.FileHolder{Peer: s.p.String(), Have: bytesIn(bits[0], length)}, bits[0]}
-			h.User, h.Name = s.g.whose(ctx, s.p)
 			mu.Lock()
 			defer mu.Unlock()
 			out = append(out, h)
 		})
 	}
 	asking.Wait()
-	slices.SortFunc(out, func(a, b holding) int { return compareText(a.Peer, b.Peer) })
-	return out, len(sources)
+	slices.SortFunc(out, func(a, b holding) int {
+		if a.Mailbox != b.Mailbox {
+			return map[bool]int{false: -1, true: 1}[a.Mailbox]
+		}
+		return compareText(a.Peer, b.Peer)
+	})
+	for _, s := range slices.Concat(members, bad) {
+		if len(s.mail) == 0 {
+			asked++
+		}
+	}
+	return out, asked
+}
+
+// has asks what a source has of a file.
+func (s source) has(ctx context.Context, n *Node, root wire.BlobRoot, length int64) (blob.Bits, error) {
+	ways := []func(context.Context) (*blobStream, error){func(ctx context.Context) (*blobStream, error) { return s.g.openBlobs(ctx, s.p) }}
+	best := blob.NewBits(length)
+	if len(s.mail) > 0 {
+		var err error
+		if ways, err = n.mailFileWays(ctx, s.mail); err != nil {
+			return best, err
+		}
+	}
+	for _, open := range ways {
+		stream, err := open(ctx)
+		if err != nil {
+			return best, err
+		}
+		bits, err := stream.have([]wire.BlobRoot{root}, []int64{length})
+		stream.drop()
+		if err != nil {
+			return best, err
+		}
+		if bits[0].Count() > best.Count() {
+			best = bits[0]
+		}
+	}
+	return best, nil
+}
+
+// lacksWhy says why a mailbox has not all of a file, as far as is known here.
+func (n *Node) lacksWhy(id wire.Hash, s source, whole bool, asked error) string {
+	if whole {
+		return ""
+	}
+	if st, ok := n.mailed.at(id, s.p.String()); ok && st.err != nil {
+		return st.err.Error()
+	}
+	if asked != nil {
+		return mailFileTrouble(asked).Error()
+	}
+	return ""
 }
 
 // whose says which member a peer is of.

@@ -51,7 +51,7 @@ func (s mailboxRoutes) Mailboxes(ctx context.Context, r api.MailboxesRequest) (a
 	}
 }
 
-// untaken says how many envelopes a mailbox has not taken yet, for people; empty: none.
+// untaken says how many envelopes and files a mailbox has not taken yet, for people; empty: none.
 func untaken(all []groupMailbox, self peer.ID) string {
 	for _, m := range all {
 		switch {
@@ -62,6 +62,12 @@ func untaken(all []groupMailbox, self peer.ID) string {
 			return fmt.Sprintf("%v was not reached yet", m.Peer)
 		case m.Waiting > 0:
 			return fmt.Sprintf("%s %s not at %v yet", english.Plural(m.Waiting, "envelope", ""), english.PluralWord(m.Waiting, "is", "are"), m.Peer)
+		case m.Files > 0:
+			text := fmt.Sprintf("%s %s not at %v yet", english.Plural(m.Files, "file", ""), english.PluralWord(m.Files, "is", "are"), m.Peer)
+			if m.FileErr != nil {
+				text += ": " + m.FileErr.Error()
+			}
+			return text
 		case m.Lacks:
 			return fmt.Sprintf("what was too much to wait, or what %v lost, is not there yet", m.Peer)
 		}
@@ -72,7 +78,10 @@ func untaken(all []groupMailbox, self peer.ID) string {
 func apiMailboxes(all []groupMailbox) api.Mailboxes {
 	out := api.Mailboxes{Mailboxes: []api.GroupMailbox{}}
 	for _, m := range all {
-		one := api.GroupMailbox{Peer: m.Peer.String(), Addrs: texts(m.Addrs), Reached: m.Reached, Waiting: m.Waiting, Health: string(m.Health), Error: m.trouble()}
+		one := api.GroupMailbox{FilesWaiting: m.Files, Peer: m.Peer.String(), Addrs: texts(m.Addrs), Reached: m.Reached, Waiting: m.Waiting, Health: string(m.Health), Error: m.trouble()}
+		if m.FileErr != nil {
+			one.FileError = m.FileErr.Error()
+		}
 		out.Mailboxes = append(out.Mailboxes, one)
 	}
 	return out
@@ -191,7 +200,7 @@ func parsePeer(text string) (peer.AddrInfo, error) {
 // apiStatus is what this node keeps for others; zero: it is no mailbox.
 func (m *mailboxServer) apiStatus() api.MailboxStatus {
 	s, _ := m.status()
-	return api.MailboxStatus{Boxes: s.Boxes, Envelopes: s.Envelopes, Bytes: s.Bytes, Quota: s.Quota, Lifetime: api.Duration(s.Lifetime)}
+	return api.MailboxStatus{Boxes: s.Boxes, Envelopes: s.Envelopes, Bytes: s.Bytes, Quota: s.Quota, Lifetime: api.Duration(s.Lifetime), Files: s.Files, FileBytes: s.FileBytes, FileQuota: s.FileQuota}
 }
 
 // mailboxText is what a register of mailboxes sets, for people.

@@ -121,23 +121,29 @@ func (s messageRoutes) delivered(ctx context.Context, g *groupSession, message w
 		changed := g.changed.wait()
 		look(wait)
 		if slices.Index(api.Deliveries, sent.State) >= until {
-			return s.left(ctx, g, sent)
+			return s.left(ctx, g, message, sent)
 		}
 		select {
 		case <-changed:
 		case <-wait.Done():
 			look(ctx) // the present state, not that of the last event
-			return s.left(ctx, g, sent)
+			return s.left(ctx, g, message, sent)
 		case <-s.n.life.done:
-			return s.left(ctx, g, sent)
+			return s.left(ctx, g, message, sent)
 		}
 	}
 }
 
 // left adds where a message is that nobody else has, as far as is known.
-func (s messageRoutes) left(ctx context.Context, g *groupSession, sent api.Sent) api.Sent {
+func (s messageRoutes) left(ctx context.Context, g *groupSession, message wire.MessageID, sent api.Sent) api.Sent {
 	if sent.State != api.DeliveryHeld {
 		sent.Note = g.mailNote(ctx)
+	}
+	if note := s.n.mailed.note(ctx, fileUse{g.id, message}); note != "" {
+		if sent.Note != "" {
+			note = sent.Note + "; " + note
+		}
+		sent.Note = note
 	}
 	return sent
 }

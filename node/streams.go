@@ -15,7 +15,7 @@ func (n *Node) trust(protocol string, p peer.ID) admission.Trust {
 	switch {
 	case n.door.members.Has(p):
 		return admission.Member
-	case protocol == wire.ProtocolMail:
+	case protocol == wire.ProtocolMail || protocol == wire.ProtocolMailBlob:
 		return n.mailbox.trust(p)
 	}
 	return admission.Unknown
@@ -39,6 +39,9 @@ func (n *Node) serveStreams() {
 	}
 	if n.mailbox != nil {
 		protocols[wire.ProtocolMail] = n.mailbox.serve
+		if n.mailbox.files != nil {
+			protocols[wire.ProtocolMailBlob] = n.mailbox.files.serve
+		}
 	}
 	for protocol, serve := range protocols {
 		log := n.log.With("subsystem", "stream", "protocol", protocol)

@@ -96,6 +96,11 @@ func (n *Node) explainFile(ctx context.Context, in wire.GroupID, id wire.Hash) (
 	if told.Pinned {
 		say("it is pinned, and stays")
 	}
+	at := slices.IndexFunc(holders, func(h holding) bool { return h.Mailbox })
+	if at < 0 {
+		at = len(holders)
+	}
+	holders, mailboxes := holders[:at], holders[at:]
 	with := slices.Clone(bits)
 	for i, h := range holders {
 		for g := range groups {
@@ -121,6 +126,10 @@ func (n *Node) explainFile(ctx context.Context, in wire.GroupID, id wire.Hash) (
 	}
 	if lost := groups - with.Count(); lost > 0 && asked > 0 && len(holders) > 0 {
 		say("%s nobody has who is connected", english.Plural(lost, "part", ""))
+	}
+	for _, h := range mailboxes {
+		say("%s", h.inWords(told.Sealed))
+		n.nextPut(id, h, told.Sealed, then)
 	}
 	for _, p := range slices.Sorted(maps.Keys(bad)) {
 		say("peer %s served other bytes than its message names, %s, and is asked last", peer.ID(p), english.Plural(bad[p], "time", ""))
@@ -171,4 +180,35 @@ func part(have, of int64) string {
 		return "all of it"
 	}
 	return fmt.Sprintf("%d %% of it", have*100/max(of, 1))
+}
+
+// inWords says what a mailbox has of a file, and why not all.
+func (h holding) inWords(sealed int64) string {
+	text := fmt.Sprintf("the mailbox %s has ", h.Peer)
+	if h.Have == 0 {
+		text += "nothing of it"
+	} else {
+		text += part(h.Have, sealed)
+	}
+	if h.Why != "" {
+		text += ": " + h.Why
+	}
+	return text
+}
+
+// nextPut says when a file is put into a mailbox that has not all of it.
+func (n *Node) nextPut(id wire.Hash, h holding, sealed int64, then func(format string, args ...any)) {
+	if h.Have == sealed {
+		return
+	}
+	st, ok := n.mailed.at(id, h.Peer)
+	switch wait := time.Until(st.again).Round(time.Second); {
+	case !ok:
+	case st.busy:
+		then("it is being put into the mailbox")
+	case wait > 0:
+		then("it is put into the mailbox again in %v, if a member is away then", wait)
+	default:
+		then("it is put into the mailbox soon, if a member is away")
+	}
 }

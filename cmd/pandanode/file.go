@@ -28,7 +28,9 @@ func (a *app) fileCmd() *cobra.Command {
 		Short: "Look at the files of messages, fetch and keep them",
 		Long: `Look at the files that messages name. "send --file" sends some. Small files of others are fetched
 unasked (files.auto), others by "file get". A file comes from the members of its group who
-have it, from several at once, and goes on where it was after an interruption.
+have it, from several at once, or from a mailbox, and goes on where it was after an
+interruption. While a member is away, a node puts the files that it sent into the mailboxes of
+their group, sealed; "file status" says whether they are there.
 ` + fileHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -187,8 +189,8 @@ func (a *app) fileStatusCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status FILE",
 		Short: "Show how much of a file is here, who else has it, and why it does not come",
-		Long: `Show how much of a file is here, how much each connected member of its groups says that it has,
-and why it does not come if it is wanted.
+		Long: `Show how much of a file is here, how much each connected member and each mailbox of its groups
+says that it has, why a mailbox has not taken it, and why it does not come if it is wanted.
 ` + fileHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
@@ -198,14 +200,19 @@ and why it does not come if it is wanted.
 			}
 			return a.show(f, func() {
 				fmt.Fprintf(a.out, "file    %s\nname    %s\ntype    %s\nsize    %s (%d bytes)\nhere    %s%s\n", f.ID, clean(f.Name), clean(f.MediaType), bytesOf(f.Size), f.Size, here(f), because(f.Why))
+				members := 0
 				for _, h := range f.Holders {
-					who := h.Name
+					who, what := h.Name, "mailbox"
 					if who == "" {
 						who = h.Peer
 					}
-					fmt.Fprintf(a.out, "member  %s has %d %%\n", clean(who), h.Have*100/max(f.Sealed, 1))
+					if !h.Mailbox {
+						what = "member "
+						members++
+					}
+					fmt.Fprintf(a.out, "%s %s has %d %%%s\n", what, clean(who), h.Have*100/max(f.Sealed, 1), because(h.Why))
 				}
-				if len(f.Holders) == 0 {
+				if members == 0 {
 					fmt.Fprintln(a.out, "member  nobody who is connected has any of it")
 				}
 			})

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -16,11 +17,11 @@ func (a *app) mailboxCmd() *cobra.Command {
 		Use:   "mailbox",
 		Short: "Choose the mailboxes of a group",
 		Long: `Choose the mailboxes of a group. A mailbox is a node that runs with --mailbox: it keeps the
-group's envelopes for members who are never online together, and can open none of them. An
-owner or admin chooses which mailboxes the group uses, at most 4. Members learn of the
-choice, and nobody else. A device that learns of a mailbox gets from it the messages that
-are written from then on, and earlier ones as far as the mailbox's quota and lifetime allow.
-Joining a group still takes a member who is online.
+group's envelopes, and its sealed files, for members who are never online together, and can
+open none of them. An owner or admin chooses which mailboxes the group uses, at most 4.
+Members learn of the choice, and nobody else. A device that learns of a mailbox gets from it
+the messages that are written from then on, and earlier ones as far as the mailbox's quota and
+lifetime allow. Joining a group still takes a member who is online.
 ` + namingHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -37,10 +38,10 @@ func (a *app) mailboxListCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list GROUP",
 		Short: "List the mailboxes of a group",
-		Long: `List the mailboxes of a group: when each last answered this node, how many envelopes of this
-node it has not taken, and its last error. With --wait the command ends once each mailbox
-was reached and has taken all envelopes, so that this node can stop. If --timeout is over
-first, the exit code is 7.
+		Long: `List the mailboxes of a group: when each last answered this node, how many envelopes and files
+of this node it has not taken, and its last error. With --wait the command ends once each
+mailbox was reached and has taken all envelopes, and the files that members who are away may
+want, so that this node can stop. If --timeout is over first, the exit code is 7.
 ` + namingHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
@@ -59,6 +60,9 @@ first, the exit code is 7.
 				}
 				if state == "" {
 					state = m.Health
+				}
+				if m.FilesWaiting > 0 {
+					state += fmt.Sprintf("; %s %s%s", english.Plural(m.FilesWaiting, "file", ""), english.PluralWord(m.FilesWaiting, "waits", "wait"), because(m.FileError))
 				}
 				return []string{m.Peer, reached, fmt.Sprint(m.Waiting), state}
 			})

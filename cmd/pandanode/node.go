@@ -250,7 +250,10 @@ func mailboxConfig(c config.Config) (*node.MailboxConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &node.MailboxConfig{Quota: limits.Quota, BoxQuota: limits.BoxQuota, Lifetime: limits.Lifetime}
+	out := &node.MailboxConfig{Quota: limits.Quota, BoxQuota: limits.BoxQuota, Lifetime: limits.Lifetime, FileQuota: limits.FileQuota, FileShare: limits.FileShare}
+	if out.FileQuota == 0 {
+		out.FileQuota = -1 // none
+	}
 	for _, text := range c.MailboxAllow {
 		p, err := peer.Decode(text)
 		if err != nil {

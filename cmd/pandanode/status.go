@@ -383,6 +383,9 @@ func (a *app) printStatus(s api.Status) {
 		each := lifetime(m.Lifetime)
 		pairs = append(pairs, "mailbox", fmt.Sprintf("%s in %s, %s of %s, each kept for %v", english.Plural(m.Envelopes, "envelope", ""), english.Plural(m.Boxes, "box", ""),
 			humanize.IBytes(uint64(m.Bytes)), humanize.IBytes(uint64(m.Quota)), &each)) //nolint:gosec // not negative
+		if m.FileQuota > 0 {
+			pairs = append(pairs, "its files", fmt.Sprintf("%s, %s of %s", english.Plural(m.Files, "file", ""), bytesOf(m.FileBytes), bytesOf(m.FileQuota)))
+		}
 	}
 	pairs = append(pairs, column("no mail", s.Mailless)...)
 	pairs = append(pairs, column("hooks", s.Hooks)...)

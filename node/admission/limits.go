@@ -75,7 +75,8 @@ func NewLimits(m *MemberPeers, refused func(what string)) *Limits {
 		streams: map[string]*meter{
 			wire.ProtocolSync: newMeter(SyncTerms), wire.ProtocolJoin: newMeter(joinTerms), wire.ProtocolFind: newMeter(findTerms), wire.ProtocolMail: newMeter(mailTerms),
 			wire.ProtocolTwin: newMeter(twinTerms), wire.ProtocolHand: newMeter(handTerms), wire.ProtocolBlob: newMeter(blobTerms),
-			"": newMeter(otherTerms),
+			wire.ProtocolMailBlob: newMeter(mailTerms),
+			"":                    newMeter(otherTerms),
 		},
 	}
 }

@@ -38,7 +38,7 @@ type FilesRequest struct {
 // FileRequest names a file by its ID, the beginning of that, or its name.
 type FileRequest struct {
 	File    string `path:"file"`
-	Holders bool   `query:"holders"` // ask the connected members how much of it they have
+	Holders bool   `query:"holders"` // ask the connected members and the mailboxes how much of it they have
 }
 
 // FetchFileRequest is as FileRequest.
@@ -112,12 +112,14 @@ type FileMessage struct {
 	Message string `json:"message"`
 }
 
-// FileHolder is a connected member who has some of a file.
+// FileHolder is a connected member who has some of a file, or a mailbox of one of its groups.
 type FileHolder struct {
-	Peer string `json:"peer"`
-	User string `json:"user,omitempty"`
-	Name string `json:"name,omitempty"`
-	Have int64  `json:"have"` // bytes, sealed
+	Peer    string `json:"peer"`
+	User    string `json:"user,omitempty"`
+	Name    string `json:"name,omitempty"`
+	Have    int64  `json:"have"`              // bytes, sealed
+	Mailbox bool   `json:"mailbox,omitempty"` // it is a mailbox, and keeps the file for a time
+	Why     string `json:"why,omitempty"`     // of a mailbox that has not all of it: why, as far as is known
 }
 
 // FileContent is an open file.

@@ -41,6 +41,9 @@ type GroupMailbox struct {
 	Health  string    `json:"health"`           // untried, ok, full, closed, none (no mailbox), unreached or failed
 	Error   string    `json:"error,omitempty"`  // of the last visit, in words
 	Waiting int       `json:"waiting"`          // envelopes of this device that it has not taken
+
+	FilesWaiting int    `json:"files_waiting,omitempty"` // files that were sent from here, that a member who is away may want, and that it has not taken
+	FileError    string `json:"file_error,omitempty"`    // why, as far as is known, in words
 }
 
 // FindMailboxesRequest looks for mailboxes in the DHT.
@@ -62,4 +65,7 @@ type MailboxStatus struct {
 	Bytes     int64    `json:"bytes"`
 	Quota     int64    `json:"quota"`
 	Lifetime  Duration `json:"lifetime"`
+	Files     int      `json:"files,omitempty"`      // sealed, whole or in parts
+	FileBytes int64    `json:"file_bytes,omitempty"` // that they take
+	FileQuota int64    `json:"file_quota,omitempty"` // 0: it keeps none
 }

@@ -67,7 +67,7 @@ type Sent struct {
 	State   Delivery `json:"state"`
 	HeldBy  int      `json:"held_by"`         // other devices known to hold and read it
 	Readers int      `json:"readers"`         // other devices that it is for
-	Note    string   `json:"note,omitempty"`  // where it waits, if it waits for a mailbox
+	Note    string   `json:"note,omitempty"`  // where it waits, if it waits for a mailbox, and which of its files do
 	Again   bool     `json:"again,omitempty"` // it was sent before with this key, and nothing now
 }
 

@@ -316,6 +316,16 @@ func (b Blob) Slice(w io.Writer, from, groups int) error {
 	}, from, groups)
 }
 
+// SliceSize is how many bytes Slice writes.
+func (b Blob) SliceSize(from, groups int) int64 {
+	size := int64(headSize)
+	_ = b.walk(walker{ // which reads nothing, and so gives no error
+		parent: func(int64, cv, uint32) (l, r cv, err error) { size += parentSize; return l, r, nil },
+		group:  func(_, n int64, _ cv, _ uint32) error { size += n; return nil },
+	}, from, groups)
+	return size
+}
+
 // Take reads a slice, and keeps each group as soon as it has proven right; got is told its
 // number. It reads no more than a parent or a group beyond what is wrong. Errors: ErrWrong;
 // ErrSize if the slice is one of a blob of another length; those of r and of what the blob

@@ -46,6 +46,9 @@ type Config struct {
 	MailboxQuota    string `toml:"mailbox_quota"`
 	MailboxBoxQuota string `toml:"mailbox_box_quota"`
 	MailboxLifetime string `toml:"mailbox_lifetime"`
+	// MailboxFileQuota and MailboxFileShare bound the sealed files that it keeps.
+	MailboxFileQuota string `toml:"mailbox_file_quota"`
+	MailboxFileShare string `toml:"mailbox_file_share"`
 	// MailboxAllow lists the peer IDs that may open boxes; empty: every peer may.
 	MailboxAllow []string `toml:"mailbox_allow"`
 
@@ -148,6 +151,7 @@ func Default(p Paths) Config {
 		MDNS:      true,
 
 		MailboxQuota: "1GiB", MailboxBoxQuota: "64MiB", MailboxLifetime: "30d", MailboxAllow: []string{},
+		MailboxFileQuota: "1GiB", MailboxFileShare: "256MiB",
 
 		Log:     Log{Level: "info", Format: "text"},
 		Metrics: Metrics{Names: []string{}},

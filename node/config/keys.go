@@ -113,7 +113,11 @@ var keys = []Key{
 		"are never online together can talk. It cannot open them. The node then says so in the DHT.", "keep envelopes for groups that this node is no member of", func(c *Config) any { return &c.IsMailbox }},
 	{"mailbox_quota", "How many bytes a mailbox keeps for all peers together.", "most bytes kept for all peers together (default 1GiB)", func(c *Config) any { return &c.MailboxQuota }},
 	{"mailbox_box_quota", "How many bytes it keeps in one box, which is for one group between two removals of members.", "most bytes kept in one box (default 64MiB)", func(c *Config) any { return &c.MailboxBoxQuota }},
-	{"mailbox_lifetime", "How long it keeps an envelope, such as 12h or 30d.", "how long an envelope is kept (default 30d)", func(c *Config) any { return &c.MailboxLifetime }},
+	{"mailbox_lifetime", "How long it keeps an envelope, and a sealed file, such as 12h or 30d.", "how long an envelope or a file is kept (default 30d)", func(c *Config) any { return &c.MailboxLifetime }},
+	{"mailbox_file_quota", "How many bytes of sealed files a mailbox keeps for all peers together, in the folder mailfiles.\n" +
+		"0: it keeps no files.", "most bytes of files kept for all peers together (default 1GiB; 0: none)", func(c *Config) any { return &c.MailboxFileQuota }},
+	{"mailbox_file_share", "How many bytes of that may be in the boxes of one peer. A larger file is not taken. Where\n" +
+		"mailbox_allow names peers, each may have all.", "most bytes of files kept for one peer (default 256MiB)", func(c *Config) any { return &c.MailboxFileShare }},
 	{"mailbox_allow", "Peer IDs that may open boxes, as `pandanode id` shows them. Other members of their groups\n" +
 		"may use these boxes, and open the boxes that follow a removal. Empty: every peer may.", "peer IDs that may open boxes; empty: every peer may", func(c *Config) any { return &c.MailboxAllow }},
 	{"log.level", "The least severe level to log: debug, info, warn or error.", "least level to log: debug, info, warn, error", func(c *Config) any { return &c.Log.Level }},

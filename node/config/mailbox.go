@@ -17,6 +17,9 @@ type MailboxLimits struct {
 	Quota    int64 // bytes
 	BoxQuota int64
 	Lifetime time.Duration
+
+	FileQuota int64 // of sealed files; 0: it keeps none
+	FileShare int64 // of those, in the boxes of one peer
 }
 
 // smallestBox is the lowest bound of a box that makes sense: an envelope has up to 512 KiB.
@@ -45,6 +48,20 @@ func (c Config) Mailbox() (MailboxLimits, error) {
 	if errs == nil && out.BoxQuota > out.Quota {
 		bad("mailbox_box_quota", "%q is more than mailbox_quota, %q", c.MailboxBoxQuota, c.MailboxQuota)
 	}
+	for _, size := range []struct {
+		key, text string
+		to        *int64
+	}{{"mailbox_file_quota", c.MailboxFileQuota, &out.FileQuota}, {"mailbox_file_share", c.MailboxFileShare, &out.FileShare}} {
+		n, err := humanize.ParseBytes(size.text)
+		if err != nil {
+			bad(size.key, "%q is no size such as 64MiB or 1GiB", size.text)
+		}
+		*size.to = int64(min(n, math.MaxInt64/2)) //nolint:gosec // bounded
+	}
+	if out.FileQuota > 0 && out.FileShare == 0 {
+		bad("mailbox_file_share", "%q leaves room for no file: mailbox_file_quota = \"0\" keeps none", c.MailboxFileShare)
+	}
+	out.FileShare = min(out.FileShare, out.FileQuota)
 	var err error
 	switch out.Lifetime, err = days(c.MailboxLifetime); {
 	case err != nil:

@@ -108,6 +108,8 @@ var objects = []object{
 	objectOf[MailProof]("mail-proof", MaxFrame),
 	objectOf[MailRequest]("mail-request", MaxFrame),
 	objectOf[MailReply]("mail-reply", MaxFrame),
+	objectOf[MailBlobAsk]("mail-blob-ask", MaxFrame),
+	objectOf[MailBlobAnswer]("mail-blob-answer", MaxFrame),
 	objectOf[TwinHello]("twin-hello", MaxFrame),
 	objectOf[TwinProof]("twin-proof", MaxFrame),
 	{"envelope", MaxEnvelope, func() any { return new(sealedEnvelope) }, readSealed, encodeSealed},

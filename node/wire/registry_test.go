@@ -187,6 +187,14 @@ func registry() []wireType {
 		inFrames("mail-taken", &MailReply{Code: MailFull, Life: 5, Taken: 1}),
 		inFrames("mail-heads", &MailReply{Life: 5, Heads: []MailHead{{8, hash[Hash](1)}}}),
 		inFrames("mail-items", &MailReply{Life: 5, Items: []MailItem{{8, []byte("envelope")}}}),
+		inFrames("mail-blob-have", &MailBlobAsk{Have: []BlobRoot{hash[BlobRoot](1), hash[BlobRoot](2)}}),
+		inFrames("mail-blob-get", &MailBlobAsk{Get: &BlobGet{hash[BlobRoot](1), 16, 16}}),
+		inFrames("mail-blob-put", &MailBlobAsk{Put: &MailBlobPut{hash[BlobRoot](1), 65737, 1, 1}}),
+		inFrames("mail-blob-part", &MailBlobAsk{Part: []byte("part")}),
+		inFrames("mail-blob-held", &MailBlobAnswer{Have: []BlobHeld{{65737, []byte{3}}, {Bits: []byte{}}}}),
+		inFrames("mail-blob-given", &MailBlobAnswer{Part: []byte("part")}),
+		inFrames("mail-blob-no", &MailBlobAnswer{No: &BlobNo{250}}),
+		inFrames("mail-blob-taken", &MailBlobAnswer{Taken: &MailBlobTaken{MailLarge, 268435456}}),
 	}
 }
 

@@ -19,6 +19,8 @@ const (
 	ProtocolHand = "/panda/hand/2"    // a member hands another one a small envelope
 	ProtocolBlob = "/panda/blob/1"    // a member asks another one for files
 	ProtocolDHT  = "/panda"           // prefix of the DHT's protocol ID
+
+	ProtocolMailBlob = "/panda/mailblob/1" // a member and a mailbox, about files
 )
 
 // ExtensionJoinSecrets is the GroupInfo extension that carries JoinSecrets inside a Welcome; from the

@@ -151,7 +151,7 @@ func TestDocument(t *testing.T) {
 	for name, value := range limits {
 		missing("a limit", fmt.Sprintf("| `%s` | %s |", name, value))
 	}
-	for _, name := range []string{"ProtocolSync", "ProtocolJoin", "ProtocolFind", "ProtocolMail", "ProtocolTwin", "ProtocolHand", "ProtocolBlob", "ProtocolDHT"} {
+	for _, name := range []string{"ProtocolSync", "ProtocolJoin", "ProtocolFind", "ProtocolMail", "ProtocolTwin", "ProtocolHand", "ProtocolBlob", "ProtocolMailBlob", "ProtocolDHT"} {
 		missing("a protocol", "`"+constants(t, "stream.go")[name]+"`")
 	}
 	for name, value := range domains {

@@ -114,6 +114,8 @@ export interface FileHolder {
   user?: string
   name?: string
   have: number
+  mailbox?: boolean
+  why?: string
 }
 
 export interface FileMessage {
@@ -222,6 +224,8 @@ export interface GroupMailbox {
   health: string
   error?: string
   waiting: number
+  files_waiting?: number
+  file_error?: string
 }
 
 export interface GroupStatus {
@@ -368,6 +372,9 @@ export interface MailboxStatus {
   bytes: number
   quota: number
   lifetime: string
+  files?: number
+  file_bytes?: number
+  file_quota?: number
 }
 
 export interface Mailboxes {

@@ -187,11 +187,11 @@ function View({ of }: { of: Named }) {
   )
 }
 
-/** Holders says which connected members have a file. */
+/** Holders says which connected members and mailboxes have a file. */
 export function Holders({ of }: { of: Named }) {
   const [f, set] = useState<Named | null>(null)
   useEffect(() => { ask<Named>('GET', path`/v1/files/${of.id}` + '?holders=true').then(set, () => undefined) }, [of.id])
-  const have = f?.holders?.map((h) => `${(h.user ? called(h.user, h.name) : h.peer.slice(-8))}${h.have < f.sealed ? ` (${size(h.have)})` : ''}`)
+  const have = f?.holders?.filter((h) => h.have > 0).map((h) => `${(h.mailbox ? `the mailbox ${h.peer.slice(-8)}` : h.user ? called(h.user, h.name) : h.peer.slice(-8))}${h.have < f.sealed ? ` (${size(h.have)})` : ''}`)
   return <li><b><bdi>{clean(of.name)}</bdi></b> {!f ? '…' : have?.length ? 'Held by ' + have.join(', ') + ', as far as is connected.' : 'No connected member has it.'}</li>
 }
 
