@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,6 +134,132 @@ func TestFileOf50MiB(t *testing.T) {
 	t.Logf("%d bytes were served for two receivers of %d: %+d", served, f.Sealed, served-2*f.Sealed)
 	if served > most {
 		t.Errorf("%d bytes were served, and %d are the most", served, most)
+	}
+}
+
+// A file of 50 MiB from one real process to another that are never online together: by a
+// mailbox, that is killed while it takes the file and while it gives it, as the receiver is. It
+// comes as it was, and nothing of it goes twice but for 1 MiB at each kill.
+func TestFileOf50MiBByAMailbox(t *testing.T) {
+	const office, sender, receiver = 0, 1, 2
+	c := newCluster(t, 3, 5*time.Minute)
+	c.kill(office)
+	if _, err := c.procs[office].cli(c.ctx, "", "config", "set", "mailbox", "true"); err != nil {
+		t.Fatal(err)
+	}
+	c.start(office)
+	g, err := c.api[sender].CreateGroup(c.ctx, api.CreateGroupRequest{Name: "never together", Policy: api.PolicyOpen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.join(receiver, g.ID)
+	if _, err := c.api[sender].AddMailbox(c.ctx, api.AddMailboxRequest{Group: g.ID, Mailbox: c.procs[office].addr}); err != nil {
+		t.Fatal(err)
+	}
+	c.until(time.Minute, "the receiver uses the mailbox", func() bool {
+		all, err := c.api[receiver].Mailboxes(c.ctx, api.MailboxesRequest{Group: g.ID})
+		return err == nil && len(all.Mailboxes) == 1 && all.Mailboxes[0].Health == "ok" && all.Mailboxes[0].Waiting == 0
+	})
+	c.kill(receiver)
+	counted := func(i int, what string) int64 {
+		t.Helper()
+		st, err := c.api[i].Status(c.ctx, api.StatusRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Extra[what]
+	}
+	keeps := func() int64 {
+		st, err := c.api[office].Status(c.ctx, api.StatusRequest{})
+		if err != nil {
+			return 0
+		}
+		return st.Mailbox.FileBytes
+	}
+
+	// The sender, with the mailbox alone, which is killed in the middle.
+	c.until(time.Minute, "the sender is alone with the mailbox", func() bool {
+		st, err := c.api[sender].Status(c.ctx, api.StatusRequest{})
+		return err == nil && len(st.Peers) == 1
+	})
+	plain := make([]byte, 50<<20)
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(plain)
+	f, err := c.api[sender].Upload(c.ctx, api.UploadRequest{Name: "large.bin"}, int64(len(plain)), bytes.NewReader(plain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent, err := c.api[sender].Send(c.ctx, api.SendRequest{Group: g.ID, Files: []string{f.ID}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if t.Logf("who sends it is told: %s", sent.Note); !strings.Contains(sent.Note, "the file large.bin is on its way to the mailbox") {
+		t.Error("that is not where the file is")
+	}
+	begun := time.Now()
+	c.until(time.Minute, "a third is in the mailbox", func() bool { return keeps() > f.Sealed/3 })
+	c.kill(office)
+	c.start(office)
+	if _, err := c.api[sender].Mailboxes(c.ctx, api.MailboxesRequest{Group: g.ID, Wait: "taken", Timeout: api.Duration(2 * time.Minute)}); err != nil {
+		t.Fatal(err)
+	}
+	put := counted(sender, "file_bytes_out")
+	t.Logf("%d bytes were put of %d, %+d, in %v, in which the mailbox was killed", put, f.Sealed, put-f.Sealed, time.Since(begun).Round(time.Millisecond))
+	if most := f.Sealed + 1<<20 + f.Sealed/50; put > most {
+		t.Errorf("%d bytes were put, and %d are the most", put, most)
+	}
+	c.kill(sender)
+
+	// The receiver, with the mailbox alone: first it is killed in the middle, then the mailbox.
+	c.start(receiver)
+	c.until(time.Minute, "the message is there", func() bool {
+		_, err := c.api[receiver].File(c.ctx, api.FileRequest{File: f.ID})
+		return err == nil
+	})
+	before, begun := counted(office, "file_bytes_out"), time.Now()
+	enough := errors.New("enough")
+	until := func(part float64) error {
+		return c.api[receiver].FetchFile(c.ctx, api.FetchFileRequest{File: f.ID}, func(now api.File) error {
+			if part < 1 && float64(now.Have) >= part*float64(now.Sealed) {
+				return enough
+			}
+			return nil
+		})
+	}
+	if err := until(0.3); !errors.Is(err, enough) {
+		t.Fatal(err)
+	}
+	c.kill(receiver)
+	fetched := counted(office, "file_bytes_out") - before
+	c.start(receiver)
+	if err := until(0.6); !errors.Is(err, enough) {
+		t.Fatal(err)
+	}
+	c.kill(office)
+	c.start(office)
+	if err := until(1); err != nil {
+		now, _ := c.api[receiver].File(c.ctx, api.FileRequest{File: f.ID})
+		t.Fatalf("%v: %+v", err, now)
+	}
+	fetched += counted(receiver, "file_bytes_in")
+	t.Logf("%d bytes were fetched of %d, %+d, in %v, in which the receiver and the mailbox were killed", fetched, f.Sealed, fetched-f.Sealed, time.Since(begun).Round(time.Millisecond))
+	if most := f.Sealed + 2<<20 + f.Sealed/50; fetched > most {
+		t.Errorf("%d bytes were fetched, and %d are the most", fetched, most)
+	}
+	r, err := c.api[receiver].ReadFile(c.ctx, f.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, plain) {
+		t.Errorf("%d bytes came, %v", len(got), err)
+	}
+}
+
+// kill ends a node as kill -9 does.
+func (c *cluster) kill(i int) {
+	c.Helper()
+	if err := c.procs[i].kill(); err != nil {
+		c.Fatal(err)
 	}
 }
 
