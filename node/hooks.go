@@ -234,6 +234,14 @@ func (j hookJournal) Keep(s hook.State) error {
 	})
 }
 
+func (j hookJournal) Erased() error {
+	if err := j.n.apply(storage.Batch{Writes: []storage.Write{{Key: []byte(keyPurge), Value: []byte{1}}}}); err != nil {
+		return fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	j.n.purger.erased()
+	return nil
+}
+
 func (j hookJournal) Changed() <-chan struct{} { return j.n.feed.changed.wait() }
 
 // hookRoutes answers the calls about hooks. None of them changes what a hook does: that is for

@@ -28,6 +28,8 @@ type Journal interface {
 	Acknowledge(group string, cursor uint64) error
 	State() (State, error)
 	Keep(s State) error
+	// Erased has what was kept before go from the disk, too.
+	Erased() error
 	// Changed gives a channel that closes when something may have happened.
 	Changed() <-chan struct{}
 }
@@ -137,9 +139,6 @@ func (r *Runner) Run(ctx context.Context) {
 		if err != nil {
 			r.Log.Warn("the hook waits", "err", err)
 		}
-		if r.state.Failures > 0 { // what happens meanwhile changes nothing
-			changed = nil
-		}
 		if !r.rest(ctx, changed, wait) {
 			return
 		}
@@ -220,6 +219,9 @@ func (r *Runner) Report() Report {
 // turn does all there is to do, and says after which time there is more; 0: when something
 // happens.
 func (r *Runner) turn(ctx context.Context) (wait time.Duration, err error) {
+	if err := r.forget(ctx); err != nil {
+		return storePause, err
+	}
 	if r.state.Parked {
 		return 0, nil
 	}
@@ -280,6 +282,30 @@ func (r *Runner) turn(ctx context.Context) (wait time.Duration, err error) {
 		}
 	}
 	return shorter(wait, r.save(false)), nil
+}
+
+// taken is kept in place of what the hook said about a message that was taken away since: that
+// may say what the message said.
+const taken = "its message was taken away since, and with it what the hook said"
+
+// forget drops what the hook said when it failed, if its message was taken away since.
+func (r *Runner) forget(ctx context.Context) error {
+	s := r.state
+	if s.Failures == 0 || s.Why == taken {
+		return nil
+	}
+	now, _, err := r.Journal.After(ctx, s.Group, s.Cursor-1, 1)
+	if err != nil {
+		return nil //nolint:nilerr // it is not known; a turn says what is wrong
+	}
+	if len(now) > 0 && now[0].Cursor == s.Cursor && r.filter.wants(now[0], time.Now()) && (now[0].Message == nil || now[0].Message.Deleted == nil) {
+		return nil
+	}
+	s.Why = taken
+	if err := r.become(s); err != nil {
+		return err
+	}
+	return r.Journal.Erased()
 }
 
 func (r *Runner) quits() bool {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +23,7 @@ type journal struct {
 	state   State
 	changed chan struct{}
 	fails   func(call string) error // of writes
+	erased  int
 }
 
 func newJournal() *journal {
@@ -66,6 +68,8 @@ func (j *journal) Acknowledge(group string, cursor uint64) error {
 func (j *journal) State() (State, error) { return j.state, nil }
 
 func (j *journal) Keep(s State) error { return j.write("keep", func() { j.state = s }) }
+
+func (j *journal) Erased() error { return j.write("erased", func() { j.erased++ }) }
 
 func (j *journal) Changed() <-chan struct{} { return j.changed }
 
@@ -331,6 +335,57 @@ func TestConfiguredAnew(t *testing.T) {
 		expect(t, "another program", a.ran, "one")
 		kill()
 	})
+}
+
+// A hook that failed at a message may have said what that said. Once the message is taken away,
+// or has expired, that is not kept, be the hook resting or parked, here or when it starts again.
+func TestForgetsWhatWasTakenAway(t *testing.T) {
+	t.Parallel()
+	for name, away := range map[string]func(*api.Message){
+		"deleted": func(m *api.Message) { m.Text, m.Deleted = "", &api.Deleted{} },
+		"expired": func(m *api.Message) { m.Text, m.Expired = "", true },
+	} {
+		for _, parked := range []bool{false, true} {
+			for _, restarted := range []bool{false, true} {
+				t.Run(fmt.Sprint(name, " parked ", parked, " restarted ", restarted), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) {
+						j := newJournal()
+						a := &acted{fails: func(e Event) error { return fmt.Errorf("cannot say %q", e.Message.Text) }}
+						kill := start(t, runner(t, j, a, config.Hook{}))
+						m := j.say("tea", "a secret")
+						if time.Sleep(20 * time.Second); parked {
+							time.Sleep(3 * time.Hour)
+						}
+						j.say("tea", "another") // which takes nothing away
+						synctest.Wait()
+						if !strings.Contains(j.state.Why, "a secret") || j.state.Parked != parked || j.erased != 0 {
+							t.Fatalf("%+v", j.state)
+						}
+						if restarted {
+							kill()
+							away(m)
+							kill = start(t, runner(t, j, a, config.Hook{}))
+						} else {
+							away(m)
+							j.say("tea", "a third")
+							synctest.Wait()
+						}
+						if strings.Contains(j.state.Why, "secret") || j.state.Failures == 0 || j.state.Parked != parked || j.erased != 1 {
+							t.Errorf("%+v, erased %d times", j.state, j.erased)
+						}
+						if !parked { // the next is tried when its time comes
+							time.Sleep(time.Hour)
+							if !slices.Contains(a.ran, "another") || j.state.Cursor != 2 {
+								t.Errorf("%+v after %q", j.state, a.ran)
+							}
+						}
+						kill()
+					})
+				})
+			}
+		}
+	}
 }
 
 // An event that makes a hook fail can be skipped, and nothing else is.
