@@ -3,10 +3,12 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -93,17 +95,49 @@ func (p *process) kill() {
 	p.client.Close()
 }
 
-// acks are the texts that a node acknowledged, and when it last did.
+// acks are the texts that a node acknowledged, each with the ID of its message, and when it
+// last did.
 type acks struct {
 	mu    sync.Mutex
-	texts map[string]bool
+	texts map[string]string
 	last  time.Time
 }
 
-func (a *acks) add(text string) {
+func (a *acks) add(text, id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.texts[text], a.last = true, time.Now()
+	a.texts[text], a.last = id, time.Now()
+}
+
+// explain logs, for a node that lacks messages, how each node sees the group, and what each
+// knows of the first and of the last of those.
+func explain(t *testing.T, nodes []*process, group string, lacks *process, all map[string]string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
+	defer cancel()
+	missing := maps.Clone(all)
+	for since, more := uint64(0), true; more; {
+		page, err := lacks.client.Messages(ctx, api.MessagesRequest{Group: group, Since: since})
+		if err != nil {
+			t.Log(err)
+			return
+		}
+		for _, m := range page.Messages {
+			delete(missing, m.Text)
+			since = m.Cursor
+		}
+		more = page.More
+	}
+	texts := slices.Sorted(maps.Keys(missing))
+	for i, p := range nodes {
+		status, err := p.client.GroupStatus(ctx, api.GroupRequest{Group: group})
+		t.Logf("node %d: %+v %v", i, status, err)
+		for k, text := range texts {
+			if k == 0 || k == len(texts)-1 {
+				why, err := p.client.Why(ctx, api.WhyRequest{Group: group, Subject: missing[text]})
+				t.Logf("node %d of %q: %+v %v", i, text, why, err)
+			}
+		}
+	}
 }
 
 // TestKill sends SIGKILL, round after round, to one of three real processes that talk to
@@ -163,7 +197,7 @@ func TestKill(t *testing.T) {
 
 	var acked [len(nodes)]*acks
 	for i := range acked {
-		acked[i] = &acks{texts: make(map[string]bool)}
+		acked[i] = &acks{texts: make(map[string]string)}
 	}
 	tried := make(map[string]bool)
 	closeKills := 0
@@ -182,13 +216,14 @@ func TestKill(t *testing.T) {
 			}
 			senders.Go(func() {
 				for k, text := range texts {
-					if _, err := nodes[i].client.Send(ctx, api.SendRequest{Group: made.ID, Text: text}); err != nil {
+					sent, err := nodes[i].client.Send(ctx, api.SendRequest{Group: made.ID, Text: text})
+					if err != nil {
 						if i != victim {
 							t.Errorf("%s: %v", text, err)
 						}
 						return
 					}
-					acked[i].add(text)
+					acked[i].add(text, sent.ID)
 					if i == victim && k+1 == fatal {
 						close(reached)
 					}
@@ -210,11 +245,9 @@ func TestKill(t *testing.T) {
 		senders.Wait()
 		nodes[victim].start()
 	}
-	all := make(map[string]bool)
+	all := make(map[string]string) // IDs by text
 	for _, a := range acked {
-		for text := range a.texts {
-			all[text] = true
-		}
+		maps.Copy(all, a.texts)
 	}
 	t.Logf("%d messages acknowledged of %d, %d kills within 50 ms of an acknowledgement", len(all), len(tried), closeKills)
 	if len(all) < wantAcks || closeKills < wantClose {
@@ -223,13 +256,14 @@ func TestKill(t *testing.T) {
 
 	for i, p := range nodes {
 		if _, err := p.client.Status(ctx, api.StatusRequest{Wait: api.LevelSynced, Timeout: api.Duration(2 * time.Minute)}); err != nil {
+			explain(t, nodes[:], made.ID, p, all)
 			t.Fatalf("node %d: %v", i, err)
 		}
 		seen := make(map[string]int)
 		missing := len(all)
 		tail, stop := context.WithTimeout(ctx, 2*time.Minute)
 		err := p.client.Tail(tail, api.TailRequest{Group: made.ID}, func(m api.Message) error {
-			if seen[m.Text]++; all[m.Text] && seen[m.Text] == 1 {
+			if seen[m.Text]++; all[m.Text] != "" && seen[m.Text] == 1 {
 				missing--
 			}
 			if missing == 0 {
@@ -239,6 +273,7 @@ func TestKill(t *testing.T) {
 		})
 		stop()
 		if missing > 0 {
+			explain(t, nodes[:], made.ID, p, all)
 			for text := range all {
 				if seen[text] == 0 {
 					t.Errorf("node %d: %q was acknowledged and is lost", i, text)
