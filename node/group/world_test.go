@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"crypto/sha256"
 	"errors"
+	"flag"
 	"fmt"
 	"iter"
 	"maps"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/internal/signature"
 	"github.com/pandanode/pandanode/mls"
 	"github.com/pandanode/pandanode/node/group/dag"
 	"github.com/pandanode/pandanode/node/group/dag/dagtest"
@@ -67,16 +69,30 @@ func (h *eventHeap) Pop() any {
 	return e
 }
 
+// TestMain remembers good signatures, as the simulator does, but where costs are measured.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("test.bench").Value.String() == "" {
+		signature.Remember(1 << 16)
+	}
+	m.Run()
+}
+
 // memRows is Rows in memory: what was durable.
 type memRows map[string][]byte
 
 func (r memRows) Get(key string) ([]byte, error) { return bytes.Clone(r[key]), nil }
 func (r memRows) Scan(prefix string, fn func(string, []byte) error) error {
-	for _, k := range slices.Sorted(maps.Keys(r)) {
+	var keys []string
+	for k := range r {
 		if strings.HasPrefix(k, prefix) {
-			if err := fn(k, r[k]); err != nil {
-				return err
-			}
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		if err := fn(k, r[k]); err != nil {
+			return err
 		}
 	}
 	return nil
