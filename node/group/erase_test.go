@@ -453,3 +453,50 @@ func TestShownBehindWhatWasTakenAway(t *testing.T) {
 		})
 	}
 }
+
+// Somebody who is removed on the other side of a cut writes a message and takes it away. A
+// device that knows of the removal reads both, and then learns that a member had them first:
+// they are owed from then on, and the message is erased, though no roster changes.
+func TestDeletionCountsByAWitness(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 84)
+	a, b, c, d := w.device("anna"), w.device("ben"), w.device("carl"), w.device("dora")
+	w.found(a, wire.PolicyOpen)
+	for _, x := range []*device{b, c, d} {
+		w.join(x)
+	}
+	w.run(time.Minute)
+	w.cut = func(p, q *device) bool { return (p == a || p == b) != (q == a || q == b) }
+	a.must(RemoveUser{User: c.dev.User})
+	w.run(10 * time.Second)
+	text := c.say(written("taken away"))
+	seals, err := c.m.SealsFor(b.dev.ID, []wire.MessageID{text})
+	if err != nil || len(seals) != 1 {
+		t.Fatalf("%d seals: %v", len(seals), err)
+	}
+	deletion := c.say(takesAway(text))
+	w.run(10 * time.Second)
+	w.cut = func(_, _ *device) bool { return true }
+	d.say(written("dora had both"))
+	take := func(from *device) {
+		t.Helper()
+		entries, _, err := from.m.EntriesAfter(b.dev.ID, b.m.Marks(), wire.EntryHash{}, 64<<10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.must(Entries{Entries: entries})
+	}
+	take(c)
+	more, err := c.m.SealsFor(b.dev.ID, []wire.MessageID{deletion})
+	if err != nil || len(more) != 1 {
+		t.Fatalf("%d seals: %v", len(more), err)
+	}
+	b.must(Seals{Seals: append(seals, more...)})
+	if it := b.record(text); it == nil || b.m.messages.owed(it) || b.rows[rowPlain+hexed(text[:])] == nil || b.rows[rowPlain+hexed(deletion[:])] == nil {
+		t.Fatal("ben has not read both while they are owed to nobody")
+	}
+	take(d)
+	if b.rows[rowPlain+hexed(text[:])] != nil || b.rows[rowGone+hexed(text[:])] == nil {
+		t.Error("ben keeps the text")
+	}
+}

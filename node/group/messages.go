@@ -214,6 +214,7 @@ func (m *messages) refreshOwed(now time.Time) {
 	case m.owing.witnessed:
 		m.owing.witnessed = false
 		m.owing.earlier.changed()
+		m.sayings.judgeAgain(now) // a deletion may be owed now
 		branches := map[int]bool{}
 		for it := range m.owing.unheard {
 			if m.judge(now, it) {
