@@ -11,15 +11,15 @@ import (
 )
 
 // oneGroup is a day of n devices, with n as its seed.
-func oneGroup(n int, engine string) string { return dayText(n, uint64(n), engine) } //nolint:gosec // a count
+func oneGroup(n int) string { return dayText(n, uint64(n)) } //nolint:gosec // a count
 
 // manyGroups is groups of five among a hundred devices that are cut into three
 // sides for a day. Each group is cut; one side lets in a sixth, another removes
 // somebody, and everybody writes every six hours.
-func manyGroups(groups int, engine string) string {
+func manyGroups(groups int) string {
 	const nodes = 100
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %d groups of 5, cut into three for a day\nseed %d\nengine %s\nnodes n1..n%d\n", groups, groups, engine, nodes)
+	fmt.Fprintf(&b, "# %d groups of 5, cut into three for a day\nseed %d\nnodes n1..n%d\n", groups, groups, nodes)
 	sides := make([][]string, 3)
 	for i := range nodes {
 		sides[i%3] = append(sides[i%3], fmt.Sprint("n", i+1))
@@ -59,10 +59,10 @@ type bench struct {
 
 func benches(full bool) []bench {
 	size := func(n int) bench {
-		return bench{fmt.Sprintf("1 group of %d", n), oneGroup(n, "mls"), n}
+		return bench{fmt.Sprintf("1 group of %d", n), oneGroup(n), n}
 	}
 	many := func(n int) bench {
-		return bench{fmt.Sprintf("%d groups of 5", n), manyGroups(n, "mls"), 5 * n}
+		return bench{fmt.Sprintf("%d groups of 5", n), manyGroups(n), 5 * n}
 	}
 	if full {
 		return []bench{size(10), size(30), many(1000), size(100)} // the longest last
@@ -79,8 +79,8 @@ func TestBench(t *testing.T) {
 		t.Fatalf("PANDANODE_SIM_BENCH=%q: it is full, or not set", only)
 	}
 	var table strings.Builder
-	table.WriteString("| | engine | wall | CPU | peak heap | gossip a device | syncs a device | log a device | disk a device | sent | owed | held | twice | lost | violated |\n")
-	table.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	table.WriteString("| | wall | CPU | peak heap | gossip a device | syncs a device | log a device | disk a device | sent | owed | held | twice | lost | violated |\n")
+	table.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	var rows []row
 	for _, b := range benches(full) {
 		sc, err := ParseBytes("bench-"+strings.ReplaceAll(b.name, " ", "-"), []byte(b.text))
@@ -94,7 +94,7 @@ func TestBench(t *testing.T) {
 		}
 		x := newRow(r, c)
 		rows = append(rows, x)
-		fmt.Fprintf(&table, "| %s | %s | %v\n", b.name, r.Engine, x)
+		fmt.Fprintf(&table, "| %s | %v\n", b.name, x)
 		if full {
 			t.Log("\n" + table.String()) // as far as it goes
 		}
@@ -112,7 +112,7 @@ func TestBench(t *testing.T) {
 		}
 	}
 	if full {
-		fmt.Fprintf(&table, "| growth from 10 to 100 devices | | %s\n", rows[3].over(rows[0]))
+		fmt.Fprintf(&table, "| growth from 10 to 100 devices | %s\n", rows[3].over(rows[0]))
 	}
 	t.Log("\n" + table.String())
 }

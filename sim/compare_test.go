@@ -65,7 +65,7 @@ func TestSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := file.String()
-	set := settings(t, "retention=1h loss=0.2 latency=1s sync=2m run=3h engine=null choice=longest-chain")[0]
+	set := settings(t, "retention=1h loss=0.2 latency=1s sync=2m run=3h choice=longest-chain")[0]
 	sc, err := Setup{File: file, Path: "19", Set: set}.World(7)
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func TestSettings(t *testing.T) {
 	if file.String() != before {
 		t.Error("the file changed")
 	}
-	if sc.Groups[0].Retention.Hours() != 1 || sc.Link.Loss != 0.2 || sc.Link.Latency.Seconds() != 1 || sc.Sync.Minutes() != 2 || sc.Run.Hours() != 3 || sc.Engine != "null" || sc.Seed != 7 {
+	if sc.Groups[0].Retention.Hours() != 1 || sc.Link.Loss != 0.2 || sc.Link.Latency.Seconds() != 1 || sc.Sync.Minutes() != 2 || sc.Run.Hours() != 3 || sc.Seed != 7 {
 		t.Errorf("%v", sc)
 	}
 	if again, err := ParseBytes("again", []byte(sc.String())); err != nil || again.Choice != "longest-chain" || again.String() != sc.String() {
@@ -86,7 +86,7 @@ func TestSettings(t *testing.T) {
 	if want := `pandanode sim run --kind people --nodes 9 --faults none --seed 3 --with "loss=0.5"`; err != nil || sc.Again() != want || sc.Link.Loss != 0.5 {
 		t.Errorf("%v: again with %s", err, sc.Again())
 	}
-	for _, text := range []string{"", "loss", "loss=2", "colour=red", "loss=0 loss=1", "choice=best", "engine=steam", "run=1s", "nodes=2", "kind=odd", "nodes=x"} {
+	for _, text := range []string{"", "loss", "loss=2", "colour=red", "loss=0 loss=1", "choice=best", "run=1s", "nodes=2", "kind=odd", "nodes=x"} {
 		all, err := ParseSettings(text)
 		if err != nil {
 			continue
@@ -156,7 +156,7 @@ func TestGrowth(t *testing.T) {
 	}
 	var setups []Setup
 	for _, s := range settings(t, "nodes=9,18") {
-		setups = append(setups, Setup{Name: s.String(), Spec: Spec{Kind: KindDay, Engine: "null"}, Set: s})
+		setups = append(setups, Setup{Name: s.String(), Spec: Spec{Kind: KindDay}, Set: s})
 	}
 	c, err := Compare{Setups: setups, From: 1, To: 1}.Run(t.Context())
 	if err != nil || c.Growth == nil {

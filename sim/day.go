@@ -18,13 +18,13 @@ func generateDay(spec Spec) (string, error) {
 	if n < 9 || n > 1000 || spec.Groups > 1 || spec.Duration != 0 || spec.Faults > FaultsSome {
 		return "", fmt.Errorf("%w: a world of kind day has from 9 to 1000 nodes and one group, lasts 30h, and has no other faults than its partition", ErrScenario)
 	}
-	return dayText(n, spec.Seed, cmp.Or(spec.Engine, "mls")), nil
+	return dayText(n, spec.Seed), nil
 }
 
 // dayText is the text of a day with n devices.
-func dayText(n int, seed uint64, engine string) string {
+func dayText(n int, seed uint64) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %d devices, cut into three for a day\nseed %d\nengine %s\nnodes n1..n%d x1..x3\ngroup tea founder=n1\n", n, seed, engine, n-3)
+	fmt.Fprintf(&b, "# %d devices, cut into three for a day\nseed %d\nnodes n1..n%d x1..x3\ngroup tea founder=n1\n", n, seed, n-3)
 	fmt.Fprintf(&b, "sync every=5m\nrun 30h\nexpect forks >= 1\nexpect removals = 3\nexpect crashes = 0\n")
 	all := numbered("n", 1, n-3)
 	chunks(&b, "0s", "join", all[1:])

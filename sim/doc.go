@@ -6,8 +6,7 @@
 // repeats to the last bit; [Report] holds its digest, the violations of [Invariants], and a
 // page to look at (WriteHTML). Scenarios are files (docs/SCENARIOS.md) or drawn by
 // [Generate]; [Shrink] reduces one that fails. Beside honest devices, which may crash at
-// each boundary of carrying out a Ready, there are hostile ones with real keys. The engine
-// without cryptography in null.go is for very large worlds; a report says which one ran.
+// each boundary of carrying out a Ready, there are hostile ones with real keys.
 //
 // The net backend, [RunNet], plays a scenario with whole nodes over simulated QUIC in
 // virtual time, and the host backend, [RunHost], with real processes in network namespaces.

@@ -66,7 +66,7 @@ func doPuppet(w *core, a Action) error {
 		since, _ := duration(text)
 		at = epochZero.Add(since)
 	}
-	then := g.knownAt(w, at)
+	then := g.knownAt(at)
 	add, err := p.s.addition(a.Args[1])
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func doPuppet(w *core, a Action) error {
 		}
 		made, entries = append(made, wire.EntryHashOf(e.Group, e.Encode())), append(entries, raw)
 		raws[made[i]] = raw
-		then = readDag(g.genesis, g.engine(w), raws)
+		then = readDag(g.genesis, g.engine(), raws)
 	}
 	if g.mayNotAnyMore(n, add) {
 		w.changesNothing(g, fmt.Sprintf("%s, who may not any more, changed the group with %q", n.name, a), entries...)
@@ -127,7 +127,7 @@ func (g *cgroup) mayNotAnyMore(n *cnode, op *wire.Op) bool {
 
 // changesNothing compares what all entries of the group say, with and without some more.
 func (w *core) changesNothing(g *cgroup, otherwise string, entries ...[]byte) {
-	now := g.knownAt(w, w.now)
+	now := g.knownAt(w.now)
 	now.pairs = g.evidence()
 	before, err := w.rosterOf(g, now)
 	if err != nil {
@@ -142,7 +142,7 @@ func (w *core) changesNothing(g *cgroup, otherwise string, entries ...[]byte) {
 			raws[wire.EntryHashOf(g.genesis.ID, signed.Payload)] = raw
 		}
 	}
-	then := readDag(g.genesis, g.engine(w), raws)
+	then := readDag(g.genesis, g.engine(), raws)
 	then.pairs = now.pairs
 	if after, err := w.rosterOf(g, then); err == nil && before != after {
 		g.beyond = append(g.beyond, otherwise)
@@ -187,7 +187,7 @@ func doRubbish(w *core, a Action) error {
 
 // freshRequest is a request to join by a device that keeps none of its keys.
 func (w *core) freshRequest(g *cgroup, n *cnode) (wire.JoinRequest, error) {
-	mls := g.engine(w)
+	mls := g.engine()
 	signer, public, err := mls.NewSigner(n.chance)
 	if err != nil {
 		return wire.JoinRequest{}, err

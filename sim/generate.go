@@ -40,7 +40,6 @@ type Spec struct {
 	Groups   int           // 1
 	Duration time.Duration // 1 to 4 h, the last 20 minutes are quiet
 	Faults   Faults        // some
-	Engine   string        // mls
 	Kind     string        // churn
 }
 
@@ -72,9 +71,6 @@ func (s Spec) Command() string {
 	}
 	if s.Faults != FaultsSome {
 		fmt.Fprintf(&b, " --faults %v", s.Faults)
-	}
-	if s.Engine != "" {
-		fmt.Fprintf(&b, " --engine %s", s.Engine)
 	}
 	fmt.Fprintf(&b, " --seed %d", s.Seed)
 	return b.String()
@@ -152,9 +148,6 @@ func (g *generator) write() {
 		retention = " retention=" + span(time.Duration(5+g.r.IntN(20))*time.Minute)
 	}
 	fmt.Fprintf(&g.b, "# Random world %d\n# %d nodes, %d groups, faults: %v%s\nseed %d\n", g.spec.Seed, g.spec.Nodes, g.spec.Groups, g.spec.Faults, retention, g.spec.Seed)
-	if g.spec.Engine == "null" {
-		fmt.Fprintln(&g.b, "engine null")
-	}
 	fmt.Fprintf(&g.b, "nodes n1..n%d\n", g.spec.Nodes)
 	for i := range g.spec.Groups {
 		fmt.Fprintf(&g.b, "group g%d founder=n%d policy=%v%s\n", i+1, i%g.spec.Nodes+1, wire.PolicyOpen, retention)

@@ -110,7 +110,7 @@ func (p *puppet) known() (*dag, error) {
 		}
 		raws[hash] = b
 	}
-	return readDag(p.s.g.genesis, p.s.g.engine(p.s.w()), raws), nil
+	return readDag(p.s.g.genesis, p.s.g.engine(), raws), nil
 }
 
 // from is the last seq of the log that the device's own machine wrote.

@@ -166,7 +166,7 @@ func checkFlood(sc *Scenario, a Action) error {
 }
 
 // knownAt holds what was in the group at a time: anybody may still have it.
-func (g *cgroup) knownAt(w *core, at time.Time) *dag {
+func (g *cgroup) knownAt(at time.Time) *dag {
 	raws := map[wire.EntryHash][]byte{}
 	for _, s := range g.seats {
 		for _, k := range s.disk.under("entry/") {
@@ -179,7 +179,7 @@ func (g *cgroup) knownAt(w *core, at time.Time) *dag {
 			}
 		}
 	}
-	return readDag(g.genesis, g.engine(w), raws)
+	return readDag(g.genesis, g.engine(), raws)
 }
 
 // heads are the entries that no other names.
@@ -292,7 +292,7 @@ func doBackdate(w *core, a Action) error {
 	text, _ := a.opt("known")
 	since, _ := duration(text)
 	at := epochZero.Add(since)
-	then := p.s.g.knownAt(w, at)
+	then := p.s.g.knownAt(at)
 	incarnation := n.chance.Uint64()
 	if i, _ := a.opt("incarnation"); i == "first" {
 		incarnation = then.firstLog(n.dev.ID)

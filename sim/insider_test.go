@@ -194,7 +194,7 @@ func TestInsiderReach(t *testing.T) {
 	r := insiderWorld(t, "who left lets somebody in")
 	w := r.world
 	mallory := w.nodeOf("mallory")
-	d := w.groups[0].knownAt(w, w.now)
+	d := w.groups[0].knownAt(w.now)
 	fresh := 0
 	for _, e := range d.entries {
 		if e.entry.Device != mallory.dev.ID || e.entry.Log() == mallory.seats[0].log() {

@@ -140,7 +140,7 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 			}
 		}
 	}
-	o.Dag = readDag(g.genesis, g.engine(w), raws)
+	o.Dag = readDag(g.genesis, g.engine(), raws)
 	o.Dag.void, o.Beyond = w.hist.void, g.beyond
 	o.Dag.pairs = g.evidence()
 	o.Dag.closed = g.decl.Policy != wire.PolicyOpen && !o.Dag.setsPolicy()
@@ -174,10 +174,7 @@ func (w *core) observe(g *cgroup, rest time.Time) *observation {
 	return o
 }
 
-func (g *cgroup) engine(w *core) engine.Engine {
-	if w.sc.Engine == "null" {
-		return nullEngine{}
-	}
+func (g *cgroup) engine() engine.Engine {
 	return engine.MLS(g.suite)
 }
 
@@ -487,7 +484,7 @@ func (g *cgroup) evidence() [][2][]byte {
 func (w *core) fresh(g *cgroup, seed uint64, chance string) (m *group.Machine, take func(raw []byte), err error) {
 	f, rows := g.seats[0], newDisk()
 	m, err = group.New(group.Config{
-		Genesis: g.genesis, Device: f.n.dev, LogKey: f.n.log, Incarnation: seed, Engine: g.engine(w),
+		Genesis: g.genesis, Device: f.n.dev, LogKey: f.n.log, Incarnation: seed, Engine: g.engine(),
 		Rand: stream(seed, chance), Rows: rows, Retention: g.decl.Retention, Alternative: w.alternative,
 	}, w.now)
 	late := w.now.Add(24 * time.Hour)

@@ -108,9 +108,6 @@ func generatePeople(spec Spec) string {
 
 	var b strings.Builder
 	fmt.Fprintf(&b, "# World %d of %s\n# %d devices, policy %v%s\nseed %d\n", spec.Seed, spec.Kind, len(p.all()), p.policy, retention, spec.Seed)
-	if spec.Engine == "null" {
-		fmt.Fprintln(&b, "engine null")
-	}
 	fmt.Fprintf(&b, "nodes %s", strings.Join(p.users, " "))
 	for _, x := range p.phones {
 		fmt.Fprintf(&b, " %s=n%s", x, x[1:])

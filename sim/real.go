@@ -199,9 +199,6 @@ func (h *realWorld) play(ctx context.Context, actions []Action) error {
 // realActions are the scenario's, with a restart of its own for each crash that asks for
 // one. It refuses actions that only other backends can carry out.
 func realActions(sc *Scenario) ([]Action, error) {
-	if sc.Engine != "mls" {
-		return nil, fmt.Errorf("%w: whole nodes have no engine %q", ErrScenario, sc.Engine)
-	}
 	if slices.ContainsFunc(sc.Nodes, func(n NodeDecl) bool { return n.User != n.Name }) {
 		return nil, fmt.Errorf("%w: whole nodes have one device for each user", ErrScenario)
 	}

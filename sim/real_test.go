@@ -32,7 +32,6 @@ func TestHostRefusesWhatItCannotDo(t *testing.T) {
 		{head + "1m clock ben +1h", `"clock"`},
 		{head + "1m crash ben at=torn", "at="},
 		{head + "1m send ben as=one", "as="},
-		{head + "engine null", "null"},
 		{head + "expect forks >= 1", "forks"},
 		{strings.Replace(head, "ben", "ben phone=anna", 1), "one device"},
 	} {

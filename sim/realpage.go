@@ -59,7 +59,7 @@ func (h *realWorld) draw(ctx context.Context) error {
 	sc.Run = time.Since(h.begun).Round(time.Second)
 	w := &core{sc: &sc, net: &network{from: h.sides}}
 	r := &Report{
-		Scenario: sc.Name, Title: sc.Title, Seed: sc.Seed, Engine: sc.Engine, Backend: h.report.Backend, Judged: h.report.Judged, Violations: h.report.Violations,
+		Scenario: sc.Name, Title: sc.Title, Seed: sc.Seed, Backend: h.report.Backend, Judged: h.report.Judged, Violations: h.report.Violations,
 		Unexpected: h.report.Unexpected, Records: h.report.Records, Counts: map[string]int{}, Virtual: sc.Run.Seconds(),
 		Replay: "pandanode sim run " + sc.Name + " --backend " + h.report.Backend, world: w, text: &sc,
 	}

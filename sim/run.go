@@ -30,7 +30,6 @@ type Report struct {
 	Scenario   string         `json:"scenario"`
 	Title      string         `json:"title"`
 	Seed       uint64         `json:"seed"`
-	Engine     string         `json:"engine"`            // mls, or null: no cryptography
 	Backend    string         `json:"backend,omitempty"` // empty: core
 	Digest     string         `json:"digest"`
 	Judged     []Judged       `json:"judged"`
@@ -171,7 +170,7 @@ func Run(ctx context.Context, sc *Scenario, opt Options) (*Report, error) {
 		opt.Progress("%s  %s of %s, %d events, %d messages sent, %d shown", sc.Name, span(w.now.Sub(epochZero).Round(time.Second)), span(sc.Run), w.done, len(w.hist.sent), w.hist.shownTotal)
 	}
 	r := &Report{
-		Scenario: sc.Name, Title: sc.Title, Seed: sc.Seed, Engine: sc.Engine, Violations: []Violation{}, Unexpected: []string{},
+		Scenario: sc.Name, Title: sc.Title, Seed: sc.Seed, Violations: []Violation{}, Unexpected: []string{},
 		Refused: []string{}, Counts: map[string]int{}, Virtual: sc.Run.Seconds(), Actions: len(sc.Actions), world: w, text: sc,
 	}
 	r.Replay = cmp.Or(sc.again, "pandanode sim run "+sc.Name)

@@ -27,7 +27,6 @@ type Scenario struct {
 	Title   string // the first line of comment
 	About   string // the lines of comment after it
 	Seed    uint64
-	Engine  string // "mls" or "null"
 	Choice  string // "", or another fork choice, to measure: see [Choices]
 	Nodes   []NodeDecl
 	Groups  []GroupDecl
@@ -141,9 +140,6 @@ func (s *Scenario) String() string {
 		fmt.Fprintln(&b, strings.TrimSpace("# "+l))
 	}
 	fmt.Fprintf(&b, "seed %d\n", s.Seed)
-	if s.Engine != "mls" {
-		fmt.Fprintf(&b, "engine %s\n", s.Engine)
-	}
 	if s.Choice != "" {
 		fmt.Fprintf(&b, "choice %s\n", s.Choice)
 	}
@@ -195,7 +191,7 @@ var DefaultLink = Link{Latency: 30 * time.Millisecond, Jitter: 40 * time.Millise
 // Parse reads a scenario and checks all that can be checked without running it:
 // an unknown word, verb, option or node is an error.
 func Parse(name string, r io.Reader) (*Scenario, error) {
-	p := &parser{sc: &Scenario{Name: name, Engine: "mls", Link: DefaultLink, Sync: time.Minute, Seed: 1}, seen: map[string]bool{}}
+	p := &parser{sc: &Scenario{Name: name, Link: DefaultLink, Sync: time.Minute, Seed: 1}, seen: map[string]bool{}}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	for n := 1; lines.Scan(); n++ {
@@ -237,7 +233,7 @@ func (p *parser) line(text string) error {
 	if c := words[0][0]; c >= '0' && c <= '9' || c == '+' {
 		return p.action(words)
 	}
-	once := map[string]bool{"seed": true, "engine": true, "choice": true, "nodes": true, "sync": true, "run": true}
+	once := map[string]bool{"seed": true, "choice": true, "nodes": true, "sync": true, "run": true}
 	if once[words[0]] && p.seen[words[0]] {
 		return fmt.Errorf("%s is there twice", words[0])
 	}
@@ -245,8 +241,6 @@ func (p *parser) line(text string) error {
 	switch args := words[1:]; words[0] {
 	case "seed":
 		return p.one(args, func(s string) (err error) { p.sc.Seed, err = strconv.ParseUint(s, 10, 64); return err })
-	case "engine":
-		return p.one(args, p.sc.setEngine)
 	case "choice":
 		return p.one(args, p.sc.setChoice)
 	case "run":

@@ -48,7 +48,7 @@ func TestScenarioErrors(t *testing.T) {
 		{head + "link latency=-3s", "no duration"},
 		{head + "nodes anna..carl", "twice"},
 		{head + "sync every=1ms", "at least"},
-		{head + "engine steam", "mls and null"},
+		{head + "choice steam", "longest-chain"},
 		{head + "expect joy = 1", "no expectation"},
 		{head + "every 1s from 0s to 10h send anna", "too often"},
 		{head + "group tea founder=anna", "new name"},

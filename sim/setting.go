@@ -62,7 +62,6 @@ var drawn = map[string]func(*Spec, string) error{
 
 // headed are the keys of lines at the head of a scenario.
 var headed = map[string]func(*Scenario, string) error{
-	"engine": (*Scenario).setEngine,
 	"choice": (*Scenario).setChoice,
 	"retention": func(s *Scenario, v string) error {
 		s.Groups = slices.Clone(s.Groups)
@@ -91,14 +90,6 @@ func HeadKeys() []string { return slices.Sorted(maps.Keys(headed)) }
 
 // DrawnKeys lists the keys that say how a world is drawn: they are for random worlds alone.
 func DrawnKeys() []string { return slices.Sorted(maps.Keys(drawn)) }
-
-func (s *Scenario) setEngine(v string) error {
-	if v != "mls" && v != "null" {
-		return fmt.Errorf("engine %q: there are mls and null", v)
-	}
-	s.Engine = v
-	return nil
-}
 
 func (s *Scenario) setChoice(v string) error {
 	if v != "ours" && alternative(v) == "" {

@@ -44,11 +44,7 @@ type sealed struct {
 }
 
 func newSpy(s *seat) *spy {
-	engine := engine.MLS(1)
-	if s.n.w.sc.Engine == "null" {
-		engine = nullEngine{}
-	}
-	return &spy{Engine: engine, s: s, epochs: map[string]*spiedEpoch{}, choking: map[[32]byte]bool{}}
+	return &spy{Engine: engine.MLS(1), s: s, epochs: map[string]*spiedEpoch{}, choking: map[[32]byte]bool{}}
 }
 
 func (p *spy) wrap(e engine.Epoch) *spiedEpoch {

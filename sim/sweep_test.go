@@ -13,7 +13,7 @@ import (
 // both sum into what one sweep of all gives.
 func TestSweep(t *testing.T) {
 	t.Parallel()
-	s := Sweep{Spec: Spec{Nodes: 4, Duration: time.Hour, Engine: "null", Faults: FaultsSome}, From: 1, To: 4, Jobs: 2}
+	s := Sweep{Spec: Spec{Nodes: 4, Duration: time.Hour, Faults: FaultsSome}, From: 1, To: 4, Jobs: 2}
 	var file bytes.Buffer
 	emit := func(x Swept) error { return json.NewEncoder(&file).Encode(x) }
 	first := s

@@ -66,7 +66,6 @@ func (f *simFlags) registerWorld(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&f.spec.Duration, "duration", 0, "random world: virtual time, from 1h (default: 1h to 4h)")
 	cmd.Flags().StringVar(&f.faults, "faults", "some", "random world: none, some or many")
 	cmd.Flags().StringVar(&f.spec.Kind, "kind", sim.KindChurn, "random world: "+strings.Join(sim.Kinds, ", "))
-	cmd.Flags().StringVar(&f.spec.Engine, "engine", "", "mls, or null for very large worlds: no cryptography")
 }
 
 // registerWith adds the flag that changes the head of a scenario.
@@ -76,9 +75,6 @@ func (f *simFlags) registerWith(cmd *cobra.Command) {
 
 // check looks at the flags, and reads that of the faults.
 func (f *simFlags) check() (err error) {
-	if f.spec.Engine != "" && f.spec.Engine != "mls" && f.spec.Engine != "null" {
-		return api.Errorf(api.CodeInvalid, "--engine must be mls or null, not %q", f.spec.Engine)
-	}
 	if f.spec.Faults, err = sim.ParseFaults(f.faults); err != nil {
 		return api.Errorf(api.CodeInvalid, "--faults: %v", err)
 	}
@@ -111,10 +107,6 @@ func (f *simFlags) load(cmd *cobra.Command, args []string) (sc *sim.Scenario, er
 		sc.Seed = f.spec.Seed
 		f.replay += fmt.Sprint(" --seed ", sc.Seed)
 	}
-	if f.spec.Engine != "" {
-		sc.Engine = f.spec.Engine
-		f.replay += " --engine " + sc.Engine
-	}
 	return sc, nil
 }
 
@@ -132,9 +124,6 @@ func (f *simFlags) loadWith(cmd *cobra.Command, args []string) (*sim.Scenario, e
 		}
 		if s.Path = args[0]; !cmd.Flags().Changed("seed") {
 			seed = s.File.Seed
-		}
-		if f.spec.Engine != "" {
-			s.Set = append(sim.Setting{{"engine", f.spec.Engine}}, s.Set...)
 		}
 	}
 	sc, err := s.World(seed)
@@ -251,12 +240,8 @@ func writeFile(name string, write func(io.Writer) error) (err error) {
 }
 
 func (a *app) printReport(r *sim.Report) {
-	engine := "MLS"
-	if r.Engine != "mls" {
-		engine = "null: no cryptography"
-	}
 	a.facts(
-		"scenario", r.Scenario+": "+r.Title, "seed", fmt.Sprint(r.Seed), "engine", engine, "digest", r.Digest,
+		"scenario", r.Scenario+": "+r.Title, "seed", fmt.Sprint(r.Seed), "digest", r.Digest,
 		"records", r.Records.String(),
 		"epochs", fmt.Sprintf("%d, %d forks, %d switches, %d commits", r.Counts["epochs"], r.Counts["forks"], r.Counts["switches"], r.Counts["commits"]),
 		"devices", fmt.Sprintf("%d live members of %d, %d crashes, %d removals", r.Counts["live"], len(r.Devices), r.Counts["crashes"], r.Counts["removals"]),

@@ -30,7 +30,7 @@ func TestSimRun(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Records.Sent == 0 || r.Records.Held != r.Records.Owed || len(r.Digest) != 64 || r.Engine != "mls" {
+	if r.Records.Sent == 0 || r.Records.Held != r.Records.Owed || len(r.Digest) != 64 {
 		t.Errorf("report: %+v", r)
 	}
 	b, err := os.ReadFile(page)
@@ -69,9 +69,8 @@ func TestSimViolation(t *testing.T) {
 func TestSimReplayLine(t *testing.T) {
 	for _, c := range []struct{ args, again string }{
 		{"--nodes 5 --duration 1h --faults none --seed 9", "pandanode sim run --nodes 5 --duration 1h --faults none --seed 9"},
-		{"--nodes 5 --groups 2 --duration 1h --faults none --engine null --seed 3", "pandanode sim run --nodes 5 --groups 2 --duration 1h --faults none --engine null --seed 3"},
+		{"--nodes 5 --groups 2 --duration 1h --faults none --seed 3", "pandanode sim run --nodes 5 --groups 2 --duration 1h --faults none --seed 3"},
 		{"28 --seed 5", "pandanode sim run 28 --seed 5"},
-		{"28 --engine null", "pandanode sim run 28 --engine null"},
 		{"28", "pandanode sim run 28"},
 	} {
 		var digests []string
@@ -100,7 +99,6 @@ func TestSimErrors(t *testing.T) {
 		{"run nothing-of-that-name", 4},
 		{"run --faults plenty", 2},
 		{"run --nodes 2", 2},
-		{"run --engine steam", 2},
 		{"run 1 2", 2},
 		{"replay --duration 3s", 2},
 	} {
@@ -123,7 +121,7 @@ func TestSimListAndReplay(t *testing.T) {
 func TestSimSweep(t *testing.T) {
 	dir := t.TempDir()
 	file, junit := filepath.Join(dir, "out.jsonl"), filepath.Join(dir, "junit.xml")
-	sweep := []string{"sweep", "--nodes", "4", "--duration", "1h", "--engine", "null", "--seeds", "1..2", "--out", file, "--junit", junit}
+	sweep := []string{"sweep", "--nodes", "4", "--duration", "1h", "--seeds", "1..2", "--out", file, "--junit", junit}
 	for range 2 { // the second time there is nothing left to run
 		if out, errs, code := simApp(t, sweep...); code != 0 || !strings.Contains(out, "2: 2 churn") {
 			t.Fatalf("exit code %d: %s%s", code, out, errs)
@@ -179,7 +177,7 @@ func TestSimCompare(t *testing.T) {
 		t.Errorf("again with %v: exit code %d, %v, %s", again, code, err, errs)
 	}
 	// Sizes give exponents, and a world that fails gives its exit code and its command.
-	out, errs, code = simApp(t, "compare", "--kind", "day", "--engine", "null", "--nodes", "9,12", "--seeds", "1..1")
+	out, errs, code = simApp(t, "compare", "--kind", "day", "--nodes", "9,12", "--seeds", "1..1")
 	if code != 0 || !strings.Contains(out, "DEVICES") || !strings.Contains(out, "n^") {
 		t.Errorf("exit code %d: %s%s", code, out, errs)
 	}

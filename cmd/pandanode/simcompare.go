@@ -43,7 +43,7 @@ The exit code is 30 if a world of any setting fails.`,
   pandanode sim compare 1 --with "loss=0.2 sync=30s" --seeds 1..20 --html loss.html
   pandanode sim compare 3 --with choice=ours,longest-chain -j 2
   pandanode sim compare before.sim after.sim
-  pandanode sim compare --kind day --engine null --nodes 10,20,50,100 --seeds 1..3`,
+  pandanode sim compare --kind day --nodes 10,20,50,100 --seeds 1..3`,
 	}
 	f.registerWorld(cmd)
 	cmd.Flags().StringVar(&sizes, "nodes", "", "random worlds: devices, or several numbers of them as N,N,… (default: 4 to 12)")
@@ -126,9 +126,6 @@ func (f *simFlags) setups(args, with []string, sizes string) (out []sim.Setup, e
 			return nil, err
 		}
 		x := sim.Setup{Name: strings.TrimSuffix(filepath.Base(name), ".sim"), File: sc, Path: name}
-		if f.spec.Engine != "" {
-			x.Set = sim.Setting{{"engine", f.spec.Engine}}
-		}
 		base = append(base, x)
 	}
 	if len(base)*len(all) == 1 && all[0] != nil {
