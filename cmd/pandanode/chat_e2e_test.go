@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"os"
 	"path/filepath"
@@ -28,7 +29,7 @@ type killer struct {
 	kill   func()
 	arm    atomic.Int32 // what happens with the next message
 	killed chan struct{}
-	http.Handler
+	proxy  *httputil.ReverseProxy
 }
 
 const (
@@ -46,7 +47,7 @@ func (k *killer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if sends && k.arm.CompareAndSwap(after, lets) {
 		answer := &answered{header: http.Header{}}
-		k.Handler.ServeHTTP(answer, r)
+		k.proxy.ServeHTTP(answer, r)
 		k.kill()
 		if answer.code != http.StatusOK {
 			panic(fmt.Sprintf("the node says %d", answer.code))
@@ -54,7 +55,7 @@ func (k *killer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		k.killed <- struct{}{}
 		panic(http.ErrAbortHandler)
 	}
-	k.Handler.ServeHTTP(w, r)
+	k.proxy.ServeHTTP(w, r)
 }
 
 // answered takes an answer that nobody gets.
@@ -87,7 +88,7 @@ func TestChatSendsOnce(t *testing.T) {
 	}
 	k := &killer{
 		kill: func() { _ = c.procs[0].kill() }, killed: make(chan struct{}, 1),
-		Handler: &httputil.ReverseProxy{
+		proxy: &httputil.ReverseProxy{
 			Rewrite:       func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", r.In.Host },
 			Transport:     &http.Transport{DialContext: node, DisableKeepAlives: true},
 			FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0), // of the answers that it kills
@@ -99,9 +100,11 @@ func TestChatSendsOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: k, ReadHeaderTimeout: time.Minute}
-	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(func() { _ = server.Close() })
+	server := httptest.NewUnstartedServer(k)
+	_ = server.Listener.Close()
+	server.Listener = listener
+	server.Start()
+	t.Cleanup(server.CloseClientConnections)
 
 	chatting := chat(t, home, group)
 	var want []string

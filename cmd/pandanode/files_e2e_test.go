@@ -180,7 +180,7 @@ func TestFileOf50MiBByAMailbox(t *testing.T) {
 	// The sender, with the mailbox alone, which is killed in the middle.
 	c.until(time.Minute, "the sender is alone with the mailbox", func() bool {
 		st, err := c.api[sender].Status(c.ctx, api.StatusRequest{})
-		return err == nil && len(st.Peers) == 1
+		return err == nil && st.Peers == 1
 	})
 	plain := make([]byte, 50<<20)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(plain)

@@ -14,7 +14,7 @@ var Layout = map[string]Row{
 	},
 	"node/group": {
 		Imports: []string{"node/content", "node/group/dag", "node/group/engine", "node/group/epochs", "node/group/roster", "node/group/verdict", "mls", "crdt", "node/identity", "node/wire"},
-		Tests:   []string{"node/group/dag/dagtest"}, Pure: true,
+		Tests:   []string{"node/group/dag/dagtest", "internal/signature"}, Pure: true,
 	},
 	"node/group/authority":   {Imports: []string{"crdt", "node/wire"}, Pure: true},
 	"node/group/dag":         {Imports: []string{"node/group/engine", "node/group/verdict", "crdt", "node/identity", "node/wire"}, Tests: []string{"node/group/dag", "node/group/dag/dagtest"}, Pure: true},
