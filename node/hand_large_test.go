@@ -99,7 +99,7 @@ func TestHeldInALargeGroup(t *testing.T) {
 			t.Errorf("after %v %d of %d who run have said that they hold it", time.Since(begun), n, live-1)
 		}
 		for _, d := range at {
-			if d%turn > 2*time.Second {
+			if d%turn > 2500*time.Millisecond { // one that does not get there is sent again 2 s later
 				t.Errorf("the count rose after %v: not in a batch", d)
 			}
 		}
