@@ -87,6 +87,7 @@ func TestErrorsNameTheLineAndTheKey(t *testing.T) {
 		{file: "[files]\nquota = \"1MiB\"\n", want: `files.max: "100MiB" is more than files.quota, "1MiB"`},
 		{file: "[files]\nmax = \"0\"\n", want: `files.max: "0" is too small`},
 		{file: "mailbox_lifetime = \"3 weeks\"\n", want: `mailbox_lifetime: "3 weeks" is no time`},
+		{file: "mailbox_file_quota = \"5EiB\"\n", want: `mailbox_file_quota: "5EiB" is too large: at most 4EiB`},
 		{file: "mailbox_quota = \"64KiB\"\n", want: `mailbox_quota: "64KiB" is too small: at least 1MiB is needed`},
 		{file: "mailbox_lifetime = \"59m\"\n", want: `mailbox_lifetime: "59m" is too short: at least 1h`},
 		{file: "mailbox_lifetime = \"400d\"\n", want: `mailbox_lifetime: "400d" is too long: at most 366d`},

@@ -32,32 +32,23 @@ func (c Config) Mailbox() (MailboxLimits, error) {
 	bad := func(key, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%s: %w", key, fmt.Errorf(format, args...)))
 	}
-	bytes := func(key, text string) int64 {
+	bytes := func(key, text string, least uint64) int64 {
 		n, err := humanize.ParseBytes(text)
 		switch {
 		case err != nil:
 			bad(key, "%q is no size such as 64MiB or 1GiB", text)
-		case n < smallestBox:
+		case n < least:
 			bad(key, "%q is too small: at least 1MiB is needed, since one envelope may have 512KiB", text)
 		case n > math.MaxInt64/2:
 			bad(key, "%q is too large: at most 4EiB", text)
 		}
 		return int64(min(n, math.MaxInt64/2)) //nolint:gosec // bounded
 	}
-	out.Quota, out.BoxQuota = bytes("mailbox_quota", c.MailboxQuota), bytes("mailbox_box_quota", c.MailboxBoxQuota)
+	out.Quota, out.BoxQuota = bytes("mailbox_quota", c.MailboxQuota, smallestBox), bytes("mailbox_box_quota", c.MailboxBoxQuota, smallestBox)
 	if errs == nil && out.BoxQuota > out.Quota {
 		bad("mailbox_box_quota", "%q is more than mailbox_quota, %q", c.MailboxBoxQuota, c.MailboxQuota)
 	}
-	for _, size := range []struct {
-		key, text string
-		to        *int64
-	}{{"mailbox_file_quota", c.MailboxFileQuota, &out.FileQuota}, {"mailbox_file_share", c.MailboxFileShare, &out.FileShare}} {
-		n, err := humanize.ParseBytes(size.text)
-		if err != nil {
-			bad(size.key, "%q is no size such as 64MiB or 1GiB", size.text)
-		}
-		*size.to = int64(min(n, math.MaxInt64/2)) //nolint:gosec // bounded
-	}
+	out.FileQuota, out.FileShare = bytes("mailbox_file_quota", c.MailboxFileQuota, 0), bytes("mailbox_file_share", c.MailboxFileShare, 0)
 	if out.FileQuota > 0 && out.FileShare == 0 {
 		bad("mailbox_file_share", "%q leaves room for no file: mailbox_file_quota = \"0\" keeps none", c.MailboxFileShare)
 	}
