@@ -15,7 +15,6 @@ import (
 	"filippo.io/age"
 
 	"github.com/pandanode/pandanode/node/api"
-	"github.com/pandanode/pandanode/node/content"
 	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/wire"
 	"github.com/pandanode/pandanode/storage"
@@ -323,29 +322,8 @@ func TestThiefFindsNothingDeleted(t *testing.T) {
 
 		secrets := map[string][]byte{"the text": []byte(text), "the edit": []byte(edited), "the file's name": []byte(title), "the request's key": []byte(key), "the file": plan[1000:1064]}
 		for what, text := range map[string]string{"message": sent.ID, "edit": change.ID} {
-			message, err := wire.ParseEntryHash(text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			raw, err := a.store.Get([]byte(groupPrefix(id) + plainRow + hex.EncodeToString(message[:])))
-			if err != nil {
-				t.Fatal(err)
-			}
-			o, err := wire.DecodeOpened(raw)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c, err := wire.DecodeContent(o.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			m, err := content.Decode(c.Data)
-			if err != nil {
-				t.Fatal(err)
-			}
-			secrets["the salt of the "+what], secrets["the salt in the "+what] = o.Salt[:], m.Salt[:]
-			for _, f := range m.Part.Files() {
-				secrets["the file's key"], secrets["the file's hash"] = f.Key[:], f.Hash[:]
+			for name, secret := range w.secretsOf(a, id, text) {
+				secrets["the "+name+" of the "+what] = secret
 			}
 		}
 
