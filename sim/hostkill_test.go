@@ -109,24 +109,35 @@ func (a *acks) add(text, id string) {
 	a.texts[text], a.last = id, time.Now()
 }
 
+// shows counts how often the process shows each text of a group.
+func (p *process) shows(ctx context.Context, group string) (map[string]int, error) {
+	shown := make(map[string]int)
+	for since, more := uint64(0), true; more; {
+		page, err := p.client.Messages(ctx, api.MessagesRequest{Group: group, Since: since})
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range page.Messages {
+			shown[m.Text]++
+			since = m.Cursor
+		}
+		more = page.More
+	}
+	return shown, nil
+}
+
 // explain logs, for a node that lacks messages, how each node sees the group, and what each
 // knows of the first and of the last of those.
 func explain(t *testing.T, nodes []*process, group string, lacks *process, all map[string]string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
 	defer cancel()
-	missing := maps.Clone(all)
-	for since, more := uint64(0), true; more; {
-		page, err := lacks.client.Messages(ctx, api.MessagesRequest{Group: group, Since: since})
-		if err != nil {
-			t.Log(err)
-			return
-		}
-		for _, m := range page.Messages {
-			delete(missing, m.Text)
-			since = m.Cursor
-		}
-		more = page.More
+	shown, err := lacks.shows(ctx, group)
+	if err != nil {
+		t.Log(err)
+		return
 	}
+	missing := maps.Clone(all)
+	maps.DeleteFunc(missing, func(text, _ string) bool { return shown[text] > 0 })
 	texts := slices.Sorted(maps.Keys(missing))
 	for i, p := range nodes {
 		status, err := p.client.GroupStatus(ctx, api.GroupRequest{Group: group})
@@ -282,21 +293,11 @@ func TestKill(t *testing.T) {
 			t.Fatalf("node %d: %d of %d acknowledged messages are lost (%v)", i, missing, len(all), err)
 		}
 		// All of them again, now that there is nothing left to come.
-		clear(seen)
-		for since := uint64(0); ; {
-			page, err := p.client.Messages(ctx, api.MessagesRequest{Group: made.ID, Since: since})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range page.Messages {
-				seen[m.Text]++
-				since = m.Cursor
-			}
-			if !page.More {
-				break
-			}
+		shown, err := p.shows(ctx, made.ID)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for text, n := range seen {
+		for text, n := range shown {
 			switch {
 			case n > 1:
 				t.Errorf("node %d shows %q %d times", i, text, n)
