@@ -27,17 +27,17 @@ type watch struct {
 	meter   *meter
 }
 
-// take keeps evidence and reports it to people and to the group, and all that follows from
+// take keeps evidence, two entries with a sequence number, and reports it to people and to the group, and all that follows from
 // the entries is derived again. This device's own log forks if its store went back in time;
 // it begins another.
-func (w *watch) take(now time.Time, e *dag.Evidence) {
+func (w *watch) take(now time.Time, e *dag.Evidence, seq uint64) {
 	w.tx.put(rowEvidence+logKey(e.Log), wire.Marshal(&evidenceRow{Pair: e.Pair}))
 	w.record(e)
 	w.tx.outgoing.Entries = append(w.tx.outgoing.Entries, e.Pair[:]...)
 	d := w.logs.Devices[e.Log.Device]
 	w.tx.emit(now, Event{
 		Kind: EventEvidence, User: d.User, Device: d.ID,
-		Detail: fmt.Sprintf("the device signed two different entries with sequence number %d: it was restored wrongly, or somebody else has its key", e.Seq),
+		Detail: fmt.Sprintf("the device signed two different entries with sequence number %d: it was restored wrongly, or somebody else has its key", seq),
 	})
 }
 
@@ -112,7 +112,7 @@ func (w *watch) load() error {
 		if err != nil {
 			return fmt.Errorf("%w: evidence: %w", verdict.ErrCorrupt, err)
 		}
-		w.record(&dag.Evidence{Log: s.Entry.Log(), Seq: s.Entry.Seq, Pair: row.Pair})
+		w.record(&dag.Evidence{Log: s.Entry.Log(), Pair: row.Pair})
 		return nil
 	})
 }

@@ -206,7 +206,7 @@ func takeEvidence(m *Machine, now time.Time, s *dag.SignedEntry) error {
 	e, err := m.logs.DetectEquivocation(m.own.group, s, m.evidence.read.raw)
 	if e != nil {
 		testifyTo(m, now, e.Log)
-		m.evidence.take(now, e)
+		m.evidence.take(now, e, s.Entry.Seq)
 	}
 	return err
 }

@@ -21,7 +21,6 @@ import (
 // Evidence is two entries with one sequence number of one log, as signed.
 type Evidence struct {
 	Log  wire.LogID
-	Seq  uint64    // that both have
 	Pair [2][]byte // encoded Signeds, ascending by hash
 }
 
@@ -152,7 +151,7 @@ func (l *Logs) DetectEquivocation(group wire.GroupID, s *SignedEntry, read func(
 	if err := identity.Verify(d.Cert.LogKey, wire.DomainEntry, group, s.Signed); err != nil {
 		return nil, fmt.Errorf("%v of device %v: %w: %w", s.Entry.Kind, log.Device, verdict.ErrForged, err)
 	}
-	e := &Evidence{Log: log, Seq: s.Entry.Seq, Pair: [2][]byte{other, s.Raw}}
+	e := &Evidence{Log: log, Pair: [2][]byte{other, s.Raw}}
 	if slices.Compare(hash[:], s.Hash[:]) > 0 {
 		e.Pair = [2][]byte{s.Raw, other}
 	}
