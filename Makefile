@@ -185,9 +185,10 @@ bench-burst: build ## bursts between real nodes, 2 and 10 members; PANDANODE_BEF
 	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 60m -run '^TestBenchBurst$$' -v ./cmd/pandanode
 
 .PHONY: bench-floor
-bench-floor: build ## groups of 2, 10 and 50 real nodes beside plain GossipSub hosts, with and without fsync (Linux, 10 min)
+bench-floor: build ## groups of 2, 10 and 50 real nodes beside plain GossipSub hosts, with and without fsync; PANDANODE_BEFORE=PROGRAM also measures that program (Linux, 10 min)
 	@$(GO) build -o bin/floor ./sim/floor
-	@PATH="$(CURDIR)/bin:$$PATH" $(GO) test -count=1 -tags e2e -timeout 60m -run '^TestBenchFloor$$' -v ./cmd/pandanode
+	@$(GO) test -c -tags e2e -o bin/e2e.test ./cmd/pandanode
+	@PATH="$(CURDIR)/bin:$$PATH" unshare -rn sh -c 'ip link set lo up && bin/e2e.test -test.timeout 60m -test.run "^TestBenchFloor$$" -test.v'
 
 .PHONY: bench-dht
 bench-dht: ## the DHT of 10,000 nodes in a model: the tables and curves of docs/SCALE.md (an hour; 2 GB)

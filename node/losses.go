@@ -18,10 +18,6 @@ import (
 // somebody is who came in a moment ago, and when a heartbeat takes it in, it announces nothing
 // to it any more. So that is a reason too, if anything was passed on shortly before.
 
-// gossipQueue is how many envelopes may wait for one peer. They share their bytes with
-// those for the other peers.
-const gossipQueue = 1024
-
 // loss is an envelope that did not go to a peer, or that came from one and was not looked at;
 // or what may not have gone to one before the mesh took it in.
 type loss struct {

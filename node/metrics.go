@@ -24,6 +24,7 @@ import (
 type nodeMetrics struct {
 	Envelopes      *prometheus.CounterVec // from gossip, by verdict
 	Published      prometheus.Counter     // envelopes given to gossip
+	PublishedBytes prometheus.Counter     // their bytes
 	Syncs          *prometheus.CounterVec // exchanges, both sides', by result
 	CatchUpEntries *prometheus.CounterVec // new ones in, and those given out
 	CatchUpBytes   *prometheus.CounterVec
@@ -74,6 +75,7 @@ func newMetrics(n *Node) *nodeMetrics {
 	m := &nodeMetrics{
 		Envelopes:      counters("envelopes_total", "Envelopes that came by gossip, by what became of them.", "verdict"),
 		Published:      counter("envelopes_published_total", "Envelopes given to gossip."),
+		PublishedBytes: counter("envelopes_published_bytes_total", "Bytes of envelopes given to gossip."),
 		Syncs:          counters("catchups_total", "Exchanges with members, opened by either side.", "result"),
 		CatchUpEntries: counters("catchup_entries_total", "Log entries moved by exchanges: new ones in, and those given out.", "direction"),
 		CatchUpBytes:   counters("catchup_bytes_total", "Bytes on exchange streams.", "direction"),
@@ -125,7 +127,7 @@ func newMetrics(n *Node) *nodeMetrics {
 	for _, kind := range group.EventKinds {
 		m.Events.WithLabelValues(string(kind))
 	}
-	m.counted.MustRegister(m.Envelopes, m.Published, m.Syncs, m.CatchUpEntries, m.CatchUpBytes, m.FileBytes, m.Joins, m.Sent, m.Received,
+	m.counted.MustRegister(m.Envelopes, m.Published, m.PublishedBytes, m.Syncs, m.CatchUpEntries, m.CatchUpBytes, m.FileBytes, m.Joins, m.Sent, m.Received,
 		m.Refusals, m.Limited, m.Events, m.Heals, m.WriteErrors, m.MailPut, m.MailGot, m.MailTaken, m.MailServed, m.MailRefused, m.Hooks, m.DHT)
 	m.all.MustRegister(gauges{n})
 	return m

@@ -267,6 +267,7 @@ func (g *groupSession) send(ctx context.Context, out group.Outbound) {
 				g.log.Debug("publishing", "err", err)
 			}
 			g.n.metrics.Published.Inc()
+			g.n.metrics.PublishedBytes.Add(float64(len(out.Envelope)))
 		}
 		g.scheduler.published()
 		g.mail.wake()

@@ -25,19 +25,17 @@ import (
 
 // How long an envelope may wait for its machine, and how many of a topic may wait at once,
 // and in how many bytes. An envelope beyond any of these is ignored, which blames nobody; catch-up
-// brings it later. A burst is more than GossipSub takes by default: 32 envelopes that came
-// together, of which it drops the others without a word.
+// brings it later.
 const (
 	validatorTimeout     = 10 * time.Second
 	validatorConcurrency = 512
 	validatorBytes       = 32 << 20
-	validatorQueue       = 256 // of all topics, until a goroutine has them
 )
 
 // newPubSub starts GossipSub: nobody signs, nobody is named, and a message is known
-// by the hash of its content. Peer exchange lets a small mesh grow from one contact.
+// by the hash of its content.
 func newPubSub(ctx context.Context, h host.Host, l *admission.Limits, f *fellows, member func(peer.ID) bool, lost losses) (*pubsub.PubSub, error) {
-	ps, err := pubsub.NewGossipSub(ctx, gossipHost{h, f},
+	ps, err := pubsub.NewGossipSub(ctx, gossipHost{h, f}, append(admission.Gossip(),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(func(m *pb.Message) string {
@@ -45,9 +43,6 @@ func newPubSub(ctx context.Context, h host.Host, l *admission.Limits, f *fellows
 			return string(id[:])
 		}),
 		pubsub.WithMaxMessageSize(wire.MaxEnvelope+4<<10), // the protobuf around it
-		pubsub.WithPeerExchange(true),
-		pubsub.WithValidateQueueSize(validatorQueue),
-		pubsub.WithPeerOutboundQueueSize(gossipQueue),
 		pubsub.WithRawTracer(lost),
 		admission.PeerScoring(member),
 		pubsub.WithPeerFilter(f.may),
@@ -56,7 +51,7 @@ func newPubSub(ctx context.Context, h host.Host, l *admission.Limits, f *fellows
 			f.inspect(p, r)
 			return l.Inspect(p, r)
 		}),
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("starting GossipSub: %w", err)
 	}

@@ -47,7 +47,7 @@ var Layout = map[string]Row{
 	},
 	"sim/dhtbench": {Imports: []string{"discovery", "internal/simhost", "node/wire", "sim", "sim/dhtmodel"}},
 	"sim/dhtmodel": {Imports: []string{"discovery"}},
-	"sim/floor":    {},
+	"sim/floor":    {Imports: []string{"node/admission"}},
 	"sim/attacker": {Imports: []string{"crdt", "discovery", "internal/freeport", "node/identity", "node/wire"}},
 
 	"internal/archtest":  {},

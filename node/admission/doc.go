@@ -13,7 +13,7 @@
 //   - StreamLimiter gives out the slots in which inbound streams are served, and evicts one
 //     when a peer of higher trust needs it.
 //   - NewConnManager and NewResourceManager bound connections, and PeerScoring and
-//     TopicScoring are the scores of GossipSub.
+//     TopicScoring are the scores of GossipSub, Gossip its mesh and its queues.
 //   - RelayACL and the two sets of relay resources say for whom a node relays, and how much.
 //
 // A peer that exceeds a bound is refused and not blamed: its stream is reset or its

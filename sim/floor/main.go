@@ -2,22 +2,24 @@
 
 // Command floor measures what a group of plain libp2p hosts needs on this machine: the
 // floor under the figures of real nodes. Each host is a process with GossipSub over QUIC on
-// loopback, which signs (StrictSign) and encrypts nothing:
+// loopback, with the mesh, heartbeat and queues of a node and a connection to each other one,
+// which signs (StrictSign) and encrypts nothing:
 //
-//	floor [-members N] [-size BYTES] [-messages N] [-flight N] [-rate N] [-d N] [-fsync=false]
+//	floor [-members N] [-size BYTES] [-messages N] [-flight N] [-rate N] [-fsync true|false|both] [-json]
 //
 // The first host sends: one by one, each message when the one before is everywhere; in a
-// closed loop with so many in flight; and in an open loop at a rate, with the time in the
-// sender's queue apart. With -fsync each host appends a message to a file and syncs that
-// before it sends it or shows it, as a node does. Without the flag both are measured. A row
-// has the rate, the time until a message was everywhere, and the CPU time of all hosts
-// together for each message.
+// closed loop with so many in flight; and in an open loop at a rate for ten seconds. With
+// fsync each host appends a message to a file and syncs that before it sends it or shows it,
+// as a node does. A row has the rate; the time from when a message was due until all others
+// showed it; of that, the time until the sender had it; the CPU time of all hosts and the
+// bytes on loopback for each message, all that this network namespace carries included.
 package main
 
 import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -34,16 +36,18 @@ import (
 	"github.com/libp2p/go-libp2p"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/node/admission"
 )
 
 const topicName = "floor"
 
 // options are what the flags say.
 type options struct {
-	members, size, messages, flight, rate, d int
-	fsync                                    string // true, false or both
-	appendTo                                 string // of a host: the file that it appends to; empty: none
-	host                                     bool   // this process is one
+	members, size, messages, flight, rate int
+	fsync                                 string // true, false or both
+	appendTo                              string // of a host: the file that it appends to; empty: none
+	host, json                            bool   // this process is one; print rows as objects
 }
 
 func main() {
@@ -53,9 +57,9 @@ func main() {
 	flag.IntVar(&o.messages, "messages", 500, "messages behind each figure")
 	flag.IntVar(&o.flight, "flight", 8, "messages in flight in the closed loop")
 	flag.IntVar(&o.rate, "rate", 30, "messages a second in the open loop")
-	flag.IntVar(&o.d, "d", 0, "mesh degree D; 0: GossipSub's own")
 	flag.StringVar(&o.fsync, "fsync", "both", "sync an append for each message: true, false or both")
 	flag.StringVar(&o.appendTo, "append", "", "used by floor itself")
+	flag.BoolVar(&o.json, "json", false, "print a row as a JSON object, times in seconds")
 	flag.BoolVar(&o.host, "host", false, "used by floor itself")
 	flag.Parse()
 	run := measure
@@ -68,26 +72,15 @@ func main() {
 	}
 }
 
-// params are GossipSub's, with a mesh of another degree if one is given.
-func params(d int) pubsub.GossipSubParams {
-	p := pubsub.DefaultGossipSubParams()
-	if d > 0 {
-		p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout = d, max(d-1, 1), 2*d, max(d-2, 1), min(d/2-1, max(d-2, 0))
-		p.Dout = max(p.Dout, 0)
-	}
-	return p
-}
-
 // serve is one host. It says its address, then "got N" for each message that came, and
-// takes "dial ADDRESS" and "send N" as lines.
+// takes "dial ADDRESS" and "send N" as lines; "sent N" says that it was synced and sent.
 func serve(ctx context.Context, o options) error {
 	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/udp/0/quic-v1"), libp2p.DisableMetrics(), libp2p.DisableRelay())
 	if err != nil {
 		return err
 	}
 	defer func() { _ = h.Close() }()
-	ps, err := pubsub.NewGossipSub(ctx, h, pubsub.WithMessageSignaturePolicy(pubsub.StrictSign), pubsub.WithGossipSubParams(params(o.d)),
-		pubsub.WithPeerExchange(true), pubsub.WithValidateQueueSize(256), pubsub.WithPeerOutboundQueueSize(256))
+	ps, err := pubsub.NewGossipSub(ctx, h, append(admission.Gossip(), pubsub.WithMessageSignaturePolicy(pubsub.StrictSign))...)
 	if err != nil {
 		return err
 	}
@@ -149,6 +142,7 @@ func serve(ctx context.Context, o options) error {
 			if err := errors.Join(keep(b), t.Publish(ctx, b)); err != nil {
 				return err
 			}
+			fmt.Fprintln(os.Stdout, "sent", n)
 		}
 	}
 	return nil
@@ -159,6 +153,7 @@ type group struct {
 	procs []*exec.Cmd
 	in    []io.Writer
 	got   chan uint64 // a message came to one host
+	sent  chan uint64 // the sender has one
 	next  uint64
 }
 
@@ -167,10 +162,10 @@ func start(ctx context.Context, o options, dir string, fsync bool) (*group, erro
 	if err != nil {
 		return nil, err
 	}
-	g := &group{got: make(chan uint64, 1<<16)}
-	first := ""
+	g := &group{got: make(chan uint64, 1<<16), sent: make(chan uint64, 1<<16)}
+	var there []string // addresses
 	for i := range o.members {
-		args := []string{"-host", "-size", strconv.Itoa(o.size), "-d", strconv.Itoa(o.d)}
+		args := []string{"-host", "-size", strconv.Itoa(o.size)}
 		if fsync {
 			args = append(args, "-append", filepath.Join(dir, strconv.Itoa(i)))
 		}
@@ -192,42 +187,58 @@ func start(ctx context.Context, o options, dir string, fsync bool) (*group, erro
 		if !lines.Scan() {
 			return g, fmt.Errorf("host %d did not start", i)
 		}
-		if at := strings.TrimPrefix(lines.Text(), "at "); i == 0 {
-			first = at
-		} else if _, err := fmt.Fprintln(in, "dial", first); err != nil {
-			return g, err
+		for _, at := range there { // members of a group are connected with each other
+			if _, err := fmt.Fprintln(in, "dial", at); err != nil {
+				return g, err
+			}
 		}
+		there = append(there, strings.TrimPrefix(lines.Text(), "at "))
 		go func() {
 			for lines.Scan() {
-				if n, err := strconv.ParseUint(strings.TrimPrefix(lines.Text(), "got "), 10, 64); err == nil {
+				word, number, _ := strings.Cut(lines.Text(), " ")
+				n, err := strconv.ParseUint(number, 10, 64)
+				switch {
+				case err != nil:
+				case word == "got":
 					g.got <- n
+				case word == "sent":
+					g.sent <- n
 				}
 			}
 		}()
 	}
-	// It may take some heartbeats until the mesh reaches all.
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+	// The mesh grows with each heartbeat: it is there when a message of each of some
+	// heartbeats in a row has reached all.
+	beat := time.NewTicker(admission.GossipParams().HeartbeatInterval)
+	defer beat.Stop()
+	for began, reached := time.Now(), 0; time.Since(began) < time.Minute; {
 		id, err := g.send()
 		if err != nil {
 			return g, err
 		}
-		left, wait := o.members-1, time.After(2*time.Second)
-		for left > 0 && wait != nil {
+		for left, over := o.members-1, false; !over; {
 			select {
+			case <-g.sent:
 			case n := <-g.got:
 				if n == id {
 					left--
 				}
-			case <-wait:
-				wait = nil
+			case <-beat.C:
+				over = true
+				if reached++; left > 0 {
+					reached = 0
+				}
 			}
 		}
-		if left == 0 {
+		if reached == meshed {
 			return g, nil
 		}
 	}
-	return g, errors.New("no message reached all hosts within a minute")
+	return g, errors.New("no messages reached all hosts within a minute")
 }
+
+// meshed is how many heartbeats in a row a message has to reach all hosts.
+const meshed = 4
 
 func (g *group) end() {
 	for _, p := range g.procs {
@@ -259,11 +270,22 @@ func (g *group) cpu() (sum time.Duration) {
 	return sum
 }
 
+// wire is how many bytes this network namespace has carried on loopback.
+func wire() (n int64) {
+	raw, _ := os.ReadFile("/proc/self/net/dev")
+	_, rest, _ := strings.Cut(string(raw), " lo:")
+	if f := strings.Fields(rest); len(f) > 0 {
+		n, _ = strconv.ParseInt(f[0], 10, 64)
+	}
+	return n
+}
+
 // result is one loop of messages.
 type result struct {
-	took, queued []time.Duration // until a message was everywhere; that it waited before it was sent
+	took, queued []time.Duration // from when a message was due until it was everywhere; until the sender had it
 	rate         float64
 	cpu          time.Duration // of one message
+	wire         int64         // bytes of one message
 }
 
 // loop sends messages, at most so many in flight, and not before their time: every says how
@@ -275,26 +297,30 @@ func (g *group) loop(o options, n, flight int, every time.Duration) (result, err
 		left  int
 	}
 	air := make(map[uint64]*flying)
-	began, before := time.Now(), g.cpu()
+	due := make(map[uint64]time.Time)
+	began, before, carried := time.Now(), g.cpu(), wire()
 	deadline := time.After(5 * time.Minute)
-	for sent := 0; len(r.took) < n; {
-		due := began.Add(time.Duration(sent) * every)
+	for sent := 0; len(r.took) < n || len(r.queued) < n; {
+		at := time.Now()
+		if every > 0 {
+			at = began.Add(time.Duration(sent) * every)
+		}
 		var turn <-chan time.Time
 		if sent < n && len(air) < flight {
-			turn = time.After(time.Until(due))
+			turn = time.After(time.Until(at))
 		}
 		select {
 		case <-turn:
-			at := time.Now()
-			if every > 0 {
-				r.queued = append(r.queued, at.Sub(due))
-			}
 			id, err := g.send()
 			if err != nil {
 				return r, err
 			}
-			air[id] = &flying{at, o.members - 1}
+			air[id], due[id] = &flying{at, o.members - 1}, at
 			sent++
+		case id := <-g.sent:
+			if at, is := due[id]; is {
+				r.queued = append(r.queued, time.Since(at))
+			}
 		case id := <-g.got:
 			if f := air[id]; f != nil {
 				if f.left--; f.left == 0 {
@@ -307,16 +333,33 @@ func (g *group) loop(o options, n, flight int, every time.Duration) (result, err
 		}
 	}
 	r.rate = float64(n) / time.Since(began).Seconds()
-	r.cpu = (g.cpu() - before) / time.Duration(n)
+	r.cpu, r.wire = (g.cpu()-before)/time.Duration(n), (wire()-carried)/int64(n)
 	return r, nil
 }
 
-func percentile(all []time.Duration, p int) string {
-	if len(all) == 0 {
-		return "-"
-	}
+func percentile(all []time.Duration, p int) time.Duration {
 	slices.Sort(all)
-	return all[(len(all)-1)*p/100].Round(100 * time.Microsecond).String()
+	return all[(len(all)-1)*p/100]
+}
+
+// heading says what is measured.
+func (o options) heading() string {
+	p := admission.GossipParams()
+	return fmt.Sprintf("%d members, messages of %d bytes, mesh %d (%d to %d), heartbeat %v", o.members, o.size, p.D, p.Dlo, p.Dhi, p.HeartbeatInterval)
+}
+
+// row is a line of the table.
+type row struct {
+	Of    string  `json:"of"`
+	Fsync bool    `json:"fsync"`
+	Loop  string  `json:"loop"`
+	Rate  float64 `json:"rate"` // messages a second
+	P50   float64 `json:"p50"`  // seconds
+	P99   float64 `json:"p99"`
+	P100  float64 `json:"p100"`
+	Queue float64 `json:"queue"` // p99
+	CPU   float64 `json:"cpu"`   // of a message
+	Wire  int64   `json:"wire"`  // bytes of a message
 }
 
 func measure(ctx context.Context, o options) error {
@@ -327,22 +370,35 @@ func measure(ctx context.Context, o options) error {
 	if modes == nil {
 		return fmt.Errorf("fsync is %q", o.fsync)
 	}
-	p := params(o.d)
-	fmt.Fprintf(os.Stdout, "%d hosts, messages of %d bytes, mesh D %d (%d to %d), heartbeat %v\n", o.members, o.size, p.D, p.Dlo, p.Dhi, p.HeartbeatInterval)
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "FSYNC\tLOOP\tRATE\tp50\tp99\tSLOWEST\tQUEUE p99\tCPU A MESSAGE\t")
+	var rows []row
 	for _, fsync := range modes {
-		if err := measureOne(ctx, o, fsync, w); err != nil {
+		more, err := measureOne(ctx, o, fsync)
+		if err != nil {
 			return err
 		}
+		rows = append(rows, more...)
+	}
+	if o.json {
+		for _, r := range rows {
+			if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	fmt.Fprintln(os.Stdout, o.heading())
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "FSYNC\tLOOP\tRATE\tp50\tp99\tSLOWEST\tQUEUE p99\tCPU A MESSAGE\tBYTES\t")
+	for _, r := range rows {
+		fmt.Fprintf(w, "%v\t%s\t%.0f/s\t%.1fms\t%.1fms\t%.1fms\t%.1fms\t%.2fms\t%d\t\n", r.Fsync, r.Loop, r.Rate, r.P50*1e3, r.P99*1e3, r.P100*1e3, r.Queue*1e3, r.CPU*1e3, r.Wire)
 	}
 	return w.Flush()
 }
 
-func measureOne(ctx context.Context, o options, fsync bool, w io.Writer) error {
+func measureOne(ctx context.Context, o options, fsync bool) (rows []row, err error) {
 	dir, err := os.MkdirTemp("", "floor")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	g, err := start(ctx, o, dir, fsync)
@@ -350,23 +406,25 @@ func measureOne(ctx context.Context, o options, fsync bool, w io.Writer) error {
 		defer g.end()
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, l := range []struct {
-		name   string
-		flight int
-		every  time.Duration
+		name      string
+		n, flight int
+		every     time.Duration
 	}{
-		{"one by one", 1, 0},
-		{fmt.Sprintf("%d in flight", o.flight), o.flight, 0},
-		{fmt.Sprintf("%d a second", o.rate), 1 << 20, time.Second / time.Duration(o.rate)},
+		{"one by one", min(o.messages, 200), 1, 0},
+		{fmt.Sprintf("%d in flight", o.flight), o.messages, o.flight, 0},
+		{fmt.Sprintf("%d a second", o.rate), min(o.messages, 10*o.rate), o.messages, time.Second / time.Duration(o.rate)},
 	} {
-		r, err := g.loop(o, o.messages, l.flight, l.every)
+		r, err := g.loop(o, l.n, l.flight, l.every)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		fmt.Fprintf(w, "%v\t%s\t%.0f/s\t%s\t%s\t%s\t%s\t%v\t\n", fsync, l.name, r.rate, percentile(r.took, 50), percentile(r.took, 99), percentile(r.took, 100),
-			percentile(r.queued, 99), r.cpu.Round(10*time.Microsecond))
+		rows = append(rows, row{
+			o.heading(), fsync, l.name, r.rate, percentile(r.took, 50).Seconds(), percentile(r.took, 99).Seconds(), percentile(r.took, 100).Seconds(),
+			percentile(r.queued, 99).Seconds(), r.cpu.Seconds(), r.wire,
+		})
 	}
-	return nil
+	return rows, nil
 }
