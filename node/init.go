@@ -135,6 +135,11 @@ func initAt(ctx context.Context, cfg InitConfig, at func(point string)) (err err
 	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
 		return fmt.Errorf("making the home: %w", err)
 	}
+	if cfg.ConfigFile != "" { // now, since the key file may lie beside it
+		if err := os.MkdirAll(filepath.Dir(cfg.ConfigFile), 0o700); err != nil {
+			return fmt.Errorf("making the folder of the configuration: %w", err)
+		}
+	}
 	if err := checkHome(cfg.Home, cfg.KeyFile); err != nil {
 		return err // somebody else made it, just now
 	}

@@ -70,6 +70,12 @@ func TestInitIsWholeOrNotAtAll(t *testing.T) {
 		}
 	}
 
+	folder := filepath.Join(t.TempDir(), "c", "d")
+	beside := InitConfig{Home: filepath.Join(t.TempDir(), "home"), KeyFile: filepath.Join(folder, "key"), ConfigFile: filepath.Join(folder, "config.toml")}
+	if err := Init(t.Context(), beside); err != nil {
+		t.Errorf("a key file beside the configuration, in a folder that is made with it: %v", err)
+	}
+
 	points := 0
 	for crash := 0; ; crash++ {
 		root := t.TempDir()
