@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -41,7 +42,11 @@ func (a *app) screenHost(c *api.Client) screen.Host {
 			if err != nil {
 				return "", err
 			}
-			return a.write(ctx, c, last, "")
+			path, err := a.write(ctx, c, last, "")
+			if err != nil {
+				return "", err
+			}
+			return filepath.Abs(path)
 		},
 		Commands: slashes(),
 		Home:     a.getenv("HOME"),

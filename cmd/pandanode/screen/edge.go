@@ -244,6 +244,12 @@ func (e *edge) act(ctx context.Context, w want) tea.Msg {
 	case wantSave:
 		path, err := e.h.Save(ctx, w.file)
 		return did{"saved " + path, err}
+	case wantMessage:
+		msg, err := e.c.Message(ctx, api.MessageRequest{Group: w.group, Message: w.id})
+		if err != nil {
+			return nil // it is shown as it was
+		}
+		return renewed{w.group, msg}
 	case wantPaths:
 		return pathsListed{w.seq, pathsFrom(w.path, e.h.Home)}
 	case wantFind:

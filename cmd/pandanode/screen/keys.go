@@ -223,6 +223,10 @@ func (m *model) keySelecting(k string) []want {
 	case "esc", "q", "i":
 		m.mode, c.pick = writing, 0
 		return nil
+	case "/": // a command
+		m.mode, c.pick = writing, 0
+		c.write.insert(k)
+		return m.typed()
 	case "up", "k":
 		return m.selects(c.neighbour(c.pick, -1), -1)
 	case "down", "j":

@@ -143,7 +143,9 @@ func TestSelecting(t *testing.T) {
 	if w := wants[wantEdit](s); len(w) != 1 || !strings.HasSuffix(w[0].text, "on a desk More") || w[0].id != apitest.ID("message 24") {
 		t.Errorf("edited: %+v", w)
 	}
-	s.types("begun<esc>e")
+	s.types("<esc>/send it") // a command ends the selection
+	s.shows("› /send it")
+	s.types("<ctrl-u>begun<esc>e")
 	s.shows("writing it anew")
 	s.types("<esc>")
 	s.shows("› begun")
@@ -431,6 +433,24 @@ func TestChanges(t *testing.T) {
 	s.does(came{s.chat().at, []api.Happening{{Cursor: 50, Message: &gone}}})
 	s.hides("Is there any left?")
 	s.shows("(deleted)", "↳ ben")
+}
+
+// A file that comes is shown to be there, in the group that is open and in others.
+func TestFilesCome(t *testing.T) {
+	t.Parallel()
+	s := inTea(t, 80, 40)
+	file := *pageOf()[4].Message
+	away := file
+	away.Files = []api.File{{ID: file.Files[0].ID, Name: "three-way.png", Size: 48_213, State: api.FileAway}}
+	s.does(renewed{tea1, away})
+	s.shows("not here yet")
+	s.does(happened{[]api.Event{{Kind: api.EventFile, Group: tea1, Message: apitest.ID("of before")}, {Kind: api.EventFile, Group: tea1, Message: file.ID}, {Kind: api.EventFile, Group: board, Message: file.ID}}})
+	if w := wants[wantMessage](s); len(w) != 1 || w[0] != (wantMessage{tea1, file.ID}) {
+		t.Errorf("asked for: %+v", w)
+	}
+	s.does(renewed{tea1, file})
+	s.hides("not here yet")
+	s.shows("three-way.png (48.2 kB, here)")
 }
 
 // Colours are left out where they are not wanted, and fit a light terminal.

@@ -239,6 +239,10 @@ func (m *model) answer(msg tea.Msg) []want {
 		if msg.what != "" {
 			return m.say("%s", msg.what)
 		}
+	case renewed:
+		if c := m.chats[msg.group]; c != nil {
+			c.change(msg.message)
+		}
 	case answered:
 		return m.answered(msg)
 	case read:
@@ -540,6 +544,9 @@ func (m *model) happened(events []api.Event) []want {
 		m.touched[e.Group] = true // of no group: a peer
 		if c := m.chat(); c != nil && e.Kind == api.EventPeople && do == nil {
 			do = []want{wantOpen{c.at}} // what was hidden may be shown, or the other way round
+		}
+		if c := m.chats[e.Group]; c != nil && e.Kind == api.EventFile && c.message(e.Message) != nil {
+			do = append(do, wantMessage{e.Group, e.Message})
 		}
 	}
 	if !first || len(events) == 0 {

@@ -74,6 +74,8 @@ func (m *model) welcome(w int) []string {
 	switch {
 	case g.State == api.StateJoining:
 		text = "A member who is there lets you in; that may take a while. You can leave this open."
+	case g.State != api.StateMember:
+		return nil // the head says what the node does; who is here is not known yet
 	case g.Members < 2 && g.Policy == api.PolicyOpen && !g.Private:
 		text = "You are the only one here so far. Others find this group by its name: they run pandanode, press Ctrl-T and type it. " +
 			"/invite makes a link for somebody, also as a QR code."

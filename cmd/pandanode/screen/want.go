@@ -68,13 +68,14 @@ type (
 		group string
 		texts []pending
 	} // flushed
-	wantEdit  struct{ group, id, text string } // did
-	wantErase struct{ group, id string }       // did
-	wantReact struct{ group, id, text string } // did
-	wantWhy   struct{ group, id string }       // answered
-	wantSlash struct{ group, line string }     // answered
-	wantSave  struct{ file string }            // did
-	wantRead  struct {
+	wantEdit    struct{ group, id, text string } // did
+	wantErase   struct{ group, id string }       // did
+	wantReact   struct{ group, id, text string } // did
+	wantWhy     struct{ group, id string }       // answered
+	wantSlash   struct{ group, line string }     // answered
+	wantSave    struct{ file string }            // did
+	wantMessage struct{ group, id string }       // renewed
+	wantRead    struct {
 		group  string
 		cursor uint64
 	} // read
@@ -136,6 +137,7 @@ func (wantReact) wanted()      {}
 func (wantWhy) wanted()        {}
 func (wantSlash) wanted()      {}
 func (wantSave) wanted()       {}
+func (wantMessage) wanted()    {}
 func (wantRead) wanted()       {}
 func (wantDraft) wanted()      {}
 func (wantDeliveries) wanted() {}
@@ -217,6 +219,10 @@ type (
 	came struct {
 		at    place
 		items []api.Happening
+	}
+	renewed struct {
+		group   string
+		message api.Message
 	}
 	unfollowed struct {
 		at  place
