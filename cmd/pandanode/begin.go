@@ -22,6 +22,20 @@ import (
 // begin is what the program does on a terminal when it is told nothing: it shows the chat. A
 // node that does not run is started first, and a device that is not there is made.
 func (a *app) begin(ctx context.Context) error {
+	if err := a.haveNode(ctx); err != nil {
+		return err
+	}
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return a.fullChat(ctx, client, "")
+}
+
+// haveNode sees to it that a node runs, for a person on a terminal: it starts one that does
+// not, and makes a device that is not there.
+func (a *app) haveNode(ctx context.Context) error {
 	paths, c, err := a.config(nil)
 	if err != nil {
 		return err
@@ -39,17 +53,10 @@ func (a *app) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	if !a.answersNow(ctx) {
-		if err := a.startNode(ctx, c); err != nil {
-			return err
-		}
+	if a.answersNow(ctx) {
+		return nil
 	}
-	client, err := a.client()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	return a.fullChat(ctx, client, "")
+	return a.startNode(ctx, c)
 }
 
 // answersNow says whether a node runs, be it locked.
@@ -115,7 +122,6 @@ your files can read your messages.
 			if _, c, err = a.config(flags); err != nil {
 				return err
 			}
-			a.note("the key is in %s", c.KeyFile)
 		}
 	}
 	text, err := a.newConfig(ctx, paths, c, flags)
@@ -123,9 +129,15 @@ your files can read your messages.
 		return err
 	}
 	keepSecrets()
-	return explain(node.Init(ctx, node.InitConfig{
+	if err := node.Init(ctx, node.InitConfig{
 		Home: c.DataDir, Name: name, Passphrase: a.passphrase(c, true), KeyFile: c.KeyFile, ConfigFile: paths.File, ConfigText: text,
-	}))
+	}); err != nil {
+		return explain(err)
+	}
+	if flags["key-file"] != "" {
+		a.note("the key is in %s", c.KeyFile)
+	}
+	return nil
 }
 
 // askFirst asks for a passphrase, twice, until two are alike and long enough. An empty one:

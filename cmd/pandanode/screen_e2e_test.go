@@ -198,7 +198,7 @@ func (s *screens) kill(who string) {
 
 const screenPassphrase = "a passphrase to type"
 
-// Three real nodes, and two people in the chat on a whole terminal: from nothing to the first
+// Four real nodes, and two people in the chat on a whole terminal: from nothing to the first
 // message in less than a minute; everything that is said about messages; three sizes; text that
 // would act on the terminal; suspended and back; the node killed, away, locked and back; and the
 // unread messages of chat, command line and page, which are the same.
@@ -211,7 +211,7 @@ func TestScreen(t *testing.T) {
 	s := &screens{mux: newMux(t, dir), program: filepath.Join(dir, "pandanode")}
 	install(t, s.program)
 	s.env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "PANDANODE_MDNS=false"}
-	people := []string{"anna", "ben", "carla"}
+	people := []string{"anna", "ben", "carla", "dora"}
 	ports, err := freeport.Draw(t.Context(), "127.0.0.1", len(people))
 	if err != nil {
 		t.Fatal(err)
@@ -289,6 +289,14 @@ func (s *screens) begin() (anna, ben *pane) {
 	s.cli("carla", "", "status", "--wait", "online")
 	s.cli("carla", "", "group", "join", strings.TrimSpace(s.id("anna", "tea house")), "--wait")
 	anna.sees("ben joined", "carla joined")
+
+	dora := s.open("dora", 120, 24, s.envOf("dora")...)
+	dora.says("./pandanode --home dora web --print")
+	dora.sees("Your name")
+	dora.says("dora")
+	dora.sees("Passphrase (")
+	dora.keys("Enter")
+	dora.sees("the key is in", "http://127.0.0.1:", "this link logs in one browser")
 	return anna, ben
 }
 

@@ -17,6 +17,24 @@ import (
 
 func (a *app) webCmd() *cobra.Command {
 	var open, only bool
+	link := a.asks(func(ctx context.Context, c *api.Client, _ []string) error {
+		l, err := c.OpenWeb(ctx, api.Empty{})
+		if err != nil {
+			return err
+		}
+		if open || !only && !a.json && a.hasScreen() {
+			if err := a.browse(ctx, l); err != nil {
+				if open {
+					return err
+				}
+				a.note("no browser could be started: %v", err)
+			}
+		}
+		return a.show(l, func() {
+			fmt.Fprintln(a.out, l.URL)
+			a.note("this link logs in one browser, once, until %s", l.Expires.Local().Format("15:04:05"))
+		})
+	})
 	cmd := &cobra.Command{
 		Use:   "web",
 		Short: "Use the node in a browser of this machine",
@@ -24,31 +42,23 @@ func (a *app) webCmd() *cobra.Command {
 tab of one browser, once, within a minute. Give it to nobody: whoever opens it acts as you.
 
 Where a browser can be started, it is started with the link, and the link is printed, too.
---open starts one in any case, and then fails if there is none; --print starts none.
+--open starts one in any case, and then fails if there is none; --print starts none. On a
+terminal, a node that does not run is started, and a device that is not there is made, as
+"pandanode" alone does.
 
 The tab stays logged in while it is used: 12 hours after the last use, 7 days after the first,
 or when the node ends, it is over. "pandanode web sessions" lists the tabs that are logged in,
 "pandanode web end" logs one out. Nothing is served once nobody is logged in.`,
 		Example: "  pandanode web\n  ssh -L 8300:127.0.0.1:8300 host   # with web.port = 8300; then, on host: pandanode web --print",
 		Args:    cobra.NoArgs,
-		RunE: a.asks(func(ctx context.Context, c *api.Client, _ []string) error {
-			l, err := c.OpenWeb(ctx, api.Empty{})
-			if err != nil {
-				return err
-			}
-			if open || !only && !a.json && a.hasScreen() {
-				if err := a.browse(ctx, l); err != nil {
-					if open {
-						return err
-					}
-					a.note("no browser could be started: %v", err)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if a.wholeTerminal() {
+				if err := does(func(ctx context.Context, _ []string) error { return a.haveNode(ctx) })(cmd, nil); err != nil {
+					return err
 				}
 			}
-			return a.show(l, func() {
-				fmt.Fprintln(a.out, l.URL)
-				a.note("this link logs in one browser, once, until %s", l.Expires.Local().Format("15:04:05"))
-			})
-		}),
+			return link(cmd, args)
+		},
 	}
 	cmd.Flags().BoolVar(&open, "open", false, "start a browser in any case")
 	cmd.Flags().BoolVar(&only, "print", false, "start no browser")
