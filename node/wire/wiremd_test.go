@@ -130,22 +130,9 @@ func TestDocument(t *testing.T) {
 			t.Errorf("docs/WIRE.md lacks %s: %s", what, text)
 		}
 	}
-	todo, done := make(map[reflect.Type]bool), make(map[reflect.Type]bool)
-	for _, w := range registry() {
-		todo[reflect.TypeOf(w.sample).Elem()] = true
-	}
-	for len(todo) > 0 {
-		for typ := range todo {
-			delete(todo, typ)
-			inner := make(map[reflect.Type]bool)
-			missing("an object", fmt.Sprintf("| `%s` | %s |", typ.Name(), layout(typ, inner)))
-			done[typ] = true
-			for in := range inner {
-				if !done[in] {
-					todo[in] = true
-				}
-			}
-		}
+	done := layouts()
+	for name, keys := range done {
+		missing("an object", fmt.Sprintf("| `%s` | %s |", name, keys))
 	}
 	limits, domains := constants(t, "limits.go"), constants(t, "domain.go")
 	for name, value := range limits {
