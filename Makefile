@@ -102,8 +102,14 @@ clean: ## remove built files, but not the node of `make run`
 	@rm -rf $(BIN) bin/testcount bin/page-test bin/fuzz
 
 .PHONY: sim
-sim: ## the simulator: all scenarios, 100 random worlds (3 min on two cores)
-	@$(GO) test -count=1 -timeout 20m -v -run 'TestScenarios|TestRandomWorlds' ./sim | grep -v '^=== '
+sim: ## the simulator: all scenarios, and the worlds of `make worlds` (3 min on two cores)
+	@$(GO) test -count=1 -timeout 20m -v -run 'TestScenarios' ./sim | grep -v '^=== '
+	@$(MAKE) --no-print-directory worlds
+
+.PHONY: worlds
+worlds: ## 100 random worlds, twenty of them new with each commit; `make test` plays twelve (2 min)
+	@$(GO) build -o bin/testcount ./internal/testcount
+	@PANDANODE_SIM_SEEDS=80 PANDANODE_SIM_MIXED=20 $(GO) test -count=1 -timeout 20m -json -run '^(TestRandomWorlds|TestMixedWorlds)$$' ./sim | bin/testcount
 
 .PHONY: sim-net
 sim-net: build ## whole nodes in virtual time: cut in two for three minutes and an hour, and members of the past (2 min)

@@ -31,11 +31,12 @@ var mixedKinds = []struct {
 	share uint64
 }{{KindPeople, 3}, {KindInsider, 3}, {KindPast, 2}, {KindChurn, 12}}
 
-// TestMixedWorlds plays random worlds of these kinds, twenty or as many as PANDANODE_SIM_MIXED
-// says, with seeds that move with the commit. With those of TestRandomWorlds they are a hundred.
+// TestMixedWorlds plays random worlds of these kinds, one of each or as many as
+// PANDANODE_SIM_MIXED says, with seeds that move with the commit. In `make worlds` they are
+// twenty, and a hundred with those of TestRandomWorlds.
 func TestMixedWorlds(t *testing.T) {
 	t.Parallel()
-	worlds := uint64(20)
+	worlds := uint64(len(mixedKinds))
 	if s := os.Getenv("PANDANODE_SIM_MIXED"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 32)
 		if err != nil || n == 0 {
@@ -51,7 +52,7 @@ func TestMixedWorlds(t *testing.T) {
 	first := mixedSeed(t)
 	left := worlds
 	for _, k := range mixedKinds {
-		many := worlds * k.share / 20
+		many := min(max(1, worlds*k.share/20), left)
 		if k.kind == KindChurn {
 			many = left
 		}
