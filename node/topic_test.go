@@ -3,6 +3,8 @@ package node
 import (
 	"sync"
 	"testing"
+
+	"github.com/pandanode/pandanode/node/admission"
 )
 
 // TestTopicLeftAndJoinedAtOnce: a topic that is left by one goroutine and joined by
@@ -46,6 +48,23 @@ func TestTopicOfAStoppedGroup(t *testing.T) {
 		defer again.stop()
 		if err := again.start(); err != nil {
 			w.Fatal(err)
+		}
+	})
+}
+
+// TestShortEnvelopesAreDeclined: the envelope of the shortest text is long enough for
+// GossipSub to decline it from the others once one peer has brought it.
+func TestShortEnvelopesAreDeclined(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.create(a, "tea house")
+		w.join(w.open(1, 0), id)
+		count, size := counted(a.metrics.Published), counted(a.metrics.PublishedBytes)
+		w.send(a, id, "x")
+		count, size = counted(a.metrics.Published)-count, counted(a.metrics.PublishedBytes)-size
+		if least := uint64(admission.GossipParams().IDontWantMessageThreshold); count == 0 || size < count*least { //nolint:gosec // small
+			t.Errorf("%d envelopes of %d bytes, from %d on they are declined", count, size, least)
 		}
 	})
 }

@@ -9,8 +9,17 @@ const (
 	outboundQueue = 1024 // for one peer. They share their bytes with those for the other peers
 )
 
+// declined is from how many bytes on an envelope is declined from the other peers of the mesh
+// as soon as one has brought it: IDONTWANT of GossipSub v1.2. That takes some 50 bytes for
+// each, and the shortest envelope has more than 600. GossipSub begins at a KiB.
+const declined = 256
+
 // GossipParams are the mesh and the heartbeat of every topic.
-func GossipParams() pubsub.GossipSubParams { return pubsub.DefaultGossipSubParams() }
+func GossipParams() pubsub.GossipSubParams {
+	p := pubsub.DefaultGossipSubParams()
+	p.IDontWantMessageThreshold = declined
+	return p
+}
 
 // Gossip gives GossipSub's options that say how fast it is, and nothing else: a host that
 // is measured beside nodes takes the same. Peer exchange lets a small mesh grow from one contact.
