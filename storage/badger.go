@@ -25,11 +25,11 @@ import (
 // openBadger opens the database at path. Sealed values do not compress; without compression
 // blocks are read where they are mapped, and a block cache would only cost memory. A
 // database that is opened for reading only writes nothing, so that a full disk does not end
-// the process.
-func openBadger(path string, o Options, reading bool) (db *badger.DB, err error) {
+// the process. If Badger does not sync, the store does: see syncLogs.
+func openBadger(path string, o Options, reading, badgerSyncs bool) (db *badger.DB, err error) {
 	defer recovered(&err, "opening")
 	opt := badger.DefaultOptions(path)
-	opt.SyncWrites = true
+	opt.SyncWrites = badgerSyncs
 	opt.DetectConflicts = false // there is one writer
 	opt.MemTableSize = max(o.memTable(), memTable(path))
 	opt.NumMemtables = 2
@@ -40,7 +40,10 @@ func openBadger(path string, o Options, reading bool) (db *badger.DB, err error)
 	}
 	opt.NumGoroutines = 2
 	opt.ValueLogFileSize = 64 << 20
-	opt.ValueThreshold = min(1<<20, o.maxBatch()/2)
+	opt.ValueThreshold = o.maxStored()
+	if o.valueLog {
+		opt.ValueThreshold = o.maxStored() / 2
+	}
 	opt.Compression = badgeroptions.None
 	opt.BlockCacheSize = 0
 	opt.ChecksumVerificationMode = badgeroptions.OnBlockRead

@@ -167,7 +167,7 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 	want := map[string]int{
 		"create: marked": 1, "create: database written": 1, "create: keys written": 1,
 		"keys: before the temporary file": 6, "keys: before the rename": 6, "keys: after the rename": 6,
-		"before the transaction": 6, "after the transaction": 6,
+		"before the transaction": 6, "before its sync": 6, "after the transaction": 6,
 	}
 	if !maps.Equal(points, want) {
 		t.Fatalf("crash points %v, want %v", points, want)
@@ -321,7 +321,9 @@ func TestKill(t *testing.T) {
 // error or holds everything.
 func TestFlippedBit(t *testing.T) {
 	t.Parallel()
-	dir, s := newStore(t)
+	dir, o := t.TempDir(), testOptions()
+	o.valueLog = true
+	s := must(Create(dir, o))(t)
 	want := make(map[string]string)
 	for i := range 3000 { // enough for tables on the disk beside the log
 		k, value := fmt.Sprintf("key %06d", i), strings.Repeat(fmt.Sprint("value ", i, " "), 30)

@@ -10,7 +10,7 @@
 // # Durability
 //
 // [Store.Apply] returns after the transaction is synced. A batch is applied in full or not at all, across a crash
-// at any point. Callers that wait at the same time share one sync. After an error that leaves the disk's state
+// at any point. Callers that wait at the same time share one sync, of one file (walsync.go). After an error that leaves the disk's state
 // unknown the store refuses further writes ([ErrFailed]) until it is opened again.
 //
 // # Confidentiality and integrity

@@ -69,7 +69,7 @@ func TestEveryFileThatEverWas(t *testing.T) {
 		m[id][string(value)] = true
 	}
 	for i := range images {
-		db := must(openBadger(filepath.Join(past, fmt.Sprint(i)), o, false))(t)
+		db := must(openBadger(filepath.Join(past, fmt.Sprint(i)), o, false, true))(t)
 		check(t, db.View(func(txn *badger.Txn) error {
 			it := txn.NewIterator(badger.IteratorOptions{AllVersions: true})
 			defer it.Close()

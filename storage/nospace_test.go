@@ -120,7 +120,7 @@ func TestTornLogIsCutAlike(t *testing.T) {
 			check(t, os.WriteFile(logs[0], torn, 0o600))
 			at := filepath.Join(t.TempDir(), "db")
 			copyDir(t, killed, at)
-			db := must(openBadger(at, testOptions(), reading))(t)
+			db := must(openBadger(at, testOptions(), reading, true))(t)
 			txn := db.NewTransaction(false)
 			head[i] = must(get(txn, keyHead))(t)
 			txn.Discard()

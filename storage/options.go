@@ -20,7 +20,7 @@ type Options struct {
 	KDF KDF
 
 	// MaxBatch is how many bytes one transaction may hold, keys and sealing included; beyond it [Store.Apply] returns
-	// ErrTooLarge, as it does beyond one record per 100 bytes of it. Memory use grows with it: Badger's memory table is
+	// ErrTooLarge, as it does beyond one record per 100 bytes of it, and for a value of 1 MiB or of nine tenths of it. Memory use grows with it: Badger's memory table is
 	// seven times as large. Zero means 4 MiB; less than 256 KiB means 256 KiB, more than 64 MiB means 64 MiB.
 	MaxBatch int
 
@@ -33,7 +33,8 @@ type Options struct {
 	// merged by [Store.Compact] alone: for stores of simulators and tests, which hold little.
 	Still bool
 
-	keep uint64 // bytes of the reserve; tests only. 0: derived from MaxBatch
+	keep     uint64 // bytes of the reserve; tests only. 0: derived from MaxBatch
+	valueLog bool   // long values go to Badger's value log, as those of earlier programs; tests only
 }
 
 const (
@@ -47,6 +48,14 @@ func (o Options) maxBatch() int64 {
 		return defaultMaxBatch
 	}
 	return int64(min(max(o.MaxBatch, minMaxBatch), maxMaxBatch))
+}
+
+// most is how many bytes a stored value may have.
+func (o Options) most() int {
+	if o.valueLog {
+		return int(o.maxBatch())
+	}
+	return int(o.maxStored()) - 1
 }
 
 func (o Options) logger() *slog.Logger {

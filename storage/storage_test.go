@@ -472,7 +472,7 @@ func TestDroppedVaultStaysUnreadable(t *testing.T) {
 	l, ring, err := readKeys(past, testOptions())
 	check(t, err)
 	defer l.kek.wipe()
-	db := must(openBadger(filepath.Join(past, "db"), testOptions(), false))(t)
+	db := must(openBadger(filepath.Join(past, "db"), testOptions(), false, true))(t)
 	defer db.Close()
 	tried := 0
 	check(t, db.View(func(txn *badger.Txn) error {

@@ -21,6 +21,7 @@ type Store struct {
 	lock *lock
 	max  int64    // bytes in a transaction
 	keep uint64   // bytes that a transaction leaves free on the disk
+	most int      // bytes of a stored value
 	file *os.File // holds the directory's lock
 	tip  *os.File
 	db   atomic.Pointer[badger.DB]
@@ -39,6 +40,7 @@ type Store struct {
 	// reopenBy is not nil while the database is open for reading only: once there is room
 	// it is opened for writing by these options.
 	reopenBy   *Options
+	syncs      bool       // the store syncs the logs itself; else Badger does
 	readOnlyDB *badger.DB // the one that was open for reading only, which readers may still use
 
 	lifeMu sync.Mutex
@@ -69,7 +71,7 @@ func create(dir string, o Options, at func(string)) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, max: o.maxBatch(), keep: o.reserve(), file: file, at: at}
+	s := &Store{dir: dir, max: o.maxBatch(), most: o.most(), keep: o.reserve(), file: file, at: at}
 	tighten(dir, o)
 	if err := s.create(o); err != nil {
 		return nil, errors.Join(err, s.release())
@@ -108,7 +110,7 @@ func (s *Store) create(o Options) (err error) {
 	if s.tip, err = openTip(dir); err != nil {
 		return err
 	}
-	db, err := openBadger(filepath.Join(dir, "db"), o, false)
+	db, err := s.openBadger(o, false)
 	if err != nil {
 		return err
 	}
@@ -117,6 +119,9 @@ func (s *Store) create(o Options) (err error) {
 		return errors.Join(t.Set(keyID, idRecord(s.ring.store)), t.Set(keyHead, s.sealHead(s.head)))
 	}); err != nil {
 		return fmt.Errorf("storage: %w", err)
+	}
+	if err := s.sync(); err != nil {
+		return err
 	}
 	s.point("create: database written")
 	if err := writeKeys(dir, s.lock.encode(s.ring), s.point); err != nil {
@@ -144,7 +149,7 @@ func open(dir string, o Options, at func(string)) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, max: o.maxBatch(), keep: o.reserve(), file: file, at: at}
+	s := &Store{dir: dir, max: o.maxBatch(), most: o.most(), keep: o.reserve(), file: file, at: at}
 	tighten(dir, o)
 	if err := s.open(o); err != nil {
 		return nil, errors.Join(err, s.release())
@@ -177,7 +182,7 @@ func (s *Store) open(o Options) (err error) {
 	if s.tip, err = openTip(dir); err != nil {
 		return err
 	}
-	db, err := openBadger(filepath.Join(dir, "db"), o, full != nil)
+	db, err := s.openBadger(o, full != nil)
 	if err != nil {
 		return err
 	}
@@ -189,10 +194,32 @@ func (s *Store) open(o Options) (err error) {
 		o.logger().Warn("the store is open for reading alone until there is more space", "why", full)
 		return nil
 	}
+	if err := s.sync(); err != nil { // what a killed process wrote counts from now on
+		return err
+	}
 	if err := s.migrate(); err != nil {
 		return err
 	}
 	return s.forgetEmptyVaults()
+}
+
+// openBadger opens the store's database, and settles who syncs it.
+func (s *Store) openBadger(o Options, reading bool) (*badger.DB, error) {
+	path := filepath.Join(s.dir, "db")
+	used, err := usesValueLog(path)
+	if err != nil {
+		return nil, err
+	}
+	s.syncs = syncsMapped && !used && !o.valueLog
+	return openBadger(path, o, reading, !s.syncs)
+}
+
+// sync makes the transactions that Badger has taken durable, if it has not done so itself.
+func (s *Store) sync() error {
+	if !s.syncs {
+		return nil
+	}
+	return syncLogs(filepath.Join(s.dir, "db"))
 }
 
 // minFree is the free space, in bytes, without which no store is opened at all. A node
@@ -205,7 +232,7 @@ func (s *Store) reopenForWriting() error {
 	if s.reopenBy == nil {
 		return nil
 	}
-	db, err := openBadger(filepath.Join(s.dir, "db"), *s.reopenBy, false)
+	db, err := s.openBadger(*s.reopenBy, false)
 	if err != nil {
 		return err
 	}

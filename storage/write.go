@@ -158,6 +158,10 @@ func (s *Store) transact(group []*request) (err error) {
 		committing = !errors.Is(err, badger.ErrTxnTooBig) // found before anything is written
 		return tooLarge(err)
 	}
+	s.point("before its sync")
+	if err := s.sync(); err != nil {
+		return err
+	}
 	s.point("after the transaction")
 	s.head = t.head
 	s.writeTip()
@@ -303,7 +307,7 @@ func (t *transaction) set(key, old, stored []byte) error {
 	if old != nil {
 		t.head.toggle(t.sums, key, old)
 	}
-	if t.size += int64(len(key) + len(stored)); t.size > t.max { // Badger does not count bytes that go to its value log
+	if t.size += int64(len(key) + len(stored)); t.size > t.max || len(stored) > t.most { // Badger does not count bytes that go to its value log
 		return ErrTooLarge
 	}
 	t.head.toggle(t.sums, key, stored)
