@@ -112,9 +112,10 @@ worlds: ## 100 random worlds, twenty of them new with each commit; `make test` p
 	@PANDANODE_SIM_SEEDS=80 PANDANODE_SIM_MIXED=20 $(GO) test -count=1 -timeout 20m -json -run '^(TestRandomWorlds|TestMixedWorlds)$$' ./sim | bin/testcount
 
 .PHONY: sim-net
-sim-net: build ## whole nodes in virtual time: cut in two for three minutes and an hour, and members of the past (2 min)
+sim-net: build ## whole nodes in virtual time: cut in two for three minutes and an hour, members of the past, and files (3 min)
 	@./$(BIN) sim run sim/scenarios/net/three-minutes.sim --backend net
 	@./$(BIN) sim run sim/scenarios/net/homes-of-before.sim --backend net
+	@./$(BIN) sim run sim/scenarios/net/files.sim --backend net
 	@./$(BIN) sim run sim/scenarios/net/one-hour.sim --backend net
 
 .PHONY: bench

@@ -80,6 +80,9 @@ func checkSend(sc *Scenario, a Action) error {
 			return err
 		}
 	}
+	if err := checkPieces(a); err != nil {
+		return err
+	}
 	for _, o := range []string{"as", "reply"} {
 		if name, ok := a.opt(o); ok && (!isName(name) || o == "as" && len(a.Args)*a.count() > 1) {
 			return fmt.Errorf("%s=%s: one message has a name", o, name)
@@ -134,11 +137,15 @@ func (s *seat) write(a Action, text string) error {
 		stays, _ = duration(d)
 	}
 	to, answers := a.opt("reply")
-	if !named && !answers && stays == 0 {
+	file := s.attach(a)
+	if !named && !answers && stays == 0 && file == nil {
 		_, err := s.accept(wire.Content{MediaType: "text/plain", Data: []byte(text)}, accepted{Text: text})
 		return err
 	}
 	m := content.Message{Part: content.Text(content.Plain, text)}
+	if file != nil {
+		m.Part = content.WithFiles(&m.Part, []content.File{*file})
+	}
 	if stays > 0 {
 		m.Expires = &content.Expiry{Time: uint32(s.n.time().Now.Add(stays).Unix())} //nolint:gosec // before 2106
 	}
@@ -149,7 +156,7 @@ func (s *seat) write(a Action, text string) error {
 		}
 		m.InReplyTo = target.ID
 	}
-	said, err := s.say(m, accepted{Text: text})
+	said, err := s.say(m, accepted{Text: text, File: file != nil})
 	if err == nil && named {
 		s.w().hist.names[name] = said
 	}
@@ -350,6 +357,7 @@ type erasure struct {
 // recall begins to remember anew, by what the disk says: it is another one.
 func (s *seat) recall() {
 	s.gone, s.mailing = map[string]bool{}, nil
+	s.refind()
 	for _, key := range s.disk.under("erased/") {
 		s.gone[key[len("erased/"):]] = true
 	}

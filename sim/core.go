@@ -84,6 +84,7 @@ type cnode struct {
 	crash    *crashPlan
 	backups  map[string]map[int]*disk
 	boxes    map[wire.BoxID][]mail // of groups whose mailbox it is
+	boxFiles map[wire.BoxID]map[wire.BlobRoot]mailFile
 	mails    uint64
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node/clock"
+	"github.com/pandanode/pandanode/node/content"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -36,7 +37,7 @@ func pictureOf(m group.Message) (p pictureView) {
 	if d := m.Shown.Deleted; d != nil {
 		p.By = d.ID
 	}
-	p.Text, p.Versions, p.Edited = string(m.Shown.Part.Content), len(m.Shown.Versions), m.Shown.Edited
+	p.Text, p.Versions, p.Edited = pictured(m.Shown.Part), len(m.Shown.Versions), m.Shown.Edited
 	for _, r := range m.Shown.Reactions {
 		for _, u := range r.Users {
 			p.Reactions = append(p.Reactions, fmt.Sprintf("%s %.8v", r.Text, u))
@@ -44,6 +45,12 @@ func pictureOf(m group.Message) (p pictureView) {
 	}
 	slices.Sort(p.Reactions)
 	return p
+}
+
+// pictured is what a part says in words.
+func pictured(p content.Part) string {
+	text, _ := p.Said()
+	return text
 }
 
 // said notes what a device has of messages.
@@ -334,6 +341,12 @@ type ContentRecords struct {
 	Taken     int `json:"taken"`   // messages that are owed to nobody any more
 	Erased    int `json:"erased"`  // copies
 	Back      int `json:"come_back"`
+
+	Files      int `json:"files"`
+	FilesOwed  int `json:"files_owed"`  // copies: of messages that live members can read
+	FilesHeld  int `json:"files_held"`  // of those, the whole ones
+	FilesGone  int `json:"files_gone"`  // copies that went with their message
+	FilesBoxed int `json:"files_boxed"` // put into mailboxes
 }
 
 func (c *ContentRecords) add(x ContentRecords) {
@@ -344,6 +357,11 @@ func (c *ContentRecords) add(x ContentRecords) {
 	c.Taken += x.Taken
 	c.Erased += x.Erased
 	c.Back += x.Back
+	c.Files += x.Files
+	c.FilesOwed += x.FilesOwed
+	c.FilesHeld += x.FilesHeld
+	c.FilesGone += x.FilesGone
+	c.FilesBoxed += x.FilesBoxed
 }
 
 // content counts them.
@@ -362,6 +380,9 @@ func (o *observation) content() (c ContentRecords) {
 		case kindReaction:
 			c.Reactions++
 		case kindMessage:
+			if a.File {
+				c.Files++
+			}
 			if taken[a.ID] {
 				c.Taken++
 			}
@@ -374,6 +395,14 @@ func (o *observation) content() (c ContentRecords) {
 		if !d.Hostile {
 			c.Erased += len(d.Erasures)
 			c.Back += len(d.Back)
+			c.FilesGone += d.FilesGone
+		}
+		if d.Live {
+			for _, f := range d.Files {
+				if c.FilesOwed++; f.Has == f.Of {
+					c.FilesHeld++
+				}
+			}
 		}
 	}
 	return c

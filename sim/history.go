@@ -32,7 +32,9 @@ type history struct {
 	lostEnvelopes int
 	overtaken     int // envelopes that a later one of the same sender passed inside a node
 	shownTotal    int
-	mailed        int // messages that became readable by an envelope from a mailbox
+	mailed        int                 // messages that became readable by an envelope from a mailbox
+	mailedFiles   int                 // put into a mailbox
+	files         map[string]attached // by the message that names it, in hex
 	reads         []read
 }
 
@@ -70,6 +72,7 @@ type accepted struct {
 	Kind   kind
 	Text   string
 	About  wire.MessageID // of one that is not shown by itself
+	File   bool
 }
 
 type ownKey struct {
@@ -85,6 +88,7 @@ type ownEntry struct {
 }
 
 func (h *history) init() {
+	h.files = map[string]attached{}
 	h.byHex, h.names = map[string]*accepted{}, map[string]*accepted{}
 	h.own = map[ownKey][]ownEntry{}
 	h.twice = map[wire.GroupID][]string{}

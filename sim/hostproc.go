@@ -114,6 +114,10 @@ func (p *hostProc) init(ctx context.Context) error {
 	}
 	listen := fmt.Sprintf("/ip4/%s/udp/%d/quic-v1,/ip4/%s/tcp/%d", p.addr, hostPort, p.addr, hostPort)
 	_, err := p.cli(ctx, "init", "--name", p.name, "--key-file", p.home+".key", "--listen", listen, "--mdns=false")
+	if err != nil {
+		return err
+	}
+	_, err = p.cli(ctx, "config", "set", "files.auto", fmt.Sprint(maxPieces*pieceSize))
 	return err
 }
 
@@ -164,8 +168,17 @@ func (p *hostProc) join(ctx context.Context, group string) error {
 	return err
 }
 
-func (p *hostProc) send(ctx context.Context, group, text string) (string, error) {
-	s, err := hostAskOne[api.Sent](ctx, p, "send", group, text)
+func (p *hostProc) send(ctx context.Context, group, text string, file int64) (string, error) {
+	args := []string{"send", group, text}
+	if file > 0 {
+		path := p.home + ".bin"
+		defer func() { _ = os.Remove(path) }() // the homes go in the end
+		if err := os.WriteFile(path, make([]byte, file), 0o600); err != nil {
+			return "", err
+		}
+		args = append(args, "--file", path)
+	}
+	s, err := hostAskOne[api.Sent](ctx, p, args...)
 	return s.ID, err
 }
 

@@ -45,6 +45,7 @@ var Invariants = []Invariant{
 	{17, "told", "who says that it is a member is one, or is told", "devices that are out and reach a member", membersAreTold, outsiders},
 	{18, "rights", "nobody acts beyond a right that it has", "members whom somebody let in", withinRights, letIn},
 	{19, "content", "all show one picture, and what was deleted or expired does not come back", "pictures and erasures", contents, pictures},
+	{20, "files", "who can read a message gets its file, as long as a member who has it is connected", "files of messages that live members can read", filesCome, filesWanted},
 }
 
 func (o *observation) live() (out []*deviceView) {

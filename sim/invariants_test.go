@@ -24,8 +24,9 @@ expect forks >= 1
 1m role anna ben admin
 2m send anna ben carl dora n=2
 2m20s send ben as=m1
-2m21s send anna as=m2
+2m21s send anna as=m2 file=3
 2m22s send ben as=m3 expires=2h
+2m23s send carl as=m4 file=40
 2m30s edit ben m1
 2m31s react carl m1 x
 2m40s delete anna m2
@@ -172,6 +173,14 @@ var breakages = map[string][]breakage{
 			o.Devices[0].Secrets = w.secrets(s)
 		}, "anna still has keys"},
 	},
+	"files": {
+		{"a piece is missing", func(w *core, o *observation) {
+			id := w.hist.names["m4"].ID
+			f := o.Devices[1].Files[id]
+			f.Has--
+			o.Devices[1].Files[id] = f
+		}, "ben has 39 of 40 pieces"},
+	},
 	"sequence": {{"two entries with one seq", func(w *core, o *observation) {
 		s := w.groups[0].seats[1]
 		for _, text := range []string{"one", "another"} {
@@ -269,6 +278,16 @@ var breakages = map[string][]breakage{
 			s.disk.apply(w.now, group.Ready{Writes: []group.Write{{Key: "salt/" + hexOf(w.hist.names["m2"].ID[:]), Value: []byte{1}}}})
 			o.Devices[1].said(s)
 		}, "is left: salt/"},
+		{"the key of its file is left", func(w *core, o *observation) {
+			s, key := w.groups[0].seats[1], w.hist.files[hexOf(w.hist.names["m2"].ID[:])].key
+			s.disk.apply(w.now, group.Ready{Writes: []group.Write{{Key: "event/x", Value: key[:]}}})
+			o.Devices[1].attachedTo(s)
+		}, "the key of its file is left in row event"},
+		{"its file is left", func(w *core, o *observation) {
+			s := w.groups[0].seats[1]
+			s.files[hexOf(w.hist.names["m2"].ID[:])] = &heldFile{}
+			o.Devices[1].attachedTo(s)
+		}, "and not the message"},
 		{"it comes back", func(w *core, o *observation) {
 			s := w.groups[0].seats[1]
 			s.watchErased(group.Ready{Writes: []group.Write{{Key: "plain/" + hexOf(w.hist.names["m2"].ID[:]), Value: []byte{1}}}})
@@ -354,7 +373,7 @@ func TestInvariantsCanFail(t *testing.T) {
 			t.Errorf("invariant %d (%s) has no test that it can fail", inv.Number, inv.Name)
 		}
 	}
-	if len(Invariants) != 20 || len(breakages) != 20 {
+	if len(Invariants) != 21 || len(breakages) != 21 {
 		t.Errorf("%d invariants, %d of them tested", len(Invariants), len(breakages))
 	}
 	for name, all := range breakages {
@@ -480,18 +499,18 @@ func TestReportSaysWhatItJudged(t *testing.T) {
 			t.Errorf("%s was judged of %d, want %d", name, got[name], want)
 		}
 	}
-	for _, name := range []string{"gate", "additions", "windows", "justified", "rights", "content", "order"} {
+	for _, name := range []string{"gate", "additions", "windows", "justified", "rights", "content", "order", "files"} {
 		if got[name] == 0 {
 			t.Errorf("%s had nothing to judge", name)
 		}
 	}
-	if v := Verdict(r.Judged); !strings.Contains(v, "of 20 invariants hold. Not judged: ") || !strings.Contains(v, "insider") {
+	if v := Verdict(r.Judged); !strings.Contains(v, "of 21 invariants hold. Not judged: ") || !strings.Contains(v, "insider") {
 		t.Error(v)
 	}
 	for i := range r.Judged {
 		r.Judged[i].Subjects = 1
 	}
-	if v := Verdict(r.Judged); v != "All 20 invariants hold." {
+	if v := Verdict(r.Judged); v != "All 21 invariants hold." {
 		t.Error(v)
 	}
 	o.Hostile = true

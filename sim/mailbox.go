@@ -42,6 +42,7 @@ type mailing struct {
 	after   map[wire.KeyID]uint64                  // read up to here
 	open    map[wire.KeyID][]mail                  // of no use yet
 	has     map[wire.KeyID]map[wire.EntryHash]bool // entries that are there
+	files   map[string]bool                        // that were put, by their messages
 	looked  time.Time
 	reached time.Time // first
 }
@@ -162,6 +163,9 @@ func (s *seat) visit(on *cnode) {
 		}
 	}
 	m.posts = nil
+	if len(boxes) > 0 {
+		m.mailFiles(s, on, boxes[len(boxes)-1])
+	}
 	m.bring(s, on, held)
 }
 

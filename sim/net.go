@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -120,6 +121,7 @@ func (p *netNode) start(ctx context.Context) error {
 	}
 	n, err := node.Open(ctx, node.Config{
 		Home: p.home, KeyFile: p.home + ".key", Bootstrap: p.seeds(), BucketSize: netBuckets, Logger: log,
+		Files:   node.FilesConfig{Auto: maxPieces * pieceSize},
 		NewHost: func(opts ...libp2p.Option) (host.Host, error) { return p.net.Host(p.index, opts...) },
 	})
 	if err != nil {
@@ -206,8 +208,18 @@ func (p *netNode) join(ctx context.Context, group string) error {
 	return nil
 }
 
-func (p *netNode) send(ctx context.Context, group, text string) (string, error) {
-	s, err := ask(p, func(a api.API) (api.Sent, error) { return a.Send(ctx, api.SendRequest{Group: group, Text: text}) })
+func (p *netNode) send(ctx context.Context, group, text string, file int64) (string, error) {
+	s, err := ask(p, func(a api.API) (api.Sent, error) {
+		r := api.SendRequest{Group: group, Text: text}
+		if file > 0 {
+			f, err := a.(api.Contents).Upload(ctx, api.UploadRequest{Name: "f.bin"}, file, io.LimitReader(stream(uint64(p.index), text), file)) //nolint:gosec,forcetypeassert // an index; both are one table
+			if err != nil {
+				return api.Sent{}, err
+			}
+			r.Files = []string{f.ID}
+		}
+		return a.Send(ctx, r)
+	})
 	return s.ID, err
 }
 

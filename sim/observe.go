@@ -76,6 +76,9 @@ type deviceView struct {
 	Left     []string      // of what it erased
 	Kept     time.Time     // by its clock
 	Allows   time.Duration // for what its clock may rightly believe
+
+	Files     map[wire.MessageID]fileView // by the message that names it
+	FilesGone int                         // of messages that it erased
 }
 
 // mayWrite says whether the device's user may write messages.
@@ -195,6 +198,7 @@ func (w *core) view(s *seat, rest time.Time, d *dag, renewed map[wire.EpochID]bo
 		v.Secrets = w.secrets(s)
 	}
 	v.said(s)
+	v.attachedTo(s)
 	if s.m == nil {
 		return v
 	}

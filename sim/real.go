@@ -105,7 +105,8 @@ type realNode interface {
 	met(ctx context.Context) error // waits until it knows other nodes
 	create(ctx context.Context, name, policy string) (group string, err error)
 	join(ctx context.Context, group string) error // waits until it is in
-	send(ctx context.Context, group, text string) (message string, err error)
+	// send sends a text, and a file of so many bytes with it, unless that is 0.
+	send(ctx context.Context, group, text string, file int64) (message string, err error)
 	remove(ctx context.Context, group, user string) error
 	role(ctx context.Context, group, user, role string) error
 	leave(ctx context.Context, group string) error
@@ -331,7 +332,7 @@ func (h *realWorld) send(ctx context.Context, a Action) error {
 		for range a.count() {
 			s.sent++
 			m := &realMessage{text: fmt.Sprintf("%s %d", a.Args[k], s.sent), node: i, net: h.state, beyond: s.out > 0}
-			id, err := h.nodes[i].send(ctx, g.id, m.text)
+			id, err := h.nodes[i].send(ctx, g.id, m.text, a.fileSize())
 			if err != nil {
 				return err
 			}

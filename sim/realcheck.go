@@ -22,6 +22,39 @@ type realView struct {
 	messages []api.Message
 }
 
+// files lists the files of the messages that a node shows.
+func (v *realView) files() (out []api.File) {
+	for _, m := range v.messages {
+		out = append(out, m.Files...)
+	}
+	return out
+}
+
+// absent is a file that a node lacks.
+type absent struct {
+	node int
+	what string
+}
+
+// absentFile finds a file that a node shows and has not whole, though another one has; nil:
+// there is none.
+func absentFile(views []*realView) *absent {
+	held := map[string]bool{}
+	for _, v := range views {
+		for _, f := range v.files() {
+			held[f.ID] = held[f.ID] || f.State == api.FileHere
+		}
+	}
+	for _, v := range views {
+		for _, f := range v.files() {
+			if held[f.ID] && f.State != api.FileHere {
+				return &absent{v.node, fmt.Sprintf("of a file that another node has, %d of %d bytes are here. %s", f.Have, f.Sealed, f.Why)}
+			}
+		}
+	}
+	return nil
+}
+
 func (h *realWorld) name(i int) string { return h.sc.Nodes[i].Name }
 
 // live are the nodes that must agree in the end: those that asked to join, were not
@@ -158,6 +191,9 @@ func (h *realWorld) lacking(g *realGroup, views []*realView) string {
 			return fmt.Sprintf("%s lacks %d of %d messages", name, d.lost, d.owed)
 		}
 	}
+	if a := absentFile(views); a != nil {
+		return fmt.Sprintf("%s: %s", h.name(a.node), a.what)
+	}
 	return ""
 }
 
@@ -259,7 +295,7 @@ func (h *realWorld) probe(ctx context.Context) {
 	for _, g := range h.groups {
 		for _, i := range h.live(g) {
 			m := &realMessage{text: h.name(i) + ": the end", node: i, net: -1}
-			id, err := h.nodes[i].send(ctx, g.id, m.text)
+			id, err := h.nodes[i].send(ctx, g.id, m.text, 0)
 			if err != nil {
 				h.report.violate(8, g.decl.Name, "%v", err)
 				continue
@@ -299,12 +335,18 @@ func (h *realWorld) judge(ctx context.Context) {
 		}
 		r.judged(1, len(h.live(g)))
 		r.judged(5, len(h.live(g)))
+		for _, v := range views {
+			r.judged(20, len(v.files()))
+		}
 		if lacks := h.lacking(g, views); lacks != "" {
 			inv := 1
-			if strings.Contains(lacks, "lacks") {
+			switch {
+			case strings.Contains(lacks, "lacks"):
 				inv = 4
-			} else if strings.Contains(lacks, "outbox") {
+			case strings.Contains(lacks, "outbox"):
 				inv = 5
+			case absentFile(views) != nil:
+				inv = 20
 			}
 			r.violate(inv, name, "%s", lacks)
 		}

@@ -73,6 +73,7 @@ func (r Records) String() string {
 	s := fmt.Sprintf("%d sent, %d readers owed, %d held, %d shown twice, %d lost", r.Sent, r.Owed, r.Held, r.Twice, r.Lost)
 	if c := r.Content; c != nil {
 		s += fmt.Sprintf("; %d edits, %d deletions, %d reactions; %d messages expired, %d are owed to nobody; %d copies erased, %d come back", c.Edits, c.Deletes, c.Reactions, c.Expired, c.Taken, c.Erased, c.Back)
+		s += fmt.Sprintf("; %d files, %d copies wanted, %d whole, %d gone with their message, %d in mailboxes", c.Files, c.FilesOwed, c.FilesHeld, c.FilesGone, c.FilesBoxed)
 	}
 	return s
 }
@@ -276,6 +277,9 @@ func (r *Report) count() {
 	w := r.world
 	for i, o := range r.obs {
 		records, said := o.deliveries().Records, o.content()
+		if i == 0 {
+			said.FilesBoxed = w.hist.mailedFiles
+		}
 		records.Content = &said
 		r.Records.add(records)
 		r.Counts["edits"] += said.Edits
@@ -284,6 +288,7 @@ func (r *Report) count() {
 		r.Counts["expired"] += said.Expired
 		r.Counts["erased"] += said.Erased
 		r.Counts["back"] += said.Back
+		r.Counts["files"] += said.Files
 		r.Counts["forks"] += o.Forks
 		r.Counts["epochs"] += len(o.Dag.epochs)
 		r.Counts["removals"] += len(o.Dag.ops(wire.OpRemove))

@@ -422,7 +422,7 @@ func (l *Link) set(args []string) error {
 
 // counts lists the counts of group machines that an expectation can name; Report.count
 // computes them.
-var counts = []string{"records", "held", "owed", "lost", "forks", "epochs", "switches", "commits", "pathless", "removals", "crashes", "refused", "evidence", "twins", "destroyed", "edits", "deletes", "reactions", "expired", "erased", "back", "mailed"}
+var counts = []string{"records", "held", "owed", "lost", "forks", "epochs", "switches", "commits", "pathless", "removals", "crashes", "refused", "evidence", "twins", "destroyed", "edits", "deletes", "reactions", "expired", "erased", "back", "mailed", "files"}
 
 // realCounts lists the counts of whole nodes; settled is the seconds from the last heal
 // until all is at rest.

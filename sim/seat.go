@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pandanode/pandanode/node/content"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
@@ -57,7 +58,9 @@ type seat struct {
 	dropped  int               // Welcomes to lose
 	chokes   []*seat           // who cannot process the next commit of this device
 
-	mailing  map[*cnode]*mailing // by mailbox
+	mailing  map[*cnode]*mailing  // by mailbox
+	files    map[string]*heldFile // by the message that names it, in hex
+	staged   *content.File        // the one that is being sent
 	visiting bool
 
 	passing map[*seat]*[]byte // an envelope of each sender that the next one may pass
@@ -78,6 +81,7 @@ type seat struct {
 	gone      map[string]bool // messages that were erased, by their IDs in hex
 	erasures  []erasure
 	back      []string // of those, what came back
+	filesGone int
 	peaks     peaks
 	traffic   traffic
 }
@@ -87,7 +91,7 @@ type peaks struct{ epochs, parked, bytes, turn int }
 type traffic struct{ gossip, sync, join int }
 
 func newSeat(n *cnode, g *cgroup) *seat {
-	s := &seat{n: n, g: g, disk: newDisk(), synced: map[*seat][2]int{}, passing: map[*seat]*[]byte{}, wanted: map[wire.DeviceID]map[wire.MessageID]bool{}, given: map[[32]byte]*given{}, gone: map[string]bool{}, spent: map[*seat]time.Time{}}
+	s := &seat{n: n, g: g, disk: newDisk(), synced: map[*seat][2]int{}, passing: map[*seat]*[]byte{}, wanted: map[wire.DeviceID]map[wire.MessageID]bool{}, given: map[[32]byte]*given{}, gone: map[string]bool{}, files: map[string]*heldFile{}, spent: map[*seat]time.Time{}}
 	s.spy = newSpy(s)
 	return s
 }
@@ -215,6 +219,7 @@ func (s *seat) carryOut() error {
 	if torn := p != nil && p.at == "torn" && p.nth <= 1; !torn || s.w().chance.IntN(2) == 0 {
 		s.judgeDestroyed(r)
 		s.watchErased(r)
+		s.watchFiles(r)
 		s.post(r)
 		for _, rows := range s.disk.apply(s.w().now, r) {
 			s.early = append(s.early, fmt.Sprintf("%s destroyed the vault of rows that it keeps: %s", s.n.name, rows))

@@ -11,12 +11,13 @@ import (
 type talk struct {
 	r    *rand.Rand
 	past *rand.Rand // of what newcomers are shown
+	send *rand.Rand // of files
 	do   func(at time.Duration, format string, args ...any)
 	said int
 }
 
 func newTalk(seed uint64, do func(time.Duration, string, ...any)) *talk {
-	return &talk{r: rand.New(stream(seed, "talk")), past: rand.New(stream(seed, "past")), do: do} //nolint:gosec // a simulation
+	return &talk{r: rand.New(stream(seed, "talk")), past: rand.New(stream(seed, "past")), send: rand.New(stream(seed, "files")), do: do} //nolint:gosec // a simulation
 }
 
 func (t *talk) some(from, to time.Duration) time.Duration {
@@ -34,6 +35,9 @@ func (t *talk) message(at time.Duration, who string) string {
 	}
 	if t.said > 1 && t.r.IntN(4) == 0 {
 		more += fmt.Sprint(" reply=m", 1+t.r.IntN(t.said-1))
+	}
+	if t.send.IntN(4) == 0 {
+		more += fmt.Sprint(" file=", 1+t.send.IntN([]int{1, 8, 100}[t.send.IntN(3)]))
 	}
 	t.do(at, "send %s as=%s%s", who, name, more)
 	return name
