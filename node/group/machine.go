@@ -1,7 +1,6 @@
 package group
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"time"
@@ -134,16 +133,7 @@ func (m *Machine) insert(it *dag.Item, e *wire.Entry) error {
 // rank is this device's place in the order in which devices step in at an epoch,
 // so that one usually acts and any can.
 func (m *Machine) rank() time.Duration {
-	rankOf := func(d wire.DeviceID) wire.Hash {
-		return wire.HashOf(wire.DomainPrio, m.own.group[:], m.own.Position[:], d[:])
-	}
-	mine, place := rankOf(m.own.log.Device), 0
-	for d := range m.rosters.now.Devices() {
-		if r := rankOf(d); bytes.Compare(r[:], mine[:]) < 0 {
-			place++
-		}
-	}
-	return time.Duration(place)
+	return time.Duration(m.rosters.rank(m.own.group, m.own.Position, m.own.log.Device))
 }
 
 // Input is an event for the machine: a person's request, something that arrived, or time.

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"slices"
 	"time"
 
@@ -19,6 +20,33 @@ type rosters struct {
 	newcomers []newcomer // whom no third user is known to have seen
 
 	now *roster.Roster // of all entries that counted then; nil: none was asked for
+
+	ranked ranked
+}
+
+// ranked is the last rank that was asked for. A roster never changes.
+type ranked struct {
+	of     *roster.Roster
+	at     wire.EpochID
+	device wire.DeviceID
+	place  int
+}
+
+// rank counts the devices of the roster that are before a device, in an order of each epoch's
+// own.
+func (r *rosters) rank(group wire.GroupID, at wire.EpochID, device wire.DeviceID) int {
+	if k := r.ranked; k.of == r.now && k.at == at && k.device == device {
+		return k.place
+	}
+	rankOf := func(d wire.DeviceID) wire.Hash { return wire.HashOf(wire.DomainPrio, group[:], at[:], d[:]) }
+	mine, place := rankOf(device), 0
+	for d := range r.now.Devices() {
+		if h := rankOf(d); bytes.Compare(h[:], mine[:]) < 0 {
+			place++
+		}
+	}
+	r.ranked = ranked{r.now, at, device, place}
+	return place
 }
 
 func newRosters(genesis *identity.Genesis, logs *dag.Logs, tx *tx) *rosters {
