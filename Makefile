@@ -30,7 +30,7 @@ demo: build ## three nodes as three processes: find, join, talk, crash, remove (
 .PHONY: test
 test: ## run all tests and count them (under 10 min on two cores)
 	@$(GO) build -o bin/testcount ./internal/testcount
-	@$(GO) test -count=1 -timeout 20m -json ./... | bin/testcount
+	@GOTMPDIR="$${GOTMPDIR:-$${TMPDIR:-/tmp}}" TMPDIR="$$(.ci/scratch)" $(GO) test -vet=off -count=1 -timeout 20m -json ./... | bin/testcount
 
 .PHONY: check
 check: ## formatting, go vet, linters, forbidden imports, go.mod

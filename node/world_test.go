@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,11 +17,21 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 
 	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/internal/signature"
 	"github.com/pandanode/pandanode/internal/simhost"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
 )
+
+// TestMain remembers good signatures, as the simulator does, but where costs are measured.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("test.bench").Value.String() == "" {
+		signature.Remember(1 << 16)
+	}
+	m.Run()
+}
 
 // world is whole nodes over a simulated network, in one bubble.
 type world struct {
@@ -204,21 +215,31 @@ func (w *world) shows(n *Node, id wire.GroupID, d time.Duration, want ...string)
 	w.Helper()
 	slices.Sort(want)
 	var got []string
+	var last uint64 // all up to this cursor are counted
+	count := 0
 	ctx, cancel := context.WithTimeout(w.Context(), d)
 	defer cancel()
-	for {
+	for late := false; ; {
 		changed := n.changed.wait()
-		got = w.texts(n, id)
-		slices.Sort(got)
-		if len(got) >= len(want) {
+		more, err := n.Messages(w.Context(), id, last, 0)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if count += len(more); len(more) > 0 {
+			last = more[len(more)-1].Cursor
+		}
+		if count >= len(want) || late {
+			got = w.texts(n, id)
+			slices.Sort(got)
+		}
+		if len(got) >= len(want) || late {
 			break
 		}
 		select {
 		case <-changed:
-			continue
 		case <-ctx.Done():
+			late = true
 		}
-		break
 	}
 	if !slices.Equal(got, want) {
 		st, _ := n.GroupStatus(w.Context(), id)

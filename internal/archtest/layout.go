@@ -10,7 +10,7 @@ var Layout = map[string]Row{
 
 	"node": {
 		Imports: []string{"node/admission", "node/blob", "node/clock", "node/content", "node/group", "node/group/engine", "node/group/verdict", "node/hook", "node/identity", "node/picture", "node/wire", "node/api", "node/web", "node/config", "mls", "discovery", "storage", "crdt"},
-		Tests:   []string{"internal/simhost"},
+		Tests:   []string{"internal/signature", "internal/simhost"},
 	},
 	"node/group": {
 		Imports: []string{"node/content", "node/group/dag", "node/group/engine", "node/group/epochs", "node/group/roster", "node/group/verdict", "mls", "crdt", "node/identity", "node/wire"},
