@@ -175,7 +175,7 @@ func TestMailboxClockAhead(t *testing.T) {
 func TestMailboxFull(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {
-		office := w.postOffice(0, MailboxConfig{BoxQuota: 1 << 20, Lifetime: 2 * time.Hour})
+		office := w.postOffice(0, MailboxConfig{BoxQuota: 1 << 20, Lifetime: 30 * time.Minute})
 		a, b := w.open(1, 0), w.open(2, 0)
 		id := w.create(a, "much to say")
 		w.join(b, id)
@@ -196,7 +196,7 @@ func TestMailboxFull(t *testing.T) {
 		b = w.open(2, 0, 1) // they meet, before what is there goes
 		w.shows(b, id, 10*time.Minute, w.texts(a, id)...)
 		w.send(b, id, "I have it all") // else more is owed to it than the box holds
-		time.Sleep(8 * time.Hour)      // virtual: it fills and empties some times
+		time.Sleep(2 * time.Hour)      // virtual: it fills and empties some times
 		w.delivered(a, id)
 		w.once(b, id)
 	})

@@ -499,7 +499,7 @@ func TestMailboxFilesAfterARemoval(t *testing.T) {
 func TestMailboxKeepsDeletedFilesForATime(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {
-		office, a, id := w.apart(MailboxConfig{Lifetime: 2 * 24 * time.Hour})
+		office, a, id := w.apart(MailboxConfig{Lifetime: 2 * time.Hour})
 		f := w.upload(a, "large.bin", someBytes(9, 2<<20))
 		message := w.sendFile(a, id, "", f)
 		w.kept(a, f, office)
@@ -520,7 +520,7 @@ func TestMailboxKeepsDeletedFilesForATime(t *testing.T) {
 		if st, _ := office.mailbox.status(); st.Files != 1 {
 			t.Errorf("%+v", st)
 		}
-		time.Sleep(3 * 24 * time.Hour) // virtual
+		time.Sleep(4 * time.Hour) // virtual
 		if st, _ := office.mailbox.status(); st.Files != 0 || w.inFolder(0) != 0 {
 			t.Errorf("%+v, when it is too old", st)
 		}
