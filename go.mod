@@ -53,6 +53,7 @@ require (
 	github.com/charmbracelet/x/ansi v0.11.9
 	github.com/modelcontextprotocol/go-sdk v1.8.0
 	github.com/yuin/goldmark v1.8.7
+	golang.org/x/image v0.44.0
 )
 
 require (

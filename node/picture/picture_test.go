@@ -104,6 +104,34 @@ func inWebP() []byte {
 	return append(binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(len(body))), append(body, secret...)...)
 }
 
+// oneColour is a lossless WebP of one colour: each of the five codes of its pixels has one
+// symbol, which takes no bit (WebP Lossless Bitstream Specification, sections 3 and 6.2).
+func oneColour(w, h int, r, g, b byte) []byte {
+	var bits []byte
+	put := func(v, n int) {
+		for i := range n {
+			bits = append(bits, byte(v>>i&1))
+		}
+	}
+	put(0x2f, 8)
+	put(w-1, 14)
+	put(h-1, 14)
+	put(0, 1+3)   // no alpha, version 0
+	put(0, 1+1+1) // no transform, no cache, one group of codes
+	for _, symbol := range []byte{g, r, b, 0xff} {
+		put(0b101, 3) // simple, of one symbol, in eight bits
+		put(int(symbol), 8)
+	}
+	put(0b001, 3) // of distances: one symbol, in one bit
+	put(0, 1)
+	data := make([]byte, (len(bits)+7)/8)
+	for i, bit := range bits {
+		data[i/8] |= bit << (i % 8)
+	}
+	body := append([]byte("WEBP"), riff("VP8L", string(data))...)
+	return append(binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(len(body))), body...)
+}
+
 // Of where and by whom a picture was taken nothing is left, and it looks as before.
 func TestStrip(t *testing.T) {
 	t.Parallel()
@@ -201,7 +229,13 @@ func TestPreview(t *testing.T) {
 	if out := Preview(asJPEG(t, half(1000, 500)), 1500); out == nil || len(out) > 1500 {
 		t.Errorf("a preview of %d bytes", len(out))
 	}
-	for name, b := range map[string][]byte{"nothing": nil, "a text": []byte("no picture"), "a webp": inWebP(), "half a picture": inPNG(t)[:200]} {
+	out := Preview(oneColour(640, 320, 0xe0, 0x10, 0x20), 12<<10)
+	if small, err := jpeg.Decode(bytes.NewReader(out)); err != nil {
+		t.Errorf("a WebP: %v", err)
+	} else if r, _, b, _ := small.At(9, 9).RGBA(); small.Bounds() != image.Rect(0, 0, 320, 160) || r < 0xc000 || b > 0x4000 {
+		t.Errorf("a WebP: %v, red %x, blue %x", small.Bounds(), r, b)
+	}
+	for name, b := range map[string][]byte{"nothing": nil, "a text": []byte("no picture"), "a WebP without a picture": inWebP(), "half a picture": inPNG(t)[:200]} {
 		if Preview(b, 12<<10) != nil {
 			t.Errorf("%s has a preview", name)
 		}
@@ -219,8 +253,10 @@ func TestBomb(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if Preview(bomb, 12<<10) != nil {
-		t.Error("it has a preview")
+	for _, b := range [][]byte{bomb, oneColour(16_384, 16_384, 1, 2, 3), oneColour(6_000, 6_000, 1, 2, 3)} {
+		if Preview(b, 12<<10) != nil {
+			t.Error("it has a preview")
+		}
 	}
 	if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 10<<20 {
 		t.Errorf("%d bytes were taken", after.TotalAlloc-before.TotalAlloc)

@@ -8,6 +8,8 @@ import (
 	_ "image/gif" // the decoders that Preview knows
 	"image/jpeg"
 	_ "image/png" // the same
+
+	_ "golang.org/x/image/webp" // the same
 )
 
 // Bounds of a picture of which a preview is made: what it takes when it is unpacked is known
@@ -24,6 +26,8 @@ func bytesOf(format string, m color.Model) int {
 	switch {
 	case format == "jpeg":
 		return 4
+	case format == "webp": // its pixels, and what they are unpacked from
+		return 8
 	case m == color.NRGBA64Model || m == color.RGBA64Model:
 		return 8
 	case m == color.Gray16Model:
