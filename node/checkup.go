@@ -33,7 +33,7 @@ func checkup(ctx context.Context, n *Node, verify bool) []api.Finding {
 		out = append(out, api.HealthOK.Found("node", "it answers, and so do its groups"))
 	}
 	out = append(out, storeFindings(n.store, verify)...)
-	out = append(out, twinFinding(n.twins.seen(), time.Now()), listenFinding(n.ears.texts()), checkPeers(n.host), checkDHT(ctx, n.host.ID(), n.directory.dht), checkReachability(n.host), checkRelay(n), checkClock(ctx, n), checkGroups(ctx, n.groups.all()))
+	out = append(out, twinFinding(n.twins.seen(), time.Now()), listenFinding(n.ears.texts()), checkPeers(n.host), checkDHT(ctx, n.host.ID(), n.directory.dht), checkReachability(n.host), checkRelay(n), checkClock(ctx, n), checkGroups(ctx, n.groups.all()), checkLimits(ctx, n.groups.all()))
 	out = append(out, n.hookTable.findings(ctx)...)
 	return append(append(out, mailFindings(mailTroubles(ctx, n.groups.all(), n.host.ID()))...), n.mailbox.findings()...)
 }

@@ -47,6 +47,7 @@ var (
 	gaugeGaps     = gauge("gap_messages", "Messages owed to this device that it cannot read yet.")
 	gaugeParked   = gauge("parked_entries", "Entries that wait for what they build on.")
 	gaugeBehind   = gauge("groups_behind", "Groups in which this device is not at the epoch that the fork choice picks.")
+	gaugeLimit    = gauge("group_limit_ratio", "How much the group that uses most of a bound uses of it; 1: all. path: bytes of a COMMIT's path; logs: of devices and restored homes.", "limit")
 
 	// The same for each group, where the configuration has it.
 	groupMembers  = gauge("group_members", "Users in the group's roster.", "group")
@@ -62,7 +63,7 @@ var (
 func (g gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		gaugeBuild, gaugeStart, gaugePeers, gaugeDHT, gaugeStore, gaugeFree, gaugeReserve, gaugeMail, gaugePosts, gaugeTwin, gaugeHooks, gaugeGroups,
-		gaugeMembers, gaugeBranches, gaugeEntries, gaugeOutbox, gaugeGaps, gaugeParked, gaugeBehind,
+		gaugeMembers, gaugeBranches, gaugeEntries, gaugeOutbox, gaugeGaps, gaugeParked, gaugeBehind, gaugeLimit,
 	} {
 		ch <- d
 	}
@@ -122,11 +123,13 @@ func (g gauges) groups(put func(*prometheus.Desc, float64, ...string)) {
 	states := map[string]int{"joining": 0, "syncing": 0, "member": 0, "out": 0, "failed": 0, "busy": 0}
 	var sum group.Status
 	var branches, behind int
+	used := map[group.LimitName]float64{group.LimitPath: 0, group.LimitLogs: 0}
 	for _, h := range g.n.groups.all() {
 		one, cancel := context.WithTimeout(all, scrapeGroup)
 		var st group.Status
 		var tips int
-		err := h.loop.look(one, func(m *group.Machine) error { st, tips = m.Status(), m.Tips(); return nil })
+		var limits []group.Limit
+		err := h.loop.look(one, func(m *group.Machine) error { st, tips, limits = m.Status(), m.Tips(), group.Limits(m); return nil })
 		late := one.Err() != nil
 		cancel()
 		switch {
@@ -144,6 +147,9 @@ func (g gauges) groups(put func(*prometheus.Desc, float64, ...string)) {
 		sum.Gaps += st.Gaps
 		sum.Parked += st.Parked
 		branches += tips
+		for _, l := range limits {
+			used[l.Name] = max(used[l.Name], l.Share())
+		}
 		if st.State == group.StateSyncing {
 			behind++
 		}
@@ -170,4 +176,7 @@ func (g gauges) groups(put func(*prometheus.Desc, float64, ...string)) {
 	put(gaugeGaps, float64(sum.Gaps))
 	put(gaugeParked, float64(sum.Parked))
 	put(gaugeBehind, float64(behind))
+	for name, share := range used {
+		put(gaugeLimit, share, string(name))
+	}
 }

@@ -97,7 +97,7 @@ func TestMetricsTell(t *testing.T) {
 			for _, name := range []string{
 				"pandanode_entries", "pandanode_catchup_bytes_total{direction=in}", "pandanode_catchup_bytes_total{direction=out}", "pandanode_catchups_total{result=ok}",
 				"pandanode_envelopes_total{verdict=accept}", "pandanode_envelopes_published_total", "pandanode_start_time_seconds",
-				"pandanode_store_reserve_bytes", "pandanode_store_free_bytes",
+				"pandanode_store_reserve_bytes", "pandanode_store_free_bytes", "pandanode_group_limit_ratio{limit=path}", "pandanode_group_limit_ratio{limit=logs}",
 			} {
 				if got[name] <= 0 {
 					t.Errorf("node %s: %s is %v", n.me.device.Cert.Name, name, got[name])

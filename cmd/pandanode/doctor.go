@@ -27,8 +27,8 @@ func (a *app) doctorCmd() *cobra.Command {
 		Use:   "doctor",
 		Short: "Find out what keeps the node from working well",
 		Long: `Check the configuration, the permissions of files, and the store and its disk. If the node
-runs, also check peers, DHT, reachability, clock and groups. If no node runs, the store is
-opened with its passphrase.
+runs, also check peers, DHT, reachability, clock, groups and their limits. If no node runs,
+the store is opened with its passphrase.
 
 The result of each check is ok, warn, fail, or unknown if the node cannot tell. A check that
 is not ok says what helps. The exit code is that of the first failure, and 0 if there are
