@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/metrics"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -121,7 +122,7 @@ func newMetrics(n *Node) *nodeMetrics {
 			m.Refusals.WithLabelValues(source, string(reason))
 		}
 	}
-	for _, what := range []string{wire.ProtocolSync, wire.ProtocolJoin, wire.ProtocolFind, wire.ProtocolMail, wire.ProtocolMailBlob, wire.ProtocolTwin, wire.ProtocolHand, wire.ProtocolBlob, admission.LimitedBlobBytes, admission.LimitedJoinBytes, admission.LimitedEnvelopes} {
+	for _, what := range append(slices.Clone(wire.Protocols), admission.LimitedBlobBytes, admission.LimitedJoinBytes, admission.LimitedEnvelopes) {
 		m.Limited.WithLabelValues(what)
 	}
 	for _, kind := range group.EventKinds {

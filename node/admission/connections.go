@@ -115,7 +115,7 @@ func NewResourceManager(connections int) (network.ResourceManager, error) {
 	libp2p.SetDefaultServiceLimits(&scaled)
 	perProtocol := map[protocol.ID]rcmgr.ResourceLimits{}
 	perProtocolPeer := map[protocol.ID]rcmgr.ResourceLimits{}
-	for _, p := range []string{wire.ProtocolSync, wire.ProtocolJoin, wire.ProtocolFind, wire.ProtocolMail, wire.ProtocolMailBlob, wire.ProtocolTwin, wire.ProtocolHand} {
+	for _, p := range wire.Protocols {
 		// More than are served, so that the handler resets the streams beyond that.
 		perProtocol[protocol.ID(p)] = rcmgr.ResourceLimits{StreamsInbound: 2 * MaxStreams}
 		perProtocolPeer[protocol.ID(p)] = rcmgr.ResourceLimits{StreamsInbound: 2 * MaxPeerStreams}

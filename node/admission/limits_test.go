@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pandanode/pandanode/node/wire"
 )
 
 // TestMeter follows the buckets of a stranger, a member and a crowd through time.
@@ -58,4 +60,16 @@ func TestMeter(t *testing.T) {
 			t.Errorf("%d and %d buckets are kept", m.each.Len(), m.ofMember.Len())
 		}
 	})
+}
+
+// TestEveryProtocolHasAMeter: streams of a protocol of this project are not counted among
+// strange ones.
+func TestEveryProtocolHasAMeter(t *testing.T) {
+	t.Parallel()
+	l := NewLimits(nil, nil)
+	for _, p := range wire.Protocols {
+		if l.streams[p] == nil {
+			t.Errorf("%s has none", p)
+		}
+	}
 }

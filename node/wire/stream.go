@@ -23,6 +23,9 @@ const (
 	ProtocolMailBlob = "/panda/mailblob/1" // a member and a mailbox, about files
 )
 
+// Protocols lists the protocols of streams that are this project's own, without the DHT's.
+var Protocols = []string{ProtocolSync, ProtocolJoin, ProtocolFind, ProtocolMail, ProtocolMailBlob, ProtocolTwin, ProtocolHand, ProtocolBlob}
+
 // ExtensionJoinSecrets is the GroupInfo extension that carries JoinSecrets inside a Welcome; from the
 // private-use range of RFC 9420, Section 17.3. Such a GroupInfo is never published.
 const ExtensionJoinSecrets uint16 = 0xF0DA
