@@ -73,10 +73,14 @@ func TestBenchFloor(t *testing.T) {
 			slices.Reverse(programs) // each is first as often as the other
 			modes := []string{"true", "false"}
 			for _, fsync := range modes[:max(1, len(modes)-round)] { // without is said once
-				out, err := exec.CommandContext(t.Context(), floor, "-json", "-fsync", fsync, "-members", text, "-messages", strconv.Itoa(o.messages), //nolint:gosec // the floor
-					"-flight", strconv.Itoa(o.flight), "-rate", strconv.Itoa(o.rate), "-size", strconv.Itoa(o.size)).Output()
+				run := exec.CommandContext(t.Context(), floor, "-json", "-fsync", fsync, "-members", text, "-messages", strconv.Itoa(o.messages), //nolint:gosec // the floor
+					"-flight", strconv.Itoa(o.flight), "-rate", strconv.Itoa(o.rate), "-size", strconv.Itoa(o.size))
+				var said strings.Builder
+				run.Stderr = &said
+				out, err := run.Output()
 				if err != nil {
-					t.Fatalf("%v: %s", err, out)
+					t.Logf("\n%s", loopTable(rows))
+					t.Fatalf("%v: %s", err, said.String())
 				}
 				for d := json.NewDecoder(strings.NewReader(string(out))); d.More(); {
 					var r loopRow

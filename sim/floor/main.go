@@ -211,7 +211,7 @@ func start(ctx context.Context, o options, dir string, fsync bool) (*group, erro
 	// heartbeats in a row has reached all.
 	beat := time.NewTicker(admission.GossipParams().HeartbeatInterval)
 	defer beat.Stop()
-	for began, reached := time.Now(), 0; time.Since(began) < time.Minute; {
+	for began, reached := time.Now(), 0; time.Since(began) < startLimit; {
 		id, err := g.send()
 		if err != nil {
 			return g, err
@@ -234,11 +234,13 @@ func start(ctx context.Context, o options, dir string, fsync bool) (*group, erro
 			return g, nil
 		}
 	}
-	return g, errors.New("no messages reached all hosts within a minute")
+	return g, fmt.Errorf("no messages reached all hosts within %v", startLimit)
 }
 
-// meshed is how many heartbeats in a row a message has to reach all hosts.
-const meshed = 4
+const (
+	meshed     = 4               // heartbeats in a row in which a message has to reach all hosts
+	startLimit = 5 * time.Minute // until that: fifty hosts on two cores have 1,225 connections to make
+)
 
 func (g *group) end() {
 	for _, p := range g.procs {
