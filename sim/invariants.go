@@ -34,7 +34,7 @@ var Invariants = []Invariant{
 	{6, "gate", "no seal opens for anyone whose removal or revocation its sealer knew", "seals", gate, func(o *observation) int { return o.Sealed }},
 	{7, "return", "nobody returns without a later addition", "removals and leavings", noReturn, ends},
 	{8, "additions", "every effective addition can send and read", "members who sent at the end", additionsWork, func(o *observation) int { return len(o.Probed) }},
-	{9, "bounds", "state is bounded: 64 epochs, 4 branches, 256 parked a device, 4 MiB a transaction", "honest devices", bounds, honestDevices},
+	{9, "bounds", "state is bounded: 64 epochs, 4 branches, 256 parked a device, 4 MiB a transaction, 1 MiB a row", "honest devices", bounds, honestDevices},
 	{10, "windows", "no secret outlives its window", "kinds of secrets, each device", windows, secretsKept},
 	{11, "sequence", "no device signs two entries with one (incarnation, seq)", "entries", noReuse, func(o *observation) int { return len(o.Dag.entries) }},
 	{12, "rest", "switches are bounded, and heals do not loop", "live members", comesToRest, liveMembers},
@@ -330,6 +330,9 @@ func bounds(o *observation) (bad []string) {
 		}
 		if d.PeakTurn > maxTurn {
 			bad = append(bad, fmt.Sprintf("%s wrote %d bytes in one transaction, which a store refuses", d.Name, d.PeakTurn))
+		}
+		if d.PeakRow > maxRow {
+			bad = append(bad, fmt.Sprintf("%s wrote a row of %d bytes, which a store refuses", d.Name, d.PeakRow))
 		}
 	}
 	return bad

@@ -156,6 +156,7 @@ var breakages = map[string][]breakage{
 		{"keys of too many epochs", func(_ *core, o *observation) { o.Devices[0].PeakEpochs = maxEpochs + 1 }, "anna kept the keys of 65 epochs"},
 		{"too many branches", func(_ *core, o *observation) { o.Devices[0].Branches = maxBranches + 1 }, "5 branches"},
 		{"a transaction too large", func(_ *core, o *observation) { o.Devices[0].PeakTurn = maxTurn + 1 }, "anna wrote 4194305 bytes"},
+		{"a row too long", func(_ *core, o *observation) { o.Devices[0].PeakRow = maxRow + 1 }, "anna wrote a row of"},
 		{"too much parked", func(_ *core, o *observation) { o.Devices[0].PeakParked = maxParked*len(o.Devices) + 1 }, "anna parked"},
 	},
 	"windows": {

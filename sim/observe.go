@@ -61,6 +61,7 @@ type deviceView struct {
 	PeakEpochs int
 	PeakParked int
 	PeakTurn   int // bytes of one transaction
+	PeakRow    int // and of one row
 	Branches   int // most children of one fork whose keys it has in the end
 	Secrets    []secretView
 	Cursors    bool     // the events' cursors rise by one
@@ -119,6 +120,7 @@ const (
 	maxBranches = 4
 	maxParked   = 256
 	maxTurn     = 4 << 20             // bytes that storage takes in one transaction
+	maxRow      = 1<<20 - 1<<10       // of a row, sealing left out
 	keysFor     = 48 * time.Hour      // message keys of an epoch that the device left
 	secretsFor  = 7 * 24 * time.Hour  // keys that late commits on it need, and init keys
 	renewsAfter = 26 * 24 * time.Hour // keys of a leaf are old then: 30 days, up to an eighth less
@@ -186,7 +188,7 @@ func (w *core) view(s *seat, rest time.Time, d *dag, renewed map[wire.EpochID]bo
 		Name: s.n.name, User: s.n.dev.User, Device: s.n.dev.ID, Hostile: s.n.hostile, Broken: s.bad,
 		Running:  !s.n.hostile && s.n.up && s.n.online && s.bad == nil && s.m != nil,
 		Branches: d.branches(s.disk.under("held/")),
-		Switches: s.switches, Spins: s.spins, Insisted: s.insisted, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, PeakTurn: s.peaks.turn, Cursors: true, Destroyed: s.destroyed, Early: s.early, Pictures: map[wire.MessageID]pictureView{},
+		Switches: s.switches, Spins: s.spins, Insisted: s.insisted, PeakEpochs: s.peaks.epochs, PeakParked: s.peaks.parked, PeakTurn: s.peaks.turn, PeakRow: s.peaks.row, Cursors: true, Destroyed: s.destroyed, Early: s.early, Pictures: map[wire.MessageID]pictureView{},
 	}
 	v.LateMoves = s.lateMoves(rest, renewed)
 	for _, e := range s.events {

@@ -86,7 +86,7 @@ type seat struct {
 	traffic   traffic
 }
 
-type peaks struct{ epochs, parked, bytes, turn int }
+type peaks struct{ epochs, parked, bytes, turn, row int }
 
 type traffic struct{ gossip, sync, join int }
 
@@ -209,6 +209,7 @@ func (s *seat) carryOut() error {
 	turn := 0
 	for _, w := range r.Writes {
 		turn += len(w.Key) + len(w.Value)
+		s.peaks.row = max(s.peaks.row, len(w.Value))
 	}
 	s.peaks.turn = max(s.peaks.turn, turn)
 	if s.at("writes") {

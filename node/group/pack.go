@@ -23,7 +23,8 @@ import (
 const (
 	packVersion = 3
 	packSize    = 512
-	packsAtOnce = 4 // in one transaction
+	packDeps    = 32 // of an entry in a pack, at most: so that no author makes a pack longer than a row may be
+	packsAtOnce = 4  // in one transaction
 )
 
 // packed is a RECORD with its links.
@@ -50,7 +51,7 @@ type packs struct {
 
 // note notes an entry that a pack may hold.
 func (p *packs) note(it *dag.Item, e *wire.Entry) {
-	if it.Kind == wire.KindRecord && len(p.logs.Evidence) == 0 {
+	if it.Kind == wire.KindRecord && len(e.Deps) <= packDeps && len(p.logs.Evidence) == 0 {
 		p.waiting = append(p.waiting, packed{it: it, prev: e.Prev, deps: e.Deps})
 	}
 }

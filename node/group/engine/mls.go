@@ -130,6 +130,13 @@ func (e mlsEngine) Join(welcome, tree []byte, kp KeyPackage, check CheckCredenti
 	if err != nil {
 		return nil, nil, err
 	}
+	for _, l := range j.Epoch.Members() {
+		if err := checkLength(l); err != nil {
+			j.Epoch.Wipe()
+			j.Ratchets.Wipe()
+			return nil, nil, err
+		}
+	}
 	var data []byte
 	for _, x := range j.Extensions {
 		if uint16(x.Type) == wire.ExtensionJoinSecrets {
@@ -137,6 +144,14 @@ func (e mlsEngine) Join(welcome, tree []byte, kp KeyPackage, check CheckCredenti
 		}
 	}
 	return &MLSEpoch{suite: e.suite, Epoch: j.Epoch, ratchets: j.Ratchets}, data, nil
+}
+
+// checkLength bounds a leaf as operations bound what they add: the pages of a tree are rows.
+func checkLength(l *mls.LeafNode) error {
+	if n := len(l.Bytes()); n > wire.MaxKeyPackage {
+		return fmt.Errorf("%w: leaf of %d bytes, at most %d", wire.ErrTooLarge, n, wire.MaxKeyPackage)
+	}
+	return nil
 }
 
 func (e mlsEngine) InspectCommit(commit []byte) (CommitInfo, error) {
@@ -152,6 +167,9 @@ func (e mlsEngine) InspectCommit(commit []byte) (CommitInfo, error) {
 		return CommitInfo{}, errors.New("external commit")
 	}
 	if c.PathLeaf != nil {
+		if err := checkLength(c.PathLeaf); err != nil {
+			return CommitInfo{}, err
+		}
 		info.Own = c.PathLeaf.Credential.Identity
 	}
 	for _, p := range c.Proposals {
