@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/pandanode/pandanode/internal/filelock"
 )
 
 // Store is an open store. Its methods may be called from any goroutine.
@@ -327,7 +329,7 @@ func (s *Store) release() (err error) {
 	if s.sums != nil {
 		s.sums.wipe()
 	}
-	return errors.Join(err, s.file.Close())
+	return errors.Join(err, filelock.Unlock(s.file))
 }
 
 func closeBadger(db *badger.DB) (err error) {

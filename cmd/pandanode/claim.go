@@ -117,7 +117,7 @@ func (c *claim) say(p phase) error {
 
 // release gives the claim back and empties the file. A file with content is left only by a
 // process that was killed.
-func (c *claim) release() { _ = errors.Join(c.file.Truncate(0), c.file.Close()) }
+func (c *claim) release() { _ = errors.Join(c.file.Truncate(0), filelock.Unlock(c.file)) }
 
 // readRunner reads the content of a claim. A process that has written nothing yet is
 // starting.

@@ -9,3 +9,4 @@ import (
 
 func take(*os.File) error  { return errors.ErrUnsupported }
 func share(*os.File) error { return errors.ErrUnsupported }
+func free(*os.File) error  { return errors.ErrUnsupported }

@@ -35,7 +35,7 @@ func TestLock(t *testing.T) {
 		if b, err := os.ReadFile(path); string(b) != "of the holder" || err != nil {
 			t.Fatalf("others read %q, %v", b, err)
 		}
-		if err := f.Close(); err != nil {
+		if err := Unlock(f); err != nil {
 			t.Fatal(err)
 		}
 		held(false)
@@ -48,7 +48,7 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	held(false) // another one looks at the same moment
-	if err := looker.Close(); err != nil {
+	if err := Unlock(looker); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Lock(filepath.Join(path, "below")); err == nil || errors.Is(err, ErrHeld) {

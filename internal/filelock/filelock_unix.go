@@ -12,6 +12,7 @@ import (
 // time.
 func take(f *os.File) error  { return flock(f, syscall.LOCK_EX) }
 func share(f *os.File) error { return flock(f, syscall.LOCK_SH) }
+func free(f *os.File) error  { return flock(f, syscall.LOCK_UN) }
 
 func flock(f *os.File, how int) error {
 	err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)

@@ -15,6 +15,9 @@ const far = 1 << 30
 // time.
 func take(f *os.File) error  { return lock(f, windows.LOCKFILE_EXCLUSIVE_LOCK) }
 func share(f *os.File) error { return lock(f, 0) }
+func free(f *os.File) error {
+	return windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, &windows.Overlapped{OffsetHigh: far})
+}
 
 func lock(f *os.File, how uint32) error {
 	err := windows.LockFileEx(windows.Handle(f.Fd()), how|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &windows.Overlapped{OffsetHigh: far})
