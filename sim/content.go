@@ -352,6 +352,7 @@ func (g *cgroup) agreeOn(u wire.UserID) bool {
 type erasure struct {
 	ID, By wire.MessageID // By is zero: it expired
 	At     time.Time
+	Past   bool // on a disk that is gone, and the deletion maybe with it
 }
 
 // recall begins to remember anew, by what the disk says: it is another one.
@@ -360,6 +361,9 @@ func (s *seat) recall() {
 	s.refind()
 	for _, key := range s.disk.under("erased/") {
 		s.gone[key[len("erased/"):]] = true
+	}
+	for i, e := range s.erasures {
+		s.erasures[i].Past = e.Past || !s.gone[hex.EncodeToString(e.ID[:])]
 	}
 }
 
@@ -389,7 +393,7 @@ func (s *seat) watchErased(r group.Ready) {
 				continue
 			}
 			if !s.gone[id] {
-				s.erasures = append(s.erasures, erasure{wire.MessageID(raw), gone.By, s.w().now})
+				s.erasures = append(s.erasures, erasure{ID: wire.MessageID(raw), By: gone.By, At: s.w().now})
 			}
 			s.gone[id] = true
 		case "plain", "seal", "salt", "shown":

@@ -176,7 +176,7 @@ func contents(o *observation) (bad []string) {
 		bad = append(bad, d.Back...)
 		bad = append(bad, d.Left...)
 		for _, e := range d.Erasures {
-			if why := o.erasedInVain(d, e, sent); why != "" {
+			if why := o.erasedInVain(d, e, sent); why != "" && !e.Past {
 				bad = append(bad, fmt.Sprintf("%s erased message %.8v at %s: %s", d.Name, e.ID, span(e.At.Sub(epochZero)), why))
 			}
 		}
