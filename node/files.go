@@ -455,7 +455,7 @@ func (t *fileTable) begin(writes []storage.Write) (more []storage.Write, end fun
 	var c fileChanges
 	t.mu.Lock()
 	for _, use := range came {
-		for _, f := range filesIn(texts[use]) {
+		for _, f := range content.FilesIn(texts[use]) {
 			t.add(&c, use, f)
 		}
 	}
@@ -468,23 +468,6 @@ func (t *fileTable) begin(writes []storage.Write) (more []storage.Write, end fun
 			c.carryOut()
 		}
 	}
-}
-
-// filesIn lists the files that a message names, as it is kept.
-func filesIn(opened []byte) []content.File {
-	o, err := wire.DecodeOpened(opened)
-	if err != nil {
-		return nil
-	}
-	c, err := wire.DecodeContent(o.Body)
-	if err != nil || c.MediaType != content.MediaType {
-		return nil
-	}
-	m, err := content.Decode(c.Data)
-	if err != nil {
-		return nil
-	}
-	return m.Part.Files()
 }
 
 // add notes that a message names a file. The caller holds mu.

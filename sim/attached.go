@@ -117,19 +117,7 @@ func (s *seat) wantFiles(id string, opened []byte) {
 	if s.files[id] != nil || !bytes.Contains(opened, []byte("panda-blob:")) {
 		return
 	}
-	o, err := wire.DecodeOpened(opened)
-	if err != nil {
-		return
-	}
-	c, err := wire.DecodeContent(o.Body)
-	if err != nil {
-		return
-	}
-	m, err := content.Decode(c.Data)
-	if err != nil {
-		return
-	}
-	for _, f := range m.Part.Files() {
+	for _, f := range content.FilesIn(opened) {
 		h := &heldFile{root: f.Root, has: make(pieces, f.Size/pieceSize)}
 		s.files[id] = h
 		s.w().hist.files[id] = attached{key: f.Key, pieces: len(h.has)}
@@ -301,7 +289,8 @@ func (v *deviceView) attachedTo(s *seat) {
 		for _, b := range sortedKeys(s.disk.index) {
 			for _, k := range s.disk.index[b] {
 				if bytes.Contains(s.disk.rows[k].value, a.key[:]) {
-					v.Left = append(v.Left, fmt.Sprintf("%s: of message %.8v, which it erased, the key of its file is left in row %s", v.Name, id, strings.SplitN(k, "/", 2)[0]))
+					row, _, _ := cutKey(k)
+					v.Left = append(v.Left, fmt.Sprintf("%s: of message %.8v, which it erased, the key of its file is left in row %s", v.Name, id, row))
 				}
 			}
 		}

@@ -277,9 +277,6 @@ func (r *Report) count() {
 	w := r.world
 	for i, o := range r.obs {
 		records, said := o.deliveries().Records, o.content()
-		if i == 0 {
-			said.FilesBoxed = w.hist.mailedFiles
-		}
 		records.Content = &said
 		r.Records.add(records)
 		r.Counts["edits"] += said.Edits
@@ -316,6 +313,9 @@ func (r *Report) count() {
 				Shown: s.shown, Switches: d.Switches, LogBytes: s.disk.size("entry/"), DiskBytes: s.disk.bytes, Gossip: s.traffic.gossip, Sync: s.traffic.sync, PeakState: d.PeakEpochs,
 			})
 		}
+	}
+	if c := r.Records.Content; c != nil {
+		c.FilesBoxed = w.hist.mailedFiles
 	}
 	r.Counts["owed"], r.Counts["mailed"] = r.Records.Owed, w.hist.mailed
 	r.Counts["records"], r.Counts["held"], r.Counts["lost"] = r.Records.Sent, r.Records.Held, r.Records.Lost

@@ -114,6 +114,24 @@ func (p *Part) Files() (out []File) {
 	return out
 }
 
+// FilesIn lists the files that a message names, as it is kept: an encoded wire.Opened. One that
+// says nothing in this format names none.
+func FilesIn(opened []byte) []File {
+	o, err := wire.DecodeOpened(opened)
+	if err != nil {
+		return nil
+	}
+	c, err := wire.DecodeContent(o.Body)
+	if err != nil || c.MediaType != MediaType {
+		return nil
+	}
+	m, err := Decode(c.Data)
+	if err != nil {
+		return nil
+	}
+	return m.Part.Files()
+}
+
 // Said is what a part says in words beside its files, and the type of that: of text alone
 // the type of the first that has some.
 func (p *Part) Said() (text, contentType string) {
