@@ -22,7 +22,7 @@ func TestEarlierMessages(t *testing.T) {
 	x := open(chromium(t), t)
 	x.visit(b.link())
 	x.click("nav button, nav a", "tea")
-	x.shows("live one")
+	x.until(`!!document.querySelector('.log .new')`)
 	log := js[string](x, `document.querySelector('.log').innerText`)
 	if !inOrder(log, "Earlier messages, given by members", "old one", "old two", "New", "Since you came in", "live one") {
 		t.Errorf("the page:\n%s", log)

@@ -198,10 +198,11 @@ export async function readGroups() {
 /** go opens a place and says so in the address. */
 export function go(to: typeof place.value) {
   trouble.value = null
+  const here = place.peek().id === to.id // its line of what is new stays
   place.value = to
   const hash = to.view === 'group' ? (to.id ? '#/g/' + to.id : '#/') : '#/' + to.view
   if (location.hash !== hash) history.pushState(null, '', hash)
-  if (to.view === 'group' && to.id) void enter(to.id)
+  if (to.view === 'group' && to.id && !(here && timelineOf(to.id).loaded.peek())) void enter(to.id)
 }
 
 export function byAddress() {
@@ -214,16 +215,21 @@ const quiet = (e: unknown) => {
   if (!(e instanceof Fault) || (e.code !== gone && e.code !== 'not-found' && token.peek())) console.warn(e)
 }
 
-/** enter reads a group that is opened. */
+let entering: Timeline | null = null // where the line of what is new is not drawn yet
+
+/** enter reads a group that is opened, and draws the line before the read mark moves past it. */
 async function enter(id: string) {
   const t = timelineOf(id)
   t.newFrom = 0
-  await Promise.all([t.later(), readMembers(id)]).catch(quiet)
+  entering = t
+  void readMembers(id).catch(quiet)
+  await t.later().catch(quiet)
   const g = groups.peek()?.find((x) => x.id === id)
   if (g && unread(g)) {
     t.newFrom = t.items.peek().find((h) => h.message && !h.message.own && !h.message.earlier && h.cursor > g.read)?.cursor ?? 0
     t.items.value = t.items.peek().slice() // so that the line shows
   }
+  if (entering === t) entering = null
   seen()
 }
 
@@ -232,7 +238,7 @@ export function seen() {
   const g = open.peek()
   if (!g || !unread(g) || document.visibilityState !== 'visible' || !document.hasFocus()) return
   const t = timelineOf(g.id)
-  if (!t.loaded.peek() || t.newer.peek() || !atEnd) return
+  if (t === entering || !t.loaded.peek() || t.newer.peek() || !atEnd) return
   const cursor = t.cursor
   void ask('PUT', path`/v1/groups/${g.id}/read`, { cursor })
     .then(() => refresh(g.id))
