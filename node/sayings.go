@@ -5,9 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/api"
@@ -61,15 +59,16 @@ func (s messageRoutes) written(ctx context.Context, id wire.GroupID, r api.SendR
 		}
 		said = &part
 	}
-	part, err := s.withFiles(said, r.Files)
+	rules, err := s.n.rules(ctx, id)
+	if err != nil {
+		return wire.Content{}, APIError(err)
+	}
+	part, err := s.withFiles(said, r.Files, rules)
 	if err != nil {
 		return wire.Content{}, err
 	}
 	m := content.Message{Part: part}
-	stays, err := s.n.expiry(ctx, id)
-	if err != nil {
-		return wire.Content{}, APIError(err)
-	}
+	stays := rules.stays
 	if stays > 0 {
 		m.Expires = &content.Expiry{Time: uint32(s.n.clock.now().Add(stays).Unix())} //nolint:gosec // before 2106
 	}
@@ -410,70 +409,4 @@ func (n *Node) apiMessage(ctx context.Context, id wire.GroupID, m group.Message)
 		}
 	}
 	return out
-}
-
-// settingExpiry is the setting that says how long messages stay.
-const settingExpiry = "expiry"
-
-// Bounds of that.
-const (
-	minExpiry = time.Minute
-	maxExpiry = 10 * 365 * 24 * time.Hour
-)
-
-// parseExpiry reads how long messages stay: a number of days, or a duration of Go. Zero: for ever.
-func parseExpiry(s string) (time.Duration, error) {
-	if s == "" {
-		return 0, nil
-	}
-	d, err := time.ParseDuration(s)
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		var n int
-		if n, err = strconv.Atoi(days); err == nil {
-			d = time.Duration(min(n, 1<<16)) * 24 * time.Hour
-		}
-	}
-	if err != nil || d < minExpiry || d > maxExpiry {
-		return 0, fmt.Errorf("%w: messages stay for %q: give a number of days such as 30d, or a time such as 12h, from a minute to ten years", ErrInvalid, s)
-	}
-	return d, nil
-}
-
-// expiry is how long messages stay that are sent to a group now; 0: for ever. A value of
-// another program, which this one cannot read, does not count.
-func (n *Node) expiry(ctx context.Context, id wire.GroupID) (stays time.Duration, err error) {
-	g, err := n.groups.must(id)
-	if err != nil {
-		return 0, err
-	}
-	if known := g.stays.Load(); known != nil {
-		return *known, nil
-	}
-	err = g.loop.look(ctx, func(m *group.Machine) error { // in the loop's goroutine, as notify is
-		for _, c := range m.Journal().Settings() {
-			if d, err := parseExpiry(c.Value); c.Key == settingExpiry && err == nil {
-				stays = d
-			}
-		}
-		g.stays.Store(&stays)
-		return nil
-	})
-	return stays, err
-}
-
-// checkSetting says why a setting cannot be made.
-func checkSetting(key, value string) error {
-	if err := wire.CheckSetting(key, value); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	switch key {
-	case settingExpiry:
-		_, err := parseExpiry(value)
-		return err
-	case group.SettingHistory:
-		if _, ok := group.HistoryOf(value); !ok {
-			return fmt.Errorf("%w: newcomers are shown %q of what was written before: give none, all, or a number of messages from 1 to %d", ErrInvalid, value, group.MaxHistory)
-		}
-	}
-	return nil
 }

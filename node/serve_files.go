@@ -22,6 +22,19 @@ type fileRoutes struct{ routes }
 
 // Upload seals a file for a message that names it.
 func (s fileRoutes) Upload(ctx context.Context, r api.UploadRequest, size int64, body io.Reader) (api.File, error) {
+	if r.Group != "" {
+		id, err := s.resolve(ctx, r.Group)
+		if err != nil {
+			return api.File{}, err
+		}
+		rules, err := s.n.rules(ctx, id)
+		if err == nil {
+			err = rules.checkFile(r.Name, size)
+		}
+		if err != nil {
+			return api.File{}, APIError(err)
+		}
+	}
 	f, err := s.n.files.stage(ctx, newFile{r.Name, r.MediaType, size, r.KeepMetadata}, body)
 	if err != nil {
 		return api.File{}, APIError(err)
@@ -84,15 +97,20 @@ func (n *Node) ofAllUses(ctx context.Context, id wire.Hash, is func(group.Journa
 
 // Files lists the files that messages name, the newest first.
 func (s fileRoutes) Files(ctx context.Context, r api.FilesRequest) (api.Files, error) {
+	t := s.n.files
+	out := api.Files{Files: []api.File{}, Quota: t.cfg.Quota, Max: t.cfg.Max}
 	var in wire.GroupID
 	if r.Group != "" {
 		var err error
 		if in, err = s.resolve(ctx, r.Group); err != nil {
 			return api.Files{}, err
 		}
+		rules, err := s.n.rules(ctx, in)
+		if err != nil {
+			return api.Files{}, APIError(err)
+		}
+		out.GroupMax = rules.fileMax
 	}
-	t := s.n.files
-	out := api.Files{Files: []api.File{}, Quota: t.cfg.Quota, Max: t.cfg.Max}
 	for _, id := range t.ids() {
 		hidden := s.n.hiddenFile(ctx, id)
 		t.mu.Lock()
@@ -491,10 +509,15 @@ func (n *Node) apiFiles(p *content.Part) (out []api.File) {
 }
 
 // withFiles adds the files of a request to a part.
-func (s messageRoutes) withFiles(text *content.Part, ids []string) (content.Part, error) {
+func (s messageRoutes) withFiles(text *content.Part, ids []string, r rules) (content.Part, error) {
 	files, err := s.n.files.toSend(ids)
 	if err != nil {
 		return content.Part{}, APIError(err)
+	}
+	for _, f := range files {
+		if err := r.checkFile(f.Name, f.Size); err != nil {
+			return content.Part{}, APIError(err)
+		}
 	}
 	return content.WithFiles(text, files), nil
 }

@@ -40,7 +40,7 @@ type groupSession struct {
 	fresh     fresh
 	changed   *signal
 
-	stays atomic.Pointer[time.Duration]          // how long messages stay; nil: to be looked up
+	rules atomic.Pointer[rules]                  // of what is sent; nil: to be looked up
 	name  atomic.Pointer[string]                 // the name of the group; nil: to be looked up
 	names atomic.Pointer[map[wire.UserID]string] // of users; nil: to be looked up
 	epoch *group.Event                           // that the turn being carried out has told of; the loop's alone
@@ -286,7 +286,7 @@ func (g *groupSession) send(ctx context.Context, out group.Outbound) {
 // notify tells those who watch the node.
 func (g *groupSession) notify(e group.Event) {
 	if e.Kind != group.EventMessage {
-		g.stays.Store(nil)
+		g.rules.Store(nil)
 		g.names.Store(nil)
 		g.name.Store(nil) // whatever changes who may set it may change it
 	}

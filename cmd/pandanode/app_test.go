@@ -164,6 +164,8 @@ func TestTranscript(t *testing.T) {
 	do("", "group", "set", "tea house", "expiry", "30d")
 	do("", "group", "set", "tea house", "x-later.program", "on", "--json")
 	do("", "group", "show", "tea house")
+	do("", "group", "set", "tea house", "files.max", "50MiB")
+	do("", "group", "set", "tea house", "files.max", "")
 	do("", "group", "set", "tea house", "expiry", "")
 	do("", "reply", "tea house", "last", "It", "is")
 	do("", "react", "tea house", "last", "\u2764")

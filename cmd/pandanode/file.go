@@ -263,9 +263,9 @@ members have all of it, or with --force. To take a file from everybody, delete i
 }
 
 // upload gives files to the node, and tells on stderr how far that is.
-func (a *app) upload(ctx context.Context, c *api.Client, paths []string, keepMetadata bool) (ids []string, err error) {
+func (a *app) upload(ctx context.Context, c *api.Client, group string, paths []string, keepMetadata bool) (ids []string, err error) {
 	for _, path := range paths {
-		id, err := a.uploadOne(ctx, c, path, keepMetadata)
+		id, err := a.uploadOne(ctx, c, api.UploadRequest{Group: group, Name: filepath.Base(path), KeepMetadata: keepMetadata}, path)
 		if err != nil {
 			return nil, err
 		}
@@ -274,7 +274,7 @@ func (a *app) upload(ctx context.Context, c *api.Client, paths []string, keepMet
 	return ids, nil
 }
 
-func (a *app) uploadOne(ctx context.Context, c *api.Client, path string, keepMetadata bool) (string, error) {
+func (a *app) uploadOne(ctx context.Context, c *api.Client, r api.UploadRequest, path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", api.Errorf(api.CodeInvalid, "the file cannot be read: %v", err)
@@ -288,7 +288,7 @@ func (a *app) uploadOne(ctx context.Context, c *api.Client, path string, keepMet
 		return "", api.Errorf(api.CodeInvalid, "%s is no file", path)
 	}
 	in := &progress{r: f, tell: func(n int64) { a.note("%s: %s of %s", filepath.Base(path), bytesOf(n), bytesOf(info.Size())) }, last: time.Now()}
-	sent, err := c.Upload(ctx, api.UploadRequest{Name: filepath.Base(path), KeepMetadata: keepMetadata}, info.Size(), in)
+	sent, err := c.Upload(ctx, r, info.Size(), in)
 	return sent.ID, err
 }
 

@@ -722,11 +722,12 @@ the VALUE "" the setting is as if it had never been set. "group show" has the se
 A KEY that this program does not know is kept for programs that do. It knows:
 
   expiry    how long messages stay that are sent from now on, such as 30d or 12h
+  files.max the largest file that may be sent to the group, such as 50MiB, up to 4GiB
   history   what newcomers are shown of messages from before they came in: none, all, or a number
             for the last so many. Messages stay hidden from them that were written while it was
             none, as it is at first, and those that were deleted or have expired
 ` + namingHelp,
-		Example: "  pandanode group set tea expiry 30d\n  pandanode group set tea expiry \"\"\n  pandanode group set tea history 100",
+		Example: "  pandanode group set tea expiry 30d\n  pandanode group set tea expiry \"\"\n  pandanode group set tea files.max 50MiB\n  pandanode group set tea history 100",
 		Args:    cobra.ExactArgs(3),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			g, err := c.Set(ctx, api.SettingRequest{Group: args[0], Key: args[1], Value: args[2]})

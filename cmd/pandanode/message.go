@@ -96,7 +96,7 @@ func (a *app) sendCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ids, err := a.upload(ctx, c, files, keepMetadata)
+			ids, err := a.upload(ctx, c, args[0], files, keepMetadata)
 			if err != nil {
 				return err
 			}

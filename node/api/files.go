@@ -63,6 +63,7 @@ type UploadRequest struct {
 	Name         string // its last part only
 	MediaType    string // empty: as its first bytes say
 	KeepMetadata bool   // of a JPEG, PNG or WebP, where and by whom it was taken
+	Group        string // it is for: a file that the group does not take is refused before it comes; empty: as only this node says
 }
 
 // FileState says how much of a file is on this device.
@@ -78,10 +79,11 @@ const (
 
 // Files is a list of files, the newest first, and the room that they take.
 type Files struct {
-	Files []File `json:"files"`
-	Taken int64  `json:"taken"` // bytes on the disk
-	Quota int64  `json:"quota"`
-	Max   int64  `json:"max"` // bytes of a file that is sent
+	Files    []File `json:"files"`
+	Taken    int64  `json:"taken"` // bytes on the disk
+	Quota    int64  `json:"quota"`
+	Max      int64  `json:"max"`                 // bytes of a file that is sent
+	GroupMax int64  `json:"group_max,omitempty"` // bytes of a file that the group takes which was asked for; 0: its setting "files.max" is not set
 }
 
 // File is a file that a message names, or will.
@@ -147,7 +149,7 @@ func serveContents(mux *http.ServeMux, c Contents) {
 			}
 		}
 		for name := range query {
-			if name != "name" && name != "type" && name != "keep_metadata" {
+			if name != "name" && name != "type" && name != "keep_metadata" && name != "group" {
 				err = fmt.Errorf("there is no parameter %q", name)
 			}
 		}
@@ -159,7 +161,7 @@ func serveContents(mux *http.ServeMux, c Contents) {
 			writeError(w, Errorf(CodeInvalid, "the length of the file is not known: give Content-Length"))
 			return
 		}
-		f, err := c.Upload(r.Context(), UploadRequest{query.Get("name"), query.Get("type"), kept}, r.ContentLength, r.Body)
+		f, err := c.Upload(r.Context(), UploadRequest{query.Get("name"), query.Get("type"), kept, query.Get("group")}, r.ContentLength, r.Body)
 		if err != nil {
 			writeError(w, err)
 			return
@@ -201,6 +203,9 @@ func (c *Client) Upload(ctx context.Context, r UploadRequest, size int64, body i
 	}
 	if r.KeepMetadata {
 		query.Set("keep_metadata", "true")
+	}
+	if r.Group != "" {
+		query.Set("group", r.Group)
 	}
 	var out File
 	if size == 0 {

@@ -187,7 +187,8 @@ type ProfileRequest struct {
 }
 
 // SettingRequest sets a setting of the group, which every member follows: "expiry" is how
-// long messages stay, such as "30d". Of two who speak at once the later one's word holds.
+// long messages stay, such as "30d"; "files.max" the largest file that may be sent, such as
+// "50MiB"; "history" how much newcomers are shown of before: "none", "all" or a number. Of two who speak at once the later one's word holds.
 type SettingRequest struct {
 	Group string `path:"group"`
 	Key   string `path:"key"`

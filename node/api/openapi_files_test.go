@@ -52,6 +52,7 @@ func (d *describer) contents(paths object) int {
 			parameter("name", "query", d.comments["UploadRequest.Name"], true, textual),
 			parameter("type", "query", d.comments["UploadRequest.MediaType"], false, textual),
 			parameter("keep_metadata", "query", d.comments["UploadRequest.KeepMetadata"], false, object{"type": "boolean"}),
+			parameter("group", "query", d.comments["UploadRequest.Group"], false, textual),
 		},
 		"requestBody": object{"required": true, "content": raw("application/octet-stream")},
 		"responses": object{
@@ -82,7 +83,7 @@ func (d *describer) contents(paths object) int {
 		},
 	}}
 	routes := map[string][]string{
-		"POST " + pathUpload: {"answer File", "parameter name", "parameter type", "parameter keep_metadata"},
+		"POST " + pathUpload: {"answer File", "parameter name", "parameter type", "parameter keep_metadata", "parameter group"},
 		"GET " + pathContent: {"parameter file", "parameter Range", "parameter If-Range", "parameter If-None-Match", "status 206", "status 304", "status 416"},
 	}
 	for route, all := range routes {
@@ -143,7 +144,7 @@ func TestFilesAreServedAsDescribed(t *testing.T) {
 		status       int
 		kind         string
 	}{
-		{"POST", "?name=a.txt&type=text/plain", "", strings.NewReader("some"), 200, "application/json"},
+		{"POST", "?name=a.txt&type=text/plain&group=tea", "", strings.NewReader("some"), 200, "application/json"},
 		{"POST", "?name=a.jpg&keep_metadata=true", "", strings.NewReader("some"), 200, "application/json"},
 		{"POST", "?name=a.jpg&keep_metadata=perhaps", "", strings.NewReader("some"), 400, "application/json"},
 		{"POST", "?name=a.txt&other=1", "", strings.NewReader("some"), 400, "application/json"},

@@ -141,6 +141,14 @@ func (p *pair) sendsFiles() {
 	p.x.shows("at most 105 MB are sent")
 	p.x.click("button", "Do not send huge.bin")
 	p.x.lacks("huge.bin")
+
+	// The group bounds them, too.
+	p.a.do("group", "set", "tea house", "files.max", "1MiB")
+	p.y.shows("lets files have at most 1MiB")
+	p.y.drops("over.bin", "application/octet-stream", large)
+	p.y.shows("the group takes files of at most 1.0 MB")
+	p.y.click("button", "Do not send over.bin")
+	p.a.do("group", "set", "tea house", "files.max", "")
 }
 
 func (p *pair) write(dir, name string, content []byte) string {

@@ -128,6 +128,7 @@ export interface Files {
   taken: number
   quota: number
   max: number
+  group_max?: number
 }
 
 export interface Finding {

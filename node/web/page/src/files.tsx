@@ -203,7 +203,7 @@ export class Upload {
   done!: Promise<Named>
   private control!: AbortController
   readonly key = ++uploads
-  constructor(readonly file: File) {
+  constructor(readonly file: File, readonly group: string) {
     this.begin(false)
   }
 
@@ -211,11 +211,12 @@ export class Upload {
   begin(raw: boolean) {
     this.fault.value = null
     this.control = new AbortController()
-    const { file } = this
+    const { file, group } = this
     this.done = (async () => {
-      const max = await limit()
-      if (max && file.size > max) throw new Fault({ code: 'invalid', message: `${file.name} has ${size(file.size)}, and at most ${size(max)} are sent`, hint: 'files.max in the configuration of your node' })
-      return upload<Named>(file, raw, (n) => (this.sent.value = n), this.control.signal)
+      const { max, group_max } = await limits(group)
+      if (group_max && file.size > group_max) throw new Fault({ code: 'invalid', message: `${file.name} has ${size(file.size)}, and the group takes files of at most ${size(group_max)}`, hint: 'an owner or admin of the group changes its setting files.max' })
+      if (file.size > max) throw new Fault({ code: 'invalid', message: `${file.name} has ${size(file.size)}, and at most ${size(max)} are sent`, hint: 'files.max in the configuration of your node' })
+      return upload<Named>(file, group, raw, (n) => (this.sent.value = n), this.control.signal)
     })()
     this.done.then((f) => (this.named.value = f), (e) => (this.fault.value = e instanceof Fault ? e : new Fault({ message: String(e) })))
   }
@@ -226,11 +227,8 @@ export class Upload {
 }
 
 let uploads = 0
-let most: number | undefined
 
-async function limit() {
-  return (most ??= (await ask<Files>('GET', '/v1/files')).max)
-}
+const limits = (group: string) => ask<Files>('GET', '/v1/files?group=' + encodeURIComponent(group))
 
 /** UploadLine shows a file that will be sent. */
 export function UploadLine({ u, drop }: { u: Upload; drop?: () => void }) {

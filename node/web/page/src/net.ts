@@ -59,10 +59,10 @@ export async function content(id: string): Promise<ArrayBuffer> {
 }
 
 /** upload gives a file to the node, and says how much of it is there. Only an XMLHttpRequest tells that. */
-export function upload<T>(file: File, keep: boolean, sent: (n: number) => void, stop: AbortSignal): Promise<T> {
+export function upload<T>(file: File, group: string, keep: boolean, sent: (n: number) => void, stop: AbortSignal): Promise<T> {
   return new Promise((done, fail) => {
     const x = new XMLHttpRequest()
-    x.open('POST', '/v1/files?name=' + encodeURIComponent(file.name) + (keep ? '&keep_metadata=true' : ''))
+    x.open('POST', '/v1/files?name=' + encodeURIComponent(file.name) + '&group=' + encodeURIComponent(group) + (keep ? '&keep_metadata=true' : ''))
     x.setRequestHeader('Authorization', 'Bearer ' + token.value)
     x.setRequestHeader('Content-Type', 'application/octet-stream')
     x.upload.onprogress = (e) => sent(e.loaded)

@@ -205,14 +205,18 @@ function Local({ g }: { g: Group }) {
   )
 }
 
+/** Setting is a choice that holds for everybody in the group. */
+function Setting({ g, of, label, choices }: { g: Group; of: string; label: string; choices: [string, string][] }) {
+  const now = g.settings?.[of] || ''
+  if (now && !choices.some(([v]) => v === now)) choices.push([now, clean(now)])
+  return <label>{label}<select value={now} onChange={(e) => { const value = e.currentTarget.value; void attempt(() => ask('PUT', path`/v1/groups/${g.id}/settings/${of}`, { value })) }}>{choices.map(([v, t]) => <option value={v}>{t}</option>)}</select></label>
+}
+
 function Settings({ g, chief }: { g: Group; chief: boolean }) {
   const [name, setName] = useState(clean(g.name))
   const [about, setAbout] = useState(clean(g.description))
   const [sure, setSure] = useState<'' | 'leave' | 'forget' | 'unsent'>('')
-  const expiry = g.settings?.expiry || ''
   const save = () => attempt(() => ask('POST', path`/v1/groups/${g.id}/profile`, { name: name !== g.name ? name : undefined, description: about !== (g.description || '') ? about : undefined }))
-  const choices = [['', 'for ever'], ['1d', 'a day'], ['7d', 'a week'], ['30d', '30 days'], ['365d', 'a year']]
-  if (expiry && !choices.some(([v]) => v === expiry)) choices.push([expiry, expiry])
   const alone = g.members === 1
   const forget = (discard: boolean) => attempt(async () => {
     await ask('POST', path`/v1/groups/${g.id}/forget`, { discard_unsent: discard })
@@ -229,7 +233,10 @@ function Settings({ g, chief }: { g: Group; chief: boolean }) {
           <button class="good" disabled={name === g.name && about === (g.description || '')}>Save</button>
         </form>
       ) : g.description ? <p dir="auto">{clean(g.description)}</p> : null}
-      {chief && g.state === 'member' && <label>Messages stay<select value={expiry} onChange={(e) => { const value = e.currentTarget.value; void attempt(() => ask('PUT', path`/v1/groups/${g.id}/settings/expiry`, { value })) }}>{choices.map(([v, t]) => <option value={v}>{t}</option>)}</select></label>}
+      {chief && g.state === 'member' && <>
+        <Setting g={g} of="expiry" label="Messages stay" choices={[['', 'for ever'], ['1d', 'a day'], ['7d', 'a week'], ['30d', '30 days'], ['365d', 'a year']]} />
+        <Setting g={g} of="files.max" label="Files have at most" choices={[['', 'what each node lets its user send'], ['1MiB', '1 MiB'], ['10MiB', '10 MiB'], ['100MiB', '100 MiB'], ['1GiB', '1 GiB']]} />
+      </>}
       <dl>
         <dt>Your role</dt><dd>{g.role || '–'}</dd>
         <dt>Who comes in</dt><dd>{{ open: 'anybody who asks', request: 'those an admin lets in', invite: 'those with an invite' }[g.policy] || g.policy}</dd>

@@ -134,6 +134,7 @@ export function telling(e: Event): string {
     case 'setting': {
       const [key, value] = cut(detail)
       if (key === 'expiry') return value === '""' ? `${by || 'Somebody'} lets messages stay` : `${by || 'Somebody'} lets messages expire after ${value.replaceAll('"', '')}`
+      if (key === 'files.max') return value === '""' ? `${by || 'Somebody'} lets files have any size` : `${by || 'Somebody'} lets files have at most ${value.replaceAll('"', '')}`
       return `${by || 'Somebody'} set ${key} to ${value}`
     }
     case 'join-requested':

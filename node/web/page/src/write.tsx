@@ -28,7 +28,7 @@ const maxFiles = 16
 export function attach(group: string, files: File[]) {
   const has = uploads.peek()[group] || []
   if (has.length + files.length > maxFiles) trouble.value = new Fault({ message: `a message has at most ${maxFiles} files` })
-  uploads.value = { ...uploads.peek(), [group]: has.concat(files.slice(0, maxFiles - has.length).map((f) => new Upload(f))) }
+  uploads.value = { ...uploads.peek(), [group]: has.concat(files.slice(0, maxFiles - has.length).map((f) => new Upload(f, group))) }
   focusLine()
 }
 
