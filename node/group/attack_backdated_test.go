@@ -35,7 +35,7 @@ func TestOwnerOfAHundredDaysStays(t *testing.T) {
 		pens = append(pens, p)
 	}
 	all := naming(b, pens...)
-	changesNothing(t, "a removal dated back", 20, members, all)
+	changesNothing(t, "a removal dated back", 50, members, all)
 	besiege(t, "a removal dated back", w, members, all)
 }
 
@@ -79,7 +79,7 @@ func TestGuestsOfAMonthStay(t *testing.T) {
 			}
 		}
 	}
-	inOrders(t, "a removal dated back", 20, members, all, stay)
+	inOrders(t, "a removal dated back", 50, members, all, stay)
 	for _, x := range members {
 		_, _ = x.step(Entries{Entries: all})
 	}
@@ -126,7 +126,7 @@ func TestFiveDaysOfMessagesStay(t *testing.T) {
 	p.op(removes(b), longAgo...)
 	all := naming(e, p)
 	members := []*device{a, c, e}
-	inOrders(t, "a removal dated back", 20, members, all, func(x *device) {
+	inOrders(t, "a removal dated back", 50, members, all, func(x *device) {
 		if x.m.rosters.now.HasUser(b.dev.User) {
 			t.Errorf("%s: the removal does not count at all", x.name)
 		}

@@ -119,7 +119,7 @@ func TestDevicesAddedSideBySide(t *testing.T) {
 	}
 	all := naming(b, pens...)
 	c.online = false
-	inOrders(t, "side by side", 20, []*device{a, b}, all, func(x *device) {
+	inOrders(t, "side by side", 50, []*device{a, b}, all, func(x *device) {
 		if n := len(x.m.rosters.now.User(c.dev.User).Devices); n > devicesAtOnce {
 			t.Errorf("%s: carl has %d devices", x.name, n)
 		}

@@ -58,7 +58,7 @@ func TestRemovedOwnerRaisesPuppets(t *testing.T) {
 			all = append(all, raws...)
 		}
 	}
-	changesNothing(t, "all together", 20, members, all)
+	changesNothing(t, "all together", 50, members, all)
 	b.online = false
 	besiege(t, "all together", w, members, all, spies...)
 }
@@ -131,7 +131,7 @@ func TestFormerSpeakersAreNotHeard(t *testing.T) {
 	}
 	n := 0
 	was := a.m.Status()
-	inOrders(t, "speaking", 20, []*device{a, b, c}, all, func(x *device) {
+	inOrders(t, "speaking", 50, []*device{a, b, c}, all, func(x *device) {
 		if x.name == "carl" {
 			return // its own
 		}
@@ -187,7 +187,7 @@ func TestRevokedInviteServedInThePast(t *testing.T) {
 		pens, spies = append(pens, at.pen), append(spies, guest)
 	}
 	all := naming(b, pens...)
-	changesNothing(t, "a revoked invite", 20, members, all)
+	changesNothing(t, "a revoked invite", 50, members, all)
 	besiege(t, "a revoked invite", w, members, all, spies...)
 }
 

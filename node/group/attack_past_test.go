@@ -350,7 +350,7 @@ func TestFormerAdminsChangeNothing(t *testing.T) {
 					}
 				}
 			}
-			changesNothing(t, "all together", 20, members, all)
+			changesNothing(t, "all together", 50, members, all)
 			besiege(t, "all together", w, members, all, spies...)
 
 			// Members serve no invite that it signs now, or gave out in the past.

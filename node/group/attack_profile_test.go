@@ -47,7 +47,7 @@ func TestProfileOfTheEndOfTime(t *testing.T) {
 		last.writeAt(end, wire.KindOp, b.sets(wire.ProfileItem{Field: wire.FieldPolicy, HLC: end, Policy: wire.PolicyOpen}), hashesOf(b.heads()...)...)
 		all := naming(c, append(pens, last)...)
 		all = all[:len(all)-1] // nothing comes after the end of time
-		inOrders(t, "at the end of time", 20, members, all, nil)
+		inOrders(t, "at the end of time", 50, members, all, nil)
 		for _, x := range members {
 			x.must(Entries{Entries: all})
 		}
@@ -96,7 +96,7 @@ func TestProfileAboveItsEntry(t *testing.T) {
 		p.op(b.sets(wire.ProfileItem{Field: wire.FieldPolicy, HLC: hlc, Policy: wire.PolicyOpen}), b.heads()...)
 		pens = append(pens, p)
 	}
-	changesNothing(t, "above its entry", 20, members, naming(c, pens...))
+	changesNothing(t, "above its entry", 50, members, naming(c, pens...))
 	for _, hlc := range []uint64{math.MaxUint64, uint64(crdt.HLCFromTime(w.now.Add(time.Hour)))} {
 		refusal{"above its entry", SetProfile{Item: *a.sets(wire.ProfileItem{Field: wire.FieldName, HLC: hlc, Text: "ours"}).Profile}, verdict.ErrFuture, verdict.Ignore}.check(t, a)
 	}

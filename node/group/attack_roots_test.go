@@ -6,6 +6,7 @@ import (
 
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/group/dag"
+	"github.com/pandanode/pandanode/node/group/engine"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -57,7 +58,7 @@ func TestOneCommitUnderManyRoots(t *testing.T) {
 		}
 	}
 	epochs := 0
-	inOrders(t, "roots that repeat each other", 20, []*device{d}, all, func(y *device) {
+	inOrders(t, "roots that repeat each other", 50, []*device{d}, all, func(y *device) {
 		if n := y.m.tree.Nodes[x.ID]; n == nil || n.Parent.ID != root.ID {
 			t.Errorf("anna's epoch is not under her root: %v", n)
 		}
@@ -66,5 +67,37 @@ func TestOneCommitUnderManyRoots(t *testing.T) {
 	if want := len(d.m.tree.Nodes) + 6; epochs != want { // three roots beside anna's, and what she claims under hers
 
 		t.Errorf("%d epochs are known, want %d: others are taken than may be", epochs, want)
+	}
+}
+
+// A member signs two entries with one number, and one of them adds a puppet that names it.
+// Whether the evidence or the puppet's entry comes first makes no difference, and what
+// another signs in the puppet's name calls for nothing.
+func TestNewcomerOfAForkedLog(t *testing.T) {
+	w, a, b, c := three(t, 1291)
+	secret, public, _ := engine.MLS(1).NewSigner(w.rand)
+	p, op := puppet(t, w, "puppet", secret, public, w.now)
+	base := []wire.EntryHash{a.m.logs.Head(a.m.own.log).Hash}
+	first := func(inc uint64) func(*wire.Entry) {
+		return func(e *wire.Entry) { e.Incarnation, e.Seq, e.HLC = inc, 1, uint64(a.m.logs.Head(a.m.own.log).HLC)+inc }
+	}
+	adds, hash := forged(c, wire.KindOp, op, base, first(4))
+	other, _ := forged(c, wire.KindVote, &wire.Vote{Position: c.m.own.Position}, base, first(4))
+	names, _ := forged(p, wire.KindRecord, &wire.Record{Commitment: wire.Hash{1}}, []wire.EntryHash{hash}, first(9))
+	inOrders(t, "a newcomer's", 50, []*device{a, b}, [][]byte{adds, other, names}, func(x *device) {
+		if !x.m.logs.Counts(x.m.logs.Items.At(hash)) {
+			t.Errorf("%s: the addition that is named does not count", x.name)
+		}
+	})
+	thief := w.device("thief")
+	w.devices = w.devices[:len(w.devices)-1]
+	thief.dev = p.dev // in its name, with another key
+	forgery, _ := forged(thief, wire.KindRecord, &wire.Record{Commitment: wire.Hash{1}}, []wire.EntryHash{hash}, first(9))
+	x := a.aside(1)
+	for _, raw := range [][]byte{other, forgery, adds} {
+		_, _ = x.step(Entries{Entries: [][]byte{raw}})
+	}
+	if x.m.logs.Items.At(hash) != nil {
+		t.Error("a forgery called for the addition")
 	}
 }

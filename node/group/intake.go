@@ -96,7 +96,7 @@ func (m *Machine) takeEntries(now time.Time, entries []*dag.SignedEntry) (Outcom
 			out.Verdict = max(out.Verdict, verdict.Of(err))
 		}
 	}
-	for named := m.logs.Referenced(); len(named) > 0; named = m.logs.Referenced() {
+	for named := m.logs.Referenced(m.own.group); len(named) > 0; named = m.logs.Referenced(m.own.group) {
 		for _, s := range named {
 			out.New += m.takeWaiting(now, s)
 		}

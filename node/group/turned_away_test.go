@@ -82,10 +82,18 @@ func TestBackThroughTheRemoved(t *testing.T) {
 	w.cut = func(x, y *device) bool { return (x == b || x == d) != (y == b || y == d) }
 	w.join(d)
 	w.run(2 * time.Second)
+	d.send("back already")
 	a.must(RemoveUser{User: b.dev.User})
 	w.run(time.Minute)
 	w.meetAgain(d)
 	w.agree(a, c, d)
+	d.send("and here")
+	w.run(time.Minute)
+	for _, x := range []*device{a, c} {
+		if got := x.texts(); !slices.Contains(got, "back already") || !slices.Contains(got, "and here") {
+			t.Errorf("%s shows %q", x.name, got)
+		}
+	}
 }
 
 // A user is removed and invited again, and comes back with its phone while its laptop is

@@ -183,6 +183,8 @@ type SignedEntry struct {
 	Bucket  wire.DeviceID
 	Since   time.Time
 	Vouched bool // a member signed it
+
+	newcomer *identity.Device // its author, if only an operation in quarantine would add that
 }
 
 // ReadEntry decodes an entry of this group.

@@ -22,10 +22,16 @@ type quarantine struct {
 	held    map[wire.EntryHash]bool // for a time, though they may come in
 	sizes   map[wire.DeviceID]int   // bytes of those, by device
 	called  map[wire.EntryHash]bool // taken from here, since somebody references them
+
+	brings    map[wire.EntryHash]*identity.Device // the device that an operation here would add
+	newcomers map[wire.DeviceID][]wire.EntryHash  // such a device → those operations
 }
 
 func newQuarantine(first numbers) quarantine {
-	return quarantine{first: first, Entries: map[wire.EntryHash]*SignedEntry{}, held: map[wire.EntryHash]bool{}, sizes: map[wire.DeviceID]int{}, called: map[wire.EntryHash]bool{}}
+	return quarantine{
+		first: first, Entries: map[wire.EntryHash]*SignedEntry{}, held: map[wire.EntryHash]bool{}, sizes: map[wire.DeviceID]int{}, called: map[wire.EntryHash]bool{},
+		brings: map[wire.EntryHash]*identity.Device{}, newcomers: map[wire.DeviceID][]wire.EntryHash{},
+	}
 }
 
 func (q *quarantine) put(s *SignedEntry) {
@@ -36,6 +42,10 @@ func (q *quarantine) put(s *SignedEntry) {
 	q.bytes += len(s.Raw)
 	q.order = append(q.order, s.Hash)
 	q.first.keep(s)
+	if d := broughtBy(s.Entry); d != nil {
+		q.brings[s.Hash] = d
+		q.newcomers[d.ID] = append(q.newcomers[d.ID], s.Hash)
+	}
 	for q.bytes > maxQuarantineBytes {
 		q.Remove(q.order[0])
 		q.order = q.order[1:]
@@ -56,6 +66,50 @@ func (q *quarantine) Remove(h wire.EntryHash) {
 		}
 		q.bytes -= len(s.Raw)
 		q.first.unkeep(s)
+		if d := q.brings[h]; d != nil {
+			delete(q.brings, h)
+			q.newcomers[d.ID] = slices.DeleteFunc(q.newcomers[d.ID], func(o wire.EntryHash) bool { return o == h })
+			if len(q.newcomers[d.ID]) == 0 {
+				delete(q.newcomers, d.ID)
+			}
+		}
+	}
+}
+
+// broughtBy returns the device that an operation would add, or nil.
+func broughtBy(e *wire.Entry) *identity.Device {
+	if e.Kind != wire.KindOp {
+		return nil
+	}
+	op, err := wire.DecodeOp(e.Body)
+	if err != nil || op.Type != wire.OpAdd && op.Type != wire.OpDeviceAdd {
+		return nil
+	}
+	d, err := identity.ReadDevice(*op.Cert)
+	if err != nil {
+		return nil
+	}
+	return d
+}
+
+// recognize looks who wrote what is parked as an unknown device's: a device that only an
+// operation in quarantine would add can call for that operation, as it does where the
+// operation came before the evidence against its log. A forgery is forgotten.
+func (l *Logs) recognize(group wire.GroupID) {
+	if len(l.Quarantine.newcomers) == 0 {
+		return
+	}
+	for _, h := range slices.Clone(l.Parking.queues[wire.DeviceID{}]) {
+		s := l.Parking.Entries[h]
+		if s == nil || s.newcomer != nil || len(l.Quarantine.newcomers[s.Entry.Device]) == 0 {
+			continue
+		}
+		d := l.Quarantine.brings[l.Quarantine.newcomers[s.Entry.Device][0]]
+		if identity.Verify(d.Cert.LogKey, wire.DomainEntry, group, s.Signed) != nil {
+			l.Parking.drop(s)
+		} else {
+			s.newcomer = d
+		}
 	}
 }
 
@@ -108,10 +162,11 @@ func (l *Logs) PutAside(s *SignedEntry) error {
 
 // Referenced takes out of quarantine what is now needed, with all it builds on there,
 // causes first.
-func (l *Logs) Referenced() []*SignedEntry {
+func (l *Logs) Referenced(group wire.GroupID) []*SignedEntry {
 	if len(l.Quarantine.Entries) == 0 {
 		return nil
 	}
+	l.recognize(group)
 	var out []*SignedEntry
 	var take []wire.EntryHash
 	for h := range l.Parking.Waiting {
@@ -168,6 +223,9 @@ func (l *Logs) Needed(h wire.EntryHash, e *wire.Entry) bool {
 				return false
 			}
 			by := l.Devices[s.Entry.Device]
+			if by == nil && l.accused(e.Log()) {
+				by = s.newcomer
+			}
 			return by != nil && !l.Unreferenced(s.Entry) && other(by, s.Entry) || needs(w)
 		})
 	}
