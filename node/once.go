@@ -42,6 +42,7 @@ type askedOnce struct {
 	Thread   string   `cbor:"4,keyasint"`
 	Markdown bool     `cbor:"5,keyasint"`
 	Count    int      `cbor:"6,keyasint"` // of files
+	Expire   string   `cbor:"7,keyasint,omitempty"`
 }
 
 // askedFiles are the files of a request, by what they are called and how long they are, since
@@ -61,7 +62,7 @@ func (s messageRoutes) onceOf(ctx context.Context, id wire.GroupID, r api.SendRe
 	if r.Key == "" {
 		return nil, nil, nil
 	}
-	asked := askedOnce{Text: r.Text, Texts: r.Texts, ReplyTo: r.ReplyTo, Thread: r.Thread, Markdown: r.Markdown, Count: len(r.Files)}
+	asked := askedOnce{Text: r.Text, Texts: r.Texts, ReplyTo: r.ReplyTo, Thread: r.Thread, Markdown: r.Markdown, Count: len(r.Files), Expire: r.Expire}
 	var files []askedFile
 	named, gone := s.n.files.toSend(r.Files)
 	if gone != nil && !errors.Is(gone, errNoFile) {

@@ -68,7 +68,10 @@ func (s messageRoutes) written(ctx context.Context, id wire.GroupID, r api.SendR
 		return wire.Content{}, err
 	}
 	m := content.Message{Part: part}
-	stays := rules.stays
+	stays, err := rules.expiry(r.Expire)
+	if err != nil {
+		return wire.Content{}, APIError(err)
+	}
 	if stays > 0 {
 		m.Expires = &content.Expiry{Time: uint32(s.n.clock.now().Add(stays).Unix())} //nolint:gosec // before 2106
 	}

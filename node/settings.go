@@ -64,6 +64,21 @@ func (r rules) checkFile(name string, size int64) error {
 		ErrInvalid, name, humanize.IBytes(uint64(max(size, 0))), humanize.IBytes(uint64(r.fileMax)), settingFilesMax) //nolint:gosec // positive
 }
 
+// expiry is how long a message stays: as its sender asks, though no longer than the group
+// says; 0: for ever. Error: ErrInvalid.
+func (r rules) expiry(asked string) (time.Duration, error) {
+	d, err := parseExpiry(asked)
+	switch {
+	case err != nil:
+		return 0, err
+	case d == 0:
+		return r.stays, nil
+	case r.stays > 0 && d > r.stays:
+		return 0, fmt.Errorf("%w: the message is to stay for %s, and the messages of the group stay for %v (its setting %s): one may go before that, not after", ErrInvalid, asked, r.stays, settingExpiry)
+	}
+	return d, nil
+}
+
 // Bounds of how long messages stay.
 const (
 	minExpiry = time.Minute
@@ -74,6 +89,9 @@ const (
 func parseExpiry(s string) (time.Duration, error) {
 	if s == "" {
 		return 0, nil
+	}
+	if strings.HasPrefix(s, "read ") {
+		return 0, fmt.Errorf("%w: messages stay for %q: the time counts from when a message is sent, at all devices, since one that never saw it is to know as well when it does not want it any more; give a time alone, such as 1d", ErrInvalid, s)
 	}
 	d, err := time.ParseDuration(s)
 	if days, ok := strings.CutSuffix(s, "d"); ok {

@@ -54,3 +54,47 @@ func TestLargestFileOfAGroup(t *testing.T) {
 		w.sendFile(b, id, "", early)
 	})
 }
+
+// A sender may have a message go sooner than the group's setting says, not later; another
+// time is another request.
+func TestExpiryOfOneMessage(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.create(a, "tea")
+		ctx := w.within(time.Hour)
+		send := func(r api.SendRequest) (api.Message, error) {
+			r.Group, r.Text = id.String(), "a zebra"
+			sent, err := a.API().Send(ctx, r)
+			if err != nil {
+				return api.Message{}, err
+			}
+			return a.API().Message(ctx, api.MessageRequest{Group: id.String(), Message: sent.ID})
+		}
+		short, err := send(api.SendRequest{Expire: "10m"})
+		if got := short.Expires.Sub(short.Sent); err != nil || got < 9*time.Minute || got > 10*time.Minute {
+			t.Errorf("it stays for %v, %v", got, err)
+		}
+		if _, err := a.API().Set(ctx, api.SettingRequest{Group: id.String(), Key: "expiry", Value: "12h"}); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := send(api.SendRequest{Expire: "1h", Key: "one"}); err != nil || m.Expires.Sub(m.Sent) > time.Hour {
+			t.Errorf("sooner than the group says: %+v, %v", m, err)
+		}
+		if m, err := send(api.SendRequest{}); err != nil || m.Expires.Sub(m.Sent) < 11*time.Hour {
+			t.Errorf("as the group says: %+v, %v", m, err)
+		}
+		for expire, words := range map[string]string{"1d": "the messages of the group stay for 12h", "soon": "give a number of days", "read 1h": "counts from when a message is sent"} {
+			if _, err := send(api.SendRequest{Expire: expire}); api.CodeOf(err) != api.CodeInvalid || !strings.Contains(err.Error(), words) {
+				t.Errorf("%s: %v", expire, err)
+			}
+		}
+		if _, err := send(api.SendRequest{Expire: "2h", Key: "one"}); api.CodeOf(err) != api.CodeConflict {
+			t.Errorf("the same key with another time: %v", err)
+		}
+		w.eventually(a, 15*time.Minute, "it expired", func() bool {
+			m, err := a.API().Message(ctx, api.MessageRequest{Group: id.String(), Message: short.ID})
+			return err == nil && m.Expired && m.Text == ""
+		})
+	})
+}

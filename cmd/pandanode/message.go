@@ -40,6 +40,10 @@ from those who have it, a small one at once. EXIF, XMP, comments and the like, w
 where and by whom a picture was taken, are taken out of JPEG, PNG and WebP first, unless
 --keep-metadata is given; other formats go as they are.
 
+--expire says how long the message stays, such as 30m, 12h or 7d; then every node erases it,
+read or not. That may be sooner than the group's setting "expiry" says, not later. Who has read
+it may have kept it.
+
 --key names the message, so that the command can be repeated after a crash, a timeout or a lost
 answer: with the same key and text it gives the same message, which is sent once. Another text
 with that key is refused (exit code 9). A key is of this device and group, and counts for 30
@@ -55,6 +59,7 @@ func (a *app) sendCmd() *cobra.Command {
 		lines   bool
 		files   []string
 		key     string
+		expire  string
 
 		markdown, keepMetadata bool
 	)
@@ -87,7 +92,7 @@ func (a *app) sendCmd() *cobra.Command {
 				if wait != "" {
 					return api.Errorf(api.CodeInvalid, "--stdin does not wait: send the last message with --wait")
 				}
-				return a.sendLines(ctx, c, args[0])
+				return a.sendLines(ctx, c, args[0], expire)
 			}
 			if cmd.Flags().Changed("key") && key == "" {
 				return api.Errorf(api.CodeInvalid, "--key must not be empty")
@@ -101,7 +106,7 @@ func (a *app) sendCmd() *cobra.Command {
 				return err
 			}
 			// Sent first, and waited for then: how ever the wait ends, the message has an ID to tell.
-			sent, err := c.Send(ctx, api.SendRequest{Group: args[0], Text: text, Markdown: markdown, Mention: true, Files: ids, Key: key})
+			sent, err := c.Send(ctx, api.SendRequest{Group: args[0], Text: text, Markdown: markdown, Mention: true, Files: ids, Key: key, Expire: expire})
 			if err != nil {
 				return err
 			}
@@ -138,6 +143,7 @@ func (a *app) sendCmd() *cobra.Command {
 	cmd.Flags().StringArrayVar(&files, "file", nil, "send this file; may be repeated")
 	cmd.Flags().BoolVar(&keepMetadata, "keep-metadata", false, "leave in pictures where and by whom they were taken")
 	cmd.Flags().BoolVar(&markdown, "markdown", false, "the text is Markdown")
+	cmd.Flags().StringVar(&expire, "expire", "", "how long it stays, such as 12h or 7d; as the group says if not given")
 	cmd.Flags().StringVar(&key, "key", "", "send it once, however often the command is repeated with this key")
 	cmd.Flags().BoolVar(&lines, "stdin", false, "send every line of stdin as a message")
 	return cmd
@@ -218,7 +224,7 @@ const (
 )
 
 // sendLines sends every line of stdin, and together those that are there already.
-func (a *app) sendLines(ctx context.Context, c *api.Client, group string) error {
+func (a *app) sendLines(ctx context.Context, c *api.Client, group, expire string) error {
 	in := bufio.NewReaderSize(a.in, 2*maxText)
 	var texts []string
 	size := 0
@@ -226,7 +232,7 @@ func (a *app) sendLines(ctx context.Context, c *api.Client, group string) error 
 		if len(texts) == 0 {
 			return nil
 		}
-		sent, err := c.Send(ctx, api.SendRequest{Group: group, Texts: texts})
+		sent, err := c.Send(ctx, api.SendRequest{Group: group, Texts: texts, Expire: expire})
 		if err != nil {
 			return err
 		}

@@ -34,6 +34,7 @@ type SendRequest struct {
 	ReplyTo  string   `json:"reply_to,omitempty"` // the message that it answers; see MessageRequest
 	Thread   string   `json:"thread,omitempty"`   // the first message of the thread that it is in
 	Markdown bool     `json:"markdown,omitempty"` // the text is Markdown: GFM without autolinks, HTML shown as text
+	Expire   string   `json:"expire,omitempty"`   // how long it stays after it was sent, such as "30m", "12h" or "7d", and no longer than the group's setting "expiry" says; empty: as that says
 	Mention  bool     `json:"mention,omitempty"`  // "@name" mentions the member whose name that is, where it can be no other's; the text is Markdown then
 }
 
