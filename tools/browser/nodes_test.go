@@ -43,7 +43,13 @@ type device struct {
 // start makes a node and runs it until the test ends.
 func start(t *testing.T, dir, name string, bootstrap ...string) *device {
 	t.Helper()
-	d := &device{t: t, home: filepath.Join(dir, name)}
+	return startAs(t, dir, name, name, bootstrap...)
+}
+
+// startAs is that of a node with a name that is none for a folder.
+func startAs(t *testing.T, dir, folder, name string, bootstrap ...string) *device {
+	t.Helper()
+	d := &device{t: t, home: filepath.Join(dir, folder)}
 	d.do("init", "--name", name, "--key-file", d.home+".key", "--mdns=false", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--bootstrap", strings.Join(bootstrap, ","))
 	d.begin(name, "ready")
 	return d
@@ -107,6 +113,20 @@ func (d *device) try(args ...string) (string, error) {
 		return out.String(), fmt.Errorf("%v: %w: %s", args, err, errs.String())
 	}
 	return out.String(), nil
+}
+
+// both is what a command prints, and what it says beside.
+func (d *device) both(args ...string) (out, beside string) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), patience)
+	defer cancel()
+	c := exec.CommandContext(ctx, program(d.t), append([]string{"--home", d.home}, args...)...) //nolint:gosec // the program of the test
+	var o, e bytes.Buffer
+	c.Stdout, c.Stderr = &o, &e
+	if err := c.Run(); err != nil {
+		d.t.Fatalf("%v: %v: %s", args, err, e.String())
+	}
+	return o.String(), e.String()
 }
 
 func (d *device) do(args ...string) string {

@@ -4,7 +4,7 @@ import { signal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import type { Explanation, Group, Happening, Message } from './api.gen'
 import { ask, path } from './net'
-import { attempt, dropPending, go, me, members, now, open, place, send, showsEnd, side, Timeline, timelineOf, trouble } from './state'
+import { attempt, dropPending, go, groups, me, members, now, open, place, refresh, send, showsEnd, side, Timeline, timelineOf, trouble } from './state'
 import type { Pending } from './state'
 import { Attached, filesOf, Holders, UploadLine, Viewer } from './files'
 import { attach, edit, reply, Writing } from './write'
@@ -65,14 +65,19 @@ function Joining({ g }: { g: Group }) {
     void look()
     const t = setInterval(look, 5000)
     return () => { here = false; clearInterval(t) }
-  }, [g.id])
+  }, [g.id, g.state])
+  const end = () => attempt(async () => {
+    await ask('POST', path`/v1/groups/${g.id}/${g.state === 'refused' ? 'forget' : 'leave'}`)
+    await refresh(g.id)
+    if (!groups.value?.some((x) => x.id === g.id)) go({ view: 'group' })
+  })
   return (
     <Empty>
       <h3>{g.state === 'refused' ? 'You were not let in' : 'You asked to be let in'}</h3>
       {g.missing && <p>{sentence(clean(g.missing))}</p>}
       {why && <ul class="facts">{[...(why.facts || []), ...(why.next || [])].map((f) => <li>{sentence(clean(f))}</li>)}</ul>}
       {g.state === 'joining' && <p class="faint">This goes on by itself, also when you close the page.</p>}
-      <button onClick={() => void attempt(() => ask('POST', path`/v1/groups/${g.id}/${g.state === 'refused' ? 'forget' : 'leave'}`))}>{g.state === 'refused' ? 'Take it off the list' : 'Ask no more'}</button>
+      <button onClick={() => void end()}>{g.state === 'refused' ? 'Take it off the list' : 'Ask no more'}</button>
     </Empty>
   )
 }

@@ -87,7 +87,7 @@ async function begin() {
   effect(() => {
     const n = (groups.value || []).reduce((sum, g) => sum + (g.muted ? g.mention_count : unread(g)), 0)
     const here = groups.value?.find((g) => g.id === place.value.id)
-    document.title = (n ? `(${n}) ` : '') + (here ? here.name + ' – ' : '') + 'pandanode'
+    document.title = (n ? `(${n}) ` : '') + (here ? clean(here.name) + ' – ' : '') + 'pandanode'
   })
   let up = false
   effect(() => {

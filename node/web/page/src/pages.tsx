@@ -33,7 +33,7 @@ export function Found() {
       <Head title="New group" />
       <Trouble of={trouble.value} />
       <form class="sheet" onSubmit={(e) => { e.preventDefault(); void make() }}>
-        <label>Name<input required autoFocus dir="auto" maxLength={128} value={f.name} onInput={(e) => set({ ...f, name: e.currentTarget.value })} /></label>
+        <label>Name<input required autoFocus dir="auto" maxLength={64} value={f.name} onInput={(e) => set({ ...f, name: e.currentTarget.value })} /></label>
         <label>Description<input dir="auto" maxLength={1024} placeholder="Optional" value={f.description} onInput={(e) => set({ ...f, description: e.currentTarget.value })} /></label>
         <fieldset>
           <legend>Who comes in</legend>

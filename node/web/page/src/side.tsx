@@ -228,7 +228,7 @@ function Settings({ g, chief }: { g: Group; chief: boolean }) {
       <Local g={g} />
       {chief && g.state === 'member' ? (
         <form onSubmit={(e) => { e.preventDefault(); void save() }}>
-          <label>Name<input value={name} dir="auto" required maxLength={128} onInput={(e) => setName(e.currentTarget.value)} /></label>
+          <label>Name<input value={name} dir="auto" required maxLength={64} onInput={(e) => setName(e.currentTarget.value)} /></label>
           <label>Description<textarea rows={3} dir="auto" maxLength={1024} value={about} onInput={(e) => setAbout(e.currentTarget.value)} /></label>
           <button class="good" disabled={name === g.name && about === (g.description || '')}>Save</button>
         </form>

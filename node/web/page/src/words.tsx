@@ -129,7 +129,7 @@ export function telling(e: Event): string {
       return `${by || 'Somebody'} made ${user} ${detail}`
     case 'profile': {
       const [field, value] = cut(detail)
-      return field === 'name' ? `${by || 'Somebody'} named the group ${value}` : `${by || 'Somebody'} changed the ${field}: ${value}`
+      return field === 'name' ? `${by || 'Somebody'} named the group “${text(value)}”` : `${by || 'Somebody'} changed the ${field}: ${text(value)}`
     }
     case 'setting': {
       const [key, value] = cut(detail)
@@ -149,6 +149,15 @@ export function telling(e: Event): string {
       return `The removal of ${user} does not count`
   }
   return up(e.kind.replaceAll('-', ' '))
+}
+
+/** text is what a value in JSON says, if that is a text. */
+function text(value: string): string {
+  try {
+    const v: unknown = JSON.parse(value)
+    if (typeof v === 'string') return clean(v)
+  } catch { /* it is shown as it is */ }
+  return value
 }
 
 function cut(s: string): [string, string] {
