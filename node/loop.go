@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/pandanode/pandanode/node/clock"
+	"github.com/pandanode/pandanode/node/content"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
@@ -45,6 +47,7 @@ type loop struct {
 	turned   func(began time.Time)  // a turn was carried out; nil: nobody asks
 	came     func([]wire.EntryHash) // entries of others are durable; nil: nobody asks
 	erased   func()                 // messages were erased; nil: nobody asks
+	faulty   func()                 // a message is durable that is malformed; nil: nobody asks
 	files    *fileTable             // is told of messages that name files; nil: nobody asks
 	changed  *signal                // woken after each Advance that changed anything
 	crash    func(boundary) bool    // true: stop here, as a crash would; tests only
@@ -345,6 +348,7 @@ func (l *loop) carryOut(ctx context.Context) error {
 		if ready.Erased && l.erased != nil {
 			l.erased()
 		}
+		l.countFaulty(ready)
 		if l.came != nil {
 			l.came(ready.Came)
 		}
@@ -367,6 +371,15 @@ func (l *loop) carryOut(ctx context.Context) error {
 		l.changed.wake()
 		if l.crashes(afterAdvance) {
 			return l.crashed()
+		}
+	}
+}
+
+// countFaulty tells of the malformed messages among those that have become readable.
+func (l *loop) countFaulty(ready group.Ready) {
+	for _, w := range ready.Writes {
+		if l.faulty != nil && w.Value != nil && strings.HasPrefix(w.Key, plainRow) && content.Malformed(w.Value) {
+			l.faulty()
 		}
 	}
 }

@@ -33,6 +33,7 @@ type nodeMetrics struct {
 	Joins          prometheus.Counter     // joiners that asked this node
 	Sent           prometheus.Counter     // messages accepted for sending
 	Received       prometheus.Counter     // messages of other devices, shown here
+	Faulty         prometheus.Counter     // of all that became readable here, malformed ones
 	Refusals       *prometheus.CounterVec // by where it came from and the reason
 	Limited        *prometheus.CounterVec // input that was not looked at, since its peer has asked for too much
 	Events         *prometheus.CounterVec // of groups, by kind
@@ -84,6 +85,7 @@ func newMetrics(n *Node) *nodeMetrics {
 		Joins:          counter("join_requests_total", "Requests to be let in that joiners brought to this node."),
 		Sent:           counter("messages_sent_total", "Messages accepted for sending."),
 		Received:       counter("messages_received_total", "Messages of other devices that became readable here."),
+		Faulty:         counter("messages_malformed_total", "Messages that became readable here and cannot be shown, since what they say is malformed. pandanode why GROUP MESSAGE says what is wrong."),
 		Refusals:       counters("refusals_total", "What others sent and this node refused, by the first reason. incomplete and no-epoch are normal: what is missing is asked for.", "source", "reason"),
 		Limited:        counters("limited_total", "Streams, join requests and gossip with envelopes that were not looked at, since their peer, or strangers together, had asked for too much.", "what"),
 		Events:         counters("group_events_total", "Events of groups: fork is members committing concurrently, switch this device moving to another branch.", "kind"),
@@ -128,7 +130,7 @@ func newMetrics(n *Node) *nodeMetrics {
 	for _, kind := range group.EventKinds {
 		m.Events.WithLabelValues(string(kind))
 	}
-	m.counted.MustRegister(m.Envelopes, m.Published, m.PublishedBytes, m.Syncs, m.CatchUpEntries, m.CatchUpBytes, m.FileBytes, m.Joins, m.Sent, m.Received,
+	m.counted.MustRegister(m.Envelopes, m.Published, m.PublishedBytes, m.Syncs, m.CatchUpEntries, m.CatchUpBytes, m.FileBytes, m.Joins, m.Sent, m.Received, m.Faulty,
 		m.Refusals, m.Limited, m.Events, m.Heals, m.WriteErrors, m.MailPut, m.MailGot, m.MailTaken, m.MailServed, m.MailRefused, m.Hooks, m.DHT)
 	m.all.MustRegister(gauges{n})
 	return m

@@ -134,6 +134,11 @@ func TestSayings(t *testing.T) {
 		if m := get(sb, bad.String()); m.Text != "" || m.Data != nil || !strings.Contains(m.Fault, "malformed") {
 			t.Errorf("a malformed container is shown as %+v", m)
 		}
+		for _, n := range []*Node{a, b} { // at its author's, too
+			if st, err := n.API().Status(ctx, api.StatusRequest{}); err != nil || st.Extra["messages_malformed"] != 1 {
+				t.Errorf("%d malformed messages are counted, and one came: %v", st.Extra["messages_malformed"], err)
+			}
+		}
 		if why, err := sb.Why(ctx, api.WhyRequest{Group: tea, Subject: bad.String()}); err != nil || !strings.Contains(strings.Join(why.Facts, "\n"), "cannot be shown: malformed") {
 			t.Errorf("why: %+v, %v", why, err)
 		}

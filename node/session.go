@@ -80,7 +80,7 @@ func (n *Node) newSession(genesis *identity.Genesis) *groupSession {
 	}
 	g.loop = &loop{
 		log: g.log, rows: r, apply: n.apply, outbox: g.mail.outbox, send: g.send, notify: g.notify, clock: n.clock.at, turned: g.turned, changed: g.changed,
-		erased: g.n.purger.erased, files: g.n.files,
+		erased: g.n.purger.erased, faulty: n.metrics.Faulty.Inc, files: g.n.files,
 		came:  func(entries []wire.EntryHash) { g.fresh.note(time.Now(), entries) },
 		crash: crash, fatal: n.fail, done: g.life.done, requests: make(chan request, maxWaiting),
 		open: func(now time.Time) (*group.Machine, error) {

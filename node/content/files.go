@@ -117,19 +117,30 @@ func (p *Part) Files() (out []File) {
 // FilesIn lists the files that a message names, as it is kept: an encoded wire.Opened. One that
 // says nothing in this format names none.
 func FilesIn(opened []byte) []File {
-	o, err := wire.DecodeOpened(opened)
-	if err != nil {
-		return nil
-	}
-	c, err := wire.DecodeContent(o.Body)
-	if err != nil || c.MediaType != MediaType {
-		return nil
-	}
-	m, err := Decode(c.Data)
-	if err != nil {
+	m, err := kept(opened)
+	if m == nil || err != nil {
 		return nil
 	}
 	return m.Part.Files()
+}
+
+// Malformed says whether a message, as it is kept, says that it is in this format and is not.
+func Malformed(opened []byte) bool {
+	_, err := kept(opened)
+	return err != nil
+}
+
+// kept is a message as it is kept; nil: it is in another format. Error: it is in none.
+func kept(opened []byte) (*Message, error) {
+	o, err := wire.DecodeOpened(opened)
+	if err != nil {
+		return nil, nil //nolint:nilerr,nilnil // whoever wrote the row says so
+	}
+	c, err := wire.DecodeContent(o.Body)
+	if err != nil || c.MediaType != MediaType {
+		return nil, nil //nolint:nilerr,nilnil // for a newer program
+	}
+	return Decode(c.Data)
 }
 
 // Said is what a part says in words beside its files, and the type of that: of text alone
