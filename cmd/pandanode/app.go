@@ -32,6 +32,8 @@ type app struct {
 	home string // --home
 	json bool   // --json
 
+	clock func() time.Time // of progress; nil: time.Now
+
 	hangups *hangups // nil: SIGHUP is not looked at
 
 	firstPassphrase []byte // of a device that is made now: nobody is asked for it again

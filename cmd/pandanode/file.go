@@ -102,10 +102,9 @@ interrupted, the node goes on fetching.
 		Args:    cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
 			var last api.File
-			shown := time.Time{}
+			told := a.pace(time.Second / 2)
 			err := c.FetchFile(ctx, api.FetchFileRequest{File: args[0]}, func(f api.File) error {
-				if f.State != api.FileHere && time.Since(shown) > time.Second/2 {
-					shown = time.Now()
+				if f.State != api.FileHere && told.due() {
 					a.note("%s of %s%s", bytesOf(f.Have), bytesOf(f.Sealed), because(f.Why))
 				}
 				last = f
@@ -287,7 +286,8 @@ func (a *app) uploadOne(ctx context.Context, c *api.Client, r api.UploadRequest,
 	if !info.Mode().IsRegular() {
 		return "", api.Errorf(api.CodeInvalid, "%s is no file", path)
 	}
-	in := &progress{r: f, tell: func(n int64) { a.note("%s: %s of %s", filepath.Base(path), bytesOf(n), bytesOf(info.Size())) }, last: time.Now()}
+	in := &progress{r: f, tell: func(n int64) { a.note("%s: %s of %s", filepath.Base(path), bytesOf(n), bytesOf(info.Size())) }, told: a.pace(time.Second)}
+	in.told.due() // nothing is told of a file that is given within a second
 	sent, err := c.Upload(ctx, r, info.Size(), in)
 	return sent.ID, err
 }
@@ -297,16 +297,39 @@ type progress struct {
 	r    io.Reader
 	n    int64
 	tell func(int64)
-	last time.Time
+	told *pace
 }
 
 func (t *progress) Read(p []byte) (int, error) {
 	n, err := t.r.Read(p)
-	if t.n += int64(n); time.Since(t.last) > time.Second {
-		t.last = time.Now()
+	if t.n += int64(n); n > 0 && t.told.due() {
 		t.tell(t.n)
 	}
 	return n, err
+}
+
+// pace says when it is time to tell of progress: at first, and again after so long.
+type pace struct {
+	every time.Duration
+	now   func() time.Time
+	last  time.Time
+}
+
+func (a *app) pace(every time.Duration) *pace {
+	p := &pace{every: every, now: a.clock}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	return p
+}
+
+func (p *pace) due() bool {
+	now := p.now()
+	if !p.last.IsZero() && now.Sub(p.last) < p.every {
+		return false
+	}
+	p.last = now
+	return true
 }
 
 // filesOf are the lines of a message's files.

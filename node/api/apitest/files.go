@@ -79,11 +79,16 @@ func (n *Node) File(_ context.Context, r api.FileRequest) (api.File, error) {
 	return out, n.Fail["File"]
 }
 
-// FetchFile says that a file is here.
+// FetchFile says that a file is here, after n.Fetching.
 func (n *Node) FetchFile(_ context.Context, r api.FetchFileRequest, emit func(api.File) error) error {
 	f, err := n.find(r.File)
 	if err != nil {
 		return err
+	}
+	for _, part := range n.Fetching {
+		if err := emit(part); err != nil {
+			return err
+		}
 	}
 	return emit(f.File)
 }
