@@ -99,7 +99,7 @@ func TestNamesWithMarkup(t *testing.T) {
 	x.until(fmt.Sprintf(`document.querySelector('.side form input').value === %q`, group))
 	x.click(".side button", "Close")
 
-	// What was found, how the node is, and what another window is told.
+	// The search, the doctor, and the title of a window that is behind another.
 	x.click("button", "Search in all groups")
 	x.run(chromedp.SendKeys("form[role=search] input", "words", chromedp.ByQuery))
 	x.enter()

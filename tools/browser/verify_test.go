@@ -29,7 +29,7 @@ func (x *tab) compares(name string) (digits, words string) {
 }
 
 // verifies: both pages show the same digits, words and, as a picture, codes that a phone reads.
-// Whoever was verified has a mark before the name, in the list and in the timeline.
+// A user who was verified has a mark before the name, in the list and in the timeline.
 func (p *pair) verifies() {
 	digits, words := p.x.compares("ben")
 	other, others := p.y.compares("anna")

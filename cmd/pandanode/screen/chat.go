@@ -23,7 +23,7 @@ type chat struct {
 
 	write   editor
 	replyTo string // the message that is answered, while one is
-	thread  bool   // the answer goes into its thread
+	only    string // the first message of the thread that is shown alone; empty: all are shown
 	editing string // the message that is written anew, while one is
 	draft   api.Draft
 	pending []pending // in their order; the first is sent first
@@ -249,7 +249,7 @@ func (c *chat) deliver(all []api.Sent) {
 // lastOwn is the newest own message that can be written anew.
 func (c *chat) lastOwn() *api.Message {
 	for _, h := range slices.Backward(c.items) {
-		if m := h.Message; m != nil && m.Own && m.Deleted == nil && !m.Expired && m.Data == nil && m.Text != "" {
+		if m := h.Message; m != nil && c.within(m) && m.Own && m.Deleted == nil && !m.Expired && m.Data == nil && m.Text != "" {
 			return m
 		}
 	}
@@ -260,7 +260,7 @@ func (c *chat) lastOwn() *api.Message {
 func (c *chat) neighbour(cursor uint64, by int) uint64 {
 	at := cursor
 	for _, h := range c.items {
-		if h.Message == nil {
+		if h.Message == nil || !c.within(h.Message) {
 			continue
 		}
 		if by > 0 && h.Cursor > cursor {

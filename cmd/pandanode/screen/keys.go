@@ -1,6 +1,7 @@
 package screen
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"unicode"
@@ -222,6 +223,9 @@ func (m *model) keySelecting(k string) []want {
 	switch k {
 	case "esc", "q", "i":
 		m.mode, c.pick = writing, 0
+		if c.only != "" && k == "esc" {
+			return m.leaveThread()
+		}
 		return nil
 	case "/": // a command
 		m.mode, c.pick = writing, 0
@@ -243,11 +247,10 @@ func (m *model) keySelecting(k string) []want {
 	switch k {
 	case "r", "enter":
 		m.mode, c.pick = writing, 0
-		c.replyTo, c.thread, c.editing = sel.ID, false, ""
+		c.replyTo, c.editing = sel.ID, ""
 		return m.typed()
 	case "t":
-		m.mode, c.pick = writing, 0
-		c.replyTo, c.thread, c.editing = sel.ID, true, ""
+		return m.enterThread(*sel)
 	case "e":
 		if !sel.Own {
 			return m.complain(api.Errorf(api.CodeNotPermitted, "the message is of somebody else: only its author edits it"))
@@ -371,12 +374,12 @@ func (m *model) escape() []want {
 	case c.editing != "":
 		m.endEdit()
 	case c.replyTo != "":
-		c.replyTo, c.thread = "", false
+		c.replyTo = ""
 		return m.typed()
 	default:
 		var last uint64
 		if c.away {
-			if last = c.last; c.messageAt(last) == nil {
+			if last = c.last; c.messageAt(last) == nil || !c.within(c.messageAt(last)) {
 				last = c.neighbour(last, -1)
 			}
 		} else {
@@ -458,12 +461,9 @@ func (m *model) enterLine() []want {
 	}
 	m.remember(text)
 	m.keys++
-	p := pending{key: m.keys, text: send, replyTo: c.replyTo, since: c.newest(), waits: m.link != linked}
-	if c.thread {
-		p.thread = c.replyTo
-	}
+	p := pending{key: m.keys, text: send, replyTo: cmp.Or(c.replyTo, c.only), thread: c.only, since: c.newest(), waits: m.link != linked}
 	c.write.set("")
-	c.replyTo, c.thread = "", false
+	c.replyTo = ""
 	c.draft = api.Draft{} // the node erases it with the message
 	c.pending = append(c.pending, p)
 	do := m.toEnd()

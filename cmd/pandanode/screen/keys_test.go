@@ -98,6 +98,69 @@ func TestScrollingThroughALongMessage(t *testing.T) {
 	s.shows("▌ before")
 }
 
+// Home in an empty line, or while a message is selected, goes to the first message that was new,
+// and says so if none was. In a line that is begun it goes to its beginning.
+func TestHomeGoesToTheReadMark(t *testing.T) {
+	t.Parallel()
+	s := began(t, 80, 24)
+	var page []api.Happening
+	for i := uint64(1); i <= 90; i++ {
+		page = append(page, said(i, "ben", fmt.Sprintf("line %d.", i)))
+	}
+	s.group(tea1).Unread = 50 // read up to 20
+	s.opens(page)
+	s.hides("line 21.")
+	for _, keys := range []string{"<home>", "<esc><home>"} {
+		s.types(keys)
+		s.shows("line 21.", "─ new ─")
+		s.hides("line 20.", "line 90.")
+		if top := strings.Split(s.text(), "\n")[1]; !strings.Contains(top, "new") {
+			t.Errorf("%s: the line of what was new is not at the top:\n%s", keys, s.text())
+		}
+		s.types("<end>")
+		s.shows("line 90.")
+	}
+	s.types("begun<home>!")
+	s.shows("› !begun", "line 90.")
+	s.does(tea.FocusMsg{})
+	s = began(t, 80, 24)
+	s.opens(page[:3])
+	s.types("<home>")
+	s.shows("nothing was new", "line 3.")
+}
+
+// Ctrl-E hands what is written to the editor, and takes what comes of it; what the editor did not
+// make stays.
+func TestEditorOfTheUser(t *testing.T) {
+	t.Parallel()
+	s := inTea(t, 80, 24)
+	s.types("begun<ctrl-e>")
+	if w := wants[wantEditor](s); len(w) != 1 || w[0].text != "begun" {
+		t.Fatalf("the editor gets %+v", w)
+	}
+	s.does(edited{err: api.Errorf(api.CodeInternal, "the editor vi: exit status 1")})
+	s.shows("› begun", "the editor vi: exit status 1")
+	s.types("<ctrl-e>")
+	s.does(edited{text: "begun, and\nended\n"})
+	s.shows("› begun, and", "  ended")
+	s.types("<enter>")
+	if w := wants[wantSend](s); len(w) != 1 || w[0].p.text != "begun, and\nended" {
+		t.Errorf("sent: %+v", w)
+	}
+}
+
+// Alt-L shows the messages alone, from the first column on, for the mouse to copy; and again all.
+func TestMessagesAlone(t *testing.T) {
+	t.Parallel()
+	s := inTea(t, 120, 40)
+	s.shows("│", "Members", "board")
+	s.types("<alt-l>")
+	s.hides("│", "Members", "board")
+	s.shows("\n   Our table\n", "› Write a message")
+	s.types("<alt-l>")
+	s.shows("│", "Members", "board")
+}
+
 // A message is selected, answered, edited, deleted, reacted to, copied, saved, explained.
 func TestSelecting(t *testing.T) {
 	t.Parallel()
@@ -132,11 +195,6 @@ func TestSelecting(t *testing.T) {
 	if w := wants[wantReact](s); len(w) != 1 || w[0].text != "🔥" || w[0].id != apitest.ID("message 22") {
 		t.Errorf("reacted: %+v", w)
 	}
-	s.types("<esc><up><up>tYes<enter>")
-	if w := wants[wantSend](s); len(w) != 1 || w[0].p.thread != apitest.ID("message 22") || w[0].p.replyTo != w[0].p.thread {
-		t.Errorf("in a thread: %+v", w)
-	}
-	s.does(sent{group: tea1, p: s.chat().pending[0]})
 	s.types("kept<ctrl-u><up>") // an empty line: the last own message
 	s.shows("writing it anew")
 	s.types(" More<enter>")

@@ -408,7 +408,7 @@ func (m *model) enter(id string) []want {
 		m.chats[id] = c
 	}
 	c.at = place{id, m.opens}
-	c.away, c.pick, c.below, c.newFrom, c.asked, c.later = false, 0, 0, 0, false, false
+	c.away, c.pick, c.below, c.newFrom, c.asked, c.later, c.only = false, 0, 0, 0, false, false, ""
 	m.at, m.kept = len(m.history), ""
 	return append(do, wantOpen{c.at})
 }
@@ -436,7 +436,7 @@ func (m *model) opened(msg opened) []want {
 	c.people(msg.members, msg.requests)
 	c.arrivedAnew()
 	if msg.end != 0 {
-		c.later, c.away, c.last, c.skip, c.pick = true, true, msg.end, 0, msg.end
+		c.later, c.away, c.last, c.skip, c.pick, c.only = true, true, msg.end, 0, msg.end, ""
 		m.mode = selecting
 		return nil
 	}
@@ -467,7 +467,8 @@ func (m *model) opened(msg opened) []want {
 	if len(msg.page) > 0 {
 		since = max(since, msg.page[len(msg.page)-1].Cursor)
 	}
-	return append(append(m.seen(), m.look()...), wantFollow{c.at, since})
+	do := append(m.seen(), m.restOfThread(c)...)
+	return append(append(do, m.look()...), wantFollow{c.at, since})
 }
 
 func (m *model) came(msg came) []want {
@@ -476,7 +477,7 @@ func (m *model) came(msg came) []want {
 		return nil
 	}
 	fresh := c.take(msg.items)
-	if c.away || m.blurred {
+	if c.away || m.blurred || c.only != "" {
 		c.below += fresh
 		if m.blurred && !c.away && c.newFrom == 0 && fresh > 0 {
 			for _, h := range msg.items {
@@ -516,7 +517,7 @@ func (m *model) older(msg older) []want {
 		}
 	}
 	c.items = append(page, c.items...)
-	return nil
+	return m.restOfThread(c)
 }
 
 func (m *model) newer(msg newer) []want {
@@ -558,7 +559,7 @@ func (m *model) happened(events []api.Event) []want {
 // seen moves the read mark to the newest item, while it is in view and somebody looks.
 func (m *model) seen() []want {
 	c, g := m.chat(), m.group(m.open)
-	if c == nil || g == nil || !c.ready || m.link != linked || m.blurred || c.away || c.later || m.mode == unlocking || m.mode == beginning || m.mode == reading {
+	if c == nil || g == nil || !c.ready || m.link != linked || m.blurred || c.away || c.later || c.only != "" || m.mode == unlocking || m.mode == beginning || m.mode == reading {
 		return nil
 	}
 	c.below = 0

@@ -236,6 +236,7 @@ func TestViews(t *testing.T) {
 				s.types("A line<alt-enter>and one more, 茶 and ❤️, which is so long that it needs rows of its own")
 			},
 			"answer": func(s *scene) { s.types("<esc>rYes") },
+			"thread": func(s *scene) { s.opensThread(); s.types("And the pot?") },
 			"away": func(s *scene) {
 				s.does(unwatched{api.Errorf(api.CodeUnavailable, "no node is running")})
 				s.types("Is somebody there?<enter>")

@@ -32,7 +32,7 @@ func (m *model) timeline(w, height int) []string {
 		}
 	} else {
 		for i, p := range c.pending {
-			if !p.here {
+			if !p.here && (c.only == "" || p.thread == c.only) {
 				lines = append(lines, m.pendingLines(p, w, i == 0 && !m.ownLast(c))...)
 			}
 		}
@@ -43,6 +43,7 @@ func (m *model) timeline(w, height int) []string {
 	lines = lines[:max(len(lines)-skip, 0)]
 	if len(lines) < height {
 		switch {
+		case c.begun():
 		case c.more:
 			lines = append([]string{paint(dim, " earlier messages …")}, lines...)
 		case len(c.items) == 0 || len(c.members) < 2 && !anyOf(c.items):
@@ -118,19 +119,20 @@ func (m *model) pendingLines(p pending, w int, named bool) []string {
 // itemLines draw an item, with what stands above it because of the one before.
 func (m *model) itemLines(c *chat, i, w int) []string {
 	h := c.items[i]
-	var before api.Happening
-	if i > 0 {
-		before = c.items[i-1]
+	if !c.within(h.Message) {
+		return nil
 	}
+	before := c.before(i)
+	none := before == api.Happening{}
 	var lines []string
 	day := m.day(timeOf(h))
-	if i == 0 && !c.more || i > 0 && m.day(timeOf(before)) != day {
+	if none && (!c.more || c.only != "") || !none && m.day(timeOf(before)) != day {
 		lines = append(lines, m.ruled(day, w, dim))
 	}
 	if h.Cursor == c.newFrom {
 		lines = append(lines, m.ruled("new", w, m.hot()))
 	}
-	if mark := c.borderAt(i); mark != "" {
+	if mark := c.borderAt(i); mark != "" && c.only == "" {
 		lines = append(lines, m.ruled(m.m.cut(mark, max(w-4, 1)), w, dim))
 	}
 	msg := h.Message
@@ -143,7 +145,7 @@ func (m *model) itemLines(c *chat, i, w int) []string {
 		return lines
 	}
 	if prev := before.Message; len(lines) > 0 || prev == nil || prev.User != msg.User || prev.Device != msg.Device || msg.Sent.Sub(prev.Sent).Abs() > run {
-		if len(lines) == 0 && i > 0 {
+		if len(lines) == 0 && !none {
 			lines = append(lines, "")
 		}
 		at := msg.Sent.In(m.now.Location()).Format("15:04")
@@ -213,7 +215,7 @@ func (m *model) ruled(word string, w int, style string) string {
 // messageLines draw what a message says, and what is said of it.
 func (m *model) messageLines(msg api.Message, w int) []string {
 	var lines []string
-	if r := msg.ReplyTo; r != nil {
+	if r := msg.ReplyTo; r != nil && !m.inThreadOf(r.ID) {
 		to := "a message that is not here"
 		if r.User != "" {
 			to = m.name(r.User, r.Name)
@@ -396,7 +398,7 @@ func (m *model) scroll(by int) []want {
 
 // wantMore asks for earlier items, if there are any and they are not asked for yet.
 func (m *model) wantMore(c *chat) []want {
-	if !c.more || c.asked || len(c.items) == 0 || m.link != linked {
+	if !c.more || c.asked || c.begun() || len(c.items) == 0 || m.link != linked {
 		return nil
 	}
 	return []want{wantOlder{c.at, c.items[0].Cursor}}
@@ -408,7 +410,10 @@ func (m *model) toEnd() []want {
 	if c == nil {
 		return nil
 	}
-	c.away, c.skip, c.below = false, 0, 0
+	c.away, c.skip = false, 0
+	if c.only == "" {
+		c.below = 0
+	}
 	if c.later {
 		c.later = false
 		m.opens++

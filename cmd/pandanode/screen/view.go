@@ -419,20 +419,21 @@ func (m *model) above(w int) string {
 		text = "writing it anew; Esc leaves it as it is"
 	case c.replyTo != "":
 		text = "answering"
-		if c.thread {
-			text = "in the thread of"
-		}
 		if to := c.message(c.replyTo); to != nil {
 			text += " " + m.name(to.User, to.Name) + ": " + line(excerpt(*to))
 		} else {
 			text += " a message"
 		}
+	case c.only != "":
+		text = m.nameOfThread(c)
 	}
 	right := ""
 	switch {
 	case c == nil:
 	case c.later:
 		right = " older messages: End goes to the newest "
+	case c.only != "" && c.below > 0:
+		right = fmt.Sprintf(" %d new in the group ", c.below)
 	case c.below > 0:
 		right = fmt.Sprintf(" %d new below: End ↓ ", c.below)
 	case c.away:
@@ -520,6 +521,11 @@ func (m *model) hint() string {
 		text = " y yes · n no"
 	case m.chat() != nil && m.chat().editing != "":
 		text = " Enter saves · Esc leaves it as it is"
+	case m.chat() != nil && m.chat().only != "":
+		text = " Enter sends into the thread · Esc selects, and once more shows all messages"
+		if m.width < listFrom {
+			text = " Esc Esc all messages · Enter sends"
+		}
 	case m.width < listFrom:
 		text = " Enter sends · Ctrl-K groups · F1 help"
 	}
