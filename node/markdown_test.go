@@ -175,3 +175,60 @@ func TestMentions(t *testing.T) {
 		}
 	})
 }
+
+// A mention inside a text is marked as a name is elsewhere: of a user who was verified, and of
+// another one who took that name. Plain text has it as it is typed.
+func TestMentionsAreMarked(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a, b, c := w.open(0), w.open(1, 0), w.open(2, 0)
+		if err := c.naming.rename(w.within(time.Minute), "Device 1"); err != nil {
+			t.Fatal(err)
+		}
+		id := w.create(a, "tea")
+		w.join(b, id)
+		w.join(c, id)
+		w.eventually(a, time.Minute, "the others", func() bool {
+			m, err := a.Members(w.Context(), id)
+			return err == nil && len(m) == 3
+		})
+		ctx := w.within(time.Hour)
+		text := "[x](" + content.UserURI(b.me.device.User) + ") and [x](" + content.UserURI(c.me.device.User) + ")"
+		sent, err := a.API().Send(ctx, api.SendRequest{Group: id.String(), Text: text, Markdown: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		shows := func(what, marked string) {
+			t.Helper()
+			m, err := a.API().Message(ctx, api.MessageRequest{Group: id.String(), Message: sent.ID})
+			if got := api.MarkedText(m.Spans); err != nil || got != marked {
+				t.Errorf("%s: %q, want %q, %v", what, got, marked, err)
+			}
+			if got := api.PlainText(m.Spans); got != "@device 1 and @Device 1" {
+				t.Errorf("%s: as it is typed: %q", what, got)
+			}
+		}
+		ben, carl := api.Short(b.me.device.User.String()), api.Short(c.me.device.User.String())
+		doubtful := "@Device 1/" + carl + " (name like another's)"
+		shows("nobody is verified", "@device 1/"+ben+" (name like another's) and "+doubtful)
+		p, err := a.API().Person(ctx, api.PersonRequest{User: b.me.device.User.String()})
+		if err == nil {
+			_, err = a.API().Verify(ctx, api.VerifyRequest{User: p.User, Shown: p.Digits})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		shows("one is verified", "@"+api.Mark+" device 1/"+ben+" (name like another's) and @Device 1/"+carl+" ("+api.NotVerified+")")
+		answer, err := a.API().Send(ctx, api.SendRequest{Group: id.String(), Text: "yes", ReplyTo: sent.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err := a.API().Message(ctx, api.MessageRequest{Group: id.String(), Message: answer.ID}); err != nil || m.ReplyTo == nil || !strings.HasPrefix(m.ReplyTo.Excerpt, "@"+api.Mark+" device 1") {
+			t.Errorf("an excerpt: %+v, %v", m.ReplyTo, err)
+		}
+		if _, err := a.API().Unverify(ctx, api.PersonRequest{User: p.User}); err != nil {
+			t.Fatal(err)
+		}
+		shows("it is not any more", "@device 1/"+ben+" (name like another's) and "+doubtful)
+	})
+}

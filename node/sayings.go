@@ -309,7 +309,7 @@ func excerpt(text string) string {
 // words gives a part as text alone, with mentions under this reader's names.
 func (n *Node) words(ctx context.Context, id wire.GroupID, p content.Part) string {
 	if kind, _, _ := strings.Cut(p.ContentType, ";"); p.Cardinality == content.CardinalitySingle && strings.EqualFold(kind, "text/markdown") {
-		return api.PlainText(n.named(ctx, id, spans(string(p.Content))))
+		return api.MarkedText(n.named(ctx, id, spans(string(p.Content))))
 	}
 	return p.Words()
 }
@@ -319,7 +319,7 @@ func (n *Node) named(ctx context.Context, id wire.GroupID, all []api.Span) []api
 	for i := range all {
 		if all[i].Kind == api.SpanMention {
 			if user, err := wire.ParseUserID(all[i].User); err == nil {
-				all[i].Name = n.nameOf(ctx, id, user)
+				all[i].Name, all[i].Verified, all[i].Doubt = n.nameOf(ctx, id, user)
 			}
 		}
 		n.named(ctx, id, all[i].Spans)
@@ -327,24 +327,37 @@ func (n *Node) named(ctx context.Context, id wire.GroupID, all []api.Span) []api
 	return all
 }
 
-// nameOf is the name of a user in a group; empty: it is not known.
-func (n *Node) nameOf(ctx context.Context, id wire.GroupID, user wire.UserID) string {
+// groupNames are the names in a group, for those who read its texts.
+type groupNames struct {
+	own    map[wire.UserID]string
+	people *map[wire.UserID]personRow // what was kept of users when they were looked up
+	view   *api.Names                 // of the members, and of users that others could be taken for
+}
+
+// nameOf is the name of a user in a group, whether it was verified, and why the name could be
+// taken for another's; empty: it is not known.
+func (n *Node) nameOf(ctx context.Context, id wire.GroupID, user wire.UserID) (name string, verified bool, doubt string) {
 	g := n.groups.get(id)
 	if g == nil {
-		return ""
+		return "", false, ""
 	}
-	names := g.names.Load()
-	if names == nil {
+	names, people := g.names.Load(), n.people.all.Load()
+	if names == nil || names.people != people {
 		if err := g.loop.look(ctx, func(m *group.Machine) error { // in the loop's goroutine, as notify is
-			all := m.Names()
-			names = &all
+			names = &groupNames{m.Names(), people, api.NamesOf(n.people.names()...)}
+			for _, member := range m.Members() {
+				names.view.Add(api.Candidate{ID: member.User.String(), Name: n.people.called(member.User, member.Name)})
+			}
 			g.names.Store(names)
 			return nil
 		}); err != nil {
-			return ""
+			return "", false, ""
 		}
 	}
-	return n.people.called(user, (*names)[user])
+	if name = n.people.called(user, names.own[user]); name != "" {
+		doubt = names.view.Doubt(api.Candidate{ID: user.String(), Name: name})
+	}
+	return name, n.people.get(user).Verified != 0, doubt
 }
 
 func (n *Node) apiMessage(ctx context.Context, id wire.GroupID, m group.Message) api.Message {

@@ -40,10 +40,10 @@ type groupSession struct {
 	fresh     fresh
 	changed   *signal
 
-	rules atomic.Pointer[rules]                  // of what is sent; nil: to be looked up
-	name  atomic.Pointer[string]                 // the name of the group; nil: to be looked up
-	names atomic.Pointer[map[wire.UserID]string] // of users; nil: to be looked up
-	epoch *group.Event                           // that the turn being carried out has told of; the loop's alone
+	rules atomic.Pointer[rules]      // of what is sent; nil: to be looked up
+	name  atomic.Pointer[string]     // the name of the group; nil: to be looked up
+	names atomic.Pointer[groupNames] // of users; nil: to be looked up
+	epoch *group.Event               // that the turn being carried out has told of; the loop's alone
 
 	unread unread // the loop's alone
 

@@ -216,7 +216,7 @@ func (a *app) body(m api.Message, names *api.Names) string {
 	}
 	text := m.Text
 	if m.Spans != nil {
-		text = api.PlainText(m.Spans)
+		text = api.MarkedText(m.Spans)
 	}
 	text = indented(text)
 	if len(m.Files) > 0 {
@@ -260,7 +260,7 @@ func changed(m api.Message, me string, names *api.Names) string {
 	}
 	text := excerptOf(m.Text)
 	if m.Spans != nil {
-		text = excerptOf(api.PlainText(m.Spans))
+		text = excerptOf(api.MarkedText(m.Spans))
 	}
 	switch {
 	case m.Change.What == "edit" && m.Edited:

@@ -39,7 +39,9 @@ type Span struct {
 	Text     string   `json:"text,omitempty"`
 	URL      string   `json:"url,omitempty"`
 	User     string   `json:"user,omitempty"`
-	Name     string   `json:"name,omitempty"` // this reader's name for User, whatever the author calls it; empty: it is not known here
+	Name     string   `json:"name,omitempty"`     // this reader's name for User, whatever the author calls it; empty: it is not known here
+	Verified bool     `json:"verified,omitempty"` // User was verified
+	Doubt    string   `json:"doubt,omitempty"`    // why Name could be taken for another's, as of Member
 	Level    int      `json:"level,omitempty"`
 	Ordered  bool     `json:"ordered,omitempty"`
 	Start    int      `json:"start,omitempty"`
@@ -49,15 +51,39 @@ type Span struct {
 	Spans    []Span   `json:"spans,omitempty"`
 }
 
-// PlainText gives spans as text for those who see text alone.
+// Mentioned is how a mention is shown: the name with the mark of a user that was verified, or
+// with why it could be taken for another's, and the ID then.
+func (s Span) Mentioned() string {
+	name := "@" + s.Name
+	if s.Name == "" {
+		name = "@" + Short(s.User)
+	}
+	if s.Verified {
+		name = "@" + Mark + " " + s.Name
+	}
+	if s.Doubt != "" {
+		name += "/" + Short(s.User) + " (" + s.Doubt + ")"
+	}
+	return name
+}
+
+// PlainText gives spans as text alone, for those who compare or copy it: a mention as it is
+// typed.
 func PlainText(spans []Span) string {
+	return plain(spans, func(s Span) string { return Span{User: s.User, Name: s.Name}.Mentioned() })
+}
+
+// MarkedText is PlainText for those who read it: a mention as Mentioned has it.
+func MarkedText(spans []Span) string { return plain(spans, Span.Mentioned) }
+
+func plain(spans []Span, mention func(Span) string) string {
 	var b strings.Builder
-	writePlain(&b, spans, "")
+	writePlain(&b, spans, "", mention)
 	return strings.TrimRight(b.String(), "\n")
 }
 
 // writePlain writes spans; each line after the first begins with the indent.
-func writePlain(b *strings.Builder, spans []Span, indent string) {
+func writePlain(b *strings.Builder, spans []Span, indent string, mention func(Span) string) {
 	next := func() { b.WriteString("\n" + indent) }
 	for i, s := range spans {
 		if i > 0 && s.block() && spans[i-1].block() {
@@ -71,14 +97,10 @@ func writePlain(b *strings.Builder, spans []Span, indent string) {
 		case SpanBreak:
 			next()
 		case SpanMention:
-			if s.Name != "" {
-				b.WriteString("@" + s.Name)
-			} else {
-				b.WriteString("@" + Short(s.User))
-			}
+			b.WriteString(mention(s))
 		case SpanLink:
 			var words strings.Builder
-			writePlain(&words, s.Spans, indent)
+			writePlain(&words, s.Spans, indent, mention)
 			b.WriteString(words.String())
 			if words.String() != s.URL {
 				b.WriteString(" <" + s.URL + ">")
@@ -89,15 +111,15 @@ func writePlain(b *strings.Builder, spans []Span, indent string) {
 			b.WriteString("---")
 		case SpanQuote:
 			b.WriteString("> ")
-			writePlain(b, s.Spans, indent+"> ")
+			writePlain(b, s.Spans, indent+"> ", mention)
 		case SpanItem:
 			b.WriteString("- ")
-			writePlain(b, s.Spans, indent+"  ")
+			writePlain(b, s.Spans, indent+"  ", mention)
 		case SpanCell:
-			writePlain(b, s.Spans, indent)
+			writePlain(b, s.Spans, indent, mention)
 			b.WriteString(" | ")
 		default:
-			writePlain(b, s.Spans, indent)
+			writePlain(b, s.Spans, indent, mention)
 		}
 	}
 }

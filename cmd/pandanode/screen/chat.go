@@ -155,7 +155,7 @@ func excerpt(m api.Message) string {
 	}
 	text := m.Text
 	if m.Spans != nil {
-		text = api.PlainText(m.Spans)
+		text = api.MarkedText(m.Spans)
 	}
 	const most = 80
 	if r := []rune(text); len(r) > most {

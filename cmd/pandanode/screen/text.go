@@ -225,7 +225,7 @@ func body(m api.Message) *styled {
 // looks of spans.
 var spanLooks = map[api.SpanKind]string{api.SpanStrong: bold, api.SpanEmphasis: italic, api.SpanStrike: struck, api.SpanHeading: bold}
 
-// writeSpans writes spans as api.PlainText does, and styles them.
+// writeSpans writes spans as api.MarkedText does, and styles them.
 func writeSpans(s *styled, spans []api.Span, indent, style string) {
 	next := func() { s.add("\n"+indent, "") }
 	with := func(more string) string { return strings.Trim(style+";"+more, ";") }
@@ -241,11 +241,7 @@ func writeSpans(s *styled, spans []api.Span, indent, style string) {
 		case api.SpanBreak:
 			next()
 		case api.SpanMention:
-			name := p.Name
-			if name == "" {
-				name = api.Short(p.User)
-			}
-			s.add("@"+line(name), with(bold))
+			s.add(line(p.Mentioned()), with(bold))
 		case api.SpanLink:
 			words := api.PlainText(p.Spans)
 			writeSpans(s, p.Spans, indent, with(under))

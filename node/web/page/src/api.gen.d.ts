@@ -561,6 +561,8 @@ export interface Span {
   url?: string
   user?: string
   name?: string
+  verified?: boolean
+  doubt?: string
   level?: number
   ordered?: boolean
   start?: number

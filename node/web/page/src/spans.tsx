@@ -2,7 +2,7 @@
 import type { ComponentChildren } from 'preact'
 import type { Message, Span } from './api.gen'
 import { me } from './state'
-import { clean, short, Text } from './words'
+import { clean, Name, Text } from './words'
 
 /** Link opens elsewhere, and shows where that is if its words do not. */
 function Link({ s }: { s: Span }) {
@@ -34,7 +34,7 @@ function one(s: Span, plain?: boolean): ComponentChildren {
     case 'strike': return <s>{inner()}</s>
     case 'code': return <code>{clean(s.text)}</code>
     case 'link': return plain ? inner() : <Link s={s} />
-    case 'mention': return <span class={s.user === me.value?.user ? 'mention hot' : 'mention'} title={s.user}>@<bdi>{clean(s.name) || short(s.user || '')}</bdi></span>
+    case 'mention': return <span class={s.user === me.value?.user ? 'mention hot' : 'mention'} title={s.user}>@<Name id={s.user || ''} name={s.name || ''} /></span>
     case 'task': return s.checked ? '☑ ' : '☐ '
     case 'heading': return <p class="strong" role="heading" aria-level={Math.min(6, (s.level || 1) + 2)} dir="auto">{inner()}</p>
     case 'quote': return <blockquote>{inner()}</blockquote>
