@@ -500,3 +500,50 @@ func TestDeletionCountsByAWitness(t *testing.T) {
 		t.Error("ben keeps the text")
 	}
 }
+
+// A device whose clock is ahead by days erases nothing before its time by the time kept, which
+// follows others: neither what it has, nor what comes to it, nor after a restart. It shows it
+// until then, and erases it as others do.
+func TestExpiryUnderAWrongClock(t *testing.T) {
+	t.Parallel()
+	const ahead = 10 * 24 * time.Hour
+	for _, restarts := range []bool{false, true} {
+		w := newWorld(t, 34)
+		w.gossip = true
+		a, b := w.device("anna"), w.device("ben")
+		w.found(a, wire.PolicyOpen)
+		w.join(b)
+		w.run(5 * time.Second)
+		expiring := func() content.Message {
+			return content.Message{Expires: &content.Expiry{Time: uint32(w.now.Add(time.Hour).Unix())}, Part: content.Text(content.Plain, "a zebra")}
+		}
+		before := a.say(expiring())
+		w.run(5 * time.Second)
+		b.skew = ahead
+		keep := func() { b.m.Keep(w.now, b.clock()) }
+		keep()
+		b.must(Tick{})
+		if restarts {
+			b.down, b.kept = true, w.now
+			b.open()
+			keep()
+			b.must(Tick{})
+		}
+		came := a.say(expiring())
+		w.run(30 * time.Minute)
+		b.must(Tick{})
+		salts := a.salts(before, came)
+		for _, id := range []wire.MessageID{before, came} {
+			if got := b.message(id); got.Shown.Over || got.Shown.Part.Words() != "a zebra" {
+				t.Errorf("restarts: %v: by a clock that is ahead it shows %+v", restarts, got)
+			}
+		}
+		w.run(time.Hour)
+		for _, d := range []*device{a, b} {
+			if left := d.leftOf("zebra", salts, before, came); len(left) > 0 {
+				t.Errorf("restarts: %v, %s: of what expired is left: %q", restarts, d.name, left)
+			}
+			d.whole()
+		}
+	}
+}

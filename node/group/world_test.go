@@ -122,6 +122,7 @@ type device struct {
 	m      *Machine
 	inc    uint64
 	skew   time.Duration // of its clock
+	kept   time.Time     // that it opens with; zero: its clock
 	online bool
 	shown  []wire.MessageID // as notified, in order
 	wake   time.Time
@@ -227,7 +228,7 @@ func (w *world) found(d *device, policy wire.Policy) {
 func (d *device) open() {
 	d.w.t.Helper()
 	m, err := New(Config{
-		Genesis: d.w.genesis, Device: d.dev, LogKey: d.log, Incarnation: d.inc, Engine: engine.MLS(1), Rand: d.w.rand, Rows: d.rows,
+		Genesis: d.w.genesis, Device: d.dev, LogKey: d.log, Incarnation: d.inc, Engine: engine.MLS(1), Rand: d.w.rand, Rows: d.rows, Kept: d.kept,
 	}, d.clock())
 	if err != nil {
 		d.w.t.Fatalf("%s: opening: %v", d.name, err)
