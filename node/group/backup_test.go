@@ -28,6 +28,36 @@ func (d *device) restore(rows memRows) {
 	d.open()
 }
 
+// A device votes with a date ahead of its clock, since another member's clock is fast, and is
+// restored from a backup of before a moment later. Its request to be added again is older than
+// that vote; it is added all the same.
+func TestRestoredAfterAVoteAhead(t *testing.T) {
+	w, a, b, c := three(t, 86)
+	saved := b.backup()
+	c.skew = 8 * time.Minute
+	c.send("from a fast clock")
+	w.run(time.Minute)
+	a.renewKeys()
+	for range 120 {
+		if v := b.m.logs.Votes[b.dev.ID]; v != nil && v.HLC.Ahead(w.now) > 3*time.Minute && b.m.tree.PositionOf(v) == b.m.tree.Nodes[b.m.own.Position] {
+			break
+		}
+		c.send("on")
+		w.run(time.Minute)
+	}
+	if v := b.m.logs.Votes[b.dev.ID]; v == nil || v.HLC.Ahead(w.now) < 3*time.Minute {
+		t.Fatalf("its last vote: %v", v)
+	}
+	b.restore(saved)
+	w.run(20 * time.Minute)
+	w.agree(a, b, c)
+	c.send("hello again")
+	w.run(time.Minute)
+	if got := b.texts(); !slices.Contains(got, "hello again") || !slices.Contains(got, "from a fast clock") {
+		t.Errorf("it shows %q", got)
+	}
+}
+
 // A member whose store went back to a backup is added again by the others, and ends
 // with all messages once: those it had, those it sent after the backup, and others'.
 func TestRestoredFromBackup(t *testing.T) {

@@ -42,8 +42,8 @@ type joining struct {
 	epochs *epochStore
 	peers  *peers
 
-	// newRejoin makes a request to be added again, with a fresh KeyPackage.
-	newRejoin func(now time.Time) (wire.Signed, *wire.Rejoin, error)
+	// newRejoin makes a request to be added again with this KeyPackage; nil: a fresh one.
+	newRejoin func(now time.Time, keyPackage []byte) (wire.Signed, *wire.Rejoin, error)
 
 	request    *wire.JoinRequest     // to be let in; nil: this device does not ask
 	renewal    *wire.JoinRequest     // asked with in turn with request; see renew
@@ -62,6 +62,9 @@ const maxIntents = 4
 // joinAgain is how long a Welcome may take to be borne out by the logs before this
 // device asks another member.
 const joinAgain = 30 * time.Second
+
+// dateEvery is how often a request to be added again is dated anew.
+const dateEvery = 5 * time.Minute
 
 // intent is a request to be let in by an invite that is not made yet.
 type intent struct {
@@ -215,7 +218,7 @@ func (j *joining) renew(now time.Time, r *wire.JoinRequest) error {
 // requestAgain makes a request to join by which any member adds this device again: without
 // keys it can tell nobody by a beacon.
 func (j *joining) requestAgain(now time.Time) (*wire.JoinRequest, error) {
-	s, r, err := j.newRejoin(now)
+	s, r, err := j.newRejoin(now, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -224,12 +227,49 @@ func (j *joining) requestAgain(now time.Time) (*wire.JoinRequest, error) {
 	return again, nil
 }
 
+// dateAnew dates the requests to be added again anew while nobody adds this device. To a
+// member, a request that is older than the device's last vote is one that has become needless.
+// The device may have voted before its store was restored, and with a date ahead of its own
+// clock, if another member's is fast.
+func (j *joining) dateAnew(now time.Time) {
+	switch {
+	case j.request.Rejoin == nil && j.renewal == nil:
+		j.timers.stop(timerDate)
+		return
+	case j.timers.running(timerDate) && !j.timers.due(now, timerDate):
+		return
+	}
+	due := j.timers.running(timerDate)
+	j.timers.set(timerDate, now.Add(dateEvery))
+	if !due {
+		return
+	}
+	for _, ask := range []struct {
+		r   *wire.JoinRequest
+		set func(*wire.JoinRequest)
+	}{{j.request, j.setRequest}, {j.renewal, j.setRenewal}} {
+		if ask.r == nil || ask.r.Rejoin == nil {
+			continue
+		}
+		s, _, err := j.newRejoin(now, ask.r.KeyPackage)
+		if err != nil {
+			j.tx.fail(err)
+			return
+		}
+		again := *ask.r
+		again.Rejoin = &s
+		ask.set(&again)
+	}
+	j.carry()
+}
+
 // repeat asks again when a Welcome led nowhere.
 func (j *joining) repeat(now time.Time) {
 	if j.request == nil {
-		j.timers.stop(timerJoin)
+		j.timers.stop(timerJoin, timerDate)
 		return
 	}
+	j.dateAnew(now)
 	if j.timers.due(now, timerJoin) {
 		j.timers.set(timerJoin, now.Add(joinAgain))
 		if r := j.asksWith(j.badWelcome); j.badWelcome != nil && r != nil && j.renew(now, r) == nil {
@@ -440,7 +480,7 @@ func (j *joining) askAgain(now time.Time, chosen *epochs.Node, every, life time.
 	}
 	j.timers.set(timerRejoin, now.Add(min(every, life)))
 	if j.rejoin == nil || j.rejoinLapsed(now, j.rejoinLife(now, chosen, life)) {
-		s, _, err := j.newRejoin(now)
+		s, _, err := j.newRejoin(now, nil)
 		if err != nil {
 			j.tx.fail(err)
 			return

@@ -25,14 +25,17 @@ func (m *Machine) askAgain(now time.Time) {
 	m.joining.askAgain(now, chosen, m.peers.wait(beaconGap), m.twins.rejoinFor(now, m.own.Renew), m.twins.lockedOut)
 }
 
-// newRejoin makes a request to be added again with a fresh KeyPackage, and with the
+// newRejoin makes a request to be added again with this KeyPackage, nil: a fresh one, and with the
 // proof that this device held the newest epoch on the chosen chain that it has one of.
-func (m *Machine) newRejoin(now time.Time) (s wire.Signed, r *wire.Rejoin, err error) {
-	kp, err := m.leaf.newPackage(now)
-	if err != nil {
-		return s, nil, err
+func (m *Machine) newRejoin(now time.Time, keyPackage []byte) (s wire.Signed, r *wire.Rejoin, err error) {
+	if keyPackage == nil {
+		kp, err := m.leaf.newPackage(now)
+		if err != nil {
+			return s, nil, err
+		}
+		keyPackage = kp.Public
 	}
-	r = &wire.Rejoin{V: wire.Version, Device: m.own.log.Device, HLC: uint64(m.logs.Clock.Now(now)), KeyPackage: kp.Public}
+	r = &wire.Rejoin{V: wire.Version, Device: m.own.log.Device, HLC: uint64(m.logs.Clock.Now(now)), KeyPackage: keyPackage}
 	for n := m.choose(now); n != nil; n = n.Parent {
 		key, err := m.messages.read.rejoinKey(n.ID)
 		if err != nil {

@@ -19,6 +19,7 @@ const (
 	timerTransport                // it writes a TKEY or TKEY-WRAP
 	timerComplain                 // it says which transport key it cannot open
 	timerJoin                     // it asks to be let in again
+	timerDate                     // it dates its request to be added again anew
 	timerAsk                      // it asks for a sync again
 	timerPast                     // it asks again for what a parked entry builds on
 	timerRatchet                  // it renews its keys, since no seal of somebody opens
