@@ -18,6 +18,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/config"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/identity"
 	"github.com/pandanode/pandanode/node/wire"
@@ -280,7 +281,7 @@ func Restore(ctx context.Context, cfg InitConfig, r io.Reader, with ...age.Ident
 	if isStore(dir) {
 		return sum, fmt.Errorf("%w: a store in %s", storage.ErrExists, dir)
 	}
-	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
+	if err := config.MakeHome(cfg.Home); err != nil {
 		return sum, fmt.Errorf("making the home: %w", err)
 	}
 	if err := checkHome(cfg.Home, cfg.KeyFile); err != nil {

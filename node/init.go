@@ -70,7 +70,10 @@ func checkHome(home, keyFile string) error {
 	if err != nil {
 		return fmt.Errorf("%w: the home: %w", ErrInvalid, err)
 	}
-	for _, path := range []string{abs, storeDir(abs), keyFile} {
+	if err := config.TrustHome(abs); err != nil {
+		return err
+	}
+	for _, path := range []string{storeDir(abs), keyFile} {
 		if path == "" {
 			continue
 		}
@@ -132,7 +135,7 @@ func initAt(ctx context.Context, cfg InitConfig, at func(point string)) (err err
 	if cfg.KeyFile != "" {
 		undo.file(cfg.KeyFile)
 	}
-	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
+	if err := config.MakeHome(cfg.Home); err != nil {
 		return fmt.Errorf("making the home: %w", err)
 	}
 	if cfg.ConfigFile != "" { // now, since the key file may lie beside it

@@ -23,6 +23,12 @@ const maxLinks = 40
 // this user's. A file that does not exist yet is fine: it is going to be made private.
 func Trust(path string) error { return trust(path, os.Geteuid()) }
 
+// TrustHome is Trust for a home: its modes, which the store sets, keep others from reading it.
+func TrustHome(path string) error { return Trust(path) }
+
+// MakeHome makes a directory for this user alone, mode 0700, and those on the way there.
+func MakeHome(path string) error { return os.MkdirAll(path, 0o700) }
+
 func trust(path string, me int) error {
 	here := string(filepath.Separator)
 	var top syscall.Stat_t
