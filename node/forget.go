@@ -113,7 +113,7 @@ func erase(s *storage.Store, apply func(storage.Batch) error, id wire.GroupID) e
 	}
 	own := groupPrefix(id)
 	if err := errors.Join(collect(own), collect(keyPendingPut+string(id[:])), collect(keyMailbox+string(id[:])), collect(keyLate+string(id[:])),
-		collect(keyBoxed+string(id[:])), collect(keyRefused+string(id[:])), collect(keySeen+string(id[:])), collect(keyLocal+string(id[:])), collect(keyCursor+string(id[:])), collect(keyMet+string(id[:])), collect(keyInfo+string(id[:])), collect(keyLookup+string(id[:]))); err != nil {
+		collect(keyBoxed+string(id[:])), collect(keyRefused+string(id[:])), collect(keySeen+string(id[:])), collect(keyLocal+string(id[:])), collect(keyCursor+string(id[:])), collect(keyMet+string(id[:])), collect(keyProfiles+string(id[:])), collect(keyInfo+string(id[:])), collect(keyLookup+string(id[:]))); err != nil {
 		return err
 	}
 	dropped := map[storage.VaultID]bool{{}: true}

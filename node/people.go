@@ -52,6 +52,8 @@ type people struct {
 
 	changing sync.Mutex // held while a change is written
 	all      atomic.Pointer[map[wire.UserID]personRow]
+	profiles atomic.Pointer[map[wire.UserID]profileRow] // what users say of themselves; nil: nothing
+	said     profiles
 	blocks   atomic.Uint64 // rises when somebody is blocked, or is not any more
 
 	words sync.Mutex // held while words are derived, which takes much memory
@@ -68,6 +70,9 @@ func loadPeople(store *storage.Store, apply func(storage.Batch) error) (*people,
 		all[r.User] = r
 	}
 	p.all.Store(&all)
+	if _, err := getRow(store, keyProfile, &p.said.own); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -81,9 +86,10 @@ func (p *people) get(user wire.UserID) personRow {
 // hides says whether the messages of a user are hidden.
 func (p *people) hides(user wire.UserID) bool { return (*p.all.Load())[user].Blocked }
 
-// called is what a user is called here that calls itself by a name.
-func (p *people) called(user wire.UserID, own string) string {
-	return cmp.Or((*p.all.Load())[user].Petname, api.Unmarked(own))
+// called is what a user is called here whose device has a name: by the petname, or by the name
+// that it gives itself.
+func (p *people) called(user wire.UserID, device string) string {
+	return cmp.Or((*p.all.Load())[user].Petname, p.ownName(user, device))
 }
 
 // marked is called with the mark of a user that was verified, for texts.
@@ -103,7 +109,7 @@ func (p *people) names() (out []api.Candidate) {
 			continue
 		}
 		c := api.Candidate{ID: r.User.String(), Verified: r.Verified != 0}
-		for _, c.Name = range []string{r.Petname, api.Unmarked(r.Name)} {
+		for _, c.Name = range []string{r.Petname, api.Unmarked(r.Name), api.Unmarked(p.profile(r.User).Name)} {
 			if c.Name != "" {
 				out = append(out, c)
 			}

@@ -331,7 +331,8 @@ func (n *Node) named(ctx context.Context, id wire.GroupID, all []api.Span) []api
 type groupNames struct {
 	own    map[wire.UserID]string
 	people *map[wire.UserID]personRow // what was kept of users when they were looked up
-	view   *api.Names                 // of the members, and of users that others could be taken for
+	said   *map[wire.UserID]profileRow
+	view   *api.Names // of the members, and of users that others could be taken for
 }
 
 // nameOf is the name of a user in a group, whether it was verified, and why the name could be
@@ -341,10 +342,10 @@ func (n *Node) nameOf(ctx context.Context, id wire.GroupID, user wire.UserID) (n
 	if g == nil {
 		return "", false, ""
 	}
-	names, people := g.names.Load(), n.people.all.Load()
-	if names == nil || names.people != people {
+	names, people, said := g.names.Load(), n.people.all.Load(), n.people.profiles.Load()
+	if names == nil || names.people != people || names.said != said {
 		if err := g.loop.look(ctx, func(m *group.Machine) error { // in the loop's goroutine, as notify is
-			names = &groupNames{m.Names(), people, api.NamesOf(n.people.names()...)}
+			names = &groupNames{m.Names(), people, said, api.NamesOf(n.people.names()...)}
 			for _, member := range m.Members() {
 				names.view.Add(api.Candidate{ID: member.User.String(), Name: n.people.called(member.User, member.Name)})
 			}

@@ -80,10 +80,10 @@ func (s groupRoutes) Members(ctx context.Context, r api.GroupRequest) (api.Membe
 		one := api.Member{
 			User: m.User.String(), Name: s.n.people.called(m.User, m.Name), Role: m.Role.String(), Self: m.User == s.n.me.device.User,
 			Devices: []string{}, Since: m.Since, InTree: m.InTree,
-			Verified: row.Verified != 0, Blocked: row.Blocked, New: row.newDevices(m.Devices),
+			About: s.n.people.profile(m.User).About, Verified: row.Verified != 0, Blocked: row.Blocked, New: row.newDevices(m.Devices),
 		}
 		if row.Petname != "" {
-			one.OwnName = api.Unmarked(m.Name)
+			one.OwnName = s.n.people.ownName(m.User, m.Name)
 		}
 		one.Doubt = names.Doubt(api.Candidate{ID: one.User, Name: one.Name})
 		for _, d := range m.Devices {

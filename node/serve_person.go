@@ -42,7 +42,7 @@ func (n *Node) namesAmong(known map[wire.UserID]acquainted) *api.Names {
 func (n *Node) person(user wire.UserID, a acquainted, names *api.Names) api.Person {
 	row := n.people.get(user)
 	out := api.Person{
-		User: user.String(), Name: n.people.called(user, a.name), Petname: row.Petname, OwnName: api.Unmarked(a.name),
+		User: user.String(), Name: n.people.called(user, a.name), Petname: row.Petname, OwnName: n.people.ownName(user, a.name), About: n.people.profile(user).About,
 		Verified: row.Verified != 0, Blocked: row.Blocked, New: row.newDevices(a.devices),
 	}
 	if out.Verified {

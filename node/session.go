@@ -45,7 +45,10 @@ type groupSession struct {
 	names atomic.Pointer[groupNames] // of users; nil: to be looked up
 	epoch *group.Event               // that the turn being carried out has told of; the loop's alone
 
-	unread unread // the loop's alone
+	unread   unread      // the loop's alone
+	profiles profilesRow // the same
+
+	profiled signal // woken where the profiles of members may be others
 
 	mu         sync.Mutex
 	rendezvous []wire.MeetSecret // of a private group: where its members are found
@@ -112,7 +115,7 @@ func (g *groupSession) start() error {
 	if err := g.onGossip(); err != nil {
 		return err
 	}
-	for _, run := range []func(context.Context){g.loop.run, g.scheduler.run, g.joiner.run, g.mail.run, g.watch, g.tally.run} {
+	for _, run := range []func(context.Context){g.loop.run, g.scheduler.run, g.joiner.run, g.mail.run, g.watch, g.tally.run, g.followProfiles} {
 		if !g.life.start(run) {
 			return ErrClosed
 		}
@@ -292,6 +295,9 @@ func (g *groupSession) notify(e group.Event) {
 	}
 	if e.Kind == group.EventChanged {
 		g.unread.changed(e.Message)
+	}
+	if e.Kind == group.EventJoined || e.Kind == group.EventChanged && e.Detail != "reaction" || e.Kind == group.EventMessage && e.Device == g.n.me.device.ID && g.n.people.own().Name != "" {
+		g.profiled.wake()
 	}
 	g.logEvent(e)
 	g.noteEpoch(e)

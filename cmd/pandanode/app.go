@@ -190,7 +190,7 @@ Or step by step:
 	cmd.PersistentFlags().StringVar(&a.home, "home", "", "directory of everything of this node (default: PANDANODE_HOME, else the XDG directories)")
 	cmd.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON: one object per line")
 	cmd.AddGroup(&cobra.Group{ID: "node", Title: "The node:"}, &cobra.Group{ID: "talk", Title: "Groups and messages:"}, &cobra.Group{ID: "rest", Title: "Configuration, store and backups:"})
-	for _, c := range []*cobra.Command{a.initCmd(), a.runCmd(), a.unlockCmd(), a.stopCmd(), a.statusCmd(), a.doctorCmd(), a.idCmd(), a.nameCmd(), a.peersCmd()} {
+	for _, c := range []*cobra.Command{a.initCmd(), a.runCmd(), a.unlockCmd(), a.stopCmd(), a.statusCmd(), a.doctorCmd(), a.idCmd(), a.nameCmd(), a.profileCmd(), a.peersCmd()} {
 		c.GroupID = "node"
 		cmd.AddCommand(c)
 	}

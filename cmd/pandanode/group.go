@@ -535,6 +535,9 @@ func (a *app) membersCmd() *cobra.Command {
 				if m.OwnName != "" {
 					name += ", calls itself " + m.OwnName
 				}
+				if m.About != "" {
+					name += ", " + clean(m.About)
+				}
 				if len(m.New) > 0 {
 					name += ", has a new device"
 				}

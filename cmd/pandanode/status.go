@@ -94,6 +94,47 @@ new name, and earlier groups keep showing the old one.`,
 	}
 }
 
+func (a *app) profileCmd() *cobra.Command {
+	var name, about string
+	cmd := &cobra.Command{
+		Use:   "profile",
+		Short: "Say who you are in all your groups, or show it",
+		Long: `Show what you say of yourself, or with --name and --about change it: a name of up to 64 bytes,
+which all members of your groups see in place of the name of your device, and a text about you
+of up to 256 bytes. --name "" is the name of your device again. Groups that you join later get
+it, too, and those who come in after you with the next message that you send. A petname that
+somebody gives you stands before it, and anybody may use any name: see "verify".`,
+		Example: "  pandanode profile --name \"Anna Kettle\" --about \"Tea, mostly green\"\n  pandanode profile",
+		Args:    cobra.NoArgs,
+	}
+	cmd.RunE = a.asks(func(ctx context.Context, c *api.Client, _ []string) error {
+		var r api.UserProfileRequest
+		if cmd.Flags().Changed("name") {
+			r.Name = &name
+		}
+		if cmd.Flags().Changed("about") {
+			r.About = &about
+		}
+		p, err := c.Profile(ctx, api.Empty{})
+		if r.Name != nil || r.About != nil {
+			p, err = c.PutProfile(ctx, r)
+		}
+		if err != nil {
+			return err
+		}
+		return a.show(p, func() {
+			if p.Name == "" {
+				fmt.Fprintln(a.out, "you have no profile: your groups show the name of your device")
+				return
+			}
+			a.facts("name", p.Name, "about", p.About)
+		})
+	})
+	cmd.Flags().StringVar(&name, "name", "", "the name that your groups show; \"\": that of the device")
+	cmd.Flags().StringVar(&about, "about", "", "a text about you; \"\": none")
+	return cmd
+}
+
 func (a *app) peersCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "peers",

@@ -41,6 +41,14 @@ func stream2[Req, Item any](e *echo, r Req, emit func(Item) error) error {
 
 func (e *echo) People(_ context.Context, r Empty) (People, error) { return answer[Empty, People](e, r) }
 
+func (e *echo) Profile(_ context.Context, r Empty) (UserProfile, error) {
+	return answer[Empty, UserProfile](e, r)
+}
+
+func (e *echo) PutProfile(_ context.Context, r UserProfileRequest) (UserProfile, error) {
+	return answer[UserProfileRequest, UserProfile](e, r)
+}
+
 func (e *echo) Person(_ context.Context, r PersonRequest) (Person, error) {
 	return answer[PersonRequest, Person](e, r)
 }

@@ -163,7 +163,7 @@ type Members struct {
 // Member is one user of a group.
 type Member struct {
 	User    string    `json:"user"`
-	Name    string    `json:"name"` // the petname, or else that of its first device
+	Name    string    `json:"name"` // the petname, or else that of its profile, or of its first device
 	Role    string    `json:"role"`
 	Self    bool      `json:"self"`
 	Devices []string  `json:"devices"`
@@ -171,6 +171,7 @@ type Member struct {
 	InTree  bool      `json:"in_tree"` // every device can read messages that are sealed now
 
 	OwnName  string   `json:"own_name,omitempty"`    // as it calls itself, if it has a petname
+	About    string   `json:"about,omitempty"`       // what its profile says about it
 	Verified bool     `json:"verified,omitempty"`    // see [Person]
 	Blocked  bool     `json:"blocked,omitempty"`     // its messages are hidden here
 	Doubt    string   `json:"doubt,omitempty"`       // why its name could be taken for another's

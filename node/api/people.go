@@ -40,6 +40,7 @@ type Person struct {
 	Verified bool      `json:"verified,omitempty"`
 	When     time.Time `json:"verified_at,omitzero"`
 	Blocked  bool      `json:"blocked,omitempty"`
+	About    string    `json:"about,omitempty"`       // what its profile says about it
 	Doubt    string    `json:"doubt,omitempty"`       // why its name could be taken for another's
 	New      []string  `json:"new_devices,omitempty"` // devices that it got after it was verified
 
@@ -47,6 +48,30 @@ type Person struct {
 	Digits string `json:"digits,omitempty"` // 12 groups of 5, the same on both sides
 	Words  string `json:"words,omitempty"`  // the same as that, for a call
 	Code   string `json:"code,omitempty"`   // text of the QR code for the other side to scan
+}
+
+// UserProfile is what a user says of itself, in all its groups.
+type UserProfile struct {
+	Name  string `json:"name"` // empty: nothing; members see the name of its device
+	About string `json:"about,omitempty"`
+}
+
+// UserProfileRequest changes that. Fields that are nil stay as they are. The groups get it
+// when they are reached, and those who come in later with the next message that this device
+// sends.
+type UserProfileRequest struct {
+	Name  *string `json:"name,omitempty"`  // one line of up to 64 bytes; empty: as the device is called
+	About *string `json:"about,omitempty"` // up to 256 bytes; empty: nothing
+}
+
+// Profile gives what this node's user says of itself.
+func (c *Client) Profile(ctx context.Context, r Empty) (UserProfile, error) {
+	return routeProfile.do(ctx, c, r)
+}
+
+// PutProfile changes it.
+func (c *Client) PutProfile(ctx context.Context, r UserProfileRequest) (UserProfile, error) {
+	return routePutProfile.do(ctx, c, r)
 }
 
 // People lists the users of whom something is kept.

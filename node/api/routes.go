@@ -133,6 +133,9 @@ type PeopleAPI interface {
 	// Verify marks a user as verified, if what the other side shows is right: else CodeVerification.
 	Verify(context.Context, VerifyRequest) (Person, error)
 	Unverify(context.Context, PersonRequest) (Person, error)
+	// Profile is what this node's user says of itself.
+	Profile(context.Context, Empty) (UserProfile, error)
+	PutProfile(context.Context, UserProfileRequest) (UserProfile, error)
 }
 
 // Areas is an API of which each area is answered by a value of its own.
@@ -220,11 +223,13 @@ var (
 	routeAcknowledge  = call[AcknowledgeRequest, DurableCursor]{http.MethodPut, "/v1/groups/{group}/cursors/{name}"}
 	routeRemoveCursor = call[CursorRequest, DurableCursor]{http.MethodDelete, "/v1/groups/{group}/cursors/{name}"}
 
-	routePeople    = call[Empty, People]{http.MethodGet, "/v1/people"}
-	routePerson    = call[PersonRequest, Person]{http.MethodGet, "/v1/people/{user}"}
-	routeSetPerson = call[SetPersonRequest, Person]{http.MethodPut, "/v1/people/{user}"}
-	routeVerify    = call[VerifyRequest, Person]{http.MethodPost, "/v1/people/{user}/verified"}
-	routeUnverify  = call[PersonRequest, Person]{http.MethodDelete, "/v1/people/{user}/verified"}
+	routeProfile    = call[Empty, UserProfile]{http.MethodGet, "/v1/profile"}
+	routePutProfile = call[UserProfileRequest, UserProfile]{http.MethodPut, "/v1/profile"}
+	routePeople     = call[Empty, People]{http.MethodGet, "/v1/people"}
+	routePerson     = call[PersonRequest, Person]{http.MethodGet, "/v1/people/{user}"}
+	routeSetPerson  = call[SetPersonRequest, Person]{http.MethodPut, "/v1/people/{user}"}
+	routeVerify     = call[VerifyRequest, Person]{http.MethodPost, "/v1/people/{user}/verified"}
+	routeUnverify   = call[PersonRequest, Person]{http.MethodDelete, "/v1/people/{user}/verified"}
 
 	routeEnvelope        = call[EnvelopeRequest, EnvelopeResult]{http.MethodPost, "/v1/groups/{group}/envelopes"}
 	routeMessageEnvelope = call[MessageEnvelopeRequest, Envelope]{http.MethodGet, "/v1/groups/{group}/messages/{message}/envelope"}
@@ -326,6 +331,8 @@ var table = []binding{
 	routeAcknowledge.with(API.Acknowledge),
 	routeRemoveCursor.with(API.RemoveCursor),
 	routePeople.with(API.People),
+	routeProfile.with(API.Profile),
+	routePutProfile.with(API.PutProfile),
 	routePerson.with(API.Person),
 	routeSetPerson.with(API.SetPerson),
 	routeVerify.with(API.Verify),

@@ -115,6 +115,8 @@ var pageMay = map[string]bool{
 	"GET /v1/groups/{group}/messages/{message}/envelope":            false,
 
 	"GET /v1/people":                    true,
+	"GET /v1/profile":                   true,
+	"PUT /v1/profile":                   true,
 	"GET /v1/people/{user}":             true,
 	"PUT /v1/people/{user}":             true,
 	"POST /v1/people/{user}/verified":   true,

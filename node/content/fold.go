@@ -154,7 +154,7 @@ func KindOf(m *Message) Kind {
 	if _, ok := m.reaction(); ok {
 		return KindReaction
 	}
-	if _, ok := m.Part.profile(); ok {
+	if _, ok := m.Part.Profile(); ok {
 		return KindProfile
 	}
 	return KindMessage
@@ -214,7 +214,7 @@ func (m *Shown) conclude(now time.Time) {
 func (f *folding) relate(m *Shown) {
 	switch m.Kind {
 	case KindProfile:
-		f.Profiles[m.User], _ = m.Part.profile() // they come in their order
+		f.Profiles[m.User], _ = m.Part.Profile() // they come in their order
 	case KindReaction:
 		f.react(m)
 	case KindMessage:

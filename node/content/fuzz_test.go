@@ -33,7 +33,7 @@ func checkDecode(t *testing.T, b []byte) {
 	m.Part.Words()
 	m.Part.Mentions()
 	m.reaction()
-	m.Part.profile()
+	m.Part.Profile()
 }
 
 func FuzzDecode(f *testing.F) {

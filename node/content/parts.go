@@ -142,8 +142,8 @@ func NewProfile(p Profile) Part {
 	return out
 }
 
-// profile reads a profile; false: the part is none.
-func (p *Part) profile() (out Profile, ok bool) {
+// Profile reads a profile; false: the part is none.
+func (p *Part) Profile() (out Profile, ok bool) {
 	if p.Disposition != DispositionProfile {
 		return out, false
 	}

@@ -30,6 +30,7 @@ type Node struct {
 	Self     api.ID
 	Now      func() time.Time // default: one second later at each call, from 2026-01-02 15:04:05 UTC
 	Peered   []api.Peer
+	Own      api.UserProfile      // of this node's user
 	Fetching []api.File           // what is told of a file before it is here
 	Findable []api.Found          // groups that a search may find
 	Missing  map[api.Level]string // why a level is not reached

@@ -127,3 +127,27 @@ func (n *Node) Verify(_ context.Context, r api.VerifyRequest) (api.Person, error
 func (n *Node) Unverify(_ context.Context, r api.PersonRequest) (api.Person, error) {
 	return n.of("Unverify", r.User, func(p *api.Person) error { p.Verified = false; return nil })
 }
+
+// Profile gives n.Own.
+func (n *Node) Profile(context.Context, api.Empty) (api.UserProfile, error) {
+	if err := n.enter("Profile"); err != nil {
+		return api.UserProfile{}, err
+	}
+	defer n.mu.Unlock()
+	return n.Own, nil
+}
+
+// PutProfile changes n.Own.
+func (n *Node) PutProfile(_ context.Context, r api.UserProfileRequest) (api.UserProfile, error) {
+	if err := n.enter("PutProfile"); err != nil {
+		return api.UserProfile{}, err
+	}
+	defer n.mu.Unlock()
+	if r.Name != nil {
+		n.Own.Name = *r.Name
+	}
+	if r.About != nil {
+		n.Own.About = *r.About
+	}
+	return n.Own, nil
+}

@@ -391,6 +391,7 @@ export interface Member {
   since: string
   in_tree: boolean
   own_name?: string
+  about?: string
   verified?: boolean
   blocked?: boolean
   doubt?: string
@@ -491,6 +492,7 @@ export interface Person {
   verified?: boolean
   verified_at?: string
   blocked?: boolean
+  about?: string
   doubt?: string
   new_devices?: string[]
   digits?: string

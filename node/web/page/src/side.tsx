@@ -83,7 +83,7 @@ function Person({ g, m, chief }: { g: Group; m: Member; chief: boolean }) {
     <li class="person">
       <button class="line" aria-expanded={more} onClick={() => set(!more)}>
         <span class={'face ' + hue(m.user)} aria-hidden="true">{initial(m.name)}</span>
-        <span class="grow"><Name id={m.user} name={m.name} />{m.self && ' (you)'}<small>{m.role}{!m.in_tree && ', being added'}{m.own_name && <>, calls itself <bdi>{clean(m.own_name)}</bdi></>}{m.blocked && ', blocked'}{m.new_devices && ', has a new device'}</small></span>
+        <span class="grow"><Name id={m.user} name={m.name} />{m.self && ' (you)'}<small>{m.role}{!m.in_tree && ', being added'}{m.own_name && <>, calls itself <bdi>{clean(m.own_name)}</bdi></>}{m.about && <>, <bdi>{clean(m.about)}</bdi></>}{m.blocked && ', blocked'}{m.new_devices && ', has a new device'}</small></span>
       </button>
       {more && (
         <div class="more">

@@ -1,0 +1,286 @@
+package node
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/pandanode/pandanode/crdt"
+	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/content"
+	"github.com/pandanode/pandanode/node/group"
+	"github.com/pandanode/pandanode/node/wire"
+)
+
+// A user's profile is a message in each of its groups, which people do not see as one. Here
+// lies which messages those are, not what they say: a profile that is erased leaves nothing.
+
+const (
+	keyProfile  = "n/profile"   // profileRow: what this device's user says of itself
+	keyProfiles = "n/profiles/" // ‖ group ID: profilesRow
+)
+
+// whatProfile is the detail of an event that tells of a profile.
+const whatProfile = "profile"
+
+// profileRow is what a user says of itself.
+type profileRow struct {
+	Name  string `cbor:"1,keyasint"`
+	About string `cbor:"2,keyasint,omitempty"`
+	At    uint64 `cbor:"3,keyasint,omitempty"` // of this device's user: when it said so here, in milliseconds since 1970
+}
+
+// profilesRow says which messages of a group are profiles.
+type profilesRow struct {
+	UpTo  uint64           `cbor:"1,keyasint"` // the cursor up to which events were looked at
+	Said  []wire.MessageID `cbor:"2,keyasint"`
+	Added uint64           `cbor:"3,keyasint"` // when somebody came in
+	Spoke uint64           `cbor:"4,keyasint"` // when this device said something
+}
+
+// Bounds of the above: profiles of a user that are kept, so that an earlier one counts when
+// the last is deleted, and events that are looked at in one turn, and before that is noted.
+const (
+	maxProfilesOfUser = 4
+	maxProfileEvents  = 2048
+)
+
+// saidProfile is the profile of a user as a message says it.
+type saidProfile struct {
+	content.Profile
+	message content.Said
+	cursor  uint64
+}
+
+func (s saidProfile) at() uint64 { return uint64(crdt.HLC(s.message.HLC).Time().UnixMilli()) } //nolint:gosec // after 1970
+
+// profiles are those of all users that the groups of this node know.
+type profiles struct {
+	mu  sync.Mutex
+	of  map[wire.GroupID]map[wire.UserID]saidProfile
+	own profileRow
+}
+
+// take takes up what a group says, and publishes the newest of each user. It says whether
+// anything is another.
+func (p *people) take(id wire.GroupID, said map[wire.UserID]saidProfile) bool {
+	p.said.mu.Lock()
+	defer p.said.mu.Unlock()
+	if p.said.of == nil {
+		p.said.of = map[wire.GroupID]map[wire.UserID]saidProfile{}
+	}
+	if p.said.of[id] = said; said == nil {
+		delete(p.said.of, id)
+	}
+	newest := map[wire.UserID]saidProfile{}
+	for _, one := range p.said.of {
+		for user, s := range one {
+			if old, ok := newest[user]; !ok || old.message.Compare(s.message) < 0 {
+				newest[user] = s
+			}
+		}
+	}
+	out := make(map[wire.UserID]profileRow, len(newest))
+	for user, s := range newest {
+		out[user] = profileRow{Name: s.Name, About: s.About}
+	}
+	if before := p.profiles.Load(); before != nil && maps.Equal(*before, out) || before == nil && len(out) == 0 {
+		return false
+	}
+	p.profiles.Store(&out)
+	return true
+}
+
+// profile is what a user says of itself; zero: nothing.
+func (p *people) profile(user wire.UserID) profileRow {
+	if all := p.profiles.Load(); all != nil {
+		return (*all)[user]
+	}
+	return profileRow{}
+}
+
+// ownName is what a user calls itself whose device has a name.
+func (p *people) ownName(user wire.UserID, device string) string {
+	return cmp.Or(api.Unmarked(p.profile(user).Name), api.Unmarked(device))
+}
+
+// followProfiles keeps up with the profiles that a group's members give, and gives this one's.
+func (g *groupSession) followProfiles(ctx context.Context) {
+	for {
+		wake := g.profiled.wait()
+		if err := g.readProfiles(ctx); err != nil && ctx.Err() == nil {
+			g.log.Debug("the profiles of members were not read", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			g.n.people.take(g.id, nil)
+			return
+		case <-wake:
+		}
+	}
+}
+
+func (g *groupSession) readProfiles(ctx context.Context) error {
+	var row profilesRow
+	var said map[wire.UserID]saidProfile
+	for more := true; more; {
+		if err := g.loop.look(ctx, func(m *group.Machine) (err error) {
+			more, said, err = g.lookForProfiles(m.Journal())
+			row = g.profiles
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	if g.n.people.take(g.id, said) {
+		g.n.feed.add(nodeEvent{Event: group.Event{Kind: eventPeople}})
+	}
+	own := g.n.people.own()
+	mine, is := said[g.n.me.device.User]
+	says := mine.Name == own.Name && mine.About == own.About
+	if own.Name == "" || is && (says || mine.at() >= own.At) && (row.Added <= mine.cursor || row.Spoke <= row.Added) {
+		return nil
+	}
+	return g.sayProfile(ctx, own)
+}
+
+// lookForProfiles goes on with the events after those that were looked at. If there may be no
+// more of them, it gives the newest profile of each user.
+func (g *groupSession) lookForProfiles(j group.Journal) (more bool, said map[wire.UserID]saidProfile, err error) {
+	key, row := keyProfiles+string(g.id[:]), &g.profiles
+	if row.UpTo == 0 {
+		if _, err := getRow(g.n.store, key, row); err != nil {
+			return false, nil, err
+		}
+	}
+	if row.UpTo > j.Cursor() { // of before the store went back
+		*row = profilesRow{}
+	}
+	events, err := j.Events(row.UpTo, maxProfileEvents)
+	if err != nil {
+		return false, nil, err
+	}
+	before := len(row.Said)
+	for _, e := range events {
+		row.UpTo = e.Cursor
+		switch {
+		case e.Kind == group.EventChanged && e.Detail == whatProfile:
+			row.Said = append(row.Said, e.Message)
+		case e.Kind == group.EventAdded && e.User != g.n.me.device.User:
+			row.Added = e.Cursor
+		case e.Kind == group.EventMessage && e.Device == g.n.me.device.ID:
+			row.Spoke = e.Cursor
+		}
+	}
+	found := len(row.Said)
+	if more = len(events) == maxProfileEvents; !more {
+		if said, err = row.read(j); err != nil {
+			return false, nil, err
+		}
+	}
+	if more || found > before || len(row.Said) < found {
+		err = g.n.put(key, row)
+	}
+	return more, said, err
+}
+
+// read gives the newest profile of each user. Messages that are gone are forgotten, and those
+// that do not count any more.
+func (r *profilesRow) read(j group.Journal) (map[wire.UserID]saidProfile, error) {
+	var all []saidProfile
+	for _, id := range r.Said {
+		m, ok, err := j.Message(id)
+		if err != nil {
+			return nil, err
+		}
+		if !ok || m.Shown.Deleted != nil || m.Shown.Over {
+			continue
+		}
+		if p, is := m.Shown.Part.Profile(); is {
+			all = append(all, saidProfile{p, m.Shown.Said, m.Cursor})
+		}
+	}
+	slices.SortFunc(all, func(a, b saidProfile) int { return b.message.Compare(a.message) })
+	r.Said = nil
+	out, kept := map[wire.UserID]saidProfile{}, map[wire.UserID]int{}
+	for _, s := range all {
+		user := s.message.User
+		if kept[user]++; kept[user] > maxProfilesOfUser {
+			continue
+		}
+		if r.Said = append(r.Said, s.message.ID); kept[user] == 1 {
+			out[user] = s
+		}
+	}
+	slices.SortFunc(r.Said, func(a, b wire.MessageID) int { return bytes.Compare(a[:], b[:]) })
+	return out, nil
+}
+
+// sayProfile tells the group what this device's user says of itself.
+func (g *groupSession) sayProfile(ctx context.Context, own profileRow) error {
+	c, err := container(content.Message{Part: content.NewProfile(content.Profile{Name: own.Name, About: own.About})})
+	if err == nil {
+		_, err = g.loop.step(ctx, group.Send{Content: c})
+	}
+	return err
+}
+
+// own is what this device's user says of itself; zero: nothing.
+func (p *people) own() profileRow {
+	p.said.mu.Lock()
+	defer p.said.mu.Unlock()
+	return p.said.own
+}
+
+// setOwn is durable when it returns. Error: ErrInvalid.
+func (n *Node) setOwn(own profileRow) error {
+	if err := checkDeviceName(own.Name); err != nil {
+		return err
+	}
+	part := content.NewProfile(content.Profile{Name: own.Name, About: own.About})
+	if p, is := part.Profile(); !is || p.About != own.About || api.Unmarked(own.Name) != own.Name {
+		return fmt.Errorf("%w: a profile has a name of one line, of up to %d bytes and without a check mark, and up to %d bytes about its user", ErrInvalid, content.MaxName, content.MaxAbout)
+	}
+	n.people.said.mu.Lock()
+	own.At = uint64(n.clock.now().UnixMilli()) //nolint:gosec // after 1970
+	for _, said := range n.people.said.of {    // the latest word counts, whatever this clock says
+		if s, is := said[n.me.device.User]; is {
+			own.At = max(own.At, s.at()+1)
+		}
+	}
+	err := n.put(keyProfile, &own)
+	if err == nil {
+		n.people.said.own = own
+	}
+	n.people.said.mu.Unlock()
+	for _, g := range n.groups.all() {
+		g.profiled.wake()
+	}
+	return err
+}
+
+func (s peopleRoutes) Profile(context.Context, api.Empty) (api.UserProfile, error) {
+	own := s.n.people.own()
+	return api.UserProfile{Name: own.Name, About: own.About}, nil
+}
+
+func (s peopleRoutes) PutProfile(_ context.Context, r api.UserProfileRequest) (api.UserProfile, error) {
+	own := s.n.people.own()
+	if r.Name == nil && r.About == nil {
+		return api.UserProfile{}, api.Errorf(api.CodeInvalid, "nothing is to be changed: give a name, or a text about you")
+	}
+	if own.Name == "" || r.Name != nil && *r.Name == "" {
+		own.Name = s.n.naming.current().Cert.Name
+	}
+	if r.Name != nil && *r.Name != "" {
+		own.Name = *r.Name
+	}
+	if r.About != nil {
+		own.About = *r.About
+	}
+	return api.UserProfile{Name: own.Name, About: own.About}, APIError(s.n.setOwn(own))
+}
