@@ -257,7 +257,7 @@ func TestSettings(t *testing.T) {
 			g, err := b.API().Group(ctx, api.GroupRequest{Group: id.String()})
 			return err == nil && g.Settings["expiry"] == "30d" && g.Settings["unknown.key"] == "kept"
 		})
-		for _, bad := range []struct{ key, value string }{{"expiry", "soon"}, {"expiry", "1s"}, {"expiry", "-3d"}, {"expiry", "read 1d"}, {"expiry", "99999d"}, {"files.max", "much"}, {"files.max", "0"}, {"files.max", "5GiB"}, {"files.max", "-1MiB"}, {"a b", "x"}, {"k", "two\nlines"}} {
+		for _, bad := range []struct{ key, value string }{{"expiry", "soon"}, {"expiry", "1s"}, {"expiry", "-3d"}, {"picture", "x"}, {"direct", "yes"}, {"expiry", "read 1d"}, {"expiry", "99999d"}, {"files.max", "much"}, {"files.max", "0"}, {"files.max", "5GiB"}, {"files.max", "-1MiB"}, {"a b", "x"}, {"k", "two\nlines"}} {
 			if _, err := a.API().Set(ctx, api.SettingRequest{Group: id.String(), Key: bad.key, Value: bad.value}); api.CodeOf(err) != api.CodeInvalid {
 				t.Errorf("%q %q: %v", bad.key, bad.value, err)
 			}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,10 @@ const (
 	settingExpiry   = "expiry"    // how long messages stay
 	settingFilesMax = "files.max" // the largest file that may be sent
 )
+
+// reserved are the keys of settings that mean something to a later program: the picture of a
+// group, and that it is a conversation of two users.
+var reserved = []string{"picture", "direct"}
 
 // rules are the settings that say what may be sent to a group. A value of another program,
 // which this one cannot read, does not count.
@@ -122,6 +127,9 @@ func parseFilesMax(s string) (int64, error) {
 func checkSetting(key, value string) error {
 	if err := wire.CheckSetting(key, value); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if slices.Contains(reserved, key) && value != "" {
+		return fmt.Errorf("%w: the setting %s is reserved for a later program, which says what its values are", ErrInvalid, key)
 	}
 	switch key {
 	case settingExpiry:
