@@ -484,3 +484,28 @@ func TestDeterminismInParallel(t *testing.T) {
 		}
 	}
 }
+
+// A store that went back gives message keys again. No nonce comes again with them: the reuse
+// guard is drawn for each message (RFC 9420, Section 6.3.1).
+func TestRowsOfBefore(t *testing.T) {
+	alice, bob, _ := trio(t, 1)
+	rows := bob.r.Rows()
+	guards := map[[4]byte]bool{}
+	for range 64 {
+		again, err := NewRatchets(bob.e, rows)
+		must(t, err)
+		m, _, err := again.Seal(bob.rand, bob.signer, nil, []byte("said again"), 0)
+		must(t, err)
+		p, err := alice.r.readMessage(m)
+		must(t, err)
+		sd, err := alice.e.suite().openSenderData(p, alice.e.secrets.senderData)
+		must(t, err)
+		if sd.generation != 0 {
+			t.Fatalf("generation %d", sd.generation)
+		}
+		guards[sd.guard] = true
+	}
+	if len(guards) != 64 {
+		t.Errorf("64 messages under one key have %d nonces", len(guards))
+	}
+}

@@ -32,8 +32,8 @@ var mixedKinds = []struct {
 }{{KindPeople, 3}, {KindInsider, 3}, {KindPast, 2}, {KindChurn, 12}}
 
 // TestMixedWorlds plays random worlds of these kinds, one of each or as many as
-// PANDANODE_SIM_MIXED says, with seeds that move with the commit. In `make worlds` they are
-// twenty, and a hundred with those of TestRandomWorlds.
+// PANDANODE_SIM_MIXED says, with seeds that move with the commit. In `make worlds` they are a
+// hundred. Those with people in them have ten forks each, taken together.
 func TestMixedWorlds(t *testing.T) {
 	t.Parallel()
 	worlds := uint64(len(mixedKinds))
@@ -74,6 +74,16 @@ func TestMixedWorlds(t *testing.T) {
 	}
 	wg.Wait()
 	sum := SumSwept(lines)
+	forks, ran := map[string]int{}, map[string]int{}
+	for _, x := range lines {
+		forks[x.Kind] += x.Counts["forks"]
+		ran[x.Kind]++
+	}
+	for _, k := range []string{KindPeople, KindInsider, KindPast} {
+		if ran[k] > 0 && forks[k] < 10*ran[k] {
+			t.Errorf("%d worlds of kind %s have %d forks", ran[k], k, forks[k])
+		}
+	}
 	t.Logf("%d worlds: %+v, %v, verbs %v, refused %v", sum.Worlds, sum.Records, sum.Counts, sum.Verbs, sum.Refused)
 	if sum.Worlds != int(worlds) { //nolint:gosec // few
 		t.Errorf("%d worlds ran, of %d", sum.Worlds, worlds)

@@ -13,8 +13,8 @@ import (
 // knownBadSeeds are random worlds that fail today, with the violated invariants.
 var knownBadSeeds = map[uint64][]string{}
 
-// TestRandomWorlds runs eight worlds, or as many as PANDANODE_SIM_SEEDS says: eighty in `make
-// worlds`. Each has at least one fork, one removal, one crash and 50 records.
+// TestRandomWorlds runs eight worlds, or as many as PANDANODE_SIM_SEEDS says; with new digests
+// eighty. Each has at least one fork, one removal, one crash and 50 records.
 func TestRandomWorlds(t *testing.T) {
 	seeds := uint64(8)
 	if *updateDigests {

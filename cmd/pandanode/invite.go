@@ -73,9 +73,9 @@ The link is a secret: anybody who has it can join with it, as often and as long 
 invite allows, so pass it on as you would a password. It is shown once and not kept. Neither
 you nor an admin needs to be online: any member who may write lets the bearer in. The
 group's log shows that there is an invite and who came by it, but nobody can join with that.
-Uses are counted as far as members know of each other: members that are asked in the same
-second, or in two halves of a cut network, can each let in the last one. With --uses 1, pass
-the link on to one person alone, and see with "group members" who came.
+Members that reach each other count the uses together. In two halves of a cut network each
+half can let in the last one: with --uses 1, pass the link on to one person alone, and see
+with "group members" who came.
 
 The link of a public group has at most 300 bytes, so that --qr fits on a terminal. Whoever
 joins by it finds the group's record by the network, or at you while your node runs. With
