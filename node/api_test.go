@@ -306,7 +306,7 @@ func TestStatusWhileAGroupLoads(t *testing.T) {
 		if got := state(); got != api.StateLoading {
 			t.Errorf("loading: %s", got)
 		}
-		if missing, err := n.Missing(w.within(time.Minute), LevelReady); missing != "" || err != nil {
+		if missing, err := n.Missing(w.within(time.Minute), api.LevelReady); missing != "" || err != nil {
 			t.Errorf("ready: %q, %v", missing, err)
 		}
 		release()

@@ -95,7 +95,7 @@ func TestBackupAndRestore(t *testing.T) {
 		all = append(all, "a 2", "b 2", "c 1", "b 3")
 		for _, n := range []*Node{a, b, c} {
 			w.shows(n, id, 10*time.Minute, all...)
-			if err := n.Wait(w.within(10*time.Minute), LevelSynced); err != nil {
+			if err := n.Wait(w.within(10*time.Minute), api.LevelSynced); err != nil {
 				t.Fatal(err)
 			}
 			w.once(n, id)

@@ -64,7 +64,10 @@ func TestCheckup(t *testing.T) {
 		w.join(b, id)
 		w.send(b, id, "how are you?")
 		w.shows(a, id, time.Minute, "how are you?")
-		w.eventually(a, 5*time.Minute, "caught up", func() bool { missing, err := a.Missing(w.Context(), LevelSynced); return err == nil && missing == "" })
+		w.eventually(a, 5*time.Minute, "caught up", func() bool {
+			missing, err := a.Missing(w.Context(), api.LevelSynced)
+			return err == nil && missing == ""
+		})
 		got := healths(checkup(w.Context(), a, true))
 		for _, check := range []string{"node", "store", "space", "peers", "dht", "clock", "groups", "limits"} {
 			if f, ok := got[check]; !ok || f.Health != api.HealthOK || f.Code != "" {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -130,7 +131,7 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 			}
 		}
 		for i, n := range nodes {
-			if err := n.Wait(w.within(10*time.Minute), LevelSynced); err != nil {
+			if err := n.Wait(w.within(10*time.Minute), api.LevelSynced); err != nil {
 				w.Fatalf("node %d: %v", i, err)
 			}
 		}
@@ -187,7 +188,7 @@ func TestCrashWhileJoining(t *testing.T) {
 				for nth := 1; nth <= 3; nth++ {
 					w.crash[joiner] = fuses[1].pass
 					n := w.open(joiner, 0)
-					if err := n.Wait(w.within(time.Minute), LevelOnline); err != nil {
+					if err := n.Wait(w.within(time.Minute), api.LevelOnline); err != nil {
 						w.Fatalf("%d %s %d: %v", victim, at, nth, err)
 					}
 					blown := fuses[victim].light(at, nth)

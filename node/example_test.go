@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pandanode/pandanode/node"
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -51,7 +52,7 @@ func Example() {
 	if err := phone.Join(ctx, id); err != nil { // durable from here on: the node keeps trying
 		log.Fatal(err)
 	}
-	if err := phone.Wait(ctx, node.LevelSynced); err != nil {
+	if err := phone.Wait(ctx, api.LevelSynced); err != nil {
 		log.Fatal(err)
 	}
 	if _, err := phone.Send(ctx, id, wire.Content{MediaType: "text/plain", Data: []byte("good morning")}); err != nil {

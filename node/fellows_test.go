@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -165,7 +166,7 @@ func TestMeshOfFellows(t *testing.T) {
 		}
 		w.close(1)
 		b = w.open(1, 0)
-		if err := b.Wait(w.within(time.Minute), LevelOnline); err != nil {
+		if err := b.Wait(w.within(time.Minute), api.LevelOnline); err != nil {
 			w.Fatal(err)
 		}
 		meet(10*time.Second, a, b)

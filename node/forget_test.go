@@ -9,6 +9,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
@@ -122,7 +123,7 @@ func TestCallingAJoinOff(t *testing.T) {
 				w.Errorf("it still has %v", got)
 			}
 			w.eventually(b, time.Minute, "synced", func() bool {
-				missing, err := b.Missing(w.Context(), LevelSynced)
+				missing, err := b.Missing(w.Context(), api.LevelSynced)
 				return err == nil && missing == ""
 			})
 			if rows := w.rowsOf(b, id); len(rows) != 1 || rows[0] != keyForgot[:8] {
@@ -163,7 +164,7 @@ func TestFinalNoEndsAJoin(t *testing.T) {
 				return err == nil && p.Ended && p.Denied && strings.Contains(p.Detail, verdict.ErrInviteOnly.Error())
 			})
 			w.eventually(b, time.Minute, "synced", func() bool {
-				missing, err := b.Missing(w.Context(), LevelSynced)
+				missing, err := b.Missing(w.Context(), api.LevelSynced)
 				return err == nil && missing == ""
 			})
 		}

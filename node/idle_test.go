@@ -18,6 +18,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/pandanode/pandanode/node/admission"
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -56,7 +57,7 @@ func TestIdleCost(t *testing.T) {
 					}
 				}
 				w.eventually(b, time.Hour, "caught up", func() bool {
-					missing, err := b.Missing(w.Context(), LevelSynced)
+					missing, err := b.Missing(w.Context(), api.LevelSynced)
 					return err == nil && missing == ""
 				})
 				time.Sleep(20 * time.Minute) // virtual: what follows a join is over, and pauses have grown

@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -80,7 +81,7 @@ func TestSilentFakeMembers(t *testing.T) {
 			w.Fatalf("only %d peers say that they are members", n)
 		}
 		c := w.open(3, 0)
-		if err := c.Wait(w.within(time.Minute), LevelOnline); err != nil {
+		if err := c.Wait(w.within(time.Minute), api.LevelOnline); err != nil {
 			w.Fatal(err)
 		}
 		began := time.Now()

@@ -186,7 +186,7 @@ func TestMailboxTroubleIsSaid(t *testing.T) {
 		w.uses(b, id)
 		w.delivered(b, id)
 		w.close(2)
-		if err := a.Wait(w.within(10*time.Minute), LevelSynced); err != nil {
+		if err := a.Wait(w.within(10*time.Minute), api.LevelSynced); err != nil {
 			t.Errorf("with the mailbox alone: %v", err)
 		}
 		if f := healths(checkup(w.Context(), a, false)); f["mailboxes"].Health != api.HealthOK || f["groups"].Health != api.HealthOK {
@@ -209,7 +209,7 @@ func TestMailboxTroubleIsSaid(t *testing.T) {
 			t.Errorf("doctor of the mailbox: %+v", f)
 		}
 		time.Sleep(time.Hour) // virtual: many visits
-		if err := a.Wait(w.within(10*time.Minute), LevelSynced); err != nil {
+		if err := a.Wait(w.within(10*time.Minute), api.LevelSynced); err != nil {
 			t.Errorf("with a full mailbox: %v", err)
 		}
 		if n := warned(log, "node=1", "a mailbox of the group does not do its work", "it is full"); n != 1 {

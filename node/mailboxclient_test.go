@@ -15,6 +15,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/pandanode/pandanode/discovery"
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
@@ -170,7 +171,7 @@ func TestMailbox(t *testing.T) {
 
 		// Both online: gossip brings it, and nothing is fetched.
 		b = w.open(2, 0, 1)
-		if err := b.Wait(w.within(10*time.Minute), LevelSynced); err != nil {
+		if err := b.Wait(w.within(10*time.Minute), api.LevelSynced); err != nil {
 			w.Fatal(err)
 		}
 		time.Sleep(5 * time.Minute) // virtual: the first visits

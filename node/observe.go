@@ -33,9 +33,9 @@ func observation(n *Node) *http.ServeMux {
 	))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { answer503(w, ill(r.Context(), n)) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		level := 0
+		level := api.LevelReady
 		if text := r.URL.Query().Get("level"); text != "" {
-			if level = slices.Index(api.Levels, api.Level(text)); level < 0 {
+			if level = api.Level(text); !slices.Contains(api.Levels, level) {
 				http.Error(w, "there are the levels ready, online and synced", http.StatusBadRequest)
 				return
 			}
@@ -43,9 +43,9 @@ func observation(n *Node) *http.ServeMux {
 		missing := ill(r.Context(), n)
 		if missing == "" {
 			var err error
-			if missing, err = n.lacks(r.Context(), Level(level), func(g *groupSession) string { return g.id.String() }); err != nil {
+			if missing, err = n.lacks(r.Context(), level, func(g *groupSession) string { return g.id.String() }); err != nil {
 				missing = api.Words(err.Error())
-			} else if missing != "" && Level(level) == LevelSynced && !n.cfg.GroupMetrics {
+			} else if missing != "" && level == api.LevelSynced && !n.cfg.GroupMetrics {
 				missing = "not every group is caught up: pandanode status says which" // without its ID
 			}
 		}

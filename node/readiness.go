@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dustin/go-humanize/english"
@@ -12,29 +13,24 @@ import (
 	"github.com/pandanode/pandanode/node/group"
 )
 
-// Level is how far the node is in taking part; each includes those before it.
-type Level int
-
-// Levels.
-const (
-	LevelReady  Level = iota // the store is open and the node listens; groups may still be loading, and what needs one waits for it
-	LevelOnline              // a peer is connected, and the DHT has one
-	LevelSynced              // every group is caught up with a connected member, or with a mailbox of the group
-)
-
-// Missing says why a level is not reached, for people; empty: it is.
-func (n *Node) Missing(ctx context.Context, level Level) (string, error) {
+// Missing says why a level is not reached, for people; empty: it is. Errors: ErrInvalid for a
+// level that is none of api.Levels.
+func (n *Node) Missing(ctx context.Context, level api.Level) (string, error) {
 	return n.lacks(ctx, level, func(g *groupSession) string { return g.titled(ctx) })
 }
 
 // lacks is Missing with what groups are called.
-func (n *Node) lacks(ctx context.Context, level Level, title func(*groupSession) string) (string, error) {
+func (n *Node) lacks(ctx context.Context, level api.Level, title func(*groupSession) string) (string, error) {
 	select {
 	case <-n.life.done:
 		return "", ErrClosed
 	default:
 	}
-	if level >= LevelOnline {
+	at := slices.Index(api.Levels, level)
+	if at < 0 {
+		return "", fmt.Errorf("%w: there is no level %q", ErrInvalid, level)
+	}
+	if at >= slices.Index(api.Levels, api.LevelOnline) {
 		switch {
 		case len(n.host.Network().Peers()) == 0:
 			return "no peer is connected", nil
@@ -42,7 +38,7 @@ func (n *Node) lacks(ctx context.Context, level Level, title func(*groupSession)
 			return "no connected peer serves the DHT", nil
 		}
 	}
-	if level < LevelSynced {
+	if level != api.LevelSynced {
 		return "", nil
 	}
 	if looking := n.groups.looking(); looking > 0 {
@@ -81,7 +77,7 @@ func (n *Node) lacks(ctx context.Context, level Level, title func(*groupSession)
 const tablePoll = 500 * time.Millisecond
 
 // Wait returns when a level is reached, or with the error of ctx.
-func (n *Node) Wait(ctx context.Context, level Level) error {
+func (n *Node) Wait(ctx context.Context, level api.Level) error {
 	table := time.NewTicker(tablePoll)
 	defer table.Stop()
 	for {

@@ -20,13 +20,12 @@ import (
 
 func (s deviceRoutes) Status(ctx context.Context, r api.StatusRequest) (api.Status, error) {
 	if r.Wait != "" {
-		i := slices.Index(api.Levels, r.Wait)
-		if i < 0 {
+		if !slices.Contains(api.Levels, r.Wait) {
 			return api.Status{}, api.Errorf(api.CodeInvalid, "there is no level %q", r.Wait)
 		}
 		wait, cancel := within(ctx, r.Timeout)
 		defer cancel()
-		if err := s.n.Wait(wait, Level(i)); err != nil {
+		if err := s.n.Wait(wait, r.Wait); err != nil {
 			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 				return api.Status{}, api.Errorf(api.CodeTimeout, "not %s: %v", r.Wait, strings.TrimSuffix(err.Error(), ": "+context.DeadlineExceeded.Error()))
 			}
@@ -57,8 +56,8 @@ func (s deviceRoutes) Status(ctx context.Context, r api.StatusRequest) (api.Stat
 	for source, count := range n.directory.peers.Counts() {
 		st.Sources[apiSource(source)] += count.Connected
 	}
-	for i, level := range api.Levels {
-		missing, err := n.Missing(ctx, Level(i))
+	for _, level := range api.Levels {
+		missing, err := n.Missing(ctx, level)
 		if err != nil {
 			return api.Status{}, APIError(err)
 		}
@@ -69,7 +68,7 @@ func (s deviceRoutes) Status(ctx context.Context, r api.StatusRequest) (api.Stat
 		st.Watch, err = n.watch(ctx)
 	}
 	st.Groups = groups.Groups
-	if synced := &st.Levels[LevelSynced]; synced.Reached {
+	if synced := &st.Levels[len(st.Levels)-1]; synced.Reached {
 		synced.AsOf = oldest(st.Groups)
 	}
 	return st, err

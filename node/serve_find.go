@@ -47,7 +47,7 @@ func (s groupRoutes) Find(ctx context.Context, r api.FindRequest, emit func(api.
 	for pause := searchAgain; ; pause *= 2 {
 		// A search tells nothing while nobody can be asked: it is made again.
 		asked := s.askable()
-		missing, err := s.n.Missing(search, LevelOnline)
+		missing, err := s.n.Missing(search, api.LevelOnline)
 		if err != nil {
 			return APIError(err)
 		}
@@ -192,7 +192,7 @@ func (s groupRoutes) findOne(ctx context.Context, id wire.GroupID, emit func(api
 		}
 		return privateGroup(one)
 	}
-	if err := s.n.Wait(ctx, LevelOnline); err != nil {
+	if err := s.n.Wait(ctx, api.LevelOnline); err != nil {
 		switch {
 		case errors.Is(err, ErrClosed):
 			return APIError(err)

@@ -127,7 +127,7 @@ func TestCopiedHomeSaysSo(t *testing.T) {
 		// One of the two goes: the other is well, with all that either accepted.
 		w.close(2)
 		w.shows(b, id, time.Hour, slices.Clone(all)...)
-		if err := b.Wait(w.within(time.Hour), LevelSynced); err != nil {
+		if err := b.Wait(w.within(time.Hour), api.LevelSynced); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(twinRecent) // virtual

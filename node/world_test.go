@@ -19,6 +19,7 @@ import (
 	"github.com/pandanode/pandanode/discovery"
 	"github.com/pandanode/pandanode/internal/signature"
 	"github.com/pandanode/pandanode/internal/simhost"
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/group/verdict"
 	"github.com/pandanode/pandanode/node/wire"
@@ -254,7 +255,7 @@ func TestFindJoinTalkAndCatchUp(t *testing.T) {
 		founder := w.open(0, 2)
 		finder := w.open(1, 2) // knows the hub alone
 		for _, n := range []*Node{founder, finder, hub} {
-			if err := n.Wait(w.within(time.Minute), LevelOnline); err != nil {
+			if err := n.Wait(w.within(time.Minute), api.LevelOnline); err != nil {
 				w.Fatal(err)
 			}
 		}
@@ -313,7 +314,7 @@ func TestFindJoinTalkAndCatchUp(t *testing.T) {
 			w.shows(n, id, 5*time.Minute, all...)
 		}
 		for _, n := range []*Node{founder, finder, hub} {
-			if err := n.Wait(w.within(5*time.Minute), LevelSynced); err != nil {
+			if err := n.Wait(w.within(5*time.Minute), api.LevelSynced); err != nil {
 				w.Fatal(err)
 			}
 		}
@@ -397,7 +398,7 @@ func TestCommitsOnOneParent(t *testing.T) {
 		// Both joiners know the group's record before the cut.
 		x, y := w.open(2, 0, 1), w.open(3, 0, 1)
 		for _, n := range []*Node{x, y} {
-			if err := n.Wait(w.within(time.Minute), LevelOnline); err != nil {
+			if err := n.Wait(w.within(time.Minute), api.LevelOnline); err != nil {
 				w.Fatal(err)
 			}
 			for {
@@ -437,7 +438,7 @@ func TestCommitsOnOneParent(t *testing.T) {
 		}
 		for _, n := range all {
 			w.shows(n, id, time.Hour, "left", "left too", "right", "right too")
-			if err := n.Wait(w.within(time.Hour), LevelSynced); err != nil {
+			if err := n.Wait(w.within(time.Hour), api.LevelSynced); err != nil {
 				w.Fatal(err)
 			}
 		}

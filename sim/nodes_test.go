@@ -16,6 +16,7 @@ import (
 
 	"github.com/pandanode/pandanode/internal/simhost"
 	"github.com/pandanode/pandanode/node"
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
 )
@@ -125,7 +126,7 @@ func (w *World) Join(ctx context.Context, i int, id wire.GroupID) error {
 	if err := n.Join(ctx, id); err != nil {
 		return fmt.Errorf("node %d: joining: %w", i, err)
 	}
-	if err := n.Wait(ctx, node.LevelSynced); err != nil {
+	if err := n.Wait(ctx, api.LevelSynced); err != nil {
 		return fmt.Errorf("node %d: joining: %w", i, err)
 	}
 	return nil
