@@ -262,6 +262,7 @@ func TestServiceWithAStaleCredential(t *testing.T) {
 			if _, errs, code := m.says("", "stop"); code != 0 {
 				t.Errorf("stop: exit code %d: %s", code, errs)
 			}
+			m.hears("STOPPING=1") // what it says before is not the next one's
 			s.ends()
 			continue
 		}
