@@ -26,11 +26,10 @@ func (n *Node) lacks(ctx context.Context, level api.Level, title func(*groupSess
 		return "", ErrClosed
 	default:
 	}
-	at := slices.Index(api.Levels, level)
-	if at < 0 {
+	if !slices.Contains(api.Levels, level) {
 		return "", fmt.Errorf("%w: there is no level %q", ErrInvalid, level)
 	}
-	if at >= slices.Index(api.Levels, api.LevelOnline) {
+	if level != api.LevelReady {
 		switch {
 		case len(n.host.Network().Peers()) == 0:
 			return "no peer is connected", nil

@@ -115,8 +115,11 @@ somebody gives you stands before it, and anybody may use any name: see "verify".
 		if cmd.Flags().Changed("about") {
 			r.About = &about
 		}
-		p, err := c.Profile(ctx, api.Empty{})
-		if r.Name != nil || r.About != nil {
+		var p api.UserProfile
+		var err error
+		if r == (api.UserProfileRequest{}) {
+			p, err = c.Profile(ctx, api.Empty{})
+		} else {
 			p, err = c.PutProfile(ctx, r)
 		}
 		if err != nil {

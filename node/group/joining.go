@@ -232,18 +232,17 @@ func (j *joining) requestAgain(now time.Time) (*wire.JoinRequest, error) {
 // The device may have voted before its store was restored, and with a date ahead of its own
 // clock, if another member's is fast.
 func (j *joining) dateAnew(now time.Time) {
-	switch {
-	case j.request.Rejoin == nil && j.renewal == nil:
+	if j.request.Rejoin == nil && j.renewal == nil {
 		j.timers.stop(timerDate)
 		return
-	case j.timers.running(timerDate) && !j.timers.due(now, timerDate):
+	}
+	if !j.timers.running(timerDate) {
+		j.timers.set(timerDate, now.Add(dateEvery))
+	}
+	if !j.timers.due(now, timerDate) {
 		return
 	}
-	due := j.timers.running(timerDate)
 	j.timers.set(timerDate, now.Add(dateEvery))
-	if !due {
-		return
-	}
 	for _, ask := range []struct {
 		r   *wire.JoinRequest
 		set func(*wire.JoinRequest)
