@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/api"
@@ -42,12 +43,21 @@ type profilesRow struct {
 	Spoke uint64           `cbor:"4,keyasint"` // when this device said something
 }
 
-// Bounds of the above: profiles of a user that are kept, so that an earlier one counts when
-// the last is deleted, and events that are looked at in one turn, and before that is noted.
+// Bounds of the above.
 const (
-	maxProfilesOfUser = 4
-	maxProfileEvents  = 2048
+	maxProfilesOfUser = 4                // that are kept, so that an earlier one counts when the last is deleted
+	maxProfileEvents  = 2048             // that are looked at in one turn, and before that is noted
+	profilesApart     = 10 * time.Second // between two that members repeat for newcomers, on average
+	rereadProfiles    = time.Hour
 )
+
+// groupProfiles is what is known of a group's profiles. Only what the loop gives out is read
+// beside it: said is replaced, never changed.
+type groupProfiles struct {
+	row  profilesRow
+	said map[wire.UserID]saidProfile // the newest of each user
+	read time.Time                   // when said was read; zero: it is to be read
+}
 
 // saidProfile is the profile of a user as a message says it.
 type saidProfile struct {
@@ -112,64 +122,98 @@ func (p *people) ownName(user wire.UserID, device string) string {
 func (g *groupSession) followProfiles(ctx context.Context) {
 	for {
 		wake := g.profiled.wait()
-		if err := g.readProfiles(ctx); err != nil && ctx.Err() == nil {
+		next, err := g.readProfiles(ctx)
+		if err != nil && ctx.Err() == nil {
 			g.log.Debug("the profiles of members were not read", "err", err)
+		}
+		var due <-chan time.Time
+		if next > 0 {
+			due = time.After(next)
 		}
 		select {
 		case <-ctx.Done():
 			g.n.people.take(g.id, nil)
 			return
 		case <-wake:
+		case <-due:
 		}
 	}
 }
 
-func (g *groupSession) readProfiles(ctx context.Context) error {
-	var row profilesRow
-	var said map[wire.UserID]saidProfile
+// readProfiles takes up what members say of themselves and tells them of this one's user. It is
+// to be called again after next, unless that is zero.
+func (g *groupSession) readProfiles(ctx context.Context) (next time.Duration, err error) {
+	var p groupProfiles
+	members := 0
 	for more := true; more; {
 		if err := g.loop.look(ctx, func(m *group.Machine) (err error) {
-			more, said, err = g.lookForProfiles(m.Journal())
-			row = g.profiles
+			more, err = g.lookForProfiles(m.Journal())
+			p, members = g.profiles, len(m.Members())
 			return err
 		}); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	if g.n.people.take(g.id, said) {
+	if g.n.people.take(g.id, p.said) {
 		g.n.feed.add(nodeEvent{Event: group.Event{Kind: eventPeople}})
 	}
-	own := g.n.people.own()
-	mine, is := said[g.n.me.device.User]
-	says := mine.Name == own.Name && mine.About == own.About
-	if own.Name == "" || is && (says || mine.at() >= own.At) && (row.Added <= mine.cursor || row.Spoke <= row.Added) {
-		return nil
+	own, err := g.n.keepNewest(p.said[g.n.me.device.User])
+	if err != nil {
+		return 0, err
 	}
-	return g.sayProfile(ctx, own)
+	due, must := p.due(g.n.me.device.User, own, members)
+	if !must {
+		return 0, nil
+	}
+	if wait := due.Sub(g.n.clock.now()); wait > 0 {
+		return wait, nil
+	}
+	return 0, g.sayProfile(ctx, own)
 }
 
-// lookForProfiles goes on with the events after those that were looked at. If there may be no
-// more of them, it gives the newest profile of each user.
-func (g *groupSession) lookForProfiles(j group.Journal) (more bool, said map[wire.UserID]saidProfile, err error) {
-	key, row := keyProfiles+string(g.id[:]), &g.profiles
+// due says when the group must be told what its member user says of itself, if it must: at once
+// while it knows nothing or an older word, and again when the user has spoken after somebody came
+// in. That goes to everybody, so all members together repeat themselves once in profilesApart on
+// average, however many come in.
+func (p *groupProfiles) due(user wire.UserID, own profileRow, members int) (at time.Time, must bool) {
+	mine, is := p.said[user]
+	switch {
+	case own.Name == "":
+		return time.Time{}, false
+	case !is || mine.Name != own.Name || mine.About != own.About:
+		return time.Time{}, true
+	case mine.cursor < p.row.Added && p.row.Added < p.row.Spoke:
+		return crdt.HLC(mine.message.HLC).Time().Add(time.Duration(members) * profilesApart), true
+	}
+	return time.Time{}, false
+}
+
+// lookForProfiles goes on with the events after those that were looked at. It reads the profiles
+// if there may be no more events: when somebody gave or changed one, and else, since a profile
+// can expire, once in rereadProfiles.
+func (g *groupSession) lookForProfiles(j group.Journal) (more bool, err error) {
+	key, p := keyProfiles+string(g.id[:]), &g.profiles
+	row := &p.row
 	if row.UpTo == 0 {
 		if _, err := getRow(g.n.store, key, row); err != nil {
-			return false, nil, err
+			return false, err
 		}
 	}
 	if row.UpTo > j.Cursor() { // of before the store went back
-		*row = profilesRow{}
+		*p = groupProfiles{}
 	}
 	events, err := j.Events(row.UpTo, maxProfileEvents)
 	if err != nil {
-		return false, nil, err
+		return false, err
 	}
 	before := len(row.Said)
 	for _, e := range events {
 		row.UpTo = e.Cursor
 		switch {
 		case e.Kind == group.EventChanged && e.Detail == whatProfile:
-			row.Said = append(row.Said, e.Message)
+			row.Said, p.read = append(row.Said, e.Message), time.Time{}
+		case e.Kind == group.EventChanged && slices.Contains(row.Said, e.Message):
+			p.read = time.Time{}
 		case e.Kind == group.EventAdded && e.User != g.n.me.device.User:
 			row.Added = e.Cursor
 		case e.Kind == group.EventMessage && e.Device == g.n.me.device.ID:
@@ -177,15 +221,17 @@ func (g *groupSession) lookForProfiles(j group.Journal) (more bool, said map[wir
 		}
 	}
 	found := len(row.Said)
-	if more = len(events) == maxProfileEvents; !more {
-		if said, err = row.read(j); err != nil {
-			return false, nil, err
+	more = len(events) == maxProfileEvents
+	if !more && time.Since(p.read) >= rereadProfiles {
+		if p.said, err = row.read(j); err != nil {
+			return false, err
 		}
+		p.read = time.Now()
 	}
 	if more || found > before || len(row.Said) < found {
 		err = g.n.put(key, row)
 	}
-	return more, said, err
+	return more, err
 }
 
 // read gives the newest profile of each user. Messages that are gone are forgotten, and those
@@ -234,6 +280,23 @@ func (p *people) own() profileRow {
 	p.said.mu.Lock()
 	defer p.said.mu.Unlock()
 	return p.said.own
+}
+
+// keepNewest makes said this device's own word if another device of its user said it later, and
+// gives what then is its own.
+func (n *Node) keepNewest(said saidProfile) (profileRow, error) {
+	n.people.said.mu.Lock()
+	defer n.people.said.mu.Unlock()
+	own := &n.people.said.own
+	if said.Name == "" || said.at() <= own.At || said.Name == own.Name && said.About == own.About {
+		return *own, nil
+	}
+	newest := profileRow{Name: said.Name, About: said.About, At: said.at()}
+	err := n.put(keyProfile, &newest)
+	if err == nil {
+		*own = newest
+	}
+	return *own, err
 }
 
 // setOwn is durable when it returns. Error: ErrInvalid.

@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandanode/pandanode/crdt"
 	"github.com/pandanode/pandanode/node/api"
+	"github.com/pandanode/pandanode/node/content"
 	"github.com/pandanode/pandanode/node/wire"
 )
 
@@ -95,5 +97,69 @@ func TestUserProfiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		shows(b, id, "device 0", "")
+	})
+}
+
+// TestRepeatedProfiles shows when a group is told of a profile: at once what it does not know, and
+// for a newcomer once the user has spoken, but in a group of a hundred not with each.
+func TestRepeatedProfiles(t *testing.T) {
+	user, then := wire.UserID{1}, time.UnixMilli(1_800_000_000_000)
+	own := profileRow{Name: "Anna"}
+	said := func(name string, added, spoke uint64) groupProfiles {
+		return groupProfiles{
+			row:  profilesRow{Added: added, Spoke: spoke},
+			said: map[wire.UserID]saidProfile{user: {content.Profile{Name: name}, content.Said{HLC: uint64(crdt.HLCFromTime(then))}, 10}},
+		}
+	}
+	const never = -1
+	for what, c := range map[string]struct {
+		in      groupProfiles
+		own     profileRow
+		members int
+		after   time.Duration
+	}{
+		"no profile":                         {said("Anna", 20, 30), profileRow{}, 3, never},
+		"nothing said yet":                   {groupProfiles{}, own, 3, 0},
+		"another name":                       {said("Ann", 0, 0), own, 3, 0},
+		"a newcomer of three":                {said("Anna", 20, 30), own, 3, 30 * time.Second},
+		"a newcomer of a hundred":            {said("Anna", 20, 30), own, 100, 1000 * time.Second},
+		"a newcomer, and nothing said since": {said("Anna", 20, 15), own, 3, never},
+		"the newcomer came before":           {said("Anna", 5, 30), own, 3, never},
+		"nobody came in":                     {said("Anna", 0, 30), own, 3, never},
+	} {
+		at, must := c.in.due(user, c.own, c.members)
+		switch {
+		case must != (c.after != never):
+			t.Errorf("%s: %v", what, must)
+		case c.after > 0 && at.Sub(then) != c.after, c.after == 0 && !at.IsZero():
+			t.Errorf("%s: after %v", what, at.Sub(then))
+		}
+	}
+}
+
+// TestLaterProfileOfTheUser shows that a user has one profile: what another device of the user said
+// later, or this one before it went back to a backup, is this device's word too, and no newcomer
+// is told an older one. A restart keeps it.
+func TestLaterProfileOfTheUser(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		n := w.open(0)
+		name := "Ann"
+		if _, err := n.API().PutProfile(w.within(time.Minute), api.UserProfileRequest{Name: &name}); err != nil {
+			t.Fatal(err)
+		}
+		said := func(name string, at time.Time) saidProfile {
+			return saidProfile{Profile: content.Profile{Name: name}, message: content.Said{HLC: uint64(crdt.HLCFromTime(at))}}
+		}
+		for _, s := range []saidProfile{said("Anna", time.Now().Add(time.Minute)), said("An", time.Now().Add(-time.Minute)), {}} {
+			if own, err := n.keepNewest(s); err != nil || own.Name != "Anna" {
+				t.Errorf("%q: %+v, %v", s.Name, own, err)
+			}
+		}
+		w.close(0)
+		n = w.open(0)
+		if p, err := n.API().Profile(w.within(time.Minute), api.Empty{}); err != nil || p.Name != "Anna" {
+			t.Errorf("after a restart: %+v, %v", p, err)
+		}
 	})
 }

@@ -45,8 +45,8 @@ type groupSession struct {
 	names atomic.Pointer[groupNames] // of users; nil: to be looked up
 	epoch *group.Event               // that the turn being carried out has told of; the loop's alone
 
-	unread   unread      // the loop's alone
-	profiles profilesRow // the same
+	unread   unread        // the loop's alone
+	profiles groupProfiles // the same
 
 	profiled signal // woken where the profiles of members may be others
 
