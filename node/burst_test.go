@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -151,4 +152,43 @@ func TestSaidBeforeTheMesh(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSaidAtOnce: what is said as soon as somebody is in is there in a moment, though GossipSub's
+// mesh takes up to a second to take the newcomer in: the newcomer's word, one to it, and both
+// again where three already talk.
+func TestSaidAtOnce(t *testing.T) {
+	t.Parallel()
+	const soon = 100 * time.Millisecond // a heartbeat is a second
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.create(a, "tea house")
+		all := []*Node{a}
+		var texts []string
+		for i := 1; i < 5; i++ {
+			b := w.open(i, 0)
+			w.join(b, id)
+			for {
+				if len(b.groups.get(id).topics.peers()) == i && len(a.groups.get(id).topics.peers()) == i {
+					break
+				}
+				time.Sleep(time.Millisecond) // virtual
+			}
+			for _, from := range []*Node{b, a} {
+				texts = append(texts, fmt.Sprintf("%d: %s", i, from.Device().Cert.Name))
+				w.send(from, id, texts[len(texts)-1])
+			}
+			all = append(all, b)
+			begun := time.Now()
+			for _, n := range all {
+				for _, text := range texts[len(texts)-2:] {
+					w.eventually(n, time.Minute, text, func() bool { return slices.Contains(w.texts(n, id), text) })
+					if took := time.Since(begun); took > soon {
+						w.Errorf("%s shows %q after %v", n.Device().Cert.Name, text, took)
+					}
+				}
+			}
+			time.Sleep(time.Minute) // virtual: the mesh has them all
+		}
+	})
 }

@@ -76,6 +76,19 @@ func (f *fellows) may(p peer.ID, topic string) bool {
 	return ok
 }
 
+// listeners are the fellows that say they listen to a topic.
+func (f *fellows) listeners(topic string) (out []peer.ID) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	in := f.groups[f.topics[topic]]
+	for p, heard := range f.heard {
+		if _, is := in[p]; is && heard[topic] {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 // on notes that a topic is a group's.
 func (f *fellows) on(topic string, id wire.GroupID) {
 	f.mu.Lock()

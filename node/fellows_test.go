@@ -21,7 +21,7 @@ import (
 
 // eavesdropper notes what peers tell it over gossip.
 type eavesdropper struct {
-	losses // the rest of pubsub.RawTracer
+	untraced // the rest of pubsub.RawTracer
 
 	mu    sync.Mutex
 	heard []string
@@ -56,7 +56,7 @@ func (e *eavesdropper) all() []string {
 // eavesdrop has a host listen on topics and note what it is told.
 func (w *world) eavesdrop(ctx context.Context, h host.Host, start func(context.Context, host.Host, ...pubsub.Option) (*pubsub.PubSub, error), topics ...string) *eavesdropper {
 	w.Helper()
-	e := &eavesdropper{losses: newLosses()}
+	e := &eavesdropper{}
 	opts := []pubsub.Option{
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(), pubsub.WithRawTracer(e),
 		pubsub.WithMessageIdFn(func(m *pb.Message) string { return string(m.GetData()) }),

@@ -2,11 +2,9 @@ package node
 
 import (
 	"context"
-	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
 // GossipSub drops envelopes where a queue is full, and nobody sends them again: in a small
@@ -28,13 +26,16 @@ type loss struct {
 
 // losses takes them up inside GossipSub, where nothing may wait. Losses beyond its
 // room are the same few over and over.
-type losses chan loss
+type losses struct {
+	untraced
+	seen chan loss
+}
 
-func newLosses() losses { return make(losses, 256) }
+func newLosses() losses { return losses{seen: make(chan loss, 256)} }
 
 func (l losses) note(x loss) {
 	select {
-	case l <- x:
+	case l.seen <- x:
 	default:
 	}
 }
@@ -60,21 +61,6 @@ func (l losses) RejectMessage(m *pubsub.Message, reason string) {
 // Graft implements pubsub.RawTracer.
 func (l losses) Graft(p peer.ID, topic string) { l.note(loss{topic: topic, peer: p, meshed: true}) }
 
-// The rest of pubsub.RawTracer.
-func (losses) OnNewOutboundStream(peer.ID, protocol.ID)             {}
-func (losses) OnClosedOutboundStream(peer.ID)                       {}
-func (losses) Join(string)                                          {}
-func (losses) Leave(string)                                         {}
-func (losses) Prune(peer.ID, string)                                {}
-func (losses) ValidateMessage(*pubsub.Message)                      {}
-func (losses) DeliverMessage(*pubsub.Message)                       {}
-func (losses) DuplicateMessage(*pubsub.Message)                     {}
-func (losses) ThrottlePeer(peer.ID)                                 {}
-func (losses) RecvRPC(*pubsub.RPC)                                  {}
-func (losses) SendRPC(*pubsub.RPC, peer.ID)                         {}
-func (losses) SendRPCCompleted(*pubsub.RPC, peer.ID, time.Duration) {}
-func (losses) UndeliverableMessage(*pubsub.Message)                 {}
-
 // makeUp has the groups exchange with the peers that something was or may have been lost to
 // or from.
 func (l losses) makeUp(ctx context.Context, t *groupTable) {
@@ -82,7 +68,7 @@ func (l losses) makeUp(ctx context.Context, t *groupTable) {
 		select {
 		case <-ctx.Done():
 			return
-		case lost := <-l:
+		case lost := <-l.seen:
 			for _, g := range t.all() {
 				switch {
 				case !g.topics.isOn(lost.topic):

@@ -139,6 +139,7 @@ type Node struct {
 	ears      ears
 	pubsub    *pubsub.PubSub
 	fellows   *fellows
+	meshes    *meshes
 	directory *directory
 	life      *life
 	feed      *feed
@@ -208,6 +209,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	n.twins = newTwins(n)
 	n.mailed = newMailedFiles(n)
 	n.door.limits = admission.NewLimits(&n.door.members, func(what string) { n.metrics.Limited.WithLabelValues(what).Inc() })
+	n.meshes = newMeshes()
 	n.fellows = newFellows(func(p peer.ID) {
 		n.door.limits.Wasted(p)
 		n.metrics.Envelopes.WithLabelValues(verdict.Ignore.String()).Inc()
@@ -310,7 +312,7 @@ func (n *Node) gossip() error {
 	lost := newLosses()
 	n.life.start(func(ctx context.Context) { lost.makeUp(ctx, n.groups) })
 	n.life.start(func(ctx context.Context) {
-		ps, err := newPubSub(ctx, n.host, n.door.limits, n.fellows, n.door.members.Has, lost)
+		ps, err := newPubSub(ctx, n.host, n.door.limits, n.fellows, n.door.members.Has, lost, n.meshes)
 		n.pubsub = ps
 		ready <- err
 	})

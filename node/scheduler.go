@@ -68,6 +68,7 @@ type scheduler struct {
 	began   map[peer.ID]time.Time // when that one began
 	met     met                   // anybody: how old the news of the group is
 	kick    chan struct{}         // holds one
+	hurry   chan struct{}         // holds one: the next kick does not wait for others
 
 	wanted map[wire.DeviceID]map[wire.MessageID]bool // asked for on streams, by devices that the group knows
 	spent  map[wire.DeviceID]time.Time               // when they did not give all earlier messages that they were asked for
@@ -93,7 +94,7 @@ const (
 func newScheduler(g *groupSession) *scheduler {
 	return &scheduler{
 		g: g, due: make(map[peer.ID]due), running: make(map[peer.ID]bool), serving: make(map[peer.ID]int),
-		failing: make(map[peer.ID]failing), last: make(map[peer.ID]time.Time), began: make(map[peer.ID]time.Time), kick: make(chan struct{}, 1),
+		failing: make(map[peer.ID]failing), last: make(map[peer.ID]time.Time), began: make(map[peer.ID]time.Time), kick: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
 		wanted: make(map[wire.DeviceID]map[wire.MessageID]bool), spent: make(map[wire.DeviceID]time.Time),
 	}
 }
@@ -211,8 +212,24 @@ func (s *scheduler) meshed(p peer.ID) {
 	}
 }
 
-func (s *scheduler) asked()     { s.want(func(time.Time) { s.any = true }) }
-func (s *scheduler) published() { s.want(func(now time.Time) { s.push = now }) }
+func (s *scheduler) asked() { s.want(func(time.Time) { s.any = true }) }
+
+// published has this device exchange with whom gossip does not reach, and at once with those
+// whom the mesh will take in a moment.
+func (s *scheduler) published(beside []peer.ID) {
+	s.want(func(now time.Time) {
+		s.push = now
+		for _, p := range beside {
+			s.soon(p, now, now)
+		}
+	})
+	if len(beside) > 0 {
+		select {
+		case s.hurry <- struct{}{}:
+		default:
+		}
+	}
+}
 
 // disconnected forgets when p was last exchanged with: it is not in contact.
 func (s *scheduler) disconnected(p peer.ID) {
@@ -338,6 +355,7 @@ func (s *scheduler) run(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			case <-time.After(syncDebounce):
+			case <-s.hurry:
 			}
 		}
 		periodic := !time.Now().Before(next)

@@ -272,7 +272,7 @@ func (g *groupSession) send(ctx context.Context, out group.Outbound) {
 			g.n.metrics.Published.Inc()
 			g.n.metrics.PublishedBytes.Add(float64(len(out.Envelope)))
 		}
-		g.scheduler.published()
+		g.scheduler.published(g.n.meshes.beside(out.Topic, g.n.fellows.listeners(out.Topic)))
 		g.mail.wake()
 	case group.Tell:
 		g.tell(out)

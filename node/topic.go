@@ -34,8 +34,8 @@ const (
 
 // newPubSub starts GossipSub: nobody signs, nobody is named, and a message is known
 // by the hash of its content.
-func newPubSub(ctx context.Context, h host.Host, l *admission.Limits, f *fellows, member func(peer.ID) bool, lost losses) (*pubsub.PubSub, error) {
-	ps, err := pubsub.NewGossipSub(ctx, gossipHost{h, f}, append(admission.Gossip(),
+func newPubSub(ctx context.Context, h host.Host, l *admission.Limits, f *fellows, member func(peer.ID) bool, tracers ...pubsub.RawTracer) (*pubsub.PubSub, error) {
+	opts := append(admission.Gossip(),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(func(m *pb.Message) string {
@@ -43,7 +43,6 @@ func newPubSub(ctx context.Context, h host.Host, l *admission.Limits, f *fellows
 			return string(id[:])
 		}),
 		pubsub.WithMaxMessageSize(wire.MaxEnvelope+4<<10), // the protobuf around it
-		pubsub.WithRawTracer(lost),
 		admission.PeerScoring(member),
 		pubsub.WithPeerFilter(f.may),
 		pubsub.WithSubscriptionFilter(f),
@@ -51,7 +50,11 @@ func newPubSub(ctx context.Context, h host.Host, l *admission.Limits, f *fellows
 			f.inspect(p, r)
 			return l.Inspect(p, r)
 		}),
-	)...)
+	)
+	for _, t := range tracers {
+		opts = append(opts, pubsub.WithRawTracer(t))
+	}
+	ps, err := pubsub.NewGossipSub(ctx, gossipHost{h, f}, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("starting GossipSub: %w", err)
 	}
