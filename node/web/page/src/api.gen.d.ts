@@ -625,6 +625,11 @@ export interface Suggestion {
   invalid?: number
 }
 
+export interface UserProfile {
+  name: string
+  about?: string
+}
+
 export interface Version {
   version: string
   revision?: string

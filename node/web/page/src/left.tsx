@@ -3,9 +3,10 @@ import { Icon } from './icons'
 import { useRef } from 'preact/hooks'
 import type { Group } from './api.gen'
 import { leave, ask } from './net'
-import { go, groups, me, now, place, unread } from './state'
+import { go, groups, now, place, unread } from './state'
 import { within } from './search'
 import { ago, clean, hue, initial } from './words'
+import { You } from './you'
 
 export function Left() {
   const list = useRef<HTMLElement>(null)
@@ -37,8 +38,7 @@ export function Left() {
         {groups.value?.length === 0 && <p class="faint pad">No groups yet.</p>}
       </section>
       <footer>
-        <span class={'face ' + hue(me.value?.user || '')} aria-hidden="true">{initial(me.value?.name || '')}</span>
-        <span class="grow"><bdi>{clean(me.value?.name)}</bdi></span>
+        <You />
         <button class="icon" aria-label="How the node is" title="How the node is" aria-current={view === 'doctor' ? 'page' : undefined} onClick={() => go({ view: 'doctor' })}><Icon of="doctor" /></button>
         <button class="icon" aria-label="Log this tab out" title="Log this tab out" onClick={() => void ask('POST', '/logout').finally(leave)}><Icon of="out" /></button>
       </footer>

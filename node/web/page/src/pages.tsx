@@ -3,7 +3,7 @@ import { Icon } from './icons'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Checkup, Found as Hit, Group, JoinUpdate, Peers, Status } from './api.gen'
 import { ask, Fault, follow } from './net'
-import { attempt, go, groups, me, readGroups, trouble } from './state'
+import { attempt, go, groups, ownName, readGroups, trouble } from './state'
 import { sentence, Trouble } from './parts'
 import { clean, count, moment, short } from './words'
 
@@ -152,7 +152,7 @@ export function First() {
     <main class="middle">
       <div class="hello">
         <img src="/icon.svg" alt="" width="88" height="88" />
-        <h2>Welcome, <bdi>{clean(me.value?.name)}</bdi></h2>
+        <h2>Welcome, <bdi>{clean(ownName.value)}</bdi></h2>
         <p>Your node runs, and this page talks to it alone. Three steps:</p>
         <ol>
           <li><b>Have a group.</b> Create one, or join one that is there, by its name or an invite.<div class="row"><button class="good" onClick={() => go({ view: 'new' })}>Create a group</button><button onClick={() => go({ view: 'find' })}>Find or join one</button></div></li>

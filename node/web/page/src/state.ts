@@ -1,10 +1,12 @@
 // What the page knows, and how it keeps up with the node.
 import { batch, computed, signal } from '@preact/signals'
-import type { Candidate, Event, Group, Happening, ID, Member, Members, Message, Request, Requests, Sent } from './api.gen'
+import type { Candidate, Event, Group, Happening, ID, Member, Members, Message, Request, Requests, Sent, UserProfile } from './api.gen'
 import type { Upload } from './files'
 import { all, ask, Fault, follow, gather, gone, path, token } from './net'
 
 export const me = signal<ID | null>(null)
+export const profile = signal<UserProfile>({ name: '' }) // what this node's user says of itself
+export const ownName = computed(() => profile.value.name || me.value?.name || '')
 export const groups = signal<Group[] | null>(null) // null: not known yet
 export const place = signal<{ view: 'group' | 'find' | 'new' | 'search' | 'doctor'; id?: string }>({ view: 'group' })
 export const side = signal<'' | 'members' | 'invites' | 'settings' | 'thread'>('')
@@ -332,17 +334,21 @@ export async function keepUp() {
   }
 }
 
+async function readProfile() {
+  profile.value = await ask<UserProfile>('GET', '/v1/profile')
+}
+
 /** renewed reads again what a change of what is kept of somebody hides or shows. */
 async function renewed() {
   const id = place.peek().id
-  await readGroups()
+  await Promise.all([readProfile(), readGroups()])
   if (id) await readMembers(id)
   for (const t of timelines.values()) if (t.loaded.peek()) await t.load()
 }
 
 /** start reads all that is shown first, and again after the node was away. */
 export async function start() {
-  const [id] = await Promise.all([ask<ID>('GET', '/v1/id'), readGroups()])
+  const [id] = await Promise.all([ask<ID>('GET', '/v1/id'), readProfile(), readGroups()])
   for (const t of timelines.values()) if (t.loaded.peek() && !t.newer.peek()) await t.load()
   if (me.peek()) return
   me.value = id
