@@ -2,8 +2,11 @@ package web
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/pandanode/pandanode/node/api"
 )
@@ -22,6 +25,66 @@ var headers = map[string]string{
 	"Cache-Control":                "no-store",
 }
 
+// All users of this machine can connect to the page. These bound what they can hold of the node.
+const (
+	maxConns     = 512              // open at once; some 6 for each tab
+	idleConn     = time.Minute      // without a request
+	strangerTime = 10 * time.Second // for a request without a token, and its answer
+)
+
+// within bounds how long the rest of a request and its answer may take; zero: for ever.
+func within(w http.ResponseWriter, until time.Time) {
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(until) // a connection that is closed already has none
+	_ = c.SetWriteDeadline(until)
+}
+
+// fewListener accepts a connection once fewer than so many are open.
+type fewListener struct {
+	net.Listener
+	places chan struct{}
+	closed chan struct{}
+	close  func()
+}
+
+func few(l net.Listener, most int) net.Listener {
+	closed := make(chan struct{})
+	return &fewListener{l, make(chan struct{}, most), closed, sync.OnceFunc(func() { close(closed) })}
+}
+
+// Accept waits for a place, and for somebody who takes it.
+func (l *fewListener) Accept() (net.Conn, error) {
+	select {
+	case l.places <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.places
+		return nil, err
+	}
+	return &placedConn{c, sync.OnceFunc(func() { <-l.places })}, nil
+}
+
+// Close ends Accept.
+func (l *fewListener) Close() error {
+	l.close()
+	return l.Listener.Close()
+}
+
+// placedConn gives its place back when it is closed.
+type placedConn struct {
+	net.Conn
+	leave func()
+}
+
+// Close closes the connection.
+func (c *placedConn) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
+}
+
 // guard answers only requests under a name of this page, and none that another page of the
 // browser began. A page elsewhere can give a name of its own this address (DNS rebinding), so
 // the name is compared in full, with its port.
@@ -32,6 +95,7 @@ func guard(names map[string]bool, h http.Handler) http.Handler {
 	}))
 	inner := crossing.Handler(h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		within(w, time.Now().Add(strangerTime))
 		for name, value := range headers {
 			w.Header().Set(name, value)
 		}
@@ -63,6 +127,7 @@ func (p *Page) byToken(h http.Handler) http.Handler {
 			_, _ = w.Write([]byte(`{"error":{"code":"not-permitted","message":"this tab is not logged in","hint":"pandanode web","retryable":false}}` + "\n"))
 			return
 		}
+		within(w, time.Time{}) // streams and files take as long as they take
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		go func() {

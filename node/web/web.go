@@ -154,9 +154,9 @@ func (p *Page) listen(ctx context.Context) error {
 	for _, host := range p.cfg.Hosts {
 		names[strings.ToLower(host)] = true
 	}
-	server, over := api.NewServer(guard(names, p.handler())), make(chan struct{})
+	server, over := p.server(names), make(chan struct{})
 	go func() {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(few(l, maxConns)); !errors.Is(err, http.ErrServerClosed) {
 			p.cfg.Log.Error("the page is not served any more", "subsystem", "web", "err", err)
 		}
 	}()
@@ -171,6 +171,13 @@ func (p *Page) listen(ctx context.Context) error {
 	go p.look(over)
 	p.cfg.Log.Info("the page is served", "subsystem", "web", "address", p.at)
 	return nil
+}
+
+// server answers under these names.
+func (p *Page) server(names map[string]bool) *http.Server {
+	s := api.NewServer(guard(names, p.handler()))
+	s.IdleTimeout = idleConn
+	return s
 }
 
 // look ends what is over, and the listener once nobody is left.
