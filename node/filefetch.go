@@ -33,8 +33,9 @@ const (
 	fetchAgain   = 2 * time.Second // after nobody had what is missing; twice as long each time
 	fetchSeldom  = 5 * time.Minute
 	fetchNoSpace = time.Minute
-	fetchWrong   = 16              // wrong answers in a row of a member who is asked last
-	blobTurn     = 3 * time.Minute // after which a stream is opened anew
+	fetchWrong   = 16               // wrong answers in a row of a member who is asked last
+	fetchWaits   = 30 * time.Second // that a member may put this device off before it gives anything
+	blobTurn     = 3 * time.Minute  // after which a stream is opened anew
 )
 
 // eventFile is the kind of the events of files.
@@ -370,6 +371,8 @@ func (x *fetch) pass(ctx context.Context) error {
 	if len(members)+len(mailboxes)+len(bad) == 0 {
 		return errNobody
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	x.met = len(members) > 0 || slices.ContainsFunc(bad, func(s source) bool { return len(s.mail) == 0 })
 	for i, some := range [][]source{members, mailboxes, bad} {
 		patience := i / 2 * fetchWrong
@@ -389,6 +392,9 @@ func (x *fetch) pass(ctx context.Context) error {
 						_ = x.from(ctx, s.p, patience, func(ctx context.Context) (*blobStream, error) { return s.g.openBlobs(ctx, s.p) })
 					} else {
 						x.fromMailbox(ctx, s, patience)
+					}
+					if x.whole() {
+						stop() // whoever is asked still
 					}
 				}
 			})
@@ -432,7 +438,7 @@ func (x *fetch) from(ctx context.Context, p peer.ID, patience int, open func(con
 			stream.drop()
 		}
 	}()
-	most, skip := 1, x.wrongOf(p)
+	most, skip, waited := 1, x.wrongOf(p), time.Duration(0)
 	for ctx.Err() == nil {
 		if stream == nil || time.Since(stream.began) > blobTurn {
 			if stream != nil {
@@ -456,6 +462,9 @@ func (x *fetch) from(ctx context.Context, p peer.ID, patience int, open func(con
 			began := time.Now()
 			err := x.get(stream, from, groups)
 			var wait waitError
+			if err == nil {
+				waited = 0
+			}
 			switch {
 			case err == nil && time.Since(began) < fetchQuick:
 				most = min(2*most, wire.MaxBlobGroups)
@@ -463,7 +472,8 @@ func (x *fetch) from(ctx context.Context, p peer.ID, patience int, open func(con
 			case err == nil:
 				most = max(most/2, 1)
 				continue
-			case errors.As(err, &wait) && wait > 0:
+			case errors.As(err, &wait) && wait > 0 && waited+time.Duration(wait) <= fetchWaits:
+				waited += time.Duration(wait)
 				select {
 				case <-time.After(time.Duration(wait)):
 				case <-ctx.Done():
