@@ -33,7 +33,9 @@ import (
 
 // fellows knows, for each group and topic of this node, which peers take part.
 type fellows struct {
-	wasted func(peer.ID) // counts an envelope of a peer that is none
+	wasted func(peer.ID)              // counts an envelope of a peer that is none
+	there  func(peer.ID) bool         // a peer is connected
+	meshed func(peer.ID, string) bool // GossipSub has a peer in its mesh of a topic
 
 	mu      sync.RWMutex
 	groups  map[wire.GroupID]map[peer.ID]proof
@@ -57,9 +59,9 @@ const (
 	maxTopic         = 128 // bytes of a topic's name
 )
 
-func newFellows(wasted func(peer.ID)) *fellows {
+func newFellows(wasted func(peer.ID), there func(peer.ID) bool, meshed func(peer.ID, string) bool) *fellows {
 	return &fellows{
-		wasted: wasted, groups: make(map[wire.GroupID]map[peer.ID]proof), topics: make(map[string]wire.GroupID),
+		wasted: wasted, there: there, meshed: meshed, groups: make(map[wire.GroupID]map[peer.ID]proof), topics: make(map[string]wire.GroupID),
 		streams: make(map[peer.ID]map[*gossipStream]bool), heard: make(map[peer.ID]map[string]bool),
 	}
 }
@@ -191,6 +193,9 @@ func (f *fellows) FilterIncomingSubscriptions(p peer.ID, subs []*pb.RPC_SubOpts)
 		}
 	}
 	heard := f.heard[p]
+	if heard == nil && !f.there(p) {
+		return nil, nil // GossipSub may come to it after disconnected, and nobody would forget it
+	}
 	if heard == nil {
 		heard = make(map[string]bool)
 		f.heard[p] = heard
@@ -214,11 +219,12 @@ func (f *fellows) FilterIncomingSubscriptions(p peer.ID, subs []*pb.RPC_SubOpts)
 }
 
 // inspect cuts out of an RPC what a peer says of topics in which it has no part. Its
-// envelopes are counted against it and not looked at.
+// envelopes are counted against it and not looked at. Somebody who was taken out may leave the
+// mesh: it would fill a place there, and get nothing.
 func (f *fellows) inspect(p peer.ID, r *pubsub.RPC) {
 	cut := func(topic string) bool { return !f.may(p, topic) }
 	before := len(r.Publish)
-	trim(&r.RPC, cut, cut)
+	trim(&r.RPC, cut, func(topic string) bool { return cut(topic) && !f.meshed(p, topic) })
 	for range before - len(r.Publish) {
 		f.wasted(p)
 	}

@@ -227,7 +227,7 @@ func TestForgottenGroupHasNoFellows(t *testing.T) {
 // What a peer says that it listens to takes little room.
 func TestTopicsOfStrangersAreBounded(t *testing.T) {
 	var wasted int
-	f := newFellows(func(peer.ID) { wasted++ })
+	f := newFellows(func(peer.ID) { wasted++ }, func(peer.ID) bool { return true }, func(peer.ID, string) bool { return false })
 	id := wire.GroupID{1}
 	f.on("ours", id)
 	f.named(id, map[peer.ID]bool{"fellow": true}, nil)

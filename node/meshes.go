@@ -51,6 +51,13 @@ func (m *meshes) OnClosedOutboundStream(p peer.ID) {
 	}
 }
 
+// has says whether a peer is in the mesh of a topic.
+func (m *meshes) has(p peer.ID, topic string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.of[topic][p]
+}
+
 func (m *meshes) removeLocked(p peer.ID, topic string) {
 	if delete(m.of[topic], p); len(m.of[topic]) == 0 {
 		delete(m.of, topic)
@@ -58,17 +65,18 @@ func (m *meshes) removeLocked(p peer.ID, topic string) {
 }
 
 // beside gives listeners of a topic that are not in its mesh, no more than the mesh lacks: none if
-// it has as many as GossipSub keeps.
+// as many of them are in it as GossipSub keeps. Somebody who was taken out may be in it too, and
+// gets nothing.
 func (m *meshes) beside(topic string, listeners []peer.ID) (out []peer.ID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	in := m.of[topic]
 	for _, p := range listeners { // which of them is by chance: they come from a map
-		if len(in)+len(out) < fullMesh && !in[p] {
+		if !m.of[topic][p] {
 			out = append(out, p)
 		}
 	}
-	return out
+	lacks := max(fullMesh-(len(listeners)-len(out)), 0)
+	return out[:min(lacks, len(out))]
 }
 
 // untraced is a pubsub.RawTracer that takes nothing up: those of this package have methods of

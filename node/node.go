@@ -213,7 +213,7 @@ func open(ctx context.Context, cfg Config, crash func(wire.GroupID, boundary) bo
 	n.fellows = newFellows(func(p peer.ID) {
 		n.door.limits.Wasted(p)
 		n.metrics.Envelopes.WithLabelValues(verdict.Ignore.String()).Inc()
-	})
+	}, n.isConnected, n.meshes.has)
 	n.close = sync.OnceValue(n.shut)
 	defer func() {
 		if err != nil {
