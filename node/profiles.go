@@ -32,8 +32,11 @@ const whatProfile = "profile"
 type profileRow struct {
 	Name  string `cbor:"1,keyasint"`
 	About string `cbor:"2,keyasint,omitempty"`
-	At    uint64 `cbor:"3,keyasint,omitempty"` // of this device's user: when it said so here, in milliseconds since 1970
+	At    uint64 `cbor:"3,keyasint,omitempty"` // of this device's user: an HLC after all that it said before
 }
+
+// says says whether both say the same.
+func (r profileRow) says(o profileRow) bool { return r.Name == o.Name && r.About == o.About }
 
 // profilesRow says which messages of a group are profiles.
 type profilesRow struct {
@@ -47,8 +50,9 @@ type profilesRow struct {
 const (
 	maxProfilesOfUser = 4                // that are kept, so that an earlier one counts when the last is deleted
 	maxProfileEvents  = 2048             // that are looked at in one turn, and before that is noted
-	profilesApart     = 10 * time.Second // between two that members repeat for newcomers, on average
+	profilesApart     = 10 * time.Second // between two that members repeat, on average
 	rereadProfiles    = time.Hour
+	profileAhead      = 10 * time.Minute // no other group takes a later date for the newest
 )
 
 // groupProfiles is what is known of a group's profiles. Only what the loop gives out is read
@@ -64,9 +68,21 @@ type saidProfile struct {
 	content.Profile
 	message content.Said
 	cursor  uint64
+	ahead   bool // its date is not believed yet
 }
 
-func (s saidProfile) at() uint64 { return uint64(crdt.HLC(s.message.HLC).Time().UnixMilli()) } //nolint:gosec // after 1970
+// compare is negative if what the user says in another group counts in its place. A message that
+// a member dates ahead puts all that follows it in the group ahead. That says nothing of other
+// groups.
+func (s saidProfile) compare(o saidProfile) int {
+	switch {
+	case s.ahead && !o.ahead:
+		return -1
+	case !s.ahead && o.ahead:
+		return 1
+	}
+	return s.message.Compare(o.message)
+}
 
 // profiles are those of all users that the groups of this node know.
 type profiles struct {
@@ -89,7 +105,7 @@ func (p *people) take(id wire.GroupID, said map[wire.UserID]saidProfile) bool {
 	newest := map[wire.UserID]saidProfile{}
 	for _, one := range p.said.of {
 		for user, s := range one {
-			if old, ok := newest[user]; !ok || old.message.Compare(s.message) < 0 {
+			if old, ok := newest[user]; !ok || old.compare(s) < 0 {
 				newest[user] = s
 			}
 		}
@@ -120,9 +136,10 @@ func (p *people) ownName(user wire.UserID, device string) string {
 
 // followProfiles keeps up with the profiles that a group's members give, and gives this one's.
 func (g *groupSession) followProfiles(ctx context.Context) {
+	var told toldProfile
 	for {
 		wake := g.profiled.wait()
-		next, err := g.readProfiles(ctx)
+		next, err := g.readProfiles(ctx, &told)
 		if err != nil && ctx.Err() == nil {
 			g.log.Debug("the profiles of members were not read", "err", err)
 		}
@@ -140,9 +157,15 @@ func (g *groupSession) followProfiles(ctx context.Context) {
 	}
 }
 
+// toldProfile is what this run told a group last, if the user still says so.
+type toldProfile struct {
+	profileRow
+	at time.Time
+}
+
 // readProfiles takes up what members say of themselves and tells them of this one's user. It is
 // to be called again after next, unless that is zero.
-func (g *groupSession) readProfiles(ctx context.Context) (next time.Duration, err error) {
+func (g *groupSession) readProfiles(ctx context.Context, told *toldProfile) (next time.Duration, err error) {
 	var p groupProfiles
 	members := 0
 	for more := true; more; {
@@ -157,18 +180,31 @@ func (g *groupSession) readProfiles(ctx context.Context) (next time.Duration, er
 	if g.n.people.take(g.id, p.said) {
 		g.n.feed.add(nodeEvent{Event: group.Event{Kind: eventPeople}})
 	}
-	own, err := g.n.keepNewest(p.said[g.n.me.device.User])
+	own, err := g.n.keepNewest(p.said[g.n.me.device.User], told.profileRow)
 	if err != nil {
 		return 0, err
+	}
+	if !told.says(own) {
+		*told = toldProfile{}
 	}
 	due, must := p.due(g.n.me.device.User, own, members)
 	if !must {
 		return 0, nil
 	}
-	if wait := due.Sub(g.n.clock.now()); wait > 0 {
+	apart := time.Duration(members) * profilesApart
+	wait := due.Sub(g.n.clock.now())
+	if wait > apart { // it is dated ahead, as all is that follows somebody's wrong date
+		wait = 0
+	}
+	// An admin who deletes it does not hurry this device.
+	if wait = max(wait, time.Until(told.at.Add(apart))); wait > 0 {
 		return wait, nil
 	}
-	return 0, g.sayProfile(ctx, own)
+	if err := g.sayProfile(ctx, own); err != nil {
+		return 0, err
+	}
+	*told = toldProfile{own, time.Now()}
+	return 0, nil
 }
 
 // due says when the group must be told what its member user says of itself, if it must: at once
@@ -223,7 +259,7 @@ func (g *groupSession) lookForProfiles(j group.Journal) (more bool, err error) {
 	found := len(row.Said)
 	more = len(events) == maxProfileEvents
 	if !more && time.Since(p.read) >= rereadProfiles {
-		if p.said, err = row.read(j); err != nil {
+		if p.said, err = row.read(j, g.n.clock.now()); err != nil {
 			return false, err
 		}
 		p.read = time.Now()
@@ -236,7 +272,7 @@ func (g *groupSession) lookForProfiles(j group.Journal) (more bool, err error) {
 
 // read gives the newest profile of each user. Messages that are gone are forgotten, and those
 // that do not count any more.
-func (r *profilesRow) read(j group.Journal) (map[wire.UserID]saidProfile, error) {
+func (r *profilesRow) read(j group.Journal, now time.Time) (map[wire.UserID]saidProfile, error) {
 	var all []saidProfile
 	for _, id := range r.Said {
 		m, ok, err := j.Message(id)
@@ -247,7 +283,7 @@ func (r *profilesRow) read(j group.Journal) (map[wire.UserID]saidProfile, error)
 			continue
 		}
 		if p, is := m.Shown.Part.Profile(); is {
-			all = append(all, saidProfile{p, m.Shown.Said, m.Cursor})
+			all = append(all, saidProfile{p, m.Shown.Said, m.Cursor, crdt.HLC(m.Shown.Said.HLC).Ahead(now) > profileAhead})
 		}
 	}
 	slices.SortFunc(all, func(a, b saidProfile) int { return b.message.Compare(a.message) })
@@ -282,16 +318,16 @@ func (p *people) own() profileRow {
 	return p.said.own
 }
 
-// keepNewest makes said this device's own word if another device of its user said it later, and
-// gives what then is its own.
-func (n *Node) keepNewest(said saidProfile) (profileRow, error) {
+// keepNewest makes said this device's own word if its user said it later, with another device or
+// this one before it went back to a backup, and gives what then is its own. A word that this
+// device told, before its user said something else to it, is no later one: its date may be ahead.
+func (n *Node) keepNewest(said saidProfile, told profileRow) (profileRow, error) {
 	n.people.said.mu.Lock()
 	defer n.people.said.mu.Unlock()
-	own := &n.people.said.own
-	if said.Name == "" || said.at() <= own.At || said.Name == own.Name && said.About == own.About {
+	own, newest := &n.people.said.own, profileRow{Name: said.Name, About: said.About, At: said.message.HLC}
+	if said.Name == "" || newest.At <= own.At || newest.says(told) && !own.says(told) {
 		return *own, nil
 	}
-	newest := profileRow{Name: said.Name, About: said.About, At: said.at()}
 	err := n.put(keyProfile, &newest)
 	if err == nil {
 		*own = newest
@@ -309,10 +345,10 @@ func (n *Node) setOwn(own profileRow) error {
 		return fmt.Errorf("%w: a profile has a name of one line, of up to %d bytes and without a check mark, and up to %d bytes about its user", ErrInvalid, content.MaxName, content.MaxAbout)
 	}
 	n.people.said.mu.Lock()
-	own.At = uint64(n.clock.now().UnixMilli()) //nolint:gosec // after 1970
-	for _, said := range n.people.said.of {    // the latest word counts, whatever this clock says
+	own.At = max(uint64(crdt.HLCFromTime(n.clock.now())), uint64(crdt.Next(crdt.HLC(n.people.said.own.At), time.Time{})))
+	for _, said := range n.people.said.of { // the latest word counts, whatever this clock says
 		if s, is := said[n.me.device.User]; is {
-			own.At = max(own.At, s.at()+1)
+			own.At = max(own.At, uint64(crdt.Next(crdt.HLC(s.message.HLC), time.Time{})))
 		}
 	}
 	err := n.put(keyProfile, &own)

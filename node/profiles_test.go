@@ -108,7 +108,7 @@ func TestRepeatedProfiles(t *testing.T) {
 	said := func(name string, added, spoke uint64) groupProfiles {
 		return groupProfiles{
 			row:  profilesRow{Added: added, Spoke: spoke},
-			said: map[wire.UserID]saidProfile{user: {content.Profile{Name: name}, content.Said{HLC: uint64(crdt.HLCFromTime(then))}, 10}},
+			said: map[wire.UserID]saidProfile{user: {content.Profile{Name: name}, content.Said{HLC: uint64(crdt.HLCFromTime(then))}, 10, false}},
 		}
 	}
 	const never = -1
@@ -152,7 +152,7 @@ func TestLaterProfileOfTheUser(t *testing.T) {
 			return saidProfile{Profile: content.Profile{Name: name}, message: content.Said{HLC: uint64(crdt.HLCFromTime(at))}}
 		}
 		for _, s := range []saidProfile{said("Anna", time.Now().Add(time.Minute)), said("An", time.Now().Add(-time.Minute)), {}} {
-			if own, err := n.keepNewest(s); err != nil || own.Name != "Anna" {
+			if own, err := n.keepNewest(s, profileRow{}); err != nil || own.Name != "Anna" {
 				t.Errorf("%q: %+v, %v", s.Name, own, err)
 			}
 		}
