@@ -148,6 +148,23 @@ func TestEditKeepsFiles(t *testing.T) {
 	})
 }
 
+// A file of text that is sent without a text is a file, not an empty text.
+func TestTextFileAlone(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		a := w.open(0)
+		id := w.create(a, "tea")
+		for _, name := range []string{"list.txt", "page.html", "plan.pdf"} {
+			f := w.upload(a, name, []byte("tea, milk"))
+			message := w.sendFile(a, id, "", f)
+			m, err := a.API().Message(w.Context(), api.MessageRequest{Group: id.String(), Message: message.String()})
+			if err != nil || len(m.Files) != 1 || m.Files[0].Name != name || m.Text != "" || m.MediaType != "text/plain" {
+				t.Errorf("%s (%s): %+v, %v", name, f.MediaType, m, err)
+			}
+		}
+	})
+}
+
 // Small files come by themselves, large ones when they are asked for, and both are what was
 // sent. Then the message is deleted, and nothing of the files is left at either.
 func TestFilesComeAndGo(t *testing.T) {

@@ -373,7 +373,7 @@ func (n *Node) apiMessage(ctx context.Context, id wire.GroupID, m group.Message)
 	p := m.Shown.Part
 	switch kind, _, _ := strings.Cut(p.ContentType, ";"); {
 	case m.Fault != "" || m.Shown.Deleted != nil || m.Shown.Over:
-	case strings.HasPrefix(kind, "text/"):
+	case p.Cardinality == content.CardinalitySingle && strings.HasPrefix(kind, "text/"):
 		out.MediaType, out.Text = kind, string(p.Content)
 		if strings.EqualFold(kind, "text/markdown") {
 			out.Spans = n.named(ctx, id, spans(out.Text))
