@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -337,7 +338,17 @@ func (n *Node) keepNewest(said saidProfile, told profileRow) (profileRow, error)
 
 // setOwn is durable when it returns. Error: ErrInvalid.
 func (n *Node) setOwn(own profileRow) error {
-	if err := checkDeviceName(own.Name); err != nil {
+	switch {
+	case wire.Blank(own.Name):
+		return fmt.Errorf("%w: the name is blank", ErrInvalid)
+	case len(own.Name) > content.MaxName:
+		return fmt.Errorf("%w: the name has %d bytes, and at most %d are allowed", ErrInvalid, len(own.Name), content.MaxName)
+	case strings.ContainsAny(own.Name, "\n\r\v\f\u0085"):
+		return fmt.Errorf("%w: the name has more than one line, and one is allowed", ErrInvalid)
+	case len(own.About) > content.MaxAbout:
+		return fmt.Errorf("%w: the text about you has %d bytes, and at most %d are allowed", ErrInvalid, len(own.About), content.MaxAbout)
+	}
+	if err := checkNewName(own.Name); err != nil {
 		return err
 	}
 	part := content.NewProfile(content.Profile{Name: own.Name, About: own.About})

@@ -47,9 +47,16 @@ func TestUserProfiles(t *testing.T) {
 			_, err := a.API().PutProfile(ctx, api.UserProfileRequest{Name: &name, About: &about})
 			return err
 		}
-		for _, bad := range [][2]string{{strings.Repeat("x", 65), ""}, {"two\nlines", ""}, {"\u2713 Anna", ""}, {"\u200b", ""}, {"ann\u0430", ""}, {"Anna", strings.Repeat("x", 257)}} {
-			if err := put(bad[0], bad[1]); api.CodeOf(err) != api.CodeInvalid {
-				t.Errorf("%q: %v", bad, err)
+		for _, bad := range [][3]string{
+			{strings.Repeat("x", 65), "", "the name has 65 bytes, and at most 64 are allowed"},
+			{"two\nlines", "", "the name has more than one line"},
+			{"\u2713 Anna", "", "without a check mark"},
+			{"\u200b", "", "the name is blank"},
+			{"ann\u0430", "", "letters of several alphabets"},
+			{"Anna", strings.Repeat("x", 257), "the text about you has 257 bytes, and at most 256 are allowed"},
+		} {
+			if err := put(bad[0], bad[1]); api.CodeOf(err) != api.CodeInvalid || !strings.Contains(err.Error(), bad[2]) {
+				t.Errorf("%q: %v", bad[:2], err)
 			}
 		}
 		if err := put("Anna Kettle", "Tea, mostly green"); err != nil {
