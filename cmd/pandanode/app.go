@@ -376,6 +376,9 @@ func waiting(ctx context.Context, timeout time.Duration) (context.Context, conte
 
 // isTerminal says whether a stream is a terminal.
 func isTerminal(stream any) bool {
+	if w, ok := stream.(*written); ok {
+		stream = w.Writer
+	}
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -53,8 +53,26 @@ func (a *app) show(v any, human func()) error {
 	if a.json {
 		return a.line(v)
 	}
+	to := &written{Writer: a.out}
+	a.out = to
 	human()
-	return nil
+	a.out = to.Writer
+	return to.err
+}
+
+// written is an output that remembers the first error. What reads it may be gone, or its disk
+// full.
+type written struct {
+	io.Writer
+	err error
+}
+
+func (w *written) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
 }
 
 // list prints a list: an object per line, or a table with a header. It cleans text of other
