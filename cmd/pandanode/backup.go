@@ -246,7 +246,7 @@ func (a *app) restored(b *api.Backup) {
 // input opens a file, or stdin for "-".
 func (a *app) input(path string) (io.ReadCloser, error) {
 	if path == "-" {
-		return io.NopCloser(a.in), nil
+		return io.NopCloser(a.stdin()), nil
 	}
 	f, err := os.Open(filepath.Clean(path))
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -53,6 +54,35 @@ func untilSignalled(ctx context.Context, h *hangups) (context.Context, func()) {
 		}
 	}()
 	return ctx, func() { cancel(nil) }
+}
+
+// stdin is the input of a command: to read it ends when somebody asks the command to end.
+func (a *app) stdin() io.Reader { return &untilDone{a.in, a.done} }
+
+type untilDone struct {
+	in   io.Reader
+	done <-chan struct{}
+}
+
+// Read goes on behind after an interrupt, until the program has ended: a read of a terminal or
+// pipe cannot be broken off.
+func (u *untilDone) Read(b []byte) (int, error) {
+	type result struct {
+		b   []byte
+		err error
+	}
+	read := make(chan result, 1)
+	go func() {
+		own := make([]byte, len(b)) // b is the caller's again after an interrupt
+		n, err := u.in.Read(own)
+		read <- result{own[:n], err}
+	}()
+	select {
+	case r := <-read:
+		return copy(b, r.b), r.err
+	case <-u.done:
+		return 0, api.Errorf(api.CodeInterrupted, "interrupted")
+	}
 }
 
 // brokenOff returns the error of a command after ctx has ended: that it was interrupted,

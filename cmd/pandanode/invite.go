@@ -325,7 +325,7 @@ USER is a full ID, its first characters (16 or more), or a name that only one me
 
 // readLink reads the invite link from a file, or from stdin for "-".
 func (a *app) readLink(file string) (string, error) {
-	in := a.in
+	in := a.stdin()
 	if file != "-" {
 		f, err := os.Open(filepath.Clean(file))
 		if err != nil {
@@ -335,13 +335,19 @@ func (a *app) readLink(file string) (string, error) {
 		in = f
 	} else if isTerminal(a.in) {
 		a.note("Paste the invite link and press Enter:")
-		line, err := bufio.NewReader(a.in).ReadString('\n')
+		line, err := bufio.NewReader(in).ReadString('\n')
+		if api.CodeOf(err) == api.CodeInterrupted {
+			return "", err
+		}
 		if err != nil && line == "" {
 			return "", api.Errorf(api.CodeInvalid, "no invite link was given")
 		}
 		return strings.TrimSpace(line), nil
 	}
 	b, err := io.ReadAll(io.LimitReader(in, maxLink))
+	if api.CodeOf(err) == api.CodeInterrupted {
+		return "", err
+	}
 	if err != nil {
 		return "", api.Errorf(api.CodeInvalid, "reading the invite link: %v", err)
 	}

@@ -225,7 +225,7 @@ const (
 
 // sendLines sends every line of stdin, and together those that are there already.
 func (a *app) sendLines(ctx context.Context, c *api.Client, group, expire string) error {
-	in := bufio.NewReaderSize(a.in, 2*maxText)
+	in := bufio.NewReaderSize(a.stdin(), 2*maxText)
 	var texts []string
 	size := 0
 	flush := func() error {
@@ -288,7 +288,7 @@ func (a *app) textBeside(args []string) (string, error) {
 func (a *app) text(args []string) (string, error) {
 	text := strings.Join(args, " ")
 	if len(args) == 1 && args[0] == "-" {
-		b, err := io.ReadAll(io.LimitReader(a.in, maxText+2))
+		b, err := io.ReadAll(io.LimitReader(a.stdin(), maxText+2))
 		if err != nil {
 			return "", fmt.Errorf("reading stdin: %w", err)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -87,7 +88,7 @@ as NOT the one you verified.
 		Example: "  pandanode verify ben --qr\n  pandanode verify ben --confirm \"hedge piano ...\"\n  pandanode verify ben --confirm - < scanned",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.asks(func(ctx context.Context, c *api.Client, args []string) error {
-			if confirm == "" {
+			if !a.flags.Changed("confirm") {
 				p, err := c.Person(ctx, api.PersonRequest{User: args[0]})
 				if err != nil {
 					return err
@@ -98,11 +99,14 @@ as NOT the one you verified.
 				return a.showQR(p.Code)
 			}
 			if confirm == "-" {
-				text, err := a.text([]string{"-"})
+				b, err := io.ReadAll(io.LimitReader(a.stdin(), maxText))
 				if err != nil {
-					return err
+					return fmt.Errorf("reading stdin: %w", err)
 				}
-				confirm = text
+				confirm = string(b)
+			}
+			if blank(confirm) {
+				return api.Errorf(api.CodeInvalid, "--confirm: the words, the digits or the text of the code are needed, as the other side shows them")
 			}
 			p, err := c.Verify(ctx, api.VerifyRequest{User: args[0], Shown: confirm})
 			if err != nil {
