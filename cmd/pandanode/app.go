@@ -154,6 +154,25 @@ func needsCommand(cmd *cobra.Command) {
 	}
 }
 
+// helpsWithCommands has "help" say so of a command that there is not, as the command itself
+// would. Left to itself, cobra shows the help of another one and has the exit code be 0.
+func helpsWithCommands(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, err := root.Find([]string{"help"})
+	if err != nil {
+		return
+	}
+	help.Run, help.RunE = nil, func(_ *cobra.Command, args []string) error {
+		about, rest, _ := root.Find(args)
+		if len(rest) > 0 {
+			return &failure{api.Errorf(api.CodeInvalid, "%s has no command %q%s", about.CommandPath(), rest[0], meant(about, rest[0])).
+				WithHint("%s --help", about.CommandPath())}
+		}
+		about.InitDefaultHelpFlag()
+		return about.Help()
+	}
+}
+
 func (a *app) root() *cobra.Command {
 	var asked bool // for the version
 	cmd := &cobra.Command{
@@ -211,6 +230,7 @@ Or step by step:
 		}
 	}
 	needsCommand(cmd)
+	helpsWithCommands(cmd)
 	a.completes(cmd)
 	return cmd
 }

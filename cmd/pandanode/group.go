@@ -334,10 +334,19 @@ func notFound(r api.FindRequest, others []api.Candidate) error {
 	if hint := api.DidYouMean(r.Name, others); hint != "" {
 		return e.WithHint("%s", hint)
 	}
+	if beginsID(r.Name) {
+		return e.WithHint("a group that is not here is joined by its full ID, which pandanode group show says on a member's device")
+	}
 	if r.Name != "" && !strings.Contains(r.Name, "*") {
 		return e.WithHint("pandanode group find %s finds parts of words; a new group takes a moment to be found", word("*"+r.Name+"*"))
 	}
 	return e.WithHint("pandanode status shows whether this node is online; a new group takes a moment to be found")
+}
+
+// beginsID says whether a name is rather the beginning of an ID: no word has digits in it.
+func beginsID(name string) bool {
+	const letters, digits = "abcdefghijklmnopqrstuvwxyz", "234567"
+	return len(name) >= api.MinPrefix && strings.ContainsAny(name, digits) && strings.Trim(strings.ToLower(name), letters+digits) == ""
 }
 
 // result is a group, with all sources that knew it.
@@ -742,6 +751,9 @@ A KEY that this program does not know is kept for programs that do. It knows:
 					fmt.Fprintf(a.out, "%s has no setting %s now\n", called(g.Name, g.ID), clean(args[1]))
 				} else {
 					fmt.Fprintf(a.out, "%s has the setting %s %s now\n", called(g.Name, g.ID), clean(args[1]), clean(args[2]))
+					if !slices.Contains([]string{"expiry", "files.max", "history"}, args[1]) {
+						a.note("this program does not know the setting %s and does not follow it: %s", clean(args[1]), a.atHome("pandanode group set --help"))
+					}
 				}
 			})
 		}),

@@ -191,7 +191,7 @@ func missed(ctx context.Context, sent api.Sent, current bool, stopped error, wai
 	return api.Errorf(api.CodeTimeout, "still %s after %v: message %s is not lost and goes out once it can", sent.State, timeout, api.Short(sent.ID))
 }
 
-// dashed explains a flag that send does not have: it may be the text of a message.
+// dashed explains a flag that a command with a text does not have: it may be the text.
 func (a *app) dashed(cmd *cobra.Command, err error) error {
 	text := ""
 	switch e := err.(type) { //nolint:errorlint // as pflag gives it, unwrapped
@@ -202,9 +202,15 @@ func (a *app) dashed(cmd *cobra.Command, err error) error {
 	default:
 		return err
 	}
-	group := "GROUP"
-	if args := cmd.Flags().Args(); len(args) > 0 {
-		group = word(args[0])
+	named := []string{cmd.CommandPath()}
+	for i, what := range strings.Fields(cmd.Use)[1:] {
+		if what == "TEXT..." {
+			break
+		}
+		if args := cmd.Flags().Args(); i < len(args) {
+			what = word(args[i])
+		}
+		named = append(named, what)
 	}
 	typed := []string{word(text)}
 	if at := slices.IndexFunc(a.args, func(s string) bool { return strings.HasPrefix(s, text) }); at >= 0 {
@@ -213,8 +219,8 @@ func (a *app) dashed(cmd *cobra.Command, err error) error {
 			typed = append(typed, word(s))
 		}
 	}
-	return &failure{api.Errorf(api.CodeInvalid, "send has no flag %s; write text that begins with \"-\" after \"--\"", text).
-		WithHint("pandanode send %s -- %s", group, strings.Join(typed, " "))}
+	return &failure{api.Errorf(api.CodeInvalid, "%s has no flag %s; write text that begins with \"-\" after \"--\"", cmd.Name(), text).
+		WithHint("%s -- %s", strings.Join(named, " "), strings.Join(typed, " "))}
 }
 
 // Bounds of the lines that are sent together: no more than the node takes at once.

@@ -53,6 +53,7 @@ with the message. The ID is printed once the answer is durable, as that of "send
 			return a.accepted(sent)
 		}),
 	}
+	cmd.SetFlagErrorFunc(a.dashed)
 	cmd.Flags().BoolVar(&thread, "thread", false, "answer in the thread that begins with the message")
 	cmd.Flags().BoolVar(&markdown, "markdown", false, "the text is Markdown")
 	return cmd
@@ -80,6 +81,7 @@ and "show" has its versions. There is no time limit. The ID of the edit is print
 			return a.accepted(sent)
 		}),
 	}
+	cmd.SetFlagErrorFunc(a.dashed)
 	cmd.Flags().BoolVar(&markdown, "markdown", false, "the text is Markdown")
 	return cmd
 }
