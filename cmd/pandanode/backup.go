@@ -116,9 +116,9 @@ func newFile(path string, write func(io.Writer) error) error {
 	if _, err := os.Lstat(path); err == nil {
 		return api.Errorf(api.CodeConflict, "%s exists already", path)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".part-*") // mode 0600
+	f, err := partOf(path, filepath.Base(path)+".part-*")
 	if err != nil {
-		return fmt.Errorf("writing the backup: %w", err)
+		return err
 	}
 	err = write(f)
 	if err == nil {
@@ -224,19 +224,15 @@ exit code is 10 if the backup is cut short or altered, and 6 if it does not open
 
 // restored prints what to do after a backup was restored.
 func (a *app) restored(b *api.Backup) {
-	command := "pandanode"
-	if a.home != "" {
-		command += " --home " + a.home
-	}
 	a.note("next:")
 	a.note("  1. stop the device that the backup is of, if it still runs, for good: two that are one take their groups from each other")
-	a.note("  2. %s run", command)
+	a.note("  2. %s", a.atHome("pandanode run"))
 	switch len(b.Groups) {
 	case 0:
 	case 1:
-		a.note("  3. a member of the group has to be online once, to let this device in again: %s group list, %s why %s join", command, command, api.Short(b.Groups[0].ID))
+		a.note("  3. a member of the group has to be online once, to let this device in again: %s", a.atHome("pandanode group list, pandanode why "+api.Short(b.Groups[0].ID)+" join"))
 	default:
-		a.note("  3. of each of the %d groups a member has to be online once, to let this device in again: %s group list, %s why GROUP join", len(b.Groups), command, command)
+		a.note("  3. of each of the %d groups a member has to be online once, to let this device in again: %s", len(b.Groups), a.atHome("pandanode group list, pandanode why GROUP join"))
 	}
 	if when := b.Created; !when.IsZero() {
 		a.note("  what was written after %s comes from the members; what nobody else has got is lost", when.Local().Format("2006-01-02 15:04"))

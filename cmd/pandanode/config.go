@@ -67,7 +67,9 @@ default.`,
 			return list(a, all, "KEY VALUE ORIGIN", func(s setting) []string { return []string{s.Key, s.literal, s.Origin} })
 		}
 		for _, s := range all {
-			fmt.Fprintf(a.out, "%s = %s\n", s.Key, clean(s.literal))
+			if _, err := fmt.Fprintf(a.out, "%s = %s\n", s.Key, clean(s.literal)); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -236,6 +238,9 @@ func (a *app) misconfigured(err error) error {
 	}
 	if errors.Is(err, config.ErrChanged) {
 		return api.Errorf(api.CodeConflict, "%v", err)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return explain(err)
 	}
 	return configError(err)
 }

@@ -158,9 +158,9 @@ func (a *app) write(ctx context.Context, c *api.Client, f api.File, to string) (
 	} else if info, err := os.Stat(to); err == nil && info.IsDir() {
 		path = filepath.Join(to, name)
 	}
-	part, err := os.CreateTemp(filepath.Dir(path), ".pandanode-*")
+	part, err := partOf(path, ".pandanode-*")
 	if err != nil {
-		return "", fmt.Errorf("writing the file: %w", err)
+		return "", err
 	}
 	defer func() { _ = os.Remove(part.Name()) }()
 	n, err := io.Copy(part, content)
@@ -182,6 +182,24 @@ func (a *app) write(ctx context.Context, c *api.Client, f api.File, to string) (
 		}
 	}
 	return path, nil
+}
+
+// partOf makes the file that becomes another one once it is whole. It has mode 0600. Errors name
+// the folder, since nobody gave the name of the part.
+func partOf(path, pattern string) (*os.File, error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, pattern)
+	switch e, _ := errors.AsType[*fs.PathError](err); {
+	case err == nil:
+		return f, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, api.Errorf(api.CodeNotFound, "there is no folder %s", dir)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, api.Errorf(api.CodeNotPermitted, "this user may not write into the folder %s", dir)
+	case e != nil:
+		return nil, fmt.Errorf("writing into the folder %s: %w", dir, e.Err)
+	}
+	return nil, err
 }
 
 func (a *app) fileStatusCmd() *cobra.Command {

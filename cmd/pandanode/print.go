@@ -60,8 +60,7 @@ func (a *app) show(v any, human func()) error {
 	return to.err
 }
 
-// written is an output that remembers the first error. What reads it may be gone, or its disk
-// full.
+// written is an output that remembers the first error: its reader may be gone, or its disk full.
 type written struct {
 	io.Writer
 	err error
