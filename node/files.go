@@ -122,10 +122,11 @@ type fileTable struct {
 	write   func(f *os.File, p []byte, off int64) (int, error)
 	changed signal
 
-	mu     sync.Mutex
-	all    map[wire.Hash]*fileOf
-	named  map[fileUse][]wire.Hash
-	staged map[wire.Hash]*stagedFile
+	mu      sync.Mutex
+	all     map[wire.Hash]*fileOf
+	named   map[fileUse][]wire.Hash
+	staged  map[wire.Hash]*stagedFile
+	sealing int64 // bytes on the disk of those that are being staged, whole
 }
 
 // stagedFile is a sealed file that no message names yet.
@@ -292,7 +293,7 @@ func (t *fileTable) discard(path string) {
 // Own files, pinned ones and those in use stay. Errors: errQuota; storage.ErrNoSpace. The
 // caller holds mu.
 func (t *fileTable) makeRoom(need int64) error {
-	taken := int64(0)
+	taken := t.sealing
 	var others []*fileOf
 	for _, f := range t.all {
 		if f.row.Path == "" {

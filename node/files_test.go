@@ -584,6 +584,60 @@ func TestFileThatLies(t *testing.T) {
 	})
 }
 
+// stuck is read once somebody says so.
+type stuck struct {
+	io.Reader
+	asked, rest chan struct{}
+}
+
+func (s stuck) Read(p []byte) (int, error) {
+	select {
+	case s.asked <- struct{}{}:
+	default:
+	}
+	<-s.rest
+	return s.Reader.Read(p)
+}
+
+// Files that are uploaded side by side share the quota, while they are and afterwards, and one
+// whose upload ends early gives its room back.
+func TestUploadsSideBySide(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.with = func(_ int, cfg *Config) { cfg.Files = FilesConfig{Quota: 450_000, Max: 300_000} }
+		a := w.open(0)
+		const size = 280_000
+		bytesOf := someBytes(1, size)
+		slow := stuck{bytes.NewReader(bytesOf[size/2:]), make(chan struct{}, 1), make(chan struct{})}
+		end := make(chan error, 1)
+		go func() {
+			_, err := a.files.stage(w.Context(), newFile{Name: "slow.bin", Size: size}, io.MultiReader(bytes.NewReader(bytesOf[:size/2]), slow))
+			end <- err
+		}()
+		<-slow.asked
+		other := func(n int) error {
+			_, err := a.files.stage(w.Context(), newFile{Name: "other.bin", Size: 200_000}, bytes.NewReader(someBytes(2, n)))
+			return err
+		}
+		if err := other(200_000); !errors.Is(err, errQuota) {
+			t.Errorf("beside another that takes the room: %v", err)
+		}
+		close(slow.rest)
+		if err := <-end; err != nil {
+			t.Error(err)
+		}
+		if err := other(200_000); !errors.Is(err, errQuota) {
+			t.Errorf("after another that took the room: %v", err)
+		}
+		if _, err := a.files.stage(w.Context(), newFile{Name: "short.bin", Size: 100}, bytes.NewReader(nil)); !errors.Is(err, ErrInvalid) {
+			t.Errorf("a file that is shorter than said: %v", err)
+		}
+		if a.files.sealing != 0 {
+			t.Errorf("%d bytes are kept for nobody", a.files.sealing)
+		}
+	})
+}
+
 // The quota takes others' files, the least recently used first, never own or pinned ones, and
 // says when it is reached.
 func TestFileQuota(t *testing.T) {

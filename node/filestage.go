@@ -83,12 +83,20 @@ func (t *fileTable) stage(ctx context.Context, n newFile, src io.Reader) (conten
 
 // seal writes the blob of a file to the disk.
 func (t *fileTable) seal(ctx context.Context, out *content.File, src io.Reader) (err error) {
+	need := blob.Room(blob.Length(out.Size))
 	t.mu.Lock()
-	err = t.makeRoom(blob.Room(blob.Length(out.Size)))
+	if err = t.makeRoom(need); err == nil {
+		t.sealing += need
+	}
 	t.mu.Unlock()
 	if err != nil {
 		return err
 	}
+	defer func() {
+		t.mu.Lock()
+		t.sealing -= need
+		t.mu.Unlock()
+	}()
 	_, _ = rand.Read(out.Key[:])
 	f, name, err := t.create()
 	if err != nil {
@@ -120,6 +128,8 @@ func (t *fileTable) seal(ctx context.Context, out *content.File, src io.Reader) 
 		}
 	}
 	t.staged[out.ID()] = &stagedFile{*out, name, t.now()}
+	t.sealing -= need
+	need = 0 // it is counted among the staged ones
 	return nil
 }
 
@@ -167,24 +177,31 @@ func (t *fileTable) toSend(ids []string) (out []content.File, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %q is no ID of a file: %w", ErrInvalid, text, err)
 		}
-		t.mu.Lock()
-		s, f := t.staged[wire.Hash(id)], t.all[wire.Hash(id)]
-		t.mu.Unlock()
-		switch {
-		case s != nil:
-			s.at = t.now()
-			out = append(out, s.file)
-		case f != nil:
-			out = append(out, f.file())
-		default:
+		f, ok := t.sendable(wire.Hash(id))
+		if !ok {
 			return nil, fmt.Errorf("%w: %s", errNoFile, text)
 		}
+		out = append(out, f)
 		if i := slices.IndexFunc(out, func(o content.File) bool { return o.Root == out[len(out)-1].Root }); i < len(out)-1 {
 			return nil, fmt.Errorf("%w: the file %q is there twice", ErrInvalid, out[i].Name)
 		}
 	}
 	fitPreviews(out)
 	return out, nil
+}
+
+// sendable gives a file that is staged, which then waits for its message anew, or is here.
+func (t *fileTable) sendable(id wire.Hash) (content.File, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.staged[id]; s != nil {
+		s.at = t.now()
+		return s.file, true
+	}
+	if f := t.all[id]; f != nil {
+		return f.file(), true
+	}
+	return content.File{}, false
 }
 
 // Bounds of all previews of a message, so that it stays one: bytes, and files with one.

@@ -35,7 +35,9 @@ func serve(n *Node) (ended <-chan error, stopped <-chan struct{}, end func(), er
 		}
 		address := l.Addr().String()
 		n.metrics.address.Store(&address)
-		ends = append(ends, serveHTTP(l, byItsName(l.Addr(), n.cfg.MetricsNames, observation(n)), "metrics", failed))
+		s := api.NewServer(byItsName(l.Addr(), n.cfg.MetricsNames, observation(n)))
+		s.ReadTimeout, s.WriteTimeout, s.IdleTimeout = metricsTimeout, metricsTimeout, metricsIdle
+		ends = append(ends, serveHTTP(l, s, "metrics", failed))
 		n.log.Info("metrics are served", "subsystem", "metrics", "address", address)
 	}
 	if n.cfg.Socket != "" {
@@ -45,15 +47,20 @@ func serve(n *Node) (ended <-chan error, stopped <-chan struct{}, end func(), er
 			return nil, nil, nil, err
 		}
 		once := sync.OnceFunc(func() { close(stop) })
-		ends = append(ends, serveHTTP(l, localHandler(n, once), "the local API", failed))
+		ends = append(ends, serveHTTP(l, api.NewServer(localHandler(n, once)), "the local API", failed))
 		n.log.Debug("the local API listens", "subsystem", "api", "socket", n.cfg.Socket)
 	}
 	return failed, stop, end, nil
 }
 
+// Strangers may reach the metrics, so that no connection there lasts without a reason.
+const (
+	metricsTimeout = 30 * time.Second // for a request, and for its answer
+	metricsIdle    = 3 * time.Minute  // without a request: Prometheus asks once a minute
+)
+
 // serveHTTP serves until the function that it gives is called.
-func serveHTTP(l net.Listener, h http.Handler, what string, failed chan<- error) (end func()) {
-	s := api.NewServer(h)
+func serveHTTP(l net.Listener, s *http.Server, what string, failed chan<- error) (end func()) {
 	requests, cancel := context.WithCancel(context.Background())
 	s.BaseContext = func(net.Listener) context.Context { return requests }
 	go func() {
