@@ -2,10 +2,8 @@ package web
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -37,52 +35,6 @@ func within(w http.ResponseWriter, until time.Time) {
 	c := http.NewResponseController(w)
 	_ = c.SetReadDeadline(until) // a connection that is closed already has none
 	_ = c.SetWriteDeadline(until)
-}
-
-// fewListener accepts a connection once fewer than so many are open.
-type fewListener struct {
-	net.Listener
-	places chan struct{}
-	closed chan struct{}
-	close  func()
-}
-
-func few(l net.Listener, most int) net.Listener {
-	closed := make(chan struct{})
-	return &fewListener{l, make(chan struct{}, most), closed, sync.OnceFunc(func() { close(closed) })}
-}
-
-// Accept waits for a place, and for somebody who takes it.
-func (l *fewListener) Accept() (net.Conn, error) {
-	select {
-	case l.places <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.places
-		return nil, err
-	}
-	return &placedConn{c, sync.OnceFunc(func() { <-l.places })}, nil
-}
-
-// Close ends Accept.
-func (l *fewListener) Close() error {
-	l.close()
-	return l.Listener.Close()
-}
-
-// placedConn gives its place back when it is closed.
-type placedConn struct {
-	net.Conn
-	leave func()
-}
-
-// Close closes the connection.
-func (c *placedConn) Close() error {
-	defer c.leave()
-	return c.Conn.Close()
 }
 
 // guard answers only requests under a name of this page, and none that another page of the

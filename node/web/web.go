@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/netutil"
 	"rsc.io/qr"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -156,7 +157,7 @@ func (p *Page) listen(ctx context.Context) error {
 	}
 	server, over := p.server(names), make(chan struct{})
 	go func() {
-		if err := server.Serve(few(l, maxConns)); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(netutil.LimitListener(l, maxConns)); !errors.Is(err, http.ErrServerClosed) {
 			p.cfg.Log.Error("the page is not served any more", "subsystem", "web", "err", err)
 		}
 	}()
