@@ -72,6 +72,10 @@ type saidProfile struct {
 	ahead   bool // its date is not believed yet
 }
 
+func (s saidProfile) row() profileRow {
+	return profileRow{Name: s.Name, About: s.About, At: s.message.HLC}
+}
+
 // compare is negative if what the user says in another group counts in its place. A message that
 // a member dates ahead puts all that follows it in the group ahead. That says nothing of other
 // groups.
@@ -217,7 +221,7 @@ func (p *groupProfiles) due(user wire.UserID, own profileRow, members int) (at t
 	switch {
 	case own.Name == "":
 		return time.Time{}, false
-	case !is || mine.Name != own.Name || mine.About != own.About:
+	case !is || !mine.row().says(own):
 		return time.Time{}, true
 	case mine.cursor < p.row.Added && p.row.Added < p.row.Spoke:
 		return crdt.HLC(mine.message.HLC).Time().Add(time.Duration(members) * profilesApart), true
@@ -325,8 +329,8 @@ func (p *people) own() profileRow {
 func (n *Node) keepNewest(said saidProfile, told profileRow) (profileRow, error) {
 	n.people.said.mu.Lock()
 	defer n.people.said.mu.Unlock()
-	own, newest := &n.people.said.own, profileRow{Name: said.Name, About: said.About, At: said.message.HLC}
-	if said.Name == "" || newest.At <= own.At || newest.says(told) && !own.says(told) {
+	own, newest := &n.people.said.own, said.row()
+	if newest.Name == "" || newest.At <= own.At || newest.says(told) && !own.says(told) {
 		return *own, nil
 	}
 	err := n.put(keyProfile, &newest)
