@@ -112,6 +112,37 @@ var insiders = map[string]string{
 9m join spy invite=old
 10m backdate mallory serve spy known=4m30s
 `,
+	"what was said and given out before": `
+0s join ben mallory
+1m approve anna ben mallory
+2m role anna mallory admin
+3m invite anna door
+3m30s reserve mallory phone
+4m join spy
+5m hostile mallory
+7m remove anna mallory
+8m backdate mallory uninvite door known=4m30s
+9m backdate mallory name casino known=4m30s hlc=max
+9m30s backdate mallory name casino known=4m30s
+10m backdate mallory mailboxes spy known=4m30s
+11m backdate mallory setting history all known=4m30s
+12m backdate mallory device phone known=3m10s
+13m backdate mallory deny spy known=4m30s
+14m backdate mallory ask phone known=3m10s
+15m backdate mallory ask spy known=3m10s
+`,
+	"what a member says that may not": `
+0s join ben mallory
+1m approve anna ben mallory
+3m invite anna door
+4m join spy
+5m hostile mallory
+8m backdate mallory uninvite door known=4m30s
+9m backdate mallory name casino known=4m30s
+10m backdate mallory mailboxes spy known=4m30s
+11m backdate mallory setting history all known=4m30s
+13m backdate mallory deny spy known=4m30s
+`,
 }
 
 // stay is who is in the groups of insiders in the end, with which role, and who may come in.
@@ -126,6 +157,9 @@ var stay = map[string]string{
 	"a hostile joiner":           "anna owner, ben member; request",
 	"a hostile server of a join": "anna owner, ben member, mallory member, spy member; request",
 	"an invite of before":        "anna owner, ben member; request",
+
+	"what was said and given out before": "anna owner, ben member; request",
+	"what a member says that may not":    "anna owner, ben member, mallory member; request",
 }
 
 // stayed says it of a group, as a live member shows it; that all show one is invariant 1.
@@ -216,6 +250,56 @@ func TestInsiderReach(t *testing.T) {
 	}
 }
 
+// TestBackdatedByWhoMay: each kind of what is back-dated changes the group if its author is an
+// admin. Else nothing would be shown by TestInsiders, in which none does.
+func TestBackdatedByWhoMay(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{
+		"add spy", "ask spy", "device phone", "remove ben", "role ben read-only", "leave", "revoke ben", "policy open", "name casino",
+		"mailboxes ben", "setting history all", "invite old", "uninvite door", "deny carl",
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			sc, err := ParseBytes("may", fmt.Appendf(nil, `# An admin writes as if it were before
+seed 3
+nodes anna ben mallory phone=mallory spy carl
+group tea founder=anna policy=request
+run 1h
+0s join ben mallory
+1m approve anna ben mallory
+2m role anna mallory owner
+3m invite anna door
+3m30s join carl
+5m hostile mallory
+6m reserve mallory phone
+7m join spy via=mallory
+8m backdate mallory %s known=4m30s
+`, what))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := Run(t.Context(), sc, Options{})
+			if err != nil || len(r.Refused) > 0 {
+				t.Fatalf("%v, refused: %v", err, r.Refused)
+			}
+			w := r.world
+			g, mallory := w.groups[0], w.nodeOf("mallory")
+			with := g.knownAt(w.now)
+			without := map[wire.EntryHash][]byte{}
+			for _, x := range with.entries {
+				if x.entry.Device != mallory.dev.ID || x.entry.Log() == mallory.seats[0].log() {
+					without[x.hash] = x.raw
+				}
+			}
+			a, err := w.rosterOf(g, with)
+			b, err2 := w.rosterOf(g, readDag(g.genesis, g.engine(), without))
+			if err != nil || err2 != nil || a == b || len(without) == len(with.entries) {
+				t.Errorf("%d entries of %d say the same as all: %v, %v", len(without), len(with.entries), err, err2)
+			}
+		})
+	}
+}
+
 // TestLineAndVia: a link can lose one way alone and for a time, and who joins through a
 // chosen member waits for that one.
 func TestLineAndVia(t *testing.T) {
@@ -279,12 +363,19 @@ run 1h
 8m remove ben carl
 10m expect members anna ben
 11m expect out carl
+20m offline ben
+21m send anna n=3
+22m expect held anna
+24m online ben
+30m expect held anna ben
 `
 	for _, c := range []struct{ line, missed string }{
 		{"", ""},
 		{"4m expect members anna ben\n", "4m expect members anna ben: by anna it is [anna ben carl]"},
 		{"4m expect role ben owner\n", "4m expect role ben owner: by anna it is member"},
 		{"4m expect out carl\n", "4m expect out carl: by carl it is not so"},
+		{"23m expect held ben\n", "23m expect held ben: by ben it is no member that the others reach"},
+		{"24m expect held ben\n", "24m expect held ben: by ben it is not so of 3"},
 	} {
 		sc, err := ParseBytes("at", []byte(text+c.line))
 		if err != nil {

@@ -124,11 +124,12 @@ func orderFree(o *observation) (bad []string) {
 type tally struct {
 	Records
 
-	bad []string
+	bad   []string
+	lacks map[string]int // of a live device: messages that are owed to it and not held
 }
 
 func (o *observation) deliveries() tally {
-	var t tally
+	t := tally{lacks: map[string]int{}}
 	shown := map[string]map[wire.MessageID]int{}
 	running := map[string]bool{}
 	heldBy, taken, has := map[wire.MessageID]int{}, o.taken(), map[string]map[wire.MessageID]bool{}
@@ -172,6 +173,7 @@ func (o *observation) deliveries() tally {
 				continue
 			}
 			t.Lost++
+			t.lacks[d.Name]++
 			t.bad = append(t.bad, fmt.Sprintf("%s lacks %s that %s sent at %s (seq %d)", d.Name, a.what(), author, span(a.At.Sub(epochZero)), r.entry.Seq))
 		}
 	}

@@ -36,8 +36,8 @@ func (a Action) invites() (name string, makes bool) {
 	case "uninvite":
 		return a.Args[1], false
 	case "backdate":
-		if a.Args[1] == "invite" {
-			return a.Args[2], true
+		if a.Args[1] == "invite" || a.Args[1] == "uninvite" {
+			return a.Args[2], a.Args[1] == "invite"
 		}
 	}
 	name, _ = a.opt("invite")

@@ -361,13 +361,21 @@ func (p *people) past(at time.Duration) {
 	known := span(at - p.some(30*time.Second, 6*time.Minute))
 	for i := range 3 + p.r.IntN(4) {
 		when := at + 90*time.Second + time.Duration(20*i)*time.Second
-		switch p.r.IntN(11) {
+		switch p.r.IntN(15) {
 		case 9:
 			p.do(when, "puppet %s twin %s known=%s%s", m, p.pick([]string{"owner", "admin", "member"}), known, p.pick([]string{"", " removes=" + p.pick(others), " removes=n1"}))
 		case 10:
 			p.do(when, "backdate %s invite old%d known=%s", m, i, known)
 			p.do(when+4*time.Second, "join door invite=old%d", i)
 			p.do(when+8*time.Second, "backdate %s serve door known=%s", m, known)
+		case 11:
+			p.do(when, "backdate %s name casino known=%s%s", m, known, p.pick([]string{"", " hlc=max"}))
+		case 12:
+			p.do(when, "backdate %s mailboxes %s known=%s", m, p.pick(others), known)
+		case 13:
+			p.do(when, "backdate %s setting history %s known=%s", m, p.pick([]string{"all", "none"}), known)
+		case 14:
+			p.do(when, "backdate %s %s twin known=%s", m, p.pick([]string{"deny", "ask", "device"}), known)
 		case 0:
 			p.do(when, "backdate %s add twin known=%s", m, known)
 		case 1:

@@ -96,6 +96,11 @@ func TestDocumentation(t *testing.T) {
 			}
 		}
 	}
+	for kind := range backdated {
+		if !strings.Contains(string(b), "`"+kind) {
+			t.Errorf("what is back-dated with %s is not described", kind)
+		}
+	}
 	for _, c := range counts {
 		if !strings.Contains(string(b), "`"+c+"`") {
 			t.Errorf("the count %s is not described", c)

@@ -59,7 +59,7 @@ func init() {
 		"choke":    {usage: "choke NODE WHOM…: they cannot process the next commit of NODE", check: nodesAt(2, 64), do: doChoke},
 		"scramble": {usage: "scramble NODE FROM: all that FROM has, in reverse, three times", check: nodesAt(2, 2), do: doScramble},
 	}
-	for _, more := range []map[string]*verb{inviteVerbs, hostileVerbs, copyVerbs, insiderVerbs, doorVerbs, contentVerbs, mailboxVerbs, expectVerb} {
+	for _, more := range []map[string]*verb{inviteVerbs, hostileVerbs, copyVerbs, insiderVerbs, backdateVerb, doorVerbs, contentVerbs, mailboxVerbs, expectVerb} {
 		for name, v := range more {
 			verbs[name] = v
 		}
