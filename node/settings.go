@@ -10,15 +10,10 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/pandanode/pandanode/node/api"
 	"github.com/pandanode/pandanode/node/blob"
 	"github.com/pandanode/pandanode/node/group"
 	"github.com/pandanode/pandanode/node/wire"
-)
-
-// Settings that this program follows, beside group.SettingHistory.
-const (
-	settingExpiry   = "expiry"    // how long messages stay
-	settingFilesMax = "files.max" // the largest file that may be sent
 )
 
 // reserved are the keys of settings that mean something to a later program: the picture of a
@@ -44,11 +39,11 @@ func (n *Node) rules(ctx context.Context, id wire.GroupID) (out rules, err error
 	err = g.loop.look(ctx, func(m *group.Machine) error { // in the loop's goroutine, as notify is
 		for _, c := range m.Journal().Settings() {
 			switch c.Key {
-			case settingExpiry:
+			case api.SettingExpiry:
 				if d, err := parseExpiry(c.Value); err == nil {
 					out.stays = d
 				}
-			case settingFilesMax:
+			case api.SettingFilesMax:
 				if size, err := parseFilesMax(c.Value); err == nil {
 					out.fileMax = size
 				}
@@ -66,7 +61,7 @@ func (r rules) checkFile(name string, size int64) error {
 		return nil
 	}
 	return fmt.Errorf("%w: the file %q has %s, and the group takes files of at most %s: its setting %s says so, which an owner or admin changes",
-		ErrInvalid, name, humanize.IBytes(uint64(max(size, 0))), humanize.IBytes(uint64(r.fileMax)), settingFilesMax) //nolint:gosec // positive
+		ErrInvalid, name, humanize.IBytes(uint64(max(size, 0))), humanize.IBytes(uint64(r.fileMax)), api.SettingFilesMax) //nolint:gosec // positive
 }
 
 // expiry is how long a message stays: as its sender asks, though no longer than the group
@@ -79,7 +74,7 @@ func (r rules) expiry(asked string) (time.Duration, error) {
 	case d == 0:
 		return r.stays, nil
 	case r.stays > 0 && d > r.stays:
-		return 0, fmt.Errorf("%w: the message is to stay for %s, and the messages of the group stay for %v (its setting %s): one may go before that, not after", ErrInvalid, asked, r.stays, settingExpiry)
+		return 0, fmt.Errorf("%w: the message is to stay for %s, and the messages of the group stay for %v (its setting %s): one may go before that, not after", ErrInvalid, asked, r.stays, api.SettingExpiry)
 	}
 	return d, nil
 }
@@ -132,10 +127,10 @@ func checkSetting(key, value string) error {
 		return fmt.Errorf("%w: the setting %s is reserved for a later program, which says what its values are", ErrInvalid, key)
 	}
 	switch key {
-	case settingExpiry:
+	case api.SettingExpiry:
 		_, err := parseExpiry(value)
 		return err
-	case settingFilesMax:
+	case api.SettingFilesMax:
 		_, err := parseFilesMax(value)
 		return err
 	case group.SettingHistory:

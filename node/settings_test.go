@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,4 +98,13 @@ func TestExpiryOfOneMessage(t *testing.T) {
 			return err == nil && m.Expired && m.Text == ""
 		})
 	})
+}
+
+// TestSettingsThatAreFollowed: the list of the API has those that a wrong value is refused of.
+func TestSettingsThatAreFollowed(t *testing.T) {
+	for _, key := range append([]string{"of.another.program"}, api.Settings...) {
+		if err := checkSetting(key, "no value of it"); (err != nil) != slices.Contains(api.Settings, key) {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
 }

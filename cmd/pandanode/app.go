@@ -193,6 +193,9 @@ Or step by step:
 		DisableAutoGenTag: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			a.flags = cmd.Flags()
+			if a.home == "" && a.flags.Changed("home") {
+				return errors.New("--home: it is empty: leave it out for the usual home")
+			}
 			return notNegative(a.flags)
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -285,7 +288,8 @@ func (a *app) getenv(name string) string {
 	return ""
 }
 
-// config reads the configuration. Flags override the file; nil: the flags of the command.
+// config reads the configuration. Flags override the file; nil: the flags of the command. One
+// that can be read and has a wrong value is returned with the error about it.
 func (a *app) config(flags map[string]string) (config.Paths, config.Config, error) {
 	if flags == nil && a.flags != nil {
 		flags = givenFlags(a.flags)
@@ -297,12 +301,12 @@ func (a *app) config(flags map[string]string) (config.Paths, config.Config, erro
 	if err := config.Trust(paths.File); err != nil {
 		return paths, config.Config{}, explain(err)
 	}
-	c, err := config.Load(paths, a.environ, flags)
-	if err != nil {
-		if e, ok := errors.AsType[*config.SyntaxError](err); ok && e.Text != "" {
-			a.excerpt = e.Excerpt()
-		}
-		return paths, c, configError(err)
+	c, wrong := config.Load(paths, a.environ, flags)
+	if e, ok := errors.AsType[*config.SyntaxError](wrong); ok && e.Text != "" {
+		a.excerpt = e.Excerpt()
+	}
+	if c.DataDir == "" {
+		return paths, c, configError(wrong)
 	}
 	for _, path := range []string{c.DataDir, c.KeyFile, c.PassphraseFile, c.Log.File} {
 		if path == "" {
@@ -312,10 +316,10 @@ func (a *app) config(flags map[string]string) (config.Paths, config.Config, erro
 			err = config.Trust(path)
 		}
 		if err != nil {
-			return paths, c, explain(err)
+			return paths, config.Config{}, explain(err)
 		}
 	}
-	return paths, c, nil
+	return paths, c, configError(wrong)
 }
 
 func configError(err error) error {
@@ -325,13 +329,23 @@ func configError(err error) error {
 	return err
 }
 
+// dataDir is where the store of the node is, for commands that talk to it: a running node took
+// its configuration up before, so a wrong value in the file does not keep them from it.
+func (a *app) dataDir() (string, error) {
+	_, c, err := a.config(nil)
+	if c.DataDir == "" {
+		return "", err
+	}
+	return c.DataDir, nil
+}
+
 // client returns a client of the node that runs on this home.
 func (a *app) client() (*api.Client, error) {
-	_, c, err := a.config(nil)
+	dir, err := a.dataDir()
 	if err != nil {
 		return nil, err
 	}
-	socket, err := config.FindSocket(c.DataDir)
+	socket, err := config.FindSocket(dir)
 	if errors.Is(err, config.ErrNoSocket) {
 		return nil, api.Errorf(api.CodeUnavailable, "%s: %v", nobodyAnswers, err)
 	}

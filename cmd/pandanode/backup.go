@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,12 +127,35 @@ func newFile(path string, write func(io.Writer) error) error {
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		err = os.Link(f.Name(), path) // unlike a rename it replaces nothing
+		err = moveTo(f.Name(), path)
 	}
-	if err := errors.Join(err, os.Remove(f.Name())); err != nil {
+	if left := os.Remove(f.Name()); left != nil && !errors.Is(left, fs.ErrNotExist) {
+		err = errors.Join(err, left)
+	}
+	if err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// moveTo gives a file a name that no other has. A link does that, which unlike a rename
+// replaces nothing. File systems such as FAT have none: there an empty file takes the name first.
+func moveTo(file, path string) error {
+	if err := os.Link(file, path); err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return claimAndMove(file, path)
+}
+
+func claimAndMove(file, path string) error {
+	claim, err := os.OpenFile(filepath.Clean(path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(claim.Close(), os.Rename(file, path)); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
 func syncDir(path string) error {

@@ -159,11 +159,11 @@ func (a *app) absent(err error) error {
 	if _, said := errors.AsType[*told](err); said || e == nil || e.Code != api.CodeUnavailable {
 		return err
 	}
-	_, c, wrong := a.config(nil)
+	dir, wrong := a.dataDir()
 	if wrong != nil {
 		return err
 	}
-	switch r := runnerOf(c.DataDir); r.Phase {
+	switch r := runnerOf(dir); r.Phase {
 	case phaseLocked:
 		return api.Errorf(api.CodeLocked, "the node is locked: process %d waits for its passphrase", r.PID).
 			WithHint("enter the passphrase where the node was started")
@@ -180,10 +180,10 @@ func (a *app) absent(err error) error {
 			}
 			return err
 		}
-		if !isDir(filepath.Join(c.DataDir, "store")) {
-			return api.Errorf(api.CodeUnavailable, "there is no device in %s yet", c.DataDir).WithHint("pandanode init, then pandanode run --detach")
+		if !isDir(filepath.Join(dir, "store")) {
+			return api.Errorf(api.CodeUnavailable, "there is no device in %s yet", dir).WithHint("pandanode init, then pandanode run --detach")
 		}
-		out := api.Errorf(api.CodeUnavailable, "no node is running on %s", c.DataDir).WithHint("pandanode run --detach")
+		out := api.Errorf(api.CodeUnavailable, "no node is running on %s", dir).WithHint("pandanode run --detach")
 		if r.PID != 0 {
 			out.Message += fmt.Sprintf(": process %d ended without being stopped", r.PID)
 		}

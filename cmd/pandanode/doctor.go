@@ -90,12 +90,15 @@ func (a *app) printFindings(findings []api.Finding) {
 // diagnose runs all checks that can be run.
 func (a *app) diagnose(ctx context.Context, verify bool) []api.Finding {
 	paths, c, err := a.config(nil)
-	if err != nil {
+	if c.DataDir == "" {
 		return []api.Finding{api.Failed("configuration", err)}
 	}
 	conf := api.HealthOK.Found("configuration", paths.File)
 	if _, err := os.Stat(paths.File); errors.Is(err, fs.ErrNotExist) {
 		conf.Detail = "there is no file; defaults, variables and flags say all"
+	}
+	if err != nil {
+		conf = api.Failed("configuration", err)
 	}
 	out := []api.Finding{conf}
 	if _, err := os.Stat(c.DataDir); err != nil {

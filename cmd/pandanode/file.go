@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/pandanode/pandanode/node/api"
@@ -216,7 +217,7 @@ says that it has, why a mailbox has not taken it, and why it does not come if it
 				return err
 			}
 			return a.show(f, func() {
-				fmt.Fprintf(a.out, "file    %s\nname    %s\ntype    %s\nsize    %s (%d bytes)\nhere    %s%s\n", f.ID, clean(f.Name), clean(f.MediaType), bytesOf(f.Size), f.Size, here(f), because(f.Why))
+				fmt.Fprintf(a.out, "file    %s\nname    %s\ntype    %s\nsize    %s (%s)\nhere    %s%s\n", f.ID, clean(f.Name), clean(f.MediaType), bytesOf(f.Size), english.Plural(int(f.Size), "byte", ""), here(f), because(f.Why))
 				members := 0
 				for _, h := range f.Holders {
 					who, what := h.Name, "mailbox"

@@ -67,8 +67,15 @@ Policies: open (any member lets in users who ask), request (an admin approves), 
 			if err != nil {
 				return err
 			}
+			all, err := c.Groups(ctx, api.Empty{})
+			if err != nil {
+				all = api.Groups{} // the group is there, whatever others are
+			}
 			return a.show(g, func() {
 				a.note("founded %q", clean(g.Name))
+				if slices.ContainsFunc(all.Groups, func(o api.Group) bool { return o.Name == g.Name && o.ID != g.ID }) {
+					a.note("you have another group of this name: from now on, commands want the ID of the one that you mean")
+				}
 				fmt.Fprintln(a.out, g.ID)
 			})
 		}),
@@ -236,7 +243,8 @@ any order, by a tag, by their published number of members (rounded), and by the 
 their founding. Without any of these, every public group fits. Words must match whole, but
 without case and accents. A star stands for any letters: 'te*' finds words that begin with
 te, '*house*' words that contain house. SOURCE says which sources knew the group. With
---json each result is printed as it comes, and a group that two sources know comes twice.
+--json each result is printed as it comes, without votes, and a group that two sources know
+comes twice.
 All signatures of the results were checked. They prove who speaks, not that it is true: anybody
 may found a group of any name, and say when it was founded and how many members it has.
 
@@ -751,7 +759,7 @@ A KEY that this program does not know is kept for programs that do. It knows:
 					fmt.Fprintf(a.out, "%s has no setting %s now\n", called(g.Name, g.ID), clean(args[1]))
 				} else {
 					fmt.Fprintf(a.out, "%s has the setting %s %s now\n", called(g.Name, g.ID), clean(args[1]), clean(args[2]))
-					if !slices.Contains([]string{"expiry", "files.max", "history"}, args[1]) {
+					if !slices.Contains(api.Settings, args[1]) {
 						a.note("this program does not know the setting %s and does not follow it: %s", clean(args[1]), a.atHome("pandanode group set --help"))
 					}
 				}

@@ -80,30 +80,30 @@ func (a *app) stopCmd() *cobra.Command {
 		Long:  `Stop the node, and wait until it has ended.`,
 		Args:  cobra.NoArgs,
 		RunE: does(func(ctx context.Context, _ []string) error {
-			_, conf, err := a.config(nil)
+			dir, err := a.dataDir()
 			if err != nil {
 				return err
 			}
-			switch r := runnerOf(conf.DataDir); r.Phase {
+			switch r := runnerOf(dir); r.Phase {
 			case phaseLocked:
-				if ended, err := a.endLocked(ctx, conf.DataDir, r.PID); ended || err != nil {
+				if ended, err := a.endLocked(ctx, dir, r.PID); ended || err != nil {
 					return err
 				}
 				return api.Errorf(api.CodeLocked, "the node does not run yet: process %d waits for its passphrase", r.PID).
 					WithHint("press Ctrl-C where it was started, or end process %d", r.PID)
 			case phaseStarting:
 				a.note("waiting for the node that starts (process %d)", r.PID)
-				if err := a.waitWhile(ctx, conf.DataDir, phaseStarting); err != nil {
+				if err := a.waitWhile(ctx, dir, phaseStarting); err != nil {
 					return err
 				}
 			case phaseNone, phaseRunning, phaseStopping:
 			}
-			if runnerOf(conf.DataDir).Phase != phaseStopping {
+			if runnerOf(dir).Phase != phaseStopping {
 				if err := a.shutdown(ctx); err != nil {
 					return err
 				}
 			}
-			return a.waitWhile(ctx, conf.DataDir, phaseRunning, phaseStopping)
+			return a.waitWhile(ctx, dir, phaseRunning, phaseStopping)
 		}),
 	}
 }
@@ -216,7 +216,7 @@ func (a *app) status(ctx context.Context, level api.Level, timeout time.Duration
 	if level == "" {
 		return a.statusOnce(ctx, api.StatusRequest{})
 	}
-	_, conf, err := a.config(nil)
+	dir, err := a.dataDir()
 	if err != nil {
 		return api.Status{}, err
 	}
@@ -244,7 +244,7 @@ func (a *app) status(ctx context.Context, level api.Level, timeout time.Duration
 			return s, err
 		case e.Code != api.CodeUnavailable && e.Code != api.CodeLocked:
 			return s, err
-		case runnerOf(conf.DataDir).Phase == phaseNone && !isDir(filepath.Join(conf.DataDir, "store")):
+		case runnerOf(dir).Phase == phaseNone && !isDir(filepath.Join(dir, "store")):
 			return s, e // and none will run
 		}
 		say(e.Message)

@@ -256,7 +256,7 @@ func (a *app) unlock(ctx context.Context, timeout time.Duration) error {
 // again who may have mistyped.
 func (a *app) handOver(ctx context.Context, timeout time.Duration) error {
 	_, conf, err := a.config(nil)
-	if err != nil {
+	if conf.DataDir == "" {
 		return err
 	}
 	c, err := a.client()

@@ -126,11 +126,11 @@ func (a *app) hasScreen() bool {
 // browse starts a browser with a link. Other users can read the arguments of a process, so the
 // browser gets a file of this user alone that leads there.
 func (a *app) browse(ctx context.Context, l api.WebLogin) error {
-	_, c, err := a.config(nil)
+	dir, err := a.dataDir()
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(c.DataDir, "web.html")
+	path := filepath.Join(dir, "web.html")
 	text := fmt.Sprintf("<!doctype html><meta charset=utf-8><meta name=referrer content=no-referrer><meta http-equiv=refresh content=\"0; url=%s\"><title>pandanode</title>\n", html.EscapeString(l.URL))
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("replacing the file with the link: %w", err)

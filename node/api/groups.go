@@ -115,7 +115,7 @@ type Found struct {
 	Peer        string    `json:"peer,omitempty"`   // that answered
 	Verified    bool      `json:"verified"`         // every signature of the record holds
 	Claims      []string  `json:"claims,omitempty"` // fields that nobody but the group itself vouches for
-	Votes       float64   `json:"votes"`            // of a ranked search: how many places tell of it; one that tells of several groups shares its vote among them
+	Votes       float64   `json:"votes,omitempty"`  // of a ranked search: how many places tell of it; one that tells of several groups shares its vote among them
 	Sources     []Source  `json:"sources,omitempty"`
 }
 
@@ -186,6 +186,16 @@ type ProfileRequest struct {
 	Description *string   `json:"description,omitempty"` // empty: none
 	Tags        *[]string `json:"tags,omitempty"`        // in place of those before
 }
+
+// Settings of a group that a node follows.
+const (
+	SettingExpiry   = "expiry"    // how long messages stay
+	SettingFilesMax = "files.max" // the largest file that may be sent
+	SettingHistory  = "history"   // what newcomers are shown of before
+)
+
+// Settings lists them.
+var Settings = []string{SettingExpiry, SettingFilesMax, SettingHistory}
 
 // SettingRequest sets a setting of the group, which every member follows: "expiry" is how
 // long messages stay, such as "30d"; "files.max" the largest file that may be sent, such as

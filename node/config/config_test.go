@@ -368,3 +368,20 @@ func TestExcerpt(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestWrongValueSaysWhereItIsFrom: a line of the file, a variable or a flag. The values are
+// there with the error.
+func TestWrongValueSaysWhereItIsFrom(t *testing.T) {
+	p := write(t, "# mine\ndata_dir = \"/else\"\n[log]\nlevel = \"loud\"\nformat = \"text\"\n")
+	c, err := Load(p, []string{"PANDANODE_LOG_FORMAT=song"}, map[string]string{"mailbox-quota": "much"})
+	if !errors.Is(err, ErrInvalid) || c.DataDir != "/else" {
+		t.Fatalf("%v, data_dir %q", err, c.DataDir)
+	}
+	for _, text := range []string{
+		p.File + `:4: log.level: "loud" is none of`, `PANDANODE_LOG_FORMAT: "song" is none of`, `--mailbox-quota: "much" is no size`,
+	} {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("no %q in %v", text, err)
+		}
+	}
+}

@@ -249,13 +249,14 @@ func (k Key) change(p Paths, set func(*Config) error, write func(lines []string,
 // ErrChanged says that somebody else has changed the configuration file meanwhile.
 var ErrChanged = errors.New("the configuration was changed meanwhile")
 
-// Check looks whether a text would be a valid configuration file.
+// Check looks whether a text, which p.File holds, would be a valid configuration file.
 func Check(p Paths, text []byte) error {
 	c := Default(p)
 	if err := c.read(p.File, text); err != nil {
 		return err
 	}
 	if err := c.Validate(); err != nil {
+		locate(err, p, nil, nil)
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil

@@ -23,7 +23,7 @@ const largestFile = 4 << 30
 
 // Limits reads the sizes. The errors name their keys.
 func (f Files) Limits() (out FileLimits, err error) {
-	var errs []error
+	var errs bad
 	for _, size := range []struct {
 		key, text string
 		most      uint64
@@ -36,17 +36,17 @@ func (f Files) Limits() (out FileLimits, err error) {
 		n, err := humanize.ParseBytes(size.text)
 		switch {
 		case err != nil:
-			errs = append(errs, fmt.Errorf("%s: %q is no size such as 1MiB or 4GiB", size.key, size.text))
+			errs.add(size.key, fmt.Errorf("%q is no size such as 1MiB or 4GiB", size.text))
 		case n > size.most:
-			errs = append(errs, fmt.Errorf("%s: %q is too large: at most %s", size.key, size.text, humanize.IBytes(size.most)))
+			errs.add(size.key, fmt.Errorf("%q is too large: at most %s", size.text, humanize.IBytes(size.most)))
 		}
 		if err == nil && n == 0 && size.to != &out.Auto {
-			errs = append(errs, fmt.Errorf("%s: %q is too small", size.key, size.text))
+			errs.add(size.key, fmt.Errorf("%q is too small", size.text))
 		}
 		*size.to = int64(min(n, size.most)) //nolint:gosec // bounded
 	}
 	if errs == nil && out.Max > out.Quota {
-		errs = append(errs, fmt.Errorf("files.max: %q is more than files.quota, %q", f.Max, f.Quota))
+		errs.add("files.max", fmt.Errorf("%q is more than files.quota, %q", f.Max, f.Quota))
 	}
 	return out, errors.Join(errs...)
 }

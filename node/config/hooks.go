@@ -63,9 +63,9 @@ var hookKeys = map[string]string{
 var hookName = regexp.MustCompile(fmt.Sprintf(`^[A-Za-z0-9._-]{1,%d}$`, hookNameMax))
 
 // validateHooks returns all that cannot be right about hooks, each problem with its key.
-func validateHooks(hooks []Hook) (errs []error) {
+func validateHooks(hooks []Hook) (errs bad) {
 	if len(hooks) > maxHooks {
-		errs = append(errs, fmt.Errorf("hook: there are %d, and %d are the most", len(hooks), maxHooks))
+		errs.add("hook", fmt.Errorf("there are %d, and %d are the most", len(hooks), maxHooks))
 	}
 	names := map[string]bool{}
 	for i, h := range hooks {
@@ -73,15 +73,15 @@ func validateHooks(hooks []Hook) (errs []error) {
 		switch {
 		case h.Name == "":
 			who = fmt.Sprintf("the hook that is number %d in the file", i+1)
-			errs = append(errs, fmt.Errorf(`%s: it has no name: add name = "..."`, who))
+			errs.inHook(i+1, who, errors.New(`it has no name: add name = "..."`))
 		case !hookName.MatchString(h.Name):
-			errs = append(errs, fmt.Errorf(`%s: a name has 1 to %d letters, digits, "-", "_" and "."`, who, hookNameMax))
+			errs.inHook(i+1, who, fmt.Errorf(`a name has 1 to %d letters, digits, "-", "_" and "."`, hookNameMax))
 		case names[h.Name]:
-			errs = append(errs, fmt.Errorf("%s: there are two of this name, and each keeps its place under its name", who))
+			errs.inHook(i+1, who, errors.New("there are two of this name, and each keeps its place under its name"))
 		}
 		names[h.Name] = true
 		for _, err := range h.problems() {
-			errs = append(errs, fmt.Errorf("%s: %w", who, err))
+			errs.inHook(i+1, who, err)
 		}
 	}
 	return errs

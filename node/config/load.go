@@ -20,7 +20,8 @@ var ErrInvalid = errors.New("configuration")
 
 // Load reads the configuration: defaults, the file if there is one, the variables of
 // environ ("NAME=value") and the flags, by name, that were given. Relative paths in the
-// file count from the directory of the file, all others from the working directory.
+// file count from the directory of the file, all others from the working directory. If it can
+// be read and [Config.Validate] refuses it, Load returns it with the error.
 func Load(p Paths, environ []string, flags map[string]string) (Config, error) {
 	c := Default(p)
 	if err := c.loadFile(p.File); err != nil {
@@ -47,7 +48,8 @@ func Load(p Paths, environ []string, flags map[string]string) (Config, error) {
 	}
 	c.unlockOnce(flags["passphrase-file"], flags["key-file"])
 	if err := c.Validate(); err != nil {
-		return Config{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+		locate(err, p, environ, flags)
+		return c, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return c, nil
 }

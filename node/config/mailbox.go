@@ -28,10 +28,8 @@ const smallestBox = 1 << 20
 // Mailbox reads the limits. The errors name their keys.
 func (c Config) Mailbox() (MailboxLimits, error) {
 	var out MailboxLimits
-	var errs []error
-	bad := func(key, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %w", key, fmt.Errorf(format, args...)))
-	}
+	var errs bad
+	bad := func(key, format string, args ...any) { errs.add(key, fmt.Errorf(format, args...)) }
 	bytes := func(key, text string, least uint64) int64 {
 		n, err := humanize.ParseBytes(text)
 		switch {

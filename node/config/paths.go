@@ -29,6 +29,9 @@ func Locate(home string, getenv func(string) string) (Paths, error) {
 		if err != nil {
 			return Paths{}, err
 		}
+		if i, err := os.Stat(abs); err == nil && !i.IsDir() {
+			return Paths{}, fmt.Errorf("%w: %s is a file, and a home is a directory", ErrInvalid, abs)
+		}
 		return Paths{File: filepath.Join(abs, "config.toml"), Data: abs}, nil
 	}
 	conf, err := xdg("XDG_CONFIG_HOME", ".config", getenv)
