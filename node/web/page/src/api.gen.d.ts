@@ -157,7 +157,7 @@ export interface Found {
   peer?: string
   verified: boolean
   claims?: string[]
-  votes: number
+  votes?: number
   sources?: string[]
 }
 
